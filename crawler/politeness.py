@@ -1,0 +1,55 @@
+"""When the next query may go out: in all, to endpoints never asked before, and to one host.
+
+Pure arithmetic: it is told the time, says how long to wait, and never waits itself.
+"""
+
+from crawler.settings import CrawlSettings
+from dhtnode import Address, Scope, TokenBucket
+
+MAX_HOSTS = 100_000  # hosts with a bucket of their own; the oldest are forgotten, and full again by then
+
+
+class Pace:
+    """Decide whether a query may be sent now."""
+
+    def __init__(self, settings: CrawlSettings, scope: Scope, now: float) -> None:
+        """Start with full buckets; a rate of 0 allows everything at once."""
+        self._settings = settings
+        self._scope = scope
+        self._unlimited = settings.rate <= 0
+        # A second's worth at once keeps the rate on a loop that sleeps in between.
+        self._queries = TokenBucket(max(settings.rate, 1.0), max(settings.rate, 1.0), now)
+        self._endpoints = TokenBucket(settings.new_endpoints_rate, settings.new_endpoints_rate, now)
+        self._hosts: dict[str, TokenBucket] = {}
+
+    def wait_time(self, now: float) -> float:
+        """Return the seconds until a visit to a new endpoint may start; 0.0 when it may now."""
+        if self._unlimited:
+            return 0.0
+        return max(self._queries.wait_time(now), self._endpoints.wait_time(now))
+
+    def host_wait_time(self, address: Address, now: float) -> float:
+        """Return the seconds until this host may be asked again."""
+        return 0.0 if self._unlimited else self._host(address, now).wait_time(now)
+
+    def start_visit(self, address: Address, now: float) -> None:
+        """Count the first query of a visit."""
+        if not self._unlimited:
+            self._endpoints.take(now)
+            self.count_query(address, now)
+
+    def count_query(self, address: Address, now: float) -> None:
+        """Count a query, even one that the limits would not have let start a visit."""
+        if not self._unlimited:
+            self._queries.take(now)
+            self._host(address, now).take(now)
+
+    def _host(self, address: Address, now: float) -> TokenBucket:
+        key = self._scope.host_key(address)
+        bucket = self._hosts.pop(key, None)
+        if bucket is None:
+            bucket = TokenBucket(self._settings.host_rate, self._settings.host_burst, now)
+            if len(self._hosts) >= MAX_HOSTS:
+                del self._hosts[next(iter(self._hosts))]
+        self._hosts[key] = bucket  # at the end: the one used last is forgotten last
+        return bucket

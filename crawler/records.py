@@ -1,0 +1,157 @@
+"""What the crawler writes down: frozen values that become rows of the database.
+
+Every record is an observation with its own time, failures included; nothing is averaged here.
+Ids and info-hashes are bytes in a record and lower-case hex in the database; times are UTC text
+in both (`utc_text`), so that rows read well in Datasette and pandas without conversion.
+
+Addresses in these records are addresses of *nodes*.  Addresses of peers have no field here, and
+that is on purpose: what cannot be handed over cannot be stored.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from ipaddress import ip_network
+
+from dhtnode import Address, Family, InfoHash, NodeId
+
+
+class Outcome(StrEnum):
+    """Say how a visit ended; the text is what the database holds."""
+
+    ANSWERED = "answered"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+    """The node answered with a KRPC error."""
+
+    WRONG_ID = "wrong-id"
+    """A node answered, but under another id than the one it was known by."""
+
+    MALFORMED = "malformed"
+    NOT_SENT = "not-sent"
+    """Nothing left our socket: excluded, out of scope, or the network refused the packet."""
+
+
+class RunStatus(StrEnum):
+    """Say where a run stands."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Describe one invocation of the crawler; `finished_at` is None while nobody has ended it.
+
+    A run whose process was killed is `interrupted` without a `finished_at`: nobody saw the end.
+    """
+
+    id: int
+    command: str
+    started_at: str
+    finished_at: str | None
+    status: RunStatus
+    version: str
+    settings: Mapping[str, object]
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeReplyRow:
+    """Hold what one node said about one swarm.
+
+    `rank` is the node's place by distance among those asked, 0 the closest; the filters are the
+    two 256-byte ones of BEP 33, None where the node sent none; `marks` name what makes the reply
+    suspect, in words without spaces.
+    """
+
+    node_id: NodeId
+    address: Address
+    rank: int
+    seeds_filter: bytes | None = None
+    peers_filter: bytes | None = None
+    values_count: int = 0
+    version: bytes | None = None
+    rtt_ms: float | None = None
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmSample:
+    """Hold one measurement of one swarm, and the replies it was computed from.
+
+    `peers` counts seeds and leechers together, between `peers_low` and `peers_high`.  An estimate
+    is None where nothing could be said; zero means that nodes answered and nobody was there.
+    `source` says how we came to know the info-hash; it and `name` are kept once they are known.
+    """
+
+    info_hash: InfoHash
+    taken_at: str
+    seeds: float | None
+    leechers: float | None
+    peers: float | None
+    peers_low: float | None
+    peers_high: float | None
+    method: str
+    saturated: bool
+    nodes_asked: int
+    nodes_answered: int
+    nodes_with_filters: int
+    distinct_peers: int
+    bytes_sent: int
+    bytes_received: int
+    replies: tuple[ScrapeReplyRow, ...] = ()
+    source: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Hold what came of asking one node.
+
+    `contacts` counts the contacts it named, `new_contacts` those we had not heard of before,
+    `referrers` the nodes that had named this one when it was asked.
+    """
+
+    node_id: NodeId
+    address: Address
+    taken_at: str
+    outcome: Outcome
+    rtt_ms: float | None = None
+    version: bytes | None = None
+    contacts: int = 0
+    new_contacts: int = 0
+    referrers: int = 0
+
+
+def utc_text(epoch_seconds: float) -> str:
+    """Write a wall-clock time as `YYYY-MM-DDTHH:MM:SS.sssZ`, cut to milliseconds.
+
+    Such texts sort as the times do.
+    """
+    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def client_name(version: bytes | None) -> str | None:
+    """Return the two characters that name a client in its `v` key (BEP 20), or "unknown".
+
+    What follows them is left alone: every client packs its numbers differently.  None, when the
+    node sent no `v`, stays None.
+    """
+    if version is None:
+        return None
+    letters = version[:2]
+    return letters.decode() if len(letters) == 2 and letters.isalnum() else "unknown"
+
+
+def host_text(address: Address) -> str:
+    """Return the host of an address in full."""
+    return address.host
+
+
+def prefix_text(address: Address) -> str:
+    """Return the /24 or /48 that an address is in: enough for a map, too little to find a door."""
+    bits = 48 if address.family is Family.IPV6 else 24
+    return str(ip_network((address.host, bits), strict=False))

@@ -1,0 +1,282 @@
+"""The tables and views of a crawl database, one migration per change, and how rows enter them.
+
+A migration that has been released is never edited: a later one changes what it made.  A database
+that holds one we do not know was made by a newer version and is not for us to write.  Tables hold
+observations; views hold the questions that most readers ask first.
+
+No column holds the address of a peer.  `address` and `port` always belong to a node.
+"""
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("crawler")
+
+
+def is_of_another_program(db: Database) -> bool:
+    """Return whether the database has tables, and none of our migrations made them."""
+    return bool(db.table_names()) and not migrations.applied(db)
+
+
+def unknown_migrations(db: Database) -> set[str]:
+    """Return the names of applied migrations that this version does not have."""
+    with Database(memory=True, execute_plugins=False) as empty:
+        known = {migration.name for migration in migrations.pending(empty)}
+    return {migration.name for migration in migrations.applied(db)} - known
+
+
+def bring_up_to_date(db: Database) -> None:
+    """Apply all pending migrations, or none when one fails; the connection must be in autocommit.
+
+    Of two processes that create a database together the second waits for the first, and then
+    finds nothing left to do.
+    """
+    if not migrations.pending(db):
+        return
+    db.conn.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(db)
+        db.conn.execute("COMMIT")
+    finally:
+        db.conn.rollback()  # does nothing after a COMMIT
+
+
+@migrations()
+def m001_runs(db: Database) -> None:
+    """Add the runs: who wrote the rows, when, and with which settings."""
+    db.table("runs").create(
+        {
+            "id": int,
+            "command": str,
+            "started_at": str,
+            "finished_at": str,
+            "status": str,
+            "version": str,
+            "settings": str,  # JSON
+            "pid": int,  # tells a run under way from one that was killed
+        },
+        pk="id",
+        not_null={"command", "started_at", "status", "version", "settings", "pid"},
+    )
+
+
+@migrations()
+def m002_swarms(db: Database) -> None:
+    """Add the swarms, their time series, and the replies each sample was computed from."""
+    _create_swarms(db)
+    _create_swarm_samples(db)
+    _create_scrape_replies(db)
+
+
+def _create_swarms(db: Database) -> None:
+    db.table("swarms").create(
+        {"info_hash": str, "first_seen": str, "last_seen": str, "source": str, "name": str},
+        pk="info_hash",
+        not_null={"first_seen", "last_seen"},
+    )
+
+
+def _create_swarm_samples(db: Database) -> None:
+    samples = db.table("swarm_samples").create(
+        {
+            "id": int,
+            "run_id": int,
+            "info_hash": str,
+            "taken_at": str,
+            "seeds": float,
+            "leechers": float,
+            "peers": float,
+            "peers_low": float,
+            "peers_high": float,
+            "method": str,
+            "saturated": int,
+            "nodes_asked": int,
+            "nodes_answered": int,
+            "nodes_with_filters": int,
+            "distinct_peers": int,
+            "bytes_sent": int,
+            "bytes_received": int,
+        },
+        pk="id",
+        not_null={"run_id", "info_hash", "taken_at", "method", "saturated", "nodes_asked", "nodes_answered"},
+        foreign_keys=[("run_id", "runs", "id"), ("info_hash", "swarms", "info_hash")],
+    )
+    samples.create_index(["info_hash", "taken_at"])
+    samples.create_index(["run_id"])
+
+
+def _create_scrape_replies(db: Database) -> None:
+    replies = db.table("scrape_replies").create(
+        {
+            "sample_id": int,
+            "node_id": str,
+            "address": str,
+            "port": int,
+            "rank": int,
+            "seeds_filter": bytes,
+            "peers_filter": bytes,
+            "values_count": int,
+            "version": str,  # hex
+            "rtt_ms": float,
+            "marks": str,  # words with spaces between
+        },
+        not_null={"sample_id", "node_id", "address", "port", "rank"},
+        foreign_keys=[("sample_id", "swarm_samples", "id")],
+    )
+    replies.create_index(["sample_id"])
+
+
+@migrations()
+def m003_nodes(db: Database) -> None:
+    """Add the nodes and every visit to them.
+
+    A node is an id at an endpoint: one id at two endpoints is two nodes, and so is the reverse,
+    because deciding which of them lies is up to the reader of the data.
+    """
+    _create_nodes(db)
+    _create_visits(db)
+
+
+def _create_nodes(db: Database) -> None:
+    db.table("nodes").create(
+        {
+            "node_id": str,
+            "address": str,
+            "port": int,
+            "family": int,  # 4 or 6
+            "first_seen": str,
+            "last_seen": str,
+            "last_answer": str,
+            "version": str,  # hex
+            "client": str,
+        },
+        pk=("node_id", "address", "port"),
+        not_null={"family", "first_seen", "last_seen"},
+    )
+
+
+def _create_visits(db: Database) -> None:
+    visits = db.table("visits").create(
+        {
+            "id": int,
+            "run_id": int,
+            "node_id": str,
+            "address": str,
+            "port": int,
+            "taken_at": str,
+            "outcome": str,
+            "rtt_ms": float,
+            "version": str,  # hex
+            "contacts": int,
+            "new_contacts": int,
+            "referrers": int,
+        },
+        pk="id",
+        not_null={"run_id", "node_id", "address", "port", "taken_at", "outcome"},
+        # No key to `nodes`: the store writes both sides in one transaction, and checking costs a
+        # look-up in the largest index for every visit.
+        foreign_keys=[("run_id", "runs", "id")],
+    )
+    visits.create_index(["run_id"])
+
+
+@migrations()
+def m004_views(db: Database) -> None:
+    """Add the views that answer the first questions."""
+    db.create_view("latest_swarms", LATEST_SWARMS)
+    db.create_view("client_versions", CLIENT_VERSIONS)
+    db.create_view("network_size", NETWORK_SIZE)
+
+
+# Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.
+LATEST_SWARMS = """
+SELECT
+    swarms.info_hash,
+    swarms.name,
+    sample.taken_at,
+    CAST(round(sample.seeds) AS INTEGER) AS seeds,
+    CAST(round(sample.leechers) AS INTEGER) AS leechers,
+    CAST(round(sample.peers) AS INTEGER) AS peers,
+    CAST(round(sample.peers_low) AS INTEGER) AS peers_low,
+    CAST(round(sample.peers_high) AS INTEGER) AS peers_high,
+    sample.saturated,
+    sample.method,
+    sample.nodes_asked,
+    sample.nodes_answered,
+    sample.nodes_with_filters,
+    sample.distinct_peers
+FROM swarms
+JOIN swarm_samples AS sample ON sample.id = (
+    SELECT id FROM swarm_samples
+    WHERE info_hash = swarms.info_hash
+    ORDER BY taken_at DESC, id DESC
+    LIMIT 1
+)
+"""
+
+# Only nodes that answered: a version in a packet nobody asked for proves little.
+CLIENT_VERSIONS = """
+SELECT
+    coalesce(client, 'unknown') AS client,
+    count(*) AS nodes,
+    round(1.0 * count(*) / sum(count(*)) OVER (), 4) AS share,
+    count(DISTINCT version) AS versions
+FROM nodes
+WHERE last_answer IS NOT NULL
+GROUP BY coalesce(client, 'unknown')
+ORDER BY nodes DESC, client
+"""
+
+# Counts only, uncorrected for nodes that the crawl missed.  IPv4 and IPv6 are two networks
+# (BEP 32) and get a row each.  Ids, endpoints and IPs are those of nodes that answered; in an
+# anonymized database an IP is a prefix.  Answers 5 minutes apart tell an open node from one that
+# a NAT lets through for a moment.
+NETWORK_SIZE = """
+WITH seen AS (
+    SELECT
+        run_id, node_id, address, port,
+        max(outcome = 'answered') AS answered,
+        min(taken_at) FILTER (WHERE outcome = 'answered') AS first_answer,
+        max(taken_at) FILTER (WHERE outcome = 'answered') AS last_answer
+    FROM visits
+    GROUP BY run_id, node_id, address, port
+)
+SELECT
+    run_id,
+    runs.started_at,
+    CASE WHEN instr(address, ':') THEN 6 ELSE 4 END AS family,
+    count(*) AS sighted,
+    sum(answered) AS answered_once,
+    coalesce(sum(strftime('%s', last_answer) - strftime('%s', first_answer) >= 300), 0) AS answered_twice,
+    count(DISTINCT node_id) FILTER (WHERE answered) AS distinct_ids,
+    count(DISTINCT address || ' ' || port) FILTER (WHERE answered) AS distinct_endpoints,
+    count(DISTINCT address) FILTER (WHERE answered) AS distinct_ips
+FROM seen JOIN runs ON runs.id = seen.run_id
+GROUP BY run_id, 3
+ORDER BY run_id, 3
+"""
+
+INSERT_RUN = """
+INSERT INTO runs (command, started_at, status, version, settings, pid) VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+# Times are text that sorts as time does, so min() and max() of two are the earlier and the later.
+# Records may come out of order, and an old one must not turn a clock back.
+UPSERT_SWARM = """
+INSERT INTO swarms (info_hash, first_seen, last_seen, source, name) VALUES (?1, ?2, ?2, ?3, ?4)
+ON CONFLICT (info_hash) DO UPDATE SET
+    first_seen = min(first_seen, excluded.first_seen),
+    last_seen = max(last_seen, excluded.last_seen),
+    source = coalesce(source, excluded.source),
+    name = coalesce(name, excluded.name)
+"""
+
+UPSERT_NODE = """
+INSERT INTO nodes (node_id, address, port, family, first_seen, last_seen, last_answer, version, client)
+VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)
+ON CONFLICT (node_id, address, port) DO UPDATE SET
+    first_seen = min(first_seen, excluded.first_seen),
+    last_seen = max(last_seen, excluded.last_seen),
+    last_answer = coalesce(max(last_answer, excluded.last_answer), last_answer, excluded.last_answer),
+    version = coalesce(excluded.version, version),
+    client = coalesce(excluded.client, client)
+"""

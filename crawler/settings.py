@@ -1,0 +1,32 @@
+"""The pace and the bounds of a crawl, in one frozen dataclass, each number with its reason.
+
+The defaults are polite: nobody on the network, and no router on the way, should notice a crawl.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlSettings:
+    """Hold what a crawl goes by; times in seconds."""
+
+    rate: float = 400.0
+    """Queries per second in all; 0 lifts this limit and those below: for networks of one's own."""
+
+    new_endpoints_rate: float = 200.0
+    """Endpoints never asked before, per second: NAT tables of home routers overflow before lines do."""
+
+    host_rate: float = 1.0
+    """Queries per second to one host; mldht answers 2, bitmagnet 1, libtorrent bans from 5 on."""
+
+    host_burst: float = 4.0
+    """Queries to one host at once: two visits."""
+
+    max_in_flight: int = 2000
+    """Visits under way at once; at 400 queries per second and 2 s of waiting, 800 suffice."""
+
+    max_endpoints: int = 3_000_000
+    """Endpoints remembered; contacts beyond are counted and dropped: about 1 GB."""
+
+    scrapes_at_once: int = 4
+    """Info-hashes measured at once (BEP 33, "Scraping": few at a time)."""

@@ -1,0 +1,350 @@
+"""The crawl database: rows in, rows out, through one SQLite connection.
+
+Synchronous, and it knows tables, not networks.  A worker thread may make the calls, one thread at
+a time (see `writer`).  Every write is one transaction: a process that is killed leaves whole
+batches behind.  Whatever the file, the disk or another process does to us is a `StoreError` that
+names the path; any other exception from here is a mistake of ours.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from operator import attrgetter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from sqlite_utils import Database
+
+from crawler import schema
+from crawler.records import (
+    Outcome,
+    Run,
+    RunStatus,
+    ScrapeReplyRow,
+    SwarmSample,
+    Visit,
+    client_name,
+    host_text,
+    prefix_text,
+)
+from dhtnode import Address
+
+BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
+CACHE_KIB = 64 * 1024  # the index of nodes is hit at random, and SQLite's default is 2 MB
+CHECKPOINT_PAGES = 8000  # 32 MB of log: a page of that index is copied back once, not every batch
+
+Record: TypeAlias = SwarmSample | Visit
+Row: TypeAlias = dict[str, Any]
+"""A row by column name; values are what SQLite has: str, int, float, bytes, None."""
+
+
+class StoreError(Exception):
+    """Report in one line, with the path, why the database cannot be used or written."""
+
+
+def is_process_running(pid: int) -> bool:
+    """Return whether a process of this host has the number `pid`, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is there, and somebody else's
+        return True
+    return True
+
+
+class Store:
+    """Own the connection to one crawl database: made by `Store.open`, ended by `close` or `with`."""
+
+    def __init__(
+        self,
+        path: str,
+        connection: sqlite3.Connection,
+        *,
+        anonymize: bool,
+        is_running: Callable[[int], bool],
+    ) -> None:
+        self.path = path
+        self._connection = connection
+        self._host_text = prefix_text if anonymize else host_text
+        self._is_running = is_running
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        anonymize: bool = False,
+        busy_timeout: float = BUSY_TIMEOUT,
+        is_running: Callable[[int], bool] = is_process_running,
+    ) -> Self:
+        """Open a crawl database, creating it or bringing its tables up to date as needed.
+
+        With `anonymize`, node addresses are written as their /24 or /48; rows that are already
+        there stay as they are.  Raises `StoreError`, and leaves the file untouched, when it is no
+        database, not one of ours, or made by a newer version.
+        """
+        name = str(path)
+        if name != ":memory:" and not Path(name).absolute().parent.is_dir():
+            raise StoreError(f"{name}: the directory does not exist")
+        with _reported(name):
+            # Statements begin no transaction by themselves (`isolation_level`): we do, so that
+            # none is ever open by accident.
+            connection = sqlite3.connect(
+                name, timeout=busy_timeout, isolation_level=None, check_same_thread=False
+            )
+            with ExitStack() as unless_ready:
+                unless_ready.callback(connection.close)
+                _prepare(connection, name)
+                unless_ready.pop_all()
+        return cls(name, connection, anonymize=anonymize, is_running=is_running)
+
+    def close(self) -> None:
+        """Close the connection; a second call does nothing."""
+        with _reported(self.path):
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def begin_run(self, command: str, settings: Mapping[str, object], version: str, now_text: str) -> int:
+        """Add a run of this process and return its number.
+
+        Runs left `running` by a process that no longer exists become `interrupted`.  When another
+        process has its number by now, such a run stays `running` for a while longer: better than
+        to declare dead what another process is busy with.
+        """
+        values = (command, now_text, RunStatus.RUNNING, version, json.dumps(dict(settings)), os.getpid())
+        with self._transaction():
+            self._mark_interrupted()
+            return _row_id(self._connection.execute(schema.INSERT_RUN, values))
+
+    def finish_run(self, run_id: int, status: RunStatus, now_text: str) -> None:
+        """Record how and when a run ended."""
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE runs SET status = ?, finished_at = ? WHERE id = ?", (status, now_text, run_id)
+            )
+
+    def write(self, run_id: int, records: Sequence[Record]) -> None:
+        """Write observations of a run in one transaction: all of them, or none and `StoreError`.
+
+        Costs 10 to 20 us per visit and some 25 per scrape reply, more as the index of nodes grows.
+        """
+        visits = [record for record in records if isinstance(record, Visit)]
+        samples = [record for record in records if isinstance(record, SwarmSample)]
+        with self._transaction():
+            self._write_samples(run_id, samples)
+            self._write_visits(run_id, visits)
+
+    def runs(self) -> list[Run]:
+        """Return all runs, the oldest first."""
+        return [_run_of(row) for row in self.rows("runs")]
+
+    def latest_swarms(self) -> list[Row]:
+        """Return the newest sample of every swarm, with the columns of the view of that name."""
+        return self.rows("latest_swarms")
+
+    def rows(self, name: str) -> list[Row]:
+        """Return all rows of a view or table, held in memory, in its own order.
+
+        Raises `ValueError` when there is none of that name.
+        """
+        known = self._select("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+        if name not in {row["name"] for row in known}:
+            raise ValueError(f"{name!r} is neither a table nor a view of {self.path}")
+        return self._select(f'SELECT * FROM "{name}"')  # noqa: S608  # a name the database gave us
+
+    def _select(self, sql: str) -> list[Row]:
+        with _reported(self.path):
+            cursor = self._connection.execute(sql)
+            columns = [column[0] for column in cursor.description]
+            return [dict(zip(columns, row, strict=True)) for row in cursor]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit what the block does, or nothing of it."""
+        with _reported(self.path):
+            # IMMEDIATE, or another writer is met half-way, where waiting for it cannot help.
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            finally:
+                self._connection.rollback()  # does nothing after a COMMIT
+
+    def _mark_interrupted(self) -> None:
+        running = self._select("SELECT id, pid FROM runs WHERE status = 'running'")
+        self._connection.executemany(
+            "UPDATE runs SET status = 'interrupted' WHERE id = ?",
+            [(row["id"],) for row in running if not self._is_running(row["pid"])],
+        )
+
+    def _write_samples(self, run_id: int, samples: Sequence[SwarmSample]) -> None:
+        self._connection.executemany(
+            schema.UPSERT_SWARM,
+            [(swarm.info_hash.hex(), swarm.taken_at, swarm.source, swarm.name) for swarm in samples],
+        )
+        for sample in samples:
+            # One statement each: the replies need the number that the sample gets.
+            values = (run_id, sample.info_hash.hex(), *_SAMPLE_VALUES(sample))
+            sample_id = _row_id(self._connection.execute(_INSERT_SAMPLE, values))
+            self._write_replies(sample_id, sample.replies)
+        self._upsert_nodes(
+            (reply.node_id, reply.address, sample.taken_at, sample.taken_at, reply.version)
+            for sample in samples
+            for reply in sample.replies
+        )
+
+    def _write_replies(self, sample_id: int, replies: Sequence[ScrapeReplyRow]) -> None:
+        self._connection.executemany(
+            _INSERT_REPLY,
+            [
+                (
+                    sample_id,
+                    reply.node_id.hex(),
+                    self._host_text(reply.address),
+                    reply.address.port,
+                    _hex_of(reply.version),
+                    " ".join(reply.marks),
+                    *_REPLY_VALUES(reply),
+                )
+                for reply in replies
+            ],
+        )
+
+    def _write_visits(self, run_id: int, visits: Sequence[Visit]) -> None:
+        self._upsert_nodes(
+            (visit.node_id, visit.address, visit.taken_at, _answer_time(visit), visit.version)
+            for visit in visits
+        )
+        self._connection.executemany(
+            _INSERT_VISIT,
+            [
+                (
+                    run_id,
+                    visit.node_id.hex(),
+                    self._host_text(visit.address),
+                    visit.address.port,
+                    _hex_of(visit.version),
+                    visit.outcome.value,  # SQLite takes 2 us longer over the member itself
+                    *_VISIT_VALUES(visit),
+                )
+                for visit in visits
+            ],
+        )
+
+    def _upsert_nodes(
+        self, sightings: Iterable[tuple[bytes, Address, str, str | None, bytes | None]]
+    ) -> None:
+        """Add or advance nodes, given as id, address, time, time of the answer, version."""
+        self._connection.executemany(
+            schema.UPSERT_NODE,
+            [
+                (
+                    node_id.hex(),
+                    self._host_text(address),
+                    address.port,
+                    6 if ":" in address.host else 4,
+                    seen,
+                    answered,
+                    _hex_of(version),
+                    client_name(version),
+                )
+                for node_id, address, seen, answered, version in sightings
+            ],
+        )
+
+
+# The columns whose values are taken from the record as they are, under the same name.
+_REPLY_COLUMNS = ("rank", "seeds_filter", "peers_filter", "values_count", "rtt_ms")
+_VISIT_COLUMNS = ("taken_at", "rtt_ms", "contacts", "new_contacts", "referrers")
+_SAMPLE_COLUMNS = (
+    *("taken_at", "seeds", "leechers", "peers", "peers_low", "peers_high", "method", "saturated"),
+    *("nodes_asked", "nodes_answered", "nodes_with_filters", "distinct_peers"),
+    *("bytes_sent", "bytes_received"),
+)
+
+_SAMPLE_VALUES = attrgetter(*_SAMPLE_COLUMNS)
+_REPLY_VALUES = attrgetter(*_REPLY_COLUMNS)
+_VISIT_VALUES = attrgetter(*_VISIT_COLUMNS)
+
+
+def _insert(table: str, *columns: str) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # our own names
+
+
+_INSERT_SAMPLE = _insert("swarm_samples", "run_id", "info_hash", *_SAMPLE_COLUMNS)
+_INSERT_REPLY = _insert(
+    "scrape_replies", "sample_id", "node_id", "address", "port", "version", "marks", *_REPLY_COLUMNS
+)
+_INSERT_VISIT = _insert(
+    "visits", "run_id", "node_id", "address", "port", "version", "outcome", *_VISIT_COLUMNS
+)
+
+
+def _row_id(cursor: sqlite3.Cursor) -> int:
+    return int(cursor.lastrowid or 0)
+
+
+def _hex_of(version: bytes | None) -> str | None:
+    return None if version is None else version.hex()
+
+
+def _answer_time(visit: Visit) -> str | None:
+    return visit.taken_at if visit.outcome is Outcome.ANSWERED else None
+
+
+def _run_of(row: Row) -> Run:
+    parsed = {"status": RunStatus(row["status"]), "settings": json.loads(row["settings"])}
+    return Run(**(row | parsed))
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    """Check that the database is ours before anything is changed, then bring it up to date."""
+    db = Database(connection, execute_plugins=False)
+    if schema.is_of_another_program(db):
+        raise StoreError(f"{path}: is a database of another program")
+    if unknown := schema.unknown_migrations(db):
+        raise StoreError(f"{path}: was made by a newer version ({', '.join(sorted(unknown))})")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_mode = WAL")
+    # The last batches may be lost with the power, never the database; a killed process loses none.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    schema.bring_up_to_date(db)
+
+
+_REASONS = {
+    sqlite3.SQLITE_PERM: "access was denied",
+    sqlite3.SQLITE_BUSY: "is locked by another process",
+    sqlite3.SQLITE_LOCKED: "is locked by another process",
+    sqlite3.SQLITE_READONLY: "cannot be written, the file or its directory is read-only",
+    sqlite3.SQLITE_IOERR: "the disk reported an error",
+    sqlite3.SQLITE_CORRUPT: "is damaged",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened or created",
+    sqlite3.SQLITE_NOTADB: "is not a SQLite database",
+}
+
+
+@contextmanager
+def _reported(path: str) -> Iterator[None]:
+    """Turn what SQLite says about the file into `StoreError`, and let mistakes of ours pass."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        reason = _REASONS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        if reason is None and not isinstance(error, sqlite3.OperationalError):
+            raise
+        raise StoreError(f"{path}: {reason or error}") from error

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Set up and run this checkout with nothing but Python 3.11 and git.
+
+    python3 dev.py demo [ARGS]        run `dhtcrawl demo` on a network of its own, no Internet used
+    python3 dev.py check [-- ARGS]    format check, lint, types, tests; ARGS go to pytest
+
+Both keep a virtual environment in `.venv` beside this file, fetch into it what pyproject.toml asks
+for, and leave it alone as long as pyproject.toml and Python stay the same.  `.venv` belongs to this
+program: one that is half made, or that something else made, is made anew.  Nothing is ever asked.
+
+Only the standard library is used, because this runs before anything is installed.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+MINIMUM_PYTHON = (3, 11)  # as requires-python; tests/test_project.py holds the two together
+if sys.version_info < MINIMUM_PYTHON:  # before anything that an older Python would stumble over
+    sys.exit("dev.py: needs Python 3.11 or later, and this is {}.{}".format(*sys.version_info))
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = ROOT / ".venv"
+PROGRAMS = ENVIRONMENT / "bin"
+STAMP = ENVIRONMENT / "made-by-dev.py"
+MINIMUM_PIP = "pip>=25.1"  # the first that knows --group
+
+CHECKS = (
+    ("ruff", "format", "--check", "."),
+    ("ruff", "check", "."),
+    ("mypy",),
+    ("pytest",),  # last, because it takes longest and because ARGS are added to it
+)
+
+
+class SetupFailed(Exception):
+    """Say in one line why there is no environment to run in."""
+
+
+def main(args: list[str]) -> int:
+    """Run the command that the arguments name; return the exit status."""
+    command, rest = (args[0], args[1:]) if args else ("", [])
+    passed_on = rest[1:] if rest[:1] == ["--"] else rest
+    if command in {"-h", "--help", "help"}:
+        print(__doc__.strip())
+        return 0
+    try:
+        if command == "demo":
+            return demo(passed_on)
+        if command == "check" and (not rest or rest[0] == "--"):
+            return check(passed_on)
+    except SetupFailed as failure:
+        print(f"dev.py: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as a shell would report it
+    print("usage: python3 dev.py demo [ARGS] | check [-- ARGS for pytest]", file=sys.stderr)
+    return 2
+
+
+def demo(args: list[str]) -> int:
+    """Run `dhtcrawl demo` in the caller's directory; of two --db options the later one counts."""
+    prepare(group=None)
+    return run("dhtcrawl", "demo", "--db", "demo.db", *args, cwd=Path.cwd())
+
+
+def check(pytest_args: list[str]) -> int:
+    """Run every check in order; return the status of the first that fails, or 0."""
+    prepare(group="dev")
+    for step in CHECKS:
+        command = (*step, *pytest_args) if step[0] == "pytest" else step
+        heading(shlex.join(command))
+        status = run(*command, cwd=ROOT)
+        if status != 0:
+            print(f"dev.py: {step[0]} failed with status {status}", file=sys.stderr)
+            return status
+    heading("all checks passed")
+    return 0
+
+
+def prepare(*, group: str | None) -> None:
+    """Make `.venv` hold this project and, when one is named, a dependency group.
+
+    The stamp is written last and removed first, so an interruption leaves none behind.
+    """
+    fingerprint = environment_fingerprint()
+    stamped = STAMP.read_text().split() if STAMP.is_file() else []
+    usable = stamped[:1] == [fingerprint] and (PROGRAMS / "python").exists()
+    if usable and (group is None or group in stamped):
+        return
+    heading("preparing .venv, which takes about a minute")
+    if usable:
+        STAMP.unlink()
+    else:
+        create_environment()
+    if group is None:
+        install("--editable", ".")
+    else:
+        install(MINIMUM_PIP)
+        install("--editable", ".", "--group", group)
+    STAMP.write_text(f"{fingerprint} {group or ''}\n")
+
+
+def environment_fingerprint() -> str:
+    """Return what an environment depends on, as one word: project file, Python, and place."""
+    parts = ((ROOT / "pyproject.toml").read_bytes(), sys.version.encode(), os.fsencode(ROOT))
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def create_environment() -> None:
+    """Make an empty `.venv`, in place of whatever is there."""
+    if any(importlib.util.find_spec(module) is None for module in ("venv", "ensurepip")):
+        raise SetupFailed(
+            "this Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"
+        )
+    if ENVIRONMENT.is_symlink() or ENVIRONMENT.is_file():
+        raise SetupFailed(".venv is not a directory of this checkout; remove it and try again")
+    command = (sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT))
+    made = subprocess.run(command, cwd=ROOT, env=child_environment(), stdin=subprocess.DEVNULL, check=False)
+    if made.returncode != 0:
+        raise SetupFailed("python3 -m venv failed; its message is above")
+
+
+def install(*what: str) -> None:
+    """Install into `.venv` with its own pip, asking nothing."""
+    status = run("python", "-m", "pip", "install", "--quiet", "--no-input", *what, cwd=ROOT)
+    if status != 0:
+        raise SetupFailed(
+            f"pip could not install {shlex.join(what)} (is there a network?); its message is above"
+        )
+
+
+def run(program: str, *args: str, cwd: Path) -> int:
+    """Run a program of `.venv`; return its exit status, 128 + n if signal n ended it."""
+    executable = PROGRAMS / program
+    try:
+        status = subprocess.run((executable, *args), cwd=cwd, env=child_environment(), check=False).returncode
+    except FileNotFoundError:
+        raise SetupFailed(f"{program} is missing from .venv; remove .venv and try again") from None
+    return status if status >= 0 else 128 - status
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment variables of an activated `.venv`, free of other Pythons' paths."""
+    kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONHOME", "PYTHONPATH"}}
+    path = os.pathsep.join([str(PROGRAMS), kept.get("PATH", os.defpath)])
+    return {
+        **kept,
+        "PATH": path,
+        "VIRTUAL_ENV": str(ENVIRONMENT),
+        "PIP_USER": "0",  # a user's pip.conf may ask for it, and inside an environment it is an error
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+
+
+def heading(text: str) -> None:
+    """Print what comes next, ahead of the output of the program that does it."""
+    print(f"== {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""A BitTorrent mainline-DHT node on Trio.
+
+The words used throughout: a *node* speaks this protocol over UDP; a *peer* takes part in a swarm
+over TCP and is what lookups are for; a *contact* is a node id and an address; an *info-hash* names a
+swarm; a *token* proves to a node that we receive at our address; a *query* is one question to one
+node, its answer a *response* or an *error*; a *lookup* is the walk of many queries towards an id.
+
+    async with dhtnode.open_node() as node:
+        async with node.get_peers(dhtnode.parse_info_hash("magnet:?xt=urn:btih:...")) as peers:
+            async for peer in peers:
+                print(peer)
+"""
+
+from dhtnode.addresses import Address, Contact, Family, Scope, parse_address, scope_of
+from dhtnode.blocking import find_peers
+from dhtnode.bloom import ScrapeFilter
+from dhtnode.clients import format_version
+from dhtnode.errors import (
+    AddressInUse,
+    BadResponse,
+    CannotListen,
+    DhtError,
+    InvalidInfoHash,
+    NotJoined,
+    QueryError,
+    QueryNotSent,
+    QueryRefused,
+    QueryTimeout,
+    StateFileError,
+)
+from dhtnode.estimates import Interval, ScrapeReply, SwarmEstimate, estimate_swarm
+from dhtnode.ids import (
+    InfoHash,
+    NodeId,
+    distance,
+    distance_bits,
+    flip_last_bit,
+    random_id,
+    shared_prefix_bits,
+)
+from dhtnode.limits import TokenBucket
+from dhtnode.magnet import parse_info_hash
+from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, Response
+from dhtnode.node import Node
+from dhtnode.nurseries import open_service_nursery
+from dhtnode.opening import open_node
+from dhtnode.results import Announcement, EndpointStatistics, FoundNode, NodeStatistics, Scrape
+from dhtnode.rpc import Answer
+from dhtnode.settings import NodeSettings
+from dhtnode.stream import PeerStream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Address",
+    "AddressInUse",
+    "AnnouncePeer",
+    "Announcement",
+    "Answer",
+    "BadResponse",
+    "CannotListen",
+    "Contact",
+    "DhtError",
+    "EndpointStatistics",
+    "Family",
+    "FindNode",
+    "FoundNode",
+    "GetPeers",
+    "InfoHash",
+    "Interval",
+    "InvalidInfoHash",
+    "Method",
+    "Node",
+    "NodeId",
+    "NodeSettings",
+    "NodeStatistics",
+    "NotJoined",
+    "PeerStream",
+    "Ping",
+    "QueryError",
+    "QueryNotSent",
+    "QueryRefused",
+    "QueryTimeout",
+    "Response",
+    "Scope",
+    "Scrape",
+    "ScrapeFilter",
+    "ScrapeReply",
+    "StateFileError",
+    "SwarmEstimate",
+    "TokenBucket",
+    "__version__",
+    "distance",
+    "distance_bits",
+    "estimate_swarm",
+    "find_peers",
+    "flip_last_bit",
+    "format_version",
+    "open_node",
+    "open_service_nursery",
+    "parse_address",
+    "parse_info_hash",
+    "random_id",
+    "scope_of",
+    "shared_prefix_bits",
+]

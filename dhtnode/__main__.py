@@ -1,0 +1,6 @@
+"""Let `python -m dhtnode` be the command `dhtnode`."""
+
+from dhtnode.cli import main
+
+if __name__ == "__main__":
+    main()

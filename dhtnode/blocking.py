@@ -1,0 +1,47 @@
+"""One blocking call, for scripts that have no event loop of their own."""
+
+from collections.abc import Sequence
+
+import trio
+
+from dhtnode.addresses import Address
+from dhtnode.errors import NotJoined
+from dhtnode.ids import InfoHash
+from dhtnode.magnet import parse_info_hash
+from dhtnode.opening import open_node
+from dhtnode.settings import NodeSettings
+
+
+def find_peers(
+    info_hash: InfoHash | str,
+    *,
+    limit: int | None = None,
+    timeout: float = 30.0,
+    bootstrap: Sequence[str] = (),
+) -> list[Address]:
+    """Return peers of a swarm, given by info-hash or magnet link, without a tracker.
+
+    Returns after the lookup, after `limit` peers, or after `timeout` seconds with what has come by
+    then.  An empty list means that nobody knows of a peer.  Raises `InvalidInfoHash` for a text that
+    is none, and `NotJoined` when no node answered at all.  Not to be called from inside Trio.
+    """
+    wanted = parse_info_hash(info_hash) if isinstance(info_hash, str) else info_hash
+    return trio.run(_find_peers, wanted, limit, timeout, bootstrap)
+
+
+async def _find_peers(
+    info_hash: InfoHash, limit: int | None, timeout: float, bootstrap: Sequence[str]
+) -> list[Address]:
+    found: list[Address] = []
+    with trio.move_on_after(timeout) as scope:
+        async with (
+            open_node(bootstrap=bootstrap, settings=NodeSettings(read_only=True)) as node,
+            node.get_peers(info_hash) as peers,
+        ):
+            async for peer in peers:
+                found.append(peer)
+                if limit is not None and len(found) >= limit:
+                    break
+    if scope.cancelled_caught and not found:
+        raise NotJoined(f"no peer and no end within {timeout:g} s")
+    return found

@@ -1,0 +1,217 @@
+"""What the commands `dhtnode` and `dhtcrawl` share: kinds of arguments, options, printing, endings.
+
+With `--json` each result is one JSON object per line on stdout and nothing else is there; logs and
+progress go to stderr.  Exit status: 0 done, 1 the network or the data said no, 2 the command line
+was wrong.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+import click
+import trio
+
+from dhtnode.addresses import Address, parse_address, split_host_port
+from dhtnode.errors import DhtError, InvalidInfoHash
+from dhtnode.ids import ID_BYTES, InfoHash, NodeId
+from dhtnode.magnet import parse_info_hash
+from dhtnode.results import Scrape
+
+T = TypeVar("T")
+Command = Callable[..., Any]
+Main = Callable[[], Awaitable[None]]
+
+
+class OneLineGroup(click.Group):
+    """Be a command whose every failure is one line on stderr, whatever click would print."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run the command line and exit."""
+        try:
+            status = super().main(*args, **kwargs | {"standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            click.echo(f"{self.name}: {error.format_message()}", err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo(f"{self.name}: interrupted", err=True)
+            sys.exit(128 + signal.SIGINT)
+        except BrokenPipeError:
+            # Whoever read our output has gone; so that Python does not complain at exit either:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def info_hash(text: str) -> InfoHash:
+    """Read an info-hash (hex, base32, magnet link) from the command line."""
+    try:
+        return parse_info_hash(text)
+    except InvalidInfoHash as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def node_id(text: str) -> NodeId:
+    """Read a node id of 40 hex digits from the command line."""
+    try:
+        read = bytes.fromhex(text)
+    except ValueError:
+        read = b""
+    if len(read) != ID_BYTES:
+        raise click.BadParameter(f"{text!r} is not an id of 40 hex digits")
+    return NodeId(read)
+
+
+def host_port(text: str) -> str:
+    """Check `HOST:PORT`, where the host may be a name, and leave it as it is."""
+    try:
+        _, port = split_host_port(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if not port:
+        raise click.BadParameter(f"{text!r}: port 0 cannot be asked")
+    return text
+
+
+def local_address(text: str) -> Address:
+    """Read `IP:PORT` to listen on, where port 0 means any free one."""
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+def common_options(default_timeout: float | None) -> Callable[[Command], Command]:
+    """Add the options that every command has: `--json`, `--timeout`, `--bootstrap`."""
+    ending = "run until told to stop" if default_timeout is None else f"default {default_timeout:g}"
+    options = [
+        click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout."),
+        click.option(
+            "--timeout",
+            type=SECONDS,
+            default=default_timeout,
+            metavar="SECONDS",
+            help=f"Stop after so many seconds; {ending}.",
+        ),
+        click.option(
+            "--bootstrap",
+            type=host_port,
+            multiple=True,
+            metavar="HOST:PORT",
+            help="A node to join through; may be repeated. Bind to loopback when all are on loopback.",
+        ),
+    ]
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def emit(as_json: bool, record: Mapping[str, object], text: str) -> None:
+    """Print one result: the record as a line of JSON, or the text; flushed, for whoever reads along."""
+    click.echo(json.dumps(record) if as_json else text)
+    sys.stdout.flush()
+
+
+def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
+    """Run a command to its end; what the network or the system refused becomes one line and status 1.
+
+    `expected` names exceptions that count as such besides `DhtError`.
+    """
+    refusals: tuple[type[Exception], ...] = (DhtError, *expected)
+    try:
+        return trio.run(main)
+    except refusals as error:
+        raise click.ClickException(str(error)) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt):
+            raise click.Abort from group
+        refused, others = group.split(refusals)
+        if refused is None or others is not None:
+            raise
+        raise click.ClickException("; ".join(map(str, _leaves(refused)))) from group
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """Return the exceptions of a group and of the groups inside it."""
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return leaves
+
+
+def scrape_record(measured: Scrape) -> dict[str, object]:
+    """Return a measurement with the keys that `dhtnode scrape --json` prints."""
+    estimate = measured.estimate
+    return {
+        "info_hash": measured.info_hash.hex(),
+        "seeds": estimate.seeds,
+        "leechers": estimate.leechers,
+        "peers": estimate.peers,
+        "peers_low": estimate.peers_low,
+        "peers_high": estimate.peers_high,
+        "saturated": estimate.saturated,
+        "nodes_asked": measured.nodes_asked,
+        "nodes_answered": measured.nodes_answered,
+        "nodes_with_filters": estimate.nodes_with_filters,
+        "distinct_peers": estimate.distinct_peers,
+    }
+
+
+def scrape_text(measured: Scrape) -> str:
+    """Return a measurement in a line for people."""
+    estimate = measured.estimate
+    more = " or more" if estimate.saturated else ""
+    return (
+        f"{measured.info_hash.hex()} {estimate.peers}{more} peers"
+        f" ({estimate.peers_low} to {estimate.peers_high}):"
+        f" {estimate.seeds} seeds, {estimate.leechers} leechers;"
+        f" {estimate.nodes_with_filters} of {measured.nodes_answered} nodes gave filters,"
+        f" {estimate.distinct_peers} peers seen"
+    )
+
+
+async def wait_for_signal() -> None:
+    """Return on SIGINT, SIGTERM or, where there is one, SIGHUP."""
+    wanted = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+    with trio.open_signal_receiver(*wanted) as received:
+        async for _ in received:
+            return
+
+
+async def run_until_signal(main: Main) -> bool:
+    """Run `main` until it ends or a signal asks to stop; return whether it ended by itself."""
+    async with trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            await wait_for_signal()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(watch, name="watch for signals")
+        await main()
+        nursery.cancel_scope.cancel()
+        return True
+    return False
+
+
+def set_up_logging(verbosity: int) -> None:
+    """Send log lines to stderr: warnings, with -v what happens, with -vv everything."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
+    logging.basicConfig(
+        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )

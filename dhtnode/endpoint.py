@@ -1,0 +1,191 @@
+"""One socket of a node, with the table, the queries and the answers that belong to it.
+
+IPv4 and IPv6 are two networks (BEP 32), so a node has an endpoint for each.  What both share, the
+announced peers and the token secrets, is handed in.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from random import Random
+
+import trio
+
+from dhtnode.addresses import Address, Contact, Family, scope_of
+from dhtnode.errors import QueryError
+from dhtnode.ids import NodeId, random_id_between
+from dhtnode.limits import TokenBucket
+from dhtnode.lookup import Lookup
+from dhtnode.messages import Error, FindNode, Method, Ping, Query, Response
+from dhtnode.peers import PeerStore
+from dhtnode.responder import Responder
+from dhtnode.routing import RoutingTable
+from dhtnode.rpc import Answer, Rpc
+from dhtnode.settings import VERSION_TAG, NodeSettings
+from dhtnode.tokens import TokenIssuer
+from dhtnode.traverse import Traversal
+from dhtnode.udp import DatagramSocket, resolve
+
+logger = logging.getLogger(__name__)
+
+VERIFY_BURST = 32  # a small network that starts through us calls all at once
+REFRESHES_AT_ONCE = 2  # stale buckets per round of maintenance
+PINGS_AT_ONCE = 16  # silent nodes per round of maintenance
+
+
+class Endpoint:
+    """Be a node in one of the two networks."""
+
+    def __init__(
+        self,
+        socket: DatagramSocket,
+        node_id: NodeId,
+        settings: NodeSettings,
+        tables: dict[Family, RoutingTable],
+        peers: PeerStore,
+        tokens: TokenIssuer,
+        random: Random,
+        random_bytes: Callable[[int], bytes],
+        *,
+        hosts: Sequence[str] = (),
+        last_hosts: Sequence[str] = (),
+        now: float = 0.0,
+    ) -> None:
+        """Take over the socket and enter the table of its family into `tables`.
+
+        `hosts` are the ways in, `HOST:PORT`, tried when the table is short of nodes; `last_hosts`
+        only when nobody else answers.
+        """
+        self.socket = socket
+        self.family = socket.address.family
+        self.scope = scope_of(socket.address.host)
+        self.settings = settings
+        self.table = RoutingTable(
+            node_id,
+            self.family,
+            self.scope,
+            bucket_size=settings.bucket_size,
+            good_for=settings.good_for,
+            bad_after=settings.bad_after,
+        )
+        tables[self.family] = self.table
+        self._responder = Responder(
+            tables,
+            self.family,
+            self.scope,
+            peers,
+            tokens,
+            random,
+            max_payload=settings.max_payload,
+            version=VERSION_TAG,
+        )
+        self.rpc = Rpc(
+            socket,
+            self.scope,
+            self.table,
+            self._on_query,
+            random_bytes,
+            version=VERSION_TAG,
+            read_only=settings.read_only,
+            max_pending=settings.max_pending,
+            receive_batch=settings.receive_batch,
+        )
+        self.saved: list[Contact] = []
+        self._random = random
+        self._hosts = tuple(hosts)
+        self._last_hosts = tuple(last_hosts)
+        self._verify = TokenBucket(settings.verify_rate, VERIFY_BURST, now)
+        self._verifying: set[Address] = set()
+
+    async def traverse(
+        self,
+        target: bytes,
+        method: Method,
+        *,
+        on_answer: Callable[[Answer], None] | None = None,
+    ) -> Traversal:
+        """Walk towards `target` with one query, and return the walk when it has ended.
+
+        When the table is short of nodes, those that seemed bad, saved contacts and then the given
+        hosts are asked as well; the last hosts only when all of these stay silent.
+        """
+        traversal = self._new_traversal(target, method, on_answer)
+        traversal.lookup.add_contacts(self._nearest(target))
+        if len(self.table.contacts()) < self.settings.bucket_size:
+            traversal.lookup.add_contacts(self.table.contacts(include_bad=True))
+            traversal.lookup.add_contacts(self.saved)
+            traversal.lookup.add_addresses(await self._resolve(self._hosts))
+        traversal.start()
+        await traversal.wait()
+        if not traversal.answers and self._last_hosts:
+            traversal = self._new_traversal(target, method, on_answer)
+            traversal.lookup.add_addresses(await self._resolve(self._last_hosts))
+            traversal.start()
+            await traversal.wait()
+        return traversal
+
+    async def join(self) -> bool:
+        """Find our own neighbours (BEP 5) and tell whether anybody answered."""
+        own_id = self.table.node_id
+        walk = await self.traverse(own_id, FindNode(own_id))
+        logger.info(
+            "%s: %d nodes answered, %d in the table", self.socket.address, len(walk.answers), len(self.table)
+        )
+        return bool(walk.answers)
+
+    def check_silent(self, now: float) -> int:
+        """Ping nodes not heard of for long, and return how many; `rpc` tells the table the outcome."""
+        contacts = self.table.questionable(now)[:PINGS_AT_ONCE]
+        for contact in contacts:
+            self.rpc.send_query(Ping(), contact.address, _ignore)
+        return len(contacts)
+
+    async def refresh(self, now: float) -> int:
+        """Walk towards an id in each of the most stale buckets (BEP 5), and return how many."""
+        stale = self.table.stale_ranges(now, self.settings.refresh_after)[:REFRESHES_AT_ONCE]
+        for low, high in stale:
+            self.table.mark_refreshed(low, now)
+            target = random_id_between(low, high, self._random)
+            await self.traverse(target, FindNode(target))
+        return len(stale)
+
+    def _new_traversal(
+        self, target: bytes, method: Method, on_answer: Callable[[Answer], None] | None
+    ) -> Traversal:
+        lookup = Lookup(
+            target,
+            self.table.node_id,
+            self.scope,
+            width=self.settings.bucket_size,
+            parallelism=self.settings.parallelism,
+            query_limit=self.settings.lookup_query_limit,
+        )
+        return Traversal(self.rpc, lookup, method, on_answer)
+
+    def _nearest(self, target: bytes) -> list[Contact]:
+        # Twice the width: some of them may have gone since, and a lookup asks no more than it needs.
+        return self.table.closest(target, trio.current_time(), 2 * self.settings.bucket_size)
+
+    async def _resolve(self, hosts: Sequence[str]) -> list[Address]:
+        addresses = [address for host in hosts for address in await resolve(host, frozenset({self.family}))]
+        return [address for address in dict.fromkeys(addresses) if address != self.socket.address]
+
+    def _on_query(self, query: Query, source: Address, now: float) -> Response | Error | None:
+        if not query.read_only:
+            self._consider(Contact(query.node_id, source), now)
+        return self._responder.respond(query, source, now)
+
+    def _consider(self, contact: Contact, now: float) -> None:
+        """Ping a node that queried us, if the table has a use for it: only nodes that answer get in."""
+        address = contact.address
+        if not self.table.queried(contact, now) or address in self._verifying or not self._verify.take(now):
+            return
+
+        def on_done(_result: Answer | QueryError, _now: float) -> None:
+            self._verifying.discard(address)
+
+        if self.rpc.send_query(Ping(), address, on_done) is not None:
+            self._verifying.add(address)
+
+
+def _ignore(_result: Answer | QueryError, _now: float) -> None:
+    """Be the callback of a query whose outcome only the table needs."""

@@ -1,0 +1,62 @@
+"""Node ids and info-hashes: 160-bit values under the XOR metric (BEP 5, "Overview").
+
+Both are plain 20-byte `bytes`, told apart by the type checker only: they come from packets and go
+into packets, and a wrapper would be built and torn down for every contact in every reply.
+Written for people, both are 40 lower-case hex digits.  Nothing here knows about addresses.
+"""
+
+from random import Random
+from typing import NewType
+
+NodeId = NewType("NodeId", bytes)
+"""The 20 bytes that name a node, in network order."""
+
+InfoHash = NewType("InfoHash", bytes)
+"""The 20 bytes that name a swarm: the SHA-1 of an info dictionary, or a cut SHA-256 (BEP 52)."""
+
+ID_BYTES = 20
+ID_BITS = 160
+ZERO_ID = NodeId(bytes(ID_BYTES))
+
+
+def as_int(identifier: bytes) -> int:
+    """Read an id as an unsigned integer, most significant byte first."""
+    return int.from_bytes(identifier, "big")
+
+
+def as_id(number: int) -> NodeId:
+    """Write an unsigned integer below 2**160 as an id."""
+    return NodeId(number.to_bytes(ID_BYTES, "big"))
+
+
+def distance(a: bytes, b: bytes) -> int:
+    """Return the XOR distance of two ids; smaller is closer (BEP 5)."""
+    return int.from_bytes(a, "big") ^ int.from_bytes(b, "big")
+
+
+def distance_bits(a: bytes, b: bytes) -> int:
+    """Return how many bits the distance needs: 0 for equal ids, 160 for opposite halves."""
+    return distance(a, b).bit_length()
+
+
+def shared_prefix_bits(a: bytes, b: bytes) -> int:
+    """Return the number of leading bits that two ids have in common, 0 to 160."""
+    return ID_BITS - distance_bits(a, b)
+
+
+def random_id(random: Random) -> NodeId:
+    """Return an id drawn uniformly from the whole space."""
+    return NodeId(random.randbytes(ID_BYTES))
+
+
+def random_id_between(low: int, high: int, random: Random) -> NodeId:
+    """Return an id drawn uniformly from `low <= id < high`."""
+    return as_id(random.randrange(low, high))
+
+
+def flip_last_bit(node_id: bytes) -> NodeId:
+    """Return the id nearest to `node_id` that is not `node_id` itself.
+
+    Asking a node for this target shows the deep end of its table: all its neighbours.
+    """
+    return NodeId(node_id[:-1] + bytes([node_id[-1] ^ 1]))

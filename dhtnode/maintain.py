@@ -1,0 +1,65 @@
+"""The small loops that keep a node alive: join, check, refresh, expire, save.
+
+Each endpoint has loops of its own, so that trouble in one family never starves the other.  All of
+them run until cancelled, in the nursery of the node.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from dhtnode.endpoint import Endpoint
+from dhtnode.errors import StateFileError
+from dhtnode.peers import PeerStore
+from dhtnode.snapshot import State, save_state
+
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY = 1.0  # seconds after an attempt to join that found less than a bucket; doubled each time
+LAST_RETRY = 300.0
+
+
+async def keep_joined(endpoint: Endpoint, attempted: trio.Event) -> None:
+    """Join, and join again while the table holds less than a bucket; `attempted` is set after the first try.
+
+    Few contacts mean that the network was not there yet, that ours is gone, or that it is tiny: the
+    pauses grow, so that none of these costs much.
+    """
+    retry = FIRST_RETRY
+    while True:
+        if len(endpoint.table.contacts()) < endpoint.settings.bucket_size:
+            await endpoint.join()
+            attempted.set()
+            await trio.sleep(retry)
+            retry = min(LAST_RETRY, 2 * retry)
+        else:
+            retry = FIRST_RETRY
+            await trio.sleep(endpoint.settings.maintenance_period)
+
+
+async def keep_fresh(endpoint: Endpoint) -> None:
+    """Ping silent nodes and refresh stale buckets, a few at a time."""
+    while True:
+        await trio.sleep(endpoint.settings.maintenance_period)
+        now = trio.current_time()
+        endpoint.check_silent(now)
+        await endpoint.refresh(now)
+
+
+async def keep_expiring(peers: PeerStore, period: float) -> None:
+    """Drop peers whose time is over."""
+    while True:
+        await trio.sleep(period)
+        peers.expire(trio.current_time())
+
+
+async def keep_saved(path: Path, state: Callable[[], State], period: float) -> None:
+    """Write the state file now and then; a disk that is full is reported and tried again."""
+    while True:
+        await trio.sleep(period)
+        try:
+            await trio.to_thread.run_sync(save_state, path, state())
+        except StateFileError as error:
+            logger.warning("%s", error)

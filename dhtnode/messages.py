@@ -1,0 +1,121 @@
+"""KRPC messages as values: queries, responses and errors (BEP 5, 32, 33, 42, 43).
+
+A `Query` is an envelope and one of the method dataclasses (`Ping`, `FindNode`, ...).  A response
+does not say on the wire what it responds to, so there is one `Response` with every result that may
+occur, each absent as None.  Lists of nodes and peers stay in their compact form until somebody
+reads them: most replies are relayed or counted, not looked into.
+
+Nothing here knows bytes (see `krpc`) or decides anything (see `responder`).
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dhtnode.addresses import Address, Contact, Family, unpack_address, unpack_contacts
+from dhtnode.ids import InfoHash, NodeId
+
+GENERIC_ERROR = 201
+SERVER_ERROR = 202
+PROTOCOL_ERROR = 203
+METHOD_UNKNOWN = 204
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Ask whether a node is there (BEP 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindNode:
+    """Ask for the contacts closest to a target (BEP 5).
+
+    `want` names the families to be listed; empty means that of the transport (BEP 32).
+    """
+
+    target: NodeId
+    want: frozenset[Family] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class GetPeers:
+    """Ask for the peers of a swarm and the contacts closest to it (BEP 5).
+
+    `scrape` asks for filters instead of a list, `noseed` for peers that are no seeds (BEP 33).
+    """
+
+    info_hash: InfoHash
+    want: frozenset[Family] = frozenset()
+    noseed: bool = False
+    scrape: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncePeer:
+    """Tell a node that a peer takes part in a swarm (BEP 5).
+
+    With `implied_port` the UDP source port counts and `port` means nothing; `seed` is BEP 33.
+    """
+
+    info_hash: InfoHash
+    port: int
+    token: bytes
+    implied_port: bool = False
+    seed: bool = False
+
+
+Method: TypeAlias = Ping | FindNode | GetPeers | AnnouncePeer
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Put a method and its arguments into the envelope of one question."""
+
+    transaction_id: bytes
+    node_id: NodeId
+    method: Method
+    version: bytes | None = None
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Hold all that one node said in answer to a query.
+
+    `nodes` and `nodes6` are whole compact contacts, `values` compact peers of 6 or 18 bytes,
+    `seeds_filter` and `peers_filter` the two 256-byte filters of BEP 33 (`BFsd`, `BFpe`),
+    `external_address` the address under which the responder sees the asker (BEP 42).
+    """
+
+    transaction_id: bytes
+    node_id: NodeId
+    nodes: bytes | None = None
+    nodes6: bytes | None = None
+    values: tuple[bytes, ...] | None = None
+    token: bytes | None = None
+    seeds_filter: bytes | None = None
+    peers_filter: bytes | None = None
+    external_address: Address | None = None
+    version: bytes | None = None
+
+    def contacts(self, family: Family) -> list[Contact]:
+        """Return the contacts named for one family, in the order in which they came."""
+        compact = self.nodes if family is Family.IPV4 else self.nodes6
+        return unpack_contacts(compact, family) if compact else []
+
+    def peers(self) -> list[Address]:
+        """Return the addresses of the peers named, in the order in which they came."""
+        return [unpack_address(value) for value in self.values or ()]
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Tell why a query was not served (BEP 5, "Errors")."""
+
+    transaction_id: bytes
+    code: int
+    text: str
+    external_address: Address | None = None
+    version: bytes | None = None
+
+
+Message: TypeAlias = Query | Response | Error

@@ -1,0 +1,231 @@
+"""A whole node: the operations a program calls, over one endpoint per family.
+
+An operation runs in the task of its caller: cancelling the caller ends it and forgets its queries.
+How a node comes to be and goes away is in `opening`.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from dhtnode.addresses import Address, Contact, parse_address
+from dhtnode.endpoint import Endpoint
+from dhtnode.errors import NotJoined, QueryError, QueryNotSent
+from dhtnode.estimates import ScrapeReply, estimate_swarm
+from dhtnode.ids import InfoHash, NodeId, as_int
+from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
+from dhtnode.peers import PeerStore
+from dhtnode.results import Announcement, EndpointStatistics, FoundNode, NodeStatistics, Scrape
+from dhtnode.rpc import Answer, OnDone, Pending
+from dhtnode.scraping import scrape_endpoint
+from dhtnode.snapshot import State
+from dhtnode.stream import PeerStream
+
+
+class Node:
+    """Be a node of the DHT; made by `open_node`."""
+
+    def __init__(
+        self, node_id: NodeId, endpoints: Sequence[Endpoint], peers: PeerStore, nursery: trio.Nursery
+    ) -> None:
+        self.node_id = node_id
+        self.peers = peers
+        self._endpoints = {endpoint.family: endpoint for endpoint in endpoints}
+        self._nursery = nursery
+        self._attempts: list[trio.Event] = []
+
+    def new_attempt(self) -> trio.Event:
+        """Return an event that the loop which joins one family sets after its first attempt."""
+        self._attempts.append(trio.Event())
+        return self._attempts[-1]
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Return the local addresses, one per family in use."""
+        return tuple(endpoint.socket.address for endpoint in self._endpoints.values())
+
+    async def wait_joined(self) -> None:
+        """Wait until the first attempt to join has ended in each family, with or without success."""
+        for attempt in self._attempts:
+            await attempt.wait()
+
+    async def join(self) -> None:
+        """Look for our neighbours once more; a node does so by itself when it has few contacts."""
+
+        async def join(endpoint: Endpoint) -> None:
+            await endpoint.join()
+
+        await self._in_each_family(join)
+
+    async def ping(self, address: Address | str) -> FoundNode:
+        """Ask one node for its id; raises `QueryError` when it does not answer, or `ValueError`."""
+        return _found(await self.query(Ping(), address))
+
+    async def find_node(self, target: NodeId) -> list[FoundNode]:
+        """Find the nodes closest to a target, at most 8 per family, closest first.
+
+        Every one of them answered under its id.  Raises `NotJoined` when nobody answered at all.
+        """
+        answers = await self._walk_all(target, FindNode(target))
+        found = [_found(answer) for answer in answers]
+        return sorted(found, key=lambda node: as_int(node.node_id) ^ as_int(target))
+
+    @asynccontextmanager
+    async def get_peers(self, info_hash: InfoHash, *, noseed: bool = False) -> AsyncIterator[PeerStream]:
+        """Look a swarm up: `async with node.get_peers(info_hash) as peers: async for peer in peers`.
+
+        Peers come from the first answer on, each once; leaving the block ends the lookup.  With
+        `noseed`, nodes are asked to leave out peers that need nothing (BEP 33).
+        """
+        method = GetPeers(info_hash, noseed=noseed)
+        stream = PeerStream(len(self._endpoints))
+        scope = trio.CancelScope()
+
+        async def walk(endpoint: Endpoint) -> None:
+            with scope:
+                await endpoint.traverse(
+                    info_hash, method, on_answer=partial(stream.on_answer, endpoint.scope)
+                )
+            stream.on_end()
+
+        for endpoint in self._endpoints.values():
+            self._nursery.start_soon(walk, endpoint, name=f"get_peers {info_hash.hex()}")
+        try:
+            yield stream
+        finally:
+            scope.cancel()
+
+    async def announce(
+        self, info_hash: InfoHash, port: int, *, seed: bool = False, implied_port: bool = False
+    ) -> Announcement:
+        """Announce that a peer on our address takes part in a swarm, to the closest nodes.
+
+        `port` is the TCP port of the peer, 1 to 65535.  With `implied_port` nodes are to use the
+        UDP source port instead, which gets through NATs; `port` is sent all the same, because some
+        nodes know nothing else.  Raises `NotJoined` when nobody answered.
+        """
+        if not 0 < port < 65536:
+            raise ValueError(f"port {port} is not in 1..65535")
+        answers = await self._walk_all(info_hash, GetPeers(info_hash))
+        taken: list[Contact] = []
+
+        async def tell(answer: Answer) -> None:
+            token = answer.response.token
+            if token is None:
+                return
+            method = AnnouncePeer(info_hash, port, token, implied_port, seed)
+            try:
+                reply = await self.query(method, answer.address)
+            except QueryError:
+                return
+            taken.append(Contact(reply.response.node_id, reply.address))
+
+        async with trio.open_nursery() as nursery:
+            for answer in answers:
+                nursery.start_soon(tell, answer)
+        return Announcement(info_hash, port, tuple(taken), len(answers) - len(taken))
+
+    async def scrape(self, info_hash: InfoHash) -> Scrape:
+        """Measure the size of a swarm over the closest nodes of every family (BEP 33).
+
+        Costs one lookup, and one more query to each of the closest nodes that lists no peers
+        beside its filters.  Raises `NotJoined` when nobody answered.
+        """
+        replies: list[ScrapeReply] = []
+        asked = 0
+
+        async def scrape(endpoint: Endpoint) -> None:
+            nonlocal asked
+            found, nearby = await scrape_endpoint(endpoint, info_hash)
+            replies.extend(found)
+            asked += nearby
+
+        await self._in_each_family(scrape)
+        if not replies:
+            raise NotJoined("no node answered")
+        return Scrape(info_hash, estimate_swarm(replies), tuple(replies), asked, len(replies))
+
+    async def query(self, method: Method, address: Address | str) -> Answer:
+        """Send one query and wait for its answer; raises `QueryError`, or `ValueError` for a bad address."""
+        target = parse_address(address) if isinstance(address, str) else address
+        endpoint = self._endpoints.get(target.family)
+        if endpoint is None:
+            await trio.lowlevel.checkpoint()
+            raise QueryNotSent(target, f"no IPv{target.family} socket")
+        return await endpoint.rpc.query(method, target)
+
+    def send_query(self, method: Method, address: Address, on_done: OnDone) -> Pending | None:
+        """Send one query and return at once; `on_done` is called later, exactly once.
+
+        For bulk work: no task, scope or event per query.  Returns None, and calls nothing, when the
+        query could not be sent; the handle is for `forget`.
+        """
+        endpoint = self._endpoints.get(address.family)
+        return None if endpoint is None else endpoint.rpc.send_query(method, address, on_done)
+
+    def forget(self, pending: Pending) -> None:
+        """Give up a query of `send_query`: its `on_done` will not be called."""
+        self._endpoints[pending.address.family].rpc.forget(pending)
+
+    def contacts(self) -> list[Contact]:
+        """Return the contacts in the tables that are not known to be bad."""
+        return [contact for endpoint in self._endpoints.values() for contact in endpoint.table.contacts()]
+
+    def statistics(self) -> NodeStatistics:
+        """Return a snapshot of tables, counters and stores; cost: linear in the tables."""
+        now = trio.current_time()
+        endpoints = tuple(_endpoint_statistics(endpoint, now) for endpoint in self._endpoints.values())
+        return NodeStatistics(endpoints, self.peers.statistics())
+
+    def state(self) -> State:
+        """Return what is worth saving: the tables, and what was loaded and has not shown up again.
+
+        Nodes known to be bad are kept too: when our own network fails, all of them seem so.
+        """
+        contacts: dict[Address, Contact] = {}
+        for endpoint in self._endpoints.values():
+            for contact in [*endpoint.table.contacts(include_bad=True), *endpoint.saved]:
+                contacts.setdefault(contact.address, contact)
+        return State(self.node_id, tuple(contacts.values()))
+
+    async def _walk_all(self, target: bytes, method: Method) -> list[Answer]:
+        """Walk in every family and return the answers of the closest nodes of each."""
+        answers: list[Answer] = []
+
+        async def walk(endpoint: Endpoint) -> None:
+            answers.extend((await endpoint.traverse(target, method)).closest_answers())
+
+        await self._in_each_family(walk)
+        if not answers:
+            raise NotJoined("no node answered")
+        return answers
+
+    async def _in_each_family(self, action: Callable[[Endpoint], Awaitable[None]]) -> None:
+        async with trio.open_nursery() as nursery:
+            for endpoint in self._endpoints.values():
+                nursery.start_soon(action, endpoint)
+
+
+def _found(answer: Answer) -> FoundNode:
+    response = answer.response
+    return FoundNode(
+        response.node_id, answer.address, answer.rtt, response.version, response.external_address
+    )
+
+
+def _endpoint_statistics(endpoint: Endpoint, now: float) -> EndpointStatistics:
+    buckets = endpoint.table.buckets(now)
+    return EndpointStatistics(
+        endpoint.family,
+        endpoint.socket.address,
+        endpoint.table.node_id,
+        len(endpoint.table),
+        sum(bucket.good for bucket in buckets),
+        len(buckets),
+        endpoint.rpc.pending,
+        endpoint.rpc.times.stall,
+        endpoint.rpc.times.timeout,
+        dict(endpoint.rpc.counts),
+    )

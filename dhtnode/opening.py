@@ -1,0 +1,187 @@
+"""How a node comes to be and goes away: sockets, identity, tasks, and their end."""
+
+import random as random_module
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from dhtnode.addresses import Address, Family, Scope, normalize_host, parse_address, scope_of, split_host_port
+from dhtnode.endpoint import Endpoint
+from dhtnode.errors import CannotListen
+from dhtnode.ids import ID_BYTES, NodeId
+from dhtnode.maintain import keep_expiring, keep_fresh, keep_joined, keep_saved
+from dhtnode.node import Node
+from dhtnode.nurseries import open_service_nursery
+from dhtnode.peers import PeerStore
+from dhtnode.routing import RoutingTable
+from dhtnode.settings import WELL_KNOWN_BOOTSTRAP, NodeSettings
+from dhtnode.snapshot import load_state, save_state
+from dhtnode.tokens import TokenIssuer
+from dhtnode.udp import DatagramSocket, open_udp_socket
+
+_ANYWHERE = {Family.IPV4: Address("0.0.0.0", 0), Family.IPV6: Address("::", 0)}  # noqa: S104  that is its purpose
+_LOOPBACK = {Family.IPV4: Address("127.0.0.1", 0), Family.IPV6: Address("::1", 0)}
+
+
+@asynccontextmanager
+async def open_node(
+    *,
+    listen: Sequence[str | Address] | None = None,
+    bootstrap: Sequence[str] = (),
+    well_known: bool = True,
+    state_file: Path | str | None = None,
+    settings: NodeSettings | None = None,
+    node_id: NodeId | None = None,
+    sockets: Sequence[DatagramSocket] | None = None,
+    random: random_module.Random | None = None,
+) -> AsyncIterator[Node]:
+    """Open a node, run it for the length of the block, and close it without leaving anything behind.
+
+    `listen` holds addresses to bind, at most one per family; by default any free port of both
+    families, or of loopback only when every host in `bootstrap` is a loopback address.
+    `bootstrap` holds `HOST:PORT` texts to join through; with `well_known` the public ones come
+    last.  `state_file` keeps identity and contacts between runs.  `sockets` and a seeded `random`
+    serve tests.  Raises `AddressInUse`, `CannotListen`, `StateFileError` or `ValueError`.
+    """
+    for host in bootstrap:
+        split_host_port(host)
+    settings = settings or NodeSettings()
+    path = None if state_file is None else Path(state_file)
+    saved = None if path is None else load_state(path)
+    bound = list(sockets) if sockets is not None else _bind(listen, bootstrap)
+    try:
+        random_bytes = secrets.token_bytes if random is None else random.randbytes
+        identity = node_id or (saved.node_id if saved else NodeId(random_bytes(ID_BYTES)))
+        random = random or random_module.Random(secrets.randbits(256))
+        peers = _peer_store(settings)
+        endpoints = _endpoints(
+            bound, identity, settings, peers, random, random_bytes, bootstrap, well_known=well_known
+        )
+        for endpoint in endpoints:
+            endpoint.saved = saved.contacts_of(endpoint.family) if saved else []
+        async with _running(identity, endpoints, peers, settings, path) as node:
+            yield node
+    finally:
+        for socket in bound:
+            socket.close()
+
+
+@asynccontextmanager
+async def _running(
+    node_id: NodeId,
+    endpoints: Sequence[Endpoint],
+    peers: PeerStore,
+    settings: NodeSettings,
+    path: Path | None,
+) -> AsyncIterator[Node]:
+    async with open_service_nursery() as nursery:
+        node = Node(node_id, endpoints, peers, nursery)
+        for endpoint in endpoints:
+            address = endpoint.socket.address
+            nursery.start_soon(endpoint.rpc.serve, name=f"serve {address}")
+            nursery.start_soon(keep_fresh, endpoint, name=f"refresh {address}")
+            if not settings.read_only:  # nobody is to know us, so our own neighbours do not matter
+                nursery.start_soon(keep_joined, endpoint, node.new_attempt(), name=f"join {address}")
+        nursery.start_soon(keep_expiring, peers, settings.maintenance_period, name="expire peers")
+        if path is None:
+            yield node
+            return
+        save_state(path, node.state())  # now, so that a path that cannot be written is told at once
+        nursery.start_soon(keep_saved, path, node.state, settings.save_period, name="save state")
+        try:
+            yield node
+        finally:
+            save_state(path, node.state())
+
+
+def _bind(listen: Sequence[str | Address] | None, bootstrap: Sequence[str]) -> list[DatagramSocket]:
+    """Bind what was asked for; of the default addresses, as many as this machine has."""
+    if listen is None:
+        return _bind_default(bootstrap)
+    addresses = [parse_address(entry) if isinstance(entry, str) else entry for entry in listen]
+    if not addresses or len({address.family for address in addresses}) < len(addresses):
+        raise ValueError("give one address to listen on, or one of each family")
+    bound: list[DatagramSocket] = []
+    with ExitStack() as undo:
+        for address in addresses:
+            bound.append(open_udp_socket(address))
+            undo.callback(bound[-1].close)
+        undo.pop_all()
+    return bound
+
+
+def _bind_default(bootstrap: Sequence[str]) -> list[DatagramSocket]:
+    loopback = _loopback_families(bootstrap)
+    addresses = [_LOOPBACK[family] for family in loopback] if loopback else [*_ANYWHERE.values()]
+    bound: list[DatagramSocket] = []
+    failure: CannotListen | None = None
+    for address in addresses:
+        try:
+            bound.append(open_udp_socket(address))
+        except CannotListen as error:  # no IPv6 on this machine, or no IPv4
+            failure = error
+    if failure is not None and not bound:
+        raise failure
+    return bound
+
+
+def _loopback_families(bootstrap: Sequence[str]) -> list[Family]:
+    """Return the families of the hosts to join through if all of them are loopback, else nothing."""
+    hosts = [split_host_port(entry)[0] for entry in bootstrap]
+    try:
+        addresses = [
+            Address("127.0.0.1" if host == "localhost" else normalize_host(host), 0) for host in hosts
+        ]
+    except ValueError:
+        return []
+    if any(scope_of(address.host) is not Scope.LOOPBACK for address in addresses):
+        return []
+    return sorted({address.family for address in addresses})
+
+
+def _peer_store(settings: NodeSettings) -> PeerStore:
+    return PeerStore(
+        lifetime=settings.peer_lifetime,
+        max_swarms=settings.max_swarms,
+        max_peers_per_swarm=settings.max_peers_per_swarm,
+        max_peers=settings.max_peers,
+    )
+
+
+def _endpoints(
+    sockets: Sequence[DatagramSocket],
+    node_id: NodeId,
+    settings: NodeSettings,
+    peers: PeerStore,
+    random: random_module.Random,
+    random_bytes: Callable[[int], bytes],
+    bootstrap: Sequence[str],
+    *,
+    well_known: bool,
+) -> list[Endpoint]:
+    now = trio.current_time()
+    tables: dict[Family, RoutingTable] = {}
+    tokens = TokenIssuer(random_bytes, settings.token_period, now)
+    return [
+        Endpoint(
+            socket,
+            node_id,
+            settings,
+            tables,
+            peers,
+            tokens,
+            random,
+            random_bytes,
+            hosts=bootstrap,
+            last_hosts=WELL_KNOWN_BOOTSTRAP if well_known and not _is_loopback(socket) else (),
+            now=now,
+        )
+        for socket in sockets
+    ]
+
+
+def _is_loopback(socket: DatagramSocket) -> bool:
+    return scope_of(socket.address.host) is Scope.LOOPBACK

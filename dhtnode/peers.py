@@ -1,0 +1,163 @@
+"""The peers that were announced to us, per info-hash, with ageing and caps.
+
+One entry per info-hash and IP (BEP 33), holding the port and whether the peer is a seed; a new
+announce from the same IP replaces the old one.  An entry lives for a fixed time after its last
+announce.  Three caps bound the store: info-hashes, peers per info-hash, peers in all; what does
+not fit is refused and counted, and never displaces what is there, so a flood of announces cannot
+wash out a swarm.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+from dhtnode.addresses import Address, Family, pack_address, pack_host
+from dhtnode.bloom import ScrapeFilter, host_mask
+from dhtnode.ids import InfoHash
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatistics:
+    """Show what a peer store holds and what it turned away since it was made."""
+
+    swarms: int
+    peers: int
+    refused: int
+    expired: int
+
+
+class PeerStore:
+    """Hold announced peers of both families."""
+
+    def __init__(self, *, lifetime: float, max_swarms: int, max_peers_per_swarm: int, max_peers: int) -> None:
+        self._lifetime = lifetime
+        self._max_swarms = max_swarms
+        self._max_peers_per_swarm = max_peers_per_swarm
+        self._max_peers = max_peers
+        self._swarms: dict[InfoHash, _Swarm] = {}
+        self._count = 0
+        self._refused = 0
+        self._expired = 0
+
+    def statistics(self) -> StoreStatistics:
+        """Return the sizes and counters of the store."""
+        return StoreStatistics(len(self._swarms), self._count, self._refused, self._expired)
+
+    def has_room(self, info_hash: InfoHash, host: str) -> bool:
+        """Return whether an announce from `host` would be stored; without room no token is given."""
+        swarm = self._swarms.get(info_hash)
+        if swarm is not None and host in swarm.peers:
+            return True
+        if self._count >= self._max_peers:
+            return False
+        if swarm is None:
+            return len(self._swarms) < self._max_swarms
+        return len(swarm.peers) < self._max_peers_per_swarm
+
+    def announce(self, info_hash: InfoHash, peer: Address, now: float, *, seed: bool) -> bool:
+        """Store a peer or renew it; return False when there is no room."""
+        if not self.has_room(info_hash, peer.host):
+            self._refused += 1
+            return False
+        swarm = self._swarms.setdefault(info_hash, _Swarm())
+        self._count -= len(swarm.peers)
+        swarm.put(peer, seed, now + self._lifetime)
+        self._count += len(swarm.peers)
+        return True
+
+    def sample(
+        self,
+        info_hash: InfoHash,
+        family: Family,
+        count: int,
+        random: Random,
+        now: float,
+        *,
+        noseed: bool = False,
+    ) -> list[bytes]:
+        """Return up to `count` compact peers of one family, drawn evenly without repeats.
+
+        With `noseed`, seeds are left out (BEP 33).  Cost: linear in the peers of the swarm.
+        """
+        swarm = self._fresh(info_hash, now)
+        if swarm is None or count <= 0:
+            return []
+        chosen = [
+            peer.compact
+            for peer in swarm.peers.values()
+            if peer.family is family and not (noseed and peer.seed)
+        ]
+        return chosen if len(chosen) <= count else random.sample(chosen, count)
+
+    def filters(
+        self, info_hash: InfoHash, family: Family | None, now: float
+    ) -> tuple[ScrapeFilter, ScrapeFilter] | None:
+        """Return the filters of seeds and of other peers, or None when the swarm is unknown (BEP 33).
+
+        `family` limits them to one family; None means both.  Cost: linear in the peers of the swarm
+        after a change, constant otherwise.
+        """
+        swarm = self._fresh(info_hash, now)
+        return None if swarm is None else swarm.filters(family)
+
+    def expire(self, now: float) -> None:
+        """Drop every peer whose time is over; cost: linear in swarms and in peers dropped."""
+        for info_hash in list(self._swarms):
+            self._fresh(info_hash, now)
+
+    def _fresh(self, info_hash: InfoHash, now: float) -> "_Swarm | None":
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return None
+        dropped = swarm.expire(now)
+        self._count -= dropped
+        self._expired += dropped
+        if swarm.peers:
+            return swarm
+        del self._swarms[info_hash]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    compact: bytes
+    family: Family
+    seed: bool
+    expires_at: float
+
+
+class _Swarm:
+    """Keep the peers of one info-hash by host, the one to expire first in front."""
+
+    __slots__ = ("_filters", "peers")
+
+    def __init__(self) -> None:
+        self.peers: dict[str, _Peer] = {}
+        self._filters: dict[Family | None, tuple[ScrapeFilter, ScrapeFilter]] = {}
+
+    def put(self, peer: Address, seed: bool, expires_at: float) -> None:
+        self.peers.pop(peer.host, None)  # so that the renewed peer goes to the end
+        self.peers[peer.host] = _Peer(pack_address(peer), peer.family, seed, expires_at)
+        self._filters.clear()
+
+    def expire(self, now: float) -> int:
+        """Drop what is over and return how many; announces come in the order of their expiry."""
+        dropped = []
+        for host, peer in self.peers.items():
+            if peer.expires_at > now:
+                break
+            dropped.append(host)
+        for host in dropped:
+            del self.peers[host]
+        if dropped:
+            self._filters.clear()
+        return len(dropped)
+
+    def filters(self, family: Family | None) -> tuple[ScrapeFilter, ScrapeFilter]:
+        if family not in self._filters:
+            seeds = others = 0
+            for host, peer in self.peers.items():
+                if family is None or peer.family is family:
+                    mask = host_mask(pack_host(host))
+                    seeds, others = (seeds | mask, others) if peer.seed else (seeds, others | mask)
+            self._filters[family] = (ScrapeFilter(seeds), ScrapeFilter(others))
+        return self._filters[family]

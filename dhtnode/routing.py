@@ -1,0 +1,350 @@
+"""The routing table of one family: nodes that answered us, in buckets (BEP 5, "Routing Table").
+
+Only an answer to a query of ours brings a node in (`responded`): the source of anything else can
+be forged.  A node is good for a while after it answered or, being in the table, asked; then
+questionable; bad after several unanswered queries in a row.  Bad nodes are never handed out, but
+keep their places until somebody takes them, so that losing our own network does not empty the table.
+
+Everything is bounded: at most 160 buckets, each with `bucket_size` nodes and as many waiting ones.
+Times are seconds of one monotonic clock, given as `now`; nothing here sends or reads a clock.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from itertools import pairwise
+
+from sortedcontainers import SortedDict
+
+from dhtnode.addresses import Address, Contact, Family, Scope, pack_contact
+from dhtnode.bucket import Bucket, BucketInfo, Entry, NodeInfo, require
+from dhtnode.ids import ID_BITS, ZERO_ID, NodeId, as_int
+
+__all__ = ["BucketInfo", "NodeInfo", "Outcome", "RoutingTable"]
+
+
+class Outcome(Enum):
+    """Say what became of a node that answered.
+
+    CACHED waits for a place in a full bucket.  REFUSED broke a rule: our own or the zero id, an
+    address that the scope does not allow, an IP, network or id that another node already holds.
+    ID_CHANGED: the address was known under another id, so the old entry is gone; the new id is
+    not taken in this time.
+    """
+
+    ADDED = "added"
+    UPDATED = "updated"
+    CACHED = "cached"
+    REFUSED = "refused"
+    ID_CHANGED = "id changed"
+
+
+class RoutingTable:
+    """Keep the contacts from which lookups start and replies are made.
+
+    There is one node per IP in the whole table and one per /24 or /64 in each bucket, waiting ones
+    included; on loopback both rules count endpoints.  A node that is bad or waiting gives way to a
+    newcomer with which it clashes, any other stays: no packet overwrites the address of a known id.
+    """
+
+    def __init__(
+        self,
+        node_id: NodeId,
+        family: Family,
+        scope: Scope,
+        *,
+        bucket_size: int = 8,
+        good_for: float = 900.0,
+        bad_after: int = 2,
+    ) -> None:
+        self.node_id = node_id
+        self.family = family
+        self._scope = scope
+        self._bucket_size = bucket_size
+        self._good_for = good_for
+        self._bad_after = bad_after
+        self._own = as_int(node_id)
+        # Keyed by the lower end of the range: one bisect finds a bucket, a split is two inserts.
+        self._buckets: SortedDict[int, Bucket] = SortedDict({0: Bucket(0, ID_BITS, bucket_size)})
+        self._by_address: dict[Address, Entry] = {}
+        self._by_host: dict[str, Entry] = {}
+
+    def __len__(self) -> int:
+        """Return the number of nodes, bad ones included, waiting ones not."""
+        return sum(len(bucket.nodes) for bucket in self._all_buckets())
+
+    def responded(self, contact: Contact, now: float, *, rtt: float | None = None) -> Outcome:
+        """Note that a node answered a query of ours; the only way into the table.
+
+        The caller has matched transaction and address.  Constant cost for a known node; a newcomer
+        costs a look at the entries of one bucket, and seldom a split.
+        """
+        entry = self._by_address.get(contact.address)
+        if entry is None:
+            return self._admit(contact, now, rtt)
+        if entry.contact.node_id != contact.node_id:
+            self._remove(entry)
+            return Outcome.ID_CHANGED
+        entry.answered(now + self._good_for, rtt, now)
+        if entry.waiting:
+            return Outcome.CACHED
+        self._bucket_of(entry.number).changed_at = now
+        return Outcome.UPDATED
+
+    def queried(self, contact: Contact, now: float) -> bool:
+        """Note that a query came, and return whether its sender is worth a verification ping.
+
+        A known node is good for another while, unless it is bad: then a ping finds out if it is back.
+        A known address under another id changes nothing, since anybody can forge such a query; if
+        the id did change, our next query shows it, at the latest when the node turns questionable.
+        An unknown node is worth a ping when it could be taken in.  Not for read-only nodes (BEP 43).
+        """
+        entry = self._by_address.get(contact.address)
+        if entry is None:
+            return self._could_admit(contact)
+        if entry.contact.node_id == contact.node_id:
+            entry.asked(now + self._good_for, now)
+        return entry.bad
+
+    def failed(self, address: Address, now: float) -> None:
+        """Note that a query of ours was not answered; addresses not in the table are ignored.
+
+        After `bad_after` failures in a row the node is bad, and the freshest waiting node takes its
+        place if there is one.  A waiting node leaves at its first failure: others wait too.
+        """
+        entry = self._by_address.get(address)
+        if entry is None:
+            return
+        entry.failures += 1
+        if entry.waiting:
+            self._remove(entry)
+        elif entry.failures >= self._bad_after:
+            self._turn_bad(entry, now)
+
+    def evict(self, address: Address) -> None:
+        """Remove whatever is known at an address; a waiting node moves up.
+
+        This does not count as a change of the bucket: nothing was heard from its range.
+        """
+        entry = self._by_address.get(address)
+        if entry is not None:
+            self._remove(entry)
+
+    def closest(self, target: bytes, now: float, count: int | None = None) -> list[Contact]:
+        """Return the `count` (default: bucket size) closest good nodes, by distance.
+
+        When there are fewer in the whole table, the closest questionable ones fill up; bad ones
+        are never returned.  Looks at the bucket of the target first and at others only as long as
+        good nodes are missing: cost grows with the nodes looked at, all of them at worst.
+        """
+        return [entry.contact for entry in self._closest(as_int(target), now, count)]
+
+    def closest_compact(self, target: bytes, now: float) -> bytes:
+        """Return the compact contacts of `closest`, in any order.
+
+        A bucket full of good nodes is the answer for every target in it, so its bytes are kept and
+        cost one bisect.  They are not sorted by distance: no receiver may rely on that anyway.
+        """
+        number = as_int(target)
+        kept = self._bucket_of(number).whole_compact(now)
+        if kept is not None:
+            return kept
+        return b"".join([entry.compact for entry in self._closest(number, now)])
+
+    def questionable(self, now: float) -> list[Contact]:
+        """Return the nodes worth a ping: neither good nor bad, least recently seen first.
+
+        Those for whose place another node waits come before all others.  Cost: one pass over the table.
+        """
+        found = [
+            (not bucket.waiting, entry.last_seen(), entry.number, entry.contact)
+            for bucket in self._all_buckets()
+            for entry in bucket.nodes
+            if now >= entry.good_until and not entry.bad
+        ]
+        return [contact for _, _, _, contact in sorted(found)]
+
+    def stale_ranges(self, now: float, refresh_after: float) -> list[tuple[int, int]]:
+        """Return the id ranges `low <= id < high` of buckets unchanged for `refresh_after` seconds.
+
+        A bucket changes when a node in it answers, is added or is replaced (BEP 5); that of a new
+        table is stale.
+        """
+        return [
+            (bucket.low, bucket.high)
+            for bucket in self._all_buckets()
+            if now - bucket.changed_at >= refresh_after
+        ]
+
+    def mark_refreshed(self, low: int, now: float) -> None:
+        """Note that the bucket around the id `low` is being refreshed, answered or not."""
+        self._bucket_of(low).changed_at = now
+
+    def contacts(self, *, include_bad: bool = False) -> list[Contact]:
+        """Return all nodes that are not bad, in order of their ranges, for saving.
+
+        With `include_bad`, those too: after an outage of our own they may be all there is.
+        """
+        return [
+            entry.contact
+            for bucket in self._all_buckets()
+            for entry in bucket.nodes
+            if include_bad or not entry.bad
+        ]
+
+    def get(self, address: Address) -> NodeInfo | None:
+        """Return what is known of the node at an address, waiting or not, or None."""
+        entry = self._by_address.get(address)
+        return None if entry is None else entry.info()
+
+    def buckets(self, now: float) -> list[BucketInfo]:
+        """Return the counts of every bucket, in order of their ranges."""
+        return [bucket.info(now) for bucket in self._all_buckets()]
+
+    def check(self) -> None:
+        """Raise `AssertionError` when a rule of the table is broken; for tests, some ms per call."""
+        for bucket in self._all_buckets():
+            bucket.check()
+        self._check_partition()
+        self._check_entries()
+
+    def _all_buckets(self) -> Iterator[Bucket]:
+        return iter(self._buckets.values())
+
+    def _bucket_of(self, number: int) -> Bucket:
+        bucket: Bucket = self._buckets.peekitem(self._buckets.bisect_right(number) - 1)[1]
+        return bucket
+
+    def _by_distance(self, number: int) -> Iterator[Bucket]:
+        """Yield the buckets, nearest first; sorts them only when the first was not enough."""
+        yield self._bucket_of(number)
+        # Ranges are aligned and disjoint, and so are the distances from `number` to their ids: any
+        # one id of each range, such as its lowest, puts them in order.
+        for low in sorted(self._buckets, key=number.__xor__)[1:]:
+            yield self._buckets[low]
+
+    def _closest(self, number: int, now: float, count: int | None = None) -> list[Entry]:
+        wanted = self._bucket_size if count is None else count
+        good: list[tuple[int, Entry]] = []
+        spare: list[tuple[int, Entry]] = []
+        for bucket in self._by_distance(number):
+            for entry in bucket.nodes:
+                if now < entry.good_until:
+                    good.append((entry.number ^ number, entry))
+                elif not entry.bad:
+                    spare.append((entry.number ^ number, entry))
+            if len(good) >= wanted:
+                break
+        # No two nodes have one id, hence one distance: the sorts below never compare entries.
+        chosen = sorted(good)[:wanted]
+        if len(chosen) < wanted:
+            chosen = sorted(chosen + sorted(spare)[: wanted - len(chosen)])
+        return [entry for _, entry in chosen]
+
+    def _is_eligible(self, contact: Contact) -> bool:
+        return (
+            contact.node_id not in (self.node_id, ZERO_ID)
+            and contact.address.family is self.family
+            and self._scope.allows(contact.address)
+        )
+
+    def _clashes(self, contact: Contact, bucket: Bucket) -> list[Entry]:
+        """Return the entries that hold the id, the network or the IP of a newcomer: at most three."""
+        clashes = bucket.clashes(contact.node_id, self._scope.network_key(contact.address))
+        holder = self._by_host.get(self._scope.host_key(contact.address))
+        if holder is not None and holder not in clashes:
+            clashes.append(holder)
+        return clashes
+
+    def _could_admit(self, contact: Contact) -> bool:
+        # The cheapest question first: in a settled table most buckets have no place at all.  That
+        # with our own id always has one, because it is split before anybody has to wait for it.
+        bucket = self._bucket_of(as_int(contact.node_id))
+        if not bucket.has_place():
+            return False
+        # A waiting node gives way to a node that has answered, but is not worth a ping to replace.
+        return self._is_eligible(contact) and all(entry.bad for entry in self._clashes(contact, bucket))
+
+    def _admit(self, contact: Contact, now: float, rtt: float | None) -> Outcome:
+        if not self._is_eligible(contact):
+            return Outcome.REFUSED
+        clashes = self._clashes(contact, self._bucket_of(as_int(contact.node_id)))
+        if not all(entry.bad or entry.waiting for entry in clashes):
+            return Outcome.REFUSED
+        for entry in clashes:
+            self._remove(entry)
+        return self._place(self._register(contact, now, rtt), now)
+
+    def _register(self, contact: Contact, now: float, rtt: float | None) -> Entry:
+        entry = Entry(
+            contact=contact,
+            number=as_int(contact.node_id),
+            compact=pack_contact(contact),
+            host=self._scope.host_key(contact.address),
+            network=self._scope.network_key(contact.address),
+            last_answer=now,
+            good_until=now + self._good_for,
+            rtt=rtt,
+        )
+        self._by_address[contact.address] = entry
+        self._by_host[entry.host] = entry
+        return entry
+
+    def _place(self, entry: Entry, now: float) -> Outcome:
+        """Give a newcomer a free place, that of a bad node, one made by splitting, or one to wait in."""
+        bucket = self._bucket_of(entry.number)
+        bad = bucket.longest_bad() if bucket.is_full else None
+        if bad is not None:
+            self._remove(bad)
+        while bucket.is_full and bucket.covers(self._own):
+            self._split(bucket)
+            bucket = self._bucket_of(entry.number)
+        if not bucket.is_full:
+            bucket.add(entry, now)
+            return Outcome.ADDED
+        if len(bucket.waiting) >= self._bucket_size:
+            self._remove(bucket.oldest_waiting())
+        entry.waiting = True
+        bucket.waiting.append(entry)
+        return Outcome.CACHED
+
+    def _split(self, bucket: Bucket) -> None:
+        # Nobody ever waits for the bucket with our own id, because it splits instead; and a full
+        # one is more than one id wide, because our own id is not among its nodes.
+        lower, upper = bucket.split()
+        self._buckets[lower.low] = lower
+        self._buckets[upper.low] = upper
+
+    def _turn_bad(self, entry: Entry, now: float) -> None:
+        bucket = self._bucket_of(entry.number)
+        if bucket.waiting:
+            self._remove(entry)
+            bucket.changed_at = now
+        else:
+            entry.turn_bad()
+            bucket.forget_compact()
+
+    def _remove(self, entry: Entry) -> None:
+        del self._by_address[entry.contact.address]
+        del self._by_host[entry.host]
+        self._bucket_of(entry.number).remove(entry)
+
+    def _check_partition(self) -> None:
+        buckets = list(self._all_buckets())
+        require([bucket.low for bucket in buckets] == list(self._buckets), "buckets are under their keys")
+        require(buckets[0].low == 0 and buckets[-1].high == 1 << ID_BITS, "buckets cover all ids")
+        require(all(a.high == b.low for a, b in pairwise(buckets)), "buckets leave no gap")
+        for bucket in buckets:
+            require(bucket.parent_covers(self._own), "only buckets with our own id were split")
+            require(not (bucket.covers(self._own) and bucket.waiting), "nobody waits for our own bucket")
+
+    def _check_entries(self) -> None:
+        everyone = [entry for bucket in self._all_buckets() for entry in bucket.everyone()]
+        require({entry.contact.address: entry for entry in everyone} == self._by_address, "address index")
+        require({entry.host: entry for entry in everyone} == self._by_host, "one node per IP, host index")
+        require(len(everyone) == len(self._by_address) == len(self._by_host), "indexes hold everyone once")
+        for entry in everyone:
+            require(self._is_eligible(entry.contact), "every node has an allowed id and address")
+            require(entry.number == as_int(entry.contact.node_id), "the number is that of the id")
+            require(entry.compact == pack_contact(entry.contact), "the compact form is current")
+            require(entry.host == self._scope.host_key(entry.contact.address), "the host is current")
+            require(entry.network == self._scope.network_key(entry.contact.address), "the network is current")

@@ -1,0 +1,78 @@
+"""Every number a node goes by, in one frozen dataclass, each with its source.
+
+Times are in seconds, sizes in bytes.
+"""
+
+from dataclasses import dataclass
+
+VERSION_TAG = b"DN\x00\x01"
+"""Our `v` key: two letters and two version bytes (BEP 5, BEP 20)."""
+
+WELL_KNOWN_BOOTSTRAP = (
+    "dht.libtorrent.org:25401",
+    "router.bittorrent.com:6881",
+    "dht.transmissionbt.com:6881",
+    "router.utorrent.com:6881",
+    "dht.aelitis.com:6881",
+    "router.silotis.us:6881",  # IPv6
+)
+"""Hosts that let newcomers in; asked last, after saved contacts and hosts given by the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Hold what a node goes by; the defaults are for a node on the public network."""
+
+    read_only: bool = False
+    """Ask, but answer nothing (BEP 43): for short-lived programs and behind closed firewalls."""
+
+    bucket_size: int = 8
+    """K of BEP 5: contacts in a bucket, contacts in a reply, responders that end a lookup."""
+
+    parallelism: int = 5
+    """Queries of one lookup under way at once, stalled ones not counted; as libtorrent."""
+
+    lookup_query_limit: int = 200
+    """Queries one lookup may send in all; a healthy one needs 20 to 40."""
+
+    max_pending: int = 20_000
+    """Queries under way at once, over all lookups; more are refused as not sent."""
+
+    good_for: float = 15 * 60.0
+    """How long a node counts as good after it answered or, once proven, asked (BEP 5)."""
+
+    bad_after: int = 2
+    """Unanswered queries in a row that make a node bad; BEP 5 says "multiple"."""
+
+    refresh_after: float = 15 * 60.0
+    """A bucket unchanged for so long is refreshed (BEP 5)."""
+
+    token_period: float = 5 * 60.0
+    """How often the token secret changes; the one before is accepted too (BEP 5)."""
+
+    peer_lifetime: float = 45 * 60.0
+    """How long an announced peer is kept; libtorrent's value."""
+
+    max_swarms: int = 8192
+    """Info-hashes stored; a further one gets no token."""
+
+    max_peers_per_swarm: int = 3000
+    """Peers stored per info-hash; BEP 33 wants fewer than 6000, where filters fill up."""
+
+    max_peers: int = 200_000
+    """Peers stored in all: about 40 MB."""
+
+    max_payload: int = 1024
+    """Bytes of a reply (BEP 32)."""
+
+    verify_rate: float = 5.0
+    """Pings per second, at most, to nodes that queried us and may be worth a place in the table."""
+
+    receive_batch: int = 256
+    """Datagrams handled between two checkpoints of the receive loop."""
+
+    maintenance_period: float = 30.0
+    """How often the table is looked over for silent nodes and stale buckets."""
+
+    save_period: float = 5 * 60.0
+    """How often the state file is written, when there is one."""

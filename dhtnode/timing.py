@@ -1,0 +1,52 @@
+"""How long to wait for an answer: a short and a long limit, learnt from round-trip times.
+
+Past the *stall* a lookup may ask somebody else while the late answer is still welcome; past the
+*timeout* the query has failed.  Both follow the recent answers of the whole socket, since what
+delays packets is mostly our own line.
+"""
+
+WINDOW = 256  # answers remembered
+RECOMPUTE_EVERY = 16  # answers between two looks at the window: sorting costs 10 us
+
+FIRST_STALL = 1.0  # seconds, before anything is known; libtorrent's short timeout
+FIRST_TIMEOUT = 5.0
+MIN_STALL, MAX_STALL = 0.1, 2.0
+MIN_TIMEOUT, MAX_TIMEOUT = 1.5, 10.0  # the upper bound is that of mldht and jech/dht
+
+
+class RoundTripTimes:
+    """Remember recent round-trip times and derive the two limits from them."""
+
+    def __init__(self) -> None:
+        self._window: list[float] = []
+        self._at = 0
+        self._since = 0
+        self.stall = FIRST_STALL
+        self.timeout = FIRST_TIMEOUT
+
+    def add(self, rtt: float) -> None:
+        """Take note of one answered query, in seconds; amortised cost below a microsecond."""
+        if len(self._window) < WINDOW:
+            self._window.append(rtt)
+        else:
+            self._window[self._at] = rtt
+            self._at = (self._at + 1) % WINDOW
+        self._since += 1
+        if self._since >= RECOMPUTE_EVERY:
+            self._since = 0
+            self._recompute()
+
+    def quantile(self, share: float) -> float | None:
+        """Return the round-trip time that `share` of the recent answers stayed below, if any came."""
+        if not self._window:
+            return None
+        ordered = sorted(self._window)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    def _recompute(self) -> None:
+        ordered = sorted(self._window)
+        last = len(ordered) - 1
+        p10, p90, p99 = (ordered[min(last, int(share * len(ordered)))] for share in (0.10, 0.90, 0.99))
+        # As mldht: the 90th percentile alone is too tight on a quiet line.
+        self.stall = min(MAX_STALL, max(MIN_STALL, p10 + 0.1, p90))
+        self.timeout = min(MAX_TIMEOUT, max(MIN_TIMEOUT, 3 * p99))

@@ -1,0 +1,55 @@
+"""Announce tokens: proof that an announcer receives at the address it claims (BEP 5).
+
+A token is a keyed BLAKE2b of the asker's IP and the info-hash, so nothing is stored per asker.
+The secret changes every period and the one before stays good: a token lives for one to two
+periods.  Secrets come from the caller, since this module draws no randomness of its own.
+"""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from hmac import compare_digest
+
+from dhtnode.ids import InfoHash
+
+TOKEN_BYTES = 8  # short replies; all clients but one store up to 39 bytes, libtorrent any length
+SECRET_BYTES = 16
+
+
+class TokenIssuer:
+    """Issue and check tokens without remembering whom they were given to."""
+
+    def __init__(self, random_bytes: Callable[[int], bytes], period: float, now: float) -> None:
+        """Start with fresh secrets; `random_bytes(n)` must be unpredictable in production."""
+        self._random_bytes = random_bytes
+        self._period = period
+        self._rotated_at = now
+        self._current = random_bytes(SECRET_BYTES)
+        self._previous = random_bytes(SECRET_BYTES)
+
+    def issue(self, host: bytes, info_hash: InfoHash, now: float) -> bytes:
+        """Return the 8-byte token for one packed IP address and one info-hash."""
+        self._rotate(now)
+        return _token(self._current, host, info_hash)
+
+    def accepts(self, token: bytes, host: bytes, info_hash: InfoHash, now: float) -> bool:
+        """Return whether `token` was issued to this address and info-hash, 5 to 10 minutes ago at most.
+
+        The comparison takes the same time wherever the bytes differ.
+        """
+        self._rotate(now)
+        current = compare_digest(token, _token(self._current, host, info_hash))
+        previous = compare_digest(token, _token(self._previous, host, info_hash))
+        return current or previous
+
+    def _rotate(self, now: float) -> None:
+        """Change secrets when due; after a silence of two periods neither old one is good."""
+        periods = int((now - self._rotated_at) // self._period)
+        if periods <= 0:
+            return
+        self._rotated_at += periods * self._period
+        self._previous = self._current if periods == 1 else self._random_bytes(SECRET_BYTES)
+        self._current = self._random_bytes(SECRET_BYTES)
+
+
+def _token(secret: bytes, host: bytes, info_hash: InfoHash) -> bytes:
+    return blake2b(host + info_hash, digest_size=TOKEN_BYTES, key=secret).digest()

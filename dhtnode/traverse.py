@@ -1,0 +1,94 @@
+"""Drive a lookup over a socket: its `take_next` says whom to ask, callbacks feed it the answers.
+
+A traversal needs no task of its own.  It goes forward in the callbacks of `rpc`, and the task that
+wants the result waits for one event; leaving that wait forgets the queries under way.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from dhtnode.addresses import Address
+from dhtnode.errors import QueryError
+from dhtnode.lookup import Lookup
+from dhtnode.messages import Method
+from dhtnode.rpc import Answer, Pending, Rpc
+
+
+class Traversal:
+    """Ask the nodes that a lookup names, until it is finished."""
+
+    def __init__(
+        self, rpc: Rpc, lookup: Lookup, method: Method, on_answer: Callable[[Answer], None] | None = None
+    ) -> None:
+        """Prepare; `on_answer` is called for every answer that counts, as it comes."""
+        self.lookup = lookup
+        self.answers: dict[Address, Answer] = {}
+        self._rpc = rpc
+        self._method = method
+        self._on_answer = on_answer
+        self._under_way: dict[Address, Pending] = {}
+        self._finished = trio.Event()
+
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether the lookup has come to its end or was cancelled."""
+        return self._finished.is_set()
+
+    def start(self) -> None:
+        """Send the first queries."""
+        self._advance()
+
+    async def wait(self) -> None:
+        """Wait for the end; when cancelled, forget what is under way."""
+        try:
+            await self._finished.wait()
+        finally:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Forget all queries under way; nothing is called afterwards."""
+        for pending in self._under_way.values():
+            self._rpc.forget(pending)
+        self._under_way.clear()
+        self._finished.set()
+
+    def closest_answers(self) -> list[Answer]:
+        """Return the answers of the closest nodes found, closest first."""
+        return [self.answers[contact.address] for contact in self.lookup.closest()]
+
+    def _advance(self) -> None:
+        while (address := self.lookup.take_next()) is not None:
+            pending = self._rpc.send_query(
+                self._method,
+                address,
+                partial(self._on_done, address),
+                on_stall=partial(self._on_stall, address),
+            )
+            if pending is None:
+                self.lookup.on_failure(address)
+            else:
+                self._under_way[address] = pending
+        if self.lookup.finished:
+            self.cancel()
+
+    def _on_done(self, address: Address, result: Answer | QueryError, _now: float) -> None:
+        del self._under_way[address]
+        if isinstance(result, Answer):
+            self._take_answer(result)
+        else:
+            self.lookup.on_failure(address)
+        self._advance()
+
+    def _take_answer(self, answer: Answer) -> None:
+        response = answer.response
+        contacts = response.contacts(self._rpc.socket.address.family)
+        if self.lookup.on_response(answer.address, response.node_id, contacts):
+            self.answers[answer.address] = answer
+            if self._on_answer is not None:
+                self._on_answer(answer)
+
+    def _on_stall(self, address: Address) -> None:
+        self.lookup.on_stall(address)
+        self._advance()

@@ -1,0 +1,181 @@
+"""libtorrent sessions on loopback, and what the tests read off them.
+
+Every session here is a whole client: routing table, store of announced peers, torrents.  What it
+does is taken from its alerts and statistics, never from our side of the conversation.
+"""
+
+from collections import defaultdict
+from contextlib import asynccontextmanager
+from hashlib import sha1
+
+import libtorrent as lt
+import trio
+
+from dhtnode import Address, InfoHash
+
+SETTINGS = {
+    # One address each, any free port.  TCP and the DHT share its number.
+    "listen_interfaces": "127.0.0.1:0",
+    # The default asks a host on the Internet; tests name the ways in themselves.
+    "dht_bootstrap_nodes": "",
+    # Nothing may leave loopback, and nobody may be found but through the DHT.
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    # Takes one node per /24 otherwise: all of a network on 127.0.0.1 but one would be left out.
+    "dht_restrict_routing_ips": False,
+    # The same rule for the nodes of one search.
+    "dht_restrict_search_ips": False,
+    # Bans an address for 5 minutes after 50 packets in 10 s otherwise, and here all share one.
+    "dht_block_ratelimit": 1_000_000,
+    # Leaves queries unanswered beyond 8,000 bytes per second otherwise.
+    "dht_upload_rate_limit": 100_000_000,
+    # Drops whole /8 networks otherwise; no loopback address is in them, and none shall ever be.
+    "dht_ignore_dark_internet": False,
+    # Leechers must not find and fetch the data: they would turn into seeds.
+    "enable_outgoing_tcp": False,
+    "enable_outgoing_utp": False,
+    # Incoming announces are DHT notifications; replies to what we make a session ask, operations.
+    "alert_mask": int(lt.alert.category_t.dht_notification | lt.alert.category_t.dht_operation_notification),
+    # Alerts beyond the limit are dropped, and each incoming query is one.
+    "alert_queue_size": 100_000,
+}
+
+POLL_INTERVAL = 0.05
+CONTENT = b"sixteen letters." * 1024
+
+
+class Client:
+    """Be one libtorrent session; `poll` brings its attributes up to date."""
+
+    def __init__(self, host="127.0.0.1", bootstrap=""):
+        """Start; blocks for about 0.1 s."""
+        listen = f"[{host}]:0" if ":" in host else f"{host}:0"
+        self._session = lt.session(SETTINGS | {"listen_interfaces": listen, "dht_bootstrap_nodes": bootstrap})
+        self.address = Address(host, self._session.listen_port())
+        assert self.address.port, f"libtorrent cannot listen on {host}"
+        self._torrents = []
+        self.table_size = 0
+        self.announced_here = defaultdict(set)
+        self.found = defaultdict(set)
+        self.live_nodes = {}
+
+    def close(self):
+        """End the session; blocks until its threads have gone."""
+        self._torrents.clear()
+        self._session = None
+
+    def poll(self):
+        """Take in what libtorrent reported, and ask for a fresh look at its table."""
+        for alert in self._session.pop_alerts():
+            self._take(alert)
+        self._session.post_dht_stats()
+
+    def _take(self, alert):
+        match alert:
+            case lt.dht_stats_alert():
+                self.table_size = sum(bucket["num_nodes"] for bucket in alert.routing_table)
+            case lt.dht_announce_alert():
+                self.announced_here[alert.info_hash.to_bytes()].add(Address(str(alert.ip), alert.port))
+            case lt.dht_get_peers_reply_alert():
+                self.found[alert.info_hash.to_bytes()] |= {Address(*peer) for peer in alert.peers()}
+            case lt.dht_live_nodes_alert():
+                self.live_nodes = {Address(*node["endpoint"]): node["nid"].to_bytes() for node in alert.nodes}
+
+    def meet(self, address):
+        """Make this client ping a node and take it into its table."""
+        self._session.add_dht_node(tuple(address))
+
+    def ask_live_nodes(self, own_id):
+        """Have `live_nodes` filled with the contacts that this client hands out."""
+        self._session.dht_live_nodes(lt.sha1_hash(own_id))
+
+    def ask_peers(self, info_hash):
+        """Have `found` filled with the peers that this client's own lookup finds."""
+        self._session.dht_get_peers(lt.sha1_hash(info_hash))
+
+    def take_part(self, torrent):
+        """Add a torrent and announce it, as a peer that listens at `address`."""
+        self._torrents.append(self._session.add_torrent(torrent))
+        self.announce_again()
+
+    def announce_again(self):
+        """Announce all torrents now, instead of in a quarter of an hour."""
+        for torrent in self._torrents:
+            torrent.force_dht_announce()
+
+
+def magnet_of(info_hash, folder):
+    """Return a torrent that is nothing but its info-hash, as from a magnet link."""
+    torrent = lt.parse_magnet_uri(f"magnet:?xt=urn:btih:{info_hash.hex()}")
+    return _unmanaged(torrent, folder)
+
+
+def tiny_torrent(folder, *, complete):
+    """Return the same small torrent each time, with or without its data in the folder."""
+    info = {b"name": b"tiny", b"piece length": len(CONTENT), b"length": len(CONTENT)}
+    torrent = lt.add_torrent_params()
+    torrent.ti = lt.torrent_info({b"info": info | {b"pieces": sha1(CONTENT).digest()}})  # noqa: S324  BEP 3
+    if complete:
+        (folder / "tiny").write_bytes(CONTENT)
+        torrent.flags |= lt.torrent_flags.seed_mode
+    return _unmanaged(torrent, folder)
+
+
+def info_hash_of(torrent):
+    """Return the key of a torrent in the DHT."""
+    return InfoHash((torrent.ti.info_hashes() if torrent.ti else torrent.info_hashes).v1.to_bytes())
+
+
+def _unmanaged(torrent, folder):
+    torrent.save_path = str(folder)
+    torrent.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)  # no queue, start at once
+    return torrent
+
+
+@asynccontextmanager
+async def libtorrent_clients(*hosts, bootstrap=""):
+    """Run one client on each of the addresses, one after the other."""
+    clients = []
+    try:
+        for host in hosts:
+            clients += [await trio.to_thread.run_sync(Client, host, bootstrap)]  # kept even if the next fails
+        yield clients
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(_close, clients)
+
+
+@asynccontextmanager
+async def libtorrent_network(*hosts):
+    """Run a network of clients that all know one another.
+
+    Left to themselves they would need a minute: a client that was asked by others hands none of
+    them out before it has pinged them, and it pings one every 5 seconds.
+    """
+    async with libtorrent_clients(*hosts) as clients:
+        for client in clients:
+            for other in clients:
+                if other is not client:
+                    client.meet(other.address)
+        await until(lambda: table_sizes(clients) >= [len(clients) - 1] * len(clients), 10.0)
+        yield clients
+
+
+def table_sizes(clients):
+    """Return how many live nodes the clients have, the smallest first."""
+    for client in clients:
+        client.poll()
+    return sorted(client.table_size for client in clients)
+
+
+def _close(clients):
+    while clients:
+        clients.pop().close()
+
+
+async def until(condition, seconds):
+    """Wait until a condition holds; raise `trio.TooSlowError` when it takes longer than that."""
+    with trio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110  libtorrent has no event that a Trio task could wait for
+            await trio.sleep(POLL_INTERVAL)

@@ -1,0 +1,253 @@
+"""Our node among libtorrent clients: each side must find what the other one announced.
+
+All on loopback.  The swarms need one address per peer, because filters count addresses: that test
+uses 127.80.0.1 and further ones, which Linux has without being asked.
+"""
+
+import json
+import sqlite3
+import sys
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from secrets import token_bytes
+from socket import AF_INET6, SOCK_DGRAM, socket
+
+import pytest
+import trio
+
+from dhtnode import Address, GetPeers, InfoHash, NodeSettings, ScrapeFilter, open_node
+from tests.real_clients.libtorrent_network import (
+    info_hash_of,
+    libtorrent_clients,
+    libtorrent_network,
+    magnet_of,
+    table_sizes,
+    tiny_torrent,
+    until,
+)
+
+pytestmark = [pytest.mark.real_clients, pytest.mark.timeout(60)]
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED_HOSTS = ["127.80.0.1", "127.81.0.1", "127.82.0.1"]
+LEECHER_HOSTS = ["127.83.0.1", "127.84.0.1", "127.85.0.1", "127.86.0.1", "127.87.0.1"]
+OUR_PORT = 4711
+
+
+def has_ipv6_loopback():
+    """Tell whether this machine lets anybody listen on ::1."""
+    try:
+        with socket(AF_INET6, SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(
+    params=[
+        "127.0.0.1",
+        pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6_loopback(), reason="no ::1 here")),
+    ]
+)
+def host(request):
+    """Run a test in the IPv4 and in the IPv6 network."""
+    return request.param
+
+
+@asynccontextmanager
+async def node_in(network, **settings):
+    """Run one of our nodes, joined through the first client of a network."""
+    way_in = str(network[0].address)
+    async with open_node(bootstrap=[way_in], settings=NodeSettings(**settings)) as node:
+        await node.wait_joined()
+        yield node
+
+
+def start_swarm(clients, folder):
+    """Let clients announce one torrent, as seeds or leechers by their addresses; return its info-hash."""
+    (folder / "seeds").mkdir()
+    (folder / "leechers").mkdir()
+    complete = tiny_torrent(folder / "seeds", complete=True)
+    empty = tiny_torrent(folder / "leechers", complete=False)
+    for client in clients:
+        client.take_part(complete if client.address.host in SEED_HOSTS else empty)
+    return info_hash_of(complete)
+
+
+@asynccontextmanager
+async def network_with_swarm(folder):
+    """Run a network in which some clients have announced one torrent; yield all, them, its info-hash."""
+    async with libtorrent_network(*["127.0.0.1"] * 12, *SEED_HOSTS, *LEECHER_HOSTS) as network:
+        peers = network[12:]
+        info_hash = start_swarm(peers, folder)
+        await until(lambda: times_announced(network, peers, info_hash) >= 8, 20.0)
+        yield network, peers, info_hash
+
+
+def times_announced(network, peers, info_hash):
+    """Return how many clients know of the peer that fewest know of."""
+    for client in network:
+        client.poll()
+    return min(sum(peer.address in client.announced_here[info_hash] for client in network) for peer in peers)
+
+
+async def peers_found(node, info_hash, *, noseed=False):
+    """Return all peers that a lookup of ours finds."""
+    async with node.get_peers(info_hash, noseed=noseed) as peers:
+        return {peer async for peer in peers}
+
+
+async def test_node_joins_a_libtorrent_network_through_one_address(host):
+    """Our table fills with the clients of the network, under the ids that they answer with."""
+    async with libtorrent_network(*[host] * 20) as network, node_in(network) as node:
+        contacts = node.contacts()
+        answers = [await node.ping(contact.address) for contact in contacts]
+
+        assert len(contacts) >= 8
+        assert {contact.address for contact in contacts} <= {client.address for client in network}
+        assert [answer.node_id for answer in answers] == [contact.node_id for contact in contacts]
+        assert {answer.version[:2] for answer in answers} == {b"LT"}
+        assert node.statistics().endpoints[0].good_nodes >= 8
+
+
+async def test_clients_take_in_our_node_but_not_a_read_only_one():
+    """Every client that a node asked holds it a few seconds later, unless it called itself read-only."""
+    async with (
+        libtorrent_network(*["127.0.0.1"] * 20) as network,
+        node_in(network) as node,
+        node_in(network, read_only=True) as reader,
+    ):
+        ids = {client.address: (await reader.ping(client.address)).node_id for client in network}
+        asked = {contact.address for contact in node.contacts()}
+        own_address = node.addresses[0]
+
+        def holders(address):
+            for client in network:
+                client.poll()
+                client.ask_live_nodes(ids[client.address])
+            return {client.address for client in network if address in client.live_nodes}
+
+        # Clients look over who asked them every 5 seconds.
+        await until(lambda: asked <= holders(own_address), 15.0)
+
+        assert {client.live_nodes.get(own_address) for client in network} - {None} == {node.node_id}
+        assert holders(reader.addresses[0]) == set()
+        assert reader.statistics().endpoints[0].counts.get("queries received", 0) == 0
+
+
+async def test_lookup_finds_what_a_client_announced(host, tmp_path):
+    """A client adds a magnet link; we find its address and its listen port."""
+    info_hash = InfoHash(token_bytes(20))
+    async with libtorrent_network(*[host] * 20) as network, node_in(network) as node:
+        announcer = network[-1]
+        announcer.take_part(magnet_of(info_hash, tmp_path))
+        await until(lambda: times_announced(network, [announcer], info_hash) >= 8, 10.0)
+
+        assert await peers_found(node, info_hash) == {announcer.address}
+
+
+async def test_clients_find_what_we_announced(host):
+    """We announce a port; a client's lookup brings our address with that port."""
+    info_hash = InfoHash(token_bytes(20))
+    async with libtorrent_network(*[host] * 20) as network, node_in(network) as node:
+        announcement = await node.announce(info_hash, OUR_PORT)
+        asker = network[-1]
+        asker.ask_peers(info_hash)
+        await until(lambda: asker.poll() or asker.found[info_hash], 10.0)
+
+        assert len(announcement.announced_to) == 8
+        assert announcement.not_taken == 0
+        assert asker.found[info_hash] == {Address(host, OUR_PORT)}
+
+
+async def test_scrape_counts_the_seeds_and_leechers_of_a_swarm(tmp_path):
+    """The filters give the numbers, and the second question to each client the peers themselves."""
+    async with network_with_swarm(tmp_path) as (network, peers, info_hash), node_in(network) as node:
+        scrape = await node.scrape(info_hash)
+
+        assert scrape.estimate.method == "union"
+        assert scrape.estimate.seeds == len(SEED_HOSTS)
+        assert scrape.estimate.leechers == len(LEECHER_HOSTS)
+        assert scrape.estimate.peers == scrape.estimate.distinct_peers == len(peers)
+        assert scrape.nodes_answered == scrape.estimate.nodes_with_filters == 8
+        named = {address for reply in scrape.replies for address in reply.values}
+        assert named == {peer.address for peer in peers}
+
+
+async def test_lookup_leaves_out_seeds_when_asked_to(tmp_path):
+    """With `noseed` libtorrent names leechers only, without it everybody (BEP 33)."""
+    async with network_with_swarm(tmp_path) as (network, peers, info_hash), node_in(network) as node:
+        everybody = await peers_found(node, info_hash)
+        leechers = await peers_found(node, info_hash, noseed=True)
+
+        assert everybody == {peer.address for peer in peers}
+        assert leechers == {peer.address for peer in peers if peer.address.host in LEECHER_HOSTS}
+
+
+async def test_our_store_counts_a_swarm_as_clients_announced_it(tmp_path):
+    """Seeds and leechers announce to us; our own filters and peers are right, and so are our tokens."""
+    async with (
+        libtorrent_network(*SEED_HOSTS, *LEECHER_HOSTS) as network,
+        node_in(network) as node,
+        node_in(network, read_only=True) as reader,
+    ):
+        own_address = node.addresses[0]
+        for client in network:
+            client.meet(own_address)
+        await until(lambda: table_sizes(network)[0] == len(network), 10.0)
+        info_hash = start_swarm(network, tmp_path)
+        await until(lambda: node.statistics().peers.peers == len(network), 20.0)
+
+        answer = (await reader.query(GetPeers(info_hash, scrape=True), own_address)).response
+
+        assert round(ScrapeFilter.from_bytes(answer.seeds_filter).estimate()) == len(SEED_HOSTS)
+        assert round(ScrapeFilter.from_bytes(answer.peers_filter).estimate()) == len(LEECHER_HOSTS)
+        assert set(answer.peers()) == {client.address for client in network}
+
+
+async def test_scrape_command_writes_the_same_numbers(tmp_path):
+    """`dhtcrawl scrape` prints what `Node.scrape` finds, and adds a row to the time series."""
+    database = tmp_path / "crawl.db"
+    async with network_with_swarm(tmp_path) as (network, peers, info_hash):
+        options = ["--db", str(database), "--bootstrap", str(network[0].address), "--json"]
+        command = [sys.executable, "-m", "crawler", "scrape", *options, info_hash.hex()]
+        with trio.fail_after(30):
+            done = await trio.run_process(
+                command, cwd=ROOT, check=False, capture_stdout=True, capture_stderr=True
+            )
+
+    assert done.returncode == 0, done.stderr.decode()
+    [line] = done.stdout.splitlines()
+    printed = json.loads(line)
+    assert printed["seeds"] == len(SEED_HOSTS)
+    assert printed["leechers"] == len(LEECHER_HOSTS)
+    assert printed["peers"] == len(peers)
+    assert printed["peers_low"] <= len(peers) <= printed["peers_high"]
+    assert samples_in(database) == [(info_hash.hex(), len(SEED_HOSTS), len(LEECHER_HOSTS), len(peers))]
+
+
+def samples_in(database):
+    """Return the rows of the time series of all swarms."""
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("SELECT info_hash, seeds, leechers, peers FROM swarm_samples").fetchall()
+
+
+async def test_clients_find_one_another_through_our_node_alone(host, tmp_path):
+    """Clients that know no address but ours become a network in which every lookup works."""
+    info_hash = InfoHash(token_bytes(20))
+    async with (
+        open_node(listen=[str(Address(host, 0))]) as node,
+        libtorrent_clients(*[host] * 10, bootstrap=str(node.addresses[0])) as clients,
+    ):
+        announcer, *seekers = clients
+        announcer.take_part(magnet_of(info_hash, tmp_path))
+        with trio.fail_after(20):
+            while not (table_sizes(clients)[0] >= 5 and all(seeker.found[info_hash] for seeker in seekers)):
+                announcer.announce_again()  # the first one came too early to reach anybody
+                for seeker in seekers:
+                    seeker.ask_peers(info_hash)
+                await trio.sleep(0.5)
+
+        assert {peer for seeker in seekers for peer in seeker.found[info_hash]} == {announcer.address}
+        assert await peers_found(node, info_hash) == {announcer.address}

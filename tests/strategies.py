@@ -1,0 +1,134 @@
+"""Hypothesis strategies for what the codec reads and writes; shared by several test files.
+
+The messages are those that survive a round trip over IPv6: what a node of ours would send, within
+the limits of the codec.  Over IPv4 one case is read differently, see `survives_ipv4`.
+"""
+
+from hypothesis import strategies as st
+
+from dhtnode.addresses import Address, Family, unpack_host
+from dhtnode.bencoding import MAX_DIGITS, Value
+from dhtnode.messages import (
+    AnnouncePeer,
+    Error,
+    FindNode,
+    GetPeers,
+    Message,
+    Method,
+    Ping,
+    Query,
+    Response,
+)
+
+
+def bencode_values() -> st.SearchStrategy[Value]:
+    """Return values within the limits of the codec, nested a few levels."""
+    largest = 10**MAX_DIGITS - 1
+    leaves = st.integers(-largest, largest) | st.binary(max_size=40)
+    return st.recursive(
+        leaves,
+        lambda values: (
+            st.lists(values, max_size=5) | st.dictionaries(st.binary(max_size=8), values, max_size=5)
+        ),
+        max_leaves=15,
+    )
+
+
+def ids() -> st.SearchStrategy[bytes]:
+    """Return node ids and info-hashes."""
+    return st.binary(min_size=20, max_size=20)
+
+
+def addresses(family: Family | None = None) -> st.SearchStrategy[Address]:
+    """Return addresses with their host in canonical text, of one family or of both."""
+    sizes = {None: (4, 16), Family.IPV4: (4,), Family.IPV6: (16,)}[family]
+    hosts = st.one_of([st.binary(min_size=size, max_size=size) for size in sizes]).map(unpack_host)
+    return st.builds(Address, hosts, st.integers(0, 65535))
+
+
+def wants() -> st.SearchStrategy[frozenset[Family]]:
+    """Return what a query may ask for, nothing included."""
+    return st.frozensets(st.sampled_from(Family))
+
+
+def methods() -> st.SearchStrategy[Method]:
+    """Return valid methods with their arguments."""
+    return st.one_of(
+        st.just(Ping()),
+        st.builds(FindNode, ids(), wants()),
+        st.builds(GetPeers, ids(), wants(), st.booleans(), st.booleans()),
+        _announcements(implied=False),
+        _announcements(implied=True),
+    )
+
+
+def queries() -> st.SearchStrategy[Query]:
+    """Return valid queries."""
+    return st.builds(Query, _transaction_ids(), ids(), methods(), _versions(), st.booleans())
+
+
+def responses() -> st.SearchStrategy[Response]:
+    """Return valid responses, with any of the optional results."""
+    return st.builds(
+        Response,
+        _transaction_ids(),
+        ids(),
+        st.none() | _compact(Family.IPV4.contact_bytes),
+        st.none() | _compact(Family.IPV6.contact_bytes),
+        st.none() | st.lists(_compact_peers(), max_size=5).map(tuple),
+        st.none() | st.binary(min_size=1, max_size=128),
+        st.none() | _filters(),
+        st.none() | _filters(),
+        st.none() | addresses(),
+        _versions(),
+    )
+
+
+def errors() -> st.SearchStrategy[Error]:
+    """Return valid errors."""
+    codes = st.integers(0, 2**31 - 1)
+    texts = st.text(max_size=200)
+    return st.builds(Error, _transaction_ids(), codes, texts, st.none() | addresses(), _versions())
+
+
+def messages() -> st.SearchStrategy[Message]:
+    """Return valid messages of all types."""
+    return queries() | responses() | errors()
+
+
+def survives_ipv4(message: Message) -> bool:
+    """Return whether a message means the same over IPv4: a lone 18-byte peer does not there."""
+    values = message.values if isinstance(message, Response) else None
+    return values is None or len(values) != 1 or len(values[0]) == 6
+
+
+def _transaction_ids() -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=2, max_size=64)
+
+
+def _versions() -> st.SearchStrategy[bytes | None]:
+    return st.none() | st.binary(max_size=32)
+
+
+def _announcements(*, implied: bool) -> st.SearchStrategy[AnnouncePeer]:
+    return st.builds(
+        AnnouncePeer,
+        ids(),
+        st.integers(0 if implied else 1, 65535),
+        st.binary(min_size=1, max_size=128),
+        st.just(implied),
+        st.booleans(),
+    )
+
+
+def _compact(size: int) -> st.SearchStrategy[bytes]:
+    entry = st.binary(min_size=size, max_size=size)
+    return st.lists(entry, max_size=4).map(b"".join)
+
+
+def _compact_peers() -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=6, max_size=6) | st.binary(min_size=18, max_size=18)
+
+
+def _filters() -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=256, max_size=256)

@@ -1,0 +1,292 @@
+"""Addresses: compact forms, texts, and the one rule about which networks a socket may talk to."""
+
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dhtnode.addresses import (
+    Address,
+    Contact,
+    Family,
+    Scope,
+    normalize_host,
+    pack_address,
+    pack_contact,
+    pack_contacts,
+    pack_host,
+    parse_address,
+    scope_of,
+    split_host_port,
+    unpack_address,
+    unpack_contacts,
+    unpack_host,
+)
+from tests.strategies import addresses, ids
+
+LOOPBACK, PRIVATE, PUBLIC = Scope
+
+NOWHERE: tuple[Scope, ...] = ()
+LOCAL = (LOOPBACK,)
+INSIDE = (PRIVATE,)
+ANYWHERE = (PRIVATE, PUBLIC)
+
+# Protocol notes, section 13: the first and last address of every special network, and its neighbours.
+ALLOWED_BY = {
+    "0.0.0.0": NOWHERE,
+    "0.255.255.255": NOWHERE,
+    "1.0.0.0": ANYWHERE,
+    "8.8.8.8": ANYWHERE,
+    "9.255.255.255": ANYWHERE,
+    "10.0.0.0": INSIDE,
+    "10.255.255.255": INSIDE,
+    "11.0.0.0": ANYWHERE,
+    "100.63.255.255": ANYWHERE,
+    "100.64.0.0": INSIDE,
+    "100.127.255.255": INSIDE,
+    "100.128.0.0": ANYWHERE,
+    "126.255.255.255": ANYWHERE,
+    "127.0.0.0": LOCAL,
+    "127.0.0.1": LOCAL,
+    "127.255.255.255": LOCAL,
+    "128.0.0.0": ANYWHERE,
+    "169.253.255.255": ANYWHERE,
+    "169.254.0.0": NOWHERE,
+    "169.254.255.255": NOWHERE,
+    "169.255.0.0": ANYWHERE,
+    "172.15.255.255": ANYWHERE,
+    "172.16.0.0": INSIDE,
+    "172.31.255.255": INSIDE,
+    "172.32.0.0": ANYWHERE,
+    "192.0.0.0": NOWHERE,
+    "192.0.0.255": NOWHERE,
+    "192.0.1.0": ANYWHERE,
+    "192.0.2.0": NOWHERE,
+    "192.0.2.255": NOWHERE,
+    "192.0.3.0": ANYWHERE,
+    "192.167.255.255": ANYWHERE,
+    "192.168.0.0": INSIDE,
+    "192.168.255.255": INSIDE,
+    "192.169.0.0": ANYWHERE,
+    "198.17.255.255": ANYWHERE,
+    "198.18.0.0": NOWHERE,
+    "198.19.255.255": NOWHERE,
+    "198.20.0.0": ANYWHERE,
+    "198.51.99.255": ANYWHERE,
+    "198.51.100.0": NOWHERE,
+    "198.51.100.255": NOWHERE,
+    "198.51.101.0": ANYWHERE,
+    "203.0.112.255": ANYWHERE,
+    "203.0.113.0": NOWHERE,
+    "203.0.113.255": NOWHERE,
+    "203.0.114.0": ANYWHERE,
+    "223.255.255.255": ANYWHERE,
+    "224.0.0.0": NOWHERE,
+    "239.255.255.255": NOWHERE,
+    "240.0.0.0": NOWHERE,
+    "255.255.255.255": NOWHERE,
+    "::": NOWHERE,
+    "::1": LOCAL,
+    "::2": NOWHERE,
+    "::7f00:1": NOWHERE,
+    "::ffff:127.0.0.1": NOWHERE,
+    "::ffff:10.0.0.1": NOWHERE,
+    "::ffff:8.8.8.8": NOWHERE,
+    "64:ff9b::808:808": NOWHERE,
+    "2001::1": ANYWHERE,
+    "2001:10::1": NOWHERE,
+    "2001:db7:ffff::1": ANYWHERE,
+    "2001:db8::": NOWHERE,
+    "2001:db8:ffff::1": NOWHERE,
+    "2001:db9::1": ANYWHERE,
+    "2a00:1450::1": ANYWHERE,
+    "3fff:ffff::1": ANYWHERE,
+    "4000::1": NOWHERE,
+    "fbff::1": NOWHERE,
+    "fc00::1": INSIDE,
+    "fdff:ffff::1": INSIDE,
+    "fe80::1": NOWHERE,
+    "febf::1": NOWHERE,
+    "fec0::1": NOWHERE,
+    "ff00::1": NOWHERE,
+    "ff02::1": NOWHERE,
+}
+
+
+@given(addresses())
+def test_address_survives_its_compact_form(address: Address) -> None:
+    """6 bytes hold an IPv4 address, 18 an IPv6 address, and both read back as they were."""
+    compact = pack_address(address)
+
+    assert len(compact) == address.family.address_bytes == (18 if ":" in address.host else 6)
+    assert unpack_address(compact) == address
+
+
+@given(st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16))
+def test_host_bytes_survive_their_text(packed: bytes) -> None:
+    """Any 4 or 16 bytes have one text, and it is the canonical one."""
+    host = unpack_host(packed)
+
+    assert pack_host(host) == packed
+    assert normalize_host(host) == host
+
+
+@given(st.binary(min_size=15, max_size=15).map(b"\x20".__add__))
+def test_global_host_has_the_text_that_the_kernel_gives_it(packed: bytes) -> None:
+    """An answer is matched by the text of its source, so both texts must be the same."""
+    assert unpack_host(packed) == socket.inet_ntop(socket.AF_INET6, packed)
+
+
+@given(st.sampled_from(Family), st.data())
+def test_contacts_survive_their_compact_form(family: Family, data: st.DataObject) -> None:
+    """Contacts stand one after the other; bytes after the last whole one are ignored."""
+    contacts = data.draw(st.lists(st.builds(Contact, ids(), addresses(family)), max_size=5))
+    rest = data.draw(st.binary(max_size=family.contact_bytes - 1))
+
+    compact = pack_contacts(contacts)
+
+    assert len(compact) == len(contacts) * family.contact_bytes
+    assert unpack_contacts(compact + rest, family) == contacts
+
+
+def test_compact_forms_are_those_of_the_standards() -> None:
+    """The id comes first, then the host, then the port with its high byte first (BEP 5, BEP 32)."""
+    packed = [
+        pack_contact(Contact(b"i" * 20, Address("1.2.3.4", 0x1AE1))),
+        pack_contact(Contact(b"i" * 20, Address("2a00::1", 6881))),
+    ]
+
+    assert packed == [
+        b"i" * 20 + bytes([1, 2, 3, 4, 0x1A, 0xE1]),
+        b"i" * 20 + bytes([0x2A, *[0] * 14, 1, 0x1A, 0xE1]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("1.2.3.4:6881", Address("1.2.3.4", 6881)),
+        ("0.0.0.0:0", Address("0.0.0.0", 0)),
+        ("127.0.0.1:65535", Address("127.0.0.1", 65535)),
+        ("[::1]:6881", Address("::1", 6881)),
+        ("[2A00:0:0:0:0:0:0:1]:1", Address("2a00::1", 1)),
+    ],
+)
+def test_address_is_read_from_text(text: str, address: Address) -> None:
+    """The host becomes canonical, whatever form it was written in."""
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        ":80",
+        "1.2.3.4",
+        "1.2.3.4:",
+        "1.2.3.4:65536",
+        "1.2.3.4:-1",
+        "1.2.3.4:+1",
+        "1.2.3.4: 1",
+        "1.2.3.4:\u0661",
+        "1.2.3.4:\u00b2",
+        "1.2.3.4:" + "9" * 5000,
+        "1.2.3:6881",
+        "01.2.3.4:6881",
+        "1.2.3.256:6881",
+        "localhost:6881",
+        "::1:6881",
+        "2a00::1",
+        "[::1]",
+        "[::1]6881",
+        "[::1:6881",
+        "[]:6881",
+        "[::g]:6881",
+    ],
+)
+def test_text_that_is_no_address_is_refused(text: str) -> None:
+    """Whatever is wrong with it, the caller sees one kind of error."""
+    with pytest.raises(ValueError, match=r"."):
+        parse_address(text)
+
+
+@given(addresses())
+def test_written_address_reads_back(address: Address) -> None:
+    """What is printed for people can be pasted back."""
+    assert parse_address(str(address)) == address
+
+
+def test_host_may_be_a_name_where_names_are_resolved() -> None:
+    """Splitting looks at the shape only."""
+    assert split_host_port("router.example.org:6881") == ("router.example.org", 6881)
+
+
+@pytest.mark.parametrize(("host", "scopes"), ALLOWED_BY.items())
+def test_scope_decides_who_may_talk_to_an_address(host: str, scopes: tuple[Scope, ...]) -> None:
+    """Special networks are for sockets inside them; some are for nobody."""
+    assert tuple(scope for scope in Scope if scope.allows(Address(host, 6881))) == scopes
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "10.0.0.1", "127.0.0.1", "::1", "2a00::1"])
+def test_port_zero_is_nobody(host: str) -> None:
+    """No socket has port 0, so it names neither a node nor a peer."""
+    nowhere = Address(host, 0)
+
+    assert not any(scope.allows(nowhere) or scope.allows_peer(nowhere) for scope in Scope)
+
+
+@pytest.mark.parametrize(
+    ("host", "scope"),
+    [
+        ("127.0.0.1", LOOPBACK),
+        ("127.8.0.3", LOOPBACK),
+        ("::1", LOOPBACK),
+        ("10.0.0.1", PRIVATE),
+        ("100.64.0.1", PRIVATE),
+        ("192.168.1.1", PRIVATE),
+        ("fd00::1", PRIVATE),
+        ("0.0.0.0", PUBLIC),
+        ("::", PUBLIC),
+        ("8.8.8.8", PUBLIC),
+        ("2a00::1", PUBLIC),
+        ("169.254.1.1", PUBLIC),
+        ("fe80::1", PUBLIC),
+    ],
+)
+def test_scope_follows_from_what_a_socket_is_bound_to(host: str, scope: Scope) -> None:
+    """A wildcard counts as public: such a socket never touches local networks."""
+    assert scope_of(host) is scope
+
+
+@pytest.mark.parametrize(
+    ("host", "scopes"),
+    [
+        ("198.18.0.7", (LOOPBACK,)),
+        ("10.0.0.1", (LOOPBACK, PRIVATE)),
+        ("8.8.8.8", (LOOPBACK, PRIVATE, PUBLIC)),
+        ("2001:db8::7", (LOOPBACK,)),
+        ("127.0.0.1", (LOOPBACK,)),
+    ],
+)
+def test_loopback_stores_any_peer(host: str, scopes: tuple[Scope, ...]) -> None:
+    """Test networks hold swarms of made-up peers; elsewhere peers obey the rule for nodes."""
+    assert tuple(scope for scope in Scope if scope.allows_peer(Address(host, 1))) == scopes
+
+
+@pytest.mark.parametrize(
+    ("scope", "address", "host_key", "network_key"),
+    [
+        (PUBLIC, Address("8.9.10.11", 1), "8.9.10.11", "8.9.10"),
+        (PRIVATE, Address("10.9.10.11", 1), "10.9.10.11", "10.9.10"),
+        (PUBLIC, Address("2a00:1:2:3:4::5", 1), "2a00:1:2:3:4::5", "2a00000100020003"),
+        (LOOPBACK, Address("127.0.0.1", 1), "127.0.0.1:1", "127.0.0.1:1"),
+        (LOOPBACK, Address("::1", 1), "[::1]:1", "[::1]:1"),
+    ],
+)
+def test_diversity_counts_hosts_and_networks_but_endpoints_on_loopback(
+    scope: Scope, address: Address, host_key: str, network_key: str
+) -> None:
+    """One node per IP, one per /24 or /64; a test network shares one address."""
+    assert (scope.host_key(address), scope.network_key(address)) == (host_key, network_key)

@@ -1,0 +1,215 @@
+"""The state file: it comes back as it was, and nothing that can happen to it is made worse."""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dhtnode.addresses import Address, Contact, Family
+from dhtnode.errors import StateFileError
+from dhtnode.snapshot import MAX_CONTACTS, State, load_state, save_state
+from tests.strategies import addresses, ids
+
+ALICE = Contact(b"a" * 20, Address("8.8.8.8", 6881))
+BOB = Contact(b"b" * 20, Address("2a00::1", 6882))
+STATE = State(b"n" * 20, (ALICE, BOB))
+
+CONTACTS = st.builds(Contact, ids(), addresses().filter(lambda address: address.port > 0))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "node.json"
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """Return what a good file holds, with some of it changed; None takes a key away."""
+    fields = {
+        "format": "dhtnode state",
+        "version": 1,
+        "node_id": "6e" * 20,
+        "contacts": [{"node_id": "61" * 20, "host": "8.8.8.8", "port": 6881}],
+    }
+    return {key: value for key, value in (fields | changes).items() if value is not None}
+
+
+def with_contact(**changes: Any) -> str:
+    entry = {"node_id": "61" * 20, "host": "8.8.8.8", "port": 6881} | changes
+    return json.dumps(document(contacts=[{key: value for key, value in entry.items() if value is not None}]))
+
+
+DAMAGED = {
+    "empty": "",
+    "cut short": json.dumps(document())[:-20],
+    "binary": "\0\0\0\0",
+    "a list": "[]",
+    "a number": "1",
+    "a text": '"dhtnode state"',
+    "nothing": "null",
+    "deeply nested": "[" * 100_000,
+    "a very long number": "9" * 5000,
+    "another program's": json.dumps(document(format="something else")),
+    "no format": json.dumps(document(format=None)),
+    "newer": json.dumps(document(version=2)),
+    "no version": json.dumps(document(version=None)),
+    "no id": json.dumps(document(node_id=None)),
+    "id too short": json.dumps(document(node_id="6e" * 19)),
+    "id too long": json.dumps(document(node_id="6e" * 21)),
+    "id that is no hex": json.dumps(document(node_id="zz" * 20)),
+    "id with gaps": json.dumps(document(node_id="6e" + " " * 38)),
+    "id as number": json.dumps(document(node_id=5)),
+    "no contacts": json.dumps(document(contacts=None)),
+    "contacts as mapping": json.dumps(document(contacts={})),
+    "contact as text": json.dumps(document(contacts=["8.8.8.8:6881"])),
+    "contact without id": with_contact(node_id=None),
+    "contact without host": with_contact(host=None),
+    "contact without port": with_contact(port=None),
+    "contact with a name": with_contact(host="localhost"),
+    "contact with host as number": with_contact(host=134744072),
+    "contact with port 0": with_contact(port=0),
+    "contact with port 65536": with_contact(port=65536),
+    "contact with port as text": with_contact(port="6881"),
+    "contact with port as fraction": with_contact(port=6881.5),
+    "contact with id with gaps": with_contact(node_id="61" + " " * 38),
+}
+
+
+def test_state_comes_back_as_it_was_saved(path: Path) -> None:
+    """Id and contacts of both families, and the split by family."""
+    save_state(path, STATE)
+
+    loaded = load_state(path)
+
+    assert loaded == STATE
+    assert [loaded.contacts_of(family) for family in Family] == [[ALICE], [BOB]]
+
+
+@given(ids(), st.lists(CONTACTS, max_size=5))
+def test_any_state_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, node_id: bytes, contacts: list
+) -> None:
+    """Whatever the ids and addresses; contacts are grouped by family."""
+    path = tmp_path_factory.mktemp("state") / "node.json"
+    by_family = sorted(contacts, key=lambda contact: contact.address.family)
+
+    save_state(path, State(node_id, tuple(contacts)))
+
+    assert load_state(path) == State(node_id, tuple(by_family))
+
+
+def test_file_is_readable_by_people(path: Path) -> None:
+    """Ids are lower-case hex, addresses are text."""
+    save_state(path, State(b"n" * 20, (ALICE,)))
+
+    assert json.loads(path.read_text()) == document()
+
+
+def test_missing_file_is_no_state(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first run is nothing to warn about."""
+    assert load_state(path) is None
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+def test_file_that_cannot_be_understood_is_set_aside(
+    path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With one warning, under a name that tells, and byte by byte as it was."""
+    path.write_text(text)
+
+    assert load_state(path) is None
+
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert [entry.name for entry in path.parent.iterdir()] == ["node.json.unreadable-1"]
+    assert (path.parent / "node.json.unreadable-1").read_text() == text
+
+
+def test_file_that_is_no_text_is_set_aside(path: Path) -> None:
+    """Bytes that are no UTF-8 are damage like any other."""
+    path.write_bytes(b"\xff\xfe\xfd")
+
+    assert load_state(path) is None
+    assert (path.parent / "node.json.unreadable-1").read_bytes() == b"\xff\xfe\xfd"
+
+
+def test_files_set_aside_do_not_overwrite_each_other(path: Path) -> None:
+    """Each gets a number of its own."""
+    for text in ("first", "second", "third"):
+        path.write_text(text)
+        load_state(path)
+
+    aside = {entry.name: entry.read_text() for entry in path.parent.iterdir()}
+
+    assert aside == {
+        "node.json.unreadable-1": "first",
+        "node.json.unreadable-2": "second",
+        "node.json.unreadable-3": "third",
+    }
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_failed_write_leaves_the_old_state(path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """A full disk costs the new state, never the old one."""
+    save_state(path, STATE)
+    before = path.read_bytes()
+    with monkeypatch.context() as broken:
+        break_write(broken, failing)
+        with pytest.raises(StateFileError, match=r"cannot write .*No space left"):
+            save_state(path, State(b"x" * 20))
+
+    assert path.read_bytes() == before
+    save_state(path, State(b"x" * 20))
+    assert load_state(path) == State(b"x" * 20)
+
+
+def break_write(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def fail(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    owners: dict[str, Callable[[], object]] = {"fsync": lambda: os, "replace": lambda: Path}
+    monkeypatch.setattr(owners[step](), step, fail)
+
+
+def test_unreadable_file_is_an_error(path: Path) -> None:
+    """What cannot be read cannot be judged, so it is not set aside."""
+    path.mkdir()
+
+    with pytest.raises(StateFileError, match="cannot read"):
+        load_state(path)
+
+    assert path.is_dir()
+
+
+def test_missing_folder_is_an_error(path: Path) -> None:
+    """It is not made: a misspelt path should be noticed."""
+    with pytest.raises(StateFileError, match="cannot write"):
+        save_state(path / "deeper" / "node.json", STATE)
+
+
+def test_file_that_cannot_be_moved_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Better no start than to overwrite it later."""
+    path.write_text("damaged")
+
+    def fail(*_args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(StateFileError, match=r"cannot move .*Permission denied"):
+        load_state(path)
+
+    assert path.read_text() == "damaged"
+
+
+def test_number_of_contacts_is_bounded_per_family(path: Path) -> None:
+    """The first ones are kept; many of one family do not push out the other."""
+    many = [Contact(b"a" * 20, Address("8.8.8.8", 1 + n)) for n in range(MAX_CONTACTS + 5)]
+
+    save_state(path, State(b"n" * 20, (*many, BOB)))
+
+    assert load_state(path) == State(b"n" * 20, (*many[:MAX_CONTACTS], BOB))

@@ -1,0 +1,496 @@
+"""The crawl database: what a record becomes, what survives, and what is refused."""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crawler.records import Outcome, Run, RunStatus, ScrapeReplyRow, SwarmSample, Visit, utc_text
+from crawler.store import Store, StoreError
+from dhtnode.addresses import Address
+from dhtnode.ids import InfoHash, NodeId
+
+T0 = "2025-06-01T12:00:00.000Z"
+T1 = "2025-06-01T12:00:01.000Z"
+T2 = "2025-06-01T12:10:00.000Z"
+
+ALICE = NodeId(b"a" * 20)
+BOB = NodeId(b"b" * 20)
+SWARM = InfoHash(b"\x01" * 20)
+HERE = Address("192.0.2.7", 6881)
+THERE = Address("2001:db8:1:2::3", 6882)
+
+REPLY = ScrapeReplyRow(
+    ALICE, HERE, 0, b"\x0f" * 256, b"\xf0" * 256, 5, b"LT\x02\x10", 12.5, ("identical-filters", "wrong-id")
+)
+SAMPLE = SwarmSample(
+    info_hash=SWARM,
+    taken_at=T0,
+    seeds=10.4,
+    leechers=20.6,
+    peers=31.0,
+    peers_low=28.2,
+    peers_high=33.9,
+    method="union",
+    saturated=False,
+    nodes_asked=8,
+    nodes_answered=7,
+    nodes_with_filters=6,
+    distinct_peers=25,
+    bytes_sent=800,
+    bytes_received=6000,
+    replies=(REPLY,),
+    source="cli",
+    name="debian.iso",
+)
+VISIT = Visit(ALICE, HERE, T0, Outcome.ANSWERED, 40.5, b"LT\x02\x10", contacts=8, new_contacts=3, referrers=2)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store.open(":memory:") as opened:
+        yield opened
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "crawl.db"
+
+
+def begin(store: Store) -> int:
+    return store.begin_run("census", {"rate": 100}, "0.1", T0)
+
+
+def test_time_is_utc_text_cut_to_milliseconds() -> None:
+    """Times are written so that they sort as text."""
+    assert utc_text(0.0) == "1970-01-01T00:00:00.000Z"
+    assert utc_text(1700000000.9999) == "2023-11-14T22:13:20.999Z"
+
+
+def test_run_is_begun_and_finished(store: Store) -> None:
+    """A run says what it did, with what, and how it ended."""
+    run_id = begin(store)
+    store.finish_run(run_id, RunStatus.FINISHED, T1)
+
+    run = Run(1, "census", T0, T1, RunStatus.FINISHED, "0.1", {"rate": 100}, os.getpid())
+    assert store.runs() == [run]
+
+
+def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: Store) -> None:
+    """Nothing of a measurement is lost or changed on the way in."""
+    store.write(begin(store), [SAMPLE])
+
+    assert store.rows("swarms") == [
+        {"info_hash": "01" * 20, "first_seen": T0, "last_seen": T0, "source": "cli", "name": "debian.iso"}
+    ]
+    assert store.rows("swarm_samples") == [
+        {
+            "id": 1,
+            "run_id": 1,
+            "info_hash": "01" * 20,
+            "taken_at": T0,
+            "seeds": 10.4,
+            "leechers": 20.6,
+            "peers": 31.0,
+            "peers_low": 28.2,
+            "peers_high": 33.9,
+            "method": "union",
+            "saturated": 0,
+            "nodes_asked": 8,
+            "nodes_answered": 7,
+            "nodes_with_filters": 6,
+            "distinct_peers": 25,
+            "bytes_sent": 800,
+            "bytes_received": 6000,
+        }
+    ]
+    assert store.rows("scrape_replies") == [
+        {
+            "sample_id": 1,
+            "node_id": "61" * 20,
+            "address": "192.0.2.7",
+            "port": 6881,
+            "rank": 0,
+            "seeds_filter": b"\x0f" * 256,
+            "peers_filter": b"\xf0" * 256,
+            "values_count": 5,
+            "version": "4c540210",
+            "rtt_ms": 12.5,
+            "marks": "identical-filters wrong-id",
+        }
+    ]
+
+
+def test_visit_becomes_a_node_and_a_visit(store: Store) -> None:
+    """An answer is proof of a node; the visit is kept whole."""
+    store.write(begin(store), [VISIT])
+
+    assert store.rows("nodes") == [
+        {
+            "node_id": "61" * 20,
+            "address": "192.0.2.7",
+            "port": 6881,
+            "family": 4,
+            "first_seen": T0,
+            "last_seen": T0,
+            "last_answer": T0,
+            "version": "4c540210",
+            "client": "LT",
+        }
+    ]
+    assert store.rows("visits") == [
+        {
+            "id": 1,
+            "run_id": 1,
+            "node_id": "61" * 20,
+            "address": "192.0.2.7",
+            "port": 6881,
+            "taken_at": T0,
+            "outcome": "answered",
+            "rtt_ms": 40.5,
+            "version": "4c540210",
+            "contacts": 8,
+            "new_contacts": 3,
+            "referrers": 2,
+        }
+    ]
+
+
+def test_node_keeps_its_first_sight_and_its_last_answer(store: Store) -> None:
+    """A later silence advances the last sight only, and an old record turns no clock back."""
+    run_id = begin(store)
+    store.write(run_id, [replace(VISIT, taken_at=T1)])
+    store.write(run_id, [Visit(ALICE, HERE, T2, Outcome.TIMEOUT)])
+    store.write(run_id, [replace(VISIT, taken_at=T0)])
+
+    (node,) = store.rows("nodes")
+    seen = {key: node[key] for key in ("first_seen", "last_seen", "last_answer", "version", "client")}
+    assert seen == {
+        "first_seen": T0,
+        "last_seen": T2,
+        "last_answer": T1,
+        "version": "4c540210",
+        "client": "LT",
+    }
+    assert [row["outcome"] for row in store.rows("visits")] == ["answered", "timeout", "answered"]
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.ANSWERED])
+def test_only_an_answer_counts_as_one(store: Store, outcome: Outcome) -> None:
+    """Whatever else came of a visit, it does not show that the node is there."""
+    store.write(begin(store), [replace(VISIT, outcome=outcome)])
+
+    assert [node["last_answer"] for node in store.rows("nodes")] == [None]
+
+
+def test_swarm_keeps_its_source_and_name(store: Store) -> None:
+    """What is known about a swarm is not forgotten, and later knowledge fills gaps only."""
+    run_id = begin(store)
+    store.write(run_id, [replace(SAMPLE, taken_at=T1, name=None)])
+    store.write(run_id, [replace(SAMPLE, taken_at=T2, source="census", name="late.iso")])
+    store.write(run_id, [replace(SAMPLE, taken_at=T0, source=None, name=None)])
+
+    assert store.rows("swarms") == [
+        {"info_hash": "01" * 20, "first_seen": T0, "last_seen": T2, "source": "cli", "name": "late.iso"}
+    ]
+    assert [row["taken_at"] for row in store.rows("swarm_samples")] == [T1, T2, T0]
+
+
+def test_latest_swarms_shows_the_newest_sample_rounded(store: Store) -> None:
+    """One row per swarm reads without explanation; order of arrival does not matter."""
+    run_id = begin(store)
+    other = replace(SAMPLE, info_hash=InfoHash(b"\x02" * 20), seeds=None, saturated=True, replies=())
+    store.write(run_id, [replace(SAMPLE, taken_at=T1), replace(SAMPLE, peers=99.0), other])
+
+    newest = {
+        "info_hash": "01" * 20,
+        "name": "debian.iso",
+        "taken_at": T1,
+        "seeds": 10,
+        "leechers": 21,
+        "peers": 31,
+        "peers_low": 28,
+        "peers_high": 34,
+        "saturated": 0,
+        "method": "union",
+        "nodes_asked": 8,
+        "nodes_answered": 7,
+        "nodes_with_filters": 6,
+        "distinct_peers": 25,
+    }
+    second = newest | {"info_hash": "02" * 20, "taken_at": T0, "seeds": None, "saturated": 1}
+    assert sorted(store.latest_swarms(), key=lambda row: str(row["info_hash"])) == [newest, second]
+
+
+def test_client_versions_counts_nodes_that_answered(store: Store) -> None:
+    """Clients go by the two characters of their `v`; silent nodes are not counted."""
+    versions = [b"LT\x02\x10", b"LT\x01\x20", b"A2\x00\x01", b"\x00\x01\x02\x03", b"", None]
+    visits = [
+        replace(VISIT, address=Address("192.0.2.7", port), version=version)
+        for port, version in enumerate(versions, start=1)
+    ]
+    silent = Visit(BOB, HERE, T0, Outcome.TIMEOUT)
+    store.write(begin(store), [*visits, silent])
+
+    assert store.rows("client_versions") == [
+        {"client": "unknown", "nodes": 3, "share": 0.5, "versions": 2},
+        {"client": "LT", "nodes": 2, "share": 0.3333, "versions": 2},
+        {"client": "A2", "nodes": 1, "share": 0.1667, "versions": 1},
+    ]
+
+
+def test_network_size_counts_each_run_and_family(store: Store) -> None:
+    """A node visited twice is one node; two ids at one endpoint are two ids, one endpoint, one IP."""
+    first, second = begin(store), begin(store)
+    store.write(
+        first,
+        [
+            VISIT,
+            replace(VISIT, taken_at=T2),
+            replace(VISIT, node_id=BOB),
+            replace(VISIT, address=Address(HERE.host, 1), outcome=Outcome.TIMEOUT),
+            replace(VISIT, address=THERE),
+        ],
+    )
+    store.write(second, [replace(VISIT, outcome=Outcome.TIMEOUT)])
+
+    columns = (
+        *("run_id", "started_at", "family", "sighted", "answered_once", "answered_twice"),
+        *("distinct_ids", "distinct_endpoints", "distinct_ips"),
+    )
+    assert [tuple(row[column] for column in columns) for row in store.rows("network_size")] == [
+        (1, T0, 4, 3, 2, 1, 2, 1, 1),
+        (1, T0, 6, 1, 1, 0, 1, 1, 1),
+        (2, T0, 4, 1, 0, 0, 0, 0, 0),
+    ]
+
+
+def test_unknown_view_is_the_callers_mistake(store: Store) -> None:
+    """Names are checked, so that none can carry SQL."""
+    with pytest.raises(ValueError, match="neither a table nor a view"):
+        store.rows('runs"; DROP TABLE runs; --')
+
+
+def test_write_is_all_or_nothing(store: Store) -> None:
+    """A record that does not fit takes its batch with it, and the store stays usable."""
+    run_id = begin(store)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.write(run_id, [VISIT, replace(SAMPLE, method=None)])  # type: ignore[arg-type]
+
+    assert (store.rows("visits"), store.rows("swarms")) == ([], [])
+    store.write(run_id, [VISIT])
+    assert len(store.rows("visits")) == 1
+
+
+def test_rows_need_a_run(store: Store) -> None:
+    """Foreign keys are on: an observation nobody made is refused."""
+    with pytest.raises(sqlite3.IntegrityError):
+        store.write(7, [VISIT])
+
+
+def test_anonymize_keeps_prefixes_only() -> None:
+    """Node addresses are cut to /24 and /48 in every table that holds one."""
+    with Store.open(":memory:", anonymize=True) as store:
+        store.write(begin(store), [VISIT, replace(VISIT, address=THERE), SAMPLE])
+
+        assert [row["address"] for row in store.rows("visits")] == ["192.0.2.0/24", "2001:db8:1::/48"]
+        assert {row["address"] for row in store.rows("nodes")} == {"192.0.2.0/24", "2001:db8:1::/48"}
+        assert [row["family"] for row in store.rows("network_size")] == [4, 6]
+        assert [row["address"] for row in store.rows("scrape_replies")] == ["192.0.2.0/24"]
+
+
+def test_no_column_holds_the_address_of_a_peer(store: Store) -> None:
+    """Addresses stand in three tables, each beside the id of the node they belong to."""
+    tables = [row["name"] for row in store._select("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    columns = {
+        table: {row["name"] for row in store._select(f"PRAGMA table_info({table})")} for table in tables
+    }
+    suspect = re.compile(r"addr|host|(^|_)ip(s|_|$)|port|endpoint|values$|peers_list")
+    found = {table: {name for name in names if suspect.search(name)} for table, names in columns.items()}
+
+    assert {table: names for table, names in found.items() if names} == {
+        "nodes": {"address", "port"},
+        "scrape_replies": {"address", "port"},
+        "visits": {"address", "port"},
+    }
+    assert all("node_id" in columns[table] for table in ("nodes", "scrape_replies", "visits"))
+
+
+def test_database_is_made_once_and_reopened(path: Path) -> None:
+    """A second opening finds what the first wrote, and changes no table."""
+    with Store.open(path) as store:
+        store.write(begin(store), [VISIT])
+        made = store._select("SELECT sql FROM sqlite_master")
+        migrations = store.rows("_sqlite_migrations")
+
+    with Store.open(path) as store:
+        assert store._select("SELECT sql FROM sqlite_master") == made
+        assert store.rows("_sqlite_migrations") == migrations
+        assert len(store.rows("visits")) == 1
+        assert store._select("PRAGMA journal_mode") == [{"journal_mode": "wal"}]
+        assert store._select("PRAGMA synchronous") == [{"synchronous": 1}]
+        assert store._select("PRAGMA foreign_keys") == [{"foreign_keys": 1}]
+
+
+def test_reader_beside_a_writer_sees_whole_batches(path: Path) -> None:
+    """Datasette may look on while the crawl goes on."""
+    with Store.open(path) as store, closing(sqlite3.connect(path)) as reader:
+        store.write(begin(store), [VISIT, replace(VISIT, node_id=BOB)])
+
+        assert reader.execute("SELECT count(*) FROM visits").fetchone() == (2,)
+
+
+def test_killed_process_leaves_whole_batches_and_an_interrupted_run(path: Path) -> None:
+    """After kill -9 every batch is there or not, and the next run tells what became of the last."""
+    script = f"""
+from crawler.records import Outcome, Visit
+from crawler.store import Store
+from dhtnode.addresses import Address
+
+store = Store.open({str(path)!r})
+run_id = store.begin_run("census", {{}}, "0.1", {T0!r})
+number = 0
+while True:
+    batch = []
+    for _ in range(100):
+        number += 1
+        node_id = number.to_bytes(20, "big")
+        batch.append(Visit(node_id, Address("192.0.2.7", 6881), {T0!r}, Outcome.ANSWERED))
+    store.write(run_id, batch)
+    print(number, flush=True)
+"""
+    root = Path(__file__).parent.parent
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout is not None
+        written = [int(process.stdout.readline()) for _ in range(20)][-1]
+        process.send_signal(signal.SIGKILL)
+
+    with Store.open(path) as store:
+        count = len(store.rows("visits"))
+        assert count >= written
+        assert count % 100 == 0
+        assert len(store.rows("nodes")) == count
+        assert store._select("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+        store.begin_run("census", {}, "0.1", T1)
+        assert [(run.status, run.finished_at) for run in store.runs()] == [
+            (RunStatus.INTERRUPTED, None),
+            (RunStatus.RUNNING, None),
+        ]
+
+
+def test_run_of_a_living_process_is_left_alone(path: Path) -> None:
+    """Two crawls may share a database; only the dead are declared so, and ends are not revised."""
+    with Store.open(path, is_running=lambda _: True) as store:
+        begin(store)
+        store.finish_run(begin(store), RunStatus.FINISHED, T1)
+        begin(store)
+        assert [run.status for run in store.runs()] == ["running", "finished", "running"]
+
+    with Store.open(path, is_running=lambda _: False) as store:
+        begin(store)
+        assert [run.status for run in store.runs()] == ["interrupted", "finished", "interrupted", "running"]
+
+
+def test_locked_database_is_reported_within_the_busy_timeout(path: Path) -> None:
+    """Another writer that does not let go is an error in time, not a hang; nothing is half-written."""
+    with Store.open(path, busy_timeout=0.05) as store, closing(sqlite3.connect(path)) as other:
+        run_id = begin(store)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match=r"crawl\.db: is locked by another process$"):
+            store.write(run_id, [VISIT])
+
+        other.rollback()
+        store.write(run_id, [VISIT])
+        assert len(store.rows("visits")) == 1
+
+
+def test_new_database_that_is_locked_is_reported(path: Path) -> None:
+    """Opening does not wait for ever either."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match=r"is locked by another process$"):
+            Store.open(path, busy_timeout=0.05)
+
+
+def test_file_that_is_no_database_is_left_untouched(path: Path) -> None:
+    """A wrong path costs nobody a file."""
+    path.write_bytes(b"my only copy of a novel\n" * 100)
+    with pytest.raises(StoreError, match=r"crawl\.db: is not a SQLite database$"):
+        Store.open(path)
+
+    assert path.read_bytes() == b"my only copy of a novel\n" * 100
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_database_of_another_program_is_left_untouched(path: Path) -> None:
+    """Our tables are not put among somebody else's."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE bookmarks (url TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"crawl\.db: is a database of another program$"):
+        Store.open(path)
+
+    assert path.read_bytes() == before
+
+
+def test_database_of_a_newer_version_is_refused(path: Path) -> None:
+    """Rows are not written into tables that we do not understand."""
+    with Store.open(path):
+        pass
+    with closing(sqlite3.connect(path)) as newer, newer:
+        newer.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('crawler', 'm099_future', '2030-01-01')"
+        )
+    with pytest.raises(StoreError, match=r"crawl\.db: was made by a newer version \(m099_future\)$"):
+        Store.open(path)
+
+
+def test_missing_directory_is_named(tmp_path: Path) -> None:
+    """SQLite would only say that it cannot open the file."""
+    with pytest.raises(StoreError, match=r"no-such/crawl\.db: the directory does not exist$"):
+        Store.open(tmp_path / "no-such" / "crawl.db")
+
+
+def test_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    """A directory stands for every path that can be no file of ours."""
+    with pytest.raises(StoreError, match=r"cannot be opened or created$"):
+        Store.open(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_directory_is_reported(tmp_path: Path) -> None:
+    """A place without the right to write is noticed when the database is opened."""
+    tmp_path.chmod(0o555)
+    with pytest.raises(StoreError, match=r"cannot be opened or created$"):
+        Store.open(tmp_path / "crawl.db")
+
+
+@pytest.mark.parametrize(
+    ("pragma", "reason"),
+    [("query_only = ON", "read-only$"), ("max_page_count = 1", "the disk is full$")],
+    ids=["read-only", "full"],
+)
+def test_disk_that_takes_no_more_is_reported(path: Path, pragma: str, reason: str) -> None:
+    """What the disk says becomes one line with the path in it."""
+    with Store.open(path) as store:
+        run_id = begin(store)
+        store._connection.execute(f"PRAGMA {pragma}")
+        visits = [replace(VISIT, node_id=NodeId(bytes([n]) * 20)) for n in range(200)]
+        with pytest.raises(StoreError, match=rf"crawl\.db: .*{reason}"):
+            store.write(run_id, visits)
+
+
+def test_second_close_does_nothing(path: Path) -> None:
+    """Closing is safe on every way out."""
+    store = Store.open(path)
+    store.close()
+    store.close()

@@ -1,0 +1,85 @@
+"""How long to wait: bounds, percentiles, and following the line as it changes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dhtnode.timing import (
+    FIRST_STALL,
+    FIRST_TIMEOUT,
+    MAX_STALL,
+    MAX_TIMEOUT,
+    MIN_STALL,
+    MIN_TIMEOUT,
+    RECOMPUTE_EVERY,
+    WINDOW,
+    RoundTripTimes,
+)
+
+
+def times_after(*rtts: float) -> RoundTripTimes:
+    times = RoundTripTimes()
+    for rtt in rtts:
+        times.add(rtt)
+    return times
+
+
+def limits(times: RoundTripTimes) -> tuple[float, float]:
+    return round(times.stall, 6), round(times.timeout, 6)
+
+
+def test_first_limits_hold_until_enough_is_known() -> None:
+    """A few answers tell nothing yet."""
+    times = times_after(*[0.01] * (RECOMPUTE_EVERY - 1))
+
+    assert limits(times) == (FIRST_STALL, FIRST_TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("rtts", "stall", "timeout"),
+    [
+        ([0.0] * 16, MIN_STALL, MIN_TIMEOUT),
+        ([0.3] * 16, 0.4, MIN_TIMEOUT),
+        ([0.6] * 16, 0.7, 1.8),
+        ([0.2] * 14 + [1.0] * 2, 1.0, 3.0),
+        ([0.2] * 15 + [1.0], 0.3, 3.0),
+        ([9.0] * 16, MAX_STALL, MAX_TIMEOUT),
+        ([0.05] * 15 + [9.0], 0.15, MAX_TIMEOUT),
+    ],
+)
+def test_limits_follow_the_answers(rtts: list[float], stall: float, timeout: float) -> None:
+    """The stall is the 90th percentile, or 0.1 s above the fast ones; the timeout thrice the 99th."""
+    assert limits(times_after(*rtts)) == (stall, timeout)
+
+
+@given(st.lists(st.floats(0, 60), max_size=600))
+def test_limits_keep_their_bounds_and_their_order(rtts: list[float]) -> None:
+    """Whatever the line does, a stall comes before the timeout."""
+    times = times_after(*rtts)
+
+    assert MIN_STALL <= times.stall <= MAX_STALL
+    assert MIN_TIMEOUT <= times.timeout <= MAX_TIMEOUT
+    assert times.stall < times.timeout
+
+
+def test_limits_forget_what_is_long_past() -> None:
+    """After a window of slow answers nothing is left of the fast ones, and the other way round."""
+    slow = times_after(*[0.05] * 1024, *[1.0] * WINDOW)
+    fast = times_after(*[1.0] * 1024, *[0.05] * WINDOW)
+
+    assert [limits(slow), limits(fast)] == [(1.1, 3.0), (0.15, MIN_TIMEOUT)]
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.0, 1.0), (0.1, 2.0), (0.5, 6.0), (0.9, 10.0), (0.99, 10.0), (1.0, 10.0)]
+)
+def test_quantile_reads_the_sorted_answers(share: float, expected: float) -> None:
+    """The order in which answers came does not matter."""
+    times = times_after(*(float(n) for n in (3, 9, 1, 7, 5, 10, 2, 8, 4, 6)))
+
+    assert times.quantile(share) == expected
+
+
+def test_there_is_no_quantile_of_nothing() -> None:
+    """Before the first answer nothing is known."""
+    assert RoundTripTimes().quantile(0.5) is None
