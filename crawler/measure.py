@@ -79,8 +79,8 @@ def sample_of(scrape: Scrape, taken_at: str, source: str) -> SwarmSample:
         nodes_answered=scrape.nodes_answered,
         nodes_with_filters=estimate.nodes_with_filters,
         distinct_peers=estimate.distinct_peers,
-        bytes_sent=sum(reply.bytes_sent for reply in scrape.replies),
-        bytes_received=sum(reply.bytes_received for reply in scrape.replies),
+        bytes_sent=scrape.bytes_sent,
+        bytes_received=scrape.bytes_received,
         replies=tuple(
             ScrapeReplyRow(
                 node_id=reply.contact.node_id,

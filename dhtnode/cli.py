@@ -29,7 +29,7 @@ from dhtnode.settings import NodeSettings
 from dhtnode.testnet import open_testnet
 from dhtnode.udp import resolve
 
-DEFAULT_LISTEN = (Address("0.0.0.0", 6881), Address("::", 6881))  # noqa: S104  a node is for everybody
+DEFAULT_PORT = 6881
 
 
 @click.group("dhtnode", cls=console.OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,7 +67,8 @@ def run_command(
 
     async def serve() -> None:
         async with open_node(
-            listen=listen or None if bootstrap else listen or DEFAULT_LISTEN,
+            listen=listen or None,
+            port=DEFAULT_PORT,
             bootstrap=bootstrap,
             well_known=not no_default_bootstrap,
             state_file=state,

@@ -19,7 +19,7 @@ from itertools import combinations
 from math import ceil, exp, floor, hypot, log, sqrt
 from operator import or_
 
-from dhtnode.addresses import Address, Contact, pack_host
+from dhtnode.addresses import Address, Contact, Family, pack_host
 from dhtnode.bloom import (
     FILTER_BITS,
     FILTER_HASHES,
@@ -135,14 +135,14 @@ def estimate_swarm(replies: Sequence[ScrapeReply]) -> SwarmEstimate:
     """
     occasions = [hosts for reply in replies if (hosts := {address.host for address in reply.values})]
     known = frozenset[str]().union(*occasions)
-    stores = [reply.stored for reply in replies if reply.has_filters]
+    with_filters = [reply for reply in replies if reply.has_filters]
     masks = [host_mask(pack_host(host)) for host in known]
     seeds, leechers = _by_role(replies, masks)
     named = ScrapeFilter(reduce(or_, masks, 0))
     union = union_interval(seeds | leechers, named, len(known))
-    overlap = pair_ratio(stores)
+    overlap = _overlap(with_filters)
     recaptured = chao2(occasions)
-    method, headline = _headline(union, overlap, recaptured, has_filters=bool(stores))
+    method, headline = _headline(union, overlap, recaptured, has_filters=bool(with_filters))
     low, high = floor(headline.low), ceil(headline.high)
     peers = min(max(round(headline.estimate), low), high)
     return SwarmEstimate(
@@ -154,12 +154,25 @@ def estimate_swarm(replies: Sequence[ScrapeReply]) -> SwarmEstimate:
         peers_high=high,
         saturated=peers > SATURATED_ABOVE,  # as with any full filter, which reads 7806
         method=method,
-        nodes_with_filters=len(stores),
+        nodes_with_filters=len(with_filters),
         distinct_peers=len(known),
         union=union,
         pair_ratio=overlap,
         chao2=recaptured,
     )
+
+
+def _overlap(replies: Sequence[ScrapeReply]) -> Interval | None:
+    """Return the higher of the pair ratios of the two families.
+
+    Nodes of different families may hold different peers (libtorrent shows only those of the
+    asker's), so that a pair of such nodes shares none and says nothing.
+    """
+    ratios = [
+        pair_ratio([reply.stored for reply in replies if reply.contact.address.family is family])
+        for family in Family
+    ]
+    return max((ratio for ratio in ratios if ratio), key=lambda ratio: ratio.estimate, default=None)
 
 
 def _by_role(replies: Sequence[ScrapeReply], named: Sequence[int]) -> tuple[ScrapeFilter, ScrapeFilter]:

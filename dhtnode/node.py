@@ -13,13 +13,13 @@ import trio
 from dhtnode.addresses import Address, Contact, parse_address
 from dhtnode.endpoint import Endpoint
 from dhtnode.errors import NotJoined, QueryError, QueryNotSent
-from dhtnode.estimates import ScrapeReply, estimate_swarm
+from dhtnode.estimates import estimate_swarm
 from dhtnode.ids import InfoHash, NodeId, as_int
 from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
 from dhtnode.peers import PeerStore
 from dhtnode.results import Announcement, EndpointStatistics, FoundNode, NodeStatistics, Scrape
 from dhtnode.rpc import Answer, OnDone, Pending
-from dhtnode.scraping import scrape_endpoint
+from dhtnode.scraping import FamilyScrape, scrape_endpoint
 from dhtnode.snapshot import State
 from dhtnode.stream import PeerStream
 
@@ -133,19 +133,24 @@ class Node:
         Costs one lookup, and one more query to each of the closest nodes that lists no peers
         beside its filters.  Raises `NotJoined` when nobody answered.
         """
-        replies: list[ScrapeReply] = []
-        asked = 0
+        families: list[FamilyScrape] = []
 
         async def scrape(endpoint: Endpoint) -> None:
-            nonlocal asked
-            found, nearby = await scrape_endpoint(endpoint, info_hash)
-            replies.extend(found)
-            asked += nearby
+            families.append(await scrape_endpoint(endpoint, info_hash))
 
         await self._in_each_family(scrape)
+        replies = tuple(reply for family in families for reply in family.replies)
         if not replies:
             raise NotJoined("no node answered")
-        return Scrape(info_hash, estimate_swarm(replies), tuple(replies), asked, len(replies))
+        return Scrape(
+            info_hash,
+            estimate_swarm(replies),
+            replies,
+            nodes_asked=sum(family.nodes_asked for family in families),
+            nodes_answered=len(replies),
+            bytes_sent=sum(family.bytes_sent for family in families),
+            bytes_received=sum(family.bytes_received for family in families),
+        )
 
     async def query(self, method: Method, address: Address | str) -> Answer:
         """Send one query and wait for its answer; raises `QueryError`, or `ValueError` for a bad address."""

@@ -22,7 +22,7 @@ from dhtnode.snapshot import load_state, save_state
 from dhtnode.tokens import TokenIssuer
 from dhtnode.udp import DatagramSocket, open_udp_socket
 
-_ANYWHERE = {Family.IPV4: Address("0.0.0.0", 0), Family.IPV6: Address("::", 0)}  # noqa: S104  that is its purpose
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  that is its purpose
 _LOOPBACK = {Family.IPV4: Address("127.0.0.1", 0), Family.IPV6: Address("::1", 0)}
 
 
@@ -30,6 +30,7 @@ _LOOPBACK = {Family.IPV4: Address("127.0.0.1", 0), Family.IPV6: Address("::1", 0
 async def open_node(
     *,
     listen: Sequence[str | Address] | None = None,
+    port: int = 0,
     bootstrap: Sequence[str] = (),
     well_known: bool = True,
     state_file: Path | str | None = None,
@@ -40,8 +41,9 @@ async def open_node(
 ) -> AsyncIterator[Node]:
     """Open a node, run it for the length of the block, and close it without leaving anything behind.
 
-    `listen` holds addresses to bind, at most one per family; by default any free port of both
-    families, or of loopback only when every host in `bootstrap` is a loopback address.
+    `listen` holds addresses to bind, at most one per family; by default `port` (0 for any free one)
+    of each family that this machine has, or any port of loopback only, when every host in
+    `bootstrap` is a loopback address.
     `bootstrap` holds `HOST:PORT` texts to join through; with `well_known` the public ones come
     last.  `state_file` keeps identity and contacts between runs.  `sockets` and a seeded `random`
     serve tests.  Raises `AddressInUse`, `CannotListen`, `StateFileError` or `ValueError`.
@@ -51,7 +53,7 @@ async def open_node(
     settings = settings or NodeSettings()
     path = None if state_file is None else Path(state_file)
     saved = None if path is None else load_state(path)
-    bound = list(sockets) if sockets is not None else _bind(listen, bootstrap)
+    bound = list(sockets) if sockets is not None else _bind(listen, port, bootstrap)
     try:
         random_bytes = secrets.token_bytes if random is None else random.randbytes
         identity = node_id or (saved.node_id if saved else NodeId(random_bytes(ID_BYTES)))
@@ -97,34 +99,32 @@ async def _running(
             save_state(path, node.state())
 
 
-def _bind(listen: Sequence[str | Address] | None, bootstrap: Sequence[str]) -> list[DatagramSocket]:
+def _bind(
+    listen: Sequence[str | Address] | None, port: int, bootstrap: Sequence[str]
+) -> list[DatagramSocket]:
     """Bind what was asked for; of the default addresses, as many as this machine has."""
     if listen is None:
-        return _bind_default(bootstrap)
+        families = _loopback_families(bootstrap)
+        wanted = [_LOOPBACK[family] for family in families]
+        return _bind_all(wanted or [Address(host, port) for host in _WILDCARDS], all_needed=False)
     addresses = [parse_address(entry) if isinstance(entry, str) else entry for entry in listen]
     if not addresses or len({address.family for address in addresses}) < len(addresses):
         raise ValueError("give one address to listen on, or one of each family")
+    return _bind_all(addresses, all_needed=True)
+
+
+def _bind_all(addresses: Sequence[Address], *, all_needed: bool) -> list[DatagramSocket]:
+    """Bind every address, or at least one of them if not all are needed, or leave nothing bound."""
     bound: list[DatagramSocket] = []
     with ExitStack() as undo:
-        for address in addresses:
-            bound.append(open_udp_socket(address))
-            undo.callback(bound[-1].close)
+        for left, address in reversed(list(enumerate(reversed(addresses)))):
+            try:
+                bound.append(open_udp_socket(address))
+                undo.callback(bound[-1].close)
+            except CannotListen:  # no IPv6 on this machine, or no IPv4
+                if all_needed or not (bound or left):
+                    raise
         undo.pop_all()
-    return bound
-
-
-def _bind_default(bootstrap: Sequence[str]) -> list[DatagramSocket]:
-    loopback = _loopback_families(bootstrap)
-    addresses = [_LOOPBACK[family] for family in loopback] if loopback else [*_ANYWHERE.values()]
-    bound: list[DatagramSocket] = []
-    failure: CannotListen | None = None
-    for address in addresses:
-        try:
-            bound.append(open_udp_socket(address))
-        except CannotListen as error:  # no IPv6 on this machine, or no IPv4
-            failure = error
-    if failure is not None and not bound:
-        raise failure
     return bound
 
 

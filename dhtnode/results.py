@@ -38,7 +38,8 @@ class Scrape:
     """Hold the measured size of one swarm and what each node contributed (BEP 33).
 
     `nodes_asked` counts the nodes near the info-hash that were asked, `nodes_answered` those of
-    them whose replies are in `replies`, closest first.
+    them whose replies are in `replies`, closest first within each family.  Bytes are payload, of
+    the whole lookup.
     """
 
     info_hash: InfoHash
@@ -46,6 +47,8 @@ class Scrape:
     replies: tuple[ScrapeReply, ...]
     nodes_asked: int
     nodes_answered: int
+    bytes_sent: int
+    bytes_received: int
 
 
 @dataclass(frozen=True, slots=True)

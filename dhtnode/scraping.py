@@ -4,9 +4,11 @@ A lookup with `scrape` finds the nearest nodes and brings their filters.  Those 
 list of peers back beside filters, as libtorrent does, are asked once more without `scrape`.
 """
 
+from dataclasses import dataclass
+
 import trio
 
-from dhtnode.addresses import Contact
+from dhtnode.addresses import Address, Contact
 from dhtnode.bloom import ScrapeFilter
 from dhtnode.endpoint import Endpoint
 from dhtnode.errors import QueryError
@@ -18,31 +20,47 @@ from dhtnode.rpc import Answer
 AT_ONCE = 3  # second questions under way at once (BEP 33, "Scraping")
 
 
-async def scrape_endpoint(endpoint: Endpoint, info_hash: InfoHash) -> tuple[list[ScrapeReply], int]:
-    """Return the replies of the nearest nodes of one family, and how many nearby were asked."""
+@dataclass(frozen=True, slots=True)
+class FamilyScrape:
+    """Hold what the nearest nodes of one family replied, and what it cost to ask them."""
+
+    replies: tuple[ScrapeReply, ...]
+    nodes_asked: int
+    bytes_sent: int
+    bytes_received: int
+
+
+async def scrape_endpoint(endpoint: Endpoint, info_hash: InfoHash) -> FamilyScrape:
+    """Ask the nearest nodes of one family; replies are closest first."""
     walk = await endpoint.traverse(info_hash, GetPeers(info_hash, scrape=True))
     answers = walk.closest_answers()
-    replies: dict[int, ScrapeReply] = {}
+    listings: dict[Address, Answer] = {}
     limiter = trio.CapacityLimiter(AT_ONCE)
 
-    async def complete(rank: int, answer: Answer) -> None:
-        listing = None
-        if answer.response.peers_filter is not None and not answer.response.values:
-            async with limiter:
-                listing = await _ask_again(endpoint, info_hash, answer)
-        replies[rank] = _scrape_reply(answer, listing)
+    async def ask_again(answer: Answer) -> None:
+        async with limiter:
+            try:
+                listings[answer.address] = await endpoint.rpc.query(GetPeers(info_hash), answer.address)
+            except QueryError:
+                return  # the filters will have to do
 
     async with trio.open_nursery() as nursery:
-        for rank, answer in enumerate(answers):
-            nursery.start_soon(complete, rank, answer)
-    return [replies[rank] for rank in range(len(answers))], len(answers) + walk.lookup.silent_nearby()
+        for answer in answers:
+            if _keeps_back_its_list(answer):
+                nursery.start_soon(ask_again, answer)
+    return FamilyScrape(
+        tuple(_scrape_reply(answer, listings.get(answer.address)) for answer in answers),
+        len(answers) + walk.lookup.silent_nearby(),
+        walk.bytes_sent + sum(listing.bytes_sent for listing in listings.values()),
+        walk.bytes_received + sum(listing.bytes_received for listing in listings.values()),
+    )
 
 
-async def _ask_again(endpoint: Endpoint, info_hash: InfoHash, answer: Answer) -> Answer | None:
-    try:
-        return await endpoint.rpc.query(GetPeers(info_hash), answer.address)
-    except QueryError:
-        return None
+def _keeps_back_its_list(answer: Answer) -> bool:
+    """Return whether a node told by filters that it has peers, but named none."""
+    response = answer.response
+    filters = (response.seeds_filter or b"") + (response.peers_filter or b"")
+    return any(filters) and not response.values
 
 
 def _scrape_reply(answer: Answer, listing: Answer | None) -> ScrapeReply:

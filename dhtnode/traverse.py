@@ -25,6 +25,8 @@ class Traversal:
         """Prepare; `on_answer` is called for every answer that counts, as it comes."""
         self.lookup = lookup
         self.answers: dict[Address, Answer] = {}
+        self.bytes_sent = 0
+        self.bytes_received = 0
         self._rpc = rpc
         self._method = method
         self._on_answer = on_answer
@@ -70,6 +72,7 @@ class Traversal:
                 self.lookup.on_failure(address)
             else:
                 self._under_way[address] = pending
+                self.bytes_sent += pending.size
         if self.lookup.finished:
             self.cancel()
 
@@ -83,6 +86,7 @@ class Traversal:
 
     def _take_answer(self, answer: Answer) -> None:
         response = answer.response
+        self.bytes_received += answer.bytes_received
         contacts = response.contacts(self._rpc.socket.address.family)
         if self.lookup.on_response(answer.address, response.node_id, contacts):
             self.answers[answer.address] = answer

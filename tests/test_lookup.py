@@ -47,9 +47,11 @@ class Network:
     contacts: list[Contact]
     tables: dict[Address, list[Contact]]
     dead: set[Address] = field(default_factory=set)
+    reply: int = 8
 
     def answer(self, asked: Address, target: bytes) -> list[Contact]:
-        return sorted(self.tables[asked], key=lambda contact: distance(contact.node_id, target))[:8]
+        """Return the contacts that a node names."""
+        return sorted(self.tables[asked], key=lambda contact: distance(contact.node_id, target))[: self.reply]
 
     def closest(self, target: bytes, count: int = 8) -> list[Contact]:
         """Return the truth."""
@@ -104,6 +106,7 @@ def test_walk_finds_the_closest_living_among_dead(seed: int) -> None:
     random = Random(seed)
     network = new_network(300, random)
     network.dead = {contact.address for contact in random.sample(network.contacts, 100)}
+    network.reply = 12  # so that 8 of those named are alive, as where tables are kept fresh
     target = random_id(random)
     lookup = Lookup(target, OWN, Scope.PUBLIC)
 

@@ -1,0 +1,26 @@
+"""Fixtures for tests that need a network in memory."""
+
+import pytest
+import trio
+
+from dhtnode.testing import MemoryNetwork
+
+
+@pytest.fixture
+async def new_network(autojump_clock):
+    """Return a function that makes networks from a seed; time is virtual.
+
+    Afterwards the numbers of each network must add up, and no node may have met an error of its own.
+    """
+    networks = []
+
+    def make(seed, kind=MemoryNetwork, **options):
+        # Trio draws the order of tasks from a generator of its own; seeded, a failure can be replayed.
+        trio._core._run._r.seed(seed)
+        networks.append(kind(seed=seed, **options))
+        return networks[-1]
+
+    yield make
+    for network in networks:
+        network.statistics().check()
+        assert network.totals()["internal errors"] == 0
