@@ -5,75 +5,37 @@ do about one.  Missing or wrong optional keys count as absent; a fault in a requ
 comes with the error its sender should get, a fault in a response with the call that it ends.
 What cannot be correlated is dropped in silence, or spoofed junk would make us a reflector.
 
-Methods are one table, `_METHOD_CODECS`: a new one is two functions and one line.
+The arguments of each method are in `methods`.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, cast
 
 from dhtnode import bencoding
 from dhtnode.addresses import Address, Family, pack_address, unpack_address, unpack_host
 from dhtnode.bencoding import BencodeError, Value
-from dhtnode.ids import ID_BYTES, InfoHash, NodeId
-from dhtnode.messages import (
-    GENERIC_ERROR,
-    METHOD_UNKNOWN,
-    PROTOCOL_ERROR,
-    AnnouncePeer,
-    Error,
-    FindNode,
-    GetPeers,
-    Message,
-    Method,
-    Ping,
-    Query,
-    Response,
+from dhtnode.ids import ID_BYTES, NodeId
+from dhtnode.malformed import MalformedMessage
+from dhtnode.messages import GENERIC_ERROR, Error, Message, Query, Response
+from dhtnode.methods import (
+    METHOD_CODECS,
+    METHOD_READERS,
+    Fields,
+    is_set,
+    read_token,
+    read_unknown,
+    refusal,
+    require_id,
 )
 
 MIN_MESSAGE_BYTES = 15  # `d1:t2:aa1:y1:re`, which says nothing yet
 MAX_TRANSACTION_ID_BYTES = 64  # 1 to 15 are in use; what we echo must not carry somebody's payload
-MAX_TOKEN_BYTES = 128  # 4 to 32 are in use
 MAX_VERSION_BYTES = 32  # 4 by BEP 5
 MAX_NODES = 400  # bittorrent-dht answers with its whole table, 300 contacts
 MAX_VALUES = 2000  # a datagram of 64 KiB could hold 10,000 in the old concatenated form
 MAX_ERROR_CHARACTERS = 200
 MAX_ERROR_CODE = 2**31 - 1  # those in use have three digits; this fits wherever they are stored
 FILTER_BYTES = 256  # BEP 33
-
-Reason: TypeAlias = Literal[
-    "too short",
-    "no dictionary",
-    "bad bencoding",
-    "bad transaction id",
-    "bad type",
-    "bad method name",
-    "bad arguments",
-    "bad id",
-    "bad target",
-    "bad info_hash",
-    "bad token",
-    "bad port",
-    "unknown method",
-    "bad results",
-]
-"""Why bytes are no message: few and fixed, because statistics count by them."""
-
-_Fields: TypeAlias = dict[bytes, Value]
-
-
-class MalformedMessage(Exception):
-    """Say that bytes are no KRPC message, and what to do besides counting them.
-
-    `reply` is the error to send to the asker, for queries that can be answered at all; `failed` the
-    transaction id of a response so broken that the call it belongs to has failed.  At most one of
-    the two is set.
-    """
-
-    def __init__(self, reason: Reason, *, reply: Error | None = None, failed: bytes | None = None) -> None:
-        super().__init__(reason)
-        self.reason: Reason = reason
-        self.reply = reply
-        self.failed = failed
 
 
 def decode_untrusted(data: bytes, family: Family) -> Message:
@@ -86,7 +48,7 @@ def decode_untrusted(data: bytes, family: Family) -> Message:
     if data[:1] != b"d":
         raise MalformedMessage("no dictionary")
     try:
-        fields = cast("_Fields", bencoding.decode_untrusted(data).value)  # it begins with d
+        fields = cast("Fields", bencoding.decode_untrusted(data).value)  # it begins with d
     except BencodeError:
         raise MalformedMessage("bad bencoding") from None
     transaction_id = fields.get(b"t")
@@ -106,12 +68,12 @@ def encode(message: Message) -> bytes:
 # Optional fields come first: they count as absent when they are wrong.
 
 
-def _read_version(fields: _Fields) -> bytes | None:
+def _read_version(fields: Fields) -> bytes | None:
     version = fields.get(b"v")
     return version if isinstance(version, bytes) and len(version) <= MAX_VERSION_BYTES else None
 
 
-def _read_external_address(fields: _Fields) -> Address | None:
+def _read_external_address(fields: Fields) -> Address | None:
     """Read `ip`, which libtorrent also takes without a port (BEP 42)."""
     compact = fields.get(b"ip")
     if not isinstance(compact, bytes):
@@ -121,18 +83,6 @@ def _read_external_address(fields: _Fields) -> Address | None:
     if len(compact) in (4, 16):
         return Address(unpack_host(compact), 0)
     return None
-
-
-def _is_set(flag: Value | None) -> bool:
-    """Take any non-zero integer for true, as libtorrent does; mldht insists on 1."""
-    return isinstance(flag, int) and flag != 0
-
-
-def _read_want(arguments: _Fields) -> frozenset[Family]:
-    want = arguments.get(b"want")
-    if not isinstance(want, list):
-        return frozenset()
-    return frozenset(family for family, flag in _WANT_FLAGS if flag in want)
 
 
 def _read_contacts(compact: Value | None, size: int) -> bytes | None:
@@ -162,27 +112,23 @@ def _split_concatenated(peers: Value) -> list[Value]:
     return [peers[at : at + 6] for at in range(0, len(peers), 6)]
 
 
-def _read_token(token: Value | None) -> bytes | None:
-    return token if isinstance(token, bytes) and 0 < len(token) <= MAX_TOKEN_BYTES else None
-
-
 def _read_filter(bloom: Value | None) -> bytes | None:
     return bloom if isinstance(bloom, bytes) and len(bloom) == FILTER_BYTES else None
 
 
-def _read_query(fields: _Fields, transaction_id: bytes, _family: Family) -> Query:
+def _read_query(fields: Fields, transaction_id: bytes, _family: Family) -> Query:
     name = fields.get(b"q")
     if not isinstance(name, bytes):
-        raise _refusal(transaction_id, "bad method name")
+        raise refusal(transaction_id, "bad method name")
     arguments = fields.get(b"a")
     if not isinstance(arguments, dict):
-        raise _refusal(transaction_id, "bad arguments")
-    node_id = NodeId(_require_id(arguments.get(b"id"), transaction_id, "bad id"))
-    method = _METHOD_READERS.get(name, _read_unknown)(arguments, transaction_id)
-    return Query(transaction_id, node_id, method, _read_version(fields), _is_set(fields.get(b"ro")))
+        raise refusal(transaction_id, "bad arguments")
+    node_id = NodeId(require_id(arguments.get(b"id"), transaction_id, "bad id"))
+    method = METHOD_READERS.get(name, read_unknown)(arguments, transaction_id)
+    return Query(transaction_id, node_id, method, _read_version(fields), is_set(fields.get(b"ro")))
 
 
-def _read_response(fields: _Fields, transaction_id: bytes, family: Family) -> Response | Error:
+def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Response | Error:
     results = fields.get(b"r")
     if not isinstance(results, dict):
         if b"e" in fields:  # bitmagnet answers with errors of type `r`
@@ -197,7 +143,7 @@ def _read_response(fields: _Fields, transaction_id: bytes, family: Family) -> Re
         _read_contacts(results.get(b"nodes"), _CONTACT_BYTES),
         _read_contacts(results.get(b"nodes6"), _CONTACT6_BYTES),
         _read_values(results.get(b"values"), family),
-        _read_token(results.get(b"token")),
+        read_token(results.get(b"token")),
         _read_filter(results.get(b"BFsd", results.get(b"BFse"))),  # mldht and old libtorrent say BFse
         _read_filter(results.get(b"BFpe")),
         _read_external_address(fields),
@@ -205,7 +151,7 @@ def _read_response(fields: _Fields, transaction_id: bytes, family: Family) -> Re
     )
 
 
-def _read_error(fields: _Fields, transaction_id: bytes, _family: Family) -> Error:
+def _read_error(fields: Fields, transaction_id: bytes, _family: Family) -> Error:
     """Read an error of whatever shape: that there is one says more than its contents."""
     match fields.get(b"e"):
         case [int(code), bytes(text)]:
@@ -225,71 +171,11 @@ def _read_error(fields: _Fields, transaction_id: bytes, _family: Family) -> Erro
     )
 
 
-# Required arguments of queries: these are refused when they are wrong.
-
-
-def _refusal(
-    transaction_id: bytes, reason: Reason, code: int = PROTOCOL_ERROR, text: str | None = None
-) -> MalformedMessage:
-    return MalformedMessage(reason, reply=Error(transaction_id, code, text or reason))
-
-
-def _require_id(value: Value | None, transaction_id: bytes, reason: Reason) -> bytes:
-    if isinstance(value, bytes) and len(value) == ID_BYTES:
-        return value
-    raise _refusal(transaction_id, reason)
-
-
-def _read_ping(_arguments: _Fields, _transaction_id: bytes) -> Ping:
-    return _PING
-
-
-def _read_find_node(arguments: _Fields, transaction_id: bytes) -> FindNode:
-    target = NodeId(_require_id(arguments.get(b"target"), transaction_id, "bad target"))
-    return FindNode(target, _read_want(arguments))
-
-
-def _read_get_peers(arguments: _Fields, transaction_id: bytes) -> GetPeers:
-    return GetPeers(
-        InfoHash(_require_id(arguments.get(b"info_hash"), transaction_id, "bad info_hash")),
-        _read_want(arguments),
-        noseed=_is_set(arguments.get(b"noseed")),
-        scrape=_is_set(arguments.get(b"scrape")),
-    )
-
-
-def _read_announce_peer(arguments: _Fields, transaction_id: bytes) -> AnnouncePeer:
-    """Read an announcement; its port may be missing or anything when it is implied.
-
-    bittorrent-dht sends port 0 then, and anacrolix none.
-    """
-    info_hash = InfoHash(_require_id(arguments.get(b"info_hash"), transaction_id, "bad info_hash"))
-    token = _read_token(arguments.get(b"token"))
-    if token is None:
-        raise _refusal(transaction_id, "bad token")
-    implied = _is_set(arguments.get(b"implied_port"))
-    port = arguments.get(b"port")
-    if not isinstance(port, int) or not 0 < port <= 0xFFFF:
-        if not implied:
-            raise _refusal(transaction_id, "bad port")
-        port = 0
-    return AnnouncePeer(info_hash, port, token, implied, _is_set(arguments.get(b"seed")))
-
-
-def _read_unknown(arguments: _Fields, transaction_id: bytes) -> FindNode:
-    """Read a method of the future as find_node, if it has a target; as libtorrent and mldht do."""
-    for key in (b"target", b"info_hash"):
-        target = arguments.get(key)
-        if isinstance(target, bytes) and len(target) == ID_BYTES:
-            return FindNode(NodeId(target), _read_want(arguments))
-    raise _refusal(transaction_id, "unknown method", METHOD_UNKNOWN, "Method Unknown")
-
-
-def _write_query(query: Query) -> _Fields:
-    codec = _METHOD_CODECS[type(query.method)]
+def _write_query(query: Query) -> Fields:
+    codec = METHOD_CODECS[type(query.method)]
     arguments = codec.write(query.method)
     arguments[b"id"] = query.node_id
-    fields: _Fields = {b"a": arguments, b"q": codec.name, b"t": query.transaction_id, b"y": b"q"}
+    fields: Fields = {b"a": arguments, b"q": codec.name, b"t": query.transaction_id, b"y": b"q"}
     if query.read_only:
         fields[b"ro"] = 1
     if query.version is not None:
@@ -297,8 +183,8 @@ def _write_query(query: Query) -> _Fields:
     return fields
 
 
-def _write_response(response: Response) -> _Fields:
-    results: _Fields = {}  # one `if` per key: a table of keys takes 1 us more, a quarter of the whole
+def _write_response(response: Response) -> Fields:
+    results: Fields = {}  # one `if` per key: a table of keys takes 1 us more, a quarter of the whole
     if response.peers_filter is not None:
         results[b"BFpe"] = response.peers_filter
     if response.seeds_filter is not None:
@@ -315,11 +201,11 @@ def _write_response(response: Response) -> _Fields:
     return _write_reply(response, {b"r": results, b"y": b"r"})
 
 
-def _write_error(error: Error) -> _Fields:
+def _write_error(error: Error) -> Fields:
     return _write_reply(error, {b"e": [error.code, error.text.encode()], b"y": b"e"})
 
 
-def _write_reply(reply: Response | Error, fields: _Fields) -> _Fields:
+def _write_reply(reply: Response | Error, fields: Fields) -> Fields:
     fields[b"t"] = reply.transaction_id
     if reply.external_address is not None:
         fields[b"ip"] = pack_address(reply.external_address)
@@ -328,68 +214,16 @@ def _write_reply(reply: Response | Error, fields: _Fields) -> _Fields:
     return fields
 
 
-def _write_ping(_ping: Ping) -> _Fields:
-    return {}
-
-
-def _write_find_node(method: FindNode) -> _Fields:
-    arguments: _Fields = {b"target": method.target}
-    if method.want:
-        arguments[b"want"] = _write_want(method.want)
-    return arguments
-
-
-def _write_get_peers(method: GetPeers) -> _Fields:
-    arguments: _Fields = {b"info_hash": method.info_hash}
-    if method.noseed:
-        arguments[b"noseed"] = 1
-    if method.scrape:
-        arguments[b"scrape"] = 1
-    if method.want:
-        arguments[b"want"] = _write_want(method.want)
-    return arguments
-
-
-def _write_announce_peer(method: AnnouncePeer) -> _Fields:
-    """Write the port in any case: mldht does not know `implied_port`."""
-    arguments: _Fields = {b"info_hash": method.info_hash, b"port": method.port, b"token": method.token}
-    if method.implied_port:
-        arguments[b"implied_port"] = 1
-    if method.seed:
-        arguments[b"seed"] = 1
-    return arguments
-
-
-def _write_want(want: frozenset[Family]) -> list[Value]:
-    return [flag for family, flag in _WANT_FLAGS if family in want]
-
-
-class _MethodCodec(NamedTuple):
-    name: bytes
-    read: Callable[[_Fields, bytes], Method]
-    write: Callable[[Any], _Fields]  # takes the method it stands beside in the table
-
-
-_METHOD_CODECS: dict[type[Method], _MethodCodec] = {
-    Ping: _MethodCodec(b"ping", _read_ping, _write_ping),
-    FindNode: _MethodCodec(b"find_node", _read_find_node, _write_find_node),
-    GetPeers: _MethodCodec(b"get_peers", _read_get_peers, _write_get_peers),
-    AnnouncePeer: _MethodCodec(b"announce_peer", _read_announce_peer, _write_announce_peer),
-}
-_METHOD_READERS = {codec.name: codec.read for codec in _METHOD_CODECS.values()}
-
-_READERS: dict[bytes, Callable[[_Fields, bytes, Family], Message]] = {
+_READERS: dict[bytes, Callable[[Fields, bytes, Family], Message]] = {
     b"q": _read_query,
     b"r": _read_response,
     b"e": _read_error,
 }
-_WRITERS: dict[type[Message], Callable[[Any], _Fields]] = {
+_WRITERS: dict[type[Message], Callable[[Any], Fields]] = {
     Query: _write_query,
     Response: _write_response,
     Error: _write_error,
 }
 
-_WANT_FLAGS = ((Family.IPV4, b"n4"), (Family.IPV6, b"n6"))
 _CONTACT_BYTES = Family.IPV4.contact_bytes
 _CONTACT6_BYTES = Family.IPV6.contact_bytes
-_PING = Ping()

@@ -20,7 +20,8 @@ import trio
 
 from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
-from dhtnode.krpc import MalformedMessage, decode_untrusted, encode
+from dhtnode.krpc import decode_untrusted, encode
+from dhtnode.malformed import MalformedMessage
 from dhtnode.messages import Error, Method, Query, Response
 from dhtnode.routing import RoutingTable
 from dhtnode.timing import RoundTripTimes

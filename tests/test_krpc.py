@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dhtnode import bencoding
 from dhtnode.addresses import Address, Contact, Family, pack_contacts, parse_address
-from dhtnode.krpc import MAX_NODES, MAX_VALUES, MalformedMessage, Reason, decode_untrusted, encode
+from dhtnode.krpc import MAX_NODES, MAX_VALUES, decode_untrusted, encode
+from dhtnode.malformed import MalformedMessage, Reason
 from dhtnode.messages import AnnouncePeer, Error, FindNode, GetPeers, Ping, Query, Response
 from tests.strategies import bencode_values, messages, survives_ipv4
 

@@ -57,7 +57,7 @@ DHTNODE = (
     ),
     Layer(
         "protocol",
-        ("messages", "krpc"),
+        ("messages", "malformed", "methods", "krpc"),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=IMPURE,
