@@ -17,9 +17,8 @@ class Pace:
         self._settings = settings
         self._scope = scope
         self._unlimited = settings.rate <= 0
-        # A second's worth at once keeps the rate on a loop that sleeps in between.
-        self._queries = TokenBucket(max(settings.rate, 1.0), max(settings.rate, 1.0), now)
-        self._endpoints = TokenBucket(settings.new_endpoints_rate, settings.new_endpoints_rate, now)
+        self._queries = _bucket(settings.rate or 1.0, now)
+        self._endpoints = _bucket(settings.new_endpoints_rate, now)
         self._hosts: dict[str, TokenBucket] = {}
 
     def wait_time(self, now: float) -> float:
@@ -35,14 +34,14 @@ class Pace:
     def start_visit(self, address: Address, now: float) -> None:
         """Count the first query of a visit."""
         if not self._unlimited:
-            self._endpoints.take(now)
+            self._endpoints.spend(now)
             self.count_query(address, now)
 
     def count_query(self, address: Address, now: float) -> None:
-        """Count a query, even one that the limits would not have let start a visit."""
+        """Count a query, even one that could not wait: what it overdraws, the next visit waits for."""
         if not self._unlimited:
-            self._queries.take(now)
-            self._host(address, now).take(now)
+            self._queries.spend(now)
+            self._host(address, now).spend(now)
 
     def _host(self, address: Address, now: float) -> TokenBucket:
         key = self._scope.host_key(address)
@@ -53,3 +52,8 @@ class Pace:
                 del self._hosts[next(iter(self._hosts))]
         self._hosts[key] = bucket  # at the end: the one used last is forgotten last
         return bucket
+
+
+def _bucket(rate: float, now: float) -> TokenBucket:
+    """Return a bucket that holds a second's worth, so that a loop which sleeps in between keeps the rate."""
+    return TokenBucket(rate, max(rate, 1.0), now)

@@ -84,7 +84,9 @@ def split_host_port(text: str) -> tuple[str, int]:
 
 
 def normalize_host(host: str) -> str:
-    """Return the canonical text of an IP address; raise `ValueError` for a name."""
+    """Return the canonical text of an IP address; raise `ValueError` for a name or an IPv6 zone."""
+    if "%" in host:
+        raise ValueError(f"{host!r}: an IPv6 zone names an interface here, not a place on the network")
     try:
         return str(IPv6Address(host)) if ":" in host else str(IPv4Address(host))
     except AddressValueError as error:
@@ -149,7 +151,7 @@ class Scope(Enum):
 
     def allows(self, address: Address) -> bool:
         """Return whether a socket of this scope may contact, store and hand out a node address."""
-        return address.port > 0 and _kind_of(address.host) in _ALLOWED[self]
+        return 0 < address.port < 65536 and _kind_of(address.host) in _ALLOWED[self]
 
     def allows_peer(self, address: Address) -> bool:
         """Return whether a peer address may be stored and handed out.
@@ -157,7 +159,7 @@ class Scope(Enum):
         A node never contacts a peer, so on loopback every address serves: test networks hold
         swarms of made-up peers (198.18.0.0/15).
         """
-        return address.port > 0 if self is Scope.LOOPBACK else self.allows(address)
+        return 0 < address.port < 65536 if self is Scope.LOOPBACK else self.allows(address)
 
     def host_key(self, address: Address) -> str:
         """Return what "one node per IP" counts: the host, or on loopback the whole endpoint."""
@@ -195,7 +197,9 @@ _ALLOWED = {
 
 _PRIVATE_V6 = IPv6Network("fc00::/7")
 _GLOBAL_V6 = IPv6Network("2000::/3")
-_NEVER_V6 = tuple(IPv6Network(text) for text in ("2001:db8::/32", "2001:10::/28", "2001:20::/28"))
+_NEVER_V6 = tuple(
+    IPv6Network(text) for text in ("2001:db8::/32", "2001:10::/28", "2001:20::/28", "3fff::/20")
+)
 
 
 def _kind_of(host: str) -> _Kind:

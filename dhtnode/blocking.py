@@ -25,6 +25,8 @@ def find_peers(
     then.  An empty list means that nobody knows of a peer.  Raises `InvalidInfoHash` for a text that
     is none, and `NotJoined` when no node answered at all.  Not to be called from inside Trio.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit {limit}: ask for one peer at least")
     wanted = parse_info_hash(info_hash) if isinstance(info_hash, str) else info_hash
     return trio.run(_find_peers, wanted, limit, timeout, bootstrap)
 
@@ -33,15 +35,19 @@ async def _find_peers(
     info_hash: InfoHash, limit: int | None, timeout: float, bootstrap: Sequence[str]
 ) -> list[Address]:
     found: list[Address] = []
-    with trio.move_on_after(timeout) as scope:
+    nodes_answered = 0
+    with trio.move_on_after(timeout):
         async with (
             open_node(bootstrap=bootstrap, settings=NodeSettings(read_only=True)) as node,
             node.get_peers(info_hash) as peers,
         ):
-            async for peer in peers:
-                found.append(peer)
-                if limit is not None and len(found) >= limit:
-                    break
-    if scope.cancelled_caught and not found:
-        raise NotJoined(f"no peer and no end within {timeout:g} s")
+            try:
+                async for peer in peers:
+                    found.append(peer)
+                    if limit is not None and len(found) >= limit:
+                        break
+            finally:
+                nodes_answered = peers.nodes_answered
+    if not nodes_answered:
+        raise NotJoined(f"no node answered within {timeout:g} s")
     return found

@@ -96,6 +96,11 @@ class Endpoint:
         self._verify = TokenBucket(settings.verify_rate, VERIFY_BURST, now)
         self._verifying: set[Address] = set()
 
+    @property
+    def is_short_of_nodes(self) -> bool:
+        """Tell whether the table holds less than one bucket of nodes that are not bad."""
+        return len(self.table.contacts()) < self.settings.bucket_size
+
     async def traverse(
         self,
         target: bytes,
@@ -110,17 +115,20 @@ class Endpoint:
         """
         traversal = self._new_traversal(target, method, on_answer)
         traversal.lookup.add_contacts(self._nearest(target))
-        if len(self.table.contacts()) < self.settings.bucket_size:
+        is_short = self.is_short_of_nodes
+        if is_short:
             traversal.lookup.add_contacts(self.table.contacts(include_bad=True))
             traversal.lookup.add_contacts(self.saved)
-            traversal.lookup.add_addresses(await self._resolve(self._hosts))
         traversal.start()
-        await traversal.wait()
-        if not traversal.answers and self._last_hosts:
-            traversal = self._new_traversal(target, method, on_answer)
-            traversal.lookup.add_addresses(await self._resolve(self._last_hosts))
-            traversal.start()
+        try:
+            if is_short:
+                traversal.add_ways_in(await self._resolve(self._hosts))
             await traversal.wait()
+            if not traversal.answers:
+                traversal.add_ways_in(await self._resolve(self._last_hosts))
+                await traversal.wait()
+        finally:
+            traversal.cancel()
         return traversal
 
     async def join(self) -> bool:
@@ -166,8 +174,17 @@ class Endpoint:
         return self.table.closest(target, trio.current_time(), 2 * self.settings.bucket_size)
 
     async def _resolve(self, hosts: Sequence[str]) -> list[Address]:
-        addresses = [address for host in hosts for address in await resolve(host, frozenset({self.family}))]
-        return [address for address in dict.fromkeys(addresses) if address != self.socket.address]
+        """Return the addresses of all hosts, in their order; names are looked up at the same time."""
+        found: dict[str, list[Address]] = {}
+
+        async def look_up(host: str) -> None:
+            found[host] = await resolve(host, frozenset({self.family}))
+
+        async with trio.open_nursery() as nursery:
+            for host in hosts:
+                nursery.start_soon(look_up, host)
+        addresses = dict.fromkeys(address for host in hosts for address in found[host])
+        return [address for address in addresses if address != self.socket.address]
 
     def _on_query(self, query: Query, source: Address, now: float) -> Response | Error | None:
         if not query.read_only:

@@ -1,5 +1,7 @@
 """Rate limits as pure arithmetic: they are told the time and never wait."""
 
+_ENOUGH = 1.0 - 1e-9  # or rounding would leave whoever waited as told a hair short, for ever
+
 
 class TokenBucket:
     """Allow `rate` actions per second on average and `burst` at once."""
@@ -15,15 +17,20 @@ class TokenBucket:
     def take(self, now: float) -> bool:
         """Use up one action and return True, or return False when none is left."""
         self._refill(now)
-        if self._level < 1.0:
+        if self._level < _ENOUGH:
             return False
         self._level -= 1.0
         return True
 
+    def spend(self, now: float) -> None:
+        """Use up one action that happens in any case; what is overdrawn is waited for later."""
+        self._refill(now)
+        self._level -= 1.0
+
     def wait_time(self, now: float) -> float:
         """Return the seconds until `take` will succeed; 0.0 when it would now."""
         self._refill(now)
-        return 0.0 if self._level >= 1.0 else (1.0 - self._level) / self._rate
+        return 0.0 if self._level >= _ENOUGH else (1.0 - self._level) / self._rate
 
     def _refill(self, now: float) -> None:
         if now > self._updated_at:

@@ -6,7 +6,9 @@ A lookup keeps the candidates it has heard of, sorted by distance to the target,
 
 No single source is trusted.  Of one reply only the closest contacts count, a source whose contacts
 fail is no longer believed, one network (a /24 or /64) gets one query, and a contact counts as found
-only when it has answered itself, under the id that was promised.
+only when it has answered itself.  Of several ids claimed for one address the closest holds until the
+node answers; its own word may then move it away from the target, never towards it.  So neither can
+a liar hide a node under a false id, nor a node slip in front of others by a change of id.
 """
 
 from collections import deque
@@ -69,7 +71,9 @@ class Lookup:
         """Add contacts from our own table, or those that `source` named."""
         naming = None if source is None else self._known.get(source)
         usable = [contact for contact in contacts if self._is_usable(contact)]
-        for contact in nsmallest(2 * self._width, usable, key=self._contact_distance):
+        if naming is not None:
+            usable = nsmallest(2 * self._width, usable, key=self._contact_distance)
+        for contact in usable:
             candidate = self._candidate_of(contact)
             if candidate is not None and candidate is not naming:
                 candidate.sources.add(naming)
@@ -80,6 +84,7 @@ class Lookup:
         for address in addresses:
             if self._scope.allows(address) and address not in self._known:
                 candidate = _Candidate(address, self._scope.network_key(address))
+                candidate.is_way_in = True
                 self._known[address] = candidate
                 self._ways_in.append(candidate)
 
@@ -97,13 +102,11 @@ class Lookup:
         return candidate.address
 
     def on_response(self, address: Address, node_id: NodeId, contacts: Iterable[Contact]) -> bool:
-        """Take in an answer; return False when it counts for nothing, as under another id than promised."""
+        """Take in an answer; return False when it counts for nothing, as under an id that came too late."""
         candidate = self._settle(address)
         if candidate is None:
             return False
-        if candidate.node_id is None:
-            self._name(candidate, node_id)
-        if candidate.node_id != node_id:
+        if not self._is_believed(candidate, node_id):
             self._fail(candidate)
             return False
         candidate.state = State.ANSWERED
@@ -177,16 +180,38 @@ class Lookup:
                 return None
             candidate = _Candidate(contact.address, self._scope.network_key(contact.address))
             self._known[contact.address] = candidate
-        if candidate.node_id is None and candidate.state is State.NEW:
+        if candidate.is_open_to_claims and self._is_closer(contact.node_id, candidate.node_id):
             self._name(candidate, contact.node_id)
         return candidate if candidate.node_id == contact.node_id else None
 
+    def _is_closer(self, node_id: NodeId, other: NodeId | None) -> bool:
+        return other is None or as_int(node_id) ^ self._target < as_int(other) ^ self._target
+
+    def _is_believed(self, candidate: "_Candidate", node_id: NodeId) -> bool:
+        """Return whether an answer under this id counts, and note who was wrong about the id."""
+        claimed = candidate.node_id
+        if claimed == node_id:
+            return True
+        self._blame_sources(candidate)
+        candidate.sources.clear()
+        # A way in was given to us, not named by a remote: what it says of itself counts.
+        if claimed is not None and not candidate.is_way_in and self._is_closer(node_id, claimed):
+            return False
+        return self._name(candidate, node_id)
+
     def _name(self, candidate: "_Candidate", node_id: NodeId) -> bool:
-        """Give a candidate its id, unless it is our own or another candidate has answered under it."""
+        """File a candidate under an id, unless it is our own or somebody else was asked under it."""
         distance = as_int(node_id) ^ self._target
         other: _Candidate | None = self._by_distance.get(distance)
         if node_id == self._own_id or (other is not None and other.state is not State.NEW):
             return False
+        if candidate.node_id is not None:
+            del self._by_distance[as_int(candidate.node_id) ^ self._target]
+            candidate.sources.clear()
+        if other is not None:
+            other.node_id = None
+            if not other.is_way_in:
+                del self._known[other.address]
         candidate.node_id = node_id
         self._by_distance[distance] = candidate
         return True
@@ -206,7 +231,7 @@ class Lookup:
     def _next_way_in(self) -> "_Candidate | None":
         while self._ways_in and self.answers < self._width:
             candidate = self._ways_in[0]
-            if candidate.state is State.NEW and candidate.node_id is None:
+            if candidate.state is State.NEW:
                 return candidate
             self._ways_in.popleft()
         return None
@@ -233,32 +258,55 @@ class Lookup:
             distance = as_int(candidate.node_id) ^ self._target
             del self._by_distance[distance]
             self._failed.append(distance)
+        self._blame_sources(candidate)
+
+    def _blame_sources(self, candidate: "_Candidate") -> None:
         for source in candidate.sources:
             if source is not None:
                 source.named_failed += 1
 
     def _drop_farthest(self) -> None:
-        while len(self._by_distance) > MAX_CANDIDATES:
-            distance, farthest = self._by_distance.peekitem(-1)
-            if farthest.state is not State.NEW:
-                return
+        excess = len(self._by_distance) - MAX_CANDIDATES
+        if excess <= 0:
+            return
+        unasked = (
+            (distance, candidate)
+            for distance, candidate in reversed(self._by_distance.items())
+            if candidate.state is State.NEW and not candidate.is_way_in
+        )
+        for distance, candidate in list(islice(unasked, excess)):
             del self._by_distance[distance]
-            del self._known[farthest.address]
+            del self._known[candidate.address]
 
 
 class _Candidate:
     """Hold what is known of one address, and how well the contacts that it named have done."""
 
-    __slots__ = ("address", "named_answered", "named_failed", "network", "node_id", "sources", "state")
+    __slots__ = (
+        "address",
+        "is_way_in",
+        "named_answered",
+        "named_failed",
+        "network",
+        "node_id",
+        "sources",
+        "state",
+    )
 
     def __init__(self, address: Address, network: str) -> None:
         self.address = address
         self.network = network
         self.node_id: NodeId | None = None
         self.state = State.NEW
+        self.is_way_in = False
         self.sources: set[_Candidate | None] = set()  # None stands for our own table
         self.named_answered = 0
         self.named_failed = 0
+
+    @property
+    def is_open_to_claims(self) -> bool:
+        """Tell whether the id may still be changed by what others say; ours is not doubted unasked."""
+        return self.state is State.NEW and None not in self.sources
 
     @property
     def is_distrusted(self) -> bool:

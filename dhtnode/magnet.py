@@ -27,7 +27,7 @@ def _from_digits(text: str) -> InfoHash:
     try:
         if len(text) == 40 and text.isalnum():
             return InfoHash(bytes.fromhex(text))
-        if len(text) == 32:
+        if len(text) == 32 and text.isalnum():
             return InfoHash(b32decode(text.upper()))
     except ValueError:
         pass
@@ -37,7 +37,10 @@ def _from_digits(text: str) -> InfoHash:
 
 
 def _from_magnet(link: str) -> InfoHash:
-    topics = parse_qs(urlsplit(link).query).get("xt", [])
+    try:
+        topics = parse_qs(urlsplit(link).query).get("xt", [])
+    except ValueError:  # such as a host with one bracket
+        topics = []
     for topic in topics:
         if topic.lower().startswith(_V1_PREFIX):
             return _from_digits(topic[len(_V1_PREFIX) :])

@@ -29,14 +29,22 @@ async def keep_joined(endpoint: Endpoint, attempted: trio.Event) -> None:
     """
     retry = FIRST_RETRY
     while True:
-        if len(endpoint.table.contacts()) < endpoint.settings.bucket_size:
-            await endpoint.join()
-            attempted.set()
+        await endpoint.join()
+        attempted.set()
+        if endpoint.is_short_of_nodes:
             await trio.sleep(retry)
             retry = min(LAST_RETRY, 2 * retry)
         else:
             retry = FIRST_RETRY
-            await trio.sleep(endpoint.settings.maintenance_period)
+            endpoint.saved = []  # they have served: the table knows better now
+            await _wait_until_short_of_nodes(endpoint)
+
+
+async def _wait_until_short_of_nodes(endpoint: Endpoint) -> None:
+    while True:
+        await trio.sleep(endpoint.settings.maintenance_period)
+        if endpoint.is_short_of_nodes:
+            return
 
 
 async def keep_fresh(endpoint: Endpoint) -> None:

@@ -47,7 +47,10 @@ class Node:
         return tuple(endpoint.socket.address for endpoint in self._endpoints.values())
 
     async def wait_joined(self) -> None:
-        """Wait until the first attempt to join has ended in each family, with or without success."""
+        """Wait until the first attempt to join has ended in each family, with or without success.
+
+        A read-only node makes none: nobody is to know it, and its lookups fill its table.
+        """
         for attempt in self._attempts:
             await attempt.wait()
 
@@ -81,21 +84,22 @@ class Node:
         """
         method = GetPeers(info_hash, noseed=noseed)
         stream = PeerStream(len(self._endpoints))
-        scope = trio.CancelScope()
+        scopes = [trio.CancelScope() for _ in self._endpoints]  # a scope can be entered only once
 
-        async def walk(endpoint: Endpoint) -> None:
+        async def walk(endpoint: Endpoint, scope: trio.CancelScope) -> None:
             with scope:
                 await endpoint.traverse(
                     info_hash, method, on_answer=partial(stream.on_answer, endpoint.scope)
                 )
             stream.on_end()
 
-        for endpoint in self._endpoints.values():
-            self._nursery.start_soon(walk, endpoint, name=f"get_peers {info_hash.hex()}")
+        for endpoint, scope in zip(self._endpoints.values(), scopes, strict=True):
+            self._nursery.start_soon(walk, endpoint, scope, name=f"get_peers {info_hash.hex()}")
         try:
             yield stream
         finally:
-            scope.cancel()
+            for scope in scopes:
+                scope.cancel()
 
     async def announce(
         self, info_hash: InfoHash, port: int, *, seed: bool = False, implied_port: bool = False

@@ -3,7 +3,7 @@
 import random as random_module
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -22,6 +22,8 @@ from dhtnode.snapshot import load_state, save_state
 from dhtnode.tokens import TokenIssuer
 from dhtnode.udp import DatagramSocket, open_udp_socket
 
+# BEP 32 advises one global IPv6 address instead of `::`: right for a host with several, where a reply
+# may leave from another than was asked.  `listen` takes one; the wildcard works on any machine.
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  that is its purpose
 _LOOPBACK = {Family.IPV4: Address("127.0.0.1", 0), Family.IPV6: Address("::1", 0)}
 
@@ -79,7 +81,10 @@ async def _running(
     settings: NodeSettings,
     path: Path | None,
 ) -> AsyncIterator[Node]:
-    async with open_service_nursery() as nursery:
+    async with AsyncExitStack() as stack:
+        if path is not None:
+            stack.callback(lambda: save_state(path, node.state()))  # last, when nobody else writes
+        nursery = await stack.enter_async_context(open_service_nursery())
         node = Node(node_id, endpoints, peers, nursery)
         for endpoint in endpoints:
             address = endpoint.socket.address
@@ -88,15 +93,10 @@ async def _running(
             if not settings.read_only:  # nobody is to know us, so our own neighbours do not matter
                 nursery.start_soon(keep_joined, endpoint, node.new_attempt(), name=f"join {address}")
         nursery.start_soon(keep_expiring, peers, settings.maintenance_period, name="expire peers")
-        if path is None:
-            yield node
-            return
-        save_state(path, node.state())  # now, so that a path that cannot be written is told at once
-        nursery.start_soon(keep_saved, path, node.state, settings.save_period, name="save state")
-        try:
-            yield node
-        finally:
-            save_state(path, node.state())
+        if path is not None:
+            save_state(path, node.state())  # now, so that a path that cannot be written is told at once
+            nursery.start_soon(keep_saved, path, node.state, settings.save_period, name="save state")
+        yield node
 
 
 def _bind(

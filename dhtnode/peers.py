@@ -10,7 +10,7 @@ wash out a swarm.
 from dataclasses import dataclass
 from random import Random
 
-from dhtnode.addresses import Address, Family, pack_address, pack_host
+from dhtnode.addresses import Address, Family, pack_address
 from dhtnode.bloom import ScrapeFilter, host_mask
 from dhtnode.ids import InfoHash
 
@@ -135,9 +135,14 @@ class _Swarm:
         self._filters: dict[Family | None, tuple[ScrapeFilter, ScrapeFilter]] = {}
 
     def put(self, peer: Address, seed: bool, expires_at: float) -> None:
-        self.peers.pop(peer.host, None)  # so that the renewed peer goes to the end
-        self.peers[peer.host] = _Peer(pack_address(peer), peer.family, seed, expires_at)
-        self._filters.clear()
+        old = self.peers.pop(peer.host, None)  # so that the renewed peer goes to the end
+        new = _Peer(pack_address(peer), peer.family, seed, expires_at)
+        self.peers[peer.host] = new
+        if old is None:
+            # Not built anew: an announce before every scrape must not make scrapes of large swarms dear.
+            self._filters = {family: _with_peer(pair, new, family) for family, pair in self._filters.items()}
+        elif old.seed is not seed:
+            self._filters.clear()  # a bit that is set cannot be taken back
 
     def expire(self, now: float) -> int:
         """Drop what is over and return how many; announces come in the order of their expiry."""
@@ -154,10 +159,22 @@ class _Swarm:
 
     def filters(self, family: Family | None) -> tuple[ScrapeFilter, ScrapeFilter]:
         if family not in self._filters:
-            seeds = others = 0
-            for host, peer in self.peers.items():
-                if family is None or peer.family is family:
-                    mask = host_mask(pack_host(host))
-                    seeds, others = (seeds | mask, others) if peer.seed else (seeds, others | mask)
-            self._filters[family] = (ScrapeFilter(seeds), ScrapeFilter(others))
+            pair = _NOBODY
+            for peer in self.peers.values():
+                pair = _with_peer(pair, peer, family)
+            self._filters[family] = pair
         return self._filters[family]
+
+
+_NOBODY = (ScrapeFilter(), ScrapeFilter())
+
+
+def _with_peer(
+    pair: tuple[ScrapeFilter, ScrapeFilter], peer: _Peer, family: Family | None
+) -> tuple[ScrapeFilter, ScrapeFilter]:
+    """Return the filters of seeds and of others with one more peer, if it is of the family."""
+    if family not in (None, peer.family):
+        return pair
+    seeds, others = pair
+    added = ScrapeFilter(host_mask(peer.compact[:-2]))
+    return (seeds | added, others) if peer.seed else (seeds, others | added)

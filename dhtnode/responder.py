@@ -10,8 +10,8 @@ from dataclasses import replace
 from random import Random
 
 from dhtnode.addresses import Address, Family, Scope, pack_host
-from dhtnode.bloom import FILTER_BYTES
 from dhtnode.ids import NodeId
+from dhtnode.krpc import encode
 from dhtnode.messages import (
     PROTOCOL_ERROR,
     SERVER_ERROR,
@@ -24,13 +24,8 @@ from dhtnode.messages import (
 )
 from dhtnode.peers import PeerStore
 from dhtnode.routing import RoutingTable
-from dhtnode.tokens import TOKEN_BYTES, TokenIssuer
+from dhtnode.tokens import TokenIssuer
 
-# Bytes of a response with id, `ip` (18), `v` (4), `y`, the keys of token, values and one node list,
-# and all their punctuation; `t`, the token, the lists themselves and the filters come on top.
-_ENVELOPE_BYTES = 125
-_FILTERS_BYTES = 2 * (FILTER_BYTES + len(b"4:BFsd256:"))
-_OTHER_LIST_BYTES = len(b"6:nodes6304:")
 _VALUE_BYTES = {Family.IPV4: 8, Family.IPV6: 21}
 
 
@@ -93,25 +88,33 @@ class Responder:
         filters = None
         if method.scrape:
             filters = self._peers.filters(method.info_hash, _one_family(method.want), now)
-        # Two node lists and two filters do not fit: the asker's family wins (B33-7).
-        want = frozenset({self._family}) if filters else method.want
+        # Two node lists and two filters do not fit: then the asker's family wins (B33-7).
+        want = frozenset({self._family}) if filters and len(method.want) > 1 else method.want
         nodes, nodes6 = self._contacts(method.info_hash, want, now)
-        room = self._room_for_values(query, nodes, nodes6, with_filters=filters is not None)
-        values = self._peers.sample(
-            method.info_hash, self._family, room, self._random, now, noseed=method.noseed
-        )
         token = None
         if self._peers.has_room(method.info_hash, source.host):
             token = self._tokens.issue(pack_host(source.host), method.info_hash, now)
-        return replace(
+        response = replace(
             self._response(query, source),
             nodes=nodes,
             nodes6=nodes6,
-            values=tuple(values) or None,
             token=token,
             seeds_filter=filters[0].to_bytes() if filters else None,
             peers_filter=filters[1].to_bytes() if filters else None,
         )
+        return self._with_values(response, method, now)
+
+    def _with_values(self, response: Response, method: GetPeers, now: float) -> Response:
+        size = _VALUE_BYTES[self._family]
+        values = self._peers.sample(
+            method.info_hash, self._family, self._max_payload // size, self._random, now, noseed=method.noseed
+        )
+        if not values:
+            return response
+        room = max(0, self._max_payload - len(encode(response)) - len(b"6:valuesle")) // size
+        if room < len(values):
+            values = self._random.sample(values, room)
+        return replace(response, values=tuple(values) or None)
 
     def _announce_peer(
         self, method: AnnouncePeer, query: Query, source: Address, now: float
@@ -137,17 +140,6 @@ class Responder:
             for family in (Family.IPV4, Family.IPV6)
         )
         return nodes, nodes6
-
-    def _room_for_values(
-        self, query: Query, nodes: bytes | None, nodes6: bytes | None, *, with_filters: bool
-    ) -> int:
-        used = _ENVELOPE_BYTES + len(query.transaction_id) + TOKEN_BYTES
-        used += len(nodes or b"") + len(nodes6 or b"")
-        if nodes is not None and nodes6 is not None:
-            used += _OTHER_LIST_BYTES
-        if with_filters:
-            used += _FILTERS_BYTES
-        return max(0, self._max_payload - used) // _VALUE_BYTES[self._family]
 
 
 def _one_family(want: frozenset[Family]) -> Family | None:

@@ -72,6 +72,16 @@ class Pending:
         self.on_stall = on_stall
         self.is_done = False
 
+    def end(self) -> OnDone:
+        """Mark the query as done, let go of whoever waits, and return whom to tell."""
+        on_done, self.on_done, self.on_stall = self.on_done, _nobody, None
+        self.is_done = True
+        return on_done
+
+
+def _nobody(_result: Answer | QueryError, _now: float) -> None:
+    """Be what a query that is done would call."""
+
 
 class Rpc:
     """Ask and answer over one socket."""
@@ -126,7 +136,7 @@ class Rpc:
         that this socket talks to, too many queries are under way, or the kernel refused.
         `on_stall` is called when the answer is late but still welcome.
         """
-        if not self.scope.allows(address):
+        if address == self.socket.address or not self.scope.allows(address):
             return self._not_sent("address not allowed")
         if len(self._pending) >= self._max_pending:
             return self._not_sent("too many pending")
@@ -143,7 +153,7 @@ class Rpc:
 
     def forget(self, pending: Pending) -> None:
         """Give a query up: its `on_done` will not be called, its answer is dropped."""
-        pending.is_done = True
+        pending.end()
         self._pending.pop(pending.transaction_id, None)
 
     async def query(self, method: Method, address: Address) -> Answer:
@@ -193,6 +203,9 @@ class Rpc:
 
     def handle_datagram_untrusted(self, data: bytes, source: Address, now: float) -> None:
         """Handle one datagram to its end; nothing that a remote sends makes this raise."""
+        self._guarded(self._handle, data, source, now)
+
+    def _handle(self, data: bytes, source: Address, now: float) -> None:
         self.counts["datagrams received"] += 1
         self.counts["bytes received"] += len(data)
         if not self.scope.allows(source):
@@ -205,7 +218,7 @@ class Rpc:
             return
         match message:
             case Query():
-                self._guarded(self._answer, message, source, now)
+                self._answer(message, source, now)
             case Response():
                 self._on_response(message, source, len(data), now)
             case Error():
@@ -220,7 +233,7 @@ class Rpc:
         self.times.add(rtt)
         self.counts["answers"] += 1
         self._table.responded(Contact(response.node_id, source), now, rtt=rtt)
-        self._guarded(pending.on_done, Answer(source, response, rtt, pending.size, size), now)
+        pending.end()(Answer(source, response, rtt, pending.size, size), now)
 
     def _answer(self, query: Query, source: Address, now: float) -> None:
         self.counts["queries received"] += 1
@@ -244,7 +257,9 @@ class Rpc:
         """End the query that a remote's error or broken response belongs to, if there is one."""
         pending = self._match(transaction_id, failure.address)
         if pending is not None:
-            self._guarded(pending.on_done, failure, now)
+            if isinstance(failure, BadResponse):
+                self._table.failed(pending.address, now)
+            pending.end()(failure, now)
 
     def _guarded(self, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call what is not ours to trust with the life of the receive loop."""
@@ -256,7 +271,7 @@ class Rpc:
             logger.exception("failed on a datagram or a deadline of %s", self.socket.address)
 
     def _match(self, transaction_id: bytes, source: Address) -> Pending | None:
-        """Return the query that an answer belongs to, now done, or None."""
+        """Return the query that an answer belongs to, no longer pending, or None."""
         pending = self._pending.get(transaction_id)
         if pending is None:
             self.counts["dropped: unknown transaction"] += 1
@@ -265,7 +280,6 @@ class Rpc:
             self.counts["dropped: foreign source"] += 1
             return None
         del self._pending[transaction_id]
-        pending.is_done = True
         return pending
 
     def _send(self, data: bytes, destination: Address) -> bool:
@@ -305,17 +319,16 @@ class Rpc:
             while self._deadlines and self._deadlines[0][0] <= now:
                 _, _, pending = heappop(self._deadlines)
                 if not pending.is_done:
-                    self._on_deadline(pending, now)
+                    self._guarded(self._on_deadline, pending, now)
 
     def _on_deadline(self, pending: Pending, now: float) -> None:
         if pending.on_stall is not None:
             on_stall, pending.on_stall = pending.on_stall, None
             self.counts["stalled"] += 1
             self._add_deadline(max(now, pending.sent_at + self.times.timeout), pending)
-            self._guarded(on_stall)
+            on_stall()
             return
         del self._pending[pending.transaction_id]
-        pending.is_done = True
         self.counts["timeouts"] += 1
         self._table.failed(pending.address, now)
-        self._guarded(pending.on_done, QueryTimeout(pending.address), now)
+        pending.end()(QueryTimeout(pending.address), now)

@@ -48,7 +48,7 @@ def load_state(path: Path) -> State | None:
         raise StateFileError(f"cannot read {path}: {error.strerror}") from error
     try:
         return _parse(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         aside = _set_aside(path)
         logger.warning("%s is no state of this version (%s); moved to %s", path, error, aside)
         return None
@@ -106,9 +106,10 @@ def _parse_contact(entry: dict[str, object]) -> Contact:
 
 
 def _parse_id(digits: object) -> NodeId:
-    if not isinstance(digits, str) or len(digits) != 2 * ID_BYTES:
+    node_id = bytes.fromhex(digits) if isinstance(digits, str) else b""
+    if len(node_id) != ID_BYTES:
         raise ValueError(f"bad node id {digits!r}")
-    return NodeId(bytes.fromhex(digits))
+    return NodeId(node_id)
 
 
 def _set_aside(path: Path) -> Path:

@@ -17,10 +17,13 @@ from dhtnode.ids import InfoHash, distance
 from dhtnode.node import Node
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.opening import open_node
+from dhtnode.settings import NodeSettings
 
 MAX_PEERS = 2**17 - 2  # addresses in 198.18.0.0/15
 HOLDERS = 8  # nodes that hold a swarm, the closest ones
 RENEW_AFTER = 15 * 60.0  # seconds; clients announce about as often
+
+_SETTINGS = NodeSettings(max_peers_per_swarm=MAX_PEERS, max_peers=16 * MAX_PEERS)  # what is placed must fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ async def open_testnet(
                 open_node(
                     listen=[Address(host, 0)],
                     bootstrap=[*bootstrap, *(str(other.addresses[0]) for other in nodes[:3])],
+                    settings=_SETTINGS,
                     random=random_module.Random(random.getrandbits(64)),
                 )
             )

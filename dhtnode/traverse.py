@@ -4,7 +4,7 @@ A traversal needs no task of its own.  It goes forward in the callbacks of `rpc`
 wants the result waits for one event; leaving that wait forgets the queries under way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import trio
@@ -40,6 +40,13 @@ class Traversal:
 
     def start(self) -> None:
         """Send the first queries."""
+        self._advance()
+
+    def add_ways_in(self, addresses: Iterable[Address]) -> None:
+        """Add addresses to ask, and go on if the lookup had come to its end for want of them."""
+        self.lookup.add_addresses(addresses)
+        if not self.lookup.finished:
+            self._finished = trio.Event()
         self._advance()
 
     async def wait(self) -> None:
@@ -78,11 +85,13 @@ class Traversal:
 
     def _on_done(self, address: Address, result: Answer | QueryError, _now: float) -> None:
         del self._under_way[address]
-        if isinstance(result, Answer):
-            self._take_answer(result)
-        else:
-            self.lookup.on_failure(address)
-        self._advance()
+        try:
+            if isinstance(result, Answer):
+                self._take_answer(result)
+            else:
+                self.lookup.on_failure(address)
+        finally:
+            self._advance()  # whatever `on_answer` raises, the walk must come to its end
 
     def _take_answer(self, answer: Answer) -> None:
         response = answer.response

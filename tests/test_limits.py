@@ -73,7 +73,7 @@ def test_whoever_waited_as_told_may_take() -> None:
     bucket = TokenBucket(rate=27.7868533677714, burst=1.0, now=0.0)
     stuck = []
     for step in range(2000):
-        now = 0.0173 * step
+        now = 0.0973 * step
         bucket.take(now)
         later = now + 0.01 + step % 7 / 1000
         later += bucket.wait_time(later)

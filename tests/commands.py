@@ -1,0 +1,212 @@
+"""Run the installed commands in processes of their own, and be the node that they talk to.
+
+Every wait is bounded, and every process that is started here is killed, by its number, when its
+block ends.  Warnings of a command are errors too: they would show as lines on its stderr.
+"""
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from dhtnode.addresses import Address, Contact, Family, pack_contacts
+from dhtnode.ids import NodeId
+from dhtnode.krpc import decode_untrusted, encode
+from dhtnode.messages import Error, Query, Response
+
+PROGRAMS = Path(sys.executable).parent  # where pip puts console scripts, beside the interpreter
+PATIENCE = 60.0  # seconds; only a test that fails waits so long
+SWARM = "5d41402abc4b2a76b9719d911017c592aabbccdd"  # as in README.md
+SEEDS, LEECHERS = 40, 60
+
+SCRAPE_KEYS = [
+    "info_hash",
+    "seeds",
+    "leechers",
+    "peers",
+    "peers_low",
+    "peers_high",
+    "saturated",
+    "nodes_asked",
+    "nodes_answered",
+    "nodes_with_filters",
+    "distinct_peers",
+]
+"""The keys of a measurement, in order, for `dhtnode scrape` and `dhtcrawl scrape`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Hold what a process left behind."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Return stdout as one JSON object per line; anything else there is an error."""
+        records = [json.loads(line) for line in self.stdout.splitlines()]
+        assert all(isinstance(record, dict) for record in records), self.stdout
+        return records
+
+    @property
+    def error(self) -> str:
+        """Return the only line on stderr."""
+        assert self.stderr.count("\n") == 1, self.stderr
+        assert self.stderr.endswith("\n"), self.stderr
+        assert "Traceback" not in self.stderr
+        return self.stderr[:-1]
+
+
+class Running:
+    """Be a process under way; its stdin is a pipe unless told otherwise."""
+
+    def __init__(self, *command: str | Path, cwd: Path | None = None, stdin: int = subprocess.PIPE) -> None:
+        self._process = subprocess.Popen(
+            [PROGRAMS / command[0], *command[1:]],
+            bufsize=0,  # or a line could wait in Python's buffer, where `select` does not see it
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=os.environ | {"PYTHONWARNINGS": "error"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the process has not ended yet."""
+        return self._process.poll() is None
+
+    def read_line(self) -> str:
+        """Return the next line of stdout as soon as it is there, without its end."""
+        assert self._process.stdout is not None
+        number = self._process.stdout.fileno()
+        deadline = time.monotonic() + PATIENCE
+        line = b""
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([number], [], [], max(0.0, deadline - time.monotonic()))
+            read = os.read(number, 1) if ready else b""
+            assert read, f"no line on stdout, only {line!r}"
+            line += read
+        return line[:-1].decode()
+
+    def close_stdin(self) -> None:
+        """Let the process read the end of its input."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.stdin = None
+
+    def close_stdout(self) -> None:
+        """Go away as `head` does."""
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process.stdout = None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to this one process."""
+        self._process.send_signal(number)
+
+    def wait(self, text: str = "") -> Ended:
+        """Send the text, close stdin, and wait for the end."""
+        given = text.encode() if self._process.stdin is not None else None
+        stdout, stderr = self._process.communicate(given, timeout=PATIENCE)
+        return Ended(self._process.returncode, (stdout or b"").decode(), (stderr or b"").decode())
+
+
+def run_command(*command: str | Path, cwd: Path | None = None, text: str = "") -> Ended:
+    """Run a command to its end with the text as its input."""
+    with Running(*command, cwd=cwd) as process:
+        return process.wait(text)
+
+
+class RunningTestnet:
+    """Be a `dhtnode testnet` in a process of its own."""
+
+    def __init__(self, process: Running, bootstrap: Sequence[str], nodes: int) -> None:
+        self.process = process
+        self.bootstrap = list(bootstrap)
+        self.nodes = nodes
+
+    @cached_property
+    def options(self) -> list[str]:
+        """Return the options that lead a command into this network."""
+        return [part for address in self.bootstrap for part in ("--bootstrap", address)]
+
+
+@contextmanager
+def running_testnet(nodes: int, *options: str) -> Iterator[RunningTestnet]:
+    """Run a test network, always with the same ids and shares, for the length of the block."""
+    with Running("dhtnode", "testnet", "--json", "--nodes", str(nodes), "--seed", "1", *options) as process:
+        told = json.loads(process.read_line())
+        yield RunningTestnet(process, told["bootstrap"], nodes)
+
+
+def swarm_option(info_hash: str = SWARM, seeds: int = SEEDS, leechers: int = LEECHERS) -> list[str]:
+    """Return the option that places a swarm in a test network."""
+    return ["--swarm", f"{info_hash}:{seeds}:{leechers}"]
+
+
+class FakeNode:
+    """Be a node on loopback that does what a test says, one query at a time, and else keeps silent."""
+
+    def __init__(self, node_id: bytes = b"F" * 20) -> None:
+        self.node_id = NodeId(node_id)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.settimeout(PATIENCE)
+        self.address = Address(*self._socket.getsockname())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    @property
+    def contact(self) -> Contact:
+        """Return the name under which others may pass this node on."""
+        return Contact(self.node_id, self.address)
+
+    def fileno(self) -> int:
+        """Return the number of the socket, for waiting on it."""
+        return self._socket.fileno()
+
+    def receive(self) -> tuple[Query, Address]:
+        """Wait for the next query and return it with its source."""
+        data, source = self._socket.recvfrom(65536)
+        message = decode_untrusted(data, Family.IPV4)
+        assert isinstance(message, Query)
+        return message, Address(*source)
+
+    def respond(self, query: Query, asker: Address, *contacts: Contact, **results: Any) -> None:
+        """Answer a query with contacts and other results, under our id if no other is given."""
+        response = Response(
+            query.transaction_id, results.pop("node_id", self.node_id), pack_contacts(contacts), **results
+        )
+        self.send(encode(response), asker)
+
+    def refuse(self, query: Query, asker: Address, code: int, text: str) -> None:
+        """Answer a query with an error."""
+        self.send(encode(Error(query.transaction_id, code, text)), asker)
+
+    def send(self, data: bytes, destination: Address) -> None:
+        """Send bytes as they are."""
+        self._socket.sendto(data, destination)

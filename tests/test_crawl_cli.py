@@ -1,0 +1,387 @@
+"""The command `dhtcrawl` as it is installed: what it prints, what it records, and how it ends."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.commands import (
+    PROGRAMS,
+    SCRAPE_KEYS,
+    SWARM,
+    FakeNode,
+    Running,
+    run_command,
+    running_testnet,
+    swarm_option,
+)
+
+SIZES = {SWARM: (40, 60), "11" * 20: (3, 4), "22" * 20: (0, 1), "33" * 20: (0, 0), "44" * 20: (25, 0)}
+NODES = 20
+CENSUS_KEYS = ["sighted", "answered", "outcomes", "aliases", "dropped", "queries", "seconds"]
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Run a network with swarms of known size; nobody joins it."""
+    swarms = [option for each, (s, p) in SIZES.items() for option in swarm_option(each, s, p)]
+    with running_testnet(NODES, *swarms) as running:
+        yield running
+
+
+@pytest.fixture
+def database(tmp_path):
+    return tmp_path / "crawl.db"
+
+
+def rows(database, query):
+    """Return what a query yields, as dictionaries."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(query)]
+
+
+def runs(database):
+    return [(row["command"], row["status"]) for row in rows(database, "SELECT * FROM runs ORDER BY id")]
+
+
+def test_scrape_prints_what_dhtnode_scrape_prints(network, database):
+    """The same keys, one object a line, the truth inside the interval."""
+    ended = run_command("dhtcrawl", "scrape", "--db", database, *SIZES, *network.options, "--json")
+
+    records = {record["info_hash"]: record for record in ended.records}
+    assert (ended.status, ended.stderr) == (0, "")
+    assert {tuple(record) for record in ended.records} == {tuple(SCRAPE_KEYS)}
+    assert records.keys() == SIZES.keys()
+    for info_hash, (seeds, leechers) in SIZES.items():
+        assert records[info_hash]["peers_low"] <= seeds + leechers <= records[info_hash]["peers_high"]
+
+
+def test_scrape_records_what_it_prints(network, database):
+    """Each line is a row, and each node's reply is kept beside it."""
+    ended = run_command("dhtcrawl", "scrape", "--db", database, *SIZES, *network.options, "--json")
+
+    samples = rows(database, "SELECT * FROM swarm_samples")
+    kept = {sample["info_hash"]: {key: sample[key] for key in SCRAPE_KEYS} for sample in samples}
+    assert kept == {record["info_hash"]: record for record in ended.records}
+    assert runs(database) == [("scrape", "finished")]
+    assert {row["info_hash"] for row in rows(database, "SELECT * FROM swarms")} == SIZES.keys()
+    for sample in samples:
+        replies = rows(database, f"SELECT * FROM scrape_replies WHERE sample_id = {sample['id']}")  # noqa: S608
+        assert sample["run_id"] == 1
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", sample["taken_at"])
+        assert sample["bytes_sent"] > 0 < sample["bytes_received"]
+        assert sorted(reply["rank"] for reply in replies) == list(range(sample["nodes_answered"]))
+        with_filters = [reply for reply in replies if reply["peers_filter"] is not None]
+        assert len(with_filters) == sample["nodes_with_filters"]
+        assert all(len(reply["peers_filter"]) == len(reply["seeds_filter"]) == 256 for reply in with_filters)
+
+
+def test_latest_swarms_reads_well_with_sqlite_utils(network, database):
+    """The command that the documents name shows the last measurement of each swarm."""
+    for _ in range(2):
+        run_command("dhtcrawl", "scrape", "--db", database, *SIZES, *network.options)
+    shown = run_command("sqlite-utils", "rows", database, "latest_swarms")
+
+    assert shown.status == 0
+    assert {row["info_hash"] for row in json.loads(shown.stdout)} == SIZES.keys()
+    assert len(rows(database, "SELECT * FROM swarm_samples")) == 2 * len(SIZES)
+
+
+def test_no_address_of_a_peer_is_in_the_database(network, database):
+    """Neither as text nor packed: not in the tables, not in what SQLite has not yet tidied up."""
+    run_command("dhtcrawl", "scrape", "--db", database, SWARM, *network.options)
+    peers = run_command("dhtnode", "get-peers", SWARM, *network.options).stdout.split()
+    written = b"".join(path.read_bytes() for path in database.parent.iterdir())
+
+    assert len(peers) > 50
+    assert b"127.0.0.1" in written
+    assert not re.search(rb"198\.1[89]\.", written)
+    for peer in peers:
+        host, port = peer.split(":")
+        packed = bytes(map(int, host.split("."))) + int(port).to_bytes(2, "big")
+        assert packed not in written
+        assert packed.hex().encode() not in written
+
+
+def test_scrape_without_json_prints_a_line_for_people(network, database):
+    """The same line as `dhtnode scrape`."""
+    ended = run_command("dhtcrawl", "scrape", "--db", database, "11" * 20, *network.options)
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout == (
+        f"{'11' * 20} 7 peers (7 to 7): 3 seeds, 4 leechers; 8 of 8 nodes gave filters, 7 peers seen\n"
+    )
+
+
+@pytest.mark.parametrize("source", ["file", "-"])
+def test_info_hashes_are_read_from_a_list(network, database, tmp_path, source):
+    """Blank lines and comments are skipped; what is named twice, in whatever spelling, is measured once."""
+    listed = tmp_path / "list.txt"
+    text = f"# a comment\n\n{'11' * 20}\n  {SWARM.upper()}  \nmagnet:?xt=urn:btih:{SWARM}\r\n{'22' * 20}"
+    listed.write_text(text)
+    ended = run_command(
+        *("dhtcrawl", "scrape", "--db", database, "44" * 20, "11" * 20, "--json", "--at-once", "2"),
+        *("--from", listed if source == "file" else "-"),
+        *network.options,
+        text=text,
+    )
+
+    assert (ended.status, ended.stderr) == (0, "")
+    expected = ["11" * 20, "22" * 20, "44" * 20, SWARM]
+    assert sorted(record["info_hash"] for record in ended.records) == expected
+    assert len(rows(database, "SELECT * FROM swarm_samples")) == 4
+
+
+def test_several_swarms_are_measured_at_once(database):
+    """With --at-once 3, three lookups begin before any of them is answered."""
+    with FakeNode() as silent:
+        options = ["--db", database, "--bootstrap", str(silent.address), "--at-once", "3"]
+        with Running("dhtcrawl", "scrape", *options, *SIZES) as process:
+            asked = {silent.receive()[0].method.info_hash.hex() for _ in range(3)}
+            process.signal(signal.SIGINT)
+            process.wait()
+
+    assert len(asked) == 3
+    assert asked < SIZES.keys()
+
+
+@pytest.mark.parametrize("options", [[], ["--rate", "0"]], ids=["polite", "unlimited"])
+def test_census_visits_every_node_of_the_network(network, database, options):
+    """All answer, each once, and the counts printed are those of the rows."""
+    ended = run_command("dhtcrawl", "census", "--db", database, *options, *network.options, "--json")
+
+    (record,) = ended.records
+    assert (ended.status, ended.stderr, list(record)) == (0, "", CENSUS_KEYS)
+    seconds = record.pop("seconds")
+    aliases = record.pop("aliases")
+    assert (seconds > 0, aliases) == (True, 0)
+    assert record == {
+        "sighted": NODES,
+        "answered": NODES,
+        "outcomes": {"answered": NODES},
+        "dropped": 0,
+        "queries": 2 * NODES,
+    }
+    visits = rows(database, "SELECT node_id, port, outcome, version FROM visits")
+    assert len(visits) == len({(visit["node_id"], visit["port"]) for visit in visits}) == NODES
+    assert {(visit["outcome"], visit["version"]) for visit in visits} == {("answered", "444e0001")}
+    assert len(rows(database, "SELECT * FROM nodes")) == NODES
+    assert runs(database) == [("census", "finished")]
+
+
+def test_census_without_json_is_a_line_for_people(network, database):
+    """The counts in words."""
+    ended = run_command("dhtcrawl", "census", "--db", database, *network.options)
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert re.fullmatch(
+        rf"census: {NODES} endpoints sighted, {NODES} answered, 0 visits without answer,"
+        rf" 0 waiting, 0 in flight, {2 * NODES} queries in [0-9.]+ s\n",
+        ended.stdout,
+    )
+
+
+def test_runs_share_one_database(network, database):
+    """Rows are added, never replaced."""
+    run_command("dhtcrawl", "census", "--db", database, *network.options)
+    run_command("dhtcrawl", "scrape", "--db", database, SWARM, *network.options)
+    run_command("dhtcrawl", "census", "--db", database, *network.options)
+
+    assert runs(database) == [("census", "finished"), ("scrape", "finished"), ("census", "finished")]
+    assert len(rows(database, "SELECT * FROM visits")) == 2 * NODES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["scrape", SWARM], "Missing option '--db'"),
+        (["census"], "Missing option '--db'"),
+        (["scrape", "--db", "a.db"], "name at least one info-hash"),
+        (["scrape", "--db", "a.db", "xyz"], "'xyz' is not an info-hash"),
+        (["scrape", "--db", "a.db", SWARM, "--at-once", "0"], "--at-once"),
+        (["scrape", "--db", "a.db", SWARM, "--bootstrap", "127.0.0.1:0"], "port 0 cannot be asked"),
+        (["scrape", "--db", "a.db", SWARM, "--timeout", "0"], "--timeout"),
+        (["scrape", "--db", ".", SWARM], "'.' is a directory"),
+        (["scrape", "--db", "a.db", "--from", "missing.txt"], "missing.txt"),
+        (["scrape", "--db", "a.db", "--from", "."], "directory"),
+        (["scrape", "--db", "a.db", "--from", "wrong.txt"], "wrong.txt, line 3: 'what is this' is not"),
+        (["scrape", "--db", "a.db", "--from", "junk.bin"], "junk.bin"),
+        (["scrape", "--db", "a.db", "--from", "empty.txt"], "name at least one info-hash"),
+        (["census", "--db", "a.db", "--rate", "-1"], "--rate"),
+        (["census", "--db", "a.db", "--rate", "nan"], "--rate"),
+        (["census", "--db", "a.db", "--max-new-endpoints", "0"], "--max-new-endpoints"),
+        (["census", "--db", "a.db", "extra"], "unexpected extra argument"),
+        (["demo", "--nodes", "3"], "--nodes"),
+        (["demos"], "No such command 'demos'"),
+        (["census", "--dbb", "a.db"], "--dbb"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_command_line_is_one_line_and_status_2(tmp_path, arguments, complaint):
+    """It says what is wrong, and makes no database."""
+    (tmp_path / "wrong.txt").write_text(f"{SWARM}\n\nwhat is this\n")
+    (tmp_path / "junk.bin").write_bytes(bytes(range(256)) * 4)
+    (tmp_path / "empty.txt").write_text("# nothing\n\n")
+    before = sorted(tmp_path.iterdir())
+    ended = run_command("dhtcrawl", *arguments, cwd=tmp_path)
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.error.startswith("dhtcrawl: ")
+    assert complaint in ended.error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [["scrape", SWARM, "--db"], ["census", "--db"], ["demo", "--nodes", "20", "--db"]]
+)
+def test_database_in_a_missing_directory_is_refused(tmp_path, arguments):
+    """One line that names the path."""
+    path = tmp_path / "missing" / "a.db"
+    ended = run_command("dhtcrawl", *arguments, path)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.error == f"dhtcrawl: {path}: the directory does not exist"
+
+
+@pytest.mark.parametrize("arguments", [["scrape", SWARM, "--db"], ["census", "--db"]])
+def test_file_that_is_no_database_is_left_alone(tmp_path, arguments):
+    """Somebody mistyped: no byte of his file changes, and nothing appears beside it."""
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear reader,\n" * 500)
+    ended = run_command("dhtcrawl", *arguments, path)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.error == f"dhtcrawl: {path}: is not a SQLite database"
+    assert path.read_text() == "Dear reader,\n" * 500
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_database_of_another_program_is_left_alone(database):
+    """It is SQLite all right, and not ours."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE letters (text)")
+    before = database.read_bytes()
+    ended = run_command("dhtcrawl", "census", "--db", database)
+
+    assert (ended.status, ended.error) == (1, f"dhtcrawl: {database}: is a database of another program")
+    assert database.read_bytes() == before
+
+
+def test_locked_database_is_named(database):
+    """After some seconds of waiting for whoever holds it."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("CREATE TABLE runs (id)")
+        ended = run_command("dhtcrawl", "census", "--db", database)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.error == f"dhtcrawl: {database}: is locked by another process"
+
+
+def test_database_that_cannot_be_written_is_named(network, database):
+    """Not even root may write it here: the right to ignore permissions is taken away first."""
+    command = [PROGRAMS / "dhtcrawl", "scrape", SWARM, *network.options, "--db", database]
+    assert run_command(*command).status == 0
+    database.chmod(0o444)
+    if os.geteuid() == 0:
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("root may write everything, and there is no setpriv to change that")
+        command = [setpriv, "--bounding-set", "-dac_override,-dac_read_search", *command]
+    ended = run_command(*command)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert str(database) in ended.error
+    assert "read-only" in ended.error
+    assert runs(database) == [("scrape", "finished")]
+
+
+def test_scrape_in_which_nobody_answers_is_status_1(database):
+    """Each swarm is told, the run is in the books, and no sample is."""
+    with FakeNode() as silent:
+        options = ["--db", database, "--bootstrap", str(silent.address), "--json"]
+        ended = run_command("dhtcrawl", "scrape", *options, SWARM, "11" * 20)
+
+    *failures, last = sorted(ended.stderr.splitlines(), key=lambda line: line.startswith("dhtcrawl"))
+    assert (ended.status, ended.stdout) == (1, "")
+    assert sorted(failures) == [f"{'11' * 20}: no node answered", f"{SWARM}: no node answered"]
+    assert last == "dhtcrawl: 0 of 2 swarms measured"
+    assert rows(database, "SELECT * FROM swarm_samples") == []
+
+
+def test_census_in_which_nobody_answers_is_status_1(database):
+    """One line, and a run that did not finish."""
+    with FakeNode() as silent:
+        ended = run_command("dhtcrawl", "census", "--db", database, "--bootstrap", str(silent.address))
+
+    assert (ended.status, ended.stdout, ended.error) == (1, "", "dhtcrawl: no node answered")
+    assert runs(database) == [("census", "interrupted")]
+
+
+@pytest.mark.parametrize("command", [["scrape", SWARM], ["census"]], ids=["scrape", "census"])
+def test_time_that_runs_out_is_status_1(database, command):
+    """The run is marked as what it is."""
+    with FakeNode() as silent:
+        options = ["--db", database, "--bootstrap", str(silent.address), "--timeout", "0.5"]
+        ended = run_command("dhtcrawl", *command, *options)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.error.startswith("dhtcrawl: ")
+    assert runs(database) == [(command[0], "interrupted")]
+
+
+@pytest.mark.parametrize("command", [["scrape", SWARM], ["census"]], ids=["scrape", "census"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_a_run_in_order(database, command, number):
+    """One line, no traceback, the status of an interrupted program, and a run marked as such."""
+    with FakeNode() as silent:
+        options = ["--db", database, "--bootstrap", str(silent.address)]
+        with Running("dhtcrawl", *command, *options) as process:
+            silent.receive()
+            process.signal(number)
+            ended = process.wait()
+
+    assert (ended.status, ended.stdout) == (128 + number, "")
+    assert ended.error.startswith("dhtcrawl: ")
+    assert runs(database) == [(command[0], "interrupted")]
+
+
+def test_interrupted_census_keeps_its_visits(network, database):
+    """What was seen before Ctrl-C is in the database."""
+    with FakeNode(b"f" * 20) as first, FakeNode(b"s" * 20) as silent:
+        options = ["--db", database, "--bootstrap", str(first.address)]
+        with Running("dhtcrawl", "census", *options) as process:
+            while True:
+                query, asker = first.receive()
+                is_visit = query.method.target == b"f" * 19 + b"g"
+                first.respond(query, asker, *([silent.contact] if is_visit else []))
+                if is_visit:
+                    break
+            first.respond(*first.receive())
+            silent.receive()
+            process.signal(signal.SIGINT)
+            process.wait()
+
+    assert runs(database) == [("census", "interrupted")]
+    visits = rows(database, "SELECT node_id, outcome, contacts FROM visits")
+    assert visits == [{"node_id": "66" * 20, "outcome": "answered", "contacts": 1}]
+
+
+def test_reader_that_goes_away_ends_the_command_quietly(network, database):
+    """`dhtcrawl scrape ... | head -1` complains about nothing, and keeps what it measured."""
+    with FakeNode(b"f" * 20) as only:
+        options = ["--db", database, "--bootstrap", str(only.address), "--at-once", "1"]
+        with Running("dhtcrawl", "scrape", SWARM, "11" * 20, *options) as process:
+            query, asker = only.receive()
+            process.close_stdout()
+            only.respond(query, asker, values=(), token=b"t")
+            ended = process.wait()
+
+    assert (ended.status, ended.stderr) == (1, "")
+    assert runs(database) == [("scrape", "interrupted")]
