@@ -112,7 +112,7 @@ def scrape(
 @DB_OPTION
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0),
+    type=console.Number(min=0),
     default=DEFAULTS.rate,
     show_default=True,
     metavar="N",
@@ -120,7 +120,7 @@ def scrape(
 )
 @click.option(
     "--max-new-endpoints",
-    type=click.FloatRange(min=0, min_open=True),
+    type=console.Number(min=0, min_open=True),
     default=DEFAULTS.new_endpoints_rate,
     show_default=True,
     metavar="N",
@@ -179,8 +179,8 @@ def demo(db: Path, nodes: int, seed: int, as_json: bool, timeout: float) -> None
 async def _with_limits(main: console.Main, timeout: float | None) -> bool:
     """Run until the end, a signal or the timeout; return whether the end came first."""
     with trio.move_on_after(timeout or float("inf")) as limit:
-        ended = await console.run_until_signal(main)
-    return not limit.cancelled_caught and ended
+        await console.run_until_signal(main)
+    return not limit.cancelled_caught
 
 
 def _read_list(file: TextIO) -> Iterable[InfoHash]:

@@ -6,6 +6,7 @@ Pure arithmetic: it is told the time, says how long to wait, and never waits its
 from crawler.settings import CrawlSettings
 from dhtnode import Address, Scope, TokenBucket
 
+SHORTEST_WAIT = 0.001  # seconds; a wait that rounding could swallow would be waited for ever
 MAX_HOSTS = 100_000  # hosts with a bucket of their own; the oldest are forgotten, and full again by then
 
 
@@ -25,11 +26,11 @@ class Pace:
         """Return the seconds until a visit to a new endpoint may start; 0.0 when it may now."""
         if self._unlimited:
             return 0.0
-        return max(self._queries.wait_time(now), self._endpoints.wait_time(now))
+        return _rounded(max(self._queries.wait_time(now), self._endpoints.wait_time(now)))
 
     def host_wait_time(self, address: Address, now: float) -> float:
         """Return the seconds until this host may be asked again."""
-        return 0.0 if self._unlimited else self._host(address, now).wait_time(now)
+        return 0.0 if self._unlimited else _rounded(self._host(address, now).wait_time(now))
 
     def start_visit(self, address: Address, now: float) -> None:
         """Count the first query of a visit."""
@@ -57,3 +58,7 @@ class Pace:
 def _bucket(rate: float, now: float) -> TokenBucket:
     """Return a bucket that holds a second's worth, so that a loop which sleeps in between keeps the rate."""
     return TokenBucket(rate, max(rate, 1.0), now)
+
+
+def _rounded(wait: float) -> float:
+    return max(wait, SHORTEST_WAIT) if wait > 0 else 0.0

@@ -18,7 +18,6 @@ from dhtnode.console import (
     emit,
     run,
     set_up_logging,
-    wait_for_signal,
 )
 from dhtnode.errors import NotJoined, QueryTimeout
 from dhtnode.ids import InfoHash, NodeId, distance_bits
@@ -74,11 +73,12 @@ def run_command(
             state_file=state,
             settings=NodeSettings(read_only=read_only),
         ) as node:
-            for address in node.addresses:
-                record = {"listening": str(address), "node_id": node.node_id.hex()}
-                emit(as_json, record, f"listening {address} id={node.node_id.hex()}")
-            with trio.move_on_after(timeout or float("inf")):
-                await wait_for_signal()
+            with console.catching_signals() as next_signal:  # before the lines that others wait for
+                for address in node.addresses:
+                    record = {"listening": str(address), "node_id": node.node_id.hex()}
+                    emit(as_json, record, f"listening {address} id={node.node_id.hex()}")
+                with trio.move_on_after(timeout or float("inf")):
+                    await next_signal()
 
     run(serve)
 
@@ -213,9 +213,10 @@ def testnet(
         async with open_testnet(nodes, seed=seed, bootstrap=bootstrap) as network:
             for info_hash, seeds, leechers in wanted:
                 network.place_swarm(info_hash, seeds, leechers)
-            emit(as_json, {"bootstrap": network.bootstrap, "nodes": nodes}, "\n".join(network.bootstrap))
-            with trio.move_on_after(timeout or float("inf")):
-                await _wait_until_told_to_stop()
+            with console.catching_signals() as next_signal:
+                emit(as_json, {"bootstrap": network.bootstrap, "nodes": nodes}, "\n".join(network.bootstrap))
+                with trio.move_on_after(timeout or float("inf")):
+                    await _wait_until_told_to_stop(next_signal)
 
     run(serve)
 
@@ -269,15 +270,16 @@ def _milliseconds(seconds: float) -> float:
 
 def _parse_swarm(text: str) -> tuple[InfoHash, int, int]:
     parts = text.split(":")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts[1:]):
-        raise click.BadParameter(f"{text!r} is not INFOHASH:SEEDS:LEECHERS", param_hint="--swarm")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts[1:]):
+        shown = text if len(text) <= 100 else text[:97] + "..."
+        raise click.BadParameter(f"{shown!r} is not INFOHASH:SEEDS:LEECHERS", param_hint="--swarm")
     return console.info_hash(parts[0]), int(parts[1]), int(parts[2])
 
 
-async def _wait_until_told_to_stop() -> None:
+async def _wait_until_told_to_stop(next_signal: Callable[[], Awaitable[int]]) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_wait_for_end_of_input, nursery.cancel_scope)
-        await wait_for_signal()
+        await next_signal()
         nursery.cancel_scope.cancel()
 
 

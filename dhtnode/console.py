@@ -10,7 +10,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -88,7 +89,18 @@ def local_address(text: str) -> Address:
         raise click.BadParameter(str(error)) from error
 
 
-SECONDS = click.FloatRange(min=0, min_open=True)
+class Number(click.FloatRange):
+    """Be a range of numbers that NaN is not in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the number."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail("NaN is not a number", param, ctx)
+        return number
+
+
+SECONDS = Number(min=0, min_open=True)
 
 
 def common_options(default_timeout: float | None) -> Callable[[Command], Command]:
@@ -138,9 +150,13 @@ def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
         raise click.ClickException(str(error)) from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    except KeyboardInterrupt as error:  # click would add an empty line
+        raise click.Abort from error
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt):
             raise click.Abort from group
+        if gone := group.subgroup(BrokenPipeError):
+            raise _leaves(gone)[0] from group
         refused, others = group.split(refusals)
         if refused is None or others is not None:
             raise
@@ -186,27 +202,43 @@ def scrape_text(measured: Scrape) -> str:
     )
 
 
-async def wait_for_signal() -> None:
-    """Return on SIGINT, SIGTERM or, where there is one, SIGHUP."""
-    wanted = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+@contextmanager
+def catching_signals() -> Iterator[Callable[[], Awaitable[int]]]:
+    """Hold SIGINT and SIGTERM back, and SIGHUP unless it is ignored (nohup); yield a way to wait for one.
+
+    To be entered before anything is printed that makes others send one.
+    """
+    wanted = {signal.SIGINT, signal.SIGTERM}
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        wanted.add(signal.SIGHUP)
     with trio.open_signal_receiver(*wanted) as received:
-        async for _ in received:
-            return
+        yield lambda: anext(aiter(received))
 
 
-async def run_until_signal(main: Main) -> bool:
-    """Run `main` until it ends or a signal asks to stop; return whether it ended by itself."""
-    async with trio.open_nursery() as nursery:
+class Stopped(click.ClickException):
+    """Say that a signal ended the work; the status is that of a shell."""
 
-        async def watch() -> None:
-            await wait_for_signal()
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted")
+        self.exit_code = 128 + number  # type: ignore[misc]  # click declares it for the class
+
+
+async def run_until_signal(main: Main) -> None:
+    """Run `main` until it ends; raise `Stopped` when a signal asks to stop."""
+    number: int | None = None
+    with catching_signals() as next_signal:
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                nonlocal number
+                number = await next_signal()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch, name="watch for signals")
+            await main()
             nursery.cancel_scope.cancel()
-
-        nursery.start_soon(watch, name="watch for signals")
-        await main()
-        nursery.cancel_scope.cancel()
-        return True
-    return False
+    if number is not None:
+        raise Stopped(number)
 
 
 def set_up_logging(verbosity: int) -> None:

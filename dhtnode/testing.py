@@ -163,16 +163,27 @@ class MemoryNetwork:
 
     @asynccontextmanager
     async def open_nodes(
-        self, count: int, *, first: int = 0, families: Iterable[Family] = (Family.IPV4,)
+        self,
+        count: int,
+        *,
+        first: int = 0,
+        families: Iterable[Family] = (Family.IPV4,),
+        through: Iterable[Address] = (),
     ) -> AsyncIterator[list[Node]]:
-        """Open nodes on hosts `first`, `first + 1`, ..., which join through the first, one by one."""
+        """Open nodes on hosts `first`, `first + 1`, ..., one by one, each joined before the next comes.
+
+        They join `through` the addresses given, or else through the first of them.
+        """
+        families, through = tuple(families), tuple(through)
         async with AsyncExitStack() as stack:
             nodes: list[Node] = []
             for number in range(first, first + count):
-                through = nodes[0].addresses if nodes else ()
-                node = self.open_node(number, families=tuple(families), through=through)
-                nodes.append(await stack.enter_async_context(node))
-                await nodes[-1].wait_joined()
+                node = await stack.enter_async_context(
+                    self.open_node(number, families=families, through=through)
+                )
+                await node.wait_joined()
+                nodes.append(node)
+                through = through or node.addresses
             yield nodes
 
     def statistics(self) -> NetworkStatistics:

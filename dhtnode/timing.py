@@ -7,6 +7,7 @@ delays packets is mostly our own line.
 
 WINDOW = 256  # answers remembered
 RECOMPUTE_EVERY = 16  # answers between two looks at the window: sorting costs 10 us
+FIRST_LOOKS = (4, 8)  # the first values are guesses: a short-lived program should not live by them
 
 FIRST_STALL = 1.0  # seconds, before anything is known; libtorrent's short timeout
 FIRST_TIMEOUT = 5.0
@@ -35,13 +36,8 @@ class RoundTripTimes:
         if self._since >= RECOMPUTE_EVERY:
             self._since = 0
             self._recompute()
-
-    def quantile(self, share: float) -> float | None:
-        """Return the round-trip time that `share` of the recent answers stayed below, if any came."""
-        if not self._window:
-            return None
-        ordered = sorted(self._window)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        elif len(self._window) in FIRST_LOOKS:
+            self._recompute()
 
     def _recompute(self) -> None:
         ordered = sorted(self._window)

@@ -12,6 +12,7 @@ async def new_network(autojump_clock):
 
     Afterwards the numbers of each network must add up, and no node may have met an error of its own.
     """
+    assert trio.lowlevel.current_clock() is autojump_clock, "the test itself must ask for autojump_clock"
     networks = []
 
     def make(seed, kind=MemoryNetwork, **options):

@@ -17,12 +17,36 @@ from tests.commands import (
     FakeNode,
     Running,
     run_command,
+    run_each,
     running_testnet,
     swarm_option,
 )
 
 SIZES = {SWARM: (40, 60), "11" * 20: (3, 4), "22" * 20: (0, 1), "33" * 20: (0, 0), "44" * 20: (25, 0)}
 NODES = 20
+NOWHERE = ["--bootstrap", "127.0.0.1:1"]  # should a bad option be taken, nobody shall hear of it
+WRONG: list[tuple[list[str], str]] = [
+    (["scrape", SWARM], "Missing option '--db'"),
+    (["census"], "Missing option '--db'"),
+    (["scrape", "--db", "a.db"], "name at least one info-hash"),
+    (["scrape", "--db", "a.db", "xyz"], "'xyz' is not an info-hash"),
+    (["scrape", "--db", "a.db", SWARM, "--at-once", "0", *NOWHERE], "--at-once"),
+    (["scrape", "--db", "a.db", SWARM, "--bootstrap", "127.0.0.1:0"], "port 0 cannot be asked"),
+    (["scrape", "--db", "a.db", SWARM, "--timeout", "0", *NOWHERE], "--timeout"),
+    (["scrape", "--db", ".", SWARM], "'.' is a directory"),
+    (["scrape", "--db", "a.db", "--from", "missing.txt"], "missing.txt"),
+    (["scrape", "--db", "a.db", "--from", "."], "directory"),
+    (["scrape", "--db", "a.db", "--from", "wrong.txt"], "wrong.txt, line 3: 'what is this' is not"),
+    (["scrape", "--db", "a.db", "--from", "junk.bin"], "junk.bin"),
+    (["scrape", "--db", "a.db", "--from", "empty.txt"], "name at least one info-hash"),
+    (["census", "--db", "a.db", "--rate", "-1", *NOWHERE], "--rate"),
+    (["census", "--db", "a.db", "--rate", "nan", *NOWHERE], "--rate"),
+    (["census", "--db", "a.db", "--max-new-endpoints", "0", *NOWHERE], "--max-new-endpoints"),
+    (["census", "--db", "a.db", "extra"], "unexpected extra argument"),
+    (["demo", "--nodes", "3"], "--nodes"),
+    (["demos"], "No such command 'demos'"),
+    (["census", "--dbb", "a.db"], "--dbb"),
+]
 CENSUS_KEYS = ["sighted", "answered", "outcomes", "aliases", "dropped", "queries", "seconds"]
 
 
@@ -197,44 +221,38 @@ def test_runs_share_one_database(network, database):
     assert len(rows(database, "SELECT * FROM visits")) == 2 * NODES
 
 
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """Run all the wrong command lines beside a few files; return how each ended."""
+    place = tmp_path_factory.mktemp("files")
+    (place / "wrong.txt").write_text(f"{SWARM}\n\nwhat is this\n")
+    (place / "junk.bin").write_bytes(bytes(range(256)) * 4)
+    (place / "empty.txt").write_text("# nothing\n\n")
+    before = sorted(place.iterdir())
+    lines = [line for line, _ in WRONG]
+    ended = run_each("dhtcrawl", lines, cwd=place, results=tmp_path_factory.mktemp("results"))
+    return ended, before, sorted(place.iterdir())
+
+
+def test_wrong_command_line_makes_no_database(refused):
+    """Nothing was begun, so nothing is left behind."""
+    _, before, after = refused
+
+    assert after == before
+
+
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["scrape", SWARM], "Missing option '--db'"),
-        (["census"], "Missing option '--db'"),
-        (["scrape", "--db", "a.db"], "name at least one info-hash"),
-        (["scrape", "--db", "a.db", "xyz"], "'xyz' is not an info-hash"),
-        (["scrape", "--db", "a.db", SWARM, "--at-once", "0"], "--at-once"),
-        (["scrape", "--db", "a.db", SWARM, "--bootstrap", "127.0.0.1:0"], "port 0 cannot be asked"),
-        (["scrape", "--db", "a.db", SWARM, "--timeout", "0"], "--timeout"),
-        (["scrape", "--db", ".", SWARM], "'.' is a directory"),
-        (["scrape", "--db", "a.db", "--from", "missing.txt"], "missing.txt"),
-        (["scrape", "--db", "a.db", "--from", "."], "directory"),
-        (["scrape", "--db", "a.db", "--from", "wrong.txt"], "wrong.txt, line 3: 'what is this' is not"),
-        (["scrape", "--db", "a.db", "--from", "junk.bin"], "junk.bin"),
-        (["scrape", "--db", "a.db", "--from", "empty.txt"], "name at least one info-hash"),
-        (["census", "--db", "a.db", "--rate", "-1"], "--rate"),
-        (["census", "--db", "a.db", "--rate", "nan"], "--rate"),
-        (["census", "--db", "a.db", "--max-new-endpoints", "0"], "--max-new-endpoints"),
-        (["census", "--db", "a.db", "extra"], "unexpected extra argument"),
-        (["demo", "--nodes", "3"], "--nodes"),
-        (["demos"], "No such command 'demos'"),
-        (["census", "--dbb", "a.db"], "--dbb"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ("number", "complaint"),
+    [(number, complaint) for number, (_, complaint) in enumerate(WRONG)],
+    ids=[" ".join(line)[:80] for line, _ in WRONG],
 )
-def test_wrong_command_line_is_one_line_and_status_2(tmp_path, arguments, complaint):
-    """It says what is wrong, and makes no database."""
-    (tmp_path / "wrong.txt").write_text(f"{SWARM}\n\nwhat is this\n")
-    (tmp_path / "junk.bin").write_bytes(bytes(range(256)) * 4)
-    (tmp_path / "empty.txt").write_text("# nothing\n\n")
-    before = sorted(tmp_path.iterdir())
-    ended = run_command("dhtcrawl", *arguments, cwd=tmp_path)
+def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
+    """It says what is wrong."""
+    ended = refused[0][number]
 
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.error.startswith("dhtcrawl: ")
     assert complaint in ended.error
-    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(
@@ -302,26 +320,24 @@ def test_database_that_cannot_be_written_is_named(network, database):
     assert runs(database) == [("scrape", "finished")]
 
 
-def test_scrape_in_which_nobody_answers_is_status_1(database):
-    """Each swarm is told, the run is in the books, and no sample is."""
+def test_network_in_which_nobody_answers_is_status_1(tmp_path):
+    """Each swarm is told, the runs are in the books, and no row says that anything was measured."""
     with FakeNode() as silent:
-        options = ["--db", database, "--bootstrap", str(silent.address), "--json"]
-        ended = run_command("dhtcrawl", "scrape", *options, SWARM, "11" * 20)
+        options = ["--bootstrap", str(silent.address), "--json"]
+        with (
+            Running("dhtcrawl", "scrape", "--db", tmp_path / "s.db", *options, SWARM, "11" * 20) as scrape,
+            Running("dhtcrawl", "census", "--db", tmp_path / "c.db", *options) as census,
+        ):
+            scraped, visited = scrape.wait(), census.wait()
 
-    *failures, last = sorted(ended.stderr.splitlines(), key=lambda line: line.startswith("dhtcrawl"))
-    assert (ended.status, ended.stdout) == (1, "")
+    assert (scraped.status, scraped.stdout) == (visited.status, visited.stdout) == (1, "")
+    *failures, last = scraped.stderr.splitlines()
     assert sorted(failures) == [f"{'11' * 20}: no node answered", f"{SWARM}: no node answered"]
     assert last == "dhtcrawl: 0 of 2 swarms measured"
-    assert rows(database, "SELECT * FROM swarm_samples") == []
-
-
-def test_census_in_which_nobody_answers_is_status_1(database):
-    """One line, and a run that did not finish."""
-    with FakeNode() as silent:
-        ended = run_command("dhtcrawl", "census", "--db", database, "--bootstrap", str(silent.address))
-
-    assert (ended.status, ended.stdout, ended.error) == (1, "", "dhtcrawl: no node answered")
-    assert runs(database) == [("census", "interrupted")]
+    assert visited.error == "dhtcrawl: no node answered"
+    assert rows(tmp_path / "s.db", "SELECT * FROM swarm_samples") == []
+    assert rows(tmp_path / "c.db", "SELECT * FROM visits") == []
+    assert runs(tmp_path / "c.db") == [("census", "interrupted")]
 
 
 @pytest.mark.parametrize("command", [["scrape", SWARM], ["census"]], ids=["scrape", "census"])
@@ -352,7 +368,7 @@ def test_signal_ends_a_run_in_order(database, command, number):
     assert runs(database) == [(command[0], "interrupted")]
 
 
-def test_interrupted_census_keeps_its_visits(network, database):
+def test_interrupted_census_keeps_its_visits(database):
     """What was seen before Ctrl-C is in the database."""
     with FakeNode(b"f" * 20) as first, FakeNode(b"s" * 20) as silent:
         options = ["--db", database, "--bootstrap", str(first.address)]
@@ -373,7 +389,7 @@ def test_interrupted_census_keeps_its_visits(network, database):
     assert visits == [{"node_id": "66" * 20, "outcome": "answered", "contacts": 1}]
 
 
-def test_reader_that_goes_away_ends_the_command_quietly(network, database):
+def test_reader_that_goes_away_ends_the_command_quietly(database):
     """`dhtcrawl scrape ... | head -1` complains about nothing, and keeps what it measured."""
     with FakeNode(b"f" * 20) as only:
         options = ["--db", database, "--bootstrap", str(only.address), "--at-once", "1"]

@@ -11,7 +11,6 @@ from dhtnode.timing import (
     MAX_TIMEOUT,
     MIN_STALL,
     MIN_TIMEOUT,
-    RECOMPUTE_EVERY,
     WINDOW,
     RoundTripTimes,
 )
@@ -29,10 +28,10 @@ def limits(times: RoundTripTimes) -> tuple[float, float]:
 
 
 def test_first_limits_hold_until_enough_is_known() -> None:
-    """A few answers tell nothing yet."""
-    times = times_after(*[0.01] * (RECOMPUTE_EVERY - 1))
+    """Three answers tell nothing yet; the fourth is believed, or a short program would live by guesses."""
+    few, enough = times_after(*[0.01] * 3), times_after(*[0.01] * 4)
 
-    assert limits(times) == (FIRST_STALL, FIRST_TIMEOUT)
+    assert [limits(few), limits(enough)] == [(FIRST_STALL, FIRST_TIMEOUT), (0.11, MIN_TIMEOUT)]
 
 
 @pytest.mark.parametrize(
@@ -68,18 +67,3 @@ def test_limits_forget_what_is_long_past() -> None:
     fast = times_after(*[1.0] * 1024, *[0.05] * WINDOW)
 
     assert [limits(slow), limits(fast)] == [(1.1, 3.0), (0.15, MIN_TIMEOUT)]
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"), [(0.0, 1.0), (0.1, 2.0), (0.5, 6.0), (0.9, 10.0), (0.99, 10.0), (1.0, 10.0)]
-)
-def test_quantile_reads_the_sorted_answers(share: float, expected: float) -> None:
-    """The order in which answers came does not matter."""
-    times = times_after(*(float(n) for n in (3, 9, 1, 7, 5, 10, 2, 8, 4, 6)))
-
-    assert times.quantile(share) == expected
-
-
-def test_there_is_no_quantile_of_nothing() -> None:
-    """Before the first answer nothing is known."""
-    assert RoundTripTimes().quantile(0.5) is None

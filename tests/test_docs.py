@@ -1,0 +1,79 @@
+"""The documents: what they link to is there, and the reference of commands is that of the commands."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+LINK = re.compile(r"\[[^]\n]*\]\((?P<target>[^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def load_generator():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def links_of(document):
+    """Return what a document links to, outside of its code."""
+    text = FENCED.sub("", document.read_text(encoding="utf-8"))
+    return [found["target"] for found in LINK.finditer(text)]
+
+
+def anchors_of(document):
+    """Return the anchors that readers of Markdown make from headings."""
+    headings = re.findall(r"^#+ +(.*)$", FENCED.sub("", document.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_relative_links_lead_to_files(document):
+    """And to headings, where they name one."""
+    for link in links_of(document):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_the_web_are_encrypted(document):
+    """Nothing is fetched over plain HTTP by whoever follows a link."""
+    schemes = {link.partition(":")[0] for link in links_of(document) if re.match(r"[a-z]+:", link)}
+
+    assert schemes <= {"https"}
+
+
+def test_links_are_found():
+    """A pattern that finds none would let everything pass."""
+    assert "docs/estimates.md" in links_of(ROOT / "README.md")
+
+
+def test_reference_of_commands_is_up_to_date():
+    """After a change of a command: python docs/generate.py."""
+    generator = load_generator()
+
+    assert generator.REFERENCE.read_text(encoding="utf-8") == generator.reference()
+
+
+def test_reference_of_commands_names_every_option():
+    """Whatever the library that parses command lines makes of them."""
+    generator = load_generator()
+    text = generator.reference()
+
+    for group in (generator.dhtnode, generator.dhtcrawl):
+        for name, command in group.commands.items():
+            section = (
+                text.partition(f"### {group.name} {name}\n")[2].partition("\n### ")[0].partition("\n## ")[0]
+            )
+            options = {
+                option for parameter in command.params for option in parameter.opts if option[0] == "-"
+            }
+            assert options <= set(re.findall(r"--?[a-z-]+", section)), name
