@@ -1,5 +1,7 @@
 """The command `dhtcrawl`: each subcommand is one call of the crawler, plus printing."""
 
+import os
+import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -221,10 +223,18 @@ def _print_demo(result: DemoResult, db: Path, as_json: bool) -> None:
         f"The truth lies in the interval for {result.within} of {len(result.swarms)} swarms"
         f" (an interval is made to hold it in 95 of 100).\n"
         f"{result.nodes} nodes, {len(result.swarms)} swarms, {result.seconds:.0f} s; recorded in {db}.\n\n"
-        f"Look at it:        sqlite-utils rows {db} latest_swarms --table\n"
-        f"Measure for real:  dhtcrawl scrape --db swarms.db INFOHASH\n"
-        f"                   dhtcrawl census --db census.db --timeout 600"
+        f"Look at it:        {_installed('sqlite-utils')} rows {db} latest_swarms --table\n"
+        f"Measure for real:  {_installed('dhtcrawl')} scrape --db swarms.db INFOHASH\n"
+        f"                   {_installed('dhtcrawl')} census --db census.db --timeout 600"
     )
+
+
+def _installed(command: str) -> str:
+    """Return how to call a command from here: by its name, or by its place in our environment."""
+    beside_us = Path(sys.executable).parent / command
+    if shutil.which(command) or not beside_us.exists():
+        return command
+    return os.path.relpath(beside_us)
 
 
 def _demo_row(swarm: Comparison) -> list[str]:
