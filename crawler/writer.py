@@ -17,6 +17,7 @@ from typing import TypeAlias
 import trio
 
 from crawler.store import Record, Store, StoreError
+from dhtnode import open_service_nursery
 
 BATCH = 500  # rows: larger ones save little more, and a killed process loses up to one
 MAX_AGE = 1.0  # seconds that a row waits for its batch to fill
@@ -149,26 +150,8 @@ async def open_writer(
     """
     writer = Writer(store, run_id, batch=batch, max_age=max_age, run_sync=run_sync)
     try:
-        async with _running(writer):
+        async with open_service_nursery() as nursery:
+            nursery.start_soon(writer.run, name="writer")
             yield writer
     finally:
         await writer.aclose()
-
-
-@asynccontextmanager
-async def _running(writer: Writer) -> AsyncIterator[None]:
-    """Run the writer beside the block; that this takes a nursery shows in no exception."""
-    failure: BaseException
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer.run, name="writer")
-            yield
-            nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        _, failures = group.split(trio.Cancelled)
-        failure = group if failures is None else failures
-        if failures is not None and len(failures.exceptions) == 1:
-            failure = failures.exceptions[0]
-    else:
-        return
-    raise failure  # here, where no other exception is being handled, its context stays its own

@@ -12,7 +12,7 @@ import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
 from dhtnode.errors import QueryError
-from dhtnode.ids import NodeId, random_id_between
+from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.limits import TokenBucket
 from dhtnode.lookup import Lookup
 from dhtnode.messages import Error, FindNode, Method, Ping, Query, Response
@@ -139,6 +139,20 @@ class Endpoint:
             "%s: %d nodes answered, %d in the table", self.socket.address, len(walk.answers), len(self.table)
         )
         return bool(walk.answers)
+
+    async def look_around(self) -> None:
+        """Walk towards an id in each part of the id space of which we know less than a bucket.
+
+        The parts are those that share no, one, two ... bits with our own id, up to our neighbours:
+        a new node knows only these.  In an empty part whoever names himself would be the closest.
+        """
+        own_id, now = self.table.node_id, trio.current_time()
+        neighbours = [shared_prefix_bits(own_id, each.node_id) for each in self.table.closest(own_id, now)]
+        for bits in range(min(neighbours, default=-1) + 1):
+            known = [shared_prefix_bits(own_id, contact.node_id) for contact in self.table.contacts()]
+            if known.count(bits) < self.settings.bucket_size:
+                target = random_id_sharing(own_id, bits, self._random)
+                await self.traverse(target, FindNode(target))
 
     def check_silent(self, now: float) -> int:
         """Ping nodes not heard of for long, and return how many; `rpc` tells the table the outcome."""

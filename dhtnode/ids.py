@@ -54,6 +54,13 @@ def random_id_between(low: int, high: int, random: Random) -> NodeId:
     return as_id(random.randrange(low, high))
 
 
+def random_id_sharing(node_id: bytes, bits: int, random: Random) -> NodeId:
+    """Return a random id that has exactly the first `bits` bits (0 to 159) in common with `node_id`."""
+    rest = ID_BITS - 1 - bits
+    other_half = as_int(node_id) >> rest ^ 1
+    return as_id(other_half << rest | random.getrandbits(rest) if rest else other_half)
+
+
 def flip_last_bit(node_id: bytes) -> NodeId:
     """Return the id nearest to `node_id` that is not `node_id` itself.
 

@@ -31,6 +31,7 @@ async def keep_joined(endpoint: Endpoint, attempted: trio.Event) -> None:
     while True:
         await endpoint.join()
         attempted.set()
+        await endpoint.look_around()
         if endpoint.is_short_of_nodes:
             await trio.sleep(retry)
             retry = min(LAST_RETRY, 2 * retry)

@@ -10,10 +10,10 @@ import trio
 async def open_service_nursery() -> AsyncIterator[trio.Nursery]:
     """Open a nursery whose tasks are cancelled when the block ends.
 
-    A lone exception comes out as it is and not in a group: the tasks inside do not raise, so it is
-    the caller's own, and a library that wraps it would be noticed.
+    A lone exception comes out as it is and not in a group, whether a task or the caller raised it
+    and whatever was cancelled beside it: that this takes a nursery is nobody's business.
     """
-    lone: BaseException | None = None
+    failure: BaseException
     try:
         async with trio.open_nursery() as nursery:
             try:
@@ -21,8 +21,10 @@ async def open_service_nursery() -> AsyncIterator[trio.Nursery]:
             finally:
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        if len(group.exceptions) > 1:
-            raise
-        lone = group.exceptions[0]
-    if lone is not None:
-        raise lone
+        _, failures = group.split(trio.Cancelled)
+        failure = group if failures is None else failures
+        if failures is not None and len(failures.exceptions) == 1:
+            failure = failures.exceptions[0]
+    else:
+        return
+    raise failure  # here, where no other exception is being handled, its context stays its own

@@ -17,6 +17,7 @@ from dhtnode.ids import (
     flip_last_bit,
     random_id,
     random_id_between,
+    random_id_sharing,
     shared_prefix_bits,
 )
 from tests.strategies import ids
@@ -89,3 +90,9 @@ def test_flipped_id_is_the_nearest_other_one(node_id: bytes) -> None:
 
     assert distance(node_id, flipped) == 1
     assert flip_last_bit(flipped) == node_id
+
+
+@given(st.binary(min_size=20, max_size=20), st.integers(0, 159), st.integers())
+def test_random_id_shares_just_the_bits_asked_for(node_id: bytes, bits: int, seed: int) -> None:
+    """Not one more, or it would be in another part of the id space."""
+    assert shared_prefix_bits(node_id, random_id_sharing(node_id, bits, Random(seed))) == bits
