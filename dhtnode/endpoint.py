@@ -6,6 +6,7 @@ announced peers and the token secrets, is handed in.
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 import trio
@@ -15,18 +16,21 @@ from dhtnode.errors import QueryError
 from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.limits import TokenBucket
 from dhtnode.lookup import Lookup
-from dhtnode.messages import Error, FindNode, Method, Ping, Query, Response
+from dhtnode.messages import FindNode, Method, Ping
 from dhtnode.peers import PeerStore
+from dhtnode.quick import QuickResponder
 from dhtnode.responder import Responder
 from dhtnode.routing import RoutingTable
 from dhtnode.rpc import Answer, Rpc
 from dhtnode.settings import VERSION_TAG, NodeSettings
+from dhtnode.sources import Source
 from dhtnode.tokens import TokenIssuer
 from dhtnode.traverse import Traversal
 from dhtnode.udp import DatagramSocket, resolve
 
 logger = logging.getLogger(__name__)
 
+LOOK_AGAIN_AFTER = 10.0  # seconds; who queries often is looked at as a possible contact only so often
 VERIFY_BURST = 32  # a small network that starts through us calls all at once
 REFRESHES_AT_ONCE = 2  # stale buckets per round of maintenance
 PINGS_AT_ONCE = 16  # silent nodes per round of maintenance
@@ -74,7 +78,6 @@ class Endpoint:
             self.scope,
             peers,
             tokens,
-            random,
             max_payload=settings.max_payload,
             version=VERSION_TAG,
         )
@@ -82,8 +85,12 @@ class Endpoint:
             socket,
             self.scope,
             self.table,
-            self._on_query,
+            self._responder.respond,
             random_bytes,
+            on_asked=self._on_asked,
+            quick=QuickResponder(
+                self.table, peers, tokens, max_payload=settings.max_payload, version=VERSION_TAG
+            ),
             version=VERSION_TAG,
             read_only=settings.read_only,
             max_pending=settings.max_pending,
@@ -200,22 +207,21 @@ class Endpoint:
         addresses = dict.fromkeys(address for host in hosts for address in found[host])
         return [address for address in addresses if address != self.socket.address]
 
-    def _on_query(self, query: Query, source: Address, now: float) -> Response | Error | None:
-        if not query.read_only:
-            self._consider(Contact(query.node_id, source), now)
-        return self._responder.respond(query, source, now)
-
-    def _consider(self, contact: Contact, now: float) -> None:
-        """Ping a node that queried us, if the table has a use for it: only nodes that answer get in."""
-        address = contact.address
-        if not self.table.queried(contact, now) or address in self._verifying or not self._verify.take(now):
+    def _on_asked(self, node_id: NodeId, source: Source, now: float) -> None:
+        """Note who queried us, and ping it if the table has a use for it: only nodes that answer get in."""
+        if now - source.looked_at < LOOK_AGAIN_AFTER:
             return
-
-        def on_done(_result: Answer | QueryError, _now: float) -> None:
-            self._verifying.discard(address)
-
-        if self.rpc.send_query(Ping(), address, on_done) is not None:
+        source.looked_at = now
+        address = source.address
+        if not self.table.queried(Contact(node_id, address), now) or address in self._verifying:
+            return
+        if self._verify.take(now) and self.rpc.send_query(
+            Ping(), address, partial(self._on_verified, address)
+        ):
             self._verifying.add(address)
+
+    def _on_verified(self, address: Address, _result: Answer | QueryError, _now: float) -> None:
+        self._verifying.discard(address)
 
 
 def _ignore(_result: Answer | QueryError, _now: float) -> None:

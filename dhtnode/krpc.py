@@ -43,14 +43,23 @@ def decode_untrusted(data: bytes, family: Family) -> Message:
 
     The family matters for one thing: over IPv4 old clients put all peers into one string.
     """
+    return read_fields(parse_untrusted(data), family)
+
+
+def parse_untrusted(data: bytes) -> Fields:
+    """Read the dictionary that a datagram is: the first half of `decode_untrusted`."""
     if len(data) < MIN_MESSAGE_BYTES:
         raise MalformedMessage("too short")
     if data[:1] != b"d":
         raise MalformedMessage("no dictionary")
     try:
-        fields = cast("Fields", bencoding.decode_untrusted(data).value)  # it begins with d
+        return cast("Fields", bencoding.decode_untrusted(data).value)  # it begins with d
     except BencodeError:
         raise MalformedMessage("bad bencoding") from None
+
+
+def read_fields(fields: Fields, family: Family) -> Message:
+    """Read a message out of its dictionary: the second half of `decode_untrusted`."""
     transaction_id = fields.get(b"t")
     if not isinstance(transaction_id, bytes) or len(transaction_id) > MAX_TRANSACTION_ID_BYTES:
         raise MalformedMessage("bad transaction id")

@@ -60,7 +60,7 @@ async def open_node(
         random_bytes = secrets.token_bytes if random is None else random.randbytes
         identity = node_id or (saved.node_id if saved else NodeId(random_bytes(ID_BYTES)))
         random = random or random_module.Random(secrets.randbits(256))
-        peers = _peer_store(settings)
+        peers = _peer_store(settings, random)
         endpoints = _endpoints(
             bound, identity, settings, peers, random, random_bytes, bootstrap, well_known=well_known
         )
@@ -142,8 +142,9 @@ def _loopback_families(bootstrap: Sequence[str]) -> list[Family]:
     return sorted({address.family for address in addresses})
 
 
-def _peer_store(settings: NodeSettings) -> PeerStore:
+def _peer_store(settings: NodeSettings, random: random_module.Random) -> PeerStore:
     return PeerStore(
+        random,
         lifetime=settings.peer_lifetime,
         max_swarms=settings.max_swarms,
         max_peers_per_swarm=settings.max_peers_per_swarm,

@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from random import Random
 
 from dhtnode.addresses import Address, Family, pack_address
+from dhtnode.bencoding import encode
 from dhtnode.bloom import ScrapeFilter, host_mask
 from dhtnode.ids import InfoHash
+from dhtnode.listing import Listing
+
+VALUE_BYTES = {family: len(encode(bytes(family.address_bytes))) for family in Family}
+"""What one peer takes in the `values` of a reply: 8 bytes, or 21."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,10 @@ class StoreStatistics:
 class PeerStore:
     """Hold announced peers of both families."""
 
-    def __init__(self, *, lifetime: float, max_swarms: int, max_peers_per_swarm: int, max_peers: int) -> None:
+    def __init__(
+        self, random: Random, *, lifetime: float, max_swarms: int, max_peers_per_swarm: int, max_peers: int
+    ) -> None:
+        self._random = random
         self._lifetime = lifetime
         self._max_swarms = max_swarms
         self._max_peers_per_swarm = max_peers_per_swarm
@@ -60,33 +68,37 @@ class PeerStore:
             return False
         swarm = self._swarms.setdefault(info_hash, _Swarm())
         self._count -= len(swarm.peers)
-        swarm.put(peer, seed, now + self._lifetime)
+        swarm.put(peer, seed, now + self._lifetime, self._random)
         self._count += len(swarm.peers)
         return True
 
     def sample(
-        self,
-        info_hash: InfoHash,
-        family: Family,
-        count: int,
-        random: Random,
-        now: float,
-        *,
-        noseed: bool = False,
+        self, info_hash: InfoHash, family: Family, count: int, now: float, *, noseed: bool = False
     ) -> list[bytes]:
-        """Return up to `count` compact peers of one family, drawn evenly without repeats.
+        """Return up to `count` compact peers of one family, each as likely as any other, none twice.
 
-        With `noseed`, seeds are left out (BEP 33).  Cost: linear in the peers of the swarm.
+        With `noseed`, seeds are left out (BEP 33), at a cost linear in the peers of the swarm.
         """
+        if noseed:
+            return self._sample_without_seeds(info_hash, family, count, now)
+        encoded = self.sample_encoded(info_hash, family, count, now)
+        size = VALUE_BYTES[family]
+        prefix = size - family.address_bytes
+        return [encoded[at + prefix : at + size] for at in range(0, len(encoded), size)]
+
+    def sample_encoded(self, info_hash: InfoHash, family: Family, count: int, now: float) -> bytes:
+        """Return the same as `sample`, bencoded one after the other; cost: a copy of the bytes."""
+        swarm = self._fresh(info_hash, now)
+        return b"" if swarm is None or count <= 0 else swarm.listings[family].sample(count, self._random)
+
+    def _sample_without_seeds(
+        self, info_hash: InfoHash, family: Family, count: int, now: float
+    ) -> list[bytes]:
         swarm = self._fresh(info_hash, now)
         if swarm is None or count <= 0:
             return []
-        chosen = [
-            peer.compact
-            for peer in swarm.peers.values()
-            if peer.family is family and not (noseed and peer.seed)
-        ]
-        return chosen if len(chosen) <= count else random.sample(chosen, count)
+        chosen = [peer.compact for peer in swarm.peers.values() if peer.family is family and not peer.seed]
+        return chosen if len(chosen) <= count else self._random.sample(chosen, count)
 
     def filters(
         self, info_hash: InfoHash, family: Family | None, now: float
@@ -128,16 +140,19 @@ class _Peer:
 class _Swarm:
     """Keep the peers of one info-hash by host, the one to expire first in front."""
 
-    __slots__ = ("_filters", "peers")
+    __slots__ = ("_filters", "listings", "peers")
 
     def __init__(self) -> None:
+        self.listings = {family: Listing(size) for family, size in VALUE_BYTES.items()}
         self.peers: dict[str, _Peer] = {}
         self._filters: dict[Family | None, tuple[ScrapeFilter, ScrapeFilter]] = {}
 
-    def put(self, peer: Address, seed: bool, expires_at: float) -> None:
+    def put(self, peer: Address, seed: bool, expires_at: float, random: Random) -> None:
         old = self.peers.pop(peer.host, None)  # so that the renewed peer goes to the end
         new = _Peer(pack_address(peer), peer.family, seed, expires_at)
         self.peers[peer.host] = new
+        if old is None or old.compact != new.compact:
+            self.listings[new.family].put(peer.host, encode(new.compact), random)
         if old is None:
             # Not built anew: an announce before every scrape must not make scrapes of large swarms dear.
             self._filters = {family: _with_peer(pair, new, family) for family, pair in self._filters.items()}
@@ -152,7 +167,7 @@ class _Swarm:
                 break
             dropped.append(host)
         for host in dropped:
-            del self.peers[host]
+            self.listings[self.peers.pop(host).family].remove(host)
         if dropped:
             self._filters.clear()
         return len(dropped)

@@ -7,7 +7,6 @@ contacts, since a lookup lives on contacts.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from random import Random
 
 from dhtnode.addresses import Address, Family, Scope, pack_host
 from dhtnode.ids import NodeId
@@ -22,11 +21,9 @@ from dhtnode.messages import (
     Query,
     Response,
 )
-from dhtnode.peers import PeerStore
+from dhtnode.peers import VALUE_BYTES, PeerStore
 from dhtnode.routing import RoutingTable
 from dhtnode.tokens import TokenIssuer
-
-_VALUE_BYTES = {Family.IPV4: 8, Family.IPV6: 21}
 
 
 class Responder:
@@ -39,7 +36,6 @@ class Responder:
         scope: Scope,
         peers: PeerStore,
         tokens: TokenIssuer,
-        random: Random,
         *,
         max_payload: int = 1024,
         version: bytes | None = None,
@@ -50,7 +46,6 @@ class Responder:
         self._scope = scope
         self._peers = peers
         self._tokens = tokens
-        self._random = random
         self._max_payload = max_payload
         self._version = version
 
@@ -105,16 +100,11 @@ class Responder:
         return self._with_values(response, method, now)
 
     def _with_values(self, response: Response, method: GetPeers, now: float) -> Response:
-        size = _VALUE_BYTES[self._family]
+        room = self._max_payload - len(encode(response)) - len(b"6:valuesle")
         values = self._peers.sample(
-            method.info_hash, self._family, self._max_payload // size, self._random, now, noseed=method.noseed
+            method.info_hash, self._family, room // VALUE_BYTES[self._family], now, noseed=method.noseed
         )
-        if not values:
-            return response
-        room = max(0, self._max_payload - len(encode(response)) - len(b"6:valuesle")) // size
-        if room < len(values):
-            values = self._random.sample(values, room)
-        return replace(response, values=tuple(values) or None)
+        return replace(response, values=tuple(values)) if values else response
 
     def _announce_peer(
         self, method: AnnouncePeer, query: Query, source: Address, now: float

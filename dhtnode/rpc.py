@@ -14,22 +14,23 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from typing import ParamSpec, TypeAlias
+from typing import TypeAlias
 
 import trio
 
 from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
-from dhtnode.krpc import decode_untrusted, encode
+from dhtnode.ids import NodeId
+from dhtnode.krpc import encode, parse_untrusted, read_fields
 from dhtnode.malformed import MalformedMessage
 from dhtnode.messages import Error, Method, Query, Response
+from dhtnode.quick import QuickResponder, asker_of
 from dhtnode.routing import RoutingTable
+from dhtnode.sources import Source, Sources
 from dhtnode.timing import RoundTripTimes
 from dhtnode.udp import DatagramSocket
 
 logger = logging.getLogger(__name__)
-
-P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ OnDone: TypeAlias = Callable[[Answer | QueryError, float], None]
 
 OnQuery: TypeAlias = Callable[[Query, Address, float], Response | Error | None]
 """What answers a query from a source at a time."""
+
+OnAsked: TypeAlias = Callable[[NodeId, Source, float], None]
+"""What is told, after the reply, which node queried us; not of nodes that are read-only (BEP 43)."""
 
 
 class Pending:
@@ -83,6 +87,10 @@ def _nobody(_result: Answer | QueryError, _now: float) -> None:
     """Be what a query that is done would call."""
 
 
+def _not_interested(_node_id: NodeId, _source: Source, _now: float) -> None:
+    """Be told who asked, and do nothing."""
+
+
 class Rpc:
     """Ask and answer over one socket."""
 
@@ -94,6 +102,8 @@ class Rpc:
         on_query: OnQuery,
         random_bytes: Callable[[int], bytes],
         *,
+        on_asked: OnAsked | None = None,
+        quick: QuickResponder | None = None,
         version: bytes | None = None,
         read_only: bool = False,
         max_pending: int = 20_000,
@@ -110,6 +120,9 @@ class Rpc:
         self._family = socket.address.family
         self._table = table
         self._on_query = on_query
+        self._on_asked = on_asked or _not_interested
+        self._quick = None if read_only else quick
+        self._sources = Sources(scope)
         self._random_bytes = random_bytes
         self._transaction_ids = b""
         self._version = version
@@ -201,29 +214,48 @@ class Rpc:
             else:
                 await trio.lowlevel.checkpoint()
 
-    def handle_datagram_untrusted(self, data: bytes, source: Address, now: float) -> None:
-        """Handle one datagram to its end; nothing that a remote sends makes this raise."""
-        self._guarded(self._handle, data, source, now)
+    def handle_datagram_untrusted(self, data: bytes, pair: tuple[str, int], now: float) -> None:
+        """Handle one datagram from a host and port to its end; whatever a remote sends, nothing is raised."""
+        try:
+            self._handle(data, self._sources.get(pair), now)
+        except Exception:
+            # The last barrier: a bug of ours or of a caller costs one packet, not the node.
+            self.counts["internal errors"] += 1
+            logger.exception("failed on a datagram from %s port %s", *pair)
 
-    def _handle(self, data: bytes, source: Address, now: float) -> None:
-        self.counts["datagrams received"] += 1
-        self.counts["bytes received"] += len(data)
-        if not self.scope.allows(source):
-            self.counts["dropped: source not allowed"] += 1
+    def _handle(self, data: bytes, source: Source, now: float) -> None:
+        counts = self.counts
+        counts["datagrams received"] += 1
+        counts["bytes received"] += len(data)
+        if not source.is_allowed:
+            counts["dropped: source not allowed"] += 1
             return
         try:
-            message = decode_untrusted(data, self._family)
+            self._take(data, source, now)
         except MalformedMessage as malformed:
-            self._on_malformed(malformed, source, now)
-            return
+            self._on_malformed(malformed, source.address, now)
+
+    def _take(self, data: bytes, source: Source, now: float) -> None:
+        counts = self.counts
+        fields = parse_untrusted(data)
+        if self._quick is not None and fields.get(b"y") == b"q":
+            reply = self._quick.reply(fields, source, now)
+            if reply is not None:
+                counts["queries received"] += 1
+                if self._send(reply, source.address):
+                    counts["replies sent"] += 1
+                self._on_asked(asker_of(fields), source, now)
+                return
+        message = read_fields(fields, self._family)
         match message:
             case Query():
                 self._answer(message, source, now)
             case Response():
-                self._on_response(message, source, len(data), now)
+                self._on_response(message, source.address, len(data), now)
             case Error():
-                self.counts["errors received"] += 1
-                self._end(message.transaction_id, QueryRefused(source, message.code, message.text), now)
+                counts["errors received"] += 1
+                refused = QueryRefused(source.address, message.code, message.text)
+                self._end(message.transaction_id, refused, now)
 
     def _on_response(self, response: Response, source: Address, size: int, now: float) -> None:
         pending = self._match(response.transaction_id, source)
@@ -235,14 +267,16 @@ class Rpc:
         self._table.responded(Contact(response.node_id, source), now, rtt=rtt)
         pending.end()(Answer(source, response, rtt, pending.size, size), now)
 
-    def _answer(self, query: Query, source: Address, now: float) -> None:
+    def _answer(self, query: Query, source: Source, now: float) -> None:
         self.counts["queries received"] += 1
         if self._read_only:
             self.counts["dropped: query while read-only"] += 1
             return
-        reply = self._on_query(query, source, now)
-        if reply is not None and self._send(encode(reply), source):
+        reply = self._on_query(query, source.address, now)
+        if reply is not None and self._send(encode(reply), source.address):
             self.counts["errors sent" if isinstance(reply, Error) else "replies sent"] += 1
+        if not query.read_only:
+            self._on_asked(query.node_id, source, now)
 
     def _on_malformed(self, malformed: MalformedMessage, source: Address, now: float) -> None:
         self.counts[f"malformed: {malformed.reason}"] += 1
@@ -260,15 +294,6 @@ class Rpc:
             if isinstance(failure, BadResponse):
                 self._table.failed(pending.address, now)
             pending.end()(failure, now)
-
-    def _guarded(self, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call what is not ours to trust with the life of the receive loop."""
-        try:
-            action(*args, **kwargs)
-        except Exception:
-            # The last barrier: a bug of ours or of a caller costs one packet, not the node.
-            self.counts["internal errors"] += 1
-            logger.exception("failed on a datagram or a deadline of %s", self.socket.address)
 
     def _match(self, transaction_id: bytes, source: Address) -> Pending | None:
         """Return the query that an answer belongs to, no longer pending, or None."""
@@ -319,7 +344,15 @@ class Rpc:
             while self._deadlines and self._deadlines[0][0] <= now:
                 _, _, pending = heappop(self._deadlines)
                 if not pending.is_done:
-                    self._guarded(self._on_deadline, pending, now)
+                    self._handle_deadline(pending, now)
+
+    def _handle_deadline(self, pending: Pending, now: float) -> None:
+        try:
+            self._on_deadline(pending, now)
+        except Exception:
+            # As for datagrams: a callback that fails must not end the loop that everybody waits on.
+            self.counts["internal errors"] += 1
+            logger.exception("failed on a deadline of %s", pending.address)
 
     def _on_deadline(self, pending: Pending, now: float) -> None:
         if pending.on_stall is not None:

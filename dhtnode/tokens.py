@@ -37,15 +37,15 @@ class TokenIssuer:
         The comparison takes the same time wherever the bytes differ.
         """
         self._rotate(now)
-        current = compare_digest(token, _token(self._current, host, info_hash))
-        previous = compare_digest(token, _token(self._previous, host, info_hash))
-        return current or previous
+        return compare_digest(token, _token(self._current, host, info_hash)) or compare_digest(
+            token, _token(self._previous, host, info_hash)
+        )
 
     def _rotate(self, now: float) -> None:
         """Change secrets when due; after a silence of two periods neither old one is good."""
-        periods = int((now - self._rotated_at) // self._period)
-        if periods <= 0:
+        if now - self._rotated_at < self._period:
             return
+        periods = int((now - self._rotated_at) // self._period)
         self._rotated_at += periods * self._period
         self._previous = self._current if periods == 1 else self._random_bytes(SECRET_BYTES)
         self._current = self._random_bytes(SECRET_BYTES)

@@ -72,6 +72,9 @@ DHTNODE = (
             "tokens",
             "peers",
             "limits",
+            "listing",
+            "sources",
+            "quick",
             "estimates",
             "transactions",
             "responder",
@@ -80,6 +83,8 @@ DHTNODE = (
         below=names("values protocol"),
         sideways={
             "routing": names("bucket"),
+            "peers": names("listing"),
+            "quick": names("routing peers tokens sources"),  # as responder, which it abbreviates
             "responder": names("routing peers tokens"),  # an answer is made of what all three hold
             "results": names("estimates peers"),
         },

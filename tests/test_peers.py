@@ -21,6 +21,7 @@ LIFETIME = 100.0
 
 def new_store(*, max_swarms: int = 10, max_peers_per_swarm: int = 10, max_peers: int = 20) -> PeerStore:
     return PeerStore(
+        Random(1),
         lifetime=LIFETIME,
         max_swarms=max_swarms,
         max_peers_per_swarm=max_peers_per_swarm,
@@ -39,7 +40,7 @@ def peer6(number: int, port: int = 6881) -> Address:
 def listed(
     store: PeerStore, now: float, family: Family = Family.IPV4, *, noseed: bool = False
 ) -> list[bytes]:
-    return sorted(store.sample(SWARM, family, 1000, Random(1), now, noseed=noseed))
+    return sorted(store.sample(SWARM, family, 1000, now, noseed=noseed))
 
 
 def compact(*peers: Address) -> list[bytes]:
@@ -58,7 +59,7 @@ def test_announced_peer_is_listed() -> None:
 
     assert stored
     assert listed(store, 0.0) == compact(peer(1))
-    assert store.sample(OTHER, Family.IPV4, 10, Random(1), 0.0) == []
+    assert store.sample(OTHER, Family.IPV4, 10, 0.0) == []
     assert store.statistics() == StoreStatistics(swarms=1, peers=1, refused=0, expired=0)
 
 
@@ -164,15 +165,15 @@ def test_sample_leaves_out_seeds_when_asked() -> None:
     assert listed(store, 0.0, noseed=False) == compact(peer(1), peer(2))
 
 
-@given(st.integers(0, 30), st.integers(-1, 40), st.integers())
-def test_sample_has_no_repeats_and_is_as_large_as_it_can_be(stored: int, wanted: int, seed: int) -> None:
+@given(st.integers(0, 30), st.integers(-1, 40))
+def test_sample_has_no_repeats_and_is_as_large_as_it_can_be(stored: int, wanted: int) -> None:
     """Of those that were announced, and no others."""
     store = new_store(max_peers_per_swarm=100, max_peers=100)
     announced = [peer(number) for number in range(stored)]
     for one in announced:
         store.announce(SWARM, one, 0.0, seed=False)
 
-    sample = store.sample(SWARM, Family.IPV4, wanted, Random(seed), 0.0)
+    sample = store.sample(SWARM, Family.IPV4, wanted, 0.0)
 
     assert len(set(sample)) == len(sample) == max(0, min(stored, wanted))
     assert set(sample) <= set(compact(*announced))
@@ -184,9 +185,8 @@ def test_samples_differ_and_reach_everybody() -> None:
     announced = [peer(number) for number in range(10)]
     for one in announced:
         store.announce(SWARM, one, 0.0, seed=False)
-    random = Random(1)
 
-    seen = {one for _ in range(100) for one in store.sample(SWARM, Family.IPV4, 2, random, 0.0)}
+    seen = {one for _ in range(100) for one in store.sample(SWARM, Family.IPV4, 2, 0.0)}
 
     assert sorted(seen) == compact(*announced)
 
@@ -294,7 +294,7 @@ def test_counts_stay_right_whatever_is_announced(steps: list[Step]) -> None:
     assert (statistics.peers, statistics.swarms) == (len(alive), len(swarms))
     for info_hash in swarms:
         entries = [entry for key, entry in alive.items() if key[0] == info_hash]
-        sampled = [one for family in Family for one in store.sample(info_hash, family, 99, Random(1), now)]
+        sampled = [one for family in Family for one in store.sample(info_hash, family, 99, now)]
         assert sorted(sampled) == compact(*(entry[0] for entry in entries))
         assert store.filters(info_hash, None, now) == (
             filter_of(*(entry[0] for entry in entries if entry[1])),

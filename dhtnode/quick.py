@@ -1,0 +1,115 @@
+"""The short way from a common query to its reply: from decoded fields to bytes, no message between.
+
+It serves what nearly all queries look like, and gives everything else back (None): unusual keys,
+anything missing or of a wrong type, refusals.  The long way, `krpc` and `responder`, decides then,
+and a test holds both to the same bytes and the same effects on generated queries.  What it saves
+are some ten objects per query, about 25 of 40 us.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from dhtnode.addresses import Address, Family
+from dhtnode.ids import ID_BYTES, InfoHash, NodeId
+from dhtnode.methods import MAX_TOKEN_BYTES, Fields
+from dhtnode.peers import VALUE_BYTES, PeerStore
+from dhtnode.routing import RoutingTable
+from dhtnode.sources import Source
+from dhtnode.tokens import TokenIssuer
+
+_Body: TypeAlias = bytes | None
+_LENGTHS = [b"%d:" % length for length in range(1024)]
+_UNUSUAL = frozenset({b"want", b"scrape", b"noseed"})
+_MAX_TRANSACTION_ID_BYTES = 64
+
+
+class QuickResponder:
+    """Write the replies of one socket."""
+
+    def __init__(
+        self,
+        table: RoutingTable,
+        peers: PeerStore,
+        tokens: TokenIssuer,
+        *,
+        max_payload: int,
+        version: bytes | None,
+    ) -> None:
+        self._table = table
+        self._peers = peers
+        self._tokens = tokens
+        self._max_payload = max_payload
+        self._own_id = table.node_id
+        self._nodes_key = b"5:nodes" if table.family is Family.IPV4 else b"6:nodes6"
+        self._value_bytes = VALUE_BYTES[table.family]
+        self._open = b"1:rd2:id20:" + table.node_id
+        self._tail = (b"" if version is None else b"1:v" + _LENGTHS[len(version)] + version) + b"1:y1:re"
+        self._methods: dict[bytes, Callable[[Fields, Source, int, float], _Body]] = {
+            b"ping": self._ping,
+            b"find_node": self._find_node,
+            b"get_peers": self._get_peers,
+            b"announce_peer": self._announce_peer,
+        }
+
+    def reply(self, fields: Fields, source: Source, now: float) -> bytes | None:
+        """Return the reply to a query whose fields were read, or None to leave it to the long way."""
+        arguments, name, transaction_id = fields.get(b"a"), fields.get(b"q"), fields.get(b"t")
+        if type(arguments) is not dict or type(name) is not bytes or type(transaction_id) is not bytes:
+            return None
+        node_id, method = arguments.get(b"id"), self._methods.get(name)
+        if method is None or type(node_id) is not bytes or len(node_id) != ID_BYTES or b"ro" in fields:
+            return None
+        if node_id == self._own_id or len(transaction_id) > _MAX_TRANSACTION_ID_BYTES:
+            return None
+        end = b"e1:t" + _LENGTHS[len(transaction_id)] + transaction_id + self._tail
+        used = len(source.head) + len(self._open) + len(end)
+        body = method(arguments, source, used, now)
+        return None if body is None else b"".join((source.head, self._open, body, end))
+
+    def _ping(self, _arguments: Fields, _source: Source, _used: int, _now: float) -> _Body:
+        return b""
+
+    def _find_node(self, arguments: Fields, _source: Source, _used: int, now: float) -> _Body:
+        target = arguments.get(b"target")
+        if type(target) is not bytes or len(target) != ID_BYTES or b"want" in arguments:
+            return None
+        nodes = self._table.closest_compact(target, now)
+        return self._nodes_key + _LENGTHS[len(nodes)] + nodes
+
+    def _get_peers(self, arguments: Fields, source: Source, used: int, now: float) -> _Body:
+        info_hash = arguments.get(b"info_hash")
+        if type(info_hash) is not bytes or len(info_hash) != ID_BYTES or not _UNUSUAL.isdisjoint(arguments):
+            return None
+        info_hash = InfoHash(info_hash)
+        nodes = self._table.closest_compact(info_hash, now)
+        body = self._nodes_key + _LENGTHS[len(nodes)] + nodes
+        if self._peers.has_room(info_hash, source.address.host):
+            body += b"5:token8:" + self._tokens.issue(source.packed_host, info_hash, now)
+        room = self._max_payload - used - len(body) - len(b"6:valuesle")
+        values = self._peers.sample_encoded(info_hash, self._table.family, room // self._value_bytes, now)
+        return body + b"6:valuesl" + values + b"e" if values else body
+
+    def _announce_peer(self, arguments: Fields, source: Source, _used: int, now: float) -> _Body:
+        info_hash, port, token = arguments.get(b"info_hash"), arguments.get(b"port"), arguments.get(b"token")
+        implied, seed = arguments.get(b"implied_port", 0), arguments.get(b"seed", 0)
+        if type(info_hash) is not bytes or len(info_hash) != ID_BYTES or type(token) is not bytes:
+            return None
+        if type(port) is not int or type(implied) is not int or type(seed) is not int:
+            return None
+        if not (0 < port < 65536 and 0 < len(token) <= MAX_TOKEN_BYTES):
+            return None
+        info_hash = InfoHash(info_hash)
+        host = source.address.host
+        if not self._tokens.accepts(token, source.packed_host, info_hash, now):
+            return None
+        if not self._peers.has_room(info_hash, host):
+            return None
+        peer = source.address if implied else Address(host, port)
+        self._peers.announce(info_hash, peer, now, seed=seed != 0)
+        return b""
+
+
+def asker_of(fields: Fields) -> NodeId:
+    """Return the id of whoever sent a query that `reply` has answered."""
+    arguments: Any = fields[b"a"]
+    return NodeId(arguments[b"id"])
