@@ -49,7 +49,13 @@ def encode(value: Value) -> bytes:
 
 
 def decode_untrusted(data: bytes) -> Decoded:
-    """Read the value at the start of `data`; raise `BencodeError` and nothing else.
+    """Read the value at the start of `data`; raise `BencodeError` and nothing else."""
+    value = read_untrusted(data)
+    return Decoded(value, canonical=encode(value) == data)
+
+
+def read_untrusted(data: bytes) -> Value:
+    """Read the value at the start of `data`, canonical or not; raise `BencodeError` and nothing else.
 
     bencode2 itself bounds neither depth nor items, so it gets only input that cannot hold too
     many: each level closes with an `e`, hence more levels than `MAX_DEPTH` need more `e` than
@@ -57,11 +63,12 @@ def decode_untrusted(data: bytes) -> Decoded:
     """
     if len(data) <= _FAST_BYTES and data.count(b"e") <= MAX_DEPTH:
         try:
-            return Decoded(bencode2.bdecode(data), canonical=True)
+            value: Value = bencode2.bdecode(data)
         except ValueError:
             pass  # not canonical, or not bencode at all: the tolerant decoder tells
-    value = _TolerantDecoder().decode(data)
-    return Decoded(value, canonical=encode(value) == data)
+        else:
+            return value
+    return _TolerantDecoder().decode(data)
 
 
 class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships no types

@@ -23,14 +23,12 @@ from dhtnode.responder import Responder
 from dhtnode.routing import RoutingTable
 from dhtnode.rpc import Answer, Rpc
 from dhtnode.settings import VERSION_TAG, NodeSettings
-from dhtnode.sources import Source
 from dhtnode.tokens import TokenIssuer
 from dhtnode.traverse import Traversal
 from dhtnode.udp import DatagramSocket, resolve
 
 logger = logging.getLogger(__name__)
 
-LOOK_AGAIN_AFTER = 10.0  # seconds; who queries often is looked at as a possible contact only so often
 VERIFY_BURST = 32  # a small network that starts through us calls all at once
 REFRESHES_AT_ONCE = 2  # stale buckets per round of maintenance
 PINGS_AT_ONCE = 16  # silent nodes per round of maintenance
@@ -207,13 +205,10 @@ class Endpoint:
         addresses = dict.fromkeys(address for host in hosts for address in found[host])
         return [address for address in addresses if address != self.socket.address]
 
-    def _on_asked(self, node_id: NodeId, source: Source, now: float) -> None:
+    def _on_asked(self, contact: Contact, now: float) -> None:
         """Note who queried us, and ping it if the table has a use for it: only nodes that answer get in."""
-        if now - source.looked_at < LOOK_AGAIN_AFTER:
-            return
-        source.looked_at = now
-        address = source.address
-        if not self.table.queried(Contact(node_id, address), now) or address in self._verifying:
+        address = contact.address
+        if not self.table.queried(contact, now) or address in self._verifying:
             return
         if self._verify.take(now) and self.rpc.send_query(
             Ping(), address, partial(self._on_verified, address)

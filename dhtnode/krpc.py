@@ -53,7 +53,7 @@ def parse_untrusted(data: bytes) -> Fields:
     if data[:1] != b"d":
         raise MalformedMessage("no dictionary")
     try:
-        return cast("Fields", bencoding.decode_untrusted(data).value)  # it begins with d
+        return cast("Fields", bencoding.read_untrusted(data))  # it begins with d
     except BencodeError:
         raise MalformedMessage("bad bencoding") from None
 

@@ -9,14 +9,17 @@ wash out a swarm.
 
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from dhtnode.addresses import Address, Family, pack_address
-from dhtnode.bencoding import encode
 from dhtnode.bloom import ScrapeFilter, host_mask
 from dhtnode.ids import InfoHash
 from dhtnode.listing import Listing
 
-VALUE_BYTES = {family: len(encode(bytes(family.address_bytes))) for family in Family}
+_PREFIXES = {family: b"%d:" % family.address_bytes for family in Family}
+_FAMILIES = {family.address_bytes: family for family in Family}
+
+VALUE_BYTES = {family: len(prefix) + family.address_bytes for family, prefix in _PREFIXES.items()}
 """What one peer takes in the `values` of a reply: 8 bytes, or 21."""
 
 
@@ -66,11 +69,15 @@ class PeerStore:
         if not self.has_room(info_hash, peer.host):
             self._refused += 1
             return False
-        swarm = self._swarms.setdefault(info_hash, _Swarm())
-        self._count -= len(swarm.peers)
-        swarm.put(peer, seed, now + self._lifetime, self._random)
-        self._count += len(swarm.peers)
+        self.store(info_hash, peer.host, pack_address(peer), now, seed=seed)
         return True
+
+    def store(self, info_hash: InfoHash, host: str, compact: bytes, now: float, *, seed: bool) -> None:
+        """Store a peer for which there is room, given by its host and its compact form."""
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            swarm = self._swarms[info_hash] = _Swarm()
+        self._count += swarm.put(host, _Peer(compact, seed, now + self._lifetime), self._random)
 
     def sample(
         self, info_hash: InfoHash, family: Family, count: int, now: float, *, noseed: bool = False
@@ -89,7 +96,7 @@ class PeerStore:
     def sample_encoded(self, info_hash: InfoHash, family: Family, count: int, now: float) -> bytes:
         """Return the same as `sample`, bencoded one after the other; cost: a copy of the bytes."""
         swarm = self._fresh(info_hash, now)
-        return b"" if swarm is None or count <= 0 else swarm.listings[family].sample(count, self._random)
+        return b"" if swarm is None or count <= 0 else swarm.sample(family, count, self._random)
 
     def _sample_without_seeds(
         self, info_hash: InfoHash, family: Family, count: int, now: float
@@ -129,34 +136,52 @@ class PeerStore:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Peer:
+class _Peer(NamedTuple):  # a tuple, because one is made for every announce
     compact: bytes
-    family: Family
     seed: bool
     expires_at: float
+
+    @property
+    def family(self) -> Family:
+        return _FAMILIES[len(self.compact)]
 
 
 class _Swarm:
     """Keep the peers of one info-hash by host, the one to expire first in front."""
 
-    __slots__ = ("_filters", "listings", "peers")
+    __slots__ = ("_filters", "_listings", "peers")
 
     def __init__(self) -> None:
-        self.listings = {family: Listing(size) for family, size in VALUE_BYTES.items()}
         self.peers: dict[str, _Peer] = {}
+        self._listings: dict[Family, Listing] = {}
         self._filters: dict[Family | None, tuple[ScrapeFilter, ScrapeFilter]] = {}
 
-    def put(self, peer: Address, seed: bool, expires_at: float, random: Random) -> None:
-        old = self.peers.pop(peer.host, None)  # so that the renewed peer goes to the end
-        new = _Peer(pack_address(peer), peer.family, seed, expires_at)
-        self.peers[peer.host] = new
+    def put(self, host: str, new: _Peer, random: Random) -> int:
+        """Add or renew a peer and return by how many the swarm has grown."""
+        old = self.peers.pop(host, None)  # so that a renewed peer goes to the end
+        self.peers[host] = new
         if old is None or old.compact != new.compact:
-            self.listings[new.family].put(peer.host, encode(new.compact), random)
+            self._list(host, new, random)
+        if self._filters:
+            self._update_filters(old, new)
+        return old is None
+
+    def sample(self, family: Family, count: int, random: Random) -> bytes:
+        """Return up to `count` peers, encoded."""
+        listing = self._listings.get(family)
+        return b"" if listing is None else listing.sample(count, random)
+
+    def _list(self, host: str, peer: _Peer, random: Random) -> None:
+        family = peer.family
+        if family not in self._listings:
+            self._listings[family] = Listing(VALUE_BYTES[family])
+        self._listings[family].put(host, _PREFIXES[family] + peer.compact, random)
+
+    def _update_filters(self, old: _Peer | None, new: _Peer) -> None:
+        """Keep filters current: an announce before every scrape must not make scrapes dear."""
         if old is None:
-            # Not built anew: an announce before every scrape must not make scrapes of large swarms dear.
             self._filters = {family: _with_peer(pair, new, family) for family, pair in self._filters.items()}
-        elif old.seed is not seed:
+        elif old.seed is not new.seed:
             self._filters.clear()  # a bit that is set cannot be taken back
 
     def expire(self, now: float) -> int:
@@ -167,7 +192,7 @@ class _Swarm:
                 break
             dropped.append(host)
         for host in dropped:
-            self.listings[self.peers.pop(host).family].remove(host)
+            self._listings[self.peers.pop(host).family].remove(host)
         if dropped:
             self._filters.clear()
         return len(dropped)

@@ -9,7 +9,7 @@ are some ten objects per query, about 25 of 40 us.
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from dhtnode.addresses import Address, Family
+from dhtnode.addresses import Family
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.methods import MAX_TOKEN_BYTES, Fields
 from dhtnode.peers import VALUE_BYTES, PeerStore
@@ -104,8 +104,8 @@ class QuickResponder:
             return None
         if not self._peers.has_room(info_hash, host):
             return None
-        peer = source.address if implied else Address(host, port)
-        self._peers.announce(info_hash, peer, now, seed=seed != 0)
+        compact = source.packed_host + (source.address.port if implied else port).to_bytes(2, "big")
+        self._peers.store(info_hash, host, compact, now, seed=seed != 0)
         return b""
 
 

@@ -23,7 +23,7 @@ from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, 
 from dhtnode.ids import NodeId
 from dhtnode.krpc import encode, parse_untrusted, read_fields
 from dhtnode.malformed import MalformedMessage
-from dhtnode.messages import Error, Method, Query, Response
+from dhtnode.messages import Error, Message, Method, Query, Response
 from dhtnode.quick import QuickResponder, asker_of
 from dhtnode.routing import RoutingTable
 from dhtnode.sources import Source, Sources
@@ -50,8 +50,10 @@ OnDone: TypeAlias = Callable[[Answer | QueryError, float], None]
 OnQuery: TypeAlias = Callable[[Query, Address, float], Response | Error | None]
 """What answers a query from a source at a time."""
 
-OnAsked: TypeAlias = Callable[[NodeId, Source, float], None]
-"""What is told, after the reply, which node queried us; not of nodes that are read-only (BEP 43)."""
+OnAsked: TypeAlias = Callable[[Contact, float], None]
+"""What is told, after a reply and now and then, who queries us; not of read-only nodes (BEP 43)."""
+
+LOOK_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
 
 
 class Pending:
@@ -87,7 +89,7 @@ def _nobody(_result: Answer | QueryError, _now: float) -> None:
     """Be what a query that is done would call."""
 
 
-def _not_interested(_node_id: NodeId, _source: Source, _now: float) -> None:
+def _not_interested(_contact: Contact, _now: float) -> None:
     """Be told who asked, and do nothing."""
 
 
@@ -203,14 +205,15 @@ class Rpc:
             nursery.start_soon(self._expire, name=f"deadlines of {self.socket.address}")
 
     async def _receive(self) -> None:
+        receive_nowait = self.socket.receive_nowait
         while True:
             await self.socket.wait_readable()
+            now = trio.current_time()
             for _ in range(self._receive_batch):
-                datagram = self.socket.receive_nowait()
+                datagram = receive_nowait()
                 if datagram is None:
                     break
-                # Not once per batch: within one batch a query can go out and its answer come in.
-                self.handle_datagram_untrusted(*datagram, trio.current_time())
+                self.handle_datagram_untrusted(*datagram, now)
             else:
                 await trio.lowlevel.checkpoint()
 
@@ -231,36 +234,45 @@ class Rpc:
             counts["dropped: source not allowed"] += 1
             return
         try:
-            self._take(data, source, now)
+            fields = parse_untrusted(data)
+            reply = None
+            if self._quick is not None and fields.get(b"y") == b"q":
+                reply = self._quick.reply(fields, source, now)
+            if reply is None:
+                self._dispatch(read_fields(fields, self._family), source, len(data), now)
+                return
         except MalformedMessage as malformed:
             self._on_malformed(malformed, source.address, now)
+            return
+        counts["queries received"] += 1
+        if self._send(reply, source.address):
+            counts["replies sent"] += 1
+        if now - source.looked_at >= LOOK_AGAIN_AFTER:
+            self._look_at(asker_of(fields), source, now)
 
-    def _take(self, data: bytes, source: Source, now: float) -> None:
-        counts = self.counts
-        fields = parse_untrusted(data)
-        if self._quick is not None and fields.get(b"y") == b"q":
-            reply = self._quick.reply(fields, source, now)
-            if reply is not None:
-                counts["queries received"] += 1
-                if self._send(reply, source.address):
-                    counts["replies sent"] += 1
-                self._on_asked(asker_of(fields), source, now)
-                return
-        message = read_fields(fields, self._family)
+    def _dispatch(self, message: Message, source: Source, size: int, now: float) -> None:
         match message:
             case Query():
                 self._answer(message, source, now)
             case Response():
-                self._on_response(message, source.address, len(data), now)
+                self._on_response(message, source.address, size, now)
             case Error():
-                counts["errors received"] += 1
+                self.counts["errors received"] += 1
                 refused = QueryRefused(source.address, message.code, message.text)
                 self._end(message.transaction_id, refused, now)
+
+    def _look_at(self, node_id: NodeId, source: Source, now: float) -> None:
+        """Tell who asked, seldom enough: it costs more than the answer."""
+        if now - source.looked_at >= LOOK_AGAIN_AFTER:
+            source.looked_at = now
+            self._on_asked(Contact(node_id, source.address), now)
 
     def _on_response(self, response: Response, source: Address, size: int, now: float) -> None:
         pending = self._match(response.transaction_id, source)
         if pending is None:
             return
+        # Not the time of the batch: within one, a query can go out and its answer come in.
+        now = trio.current_time()
         rtt = now - pending.sent_at
         self.times.add(rtt)
         self.counts["answers"] += 1
@@ -276,7 +288,7 @@ class Rpc:
         if reply is not None and self._send(encode(reply), source.address):
             self.counts["errors sent" if isinstance(reply, Error) else "replies sent"] += 1
         if not query.read_only:
-            self._on_asked(query.node_id, source, now)
+            self._look_at(query.node_id, source, now)
 
     def _on_malformed(self, malformed: MalformedMessage, source: Address, now: float) -> None:
         self.counts[f"malformed: {malformed.reason}"] += 1

@@ -28,8 +28,8 @@ class DatagramSocket(Protocol):
     async def wait_readable(self) -> None:
         """Return when `receive_nowait` may have something."""
 
-    def receive_nowait(self) -> tuple[bytes, Address] | None:
-        """Return one datagram and its source, or None when none is there."""
+    def receive_nowait(self) -> tuple[bytes, tuple[str, int]] | None:
+        """Return one datagram and its source, host and port, or None when none is there."""
 
     def send_nowait(self, data: bytes, destination: Address) -> bool:
         """Send one datagram; return False when it could not leave."""
@@ -56,7 +56,7 @@ class UdpSocket:
         """Wait for room in the kernel's buffer."""
         await trio.lowlevel.wait_writable(self._socket)
 
-    def receive_nowait(self) -> tuple[bytes, Address] | None:
+    def receive_nowait(self) -> tuple[bytes, tuple[str, int]] | None:
         """Return one datagram and its source, or None when none is there."""
         try:
             data, source = self._socket.recvfrom(RECEIVE_BYTES)
@@ -64,7 +64,7 @@ class UdpSocket:
             # Nothing there, or an ICMP error for something sent earlier (ECONNREFUSED ...): telling
             # us clears it, and `wait_readable` returns at once when there is more.
             return None
-        return data, Address(source[0], source[1])
+        return data, source[:2]
 
     def send_nowait(self, data: bytes, destination: Address) -> bool:
         """Send one datagram; return False when it could not leave."""
