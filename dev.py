@@ -33,7 +33,7 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
     ("mypy",),
-    ("pytest",),  # last, because it takes longest and because ARGS are added to it
+    ("pytest", "-n", "auto", "--dist", "loadfile"),  # last: it takes longest, and ARGS are added to it
 )
 
 

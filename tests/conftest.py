@@ -1,9 +1,14 @@
-"""Fixtures for tests that need a network in memory."""
+"""Fixtures for tests that need a network in memory, and settings for all tests."""
 
 import pytest
 import trio
+from hypothesis import HealthCheck, settings
 
 from dhtnode.testing import MemoryNetwork
+
+# No test may fail because the machine is busy.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

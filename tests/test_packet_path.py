@@ -41,7 +41,9 @@ class Bench:
     def __init__(self, family: Family = Family.IPV4, *, hosts: tuple[str, ...] = (), **options: Any) -> None:
         self.socket = FakeSocket(US[family])
         self.asker = ASKER[family]
-        self.peers = PeerStore(Random(3), lifetime=2700.0, max_swarms=10, max_peers_per_swarm=100, max_peers=100)
+        self.peers = PeerStore(
+            Random(3), lifetime=2700.0, max_swarms=10, max_peers_per_swarm=100, max_peers=100
+        )
         self.endpoint = Endpoint(
             self.socket,
             OWN,

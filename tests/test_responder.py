@@ -56,11 +56,11 @@ class Bench:
         self.family = family
         self.asker = ASKER[family]
         self.tables = TABLES if tables is None else tables
-        self.peers = PeerStore(Random(3), lifetime=100.0, max_swarms=10, max_peers_per_swarm=5000, max_peers=max_peers)
-        self.tokens = TokenIssuer(Random(1).randbytes, 300.0, 0.0)
-        self._responder = Responder(
-            self.tables, family, scope, self.peers, self.tokens, version=VERSION
+        self.peers = PeerStore(
+            Random(3), lifetime=100.0, max_swarms=10, max_peers_per_swarm=5000, max_peers=max_peers
         )
+        self.tokens = TokenIssuer(Random(1).randbytes, 300.0, 0.0)
+        self._responder = Responder(self.tables, family, scope, self.peers, self.tokens, version=VERSION)
 
     def ask(
         self, method: Method, *, node_id: NodeId = ASKER_ID, transaction_id: bytes = b"aa", now: float = 1.0

@@ -1,17 +1,26 @@
 """Lookups over a whole network: what they find, what they cost, and what they leave behind."""
 
+from functools import partial
 from random import Random
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from dhtnode import Address, random_id
-from tests.network.scenes import closest_ids, find_ids, find_peers, host_of, queries_sent, sleep_minutes
+from dhtnode import Address, NotJoined, random_id
+from tests.network.scenes import (
+    closest_ids,
+    find_ids,
+    find_peers,
+    host_of,
+    pending,
+    sleep_minutes,
+    wait_until_quiet,
+)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_find_node_returns_exactly_the_closest_nodes(new_network, seed):
+@pytest.mark.parametrize("seed", [1])
+async def test_find_node_returns_exactly_the_closest_nodes(autojump_clock, new_network, seed):
     """Without loss a lookup is exact, whoever asks."""
     network, random = new_network(seed), Random(seed)
 
@@ -22,14 +31,13 @@ async def test_find_node_returns_exactly_the_closest_nodes(new_network, seed):
             assert await find_ids(asker, target) == closest_ids(nodes, target, asker)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_peers_are_found_under_loss(new_network, seed):
-    """With one datagram in five lost, more than a third of all queries fail; lookups hardly ever do."""
+@pytest.mark.parametrize("seed", [1])
+async def test_peers_are_found_under_loss(autojump_clock, new_network, seed):
+    """With one datagram in five lost, more than a third of all queries fail, but hardly a lookup."""
     network, random = new_network(seed, loss=0.2), Random(seed)
     found = 0
 
     async with network.open_nodes(60) as nodes:
-        await sleep_minutes(5)
         for _ in range(100):
             info_hash = random_id(random)
             announcer, seeker = random.sample(nodes, 2)
@@ -37,56 +45,100 @@ async def test_peers_are_found_under_loss(new_network, seed):
             found += Address(host_of(announcer), 7000) in await find_peers(seeker, info_hash)
 
     assert found >= 99
-    assert 0.19 < network.statistics().lost / network.statistics().sent < 0.21
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_duplicated_datagrams_do_no_harm(new_network, seed):
-    """An answer counts once, a peer is stored once, and lookups are exact."""
-    network, random = new_network(seed, duplication=0.5), Random(seed)
-
-    async with network.open_nodes(40) as nodes:
-        for announcer in nodes:
-            target = random_id(random)
-            announcement = await announcer.announce(target, 7000)
-
-            assert await find_ids(announcer, target) == closest_ids(nodes, target, announcer)
-            assert await find_peers(random.choice(nodes), target) == {Address(host_of(announcer), 7000)}
-            stored = [node for node in nodes if node.peers.filters(target, None, trio.current_time())]
-            assert len(stored) == len(announcement.announced_to) == 8
-
-    assert sum(node.statistics().peers.peers for node in nodes) == 40 * 8
-    assert network.totals()["answers"] <= network.totals()["queries sent"]
-    assert network.statistics().duplicated > 1000
-
-
-async def test_lookup_in_an_empty_network_says_so(new_network):
-    """Nobody to ask is an error, not an empty result."""
+    assert network.statistics().lost / network.statistics().sent == pytest.approx(0.2, abs=0.01)
 
 
 @pytest.mark.parametrize("seed", [1])
-async def test_cancelled_lookup_leaves_nothing_behind(new_network, seed):
-    """No query stays open and no task stays alive, however a lookup is left."""
+async def test_duplicated_datagrams_do_no_harm(autojump_clock, new_network, seed):
+    """An answer counts once, a peer is stored once, and lookups are exact."""
+    network, random = new_network(seed, duplication=0.5), Random(seed)
+
+    async with network.open_nodes(20) as nodes:
+        for announcer in nodes:
+            target = random_id(random)
+            announcement = await announcer.announce(target, 7000)
+            seeker = random.choice(nodes)
+
+            assert len(announcement.announced_to) == 8
+            assert await find_peers(seeker, target) == {Address(host_of(announcer), 7000)}
+            assert await find_ids(seeker, target) == closest_ids(nodes, target, seeker)
+        await sleep_minutes(1)
+        stored = sum(node.statistics().peers.peers for node in nodes)
+
+    totals = network.totals()
+    assert stored == 20 * 8
+    assert totals["queries received"] > 1.3 * totals["queries sent"] > 1.3 * totals["answers"]
+
+
+async def test_counters_of_all_nodes_add_up(autojump_clock, new_network):
+    """Every query has one end: an answer, a timeout, or an answer that nobody wanted any more."""
+    network, random = new_network(seed=1), Random(1)
+
+    async with network.open_nodes(20) as nodes:
+        network.cut(host_of(nodes[9]))
+        for asker in random.sample(nodes[:9], 5):
+            await asker.find_node(random_id(random))
+        await wait_until_quiet(nodes)
+        totals, datagrams = network.totals(), network.statistics()
+
+    assert totals["timeouts"] > 0
+    assert totals["queries sent"] == totals["queries received"] + datagrams.cut_off
+    assert totals["queries received"] == totals["replies sent"]
+    assert totals["replies sent"] == totals["answers"] + totals["dropped: unknown transaction"]
+    assert totals["datagrams sent"] == totals["queries sent"] + totals["replies sent"] == datagrams.sent
+    assert totals["datagrams received"] == datagrams.delivered
+
+
+async def test_lookup_that_nobody_answers_says_so(autojump_clock, new_network):
+    """Nobody to ask is an error and not an empty result."""
+    network = new_network(seed=1)
+    nobody = Address(network.host(5), 6881)
+
+    for through in ([], [nobody]):
+        async with network.open_node(0, through=through) as node:
+            with pytest.raises(NotJoined):
+                await node.find_node(node.node_id)
+            with pytest.raises(NotJoined):
+                await find_peers(node, node.node_id)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_cancelled_lookup_leaves_nothing_behind(autojump_clock, new_network, seed):
+    """No query stays open and no task alive, whatever was cancelled."""
     network, random = new_network(seed), Random(seed)
 
-    async with network.open_nodes(30) as nodes:
-        await sleep_minutes(1)
-        node, target = nodes[7], random_id(random)
-        tasks = trio.lowlevel.current_statistics().tasks_living
-
-        for operation in (node.find_node, node.scrape, find_peers_of(node), announce_of(node)):
+    async with network.open_nodes(20) as nodes:
+        node = nodes[7]
+        for operation in (
+            node.find_node,
+            node.scrape,
+            partial(node.announce, port=7000),
+            partial(find_peers, node),
+        ):
+            await wait_until_quiet(nodes)
+            tasks = trio.lowlevel.current_statistics().tasks_living
             with trio.move_on_after(0.1) as scope:
-                await operation(target)
+                await operation(random_id(random))
             await wait_all_tasks_blocked()
 
             assert scope.cancelled_caught
-            assert node.statistics().endpoints[0].pending == 0
+            assert pending(node) == 0
             assert trio.lowlevel.current_statistics().tasks_living == tasks
 
 
-def find_peers_of(node):
-    return lambda info_hash: find_peers(node, info_hash)
+async def test_get_peers_that_is_left_early_leaves_nothing_behind(autojump_clock, new_network):
+    """One peer is enough for many a caller."""
+    network = new_network(seed=1)
 
+    async with network.open_nodes(20) as nodes:
+        info_hash = random_id(Random(1))
+        await nodes[3].announce(info_hash, 7000)
+        await wait_until_quiet(nodes)
+        tasks = trio.lowlevel.current_statistics().tasks_living
 
-def announce_of(node):
-    return lambda info_hash: node.announce(info_hash, 7000)
+        async with nodes[7].get_peers(info_hash) as peers:
+            assert await anext(peers) == (host_of(nodes[3]), 7000)
+        await wait_all_tasks_blocked()
+
+        assert pending(nodes[7]) == 0
+        assert trio.lowlevel.current_statistics().tasks_living == tasks

@@ -1,0 +1,143 @@
+"""Nodes that come, go, change, and lose their own network."""
+
+from random import Random
+
+import pytest
+import trio
+
+from dhtnode import random_id, shared_prefix_bits
+from tests.network.scenes import closest_ids, find_ids, host_of, known_hosts, live, sleep_minutes
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_node_that_joined_knows_every_part_of_the_network(autojump_clock, new_network, seed):
+    """Its table has full buckets for the other half and the other quarter, not only its neighbours.
+
+    Or liars could fence it in: with an empty bucket, whoever names himself is the closest it knows.
+    """
+    network = new_network(seed)
+
+    async with network.open_nodes(40) as nodes:
+        await sleep_minutes(1)
+        async with network.open_nodes(10, first=40, through=nodes[0].addresses) as newcomers:
+            await sleep_minutes(1)
+            for node in newcomers:
+                shared = [shared_prefix_bits(node.node_id, contact.node_id) for contact in node.contacts()]
+
+                assert shared.count(0) == 8
+                assert shared.count(1) >= 4
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_network_survives_the_loss_of_half_of_its_nodes(autojump_clock, new_network, seed):
+    """Over an hour 15 of 30 nodes die without a word and are replaced.
+
+    A dead node is questionable after 15 minutes and bad two pings later, so at any time the dead of
+    16 minutes, 4 of 30, may still be in tables: at least 85 % of the contacts are alive.
+    """
+    network, random = new_network(seed), Random(seed)
+
+    async with trio.open_nursery() as nursery:
+        alive = []
+        for number in range(30):
+            through = alive[0][0].addresses if alive else []
+            alive.append(await nursery.start(live, network, number, through))
+        for number in range(30, 45):
+            _, scope = alive.pop(random.randrange(len(alive)))
+            scope.cancel()
+            await sleep_minutes(4)
+            through = random.choice(alive)[0].addresses
+            alive.append(await nursery.start(live, network, number, through))
+
+        nodes = [node for node, _ in alive]
+        live_hosts = {host_of(node) for node in nodes}
+        found, sought, known = 0, 0, []
+        for asker in nodes:
+            target = random_id(random)
+            truth = closest_ids(nodes, target, asker)
+            found += len(set(truth) & set(await find_ids(asker, target)))
+            sought += len(truth)
+            known.append(len(known_hosts(asker) & live_hosts) / len(known_hosts(asker)))
+        nursery.cancel_scope.cancel()
+
+    assert found >= 0.99 * sought  # a newcomer may not be known yet to those who are asked
+    assert sum(known) / len(known) > 0.85
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_dead_nodes_leave_the_tables(autojump_clock, new_network, seed):
+    """Nobody hands out a node that has been dead for 25 minutes.
+
+    It is good for 15 and bad two pings later, a minute at most; but a node that waited for its place
+    may be as dead, and takes as long to be found out.
+    """
+    network = new_network(seed)
+
+    async with network.open_nodes(24) as nodes:
+        dead = {host_of(node) for node in nodes[12:]}
+        for host in dead:
+            network.cut(host)
+        await sleep_minutes(25)
+
+        assert [known_hosts(node) & dead for node in nodes[:12]] == [set()] * 12
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_address_that_changes_its_id_is_evicted(autojump_clock, new_network, seed):
+    """Nobody hands out the old id once the old contact would have turned questionable."""
+    network, random = new_network(seed), Random(seed)
+
+    async with network.open_nodes(20) as nodes:
+        async with network.open_node(30, through=nodes[0].addresses, node_id=random_id(random)) as old:
+            await sleep_minutes(1)
+            assert any(old.node_id in ids_known(node) for node in nodes)
+        async with network.open_node(30, through=nodes[0].addresses, node_id=random_id(random)) as new:
+            await sleep_minutes(20)
+
+            assert not any(old.node_id in ids_known(node) for node in nodes)
+            assert any(new.node_id in ids_known(node) for node in nodes)
+
+
+def ids_known(node):
+    return {contact.node_id for contact in node.contacts()}
+
+
+@pytest.mark.parametrize("number", [0, 7])  # node 0 opened the network and has nobody to join through
+@pytest.mark.parametrize("seed", [1])
+async def test_node_comes_back_after_an_hour_without_network(autojump_clock, new_network, seed, number):
+    """By itself, within 6 minutes: attempts to join are never more than 5 minutes apart."""
+    network, random = new_network(seed), Random(seed)
+
+    async with network.open_nodes(14) as nodes:
+        node = nodes[number]
+        network.cut(host_of(node))
+        await sleep_minutes(60)
+        assert known_hosts(node) == set()
+        assert not any(host_of(node) in known_hosts(other) for other in nodes)
+        network.restore(host_of(node))
+        await sleep_minutes(6)
+
+        target = random_id(random)
+        assert await find_ids(node, target) == closest_ids(nodes, target, node)
+        assert node.node_id in await find_ids(nodes[3], node.node_id)
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_network_that_falls_apart_grows_together_again(autojump_clock, new_network, seed):
+    """All hosts lose their network at once for an hour; ten minutes later lookups are as good as ever."""
+    network, random = new_network(seed), Random(seed)
+
+    async with network.open_nodes(14) as nodes:
+        for node in nodes:
+            network.cut(host_of(node))
+        await sleep_minutes(60)
+        for node in nodes:
+            network.restore(host_of(node))
+        await sleep_minutes(10)
+
+        hits = 0
+        for asker in nodes:
+            target = random_id(random)
+            hits += len(set(closest_ids(nodes, target, asker)) & set(await find_ids(asker, target)))
+
+    assert hits >= 0.98 * 8 * len(nodes)
