@@ -45,9 +45,9 @@ from dhtnode.node import Node
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.opening import open_node
 from dhtnode.results import Announcement, EndpointStatistics, FoundNode, NodeStatistics, Scrape
-from dhtnode.rpc import Answer
 from dhtnode.settings import NodeSettings
 from dhtnode.stream import PeerStream
+from dhtnode.transactions import Answer
 
 __version__ = "0.1.0"
 

@@ -35,19 +35,15 @@ async def _find_peers(
     info_hash: InfoHash, limit: int | None, timeout: float, bootstrap: Sequence[str]
 ) -> list[Address]:
     found: list[Address] = []
-    nodes_answered = 0
-    with trio.move_on_after(timeout):
-        async with (
-            open_node(bootstrap=bootstrap, settings=NodeSettings(read_only=True)) as node,
-            node.get_peers(info_hash) as peers,
-        ):
-            try:
-                async for peer in peers:
-                    found.append(peer)
-                    if limit is not None and len(found) >= limit:
-                        break
-            finally:
-                nodes_answered = peers.nodes_answered
-    if not nodes_answered:
-        raise NotJoined(f"no node answered within {timeout:g} s")
+    async with (
+        open_node(bootstrap=bootstrap, settings=NodeSettings(read_only=True)) as node,
+        node.get_peers(info_hash) as peers,
+    ):
+        with trio.move_on_after(timeout):
+            async for peer in peers:
+                found.append(peer)
+                if limit is not None and len(found) >= limit:
+                    break
+        if not peers.nodes_answered:
+            raise NotJoined(f"no node answered within {timeout:g} s")
     return found

@@ -21,9 +21,10 @@ from dhtnode.peers import PeerStore
 from dhtnode.quick import QuickResponder
 from dhtnode.responder import Responder
 from dhtnode.routing import RoutingTable
-from dhtnode.rpc import Answer, Rpc
+from dhtnode.rpc import Rpc
 from dhtnode.settings import VERSION_TAG, NodeSettings
 from dhtnode.tokens import TokenIssuer
+from dhtnode.transactions import Answer
 from dhtnode.traverse import Traversal
 from dhtnode.udp import DatagramSocket, resolve
 

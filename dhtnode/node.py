@@ -18,10 +18,10 @@ from dhtnode.ids import InfoHash, NodeId, as_int
 from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
 from dhtnode.peers import PeerStore
 from dhtnode.results import Announcement, EndpointStatistics, FoundNode, NodeStatistics, Scrape
-from dhtnode.rpc import Answer, OnDone, Pending
 from dhtnode.scraping import FamilyScrape, scrape_endpoint
 from dhtnode.snapshot import State
 from dhtnode.stream import PeerStream
+from dhtnode.transactions import Answer, OnDone, Pending
 
 
 class Node:

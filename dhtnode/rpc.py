@@ -12,7 +12,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TypeAlias
 
@@ -28,24 +28,11 @@ from dhtnode.quick import QuickResponder, asker_of
 from dhtnode.routing import RoutingTable
 from dhtnode.sources import Source, Sources
 from dhtnode.timing import RoundTripTimes
+from dhtnode.transactions import Answer, OnDone, Pending
 from dhtnode.udp import DatagramSocket
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Hold a node's response, where it came from, and how long it took in seconds."""
-
-    address: Address
-    response: Response
-    rtt: float
-    bytes_sent: int
-    bytes_received: int
-
-
-OnDone: TypeAlias = Callable[[Answer | QueryError, float], None]
-"""What `send_query` calls, once, with the outcome and the time."""
 
 OnQuery: TypeAlias = Callable[[Query, Address, float], Response | Error | None]
 """What answers a query from a source at a time."""
@@ -54,39 +41,6 @@ OnAsked: TypeAlias = Callable[[Contact, float], None]
 """What is told, after a reply and now and then, who queries us; not of read-only nodes (BEP 43)."""
 
 LOOK_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
-
-
-class Pending:
-    """Be one query under way; a handle for `Rpc.forget`."""
-
-    __slots__ = ("address", "is_done", "on_done", "on_stall", "sent_at", "size", "transaction_id")
-
-    def __init__(
-        self,
-        transaction_id: bytes,
-        address: Address,
-        size: int,
-        sent_at: float,
-        on_done: OnDone,
-        on_stall: Callable[[], None] | None,
-    ) -> None:
-        self.transaction_id = transaction_id
-        self.address = address
-        self.size = size
-        self.sent_at = sent_at
-        self.on_done = on_done
-        self.on_stall = on_stall
-        self.is_done = False
-
-    def end(self) -> OnDone:
-        """Mark the query as done, let go of whoever waits, and return whom to tell."""
-        on_done, self.on_done, self.on_stall = self.on_done, _nobody, None
-        self.is_done = True
-        return on_done
-
-
-def _nobody(_result: Answer | QueryError, _now: float) -> None:
-    """Be what a query that is done would call."""
 
 
 def _not_interested(_contact: Contact, _now: float) -> None:

@@ -15,7 +15,7 @@ from dhtnode.errors import QueryError
 from dhtnode.estimates import ScrapeReply
 from dhtnode.ids import InfoHash
 from dhtnode.messages import GetPeers
-from dhtnode.rpc import Answer
+from dhtnode.transactions import Answer
 
 AT_ONCE = 3  # second questions under way at once (BEP 33, "Scraping")
 

@@ -10,7 +10,7 @@ import trio
 
 from dhtnode.addresses import Address, Scope
 from dhtnode.errors import NotJoined
-from dhtnode.rpc import Answer
+from dhtnode.transactions import Answer
 
 
 class PeerStream:

@@ -13,7 +13,8 @@ from dhtnode.addresses import Address
 from dhtnode.errors import QueryError
 from dhtnode.lookup import Lookup
 from dhtnode.messages import Method
-from dhtnode.rpc import Answer, Pending, Rpc
+from dhtnode.rpc import Rpc
+from dhtnode.transactions import Answer, Pending
 
 
 class Traversal:

@@ -18,9 +18,9 @@ from dhtnode.ids import as_id
 from dhtnode.krpc import encode
 from dhtnode.messages import AnnouncePeer, Error, FindNode, GetPeers, Message, Ping, Query, Response
 from dhtnode.peers import PeerStore
-from dhtnode.rpc import Answer
 from dhtnode.settings import VERSION_TAG, NodeSettings
 from dhtnode.tokens import TokenIssuer
+from dhtnode.transactions import Answer
 from dhtnode.udp import RESOLVE_TIMEOUT
 from tests.strategies import messages, queries
 from tests.test_rpc import FakeSocket

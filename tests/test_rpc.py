@@ -17,8 +17,9 @@ from dhtnode.ids import as_id
 from dhtnode.krpc import decode_untrusted, encode
 from dhtnode.messages import Error, FindNode, Message, Ping, Query, Response
 from dhtnode.routing import RoutingTable
-from dhtnode.rpc import Answer, Rpc
+from dhtnode.rpc import Rpc
 from dhtnode.timing import FIRST_STALL, FIRST_TIMEOUT, RECOMPUTE_EVERY
+from dhtnode.transactions import Answer
 
 US = Address("21.0.0.1", 6881)
 ALICE = Contact(as_id(7), Address("21.0.1.1", 6881))
