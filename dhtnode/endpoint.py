@@ -12,7 +12,7 @@ from random import Random
 import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
-from dhtnode.errors import QueryError
+from dhtnode.errors import QueryError, QueryRefused
 from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.limits import TokenBucket
 from dhtnode.lookup import Lookup
@@ -164,7 +164,7 @@ class Endpoint:
         """Ping nodes not heard of for long, and return how many; `rpc` tells the table the outcome."""
         contacts = self.table.questionable(now)[:PINGS_AT_ONCE]
         for contact in contacts:
-            self.rpc.send_query(Ping(), contact.address, _ignore)
+            self.rpc.send_query(Ping(), contact.address, self._on_checked)
         return len(contacts)
 
     async def refresh(self, now: float) -> int:
@@ -219,6 +219,6 @@ class Endpoint:
     def _on_verified(self, address: Address, _result: Answer | QueryError, _now: float) -> None:
         self._verifying.discard(address)
 
-
-def _ignore(_result: Answer | QueryError, _now: float) -> None:
-    """Be the callback of a query whose outcome only the table needs."""
+    def _on_checked(self, result: Answer | QueryError, now: float) -> None:
+        if isinstance(result, QueryRefused):  # `rpc` has told the table of all other outcomes
+            self.table.failed(result.address, now)

@@ -12,7 +12,7 @@ import trio
 
 from dhtnode.addresses import Address, Contact, parse_address
 from dhtnode.endpoint import Endpoint
-from dhtnode.errors import NotJoined, QueryError, QueryNotSent
+from dhtnode.errors import NotJoined, QueryError, QueryNotSent, QueryTimeout
 from dhtnode.estimates import estimate_swarm
 from dhtnode.ids import InfoHash, NodeId, as_int
 from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
@@ -121,7 +121,7 @@ class Node:
                 return
             method = AnnouncePeer(info_hash, port, token, implied_port, seed)
             try:
-                reply = await self.query(method, answer.address)
+                reply = await self._query_twice(method, answer.address)
             except QueryError:
                 return
             taken.append(Contact(reply.response.node_id, reply.address))
@@ -164,6 +164,13 @@ class Node:
             await trio.lowlevel.checkpoint()
             raise QueryNotSent(target, f"no IPv{target.family} socket")
         return await endpoint.rpc.query(method, target)
+
+    async def _query_twice(self, method: Method, address: Address) -> Answer:
+        """Ask a node that answered a moment ago: if it is silent now, most likely a datagram was lost."""
+        try:
+            return await self.query(method, address)
+        except QueryTimeout:
+            return await self.query(method, address)
 
     def send_query(self, method: Method, address: Address, on_done: OnDone) -> Pending | None:
         """Send one query and return at once; `on_done` is called later, exactly once.

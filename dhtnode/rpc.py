@@ -302,6 +302,8 @@ class Rpc:
 
     async def _expire(self) -> None:
         while True:
+            while self._deadlines and self._deadlines[0][2].is_done:
+                heappop(self._deadlines)  # most are by then: no need to wake up for them
             self._wake_at = self._deadlines[0][0] if self._deadlines else math.inf
             self._wakeup = trio.Event()
             with trio.move_on_at(self._wake_at):

@@ -30,37 +30,38 @@ async def test_node_that_joined_knows_every_part_of_the_network(autojump_clock, 
 
 @pytest.mark.parametrize("seed", [1])
 async def test_network_survives_the_loss_of_half_of_its_nodes(autojump_clock, new_network, seed):
-    """Over an hour 15 of 30 nodes die without a word and are replaced.
+    """Over an hour 12 of 24 nodes die without a word and are replaced.
 
     A dead node is questionable after 15 minutes and bad two pings later, so at any time the dead of
-    16 minutes, 4 of 30, may still be in tables: at least 85 % of the contacts are alive.
+    16 minutes, 3 of 24, may still be in tables: at least 85 % of the contacts are alive.
     """
     network, random = new_network(seed), Random(seed)
 
     async with trio.open_nursery() as nursery:
         alive = []
-        for number in range(30):
+        for number in range(24):
             through = alive[0][0].addresses if alive else []
             alive.append(await nursery.start(live, network, number, through))
-        for number in range(30, 45):
+        for number in range(24, 36):
             _, scope = alive.pop(random.randrange(len(alive)))
             scope.cancel()
-            await sleep_minutes(4)
+            await sleep_minutes(5)
             through = random.choice(alive)[0].addresses
             alive.append(await nursery.start(live, network, number, through))
 
         nodes = [node for node, _ in alive]
         live_hosts = {host_of(node) for node in nodes}
-        found, sought, known = 0, 0, []
+        hits, known = 0, []
         for asker in nodes:
             target = random_id(random)
-            truth = closest_ids(nodes, target, asker)
-            found += len(set(truth) & set(await find_ids(asker, target)))
-            sought += len(truth)
+            found, truth = await find_ids(asker, target), closest_ids(nodes, target, asker)
+            assert found[:4] == truth[:4]
+            hits += len(set(found) & set(truth))
             known.append(len(known_hosts(asker) & live_hosts) / len(known_hosts(asker)))
         nursery.cancel_scope.cancel()
 
-    assert found >= 0.99 * sought  # a newcomer may not be known yet to those who are asked
+    # The eighth may be unknown to the other seven, whose buckets for it are full of its neighbours.
+    assert hits >= 0.98 * 8 * len(nodes)
     assert sum(known) / len(known) > 0.85
 
 

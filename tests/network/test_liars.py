@@ -107,7 +107,7 @@ async def test_liars_do_not_keep_lookups_from_the_closest_nodes(autojump_clock, 
         nursery.cancel_scope.cancel()
 
     assert known > 40  # the liars were there to be asked
-    assert sum(map(len, missed)) <= 3  # of 320; as without liars, the eighth may be unknown to all asked
+    assert sum(map(len, missed)) <= 3  # of 320; as without liars, the eighth may be unknown to the others
     assert max(costs) <= ENOUGH
 
 

@@ -50,7 +50,7 @@ async def test_nodes_behind_nats_find_and_are_found(autojump_clock, new_network,
     hits, sought = 0, 0
 
     async with AsyncExitStack() as stack:
-        public, nated = await open_with_nats(network, stack, 36)
+        public, nated = await open_with_nats(network, stack, 30)
         public_ids = {node.node_id for node in public}
         await sleep_minutes(20)
         for announcers, seekers in ((public, nated), (nated, public), (nated, nated), (public, public)):
@@ -75,10 +75,10 @@ async def test_nobody_hands_out_a_node_that_never_answered_him(autojump_clock, n
     network = new_network(seed, OverheardNetwork)
 
     async with AsyncExitStack() as stack:
-        public, nated = await open_with_nats(network, stack, 36)
+        public, nated = await open_with_nats(network, stack, 30)
         hidden = {host_of(node) for node in nated}
-        for _ in range(3):
-            await sleep_minutes(8)
+        for _ in range(2):
+            await sleep_minutes(10)
             for node in public + nated:
                 answered = {host for host, asker in network.responses if asker == host_of(node)}
                 assert known_hosts(node) <= answered

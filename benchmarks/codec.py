@@ -1,0 +1,132 @@
+"""CPU time per message of reading and writing KRPC, and of the bencode libraries alone beside it.
+
+    python -m benchmarks.codec [--seconds 0.1] [--json FILE]
+
+"tolerant" is what messages cost that are not canonical bencode: here the same ones with a byte after
+them, which bencode2 refuses and our other decoder reads.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import bencode2
+import bencodepy
+
+from benchmarks.command import new_parser, option_values, run_benchmark, stay_on_one_core
+from benchmarks.report import head, new_report, table
+from benchmarks.stopwatch import Cost, cost, in_short
+from dhtnode import Address, AnnouncePeer, Family, FindNode, GetPeers, InfoHash, NodeId, Ping, Response
+from dhtnode.krpc import decode_untrusted, encode
+from dhtnode.messages import Message, Method, Query
+
+COPIES = 64  # messages of each kind, all different
+VERSION = b"DN\x00\x01"
+ASKER = Address("11.0.0.1", 6881)
+
+Make = Callable[[random.Random], Message]
+
+
+def _query(method: Callable[[random.Random], Method], choose: random.Random) -> Message:
+    return Query(choose.randbytes(4), NodeId(choose.randbytes(20)), method(choose), VERSION)
+
+
+def _response(choose: random.Random, **sizes: int) -> Message:
+    """Return a response whose fields have random contents of the sizes given; `values` counts peers."""
+    peers = sizes.pop("values", 0)
+    fields: dict[str, Any] = {name: choose.randbytes(size) for name, size in sizes.items()}
+    if peers:
+        fields["values"] = tuple(choose.randbytes(6) for _ in range(peers))
+    return Response(
+        choose.randbytes(4),
+        NodeId(choose.randbytes(20)),
+        **fields,
+        external_address=ASKER,
+        version=VERSION,
+    )
+
+
+def _find_node(choose: random.Random) -> Method:
+    return FindNode(NodeId(choose.randbytes(20)))
+
+
+def _get_peers(choose: random.Random) -> Method:
+    return GetPeers(InfoHash(choose.randbytes(20)))
+
+
+def _announce_peer(choose: random.Random) -> Method:
+    return AnnouncePeer(InfoHash(choose.randbytes(20)), 6881, choose.randbytes(8))
+
+
+MESSAGES: dict[str, Make] = {
+    "ping query": partial(_query, lambda _choose: Ping()),
+    "find_node query": partial(_query, _find_node),
+    "get_peers query": partial(_query, _get_peers),
+    "announce_peer query": partial(_query, _announce_peer),
+    "ping response": _response,
+    "find_node response": partial(_response, nodes=208),
+    "get_peers response": partial(_response, nodes=208, token=8),
+    "get_peers response, 50 peers": partial(_response, nodes=208, token=8, values=50),
+    "scrape response": partial(_response, nodes=208, token=8, seeds_filter=256, peers_filter=256),
+}
+COLUMNS = (
+    "decode",
+    "decode, tolerant",
+    "encode",
+    "bencode2 decode",
+    "bencode2 encode",
+    "bencode.py decode",
+    "bencode.py encode",
+)
+
+
+def _decode(data: bytes) -> Message:
+    return decode_untrusted(data, Family.IPV4)
+
+
+def measure(make: Make, seconds: float) -> tuple[int, dict[str, Cost]]:
+    """Return the size of a message and the cost of each column."""
+    choose = random.Random(0)
+    messages = [make(choose) for _ in range(COPIES)]
+    packets = [encode(message) for message in messages]
+    values = [bencode2.bdecode(packet) for packet in packets]
+    decode_slow, encode_slow = bencodepy.BencodeDecoder().decode, bencodepy.BencodeEncoder().encode
+    cases: tuple[tuple[Callable[[Any], object], Sequence[Any]], ...] = (
+        (_decode, packets),
+        (_decode, [packet + b"\n" for packet in packets]),
+        (encode, messages),
+        (bencode2.bdecode, packets),
+        (bencode2.bencode, values),
+        (decode_slow, packets),
+        (encode_slow, values),
+    )
+    costs = [cost(function, arguments, seconds) for function, arguments in cases]
+    return len(packets[0]), dict(zip(COLUMNS, costs, strict=True))
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure and return the report."""
+    stay_on_one_core()
+    report = new_report("codec", option_values(options))
+    rows, report["microseconds"] = [], {}
+    for name, make in MESSAGES.items():
+        size, costs = measure(make, options.seconds)
+        report["microseconds"][name] = {"bytes": size} | {key: asdict(each) for key, each in costs.items()}
+        rows.append([name, str(size), *(in_short(each.lowest) for each in costs.values())])
+    print(head(report), table(["us per message, lowest", "bytes", *COLUMNS], rows), sep="\n\n")
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
+    parser = new_parser("codec", __doc__)
+    parser.add_argument("--seconds", type=float, default=0.1, help="for each number of the table, about")
+    return run_benchmark("codec", run, parser.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""What a benchmark says in the end: the machine, the versions, a table, a JSON file."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from timeit import repeat
+from typing import Any
+
+PACKAGES = ("dhtnode", "trio", "bencode2", "bencode.py", "libtorrent")
+
+
+def machine() -> dict[str, Any]:
+    """Return what numbers of CPU time depend on: processor, cores, kernel."""
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of what the servers are made of."""
+    found = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "source tree" if package == "dhtnode" else "not installed"
+    return found
+
+
+def new_report(benchmark: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a report with its head: what ran, when, on what."""
+    return {
+        "benchmark": benchmark,
+        "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(),
+        "options": options,
+        "yardstick_microseconds": yardstick(),
+    }
+
+
+def yardstick() -> float:
+    """Return what a fixed piece of Python takes now: the speed of a shared machine varies."""
+    numbers = list(range(1000))
+    return median(repeat(lambda: sum(numbers), number=100, repeat=50, timer=time.process_time)) * 1e4
+
+
+def head(report: dict[str, Any]) -> str:
+    """Return the lines that name machine and versions."""
+    on = report["machine"]
+    named = ", ".join(f"{name} {value}" for name, value in report["versions"].items())
+    machine = f"{on['cpu']}, {on['cores']} cores, {on['system']} {on['kernel']}"
+    return f"{machine}\n{named}\n{report['taken_at']}; {yardstick_line(report)}"
+
+
+def yardstick_line(report: dict[str, Any]) -> str:
+    """Say how fast the machine was before and is now."""
+    before, now = report["yardstick_microseconds"], yardstick()
+    return f"adding up 1000 numbers took {before:.1f} us before and {now:.1f} us after"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table that reads well as text and is Markdown too; all but the first column to the right."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.rjust(width) if number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [("-" * (width - 1) + ":") if number else "-" * width for number, width in enumerate(widths)]
+    return "\n".join([line(columns), line(rule), *map(line, rows)])
+
+
+def write_json(report: dict[str, Any], path: Path) -> None:
+    """Write the whole report."""
+    path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _processor() -> str:
+    """Return the model name of the first processor; other systems than Linux name less."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,146 @@
+"""The benchmarks run, for a moment each; how long anything takes is nothing that a test may hold."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import lookup, node
+
+ROOT = Path(__file__).parents[1]
+COLUMNS = {"ping", "find_node", "get_peers", "get_peers, 100 stored", "announce_peer"}
+
+
+def run_benchmark(*arguments):
+    """Run one benchmark as documented, and return the finished process."""
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+
+
+def report_of(name, folder, *sizes):
+    """Run one benchmark that must succeed; return its report and what it printed."""
+    done = run_benchmark(f"benchmarks.{name}", *sizes, f"--json={folder / 'report'}")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((folder / "report").read_text())
+    assert report["benchmark"] == name
+    assert {"python", "trio", "bencode2", "libtorrent"} <= report["versions"].keys()
+    assert report["machine"]["cpu"]
+    return report, done.stdout
+
+
+def run_briefly(servers, folder):
+    """Measure servers for an instant each."""
+    sizes = ("--pairs=1", "--seconds=0.1", "--nodes=60")
+    return run_benchmark("benchmarks.node", *sizes, f"--servers={servers}", f"--json={folder / 'report'}")
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="sendmmsg, recvmmsg and /proc are Linux's")
+
+
+@on_linux
+class TestNode:
+    """`python -m benchmarks.node`."""
+
+    def test_measures_each_kind_of_query(self, tmp_path):
+        """Our node answers them all, and the report names what it was measured on."""
+        done = run_briefly("ours", tmp_path)
+        assert done.returncode == 0, done.stderr
+        report = json.loads((tmp_path / "report").read_text())
+        assert {each["column"] for each in report["measurements"]} == COLUMNS
+        assert report["cpu_microseconds_per_answer"]["ours"].keys() == COLUMNS
+        assert all(each["answered"] > 0 and not each["errors"] for each in report["measurements"])
+        assert {"python", "trio", "bencode2", "libtorrent"} <= report["versions"].keys()
+        assert report["machine"]["cpu"]
+        assert "| ours " in done.stdout
+
+    @pytest.mark.real_clients
+    def test_compares_with_libtorrent(self, tmp_path):
+        """There is one ratio for each pair and kind of query."""
+        done = run_briefly("ours,libtorrent", tmp_path)
+        assert done.returncode == 0, done.stderr
+        ratios = json.loads((tmp_path / "report").read_text())["ratios_of_ours_to"]["libtorrent"]
+        assert {column: len(row) for column, row in ratios.items()} == dict.fromkeys(COLUMNS, 1)
+
+    def test_refuses_a_server_it_does_not_know(self, capsys):
+        """The command line was wrong: status 2, and the choices are named."""
+        with pytest.raises(SystemExit) as ended:
+            node.main(["--servers=theirs"])
+        assert ended.value.code == 2
+        assert "choose from ours,libtorrent" in capsys.readouterr().err
+
+
+@on_linux
+def test_rpc_measures_each_face(tmp_path):
+    """Every query of every face is answered."""
+    report, printed = report_of(
+        "rpc", tmp_path, "--rounds=1", "--seconds=0.2", "--nodes=20", "--methods=ping"
+    )
+    measured = {(each["face"], each["method"]) for each in report["measurements"]}
+    assert measured == {("send_query", "ping"), ("query", "ping"), ("ping", "ping")}
+    assert all(each["answered"] > 0 and not each["failed"] for each in report["measurements"])
+    assert all(each["nodes"] > 0 for each in report["measurements"])
+    assert "| callback: send_query, ping " in printed
+
+
+@on_linux
+def test_codec_measures_each_message(tmp_path):
+    """Each is read and written in all ways."""
+    report, printed = report_of("codec", tmp_path, "--seconds=0.0001")
+    assert report["microseconds"]["find_node response"]["bytes"] == 289
+    assert all(len(row) == 8 for row in report["microseconds"].values())
+    assert "| scrape response " in printed
+
+
+@on_linux
+def test_table_measures_each_method(tmp_path):
+    """The table that is measured is as large as that of the other benchmarks."""
+    report, printed = report_of("table", tmp_path, "--seconds=0.0001")
+    assert 250 < report["nodes"] < 350
+    assert all(0 < cost["lowest"] <= cost["median"] for cost in report["microseconds"].values())
+    assert "| responded, known " in printed
+
+
+@on_linux
+def test_lookup_compares_with_the_truth(tmp_path):
+    """In a small network without loss, a lookup finds the closest nodes."""
+    sizes = ("--nodes=10", "--lookups=3", "--losses=0")
+    report, printed = report_of("lookup", tmp_path, *sizes)
+    assert [each["loss"] for each in report["measurements"]] == [0.0, None]
+    assert all(each["complete"] and each["queries"] for each in report["measurements"][0]["lookups"])
+    assert "| alone " in printed
+
+
+def test_lookup_refuses_a_network_that_loses_everything(capsys):
+    """The command line was wrong: status 2."""
+    with pytest.raises(SystemExit) as ended:
+        lookup.main(["--losses=1"])
+    assert ended.value.code == 2
+    assert "losses lie within" in capsys.readouterr().err
+
+
+@on_linux
+def test_memory_feeds_a_node(tmp_path):
+    """All packets are received, all announces stored while there is room."""
+    report, printed = report_of("memory", tmp_path, "--scale=0.001", "--parts=announces,packets,hours")
+    parts = report["parts"]
+    assert parts["announces"]["swarms"] == 100
+    assert parts["announces"]["received"] == 200
+    assert parts["packets"]["received"] == 1000
+    assert parts["hours"]["received"] > 0
+    assert "| packets " in printed
+
+
+def test_documented_commands_exist(capsys):
+    """What docs/benchmarks.md tells to run is there, and knows the options that it is given."""
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
+    assert {name for name, _ in commands} == {"node", "rpc", "codec", "table", "lookup", "memory"}
+    for name, arguments in commands:
+        with pytest.raises(SystemExit):
+            importlib.import_module(f"benchmarks.{name}").main(["--help"])
+        usage = capsys.readouterr().out
+        assert set(re.findall(r"--[a-z]+", arguments)) <= set(re.findall(r"--[a-z]+", usage))
