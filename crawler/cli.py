@@ -230,11 +230,15 @@ def _print_demo(result: DemoResult, db: Path, as_json: bool) -> None:
 
 
 def _installed(command: str) -> str:
-    """Return how to call a command from here: by its name, or by its place in our environment."""
-    beside_us = Path(sys.executable).parent / command
-    if shutil.which(command) or not beside_us.exists():
+    """Return how to call a command from here: by its name, or by its place beside our own program.
+
+    Our own folder does not count as searched: `dev.py` puts it in front for us, not for the reader.
+    """
+    beside_us = Path(sys.executable).parent
+    elsewhere = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder) != beside_us)
+    if shutil.which(command, path=elsewhere) or not (beside_us / command).exists():
         return command
-    return os.path.relpath(beside_us)
+    return os.path.relpath(beside_us / command)
 
 
 def _demo_row(swarm: Comparison) -> list[str]:
