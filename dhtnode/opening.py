@@ -116,14 +116,17 @@ def _bind(
 def _bind_all(addresses: Sequence[Address], *, all_needed: bool) -> list[DatagramSocket]:
     """Bind every address, or at least one of them if not all are needed, or leave nothing bound."""
     bound: list[DatagramSocket] = []
+    failure: CannotListen | None = None
     with ExitStack() as undo:
-        for left, address in reversed(list(enumerate(reversed(addresses)))):
+        for address in addresses:
             try:
                 bound.append(open_udp_socket(address))
+            except CannotListen as error:  # no IPv6 on this machine, or no IPv4
+                failure = error
+            else:
                 undo.callback(bound[-1].close)
-            except CannotListen:  # no IPv6 on this machine, or no IPv4
-                if all_needed or not (bound or left):
-                    raise
+        if failure is not None and (all_needed or not bound):
+            raise failure
         undo.pop_all()
     return bound
 

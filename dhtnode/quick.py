@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from dhtnode.addresses import Family
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
+from dhtnode.krpc import MAX_TRANSACTION_ID_BYTES
 from dhtnode.methods import MAX_TOKEN_BYTES, Fields
 from dhtnode.peers import VALUE_BYTES, PeerStore
 from dhtnode.routing import RoutingTable
@@ -18,9 +19,8 @@ from dhtnode.sources import Source
 from dhtnode.tokens import TokenIssuer
 
 _Body: TypeAlias = bytes | None
-_LENGTHS = [b"%d:" % length for length in range(1024)]
+_LENGTHS = [b"%d:" % length for length in range(MAX_TRANSACTION_ID_BYTES + 1)]
 _UNUSUAL = frozenset({b"want", b"scrape", b"noseed"})
-_MAX_TRANSACTION_ID_BYTES = 64
 
 
 class QuickResponder:
@@ -59,7 +59,7 @@ class QuickResponder:
         node_id, method = arguments.get(b"id"), self._methods.get(name)
         if method is None or type(node_id) is not bytes or len(node_id) != ID_BYTES or b"ro" in fields:
             return None
-        if node_id == self._own_id or len(transaction_id) > _MAX_TRANSACTION_ID_BYTES:
+        if node_id == self._own_id or len(transaction_id) > MAX_TRANSACTION_ID_BYTES:
             return None
         end = b"e1:t" + _LENGTHS[len(transaction_id)] + transaction_id + self._tail
         used = len(source.head) + len(self._open) + len(end)
@@ -74,7 +74,7 @@ class QuickResponder:
         if type(target) is not bytes or len(target) != ID_BYTES or b"want" in arguments:
             return None
         nodes = self._table.closest_compact(target, now)
-        return self._nodes_key + _LENGTHS[len(nodes)] + nodes
+        return b"%b%d:%b" % (self._nodes_key, len(nodes), nodes)
 
     def _get_peers(self, arguments: Fields, source: Source, used: int, now: float) -> _Body:
         info_hash = arguments.get(b"info_hash")
@@ -82,7 +82,7 @@ class QuickResponder:
             return None
         info_hash = InfoHash(info_hash)
         nodes = self._table.closest_compact(info_hash, now)
-        body = self._nodes_key + _LENGTHS[len(nodes)] + nodes
+        body = b"%b%d:%b" % (self._nodes_key, len(nodes), nodes)
         if self._peers.has_room(info_hash, source.address.host):
             body += b"5:token8:" + self._tokens.issue(source.packed_host, info_hash, now)
         room = self._max_payload - used - len(body) - len(b"6:valuesle")

@@ -33,7 +33,6 @@ from dhtnode.udp import DatagramSocket
 
 logger = logging.getLogger(__name__)
 
-
 OnQuery: TypeAlias = Callable[[Query, Address, float], Response | Error | None]
 """What answers a query from a source at a time."""
 
@@ -202,7 +201,7 @@ class Rpc:
         if self._send(reply, source.address):
             counts["replies sent"] += 1
         if now - source.looked_at >= LOOK_AGAIN_AFTER:
-            self._look_at(asker_of(fields), source, now)
+            self._look_at(source, asker_of(fields), now)
 
     def _dispatch(self, message: Message, source: Source, size: int, now: float) -> None:
         match message:
@@ -215,11 +214,10 @@ class Rpc:
                 refused = QueryRefused(source.address, message.code, message.text)
                 self._end(message.transaction_id, refused, now)
 
-    def _look_at(self, node_id: NodeId, source: Source, now: float) -> None:
-        """Tell who asked, seldom enough: it costs more than the answer."""
-        if now - source.looked_at >= LOOK_AGAIN_AFTER:
-            source.looked_at = now
-            self._on_asked(Contact(node_id, source.address), now)
+    def _look_at(self, source: Source, node_id: NodeId, now: float) -> None:
+        """Tell who asked; to be done seldom, because it costs more than the answer."""
+        source.looked_at = now
+        self._on_asked(Contact(node_id, source.address), now)
 
     def _on_response(self, response: Response, source: Address, size: int, now: float) -> None:
         pending = self._match(response.transaction_id, source)
@@ -241,8 +239,8 @@ class Rpc:
         reply = self._on_query(query, source.address, now)
         if reply is not None and self._send(encode(reply), source.address):
             self.counts["errors sent" if isinstance(reply, Error) else "replies sent"] += 1
-        if not query.read_only:
-            self._look_at(query.node_id, source, now)
+        if not query.read_only and now - source.looked_at >= LOOK_AGAIN_AFTER:
+            self._look_at(source, query.node_id, now)
 
     def _on_malformed(self, malformed: MalformedMessage, source: Address, now: float) -> None:
         self.counts[f"malformed: {malformed.reason}"] += 1

@@ -295,6 +295,23 @@ def test_pair_ratio_never_lowers_what_was_seen():
     assert found.peers == pytest.approx(200, rel=0.05)
 
 
+def test_nodes_of_two_families_are_not_compared():
+    """Each family holds its own peers; that a pair of nodes shares none does not make the swarm larger."""
+    random = Random(21)
+    replies = []
+    for host in ("203.0.113.1", "2a00::1"):
+        swarm = random_masks(300, random)
+        contact = Contact(NodeId(bytes(20)), Address(host, 6881))
+        for _ in range(NODES):
+            stored = ScrapeFilter(reduce(or_, [mask for mask in swarm if random.random() < 0.9], 0))
+            replies.append(ScrapeReply(contact, 0.1, EMPTY, stored, (), None))
+
+    found = estimate_swarm(replies)
+
+    assert found.method == "union"
+    assert found.peers_low <= 600 <= found.peers_high
+
+
 def test_identical_stores_agree_with_their_union():
     """Nodes that hold the same peers add no doubt beyond that of the filter."""
     store = random_filter(400, Random(13))
