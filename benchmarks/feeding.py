@@ -4,6 +4,7 @@ The packets go through the node's own receive loop and all that follows, but not
 so they can come from any number of sources.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 import trio
@@ -18,6 +19,7 @@ class FeedingSocket:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.errors: Counter[str] = Counter()
         self.last_response = b""
         self.sent = 0
         self._packets: Iterator[Packet] = iter(())
@@ -53,6 +55,10 @@ class FeedingSocket:
     async def wait_writable(self) -> None:
         """Return at once: everything is taken."""
         await trio.lowlevel.checkpoint()
+
+    def dropped_by_kernel(self) -> int | None:
+        """Return None: no kernel takes part."""
+        return None
 
     def close(self) -> None:
         """Do nothing."""

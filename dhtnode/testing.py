@@ -234,6 +234,7 @@ class MemorySocket:
 
     def __init__(self, network: MemoryNetwork, address: Address, *, nat: bool) -> None:
         self.address = address
+        self.errors: Counter[str] = Counter()  # stays empty: there is no kernel that could refuse
         self._network = network
         self._family = address.family
         self._is_closed = False
@@ -242,6 +243,7 @@ class MemorySocket:
         self._expected: list[_Datagram] = []  # a heap
         self._queue: deque[tuple[bytes, Address]] = deque()
         self._wait = trio.CancelScope()
+        self._dropped = 0
 
     @property
     def in_flight(self) -> int:
@@ -280,6 +282,12 @@ class MemorySocket:
         """Return at once: the network takes everything."""
         await trio.lowlevel.checkpoint()
 
+    def dropped_by_kernel(self) -> int:
+        """Return how many datagrams found the queue full: those that a kernel would drop."""
+        if self._expected:
+            self.settle(trio.current_time())
+        return self._dropped
+
     def close(self) -> None:
         """Leave the network and wake whoever waits; what is under way reaches nobody."""
         if self._is_closed:
@@ -315,7 +323,10 @@ class MemorySocket:
             return "cut_off"
         if self._is_nated and datagram.due - self._sent_to.get(datagram.source, -math.inf) > NAT_LIFETIME:
             return "dropped_at_nat"
-        return "delivered" if len(self._queue) < QUEUE_LIMIT else "queue_full"
+        if len(self._queue) < QUEUE_LIMIT:
+            return "delivered"
+        self._dropped += 1
+        return "queue_full"
 
     def _has_mail(self) -> bool:
         if self._expected:

@@ -7,6 +7,9 @@ the node imports `socket`.
 
 import errno
 import socket
+import struct
+import sys
+from collections import Counter
 from contextlib import suppress
 from typing import Protocol
 
@@ -18,12 +21,25 @@ from dhtnode.errors import AddressInUse, CannotListen
 RECEIVE_BYTES = 65536  # one implementation sends its whole table, 8 kB, in one reply
 KERNEL_BUFFER_BYTES = 4 << 20  # asked for; the kernel may grant less
 RESOLVE_TIMEOUT = 5.0  # seconds; a name server that hangs must not hold up the rest
+ATTEMPTS = 3  # to receive: telling us clears most errors; one that is there again each time stays
+PAUSE = 0.1  # seconds without receiving after an error that stays; the kernel's buffer outlasts that
+
+# asm-generic/socket.h; the socket module does not name them.
+_SO_RCVBUFFORCE = 33
+_SO_MEMINFO = 55  # since Linux 4.12
+_MEMINFO = struct.Struct("=9I")
+_MEMINFO_DROPS = 8  # linux/sock_diag.h
 
 
 class DatagramSocket(Protocol):
-    """Be what a node needs of a socket: it never blocks, except where the name says wait."""
+    """Be what a node needs of a socket: it never blocks, except where the name says wait.
+
+    Trouble on the network is never raised: `errors` counts it, by what failed and with which errno,
+    as in "send EPERM".
+    """
 
     address: Address
+    errors: Counter[str]
 
     async def wait_readable(self) -> None:
         """Return when `receive_nowait` may have something."""
@@ -37,20 +53,49 @@ class DatagramSocket(Protocol):
     async def wait_writable(self) -> None:
         """Return when `send_nowait` may succeed again."""
 
+    def dropped_by_kernel(self) -> int | None:
+        """Return how many datagrams came but were dropped since the socket was opened; None if unknown.
+
+        Most of them because nobody read the others fast enough.
+        """
+
     def close(self) -> None:
         """Give the address back."""
 
 
 class UdpSocket:
-    """Be a non-blocking UDP socket of the kernel."""
+    """Be a non-blocking UDP socket of the kernel.
+
+    `receive_buffer_bytes` is what the kernel granted, in its own count: Linux includes its overhead,
+    some 700 bytes for each datagram.
+    """
 
     def __init__(self, bound: socket.socket) -> None:
         self._socket = bound
         self.address = Address(*bound.getsockname()[:2])
+        self.errors: Counter[str] = Counter()
+        self.receive_buffer_bytes = bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._is_ipv6 = self.address.family is Family.IPV6
+        self._is_failing = False
+        self._dropped: int | None = None
 
     async def wait_readable(self) -> None:
-        """Wait for the kernel to say that a datagram, or an error, has come."""
-        await trio.lowlevel.wait_readable(self._socket)
+        """Wait for the kernel to say that a datagram, or an error, has come.
+
+        While receiving fails again and again this takes a pause first, so that it costs nothing.
+        Raises `trio.ClosedResourceError` when the socket is closed, before or meanwhile.
+        """
+        if self._is_failing:
+            self._is_failing = False
+            await trio.sleep(PAUSE)
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError
+        try:
+            await trio.lowlevel.wait_readable(self._socket)
+        except OSError as error:
+            # The kernel has no memory to wait with (ENOMEM, ENOSPC): ask it now and then instead.
+            self._count("wait", error)
+            await trio.sleep(PAUSE)
 
     async def wait_writable(self) -> None:
         """Wait for room in the kernel's buffer."""
@@ -59,26 +104,64 @@ class UdpSocket:
     def receive_nowait(self) -> tuple[bytes, tuple[str, int]] | None:
         """Return one datagram and its source, or None when none is there."""
         try:
-            data, source = self._socket.recvfrom(RECEIVE_BYTES)
-        except OSError:
-            # Nothing there, or an ICMP error for something sent earlier (ECONNREFUSED ...): telling
-            # us clears it, and `wait_readable` returns at once when there is more.
+            if self._is_ipv6:
+                data, source = self._socket.recvfrom(RECEIVE_BYTES)
+                return data, source[:2]  # without flow and scope
+            return self._socket.recvfrom(RECEIVE_BYTES)  # as it is: this is done for every packet
+        except BlockingIOError:
             return None
-        return data, source[:2]
+        except OSError as error:
+            return self._receive_after(error)
+
+    def _receive_after(self, error: OSError) -> tuple[bytes, tuple[str, int]] | None:
+        """Receive although an error came first: it may be about something else (ECONNREFUSED ...)."""
+        self._count("receive", error)
+        for _ in range(ATTEMPTS - 1):
+            try:
+                data, source = self._socket.recvfrom(RECEIVE_BYTES)
+            except BlockingIOError:
+                return None
+            except OSError as again:
+                self._count("receive", again)
+            else:
+                return data, source[:2]
+        self._is_failing = True
+        return None
 
     def send_nowait(self, data: bytes, destination: Address) -> bool:
         """Send one datagram; return False when it could not leave."""
         try:
             self._socket.sendto(data, destination)
-        except OSError:
+        except OSError as error:
             # Buffer full, no route, forbidden by a firewall: for a datagram all the same as lost.
+            self._count("send", error)
             return False
         return True
 
+    def dropped_by_kernel(self) -> int | None:
+        """Return how many datagrams the kernel dropped since the socket was opened, or None.
+
+        One system call, and nothing per packet; None where the kernel does not tell (not Linux).
+        Datagrams with a wrong checksum are included.  After `close`, what was known at the end.
+        """
+        if sys.platform == "linux":
+            with suppress(OSError):
+                told = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+                if len(told) == _MEMINFO.size:
+                    known = self._dropped or 0
+                    # The kernel counts in 32 bits, which a flood fills within hours.
+                    self._dropped = known + (_MEMINFO.unpack(told)[_MEMINFO_DROPS] - known) % (1 << 32)
+        return self._dropped
+
     def close(self) -> None:
         """Wake whoever waits on the socket, then close it."""
+        self.dropped_by_kernel()
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
+
+    def _count(self, doing: str, error: OSError) -> None:
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        self.errors[f"{doing} {name}"] += 1
 
 
 def open_udp_socket(address: Address) -> UdpSocket:
@@ -95,8 +178,7 @@ def open_udp_socket(address: Address) -> UdpSocket:
         bound.setblocking(False)
         if kind == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        with suppress(OSError):
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER_BYTES)
+        _enlarge_receive_buffer(bound)
         bound.bind(address)
     except OSError as error:
         bound.close()
@@ -104,6 +186,15 @@ def open_udp_socket(address: Address) -> UdpSocket:
             raise AddressInUse(f"{address} is in use by another program") from error
         raise CannotListen(f"cannot listen on {address}: {error.strerror}") from error
     return UdpSocket(bound)
+
+
+def _enlarge_receive_buffer(bound: socket.socket) -> None:
+    """Ask for a large buffer: beyond the system's limit where we may (CAP_NET_ADMIN), else up to it."""
+    options = (_SO_RCVBUFFORCE, socket.SO_RCVBUF) if sys.platform == "linux" else (socket.SO_RCVBUF,)
+    for option in options:
+        with suppress(OSError):
+            bound.setsockopt(socket.SOL_SOCKET, option, KERNEL_BUFFER_BYTES)
+            return
 
 
 async def resolve(text: str, families: frozenset[Family]) -> list[Address]:

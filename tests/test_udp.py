@@ -2,6 +2,8 @@
 
 import errno
 import socket as kernel
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,10 +13,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from dhtnode.addresses import Address, Family
 from dhtnode.errors import AddressInUse, CannotListen
-from dhtnode.udp import RECEIVE_BYTES, UdpSocket, open_udp_socket, resolve
+from dhtnode.udp import KERNEL_BUFFER_BYTES, RECEIVE_BYTES, UdpSocket, open_udp_socket, resolve
 
 BOTH = frozenset(Family)
 LOCALHOST = {Family.IPV4: "127.0.0.1", Family.IPV6: "::1"}
+BEYOND_THE_LIMIT = 33  # SO_RCVBUFFORCE of Linux
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells, or lets us ask")
 
 
 @contextmanager
@@ -97,6 +101,109 @@ async def test_missing_family_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         open_udp_socket(Address("::1", 0))
 
 
+class StubbornSocket(kernel.socket):
+    """Be a socket that keeps what buffers it is asked for, and may refuse."""
+
+    refused: tuple[int, ...] = ()
+    asked: list[tuple[int, int]]
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Keep the option, and grant or refuse it."""
+        self.asked.append((option, value))
+        if option in self.refused:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("refused", "asked"),
+    [
+        ((), [BEYOND_THE_LIMIT]),
+        ((BEYOND_THE_LIMIT,), [BEYOND_THE_LIMIT, kernel.SO_RCVBUF]),
+        ((BEYOND_THE_LIMIT, kernel.SO_RCVBUF), [BEYOND_THE_LIMIT, kernel.SO_RCVBUF]),
+    ],
+    ids=["grants", "grants up to its limit", "refuses"],
+)
+async def test_large_buffer_is_asked_for_beyond_the_limit_first(
+    monkeypatch: pytest.MonkeyPatch, refused: tuple[int, ...], asked: list[int]
+) -> None:
+    """Only some may go beyond it; and no buffer is worth doing without a socket."""
+    monkeypatch.setattr(StubbornSocket, "asked", [], raising=False)
+    monkeypatch.setattr(StubbornSocket, "refused", refused)
+    monkeypatch.setattr(kernel, "socket", StubbornSocket)
+
+    with opened():
+        assert StubbornSocket.asked == [(option, KERNEL_BUFFER_BYTES) for option in asked]
+
+
+@on_linux
+async def test_granted_buffer_is_known() -> None:
+    """As the kernel counts: twice what was asked for."""
+    with kernel.socket(kernel.AF_INET, kernel.SOCK_DGRAM) as bound:
+        bound.setsockopt(kernel.SOL_SOCKET, kernel.SO_RCVBUF, 10_000)
+
+        assert UdpSocket(bound).receive_buffer_bytes == 20_000
+
+
+@on_linux
+@pytest.mark.parametrize("family", Family)
+async def test_datagrams_that_found_the_buffer_full_are_counted(family: Family) -> None:
+    """Each of them, and not those of others; the count outlasts the socket."""
+    with opened(LOCALHOST[family]) as alice, opened(LOCALHOST[family]) as bob:
+        assert bob.dropped_by_kernel() == 0
+        bob._socket.setsockopt(kernel.SOL_SOCKET, kernel.SO_RCVBUF, 10_000)
+
+        sent = sum(alice.send_nowait(b"hello", bob.address) for _ in range(500))
+        received = len(list(iter(bob.receive_nowait, None)))
+        with trio.fail_after(10.0):
+            while received + bob.dropped_by_kernel() < sent:  # a busy machine may deliver late
+                await trio.lowlevel.checkpoint()
+                received += len(list(iter(bob.receive_nowait, None)))
+
+        assert sent == 500
+        assert 0 < received < 500
+        assert (bob.dropped_by_kernel(), alice.dropped_by_kernel()) == (500 - received, 0)
+        for _ in range(500):
+            alice.send_nowait(b"hello", bob.address)
+    assert bob.dropped_by_kernel() > 500 - received
+
+
+@on_linux
+async def test_count_of_the_kernel_may_start_again_from_zero() -> None:
+    """It has 32 bits."""
+
+    class CountingSocket(kernel.socket):
+        drops = 0
+
+        def getsockopt(self, *_arguments: int) -> bytes:
+            return struct.pack("=9I", *[7] * 8, self.drops)
+
+    with CountingSocket(kernel.AF_INET, kernel.SOCK_DGRAM) as bound:
+        socket = UdpSocket(bound)
+        counted = []
+        for bound.drops in (0, 5, 5, (1 << 32) - 1, 0, 3, 2):
+            counted.append(socket.dropped_by_kernel())
+
+    full = 1 << 32
+    assert counted == [0, 5, 5, full - 1, full, full + 3, 2 * full + 2]
+
+
+@pytest.mark.parametrize("answer", [b"", struct.pack("=8I", *range(8)), OSError(errno.ENOPROTOOPT, "no")])
+async def test_kernel_that_does_not_count_drops_says_so(answer: bytes | OSError) -> None:
+    """Not knowing is not zero."""
+
+    class SilentSocket(kernel.socket):
+        def getsockopt(self, _level: int, option: int, *_size: int) -> int | bytes:
+            if option == kernel.SO_RCVBUF:
+                return 1
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+    with SilentSocket(kernel.AF_INET, kernel.SOCK_DGRAM) as bound:
+        assert UdpSocket(bound).dropped_by_kernel() is None
+
+
 @pytest.mark.parametrize(
     "destination",
     [Address("255.255.255.255", 6881), Address("8.8.8.8", 6881), Address("127.0.0.1", 0)],
@@ -106,6 +213,7 @@ async def test_send_that_cannot_leave_returns_false(destination: Address) -> Non
     """No route from loopback, no permission to broadcast, no such port: all the same as lost."""
     with opened() as socket:
         assert not socket.send_nowait(b"hello", destination)
+        assert socket.errors.total() == 1
 
 
 async def test_ipv6_socket_takes_no_ipv4() -> None:
@@ -143,6 +251,18 @@ async def test_closing_wakes_whoever_waits() -> None:
             await wait_all_tasks_blocked()
 
     assert outcome == ["closed"]
+
+
+async def test_closed_socket_does_not_let_anybody_wait() -> None:
+    """Nor does it do harm to the sockets that are open."""
+    with opened() as gone:
+        pass
+    for _ in range(2):
+        with pytest.raises(trio.ClosedResourceError):
+            await gone.wait_readable()
+
+    assert gone.receive_nowait() is None
+    assert not gone.send_nowait(b"hello", gone.address)
 
 
 @pytest.mark.parametrize(
