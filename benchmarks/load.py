@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from bencode2 import bdecode, bencode
+from bencode2 import BencodeDecodeError, bdecode, bencode
 
 from benchmarks.batched_udp import BATCH, BatchSocket, BenchmarkFailed, PacketRing
 from benchmarks.servers import Child
@@ -19,7 +19,8 @@ RING = 16 * BATCH  # packets of a load; each is sent again once all others have 
 
 MAX_RATE = 1_000_000  # packets per second, as a bound on every loop
 SILENT_AFTER = 1.0  # seconds without any answer
-SETTLE = 0.1  # seconds that the last answers of a turn may take
+SETTLE = 0.1  # seconds without any answer at the end of a turn
+MAX_SETTLE = 2.0  # seconds that the last answers of a turn may take in all
 SHORTEST_PAUSE, LONGEST_PAUSE = 20e-6, 2e-3  # seconds between two looks at the socket
 TRIES = 5  # for each query of the preparations
 
@@ -67,10 +68,15 @@ class Load:
 
     def _finish(self) -> None:
         """Take the last answers, and give up those that do not come."""
-        until = time.monotonic() + SETTLE
-        while self._pending and time.monotonic() < until:
+        now = last_answer = time.monotonic()
+        until = now + MAX_SETTLE
+        while self._pending and now < min(until, last_answer + SETTLE):
             time.sleep(SHORTEST_PAUSE)
-            self._take(self._socket.receive())
+            replies = self._socket.receive()
+            self._take(replies)
+            now = time.monotonic()
+            if replies:
+                last_answer = now
         self.lost += len(self._pending)
         self._pending.clear()
 
@@ -133,7 +139,10 @@ class Target:
         This is the kernel's clock of that process (CPUCLOCK_SCHED): it counts nanoseconds, as
         /proc/PID/schedstat does, but up to now instead of up to the last tick, and ended threads too.
         """
-        return time.clock_gettime(~self._pid << 3 | 2)
+        try:
+            return time.clock_gettime(~self._pid << 3 | 2)
+        except OSError:
+            raise BenchmarkFailed("ended by itself") from None
 
     def load(self, queries: Sequence[dict[bytes, Any]], target: bytes | None) -> Load:
         """Return a load of these queries; where `target` stands in them, random bytes will."""
@@ -143,31 +152,48 @@ class Target:
         return Load(self._socket, PacketRing(packets, SOURCES, self._address), ids, target_at)
 
     def exchange(self, queries: Sequence[dict[bytes, Any]], sources: Sequence[str]) -> list[dict[bytes, Any]]:
-        """Send each query until it is answered, and return the bodies of the answers in their order."""
+        """Send each query until it is answered, and return the bodies of the answers in their order.
+
+        Raise `BenchmarkFailed` as soon as some are not answered at the last try, or with an error.
+        """
         ids = _transaction_ids(len(queries))
         answers: dict[bytes, dict[bytes, Any]] = {}
         packets = [bencode(query | {b"t": key}) for query, key in zip(queries, ids, strict=True)]
         ring = PacketRing(packets, sources, self._address)
-        for first in [*range(0, len(ring), BATCH)] * TRIES:
-            wanted = set(ids[first : first + BATCH]) - answers.keys()
+        for first in range(0, len(ring), BATCH):
+            wanted = set(ids[first : first + BATCH])
+            for _ in range(TRIES):
+                if wanted:
+                    self._socket.send(ring, first, min(BATCH, len(ring) - first))
+                    self._collect(wanted, answers)
             if wanted:
-                self._socket.send(ring, first, min(BATCH, len(ring) - first))
-                self._collect(wanted, answers)
-        if len(answers) < len(ids):
-            raise BenchmarkFailed(f"{self.name} answered {len(answers)} of {len(ids)} preparing queries")
+                raise BenchmarkFailed(f"answered {len(answers)} of {len(ids)} preparing queries")
         return [answers[key] for key in ids]
 
     def _collect(self, wanted: set[bytes], answers: dict[bytes, dict[bytes, Any]]) -> None:
-        until = time.monotonic() + SILENT_AFTER
-        while wanted and time.monotonic() < until:
+        """Take answers until none is wanted any more, or none has come for a while."""
+        last_answer = time.monotonic()
+        while wanted and time.monotonic() < last_answer + SILENT_AFTER:
             for data in self._socket.receive():
-                message = bdecode(data)
-                if message[b"y"] == b"e":
-                    raise BenchmarkFailed(f"{self.name} answered with an error: {message[b'e']!r}")
-                if message[b"y"] == b"r" and message[b"t"] in wanted:
-                    wanted.discard(message[b"t"])
-                    answers[message[b"t"]] = message[b"r"]
+                message = _decoded(data)
+                key = message.get(b"t")
+                if key not in wanted:
+                    continue  # a query, or a late answer, perhaps of another server
+                if message.get(b"y") == b"e":
+                    raise BenchmarkFailed(f"answered with an error: {message.get(b'e')!r}")
+                if isinstance(message.get(b"r"), dict):
+                    wanted.discard(key)
+                    last_answer = time.monotonic()
+                    answers[key] = message[b"r"]
             time.sleep(SHORTEST_PAUSE)
+
+
+def _decoded(data: bytes) -> dict[bytes, Any]:
+    try:
+        message = bdecode(data)
+    except BencodeDecodeError:
+        return {}
+    return message if isinstance(message, dict) else {}
 
 
 def _transaction_ids(count: int) -> list[bytes]:

@@ -1,33 +1,41 @@
-"""CPU time per answered query, of our node and of libtorrent in the same run.
+"""CPU time per answered query, of our node and of others in the same run.
 
     python -m benchmarks.node [--pairs 5] [--seconds 2] [--servers ours,libtorrent] [--json FILE]
 
-For each pair the servers are started afresh, and for each kind of query they are loaded in turns of
-0.2 s: what else the machine does then hits both.  Linux only.  docs/benchmarks.md tells the method
-and its limits.
+For each pair the servers, two or any number, are started afresh, and for each kind of query they are
+loaded in turns of 0.2 s: what else the machine does then hits all.  The first is compared with each
+other one.  Linux only.  docs/benchmarks.md tells the method and its limits.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from benchmarks.batched_udp import BatchSocket
+from benchmarks.batched_udp import BatchSocket, BenchmarkFailed
 from benchmarks.columns import COLUMNS
 from benchmarks.command import choose_cores, new_parser, option_values, run_benchmark
-from benchmarks.gauge import Measurement, measure
+from benchmarks.gauge import Measurement, Refusal, measure
 from benchmarks.load import RING, Target
-from benchmarks.report import head, new_report, table
+from benchmarks.report import head, new_report, table, versions
 from benchmarks.servers import SERVERS, running
 
+DEFAULT_SERVERS = ["ours", "libtorrent"]
 SATURATED = 0.9  # of a core, from which on a server counts as saturated
+SMALL = 0.1  # below this, a ratio is shown with four decimal places
+
+_Event = Measurement | Refusal | Target
 
 
-def measure_pairs(options: argparse.Namespace, cores: tuple[int, int]) -> Iterator[Measurement | Target]:
-    """Yield each server as it starts and each measurement as it is taken."""
+def measure_pairs(options: argparse.Namespace, cores: tuple[int, int]) -> Iterator[_Event]:
+    """Yield each server as it starts and each measurement as it is taken.
+
+    A server is not asked again what it has refused once.
+    """
+    refused = set()
     with running("benchmarks.fake_network", f"--nodes={options.nodes}", f"--core={cores[1]}") as network:
         for pair in range(options.pairs):
             with ExitStack() as stack:
@@ -41,7 +49,11 @@ def measure_pairs(options: argparse.Namespace, cores: tuple[int, int]) -> Iterat
                     targets.append(Target(name, child, socket))
                 yield from targets
                 for column in COLUMNS:
-                    yield from measure(targets, column, pair, options.seconds, options.outstanding)
+                    asked = [each for each in targets if (each.name, column) not in refused]
+                    for event in measure(asked, column, pair, options.seconds, options.outstanding):
+                        if isinstance(event, Refusal):
+                            refused.add((event.server, column))
+                        yield event
 
 
 def summary(measurements: Sequence[Measurement], servers: Sequence[str]) -> dict[str, Any]:
@@ -50,11 +62,12 @@ def summary(measurements: Sequence[Measurement], servers: Sequence[str]) -> dict
     def values(server: str, column: str) -> list[float]:
         return [each.cpu for each in measurements if (each.server, each.column) == (server, column)]
 
-    medians = {name: {column: median(values(name, column)) for column in COLUMNS} for name in servers}
+    measured = {name: [column for column in COLUMNS if values(name, column)] for name in servers}
+    medians = {name: {column: median(values(name, column)) for column in measured[name]} for name in servers}
     ratios = {
         other: {
             column: [a / b for a, b in zip(values(servers[0], column), values(other, column), strict=True)]
-            for column in COLUMNS
+            for column in measured[other]
         }
         for other in servers[1:]
     }
@@ -65,20 +78,38 @@ def result_table(report: dict[str, Any], measurements: Sequence[Measurement]) ->
     """Return the medians and the median ratios as a table."""
     servers = report["options"]["servers"]
     rows = [
-        [name, *(f"{value:.1f}" for value in row.values())]
-        for name, row in report["cpu_microseconds_per_answer"].items()
+        [name, *_cells(row, "{:.1f}".format)] for name, row in report["cpu_microseconds_per_answer"].items()
     ]
     for other, ratios in report[f"ratios_of_{servers[0]}_to"].items():
-        rows.append([f"{servers[0]} / {other}, median", *(f"{median(row):.2f}" for row in ratios.values())])
-        spans = [f"{min(row):.2f}-{max(row):.2f}" for row in ratios.values()]
+        rows.append([f"{servers[0]} / {other}, median", *_cells(ratios, lambda row: _ratio(median(row)))])
+        spans = _cells(ratios, lambda row: f"{_ratio(min(row))}-{_ratio(max(row))}")
         rows.append(["  lowest and highest pair", *spans])
     for name in servers:
-        mine = [each for each in measurements if each.server == name]
-        busy = [median(each.busy for each in mine if each.column == column) for column in COLUMNS]
-        size = [median(each.reply_bytes for each in mine if each.column == column) for column in COLUMNS]
-        rows.append([f"{name}: core in use", *(f"{value:.0%}" for value in busy)])
-        rows.append([f"{name}: bytes per reply", *(f"{value:.0f}" for value in size)])
+        mine: dict[str, list[Measurement]] = {}
+        for each in measurements:
+            if each.server == name:
+                mine.setdefault(each.column, []).append(each)
+        busy = _cells(mine, lambda row: f"{median(each.busy for each in row):.0%}")
+        size = _cells(mine, lambda row: f"{median(each.reply_bytes for each in row):.0f}")
+        rows += [[f"{name}: core in use", *busy], [f"{name}: bytes per reply", *size]]
     return table(["CPU microseconds per answer", *COLUMNS], rows)
+
+
+def _cells(values: Mapping[str, Any], write: Callable[[Any], str]) -> list[str]:
+    """Return a cell for each column; a dash where there is no value."""
+    return [write(values[column]) if column in values else "-" for column in COLUMNS]
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value >= SMALL else f"{value:.4f}"
+
+
+def refusal_lines(refusals: Sequence[Refusal]) -> list[str]:
+    """Say which columns have no value and why, the same reason once per server."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for each in refusals:
+        reasons.setdefault((each.server, each.reason), []).append(each.column)
+    return [f"- {server}, {', '.join(columns)}: {why}" for (server, why), columns in reasons.items()]
 
 
 def generator_line(measurements: Sequence[Measurement]) -> str:
@@ -94,19 +125,29 @@ def generator_line(measurements: Sequence[Measurement]) -> str:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure, tell progress on standard error, and return the report."""
+    _check_installed(options.servers)
     report = new_report("node", option_values(options))
+    report["versions"] |= versions([SERVERS[name].package for name in options.servers])
     cores = choose_cores()
     report["cores"] = {"servers": cores[0], "generator": cores[1]}
     report["nodes_in_table"] = {name: [] for name in options.servers}
-    measurements = []
+    measurements: list[Measurement] = []
+    refusals: list[Refusal] = []
     for event in measure_pairs(options, cores):
         if isinstance(event, Target):
             report["nodes_in_table"][event.name].append(event.nodes)
+        elif isinstance(event, Refusal):
+            if event.server == options.servers[0]:
+                raise BenchmarkFailed(f"{event.server}, {event.column}: {event.reason}")
+            refusals.append(event)
         else:
             measurements.append(event)
             progress = f"pair {event.pair + 1}, {event.column}: {event.server} {event.cpu:.2f} us"
             print(progress, file=sys.stderr)
+    refused = {(each.server, each.column) for each in refusals}
+    measurements = [each for each in measurements if (each.server, each.column) not in refused]
     report |= summary(measurements, options.servers)
+    report["refusals"] = [asdict(each) for each in refusals]
     report["measurements"] = [asdict(each) for each in measurements]
     sizes = ", ".join(f"{name} {median(seen):.0f}" for name, seen in report["nodes_in_table"].items())
     print(head(report))
@@ -114,11 +155,20 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if cores[0] == cores[1]:
         print("only one core: servers and generator share it, so the servers are not saturated")
     print(generator_line(measurements), result_table(report, measurements), sep="\n\n")
+    if refusals:
+        print("\nnot measured:", *refusal_lines(refusals), sep="\n")
     idle = sum(each.busy < SATURATED for each in measurements)
     if idle:
         print(f"\n{idle} of {len(measurements)} measurements used less than {SATURATED:.0%} of the core:")
         print("something else ran on these cores, or the generator was too slow")
     return report
+
+
+def _check_installed(servers: Sequence[str]) -> None:
+    for name in servers:
+        if not SERVERS[name].installed:
+            package = SERVERS[name].package
+            raise BenchmarkFailed(f"{name} is not installed: pip install {package}, see docs/benchmarks.md")
 
 
 def _server_names(text: str) -> list[str]:
@@ -132,7 +182,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = new_parser("node", __doc__)
     parser.add_argument("--pairs", type=int, default=5, help="rounds, with fresh servers each")
     parser.add_argument("--seconds", type=float, default=2.0, help="per server and kind of query")
-    parser.add_argument("--servers", type=_server_names, default=list(SERVERS), help="ours,libtorrent")
+    parser.add_argument("--servers", type=_server_names, default=DEFAULT_SERVERS, help=",".join(SERVERS))
     parser.add_argument("--outstanding", type=int, default=64, help="queries under way at once")
     parser.add_argument("--nodes", type=int, default=1000, help="nodes in the network around the servers")
     options = parser.parse_args(arguments)

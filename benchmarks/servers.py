@@ -1,29 +1,34 @@
 """The nodes that are measured, each in a process of its own on 127.0.0.1.
 
-    python -m benchmarks.servers ours|libtorrent [--network PORT] [--nodes 1000] [--core N]
+    python -m benchmarks.servers NAME [--network PORT] [--nodes 1000] [--core N]
 
 A server pings each node of the fake network whose port is given once, and says its address and the
 size of its table in one JSON line.  It ends when its standard input closes.  Limits of what it
 answers and stores are lifted.  Ours bears the id `SERVER_ID`, around which the network is dense;
 libtorrent chooses its own, and has larger buckets: both come to a table of about 300 nodes.
+Nodes of other projects in Python are in `benchmarks.rivals`.
 """
 
 import argparse
 import importlib
 import json
+import math
 import os
 import select
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import trio
 
 from benchmarks.batched_udp import BenchmarkFailed
 from benchmarks.fake_network import SERVER_ID, host_of
+from benchmarks.rivals import Ready, serve_aio_btdht, serve_btdht, serve_pythontorrentdht
 from dhtnode import Address, NodeId, NodeSettings, QueryError, open_node
 
 _WAYS_IN = 3
@@ -33,7 +38,15 @@ _END_TIMEOUT = 5.0  # seconds
 _SETTLE = 0.1  # seconds between two looks at libtorrent's table
 _ENOUGH_LOOKS = 100
 
-OUR_SETTINGS = NodeSettings(max_swarms=1_000_000, max_peers_per_swarm=100_000, max_peers=2_000_000)
+OUR_SETTINGS = NodeSettings(
+    max_swarms=1_000_000,
+    max_peers_per_swarm=100_000,
+    max_peers=2_000_000,
+    max_amplification=math.inf,
+    host_rate=math.inf,
+    network_rate=math.inf,
+    reply_rate=math.inf,
+)
 
 LIBTORRENT_SETTINGS: dict[str, Any] = {
     "listen_interfaces": "127.0.0.1:0",
@@ -100,15 +113,16 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _say_ready(address: Address, nodes: int) -> None:
-    print(json.dumps({"host": address.host, "port": address.port, "nodes": nodes}), flush=True)
+    line = json.dumps({"host": address.host, "port": address.port, "nodes": nodes})
+    print(line, file=sys.__stdout__, flush=True)
 
 
-def serve_ours(contacts: Sequence[Address]) -> None:
+def serve_ours(contacts: Sequence[Address], ready: Ready) -> None:
     """Run our node until standard input closes."""
-    trio.run(_serve_ours, contacts)
+    trio.run(_serve_ours, contacts, ready)
 
 
-async def _serve_ours(contacts: Sequence[Address]) -> None:
+async def _serve_ours(contacts: Sequence[Address], ready: Ready) -> None:
     async with open_node(
         listen=["127.0.0.1:0"],
         bootstrap=[str(contact) for contact in contacts[:_WAYS_IN]],
@@ -128,11 +142,11 @@ async def _serve_ours(contacts: Sequence[Address]) -> None:
             async with trio.open_nursery() as nursery:
                 for contact in contacts[first : first + _PINGS_AT_ONCE]:
                     nursery.start_soon(ping, contact)
-        _say_ready(node.addresses[0], node.statistics().endpoints[0].nodes)
+        ready(node.addresses[0], node.statistics().endpoints[0].nodes)
         await trio.lowlevel.wait_readable(sys.stdin)
 
 
-def serve_libtorrent(contacts: Sequence[Address]) -> None:
+def serve_libtorrent(contacts: Sequence[Address], ready: Ready) -> None:
     """Run a libtorrent session until standard input closes."""
     lt: Any = importlib.import_module("libtorrent")
     session = lt.session(LIBTORRENT_SETTINGS)
@@ -143,7 +157,7 @@ def serve_libtorrent(contacts: Sequence[Address]) -> None:
             session.add_dht_node(tuple(contact))
         time.sleep(_SETTLE)
     nodes = _settled_table_size(session, lt)
-    _say_ready(Address("127.0.0.1", session.listen_port()), nodes)
+    ready(Address("127.0.0.1", session.listen_port()), nodes)
     sys.stdin.read()
 
 
@@ -158,7 +172,27 @@ def _settled_table_size(session: Any, lt: Any) -> int:
     return sizes[-1]
 
 
-SERVERS: dict[str, Callable[[Sequence[Address]], None]] = {"ours": serve_ours, "libtorrent": serve_libtorrent}
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Tell how a server is run, and what has to be installed for it."""
+
+    serve: Callable[[Sequence[Address], Ready], None]
+    package: str
+    module: str
+
+    @property
+    def installed(self) -> bool:
+        """Tell whether its module is there."""
+        return find_spec(self.module) is not None
+
+
+SERVERS = {
+    "ours": Server(serve_ours, "dhtnode", "dhtnode"),
+    "libtorrent": Server(serve_libtorrent, "libtorrent", "libtorrent"),
+    "pythontorrentdht": Server(serve_pythontorrentdht, "pythontorrentdht", "btpydht"),
+    "btdht": Server(serve_btdht, "btdht", "btdht"),
+    "aio-btdht": Server(serve_aio_btdht, "aio-btdht", "aiobtdht"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -172,7 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})  # before there are threads, which inherit it
     nodes = options.nodes if options.network else 0
-    SERVERS[options.server]([Address(host_of(number), options.network) for number in range(nodes)])
+    contacts = [Address(host_of(number), options.network) for number in range(nodes)]
+    with redirect_stdout(sys.stderr):  # some of them print; here only the one line may stand
+        SERVERS[options.server].serve(contacts, _say_ready)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""The command `dhtcrawl`: each subcommand is one call of the crawler, plus printing."""
+"""The command `dhtcrawl`: each subcommand is one call of the crawler, plus printing.
+
+What crawls, records and draws is imported where it is used, as `dhtnode.console` says.
+"""
+
+from __future__ import annotations
 
 import os
 import shutil
@@ -8,30 +13,16 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
-import trio
-from rich.console import Console
-from rich.table import Table
 
-from crawler.census import describe, record, take_census
-from crawler.demo import Comparison, DemoResult, run_demo
-from crawler.measure import Tally, measure_swarms
-from crawler.progress import show_progress
-from crawler.session import open_session
 from crawler.settings import CrawlSettings
-from crawler.store import StoreError
-from dhtnode import (
-    DhtError,
-    InfoHash,
-    InvalidInfoHash,
-    Scrape,
-    __version__,
-    console,
-    open_service_nursery,
-    parse_info_hash,
-)
+from dhtnode import DhtError, InfoHash, InvalidInfoHash, __version__, console, parse_info_hash
+
+if TYPE_CHECKING:
+    from crawler.demo import Comparison, DemoResult
+    from dhtnode import Scrape
 
 DEFAULTS = CrawlSettings()
 
@@ -83,6 +74,13 @@ def scrape(
     wanted = list(dict.fromkeys([*info_hashes, *(_read_list(listed) if listed else ())]))
     if not wanted:
         raise click.UsageError("name at least one info-hash, or a file with --from")
+
+    from crawler.measure import Tally, measure_swarms
+    from crawler.progress import show_progress
+    from crawler.session import open_session
+    from crawler.store import StoreError
+    from dhtnode import open_service_nursery
+
     tally = Tally()
 
     async def measure() -> None:
@@ -138,6 +136,10 @@ def census(
     bootstrap: tuple[str, ...],
 ) -> None:
     """Visit every node that can be reached, and record each visit."""
+    from crawler.census import describe, record, take_census
+    from crawler.session import open_session
+    from crawler.store import StoreError
+
     settings = CrawlSettings(rate=rate, new_endpoints_rate=max_new_endpoints)
 
     async def visit_all() -> None:
@@ -168,6 +170,9 @@ def census(
 )
 def demo(db: Path, nodes: int, seed: int, as_json: bool, timeout: float) -> None:
     """Measure a network of our own on loopback, and print the truth beside it."""
+    from crawler.demo import run_demo
+    from crawler.store import StoreError
+
     results: list[DemoResult] = []
 
     async def show() -> None:
@@ -180,6 +185,8 @@ def demo(db: Path, nodes: int, seed: int, as_json: bool, timeout: float) -> None
 
 async def _with_limits(main: console.Main, timeout: float | None) -> bool:
     """Run until the end, a signal or the timeout; return whether the end came first."""
+    import trio
+
     with trio.move_on_after(timeout or float("inf")) as limit:
         await console.run_until_signal(main)
     return not limit.cancelled_caught
@@ -212,6 +219,12 @@ def _print_demo(result: DemoResult, db: Path, as_json: bool) -> None:
         for swarm in result.swarms:
             console.emit(True, _demo_record(swarm), "")
         return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from crawler.census import describe
+
     click.echo(f"{describe(result.census)}\n")
     table = Table(title="Swarm sizes: the truth, and what was measured through the DHT", title_justify="left")
     for heading in ("info-hash", "true peers", "measured", "interval", "", "true seeds", "measured", "nodes"):

@@ -9,45 +9,52 @@ node, its answer a *response* or an *error*; a *lookup* is the walk of many quer
         async with node.get_peers(dhtnode.parse_info_hash("magnet:?xt=urn:btih:...")) as peers:
             async for peer in peers:
                 print(peer)
+
+A name is imported from its module when it is first asked for: `import dhtnode` alone costs next to
+nothing, and whoever reads info-hashes only does not pay for Trio.
 """
 
-from dhtnode.addresses import Address, Contact, Family, Scope, parse_address, scope_of
-from dhtnode.blocking import find_peers
-from dhtnode.bloom import ScrapeFilter
-from dhtnode.clients import format_version
-from dhtnode.errors import (
-    AddressInUse,
-    BadResponse,
-    CannotListen,
-    DhtError,
-    InvalidInfoHash,
-    NotJoined,
-    QueryError,
-    QueryNotSent,
-    QueryRefused,
-    QueryTimeout,
-    StateFileError,
-)
-from dhtnode.estimates import Interval, ScrapeReply, SwarmEstimate, estimate_swarm
-from dhtnode.ids import (
-    InfoHash,
-    NodeId,
-    distance,
-    distance_bits,
-    flip_last_bit,
-    random_id,
-    shared_prefix_bits,
-)
-from dhtnode.limits import TokenBucket
-from dhtnode.magnet import parse_info_hash
-from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, Response
-from dhtnode.node import Node
-from dhtnode.nurseries import open_service_nursery
-from dhtnode.opening import open_node
-from dhtnode.results import Announcement, EndpointStatistics, FoundNode, NodeStatistics, Scrape
-from dhtnode.settings import NodeSettings
-from dhtnode.stream import PeerStream
-from dhtnode.transactions import Answer
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dhtnode.addresses import Address, Contact, Family, Scope, parse_address, scope_of
+    from dhtnode.blocking import find_peers
+    from dhtnode.bloom import ScrapeFilter
+    from dhtnode.clients import format_version
+    from dhtnode.errors import (
+        AddressInUse,
+        BadResponse,
+        CannotListen,
+        DhtError,
+        InvalidInfoHash,
+        NotJoined,
+        QueryError,
+        QueryNotSent,
+        QueryRefused,
+        QueryTimeout,
+        StateFileError,
+    )
+    from dhtnode.estimates import Interval, ScrapeReply, SwarmEstimate, estimate_swarm
+    from dhtnode.ids import (
+        InfoHash,
+        NodeId,
+        distance,
+        distance_bits,
+        flip_last_bit,
+        random_id,
+        shared_prefix_bits,
+    )
+    from dhtnode.limits import TokenBucket
+    from dhtnode.magnet import parse_info_hash
+    from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, Response
+    from dhtnode.node import Node
+    from dhtnode.nurseries import open_service_nursery
+    from dhtnode.opening import open_node
+    from dhtnode.results import Announcement, EndpointStatistics, FoundNode, NodeStatistics, Scrape
+    from dhtnode.settings import NodeSettings
+    from dhtnode.stream import PeerStream
+    from dhtnode.transactions import Answer, Pending
 
 __version__ = "0.1.0"
 
@@ -76,6 +83,7 @@ __all__ = [
     "NodeStatistics",
     "NotJoined",
     "PeerStream",
+    "Pending",
     "Ping",
     "QueryError",
     "QueryNotSent",
@@ -104,3 +112,61 @@ __all__ = [
     "scope_of",
     "shared_prefix_bits",
 ]
+
+_HOMES = {
+    "addresses": ("Address", "Contact", "Family", "Scope", "parse_address", "scope_of"),
+    "blocking": ("find_peers",),
+    "bloom": ("ScrapeFilter",),
+    "clients": ("format_version",),
+    "errors": (
+        "AddressInUse",
+        "BadResponse",
+        "CannotListen",
+        "DhtError",
+        "InvalidInfoHash",
+        "NotJoined",
+        "QueryError",
+        "QueryNotSent",
+        "QueryRefused",
+        "QueryTimeout",
+        "StateFileError",
+    ),
+    "estimates": ("Interval", "ScrapeReply", "SwarmEstimate", "estimate_swarm"),
+    "ids": (
+        "InfoHash",
+        "NodeId",
+        "distance",
+        "distance_bits",
+        "flip_last_bit",
+        "random_id",
+        "shared_prefix_bits",
+    ),
+    "limits": ("TokenBucket",),
+    "magnet": ("parse_info_hash",),
+    "messages": ("AnnouncePeer", "FindNode", "GetPeers", "Method", "Ping", "Response"),
+    "node": ("Node",),
+    "nurseries": ("open_service_nursery",),
+    "opening": ("open_node",),
+    "results": ("Announcement", "EndpointStatistics", "FoundNode", "NodeStatistics", "Scrape"),
+    "settings": ("NodeSettings",),
+    "stream": ("PeerStream",),
+    "transactions": ("Answer", "Pending"),
+}
+"""Where each public name lives; tests/test_startup.py holds it to `__all__` and the imports above."""
+
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # checkers would take any name for one that exists
+
+    def __getattr__(name: str) -> object:
+        """Import a public name from its module, once: from then on it is an ordinary global."""
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value

@@ -9,7 +9,6 @@ sends us can never make us talk to a network that our socket is not part of.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
@@ -53,8 +52,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(NamedTuple):  # a tuple, because one is made for every answer
     """Name a node: its id and the address it is said to have."""
 
     node_id: NodeId

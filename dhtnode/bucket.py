@@ -145,6 +145,16 @@ class Bucket:
         """Return whether a newcomer would get a free place, that of a bad node, or one to wait in."""
         return not self.is_full or len(self.waiting) < self.size or self.longest_bad() is not None
 
+    def takes_newcomer(self, now: float) -> bool:
+        """Return whether a newcomer that answered would get a place, or one to wait in.
+
+        While as many wait as may, all of them good, it is turned away: those who wait are as fresh
+        as makes a difference, and a crawl brings many newcomers.
+        """
+        if len(self.waiting) < self.size:
+            return True
+        return any(entry.good_until <= now for entry in self.waiting)
+
     def everyone(self) -> Iterator[Entry]:
         """Yield the nodes and the waiting ones."""
         yield from self.nodes

@@ -1,4 +1,9 @@
-"""The command `dhtnode`: each subcommand is one call of the library, plus printing."""
+"""The command `dhtnode`: each subcommand is one call of the library, plus printing.
+
+What opens a node is imported where it is used, as `console` says.
+"""
+
+from __future__ import annotations
 
 import os
 import stat
@@ -6,9 +11,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import trio
 
 from dhtnode import __version__, console
 from dhtnode.addresses import Address
@@ -21,12 +26,13 @@ from dhtnode.console import (
 )
 from dhtnode.errors import NotJoined, QueryTimeout
 from dhtnode.ids import InfoHash, NodeId, distance_bits
-from dhtnode.node import Node
-from dhtnode.opening import open_node
-from dhtnode.results import FoundNode
 from dhtnode.settings import NodeSettings
-from dhtnode.testnet import open_testnet
-from dhtnode.udp import resolve
+
+if TYPE_CHECKING:
+    import trio
+
+    from dhtnode.node import Node
+    from dhtnode.results import FoundNode
 
 DEFAULT_PORT = 6881
 
@@ -63,6 +69,9 @@ def run_command(
     bootstrap: tuple[str, ...],
 ) -> None:
     """Run a node until SIGINT or SIGTERM; prints one line per socket when it serves."""
+    import trio
+
+    from dhtnode.opening import open_node
 
     async def serve() -> None:
         async with open_node(
@@ -88,6 +97,7 @@ def run_command(
 @common_options(10.0)
 def ping(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
     """Ask one node for its id, and how it sees us."""
+    from dhtnode.udp import resolve
 
     async def ask(node: Node) -> None:
         addresses = await resolve(host_port, frozenset(address.family for address in node.addresses))
@@ -209,6 +219,10 @@ def testnet(
     """
     wanted = [_parse_swarm(text) for text in swarms]
 
+    import trio
+
+    from dhtnode.testnet import open_testnet
+
     async def serve() -> None:
         async with open_testnet(nodes, seed=seed, bootstrap=bootstrap) as network:
             for info_hash, seeds, leechers in wanted:
@@ -230,6 +244,7 @@ def _ask(
     enough: Callable[[], bool] = bool,
 ) -> None:
     """Open a short-lived, read-only node and ask; fail when time runs out before there is enough."""
+    import trio
 
     async def ask() -> None:
         with trio.move_on_after(timeout) as limit:
@@ -242,6 +257,8 @@ def _ask(
 
 
 def _open_asker(bootstrap: tuple[str, ...], *, well_known: bool) -> AbstractAsyncContextManager[Node]:
+    from dhtnode.opening import open_node
+
     return open_node(bootstrap=bootstrap, well_known=well_known, settings=NodeSettings(read_only=True))
 
 
@@ -277,6 +294,8 @@ def _parse_swarm(text: str) -> tuple[InfoHash, int, int]:
 
 
 async def _wait_until_told_to_stop(next_signal: Callable[[], Awaitable[int]]) -> None:
+    import trio
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_wait_for_end_of_input, nursery.cancel_scope)
         await next_signal()
@@ -289,6 +308,8 @@ async def _wait_for_end_of_input(scope: trio.CancelScope) -> None:
     Only pipes and sockets are watched: a job in the background has /dev/null there, or a terminal
     that would stop it for reading.
     """
+    import trio
+
     if sys.stdin is None:
         return
     number = sys.stdin.fileno()

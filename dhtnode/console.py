@@ -3,7 +3,12 @@
 With `--json` each result is one JSON object per line on stdout and nothing else is there; logs and
 progress go to stderr.  Exit status: 0 done, 1 the network or the data said no, 2 the command line
 was wrong.
+
+Trio, and all of this package that needs it, is imported where it is used: what only reads the
+command line, as `--help` does, shall not wait for it.
 """
+
+from __future__ import annotations
 
 import json
 import logging
@@ -12,16 +17,17 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
-import trio
 
 from dhtnode.addresses import Address, parse_address, split_host_port
 from dhtnode.errors import DhtError, InvalidInfoHash
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.magnet import parse_info_hash
-from dhtnode.results import Scrape
+
+if TYPE_CHECKING:
+    from dhtnode.results import Scrape
 
 T = TypeVar("T")
 Command = Callable[..., Any]
@@ -49,6 +55,13 @@ class OneLineGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         sys.exit(status if isinstance(status, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an interrupt, even of what it imports first, is one line too."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:  # click would add an empty line
+            raise click.Abort from error
 
 
 def info_hash(text: str) -> InfoHash:
@@ -143,17 +156,17 @@ def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
 
     `expected` names exceptions that count as such besides `DhtError`.
     """
+    import trio
+
     refusals: tuple[type[Exception], ...] = (DhtError, *expected)
     try:
-        return trio.run(main)
+        return trio.run(_until_interrupted, main)
     except refusals as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    except KeyboardInterrupt as error:  # click would add an empty line
-        raise click.Abort from error
     except BaseExceptionGroup as group:
-        if group.subgroup(KeyboardInterrupt):
+        if group.subgroup((KeyboardInterrupt, click.Abort)):
             raise click.Abort from group
         if gone := group.subgroup(BrokenPipeError):
             raise _leaves(gone)[0] from group
@@ -161,6 +174,27 @@ def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
         if refused is None or others is not None:
             raise
         raise click.ClickException("; ".join(map(str, _leaves(refused)))) from group
+
+
+async def _until_interrupted(main: Callable[[], Awaitable[T]]) -> T:
+    """Run `main`; when an interrupt comes first, cancel it and raise `click.Abort`.
+
+    Left alone, Trio raises KeyboardInterrupt wherever the program happens to be, and where that is
+    the starting of a task it breaks Trio itself.
+    """
+    import trio
+
+    from dhtnode.nurseries import open_service_nursery
+
+    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+        async with open_service_nursery() as nursery:
+
+            async def watch() -> None:
+                await anext(aiter(interrupts))
+                raise click.Abort
+
+            nursery.start_soon(watch, name="watch for an interrupt")
+            return await main()
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -208,6 +242,8 @@ def catching_signals() -> Iterator[Callable[[], Awaitable[int]]]:
 
     To be entered before anything is printed that makes others send one.
     """
+    import trio
+
     wanted = {signal.SIGINT, signal.SIGTERM}
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         wanted.add(signal.SIGHUP)
@@ -225,6 +261,8 @@ class Stopped(click.ClickException):
 
 async def run_until_signal(main: Main) -> None:
     """Run `main` until it ends; raise `Stopped` when a signal asks to stop."""
+    import trio
+
     number: int | None = None
     with catching_signals() as next_signal:
         async with trio.open_nursery() as nursery:

@@ -12,6 +12,7 @@ from random import Random
 import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
+from dhtnode.admission import Admission
 from dhtnode.errors import QueryError, QueryRefused
 from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.limits import TokenBucket
@@ -49,6 +50,7 @@ class Endpoint:
         random: Random,
         random_bytes: Callable[[int], bytes],
         *,
+        admission: Admission | None = None,
         hosts: Sequence[str] = (),
         last_hosts: Sequence[str] = (),
         now: float = 0.0,
@@ -77,7 +79,6 @@ class Endpoint:
             self.scope,
             peers,
             tokens,
-            max_payload=settings.max_payload,
             version=VERSION_TAG,
         )
         self.rpc = Rpc(
@@ -87,13 +88,10 @@ class Endpoint:
             self._responder.respond,
             random_bytes,
             on_asked=self._on_asked,
-            quick=QuickResponder(
-                self.table, peers, tokens, max_payload=settings.max_payload, version=VERSION_TAG
-            ),
+            quick=QuickResponder(self.table, peers, tokens, version=VERSION_TAG),
             version=VERSION_TAG,
-            read_only=settings.read_only,
-            max_pending=settings.max_pending,
-            receive_batch=settings.receive_batch,
+            settings=settings,
+            admission=admission,
         )
         self.saved: list[Contact] = []
         self._random = random

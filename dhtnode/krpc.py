@@ -9,6 +9,7 @@ The arguments of each method are in `methods`.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, cast
 
 from dhtnode import bencoding
@@ -87,18 +88,24 @@ def _read_external_address(fields: Fields) -> Address | None:
     compact = fields.get(b"ip")
     if not isinstance(compact, bytes):
         return None
-    if len(compact) in (6, 18):
-        return unpack_address(compact)
-    if len(compact) in (4, 16):
-        return Address(unpack_host(compact), 0)
-    return None
+    return _unpack_external(compact) if len(compact) in (4, 6, 16, 18) else None
+
+
+@lru_cache(maxsize=16)  # nearly all answers name the same one
+def _unpack_external(compact: bytes) -> Address:
+    return unpack_address(compact) if len(compact) in (6, 18) else Address(unpack_host(compact), 0)
 
 
 def _read_contacts(compact: Value | None, size: int) -> bytes | None:
     """Keep the whole contacts of `nodes` or `nodes6`; a remainder is no reason to lose the rest."""
     if not isinstance(compact, bytes):
         return None
-    return compact[: min(len(compact) // size, MAX_NODES) * size]
+    length = len(compact)
+    return (
+        compact
+        if not length % size and length <= MAX_NODES * size
+        else compact[: min(length // size, MAX_NODES) * size]
+    )
 
 
 def _read_values(values: Value | None, family: Family) -> tuple[bytes, ...] | None:
@@ -146,6 +153,9 @@ def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Res
     node_id = results.get(b"id")
     if not isinstance(node_id, bytes) or len(node_id) != ID_BYTES:
         raise MalformedMessage("bad id", failed=transaction_id)
+    if len(results) == 1:  # the answer to a ping or an announce
+        node_id, external, version = NodeId(node_id), _read_external_address(fields), _read_version(fields)
+        return Response(transaction_id, node_id, external_address=external, version=version)
     return Response(
         transaction_id,
         NodeId(node_id),

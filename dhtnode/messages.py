@@ -9,7 +9,7 @@ Nothing here knows bytes (see `krpc`) or decides anything (see `responder`).
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from dhtnode.addresses import Address, Contact, Family, unpack_address, unpack_contacts
 from dhtnode.ids import InfoHash, NodeId
@@ -77,8 +77,7 @@ class Query:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):  # a tuple, because one is made for every answer
     """Hold all that one node said in answer to a query.
 
     `nodes` and `nodes6` are whole compact contacts, `values` compact peers of 6 or 18 bytes,

@@ -243,5 +243,6 @@ def _endpoint_statistics(endpoint: Endpoint, now: float) -> EndpointStatistics:
         endpoint.rpc.pending,
         endpoint.rpc.times.stall,
         endpoint.rpc.times.timeout,
-        dict(endpoint.rpc.counts),
+        endpoint.rpc.counts,
+        endpoint.socket.dropped_by_kernel(),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import trio
 
 from dhtnode.addresses import Address, Family, Scope, normalize_host, parse_address, scope_of, split_host_port
+from dhtnode.admission import Admission
 from dhtnode.endpoint import Endpoint
 from dhtnode.errors import CannotListen
 from dhtnode.ids import ID_BYTES, NodeId
@@ -169,6 +170,7 @@ def _endpoints(
     now = trio.current_time()
     tables: dict[Family, RoutingTable] = {}
     tokens = TokenIssuer(random_bytes, settings.token_period, now)
+    admission = Admission(settings)
     return [
         Endpoint(
             socket,
@@ -179,6 +181,7 @@ def _endpoints(
             tokens,
             random,
             random_bytes,
+            admission=admission,
             hosts=bootstrap,
             last_hosts=WELL_KNOWN_BOOTSTRAP if well_known and not _is_loopback(socket) else (),
             now=now,

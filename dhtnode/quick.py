@@ -32,13 +32,11 @@ class QuickResponder:
         peers: PeerStore,
         tokens: TokenIssuer,
         *,
-        max_payload: int,
         version: bytes | None,
     ) -> None:
         self._table = table
         self._peers = peers
         self._tokens = tokens
-        self._max_payload = max_payload
         self._own_id = table.node_id
         self._nodes_key = b"5:nodes" if table.family is Family.IPV4 else b"6:nodes6"
         self._value_bytes = VALUE_BYTES[table.family]
@@ -51,8 +49,11 @@ class QuickResponder:
             b"announce_peer": self._announce_peer,
         }
 
-    def reply(self, fields: Fields, source: Source, now: float) -> bytes | None:
-        """Return the reply to a query whose fields were read, or None to leave it to the long way."""
+    def reply(self, fields: Fields, source: Source, now: float, room: int) -> bytes | None:
+        """Return the reply to a query whose fields were read, or None to leave it to the long way.
+
+        It has at most `room` bytes; what would take contacts to be left out goes the long way too.
+        """
         arguments, name, transaction_id = fields.get(b"a"), fields.get(b"q"), fields.get(b"t")
         if type(arguments) is not dict or type(name) is not bytes or type(transaction_id) is not bytes:
             return None
@@ -62,21 +63,23 @@ class QuickResponder:
         if node_id == self._own_id or len(transaction_id) > MAX_TRANSACTION_ID_BYTES:
             return None
         end = b"e1:t" + _LENGTHS[len(transaction_id)] + transaction_id + self._tail
-        used = len(source.head) + len(self._open) + len(end)
-        body = method(arguments, source, used, now)
-        return None if body is None else b"".join((source.head, self._open, body, end))
+        room -= len(source.head) + len(self._open) + len(end)
+        body = method(arguments, source, room, now)
+        if body is None or len(body) > room:
+            return None
+        return b"".join((source.head, self._open, body, end))
 
-    def _ping(self, _arguments: Fields, _source: Source, _used: int, _now: float) -> _Body:
+    def _ping(self, _arguments: Fields, _source: Source, _room: int, _now: float) -> _Body:
         return b""
 
-    def _find_node(self, arguments: Fields, _source: Source, _used: int, now: float) -> _Body:
+    def _find_node(self, arguments: Fields, _source: Source, _room: int, now: float) -> _Body:
         target = arguments.get(b"target")
         if type(target) is not bytes or len(target) != ID_BYTES or b"want" in arguments:
             return None
         nodes = self._table.closest_compact(target, now)
         return b"%b%d:%b" % (self._nodes_key, len(nodes), nodes)
 
-    def _get_peers(self, arguments: Fields, source: Source, used: int, now: float) -> _Body:
+    def _get_peers(self, arguments: Fields, source: Source, room: int, now: float) -> _Body:
         info_hash = arguments.get(b"info_hash")
         if type(info_hash) is not bytes or len(info_hash) != ID_BYTES or not _UNUSUAL.isdisjoint(arguments):
             return None
@@ -85,11 +88,11 @@ class QuickResponder:
         body = b"%b%d:%b" % (self._nodes_key, len(nodes), nodes)
         if self._peers.has_room(info_hash, source.address.host):
             body += b"5:token8:" + self._tokens.issue(source.packed_host, info_hash, now)
-        room = self._max_payload - used - len(body) - len(b"6:valuesle")
-        values = self._peers.sample_encoded(info_hash, self._table.family, room // self._value_bytes, now)
+        left = room - len(body) - len(b"6:valuesle")
+        values = self._peers.sample_encoded(info_hash, self._table.family, left // self._value_bytes, now)
         return body + b"6:valuesl" + values + b"e" if values else body
 
-    def _announce_peer(self, arguments: Fields, source: Source, _used: int, now: float) -> _Body:
+    def _announce_peer(self, arguments: Fields, source: Source, _room: int, now: float) -> _Body:
         info_hash, port, token = arguments.get(b"info_hash"), arguments.get(b"port"), arguments.get(b"token")
         implied, seed = arguments.get(b"implied_port", 0), arguments.get(b"seed", 0)
         if type(info_hash) is not bytes or len(info_hash) != ID_BYTES or type(token) is not bytes:

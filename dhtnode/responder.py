@@ -1,12 +1,11 @@
 """Answer queries: a pure function of the query, its source, the table and the stores.
 
 `respond` returns a response, an error, or None for silence; it sends nothing and never fails on
-what a remote sent.  Replies keep within a byte budget (BEP 32): what is cut are values, never the
-contacts, since a lookup lives on contacts.
+what a remote sent.  Replies keep within a byte budget (BEP 32): values are cut before contacts,
+since a lookup lives on contacts.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from dhtnode.addresses import Address, Family, Scope, pack_host
 from dhtnode.ids import NodeId
@@ -37,7 +36,6 @@ class Responder:
         peers: PeerStore,
         tokens: TokenIssuer,
         *,
-        max_payload: int = 1024,
         version: bytes | None = None,
     ) -> None:
         """Serve from the shared stores; `tables` may gain another family later on (BEP 32)."""
@@ -46,21 +44,21 @@ class Responder:
         self._scope = scope
         self._peers = peers
         self._tokens = tokens
-        self._max_payload = max_payload
         self._version = version
 
-    def respond(self, query: Query, source: Address, now: float) -> Response | Error | None:
-        """Return the answer to a query, or None when the asker deserves silence.
+    def respond(self, query: Query, source: Address, now: float, room: int) -> Response | Error | None:
+        """Return the answer to a query in `room` bytes, or None when the asker deserves silence.
 
+        When even one without contacts is longer, that is returned: its sender has the last word.
         Silent towards our own id: a packet that carries it is ours, sent back by a reflector.
         """
         if query.node_id == self._own_id:
             return None
         match query.method:
             case FindNode() as method:
-                return self._find_node(method, query, source, now)
+                return self._find_node(method, query, source, now, room)
             case GetPeers() as method:
-                return self._get_peers(method, query, source, now)
+                return self._get_peers(method, query, source, now, room)
             case AnnouncePeer() as method:
                 return self._announce_peer(method, query, source, now)
         return self._response(query, source)
@@ -75,11 +73,11 @@ class Responder:
     def _error(self, query: Query, source: Address, code: int, text: str) -> Error:
         return Error(query.transaction_id, code, text, source, self._version)
 
-    def _find_node(self, method: FindNode, query: Query, source: Address, now: float) -> Response:
+    def _find_node(self, method: FindNode, query: Query, source: Address, now: float, room: int) -> Response:
         nodes, nodes6 = self._contacts(method.target, method.want, now)
-        return replace(self._response(query, source), nodes=nodes, nodes6=nodes6)
+        return _fit(self._response(query, source)._replace(nodes=nodes, nodes6=nodes6), room)
 
-    def _get_peers(self, method: GetPeers, query: Query, source: Address, now: float) -> Response:
+    def _get_peers(self, method: GetPeers, query: Query, source: Address, now: float, room: int) -> Response:
         filters = None
         if method.scrape:
             filters = self._peers.filters(method.info_hash, _one_family(method.want), now)
@@ -89,22 +87,21 @@ class Responder:
         token = None
         if self._peers.has_room(method.info_hash, source.host):
             token = self._tokens.issue(pack_host(source.host), method.info_hash, now)
-        response = replace(
-            self._response(query, source),
+        response = self._response(query, source)._replace(
             nodes=nodes,
             nodes6=nodes6,
             token=token,
             seeds_filter=filters[0].to_bytes() if filters else None,
             peers_filter=filters[1].to_bytes() if filters else None,
         )
-        return self._with_values(response, method, now)
+        return self._with_values(_fit(response, room), method, now, room)
 
-    def _with_values(self, response: Response, method: GetPeers, now: float) -> Response:
-        room = self._max_payload - len(encode(response)) - len(b"6:valuesle")
+    def _with_values(self, response: Response, method: GetPeers, now: float, room: int) -> Response:
+        left = room - len(encode(response)) - len(b"6:valuesle")
         values = self._peers.sample(
-            method.info_hash, self._family, room // VALUE_BYTES[self._family], now, noseed=method.noseed
+            method.info_hash, self._family, left // VALUE_BYTES[self._family], now, noseed=method.noseed
         )
-        return replace(response, values=tuple(values)) if values else response
+        return response._replace(values=tuple(values)) if values else response
 
     def _announce_peer(
         self, method: AnnouncePeer, query: Query, source: Address, now: float
@@ -135,3 +132,21 @@ class Responder:
 def _one_family(want: frozenset[Family]) -> Family | None:
     """Return the family a scrape is limited to, if the asker names just one."""
     return next(iter(want)) if len(want) == 1 else None
+
+
+def _fit(response: Response, room: int) -> Response:
+    """Leave out as many contacts as it takes, those of IPv6 first because they are longer."""
+    excess = len(encode(response)) - room
+    if excess > 0 and response.nodes6:
+        nodes6 = _without(response.nodes6, excess, Family.IPV6)
+        excess -= len(response.nodes6) - len(nodes6)
+        response = response._replace(nodes6=nodes6)
+    if excess > 0 and response.nodes:
+        response = response._replace(nodes=_without(response.nodes, excess, Family.IPV4))
+    return response
+
+
+def _without(compact: bytes, excess: int, family: Family) -> bytes:
+    """Return compact contacts shorter by `excess` bytes or a little more, or empty."""
+    size = family.contact_bytes
+    return compact[: max(0, (len(compact) - excess) // size * size)]

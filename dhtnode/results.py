@@ -56,7 +56,9 @@ class EndpointStatistics:
     """Show one socket: its table, what is under way, and everything counted since the start.
 
     `stall` and `timeout` are the waiting times in force, in seconds.  `counts` has one entry per
-    kind of event; what was dropped is named `dropped: ...` or `malformed: ...`.
+    kind of event; what was dropped is named `dropped: ...` or `malformed: ...`, and what the kernel
+    refused `socket: ...`.  `dropped_by_kernel` counts datagrams for which its receive buffer had no
+    room; None where that cannot be known.
     """
 
     family: Family
@@ -69,6 +71,7 @@ class EndpointStatistics:
     stall: float
     timeout: float
     counts: Mapping[str, int]
+    dropped_by_kernel: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,15 +25,16 @@ __all__ = ["BucketInfo", "NodeInfo", "Outcome", "RoutingTable"]
 class Outcome(Enum):
     """Say what became of a node that answered.
 
-    CACHED waits for a place in a full bucket.  REFUSED broke a rule: our own or the zero id, an
-    address that the scope does not allow, an IP, network or id that another node already holds.
-    ID_CHANGED: the address was known under another id, so the old entry is gone; the new id is
-    not taken in this time.
+    CACHED waits for a place in a full bucket; for NO_PLACE too many good nodes do.  REFUSED broke a
+    rule: our own or the zero id, an address that the scope does not allow, an IP, network or id
+    that another node already holds.  ID_CHANGED: the address was known under another id, so the old
+    entry is gone; the new id is not taken in this time.
     """
 
     ADDED = "added"
     UPDATED = "updated"
     CACHED = "cached"
+    NO_PLACE = "no place"
     REFUSED = "refused"
     ID_CHANGED = "id changed"
 
@@ -63,8 +64,11 @@ class RoutingTable:
         self._good_for = good_for
         self._bad_after = bad_after
         self._own = as_int(node_id)
-        # Keyed by the lower end of the range: one bisect finds a bucket, a split is two inserts.
-        self._buckets: SortedDict[int, Bucket] = SortedDict({0: Bucket(0, ID_BITS, bucket_size)})
+        whole = Bucket(0, ID_BITS, bucket_size)
+        # In order of their ranges, keyed by the lower ends.
+        self._buckets: SortedDict[int, Bucket] = SortedDict({0: whole})
+        # The same by the number of bits that their ids share with ours; in the last one, or more.
+        self._by_prefix = [whole]
         self._by_address: dict[Address, Entry] = {}
         self._by_host: dict[str, Entry] = {}
 
@@ -211,8 +215,9 @@ class RoutingTable:
         return iter(self._buckets.values())
 
     def _bucket_of(self, number: int) -> Bucket:
-        bucket: Bucket = self._buckets.peekitem(self._buckets.bisect_right(number) - 1)[1]
-        return bucket
+        # Only the bucket around our own id is ever split: a subtraction finds what a bisect would.
+        shared = ID_BITS - (number ^ self._own).bit_length()
+        return self._by_prefix[shared] if shared < len(self._by_prefix) else self._by_prefix[-1]
 
     def _by_distance(self, number: int) -> Iterator[Bucket]:
         """Yield the buckets, nearest first; sorts them only when the first was not enough."""
@@ -265,9 +270,12 @@ class RoutingTable:
         return self._is_eligible(contact) and all(entry.bad for entry in self._clashes(contact, bucket))
 
     def _admit(self, contact: Contact, now: float, rtt: float | None) -> Outcome:
+        bucket = self._bucket_of(as_int(contact.node_id))
+        if not bucket.takes_newcomer(now):  # asked first: it is the lot of most in a settled table
+            return Outcome.NO_PLACE
         if not self._is_eligible(contact):
             return Outcome.REFUSED
-        clashes = self._clashes(contact, self._bucket_of(as_int(contact.node_id)))
+        clashes = self._clashes(contact, bucket)
         if not all(entry.bad or entry.waiting for entry in clashes):
             return Outcome.REFUSED
         for entry in clashes:
@@ -313,6 +321,8 @@ class RoutingTable:
         lower, upper = bucket.split()
         self._buckets[lower.low] = lower
         self._buckets[upper.low] = upper
+        ours, other = (upper, lower) if upper.covers(self._own) else (lower, upper)
+        self._by_prefix[-1:] = other, ours
 
     def _turn_bad(self, entry: Entry, now: float) -> None:
         bucket = self._bucket_of(entry.number)
@@ -333,6 +343,10 @@ class RoutingTable:
         require([bucket.low for bucket in buckets] == list(self._buckets), "buckets are under their keys")
         require(buckets[0].low == 0 and buckets[-1].high == 1 << ID_BITS, "buckets cover all ids")
         require(all(a.high == b.low for a, b in pairwise(buckets)), "buckets leave no gap")
+        found = [
+            self._bucket_of(bucket.low) is bucket is self._bucket_of(bucket.high - 1) for bucket in buckets
+        ]
+        require(all(found) and len(self._by_prefix) == len(buckets), "buckets are found by prefix")
         for bucket in buckets:
             require(bucket.parent_covers(self._own), "only buckets with our own id were split")
             require(not (bucket.covers(self._own) and bucket.waiting), "nobody waits for our own bucket")

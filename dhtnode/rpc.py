@@ -13,28 +13,33 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from heapq import heappop, heappush
+from functools import partial
 from typing import TypeAlias
 
 import trio
 
 from dhtnode.addresses import Address, Contact, Scope
+from dhtnode.admission import Admission
 from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
 from dhtnode.ids import NodeId
 from dhtnode.krpc import encode, parse_untrusted, read_fields
 from dhtnode.malformed import MalformedMessage
-from dhtnode.messages import Error, Message, Method, Query, Response
+from dhtnode.messages import Error, Message, Method, Ping, Query, Response
+from dhtnode.methods import Fields
+from dhtnode.queries import QueryWriter
 from dhtnode.quick import QuickResponder, asker_of
 from dhtnode.routing import RoutingTable
+from dhtnode.settings import NodeSettings
 from dhtnode.sources import Source, Sources
 from dhtnode.timing import RoundTripTimes
-from dhtnode.transactions import Answer, OnDone, Pending
+from dhtnode.traffic import Traffic
+from dhtnode.transactions import Answer, OnDone, OnStall, Pending, Transactions
 from dhtnode.udp import DatagramSocket
 
 logger = logging.getLogger(__name__)
 
-OnQuery: TypeAlias = Callable[[Query, Address, float], Response | Error | None]
-"""What answers a query from a source at a time."""
+OnQuery: TypeAlias = Callable[[Query, Address, float, int], Response | Error | None]
+"""What answers a query from a source, at a time, in so many bytes."""
 
 OnAsked: TypeAlias = Callable[[Contact, float], None]
 """What is told, after a reply and now and then, who queries us; not of read-only nodes (BEP 43)."""
@@ -60,43 +65,49 @@ class Rpc:
         on_asked: OnAsked | None = None,
         quick: QuickResponder | None = None,
         version: bytes | None = None,
-        read_only: bool = False,
-        max_pending: int = 20_000,
-        receive_batch: int = 256,
+        settings: NodeSettings | None = None,
+        admission: Admission | None = None,
     ) -> None:
         """Take over the socket; `serve` must run for anything to be received or to time out.
 
-        The table is told of every node that answers and of every one that does not.
+        The table is told of every node that answers and of every one that does not.  `admission`
+        may be shared with other sockets.
         """
+        settings = settings or NodeSettings()
         self.socket = socket
         self.scope = scope
         self.times = RoundTripTimes()
-        self.counts: Counter[str] = Counter()
+        self.traffic = Traffic()
+        self.events: Counter[str] = Counter()
         self._family = socket.address.family
         self._table = table
         self._on_query = on_query
         self._on_asked = on_asked or _not_interested
-        self._quick = None if read_only else quick
-        self._sources = Sources(scope)
-        self._random_bytes = random_bytes
-        self._transaction_ids = b""
+        self._quick = quick
+        self._sources = Sources(scope, socket.address)
+        self._admission = admission or Admission(settings)
+        self._queries = QueryWriter(table.node_id, version=version, read_only=settings.read_only)
+        self._transactions = Transactions(random_bytes)
         self._version = version
-        self._read_only = read_only
-        self._max_pending = max_pending
-        self._receive_batch = receive_batch
-        self._pending: dict[bytes, Pending] = {}
-        self._deadlines: list[tuple[float, int, Pending]] = []
-        self._sequence = 0
+        self._read_only = settings.read_only
+        self._max_pending = settings.max_pending
+        self._receive_batch = settings.receive_batch
         self._wake_at = math.inf
         self._wakeup = trio.Event()
 
     @property
     def pending(self) -> int:
         """Return how many queries are under way."""
-        return len(self._pending)
+        return len(self._transactions)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Return what has been counted, by name."""
+        errors = {f"socket: {name}": count for name, count in self.socket.errors.items()}
+        return Counter(self.traffic.counts() | self.events | errors)
 
     def send_query(
-        self, method: Method, address: Address, on_done: OnDone, *, on_stall: Callable[[], None] | None = None
+        self, method: Method, address: Address, on_done: OnDone, *, on_stall: OnStall | None = None
     ) -> Pending | None:
         """Send a query and return at once; `on_done` is called later, exactly once.
 
@@ -104,25 +115,28 @@ class Rpc:
         that this socket talks to, too many queries are under way, or the kernel refused.
         `on_stall` is called when the answer is late but still welcome.
         """
-        if address == self.socket.address or not self.scope.allows(address):
+        source = self._sources.get(address)
+        if not source.is_allowed:
             return self._not_sent("address not allowed")
-        if len(self._pending) >= self._max_pending:
+        if len(self._transactions) >= self._max_pending:
             return self._not_sent("too many pending")
-        transaction_id = self._new_transaction_id()
-        data = encode(Query(transaction_id, self._table.node_id, method, self._version, self._read_only))
-        if not self._send(data, address):
+        transaction_id = self._transactions.new_id()
+        data = self._queries.write(method, transaction_id)
+        if not self._send(data, source.address):
             return self._not_sent("send failed")
         now = trio.current_time()
-        pending = Pending(transaction_id, address, len(data), now, on_done, on_stall)
-        self._pending[transaction_id] = pending
-        self._add_deadline(now + (self.times.timeout if on_stall is None else self.times.stall), pending)
-        self.counts["queries sent"] += 1
+        pending = Pending(transaction_id, source, len(data), now, on_done, on_stall)
+        self._transactions.add(pending)
+        due = now + (self.times.timeout if on_stall is None else self.times.stall)
+        if due < self._wake_at:
+            self._wake_at = due
+            self._wakeup.set()
+        self.traffic.queries_sent += 1
         return pending
 
     def forget(self, pending: Pending) -> None:
         """Give a query up: its `on_done` will not be called, its answer is dropped."""
-        pending.end()
-        self._pending.pop(pending.transaction_id, None)
+        self._transactions.remove(pending)
 
     async def query(self, method: Method, address: Address) -> Answer:
         """Send a query and wait for its answer.
@@ -176,158 +190,170 @@ class Rpc:
             self._handle(data, self._sources.get(pair), now)
         except Exception:
             # The last barrier: a bug of ours or of a caller costs one packet, not the node.
-            self.counts["internal errors"] += 1
+            self.events["internal errors"] += 1
             logger.exception("failed on a datagram from %s port %s", *pair)
 
     def _handle(self, data: bytes, source: Source, now: float) -> None:
-        counts = self.counts
-        counts["datagrams received"] += 1
-        counts["bytes received"] += len(data)
+        traffic = self.traffic
+        traffic.datagrams_received += 1
+        traffic.bytes_received += len(data)
         if not source.is_allowed:
-            counts["dropped: source not allowed"] += 1
+            self.events["dropped: source not allowed"] += 1
+            return
+        refusal = self._admission.refusal(source, now)
+        if refusal is not None and not source.awaited:
+            self.events[refusal] += 1
             return
         try:
             fields = parse_untrusted(data)
-            reply = None
-            if self._quick is not None and fields.get(b"y") == b"q":
-                reply = self._quick.reply(fields, source, now)
-            if reply is None:
-                self._dispatch(read_fields(fields, self._family), source, len(data), now)
-                return
+            if fields.get(b"y") != b"q":
+                self._take_answer(read_fields(fields, self._family), source, len(data), now)
+            elif refusal is not None:
+                self.events[refusal] += 1
+            else:
+                self._answer(fields, source, len(data), now)
         except MalformedMessage as malformed:
-            self._on_malformed(malformed, source.address, now)
+            self._on_malformed(malformed, source, len(data), now)
+
+    def _answer(self, fields: Fields, source: Source, size: int, now: float) -> None:
+        if self._read_only:
+            self.events["dropped: query while read-only"] += 1
             return
-        counts["queries received"] += 1
-        if self._send(reply, source.address):
-            counts["replies sent"] += 1
+        room = self._admission.longest_reply(source, size, now)
+        reply = None if self._quick is None else self._quick.reply(fields, source, now, room)
+        if reply is None:
+            self._answer_at_length(read_fields(fields, self._family), source, room, now)
+            return
+        self.traffic.queries_received += 1
+        if self._reply(reply, source, room, now):
+            self.traffic.replies_sent += 1
         if now - source.looked_at >= LOOK_AGAIN_AFTER:
             self._look_at(source, asker_of(fields), now)
 
-    def _dispatch(self, message: Message, source: Source, size: int, now: float) -> None:
-        match message:
-            case Query():
-                self._answer(message, source, now)
-            case Response():
-                self._on_response(message, source.address, size, now)
-            case Error():
-                self.counts["errors received"] += 1
-                refused = QueryRefused(source.address, message.code, message.text)
-                self._end(message.transaction_id, refused, now)
+    def _answer_at_length(self, query: Message, source: Source, room: int, now: float) -> None:
+        assert isinstance(query, Query)  # noqa: S101  for mypy
+        self.traffic.queries_received += 1
+        reply = self._on_query(query, source.address, now, room)
+        if reply is not None and self._reply(encode(reply), source, room, now):
+            if isinstance(reply, Error):
+                self.events["errors sent"] += 1
+            else:
+                self.traffic.replies_sent += 1
+        if not query.read_only and now - source.looked_at >= LOOK_AGAIN_AFTER:
+            self._look_at(source, query.node_id, now)
 
     def _look_at(self, source: Source, node_id: NodeId, now: float) -> None:
         """Tell who asked; to be done seldom, because it costs more than the answer."""
         source.looked_at = now
         self._on_asked(Contact(node_id, source.address), now)
 
-    def _on_response(self, response: Response, source: Address, size: int, now: float) -> None:
-        pending = self._match(response.transaction_id, source)
+    def _take_answer(self, message: Message, source: Source, size: int, now: float) -> None:
+        match message:
+            case Response():
+                self._on_response(message, source, size)
+            case Error():
+                self.events["errors received"] += 1
+                refused = QueryRefused(source.address, message.code, message.text)
+                self._end(message.transaction_id, refused, source, now)
+
+    def _on_response(self, response: Response, source: Source, size: int) -> None:
+        now = trio.current_time()  # not that of the batch, in which the query may have gone out
+        pending = self._match(response.transaction_id, source, now)
         if pending is None:
             return
-        # Not the time of the batch: within one, a query can go out and its answer come in.
-        now = trio.current_time()
         rtt = now - pending.sent_at
         self.times.add(rtt)
-        self.counts["answers"] += 1
-        self._table.responded(Contact(response.node_id, source), now, rtt=rtt)
-        pending.end()(Answer(source, response, rtt, pending.size, size), now)
+        self.traffic.answers += 1
+        try:
+            self._table.responded(Contact(response.node_id, source.address), now, rtt=rtt)
+        finally:
+            pending.on_done(Answer(source.address, response, rtt, pending.size, size), now)
 
-    def _answer(self, query: Query, source: Source, now: float) -> None:
-        self.counts["queries received"] += 1
-        if self._read_only:
-            self.counts["dropped: query while read-only"] += 1
-            return
-        reply = self._on_query(query, source.address, now)
-        if reply is not None and self._send(encode(reply), source.address):
-            self.counts["errors sent" if isinstance(reply, Error) else "replies sent"] += 1
-        if not query.read_only and now - source.looked_at >= LOOK_AGAIN_AFTER:
-            self._look_at(source, query.node_id, now)
-
-    def _on_malformed(self, malformed: MalformedMessage, source: Address, now: float) -> None:
-        self.counts[f"malformed: {malformed.reason}"] += 1
+    def _on_malformed(self, malformed: MalformedMessage, source: Source, size: int, now: float) -> None:
+        self.events[f"malformed: {malformed.reason}"] += 1
         if malformed.reply is not None and not self._read_only:
-            reply = replace(malformed.reply, external_address=source, version=self._version)
-            if self._send(encode(reply), source):
-                self.counts["errors sent"] += 1
+            reply = replace(malformed.reply, external_address=source.address, version=self._version)
+            room = self._admission.longest_reply(source, size, now)
+            if self._reply(encode(reply), source, room, now):
+                self.events["errors sent"] += 1
         elif malformed.failed is not None:
-            self._end(malformed.failed, BadResponse(source, malformed.reason), now)
+            self._end(malformed.failed, BadResponse(source.address, malformed.reason), source, now)
 
-    def _end(self, transaction_id: bytes, failure: QueryError, now: float) -> None:
+    def _end(self, transaction_id: bytes, failure: QueryError, source: Source, now: float) -> None:
         """End the query that a remote's error or broken response belongs to, if there is one."""
-        pending = self._match(transaction_id, failure.address)
+        pending = self._match(transaction_id, source, now)
         if pending is not None:
             if isinstance(failure, BadResponse):
-                self._table.failed(pending.address, now)
-            pending.end()(failure, now)
+                self._table.failed(source.address, now)
+            pending.on_done(failure, now)
 
-    def _match(self, transaction_id: bytes, source: Address) -> Pending | None:
+    def _match(self, transaction_id: bytes, source: Source, now: float) -> Pending | None:
         """Return the query that an answer belongs to, no longer pending, or None."""
-        pending = self._pending.get(transaction_id)
+        pending = self._transactions.get(transaction_id)
         if pending is None:
-            self.counts["dropped: unknown transaction"] += 1
+            self.events["dropped: unknown transaction"] += 1
             return None
-        if pending.address != source:
-            self.counts["dropped: foreign source"] += 1
+        if pending.source is not source and pending.address != source.address:
+            self.events["dropped: foreign source"] += 1
             return None
-        del self._pending[transaction_id]
+        self._transactions.remove(pending)
+        self._admission.expected(source, now)
         return pending
+
+    def _reply(self, data: bytes, source: Source, room: int, now: float) -> bool:
+        """Send a reply if it is short enough and there is budget for it."""
+        if len(data) > room:
+            self.events["dropped: reply too long"] += 1
+            return False
+        if not self._admission.allows_reply(source, len(data), now):
+            self.events["dropped: reply budget used up"] += 1
+            self._ask_for_proof(source, now)
+            return False
+        return self._send(data, source.address)
+
+    def _ask_for_proof(self, source: Source, now: float) -> None:
+        """Ping one who keeps asking when there is not enough for all: who answers is served first."""
+        if self._admission.wants_proof(source, now):
+            self.send_query(Ping(), source.address, _no_matter)
 
     def _send(self, data: bytes, destination: Address) -> bool:
         if self.socket.send_nowait(data, destination):
-            self.counts["datagrams sent"] += 1
-            self.counts["bytes sent"] += len(data)
+            self.traffic.datagrams_sent += 1
+            self.traffic.bytes_sent += len(data)
             return True
-        self.counts["dropped: send failed"] += 1
+        self.events["dropped: send failed"] += 1
         return False
 
     def _not_sent(self, reason: str) -> Pending | None:
-        self.counts[f"not sent: {reason}"] += 1
+        self.events[f"not sent: {reason}"] += 1
         return None
-
-    def _new_transaction_id(self) -> bytes:
-        """Return 4 random bytes without a NUL: one implementation reads no other length, one mangles NULs."""
-        while True:
-            if len(self._transaction_ids) < 4:
-                self._transaction_ids = self._random_bytes(4096).replace(b"\0", b"")
-            transaction_id, self._transaction_ids = self._transaction_ids[:4], self._transaction_ids[4:]
-            if len(transaction_id) == 4 and transaction_id not in self._pending:
-                return transaction_id
-
-    def _add_deadline(self, at: float, pending: Pending) -> None:
-        self._sequence += 1
-        heappush(self._deadlines, (at, self._sequence, pending))
-        if at < self._wake_at:
-            self._wakeup.set()
 
     async def _expire(self) -> None:
         while True:
-            while self._deadlines and self._deadlines[0][2].is_done:
-                heappop(self._deadlines)  # most are by then: no need to wake up for them
-            self._wake_at = self._deadlines[0][0] if self._deadlines else math.inf
+            self._wake_at = self._transactions.next_due(self.times.stall, self.times.timeout)
             self._wakeup = trio.Event()
             with trio.move_on_at(self._wake_at):
                 await self._wakeup.wait()
             now = trio.current_time()
-            while self._deadlines and self._deadlines[0][0] <= now:
-                _, _, pending = heappop(self._deadlines)
-                if not pending.is_done:
-                    self._handle_deadline(pending, now)
+            while (on_stall := self._transactions.take_stalled(now, self.times.stall)) is not None:
+                self.events["stalled"] += 1
+                self._call(on_stall)
+            while (pending := self._transactions.take_expired(now, self.times.timeout)) is not None:
+                self.traffic.timeouts += 1
+                self._call(partial(self._on_timeout, pending, now))
 
-    def _handle_deadline(self, pending: Pending, now: float) -> None:
+    def _on_timeout(self, pending: Pending, now: float) -> None:
+        self._table.failed(pending.address, now)
+        pending.on_done(QueryTimeout(pending.address), now)
+
+    def _call(self, callback: Callable[[], None]) -> None:
         try:
-            self._on_deadline(pending, now)
+            callback()
         except Exception:
             # As for datagrams: a callback that fails must not end the loop that everybody waits on.
-            self.counts["internal errors"] += 1
-            logger.exception("failed on a deadline of %s", pending.address)
+            self.events["internal errors"] += 1
+            logger.exception("failed on a deadline")
 
-    def _on_deadline(self, pending: Pending, now: float) -> None:
-        if pending.on_stall is not None:
-            on_stall, pending.on_stall = pending.on_stall, None
-            self.counts["stalled"] += 1
-            self._add_deadline(max(now, pending.sent_at + self.times.timeout), pending)
-            on_stall()
-            return
-        del self._pending[pending.transaction_id]
-        self.counts["timeouts"] += 1
-        self._table.failed(pending.address, now)
-        pending.end()(QueryTimeout(pending.address), now)
+
+def _no_matter(_result: Answer | QueryError, _now: float) -> None:
+    """Be told how a query ended, and do nothing."""

@@ -65,6 +65,27 @@ class NodeSettings:
     max_payload: int = 1024
     """Bytes of a reply (BEP 32)."""
 
+    max_amplification: float = 8.0
+    """A reply may be so many times as long as its query, unless the asker has proven its address."""
+
+    host_rate: float = 50.0
+    """Datagrams per second from one IP, answers to our queries not counted; others are dropped unread."""
+
+    host_burst: float = 250.0
+    """Datagrams from one IP that may come at once."""
+
+    network_rate: float = 200.0
+    """Datagrams per second from one /24 (IPv6: /64), counted in the same way."""
+
+    network_burst: float = 1000.0
+    """Datagrams from one /24 or /64 that may come at once."""
+
+    reply_rate: float = 2_000_000.0
+    """Bytes per second of all replies together; those with a proven address are served first."""
+
+    reply_burst: float = 2_000_000.0
+    """Bytes of replies that may leave at once."""
+
     verify_rate: float = 5.0
     """Pings per second, at most, to nodes that queried us and may be worth a place in the table."""
 

@@ -1,43 +1,128 @@
-"""What is worth knowing twice about a source of packets: its compact form, and whether we talk to it.
+"""What is worth knowing twice about a source of packets, for the sources heard of last.
 
-A bounded memory: one source asks many times, and all of this is the same each time.
+One source sends many packets, and most of what concerns it is the same each time: its compact form,
+whether we talk to it, how much it has sent of late.  The memory is bounded, and what a flood from
+ever new addresses pushes out of it is what has been silent longest.
 """
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from dhtnode.addresses import Address, Scope, pack_address
 
-MAX_SOURCES = 8192  # about 3 MB; when full, all are forgotten and learnt again
+MAX_SOURCES = 8192  # 6 MB with what belongs to them
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Meter:
+    """Hold the moment up to which what was used of a rate is paid for; see `admission`."""
+
+    __slots__ = ("used_until",)
+
+    def __init__(self) -> None:
+        self.used_until = float("-inf")
 
 
 class Source:
-    """Hold what follows from an address alone, and when it was last looked at as a possible contact.
+    """Hold what follows from an address, and what its packets have shown.
 
     `head` is how a reply to this address begins: a dictionary with the key `ip` (BEP 42).
+    `awaited` counts our queries to it under way.  While `now < proven_until` it has proven its
+    address, by an answer to one of them.
     """
 
-    __slots__ = ("address", "head", "is_allowed", "looked_at", "packed_host")
+    __slots__ = (
+        "address",
+        "awaited",
+        "datagrams",
+        "head",
+        "host",
+        "is_allowed",
+        "looked_at",
+        "network",
+        "packed_host",
+        "proven_until",
+    )
 
-    def __init__(self, address: Address, scope: Scope) -> None:
+    def __init__(self, address: Address, *, is_allowed: bool, host: Meter, network: Meter) -> None:
+        """Begin with an address not heard of; meters are shared with others of its host and network."""
         self.address = address
-        self.is_allowed = scope.allows(address)
-        compact = pack_address(address) if self.is_allowed else b""
+        self.is_allowed = is_allowed
+        compact = pack_address(address) if is_allowed else b""
         self.packed_host = compact[:-2]
         self.head = b"d2:ip%d:%b" % (len(compact), compact)
-        self.looked_at = float("-inf")
+        self.host = host
+        self.network = network
+        self.awaited = 0
+        self.datagrams = 0
+        self.looked_at = self.proven_until = float("-inf")
 
 
-class Sources:
-    """Remember sources by the pair that a socket returns."""
+class Recent(Generic[K, V]):
+    """Make values for keys and remember at most `limit` of them, in two generations.
 
-    def __init__(self, scope: Scope) -> None:
+    When the young generation is half of the limit it becomes the old one, and what was old and has
+    not been asked for since is forgotten: nearly the order of use, for one look-up per call.
+    """
+
+    __slots__ = ("_half", "_make", "_old", "_young")
+
+    def __init__(self, limit: int, make: Callable[[K], V]) -> None:
+        self._half = limit // 2
+        self._make = make
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def __len__(self) -> int:
+        """Return how many values are remembered."""
+        return len(self._young) + len(self._old)
+
+    def get(self, key: K) -> V:
+        """Return the value of a key, made now if it was not remembered; constant cost."""
+        value = self._young.get(key)
+        return self._renew(key) if value is None else value
+
+    def _renew(self, key: K) -> V:
+        value = self._old.pop(key, None)
+        if value is None:
+            value = self._make(key)
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[key] = value
+        return value
+
+
+class Sources(Recent[tuple[str, int], Source]):
+    """Remember the sources of one socket by the pairs that it returns."""
+
+    __slots__ = ("_hosts", "_networks", "_own", "_scope")
+
+    def __init__(self, scope: Scope, own: Address | None = None) -> None:
+        """Know whom a socket of this scope talks to: never to its `own` address."""
+        super().__init__(MAX_SOURCES, self._make_source)
         self._scope = scope
-        self._known: dict[tuple[str, int], Source] = {}
+        self._own = own
+        self._hosts: Recent[str, Meter] = Recent(MAX_SOURCES, _new_meter)
+        self._networks: Recent[str, Meter] = Recent(MAX_SOURCES, _new_meter)
 
-    def get(self, pair: tuple[str, int]) -> Source:
-        """Return the source of an address; constant cost, and amortised so for new ones."""
-        known = self._known.get(pair)
-        if known is None:
-            if len(self._known) >= MAX_SOURCES:
-                self._known.clear()
-            known = Source(Address(*pair), self._scope)
-            self._known[known.address] = known
-        return known
+    def _make_source(self, pair: tuple[str, int]) -> Source:
+        scope, address = self._scope, Address(*pair)
+        if not scope.allows(address) or address == self._own:
+            return Source(address, is_allowed=False, host=_NOBODY, network=_NOBODY)
+        if scope is Scope.LOOPBACK:  # where each endpoint is a host of its own (design note 2)
+            return Source(address, is_allowed=True, host=Meter(), network=Meter())
+        return Source(
+            address,
+            is_allowed=True,
+            host=self._hosts.get(scope.host_key(address)),
+            network=self._networks.get(scope.network_key(address)),
+        )
+
+
+def _new_meter(_key: str) -> Meter:
+    return Meter()
+
+
+_NOBODY = Meter()

@@ -1,16 +1,21 @@
-"""One query under way, from the moment it is sent to the moment somebody is told how it ended."""
+"""Queries under way, from the moment each is sent to the moment somebody is told how it ended.
 
+All wait equally long, so that the order of sending is the order of expiry: no other structure
+holds deadlines, and a limit that changes with the line holds for what is already under way.
+"""
+
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from math import inf
+from typing import NamedTuple, TypeAlias
 
 from dhtnode.addresses import Address
 from dhtnode.errors import QueryError
 from dhtnode.messages import Response
+from dhtnode.sources import Source
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):  # a tuple, because one is made for every answer
     """Hold a node's response, where it came from, and how long it took in seconds."""
 
     address: Address
@@ -23,35 +28,106 @@ class Answer:
 OnDone: TypeAlias = Callable[[Answer | QueryError, float], None]
 """What `send_query` calls, once, with the outcome and the time."""
 
+OnStall: TypeAlias = Callable[[], None]
+
 
 class Pending:
     """Be one query under way; a handle for `Rpc.forget`."""
 
-    __slots__ = ("address", "is_done", "on_done", "on_stall", "sent_at", "size", "transaction_id")
+    __slots__ = ("on_done", "on_stall", "sent_at", "size", "source", "transaction_id")
 
     def __init__(
         self,
         transaction_id: bytes,
-        address: Address,
+        source: Source,
         size: int,
         sent_at: float,
         on_done: OnDone,
-        on_stall: Callable[[], None] | None,
+        on_stall: OnStall | None,
     ) -> None:
         self.transaction_id = transaction_id
-        self.address = address
+        self.source = source  # of the answer
         self.size = size
         self.sent_at = sent_at
         self.on_done = on_done
         self.on_stall = on_stall
-        self.is_done = False
 
-    def end(self) -> OnDone:
-        """Mark the query as done, let go of whoever waits, and return whom to tell."""
-        on_done, self.on_done, self.on_stall = self.on_done, _nobody, None
-        self.is_done = True
-        return on_done
+    @property
+    def address(self) -> Address:
+        """Return whom we asked."""
+        return self.source.address
 
 
-def _nobody(_result: Answer | QueryError, _now: float) -> None:
-    """Be what a query that is done would call."""
+class Transactions:
+    """Keep the queries under way on one socket; every method has constant cost."""
+
+    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
+        """Draw transaction ids from `random_bytes`, which must be unpredictable in production."""
+        self._random_bytes = random_bytes
+        self._unused = b""
+        # Ordered dictionaries, because looking for the first entry of a plain one passes over all
+        # those deleted before it.
+        self._pending: OrderedDict[bytes, Pending] = OrderedDict()
+        self._impatient: OrderedDict[bytes, Pending] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many queries are under way."""
+        return len(self._pending)
+
+    def new_id(self) -> bytes:
+        """Return 4 random bytes without a NUL: one implementation reads no other length, one mangles NULs."""
+        while True:
+            if len(self._unused) < 4:
+                self._unused = self._random_bytes(4096).replace(b"\0", b"")
+            transaction_id, self._unused = self._unused[:4], self._unused[4:]
+            if len(transaction_id) == 4 and transaction_id not in self._pending:
+                return transaction_id
+
+    def add(self, pending: Pending) -> None:
+        """Keep a query that has been sent, later than all before it."""
+        self._pending[pending.transaction_id] = pending
+        if pending.on_stall is not None:
+            self._impatient[pending.transaction_id] = pending
+        pending.source.awaited += 1
+
+    def get(self, transaction_id: bytes) -> Pending | None:
+        """Return the query that bears an id, if it is under way."""
+        return self._pending.get(transaction_id)
+
+    def remove(self, pending: Pending) -> bool:
+        """Drop a query because it has ended; return False when it had ended before."""
+        transaction_id = pending.transaction_id
+        if self._pending.get(transaction_id) is not pending:
+            return False
+        del self._pending[transaction_id]
+        if pending.on_stall is not None:
+            self._impatient.pop(transaction_id, None)
+        pending.source.awaited -= 1
+        return True
+
+    def next_due(self, stall: float, timeout: float) -> float:
+        """Return when the first query will have waited too long, one way or the other."""
+        due = inf
+        for waiting, limit in ((self._impatient, stall), (self._pending, timeout)):
+            for pending in waiting.values():
+                due = min(due, pending.sent_at + limit)
+                break
+        return due
+
+    def take_stalled(self, now: float, stall: float) -> OnStall | None:
+        """Return whom to tell of one query that has been waiting for `stall` seconds, each once."""
+        for transaction_id, pending in self._impatient.items():
+            if now >= pending.sent_at + stall:
+                del self._impatient[transaction_id]
+                return pending.on_stall
+            break
+        return None
+
+    def take_expired(self, now: float, timeout: float) -> Pending | None:
+        """Return one query that has been waiting for `timeout` seconds, no longer under way."""
+        for pending in self._pending.values():
+            if now >= pending.sent_at + timeout:
+                self.remove(pending)
+                return pending
+            break
+        return None

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import lookup, node
+from benchmarks import columns, lookup, node
+from benchmarks.batched_udp import BenchmarkFailed
+from benchmarks.gauge import Measurement, Refusal, measure
+from benchmarks.servers import SERVERS, Server, serve_ours
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = {"ping", "find_node", "get_peers", "get_peers, 100 stored", "announce_peer"}
@@ -71,6 +74,100 @@ class TestNode:
             node.main(["--servers=theirs"])
         assert ended.value.code == 2
         assert "choose from ours,libtorrent" in capsys.readouterr().err
+
+    def test_names_the_package_that_is_missing(self, monkeypatch, capsys):
+        """One line, and nothing is started."""
+        monkeypatch.setitem(SERVERS, "absent", Server(serve_ours, "absent-node", "no_such_module"))
+        assert node.main(["--servers=ours,absent"]) == 1
+        line = "benchmarks.node: absent is not installed: pip install absent-node, see docs/benchmarks.md\n"
+        assert capsys.readouterr().err == line
+
+    @pytest.mark.parametrize("name", sorted(SERVERS.keys() - {"ours", "libtorrent"}))
+    def test_compares_with_other_python_nodes(self, name, tmp_path):
+        """Where they are installed, pings are measured; each other column too, or there is a reason."""
+        if not SERVERS[name].installed:
+            pytest.skip(f"{name} is not installed")
+        done = run_briefly(f"ours,{name}", tmp_path)
+        assert done.returncode == 0, done.stderr
+        report = json.loads((tmp_path / "report").read_text())
+        measured = report["cpu_microseconds_per_answer"][name].keys()
+        assert measured >= {"ping"}
+        assert measured ^ {each["column"] for each in report["refusals"]} == COLUMNS
+
+    def test_shows_a_dash_for_what_was_refused(self):
+        """Each other one is compared with the first, as far as it was measured."""
+        costs = {"ours": 10.0, "slow": 200.0, "mute": 40.0}
+        measurements = [
+            Measurement(name, column, 0, cost, 1, 0.1, 1.0, 3.0, 1.0, 0, 0, 70)
+            for name, cost in costs.items()
+            for column in COLUMNS
+            if name != "mute" or column == "ping"
+        ]
+        report = {"options": {"servers": list(costs)}} | node.summary(measurements, list(costs))
+        lines = node.result_table(report, measurements).splitlines()
+        cells = {line.split("|")[1].strip(): line.replace(" ", "").split("|")[2:7] for line in lines}
+        assert cells["mute"] == ["40.0", "-", "-", "-", "-"]
+        assert cells["ours / slow, median"] == ["0.0500"] * 5
+        assert cells["ours / mute, median"] == ["0.25", "-", "-", "-", "-"]
+
+    def test_tells_each_reason_once(self):
+        """Columns that failed alike stand together."""
+        refusals = [Refusal("mute", "ping", 0, "silence"), Refusal("mute", "find_node", 0, "silence")]
+        assert node.refusal_lines(refusals) == ["- mute, ping, find_node: silence"]
+
+
+class Scripted:
+    """Stands for a server under load that gives one answer to everything."""
+
+    name = "scripted"
+
+    def __init__(self, **answer):
+        self.answer = {key.encode(): value for key, value in answer.items()}
+
+    def exchange(self, queries, _sources):
+        """Answer all of them."""
+        return [self.answer] * len(queries)
+
+    def cpu_time(self):
+        """Be idle."""
+        return 0.0
+
+
+CONTACT = bytes(20) + bytes([127, 3, 0, 1, 26, 225])
+WRONG_ANSWERS = {
+    "ping": [{}, {"id": b"source00000000000000"}],
+    "find_node": [{"nodes": b""}, {"nodes": CONTACT[:22]}, {"nodes": CONTACT[:-2] + bytes(2)}],
+    "get_peers": [{"nodes": CONTACT}, {"token": b"t"}],
+    "get_peers, 100 stored": [{"token": b"t"}, {"token": b"t", "values": [b"\x7f\x02\0\0\0\0"]}],
+    "announce_peer": [{"token": b"t", "nodes": CONTACT}],
+}
+
+
+class TestColumns:
+    """What is not an answer in the sense of BEP 5 is not measured."""
+
+    @pytest.mark.parametrize(
+        ("column", "answer"), [(column, answer) for column, row in WRONG_ANSWERS.items() for answer in row]
+    )
+    def test_refuses_wrong_answers(self, column, answer):
+        """The benchmark goes on without this column, and the reason is kept."""
+        body = answer if column == "ping" else {"id": bytes(20)} | answer
+        (refusal,) = measure([Scripted(**body)], column, 0, 0.1, 1)
+        assert isinstance(refusal, Refusal)
+        assert refusal.reason.startswith("an answer with")
+
+    def test_takes_right_answers(self):
+        """Random targets stand where the load will renew them."""
+        server = Scripted(id=bytes(20), nodes=CONTACT * 8, token=b"t")
+        for column in (columns.ping, columns.find_node, columns.get_peers):
+            queries, target = column(server)
+            assert len(queries) == columns.RING
+            assert target is None or target in queries[0][b"a"].values()
+
+    def test_needs_a_token_to_announce(self):
+        """A server that gives none is refused, not a crash."""
+        with pytest.raises(BenchmarkFailed):
+            columns.announce_peer(Scripted(id=bytes(20), nodes=CONTACT))
 
 
 @on_linux
@@ -134,11 +231,21 @@ def test_memory_feeds_a_node(tmp_path):
     assert "| packets " in printed
 
 
+@on_linux
+def test_startup_measures_each_command(tmp_path):
+    """Processor and wall clock, of every command once."""
+    report, printed = report_of("startup", tmp_path, "--runs=1")
+    assert "python -m dhtnode --help" in report["milliseconds"]
+    assert all(each.keys() == {"cpu", "wall"} for each in report["milliseconds"].values())
+    assert all(each["cpu"]["lowest"] > 0 for each in report["milliseconds"].values())
+    assert "| import dhtnode " in printed
+
+
 def test_documented_commands_exist(capsys):
     """What docs/benchmarks.md tells to run is there, and knows the options that it is given."""
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
-    assert {name for name, _ in commands} == {"node", "rpc", "codec", "table", "lookup", "memory"}
+    assert {name for name, _ in commands} == {"node", "rpc", "codec", "table", "lookup", "memory", "startup"}
     for name, arguments in commands:
         with pytest.raises(SystemExit):
             importlib.import_module(f"benchmarks.{name}").main(["--help"])

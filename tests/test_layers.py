@@ -57,7 +57,7 @@ DHTNODE = (
     ),
     Layer(
         "protocol",
-        ("messages", "malformed", "methods", "krpc"),
+        ("messages", "malformed", "methods", "krpc", "queries"),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=IMPURE,
@@ -74,6 +74,8 @@ DHTNODE = (
             "limits",
             "listing",
             "sources",
+            "admission",
+            "traffic",
             "quick",
             "estimates",
             "transactions",
@@ -84,6 +86,8 @@ DHTNODE = (
         sideways={
             "routing": names("bucket"),
             "peers": names("listing"),
+            "admission": names("limits sources"),
+            "transactions": names("sources"),
             "quick": names("routing peers tokens sources"),  # as responder, which it abbreviates
             "responder": names("routing peers tokens"),  # an answer is made of what all three hold
             "results": names("estimates peers"),
@@ -158,6 +162,9 @@ PACKAGES = {"dhtnode": DHTNODE, "crawler": CRAWLER}
 MAY_OPEN_SOCKETS = names("dhtnode.udp dhtnode.testing")
 """The real socket, and the network that stands in for it."""
 
+MAY_IMPORT_BY_NAME = names("dhtnode.__init__")
+"""By the table `_HOMES`, which is read here like a list of imports."""
+
 PUBLIC_MODULES = names("testing console")
 """What the crawler may use of dhtnode beside the names in `dhtnode.__all__`."""
 
@@ -180,7 +187,7 @@ class Import:
 
 
 def imports(package: str, source: str) -> Iterator[Import]:
-    """Find all imports, those inside functions and `if TYPE_CHECKING` included."""
+    """Find all imports, those inside functions, `if TYPE_CHECKING` and the table `_HOMES` included."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (Import(alias.name, None, node.lineno) for alias in node.names)
@@ -188,6 +195,11 @@ def imports(package: str, source: str) -> Iterator[Import]:
             # The packages are flat, so a relative import can only start at the package.
             module = ".".join(filter(None, (package if node.level else "", node.module)))
             yield from (Import(module, alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOMES":
+            for module, public in ast.literal_eval(node.value).items():
+                yield from (Import(f"{package}.{module}", name, node.lineno) for name in public)
+        elif isinstance(node, ast.Name) and node.id == "__import__":
+            yield Import("importlib", "__import__", node.lineno)
 
 
 def module_meant(package: str, found: Import, modules: frozenset[str]) -> str | None:
@@ -219,6 +231,11 @@ def opens_sockets(found: Import) -> bool:
     return found.dotted().split(".")[0] == "socket" or found.dotted().startswith("trio.socket")
 
 
+def imports_by_name(found: Import) -> bool:
+    """Tell whether an import is of what imports modules that no statement names."""
+    return found.module.split(".")[0] in {"importlib", "runpy"}
+
+
 def wrong_imports(package: str, sources: Sources) -> list[str]:
     """Return one sentence for each import that the tables do not allow."""
     layers = PACKAGES[package]
@@ -235,6 +252,8 @@ def wrong_imports(package: str, sources: Sources) -> list[str]:
                     wrong.append(f"{where}, which {layer.name} modules do without")
                 if opens_sockets(found) and f"{package}.{module}" not in MAY_OPEN_SOCKETS:
                     wrong.append(f"{where}, and sockets are opened in udp.py only")
+                if imports_by_name(found) and f"{package}.{module}" not in MAY_IMPORT_BY_NAME:
+                    wrong.append(f"{where}, which hides what is imported")
                 if package == "dhtnode" and found.module.split(".")[0] == "crawler":
                     wrong.append(f"{where}, and dhtnode does not know the crawler")
     return wrong
@@ -328,6 +347,11 @@ def test_crawler_uses_only_public_names_of_dhtnode():
         ("dhtnode", "peers", "from dhtnode import tokens"),
         ("dhtnode", "lookup", "def f():\n    from dhtnode.rpc import Rpc"),  # hidden in a function
         ("dhtnode", "rpc", "import dhtnode.node"),
+        ("dhtnode", "lookup", "if TYPE_CHECKING:\n    from dhtnode.rpc import Rpc"),
+        ("dhtnode", "__init__", '_HOMES = {"ids": ("NodeId",), "console": ("run",)}'),
+        ("dhtnode", "node", "from importlib import import_module"),
+        ("dhtnode", "node", "import importlib.util"),
+        ("dhtnode", "node", "def f():\n    return __import__('crawler')"),
         ("dhtnode", "node", "from dhtnode import open_node"),  # the surface, from below
         ("dhtnode", "node", "import crawler.store"),
         ("dhtnode", "timing", "import time"),
@@ -357,12 +381,24 @@ def test_wrong_import_is_noticed(package, module, text):
         ("dhtnode", "peers", "from random import Random"),
         ("dhtnode", "udp", "import socket, trio.socket, random, time"),
         ("dhtnode", "cli", "import dhtnode"),
+        ("dhtnode", "cli", "def f():\n    import trio\n    from dhtnode.opening import open_node"),
+        ("dhtnode", "__init__", 'from importlib import import_module\n_HOMES = {"node": ("Node",)}'),
         ("crawler", "engine", "import trio\nfrom crawler import frontier, writer"),
     ],
 )
 def test_right_import_is_let_through(package, module, text):
     """The walk does not cry wolf."""
     assert wrong_imports(package, {module: text}) == []
+
+
+def test_table_of_public_names_is_read():
+    """Each is imported twice: for type checkers, and by the table when it is asked for."""
+    source = sources_of("dhtnode")["__init__"]
+
+    found = [each.dotted() for each in imports("dhtnode", source) if each.module.startswith("dhtnode.")]
+
+    public = public_names(source) - {"__version__"}
+    assert sorted(name.rpartition(".")[2] for name in found) == sorted([*public, *public])
 
 
 def test_unlisted_module_is_noticed():

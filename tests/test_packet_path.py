@@ -71,12 +71,13 @@ class Bench:
     def ask(self, transaction_id: bytes) -> None:
         """Have a query under way to the asker, under a transaction id of our choice."""
         rpc = self.endpoint.rpc
-        rpc._transaction_ids = b"xxxx"
+        rpc._transactions._unused = b"xxxx"
         pending = rpc.send_query(
             FindNode(SWARM), self.asker, lambda outcome, _: self.outcomes.append(outcome)
         )
-        rpc._pending = {transaction_id: pending}
+        rpc._transactions.remove(pending)
         pending.transaction_id = transaction_id
+        rpc._transactions.add(pending)
 
     def token(self) -> bytes:
         """Return a token for the asker, got as anybody gets one."""

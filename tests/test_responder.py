@@ -1,6 +1,5 @@
 """Answers as values: what each query gets, and that every reply fits into a datagram."""
 
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -63,10 +62,16 @@ class Bench:
         self._responder = Responder(self.tables, family, scope, self.peers, self.tokens, version=VERSION)
 
     def ask(
-        self, method: Method, *, node_id: NodeId = ASKER_ID, transaction_id: bytes = b"aa", now: float = 1.0
+        self,
+        method: Method,
+        *,
+        node_id: NodeId = ASKER_ID,
+        transaction_id: bytes = b"aa",
+        now: float = 1.0,
+        room: int = 1024,
     ) -> Response | Error | None:
         """Return the answer to one query."""
-        return self._responder.respond(Query(transaction_id, node_id, method), self.asker, now)
+        return self._responder.respond(Query(transaction_id, node_id, method), self.asker, now, room)
 
     def token(self, info_hash: bytes = SWARM, now: float = 1.0) -> bytes:
         """Return the token that the asker would get."""
@@ -75,7 +80,7 @@ class Bench:
     def response(self, **results: Any) -> Response:
         """Return what every response has, and more."""
         envelope = Response(b"aa", OWN, external_address=self.asker, version=VERSION)
-        return replace(envelope, **results)
+        return envelope._replace(**results)
 
     def nodes(self, family: Family, target: bytes = SWARM) -> bytes:
         """Return the contacts that are to be listed."""
@@ -136,7 +141,7 @@ def test_contacts_of_the_wanted_families_are_listed(
         bench.ask(GetPeers(SWARM, frozenset(want))),
     ]
 
-    assert answers == [expected, replace(expected, token=bench.token())]
+    assert answers == [expected, expected._replace(token=bench.token())]
     assert {len(unpack_contacts(bench.nodes(family), family)) for family in listed} == {8}
 
 

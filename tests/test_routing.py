@@ -23,7 +23,7 @@ from dhtnode.routing import Outcome, RoutingTable
 OWN = as_id(0x2BAD << 144 | 5)
 HALF = 1 << 159  # our id is in the lower half, so the upper half is never split
 GOOD_FOR = 900.0
-ADDED, UPDATED, CACHED, REFUSED, ID_CHANGED = Outcome
+ADDED, UPDATED, CACHED, NO_PLACE, REFUSED, ID_CHANGED = Outcome
 
 
 def new_table(scope: Scope = Scope.PUBLIC, bucket_size: int = 8) -> RoutingTable:
@@ -321,14 +321,26 @@ def test_waiting_node_leaves_at_its_first_failure() -> None:
     assert len(table) == 8
 
 
-def test_waiting_nodes_are_bounded_and_the_stalest_leaves() -> None:
-    """At most a bucketful waits: those that answered last."""
+def test_newcomer_is_turned_away_while_enough_good_nodes_wait() -> None:
+    """At most a bucketful waits, and while all of it is good nobody is better."""
     table = full_table(8, waiting=8)
 
     assert table.queried(far(16), 16.0) is False  # not worth a ping
-    assert table.responded(far(16), 16.0) is CACHED
+    assert table.responded(far(16), 16.0) is NO_PLACE
 
     assert table.buckets(16.0)[-1].replacements == 8
+    assert table.get(far(16).address) is None
+
+
+def test_stalest_waiting_node_gives_way_when_it_is_good_no_longer() -> None:
+    """It answered too long ago."""
+    table = full_table(8, waiting=8)
+    now = 8.0 + GOOD_FOR
+
+    assert table.responded(far(16), now - 0.1) is NO_PLACE
+    assert table.responded(far(16), now) is CACHED
+
+    assert table.buckets(now)[-1].replacements == 8
     assert table.get(far(8).address) is None
     assert table.get(far(9).address) is not None
 
@@ -724,7 +736,7 @@ class TableWalk(RuleBasedStateMachine):
         if outcome is ID_CHANGED:
             assert gone == {contact.address}
         else:
-            assert gone <= (set() if outcome in (REFUSED, UPDATED) else expendable)
+            assert gone <= (set() if outcome in (REFUSED, UPDATED, NO_PLACE) else expendable)
         for address in gone:
             del self.records[address]
         if outcome in (ADDED, CACHED, UPDATED):
@@ -741,6 +753,8 @@ class TableWalk(RuleBasedStateMachine):
             if old.contact.node_id != contact.node_id:
                 return {ID_CHANGED}
             return {CACHED if self.is_waiting(contact.address) else UPDATED}
+        if self.has_no_place(contact):
+            return {NO_PLACE}
         if not self.is_eligible(contact):
             return {REFUSED}
         clashes = self.clashes(contact)
@@ -748,6 +762,15 @@ class TableWalk(RuleBasedStateMachine):
             return {REFUSED}
         bucket = self.bucket_info(contact.node_id)
         return {ADDED} if bucket.nodes < self.size or bucket.bad else {ADDED, CACHED}
+
+    def has_no_place(self, contact: Contact) -> bool:
+        bucket = self.bucket_info(contact.node_id)
+        waiting = [
+            self.table.get(address)
+            for address, record in self.records.items()
+            if self.is_waiting(address) and bucket.low <= as_int(record.contact.node_id) < bucket.high
+        ]
+        return len(waiting) == self.size and all(info.good_until > self.now for info in waiting)
 
     def query(self, contact: Contact) -> None:
         record = self.records.get(contact.address)

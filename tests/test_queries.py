@@ -1,0 +1,33 @@
+"""Our queries as they leave are what the codec would write."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dhtnode.krpc import encode
+from dhtnode.messages import Method, Query
+from dhtnode.queries import QueryWriter
+from tests.strategies import ids, methods
+
+
+@given(
+    st.lists(methods(), max_size=4),
+    ids(),
+    st.none() | st.binary(max_size=12),
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 3), st.binary(min_size=4, max_size=4)), max_size=8),
+)
+def test_writer_and_codec_agree(
+    asked: list[Method],
+    node_id: bytes,
+    version: bytes | None,
+    read_only: bool,
+    order: list[tuple[int, bytes]],
+) -> None:
+    """Whatever is asked, in whatever order, the same method again among it."""
+    writer = QueryWriter(node_id, version=version, read_only=read_only)
+
+    for number, transaction_id in order:
+        if asked:
+            method = asked[number % len(asked)]
+            expected = encode(Query(transaction_id, node_id, method, version, read_only))
+            assert writer.write(method, transaction_id) == expected
