@@ -28,6 +28,7 @@ from dhtnode import (
     FindNode,
     Node,
     NodeId,
+    Pending,
     QueryError,
     QueryNotSent,
     QueryRefused,
@@ -80,6 +81,7 @@ class Engine:
         self._queries = 0
         self._started_at = now
         self._something_ended = trio.Event()
+        self._under_way: dict[_Visit, Pending] = {}
 
     def add(self, contact: Contact) -> bool:
         """Add a contact to start from; return whether it was new."""
@@ -91,15 +93,23 @@ class Engine:
         return Progress(self._frontier.statistics(), dict(self._outcomes), self._queries, seconds)
 
     async def run(self) -> Progress:
-        """Visit everything that is known and becomes known, and return the final counts."""
-        while True:
-            await self._writer.wait_for_room()
-            self._something_ended = trio.Event()
-            pause = self._start_visits(trio.current_time())
-            if self._frontier.is_exhausted and not self._frontier.start_second_pass():
-                return self.progress()
-            with trio.move_on_after(pause):
-                await self._something_ended.wait()
+        """Visit everything that is known and becomes known, and return the final counts.
+
+        Leaving it early forgets the queries under way: their visits get no row.
+        """
+        try:
+            while True:
+                await self._writer.wait_for_room()
+                self._something_ended = trio.Event()
+                pause = self._start_visits(trio.current_time())
+                if self._frontier.is_exhausted and not self._frontier.start_second_pass():
+                    return self.progress()
+                with trio.move_on_after(pause):
+                    await self._something_ended.wait()
+        finally:
+            for pending in self._under_way.values():
+                self._node.forget(pending)
+            self._under_way.clear()
 
     def _start_visits(self, now: float) -> float:
         """Start what may start now and return the seconds until more may."""
@@ -124,8 +134,11 @@ class Engine:
     def _ask(self, visit: "_Visit", target: NodeId, on_done: "_OnDone") -> None:
         self._queries += 1
         address = visit.contact.address
-        if self._node.send_query(FindNode(target), address, partial(on_done, visit)) is None:
+        pending = self._node.send_query(FindNode(target), address, partial(on_done, visit))
+        if pending is None:
             on_done(visit, QueryNotSent(address, "not sent"), trio.current_time())
+        else:
+            self._under_way[visit] = pending
 
     def _on_neighbours(self, visit: "_Visit", result: Answer | QueryError, now: float) -> None:
         """Take the first answer; a node that gave one is asked for the second."""
@@ -158,6 +171,7 @@ class Engine:
     def _end(self, visit: "_Visit", outcome: Outcome) -> None:
         """Settle a visit and hand its row to the writer."""
         contact = visit.contact
+        self._under_way.pop(visit, None)
         self._outcomes[outcome] += 1
         self._frontier.settle(contact.address, answered=outcome is not Outcome.TIMEOUT)
         self._writer.put_nowait(
