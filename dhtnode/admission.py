@@ -57,13 +57,9 @@ class Admission:
         source.datagrams += 1
         return None
 
-    def prove(self, source: Source, now: float) -> None:
-        """Note that a source receives at its address."""
-        source.proven_until = now + self._proof_lasts
-
     def expected(self, source: Source, now: float) -> None:
         """Note that the last datagram was one we waited for: it proves the address and is not charged."""
-        self.prove(source, now)
+        source.proven_until = now + self._proof_lasts
         source.host.used_until -= self._host_interval
         source.network.used_until -= self._network_interval
 

@@ -84,7 +84,10 @@ _EMPTY = ScrapeFilter()
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Hold an estimate in peers and the ends of its 95 % interval."""
+    """Hold an estimate in peers and the ends of its 95 % interval.
+
+    The ends are whole peers that are known to be there, so an estimate below one peer lies outside.
+    """
 
     estimate: float
     low: float

@@ -334,13 +334,16 @@ class Rpc:
             self._wakeup = trio.Event()
             with trio.move_on_at(self._wake_at):
                 await self._wakeup.wait()
-            now = trio.current_time()
-            while (on_stall := self._transactions.take_stalled(now, self.times.stall)) is not None:
-                self.events["stalled"] += 1
-                self._call(on_stall)
-            while (pending := self._transactions.take_expired(now, self.times.timeout)) is not None:
-                self.traffic.timeouts += 1
-                self._call(partial(self._on_timeout, pending, now))
+            self.end_overdue(trio.current_time())
+
+    def end_overdue(self, now: float) -> None:
+        """Tell whoever waits for an answer that is late, or that will not come any more."""
+        while (on_stall := self._transactions.take_stalled(now, self.times.stall)) is not None:
+            self.events["stalled"] += 1
+            self._call(on_stall)
+        while (pending := self._transactions.take_expired(now, self.times.timeout)) is not None:
+            self.traffic.timeouts += 1
+            self._call(partial(self._on_timeout, pending, now))
 
     def _on_timeout(self, pending: Pending, now: float) -> None:
         self._table.failed(pending.address, now)

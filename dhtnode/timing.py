@@ -6,8 +6,8 @@ delays packets is mostly our own line.
 """
 
 WINDOW = 256  # answers remembered
-RECOMPUTE_EVERY = 16  # answers between two looks at the window: sorting costs 10 us
-FIRST_LOOKS = (4, 8)  # the first values are guesses: a short-lived program should not live by them
+RECOMPUTE_EVERY = 32  # answers between two looks at the window: sorting costs 10 us
+FIRST_LOOKS = (4, 8, 16)  # the first values are guesses: a short-lived program should not live by them
 
 FIRST_STALL = 1.0  # seconds, before anything is known; libtorrent's short timeout
 FIRST_TIMEOUT = 5.0

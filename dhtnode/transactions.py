@@ -64,7 +64,7 @@ class Transactions:
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         """Draw transaction ids from `random_bytes`, which must be unpredictable in production."""
         self._random_bytes = random_bytes
-        self._unused = b""
+        self._unused: list[bytes] = []
         # Ordered dictionaries, because looking for the first entry of a plain one passes over all
         # those deleted before it.
         self._pending: OrderedDict[bytes, Pending] = OrderedDict()
@@ -77,10 +77,11 @@ class Transactions:
     def new_id(self) -> bytes:
         """Return 4 random bytes without a NUL: one implementation reads no other length, one mangles NULs."""
         while True:
-            if len(self._unused) < 4:
-                self._unused = self._random_bytes(4096).replace(b"\0", b"")
-            transaction_id, self._unused = self._unused[:4], self._unused[4:]
-            if len(transaction_id) == 4 and transaction_id not in self._pending:
+            while not self._unused:
+                drawn = self._random_bytes(4096).replace(b"\0", b"")
+                self._unused = [drawn[at : at + 4] for at in range(0, len(drawn) - 3, 4)]
+            transaction_id = self._unused.pop()
+            if transaction_id not in self._pending:
                 return transaction_id
 
     def add(self, pending: Pending) -> None:

@@ -110,7 +110,7 @@ def test_reply_is_bounded_by_the_query_until_the_address_is_proven() -> None:
     admission, one = Admission(SETTINGS), source()
 
     before = admission.longest_reply(one, 100, 100.0)
-    admission.prove(one, 100.0)
+    admission.expected(one, 100.0)
 
     assert [before, admission.longest_reply(one, 100, 999.0), admission.longest_reply(one, 100, 1000.0)] == [
         400,
@@ -131,7 +131,7 @@ def test_when_replies_run_short_strangers_go_first_and_proven_sources_last() -> 
     stranger, regular, proven = (source(f"21.0.{number}.1", sources) for number in range(3))
     for _ in range(REGULAR_AFTER):
         admission.refusal(regular, 90.0)
-    admission.prove(proven, 90.0)
+    admission.expected(proven, 90.0)
 
     granted = [spend(admission, one, 100.0) for one in (stranger, regular, proven, regular)]
 
@@ -150,7 +150,7 @@ def test_who_keeps_asking_in_vain_may_prove_itself() -> None:
     one.awaited = 1
     wanted.append(admission.wants_proof(one, 100.0))
     one.awaited = 0
-    admission.prove(one, 100.0)
+    admission.expected(one, 100.0)
     wanted.append(admission.wants_proof(one, 100.0))
 
     crowd = [source(f"22.0.{number}.1", sources) for number in range(200)]

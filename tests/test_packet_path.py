@@ -71,7 +71,7 @@ class Bench:
     def ask(self, transaction_id: bytes) -> None:
         """Have a query under way to the asker, under a transaction id of our choice."""
         rpc = self.endpoint.rpc
-        rpc._transactions._unused = b"xxxx"
+        rpc._transactions._unused = [b"xxxx"]
         pending = rpc.send_query(
             FindNode(SWARM), self.asker, lambda outcome, _: self.outcomes.append(outcome)
         )

@@ -484,7 +484,7 @@ async def test_transaction_id_in_use_is_drawn_again(autojump_clock: MockClock) -
     async with open_bench() as bench:
         bench.rpc._transactions._random_bytes = lambda _count: b"aaaabbbb"
 
-        assert [bench.ask(), bench.ask()] == [b"aaaa", b"bbbb"]
+        assert [bench.ask(), bench.ask()] == [b"bbbb", b"aaaa"]
 
 
 async def test_every_query_ends_exactly_once(autojump_clock: MockClock) -> None:

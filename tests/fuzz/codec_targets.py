@@ -1,0 +1,134 @@
+"""Fuzz targets without state: the reader of bencode, and the reader of messages."""
+
+import re
+from collections.abc import Hashable
+from typing import get_args
+
+import bencode2
+
+from dhtnode import bencoding, krpc
+from dhtnode.addresses import Family
+from dhtnode.bencoding import BencodeError, Value
+from dhtnode.malformed import MalformedMessage, Reason
+from dhtnode.messages import Message, Query, Response
+from tests.fuzz.findings import Broken, require
+
+REASONS = frozenset(get_args(Reason))
+STRICT_EVERY = 8  # a refusal of bencode2 costs more than the rest of a look at one input
+LONG_INTEGER = re.compile(rb"i-?\d{%d}" % (bencoding.MAX_DIGITS + 1))
+
+
+class BencodingTarget:
+    """Hold `bencoding` to its promises: one exception type, bounded values, two readers that agree."""
+
+    name = "bencoding"
+    life = 10_000
+
+    def run(self, data: bytes) -> Hashable:
+        """Read one input in every way there is."""
+        try:
+            value, canonical = bencoding.decode_untrusted(data)
+        except BencodeError as error:
+            if len(data) % STRICT_EVERY == 0:
+                require(_strict(data) is None, "what the strict decoder takes is read")
+            return str(error)[:18]
+        items, depth = _size_of(value)
+        require(items <= bencoding.MAX_ITEMS and depth <= bencoding.MAX_DEPTH, "values are bounded")
+        encoded = bencoding.encode(value)
+        require(canonical == (encoded == data), "canonical means: the same bytes come back")
+        require(bencoding.decode_untrusted(encoded) == (value, True), "what is encoded is read again")
+        if canonical:
+            self._compare(data, value)
+        return type(value), canonical, depth // 8, items.bit_length() // 3
+
+    def end(self) -> None:
+        """Have nothing to look at: there is no state."""
+
+    def _compare(self, data: bytes, value: Value) -> None:
+        """Hold the tolerant reader to the strict one, but for long integers, which only one takes."""
+        try:
+            tolerant = bencoding._TolerantDecoder().decode(data)
+        except BencodeError:
+            if LONG_INTEGER.search(data) is None:
+                raise Broken("the tolerant reader takes what is canonical") from None
+        else:
+            require(tolerant == value, "both readers see the same value")
+
+
+def _strict(data: bytes) -> Value | None:
+    """Return what bencode2 makes of an input within our limits, None when it refuses or cannot say."""
+    if len(data) > 2 * bencoding.MAX_ITEMS or data.count(b"e") > bencoding.MAX_DEPTH:
+        return None
+    try:
+        value: Value = bencode2.bdecode(data)
+    except ValueError:
+        return None
+    return value
+
+
+def _size_of(value: Value) -> tuple[int, int]:
+    """Return how many items, keys included, and levels a value has; without recursion."""
+    items, depth = 0, 0
+    level = [value]
+    while level:
+        items += len(level)
+        inside: list[Value] = []
+        containers = False
+        for item in level:
+            if isinstance(item, dict):
+                containers = True
+                items += len(item)
+                inside.extend(item.values())
+            elif isinstance(item, list):
+                containers = True
+                inside.extend(item)
+        depth += containers
+        level = inside
+    return items, depth
+
+
+class KrpcTarget:
+    """Hold `krpc` to its promises, for both families."""
+
+    name = "krpc"
+    life = 10_000
+
+    def run(self, data: bytes) -> Hashable:
+        """Read one datagram as one of each family."""
+        return tuple(_read(data, family) for family in Family)
+
+    def end(self) -> None:
+        """Have nothing to look at: there is no state."""
+
+
+def _read(data: bytes, family: Family) -> Hashable:
+    try:
+        message = krpc.decode_untrusted(data, family)
+    except MalformedMessage as malformed:
+        return _check_malformed(malformed, family)
+    again = krpc.decode_untrusted(krpc.encode(message), family)
+    require(again == message or again == _concatenated(message, family), "a message survives a round trip")
+    if isinstance(message, Query):
+        return type(message.method), message.read_only, message.version is None
+    if isinstance(message, Response):
+        message.peers()
+        contacts = [len(message.contacts(each)) > 0 for each in Family]
+        return (*contacts, message.count(None), len(message.values or ()).bit_length())
+    return message.code, len(message.text).bit_length()
+
+
+def _check_malformed(malformed: MalformedMessage, family: Family) -> Hashable:
+    require(malformed.reason in REASONS, "reasons are few and fixed")
+    require(malformed.reply is None or malformed.failed is None, "at most one of the two is set")
+    if malformed.reply is not None:
+        reply = krpc.encode(malformed.reply)
+        require(krpc.decode_untrusted(reply, family) == malformed.reply, "what we send can be read")
+    return malformed.reason, malformed.failed is None
+
+
+def _concatenated(message: Message, family: Family) -> Message:
+    """Return how a lone IPv6 peer over IPv4 is read: as three peers in one string, by intent."""
+    if not isinstance(message, Response) or family is Family.IPV6 or len(message.values or ()) != 1:
+        return message
+    (peer,) = message.values or ()
+    return message._replace(values=tuple(peer[at : at + 6] for at in range(0, len(peer), 6)))

@@ -1,0 +1,107 @@
+"""Where fuzzing starts: the vectors of the tests, messages of our own, and the committed corpus."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+
+from dhtnode.addresses import Address, Family
+from dhtnode.ids import InfoHash, NodeId
+from dhtnode.krpc import encode
+from dhtnode.messages import AnnouncePeer, Error, FindNode, GetPeers, Message, Method, Ping, Query, Response
+from tests.fuzz.steps import TOKEN_MARK, TRANSACTION_MARK, Step, join
+
+VECTORS = Path(__file__).resolve().parent.parent / "vectors"
+CORPUS = Path(__file__).resolve().parent / "corpus"
+
+SWARM = InfoHash(b"mnopqrstuvwxyz123456")  # that of the vectors
+ASKER_ID = NodeId(b"abcdefghij0123456789")
+ANSWERER_ID = NodeId(b"0123456789abcdefghij")
+
+
+def packets() -> list[bytes]:
+    """Return the datagrams of all vectors and some messages that these lack, each once."""
+    found = [
+        bytes.fromhex(entry["hex"])
+        for name in ("bep05_krpc", "bep32_krpc", "krpc_malformed")
+        for entry in _entries(name)
+    ]
+    return list(dict.fromkeys([*found, *map(encode, _messages())]))
+
+
+def values() -> list[bytes]:
+    """Return the inputs for a reader of bencode that is no reader of messages, and the datagrams."""
+    return [*(bytes.fromhex(entry["hex"]) for entry in _entries("bencode")), *packets()]
+
+
+def stories() -> list[bytes]:
+    """Return inputs of one step each, with our transaction ids and tokens in place of their own."""
+    return [join([Step(number & 1, 0, 0, _marked(packet))]) for number, packet in enumerate(packets())]
+
+
+def scrapes() -> list[bytes]:
+    """Return inputs of several steps each: what nodes near one swarm may answer to a scrape."""
+    random = Random(3)
+    thin = bytes(byte & random.getrandbits(8) for byte in random.randbytes(256))
+    found = []
+    for packed in (bytes(256), bytes(255) + b"\1", thin, random.randbytes(256), b"\xff" * 256):
+        named = [tuple(random.randbytes(6) for _ in range(4 * number)) for number in range(4)]
+        replies = [Response(b"aa", ASKER_ID, values=values or None, seeds_filter=packed) for values in named]
+        replies += [Response(b"aa", ASKER_ID, values=named[2]), Response(b"aa", ASKER_ID, peers_filter=thin)]
+        found.append(join(Step(0, number, 9, encode(reply)) for number, reply in enumerate(replies)))
+    return found + stories()
+
+
+def read_corpus(directory: Path, target: str) -> list[bytes]:
+    """Return the inputs kept for a target, one line of hex digits each; none when there is no file."""
+    path = directory / f"{target}.txt"
+    if not path.is_file():
+        return []
+    return [bytes.fromhex(line) for line in path.read_text(encoding="ascii").splitlines()]
+
+
+def write_corpus(directory: Path, target: str, inputs: Iterable[bytes]) -> None:
+    """Keep inputs for a target, the shortest first, so that a change shows as few lines."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lines = sorted((data.hex() for data in inputs), key=lambda line: (len(line), line))
+    (directory / f"{target}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+
+
+def _entries(name: str) -> list[dict[str, str]]:
+    content = json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
+    entries: list[dict[str, str]] = content.get("vectors", content.get("cases"))
+    return entries
+
+
+def _marked(packet: bytes) -> bytes:
+    if b"1:y1:r" in packet or b"1:y1:e" in packet:
+        packet = packet.replace(b"1:t2:aa", b"1:t4:" + TRANSACTION_MARK)
+    return packet.replace(b"8:aoeusnth", b"8:" + TOKEN_MARK)
+
+
+def _messages() -> list[Message]:
+    """Return what the vectors lack: scrapes, both families at once, everything in one response."""
+    both = frozenset(Family)
+    methods: list[Method] = [
+        Ping(),
+        FindNode(NodeId(SWARM), both),
+        GetPeers(SWARM),
+        GetPeers(SWARM, both, noseed=True, scrape=True),
+        GetPeers(SWARM, frozenset({Family.IPV6}), noseed=True),
+        AnnouncePeer(SWARM, 6881, b"aoeusnth", seed=True),
+        AnnouncePeer(SWARM, 0, b"aoeusnth", implied_port=True),
+    ]
+    queries = [Query(b"aa", ASKER_ID, method) for method in methods]
+    nodes = b"".join(bytes([number]) * 20 + bytes((21, number, 7, 1, 26, 225)) for number in range(1, 17))
+    nodes6 = b"".join(
+        bytes([number]) * 20 + bytes((42, 0, number)) + bytes(12) + b"\x01\x1a\xe1" for number in range(1, 9)
+    )
+    return [
+        *queries,
+        Query(b"t" * 64, ASKER_ID, GetPeers(SWARM, scrape=True), version=b"v" * 32, read_only=True),
+        Response(b"aa", ASKER_ID, nodes, nodes6, (nodes[20:26], nodes[46:52]), b"aoeusnth"),
+        Response(b"aa", ASKER_ID, nodes[:26], seeds_filter=b"\x11" * 256, peers_filter=bytes(256)),
+        Response(b"aa", ASKER_ID, external_address=Address("21.1.1.1", 6881), version=b"LT\x02\x00"),
+        Response(b"aa", ASKER_ID, nodes6=nodes6, values=(nodes6[20:38],)),
+        Error(b"aa", 203, "Bad token", Address("2a00::7", 6881), b"UT"),
+    ]
