@@ -45,13 +45,23 @@ if TYPE_CHECKING:
         random_id,
         shared_prefix_bits,
     )
+    from dhtnode.items import ImmutableItem, Item, MutableItem, Target, mutable_target
     from dhtnode.limits import TokenBucket
-    from dhtnode.magnet import parse_info_hash
-    from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, Response
+    from dhtnode.magnet import MutableLink, parse_info_hash, parse_mutable_link
+    from dhtnode.messages import AnnouncePeer, FindNode, Get, GetPeers, Method, Ping, Put, Response
     from dhtnode.node import Node
     from dhtnode.nurseries import open_service_nursery
     from dhtnode.opening import open_node
-    from dhtnode.results import Announcement, EndpointStatistics, FoundNode, NodeStatistics, Scrape
+    from dhtnode.results import (
+        Announcement,
+        EndpointStatistics,
+        FoundItem,
+        FoundNode,
+        NodeStatistics,
+        ResolvedTorrent,
+        Scrape,
+        StoredItem,
+    )
     from dhtnode.settings import NodeSettings
     from dhtnode.stream import PeerStream
     from dhtnode.transactions import Answer, Pending
@@ -71,12 +81,18 @@ __all__ = [
     "EndpointStatistics",
     "Family",
     "FindNode",
+    "FoundItem",
     "FoundNode",
+    "Get",
     "GetPeers",
+    "ImmutableItem",
     "InfoHash",
     "Interval",
     "InvalidInfoHash",
+    "Item",
     "Method",
+    "MutableItem",
+    "MutableLink",
     "Node",
     "NodeId",
     "NodeSettings",
@@ -85,17 +101,21 @@ __all__ = [
     "PeerStream",
     "Pending",
     "Ping",
+    "Put",
     "QueryError",
     "QueryNotSent",
     "QueryRefused",
     "QueryTimeout",
+    "ResolvedTorrent",
     "Response",
     "Scope",
     "Scrape",
     "ScrapeFilter",
     "ScrapeReply",
     "StateFileError",
+    "StoredItem",
     "SwarmEstimate",
+    "Target",
     "TokenBucket",
     "__version__",
     "distance",
@@ -104,10 +124,12 @@ __all__ = [
     "find_peers",
     "flip_last_bit",
     "format_version",
+    "mutable_target",
     "open_node",
     "open_service_nursery",
     "parse_address",
     "parse_info_hash",
+    "parse_mutable_link",
     "random_id",
     "scope_of",
     "shared_prefix_bits",
@@ -141,13 +163,23 @@ _HOMES = {
         "random_id",
         "shared_prefix_bits",
     ),
+    "items": ("ImmutableItem", "Item", "MutableItem", "Target", "mutable_target"),
     "limits": ("TokenBucket",),
-    "magnet": ("parse_info_hash",),
-    "messages": ("AnnouncePeer", "FindNode", "GetPeers", "Method", "Ping", "Response"),
+    "magnet": ("MutableLink", "parse_info_hash", "parse_mutable_link"),
+    "messages": ("AnnouncePeer", "FindNode", "Get", "GetPeers", "Method", "Ping", "Put", "Response"),
     "node": ("Node",),
     "nurseries": ("open_service_nursery",),
     "opening": ("open_node",),
-    "results": ("Announcement", "EndpointStatistics", "FoundNode", "NodeStatistics", "Scrape"),
+    "results": (
+        "Announcement",
+        "EndpointStatistics",
+        "FoundItem",
+        "FoundNode",
+        "NodeStatistics",
+        "ResolvedTorrent",
+        "Scrape",
+        "StoredItem",
+    ),
     "settings": ("NodeSettings",),
     "stream": ("PeerStream",),
     "transactions": ("Answer", "Pending"),

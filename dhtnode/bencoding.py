@@ -72,6 +72,12 @@ def read_untrusted(data: bytes) -> Value:
     return _TolerantDecoder().decode(data)
 
 
+def decode_canonical(data: bytes) -> Value:
+    """Return the value of bytes that `encode` wrote, or that were found canonical and within limits."""
+    value: Value = bencode2.bdecode(data)
+    return value
+
+
 class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships no types
     """Read what is not canonical, within limits; one instance reads one input.
 

@@ -4,6 +4,9 @@ A bucket covers an aligned range of ids.  It holds up to `size` nodes, which are
 to `size` waiting ones, which are not: they step in when a place falls free.  Nodes wait only while
 the bucket is full and none of its nodes is bad, so whoever removes a bad node has nobody to promote.
 
+Ids that conform to BEP 42 are preferred where nodes compete, and nowhere else: a node that conforms
+moves up first, waits in place of one that does not, and need not wait behind one that may be gone.
+
 What concerns one bucket lives here; who may enter at all, and the indexes over all buckets, in
 `routing`, which alone uses `Entry` and `Bucket`.
 """
@@ -20,7 +23,8 @@ from dhtnode.ids import ID_BITS
 class NodeInfo:
     """Tell what the table knows of one node; times and `rtt` are in seconds.
 
-    The node is good while `now < good_until`; a bad one has -inf there.
+    The node is good while `now < good_until`; a bad one has -inf there.  It `conforms` when its id
+    goes with its address (BEP 42).
     """
 
     contact: Contact
@@ -31,6 +35,7 @@ class NodeInfo:
     bad: bool
     waiting: bool
     rtt: float | None
+    conforms: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class Entry:
     compact: bytes
     host: str
     network: str
+    conforms: bool
     last_answer: float
     good_until: float
     rtt: float | None = None
@@ -101,6 +107,7 @@ class Entry:
             self.bad,
             self.waiting,
             self.rtt,
+            self.conforms,
         )
 
 
@@ -142,11 +149,11 @@ class Bucket:
         return len(self.nodes) >= self.size
 
     def has_place(self) -> bool:
-        """Return whether a newcomer would get a free place, that of a bad node, or one to wait in."""
+        """Return whether any newcomer would get a free place, that of a bad node, or one to wait in."""
         return not self.is_full or len(self.waiting) < self.size or self.longest_bad() is not None
 
     def takes_newcomer(self, now: float) -> bool:
-        """Return whether a newcomer that answered would get a place, or one to wait in.
+        """Return whether any newcomer that answered would get a place, or one to wait in.
 
         While as many wait as may, all of them good, it is turned away: those who wait are as fresh
         as makes a difference, and a crawl brings many newcomers.
@@ -154,6 +161,19 @@ class Bucket:
         if len(self.waiting) < self.size:
             return True
         return any(entry.good_until <= now for entry in self.waiting)
+
+    def takes_conforming(self, now: float) -> bool:
+        """Return whether a newcomer that conforms would get the place of a node that does not."""
+        if not all(entry.conforms for entry in self.waiting):
+            return True
+        return self.longest_questionable(now) is not None
+
+    def longest_questionable(self, now: float) -> Entry | None:
+        """Return the node silent longest of those that neither are good or bad nor conform, or None."""
+        found = [
+            entry for entry in self.nodes if entry.good_until <= now and not entry.bad and not entry.conforms
+        ]
+        return min(found, key=_last_answer) if found else None
 
     def everyone(self) -> Iterator[Entry]:
         """Yield the nodes and the waiting ones."""
@@ -177,10 +197,16 @@ class Bucket:
         self.nodes.append(entry)
         self.changed_at = now
 
+    def wait(self, entry: Entry) -> None:
+        """Let a node wait for a place."""
+        entry.waiting = True
+        self.waiting.append(entry)
+
     def remove(self, entry: Entry) -> None:
         """Take an entry out; the freshest waiting node, if any, gets the place of a removed node.
 
-        Freshest means last answered, not last seen: a forged query must not win a place.
+        One that conforms comes before all that do not.  Freshest means last answered, not last
+        seen: a forged query must not win a place.
         """
         if entry.waiting:
             self.waiting.remove(entry)
@@ -188,14 +214,23 @@ class Bucket:
         self.nodes.remove(entry)
         self.forget_compact()
         if self.waiting:
-            freshest = max(self.waiting, key=_last_answer)
+            freshest = max(self.waiting, key=_preference)
             self.waiting.remove(freshest)
             freshest.waiting = False
             self.nodes.append(freshest)
 
-    def oldest_waiting(self) -> Entry:
-        """Return the waiting node that answered longest ago."""
-        return min(self.waiting, key=_last_answer)
+    def least_waiting(self, newcomer: Entry, now: float) -> Entry:
+        """Return the waiting node that gives way to a newcomer for which `takes_...` is true.
+
+        Of those not good any longer, and for one that conforms also of those that do not: first
+        one that does not conform, then that which answered longest ago.
+        """
+        weaker = [
+            entry
+            for entry in self.waiting
+            if entry.good_until <= now or (newcomer.conforms and not entry.conforms)
+        ]
+        return min(weaker, key=_preference)
 
     def split(self) -> tuple["Bucket", "Bucket"]:
         """Return the two halves of this bucket, which must have no waiting nodes.
@@ -274,3 +309,7 @@ def require(condition: bool, rule: str) -> None:
 
 def _last_answer(entry: Entry) -> float:
     return entry.last_answer
+
+
+def _preference(entry: Entry) -> tuple[bool, float]:
+    return entry.conforms, entry.last_answer

@@ -33,6 +33,8 @@ T = TypeVar("T")
 Command = Callable[..., Any]
 Main = Callable[[], Awaitable[None]]
 
+LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
 
 class OneLineGroup(click.Group):
     """Be a command whose every failure is one line on stderr, whatever click would print."""
@@ -237,15 +239,16 @@ def scrape_text(measured: Scrape) -> str:
 
 
 @contextmanager
-def catching_signals() -> Iterator[Callable[[], Awaitable[int]]]:
+def catching_signals(*, even_ignored: bool = False) -> Iterator[Callable[[], Awaitable[int]]]:
     """Hold SIGINT and SIGTERM back, and SIGHUP unless it is ignored (nohup); yield a way to wait for one.
 
-    To be entered before anything is printed that makes others send one.
+    To be entered before anything is printed that makes others send one.  With `even_ignored`,
+    SIGHUP is held back in any case: for a daemon, to which it means something else.
     """
     import trio
 
     wanted = {signal.SIGINT, signal.SIGTERM}
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    if hasattr(signal, "SIGHUP") and (even_ignored or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN):
         wanted.add(signal.SIGHUP)
     with trio.open_signal_receiver(*wanted) as received:
         yield lambda: anext(aiter(received))
@@ -282,6 +285,4 @@ async def run_until_signal(main: Main) -> None:
 def set_up_logging(verbosity: int) -> None:
     """Send log lines to stderr: warnings, with -v what happens, with -vv everything."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
-    logging.basicConfig(
-        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(stream=sys.stderr, level=level, format=LOG_LINE)

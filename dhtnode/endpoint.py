@@ -1,7 +1,7 @@
 """One socket of a node, with the table, the queries and the answers that belong to it.
 
 IPv4 and IPv6 are two networks (BEP 32), so a node has an endpoint for each.  What both share, the
-announced peers and the token secrets, is handed in.
+announced peers, the items and the token secrets, is handed in.
 """
 
 import logging
@@ -14,15 +14,17 @@ import trio
 from dhtnode.addresses import Address, Contact, Family, scope_of
 from dhtnode.admission import Admission
 from dhtnode.errors import QueryError, QueryRefused
-from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
+from dhtnode.ids import ID_BYTES, NodeId, random_id_between, random_id_sharing, shared_prefix_bits
+from dhtnode.item_store import ItemStore
 from dhtnode.limits import TokenBucket
-from dhtnode.lookup import Lookup
+from dhtnode.lookup import Lookup, kept_places
 from dhtnode.messages import FindNode, Method, Ping
 from dhtnode.peers import PeerStore
 from dhtnode.quick import QuickResponder
 from dhtnode.responder import Responder
 from dhtnode.routing import RoutingTable
 from dhtnode.rpc import Rpc
+from dhtnode.secure_ids import conforms, secure_id
 from dhtnode.settings import VERSION_TAG, NodeSettings
 from dhtnode.tokens import TokenIssuer
 from dhtnode.transactions import Answer
@@ -50,6 +52,7 @@ class Endpoint:
         random: Random,
         random_bytes: Callable[[int], bytes],
         *,
+        items: ItemStore | None = None,
         admission: Admission | None = None,
         hosts: Sequence[str] = (),
         last_hosts: Sequence[str] = (),
@@ -58,7 +61,8 @@ class Endpoint:
         """Take over the socket and enter the table of its family into `tables`.
 
         `hosts` are the ways in, `HOST:PORT`, tried when the table is short of nodes; `last_hosts`
-        only when nobody else answers.
+        only when nobody else answers.  Unless `is_id_fixed`, the id is renewed when others see us
+        at an address with which it does not go (BEP 42).
         """
         self.socket = socket
         self.family = socket.address.family
@@ -79,6 +83,7 @@ class Endpoint:
             self.scope,
             peers,
             tokens,
+            ItemStore(settings) if items is None else items,
             version=VERSION_TAG,
         )
         self.rpc = Rpc(
@@ -88,13 +93,17 @@ class Endpoint:
             self._responder.respond,
             random_bytes,
             on_asked=self._on_asked,
+            on_moved=self._on_moved,
             quick=QuickResponder(self.table, peers, tokens, version=VERSION_TAG),
             version=VERSION_TAG,
             settings=settings,
             admission=admission,
         )
         self.saved: list[Contact] = []
+        self.is_id_fixed = False
         self._random = random
+        self._random_bytes = random_bytes
+        self._renewed = trio.Event()
         self._hosts = tuple(hosts)
         self._last_hosts = tuple(last_hosts)
         self._verify = TokenBucket(settings.verify_rate, VERIFY_BURST, now)
@@ -134,6 +143,20 @@ class Endpoint:
         finally:
             traversal.cancel()
         return traversal
+
+    def renew_id(self, node_id: NodeId, now: float) -> None:
+        """Take another id at once, in queries, replies and the table, which keeps whom it can.
+
+        Lookups under way go on.  Whoever runs `keep_joined` then looks for our new neighbours.
+        """
+        self.table.renew_id(node_id, now)
+        self.rpc.renew_id(node_id)
+        self._renewed.set()
+        self._renewed = trio.Event()
+
+    async def wait_renewed(self) -> None:
+        """Wait until the id is renewed the next time."""
+        await self._renewed.wait()
 
     async def join(self) -> bool:
         """Find our own neighbours (BEP 5) and tell whether anybody answered."""
@@ -184,6 +207,7 @@ class Endpoint:
             width=self.settings.bucket_size,
             parallelism=self.settings.parallelism,
             query_limit=self.settings.lookup_query_limit,
+            kept=kept_places(self.settings.bucket_size, self.table.conforming_share()),
         )
         return Traversal(self.rpc, lookup, method, on_answer)
 
@@ -203,6 +227,13 @@ class Endpoint:
                 nursery.start_soon(look_up, host)
         addresses = dict.fromkeys(address for host in hosts for address in found[host])
         return [address for address in addresses if address != self.socket.address]
+
+    def _on_moved(self, host: str, now: float) -> None:
+        """Take an id that goes with the host at which others see us now, if ours does not."""
+        logger.info("%s: others see us at %s", self.socket.address, host)
+        if not self.is_id_fixed and not conforms(self.table.node_id, host):
+            self.renew_id(secure_id(host, self._random_bytes(ID_BYTES)), now)
+            logger.info("%s: our id is %s now", self.socket.address, self.table.node_id.hex())
 
     def _on_asked(self, contact: Contact, now: float) -> None:
         """Note who queried us, and ping it if the table has a use for it: only nodes that answer get in."""

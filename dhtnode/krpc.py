@@ -1,4 +1,4 @@
-"""KRPC: datagrams to messages and back (BEP 5, 32, 33, 42, 43).
+"""KRPC: datagrams to messages and back (BEP 5, 32, 33, 42, 43, 44).
 
 Everything that decides whether bytes are a message lives here, and nothing that decides what to
 do about one.  Missing or wrong optional keys count as absent; a fault in a required key of a query
@@ -16,6 +16,7 @@ from dhtnode import bencoding
 from dhtnode.addresses import Address, Family, pack_address, unpack_address, unpack_host
 from dhtnode.bencoding import BencodeError, Value
 from dhtnode.ids import ID_BYTES, NodeId
+from dhtnode.items import MAX_VALUE_BYTES
 from dhtnode.malformed import MalformedMessage
 from dhtnode.messages import GENERIC_ERROR, Error, Message, Query, Response
 from dhtnode.methods import (
@@ -23,11 +24,14 @@ from dhtnode.methods import (
     METHOD_READERS,
     Fields,
     is_set,
+    read_bytes,
+    read_seq,
     read_token,
     read_unknown,
     refusal,
     require_id,
 )
+from dhtnode.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 
 MIN_MESSAGE_BYTES = 15  # `d1:t2:aa1:y1:re`, which says nothing yet
 MAX_TRANSACTION_ID_BYTES = 64  # 1 to 15 are in use; what we echo must not carry somebody's payload
@@ -54,9 +58,23 @@ def parse_untrusted(data: bytes) -> Fields:
     if data[:1] != b"d":
         raise MalformedMessage("no dictionary")
     try:
-        return cast("Fields", bencoding.read_untrusted(data))  # it begins with d
+        fields = cast("Fields", bencoding.read_untrusted(data))  # it begins with d
     except BencodeError:
         raise MalformedMessage("bad bencoding") from None
+    if fields.get(b"q") == b"put":
+        _drop_inexact_value(fields, data)
+    return fields
+
+
+def _drop_inexact_value(fields: Fields, data: bytes) -> None:
+    """Take `v` out of a `put` that is not canonical, so that it is refused (BEP 44).
+
+    The bytes that its sender hashed or signed cannot be had back then.  In a response that does not
+    matter: an item got is compared with a hash or a signature.
+    """
+    arguments = fields.get(b"a")
+    if isinstance(arguments, dict) and bencoding.encode(fields) != data:
+        arguments.pop(b"v", None)
 
 
 def read_fields(fields: Fields, family: Family) -> Message:
@@ -132,6 +150,12 @@ def _read_filter(bloom: Value | None) -> bytes | None:
     return bloom if isinstance(bloom, bytes) and len(bloom) == FILTER_BYTES else None
 
 
+def _read_value(value: Value | None) -> bytes | None:
+    """Return the bencoding of an item's value, if it is not too long to be one."""
+    encoded = None if value is None else bencoding.encode(value)
+    return None if encoded is None or len(encoded) > MAX_VALUE_BYTES else encoded
+
+
 def _read_query(fields: Fields, transaction_id: bytes, _family: Family) -> Query:
     name = fields.get(b"q")
     if not isinstance(name, bytes):
@@ -156,7 +180,7 @@ def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Res
     if len(results) == 1:  # the answer to a ping or an announce
         node_id, external, version = NodeId(node_id), _read_external_address(fields), _read_version(fields)
         return Response(transaction_id, node_id, external_address=external, version=version)
-    return Response(
+    response = Response(
         transaction_id,
         NodeId(node_id),
         _read_contacts(results.get(b"nodes"), _CONTACT_BYTES),
@@ -167,6 +191,17 @@ def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Res
         _read_filter(results.get(b"BFpe")),
         _read_external_address(fields),
         _read_version(fields),
+    )
+    return response if _ITEM_KEYS.isdisjoint(results) else _with_item(response, results)
+
+
+def _with_item(response: Response, results: Fields) -> Response:
+    """Read what few responses have: an item, or the `seq` of one (BEP 44)."""
+    return response._replace(
+        value=_read_value(results.get(b"v")),
+        public_key=read_bytes(results.get(b"k"), PUBLIC_KEY_BYTES),
+        signature=read_bytes(results.get(b"sig"), SIGNATURE_BYTES),
+        seq=read_seq(results.get(b"seq")),
     )
 
 
@@ -209,12 +244,20 @@ def _write_response(response: Response) -> Fields:
     if response.seeds_filter is not None:
         results[b"BFsd"] = response.seeds_filter
     results[b"id"] = response.node_id
+    if response.public_key is not None:
+        results[b"k"] = response.public_key
     if response.nodes is not None:
         results[b"nodes"] = response.nodes
     if response.nodes6 is not None:
         results[b"nodes6"] = response.nodes6
+    if response.seq is not None:
+        results[b"seq"] = response.seq
+    if response.signature is not None:
+        results[b"sig"] = response.signature
     if response.token is not None:
         results[b"token"] = response.token
+    if response.value is not None:
+        results[b"v"] = bencoding.decode_canonical(response.value)
     if response.values is not None:
         results[b"values"] = list(response.values)
     return _write_reply(response, {b"r": results, b"y": b"r"})
@@ -244,5 +287,6 @@ _WRITERS: dict[type[Message], Callable[[Any], Fields]] = {
     Error: _write_error,
 }
 
+_ITEM_KEYS = frozenset({b"k", b"seq", b"sig", b"v"})
 _CONTACT_BYTES = Family.IPV4.contact_bytes
 _CONTACT6_BYTES = Family.IPV6.contact_bytes

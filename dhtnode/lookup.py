@@ -9,10 +9,14 @@ fail is no longer believed, one network (a /24 or /64) gets one query, and a con
 only when it has answered itself.  Of several ids claimed for one address the closest holds until the
 node answers; its own word may then move it away from the target, never towards it.  So neither can
 a liar hide a node under a false id, nor a node slip in front of others by a change of id.
+
+Ids that conform to BEP 42 are preferred at the end, and nowhere before: as many places as `kept` are
+for them, as long as there are any, and a node that does not conform counts while there are others
+left.  Liars with ids of their choice may be the closest of all, but not the only ones found.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from heapq import nsmallest
 from itertools import islice
@@ -21,9 +25,20 @@ from sortedcontainers import SortedDict
 
 from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.ids import NodeId, as_int
+from dhtnode.secure_ids import conforms
 
 MAX_CANDIDATES = 400  # unasked ones beyond this are dropped, the farthest first: 16 a reply would add up
 DISTRUST_AFTER = 4  # failed contacts of one source, with none that answered
+
+
+def kept_places(width: int, conforming_share: float) -> int:
+    """Return how many of the closest nodes have to conform to BEP 42 when such a share of our table does.
+
+    Half of them, so that Sybils with ids of their choice get no more than the other half, or fewer
+    where fewer are to be expected.  All of them, as BEP 42 has it once it is enforced, would lead
+    past nodes that others find as long as many honest ones do not conform.
+    """
+    return min(width // 2, int(width * conforming_share))
 
 
 class State(Enum):
@@ -48,6 +63,7 @@ class Lookup:
         width: int = 8,
         parallelism: int = 5,
         query_limit: int = 200,
+        kept: int = 0,
     ) -> None:
         """Start empty; at least one of `add_contacts` and `add_addresses` must follow."""
         self.target = target
@@ -59,6 +75,7 @@ class Lookup:
         self._width = width
         self._parallelism = parallelism
         self._query_limit = query_limit
+        self._kept = kept
         self._known: dict[Address, _Candidate] = {}
         self._by_distance: SortedDict[int, _Candidate] = SortedDict()
         self._ways_in: deque[_Candidate] = deque()
@@ -136,7 +153,7 @@ class Lookup:
         if self._under_way == 0 and self.queries >= self._query_limit:
             return True
         answered = 0
-        for candidate in self._by_distance.values():
+        for candidate in self._in_running(State.ANSWERED):
             if candidate.state is State.ANSWERED:
                 answered += 1
                 if answered == self._width:
@@ -154,13 +171,16 @@ class Lookup:
         return sum(distance < radius for distance in self._failed)
 
     def closest(self) -> list[Contact]:
-        """Return the closest contacts that answered, closest first, at most `width`."""
+        """Return the closest contacts that answered, closest first, at most `width`.
+
+        Some that do not conform may be left out for others that do and are less close.
+        """
         answered = (
             Contact(candidate.node_id, candidate.address)
-            for candidate in self._by_distance.values()
+            for candidate in self._in_running(State.ANSWERED)
             if candidate.state is State.ANSWERED and candidate.node_id is not None
         )
-        return list(islice(answered, self._width))
+        return sorted(islice(answered, self._width), key=self._contact_distance)
 
     def _contact_distance(self, contact: Contact) -> int:
         return as_int(contact.node_id) ^ self._target
@@ -216,10 +236,30 @@ class Lookup:
         self._by_distance[distance] = candidate
         return True
 
-    def _next_candidate(self) -> "_Candidate | None":
-        settled = 0
+    def _in_running(self, *settled: State) -> "Iterator[_Candidate]":
+        """Yield the candidates, closest first, but at the end those whose places are kept for others.
+
+        Who is in one of the `settled` states takes a place.
+        """
+        if not self._kept:
+            yield from self._by_distance.values()
+            return
+        places = self._width - self._kept
+        last: list[_Candidate] = []
         candidate: _Candidate
         for candidate in self._by_distance.values():
+            if candidate.conforms:
+                yield candidate
+            elif places:
+                places -= candidate.state in settled
+                yield candidate
+            else:
+                last.append(candidate)
+        yield from last
+
+    def _next_candidate(self) -> "_Candidate | None":
+        settled = 0
+        for candidate in self._in_running(State.ANSWERED, State.ASKED):
             if candidate.state in (State.ANSWERED, State.ASKED):
                 settled += 1
                 if settled == self._width:
@@ -283,6 +323,8 @@ class _Candidate:
     """Hold what is known of one address, and how well the contacts that it named have done."""
 
     __slots__ = (
+        "_conforms",
+        "_judged",
         "address",
         "is_way_in",
         "named_answered",
@@ -302,6 +344,15 @@ class _Candidate:
         self.sources: set[_Candidate | None] = set()  # None stands for our own table
         self.named_answered = 0
         self.named_failed = 0
+        self._judged: NodeId | None = None
+        self._conforms = False
+
+    @property
+    def conforms(self) -> bool:
+        """Tell whether the id goes with the address (BEP 42); worked out for few candidates only."""
+        if self.node_id is not None and self._judged is not self.node_id:
+            self._judged, self._conforms = self.node_id, conforms(self.node_id, self.address.host)
+        return self._conforms
 
     @property
     def is_open_to_claims(self) -> bool:

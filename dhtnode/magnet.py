@@ -1,6 +1,10 @@
-"""Read an info-hash from what people have at hand: hex, base32 or a magnet link (BEP 9, BEP 52)."""
+"""Read an info-hash from what people have at hand: hex, base32 or a magnet link (BEP 9, BEP 52).
+
+A link may also name a key instead of an info-hash: a torrent that changes (BEP 46).
+"""
 
 from base64 import b32decode
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from dhtnode.errors import InvalidInfoHash
@@ -8,7 +12,41 @@ from dhtnode.ids import ID_BYTES, InfoHash
 
 _V1_PREFIX = "urn:btih:"
 _V2_PREFIX = "urn:btmh:"
+_KEY_PREFIX = "urn:btpk:"
 _SHA256_MULTIHASH = bytes((0x12, 0x20))
+
+
+class MutableLink(NamedTuple):
+    """Hold the 32-byte public key and the salt under which a mutable torrent is found (BEP 46)."""
+
+    public_key: bytes
+    salt: bytes = b""
+
+
+def parse_mutable_link(text: str) -> MutableLink:
+    """Return what `magnet:?xs=urn:btpk:KEY&s=SALT` names, both in hex, the salt optional.
+
+    Raises `InvalidInfoHash` for anything else.
+    """
+    link = text.strip()
+    if link[:7].lower() == "magnet:":
+        fields = _fields_of(link)
+        for source in fields.get("xs", []):
+            if source.lower().startswith(_KEY_PREFIX):
+                return _mutable_link(source[len(_KEY_PREFIX) :], fields.get("s", [""])[0])
+    raise InvalidInfoHash(f"{_shown(link)} is no magnet link with a key (xs=urn:btpk:...)")
+
+
+def _mutable_link(key: str, salt: str) -> MutableLink:
+    try:
+        link = MutableLink(bytes.fromhex(key), bytes.fromhex(salt))
+    except ValueError:
+        link = MutableLink(b"")
+    if len(link.public_key) != 32 or len(link.salt) > 64:
+        raise InvalidInfoHash(
+            f"{_shown(key)} with salt {_shown(salt)}: want 64 hex digits, and up to 128 of salt"
+        )
+    return link
 
 
 def parse_info_hash(text: str) -> InfoHash:
@@ -37,10 +75,7 @@ def _from_digits(text: str) -> InfoHash:
 
 
 def _from_magnet(link: str) -> InfoHash:
-    try:
-        topics = parse_qs(urlsplit(link).query).get("xt", [])
-    except ValueError:  # such as a host with one bracket
-        topics = []
+    topics = _fields_of(link).get("xt", [])
     for topic in topics:
         if topic.lower().startswith(_V1_PREFIX):
             return _from_digits(topic[len(_V1_PREFIX) :])
@@ -48,6 +83,13 @@ def _from_magnet(link: str) -> InfoHash:
         if topic.lower().startswith(_V2_PREFIX):
             return _from_multihash(topic[len(_V2_PREFIX) :])
     raise InvalidInfoHash(f"{_shown(link)}: the magnet link names no info-hash (xt=urn:btih:...)")
+
+
+def _fields_of(link: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(urlsplit(link).query)
+    except ValueError:  # such as a host with one bracket
+        return {}
 
 
 def _from_multihash(digits: str) -> InfoHash:

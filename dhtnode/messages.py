@@ -1,4 +1,4 @@
-"""KRPC messages as values: queries, responses and errors (BEP 5, 32, 33, 42, 43).
+"""KRPC messages as values: queries, responses and errors (BEP 5, 32, 33, 42, 43, 44).
 
 A `Query` is an envelope and one of the method dataclasses (`Ping`, `FindNode`, ...).  A response
 does not say on the wire what it responds to, so there is one `Response` with every result that may
@@ -13,11 +13,17 @@ from typing import NamedTuple, TypeAlias
 
 from dhtnode.addresses import Address, Contact, Family, unpack_address, unpack_contacts
 from dhtnode.ids import InfoHash, NodeId
+from dhtnode.items import Item, Target
 
 GENERIC_ERROR = 201
 SERVER_ERROR = 202
 PROTOCOL_ERROR = 203
 METHOD_UNKNOWN = 204
+VALUE_TOO_BIG = 205
+INVALID_SIGNATURE = 206
+SALT_TOO_BIG = 207
+CAS_MISMATCH = 301
+SEQ_TOO_LOW = 302
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,34 @@ class AnnouncePeer:
     seed: bool = False
 
 
-Method: TypeAlias = Ping | FindNode | GetPeers | AnnouncePeer
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Ask for an item and the contacts closest to its target (BEP 44).
+
+    With `seq`, a mutable item is wanted only if its own is higher.  `padding` bytes are sent along
+    and mean nothing: a node that limits its replies to a multiple of the query, as ours do, can
+    give a large item only to a query that is not short.
+    """
+
+    target: Target
+    want: frozenset[Family] = frozenset()
+    seq: int | None = None
+    padding: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Have an item stored (BEP 44).
+
+    With `cas`, a mutable item replaces only the one with that `seq`.
+    """
+
+    item: Item
+    token: bytes
+    cas: int | None = None
+
+
+Method: TypeAlias = Ping | FindNode | GetPeers | AnnouncePeer | Get | Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +115,9 @@ class Response(NamedTuple):  # a tuple, because one is made for every answer
 
     `nodes` and `nodes6` are whole compact contacts, `values` compact peers of 6 or 18 bytes,
     `seeds_filter` and `peers_filter` the two 256-byte filters of BEP 33 (`BFsd`, `BFpe`),
-    `external_address` the address under which the responder sees the asker (BEP 42).
+    `external_address` the address under which the responder sees the asker (BEP 42).  `value` is
+    the bencoded `v` of an item, `public_key`, `signature` and `seq` are those of a mutable one; a
+    `seq` without a value is that of an item which is kept back (BEP 44).
     """
 
     transaction_id: bytes
@@ -95,6 +130,10 @@ class Response(NamedTuple):  # a tuple, because one is made for every answer
     peers_filter: bytes | None = None
     external_address: Address | None = None
     version: bytes | None = None
+    value: bytes | None = None
+    public_key: bytes | None = None
+    signature: bytes | None = None
+    seq: int | None = None
 
     def contacts(self, family: Family) -> list[Contact]:
         """Return the contacts named for one family, in the order in which they came."""

@@ -1,4 +1,4 @@
-"""The arguments of each query method, to and from a bencoded dictionary (BEP 5, 32, 33).
+"""The arguments of each query method, to and from a bencoded dictionary (BEP 5, 32, 33, 44).
 
 A fault in a required argument comes with the error that the asker should get; an optional one that
 is wrong counts as absent.  `METHOD_CODECS` is the table: a new method is two functions and one line.
@@ -8,19 +8,25 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from dhtnode.addresses import Family
-from dhtnode.bencoding import Value
+from dhtnode.bencoding import Value, decode_canonical, encode
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
+from dhtnode.items import MAX_SALT_BYTES, MAX_SEQ, MAX_VALUE_BYTES, ImmutableItem, MutableItem, Target
 from dhtnode.malformed import MalformedMessage, Reason
 from dhtnode.messages import (
     METHOD_UNKNOWN,
     PROTOCOL_ERROR,
+    SALT_TOO_BIG,
+    VALUE_TOO_BIG,
     AnnouncePeer,
     Error,
     FindNode,
+    Get,
     GetPeers,
     Method,
     Ping,
+    Put,
 )
+from dhtnode.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 
 Fields: TypeAlias = dict[bytes, Value]
 """A bencoded dictionary."""
@@ -91,6 +97,68 @@ def _read_announce_peer(arguments: Fields, transaction_id: bytes) -> AnnouncePee
     return AnnouncePeer(info_hash, port, token, implied, is_set(arguments.get(b"seed")))
 
 
+def read_seq(seq: Value | None) -> int | None:
+    """Return a sequence number in the range of BEP 44, or None."""
+    return seq if isinstance(seq, int) and 0 <= seq <= MAX_SEQ else None
+
+
+def read_bytes(value: Value | None, size: int) -> bytes | None:
+    """Return a string of exactly that many bytes, or None."""
+    return value if isinstance(value, bytes) and len(value) == size else None
+
+
+def _read_get(arguments: Fields, transaction_id: bytes) -> Get:
+    target = Target(require_id(arguments.get(b"target"), transaction_id, "bad target"))
+    return Get(target, _read_want(arguments), read_seq(arguments.get(b"seq")))
+
+
+def _read_put(arguments: Fields, transaction_id: bytes) -> Put:
+    """Read an item; what a value or salt of any length costs to look at, its length has paid for.
+
+    Without `k` and `sig` it is immutable, and `seq` means nothing: anacrolix wants one in any case.
+    """
+    value = arguments.get(b"v")
+    if value is None:
+        raise refusal(transaction_id, "bad v", text="no v, or not canonical bencode")
+    encoded = encode(value)
+    if len(encoded) > MAX_VALUE_BYTES:
+        raise refusal(transaction_id, "v too big", VALUE_TOO_BIG)
+    token = read_token(arguments.get(b"token"))
+    if token is None:
+        raise refusal(transaction_id, "bad token")
+    if b"k" in arguments or b"sig" in arguments:
+        return _read_mutable_put(arguments, transaction_id, encoded, token)
+    try:
+        return Put(ImmutableItem(encoded), token)
+    except ValueError:
+        raise refusal(transaction_id, "bad v") from None
+
+
+def _read_mutable_put(arguments: Fields, transaction_id: bytes, value: bytes, token: bytes) -> Put:
+    """Read the rest of a mutable item; all of `k`, `seq` and `sig` must be there."""
+    salt = arguments.get(b"salt", b"")
+    if not isinstance(salt, bytes):
+        raise refusal(transaction_id, "bad salt")
+    if len(salt) > MAX_SALT_BYTES:
+        raise refusal(transaction_id, "salt too big", SALT_TOO_BIG)
+    public_key = read_bytes(arguments.get(b"k"), PUBLIC_KEY_BYTES)
+    if public_key is None:
+        raise refusal(transaction_id, "bad k")
+    seq = read_seq(arguments.get(b"seq"))
+    if seq is None:
+        raise refusal(transaction_id, "bad seq")
+    signature = read_bytes(arguments.get(b"sig"), SIGNATURE_BYTES)
+    if signature is None:
+        raise refusal(transaction_id, "bad sig")
+    cas = arguments.get(b"cas")
+    if cas is not None and not isinstance(cas, int):  # as if absent, it would overwrite what it must not
+        raise refusal(transaction_id, "bad cas")
+    try:
+        return Put(MutableItem(public_key, seq, value, signature, salt), token, cas)
+    except ValueError:
+        raise refusal(transaction_id, "bad v") from None
+
+
 def read_unknown(arguments: Fields, transaction_id: bytes) -> FindNode:
     """Read a method of the future as find_node, if it has a target; as libtorrent and mldht do."""
     for key in (b"target", b"info_hash"):
@@ -139,6 +207,29 @@ def _write_announce_peer(method: AnnouncePeer) -> Fields:
     return arguments
 
 
+def _write_get(method: Get) -> Fields:
+    arguments: Fields = {b"target": method.target}
+    if method.padding:
+        arguments[b"padding"] = bytes(method.padding)
+    if method.seq is not None:
+        arguments[b"seq"] = method.seq
+    if method.want:
+        arguments[b"want"] = _write_want(method.want)
+    return arguments
+
+
+def _write_put(method: Put) -> Fields:
+    item = method.item
+    arguments: Fields = {b"token": method.token, b"v": decode_canonical(item.value)}
+    if isinstance(item, MutableItem):
+        arguments |= {b"k": item.public_key, b"seq": item.seq, b"sig": item.signature}
+        if item.salt:
+            arguments[b"salt"] = item.salt
+        if method.cas is not None:
+            arguments[b"cas"] = method.cas
+    return arguments
+
+
 def _write_want(want: frozenset[Family]) -> list[Value]:
     return [flag for family, flag in _WANT_FLAGS if family in want]
 
@@ -156,5 +247,7 @@ METHOD_CODECS: dict[type[Method], MethodCodec] = {
     FindNode: MethodCodec(b"find_node", _read_find_node, _write_find_node),
     GetPeers: MethodCodec(b"get_peers", _read_get_peers, _write_get_peers),
     AnnouncePeer: MethodCodec(b"announce_peer", _read_announce_peer, _write_announce_peer),
+    Get: MethodCodec(b"get", _read_get, _write_get),
+    Put: MethodCodec(b"put", _read_put, _write_put),
 }
 METHOD_READERS = {codec.name: codec.read for codec in METHOD_CODECS.values()}

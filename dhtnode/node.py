@@ -10,16 +10,29 @@ from functools import partial
 
 import trio
 
-from dhtnode.addresses import Address, Contact, parse_address
+from dhtnode.addresses import Address, Contact, Family, parse_address
 from dhtnode.endpoint import Endpoint
 from dhtnode.errors import NotJoined, QueryError, QueryNotSent, QueryTimeout
 from dhtnode.estimates import estimate_swarm
 from dhtnode.ids import InfoHash, NodeId, as_int
+from dhtnode.item_store import ItemStore
+from dhtnode.items import Item, MutableItem, Target, mutable_target
+from dhtnode.magnet import parse_mutable_link
 from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
 from dhtnode.peers import PeerStore
-from dhtnode.results import Announcement, EndpointStatistics, FoundNode, NodeStatistics, Scrape
+from dhtnode.results import (
+    Announcement,
+    EndpointStatistics,
+    FoundItem,
+    FoundNode,
+    NodeStatistics,
+    ResolvedTorrent,
+    Scrape,
+    StoredItem,
+)
 from dhtnode.scraping import FamilyScrape, scrape_endpoint
 from dhtnode.snapshot import State
+from dhtnode.storing import Search, find_item, keep_item, store_item
 from dhtnode.stream import PeerStream
 from dhtnode.transactions import Answer, OnDone, Pending
 
@@ -28,10 +41,14 @@ class Node:
     """Be a node of the DHT; made by `open_node`."""
 
     def __init__(
-        self, node_id: NodeId, endpoints: Sequence[Endpoint], peers: PeerStore, nursery: trio.Nursery
+        self,
+        endpoints: Sequence[Endpoint],
+        peers: PeerStore,
+        items: ItemStore,
+        nursery: trio.Nursery,
     ) -> None:
-        self.node_id = node_id
         self.peers = peers
+        self.items = items
         self._endpoints = {endpoint.family: endpoint for endpoint in endpoints}
         self._nursery = nursery
         self._attempts: list[trio.Event] = []
@@ -40,6 +57,16 @@ class Node:
         """Return an event that the loop which joins one family sets after its first attempt."""
         self._attempts.append(trio.Event())
         return self._attempts[-1]
+
+    @property
+    def node_ids(self) -> dict[Family, NodeId]:
+        """Return our id in each family in use; they differ where they go with the addresses (BEP 42)."""
+        return {family: endpoint.table.node_id for family, endpoint in self._endpoints.items()}
+
+    @property
+    def node_id(self) -> NodeId:
+        """Return our id in the first family in use, IPv4 if there is a choice; it may be renewed (BEP 42)."""
+        return next(iter(self.node_ids.values()))
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -156,6 +183,47 @@ class Node:
             bytes_received=sum(family.bytes_received for family in families),
         )
 
+    async def get_item(
+        self, target: Target, *, salt: bytes = b"", newer_than: int | None = None, count: bool = False
+    ) -> FoundItem:
+        """Look an item up; its hash or signature is checked, and of mutable ones the newest wins (BEP 44).
+
+        The target of a mutable item is `mutable_target(public_key, salt)`; `salt` must be given once
+        more, because the signature is over it.  One that is not newer than `newer_than` is not sent.
+        An immutable item ends the lookup as soon as it is found, unless `count` asks for the number
+        of its copies.  Raises `NotJoined` when nobody answered.
+        """
+        search = Search(target, salt)
+        return await find_item(tuple(self._endpoints.values()), search, newer_than=newer_than, count=count)
+
+    async def put_item(self, item: Item, *, cas: int | None = None, if_needed: bool = False) -> StoredItem:
+        """Put an item to the closest nodes, which keep it for two hours (BEP 44).
+
+        With `cas`, it replaces only a mutable item with that `seq`; whoever writes beside others
+        wants that, and reads `conflicts` afterwards.  With `if_needed` nothing is put while there are
+        plenty of copies.  Raises `NotJoined` when nobody answered.
+        """
+        return await store_item(tuple(self._endpoints.values()), item, cas=cas, if_needed=if_needed)
+
+    async def keep_item(self, item: Item, *, interval: float = 3600.0) -> None:
+        """Put an item now and every hour, if needed, until cancelled; or a newer one under its key.
+
+        The key is not needed for it: anybody may keep a signed item alive (BEP 44).
+        """
+        await keep_item(tuple(self._endpoints.values()), item, interval)
+
+    async def resolve_torrent(self, link: str) -> ResolvedTorrent | None:
+        """Return what `magnet:?xs=urn:btpk:...` points to now, or None when it points to no torrent (BEP 46).
+
+        Raises `InvalidInfoHash` for another link, and `NotJoined` when nobody answered.
+        """
+        public_key, salt = parse_mutable_link(link)
+        item = (await self.get_item(mutable_target(public_key, salt), salt=salt)).item
+        info_hash = item.info_hash() if isinstance(item, MutableItem) else None
+        if info_hash is None or not isinstance(item, MutableItem):
+            return None
+        return ResolvedTorrent(info_hash, item)
+
     async def query(self, method: Method, address: Address | str) -> Answer:
         """Send one query and wait for its answer; raises `QueryError`, or `ValueError` for a bad address."""
         target = parse_address(address) if isinstance(address, str) else address
@@ -193,7 +261,7 @@ class Node:
         """Return a snapshot of tables, counters and stores; cost: linear in the tables."""
         now = trio.current_time()
         endpoints = tuple(_endpoint_statistics(endpoint, now) for endpoint in self._endpoints.values())
-        return NodeStatistics(endpoints, self.peers.statistics())
+        return NodeStatistics(endpoints, self.peers.statistics(), self.items.statistics(now))
 
     def state(self) -> State:
         """Return what is worth saving: the tables, and what was loaded and has not shown up again.
@@ -204,7 +272,7 @@ class Node:
         for endpoint in self._endpoints.values():
             for contact in [*endpoint.table.contacts(include_bad=True), *endpoint.saved]:
                 contacts.setdefault(contact.address, contact)
-        return State(self.node_id, tuple(contacts.values()))
+        return State(self.node_ids, tuple(contacts.values()))
 
     async def _walk_all(self, target: bytes, method: Method) -> list[Answer]:
         """Walk in every family and return the answers of the closest nodes of each."""
@@ -245,4 +313,5 @@ def _endpoint_statistics(endpoint: Endpoint, now: float) -> EndpointStatistics:
         endpoint.rpc.times.timeout,
         endpoint.rpc.counts,
         endpoint.socket.dropped_by_kernel(),
+        endpoint.rpc.external.address,
     )

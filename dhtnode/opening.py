@@ -13,13 +13,15 @@ from dhtnode.admission import Admission
 from dhtnode.endpoint import Endpoint
 from dhtnode.errors import CannotListen
 from dhtnode.ids import ID_BYTES, NodeId
+from dhtnode.item_store import ItemStore
 from dhtnode.maintain import keep_expiring, keep_fresh, keep_joined, keep_saved
 from dhtnode.node import Node
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.peers import PeerStore
 from dhtnode.routing import RoutingTable
+from dhtnode.secure_ids import conforms, secure_id
 from dhtnode.settings import WELL_KNOWN_BOOTSTRAP, NodeSettings
-from dhtnode.snapshot import load_state, save_state
+from dhtnode.snapshot import State, load_state, save_state
 from dhtnode.tokens import TokenIssuer
 from dhtnode.udp import DatagramSocket, open_udp_socket
 
@@ -48,8 +50,10 @@ async def open_node(
     of each family that this machine has, or any port of loopback only, when every host in
     `bootstrap` is a loopback address.
     `bootstrap` holds `HOST:PORT` texts to join through; with `well_known` the public ones come
-    last.  `state_file` keeps identity and contacts between runs.  `sockets` and a seeded `random`
-    serve tests.  Raises `AddressInUse`, `CannotListen`, `StateFileError` or `ValueError`.
+    last.  `state_file` keeps identity and contacts between runs.  `node_id` is kept
+    in any case, other ids are renewed when they do not go with our address (BEP 42).  `sockets` and
+    a seeded `random` serve tests.  Raises `AddressInUse`, `CannotListen`, `StateFileError` or
+    `ValueError`.
     """
     for host in bootstrap:
         split_host_port(host)
@@ -59,15 +63,17 @@ async def open_node(
     bound = list(sockets) if sockets is not None else _bind(listen, port, bootstrap)
     try:
         random_bytes = secrets.token_bytes if random is None else random.randbytes
-        identity = node_id or (saved.node_id if saved else NodeId(random_bytes(ID_BYTES)))
+        ids = [node_id] * len(bound) if node_id else _first_ids(bound, saved, random_bytes)
         random = random or random_module.Random(secrets.randbits(256))
         peers = _peer_store(settings, random)
+        items = ItemStore(settings)
         endpoints = _endpoints(
-            bound, identity, settings, peers, random, random_bytes, bootstrap, well_known=well_known
+            bound, ids, settings, peers, items, random, random_bytes, bootstrap, well_known=well_known
         )
         for endpoint in endpoints:
+            endpoint.is_id_fixed = node_id is not None
             endpoint.saved = saved.contacts_of(endpoint.family) if saved else []
-        async with _running(identity, endpoints, peers, settings, path) as node:
+        async with _running(endpoints, peers, items, settings, path) as node:
             yield node
     finally:
         for socket in bound:
@@ -76,9 +82,9 @@ async def open_node(
 
 @asynccontextmanager
 async def _running(
-    node_id: NodeId,
     endpoints: Sequence[Endpoint],
     peers: PeerStore,
+    items: ItemStore,
     settings: NodeSettings,
     path: Path | None,
 ) -> AsyncIterator[Node]:
@@ -86,7 +92,7 @@ async def _running(
         if path is not None:
             stack.callback(lambda: save_state(path, node.state()))  # last, when nobody else writes
         nursery = await stack.enter_async_context(open_service_nursery())
-        node = Node(node_id, endpoints, peers, nursery)
+        node = Node(endpoints, peers, items, nursery)
         for endpoint in endpoints:
             address = endpoint.socket.address
             nursery.start_soon(endpoint.rpc.serve, name=f"serve {address}")
@@ -158,9 +164,10 @@ def _peer_store(settings: NodeSettings, random: random_module.Random) -> PeerSto
 
 def _endpoints(
     sockets: Sequence[DatagramSocket],
-    node_id: NodeId,
+    ids: Sequence[NodeId],
     settings: NodeSettings,
     peers: PeerStore,
+    items: ItemStore,
     random: random_module.Random,
     random_bytes: Callable[[int], bytes],
     bootstrap: Sequence[str],
@@ -181,13 +188,30 @@ def _endpoints(
             tokens,
             random,
             random_bytes,
+            items=items,
             admission=admission,
             hosts=bootstrap,
             last_hosts=WELL_KNOWN_BOOTSTRAP if well_known and not _is_loopback(socket) else (),
             now=now,
         )
-        for socket in sockets
+        for socket, node_id in zip(sockets, ids, strict=True)
     ]
+
+
+def _first_ids(
+    sockets: Sequence[DatagramSocket], saved: State | None, random_bytes: Callable[[int], bytes]
+) -> list[NodeId]:
+    """Return an id for each socket: the saved one if it still goes with the address, or a new one.
+
+    The address counts if the socket is bound to a public one (BEP 42).  Bound to another, or to a
+    wildcard, any id will do until others tell where we are.
+    """
+    drawn = random_bytes(ID_BYTES)
+    ids = []
+    for socket in sockets:
+        host, old = socket.address.host, saved and saved.node_ids.get(socket.address.family)
+        ids.append(old if old and conforms(old, host) else secure_id(host, drawn))
+    return ids
 
 
 def _is_loopback(socket: DatagramSocket) -> bool:

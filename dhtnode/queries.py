@@ -18,6 +18,11 @@ class QueryWriter:
         self._method: Method | None = None
         self._head = b""
 
+    def renew_id(self, node_id: NodeId) -> None:
+        """Write all further queries under another id."""
+        self._node_id = node_id
+        self._method = None
+
     def write(self, method: Method, transaction_id: bytes) -> bytes:
         """Return the datagram of a query under an id of 4 bytes.
 

@@ -37,10 +37,9 @@ class QuickResponder:
         self._table = table
         self._peers = peers
         self._tokens = tokens
-        self._own_id = table.node_id
+        self.renew_id(table.node_id)
         self._nodes_key = b"5:nodes" if table.family is Family.IPV4 else b"6:nodes6"
         self._value_bytes = VALUE_BYTES[table.family]
-        self._open = b"1:rd2:id20:" + table.node_id
         self._tail = (b"" if version is None else b"1:v" + _LENGTHS[len(version)] + version) + b"1:y1:re"
         self._methods: dict[bytes, Callable[[Fields, Source, int, float], _Body]] = {
             b"ping": self._ping,
@@ -48,6 +47,11 @@ class QuickResponder:
             b"get_peers": self._get_peers,
             b"announce_peer": self._announce_peer,
         }
+
+    def renew_id(self, node_id: NodeId) -> None:
+        """Write all further replies under another id."""
+        self._own_id = node_id
+        self._open = b"1:rd2:id20:" + node_id
 
     def reply(self, fields: Fields, source: Source, now: float, room: int) -> bytes | None:
         """Return the reply to a query whose fields were read, or None to leave it to the long way.

@@ -2,27 +2,45 @@
 
 `respond` returns a response, an error, or None for silence; it sends nothing and never fails on
 what a remote sent.  Replies keep within a byte budget (BEP 32): values are cut before contacts,
-since a lookup lives on contacts.
+since a lookup lives on contacts.  An item is worth more than contacts to whoever asks for one, so of
+a reply with an item contacts are cut first; one that does not fit even without them is kept back, and
+the reply then is that of a node which has none, but for the `seq` of a mutable item.
 """
 
 from collections.abc import Mapping
 
 from dhtnode.addresses import Address, Family, Scope, pack_host
-from dhtnode.ids import NodeId
+from dhtnode.ids import InfoHash, NodeId
+from dhtnode.item_store import ItemStore, Refusal
+from dhtnode.items import MutableItem
 from dhtnode.krpc import encode
 from dhtnode.messages import (
+    CAS_MISMATCH,
+    INVALID_SIGNATURE,
     PROTOCOL_ERROR,
+    SEQ_TOO_LOW,
     SERVER_ERROR,
     AnnouncePeer,
     Error,
     FindNode,
+    Get,
     GetPeers,
+    Put,
     Query,
     Response,
 )
 from dhtnode.peers import VALUE_BYTES, PeerStore
 from dhtnode.routing import RoutingTable
 from dhtnode.tokens import TokenIssuer
+
+_ITEM_ERRORS = {
+    Refusal.BAD_SIGNATURE: (INVALID_SIGNATURE, "Invalid signature"),
+    Refusal.CAS_MISMATCH: (CAS_MISMATCH, "CAS mismatch, re-read value and try again"),
+    Refusal.OLD_SEQ: (SEQ_TOO_LOW, "Sequence number less than current"),
+    Refusal.OWNER_IS_FULL: (SERVER_ERROR, "Too many items from your address"),
+    Refusal.STORE_IS_FULL: (SERVER_ERROR, "Store is full"),
+    Refusal.BUSY: (SERVER_ERROR, "Too many items at once, try again"),
+}
 
 
 class Responder:
@@ -35,6 +53,7 @@ class Responder:
         scope: Scope,
         peers: PeerStore,
         tokens: TokenIssuer,
+        items: ItemStore,
         *,
         version: bytes | None = None,
     ) -> None:
@@ -44,6 +63,7 @@ class Responder:
         self._scope = scope
         self._peers = peers
         self._tokens = tokens
+        self._items = items
         self._version = version
 
     def respond(self, query: Query, source: Address, now: float, room: int) -> Response | Error | None:
@@ -61,6 +81,10 @@ class Responder:
                 return self._get_peers(method, query, source, now, room)
             case AnnouncePeer() as method:
                 return self._announce_peer(method, query, source, now)
+            case Get() as method:
+                return self._get(method, query, source, now, room)
+            case Put() as method:
+                return self._put(method, query, source, now)
         return self._response(query, source)
 
     @property
@@ -113,6 +137,43 @@ class Responder:
             return self._error(query, source, PROTOCOL_ERROR, "Address not allowed")
         if not self._peers.announce(method.info_hash, peer, now, seed=method.seed):
             return self._error(query, source, SERVER_ERROR, "Store is full")
+        return self._response(query, source)
+
+    def _get(self, method: Get, query: Query, source: Address, now: float, room: int) -> Response:
+        token = None
+        if self._items.has_room(method.target, source.host, now):
+            token = self._tokens.issue(pack_host(source.host), InfoHash(method.target), now)
+        nodes, nodes6 = self._contacts(method.target, method.want, now)
+        response = self._response(query, source)._replace(
+            token=token, nodes=nodes and b"", nodes6=nodes6 and b""
+        )
+        response = self._with_item(response, method, now, room)
+        return _fit(response._replace(nodes=nodes, nodes6=nodes6), room)
+
+    def _with_item(self, response: Response, method: Get, now: float, room: int) -> Response:
+        """Add the item if we have it, or of a mutable one the `seq` alone (BEP 44).
+
+        That is all when the asker has one as new, or when the rest does not fit.
+        """
+        item = self._items.get(method.target, now)
+        if item is None:
+            return response
+        full = response._replace(value=item.value)
+        if isinstance(item, MutableItem):
+            response = response._replace(seq=item.seq)
+            if method.seq is not None and item.seq <= method.seq:
+                return response
+            full = full._replace(seq=item.seq, public_key=item.public_key, signature=item.signature)
+        return full if len(encode(full)) <= room else response
+
+    def _put(self, method: Put, query: Query, source: Address, now: float) -> Response | Error:
+        """Store an item; the token comes first, because it costs least to check."""
+        target = InfoHash(method.item.target())
+        if not self._tokens.accepts(method.token, pack_host(source.host), target, now):
+            return self._error(query, source, PROTOCOL_ERROR, "Bad token")
+        refusal = self._items.put(method.item, source.host, now, cas=method.cas)
+        if refusal is not None:
+            return self._error(query, source, *_ITEM_ERRORS[refusal])
         return self._response(query, source)
 
     def _contacts(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from dhtnode.addresses import Address, Contact, Family
 from dhtnode.estimates import ScrapeReply, SwarmEstimate
 from dhtnode.ids import InfoHash, NodeId
+from dhtnode.item_store import ItemStatistics
+from dhtnode.items import Item, MutableItem, Target
 from dhtnode.peers import StoreStatistics
 
 
@@ -52,13 +54,54 @@ class Scrape:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundItem:
+    """Tell what nodes keep under one target (BEP 44).
+
+    `item` is the newest whose hash and signature are right, or None; `copies` counts the nodes that
+    keep it, `forged` those that sent something else instead, `nodes_answered` all that answered.
+    """
+
+    target: Target
+    item: Item | None
+    copies: int
+    forged: int
+    nodes_answered: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """Tell which nodes keep an item after it was put, and which of the closest do not.
+
+    `conflicts` counts nodes that keep another one: newer, with the same `seq`, or with a `seq` that
+    is not the `cas` asked for; `not_taken` those that gave no token, refused for other reasons or
+    were silent.  `current` is the newest item that was there before.
+    """
+
+    target: Target
+    item: Item
+    stored_at: tuple[Contact, ...]
+    conflicts: int
+    not_taken: int
+    current: Item | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedTorrent:
+    """Hold the info-hash that a mutable torrent points to now, and the item that says so (BEP 46)."""
+
+    info_hash: InfoHash
+    item: MutableItem
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointStatistics:
     """Show one socket: its table, what is under way, and everything counted since the start.
 
     `stall` and `timeout` are the waiting times in force, in seconds.  `counts` has one entry per
     kind of event; what was dropped is named `dropped: ...` or `malformed: ...`, and what the kernel
     refused `socket: ...`.  `dropped_by_kernel` counts datagrams for which its receive buffer had no
-    room; None where that cannot be known.
+    room; None where that cannot be known.  `external_address` is where most nodes see us, as far as
+    they agree (BEP 42): port 0 stands for a port that differs from one to the other.
     """
 
     family: Family
@@ -72,6 +115,7 @@ class EndpointStatistics:
     timeout: float
     counts: Mapping[str, int]
     dropped_by_kernel: int | None
+    external_address: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +124,4 @@ class NodeStatistics:
 
     endpoints: tuple[EndpointStatistics, ...]
     peers: StoreStatistics
+    items: ItemStatistics

@@ -5,21 +5,32 @@ be forged.  A node is good for a while after it answered or, being in the table,
 questionable; bad after several unanswered queries in a row.  Bad nodes are never handed out, but
 keep their places until somebody takes them, so that losing our own network does not empty the table.
 
-Everything is bounded: at most 160 buckets, each with `bucket_size` nodes and as many waiting ones.
+Ids that go with the addresses of their nodes (BEP 42) are preferred where nodes compete for a place;
+others are taken as BEP 5 says, and served all the same.  So Sybils with ids of their choice get
+places that nobody else wants, and a table in which no id conforms works as if there were no BEP 42.
+
+Everything is bounded: at most 160 buckets, each with `bucket_size` nodes and as many waiting ones,
+and the last 1024 hosts that were seen to change their ids.
 Times are seconds of one monotonic clock, given as `now`; nothing here sends or reads a clock.
 """
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from itertools import pairwise
+from math import inf
 
 from sortedcontainers import SortedDict
 
 from dhtnode.addresses import Address, Contact, Family, Scope, pack_contact
 from dhtnode.bucket import Bucket, BucketInfo, Entry, NodeInfo, require
 from dhtnode.ids import ID_BITS, ZERO_ID, NodeId, as_int
+from dhtnode.secure_ids import conforms
 
 __all__ = ["BucketInfo", "NodeInfo", "Outcome", "RoutingTable"]
+
+DISTRUST_FOR = 30 * 60.0  # seconds after a change of id; as long as a good node may stay unasked, twice
+MAX_DISTRUSTED = 1024
 
 
 class Outcome(Enum):
@@ -27,8 +38,9 @@ class Outcome(Enum):
 
     CACHED waits for a place in a full bucket; for NO_PLACE too many good nodes do.  REFUSED broke a
     rule: our own or the zero id, an address that the scope does not allow, an IP, network or id
-    that another node already holds.  ID_CHANGED: the address was known under another id, so the old
-    entry is gone; the new id is not taken in this time.
+    that another node already holds, a host that is distrusted.  ID_CHANGED: the address was known
+    under another id, so the old entry is gone, and its host is distrusted for half an hour; but
+    not if only the new id conforms to BEP 42: so begins a node that had to find out its address.
     """
 
     ADDED = "added"
@@ -45,6 +57,10 @@ class RoutingTable:
     There is one node per IP in the whole table and one per /24 or /64 in each bucket, waiting ones
     included; on loopback both rules count endpoints.  A node that is bad or waiting gives way to a
     newcomer with which it clashes, any other stays: no packet overwrites the address of a known id.
+
+    Of newcomers to a full bucket, one whose id conforms to BEP 42 takes the place of a questionable
+    node whose id does not, the one silent longest; all others wait.  Of those that wait, and where
+    as many do as may, those that conform move up first and leave last.
     """
 
     def __init__(
@@ -71,6 +87,8 @@ class RoutingTable:
         self._by_prefix = [whole]
         self._by_address: dict[Address, Entry] = {}
         self._by_host: dict[str, Entry] = {}
+        # Until when hosts are distrusted, the first one to be trusted again first.
+        self._distrusted: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
         """Return the number of nodes, bad ones included, waiting ones not."""
@@ -87,6 +105,8 @@ class RoutingTable:
             return self._admit(contact, now, rtt)
         if entry.contact.node_id != contact.node_id:
             self._remove(entry)
+            if entry.conforms or not conforms(contact.node_id, contact.address.host):
+                self._distrust(entry.host, now)
             return Outcome.ID_CHANGED
         entry.answered(now + self._good_for, rtt, now)
         if entry.waiting:
@@ -104,7 +124,7 @@ class RoutingTable:
         """
         entry = self._by_address.get(contact.address)
         if entry is None:
-            return self._could_admit(contact)
+            return self._could_admit(contact, now)
         if entry.contact.node_id == contact.node_id:
             entry.asked(now + self._good_for, now)
         return entry.bad
@@ -132,6 +152,27 @@ class RoutingTable:
         entry = self._by_address.get(address)
         if entry is not None:
             self._remove(entry)
+
+    def renew_id(self, node_id: NodeId, now: float) -> None:
+        """Take another own id and sort all nodes into buckets around it.
+
+        Where more of them meet than a bucket holds, good nodes come first, then those that conform,
+        then those that answered last; the others wait, and go if there is no place to wait either
+        or if another one of their network is there.  Nobody is lost who is near the new id.
+        Buckets with a new range are stale.  Cost: as much as admitting every node once more.
+        """
+        changed_at = {(bucket.low, bucket.high): bucket.changed_at for bucket in self._all_buckets()}
+        ranked = sorted(self._by_address.values(), key=lambda entry: _rank(entry, now))
+        self.node_id = node_id
+        self._own = as_int(node_id)
+        whole = Bucket(0, ID_BITS, self._bucket_size)
+        self._buckets = SortedDict({0: whole})
+        self._by_prefix = [whole]
+        self._by_address.clear()
+        self._by_host.clear()
+        self._sort_in(ranked)
+        for bucket in self._all_buckets():
+            bucket.changed_at = changed_at.get((bucket.low, bucket.high), -inf)
 
     def closest(self, target: bytes, now: float, count: int | None = None) -> list[Contact]:
         """Return the `count` (default: bucket size) closest good nodes, by distance.
@@ -194,6 +235,14 @@ class RoutingTable:
             for entry in bucket.nodes
             if include_bad or not entry.bad
         ]
+
+    def conforming_share(self) -> float:
+        """Return which part of the nodes that are not bad has ids that conform to BEP 42, 0.0 to 1.0.
+
+        Cost: one pass over the table.
+        """
+        alive = [entry.conforms for bucket in self._all_buckets() for entry in bucket.nodes if not entry.bad]
+        return sum(alive) / len(alive) if alive else 0.0
 
     def get(self, address: Address) -> NodeInfo | None:
         """Return what is known of the node at an address, waiting or not, or None."""
@@ -260,20 +309,36 @@ class RoutingTable:
             clashes.append(holder)
         return clashes
 
-    def _could_admit(self, contact: Contact) -> bool:
+    def _could_admit(self, contact: Contact, now: float) -> bool:
         # The cheapest question first: in a settled table most buckets have no place at all.  That
         # with our own id always has one, because it is split before anybody has to wait for it.
         bucket = self._bucket_of(as_int(contact.node_id))
-        if not bucket.has_place():
+        if not bucket.has_place() and not self._displaces(contact, bucket, now):
+            return False
+        if not self._is_eligible(contact) or self._is_distrusted(contact, now):
             return False
         # A waiting node gives way to a node that has answered, but is not worth a ping to replace.
-        return self._is_eligible(contact) and all(entry.bad for entry in self._clashes(contact, bucket))
+        return all(entry.bad for entry in self._clashes(contact, bucket))
+
+    def _displaces(self, contact: Contact, bucket: Bucket, now: float) -> bool:
+        """Return whether a newcomer conforms, and a node that does not would give way to it."""
+        return bucket.takes_conforming(now) and conforms(contact.node_id, contact.address.host)
+
+    def _is_distrusted(self, contact: Contact, now: float) -> bool:
+        return now < self._distrusted.get(self._scope.host_key(contact.address), -inf)
+
+    def _distrust(self, host: str, now: float) -> None:
+        self._distrusted.pop(host, None)
+        self._distrusted[host] = now + DISTRUST_FOR
+        if len(self._distrusted) > MAX_DISTRUSTED:
+            self._distrusted.popitem(last=False)
 
     def _admit(self, contact: Contact, now: float, rtt: float | None) -> Outcome:
         bucket = self._bucket_of(as_int(contact.node_id))
-        if not bucket.takes_newcomer(now):  # asked first: it is the lot of most in a settled table
+        # Asked first: it is the lot of most in a settled table.
+        if not bucket.takes_newcomer(now) and not self._displaces(contact, bucket, now):
             return Outcome.NO_PLACE
-        if not self._is_eligible(contact):
+        if not self._is_eligible(contact) or self._is_distrusted(contact, now):
             return Outcome.REFUSED
         clashes = self._clashes(contact, bucket)
         if not all(entry.bad or entry.waiting for entry in clashes):
@@ -289,31 +354,59 @@ class RoutingTable:
             compact=pack_contact(contact),
             host=self._scope.host_key(contact.address),
             network=self._scope.network_key(contact.address),
+            conforms=conforms(contact.node_id, contact.address.host),
             last_answer=now,
             good_until=now + self._good_for,
             rtt=rtt,
         )
-        self._by_address[contact.address] = entry
-        self._by_host[entry.host] = entry
+        self._index(entry)
         return entry
 
+    def _index(self, entry: Entry) -> None:
+        self._by_address[entry.contact.address] = entry
+        self._by_host[entry.host] = entry
+
     def _place(self, entry: Entry, now: float) -> Outcome:
-        """Give a newcomer a free place, that of a bad node, one made by splitting, or one to wait in."""
+        """Give a newcomer a place: a free one, one that somebody has to leave, or one to wait in."""
         bucket = self._bucket_of(entry.number)
         bad = bucket.longest_bad() if bucket.is_full else None
         if bad is not None:
             self._remove(bad)
-        while bucket.is_full and bucket.covers(self._own):
-            self._split(bucket)
-            bucket = self._bucket_of(entry.number)
+        bucket = self._make_room(entry)
         if not bucket.is_full:
             bucket.add(entry, now)
             return Outcome.ADDED
-        if len(bucket.waiting) >= self._bucket_size:
-            self._remove(bucket.oldest_waiting())
-        entry.waiting = True
-        bucket.waiting.append(entry)
-        return Outcome.CACHED
+        bucket.wait(entry)
+        questionable = bucket.longest_questionable(now) if entry.conforms else None
+        if questionable is not None:
+            self._remove(questionable)  # of those that wait, the newcomer has answered last
+            bucket.changed_at = now
+        elif len(bucket.waiting) > self._bucket_size:
+            self._remove(bucket.least_waiting(entry, now))
+        return Outcome.CACHED if entry.waiting else Outcome.ADDED
+
+    def _make_room(self, entry: Entry) -> Bucket:
+        """Return the bucket of an entry, after splitting it as long as it is full and our own."""
+        while (bucket := self._bucket_of(entry.number)).is_full and bucket.covers(self._own):
+            self._split(bucket)
+        return bucket
+
+    def _sort_in(self, ranked: Iterable[Entry]) -> None:
+        """Put entries without a bucket into those there are, the first ones first."""
+        for entry in ranked:
+            if entry.number == self._own:
+                continue
+            bucket = self._make_room(entry)
+            if bucket.clashes(entry.contact.node_id, entry.network):
+                continue
+            entry.waiting = False
+            if not bucket.is_full:
+                bucket.nodes.append(entry)
+            elif len(bucket.waiting) < self._bucket_size and not entry.failures:
+                bucket.wait(entry)
+            else:
+                continue
+            self._index(entry)
 
     def _split(self, bucket: Bucket) -> None:
         # Nobody ever waits for the bucket with our own id, because it splits instead; and a full
@@ -352,6 +445,9 @@ class RoutingTable:
             require(not (bucket.covers(self._own) and bucket.waiting), "nobody waits for our own bucket")
 
     def _check_entries(self) -> None:
+        require(len(self._distrusted) <= MAX_DISTRUSTED, "the memory for changed ids is bounded")
+        until = list(self._distrusted.values())
+        require(until == sorted(until), "hosts are trusted again in order")
         everyone = [entry for bucket in self._all_buckets() for entry in bucket.everyone()]
         require({entry.contact.address: entry for entry in everyone} == self._by_address, "address index")
         require({entry.host: entry for entry in everyone} == self._by_host, "one node per IP, host index")
@@ -360,5 +456,13 @@ class RoutingTable:
             require(self._is_eligible(entry.contact), "every node has an allowed id and address")
             require(entry.number == as_int(entry.contact.node_id), "the number is that of the id")
             require(entry.compact == pack_contact(entry.contact), "the compact form is current")
+            require(
+                entry.conforms == conforms(entry.contact.node_id, entry.contact.address.host), "conforming"
+            )
             require(entry.host == self._scope.host_key(entry.contact.address), "the host is current")
             require(entry.network == self._scope.network_key(entry.contact.address), "the network is current")
+
+
+def _rank(entry: Entry, now: float) -> tuple[bool, bool, bool, float]:
+    """Sort entries by how much they deserve a place: the first ones most."""
+    return entry.bad, entry.good_until <= now, not entry.conforms, -entry.last_answer

@@ -21,6 +21,7 @@ import trio
 from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.admission import Admission
 from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
+from dhtnode.external import ExternalAddress
 from dhtnode.ids import NodeId
 from dhtnode.krpc import encode, parse_untrusted, read_fields
 from dhtnode.malformed import MalformedMessage
@@ -44,11 +45,18 @@ OnQuery: TypeAlias = Callable[[Query, Address, float, int], Response | Error | N
 OnAsked: TypeAlias = Callable[[Contact, float], None]
 """What is told, after a reply and now and then, who queries us; not of read-only nodes (BEP 43)."""
 
+OnMoved: TypeAlias = Callable[[str, float], None]
+"""What is told on which host others see us, when that is known or has changed (BEP 42)."""
+
 LOOK_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
 
 
 def _not_interested(_contact: Contact, _now: float) -> None:
     """Be told who asked, and do nothing."""
+
+
+def _not_moved(_host: str, _now: float) -> None:
+    """Be told where we are, and do nothing."""
 
 
 class Rpc:
@@ -63,6 +71,7 @@ class Rpc:
         random_bytes: Callable[[int], bytes],
         *,
         on_asked: OnAsked | None = None,
+        on_moved: OnMoved | None = None,
         quick: QuickResponder | None = None,
         version: bytes | None = None,
         settings: NodeSettings | None = None,
@@ -79,10 +88,12 @@ class Rpc:
         self.times = RoundTripTimes()
         self.traffic = Traffic()
         self.events: Counter[str] = Counter()
+        self.external = ExternalAddress(scope)
         self._family = socket.address.family
         self._table = table
         self._on_query = on_query
         self._on_asked = on_asked or _not_interested
+        self._on_moved = on_moved or _not_moved
         self._quick = quick
         self._sources = Sources(scope, socket.address)
         self._admission = admission or Admission(settings)
@@ -105,6 +116,12 @@ class Rpc:
         """Return what has been counted, by name."""
         errors = {f"socket: {name}": count for name, count in self.socket.errors.items()}
         return Counter(self.traffic.counts() | self.events | errors)
+
+    def renew_id(self, node_id: NodeId) -> None:
+        """Ask and answer under another id from now on; the table is told by the caller."""
+        self._queries.renew_id(node_id)
+        if self._quick is not None:
+            self._quick.renew_id(node_id)
 
     def send_query(
         self, method: Method, address: Address, on_done: OnDone, *, on_stall: OnStall | None = None
@@ -254,7 +271,8 @@ class Rpc:
             case Error():
                 self.events["errors received"] += 1
                 refused = QueryRefused(source.address, message.code, message.text)
-                self._end(message.transaction_id, refused, source, now)
+                if self._end(message.transaction_id, refused, source, now):
+                    self._hear_where_we_are(message, source, now)
 
     def _on_response(self, response: Response, source: Source, size: int) -> None:
         now = trio.current_time()  # not that of the batch, in which the query may have gone out
@@ -268,6 +286,16 @@ class Rpc:
             self._table.responded(Contact(response.node_id, source.address), now, rtt=rtt)
         finally:
             pending.on_done(Answer(source.address, response, rtt, pending.size, size), now)
+        self._hear_where_we_are(response, source, now)
+
+    def _hear_where_we_are(self, answer: Response | Error, source: Source, now: float) -> None:
+        said = answer.external_address
+        if (
+            said is not None
+            and now >= self.external.next_vote
+            and self.external.vote(source.address, said, now)
+        ):
+            self._on_moved(said.host, now)
 
     def _on_malformed(self, malformed: MalformedMessage, source: Source, size: int, now: float) -> None:
         self.events[f"malformed: {malformed.reason}"] += 1
@@ -279,13 +307,15 @@ class Rpc:
         elif malformed.failed is not None:
             self._end(malformed.failed, BadResponse(source.address, malformed.reason), source, now)
 
-    def _end(self, transaction_id: bytes, failure: QueryError, source: Source, now: float) -> None:
-        """End the query that a remote's error or broken response belongs to, if there is one."""
+    def _end(self, transaction_id: bytes, failure: QueryError, source: Source, now: float) -> bool:
+        """End the query that a remote's error or broken response belongs to; False when there is none."""
         pending = self._match(transaction_id, source, now)
-        if pending is not None:
-            if isinstance(failure, BadResponse):
-                self._table.failed(source.address, now)
-            pending.on_done(failure, now)
+        if pending is None:
+            return False
+        if isinstance(failure, BadResponse):
+            self._table.failed(source.address, now)
+        pending.on_done(failure, now)
+        return True
 
     def _match(self, transaction_id: bytes, source: Source, now: float) -> Pending | None:
         """Return the query that an answer belongs to, no longer pending, or None."""

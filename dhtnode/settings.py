@@ -97,3 +97,21 @@ class NodeSettings:
 
     save_period: float = 5 * 60.0
     """How often the state file is written, when there is one."""
+
+    item_lifetime: float = 2 * 3600.0
+    """How long an item is kept after it was last put (BEP 44)."""
+
+    max_items: int = 4096
+    """Items stored."""
+
+    max_item_bytes: int = 6_000_000
+    """Bytes of memory that items may take, each counted with 1000 bytes for what goes around it."""
+
+    max_items_per_host: int = 64
+    """Items stored for one IP (IPv6: one /64); a further one gets no token."""
+
+    signature_rate: float = 200.0
+    """Signatures of items checked per second, at 0.1 to 0.2 ms each; other puts are refused for now."""
+
+    max_item_payload: int = 1472
+    """Bytes of a reply that carries an item: a full-size one does not fit into what BEP 32 allows."""

@@ -1,4 +1,4 @@
-"""What a node remembers between runs: its id and the contacts in its tables, as one JSON file.
+"""What a node remembers between runs: its ids and the contacts in its tables, as one JSON file.
 
 The file is replaced in one step, so that it holds either the old state or the new one whatever
 happens.  A file that cannot be understood is set aside under another name, never overwritten.
@@ -7,7 +7,7 @@ happens.  A file that cannot be understood is set aside under another name, neve
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,15 @@ from dhtnode.ids import ID_BYTES, NodeId
 logger = logging.getLogger(__name__)
 
 FORMAT = "dhtnode state"
-VERSION = 1
+VERSION = 2  # version 1, still read, had one id for both families
 MAX_CONTACTS = 2000  # per family; a table holds a few hundred
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Hold what is saved: the node's id and the contacts that were not bad."""
+    """Hold what is saved: the node's id in each family, and contacts."""
 
-    node_id: NodeId
+    node_ids: Mapping[Family, NodeId]
     contacts: tuple[Contact, ...] = ()
 
     def contacts_of(self, family: Family) -> list[Contact]:
@@ -64,7 +64,7 @@ def save_state(path: Path, state: State) -> None:
         {
             "format": FORMAT,
             "version": VERSION,
-            "node_id": state.node_id.hex(),
+            "node_ids": {str(family.value): node_id.hex() for family, node_id in state.node_ids.items()},
             "contacts": [_write_contact(contact) for contact in _bounded(state)],
         },
         indent=1,
@@ -89,13 +89,22 @@ def _write_contact(contact: Contact) -> dict[str, str | int]:
 
 
 def _parse(document: dict[str, object]) -> State:
-    if document["format"] != FORMAT or document["version"] != VERSION:
+    if document["format"] != FORMAT or document["version"] not in (1, VERSION):
         raise ValueError(f"format {document['format']!r}, version {document['version']!r}")
     listed = document["contacts"]
     if not isinstance(listed, list):
         raise TypeError("contacts is not a list")
     contacts = tuple(_parse_contact(entry) for entry in listed[: 2 * MAX_CONTACTS])
-    return State(_parse_id(document["node_id"]), contacts)
+    return State(_parse_ids(document), contacts)
+
+
+def _parse_ids(document: dict[str, object]) -> dict[Family, NodeId]:
+    if document["version"] == 1:
+        return dict.fromkeys(Family, _parse_id(document["node_id"]))
+    listed = document["node_ids"]
+    if not isinstance(listed, dict) or not listed:
+        raise TypeError("node_ids is no mapping, or empty")
+    return {Family(int(family)): _parse_id(digits) for family, digits in listed.items()}
 
 
 def _parse_contact(entry: dict[str, object]) -> Contact:

@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Iterator
+from inspect import cleandoc
 from pathlib import Path
 
 import click
@@ -37,7 +38,7 @@ def section(command: click.Command, name: str, *, level: int) -> Iterator[str]:
     context = click.Context(command, info_name=name)
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     yield f"{'#' * level} {name}\n\n    {usage}\n"
-    yield f"{command.help}\n"
+    yield f"{cleandoc(command.help or '')}\n"
     options = [each for each in command.get_params(context) if isinstance(each, click.Option)]
     records = [option.get_help_record(context) for option in options]
     yield "\n".join(f"- `{record[0]}`: {record[1]}" for record in records if record) + "\n"

@@ -7,15 +7,18 @@ the limits of the codec.  Over IPv4 one case is read differently, see `survives_
 from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Family, unpack_host
-from dhtnode.bencoding import MAX_DIGITS, Value
+from dhtnode.bencoding import MAX_DIGITS, Value, encode
+from dhtnode.items import MAX_SEQ, MAX_VALUE_BYTES, ImmutableItem, Item, MutableItem
 from dhtnode.messages import (
     AnnouncePeer,
     Error,
     FindNode,
+    Get,
     GetPeers,
     Message,
     Method,
     Ping,
+    Put,
     Query,
     Response,
 )
@@ -59,6 +62,38 @@ def methods() -> st.SearchStrategy[Method]:
         st.builds(GetPeers, ids(), wants(), st.booleans(), st.booleans()),
         _announcements(implied=False),
         _announcements(implied=True),
+        st.builds(Get, ids(), wants(), st.none() | sequence_numbers()),
+        puts(),
+    )
+
+
+def item_values() -> st.SearchStrategy[bytes]:
+    """Return bencoded values of items."""
+    return bencode_values().map(encode).filter(lambda value: len(value) <= MAX_VALUE_BYTES)
+
+
+def sequence_numbers() -> st.SearchStrategy[int]:
+    """Return sequence numbers of mutable items."""
+    return st.integers(0, MAX_SEQ)
+
+
+def items() -> st.SearchStrategy[Item]:
+    """Return items of both kinds; the signatures are made up."""
+    signed = st.tuples(st.binary(min_size=32, max_size=32), st.binary(min_size=64, max_size=64))
+    return st.builds(ImmutableItem, item_values()) | st.builds(
+        lambda key, seq, value, salt: MutableItem(key[0], seq, value, key[1], salt),
+        signed,
+        sequence_numbers(),
+        item_values(),
+        st.binary(max_size=64),
+    )
+
+
+def puts() -> st.SearchStrategy[Put]:
+    """Return puts with any token; only mutable items have a `cas`."""
+    tokens = st.binary(min_size=1, max_size=128)
+    return st.builds(Put, items(), tokens) | st.builds(
+        Put, items().filter(lambda item: isinstance(item, MutableItem)), tokens, sequence_numbers()
     )
 
 
@@ -81,6 +116,10 @@ def responses() -> st.SearchStrategy[Response]:
         st.none() | _filters(),
         st.none() | addresses(),
         _versions(),
+        st.none() | item_values(),
+        st.none() | st.binary(min_size=32, max_size=32),
+        st.none() | st.binary(min_size=64, max_size=64),
+        st.none() | sequence_numbers(),
     )
 
 

@@ -30,12 +30,14 @@ from crawler.store import Record, Store
 from crawler.writer import Writer, open_writer
 from dhtnode import Address, FindNode, InfoHash, Node, NodeSettings, NotJoined, QueryTimeout, open_node
 from dhtnode.blocking import _find_peers
+from dhtnode.items import ImmutableItem
 from dhtnode.snapshot import load_state, save_state
 from dhtnode.testing import MemoryNetwork, Testnet, open_testnet
 from dhtnode.traverse import Traversal
 from tests.cancelling import Cut, Held, PortNetwork, Surroundings, alive, check_end, cut_everywhere, run_sync
 
 SWARM = InfoHash(b"s" * 20)
+NOTE = ImmutableItem.of(b"note")
 SWARMS = [SWARM, *(InfoHash(bytes([number]) * 20) for number in range(5))]
 PEERS = 12
 STILL = 1e9  # seconds: a period so long that nothing happens by itself
@@ -114,6 +116,8 @@ async def scene(
         for number in range(PEERS):
             for other in others:
                 other.peers.announce(SWARM, others[number].addresses[0], trio.current_time(), seed=False)
+        for other in others:
+            other.items.put(NOTE, "21.0.0.1", trio.current_time())
         for other in others[:2]:
             network.cut(other.addresses[0].host)
         await trio.sleep(60)  # for the others to have joined and looked around
@@ -177,10 +181,19 @@ async def scrape(scene: Scene) -> object:
     return {reply.contact for reply in (await scene.node.scrape(SWARM)).replies}
 
 
+async def get_item(scene: Scene) -> object:
+    """Look up what ends the lookup when it is found."""
+    return (await scene.node.get_item(NOTE.target())).item
+
+
+async def put_item(scene: Scene) -> object:
+    return set((await scene.node.put_item(NOTE)).stored_at)
+
+
 async def several(scene: Scene) -> object:
     """Do all at once, as a program does that has a nursery of its own."""
     async with trio.open_nursery() as nursery:
-        for call in (join, find_node, get_peers, announce, scrape):
+        for call in (join, find_node, get_peers, announce, scrape, get_item, put_item):
             nursery.start_soon(call, scene)
     return None
 
@@ -195,6 +208,8 @@ CALLS = (
     get_peers_and_stay,
     announce,
     scrape,
+    get_item,
+    put_item,
     several,
 )
 

@@ -10,19 +10,22 @@ from hypothesis import strategies as st
 
 from dhtnode import bencoding
 from dhtnode.addresses import Address, Contact, Family, pack_contacts, parse_address
+from dhtnode.items import ImmutableItem, MutableItem
 from dhtnode.krpc import MAX_NODES, MAX_VALUES, decode_untrusted, encode
 from dhtnode.malformed import MalformedMessage, Reason
-from dhtnode.messages import AnnouncePeer, Error, FindNode, GetPeers, Ping, Query, Response
+from dhtnode.messages import AnnouncePeer, Error, FindNode, Get, GetPeers, Ping, Put, Query, Response
 from tests.strategies import bencode_values, messages, survives_ipv4
+
+VECTORS = Path(__file__).parent / "vectors"
 
 
 def load(name):
     """Return the cases of one file of vectors."""
-    content = json.loads((Path(__file__).parent / "vectors" / name).read_text())
-    return content.get("vectors") or content["cases"]
+    content = json.loads((VECTORS / name).read_text())
+    return content.get("vectors") or content.get("messages") or content["cases"]
 
 
-PUBLISHED = [*load("bep05_krpc.json"), *load("bep32_krpc.json")]
+PUBLISHED = [*load("bep05_krpc.json"), *load("bep32_krpc.json"), *load("bep44_items.json")]
 MALFORMED = load("krpc_malformed.json")
 
 ALICE = b"abcdefghij0123456789"
@@ -39,6 +42,13 @@ IP = parse_address("203.0.113.7:51413")
 PEER_5 = bytes.fromhex("c63364051ae1")
 PEER_6 = bytes.fromhex("c63364061ae2")
 PEER_99 = bytes.fromhex("20010db80000000000000000000000991ae1")
+HELLO = ImmutableItem(b"12:Hello World!")
+SIGNED, SALTED = (
+    MutableItem(
+        bytes.fromhex(case["k"]), 1, HELLO.value, bytes.fromhex(case["sig"]), bytes.fromhex(case["salt_hex"])
+    )
+    for case in json.loads((VECTORS / "bep44_items.json").read_text())["mutable_published"]
+)
 
 EXPECTED = {
     "error_generic": Error(b"aa", 201, "A Generic Error Ocurred"),
@@ -85,6 +95,27 @@ EXPECTED = {
         token=TOKEN,
         external_address=parse_address("[2001:db8::7]:51413"),
     ),
+    "get_immutable": Query(b"aa", ALICE, Get(HELLO.target())),
+    "get_mutable_seq": Query(b"aa", ALICE, Get(SIGNED.target(), seq=1)),
+    "get_response_mutable": Response(
+        b"aa",
+        BOB,
+        nodes=EIGHT_NODES,
+        token=TOKEN,
+        value=HELLO.value,
+        public_key=SIGNED.public_key,
+        signature=SIGNED.signature,
+        seq=1,
+    ),
+    "get_response_seq_not_newer": Response(b"aa", BOB, nodes=EIGHT_NODES, token=TOKEN, seq=1),
+    "put_immutable": Query(b"aa", ALICE, Put(HELLO, TOKEN)),
+    "put_mutable": Query(b"aa", ALICE, Put(SIGNED, TOKEN)),
+    "put_mutable_salt_cas": Query(b"aa", ALICE, Put(SALTED, TOKEN, cas=0)),
+    "error_205": Error(b"aa", 205, "message (v field) too big"),
+    "error_206": Error(b"aa", 206, "invalid signature"),
+    "error_207": Error(b"aa", 207, "salt (salt field) too big"),
+    "error_301": Error(b"aa", 301, "CAS mismatch, re-read value and try again"),
+    "error_302": Error(b"aa", 302, "sequence number less than current"),
     "get_peers_response_hybrid_values": Response(b"aa", BOB, values=(PEER_5, PEER_99), token=TOKEN),
 }
 
@@ -215,10 +246,6 @@ CHECKS_BY_NAME = {
     "announce wrong token": reads_as(Query(b"aa", ALICE, AnnouncePeer(TARGET, 6881, b"xxxxxxxx"))),
     # Only the transactions know what is pending.
     "response unknown t": reads_as(Response(b"zz", BOB)),
-    # `put` is not served yet: without a target it is an unknown method, 204, whatever it puts.
-    "unsorted keys in a put": refused_with(204),
-    "unsorted dict inside v of a put": refused_with(204),
-    "leading zero inside v of a put": refused_with(204),
 }
 
 
@@ -262,6 +289,12 @@ def query(name, **arguments):
         ({"BFse": b"s" * 256}, Response(b"aa", BOB, seeds_filter=b"s" * 256)),
         ({"BFsd": b"d" * 256, "BFse": b"e" * 256}, Response(b"aa", BOB, seeds_filter=b"d" * 256)),
         ({"values": []}, Response(b"aa", BOB, values=())),
+        ({"v": b"v" * 996}, Response(b"aa", BOB, value=b"996:" + b"v" * 996)),
+        ({"v": b"v" * 997}, Response(b"aa", BOB)),
+        ({"v": {b"b": 1, b"a": [0]}}, Response(b"aa", BOB, value=b"d1:ali0ee1:bi1ee")),
+        ({"k": b"k" * 31, "sig": b"s" * 65, "seq": -1}, Response(b"aa", BOB)),
+        ({"k": 1, "sig": [], "seq": 1 << 63}, Response(b"aa", BOB)),
+        ({"k": b"k" * 32, "seq": 0}, Response(b"aa", BOB, public_key=b"k" * 32, seq=0)),
         ({"values": [b"p" * 13]}, Response(b"aa", BOB, values=())),
         ({"values": [b""]}, Response(b"aa", BOB, values=())),
         ({"values": [b"p" * 6 * (MAX_VALUES + 1)]}, Response(b"aa", BOB, values=(b"p" * 6,) * MAX_VALUES)),
@@ -501,3 +534,82 @@ def test_every_single_byte_change_decodes_or_raises_one_error(name):
     for at in range(len(data)):
         for byte in b"\x00\xff019:-_deilq" + bytes([data[at] ^ 1, data[at] ^ 0x80]):
             check_any_bytes(data[:at] + bytes([byte]) + data[at + 1 :])
+
+
+MUTABLE = {"k": bytes(32), "seq": 1, "sig": bytes(64)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason", "code"),
+    [
+        ({"v": None}, "bad v", 203),
+        ({"v": b"v" * 997}, "v too big", 205),
+        ({"v": b"v" * 997, "token": 1, "salt": b"s" * 65}, "v too big", 205),
+        ({"token": None}, "bad token", 203),
+        ({"token": b""}, "bad token", 203),
+        ({"salt": b"s" * 65}, "salt too big", 207),
+        ({"salt": 1}, "bad salt", 203),
+        ({"k": None}, "bad k", 203),
+        ({"k": bytes(31)}, "bad k", 203),
+        ({"seq": None}, "bad seq", 203),
+        ({"seq": -1}, "bad seq", 203),
+        ({"seq": 1 << 63}, "bad seq", 203),
+        ({"seq": b"1"}, "bad seq", 203),
+        ({"sig": None}, "bad sig", 203),
+        ({"sig": bytes(63)}, "bad sig", 203),
+        ({"cas": b"1"}, "bad cas", 203),
+    ],
+)
+def test_faulty_put_is_refused_with_its_code(wrong, reason, code):
+    """Without one of key, number and signature it is no immutable item, but a broken mutable one."""
+    arguments = {"token": TOKEN, "v": b"value"} | MUTABLE | wrong
+    data = query(b"put", **{name: value for name, value in arguments.items() if value is not None})
+
+    with pytest.raises(MalformedMessage) as caught:
+        decode_untrusted(data, Family.IPV4)
+
+    assert (caught.value.reason, caught.value.reply.code) == (reason, code)
+
+
+@pytest.mark.parametrize("more", [{}, {"seq": 1}, {"seq": b"", "cas": 1, "salt": b"s"}])
+def test_put_without_key_and_signature_is_immutable(more):
+    """Whatever else it names: anacrolix wants a `seq` in every put."""
+    message = decode_untrusted(query(b"put", token=TOKEN, v=[1], **more), Family.IPV4)
+
+    assert message.method == Put(ImmutableItem(b"li1ee"), TOKEN)
+
+
+@pytest.mark.parametrize("seq", [-1, 1 << 63, b"1", []])
+def test_wrong_seq_of_a_get_counts_as_absent(seq):
+    """Then the item is sent."""
+    assert decode_untrusted(query(b"get", target=TARGET, seq=seq), Family.IPV4).method == Get(TARGET)
+
+
+def test_get_without_target_is_refused():
+    """As find_node is."""
+    refused_with(203)(query(b"get"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        query(b"put", token=TOKEN, v=b"x") + b"\n",
+        query(b"put", token=TOKEN, v=b"x").replace(b"1:y1:q", b"").replace(b"d1:a", b"d1:y1:q1:a"),
+        query(b"put", token=TOKEN, v=7).replace(b"i7e", b"i07e"),
+        query(b"put", token=TOKEN, v=[{}]).replace(b"lde", b"ld1:bi1e1:ai2ee"),
+        query(b"put", token=TOKEN, v=[{}]).replace(b"lde", b"ld1:ai1e1:ai2ee"),
+        query(b"put", token=TOKEN, v=b"abc").replace(b"3:abc", b"03:abc"),
+    ],
+    ids=["byte after it", "unsorted", "leading zero", "unsorted value", "repeated key", "long length"],
+)
+def test_put_that_is_not_canonical_is_refused(data):
+    """The bytes that were hashed or signed cannot be had back (BEP 44)."""
+    refused_with(203)(data)
+
+
+def test_padding_of_a_get_lengthens_it():
+    """By as many bytes, a key and a length; nobody reads it."""
+    plain, padded = (encode(Query(b"aa", ALICE, Get(TARGET, padding=padding))) for padding in (0, 96))
+
+    assert len(padded) - len(plain) == len(b"7:padding96:") + 96
+    assert decode_untrusted(padded, Family.IPV4) == decode_untrusted(plain, Family.IPV4)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.ids import ZERO_ID, as_id, distance, random_id, shared_prefix_bits
-from dhtnode.lookup import DISTRUST_AFTER, MAX_CANDIDATES, Lookup
+from dhtnode.lookup import DISTRUST_AFTER, MAX_CANDIDATES, Lookup, kept_places
+from dhtnode.secure_ids import conforms, secure_id
 
 TARGET = ZERO_ID  # so that an id, read as a number, is its distance
 OWN = as_id(1 << 159)
@@ -645,3 +646,83 @@ def test_nobody_is_asked_twice_and_slots_are_kept(plans: list[Plan], parallelism
             (lookup.on_stall if event == "stall" else lookup.on_failure)(one)
 
     assert len(set(asked)) == len(asked)
+
+
+def secure(number: int) -> Contact:
+    """Return a contact whose id goes with its address (BEP 42), somewhere far from the target."""
+    where = Address(f"31.0.{number}.1", 6881)
+    return Contact(secure_id(where.host, bytes([number]) * 20), where)
+
+
+def walk_over(contacts: Sequence[Contact], kept: int) -> Lookup:
+    """Let everybody who is asked answer and name nobody."""
+    lookup = Lookup(TARGET, OWN, Scope.PUBLIC, kept=kept)
+    ids = {contact.address: contact.node_id for contact in contacts}
+    lookup.add_contacts(contacts)
+    while not lookup.finished:
+        for asked in ask_all(lookup):
+            lookup.on_response(asked, ids[asked], [])
+    return lookup
+
+
+def test_kept_places_go_to_the_closest_that_conform() -> None:
+    """Liars under ids of their choice are closer than anybody, and get half of the places."""
+    liars = [at(number) for number in range(1, 21)]
+    honest = sorted((secure(number) for number in range(20)), key=lambda contact: contact.node_id)
+
+    lookup = walk_over([*liars, *honest], kept=4)
+
+    assert lookup.closest() == [*liars[:4], *honest[:4]]
+    assert lookup.queries == 8  # nobody was asked who could not count
+
+
+def test_places_kept_in_vain_go_to_the_next() -> None:
+    """A node that does not conform is better than none."""
+    others = [at(number) for number in range(1, 21)]
+
+    assert walk_over(others, kept=4).closest() == others[:8]
+    assert walk_over([*others, secure(1)], kept=4).closest() == [*others[:7], secure(1)]
+    assert walk_over([*others, secure(1)], kept=0).closest() == others[:8]
+
+
+def test_preference_changes_nothing_where_enough_conform() -> None:
+    """A walk over honest nodes ends where it would end without."""
+    contacts = [secure(number) for number in range(40)]
+
+    assert walk_over(contacts, kept=4).closest() == walk_over(contacts, kept=0).closest()
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.1, 0), (0.3, 2), (0.5, 4), (1.0, 4)])
+def test_no_more_places_are_kept_than_can_be_filled(share: float, kept: int) -> None:
+    """Half at most; none where hardly anybody conforms."""
+    assert kept_places(8, share) == kept
+
+
+@given(
+    st.lists(st.integers(1, 60), unique=True, max_size=30),
+    st.lists(st.integers(0, 60), unique=True, max_size=30),
+    st.integers(0, 8),
+    st.randoms(use_true_random=False),
+)
+def test_any_walk_fills_its_places(others: list[int], honest: list[int], kept: int, random: Random) -> None:
+    """Whoever fails: the places kept are filled as far as possible, and the rest by distance."""
+    contacts = [*map(at, others), *map(secure, honest)]
+    ids = {contact.address: contact.node_id for contact in contacts}
+    lookup = Lookup(TARGET, OWN, Scope.PUBLIC, kept=kept)
+    lookup.add_contacts(contacts)
+    alive: list[Contact] = []
+    while not lookup.finished:
+        for asked in ask_all(lookup):
+            if random.random() < 0.3:
+                lookup.on_failure(asked)
+            else:
+                lookup.on_response(asked, ids[asked], [])
+                alive.append(Contact(ids[asked], asked))
+
+    found = lookup.closest()
+    secured = [contact for contact in found if conforms(contact.node_id, contact.address.host)]
+    available = [contact for contact in alive if conforms(contact.node_id, contact.address.host)]
+    assert found == sorted(found, key=lambda contact: contact.node_id)
+    assert set(found) <= set(alive)
+    assert len(secured) >= min(kept, len(available))
+    assert len(found) == min(8, len(alive))

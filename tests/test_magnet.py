@@ -1,11 +1,14 @@
 """Info-hashes as people write them."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dhtnode.errors import InvalidInfoHash
-from dhtnode.magnet import parse_info_hash
+from dhtnode.magnet import MutableLink, parse_info_hash, parse_mutable_link
 
 HASH = bytes.fromhex("0123456789abcdef0123456789abcdef01234567")
 HEX = HASH.hex()
@@ -83,3 +86,51 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         return
 
     assert len(info_hash) == 20
+
+
+BEP_46 = json.loads((Path(__file__).parent / "vectors" / "bep46_targets.json").read_text())["published"]
+KEY = "ab" * 32
+
+
+@pytest.mark.parametrize("case", BEP_46, ids=lambda case: case["salt_hex"] or "no salt")
+def test_published_link_to_a_mutable_torrent_is_read(case: dict[str, str]) -> None:
+    """Key and salt, both in hex (BEP 46)."""
+    expected = MutableLink(bytes.fromhex(case["k"]), bytes.fromhex(case["salt_hex"]))
+
+    assert parse_mutable_link(case["magnet"]) == expected
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f" MAGNET:?XS=x&xs=URN:BTPK:{KEY.upper()}&s=ff00\n",
+        f"magnet:?xt=urn:btih:{HEX}&xs=http%3A%2F%2Fx&xs=urn%3Abtpk%3A{KEY}&s=ff00&dn=name",
+    ],
+)
+def test_link_to_a_mutable_torrent_may_hold_more(link: str) -> None:
+    """Case, escapes and other sources do not matter."""
+    assert parse_mutable_link(link) == MutableLink(b"\xab" * 32, b"\xff\x00")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *BAD.values(),
+        *GOOD.values(),
+        KEY,
+        f"magnet:?xt=urn:btpk:{KEY}",
+        f"magnet:?xs=urn:btpk:{KEY[2:]}",
+        f"magnet:?xs=urn:btpk:{KEY}00",
+        f"magnet:?xs=urn:btpk:{KEY}&s=abc",
+        f"magnet:?xs=urn:btpk:{KEY}&s=" + "00" * 65,
+        f"magnet:?xs=urn:btpk:{KEY}&s=" + "z" * 100_000,
+    ],
+    ids=range(len(BAD) + len(GOOD) + 7),
+)
+def test_text_that_names_no_mutable_torrent_is_refused_in_one_line(text: str) -> None:
+    """An info-hash is no key."""
+    with pytest.raises(InvalidInfoHash) as refusal:
+        parse_mutable_link(text)
+
+    assert len(str(refusal.value).splitlines()) == 1
+    assert 20 < len(str(refusal.value)) < 250

@@ -282,7 +282,9 @@ async def test_what_was_saved_does_not_win_over_what_is_seen(testnet: Testnet, t
     """A node under a new id is saved under that id, whatever the file said."""
     path = tmp_path / "node.json"
     (changed, *others) = (Contact(node.node_id, node.addresses[0]) for node in testnet.nodes)
-    save_state(path, State(b"n" * 20, (Contact(b"old id".ljust(20), changed.address), *others)))
+    save_state(
+        path, State({Family.IPV4: b"n" * 20}, (Contact(b"old id".ljust(20), changed.address), *others))
+    )
 
     async with open_node(listen=["127.0.0.1:0"], state_file=path) as node:
         await node.wait_joined()
@@ -298,7 +300,7 @@ async def test_damaged_state_does_not_keep_a_node_from_starting(tmp_path: Path) 
     path.write_text("{")
 
     async with open_node(listen=["127.0.0.1:0"], state_file=path) as node:
-        assert load_state(path) == State(node.node_id)
+        assert load_state(path) == State(node.node_ids)
 
     assert (tmp_path / "node.json.unreadable-1").read_text() == "{"
 

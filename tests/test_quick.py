@@ -20,6 +20,7 @@ from tests.strategies import bencode_values, ids, wants
 
 SWARMS = [bytes([number]) * 20 for number in range(3)]
 OWN = as_id(1 << 159)
+RENEWED = as_id(1 << 158)
 NODE_IDS = [Random(number).randbytes(20) for number in range(40)]
 KNOWN_IDS = NODE_IDS[:2]  # those of the nodes at hosts 100 and 101
 US = {Family.IPV4: Address("21.0.0.1", 6881), Family.IPV6: Address("2a00::1", 6881)}
@@ -103,7 +104,7 @@ def datagrams(draw: st.DrawFn, family: Family) -> tuple[bytes, Address, float]:
             ),
         )
     )
-    node_id = draw(st.sampled_from([b"a" * 20, OWN, *KNOWN_IDS]))
+    node_id = draw(st.sampled_from([b"a" * 20, OWN, RENEWED, *KNOWN_IDS]))
     transaction_id = draw(st.binary(max_size=66))
     query = Query(
         transaction_id, node_id, method, draw(st.none() | st.binary(max_size=5)), draw(st.booleans())
@@ -117,13 +118,16 @@ def datagrams(draw: st.DrawFn, family: Family) -> tuple[bytes, Address, float]:
 async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(
     family: Family, data: st.DataObject, nodes: int
 ) -> None:
-    """Whatever is asked, in whatever order, with and without the short way."""
+    """Whatever is asked, in whatever order, with and without the short way, also when our id is renewed."""
     arrivals = data.draw(st.lists(datagrams(family), max_size=12))
     arrivals.sort(key=lambda arrival: arrival[2])
     short, long = Side(family, quick=True, nodes=nodes), Side(family, quick=False, nodes=nodes)
 
-    for arrival in arrivals:
+    renewed_before = data.draw(st.integers(0, 12))
+    for number, arrival in enumerate(arrivals):
         for side in (short, long):
+            if number == renewed_before:
+                side.endpoint.renew_id(RENEWED, arrival[2])
             side.receive(*arrival)
 
     last = arrivals[-1][2] if arrivals else 0.0

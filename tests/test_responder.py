@@ -1,5 +1,6 @@
 """Answers as values: what each query gets, and that every reply fits into a datagram."""
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -10,11 +11,25 @@ from hypothesis import strategies as st
 from dhtnode.addresses import Address, Contact, Family, Scope, pack_address, pack_host, unpack_contacts
 from dhtnode.bloom import ScrapeFilter
 from dhtnode.ids import NodeId, as_id, random_id
+from dhtnode.item_store import ItemStore
+from dhtnode.items import ImmutableItem, Item, MutableItem
 from dhtnode.krpc import encode
-from dhtnode.messages import AnnouncePeer, Error, FindNode, GetPeers, Method, Ping, Query, Response
+from dhtnode.messages import (
+    AnnouncePeer,
+    Error,
+    FindNode,
+    Get,
+    GetPeers,
+    Method,
+    Ping,
+    Put,
+    Query,
+    Response,
+)
 from dhtnode.peers import PeerStore
 from dhtnode.responder import Responder
 from dhtnode.routing import RoutingTable
+from dhtnode.settings import NodeSettings
 from dhtnode.tokens import TokenIssuer
 from tests.strategies import wants
 
@@ -59,7 +74,10 @@ class Bench:
             Random(3), lifetime=100.0, max_swarms=10, max_peers_per_swarm=5000, max_peers=max_peers
         )
         self.tokens = TokenIssuer(Random(1).randbytes, 300.0, 0.0)
-        self._responder = Responder(self.tables, family, scope, self.peers, self.tokens, version=VERSION)
+        self.items = ItemStore(NodeSettings(max_items=3, signature_rate=20.0))
+        self._responder = Responder(
+            self.tables, family, scope, self.peers, self.tokens, self.items, version=VERSION
+        )
 
     def ask(
         self,
@@ -394,3 +412,147 @@ def test_other_replies_fit_too(family: Family, want: frozenset[Family], transact
     sizes = [len(encode(bench.ask(method, transaction_id=transaction_id))) for method in methods]
 
     assert max(sizes) <= MAX_PAYLOAD
+
+
+# Items (BEP 44).
+
+SEED = bytes(range(32))
+NOTE = ImmutableItem.of(b"note")
+LETTER = MutableItem.sign(SEED, b"letter", seq=5, salt=b"salt")
+
+
+def put(bench: Bench, item: Item, *, cas: int | None = None) -> Response | Error | None:
+    """Put an item with a good token."""
+    return bench.ask(Put(item, bench.token(item.target()), cas))
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("item", [NOTE, LETTER], ids=["immutable", "mutable"])
+def test_item_comes_back_as_it_was_put(family: Family, item: Item) -> None:
+    """With contacts and a token, whether it is there or not; the salt is not told."""
+    bench = Bench(family)
+    target = item.target()
+    always = {
+        "nodes" if family is IPV4 else "nodes6": bench.nodes(family, target),
+        "token": bench.token(target),
+    }
+    results = {"value": item.value}
+    if isinstance(item, MutableItem):
+        results |= {"public_key": item.public_key, "signature": item.signature, "seq": item.seq}
+
+    before, stored, after = bench.ask(Get(target)), put(bench, item), bench.ask(Get(target))
+
+    assert before == bench.response(**always)
+    assert stored == bench.response()
+    assert after == bench.response(**always, **results)
+
+
+@pytest.mark.parametrize(("seq", "is_sent"), [(4, True), (5, False), (6, False), (None, True)])
+def test_item_that_is_not_newer_is_kept_back(seq: int | None, is_sent: bool) -> None:
+    """But its `seq` is told; an immutable one is not older or newer than anything."""
+    bench = Bench()
+    for item in (LETTER, NOTE):
+        put(bench, item)
+
+    letter, note = (bench.ask(Get(item.target(), seq=seq)) for item in (LETTER, NOTE))
+
+    assert (letter.seq, letter.value is not None) == (5, is_sent)
+    assert (letter.public_key is None, letter.signature is None) == (not is_sent, not is_sent)
+    assert (note.seq, note.value) == (None, NOTE.value)
+
+
+@pytest.mark.parametrize(
+    ("item", "cas", "code"),
+    [
+        (replace(LETTER, seq=6), None, 206),
+        (MutableItem.sign(SEED, b"letter", seq=4, salt=b"salt"), None, 302),
+        (MutableItem.sign(SEED, b"other", seq=5, salt=b"salt"), None, 302),
+        (MutableItem.sign(SEED, b"other", seq=6, salt=b"salt"), 4, 301),
+        (MutableItem.sign(SEED, b"other", seq=6, salt=b"salt"), 5, None),
+        (LETTER, None, None),
+    ],
+)
+def test_put_gets_the_error_it_deserves(item: MutableItem, cas: int | None, code: int | None) -> None:
+    """Those of BEP 44, beside an item with `seq` 5; what was there is not touched."""
+    bench = Bench()
+    put(bench, LETTER)
+
+    answer = put(bench, item, cas=cas)
+
+    assert (answer.code if isinstance(answer, Error) else None) == code
+    assert bench.items.get(LETTER.target(), 1.0) == (item if code is None else LETTER)
+
+
+def test_put_with_a_bad_token_costs_no_signature() -> None:
+    """The token is checked first: it proves the address, and is a hundred times cheaper."""
+    bench = Bench()
+
+    answers = [bench.ask(Put(item, bench.token(UNKNOWN))) for item in (NOTE, LETTER)]
+
+    assert answers == [Error(b"aa", 203, "Bad token", bench.asker, VERSION)] * 2
+    assert (bench.items.statistics(1.0).items, bench.items.statistics(1.0).signatures_checked) == (0, 0)
+
+
+def test_full_store_of_items_gives_no_token() -> None:
+    """Nor does it take what comes with an old one: that is our fault, hence 202."""
+    bench = Bench()
+    items = [ImmutableItem.of(number) for number in range(4)]
+    for number, item in enumerate(items[:3]):
+        bench.items.put(item, f"9.0.0.{number}", 0.0)
+
+    assert [bench.ask(Get(item.target())).token is None for item in items] == [False] * 3 + [True]
+    assert put(bench, items[3]) == Error(b"aa", 202, "Store is full", bench.asker, VERSION)
+
+
+def test_too_many_signatures_are_put_off() -> None:
+    """The asker may try again; the code says that it did nothing wrong."""
+    bench = Bench()
+
+    answers = [put(bench, replace(LETTER, seq=10 + number)) for number in range(21)]
+
+    assert [answer.code for answer in answers] == [206] * 20 + [202]
+
+
+@pytest.mark.parametrize("size", [10, 300, 600, 780, 996])
+@pytest.mark.parametrize("kind", ["immutable", "mutable"])
+@given(
+    st.sampled_from(Family),
+    wants(),
+    st.sampled_from([300, 688, 1024, 1472]),
+    st.binary(min_size=4, max_size=64),
+)
+def test_reply_with_an_item_fits(
+    size: int, kind: str, family: Family, want: frozenset[Family], room: int, transaction_id: bytes
+) -> None:
+    """Contacts give way to the item, and an item that does not fit alone gives way to the contacts."""
+    bench = Bench(family)
+    value = b"v" * size
+    item = MutableItem.sign(SEED, value, seq=1) if kind == "mutable" else ImmutableItem.of(value)
+    put(bench, item)
+
+    answer = bench.ask(Get(item.target(), want), transaction_id=transaction_id, room=room)
+
+    assert len(encode(answer)) <= room
+    assert answer.token is not None
+    assert (answer.seq is None) is (kind == "immutable")
+    contacts = [answer.contacts(one) for one in Family]
+    alone = answer._replace(
+        value=item.value,
+        public_key=getattr(item, "public_key", None),
+        signature=getattr(item, "signature", None),
+        nodes=answer.nodes and b"",
+        nodes6=answer.nodes6 and b"",
+    )
+    assert (answer.value is not None) is (len(encode(alone)) <= room)
+    assert answer.value is not None or any(contacts) or room == 300
+
+
+def test_full_size_item_leaves_room_for_contacts() -> None:
+    """1000 bytes, a signature and 8 nodes fit into a datagram of Ethernet."""
+    bench = Bench()
+    item = MutableItem.sign(SEED, b"v" * 996, seq=1)
+    put(bench, item)
+
+    answer = bench.ask(Get(item.target()), room=1472)
+
+    assert (answer.value, len(answer.contacts(IPV4))) == (item.value, 8)

@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dhtnode.addresses import Address, Contact, Family, Scope, pack_contact, unpack_contacts
 from dhtnode.bucket import BucketInfo, NodeInfo
 from dhtnode.ids import ZERO_ID, NodeId, as_id, as_int, distance, random_id
-from dhtnode.routing import Outcome, RoutingTable
+from dhtnode.routing import DISTRUST_FOR, MAX_DISTRUSTED, Outcome, RoutingTable
+from dhtnode.secure_ids import conforms, secure_id
 
 OWN = as_id(0x2BAD << 144 | 5)
 HALF = 1 << 159  # our id is in the lower half, so the upper half is never split
@@ -38,6 +39,13 @@ def far(number: int, host: str | None = None, port: int = 6881) -> Contact:
 def near(number: int, host: str | None = None, port: int = 6881) -> Contact:
     """Return a contact that shares all but its last bits with us."""
     return Contact(as_id(as_int(OWN) ^ number), Address(host or f"22.0.{number}.1", port))
+
+
+def secure(number: int) -> Contact:
+    """Return a contact in the upper half, alone in its /24, whose id goes with its address (BEP 42)."""
+    host = f"24.0.{number}.1"
+    drawn = (secure_id(host, bytes([number]) * 19 + bytes([last])) for last in range(8))
+    return Contact(next(node_id for node_id in drawn if as_int(node_id) >= HALF), Address(host, 6881))
 
 
 def full_table(nodes: int = 8, waiting: int = 0) -> RoutingTable:
@@ -63,7 +71,7 @@ def test_node_that_answered_is_handed_out() -> None:
     assert outcome is ADDED
     assert table.closest(OWN, 10.0) == [far(1)]
     assert table.get(far(1).address) == NodeInfo(
-        far(1), 10.0, None, 10.0 + GOOD_FOR, failures=0, bad=False, waiting=False, rtt=0.05
+        far(1), 10.0, None, 10.0 + GOOD_FOR, failures=0, bad=False, waiting=False, rtt=0.05, conforms=False
     )
     assert len(table) == 1
 
@@ -202,7 +210,7 @@ def test_bad_node_gives_its_ip_to_a_newcomer_in_another_bucket() -> None:
 
 
 def test_address_that_answers_under_another_id_is_evicted() -> None:
-    """The old entry is wrong for certain; the new id has to answer once more."""
+    """The old entry is wrong for certain; no id of that host is taken until it may be trusted again."""
     table = full_table(8, waiting=1)
     changed = Contact(as_id(HALF + 99), far(0).address)
 
@@ -210,7 +218,156 @@ def test_address_that_answers_under_another_id_is_evicted() -> None:
     assert table.get(changed.address) is None
     assert far(8) in table.contacts()  # the waiting node moved up
 
-    assert table.responded(changed, 10.0) is CACHED
+    assert table.queried(changed, 10.0) is False
+    assert table.responded(changed, 10.0) is REFUSED
+    assert table.responded(far(0, port=7000), 10.0) is REFUSED
+    assert table.queried(changed, 9.0 + DISTRUST_FOR) is True
+    assert table.responded(changed, 9.0 + DISTRUST_FOR) is CACHED
+
+
+def test_first_change_to_a_conforming_id_is_no_reason_for_distrust() -> None:
+    """It is how a node begins that has to find out its own address; the next change is."""
+    table = full_table(3)
+    contact, other = secure(1), secure_id("24.0.1.1", b"x" * 20)
+    table.responded(Contact(as_id(HALF + 99), contact.address), 0.0)
+
+    assert table.responded(contact, 1.0) is ID_CHANGED
+    assert table.responded(contact, 2.0) is ADDED
+    assert table.responded(Contact(other, contact.address), 3.0) is ID_CHANGED
+    assert table.responded(Contact(other, contact.address), 4.0) is REFUSED
+
+
+def test_share_of_conforming_nodes_leaves_out_bad_ones() -> None:
+    """An empty table lets us expect nobody."""
+    table = new_table()
+    assert table.conforming_share() == 0.0
+
+    for contact in (far(0), far(1), far(2), secure(1), secure(2)):
+        table.responded(contact, 0.0)
+    fail(table, far(0), 1.0)
+    assert table.conforming_share() == 0.5
+
+
+def test_memory_for_changed_ids_is_bounded() -> None:
+    """Whoever has many addresses pushes out the oldest, and nothing grows."""
+    table = new_table()
+    for number in range(MAX_DISTRUSTED + 1):
+        host = f"25.{number >> 8}.{number & 255}.1"
+        table.responded(near(1, host), 0.0)
+        assert table.responded(near(2, host), 0.0) is ID_CHANGED
+    table.check()
+
+    assert table.responded(near(3, "25.0.1.1"), 1.0) is REFUSED
+    assert table.responded(near(3, "25.0.0.1"), 1.0) is ADDED
+
+
+def test_conforming_newcomer_replaces_a_questionable_node_that_does_not_conform() -> None:
+    """The one silent longest goes; others that conform, or are good, stay."""
+    table = full_table(7)
+    table.responded(secure(1), 0.0)
+    table.responded(far(0), 50.0)
+    now = 3.0 + GOOD_FOR
+    assert table.responded(far(9), now) is CACHED  # it does not conform itself
+
+    assert table.queried(secure(2), now) is True
+    assert table.responded(secure(2), now) is ADDED
+
+    assert set(table.contacts()) == {far(0), *(far(n) for n in range(2, 7)), secure(1), secure(2)}
+    assert table.get(far(1).address) is None
+    assert table.stale_ranges(now + 899.0, 900.0) == [(0, HALF)]
+    table.check()
+
+
+def test_conforming_newcomer_waits_while_all_nodes_are_good() -> None:
+    """BEP 5 keeps who is known to be there, whatever its id."""
+    table = full_table(8)
+
+    assert table.responded(secure(1), 9.0) is CACHED
+
+    assert table.contacts() == [far(n) for n in range(8)]
+
+
+def test_conforming_node_moves_up_before_a_fresher_one() -> None:
+    """Of those that wait, it is preferred."""
+    table = full_table(8)
+    table.responded(secure(1), 9.0)
+    table.responded(far(8), 10.0)
+
+    fail(table, far(0), 11.0)
+
+    assert table.contacts()[-1] == secure(1)
+
+
+def test_conforming_newcomer_waits_in_place_of_a_node_that_does_not_conform() -> None:
+    """The oldest of those gives way though it is good; one that conforms never does while it is."""
+    table = full_table(8)
+    table.responded(secure(1), 8.0)
+    for number in range(8, 15):
+        table.responded(far(number), float(number))
+
+    assert table.queried(secure(2), 16.0) is True
+    assert [table.responded(secure(n), 16.0) for n in range(2, 9)] == [CACHED] * 7
+    assert table.queried(secure(9), 17.0) is False
+    assert table.responded(secure(9), 17.0) is NO_PLACE
+    assert table.responded(far(16), 17.0) is NO_PLACE
+
+    assert all(table.get(secure(n).address) is not None for n in range(1, 9))
+    table.check()
+
+
+def test_renewed_id_keeps_whom_there_is_room_for() -> None:
+    """Buckets near the old id melt into one; around the new one there is room for everybody."""
+    table = full_table(8, waiting=2)
+    nearby = [near(1 << bit, f"23.0.{bit}.1") for bit in range(20)]
+    for contact in nearby:
+        table.responded(contact, 20.0)
+    own = as_id(HALF + 15)
+
+    table.renew_id(own, 30.0)
+
+    table.check()
+    assert table.node_id == own
+    assert [bucket.nodes for bucket in table.buckets(30.0)[:1]] == [8]  # of those near the old id
+    assert table.buckets(30.0)[0].replacements == 8
+    assert {far(n) for n in range(10)} <= set(table.contacts())  # those that waited have a place now
+    assert table.responded(Contact(own, far(99).address), 31.0) is REFUSED
+    assert table.responded(Contact(OWN, near(99).address), 31.0) is NO_PLACE  # an id like any other
+
+
+def test_renewed_id_prefers_good_nodes_then_conforming_ones() -> None:
+    """Who waits and who goes is decided as if all had come at once, the best first."""
+    table = RoutingTable(as_id(HALF), Family.IPV4, Scope.PUBLIC, bucket_size=2, good_for=GOOD_FOR)
+    late = 100.0 + GOOD_FOR
+    fresh, older = far(1 << 20, "23.0.1.1"), far(1 << 100, "23.0.2.1")
+    answers = [(far(1), 0.0), (far(3), 0.0), (secure(1), late), (fresh, late), (older, 101.0)]
+    for contact, at in answers:
+        assert table.responded(contact, at) is ADDED
+    fail(table, far(3), late)
+
+    table.renew_id(ZERO_ID, late)
+
+    table.check()
+    assert set(table.contacts()) == {secure(1), fresh}
+    waiting = [
+        info.contact for contact, _ in answers if (info := table.get(contact.address)) and info.waiting
+    ]
+    assert waiting == [far(1), older]
+    assert table.get(far(3).address) is None
+
+
+def test_renewed_id_makes_new_ranges_stale() -> None:
+    """Of the parts of the id space that are buckets now, little is known."""
+    table = full_table(8)
+    table.responded(near(1), 8.0)
+
+    table.renew_id(as_id(as_int(OWN) ^ 3), 10.0)
+    assert table.stale_ranges(10.0, 900.0) == []  # the same two halves
+
+    table.renew_id(as_id(HALF + 999), 10.0)
+    table.responded(far(9), 11.0)  # splits the upper half
+    table.renew_id(OWN, 12.0)
+    table.check()
+    assert table.stale_ranges(12.0, 900.0) == [(HALF, 2 * HALF)]
 
 
 def test_node_turns_bad_after_two_failures_in_a_row() -> None:
@@ -640,6 +797,10 @@ def assert_same_as_full_scan(table: RoutingTable, target: NodeId, now: float) ->
     assert set(unpack_contacts(table.closest_compact(target, now), table.family)) == set(expected)
 
 
+def newcomer_conforms(contact: Contact) -> bool:
+    return conforms(contact.node_id, contact.address.host)
+
+
 @dataclass
 class Record:
     """What the model remembers of one node in the table or waiting for it."""
@@ -652,6 +813,10 @@ class Record:
     @property
     def is_bad(self) -> bool:
         return self.failures >= 2
+
+    @property
+    def conforms(self) -> bool:
+        return newcomer_conforms(self.contact)
 
     def is_good(self, now: float) -> bool:
         seen = max(self.last_answer, self.last_query if self.last_query is not None else -1.0)
@@ -672,6 +837,7 @@ IDS = st.one_of(
     DISTANCES.map(lambda number: as_id(as_int(OWN) ^ number)),
     st.sampled_from([OWN, ZERO_ID]),
 )
+LAST_BYTES = st.integers(0, 7)  # of ids that conform: each leads to another part of the id space
 PLACES = st.tuples(st.integers(1, 8), st.integers(1, 2), st.integers(0, 2))
 PICKS = st.integers(0, 10_000)
 
@@ -688,7 +854,9 @@ class TableWalk(RuleBasedStateMachine):
         self.scope = scope
         self.size = size
         self.template = HOSTS[scope][family]
+        self.own = OWN
         self.table = RoutingTable(OWN, family, scope, bucket_size=size, good_for=GOOD_FOR, bad_after=2)
+        self.distrusted: dict[str, float] = {}
         self.now = 0.0
         self.records: dict[Address, Record] = {}
 
@@ -703,6 +871,18 @@ class TableWalk(RuleBasedStateMachine):
     def is_waiting(self, address: Address) -> bool:
         info = self.table.get(address)
         return info is not None and info.waiting
+
+    def in_bucket(self, node_id: NodeId, *, waiting: bool) -> list[Record]:
+        bucket = self.bucket_info(node_id)
+        return [
+            record
+            for address, record in self.records.items()
+            if self.is_waiting(address) == waiting
+            and bucket.low <= as_int(record.contact.node_id) < bucket.high
+        ]
+
+    def is_distrusted(self, contact: Contact) -> bool:
+        return self.now < self.distrusted.get(self.scope.host_key(contact.address), 0.0)
 
     def bucket_info(self, node_id: NodeId) -> BucketInfo:
         return next(b for b in self.table.buckets(self.now) if b.low <= as_int(node_id) < b.high)
@@ -722,12 +902,12 @@ class TableWalk(RuleBasedStateMachine):
         ]
 
     def is_eligible(self, contact: Contact) -> bool:
-        return contact.address.port > 0 and contact.node_id not in (OWN, ZERO_ID)
+        return contact.address.port > 0 and contact.node_id not in (self.own, ZERO_ID)
 
     def respond(self, contact: Contact) -> None:
         old = self.records.get(contact.address)
         expected = self.expected_outcomes(contact, old)
-        expendable = {a for a, record in self.records.items() if record.is_bad or self.is_waiting(a)}
+        expendable = self.expendable_for(contact)
 
         outcome = self.table.responded(contact, self.now)
 
@@ -735,6 +915,8 @@ class TableWalk(RuleBasedStateMachine):
         gone = {address for address in self.records if self.table.get(address) is None}
         if outcome is ID_CHANGED:
             assert gone == {contact.address}
+            if old.conforms or not newcomer_conforms(contact):
+                self.distrusted[self.scope.host_key(contact.address)] = self.now + DISTRUST_FOR
         else:
             assert gone <= (set() if outcome in (REFUSED, UPDATED, NO_PLACE) else expendable)
         for address in gone:
@@ -746,7 +928,25 @@ class TableWalk(RuleBasedStateMachine):
         if outcome is CACHED:
             bucket = self.bucket_info(contact.node_id)
             assert (bucket.nodes, bucket.bad) == (self.size, 0)
-            assert not bucket.low <= as_int(OWN) < bucket.high
+            assert not bucket.low <= as_int(self.own) < bucket.high
+
+    def expendable_for(self, newcomer: Contact) -> set[Address]:
+        """Return who may have to go: clashing or bad ones, and those that wait or count for less."""
+        waiting = self.in_bucket(newcomer.node_id, waiting=True)
+        weaker = [record for record in waiting if not record.is_good(self.now)]
+        if newcomer_conforms(newcomer):
+            weaker += [record for record in waiting if not record.conforms]
+            weaker += self.questionable_for(newcomer)[:1]
+        clashing = [r for r in self.clashes(newcomer) if r.is_bad or self.is_waiting(r.contact.address)]
+        bad = [record for record in self.records.values() if record.is_bad]
+        return {record.contact.address for record in (*weaker, *clashing, *bad)}
+
+    def questionable_for(self, newcomer: Contact) -> list[Record]:
+        """Return the nodes that have to fear a conforming newcomer, that to go first first."""
+        nodes = self.in_bucket(newcomer.node_id, waiting=False)
+        found = [r for r in nodes if not (r.is_good(self.now) or r.is_bad or r.conforms)]
+        oldest = min((record.last_answer for record in found), default=0.0)
+        return sorted(found, key=lambda record: record.last_answer > oldest)
 
     def expected_outcomes(self, contact: Contact, old: Record | None) -> set[Outcome]:
         if old is not None:
@@ -755,22 +955,27 @@ class TableWalk(RuleBasedStateMachine):
             return {CACHED if self.is_waiting(contact.address) else UPDATED}
         if self.has_no_place(contact):
             return {NO_PLACE}
-        if not self.is_eligible(contact):
+        if not self.is_eligible(contact) or self.is_distrusted(contact):
             return {REFUSED}
         clashes = self.clashes(contact)
         if not all(record.is_bad or self.is_waiting(record.contact.address) for record in clashes):
             return {REFUSED}
         bucket = self.bucket_info(contact.node_id)
+        if newcomer_conforms(contact) and self.questionable_for(contact):
+            return {ADDED}
         return {ADDED} if bucket.nodes < self.size or bucket.bad else {ADDED, CACHED}
 
     def has_no_place(self, contact: Contact) -> bool:
-        bucket = self.bucket_info(contact.node_id)
-        waiting = [
-            self.table.get(address)
-            for address, record in self.records.items()
-            if self.is_waiting(address) and bucket.low <= as_int(record.contact.node_id) < bucket.high
-        ]
-        return len(waiting) == self.size and all(info.good_until > self.now for info in waiting)
+        waiting = self.in_bucket(contact.node_id, waiting=True)
+        if len(waiting) < self.size or not all(record.is_good(self.now) for record in waiting):
+            return False
+        return not self.displaces(contact)
+
+    def displaces(self, contact: Contact) -> bool:
+        if not newcomer_conforms(contact):
+            return False
+        waiting = self.in_bucket(contact.node_id, waiting=True)
+        return bool(self.questionable_for(contact)) or not all(record.conforms for record in waiting)
 
     def query(self, contact: Contact) -> None:
         record = self.records.get(contact.address)
@@ -785,10 +990,11 @@ class TableWalk(RuleBasedStateMachine):
     def is_wanted(self, contact: Contact) -> bool:
         bucket = self.bucket_info(contact.node_id)
         has_place = bucket.nodes < self.size or bucket.bad > 0 or bucket.replacements < self.size
-        can_split = bucket.low <= as_int(OWN) < bucket.high
+        can_split = bucket.low <= as_int(self.own) < bucket.high
         return (
             self.is_eligible(contact)
-            and (has_place or can_split)
+            and not self.is_distrusted(contact)
+            and (has_place or can_split or self.displaces(contact))
             and all(record.is_bad for record in self.clashes(contact))
         )
 
@@ -799,6 +1005,45 @@ class TableWalk(RuleBasedStateMachine):
     @rule(node_id=IDS, place=PLACES)
     def anybody_asks(self, node_id: NodeId, place: tuple[int, int, int]) -> None:
         self.query(Contact(node_id, self.address(place)))
+
+    @rule(place=PLACES, last_byte=LAST_BYTES)
+    def conforming_node_answers_and_asks(self, place: tuple[int, int, int], last_byte: int) -> None:
+        address = self.address(place)
+        contact = Contact(secure_id(address.host, bytes([place[1]]) * 19 + bytes([last_byte])), address)
+        self.query(contact)
+        self.respond(contact)
+
+    @rule(node_id=IDS | st.binary(min_size=20, max_size=20).map(NodeId))
+    def our_id_is_renewed(self, node_id: NodeId) -> None:
+        before = {address: (record, self.rank(record)) for address, record in self.records.items()}
+
+        self.table.renew_id(node_id, self.now)
+
+        self.own = node_id
+        self.records = {a: record for a, (record, _) in before.items() if self.table.get(a) is not None}
+        for address, (record, rank) in before.items():
+            if address not in self.records:
+                assert self.may_go(record, rank), record
+            elif self.is_waiting(address):
+                nodes = self.in_bucket(record.contact.node_id, waiting=False)
+                assert all(self.rank(node) <= rank for node in nodes)
+
+    def rank(self, record: Record) -> tuple[bool, bool, bool, float]:
+        """Sort the best first."""
+        return record.is_bad, not record.is_good(self.now), not record.conforms, -record.last_answer
+
+    def may_go(self, record: Record, rank: tuple[bool, bool, bool, float]) -> bool:
+        """Tell whether a renewed id is a reason to lose a node."""
+        contact, network = record.contact, self.scope.network_key
+        if contact.node_id == self.own:
+            return True
+        better = [other for other in self.records.values() if self.rank(other) <= rank]
+        if any(network(other.contact.address) == network(contact.address) for other in better):
+            return True
+        bucket = self.bucket_info(contact.node_id)
+        there = [r for r in better if bucket.low <= as_int(r.contact.node_id) < bucket.high]
+        is_ours = bucket.low <= as_int(self.own) < bucket.high
+        return not is_ours and len(there) >= (self.size if record.failures else 2 * self.size)
 
     @rule(start=st.integers(1, 8), node_ids=st.lists(IDS, min_size=2, max_size=8))
     def several_answer(self, start: int, node_ids: list[NodeId]) -> None:
@@ -841,6 +1086,7 @@ class TableWalk(RuleBasedStateMachine):
     def fail_once(self, address: Address) -> None:
         record = self.records[address]
         was_waiting, was_bad = self.is_waiting(address), record.is_bad
+        waiting = self.in_bucket(record.contact.node_id, waiting=True)
         bucket = self.bucket_info(record.contact.node_id)
         record.failures += 1
 
@@ -850,6 +1096,10 @@ class TableWalk(RuleBasedStateMachine):
         assert (self.table.get(address) is None) == leaves
         if leaves:
             del self.records[address]
+        if leaves and not was_waiting:
+            best = max((other.conforms, other.last_answer) for other in waiting)
+            moved_up = [other for other in waiting if not self.is_waiting(other.contact.address)]
+            assert [(other.conforms, other.last_answer) for other in moved_up] == [best]
 
     @rule(place=PLACES)
     def anybody_fails(self, place: tuple[int, int, int]) -> None:
@@ -896,6 +1146,7 @@ class TableWalk(RuleBasedStateMachine):
                 record.failures,
                 record.is_bad,
             )
+            assert info.conforms == record.conforms
         nodes = {r.contact for address, r in self.records.items() if not self.is_waiting(address)}
         assert set(self.table.contacts(include_bad=True)) == nodes
         assert len(self.table) == len(nodes)

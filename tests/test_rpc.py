@@ -118,7 +118,9 @@ async def open_bench(on_query: Callable[..., Any] = echo, **options: Any) -> Asy
     """Run an `Rpc` for the length of the block."""
     socket = FakeSocket()
     table = RoutingTable(OWN, Family.IPV4, Scope.PUBLIC)
-    named = {name: options.pop(name) for name in ("version", "on_asked") if name in options}
+    named = {
+        name: options.pop(name) for name in ("version", "on_asked", "on_moved", "quick") if name in options
+    }
     settings = NodeSettings(**options)
     rpc = Rpc(socket, Scope.PUBLIC, table, on_query, Random(1).randbytes, settings=settings, **named)
     async with trio.open_nursery() as nursery:
@@ -506,3 +508,78 @@ async def test_every_query_ends_exactly_once(autojump_clock: MockClock) -> None:
         assert bench.count("answers", "timeouts") == [kinds.count(Answer), kinds.count(QueryTimeout), 0]
         assert (kinds.count(QueryRefused) > 0, bench.rpc.pending) == (True, 0)
         bench.table.check()
+
+
+def neighbour(number: int) -> Contact:
+    """Return a node alone in its /24."""
+    return Contact(as_id(100 + number), Address(f"21.1.{number}.1", 6881))
+
+
+async def test_answers_and_errors_tell_where_we_are(autojump_clock: MockClock) -> None:
+    """Ten networks that agree are believed, whether they answer or refuse; it is told once."""
+    moved: list[str] = []
+    said = Address("30.1.2.3", 6881)
+    async with open_bench(on_moved=lambda host, _now: moved.append(host)) as bench:
+        for number in range(12):
+            contact = neighbour(number)
+            transaction_id = bench.ask(contact)
+            response = Response(transaction_id, contact.node_id, external_address=said)
+            refusal = Error(transaction_id, 203, "invalid node ID", said)
+            bench.socket.deliver(refusal if number % 2 else response, contact.address)
+            await wait_all_tasks_blocked()
+            assert moved == ([] if number < 9 else [said.host])
+
+        assert bench.rpc.external.address == said
+        assert bench.count() == [0]
+
+
+async def test_nobody_votes_who_was_not_asked(autojump_clock: MockClock) -> None:
+    """An answer that belongs to no query of ours says nothing about us, nor does one from elsewhere."""
+    said = Address("30.1.2.3", 6881)
+    async with open_bench() as bench:
+        asked = bench.ask(ALICE)
+        for number in range(20):
+            contact = neighbour(number)
+            for transaction_id in (asked, b"none"):
+                for message in (
+                    Response(transaction_id, contact.node_id, external_address=said),
+                    Error(transaction_id, 203, "", said),
+                ):
+                    bench.socket.deliver(message, contact.address)
+        await wait_all_tasks_blocked()
+
+        assert len(bench.rpc.external) == 0
+        bench.answer(asked)
+        await wait_all_tasks_blocked()
+        assert len(bench.outcomes) == 1
+
+
+async def test_vote_is_sampled_while_it_confirms_what_is_believed(autojump_clock: MockClock) -> None:
+    """Bulk work pays for a few votes per second, not for one with each answer."""
+    said = Address("30.1.2.3", 6881)
+    async with open_bench() as bench:
+        for number in range(30):
+            contact = neighbour(number)
+            response = Response(bench.ask(contact), contact.node_id, external_address=said)
+            bench.socket.deliver(response, contact.address)
+        await wait_all_tasks_blocked()
+        assert len(bench.rpc.external) == 11  # the last one confirmed
+
+        await trio.sleep(1.0)
+        response = Response(bench.ask(neighbour(40)), neighbour(40).node_id, external_address=said)
+        bench.socket.deliver(response, neighbour(40).address)
+        await wait_all_tasks_blocked()
+        assert len(bench.rpc.external) == 12
+
+
+async def test_renewed_id_is_in_the_next_query(autojump_clock: MockClock) -> None:
+    """Answers to queries sent under the old one are still welcome."""
+    async with open_bench() as bench:
+        old = bench.ask()
+        bench.rpc.renew_id(as_id(99))
+        bench.ask(BOB)
+        bench.answer(old)
+        await wait_all_tasks_blocked()
+
+        assert [query.node_id for query, _ in bench.socket.sent] == [OWN, as_id(99)]
+        assert [outcome.address for outcome in bench.outcomes] == [ALICE.address]

@@ -18,7 +18,8 @@ from tests.strategies import addresses, ids
 
 ALICE = Contact(b"a" * 20, Address("8.8.8.8", 6881))
 BOB = Contact(b"b" * 20, Address("2a00::1", 6882))
-STATE = State(b"n" * 20, (ALICE, BOB))
+IDS = {Family.IPV4: b"n" * 20, Family.IPV6: b"m" * 20}
+STATE = State(IDS, (ALICE, BOB))
 
 CONTACTS = st.builds(Contact, ids(), addresses().filter(lambda address: address.port > 0))
 
@@ -32,11 +33,15 @@ def document(**changes: Any) -> dict[str, Any]:
     """Return what a good file holds, with some of it changed; None takes a key away."""
     fields = {
         "format": "dhtnode state",
-        "version": 1,
-        "node_id": "6e" * 20,
+        "version": 2,
+        "node_ids": {"4": "6e" * 20, "6": "6d" * 20},
         "contacts": [{"node_id": "61" * 20, "host": "8.8.8.8", "port": 6881}],
     }
     return {key: value for key, value in (fields | changes).items() if value is not None}
+
+
+def with_id(digits: Any, family: str = "4") -> str:
+    return json.dumps(document(node_ids={family: digits}))
 
 
 def with_contact(**changes: Any) -> str:
@@ -56,14 +61,20 @@ DAMAGED = {
     "a very long number": "9" * 5000,
     "another program's": json.dumps(document(format="something else")),
     "no format": json.dumps(document(format=None)),
-    "newer": json.dumps(document(version=2)),
+    "newer": json.dumps(document(version=3)),
+    "older than the first": json.dumps(document(version=0)),
     "no version": json.dumps(document(version=None)),
-    "no id": json.dumps(document(node_id=None)),
-    "id too short": json.dumps(document(node_id="6e" * 19)),
-    "id too long": json.dumps(document(node_id="6e" * 21)),
-    "id that is no hex": json.dumps(document(node_id="zz" * 20)),
-    "id with gaps": json.dumps(document(node_id="6e" + " " * 38)),
-    "id as number": json.dumps(document(node_id=5)),
+    "no ids": json.dumps(document(node_ids=None)),
+    "no id among the ids": json.dumps(document(node_ids={})),
+    "ids as list": json.dumps(document(node_ids=["6e" * 20])),
+    "id of no family": with_id("6e" * 20, "5"),
+    "id of a family with a name": with_id("6e" * 20, "IPv4"),
+    "id too short": with_id("6e" * 19),
+    "id too long": with_id("6e" * 21),
+    "id that is no hex": with_id("zz" * 20),
+    "id with gaps": with_id("6e" + " " * 38),
+    "id as number": with_id(5),
+    "old without an id": json.dumps(document(version=1)),
     "no contacts": json.dumps(document(contacts=None)),
     "contacts as mapping": json.dumps(document(contacts={})),
     "contact as text": json.dumps(document(contacts=["8.8.8.8:6881"])),
@@ -90,22 +101,30 @@ def test_state_comes_back_as_it_was_saved(path: Path) -> None:
     assert [loaded.contacts_of(family) for family in Family] == [[ALICE], [BOB]]
 
 
-@given(ids(), st.lists(CONTACTS, max_size=5))
+@given(st.dictionaries(st.sampled_from(Family), ids(), min_size=1), st.lists(CONTACTS, max_size=5))
 def test_any_state_comes_back(
-    tmp_path_factory: pytest.TempPathFactory, node_id: bytes, contacts: list
+    tmp_path_factory: pytest.TempPathFactory, node_ids: dict, contacts: list
 ) -> None:
     """Whatever the ids and addresses; contacts are grouped by family."""
     path = tmp_path_factory.mktemp("state") / "node.json"
     by_family = sorted(contacts, key=lambda contact: contact.address.family)
 
-    save_state(path, State(node_id, tuple(contacts)))
+    save_state(path, State(node_ids, tuple(contacts)))
 
-    assert load_state(path) == State(node_id, tuple(by_family))
+    assert load_state(path) == State(node_ids, tuple(by_family))
+
+
+def test_file_of_version_1_is_read(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It had one id, which serves in both families."""
+    path.write_text(json.dumps(document(version=1, node_ids=None, node_id="6e" * 20)))
+
+    assert load_state(path) == State(dict.fromkeys(Family, b"n" * 20), (ALICE,))
+    assert caplog.records == []
 
 
 def test_file_is_readable_by_people(path: Path) -> None:
     """Ids are lower-case hex, addresses are text."""
-    save_state(path, State(b"n" * 20, (ALICE,)))
+    save_state(path, State(IDS, (ALICE,)))
 
     assert json.loads(path.read_text()) == document()
 
@@ -161,11 +180,11 @@ def test_failed_write_leaves_the_old_state(path: Path, monkeypatch: pytest.Monke
     with monkeypatch.context() as broken:
         break_write(broken, failing)
         with pytest.raises(StateFileError, match=r"cannot write .*No space left"):
-            save_state(path, State(b"x" * 20))
+            save_state(path, State({Family.IPV4: b"x" * 20}))
 
     assert path.read_bytes() == before
-    save_state(path, State(b"x" * 20))
-    assert load_state(path) == State(b"x" * 20)
+    save_state(path, State({Family.IPV4: b"x" * 20}))
+    assert load_state(path) == State({Family.IPV4: b"x" * 20})
 
 
 def break_write(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
@@ -210,6 +229,6 @@ def test_number_of_contacts_is_bounded_per_family(path: Path) -> None:
     """The first ones are kept; many of one family do not push out the other."""
     many = [Contact(b"a" * 20, Address("8.8.8.8", 1 + n)) for n in range(MAX_CONTACTS + 5)]
 
-    save_state(path, State(b"n" * 20, (*many, BOB)))
+    save_state(path, State(IDS, (*many, BOB)))
 
-    assert load_state(path) == State(b"n" * 20, (*many[:MAX_CONTACTS], BOB))
+    assert load_state(path) == State(IDS, (*many[:MAX_CONTACTS], BOB))

@@ -39,7 +39,11 @@ for arguments in {command_lines}:
 VALUES = {"dhtnode", *(f"dhtnode.{name}" for name in ("addresses", "errors", "ids", "magnet"))}
 CONSOLE = {*VALUES, "dhtnode.console"}
 OURS = {
-    "dhtnode.cli": {*CONSOLE, "dhtnode.cli", "dhtnode.clients", "dhtnode.settings"},
+    "dhtnode.cli": {
+        *CONSOLE,
+        *(f"dhtnode.{name}" for name in ("cli", "cli_ask", "cli_daemon", "cli_items", "cli_testnet")),
+        *(f"dhtnode.{name}" for name in ("clients", "settings")),
+    },
     "crawler.cli": {*CONSOLE, "crawler", "crawler.cli", "crawler.settings"},
 }
 """Our modules that a command line is read with; a new one is worth a thought about what it costs."""
@@ -101,7 +105,17 @@ def test_what_is_loaded_is_seen():
         ("dhtnode.cli", [["--help"]], 0),
         ("dhtnode.cli", [["--version"]], 0),
         ("dhtnode.cli", [[name, "--help"] for name in dhtnode_command.commands], 0),
-        ("dhtnode.cli", [["scape"], ["scrape", "xyz"], ["ping", ":1"], ["testnet", "--swarm", "x"]], 2),
+        (
+            "dhtnode.cli",
+            [
+                ["scape"],
+                ["scrape", "xyz"],
+                ["ping", ":1"],
+                ["testnet", "--swarm", "x"],
+                ["run", "--port", "x"],
+            ],
+            2,
+        ),
         ("crawler.cli", [["--help"]], 0),
         ("crawler.cli", [["--version"]], 0),
         ("crawler.cli", [[name, "--help"] for name in dhtcrawl.commands], 0),

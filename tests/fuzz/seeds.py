@@ -23,7 +23,7 @@ def packets() -> list[bytes]:
     """Return the datagrams of all vectors and some messages that these lack, each once."""
     found = [
         bytes.fromhex(entry["hex"])
-        for name in ("bep05_krpc", "bep32_krpc", "krpc_malformed")
+        for name in ("bep05_krpc", "bep32_krpc", "bep44_items", "krpc_malformed")
         for entry in _entries(name)
     ]
     return list(dict.fromkeys([*found, *map(encode, _messages())]))
@@ -69,7 +69,7 @@ def write_corpus(directory: Path, target: str, inputs: Iterable[bytes]) -> None:
 
 def _entries(name: str) -> list[dict[str, str]]:
     content = json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
-    entries: list[dict[str, str]] = content.get("vectors", content.get("cases"))
+    entries: list[dict[str, str]] = content.get("vectors") or content.get("messages") or content["cases"]
     return entries
 
 

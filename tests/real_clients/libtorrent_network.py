@@ -59,6 +59,8 @@ class Client:
         self.announced_here = defaultdict(set)
         self.found = defaultdict(set)
         self.live_nodes = {}
+        self.items_put = 0
+        self.items_got = []
 
     def close(self):
         """End the session; blocks until its threads have gone."""
@@ -81,6 +83,12 @@ class Client:
                 self.found[alert.info_hash.to_bytes()] |= {Address(*peer) for peer in alert.peers()}
             case lt.dht_live_nodes_alert():
                 self.live_nodes = {Address(*node["endpoint"]): node["nid"].to_bytes() for node in alert.nodes}
+            case lt.dht_put_alert():
+                self.items_put += alert.num_success
+            case lt.dht_immutable_item_alert():
+                self.items_got.append((alert.target.to_bytes(), alert.item))
+            case lt.dht_mutable_item_alert():
+                self.items_got.append((alert.key, alert.salt, alert.seq, alert.item, alert.authoritative))
 
     def meet(self, address):
         """Make this client ping a node and take it into its table."""
@@ -93,6 +101,22 @@ class Client:
     def ask_peers(self, info_hash):
         """Have `found` filled with the peers that this client's own lookup finds."""
         self._session.dht_get_peers(lt.sha1_hash(info_hash))
+
+    def put(self, value):
+        """Have an immutable item stored, and return its target; `items_put` counts the nodes that took it."""
+        return self._session.dht_put_immutable_item(value).to_bytes()
+
+    def put_signed(self, key, public_key, value, salt):
+        """Have a mutable item stored, with a number one higher than what is there; the key is expanded."""
+        self._session.dht_put_mutable_item(key, public_key, value, salt)
+
+    def get(self, target):
+        """Have an immutable item looked up, for `items_got`."""
+        self._session.dht_get_immutable_item(lt.sha1_hash(target))
+
+    def get_signed(self, public_key, salt):
+        """Have a mutable item looked up, for `items_got`; the last report of each lookup is authoritative."""
+        self._session.dht_get_mutable_item(public_key, salt)
 
     def take_part(self, torrent):
         """Add a torrent and announce it, as a peer that listens at `address`."""

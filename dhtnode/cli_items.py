@@ -1,0 +1,213 @@
+"""The commands about items that the DHT keeps (BEP 44): `get` and `put`.
+
+What knows items, and signs them, is imported where it is used, as `console` says.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dhtnode.cli_ask import ask_network
+from dhtnode.console import common_options, emit
+from dhtnode.errors import DhtError, NotJoined
+
+if TYPE_CHECKING:
+    from dhtnode.items import Item, Target
+    from dhtnode.node import Node
+    from dhtnode.results import FoundItem, StoredItem
+
+TARGET_DIGITS = 40
+PUBLIC_KEY_DIGITS = 64
+MAX_KEY_FILE = 1000  # bytes; one with a key has 65 or 129
+
+SALT_OPTION = click.option("--salt", default="", metavar="TEXT", help="Salt of a mutable item.")
+
+
+@click.command()
+@click.argument("target")
+@SALT_OPTION
+@common_options(30.0)
+def get(target: str, salt: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
+    """Print the item that is kept under a target, of 40 hex digits, or under a public key, of 64."""
+    wanted = _target(target, salt)
+
+    async def ask(node: Node) -> None:
+        found = await node.get_item(wanted, salt=os.fsencode(salt))
+        if found.item is None:
+            forged = f", and {found.forged} sent a forged one" if found.forged else ""
+            raise NotJoined(f"none of {found.nodes_answered} nodes keeps {wanted.hex()}{forged}")
+        text = _text_of(found.item)  # of a stranger: what it would do to a terminal is not wanted
+        emit(as_json, _found_record(found), text if text.isprintable() else repr(text))
+
+    ask_network(ask, timeout, bootstrap)
+
+
+@click.command()
+@click.argument("value")
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Put a mutable item, signed with the key in this file; made with a new key when it is not there.",
+)
+@SALT_OPTION
+@click.option(
+    "--seq",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    help="Number of this version; the next one, looked up, if not given.",
+)
+@click.option(
+    "--cas",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    help="Replace nothing but the version with this number.",
+)
+@common_options(30.0)
+def put(
+    value: str,
+    key_file: Path | None,
+    salt: str,
+    seq: int | None,
+    cas: int | None,
+    as_json: bool,
+    timeout: float,
+    bootstrap: tuple[str, ...],
+) -> None:
+    """Put a text to the closest nodes, under its hash, or under a key as something that can change."""
+    if key_file is None and (salt or seq is not None or cas is not None):
+        raise click.UsageError("--salt, --seq and --cas are for mutable items: give --key too")
+    key = None if key_file is None else _read_key(key_file)
+
+    async def ask(node: Node) -> None:
+        from dhtnode.items import ImmutableItem
+
+        if key is None:
+            stored = await node.put_item(ImmutableItem.of(os.fsencode(value)))
+        else:
+            stored = await _put_signed(node, key, os.fsencode(value), os.fsencode(salt), seq, cas)
+        _check_stored(stored)
+        emit(as_json, _stored_record(stored), _stored_text(stored))
+
+    ask_network(ask, timeout, bootstrap)
+
+
+async def _put_signed(
+    node: Node, key: bytes, value: bytes, salt: bytes, seq: int | None, cas: int | None
+) -> StoredItem:
+    """Sign and put; without a `seq`, the one after that which is there, and only in its place."""
+    from dhtnode.items import MutableItem, mutable_target
+    from dhtnode.signatures import public_key_of
+
+    if seq is None:
+        found = await node.get_item(mutable_target(public_key_of(key), salt), salt=salt)
+        known = found.item.seq if isinstance(found.item, MutableItem) else None
+        seq = 1 if known is None else known + 1
+        cas = known if cas is None else cas
+    return await node.put_item(MutableItem.sign(key, value, seq=seq, salt=salt), cas=cas)
+
+
+def _target(text: str, salt: str) -> Target:
+    from dhtnode.items import Target, mutable_target
+
+    try:
+        read = bytes.fromhex(text)
+    except ValueError:
+        read = b""
+    if len(read) * 2 == len(text) == TARGET_DIGITS:
+        return Target(read)
+    if len(read) * 2 == len(text) == PUBLIC_KEY_DIGITS:
+        return mutable_target(read, os.fsencode(salt))
+    raise click.BadParameter(f"{text[:80]!r} is neither a target of 40 hex digits nor a public key of 64")
+
+
+def _read_key(path: Path) -> bytes:
+    """Return the key in a file of 64 or 128 hex digits; make the file, for its owner only, if need be."""
+    try:
+        with path.open("rb") as file:
+            key = bytes.fromhex(file.read(MAX_KEY_FILE).decode("ascii"))
+    except FileNotFoundError:
+        return _make_key(path)
+    except OSError as error:
+        raise click.UsageError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError:
+        key = b""
+    if len(key) not in (32, 64):
+        raise click.UsageError(f"{path} holds no key: 64 or 128 hex digits")
+    return key
+
+
+def _make_key(path: Path) -> bytes:
+    import secrets
+
+    key = secrets.token_bytes(32)
+    try:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(key.hex() + "\n")
+    except OSError as error:
+        raise click.UsageError(f"cannot make {path}: {error.strerror}") from error
+    click.echo(f"{path}: a new key", err=True)
+    return key
+
+
+def _check_stored(stored: StoredItem) -> None:
+    """Raise `DhtError` when no node keeps the item now."""
+    if stored.stored_at:
+        return
+    if stored.conflicts:
+        seq = getattr(stored.current, "seq", None)
+        raise DhtError(f"{stored.conflicts} nodes keep another version" + (f", number {seq}" if seq else ""))
+    raise NotJoined(f"none of {stored.not_taken} nodes took the item")
+
+
+def _found_record(found: FoundItem) -> dict[str, object]:
+    item = found.item
+    assert item is not None  # noqa: S101  for mypy
+    return {
+        "target": found.target.hex(),
+        "value": _text_of(item),
+        "bencoded": item.value.hex(),
+        **_mutable_record(item),
+        "copies": found.copies,
+        "nodes_answered": found.nodes_answered,
+    }
+
+
+def _stored_record(stored: StoredItem) -> dict[str, object]:
+    return {
+        "target": stored.target.hex(),
+        **_mutable_record(stored.item),
+        "stored_at": len(stored.stored_at),
+        "conflicts": stored.conflicts,
+        "not_taken": stored.not_taken,
+    }
+
+
+def _stored_text(stored: StoredItem) -> str:
+    fields = _mutable_record(stored.item)
+    version = f" number {fields['seq']} under {fields['public_key']}" if fields["public_key"] else ""
+    return f"{stored.target.hex()}{version} stored at {len(stored.stored_at)} nodes"
+
+
+def _mutable_record(item: Item) -> dict[str, object]:
+    public_key: bytes | None = getattr(item, "public_key", None)
+    return {"public_key": public_key and public_key.hex(), "seq": getattr(item, "seq", None)}
+
+
+def _text_of(item: Item) -> str:
+    """Return the value as text, or as Python shows it when it is none."""
+    value = item.decoded()
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    return repr(value)
+
+
+COMMANDS = (get, put)

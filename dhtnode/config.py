@@ -1,0 +1,288 @@
+"""What a daemon goes by: a TOML file, the environment and flags, made into one frozen dataclass.
+
+Every setting has one flat name.  The file says `port = 6881`, the environment `DHTNODE_PORT=6881`,
+and a flag `--port 6881` or `--set port=6881`; the numbers of `NodeSettings` are named in the same
+way.  A flag beats the environment, the environment the file, the file the default.
+
+Nothing is read here: texts and mappings come in, settings or one `ConfigError` come out.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from math import inf, isfinite
+from typing import Any, get_origin, get_type_hints
+
+from dhtnode.addresses import Scope, parse_address, scope_of, split_host_port
+from dhtnode.settings import NodeSettings
+
+PREFIX = "DHTNODE_"
+FILE_VARIABLE = "DHTNODE_CONFIG"
+DEFAULT_PORT = 6881
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class ConfigError(ValueError):
+    """Say in one line which setting is wrong, where it was given, and why."""
+
+
+class Origin(StrEnum):
+    """Say where a value was given; the later ones beat those before them."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSettings:
+    """Hold what `dhtnode run` goes by."""
+
+    listen: tuple[str, ...] = ()
+    """Addresses to bind, `IP:PORT`, one per family; none means `port` of every family there is."""
+
+    port: int = DEFAULT_PORT
+    """UDP port, where `listen` does not say otherwise; 0 is any free one."""
+
+    bootstrap: tuple[str, ...] = ()
+    """Nodes to join through, `HOST:PORT`."""
+
+    default_bootstrap: bool = True
+    """Ask the well-known hosts when nobody else answers."""
+
+    state: str | None = None
+    """File that keeps id and contacts between runs."""
+
+    log: str | None = None
+    """File for log lines; they go to stderr without one."""
+
+    log_level: str = "warning"
+    """What is logged: debug, info, warning or error, and what is worse."""
+
+    metrics: str | None = None
+    """Where Prometheus may ask: `IP:PORT` on loopback, or the path of a Unix socket."""
+
+    status_socket: str | None = None
+    """Path of the Unix socket where `dhtnode status` asks."""
+
+    late_after: float = 0.5
+    """Seconds by which a task may wake too late before that is logged."""
+
+    node: NodeSettings = field(default_factory=NodeSettings)
+    """The numbers that the node itself goes by."""
+
+
+CHANGEABLE = frozenset({"log", "log_level", "late_after"})
+"""What a running daemon takes over when it is told to read its settings again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Hold the effective settings, and for each name where its value was given."""
+
+    settings: DaemonSettings
+    origins: Mapping[str, Origin]
+
+    def entries(self) -> Iterator[tuple[str, Any, Origin]]:
+        """Yield every setting in order: its name, value and origin."""
+        for name in KINDS:
+            yield name, value_of(self.settings, name), self.origins.get(name, Origin.DEFAULT)
+
+
+def _kinds(of: type) -> dict[str, type]:
+    """Return the plain type of each field that a text or a TOML value can be read as."""
+    hints = {name: get_origin(hint) or hint for name, hint in get_type_hints(of).items()}
+    kinds = {name: hint if isinstance(hint, type) else hint.__args__[0] for name, hint in hints.items()}
+    plain = (bool, int, float, str, tuple)
+    return {name: str if kind not in plain else kind for name, kind in kinds.items() if name != "node"}
+
+
+_NODE_KINDS = _kinds(NodeSettings)
+KINDS: Mapping[str, type] = {**_kinds(DaemonSettings), **_NODE_KINDS}
+"""The type of every setting by its name, in the order in which they are shown."""
+
+_WANTED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a list of texts",
+}
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "port": (0, 65535),
+    "late_after": (0.001, 3600),
+    "bucket_size": (1, 20),  # Kademlia's own k; the contacts of a whole bucket must fit into one reply
+    "parallelism": (1, 64),
+    "lookup_query_limit": (1, 10_000),
+    "max_pending": (1, 1_000_000),
+    "bad_after": (1, 100),
+    "good_for": (1, 86_400),
+    "refresh_after": (1, 86_400),
+    "token_period": (1, 3600),
+    "peer_lifetime": (60, 86_400),
+    "max_peers_per_swarm": (1, 5999),  # BEP 33: filters are full at 6000
+    "max_payload": (512, 1472),  # what an Ethernet frame holds
+    "max_amplification": (1, 100),
+    "receive_batch": (1, 65_536),
+    "maintenance_period": (1, 3600),
+    "save_period": (1, 86_400),
+}
+"""The least and the greatest value; whatever is not here must be at least 1, or as a fraction above 0."""
+
+
+def parse_file(data: bytes) -> dict[str, object]:
+    """Read the bytes of a TOML file; raises `ConfigError` with line and column when it is none."""
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
+def configure(
+    *,
+    file: Mapping[str, object] | None = None,
+    file_name: str = "file",
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+    assignments: Mapping[str, str] | None = None,
+) -> Configuration:
+    """Combine what was given, by name, into the effective settings.
+
+    Of the environment, only what begins with `DHTNODE_` counts, and what is empty is not set.
+    `file_name` is for complaints; `assignments` are flags given as texts.  Raises `ConfigError` for a
+    name that does not exist, a value of the wrong type, or one out of range.
+    """
+    values: dict[str, object] = {}
+    origins: dict[str, Origin] = {}
+
+    def take(
+        name: str, given: object, shown: str, origin: Origin, read: Callable[[str, Any], object]
+    ) -> None:
+        if name not in KINDS:
+            raise ConfigError(f"{shown}: there is no such setting")
+        try:
+            values[name] = _checked(name, read(name, given))
+        except ValueError as error:
+            raise ConfigError(f"{shown}: {error}") from error
+        origins[name] = origin
+
+    for name, given in (file or {}).items():
+        take(name, given, f"{file_name}: {name}", Origin.FILE, _from_value)
+    for variable, text in (environment or {}).items():
+        if variable.startswith(PREFIX) and variable != FILE_VARIABLE and text:
+            name = variable.removeprefix(PREFIX).lower()
+            take(name, text, variable, Origin.ENVIRONMENT, _from_text)
+    for name, given in (flags or {}).items():
+        take(name, given, "--" + name.replace("_", "-"), Origin.FLAG, _from_value)
+    for name, text in (assignments or {}).items():
+        take(name, text, f"--set {name}", Origin.FLAG, _from_text)
+    return Configuration(_with(DaemonSettings(), values), origins)
+
+
+def value_of(settings: DaemonSettings, name: str) -> Any:
+    """Return the value of a setting by its flat name."""
+    return getattr(settings.node if name in _NODE_KINDS else settings, name)
+
+
+def reload(old: DaemonSettings, new: DaemonSettings) -> tuple[DaemonSettings, list[str], list[str]]:
+    """Return what a running daemon goes by from now on, what has changed, and what needs a restart."""
+    differing = [name for name in KINDS if value_of(old, name) != value_of(new, name)]
+    changed = [name for name in differing if name in CHANGEABLE]
+    taken = _with(old, {name: value_of(new, name) for name in changed})
+    return taken, changed, [name for name in differing if name not in CHANGEABLE]
+
+
+def in_toml(name: str, value: object, origin: Origin) -> str:
+    """Return a setting as a line of a TOML file that says in a comment where the value is from."""
+    if value is None:
+        return f"# {name} is not set"
+    shown = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return f"{name} = {shown}".ljust(40) + f"  # {origin}"
+
+
+def _with(settings: DaemonSettings, values: Mapping[str, Any]) -> DaemonSettings:
+    node = {name: value for name, value in values.items() if name in _NODE_KINDS}
+    others = {name: value for name, value in values.items() if name not in _NODE_KINDS}
+    return replace(settings, node=replace(settings.node, **node), **others)
+
+
+def _from_value(name: str, value: object) -> object:
+    """Take a value that has a type already: one of a TOML file, or of a flag."""
+    kind = KINDS[name]
+    if kind is float and type(value) is int and abs(value) < 1 << 64:
+        return float(value)
+    if kind is tuple and isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value):
+        return tuple(value)
+    if type(value) is not kind:
+        raise ValueError(f"{_shown(value)} is not {_WANTED[kind]}")
+    return value
+
+
+def _from_text(name: str, text: str) -> object:
+    """Read a text from the environment or from `--set`; in lists, commas or blanks stand between."""
+    kind = KINDS[name]
+    try:
+        if kind is bool:
+            return _WORDS[text.lower()]
+        return tuple(text.replace(",", " ").split()) if kind is tuple else kind(text)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{_shown(text)} is not {_WANTED[kind]}") from error
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return a value of the right type that may be used, or raise `ValueError`."""
+    kind = KINDS[name]
+    if kind in (int, float):
+        _check_number(name, value)
+    for text in (value,) if kind is str else value if kind is tuple else ():
+        if not text or "\0" in text:
+            raise ValueError("an empty text, or one with a NUL in it")
+        _TEXTS.get(name, _any_text)(text)
+    return value
+
+
+def _check_number(name: str, value: float) -> None:
+    if KINDS[name] is float and not isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    low, high = _RANGES.get(name, (1 if KINDS[name] is int else 0, inf))
+    if high < inf and not low <= value <= high:
+        raise ValueError(f"{_shown(value)} is not between {low} and {high}")
+    if value < low or (value == low == 0 and high == inf):
+        raise ValueError(f"{value} is not above 0")
+
+
+def _any_text(_text: str) -> None:
+    """Let any path through: whether it can be opened is found out when it is."""
+
+
+def _check_bootstrap(text: str) -> None:
+    if not split_host_port(text)[1]:
+        raise ValueError(f"{text!r}: port 0 cannot be asked")
+
+
+def _check_log_level(text: str) -> None:
+    if text not in LOG_LEVELS:
+        raise ValueError(f"{_shown(text)} is none of {', '.join(LOG_LEVELS)}")
+
+
+def _check_metrics(text: str) -> None:
+    if "/" not in text and scope_of(parse_address(text).host) is not Scope.LOOPBACK:
+        raise ValueError(f"{text} is not on loopback, and metrics are for this machine only")
+
+
+_TEXTS: Mapping[str, Callable[[str], object]] = {
+    "listen": parse_address,
+    "bootstrap": _check_bootstrap,
+    "log_level": _check_log_level,
+    "metrics": _check_metrics,
+}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,58 @@
+"""Statistics of nodes that were never there, for tests of what is made from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dhtnode.addresses import Address, Family
+from dhtnode.bucket import BucketInfo
+from dhtnode.ids import NodeId
+from dhtnode.item_store import ItemStatistics
+from dhtnode.peers import StoreStatistics
+from dhtnode.results import EndpointStatistics, NodeStatistics
+
+NO_COUNTS: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class WholeStatistics(EndpointStatistics):
+    """Be statistics with all that a picture can show."""
+
+    table: tuple[BucketInfo, ...] = ()
+    round_trips: Mapping[str, float] = None  # type: ignore[assignment]
+    external_address: Address | None = None
+
+
+def endpoint(counts: Mapping[str, int] = NO_COUNTS, **changes: Any) -> WholeStatistics:
+    """Return the statistics of one socket."""
+    values: dict[str, Any] = {
+        "family": Family.IPV4,
+        "address": Address("192.0.2.1", 6881),
+        "node_id": NodeId(b"n" * 20),
+        "nodes": 12,
+        "good_nodes": 10,
+        "buckets": 2,
+        "pending": 3,
+        "stall": 0.25,
+        "timeout": 1.5,
+        "counts": counts,
+        "dropped_by_kernel": 4,
+        "table": (
+            BucketInfo(0, 1 << 159, 1, nodes=8, good=6, bad=1, replacements=2),
+            BucketInfo(1 << 159, 1 << 160, 1, nodes=4, good=4, bad=0, replacements=0),
+        ),
+        "round_trips": {"median": 0.05, "p90": 0.2},
+        "external_address": Address("203.0.113.9", 6881),
+    }
+    return WholeStatistics(**values | changes)
+
+
+def node(*endpoints: EndpointStatistics) -> NodeStatistics:
+    """Return the statistics of a node."""
+    return NodeStatistics(
+        endpoints,
+        peers=StoreStatistics(swarms=1, peers=2, refused=3, expired=4),
+        items=ItemStatistics(
+            items=1, owners=1, bytes=100, refused=0, expired=0, displaced=0, signatures_checked=7
+        ),
+    )

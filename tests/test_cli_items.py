@@ -1,0 +1,152 @@
+"""`dhtnode get` and `dhtnode put`, as they are installed, on a network of their own."""
+
+import stat
+
+import pytest
+
+from tests.commands import run_command, run_each, running_testnet
+
+HELLO = "e28910ea0adb94dd45ced75fbff3e135c01bc437"  # SHA-1 of 5:hello
+WRONG = [
+    (["get", "xyz"], "'xyz' is neither a target of 40 hex digits nor a public key of 64"),
+    (["get", "12" * 21], "is neither a target"),
+    (["get", " ".join(["12"] * 20)], "is neither a target"),
+    (["put", "x", "--salt", "s"], "--salt, --seq and --cas are for mutable items"),
+    (["put", "x", "--seq", "1"], "--salt, --seq and --cas are for mutable items"),
+    (["put", "x", "--key", "."], "is a directory"),
+    (["put", "x", "--key", "missing/key"], "cannot make missing/key"),
+    (["put", "x", "--key", "short"], "short holds no key: 64 or 128 hex digits"),
+    (["put", "x", "--key", "binary"], "binary holds no key"),
+    (["put", "x", "--key", "key", "--seq", "-1"], "--seq"),
+    (["put", "x", "--key", "key", "--cas", "9223372036854775808"], "--cas"),
+    (["put", "x" * 1000], "a bencoded value may have 1000 bytes"),
+    (["put"], "Missing argument 'VALUE'"),
+]
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Run a network that keeps what is put."""
+    with running_testnet(12) as running:
+        yield running
+
+
+@pytest.fixture
+def dhtnode(network, tmp_path):
+    """Return a function that runs a command in the network."""
+    return lambda *words: run_command("dhtnode", *words, *network.options, cwd=tmp_path)
+
+
+def put(dhtnode, *words):
+    """Put something that somebody takes, and return the record."""
+    ended = dhtnode("put", *words, "--json")
+    assert ended.status == 0, ended
+    (record,) = ended.records
+    return record
+
+
+def test_text_is_kept_under_its_hash(dhtnode):
+    """And found there, by anybody."""
+    stored = put(dhtnode, "hello")
+    got = dhtnode("get", HELLO, "--json")
+
+    assert stored == {
+        "target": HELLO,
+        "public_key": None,
+        "seq": None,
+        "stored_at": 8,
+        "conflicts": 0,
+        "not_taken": 0,
+    }
+    (record,) = got.records
+    assert record.pop("nodes_answered") >= record.pop("copies") >= 1
+    assert record == {
+        "target": HELLO,
+        "value": "hello",
+        "bencoded": b"5:hello".hex(),
+        "public_key": None,
+        "seq": None,
+    }
+
+
+def test_lines_for_people_are_short(dhtnode):
+    """The value alone, to be used in a script."""
+    assert dhtnode("put", "hello").stdout == f"{HELLO} stored at 8 nodes\n"
+    assert dhtnode("get", HELLO).stdout == "hello\n"
+
+
+def test_value_of_a_stranger_does_nothing_to_a_terminal(dhtnode):
+    """Control characters are shown and not sent."""
+    target = put(dhtnode, "\x1b[2Jgone")["target"]
+
+    assert dhtnode("get", target).stdout == "'\\x1b[2Jgone'\n"
+
+
+def test_signed_text_can_be_replaced_by_its_owner(dhtnode, tmp_path):
+    """The first use makes the key; each further version has the next number."""
+    first = dhtnode("put", "one", "--key", "key", "--json")
+    second = put(dhtnode, "two", "--key", "key")
+    got = dhtnode("get", second["public_key"], "--json")
+
+    assert first.error == "key: a new key"
+    assert [first.records[0]["seq"], second["seq"]] == [1, 2]
+    assert first.records[0]["target"] == second["target"]
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    assert [got.records[0][name] for name in ("value", "seq", "target")] == ["two", 2, second["target"]]
+
+
+def test_salt_makes_another_item_of_the_same_key(dhtnode):
+    """It is needed to find it, too."""
+    plain = put(dhtnode, "plain", "--key", "key")
+    salted = put(dhtnode, "salted", "--key", "key", "--salt", "s")
+    key = plain["public_key"]
+
+    assert dhtnode("get", key).stdout == "plain\n"
+    assert dhtnode("get", key, "--salt", "s").stdout == "salted\n"
+    assert dhtnode("get", salted["target"], "--salt", "s").stdout == "salted\n"
+    assert dhtnode("get", key, "--salt", "t").status == 1
+
+
+@pytest.mark.parametrize("options", [["--seq", "1"], ["--seq", "9", "--cas", "1"], ["--cas", "1"]])
+def test_other_version_than_expected_is_left_alone(dhtnode, options):
+    """An old number, or a version in between that we had not seen."""
+    put(dhtnode, "five", "--key", "key", "--seq", "5")
+    ended = dhtnode("put", "x", "--key", "key", *options)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.error == "dhtnode: 8 nodes keep another version, number 5"
+    assert put(dhtnode, "six", "--key", "key", "--cas", "5")["seq"] == 6
+
+
+def test_item_that_nobody_keeps_is_status_1(dhtnode):
+    """One line."""
+    ended = dhtnode("get", "11" * 20)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert "nodes keeps " + "11" * 20 in ended.error
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """Run all the wrong command lines and return how they ended; none of them makes a key."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "short").write_text("12" * 31)
+    (place / "binary").write_bytes(bytes(range(256)))
+    (place / "key").write_text("12" * 32 + "\n")
+    lines = [[*line, "--bootstrap", "127.0.0.1:1"] for line, _ in WRONG]
+    ended = run_each("dhtnode", lines, cwd=place, results=tmp_path_factory.mktemp("results"))
+    assert {path.name for path in place.iterdir()} == {"short", "binary", "key"}
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("number", "complaint"),
+    [(number, complaint) for number, (_, complaint) in enumerate(WRONG)],
+    ids=[" ".join(line)[:60] for line, _ in WRONG],
+)
+def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
+    """It says what is wrong."""
+    ended = refused[number]
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert complaint in ended.error
