@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from dhtnode import bencoding
 from dhtnode.addresses import Address, Family, pack_address, unpack_address, unpack_host
-from dhtnode.bencoding import BencodeError, Value
+from dhtnode.bencoding import MAX_ITEMS, BencodeError, Value
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.malformed import MalformedMessage
 from dhtnode.messages import GENERIC_ERROR, Error, Message, Query, Response
@@ -30,6 +30,7 @@ from dhtnode.methods import (
 )
 
 MIN_MESSAGE_BYTES = 15  # `d1:t2:aa1:y1:re`, which says nothing yet
+MAX_QUERY_ITEMS = 64  # keys and values of a query that is not canonical; those in use have up to 25
 MAX_TRANSACTION_ID_BYTES = 64  # 1 to 15 are in use; what we echo must not carry somebody's payload
 MAX_VERSION_BYTES = 32  # 4 by BEP 5
 MAX_NODES = 400  # bittorrent-dht answers with its whole table, 300 contacts
@@ -44,17 +45,20 @@ def decode_untrusted(data: bytes, family: Family) -> Message:
 
     The family matters for one thing: over IPv4 old clients put all peers into one string.
     """
-    return read_fields(parse_untrusted(data), family)
+    return read_fields(parse_untrusted(data, MAX_ITEMS), family)
 
 
-def parse_untrusted(data: bytes) -> Fields:
-    """Read the dictionary that a datagram is: the first half of `decode_untrusted`."""
+def parse_untrusted(data: bytes, max_items: int = MAX_QUERY_ITEMS) -> Fields:
+    """Read the dictionary that a datagram is: the first half of `decode_untrusted`.
+
+    Where it is not canonical it may have so many keys and values: by default enough for a query.
+    """
     if len(data) < MIN_MESSAGE_BYTES:
         raise MalformedMessage("too short")
     if data[:1] != b"d":
         raise MalformedMessage("no dictionary")
     try:
-        return cast("Fields", bencoding.read_untrusted(data))  # it begins with d
+        return cast("Fields", bencoding.read_untrusted(data, max_items))  # it begins with d
     except BencodeError:
         raise MalformedMessage("bad bencoding") from None
 

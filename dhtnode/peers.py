@@ -64,6 +64,10 @@ class PeerStore:
             return len(self._swarms) < self._max_swarms
         return len(swarm.peers) < self._max_peers_per_swarm
 
+    def refuse(self) -> None:
+        """Count an announce for which there was no room."""
+        self._refused += 1
+
     def announce(self, info_hash: InfoHash, peer: Address, now: float, *, seed: bool) -> bool:
         """Store a peer or renew it; return False when there is no room."""
         if not self.has_room(info_hash, peer.host):

@@ -20,6 +20,7 @@ from dhtnode.tokens import TokenIssuer
 
 _Body: TypeAlias = bytes | None
 _LENGTHS = [b"%d:" % length for length in range(MAX_TRANSACTION_ID_BYTES + 1)]
+_STORE_IS_FULL: _Body = b"d1:eli202e13:Store is fulle"
 _UNUSUAL = frozenset({b"want", b"scrape", b"noseed"})
 
 
@@ -65,6 +66,8 @@ class QuickResponder:
         end = b"e1:t" + _LENGTHS[len(transaction_id)] + transaction_id + self._tail
         room -= len(source.head) + len(self._open) + len(end)
         body = method(arguments, source, room, now)
+        if body is _STORE_IS_FULL:  # an error, whose keys are e, ip, t, v, y
+            return b"".join((body, source.head[1:], end[1:-2], b"ee"))
         if body is None or len(body) > room:
             return None
         return b"".join((source.head, self._open, body, end))
@@ -106,10 +109,16 @@ class QuickResponder:
         if not self._tokens.accepts(token, source.packed_host, info_hash, now):
             return None
         if not self._peers.has_room(info_hash, host):
-            return None
+            self._peers.refuse()
+            return _STORE_IS_FULL
         compact = source.packed_host + (source.address.port if implied else port).to_bytes(2, "big")
         self._peers.store(info_hash, host, compact, now, seed=seed != 0)
         return b""
+
+
+def is_error(reply: bytes) -> bool:
+    """Tell an error from a response: its first key is `e`, where that of a response is `ip`."""
+    return reply.startswith(b"d1:e")
 
 
 def asker_of(fields: Fields) -> NodeId:

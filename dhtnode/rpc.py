@@ -19,7 +19,8 @@ from typing import TypeAlias
 import trio
 
 from dhtnode.addresses import Address, Contact, Scope
-from dhtnode.admission import Admission
+from dhtnode.admission import NO_BUDGET, Admission
+from dhtnode.bencoding import MAX_ITEMS
 from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
 from dhtnode.ids import NodeId
 from dhtnode.krpc import encode, parse_untrusted, read_fields
@@ -27,7 +28,7 @@ from dhtnode.malformed import MalformedMessage
 from dhtnode.messages import Error, Message, Method, Ping, Query, Response
 from dhtnode.methods import Fields
 from dhtnode.queries import QueryWriter
-from dhtnode.quick import QuickResponder, asker_of
+from dhtnode.quick import QuickResponder, asker_of, is_error
 from dhtnode.routing import RoutingTable
 from dhtnode.settings import NodeSettings
 from dhtnode.sources import Source, Sources
@@ -92,6 +93,8 @@ class Rpc:
         self._read_only = settings.read_only
         self._max_pending = settings.max_pending
         self._receive_batch = settings.receive_batch
+        self._behind_after = settings.behind_after
+        self._is_behind = False
         self._wake_at = math.inf
         self._wakeup = trio.Event()
 
@@ -173,15 +176,20 @@ class Rpc:
 
     async def _receive(self) -> None:
         receive_nowait = self.socket.receive_nowait
+        backlog = 0  # full batches in a row
         while True:
             await self.socket.wait_readable()
             now = trio.current_time()
             for _ in range(self._receive_batch):
                 datagram = receive_nowait()
                 if datagram is None:
+                    backlog = 0
                     break
                 self.handle_datagram_untrusted(*datagram, now)
             else:
+                backlog += 1
+            self._is_behind = backlog >= self._behind_after
+            if backlog:
                 await trio.lowlevel.checkpoint()
 
     def handle_datagram_untrusted(self, data: bytes, pair: tuple[str, int], now: float) -> None:
@@ -200,12 +208,15 @@ class Rpc:
         if not source.is_allowed:
             self.events["dropped: source not allowed"] += 1
             return
-        refusal = self._admission.refusal(source, now)
-        if refusal is not None and not source.awaited:
+        refusal = self._admission.refusal(source, now, self._is_behind)
+        if refusal is not None and not (source.awaited and self._transactions.may_answer(data, source)):
             self.events[refusal] += 1
+            if refusal is NO_BUDGET:
+                self._ask_for_proof(source, now)
             return
         try:
-            fields = parse_untrusted(data)
+            # Only who was asked may take long to say something: a reply can list hundreds of peers.
+            fields = parse_untrusted(data, MAX_ITEMS) if source.awaited else parse_untrusted(data)
             if fields.get(b"y") != b"q":
                 self._take_answer(read_fields(fields, self._family), source, len(data), now)
             elif refusal is not None:
@@ -226,7 +237,10 @@ class Rpc:
             return
         self.traffic.queries_received += 1
         if self._reply(reply, source, room, now):
-            self.traffic.replies_sent += 1
+            if is_error(reply):
+                self.events["errors sent"] += 1
+            else:
+                self.traffic.replies_sent += 1
         if now - source.looked_at >= LOOK_AGAIN_AFTER:
             self._look_at(source, asker_of(fields), now)
 
@@ -306,7 +320,7 @@ class Rpc:
             self.events["dropped: reply too long"] += 1
             return False
         if not self._admission.allows_reply(source, len(data), now):
-            self.events["dropped: reply budget used up"] += 1
+            self.events[NO_BUDGET] += 1
             self._ask_for_proof(source, now)
             return False
         return self._send(data, source.address)

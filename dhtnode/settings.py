@@ -92,6 +92,9 @@ class NodeSettings:
     receive_batch: int = 256
     """Datagrams handled between two checkpoints of the receive loop."""
 
+    behind_after: float = 2.0
+    """Full batches in a row after which strangers are dropped unread; the kernel has room for twenty."""
+
     maintenance_period: float = 30.0
     """How often the table is looked over for silent nodes and stale buckets."""
 

@@ -232,6 +232,26 @@ def test_memory_feeds_a_node(tmp_path):
 
 
 @on_linux
+def test_flood_asks_and_looks_afterwards(tmp_path):
+    """All four arrive, the limits take effect, and the node still has its table."""
+    report, printed = report_of("flood", tmp_path, "--seconds=0.2", "--nodes=60")
+    floods = {each["flood"]: each for each in report["floods"]}
+    assert floods.keys() == {"garbage", "queries", "spoofed", "announces"}
+    assert all(each["sent"] and each["counts"]["datagrams received"] for each in floods.values())
+    assert all(
+        floods[name]["counts"]["dropped: too many from one address"] for name in ("garbage", "queries")
+    )
+    assert floods["announces"]["swarms"]
+    assert not {fault for each in floods.values() for fault in each["faults"]} & {
+        "has other contacts",
+        "holds too many swarms",
+        "holds too many peers",
+        "met errors of its own",
+    }
+    assert "| as before " in printed
+
+
+@on_linux
 def test_startup_measures_each_command(tmp_path):
     """Processor and wall clock, of every command once."""
     report, printed = report_of("startup", tmp_path, "--runs=1")
@@ -245,7 +265,8 @@ def test_documented_commands_exist(capsys):
     """What docs/benchmarks.md tells to run is there, and knows the options that it is given."""
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
-    assert {name for name, _ in commands} == {"node", "rpc", "codec", "table", "lookup", "memory", "startup"}
+    known = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
+    assert {name for name, _ in commands} == known
     for name, arguments in commands:
         with pytest.raises(SystemExit):
             importlib.import_module(f"benchmarks.{name}").main(["--help"])
