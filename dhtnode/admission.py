@@ -77,7 +77,8 @@ class Admission:
         """
         if now < source.proven_until:
             return self._max_payload
-        return int(min(self._max_payload, query_bytes * self._max_amplification))
+        paid_for = query_bytes * self._max_amplification
+        return int(paid_for) if paid_for < self._max_payload else self._max_payload
 
     def allows_reply(self, source: Source, size: int, now: float) -> bool:
         """Take `size` bytes out of the budget for replies, or return False when there is too little."""

@@ -10,7 +10,7 @@ The arguments of each method are in `methods`.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from dhtnode import bencoding
 from dhtnode.addresses import Address, Family, pack_address, unpack_address, unpack_host
@@ -58,9 +58,11 @@ def parse_untrusted(data: bytes, max_items: int = MAX_QUERY_ITEMS) -> Fields:
     if data[:1] != b"d":
         raise MalformedMessage("no dictionary")
     try:
-        return cast("Fields", bencoding.read_untrusted(data, max_items))  # it begins with d
+        fields: Any = bencoding.read_untrusted(data, max_items)
     except BencodeError:
         raise MalformedMessage("bad bencoding") from None
+    message: Fields = fields  # a dictionary, because it begins with d
+    return message
 
 
 def read_fields(fields: Fields, family: Family) -> Message:

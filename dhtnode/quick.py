@@ -20,7 +20,7 @@ from dhtnode.tokens import TokenIssuer
 
 _Body: TypeAlias = bytes | None
 _LENGTHS = [b"%d:" % length for length in range(MAX_TRANSACTION_ID_BYTES + 1)]
-_STORE_IS_FULL: _Body = b"d1:eli202e13:Store is fulle"
+_STORE_IS_FULL = b"d1:eli202e13:Store is fulle"
 _UNUSUAL = frozenset({b"want", b"scrape", b"noseed"})
 
 
@@ -67,7 +67,7 @@ class QuickResponder:
         room -= len(source.head) + len(self._open) + len(end)
         body = method(arguments, source, room, now)
         if body is _STORE_IS_FULL:  # an error, whose keys are e, ip, t, v, y
-            return b"".join((body, source.head[1:], end[1:-2], b"ee"))
+            return b"".join((_STORE_IS_FULL, source.head[1:], end[1:-2], b"ee"))
         if body is None or len(body) > room:
             return None
         return b"".join((source.head, self._open, body, end))
