@@ -28,7 +28,7 @@ from dhtnode.malformed import MalformedMessage
 from dhtnode.messages import Error, Message, Method, Ping, Query, Response
 from dhtnode.methods import Fields
 from dhtnode.queries import QueryWriter
-from dhtnode.quick import QuickResponder, asker_of, is_error
+from dhtnode.quick import QuickResponder, asker_of
 from dhtnode.routing import RoutingTable
 from dhtnode.settings import NodeSettings
 from dhtnode.sources import Source, Sources
@@ -45,6 +45,7 @@ OnQuery: TypeAlias = Callable[[Query, Address, float, int], Response | Error | N
 OnAsked: TypeAlias = Callable[[Contact, float], None]
 """What is told, after a reply and now and then, who queries us; not of read-only nodes (BEP 43)."""
 
+_ERROR = b"d1:e"[3]  # the first key of an error; that of a response is `ip` or `r`
 LOOK_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
 
 
@@ -175,7 +176,7 @@ class Rpc:
             nursery.start_soon(self._expire, name=f"deadlines of {self.socket.address}")
 
     async def _receive(self) -> None:
-        receive_nowait = self.socket.receive_nowait
+        receive_nowait, handle = self.socket.receive_nowait, self.handle_datagram_untrusted
         backlog = 0  # full batches in a row
         while True:
             await self.socket.wait_readable()
@@ -185,7 +186,8 @@ class Rpc:
                 if datagram is None:
                     backlog = 0
                     break
-                self.handle_datagram_untrusted(*datagram, now)
+                data, pair = datagram
+                handle(data, pair, now)
             else:
                 backlog += 1
             self._is_behind = backlog >= self._behind_after
@@ -236,11 +238,7 @@ class Rpc:
             self._answer_at_length(read_fields(fields, self._family), source, room, now)
             return
         self.traffic.queries_received += 1
-        if self._reply(reply, source, room, now):
-            if is_error(reply):
-                self.events["errors sent"] += 1
-            else:
-                self.traffic.replies_sent += 1
+        self._reply(reply, source, room, now)
         if now - source.looked_at >= LOOK_AGAIN_AFTER:
             self._look_at(source, asker_of(fields), now)
 
@@ -248,11 +246,8 @@ class Rpc:
         assert isinstance(query, Query)  # noqa: S101  for mypy
         self.traffic.queries_received += 1
         reply = self._on_query(query, source.address, now, room)
-        if reply is not None and self._reply(encode(reply), source, room, now):
-            if isinstance(reply, Error):
-                self.events["errors sent"] += 1
-            else:
-                self.traffic.replies_sent += 1
+        if reply is not None:
+            self._reply(encode(reply), source, room, now)
         if not query.read_only and now - source.looked_at >= LOOK_AGAIN_AFTER:
             self._look_at(source, query.node_id, now)
 
@@ -288,8 +283,7 @@ class Rpc:
         if malformed.reply is not None and not self._read_only:
             reply = replace(malformed.reply, external_address=source.address, version=self._version)
             room = self._admission.longest_reply(source, size, now)
-            if self._reply(encode(reply), source, room, now):
-                self.events["errors sent"] += 1
+            self._reply(encode(reply), source, room, now)
         elif malformed.failed is not None:
             self._end(malformed.failed, BadResponse(source.address, malformed.reason), source, now)
 
@@ -314,16 +308,18 @@ class Rpc:
         self._admission.expected(source, now)
         return pending
 
-    def _reply(self, data: bytes, source: Source, room: int, now: float) -> bool:
+    def _reply(self, data: bytes, source: Source, room: int, now: float) -> None:
         """Send a reply if it is short enough and there is budget for it."""
         if len(data) > room:
             self.events["dropped: reply too long"] += 1
-            return False
-        if not self._admission.allows_reply(source, len(data), now):
+        elif not self._admission.allows_reply(source, len(data), now):
             self.events[NO_BUDGET] += 1
             self._ask_for_proof(source, now)
-            return False
-        return self._send(data, source.address)
+        elif self._send(data, source.address):
+            if data[3] == _ERROR:
+                self.events["errors sent"] += 1
+            else:
+                self.traffic.replies_sent += 1
 
     def _ask_for_proof(self, source: Source, now: float) -> None:
         """Ping one who keeps asking when there is not enough for all: who answers is served first."""
@@ -332,8 +328,9 @@ class Rpc:
 
     def _send(self, data: bytes, destination: Address) -> bool:
         if self.socket.send_nowait(data, destination):
-            self.traffic.datagrams_sent += 1
-            self.traffic.bytes_sent += len(data)
+            traffic = self.traffic
+            traffic.datagrams_sent += 1
+            traffic.bytes_sent += len(data)
             return True
         self.events["dropped: send failed"] += 1
         return False
