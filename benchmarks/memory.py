@@ -14,12 +14,13 @@ hours       24 virtual hours of 30 nodes on a memory network, counted from the f
 import argparse
 import gc
 import json
+import math
 import random
 import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ PACKETS = 1_000_000
 HOURS, HOUR = 24, 3600.0
 NODES = 30
 OWN_ADDRESS = Address("10.0.0.1", 6881)  # private: such a node takes private and public sources
-LIFTED = NodeSettings(max_swarms=1_000_000, max_peers=2_000_000)
+CAPPED = NodeSettings(reply_rate=math.inf, behind_after=math.inf)  # packets come without a pause
+LIFTED = replace(CAPPED, max_swarms=1_000_000, max_peers=2_000_000)
 _TOKEN = re.compile(rb"5:token(\d+):")
 
 
@@ -136,13 +138,13 @@ async def announces(scale: float) -> dict[str, Any]:
 async def capped(scale: float) -> dict[str, Any]:
     """Announce to a node as it comes."""
     count = max(1, int(INFO_HASHES * scale))
-    return await _fed(NodeSettings(), partial(_announces, count), count)
+    return await _fed(CAPPED, partial(_announces, count), count)
 
 
 async def packets(scale: float) -> dict[str, Any]:
     """Query a node from distinct sources."""
     count = max(1, int(PACKETS * scale))
-    return await _fed(NodeSettings(), lambda _feeding: _strangers(count), count)
+    return await _fed(CAPPED, lambda _feeding: _strangers(count), count)
 
 
 async def hours(scale: float) -> dict[str, Any]:

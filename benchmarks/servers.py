@@ -18,8 +18,8 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -29,7 +29,7 @@ import trio
 from benchmarks.batched_udp import BenchmarkFailed
 from benchmarks.fake_network import SERVER_ID, host_of
 from benchmarks.rivals import Ready, serve_aio_btdht, serve_btdht, serve_pythontorrentdht
-from dhtnode import Address, NodeId, NodeSettings, QueryError, open_node
+from dhtnode import Address, Node, NodeId, NodeSettings, QueryError, open_node
 
 _WAYS_IN = 3
 _PINGS_AT_ONCE = 50
@@ -46,6 +46,7 @@ OUR_SETTINGS = NodeSettings(
     host_rate=math.inf,
     network_rate=math.inf,
     reply_rate=math.inf,
+    behind_after=math.inf,
 )
 
 LIBTORRENT_SETTINGS: dict[str, Any] = {
@@ -71,9 +72,21 @@ LIBTORRENT_SETTINGS: dict[str, Any] = {
 class Child:
     """Be a process of ours that has said it is ready."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", ready: dict[str, Any]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", name: str) -> None:
         self.pid = process.pid
-        self.ready = ready
+        self.ready = _json_line(process, f"{name} did not start")
+        self._process = process
+        self._name = name
+
+    def ask(self) -> dict[str, Any]:
+        """Send an empty line and return the JSON line that is the answer; not every server gives one."""
+        assert self._process.stdin is not None  # noqa: S101  for mypy
+        try:
+            self._process.stdin.write(b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise BenchmarkFailed(f"{self._name} ended by itself") from None
+        return _json_line(self._process, f"{self._name} does not tell how it is")
 
 
 @contextmanager
@@ -85,19 +98,19 @@ def running(module: str, *arguments: str) -> Iterator[Child]:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
     try:
-        yield Child(process, _ready_line(process, " ".join(command[2:])))
+        yield Child(process, " ".join(command[2:]))
     finally:
         _end(process)
 
 
-def _ready_line(process: "subprocess.Popen[bytes]", name: str) -> dict[str, Any]:
+def _json_line(process: "subprocess.Popen[bytes]", or_else: str) -> dict[str, Any]:
     assert process.stdout is not None  # noqa: S101  for mypy
     readable, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT)
     line = process.stdout.readline() if readable else b""
     if not line:
-        raise BenchmarkFailed(f"{name} did not start")
-    ready: dict[str, Any] = json.loads(line)
-    return ready
+        raise BenchmarkFailed(or_else)
+    said: dict[str, Any] = json.loads(line)
+    return said
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -123,11 +136,19 @@ def serve_ours(contacts: Sequence[Address], ready: Ready) -> None:
 
 
 async def _serve_ours(contacts: Sequence[Address], ready: Ready) -> None:
+    async with open_our_node(contacts, OUR_SETTINGS) as node:
+        ready(node.addresses[0], node.statistics().endpoints[0].nodes)
+        await trio.lowlevel.wait_readable(sys.stdin)
+
+
+@asynccontextmanager
+async def open_our_node(contacts: Sequence[Address], settings: NodeSettings) -> AsyncIterator[Node]:
+    """Run our node for the length of the block; when the block begins it has pinged all contacts once."""
     async with open_node(
         listen=["127.0.0.1:0"],
         bootstrap=[str(contact) for contact in contacts[:_WAYS_IN]],
         well_known=False,
-        settings=OUR_SETTINGS,
+        settings=settings,
         node_id=NodeId(SERVER_ID),
     ) as node:
         await node.wait_joined()
@@ -142,8 +163,7 @@ async def _serve_ours(contacts: Sequence[Address], ready: Ready) -> None:
             async with trio.open_nursery() as nursery:
                 for contact in contacts[first : first + _PINGS_AT_ONCE]:
                     nursery.start_soon(ping, contact)
-        ready(node.addresses[0], node.statistics().endpoints[0].nodes)
-        await trio.lowlevel.wait_readable(sys.stdin)
+        yield node
 
 
 def serve_libtorrent(contacts: Sequence[Address], ready: Ready) -> None:

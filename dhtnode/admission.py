@@ -14,6 +14,8 @@ from dhtnode.sources import Source
 
 FROM_ADDRESS = "dropped: too many from one address"
 FROM_NETWORK = "dropped: too many from one network"
+TOO_BUSY = "dropped: too busy for strangers"
+NO_BUDGET = "dropped: reply budget used up"
 
 REGULAR_AFTER = 4  # datagrams; a flood from ever new addresses has none that come again so often
 STRANGERS_SHARE = 1 / 3  # of the burst of replies may be used up by sources that just came
@@ -36,12 +38,16 @@ class Admission:
         self._regulars_slack = self._reply_slack * REGULARS_SHARE
         self._replies_until = float("-inf")
         self._max_payload = settings.max_payload
+        self._max_item_payload = settings.max_item_payload
         self._max_amplification = settings.max_amplification
         self._proof_lasts = settings.good_for
         self._proofs = TokenBucket(PROOFS_RATE, PROOFS_RATE, float("-inf"))
 
-    def refusal(self, source: Source, now: float) -> str | None:
-        """Take note of a datagram; return None, or why there have been too many."""
+    def refusal(self, source: Source, now: float, is_behind: bool = False) -> str | None:
+        """Take note of a datagram; return None, or why it is to be dropped unread.
+
+        `is_behind` says that more comes than can be handled: then strangers are not.
+        """
         host, network = source.host, source.network
         host_until, network_until = host.used_until, network.used_until
         if host_until < now:
@@ -55,6 +61,8 @@ class Admission:
         host.used_until = host_until + self._host_interval
         network.used_until = network_until + self._network_interval
         source.datagrams += 1
+        if is_behind or self._replies_until - now > self._strangers_slack:
+            return self._shortage(source, now, is_behind)
         return None
 
     def expected(self, source: Source, now: float) -> None:
@@ -63,14 +71,17 @@ class Admission:
         source.host.used_until -= self._host_interval
         source.network.used_until -= self._network_interval
 
-    def longest_reply(self, source: Source, query_bytes: int, now: float) -> int:
-        """Return how many bytes may answer a query of this length.
+    def longest_reply(self, source: Source, query_bytes: int, now: float, *, item: bool = False) -> int:
+        """Return how many bytes may answer a query of this length, which may be for an `item`.
 
-        A forged query must not buy much more traffic towards its victim than it cost.
+        A forged query must not buy much more traffic towards its victim than it cost.  An item of
+        full size is longer than BEP 32 allows a reply to be; it may have a whole datagram (BEP 44).
         """
+        longest = self._max_item_payload if item else self._max_payload
         if now < source.proven_until:
-            return self._max_payload
-        return int(min(self._max_payload, query_bytes * self._max_amplification))
+            return longest
+        paid_for = query_bytes * self._max_amplification
+        return int(paid_for) if paid_for < longest else longest
 
     def allows_reply(self, source: Source, size: int, now: float) -> bool:
         """Take `size` bytes out of the budget for replies, or return False when there is too little."""
@@ -90,6 +101,13 @@ class Admission:
             and not source.awaited
             and self._proofs.take(now)
         )
+
+    def _shortage(self, source: Source, now: float, is_behind: bool) -> str | None:
+        """Return why a datagram is not worth being read: nobody could, or would, answer it now."""
+        if self._replies_until - now > self._slack_of(source, now):
+            return NO_BUDGET
+        is_stranger = source.datagrams < REGULAR_AFTER and now >= source.proven_until
+        return TOO_BUSY if is_behind and is_stranger else None
 
     def _slack_of(self, source: Source, now: float) -> float:
         if now < source.proven_until:

@@ -54,8 +54,10 @@ def decode_untrusted(data: bytes) -> Decoded:
     return Decoded(value, canonical=encode(value) == data)
 
 
-def read_untrusted(data: bytes) -> Value:
+def read_untrusted(data: bytes, max_items: int = MAX_ITEMS) -> Value:
     """Read the value at the start of `data`, canonical or not; raise `BencodeError` and nothing else.
+
+    `max_items` bounds what is read slowly, up to 2 us per item.
 
     bencode2 itself bounds neither depth nor items, so it gets only input that cannot hold too
     many: each level closes with an `e`, hence more levels than `MAX_DEPTH` need more `e` than
@@ -69,7 +71,7 @@ def read_untrusted(data: bytes) -> Value:
             pass  # not canonical, or not bencode at all: the tolerant decoder tells
         else:
             return value
-    return _TolerantDecoder().decode(data)
+    return _TolerantDecoder(max_items).decode(data)
 
 
 def decode_canonical(data: bytes) -> Value:
@@ -86,9 +88,10 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
     strings that are cut short.  Lists and the choice by first byte are left to it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_items: int = MAX_ITEMS) -> None:
         super().__init__(max_depth=MAX_DEPTH - 1)  # it calls the outermost level 0
         self._items = 0
+        self._max_items = max_items
 
     def decode(self, value: bytes) -> Value:
         try:
@@ -144,5 +147,5 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
 
     def _count_item(self) -> None:
         self._items += 1
-        if self._items > MAX_ITEMS:
+        if self._items > self._max_items:
             raise BencodeError("too many items")

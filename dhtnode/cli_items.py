@@ -1,4 +1,4 @@
-"""The commands about items that the DHT keeps (BEP 44): `get` and `put`.
+"""The commands about what nodes keep: items (BEP 44), `get` and `put`, and info-hashes (BEP 51), `sample`.
 
 What knows items, and signs them, is imported where it is used, as `console` says.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dhtnode import console
 from dhtnode.cli_ask import ask_network
 from dhtnode.console import common_options, emit
 from dhtnode.errors import DhtError, NotJoined
@@ -18,7 +19,7 @@ from dhtnode.errors import DhtError, NotJoined
 if TYPE_CHECKING:
     from dhtnode.items import Item, Target
     from dhtnode.node import Node
-    from dhtnode.results import FoundItem, StoredItem
+    from dhtnode.results import FoundItem, InfohashSample, StoredItem
 
 TARGET_DIGITS = 40
 PUBLIC_KEY_DIGITS = 64
@@ -210,4 +211,35 @@ def _text_of(item: Item) -> str:
     return repr(value)
 
 
-COMMANDS = (get, put)
+@click.command()
+@click.argument("host_port", type=console.host_port, metavar="HOST:PORT")
+@common_options(10.0)
+def sample(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
+    """Ask one node for some of the info-hashes that it holds peers for (BEP 51)."""
+    from dhtnode.udp import resolve
+
+    async def ask(node: Node) -> None:
+        addresses = await resolve(host_port, frozenset(address.family for address in node.addresses))
+        if not addresses:
+            raise NotJoined(f"{host_port}: no such host")
+        found = await node.sample_infohashes(addresses[0])
+        record = {
+            "address": str(found.node.address),
+            "node_id": found.node.node_id.hex(),
+            "num": found.num,
+            "interval": found.interval,
+            "info_hashes": [info_hash.hex() for info_hash in found.info_hashes],
+        }
+        emit(as_json, record, _describe_sample(found))
+
+    ask_network(ask, timeout, (*bootstrap, host_port), well_known=False)
+
+
+def _describe_sample(found: InfohashSample) -> str:
+    total = "an unknown number" if found.num is None else str(found.num)
+    again = "" if found.interval is None else f"; others in {found.interval} s"
+    head = f"{found.node.address} shows {len(found.info_hashes)} of {total} info-hashes{again}"
+    return "\n".join([head, *(info_hash.hex() for info_hash in found.info_hashes)])
+
+
+COMMANDS = (get, put, sample)

@@ -126,6 +126,9 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "token_period": (1, 3600),
     "peer_lifetime": (60, 86_400),
     "max_peers_per_swarm": (1, 5999),  # BEP 33: filters are full at 6000
+    "sample_interval": (60, 21_600),
+    "item_lifetime": (60, 86_400),
+    "max_item_payload": (512, 1472),
     "max_payload": (512, 1472),  # what an Ethernet frame holds
     "max_amplification": (1, 100),
     "receive_batch": (1, 65_536),

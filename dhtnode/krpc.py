@@ -10,11 +10,11 @@ The arguments of each method are in `methods`.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from dhtnode import bencoding
 from dhtnode.addresses import Address, Family, pack_address, unpack_address, unpack_host
-from dhtnode.bencoding import BencodeError, Value
+from dhtnode.bencoding import MAX_ITEMS, BencodeError, Value
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.items import MAX_VALUE_BYTES
 from dhtnode.malformed import MalformedMessage
@@ -34,10 +34,14 @@ from dhtnode.methods import (
 from dhtnode.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 
 MIN_MESSAGE_BYTES = 15  # `d1:t2:aa1:y1:re`, which says nothing yet
+MAX_QUERY_ITEMS = 64  # keys and values of a query that is not canonical; those in use have up to 25
 MAX_TRANSACTION_ID_BYTES = 64  # 1 to 15 are in use; what we echo must not carry somebody's payload
 MAX_VERSION_BYTES = 32  # 4 by BEP 5
 MAX_NODES = 400  # bittorrent-dht answers with its whole table, 300 contacts
 MAX_VALUES = 2000  # a datagram of 64 KiB could hold 10,000 in the old concatenated form
+MAX_SAMPLES = 400  # 8 kB; 20 to 50 are usual
+MAX_NUM = 2**31 - 1
+MAX_INTERVAL = 21_600  # seconds, by BEP 51
 MAX_ERROR_CHARACTERS = 200
 MAX_ERROR_CODE = 2**31 - 1  # those in use have three digits; this fits wherever they are stored
 FILTER_BYTES = 256  # BEP 33
@@ -48,19 +52,23 @@ def decode_untrusted(data: bytes, family: Family) -> Message:
 
     The family matters for one thing: over IPv4 old clients put all peers into one string.
     """
-    return read_fields(parse_untrusted(data), family)
+    return read_fields(parse_untrusted(data, MAX_ITEMS), family)
 
 
-def parse_untrusted(data: bytes) -> Fields:
-    """Read the dictionary that a datagram is: the first half of `decode_untrusted`."""
+def parse_untrusted(data: bytes, max_items: int = MAX_QUERY_ITEMS) -> Fields:
+    """Read the dictionary that a datagram is: the first half of `decode_untrusted`.
+
+    Where it is not canonical it may have so many keys and values: by default enough for a query.
+    """
     if len(data) < MIN_MESSAGE_BYTES:
         raise MalformedMessage("too short")
     if data[:1] != b"d":
         raise MalformedMessage("no dictionary")
     try:
-        fields = cast("Fields", bencoding.read_untrusted(data))  # it begins with d
+        decoded: Any = bencoding.read_untrusted(data, max_items)
     except BencodeError:
         raise MalformedMessage("bad bencoding") from None
+    fields: Fields = decoded  # a dictionary, because it begins with d
     if fields.get(b"q") == b"put":
         _drop_inexact_value(fields, data)
     return fields
@@ -192,7 +200,22 @@ def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Res
         _read_external_address(fields),
         _read_version(fields),
     )
-    return response if _ITEM_KEYS.isdisjoint(results) else _with_item(response, results)
+    if not _ITEM_KEYS.isdisjoint(results):
+        response = _with_item(response, results)
+    return _with_samples(response, results) if b"samples" in results else response
+
+
+def _with_samples(response: Response, results: Fields) -> Response:
+    """Read a sample of info-hashes (BEP 51); of an interval over the six hours allowed, those."""
+    samples, num, interval = (results.get(key) for key in (b"samples", b"num", b"interval"))
+    if not isinstance(samples, bytes):
+        return response
+    whole = min(len(samples) // ID_BYTES, MAX_SAMPLES) * ID_BYTES
+    return response._replace(
+        samples=samples[:whole],
+        num=num if isinstance(num, int) and 0 <= num <= MAX_NUM else None,
+        interval=max(0, min(interval, MAX_INTERVAL)) if isinstance(interval, int) else None,
+    )
 
 
 def _with_item(response: Response, results: Fields) -> Response:
@@ -250,6 +273,8 @@ def _write_response(response: Response) -> Fields:
         results[b"nodes"] = response.nodes
     if response.nodes6 is not None:
         results[b"nodes6"] = response.nodes6
+    if response.samples is not None:
+        results |= _write_samples(response)
     if response.seq is not None:
         results[b"seq"] = response.seq
     if response.signature is not None:
@@ -261,6 +286,15 @@ def _write_response(response: Response) -> Fields:
     if response.values is not None:
         results[b"values"] = list(response.values)
     return _write_reply(response, {b"r": results, b"y": b"r"})
+
+
+def _write_samples(response: Response) -> Fields:
+    numbers: Fields = {b"samples": response.samples or b""}
+    if response.num is not None:
+        numbers[b"num"] = response.num
+    if response.interval is not None:
+        numbers[b"interval"] = response.interval
+    return numbers
 
 
 def _write_error(error: Error) -> Fields:

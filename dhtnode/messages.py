@@ -1,4 +1,4 @@
-"""KRPC messages as values: queries, responses and errors (BEP 5, 32, 33, 42, 43, 44).
+"""KRPC messages as values: queries, responses and errors (BEP 5, 32, 33, 42, 43, 44, 51).
 
 A `Query` is an envelope and one of the method dataclasses (`Ping`, `FindNode`, ...).  A response
 does not say on the wire what it responds to, so there is one `Response` with every result that may
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from dhtnode.addresses import Address, Contact, Family, unpack_address, unpack_contacts
-from dhtnode.ids import InfoHash, NodeId
+from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.items import Item, Target
 
 GENERIC_ERROR = 201
@@ -96,7 +96,18 @@ class Put:
     cas: int | None = None
 
 
-Method: TypeAlias = Ping | FindNode | GetPeers | AnnouncePeer | Get | Put
+@dataclass(frozen=True, slots=True)
+class SampleInfohashes:
+    """Ask for some of the info-hashes for which a node holds peers (BEP 51).
+
+    `target` steers only which contacts are listed beside them.
+    """
+
+    target: NodeId
+    want: frozenset[Family] = frozenset()
+
+
+Method: TypeAlias = Ping | FindNode | GetPeers | AnnouncePeer | Get | Put | SampleInfohashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,9 @@ class Response(NamedTuple):  # a tuple, because one is made for every answer
     `seeds_filter` and `peers_filter` the two 256-byte filters of BEP 33 (`BFsd`, `BFpe`),
     `external_address` the address under which the responder sees the asker (BEP 42).  `value` is
     the bencoded `v` of an item, `public_key`, `signature` and `seq` are those of a mutable one; a
-    `seq` without a value is that of an item which is kept back (BEP 44).
+    `seq` without a value is that of an item which is kept back (BEP 44).  `samples` are whole
+    info-hashes one after the other, `num` how many the node has, `interval` in seconds when it will
+    show others (BEP 51).
     """
 
     transaction_id: bytes
@@ -134,11 +147,19 @@ class Response(NamedTuple):  # a tuple, because one is made for every answer
     public_key: bytes | None = None
     signature: bytes | None = None
     seq: int | None = None
+    samples: bytes | None = None
+    num: int | None = None
+    interval: int | None = None
 
     def contacts(self, family: Family) -> list[Contact]:
         """Return the contacts named for one family, in the order in which they came."""
         compact = self.nodes if family is Family.IPV4 else self.nodes6
         return unpack_contacts(compact, family) if compact else []
+
+    def info_hashes(self) -> list[InfoHash]:
+        """Return the info-hashes of a sample, in the order in which they came."""
+        samples = self.samples or b""
+        return [InfoHash(samples[at : at + ID_BYTES]) for at in range(0, len(samples), ID_BYTES)]
 
     def peers(self) -> list[Address]:
         """Return the addresses of the peers named, in the order in which they came."""

@@ -25,6 +25,7 @@ from dhtnode.messages import (
     Method,
     Ping,
     Put,
+    SampleInfohashes,
 )
 from dhtnode.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 
@@ -218,6 +219,18 @@ def _write_get(method: Get) -> Fields:
     return arguments
 
 
+def _read_sample_infohashes(arguments: Fields, transaction_id: bytes) -> SampleInfohashes:
+    target = NodeId(require_id(arguments.get(b"target"), transaction_id, "bad target"))
+    return SampleInfohashes(target, _read_want(arguments))
+
+
+def _write_sample_infohashes(method: SampleInfohashes) -> Fields:
+    arguments: Fields = {b"target": method.target}
+    if method.want:
+        arguments[b"want"] = _write_want(method.want)
+    return arguments
+
+
 def _write_put(method: Put) -> Fields:
     item = method.item
     arguments: Fields = {b"token": method.token, b"v": decode_canonical(item.value)}
@@ -249,5 +262,6 @@ METHOD_CODECS: dict[type[Method], MethodCodec] = {
     AnnouncePeer: MethodCodec(b"announce_peer", _read_announce_peer, _write_announce_peer),
     Get: MethodCodec(b"get", _read_get, _write_get),
     Put: MethodCodec(b"put", _read_put, _write_put),
+    SampleInfohashes: MethodCodec(b"sample_infohashes", _read_sample_infohashes, _write_sample_infohashes),
 }
 METHOD_READERS = {codec.name: codec.read for codec in METHOD_CODECS.values()}

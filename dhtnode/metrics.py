@@ -127,7 +127,7 @@ def _round_trips(statistics: NodeStatistics) -> Iterator[Metric]:
     text = "Round-trip times of recent answers."
     metric = GaugeMetricFamily("dhtnode_round_trip_seconds", text, labels=["family", "of"])
     for one in statistics.endpoints:
-        for name, seconds in getattr(one, "round_trips", {}).items():
+        for name, seconds in one.round_trips.items():
             metric.add_metric([_family(one), name], seconds)
     yield metric
 

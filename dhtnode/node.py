@@ -12,19 +12,20 @@ import trio
 
 from dhtnode.addresses import Address, Contact, Family, parse_address
 from dhtnode.endpoint import Endpoint
-from dhtnode.errors import NotJoined, QueryError, QueryNotSent, QueryTimeout
+from dhtnode.errors import BadResponse, NotJoined, QueryError, QueryNotSent, QueryTimeout
 from dhtnode.estimates import estimate_swarm
 from dhtnode.ids import InfoHash, NodeId, as_int
 from dhtnode.item_store import ItemStore
 from dhtnode.items import Item, MutableItem, Target, mutable_target
 from dhtnode.magnet import parse_mutable_link
-from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
+from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, SampleInfohashes
 from dhtnode.peers import PeerStore
 from dhtnode.results import (
     Announcement,
     EndpointStatistics,
     FoundItem,
     FoundNode,
+    InfohashSample,
     NodeStatistics,
     ResolvedTorrent,
     Scrape,
@@ -92,6 +93,24 @@ class Node:
     async def ping(self, address: Address | str) -> FoundNode:
         """Ask one node for its id; raises `QueryError` when it does not answer, or `ValueError`."""
         return _found(await self.query(Ping(), address))
+
+    async def sample_infohashes(self, address: Address | str, target: NodeId | None = None) -> InfohashSample:
+        """Ask one node which info-hashes it holds peers for (BEP 51), and for contacts near `target`.
+
+        It is not to be asked again before the `interval` that it names.  Raises `BadResponse` when
+        it answers without a sample, as nodes do that do not know the query; else as `query`.
+        """
+        answer = await self.query(SampleInfohashes(target or self.node_id), address)
+        response = answer.response
+        if response.samples is None:
+            raise BadResponse(answer.address, "gives no sample of info-hashes")
+        return InfohashSample(
+            _found(answer),
+            tuple(response.info_hashes()),
+            response.num,
+            response.interval,
+            tuple(response.contacts(answer.address.family)),
+        )
 
     async def find_node(self, target: NodeId) -> list[FoundNode]:
         """Find the nodes closest to a target, at most 8 per family, closest first.
@@ -314,4 +333,6 @@ def _endpoint_statistics(endpoint: Endpoint, now: float) -> EndpointStatistics:
         endpoint.rpc.counts,
         endpoint.socket.dropped_by_kernel(),
         endpoint.rpc.external.address,
+        tuple(buckets),
+        endpoint.rpc.times.quantiles(),
     )

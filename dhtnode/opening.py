@@ -159,6 +159,7 @@ def _peer_store(settings: NodeSettings, random: random_module.Random) -> PeerSto
         max_swarms=settings.max_swarms,
         max_peers_per_swarm=settings.max_peers_per_swarm,
         max_peers=settings.max_peers,
+        sample_interval=settings.sample_interval,
     )
 
 

@@ -15,6 +15,7 @@ from dhtnode.addresses import Address, Family, pack_address
 from dhtnode.bloom import ScrapeFilter, host_mask
 from dhtnode.ids import InfoHash
 from dhtnode.listing import Listing
+from dhtnode.samples import MAX_INTERVAL, Sample, Sampler
 
 _PREFIXES = {family: b"%d:" % family.address_bytes for family in Family}
 _FAMILIES = {family.address_bytes: family for family in Family}
@@ -37,7 +38,14 @@ class PeerStore:
     """Hold announced peers of both families."""
 
     def __init__(
-        self, random: Random, *, lifetime: float, max_swarms: int, max_peers_per_swarm: int, max_peers: int
+        self,
+        random: Random,
+        *,
+        lifetime: float,
+        max_swarms: int,
+        max_peers_per_swarm: int,
+        max_peers: int,
+        sample_interval: float = MAX_INTERVAL,
     ) -> None:
         self._random = random
         self._lifetime = lifetime
@@ -45,6 +53,7 @@ class PeerStore:
         self._max_peers_per_swarm = max_peers_per_swarm
         self._max_peers = max_peers
         self._swarms: dict[InfoHash, _Swarm] = {}
+        self._sampler = Sampler(random, interval=sample_interval)
         self._count = 0
         self._refused = 0
         self._expired = 0
@@ -63,6 +72,10 @@ class PeerStore:
         if swarm is None:
             return len(self._swarms) < self._max_swarms
         return len(swarm.peers) < self._max_peers_per_swarm
+
+    def refuse(self) -> None:
+        """Count an announce for which there was no room."""
+        self._refused += 1
 
     def announce(self, info_hash: InfoHash, peer: Address, now: float, *, seed: bool) -> bool:
         """Store a peer or renew it; return False when there is no room."""
@@ -117,6 +130,10 @@ class PeerStore:
         """
         swarm = self._fresh(info_hash, now)
         return None if swarm is None else swarm.filters(family)
+
+    def sample_info_hashes(self, now: float) -> Sample:
+        """Return some of the info-hashes stored, the same ones for hours (BEP 51)."""
+        return self._sampler.sample(self._swarms.keys(), now)
 
     def expire(self, now: float) -> None:
         """Drop every peer whose time is over; cost: linear in swarms and in peers dropped."""

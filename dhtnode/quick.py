@@ -19,7 +19,8 @@ from dhtnode.sources import Source
 from dhtnode.tokens import TokenIssuer
 
 _Body: TypeAlias = bytes | None
-_LENGTHS = [b"%d:" % length for length in range(MAX_TRANSACTION_ID_BYTES + 1)]
+_BEFORE_ID = [b"e1:t%d:" % length for length in range(MAX_TRANSACTION_ID_BYTES + 1)]
+_STORE_IS_FULL = b"d1:eli202e13:Store is fulle"
 _UNUSUAL = frozenset({b"want", b"scrape", b"noseed"})
 
 
@@ -40,7 +41,8 @@ class QuickResponder:
         self.renew_id(table.node_id)
         self._nodes_key = b"5:nodes" if table.family is Family.IPV4 else b"6:nodes6"
         self._value_bytes = VALUE_BYTES[table.family]
-        self._tail = (b"" if version is None else b"1:v" + _LENGTHS[len(version)] + version) + b"1:y1:re"
+        self._before_type = (b"" if version is None else b"1:v%d:%b" % (len(version), version)) + b"1:y1:"
+        self._always = len(self._open) + len(self._before_type) + len(b"re")
         self._methods: dict[bytes, Callable[[Fields, Source, int, float], _Body]] = {
             b"ping": self._ping,
             b"find_node": self._find_node,
@@ -66,12 +68,16 @@ class QuickResponder:
             return None
         if node_id == self._own_id or len(transaction_id) > MAX_TRANSACTION_ID_BYTES:
             return None
-        end = b"e1:t" + _LENGTHS[len(transaction_id)] + transaction_id + self._tail
-        room -= len(source.head) + len(self._open) + len(end)
+        head, before_id = source.head, _BEFORE_ID[len(transaction_id)]
+        room -= len(head) + self._always + len(before_id) + len(transaction_id)
         body = method(arguments, source, room, now)
+        if body is _STORE_IS_FULL:  # an error, whose keys are e, ip, t, v, y
+            return b"".join(
+                (_STORE_IS_FULL, head[1:], before_id[1:], transaction_id, self._before_type, b"ee")
+            )
         if body is None or len(body) > room:
             return None
-        return b"".join((source.head, self._open, body, end))
+        return b"".join((head, self._open, body, before_id, transaction_id, self._before_type, b"re"))
 
     def _ping(self, _arguments: Fields, _source: Source, _room: int, _now: float) -> _Body:
         return b""
@@ -110,7 +116,8 @@ class QuickResponder:
         if not self._tokens.accepts(token, source.packed_host, info_hash, now):
             return None
         if not self._peers.has_room(info_hash, host):
-            return None
+            self._peers.refuse()
+            return _STORE_IS_FULL
         compact = source.packed_host + (source.address.port if implied else port).to_bytes(2, "big")
         self._peers.store(info_hash, host, compact, now, seed=seed != 0)
         return b""

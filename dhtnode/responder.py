@@ -28,6 +28,7 @@ from dhtnode.messages import (
     Put,
     Query,
     Response,
+    SampleInfohashes,
 )
 from dhtnode.peers import VALUE_BYTES, PeerStore
 from dhtnode.routing import RoutingTable
@@ -85,6 +86,8 @@ class Responder:
                 return self._get(method, query, source, now, room)
             case Put() as method:
                 return self._put(method, query, source, now)
+            case SampleInfohashes() as method:
+                return self._sample_infohashes(method, query, source, now, room)
         return self._response(query, source)
 
     @property
@@ -126,6 +129,20 @@ class Responder:
             method.info_hash, self._family, left // VALUE_BYTES[self._family], now, noseed=method.noseed
         )
         return response._replace(values=tuple(values)) if values else response
+
+    def _sample_infohashes(
+        self, method: SampleInfohashes, query: Query, source: Address, now: float, room: int
+    ) -> Response:
+        nodes, nodes6 = self._contacts(method.target, method.want, now)
+        sample = self._peers.sample_info_hashes(now)
+        response = self._response(query, source)._replace(
+            nodes=nodes,
+            nodes6=nodes6,
+            samples=b"".join(sample.info_hashes),
+            num=sample.num,
+            interval=sample.interval,
+        )
+        return _fit(response, room)
 
     def _announce_peer(
         self, method: AnnouncePeer, query: Query, source: Address, now: float

@@ -1,9 +1,10 @@
 """What the node's operations return: frozen values, nothing that changes or does I/O."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dhtnode.addresses import Address, Contact, Family
+from dhtnode.bucket import BucketInfo
 from dhtnode.estimates import ScrapeReply, SwarmEstimate
 from dhtnode.ids import InfoHash, NodeId
 from dhtnode.item_store import ItemStatistics
@@ -69,6 +70,22 @@ class FoundItem:
 
 
 @dataclass(frozen=True, slots=True)
+class InfohashSample:
+    """Hold what one node shows of its info-hashes (BEP 51).
+
+    `num` is how many it says to have, `interval` the seconds after which it will show others, and
+    before which it is not to be asked again; each None if it does not say.  `contacts` are those it
+    knows near the target.
+    """
+
+    node: FoundNode
+    info_hashes: tuple[InfoHash, ...]
+    num: int | None
+    interval: int | None
+    contacts: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredItem:
     """Tell which nodes keep an item after it was put, and which of the closest do not.
 
@@ -101,7 +118,9 @@ class EndpointStatistics:
     kind of event; what was dropped is named `dropped: ...` or `malformed: ...`, and what the kernel
     refused `socket: ...`.  `dropped_by_kernel` counts datagrams for which its receive buffer had no
     room; None where that cannot be known.  `external_address` is where most nodes see us, as far as
-    they agree (BEP 42): port 0 stands for a port that differs from one to the other.
+    they agree (BEP 42): port 0 stands for a port that differs from one to the other.  `table` has the
+    counts of each bucket, in order of their ranges; `round_trips` the median and the 90th percentile
+    (`p90`) of recent answers in seconds, if there are any.
     """
 
     family: Family
@@ -116,6 +135,8 @@ class EndpointStatistics:
     counts: Mapping[str, int]
     dropped_by_kernel: int | None
     external_address: Address | None = None
+    table: tuple[BucketInfo, ...] = ()
+    round_trips: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

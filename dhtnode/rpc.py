@@ -19,13 +19,14 @@ from typing import TypeAlias
 import trio
 
 from dhtnode.addresses import Address, Contact, Scope
-from dhtnode.admission import Admission
+from dhtnode.admission import NO_BUDGET, Admission
+from dhtnode.bencoding import MAX_ITEMS
 from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
 from dhtnode.external import ExternalAddress
 from dhtnode.ids import NodeId
 from dhtnode.krpc import encode, parse_untrusted, read_fields
 from dhtnode.malformed import MalformedMessage
-from dhtnode.messages import Error, Message, Method, Ping, Query, Response
+from dhtnode.messages import Error, Get, Message, Method, Ping, Query, Response
 from dhtnode.methods import Fields
 from dhtnode.queries import QueryWriter
 from dhtnode.quick import QuickResponder, asker_of
@@ -48,6 +49,7 @@ OnAsked: TypeAlias = Callable[[Contact, float], None]
 OnMoved: TypeAlias = Callable[[str, float], None]
 """What is told on which host others see us, when that is known or has changed (BEP 42)."""
 
+_ERROR = b"d1:e"[3]  # the first key of an error; that of a response is `ip` or `r`
 LOOK_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
 
 
@@ -103,6 +105,8 @@ class Rpc:
         self._read_only = settings.read_only
         self._max_pending = settings.max_pending
         self._receive_batch = settings.receive_batch
+        self._behind_after = settings.behind_after
+        self._is_behind = False
         self._wake_at = math.inf
         self._wakeup = trio.Event()
 
@@ -189,16 +193,22 @@ class Rpc:
             nursery.start_soon(self._expire, name=f"deadlines of {self.socket.address}")
 
     async def _receive(self) -> None:
-        receive_nowait = self.socket.receive_nowait
+        receive_nowait, handle = self.socket.receive_nowait, self.handle_datagram_untrusted
+        backlog = 0  # full batches in a row
         while True:
             await self.socket.wait_readable()
             now = trio.current_time()
             for _ in range(self._receive_batch):
                 datagram = receive_nowait()
                 if datagram is None:
+                    backlog = 0
                     break
-                self.handle_datagram_untrusted(*datagram, now)
+                data, pair = datagram
+                handle(data, pair, now)
             else:
+                backlog += 1
+            self._is_behind = backlog >= self._behind_after
+            if backlog:
                 await trio.lowlevel.checkpoint()
 
     def handle_datagram_untrusted(self, data: bytes, pair: tuple[str, int], now: float) -> None:
@@ -217,12 +227,15 @@ class Rpc:
         if not source.is_allowed:
             self.events["dropped: source not allowed"] += 1
             return
-        refusal = self._admission.refusal(source, now)
-        if refusal is not None and not source.awaited:
+        refusal = self._admission.refusal(source, now, self._is_behind)
+        if refusal is not None and not (source.awaited and self._transactions.may_answer(data, source)):
             self.events[refusal] += 1
+            if refusal is NO_BUDGET:
+                self._ask_for_proof(source, now)
             return
         try:
-            fields = parse_untrusted(data)
+            # Only who was asked may take long to say something: a reply can list hundreds of peers.
+            fields = parse_untrusted(data, MAX_ITEMS) if source.awaited else parse_untrusted(data)
             if fields.get(b"y") != b"q":
                 self._take_answer(read_fields(fields, self._family), source, len(data), now)
             elif refusal is not None:
@@ -239,23 +252,20 @@ class Rpc:
         room = self._admission.longest_reply(source, size, now)
         reply = None if self._quick is None else self._quick.reply(fields, source, now, room)
         if reply is None:
-            self._answer_at_length(read_fields(fields, self._family), source, room, now)
+            self._answer_at_length(read_fields(fields, self._family), source, size, now)
             return
         self.traffic.queries_received += 1
-        if self._reply(reply, source, room, now):
-            self.traffic.replies_sent += 1
+        self._reply(reply, source, room, now)
         if now - source.looked_at >= LOOK_AGAIN_AFTER:
             self._look_at(source, asker_of(fields), now)
 
-    def _answer_at_length(self, query: Message, source: Source, room: int, now: float) -> None:
+    def _answer_at_length(self, query: Message, source: Source, size: int, now: float) -> None:
         assert isinstance(query, Query)  # noqa: S101  for mypy
+        room = self._admission.longest_reply(source, size, now, item=isinstance(query.method, Get))
         self.traffic.queries_received += 1
         reply = self._on_query(query, source.address, now, room)
-        if reply is not None and self._reply(encode(reply), source, room, now):
-            if isinstance(reply, Error):
-                self.events["errors sent"] += 1
-            else:
-                self.traffic.replies_sent += 1
+        if reply is not None:
+            self._reply(encode(reply), source, room, now)
         if not query.read_only and now - source.looked_at >= LOOK_AGAIN_AFTER:
             self._look_at(source, query.node_id, now)
 
@@ -302,8 +312,7 @@ class Rpc:
         if malformed.reply is not None and not self._read_only:
             reply = replace(malformed.reply, external_address=source.address, version=self._version)
             room = self._admission.longest_reply(source, size, now)
-            if self._reply(encode(reply), source, room, now):
-                self.events["errors sent"] += 1
+            self._reply(encode(reply), source, room, now)
         elif malformed.failed is not None:
             self._end(malformed.failed, BadResponse(source.address, malformed.reason), source, now)
 
@@ -330,16 +339,18 @@ class Rpc:
         self._admission.expected(source, now)
         return pending
 
-    def _reply(self, data: bytes, source: Source, room: int, now: float) -> bool:
+    def _reply(self, data: bytes, source: Source, room: int, now: float) -> None:
         """Send a reply if it is short enough and there is budget for it."""
         if len(data) > room:
             self.events["dropped: reply too long"] += 1
-            return False
-        if not self._admission.allows_reply(source, len(data), now):
-            self.events["dropped: reply budget used up"] += 1
+        elif not self._admission.allows_reply(source, len(data), now):
+            self.events[NO_BUDGET] += 1
             self._ask_for_proof(source, now)
-            return False
-        return self._send(data, source.address)
+        elif self._send(data, source.address):
+            if data[3] == _ERROR:
+                self.events["errors sent"] += 1
+            else:
+                self.traffic.replies_sent += 1
 
     def _ask_for_proof(self, source: Source, now: float) -> None:
         """Ping one who keeps asking when there is not enough for all: who answers is served first."""
@@ -348,8 +359,9 @@ class Rpc:
 
     def _send(self, data: bytes, destination: Address) -> bool:
         if self.socket.send_nowait(data, destination):
-            self.traffic.datagrams_sent += 1
-            self.traffic.bytes_sent += len(data)
+            traffic = self.traffic
+            traffic.datagrams_sent += 1
+            traffic.bytes_sent += len(data)
             return True
         self.events["dropped: send failed"] += 1
         return False

@@ -62,6 +62,9 @@ class NodeSettings:
     max_peers: int = 200_000
     """Peers stored in all: 67 MB when they fill 8192 swarms evenly, measured."""
 
+    sample_interval: float = 6 * 3600.0
+    """How long the sample of info-hashes that we show stays the same; BEP 51 allows six hours."""
+
     max_payload: int = 1024
     """Bytes of a reply (BEP 32)."""
 
@@ -91,6 +94,9 @@ class NodeSettings:
 
     receive_batch: int = 256
     """Datagrams handled between two checkpoints of the receive loop."""
+
+    behind_after: float = 2.0
+    """Full batches in a row after which strangers are dropped unread; the kernel has room for twenty."""
 
     maintenance_period: float = 30.0
     """How often the table is looked over for silent nodes and stale buckets."""

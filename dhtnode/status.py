@@ -109,9 +109,9 @@ def _endpoint_record(one: EndpointStatistics, recent: Recent | None) -> dict[str
                 "bad": bucket.bad,
                 "waiting": bucket.replacements,
             }
-            for bucket in getattr(one, "table", ())
+            for bucket in one.table
         ],
-        "rtt_ms": {name: _milliseconds(rtt) for name, rtt in getattr(one, "round_trips", {}).items()},
+        "rtt_ms": {name: _milliseconds(rtt) for name, rtt in one.round_trips.items()},
         "late_after_ms": _milliseconds(one.stall),
         "timeout_ms": _milliseconds(one.timeout),
         "pending": one.pending,

@@ -39,6 +39,15 @@ class RoundTripTimes:
         elif len(self._window) in FIRST_LOOKS:
             self._recompute()
 
+    def quantiles(self) -> dict[str, float]:
+        """Return the median and the 90th percentile (`p90`) of recent answers, in seconds, if there are any.
+
+        Sorts the window: some 10 us.
+        """
+        ordered = sorted(self._window)
+        shares = {"median": 0.5, "p90": 0.9} if ordered else {}
+        return {name: ordered[int(share * len(ordered))] for name, share in shares.items()}
+
     def _recompute(self) -> None:
         ordered = sorted(self._window)
         last = len(ordered) - 1

@@ -14,6 +14,9 @@ from dhtnode.errors import QueryError
 from dhtnode.messages import Response
 from dhtnode.sources import Source
 
+MAX_LOOKS = 4  # packets beyond the limits of their source that may be the answer to one query
+_ID_KEY = b"1:t4:"
+
 
 class Answer(NamedTuple):  # a tuple, because one is made for every answer
     """Hold a node's response, where it came from, and how long it took in seconds."""
@@ -34,7 +37,7 @@ OnStall: TypeAlias = Callable[[], None]
 class Pending:
     """Be one query under way; a handle for `Rpc.forget`."""
 
-    __slots__ = ("on_done", "on_stall", "sent_at", "size", "source", "transaction_id")
+    __slots__ = ("looks", "on_done", "on_stall", "sent_at", "size", "source", "transaction_id")
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Pending:
         self.sent_at = sent_at
         self.on_done = on_done
         self.on_stall = on_stall
+        self.looks = 0
 
     @property
     def address(self) -> Address:
@@ -94,6 +98,19 @@ class Transactions:
     def get(self, transaction_id: bytes) -> Pending | None:
         """Return the query that bears an id, if it is under way."""
         return self._pending.get(transaction_id)
+
+    def may_answer(self, data: bytes, source: Source) -> bool:
+        """Tell, without reading a packet, whether it bears the id of a query to its source.
+
+        True only a few times per query: a node that we asked knows the id, and could send any number
+        of packets with it that are slow to read and no answer.
+        """
+        at = data.rfind(_ID_KEY) + len(_ID_KEY)
+        pending = self._pending.get(data[at : at + 4])
+        if pending is None or pending.address != source.address:
+            return False
+        pending.looks += 1
+        return pending.looks <= MAX_LOOKS
 
     def remove(self, pending: Pending) -> bool:
         """Drop a query because it has ended; return False when it had ended before."""

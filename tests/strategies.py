@@ -21,6 +21,7 @@ from dhtnode.messages import (
     Put,
     Query,
     Response,
+    SampleInfohashes,
 )
 
 
@@ -64,6 +65,7 @@ def methods() -> st.SearchStrategy[Method]:
         _announcements(implied=True),
         st.builds(Get, ids(), wants(), st.none() | sequence_numbers()),
         puts(),
+        st.builds(SampleInfohashes, ids(), wants()),
     )
 
 
@@ -120,7 +122,22 @@ def responses() -> st.SearchStrategy[Response]:
         st.none() | st.binary(min_size=32, max_size=32),
         st.none() | st.binary(min_size=64, max_size=64),
         st.none() | sequence_numbers(),
+        samples=st.none(),  # or they would be guessed, each without the others
+        num=st.none(),
+        interval=st.none(),
+    ).flatmap(_with_sample)
+
+
+def _with_sample(response: Response) -> st.SearchStrategy[Response]:
+    """Return a response as it is, or with a sample of info-hashes beside what it has."""
+    numbers = st.none() | st.integers(0, 21_600)
+    sampled = st.builds(
+        lambda hashes, num, interval: response._replace(samples=b"".join(hashes), num=num, interval=interval),
+        st.lists(ids(), max_size=4),
+        numbers,
+        numbers,
     )
+    return st.just(response) | sampled
 
 
 def errors() -> st.SearchStrategy[Error]:

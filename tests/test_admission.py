@@ -120,6 +120,17 @@ def test_reply_is_bounded_by_the_query_until_the_address_is_proven() -> None:
     assert admission.longest_reply(one, 1000, 2000.0) == 1000
 
 
+def test_reply_with_an_item_may_be_longer() -> None:
+    """A whole datagram, to whoever has proven its address or sent enough itself (BEP 44)."""
+    admission, one = Admission(SETTINGS), source()
+
+    before = [admission.longest_reply(one, size, 100.0, item=True) for size in (100, 300, 1000)]
+    admission.expected(one, 100.0)
+
+    assert before == [400, 1200, 1472]
+    assert admission.longest_reply(one, 100, 100.0, item=True) == 1472
+
+
 def spend(admission: Admission, one: Source, now: float) -> int:
     """Return how many replies of 100 bytes are granted at once."""
     return next(number for number in range(1000) if not admission.allows_reply(one, 100, now))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import columns, lookup, node
+from benchmarks import columns, life, lookup, node, quality
 from benchmarks.batched_udp import BenchmarkFailed
 from benchmarks.gauge import Measurement, Refusal, measure
 from benchmarks.servers import SERVERS, Server, serve_ours
@@ -219,6 +219,56 @@ def test_lookup_refuses_a_network_that_loses_everything(capsys):
     assert "losses lie within" in capsys.readouterr().err
 
 
+def test_life_tells_what_became_of_a_node(tmp_path):
+    """Two hours: an entry for each, four lookups less the one under way, and memory in both."""
+    report, printed = report_of("life", tmp_path, "--days=0.0834", "--nodes=50")
+    assert len(report["hours"]) == 2
+    assert len(report["found"]) in (3, 4)
+    assert report["summary"]["over_bounds"] == []
+    assert all(0.8 < hour["deep_live"] <= 1 and hour["bytes"] > 0 for hour in report["hours"])
+    assert all(size <= bound for size, bound in report["containers"].values())
+    assert "| live in deep buckets, worst hour " in printed
+
+
+def test_life_refuses_less_than_an_hour(capsys):
+    """The command line was wrong: status 2."""
+    with pytest.raises(SystemExit) as ended:
+        life.main(["--days=0.01"])
+    assert ended.value.code == 2
+    assert "an hour and 8 nodes at least" in capsys.readouterr().err
+
+
+def test_quality_compares_losses_and_alphas(tmp_path):
+    """A line for each of both, and every lookup with what it found and took."""
+    sizes = ("--nodes=100", "--lookups=5", "--losses=0,0.2", "--alphas=3,8", "--dead=0")
+    report, printed = report_of("quality", tmp_path, *sizes)
+    measured = report["measurements"]
+    assert [(each["loss"], each["alpha"]) for each in measured] == [(0, 3), (0, 8), (0.2, 3), (0.2, 8)]
+    assert all(each["found"] == 8 for line in measured[:2] for each in line["lookups"])
+    assert all(each["messages"] >= 8 and each["seconds"] > 0 for line in measured for each in line["lookups"])
+    assert " all 8 | " in printed
+
+
+@pytest.mark.parametrize("wrong", ["--losses=1", "--alphas=0", "--dead=1", "--lookups=0"])
+def test_quality_refuses_what_makes_no_network(wrong, capsys):
+    """The command line was wrong: status 2."""
+    with pytest.raises(SystemExit) as ended:
+        quality.main([wrong])
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_announcing_finds_peers_and_loses_them(tmp_path):
+    """Six hours of announcing and two of silence: a peer is found in time, and not when its time is over."""
+    report, printed = report_of("announcing", tmp_path, "--nodes=14", "--hours=8", "--swarms=1")
+    counts = report["counts"]
+    assert counts["searches"] > 25
+    assert counts["found"] == counts["searches"]
+    assert counts["searches too late"] > 3
+    assert counts.get("found too late", 0) == 0
+    assert "| found while announced " in printed
+
+
 @on_linux
 def test_memory_feeds_a_node(tmp_path):
     """All packets are received, all announces stored while there is room."""
@@ -229,6 +279,26 @@ def test_memory_feeds_a_node(tmp_path):
     assert parts["packets"]["received"] == 1000
     assert parts["hours"]["received"] > 0
     assert "| packets " in printed
+
+
+@on_linux
+def test_flood_asks_and_looks_afterwards(tmp_path):
+    """All four arrive, the limits take effect, and the node still has its table."""
+    report, printed = report_of("flood", tmp_path, "--seconds=0.2", "--nodes=60")
+    floods = {each["flood"]: each for each in report["floods"]}
+    assert floods.keys() == {"garbage", "queries", "spoofed", "announces"}
+    assert all(each["sent"] and each["counts"]["datagrams received"] for each in floods.values())
+    assert all(
+        floods[name]["counts"]["dropped: too many from one address"] for name in ("garbage", "queries")
+    )
+    assert floods["announces"]["swarms"]
+    assert not {fault for each in floods.values() for fault in each["faults"]} & {
+        "has other contacts",
+        "holds too many swarms",
+        "holds too many peers",
+        "met errors of its own",
+    }
+    assert "| as before " in printed
 
 
 @on_linux
@@ -245,7 +315,8 @@ def test_documented_commands_exist(capsys):
     """What docs/benchmarks.md tells to run is there, and knows the options that it is given."""
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
-    assert {name for name, _ in commands} == {"node", "rpc", "codec", "table", "lookup", "memory", "startup"}
+    known = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
+    assert {name for name, _ in commands} == known
     for name, arguments in commands:
         with pytest.raises(SystemExit):
             importlib.import_module(f"benchmarks.{name}").main(["--help"])

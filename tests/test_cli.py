@@ -319,7 +319,7 @@ def test_node_runs_until_a_signal_and_keeps_its_identity(tmp_path, number):
             ended = process.wait()
         assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
 
-    assert ids[0] == ids[1] == json.loads(state.read_text())["node_id"]
+    assert ids[0] == ids[1] == json.loads(state.read_text())["node_ids"]["4"]
 
 
 def test_signal_right_after_the_line_ends_the_node_well(tmp_path):
@@ -414,7 +414,7 @@ def test_damaged_state_is_set_aside_and_the_node_runs(tmp_path):
     assert "WARNING" in ended.error
     assert str(aside) in ended.error
     assert aside.read_bytes() == b"\xff\x00 not JSON"
-    assert json.loads(state.read_text())["node_id"] == node_id
+    assert json.loads(state.read_text())["node_ids"]["4"] == node_id
 
 
 def test_network_prints_three_ways_in():

@@ -150,3 +150,26 @@ def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint)
 
     assert (ended.status, ended.stdout) == (2, "")
     assert complaint in ended.error
+
+
+def test_sample_prints_what_a_node_holds_peers_for():
+    """One line about the node, then one info-hash per line; the same as a record."""
+    swarm = "ab" * 20
+    with running_testnet(3, "--swarm", f"{swarm}:2:3") as running:
+        address = running.options[1]
+        text, record = (run_command("dhtnode", "sample", address, *more) for more in ([], ["--json"]))
+
+    (shown,) = record.records
+    assert (text.status, record.status) == (0, 0)
+    assert (shown["address"], shown["num"], shown["info_hashes"]) == (address, 1, [swarm])
+    first, second = text.stdout.splitlines()
+    assert first.startswith(f"{address} shows 1 of 1 info-hashes; others in ")
+    assert second == swarm
+
+
+def test_sample_of_nobody_is_one_line():
+    """Status 1: the network said no."""
+    ended = run_command("dhtnode", "sample", "127.0.0.1:1", "--timeout", "1")
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.error.startswith("dhtnode: ")

@@ -16,7 +16,6 @@ from contextlib import ExitStack
 import pytest
 
 from dhtnode.config import KINDS
-from dhtnode.results import EndpointStatistics
 from tests.commands import PROGRAMS, Running, run_command, run_each, running_testnet
 
 LOOPBACK = ["--listen", "127.0.0.1:0", "--no-default-bootstrap"]
@@ -104,9 +103,6 @@ def test_status_is_that_of_the_daemon(place):
     assert (ended.status, ended.stderr, place.exists()) == (0, "", False)
 
 
-@pytest.mark.skipif(
-    "table" not in EndpointStatistics.__dataclass_fields__, reason="statistics() has no table yet"
-)
 def test_status_shows_the_table_by_bucket(place, manager):
     """The nodes of all buckets are those of the table."""
     with running_testnet(5) as network:

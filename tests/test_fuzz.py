@@ -127,7 +127,7 @@ def allow_everything(_self: Scope, _address: object) -> bool:
     return True
 
 
-def reply_in_full(self: Admission, *_arguments: object) -> int:
+def reply_in_full(self: Admission, *_arguments: object, **_options: object) -> int:
     """Let short queries buy long replies."""
     return self._max_payload
 

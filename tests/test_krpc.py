@@ -1,6 +1,7 @@
 """The KRPC codec against the published messages, the odd packets and any bytes at all."""
 
 import json
+from hashlib import sha1
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +14,18 @@ from dhtnode.addresses import Address, Contact, Family, pack_contacts, parse_add
 from dhtnode.items import ImmutableItem, MutableItem
 from dhtnode.krpc import MAX_NODES, MAX_VALUES, decode_untrusted, encode
 from dhtnode.malformed import MalformedMessage, Reason
-from dhtnode.messages import AnnouncePeer, Error, FindNode, Get, GetPeers, Ping, Put, Query, Response
+from dhtnode.messages import (
+    AnnouncePeer,
+    Error,
+    FindNode,
+    Get,
+    GetPeers,
+    Ping,
+    Put,
+    Query,
+    Response,
+    SampleInfohashes,
+)
 from tests.strategies import bencode_values, messages, survives_ipv4
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -26,6 +38,7 @@ def load(name):
 
 
 PUBLISHED = [*load("bep05_krpc.json"), *load("bep32_krpc.json"), *load("bep44_items.json")]
+SAMPLES = load("bep51_sample.json")
 MALFORMED = load("krpc_malformed.json")
 
 ALICE = b"abcdefghij0123456789"
@@ -613,3 +626,58 @@ def test_padding_of_a_get_lengthens_it():
 
     assert len(padded) - len(plain) == len(b"7:padding96:") + 96
     assert decode_untrusted(padded, Family.IPV4) == decode_untrusted(plain, Family.IPV4)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sample_infohashes_query", Query(b"aa", ALICE, SampleInfohashes(TARGET))),
+        ("sample_infohashes_query_want", Query(b"aa", ALICE, SampleInfohashes(TARGET, frozenset(Family)))),
+    ],
+)
+def test_query_for_a_sample_is_read_and_written(name: str, expected: Query) -> None:
+    """As in the vectors (BEP 51)."""
+    [data] = [bytes.fromhex(case["hex"]) for case in SAMPLES if case["name"] == name]
+
+    assert (decode_untrusted(data, Family.IPV4), encode(expected)) == (expected, data)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "num", "interval"),
+    [
+        ("sample_infohashes_response", 3, 3, 21600),
+        ("sample_infohashes_response_empty", 0, 0, 0),
+        ("not_supported_lookalike", None, None, None),
+    ],
+)
+def test_sample_is_read_and_written(name: str, count: int | None, num: int, interval: int) -> None:
+    """An empty one is one too; without the key the node does not know the query."""
+    [data] = [bytes.fromhex(case["hex"]) for case in SAMPLES if case["name"] == name]
+
+    response = decode_untrusted(data, Family.IPV4)
+
+    hashes = [sha1(bytes([number]), usedforsecurity=False).digest() for number in range(count or 0)]
+    assert (response.samples is None) == (count is None)
+    assert (response.info_hashes(), response.num, response.interval) == (hashes, num, interval)
+    assert encode(response) == data
+
+
+@pytest.mark.parametrize(
+    ("results", "samples", "num", "interval"),
+    [
+        (b"8:intervali-5e3:numi-1e7:samples20:" + TARGET, TARGET, None, 0),
+        (b"8:intervali86400e3:numi9e7:samples23:" + TARGET + b"xyz", TARGET, 9, 21600),
+        (b"8:interval1:x3:num1:x7:samplesle", None, None, None),
+        (b"7:samples0:", b"", None, None),
+    ],
+)
+def test_odd_sample_is_read_as_far_as_it_makes_sense(
+    results: bytes, samples: bytes | None, num: int | None, interval: int | None
+) -> None:
+    """Bytes after the last whole info-hash are ignored, numbers that cannot be are absent or cut."""
+    before = results[: results.index(b"7:samples")]
+    data = b"d1:rd2:id20:" + ALICE + before + results[len(before) :] + b"e1:t2:aa1:y1:re"
+
+    response = decode_untrusted(data, Family.IPV4)
+
+    assert (response.samples, response.num, response.interval) == (samples, num, interval)

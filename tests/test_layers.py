@@ -96,6 +96,7 @@ DHTNODE = (
             "quick",
             "estimates",
             "transactions",
+            "samples",
             "item_store",
             "responder",
             "results",
@@ -105,13 +106,13 @@ DHTNODE = (
         below=names("values protocol"),
         sideways={
             "routing": names("bucket"),
-            "peers": names("listing"),
+            "peers": names("listing samples"),
             "admission": names("limits sources"),
             "transactions": names("sources"),
             "quick": names("routing peers tokens sources"),  # as responder, which it abbreviates
             "item_store": names("limits"),
             "responder": names("routing peers tokens item_store"),  # an answer is made of what all hold
-            "results": names("estimates peers item_store"),
+            "results": names("bucket estimates peers item_store"),
             "watch": names("results"),
             "status": names("results watch"),
         },

@@ -136,6 +136,24 @@ async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(
     assert not short.endpoint.rpc.counts["internal errors"]
 
 
+@pytest.mark.parametrize("family", list(Family))
+def test_announce_to_a_full_store_is_refused_alike_both_ways(family: Family) -> None:
+    """With the same error, counted in the same way."""
+    short, long = Side(family, quick=True), Side(family, quick=False)
+    source = Address(HOSTS[family].format(99), 6881)
+    for side in (short, long):
+        for number, swarm in enumerate(SWARMS):
+            side.peers.announce(swarm, Address(HOSTS[family].format(number), 7000), 0.0, seed=False)
+        token = side.tokens.issue(pack_host(source.host), b"x" * 20, 1.0)
+        query = Query(b"tt", b"a" * 20, AnnouncePeer(b"x" * 20, 1, token), b"LT")
+        side.receive(encode(query), source, 1.0)
+
+    assert short.wire.sent == long.wire.sent
+    assert short.wire.sent[0][0].startswith(b"d1:eli202e13:Store is fulle2:ip")
+    assert short.state(1.0) == long.state(1.0)
+    assert (short.endpoint.rpc.counts["errors sent"], short.peers.statistics().refused) == (1, 1)
+
+
 @settings(deadline=None, max_examples=100)
 @given(fields=st.dictionaries(st.sampled_from([b"a", b"q", b"t", b"y", b"ro", b"v"]), bencode_values()))
 def test_fields_of_any_type_are_given_back_or_answered(fields: dict[bytes, object]) -> None:

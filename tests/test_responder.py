@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Contact, Family, Scope, pack_address, pack_host, unpack_contacts
 from dhtnode.bloom import ScrapeFilter
-from dhtnode.ids import NodeId, as_id, random_id
+from dhtnode.ids import InfoHash, NodeId, as_id, random_id
 from dhtnode.item_store import ItemStore
 from dhtnode.items import ImmutableItem, Item, MutableItem
 from dhtnode.krpc import encode
@@ -25,6 +25,7 @@ from dhtnode.messages import (
     Put,
     Query,
     Response,
+    SampleInfohashes,
 )
 from dhtnode.peers import PeerStore
 from dhtnode.responder import Responder
@@ -556,3 +557,32 @@ def test_full_size_item_leaves_room_for_contacts() -> None:
     answer = bench.ask(Get(item.target()), room=1472)
 
     assert (answer.value, len(answer.contacts(IPV4))) == (item.value, 8)
+
+
+@pytest.mark.parametrize("family", Family)
+def test_sample_names_what_is_stored_and_stays(family: Family) -> None:
+    """With the contacts near the target, how many there are, and when to ask again (BEP 51)."""
+    bench = Bench(family)
+    empty = bench.ask(SampleInfohashes(SWARM))
+    bench.store(family, 3)
+    first, again = (bench.ask(SampleInfohashes(SWARM), now=now) for now in (1.5, 61.5))
+
+    nodes = {"nodes": bench.nodes(IPV4)} if family is IPV4 else {"nodes6": bench.nodes(IPV6)}
+    assert empty == bench.response(**nodes, samples=b"", num=0, interval=21600)
+    assert first == bench.response(**nodes, samples=SWARM, num=1, interval=21600)
+    assert again == first._replace(interval=21540)
+
+
+def test_sample_fits_into_a_reply() -> None:
+    """Twenty info-hashes and contacts of both families: what is too much are contacts of IPv6."""
+    bench = Bench()
+    for number in range(10):
+        bench.peers.announce(InfoHash(bytes([number]) * 20), bench.asker, 0.0, seed=False)
+    both = frozenset(Family)
+
+    full, cut = (bench.ask(SampleInfohashes(SWARM, both), room=room) for room in (1024, 600))
+
+    assert [len(answer.info_hashes()) for answer in (full, cut)] == [10, 10]
+    assert len(encode(full)) <= 1024
+    assert len(encode(cut)) <= 600
+    assert len(cut.nodes) == 8 * 26

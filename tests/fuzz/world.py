@@ -72,7 +72,7 @@ class Wire:
         """Keep one datagram, unless the wire is full."""
         if destination not in self._checked:
             self._check(destination)
-        require(0 < len(data) <= self._max_payload, "no datagram is longer than max_payload")
+        require(0 < len(data) <= self._max_payload, "no datagram is longer than it may be")
         if not self.is_full:
             self.sent.append((data, destination))
         return not self.is_full
@@ -123,7 +123,7 @@ class World:
             max_peers=settings.max_peers,
         )
         self.tokens = TokenIssuer(Random(1).randbytes, settings.token_period, 0.0)
-        self.wires = {family: Wire(US[family], settings.max_payload) for family in Family}
+        self.wires = {family: Wire(US[family], settings.max_item_payload) for family in Family}
         admission = Admission(settings)
         tables: dict[Family, RoutingTable] = {}
         self.endpoints = {

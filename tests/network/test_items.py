@@ -55,7 +55,7 @@ async def read(node):
     return (await node.get_item(LETTERS, salt=SALT)).item
 
 
-@pytest.mark.parametrize("size", [0, 100, 600])
+@pytest.mark.parametrize("size", [0, 100, 600, 996])
 @pytest.mark.parametrize("kind", ["immutable", "mutable"])
 async def test_item_is_kept_by_the_closest_and_found_by_others(autojump_clock, new_network, size, kind):
     """At the 8 truly closest nodes; whoever looks for it gets the same bytes."""

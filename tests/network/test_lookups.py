@@ -8,6 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from dhtnode import Address, NotJoined, random_id
+from dhtnode.maintain import RENEWAL_PAUSE
 from tests.network.scenes import (
     closest_ids,
     find_ids,
@@ -75,6 +76,8 @@ async def test_counters_of_all_nodes_add_up(autojump_clock, new_network):
     network, random = new_network(seed=1), Random(1)
 
     async with network.open_nodes(20) as nodes:
+        await trio.sleep(2 * RENEWAL_PAUSE)  # who has learnt its address has taken an id and joined again
+        await wait_until_quiet(nodes)
         network.cut(host_of(nodes[9]))
         for asker in random.sample(nodes[:9], 5):
             await asker.find_node(random_id(random))

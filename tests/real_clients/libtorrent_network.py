@@ -59,6 +59,7 @@ class Client:
         self.announced_here = defaultdict(set)
         self.found = defaultdict(set)
         self.live_nodes = {}
+        self.samples = {}
         self.items_put = 0
         self.items_got = []
 
@@ -83,6 +84,9 @@ class Client:
                 self.found[alert.info_hash.to_bytes()] |= {Address(*peer) for peer in alert.peers()}
             case lt.dht_live_nodes_alert():
                 self.live_nodes = {Address(*node["endpoint"]): node["nid"].to_bytes() for node in alert.nodes}
+            case lt.dht_sample_infohashes_alert():
+                samples = {each.to_bytes() for each in alert.samples}
+                self.samples[Address(*alert.endpoint)] = (alert.num_infohashes, samples, alert.interval)
             case lt.dht_put_alert():
                 self.items_put += alert.num_success
             case lt.dht_immutable_item_alert():
@@ -117,6 +121,10 @@ class Client:
     def get_signed(self, public_key, salt):
         """Have a mutable item looked up, for `items_got`; the last report of each lookup is authoritative."""
         self._session.dht_get_mutable_item(public_key, salt)
+
+    def ask_sample(self, address, target):
+        """Have `samples` filled with what a node shows of its info-hashes."""
+        self._session.dht_sample_infohashes(tuple(address), lt.sha1_hash(target))
 
     def take_part(self, torrent):
         """Add a torrent and announce it, as a peer that listens at `address`."""

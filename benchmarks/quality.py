@@ -1,0 +1,152 @@
+"""How good lookups are among nodes of which many are gone, on a network that loses packets.
+
+    python -m benchmarks.quality [--nodes 3000] [--lookups 500] [--losses 0,0.05,0.2] [--alphas 3,4,5,8]
+                                 [--dead 0.3] [--seed 1] [--json FILE]
+
+One real node in a model of the DHT (see `model`) looks up random ids, one after the other, for each
+loss and each number of queries at once (alpha).  So many model nodes are online, all the time; of the
+contacts that they name, the share `dead` is not there.  A loss of 20 % is one of each datagram: 36 %
+of all queries stay without an answer.  Round trips take 40 to 400 ms of virtual time.
+
+"All 8" is the share of lookups that found all of the 8 closest live nodes; messages are the queries
+that our node sent.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from random import Random
+from statistics import mean, median, quantiles
+from typing import Any
+
+import trio
+import trio.testing
+
+from benchmarks.command import new_parser, option_values, run_benchmark
+from benchmarks.model.network import ModelNetwork
+from benchmarks.model.population import WIDTH
+from benchmarks.report import head, new_report, table
+from dhtnode import NodeSettings, NotJoined, random_id
+
+WARM_UP = 30  # lookups before: the table of a node in use
+PAUSE = 1.0  # virtual seconds between two lookups
+MAX_LOSS, MAX_DEAD = 0.5, 0.9
+
+
+async def measure(
+    nodes: int, lookups: int, loss: float, alpha: int, *, dead: float = 0.3, seed: int = 1
+) -> dict[str, Any]:
+    """Return what lookups came to; under a clock that jumps."""
+    network = ModelNetwork(nodes, seed=seed, loss=loss, dead=dead)
+    choose = Random(f"targets {seed}")
+    started, found = time.process_time(), []
+    settings = NodeSettings(parallelism=alpha)
+    async with network.open_node(0, through=network.ways_in(), settings=settings) as node:
+        await node.wait_joined()
+        for number in range(WARM_UP + lookups):
+            target, began = random_id(choose), trio.current_time()
+            sent = network.totals()["queries sent"]
+            try:
+                answered = {each.node_id for each in await node.find_node(target)}
+            except NotJoined:
+                answered = set()
+            if number >= WARM_UP:
+                true = {member.node_id for member in network.population.closest(target)}
+                found.append(
+                    {
+                        "found": len(answered & true),
+                        "messages": network.totals()["queries sent"] - sent,
+                        "seconds": trio.current_time() - began,
+                    }
+                )
+            await trio.sleep(PAUSE)
+    network.statistics().check()
+    return {
+        "loss": loss,
+        "alpha": alpha,
+        "cpu_seconds": time.process_time() - started,
+        "lookups": found,
+    }
+
+
+def result_row(result: dict[str, Any]) -> list[str]:
+    """Return what one loss and one alpha came to."""
+    lookups = result["lookups"]
+    messages = [each["messages"] for each in lookups]
+    seconds = [each["seconds"] for each in lookups]
+    return [
+        f"{result['loss']:.0%}",
+        f"{result['alpha']}",
+        f"{mean(each['found'] == WIDTH for each in lookups):.1%}",
+        f"{mean(each['found'] for each in lookups) / WIDTH:.1%}",
+        f"{median(messages):.0f}",
+        f"{_percentile_95(messages):.0f}",
+        f"{median(seconds):.2f}",
+        f"{_percentile_95(seconds):.2f}",
+        f"{result['cpu_seconds'] / len(lookups) * 1000:.1f}",
+    ]
+
+
+COLUMNS = ("loss", "alpha", "all 8", "of the 8", "messages", "95 %", "seconds", "95 %", "CPU ms each")
+
+
+def _percentile_95(values: Sequence[float]) -> float:
+    return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure each loss with each alpha and return the report."""
+    report = new_report("quality", option_values(options))
+    report["measurements"] = [
+        _measure(options, loss, alpha) for loss in options.losses for alpha in options.alphas
+    ]
+    print(head(report))
+    dead = f"{options.dead:.0%} of the contacts dead"
+    print(f"{options.nodes} nodes, {dead}, {options.lookups} lookups per line\n")
+    print(table(COLUMNS, [result_row(each) for each in report["measurements"]]))
+    return report
+
+
+def _measure(options: argparse.Namespace, loss: float, alpha: int) -> dict[str, Any]:
+    async def main() -> dict[str, Any]:
+        return await measure(
+            options.nodes, options.lookups, loss, alpha, dead=options.dead, seed=options.seed
+        )
+
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def _losses(text: str) -> list[float]:
+    losses = [float(part) for part in text.split(",")]
+    if not all(0 <= loss <= MAX_LOSS for loss in losses):
+        raise argparse.ArgumentTypeError(f"losses lie within 0..{MAX_LOSS}")
+    return losses
+
+
+def _alphas(text: str) -> list[int]:
+    alphas = [int(part) for part in text.split(",")]
+    if min(alphas) < 1:
+        raise argparse.ArgumentTypeError("at least one query is under way")
+    return alphas
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return the exit status."""
+    parser = new_parser("quality", __doc__)
+    parser.add_argument("--nodes", type=int, default=3000, help="model nodes, all of them online")
+    parser.add_argument("--lookups", type=int, default=500, help="for each loss and alpha")
+    parser.add_argument(
+        "--losses", type=_losses, default=[0.0, 0.05, 0.2], help="shares of packets, with commas"
+    )
+    parser.add_argument("--alphas", type=_alphas, default=[3, 4, 5, 8], help="queries at once, with commas")
+    parser.add_argument("--dead", type=float, default=0.3, help="share of the contacts named")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    if not 0 <= options.dead <= MAX_DEAD or options.lookups < 1 or options.nodes < WIDTH:
+        parser.error(f"at least a lookup and 8 nodes, and the share of the dead lies within 0..{MAX_DEAD}")
+    return run_benchmark("quality", run, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
