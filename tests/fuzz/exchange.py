@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from hashlib import sha1
 
 from dhtnode.addresses import Address, pack_host
+from dhtnode.bencoding import MAX_ITEMS
 from dhtnode.endpoint import Endpoint
 from dhtnode.krpc import parse_untrusted
 from dhtnode.tokens import TokenIssuer
@@ -62,7 +63,7 @@ class Exchange:
     ) -> None:
         ((data, destination),) = replies
         require(destination == source, "a reply goes to who asked")
-        require(parse_untrusted(packet).get(b"y") == b"q", "nothing but a query is replied to")
+        require(parse_untrusted(packet, MAX_ITEMS).get(b"y") == b"q", "nothing but a query is replied to")
         proven_at = self._proven.get(source)
         settings = self.endpoint.settings
         if proven_at is None or now - proven_at > settings.good_for:
