@@ -30,13 +30,9 @@ if TYPE_CHECKING:
 @common_options(10.0)
 def ping(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
     """Ask one node for its id, and how it sees us."""
-    from dhtnode.udp import resolve
 
     async def ask(node: Node) -> None:
-        addresses = await resolve(host_port, frozenset(address.family for address in node.addresses))
-        if not addresses:
-            raise NotJoined(f"{host_port}: no such host")
-        found = await _ping_patiently(node, addresses[0])
+        found = await _ping_patiently(node, await address_of(node, host_port))
         record = {
             "address": str(found.address),
             "node_id": found.node_id.hex(),
@@ -125,6 +121,16 @@ def scrape(info_hash: InfoHash, as_json: bool, timeout: float, bootstrap: tuple[
         emit(as_json, console.scrape_record(measured), console.scrape_text(measured))
 
     ask_network(ask, timeout, bootstrap)
+
+
+async def address_of(node: Node, host_port: str) -> Address:
+    """Return an address of a host that this node can ask; raises `NotJoined` when there is none."""
+    from dhtnode.udp import resolve
+
+    addresses = await resolve(host_port, frozenset(address.family for address in node.addresses))
+    if not addresses:
+        raise NotJoined(f"{host_port}: no such host")
+    return addresses[0]
 
 
 def ask_network(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dhtnode import console
-from dhtnode.cli_ask import ask_network
+from dhtnode.cli_ask import address_of, ask_network
 from dhtnode.console import common_options, emit
 from dhtnode.errors import DhtError, NotJoined
 
@@ -216,13 +216,9 @@ def _text_of(item: Item) -> str:
 @common_options(10.0)
 def sample(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
     """Ask one node for some of the info-hashes that it holds peers for (BEP 51)."""
-    from dhtnode.udp import resolve
 
     async def ask(node: Node) -> None:
-        addresses = await resolve(host_port, frozenset(address.family for address in node.addresses))
-        if not addresses:
-            raise NotJoined(f"{host_port}: no such host")
-        found = await node.sample_infohashes(addresses[0])
+        found = await node.sample_infohashes(await address_of(node, host_port))
         record = {
             "address": str(found.node.address),
             "node_id": found.node.node_id.hex(),

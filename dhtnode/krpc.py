@@ -126,12 +126,7 @@ def _read_contacts(compact: Value | None, size: int) -> bytes | None:
     """Keep the whole contacts of `nodes` or `nodes6`; a remainder is no reason to lose the rest."""
     if not isinstance(compact, bytes):
         return None
-    length = len(compact)
-    return (
-        compact
-        if not length % size and length <= MAX_NODES * size
-        else compact[: min(length // size, MAX_NODES) * size]
-    )
+    return compact[: min(len(compact) // size, MAX_NODES) * size]
 
 
 def _read_values(values: Value | None, family: Family) -> tuple[bytes, ...] | None:

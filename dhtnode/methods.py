@@ -180,7 +180,7 @@ def _write_ping(_ping: Ping) -> Fields:
     return {}
 
 
-def _write_find_node(method: FindNode) -> Fields:
+def _write_target(method: FindNode | SampleInfohashes) -> Fields:
     arguments: Fields = {b"target": method.target}
     if method.want:
         arguments[b"want"] = _write_want(method.want)
@@ -224,13 +224,6 @@ def _read_sample_infohashes(arguments: Fields, transaction_id: bytes) -> SampleI
     return SampleInfohashes(target, _read_want(arguments))
 
 
-def _write_sample_infohashes(method: SampleInfohashes) -> Fields:
-    arguments: Fields = {b"target": method.target}
-    if method.want:
-        arguments[b"want"] = _write_want(method.want)
-    return arguments
-
-
 def _write_put(method: Put) -> Fields:
     item = method.item
     arguments: Fields = {b"token": method.token, b"v": decode_canonical(item.value)}
@@ -257,11 +250,11 @@ class MethodCodec(NamedTuple):
 
 METHOD_CODECS: dict[type[Method], MethodCodec] = {
     Ping: MethodCodec(b"ping", _read_ping, _write_ping),
-    FindNode: MethodCodec(b"find_node", _read_find_node, _write_find_node),
+    FindNode: MethodCodec(b"find_node", _read_find_node, _write_target),
     GetPeers: MethodCodec(b"get_peers", _read_get_peers, _write_get_peers),
     AnnouncePeer: MethodCodec(b"announce_peer", _read_announce_peer, _write_announce_peer),
     Get: MethodCodec(b"get", _read_get, _write_get),
     Put: MethodCodec(b"put", _read_put, _write_put),
-    SampleInfohashes: MethodCodec(b"sample_infohashes", _read_sample_infohashes, _write_sample_infohashes),
+    SampleInfohashes: MethodCodec(b"sample_infohashes", _read_sample_infohashes, _write_target),
 }
 METHOD_READERS = {codec.name: codec.read for codec in METHOD_CODECS.values()}

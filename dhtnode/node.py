@@ -12,7 +12,7 @@ import trio
 
 from dhtnode.addresses import Address, Contact, Family, parse_address
 from dhtnode.endpoint import Endpoint
-from dhtnode.errors import BadResponse, NotJoined, QueryError, QueryNotSent, QueryTimeout
+from dhtnode.errors import BadResponse, NotJoined, QueryError, QueryNotSent
 from dhtnode.estimates import estimate_swarm
 from dhtnode.ids import InfoHash, NodeId, as_int
 from dhtnode.item_store import ItemStore
@@ -167,7 +167,7 @@ class Node:
                 return
             method = AnnouncePeer(info_hash, port, token, implied_port, seed)
             try:
-                reply = await self._query_twice(method, answer.address)
+                reply = await self._endpoints[answer.address.family].rpc.query_twice(method, answer.address)
             except QueryError:
                 return
             taken.append(Contact(reply.response.node_id, reply.address))
@@ -251,13 +251,6 @@ class Node:
             await trio.lowlevel.checkpoint()
             raise QueryNotSent(target, f"no IPv{target.family} socket")
         return await endpoint.rpc.query(method, target)
-
-    async def _query_twice(self, method: Method, address: Address) -> Answer:
-        """Ask a node that answered a moment ago: if it is silent now, most likely a datagram was lost."""
-        try:
-            return await self.query(method, address)
-        except QueryTimeout:
-            return await self.query(method, address)
 
     def send_query(self, method: Method, address: Address, on_done: OnDone) -> Pending | None:
         """Send one query and return at once; `on_done` is called later, exactly once.

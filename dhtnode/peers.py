@@ -14,8 +14,9 @@ from typing import NamedTuple
 from dhtnode.addresses import Address, Family, pack_address
 from dhtnode.bloom import ScrapeFilter, host_mask
 from dhtnode.ids import InfoHash
+from dhtnode.krpc import MAX_INTERVAL
 from dhtnode.listing import Listing
-from dhtnode.samples import MAX_INTERVAL, Sample, Sampler
+from dhtnode.samples import Sample, Sampler
 
 _PREFIXES = {family: b"%d:" % family.address_bytes for family in Family}
 _FAMILIES = {family.address_bytes: family for family in Family}

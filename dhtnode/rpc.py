@@ -186,6 +186,16 @@ class Rpc:
             raise outcome[0]
         return outcome[0]
 
+    async def query_twice(self, method: Method, address: Address) -> Answer:
+        """Ask a node that answered a moment ago: if it is silent now, most likely a datagram was lost.
+
+        Raises as `query`.
+        """
+        try:
+            return await self.query(method, address)
+        except QueryTimeout:
+            return await self.query(method, address)
+
     async def serve(self) -> None:
         """Receive and expire until cancelled."""
         async with trio.open_nursery() as nursery:

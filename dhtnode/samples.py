@@ -11,8 +11,8 @@ from math import ceil
 from random import Random
 
 from dhtnode.ids import InfoHash
+from dhtnode.krpc import MAX_INTERVAL
 
-MAX_INTERVAL = 21_600.0  # seconds, by BEP 51
 SAMPLE_SIZE = 20  # beside 8 contacts of each family they fit into 1024 bytes
 
 

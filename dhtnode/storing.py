@@ -13,7 +13,7 @@ import trio
 
 from dhtnode.addresses import Address, Contact
 from dhtnode.endpoint import Endpoint
-from dhtnode.errors import NotJoined, QueryError, QueryRefused, QueryTimeout
+from dhtnode.errors import NotJoined, QueryError, QueryRefused
 from dhtnode.items import ImmutableItem, Item, MutableItem, Target
 from dhtnode.messages import CAS_MISMATCH, SEQ_TOO_LOW, Get, Put, Response
 from dhtnode.results import FoundItem, StoredItem
@@ -133,7 +133,7 @@ async def store_item(
         stored.discard(address)
         conflicts.discard(address)
         try:
-            await _ask_twice(endpoint, method, address)
+            await endpoint.rpc.query_twice(method, address)
         except QueryRefused as refused:
             if refused.code in (CAS_MISMATCH, SEQ_TOO_LOW):
                 conflicts.add(address)
@@ -186,14 +186,6 @@ async def _closest_answers(endpoints: Sequence[Endpoint], search: Search) -> lis
     if not closest:
         raise NotJoined("no node answered")
     return closest
-
-
-async def _ask_twice(endpoint: Endpoint, method: Put, address: Address) -> None:
-    """Ask a node that answered a moment ago: if it is silent now, most likely a datagram was lost."""
-    try:
-        await endpoint.rpc.query(method, address)
-    except QueryTimeout:
-        await endpoint.rpc.query(method, address)
 
 
 def _must_stay(current: Item | None, item: Item, cas: int | None) -> bool:

@@ -5,7 +5,8 @@ from random import Random
 import pytest
 
 from dhtnode.ids import InfoHash
-from dhtnode.samples import MAX_INTERVAL, SAMPLE_SIZE, Sampler
+from dhtnode.krpc import MAX_INTERVAL
+from dhtnode.samples import SAMPLE_SIZE, Sampler
 
 STORED = {InfoHash(bytes([number]) * 20): None for number in range(100)}
 
