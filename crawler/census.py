@@ -7,19 +7,25 @@ from crawler.progress import show_progress
 from crawler.records import Outcome
 from crawler.session import Session
 from crawler.settings import CrawlSettings
-from dhtnode import Contact, open_service_nursery, random_id
+from crawler.zone import Zone
+from dhtnode import Contact, open_service_nursery
 
-STARTING_LOOKUPS = 4  # towards random ids: a start from several corners at once
+STARTING_LOOKUPS = 4  # towards random ids of the zone: a start from several corners at once
 
 
-async def take_census(session: Session, settings: CrawlSettings, random: Random) -> Progress:
-    """Visit every node that can be found, and return the counts.
+async def take_census(
+    session: Session, settings: CrawlSettings, random: Random, zone: Zone | None = None
+) -> Progress:
+    """Visit every node of the zone that can be found, and return the counts.
 
     Raises `NotJoined` when nobody answers at the start.
     """
-    engine = Engine(session.node, session.writer, settings, random)
+    zone = zone or Zone()
+    engine = Engine(session.askers, session.writer, settings, random, zone=zone)
+    engine.restore(session.journals)
+    session.journals.clear()
     for _ in range(STARTING_LOOKUPS):
-        for found in await session.node.find_node(random_id(random)):
+        for found in await session.node.find_node(zone.random_id(random)):
             engine.add(Contact(found.node_id, found.address))
     for contact in session.node.contacts():
         engine.add(contact)
@@ -46,7 +52,6 @@ def record(progress: Progress) -> dict[str, object]:
         "sighted": progress.frontier.sighted,
         "answered": progress.outcomes.get(Outcome.ANSWERED, 0),
         "outcomes": {outcome.value: count for outcome, count in sorted(progress.outcomes.items())},
-        "aliases": progress.frontier.aliases,
         "dropped": progress.frontier.dropped,
         "queries": progress.queries,
         "seconds": round(progress.seconds, 3),

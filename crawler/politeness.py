@@ -4,23 +4,28 @@ Pure arithmetic: it is told the time, says how long to wait, and never waits its
 """
 
 from crawler.settings import CrawlSettings
-from dhtnode import Address, Scope, TokenBucket
+from dhtnode import Endpoint, TokenBucket
 
 SHORTEST_WAIT = 0.001  # seconds; a wait that rounding could swallow would be waited for ever
 MAX_HOSTS = 100_000  # hosts with a bucket of their own; the oldest are forgotten, and full again by then
+BACK_OFF = 60.0  # seconds for which a host that has refused is left alone
+_PORT_BITS = 16
 
 
 class Pace:
     """Decide whether a query may be sent now."""
 
-    def __init__(self, settings: CrawlSettings, scope: Scope, now: float) -> None:
-        """Start with full buckets; a rate of 0 allows everything at once."""
+    def __init__(self, settings: CrawlSettings, now: float, *, by_endpoint: bool = False) -> None:
+        """Start with full buckets; a rate of 0 allows everything at once.
+
+        With `by_endpoint` each port counts as a host, as on loopback, where one address holds all.
+        """
         self._settings = settings
-        self._scope = scope
+        self._bits = 0 if by_endpoint else _PORT_BITS
         self._unlimited = settings.rate <= 0
         self._queries = _bucket(settings.rate or 1.0, now)
         self._endpoints = _bucket(settings.new_endpoints_rate, now)
-        self._hosts: dict[str, TokenBucket] = {}
+        self._hosts: dict[int, TokenBucket] = {}
 
     def wait_time(self, now: float) -> float:
         """Return the seconds until a visit to a new endpoint may start; 0.0 when it may now."""
@@ -28,24 +33,31 @@ class Pace:
             return 0.0
         return _rounded(max(self._queries.wait_time(now), self._endpoints.wait_time(now)))
 
-    def host_wait_time(self, address: Address, now: float) -> float:
+    def host_wait_time(self, endpoint: Endpoint, now: float) -> float:
         """Return the seconds until this host may be asked again."""
-        return 0.0 if self._unlimited else _rounded(self._host(address, now).wait_time(now))
+        return 0.0 if self._unlimited else _rounded(self._host(endpoint, now).wait_time(now))
 
-    def start_visit(self, address: Address, now: float) -> None:
+    def start_visit(self, endpoint: Endpoint, now: float) -> None:
         """Count the first query of a visit."""
         if not self._unlimited:
             self._endpoints.spend(now)
-            self.count_query(address, now)
+            self.count_query(endpoint, now)
 
-    def count_query(self, address: Address, now: float) -> None:
+    def count_query(self, endpoint: Endpoint, now: float) -> None:
         """Count a query, even one that could not wait: what it overdraws, the next visit waits for."""
         if not self._unlimited:
             self._queries.spend(now)
-            self._host(address, now).spend(now)
+            self._host(endpoint, now).spend(now)
 
-    def _host(self, address: Address, now: float) -> TokenBucket:
-        key = self._scope.host_key(address)
+    def back_off(self, endpoint: Endpoint, now: float) -> None:
+        """Leave a host alone for a while, because it has refused."""
+        if not self._unlimited:
+            host = self._host(endpoint, now)
+            for _ in range(round(BACK_OFF * self._settings.host_rate)):
+                host.spend(now)
+
+    def _host(self, endpoint: Endpoint, now: float) -> TokenBucket:
+        key = endpoint >> self._bits
         bucket = self._hosts.pop(key, None)
         if bucket is None:
             bucket = TokenBucket(self._settings.host_rate, self._settings.host_burst, now)

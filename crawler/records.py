@@ -8,11 +8,12 @@ Addresses in these records are addresses of *nodes*.  Addresses of peers have no
 that is on purpose: what cannot be handed over cannot be stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from ipaddress import ip_network
+from typing import NamedTuple
 
 from dhtnode import Address, Family, InfoHash, NodeId
 
@@ -27,6 +28,9 @@ class Outcome(StrEnum):
 
     WRONG_ID = "wrong-id"
     """A node answered, but under another id than the one it was known by."""
+
+    FOREIGN_SOURCE = "foreign-source"
+    """An answer came, but from another address."""
 
     MALFORMED = "malformed"
     NOT_SENT = "not-sent"
@@ -107,23 +111,44 @@ class SwarmSample:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):  # a tuple, because a census makes millions
     """Hold what came of asking one node.
 
-    `contacts` counts the contacts it named, `new_contacts` those we had not heard of before,
-    `referrers` the nodes that had named this one when it was asked.
+    `contacts` counts the contacts it named, `unusable` those of them with an address that we may not
+    ask, `new_contacts` those we had not heard of before, `referrers` the nodes that had named this
+    one when it was asked, 3 standing for three and more.  `conforms` tells whether its id goes with
+    its address (BEP 42), None when there was no answer or the address is exempt; `marks` name what
+    makes its answers suspect, in words without spaces.
     """
 
-    node_id: NodeId
+    node_id: bytes
     address: Address
     taken_at: str
     outcome: Outcome
+    error_code: int | None = None
     rtt_ms: float | None = None
     version: bytes | None = None
+    conforms: bool | None = None
     contacts: int = 0
+    unusable: int = 0
     new_contacts: int = 0
     referrers: int = 0
+    marks: tuple[str, ...] = ()
+
+
+class Journal(NamedTuple):
+    """Hold what the frontier of one family has become since the last one, as it writes it itself."""
+
+    family: Family
+    contacts: bytes
+    changes: bytes
+
+
+class CrawlBatch(NamedTuple):
+    """Hold visits, and the journal by which a crawl is resumed after them: both are written, or neither."""
+
+    visits: Sequence[Visit]
+    journal: Journal
 
 
 def utc_text(epoch_seconds: float) -> str:

@@ -187,6 +187,20 @@ def m004_views(db: Database) -> None:
     db.create_view("network_size", NETWORK_SIZE)
 
 
+@migrations()
+def m005_crawls(db: Database) -> None:
+    """Add to the visits what a census learns, and the journal by which it is resumed."""
+    visits = db.table("visits")
+    for column, kind in (("error_code", int), ("conforms", int), ("unusable", int), ("marks", str)):
+        visits.add_column(column, kind)
+    db.table("crawl_journal").create(
+        {"id": int, "run_id": int, "family": int, "contacts": bytes, "changes": bytes},
+        pk="id",
+        not_null={"run_id", "family", "contacts", "changes"},
+        foreign_keys=[("run_id", "runs", "id")],
+    )
+
+
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.
 LATEST_SWARMS = """
 SELECT
@@ -257,6 +271,28 @@ ORDER BY run_id, 3
 
 INSERT_RUN = """
 INSERT INTO runs (command, started_at, status, version, settings, pid) VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+INSERT_JOURNAL = "INSERT INTO crawl_journal (run_id, family, contacts, changes) VALUES (?, ?, ?, ?)"
+
+# Sorted as the index is: that grows page by page then, and not all over.
+FOLD_VISITS = """
+INSERT INTO nodes (node_id, address, port, family, first_seen, last_seen, last_answer, version, client)
+SELECT
+    node_id, address, port, CASE WHEN instr(address, ':') THEN 6 ELSE 4 END,
+    min(taken_at), max(taken_at),
+    max(taken_at) FILTER (WHERE outcome = 'answered'),
+    max(version), client_name(max(version))
+FROM visits
+WHERE run_id = ?
+GROUP BY node_id, address, port
+ORDER BY node_id, address, port
+ON CONFLICT (node_id, address, port) DO UPDATE SET
+    first_seen = min(first_seen, excluded.first_seen),
+    last_seen = max(last_seen, excluded.last_seen),
+    last_answer = coalesce(max(last_answer, excluded.last_answer), last_answer, excluded.last_answer),
+    version = coalesce(excluded.version, version),
+    client = coalesce(excluded.client, client)
 """
 
 # Times are text that sorts as time does, so min() and max() of two are the earlier and the later.

@@ -10,40 +10,61 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from crawler.records import RunStatus, utc_text
+import trio
+
+from crawler.records import Journal, RunStatus, utc_text
 from crawler.store import Store
+from crawler.visits import VisitUnderWay
 from crawler.writer import Writer, open_writer
-from dhtnode import Node, NodeSettings, __version__, open_node
+from dhtnode import BulkAsker, Node, NodeSettings, __version__, open_bulk_askers, open_node
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Hold what one run works with."""
+    """Hold what one run works with; `journals` is what an interrupted run that goes on has left."""
 
     run_id: int
     node: Node
     writer: Writer
+    askers: tuple[BulkAsker[VisitUnderWay], ...]
+    journals: list[Journal]
 
 
 @asynccontextmanager
 async def open_session(
-    path: str | Path, command: str, settings: Mapping[str, object], *, bootstrap: Sequence[str] = ()
+    path: str | Path,
+    command: str,
+    settings: Mapping[str, object],
+    *,
+    bootstrap: Sequence[str] = (),
+    anonymize: bool = False,
+    resume: bool = False,
 ) -> AsyncIterator[Session]:
     """Open a database and a node, and keep a run in the books for the length of the block.
 
-    The run ends as `finished` when the block does, and as `interrupted` when it is left by a
-    cancellation or an exception; all rows handed over are written either way.  Raises `StoreError`
-    and what `open_node` raises.
+    With `resume`, the last run of this command goes on if it had the same settings and did not come
+    to its end.  The run ends as `finished` when the block does, and as `interrupted` when it is left
+    by a cancellation or an exception; all rows handed over are written either way.  Raises
+    `StoreError` and what `open_node` raises.
     """
-    with Store.open(path) as store:
-        run_id = store.begin_run(command, settings, __version__, utc_text(time.time()))
+    with Store.open(path, anonymize=anonymize) as store:
+        interrupted = store.resumable_run(command, settings) if resume else None
+        if interrupted is None:
+            run_id = store.begin_run(command, settings, __version__, utc_text(time.time()))
+        else:
+            run_id = interrupted
+            store.resume_run(run_id)
         status = RunStatus.INTERRUPTED
+        askers: tuple[BulkAsker[VisitUnderWay], ...]
         try:
+            journals = list(store.journals(run_id))
             async with (
                 open_node(bootstrap=bootstrap, settings=NodeSettings(read_only=True)) as node,
+                open_bulk_askers([address.host for address in node.addresses]) as askers,
                 open_writer(store, run_id) as writer,
             ):
-                yield Session(run_id, node, writer)
+                yield Session(run_id, node, writer, askers, journals)
             status = RunStatus.FINISHED
         finally:
-            store.finish_run(run_id, status, utc_text(time.time()))
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(store.finish_run, run_id, status, utc_text(time.time()))

@@ -20,7 +20,8 @@ from sqlite_utils import Database
 
 from crawler import schema
 from crawler.records import (
-    Outcome,
+    CrawlBatch,
+    Journal,
     Run,
     RunStatus,
     ScrapeReplyRow,
@@ -30,13 +31,13 @@ from crawler.records import (
     host_text,
     prefix_text,
 )
-from dhtnode import Address
+from dhtnode import Address, Family
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
 CACHE_KIB = 64 * 1024  # the index of nodes is hit at random, and SQLite's default is 2 MB
 CHECKPOINT_PAGES = 8000  # 32 MB of log: a page of that index is copied back once, not every batch
 
-Record: TypeAlias = SwarmSample | Visit
+Record: TypeAlias = SwarmSample | CrawlBatch
 Row: TypeAlias = dict[str, Any]
 """A row by column name; values are what SQLite has: str, int, float, bytes, None."""
 
@@ -130,6 +131,9 @@ class Store:
     def finish_run(self, run_id: int, status: RunStatus, now_text: str) -> None:
         """Record how and when a run ended."""
         with self._transaction():
+            self._fold_visits(run_id)
+            if status is RunStatus.FINISHED:
+                self._connection.execute("DELETE FROM crawl_journal WHERE run_id = ?", (run_id,))
             self._connection.execute(
                 "UPDATE runs SET status = ?, finished_at = ? WHERE id = ?", (status, now_text, run_id)
             )
@@ -137,13 +141,45 @@ class Store:
     def write(self, run_id: int, records: Sequence[Record]) -> None:
         """Write observations of a run in one transaction: all of them, or none and `StoreError`.
 
-        Costs 10 to 20 us per visit and some 25 per scrape reply, more as the index of nodes grows.
+        Costs some 5 us per visit and 25 per scrape reply, more as the index of nodes grows.
         """
-        visits = [record for record in records if isinstance(record, Visit)]
         samples = [record for record in records if isinstance(record, SwarmSample)]
         with self._transaction():
             self._write_samples(run_id, samples)
-            self._write_visits(run_id, visits)
+            for record in records:
+                if isinstance(record, CrawlBatch):
+                    self._write_visits(run_id, record.visits)
+                    self._connection.execute(schema.INSERT_JOURNAL, (run_id, *record.journal))
+
+    def resumable_run(self, command: str, settings: Mapping[str, object]) -> int | None:
+        """Return the last run of a command, if it was interrupted, had these settings and left a journal."""
+        with self._transaction():
+            self._mark_interrupted()
+            found = self._select(
+                "SELECT id, status, settings FROM runs WHERE command = ? ORDER BY id DESC LIMIT 1", (command,)
+            )
+            for run in found:
+                same = json.loads(run["settings"]) == json.loads(json.dumps(dict(settings)))
+                if same and run["status"] == RunStatus.INTERRUPTED and self._has_journal(run["id"]):
+                    return int(run["id"])
+        return None
+
+    def resume_run(self, run_id: int) -> None:
+        """Take an interrupted run over: it is running, in this process."""
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE runs SET status = ?, finished_at = NULL, pid = ? WHERE id = ?",
+                (RunStatus.RUNNING, os.getpid(), run_id),
+            )
+
+    def journals(self, run_id: int) -> Iterator[Journal]:
+        """Yield the journals of a run, the first one first."""
+        with _reported(self.path):
+            cursor = self._connection.execute(
+                "SELECT family, contacts, changes FROM crawl_journal WHERE run_id = ? ORDER BY id", (run_id,)
+            )
+            for family, contacts, changes in cursor:
+                yield Journal(Family(family), contacts, changes)
 
     def runs(self) -> list[Run]:
         """Return all runs, the oldest first."""
@@ -163,9 +199,9 @@ class Store:
             raise ValueError(f"{name!r} is neither a table nor a view of {self.path}")
         return self._select(f'SELECT * FROM "{name}"')  # noqa: S608  # a name the database gave us
 
-    def _select(self, sql: str) -> list[Row]:
+    def _select(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         with _reported(self.path):
-            cursor = self._connection.execute(sql)
+            cursor = self._connection.execute(sql, values)
             columns = [column[0] for column in cursor.description]
             return [dict(zip(columns, row, strict=True)) for row in cursor]
 
@@ -187,6 +223,13 @@ class Store:
             "UPDATE runs SET status = 'interrupted' WHERE id = ?",
             [(row["id"],) for row in running if not self._is_running(row["pid"])],
         )
+
+    def _has_journal(self, run_id: int) -> bool:
+        return bool(self._select("SELECT 1 FROM crawl_journal WHERE run_id = ? LIMIT 1", (run_id,)))
+
+    def _fold_visits(self, run_id: int) -> None:
+        """Bring `nodes` up to date with the visits of a run; some 5 us for each node."""
+        self._connection.execute(schema.FOLD_VISITS, (run_id,))
 
     def _write_samples(self, run_id: int, samples: Sequence[SwarmSample]) -> None:
         self._connection.executemany(
@@ -222,21 +265,27 @@ class Store:
         )
 
     def _write_visits(self, run_id: int, visits: Sequence[Visit]) -> None:
-        self._upsert_nodes(
-            (visit.node_id, visit.address, visit.taken_at, _answer_time(visit), visit.version)
-            for visit in visits
-        )
+        """Add visits; `nodes` learns of them when the run ends, because its index is slow to grow at random."""
+        host_text = self._host_text
         self._connection.executemany(
             _INSERT_VISIT,
             [
                 (
                     run_id,
                     visit.node_id.hex(),
-                    self._host_text(visit.address),
+                    host_text(visit.address),
                     visit.address.port,
-                    _hex_of(visit.version),
+                    visit.taken_at,
                     visit.outcome.value,  # SQLite takes 2 us longer over the member itself
-                    *_VISIT_VALUES(visit),
+                    visit.error_code,
+                    visit.rtt_ms,
+                    None if visit.version is None else visit.version.hex(),
+                    visit.conforms,
+                    visit.contacts,
+                    visit.unusable,
+                    visit.new_contacts,
+                    visit.referrers,
+                    " ".join(visit.marks),
                 )
                 for visit in visits
             ],
@@ -264,9 +313,12 @@ class Store:
         )
 
 
-# The columns whose values are taken from the record as they are, under the same name.
+# The columns of replies and samples are taken from the record as they are, under the same name.
 _REPLY_COLUMNS = ("rank", "seeds_filter", "peers_filter", "values_count", "rtt_ms")
-_VISIT_COLUMNS = ("taken_at", "rtt_ms", "contacts", "new_contacts", "referrers")
+_VISIT_COLUMNS = (
+    *("run_id", "node_id", "address", "port", "taken_at", "outcome", "error_code", "rtt_ms", "version"),
+    *("conforms", "contacts", "unusable", "new_contacts", "referrers", "marks"),
+)
 _SAMPLE_COLUMNS = (
     *("taken_at", "seeds", "leechers", "peers", "peers_low", "peers_high", "method", "saturated"),
     *("nodes_asked", "nodes_answered", "nodes_with_filters", "distinct_peers"),
@@ -275,7 +327,6 @@ _SAMPLE_COLUMNS = (
 
 _SAMPLE_VALUES = attrgetter(*_SAMPLE_COLUMNS)
 _REPLY_VALUES = attrgetter(*_REPLY_COLUMNS)
-_VISIT_VALUES = attrgetter(*_VISIT_COLUMNS)
 
 
 def _insert(table: str, *columns: str) -> str:
@@ -287,21 +338,19 @@ _INSERT_SAMPLE = _insert("swarm_samples", "run_id", "info_hash", *_SAMPLE_COLUMN
 _INSERT_REPLY = _insert(
     "scrape_replies", "sample_id", "node_id", "address", "port", "version", "marks", *_REPLY_COLUMNS
 )
-_INSERT_VISIT = _insert(
-    "visits", "run_id", "node_id", "address", "port", "version", "outcome", *_VISIT_COLUMNS
-)
+_INSERT_VISIT = _insert("visits", *_VISIT_COLUMNS)
 
 
 def _row_id(cursor: sqlite3.Cursor) -> int:
     return int(cursor.lastrowid or 0)
 
 
+def _client_name_of(version: str | None) -> str | None:
+    return client_name(None if version is None else bytes.fromhex(version))
+
+
 def _hex_of(version: bytes | None) -> str | None:
     return None if version is None else version.hex()
-
-
-def _answer_time(visit: Visit) -> str | None:
-    return visit.taken_at if visit.outcome is Outcome.ANSWERED else None
 
 
 def _run_of(row: Row) -> Run:
@@ -316,6 +365,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         raise StoreError(f"{path}: is a database of another program")
     if unknown := schema.unknown_migrations(db):
         raise StoreError(f"{path}: was made by a newer version ({', '.join(sorted(unknown))})")
+    connection.create_function("client_name", 1, _client_name_of, deterministic=True)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     # The last batches may be lost with the power, never the database; a killed process loses none.

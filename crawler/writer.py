@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 import trio
 
+from crawler.records import CrawlBatch
 from crawler.store import Record, Store, StoreError
 from dhtnode import open_service_nursery
 
@@ -54,6 +55,7 @@ class Writer:
         self._run_sync = run_sync
         self._limiter = trio.CapacityLimiter(1)
         self._buffer: list[Record] = []
+        self._rows = 0  # in the buffer
         self._rows_written = 0
         self._batches_written = 0
         self._closed = False
@@ -70,8 +72,9 @@ class Writer:
         if self._closed:
             raise trio.ClosedResourceError("the writer is closed")
         self._buffer.append(record)
+        self._rows += _rows_of(record)
         self._has_rows.set()
-        if len(self._buffer) >= self._batch:
+        if self._rows >= self._batch:
             self._has_batch.set()
 
     async def put(self, record: Record) -> None:
@@ -82,12 +85,12 @@ class Writer:
     async def wait_for_room(self) -> None:
         """Wait until no more than four batches are buffered."""
         await trio.lowlevel.checkpoint()
-        while len(self._buffer) > BUFFERED_BATCHES * self._batch:
+        while self._rows > BUFFERED_BATCHES * self._batch:
             await self._has_room.wait()
 
     def statistics(self) -> WriterStatistics:
         """Return how many rows were written and how many wait."""
-        return WriterStatistics(self._rows_written, self._batches_written, len(self._buffer))
+        return WriterStatistics(self._rows_written, self._batches_written, self._rows)
 
     async def run(self) -> None:
         """Write batches as they fill or grow old, for ever; raise what the store raises."""
@@ -105,33 +108,49 @@ class Writer:
         """
         self._closed = True
         if self._failed:
-            logger.warning("%d rows could not be written to %s", len(self._buffer), self._store.path)
+            logger.warning("%d rows could not be written to %s", self._rows, self._store.path)
             return
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_TIME):
             while self._buffer:
                 await self._write_batch()
         if self._buffer:
-            raise StoreError(f"{self._store.path}: too slow, {len(self._buffer)} rows were not written")
+            raise StoreError(f"{self._store.path}: too slow, {self._rows} rows were not written")
 
     async def _write_batch(self) -> None:
-        records = self._buffer[: self._batch]
+        records, rows = self._next_batch()
         try:
             await self._run_sync(self._store.write, self._run_id, records, limiter=self._limiter)
         except StoreError:
             self._failed = True
             raise
-        self._rows_written += len(records)
+        self._rows_written += rows
         self._batches_written += 1
-        self._drop_written(len(records))
+        self._drop_written(len(records), rows)
 
-    def _drop_written(self, count: int) -> None:
+    def _next_batch(self) -> tuple[list[Record], int]:
+        """Return the first records of the buffer, as many as make up a batch, and their rows."""
+        records: list[Record] = []
+        rows = 0
+        for record in self._buffer:
+            records.append(record)
+            rows += _rows_of(record)
+            if rows >= self._batch:
+                break
+        return records, rows
+
+    def _drop_written(self, count: int, rows: int) -> None:
         del self._buffer[:count]
+        self._rows -= rows
         if not self._buffer:
             self._has_rows = trio.Event()
-        if len(self._buffer) < self._batch:
+        if self._rows < self._batch:
             self._has_batch = trio.Event()
         self._has_room.set()
         self._has_room = trio.Event()
+
+
+def _rows_of(record: Record) -> int:
+    return len(record.visits) if isinstance(record, CrawlBatch) else 1
 
 
 @asynccontextmanager

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from dhtnode.addresses import Address, Contact, Family, Scope, parse_address, scope_of
     from dhtnode.blocking import find_peers
     from dhtnode.bloom import ScrapeFilter
+    from dhtnode.bulk import FOREIGN_SOURCE, BulkAsker, Question, open_bulk_askers
     from dhtnode.clients import format_version
+    from dhtnode.compact import CompactContacts, Endpoint
     from dhtnode.errors import (
         AddressInUse,
         BadResponse,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
         Scrape,
         StoredItem,
     )
+    from dhtnode.secure_ids import conforms
     from dhtnode.settings import NodeSettings
     from dhtnode.stream import PeerStream
     from dhtnode.transactions import Answer, Pending
@@ -70,15 +73,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FOREIGN_SOURCE",
     "Address",
     "AddressInUse",
     "AnnouncePeer",
     "Announcement",
     "Answer",
     "BadResponse",
+    "BulkAsker",
     "CannotListen",
+    "CompactContacts",
     "Contact",
     "DhtError",
+    "Endpoint",
     "EndpointStatistics",
     "Family",
     "FindNode",
@@ -108,6 +115,7 @@ __all__ = [
     "QueryNotSent",
     "QueryRefused",
     "QueryTimeout",
+    "Question",
     "ResolvedTorrent",
     "Response",
     "Scope",
@@ -120,6 +128,7 @@ __all__ = [
     "Target",
     "TokenBucket",
     "__version__",
+    "conforms",
     "distance",
     "distance_bits",
     "estimate_swarm",
@@ -127,6 +136,7 @@ __all__ = [
     "flip_last_bit",
     "format_version",
     "mutable_target",
+    "open_bulk_askers",
     "open_node",
     "open_service_nursery",
     "parse_address",
@@ -141,7 +151,9 @@ _HOMES = {
     "addresses": ("Address", "Contact", "Family", "Scope", "parse_address", "scope_of"),
     "blocking": ("find_peers",),
     "bloom": ("ScrapeFilter",),
+    "bulk": ("FOREIGN_SOURCE", "BulkAsker", "Question", "open_bulk_askers"),
     "clients": ("format_version",),
+    "compact": ("CompactContacts", "Endpoint"),
     "errors": (
         "AddressInUse",
         "BadResponse",
@@ -183,6 +195,7 @@ _HOMES = {
         "Scrape",
         "StoredItem",
     ),
+    "secure_ids": ("conforms",),
     "settings": ("NodeSettings",),
     "stream": ("PeerStream",),
     "transactions": ("Answer", "Pending"),

@@ -159,6 +159,13 @@ class Scope(Enum):
         """
         return 0 < address.port < 65536 if self is Scope.LOOPBACK else self.allows(address)
 
+    def first_octets(self) -> tuple[bool | None, ...]:
+        """Return for each first octet of an IPv4 address what `allows` says, None where more matters."""
+        return tuple(
+            None if octet in _MIXED_V4 else _kind_of_ipv4(f"{octet}.0.0.1") in _ALLOWED[self]
+            for octet in range(256)
+        )
+
     def host_key(self, address: Address) -> str:
         """Return what "one node per IP" counts: the host, or on loopback the whole endpoint."""
         return str(address) if self is Scope.LOOPBACK else address.host

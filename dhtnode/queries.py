@@ -14,7 +14,7 @@ class QueryWriter:
     def __init__(self, node_id: NodeId, *, version: bytes | None, read_only: bool) -> None:
         self._node_id = node_id
         self._before_id = (b"2:roi1e" if read_only else b"") + b"1:t%d:" % TRANSACTION_ID_BYTES
-        self._after_id = (b"" if version is None else b"1:v%d:%b" % (len(version), version)) + b"1:y1:qe"
+        self.tail = (b"" if version is None else b"1:v%d:%b" % (len(version), version)) + b"1:y1:qe"
         self._method: Method | None = None
         self._head = b""
 
@@ -29,10 +29,11 @@ class QueryWriter:
         A lookup sends one method to many nodes: what the last one begins with is kept.
         """
         if method is not self._method:
-            self._method, self._head = method, self._write_head(method)
-        return self._head + transaction_id + self._after_id
+            self._method, self._head = method, self.head(method)
+        return self._head + transaction_id + self.tail
 
-    def _write_head(self, method: Method) -> bytes:
+    def head(self, method: Method) -> bytes:
+        """Return what a query begins with, up to its transaction id; `tail` is what comes after that."""
         codec = METHOD_CODECS[type(method)]
         arguments = codec.write(method)
         arguments[b"id"] = self._node_id

@@ -5,7 +5,7 @@ holds deadlines, and a limit that changes with the line holds for what is alread
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from math import inf
 from typing import NamedTuple, TypeAlias
 
@@ -62,13 +62,31 @@ class Pending:
         return self.source.address
 
 
+class TransactionIds:
+    """Draw 4 random bytes without a NUL: one implementation reads no other length, one mangles NULs."""
+
+    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
+        """Draw from `random_bytes`, which must be unpredictable in production."""
+        self._random_bytes = random_bytes
+        self._unused: list[bytes] = []
+
+    def new(self, taken: Container[bytes]) -> bytes:
+        """Return an id that is not taken; costs some 0.2 us."""
+        while True:
+            while not self._unused:
+                drawn = self._random_bytes(4096).replace(b"\0", b"")
+                self._unused = [drawn[at : at + 4] for at in range(0, len(drawn) - 3, 4)]
+            transaction_id = self._unused.pop()
+            if transaction_id not in taken:
+                return transaction_id
+
+
 class Transactions:
     """Keep the queries under way on one socket; every method has constant cost."""
 
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         """Draw transaction ids from `random_bytes`, which must be unpredictable in production."""
-        self._random_bytes = random_bytes
-        self._unused: list[bytes] = []
+        self._ids = TransactionIds(random_bytes)
         # Ordered dictionaries, because looking for the first entry of a plain one passes over all
         # those deleted before it.
         self._pending: OrderedDict[bytes, Pending] = OrderedDict()
@@ -79,14 +97,8 @@ class Transactions:
         return len(self._pending)
 
     def new_id(self) -> bytes:
-        """Return 4 random bytes without a NUL: one implementation reads no other length, one mangles NULs."""
-        while True:
-            while not self._unused:
-                drawn = self._random_bytes(4096).replace(b"\0", b"")
-                self._unused = [drawn[at : at + 4] for at in range(0, len(drawn) - 3, 4)]
-            transaction_id = self._unused.pop()
-            if transaction_id not in self._pending:
-                return transaction_id
+        """Return an id that no query under way bears."""
+        return self._ids.new(self._pending)
 
     def add(self, pending: Pending) -> None:
         """Keep a query that has been sent, later than all before it."""

@@ -50,6 +50,7 @@ DHTNODE = (
             "ids",
             "addresses",
             "secure_ids",
+            "compact",
             "errors",
             "settings",
             "config",
@@ -64,6 +65,7 @@ DHTNODE = (
         sideways={
             "addresses": names("ids"),
             "secure_ids": names("ids addresses"),
+            "compact": names("ids addresses"),
             "config": names("addresses settings"),
             "errors": names("addresses"),  # a failed query says whom it went to
             "magnet": names("ids errors"),
@@ -124,6 +126,7 @@ DHTNODE = (
             "nurseries",
             "udp",
             "rpc",
+            "bulk",
             "traverse",
             "snapshot",
             "endpoint",
@@ -166,16 +169,16 @@ DHTNODE = (
 CRAWLER = (
     Layer(
         "values",
-        ("settings", "records"),
+        ("settings", "records", "zone"),
         below=names(""),
         sideways=IN_ORDER,
         forbidden=IMPURE | DATABASE,
     ),
     Layer(
         "decisions",
-        ("frontier", "politeness"),
+        ("contact_queue", "frontier", "politeness", "visits"),
         below=names("values"),
-        sideways={},
+        sideways={"frontier": names("contact_queue")},
         forbidden=IMPURE | DATABASE,
     ),
     Layer(
@@ -187,7 +190,7 @@ CRAWLER = (
     ),
     Layer(
         "I/O",
-        ("writer", "progress", "session", "engine", "census", "measure", "demo"),
+        ("writer", "progress", "session", "walk", "engine", "census", "measure", "demo"),
         below=names("values decisions storage"),
         sideways=IN_ORDER,
     ),

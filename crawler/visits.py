@@ -1,0 +1,60 @@
+"""A visit under way: what one node has said so far, and what makes its answers suspect."""
+
+from dhtnode import Address, Endpoint, NodeId, distance, flip_last_bit
+
+OVERSIZED = 64  # contacts in one answer; 8 are usual, bittorrent-dht sends its whole table
+IMPOSSIBLY_CLOSE = 48  # bits shared with a target: among 2^24 nodes one in 16 million comes that close
+_MANY = 0.5  # share of the contacts in an answer
+
+
+class VisitUnderWay:
+    """Hold what one visit has brought so far."""
+
+    __slots__ = (
+        "address",
+        "contacts",
+        "endpoint",
+        "marks",
+        "named",
+        "new_contacts",
+        "node_id",
+        "rtt_ms",
+        "target",
+        "unusable",
+        "version",
+    )
+
+    def __init__(self, node_id: bytes, endpoint: Endpoint, address: Address) -> None:
+        self.node_id = node_id
+        self.endpoint = endpoint
+        self.address = address
+        self.target = flip_last_bit(node_id)  # of the query under way
+        self.rtt_ms: float | None = None  # None until the first answer
+        self.version: bytes | None = None
+        self.contacts = 0
+        self.unusable = 0
+        self.new_contacts = 0
+        self.named: set[Endpoint] = set()
+        self.marks: set[str] | None = None
+
+    def mark(self, reason: str) -> None:
+        """Note what makes this node suspect, in a word without spaces."""
+        if self.marks is None:
+            self.marks = set()
+        self.marks.add(reason)
+
+    def look_over(self, named: list[tuple[bytes, Endpoint]], total: int) -> None:
+        """Mark an answer with contacts that no honest node would name; of `total`, `named` are usable."""
+        if total > OVERSIZED:
+            self.mark("oversized")
+        if total - len(named) > _MANY * total:
+            self.mark("unusable-contacts")
+        target = self.target
+        for node_id, endpoint in named[:OVERSIZED]:
+            # The first bytes tell nearly always, without arithmetic on 160 bits.
+            if node_id[:4] == target[:4] and endpoint != self.endpoint and _is_too_close(node_id, target):
+                self.mark("impossibly-close")
+
+
+def _is_too_close(node_id: bytes, target: NodeId) -> bool:
+    return distance(node_id, target).bit_length() <= 160 - IMPOSSIBLY_CLOSE

@@ -1,0 +1,225 @@
+"""One loop that visits every endpoint of one family: no task per node.
+
+The loop takes what is due, sends within the pace, and waits; what comes back is handled in callbacks
+of the asker.  A visit is two queries: for the node's own id with the last bit flipped, which shows all
+its neighbours, and for a random id of the zone, which shows how it connects to the rest.  Results go
+to the writer in batches; when that falls behind, the loop waits.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+import trio
+
+from crawler.frontier import ANSWERED, FAILED, NOBODY, SILENT, Frontier
+from crawler.politeness import Pace
+from crawler.records import CrawlBatch, Journal, Outcome, Visit, utc_text
+from crawler.settings import CrawlSettings
+from crawler.visits import OVERSIZED, VisitUnderWay
+from crawler.writer import Writer
+from crawler.zone import Zone
+from dhtnode import (
+    FOREIGN_SOURCE,
+    BadResponse,
+    BulkAsker,
+    CompactContacts,
+    Contact,
+    Family,
+    FindNode,
+    QueryError,
+    QueryRefused,
+    QueryTimeout,
+    Response,
+    Scope,
+    conforms,
+)
+
+LONGEST_SLEEP = 1.0  # seconds between two looks at the frontier when nothing happens
+BATCH = 500  # visits that are handed to the writer together
+FLOOD = 3  # datagrams of one source that answer nothing: a network may repeat one
+MAX_BATCH_AGE = 1.0  # seconds after which they are in any case
+
+
+class Walk:
+    """Crawl one family until nothing is left to visit."""
+
+    def __init__(
+        self,
+        asker: BulkAsker[VisitUnderWay],
+        writer: Writer,
+        settings: CrawlSettings,
+        pace: Pace,
+        zone: Zone,
+        random: Random,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """Take over the asker; `pace` may be shared with other walks."""
+        self._asker = asker
+        self._writer = writer
+        self._settings = settings
+        self._pace = pace
+        self._zone = zone
+        self._random = random
+        self._wall_clock = wall_clock
+        self._compact = CompactContacts(asker.family, asker.scope)
+        self.frontier = Frontier(
+            self._compact, settings.max_endpoints, counts_hosts=asker.scope is not Scope.LOOPBACK
+        )
+        self.outcomes: Counter[Outcome] = Counter()
+        self.queries = 0
+        self.second_queries = 0
+        self.second_answers = 0
+        self._halves = random.getrandbits(64) | 1
+        self._find_node = asker.question(FindNode)
+        self._is_exempt = asker.scope is Scope.LOOPBACK  # from BEP 42
+        self._visits: list[Visit] = []
+        self._batch_since = 0.0
+        self._taken_at = utc_text(wall_clock())
+        asker.on_end = self._on_end
+
+    def add(self, contact: Contact) -> bool:
+        """Add a contact to start from; return whether it was new."""
+        if not self._asker.scope.allows(contact.address) or not self._zone.covers(contact.node_id):
+            return False
+        return self.frontier.add(contact.node_id, self._compact.endpoint_of(contact.address))
+
+    async def run(self) -> None:
+        """Visit everything that is known and becomes known.
+
+        Leaving it early forgets the queries under way: their visits get no row, and are due again.
+        """
+        try:
+            while True:
+                await self._writer.wait_for_room()
+                now = trio.current_time()
+                pause = self._start_visits(now)
+                self._hand_over(now)
+                if self.frontier.is_exhausted and not self.frontier.requeue_silent():
+                    return
+                await self._asker.wait(now + pause)
+                self._taken_at = utc_text(self._wall_clock())
+                self._asker.receive()
+        finally:
+            self._asker.forget_all()
+            self._hand_over(float("inf"))
+
+    def _start_visits(self, now: float) -> float:
+        """Start what may start now and return the seconds until more may."""
+        frontier, pace = self.frontier, self._pace
+        while frontier.in_flight < self._settings.max_in_flight:
+            wait = pace.wait_time(now)
+            if wait > 0:
+                return wait
+            contact = frontier.take_next(now)
+            if contact is None:
+                due = frontier.next_due()
+                return LONGEST_SLEEP if due is None else max(0.0, due - now)
+            node_id, endpoint = contact
+            host_wait = pace.host_wait_time(endpoint, now)
+            if host_wait > 0:
+                frontier.defer(node_id, endpoint, now + host_wait)
+                continue
+            pace.start_visit(endpoint, now)
+            visit = VisitUnderWay(node_id, endpoint, self._compact.address_of(endpoint))
+            if not self._ask(visit):
+                if self._asker.is_clogged:
+                    frontier.defer(node_id, endpoint, now)
+                    return 0.0
+                self._end(visit, Outcome.NOT_SENT, FAILED)
+        return LONGEST_SLEEP
+
+    def _ask(self, visit: VisitUnderWay) -> bool:
+        self.queries += 1
+        return self._asker.ask(self._find_node, visit.target, visit.address, visit)
+
+    def _on_end(self, visit: VisitUnderWay, result: Response | QueryError, took: float) -> None:
+        if visit.rtt_ms is not None:
+            if isinstance(result, Response):
+                self.second_answers += 1
+                self._take_contacts(visit, result)
+            self._end(visit, Outcome.ANSWERED, ANSWERED)
+        elif isinstance(result, Response):
+            self._on_neighbours(visit, result, took)
+        elif isinstance(result, QueryTimeout):
+            self._end(visit, Outcome.TIMEOUT, SILENT)
+        else:
+            self._on_failure(visit, result)
+
+    def _on_neighbours(self, visit: VisitUnderWay, response: Response, took: float) -> None:
+        """Take the first answer; a node that gave one is asked for the second."""
+        visit.rtt_ms = round(1000 * took, 3)
+        visit.version = response.version
+        # Under a wrong id, too, contacts are worth following: each is going to be asked itself.
+        self._take_contacts(visit, response)
+        if response.node_id != visit.node_id:
+            self._end(visit, Outcome.WRONG_ID, FAILED)
+            return
+        now = trio.current_time()
+        self._pace.count_query(visit.endpoint, now)
+        visit.target = self._zone.random_id(self._random)
+        if self._ask(visit):
+            self.second_queries += 1
+        else:
+            self._end(visit, Outcome.ANSWERED, ANSWERED)
+
+    def _on_failure(self, visit: VisitUnderWay, failure: QueryError) -> None:
+        if isinstance(failure, QueryRefused):
+            self._pace.back_off(visit.endpoint, trio.current_time())
+            self._end(visit, Outcome.ERROR, FAILED, failure.code)
+        elif isinstance(failure, BadResponse) and failure.reason == FOREIGN_SOURCE:
+            self._end(visit, Outcome.FOREIGN_SOURCE, FAILED)
+        else:
+            self._end(visit, Outcome.MALFORMED, FAILED)
+
+    def _take_contacts(self, visit: VisitUnderWay, response: Response) -> None:
+        """Take what a node names into the frontier; it counts once for each contact it names."""
+        compact = response.nodes if self._asker.family is Family.IPV4 else response.nodes6
+        if not compact:
+            return
+        contacts = self._compact.read(compact)
+        total = len(compact) // self._compact.bytes_each
+        visit.contacts += total
+        visit.unusable += total - len(contacts)
+        visit.look_over(contacts, total)
+        half = visit.endpoint * self._halves >> 40 & 1 if response.node_id == visit.node_id else NOBODY
+        named, add, covers = visit.named, self.frontier.add, self._zone.covers
+        for node_id, endpoint in contacts[:OVERSIZED]:
+            if endpoint not in named and covers(node_id):
+                named.add(endpoint)
+                visit.new_contacts += add(node_id, endpoint, half)
+
+    def _end(self, visit: VisitUnderWay, outcome: Outcome, state: int, code: int | None = None) -> None:
+        """Settle a visit, and keep its row for the next batch."""
+        address = visit.address
+        self.outcomes[outcome] += 1
+        self.frontier.settle(visit.node_id, visit.endpoint, state)
+        if self._asker.unexpected.pop(address, 0) >= FLOOD:
+            visit.mark("flood")
+        self._visits.append(
+            Visit(
+                visit.node_id,
+                address,
+                self._taken_at,
+                outcome,
+                code,
+                visit.rtt_ms,
+                visit.version,
+                None if self._is_exempt or visit.rtt_ms is None else conforms(visit.node_id, address.host),
+                visit.contacts,
+                visit.unusable,
+                visit.new_contacts,
+                self.frontier.referrers(visit.endpoint),
+                () if visit.marks is None else tuple(sorted(visit.marks)),
+            )
+        )
+
+    def _hand_over(self, now: float) -> None:
+        """Give the writer the visits made, together with what the frontier has become by them."""
+        if not self._visits:
+            self._batch_since = now
+        elif len(self._visits) >= BATCH or now - self._batch_since >= MAX_BATCH_AGE:
+            journal = Journal(self._asker.family, *self.frontier.take_journal())
+            self._writer.put_nowait(CrawlBatch(self._visits, journal))
+            self._visits = []
+            self._batch_since = now

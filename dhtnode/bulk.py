@@ -1,0 +1,239 @@
+"""Ask very many nodes one short question each, from a socket of its own: what a crawl is made of.
+
+A node remembers whom it talks to, keeps a table and answers; to ask a million strangers once or
+twice, none of that is needed.  So there is no task and no source record per query here, and no
+answer for others either: all queries say that we are read-only (BEP 43).  Whoever drives it owns
+the loop:
+
+    while visits_are_left:
+        ...                           # call `ask` as often as the pace allows
+        await asker.wait(until)
+        asker.receive()               # calls `on_end` once for each query that has ended
+
+An answer counts only if transaction id, source address and source port all match; what matches no
+query is dropped before it is parsed.
+"""
+
+import logging
+import secrets
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from math import inf
+from typing import Generic, TypeAlias, TypeVar
+
+import trio
+
+from dhtnode.addresses import Address, Family, scope_of
+from dhtnode.bencoding import MAX_ITEMS
+from dhtnode.errors import BadResponse, QueryError, QueryRefused, QueryTimeout
+from dhtnode.ids import ID_BYTES, NodeId
+from dhtnode.krpc import parse_untrusted, read_fields
+from dhtnode.malformed import MalformedMessage
+from dhtnode.messages import Error, Method, Response
+from dhtnode.queries import QueryWriter
+from dhtnode.settings import VERSION_TAG
+from dhtnode.timing import RoundTripTimes
+from dhtnode.transactions import TransactionIds
+from dhtnode.udp import DatagramSocket, open_udp_socket
+
+logger = logging.getLogger(__name__)
+
+Tag = TypeVar("Tag")
+
+OnEnd: TypeAlias = Callable[[Tag, Response | QueryError, float], None]
+"""What is told once how a query ended: what it was tagged with, the outcome, the seconds it took."""
+
+FOREIGN_SOURCE = "foreign source"
+"""The reason in a `BadResponse` for a query whose answer came from another address only."""
+
+BATCH = 256  # datagrams handled between two checkpoints
+MAX_UNEXPECTED = 10_000  # sources remembered for datagrams that answer nothing
+CLOGGED_PAUSE = 0.01  # seconds to wait when the kernel has no room for a datagram
+_ID_KEY = b"1:t4:"
+_CLOGGED = ("send EAGAIN", "send ENOBUFS")
+_PLACEHOLDER = bytes(range(1, 1 + ID_BYTES))
+
+
+class Question:
+    """Be one kind of query with a target, written but for the target."""
+
+    __slots__ = ("after", "before")
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self.before = before
+        self.after = after
+
+
+class BulkAsker(Generic[Tag]):
+    """Ask over one socket, and tell `on_end` of every query how it ended."""
+
+    def __init__(
+        self,
+        socket: DatagramSocket,
+        *,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        version: bytes | None = VERSION_TAG,
+    ) -> None:
+        """Take over the socket; `random_bytes` must be unpredictable in production.
+
+        `on_end` is to be set before the first query.
+        """
+        self.socket = socket
+        self.family: Family = socket.address.family
+        self.scope = scope_of(socket.address.host)
+        self.times = RoundTripTimes()
+        self.events: Counter[str] = Counter()
+        self.unexpected: Counter[tuple[str, int]] = Counter()  # datagrams that answered nothing, by source
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.on_end: OnEnd[Tag] = _not_told
+        self._writer = QueryWriter(NodeId(random_bytes(ID_BYTES)), version=version, read_only=True)
+        self._ids = TransactionIds(random_bytes)
+        # In the order of sending, which is that of expiry: all wait equally long.
+        self._asked: OrderedDict[bytes, _Asked[Tag]] = OrderedDict()
+        self.is_clogged = False
+        self._tail = self._writer.tail
+        self._clogs = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many queries are under way."""
+        return len(self._asked)
+
+    def question(self, method: Callable[[NodeId], Method]) -> Question:
+        """Prepare a kind of query: `method` makes one from its target, which says nothing else."""
+        before, _, after = self._writer.head(method(NodeId(_PLACEHOLDER))).partition(_PLACEHOLDER)
+        return Question(before, after)
+
+    def ask(self, question: Question, target: bytes, address: Address, tag: Tag) -> bool:
+        """Send a query, or return False when it could not leave; costs one system call and some 3 us.
+
+        When the kernel has no room for it, `is_clogged` is set until `wait` has waited for some.
+        """
+        transaction_id = self._ids.new(self._asked)
+        data = b"%b%b%b%b%b" % (question.before, target, question.after, transaction_id, self._tail)
+        if not self.socket.send_nowait(data, address):
+            clogs = sum(self.socket.errors[name] for name in _CLOGGED)
+            self.is_clogged, self._clogs = clogs > self._clogs, clogs
+            return False
+        self.bytes_sent += len(data)
+        self._asked[transaction_id] = _Asked(address, trio.current_time(), tag)
+        return True
+
+    async def wait(self, until: float) -> None:
+        """Wait until a datagram has come, a query is overdue, or the time `until`."""
+        if self.is_clogged:
+            self.is_clogged = False
+            await self.socket.wait_writable()
+            until = min(until, trio.current_time() + CLOGGED_PAUSE)
+        with trio.move_on_at(min(until, self._next_due())):
+            await self.socket.wait_readable()
+
+    def receive(self) -> None:
+        """Handle what has come, a batch at most, and what has waited too long."""
+        receive, handle = self.socket.receive_nowait, self._handle
+        for _ in range(BATCH):
+            datagram = receive()
+            if datagram is None:
+                break
+            handle(*datagram)
+        self._end_overdue(trio.current_time())
+
+    def forget_all(self) -> None:
+        """Give up all queries under way: nobody is told."""
+        self._asked.clear()
+
+    def _handle(self, data: bytes, source: tuple[str, int]) -> None:
+        self.bytes_received += len(data)
+        at = data.rfind(_ID_KEY) + len(_ID_KEY)
+        transaction_id = data[at : at + 4]
+        asked = self._asked.get(transaction_id)
+        if asked is None:
+            self._on_unexpected("dropped: unknown transaction", source)
+            return
+        if asked.address != source:
+            asked.is_answered_elsewhere = True
+            self._on_unexpected("dropped: foreign source", source)
+            return
+        result = self._read(data, transaction_id, asked.address)
+        del self._asked[transaction_id]
+        took = trio.current_time() - asked.sent_at
+        self.times.add(took)
+        self._tell(asked, result, took)
+
+    def _tell(self, asked: "_Asked[Tag]", result: Response | QueryError, took: float) -> None:
+        try:
+            self.on_end(asked.tag, result, took)
+        except Exception:
+            # The last barrier: a bug in `on_end` costs one answer, not the crawl.
+            self.events["internal errors"] += 1
+            logger.exception("failed on the answer of %s", asked.address)
+
+    def _read(self, data: bytes, transaction_id: bytes, address: Address) -> Response | QueryError:
+        """Return what an answer says; whatever is wrong with it is the end of its query too."""
+        try:
+            message = read_fields(parse_untrusted(data, MAX_ITEMS), self.family)
+        except MalformedMessage as malformed:
+            self.events[f"malformed: {malformed.reason}"] += 1
+            return BadResponse(address, malformed.reason)
+        if isinstance(message, Response) and message.transaction_id == transaction_id:
+            return message
+        if isinstance(message, Error):
+            return QueryRefused(address, message.code, message.text)
+        self.events["malformed: not an answer"] += 1
+        return BadResponse(address, "not an answer")
+
+    def _on_unexpected(self, reason: str, source: tuple[str, int]) -> None:
+        self.events[reason] += 1
+        if source in self.unexpected or len(self.unexpected) < MAX_UNEXPECTED:
+            self.unexpected[source] += 1
+
+    def _next_due(self) -> float:
+        for asked in self._asked.values():
+            return asked.sent_at + self.times.timeout
+        return inf
+
+    def _end_overdue(self, now: float) -> None:
+        latest = now - self.times.timeout
+        while self._asked:
+            transaction_id, asked = next(iter(self._asked.items()))
+            if asked.sent_at > latest:
+                return
+            del self._asked[transaction_id]
+            failure = (
+                BadResponse(asked.address, FOREIGN_SOURCE)
+                if asked.is_answered_elsewhere
+                else QueryTimeout(asked.address)
+            )
+            self._tell(asked, failure, now - asked.sent_at)
+
+
+class _Asked(Generic[Tag]):
+    """Hold one query under way."""
+
+    __slots__ = ("address", "is_answered_elsewhere", "sent_at", "tag")
+
+    def __init__(self, address: Address, sent_at: float, tag: Tag) -> None:
+        self.address = address
+        self.sent_at = sent_at
+        self.tag = tag
+        self.is_answered_elsewhere = False
+
+
+def _not_told(_tag: object, _result: Response | QueryError, _took: float) -> None:
+    """Be told how a query ended, and do nothing."""
+
+
+@asynccontextmanager
+async def open_bulk_askers(hosts: Sequence[str]) -> AsyncIterator[tuple[BulkAsker[Tag], ...]]:
+    """Bind a socket on any free port of each host, and close them at the end of the block.
+
+    Raises `CannotListen`.
+    """
+    with ExitStack() as closing:
+        sockets = []
+        for host in hosts:
+            sockets.append(open_udp_socket(Address(host, 0)))
+            closing.callback(sockets[-1].close)
+        yield tuple(BulkAsker(socket) for socket in sockets)
