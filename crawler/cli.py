@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from crawler.cli_synthetic import synthetic
 from crawler.settings import CrawlSettings
 from dhtnode import DhtError, InfoHash, InvalidInfoHash, __version__, console, parse_info_hash
 
@@ -41,6 +42,9 @@ DB_OPTION = click.option(
 def main(verbose: int) -> None:
     """Measure the BitTorrent mainline DHT and record everything in SQLite."""
     console.set_up_logging(verbose)
+
+
+main.add_command(synthetic)
 
 
 @main.command()

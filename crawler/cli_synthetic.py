@@ -1,0 +1,171 @@
+"""The command `dhtcrawl synthetic`: a whole DHT on loopback, until it is told to stop."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crawler.synthetic.settings import MAX_MEMBERS, MAX_STALE, MAX_SWARM, MAX_SWARMS, SyntheticSettings
+from dhtnode import console
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from crawler.synthetic.network import Network
+
+SHARE = console.Number(0, 1)
+DEFAULTS = SyntheticSettings()
+
+
+class Range(click.ParamType):
+    """Be two numbers of seconds, the lower one first."""
+
+    name = "range"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """Read `LOW:HIGH`, or one number for both."""
+        if isinstance(value, tuple):
+            return value
+        low, colon, high = value.partition(":")
+        try:
+            bounds = float(low), float(high if colon else low)
+        except ValueError:
+            bounds = -1.0, -1.0
+        if not 0 <= bounds[0] <= bounds[1] <= 60:
+            self.fail(f"{value!r} is not LOW:HIGH, in seconds up to 60", param, ctx)
+        return bounds
+
+
+def _share(name: str, help_text: str, default: float | None = None) -> Any:
+    metavar = "SHARE"
+    return click.option(
+        name, type=SHARE, default=default, metavar=metavar, show_default=default is not None, help=help_text
+    )
+
+
+@click.command()
+@click.option(
+    "--nodes", type=click.IntRange(1, MAX_MEMBERS), default=1000, show_default=True, help="Nodes that answer."
+)
+@click.option("--seed", type=int, default=DEFAULTS.seed, show_default=True, help="Same seed, same network.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="The port of all nodes; any free one by default."
+)
+@click.option(
+    "--stale",
+    type=console.Number(0, MAX_STALE),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Contacts that never answer, as a share of all in tables.",
+)
+@_share("--loss", "Datagrams lost, queries and replies alike.", 0.0)
+@click.option(
+    "--latency",
+    type=Range(),
+    default="0",
+    show_default=True,
+    metavar="LOW:HIGH",
+    help="Seconds between query and reply.",
+)
+@_share("--hostile", "Nodes that are hostile, in equal parts of every style.", 0.0)
+@_share("--bep33", "Nodes that give scrape filters; by kind of client if not given.")
+@_share("--bep42", "Nodes whose id follows from their address; by kind of client if not given.")
+@_share("--bep51", "Nodes that give samples of info-hashes; by kind of client if not given.")
+@_share("--capped", "Nodes that store 500 peers of a swarm whatever their kind; none more if not given.")
+@click.option(
+    "--interval",
+    type=click.IntRange(0, 21600),
+    metavar="SECONDS",
+    help="Between two samples of info-hashes; by kind of client if not given.",
+)
+@click.option(
+    "--swarms", type=click.IntRange(0, MAX_SWARMS), default=0, show_default=True, help="How many swarms."
+)
+@click.option(
+    "--largest",
+    type=click.IntRange(1, MAX_SWARM),
+    default=DEFAULTS.largest,
+    show_default=True,
+    help="Peers of the largest; the n-th has one n-th of that (Zipf).",
+)
+@_share("--announce", "Chance that a peer is announced to one of the 8 closest nodes.", DEFAULTS.announce)
+@_share("--announce-next", "The same for each of the next 8.", DEFAULTS.announce_next)
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path),
+    metavar="FILE.db|DIR",
+    help="Write the truth here: as a database, or as CSV files in a directory.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
+@click.option(
+    "--timeout",
+    type=console.SECONDS,
+    metavar="SECONDS",
+    help="Stop after so many seconds; run until told to stop.",
+)
+def synthetic(
+    port: int,
+    loss: float,
+    latency: tuple[float, float],
+    truth: Path | None,
+    as_json: bool,
+    timeout: float | None,
+    **model: Any,
+) -> None:
+    """Play a whole DHT on loopback, each node with an address of its own in 127.0.0.0/8.
+
+    Prints addresses to join it through when it is ready, and counts at the end.  Serves until SIGINT
+    or SIGTERM.  Linux only.
+    """
+    from dataclasses import replace
+
+    from crawler.synthetic.network import Network
+    from crawler.synthetic.server import bind
+    from crawler.synthetic.truth import TruthError, write_counts, write_truth
+    from dhtnode import DhtError
+
+    try:
+        settings = SyntheticSettings(**model)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        with bind(port) as bound:
+            network = Network(replace(settings, port=bound.getsockname()[1]))
+            if truth is not None:
+                write_truth(network, truth)
+            console.run(partial(_serve, network, bound, loss, latency, as_json, timeout))
+        if truth is not None:
+            write_counts(network.counts, truth)
+    except (DhtError, TruthError) as error:
+        raise click.ClickException(str(error)) from error
+    counts = dict(sorted(network.counts.items()))
+    console.emit(
+        as_json, {"counts": counts}, "".join(f"{name}: {value}\n" for name, value in counts.items())[:-1]
+    )
+
+
+async def _serve(
+    network: Network,
+    bound: socket,
+    loss: float,
+    latency: tuple[float, float],
+    as_json: bool,
+    timeout: float | None,
+) -> None:
+    """Say where the network is, and serve until a signal or the timeout."""
+    import trio
+
+    from crawler.synthetic.server import serve
+
+    async with serve(network, bound, loss=loss, latency=latency) as server:
+        with console.catching_signals() as next_signal:
+            record = {"bootstrap": server.bootstrap, "nodes": network.settings.nodes}
+            console.emit(as_json, record, "\n".join(server.bootstrap))
+            with trio.move_on_after(timeout or float("inf")):
+                await next_signal()

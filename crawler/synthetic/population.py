@@ -1,0 +1,230 @@
+"""Who is in a synthetic network: ids, addresses, who is dead, hostile, of what kind.
+
+Every member, dead or alive, has a *number*, which decides its address, kind and style, and a *rank*,
+its place in the order of ids.  All that is kept per member is 26 bytes of contact info, 8 of a sort
+key, its rank and number, its kind and style, and its tickets: some 80 bytes, in flat arrays.
+
+Tickets make presence in the tables of others heavy-tailed: a bucket draws tickets, and a member has
+some in proportion to a weight, log-normal with `SIGMA`.  Half of all members have a few or none, and
+are named by hardly anybody but their neighbours; the most prominent have thousands.
+"""
+
+import math
+from array import array
+from bisect import bisect_left
+from itertools import accumulate, chain, repeat
+from random import Random
+from statistics import NormalDist
+
+from crawler.synthetic.crc32c import secure_prefix
+from crawler.synthetic.kinds import KINDS, kind_at
+from crawler.synthetic.settings import MAX_MEMBERS, SyntheticSettings
+
+ID_BYTES = 20
+CONTACT_BYTES = 26
+SIGMA = 2.0  # of the logarithm of the weights
+TICKETS = 8  # per member, on average
+_FIRST_HOST = 256  # x.0.0.0 to x.0.0.255 are left to real programs
+_MASK = (1 << 64) - 1
+_CHUNK = 65536  # members whose contacts are put together at once
+_NO_STYLE = 0
+
+
+def mix(number: int, salt: int) -> int:
+    """Return 64 bits that look random and follow from two numbers (the finisher of splitmix64)."""
+    state = (number + salt * 0x9E3779B97F4A7C15) & _MASK
+    state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+    state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK
+    return state ^ state >> 31
+
+
+class Population:
+    """Be all members of a network; about 6 s and 80 bytes each for a million."""
+
+    def __init__(self, settings: SyntheticSettings, styles: int) -> None:
+        """Draw everybody; `styles` is how many ways to be hostile there are."""
+        self.settings = settings
+        self.members = settings.members
+        random = Random(f"population {settings.seed}")
+        self._salt = random.getrandbits(64)
+        self._step, self._shift = _permutation(random)
+        self._back = pow(self._step, -1, MAX_MEMBERS)
+        self.kinds = _draw_kinds(random, self.members)
+        self.styles = _draw_styles(random, self.members, settings.hostile, styles)
+        prefixes = array("Q", random.randbytes(8 * self.members))
+        tails = random.randbytes(12 * self.members)
+        tails = self._secure(prefixes, tails)
+        self.numbers, self.prefixes = _sort(prefixes)
+        self.ranks = _inverse(self.numbers)
+        self.contacts = self._pack(tails)
+        self.cell_bits = max(0, self.members.bit_length() - 1)
+        self.cells = _cells(self.prefixes, self.cell_bits)
+        self.tickets, self.cell_tickets = _draw_tickets(random, self.members, self.cells)
+
+    def host_of(self, number: int) -> int:
+        """Return the last 24 bits of the address of a member."""
+        return _FIRST_HOST + (number * self._step + self._shift) % MAX_MEMBERS
+
+    def number_at(self, host: int) -> int | None:
+        """Return who lives at the last 24 bits of an address, or None."""
+        if host < _FIRST_HOST:
+            return None
+        number = (host - _FIRST_HOST - self._shift) * self._back % MAX_MEMBERS
+        return number if number < self.members else None
+
+    def address(self, rank: int) -> tuple[str, int]:
+        """Return the host in text and the port of a member."""
+        a, b, c, d = self.packed_host(rank)
+        return f"{a}.{b}.{c}.{d}", self.settings.port
+
+    def packed_host(self, rank: int) -> bytes:
+        """Return the 4 bytes of the address of a member."""
+        return self.contacts[rank * CONTACT_BYTES + ID_BYTES : rank * CONTACT_BYTES + 24]
+
+    def node_id(self, rank: int) -> bytes:
+        """Return the 20 bytes of an id."""
+        return self.contacts[rank * CONTACT_BYTES : rank * CONTACT_BYTES + ID_BYTES]
+
+    def is_alive(self, number: int) -> bool:
+        """Tell whether a member answers."""
+        return number < self.settings.nodes
+
+    def is_honest(self, number: int) -> bool:
+        """Tell whether a member is alive and not hostile."""
+        return number < self.settings.nodes and self.styles[number] == _NO_STYLE
+
+    def has(self, feature: str, number: int) -> bool:
+        """Tell whether a member has `bep33`, `bep42`, `bep51` or `capped`: by share, or by its kind."""
+        share = getattr(self.settings, feature)
+        if share is not None:
+            return self.drawn(number, _SALTS[feature]) < share
+        kind = KINDS[self.kinds[number]]
+        match feature:
+            case "bep33":
+                return kind.has_filters
+            case "bep42":
+                return kind.is_secure
+            case "bep51":
+                return kind.sample_interval is not None
+        return False
+
+    def drawn(self, number: int, salt: int) -> float:
+        """Return a number in 0..1 that a member has drawn for some purpose, the same each time."""
+        return mix(number ^ self._salt, salt) / (1 << 64)
+
+    def bounds(self, start: int, bits: int) -> tuple[int, int]:
+        """Return which ranks the part of the id space has that begins at `start`, `bits` bits wide.
+
+        Ids count by their first 64 bits, of which more than one member has the same hardly ever.
+        """
+        narrow = 64 - self.cell_bits
+        if bits >= narrow:
+            first = start >> narrow
+            return self.cells[first], self.cells[first + (1 << bits - narrow)]
+        cell = start >> narrow
+        low, high = self.cells[cell], self.cells[cell + 1]
+        return (
+            bisect_left(self.prefixes, start, low, high),
+            bisect_left(self.prefixes, start + (1 << bits), low, high),
+        )
+
+    def ways_in(self, count: int = 3) -> list[tuple[str, int]]:
+        """Return addresses of honest nodes, as far as there are so many; the same ones each time."""
+        honest = (number for number in range(self.settings.nodes) if self.is_honest(number))
+        return [self.address(self.ranks[number]) for number, _ in zip(honest, range(count), strict=False)]
+
+    def _secure(self, prefixes: "array[int]", tails: bytes) -> bytes:
+        """Let the ids of those who keep to BEP 42 follow from their addresses; the tails stay."""
+        octet = self.settings.first_octet << 24
+        for number in range(self.members):
+            if self.has("bep42", number):
+                bound = secure_prefix(octet | self.host_of(number), tails[12 * number + 11])
+                prefixes[number] = prefixes[number] & 0x7FFFFFFFFFF | bound << 43
+        return tails
+
+    def _pack(self, tails: bytes) -> bytes:
+        """Return the compact contacts of everybody, in order of ids."""
+        end = self.settings.port.to_bytes(2, "big")
+        octet = self.settings.first_octet << 24
+        packed = bytearray()
+        for start in range(0, self.members, _CHUNK):
+            packed += b"".join(
+                prefix.to_bytes(8, "big")
+                + tails[12 * number : 12 * number + 12]
+                + (octet | self.host_of(number)).to_bytes(4, "big")
+                + end
+                for prefix, number in zip(
+                    self.prefixes[start : start + _CHUNK], self.numbers[start : start + _CHUNK], strict=True
+                )
+            )
+        return bytes(packed)
+
+
+_SALTS = {"bep33": 1, "bep42": 2, "bep51": 3, "capped": 4}
+
+
+def _permutation(random: Random) -> tuple[int, int]:
+    """Return factor and shift of a permutation of all addresses."""
+    while True:
+        step = random.randrange(MAX_MEMBERS // 3, MAX_MEMBERS)
+        if math.gcd(step, MAX_MEMBERS) == 1:
+            return step, random.randrange(MAX_MEMBERS)
+
+
+def _draw_kinds(random: Random, members: int) -> bytes:
+    table = [kind_at(drawn / 65536) for drawn in range(65536)]
+    return bytes(map(table.__getitem__, array("H", random.randbytes(2 * members))))
+
+
+def _draw_styles(random: Random, members: int, share: float, styles: int) -> bytes:
+    """Return for each member 0, or which style of hostility it has, counted from 1."""
+    hostile = round(65536 * share)
+    table = [1 + drawn * styles // hostile if drawn < hostile else _NO_STYLE for drawn in range(65536)]
+    return bytes(map(table.__getitem__, array("H", random.randbytes(2 * members))))
+
+
+def _sort(prefixes: "array[int]") -> tuple["array[int]", "array[int]"]:
+    """Return the numbers of members in order of their ids, and their ids' first 64 bits."""
+    keys = [prefix << 24 | number for number, prefix in enumerate(prefixes)]
+    keys.sort()
+    return array("I", [key & 0xFFFFFF for key in keys]), array("Q", [key >> 24 for key in keys])
+
+
+def _inverse(numbers: "array[int]") -> "array[int]":
+    ranks = array("I", bytes(4 * len(numbers)))
+    for rank, number in enumerate(numbers):
+        ranks[number] = rank
+    return ranks
+
+
+def _cells(prefixes: "array[int]", bits: int) -> "array[int]":
+    """Return the rank at which each cell of the id space begins, and behind the last the count."""
+    width = 64 - bits
+    counts = array("I", bytes(4 * ((1 << bits) + 1)))
+    for prefix in prefixes:
+        counts[(prefix >> width) + 1] += 1
+    return array("I", accumulate(counts))
+
+
+def _draw_tickets(random: Random, members: int, cells: "array[int]") -> tuple["array[int]", "array[int]"]:
+    """Return the holder of each ticket, in order of ids, and the first ticket of each cell."""
+    table = _ticket_table()
+    counts = array("I", map(table.__getitem__, array("H", random.randbytes(2 * members))))
+    holders = array("I", chain.from_iterable(map(repeat, range(members), counts)))
+    before = array("I", accumulate(counts, initial=0))
+    return holders, array("I", map(before.__getitem__, cells))
+
+
+def _ticket_table() -> list[int]:
+    """Return tickets by 16 drawn bits, `TICKETS` on average.
+
+    What is less than a ticket is rounded up for some and down for others, in a pattern without a
+    trend (the golden ratio), so that the mean stays.
+    """
+    normal = NormalDist()
+    weights = [
+        math.exp(SIGMA * normal.inv_cdf((drawn + 0.5) / 65536) - SIGMA * SIGMA / 2) for drawn in range(65536)
+    ]
+    return [
+        math.floor(TICKETS * weight + drawn * 0.6180339887498949 % 1) for drawn, weight in enumerate(weights)
+    ]

@@ -1,0 +1,80 @@
+"""The bytes that a node of a synthetic network sends, as the client that it plays would write them.
+
+Written by hand instead of through the codec of `dhtnode`: a model must not share the mistakes of what
+is measured with it, and a million answers should cost seconds.  Keys are in the order of bencode.
+"""
+
+from collections.abc import Sequence
+
+from crawler.synthetic.kinds import KINDS, Kind
+from dhtnode import ScrapeFilter
+
+
+def response(
+    kind: int, asker: bytes, node_id: bytes, transaction_id: bytes, after: bytes, before: bytes = b""
+) -> bytes:
+    """Return a response; `before` and `after` are the results whose keys sort before and after `id`.
+
+    `asker` are the 6 bytes of the address that asked.
+    """
+    tells_ip, end = _FRAMES[kind]
+    return b"".join(
+        (
+            b"d2:ip6:%b1:rd" % asker if tells_ip else b"d1:rd",
+            before,
+            b"2:id20:",
+            node_id,
+            after,
+            b"e1:t%d:" % len(transaction_id),
+            transaction_id,
+            end,
+        )
+    )
+
+
+def error(kind: int, asker: bytes, transaction_id: bytes, code: int, text: bytes) -> bytes:
+    """Return an error."""
+    tells_ip, end = _FRAMES[kind]
+    ip = b"2:ip6:%b" % asker if tells_ip else b""
+    start = b"d1:eli%de%d:%be%b1:t%d:%b" % (code, len(text), text, ip, len(transaction_id), transaction_id)
+    return start + end[: -len(b"re")] + b"ee"
+
+
+def nodes(contacts: bytes) -> bytes:
+    """Return the result of find_node."""
+    return b"5:nodes%d:%b" % (len(contacts), contacts)
+
+
+def token_and_values(token: bytes, values: Sequence[bytes] | None) -> bytes:
+    """Return the results of get_peers that sort behind the nodes; None leaves the values out."""
+    told = b"5:token%d:%b" % (len(token), token)
+    return told + b"6:valuesl%be" % b"".join([b"6:" + value for value in values]) if values else told
+
+
+def filters(kind: Kind, seeds: Sequence[bytes], leechers: Sequence[bytes]) -> bytes:
+    """Return the filters of BEP 33 for stored peers, about 1 us for each."""
+    told = b"4:BFpe256:" + ScrapeFilter.of(peer[:4] for peer in leechers).to_bytes()
+    if kind.has_seeds_filter:
+        told += b"4:BFsd256:" + ScrapeFilter.of(peer[:4] for peer in seeds).to_bytes()
+    return told
+
+
+def samples(interval: int, contacts: bytes, num: int, hashes: Sequence[bytes]) -> bytes:
+    """Return the results of sample_infohashes (BEP 51)."""
+    shown = b"".join(hashes)
+    return b"8:intervali%de5:nodes%d:%b3:numi%de7:samples%d:%b" % (
+        interval,
+        len(contacts),
+        contacts,
+        num,
+        len(shown),
+        shown,
+    )
+
+
+def _frame(kind: Kind) -> tuple[bool, bytes]:
+    version = b"" if kind.version is None else b"1:v%d:%b" % (len(kind.version), kind.version)
+    return kind.tells_ip, version + b"1:y1:re"
+
+
+_FRAMES = tuple(map(_frame, KINDS))

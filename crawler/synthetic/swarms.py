@@ -1,0 +1,201 @@
+"""The swarms of a synthetic network: how large they are, who stores them, and which peers of each.
+
+Nothing is held for a swarm but its info-hash: sizes follow Zipf's law, peers are numbers with an
+address each in 198.18.0.0/15, and which of them a node stores is drawn when somebody asks, the same
+each time.  Peers were announced to the honest nodes closest to the info-hash, to each of the first 8
+with one probability, to each of the next 8 with another.
+"""
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Generic, TypeVar
+
+from crawler.synthetic.kinds import CAP, KINDS
+from crawler.synthetic.population import ID_BYTES, Population, mix
+from crawler.synthetic.settings import MAX_SWARM
+
+CLOSEST = 8
+HOLDERS = 16  # nodes that may have been told of a peer
+_REGION = 128  # members around a node, among whom are all that may be closer to what it stores
+_KEPT_HOLDERS = 20_000  # swarms whose holders are remembered, 300 bytes each
+_KEPT_PEERS = 500_000  # peers in stores that are remembered, 50 bytes each
+_FIRST_PEER = 198 << 24 | 18 << 16
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Swarm:
+    """Tell the truth about one swarm."""
+
+    info_hash: bytes
+    seeds: int
+    leechers: int
+
+    @property
+    def peers(self) -> int:
+        """Return the number of addresses in the swarm."""
+        return self.seeds + self.leechers
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Hold what one node stores of one swarm: compact peers of 6 bytes, in the order of a draw."""
+
+    seeds: tuple[bytes, ...]
+    leechers: tuple[bytes, ...]
+
+    @property
+    def peers(self) -> tuple[bytes, ...]:
+        """Return both, seeds first."""
+        return self.seeds + self.leechers
+
+
+class Swarms:
+    """Answer all questions about swarms."""
+
+    def __init__(self, population: Population) -> None:
+        """Draw the info-hashes; 28 bytes for each."""
+        settings = population.settings
+        self._population = population
+        self._settings = settings
+        random = Random(f"swarms {settings.seed}")
+        self._salt = random.getrandbits(64)
+        drawn = random.randbytes(ID_BYTES * settings.swarms)
+        hashes = [drawn[at : at + ID_BYTES] for at in range(0, len(drawn), ID_BYTES)]
+        order = sorted(range(len(hashes)), key=hashes.__getitem__)
+        self._numbers = array("I", order)  # by place in the order of info-hashes: 0 is the largest swarm
+        self._hashes = b"".join(map(hashes.__getitem__, order))
+        self._prefixes = array("Q", [int.from_bytes(hashes[number][:8], "big") for number in order])
+        self._holders: _Cache[int, tuple[int, ...]] = _Cache(_KEPT_HOLDERS)
+        self._stored: _Cache[tuple[int, int], Stored] = _Cache(_KEPT_PEERS)
+
+    def __iter__(self) -> Iterator[Swarm]:
+        """Yield all swarms, in order of info-hashes."""
+        return map(self.swarm, range(len(self._numbers)))
+
+    def find(self, info_hash: bytes) -> int | None:
+        """Return the place of a swarm in the order of info-hashes, or None."""
+        place = bisect_left(self._prefixes, int.from_bytes(info_hash[:8], "big"))
+        while place < len(self._prefixes) and self.info_hash(place)[:8] == info_hash[:8]:
+            if self.info_hash(place) == info_hash:
+                return place
+            place += 1
+        return None
+
+    def info_hash(self, place: int) -> bytes:
+        """Return the 20 bytes that name a swarm."""
+        return self._hashes[place * ID_BYTES : (place + 1) * ID_BYTES]
+
+    def swarm(self, place: int) -> Swarm:
+        """Return the truth about a swarm; between a tenth and nine tenths of the peers are seeds."""
+        number = self._numbers[place]
+        peers = max(1, self._settings.largest // (number + 1))
+        share = 0.1 + 0.8 * mix(number ^ self._salt, 1) / (1 << 64)
+        seeds = round(peers * share)
+        return Swarm(self.info_hash(place), seeds, peers - seeds)
+
+    def holders(self, place: int) -> tuple[int, ...]:
+        """Return the ranks of the 16 honest nodes closest to a swarm, closest first."""
+        holders = self._holders.get(place)
+        if holders is None:
+            holders = self._find_holders(self._prefixes[place])
+            self._holders.put(place, holders, 1)
+        return holders
+
+    def stored(self, place: int, rank: int) -> Stored | None:
+        """Return what a node stores of a swarm, or None; the cost is linear in what it stores."""
+        stored = self._stored.get((place, rank))
+        if stored is None:
+            holders = self.holders(place)
+            if rank not in holders:
+                return None
+            stored = self._draw(place, rank, holders.index(rank))
+            self._stored.put((place, rank), stored, 1 + len(stored.seeds) + len(stored.leechers))
+        return stored if stored.seeds or stored.leechers else None
+
+    def at(self, rank: int) -> list[int]:
+        """Return the places of all swarms that a node stores peers of."""
+        start, end = self._region(rank)
+        low = bisect_left(self._prefixes, start)
+        high = bisect_left(self._prefixes, end)
+        return [place for place in range(low, high) if self.stored(place, rank) is not None]
+
+    def _region(self, rank: int) -> tuple[int, int]:
+        """Return the part of the id space in which swarms lie that a node may store."""
+        own = self._population.prefixes[rank]
+        bits = 64 - self._population.cell_bits
+        while bits < 64:
+            low, high = self._population.bounds(own >> bits << bits, bits)
+            if high - low >= _REGION:
+                break
+            bits += 1
+        start = own >> bits << bits
+        return start, start + (1 << bits)
+
+    def _find_holders(self, target: int) -> tuple[int, ...]:
+        population = self._population
+        bits = 64 - population.cell_bits
+        while True:
+            low, high = (
+                population.bounds(target >> bits << bits, bits) if bits < 64 else (0, population.members)
+            )
+            honest = [rank for rank in range(low, high) if population.is_honest(population.numbers[rank])]
+            if len(honest) >= HOLDERS or bits >= 64:
+                prefixes = population.prefixes
+                return tuple(sorted(honest, key=lambda rank: prefixes[rank] ^ target)[:HOLDERS])
+            bits += 1
+
+    def _draw(self, place: int, rank: int, position: int) -> Stored:
+        """Draw which peers were announced to a node, and which of them it had room for."""
+        swarm = self.swarm(place)
+        random = Random(mix(self._numbers[place] ^ self._salt, 100 + position))
+        chance = self._settings.announce if position < CLOSEST else self._settings.announce_next
+        told = sum(random.random() < chance for _ in range(swarm.peers))
+        number = self._population.numbers[rank]
+        capped = self._population.has("capped", number)
+        room = CAP if capped else KINDS[self._population.kinds[number]].max_peers
+        drawn = random.sample(range(swarm.peers), min(told, room))
+        step, shift = self._addresses(place)
+        seeds = tuple(_peer(peer, step, shift) for peer in drawn if peer < swarm.seeds)
+        return Stored(seeds, tuple(_peer(peer, step, shift) for peer in drawn if peer >= swarm.seeds))
+
+    def _addresses(self, place: int) -> tuple[int, int]:
+        """Return factor and shift of the permutation that gives the peers of a swarm addresses."""
+        drawn = mix(self._numbers[place] ^ self._salt, 2)
+        step = 1 + drawn % MAX_SWARM
+        while math.gcd(step, MAX_SWARM) > 1:
+            step += 1
+        return step, drawn >> 32
+
+
+class _Cache(Generic[K, V]):
+    """Remember what was used last, up to a total of weights."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._total = 0
+        self._entries: dict[K, tuple[V, int]] = {}
+
+    def get(self, key: K) -> V | None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return None
+        self._entries[key] = entry  # at the end: the one used last is forgotten last
+        return entry[0]
+
+    def put(self, key: K, value: V, weight: int) -> None:
+        self._entries[key] = value, weight
+        self._total += weight
+        while self._total > self._limit and len(self._entries) > 1:
+            self._total -= self._entries.pop(next(iter(self._entries)))[1]
+
+
+def _peer(peer: int, step: int, shift: int) -> bytes:
+    host = 1 + (peer * step + shift) % MAX_SWARM
+    return (_FIRST_PEER + host).to_bytes(4, "big") + (1024 + mix(host, step) % 64000).to_bytes(2, "big")

@@ -1,0 +1,129 @@
+"""Whom a node of a synthetic network names when it is asked for a target.
+
+The table of a node has a bucket of 8 for each part of the id space that shares ever more bits with
+its own id.  A part with at most 8 members is in the bucket as a whole, so a node knows all of its
+neighbours.  Of a larger part the bucket holds 8 that were drawn by tickets, always the same ones
+for the same node.  Dead members are drawn like others: those are the stale contacts.
+
+Members count by the first 64 bits of their ids here.  Answers are not sorted when they come from one
+bucket, as those of many clients are not.
+"""
+
+from collections.abc import Iterable
+
+from crawler.synthetic.population import CONTACT_BYTES, Population, mix
+
+WIDTH = 8  # contacts in a bucket and in an answer
+_BITS = 64
+_DRAWS = 40  # tried for 8 different members; what is missing then is filled up in order
+_HALF = (1 << 32) - 1
+_FACTORS = tuple(tuple(mix(slot, 1000 + bits) | 1 for slot in range(WIDTH)) for bits in range(_BITS))
+
+
+class Tables:
+    """Know whom everybody knows; an answer costs some 5 us, whatever the size of the network."""
+
+    def __init__(self, population: Population) -> None:
+        self._population = population
+        self._prefixes = population.prefixes
+        self._contacts = population.contacts
+        self._tickets = population.tickets
+        self._cells = population.cells
+        self._cell_tickets = population.cell_tickets
+        self._narrow = _BITS - population.cell_bits  # bits in a cell
+
+    def closest(self, rank: int, target: bytes) -> bytes:
+        """Return the compact contacts that a node names for a target, 8 unless it knows fewer."""
+        contacts = self._contacts
+        return b"".join([contacts[each : each + CONTACT_BYTES] for each in self._starts(rank, target)])
+
+    def _starts(self, rank: int, target: bytes) -> list[int]:
+        return [each * CONTACT_BYTES for each in self.known(rank, int.from_bytes(target[:8], "big"))]
+
+    def known(self, rank: int, target: int) -> list[int]:
+        """Return the ranks of those whom a node names for the first 64 bits of a target."""
+        own = self._prefixes[rank]
+        bits = (own ^ target).bit_length() - 1
+        narrow = self._narrow
+        if bits >= narrow:
+            first = target >> bits << bits - narrow
+            last = first + (1 << bits - narrow)
+            cells = self._cells
+            if cells[last] - cells[first] > WIDTH:
+                return self._bucket(own, bits, first, last)
+        return self._near(rank, own, target, bits)
+
+    def entries(self, rank: int) -> list[int]:
+        """Return the ranks of everybody in the table of a node; for tests and counts, some 100 us."""
+        own = self._prefixes[rank]
+        start, end, bits = self._neighbours(own)
+        known = [each for each in range(start, end) if each != rank]
+        for above in range(bits, _BITS):
+            known += self._part(own, above)
+        return known
+
+    def _bucket(self, own: int, bits: int, first: int, last: int) -> list[int]:
+        """Return the 8 of a bucket that has more candidates: those who hold the tickets drawn."""
+        low = self._cell_tickets[first]
+        count = self._cell_tickets[last] - low
+        tickets = self._tickets
+        drawn = (
+            {tickets[low + ((own * factor >> 24 & _HALF) * count >> 32)] for factor in _FACTORS[bits]}
+            if count
+            else set()
+        )
+        return list(drawn) if len(drawn) == WIDTH else self._fill(drawn, own, bits, first, last)
+
+    def _fill(self, drawn: set[int], own: int, bits: int, first: int, last: int) -> list[int]:
+        """Return 8 different members, for a part in which a few hold most of the tickets."""
+        low = self._cell_tickets[first]
+        count = self._cell_tickets[last] - low
+        start, end = self._cells[first], self._cells[last]
+        for draw in range(_DRAWS if count else 0):
+            drawn.add(self._tickets[low + mix(own, draw << 6 | bits) % count])
+            if len(drawn) == WIDTH:
+                return list(drawn)
+        at = start + mix(own, bits) % (end - start)
+        while len(drawn) < WIDTH:
+            drawn.add(at)
+            at = at + 1 if at + 1 < end else start
+        return list(drawn)
+
+    def _near(self, rank: int, own: int, target: int, bits: int) -> list[int]:
+        """Return the closest when no single bucket has 8 of them."""
+        start, end, above = self._neighbours(own)
+        if bits >= above:
+            known = self.entries(rank)  # a part of few members, by chance, amid larger ones
+        else:
+            known = [each for each in range(start, end) if each != rank]
+            while len(known) < WIDTH and above < _BITS:
+                known += self._part(own, above)
+                above += 1
+        return self._sorted(known, target)[:WIDTH]
+
+    def _neighbours(self, own: int) -> tuple[int, int, int]:
+        """Return the ranks of all whom a node knows because no bucket is too small for them.
+
+        And how many bits wide the first part is that has more than 8 members.
+        """
+        cells, cell, size = self._cells, own >> self._narrow, 1
+        while size < len(cells) - 1:
+            beside = cell ^ size  # the part that differs in the first bit not shared
+            beside -= beside % size
+            if cells[beside + size] - cells[beside] > WIDTH:
+                break
+            size *= 2
+        first = cell - cell % size
+        return cells[first], cells[first + size], self._narrow + size.bit_length() - 1
+
+    def _part(self, own: int, bits: int) -> Iterable[int]:
+        """Return whom a node knows of the part of the id space that differs first in bit `bits`."""
+        narrow = self._narrow
+        first = (own >> bits ^ 1) << bits - narrow
+        last = first + (1 << bits - narrow)
+        start, end = self._cells[first], self._cells[last]
+        return range(start, end) if end - start <= WIDTH else self._bucket(own, bits, first, last)
+
+    def _sorted(self, ranks: list[int], target: int) -> list[int]:
+        prefixes = self._prefixes
+        return [rank for _, rank in sorted([(prefixes[rank] ^ target, rank) for rank in ranks])]

@@ -1,0 +1,134 @@
+"""What is true about a synthetic network, written down: as a SQLite database or as CSV files.
+
+Tables `settings`, `nodes`, `swarms`, and at the end of a run `counts`; files of the same names.
+"""
+
+import csv
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from typing import TypeAlias
+
+from crawler.synthetic.hostile import STYLES
+from crawler.synthetic.kinds import KINDS
+from crawler.synthetic.network import Network
+
+COLUMNS = {
+    "settings": ("name", "value"),
+    "nodes": (
+        "node_id",
+        "address",
+        "port",
+        "alive",
+        "kind",
+        "version",
+        "style",
+        "bep33",
+        "bep42",
+        "bep51",
+        "capped",
+        "interval",
+    ),
+    "swarms": ("info_hash", "seeds", "leechers", "peers"),
+    "counts": ("name", "value"),
+}
+"""Ids, info-hashes and versions are in hex; `alive` and the `bep` columns are 0 or 1; `style` is
+"honest" or the way in which a node is hostile; `interval` is in seconds (BEP 51)."""
+
+DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+
+Row: TypeAlias = tuple[object, ...]
+
+
+class TruthError(Exception):
+    """Say why the truth could not be written; the message names the path."""
+
+
+def write_truth(network: Network, path: Path) -> None:
+    """Write settings, nodes and swarms; about 10 us for each node.
+
+    A path that ends like a database becomes one, any other a directory with CSV files.  Raises
+    `TruthError` when it is there already, unless it is an empty directory, or cannot be written.
+    """
+    tables: dict[str, Iterable[Row]] = {
+        "settings": ((name, value) for name, value in network.settings.record().items()),
+        "nodes": _nodes(network),
+        "swarms": (
+            (swarm.info_hash.hex(), swarm.seeds, swarm.leechers, swarm.peers) for swarm in network.swarms
+        ),
+    }
+    try:
+        if is_database(path):
+            _make_database(path, tables)
+        else:
+            path.mkdir(exist_ok=True)
+            for name, rows in tables.items():
+                _write_csv(path / f"{name}.csv", name, rows)
+    except (OSError, sqlite3.Error) as error:
+        raise TruthError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def write_counts(counts: Mapping[str, int], path: Path) -> None:
+    """Add what has been counted in a run; raises `TruthError` when it cannot be written."""
+    rows = sorted(counts.items())
+    try:
+        if is_database(path):
+            with closing(sqlite3.connect(path)) as connection, connection:
+                _fill(connection, "counts", rows)
+        else:
+            _write_csv(path / "counts.csv", "counts", rows)
+    except (OSError, sqlite3.Error) as error:
+        raise TruthError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def is_database(path: Path) -> bool:
+    """Tell whether a path is to be a database, and not a directory."""
+    return path.suffix in DATABASE_SUFFIXES
+
+
+def _make_database(path: Path, tables: Mapping[str, Iterable[Row]]) -> None:
+    path.touch(exist_ok=False)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        # The file is new and can be made again: a journal would only write everything twice.
+        connection.execute("PRAGMA synchronous = OFF")
+        for name, columns in COLUMNS.items():
+            connection.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
+        for name, rows in tables.items():
+            _fill(connection, name, rows)
+
+
+def _fill(connection: sqlite3.Connection, name: str, rows: Iterable[Row]) -> None:
+    places = ", ".join("?" * len(COLUMNS[name]))
+    connection.executemany(f"INSERT INTO {name} VALUES ({places})", rows)  # noqa: S608  a name of ours
+
+
+def _write_csv(path: Path, name: str, rows: Iterable[Row]) -> None:
+    with path.open("x", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(chain((COLUMNS[name],), rows))
+
+
+def _nodes(network: Network) -> Iterator[Row]:
+    """Yield a row for each member, dead or alive, in order of ids."""
+    population = network.population
+    port = network.settings.port
+    styles = ("honest", *STYLES)
+    versions = [None if kind.version is None else kind.version.hex() for kind in KINDS]
+    names = [kind.name for kind in KINDS]
+    for rank, number in enumerate(population.numbers):
+        kind = population.kinds[number]
+        yield (
+            population.node_id(rank).hex(),
+            population.address(rank)[0],
+            port,
+            int(population.is_alive(number)),
+            names[kind],
+            versions[kind],
+            styles[population.styles[number]],
+            int(population.has("bep33", number)),
+            int(population.has("bep42", number)),
+            int(population.has("bep51", number)),
+            int(population.has("capped", number)),
+            network.sampling.interval(number),
+        )
