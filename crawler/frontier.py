@@ -114,13 +114,13 @@ class Frontier:
         self._set(endpoint, known & ~_STATE | state)
 
     def requeue_silent(self) -> int:
-        """Queue the silent ones that enough others named, each of them once, and return how many.
+        """Queue the silent ones that enough others named by now, each of them once; return how many.
 
         Cost: linear in the silent endpoints.
         """
         for contact in self._silent.drain():
-            if self.referrers(self._split(contact)[1]) >= SECOND_VISIT_REFERRERS:
-                self._queue.push(contact)
+            is_due = self.referrers(self._split(contact)[1]) >= SECOND_VISIT_REFERRERS
+            (self._queue if is_due else self._silent).push(contact)
         return len(self._queue)
 
     def next_due(self) -> float | None:

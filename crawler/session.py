@@ -16,7 +16,7 @@ from crawler.records import Journal, RunStatus, utc_text
 from crawler.store import Store
 from crawler.visits import VisitUnderWay
 from crawler.writer import Writer, open_writer
-from dhtnode import BulkAsker, Node, NodeSettings, __version__, open_bulk_askers, open_node
+from dhtnode import BulkAsker, Node, NodeSettings, __version__, open_node, open_sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,15 @@ async def open_session(
             run_id = interrupted
             store.resume_run(run_id)
         status = RunStatus.INTERRUPTED
-        askers: tuple[BulkAsker[VisitUnderWay], ...]
         try:
             journals = list(store.journals(run_id))
             async with (
                 open_node(bootstrap=bootstrap, settings=NodeSettings(read_only=True)) as node,
-                open_bulk_askers([address.host for address in node.addresses]) as askers,
                 open_writer(store, run_id) as writer,
             ):
-                yield Session(run_id, node, writer, askers, journals)
+                with open_sockets(address.host for address in node.addresses) as sockets:
+                    askers = tuple(BulkAsker[VisitUnderWay](socket) for socket in sockets)
+                    yield Session(run_id, node, writer, askers, journals)
             status = RunStatus.FINISHED
         finally:
             with trio.CancelScope(shield=True):

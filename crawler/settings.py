@@ -25,6 +25,9 @@ class CrawlSettings:
     max_in_flight: int = 20_000
     """Visits under way at once; at 500 queries per second and up to 10 s of waiting, 5000 suffice."""
 
+    max_awaited: int = 2000
+    """Queries under way that are not late yet, without a rate: who is slow is not asked faster."""
+
     max_endpoints: int = 30_000_000
     """Endpoints remembered of each family; contacts beyond are counted and dropped: about 4 GB."""
 

@@ -37,7 +37,7 @@ BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
 CACHE_KIB = 64 * 1024  # the index of nodes is hit at random, and SQLite's default is 2 MB
 CHECKPOINT_PAGES = 8000  # 32 MB of log: a page of that index is copied back once, not every batch
 
-Record: TypeAlias = SwarmSample | CrawlBatch
+Record: TypeAlias = SwarmSample | Visit | CrawlBatch
 Row: TypeAlias = dict[str, Any]
 """A row by column name; values are what SQLite has: str, int, float, bytes, None."""
 
@@ -70,6 +70,7 @@ class Store:
     ) -> None:
         self.path = path
         self._connection = connection
+        self._is_anonymized = anonymize
         self._host_text = prefix_text if anonymize else host_text
         self._is_running = is_running
 
@@ -144,12 +145,14 @@ class Store:
         Costs some 5 us per visit and 25 per scrape reply, more as the index of nodes grows.
         """
         samples = [record for record in records if isinstance(record, SwarmSample)]
+        visits = [record for record in records if isinstance(record, Visit)]
         with self._transaction():
             self._write_samples(run_id, samples)
+            self._write_visits(run_id, visits)
             for record in records:
                 if isinstance(record, CrawlBatch):
                     self._write_visits(run_id, record.visits)
-                    self._connection.execute(schema.INSERT_JOURNAL, (run_id, *record.journal))
+                    self._write_journal(run_id, record.journal)
 
     def resumable_run(self, command: str, settings: Mapping[str, object]) -> int | None:
         """Return the last run of a command, if it was interrupted, had these settings and left a journal."""
@@ -218,11 +221,10 @@ class Store:
                 self._connection.rollback()  # does nothing after a COMMIT
 
     def _mark_interrupted(self) -> None:
-        running = self._select("SELECT id, pid FROM runs WHERE status = 'running'")
-        self._connection.executemany(
-            "UPDATE runs SET status = 'interrupted' WHERE id = ?",
-            [(row["id"],) for row in running if not self._is_running(row["pid"])],
-        )
+        for row in self._select("SELECT id, pid FROM runs WHERE status = 'running'"):
+            if not self._is_running(row["pid"]):
+                self._fold_visits(row["id"])
+                self._connection.execute("UPDATE runs SET status = 'interrupted' WHERE id = ?", (row["id"],))
 
     def _has_journal(self, run_id: int) -> bool:
         return bool(self._select("SELECT 1 FROM crawl_journal WHERE run_id = ? LIMIT 1", (run_id,)))
@@ -265,7 +267,7 @@ class Store:
         )
 
     def _write_visits(self, run_id: int, visits: Sequence[Visit]) -> None:
-        """Add visits; `nodes` learns of them when the run ends, because its index is slow to grow at random."""
+        """Add visits; `nodes` learns of them when the run ends: its index is slow to grow at random."""
         host_text = self._host_text
         self._connection.executemany(
             _INSERT_VISIT,
@@ -290,6 +292,11 @@ class Store:
                 for visit in visits
             ],
         )
+
+    def _write_journal(self, run_id: int, journal: Journal) -> None:
+        # It holds addresses in full: an anonymized crawl is not resumed.
+        if not self._is_anonymized:
+            self._connection.execute(schema.INSERT_JOURNAL, (run_id, *journal))
 
     def _upsert_nodes(
         self, sightings: Iterable[tuple[bytes, Address, str, str | None, bytes | None]]

@@ -106,8 +106,9 @@ class Walk:
 
     def _start_visits(self, now: float) -> float:
         """Start what may start now and return the seconds until more may."""
-        frontier, pace = self.frontier, self._pace
-        while frontier.in_flight < self._settings.max_in_flight:
+        frontier, pace, asker, settings = self.frontier, self._pace, self._asker, self._settings
+        room = min(settings.max_in_flight - frontier.in_flight, settings.max_awaited - asker.awaited)
+        for _ in range(room):
             wait = pace.wait_time(now)
             if wait > 0:
                 return wait
@@ -123,7 +124,7 @@ class Walk:
             pace.start_visit(endpoint, now)
             visit = VisitUnderWay(node_id, endpoint, self._compact.address_of(endpoint))
             if not self._ask(visit):
-                if self._asker.is_clogged:
+                if asker.is_clogged:
                     frontier.defer(node_id, endpoint, now)
                     return 0.0
                 self._end(visit, Outcome.NOT_SENT, FAILED)

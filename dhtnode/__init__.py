@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dhtnode.addresses import Address, Contact, Family, Scope, parse_address, scope_of
     from dhtnode.blocking import find_peers
     from dhtnode.bloom import ScrapeFilter
-    from dhtnode.bulk import FOREIGN_SOURCE, BulkAsker, Question, open_bulk_askers
+    from dhtnode.bulk import FOREIGN_SOURCE, BulkAsker, Question
     from dhtnode.clients import format_version
     from dhtnode.compact import CompactContacts, Endpoint
     from dhtnode.errors import (
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from dhtnode.settings import NodeSettings
     from dhtnode.stream import PeerStream
     from dhtnode.transactions import Answer, Pending
+    from dhtnode.udp import DatagramSocket, open_sockets
 
 __version__ = "0.1.0"
 
@@ -84,6 +85,7 @@ __all__ = [
     "CannotListen",
     "CompactContacts",
     "Contact",
+    "DatagramSocket",
     "DhtError",
     "Endpoint",
     "EndpointStatistics",
@@ -136,9 +138,9 @@ __all__ = [
     "flip_last_bit",
     "format_version",
     "mutable_target",
-    "open_bulk_askers",
     "open_node",
     "open_service_nursery",
+    "open_sockets",
     "parse_address",
     "parse_info_hash",
     "parse_mutable_link",
@@ -151,7 +153,7 @@ _HOMES = {
     "addresses": ("Address", "Contact", "Family", "Scope", "parse_address", "scope_of"),
     "blocking": ("find_peers",),
     "bloom": ("ScrapeFilter",),
-    "bulk": ("FOREIGN_SOURCE", "BulkAsker", "Question", "open_bulk_askers"),
+    "bulk": ("FOREIGN_SOURCE", "BulkAsker", "Question"),
     "clients": ("format_version",),
     "compact": ("CompactContacts", "Endpoint"),
     "errors": (
@@ -199,6 +201,7 @@ _HOMES = {
     "settings": ("NodeSettings",),
     "stream": ("PeerStream",),
     "transactions": ("Answer", "Pending"),
+    "udp": ("DatagramSocket", "open_sockets"),
 }
 """Where each public name lives; tests/test_startup.py holds it to `__all__` and the imports above."""
 

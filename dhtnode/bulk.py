@@ -16,9 +16,8 @@ query is dropped before it is parsed.
 
 import logging
 import secrets
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
@@ -35,7 +34,7 @@ from dhtnode.queries import QueryWriter
 from dhtnode.settings import VERSION_TAG
 from dhtnode.timing import RoundTripTimes
 from dhtnode.transactions import TransactionIds
-from dhtnode.udp import DatagramSocket, open_udp_socket
+from dhtnode.udp import DatagramSocket
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +91,8 @@ class BulkAsker(Generic[Tag]):
         self._ids = TransactionIds(random_bytes)
         # In the order of sending, which is that of expiry: all wait equally long.
         self._asked: OrderedDict[bytes, _Asked[Tag]] = OrderedDict()
+        self._recent: deque[_Asked[Tag]] = deque()  # asked within the stall time, answered or not
+        self._awaited = 0
         self.is_clogged = False
         self._tail = self._writer.tail
         self._clogs = 0
@@ -100,6 +101,19 @@ class BulkAsker(Generic[Tag]):
     def in_flight(self) -> int:
         """Return how many queries are under way."""
         return len(self._asked)
+
+    @property
+    def awaited(self) -> int:
+        """Return how many queries are under way and not late yet: what a network has to work on.
+
+        Who keeps this number within bounds sends no faster than the network answers.
+        """
+        stalled_at = trio.current_time() - self.times.stall
+        while self._recent and self._recent[0].sent_at <= stalled_at:
+            asked = self._recent.popleft()
+            self._awaited -= asked.is_awaited
+            asked.is_awaited = False
+        return self._awaited
 
     def question(self, method: Callable[[NodeId], Method]) -> Question:
         """Prepare a kind of query: `method` makes one from its target, which says nothing else."""
@@ -118,7 +132,9 @@ class BulkAsker(Generic[Tag]):
             self.is_clogged, self._clogs = clogs > self._clogs, clogs
             return False
         self.bytes_sent += len(data)
-        self._asked[transaction_id] = _Asked(address, trio.current_time(), tag)
+        asked = self._asked[transaction_id] = _Asked(address, trio.current_time(), tag)
+        self._recent.append(asked)
+        self._awaited += 1
         return True
 
     async def wait(self, until: float) -> None:
@@ -143,6 +159,8 @@ class BulkAsker(Generic[Tag]):
     def forget_all(self) -> None:
         """Give up all queries under way: nobody is told."""
         self._asked.clear()
+        self._recent.clear()
+        self._awaited = 0
 
     def _handle(self, data: bytes, source: tuple[str, int]) -> None:
         self.bytes_received += len(data)
@@ -158,6 +176,8 @@ class BulkAsker(Generic[Tag]):
             return
         result = self._read(data, transaction_id, asked.address)
         del self._asked[transaction_id]
+        self._awaited -= asked.is_awaited
+        asked.is_awaited = False
         took = trio.current_time() - asked.sent_at
         self.times.add(took)
         self._tell(asked, result, took)
@@ -212,28 +232,15 @@ class BulkAsker(Generic[Tag]):
 class _Asked(Generic[Tag]):
     """Hold one query under way."""
 
-    __slots__ = ("address", "is_answered_elsewhere", "sent_at", "tag")
+    __slots__ = ("address", "is_answered_elsewhere", "is_awaited", "sent_at", "tag")
 
     def __init__(self, address: Address, sent_at: float, tag: Tag) -> None:
         self.address = address
         self.sent_at = sent_at
         self.tag = tag
         self.is_answered_elsewhere = False
+        self.is_awaited = True
 
 
 def _not_told(_tag: object, _result: Response | QueryError, _took: float) -> None:
     """Be told how a query ended, and do nothing."""
-
-
-@asynccontextmanager
-async def open_bulk_askers(hosts: Sequence[str]) -> AsyncIterator[tuple[BulkAsker[Tag], ...]]:
-    """Bind a socket on any free port of each host, and close them at the end of the block.
-
-    Raises `CannotListen`.
-    """
-    with ExitStack() as closing:
-        sockets = []
-        for host in hosts:
-            sockets.append(open_udp_socket(Address(host, 0)))
-            closing.callback(sockets[-1].close)
-        yield tuple(BulkAsker(socket) for socket in sockets)

@@ -10,7 +10,8 @@ import socket
 import struct
 import sys
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Protocol
 
 import trio
@@ -186,6 +187,20 @@ def open_udp_socket(address: Address) -> UdpSocket:
             raise AddressInUse(f"{address} is in use by another program") from error
         raise CannotListen(f"cannot listen on {address}: {error.strerror}") from error
     return UdpSocket(bound)
+
+
+@contextmanager
+def open_sockets(hosts: Iterable[str]) -> Iterator[tuple[UdpSocket, ...]]:
+    """Bind a socket on any free port of each host, and close them at the end of the block.
+
+    Raises as `open_udp_socket`.
+    """
+    with ExitStack() as closing:
+        sockets = []
+        for host in hosts:
+            sockets.append(open_udp_socket(Address(host, 0)))
+            closing.callback(sockets[-1].close)
+        yield tuple(sockets)
 
 
 def _enlarge_receive_buffer(bound: socket.socket) -> None:

@@ -15,8 +15,20 @@ from crawler.records import Outcome
 from crawler.session import Session, open_session
 from crawler.settings import CrawlSettings
 from crawler.store import Store
+from crawler.visits import VisitUnderWay
 from crawler.writer import MAX_AGE, open_writer
-from dhtnode import Address, Contact, Family, FindNode, NodeId, NodeSettings, NotJoined, open_node
+from dhtnode import (
+    Address,
+    BulkAsker,
+    Contact,
+    Family,
+    FindNode,
+    NodeId,
+    NodeSettings,
+    NotJoined,
+    open_node,
+    open_sockets,
+)
 from dhtnode.krpc import decode_untrusted, encode
 from dhtnode.messages import Error, Response
 from dhtnode.testing import MemoryNetwork, open_testnet
@@ -25,6 +37,7 @@ from tests.commands import FakeNode
 EPOCH = 1_700_000_000.0
 EPOCH_TEXT = "2023-11-14T22:13:20.000Z"
 CRAWLER = 1000  # its host in the memory network
+ASKER_PORT = 7000
 UNLIMITED = CrawlSettings(rate=0)
 
 
@@ -56,7 +69,8 @@ async def open_crawl(network, *, through=()):
         settings = NodeSettings(read_only=True)
         node = await stack.enter_async_context(network.open_node(CRAWLER, through=through, settings=settings))
         writer = await stack.enter_async_context(open_writer(store, run_id, run_sync=call))
-        yield Session(run_id, node, writer), store
+        asker = BulkAsker[VisitUnderWay](network.socket(network.host(CRAWLER), ASKER_PORT))
+        yield Session(run_id, node, writer, (asker,), []), store
 
 
 async def wait_written(session):
@@ -66,7 +80,7 @@ async def wait_written(session):
 
 
 def engine_of(session, settings=UNLIMITED):
-    return Engine(session.node, session.writer, settings, Random(1), wall_clock=lambda: EPOCH)
+    return Engine(session.askers, session.writer, settings, Random(1), wall_clock=lambda: EPOCH)
 
 
 def outcomes_by_node(store):
@@ -100,7 +114,7 @@ async def test_census_visits_every_node_once(autojump_clock):
         assert outcomes_by_node(store) == {node.node_id: ["answered"] for node in nodes}
         assert progress.outcomes == {Outcome.ANSWERED: 40}
         assert progress.queries == 2 * 40
-        assert progress.frontier == FrontierStatistics(40, 0, 0, 40, progress.frontier.aliases, 0)
+        assert progress.frontier == FrontierStatistics(40, 0, 0, 40, 0)
 
 
 async def test_dead_node_is_visited_twice_and_recorded_as_silent(autojump_clock):
@@ -135,8 +149,10 @@ async def test_closed_nodes_on_real_sockets_are_recorded_as_silent():
         node = await stack.enter_async_context(open_node(bootstrap=testnet.bootstrap, settings=settings))
         for each in testnet.nodes:
             await node.ping(each.addresses[0])  # enough answers for it to learn how short to wait
+        (socket,) = stack.enter_context(open_sockets(["127.0.0.1"]))
         async with open_writer(store, run_id) as writer:
-            await take_census(Session(run_id, node, writer), UNLIMITED, Random(1))
+            session = Session(run_id, node, writer, (BulkAsker[VisitUnderWay](socket),), [])
+            await take_census(session, UNLIMITED, Random(1))
 
         expected = {node.node_id: ["answered"] for node in testnet.nodes}
         assert outcomes_by_node(store) == expected | {gone.node_id: ["timeout", "timeout"]}
@@ -360,7 +376,7 @@ async def test_visits_under_way_are_bounded(autojump_clock):
             nursery.cancel_scope.cancel()
 
         assert most == 5
-        assert progress.frontier == FrontierStatistics(40, 0, 0, 40, 0, 0)
+        assert progress.frontier == FrontierStatistics(40, 0, 0, 40, 0)
 
 
 async def test_endpoints_beyond_the_bound_are_dropped(autojump_clock):
@@ -380,7 +396,7 @@ async def test_endpoints_beyond_the_bound_are_dropped(autojump_clock):
         progress = await engine.run()
         nursery.cancel_scope.cancel()
 
-        assert progress.frontier == FrontierStatistics(10, 0, 0, 10, 0, 7)
+        assert progress.frontier == FrontierStatistics(10, 0, 0, 10, 7)
 
 
 async def test_cancelled_crawl_keeps_the_visits_made(autojump_clock):
@@ -430,14 +446,18 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
 def test_counts_are_shown_to_people_and_programs():
     """Every count that a run ends with is printed, by name."""
     progress = Progress(
-        FrontierStatistics(10, 1, 2, 7, 3, 4), Counter({Outcome.TIMEOUT: 2, Outcome.ANSWERED: 6}), 14, 1.2345
+        FrontierStatistics(10, 1, 2, 7, 4),
+        Counter({Outcome.TIMEOUT: 2, Outcome.ANSWERED: 6}),
+        14,
+        6,
+        6,
+        1.2345,
     )
 
     assert record(progress) == {
         "sighted": 10,
         "answered": 6,
         "outcomes": {"answered": 6, "timeout": 2},
-        "aliases": 3,
         "dropped": 4,
         "queries": 14,
         "seconds": 1.234,

@@ -8,9 +8,16 @@ import pytest
 from crawler import politeness
 from crawler.politeness import Pace
 from crawler.settings import CrawlSettings
-from dhtnode import Address, Scope
 
-HERE = Address("192.0.2.1", 6881)
+NETWORK = 0xC0000200  # 192.0.2.0
+
+
+def endpoint(host, port=6881):
+    """Return the endpoint of the n-th host of a network."""
+    return NETWORK + host << 16 | port
+
+
+HERE = endpoint(1)
 ROUND_TRIP = 0.1  # seconds until a node has answered, and gets its second query
 
 
@@ -20,27 +27,27 @@ def crawl(settings, hosts, seconds, *, ports=10_000):
     A visit starts when the pace allows it, and its second query follows one round trip later.
     Endpoints are spread over the hosts; of those that wait for their host the first goes first.
     """
-    pace = Pace(settings, Scope.PUBLIC, 0.0)
+    pace = Pace(settings, 0.0)
     waiting = [(0.0, number) for number in range(ports)]
     seconds_due: list[tuple[float, int]] = []
-    sent: list[tuple[float, str]] = []
+    sent: list[tuple[float, int]] = []
     now = 0.0
 
-    def address(number):
-        return Address(f"192.0.2.{number % hosts}", 1 + number)
+    def endpoint_of(number):
+        return endpoint(number % hosts, 1 + number)
 
     while now < seconds:
         while seconds_due and seconds_due[0][0] <= now:
             _, number = heappop(seconds_due)
-            pace.count_query(address(number), now)
-            sent.append((now, address(number).host))
+            pace.count_query(endpoint_of(number), now)
+            sent.append((now, number % hosts))
         if pace.wait_time(now) == 0 and waiting and waiting[0][0] <= now:
             _, number = heappop(waiting)
-            if (wait := pace.host_wait_time(address(number), now)) > 0:
+            if (wait := pace.host_wait_time(endpoint_of(number), now)) > 0:
                 heappush(waiting, (now + wait, number))
             else:
-                pace.start_visit(address(number), now)
-                sent.append((now, address(number).host))
+                pace.start_visit(endpoint_of(number), now)
+                sent.append((now, number % hosts))
                 heappush(seconds_due, (now + ROUND_TRIP, number))
         else:
             now += 0.01
@@ -81,11 +88,11 @@ def test_rate_is_made_use_of():
 def test_one_host_gets_no_more_than_its_own_rate(length):
     """A host with many ports is still one host."""
     settings = CrawlSettings(rate=1000.0, new_endpoints_rate=1000.0, host_rate=1.0, host_burst=4.0)
-    times: dict[str, list[float]] = {}
+    times: dict[int, list[float]] = {}
     for time, host in crawl(settings, hosts=3, seconds=40.0, ports=600):
         times.setdefault(host, []).append(time)
 
-    assert sorted(times) == ["192.0.2.0", "192.0.2.1", "192.0.2.2"]
+    assert sorted(times) == [0, 1, 2]
     for host, its_times in times.items():
         assert most_in_a_window(its_times, length) <= 2 * 4 + length, host
 
@@ -93,13 +100,13 @@ def test_one_host_gets_no_more_than_its_own_rate(length):
 def test_new_endpoints_have_a_rate_of_their_own():
     """Second queries do not count here: they open nothing new in a router."""
     settings = CrawlSettings(rate=1000.0, new_endpoints_rate=5.0)
-    pace = Pace(settings, Scope.PUBLIC, 0.0)
+    pace = Pace(settings, 0.0)
     started = 0
     for step in range(1000):
         now = step / 100
         if pace.wait_time(now) == 0:
-            pace.start_visit(Address(f"198.51.100.{started}", 6881), now)
-            pace.count_query(Address(f"198.51.100.{started}", 6881), now)
+            pace.start_visit(endpoint(started), now)
+            pace.count_query(endpoint(started), now)
             started += 1
 
     assert 50 <= started <= 5 + 5 * 10
@@ -127,7 +134,7 @@ def test_new_endpoint_rates_below_one_are_kept(rate):
 
 def test_wait_time_is_as_long_as_it_says():
     """Just before it nothing may start, and after it something may."""
-    pace = Pace(CrawlSettings(rate=2.0), Scope.PUBLIC, 0.0)
+    pace = Pace(CrawlSettings(rate=2.0), 0.0)
     while pace.wait_time(0.0) == 0:
         pace.start_visit(HERE, 0.0)
     wait = pace.wait_time(0.0)
@@ -138,7 +145,7 @@ def test_wait_time_is_as_long_as_it_says():
 
 def test_rate_of_zero_lifts_every_limit():
     """For networks of one's own."""
-    pace = Pace(CrawlSettings(rate=0.0), Scope.PUBLIC, 0.0)
+    pace = Pace(CrawlSettings(rate=0.0), 0.0)
     for _ in range(10_000):
         pace.start_visit(HERE, 0.0)
         pace.count_query(HERE, 0.0)
@@ -146,25 +153,36 @@ def test_rate_of_zero_lifts_every_limit():
     assert (pace.wait_time(0.0), pace.host_wait_time(HERE, 0.0)) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize(("scope", "waits"), [(Scope.PUBLIC, True), (Scope.LOOPBACK, False)])
-def test_loopback_counts_endpoints_and_the_network_counts_hosts(scope, waits):
+@pytest.mark.parametrize("by_endpoint", [False, True])
+def test_loopback_counts_endpoints_and_the_network_counts_hosts(by_endpoint):
     """On loopback a whole network shares one address."""
-    pace = Pace(CrawlSettings(), scope, 0.0)
+    pace = Pace(CrawlSettings(), 0.0, by_endpoint=by_endpoint)
     for _ in range(4):
-        pace.start_visit(Address("127.0.0.1", 1), 0.0)
+        pace.start_visit(endpoint(1, 1), 0.0)
 
-    assert pace.host_wait_time(Address("127.0.0.1", 1), 0.0) > 0
-    assert (pace.host_wait_time(Address("127.0.0.1", 2), 0.0) > 0) is waits
+    assert pace.host_wait_time(endpoint(1, 1), 0.0) > 0
+    assert (pace.host_wait_time(endpoint(1, 2), 0.0) == 0) is by_endpoint
+
+
+def test_host_that_refuses_is_left_alone_for_a_minute():
+    """An error says that we ask too much, or that there is nothing to ask for."""
+    pace = Pace(CrawlSettings(), 0.0)
+    pace.start_visit(HERE, 0.0)
+    pace.back_off(HERE, 0.1)
+
+    assert pace.host_wait_time(HERE, 50.0) > 0
+    assert pace.host_wait_time(HERE, 61.0) == 0
+    assert pace.host_wait_time(endpoint(2), 0.1) == 0
 
 
 def test_hosts_remembered_are_bounded_and_the_one_used_last_stays(monkeypatch):
     """Memory does not grow with the network; who was asked just now is still held back."""
     monkeypatch.setattr(politeness, "MAX_HOSTS", 3)
-    pace = Pace(CrawlSettings(rate=1e6, new_endpoints_rate=1e6), Scope.PUBLIC, 0.0)
+    pace = Pace(CrawlSettings(rate=1e6, new_endpoints_rate=1e6), 0.0)
     for _ in range(4):
         pace.start_visit(HERE, 0.0)
     for number in range(100, 200):
-        pace.start_visit(Address(f"192.0.2.{number}", 6881), 0.0)
+        pace.start_visit(endpoint(number), 0.0)
         assert pace.host_wait_time(HERE, 0.0) > 0
 
     assert len(pace._hosts) == 3
@@ -175,5 +193,5 @@ def test_default_pace_is_polite():
     settings = CrawlSettings()
     hosts = Counter(host for _, host in crawl(settings, hosts=250, seconds=5.0, ports=100_000))
 
-    assert sum(hosts.values()) <= 2 * 400 + 400 * 5
+    assert sum(hosts.values()) <= 2 * 500 + 500 * 5
     assert max(hosts.values()) <= 2 * 4 + 5

@@ -14,9 +14,19 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from crawler.records import Outcome, Run, RunStatus, ScrapeReplyRow, SwarmSample, Visit, utc_text
-from crawler.store import Store, StoreError
-from dhtnode.addresses import Address
+from crawler.records import (
+    CrawlBatch,
+    Journal,
+    Outcome,
+    Run,
+    RunStatus,
+    ScrapeReplyRow,
+    SwarmSample,
+    Visit,
+    utc_text,
+)
+from crawler.store import Record, Store, StoreError
+from dhtnode.addresses import Address, Family
 from dhtnode.ids import InfoHash, NodeId
 
 T0 = "2025-06-01T12:00:00.000Z"
@@ -52,7 +62,9 @@ SAMPLE = SwarmSample(
     source="cli",
     name="debian.iso",
 )
-VISIT = Visit(ALICE, HERE, T0, Outcome.ANSWERED, 40.5, b"LT\x02\x10", contacts=8, new_contacts=3, referrers=2)
+VISIT = Visit(
+    ALICE, HERE, T0, Outcome.ANSWERED, None, 40.5, b"LT\x02\x10", True, 8, 1, 3, 2, ("flood", "oversized")
+)
 
 
 @pytest.fixture
@@ -68,6 +80,14 @@ def path(tmp_path: Path) -> Path:
 
 def begin(store: Store) -> int:
     return store.begin_run("census", {"rate": 100}, "0.1", T0)
+
+
+def write_run(store: Store, *records: Record) -> int:
+    """Write a run from its begin to its end, when `nodes` learns of it."""
+    run_id = begin(store)
+    store.write(run_id, records)
+    store.finish_run(run_id, RunStatus.FINISHED, T1)
+    return run_id
 
 
 def test_time_is_utc_text_cut_to_milliseconds() -> None:
@@ -132,7 +152,7 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: Store) -> None:
 
 def test_visit_becomes_a_node_and_a_visit(store: Store) -> None:
     """An answer is proof of a node; the visit is kept whole."""
-    store.write(begin(store), [VISIT])
+    write_run(store, VISIT)
 
     assert store.rows("nodes") == [
         {
@@ -156,21 +176,24 @@ def test_visit_becomes_a_node_and_a_visit(store: Store) -> None:
             "port": 6881,
             "taken_at": T0,
             "outcome": "answered",
+            "error_code": None,
             "rtt_ms": 40.5,
             "version": "4c540210",
+            "conforms": 1,
             "contacts": 8,
+            "unusable": 1,
             "new_contacts": 3,
             "referrers": 2,
+            "marks": "flood oversized",
         }
     ]
 
 
 def test_node_keeps_its_first_sight_and_its_last_answer(store: Store) -> None:
     """A later silence advances the last sight only, and an old record turns no clock back."""
-    run_id = begin(store)
-    store.write(run_id, [replace(VISIT, taken_at=T1)])
-    store.write(run_id, [Visit(ALICE, HERE, T2, Outcome.TIMEOUT)])
-    store.write(run_id, [replace(VISIT, taken_at=T0)])
+    write_run(store, VISIT._replace(taken_at=T1))
+    write_run(store, Visit(ALICE, HERE, T2, Outcome.TIMEOUT))
+    write_run(store, VISIT._replace(taken_at=T0))
 
     (node,) = store.rows("nodes")
     seen = {key: node[key] for key in ("first_seen", "last_seen", "last_answer", "version", "client")}
@@ -187,7 +210,7 @@ def test_node_keeps_its_first_sight_and_its_last_answer(store: Store) -> None:
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.ANSWERED])
 def test_only_an_answer_counts_as_one(store: Store, outcome: Outcome) -> None:
     """Whatever else came of a visit, it does not show that the node is there."""
-    store.write(begin(store), [replace(VISIT, outcome=outcome)])
+    write_run(store, VISIT._replace(outcome=outcome))
 
     assert [node["last_answer"] for node in store.rows("nodes")] == [None]
 
@@ -235,11 +258,11 @@ def test_client_versions_counts_nodes_that_answered(store: Store) -> None:
     """Clients go by the two characters of their `v`; silent nodes are not counted."""
     versions = [b"LT\x02\x10", b"LT\x01\x20", b"A2\x00\x01", b"\x00\x01\x02\x03", b"", None]
     visits = [
-        replace(VISIT, address=Address("192.0.2.7", port), version=version)
+        VISIT._replace(address=Address("192.0.2.7", port), version=version)
         for port, version in enumerate(versions, start=1)
     ]
     silent = Visit(BOB, HERE, T0, Outcome.TIMEOUT)
-    store.write(begin(store), [*visits, silent])
+    write_run(store, *visits, silent)
 
     assert store.rows("client_versions") == [
         {"client": "unknown", "nodes": 3, "share": 0.5, "versions": 2},
@@ -255,13 +278,13 @@ def test_network_size_counts_each_run_and_family(store: Store) -> None:
         first,
         [
             VISIT,
-            replace(VISIT, taken_at=T2),
-            replace(VISIT, node_id=BOB),
-            replace(VISIT, address=Address(HERE.host, 1), outcome=Outcome.TIMEOUT),
-            replace(VISIT, address=THERE),
+            VISIT._replace(taken_at=T2),
+            VISIT._replace(node_id=BOB),
+            VISIT._replace(address=Address(HERE.host, 1), outcome=Outcome.TIMEOUT),
+            VISIT._replace(address=THERE),
         ],
     )
-    store.write(second, [replace(VISIT, outcome=Outcome.TIMEOUT)])
+    store.write(second, [VISIT._replace(outcome=Outcome.TIMEOUT)])
 
     columns = (
         *("run_id", "started_at", "family", "sighted", "answered_once", "answered_twice"),
@@ -300,7 +323,7 @@ def test_rows_need_a_run(store: Store) -> None:
 def test_anonymize_keeps_prefixes_only() -> None:
     """Node addresses are cut to /24 and /48 in every table that holds one."""
     with Store.open(":memory:", anonymize=True) as store:
-        store.write(begin(store), [VISIT, replace(VISIT, address=THERE), SAMPLE])
+        write_run(store, VISIT, VISIT._replace(address=THERE), SAMPLE)
 
         assert [row["address"] for row in store.rows("visits")] == ["192.0.2.0/24", "2001:db8:1::/48"]
         assert {row["address"] for row in store.rows("nodes")} == {"192.0.2.0/24", "2001:db8:1::/48"}
@@ -344,7 +367,7 @@ def test_database_is_made_once_and_reopened(path: Path) -> None:
 def test_reader_beside_a_writer_sees_whole_batches(path: Path) -> None:
     """Datasette may look on while the crawl goes on."""
     with Store.open(path) as store, closing(sqlite3.connect(path)) as reader:
-        store.write(begin(store), [VISIT, replace(VISIT, node_id=BOB)])
+        store.write(begin(store), [VISIT, VISIT._replace(node_id=BOB)])
 
         assert reader.execute("SELECT count(*) FROM visits").fetchone() == (2,)
 
@@ -378,13 +401,41 @@ while True:
         count = len(store.rows("visits"))
         assert count >= written
         assert count % 100 == 0
-        assert len(store.rows("nodes")) == count
         assert store._select("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
         store.begin_run("census", {}, "0.1", T1)
         assert [(run.status, run.finished_at) for run in store.runs()] == [
             (RunStatus.INTERRUPTED, None),
             (RunStatus.RUNNING, None),
         ]
+        assert len(store.rows("nodes")) == count
+
+
+JOURNAL = Journal(Family.IPV4, b"contacts", b"changes")
+
+
+def test_journal_of_a_killed_run_is_there_to_go_on_with(path: Path) -> None:
+    """Visits and journal come together; a run that ended well leaves none, other settings find none."""
+    with Store.open(path, is_running=lambda _: False) as store:
+        killed = begin(store)
+        store.write(killed, [CrawlBatch([VISIT], JOURNAL), CrawlBatch([], JOURNAL._replace(contacts=b""))])
+
+        assert store.resumable_run("census", {"rate": 200}) is None
+        assert store.resumable_run("sample", {"rate": 100}) is None
+        assert store.resumable_run("census", {"rate": 100}) == killed
+        assert list(store.journals(killed)) == [JOURNAL, JOURNAL._replace(contacts=b"")]
+
+        store.resume_run(killed)
+        store.finish_run(killed, RunStatus.FINISHED, T1)
+        assert store.resumable_run("census", {"rate": 100}) is None
+        assert store.rows("crawl_journal") == []
+
+
+def test_anonymized_crawl_leaves_no_journal(path: Path) -> None:
+    """A journal holds addresses in full."""
+    with Store.open(path, anonymize=True) as store:
+        store.write(begin(store), [CrawlBatch([VISIT], JOURNAL)])
+
+        assert (len(store.rows("visits")), store.rows("crawl_journal")) == (1, [])
 
 
 def test_run_of_a_living_process_is_left_alone(path: Path) -> None:
@@ -501,7 +552,7 @@ def test_disk_that_takes_no_more_is_reported(path: Path, pragma: str, reason: st
     with Store.open(path) as store:
         run_id = begin(store)
         store._connection.execute(f"PRAGMA {pragma}")
-        visits = [replace(VISIT, node_id=NodeId(bytes([n]) * 20)) for n in range(200)]
+        visits = [VISIT._replace(node_id=NodeId(bytes([n]) * 20)) for n in range(200)]
         with pytest.raises(StoreError, match=rf"crawl\.db: .*{reason}"):
             store.write(run_id, visits)
 
