@@ -215,10 +215,9 @@ class BulkAsker(Generic[Tag]):
         return inf
 
     def _end_overdue(self, now: float) -> None:
-        latest = now - self.times.timeout
         while self._asked:
             transaction_id, asked = next(iter(self._asked.items()))
-            if asked.sent_at > latest:
+            if now < asked.sent_at + self.times.timeout:  # as in `_next_due`, so that rounding is the same
                 return
             del self._asked[transaction_id]
             failure = (

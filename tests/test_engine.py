@@ -11,7 +11,7 @@ import trio
 from crawler.census import STARTING_LOOKUPS, describe, record, take_census
 from crawler.engine import Engine, Progress
 from crawler.frontier import FrontierStatistics
-from crawler.records import Outcome
+from crawler.records import Outcome, Visit
 from crawler.session import Session, open_session
 from crawler.settings import CrawlSettings
 from crawler.store import Store
@@ -234,17 +234,15 @@ async def test_every_end_of_a_visit_has_its_outcome(autojump_clock, respond, out
         assert progress.outcomes == {Outcome(outcome): 1 for outcome in outcomes}
 
 
-async def test_contact_that_cannot_be_asked_is_recorded_as_not_sent(autojump_clock):
-    """Nothing left our socket, so nothing is said about the node."""
+async def test_contact_that_may_not_be_asked_is_not_taken(autojump_clock):
+    """A private address is no place that we can visit from here."""
     network = RecordingNetwork(seed=6)
-    async with open_crawl(network) as (session, store):
+    async with open_crawl(network) as (session, _store):
         engine = engine_of(session)
-        engine.add(Contact(NodeId(b"f" * 20), Address("10.0.0.1", 6881)))
 
-        await engine.run()
-        await wait_written(session)
+        assert engine.add(Contact(NodeId(b"f" * 20), Address("10.0.0.1", 6881))) is False
 
-        assert outcomes_by_node(store) == {b"f" * 20: ["not-sent"]}
+        assert (await engine.run()).frontier.sighted == 0
         assert network.by_crawler == []
 
 
@@ -278,11 +276,16 @@ async def test_visit_is_written_down_whole(autojump_clock):
             "taken_at": EPOCH_TEXT,
             "outcome": "answered",
             "version": "58580102",
+            "error_code": None,
+            "conforms": 0,
             "contacts": 8,
+            "unusable": 2,
             "new_contacts": 2,
-            "referrers": 2,
+            "referrers": 0,
+            "marks": "",
         }
-        assert {row["address"] for row in store.rows("nodes")} == {network.host(1), "44.1.0.1", "44.2.0.1"}
+        visited = {row["address"]: row["referrers"] for row in store.rows("visits")}
+        assert visited == {network.host(1): 0, "44.1.0.1": 1, "44.2.0.1": 1}
 
 
 async def test_contacts_of_a_node_under_a_wrong_id_are_followed(autojump_clock):
@@ -430,7 +433,7 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
         with trio.CancelScope() as scope:
             async with open_session(database, "census", {}, bootstrap=ways_in) as session:
                 engine = engine_of(session)
-                engine.add(Contact(NodeId(b"x" * 20), Address("10.0.0.1", 6881)))  # a row to be written
+                session.writer.put_nowait(Visit(b"x" * 20, other.address, EPOCH_TEXT, Outcome.TIMEOUT))
                 engine.add(late.contact)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(engine.run)
@@ -439,7 +442,7 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
 
     assert [record.getMessage() for record in caplog.records] == []
     with Store.open(database) as store:
-        assert outcomes_by_node(store)[b"x" * 20] == ["not-sent"]
+        assert outcomes_by_node(store)[b"x" * 20] == ["timeout"]
         assert [run.status for run in store.runs()] == ["interrupted"]
 
 
