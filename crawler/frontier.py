@@ -7,8 +7,9 @@ been lost.
 
 Millions of endpoints are known at the end, so each takes little: an entry in a dictionary from the
 endpoint to a small integer, some 95 bytes, and 26 more while it waits.  The integer holds how far the
-endpoint has come, how many different nodes have named it (up to 3), and whether a node of each half
+endpoint has come, how many different nodes have named it (up to 7), and whether a node of each half
 of the crawl has: who estimates how many nodes were missed needs that of every node that answered.
+It stays below 256, because Python has one object for each number up to there.
 """
 
 from collections import Counter
@@ -28,14 +29,14 @@ _HOST_COUNTERS = 1 << 22  # 4 MB for all hosts; two that share a counter share t
 WAITING, SILENT, ANSWERED, FAILED = range(4)
 _STATE = 0b11
 _REFERRER = 0b100
-_REFERRERS = 0b1100  # a counter that stops at three
-_HALVES = (0b1_0000, 0b10_0000)  # named by a node of this half of the crawl
-_VISITED_AGAIN = 0b100_0000
+_REFERRERS = 0b1_1100  # a counter that stops at seven
+_HALVES = (0b10_0000, 0b100_0000)  # named by a node of this half of the crawl
+_VISITED_AGAIN = 0b1000_0000
 NOBODY = -1  # instead of a half: the contact comes from our own table
 
 
 class Sighting(NamedTuple):
-    """Tell what is known of an endpoint in the end; `referrers` is 3 for three or more."""
+    """Tell what is known of an endpoint in the end; `referrers` is 7 for seven or more."""
 
     state: int
     referrers: int
@@ -128,7 +129,7 @@ class Frontier:
         return self._later[0][0] if self._later else None
 
     def referrers(self, endpoint: Endpoint) -> int:
-        """Return how many different nodes have named an endpoint, 3 for three or more."""
+        """Return how many different nodes have named an endpoint, 7 for seven or more."""
         return (self._known[endpoint] & _REFERRERS) // _REFERRER
 
     @property

@@ -143,14 +143,16 @@ def test_end_of_every_endpoint_is_known():
     frontier.add(*contact(1), 1)
     frontier.add(*contact(1), 1)
     frontier.add(*contact(5), NOBODY)
+    for _ in range(9):
+        frontier.add(*contact(2), 0)
     for number, state in ((1, ANSWERED), (2, SILENT), (3, FAILED), (4, ANSWERED)):
         frontier.take_next(0.0)
         frontier.settle(*contact(number), state)
 
     assert frontier.sightings() == {
-        (ANSWERED, 3, (True, True), False): 1,
+        (ANSWERED, 4, (True, True), False): 1,
         (ANSWERED, 1, (True, False), False): 1,
-        (SILENT, 1, (True, False), False): 1,
+        (SILENT, 7, (True, False), False): 1,
         (FAILED, 1, (True, False), False): 1,
         (WAITING, 0, (False, False), False): 1,
     }
