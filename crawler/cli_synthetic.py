@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,39 +13,33 @@ from crawler.synthetic.settings import MAX_MEMBERS, MAX_STALE, MAX_SWARM, MAX_SW
 from dhtnode import console
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from crawler.synthetic.network import Network
+    from crawler.synthetic.server import Bound
 
+MAX_LATENCY = 60  # seconds
 SHARE = console.Number(0, 1)
 DEFAULTS = SyntheticSettings()
 
 
-class Range(click.ParamType):
-    """Be two numbers of seconds, the lower one first."""
-
-    name = "range"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float]:
-        """Read `LOW:HIGH`, or one number for both."""
-        if isinstance(value, tuple):
-            return value
-        low, colon, high = value.partition(":")
-        try:
-            bounds = float(low), float(high if colon else low)
-        except ValueError:
-            bounds = -1.0, -1.0
-        if not 0 <= bounds[0] <= bounds[1] <= 60:
-            self.fail(f"{value!r} is not LOW:HIGH, in seconds up to 60", param, ctx)
-        return bounds
+def _seconds(text: str) -> tuple[float, float]:
+    """Read `LOW:HIGH`, or one number for both."""
+    low, colon, high = text.partition(":")
+    try:
+        bounds = float(low), float(high if colon else low)
+    except ValueError:
+        bounds = -1.0, -1.0
+    if not 0 <= bounds[0] <= bounds[1] <= MAX_LATENCY:
+        raise click.BadParameter(f"{text!r} is not LOW:HIGH, in seconds up to {MAX_LATENCY}")
+    return bounds
 
 
-def _share(name: str, help_text: str, default: float | None = None) -> Any:
-    metavar = "SHARE"
+def _share(
+    name: str, help_text: str, default: float | None = None
+) -> Callable[[console.Command], console.Command]:
+    """Return an option that is a share or a chance."""
+    shown = default is not None
     return click.option(
-        name, type=SHARE, default=default, metavar=metavar, show_default=default is not None, help=help_text
+        name, type=SHARE, default=default, metavar="SHARE", show_default=shown, help=help_text
     )
 
 
@@ -67,7 +62,7 @@ def _share(name: str, help_text: str, default: float | None = None) -> Any:
 @_share("--loss", "Datagrams lost, queries and replies alike.", 0.0)
 @click.option(
     "--latency",
-    type=Range(),
+    type=_seconds,
     default="0",
     show_default=True,
     metavar="LOW:HIGH",
@@ -152,7 +147,7 @@ def synthetic(
 
 async def _serve(
     network: Network,
-    bound: socket,
+    bound: Bound,
     loss: float,
     latency: tuple[float, float],
     as_json: bool,
