@@ -122,7 +122,7 @@ def synthetic(
 
     from crawler.synthetic.network import Network
     from crawler.synthetic.server import bind
-    from crawler.synthetic.truth import TruthError, write_counts, write_truth
+    from crawler.synthetic.truth import TruthError, check_place, write_counts, write_truth
     from dhtnode import DhtError
 
     try:
@@ -130,6 +130,8 @@ def synthetic(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
+        if truth is not None:
+            check_place(truth)  # making a large network takes a while
         with bind(port) as bound:
             network = Network(replace(settings, port=bound.getsockname()[1]))
             if truth is not None:
@@ -139,10 +141,7 @@ def synthetic(
             write_counts(network.counts, truth)
     except (DhtError, TruthError) as error:
         raise click.ClickException(str(error)) from error
-    counts = dict(sorted(network.counts.items()))
-    console.emit(
-        as_json, {"counts": counts}, "".join(f"{name}: {value}\n" for name, value in counts.items())[:-1]
-    )
+    _print_counts(network, as_json)
 
 
 async def _serve(
@@ -164,3 +163,11 @@ async def _serve(
             console.emit(as_json, record, "\n".join(server.bootstrap))
             with trio.move_on_after(timeout or float("inf")):
                 await next_signal()
+
+
+def _print_counts(network: Network, as_json: bool) -> None:
+    """Tell what came and what became of it; nothing, for people, when nothing came."""
+    counts = dict(sorted(network.counts.items()))
+    if as_json or counts:
+        text = "\n".join(f"{name}: {value}" for name, value in counts.items())
+        console.emit(as_json, {"counts": counts}, text)
