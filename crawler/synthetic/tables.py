@@ -43,10 +43,8 @@ class Tables:
     def closest(self, rank: int, target: bytes) -> bytes:
         """Return the compact contacts that a node names for a target, 8 unless it knows fewer."""
         contacts = self._contacts
-        return b"".join([contacts[each : each + CONTACT_BYTES] for each in self._starts(rank, target)])
-
-    def _starts(self, rank: int, target: bytes) -> list[int]:
-        return [each * CONTACT_BYTES for each in self.known(rank, int.from_bytes(target[:8], "big"))]
+        known = self.known(rank, int.from_bytes(target[:8], "big"))
+        return b"".join([contacts[each * CONTACT_BYTES : (each + 1) * CONTACT_BYTES] for each in known])
 
     def known(self, rank: int, target: int) -> Sequence[int]:
         """Return the ranks of those whom a node names for the first 64 bits of a target."""
@@ -100,15 +98,22 @@ class Tables:
     def _near(self, rank: int, own: int, target: int, bits: int) -> list[int]:
         """Return the closest when no single bucket has 8 of them."""
         start, end, above = self._neighbours(own)
-        if bits >= above:
-            known = self.entries(rank)  # a part of few members, by chance, amid larger ones
-        else:
-            known = self._believed(rank, start, end)
-            while len(known) < WIDTH and above < _BITS:
-                known += self._part(own, above)
-                above += 1
         prefixes = self._prefixes
-        keys = [(prefixes[each] ^ target) << _RANK_BITS | each for each in known]
+        # A key is the distance with the rank behind it.
+        if bits >= above:  # a part of few members, by chance, amid larger ones
+            keys = [(prefixes[each] ^ target) << _RANK_BITS | each for each in self.entries(rank)]
+        else:
+            alive, salt = self._alive, rank * _FORGETTING
+            keys = [
+                (prefix ^ target) << _RANK_BITS | each
+                for each, number, prefix in zip(
+                    range(start, end), self._numbers[start:end], prefixes[start:end], strict=True
+                )
+                if (number < alive or (salt ^ each) * _FORGETTING >> 63 & 1) and each != rank
+            ]
+            while len(keys) < WIDTH and above < _BITS:
+                keys += [(prefixes[each] ^ target) << _RANK_BITS | each for each in self._part(own, above)]
+                above += 1
         keys.sort()
         return [key & _RANKS for key in keys[:WIDTH]]
 
@@ -118,7 +123,7 @@ class Tables:
         return [
             each
             for each, number in enumerate(self._numbers[start:end], start)
-            if each != rank and (number < alive or (salt ^ each) * _FORGETTING >> 63 & 1)
+            if (number < alive or (salt ^ each) * _FORGETTING >> 63 & 1) and each != rank
         ]
 
     def _neighbours(self, own: int) -> tuple[int, int, int]:
