@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,39 +13,33 @@ from crawler.synthetic.settings import MAX_MEMBERS, MAX_STALE, MAX_SWARM, MAX_SW
 from dhtnode import console
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from crawler.synthetic.network import Network
+    from crawler.synthetic.server import Bound
 
+MAX_LATENCY = 60  # seconds
 SHARE = console.Number(0, 1)
 DEFAULTS = SyntheticSettings()
 
 
-class Range(click.ParamType):
-    """Be two numbers of seconds, the lower one first."""
-
-    name = "range"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float]:
-        """Read `LOW:HIGH`, or one number for both."""
-        if isinstance(value, tuple):
-            return value
-        low, colon, high = value.partition(":")
-        try:
-            bounds = float(low), float(high if colon else low)
-        except ValueError:
-            bounds = -1.0, -1.0
-        if not 0 <= bounds[0] <= bounds[1] <= 60:
-            self.fail(f"{value!r} is not LOW:HIGH, in seconds up to 60", param, ctx)
-        return bounds
+def _seconds(text: str) -> tuple[float, float]:
+    """Read `LOW:HIGH`, or one number for both."""
+    low, colon, high = text.partition(":")
+    try:
+        bounds = float(low), float(high if colon else low)
+    except ValueError:
+        bounds = -1.0, -1.0
+    if not 0 <= bounds[0] <= bounds[1] <= MAX_LATENCY:
+        raise click.BadParameter(f"{text!r} is not LOW:HIGH, in seconds up to {MAX_LATENCY}")
+    return bounds
 
 
-def _share(name: str, help_text: str, default: float | None = None) -> Any:
-    metavar = "SHARE"
+def _share(
+    name: str, help_text: str, default: float | None = None
+) -> Callable[[console.Command], console.Command]:
+    """Return an option that is a share or a chance."""
+    shown = default is not None
     return click.option(
-        name, type=SHARE, default=default, metavar=metavar, show_default=default is not None, help=help_text
+        name, type=SHARE, default=default, metavar="SHARE", show_default=shown, help=help_text
     )
 
 
@@ -67,7 +62,7 @@ def _share(name: str, help_text: str, default: float | None = None) -> Any:
 @_share("--loss", "Datagrams lost, queries and replies alike.", 0.0)
 @click.option(
     "--latency",
-    type=Range(),
+    type=_seconds,
     default="0",
     show_default=True,
     metavar="LOW:HIGH",
@@ -127,7 +122,7 @@ def synthetic(
 
     from crawler.synthetic.network import Network
     from crawler.synthetic.server import bind
-    from crawler.synthetic.truth import TruthError, write_counts, write_truth
+    from crawler.synthetic.truth import TruthError, check_place, write_counts, write_truth
     from dhtnode import DhtError
 
     try:
@@ -135,6 +130,8 @@ def synthetic(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
+        if truth is not None:
+            check_place(truth)  # making a large network takes a while
         with bind(port) as bound:
             network = Network(replace(settings, port=bound.getsockname()[1]))
             if truth is not None:
@@ -144,15 +141,12 @@ def synthetic(
             write_counts(network.counts, truth)
     except (DhtError, TruthError) as error:
         raise click.ClickException(str(error)) from error
-    counts = dict(sorted(network.counts.items()))
-    console.emit(
-        as_json, {"counts": counts}, "".join(f"{name}: {value}\n" for name, value in counts.items())[:-1]
-    )
+    _print_counts(network, as_json)
 
 
 async def _serve(
     network: Network,
-    bound: socket,
+    bound: Bound,
     loss: float,
     latency: tuple[float, float],
     as_json: bool,
@@ -169,3 +163,11 @@ async def _serve(
             console.emit(as_json, record, "\n".join(server.bootstrap))
             with trio.move_on_after(timeout or float("inf")):
                 await next_signal()
+
+
+def _print_counts(network: Network, as_json: bool) -> None:
+    """Tell what came and what became of it; nothing, for people, when nothing came."""
+    counts = dict(sorted(network.counts.items()))
+    if as_json or counts:
+        text = "\n".join(f"{name}: {value}" for name, value in counts.items())
+        console.emit(as_json, {"counts": counts}, text)

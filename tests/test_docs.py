@@ -76,4 +76,4 @@ def test_reference_of_commands_names_every_option():
             options = {
                 option for parameter in command.params for option in parameter.opts if option[0] == "-"
             }
-            assert options <= set(re.findall(r"--?[a-z-]+", section)), name
+            assert options <= set(re.findall(r"--?[a-z0-9-]+", section)), name

@@ -169,7 +169,7 @@ DHTNODE = (
 CRAWLER = (
     Layer(
         "values",
-        ("settings", "records", "zone"),
+        ("settings", "records", "zone", "synthetic/settings", "synthetic/crc32c", "synthetic/kinds"),
         below=names(""),
         sideways=IN_ORDER,
         forbidden=IMPURE | DATABASE,
@@ -180,6 +180,35 @@ CRAWLER = (
         below=names("values"),
         sideways={"frontier": names("contact_queue")},
         forbidden=IMPURE | DATABASE,
+    ),
+    Layer(
+        "model",  # of a network, for tests and benchmarks; what crawls does not know it
+        (
+            "synthetic/population",
+            "synthetic/tables",
+            "synthetic/swarms",
+            "synthetic/sampling",
+            "synthetic/announced",
+            "synthetic/replies",
+            "synthetic/hostile",
+            "synthetic/network",
+        ),
+        below=names("values"),
+        sideways=IN_ORDER,
+        forbidden=IMPURE | DATABASE,
+    ),
+    Layer(
+        "truth",
+        ("synthetic/truth",),
+        below=names("values model"),
+        sideways=IN_ORDER,
+        forbidden=names("trio socket"),
+    ),
+    Layer(
+        "service",
+        ("synthetic/server", "synthetic/memory"),
+        below=names("values model"),
+        sideways={},
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
@@ -196,15 +225,23 @@ CRAWLER = (
     ),
     Layer(
         "surface",
-        ("report", "__init__", "cli", "__main__"),
-        below=names("values decisions storage I/O"),
+        (
+            "report",
+            "__init__",
+            "synthetic/__init__",
+            "cli_synthetic",
+            "cli",
+            "__main__",
+            "synthetic/__main__",
+        ),
+        below=names("values decisions model truth service storage I/O"),
         sideways=IN_ORDER,
     ),
 )
 
 PACKAGES = {"dhtnode": DHTNODE, "crawler": CRAWLER}
 
-MAY_OPEN_SOCKETS = names("dhtnode.udp dhtnode.testing dhtnode.local dhtnode.notify")
+MAY_OPEN_SOCKETS = names("dhtnode.udp dhtnode.testing dhtnode.local dhtnode.notify crawler.synthetic/server")
 """The real socket, the network that stands in for it, and those that never leave this machine."""
 
 MAY_IMPORT_BY_NAME = names("dhtnode.__init__")
@@ -252,6 +289,10 @@ def module_meant(package: str, found: Import, modules: frozenset[str]) -> str | 
     top, *rest = found.module.split(".")
     if top != package:
         return None
+    path = "/".join(rest)
+    for meant in (f"{path}/{found.name}", path, f"{path}/__init__"):
+        if rest and meant in modules:
+            return meant
     if rest:
         return rest[0]
     return found.name if found.name in modules else "__init__"
@@ -410,6 +451,12 @@ def test_crawler_uses_only_public_names_of_dhtnode():
         ("crawler", "politeness", "from crawler.frontier import Frontier"),
         ("crawler", "store", "from crawler.frontier import Frontier"),
         ("crawler", "engine", "from crawler.census import take"),
+        ("crawler", "engine", "from crawler.synthetic.network import Network"),
+        ("crawler", "engine", "from crawler.synthetic import network"),
+        ("crawler", "engine", "import crawler.synthetic"),
+        ("crawler", "synthetic/tables", "from crawler.synthetic.network import Network"),
+        ("crawler", "synthetic/tables", "import time"),
+        ("crawler", "synthetic/truth", "import trio"),
     ],
 )
 def test_wrong_import_is_noticed(package, module, text):
@@ -430,6 +477,8 @@ def test_wrong_import_is_noticed(package, module, text):
         ("dhtnode", "cli", "def f():\n    import trio\n    from dhtnode.opening import open_node"),
         ("dhtnode", "__init__", 'from importlib import import_module\n_HOMES = {"node": ("Node",)}'),
         ("crawler", "engine", "import trio\nfrom crawler import frontier, writer"),
+        ("crawler", "synthetic/network", "from crawler.synthetic import replies"),
+        ("crawler", "synthetic/server", "import socket\nfrom crawler.synthetic.network import Network"),
     ],
 )
 def test_right_import_is_let_through(package, module, text):

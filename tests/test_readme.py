@@ -187,7 +187,12 @@ def test_options_of_the_table_exist(cell, description):
 
 def test_every_command_takes_the_options_that_all_have():
     """As the text above the table says; some do not talk to the network, or bring their own."""
-    others = {"dhtcrawl demo": {"--timeout"}, "dhtnode status": {"--timeout"}, "dhtnode config": set()}
+    others = {
+        "dhtcrawl demo": {"--timeout"},
+        "dhtcrawl synthetic": {"--timeout"},
+        "dhtnode status": {"--timeout"},
+        "dhtnode config": set(),
+    }
     for name, command in commands().items():
         wanted = {"--json"} | others.get(name, {"--timeout", "--bootstrap"})
         assert wanted <= options_of(command), name

@@ -44,7 +44,11 @@ OURS = {
         *(f"dhtnode.{name}" for name in ("cli", "cli_ask", "cli_daemon", "cli_items", "cli_testnet")),
         *(f"dhtnode.{name}" for name in ("clients", "settings")),
     },
-    "crawler.cli": {*CONSOLE, "crawler", "crawler.cli", "crawler.settings"},
+    "crawler.cli": {
+        *CONSOLE,
+        *(f"crawler{name}" for name in ("", ".cli", ".cli_synthetic", ".settings")),
+        *(f"crawler.synthetic{name}" for name in ("", ".settings")),
+    },
 }
 """Our modules that a command line is read with; a new one is worth a thought about what it costs."""
 

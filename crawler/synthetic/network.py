@@ -47,6 +47,7 @@ class Network:
         self._nodes = settings.nodes
         self._asker: tuple[str, int] = ("", 0)
         self._packed_asker = bytes(6)
+        self._query = b""
         self._methods = {
             b"ping": self._ping,
             b"find_node": self._find_node,
@@ -97,6 +98,7 @@ class Network:
         if fields.get(b"y") != b"q" or type(transaction_id) is not bytes:
             counts["no query"] += 1
             return []
+        self._query = data
         if source != self._asker:
             self._asker = source
             self._packed_asker = bytes(map(int, source[0].split("."))) + source[1].to_bytes(2, "big")
@@ -151,7 +153,7 @@ class Network:
         kind = KINDS[self.population.kinds[number]]
         stored = self._stored(number, rank, info_hash, now)
         is_scrape = arguments.get(b"scrape") == 1 and self.population.has("bep33", number)
-        values = self._values(kind, stored, arguments) if kind.has_values_on_scrape or not is_scrape else []
+        values = self._values(kind, stored) if kind.has_values_on_scrape or not is_scrape else []
         after = b""
         if kind.has_nodes_with_values or not values:
             after = replies.nodes(self.tables.closest(rank, info_hash))
@@ -193,24 +195,19 @@ class Network:
             seeds, leechers = [*made_up.seeds, *seeds], [*made_up.leechers, *leechers]
         return Stored(tuple(seeds), tuple(leechers))
 
-    def _values(self, kind: Kind, stored: Stored | None, arguments: _Arguments) -> Sequence[bytes]:
-        """Return as many stored peers as fit into an answer, each asker's own choice of them."""
+    def _values(self, kind: Kind, stored: Stored | None) -> Sequence[bytes]:
+        """Return as many stored peers as fit into an answer, another choice for another query."""
         if stored is None:
             return []
         peers = stored.peers
         if len(peers) <= kind.max_values:
             return peers
-        chosen = crc32(arguments.get(b"id", b"") + self._packed_asker)
-        return Random(chosen).sample(peers, kind.max_values)
+        return Random(crc32(self._query)).sample(peers, kind.max_values)
 
     def _token(self, number: int, kind: Kind) -> bytes:
         asker = int.from_bytes(self._packed_asker[:4], "big")
         drawn = mix(number << 32 ^ asker, _TOKEN_SALT + self.settings.seed)
-        return (
-            (drawn | 1 << 63).to_bytes(8, "big") * 3
-            if kind.token_bytes > 20
-            else (drawn.to_bytes(8, "big") * 3)[: kind.token_bytes]
-        )
+        return (drawn.to_bytes(8, "big") * 3)[: kind.token_bytes]
 
     def _lie(
         self,

@@ -22,7 +22,7 @@ from crawler.synthetic.settings import MAX_MEMBERS, SyntheticSettings
 
 ID_BYTES = 20
 CONTACT_BYTES = 26
-SIGMA = 2.0  # of the logarithm of the weights
+SIGMA = 1.6  # of the logarithm of the weights
 TICKETS = 8  # per member, on average
 _FIRST_HOST = 256  # x.0.0.0 to x.0.0.255 are left to real programs
 _MASK = (1 << 64) - 1
@@ -53,7 +53,7 @@ class Population:
         self.styles = _draw_styles(random, self.members, settings.hostile, styles)
         prefixes = array("Q", random.randbytes(8 * self.members))
         tails = random.randbytes(12 * self.members)
-        tails = self._secure(prefixes, tails)
+        self._secure(prefixes, tails)
         self.numbers, self.prefixes = _sort(prefixes)
         self.ranks = _inverse(self.numbers)
         self.contacts = self._pack(tails)
@@ -95,7 +95,7 @@ class Population:
 
     def has(self, feature: str, number: int) -> bool:
         """Tell whether a member has `bep33`, `bep42`, `bep51` or `capped`: by share, or by its kind."""
-        share = getattr(self.settings, feature)
+        share: float | None = getattr(self.settings, feature)
         if share is not None:
             return self.drawn(number, _SALTS[feature]) < share
         kind = KINDS[self.kinds[number]]
@@ -133,14 +133,13 @@ class Population:
         honest = (number for number in range(self.settings.nodes) if self.is_honest(number))
         return [self.address(self.ranks[number]) for number, _ in zip(honest, range(count), strict=False)]
 
-    def _secure(self, prefixes: "array[int]", tails: bytes) -> bytes:
-        """Let the ids of those who keep to BEP 42 follow from their addresses; the tails stay."""
+    def _secure(self, prefixes: "array[int]", tails: bytes) -> None:
+        """Let the ids of those who keep to BEP 42 follow from their addresses and last bytes."""
         octet = self.settings.first_octet << 24
         for number in range(self.members):
             if self.has("bep42", number):
                 bound = secure_prefix(octet | self.host_of(number), tails[12 * number + 11])
                 prefixes[number] = prefixes[number] & 0x7FFFFFFFFFF | bound << 43
-        return tails
 
     def _pack(self, tails: bytes) -> bytes:
         """Return the compact contacts of everybody, in order of ids."""

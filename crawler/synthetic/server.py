@@ -37,6 +37,7 @@ _PKTINFO = struct.Struct("=i4s4s")
 _ROOM = socket.CMSG_SPACE(_PKTINFO.size)
 _ANY = bytes(4)
 
+Bound: TypeAlias = socket.socket
 _Delayed: TypeAlias = tuple[float, int, bytes, int, tuple[str, int]]
 
 

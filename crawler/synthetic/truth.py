@@ -46,6 +46,15 @@ class TruthError(Exception):
     """Say why the truth could not be written; the message names the path."""
 
 
+def check_place(path: Path) -> None:
+    """Raise `TruthError` when something is at a path already, or when there is no place for it."""
+    taken = path.exists() if is_database(path) or not path.is_dir() else any(path.iterdir())
+    if taken:
+        raise TruthError(f"{path}: is there already")
+    if not path.parent.is_dir():
+        raise TruthError(f"{path}: the directory does not exist")
+
+
 def write_truth(network: Network, path: Path) -> None:
     """Write settings, nodes and swarms; about 10 us for each node.
 
