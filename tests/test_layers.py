@@ -173,9 +173,13 @@ CRAWLER = (
     ),
     Layer(
         "decisions",
-        ("frontier", "politeness"),
+        ("frontier", "politeness", "distributions", "network_size", "sybils", "discovery"),
         below=names("values"),
-        sideways={},
+        sideways={
+            "network_size": names("distributions"),
+            "sybils": names("distributions network_size"),
+            "discovery": names("distributions network_size"),
+        },
         forbidden=IMPURE | DATABASE,
     ),
     Layer(
