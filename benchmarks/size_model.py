@@ -20,7 +20,13 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
 
-from crawler.network_size import EXACT_REFERRERS, CrawlCounts, kth_distance, spread_targets
+from crawler.network_size import (
+    EXACT_REFERRERS,
+    CrawlCounts,
+    kth_distance,
+    named_with_dependents,
+    spread_targets,
+)
 
 WIDTH = 8  # contacts in a bucket and in a reply
 ID_BITS = 62  # enough to tell nodes apart, and quick to compute with
@@ -113,6 +119,9 @@ class _Sighted:
     """Hold what a crawl knows of one contact."""
 
     half: int
+    place: int
+    first_referrer: int = -1  # the place of the first that named it; below 0 for a way in
+    has_named_back: bool = False
     referrers: set[int] = field(default_factory=set)
     visits: int = 0
     has_answered: bool = False
@@ -155,7 +164,8 @@ class Crawl:
             return  # not in the zone, which is the one whose bits are all 0
         known = self._sighted.get(node)
         if known is None:
-            known = self._sighted[node] = _Sighted(self._random.getrandbits(1))
+            first = -1 if referrer is None else self._sighted[referrer].place
+            known = self._sighted[node] = _Sighted(self._random.getrandbits(1), len(self._sighted), first)
             self._queue.append(node)
         if referrer is not None:
             known.referrers.add(referrer)
@@ -179,14 +189,23 @@ class Crawl:
             self._second_unanswered += 1
 
     def _take(self, node: int, target: int) -> None:
+        visited = self._sighted[node]
         for named in self._network.named_by(node, target):
             self._hear_of(named, node)
+            known = self._sighted.get(named)
+            visited.has_named_back |= known is not None and known.place == visited.first_referrer
 
     def _counts(self) -> CrawlCounts:
         answered = [known for known in self._sighted.values() if known.has_answered]
         by_half = [{self._sighted[each].half for each in known.referrers} for known in answered]
         times = [min(len(known.referrers), EXACT_REFERRERS + 1) for known in answered]
         once, twice, thrice, four_times, more = map(times.count, range(1, EXACT_REFERRERS + 2))
+        everybody = self._sighted.values()  # in the order in which they were first named
+        dependent = named_with_dependents(
+            [len(known.referrers) if known.has_answered else 0 for known in everybody],
+            [known.first_referrer for known in everybody],
+            [known.has_named_back for known in everybody],
+        )
         return CrawlCounts(
             answered=len(answered),
             by_a=sum(0 in halves for halves in by_half),
@@ -197,6 +216,7 @@ class Crawl:
             second_sent=self._second_sent,
             second_unanswered=self._second_unanswered,
             zone_bits=self._zone_bits,
+            dependent=dependent,
         )
 
     def answered_ids(self) -> list[int]:

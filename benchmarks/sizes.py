@@ -7,8 +7,8 @@ Each run draws a network (see `benchmarks.size_model`), crawls it as `dhtcrawl c
 applies the estimators of `crawler.network_size` to the counts:
 
 - counted: the nodes that answered, nothing added;
-- crawl: `size_from_crawl`, the headline; with Chapman or Chao1 in the place of its estimate of unnamed
-  nodes, too, without an interval of their own;
+- crawl: `size_from_crawl`, the headline; without an interval of their own, also with Chapman
+  or Chao1 in the place of its estimate of unnamed nodes, and as if no two nodes were missed together;
 - Chapman: its own formula and interval, from two half-crawls;
 - distances: `size_from_distances` over the ids that answered, an eighth of them looked at;
 - median: `size_from_median` of the same distances;
@@ -23,7 +23,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import sqrt
 from random import Random
 from statistics import mean, stdev
@@ -79,6 +79,7 @@ def _rivals(counts: CrawlCounts, found: CrawlSize) -> dict[str, Size]:
     bare = {
         "counted": counts.answered,
         "crawl, Chapman": rest + pair.estimate - caught,
+        "crawl, each alone": size_from_crawl(replace(counts, dependent=None, zone_bits=0)).size.estimate,
         "crawl, Chao1": rest + chao1(counts.named[0] / (1 - counts.loss), counts.named[1]),
     }
     rivals = {name: Size(zones * value, 0.0, 0.0, 0.0) for name, value in bare.items()}
