@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import columns, life, lookup, node, quality
+from benchmarks import columns, life, lookup, node, quality, sizes
 from benchmarks.batched_udp import BenchmarkFailed
 from benchmarks.gauge import Measurement, Refusal, measure
 from benchmarks.servers import SERVERS, Server, serve_ours
@@ -323,3 +323,29 @@ def test_documented_commands_exist(capsys):
             importlib.import_module(f"benchmarks.{name}").main(["--help"])
         usage = capsys.readouterr().out
         assert set(re.findall(r"--[a-z]+", arguments)) <= set(re.findall(r"--[a-z]+", usage))
+
+
+class TestSizes:
+    """`python -m benchmarks.sizes`."""
+
+    def test_holds_estimates_against_the_truth(self, tmp_path):
+        """Each estimator has a row, and each run its counts."""
+        report, printed = report_of("sizes", tmp_path, "--runs=2", "--nodes=100,150", "--lookups=2")
+        assert [each["nodes"] for each in report["measurements"]] == [100, 100, 150, 150]
+        assert all(0 < each["counts"]["answered"] <= each["nodes"] for each in report["measurements"])
+        for name in ("crawl", "counted", "Chapman", "distances", "median", "lookups k=4"):
+            assert printed.count(f"| {name} ") == 2
+
+    def test_crawls_a_zone(self, tmp_path):
+        """There are no distances then."""
+        report, printed = report_of("sizes", tmp_path, "--runs=2", "--nodes=400", "--zone-bits=2")
+        assert all(each["counts"]["answered"] < 200 for each in report["measurements"])
+        assert "| distances " not in printed
+
+    @pytest.mark.parametrize("wrong", ["--runs=0", "--nodes=5", "--loss=1", "--deep=0"])
+    def test_refuses_what_it_cannot_simulate(self, wrong, capsys):
+        """The command line was wrong: status 2."""
+        with pytest.raises(SystemExit) as ended:
+            sizes.main([wrong])
+        assert ended.value.code == 2
+        assert "error: " in capsys.readouterr().err

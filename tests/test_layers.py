@@ -176,9 +176,17 @@ CRAWLER = (
     ),
     Layer(
         "decisions",
-        ("contact_queue", "frontier", "politeness", "visits"),
+        (
+            *("contact_queue", "frontier", "politeness", "visits"),
+            *("distributions", "network_size", "sybils", "discovery"),
+        ),
         below=names("values"),
-        sideways={"frontier": names("contact_queue")},
+        sideways={
+            "frontier": names("contact_queue"),
+            "network_size": names("distributions"),
+            "sybils": names("distributions network_size"),
+            "discovery": names("distributions network_size"),
+        },
         forbidden=IMPURE | DATABASE,
     ),
     Layer(

@@ -1,0 +1,405 @@
+"""How many nodes a network has, from what one crawl counted and from distances between ids.
+
+Pure functions of numbers, without I/O.  Two ways that share nothing but the crawl:
+
+- `size_from_crawl` adds to the nodes that answered those that were missed, because their packets
+  were lost or because nobody named them, each estimated from what happened to the others;
+- `size_from_distances` reads the density of ids off the distance from random targets to the k-th
+  closest node that answered.
+
+Each has a 95 % interval.  `chapman`, `chao1` and `improved_chao1` estimate the nodes that nobody
+named; docs/network_size.md says which of them is the headline, and by what evidence.  Nodes that
+are silent towards everybody, behind a firewall say, are not nodes here.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, inf, sqrt
+from statistics import median
+
+from crawler.distributions import beta_tails, binomial_tails, gamma_quantile
+
+LOW_95, HIGH_95 = 0.025, 0.975
+
+UNNAMED_MODEL_ERROR = 0.5
+"""Standard error of the estimate of unnamed nodes beside chance, as a share of it.
+
+Nodes that only unnamed ones name are missed together, which no count of single nodes shows in full:
+in simulations the truth is 0.9 to 1.6 times the estimate (docs/network_size.md).
+"""
+
+EXACT_REFERRERS = 4
+"""Up to how many distinct referrers `CrawlCounts.named` tells exactly; a last entry holds the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Hold an estimate of a number of nodes, its variance, and the ends of its 95 % interval.
+
+    `low` and `high` need not lie symmetrically.  `counted` of the nodes are certain: they answered.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    variance: float
+    counted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlCounts:
+    """Hold what a crawl has to count for its size to be estimated; nodes are those that answered.
+
+    All counts are of one address family and of one zone: nodes outside of it, and what they name,
+    do not count.
+
+    - `answered`: nodes that answered a first query, under the id that they were named by.
+    - `by_a`, `by_b`, `by_both`: answered nodes that were named by some answering node of half A, of
+      half B, of both.  A keyed hash of its id puts a node into one half.
+    - `named`: answered nodes with 1, 2, 3, 4 distinct answering referrers, and with 5 or more.
+      Distinct by endpoint: two replies of one node count once.
+    - `recovered`: answered nodes that were silent at their first visit and answered at the second.
+    - `second_sent`, `second_unanswered`: queries to nodes that had just answered one, and those of
+      them that no answer came to.
+    - `zone_bits`: length of the prefix crawled; 0 for the whole network.
+    - `dependent`: `named_with_dependents` of the same crawl; without it, nodes that are missed together
+      are under-estimated.
+    """
+
+    answered: int
+    by_a: int
+    by_b: int
+    by_both: int
+    named: tuple[int, int, int, int, int]
+    recovered: int
+    second_sent: int
+    second_unanswered: int
+    zone_bits: int = 0
+    dependent: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where the counts contradict each other."""
+        counts = (self.by_both, self.recovered, self.second_unanswered, self.zone_bits, *self.named)
+        if (
+            len(self.named) != EXACT_REFERRERS + 1
+            or min(counts) < 0
+            or self.by_both > min(self.by_a, self.by_b)
+            or self.by_a + self.by_b - self.by_both > self.answered
+            or max(sum(self.named), self.recovered) > self.answered
+            or self.second_unanswered > self.second_sent
+            or (self.dependent is not None and min(self.dependent) < 0)
+        ):
+            raise ValueError(f"counts of a crawl that contradict each other: {self}")
+
+    @property
+    def loss(self) -> float:
+        """Return the share of queries to live nodes that stay without an answer.
+
+        With half a query added to each kind: without second queries it is 1/2, and never 0.
+        """
+        return (self.second_unanswered + 0.5) / (self.second_sent + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlSize:
+    """Say how large a network is by a crawl.
+
+    `unnamed` nodes were named by nobody who answered, `lost` ones were asked and their packets were
+    lost; both are estimates for the zone crawled.  `found` is the share of the zone's nodes that
+    answered, with the variance `found_variance`.
+    """
+
+    size: Size
+    unnamed: float
+    lost: float
+    found: float
+    found_variance: float
+
+
+def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
+    """Estimate the nodes of a network from a crawl of it, or of one zone of it.
+
+    The missed of a zone are those that nobody named (`improved_chao1` of `dependent`, corrected
+    for loss), those named once whose only query was lost, and those named more often of whose two
+    queries both were: `f1 q / (1 - q) + r q / (1 - q)`, where q is `counts.loss`, f1 the nodes named
+    once, and r the nodes recovered at a second visit.  The variance is that of all counts by the
+    delta method, plus that of the missed themselves (Poisson), plus `UNNAMED_MODEL_ERROR`.
+
+    The whole network: what answered is certain, the missed are negative binomial with that mean
+    and variance.  A zone of z bits: `2**z` times the zone's nodes, which are a binomial share of
+    all; interval from the Gamma distribution with that mean and variance (exact for a Poisson count,
+    but for half a count).
+    """
+    mean, variance = _missed(counts)
+    inside = counts.answered + mean
+    found = counts.answered / inside if inside else 1.0
+    # The derivative of answered / (answered + missed).
+    found_variance = (found / inside) ** 2 * variance if inside else 0.0
+    if counts.zone_bits:
+        size = _size_of_zones(inside, variance, counts.zone_bits)
+    else:
+        fewest, most = _negative_binomial_95(mean, variance)
+        whole = counts.answered
+        size = Size(inside, whole + fewest, whole + most, variance, counts.answered)
+    return CrawlSize(size, _unnamed(_sources(counts)), _lost(_sources(counts)), found, found_variance)
+
+
+def joint_size(sizes: Sequence[Size]) -> Size:
+    """Add the sizes of networks that have no node in common: the families IPv4 and IPv6.
+
+    Sizes add and variances add.  What is not `counted` gets the interval of the negative binomial
+    or, as it is no missed node but a share of a zone, of the Gamma distribution.
+    """
+    counted = sum(size.counted for size in sizes)
+    mean = sum(size.estimate for size in sizes)
+    variance = sum(size.variance for size in sizes)
+    if any(size.estimate and not size.counted for size in sizes):
+        low, high = _gamma_95(mean, variance)
+        return Size(mean, max(low, counted), high, variance, counted)
+    fewest, most = _negative_binomial_95(mean - counted, variance)
+    return Size(mean, counted + fewest, counted + most, variance, counted)
+
+
+def chapman(caught_by_a: int, caught_by_b: int, caught_by_both: int) -> Size:
+    """Estimate a population from two catches of it (Chapman 1951; Seber 1982, 3.1).
+
+    `(a + 1)(b + 1)/(c + 1) - 1`, variance `(a+1)(b+1)(a-c)(b-c) / ((c+1)**2 (c+2))`.  Too low where
+    some are harder to catch than others: for both, that is.  The variance of the formula is that of
+    the estimate of a fixed population, so nothing is added to it.
+    """
+    a, b, both = caught_by_a, caught_by_b, caught_by_both
+    seen = a + b - both
+    estimate = (a + 1) * (b + 1) / (both + 1) - 1
+    variance = (a + 1) * (b + 1) * (a - both) * (b - both) / ((both + 1) ** 2 * (both + 2))
+    fewest, most = _negative_binomial_95(estimate - seen, variance)
+    return Size(estimate, seen + fewest, seen + most, variance, seen)
+
+
+def chao1(once: float, twice: float) -> float:
+    """Return how many nodes nobody named, from those that one and that two named (Chao 1984).
+
+    `f1 (f1 - 1) / (2 (f2 + 1))`, a lower bound for any mixture of Poisson means.
+    """
+    return max(0.0, once * (once - 1)) / (2 * (twice + 1))
+
+
+def improved_chao1(named: Sequence[float]) -> float:
+    """Return how many nodes nobody named, from those with 1, 2, 3 and 4 referrers.
+
+    Chiu, Wang, Walther and Chao (2014): `chao1` and `f3 / (4 f4) * max(0, f1 - f2 f3 / (2 f4))`,
+    which is a lower bound too, and a closer one.
+    """
+    once, twice, thrice, four_times = named[:EXACT_REFERRERS]
+    ratio = thrice / max(four_times, 1.0)
+    return chao1(once, twice) + ratio / 4 * max(0.0, once - twice * ratio / 2)
+
+
+def named_with_dependents(
+    referrers: Sequence[int], first_referrer: Sequence[int], named_back: Sequence[bool]
+) -> tuple[int, int, int, int]:
+    """Return how many nodes hang on 1, 2, 3 and 4 namings from outside: those named and who follows them.
+
+    Two neighbours that name each other, and are named once by others, are found together or missed
+    together.  So a node named by one only counts with the one that named it too, and if it names that
+    one back, this does not count among the other's referrers.
+
+    The sequences have an entry for each contact in the order in which they were first named:
+
+    - `referrers`: how many distinct nodes that answered named it (may stop at 12 or more); 0 unless it
+      answered itself;
+    - `first_referrer`: the place in this order of the first that named it; below 0 for those known
+      from the start;
+    - `named_back`: whether it named that one in turn.
+
+    Costs some 0.3 us per contact.
+    """
+    weights, outside = [1] * len(referrers), list(referrers)
+    for place in range(len(referrers) - 1, -1, -1):
+        first = first_referrer[place]
+        if referrers[place] == 1 and first >= 0:
+            weights[first] += weights[place]
+            outside[first] -= named_back[place]
+    hanging = [0] * (EXACT_REFERRERS + 1)
+    for place, times in enumerate(outside):
+        if 0 < times <= EXACT_REFERRERS:
+            hanging[times] += weights[place]
+    _, once, twice, thrice, four_times = hanging
+    return once, twice, thrice, four_times
+
+
+def sample_coverage(named: Sequence[int]) -> float:
+    """Return the share of all namings that fall on nodes named at least once (Good and Turing).
+
+    `1 - f1 / sum(i f_i)`; the last entry of `named` counts as if it were exact, so the result is at
+    most the coverage.  0 without any.  It is a share of namings, not of nodes: those whom few name
+    weigh little in it.
+    """
+    namings = sum(times * nodes for times, nodes in enumerate(named, start=1))
+    return 1 - named[0] / namings if namings else 0.0
+
+
+_Sources = tuple[float, float, float, float, float, float]
+"""Nodes that hang on 1, 2, 3, 4 namings, nodes that had one query fewer lost, and the loss."""
+
+
+def _sources(counts: CrawlCounts) -> _Sources:
+    once, twice, thrice, four_times = counts.dependent or counts.named[:EXACT_REFERRERS]
+    return once, twice, thrice, four_times, counts.named[0] + counts.recovered, counts.loss
+
+
+def _unnamed(sources: _Sources) -> float:
+    once, *more, _, loss = sources
+    asked_twice = 1 - loss * loss
+    return improved_chao1([once / (1 - loss), *(nodes / asked_twice for nodes in more)])
+
+
+def _lost(sources: _Sources) -> float:
+    *_, nearly_lost, loss = sources
+    return nearly_lost * loss / (1 - loss)
+
+
+def _missed(counts: CrawlCounts) -> tuple[float, float]:
+    """Return mean and variance of the nodes of a zone that are there and did not answer."""
+    sources = _sources(counts)
+    unnamed = _unnamed(sources)
+    mean = unnamed + _lost(sources)
+    loss = counts.loss
+    # A count of 0 is not certain either: it could have been 1.
+    variances = [max(count, 1.0) for count in sources[:-1]] + [loss * (1 - loss) / (counts.second_sent + 1)]
+    chance = sum(
+        variance * _slope(lambda each: _unnamed(each) + _lost(each), sources, index, sqrt(variance)) ** 2
+        for index, variance in enumerate(variances)
+    )
+    return mean, mean + chance + (UNNAMED_MODEL_ERROR * unnamed) ** 2
+
+
+def _slope(function: Callable[[_Sources], float], at: _Sources, index: int, width: float) -> float:
+    """Return the slope of a function along one argument, between half a `width` below and above."""
+    low, high = max(0.0, at[index] - width / 2), at[index] + width / 2
+    if index == len(at) - 1:
+        high = min(high, (1 + at[index]) / 2)  # a loss of 1 would leave nothing to learn from
+    below: _Sources = (*at[:index], low, *at[index + 1 :])  # type: ignore[assignment]
+    above: _Sources = (*at[:index], high, *at[index + 1 :])  # type: ignore[assignment]
+    return (function(above) - function(below)) / (high - low)
+
+
+def _size_of_zones(inside: float, variance: float, zone_bits: int) -> Size:
+    """Return the size of a network of which a zone has so many nodes."""
+    zones = 2**zone_bits
+    total_variance = zones**2 * (variance + inside * (1 - 1 / zones))
+    low, high = _gamma_95(zones * inside, total_variance, zones / 2)
+    return Size(zones * inside, low, high, total_variance)
+
+
+def _gamma_95(mean: float, variance: float, half: float = 0.0) -> tuple[float, float]:
+    """Return the quantiles of the Gamma distribution with this mean, plus `half`, and variance."""
+    middle = mean + half
+    if variance <= 0 or middle <= 0:
+        return mean, mean
+    shape = middle * middle / variance
+    return tuple(middle * gamma_quantile(shape, share) / shape for share in (LOW_95, HIGH_95))  # type: ignore[return-value]
+
+
+def _negative_binomial_95(mean: float, variance: float) -> tuple[int, int]:
+    """Return the whole numbers that hold 95 % of the negative binomial of this mean and variance."""
+    if mean <= 0:
+        return 0, 0
+    size = mean * mean / max(variance - mean, mean * 1e-6)  # beyond, it is Poisson for all purposes
+    chance = size / (size + mean)
+
+    def reaches(share: float) -> Callable[[int], bool]:
+        return lambda count: beta_tails(size, count + 1, chance)[0] >= share
+
+    limit = range(ceil(mean + 20 * sqrt(max(variance, mean)) + 20))
+    return bisect_left(limit, True, key=reaches(LOW_95)), bisect_left(limit, True, key=reaches(HIGH_95))
+
+
+@dataclass(frozen=True, slots=True)
+class Distances:
+    """Hold how far the k-th closest node that answers is from each of some random targets.
+
+    XOR distances as shares of the id space, 0 to 1.  Targets have to lie in different regions, as
+    those of `spread_targets`; `found` is the share of all nodes that answer and were found, with its
+    variance (`CrawlSize.found`).
+    """
+
+    values: tuple[float, ...]
+    k: int
+    found: float = 1.0
+    found_variance: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` unless there is something to estimate from."""
+        if not self.values or self.k < 1 or min(self.values) <= 0 or not 0 < self.found <= 1:
+            raise ValueError(f"{len(self.values)} distances to node {self.k}: nothing to estimate from")
+
+
+def size_from_distances(distances: Distances) -> Size:
+    """Estimate a network from distances: `N = (Lk - 1) / sum(d_k) / found`.
+
+    `2 N sum(d_k)` is chi-square with 2Lk degrees of freedom for a Poisson field of ids, which gives
+    the exact interval.  Two things change the degrees of freedom, by the variance that they bring:
+    a network of few nodes, of which Lk were looked at, varies less by the share seen (the sum is
+    Beta(Lk, N + 1 - Lk)); an uncertain `found` varies more.  Unbiased for every N.
+    """
+    count = len(distances.values) * distances.k
+    total = sum(distances.values)
+    answering = max((count - 1) / total, count)
+    estimate = answering / distances.found
+    relative = (1 - count / (answering + 1)) / count + distances.found_variance / distances.found**2
+    if relative <= 0:
+        return Size(estimate, estimate, estimate, 0.0)
+    shape = 1 / relative
+    scale = count / total / distances.found / shape
+    low, high = (scale * gamma_quantile(shape, share) for share in (LOW_95, HIGH_95))
+    return Size(estimate, low, high, estimate**2 * relative)
+
+
+def size_from_median(distances: Distances) -> Size:
+    """Estimate a network from the median distance, which stands if less than half are polluted.
+
+    `N = m / median(d_k) / found` with m the median of Gamma(k), `k - 1/3` nearly.  The interval is
+    that of order statistics (David and Nagaraja, 7.1): at least 95 % whatever the distribution; with
+    fewer than 6 distances its ends are 0 and infinity.  The uncertainty of `found` is left out.
+    """
+    ordered = sorted(distances.values)
+    count = len(ordered)
+    middle = gamma_quantile(distances.k, 0.5) / distances.found
+    # So many of the smallest, and of the largest, are outside with at most 2.5 % on each side.
+    outside = bisect_left(
+        range(count // 2), True, key=lambda each: binomial_tails(count, 0.5, each)[0] > LOW_95
+    )
+    estimate = middle / median(ordered)
+    if not outside:
+        return Size(estimate, 0.0, inf, inf)
+    low, high = middle / ordered[count - outside], middle / ordered[outside - 1]
+    # Asymptotic, of the median of a Gamma variable on logarithms, for those who add variances.
+    variance = estimate**2 * 1.571 / (count * distances.k)
+    return Size(estimate, low, high, variance)
+
+
+def spread_targets(count: int, shares: Sequence[float], id_bits: int = 160) -> list[int]:
+    """Return a target in each of `count` equal parts of the id space, at the given shares of a part.
+
+    With random `shares`, 0 <= share < 1, one for each part, these are random targets whose regions
+    seldom meet.
+    """
+    return [int((part + share) * 2**53) * 2**id_bits // (count * 2**53) for part, share in enumerate(shares)]
+
+
+def kth_distance(ids: Sequence[int], target: int, k: int, id_bits: int = 160) -> float | None:
+    """Return the XOR distance from a target to the k-th closest of sorted ids, as a share of the space.
+
+    None when there are fewer than k.  Costs some 10 us.
+    """
+    if len(ids) < k:
+        return None
+    height = 0
+    low = high = bisect_left(ids, target)
+    # From a part as large as k ids need on average, to the smallest around the target that holds k.
+    while high - low < k:
+        height = height + 1 if height else max(1, id_bits - (len(ids) // k).bit_length())
+        base = target >> height << height
+        low, high = bisect_left(ids, base), bisect_left(ids, base + (1 << height))
+    return float(sorted(each ^ target for each in ids[low:high])[k - 1] / 2**id_bits)
