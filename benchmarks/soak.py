@@ -4,7 +4,7 @@
 
 `dhtnode run` serves on a socket of loopback, with state file, status socket, metrics and a log at
 debug level.  So many addresses send it `rate` packets per second: queries of every kind, of which they
-answer the node's own, and garbage (see `mix` and `crowd`).  Meanwhile the daemon is looked at some 60
+answer the node's own, and garbage (see `mix` and `crowd`).  Meanwhile the daemon is looked at 60
 times, and its log is rotated now and then.  Then comes SIGTERM, and a start from the state alone.
 
 The exit status is 1 when a rule is broken; each that is has a line.  Linux only.
@@ -32,7 +32,7 @@ from benchmarks.watched import Sample, Watched, log_lines, watching
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.snapshot import load_state
 
-SAMPLES = 60
+SAMPLES = 60  # at most; one a second
 ROTATE_EVERY = 7  # samples
 JOIN_TIMEOUT = 60.0  # seconds
 LOOK = 0.25  # seconds between two looks while something is awaited
@@ -70,10 +70,11 @@ async def _under_load(daemon: Watched, crowd: Crowd, seconds: float) -> dict[str
 
         nursery.start_soon(talk)
         began = time.monotonic()
-        for number in range(SAMPLES):
-            due = began + (number + 1) * seconds / SAMPLES
+        looks = max(1, min(SAMPLES, round(seconds)))
+        for number in range(looks):
+            due = began + (number + 1) * seconds / looks
             await trio.sleep(max(0.0, due - time.monotonic()))
-            if number % ROTATE_EVERY == ROTATE_EVERY // 2:
+            if number % ROTATE_EVERY == 0:
                 daemon.hang_up()
             samples.append(await daemon.sample())
             if time.monotonic() > began + seconds:
@@ -98,14 +99,12 @@ async def _last_answers(crowd: Crowd) -> None:
 async def _joined_again(daemon: Watched) -> dict[str, Any]:
     """Wait until the daemon knows nodes again, without having been told of any, and end it."""
     began = time.monotonic()
-    good, record = 0, await daemon.status()
-    while good < JOINED and time.monotonic() < began + JOIN_TIMEOUT:
+    endpoint = await daemon.endpoint()
+    while endpoint["good_nodes"] < JOINED and time.monotonic() < began + JOIN_TIMEOUT:
         await trio.sleep(LOOK)
-        record = await daemon.status()
-        good = record["endpoints"][0]["good_nodes"]
-    seconds = time.monotonic() - began
-    node_id = record["endpoints"][0]["node_id"]
-    return {"good_nodes": good, "seconds": seconds, "node_id": node_id, "end": await daemon.end()}
+        endpoint = await daemon.endpoint()
+    known = {name: endpoint[name] for name in ("good_nodes", "node_id")}
+    return known | {"seconds": time.monotonic() - began, "end": await daemon.end()}
 
 
 def _saved(path: Path) -> dict[str, Any]:

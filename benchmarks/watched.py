@@ -21,6 +21,8 @@ import trio
 
 from benchmarks.batched_udp import BenchmarkFailed
 from benchmarks.flood import memory_of
+from dhtnode.local import NobodyListens, ask
+from dhtnode.status import NotAStatus, read_status_untrusted
 
 SETTINGS: dict[str, float] = {
     "peer_lifetime": 60.0,
@@ -104,6 +106,16 @@ class Watched:
             raise BenchmarkFailed(done.stderr.decode().strip() or "no status")
         record: dict[str, Any] = json.loads(done.stdout)
         return record
+
+    async def endpoint(self) -> dict[str, Any]:
+        """Ask at the status socket itself, without a process, and return what is told of the UDP socket."""
+        try:
+            record = read_status_untrusted(await ask(self._folder / "status", START_TIMEOUT))
+        except (NobodyListens, NotAStatus) as error:
+            raise BenchmarkFailed(str(error)) from None
+        (endpoint,) = record["endpoints"]
+        found: dict[str, Any] = endpoint
+        return found
 
     def hang_up(self) -> None:
         """Rotate the log as an operator does: rename it, then SIGHUP."""
