@@ -60,7 +60,7 @@ class Crowd:
         self._by_packed = {source.packed: source for source in self._sources}
         self._online = list(self._sources)
         self._asked: dict[bytes, Asked] = {}  # the earliest first
-        self._next_key = random.randrange(1 << 31)
+        self._first_key = self._next_key = random.randrange(1 << 31)
         self._socket = open_wildcard_socket()
         self._socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         self._socket.setblocking(False)
@@ -174,9 +174,11 @@ class Crowd:
                 self.counts["queries heard"] += 1
                 self._answer(message, source, sender)
             return
-        asked = self._asked.pop(message.get(b"t"), None)
+        key = message.get(b"t", b"")
+        asked = self._asked.pop(key, None)
         if asked is None or asked.source is not source:
-            self.counts["replies to garbage, or late"] += 1
+            is_late = len(key) == 4 and self._first_key < int.from_bytes(key, "big") <= self._next_key
+            self.counts["late replies" if is_late else "replies to garbage"] += 1
             return
         self._take(asked.question, source, message)
 

@@ -38,9 +38,10 @@ def sample(at, **changes):
 def report(**changes):
     """Return the report of a soak in which all went well, with some of it changed."""
     return {
-        "samples": [sample(at) for at in (60.0, 130.0, 600.0)],
+        "samples": [sample(at) for at in (60.0, 310.0, 600.0)],
         "crowd": {
-            "kinds": {"ping": {"sent": 1000, "answered": 997, "unanswered": 3}},
+            "kinds": {"ping": {"sent": 1000, "answered": 996, "unanswered": 4}},
+            "counts": {"late replies": 1},
             "faults": {},
             "dropped_by_kernel": 0,
         },
@@ -76,13 +77,13 @@ def full_bucket():
 
 BROKEN = {
     "answered": crowd(kinds={"ping": {"sent": 100, "answered": 98, "unanswered": 2}}),
-    "accounted": crowd(kinds={"ping": {"sent": 1000, "answered": 996, "unanswered": 4}}),
+    "accounted": crowd(kinds={"ping": {"sent": 1000, "answered": 995, "unanswered": 5}}),
     "replies": crowd(faults={"find_node: a reply without nodes": 1}),
     "silence": crowd(kinds={"ping": {"sent": 1000, "answered": 1000}, "get": {"sent": 1, "unanswered": 1}}),
     "log": {"log": {"WARNING dhtnode.snapshot: # is no state of this version": 1}},
     "stderr": {"stderr": "Traceback"},
     "internal errors": last(internal_errors=1.0),
-    "memory": last(resident=45e6),
+    "memory": last(resident=43e6),
     "descriptors": last(descriptors=14),
     "bounds": last(status=full_bucket()),
     "exit status": {"end": {"status": -9, "seconds": 0.3}},
