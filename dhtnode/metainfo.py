@@ -69,7 +69,7 @@ def parse_metainfo(data: bytes) -> Metainfo:
     original = data[places[b"info"]]
     return Metainfo(
         _name_in(info),
-        InfoHash(sha1(original).digest()) if _has_version_1(info) else None,  # noqa: S324  BEP 3
+        InfoHash(sha1(original, usedforsecurity=False).digest()) if _has_version_1(info) else None,
         sha256(original).digest() if _has_version_2(info) else None,
         # libtorrent takes what is not a number for public.  What is meant is plain, and a leak is for good.
         is_private=info.get(b"private", 0) != 0,
@@ -85,7 +85,7 @@ def public_info_hash(torrent: InfoHash | Metainfo) -> InfoHash:
     if not isinstance(torrent, Metainfo):
         return torrent
     if torrent.is_private:
-        raise PrivateTorrent(f"{torrent.name!r} is a private torrent: its peers are for its tracker alone")
+        raise PrivateTorrent(f"{torrent.name[:80]!r} is a private torrent: its peers are for its tracker alone")
     return torrent.info_hashes[0]
 
 

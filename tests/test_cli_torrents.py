@@ -1,4 +1,4 @@
-"""Torrent files on the command line, in place of an info-hash: public ones, private ones, and no such files."""
+"""Torrent files on the command line, in place of an info-hash: public ones, private ones, and others."""
 
 import select
 from hashlib import sha1
@@ -9,7 +9,7 @@ from dhtnode.bencoding import encode
 from tests.commands import FakeNode, Running, run_command, run_each, running_testnet, swarm_option
 
 INFO = {b"length": 5, b"name": b"a.iso", b"piece length": 16384, b"pieces": b"p" * 20}
-INFO_HASH = sha1(encode(INFO)).hexdigest()
+INFO_HASH = sha1(encode(INFO), usedforsecurity=False).hexdigest()
 COMMANDS = [
     ("dhtnode", ["get-peers"]),
     ("dhtnode", ["announce", "--port", "1"]),

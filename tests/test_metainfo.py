@@ -1,6 +1,8 @@
 """Torrent files: what names their swarms, who may look for these, and what is refused."""
 
-from hashlib import sha1, sha256
+import hashlib
+from functools import partial
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -19,6 +21,8 @@ from dhtnode.metainfo import (
     public_info_hash,
 )
 from tests.strategies import bencode_values
+
+sha1 = partial(hashlib.sha1, usedforsecurity=False)
 
 V1 = {b"length": 5, b"name": b"a.iso", b"piece length": 16384, b"pieces": b"p" * 40}
 V2 = {

@@ -169,6 +169,7 @@ def _compare_with_messages(data: bytes, metainfo: Metainfo) -> None:
     info = value.get(b"info") if isinstance(value, dict) else None
     if is_canonical and isinstance(info, dict):
         original = bencoding.encode(info)
-        require(metainfo.info_hash_v1 in (None, sha1(original).digest()), "version 1 is the SHA-1")  # noqa: S324  BEP 3
+        hash_v1 = sha1(original, usedforsecurity=False).digest()
+        require(metainfo.info_hash_v1 in (None, hash_v1), "version 1 is the SHA-1")
         require(metainfo.info_hash_v2 in (None, sha256(original).digest()), "version 2 is the SHA-256")
         require(metainfo.is_private == (info.get(b"private", 0) != 0), "private is what is marked so")
