@@ -85,7 +85,9 @@ def public_info_hash(torrent: InfoHash | Metainfo) -> InfoHash:
     if not isinstance(torrent, Metainfo):
         return torrent
     if torrent.is_private:
-        raise PrivateTorrent(f"{torrent.name[:80]!r} is a private torrent: its peers are for its tracker alone")
+        raise PrivateTorrent(
+            f"{torrent.name[:80]!r} is a private torrent: its peers are for its tracker alone"
+        )
     return torrent.info_hashes[0]
 
 

@@ -33,6 +33,7 @@ from dhtnode.results import (
     StoredItem,
 )
 from dhtnode.scraping import FamilyScrape, scrape_endpoint
+from dhtnode.settings import NodeSettings
 from dhtnode.snapshot import State
 from dhtnode.storing import Search, find_item, keep_item, store_item
 from dhtnode.stream import PeerStream
@@ -283,6 +284,16 @@ class Node:
         now = trio.current_time()
         endpoints = tuple(_endpoint_statistics(endpoint, now) for endpoint in self._endpoints.values())
         return NodeStatistics(endpoints, self.peers.statistics(), self.items.statistics(now))
+
+    def change_limits(self, settings: NodeSettings) -> None:
+        """Go by other limits on what strangers may use, those in `settings.LIMITS`; all else stays as it is.
+
+        What was used before is forgiven.  Cost: linear in the sources remembered, 8192 per socket.
+        """
+        now = trio.current_time()
+        for endpoint in self._endpoints.values():
+            endpoint.change_limits(settings, now)
+        self.items.change_rate(settings.signature_rate, now)
 
     def state(self) -> State:
         """Return what is worth saving: the tables, and what was loaded and has not shown up again.
