@@ -73,11 +73,11 @@ class ItemStore:
         self._bytes = 0
         self._expired = 0
         self._displaced = 0
+        self._signatures_checked = 0
 
     def change_rate(self, signature_rate: float, now: float) -> None:
         """Check so many signatures per second from now on."""
         self._signatures.change(signature_rate, signature_rate, now)
-        self._signatures_checked = 0
 
     def statistics(self, now: float) -> ItemStatistics:
         """Return the sizes and counters of the store."""

@@ -5,7 +5,7 @@ import stat
 import pytest
 import trio
 
-from dhtnode import open_node
+from dhtnode import NodeSettings, open_node
 from dhtnode.items import MutableItem
 from dhtnode.signatures import public_key_of
 from tests.commands import FakeNode, Running, run_command, run_each, running_testnet
@@ -131,7 +131,7 @@ def test_link_to_a_torrent_that_changes_leads_to_its_info_hash(network, dhtnode,
 
 async def put_item(network, item):
     """Put an item that the command cannot make."""
-    async with open_node(bootstrap=network.bootstrap) as node:
+    async with open_node(bootstrap=network.bootstrap, settings=NodeSettings(read_only=True)) as node:
         await node.put_item(item)
 
 

@@ -161,23 +161,22 @@ def test_wrong_variable_is_named(variable, text, complaint):
 
 def test_variables_of_others_are_passed_over_with_a_warning():
     """Those that Kubernetes sets for a service named like us, and slips of the pen."""
-    link = "tcp://10.0.0.1:6881"
-    service = {
-        "DHTNODE_PORT": link,
-        "DHTNODE_PORT_6881_UDP": "udp://10.0.0.1:6881",
+    link = "udp://10.0.0.1:6881"
+    unknown = {
+        "DHTNODE_PORT_6881_UDP": link,
         "DHTNODE_SERVICE_HOST": "10.0.0.1",
         "DHTNODE_SERVICE_PORT": "6881",
     }
+    service = {"DHTNODE_PORT": link, **unknown}
     found = configure(environment={**service, "DHTNODE_HOST_RATE": "2", "DHTNODE_CONFIG": "c", "HOME": "/"})
 
     assert found.settings == DaemonSettings(node=NodeSettings(host_rate=2.0))
     assert found.origins == {"host_rate": Origin.ENVIRONMENT}
     assert found.warnings == (
-        "there is no such setting, passed over: "
-        "DHTNODE_PORT_6881_UDP, DHTNODE_SERVICE_HOST, DHTNODE_SERVICE_PORT",
+        f"there is no such setting, passed over: {', '.join(sorted(unknown))}",
         "set to the address of a service, passed over: DHTNODE_PORT",
     )
-    assert configure(environment={"DHTNODE_STATE": "UDP://x"}).settings.state is None
+    assert configure(environment={"DHTNODE_STATE": "TCP://x"}).settings.state is None
 
 
 def test_warning_about_many_variables_is_short():
