@@ -12,6 +12,7 @@ import json
 import subprocess
 from secrets import token_bytes
 
+import click
 import trio
 
 from dhtnode import Address, InfoHash, NodeId, open_node
@@ -31,7 +32,7 @@ SECONDS = 25.0
 
 
 def lay_addresses():
-    """Bring loopback up with all addresses; what is sent to the clients from a wildcard comes from the learner.
+    """Bring loopback up with all addresses; what a wildcard sends to the clients comes from the learner.
 
     The kernel would take the address of the receiver itself.
     """
@@ -105,4 +106,4 @@ async def run():
 
 if __name__ == "__main__":
     lay_addresses()
-    print(json.dumps(trio.run(run)))
+    click.echo(json.dumps(trio.run(run)))
