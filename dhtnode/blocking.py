@@ -39,7 +39,7 @@ async def _find_peers(
     limit: int | None,
     timeout: float,
     bootstrap: Sequence[str],
-    ways_in: Sequence[str],
+    ways_in: Sequence[str] = (),
 ) -> list[Address]:
     found: list[Address] = []
     async with (
