@@ -27,7 +27,12 @@ class Session:
 
 @asynccontextmanager
 async def open_session(
-    path: str | Path, command: str, settings: Mapping[str, object], *, bootstrap: Sequence[str] = ()
+    path: str | Path,
+    command: str,
+    settings: Mapping[str, object],
+    *,
+    bootstrap: Sequence[str] = (),
+    ways_in: Sequence[str] = (),
 ) -> AsyncIterator[Session]:
     """Open a database and a node, and keep a run in the books for the length of the block.
 
@@ -40,7 +45,9 @@ async def open_session(
         status = RunStatus.INTERRUPTED
         try:
             async with (
-                open_node(bootstrap=bootstrap, settings=NodeSettings(read_only=True)) as node,
+                open_node(
+                    bootstrap=bootstrap, ways_in=ways_in, settings=NodeSettings(read_only=True)
+                ) as node,
                 open_writer(store, run_id) as writer,
             ):
                 yield Session(run_id, node, writer)

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
         CannotListen,
         DhtError,
         InvalidInfoHash,
+        InvalidTorrent,
         NotJoined,
+        PrivateTorrent,
         QueryError,
         QueryNotSent,
         QueryRefused,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from dhtnode.limits import TokenBucket
     from dhtnode.magnet import MutableLink, parse_info_hash, parse_mutable_link
     from dhtnode.messages import AnnouncePeer, FindNode, Get, GetPeers, Method, Ping, Put, Response
+    from dhtnode.metainfo import Metainfo, parse_metainfo
     from dhtnode.node import Node
     from dhtnode.nurseries import open_service_nursery
     from dhtnode.opening import open_node
@@ -91,7 +94,9 @@ __all__ = [
     "InfohashSample",
     "Interval",
     "InvalidInfoHash",
+    "InvalidTorrent",
     "Item",
+    "Metainfo",
     "Method",
     "MutableItem",
     "MutableLink",
@@ -103,6 +108,7 @@ __all__ = [
     "PeerStream",
     "Pending",
     "Ping",
+    "PrivateTorrent",
     "Put",
     "QueryError",
     "QueryNotSent",
@@ -131,6 +137,7 @@ __all__ = [
     "open_service_nursery",
     "parse_address",
     "parse_info_hash",
+    "parse_metainfo",
     "parse_mutable_link",
     "random_id",
     "scope_of",
@@ -148,7 +155,9 @@ _HOMES = {
         "CannotListen",
         "DhtError",
         "InvalidInfoHash",
+        "InvalidTorrent",
         "NotJoined",
+        "PrivateTorrent",
         "QueryError",
         "QueryNotSent",
         "QueryRefused",
@@ -169,6 +178,7 @@ _HOMES = {
     "limits": ("TokenBucket",),
     "magnet": ("MutableLink", "parse_info_hash", "parse_mutable_link"),
     "messages": ("AnnouncePeer", "FindNode", "Get", "GetPeers", "Method", "Ping", "Put", "Response"),
+    "metainfo": ("Metainfo", "parse_metainfo"),
     "node": ("Node",),
     "nurseries": ("open_service_nursery",),
     "opening": ("open_node",),

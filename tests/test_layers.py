@@ -59,6 +59,7 @@ DHTNODE = (
             "clients",
             "signatures",
             "items",
+            "metainfo",
         ),
         below=names(""),
         sideways={
@@ -68,6 +69,7 @@ DHTNODE = (
             "errors": names("addresses"),  # a failed query says whom it went to
             "magnet": names("ids errors"),
             "items": names("ids bencoding signatures"),
+            "metainfo": names("ids bencoding errors"),
         },
         forbidden=IMPURE,
     ),
