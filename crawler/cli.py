@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DEFAULTS = CrawlSettings()
 
+MAX_WAYS_IN = 32  # of all torrent files together; each may cost a look-up of a name
+
 DB_OPTION = click.option(
     "--db",
     required=True,
@@ -48,7 +50,7 @@ main.add_command(synthetic)
 
 
 @main.command()
-@click.argument("info_hashes", nargs=-1, type=console.info_hash, metavar="[INFOHASH]...")
+@click.argument("swarms", nargs=-1, type=console.swarm, metavar="[INFOHASH]...")
 @DB_OPTION
 @click.option(
     "--from",
@@ -66,7 +68,7 @@ main.add_command(synthetic)
 )
 @console.common_options(None)
 def scrape(
-    info_hashes: tuple[InfoHash, ...],
+    swarms: tuple[console.Swarm, ...],
     db: Path,
     listed: TextIO | None,
     at_once: int,
@@ -74,8 +76,13 @@ def scrape(
     timeout: float | None,
     bootstrap: tuple[str, ...],
 ) -> None:
-    """Measure the size of swarms, and record each sample with its interval and replies."""
-    wanted = list(dict.fromkeys([*info_hashes, *(_read_list(listed) if listed else ())]))
+    """Measure the size of swarms, and record each sample with its interval and replies.
+
+    INFOHASH may be the path of a torrent file.
+    """
+    named = [swarm.info_hash for swarm in swarms]
+    wanted = list(dict.fromkeys([*named, *(_read_list(listed) if listed else ())]))
+    ways_in = [host for swarm in swarms for host in swarm.ways_in][:MAX_WAYS_IN]
     if not wanted:
         raise click.UsageError("name at least one info-hash, or a file with --from")
 
@@ -90,7 +97,7 @@ def scrape(
     async def measure() -> None:
         settings = {"at_once": at_once, "info_hashes": len(wanted)}
         async with (
-            open_session(db, "scrape", settings, bootstrap=bootstrap) as session,
+            open_session(db, "scrape", settings, bootstrap=bootstrap, ways_in=ways_in) as session,
             open_service_nursery() as nursery,
         ):
             nursery.start_soon(

@@ -37,6 +37,7 @@ async def open_session(
     settings: Mapping[str, object],
     *,
     bootstrap: Sequence[str] = (),
+    ways_in: Sequence[str] = (),
     anonymize: bool = False,
     resume: bool = False,
 ) -> AsyncIterator[Session]:
@@ -58,7 +59,9 @@ async def open_session(
         try:
             journals = list(store.journals(run_id))
             async with (
-                open_node(bootstrap=bootstrap, settings=NodeSettings(read_only=True)) as node,
+                open_node(
+                    bootstrap=bootstrap, ways_in=ways_in, settings=NodeSettings(read_only=True)
+                ) as node,
                 open_writer(store, run_id) as writer,
             ):
                 with open_sockets(address.host for address in node.addresses) as sockets:

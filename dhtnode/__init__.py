@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         CannotListen,
         DhtError,
         InvalidInfoHash,
+        InvalidTorrent,
         NotJoined,
+        PrivateTorrent,
         QueryError,
         QueryNotSent,
         QueryRefused,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from dhtnode.limits import TokenBucket
     from dhtnode.magnet import MutableLink, parse_info_hash, parse_mutable_link
     from dhtnode.messages import AnnouncePeer, FindNode, Get, GetPeers, Method, Ping, Put, Response
+    from dhtnode.metainfo import Metainfo, parse_metainfo
     from dhtnode.node import Node
     from dhtnode.nurseries import open_service_nursery
     from dhtnode.opening import open_node
@@ -100,7 +103,9 @@ __all__ = [
     "InfohashSample",
     "Interval",
     "InvalidInfoHash",
+    "InvalidTorrent",
     "Item",
+    "Metainfo",
     "Method",
     "MutableItem",
     "MutableLink",
@@ -112,6 +117,7 @@ __all__ = [
     "PeerStream",
     "Pending",
     "Ping",
+    "PrivateTorrent",
     "Put",
     "QueryError",
     "QueryNotSent",
@@ -143,6 +149,7 @@ __all__ = [
     "open_sockets",
     "parse_address",
     "parse_info_hash",
+    "parse_metainfo",
     "parse_mutable_link",
     "random_id",
     "scope_of",
@@ -162,7 +169,9 @@ _HOMES = {
         "CannotListen",
         "DhtError",
         "InvalidInfoHash",
+        "InvalidTorrent",
         "NotJoined",
+        "PrivateTorrent",
         "QueryError",
         "QueryNotSent",
         "QueryRefused",
@@ -183,6 +192,7 @@ _HOMES = {
     "limits": ("TokenBucket",),
     "magnet": ("MutableLink", "parse_info_hash", "parse_mutable_link"),
     "messages": ("AnnouncePeer", "FindNode", "Get", "GetPeers", "Method", "Ping", "Put", "Response"),
+    "metainfo": ("Metainfo", "parse_metainfo"),
     "node": ("Node",),
     "nurseries": ("open_service_nursery",),
     "opening": ("open_node",),

@@ -28,6 +28,16 @@ class Admission:
 
     def __init__(self, settings: NodeSettings) -> None:
         """Apply the limits of the settings; `math.inf` lifts one."""
+        self._proof_lasts = settings.good_for
+        self._proofs = TokenBucket(PROOFS_RATE, PROOFS_RATE, float("-inf"))
+        self.change_limits(settings)
+
+    def change_limits(self, settings: NodeSettings) -> None:
+        """Go by other limits from now on; what was used of the reply budget counts as paid for.
+
+        So that nobody waits at the old rate for what the new one allows; for the same reason the
+        meters of sources are to be forgiven, see `Sources.forgive`.
+        """
         self._host_interval = 1.0 / settings.host_rate
         self._host_slack = settings.host_burst / settings.host_rate
         self._network_interval = 1.0 / settings.network_rate
@@ -40,8 +50,6 @@ class Admission:
         self._max_payload = settings.max_payload
         self._max_item_payload = settings.max_item_payload
         self._max_amplification = settings.max_amplification
-        self._proof_lasts = settings.good_for
-        self._proofs = TokenBucket(PROOFS_RATE, PROOFS_RATE, float("-inf"))
 
     def refusal(self, source: Source, now: float, is_behind: bool = False) -> str | None:
         """Take note of a datagram; return None, or why it is to be dropped unread.

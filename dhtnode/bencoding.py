@@ -74,6 +74,21 @@ def read_untrusted(data: bytes, max_items: int = MAX_ITEMS) -> Value:
     return _TolerantDecoder(max_items).decode(data)
 
 
+def read_file_untrusted(
+    data: bytes, max_items: int, max_depth: int
+) -> tuple[dict[bytes, Value], dict[bytes, slice]]:
+    """Read the dictionary at the start of a file: its values, and where each stands in `data`.
+
+    For what is hashed as it stands.  No dictionary may have a key twice, and of a file that is
+    given by a person the bounds are the caller's; up to 2 us per item.  Raises `BencodeError`.
+    """
+    decoder = _FileDecoder(max_items, max_depth)
+    entries = decoder.decode(data)
+    if not isinstance(entries, dict):
+        raise BencodeError("not a dictionary")
+    return entries, decoder.places
+
+
 def decode_canonical(data: bytes) -> Value:
     """Return the value of bytes that `encode` wrote, or that were found canonical and within limits."""
     value: Value = bencode2.bdecode(data)
@@ -88,8 +103,8 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
     strings that are cut short.  Lists and the choice by first byte are left to it.
     """
 
-    def __init__(self, max_items: int = MAX_ITEMS) -> None:
-        super().__init__(max_depth=MAX_DEPTH - 1)  # it calls the outermost level 0
+    def __init__(self, max_items: int = MAX_ITEMS, max_depth: int = MAX_DEPTH) -> None:
+        super().__init__(max_depth=max_depth - 1)  # it calls the outermost level 0
         self._items = 0
         self._max_items = max_items
 
@@ -149,3 +164,28 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
         self._items += 1
         if self._items > self._max_items:
             raise BencodeError("too many items")
+
+
+class _FileDecoder(_TolerantDecoder):
+    """Read a dictionary in which each key has one meaning, and note where the outermost values stand."""
+
+    def __init__(self, max_items: int, max_depth: int) -> None:
+        super().__init__(max_items, max_depth)
+        self.places: dict[bytes, slice] = {}
+
+    def decode_dict(self, x: bytes, f: int, depth: int = 0, **_kwargs: Any) -> tuple[dict[bytes, Value], int]:
+        """Read a dictionary; a key that is repeated is refused at every level."""
+        self._count_item()
+        if depth > self.max_depth:
+            raise BencodeError("too deep")
+        entries: dict[bytes, Value] = {}
+        f += 1
+        while x[f : f + 1] != b"e":
+            key, start = self.decode_string(x, f)
+            value, f = self.decode_func[x[start : start + 1]](x, start, depth=depth + 1)
+            if key in entries:
+                raise BencodeError("repeated key")
+            entries[key] = value
+            if not depth:
+                self.places[key] = slice(start, f)
+        return entries, f + 1

@@ -8,35 +8,42 @@ from dhtnode.addresses import Address
 from dhtnode.errors import NotJoined
 from dhtnode.ids import InfoHash
 from dhtnode.magnet import parse_info_hash
+from dhtnode.metainfo import Metainfo, public_info_hash
 from dhtnode.opening import open_node
 from dhtnode.settings import NodeSettings
 
 
 def find_peers(
-    info_hash: InfoHash | str,
+    torrent: InfoHash | Metainfo | str,
     *,
     limit: int | None = None,
     timeout: float = 30.0,
     bootstrap: Sequence[str] = (),
 ) -> list[Address]:
-    """Return peers of a swarm, given by info-hash or magnet link, without a tracker.
+    """Return peers of a swarm, given by info-hash, magnet link or torrent file, without a tracker.
 
     Returns after the lookup, after `limit` peers, or after `timeout` seconds with what has come by
     then.  An empty list means that nobody knows of a peer.  Raises `InvalidInfoHash` for a text that
-    is none, and `NotJoined` when no node answered at all.  Not to be called from inside Trio.
+    is none, `PrivateTorrent` before anything is sent (BEP 27), and `NotJoined` when no node answered
+    at all.  Not to be called from inside Trio.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit {limit}: ask for one peer at least")
-    wanted = parse_info_hash(info_hash) if isinstance(info_hash, str) else info_hash
-    return trio.run(_find_peers, wanted, limit, timeout, bootstrap)
+    wanted = parse_info_hash(torrent) if isinstance(torrent, str) else public_info_hash(torrent)
+    ways_in = torrent.nodes if isinstance(torrent, Metainfo) else ()
+    return trio.run(_find_peers, wanted, limit, timeout, bootstrap, ways_in)
 
 
 async def _find_peers(
-    info_hash: InfoHash, limit: int | None, timeout: float, bootstrap: Sequence[str]
+    info_hash: InfoHash,
+    limit: int | None,
+    timeout: float,
+    bootstrap: Sequence[str],
+    ways_in: Sequence[str] = (),
 ) -> list[Address]:
     found: list[Address] = []
     async with (
-        open_node(bootstrap=bootstrap, settings=NodeSettings(read_only=True)) as node,
+        open_node(bootstrap=bootstrap, ways_in=ways_in, settings=NodeSettings(read_only=True)) as node,
         node.get_peers(info_hash) as peers,
     ):
         with trio.move_on_after(timeout):

@@ -15,9 +15,9 @@ import click
 from dhtnode import console
 from dhtnode.addresses import Address
 from dhtnode.clients import format_version
-from dhtnode.console import common_options, emit, run
+from dhtnode.console import Swarm, common_options, emit, run
 from dhtnode.errors import NotJoined, QueryTimeout
-from dhtnode.ids import InfoHash, NodeId, distance_bits
+from dhtnode.ids import NodeId, distance_bits
 from dhtnode.settings import NodeSettings
 
 if TYPE_CHECKING:
@@ -65,10 +65,14 @@ def find_node(target: NodeId, as_json: bool, timeout: float, bootstrap: tuple[st
 
 
 @click.command("get-peers")
-@click.argument("info_hash", type=console.info_hash, metavar="INFOHASH")
+@click.argument("swarm", type=console.swarm, metavar="INFOHASH")
 @common_options(30.0)
-def get_peers(info_hash: InfoHash, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
-    """Print the peers of a swarm as they are found, each once."""
+def get_peers(swarm: Swarm, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
+    """Print the peers of a swarm as they are found, each once.
+
+    INFOHASH may be the path of a torrent file.
+    """
+    info_hash = swarm.info_hash
     count = 0
 
     async def ask(node: Node) -> None:
@@ -80,17 +84,17 @@ def get_peers(info_hash: InfoHash, as_json: bool, timeout: float, bootstrap: tup
         if not count:
             raise NotJoined(f"no peers known for {info_hash.hex()}")
 
-    ask_network(ask, timeout, bootstrap, enough=lambda: count > 0)
+    ask_network(ask, timeout, bootstrap, ways_in=swarm.ways_in, enough=lambda: count > 0)
 
 
 @click.command()
-@click.argument("info_hash", type=console.info_hash, metavar="INFOHASH")
+@click.argument("swarm", type=console.swarm, metavar="INFOHASH")
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="TCP port of the peer.")
 @click.option("--seed", is_flag=True, help="The peer has everything (BEP 33).")
 @click.option("--implied-port", is_flag=True, help="Nodes shall use our UDP source port instead.")
 @common_options(30.0)
 def announce(
-    info_hash: InfoHash,
+    swarm: Swarm,
     port: int,
     seed: bool,
     implied_port: bool,
@@ -98,7 +102,11 @@ def announce(
     timeout: float,
     bootstrap: tuple[str, ...],
 ) -> None:
-    """Announce a peer on this host to the nodes closest to a swarm."""
+    """Announce a peer on this host to the nodes closest to a swarm.
+
+    INFOHASH may be the path of a torrent file.
+    """
+    info_hash = swarm.info_hash
 
     async def ask(node: Node) -> None:
         done = await node.announce(info_hash, port, seed=seed, implied_port=implied_port)
@@ -107,20 +115,23 @@ def announce(
             raise NotJoined(f"none of {done.not_taken} nodes took the announcement")
         emit(as_json, record, f"{info_hash.hex()} port {port} announced to {len(done.announced_to)} nodes")
 
-    ask_network(ask, timeout, bootstrap)
+    ask_network(ask, timeout, bootstrap, ways_in=swarm.ways_in)
 
 
 @click.command()
-@click.argument("info_hash", type=console.info_hash, metavar="INFOHASH")
+@click.argument("swarm", type=console.swarm, metavar="INFOHASH")
 @common_options(60.0)
-def scrape(info_hash: InfoHash, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
-    """Measure how large a swarm is, with an interval (BEP 33)."""
+def scrape(swarm: Swarm, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
+    """Measure how large a swarm is, with an interval (BEP 33).
+
+    INFOHASH may be the path of a torrent file.
+    """
 
     async def ask(node: Node) -> None:
-        measured = await node.scrape(info_hash)
+        measured = await node.scrape(swarm.info_hash)
         emit(as_json, console.scrape_record(measured), console.scrape_text(measured))
 
-    ask_network(ask, timeout, bootstrap)
+    ask_network(ask, timeout, bootstrap, ways_in=swarm.ways_in)
 
 
 async def address_of(node: Node, host_port: str) -> Address:
@@ -138,6 +149,7 @@ def ask_network(
     timeout: float,
     bootstrap: tuple[str, ...],
     *,
+    ways_in: tuple[str, ...] = (),
     well_known: bool = True,
     enough: Callable[[], bool] = bool,
 ) -> None:
@@ -146,7 +158,7 @@ def ask_network(
 
     async def ask() -> None:
         with trio.move_on_after(timeout) as limit:
-            async with _open_asker(bootstrap, well_known=well_known) as node:
+            async with _open_asker(bootstrap, ways_in, well_known=well_known) as node:
                 await question(node)
         if limit.cancelled_caught and not enough():
             raise NotJoined(f"no result within {timeout:g} s")
@@ -154,10 +166,14 @@ def ask_network(
     run(ask)
 
 
-def _open_asker(bootstrap: tuple[str, ...], *, well_known: bool) -> AbstractAsyncContextManager[Node]:
+def _open_asker(
+    bootstrap: tuple[str, ...], ways_in: tuple[str, ...], *, well_known: bool
+) -> AbstractAsyncContextManager[Node]:
     from dhtnode.opening import open_node
 
-    return open_node(bootstrap=bootstrap, well_known=well_known, settings=NodeSettings(read_only=True))
+    return open_node(
+        bootstrap=bootstrap, ways_in=ways_in, well_known=well_known, settings=NodeSettings(read_only=True)
+    )
 
 
 async def _ping_patiently(node: Node, address: Address) -> FoundNode:

@@ -101,7 +101,7 @@ def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
     SIGHUP opens the log anew and reads the settings again.
     """
     read = _reader(given)
-    settings = _load(read).settings
+    settings = _warned(_load(read)).settings
 
     from dhtnode.daemon import Daemon
 
@@ -121,7 +121,7 @@ def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
 @JSON_OPTION
 def config(show: bool, as_json: bool, **given: Any) -> None:
     """Check the settings that `dhtnode run` would go by with the same options, and show them."""
-    configuration = _load(_reader(given))
+    configuration = _warned(_load(_reader(given)))
     if not show:
         emit(as_json, {"valid": True}, "the settings are valid")
         return
@@ -173,6 +173,13 @@ def _load(read: Callable[[], Configuration]) -> Configuration:
         return read()
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _warned(configuration: Configuration) -> Configuration:
+    """Tell what was passed over, and return the settings as they are."""
+    for line in configuration.warnings:
+        click.echo(f"dhtnode: warning: {line}", err=True)
+    return configuration
 
 
 def _read(path: Path | None, flags: Mapping[str, object], assignments: Mapping[str, str]) -> Configuration:

@@ -14,7 +14,7 @@ import click
 from dhtnode import console
 from dhtnode.cli_ask import address_of, ask_network
 from dhtnode.console import common_options, emit
-from dhtnode.errors import DhtError, NotJoined
+from dhtnode.errors import DhtError, InvalidInfoHash, NotJoined
 
 if TYPE_CHECKING:
     from dhtnode.items import Item, Target
@@ -33,15 +33,23 @@ SALT_OPTION = click.option("--salt", default="", metavar="TEXT", help="Salt of a
 @SALT_OPTION
 @common_options(30.0)
 def get(target: str, salt: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
-    """Print the item that is kept under a target, of 40 hex digits, or under a public key, of 64."""
-    wanted = _target(target, salt)
+    """Print the item that is kept under a target, of 40 hex digits, or under a public key, of 64.
+
+    Of a magnet link to a torrent that changes (`magnet:?xs=urn:btpk:...`, BEP 46), print the
+    info-hash of the torrent that it points to now.
+    """
+    is_link = target.strip()[:7].lower() == "magnet:"
+    wanted, salt_bytes = _linked(target, salt) if is_link else (_target(target, salt), os.fsencode(salt))
 
     async def ask(node: Node) -> None:
-        found = await node.get_item(wanted, salt=os.fsencode(salt))
+        found = await node.get_item(wanted, salt=salt_bytes)
         if found.item is None:
             forged = f", and {found.forged} sent a forged one" if found.forged else ""
             raise NotJoined(f"none of {found.nodes_answered} nodes keeps {wanted.hex()}{forged}")
-        text = _text_of(found.item)  # of a stranger: what it would do to a terminal is not wanted
+        text = _info_hash_of(found.item) if is_link else _text_of(found.item)
+        if text is None:
+            raise DhtError(f"what is kept under {wanted.hex()} points to no torrent")
+        # Of a stranger: what it would do to a terminal is not wanted.
         emit(as_json, _found_record(found), text if text.isprintable() else repr(text))
 
     ask_network(ask, timeout, bootstrap)
@@ -113,6 +121,20 @@ async def _put_signed(
     return await node.put_item(MutableItem.sign(key, value, seq=seq, salt=salt), cas=cas)
 
 
+def _linked(link: str, salt: str) -> tuple[Target, bytes]:
+    """Return the target of a magnet link with a key, and its salt."""
+    from dhtnode.items import mutable_target
+    from dhtnode.magnet import parse_mutable_link
+
+    if salt:
+        raise click.UsageError("--salt is not for magnet links, which hold their own (s=...)")
+    try:
+        public_key, linked_salt = parse_mutable_link(link)
+    except InvalidInfoHash as error:
+        raise click.BadParameter(str(error)) from error
+    return mutable_target(public_key, linked_salt), linked_salt
+
+
 def _target(text: str, salt: str) -> Target:
     from dhtnode.items import Target, mutable_target
 
@@ -124,7 +146,9 @@ def _target(text: str, salt: str) -> Target:
         return Target(read)
     if len(read) * 2 == len(text) == PUBLIC_KEY_DIGITS:
         return mutable_target(read, os.fsencode(salt))
-    raise click.BadParameter(f"{text[:80]!r} is neither a target of 40 hex digits nor a public key of 64")
+    raise click.BadParameter(
+        f"{text[:80]!r} is neither a target of 40 hex digits nor a public key of 64, nor a magnet link"
+    )
 
 
 def _read_key(path: Path) -> bytes:
@@ -157,12 +181,15 @@ def _make_key(path: Path) -> bytes:
 
 
 def _check_stored(stored: StoredItem) -> None:
-    """Raise `DhtError` when no node keeps the item now."""
+    """Raise `DhtError` when no node keeps the item now, and warn when some keep another version."""
+    seq = getattr(stored.current, "seq", None)
+    conflict = f"{stored.conflicts} nodes keep another version" + (f", number {seq}" if seq else "")
     if stored.stored_at:
+        if stored.conflicts:
+            click.echo(f"dhtnode: warning: {conflict}", err=True)
         return
     if stored.conflicts:
-        seq = getattr(stored.current, "seq", None)
-        raise DhtError(f"{stored.conflicts} nodes keep another version" + (f", number {seq}" if seq else ""))
+        raise DhtError(conflict)
     raise NotJoined(f"none of {stored.not_taken} nodes took the item")
 
 
@@ -174,6 +201,7 @@ def _found_record(found: FoundItem) -> dict[str, object]:
         "value": _text_of(item),
         "bencoded": item.value.hex(),
         **_mutable_record(item),
+        "info_hash": _info_hash_of(item),
         "copies": found.copies,
         "nodes_answered": found.nodes_answered,
     }
@@ -193,6 +221,14 @@ def _stored_text(stored: StoredItem) -> str:
     fields = _mutable_record(stored.item)
     version = f" number {fields['seq']} under {fields['public_key']}" if fields["public_key"] else ""
     return f"{stored.target.hex()}{version} stored at {len(stored.stored_at)} nodes"
+
+
+def _info_hash_of(item: Item) -> str | None:
+    """Return the info-hash of the torrent that an item points to, if it does (BEP 46)."""
+    from dhtnode.items import MutableItem
+
+    info_hash = item.info_hash() if isinstance(item, MutableItem) else None
+    return None if info_hash is None else info_hash.hex()
 
 
 def _mutable_record(item: Item) -> dict[str, object]:

@@ -8,6 +8,7 @@ Nothing is read here: texts and mappings come in, settings or one `ConfigError` 
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from math import inf, isfinite
 from typing import Any, get_origin, get_type_hints
 
 from dhtnode.addresses import Scope, parse_address, scope_of, split_host_port
-from dhtnode.settings import NodeSettings
+from dhtnode.settings import LIMITS, NodeSettings
 
 PREFIX = "DHTNODE_"
 FILE_VARIABLE = "DHTNODE_CONFIG"
@@ -75,16 +76,17 @@ class DaemonSettings:
     """The numbers that the node itself goes by."""
 
 
-CHANGEABLE = frozenset({"log", "log_level", "late_after"})
+CHANGEABLE = frozenset({"log", "log_level", "late_after"}) | LIMITS
 """What a running daemon takes over when it is told to read its settings again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Hold the effective settings, and for each name where its value was given."""
+    """Hold the effective settings, for each name where its value was given, and what was passed over."""
 
     settings: DaemonSettings
     origins: Mapping[str, Origin]
+    warnings: tuple[str, ...] = ()
 
     def entries(self) -> Iterator[tuple[str, Any, Origin]]:
         """Yield every setting in order: its name, value and origin."""
@@ -111,6 +113,8 @@ _WANTED = {
     str: "a text",
     tuple: "a list of texts",
 }
+_LINK = re.compile(r"(?:tcp|udp|sctp)://", re.IGNORECASE)  # how Kubernetes and Docker link a service
+_MAX_NAMED = 8  # variables in one warning
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -156,7 +160,10 @@ def configure(
 ) -> Configuration:
     """Combine what was given, by name, into the effective settings.
 
-    Of the environment, only what begins with `DHTNODE_` counts, and what is empty is not set.
+    Of the environment, only what begins with `DHTNODE_` counts, and what is empty is not set.  There
+    others write too: for a service named `dhtnode`, Kubernetes sets `DHTNODE_SERVICE_HOST` and
+    `DHTNODE_PORT=tcp://10.0.0.1:6881`.  What is no setting, and addresses of that form, are passed
+    over with a warning.
     `file_name` is for complaints; `assignments` are flags given as texts.  Raises `ConfigError` for a
     name that does not exist, a value of the wrong type, or one out of range.
     """
@@ -176,15 +183,41 @@ def configure(
 
     for name, given in (file or {}).items():
         take(name, given, f"{file_name}: {name}", Origin.FILE, _from_value)
-    for variable, text in (environment or {}).items():
-        if variable.startswith(PREFIX) and variable != FILE_VARIABLE and text:
-            name = variable.removeprefix(PREFIX).lower()
-            take(name, text, variable, Origin.ENVIRONMENT, _from_text)
+    variables, warnings = _settings_in(environment or {})
+    for variable, text in variables.items():
+        take(_name_of(variable), text, variable, Origin.ENVIRONMENT, _from_text)
     for name, given in (flags or {}).items():
         take(name, given, "--" + name.replace("_", "-"), Origin.FLAG, _from_value)
     for name, text in (assignments or {}).items():
         take(name, text, f"--set {name}", Origin.FLAG, _from_text)
-    return Configuration(_with(DaemonSettings(), values), origins)
+    return Configuration(_with(DaemonSettings(), values), origins, warnings)
+
+
+def _name_of(variable: str) -> str:
+    return variable.removeprefix(PREFIX).lower()
+
+
+def _settings_in(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the variables that give settings, and a line about each group of those passed over."""
+    ours = {
+        variable: text
+        for variable, text in sorted(environment.items())
+        if variable.startswith(PREFIX) and variable != FILE_VARIABLE and text
+    }
+    unknown = [variable for variable in ours if _name_of(variable) not in KINDS]
+    links = [variable for variable in ours if variable not in unknown and _LINK.match(ours[variable])]
+    warnings = []
+    if unknown:
+        warnings.append(f"there is no such setting, passed over: {_listed(unknown)}")
+    if links:
+        warnings.append(f"set to the address of a service, passed over: {_listed(links)}")
+    return {name: ours[name] for name in ours if name not in unknown + links}, tuple(warnings)
+
+
+def _listed(names: list[str]) -> str:
+    shown = [name if len(name) <= 60 else name[:57] + "..." for name in names[:_MAX_NAMED]]
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(shown) + more
 
 
 def value_of(settings: DaemonSettings, name: str) -> Any:

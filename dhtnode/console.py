@@ -17,12 +17,13 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import click
 
 from dhtnode.addresses import Address, parse_address, split_host_port
-from dhtnode.errors import DhtError, InvalidInfoHash
+from dhtnode.errors import DhtError, InvalidInfoHash, InvalidTorrent, PrivateTorrent
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.magnet import parse_info_hash
 
@@ -72,6 +73,42 @@ def info_hash(text: str) -> InfoHash:
         return parse_info_hash(text)
     except InvalidInfoHash as error:
         raise click.BadParameter(str(error)) from error
+
+
+class Swarm(NamedTuple):
+    """Name a swarm, with the ways into the DHT that its torrent file holds, if it was given by one."""
+
+    info_hash: InfoHash
+    ways_in: tuple[str, ...] = ()
+
+
+def swarm(text: str) -> Swarm:
+    """Read an info-hash (hex, base32, magnet link) or the path of a torrent file from the command line.
+
+    A private torrent (BEP 27) ends the command here, with status 1: before a node is opened.
+    """
+    try:
+        return Swarm(info_hash(text))
+    except click.BadParameter:
+        is_path = text.lower().endswith(".torrent") or os.path.exists(text)  # noqa: PTH110  never raises
+        if text[:7].lower() == "magnet:" or not is_path:
+            raise
+    return _swarm_in(Path(text))
+
+
+def _swarm_in(path: Path) -> Swarm:
+    from dhtnode.metainfo import MAX_BYTES, parse_metainfo, public_info_hash
+
+    try:
+        with path.open("rb") as file:
+            metainfo = parse_metainfo(file.read(MAX_BYTES + 1))
+        return Swarm(public_info_hash(metainfo), metainfo.nodes)
+    except OSError as error:
+        raise click.BadParameter(f"cannot read {path}: {error.strerror}") from error
+    except InvalidTorrent as error:
+        raise click.BadParameter(f"{path} is no torrent file: {error}") from error
+    except PrivateTorrent as error:
+        raise click.ClickException(f"{path}: {error}") from error
 
 
 def node_id(text: str) -> NodeId:

@@ -33,6 +33,7 @@ from dhtnode.node import Node
 from dhtnode.notify import from_environment
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.opening import open_node
+from dhtnode.settings import LIMITS
 from dhtnode.status import Process, status_record
 from dhtnode.watch import LOOK_EVERY, Watch
 
@@ -56,6 +57,7 @@ class Daemon:
         self._notifier = from_environment(environment)
         self._canary = Canary(self._settings.late_after)
         self._watch = Watch()
+        self._node: Node | None = None
 
     async def run(self, timeout: float | None) -> None:
         """Serve until SIGINT, SIGTERM or the timeout, then save and close.
@@ -76,6 +78,8 @@ class Daemon:
         settings = self._settings
         async with _open(settings) as node, open_service_nursery() as nursery:
             with ExitStack() as closing:
+                self._node = node
+                node.change_limits(self._settings.node)  # a signal may have come while it was opened
                 lines = list(self._listen(node, nursery, closing))
                 nursery.start_soon(self._canary.watch, name="canary")
                 nursery.start_soon(self._notifier.keep_watchdog, name="watchdog")
@@ -127,6 +131,8 @@ class Daemon:
         else:
             self._settings = taken
             self._canary.late_after = taken.late_after
+            if self._node is not None and LIMITS.intersection(changed):
+                self._node.change_limits(taken.node)
             logger.info("settings read again; changed: %s", ", ".join(changed) or "none")
             if pending:
                 logger.warning("these settings need a restart to change: %s", ", ".join(pending))

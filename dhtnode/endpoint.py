@@ -154,6 +154,11 @@ class Endpoint:
         self._renewed.set()
         self._renewed = trio.Event()
 
+    def change_limits(self, settings: NodeSettings, now: float) -> None:
+        """Go by other limits on what strangers may use, from now on."""
+        self.rpc.change_limits(settings)
+        self._verify.change(settings.verify_rate, VERIFY_BURST, now)
+
     async def wait_renewed(self) -> None:
         """Wait until the id is renewed the next time."""
         await self._renewed.wait()

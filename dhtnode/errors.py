@@ -16,6 +16,14 @@ class InvalidInfoHash(ValueError):
     """Say that a text is neither an info-hash nor a magnet link that holds one."""
 
 
+class InvalidTorrent(ValueError):
+    """Say that bytes are no torrent file, or one over our limits."""
+
+
+class PrivateTorrent(DhtError):
+    """Say that a torrent is private (BEP 27): nobody is to be asked for its peers, or told of one."""
+
+
 class AddressInUse(DhtError):
     """Say that the port to listen on is taken."""
 

@@ -75,6 +75,10 @@ class ItemStore:
         self._displaced = 0
         self._signatures_checked = 0
 
+    def change_rate(self, signature_rate: float, now: float) -> None:
+        """Check so many signatures per second from now on."""
+        self._signatures.change(signature_rate, signature_rate, now)
+
     def statistics(self, now: float) -> ItemStatistics:
         """Return the sizes and counters of the store."""
         self.expire(now)

@@ -22,6 +22,13 @@ class TokenBucket:
         self._level -= 1.0
         return True
 
+    def change(self, rate: float, burst: float, now: float) -> None:
+        """Go by another rate from now on; what is left of the old burst stays, up to the new one."""
+        self._refill(now)
+        self._rate = rate
+        self._burst = burst
+        self._level = min(self._level, burst)
+
     def spend(self, now: float) -> None:
         """Use up one action that happens in any case; what is overdrawn is waited for later."""
         self._refill(now)

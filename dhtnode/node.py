@@ -19,6 +19,7 @@ from dhtnode.item_store import ItemStore
 from dhtnode.items import Item, MutableItem, Target, mutable_target
 from dhtnode.magnet import parse_mutable_link
 from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, SampleInfohashes
+from dhtnode.metainfo import Metainfo, public_info_hash
 from dhtnode.peers import PeerStore
 from dhtnode.results import (
     Announcement,
@@ -32,6 +33,7 @@ from dhtnode.results import (
     StoredItem,
 )
 from dhtnode.scraping import FamilyScrape, scrape_endpoint
+from dhtnode.settings import NodeSettings
 from dhtnode.snapshot import State
 from dhtnode.storing import Search, find_item, keep_item, store_item
 from dhtnode.stream import PeerStream
@@ -122,12 +124,16 @@ class Node:
         return sorted(found, key=lambda node: as_int(node.node_id) ^ as_int(target))
 
     @asynccontextmanager
-    async def get_peers(self, info_hash: InfoHash, *, noseed: bool = False) -> AsyncIterator[PeerStream]:
+    async def get_peers(
+        self, torrent: InfoHash | Metainfo, *, noseed: bool = False
+    ) -> AsyncIterator[PeerStream]:
         """Look a swarm up: `async with node.get_peers(info_hash) as peers: async for peer in peers`.
 
         Peers come from the first answer on, each once; leaving the block ends the lookup.  With
-        `noseed`, nodes are asked to leave out peers that need nothing (BEP 33).
+        `noseed`, nodes are asked to leave out peers that need nothing (BEP 33).  Of a hybrid torrent,
+        the swarm of version 1 is looked up.  Raises `PrivateTorrent` before anything is sent (BEP 27).
         """
+        info_hash = public_info_hash(torrent)
         method = GetPeers(info_hash, noseed=noseed)
         stream = PeerStream(len(self._endpoints))
         scopes = [trio.CancelScope() for _ in self._endpoints]  # a scope can be entered only once
@@ -148,14 +154,16 @@ class Node:
                 scope.cancel()
 
     async def announce(
-        self, info_hash: InfoHash, port: int, *, seed: bool = False, implied_port: bool = False
+        self, torrent: InfoHash | Metainfo, port: int, *, seed: bool = False, implied_port: bool = False
     ) -> Announcement:
         """Announce that a peer on our address takes part in a swarm, to the closest nodes.
 
         `port` is the TCP port of the peer, 1 to 65535.  With `implied_port` nodes are to use the
         UDP source port instead, which gets through NATs; `port` is sent all the same, because some
-        nodes know nothing else.  Raises `NotJoined` when nobody answered.
+        nodes know nothing else.  Raises `NotJoined` when nobody answered, and `PrivateTorrent` before
+        anything is sent (BEP 27).
         """
+        info_hash = public_info_hash(torrent)
         if not 0 < port < 65536:
             raise ValueError(f"port {port} is not in 1..65535")
         answers = await self._walk_all(info_hash, GetPeers(info_hash))
@@ -177,12 +185,14 @@ class Node:
                 nursery.start_soon(tell, answer)
         return Announcement(info_hash, port, tuple(taken), len(answers) - len(taken))
 
-    async def scrape(self, info_hash: InfoHash) -> Scrape:
+    async def scrape(self, torrent: InfoHash | Metainfo) -> Scrape:
         """Measure the size of a swarm over the closest nodes of every family (BEP 33).
 
         Costs one lookup, and one more query to each of the closest nodes that lists no peers
-        beside its filters.  Raises `NotJoined` when nobody answered.
+        beside its filters.  Raises `NotJoined` when nobody answered, and `PrivateTorrent` before
+        anything is sent (BEP 27).
         """
+        info_hash = public_info_hash(torrent)
         families: list[FamilyScrape] = []
 
         async def scrape(endpoint: Endpoint) -> None:
@@ -274,6 +284,16 @@ class Node:
         now = trio.current_time()
         endpoints = tuple(_endpoint_statistics(endpoint, now) for endpoint in self._endpoints.values())
         return NodeStatistics(endpoints, self.peers.statistics(), self.items.statistics(now))
+
+    def change_limits(self, settings: NodeSettings) -> None:
+        """Go by other limits on what strangers may use, those in `settings.LIMITS`; all else stays as it is.
+
+        What was used before is forgiven.  Cost: linear in the sources remembered, 8192 per socket.
+        """
+        now = trio.current_time()
+        for endpoint in self._endpoints.values():
+            endpoint.change_limits(settings, now)
+        self.items.change_rate(settings.signature_rate, now)
 
     def state(self) -> State:
         """Return what is worth saving: the tables, and what was loaded and has not shown up again.

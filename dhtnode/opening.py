@@ -37,6 +37,7 @@ async def open_node(
     listen: Sequence[str | Address] | None = None,
     port: int = 0,
     bootstrap: Sequence[str] = (),
+    ways_in: Sequence[str] = (),
     well_known: bool = True,
     state_file: Path | str | None = None,
     settings: NodeSettings | None = None,
@@ -50,12 +51,13 @@ async def open_node(
     of each family that this machine has, or any port of loopback only, when every host in
     `bootstrap` is a loopback address.
     `bootstrap` holds `HOST:PORT` texts to join through; with `well_known` the public ones come
-    last.  `state_file` keeps identity and contacts between runs.  `node_id` is kept
-    in any case, other ids are renewed when they do not go with our address (BEP 42).  `sockets` and
-    a seeded `random` serve tests.  Raises `AddressInUse`, `CannotListen`, `StateFileError` or
-    `ValueError`.
+    last.  `ways_in` are tried after `bootstrap` and have no say in what is bound: they may be a
+    stranger's, such as the nodes of a torrent file.
+    `state_file` keeps identity and contacts between runs.  `node_id` is kept in any case, other ids
+    are renewed when they do not go with our address (BEP 42).  `sockets` and a seeded `random` serve
+    tests.  Raises `AddressInUse`, `CannotListen`, `StateFileError` or `ValueError`.
     """
-    for host in bootstrap:
+    for host in (*bootstrap, *ways_in):
         split_host_port(host)
     settings = settings or NodeSettings()
     path = None if state_file is None else Path(state_file)
@@ -68,7 +70,15 @@ async def open_node(
         peers = _peer_store(settings, random)
         items = ItemStore(settings)
         endpoints = _endpoints(
-            bound, ids, settings, peers, items, random, random_bytes, bootstrap, well_known=well_known
+            bound,
+            ids,
+            settings,
+            peers,
+            items,
+            random,
+            random_bytes,
+            (*bootstrap, *ways_in),
+            well_known=well_known,
         )
         for endpoint in endpoints:
             endpoint.is_id_fixed = node_id is not None

@@ -121,6 +121,11 @@ class Rpc:
         errors = {f"socket: {name}": count for name, count in self.socket.errors.items()}
         return Counter(self.traffic.counts() | self.events | errors)
 
+    def change_limits(self, settings: NodeSettings) -> None:
+        """Go by other limits on what strangers may use, from now on; linear in the sources remembered."""
+        self._admission.change_limits(settings)
+        self._sources.forgive()
+
     def renew_id(self, node_id: NodeId) -> None:
         """Ask and answer under another id from now on; the table is told by the caller."""
         self._queries.renew_id(node_id)

@@ -121,3 +121,21 @@ class NodeSettings:
 
     max_item_payload: int = 1472
     """Bytes of a reply that carries an item: a full-size one does not fit into what BEP 32 allows."""
+
+
+LIMITS = frozenset(
+    {
+        "host_rate",
+        "host_burst",
+        "network_rate",
+        "network_burst",
+        "reply_rate",
+        "reply_burst",
+        "max_amplification",
+        "max_payload",
+        "max_item_payload",
+        "verify_rate",
+        "signature_rate",
+    }
+)
+"""What strangers may use of a node: the settings that can be changed while it runs."""

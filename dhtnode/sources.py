@@ -5,7 +5,8 @@ whether we talk to it, how much it has sent of late.  The memory is bounded, and
 ever new addresses pushes out of it is what has been silent longest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Generic, TypeVar
 
 from dhtnode.addresses import Address, Scope, pack_address
@@ -84,6 +85,10 @@ class Recent(Generic[K, V]):
         value = self._young.get(key)
         return self._renew(key) if value is None else value
 
+    def values(self) -> Iterator[V]:
+        """Yield what is remembered, in no order."""
+        return chain(self._young.values(), self._old.values())
+
     def _renew(self, key: K) -> V:
         value = self._old.pop(key, None)
         if value is None:
@@ -106,6 +111,13 @@ class Sources(Recent[tuple[str, int], Source]):
         self._own = own
         self._hosts: Recent[str, Meter] = Recent(MAX_SOURCES, _new_meter)
         self._networks: Recent[str, Meter] = Recent(MAX_SOURCES, _new_meter)
+
+    def forgive(self) -> None:
+        """Take what was used of all rates as paid for; to be done when the rates change.  Linear cost."""
+        for source in self.values():
+            source.host.used_until = source.network.used_until = float("-inf")
+        for meter in chain(self._hosts.values(), self._networks.values()):
+            meter.used_until = float("-inf")
 
     def _make_source(self, pair: tuple[str, int]) -> Source:
         scope, address = self._scope, Address(*pair)

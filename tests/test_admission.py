@@ -1,6 +1,7 @@
 """Who is served when there is too much: arithmetic, with the time given."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -178,3 +179,18 @@ def test_default_limits_are_well_above_an_honest_node(name: str) -> None:
     needed = {"host_rate": 40, "network_rate": 80, "reply_rate": 100 * 1024, "max_amplification": 7.8}
 
     assert getattr(NodeSettings(), name) >= needed[name]
+
+
+def test_changed_limits_are_those_of_a_new_admission() -> None:
+    """All of them, and nothing that was used before counts."""
+    lower = NodeSettings(
+        host_rate=1.0, host_burst=2.0, network_rate=3.0, network_burst=4.0, reply_rate=5.0, reply_burst=6.0
+    )
+    lower = replace(lower, max_amplification=2.0, max_payload=600, max_item_payload=700)
+    admission, one = Admission(SETTINGS), source()
+    admission.allows_reply(one, 3000, 100.0)
+
+    admission.change_limits(lower)
+
+    numbers = {name: value for name, value in vars(admission).items() if name != "_proofs"}
+    assert numbers == {name: value for name, value in vars(Admission(lower)).items() if name != "_proofs"}

@@ -316,7 +316,7 @@ def test_documented_commands_exist(capsys):
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
     served = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
-    known = served | {"life", "quality", "announcing"}
+    known = served | {"soak", "life", "quality", "announcing"}
     assert {name for name, _ in commands} == known
     for name, arguments in commands:
         with pytest.raises(SystemExit):

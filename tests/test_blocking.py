@@ -1,10 +1,19 @@
 """The one blocking call: peers of a swarm for a script without an event loop."""
 
+import select
 import threading
 
 import pytest
 
-from dhtnode import Address, InfoHash, InvalidInfoHash, NotJoined, find_peers
+from dhtnode import (
+    Address,
+    InfoHash,
+    InvalidInfoHash,
+    Metainfo,
+    NotJoined,
+    PrivateTorrent,
+    find_peers,
+)
 from tests.commands import FakeNode, running_testnet, swarm_option
 
 HASH = InfoHash(bytes(range(20)))
@@ -27,6 +36,22 @@ def test_peers_are_found_by_every_name_of_a_swarm(bootstrap, wanted):
 
     assert len(found) == len(set(found)) == PEERS
     assert all(isinstance(peer, Address) and peer.host.startswith("198.1") for peer in found)
+
+
+def test_torrent_file_names_a_swarm_and_ways_in(bootstrap):
+    """Its nodes are asked where the given ones are silent."""
+    torrent = Metainfo("a", HASH, None, nodes=tuple(bootstrap))
+    with FakeNode() as silent:
+        assert len(find_peers(torrent, bootstrap=[str(silent.address)])) == PEERS
+
+
+def test_private_torrent_is_refused_before_anything_is_sent():
+    """No node is opened at all."""
+    with FakeNode() as silent:
+        with pytest.raises(PrivateTorrent):
+            find_peers(Metainfo("a", HASH, None, is_private=True), bootstrap=[str(silent.address)])
+
+        assert not select.select([silent], [], [], 0)[0]
 
 
 @pytest.mark.parametrize(

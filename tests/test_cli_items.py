@@ -3,14 +3,22 @@
 import stat
 
 import pytest
+import trio
 
-from tests.commands import run_command, run_each, running_testnet
+from dhtnode import NodeSettings, open_node
+from dhtnode.items import MutableItem
+from dhtnode.signatures import public_key_of
+from tests.commands import FakeNode, Running, run_command, run_each, running_testnet
 
 HELLO = "e28910ea0adb94dd45ced75fbff3e135c01bc437"  # SHA-1 of 5:hello
+SEED = bytes(range(32))
 WRONG = [
     (["get", "xyz"], "'xyz' is neither a target of 40 hex digits nor a public key of 64"),
     (["get", "12" * 21], "is neither a target"),
     (["get", " ".join(["12"] * 20)], "is neither a target"),
+    (["get", f"magnet:?xt=urn:btih:{HELLO}"], "is no magnet link with a key"),
+    (["get", "magnet:?xs=urn:btpk:12"], "want 64 hex digits"),
+    (["get", f"magnet:?xs=urn:btpk:{'12' * 32}", "--salt", "s"], "--salt is not for magnet links"),
     (["put", "x", "--salt", "s"], "--salt, --seq and --cas are for mutable items"),
     (["put", "x", "--seq", "1"], "--salt, --seq and --cas are for mutable items"),
     (["put", "x", "--key", "."], "is a directory"),
@@ -66,6 +74,7 @@ def test_text_is_kept_under_its_hash(dhtnode):
         "bencoded": b"5:hello".hex(),
         "public_key": None,
         "seq": None,
+        "info_hash": None,
     }
 
 
@@ -105,6 +114,54 @@ def test_salt_makes_another_item_of_the_same_key(dhtnode):
     assert dhtnode("get", key, "--salt", "s").stdout == "salted\n"
     assert dhtnode("get", salted["target"], "--salt", "s").stdout == "salted\n"
     assert dhtnode("get", key, "--salt", "t").status == 1
+
+
+@pytest.mark.parametrize("salt", [b"", b"n"])
+def test_link_to_a_torrent_that_changes_leads_to_its_info_hash(network, dhtnode, salt):
+    """The one of now, to be used in a script (BEP 46)."""
+    link = f"magnet:?xs=urn:btpk:{public_key_of(SEED).hex()}&s={salt.hex()}"
+    for number in (1, 2):
+        item = MutableItem.sign(SEED, {b"ih": bytes([number]) * 20}, seq=number, salt=salt)
+        trio.run(put_item, network, item)
+    text, record = dhtnode("get", link), dhtnode("get", link, "--json")
+
+    assert (text.status, text.stdout, text.stderr) == (0, "02" * 20 + "\n", "")
+    assert (record.records[0]["info_hash"], record.records[0]["seq"]) == ("02" * 20, 2)
+
+
+async def put_item(network, item):
+    """Put an item that the command cannot make."""
+    async with open_node(bootstrap=network.bootstrap, settings=NodeSettings(read_only=True)) as node:
+        await node.put_item(item)
+
+
+def test_link_to_something_else_is_status_1(dhtnode):
+    """A text is no torrent."""
+    key = put(dhtnode, "a text", "--key", "key")["public_key"]
+    ended = dhtnode("get", f"magnet:?xs=urn:btpk:{key}")
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert "points to no torrent" in ended.error
+
+
+@pytest.mark.parametrize("code", [301, 302])
+def test_conflict_at_some_nodes_is_a_warning(tmp_path, code):
+    """The item is stored, but not everywhere: another writer was there."""
+    (tmp_path / "key").write_text(SEED.hex())
+    with FakeNode(b"a" * 20) as taker, FakeNode(b"b" * 20) as refuser:
+        options = ["--key", "key", "--seq", "5", "--bootstrap", str(taker.address)]
+        with Running("dhtnode", "put", "x", *options, cwd=tmp_path) as process:
+            for node, contacts in ((taker, [refuser.contact]), (refuser, [])):
+                query, asker = node.receive()
+                node.respond(query, asker, *contacts, token=b"t")
+            query, asker = taker.receive()
+            taker.respond(query, asker)
+            query, asker = refuser.receive()
+            refuser.refuse(query, asker, code, "no")
+            ended = process.wait()
+
+    assert (ended.status, ended.stdout[-18:]) == (0, "stored at 1 nodes\n")
+    assert ended.error == "dhtnode: warning: 1 nodes keep another version"
 
 
 @pytest.mark.parametrize("options", [["--seq", "1"], ["--seq", "9", "--cas", "1"], ["--cas", "1"]])

@@ -144,9 +144,7 @@ def test_wrong_line_of_a_file_is_one_line(text, complaint):
 @pytest.mark.parametrize(
     ("variable", "text", "complaint"),
     [
-        ("DHTNODE_PROT", "1", "DHTNODE_PROT: there is no such setting"),
         ("DHTNODE_PORT", "x", "DHTNODE_PORT: 'x' is not a whole number"),
-        ("DHTNODE_PORT", "tcp://10.0.0.1:6881", "DHTNODE_PORT: 'tcp://10.0.0.1:6881' is not a whole number"),
         ("DHTNODE_HOST_RATE", "-1", "DHTNODE_HOST_RATE: -1.0 is not above 0"),
         *(("DHTNODE_HOST_RATE", text, f"DHTNODE_HOST_RATE: {text} is not a finite") for text in NOT_NUMBERS),
         ("DHTNODE_READ_ONLY", "perhaps", "DHTNODE_READ_ONLY: 'perhaps' is not true or false"),
@@ -159,6 +157,41 @@ def test_wrong_variable_is_named(variable, text, complaint):
         configure(environment={variable: text})
 
     assert str(refused.value).startswith(complaint)
+
+
+def test_variables_of_others_are_passed_over_with_a_warning():
+    """Those that Kubernetes sets for a service named like us, and slips of the pen."""
+    link = "udp://10.0.0.1:6881"
+    unknown = {
+        "DHTNODE_PORT_6881_UDP": link,
+        "DHTNODE_SERVICE_HOST": "10.0.0.1",
+        "DHTNODE_SERVICE_PORT": "6881",
+    }
+    service = {"DHTNODE_PORT": link, **unknown}
+    found = configure(environment={**service, "DHTNODE_HOST_RATE": "2", "DHTNODE_CONFIG": "c", "HOME": "/"})
+
+    assert found.settings == DaemonSettings(node=NodeSettings(host_rate=2.0))
+    assert found.origins == {"host_rate": Origin.ENVIRONMENT}
+    assert found.warnings == (
+        f"there is no such setting, passed over: {', '.join(sorted(unknown))}",
+        "set to the address of a service, passed over: DHTNODE_PORT",
+    )
+    assert configure(environment={"DHTNODE_STATE": "TCP://x"}).settings.state is None
+
+
+def test_warning_about_many_variables_is_short():
+    """Whoever wrote them."""
+    found = configure(environment={f"DHTNODE_{number:03}{'X' * 200}": "1" for number in range(100)})
+
+    (warning,) = found.warnings
+    assert warning.endswith(" and 92 more")
+    assert len(warning) < 600
+
+
+def test_file_must_know_its_settings_where_the_environment_need_not():
+    """Nobody else writes there; a link is no value there either."""
+    with pytest.raises(ConfigError, match="port: 'tcp://a:1' is not a whole number"):
+        configure(file={"port": "tcp://a:1"})
 
 
 def test_wrong_flags_are_named():
@@ -219,11 +252,11 @@ def test_origin_is_shown_as_a_comment():
 def test_reload_takes_what_can_change_and_names_the_rest():
     """The settings in force stay as they are where a restart is needed."""
     old = DaemonSettings(port=1, log="a", node=NodeSettings(host_rate=1.0))
-    new = replace(old, port=2, log="b", late_after=1.0, node=NodeSettings(host_rate=2.0))
+    new = replace(old, port=2, log="b", late_after=1.0, node=NodeSettings(host_rate=2.0, max_peers=9))
 
     assert reload(old, new) == (
-        replace(old, log="b", late_after=1.0),
-        ["log", "late_after"],
-        ["port", "host_rate"],
+        replace(old, log="b", late_after=1.0, node=NodeSettings(host_rate=2.0)),
+        ["log", "late_after", "host_rate"],
+        ["port", "max_peers"],
     )
     assert reload(old, old) == (old, [], [])

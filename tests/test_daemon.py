@@ -238,27 +238,57 @@ def test_joining_is_told_in_the_log(manager):
     assert "INFO dhtnode.daemon: SIGTERM: saving and closing\n" in ended.stderr
 
 
-def test_hangup_opens_the_log_anew_and_reads_the_settings_again(tmp_path, manager):
-    """What can change does, and the rest is named."""
+def flood(address, count):
+    """Send so many pings at once, from a source that is new each time."""
+    host, port = address.split(":")
+    ping = b"d1:ad2:id20:" + b"a" * 20 + b"e1:q4:ping1:t2:aa1:y1:qe"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flooder:
+        for _ in range(count):
+            flooder.sendto(ping, (host, int(port)))
+
+
+def test_hangup_opens_the_log_anew_and_reads_the_settings_again(tmp_path, place, manager):
+    """What can change does, limits among it, and the rest is named."""
     settings, log = tmp_path / "c.toml", tmp_path / "log"
-    settings.write_text(f'log = "{log}"\nlog_level = "warning"\nhost_rate = 50\n')
-    with Running("dhtnode", "run", *LOOPBACK, "--config", settings) as daemon:
+    common = f'log = "{log}"\nhost_rate = 0.001\n'
+    settings.write_text(common + "host_burst = 1\n")
+    options = ["--config", settings, "--status-socket", place, "--json"]
+    with Running("dhtnode", "run", *LOOPBACK, *options) as daemon:
+        address = json.loads(daemon.read_line())["listening"]
         manager.wait_for("READY=1")
+        flood(address, 9)
+        before = asked(place)["endpoints"][0]["counts"]["queries received"]
         log.rename(tmp_path / "log.1")
-        settings.write_text(f'log = "{log}"\nlog_level = "info"\nlate_after = 3\nhost_rate = 60\nport = 7\n')
+        settings.write_text(common + 'host_burst = 100\nlog_level = "info"\nlate_after = 3\nport = 7\n')
         daemon.signal(signal.SIGHUP)
         manager.wait_for("RELOADING=1\nMONOTONIC_USEC=")
         manager.wait_for("READY=1")
+        flood(address, 9)
+        after = asked(place)["endpoints"][0]["counts"]["queries received"]
         told = [line for line in log.read_text().splitlines() if "settings" in line]
         daemon.signal(signal.SIGTERM)
         ended = daemon.wait()
 
     assert [line.partition("dhtnode.daemon: ")[2] for line in told] == [
-        "settings read again; changed: log_level, late_after",
-        "these settings need a restart to change: port, host_rate",
+        "settings read again; changed: log_level, late_after, host_burst",
+        "these settings need a restart to change: port",
     ]
+    assert (before, after - before) == (2, 9)
     assert (tmp_path / "log.1").read_text() == ""
     assert (ended.status, ended.stderr) == (0, "")
+
+
+def test_variables_of_others_are_told_and_passed_over(monkeypatch):
+    """As Kubernetes sets them for a service of our name; one line on stderr each, and the rest goes on."""
+    monkeypatch.setenv("DHTNODE_PORT", "udp://10.0.0.1:6881")
+    monkeypatch.setenv("DHTNODE_SERVICE_HOST", "10.0.0.1")
+    ended = run_command("dhtnode", "config")
+
+    assert (ended.status, ended.stdout) == (0, "the settings are valid\n")
+    assert ended.stderr == (
+        "dhtnode: warning: there is no such setting, passed over: DHTNODE_SERVICE_HOST\n"
+        "dhtnode: warning: set to the address of a service, passed over: DHTNODE_PORT\n"
+    )
 
 
 @pytest.mark.skipif(shutil.which("nohup") is None, reason="no nohup here")

@@ -236,3 +236,16 @@ def test_limits_hold_whatever_is_put(puts):
         assert statistics.bytes == size * statistics.items <= 7 * ITEM_BYTES
         assert statistics.refused == refused
         assert statistics.owners <= min(6, statistics.items)
+
+
+def test_rate_of_signatures_can_be_changed():
+    """From then on, at the same moment."""
+    store, forged = new_store(signature_rate=5.0), replace(letter(1), value=b"i1e")
+
+    def outcomes(now):
+        return [store.put(forged, ALICE, now) for _ in range(9)].count(Refusal.BAD_SIGNATURE)
+
+    before = outcomes(0.0)
+    store.change_rate(2.0, 0.0)
+
+    assert (before, outcomes(0.0), outcomes(10.0)) == (5, 0, 2)

@@ -60,6 +60,7 @@ DHTNODE = (
             "clients",
             "signatures",
             "items",
+            "metainfo",
         ),
         below=names(""),
         sideways={
@@ -70,6 +71,7 @@ DHTNODE = (
             "errors": names("addresses"),  # a failed query says whom it went to
             "magnet": names("ids errors"),
             "items": names("ids bencoding signatures"),
+            "metainfo": names("ids bencoding errors"),
         },
         forbidden=IMPURE,
     ),

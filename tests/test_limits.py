@@ -81,3 +81,15 @@ def test_whoever_waited_as_told_may_take() -> None:
             stuck.append(later)
 
     assert stuck == []
+
+
+def test_changed_bucket_keeps_what_is_left_up_to_the_new_burst():
+    """And fills at the new rate from then on."""
+    bucket = TokenBucket(1.0, 10.0, 0.0)
+    for _ in range(6):
+        bucket.take(0.0)
+
+    bucket.change(2.0, 3.0, 1.0)
+
+    assert [bucket.take(1.0) for _ in range(4)] == [True, True, True, False]
+    assert bucket.wait_time(1.0) == 0.5

@@ -15,11 +15,14 @@ from dhtnode import (
     CannotListen,
     Contact,
     Family,
+    InfoHash,
     InvalidInfoHash,
+    Metainfo,
     Node,
     NodeSettings,
     NotJoined,
     Ping,
+    PrivateTorrent,
     QueryNotSent,
     distance,
     find_peers,
@@ -360,3 +363,33 @@ async def test_seeded_nodes_have_the_same_id() -> None:
             ids.append(node.node_id)
 
     assert ids[0] == ids[1]
+
+
+async def test_private_torrent_is_refused_before_anything_is_sent(node: Node) -> None:
+    """Whether its peers are asked for, counted, or one is told (BEP 27)."""
+    private = Metainfo("a", InfoHash(SWARM), None, is_private=True)
+    (before,) = (one.counts["queries sent"] for one in node.statistics().endpoints)
+
+    with pytest.raises(PrivateTorrent):
+        async with node.get_peers(private):
+            pass
+    with pytest.raises(PrivateTorrent):
+        await node.announce(private, 1)
+    with pytest.raises(PrivateTorrent):
+        await node.scrape(private)
+
+    (after,) = (one.counts["queries sent"] for one in node.statistics().endpoints)
+    assert after == before
+
+
+async def test_public_torrent_stands_for_its_info_hash(node: Node, testnet: Testnet) -> None:
+    """In all three operations."""
+    torrent = Metainfo("a", InfoHash(SWARM), None)
+    announced = await node.announce(torrent, 7)
+    async with node.get_peers(torrent) as peers:
+        found = [peer async for peer in peers]
+    measured = await node.scrape(torrent)
+
+    assert (announced.info_hash, len(announced.announced_to)) == (SWARM, 8)
+    assert found == [Address("127.0.0.1", 7)]
+    assert (measured.info_hash, measured.estimate.peers) == (SWARM, 1)

@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from dhtnode.errors import StateFileError
 from dhtnode.snapshot import MAX_CONTACTS, State, load_state, save_state
 from tests.strategies import addresses, ids
 
+ROOT = Path(__file__).parents[1]
 ALICE = Contact(b"a" * 20, Address("8.8.8.8", 6881))
 BOB = Contact(b"b" * 20, Address("2a00::1", 6882))
 IDS = {Family.IPV4: b"n" * 20, Family.IPV6: b"m" * 20}
@@ -193,6 +196,31 @@ def break_write(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
 
     owners: dict[str, Callable[[], object]] = {"fsync": lambda: os, "replace": lambda: Path}
     monkeypatch.setattr(owners[step](), step, fail)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the process that is killed is a fork")
+def test_kill_at_any_moment_leaves_a_state() -> None:
+    """The old one or the new one, whole; a draft beside it shows that a save was under way."""
+    command = [sys.executable, "-m", "tests.killed_saves", "--kills", "200"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = json.loads(done.stdout)
+
+    assert seen["kills"] == 200
+    assert seen["drafts"] > 0
+    assert seen["wrong"] == []
+
+
+def test_draft_of_a_killed_save_is_no_state(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is neither read nor in the way of the next save."""
+    draft = path.with_name("node.json.new")
+    draft.write_text('{"format": "dhtn')
+
+    assert load_state(path) is None
+    save_state(path, STATE)
+
+    assert load_state(path) == STATE
+    assert (draft.exists(), caplog.records) == (False, [])
 
 
 def test_unreadable_file_is_an_error(path: Path) -> None:

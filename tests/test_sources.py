@@ -94,3 +94,17 @@ def test_source_knows_the_beginning_of_its_replies(pair: tuple[str, int], head: 
     source = Sources(Scope.PUBLIC).get(pair)
 
     assert (source.head, source.packed_host) == (head, head.split(b":")[2][:-2])
+
+
+@pytest.mark.parametrize("scope", [Scope.PUBLIC, Scope.LOOPBACK])
+def test_forgiven_source_owes_nothing(scope: Scope) -> None:
+    """Nor do its host and its network, for those that come later."""
+    sources = Sources(scope)
+    pairs = [("21.0.0.1", 1), ("127.0.0.1", 1)]
+    for source in map(sources.get, pairs):
+        source.host.used_until = source.network.used_until = 1e9
+
+    sources.forgive()
+
+    for source in map(sources.get, [*pairs, ("21.0.0.1", 2), ("21.0.0.2", 1)]):
+        assert (source.host.used_until, source.network.used_until) == (float("-inf"), float("-inf"))

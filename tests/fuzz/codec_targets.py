@@ -1,16 +1,19 @@
-"""Fuzz targets without state: the reader of bencode, and the reader of messages."""
+"""Fuzz targets without state: the readers of bencode, of messages and of torrent files."""
 
 import re
 from collections.abc import Hashable
+from hashlib import sha1, sha256
 from typing import get_args
 
 import bencode2
 
 from dhtnode import bencoding, krpc
-from dhtnode.addresses import Family
+from dhtnode.addresses import Family, split_host_port
 from dhtnode.bencoding import BencodeError, Value
+from dhtnode.errors import InvalidTorrent
 from dhtnode.malformed import MalformedMessage, Reason
 from dhtnode.messages import Message, Query, Response
+from dhtnode.metainfo import MAX_NODES, Metainfo, parse_metainfo
 from tests.fuzz.findings import Broken, require
 
 REASONS = frozenset(get_args(Reason))
@@ -132,3 +135,41 @@ def _concatenated(message: Message, family: Family) -> Message:
         return message
     (peer,) = message.values or ()
     return message._replace(values=tuple(peer[at : at + 6] for at in range(0, len(peer), 6)))
+
+
+class MetainfoTarget:
+    """Hold `metainfo` to its promises: one exception type, hashes of the original bytes, few ways in."""
+
+    name = "metainfo"
+    life = 10_000
+
+    def run(self, data: bytes) -> Hashable:
+        """Read one input as a torrent file."""
+        try:
+            metainfo = parse_metainfo(data)
+        except InvalidTorrent as error:
+            return str(error)[:24]
+        require(1 <= len(metainfo.info_hashes) <= 2, "there is one info-hash or two")
+        require(len(metainfo.nodes) <= MAX_NODES, "ways in are few")
+        require(all(split_host_port(node)[1] for node in metainfo.nodes), "ways in can be asked")
+        _compare_with_messages(data, metainfo)
+        kinds = metainfo.info_hash_v1 is None, metainfo.info_hash_v2 is None, metainfo.is_private
+        return (*kinds, len(metainfo.nodes), len(metainfo.name).bit_length(), len(data).bit_length())
+
+    def end(self) -> None:
+        """Have nothing to look at: there is no state."""
+
+
+def _compare_with_messages(data: bytes, metainfo: Metainfo) -> None:
+    """Hold what is read of a canonical file to what the reader of messages sees in it."""
+    try:
+        value, is_canonical = bencoding.decode_untrusted(data)
+    except BencodeError:
+        return  # its bounds are narrower
+    info = value.get(b"info") if isinstance(value, dict) else None
+    if is_canonical and isinstance(info, dict):
+        original = bencoding.encode(info)
+        hash_v1 = sha1(original, usedforsecurity=False).digest()
+        require(metainfo.info_hash_v1 in (None, hash_v1), "version 1 is the SHA-1")
+        require(metainfo.info_hash_v2 in (None, sha256(original).digest()), "version 2 is the SHA-256")
+        require(metainfo.is_private == (info.get(b"private", 0) != 0), "private is what is marked so")

@@ -6,6 +6,8 @@ from pathlib import Path
 from random import Random
 
 from dhtnode.addresses import Address, Family
+from dhtnode.bencoding import Value
+from dhtnode.bencoding import encode as encode_value
 from dhtnode.ids import InfoHash, NodeId
 from dhtnode.krpc import encode
 from dhtnode.messages import AnnouncePeer, Error, FindNode, GetPeers, Message, Method, Ping, Query, Response
@@ -32,6 +34,25 @@ def packets() -> list[bytes]:
 def values() -> list[bytes]:
     """Return the inputs for a reader of bencode that is no reader of messages, and the datagrams."""
     return [*(bytes.fromhex(entry["hex"]) for entry in _entries("bencode")), *packets()]
+
+
+def torrents() -> list[bytes]:
+    """Return small torrent files of every version, public and private, one file or many."""
+    v1: dict[bytes, Value] = {b"length": 5, b"name": b"a", b"piece length": 16384, b"pieces": b"p" * 20}
+    file: Value = {b"": {b"length": 5, b"pieces root": b"r" * 32}}
+    v2: dict[bytes, Value] = {
+        b"file tree": {b"a": file},
+        b"meta version": 2,
+        b"name": b"a",
+        b"piece length": 16384,
+    }
+    several: Value = [{b"length": 2, b"path": [b"d", b"f"]}, {b"length": 3, b"path": [b"g"]}]
+    nodes: Value = [[b"127.0.0.1", 6881], [b"dht.example", 1], [b"::1", 65535]]
+    infos = [v1, v2, v1 | v2, v1 | {b"private": 1}, {**v1, b"files": several, b"private": 0}]
+    infos.append({b"name": b"a", b"piece length": 1, b"root hash": b"r" * 20})
+    plain: list[dict[bytes, Value]] = [{b"info": info} for info in infos]
+    with_nodes: list[dict[bytes, Value]] = [{b"nodes": nodes, **each} for each in plain]
+    return list(map(encode_value, plain + with_nodes))
 
 
 def stories() -> list[bytes]:

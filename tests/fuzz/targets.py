@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tests.fuzz import seeds
-from tests.fuzz.codec_targets import BencodingTarget, KrpcTarget
+from tests.fuzz.codec_targets import BencodingTarget, KrpcTarget, MetainfoTarget
 from tests.fuzz.findings import Finding, Stuck, finding_of
 from tests.fuzz.mutator import Mutator
 from tests.fuzz.node_target import NodeTarget
@@ -47,6 +47,7 @@ KINDS = {
     for kind in (
         Kind("bencoding", BencodingTarget, seeds.values, Mutator.packet),
         Kind("krpc", KrpcTarget, seeds.packets, Mutator.packet),
+        Kind("metainfo", MetainfoTarget, seeds.torrents, Mutator.packet),
         Kind("responder", ResponderTarget, seeds.stories, Mutator.story),
         Kind("scrape", ScrapeTarget, seeds.scrapes, Mutator.story),
         Kind("node", NodeTarget, seeds.stories, Mutator.story),

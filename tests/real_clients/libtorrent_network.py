@@ -48,10 +48,11 @@ CONTENT = b"sixteen letters." * 1024
 class Client:
     """Be one libtorrent session; `poll` brings its attributes up to date."""
 
-    def __init__(self, host="127.0.0.1", bootstrap=""):
+    def __init__(self, host="127.0.0.1", bootstrap="", settings=None):
         """Start; blocks for about 0.1 s."""
         listen = f"[{host}]:0" if ":" in host else f"{host}:0"
-        self._session = lt.session(SETTINGS | {"listen_interfaces": listen, "dht_bootstrap_nodes": bootstrap})
+        ours = {"listen_interfaces": listen, "dht_bootstrap_nodes": bootstrap}
+        self._session = lt.session(SETTINGS | ours | (settings or {}))
         self.address = Address(host, self._session.listen_port())
         assert self.address.port, f"libtorrent cannot listen on {host}"
         self._torrents = []
@@ -166,12 +167,14 @@ def _unmanaged(torrent, folder):
 
 
 @asynccontextmanager
-async def libtorrent_clients(*hosts, bootstrap=""):
-    """Run one client on each of the addresses, one after the other."""
+async def libtorrent_clients(*hosts, bootstrap="", settings=None):
+    """Run one client on each of the addresses, one after the other; `settings` beat the usual ones."""
     clients = []
     try:
         for host in hosts:
-            clients += [await trio.to_thread.run_sync(Client, host, bootstrap)]  # kept even if the next fails
+            clients += [
+                await trio.to_thread.run_sync(Client, host, bootstrap, settings)
+            ]  # kept even if the next fails
         yield clients
     finally:
         with trio.CancelScope(shield=True):
@@ -179,13 +182,13 @@ async def libtorrent_clients(*hosts, bootstrap=""):
 
 
 @asynccontextmanager
-async def libtorrent_network(*hosts):
+async def libtorrent_network(*hosts, settings=None):
     """Run a network of clients that all know one another.
 
     Left to themselves they would need a minute: a client that was asked by others hands none of
     them out before it has pinged them, and it pings one every 5 seconds.
     """
-    async with libtorrent_clients(*hosts) as clients:
+    async with libtorrent_clients(*hosts, settings=settings) as clients:
         for client in clients:
             for other in clients:
                 if other is not client:

@@ -1,0 +1,145 @@
+"""Read a torrent file: what names its swarms, and whether the DHT may know of them (BEP 3, 27, 52).
+
+The info-hash is taken over the bytes of the info dictionary as they stand in the file.  A file
+comes from anybody: length, items and depth bound the work, and `InvalidTorrent` is all that a
+reader can raise.  Where clients disagree on what a file says, it says nothing here: a key that is
+there twice is refused.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha1, sha256
+
+from dhtnode.bencoding import BencodeError, Value, read_file_untrusted
+from dhtnode.errors import InvalidTorrent, PrivateTorrent
+from dhtnode.ids import ID_BYTES, InfoHash
+
+MAX_BYTES = 10_000_000
+"""Length of a file: room for 350,000 pieces and 50,000 names."""
+
+MAX_ITEMS = 1_000_000
+"""Values and keys in one file: 140,000 files.  A hostile one takes 2 s and 150 MB to read."""
+
+MAX_DEPTH = 100
+"""Lists and dictionaries inside one another, as libtorrent: the directories of version 2 are nested."""
+
+MAX_NODES = 32
+"""Ways in that are taken from one file; each may cost a look-up of a name."""
+
+_HOST = re.compile(rb"[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Fa-f:.]{2,45}")
+
+
+@dataclass(frozen=True, slots=True)
+class Metainfo:
+    """Hold what a torrent file says about its swarms.
+
+    `info_hash_v1` is the SHA-1, `info_hash_v2` the whole SHA-256 of the info dictionary; at least
+    one is there, and both in a hybrid.  `nodes` are ways into the DHT, `HOST:PORT` (BEP 5).
+    """
+
+    name: str
+    info_hash_v1: InfoHash | None
+    info_hash_v2: bytes | None
+    is_private: bool = False
+    nodes: tuple[str, ...] = ()
+
+    @property
+    def info_hashes(self) -> tuple[InfoHash, ...]:
+        """Return the keys of its swarms in the DHT; of a hybrid, that of version 1 first (BEP 52)."""
+        hashes = (self.info_hash_v1, self.info_hash_v2 and self.info_hash_v2[:ID_BYTES])
+        return tuple(InfoHash(each) for each in hashes if each)
+
+
+def parse_metainfo(data: bytes) -> Metainfo:
+    """Read the bytes of a torrent file; raises `InvalidTorrent`.
+
+    Takes up to 2 us for each value in it.
+    """
+    if len(data) > MAX_BYTES:
+        raise InvalidTorrent(f"longer than {MAX_BYTES} bytes")
+    try:
+        entries, places = read_file_untrusted(data, MAX_ITEMS, MAX_DEPTH)
+    except BencodeError as error:
+        raise InvalidTorrent(str(error)) from error
+    info = entries.get(b"info")
+    if not isinstance(info, dict):
+        raise InvalidTorrent("no info dictionary")
+    _check_lengths(info)
+    original = data[places[b"info"]]
+    return Metainfo(
+        _name_in(info),
+        InfoHash(sha1(original, usedforsecurity=False).digest()) if _has_version_1(info) else None,
+        sha256(original).digest() if _has_version_2(info) else None,
+        # libtorrent takes what is not a number for public.  What is meant is plain, and a leak is for good.
+        is_private=info.get(b"private", 0) != 0,
+        nodes=tuple(_nodes_in(entries)),
+    )
+
+
+def public_info_hash(torrent: InfoHash | Metainfo) -> InfoHash:
+    """Return what to look for in the DHT: the info-hash itself, or the first of a torrent file.
+
+    Raises `PrivateTorrent`.  An info-hash alone does not tell whether its torrent is private.
+    """
+    if not isinstance(torrent, Metainfo):
+        return torrent
+    if torrent.is_private:
+        raise PrivateTorrent(
+            f"{torrent.name[:80]!r} is a private torrent: its peers are for its tracker alone"
+        )
+    return torrent.info_hashes[0]
+
+
+def _name_in(info: dict[bytes, Value]) -> str:
+    name = info.get(b"name")
+    if not isinstance(name, bytes) or not name:
+        raise InvalidTorrent("no name")
+    return name.decode("utf-8", "replace")
+
+
+def _has_version_1(info: dict[bytes, Value]) -> bool:
+    """Return whether there are hashes of version 1: of pieces, or the root of a tree (BEP 30)."""
+    if b"pieces" not in info and b"root hash" not in info:
+        if not _has_version_2(info):
+            raise InvalidTorrent("neither pieces nor a file tree")
+        return False
+    pieces = info.get(b"pieces", info.get(b"root hash"))
+    if not isinstance(pieces, bytes) or not pieces or len(pieces) % ID_BYTES:
+        raise InvalidTorrent("bad piece hashes")
+    return True
+
+
+def _has_version_2(info: dict[bytes, Value]) -> bool:
+    version = info.get(b"meta version", 1)
+    if version not in (1, 2):
+        raise InvalidTorrent("unknown meta version")
+    if version == 1:
+        return False
+    if not isinstance(info.get(b"file tree"), dict):
+        raise InvalidTorrent("no file tree")
+    return True
+
+
+def _check_lengths(info: dict[bytes, Value]) -> None:
+    """Raise `InvalidTorrent` unless all lengths of version 1 are such; of trees nothing is used."""
+    piece_length = info.get(b"piece length")
+    if not isinstance(piece_length, int) or piece_length <= 0:
+        raise InvalidTorrent("bad piece length")
+    files = info.get(b"files", [])
+    if not isinstance(files, list):
+        raise InvalidTorrent("bad files")
+    for file in (info, *files):
+        length = file.get(b"length", 0) if isinstance(file, dict) else None
+        if not isinstance(length, int) or length < 0:
+            raise InvalidTorrent("bad length")
+
+
+def _nodes_in(entries: dict[bytes, Value]) -> Iterator[str]:
+    """Yield the first ways in; they are hints, so what is no host with a port is left out."""
+    nodes = entries.get(b"nodes")
+    for node in nodes[:MAX_NODES] if isinstance(nodes, list) else ():
+        match node:
+            case [bytes(host), int(port)] if 0 < port < 65536 and _HOST.fullmatch(host):
+                name = host.decode("ascii").strip("[]")
+                yield f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
