@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,30 +120,43 @@ def synthetic(
     Prints addresses to join it through when it is ready, and counts at the end.  Serves until SIGINT
     or SIGTERM.  Linux only.
     """
-    from dataclasses import replace
-
-    from crawler.synthetic.network import Network
-    from crawler.synthetic.server import bind
-    from crawler.synthetic.truth import TruthError, check_place, write_counts, write_truth
+    from crawler.synthetic.truth import TruthError, write_counts
     from dhtnode import DhtError
 
     try:
-        settings = SyntheticSettings(**model)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    try:
-        if truth is not None:
-            check_place(truth)  # making a large network takes a while
-        with bind(port) as bound:
-            network = Network(replace(settings, port=bound.getsockname()[1]))
-            if truth is not None:
-                write_truth(network, truth)
+        with _network(_settings(model), port, truth) as (network, bound):
             console.run(partial(_serve, network, bound, loss, latency, as_json, timeout))
         if truth is not None:
             write_counts(network.counts, truth)
     except (DhtError, TruthError) as error:
         raise click.ClickException(str(error)) from error
     _print_counts(network, as_json)
+
+
+def _settings(model: Mapping[str, Any]) -> SyntheticSettings:
+    try:
+        return SyntheticSettings(**model)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@contextmanager
+def _network(settings: SyntheticSettings, port: int, truth: Path | None) -> Iterator[tuple[Network, Bound]]:
+    """Make a network for a socket of ours, and write down the truth about it.
+
+    Before Trio runs: this takes seconds, in which an interrupt is to end it.
+    """
+    from crawler.synthetic.network import Network
+    from crawler.synthetic.server import bind
+    from crawler.synthetic.truth import check_place, write_truth
+
+    if truth is not None:
+        check_place(truth)
+    with bind(port) as bound:
+        network = Network(replace(settings, port=bound.getsockname()[1]))
+        if truth is not None:
+            write_truth(network, truth)
+        yield network, bound
 
 
 async def _serve(

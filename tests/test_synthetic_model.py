@@ -295,6 +295,32 @@ def test_what_is_no_query_is_not_answered(network, data):
     assert network.answer(address_of(network, 0), data, ASKER, 0.0) == []
 
 
+ODD = (b"", b"x" * 20, b"y" * 19, 0, -1, 1, 1 << 70, [], [b"n4"], {}, {b"a": []})
+
+
+def test_odd_arguments_raise_nothing():
+    """Whatever the values, there is an answer or none; half of the nodes are hostile."""
+    network = Network(SyntheticSettings(nodes=60, hostile=0.5, swarms=5))
+    random = Random(4)
+    names = (b"id", b"target", b"info_hash", b"port", b"implied_port", b"token", b"scrape", b"seed")
+    methods = (b"ping", b"find_node", b"get_peers", b"announce_peer", b"sample_infohashes", b"vote", 1, [])
+    for _ in range(4000):
+        query = {
+            b"a": {name: random.choice(ODD) for name in names if random.random() < 0.8},
+            b"q": random.choice(methods),
+            b"t": random.choice((b"tt", b"", b"t" * 300)),
+            b"y": b"q",
+        }
+        if random.random() < 0.1:
+            query[random.choice(list(query))] = random.choice(ODD)
+        data = bytearray(bencode(query))
+        if random.random() < 0.3:
+            data[random.randrange(len(data))] = random.randrange(256)
+        network.answer(address_of(network, random.randrange(60)), bytes(data), ASKER, random.random())
+
+    assert network.counts.keys() >= {"no query", "not answered", "errors", "replies", "lies", "query unknown"}
+
+
 @pytest.mark.parametrize("name", [kind.name for kind in KINDS])
 def test_replies_are_those_of_the_kind(network, name):
     """Version, `ip`, unknown methods, and errors for bad arguments."""

@@ -1,7 +1,8 @@
 """The kinds of clients that nodes of a synthetic network are, and what each of them does.
 
-What they do was measured on real clients over loopback.  How common each is was not: nobody has
-published shares lately, so `SHARES` is a choice of ours, in which every kind occurs.
+What they do was measured on real clients over loopback, but for uTorrent, which is closed.  How common
+each is was not: nobody has published shares lately, so `SHARES` is a choice of ours, in which every
+kind occurs.
 """
 
 from bisect import bisect

@@ -33,7 +33,7 @@ _Arguments: TypeAlias = dict[bytes, Any]
 
 
 class Network:
-    """Be all nodes; a million take about 8 s and 220 MB to make, an answer about 15 us.
+    """Be all nodes; a million take some 6 s and 180 MB to make, an answer some 15 us.
 
     `counts` says what came and what went: queries by method, and datagrams by what became of them.
     """

@@ -39,7 +39,7 @@ def mix(number: int, salt: int) -> int:
 
 
 class Population:
-    """Be all members of a network; about 6 s and 80 bytes each for a million."""
+    """Be all members of a network; a million take some 6 s of CPU and 180 MB."""
 
     def __init__(self, settings: SyntheticSettings, styles: int) -> None:
         """Draw everybody; `styles` is how many ways to be hostile there are."""

@@ -27,7 +27,7 @@ _FACTORS = tuple(tuple(mix(slot, 1000 + bits) | 1 for slot in range(WIDTH)) for 
 
 
 class Tables:
-    """Know whom everybody knows; an answer costs some 5 us, whatever the size of the network."""
+    """Know whom everybody knows; an answer costs some 10 us, whatever the size of the network."""
 
     def __init__(self, population: Population) -> None:
         self._population = population
