@@ -35,6 +35,9 @@ class NodeSettings:
     lookup_query_limit: int = 200
     """Queries one lookup may send in all; a healthy one needs 20 to 40."""
 
+    lookup_asks: int = 7
+    """How often, at most, a lookup asks one that stays silent; how often in fact is learnt from losses."""
+
     max_pending: int = 20_000
     """Queries under way at once, over all lookups; more are refused as not sent."""
 

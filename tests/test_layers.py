@@ -83,6 +83,8 @@ DHTNODE = (
         (
             "bucket",
             "routing",
+            "candidates",
+            "parts",
             "lookup",
             "external",
             "timing",
@@ -106,6 +108,7 @@ DHTNODE = (
         below=names("values protocol"),
         sideways={
             "routing": names("bucket"),
+            "lookup": names("candidates parts"),
             "peers": names("listing samples"),
             "admission": names("limits sources"),
             "transactions": names("sources"),

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Contact, Scope
+from dhtnode.candidates import DISTRUST_AFTER, MAX_CANDIDATES, kept_places
 from dhtnode.ids import ZERO_ID, as_id, distance, random_id, shared_prefix_bits
-from dhtnode.lookup import DISTRUST_AFTER, MAX_CANDIDATES, Lookup, kept_places
+from dhtnode.lookup import Lookup
 from dhtnode.secure_ids import conforms, secure_id
 
 TARGET = ZERO_ID  # so that an id, read as a number, is its distance
@@ -543,7 +544,7 @@ def test_candidates_are_bounded_whoever_has_answered() -> None:
         base = 50_000 - 17 * number
         lookup.on_response(asked, as_id(base), [at(base - n) for n in range(17, 1, -1)])
 
-    assert len(lookup._by_distance) <= MAX_CANDIDATES
+    assert len(lookup._candidates._by_distance) <= MAX_CANDIDATES
 
 
 BEHAVIOURS = ("answer", "answer late", "be silent", "be silent late", "use another id", "use our id")
