@@ -66,8 +66,11 @@ class Parts:
             self._fresh.discard(question.part)
 
     def asked_and_lost(self) -> tuple[int, int]:
-        """Return how many queries it took, all to nodes that are there, and how many of them were in vain."""
-        asked = sum(self._answered.get(part, asks) for part, asks in self._asks.items())
+        """Return how many queries were sent, all to nodes that are there, and how many of them were in vain.
+
+        The last one to a part that has not answered does not count: its answer may only be late.
+        """
+        asked = sum(self._answered.get(part, asks - 1) for part, asks in self._asks.items())
         return asked, asked - len(self._answered)
 
     @property

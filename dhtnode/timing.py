@@ -16,7 +16,7 @@ FIRST_TIMEOUT = 5.0
 MIN_STALL, MAX_STALL = 0.1, 2.0
 MIN_TIMEOUT, MAX_TIMEOUT = 1.5, 10.0  # the upper bound is that of mldht and jech/dht
 
-MISSED = 0.001  # how likely a node that is there may be missed: one of 8, in one of 125 lookups
+MISSED = 0.0005  # how likely a node that is there may be missed: one of 8, in one of 250 lookups
 MEMORY = 400.0  # asks: what came before counts for less and less
 ASKS_BEFORE, LOST_BEFORE = 20.0, 1.0  # as if we had seen so much: at first, nodes are asked three times
 
