@@ -123,6 +123,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "bucket_size": (1, 20),  # Kademlia's own k; the contacts of a whole bucket must fit into one reply
     "parallelism": (1, 64),
     "lookup_query_limit": (1, 10_000),
+    "lookup_asks": (1, 20),
     "max_pending": (1, 1_000_000),
     "bad_after": (1, 100),
     "good_for": (1, 86_400),

@@ -13,11 +13,12 @@ import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
 from dhtnode.admission import Admission
+from dhtnode.candidates import kept_places
 from dhtnode.errors import QueryError, QueryRefused
 from dhtnode.ids import ID_BYTES, NodeId, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.item_store import ItemStore
 from dhtnode.limits import TokenBucket
-from dhtnode.lookup import Lookup, kept_places
+from dhtnode.lookup import Lookup
 from dhtnode.messages import FindNode, Method, Ping
 from dhtnode.peers import PeerStore
 from dhtnode.quick import QuickResponder
@@ -26,6 +27,7 @@ from dhtnode.routing import RoutingTable
 from dhtnode.rpc import Rpc
 from dhtnode.secure_ids import conforms, secure_id
 from dhtnode.settings import VERSION_TAG, NodeSettings
+from dhtnode.timing import Persistence
 from dhtnode.tokens import TokenIssuer
 from dhtnode.transactions import Answer
 from dhtnode.traverse import Traversal
@@ -106,6 +108,7 @@ class Endpoint:
         self._renewed = trio.Event()
         self._hosts = tuple(hosts)
         self._last_hosts = tuple(last_hosts)
+        self._persistence = Persistence(settings.lookup_asks)
         self._verify = TokenBucket(settings.verify_rate, VERIFY_BURST, now)
         self._verifying: set[Address] = set()
 
@@ -142,6 +145,7 @@ class Endpoint:
                 await traversal.wait()
         finally:
             traversal.cancel()
+            self._persistence.add(*traversal.lookup.asked_and_lost())
         return traversal
 
     def renew_id(self, node_id: NodeId, now: float) -> None:
@@ -212,6 +216,7 @@ class Endpoint:
             width=self.settings.bucket_size,
             parallelism=self.settings.parallelism,
             query_limit=self.settings.lookup_query_limit,
+            asks=self._persistence.asks,
             kept=kept_places(self.settings.bucket_size, self.table.conforming_share()),
         )
         return Traversal(self.rpc, lookup, method, on_answer)

@@ -85,6 +85,8 @@ DHTNODE = (
         (
             "bucket",
             "routing",
+            "candidates",
+            "parts",
             "lookup",
             "external",
             "timing",
@@ -108,6 +110,7 @@ DHTNODE = (
         below=names("values protocol"),
         sideways={
             "routing": names("bucket"),
+            "lookup": names("candidates parts"),
             "peers": names("listing samples"),
             "admission": names("limits sources"),
             "transactions": names("sources"),
