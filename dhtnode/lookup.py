@@ -16,7 +16,7 @@ left.  Liars with ids of their choice may be the closest of all, but not the onl
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from enum import Enum
 from heapq import nsmallest
 from itertools import islice
@@ -64,8 +64,12 @@ class Lookup:
         parallelism: int = 5,
         query_limit: int = 200,
         kept: int = 0,
+        ours: Container[NodeId] = (),
     ) -> None:
-        """Start empty; at least one of `add_contacts` and `add_addresses` must follow."""
+        """Start empty; at least one of `add_contacts` and `add_addresses` must follow.
+
+        `ours` are ids of further sockets of this node: like `own_id` they are not asked, nor found.
+        """
         self.target = target
         self.queries = 0
         self.answers = 0
@@ -76,6 +80,7 @@ class Lookup:
         self._parallelism = parallelism
         self._query_limit = query_limit
         self._kept = kept
+        self._ours = ours
         self._known: dict[Address, _Candidate] = {}
         self._by_distance: SortedDict[int, _Candidate] = SortedDict()
         self._ways_in: deque[_Candidate] = deque()
@@ -186,7 +191,10 @@ class Lookup:
         return as_int(contact.node_id) ^ self._target
 
     def _is_usable(self, contact: Contact) -> bool:
-        return contact.node_id != self._own_id and self._scope.allows(contact.address)
+        return not self._is_ours(contact.node_id) and self._scope.allows(contact.address)
+
+    def _is_ours(self, node_id: NodeId) -> bool:
+        return node_id == self._own_id or node_id in self._ours
 
     def _candidate_of(self, contact: Contact) -> "_Candidate | None":
         """Return the candidate that a contact names, new if need be.
@@ -223,7 +231,7 @@ class Lookup:
         """File a candidate under an id, unless it is our own or somebody else was asked under it."""
         distance = as_int(node_id) ^ self._target
         other: _Candidate | None = self._by_distance.get(distance)
-        if node_id == self._own_id or (other is not None and other.state is not State.NEW):
+        if self._is_ours(node_id) or (other is not None and other.state is not State.NEW):
             return False
         if candidate.node_id is not None:
             del self._by_distance[as_int(candidate.node_id) ^ self._target]

@@ -77,7 +77,13 @@ class Bench:
         self.tokens = TokenIssuer(Random(1).randbytes, 300.0, 0.0)
         self.items = ItemStore(NodeSettings(max_items=3, signature_rate=20.0))
         self._responder = Responder(
-            self.tables, family, scope, self.peers, self.tokens, self.items, version=VERSION
+            self.tables[family],
+            {each: [table] for each, table in self.tables.items()},
+            scope,
+            self.peers,
+            self.tokens,
+            self.items,
+            version=VERSION,
         )
 
     def ask(
