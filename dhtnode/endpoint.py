@@ -19,6 +19,7 @@ from dhtnode.lookup import Lookup, kept_places
 from dhtnode.messages import FindNode, Method, Ping
 from dhtnode.quick import QuickResponder
 from dhtnode.responder import Responder
+from dhtnode.results import EndpointStatistics
 from dhtnode.routing import RoutingTable
 from dhtnode.rpc import Rpc
 from dhtnode.secure_ids import conforms
@@ -178,6 +179,26 @@ class Endpoint:
             ours=self._shared.identities.ids,
         )
         return Traversal(self.rpc, lookup, method, on_answer)
+
+    def statistics(self, now: float) -> EndpointStatistics:
+        """Return a snapshot of table and counters; cost: linear in the table."""
+        rpc, buckets = self.rpc, self.table.buckets(now)
+        return EndpointStatistics(
+            self.family,
+            self.socket.address,
+            self.table.node_id,
+            len(self.table),
+            sum(bucket.good for bucket in buckets),
+            len(buckets),
+            rpc.pending,
+            rpc.times.stall,
+            rpc.times.timeout,
+            rpc.counts,
+            self.socket.dropped_by_kernel(),
+            rpc.external.address,
+            tuple(buckets),
+            rpc.times.quantiles(),
+        )
 
     def _new_rpc(self) -> Rpc:
         shared = self._shared

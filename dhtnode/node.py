@@ -22,7 +22,6 @@ from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, Sam
 from dhtnode.peers import PeerStore
 from dhtnode.results import (
     Announcement,
-    EndpointStatistics,
     FoundItem,
     FoundNode,
     InfohashSample,
@@ -302,7 +301,7 @@ class Node:
     def statistics(self) -> NodeStatistics:
         """Return a snapshot of tables, counters and stores; cost: linear in the tables."""
         now = trio.current_time()
-        endpoints = tuple(_endpoint_statistics(endpoint, now) for endpoint in self._endpoints.values())
+        endpoints = tuple(endpoint.statistics(now) for endpoint in self._endpoints.values())
         return NodeStatistics(endpoints, self.peers.statistics(), self.items.statistics(now))
 
     def state(self) -> State:
@@ -345,24 +344,4 @@ def _found(answer: Answer) -> FoundNode:
     response = answer.response
     return FoundNode(
         response.node_id, answer.address, answer.rtt, response.version, response.external_address
-    )
-
-
-def _endpoint_statistics(endpoint: Endpoint, now: float) -> EndpointStatistics:
-    buckets = endpoint.table.buckets(now)
-    return EndpointStatistics(
-        endpoint.family,
-        endpoint.socket.address,
-        endpoint.table.node_id,
-        len(endpoint.table),
-        sum(bucket.good for bucket in buckets),
-        len(buckets),
-        endpoint.rpc.pending,
-        endpoint.rpc.times.stall,
-        endpoint.rpc.times.timeout,
-        endpoint.rpc.counts,
-        endpoint.socket.dropped_by_kernel(),
-        endpoint.rpc.external.address,
-        tuple(buckets),
-        endpoint.rpc.times.quantiles(),
     )
