@@ -515,6 +515,44 @@ def test_busy_port_of_the_second_socket_is_named():
     assert ended.error == f"dhtnode: {address} is in use by another program"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only 127.0.0.1 is set up elsewhere")
+def test_node_listens_on_several_addresses_of_a_family(tmp_path):
+    """One line per socket, each with an id of its own, kept over a restart; the status shows all."""
+    place, state = tmp_path / "s", tmp_path / "state.json"
+    addresses = ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"]
+    options = [option for address in addresses for option in ("--listen", address)]
+    runs = []
+    for _ in range(2):
+        command = ["run", *options, "--no-default-bootstrap", "--state", state, "--status-socket", place]
+        with Running("dhtnode", *command, "--json") as process:
+            runs.append([json.loads(process.read_line()) for _ in addresses])
+            status = run_command("dhtnode", "status", "--status-socket", place, "--json").records[0]
+            process.signal(signal.SIGTERM)
+            assert process.wait().status == 0
+
+    hosts = [[record["listening"].partition(":")[0] for record in run] for run in runs]
+    ids = [[record["node_id"] for record in run] for run in runs]
+    assert hosts == [["127.0.0.1", "127.0.0.2", "127.0.0.3"]] * 2
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 3
+    assert [one["node_id"] for one in status["endpoints"]] == ids[0]
+
+
+def test_address_that_has_gone_is_told_and_its_id_is_kept(tmp_path):
+    """One line names it, nobody listens, and the state file waits for it."""
+    state = tmp_path / "state.json"
+    ids = {"127.0.0.1:5": "6e" * 20, "[fd00:77::1]:5": "6f" * 20}
+    document = {"format": "dhtnode state", "version": 3, "node_ids": ids, "contacts": []}
+    before = json.dumps(document)
+    state.write_text(before)
+    ended = run_command("dhtnode", "run", *LOOPBACK, "--listen", "[fd00:77::1]:5", "--state", state)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.error.startswith("dhtnode: cannot listen on [fd00:77::1]:5: ")
+    assert "\n" not in ended.error
+    assert state.read_text() == before
+
+
 def test_address_of_another_machine_is_refused():
     """203.0.113.0/24 is for documentation: nobody has it."""
     ended = run_command("dhtnode", "run", "--listen", "203.0.113.7:0", "--no-default-bootstrap")
