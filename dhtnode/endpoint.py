@@ -92,16 +92,16 @@ class Endpoint:
     async def drive(self, traversal: Traversal) -> None:
         """Walk to the end; what has been found until a cancellation stays in the traversal.
 
-        When the table is short of nodes, those that seemed bad, contacts saved or named by nodes of
-        the other family, and then the given hosts are asked as well; the last hosts only when all of
-        these stay silent.
+        When the table is short of nodes, those that seemed bad, contacts saved, known to our other
+        endpoints or named by nodes of the other family, and then the given hosts are asked as well; the
+        last hosts only when all of these stay silent.
         """
         traversal.lookup.add_contacts(self._nearest(traversal.lookup.target))
         is_short = self.is_short_of_nodes
         if is_short:
             traversal.lookup.add_contacts(self.table.contacts(include_bad=True))
             traversal.lookup.add_contacts(self.saved)
-            traversal.lookup.add_contacts(self._shared.leads(self.family))
+            traversal.lookup.add_contacts(self._shared.leads(self.table))
         traversal.start()
         try:
             if is_short:

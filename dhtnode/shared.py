@@ -6,6 +6,7 @@ one of them is there for whoever asks another, and what strangers may use is cou
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 
 from dhtnode.addresses import Address, Contact, Family
@@ -66,9 +67,14 @@ class Shared:
             if len(leads) > MAX_LEADS:
                 del leads[next(iter(leads))]
 
-    def leads(self, family: Family) -> list[Contact]:
-        """Return the contacts of a family that nodes of the other one have named."""
-        return list(self._leads.get(family, {}).values())
+    def leads(self, table: RoutingTable) -> list[Contact]:
+        """Return whom else to ask when a table is short of nodes: at most 64 contacts from each source.
+
+        Those that our other endpoints of the family know, and those that nodes of the other one named.
+        """
+        others = (other for other in self.tables[table.family] if other is not table)
+        known = (contact for other in others for contact in other.contacts())
+        return [*islice(known, MAX_LEADS), *self._leads.get(table.family, {}).values()]
 
 
 def share(settings: NodeSettings, random: Random, random_bytes: Callable[[int], bytes], now: float) -> Shared:

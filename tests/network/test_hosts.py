@@ -162,6 +162,20 @@ async def test_address_whose_link_is_down_costs_no_lookup(autojump_clock, new_ne
 
 
 @pytest.mark.parametrize("seed", [1])
+async def test_address_that_nobody_knows_is_led_in_by_another(autojump_clock, new_network, seed):
+    """The first node of a network waits for others, who come to one of its addresses."""
+    network = new_network(seed)
+
+    async with (
+        network.open_node(OURS[0], also=OURS[1:]) as node,
+        network.open_nodes(12, through=[Address(network.host(OURS[0]), 6881)]),
+    ):
+        await sleep_minutes(15)
+
+        assert {len(contacts) >= 8 for contacts in tables(node).values()} == {True}
+
+
+@pytest.mark.parametrize("seed", [1])
 async def test_announce_names_one_address_or_each(autojump_clock, new_network, seed):
     """The address of a peer is that of the socket; announcing all of them is to be asked for."""
     network, random = new_network(seed), Random(seed)
