@@ -18,7 +18,7 @@ from dhtnode.routing import RoutingTable
 from dhtnode.settings import NodeSettings
 from dhtnode.tokens import TokenIssuer
 
-MAX_LEADS = 64  # per family: eight replies
+MAX_LEADS = 32  # per family: four replies
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Shared:
         return frozenset(Family) if is_other_short else frozenset()
 
     def add_leads(self, contacts: Iterable[Contact]) -> None:
-        """Keep contacts that nodes of the other family named, unproven, the last 64 of each family."""
+        """Keep contacts that nodes of the other family named, unproven, the last 32 of each family."""
         for contact in contacts:
             leads = self._leads.setdefault(contact.address.family, {})
             leads[contact.address] = contact
@@ -68,7 +68,7 @@ class Shared:
                 del leads[next(iter(leads))]
 
     def leads(self, table: RoutingTable) -> list[Contact]:
-        """Return whom else to ask when a table is short of nodes: at most 64 contacts from each source.
+        """Return whom else to ask when a table is short of nodes: at most 32 contacts from each source.
 
         Those that our other endpoints of the family know, and those that nodes of the other one named.
         """
