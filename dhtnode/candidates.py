@@ -10,7 +10,7 @@ for them, as long as there are any, and a node that does not conform counts whil
 left.  Liars with ids of their choice may be the closest of all, but not the only ones found.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from enum import Enum
 from heapq import nsmallest
 from itertools import islice
@@ -115,9 +115,19 @@ class Candidate:
 class Candidates:
     """Keep the candidates of one lookup."""
 
-    def __init__(self, target: bytes, own_id: NodeId, scope: Scope, *, width: int, kept: int) -> None:
+    def __init__(
+        self,
+        target: bytes,
+        own_id: NodeId,
+        scope: Scope,
+        *,
+        width: int,
+        kept: int,
+        ours: Container[NodeId] = (),
+    ) -> None:
         self._target = as_int(target)
         self._own_id = own_id
+        self._ours = ours
         self._scope = scope
         self._width = width
         self._kept = kept
@@ -223,7 +233,10 @@ class Candidates:
         return sorted(islice(answered, self._width), key=self.distance)
 
     def _is_usable(self, contact: Contact) -> bool:
-        return contact.node_id != self._own_id and self._scope.allows(contact.address)
+        return not self._is_ours(contact.node_id) and self._scope.allows(contact.address)
+
+    def _is_ours(self, node_id: NodeId) -> bool:
+        return node_id == self._own_id or node_id in self._ours
 
     def _candidate_of(self, contact: Contact) -> Candidate | None:
         """Return the candidate that a contact names, new if need be.
@@ -248,7 +261,7 @@ class Candidates:
         """File a candidate under an id, unless it is our own or somebody else was asked under it."""
         distance = as_int(node_id) ^ self._target
         other: Candidate | None = self._by_distance.get(distance)
-        if node_id == self._own_id or (other is not None and other.state is not State.NEW):
+        if self._is_ours(node_id) or (other is not None and other.state is not State.NEW):
             return False
         if candidate.node_id is not None:
             del self._by_distance[as_int(candidate.node_id) ^ self._target]

@@ -16,7 +16,7 @@ from enum import StrEnum
 from math import inf, isfinite
 from typing import Any, get_origin, get_type_hints
 
-from dhtnode.addresses import Scope, parse_address, scope_of, split_host_port
+from dhtnode.addresses import Scope, check_listen, parse_address, scope_of, split_host_port
 from dhtnode.settings import LIMITS, NodeSettings
 
 PREFIX = "DHTNODE_"
@@ -43,7 +43,7 @@ class DaemonSettings:
     """Hold what `dhtnode run` goes by."""
 
     listen: tuple[str, ...] = ()
-    """Addresses to bind, `IP:PORT`, one per family; none means `port` of every family there is."""
+    """Addresses to bind, `IP:PORT`, any number; none means `port` of every family there is."""
 
     port: int = DEFAULT_PORT
     """UDP port, where `listen` does not say otherwise; 0 is any free one."""
@@ -280,6 +280,8 @@ def _checked(name: str, value: Any) -> Any:
         if not text or "\0" in text:
             raise ValueError("an empty text, or one with a NUL in it")
         _TEXTS.get(name, _any_text)(text)
+    if name == "listen" and value:
+        check_listen([parse_address(text) for text in value])
     return value
 
 

@@ -16,7 +16,7 @@ of others.  Whoever names silent contacts cannot make us ask much more: see `MOS
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from operator import attrgetter
 
 from dhtnode.addresses import Address, Contact, Scope
@@ -41,10 +41,12 @@ class Lookup:
         query_limit: int = 200,
         asks: int = 1,
         kept: int = 0,
+        ours: Container[NodeId] = (),
     ) -> None:
         """Start empty; at least one of `add_contacts` and `add_addresses` must follow.
 
-        Those of the closest that stay silent are asked `asks` times.
+        Those of the closest that stay silent are asked `asks` times.  `ours` are ids of further
+        sockets of this node: like `own_id` they are not asked, nor found.
         """
         self.target = target
         self.queries = 0
@@ -54,7 +56,7 @@ class Lookup:
         self._query_limit = query_limit
         self._asks = asks
         self._again = 0
-        self._candidates = Candidates(target, own_id, scope, width=width, kept=kept)
+        self._candidates = Candidates(target, own_id, scope, width=width, kept=kept, ours=ours)
         self._parts = Parts(target)
         self._ways_in: deque[Candidate] = deque()
         self._networks: set[str] = set()

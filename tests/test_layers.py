@@ -50,6 +50,7 @@ DHTNODE = (
             "ids",
             "addresses",
             "secure_ids",
+            "identity",
             "errors",
             "settings",
             "config",
@@ -65,6 +66,7 @@ DHTNODE = (
         sideways={
             "addresses": names("ids"),
             "secure_ids": names("ids addresses"),
+            "identity": names("ids addresses secure_ids"),
             "config": names("addresses settings"),
             "errors": names("addresses"),  # a failed query says whom it went to
             "magnet": names("ids errors"),
@@ -103,6 +105,7 @@ DHTNODE = (
             "samples",
             "item_store",
             "responder",
+            "shared",
             "results",
             "watch",
             "status",
@@ -117,6 +120,7 @@ DHTNODE = (
             "quick": names("routing peers tokens sources"),  # as responder, which it abbreviates
             "item_store": names("limits"),
             "responder": names("routing peers tokens item_store"),  # an answer is made of what all hold
+            "shared": names("routing peers tokens item_store admission"),
             "results": names("bucket estimates peers item_store"),
             "watch": names("results"),
             "status": names("results watch"),
@@ -133,6 +137,8 @@ DHTNODE = (
             "snapshot",
             "endpoint",
             "maintain",
+            "families",
+            "walks",
             "scraping",
             "storing",
             "stream",

@@ -161,7 +161,7 @@ class NodeTarget:
 
     def _look_up(self, endpoint: Endpoint, method: FindNode | GetPeers) -> None:
         target = method.target if isinstance(method, FindNode) else method.info_hash
-        traversal = endpoint._new_traversal(target, method, _read_peers)
+        traversal = endpoint.new_traversal(target, method, _read_peers)
         traversal.lookup.add_contacts(endpoint._nearest(target))
         traversal.start()
         self._lookups.append(traversal)
