@@ -1,12 +1,13 @@
 """How good lookups are among nodes of which many are gone, on a network that loses packets.
 
     python -m benchmarks.quality [--nodes 3000] [--lookups 500] [--losses 0,0.05,0.2] [--alphas 3,4,5,8]
-                                 [--dead 0.3] [--seed 1] [--json FILE]
+                                 [--dead 0.3] [--asks 7] [--seed 1] [--json FILE]
 
 One real node in a model of the DHT (see `model`) looks up random ids, one after the other, for each
 loss and each number of queries at once (alpha).  So many model nodes are online, all the time; of the
 contacts that they name, the share `dead` is not there.  A loss of 20 % is one of each datagram: 36 %
-of all queries stay without an answer.  Round trips take 40 to 400 ms of virtual time.
+of all queries stay without an answer.  Round trips take 40 to 400 ms of virtual time.  A silent node
+among the closest is asked `asks` times at most.
 
 "All 8" is the share of lookups that found all of the 8 closest live nodes; messages are the queries
 that our node sent.
@@ -29,19 +30,27 @@ from benchmarks.model.population import WIDTH
 from benchmarks.report import head, new_report, table
 from dhtnode import NodeSettings, NotJoined, random_id
 
+DEFAULTS = NodeSettings()
 WARM_UP = 30  # lookups before: the table of a node in use
 PAUSE = 1.0  # virtual seconds between two lookups
 MAX_LOSS, MAX_DEAD = 0.5, 0.9
 
 
 async def measure(
-    nodes: int, lookups: int, loss: float, alpha: int, *, dead: float = 0.3, seed: int = 1
+    nodes: int,
+    lookups: int,
+    loss: float,
+    alpha: int,
+    *,
+    dead: float = 0.3,
+    asks: int = DEFAULTS.lookup_asks,
+    seed: int = 1,
 ) -> dict[str, Any]:
     """Return what lookups came to; under a clock that jumps."""
     network = ModelNetwork(nodes, seed=seed, loss=loss, dead=dead)
     choose = Random(f"targets {seed}")
     started, found = time.process_time(), []
-    settings = NodeSettings(parallelism=alpha)
+    settings = NodeSettings(parallelism=alpha, lookup_asks=asks)
     async with network.open_node(0, through=network.ways_in(), settings=settings) as node:
         await node.wait_joined()
         for number in range(WARM_UP + lookups):
@@ -111,7 +120,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def _measure(options: argparse.Namespace, loss: float, alpha: int) -> dict[str, Any]:
     async def main() -> dict[str, Any]:
         return await measure(
-            options.nodes, options.lookups, loss, alpha, dead=options.dead, seed=options.seed
+            options.nodes,
+            options.lookups,
+            loss,
+            alpha,
+            dead=options.dead,
+            asks=options.asks,
+            seed=options.seed,
         )
 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
@@ -141,10 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--alphas", type=_alphas, default=[3, 4, 5, 8], help="queries at once, with commas")
     parser.add_argument("--dead", type=float, default=0.3, help="share of the contacts named")
+    parser.add_argument("--asks", type=int, default=DEFAULTS.lookup_asks, help="of one silent node, at most")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    if not 0 <= options.dead <= MAX_DEAD or options.lookups < 1 or options.nodes < WIDTH:
-        parser.error(f"at least a lookup and 8 nodes, and the share of the dead lies within 0..{MAX_DEAD}")
+    if not 0 <= options.dead <= MAX_DEAD or min(options.lookups, options.asks) < 1 or options.nodes < WIDTH:
+        parser.error(
+            f"at least a lookup, an ask and 8 nodes, and the share of the dead lies within 0..{MAX_DEAD}"
+        )
     return run_benchmark("quality", run, options)
 
 

@@ -8,7 +8,7 @@ The rule about special-use addresses lives here and nowhere else (`Scope`): what
 sends us can never make us talk to a network that our socket is not part of.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum, IntEnum
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
@@ -50,6 +50,10 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  that is their purpose
+"""Hosts that stand for all addresses of a machine, IPv4 first."""
 
 
 class Contact(NamedTuple):  # a tuple, because one is made for every answer
@@ -185,6 +189,33 @@ def scope_of(host: str) -> Scope:
     if kind is _Kind.LOOPBACK:
         return Scope.LOOPBACK
     return Scope.PRIVATE if kind is _Kind.PRIVATE else Scope.PUBLIC
+
+
+def check_listen(addresses: Sequence[Address]) -> None:
+    """Raise `ValueError` unless one node can listen on all of these at once.
+
+    Any number of each family will do (BEP 45), but for two sockets on one place, and for loopback
+    beside another network: peers from the one would be named in the other.
+    """
+    if not addresses:
+        raise ValueError("give at least one address to listen on")
+    for index, address in enumerate(addresses):
+        for other in addresses[:index]:
+            if other.family is address.family:
+                _check_pair(other, address)
+
+
+def _check_pair(one: Address, other: Address) -> None:
+    if one.port and one.port == other.port:
+        if one.host == other.host:
+            raise ValueError(f"{one} is given twice to listen on")
+        for wildcard, single in ((one, other), (other, one)):
+            if wildcard.host in WILDCARDS:
+                raise ValueError(
+                    f"{wildcard} takes in {single}: listen on that one or on single addresses, not on both"
+                )
+    if (scope_of(one.host) is Scope.LOOPBACK) is not (scope_of(other.host) is Scope.LOOPBACK):
+        raise ValueError(f"{one} and {other} are in different networks: one node cannot serve both")
 
 
 class _Kind(Enum):

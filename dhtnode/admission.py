@@ -10,7 +10,7 @@ generic cell rate algorithm): a meter that is not in use needs no upkeep.
 
 from dhtnode.limits import TokenBucket
 from dhtnode.settings import NodeSettings
-from dhtnode.sources import Source
+from dhtnode.sources import Meters, Source
 
 FROM_ADDRESS = "dropped: too many from one address"
 FROM_NETWORK = "dropped: too many from one network"
@@ -28,6 +28,7 @@ class Admission:
 
     def __init__(self, settings: NodeSettings) -> None:
         """Apply the limits of the settings; `math.inf` lifts one."""
+        self.meters = Meters()
         self._proof_lasts = settings.good_for
         self._proofs = TokenBucket(PROOFS_RATE, PROOFS_RATE, float("-inf"))
         self.change_limits(settings)

@@ -40,7 +40,7 @@ SETTING_OPTIONS = (
         type=console.local_address,
         multiple=True,
         metavar="IP:PORT",
-        help="Address to bind; one per family.",
+        help="Address to bind; may be repeated, in each family too.",
     ),
     click.option(
         "--port",

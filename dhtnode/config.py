@@ -16,7 +16,7 @@ from enum import StrEnum
 from math import inf, isfinite
 from typing import Any, get_origin, get_type_hints
 
-from dhtnode.addresses import Scope, parse_address, scope_of, split_host_port
+from dhtnode.addresses import Scope, check_listen, parse_address, scope_of, split_host_port
 from dhtnode.settings import LIMITS, NodeSettings
 
 PREFIX = "DHTNODE_"
@@ -43,7 +43,7 @@ class DaemonSettings:
     """Hold what `dhtnode run` goes by."""
 
     listen: tuple[str, ...] = ()
-    """Addresses to bind, `IP:PORT`, one per family; none means `port` of every family there is."""
+    """Addresses to bind, `IP:PORT`, any number; none means `port` of every family there is."""
 
     port: int = DEFAULT_PORT
     """UDP port, where `listen` does not say otherwise; 0 is any free one."""
@@ -123,6 +123,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "bucket_size": (1, 20),  # Kademlia's own k; the contacts of a whole bucket must fit into one reply
     "parallelism": (1, 64),
     "lookup_query_limit": (1, 10_000),
+    "lookup_asks": (1, 20),
     "max_pending": (1, 1_000_000),
     "bad_after": (1, 100),
     "good_for": (1, 86_400),
@@ -279,6 +280,8 @@ def _checked(name: str, value: Any) -> Any:
         if not text or "\0" in text:
             raise ValueError("an empty text, or one with a NUL in it")
         _TEXTS.get(name, _any_text)(text)
+    if name == "listen" and value:
+        check_listen([parse_address(text) for text in value])
     return value
 
 

@@ -33,6 +33,7 @@ from dhtnode.node import Node
 from dhtnode.notify import from_environment
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.opening import open_node
+from dhtnode.results import NodeStatistics
 from dhtnode.settings import LIMITS
 from dhtnode.status import Process, status_record
 from dhtnode.watch import LOOK_EVERY, Watch
@@ -146,11 +147,7 @@ class Daemon:
             statistics = node.statistics()
             for level, text in self._watch.observe(statistics, trio.current_time()):
                 logger.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
-            self._notifier.status(
-                ", ".join(
-                    f"IPv{int(one.family)}: {one.good_nodes} good nodes" for one in statistics.endpoints
-                )
-            )
+            self._notifier.status(", ".join(_good_nodes(statistics)))
             await trio.sleep(LOOK_EVERY)
 
 
@@ -169,6 +166,14 @@ def _sockets(node: Node) -> Iterator[tuple[Mapping[str, object], str]]:
     for one in node.statistics().endpoints:
         record = {"listening": str(one.address), "node_id": one.node_id.hex()}
         yield record, f"listening {one.address} id={one.node_id.hex()}"
+
+
+def _good_nodes(statistics: NodeStatistics) -> Iterator[str]:
+    """Yield how many good nodes the tables of each family hold in all."""
+    for family in dict.fromkeys(one.family for one in statistics.endpoints):
+        tables = [one.good_nodes for one in statistics.endpoints if one.family is family]
+        more = f" at {len(tables)} addresses" if len(tables) > 1 else ""
+        yield f"IPv{int(family)}: {sum(tables)} good nodes{more}"
 
 
 def _status_talk(node: Node, canary: Canary, watch: Watch) -> Talk:

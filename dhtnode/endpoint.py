@@ -1,32 +1,32 @@
 """One socket of a node, with the table, the queries and the answers that belong to it.
 
-IPv4 and IPv6 are two networks (BEP 32), so a node has an endpoint for each.  What both share, the
-announced peers, the items and the token secrets, is handed in.
+IPv4 and IPv6 are two networks (BEP 32), so a node has an endpoint for each, or several for several
+addresses (BEP 45).  What they share, the announced peers, the items and the token secrets, is handed in.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from random import Random
 
 import trio
 
-from dhtnode.addresses import Address, Contact, Family, scope_of
-from dhtnode.admission import Admission
+from dhtnode.addresses import Address, Contact, Family, Scope, scope_of
+from dhtnode.candidates import kept_places
 from dhtnode.errors import QueryError, QueryRefused
-from dhtnode.ids import ID_BYTES, NodeId, random_id_between, random_id_sharing, shared_prefix_bits
-from dhtnode.item_store import ItemStore
+from dhtnode.identity import distant_id
+from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.limits import TokenBucket
-from dhtnode.lookup import Lookup, kept_places
+from dhtnode.lookup import Lookup
 from dhtnode.messages import FindNode, Method, Ping
-from dhtnode.peers import PeerStore
 from dhtnode.quick import QuickResponder
 from dhtnode.responder import Responder
+from dhtnode.results import EndpointStatistics
 from dhtnode.routing import RoutingTable
 from dhtnode.rpc import Rpc
-from dhtnode.secure_ids import conforms, secure_id
+from dhtnode.secure_ids import conforms
 from dhtnode.settings import VERSION_TAG, NodeSettings
-from dhtnode.tokens import TokenIssuer
+from dhtnode.shared import Shared
+from dhtnode.timing import Persistence
 from dhtnode.transactions import Answer
 from dhtnode.traverse import Traversal
 from dhtnode.udp import DatagramSocket, resolve
@@ -45,20 +45,13 @@ class Endpoint:
         self,
         socket: DatagramSocket,
         node_id: NodeId,
-        settings: NodeSettings,
-        tables: dict[Family, RoutingTable],
-        peers: PeerStore,
-        tokens: TokenIssuer,
-        random: Random,
-        random_bytes: Callable[[int], bytes],
+        shared: Shared,
         *,
-        items: ItemStore | None = None,
-        admission: Admission | None = None,
         hosts: Sequence[str] = (),
         last_hosts: Sequence[str] = (),
         now: float = 0.0,
     ) -> None:
-        """Take over the socket and enter the table of its family into `tables`.
+        """Take over the socket and enter its table and its id into what is shared.
 
         `hosts` are the ways in, `HOST:PORT`, tried when the table is short of nodes; `last_hosts`
         only when nobody else answers.  Unless `is_id_fixed`, the id is renewed when others see us
@@ -67,52 +60,25 @@ class Endpoint:
         self.socket = socket
         self.family = socket.address.family
         self.scope = scope_of(socket.address.host)
-        self.settings = settings
-        self.table = RoutingTable(
-            node_id,
-            self.family,
-            self.scope,
-            bucket_size=settings.bucket_size,
-            good_for=settings.good_for,
-            bad_after=settings.bad_after,
-        )
-        tables[self.family] = self.table
-        self._responder = Responder(
-            tables,
-            self.family,
-            self.scope,
-            peers,
-            tokens,
-            ItemStore(settings) if items is None else items,
-            version=VERSION_TAG,
-        )
-        self.rpc = Rpc(
-            socket,
-            self.scope,
-            self.table,
-            self._responder.respond,
-            random_bytes,
-            on_asked=self._on_asked,
-            on_moved=self._on_moved,
-            quick=QuickResponder(self.table, peers, tokens, version=VERSION_TAG),
-            version=VERSION_TAG,
-            settings=settings,
-            admission=admission,
-        )
+        self.settings = shared.settings
+        self.table = _new_table(node_id, self.family, self.scope, shared)
         self.saved: list[Contact] = []
         self.is_id_fixed = False
-        self._random = random
-        self._random_bytes = random_bytes
+        self._shared = shared
         self._renewed = trio.Event()
         self._hosts = tuple(hosts)
         self._last_hosts = tuple(last_hosts)
-        self._verify = TokenBucket(settings.verify_rate, VERIFY_BURST, now)
+        self._persistence = Persistence(self.settings.lookup_asks)
+        self._verify = TokenBucket(self.settings.verify_rate, VERIFY_BURST, now)
         self._verifying: set[Address] = set()
+        shared.enter(socket.address, self.table)
+        self._responder = _new_responder(self.table, self.scope, shared)
+        self.rpc = self._new_rpc()
 
     @property
     def is_short_of_nodes(self) -> bool:
         """Tell whether the table holds less than one bucket of nodes that are not bad."""
-        return len(self.table.contacts()) < self.settings.bucket_size
+        return self._shared.is_short(self.table)
 
     async def traverse(
         self,
@@ -121,17 +87,24 @@ class Endpoint:
         *,
         on_answer: Callable[[Answer], None] | None = None,
     ) -> Traversal:
-        """Walk towards `target` with one query, and return the walk when it has ended.
+        """Walk towards `target` with one query, and return the walk when it has ended; see `drive`."""
+        traversal = self.new_traversal(target, method, on_answer)
+        await self.drive(traversal)
+        return traversal
 
-        When the table is short of nodes, those that seemed bad, saved contacts and then the given
-        hosts are asked as well; the last hosts only when all of these stay silent.
+    async def drive(self, traversal: Traversal) -> None:
+        """Walk to the end; what has been found until a cancellation stays in the traversal.
+
+        When the table is short of nodes, those that seemed bad, contacts saved, known to our other
+        endpoints or named by nodes of the other family, and then the given hosts are asked as well; the
+        last hosts only when all of these stay silent.
         """
-        traversal = self._new_traversal(target, method, on_answer)
-        traversal.lookup.add_contacts(self._nearest(target))
+        traversal.lookup.add_contacts(self._nearest(traversal.lookup.target))
         is_short = self.is_short_of_nodes
         if is_short:
             traversal.lookup.add_contacts(self.table.contacts(include_bad=True))
             traversal.lookup.add_contacts(self.saved)
+            traversal.lookup.add_contacts(self._shared.leads(self.table))
         traversal.start()
         try:
             if is_short:
@@ -142,7 +115,7 @@ class Endpoint:
                 await traversal.wait()
         finally:
             traversal.cancel()
-        return traversal
+            self._persistence.add(*traversal.lookup.asked_and_lost())
 
     def renew_id(self, node_id: NodeId, now: float) -> None:
         """Take another id at once, in queries, replies and the table, which keeps whom it can.
@@ -151,6 +124,7 @@ class Endpoint:
         """
         self.table.renew_id(node_id, now)
         self.rpc.renew_id(node_id)
+        self._shared.identities.enter(self.socket.address, node_id)
         self._renewed.set()
         self._renewed = trio.Event()
 
@@ -165,8 +139,7 @@ class Endpoint:
 
     async def join(self) -> bool:
         """Find our own neighbours (BEP 5) and tell whether anybody answered."""
-        own_id = self.table.node_id
-        walk = await self.traverse(own_id, FindNode(own_id))
+        walk = await self._look_for_nodes(self.table.node_id)
         logger.info(
             "%s: %d nodes answered, %d in the table", self.socket.address, len(walk.answers), len(self.table)
         )
@@ -183,8 +156,7 @@ class Endpoint:
         for bits in range(min(neighbours, default=-1) + 1):
             known = [shared_prefix_bits(own_id, contact.node_id) for contact in self.table.contacts()]
             if known.count(bits) < self.settings.bucket_size:
-                target = random_id_sharing(own_id, bits, self._random)
-                await self.traverse(target, FindNode(target))
+                await self._look_for_nodes(random_id_sharing(own_id, bits, self._shared.random))
 
     def check_silent(self, now: float) -> int:
         """Ping nodes not heard of for long, and return how many; `rpc` tells the table the outcome."""
@@ -198,13 +170,13 @@ class Endpoint:
         stale = self.table.stale_ranges(now, self.settings.refresh_after)[:REFRESHES_AT_ONCE]
         for low, high in stale:
             self.table.mark_refreshed(low, now)
-            target = random_id_between(low, high, self._random)
-            await self.traverse(target, FindNode(target))
+            await self._look_for_nodes(random_id_between(low, high, self._shared.random))
         return len(stale)
 
-    def _new_traversal(
-        self, target: bytes, method: Method, on_answer: Callable[[Answer], None] | None
+    def new_traversal(
+        self, target: bytes, method: Method, on_answer: Callable[[Answer], None] | None = None
     ) -> Traversal:
+        """Return a walk that has not begun; `on_answer` is called for every answer that counts."""
         lookup = Lookup(
             target,
             self.table.node_id,
@@ -212,9 +184,60 @@ class Endpoint:
             width=self.settings.bucket_size,
             parallelism=self.settings.parallelism,
             query_limit=self.settings.lookup_query_limit,
+            asks=self._persistence.asks,
             kept=kept_places(self.settings.bucket_size, self.table.conforming_share()),
+            ours=self._shared.identities.ids,
         )
         return Traversal(self.rpc, lookup, method, on_answer)
+
+    def statistics(self, now: float) -> EndpointStatistics:
+        """Return a snapshot of table and counters; cost: linear in the table."""
+        rpc, buckets = self.rpc, self.table.buckets(now)
+        return EndpointStatistics(
+            self.family,
+            self.socket.address,
+            self.table.node_id,
+            len(self.table),
+            sum(bucket.good for bucket in buckets),
+            len(buckets),
+            rpc.pending,
+            rpc.times.stall,
+            rpc.times.timeout,
+            rpc.counts,
+            self.socket.dropped_by_kernel(),
+            rpc.external.address,
+            tuple(buckets),
+            rpc.times.quantiles(),
+        )
+
+    def _new_rpc(self) -> Rpc:
+        shared = self._shared
+        return Rpc(
+            self.socket,
+            self.scope,
+            self.table,
+            self._responder.respond,
+            shared.random_bytes,
+            on_asked=self._on_asked,
+            on_moved=self._on_moved,
+            quick=QuickResponder(self.table, shared.peers, shared.tokens, version=VERSION_TAG),
+            version=VERSION_TAG,
+            settings=self.settings,
+            admission=shared.admission,
+            own=shared.identities.by_address,
+        )
+
+    async def _look_for_nodes(self, target: NodeId) -> Traversal:
+        """Walk towards a target for the sake of the table, and of those of the other family if need be."""
+        want = self._shared.want(self.family)
+        on_answer = self._note_leads if want else None
+        return await self.traverse(target, FindNode(target, want), on_answer=on_answer)
+
+    def _note_leads(self, answer: Answer) -> None:
+        for family in Family:
+            if family is not self.family:
+                contacts = answer.response.contacts(family)
+                self._shared.add_leads(contacts[: 2 * self.settings.bucket_size])
 
     def _nearest(self, target: bytes) -> list[Contact]:
         # Twice the width: some of them may have gone since, and a lookup asks no more than it needs.
@@ -231,13 +254,14 @@ class Endpoint:
             for host in hosts:
                 nursery.start_soon(look_up, host)
         addresses = dict.fromkeys(address for host in hosts for address in found[host])
-        return [address for address in addresses if address != self.socket.address]
+        return [address for address in addresses if address not in self._shared.identities.by_address]
 
     def _on_moved(self, host: str, now: float) -> None:
         """Take an id that goes with the host at which others see us now, if ours does not."""
         logger.info("%s: others see us at %s", self.socket.address, host)
         if not self.is_id_fixed and not conforms(self.table.node_id, host):
-            self.renew_id(secure_id(host, self._random_bytes(ID_BYTES)), now)
+            others = self._shared.identities.elsewhere(self.socket.address)
+            self.renew_id(distant_id(host, others, self._shared.random_bytes), now)
             logger.info("%s: our id is %s now", self.socket.address, self.table.node_id.hex())
 
     def _on_asked(self, contact: Contact, now: float) -> None:
@@ -256,3 +280,21 @@ class Endpoint:
     def _on_checked(self, result: Answer | QueryError, now: float) -> None:
         if isinstance(result, QueryRefused):  # `rpc` has told the table of all other outcomes
             self.table.failed(result.address, now)
+
+
+def _new_table(node_id: NodeId, family: Family, scope: Scope, shared: Shared) -> RoutingTable:
+    return RoutingTable(
+        node_id,
+        family,
+        scope,
+        bucket_size=shared.settings.bucket_size,
+        good_for=shared.settings.good_for,
+        bad_after=shared.settings.bad_after,
+        ours=shared.identities.ids,
+    )
+
+
+def _new_responder(table: RoutingTable, scope: Scope, shared: Shared) -> Responder:
+    return Responder(
+        table, shared.tables, scope, shared.peers, shared.tokens, shared.items, version=VERSION_TAG
+    )

@@ -1,54 +1,30 @@
 """One walk towards a target, as data: whom to ask next, what has come back, are we done.
 
 A lookup keeps the candidates it has heard of, sorted by distance to the target, and ends when the
-8 closest of them that did not fail have all answered.  It sends nothing and knows no clock:
-`traverse` asks `take_next` and reports what happened.
+8 closest of them that are not silent have all answered.  It sends nothing and knows no clock:
+`traverse` asks `take_next` and `take_question`, and reports what happened.
 
 No single source is trusted.  Of one reply only the closest contacts count, a source whose contacts
-fail is no longer believed, one network (a /24 or /64) gets one query, and a contact counts as found
-only when it has answered itself.  Of several ids claimed for one address the closest holds until the
-node answers; its own word may then move it away from the target, never towards it.  So neither can
-a liar hide a node under a false id, nor a node slip in front of others by a change of id.
+stay silent is no longer believed, one network (a /24 or /64) gets one query, and a contact counts as
+found only when it has answered itself.
 
-Ids that conform to BEP 42 are preferred at the end, and nowhere before: as many places as `kept` are
-for them, as long as there are any, and a node that does not conform counts while there are others
-left.  Liars with ids of their choice may be the closest of all, but not the only ones found.
+Packets get lost, so silence is believed only after several asks.  Those are for the end: when 8 have
+answered, the silent ones that are closer are asked again, `asks` times in all, and a few of the
+closest are asked for parts of the neighbourhood (see `parts`), where silent nodes stand in the place
+of others.  Whoever names silent contacts cannot make us ask much more: see `MOST_AGAIN`.
 """
 
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable, Iterator
-from enum import Enum
-from heapq import nsmallest
-from itertools import islice
-
-from sortedcontainers import SortedDict
+from collections.abc import Container, Iterable
+from operator import attrgetter
 
 from dhtnode.addresses import Address, Contact, Scope
-from dhtnode.ids import NodeId, as_int
-from dhtnode.secure_ids import conforms
+from dhtnode.candidates import Candidate, Candidates, State
+from dhtnode.ids import NodeId
+from dhtnode.parts import Parts, Question
 
-MAX_CANDIDATES = 400  # unasked ones beyond this are dropped, the farthest first: 16 a reply would add up
-DISTRUST_AFTER = 4  # failed contacts of one source, with none that answered
-
-
-def kept_places(width: int, conforming_share: float) -> int:
-    """Return how many of the closest nodes have to conform to BEP 42 when such a share of our table does.
-
-    Half of them, so that Sybils with ids of their choice get no more than the other half, or fewer
-    where fewer are to be expected.  All of them, as BEP 42 has it once it is enforced, would lead
-    past nodes that others find as long as many honest ones do not conform.
-    """
-    return min(width // 2, int(width * conforming_share))
-
-
-class State(Enum):
-    """Tell how far a candidate has come."""
-
-    NEW = "new"
-    ASKED = "asked"
-    STALLED = "stalled"
-    ANSWERED = "answered"
-    FAILED = "failed"
+MOST_AGAIN = 90  # asks beyond the first, of all silent nodes together: 15 of them, asked 7 times each
 
 
 class Lookup:
@@ -63,22 +39,26 @@ class Lookup:
         width: int = 8,
         parallelism: int = 5,
         query_limit: int = 200,
+        asks: int = 1,
         kept: int = 0,
+        ours: Container[NodeId] = (),
     ) -> None:
-        """Start empty; at least one of `add_contacts` and `add_addresses` must follow."""
+        """Start empty; at least one of `add_contacts` and `add_addresses` must follow.
+
+        Those of the closest that stay silent are asked `asks` times.  `ours` are ids of further
+        sockets of this node: like `own_id` they are not asked, nor found.
+        """
         self.target = target
         self.queries = 0
         self.answers = 0
-        self._target = as_int(target)
-        self._own_id = own_id
-        self._scope = scope
         self._width = width
         self._parallelism = parallelism
         self._query_limit = query_limit
-        self._kept = kept
-        self._known: dict[Address, _Candidate] = {}
-        self._by_distance: SortedDict[int, _Candidate] = SortedDict()
-        self._ways_in: deque[_Candidate] = deque()
+        self._asks = asks
+        self._again = 0
+        self._candidates = Candidates(target, own_id, scope, width=width, kept=kept, ours=ours)
+        self._parts = Parts(target)
+        self._ways_in: deque[Candidate] = deque()
         self._networks: set[str] = set()
         self._failed: list[int] = []
         self._under_way = 0
@@ -86,180 +66,143 @@ class Lookup:
 
     def add_contacts(self, contacts: Iterable[Contact], source: Address | None = None) -> None:
         """Add contacts from our own table, or those that `source` named."""
-        naming = None if source is None else self._known.get(source)
-        usable = [contact for contact in contacts if self._is_usable(contact)]
-        if naming is not None:
-            usable = nsmallest(2 * self._width, usable, key=self._contact_distance)
-        for contact in usable:
-            candidate = self._candidate_of(contact)
-            if candidate is not None and candidate is not naming:
-                candidate.sources.add(naming)
-        self._drop_farthest()
+        self._candidates.add(contacts, None if source is None else self._candidates.get(source))
 
     def add_addresses(self, addresses: Iterable[Address]) -> None:
         """Add ways in: addresses whose node ids are not known, asked while few nodes have answered."""
         for address in addresses:
-            if self._scope.allows(address) and address not in self._known:
-                candidate = _Candidate(address, self._scope.network_key(address))
-                candidate.is_way_in = True
-                self._known[address] = candidate
+            candidate = self._candidates.add_way_in(address)
+            if candidate is not None:
                 self._ways_in.append(candidate)
 
     def take_next(self) -> Address | None:
         """Return the address to ask now and count it as asked, or None while there is nothing to do."""
-        if self._under_way - self._stalled >= self._parallelism or self.queries >= self._query_limit:
+        if not self._has_room:
             return None
         candidate = self._next_candidate() or self._next_way_in()
+        if candidate is None and self._next_question() is None:
+            candidate = self._next_again()
         if candidate is None:
             return None
+        self._again += candidate.asks > 0
         candidate.state = State.ASKED
+        candidate.asks += 1
+        candidate.under_way += 1
         self._networks.add(candidate.network)
         self.queries += 1
         self._under_way += 1
         return candidate.address
+
+    def take_question(self) -> Question | None:
+        """Return what to ask about a part of the neighbourhood and count it as asked, or None.
+
+        To be called when there is nobody to ask next.
+        """
+        question = self._next_question() if self._has_room else None
+        if question is not None:
+            self._parts.on_asked(question)
+            self.queries += 1
+        return question
 
     def on_response(self, address: Address, node_id: NodeId, contacts: Iterable[Contact]) -> bool:
         """Take in an answer; return False when it counts for nothing, as under an id that came too late."""
         candidate = self._settle(address)
         if candidate is None:
             return False
-        if not self._is_believed(candidate, node_id):
+        if not self._candidates.believes(candidate, node_id):
             self._fail(candidate)
             return False
         candidate.state = State.ANSWERED
         self.answers += 1
-        for source in candidate.sources:
-            if source is not None:
-                source.named_answered += 1
+        candidate.praise_sources()
         self.add_contacts(contacts, address)
         return True
 
     def on_failure(self, address: Address) -> None:
         """Take note that a node will not answer; its place goes to the next in line."""
-        candidate = self._settle(address)
-        if candidate is not None:
+        candidate = self._candidates.get(address)
+        if candidate is not None and candidate.under_way:
+            self._blame_once(candidate)
+            self._settle(address)
             self._fail(candidate)
+
+    def on_timeout(self, address: Address) -> None:
+        """Take note that the oldest query to a node got no answer; it may be asked once more."""
+        candidate = self._candidates.get(address)
+        if candidate is None or not candidate.under_way:
+            return
+        self._blame_once(candidate)
+        if candidate.under_way > 1:  # the oldest has stalled, or there would be no other
+            candidate.under_way -= 1
+            self._under_way -= 1
+            self._stalled -= 1
+            return
+        self._settle(address)
+        if candidate.node_id is None or candidate.asks >= self._asks:
+            self._fail(candidate)
+        else:
+            candidate.state = State.STALLED
+            self._networks.discard(candidate.network)
 
     def on_stall(self, address: Address) -> None:
         """Take note that an answer is late: another query may start, the answer is still welcome."""
-        candidate = self._known.get(address)
+        candidate = self._candidates.get(address)
         if candidate is not None and candidate.state is State.ASKED:
             candidate.state = State.STALLED
             self._stalled += 1
 
+    def on_part(self, question: Question, contacts: Iterable[Contact]) -> None:
+        """Take in the answer to a question about a part."""
+        self._parts.on_answer(question)
+        self.add_contacts(contacts, question.address)
+
+    def on_part_silence(self, question: Question) -> None:
+        """Take note that such an answer is late, or will not come."""
+        self._parts.on_silence(question)
+
     @property
     def finished(self) -> bool:
         """Tell whether the closest have all answered, or nobody is left to ask."""
-        if self._under_way == 0 and self.queries >= self._query_limit:
+        if self.queries >= self._query_limit and self._under_way == self._parts.under_way == 0:
             return True
         answered = 0
-        for candidate in self._in_running(State.ANSWERED):
+        for candidate in self._candidates.in_running(State.ANSWERED):
             if candidate.state is State.ANSWERED:
                 answered += 1
                 if answered == self._width:
-                    return True
-            elif candidate.state is not State.NEW or self._is_eligible(candidate):
+                    return self._parts.under_way == 0 and self._next_question() is None
+            elif not self._is_passed_over(candidate):
                 return False
         return self._under_way == 0 and self._next_way_in() is None
+
+    def asked_and_lost(self) -> tuple[int, int]:
+        """Return how many queries went to nodes known to be there, and how many of them got lost."""
+        return self._parts.asked_and_lost()
 
     def silent_nearby(self) -> int:
         """Return how many nodes were asked in vain that are closer than the last of `closest`."""
         closest = self.closest()
-        if not closest:
-            return len(self._failed)
-        radius = self._contact_distance(closest[-1])
-        return sum(distance < radius for distance in self._failed)
+        return self._silent_within(closest) if closest else len(self._failed)
 
     def closest(self) -> list[Contact]:
         """Return the closest contacts that answered, closest first, at most `width`.
 
         Some that do not conform may be left out for others that do and are less close.
         """
-        answered = (
-            Contact(candidate.node_id, candidate.address)
-            for candidate in self._in_running(State.ANSWERED)
-            if candidate.state is State.ANSWERED and candidate.node_id is not None
-        )
-        return sorted(islice(answered, self._width), key=self._contact_distance)
+        return self._candidates.closest()
 
-    def _contact_distance(self, contact: Contact) -> int:
-        return as_int(contact.node_id) ^ self._target
+    @property
+    def _has_room(self) -> bool:
+        waiting = self._under_way - self._stalled + self._parts.under_way
+        return waiting < self._parallelism and self.queries < self._query_limit
 
-    def _is_usable(self, contact: Contact) -> bool:
-        return contact.node_id != self._own_id and self._scope.allows(contact.address)
+    def _silent_within(self, closest: list[Contact]) -> int:
+        radius = self._candidates.distance(closest[-1])
+        return bisect_left(self._failed, radius) + self._candidates.stalled_within(radius)
 
-    def _candidate_of(self, contact: Contact) -> "_Candidate | None":
-        """Return the candidate that a contact names, new if need be.
-
-        None when somebody else already stands for that address or that id: the first word counts,
-        so that no later reply can put another address in the place of a known id.
-        """
-        candidate = self._known.get(contact.address)
-        if candidate is None:
-            if self._contact_distance(contact) in self._by_distance:
-                return None
-            candidate = _Candidate(contact.address, self._scope.network_key(contact.address))
-            self._known[contact.address] = candidate
-        if candidate.is_open_to_claims and self._is_closer(contact.node_id, candidate.node_id):
-            self._name(candidate, contact.node_id)
-        return candidate if candidate.node_id == contact.node_id else None
-
-    def _is_closer(self, node_id: NodeId, other: NodeId | None) -> bool:
-        return other is None or as_int(node_id) ^ self._target < as_int(other) ^ self._target
-
-    def _is_believed(self, candidate: "_Candidate", node_id: NodeId) -> bool:
-        """Return whether an answer under this id counts, and note who was wrong about the id."""
-        claimed = candidate.node_id
-        if claimed == node_id:
-            return True
-        self._blame_sources(candidate)
-        candidate.sources.clear()
-        # A way in was given to us, not named by a remote: what it says of itself counts.
-        if claimed is not None and not candidate.is_way_in and self._is_closer(node_id, claimed):
-            return False
-        return self._name(candidate, node_id)
-
-    def _name(self, candidate: "_Candidate", node_id: NodeId) -> bool:
-        """File a candidate under an id, unless it is our own or somebody else was asked under it."""
-        distance = as_int(node_id) ^ self._target
-        other: _Candidate | None = self._by_distance.get(distance)
-        if node_id == self._own_id or (other is not None and other.state is not State.NEW):
-            return False
-        if candidate.node_id is not None:
-            del self._by_distance[as_int(candidate.node_id) ^ self._target]
-            candidate.sources.clear()
-        if other is not None:
-            other.node_id = None
-            if not other.is_way_in:
-                del self._known[other.address]
-        candidate.node_id = node_id
-        self._by_distance[distance] = candidate
-        return True
-
-    def _in_running(self, *settled: State) -> "Iterator[_Candidate]":
-        """Yield the candidates, closest first, but at the end those whose places are kept for others.
-
-        Who is in one of the `settled` states takes a place.
-        """
-        if not self._kept:
-            yield from self._by_distance.values()
-            return
-        places = self._width - self._kept
-        last: list[_Candidate] = []
-        candidate: _Candidate
-        for candidate in self._by_distance.values():
-            if candidate.conforms:
-                yield candidate
-            elif places:
-                places -= candidate.state in settled
-                yield candidate
-            else:
-                last.append(candidate)
-        yield from last
-
-    def _next_candidate(self) -> "_Candidate | None":
+    def _next_candidate(self) -> Candidate | None:
         settled = 0
-        for candidate in self._in_running(State.ANSWERED, State.ASKED):
+        for candidate in self._candidates.in_running(State.ANSWERED, State.ASKED):
             if candidate.state in (State.ANSWERED, State.ASKED):
                 settled += 1
                 if settled == self._width:
@@ -268,7 +211,7 @@ class Lookup:
                 return candidate
         return None
 
-    def _next_way_in(self) -> "_Candidate | None":
+    def _next_way_in(self) -> Candidate | None:
         while self._ways_in and self.answers < self._width:
             candidate = self._ways_in[0]
             if candidate.state is State.NEW:
@@ -276,89 +219,64 @@ class Lookup:
             self._ways_in.popleft()
         return None
 
-    def _is_eligible(self, candidate: "_Candidate") -> bool:
-        if candidate.network in self._networks:
-            return False
-        return any(source is None or not source.is_distrusted for source in candidate.sources)
+    def _next_again(self) -> Candidate | None:
+        """Return the least asked of the silent ones, once 8 have answered or nobody else is left."""
+        silent: list[Candidate] = []
+        answered = 0
+        for candidate in self._candidates.in_running(State.ANSWERED, State.ASKED):
+            answered += candidate.state is State.ANSWERED
+            if answered == self._width:
+                break
+            if candidate.state is State.STALLED and self._may_be_asked_again(candidate):
+                silent.append(candidate)
+        else:
+            if self._under_way > self._stalled:
+                return None
+        return min(silent, key=attrgetter("asks"), default=None)
 
-    def _settle(self, address: Address) -> "_Candidate | None":
-        """Return the candidate that was asked at an address, no longer counted as under way."""
-        candidate = self._known.get(address)
-        if candidate is None or candidate.state not in (State.ASKED, State.STALLED):
+    def _next_question(self) -> Question | None:
+        """Return what to ask about a part when all that is left of the closest is silent nodes."""
+        if self.answers < self._width or self._next_candidate() is not None:
             return None
-        self._under_way -= 1
-        self._stalled -= candidate.state is State.STALLED
+        closest = self.closest()
+        return self._parts.next(closest) if self._silent_within(closest) else None
+
+    def _is_eligible(self, candidate: Candidate) -> bool:
+        return candidate.network not in self._networks and candidate.is_vouched_for
+
+    def _may_be_asked_again(self, candidate: Candidate) -> bool:
+        return (
+            candidate.asks < self._asks
+            and self._again < MOST_AGAIN
+            and candidate.is_vouched_for
+            and (candidate.under_way > 0 or candidate.network not in self._networks)
+        )
+
+    def _is_passed_over(self, candidate: Candidate) -> bool:
+        """Tell whether the end need not wait for one that is closer and has not answered."""
+        if candidate.state is State.NEW:
+            return not self._is_eligible(candidate)
+        if candidate.state is not State.STALLED or self._may_be_asked_again(candidate):
+            return False
+        return candidate.under_way < candidate.asks  # or the first answer may only be late
+
+    def _settle(self, address: Address) -> Candidate | None:
+        """Return the candidate that was asked at an address, no longer counted as under way."""
+        candidate = self._candidates.get(address)
+        if candidate is None or not candidate.under_way:
+            return None
+        self._under_way -= candidate.under_way
+        self._stalled -= candidate.under_way - (candidate.state is State.ASKED)
+        candidate.under_way = 0
         return candidate
 
-    def _fail(self, candidate: "_Candidate") -> None:
-        """Take a candidate out of the running; its address stays known, so it is not asked again."""
-        candidate.state = State.FAILED
+    def _blame_once(self, candidate: Candidate) -> None:
+        if candidate.under_way == candidate.asks:  # none has come to an end before
+            candidate.blame_sources()
+
+    def _fail(self, candidate: Candidate) -> None:
+        """Take a candidate out of the running."""
         self._networks.discard(candidate.network)
-        if candidate.node_id is not None:
-            distance = as_int(candidate.node_id) ^ self._target
-            del self._by_distance[distance]
-            self._failed.append(distance)
-        self._blame_sources(candidate)
-
-    def _blame_sources(self, candidate: "_Candidate") -> None:
-        for source in candidate.sources:
-            if source is not None:
-                source.named_failed += 1
-
-    def _drop_farthest(self) -> None:
-        excess = len(self._by_distance) - MAX_CANDIDATES
-        if excess <= 0:
-            return
-        unasked = (
-            (distance, candidate)
-            for distance, candidate in reversed(self._by_distance.items())
-            if candidate.state is State.NEW and not candidate.is_way_in
-        )
-        for distance, candidate in list(islice(unasked, excess)):
-            del self._by_distance[distance]
-            del self._known[candidate.address]
-
-
-class _Candidate:
-    """Hold what is known of one address, and how well the contacts that it named have done."""
-
-    __slots__ = (
-        "_conforms",
-        "_judged",
-        "address",
-        "is_way_in",
-        "named_answered",
-        "named_failed",
-        "network",
-        "node_id",
-        "sources",
-        "state",
-    )
-
-    def __init__(self, address: Address, network: str) -> None:
-        self.address = address
-        self.network = network
-        self.node_id: NodeId | None = None
-        self.state = State.NEW
-        self.is_way_in = False
-        self.sources: set[_Candidate | None] = set()  # None stands for our own table
-        self.named_answered = 0
-        self.named_failed = 0
-        self._judged: NodeId | None = None
-        self._conforms = False
-
-    @property
-    def conforms(self) -> bool:
-        """Tell whether the id goes with the address (BEP 42); worked out for few candidates only."""
-        if self.node_id is not None and self._judged is not self.node_id:
-            self._judged, self._conforms = self.node_id, conforms(self.node_id, self.address.host)
-        return self._conforms
-
-    @property
-    def is_open_to_claims(self) -> bool:
-        """Tell whether the id may still be changed by what others say; ours is not doubted unasked."""
-        return self.state is State.NEW and None not in self.sources
-
-    @property
-    def is_distrusted(self) -> bool:
-        return self.named_failed >= DISTRUST_AFTER and not self.named_answered
+        distance = self._candidates.fail(candidate)
+        if distance is not None:
+            insort(self._failed, distance)

@@ -43,6 +43,9 @@ CAUSES = {
 }
 """Groups of counts, named `dropped: CAUSE` and so on: the metric of each, and its label."""
 
+SOCKET = ("family", "address")
+"""The labels of everything that is counted for each socket: `address` is the local one."""
+
 GAUGES: Mapping[str, tuple[str, Callable[[EndpointStatistics], float]]] = {
     "table_nodes": ("Nodes in the routing table.", lambda one: one.nodes),
     "table_good_nodes": ("Nodes that answered or asked lately.", lambda one: one.good_nodes),
@@ -117,26 +120,26 @@ def _response(status: str, body: bytes, more: str = "", *, is_head: bool = False
 
 def _gauges(statistics: NodeStatistics) -> Iterator[Metric]:
     for name, (text, read) in GAUGES.items():
-        metric = GaugeMetricFamily(f"dhtnode_{name}", text, labels=["family"])
+        metric = GaugeMetricFamily(f"dhtnode_{name}", text, labels=SOCKET)
         for one in statistics.endpoints:
-            metric.add_metric([_family(one)], read(one))
+            metric.add_metric(_socket(one), read(one))
         yield metric
 
 
 def _round_trips(statistics: NodeStatistics) -> Iterator[Metric]:
     text = "Round-trip times of recent answers."
-    metric = GaugeMetricFamily("dhtnode_round_trip_seconds", text, labels=["family", "of"])
+    metric = GaugeMetricFamily("dhtnode_round_trip_seconds", text, labels=[*SOCKET, "of"])
     for one in statistics.endpoints:
         for name, seconds in one.round_trips.items():
-            metric.add_metric([_family(one), name], seconds)
+            metric.add_metric([*_socket(one), name], seconds)
     yield metric
 
 
 def _counters(statistics: NodeStatistics) -> Iterator[Metric]:
     for event, name in COUNTED.items():
-        metric = CounterMetricFamily(f"dhtnode_{name}", f"{event.capitalize()}.", labels=["family"])
+        metric = CounterMetricFamily(f"dhtnode_{name}", f"{event.capitalize()}.", labels=SOCKET)
         for one in statistics.endpoints:
-            metric.add_metric([_family(one)], one.counts.get(event, 0))
+            metric.add_metric(_socket(one), one.counts.get(event, 0))
         yield metric
 
 
@@ -144,29 +147,29 @@ def _grouped(statistics: NodeStatistics) -> Iterator[Metric]:
     """Yield what is counted by cause, and what has no metric of its own as `other_events`."""
     groups = {
         group: CounterMetricFamily(
-            f"dhtnode_{name}", f"Counted as {group}, by {label}.", labels=["family", label]
+            f"dhtnode_{name}", f"Counted as {group}, by {label}.", labels=[*SOCKET, label]
         )
         for group, (name, label) in CAUSES.items()
     }
     others = CounterMetricFamily(
-        "dhtnode_other_events", "Whatever else is counted.", labels=["family", "event"]
+        "dhtnode_other_events", "Whatever else is counted.", labels=[*SOCKET, "event"]
     )
     for one in statistics.endpoints:
         for event, count in sorted(one.counts.items()):
             group, colon, cause = event.partition(": ")
             if colon and group in groups:
-                groups[group].add_metric([_family(one), cause], count)
+                groups[group].add_metric([*_socket(one), cause], count)
             elif event not in COUNTED:
-                others.add_metric([_family(one), event], count)
+                others.add_metric([*_socket(one), event], count)
     yield from (*groups.values(), others)
 
 
 def _kernel(statistics: NodeStatistics) -> Iterator[Metric]:
     text = "Datagrams for which the kernel's buffer had no room."
-    metric = CounterMetricFamily("dhtnode_dropped_by_kernel", text, labels=["family"])
+    metric = CounterMetricFamily("dhtnode_dropped_by_kernel", text, labels=SOCKET)
     for one in statistics.endpoints:
         if one.dropped_by_kernel is not None:
-            metric.add_metric([_family(one)], one.dropped_by_kernel)
+            metric.add_metric(_socket(one), one.dropped_by_kernel)
     yield metric
 
 
@@ -187,5 +190,5 @@ def _canary(canary: Canary) -> Iterator[Metric]:
     yield CounterMetricFamily("dhtnode_late_wakes", "Times that a task woke far too late.", canary.late)
 
 
-def _family(one: EndpointStatistics) -> str:
-    return f"ipv{int(one.family)}"
+def _socket(one: EndpointStatistics) -> list[str]:
+    return [f"ipv{int(one.family)}", str(one.address)]

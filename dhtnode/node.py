@@ -1,19 +1,19 @@
-"""A whole node: the operations a program calls, over one endpoint per family.
+"""A whole node: the operations a program calls, over one endpoint per family or several.
 
 An operation runs in the task of its caller: cancelling the caller ends it and forgets its queries.
 How a node comes to be and goes away is in `opening`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
 import trio
 
-from dhtnode.addresses import Address, Contact, Family, parse_address
+from dhtnode.addresses import Address, Contact, parse_address
 from dhtnode.endpoint import Endpoint
 from dhtnode.errors import BadResponse, NotJoined, QueryError, QueryNotSent
 from dhtnode.estimates import estimate_swarm
+from dhtnode.families import Families
 from dhtnode.ids import InfoHash, NodeId, as_int
 from dhtnode.item_store import ItemStore
 from dhtnode.items import Item, MutableItem, Target, mutable_target
@@ -23,7 +23,6 @@ from dhtnode.metainfo import Metainfo, public_info_hash
 from dhtnode.peers import PeerStore
 from dhtnode.results import (
     Announcement,
-    EndpointStatistics,
     FoundItem,
     FoundNode,
     InfohashSample,
@@ -32,12 +31,13 @@ from dhtnode.results import (
     Scrape,
     StoredItem,
 )
-from dhtnode.scraping import FamilyScrape, scrape_endpoint
+from dhtnode.scraping import FamilyScrape, scrape_closest
 from dhtnode.settings import NodeSettings
 from dhtnode.snapshot import State
 from dhtnode.storing import Search, find_item, keep_item, store_item
 from dhtnode.stream import PeerStream
 from dhtnode.transactions import Answer, OnDone, Pending
+from dhtnode.walks import ANSWERING_GRACE, SILENT_GRACE, Walk, walk_all
 
 
 class Node:
@@ -52,45 +52,50 @@ class Node:
     ) -> None:
         self.peers = peers
         self.items = items
-        self._endpoints = {endpoint.family: endpoint for endpoint in endpoints}
+        self._endpoints = {endpoint.socket.address: endpoint for endpoint in endpoints}
+        self._families = Families(endpoints)
         self._nursery = nursery
-        self._attempts: list[trio.Event] = []
+        self._attempts: dict[Address, trio.Event] = {}
 
-    def new_attempt(self) -> trio.Event:
-        """Return an event that the loop which joins one family sets after its first attempt."""
-        self._attempts.append(trio.Event())
-        return self._attempts[-1]
+    def new_attempt(self, endpoint: Endpoint) -> trio.Event:
+        """Return an event that the loop which joins with an endpoint sets after its first attempt."""
+        return self._attempts.setdefault(endpoint.socket.address, trio.Event())
 
     @property
-    def node_ids(self) -> dict[Family, NodeId]:
-        """Return our id in each family in use; they differ where they go with the addresses (BEP 42)."""
-        return {family: endpoint.table.node_id for family, endpoint in self._endpoints.items()}
+    def node_ids(self) -> dict[Address, NodeId]:
+        """Return our id at each local address: each socket is a node to others (BEP 42, BEP 45)."""
+        return {address: endpoint.table.node_id for address, endpoint in self._endpoints.items()}
 
     @property
     def node_id(self) -> NodeId:
-        """Return our id in the first family in use, IPv4 if there is a choice; it may be renewed (BEP 42)."""
+        """Return our id at the first local address; it may be renewed (BEP 42)."""
         return next(iter(self.node_ids.values()))
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Return the local addresses, one per family in use."""
-        return tuple(endpoint.socket.address for endpoint in self._endpoints.values())
+        """Return the local addresses, in the order in which they were given; by default IPv4 first."""
+        return tuple(self._endpoints)
 
     async def wait_joined(self) -> None:
-        """Wait until the first attempt to join has ended in each family, with or without success.
+        """Wait until the first attempt to join has ended at each address, with or without success.
 
-        A read-only node makes none: nobody is to know it, and its lookups fill its table.
+        When one has succeeded, others are waited for 2 seconds more while they are without any
+        contact, else 15: a dead family does not hold up the other.  A read-only node makes no attempt:
+        nobody is to know it, and its lookups fill its table.
         """
-        for attempt in self._attempts:
-            await attempt.wait()
+        succeeded = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for address, attempt in self._attempts.items():
+                nursery.start_soon(self._wait_joined, address, attempt, succeeded)
 
     async def join(self) -> None:
-        """Look for our neighbours once more; a node does so by itself when it has few contacts."""
+        """Look for our neighbours once more; a node does so by itself when it has few contacts.
 
-        async def join(endpoint: Endpoint) -> None:
-            await endpoint.join()
-
-        await self._in_each_family(join)
+        This is the one lookup that all endpoints make, each towards its own id (BEP 45).
+        """
+        async with trio.open_nursery() as nursery:
+            for endpoint in self._endpoints.values():
+                nursery.start_soon(endpoint.join)
 
     async def ping(self, address: Address | str) -> FoundNode:
         """Ask one node for its id; raises `QueryError` when it does not answer, or `ValueError`."""
@@ -117,10 +122,11 @@ class Node:
     async def find_node(self, target: NodeId) -> list[FoundNode]:
         """Find the nodes closest to a target, at most 8 per family, closest first.
 
-        Every one of them answered under its id.  Raises `NotJoined` when nobody answered at all.
+        Every one of them answered under its id, and none is an endpoint of ours.  Raises `NotJoined`
+        when nobody answered at all.
         """
-        answers = await self._walk_all(target, FindNode(target))
-        found = [_found(answer) for answer in answers]
+        walks = await self._walk(self._families.next_ones(), target, FindNode(target))
+        found = [_found(answer) for walk in walks for answer in walk.closest_answers()]
         return sorted(found, key=lambda node: as_int(node.node_id) ^ as_int(target))
 
     @asynccontextmanager
@@ -135,55 +141,71 @@ class Node:
         """
         info_hash = public_info_hash(torrent)
         method = GetPeers(info_hash, noseed=noseed)
-        stream = PeerStream(len(self._endpoints))
-        scopes = [trio.CancelScope() for _ in self._endpoints]  # a scope can be entered only once
+        stream = PeerStream(1)
+        scope = trio.CancelScope()
 
-        async def walk(endpoint: Endpoint, scope: trio.CancelScope) -> None:
+        async def walk() -> None:
             with scope:
-                await endpoint.traverse(
-                    info_hash, method, on_answer=partial(stream.on_answer, endpoint.scope)
+                await walk_all(
+                    self._families.next_ones(),
+                    info_hash,
+                    method,
+                    lambda endpoint, answer: stream.on_answer(endpoint.scope, answer),
                 )
             stream.on_end()
 
-        for endpoint, scope in zip(self._endpoints.values(), scopes, strict=True):
-            self._nursery.start_soon(walk, endpoint, scope, name=f"get_peers {info_hash.hex()}")
+        self._nursery.start_soon(walk, name=f"get_peers {info_hash.hex()}")
         try:
             yield stream
         finally:
-            for scope in scopes:
-                scope.cancel()
+            scope.cancel()
 
     async def announce(
-        self, torrent: InfoHash | Metainfo, port: int, *, seed: bool = False, implied_port: bool = False
+        self,
+        torrent: InfoHash | Metainfo,
+        port: int,
+        *,
+        seed: bool = False,
+        implied_port: bool = False,
+        every_address: bool = False,
     ) -> Announcement:
         """Announce that a peer on our address takes part in a swarm, to the closest nodes.
 
         `port` is the TCP port of the peer, 1 to 65535.  With `implied_port` nodes are to use the
         UDP source port instead, which gets through NATs; `port` is sent all the same, because some
-        nodes know nothing else.  Raises `NotJoined` when nobody answered, and `PrivateTorrent` before
-        anything is sent (BEP 27).
+        nodes know nothing else.  Nodes store the address that we ask from: of several in a family, one
+        whose turn it is, or with `every_address` each, one after the other (BEP 45); that takes a
+        lookup for each.  Raises `NotJoined` when nobody answered, and `PrivateTorrent` before anything
+        is sent (BEP 27).
         """
         info_hash = public_info_hash(torrent)
         if not 0 < port < 65536:
             raise ValueError(f"port {port} is not in 1..65535")
-        answers = await self._walk_all(info_hash, GetPeers(info_hash))
+        rounds = self._families.rounds() if every_address else [self._families.next_ones()]
         taken: list[Contact] = []
+        asked = 0
 
-        async def tell(answer: Answer) -> None:
+        async def tell(endpoint: Endpoint, answer: Answer) -> None:
             token = answer.response.token
             if token is None:
                 return
             method = AnnouncePeer(info_hash, port, token, implied_port, seed)
             try:
-                reply = await self._endpoints[answer.address.family].rpc.query_twice(method, answer.address)
+                reply = await endpoint.rpc.query_twice(method, answer.address)
             except QueryError:
                 return
             taken.append(Contact(reply.response.node_id, reply.address))
 
-        async with trio.open_nursery() as nursery:
-            for answer in answers:
-                nursery.start_soon(tell, answer)
-        return Announcement(info_hash, port, tuple(taken), len(answers) - len(taken))
+        for endpoints in rounds:
+            walks = await walk_all(endpoints, info_hash, GetPeers(info_hash))
+            closest = [(walk.endpoint, answer) for walk in walks for answer in walk.closest_answers()]
+            asked += len(closest)
+            async with trio.open_nursery() as nursery:
+                for endpoint, answer in closest:
+                    nursery.start_soon(tell, endpoint, answer)
+        if not asked:
+            raise NotJoined("no node answered")
+        return Announcement(info_hash, port, tuple(taken), asked - len(taken))
 
     async def scrape(self, torrent: InfoHash | Metainfo) -> Scrape:
         """Measure the size of a swarm over the closest nodes of every family (BEP 33).
@@ -195,13 +217,14 @@ class Node:
         info_hash = public_info_hash(torrent)
         families: list[FamilyScrape] = []
 
-        async def scrape(endpoint: Endpoint) -> None:
-            families.append(await scrape_endpoint(endpoint, info_hash))
+        async def scrape(walk: Walk) -> None:
+            families.append(await scrape_closest(walk, info_hash))
 
-        await self._in_each_family(scrape)
+        walks = await self._walk(self._families.next_ones(), info_hash, GetPeers(info_hash, scrape=True))
+        async with trio.open_nursery() as nursery:
+            for walk in walks:
+                nursery.start_soon(scrape, walk)
         replies = tuple(reply for family in families for reply in family.replies)
-        if not replies:
-            raise NotJoined("no node answered")
         return Scrape(
             info_hash,
             estimate_swarm(replies),
@@ -223,7 +246,7 @@ class Node:
         of its copies.  Raises `NotJoined` when nobody answered.
         """
         search = Search(target, salt)
-        return await find_item(tuple(self._endpoints.values()), search, newer_than=newer_than, count=count)
+        return await find_item(self._families.next_ones(), search, newer_than=newer_than, count=count)
 
     async def put_item(self, item: Item, *, cas: int | None = None, if_needed: bool = False) -> StoredItem:
         """Put an item to the closest nodes, which keep it for two hours (BEP 44).
@@ -232,14 +255,14 @@ class Node:
         wants that, and reads `conflicts` afterwards.  With `if_needed` nothing is put while there are
         plenty of copies.  Raises `NotJoined` when nobody answered.
         """
-        return await store_item(tuple(self._endpoints.values()), item, cas=cas, if_needed=if_needed)
+        return await store_item(self._families.next_ones(), item, cas=cas, if_needed=if_needed)
 
     async def keep_item(self, item: Item, *, interval: float = 3600.0) -> None:
         """Put an item now and every hour, if needed, until cancelled; or a newer one under its key.
 
         The key is not needed for it: anybody may keep a signed item alive (BEP 44).
         """
-        await keep_item(tuple(self._endpoints.values()), item, interval)
+        await keep_item(self._families.next_ones, item, interval)
 
     async def resolve_torrent(self, link: str) -> ResolvedTorrent | None:
         """Return what `magnet:?xs=urn:btpk:...` points to now, or None when it points to no torrent (BEP 46).
@@ -254,9 +277,12 @@ class Node:
         return ResolvedTorrent(info_hash, item)
 
     async def query(self, method: Method, address: Address | str) -> Answer:
-        """Send one query and wait for its answer; raises `QueryError`, or `ValueError` for a bad address."""
+        """Send one query and wait for its answer; raises `QueryError`, or `ValueError` for a bad address.
+
+        Each host is asked from one address of ours, always the same: tokens are good for no other.
+        """
         target = parse_address(address) if isinstance(address, str) else address
-        endpoint = self._endpoints.get(target.family)
+        endpoint = self._families.towards(target)
         if endpoint is None:
             await trio.lowlevel.checkpoint()
             raise QueryNotSent(target, f"no IPv{target.family} socket")
@@ -268,21 +294,24 @@ class Node:
         For bulk work: no task, scope or event per query.  Returns None, and calls nothing, when the
         query could not be sent; the handle is for `forget`.
         """
-        endpoint = self._endpoints.get(address.family)
+        endpoint = self._families.towards(address)
         return None if endpoint is None else endpoint.rpc.send_query(method, address, on_done)
 
     def forget(self, pending: Pending) -> None:
         """Give up a query of `send_query`: its `on_done` will not be called."""
-        self._endpoints[pending.address.family].rpc.forget(pending)
+        endpoint = self._families.towards(pending.address)
+        if endpoint is not None:
+            endpoint.rpc.forget(pending)
 
     def contacts(self) -> list[Contact]:
-        """Return the contacts in the tables that are not known to be bad."""
-        return [contact for endpoint in self._endpoints.values() for contact in endpoint.table.contacts()]
+        """Return the contacts in the tables that are not known to be bad, each once."""
+        tables = [endpoint.table for endpoint in self._endpoints.values()]
+        return list(dict.fromkeys(contact for table in tables for contact in table.contacts()))
 
     def statistics(self) -> NodeStatistics:
         """Return a snapshot of tables, counters and stores; cost: linear in the tables."""
         now = trio.current_time()
-        endpoints = tuple(_endpoint_statistics(endpoint, now) for endpoint in self._endpoints.values())
+        endpoints = tuple(endpoint.statistics(now) for endpoint in self._endpoints.values())
         return NodeStatistics(endpoints, self.peers.statistics(), self.items.statistics(now))
 
     def change_limits(self, settings: NodeSettings) -> None:
@@ -306,46 +335,33 @@ class Node:
                 contacts.setdefault(contact.address, contact)
         return State(self.node_ids, tuple(contacts.values()))
 
-    async def _walk_all(self, target: bytes, method: Method) -> list[Answer]:
-        """Walk in every family and return the answers of the closest nodes of each."""
-        answers: list[Answer] = []
-
-        async def walk(endpoint: Endpoint) -> None:
-            answers.extend((await endpoint.traverse(target, method)).closest_answers())
-
-        await self._in_each_family(walk)
-        if not answers:
+    async def _walk(self, endpoints: Sequence[Endpoint], target: bytes, method: Method) -> list[Walk]:
+        """Walk in every family; raises `NotJoined` when nobody answered in any."""
+        walks = await walk_all(endpoints, target, method)
+        if not any(walk.traversal.answers for walk in walks):
             raise NotJoined("no node answered")
-        return answers
+        return walks
 
-    async def _in_each_family(self, action: Callable[[Endpoint], Awaitable[None]]) -> None:
+    async def _wait_joined(self, address: Address, attempt: trio.Event, succeeded: trio.Event) -> None:
+        """Wait for one attempt, but not for long after another has succeeded."""
+
+        async def limit() -> None:
+            await succeeded.wait()
+            await trio.sleep(SILENT_GRACE)
+            if self._endpoints[address].table.contacts():
+                await trio.sleep(ANSWERING_GRACE - SILENT_GRACE)
+            nursery.cancel_scope.cancel()
+
         async with trio.open_nursery() as nursery:
-            for endpoint in self._endpoints.values():
-                nursery.start_soon(action, endpoint)
+            nursery.start_soon(limit)
+            await attempt.wait()
+            if self._endpoints[address].table.contacts():
+                succeeded.set()
+            nursery.cancel_scope.cancel()
 
 
 def _found(answer: Answer) -> FoundNode:
     response = answer.response
     return FoundNode(
         response.node_id, answer.address, answer.rtt, response.version, response.external_address
-    )
-
-
-def _endpoint_statistics(endpoint: Endpoint, now: float) -> EndpointStatistics:
-    buckets = endpoint.table.buckets(now)
-    return EndpointStatistics(
-        endpoint.family,
-        endpoint.socket.address,
-        endpoint.table.node_id,
-        len(endpoint.table),
-        sum(bucket.good for bucket in buckets),
-        len(buckets),
-        endpoint.rpc.pending,
-        endpoint.rpc.times.stall,
-        endpoint.rpc.times.timeout,
-        endpoint.rpc.counts,
-        endpoint.socket.dropped_by_kernel(),
-        endpoint.rpc.external.address,
-        tuple(buckets),
-        endpoint.rpc.times.quantiles(),
     )

@@ -2,32 +2,35 @@
 
 import random as random_module
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import trio
 
-from dhtnode.addresses import Address, Family, Scope, normalize_host, parse_address, scope_of, split_host_port
-from dhtnode.admission import Admission
+from dhtnode.addresses import (
+    WILDCARDS,
+    Address,
+    Family,
+    Scope,
+    check_listen,
+    normalize_host,
+    parse_address,
+    scope_of,
+    split_host_port,
+)
 from dhtnode.endpoint import Endpoint
 from dhtnode.errors import CannotListen
-from dhtnode.ids import ID_BYTES, NodeId
-from dhtnode.item_store import ItemStore
+from dhtnode.identity import first_ids, spread_ids
+from dhtnode.ids import NodeId
 from dhtnode.maintain import keep_expiring, keep_fresh, keep_joined, keep_saved
 from dhtnode.node import Node
 from dhtnode.nurseries import open_service_nursery
-from dhtnode.peers import PeerStore
-from dhtnode.routing import RoutingTable
-from dhtnode.secure_ids import conforms, secure_id
 from dhtnode.settings import WELL_KNOWN_BOOTSTRAP, NodeSettings
-from dhtnode.snapshot import State, load_state, save_state
-from dhtnode.tokens import TokenIssuer
+from dhtnode.shared import Shared, share
+from dhtnode.snapshot import load_state, save_state
 from dhtnode.udp import DatagramSocket, open_udp_socket
 
-# BEP 32 advises one global IPv6 address instead of `::`: right for a host with several, where a reply
-# may leave from another than was asked.  `listen` takes one; the wildcard works on any machine.
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  that is its purpose
 _LOOPBACK = {Family.IPV4: Address("127.0.0.1", 0), Family.IPV6: Address("::1", 0)}
 
 
@@ -47,15 +50,16 @@ async def open_node(
 ) -> AsyncIterator[Node]:
     """Open a node, run it for the length of the block, and close it without leaving anything behind.
 
-    `listen` holds addresses to bind, at most one per family; by default `port` (0 for any free one)
-    of each family that this machine has, or any port of loopback only, when every host in
-    `bootstrap` is a loopback address.
+    `listen` holds addresses to bind, any number in each family: to others each is a node with an id of
+    its own (BEP 45).  By default these are `port` (0 for any free one) of each family that this
+    machine has, or any port of loopback only, when every host in `bootstrap` is a loopback address.
     `bootstrap` holds `HOST:PORT` texts to join through; with `well_known` the public ones come
     last.  `ways_in` are tried after `bootstrap` and have no say in what is bound: they may be a
     stranger's, such as the nodes of a torrent file.
-    `state_file` keeps identity and contacts between runs.  `node_id` is kept in any case, other ids
-    are renewed when they do not go with our address (BEP 42).  `sockets` and a seeded `random` serve
-    tests.  Raises `AddressInUse`, `CannotListen`, `StateFileError` or `ValueError`.
+    `state_file` keeps ids and contacts between runs.  `node_id` is that of the first address of
+    each family, and kept in any case; other ids are renewed when they do not go with our address
+    (BEP 42).  `sockets` and a seeded `random` serve tests.  Raises `AddressInUse`, `CannotListen`,
+    `StateFileError` or `ValueError`.
     """
     for host in (*bootstrap, *ways_in):
         split_host_port(host)
@@ -65,25 +69,16 @@ async def open_node(
     bound = list(sockets) if sockets is not None else _bind(listen, port, bootstrap)
     try:
         random_bytes = secrets.token_bytes if random is None else random.randbytes
-        ids = [node_id] * len(bound) if node_id else _first_ids(bound, saved, random_bytes)
+        addresses = [socket.address for socket in bound]
+        old_ids = saved.node_ids if saved else {}
+        ids = spread_ids(node_id, addresses) if node_id else first_ids(addresses, old_ids, random_bytes)
         random = random or random_module.Random(secrets.randbits(256))
-        peers = _peer_store(settings, random)
-        items = ItemStore(settings)
-        endpoints = _endpoints(
-            bound,
-            ids,
-            settings,
-            peers,
-            items,
-            random,
-            random_bytes,
-            (*bootstrap, *ways_in),
-            well_known=well_known,
-        )
+        shared = share(settings, random, random_bytes, trio.current_time())
+        endpoints = _endpoints(bound, ids, shared, (*bootstrap, *ways_in), well_known=well_known)
         for endpoint in endpoints:
             endpoint.is_id_fixed = node_id is not None
             endpoint.saved = saved.contacts_of(endpoint.family) if saved else []
-        async with _running(endpoints, peers, items, settings, path) as node:
+        async with _running(endpoints, shared, path) as node:
             yield node
     finally:
         for socket in bound:
@@ -91,24 +86,19 @@ async def open_node(
 
 
 @asynccontextmanager
-async def _running(
-    endpoints: Sequence[Endpoint],
-    peers: PeerStore,
-    items: ItemStore,
-    settings: NodeSettings,
-    path: Path | None,
-) -> AsyncIterator[Node]:
+async def _running(endpoints: Sequence[Endpoint], shared: Shared, path: Path | None) -> AsyncIterator[Node]:
+    settings, peers = shared.settings, shared.peers
     async with AsyncExitStack() as stack:
         if path is not None:
             stack.callback(lambda: save_state(path, node.state()))  # last, when nobody else writes
         nursery = await stack.enter_async_context(open_service_nursery())
-        node = Node(endpoints, peers, items, nursery)
+        node = Node(endpoints, peers, shared.items, nursery)
         for endpoint in endpoints:
             address = endpoint.socket.address
             nursery.start_soon(endpoint.rpc.serve, name=f"serve {address}")
             nursery.start_soon(keep_fresh, endpoint, name=f"refresh {address}")
             if not settings.read_only:  # nobody is to know us, so our own neighbours do not matter
-                nursery.start_soon(keep_joined, endpoint, node.new_attempt(), name=f"join {address}")
+                nursery.start_soon(keep_joined, endpoint, node.new_attempt(endpoint), name=f"join {address}")
         nursery.start_soon(keep_expiring, peers, settings.maintenance_period, name="expire peers")
         if path is not None:
             save_state(path, node.state())  # now, so that a path that cannot be written is told at once
@@ -123,10 +113,11 @@ def _bind(
     if listen is None:
         families = _loopback_families(bootstrap)
         wanted = [_LOOPBACK[family] for family in families]
-        return _bind_all(wanted or [Address(host, port) for host in _WILDCARDS], all_needed=False)
+        # BEP 32 and BEP 45 advise against wildcards: on a host with several addresses a reply may leave
+        # from another than was asked.  `listen` names those; a wildcard works wherever there is one.
+        return _bind_all(wanted or [Address(host, port) for host in WILDCARDS], all_needed=False)
     addresses = [parse_address(entry) if isinstance(entry, str) else entry for entry in listen]
-    if not addresses or len({address.family for address in addresses}) < len(addresses):
-        raise ValueError("give one address to listen on, or one of each family")
+    check_listen(addresses)
     return _bind_all(addresses, all_needed=True)
 
 
@@ -162,67 +153,26 @@ def _loopback_families(bootstrap: Sequence[str]) -> list[Family]:
     return sorted({address.family for address in addresses})
 
 
-def _peer_store(settings: NodeSettings, random: random_module.Random) -> PeerStore:
-    return PeerStore(
-        random,
-        lifetime=settings.peer_lifetime,
-        max_swarms=settings.max_swarms,
-        max_peers_per_swarm=settings.max_peers_per_swarm,
-        max_peers=settings.max_peers,
-        sample_interval=settings.sample_interval,
-    )
-
-
 def _endpoints(
     sockets: Sequence[DatagramSocket],
     ids: Sequence[NodeId],
-    settings: NodeSettings,
-    peers: PeerStore,
-    items: ItemStore,
-    random: random_module.Random,
-    random_bytes: Callable[[int], bytes],
+    shared: Shared,
     bootstrap: Sequence[str],
     *,
     well_known: bool,
 ) -> list[Endpoint]:
     now = trio.current_time()
-    tables: dict[Family, RoutingTable] = {}
-    tokens = TokenIssuer(random_bytes, settings.token_period, now)
-    admission = Admission(settings)
     return [
         Endpoint(
             socket,
             node_id,
-            settings,
-            tables,
-            peers,
-            tokens,
-            random,
-            random_bytes,
-            items=items,
-            admission=admission,
+            shared,
             hosts=bootstrap,
             last_hosts=WELL_KNOWN_BOOTSTRAP if well_known and not _is_loopback(socket) else (),
             now=now,
         )
         for socket, node_id in zip(sockets, ids, strict=True)
     ]
-
-
-def _first_ids(
-    sockets: Sequence[DatagramSocket], saved: State | None, random_bytes: Callable[[int], bytes]
-) -> list[NodeId]:
-    """Return an id for each socket: the saved one if it still goes with the address, or a new one.
-
-    The address counts if the socket is bound to a public one (BEP 42).  Bound to another, or to a
-    wildcard, any id will do until others tell where we are.
-    """
-    drawn = random_bytes(ID_BYTES)
-    ids = []
-    for socket in sockets:
-        host, old = socket.address.host, saved and saved.node_ids.get(socket.address.family)
-        ids.append(old if old and conforms(old, host) else secure_id(host, drawn))
-    return ids
 
 
 def _is_loopback(socket: DatagramSocket) -> bool:

@@ -7,10 +7,10 @@ a reply with an item contacts are cut first; one that does not fit even without 
 the reply then is that of a node which has none, but for the `seq` of a mutable item.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dhtnode.addresses import Address, Family, Scope, pack_host
-from dhtnode.ids import InfoHash, NodeId
+from dhtnode.ids import InfoHash, NodeId, distance
 from dhtnode.item_store import ItemStore, Refusal
 from dhtnode.items import MutableItem
 from dhtnode.krpc import encode
@@ -49,8 +49,8 @@ class Responder:
 
     def __init__(
         self,
-        tables: Mapping[Family, RoutingTable],
-        family: Family,
+        table: RoutingTable,
+        tables: Mapping[Family, Sequence[RoutingTable]],
         scope: Scope,
         peers: PeerStore,
         tokens: TokenIssuer,
@@ -58,9 +58,14 @@ class Responder:
         *,
         version: bytes | None = None,
     ) -> None:
-        """Serve from the shared stores; `tables` may gain another family later on (BEP 32)."""
+        """Serve from the table of the socket and the shared stores.
+
+        `tables` are those of all sockets of the node, and may gain some later on: they serve whoever
+        asks for contacts of the other family (BEP 32).
+        """
+        self._table = table
         self._tables = tables
-        self._family = family
+        self._family = table.family
         self._scope = scope
         self._peers = peers
         self._tokens = tokens
@@ -92,7 +97,7 @@ class Responder:
 
     @property
     def _own_id(self) -> NodeId:
-        return self._tables[self._family].node_id
+        return self._table.node_id
 
     def _response(self, query: Query, source: Address) -> Response:
         return Response(query.transaction_id, self._own_id, external_address=source, version=self._version)
@@ -199,12 +204,23 @@ class Responder:
         """Return the compact contacts to list for each family (B32-9)."""
         families = want or {self._family}
         nodes, nodes6 = (
-            self._tables[family].closest_compact(target, now)
-            if family in families and family in self._tables
-            else None
+            self._contacts_of(family, target, now) if family in families else None
             for family in (Family.IPV4, Family.IPV6)
         )
         return nodes, nodes6
+
+    def _contacts_of(self, family: Family, target: bytes, now: float) -> bytes | None:
+        """Return the compact contacts of one family, or None when we are not in its network.
+
+        Towards its own family each socket is a node of its own (BEP 45).  For the other one the table
+        answers whose id is closest to the target: it knows most about its surroundings.
+        """
+        if family is self._family:
+            return self._table.closest_compact(target, now)
+        tables = self._tables.get(family)
+        if not tables:
+            return None
+        return min(tables, key=lambda table: distance(table.node_id, target)).closest_compact(target, now)
 
 
 def _one_family(want: frozenset[Family]) -> Family | None:

@@ -28,7 +28,10 @@ class FoundNode:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Tell to whom a peer was announced, and how many of the closest nodes did not take it."""
+    """Tell to whom a peer was announced, and how many of the closest nodes did not take it.
+
+    Announced from several addresses, a node is named and counted once for each.
+    """
 
     info_hash: InfoHash
     port: int

@@ -15,7 +15,7 @@ Times are seconds of one monotonic clock, given as `now`; nothing here sends or 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from enum import Enum
 from itertools import pairwise
 from math import inf
@@ -72,13 +72,16 @@ class RoutingTable:
         bucket_size: int = 8,
         good_for: float = 900.0,
         bad_after: int = 2,
+        ours: Container[NodeId] = (),
     ) -> None:
+        """Start empty; `ours` are ids of further sockets of this node, which get no place either."""
         self.node_id = node_id
         self.family = family
         self._scope = scope
         self._bucket_size = bucket_size
         self._good_for = good_for
         self._bad_after = bad_after
+        self._ours = ours
         self._own = as_int(node_id)
         whole = Bucket(0, ID_BITS, bucket_size)
         # In order of their ranges, keyed by the lower ends.
@@ -297,6 +300,7 @@ class RoutingTable:
     def _is_eligible(self, contact: Contact) -> bool:
         return (
             contact.node_id not in (self.node_id, ZERO_ID)
+            and contact.node_id not in self._ours
             and contact.address.family is self.family
             and self._scope.allows(contact.address)
         )

@@ -11,7 +11,7 @@ An answer counts only if transaction id, source address and source port all matc
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
@@ -78,11 +78,12 @@ class Rpc:
         version: bytes | None = None,
         settings: NodeSettings | None = None,
         admission: Admission | None = None,
+        own: Container[Address] | None = None,
     ) -> None:
         """Take over the socket; `serve` must run for anything to be received or to time out.
 
         The table is told of every node that answers and of every one that does not.  `admission`
-        may be shared with other sockets.
+        may be shared with other sockets; `own` are their addresses, which are neither asked nor heard.
         """
         settings = settings or NodeSettings()
         self.socket = socket
@@ -97,8 +98,8 @@ class Rpc:
         self._on_asked = on_asked or _not_interested
         self._on_moved = on_moved or _not_moved
         self._quick = quick
-        self._sources = Sources(scope, socket.address)
         self._admission = admission or Admission(settings)
+        self._sources = Sources(scope, {socket.address} if own is None else own, self._admission.meters)
         self._queries = QueryWriter(table.node_id, version=version, read_only=settings.read_only)
         self._transactions = Transactions(random_bytes)
         self._version = version

@@ -10,12 +10,12 @@ import trio
 
 from dhtnode.addresses import Address, Contact
 from dhtnode.bloom import ScrapeFilter
-from dhtnode.endpoint import Endpoint
 from dhtnode.errors import QueryError
 from dhtnode.estimates import ScrapeReply
 from dhtnode.ids import InfoHash
 from dhtnode.messages import GetPeers
 from dhtnode.transactions import Answer
+from dhtnode.walks import Walk
 
 AT_ONCE = 3  # second questions under way at once (BEP 33, "Scraping")
 
@@ -30,9 +30,9 @@ class FamilyScrape:
     bytes_received: int
 
 
-async def scrape_endpoint(endpoint: Endpoint, info_hash: InfoHash) -> FamilyScrape:
-    """Ask the nearest nodes of one family; replies are closest first."""
-    walk = await endpoint.traverse(info_hash, GetPeers(info_hash, scrape=True))
+async def scrape_closest(walk: Walk, info_hash: InfoHash) -> FamilyScrape:
+    """Ask the nearest nodes that a walk with `scrape` has found in one family; replies are closest first."""
+    traversal = walk.traversal
     answers = walk.closest_answers()
     listings: dict[Address, Answer] = {}
     limiter = trio.CapacityLimiter(AT_ONCE)
@@ -40,7 +40,7 @@ async def scrape_endpoint(endpoint: Endpoint, info_hash: InfoHash) -> FamilyScra
     async def ask_again(answer: Answer) -> None:
         async with limiter:
             try:
-                listings[answer.address] = await endpoint.rpc.query(GetPeers(info_hash), answer.address)
+                listings[answer.address] = await walk.endpoint.rpc.query(GetPeers(info_hash), answer.address)
             except QueryError:
                 return  # the filters will have to do
 
@@ -50,9 +50,9 @@ async def scrape_endpoint(endpoint: Endpoint, info_hash: InfoHash) -> FamilyScra
                 nursery.start_soon(ask_again, answer)
     return FamilyScrape(
         tuple(_scrape_reply(answer, listings.get(answer.address)) for answer in answers),
-        len(answers) + walk.lookup.silent_nearby(),
-        walk.bytes_sent + sum(listing.bytes_sent for listing in listings.values()),
-        walk.bytes_received + sum(listing.bytes_received for listing in listings.values()),
+        len(answers) + traversal.lookup.silent_nearby(),
+        traversal.bytes_sent + sum(listing.bytes_sent for listing in listings.values()),
+        traversal.bytes_received + sum(listing.bytes_received for listing in listings.values()),
     )
 
 

@@ -30,10 +30,13 @@ class NodeSettings:
     """K of BEP 5: contacts in a bucket, contacts in a reply, responders that end a lookup."""
 
     parallelism: int = 5
-    """Queries of one lookup under way at once, stalled ones not counted; as libtorrent."""
+    """Queries of one lookup under way at once, stalled ones not counted: fewer take longer."""
 
     lookup_query_limit: int = 200
-    """Queries one lookup may send in all; a healthy one needs 20 to 40."""
+    """Queries one lookup may send in all; a healthy one needs 20 to 40, one under 20 % loss some 80."""
+
+    lookup_asks: int = 7
+    """How often a lookup asks a silent one of the closest, at most; without losses, once or twice."""
 
     max_pending: int = 20_000
     """Queries under way at once, over all lookups; more are refused as not sent."""

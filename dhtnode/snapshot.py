@@ -11,22 +11,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dhtnode.addresses import Address, Contact, Family, normalize_host
+from dhtnode.addresses import Address, Contact, Family, normalize_host, parse_address
 from dhtnode.errors import StateFileError
+from dhtnode.identity import ANY
 from dhtnode.ids import ID_BYTES, NodeId
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "dhtnode state"
-VERSION = 2  # version 1, still read, had one id for both families
+VERSION = 3  # still read: version 1 had one id for both families, version 2 one for each
 MAX_CONTACTS = 2000  # per family; a table holds a few hundred
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Hold what is saved: the node's id in each family, and contacts."""
+    """Hold what is saved: the node's id at each address that it listens on, and contacts.
 
-    node_ids: Mapping[Family, NodeId]
+    Ids of older files are filed under `0.0.0.0:0` and `[::]:0`, for whichever address there is.
+    """
+
+    node_ids: Mapping[Address, NodeId]
     contacts: tuple[Contact, ...] = ()
 
     def contacts_of(self, family: Family) -> list[Contact]:
@@ -64,7 +68,7 @@ def save_state(path: Path, state: State) -> None:
         {
             "format": FORMAT,
             "version": VERSION,
-            "node_ids": {str(family.value): node_id.hex() for family, node_id in state.node_ids.items()},
+            "node_ids": {str(address): node_id.hex() for address, node_id in state.node_ids.items()},
             "contacts": [_write_contact(contact) for contact in _bounded(state)],
         },
         indent=1,
@@ -89,7 +93,7 @@ def _write_contact(contact: Contact) -> dict[str, str | int]:
 
 
 def _parse(document: dict[str, object]) -> State:
-    if document["format"] != FORMAT or document["version"] not in (1, VERSION):
+    if document["format"] != FORMAT or document["version"] not in (1, 2, VERSION):
         raise ValueError(f"format {document['format']!r}, version {document['version']!r}")
     listed = document["contacts"]
     if not isinstance(listed, list):
@@ -98,13 +102,15 @@ def _parse(document: dict[str, object]) -> State:
     return State(_parse_ids(document), contacts)
 
 
-def _parse_ids(document: dict[str, object]) -> dict[Family, NodeId]:
+def _parse_ids(document: dict[str, object]) -> dict[Address, NodeId]:
     if document["version"] == 1:
-        return dict.fromkeys(Family, _parse_id(document["node_id"]))
+        return dict.fromkeys(ANY.values(), _parse_id(document["node_id"]))
     listed = document["node_ids"]
     if not isinstance(listed, dict) or not listed:
         raise TypeError("node_ids is no mapping, or empty")
-    return {Family(int(family)): _parse_id(digits) for family, digits in listed.items()}
+    if document["version"] == 2:
+        return {ANY[Family(int(family))]: _parse_id(digits) for family, digits in listed.items()}
+    return {parse_address(address): _parse_id(digits) for address, digits in listed.items()}
 
 
 def _parse_contact(entry: dict[str, object]) -> Contact:

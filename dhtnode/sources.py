@@ -5,7 +5,7 @@ whether we talk to it, how much it has sent of late.  The memory is bounded, and
 ever new addresses pushes out of it is what has been silent longest.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import chain
 from typing import Generic, TypeVar
 
@@ -99,18 +99,29 @@ class Recent(Generic[K, V]):
         return value
 
 
+class Meters:
+    """Remember the meters of hosts and networks, for all sockets of a node: what is used is counted once."""
+
+    __slots__ = ("hosts", "networks")
+
+    def __init__(self) -> None:
+        self.hosts: Recent[str, Meter] = Recent(MAX_SOURCES, _new_meter)
+        self.networks: Recent[str, Meter] = Recent(MAX_SOURCES, _new_meter)
+
+
 class Sources(Recent[tuple[str, int], Source]):
     """Remember the sources of one socket by the pairs that it returns."""
 
     __slots__ = ("_hosts", "_networks", "_own", "_scope")
 
-    def __init__(self, scope: Scope, own: Address | None = None) -> None:
-        """Know whom a socket of this scope talks to: never to its `own` address."""
+    def __init__(self, scope: Scope, own: Container[Address] = (), meters: Meters | None = None) -> None:
+        """Know whom a socket of this scope talks to: never to the node's `own` addresses."""
+        meters = meters or Meters()
         super().__init__(MAX_SOURCES, self._make_source)
         self._scope = scope
         self._own = own
-        self._hosts: Recent[str, Meter] = Recent(MAX_SOURCES, _new_meter)
-        self._networks: Recent[str, Meter] = Recent(MAX_SOURCES, _new_meter)
+        self._hosts = meters.hosts
+        self._networks = meters.networks
 
     def forgive(self) -> None:
         """Take what was used of all rates as paid for; to be done when the rates change.  Linear cost."""
@@ -121,7 +132,7 @@ class Sources(Recent[tuple[str, int], Source]):
 
     def _make_source(self, pair: tuple[str, int]) -> Source:
         scope, address = self._scope, Address(*pair)
-        if not scope.allows(address) or address == self._own:
+        if not scope.allows(address) or address in self._own:
             return Source(address, is_allowed=False, host=_NOBODY, network=_NOBODY)
         if scope is Scope.LOOPBACK:  # where each endpoint is a host of its own (design note 2)
             return Source(address, is_allowed=True, host=Meter(), network=Meter())

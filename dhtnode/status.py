@@ -48,7 +48,7 @@ def status_record(process: Process, statistics: NodeStatistics, watch: Watch) ->
             "worst": _milliseconds(process.worst_delay),
             "late": process.late_wakes,
         },
-        "endpoints": [_endpoint_record(one, watch.recent(one.family)) for one in statistics.endpoints],
+        "endpoints": [_endpoint_record(one, watch.recent(one.address)) for one in statistics.endpoints],
         "stores": stores_of(statistics),
     }
 

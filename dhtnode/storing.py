@@ -6,8 +6,7 @@ closest nodes, with the tokens that they gave.
 """
 
 import logging
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -18,6 +17,7 @@ from dhtnode.items import ImmutableItem, Item, MutableItem, Target
 from dhtnode.messages import CAS_MISMATCH, SEQ_TOO_LOW, Get, Put, Response
 from dhtnode.results import FoundItem, StoredItem
 from dhtnode.transactions import Answer
+from dhtnode.walks import walk_all
 
 logger = logging.getLogger(__name__)
 
@@ -94,15 +94,14 @@ async def find_item(
     ones with a `seq` up to `newer_than` are not sent.  Raises `NotJoined` when nobody answered.
     """
     method = Get(search.target, seq=newer_than, padding=PADDING)
-    async with trio.open_nursery() as nursery:
+    with trio.CancelScope() as scope:
 
-        def on_answer(answer: Answer) -> None:
+        def on_answer(_endpoint: Endpoint, answer: Answer) -> None:
             search.take(answer)
             if isinstance(search.newest, ImmutableItem) and not count:
-                nursery.cancel_scope.cancel()
+                scope.cancel()
 
-        for endpoint in endpoints:
-            nursery.start_soon(partial(endpoint.traverse, search.target, method, on_answer=on_answer))
+        await walk_all(endpoints, search.target, method, on_answer)
     if not search.answered:
         raise NotJoined("no node answered")
     copies = search.copies(search.newest)
@@ -158,11 +157,14 @@ async def store_item(
     )
 
 
-async def keep_item(endpoints: Sequence[Endpoint], item: Item, interval: float) -> None:
-    """Put an item again and again, when it is needed, and in place of a mutable one what is newer."""
+async def keep_item(next_ones: Callable[[], Sequence[Endpoint]], item: Item, interval: float) -> None:
+    """Put an item again and again, when it is needed, and in place of a mutable one what is newer.
+
+    `next_ones` names the endpoints each time.
+    """
     while True:
         try:
-            outcome = await store_item(endpoints, item, if_needed=True)
+            outcome = await store_item(next_ones(), item, if_needed=True)
         except NotJoined:
             logger.info("%s: not put again, no node answered", item.target().hex())
         else:
@@ -173,16 +175,9 @@ async def keep_item(endpoints: Sequence[Endpoint], item: Item, interval: float) 
 
 async def _closest_answers(endpoints: Sequence[Endpoint], search: Search) -> list[tuple[Endpoint, Answer]]:
     """Walk in every family and return what the closest nodes of each answered."""
-    closest: list[tuple[Endpoint, Answer]] = []
     method = Get(search.target, padding=PADDING)
-
-    async def walk(endpoint: Endpoint) -> None:
-        found = await endpoint.traverse(search.target, method, on_answer=search.take)
-        closest.extend((endpoint, answer) for answer in found.closest_answers())
-
-    async with trio.open_nursery() as nursery:
-        for endpoint in endpoints:
-            nursery.start_soon(walk, endpoint)
+    walks = await walk_all(endpoints, search.target, method, lambda _, answer: search.take(answer))
+    closest = [(walk.endpoint, answer) for walk in walks for answer in walk.closest_answers()]
     if not closest:
         raise NotJoined("no node answered")
     return closest

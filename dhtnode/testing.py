@@ -136,6 +136,7 @@ class MemoryNetwork:
         number: int,
         *,
         families: Iterable[Family] = (Family.IPV4,),
+        also: Iterable[int] = (),
         nat: bool = False,
         through: Iterable[Address] = (),
         settings: NodeSettings | None = None,
@@ -143,9 +144,12 @@ class MemoryNetwork:
     ) -> AsyncIterator[Node]:
         """Open a node on the host of that number, to join `through` others: `through=first.addresses`.
 
-        Without a `node_id`, its id follows from seed and number.
+        The node has the addresses of the hosts `also`, too.  Without a `node_id`, its ids follow from
+        seed and number.
         """
-        sockets = [self.socket(self.host(number, family), nat=nat) for family in families]
+        families = tuple(families)
+        hosts = [self.host(each, family) for each in (number, *also) for family in families]
+        sockets = [self.socket(host, nat=nat) for host in hosts]
         async with open_node(
             sockets=sockets,
             bootstrap=[str(address) for address in through],

@@ -1,9 +1,11 @@
-"""How long to wait for an answer: a short and a long limit, learnt from round-trip times.
+"""How long to wait for an answer, learnt from round-trip times, and how often to ask, from losses.
 
 Past the *stall* a lookup may ask somebody else while the late answer is still welcome; past the
 *timeout* the query has failed.  Both follow the recent answers of the whole socket, since what
 delays packets is mostly our own line.
 """
+
+from math import ceil, log
 
 WINDOW = 256  # answers remembered
 RECOMPUTE_EVERY = 32  # answers between two looks at the window: sorting costs 10 us
@@ -13,6 +15,35 @@ FIRST_STALL = 1.0  # seconds, before anything is known; libtorrent's short timeo
 FIRST_TIMEOUT = 5.0
 MIN_STALL, MAX_STALL = 0.1, 2.0
 MIN_TIMEOUT, MAX_TIMEOUT = 1.5, 10.0  # the upper bound is that of mldht and jech/dht
+
+MISSED = 0.0005  # how likely a node that is there may be missed: one of 8, in one of 250 lookups
+MEMORY = 400.0  # asks: what came before counts for less and less
+ASKS_BEFORE, LOST_BEFORE = 20.0, 1.0  # as if we had seen so much: at first, nodes are asked three times
+
+
+class Persistence:
+    """Learn how often to ask before silence means that nobody is there.
+
+    Nodes that have just answered are there: if they do not answer again, packets got lost.
+    """
+
+    def __init__(self, most: int) -> None:
+        """Start with a guess; a node is never asked more than `most` times."""
+        self._most = most
+        self._asks, self._lost = ASKS_BEFORE, LOST_BEFORE
+
+    @property
+    def asks(self) -> int:
+        """Return how many asks leave a node that is there unheard in one of some 700 cases."""
+        return min(self._most, max(1, ceil(log(MISSED) / log(self._lost / self._asks))))
+
+    def add(self, asks: int, lost: int) -> None:
+        """Take note of how often nodes were asked that are there, and how often in vain."""
+        self._asks += asks
+        self._lost += lost
+        if self._asks > MEMORY:
+            self._lost *= MEMORY / self._asks
+            self._asks = MEMORY
 
 
 class RoundTripTimes:

@@ -10,9 +10,10 @@ from functools import partial
 import trio
 
 from dhtnode.addresses import Address
-from dhtnode.errors import QueryError
+from dhtnode.errors import QueryError, QueryTimeout
 from dhtnode.lookup import Lookup
-from dhtnode.messages import Method
+from dhtnode.messages import FindNode, Method
+from dhtnode.parts import Question
 from dhtnode.rpc import Rpc
 from dhtnode.transactions import Answer, Pending
 
@@ -31,7 +32,8 @@ class Traversal:
         self._rpc = rpc
         self._method = method
         self._on_answer = on_answer
-        self._under_way: dict[Address, Pending] = {}
+        # By address, or by part: whichever of its queries is answered first ends all of them.
+        self._under_way: dict[Address | int, list[Pending]] = {}
         self._finished = trio.Event()
 
     @property
@@ -59,9 +61,8 @@ class Traversal:
 
     def cancel(self) -> None:
         """Forget all queries under way; nothing is called afterwards."""
-        for pending in self._under_way.values():
-            self._rpc.forget(pending)
-        self._under_way.clear()
+        for key in list(self._under_way):
+            self._forget(key)
         self._finished.set()
 
     def closest_answers(self) -> list[Answer]:
@@ -70,23 +71,53 @@ class Traversal:
 
     def _advance(self) -> None:
         while (address := self.lookup.take_next()) is not None:
-            pending = self._rpc.send_query(
-                self._method,
-                address,
-                partial(self._on_done, address),
-                on_stall=partial(self._on_stall, address),
-            )
-            if pending is None:
-                self.lookup.on_failure(address)
-            else:
-                self._under_way[address] = pending
-                self.bytes_sent += pending.size
+            self._ask(address)
+        while (question := self.lookup.take_question()) is not None:
+            self._ask_about(question)
         if self.lookup.finished:
             self.cancel()
 
+    def _ask(self, address: Address) -> None:
+        pending = self._rpc.send_query(
+            self._method,
+            address,
+            partial(self._on_done, address),
+            on_stall=partial(self._on_stall, address),
+        )
+        if pending is None:
+            self._forget(address)
+            self.lookup.on_failure(address)
+        else:
+            self._keep(address, pending)
+
+    def _ask_about(self, question: Question) -> None:
+        pending = self._rpc.send_query(
+            FindNode(question.target),
+            question.address,
+            partial(self._on_part_done, question),
+            on_stall=partial(self._on_part_stall, question),
+        )
+        if pending is None:
+            self.lookup.on_part_silence(question)
+        else:
+            self._keep(question.part, pending)
+
+    def _keep(self, key: Address | int, pending: Pending) -> None:
+        self._under_way.setdefault(key, []).append(pending)
+        self.bytes_sent += pending.size
+
+    def _forget(self, key: Address | int) -> None:
+        """Forget the queries to one node, or about one part; for those that have ended, this does nothing."""
+        for pending in self._under_way.pop(key, ()):
+            self._rpc.forget(pending)
+
     def _on_done(self, address: Address, result: Answer | QueryError, _now: float) -> None:
-        del self._under_way[address]
         try:
+            if isinstance(result, QueryTimeout):
+                del self._under_way[address][0]  # queries time out in the order of their sending
+                self.lookup.on_timeout(address)
+                return
+            self._forget(address)
             if isinstance(result, Answer):
                 self._take_answer(result)
             else:
@@ -105,4 +136,17 @@ class Traversal:
 
     def _on_stall(self, address: Address) -> None:
         self.lookup.on_stall(address)
+        self._advance()
+
+    def _on_part_done(self, question: Question, result: Answer | QueryError, _now: float) -> None:
+        if isinstance(result, Answer):
+            self._forget(question.part)
+            self.bytes_received += result.bytes_received
+            self.lookup.on_part(question, result.response.contacts(self._rpc.socket.address.family))
+        else:
+            self.lookup.on_part_silence(question)
+        self._advance()
+
+    def _on_part_stall(self, question: Question) -> None:
+        self.lookup.on_part_silence(question)
         self._advance()

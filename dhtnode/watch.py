@@ -8,7 +8,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from dhtnode.addresses import Address, Family
+from dhtnode.addresses import Address
 from dhtnode.ids import NodeId
 from dhtnode.results import EndpointStatistics, NodeStatistics
 
@@ -41,23 +41,25 @@ class Watch:
     """Compare each look at a node with those before."""
 
     def __init__(self) -> None:
-        self._families: dict[Family, _FamilyWatch] = {}
+        self._sockets: dict[Address, _SocketWatch] = {}
 
     def observe(self, statistics: NodeStatistics, now: float) -> list[Line]:
         """Return what is worth a line since the last look."""
         lines: list[Line] = []
+        sockets = Counter(one.family for one in statistics.endpoints)
         for one in statistics.endpoints:
-            watch = self._families.setdefault(one.family, _FamilyWatch())
-            lines += [Line(level, f"IPv{int(one.family)}: {text}") for level, text in watch.observe(one, now)]
+            watch = self._sockets.setdefault(one.address, _SocketWatch())
+            where = f"IPv{int(one.family)}" if sockets[one.family] == 1 else str(one.address)
+            lines += [Line(level, f"{where}: {text}") for level, text in watch.observe(one, now)]
         return lines
 
-    def recent(self, family: Family) -> Recent | None:
-        """Return the counts of the last minutes; None before there are two looks."""
-        watch = self._families.get(family)
+    def recent(self, address: Address) -> Recent | None:
+        """Return the counts of the last minutes at one of our addresses; None before there are two looks."""
+        watch = self._sockets.get(address)
         return None if watch is None else watch.recent()
 
 
-class _FamilyWatch:
+class _SocketWatch:
     def __init__(self) -> None:
         self._looks: deque[tuple[float, Counter[str]]] = deque(maxlen=RECENT_LOOKS)
         self._answering: bool | None = None

@@ -11,6 +11,7 @@ from dhtnode.addresses import (
     Contact,
     Family,
     Scope,
+    check_listen,
     normalize_host,
     pack_address,
     pack_contact,
@@ -290,3 +291,41 @@ def test_diversity_counts_hosts_and_networks_but_endpoints_on_loopback(
 ) -> None:
     """One node per IP, one per /24 or /64; a test network shares one address."""
     assert (scope.host_key(address), scope.network_key(address)) == (host_key, network_key)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["8.8.8.8:1"],
+        ["8.8.8.8:1", "9.9.9.9:1", "[2a00::1]:1", "[2a00:1::1]:1"],
+        ["8.8.8.8:1", "8.8.8.8:2", "192.168.1.1:1"],
+        ["127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0"],  # any free ports
+        ["0.0.0.0:1", "[::]:1"],
+        ["0.0.0.0:1", "[2a00::1]:1"],
+        ["0.0.0.0:1", "8.8.8.8:2"],
+        ["127.0.0.1:1", "[2a00::1]:1"],  # the families are networks of their own
+    ],
+)
+def test_addresses_that_go_together_may_be_listened_on(texts: list[str]) -> None:
+    """Any number of each family (BEP 45)."""
+    check_listen([parse_address(text) for text in texts])
+
+
+@pytest.mark.parametrize(
+    ("texts", "complaint"),
+    [
+        ([], "give at least one address"),
+        (["8.8.8.8:1", "[::1]:1", "8.8.8.8:1"], "8.8.8.8:1 is given twice"),
+        (["0.0.0.0:1", "8.8.8.8:1"], "0.0.0.0:1 takes in 8.8.8.8:1"),
+        (["[2a00::1]:1", "[::]:1"], "[::]:1 takes in [2a00::1]:1"),
+        (["127.0.0.1:1", "8.8.8.8:1"], "127.0.0.1:1 and 8.8.8.8:1 are in different networks"),
+        (["0.0.0.0:1", "127.0.0.1:2"], "0.0.0.0:1 and 127.0.0.1:2 are in different networks"),
+    ],
+)
+def test_addresses_that_clash_are_told_in_one_line(texts: list[str], complaint: str) -> None:
+    """With both of them."""
+    with pytest.raises(ValueError) as refused:
+        check_listen([parse_address(text) for text in texts])
+
+    assert complaint in str(refused.value)
+    assert "\n" not in str(refused.value)

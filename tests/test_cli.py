@@ -57,7 +57,8 @@ WRONG: list[tuple[list[str], str]] = [
     (["--verbos", "ping"], "--verbos"),
     (["run", "--listen", "localhost:0"], "'localhost' is not an IP address"),
     (["run", "--listen", "127.0.0.1:65536"], "'127.0.0.1:65536' is not HOST:PORT"),
-    (["run", "--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"], "one of each family"),
+    (["run", "--listen", "127.0.0.1:5", "--listen", "127.0.0.1:5"], "127.0.0.1:5 is given twice"),
+    (["run", "--listen", "0.0.0.0:5", "--listen", "8.8.8.8:5"], "0.0.0.0:5 takes in 8.8.8.8:5"),
     (["run", "--state", "."], "is a directory"),
     (["testnet", "--nodes", "0"], "--nodes"),
     (["testnet", "--nodes", "1", "--swarm", ""], ""),
@@ -319,7 +320,7 @@ def test_node_runs_until_a_signal_and_keeps_its_identity(tmp_path, number):
             ended = process.wait()
         assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
 
-    assert ids[0] == ids[1] == json.loads(state.read_text())["node_ids"]["4"]
+    assert [ids[0]] == [ids[1]] == list(json.loads(state.read_text())["node_ids"].values())
 
 
 def test_signal_right_after_the_line_ends_the_node_well(tmp_path):
@@ -405,7 +406,7 @@ def test_damaged_state_is_set_aside_and_the_node_runs(tmp_path):
     state = tmp_path / "state.json"
     state.write_bytes(b"\xff\x00 not JSON")
     with Running("dhtnode", "run", *LOOPBACK, "--state", state) as process:
-        _, node_id = started(process)
+        address, node_id = started(process)
         process.signal(signal.SIGTERM)
         ended = process.wait()
 
@@ -414,7 +415,7 @@ def test_damaged_state_is_set_aside_and_the_node_runs(tmp_path):
     assert "WARNING" in ended.error
     assert str(aside) in ended.error
     assert aside.read_bytes() == b"\xff\x00 not JSON"
-    assert json.loads(state.read_text())["node_ids"]["4"] == node_id
+    assert json.loads(state.read_text())["node_ids"] == {address: node_id}
 
 
 def test_network_prints_three_ways_in():
@@ -512,6 +513,44 @@ def test_busy_port_of_the_second_socket_is_named():
 
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == f"dhtnode: {address} is in use by another program"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only 127.0.0.1 is set up elsewhere")
+def test_node_listens_on_several_addresses_of_a_family(tmp_path):
+    """One line per socket, each with an id of its own, kept over a restart; the status shows all."""
+    place, state = tmp_path / "s", tmp_path / "state.json"
+    addresses = ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"]
+    options = [option for address in addresses for option in ("--listen", address)]
+    runs = []
+    for _ in range(2):
+        command = ["run", *options, "--no-default-bootstrap", "--state", state, "--status-socket", place]
+        with Running("dhtnode", *command, "--json") as process:
+            runs.append([json.loads(process.read_line()) for _ in addresses])
+            status = run_command("dhtnode", "status", "--status-socket", place, "--json").records[0]
+            process.signal(signal.SIGTERM)
+            assert process.wait().status == 0
+
+    hosts = [[record["listening"].partition(":")[0] for record in run] for run in runs]
+    ids = [[record["node_id"] for record in run] for run in runs]
+    assert hosts == [["127.0.0.1", "127.0.0.2", "127.0.0.3"]] * 2
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 3
+    assert [one["node_id"] for one in status["endpoints"]] == ids[0]
+
+
+def test_address_that_has_gone_is_told_and_its_id_is_kept(tmp_path):
+    """One line names it, nobody listens, and the state file waits for it."""
+    state = tmp_path / "state.json"
+    ids = {"127.0.0.1:5": "6e" * 20, "[fd00:77::1]:5": "6f" * 20}
+    document = {"format": "dhtnode state", "version": 3, "node_ids": ids, "contacts": []}
+    before = json.dumps(document)
+    state.write_text(before)
+    ended = run_command("dhtnode", "run", *LOOPBACK, "--listen", "[fd00:77::1]:5", "--state", state)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.error.startswith("dhtnode: cannot listen on [fd00:77::1]:5: ")
+    assert "\n" not in ended.error
+    assert state.read_text() == before
 
 
 def test_address_of_another_machine_is_refused():

@@ -50,6 +50,7 @@ WRONG = [  # a line of a file, and what is said about it
     ('listen = "127.0.0.1:1"', "f.toml: listen: '127.0.0.1:1' is not a list of texts"),
     ("listen = [1]", "f.toml: listen: [1] is not a list of texts"),
     ('listen = ["localhost:1"]', "f.toml: listen: 'localhost' is not an IP address"),
+    ('listen = ["0.0.0.0:1", "8.8.8.8:1"]', "f.toml: listen: 0.0.0.0:1 takes in 8.8.8.8:1"),
     ('bootstrap = ["a"]', "f.toml: bootstrap: 'a' is not HOST:PORT"),
     ('bootstrap = ["a:0"]', "f.toml: bootstrap: 'a:0': port 0 cannot be asked"),
     ('metrics = "0.0.0.0:9"', "f.toml: metrics: 0.0.0.0:9 is not on loopback"),

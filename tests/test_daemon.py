@@ -162,7 +162,7 @@ def test_metrics_are_served_beside_clients_that_say_nothing(place):
     """A scraper has its numbers however many others hold connections open."""
     options = [*LOOPBACK, "--metrics", "127.0.0.1:0"]
     with Running("dhtnode", "run", *options) as daemon, ExitStack() as idle:
-        daemon.read_line()
+        address = daemon.read_line().split()[1]
         found = re.fullmatch(r"metrics (http://127\.0\.0\.1:(\d+)/metrics)", daemon.read_line())
         assert found
         for _ in range(20):
@@ -172,7 +172,7 @@ def test_metrics_are_served_beside_clients_that_say_nothing(place):
         daemon.signal(signal.SIGTERM)
         ended = daemon.wait()
 
-    assert '\ndhtnode_table_nodes{family="ipv4"} 0.0\n' in text
+    assert f'\ndhtnode_table_nodes{{address="{address}",family="ipv4"}} 0.0\n' in text
     assert (ended.status, ended.stderr) == (0, "")
 
 

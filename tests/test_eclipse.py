@@ -12,8 +12,9 @@ from random import Random
 import pytest
 
 from dhtnode.addresses import Address, Contact, Family, Scope
+from dhtnode.candidates import kept_places
 from dhtnode.ids import NodeId, as_id, as_int, distance, random_id
-from dhtnode.lookup import Lookup, kept_places
+from dhtnode.lookup import Lookup
 from dhtnode.routing import RoutingTable
 from dhtnode.secure_ids import secure_id
 

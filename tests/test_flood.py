@@ -15,7 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from benchmarks.floods import GARBAGE, query_in_turn
-from dhtnode.addresses import Address, Family
+from dhtnode.addresses import Address
 from dhtnode.admission import FROM_ADDRESS, FROM_NETWORK, REGULAR_AFTER
 from dhtnode.bencoding import Value, decode_untrusted, encode
 from dhtnode.ids import NodeId
@@ -129,7 +129,7 @@ class Scene:
     @property
     def remembered(self) -> list[int]:
         """Return how many sources, hosts and networks the node remembers."""
-        sources = self.node._endpoints[Family.IPV4].rpc._sources
+        sources = self.node._endpoints[self.node.addresses[0]].rpc._sources
         return [len(sources), len(sources._hosts), len(sources._networks)]
 
     async def check_calm(self, contacts: set[Any]) -> None:

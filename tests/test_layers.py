@@ -51,6 +51,7 @@ DHTNODE = (
             "addresses",
             "secure_ids",
             "compact",
+            "identity",
             "errors",
             "settings",
             "config",
@@ -67,6 +68,7 @@ DHTNODE = (
             "addresses": names("ids"),
             "secure_ids": names("ids addresses"),
             "compact": names("ids addresses"),
+            "identity": names("ids addresses secure_ids"),
             "config": names("addresses settings"),
             "errors": names("addresses"),  # a failed query says whom it went to
             "magnet": names("ids errors"),
@@ -87,6 +89,8 @@ DHTNODE = (
         (
             "bucket",
             "routing",
+            "candidates",
+            "parts",
             "lookup",
             "external",
             "timing",
@@ -103,6 +107,7 @@ DHTNODE = (
             "samples",
             "item_store",
             "responder",
+            "shared",
             "results",
             "watch",
             "status",
@@ -110,12 +115,14 @@ DHTNODE = (
         below=names("values protocol"),
         sideways={
             "routing": names("bucket"),
+            "lookup": names("candidates parts"),
             "peers": names("listing samples"),
             "admission": names("limits sources"),
             "transactions": names("sources"),
             "quick": names("routing peers tokens sources"),  # as responder, which it abbreviates
             "item_store": names("limits"),
             "responder": names("routing peers tokens item_store"),  # an answer is made of what all hold
+            "shared": names("routing peers tokens item_store admission"),
             "results": names("bucket estimates peers item_store"),
             "watch": names("results"),
             "status": names("results watch"),
@@ -133,6 +140,8 @@ DHTNODE = (
             "snapshot",
             "endpoint",
             "maintain",
+            "families",
+            "walks",
             "scraping",
             "storing",
             "stream",

@@ -7,7 +7,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import memory_stream_pair
 
-from dhtnode.addresses import Family
+from dhtnode.addresses import Address, Family
 from dhtnode.canary import Canary
 from dhtnode.metrics import COUNTED, MAX_REQUEST, answer_http, new_renderer, respond_untrusted
 from tests.statistics_of import endpoint, node
@@ -18,13 +18,19 @@ GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def samples(*endpoints):
-    """Return all samples about the node, by name and labels in order, as a scraper reads them."""
+    """Return all samples about the node, by name and labels in order, as a scraper reads them.
+
+    That of the address is left out where it is the usual one.
+    """
     canary = Canary(late_after=0.1)
     canary.woke(0.25, 0.0)
     text = new_renderer(lambda: node(*endpoints), canary)().decode()
     found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return {
-        (sample.name.removeprefix("dhtnode_"), *sorted(sample.labels.values())): sample.value
+        (
+            sample.name.removeprefix("dhtnode_"),
+            *sorted(value for value in sample.labels.values() if value != "192.0.2.1:6881"),
+        ): sample.value
         for sample in found
         if sample.name.startswith("dhtnode_")
     }
@@ -53,6 +59,15 @@ def test_every_number_is_there():
     assert found[("store", "bytes", "items")] == 100
     assert found[("scheduling_delay_seconds",)] == 0.25
     assert found[("late_wakes_total",)] == 1
+
+
+def test_each_address_has_numbers_of_its_own():
+    """Two sockets of one family are two nodes to others."""
+    found = samples(endpoint(COUNTS), endpoint(address=Address("192.0.2.2", 6881), nodes=1))
+
+    assert found[("table_nodes", "ipv4")] == 12
+    assert found[("table_nodes", "192.0.2.2:6881", "ipv4")] == 1
+    assert found[("answers_total", "192.0.2.2:6881", "ipv4")] == 0
 
 
 def test_every_count_that_a_node_makes_is_somewhere():

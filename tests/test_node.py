@@ -281,12 +281,39 @@ async def test_state_is_kept_over_two_runs(testnet: Testnet, tmp_path: Path) -> 
     assert first[1] | second[1] <= {Contact(node.node_id, node.addresses[0]) for node in testnet.nodes}
 
 
+SEVERAL = [Address(host, 0) for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3")]
+
+
+async def test_several_addresses_are_several_nodes(testnet: Testnet, tmp_path: Path) -> None:
+    """On real sockets: each answers under an id of its own, from where it was asked, and keeps it."""
+    path = tmp_path / "node.json"
+    async with open_node(listen=SEVERAL, bootstrap=testnet.bootstrap, state_file=path) as several:
+        await several.wait_joined()
+        first = {address.host: node_id for address, node_id in several.node_ids.items()}
+        for address, node_id in several.node_ids.items():
+            found = await testnet.nodes[3].ping(address)
+            assert (found.node_id, found.address) == (node_id, address)
+        tables = [endpoint.nodes for endpoint in several.statistics().endpoints]
+        told = await several.announce(b"m" * 20, 7000, every_address=True)
+        async with testnet.nodes[5].get_peers(b"m" * 20) as peers:
+            assert {peer async for peer in peers} == {Address(address.host, 7000) for address in SEVERAL}
+
+    assert len(set(first.values())) == 3
+    assert min(tables) >= 8
+    assert len(told.announced_to) == 3 * 8
+    async with open_node(listen=SEVERAL[::-1], state_file=path) as again:
+        await again.wait_joined()
+        assert {address.host: node_id for address, node_id in again.node_ids.items()} == first
+        assert len(again.contacts()) >= 8
+
+
 async def test_what_was_saved_does_not_win_over_what_is_seen(testnet: Testnet, tmp_path: Path) -> None:
     """A node under a new id is saved under that id, whatever the file said."""
     path = tmp_path / "node.json"
     (changed, *others) = (Contact(node.node_id, node.addresses[0]) for node in testnet.nodes)
     save_state(
-        path, State({Family.IPV4: b"n" * 20}, (Contact(b"old id".ljust(20), changed.address), *others))
+        path,
+        State({Address("127.0.0.1", 1): b"n" * 20}, (Contact(b"old id".ljust(20), changed.address), *others)),
     )
 
     async with open_node(listen=["127.0.0.1:0"], state_file=path) as node:
@@ -342,7 +369,8 @@ async def test_busy_port_is_told() -> None:
     ("options", "error"),
     [
         ({"listen": []}, ValueError),
-        ({"listen": ["127.0.0.1:0", "127.0.0.2:0"]}, ValueError),
+        ({"listen": ["127.0.0.1:5", "127.0.0.1:5"]}, ValueError),
+        ({"listen": ["127.0.0.1:0", "8.8.8.8:0"]}, ValueError),
         ({"listen": ["localhost:0"]}, ValueError),
         ({"listen": ["8.8.8.8:0"]}, CannotListen),
         ({"listen": ["127.0.0.1:0"], "bootstrap": ["no port"]}, ValueError),

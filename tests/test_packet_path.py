@@ -1,6 +1,7 @@
 """From a datagram to what leaves in return: a whole endpoint, fed with everything that can arrive."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,7 +32,7 @@ from dhtnode.messages import (
 )
 from dhtnode.peers import PeerStore
 from dhtnode.settings import VERSION_TAG, NodeSettings
-from dhtnode.tokens import TokenIssuer
+from dhtnode.shared import share
 from dhtnode.transactions import Answer
 from dhtnode.udp import RESOLVE_TIMEOUT
 from tests.strategies import messages, queries
@@ -56,17 +57,8 @@ class Bench:
         self.peers = PeerStore(
             Random(3), lifetime=2700.0, max_swarms=10, max_peers_per_swarm=100, max_peers=100
         )
-        self.endpoint = Endpoint(
-            self.socket,
-            OWN,
-            NodeSettings(**options),
-            {},
-            self.peers,
-            TokenIssuer(Random(1).randbytes, 300.0, 0.0),
-            Random(2),
-            Random(3).randbytes,
-            hosts=hosts,
-        )
+        shared = share(NodeSettings(**options), Random(2), Random(3).randbytes, 0.0)
+        self.endpoint = Endpoint(self.socket, OWN, replace(shared, peers=self.peers), hosts=hosts)
         self.outcomes: list[Answer | QueryError] = []
 
     def receive(self, data: bytes, source: Address | None = None) -> list[Message]:

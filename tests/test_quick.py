@@ -1,6 +1,7 @@
 """The short way to a reply does exactly what the long way does."""
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -14,6 +15,7 @@ from dhtnode.krpc import encode
 from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Ping, Query
 from dhtnode.peers import PeerStore
 from dhtnode.settings import NodeSettings
+from dhtnode.shared import share
 from dhtnode.sources import Sources
 from dhtnode.tokens import TokenIssuer
 from tests.strategies import bencode_values, ids, wants
@@ -51,9 +53,8 @@ class Side:
             Random(3), lifetime=2700.0, max_swarms=3, max_peers_per_swarm=200, max_peers=220
         )
         self.tokens = TokenIssuer(Random(1).randbytes, 300.0, 0.0)
-        self.endpoint = Endpoint(
-            self.wire, OWN, NodeSettings(), {}, self.peers, self.tokens, Random(2), Random(3).randbytes
-        )
+        shared = share(NodeSettings(), Random(2), Random(3).randbytes, 0.0)
+        self.endpoint = Endpoint(self.wire, OWN, replace(shared, peers=self.peers, tokens=self.tokens))
         if not quick:
             self.endpoint.rpc._quick = None
         for number, node_id in enumerate(NODE_IDS[:nodes]):

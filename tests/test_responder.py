@@ -77,7 +77,13 @@ class Bench:
         self.tokens = TokenIssuer(Random(1).randbytes, 300.0, 0.0)
         self.items = ItemStore(NodeSettings(max_items=3, signature_rate=20.0))
         self._responder = Responder(
-            self.tables, family, scope, self.peers, self.tokens, self.items, version=VERSION
+            self.tables[family],
+            {each: [table] for each, table in self.tables.items()},
+            scope,
+            self.peers,
+            self.tokens,
+            self.items,
+            version=VERSION,
         )
 
     def ask(
@@ -211,6 +217,39 @@ def test_token_is_withheld_when_the_store_is_full() -> None:
     with_token = bench.ask(GetPeers(SWARM))
 
     assert (without.token, with_token.token) == (None, bench.token())
+
+
+@pytest.mark.parametrize("family", Family)
+def test_contacts_of_the_other_family_are_those_of_the_nearest_endpoint(family: Family) -> None:
+    """Of several tables; towards its own family each endpoint answers from its own (BEP 45)."""
+    (other,) = set(Family) - {family}
+    near, far = as_id(0), as_id(1 << 159)
+    tables = {each: [RoutingTable(own, each, Scope.PUBLIC) for own in (far, near)] for each in Family}
+    for number, table in enumerate(table for listed in tables.values() for table in listed):
+        table.responded(Contact(as_id(99 + number), ASKER[table.family]._replace(port=99 + number)), 0.0)
+    bench = Bench(family)
+    responder = Responder(
+        tables[family][0], tables, Scope.PUBLIC, bench.peers, bench.tokens, bench.items, version=VERSION
+    )
+
+    query = Query(b"aa", ASKER_ID, FindNode(as_id(1), frozenset(Family)))
+    answer = responder.respond(query, bench.asker, 1.0, 1024)
+
+    assert isinstance(answer, Response)
+    assert answer.node_id == far
+    assert answer.contacts(family) == tables[family][0].contacts()
+    assert answer.contacts(other) == tables[other][1].contacts()
+
+
+@pytest.mark.parametrize("family", Family)
+def test_family_that_is_not_in_use_is_not_listed(family: Family) -> None:
+    """Even if it is asked for."""
+    bench = Bench(family, tables={family: TABLES[family]})
+
+    answer = bench.ask(FindNode(SWARM, frozenset(Family)))
+
+    assert isinstance(answer, Response)
+    assert [answer.nodes is None, answer.nodes6 is None] == [family is IPV6, family is IPV4]
 
 
 @pytest.mark.parametrize("family", Family)

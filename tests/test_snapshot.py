@@ -21,7 +21,9 @@ from tests.strategies import addresses, ids
 ROOT = Path(__file__).parents[1]
 ALICE = Contact(b"a" * 20, Address("8.8.8.8", 6881))
 BOB = Contact(b"b" * 20, Address("2a00::1", 6882))
-IDS = {Family.IPV4: b"n" * 20, Family.IPV6: b"m" * 20}
+HERE, THERE, HERE6 = Address("127.0.0.1", 1), Address("127.0.0.2", 1), Address("::1", 2)
+ANY, ANY6 = Address("0.0.0.0", 0), Address("::", 0)
+IDS = {HERE: b"n" * 20, THERE: b"o" * 20, HERE6: b"m" * 20}
 STATE = State(IDS, (ALICE, BOB))
 
 CONTACTS = st.builds(Contact, ids(), addresses().filter(lambda address: address.port > 0))
@@ -36,15 +38,15 @@ def document(**changes: Any) -> dict[str, Any]:
     """Return what a good file holds, with some of it changed; None takes a key away."""
     fields = {
         "format": "dhtnode state",
-        "version": 2,
-        "node_ids": {"4": "6e" * 20, "6": "6d" * 20},
+        "version": 3,
+        "node_ids": {"127.0.0.1:1": "6e" * 20, "127.0.0.2:1": "6f" * 20, "[::1]:2": "6d" * 20},
         "contacts": [{"node_id": "61" * 20, "host": "8.8.8.8", "port": 6881}],
     }
     return {key: value for key, value in (fields | changes).items() if value is not None}
 
 
-def with_id(digits: Any, family: str = "4") -> str:
-    return json.dumps(document(node_ids={family: digits}))
+def with_id(digits: Any, address: str = "127.0.0.1:1", **changes: Any) -> str:
+    return json.dumps(document(node_ids={address: digits}, **changes))
 
 
 def with_contact(**changes: Any) -> str:
@@ -64,14 +66,16 @@ DAMAGED = {
     "a very long number": "9" * 5000,
     "another program's": json.dumps(document(format="something else")),
     "no format": json.dumps(document(format=None)),
-    "newer": json.dumps(document(version=3)),
+    "newer": json.dumps(document(version=4)),
     "older than the first": json.dumps(document(version=0)),
     "no version": json.dumps(document(version=None)),
     "no ids": json.dumps(document(node_ids=None)),
     "no id among the ids": json.dumps(document(node_ids={})),
     "ids as list": json.dumps(document(node_ids=["6e" * 20])),
-    "id of no family": with_id("6e" * 20, "5"),
-    "id of a family with a name": with_id("6e" * 20, "IPv4"),
+    "id at a name": with_id("6e" * 20, "localhost:1"),
+    "id at a host without a port": with_id("6e" * 20, "127.0.0.1"),
+    "id of no family": with_id("6e" * 20, "5", version=2),
+    "id of a family with a name": with_id("6e" * 20, "IPv4", version=2),
     "id too short": with_id("6e" * 19),
     "id too long": with_id("6e" * 21),
     "id that is no hex": with_id("zz" * 20),
@@ -104,7 +108,7 @@ def test_state_comes_back_as_it_was_saved(path: Path) -> None:
     assert [loaded.contacts_of(family) for family in Family] == [[ALICE], [BOB]]
 
 
-@given(st.dictionaries(st.sampled_from(Family), ids(), min_size=1), st.lists(CONTACTS, max_size=5))
+@given(st.dictionaries(addresses(), ids(), min_size=1), st.lists(CONTACTS, max_size=5))
 def test_any_state_comes_back(
     tmp_path_factory: pytest.TempPathFactory, node_ids: dict, contacts: list
 ) -> None:
@@ -117,11 +121,21 @@ def test_any_state_comes_back(
     assert load_state(path) == State(node_ids, tuple(by_family))
 
 
-def test_file_of_version_1_is_read(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It had one id, which serves in both families."""
-    path.write_text(json.dumps(document(version=1, node_ids=None, node_id="6e" * 20)))
+@pytest.mark.parametrize(
+    ("old", "node_ids"),
+    [
+        (document(version=1, node_ids=None, node_id="6e" * 20), {ANY: b"n" * 20, ANY6: b"n" * 20}),
+        (document(version=2, node_ids={"4": "6e" * 20, "6": "6d" * 20}), {ANY: b"n" * 20, ANY6: b"m" * 20}),
+        (document(version=2, node_ids={"6": "6d" * 20}), {ANY6: b"m" * 20}),
+    ],
+)
+def test_older_file_is_read(
+    path: Path, caplog: pytest.LogCaptureFixture, old: dict[str, Any], node_ids: dict[Address, bytes]
+) -> None:
+    """It had one id, or one for each family, wherever the node listened."""
+    path.write_text(json.dumps(old))
 
-    assert load_state(path) == State(dict.fromkeys(Family, b"n" * 20), (ALICE,))
+    assert load_state(path) == State(node_ids, (ALICE,))
     assert caplog.records == []
 
 
@@ -183,11 +197,11 @@ def test_failed_write_leaves_the_old_state(path: Path, monkeypatch: pytest.Monke
     with monkeypatch.context() as broken:
         break_write(broken, failing)
         with pytest.raises(StateFileError, match=r"cannot write .*No space left"):
-            save_state(path, State({Family.IPV4: b"x" * 20}))
+            save_state(path, State({HERE: b"x" * 20}))
 
     assert path.read_bytes() == before
-    save_state(path, State({Family.IPV4: b"x" * 20}))
-    assert load_state(path) == State({Family.IPV4: b"x" * 20})
+    save_state(path, State({HERE: b"x" * 20}))
+    assert load_state(path) == State({HERE: b"x" * 20})
 
 
 def break_write(monkeypatch: pytest.MonkeyPatch, step: str) -> None:

@@ -79,7 +79,7 @@ def test_each_endpoint_of_loopback_counts_for_itself() -> None:
 @pytest.mark.parametrize("pair", [("21.0.0.9", 6881), ("127.0.0.1", 1), ("21.0.0.1", 0), ("10.0.0.1", 1)])
 def test_address_outside_our_scope_or_our_own_is_not_allowed(pair: tuple[str, int]) -> None:
     """Nothing is sent there and nothing believed that comes from there."""
-    assert not Sources(Scope.PUBLIC, Address("21.0.0.9", 6881)).get(pair).is_allowed
+    assert not Sources(Scope.PUBLIC, {Address("21.0.0.9", 6881)}).get(pair).is_allowed
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dhtnode.timing import (
     MIN_STALL,
     MIN_TIMEOUT,
     WINDOW,
+    Persistence,
     RoundTripTimes,
 )
 
@@ -67,3 +68,48 @@ def test_limits_forget_what_is_long_past() -> None:
     fast = times_after(*[1.0] * 1024, *[0.05] * WINDOW)
 
     assert [limits(slow), limits(fast)] == [(1.1, 3.0), (0.15, MIN_TIMEOUT)]
+
+
+def persistence_after(*seen: tuple[int, int], most: int = 7) -> Persistence:
+    persistence = Persistence(most)
+    for asks, lost in seen:
+        persistence.add(asks, lost)
+    return persistence
+
+
+@pytest.mark.parametrize(
+    ("seen", "asks"),
+    [
+        ([], 3),
+        ([(0, 0)], 3),
+        ([(100, 0)], 2),
+        ([(100, 0)] * 40, 1),
+        ([(100, 10)] * 10, 4),
+        ([(100, 20)] * 10, 5),
+        ([(100, 36)] * 10, 7),
+        ([(1, 1)] * 1000, 7),
+    ],
+)
+def test_asks_follow_the_losses(seen: list[tuple[int, int]], asks: int) -> None:
+    """So many that a node that is there is missed in one of 2000 cases; three before anything is known."""
+    assert persistence_after(*seen).asks == asks
+
+
+def test_asks_keep_to_what_the_caller_allows() -> None:
+    """Also where more would be needed, and never none."""
+    assert persistence_after((1000, 500), most=4).asks == 4
+    assert persistence_after(most=1).asks == 1
+
+
+def test_old_losses_are_forgotten() -> None:
+    """A line that has become better, or worse, is known as such after some hundred asks."""
+    better = persistence_after(*[(10, 4)] * 200, *[(10, 0)] * 200)
+    worse = persistence_after(*[(10, 0)] * 200, *[(10, 4)] * 50)
+
+    assert (better.asks, worse.asks) == (2, 7)
+
+
+@given(st.lists(st.integers(1, 60).flatmap(lambda asks: st.tuples(st.just(asks), st.integers(0, asks)))))
+def test_asks_stay_within_bounds(seen: list[tuple[int, int]]) -> None:
+    """Whatever happens on the line."""
+    assert 1 <= persistence_after(*seen).asks <= 7

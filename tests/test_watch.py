@@ -5,6 +5,8 @@ from dhtnode.ids import NodeId
 from dhtnode.watch import RECENT_LOOKS, SILENT_AFTER, Recent, Watch
 from tests.statistics_of import endpoint, node
 
+HERE, THERE, SIXTH = Address("192.0.2.1", 6881), Address("192.0.2.2", 6881), Address("2001:db8::1", 6881)
+
 
 def told(*looks):
     """Return what is said about each of several looks at one socket, ten seconds apart."""
@@ -103,22 +105,42 @@ def test_families_are_told_apart():
     watch = Watch()
     sixth = asked(timeouts=8)
     lines = watch.observe(
-        node(asked(answers=1), endpoint(sixth.counts, family=Family.IPV6, external_address=None)), 0.0
+        node(
+            asked(answers=1),
+            endpoint(sixth.counts, family=Family.IPV6, address=SIXTH, external_address=None),
+        ),
+        0.0,
     )
 
     assert [line.text.split(":")[0] for line in lines] == ["IPv4", "IPv6"]
     assert [line.level for line in lines] == ["info", "warning"]
 
 
+def test_addresses_of_one_family_are_told_apart():
+    """Each by itself, and named where its family would not be enough."""
+    watch = Watch()
+    lines = watch.observe(
+        node(
+            asked(answers=1),
+            endpoint({"timeouts": 8}, address=THERE, external_address=None),
+            endpoint({"answers": 1}, family=Family.IPV6, address=SIXTH, external_address=None),
+        ),
+        0.0,
+    )
+
+    assert [line.text.rpartition(": ")[0] for line in lines if line.level == "info"] == [str(HERE), "IPv6"]
+    assert [line.text.split(": ")[0] for line in lines if line.level == "warning"] == [str(THERE)]
+
+
 def test_recent_counts_are_those_of_the_last_minutes():
     """And bounded, however long the node runs."""
     watch = Watch()
-    assert watch.recent(Family.IPV4) is None
+    assert watch.recent(HERE) is None
     for number in range(100):
         counts = {"queries sent": 4 * number, "answers": 3 * number, "timeouts": number}
         watch.observe(node(endpoint(counts | {"queries received": 2 * number})), 10.0 * number)
         if number == 0:
-            assert watch.recent(Family.IPV4) is None
+            assert watch.recent(HERE) is None
 
     looks = RECENT_LOOKS - 1
-    assert watch.recent(Family.IPV4) == Recent(10.0 * looks, 4 * looks, 3 * looks, looks, 2 * looks)
+    assert watch.recent(HERE) == Recent(10.0 * looks, 4 * looks, 3 * looks, looks, 2 * looks)

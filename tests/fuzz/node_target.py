@@ -8,10 +8,10 @@ import trio
 
 from dhtnode.addresses import Address
 from dhtnode.bucket import BucketInfo
+from dhtnode.candidates import MAX_CANDIDATES
 from dhtnode.endpoint import VERIFY_BURST, Endpoint
 from dhtnode.errors import QueryError
 from dhtnode.ids import ID_BITS
-from dhtnode.lookup import MAX_CANDIDATES
 from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
 from dhtnode.settings import NodeSettings
 from dhtnode.sources import Recent
@@ -161,7 +161,7 @@ class NodeTarget:
 
     def _look_up(self, endpoint: Endpoint, method: FindNode | GetPeers) -> None:
         target = method.target if isinstance(method, FindNode) else method.info_hash
-        traversal = endpoint._new_traversal(target, method, _read_peers)
+        traversal = endpoint.new_traversal(target, method, _read_peers)
         traversal.lookup.add_contacts(endpoint._nearest(target))
         traversal.start()
         self._lookups.append(traversal)
@@ -201,7 +201,7 @@ class NodeTarget:
             require(len(endpoint.rpc.counts) <= MAX_COUNTERS, "kinds of events are few and fixed")
             require(len(endpoint._verifying) <= VERIFY_BURST + 100, "verifications are bounded")
         for traversal in self._lookups:
-            known = len(traversal.lookup._known)
+            known = len(traversal.lookup._candidates)
             require(known <= MAX_CANDIDATES + 2 * SETTINGS.lookup_query_limit, "candidates are bounded")
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from ipaddress import ip_address
 from math import inf
 from random import Random
@@ -9,12 +10,11 @@ from random import Random
 import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
-from dhtnode.admission import Admission
 from dhtnode.endpoint import Endpoint
 from dhtnode.ids import InfoHash, NodeId, as_id
 from dhtnode.peers import PeerStore
-from dhtnode.routing import RoutingTable
 from dhtnode.settings import NodeSettings
+from dhtnode.shared import share
 from dhtnode.tokens import TokenIssuer
 from tests.fuzz.findings import Broken, require
 from tests.fuzz.seeds import ASKER_ID, SWARM
@@ -124,22 +124,10 @@ class World:
         )
         self.tokens = TokenIssuer(Random(1).randbytes, settings.token_period, 0.0)
         self.wires = {family: Wire(US[family], settings.max_item_payload) for family in Family}
-        admission = Admission(settings)
-        tables: dict[Family, RoutingTable] = {}
-        self.endpoints = {
-            family: Endpoint(
-                wire,
-                OWN,
-                settings,
-                tables,
-                self.peers,
-                self.tokens,
-                Random(family),
-                Random(family + 2).randbytes,
-                admission=admission,
-            )
-            for family, wire in self.wires.items()
-        }
+        shared = replace(
+            share(settings, Random(4), Random(6).randbytes, 0.0), peers=self.peers, tokens=self.tokens
+        )
+        self.endpoints = {family: Endpoint(wire, OWN, shared) for family, wire in self.wires.items()}
         self._populate()
 
     def _populate(self) -> None:

@@ -1,12 +1,16 @@
 """Two networks at once: IPv4 and IPv6 side by side in one node (BEP 32)."""
 
+from collections import Counter
 from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
 import trio
 
-from dhtnode import Address, Family, FindNode, GetPeers, Ping, QueryNotSent, random_id
+from dhtnode import Address, Family, FindNode, GetPeers, ImmutableItem, Ping, QueryNotSent, random_id
+from dhtnode.testing import MemoryNetwork
+from dhtnode.udp import resolve
+from dhtnode.walks import SILENT_GRACE
 from tests.network.scenes import find_peers, sleep_minutes
 
 V4, V6 = Family.IPV4, Family.IPV6
@@ -125,3 +129,158 @@ async def test_family_that_dies_later_does_not_harm_the_other(autojump_clock, ne
 
         assert {contact.address.family for contact in announcement.announced_to} == {V6}
         assert await find_peers(dual[7], info_hash) == {Address(dual[3].addresses[1].host, 7000)}
+
+
+HOUR = 60  # minutes
+
+
+async def one_hour(network, families, alive, through, **options):
+    """Return what the socket of the living family has counted in a node's first hour, and its table."""
+    async with network.open_node(60, families=families, through=through, **options) as node:
+        await sleep_minutes(HOUR)
+        (one,) = [each for each in node.statistics().endpoints if each.family is alive]
+        names = ("queries sent", "answers", "timeouts", "queries received", "replies sent")
+        return {name: one.counts[name] for name in names} | {"good nodes": one.good_nodes}
+
+
+@pytest.mark.parametrize("trouble", ["all lost", "nobody there", "names hang"])
+@pytest.mark.parametrize(("dead", "alive"), [(V6, V4), (V4, V6)])
+async def test_upkeep_of_one_family_is_the_same_without_the_other(
+    autojump_clock, new_network, monkeypatch, dead, alive, trouble
+):
+    """Over an hour: what is asked, answered and known is what it is for a node of the one family only."""
+    network = new_network(1)
+    through = [Address(network.host(0, family), 6881) for family in BOTH]
+    if trouble == "all lost":
+        network.cut(network.host(60, dead))
+    elif trouble == "nobody there":
+        through += [Address(network.host(number, dead), 6881) for number in range(80, 90)]
+    else:
+        monkeypatch.setattr("dhtnode.endpoint.resolve", hanging_for(dead))
+
+    living = BOTH if trouble == "all lost" else (alive,)
+    async with network.open_nodes(12, families=living):
+        alone = await one_hour(network, (alive,), alive, through)
+        beside = await one_hour(network, BOTH, alive, through)
+
+    assert alone["queries sent"] > 60
+    assert alone["good nodes"] >= 8
+    for name, count in alone.items():
+        assert beside[name] == pytest.approx(count, rel=0.2, abs=6), (name, alone, beside)
+
+
+def hanging_for(dead):
+    """Return a `resolve` whose name servers never say anything about one family."""
+
+    async def hang(text, families):
+        if families == {dead}:
+            await trio.sleep_forever()
+        return await resolve(text, families)
+
+    return hang
+
+
+@pytest.mark.parametrize(("dead", "alive"), [(V6, V4), (V4, V6)])
+async def test_operations_do_not_wait_for_a_dead_family(autojump_clock, new_network, dead, alive):
+    """Two seconds more than the living one needs, whatever the other had in its table once."""
+    network, info_hash = new_network(1), random_id(Random(1))
+    async with (
+        network.open_nodes(14, families=BOTH) as nodes,
+        network.open_node(60, families=BOTH, through=nodes[0].addresses) as node,
+    ):
+        await node.wait_joined()
+        network.cut(network.host(60, dead))
+        for minutes in (1, 60):  # its contacts still seem good, then bad
+            await sleep_minutes(minutes)
+            for operation in (
+                lambda: node.find_node(info_hash),
+                lambda: node.announce(info_hash, 7000),
+                lambda: node.scrape(info_hash),
+                lambda: node.get_item(info_hash),
+                lambda: node.put_item(ImmutableItem(b"4:item")),
+                lambda: find_peers(node, info_hash),
+            ):
+                with trio.fail_after(SILENT_GRACE + 6.0):
+                    await operation()
+
+        found = await node.find_node(info_hash)
+        assert [each.address.family for each in found] == [alive] * 8
+
+
+async def test_joining_does_not_wait_for_a_dead_family(autojump_clock, new_network):
+    """Whoever waits for a node to join has it when the living family has."""
+    network = new_network(1)
+    async with network.open_nodes(20) as nodes:
+        dead = [Address(network.host(number, V6), 6881) for number in range(200, 300)]
+        async with network.open_node(60, families=BOTH, through=[*dead, *nodes[0].addresses]) as node:
+            with trio.fail_after(SILENT_GRACE + 6.0):
+                await node.wait_joined()
+
+            assert len(node.contacts()) >= 8
+
+
+async def test_slow_family_is_waited_for(autojump_clock, new_network):
+    """Its nodes answer after 2 seconds each, those of the other after a tenth."""
+    network, target = new_network(1, Uneven), random_id(Random(1))
+    async with network.open_nodes(20, families=BOTH) as nodes:
+        found = await nodes[7].find_node(target)
+
+    assert Counter(each.address.family for each in found) == {V4: 8, V6: 8}
+
+
+class Uneven(MemoryNetwork):
+    """Be a network in which IPv6 is far slower than IPv4."""
+
+    def carry(self, data, source, destination, now):
+        """Carry a datagram, with the latency of its family."""
+        self.latency = (0.9, 1.1) if source.family is V6 else (0.04, 0.06)
+        super().carry(data, source, destination, now)
+
+
+class Wanting(MemoryNetwork):
+    """Be a network that counts queries which ask for both kinds of contacts."""
+
+    wanting = 0
+
+    def carry(self, data, source, destination, now):
+        """Carry a datagram and count it."""
+        self.wanting += b"4:wantl2:n42:n6e" in data
+        super().carry(data, source, destination, now)
+
+
+@pytest.mark.parametrize(("known", "other"), [(V4, V6), (V6, V4)])
+async def test_one_family_leads_to_the_other(autojump_clock, new_network, known, other):
+    """A node that knows a way into one network only finds the other through nodes in both (BEP 32)."""
+    network = new_network(1, Wanting)
+    async with network.open_nodes(14, families=BOTH) as nodes:
+        through = [address for address in nodes[0].addresses if address.family is known]
+        async with network.open_node(60, families=BOTH, through=through) as node:
+            await sleep_minutes(2)
+            assert network.wanting > 0
+            assert {each.family: each.good_nodes >= 8 for each in node.statistics().endpoints} == {
+                V4: True,
+                V6: True,
+            }
+            await sleep_minutes(5)
+            before = network.wanting
+            await sleep_minutes(HOUR)
+            assert network.wanting == before  # only while it helps
+
+
+async def test_both_tables_stay_full(autojump_clock, new_network):
+    """For two hours, and every lookup finds the closest of either family."""
+    network, random = new_network(1), Random(1)
+    async with (
+        network.open_nodes(14, families=BOTH) as nodes,
+        network.open_node(60, families=BOTH, through=nodes[0].addresses) as node,
+    ):
+        await node.wait_joined()
+        least = {V4: 99, V6: 99}
+        for _ in range(12):
+            await sleep_minutes(10)
+            found = Counter(each.address.family for each in await node.find_node(random_id(random)))
+            assert found == {V4: 8, V6: 8}
+            for one in node.statistics().endpoints:
+                least[one.family] = min(least[one.family], one.good_nodes)
+
+    assert min(least.values()) >= 10
