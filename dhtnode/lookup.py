@@ -97,7 +97,10 @@ class Lookup:
         self._drop_farthest()
 
     def add_addresses(self, addresses: Iterable[Address]) -> None:
-        """Add ways in: addresses whose node ids are not known, asked while few nodes have answered."""
+        """Add ways in: addresses whose node ids are not known, asked while few nodes have answered.
+
+        They come before contacts once more than `width` of those were asked and nobody has answered.
+        """
         for address in addresses:
             if self._scope.allows(address) and address not in self._known:
                 candidate = _Candidate(address, self._scope.network_key(address))
@@ -109,7 +112,10 @@ class Lookup:
         """Return the address to ask now and count it as asked, or None while there is nothing to do."""
         if self._under_way - self._stalled >= self._parallelism or self.queries >= self._query_limit:
             return None
-        candidate = self._next_candidate() or self._next_way_in()
+        if self.answers or self.queries <= self._width:
+            candidate = self._next_candidate() or self._next_way_in()
+        else:
+            candidate = self._next_way_in() or self._next_candidate()
         if candidate is None:
             return None
         candidate.state = State.ASKED

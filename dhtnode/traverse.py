@@ -32,6 +32,7 @@ class Traversal:
         self._method = method
         self._on_answer = on_answer
         self._under_way: dict[Address, Pending] = {}
+        self._is_expecting = False
         self._finished = trio.Event()
 
     @property
@@ -49,6 +50,21 @@ class Traversal:
         if not self.lookup.finished:
             self._finished = trio.Event()
         self._advance()
+
+    def expect_ways_in(self) -> None:
+        """Do not end without an answer before `expect_no_more`."""
+        self._is_expecting = True
+        if not self.answers:
+            self._finished = trio.Event()
+
+    def expect_no_more(self) -> None:
+        """End when those named by now have been asked."""
+        self._is_expecting = False
+        self._advance()
+
+    async def ended(self) -> None:
+        """Wait for the end; the walk goes on when this is cancelled."""
+        await self._finished.wait()
 
     async def wait(self) -> None:
         """Wait for the end; when cancelled, forget what is under way."""
@@ -81,7 +97,7 @@ class Traversal:
             else:
                 self._under_way[address] = pending
                 self.bytes_sent += pending.size
-        if self.lookup.finished:
+        if self.lookup.finished and (self.answers or not self._is_expecting):
             self.cancel()
 
     def _on_done(self, address: Address, result: Answer | QueryError, _now: float) -> None:

@@ -122,7 +122,9 @@ DHTNODE = (
         "I/O",
         (
             "nurseries",
+            "elapsed",
             "udp",
+            "ways_in",
             "rpc",
             "traverse",
             "snapshot",
