@@ -7,9 +7,9 @@ the answer, an error or a timeout is there; `query` waits for the same.
 
 An answer counts only if transaction id, source address and source port all match.
 
-A silence counts against a node only if anything at all came in since it was asked: when all are
-silent at once, it is our own network that is gone.  Nor does it count when we could not listen
-ourselves, because the process was stopped or the machine asleep.
+A silence counts against a node only if something comes in while it is waited for: when all are silent
+at once, it is our own network that is gone.  Nor does it count when we could not listen ourselves,
+because the process was stopped or the machine asleep.
 """
 
 import logging
@@ -56,6 +56,7 @@ OnMoved: TypeAlias = Callable[[str, float], None]
 _ERROR = b"d1:e"[3]  # the first key of an error; that of a response is `ip` or `r`
 LOOK_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
 BLAMED_IN_A_ROW = 3  # silences that count against nodes although nothing came in since they were asked
+DEAF_AFTER = 2.0  # seconds in which nothing came in; more than any stall
 CUT_OFF_AFTER = 8  # silences in a row: as many as a bucket has nodes
 STOOD_STILL_AFTER = 0.5  # seconds by which a deadline was missed
 GRACE = 1.0  # seconds for answers that have come meanwhile, or may still come
@@ -258,6 +259,8 @@ class Rpc:
         if not source.is_allowed:
             self.events["dropped: source not allowed"] += 1
             return
+        if now - self._received_at > DEAF_AFTER:
+            self._hear_again(now)
         self._received_at = now
         refusal = self._admission.refusal(source, now, self._is_behind)
         if refusal is not None and not (source.awaited and self._transactions.may_answer(data, source)):
@@ -276,6 +279,16 @@ class Rpc:
                 self._answer(fields, source, len(data), now)
         except MalformedMessage as malformed:
             self._on_malformed(malformed, source, len(data), now)
+
+    def _hear_again(self, now: float) -> None:
+        """Excuse those who were asked while nothing came in: nothing of ours may have gone out either.
+
+        Except very few, who may well be dead themselves.
+        """
+        waiting = self._transactions.sent_before(now - self.times.stall)
+        if not self.may_blame(len(waiting)):
+            for pending in waiting:
+                pending.is_excused = True
 
     def _answer(self, fields: Fields, source: Source, size: int, now: float) -> None:
         if self._read_only:
@@ -414,7 +427,7 @@ class Rpc:
             now = trio.current_time()
             if now - self._wake_at > STOOD_STILL_AFTER:
                 self.events["stood still"] += 1
-                self._transactions.excuse(now - self.times.timeout + GRACE)
+                self._transactions.excuse_all(now - self.times.timeout + GRACE)
             self.end_overdue(now)
 
     def end_overdue(self, now: float) -> None:

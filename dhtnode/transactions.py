@@ -6,6 +6,7 @@ holds deadlines, and a limit that changes with the line holds for what is alread
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import takewhile
 from math import inf
 from typing import NamedTuple, TypeAlias
 
@@ -35,7 +36,10 @@ OnStall: TypeAlias = Callable[[], None]
 
 
 class Pending:
-    """Be one query under way; a handle for `Rpc.forget`."""
+    """Be one query under way; a handle for `Rpc.forget`.
+
+    The silence of an excused one says nothing about the node that was asked.
+    """
 
     __slots__ = (
         "is_excused",
@@ -142,7 +146,11 @@ class Transactions:
                 break
         return due
 
-    def excuse(self, since: float) -> None:
+    def sent_before(self, limit: float) -> list[Pending]:
+        """Return the queries under way that were sent before a time, in their order."""
+        return list(takewhile(lambda pending: pending.sent_at < limit, self._pending.values()))
+
+    def excuse_all(self, since: float) -> None:
         """Let all that are under way count as sent no earlier than `since`, and their silence for nothing.
 
         For one who could not listen for a while.

@@ -48,14 +48,14 @@ class Traversal:
         """Add addresses to ask, and go on if the lookup had come to its end for want of them."""
         self.lookup.add_addresses(addresses)
         if not self.lookup.finished:
-            self._finished = trio.Event()
+            self._reopen()
         self._advance()
 
     def expect_ways_in(self) -> None:
         """Do not end without an answer before `expect_no_more`."""
         self._is_expecting = True
         if not self.answers:
-            self._finished = trio.Event()
+            self._reopen()
 
     def expect_no_more(self) -> None:
         """End when those named by now have been asked."""
@@ -83,6 +83,10 @@ class Traversal:
     def closest_answers(self) -> list[Answer]:
         """Return the answers of the closest nodes found, closest first."""
         return [self.answers[contact.address] for contact in self.lookup.closest()]
+
+    def _reopen(self) -> None:
+        if self._finished.is_set():  # else somebody may be waiting for it
+            self._finished = trio.Event()
 
     def _advance(self) -> None:
         while (address := self.lookup.take_next()) is not None:

@@ -53,6 +53,7 @@ def test_every_number_is_there():
     assert found[("store", "bytes", "items")] == 100
     assert found[("scheduling_delay_seconds",)] == 0.25
     assert found[("late_wakes_total",)] == 1
+    assert found[("stood_still_total",)] == 0
 
 
 def test_every_count_that_a_node_makes_is_somewhere():
