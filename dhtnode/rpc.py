@@ -100,6 +100,7 @@ class Rpc:
         self.traffic = Traffic()
         self.events: Counter[str] = Counter()
         self.external = ExternalAddress(scope)
+        self.heard_at = -math.inf
         self._family = socket.address.family
         self._table = table
         self._on_query = on_query
@@ -116,7 +117,6 @@ class Rpc:
         self._receive_batch = settings.receive_batch
         self._behind_after = settings.behind_after
         self._is_behind = False
-        self.heard_at = -math.inf
         self._received_at = -math.inf
         self._silences = 0
         self._wake_at = math.inf
