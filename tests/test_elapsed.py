@@ -1,10 +1,13 @@
 """The clock that counts the sleep of the machine, and a real node that wakes under it."""
 
+import re
 import time
+from pathlib import Path
 
 import trio
 
-from dhtnode import Contact, Ping, open_node
+import dhtnode
+from dhtnode import Contact, GetPeers, Node, Ping, open_node
 from dhtnode.elapsed import ElapsedClock, seconds_since_start
 from dhtnode.ids import as_id
 from dhtnode.results import NodeStatistics
@@ -40,6 +43,17 @@ def test_clock_of_the_system_never_lags_behind_the_monotonic_one() -> None:
     before = time.clock_gettime(time.CLOCK_MONOTONIC)
 
     assert seconds_since_start() >= before
+
+
+def test_node_never_reads_the_wall_clock() -> None:
+    """What changes it, a time server or summer, changes nothing: only log lines bear its time."""
+    readers = [
+        path.name
+        for path in Path(dhtnode.__file__).parent.glob("*.py")
+        if re.search(r"time\.time|time_ns\(|CLOCK_REALTIME|datetime", path.read_text(encoding="utf-8"))
+    ]
+
+    assert readers == []
 
 
 def test_deadlines_that_passed_in_the_sleep_are_over_on_waking() -> None:
@@ -89,12 +103,8 @@ def test_real_node_wakes_after_eight_hours() -> None:
     assert tokens[0] != tokens[1]
 
 
-async def token(asker: object, node: object) -> bytes:
+async def token(asker: Node, node: Node) -> bytes:
     """Return the token that a node gives for the swarm."""
-    from dhtnode import GetPeers, Node
-
-    assert isinstance(asker, Node)
-    assert isinstance(node, Node)
     answer = await asker.query(GetPeers(SWARM), node.addresses[0])
     assert answer.response.token is not None
     return answer.response.token
