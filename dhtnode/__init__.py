@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dhtnode.blocking import find_peers
     from dhtnode.bloom import ScrapeFilter
     from dhtnode.clients import format_version
+    from dhtnode.elapsed import ElapsedClock
     from dhtnode.errors import (
         AddressInUse,
         BadResponse,
@@ -82,6 +83,7 @@ __all__ = [
     "CannotListen",
     "Contact",
     "DhtError",
+    "ElapsedClock",
     "EndpointStatistics",
     "Family",
     "FindNode",
@@ -149,6 +151,7 @@ _HOMES = {
     "blocking": ("find_peers",),
     "bloom": ("ScrapeFilter",),
     "clients": ("format_version",),
+    "elapsed": ("ElapsedClock",),
     "errors": (
         "AddressInUse",
         "BadResponse",

@@ -131,7 +131,9 @@ DHTNODE = (
         "I/O",
         (
             "nurseries",
+            "elapsed",
             "udp",
+            "ways_in",
             "rpc",
             "traverse",
             "snapshot",
