@@ -23,8 +23,8 @@ from dhtnode.ids import ID_BITS
 class NodeInfo:
     """Tell what the table knows of one node; times and `rtt` are in seconds.
 
-    The node is good while `now < good_until`; a bad one has -inf there.  It `conforms` when its id
-    goes with its address (BEP 42).
+    The node is good while `now < good_until`; a bad one has -inf there.  `failures` are the queries
+    left unanswered since its last answer.  It `conforms` when its id goes with its address (BEP 42).
     """
 
     contact: Contact
@@ -82,10 +82,15 @@ class Entry:
             self.rtt = rtt
 
     def asked(self, good_until: float, now: float) -> None:
-        """Note a query; it cannot make a bad node good, because its source may be forged."""
+        """Note a query; after an unanswered one of ours only an answer counts: a source may be forged."""
         self.last_query = now
-        if not self.bad:
+        if not self.failures:
             self.good_until = good_until
+
+    def stayed_silent(self, now: float) -> None:
+        """Note an unanswered query: from now on the node is not good until it answers."""
+        self.failures += 1
+        self.good_until = min(self.good_until, now)
 
     def turn_bad(self) -> None:
         """Mark the node as one that no longer answers."""
@@ -248,8 +253,8 @@ class Bucket:
     def whole_compact(self, now: float) -> bytes | None:
         """Return the compact form of all nodes when the bucket is full of good ones, else None.
 
-        The bytes are kept until a node comes or goes, turns bad, or would stop being good had it
-        not been heard of again.
+        The bytes are kept until a node comes or goes, leaves a query unanswered, or would stop being
+        good had it not been heard of again.
         """
         if now < self._compact_until:
             return self._compact
@@ -263,7 +268,7 @@ class Bucket:
         return self._compact
 
     def forget_compact(self) -> None:
-        """Drop the kept bytes, because a node came, went or turned bad."""
+        """Drop the kept bytes, because a node came, went or did not answer."""
         self._compact_until = -inf
 
     def info(self, now: float) -> BucketInfo:
@@ -289,6 +294,7 @@ class Bucket:
         require(all(entry.waiting for entry in self.waiting), "a waiting node knows that it waits")
         require(not any(entry.failures for entry in self.waiting), "a waiting node that fails leaves")
         require(all((entry.good_until == -inf) == entry.bad for entry in everyone), "bad is not good")
+        require(all(entry.failures for entry in everyone if entry.bad), "a bad node has failed")
         require(
             not self.waiting or (len(nodes) == self.size and not any(entry.bad for entry in nodes)),
             "nodes wait only for a bucket that is full and has no bad node",

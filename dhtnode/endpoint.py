@@ -13,7 +13,7 @@ import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
 from dhtnode.admission import Admission
-from dhtnode.errors import QueryError, QueryRefused
+from dhtnode.errors import QueryError, QueryRefused, QueryTimeout
 from dhtnode.ids import ID_BYTES, NodeId, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.item_store import ItemStore
 from dhtnode.limits import TokenBucket
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 VERIFY_BURST = 32  # a small network that starts through us calls all at once
 REFRESHES_AT_ONCE = 2  # stale buckets per round of maintenance
-PINGS_AT_ONCE = 16  # silent nodes per round of maintenance
+PINGS_AT_ONCE = 16  # silent nodes per round of maintenance: 240 in 7.5 minutes, 30 buckets' worth
 
 
 class Endpoint:
@@ -182,10 +182,15 @@ class Endpoint:
                 await self.traverse(target, FindNode(target))
 
     def check_silent(self, now: float) -> int:
-        """Ping nodes not heard of for long, and return how many; `rpc` tells the table the outcome."""
-        contacts = self.table.questionable(now)[:PINGS_AT_ONCE]
+        """Ping nodes not heard of for long, and return how many; `rpc` tells the table the outcome.
+
+        A node that stays silent is pinged again when the first ping is given up, until it has
+        answered or is bad: with one lost datagram it should not stay in doubt for long.
+        """
+        ahead = max(0.0, self.settings.good_for - self.settings.check_after)
+        contacts = self.table.questionable(now + ahead)[:PINGS_AT_ONCE]
         for contact in contacts:
-            self.rpc.send_query(Ping(), contact.address, self._on_checked)
+            self._check(contact.address)
         return len(contacts)
 
     async def refresh(self, now: float) -> int:
@@ -248,6 +253,13 @@ class Endpoint:
     def _on_verified(self, address: Address, _result: Answer | QueryError, _now: float) -> None:
         self._verifying.discard(address)
 
+    def _check(self, address: Address) -> None:
+        self.rpc.send_query(Ping(), address, self._on_checked)
+
     def _on_checked(self, result: Answer | QueryError, now: float) -> None:
         if isinstance(result, QueryRefused):  # `rpc` has told the table of all other outcomes
             self.table.failed(result.address, now)
+        elif isinstance(result, QueryTimeout):
+            node = self.table.get(result.address)
+            if node is not None and node.failures and not node.bad:
+                self._check(result.address)

@@ -54,10 +54,11 @@ async def _wait_until_worth_joining(endpoint: Endpoint, own_id: NodeId) -> None:
 
 
 async def keep_fresh(endpoint: Endpoint) -> None:
-    """Ping silent nodes and refresh stale buckets, a few at a time."""
+    """Ping silent nodes and refresh stale buckets, a few at a time; forget sources of long ago."""
     while True:
         await trio.sleep(endpoint.settings.maintenance_period)
         now = trio.current_time()
+        endpoint.rpc.forget_silent(now)
         endpoint.check_silent(now)
         await endpoint.refresh(now)
 

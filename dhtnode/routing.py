@@ -1,9 +1,10 @@
 """The routing table of one family: nodes that answered us, in buckets (BEP 5, "Routing Table").
 
 Only an answer to a query of ours brings a node in (`responded`): the source of anything else can
-be forged.  A node is good for a while after it answered or, being in the table, asked; then
-questionable; bad after several unanswered queries in a row.  Bad nodes are never handed out, but
-keep their places until somebody takes them, so that losing our own network does not empty the table.
+be forged.  A node is good for a while after it answered or, being in the table, asked; questionable
+after that, and from its first unanswered query to its next answer; bad after several such in a row.
+Bad nodes are never handed out, but keep their places until somebody takes them, so that losing our
+own network does not empty the table.
 
 Ids that go with the addresses of their nodes (BEP 42) are preferred where nodes compete for a place;
 others are taken as BEP 5 says, and served all the same.  So Sybils with ids of their choice get
@@ -117,7 +118,8 @@ class RoutingTable:
     def queried(self, contact: Contact, now: float) -> bool:
         """Note that a query came, and return whether its sender is worth a verification ping.
 
-        A known node is good for another while, unless it is bad: then a ping finds out if it is back.
+        A known node is good for another while, unless it did not answer when it was asked last.  If
+        it is bad, a ping finds out whether it is back.
         A known address under another id changes nothing, since anybody can forge such a query; if
         the id did change, our next query shows it, at the latest when the node turns questionable.
         An unknown node is worth a ping when it could be taken in.  Not for read-only nodes (BEP 43).
@@ -132,17 +134,22 @@ class RoutingTable:
     def failed(self, address: Address, now: float) -> None:
         """Note that a query of ours was not answered; addresses not in the table are ignored.
 
+        The node is questionable at once, so that it is not handed out in place of good ones until
+        it has answered again.  BEP 5 would call it good for the rest of its 15 minutes; but most
+        silent nodes are gone, and those that lost a datagram answer the next ping.
         After `bad_after` failures in a row the node is bad, and the freshest waiting node takes its
         place if there is one.  A waiting node leaves at its first failure: others wait too.
         """
         entry = self._by_address.get(address)
         if entry is None:
             return
-        entry.failures += 1
+        entry.stayed_silent(now)
         if entry.waiting:
             self._remove(entry)
         elif entry.failures >= self._bad_after:
             self._turn_bad(entry, now)
+        else:
+            self._bucket_of(entry.number).forget_compact()
 
     def evict(self, address: Address) -> None:
         """Remove whatever is known at an address; a waiting node moves up.
@@ -196,17 +203,20 @@ class RoutingTable:
         return b"".join([entry.compact for entry in self._closest(number, now)])
 
     def questionable(self, now: float) -> list[Contact]:
-        """Return the nodes worth a ping: neither good nor bad, least recently seen first.
+        """Return the nodes that are neither good nor bad, those most worth a ping first.
 
-        Those for whose place another node waits come before all others.  Cost: one pass over the table.
+        First come those that left a query unanswered: they may have lost a datagram and no more.
+        Then those for whose place another node waits, then all others; each time the least recently
+        seen first.  A later time than it is shows who will be questionable if nothing is heard of
+        them.  Cost: one pass over the table.
         """
         found = [
-            (not bucket.waiting, entry.last_seen(), entry.number, entry.contact)
+            (not entry.failures, not bucket.waiting, entry.last_seen(), entry.number, entry.contact)
             for bucket in self._all_buckets()
             for entry in bucket.nodes
             if now >= entry.good_until and not entry.bad
         ]
-        return [contact for _, _, _, contact in sorted(found)]
+        return [contact for *_, contact in sorted(found)]
 
     def stale_ranges(self, now: float, refresh_after: float) -> list[tuple[int, int]]:
         """Return the id ranges `low <= id < high` of buckets unchanged for `refresh_after` seconds.

@@ -387,6 +387,37 @@ def test_node_turns_bad_after_two_failures_in_a_row() -> None:
     assert len(table) == 2
 
 
+def test_node_is_questionable_from_its_first_failure_to_its_next_answer() -> None:
+    """Most silent nodes are gone; the others answer the next ping, for which they come first."""
+    table = full_table(8, waiting=1)
+    table.responded(near(1), 8.0)
+    target = as_id(HALF)
+    before = table.closest_compact(target, 9.0)
+
+    table.failed(near(1).address, 9.0)
+    table.failed(far(3).address, 10.0)
+
+    others = [far(n) for n in range(8) if n != 3]
+    assert table.questionable(10.0) == [far(3), near(1)]
+    assert table.closest(target, 10.0, 7) == others
+    assert table.closest(target, 10.0) == sorted([*others, far(3)])  # it fills up, and no more
+    assert table.queried(far(3), 11.0) is False
+    assert table.questionable(11.0) == [far(3), near(1)]  # its query may be forged
+
+    table.responded(far(3), 12.0)
+    assert table.questionable(12.0) == [near(1)]
+    assert table.closest_compact(target, 12.0) == before
+
+
+def test_failure_of_a_silent_node_does_not_make_it_good_for_longer() -> None:
+    """Its time was over before."""
+    table = full_table(1)
+
+    table.failed(far(0).address, GOOD_FOR + 5.0)
+
+    assert table.get(far(0).address).good_until == GOOD_FOR
+
+
 def test_answer_between_two_failures_keeps_a_node() -> None:
     """Only failures in a row count."""
     table = full_table(1)
@@ -631,6 +662,16 @@ def test_questionable_nodes_come_least_recently_seen_first() -> None:
     assert table.questionable(GOOD_FOR + 9.0) == [*(far(n) for n in range(1, 8)), far(0), near(1)]
 
 
+def test_questionable_at_a_later_time_are_those_who_will_be() -> None:
+    """So silent nodes can be asked before their time is over; in doubt comes before silent for long."""
+    table = full_table(3)
+    table.failed(far(2).address, 3.0)
+
+    assert table.questionable(4.0) == [far(2)]
+    assert table.questionable(GOOD_FOR) == [far(2), far(0)]
+    assert set(table.closest(OWN, 4.0, 2)) == {far(0), far(1)}
+
+
 def test_questionable_is_empty_while_all_are_good() -> None:
     """A node stops being good exactly when its time is over."""
     table = full_table(1)
@@ -820,7 +861,7 @@ class Record:
 
     def is_good(self, now: float) -> bool:
         seen = max(self.last_answer, self.last_query if self.last_query is not None else -1.0)
-        return not self.is_bad and now < seen + GOOD_FOR
+        return not self.failures and now < seen + GOOD_FOR
 
 
 HOSTS = {
