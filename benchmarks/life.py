@@ -36,9 +36,9 @@ from benchmarks.model.network import ModelNetwork
 from benchmarks.model.population import WIDTH, Habits
 from benchmarks.report import head, new_report, table
 from dhtnode import Node, NodeSettings, NotJoined, random_id, shared_prefix_bits
+from dhtnode.distrust import MAX_DISTRUSTED
 from dhtnode.endpoint import Endpoint
 from dhtnode.external import MAX_VOTES
-from dhtnode.routing import MAX_DISTRUSTED
 from dhtnode.sources import MAX_SOURCES
 from dhtnode.timing import WINDOW
 
@@ -131,7 +131,7 @@ def container_sizes(node: Node) -> dict[str, tuple[int, int]]:
         infos = endpoint.table.buckets(trio.current_time())
         held = sum(each.nodes + each.replacements for each in infos)
         sizes["table"] = held, 2 * settings.bucket_size * len(infos)
-        sizes["hosts distrusted"] = len(endpoint.table._distrusted), MAX_DISTRUSTED  # noqa: SLF001
+        sizes["hosts distrusted"] = len(endpoint.table._distrust), MAX_DISTRUSTED  # noqa: SLF001
         sizes["votes for our address"] = len(endpoint.rpc.external), MAX_VOTES
         sizes["round trips"] = len(endpoint.rpc.times._window), WINDOW  # noqa: SLF001
         sizes["queries under way"] = endpoint.rpc.pending, settings.max_pending

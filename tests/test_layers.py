@@ -82,6 +82,8 @@ DHTNODE = (
         "state",
         (
             "bucket",
+            "distrust",
+            "partition",
             "routing",
             "lookup",
             "external",
@@ -105,7 +107,9 @@ DHTNODE = (
         ),
         below=names("values protocol"),
         sideways={
-            "routing": names("bucket"),
+            "distrust": names("bucket"),
+            "partition": names("bucket"),
+            "routing": names("bucket distrust partition"),
             "peers": names("listing samples"),
             "admission": names("limits sources"),
             "transactions": names("sources"),

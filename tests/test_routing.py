@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dhtnode.addresses import Address, Contact, Family, Scope, pack_contact, unpack_contacts
 from dhtnode.bucket import BucketInfo, NodeInfo
+from dhtnode.distrust import DISTRUST_FOR, MAX_DISTRUSTED
 from dhtnode.ids import ZERO_ID, NodeId, as_id, as_int, distance, random_id
-from dhtnode.routing import DISTRUST_FOR, MAX_DISTRUSTED, Outcome, RoutingTable
+from dhtnode.routing import Outcome, RoutingTable
 from dhtnode.secure_ids import conforms, secure_id
 
 OWN = as_id(0x2BAD << 144 | 5)
@@ -752,7 +753,7 @@ def test_buckets_counts_every_kind_of_node() -> None:
 
 
 def move_to_wrong_bucket(table: RoutingTable) -> None:
-    lower, upper = table._all_buckets()
+    lower, upper = table._partition
     lower.nodes.append(upper.nodes.pop())
 
 
@@ -761,20 +762,20 @@ def forget_an_address(table: RoutingTable) -> None:
 
 
 def leave_a_gap(table: RoutingTable) -> None:
-    del table._buckets[HALF]
+    del table._partition._buckets[HALF]
 
 
 def split_a_foreign_bucket(table: RoutingTable) -> None:
-    table._split(table._bucket_of(HALF))
+    table._partition.split(table._partition.bucket_of(HALF))
 
 
 def keep_stale_bytes(table: RoutingTable) -> None:
     table.closest_compact(as_id(HALF), 9.0)
-    table._bucket_of(HALF).nodes.reverse()
+    table._partition.bucket_of(HALF).nodes.reverse()
 
 
 def call_a_good_node_bad(table: RoutingTable) -> None:
-    table._bucket_of(HALF).nodes[0].bad = True
+    table._partition.bucket_of(HALF).nodes[0].bad = True
 
 
 @pytest.mark.parametrize(
