@@ -6,6 +6,8 @@ the bucket is full and none of its nodes is bad, so whoever removes a bad node h
 
 Ids that conform to BEP 42 are preferred where nodes compete, and nowhere else: a node that conforms
 moves up first, waits in place of one that does not, and need not wait behind one that may be gone.
+Some places are kept for them: as long as fewer nodes conform, one that does not has to wait instead.
+So Sybils with ids of their choice, which always answer, cannot have all of a bucket to themselves.
 
 What concerns one bucket lives here; who may enter at all, and the indexes over all buckets, in
 `routing`, which alone uses `Entry` and `Bucket`.
@@ -167,18 +169,33 @@ class Bucket:
             return True
         return any(entry.good_until <= now for entry in self.waiting)
 
-    def takes_conforming(self, now: float) -> bool:
+    def takes_conforming(self, now: float, kept: int) -> bool:
         """Return whether a newcomer that conforms would get the place of a node that does not."""
         if not all(entry.conforms for entry in self.waiting):
             return True
-        return self.longest_questionable(now) is not None
+        return self.weaker_node(now, kept) is not None
 
-    def longest_questionable(self, now: float) -> Entry | None:
-        """Return the node silent longest of those that neither are good or bad nor conform, or None."""
-        found = [
-            entry for entry in self.nodes if entry.good_until <= now and not entry.bad and not entry.conforms
-        ]
-        return min(found, key=_last_answer) if found else None
+    def weaker_node(self, now: float, kept: int) -> Entry | None:
+        """Return the node whose place a newcomer that conforms would get, or None.
+
+        It is not bad and does not conform: of those that are questionable the one silent longest,
+        or, while fewer than the `kept` places are held by nodes that conform, the one that came last.
+        """
+        others = [entry for entry in self.nodes if not entry.conforms and not entry.bad]
+        questionable = [entry for entry in others if entry.good_until <= now]
+        if questionable:
+            return min(questionable, key=_last_answer)
+        return others[-1] if others and len(self.nodes) - len(others) < kept else None
+
+    def exchange(self, node: Entry, other: Entry, now: float) -> None:
+        """Give the place of a node to one that waits, and let the node wait instead."""
+        self.nodes.remove(node)
+        self.waiting.remove(other)
+        other.waiting = False
+        self.nodes.append(other)
+        self.wait(node)
+        self.forget_compact()
+        self.changed_at = now
 
     def everyone(self) -> Iterator[Entry]:
         """Yield the nodes and the waiting ones."""

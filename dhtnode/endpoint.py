@@ -17,14 +17,14 @@ from dhtnode.errors import QueryError, QueryRefused, QueryTimeout
 from dhtnode.ids import ID_BYTES, NodeId, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.item_store import ItemStore
 from dhtnode.limits import TokenBucket
-from dhtnode.lookup import Lookup, kept_places
+from dhtnode.lookup import Lookup
 from dhtnode.messages import FindNode, Method, Ping
 from dhtnode.peers import PeerStore
 from dhtnode.quick import QuickResponder
 from dhtnode.responder import Responder
 from dhtnode.routing import RoutingTable
 from dhtnode.rpc import Rpc
-from dhtnode.secure_ids import conforms, secure_id
+from dhtnode.secure_ids import conforms, kept_places, secure_id
 from dhtnode.settings import VERSION_TAG, NodeSettings
 from dhtnode.tokens import TokenIssuer
 from dhtnode.transactions import Answer

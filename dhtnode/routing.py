@@ -7,8 +7,9 @@ Bad nodes are never handed out, but keep their places until somebody takes them,
 own network does not empty the table.
 
 Ids that go with the addresses of their nodes (BEP 42) are preferred where nodes compete for a place;
-others are taken as BEP 5 says, and served all the same.  So Sybils with ids of their choice get
-places that nobody else wants, and a table in which no id conforms works as if there were no BEP 42.
+others are taken as BEP 5 says, and served all the same.  So where most ids conform, Sybils with ids
+of their choice get half of the places and those that nobody else wants, and a table in which no id
+conforms works as if there were no BEP 42.
 
 Everything is bounded: at most 160 buckets, each with `bucket_size` nodes and as many waiting ones,
 and the last 1024 hosts that were seen to change their ids.
@@ -23,7 +24,7 @@ from dhtnode.bucket import Bucket, BucketInfo, Entry, NodeInfo, require
 from dhtnode.distrust import Distrust
 from dhtnode.ids import ZERO_ID, NodeId, as_int
 from dhtnode.partition import Partition
-from dhtnode.secure_ids import conforms
+from dhtnode.secure_ids import conforms, kept_places
 
 __all__ = ["BucketInfo", "NodeInfo", "Outcome", "RoutingTable"]
 
@@ -54,8 +55,10 @@ class RoutingTable:
     newcomer with which it clashes, any other stays: no packet overwrites the address of a known id.
 
     Of newcomers to a full bucket, one whose id conforms to BEP 42 takes the place of a questionable
-    node whose id does not, the one silent longest; all others wait.  Of those that wait, and where
-    as many do as may, those that conform move up first and leave last.
+    node whose id does not, the one silent longest; and while fewer nodes conform than is to be
+    expected from the whole table, and fewer than half, also that of a good one, which then waits.
+    All others wait.  Of those that wait, and where as many do as may, those that conform move up
+    first and leave last.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class RoutingTable:
         self._partition = Partition(as_int(node_id), bucket_size)
         self._by_address: dict[Address, Entry] = {}
         self._by_host: dict[str, Entry] = {}
+        self._conforming = 0  # entries, waiting ones included
         self._distrust = Distrust()
 
     def __len__(self) -> int:
@@ -162,6 +166,7 @@ class RoutingTable:
         self._partition = Partition(as_int(node_id), self._bucket_size)
         self._by_address.clear()
         self._by_host.clear()
+        self._conforming = 0
         for entry in self._partition.sort_in(ranked):
             self._index(entry)
         for bucket in self._partition:
@@ -285,9 +290,15 @@ class RoutingTable:
         # A waiting node gives way to a node that has answered, but is not worth a ping to replace.
         return all(entry.bad for entry in self._clashes(contact, bucket))
 
+    def _kept_places(self) -> int:
+        """Return how many places of each bucket are for nodes that conform."""
+        return kept_places(self._bucket_size, self._conforming / (len(self._by_address) or 1))
+
     def _displaces(self, contact: Contact, bucket: Bucket, now: float) -> bool:
         """Return whether a newcomer conforms, and a node that does not would give way to it."""
-        return bucket.takes_conforming(now) and conforms(contact.node_id, contact.address.host)
+        return bucket.takes_conforming(now, self._kept_places()) and conforms(
+            contact.node_id, contact.address.host
+        )
 
     def _admit(self, contact: Contact, now: float, rtt: float | None) -> Outcome:
         bucket = self._partition.bucket_of(as_int(contact.node_id))
@@ -323,6 +334,7 @@ class RoutingTable:
     def _index(self, entry: Entry) -> None:
         self._by_address[entry.contact.address] = entry
         self._by_host[entry.host] = entry
+        self._conforming += entry.conforms
 
     def _place(self, entry: Entry, now: float) -> Outcome:
         """Give a newcomer a place: a free one, one that somebody has to leave, or one to wait in."""
@@ -335,11 +347,12 @@ class RoutingTable:
             bucket.add(entry, now)
             return Outcome.ADDED
         bucket.wait(entry)
-        questionable = bucket.longest_questionable(now) if entry.conforms else None
-        if questionable is not None:
-            self._remove(questionable)  # of those that wait, the newcomer has answered last
-            bucket.changed_at = now
-        elif len(bucket.waiting) > self._bucket_size:
+        weaker = bucket.weaker_node(now, self._kept_places()) if entry.conforms else None
+        if weaker is not None:
+            bucket.exchange(weaker, entry, now)
+            if weaker.good_until <= now:
+                self._remove(weaker)
+        if len(bucket.waiting) > self._bucket_size:
             self._remove(bucket.least_waiting(entry, now))
         return Outcome.CACHED if entry.waiting else Outcome.ADDED
 
@@ -355,6 +368,7 @@ class RoutingTable:
     def _remove(self, entry: Entry) -> None:
         del self._by_address[entry.contact.address]
         del self._by_host[entry.host]
+        self._conforming -= entry.conforms
         self._partition.bucket_of(entry.number).remove(entry)
 
     def _check_entries(self) -> None:
@@ -362,6 +376,9 @@ class RoutingTable:
         require({entry.contact.address: entry for entry in everyone} == self._by_address, "address index")
         require({entry.host: entry for entry in everyone} == self._by_host, "one node per IP, host index")
         require(len(everyone) == len(self._by_address) == len(self._by_host), "indexes hold everyone once")
+        require(
+            self._conforming == sum(entry.conforms for entry in everyone), "those that conform are counted"
+        )
         for entry in everyone:
             require(self._is_eligible(entry.contact), "every node has an allowed id and address")
             require(entry.number == as_int(entry.contact.node_id), "the number is that of the id")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.ids import ZERO_ID, as_id, distance, random_id, shared_prefix_bits
-from dhtnode.lookup import DISTRUST_AFTER, MAX_CANDIDATES, Lookup, kept_places
-from dhtnode.secure_ids import conforms, secure_id
+from dhtnode.lookup import DISTRUST_AFTER, MAX_CANDIDATES, Lookup
+from dhtnode.secure_ids import conforms, kept_places, secure_id
 
 TARGET = ZERO_ID  # so that an id, read as a number, is its distance
 OWN = as_id(1 << 159)
