@@ -81,6 +81,7 @@ class RoutingTable:
         self._by_address: dict[Address, Entry] = {}
         self._by_host: dict[str, Entry] = {}
         self._conforming = 0  # entries, waiting ones included
+        self._kept = 0  # places in each bucket for nodes that conform, as their share in the table has it
         self._distrust = Distrust()
 
     def __len__(self) -> int:
@@ -166,7 +167,7 @@ class RoutingTable:
         self._partition = Partition(as_int(node_id), self._bucket_size)
         self._by_address.clear()
         self._by_host.clear()
-        self._conforming = 0
+        self._conforming = self._kept = 0
         for entry in self._partition.sort_in(ranked):
             self._index(entry)
         for bucket in self._partition:
@@ -290,15 +291,9 @@ class RoutingTable:
         # A waiting node gives way to a node that has answered, but is not worth a ping to replace.
         return all(entry.bad for entry in self._clashes(contact, bucket))
 
-    def _kept_places(self) -> int:
-        """Return how many places of each bucket are for nodes that conform."""
-        return kept_places(self._bucket_size, self._conforming / (len(self._by_address) or 1))
-
     def _displaces(self, contact: Contact, bucket: Bucket, now: float) -> bool:
         """Return whether a newcomer conforms, and a node that does not would give way to it."""
-        return bucket.takes_conforming(now, self._kept_places()) and conforms(
-            contact.node_id, contact.address.host
-        )
+        return bucket.takes_conforming(now, self._kept) and conforms(contact.node_id, contact.address.host)
 
     def _admit(self, contact: Contact, now: float, rtt: float | None) -> Outcome:
         bucket = self._partition.bucket_of(as_int(contact.node_id))
@@ -334,7 +329,7 @@ class RoutingTable:
     def _index(self, entry: Entry) -> None:
         self._by_address[entry.contact.address] = entry
         self._by_host[entry.host] = entry
-        self._conforming += entry.conforms
+        self._count(entry.conforms)
 
     def _place(self, entry: Entry, now: float) -> Outcome:
         """Give a newcomer a place: a free one, one that somebody has to leave, or one to wait in."""
@@ -347,7 +342,7 @@ class RoutingTable:
             bucket.add(entry, now)
             return Outcome.ADDED
         bucket.wait(entry)
-        weaker = bucket.weaker_node(now, self._kept_places()) if entry.conforms else None
+        weaker = bucket.weaker_node(now, self._kept) if entry.conforms else None
         if weaker is not None:
             bucket.exchange(weaker, entry, now)
             if weaker.good_until <= now:
@@ -365,10 +360,14 @@ class RoutingTable:
             entry.turn_bad()
             bucket.forget_compact()
 
+    def _count(self, change: int) -> None:
+        self._conforming += change
+        self._kept = kept_places(self._bucket_size, self._conforming / (len(self._by_address) or 1))
+
     def _remove(self, entry: Entry) -> None:
         del self._by_address[entry.contact.address]
         del self._by_host[entry.host]
-        self._conforming -= entry.conforms
+        self._count(-entry.conforms)
         self._partition.bucket_of(entry.number).remove(entry)
 
     def _check_entries(self) -> None:
