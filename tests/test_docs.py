@@ -47,7 +47,7 @@ def test_every_bound_is_documented():
     constants = [MAX_DISTRUSTED, MAX_VOTES, MAX_SOURCES, MAX_CANDIDATES, WINDOW, MAX_CONTACTS, MAX_CLIENTS]
     named = ["max_pending", "lookup_query_limit", "max_swarms", "max_peers_per_swarm", "max_peers"]
     named += ["max_items", "max_item_bytes", "max_items_per_host", "bucket_size"]
-    numbers = re.findall(r"\d[\d,]*", bounds)
+    numbers = re.findall(r"\d+(?:,\d{3})*", bounds)
     assert {str(each) for each in constants} <= set(numbers)
     for name in named:
         value = getattr(NodeSettings(), name)
