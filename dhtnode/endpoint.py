@@ -11,8 +11,7 @@ from functools import partial
 import trio
 
 from dhtnode.addresses import Address, Contact, Family, Scope, scope_of
-from dhtnode.candidates import kept_places
-from dhtnode.errors import QueryError, QueryRefused
+from dhtnode.errors import QueryError, QueryRefused, QueryTimeout
 from dhtnode.identity import distant_id
 from dhtnode.ids import NodeId, random_id, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.limits import TokenBucket
@@ -24,7 +23,7 @@ from dhtnode.responder import Responder
 from dhtnode.results import EndpointStatistics
 from dhtnode.routing import RoutingTable
 from dhtnode.rpc import Rpc
-from dhtnode.secure_ids import conforms
+from dhtnode.secure_ids import conforms, kept_places
 from dhtnode.settings import VERSION_TAG, NodeSettings
 from dhtnode.shared import Shared
 from dhtnode.timing import Persistence
@@ -37,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 VERIFY_BURST = 32  # a small network that starts through us calls all at once
 REFRESHES_AT_ONCE = 2  # stale buckets per round of maintenance
-PINGS_AT_ONCE = 16  # silent nodes per round of maintenance
+PINGS_AT_ONCE = 16  # silent nodes per round of maintenance: 240 in 7.5 minutes, 30 buckets' worth
 HEAD_START = 2.0  # seconds that saved contacts have before hosts are asked
 MAX_SPARES = 64  # saved contacts and nodes that seemed bad, in one walk; all of them could use it up
 
@@ -192,14 +191,17 @@ class Endpoint:
         """Ping nodes not heard of for long, and return how many; `rpc` tells the table the outcome.
 
         One that we heard of lately is pinged beside many: all the others may be gone, and who is
-        silent is blamed only when somebody answers.
+        silent is blamed only when somebody answers.  A node that stays silent is pinged again when
+        the first ping is given up, until it has answered or is bad: with one lost datagram it should
+        not stay in doubt for long.
         """
-        contacts = self.table.questionable(now)[:PINGS_AT_ONCE]
+        ahead = max(0.0, self.settings.good_for - self.settings.check_after)
+        contacts = self.table.questionable(now + ahead)[:PINGS_AT_ONCE]
         if not self.rpc.may_blame(len(contacts)):
             anywhere = random_id(self._shared.random)
             contacts += [each for each in self.table.closest(anywhere, now, 1) if each not in contacts]
         for contact in contacts:
-            self.rpc.send_query(Ping(), contact.address, self._on_checked)
+            self._check(contact.address)
         return len(contacts)
 
     async def refresh(self, now: float) -> int:
@@ -333,9 +335,16 @@ class Endpoint:
     def _on_verified(self, address: Address, _result: Answer | QueryError, _now: float) -> None:
         self._verifying.discard(address)
 
+    def _check(self, address: Address) -> None:
+        self.rpc.send_query(Ping(), address, self._on_checked)
+
     def _on_checked(self, result: Answer | QueryError, now: float) -> None:
         if isinstance(result, QueryRefused):  # `rpc` has told the table of all other outcomes
             self.table.failed(result.address, now)
+        elif isinstance(result, QueryTimeout) and not self.rpc.is_cut_off:
+            node = self.table.get(result.address)
+            if node is not None and node.failures and not node.bad:
+                self._check(result.address)
 
 
 def _new_table(node_id: NodeId, family: Family, scope: Scope, shared: Shared) -> RoutingTable:

@@ -87,10 +87,14 @@ async def _wait_until_worth_joining(endpoint: Endpoint, own_id: NodeId, limit: f
 
 
 async def keep_fresh(endpoint: Endpoint) -> None:
-    """Ping silent nodes and refresh stale buckets, a few at a time; not while nobody answers."""
+    """Ping silent nodes and refresh stale buckets, a few at a time; forget sources of long ago.
+
+    While nobody answers, the first two would cost packets and blame the wrong ones.
+    """
     while True:
         await trio.sleep(endpoint.settings.maintenance_period)
         now = trio.current_time()
+        endpoint.rpc.forget_silent(now)
         if not endpoint.rpc.is_cut_off:
             endpoint.check_silent(now)
             await endpoint.refresh(now)

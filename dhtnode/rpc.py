@@ -116,6 +116,8 @@ class Rpc:
         self._version = version
         self._read_only = settings.read_only
         self._max_pending = settings.max_pending
+        self._forget_after = settings.good_for  # as long as an address counts as proven
+        self._turned_at = -math.inf
         self._receive_batch = settings.receive_batch
         self._behind_after = settings.behind_after
         self._is_behind = False
@@ -183,6 +185,15 @@ class Rpc:
             self._wakeup.set()
         self.traffic.queries_sent += 1
         return pending
+
+    def forget_silent(self, now: float) -> None:
+        """Forget the sources not heard of for `good_for` seconds, at the latest for twice as long.
+
+        To be called now and then; without it their number is bounded all the same.
+        """
+        if now - self._turned_at >= self._forget_after:
+            self._turned_at = now
+            self._sources.turn()
 
     def forget(self, pending: Pending) -> None:
         """Give a query up: its `on_done` will not be called, its answer is dropped."""

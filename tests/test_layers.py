@@ -86,6 +86,8 @@ DHTNODE = (
         "state",
         (
             "bucket",
+            "distrust",
+            "partition",
             "routing",
             "candidates",
             "parts",
@@ -112,7 +114,9 @@ DHTNODE = (
         ),
         below=names("values protocol"),
         sideways={
-            "routing": names("bucket"),
+            "distrust": names("bucket"),
+            "partition": names("bucket"),
+            "routing": names("bucket distrust partition"),
             "lookup": names("candidates parts"),
             "peers": names("listing samples"),
             "admission": names("limits sources"),

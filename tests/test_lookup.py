@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Contact, Scope
-from dhtnode.candidates import DISTRUST_AFTER, MAX_CANDIDATES, kept_places
+from dhtnode.candidates import DISTRUST_AFTER, MAX_CANDIDATES
 from dhtnode.ids import ZERO_ID, as_id, distance, random_id, shared_prefix_bits
 from dhtnode.lookup import Lookup
 from dhtnode.parts import Question
-from dhtnode.secure_ids import conforms, secure_id
+from dhtnode.secure_ids import conforms, kept_places, secure_id
 
 TARGET = ZERO_ID  # so that an id, read as a number, is its distance
 OWN = as_id(1 << 159)
