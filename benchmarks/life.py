@@ -11,6 +11,7 @@ live share    of the contacts that the node hands out as good, those online at t
               our id: all but the three that cover 7/8 of the id space
 memory        what Python has allocated for the node and Trio, without the model: the median of 24
               hourly looks, up to the end of day 2 and up to the end of the last day
+              (tracemalloc runs all the time, which makes all of it four times as slow)
 a lookup      succeeds when it finds at least 5 of the 8 closest nodes of those online all the while
 """
 
@@ -35,8 +36,11 @@ from benchmarks.model.network import ModelNetwork
 from benchmarks.model.population import WIDTH, Habits
 from benchmarks.report import head, new_report, table
 from dhtnode import Node, NodeSettings, NotJoined, random_id, shared_prefix_bits
+from dhtnode.distrust import MAX_DISTRUSTED
 from dhtnode.endpoint import Endpoint
+from dhtnode.external import MAX_VOTES
 from dhtnode.sources import MAX_SOURCES
+from dhtnode.timing import WINDOW
 
 LOSS = 0.05
 RATE = 0.1  # queries per second that reach our node on average
@@ -117,11 +121,19 @@ def container_sizes(node: Node) -> dict[str, tuple[int, int]]:
     stored = node.peers.statistics()
     sizes["swarms"] = stored.swarms, settings.max_swarms
     sizes["peers"] = stored.peers, settings.max_peers
+    largest = max((len(swarm.peers) for swarm in node.peers._swarms.values()), default=0)  # noqa: SLF001
+    sizes["peers of one swarm"] = largest, settings.max_peers_per_swarm
+    items = node.items.statistics(trio.current_time())
+    sizes["items"] = items.items, settings.max_items
+    sizes["bytes of items"] = items.bytes, settings.max_item_bytes
     for endpoint in endpoints_of(node):
         endpoint.table.check()  # each bucket within its own bounds
         infos = endpoint.table.buckets(trio.current_time())
         held = sum(each.nodes + each.replacements for each in infos)
         sizes["table"] = held, 2 * settings.bucket_size * len(infos)
+        sizes["hosts distrusted"] = len(endpoint.table._distrust), MAX_DISTRUSTED  # noqa: SLF001
+        sizes["votes for our address"] = len(endpoint.rpc.external), MAX_VOTES
+        sizes["round trips"] = len(endpoint.rpc.times._window), WINDOW  # noqa: SLF001
         sizes["queries under way"] = endpoint.rpc.pending, settings.max_pending
         sources = endpoint.rpc._sources  # noqa: SLF001
         sizes["sources"] = len(sources), MAX_SOURCES

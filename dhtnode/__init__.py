@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dhtnode.bulk import FOREIGN_SOURCE, BulkAsker, Question
     from dhtnode.clients import format_version
     from dhtnode.compact import CompactContacts, Endpoint
+    from dhtnode.elapsed import ElapsedClock
     from dhtnode.errors import (
         AddressInUse,
         BadResponse,
@@ -90,6 +91,7 @@ __all__ = [
     "Contact",
     "DatagramSocket",
     "DhtError",
+    "ElapsedClock",
     "Endpoint",
     "EndpointStatistics",
     "Family",
@@ -163,6 +165,7 @@ _HOMES = {
     "bulk": ("FOREIGN_SOURCE", "BulkAsker", "Question"),
     "clients": ("format_version",),
     "compact": ("CompactContacts", "Endpoint"),
+    "elapsed": ("ElapsedClock",),
     "errors": (
         "AddressInUse",
         "BadResponse",

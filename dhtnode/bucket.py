@@ -6,6 +6,8 @@ the bucket is full and none of its nodes is bad, so whoever removes a bad node h
 
 Ids that conform to BEP 42 are preferred where nodes compete, and nowhere else: a node that conforms
 moves up first, waits in place of one that does not, and need not wait behind one that may be gone.
+Some places are kept for them: as long as fewer nodes conform, one that does not has to wait instead.
+So Sybils with ids of their choice, which always answer, cannot have all of a bucket to themselves.
 
 What concerns one bucket lives here; who may enter at all, and the indexes over all buckets, in
 `routing`, which alone uses `Entry` and `Bucket`.
@@ -23,8 +25,8 @@ from dhtnode.ids import ID_BITS
 class NodeInfo:
     """Tell what the table knows of one node; times and `rtt` are in seconds.
 
-    The node is good while `now < good_until`; a bad one has -inf there.  It `conforms` when its id
-    goes with its address (BEP 42).
+    The node is good while `now < good_until`; a bad one has -inf there.  `failures` are the queries
+    left unanswered since its last answer.  It `conforms` when its id goes with its address (BEP 42).
     """
 
     contact: Contact
@@ -82,10 +84,15 @@ class Entry:
             self.rtt = rtt
 
     def asked(self, good_until: float, now: float) -> None:
-        """Note a query; it cannot make a bad node good, because its source may be forged."""
+        """Note a query; after an unanswered one of ours only an answer counts: a source may be forged."""
         self.last_query = now
-        if not self.bad:
+        if not self.failures:
             self.good_until = good_until
+
+    def stayed_silent(self, now: float) -> None:
+        """Note an unanswered query: from now on the node is not good until it answers."""
+        self.failures += 1
+        self.good_until = min(self.good_until, now)
 
     def turn_bad(self) -> None:
         """Mark the node as one that no longer answers."""
@@ -162,18 +169,33 @@ class Bucket:
             return True
         return any(entry.good_until <= now for entry in self.waiting)
 
-    def takes_conforming(self, now: float) -> bool:
+    def takes_conforming(self, now: float, kept: int) -> bool:
         """Return whether a newcomer that conforms would get the place of a node that does not."""
         if not all(entry.conforms for entry in self.waiting):
             return True
-        return self.longest_questionable(now) is not None
+        return self.weaker_node(now, kept) is not None
 
-    def longest_questionable(self, now: float) -> Entry | None:
-        """Return the node silent longest of those that neither are good or bad nor conform, or None."""
-        found = [
-            entry for entry in self.nodes if entry.good_until <= now and not entry.bad and not entry.conforms
-        ]
-        return min(found, key=_last_answer) if found else None
+    def weaker_node(self, now: float, kept: int) -> Entry | None:
+        """Return the node whose place a newcomer that conforms would get, or None.
+
+        It is not bad and does not conform: of those that are questionable the one silent longest,
+        or, while fewer than the `kept` places are held by nodes that conform, the one that came last.
+        """
+        others = [entry for entry in self.nodes if not entry.conforms and not entry.bad]
+        questionable = [entry for entry in others if entry.good_until <= now]
+        if questionable:
+            return min(questionable, key=_last_answer)
+        return others[-1] if others and len(self.nodes) - len(others) < kept else None
+
+    def exchange(self, node: Entry, other: Entry, now: float) -> None:
+        """Give the place of a node to one that waits, and let the node wait instead."""
+        self.nodes.remove(node)
+        self.waiting.remove(other)
+        other.waiting = False
+        self.nodes.append(other)
+        self.wait(node)
+        self.forget_compact()
+        self.changed_at = now
 
     def everyone(self) -> Iterator[Entry]:
         """Yield the nodes and the waiting ones."""
@@ -248,8 +270,8 @@ class Bucket:
     def whole_compact(self, now: float) -> bytes | None:
         """Return the compact form of all nodes when the bucket is full of good ones, else None.
 
-        The bytes are kept until a node comes or goes, turns bad, or would stop being good had it
-        not been heard of again.
+        The bytes are kept until a node comes or goes, leaves a query unanswered, or would stop being
+        good had it not been heard of again.
         """
         if now < self._compact_until:
             return self._compact
@@ -263,7 +285,7 @@ class Bucket:
         return self._compact
 
     def forget_compact(self) -> None:
-        """Drop the kept bytes, because a node came, went or turned bad."""
+        """Drop the kept bytes, because a node came, went or did not answer."""
         self._compact_until = -inf
 
     def info(self, now: float) -> BucketInfo:
@@ -289,6 +311,7 @@ class Bucket:
         require(all(entry.waiting for entry in self.waiting), "a waiting node knows that it waits")
         require(not any(entry.failures for entry in self.waiting), "a waiting node that fails leaves")
         require(all((entry.good_until == -inf) == entry.bad for entry in everyone), "bad is not good")
+        require(all(entry.failures for entry in everyone if entry.bad), "a bad node has failed")
         require(
             not self.waiting or (len(nodes) == self.size and not any(entry.bad for entry in nodes)),
             "nodes wait only for a bucket that is full and has no bad node",

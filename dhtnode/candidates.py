@@ -25,16 +25,6 @@ MAX_CANDIDATES = 400  # unasked ones beyond this are dropped, the farthest first
 DISTRUST_AFTER = 4  # silent contacts of one source, with none that answered
 
 
-def kept_places(width: int, conforming_share: float) -> int:
-    """Return how many of the closest nodes have to conform to BEP 42 when such a share of our table does.
-
-    Half of them, so that Sybils with ids of their choice get no more than the other half, or fewer
-    where fewer are to be expected.  All of them, as BEP 42 has it once it is enforced, would lead
-    past nodes that others find as long as many honest ones do not conform.
-    """
-    return min(width // 2, int(width * conforming_share))
-
-
 class State(Enum):
     """Tell how far a candidate has come; a stalled one may be asked again, and its answer is welcome."""
 

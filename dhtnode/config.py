@@ -127,6 +127,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "max_pending": (1, 1_000_000),
     "bad_after": (1, 100),
     "good_for": (1, 86_400),
+    "check_after": (1, 86_400),
     "refresh_after": (1, 86_400),
     "token_period": (1, 3600),
     "peer_lifetime": (60, 86_400),

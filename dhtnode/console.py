@@ -197,9 +197,11 @@ def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
     """
     import trio
 
+    from dhtnode.elapsed import ElapsedClock
+
     refusals: tuple[type[Exception], ...] = (DhtError, *expected)
     try:
-        return trio.run(_until_interrupted, main)
+        return trio.run(_until_interrupted, main, clock=ElapsedClock())
     except refusals as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:

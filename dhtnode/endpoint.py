@@ -11,31 +11,34 @@ from functools import partial
 import trio
 
 from dhtnode.addresses import Address, Contact, Family, Scope, scope_of
-from dhtnode.candidates import kept_places
-from dhtnode.errors import QueryError, QueryRefused
+from dhtnode.errors import QueryError, QueryRefused, QueryTimeout
 from dhtnode.identity import distant_id
-from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
+from dhtnode.ids import NodeId, random_id, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.limits import TokenBucket
 from dhtnode.lookup import Lookup
 from dhtnode.messages import FindNode, Method, Ping
+from dhtnode.nurseries import open_service_nursery
 from dhtnode.quick import QuickResponder
 from dhtnode.responder import Responder
 from dhtnode.results import EndpointStatistics
 from dhtnode.routing import RoutingTable
 from dhtnode.rpc import Rpc
-from dhtnode.secure_ids import conforms
+from dhtnode.secure_ids import conforms, kept_places
 from dhtnode.settings import VERSION_TAG, NodeSettings
 from dhtnode.shared import Shared
 from dhtnode.timing import Persistence
 from dhtnode.transactions import Answer
 from dhtnode.traverse import Traversal
-from dhtnode.udp import DatagramSocket, resolve
+from dhtnode.udp import RESOLVE_TIMEOUT, DatagramSocket
+from dhtnode.ways_in import WaysIn
 
 logger = logging.getLogger(__name__)
 
 VERIFY_BURST = 32  # a small network that starts through us calls all at once
 REFRESHES_AT_ONCE = 2  # stale buckets per round of maintenance
-PINGS_AT_ONCE = 16  # silent nodes per round of maintenance
+PINGS_AT_ONCE = 16  # silent nodes per round of maintenance: 240 in 7.5 minutes, 30 buckets' worth
+HEAD_START = 2.0  # seconds that saved contacts have before hosts are asked
+MAX_SPARES = 64  # saved contacts and nodes that seemed bad, in one walk; all of them could use it up
 
 
 class Endpoint:
@@ -68,6 +71,7 @@ class Endpoint:
         self._renewed = trio.Event()
         self._hosts = tuple(hosts)
         self._last_hosts = tuple(last_hosts)
+        self._ways_in = WaysIn([*hosts, *last_hosts], self.family)
         self._persistence = Persistence(self.settings.lookup_asks)
         self._verify = TokenBucket(self.settings.verify_rate, VERIFY_BURST, now)
         self._verifying: set[Address] = set()
@@ -96,26 +100,51 @@ class Endpoint:
         """Walk to the end; what has been found until a cancellation stays in the traversal.
 
         When the table is short of nodes, those that seemed bad, contacts saved, known to our other
-        endpoints or named by nodes of the other family, and then the given hosts are asked as well; the
-        last hosts only when all of these stay silent.
+        endpoints or named by nodes of the other family are asked as well.  If few of all these answer,
+        or none of a full table, the given hosts follow; and the last hosts when everybody stays silent.
         """
         traversal.lookup.add_contacts(self._nearest(traversal.lookup.target))
         is_short = self.is_short_of_nodes
         if is_short:
-            traversal.lookup.add_contacts(self.table.contacts(include_bad=True))
-            traversal.lookup.add_contacts(self.saved)
+            traversal.lookup.add_contacts(self._spares())
             traversal.lookup.add_contacts(self._shared.leads(self.table))
         traversal.start()
         try:
-            if is_short:
-                traversal.add_ways_in(await self._resolve(self._hosts))
+            with trio.move_on_after(HEAD_START if is_short else float("inf")):
+                await traversal.ended()
+            if len(traversal.answers) < (self.settings.bucket_size if is_short else 1):
+                await self._go_through(traversal, self._hosts)
             await traversal.wait()
             if not traversal.answers:
-                traversal.add_ways_in(await self._resolve(self._last_hosts))
-                await traversal.wait()
+                await self._go_through(traversal, self._last_hosts)
         finally:
             traversal.cancel()
             self._persistence.add(*traversal.lookup.asked_and_lost())
+
+    async def serve(self) -> None:
+        """Receive, answer, and look names up, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.rpc.serve, name=f"serve {self.socket.address}")
+            nursery.start_soon(self._ways_in.serve, name=f"look up names for {self.socket.address}")
+
+    def probe(self, on_answer: Callable[[], None]) -> bool:
+        """Ping a contact and a host, to see whether there is a network; return False if a ping did not leave.
+
+        Any of those that we know, drawn anew each time.  Names that are not known are looked up again.
+        """
+        hosts = self._hosts + self._last_hosts
+        self._ways_in.request(hosts, trio.current_time())
+        contacts = [contact.address for contact in self._contacts()]
+
+        def on_done(result: Answer | QueryError, _now: float) -> None:
+            if isinstance(result, Answer | QueryRefused):
+                on_answer()
+
+        for addresses in filter(None, (contacts, self._addresses(hosts))):
+            address = self._shared.random.choice(addresses)
+            if self.rpc.send_query(Ping(), address, on_done) is None:
+                return False  # the next one would hardly leave either
+        return True
 
     def renew_id(self, node_id: NodeId, now: float) -> None:
         """Take another id at once, in queries, replies and the table, which keeps whom it can.
@@ -159,10 +188,20 @@ class Endpoint:
                 await self._look_for_nodes(random_id_sharing(own_id, bits, self._shared.random))
 
     def check_silent(self, now: float) -> int:
-        """Ping nodes not heard of for long, and return how many; `rpc` tells the table the outcome."""
-        contacts = self.table.questionable(now)[:PINGS_AT_ONCE]
+        """Ping nodes not heard of for long, and return how many; `rpc` tells the table the outcome.
+
+        One that we heard of lately is pinged beside many: all the others may be gone, and who is
+        silent is blamed only when somebody answers.  A node that stays silent is pinged again when
+        the first ping is given up, until it has answered or is bad: with one lost datagram it should
+        not stay in doubt for long.
+        """
+        ahead = max(0.0, self.settings.good_for - self.settings.check_after)
+        contacts = self.table.questionable(now + ahead)[:PINGS_AT_ONCE]
+        if not self.rpc.may_blame(len(contacts)):
+            anywhere = random_id(self._shared.random)
+            contacts += [each for each in self.table.closest(anywhere, now, 1) if each not in contacts]
         for contact in contacts:
-            self.rpc.send_query(Ping(), contact.address, self._on_checked)
+            self._check(contact.address)
         return len(contacts)
 
     async def refresh(self, now: float) -> int:
@@ -243,18 +282,37 @@ class Endpoint:
         # Twice the width: some of them may have gone since, and a lookup asks no more than it needs.
         return self.table.closest(target, trio.current_time(), 2 * self.settings.bucket_size)
 
-    async def _resolve(self, hosts: Sequence[str]) -> list[Address]:
-        """Return the addresses of all hosts, in their order; names are looked up at the same time."""
-        found: dict[str, list[Address]] = {}
+    def _contacts(self) -> list[Contact]:
+        """Return whom we know, for times when nobody answers: bad nodes and saved contacts too."""
+        return [*self.table.contacts(include_bad=True), *self.saved]
 
-        async def look_up(host: str) -> None:
-            found[host] = await resolve(host, frozenset({self.family}))
+    def _spares(self) -> list[Contact]:
+        known = self._contacts()
+        return known if len(known) <= MAX_SPARES else self._shared.random.sample(known, MAX_SPARES)
 
-        async with trio.open_nursery() as nursery:
-            for host in hosts:
-                nursery.start_soon(look_up, host)
-        addresses = dict.fromkeys(address for host in hosts for address in found[host])
-        return [address for address in addresses if address not in self._shared.identities.by_address]
+    def _addresses(self, hosts: Sequence[str]) -> list[Address]:
+        ours = self._shared.identities.by_address
+        return [each for each in self._ways_in.addresses(hosts) if each not in ours]
+
+    async def _go_through(self, traversal: Traversal, hosts: Sequence[str]) -> None:
+        """Let a walk go through hosts as well, and return when it has ended.
+
+        It waits for names only while nobody at all has answered.
+        """
+        traversal.expect_ways_in()
+        self._ways_in.request(hosts, trio.current_time())
+        traversal.add_ways_in(self._addresses(hosts))
+        async with open_service_nursery() as nursery:
+            nursery.start_soon(self._keep_adding, traversal, hosts)
+            await traversal.ended()
+
+    async def _keep_adding(self, traversal: Traversal, hosts: Sequence[str]) -> None:
+        """Add the addresses of hosts as they become known."""
+        with trio.move_on_after(RESOLVE_TIMEOUT):
+            while self._ways_in.is_waiting(hosts):
+                await self._ways_in.wait_changed()
+                traversal.add_ways_in(self._addresses(hosts))
+        traversal.expect_no_more()
 
     def _on_moved(self, host: str, now: float) -> None:
         """Take an id that goes with the host at which others see us now, if ours does not."""
@@ -277,9 +335,16 @@ class Endpoint:
     def _on_verified(self, address: Address, _result: Answer | QueryError, _now: float) -> None:
         self._verifying.discard(address)
 
+    def _check(self, address: Address) -> None:
+        self.rpc.send_query(Ping(), address, self._on_checked)
+
     def _on_checked(self, result: Answer | QueryError, now: float) -> None:
         if isinstance(result, QueryRefused):  # `rpc` has told the table of all other outcomes
             self.table.failed(result.address, now)
+        elif isinstance(result, QueryTimeout) and not self.rpc.is_cut_off:
+            node = self.table.get(result.address)
+            if node is not None and node.failures and not node.bad:
+                self._check(result.address)
 
 
 def _new_table(node_id: NodeId, family: Family, scope: Scope, shared: Shared) -> RoutingTable:

@@ -69,7 +69,10 @@ class Lookup:
         self._candidates.add(contacts, None if source is None else self._candidates.get(source))
 
     def add_addresses(self, addresses: Iterable[Address]) -> None:
-        """Add ways in: addresses whose node ids are not known, asked while few nodes have answered."""
+        """Add ways in: addresses whose node ids are not known, asked while few nodes have answered.
+
+        They come before contacts once more than `width` of those were asked and nobody has answered.
+        """
         for address in addresses:
             candidate = self._candidates.add_way_in(address)
             if candidate is not None:
@@ -79,7 +82,10 @@ class Lookup:
         """Return the address to ask now and count it as asked, or None while there is nothing to do."""
         if not self._has_room:
             return None
-        candidate = self._next_candidate() or self._next_way_in()
+        if self.answers or self.queries <= self._width:
+            candidate = self._next_candidate() or self._next_way_in()
+        else:
+            candidate = self._next_way_in() or self._next_candidate()
         if candidate is None and self._next_question() is None:
             candidate = self._next_again()
         if candidate is None:

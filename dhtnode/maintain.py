@@ -6,6 +6,7 @@ them run until cancelled, in the nursery of the node.
 
 import logging
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import trio
@@ -20,46 +21,83 @@ logger = logging.getLogger(__name__)
 
 FIRST_RETRY = 1.0  # seconds after an attempt to join that found less than a bucket; doubled each time
 LAST_RETRY = 300.0
+PROBE_PERIOD = 5.0  # seconds between two looks for a network, two pings each, while nobody answers
+UNSENT_PERIOD = 2.0  # the same when the ping could not leave this machine: then it costs nobody anything
+STOOD_STILL_AFTER = 60.0  # seconds without running after which others may have forgotten us
 RENEWAL_PAUSE = 15.0  # seconds before we join under another id; nodes of our kind look again after 10
 
 
 async def keep_joined(endpoint: Endpoint, attempted: trio.Event) -> None:
-    """Join, and join again while the table holds less than a bucket; `attempted` is set after the first try.
+    """Join, and join again when there is reason to; `attempted` is set after the first try.
 
-    Few contacts mean that the network was not there yet, that ours is gone, or that it is tiny: the
-    pauses grow, so that none of these costs much.  Join also when our id has been renewed (BEP 42),
-    because our neighbours are others then.
+    While the table holds less than a bucket, because the network is tiny or hardly there, the pauses
+    grow, so that none of the attempts costs much.  While nobody answers at all, two pings now and
+    then find out when the network is back, and then we join at once.  Join also when our id has been
+    renewed (BEP 42), because our neighbours are others then, and when we have stood still for long.
     """
     retry = FIRST_RETRY
     while True:
         own_id = endpoint.table.node_id
-        await endpoint.join()
+        is_joined = await endpoint.join()
         attempted.set()
+        if not is_joined:
+            is_back = await _find_network(endpoint, retry)
+            retry = FIRST_RETRY if is_back else min(LAST_RETRY, 2 * retry)
+            continue
         await endpoint.look_around()
         if endpoint.is_short_of_nodes:
-            await trio.sleep(retry)
+            await _wait_until_worth_joining(endpoint, own_id, retry)
             retry = min(LAST_RETRY, 2 * retry)
         else:
             retry = FIRST_RETRY
             endpoint.saved = []  # they have served: the table knows better now
-            await _wait_until_worth_joining(endpoint, own_id)
+            await _wait_until_worth_joining(endpoint, own_id, inf)
         if endpoint.table.node_id != own_id:
             await trio.sleep(RENEWAL_PAUSE)
 
 
-async def _wait_until_worth_joining(endpoint: Endpoint, own_id: NodeId) -> None:
-    while not endpoint.is_short_of_nodes and endpoint.table.node_id == own_id:
-        with trio.move_on_after(endpoint.settings.maintenance_period):
+async def _find_network(endpoint: Endpoint, limit: float) -> bool:
+    """Ping until somebody answers, and return True; False after `limit` seconds without an answer."""
+    heard_at = endpoint.rpc.heard_at
+    with trio.move_on_after(limit):
+        while endpoint.rpc.heard_at == heard_at:
+            answered = trio.Event()
+            has_left = endpoint.probe(answered.set)
+            with trio.move_on_after(PROBE_PERIOD if has_left else UNSENT_PERIOD):
+                await answered.wait()
+    return endpoint.rpc.heard_at > heard_at
+
+
+async def _wait_until_worth_joining(endpoint: Endpoint, own_id: NodeId, limit: float) -> None:
+    """Wait until our id is another, nobody answers any more, or we have stood still.
+
+    Without a `limit` in seconds, also until the table has become short of nodes.
+    """
+    until = trio.current_time() + limit
+    while endpoint.table.node_id == own_id and not endpoint.rpc.is_cut_off:
+        next_look = min(until, trio.current_time() + endpoint.settings.maintenance_period)
+        with trio.move_on_at(next_look):
             await endpoint.wait_renewed()
+        now = trio.current_time()
+        if now - next_look > STOOD_STILL_AFTER:
+            logger.info("%s: stood still for %.0f s", endpoint.socket.address, now - next_look)
+            return
+        if now >= until or (limit == inf and endpoint.is_short_of_nodes):
+            return
 
 
 async def keep_fresh(endpoint: Endpoint) -> None:
-    """Ping silent nodes and refresh stale buckets, a few at a time."""
+    """Ping silent nodes and refresh stale buckets, a few at a time; forget sources of long ago.
+
+    While nobody answers, the first two would cost packets and blame the wrong ones.
+    """
     while True:
         await trio.sleep(endpoint.settings.maintenance_period)
         now = trio.current_time()
-        endpoint.check_silent(now)
-        await endpoint.refresh(now)
+        endpoint.rpc.forget_silent(now)
+        if not endpoint.rpc.is_cut_off:
+            endpoint.check_silent(now)
+            await endpoint.refresh(now)
 
 
 async def keep_expiring(peers: PeerStore, period: float) -> None:

@@ -188,6 +188,9 @@ def _canary(canary: Canary) -> Iterator[Metric]:
         "dhtnode_scheduling_delay_seconds", "Worst delay of a task in the last minute.", canary.worst
     )
     yield CounterMetricFamily("dhtnode_late_wakes", "Times that a task woke far too late.", canary.late)
+    yield CounterMetricFamily(
+        "dhtnode_stood_still", "Times that nothing ran for half a minute or longer.", canary.stood_still
+    )
 
 
 def _socket(one: EndpointStatistics) -> list[str]:

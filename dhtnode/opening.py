@@ -95,7 +95,7 @@ async def _running(endpoints: Sequence[Endpoint], shared: Shared, path: Path | N
         node = Node(endpoints, peers, shared.items, nursery)
         for endpoint in endpoints:
             address = endpoint.socket.address
-            nursery.start_soon(endpoint.rpc.serve, name=f"serve {address}")
+            nursery.start_soon(endpoint.serve, name=f"endpoint {address}")
             nursery.start_soon(keep_fresh, endpoint, name=f"refresh {address}")
             if not settings.read_only:  # nobody is to know us, so our own neighbours do not matter
                 nursery.start_soon(keep_joined, endpoint, node.new_attempt(endpoint), name=f"join {address}")

@@ -1,36 +1,33 @@
 """The routing table of one family: nodes that answered us, in buckets (BEP 5, "Routing Table").
 
 Only an answer to a query of ours brings a node in (`responded`): the source of anything else can
-be forged.  A node is good for a while after it answered or, being in the table, asked; then
-questionable; bad after several unanswered queries in a row.  Bad nodes are never handed out, but
-keep their places until somebody takes them, so that losing our own network does not empty the table.
+be forged.  A node is good for a while after it answered or, being in the table, asked; questionable
+after that, and from its first unanswered query to its next answer; bad after several such in a row.
+Bad nodes are never handed out, but keep their places until somebody takes them, so that losing our
+own network does not empty the table.
 
 Ids that go with the addresses of their nodes (BEP 42) are preferred where nodes compete for a place;
-others are taken as BEP 5 says, and served all the same.  So Sybils with ids of their choice get
-places that nobody else wants, and a table in which no id conforms works as if there were no BEP 42.
+others are taken as BEP 5 says, and served all the same.  So where most ids conform, Sybils with ids
+of their choice get half of the places and those that nobody else wants, and a table in which no id
+conforms works as if there were no BEP 42.
 
 Everything is bounded: at most 160 buckets, each with `bucket_size` nodes and as many waiting ones,
 and the last 1024 hosts that were seen to change their ids.
 Times are seconds of one monotonic clock, given as `now`; nothing here sends or reads a clock.
 """
 
-from collections import OrderedDict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container
 from enum import Enum
-from itertools import pairwise
 from math import inf
-
-from sortedcontainers import SortedDict
 
 from dhtnode.addresses import Address, Contact, Family, Scope, pack_contact
 from dhtnode.bucket import Bucket, BucketInfo, Entry, NodeInfo, require
-from dhtnode.ids import ID_BITS, ZERO_ID, NodeId, as_int
-from dhtnode.secure_ids import conforms
+from dhtnode.distrust import Distrust
+from dhtnode.ids import ZERO_ID, NodeId, as_int
+from dhtnode.partition import Partition
+from dhtnode.secure_ids import conforms, kept_places
 
 __all__ = ["BucketInfo", "NodeInfo", "Outcome", "RoutingTable"]
-
-DISTRUST_FOR = 30 * 60.0  # seconds after a change of id; as long as a good node may stay unasked, twice
-MAX_DISTRUSTED = 1024
 
 
 class Outcome(Enum):
@@ -59,8 +56,10 @@ class RoutingTable:
     newcomer with which it clashes, any other stays: no packet overwrites the address of a known id.
 
     Of newcomers to a full bucket, one whose id conforms to BEP 42 takes the place of a questionable
-    node whose id does not, the one silent longest; all others wait.  Of those that wait, and where
-    as many do as may, those that conform move up first and leave last.
+    node whose id does not, the one silent longest; and while fewer nodes conform than is to be
+    expected from the whole table, and fewer than half, also that of a good one, which then waits.
+    All others wait.  Of those that wait, and where as many do as may, those that conform move up
+    first and leave last.
     """
 
     def __init__(
@@ -82,20 +81,16 @@ class RoutingTable:
         self._good_for = good_for
         self._bad_after = bad_after
         self._ours = ours
-        self._own = as_int(node_id)
-        whole = Bucket(0, ID_BITS, bucket_size)
-        # In order of their ranges, keyed by the lower ends.
-        self._buckets: SortedDict[int, Bucket] = SortedDict({0: whole})
-        # The same by the number of bits that their ids share with ours; in the last one, or more.
-        self._by_prefix = [whole]
+        self._partition = Partition(as_int(node_id), bucket_size)
         self._by_address: dict[Address, Entry] = {}
         self._by_host: dict[str, Entry] = {}
-        # Until when hosts are distrusted, the first one to be trusted again first.
-        self._distrusted: OrderedDict[str, float] = OrderedDict()
+        self._conforming = 0  # entries, waiting ones included
+        self._kept = 0  # places in each bucket for nodes that conform, as their share in the table has it
+        self._distrust = Distrust()
 
     def __len__(self) -> int:
         """Return the number of nodes, bad ones included, waiting ones not."""
-        return sum(len(bucket.nodes) for bucket in self._all_buckets())
+        return sum(len(bucket.nodes) for bucket in self._partition)
 
     def responded(self, contact: Contact, now: float, *, rtt: float | None = None) -> Outcome:
         """Note that a node answered a query of ours; the only way into the table.
@@ -109,18 +104,19 @@ class RoutingTable:
         if entry.contact.node_id != contact.node_id:
             self._remove(entry)
             if entry.conforms or not conforms(contact.node_id, contact.address.host):
-                self._distrust(entry.host, now)
+                self._distrust.add(entry.host, now)
             return Outcome.ID_CHANGED
         entry.answered(now + self._good_for, rtt, now)
         if entry.waiting:
             return Outcome.CACHED
-        self._bucket_of(entry.number).changed_at = now
+        self._partition.bucket_of(entry.number).changed_at = now
         return Outcome.UPDATED
 
     def queried(self, contact: Contact, now: float) -> bool:
         """Note that a query came, and return whether its sender is worth a verification ping.
 
-        A known node is good for another while, unless it is bad: then a ping finds out if it is back.
+        A known node is good for another while, unless it did not answer when it was asked last.  If
+        it is bad, a ping finds out whether it is back.
         A known address under another id changes nothing, since anybody can forge such a query; if
         the id did change, our next query shows it, at the latest when the node turns questionable.
         An unknown node is worth a ping when it could be taken in.  Not for read-only nodes (BEP 43).
@@ -135,17 +131,22 @@ class RoutingTable:
     def failed(self, address: Address, now: float) -> None:
         """Note that a query of ours was not answered; addresses not in the table are ignored.
 
+        The node is questionable at once, so that it is not handed out in place of good ones until
+        it has answered again.  BEP 5 would call it good for the rest of its 15 minutes; but most
+        silent nodes are gone, and those that lost a datagram answer the next ping.
         After `bad_after` failures in a row the node is bad, and the freshest waiting node takes its
         place if there is one.  A waiting node leaves at its first failure: others wait too.
         """
         entry = self._by_address.get(address)
         if entry is None:
             return
-        entry.failures += 1
+        entry.stayed_silent(now)
         if entry.waiting:
             self._remove(entry)
         elif entry.failures >= self._bad_after:
             self._turn_bad(entry, now)
+        else:
+            self._partition.bucket_of(entry.number).forget_compact()
 
     def evict(self, address: Address) -> None:
         """Remove whatever is known at an address; a waiting node moves up.
@@ -164,17 +165,16 @@ class RoutingTable:
         or if another one of their network is there.  Nobody is lost who is near the new id.
         Buckets with a new range are stale.  Cost: as much as admitting every node once more.
         """
-        changed_at = {(bucket.low, bucket.high): bucket.changed_at for bucket in self._all_buckets()}
+        changed_at = {(bucket.low, bucket.high): bucket.changed_at for bucket in self._partition}
         ranked = sorted(self._by_address.values(), key=lambda entry: _rank(entry, now))
         self.node_id = node_id
-        self._own = as_int(node_id)
-        whole = Bucket(0, ID_BITS, self._bucket_size)
-        self._buckets = SortedDict({0: whole})
-        self._by_prefix = [whole]
+        self._partition = Partition(as_int(node_id), self._bucket_size)
         self._by_address.clear()
         self._by_host.clear()
-        self._sort_in(ranked)
-        for bucket in self._all_buckets():
+        self._conforming = self._kept = 0
+        for entry in self._partition.sort_in(ranked):
+            self._index(entry)
+        for bucket in self._partition:
             bucket.changed_at = changed_at.get((bucket.low, bucket.high), -inf)
 
     def closest(self, target: bytes, now: float, count: int | None = None) -> list[Contact]:
@@ -184,7 +184,8 @@ class RoutingTable:
         are never returned.  Looks at the bucket of the target first and at others only as long as
         good nodes are missing: cost grows with the nodes looked at, all of them at worst.
         """
-        return [entry.contact for entry in self._closest(as_int(target), now, count)]
+        wanted = self._bucket_size if count is None else count
+        return [entry.contact for entry in self._partition.closest(as_int(target), now, wanted)]
 
     def closest_compact(self, target: bytes, now: float) -> bytes:
         """Return the compact contacts of `closest`, in any order.
@@ -193,23 +194,27 @@ class RoutingTable:
         cost one bisect.  They are not sorted by distance: no receiver may rely on that anyway.
         """
         number = as_int(target)
-        kept = self._bucket_of(number).whole_compact(now)
+        kept = self._partition.bucket_of(number).whole_compact(now)
         if kept is not None:
             return kept
-        return b"".join([entry.compact for entry in self._closest(number, now)])
+        closest = self._partition.closest(number, now, self._bucket_size)
+        return b"".join([entry.compact for entry in closest])
 
     def questionable(self, now: float) -> list[Contact]:
-        """Return the nodes worth a ping: neither good nor bad, least recently seen first.
+        """Return the nodes that are neither good nor bad, those most worth a ping first.
 
-        Those for whose place another node waits come before all others.  Cost: one pass over the table.
+        First come those that left a query unanswered: they may have lost a datagram and no more.
+        Then those for whose place another node waits, then all others; each time the least recently
+        seen first.  A later time than it is shows who will be questionable if nothing is heard of
+        them.  Cost: one pass over the table.
         """
         found = [
-            (not bucket.waiting, entry.last_seen(), entry.number, entry.contact)
-            for bucket in self._all_buckets()
+            (not entry.failures, not bucket.waiting, entry.last_seen(), entry.number, entry.contact)
+            for bucket in self._partition
             for entry in bucket.nodes
             if now >= entry.good_until and not entry.bad
         ]
-        return [contact for _, _, _, contact in sorted(found)]
+        return [contact for *_, contact in sorted(found)]
 
     def stale_ranges(self, now: float, refresh_after: float) -> list[tuple[int, int]]:
         """Return the id ranges `low <= id < high` of buckets unchanged for `refresh_after` seconds.
@@ -219,13 +224,13 @@ class RoutingTable:
         """
         return [
             (bucket.low, bucket.high)
-            for bucket in self._all_buckets()
+            for bucket in self._partition
             if now - bucket.changed_at >= refresh_after
         ]
 
     def mark_refreshed(self, low: int, now: float) -> None:
         """Note that the bucket around the id `low` is being refreshed, answered or not."""
-        self._bucket_of(low).changed_at = now
+        self._partition.bucket_of(low).changed_at = now
 
     def contacts(self, *, include_bad: bool = False) -> list[Contact]:
         """Return all nodes that are not bad, in order of their ranges, for saving.
@@ -234,7 +239,7 @@ class RoutingTable:
         """
         return [
             entry.contact
-            for bucket in self._all_buckets()
+            for bucket in self._partition
             for entry in bucket.nodes
             if include_bad or not entry.bad
         ]
@@ -244,7 +249,7 @@ class RoutingTable:
 
         Cost: one pass over the table.
         """
-        alive = [entry.conforms for bucket in self._all_buckets() for entry in bucket.nodes if not entry.bad]
+        alive = [entry.conforms for bucket in self._partition for entry in bucket.nodes if not entry.bad]
         return sum(alive) / len(alive) if alive else 0.0
 
     def get(self, address: Address) -> NodeInfo | None:
@@ -254,48 +259,13 @@ class RoutingTable:
 
     def buckets(self, now: float) -> list[BucketInfo]:
         """Return the counts of every bucket, in order of their ranges."""
-        return [bucket.info(now) for bucket in self._all_buckets()]
+        return [bucket.info(now) for bucket in self._partition]
 
     def check(self) -> None:
         """Raise `AssertionError` when a rule of the table is broken; for tests, some ms per call."""
-        for bucket in self._all_buckets():
-            bucket.check()
-        self._check_partition()
+        self._partition.check()
+        self._distrust.check()
         self._check_entries()
-
-    def _all_buckets(self) -> Iterator[Bucket]:
-        return iter(self._buckets.values())
-
-    def _bucket_of(self, number: int) -> Bucket:
-        # Only the bucket around our own id is ever split: a subtraction finds what a bisect would.
-        shared = ID_BITS - (number ^ self._own).bit_length()
-        return self._by_prefix[shared] if shared < len(self._by_prefix) else self._by_prefix[-1]
-
-    def _by_distance(self, number: int) -> Iterator[Bucket]:
-        """Yield the buckets, nearest first; sorts them only when the first was not enough."""
-        yield self._bucket_of(number)
-        # Ranges are aligned and disjoint, and so are the distances from `number` to their ids: any
-        # one id of each range, such as its lowest, puts them in order.
-        for low in sorted(self._buckets, key=number.__xor__)[1:]:
-            yield self._buckets[low]
-
-    def _closest(self, number: int, now: float, count: int | None = None) -> list[Entry]:
-        wanted = self._bucket_size if count is None else count
-        good: list[tuple[int, Entry]] = []
-        spare: list[tuple[int, Entry]] = []
-        for bucket in self._by_distance(number):
-            for entry in bucket.nodes:
-                if now < entry.good_until:
-                    good.append((entry.number ^ number, entry))
-                elif not entry.bad:
-                    spare.append((entry.number ^ number, entry))
-            if len(good) >= wanted:
-                break
-        # No two nodes have one id, hence one distance: the sorts below never compare entries.
-        chosen = sorted(good)[:wanted]
-        if len(chosen) < wanted:
-            chosen = sorted(chosen + sorted(spare)[: wanted - len(chosen)])
-        return [entry for _, entry in chosen]
 
     def _is_eligible(self, contact: Contact) -> bool:
         return (
@@ -316,33 +286,28 @@ class RoutingTable:
     def _could_admit(self, contact: Contact, now: float) -> bool:
         # The cheapest question first: in a settled table most buckets have no place at all.  That
         # with our own id always has one, because it is split before anybody has to wait for it.
-        bucket = self._bucket_of(as_int(contact.node_id))
+        bucket = self._partition.bucket_of(as_int(contact.node_id))
         if not bucket.has_place() and not self._displaces(contact, bucket, now):
             return False
-        if not self._is_eligible(contact) or self._is_distrusted(contact, now):
+        if not self._is_eligible(contact) or self._distrust.covers(
+            self._scope.host_key(contact.address), now
+        ):
             return False
         # A waiting node gives way to a node that has answered, but is not worth a ping to replace.
         return all(entry.bad for entry in self._clashes(contact, bucket))
 
     def _displaces(self, contact: Contact, bucket: Bucket, now: float) -> bool:
         """Return whether a newcomer conforms, and a node that does not would give way to it."""
-        return bucket.takes_conforming(now) and conforms(contact.node_id, contact.address.host)
-
-    def _is_distrusted(self, contact: Contact, now: float) -> bool:
-        return now < self._distrusted.get(self._scope.host_key(contact.address), -inf)
-
-    def _distrust(self, host: str, now: float) -> None:
-        self._distrusted.pop(host, None)
-        self._distrusted[host] = now + DISTRUST_FOR
-        if len(self._distrusted) > MAX_DISTRUSTED:
-            self._distrusted.popitem(last=False)
+        return bucket.takes_conforming(now, self._kept) and conforms(contact.node_id, contact.address.host)
 
     def _admit(self, contact: Contact, now: float, rtt: float | None) -> Outcome:
-        bucket = self._bucket_of(as_int(contact.node_id))
+        bucket = self._partition.bucket_of(as_int(contact.node_id))
         # Asked first: it is the lot of most in a settled table.
         if not bucket.takes_newcomer(now) and not self._displaces(contact, bucket, now):
             return Outcome.NO_PLACE
-        if not self._is_eligible(contact) or self._is_distrusted(contact, now):
+        if not self._is_eligible(contact) or self._distrust.covers(
+            self._scope.host_key(contact.address), now
+        ):
             return Outcome.REFUSED
         clashes = self._clashes(contact, bucket)
         if not all(entry.bad or entry.waiting for entry in clashes):
@@ -369,60 +334,30 @@ class RoutingTable:
     def _index(self, entry: Entry) -> None:
         self._by_address[entry.contact.address] = entry
         self._by_host[entry.host] = entry
+        self._count(entry.conforms)
 
     def _place(self, entry: Entry, now: float) -> Outcome:
         """Give a newcomer a place: a free one, one that somebody has to leave, or one to wait in."""
-        bucket = self._bucket_of(entry.number)
+        bucket = self._partition.bucket_of(entry.number)
         bad = bucket.longest_bad() if bucket.is_full else None
         if bad is not None:
             self._remove(bad)
-        bucket = self._make_room(entry)
+        bucket = self._partition.make_room(entry.number)
         if not bucket.is_full:
             bucket.add(entry, now)
             return Outcome.ADDED
         bucket.wait(entry)
-        questionable = bucket.longest_questionable(now) if entry.conforms else None
-        if questionable is not None:
-            self._remove(questionable)  # of those that wait, the newcomer has answered last
-            bucket.changed_at = now
-        elif len(bucket.waiting) > self._bucket_size:
+        weaker = bucket.weaker_node(now, self._kept) if entry.conforms else None
+        if weaker is not None:
+            bucket.exchange(weaker, entry, now)
+            if weaker.good_until <= now:
+                self._remove(weaker)
+        if len(bucket.waiting) > self._bucket_size:
             self._remove(bucket.least_waiting(entry, now))
         return Outcome.CACHED if entry.waiting else Outcome.ADDED
 
-    def _make_room(self, entry: Entry) -> Bucket:
-        """Return the bucket of an entry, after splitting it as long as it is full and our own."""
-        while (bucket := self._bucket_of(entry.number)).is_full and bucket.covers(self._own):
-            self._split(bucket)
-        return bucket
-
-    def _sort_in(self, ranked: Iterable[Entry]) -> None:
-        """Put entries without a bucket into those there are, the first ones first."""
-        for entry in ranked:
-            if entry.number == self._own:
-                continue
-            bucket = self._make_room(entry)
-            if bucket.clashes(entry.contact.node_id, entry.network):
-                continue
-            entry.waiting = False
-            if not bucket.is_full:
-                bucket.nodes.append(entry)
-            elif len(bucket.waiting) < self._bucket_size and not entry.failures:
-                bucket.wait(entry)
-            else:
-                continue
-            self._index(entry)
-
-    def _split(self, bucket: Bucket) -> None:
-        # Nobody ever waits for the bucket with our own id, because it splits instead; and a full
-        # one is more than one id wide, because our own id is not among its nodes.
-        lower, upper = bucket.split()
-        self._buckets[lower.low] = lower
-        self._buckets[upper.low] = upper
-        ours, other = (upper, lower) if upper.covers(self._own) else (lower, upper)
-        self._by_prefix[-1:] = other, ours
-
     def _turn_bad(self, entry: Entry, now: float) -> None:
-        bucket = self._bucket_of(entry.number)
+        bucket = self._partition.bucket_of(entry.number)
         if bucket.waiting:
             self._remove(entry)
             bucket.changed_at = now
@@ -430,32 +365,24 @@ class RoutingTable:
             entry.turn_bad()
             bucket.forget_compact()
 
+    def _count(self, change: int) -> None:
+        self._conforming += change
+        self._kept = kept_places(self._bucket_size, self._conforming / (len(self._by_address) or 1))
+
     def _remove(self, entry: Entry) -> None:
         del self._by_address[entry.contact.address]
         del self._by_host[entry.host]
-        self._bucket_of(entry.number).remove(entry)
-
-    def _check_partition(self) -> None:
-        buckets = list(self._all_buckets())
-        require([bucket.low for bucket in buckets] == list(self._buckets), "buckets are under their keys")
-        require(buckets[0].low == 0 and buckets[-1].high == 1 << ID_BITS, "buckets cover all ids")
-        require(all(a.high == b.low for a, b in pairwise(buckets)), "buckets leave no gap")
-        found = [
-            self._bucket_of(bucket.low) is bucket is self._bucket_of(bucket.high - 1) for bucket in buckets
-        ]
-        require(all(found) and len(self._by_prefix) == len(buckets), "buckets are found by prefix")
-        for bucket in buckets:
-            require(bucket.parent_covers(self._own), "only buckets with our own id were split")
-            require(not (bucket.covers(self._own) and bucket.waiting), "nobody waits for our own bucket")
+        self._count(-entry.conforms)
+        self._partition.bucket_of(entry.number).remove(entry)
 
     def _check_entries(self) -> None:
-        require(len(self._distrusted) <= MAX_DISTRUSTED, "the memory for changed ids is bounded")
-        until = list(self._distrusted.values())
-        require(until == sorted(until), "hosts are trusted again in order")
-        everyone = [entry for bucket in self._all_buckets() for entry in bucket.everyone()]
+        everyone = [entry for bucket in self._partition for entry in bucket.everyone()]
         require({entry.contact.address: entry for entry in everyone} == self._by_address, "address index")
         require({entry.host: entry for entry in everyone} == self._by_host, "one node per IP, host index")
         require(len(everyone) == len(self._by_address) == len(self._by_host), "indexes hold everyone once")
+        require(
+            self._conforming == sum(entry.conforms for entry in everyone), "those that conform are counted"
+        )
         for entry in everyone:
             require(self._is_eligible(entry.contact), "every node has an allowed id and address")
             require(entry.number == as_int(entry.contact.node_id), "the number is that of the id")

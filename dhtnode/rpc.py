@@ -6,6 +6,10 @@ ordered structure.  There are two faces to one mechanism: `send_query` calls a p
 the answer, an error or a timeout is there; `query` waits for the same.
 
 An answer counts only if transaction id, source address and source port all match.
+
+A silence counts against a node only if something comes in while it is waited for: when all are silent
+at once, it is our own network that is gone.  Nor does it count when we could not listen ourselves,
+because the process was stopped or the machine asleep.
 """
 
 import logging
@@ -51,6 +55,11 @@ OnMoved: TypeAlias = Callable[[str, float], None]
 
 _ERROR = b"d1:e"[3]  # the first key of an error; that of a response is `ip` or `r`
 LOOK_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
+BLAMED_IN_A_ROW = 3  # silences that count against nodes although nothing came in since they were asked
+DEAF_AFTER = 2.0  # seconds in which nothing came in; more than any stall
+CUT_OFF_AFTER = 8  # silences in a row: as many as a bucket has nodes
+STOOD_STILL_AFTER = 0.5  # seconds by which a deadline was missed
+GRACE = 1.0  # seconds for answers that have come meanwhile, or may still come
 
 
 def _not_interested(_contact: Contact, _now: float) -> None:
@@ -84,6 +93,7 @@ class Rpc:
 
         The table is told of every node that answers and of every one that does not.  `admission`
         may be shared with other sockets; `own` are their addresses, which are neither asked nor heard.
+        `heard_at` is when a query of ours was last answered.
         """
         settings = settings or NodeSettings()
         self.socket = socket
@@ -92,6 +102,7 @@ class Rpc:
         self.traffic = Traffic()
         self.events: Counter[str] = Counter()
         self.external = ExternalAddress(scope)
+        self.heard_at = -math.inf
         self._family = socket.address.family
         self._table = table
         self._on_query = on_query
@@ -105,9 +116,13 @@ class Rpc:
         self._version = version
         self._read_only = settings.read_only
         self._max_pending = settings.max_pending
+        self._forget_after = settings.good_for  # as long as an address counts as proven
+        self._turned_at = -math.inf
         self._receive_batch = settings.receive_batch
         self._behind_after = settings.behind_after
         self._is_behind = False
+        self._received_at = -math.inf
+        self._silences = 0
         self._wake_at = math.inf
         self._wakeup = trio.Event()
 
@@ -115,6 +130,15 @@ class Rpc:
     def pending(self) -> int:
         """Return how many queries are under way."""
         return len(self._transactions)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Tell whether nobody answers any more: so many queries since the last answer have failed."""
+        return self._silences >= CUT_OFF_AFTER
+
+    def may_blame(self, queries: int) -> bool:
+        """Tell whether the silence of so many more counts against them even if nobody answers."""
+        return self._silences + queries <= BLAMED_IN_A_ROW
 
     @property
     def counts(self) -> Counter[str]:
@@ -150,6 +174,7 @@ class Rpc:
         transaction_id = self._transactions.new_id()
         data = self._queries.write(method, transaction_id)
         if not self._send(data, source.address):
+            self._silences += 1
             return self._not_sent("send failed")
         now = trio.current_time()
         pending = Pending(transaction_id, source, len(data), now, on_done, on_stall)
@@ -160,6 +185,15 @@ class Rpc:
             self._wakeup.set()
         self.traffic.queries_sent += 1
         return pending
+
+    def forget_silent(self, now: float) -> None:
+        """Forget the sources not heard of for `good_for` seconds, at the latest for twice as long.
+
+        To be called now and then; without it their number is bounded all the same.
+        """
+        if now - self._turned_at >= self._forget_after:
+            self._turned_at = now
+            self._sources.turn()
 
     def forget(self, pending: Pending) -> None:
         """Give a query up: its `on_done` will not be called, its answer is dropped."""
@@ -243,6 +277,9 @@ class Rpc:
         if not source.is_allowed:
             self.events["dropped: source not allowed"] += 1
             return
+        if now - self._received_at > DEAF_AFTER:
+            self._hear_again(now)
+        self._received_at = now
         refusal = self._admission.refusal(source, now, self._is_behind)
         if refusal is not None and not (source.awaited and self._transactions.may_answer(data, source)):
             self.events[refusal] += 1
@@ -260,6 +297,16 @@ class Rpc:
                 self._answer(fields, source, len(data), now)
         except MalformedMessage as malformed:
             self._on_malformed(malformed, source, len(data), now)
+
+    def _hear_again(self, now: float) -> None:
+        """Excuse those who were asked while nothing came in: nothing of ours may have gone out either.
+
+        Except very few, who may well be dead themselves.
+        """
+        waiting = self._transactions.sent_before(now - self.times.stall)
+        if not self.may_blame(len(waiting)):
+            for pending in waiting:
+                pending.is_excused = True
 
     def _answer(self, fields: Fields, source: Source, size: int, now: float) -> None:
         if self._read_only:
@@ -306,7 +353,8 @@ class Rpc:
         if pending is None:
             return
         rtt = now - pending.sent_at
-        self.times.add(rtt)
+        if not pending.is_excused:
+            self.times.add(rtt)
         self.traffic.answers += 1
         try:
             self._table.responded(Contact(response.node_id, source.address), now, rtt=rtt)
@@ -353,6 +401,8 @@ class Rpc:
             return None
         self._transactions.remove(pending)
         self._admission.expected(source, now)
+        self.heard_at = now
+        self._silences = 0
         return pending
 
     def _reply(self, data: bytes, source: Source, room: int, now: float) -> None:
@@ -392,7 +442,11 @@ class Rpc:
             self._wakeup = trio.Event()
             with trio.move_on_at(self._wake_at):
                 await self._wakeup.wait()
-            self.end_overdue(trio.current_time())
+            now = trio.current_time()
+            if now - self._wake_at > STOOD_STILL_AFTER:
+                self.events["stood still"] += 1
+                self._transactions.excuse_all(now - self.times.timeout + GRACE)
+            self.end_overdue(now)
 
     def end_overdue(self, now: float) -> None:
         """Tell whoever waits for an answer that is late, or that will not come any more."""
@@ -404,7 +458,10 @@ class Rpc:
             self._call(partial(self._on_timeout, pending, now))
 
     def _on_timeout(self, pending: Pending, now: float) -> None:
-        self._table.failed(pending.address, now)
+        if not pending.is_excused:
+            self._silences += pending.sent_at > self.heard_at
+            if pending.sent_at <= self._received_at or self.may_blame(0):
+                self._table.failed(pending.address, now)
         pending.on_done(QueryTimeout(pending.address), now)
 
     def _call(self, callback: Callable[[], None]) -> None:

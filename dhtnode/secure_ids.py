@@ -1,4 +1,4 @@
-"""Node ids bound to IP addresses (BEP 42): derive one, and tell whether one conforms.
+"""Node ids bound to IP addresses (BEP 42): derive one, tell whether one conforms, and what it is worth.
 
 The first 21 bits of an id follow from the address and from 3 random bits, its last ones.  So whoever
 holds one address can choose between 8 small parts of the id space, and not sit wherever he likes.
@@ -72,6 +72,16 @@ def conforms(node_id: bytes, host: str) -> bool:
     """Return whether an id may be that of a node at an IP in text; 2 to 4 us, with IPv6 5 times that."""
     claimed = int.from_bytes(node_id[:3], "big") & _BOUND_BITS
     return claimed == bound_part(pack_host(host), node_id[-1]) or is_exempt(host)
+
+
+def kept_places(width: int, conforming_share: float) -> int:
+    """Return how many of `width` places are for nodes that conform when such a share of our table does.
+
+    Half of them, so that Sybils with ids of their choice get no more than the other half, or fewer
+    where fewer are to be expected.  All of them, as BEP 42 has it once it is enforced, would lead
+    past nodes that others find as long as many honest ones do not conform.
+    """
+    return min(width // 2, int(width * conforming_share))
 
 
 def secure_id(host: str, drawn: bytes) -> NodeId:

@@ -44,8 +44,13 @@ class NodeSettings:
     good_for: float = 15 * 60.0
     """How long a node counts as good after it answered or, once proven, asked (BEP 5)."""
 
-    bad_after: int = 2
-    """Unanswered queries in a row that make a node bad; BEP 5 says "multiple"."""
+    check_after: float = 7.5 * 60.0
+    """A node not heard of for so long is pinged, though good for as long again: where half of all
+    sessions last less than an hour, to wait for 15 minutes leaves too many dead ones in the table."""
+
+    bad_after: int = 3
+    """Unanswered queries in a row that make a node bad; BEP 5 says "multiple".  With 5 % of all
+    datagrams lost, 2 would turn out one of a hundred nodes at each check, alive as they are."""
 
     refresh_after: float = 15 * 60.0
     """A bucket unchanged for so long is refreshed (BEP 5)."""

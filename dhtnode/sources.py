@@ -2,7 +2,8 @@
 
 One source sends many packets, and most of what concerns it is the same each time: its compact form,
 whether we talk to it, how much it has sent of late.  The memory is bounded, and what a flood from
-ever new addresses pushes out of it is what has been silent longest.
+ever new addresses pushes out of it is what has been silent longest.  Who is not heard of for long is
+forgotten too: or a quiet node would fill its memory with addresses of last week.
 """
 
 from collections.abc import Callable, Container, Iterator
@@ -64,8 +65,9 @@ class Source:
 class Recent(Generic[K, V]):
     """Make values for keys and remember at most `limit` of them, in two generations.
 
-    When the young generation is half of the limit it becomes the old one, and what was old and has
-    not been asked for since is forgotten: nearly the order of use, for one look-up per call.
+    When the young generation is half of the limit, or its time is over, it becomes the old one, and
+    what was old and has not been asked for since is forgotten: nearly the order of use, for one
+    look-up per call.
     """
 
     __slots__ = ("_half", "_make", "_old", "_young")
@@ -89,14 +91,28 @@ class Recent(Generic[K, V]):
         """Yield what is remembered, in no order."""
         return chain(self._young.values(), self._old.values())
 
+    def turn(self) -> None:
+        """Begin a generation, and forget what has not been asked for since the last one began."""
+        self._old, self._young = self._young, {}
+
+    def keep(self, key: K, value: V) -> None:
+        """Remember a value as if it had been asked for now."""
+        self._old.pop(key, None)
+        if len(self._young) >= self._half:
+            self.turn()
+        self._young[key] = value
+
     def _renew(self, key: K) -> V:
         value = self._old.pop(key, None)
         if value is None:
             value = self._make(key)
-        if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
-        self._young[key] = value
+        else:
+            self._keep_parts(value)
+        self.keep(key, value)
         return value
+
+    def _keep_parts(self, value: V) -> None:
+        """Remember what belongs to a value that would have been forgotten next."""
 
 
 class Meters:
@@ -129,6 +145,18 @@ class Sources(Recent[tuple[str, int], Source]):
             source.host.used_until = source.network.used_until = float("-inf")
         for meter in chain(self._hosts.values(), self._networks.values()):
             meter.used_until = float("-inf")
+
+    def turn(self) -> None:
+        """Forget whoever has been silent since the last turn, and all that only they have used."""
+        super().turn()
+        self._hosts.turn()
+        self._networks.turn()
+
+    def _keep_parts(self, value: Source) -> None:
+        """Remember the meters of a source as long as itself: other ports of its host must share them."""
+        if value.is_allowed and self._scope is not Scope.LOOPBACK:
+            self._hosts.keep(self._scope.host_key(value.address), value.host)
+            self._networks.keep(self._scope.network_key(value.address), value.network)
 
     def _make_source(self, pair: tuple[str, int]) -> Source:
         scope, address = self._scope, Address(*pair)

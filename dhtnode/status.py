@@ -71,7 +71,7 @@ def status_text(record: Mapping[str, Any]) -> str:
     """Return a record as lines for people."""
     delay = record["scheduling_delay_ms"]
     lines = [
-        f"dhtnode {record['version']}, process {record['pid']}, up {_duration(record['uptime_seconds'])}",
+        f"dhtnode {record['version']}, process {record['pid']}, up {duration(record['uptime_seconds'])}",
         (
             f"scheduling delay {delay['last']:.1f} ms, worst of the last minute {delay['worst']:.1f} ms,"
             f" too late {delay['late']} times"
@@ -198,7 +198,8 @@ def _size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in words: `8 h 2 min 5 s`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

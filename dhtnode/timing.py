@@ -57,7 +57,12 @@ class RoundTripTimes:
         self.timeout = FIRST_TIMEOUT
 
     def add(self, rtt: float) -> None:
-        """Take note of one answered query, in seconds; amortised cost below a microsecond."""
+        """Take note of one answered query, in seconds; amortised cost below a microsecond.
+
+        No query waits for longer than `MAX_TIMEOUT`: such an answer has waited for us.
+        """
+        if rtt > MAX_TIMEOUT:
+            return
         if len(self._window) < WINDOW:
             self._window.append(rtt)
         else:

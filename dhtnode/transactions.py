@@ -6,6 +6,7 @@ holds deadlines, and a limit that changes with the line holds for what is alread
 
 from collections import OrderedDict
 from collections.abc import Callable, Container
+from itertools import takewhile
 from math import inf
 from typing import NamedTuple, TypeAlias
 
@@ -35,9 +36,21 @@ OnStall: TypeAlias = Callable[[], None]
 
 
 class Pending:
-    """Be one query under way; a handle for `Rpc.forget`."""
+    """Be one query under way; a handle for `Rpc.forget`.
 
-    __slots__ = ("looks", "on_done", "on_stall", "sent_at", "size", "source", "transaction_id")
+    The silence of an excused one says nothing about the node that was asked.
+    """
+
+    __slots__ = (
+        "is_excused",
+        "looks",
+        "on_done",
+        "on_stall",
+        "sent_at",
+        "size",
+        "source",
+        "transaction_id",
+    )
 
     def __init__(
         self,
@@ -55,6 +68,7 @@ class Pending:
         self.on_done = on_done
         self.on_stall = on_stall
         self.looks = 0
+        self.is_excused = False
 
     @property
     def address(self) -> Address:
@@ -143,6 +157,19 @@ class Transactions:
                 due = min(due, pending.sent_at + limit)
                 break
         return due
+
+    def sent_before(self, limit: float) -> list[Pending]:
+        """Return the queries under way that were sent before a time, in their order."""
+        return list(takewhile(lambda pending: pending.sent_at < limit, self._pending.values()))
+
+    def excuse_all(self, since: float) -> None:
+        """Let all that are under way count as sent no earlier than `since`, and their silence for nothing.
+
+        For one who could not listen for a while.
+        """
+        for pending in self._pending.values():
+            pending.sent_at = max(pending.sent_at, since)
+            pending.is_excused = True
 
     def take_stalled(self, now: float, stall: float) -> OnStall | None:
         """Return whom to tell of one query that has been waiting for `stall` seconds, each once."""

@@ -34,6 +34,7 @@ class Traversal:
         self._on_answer = on_answer
         # By address, or by part: whichever of its queries is answered first ends all of them.
         self._under_way: dict[Address | int, list[Pending]] = {}
+        self._is_expecting = False
         self._finished = trio.Event()
 
     @property
@@ -49,8 +50,23 @@ class Traversal:
         """Add addresses to ask, and go on if the lookup had come to its end for want of them."""
         self.lookup.add_addresses(addresses)
         if not self.lookup.finished:
-            self._finished = trio.Event()
+            self._reopen()
         self._advance()
+
+    def expect_ways_in(self) -> None:
+        """Do not end without an answer before `expect_no_more`."""
+        self._is_expecting = True
+        if not self.answers:
+            self._reopen()
+
+    def expect_no_more(self) -> None:
+        """End when those named by now have been asked."""
+        self._is_expecting = False
+        self._advance()
+
+    async def ended(self) -> None:
+        """Wait for the end; the walk goes on when this is cancelled."""
+        await self._finished.wait()
 
     async def wait(self) -> None:
         """Wait for the end; when cancelled, forget what is under way."""
@@ -69,12 +85,16 @@ class Traversal:
         """Return the answers of the closest nodes found, closest first."""
         return [self.answers[contact.address] for contact in self.lookup.closest()]
 
+    def _reopen(self) -> None:
+        if self._finished.is_set():  # else somebody may be waiting for it
+            self._finished = trio.Event()
+
     def _advance(self) -> None:
         while (address := self.lookup.take_next()) is not None:
             self._ask(address)
         while (question := self.lookup.take_question()) is not None:
             self._ask_about(question)
-        if self.lookup.finished:
+        if self.lookup.finished and (self.answers or not self._is_expecting):
             self.cancel()
 
     def _ask(self, address: Address) -> None:

@@ -212,18 +212,35 @@ def _enlarge_receive_buffer(bound: socket.socket) -> None:
             return
 
 
-async def resolve(text: str, families: frozenset[Family]) -> list[Address]:
+async def look_up(host: str, port: int, family: Family) -> list[Address]:
+    """Return the addresses of a host in one family; an unknown name, or trouble, is nobody.
+
+    Only that family is asked for: some name servers never answer for the other.  Takes a thread, as
+    long as the resolver of the system takes; a caller that is cancelled leaves it behind.
+    """
+    kind = socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET
+    try:
+        found = await trio.socket.getaddrinfo(host, port, kind, socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        return []
+    addresses = [Address(str(entry[4][0]), int(entry[4][1])) for entry in found]
+    return [address for address in dict.fromkeys(addresses) if address.family is family]
+
+
+async def resolve(text: str, families: Iterable[Family]) -> list[Address]:
     """Return the addresses of `HOST:PORT`, where the host may be a name, of the families given.
 
-    An unknown name, a failing or a hanging name server yield an empty list; a text that is no
-    `HOST:PORT` raises `ValueError`.
+    An unknown name, a failing or a hanging name server yield nothing, for the family concerned; a
+    text that is no `HOST:PORT` raises `ValueError`.
     """
     host, port = split_host_port(text)
+    found: dict[Family, list[Address]] = {}
+
+    async def find(family: Family) -> None:
+        found[family] = await look_up(host, port, family)
+
     with trio.move_on_after(RESOLVE_TIMEOUT):
-        try:
-            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        except (OSError, UnicodeError):
-            return []
-        addresses = [Address(str(entry[4][0]), int(entry[4][1])) for entry in found]
-        return [address for address in addresses if address.family in families]
-    return []
+        async with trio.open_nursery() as nursery:
+            for family in families:
+                nursery.start_soon(find, family)
+    return [address for family in sorted(found) for address in found[family]]

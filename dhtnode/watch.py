@@ -12,8 +12,8 @@ from dhtnode.addresses import Address
 from dhtnode.ids import NodeId
 from dhtnode.results import EndpointStatistics, NodeStatistics
 
-LOOK_EVERY = 10.0  # seconds, for whoever calls
-RECENT_LOOKS = 31  # the last five minutes
+LOOK_EVERY = 5.0  # seconds, for whoever calls
+RECENT_LOOKS = 61  # the last five minutes
 SILENT_AFTER = 8  # queries in a row, all without an answer: as many as a bucket has nodes
 
 Level = Literal["info", "warning"]

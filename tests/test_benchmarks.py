@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import columns, life, lookup, node, quality, sizes
+from benchmarks import columns, eclipse, life, lookup, node, quality, sizes
 from benchmarks.batched_udp import BenchmarkFailed
 from benchmarks.gauge import Measurement, Refusal, measure
 from benchmarks.servers import SERVERS, Server, serve_ours
@@ -258,6 +258,26 @@ def test_quality_refuses_what_makes_no_network(wrong, capsys):
     assert "usage:" in capsys.readouterr().err
 
 
+def test_eclipse_compares_networks_with_and_without_sybils(tmp_path):
+    """A line for each attack and for each share of ids that conform, and every lookup."""
+    sizes = ("--networks=1", "--lookups=10", "--nodes=60", "--sybils=60")
+    report, printed = report_of("eclipse", tmp_path, *sizes)
+    peaceful = [f"no Sybils, {share}% conform" for share in (0, 30, 60, 100)]
+    assert list(report["summary"]) == ["60 ids, 5 addresses", "60 ids, 20 networks", *peaceful]
+    assert all(len(found) == 10 for found in report["lookups"].values())
+    assert all(report["summary"][name]["honest"] == 8 for name in peaceful)
+    assert "| closest honest |" in printed
+
+
+@pytest.mark.parametrize("wrong", ["--networks=0", "--lookups=0", "--nodes=15", "--sybils=5001"])
+def test_eclipse_refuses_what_makes_no_network(wrong, capsys):
+    """The command line was wrong: status 2."""
+    with pytest.raises(SystemExit) as ended:
+        eclipse.main([wrong])
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
 def test_announcing_finds_peers_and_loses_them(tmp_path):
     """Six hours of announcing and two of silence: a peer is found in time, and not when its time is over."""
     report, printed = report_of("announcing", tmp_path, "--nodes=14", "--hours=8", "--swarms=1")
@@ -316,7 +336,7 @@ def test_documented_commands_exist(capsys):
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
     served = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
-    known = served | {"soak", "life", "quality", "announcing"}
+    known = served | {"soak", "life", "quality", "announcing", "eclipse"}
     assert {name for name, _ in commands} == known
     for name, arguments in commands:
         with pytest.raises(SystemExit):

@@ -55,3 +55,14 @@ def test_threshold_can_be_changed():
     canary.woke(1.0, 1.0)
 
     assert canary.late == 1
+
+
+def test_sleep_is_told_apart_from_delay(caplog):
+    """A laptop that was closed needs no more processor time."""
+    canary = Canary(late_after=0.5)
+    with caplog.at_level(logging.WARNING):
+        canary.woke(0.2, 1.0)
+        canary.woke(8 * 3600.0 + 61.0, 30000.0)
+
+    assert (canary.late, canary.stood_still, canary.worst) == (0, 1, 0.2)
+    assert [line.partition(":")[0] for line in caplog.messages] == ["stood still for 8 h 1 min 1 s"]

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import stat
+import sys
 import urllib.request
 from contextlib import ExitStack
 
@@ -236,6 +237,36 @@ def test_joining_is_told_in_the_log(manager):
 
     assert "INFO dhtnode.daemon: IPv4: joined the network; 5 good nodes in the table\n" in ended.stderr
     assert "INFO dhtnode.daemon: SIGTERM: saving and closing\n" in ended.stderr
+
+
+SLEEPY = """
+import functools, runpy, signal, sys, time
+from dhtnode import elapsed
+slept = []
+signal.signal(signal.SIGUSR1, lambda *_: slept.append(8 * 3600.0))
+elapsed.ElapsedClock = functools.partial(elapsed.ElapsedClock, lambda: time.monotonic() + sum(slept))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_sleep_of_the_machine_is_told_in_the_log(place, manager):
+    """Eight hours later nobody in the table is taken for dead, and whoever asks is told how it is."""
+    with running_testnet(5) as network:
+        options = [*LOOPBACK, *network.options, "--status-socket", place, "--log", "/dev/stdout"]
+        with Running(sys.executable, "-c", SLEEPY, PROGRAMS / "dhtnode", "run", *options) as daemon:
+            manager.wait_for("STATUS=IPv4: 5 good nodes")
+            daemon.signal(signal.SIGUSR1)
+            while "WARNING dhtnode.canary: stood still for " not in daemon.read_line():
+                pass
+            record = asked(place)
+            daemon.signal(signal.SIGTERM)
+            ended = daemon.wait()
+
+    (endpoint,) = record["endpoints"]
+    assert record["uptime_seconds"] > 8 * 3600
+    assert (endpoint["nodes"], sum(bucket["bad"] for bucket in endpoint["buckets"])) == (5, 0)
+    assert (ended.status, ended.stderr) == (0, "")
 
 
 def flood(address, count):

@@ -6,6 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from dhtnode import NodeSettings
+from dhtnode.distrust import MAX_DISTRUSTED
+from dhtnode.external import MAX_VOTES
+from dhtnode.local import MAX_CLIENTS
+from dhtnode.lookup import MAX_CANDIDATES
+from dhtnode.snapshot import MAX_CONTACTS
+from dhtnode.sources import MAX_SOURCES
+from dhtnode.timing import WINDOW
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 LINK = re.compile(r"\[[^]\n]*\]\((?P<target>[^)\s]+)\)")
@@ -29,6 +38,20 @@ def anchors_of(document):
     """Return the anchors that readers of Markdown make from headings."""
     headings = re.findall(r"^#+ +(.*)$", FENCED.sub("", document.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_bound_is_documented():
+    """Each setting that is one, and each constant, stands with its number in the list of docs/running.md."""
+    text = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    bounds = text.partition("## What it may take")[2].partition("\n## ")[0]
+    constants = [MAX_DISTRUSTED, MAX_VOTES, MAX_SOURCES, MAX_CANDIDATES, WINDOW, MAX_CONTACTS, MAX_CLIENTS]
+    named = ["max_pending", "lookup_query_limit", "max_swarms", "max_peers_per_swarm", "max_peers"]
+    named += ["max_items", "max_item_bytes", "max_items_per_host", "bucket_size"]
+    numbers = re.findall(r"\d+(?:,\d{3})*", bounds)
+    assert {str(each) for each in constants} <= set(numbers)
+    for name in named:
+        value = getattr(NodeSettings(), name)
+        assert re.search(rf"`{name}`, ({value}|{value:,})\b", bounds), name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

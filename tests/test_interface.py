@@ -6,6 +6,7 @@ Needs Linux, `ip` of iproute2 and the right to make namespaces (root); skipped e
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,7 @@ from trio.testing import MockClock
 from dhtnode import Node, QueryError, QueryNotSent, open_node
 from dhtnode.addresses import Address
 from dhtnode.udp import UdpSocket, open_udp_socket
+from tests.commands import PROGRAMS, Running
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None,
@@ -83,6 +85,20 @@ class Namespaces:
     def run_here(self, *command: str) -> None:
         """Run a program in the namespace of the node."""
         _run("ip", "netns", "exec", self.names["here"], *command)
+
+    def daemon(self, side: str, *options: str) -> Running:
+        """Start a daemon in a namespace; its log comes on stdout, where its other lines are."""
+        quick = ["--set", "good_for=1", "--set", "maintenance_period=1"]
+        command = [PROGRAMS / "dhtnode", "-v", "run", "--no-default-bootstrap", *quick, *options]
+        return Running(
+            Path(shutil.which("ip") or "ip"),
+            "netns",
+            "exec",
+            self.names[side],
+            *command,
+            "--log",
+            "/dev/stdout",
+        )
 
     def socket(self, side: str, host: str) -> UdpSocket:
         """Open a socket in a namespace: it belongs to that of the thread that makes it, for good."""
@@ -229,3 +245,27 @@ async def test_node_outlives_a_firewall(
         namespaces.run_here("nft", f"add table inet test; {rule}")
         await pair.miss("EPERM")
         namespaces.run_here("nft", "delete table inet test")
+
+
+def test_daemon_tells_that_the_network_is_lost_and_back(namespaces: Namespaces) -> None:
+    """In the log, while its interface goes down and comes up; it knows whom it knew, and saves that."""
+    here, there = (f"{PUBLIC.format(number)}:{PORT}" for number in (1, 2))
+    with (
+        namespaces.daemon("there", "--listen", there) as other,
+        namespaces.daemon("here", "--listen", here, "--bootstrap", there) as daemon,
+    ):
+        wait_for(other, f"listening {there}")
+        wait_for(daemon, "INFO dhtnode.daemon: IPv4: joined the network; 1 good nodes in the table")
+        namespaces.ip("here", "link set wire down")
+        wait_for(daemon, "WARNING dhtnode.daemon: IPv4: no answer to the last ")
+        namespaces.configure("here")
+        wait_for(daemon, "WARNING dhtnode.daemon: IPv4: nodes answer again; 1 good nodes in the table")
+        daemon.signal(signal.SIGTERM)
+
+        assert daemon.wait().status == 0
+
+
+def wait_for(daemon: Running, text: str) -> None:
+    """Wait for a line that holds a text."""
+    while text not in daemon.read_line():
+        pass

@@ -88,6 +88,8 @@ DHTNODE = (
         "state",
         (
             "bucket",
+            "distrust",
+            "partition",
             "routing",
             "candidates",
             "parts",
@@ -114,7 +116,9 @@ DHTNODE = (
         ),
         below=names("values protocol"),
         sideways={
-            "routing": names("bucket"),
+            "distrust": names("bucket"),
+            "partition": names("bucket"),
+            "routing": names("bucket distrust partition"),
             "lookup": names("candidates parts"),
             "peers": names("listing samples"),
             "admission": names("limits sources"),
@@ -133,7 +137,9 @@ DHTNODE = (
         "I/O",
         (
             "nurseries",
+            "elapsed",
             "udp",
+            "ways_in",
             "rpc",
             "bulk",
             "traverse",

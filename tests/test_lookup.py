@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Contact, Scope
-from dhtnode.candidates import DISTRUST_AFTER, MAX_CANDIDATES, kept_places
+from dhtnode.candidates import DISTRUST_AFTER, MAX_CANDIDATES
 from dhtnode.ids import ZERO_ID, as_id, distance, random_id, shared_prefix_bits
 from dhtnode.lookup import Lookup
 from dhtnode.parts import Question
-from dhtnode.secure_ids import conforms, secure_id
+from dhtnode.secure_ids import conforms, kept_places, secure_id
 
 TARGET = ZERO_ID  # so that an id, read as a number, is its distance
 OWN = as_id(1 << 159)
@@ -759,3 +759,16 @@ def test_any_walk_fills_its_places(others: list[int], honest: list[int], kept: i
     assert set(found) <= set(alive)
     assert len(secured) >= min(kept, len(available))
     assert len(found) == min(8, len(alive))
+
+
+def test_ways_in_come_first_when_many_contacts_were_silent() -> None:
+    """Hundreds of contacts from long ago must not use a walk up before a host is asked."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(number) for number in range(1, 30)])
+    asked = []
+    for _ in range(12):
+        lookup.add_addresses([address(200)])
+        asked += ask_all(lookup)
+        lookup.on_failure(asked[-1])
+
+    assert asked.index(address(200)) == 9  # the width of the lookup is 8

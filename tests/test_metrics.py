@@ -59,6 +59,7 @@ def test_every_number_is_there():
     assert found[("store", "bytes", "items")] == 100
     assert found[("scheduling_delay_seconds",)] == 0.25
     assert found[("late_wakes_total",)] == 1
+    assert found[("stood_still_total",)] == 0
 
 
 def test_each_address_has_numbers_of_its_own():

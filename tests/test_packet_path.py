@@ -384,7 +384,7 @@ async def test_table_full_of_dead_nodes_does_not_keep_us_out(autojump_clock: Moc
     contacts = [Contact(as_id(number + 1), Address(f"21.3.{number}.1", 6881)) for number in range(8)]
     for contact in contacts:
         table.responded(contact, 0.0)
-        for _ in range(2):
+        for _ in range(NodeSettings().bad_after):
             table.failed(contact.address, 1.0)
     with trio.move_on_after(60):
         async with trio.open_nursery() as nursery:

@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dhtnode.addresses import Address, Contact, Family, Scope, pack_contact, unpack_contacts
 from dhtnode.bucket import BucketInfo, NodeInfo
+from dhtnode.distrust import DISTRUST_FOR, MAX_DISTRUSTED
 from dhtnode.ids import ZERO_ID, NodeId, as_id, as_int, distance, random_id
-from dhtnode.routing import DISTRUST_FOR, MAX_DISTRUSTED, Outcome, RoutingTable
+from dhtnode.routing import Outcome, RoutingTable
 from dhtnode.secure_ids import conforms, secure_id
 
 OWN = as_id(0x2BAD << 144 | 5)
@@ -53,6 +54,23 @@ def full_table(nodes: int = 8, waiting: int = 0) -> RoutingTable:
     table = new_table()
     for number in range(nodes + waiting):
         table.responded(far(number), float(number))
+    return table
+
+
+def secure_elsewhere(table: RoutingTable, count: int) -> None:
+    """Let so many nodes whose ids conform, in the lower half, answer at 0."""
+    for number in range(count):
+        host = f"26.0.{number}.1"
+        drawn = (secure_id(host, bytes([number]) * 19 + bytes([last])) for last in range(8))
+        node_id = next(node_id for node_id in drawn if as_int(node_id) < HALF)
+        assert table.responded(Contact(node_id, Address(host, 6881)), 0.0) is ADDED
+
+
+def half_secure_table() -> RoutingTable:
+    """Return a table where far 0 to 3 and secure 1 to 4 fill the upper half, and nobody waits."""
+    table = full_table(4)
+    for number in range(1, 5):
+        table.responded(secure(number), 4.0)
     return table
 
 
@@ -278,40 +296,68 @@ def test_conforming_newcomer_replaces_a_questionable_node_that_does_not_conform(
     table.check()
 
 
-def test_conforming_newcomer_waits_while_all_nodes_are_good() -> None:
-    """BEP 5 keeps who is known to be there, whatever its id."""
+def test_half_of_a_bucket_is_for_nodes_that_conform_where_most_do() -> None:
+    """Those good nodes wait instead that came last; beyond that, BEP 5 keeps who is known to be there."""
+    table = full_table(8)
+    secure_elsewhere(table, 8)
+    table.closest_compact(as_id(HALF), 9.0)
+
+    assert table.queried(secure(1), 9.0) is True
+    assert [table.responded(secure(n), 9.0) for n in range(1, 6)] == [ADDED] * 4 + [CACHED]
+
+    nodes = [*(far(n) for n in range(4)), *(secure(n) for n in range(1, 5))]
+    assert table.contacts()[-8:] == nodes
+    assert set(unpack_contacts(table.closest_compact(as_id(HALF), 9.0), Family.IPV4)) == set(nodes)
+    assert all(table.get(far(n).address).waiting for n in range(4, 8))
+    assert (HALF, 2 * HALF) not in table.stale_ranges(908.0, 900.0)
+    table.check()
+
+
+def test_fewer_places_are_for_nodes_that_conform_where_fewer_do() -> None:
+    """As many as are to be expected: who does not conform is as good a node otherwise."""
     table = full_table(8)
 
-    assert table.responded(secure(1), 9.0) is CACHED
+    assert [table.responded(secure(n), 9.0) for n in range(1, 5)] == [CACHED, ADDED, ADDED, CACHED]
 
-    assert table.contacts() == [far(n) for n in range(8)]
+    table.check()
+
+
+def test_sybils_that_wait_make_room_for_a_node_that_had_to_leave_its_place() -> None:
+    """Or one of them would, whoever answered longest ago; nobody waits beyond the bound."""
+    table = full_table(8, waiting=8)
+    secure_elsewhere(table, 8)
+
+    assert table.responded(secure(1), 16.0) is ADDED
+
+    assert table.get(far(7).address) is None  # of those that would wait, it answered longest ago
+    assert table.buckets(16.0)[-1].replacements == 8
+    table.check()
 
 
 def test_conforming_node_moves_up_before_a_fresher_one() -> None:
     """Of those that wait, it is preferred."""
-    table = full_table(8)
-    table.responded(secure(1), 9.0)
+    table = half_secure_table()
+    table.responded(secure(5), 9.0)
     table.responded(far(8), 10.0)
 
     fail(table, far(0), 11.0)
 
-    assert table.contacts()[-1] == secure(1)
+    assert table.contacts()[-1] == secure(5)
 
 
 def test_conforming_newcomer_waits_in_place_of_a_node_that_does_not_conform() -> None:
     """The oldest of those gives way though it is good; one that conforms never does while it is."""
-    table = full_table(8)
-    table.responded(secure(1), 8.0)
-    for number in range(8, 15):
+    table = half_secure_table()
+    for number in range(8, 16):
         table.responded(far(number), float(number))
 
-    assert table.queried(secure(2), 16.0) is True
-    assert [table.responded(secure(n), 16.0) for n in range(2, 9)] == [CACHED] * 7
-    assert table.queried(secure(9), 17.0) is False
-    assert table.responded(secure(9), 17.0) is NO_PLACE
+    assert table.queried(secure(5), 16.0) is True
+    assert [table.responded(secure(n), 16.0) for n in range(5, 13)] == [CACHED] * 8
+    assert table.queried(secure(13), 17.0) is False
+    assert table.responded(secure(13), 17.0) is NO_PLACE
     assert table.responded(far(16), 17.0) is NO_PLACE
 
-    assert all(table.get(secure(n).address) is not None for n in range(1, 9))
+    assert all(table.get(secure(n).address) is not None for n in range(1, 13))
     table.check()
 
 
@@ -385,6 +431,37 @@ def test_node_turns_bad_after_two_failures_in_a_row() -> None:
     assert table.questionable(3.0 + GOOD_FOR) == [far(0)]
     assert table.contacts(include_bad=True) == [far(0), far(1)]
     assert len(table) == 2
+
+
+def test_node_is_questionable_from_its_first_failure_to_its_next_answer() -> None:
+    """Most silent nodes are gone; the others answer the next ping, for which they come first."""
+    table = full_table(8, waiting=1)
+    table.responded(near(1), 8.0)
+    target = as_id(HALF)
+    before = table.closest_compact(target, 9.0)
+
+    table.failed(near(1).address, 9.0)
+    table.failed(far(3).address, 10.0)
+
+    others = [far(n) for n in range(8) if n != 3]
+    assert table.questionable(10.0) == [far(3), near(1)]
+    assert table.closest(target, 10.0, 7) == others
+    assert table.closest(target, 10.0) == sorted([*others, far(3)])  # it fills up, and no more
+    assert table.queried(far(3), 11.0) is False
+    assert table.questionable(11.0) == [far(3), near(1)]  # its query may be forged
+
+    table.responded(far(3), 12.0)
+    assert table.questionable(12.0) == [near(1)]
+    assert table.closest_compact(target, 12.0) == before
+
+
+def test_failure_of_a_silent_node_does_not_make_it_good_for_longer() -> None:
+    """Its time was over before."""
+    table = full_table(1)
+
+    table.failed(far(0).address, GOOD_FOR + 5.0)
+
+    assert table.get(far(0).address).good_until == GOOD_FOR
 
 
 def test_answer_between_two_failures_keeps_a_node() -> None:
@@ -631,6 +708,16 @@ def test_questionable_nodes_come_least_recently_seen_first() -> None:
     assert table.questionable(GOOD_FOR + 9.0) == [*(far(n) for n in range(1, 8)), far(0), near(1)]
 
 
+def test_questionable_at_a_later_time_are_those_who_will_be() -> None:
+    """So silent nodes can be asked before their time is over; in doubt comes before silent for long."""
+    table = full_table(3)
+    table.failed(far(2).address, 3.0)
+
+    assert table.questionable(4.0) == [far(2)]
+    assert table.questionable(GOOD_FOR) == [far(2), far(0)]
+    assert set(table.closest(OWN, 4.0, 2)) == {far(0), far(1)}
+
+
 def test_questionable_is_empty_while_all_are_good() -> None:
     """A node stops being good exactly when its time is over."""
     table = full_table(1)
@@ -711,7 +798,7 @@ def test_buckets_counts_every_kind_of_node() -> None:
 
 
 def move_to_wrong_bucket(table: RoutingTable) -> None:
-    lower, upper = table._all_buckets()
+    lower, upper = table._partition
     lower.nodes.append(upper.nodes.pop())
 
 
@@ -720,20 +807,20 @@ def forget_an_address(table: RoutingTable) -> None:
 
 
 def leave_a_gap(table: RoutingTable) -> None:
-    del table._buckets[HALF]
+    del table._partition._buckets[HALF]
 
 
 def split_a_foreign_bucket(table: RoutingTable) -> None:
-    table._split(table._bucket_of(HALF))
+    table._partition.split(table._partition.bucket_of(HALF))
 
 
 def keep_stale_bytes(table: RoutingTable) -> None:
     table.closest_compact(as_id(HALF), 9.0)
-    table._bucket_of(HALF).nodes.reverse()
+    table._partition.bucket_of(HALF).nodes.reverse()
 
 
 def call_a_good_node_bad(table: RoutingTable) -> None:
-    table._bucket_of(HALF).nodes[0].bad = True
+    table._partition.bucket_of(HALF).nodes[0].bad = True
 
 
 @pytest.mark.parametrize(
@@ -820,7 +907,7 @@ class Record:
 
     def is_good(self, now: float) -> bool:
         seen = max(self.last_answer, self.last_query if self.last_query is not None else -1.0)
-        return not self.is_bad and now < seen + GOOD_FOR
+        return not self.failures and now < seen + GOOD_FOR
 
 
 HOSTS = {
@@ -936,7 +1023,8 @@ class TableWalk(RuleBasedStateMachine):
         weaker = [record for record in waiting if not record.is_good(self.now)]
         if newcomer_conforms(newcomer):
             weaker += [record for record in waiting if not record.conforms]
-            weaker += self.questionable_for(newcomer)[:1]
+            nodes = self.in_bucket(newcomer.node_id, waiting=False)
+            weaker += self.questionable_for(newcomer)[:1] or [r for r in nodes if not r.conforms]
         clashing = [r for r in self.clashes(newcomer) if r.is_bad or self.is_waiting(r.contact.address)]
         bad = [record for record in self.records.values() if record.is_bad]
         return {record.contact.address for record in (*weaker, *clashing, *bad)}
@@ -947,6 +1035,13 @@ class TableWalk(RuleBasedStateMachine):
         found = [r for r in nodes if not (r.is_good(self.now) or r.is_bad or r.conforms)]
         oldest = min((record.last_answer for record in found), default=0.0)
         return sorted(found, key=lambda record: record.last_answer > oldest)
+
+    def has_right(self, newcomer: Contact) -> bool:
+        """Return whether a conforming newcomer may make a good node wait."""
+        nodes = self.in_bucket(newcomer.node_id, waiting=False)
+        share = sum(record.conforms for record in self.records.values()) / max(1, len(self.records))
+        others = [record for record in nodes if not record.conforms and not record.is_bad]
+        return bool(others) and len(nodes) - len(others) < min(self.size // 2, int(self.size * share))
 
     def expected_outcomes(self, contact: Contact, old: Record | None) -> set[Outcome]:
         if old is not None:
@@ -975,7 +1070,9 @@ class TableWalk(RuleBasedStateMachine):
         if not newcomer_conforms(contact):
             return False
         waiting = self.in_bucket(contact.node_id, waiting=True)
-        return bool(self.questionable_for(contact)) or not all(record.conforms for record in waiting)
+        if self.questionable_for(contact) or self.has_right(contact):
+            return True
+        return not all(record.conforms for record in waiting)
 
     def query(self, contact: Contact) -> None:
         record = self.records.get(contact.address)

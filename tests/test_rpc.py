@@ -17,7 +17,7 @@ from dhtnode.ids import as_id
 from dhtnode.krpc import decode_untrusted, encode
 from dhtnode.messages import Error, FindNode, Message, Ping, Query, Response
 from dhtnode.routing import RoutingTable
-from dhtnode.rpc import Rpc
+from dhtnode.rpc import BLAMED_IN_A_ROW, CUT_OFF_AFTER, DEAF_AFTER, GRACE, Rpc
 from dhtnode.settings import NodeSettings
 from dhtnode.timing import FIRST_STALL, FIRST_TIMEOUT, RECOMPUTE_EVERY
 from dhtnode.transactions import Answer
@@ -205,6 +205,90 @@ async def test_silence_ends_in_a_timeout(autojump_clock: MockClock) -> None:
         assert bench.times == [FIRST_TIMEOUT]
         assert bench.table.get(ALICE.address).failures == 1
         assert bench.count("timeouts", "dropped: unknown transaction") == [1, 1, 0]
+
+
+def contacts(count: int) -> list[Contact]:
+    """Return contacts that are nobody else."""
+    return [Contact(as_id(100 + number), Address(f"21.2.{number}.1", 6881)) for number in range(count)]
+
+
+def blamed(bench: Bench, asked: list[Contact]) -> int:
+    """Return how many silences the table was told of."""
+    known = [bench.table.get(contact.address) for contact in asked]
+    return sum(info.failures for info in known if info is not None)
+
+
+async def ask_all(bench: Bench, asked: list[Contact]) -> None:
+    """Ask contacts that the table knows."""
+    for contact in asked:
+        bench.table.responded(contact, trio.current_time())
+        bench.ask(contact)
+    await wait_all_tasks_blocked()
+
+
+async def test_silence_of_all_at_once_is_our_own(autojump_clock: MockClock) -> None:
+    """The first three count against them, then nobody is blamed, until somebody answers."""
+    async with open_bench() as bench:
+        asked = contacts(8)
+        await ask_all(bench, asked[:7])
+        await trio.sleep(60)
+        before = bench.rpc.is_cut_off
+        await ask_all(bench, asked[7:])
+        await trio.sleep(60)
+
+        assert (before, bench.rpc.is_cut_off, blamed(bench, asked)) == (False, True, BLAMED_IN_A_ROW)
+        bench.answer(bench.ask())
+        await wait_all_tasks_blocked()
+        assert not bench.rpc.is_cut_off
+
+
+async def test_silence_counts_while_others_answer(autojump_clock: MockClock) -> None:
+    """However many are silent: one answer shows that the network is there."""
+    async with open_bench() as bench:
+        asked = contacts(8)
+        await ask_all(bench, asked)
+        bench.answer(bench.ask())
+        await trio.sleep(60)
+
+        assert (bench.rpc.is_cut_off, blamed(bench, asked)) == (False, len(asked))
+
+
+@pytest.mark.parametrize(("count", "blame"), [(BLAMED_IN_A_ROW, BLAMED_IN_A_ROW), (BLAMED_IN_A_ROW + 1, 0)])
+async def test_those_asked_before_the_network_came_back_are_excused(
+    autojump_clock: MockClock, count: int, blame: int
+) -> None:
+    """What comes in after a pause shows nothing about the time before; few may be dead all the same."""
+    async with open_bench() as bench:
+        asked = contacts(count)
+        await ask_all(bench, asked)
+        await trio.sleep(DEAF_AFTER + 0.1)
+        bench.answer(bench.ask())
+        await trio.sleep(60)
+
+        assert blamed(bench, asked) == blame
+
+
+async def test_silence_while_we_stood_still_is_no_failure(autojump_clock: MockClock) -> None:
+    """It ends the query, a moment after waking, and that is all."""
+    async with open_bench() as bench:
+        await ask_all(bench, [ALICE])
+        autojump_clock.jump(8 * 3600)
+        await trio.sleep(60)
+
+        assert bench.times == [8 * 3600 + GRACE]
+        assert (blamed(bench, [ALICE]), bench.rpc.is_cut_off) == (0, False)
+        assert bench.count("timeouts", "stood still") == [1, 1, 0]
+
+
+async def test_queries_that_cannot_leave_are_silence_too(autojump_clock: MockClock) -> None:
+    """So a node without an interface knows that it is cut off, at once."""
+    async with open_bench() as bench:
+        bench.socket.is_full = True
+        for contact in contacts(CUT_OFF_AFTER):
+            assert not bench.rpc.is_cut_off
+            assert bench.rpc.send_query(Ping(), contact.address, bench.on_done) is None
+
+        assert bench.rpc.is_cut_off
 
 
 async def test_timeout_adapts_to_the_line(autojump_clock: MockClock) -> None:

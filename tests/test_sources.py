@@ -35,6 +35,45 @@ def test_source_that_keeps_coming_survives_a_flood() -> None:
     assert sources.get(("31.0.0.2", 6881)) is not silent
 
 
+def test_source_silent_between_two_turns_is_forgotten() -> None:
+    """Or a quiet node would fill its memory with addresses of last week."""
+    sources = Sources(Scope.PUBLIC)
+    regular, silent = sources.get(("31.0.0.1", 6881)), sources.get(("31.0.1.2", 6881))
+
+    sources.turn()
+    assert sources.get(("31.0.0.1", 6881)) is regular
+    assert len(sources) == 2
+    sources.turn()
+
+    assert len(sources) == len(sources._hosts) == len(sources._networks) == 1
+    assert sources.get(("31.0.0.1", 6881)) is regular
+    assert sources.get(("31.0.1.2", 6881)) is not silent
+
+
+def test_meters_last_as_long_as_a_source_that_uses_them() -> None:
+    """Or whoever keeps coming would get another limit with a new port, now and then."""
+    sources = Sources(Scope.PUBLIC)
+    first = sources.get(("21.0.0.1", 1))
+
+    for port in range(2, 9):
+        sources.turn()
+        assert sources.get(("21.0.0.1", 1)) is first
+        assert sources.get(("21.0.0.1", port)).host is first.host
+        assert sources.get(("21.0.0.2", port)).network is first.network
+
+
+def test_sources_that_are_not_allowed_are_forgotten_alike() -> None:
+    """They have no meters of their own, and loopback shares none."""
+    refused, own = Sources(Scope.PUBLIC), Sources(Scope.LOOPBACK)
+    for sources, pair in ((refused, ("127.0.0.1", 1)), (own, ("127.0.0.1", 1))):
+        source = sources.get(pair)
+        sources.turn()
+        assert sources.get(pair) is source
+        sources.turn()
+        sources.turn()
+        assert len(sources) == 0
+
+
 def test_remembered_value_is_made_once() -> None:
     """Until as many others as are remembered have come."""
     made = []

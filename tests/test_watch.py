@@ -9,10 +9,10 @@ HERE, THERE, SIXTH = Address("192.0.2.1", 6881), Address("192.0.2.2", 6881), Add
 
 
 def told(*looks):
-    """Return what is said about each of several looks at one socket, ten seconds apart."""
+    """Return what is said about each of several looks at one socket, five seconds apart."""
     watch = Watch()
     return [
-        [(line.level, line.text) for line in watch.observe(node(look), 10.0 * number)]
+        [(line.level, line.text) for line in watch.observe(node(look), 5.0 * number)]
         for number, look in enumerate(looks)
     ]
 
@@ -138,9 +138,9 @@ def test_recent_counts_are_those_of_the_last_minutes():
     assert watch.recent(HERE) is None
     for number in range(100):
         counts = {"queries sent": 4 * number, "answers": 3 * number, "timeouts": number}
-        watch.observe(node(endpoint(counts | {"queries received": 2 * number})), 10.0 * number)
+        watch.observe(node(endpoint(counts | {"queries received": 2 * number})), 5.0 * number)
         if number == 0:
             assert watch.recent(HERE) is None
 
     looks = RECENT_LOOKS - 1
-    assert watch.recent(HERE) == Recent(10.0 * looks, 4 * looks, 3 * looks, looks, 2 * looks)
+    assert watch.recent(HERE) == Recent(5.0 * looks, 4 * looks, 3 * looks, looks, 2 * looks)

@@ -103,26 +103,6 @@ def ids_known(node):
     return {contact.node_id for contact in node.contacts()}
 
 
-@pytest.mark.parametrize("number", [0, 7])  # node 0 opened the network and has nobody to join through
-@pytest.mark.parametrize("seed", [1])
-async def test_node_comes_back_after_an_hour_without_network(autojump_clock, new_network, seed, number):
-    """By itself, within 6 minutes: attempts to join are never more than 5 minutes apart."""
-    network, random = new_network(seed), Random(seed)
-
-    async with network.open_nodes(14) as nodes:
-        node = nodes[number]
-        network.cut(host_of(node))
-        await sleep_minutes(60)
-        assert known_hosts(node) == set()
-        assert not any(host_of(node) in known_hosts(other) for other in nodes)
-        network.restore(host_of(node))
-        await sleep_minutes(6)
-
-        target = random_id(random)
-        assert await find_ids(node, target) == closest_ids(nodes, target, node)
-        assert node.node_id in await find_ids(nodes[3], node.node_id)
-
-
 @pytest.mark.parametrize("seed", [1])
 async def test_network_that_falls_apart_grows_together_again(autojump_clock, new_network, seed):
     """All hosts lose their network at once for an hour; ten minutes later lookups are as good as ever."""

@@ -1,0 +1,132 @@
+"""Time that jumps: the machine slept, or the process was stopped."""
+
+import json
+from random import Random
+
+import pytest
+import trio
+
+from dhtnode import Answer, GetPeers, Ping, QueryTimeout, open_node, random_id
+from dhtnode.snapshot import save_state
+from tests.network.scenes import closest_ids, find_ids, find_peers, host_of, known_hosts, queries_sent
+
+NIGHT = 8 * 3600.0
+
+
+def bad_nodes(node):
+    """Return how many nodes in the table of a node are bad."""
+    return sum(bucket.bad for endpoint in node.statistics().endpoints for bucket in endpoint.table)
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_night_is_no_mass_failure(autojump_clock, new_network, seed):
+    """Nobody is lost, nobody turns bad, and lookups work within seconds, although queries were under way."""
+    network, random = new_network(seed), Random(seed)
+
+    async with network.open_nodes(20) as nodes:
+        await trio.sleep(300)
+        known = [known_hosts(node) for node in nodes]
+        outcomes = []
+        for contact in nodes[7].contacts():
+            nodes[7].send_query(Ping(), contact.address, lambda outcome, _: outcomes.append(outcome))
+        asked = len(outcomes), len(nodes[7].contacts())
+        network.cut(host_of(nodes[7]))  # of these no answer will come
+        autojump_clock.jump(NIGHT)
+        await trio.sleep(3)  # the network of a laptop is not there when it wakes
+        assert [type(outcome) for outcome in outcomes] == [QueryTimeout] * asked[1]
+        assert bad_nodes(nodes[7]) == 0
+        network.restore(host_of(nodes[7]))
+        await trio.sleep(10)
+
+        assert asked[0] == 0
+        lost = [before - known_hosts(node) for node, before in zip(nodes, known, strict=True)]
+        assert set().union(*lost) <= {host_of(nodes[7])}  # which was away while the others were there
+        assert (lost[7], bad_nodes(nodes[7])) == (set(), 0)
+        target = random_id(random)
+        assert await find_ids(nodes[7], target) == closest_ids(nodes, target, nodes[7])
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_contacts_are_checked_again_at_a_pace(autojump_clock, new_network, seed):
+    """All of them within minutes of waking, but not all at once."""
+    network = new_network(seed)
+
+    async with network.open_nodes(40) as nodes:
+        await trio.sleep(300)
+        node = nodes[7]
+        autojump_clock.jump(NIGHT)
+        (before,) = node.statistics().endpoints
+        sent = queries_sent(node)
+        await trio.sleep(60)
+        in_a_minute = queries_sent(node) - sent
+        await trio.sleep(240)
+        (after,) = node.statistics().endpoints
+
+        assert before.good_nodes == 0
+        assert after.good_nodes == after.nodes >= before.nodes
+        assert in_a_minute < 300
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_what_was_kept_for_others_is_over_in_the_morning(autojump_clock, new_network, seed):
+    """Peers are not handed out, and tokens of yesterday buy nothing."""
+    network, info_hash = new_network(seed), random_id(Random(seed))
+
+    async with network.open_nodes(12) as nodes:
+        await nodes[3].announce(info_hash, 7000)
+        assert len(await find_peers(nodes[5], info_hash)) == 1
+        question = GetPeers(info_hash), nodes[0].addresses[0]
+        evening = (await nodes[5].query(*question)).response.token
+        autojump_clock.jump(NIGHT)
+
+        assert await find_peers(nodes[5], info_hash) == set()
+        assert (await nodes[5].query(*question)).response.token != evening
+
+
+@pytest.mark.parametrize("seconds", [2.0, 20.0, 600.0])
+async def test_answers_that_came_while_we_were_stopped_count(autojump_clock, new_network, seconds):
+    """They waited for us, not the other way round; and they do not spoil the waiting times."""
+    network = new_network(seed=1)
+
+    async with network.open_nodes(14) as nodes:
+        node = nodes[7]
+        await trio.sleep(60)
+        (before,) = node.statistics().endpoints
+        outcomes = []
+        for contact in node.contacts():
+            node.send_query(Ping(), contact.address, lambda outcome, _: outcomes.append(outcome))
+        await trio.sleep(0.001)
+        asked = node.statistics().endpoints[0].pending
+        autojump_clock.jump(seconds)
+        await trio.sleep(2)
+        (after,) = node.statistics().endpoints
+
+        assert asked >= 8
+        assert {type(outcome) for outcome in outcomes} == {Answer}
+        assert after.timeout == before.timeout
+
+
+async def test_state_is_saved_on_waking(autojump_clock, new_network, tmp_path, monkeypatch):
+    """The machine may be switched off next."""
+    network, path, written = new_network(seed=1), tmp_path / "state.json", trio.Event()
+
+    def save(path, state):
+        save_state(path, state)
+        trio.from_thread.run_sync(written.set)
+
+    monkeypatch.setattr("dhtnode.maintain.save_state", save)
+    async with (
+        network.open_nodes(12) as nodes,
+        open_node(
+            sockets=[network.socket(network.host(30))],
+            bootstrap=[str(nodes[0].addresses[0])],
+            well_known=False,
+            state_file=path,
+        ) as node,
+    ):
+        await node.wait_joined()
+        before = len(json.loads(path.read_text())["contacts"])
+        autojump_clock.jump(NIGHT)
+        await written.wait()
+
+        assert (before, len(json.loads(path.read_text())["contacts"])) == (0, len(node.contacts()))
