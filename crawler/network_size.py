@@ -298,7 +298,8 @@ def _gamma_95(mean: float, variance: float, half: float = 0.0) -> tuple[float, f
     if variance <= 0 or middle <= 0:
         return mean, mean
     shape = middle * middle / variance
-    return tuple(middle * gamma_quantile(shape, share) / shape for share in (LOW_95, HIGH_95))  # type: ignore[return-value]
+    scale = middle / shape
+    return scale * gamma_quantile(shape, LOW_95), scale * gamma_quantile(shape, HIGH_95)
 
 
 def _negative_binomial_95(mean: float, variance: float) -> tuple[int, int]:
