@@ -25,8 +25,7 @@ LOW_95, HIGH_95 = 0.025, 0.975
 UNNAMED_MODEL_ERROR = 0.5
 """Standard error of the estimate of unnamed nodes beside chance, as a share of it.
 
-Nodes that only unnamed ones name are missed together, which no count of single nodes shows in full:
-in simulations the truth is 0.9 to 1.6 times the estimate (docs/network_size.md).
+Chao1 is a lower bound, and how many nodes are missed together is a guess (docs/network_size.md).
 """
 
 EXACT_REFERRERS = 4
@@ -63,8 +62,8 @@ class CrawlCounts:
     - `second_sent`, `second_unanswered`: queries to nodes that had just answered one, and those of
       them that no answer came to.
     - `zone_bits`: length of the prefix crawled; 0 for the whole network.
-    - `dependent`: `named_with_dependents` of the same crawl; without it, nodes that are missed together
-      are under-estimated.
+    - `outside`: `named_from_outside` of the same crawl; without it, nodes that are missed together are
+      under-estimated.
     """
 
     answered: int
@@ -76,7 +75,7 @@ class CrawlCounts:
     second_sent: int
     second_unanswered: int
     zone_bits: int = 0
-    dependent: tuple[int, int, int, int] | None = None
+    outside: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where the counts contradict each other."""
@@ -88,7 +87,7 @@ class CrawlCounts:
             or self.by_a + self.by_b - self.by_both > self.answered
             or max(sum(self.named), self.recovered) > self.answered
             or self.second_unanswered > self.second_sent
-            or (self.dependent is not None and min(self.dependent) < 0)
+            or (self.outside is not None and min(self.outside) < 0)
         ):
             raise ValueError(f"counts of a crawl that contradict each other: {self}")
 
@@ -120,7 +119,7 @@ class CrawlSize:
 def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
     """Estimate the nodes of a network from a crawl of it, or of one zone of it.
 
-    The missed of a zone are those that nobody named (`improved_chao1` of `dependent`, corrected
+    The missed of a zone are those that nobody named (`improved_chao1` of `outside`, corrected
     for loss), those named once whose only query was lost, and those named more often of whose two
     queries both were: `f1 q / (1 - q) + r q / (1 - q)`, where q is `counts.loss`, f1 the nodes named
     once, and r the nodes recovered at a second visit.  The variance is that of all counts by the
@@ -195,35 +194,35 @@ def improved_chao1(named: Sequence[float]) -> float:
     return chao1(once, twice) + ratio / 4 * max(0.0, once - twice * ratio / 2)
 
 
-def named_with_dependents(
-    referrers: Sequence[int], first_referrer: Sequence[int], named_back: Sequence[bool]
+def named_from_outside(
+    ids: Sequence[int], referrers: Sequence[Sequence[int]], most: int, id_bits: int = 160
 ) -> tuple[int, int, int, int]:
-    """Return how many nodes hang on 1, 2, 3 and 4 namings from outside: those named and who follows them.
+    """Return how many nodes lie in parts of the id space that 1, 2, 3 and 4 nodes outside of them named.
 
-    Two neighbours that name each other, and are named once by others, are found together or missed
-    together.  So a node named by one only counts with the one that named it too, and if it names that
-    one back, this does not count among the other's referrers.
+    A few nodes alone in their part of the id space, beside parts that are full, are named by each other
+    only, but for the rare reply that goes that far: they are found together or missed together.  So the
+    nodes of a part count together, and namings within it do not count.
 
-    The sequences have an entry for each contact in the order in which they were first named:
+    - `ids`: of the nodes that answered, sorted;
+    - `referrers`: for each of them, the ids of the answering nodes that named it; of many, the five
+      that share the fewest bits with it do;
+    - `most`: nodes in a part, the largest aligned ones that have no more: about as many of 8 contacts
+      as answer (`8 * answered // sighted`), since 8 are what a node names of its own part.
 
-    - `referrers`: how many distinct nodes that answered named it (may stop at 12 or more); 0 unless it
-      answered itself;
-    - `first_referrer`: the place in this order of the first that named it; below 0 for those known
-      from the start;
-    - `named_back`: whether it named that one in turn.
-
-    Costs some 0.3 us per contact.
+    Costs some 5 us per id.
     """
-    weights, outside = [1] * len(referrers), list(referrers)
-    for place in range(len(referrers) - 1, -1, -1):
-        first = first_referrer[place]
-        if referrers[place] == 1 and first >= 0:
-            weights[first] += weights[place]
-            outside[first] -= named_back[place]
     hanging = [0] * (EXACT_REFERRERS + 1)
-    for place, times in enumerate(outside):
-        if 0 < times <= EXACT_REFERRERS:
-            hanging[times] += weights[place]
+    waiting = [(0, len(ids), id_bits)]
+    while waiting:
+        low, high, bits = waiting.pop()
+        if high - low > max(most, 1) and bits:
+            middle = bisect_left(ids, ((ids[low] >> bits) << bits) + (1 << bits - 1), low, high)
+            waiting += (low, middle, bits - 1), (middle, high, bits - 1)
+        elif high > low:
+            part = ids[low] >> bits
+            outside = {each for named in referrers[low:high] for each in named if each >> bits != part}
+            if 0 < len(outside) <= EXACT_REFERRERS:
+                hanging[len(outside)] += high - low
     _, once, twice, thrice, four_times = hanging
     return once, twice, thrice, four_times
 
@@ -244,7 +243,7 @@ _Sources = tuple[float, float, float, float, float, float]
 
 
 def _sources(counts: CrawlCounts) -> _Sources:
-    once, twice, thrice, four_times = counts.dependent or counts.named[:EXACT_REFERRERS]
+    once, twice, thrice, four_times = counts.outside or counts.named[:EXACT_REFERRERS]
     return once, twice, thrice, four_times, counts.named[0] + counts.recovered, counts.loss
 
 
