@@ -47,6 +47,18 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class OutsideNamings:
+    """Hold how many answered nodes lie in parts that 1, 2, 3 and 4 nodes outside of them named.
+
+    `together` is how many nodes such a part has, the mean over its nodes: that many are found or missed
+    at once, and so much larger are variances than those of single nodes.
+    """
+
+    named: tuple[int, int, int, int]
+    together: float
+
+
+@dataclass(frozen=True, slots=True)
 class CrawlCounts:
     """Hold what a crawl has to count for its size to be estimated; nodes are those that answered.
 
@@ -75,7 +87,7 @@ class CrawlCounts:
     second_sent: int
     second_unanswered: int
     zone_bits: int = 0
-    outside: tuple[int, int, int, int] | None = None
+    outside: OutsideNamings | None = None
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where the counts contradict each other."""
@@ -87,7 +99,7 @@ class CrawlCounts:
             or self.by_a + self.by_b - self.by_both > self.answered
             or max(sum(self.named), self.recovered) > self.answered
             or self.second_unanswered > self.second_sent
-            or (self.outside is not None and min(self.outside) < 0)
+            or (self.outside is not None and min(self.outside.named) < 0)
         ):
             raise ValueError(f"counts of a crawl that contradict each other: {self}")
 
@@ -123,7 +135,8 @@ def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
     for loss), those named once whose only query was lost, and those named more often of whose two
     queries both were: `f1 q / (1 - q) + r q / (1 - q)`, where q is `counts.loss`, f1 the nodes named
     once, and r the nodes recovered at a second visit.  The variance is that of all counts by the
-    delta method, plus that of the missed themselves (Poisson), plus `UNNAMED_MODEL_ERROR`.
+    delta method, plus that of the missed themselves (Poisson, in groups of `together` the unnamed), plus
+    `UNNAMED_MODEL_ERROR`.
 
     The whole network: what answered is certain, the missed are negative binomial with that mean
     and variance.  A zone of z bits: `2**z` times the zone's nodes, which are a binomial share of
@@ -196,8 +209,8 @@ def improved_chao1(named: Sequence[float]) -> float:
 
 def named_from_outside(
     ids: Sequence[int], referrers: Sequence[Sequence[int]], most: int, id_bits: int = 160
-) -> tuple[int, int, int, int]:
-    """Return how many nodes lie in parts of the id space that 1, 2, 3 and 4 nodes outside of them named.
+) -> OutsideNamings:
+    """Return how many nodes lie in parts of the id space that hardly anybody outside of them named.
 
     A few nodes alone in their part of the id space, beside parts that are full, are named by each other
     only, but for the rare reply that goes that far: they are found together or missed together.  So the
@@ -212,6 +225,7 @@ def named_from_outside(
     Costs some 5 us per id.
     """
     hanging = [0] * (EXACT_REFERRERS + 1)
+    squares = 0
     waiting = [(0, len(ids), id_bits)]
     while waiting:
         low, high, bits = waiting.pop()
@@ -223,8 +237,9 @@ def named_from_outside(
             outside = {each for named in referrers[low:high] for each in named if each >> bits != part}
             if 0 < len(outside) <= EXACT_REFERRERS:
                 hanging[len(outside)] += high - low
+                squares += (high - low) ** 2
     _, once, twice, thrice, four_times = hanging
-    return once, twice, thrice, four_times
+    return OutsideNamings((once, twice, thrice, four_times), squares / sum(hanging) if squares else 1.0)
 
 
 def sample_coverage(named: Sequence[int]) -> float:
@@ -243,7 +258,9 @@ _Sources = tuple[float, float, float, float, float, float]
 
 
 def _sources(counts: CrawlCounts) -> _Sources:
-    once, twice, thrice, four_times = counts.outside or counts.named[:EXACT_REFERRERS]
+    once, twice, thrice, four_times = (
+        counts.outside.named if counts.outside else counts.named[:EXACT_REFERRERS]
+    )
     return once, twice, thrice, four_times, counts.named[0] + counts.recovered, counts.loss
 
 
@@ -264,13 +281,15 @@ def _missed(counts: CrawlCounts) -> tuple[float, float]:
     unnamed = _unnamed(sources)
     mean = unnamed + _lost(sources)
     loss = counts.loss
+    together = counts.outside.together if counts.outside else 1.0
     # A count of 0 is not certain either: it could have been 1.
     variances = [max(count, 1.0) for count in sources[:-1]] + [loss * (1 - loss) / (counts.second_sent + 1)]
+    variances[:EXACT_REFERRERS] = (together * variance for variance in variances[:EXACT_REFERRERS])
     chance = sum(
         variance * _slope(lambda each: _unnamed(each) + _lost(each), sources, index, sqrt(variance)) ** 2
         for index, variance in enumerate(variances)
     )
-    return mean, mean + chance + (UNNAMED_MODEL_ERROR * unnamed) ** 2
+    return mean, mean + (together - 1) * unnamed + chance + (UNNAMED_MODEL_ERROR * unnamed) ** 2
 
 
 def _slope(function: Callable[[_Sources], float], at: _Sources, index: int, width: float) -> float:

@@ -12,6 +12,7 @@ from crawler.distributions import binomial_tails, chi_square_quantile
 from crawler.network_size import (
     CrawlCounts,
     Distances,
+    OutsideNamings,
     Size,
     chao1,
     chapman,
@@ -100,7 +101,7 @@ class TestCrawl:
             {"recovered": -1},
             {"recovered": 1001},
             {"second_unanswered": 1000},
-            {"outside": (-1, 0, 0, 0)},
+            {"outside": OutsideNamings((-1, 0, 0, 0), 1)},
         ],
     )
     def test_refuses_counts_that_contradict_each_other(self, changes):
@@ -157,25 +158,30 @@ class TestUnnamed:
         ids = [0b000, 0b001, 0b100, 0b110, 0b111]
         within = [[0b001], [0b000], [0b110, 0b111], [0b111], [0b110]]
 
-        assert named_from_outside(ids, within, 2, 3) == (0, 1, 0, 0)
+        assert named_from_outside(ids, within, 2, 3) == OutsideNamings((0, 1, 0, 0), 1)
         within[1] = [0b000, 0b111]
-        assert named_from_outside(ids, within, 2, 3) == (2, 1, 0, 0)
+        assert named_from_outside(ids, within, 2, 3) == OutsideNamings((2, 1, 0, 0), 5 / 3)
         within[0] = [0b111, 0b100]
-        assert named_from_outside(ids, within, 2, 3) == (0, 3, 0, 0)
+        assert named_from_outside(ids, within, 2, 3) == OutsideNamings((0, 3, 0, 0), 5 / 3)
 
     def test_nodes_alone_count_their_referrers(self):
         """With parts of one node each this is the number of distinct referrers; nobody has none."""
         ids = [0, 5, 6, 7]
 
-        assert named_from_outside(ids, [[5, 6, 7], [0, 6], [5, 5], [6]], 1, 3) == (2, 1, 1, 0)
-        assert named_from_outside([], [], 5) == (0, 0, 0, 0)
+        referrers = [[5, 6, 7], [0, 6], [5, 5], [6]]
+        assert named_from_outside(ids, referrers, 1, 3) == OutsideNamings((2, 1, 1, 0), 1)
+        assert named_from_outside([], [], 5) == OutsideNamings((0, 0, 0, 0), 1)
 
     def test_outside_namings_take_the_place_of_single_ones(self):
         """In the estimate of the unnamed only."""
-        alone, together = size_from_crawl(COUNTS), size_from_crawl(counts(outside=(30, 40, 80, 120)))
+        alone, together = (
+            size_from_crawl(COUNTS),
+            size_from_crawl(counts(outside=OutsideNamings((30, 40, 80, 120), 3))),
+        )
 
         assert together.lost == alone.lost
         assert together.unnamed > 1.5 * alone.unnamed
+        assert together.size.variance > 2 * alone.size.variance
 
     def test_sample_coverage(self):
         """One less the share of single namings."""
