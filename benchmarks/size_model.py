@@ -24,7 +24,7 @@ from crawler.network_size import (
     EXACT_REFERRERS,
     CrawlCounts,
     kth_distance,
-    named_with_dependents,
+    named_from_outside,
     spread_targets,
 )
 
@@ -119,9 +119,6 @@ class _Sighted:
     """Hold what a crawl knows of one contact."""
 
     half: int
-    place: int
-    first_referrer: int = -1  # the place of the first that named it; below 0 for a way in
-    has_named_back: bool = False
     referrers: set[int] = field(default_factory=set)
     visits: int = 0
     has_answered: bool = False
@@ -164,8 +161,7 @@ class Crawl:
             return  # not in the zone, which is the one whose bits are all 0
         known = self._sighted.get(node)
         if known is None:
-            first = -1 if referrer is None else self._sighted[referrer].place
-            known = self._sighted[node] = _Sighted(self._random.getrandbits(1), len(self._sighted), first)
+            known = self._sighted[node] = _Sighted(self._random.getrandbits(1))
             self._queue.append(node)
         if referrer is not None:
             known.referrers.add(referrer)
@@ -189,22 +185,24 @@ class Crawl:
             self._second_unanswered += 1
 
     def _take(self, node: int, target: int) -> None:
-        visited = self._sighted[node]
         for named in self._network.named_by(node, target):
             self._hear_of(named, node)
-            known = self._sighted.get(named)
-            visited.has_named_back |= known is not None and known.place == visited.first_referrer
 
     def _counts(self) -> CrawlCounts:
         answered = [known for known in self._sighted.values() if known.has_answered]
         by_half = [{self._sighted[each].half for each in known.referrers} for known in answered]
         times = [min(len(known.referrers), EXACT_REFERRERS + 1) for known in answered]
         once, twice, thrice, four_times, more = map(times.count, range(1, EXACT_REFERRERS + 2))
-        everybody = self._sighted.values()  # in the order in which they were first named
-        dependent = named_with_dependents(
-            [len(known.referrers) if known.has_answered else 0 for known in everybody],
-            [known.first_referrer for known in everybody],
-            [known.has_named_back for known in everybody],
+        ids = self._network.ids
+        pairs = sorted(
+            ((ids[node], known) for node, known in self._sighted.items() if known.has_answered),
+            key=lambda pair: pair[0],
+        )
+        outside = named_from_outside(
+            [own for own, _ in pairs],
+            [[ids[each] for each in known.referrers] for _, known in pairs],
+            WIDTH * len(answered) // max(len(self._sighted), 1),
+            ID_BITS,
         )
         return CrawlCounts(
             answered=len(answered),
@@ -216,7 +214,7 @@ class Crawl:
             second_sent=self._second_sent,
             second_unanswered=self._second_unanswered,
             zone_bits=self._zone_bits,
-            dependent=dependent,
+            outside=outside,
         )
 
     def answered_ids(self) -> list[int]:

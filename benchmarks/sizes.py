@@ -79,7 +79,7 @@ def _rivals(counts: CrawlCounts, found: CrawlSize) -> dict[str, Size]:
     bare = {
         "counted": counts.answered,
         "crawl, Chapman": rest + pair.estimate - caught,
-        "crawl, each alone": size_from_crawl(replace(counts, dependent=None, zone_bits=0)).size.estimate,
+        "crawl, each alone": size_from_crawl(replace(counts, outside=None, zone_bits=0)).size.estimate,
         "crawl, Chao1": rest + chao1(counts.named[0] / (1 - counts.loss), counts.named[1]),
     }
     rivals = {name: Size(zones * value, 0.0, 0.0, 0.0) for name, value in bare.items()}

@@ -25,8 +25,7 @@ LOW_95, HIGH_95 = 0.025, 0.975
 UNNAMED_MODEL_ERROR = 0.5
 """Standard error of the estimate of unnamed nodes beside chance, as a share of it.
 
-Nodes that only unnamed ones name are missed together, which no count of single nodes shows in full:
-in simulations the truth is 0.9 to 1.6 times the estimate (docs/network_size.md).
+Chao1 is a lower bound, and how many nodes are missed together is a guess (docs/network_size.md).
 """
 
 EXACT_REFERRERS = 4
@@ -48,6 +47,18 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class OutsideNamings:
+    """Hold how many answered nodes lie in parts that 1, 2, 3 and 4 nodes outside of them named.
+
+    `together` is how many nodes such a part has, the mean over its nodes: that many are found or missed
+    at once, and so much larger are variances than those of single nodes.
+    """
+
+    named: tuple[int, int, int, int]
+    together: float
+
+
+@dataclass(frozen=True, slots=True)
 class CrawlCounts:
     """Hold what a crawl has to count for its size to be estimated; nodes are those that answered.
 
@@ -63,8 +74,8 @@ class CrawlCounts:
     - `second_sent`, `second_unanswered`: queries to nodes that had just answered one, and those of
       them that no answer came to.
     - `zone_bits`: length of the prefix crawled; 0 for the whole network.
-    - `dependent`: `named_with_dependents` of the same crawl; without it, nodes that are missed together
-      are under-estimated.
+    - `outside`: `named_from_outside` of the same crawl; without it, nodes that are missed together are
+      under-estimated.
     """
 
     answered: int
@@ -76,7 +87,7 @@ class CrawlCounts:
     second_sent: int
     second_unanswered: int
     zone_bits: int = 0
-    dependent: tuple[int, int, int, int] | None = None
+    outside: OutsideNamings | None = None
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where the counts contradict each other."""
@@ -88,7 +99,7 @@ class CrawlCounts:
             or self.by_a + self.by_b - self.by_both > self.answered
             or max(sum(self.named), self.recovered) > self.answered
             or self.second_unanswered > self.second_sent
-            or (self.dependent is not None and min(self.dependent) < 0)
+            or (self.outside is not None and min(self.outside.named) < 0)
         ):
             raise ValueError(f"counts of a crawl that contradict each other: {self}")
 
@@ -120,11 +131,12 @@ class CrawlSize:
 def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
     """Estimate the nodes of a network from a crawl of it, or of one zone of it.
 
-    The missed of a zone are those that nobody named (`improved_chao1` of `dependent`, corrected
+    The missed of a zone are those that nobody named (`improved_chao1` of `outside`, corrected
     for loss), those named once whose only query was lost, and those named more often of whose two
     queries both were: `f1 q / (1 - q) + r q / (1 - q)`, where q is `counts.loss`, f1 the nodes named
     once, and r the nodes recovered at a second visit.  The variance is that of all counts by the
-    delta method, plus that of the missed themselves (Poisson), plus `UNNAMED_MODEL_ERROR`.
+    delta method, plus that of the missed themselves (Poisson, in groups of `together` the unnamed), plus
+    `UNNAMED_MODEL_ERROR`.
 
     The whole network: what answered is certain, the missed are negative binomial with that mean
     and variance.  A zone of z bits: `2**z` times the zone's nodes, which are a binomial share of
@@ -195,37 +207,39 @@ def improved_chao1(named: Sequence[float]) -> float:
     return chao1(once, twice) + ratio / 4 * max(0.0, once - twice * ratio / 2)
 
 
-def named_with_dependents(
-    referrers: Sequence[int], first_referrer: Sequence[int], named_back: Sequence[bool]
-) -> tuple[int, int, int, int]:
-    """Return how many nodes hang on 1, 2, 3 and 4 namings from outside: those named and who follows them.
+def named_from_outside(
+    ids: Sequence[int], referrers: Sequence[Sequence[int]], most: int, id_bits: int = 160
+) -> OutsideNamings:
+    """Return how many nodes lie in parts of the id space that hardly anybody outside of them named.
 
-    Two neighbours that name each other, and are named once by others, are found together or missed
-    together.  So a node named by one only counts with the one that named it too, and if it names that
-    one back, this does not count among the other's referrers.
+    A few nodes alone in their part of the id space, beside parts that are full, are named by each other
+    only, but for the rare reply that goes that far: they are found together or missed together.  So the
+    nodes of a part count together, and namings within it do not count.
 
-    The sequences have an entry for each contact in the order in which they were first named:
+    - `ids`: of the nodes that answered, sorted;
+    - `referrers`: for each of them, the ids of the answering nodes that named it; of many, the five
+      that share the fewest bits with it do;
+    - `most`: nodes in a part, the largest aligned ones that have no more: about as many of 8 contacts
+      as answer (`8 * answered // sighted`), since 8 are what a node names of its own part.
 
-    - `referrers`: how many distinct nodes that answered named it (may stop at 12 or more); 0 unless it
-      answered itself;
-    - `first_referrer`: the place in this order of the first that named it; below 0 for those known
-      from the start;
-    - `named_back`: whether it named that one in turn.
-
-    Costs some 0.3 us per contact.
+    Costs some 5 us per id.
     """
-    weights, outside = [1] * len(referrers), list(referrers)
-    for place in range(len(referrers) - 1, -1, -1):
-        first = first_referrer[place]
-        if referrers[place] == 1 and first >= 0:
-            weights[first] += weights[place]
-            outside[first] -= named_back[place]
     hanging = [0] * (EXACT_REFERRERS + 1)
-    for place, times in enumerate(outside):
-        if 0 < times <= EXACT_REFERRERS:
-            hanging[times] += weights[place]
+    squares = 0
+    waiting = [(0, len(ids), id_bits)]
+    while waiting:
+        low, high, bits = waiting.pop()
+        if high - low > max(most, 1) and bits:
+            middle = bisect_left(ids, ((ids[low] >> bits) << bits) + (1 << bits - 1), low, high)
+            waiting += (low, middle, bits - 1), (middle, high, bits - 1)
+        elif high > low:
+            part = ids[low] >> bits
+            outside = {each for named in referrers[low:high] for each in named if each >> bits != part}
+            if 0 < len(outside) <= EXACT_REFERRERS:
+                hanging[len(outside)] += high - low
+                squares += (high - low) ** 2
     _, once, twice, thrice, four_times = hanging
-    return once, twice, thrice, four_times
+    return OutsideNamings((once, twice, thrice, four_times), squares / sum(hanging) if squares else 1.0)
 
 
 def sample_coverage(named: Sequence[int]) -> float:
@@ -244,7 +258,9 @@ _Sources = tuple[float, float, float, float, float, float]
 
 
 def _sources(counts: CrawlCounts) -> _Sources:
-    once, twice, thrice, four_times = counts.dependent or counts.named[:EXACT_REFERRERS]
+    once, twice, thrice, four_times = (
+        counts.outside.named if counts.outside else counts.named[:EXACT_REFERRERS]
+    )
     return once, twice, thrice, four_times, counts.named[0] + counts.recovered, counts.loss
 
 
@@ -265,13 +281,15 @@ def _missed(counts: CrawlCounts) -> tuple[float, float]:
     unnamed = _unnamed(sources)
     mean = unnamed + _lost(sources)
     loss = counts.loss
+    together = counts.outside.together if counts.outside else 1.0
     # A count of 0 is not certain either: it could have been 1.
     variances = [max(count, 1.0) for count in sources[:-1]] + [loss * (1 - loss) / (counts.second_sent + 1)]
+    variances[:EXACT_REFERRERS] = (together * variance for variance in variances[:EXACT_REFERRERS])
     chance = sum(
         variance * _slope(lambda each: _unnamed(each) + _lost(each), sources, index, sqrt(variance)) ** 2
         for index, variance in enumerate(variances)
     )
-    return mean, mean + chance + (UNNAMED_MODEL_ERROR * unnamed) ** 2
+    return mean, mean + (together - 1) * unnamed + chance + (UNNAMED_MODEL_ERROR * unnamed) ** 2
 
 
 def _slope(function: Callable[[_Sources], float], at: _Sources, index: int, width: float) -> float:
@@ -298,7 +316,8 @@ def _gamma_95(mean: float, variance: float, half: float = 0.0) -> tuple[float, f
     if variance <= 0 or middle <= 0:
         return mean, mean
     shape = middle * middle / variance
-    return tuple(middle * gamma_quantile(shape, share) / shape for share in (LOW_95, HIGH_95))  # type: ignore[return-value]
+    scale = middle / shape
+    return scale * gamma_quantile(shape, LOW_95), scale * gamma_quantile(shape, HIGH_95)
 
 
 def _negative_binomial_95(mean: float, variance: float) -> tuple[int, int]:

@@ -12,13 +12,14 @@ from crawler.distributions import binomial_tails, chi_square_quantile
 from crawler.network_size import (
     CrawlCounts,
     Distances,
+    OutsideNamings,
     Size,
     chao1,
     chapman,
     improved_chao1,
     joint_size,
     kth_distance,
-    named_with_dependents,
+    named_from_outside,
     sample_coverage,
     size_from_crawl,
     size_from_distances,
@@ -100,7 +101,7 @@ class TestCrawl:
             {"recovered": -1},
             {"recovered": 1001},
             {"second_unanswered": 1000},
-            {"dependent": (-1, 0, 0, 0)},
+            {"outside": OutsideNamings((-1, 0, 0, 0), 1)},
         ],
     )
     def test_refuses_counts_that_contradict_each_other(self, changes):
@@ -152,27 +153,35 @@ class TestUnnamed:
         assert improved_chao1([20, 40, 80, 120, 9]) == pytest.approx(20 * 19 / 82 + 2 / 12 * (20 - 40 / 3))
         assert improved_chao1([10, 20, 40, 0]) == chao1(10, 20)
 
-    def test_neighbours_that_hang_on_one_naming_count_together(self):
-        """0 is the way in; 1 is named by 0 and by its own follower 2; 3 and 4 are named by many."""
-        referrers = [3, 2, 1, 5, 4, 0]
-        first_referrer = [-1, 0, 1, 0, 3, 0]
+    def test_nodes_of_one_part_count_together(self):
+        """Two alone in the half 0, three in the half 1, which is split: 100 alone, and 110 with 111."""
+        ids = [0b000, 0b001, 0b100, 0b110, 0b111]
+        within = [[0b001], [0b000], [0b110, 0b111], [0b111], [0b110]]
 
-        # Without naming back, 1 keeps two referrers and has a follower; 2 is named once.
-        assert named_with_dependents(referrers, first_referrer, [False] * 6) == (1, 2, 1, 1)
-        # Naming back does not help 1 to be found: it hangs on one naming, with its follower.
-        back = [False, False, True, False, False, False]
-        assert named_with_dependents(referrers, first_referrer, back) == (1 + 2, 0, 1, 1)
+        assert named_from_outside(ids, within, 2, 3) == OutsideNamings((0, 1, 0, 0), 1)
+        within[1] = [0b000, 0b111]
+        assert named_from_outside(ids, within, 2, 3) == OutsideNamings((2, 1, 0, 0), 5 / 3)
+        within[0] = [0b111, 0b100]
+        assert named_from_outside(ids, within, 2, 3) == OutsideNamings((0, 3, 0, 0), 5 / 3)
 
-    def test_ways_in_hang_on_nothing(self):
-        """Whoever was known from the start has no first referrer, even if one names it later."""
-        assert named_with_dependents([1, 1], [-1, 0], [False, True]) == (1, 0, 0, 0)
+    def test_nodes_alone_count_their_referrers(self):
+        """With parts of one node each this is the number of distinct referrers; nobody has none."""
+        ids = [0, 5, 6, 7]
 
-    def test_dependents_take_the_place_of_single_namings(self):
+        referrers = [[5, 6, 7], [0, 6], [5, 5], [6]]
+        assert named_from_outside(ids, referrers, 1, 3) == OutsideNamings((2, 1, 1, 0), 1)
+        assert named_from_outside([], [], 5) == OutsideNamings((0, 0, 0, 0), 1)
+
+    def test_outside_namings_take_the_place_of_single_ones(self):
         """In the estimate of the unnamed only."""
-        alone, together = size_from_crawl(COUNTS), size_from_crawl(counts(dependent=(30, 40, 80, 120)))
+        alone, together = (
+            size_from_crawl(COUNTS),
+            size_from_crawl(counts(outside=OutsideNamings((30, 40, 80, 120), 3))),
+        )
 
         assert together.lost == alone.lost
         assert together.unnamed > 1.5 * alone.unnamed
+        assert together.size.variance > 2 * alone.size.variance
 
     def test_sample_coverage(self):
         """One less the share of single namings."""
