@@ -2,30 +2,30 @@
 
 from random import Random
 
+from crawler.area import Area
 from crawler.engine import Engine, Progress
 from crawler.progress import show_progress
 from crawler.records import Outcome
 from crawler.session import Session
 from crawler.settings import CrawlSettings
-from crawler.zone import Zone
 from dhtnode import Contact, open_service_nursery
 
 STARTING_LOOKUPS = 4  # towards random ids of the zone: a start from several corners at once
 
 
 async def take_census(
-    session: Session, settings: CrawlSettings, random: Random, zone: Zone | None = None
+    session: Session, settings: CrawlSettings, random: Random, area: Area | None = None
 ) -> Progress:
-    """Visit every node of the zone that can be found, and return the counts.
+    """Visit every node of an area that can be found, and return the counts.
 
     Raises `NotJoined` when nobody answers at the start.
     """
-    zone = zone or Zone()
-    engine = Engine(session.askers, session.writer, settings, random, zone=zone)
+    area = area or Area()
+    engine = Engine(session.askers, session.writer, settings, random, area=area)
     engine.restore(session.journals)
     session.journals.clear()
     for _ in range(STARTING_LOOKUPS):
-        for found in await session.node.find_node(zone.random_id(random)):
+        for found in await session.node.find_node(area.zone.random_id(random)):
             engine.add(Contact(found.node_id, found.address))
     for contact in session.node.contacts():
         engine.add(contact)

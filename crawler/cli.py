@@ -9,14 +9,14 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from random import SystemRandom
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from crawler.cli_census import census
+from crawler.cli_crawls import DB_OPTION, with_limits
 from crawler.cli_synthetic import synthetic
 from crawler.settings import CrawlSettings
 from dhtnode import DhtError, InfoHash, InvalidInfoHash, __version__, console, parse_info_hash
@@ -29,14 +29,6 @@ DEFAULTS = CrawlSettings()
 
 MAX_WAYS_IN = 32  # of all torrent files together; each may cost a look-up of a name
 
-DB_OPTION = click.option(
-    "--db",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="The SQLite database to record in; made when it is not there.",
-)
-
 
 @click.group("dhtcrawl", cls=console.OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dhtcrawl")
@@ -46,6 +38,7 @@ def main(verbose: int) -> None:
     console.set_up_logging(verbose)
 
 
+main.add_command(census)
 main.add_command(synthetic)
 
 
@@ -114,52 +107,9 @@ def scrape(
                 on_failure=_print_failure,
             )
 
-    ended = console.run(partial(_with_limits, measure, timeout), StoreError)
+    ended = console.run(partial(with_limits, measure, timeout), StoreError)
     if not ended or not tally.measured:
         raise click.ClickException(f"{tally.measured} of {len(wanted)} swarms measured")
-
-
-@main.command()
-@DB_OPTION
-@click.option(
-    "--rate",
-    type=console.Number(min=0),
-    default=DEFAULTS.rate,
-    show_default=True,
-    metavar="N",
-    help="Queries per second; 0 lifts all limits, for a network of your own.",
-)
-@click.option(
-    "--max-new-endpoints",
-    type=console.Number(min=0, min_open=True),
-    default=DEFAULTS.new_endpoints_rate,
-    show_default=True,
-    metavar="N",
-    help="Endpoints never asked before, per second: spares the NAT tables of routers.",
-)
-@console.common_options(None)
-def census(
-    db: Path,
-    rate: float,
-    max_new_endpoints: float,
-    as_json: bool,
-    timeout: float | None,
-    bootstrap: tuple[str, ...],
-) -> None:
-    """Visit every node that can be reached, and record each visit."""
-    from crawler.census import describe, record, take_census
-    from crawler.session import open_session
-    from crawler.store import StoreError
-
-    settings = CrawlSettings(rate=rate, new_endpoints_rate=max_new_endpoints)
-
-    async def visit_all() -> None:
-        async with open_session(db, "census", asdict(settings), bootstrap=bootstrap) as session:
-            counts = await take_census(session, settings, SystemRandom())
-        console.emit(as_json, record(counts), describe(counts))
-
-    if not console.run(partial(_with_limits, visit_all, timeout), StoreError):
-        raise click.ClickException(f"stopped before the end; {db} holds the visits made")
 
 
 @main.command()
@@ -189,18 +139,9 @@ def demo(db: Path, nodes: int, seed: int, as_json: bool, timeout: float) -> None
     async def show() -> None:
         results.append(await run_demo(db, nodes=nodes, seed=seed))
 
-    if not console.run(partial(_with_limits, show, timeout), StoreError):
+    if not console.run(partial(with_limits, show, timeout), StoreError):
         raise click.ClickException("stopped before the end")
     _print_demo(results[0], db, as_json)
-
-
-async def _with_limits(main: console.Main, timeout: float | None) -> bool:
-    """Run until the end, a signal or the timeout; return whether the end came first."""
-    import trio
-
-    with trio.move_on_after(timeout or float("inf")) as limit:
-        await console.run_until_signal(main)
-    return not limit.cancelled_caught
 
 
 def _read_list(file: TextIO) -> Iterable[InfoHash]:

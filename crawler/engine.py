@@ -8,6 +8,7 @@ from random import Random
 
 import trio
 
+from crawler.area import Area
 from crawler.frontier import FrontierStatistics, Sighting
 from crawler.politeness import Pace
 from crawler.records import Journal, Outcome
@@ -15,7 +16,6 @@ from crawler.settings import CrawlSettings
 from crawler.visits import VisitUnderWay
 from crawler.walk import Walk
 from crawler.writer import Writer
-from crawler.zone import Zone
 from dhtnode import BulkAsker, Contact, Family, Scope
 
 
@@ -45,7 +45,7 @@ class Engine:
         settings: CrawlSettings,
         random: Random,
         *,
-        zone: Zone | None = None,
+        area: Area | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Take over the askers, one per family."""
@@ -53,7 +53,7 @@ class Engine:
         by_endpoint = any(asker.scope is Scope.LOOPBACK for asker in askers)
         pace = Pace(settings, now, by_endpoint=by_endpoint)
         self._walks = {
-            asker.family: Walk(asker, writer, settings, pace, zone or Zone(), random, wall_clock)
+            asker.family: Walk(asker, writer, settings, pace, area or Area(), random, wall_clock)
             for asker in askers
         }
         self._started_at = now

@@ -8,7 +8,7 @@ Addresses in these records are addresses of *nodes*.  Addresses of peers have no
 that is on purpose: what cannot be handed over cannot be stored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -58,7 +58,7 @@ class Run:
     finished_at: str | None
     status: RunStatus
     version: str
-    settings: Mapping[str, object]
+    settings: dict[str, object]
     pid: int
 
 

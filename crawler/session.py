@@ -21,9 +21,13 @@ from dhtnode import BulkAsker, Node, NodeSettings, __version__, open_node, open_
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Hold what one run works with; `journals` is what an interrupted run that goes on has left."""
+    """Hold what one run works with.
+
+    `journals` is what an interrupted run that goes on has left, `settings` with what it began.
+    """
 
     run_id: int
+    settings: Mapping[str, object]
     node: Node
     writer: Writer
     askers: tuple[BulkAsker[VisitUnderWay], ...]
@@ -40,20 +44,24 @@ async def open_session(
     ways_in: Sequence[str] = (),
     anonymize: bool = False,
     resume: bool = False,
+    drawn: Mapping[str, object] | None = None,
 ) -> AsyncIterator[Session]:
     """Open a database and a node, and keep a run in the books for the length of the block.
 
     With `resume`, the last run of this command goes on if it had the same settings and did not come
-    to its end.  The run ends as `finished` when the block does, and as `interrupted` when it is left
-    by a cancellation or an exception; all rows handed over are written either way.  Raises
-    `StoreError` and what `open_node` raises.
+    to its end.  `drawn` are further settings that it need not have had: one that goes on keeps its own.
+
+    The run ends as `finished` when the block does, and as `interrupted` when it is left by a
+    cancellation or an exception; all rows handed over are written either way.  Raises `StoreError`
+    and what `open_node` raises.
     """
     with Store.open(path, anonymize=anonymize) as store:
         interrupted = store.resumable_run(command, settings) if resume else None
         if interrupted is None:
+            settings = {**settings, **(drawn or {})}
             run_id = store.begin_run(command, settings, __version__, utc_text(time.time()))
         else:
-            run_id = interrupted
+            run_id, settings = interrupted.id, interrupted.settings
             store.resume_run(run_id)
         status = RunStatus.INTERRUPTED
         try:
@@ -66,7 +74,7 @@ async def open_session(
             ):
                 with open_sockets(address.host for address in node.addresses) as sockets:
                     askers = tuple(BulkAsker[VisitUnderWay](socket) for socket in sockets)
-                    yield Session(run_id, node, writer, askers, journals)
+                    yield Session(run_id, settings, node, writer, askers, journals)
             status = RunStatus.FINISHED
         finally:
             with trio.CancelScope(shield=True):

@@ -154,17 +154,19 @@ class Store:
                     self._write_visits(run_id, record.visits)
                     self._write_journal(run_id, record.journal)
 
-    def resumable_run(self, command: str, settings: Mapping[str, object]) -> int | None:
-        """Return the last run of a command, if it was interrupted, had these settings and left a journal."""
+    def resumable_run(self, command: str, settings: Mapping[str, object]) -> Run | None:
+        """Return the last run of a command, if it was interrupted, had these settings and left a journal.
+
+        What a run has drawn for itself, as the `prefix` of a zone, need not be among the settings.
+        """
         with self._transaction():
             self._mark_interrupted()
-            found = self._select(
-                "SELECT id, status, settings FROM runs WHERE command = ? ORDER BY id DESC LIMIT 1", (command,)
-            )
-            for run in found:
-                same = json.loads(run["settings"]) == json.loads(json.dumps(dict(settings)))
-                if same and run["status"] == RunStatus.INTERRUPTED and self._has_journal(run["id"]):
-                    return int(run["id"])
+            found = self._select("SELECT * FROM runs WHERE command = ? ORDER BY id DESC LIMIT 1", (command,))
+            for run in map(_run_of, found):
+                wanted = run.settings | json.loads(json.dumps(dict(settings)))
+                is_same = wanted == run.settings and run.status is RunStatus.INTERRUPTED
+                if is_same and self._has_journal(run.id):
+                    return run
         return None
 
     def resume_run(self, run_id: int) -> None:

@@ -12,13 +12,13 @@ from random import Random
 
 import trio
 
+from crawler.area import Area
 from crawler.frontier import ANSWERED, FAILED, NOBODY, SILENT, Frontier
 from crawler.politeness import Pace
 from crawler.records import CrawlBatch, Journal, Outcome, Visit, utc_text
 from crawler.settings import CrawlSettings
 from crawler.visits import OVERSIZED, VisitUnderWay
 from crawler.writer import Writer
-from crawler.zone import Zone
 from dhtnode import (
     FOREIGN_SOURCE,
     BadResponse,
@@ -50,7 +50,7 @@ class Walk:
         writer: Writer,
         settings: CrawlSettings,
         pace: Pace,
-        zone: Zone,
+        area: Area,
         random: Random,
         wall_clock: Callable[[], float],
     ) -> None:
@@ -59,7 +59,8 @@ class Walk:
         self._writer = writer
         self._settings = settings
         self._pace = pace
-        self._zone = zone
+        self._zone = area.zone
+        self._is_barred = area.bars(asker.family)
         self._random = random
         self._wall_clock = wall_clock
         self._compact = CompactContacts(asker.family, asker.scope)
@@ -80,9 +81,12 @@ class Walk:
 
     def add(self, contact: Contact) -> bool:
         """Add a contact to start from; return whether it was new."""
-        if not self._asker.scope.allows(contact.address) or not self._zone.covers(contact.node_id):
+        if not self._asker.scope.allows(contact.address):
             return False
-        return self.frontier.add(contact.node_id, self._compact.endpoint_of(contact.address))
+        endpoint = self._compact.endpoint_of(contact.address)
+        if self._is_barred is not None and self._is_barred(contact.node_id, endpoint):
+            return False
+        return self.frontier.add(contact.node_id, endpoint)
 
     async def run(self) -> None:
         """Visit everything that is known and becomes known.
@@ -184,9 +188,9 @@ class Walk:
         visit.unusable += total - len(contacts)
         visit.look_over(contacts, total)
         half = visit.endpoint * self._halves >> 40 & 1 if response.node_id == visit.node_id else NOBODY
-        named, add, covers = visit.named, self.frontier.add, self._zone.covers
+        named, add, is_barred = visit.named, self.frontier.add, self._is_barred
         for node_id, endpoint in contacts[:OVERSIZED]:
-            if endpoint not in named and covers(node_id):
+            if endpoint not in named and (is_barred is None or not is_barred(node_id, endpoint)):
                 named.add(endpoint)
                 visit.new_contacts += add(node_id, endpoint, half)
 

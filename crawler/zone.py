@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from random import Random
+from typing import Self
 
 from dhtnode import NodeId
 
@@ -16,6 +17,22 @@ class Zone:
     prefix: int = 0
     bits: int = 0
 
+    @classmethod
+    def parse(cls, text: str, random: Random) -> Self:
+        """Read how long the prefix is, `8`, or the prefix itself in hex, `0x5b`: then 4 bits a digit.
+
+        Of a length alone the prefix is drawn.  Raises `ValueError`.
+        """
+        if text.lower().startswith("0x"):
+            digits = text[2:]
+            if not digits or 4 * len(digits) > MAX_BITS:
+                raise ValueError(f"a prefix has 1 to {MAX_BITS // 4} hex digits: {text!r}")
+            return cls(int(digits, 16), 4 * len(digits))
+        bits = int(text)
+        if not 0 <= bits <= MAX_BITS:
+            raise ValueError(f"a prefix has 0 to {MAX_BITS} bits: {text!r}")
+        return cls(random.getrandbits(bits) if bits else 0, bits)
+
     def covers(self, node_id: bytes) -> bool:
         """Return whether an id lies in the zone."""
         return not self.bits or int.from_bytes(node_id[:4], "big") >> 32 - self.bits == self.prefix
@@ -26,4 +43,4 @@ class Zone:
         return NodeId((self.prefix << rest | random.getrandbits(rest)).to_bytes(20, "big"))
 
     def __str__(self) -> str:
-        return f"{self.prefix:0{self.bits}b}" if self.bits else "whole"
+        return f"{self.prefix:0{self.bits}b}/{self.bits}" if self.bits else "all"

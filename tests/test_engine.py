@@ -70,7 +70,7 @@ async def open_crawl(network, *, through=()):
         node = await stack.enter_async_context(network.open_node(CRAWLER, through=through, settings=settings))
         writer = await stack.enter_async_context(open_writer(store, run_id, run_sync=call))
         asker = BulkAsker[VisitUnderWay](network.socket(network.host(CRAWLER), ASKER_PORT))
-        yield Session(run_id, node, writer, (asker,), []), store
+        yield Session(run_id, {}, node, writer, (asker,), []), store
 
 
 async def wait_written(session):
@@ -151,7 +151,7 @@ async def test_closed_nodes_on_real_sockets_are_recorded_as_silent():
             await node.ping(each.addresses[0])  # enough answers for it to learn how short to wait
         (socket,) = stack.enter_context(open_sockets(["127.0.0.1"]))
         async with open_writer(store, run_id) as writer:
-            session = Session(run_id, node, writer, (BulkAsker[VisitUnderWay](socket),), [])
+            session = Session(run_id, {}, node, writer, (BulkAsker[VisitUnderWay](socket),), [])
             await take_census(session, UNLIMITED, Random(1))
 
         expected = {node.node_id: ["answered"] for node in testnet.nodes}

@@ -186,7 +186,16 @@ DHTNODE = (
 CRAWLER = (
     Layer(
         "values",
-        ("settings", "records", "zone", "synthetic/settings", "synthetic/crc32c", "synthetic/kinds"),
+        (
+            "settings",
+            "records",
+            "zone",
+            "exclusion",
+            "area",
+            "synthetic/settings",
+            "synthetic/crc32c",
+            "synthetic/kinds",
+        ),
         below=names(""),
         sideways=IN_ORDER,
         forbidden=IMPURE | DATABASE,
@@ -255,6 +264,8 @@ CRAWLER = (
             "__init__",
             "synthetic/__init__",
             "cli_synthetic",
+            "cli_crawls",
+            "cli_census",
             "cli",
             "__main__",
             "synthetic/__main__",

@@ -421,7 +421,9 @@ def test_journal_of_a_killed_run_is_there_to_go_on_with(path: Path) -> None:
 
         assert store.resumable_run("census", {"rate": 200}) is None
         assert store.resumable_run("sample", {"rate": 100}) is None
-        assert store.resumable_run("census", {"rate": 100}) == killed
+        found = store.resumable_run("census", {"rate": 100})
+        assert found is not None
+        assert found.id == killed
         assert list(store.journals(killed)) == [JOURNAL, JOURNAL._replace(contacts=b"")]
 
         store.resume_run(killed)

@@ -1,0 +1,73 @@
+"""The command `dhtcrawl census`: visit every node that can be reached, and count them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import TextIO
+
+import click
+
+from crawler.area import Area
+from crawler.cli_crawls import crawl_options, read_exclusion, with_limits
+from crawler.settings import CrawlSettings
+from crawler.zone import Zone
+from dhtnode import console
+
+
+@click.command()
+@crawl_options
+@click.option("--new", is_flag=True, help="Begin a new census, even if the last one was interrupted.")
+@console.common_options(None)
+def census(
+    db: Path,
+    rate: float,
+    max_new_endpoints: float,
+    zone_text: str,
+    exclude: TextIO | None,
+    anonymize: bool,
+    new: bool,
+    as_json: bool,
+    timeout: float | None,
+    bootstrap: tuple[str, ...],
+) -> None:
+    """Visit every node that can be reached, and record each visit.
+
+    A census that was interrupted, even by kill -9, goes on when the same command is given again.
+    """
+    from crawler.census import describe, record, take_census
+    from crawler.session import open_session
+    from crawler.store import StoreError
+
+    random = Random(SystemRandom().getrandbits(256))
+    zone = _zone(zone_text, random)
+    exclusion = read_exclusion(exclude)
+    settings = CrawlSettings(rate=rate, new_endpoints_rate=max_new_endpoints)
+
+    async def visit_all() -> None:
+        async with open_session(
+            db,
+            "census",
+            asdict(settings) | {"zone": zone_text},
+            bootstrap=bootstrap,
+            anonymize=anonymize,
+            resume=not new,
+            drawn={"prefix": zone.prefix},
+        ) as session:
+            area = Area(Zone(int(str(session.settings["prefix"])), zone.bits), exclusion)
+            counts = await take_census(session, settings, random, area)
+        console.emit(as_json, record(counts), describe(counts))
+
+    if not console.run(partial(with_limits, visit_all, timeout), StoreError):
+        raise click.ClickException(f"stopped before the end; {db} holds the visits made")
+
+
+def _zone(text: str, random: Random) -> Zone:
+    try:
+        return Zone.parse(text, random)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is neither a number of bits nor a prefix as 0x5b", param_hint="--zone"
+        ) from error

@@ -1,0 +1,81 @@
+"""What the commands that crawl share: where to record, how fast to go, whom to leave alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from crawler.exclusion import Exclusion
+from crawler.settings import CrawlSettings
+from dhtnode import console
+
+DEFAULTS = CrawlSettings()
+
+DB_OPTION = click.option(
+    "--db",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The SQLite database to record in; made when it is not there.",
+)
+
+
+def crawl_options(command: console.Command) -> console.Command:
+    """Add the options of a crawl: where to record, how fast to go, where, and whom to leave alone."""
+    options = [
+        DB_OPTION,
+        click.option(
+            "--rate",
+            type=console.Number(min=0),
+            default=DEFAULTS.rate,
+            show_default=True,
+            metavar="N",
+            help="Queries per second; 0 lifts all limits, for a network of your own.",
+        ),
+        click.option(
+            "--max-new-endpoints",
+            type=console.Number(min=0, min_open=True),
+            default=DEFAULTS.new_endpoints_rate,
+            show_default=True,
+            metavar="N",
+            help="Endpoints never asked before, per second: spares the NAT tables of routers.",
+        ),
+        click.option(
+            "--zone",
+            "zone_text",
+            default="0",
+            metavar="PREFIX",
+            help="Only ids with one prefix: so many bits, drawn (8), or given in hex (0x5b).",
+        ),
+        click.option(
+            "--exclude",
+            type=click.File(),
+            metavar="FILE",
+            help="Networks, addresses and node ids to leave alone, one to a line; - is standard input.",
+        ),
+        click.option("--anonymize", is_flag=True, help="Write /24 and /48 instead of addresses of nodes."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def read_exclusion(file: TextIO | None) -> Exclusion:
+    """Read the list that `--exclude` names, or none."""
+    if file is None:
+        return Exclusion()
+    try:
+        return Exclusion.read(file.read().splitlines())
+    except (OSError, ValueError) as error:  # a text that is no UTF-8 is a ValueError too
+        raise click.UsageError(f"{file.name}: {error}") from error
+
+
+async def with_limits(main: console.Main, timeout: float | None) -> bool:
+    """Run until the end, a signal or the timeout; return whether the end came first."""
+    import trio
+
+    with trio.move_on_after(timeout or float("inf")) as limit:
+        await console.run_until_signal(main)
+    return not limit.cancelled_caught
