@@ -131,12 +131,12 @@ class CrawlSize:
 def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
     """Estimate the nodes of a network from a crawl of it, or of one zone of it.
 
-    The missed of a zone are those that nobody named (`improved_chao1` of `outside`, corrected
-    for loss), those named once whose only query was lost, and those named more often of whose two
-    queries both were: `f1 q / (1 - q) + r q / (1 - q)`, where q is `counts.loss`, f1 the nodes named
-    once, and r the nodes recovered at a second visit.  The variance is that of all counts by the
-    delta method, plus that of the missed themselves (Poisson, in groups of `together` the unnamed), plus
-    `UNNAMED_MODEL_ERROR`.
+    The missed of a zone are those that nobody named, by `improved_chao1` of `named` or of `outside`, which
+    are both lower bounds, so the higher, after a correction for loss; those named once whose only query
+    was lost, and those named more often of whose two queries both were: `f1 q / (1 - q) + r q / (1 - q)`,
+    where q is `counts.loss`, f1 the nodes named once, and r the nodes recovered at a second visit.
+    The variance is that of all counts by the delta method, plus that of the missed themselves (Poisson;
+    the unnamed come in groups of `together`), plus `UNNAMED_MODEL_ERROR`.
 
     The whole network: what answered is certain, the missed are negative binomial with that mean
     and variance.  A zone of z bits: `2**z` times the zone's nodes, which are a binomial share of
@@ -253,21 +253,35 @@ def sample_coverage(named: Sequence[int]) -> float:
     return 1 - named[0] / namings if namings else 0.0
 
 
-_Sources = tuple[float, float, float, float, float, float]
-"""Nodes that hang on 1, 2, 3, 4 namings, nodes that had one query fewer lost, and the loss."""
+_Sources = tuple[float, ...]
+"""What the missed follow from, 10 numbers.
+
+Nodes with 1, 2, 3, 4 referrers; nodes in parts with as many outside (0 where not known); nodes of which
+a query too many was nearly lost: named once, or recovered; and the loss.
+"""
 
 
 def _sources(counts: CrawlCounts) -> _Sources:
-    once, twice, thrice, four_times = (
-        counts.outside.named if counts.outside else counts.named[:EXACT_REFERRERS]
-    )
-    return once, twice, thrice, four_times, counts.named[0] + counts.recovered, counts.loss
+    outside = counts.outside.named if counts.outside else (0, 0, 0, 0)
+    return *counts.named[:EXACT_REFERRERS], *outside, counts.named[0] + counts.recovered, counts.loss
+
+
+def _unnamed_alone(sources: _Sources) -> float:
+    return _improved_despite(sources[-1], sources[:EXACT_REFERRERS])
+
+
+def _unnamed_together(sources: _Sources) -> float:
+    return _improved_despite(sources[-1], sources[EXACT_REFERRERS:-2])
+
+
+def _improved_despite(loss: float, named: Sequence[float]) -> float:
+    """Return `improved_chao1` of the counts that there would be without loss."""
+    asked_twice = 1 - loss * loss
+    return improved_chao1([named[0] / (1 - loss), *(nodes / asked_twice for nodes in named[1:])])
 
 
 def _unnamed(sources: _Sources) -> float:
-    once, *more, _, loss = sources
-    asked_twice = 1 - loss * loss
-    return improved_chao1([once / (1 - loss), *(nodes / asked_twice for nodes in more)])
+    return max(_unnamed_alone(sources), _unnamed_together(sources))
 
 
 def _lost(sources: _Sources) -> float:
@@ -282,14 +296,16 @@ def _missed(counts: CrawlCounts) -> tuple[float, float]:
     mean = unnamed + _lost(sources)
     loss = counts.loss
     together = counts.outside.together if counts.outside else 1.0
-    # A count of 0 is not certain either: it could have been 1.
-    variances = [max(count, 1.0) for count in sources[:-1]] + [loss * (1 - loss) / (counts.second_sent + 1)]
-    variances[:EXACT_REFERRERS] = (together * variance for variance in variances[:EXACT_REFERRERS])
+    # A count of 0 is not certain either: one node, or one part of them, more could have been seen.
+    variances = [count + 1 for count in sources[:-1]]
+    variances[EXACT_REFERRERS:-1] = (together * (count + together) for count in sources[EXACT_REFERRERS:-2])
+    variances.append(loss * (1 - loss) / (counts.second_sent + 1))
     chance = sum(
         variance * _slope(lambda each: _unnamed(each) + _lost(each), sources, index, sqrt(variance)) ** 2
         for index, variance in enumerate(variances)
     )
-    return mean, mean + (together - 1) * unnamed + chance + (UNNAMED_MODEL_ERROR * unnamed) ** 2
+    groups = (together - 1) * _unnamed_together(sources)
+    return mean, mean + groups + chance + (UNNAMED_MODEL_ERROR * unnamed) ** 2
 
 
 def _slope(function: Callable[[_Sources], float], at: _Sources, index: int, width: float) -> float:
@@ -297,8 +313,7 @@ def _slope(function: Callable[[_Sources], float], at: _Sources, index: int, widt
     low, high = max(0.0, at[index] - width / 2), at[index] + width / 2
     if index == len(at) - 1:
         high = min(high, (1 + at[index]) / 2)  # a loss of 1 would leave nothing to learn from
-    below: _Sources = (*at[:index], low, *at[index + 1 :])  # type: ignore[assignment]
-    above: _Sources = (*at[:index], high, *at[index + 1 :])  # type: ignore[assignment]
+    below, above = ((*at[:index], end, *at[index + 1 :]) for end in (low, high))
     return (function(above) - function(below)) / (high - low)
 
 
