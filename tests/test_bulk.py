@@ -155,7 +155,7 @@ async def test_late_queries_are_no_longer_awaited(autojump_clock):
     for _ in range(5):
         query, source = await scene.take_query()
         scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID)), source)
-    await scene.run(0.2)
+    await scene.run(0.06)
     between = scene.asker.awaited
     await scene.run(2.0)
 
