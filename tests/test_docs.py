@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from dhtnode import NodeSettings
+from dhtnode.candidates import MAX_CANDIDATES
 from dhtnode.distrust import MAX_DISTRUSTED
 from dhtnode.external import MAX_VOTES
 from dhtnode.local import MAX_CLIENTS
-from dhtnode.lookup import MAX_CANDIDATES
 from dhtnode.snapshot import MAX_CONTACTS
 from dhtnode.sources import MAX_SOURCES
 from dhtnode.timing import WINDOW
