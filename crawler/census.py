@@ -54,5 +54,6 @@ def record(progress: Progress) -> dict[str, object]:
         "outcomes": {outcome.value: count for outcome, count in sorted(progress.outcomes.items())},
         "dropped": progress.frontier.dropped,
         "queries": progress.queries,
+        "second_answers": progress.second_answers,
         "seconds": round(progress.seconds, 3),
     }

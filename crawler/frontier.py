@@ -7,7 +7,7 @@ been lost.
 
 Millions of endpoints are known at the end, so each takes little: an entry in a dictionary from the
 endpoint to a small integer, some 95 bytes, and 26 more while it waits.  The integer holds how far the
-endpoint has come, how many different nodes have named it (up to 7), and whether a node of each half
+endpoint has come, how many different nodes have named it (up to 5), and whether a node of each half
 of the crawl has: who estimates how many nodes were missed needs that of every node that answered.
 It stays below 256, because Python has one object for each number up to there.
 """
@@ -29,14 +29,15 @@ _HOST_COUNTERS = 1 << 22  # 4 MB for all hosts; two that share a counter share t
 WAITING, SILENT, ANSWERED, FAILED = range(4)
 _STATE = 0b11
 _REFERRER = 0b100
-_REFERRERS = 0b1_1100  # a counter that stops at seven
+_REFERRERS = 0b1_1100
+_MANY = 5 * _REFERRER  # where the counter stops
 _HALVES = (0b10_0000, 0b100_0000)  # named by a node of this half of the crawl
 _VISITED_AGAIN = 0b1000_0000
 NOBODY = -1  # instead of a half: the contact comes from our own table
 
 
 class Sighting(NamedTuple):
-    """Tell what is known of an endpoint in the end; `referrers` is 7 for seven or more."""
+    """Tell what is known of an endpoint in the end; `referrers` is 5 for five or more."""
 
     state: int
     referrers: int
@@ -71,21 +72,35 @@ class Frontier:
         self._in_flight = 0
         self._dropped = 0
         self._new_contacts = bytearray()
-        self._changes = bytearray()
+        self._changes: list[int] = []  # endpoints and, in the lowest byte, what is known of them
         self._change_bytes = compact.family.address_bytes + 1
 
-    def add(self, node_id: bytes, endpoint: Endpoint, half: int = NOBODY) -> bool:
-        """Take in a contact that a node of this half has named, each node only once; tell if it is new."""
-        known = self._known.get(endpoint)
-        if known is None:
-            return self._add_new(node_id, endpoint, half)
-        if half != NOBODY:
-            after = known | _HALVES[half]
-            if known & _REFERRERS != _REFERRERS:
-                after += _REFERRER
-            if after != known:
-                self._set(endpoint, after)
-        return False
+    def add(self, node_id: bytes, endpoint: Endpoint) -> bool:
+        """Take in a contact to start from; tell if it is new."""
+        return endpoint not in self._known and self._add_new(node_id, endpoint, 0)
+
+    def add_named(self, contacts: Iterable[tuple[bytes, Endpoint]], half: int, named: set[Endpoint]) -> int:
+        """Take in the contacts that one node names, and return how many are new.
+
+        `named` are those that it has named before: it counts once for each.  `half` is the half of
+        the crawl that it belongs to, or NOBODY if its word is not to be counted.
+        """
+        new = 0
+        known_endpoints, changes = self._known, self._changes
+        mark = 0 if half == NOBODY else _HALVES[half]
+        for node_id, endpoint in contacts:
+            if endpoint in named:
+                continue
+            named.add(endpoint)
+            known = known_endpoints.get(endpoint)
+            if known is None:
+                new += self._add_new(node_id, endpoint, mark)
+            elif mark:
+                after = known | mark if known & _REFERRERS >= _MANY else (known | mark) + _REFERRER
+                if after != known:
+                    known_endpoints[endpoint] = after
+                    changes.append(endpoint << 8 | after)
+        return new
 
     def take_next(self, now: float) -> tuple[bytes, Endpoint] | None:
         """Return a contact to visit now, or None when none is due; it then counts as in flight."""
@@ -129,7 +144,7 @@ class Frontier:
         return self._later[0][0] if self._later else None
 
     def referrers(self, endpoint: Endpoint) -> int:
-        """Return how many different nodes have named an endpoint, 7 for seven or more."""
+        """Return how many different nodes have named an endpoint, 5 for five or more."""
         return (self._known[endpoint] & _REFERRERS) // _REFERRER
 
     @property
@@ -154,7 +169,9 @@ class Frontier:
 
     def take_journal(self) -> tuple[bytes, bytes]:
         """Return what has changed since the last call: new contacts, and what is known of endpoints."""
-        journal = bytes(self._new_contacts), bytes(self._changes)
+        size = self._change_bytes
+        changes = b"".join([change.to_bytes(size, "big") for change in self._changes])
+        journal = bytes(self._new_contacts), changes
         self._new_contacts.clear()
         self._changes.clear()
         return journal
@@ -180,7 +197,7 @@ class Frontier:
             elif known & _STATE == SILENT and not known & _VISITED_AGAIN:
                 self._silent.push(self._compact.write(node_id, endpoint))
 
-    def _add_new(self, node_id: bytes, endpoint: Endpoint, half: int) -> bool:
+    def _add_new(self, node_id: bytes, endpoint: Endpoint, mark: int) -> bool:
         if len(self._known) >= self._max_endpoints or not self._count_host(endpoint):
             self._dropped += 1
             return False
@@ -188,8 +205,8 @@ class Frontier:
         self._queue.push(contact)
         self._new_contacts += contact
         self._known[endpoint] = WAITING
-        if half != NOBODY:
-            self._set(endpoint, _REFERRER | _HALVES[half])
+        if mark:
+            self._set(endpoint, _REFERRER | mark)
         return True
 
     def _count_host(self, endpoint: Endpoint) -> bool:
@@ -205,7 +222,7 @@ class Frontier:
 
     def _set(self, endpoint: Endpoint, known: int) -> None:
         self._known[endpoint] = known
-        self._changes += (endpoint << 8 | known).to_bytes(self._change_bytes, "big")
+        self._changes.append(endpoint << 8 | known)
 
     def _each(self, contacts: bytes | bytearray) -> Iterable[tuple[bytes, Endpoint]]:
         size = self._compact.bytes_each

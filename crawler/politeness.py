@@ -22,36 +22,36 @@ class Pace:
         """
         self._settings = settings
         self._bits = 0 if by_endpoint else _PORT_BITS
-        self._unlimited = settings.rate <= 0
+        self.is_unlimited = settings.rate <= 0
         self._queries = _bucket(settings.rate or 1.0, now)
         self._endpoints = _bucket(settings.new_endpoints_rate, now)
         self._hosts: dict[int, TokenBucket] = {}
 
     def wait_time(self, now: float) -> float:
         """Return the seconds until a visit to a new endpoint may start; 0.0 when it may now."""
-        if self._unlimited:
+        if self.is_unlimited:
             return 0.0
         return _rounded(max(self._queries.wait_time(now), self._endpoints.wait_time(now)))
 
     def host_wait_time(self, endpoint: Endpoint, now: float) -> float:
         """Return the seconds until this host may be asked again."""
-        return 0.0 if self._unlimited else _rounded(self._host(endpoint, now).wait_time(now))
+        return 0.0 if self.is_unlimited else _rounded(self._host(endpoint, now).wait_time(now))
 
     def start_visit(self, endpoint: Endpoint, now: float) -> None:
         """Count the first query of a visit."""
-        if not self._unlimited:
+        if not self.is_unlimited:
             self._endpoints.spend(now)
             self.count_query(endpoint, now)
 
     def count_query(self, endpoint: Endpoint, now: float) -> None:
         """Count a query, even one that could not wait: what it overdraws, the next visit waits for."""
-        if not self._unlimited:
+        if not self.is_unlimited:
             self._queries.spend(now)
             self._host(endpoint, now).spend(now)
 
     def back_off(self, endpoint: Endpoint, now: float) -> None:
         """Leave a host alone for a while, because it has refused."""
-        if not self._unlimited:
+        if not self.is_unlimited:
             host = self._host(endpoint, now)
             for _ in range(round(BACK_OFF * self._settings.host_rate)):
                 host.spend(now)

@@ -116,7 +116,7 @@ class Visit(NamedTuple):  # a tuple, because a census makes millions
 
     `contacts` counts the contacts it named, `unusable` those of them with an address that we may not
     ask, `new_contacts` those we had not heard of before, `referrers` the nodes that had named this
-    one when it was asked, 7 standing for seven and more.  `conforms` tells whether its id goes with
+    one when it was asked, 5 standing for five and more.  `conforms` tells whether its id goes with
     its address (BEP 42), None when there was no answer or the address is exempt; `marks` name what
     makes its answers suspect, in words without spaces.
     """

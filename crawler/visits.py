@@ -1,9 +1,9 @@
 """A visit under way: what one node has said so far, and what makes its answers suspect."""
 
-from dhtnode import Address, Endpoint, NodeId, distance, flip_last_bit
+from dhtnode import Address, Endpoint, flip_last_bit
 
 OVERSIZED = 64  # contacts in one answer; 8 are usual, bittorrent-dht sends its whole table
-IMPOSSIBLY_CLOSE = 48  # bits shared with a target: among 2^24 nodes one in 16 million comes that close
+IMPOSSIBLY_CLOSE = 6  # bytes shared with a target: among 2^24 nodes one in 16 million comes that close
 _MANY = 0.5  # share of the contacts in an answer
 
 
@@ -43,18 +43,15 @@ class VisitUnderWay:
             self.marks = set()
         self.marks.add(reason)
 
-    def look_over(self, named: list[tuple[bytes, Endpoint]], total: int) -> None:
+    def look_over(self, compact: bytes, named: list[tuple[bytes, Endpoint]], total: int) -> None:
         """Mark an answer with contacts that no honest node would name; of `total`, `named` are usable."""
         if total > OVERSIZED:
             self.mark("oversized")
         if total - len(named) > _MANY * total:
             self.mark("unusable-contacts")
-        target = self.target
-        for node_id, endpoint in named[:OVERSIZED]:
-            # The first bytes tell nearly always, without arithmetic on 160 bits.
-            if node_id[:4] == target[:4] and endpoint != self.endpoint and _is_too_close(node_id, target):
-                self.mark("impossibly-close")
-
-
-def _is_too_close(node_id: bytes, target: NodeId) -> bool:
-    return distance(node_id, target).bit_length() <= 160 - IMPOSSIBLY_CLOSE
+        # A search of the bytes tells nearly always that there is nothing to look for.
+        prefix = self.target[:IMPOSSIBLY_CLOSE]
+        if prefix in compact:
+            for node_id, endpoint in named:
+                if node_id.startswith(prefix) and endpoint != self.endpoint:
+                    self.mark("impossibly-close")

@@ -25,6 +25,7 @@ from dhtnode import (
     BulkAsker,
     CompactContacts,
     Contact,
+    Endpoint,
     Family,
     FindNode,
     QueryError,
@@ -113,45 +114,52 @@ class Walk:
         frontier, pace, asker, settings = self.frontier, self._pace, self._asker, self._settings
         room = min(settings.max_in_flight - frontier.in_flight, settings.max_awaited - asker.awaited)
         for _ in range(room):
-            wait = pace.wait_time(now)
+            wait = 0.0 if pace.is_unlimited else pace.wait_time(now)
             if wait > 0:
                 return wait
             contact = frontier.take_next(now)
             if contact is None:
                 due = frontier.next_due()
                 return LONGEST_SLEEP if due is None else max(0.0, due - now)
-            node_id, endpoint = contact
-            host_wait = pace.host_wait_time(endpoint, now)
-            if host_wait > 0:
-                frontier.defer(node_id, endpoint, now + host_wait)
-                continue
-            pace.start_visit(endpoint, now)
-            visit = VisitUnderWay(node_id, endpoint, self._compact.address_of(endpoint))
-            if not self._ask(visit):
-                if asker.is_clogged:
-                    frontier.defer(node_id, endpoint, now)
-                    return 0.0
-                self._end(visit, Outcome.NOT_SENT, FAILED)
+            if not pace.is_unlimited:
+                host_wait = pace.host_wait_time(contact[1], now)
+                if host_wait > 0:
+                    frontier.defer(*contact, now + host_wait)
+                    continue
+                pace.start_visit(contact[1], now)
+            if not self._start_visit(*contact, now):
+                return 0.0
         return LONGEST_SLEEP
 
-    def _ask(self, visit: VisitUnderWay) -> bool:
-        self.queries += 1
-        return self._asker.ask(self._find_node, visit.target, visit.address, visit)
+    def _start_visit(self, node_id: bytes, endpoint: Endpoint, now: float) -> bool:
+        """Ask a node for the first time; return False when the kernel has no room for it now."""
+        visit = VisitUnderWay(node_id, endpoint, self._compact.address_of(endpoint))
+        if self._ask(visit, now):
+            return True
+        if self._asker.is_clogged:
+            self.frontier.defer(node_id, endpoint, now)
+            return False
+        self._end(visit, Outcome.NOT_SENT, FAILED)
+        return True
 
-    def _on_end(self, visit: VisitUnderWay, result: Response | QueryError, took: float) -> None:
+    def _ask(self, visit: VisitUnderWay, now: float) -> bool:
+        self.queries += 1
+        return self._asker.ask(self._find_node, visit.target, visit.address, visit, now)
+
+    def _on_end(self, visit: VisitUnderWay, result: Response | QueryError, took: float, now: float) -> None:
         if visit.rtt_ms is not None:
             if isinstance(result, Response):
                 self.second_answers += 1
                 self._take_contacts(visit, result)
             self._end(visit, Outcome.ANSWERED, ANSWERED)
         elif isinstance(result, Response):
-            self._on_neighbours(visit, result, took)
+            self._on_neighbours(visit, result, took, now)
         elif isinstance(result, QueryTimeout):
             self._end(visit, Outcome.TIMEOUT, SILENT)
         else:
-            self._on_failure(visit, result)
+            self._on_failure(visit, result, now)
 
-    def _on_neighbours(self, visit: VisitUnderWay, response: Response, took: float) -> None:
+    def _on_neighbours(self, visit: VisitUnderWay, response: Response, took: float, now: float) -> None:
         """Take the first answer; a node that gave one is asked for the second."""
         visit.rtt_ms = round(1000 * took, 3)
         visit.version = response.version
@@ -160,17 +168,17 @@ class Walk:
         if response.node_id != visit.node_id:
             self._end(visit, Outcome.WRONG_ID, FAILED)
             return
-        now = trio.current_time()
-        self._pace.count_query(visit.endpoint, now)
+        if not self._pace.is_unlimited:
+            self._pace.count_query(visit.endpoint, now)
         visit.target = self._zone.random_id(self._random)
-        if self._ask(visit):
+        if self._ask(visit, now):
             self.second_queries += 1
         else:
             self._end(visit, Outcome.ANSWERED, ANSWERED)
 
-    def _on_failure(self, visit: VisitUnderWay, failure: QueryError) -> None:
+    def _on_failure(self, visit: VisitUnderWay, failure: QueryError, now: float) -> None:
         if isinstance(failure, QueryRefused):
-            self._pace.back_off(visit.endpoint, trio.current_time())
+            self._pace.back_off(visit.endpoint, now)
             self._end(visit, Outcome.ERROR, FAILED, failure.code)
         elif isinstance(failure, BadResponse) and failure.reason == FOREIGN_SOURCE:
             self._end(visit, Outcome.FOREIGN_SOURCE, FAILED)
@@ -186,20 +194,18 @@ class Walk:
         total = len(compact) // self._compact.bytes_each
         visit.contacts += total
         visit.unusable += total - len(contacts)
-        visit.look_over(contacts, total)
+        visit.look_over(compact, contacts, total)
         half = visit.endpoint * self._halves >> 40 & 1 if response.node_id == visit.node_id else NOBODY
-        named, add, is_barred = visit.named, self.frontier.add, self._is_barred
-        for node_id, endpoint in contacts[:OVERSIZED]:
-            if endpoint not in named and (is_barred is None or not is_barred(node_id, endpoint)):
-                named.add(endpoint)
-                visit.new_contacts += add(node_id, endpoint, half)
+        if self._is_barred is not None:
+            contacts = [contact for contact in contacts if not self._is_barred(*contact)]
+        visit.new_contacts += self.frontier.add_named(contacts[:OVERSIZED], half, visit.named)
 
     def _end(self, visit: VisitUnderWay, outcome: Outcome, state: int, code: int | None = None) -> None:
         """Settle a visit, and keep its row for the next batch."""
         address = visit.address
         self.outcomes[outcome] += 1
         self.frontier.settle(visit.node_id, visit.endpoint, state)
-        if self._asker.unexpected.pop(address, 0) >= FLOOD:
+        if self._asker.unexpected and self._asker.unexpected.pop(address, 0) >= FLOOD:
             visit.mark("flood")
         self._visits.append(
             Visit(

@@ -26,6 +26,7 @@ class CompactContacts:
     def __init__(self, family: Family, scope: Scope) -> None:
         self.family = family
         self.bytes_each = family.contact_bytes
+        self._address_bytes = family.address_bytes
         self._scope = scope
         self._first_octets = scope.first_octets()
         self._allows = lru_cache(maxsize=8192)(self._allows_address)
@@ -53,11 +54,11 @@ class CompactContacts:
 
     def write(self, node_id: bytes, endpoint: Endpoint) -> bytes:
         """Return the compact form of one contact."""
-        return node_id + endpoint.to_bytes(self.family.address_bytes, "big")
+        return node_id + endpoint.to_bytes(self._address_bytes, "big")
 
     def address_of(self, endpoint: Endpoint) -> Address:
         """Return an endpoint as an address."""
-        return unpack_address(endpoint.to_bytes(self.family.address_bytes, "big"))
+        return unpack_address(endpoint.to_bytes(self._address_bytes, "big"))
 
     def endpoint_of(self, address: Address) -> Endpoint:
         """Return an address as an endpoint."""

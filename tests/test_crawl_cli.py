@@ -47,7 +47,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["demos"], "No such command 'demos'"),
     (["census", "--dbb", "a.db"], "--dbb"),
 ]
-CENSUS_KEYS = ["sighted", "answered", "outcomes", "dropped", "queries", "seconds"]
+CENSUS_KEYS = ["sighted", "answered", "outcomes", "dropped", "queries", "second_answers", "seconds"]
 
 
 @pytest.fixture(scope="module")

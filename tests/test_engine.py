@@ -463,6 +463,7 @@ def test_counts_are_shown_to_people_and_programs():
         "outcomes": {"answered": 6, "timeout": 2},
         "dropped": 4,
         "queries": 14,
+        "second_answers": 6,
         "seconds": 1.234,
     }
     assert describe(progress) == (

@@ -29,7 +29,7 @@ def new_frontier(max_endpoints=100, *, compact=IPV4, counts_hosts=False):
 def filled(*numbers, half=0, **options):
     frontier = new_frontier(**options)
     for number in numbers:
-        frontier.add(*contact(number), half)
+        frontier.add_named([contact(number)], half, set())
     return frontier
 
 
@@ -45,7 +45,7 @@ def test_endpoint_named_again_is_counted_and_not_queued(again):
     """One endpoint gets one visit, whatever ids it is named under."""
     frontier = filled(1)
 
-    assert frontier.add(*again, 0) is False
+    assert frontier.add_named([again], 0, set()) == 0
 
     assert frontier.referrers(contact(1)[1]) == 2
     assert frontier.statistics() == FrontierStatistics(1, 1, 0, 0, 0)
@@ -57,8 +57,7 @@ def test_endpoints_beyond_the_bound_are_counted_and_dropped():
     """Memory is bounded; endpoints that are known already are not affected."""
     frontier = filled(1, 2, max_endpoints=2)
 
-    assert frontier.add(*contact(3), 0) is False
-    assert frontier.add(*contact(1), 0) is False
+    assert frontier.add_named([contact(3), contact(1)], 0, set()) == 0
 
     assert frontier.statistics() == FrontierStatistics(2, 2, 0, 0, 1)
     assert frontier.referrers(contact(1)[1]) == 2
@@ -139,12 +138,12 @@ def test_there_is_no_third_visit():
 def test_end_of_every_endpoint_is_known():
     """Who estimates what a crawl has missed needs to know who named whom, and how it ended."""
     frontier = filled(1, 2, 3, 4, half=0)
-    frontier.add(*contact(1), 1)
-    frontier.add(*contact(1), 1)
-    frontier.add(*contact(1), 1)
-    frontier.add(*contact(5), NOBODY)
+    for _ in range(3):
+        frontier.add_named([contact(1)], 1, set())
+    frontier.add(*contact(5))
     for _ in range(9):
-        frontier.add(*contact(2), 0)
+        frontier.add_named([contact(2)], 0, set())
+        frontier.add_named([contact(2)], NOBODY, set())
     for number, state in ((1, ANSWERED), (2, SILENT), (3, FAILED), (4, ANSWERED)):
         frontier.take_next(0.0)
         frontier.settle(*contact(number), state)
@@ -152,10 +151,20 @@ def test_end_of_every_endpoint_is_known():
     assert frontier.sightings() == {
         (ANSWERED, 4, (True, True), False): 1,
         (ANSWERED, 1, (True, False), False): 1,
-        (SILENT, 7, (True, False), False): 1,
+        (SILENT, 5, (True, False), False): 1,
         (FAILED, 1, (True, False), False): 1,
         (WAITING, 0, (False, False), False): 1,
     }
+
+
+def test_node_counts_once_for_each_contact_it_names():
+    """Its two answers overlap, and so do the contacts in one answer."""
+    frontier, named = new_frontier(), set()
+
+    assert frontier.add_named([contact(1), contact(2), contact(1)], 0, named) == 2
+    assert frontier.add_named([contact(2), contact(3)], 0, named) == 1
+
+    assert [frontier.referrers(contact(number)[1]) for number in (1, 2, 3)] == [1, 1, 1]
 
 
 def crawl_at_random(frontier, random, compact, steps):
@@ -165,7 +174,8 @@ def crawl_at_random(frontier, random, compact, steps):
         match random.randrange(6):
             case 0 | 1:
                 host = HOST if compact is IPV4 else 0x2A << 120 | 1
-                frontier.add(*contact(random.randrange(40), host=host), random.choice([NOBODY, 0, 1]))
+                named = contact(random.randrange(40), host=host)
+                frontier.add_named([named], random.choice([NOBODY, 0, 1]), set())
             case 2 if (taken := frontier.take_next(0.0)) is not None:
                 in_flight.append(taken)
             case 3 | 4 if in_flight:
@@ -218,7 +228,7 @@ def test_random_crawl_visits_all_and_loses_nothing(seed, max_endpoints):
 
     def name_one():
         node_id, endpoint = contact(random.randrange(30), node_id=random.randrange(3))
-        is_new = frontier.add(node_id, endpoint, random.randrange(2))
+        is_new = frontier.add_named([(node_id, endpoint)], random.randrange(2), set())
         assert is_new == (endpoint not in added and len(added) < max_endpoints)
         if is_new:
             added[endpoint] = node_id
