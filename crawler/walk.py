@@ -134,6 +134,7 @@ class Walk:
     def _start_visit(self, node_id: bytes, endpoint: Endpoint, now: float) -> bool:
         """Ask a node for the first time; return False when the kernel has no room for it now."""
         visit = VisitUnderWay(node_id, endpoint, self._compact.address_of(endpoint))
+        self._asker.unexpected.pop(visit.address, None)  # a late answer to a visit before, perhaps
         if self._ask(visit, now):
             return True
         if self._asker.is_clogged:
@@ -155,7 +156,10 @@ class Walk:
         elif isinstance(result, Response):
             self._on_neighbours(visit, result, took, now)
         elif isinstance(result, QueryTimeout):
-            self._end(visit, Outcome.TIMEOUT, SILENT)
+            if self._asker.unexpected.pop(visit.address, 0):  # it said something, but no answer
+                self._end(visit, Outcome.MALFORMED, FAILED)
+            else:
+                self._end(visit, Outcome.TIMEOUT, SILENT)
         else:
             self._on_failure(visit, result, now)
 
@@ -205,7 +209,7 @@ class Walk:
         address = visit.address
         self.outcomes[outcome] += 1
         self.frontier.settle(visit.node_id, visit.endpoint, state)
-        if self._asker.unexpected and self._asker.unexpected.pop(address, 0) >= FLOOD:
+        if self._asker.unexpected.pop(address, 0) >= FLOOD:
             visit.mark("flood")
         self._visits.append(
             Visit(
