@@ -84,6 +84,11 @@ class Endpoint:
         """Tell whether the table holds less than one bucket of nodes that are not bad."""
         return self._shared.is_short(self.table)
 
+    @property
+    def is_reliable(self) -> bool:
+        """Tell whether lookups will do well here: enough nodes are known, and somebody answers."""
+        return not (self.rpc.is_cut_off or self.is_short_of_nodes)
+
     async def traverse(
         self,
         target: bytes,

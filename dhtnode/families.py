@@ -1,8 +1,8 @@
 """The endpoints of a node by family, and which of them is to act.
 
 Nodes should not be asked for one target by several sockets of ours at once (BEP 45), so a lookup has
-one endpoint in each family.  They take turns, and those that know enough nodes come first: an
-address whose link is down costs its turn, and no lookup.
+one endpoint in each family.  They take turns, and those that know enough nodes and get answers come
+first: an address whose link is down costs its turn, and no lookup.
 """
 
 from collections import deque
@@ -47,9 +47,9 @@ class Families:
 
 
 def _take_turn(queue: deque[Endpoint]) -> Endpoint:
-    """Return the first that is not short of nodes, or else the first; all before it go to the end."""
+    """Return the first that can be relied on, or else the first; all before it go to the end."""
     for _ in range(len(queue)):
         queue.rotate(-1)
-        if len(queue) == 1 or not queue[-1].is_short_of_nodes:
+        if len(queue) == 1 or queue[-1].is_reliable:
             break
     return queue[-1]

@@ -118,9 +118,9 @@ async def scene(
                 other.peers.announce(SWARM, others[number].addresses[0], trio.current_time(), seed=False)
         for other in others:
             other.items.put(NOTE, "21.0.0.1", trio.current_time())
-        for other in others[:2]:
-            network.cut(other.addresses[0].host)
         await trio.sleep(60)  # for the others to have joined and looked around
+        for other in others[:2]:  # no sooner, or they would look for a way back
+            network.cut(other.addresses[0].host)
         scene = Scene(network, others, node)
         _note_traversals(scene.traversals, monkeypatch)
         yield scene
