@@ -137,11 +137,20 @@ def scrape(
     metavar="N",
     help="Endpoints never asked before, per second: spares the NAT tables of routers.",
 )
+@click.option(
+    "--watch-id",
+    "watched",
+    type=console.info_hash,
+    multiple=True,
+    metavar="HEX",
+    help="Test the surroundings of this id for nodes put there; may be repeated.",
+)
 @console.common_options(None)
 def census(
     db: Path,
     rate: float,
     max_new_endpoints: float,
+    watched: tuple[InfoHash, ...],
     as_json: bool,
     timeout: float | None,
     bootstrap: tuple[str, ...],
@@ -155,7 +164,7 @@ def census(
 
     async def visit_all() -> None:
         async with open_session(db, "census", asdict(settings), bootstrap=bootstrap) as session:
-            counts = await take_census(session, settings, SystemRandom())
+            counts = await take_census(session, settings, SystemRandom(), watched=watched)
         console.emit(as_json, record(counts), describe(counts))
 
     if not console.run(partial(_with_limits, visit_all, timeout), StoreError):
