@@ -1,23 +1,34 @@
 """Enumerate the nodes that can be reached, starting from a few lookups, and record each visit."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from random import Random
 
 from crawler.area import Area
 from crawler.engine import Engine, Progress
+from crawler.findings import conclude
 from crawler.progress import show_progress
 from crawler.records import Outcome
 from crawler.session import Session
 from crawler.settings import CrawlSettings
-from dhtnode import Contact, open_service_nursery
+from crawler.sizes import HEADLINE
+from dhtnode import Contact, Family, open_service_nursery
 
 STARTING_LOOKUPS = 4  # towards random ids of the zone: a start from several corners at once
 
 
 async def take_census(
-    session: Session, settings: CrawlSettings, random: Random, area: Area | None = None
+    session: Session,
+    settings: CrawlSettings,
+    random: Random,
+    area: Area | None = None,
+    *,
+    watched: Sequence[bytes] = (),
 ) -> Progress:
-    """Visit every node of an area that can be found, and return the counts.
+    """Visit every node of an area that can be found, and return the counts with the findings.
 
+    `watched` are ids whose surroundings are to be tested for Sybils, beside random ones.
     Raises `NotJoined` when nobody answers at the start.
     """
     area = area or Area()
@@ -31,7 +42,18 @@ async def take_census(
         engine.add(contact)
     async with open_service_nursery() as nursery:
         nursery.start_soon(show_progress, lambda: describe(engine.progress()))
-        return await engine.run()
+        progress = await engine.run()
+    findings = await session.writer.call(
+        partial(
+            conclude,
+            run_id=session.run_id,
+            tallies=engine.tallies(),
+            zone=area.zone,
+            random=random,
+            watched=watched,
+        )
+    )
+    return replace(progress, findings=findings)
 
 
 def describe(progress: Progress) -> str:
@@ -39,11 +61,12 @@ def describe(progress: Progress) -> str:
     frontier = progress.frontier
     answered = progress.outcomes.get(Outcome.ANSWERED, 0)
     silent = progress.outcomes.get(Outcome.TIMEOUT, 0)
-    return (
+    line = (
         f"census: {frontier.sighted} endpoints sighted, {answered} answered, {silent} visits without answer,"
         f" {frontier.queued} waiting, {frontier.in_flight} in flight,"
         f" {progress.queries} queries in {progress.seconds:.1f} s"
     )
+    return line + "".join(f"\n{each}" for each in _found(progress))
 
 
 def record(progress: Progress) -> dict[str, object]:
@@ -56,4 +79,35 @@ def record(progress: Progress) -> dict[str, object]:
         "queries": progress.queries,
         "second_answers": progress.second_answers,
         "seconds": round(progress.seconds, 3),
+        **_findings_record(progress),
     }
+
+
+def _found(progress: Progress) -> list[str]:
+    """Return the lines that say what a census has come to, none while it is under way."""
+    if progress.findings is None:
+        return []
+    lines = []
+    for family in (*Family, None):
+        size = progress.findings.size(family, HEADLINE)
+        if size is not None and size.low is not None and size.high is not None:
+            name = f"IPv{family}" if family else "both"
+            lines.append(f"{name}: about {size.estimate:.0f} nodes, {size.low:.0f} to {size.high:.0f}")
+    return [*lines, f"{progress.findings.alarms} alarms"]
+
+
+def _findings_record(progress: Progress) -> dict[str, object]:
+    if progress.findings is None:
+        return {}
+    sizes = [
+        {
+            "family": None if size.family is None else int(size.family),
+            "method": size.method,
+            "estimate": round(size.estimate, 1),
+            "low": None if size.low is None else round(size.low, 1),
+            "high": None if size.high is None else round(size.high, 1),
+            "zone": size.zone,
+        }
+        for size in progress.findings.sizes
+    ]
+    return {"sizes": sizes, "alarms": progress.findings.alarms}

@@ -14,11 +14,19 @@ from crawler.area import Area
 from crawler.cli_crawls import crawl_options, read_exclusion, with_limits
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
-from dhtnode import console
+from dhtnode import InfoHash, console
 
 
 @click.command()
 @crawl_options
+@click.option(
+    "--watch-id",
+    "watched",
+    type=console.info_hash,
+    multiple=True,
+    metavar="HEX",
+    help="Test the surroundings of this id for nodes put there; may be repeated.",
+)
 @click.option("--new", is_flag=True, help="Begin a new census, even if the last one was interrupted.")
 @console.common_options(None)
 def census(
@@ -28,6 +36,7 @@ def census(
     zone_text: str,
     exclude: TextIO | None,
     anonymize: bool,
+    watched: tuple[InfoHash, ...],
     new: bool,
     as_json: bool,
     timeout: float | None,
@@ -57,7 +66,7 @@ def census(
             drawn={"prefix": zone.prefix},
         ) as session:
             area = Area(Zone(int(str(session.settings["prefix"])), zone.bits), exclusion)
-            counts = await take_census(session, settings, random, area)
+            counts = await take_census(session, settings, random, area, watched=watched)
         console.emit(as_json, record(counts), describe(counts))
 
     if not console.run(partial(with_limits, visit_all, timeout), StoreError):

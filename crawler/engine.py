@@ -9,10 +9,12 @@ from random import Random
 import trio
 
 from crawler.area import Area
+from crawler.findings import Findings
 from crawler.frontier import FrontierStatistics, Sighting
 from crawler.politeness import Pace
 from crawler.records import Journal, Outcome
 from crawler.settings import CrawlSettings
+from crawler.tally import Tally
 from crawler.visits import VisitUnderWay
 from crawler.walk import Walk
 from crawler.writer import Writer
@@ -24,7 +26,7 @@ class Progress:
     """Show how far a crawl has come.
 
     `second_queries` went to nodes that had answered a moment ago: of these, whatever share of
-    `second_answers` is missing was lost on the way.
+    `second_answers` is missing was lost on the way.  `findings` are there once a census has ended.
     """
 
     frontier: FrontierStatistics
@@ -33,6 +35,7 @@ class Progress:
     second_queries: int
     second_answers: int
     seconds: float
+    findings: Findings | None = None
 
 
 class Engine:
@@ -101,3 +104,15 @@ class Engine:
     def sightings(self) -> dict[Family, Counter[Sighting]]:
         """Return for each family how many endpoints have come to what; linear in the endpoints."""
         return {family: walk.frontier.sightings() for family, walk in self._walks.items()}
+
+    def tallies(self) -> dict[Family, Tally]:
+        """Return what the crawl has come to; linear in the endpoints."""
+        return {
+            family: Tally(
+                walk.frontier.sightings(),
+                walk.second_queries,
+                walk.second_answers,
+                walk.outcomes[Outcome.ANSWERED],
+            )
+            for family, walk in self._walks.items()
+        }

@@ -149,7 +149,7 @@ def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
     # The derivative of answered / (answered + missed).
     found_variance = (found / inside) ** 2 * variance if inside else 0.0
     if counts.zone_bits:
-        size = _size_of_zones(inside, variance, counts.zone_bits)
+        size = size_of_zones(inside, variance, counts.zone_bits)
     else:
         fewest, most = _negative_binomial_95(mean, variance)
         whole = counts.answered
@@ -317,8 +317,8 @@ def _slope(function: Callable[[_Sources], float], at: _Sources, index: int, widt
     return (function(above) - function(below)) / (high - low)
 
 
-def _size_of_zones(inside: float, variance: float, zone_bits: int) -> Size:
-    """Return the size of a network of which a zone has so many nodes."""
+def size_of_zones(inside: float, variance: float, zone_bits: int) -> Size:
+    """Return the size of a network of which a zone has so many nodes, known with that variance."""
     zones = 2**zone_bits
     total_variance = zones**2 * (variance + inside * (1 - 1 / zones))
     low, high = _gamma_95(zones * inside, total_variance, zones / 2)

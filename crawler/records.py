@@ -8,7 +8,7 @@ Addresses in these records are addresses of *nodes*.  Addresses of peers have no
 that is on purpose: what cannot be handed over cannot be stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -149,6 +149,39 @@ class CrawlBatch(NamedTuple):
 
     visits: Sequence[Visit]
     journal: Journal
+
+
+class SizeEstimate(NamedTuple):
+    """Hold how many nodes a network has by one method.
+
+    `family` is None for both together.  `low` and `high` are the ends of the 95 % interval, None for a
+    mere count.  Whatever the zone was, these are numbers for the whole network; `details` are what they
+    were computed from.
+    """
+
+    family: Family | None
+    method: str
+    estimate: float
+    low: float | None
+    high: float | None
+    zone: str
+    details: Mapping[str, object] = {}  # never changed
+
+
+class Suspicion(NamedTuple):
+    """Hold what one test said of one subject: a host, a part of the id space, the surroundings of an id.
+
+    `observed` and `expected` are in the unit of the test; `p_value` is how often honest nodes would look
+    like this or worse.
+    """
+
+    family: Family
+    test: str
+    subject: str
+    observed: float
+    expected: float
+    p_value: float
+    is_suspect: bool
 
 
 def utc_text(epoch_seconds: float) -> str:

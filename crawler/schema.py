@@ -9,6 +9,8 @@ No column holds the address of a peer.  `address` and `port` always belong to a 
 
 from sqlite_utils import Database, Migrations
 
+from crawler import views
+
 migrations = Migrations("crawler")
 
 
@@ -201,6 +203,79 @@ def m005_crawls(db: Database) -> None:
     )
 
 
+@migrations()
+def m006_findings(db: Database) -> None:
+    """Add what a run ends with: counts, sizes with intervals, alarms, and the views of them."""
+    # A family of NULL stands for both together, wherever it may be NULL.
+    _create_run_counts(db)
+    _create_size_estimates(db)
+    _create_alarms(db)
+    # Few visits are suspect, so an index of them costs nearly nothing.
+    db.execute(f"CREATE INDEX idx_visits_suspect ON visits (run_id) WHERE {views.IS_SUSPECT_VISIT}")
+    db.create_view("network_size", views.NETWORK_SIZE, replace=True)
+    db.create_view("sybil_suspects", views.SYBIL_SUSPECTS)
+    db.create_view("suspect_nodes", views.SUSPECT_NODES)
+    db.create_view("client_census", views.client_census())
+
+
+def _create_run_counts(db: Database) -> None:
+    counts = ("sighted", "answered_once", "answered_twice")
+    distinct = ("distinct_ids", "distinct_endpoints", "distinct_ips")
+    db.table("run_counts").create(
+        {"run_id": int, "family": int} | dict.fromkeys((*counts, *distinct), int),
+        not_null={"run_id", *counts, *distinct},
+        foreign_keys=[("run_id", "runs", "id")],
+    ).create_index(["run_id"])
+    db.table("run_clients").create(
+        {
+            "run_id": int,
+            "family": int,
+            "client": str,
+            "nodes": int,
+            "rtt_ms": float,  # mean
+            "conforming": int,  # of those judged: with an address that BEP 42 is about
+            "judged": int,
+        },
+        pk=("run_id", "family", "client"),
+        not_null={"nodes", "conforming", "judged"},
+        foreign_keys=[("run_id", "runs", "id")],
+    )
+
+
+def _create_size_estimates(db: Database) -> None:
+    db.table("size_estimates").create(
+        {
+            "run_id": int,
+            "family": int,
+            "method": str,
+            "estimate": float,
+            "low": float,
+            "high": float,
+            "zone": str,  # bits, or "whole"
+            "details": str,  # JSON
+        },
+        not_null={"run_id", "method", "estimate", "zone", "details"},
+        foreign_keys=[("run_id", "runs", "id")],
+    ).create_index(["run_id"])
+
+
+def _create_alarms(db: Database) -> None:
+    db.table("alarms").create(
+        {
+            "run_id": int,
+            "family": int,
+            "test": str,
+            "subject": str,
+            "observed": float,
+            "expected": float,
+            "p_value": float,
+            "verdict": str,
+        },
+        not_null={"run_id", "family", "test", "subject", "observed", "expected", "p_value", "verdict"},
+        foreign_keys=[("run_id", "runs", "id")],
+    ).create_index(["run_id"])
+
+
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.
 LATEST_SWARMS = """
 SELECT
@@ -274,26 +349,6 @@ INSERT INTO runs (command, started_at, status, version, settings, pid) VALUES (?
 """
 
 INSERT_JOURNAL = "INSERT INTO crawl_journal (run_id, family, contacts, changes) VALUES (?, ?, ?, ?)"
-
-# Sorted as the index is: that grows page by page then, and not all over.
-FOLD_VISITS = """
-INSERT INTO nodes (node_id, address, port, family, first_seen, last_seen, last_answer, version, client)
-SELECT
-    node_id, address, port, CASE WHEN instr(address, ':') THEN 6 ELSE 4 END,
-    min(taken_at), max(taken_at),
-    max(taken_at) FILTER (WHERE outcome = 'answered'),
-    max(version), client_name(max(version))
-FROM visits
-WHERE run_id = ?
-GROUP BY node_id, address, port
-ORDER BY node_id, address, port
-ON CONFLICT (node_id, address, port) DO UPDATE SET
-    first_seen = min(first_seen, excluded.first_seen),
-    last_seen = max(last_seen, excluded.last_seen),
-    last_answer = coalesce(max(last_answer, excluded.last_answer), last_answer, excluded.last_answer),
-    version = coalesce(excluded.version, version),
-    client = coalesce(excluded.client, client)
-"""
 
 # Times are text that sorts as time does, so min() and max() of two are the earlier and the later.
 # Records may come out of order, and an old one must not turn a clock back.

@@ -25,12 +25,15 @@ from crawler.records import (
     Run,
     RunStatus,
     ScrapeReplyRow,
+    SizeEstimate,
+    Suspicion,
     SwarmSample,
     Visit,
     client_name,
     host_text,
     prefix_text,
 )
+from crawler.run_nodes import RunNodes, forget_counts, make_run_nodes
 from dhtnode import Address, Family
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
@@ -73,6 +76,7 @@ class Store:
         self._is_anonymized = anonymize
         self._host_text = prefix_text if anonymize else host_text
         self._is_running = is_running
+        self._folded_run: int | None = None  # whose nodes are grouped, with no visit added since
 
     @classmethod
     def open(
@@ -154,6 +158,35 @@ class Store:
                     self._write_visits(run_id, record.visits)
                     self._write_journal(run_id, record.journal)
 
+    @contextmanager
+    def read_run(self, run_id: int) -> Iterator[Callable[[Family], RunNodes]]:
+        """Give, for the length of the block, what reads the nodes of a family that a run has visited.
+
+        `nodes` and the counts of the run are brought up to date first; some 10 us for each visit.
+        """
+        with self._transaction():
+            self._fold_visits(run_id)
+        with _reported(self.path):
+            yield lambda family: RunNodes(self._connection, family)
+
+    def write_findings(
+        self, run_id: int, sizes: Sequence[SizeEstimate], suspicions: Sequence[Suspicion]
+    ) -> None:
+        """Record what a run has come to, in place of what was recorded for it before."""
+        with self._transaction():
+            for table in ("size_estimates", "alarms"):
+                self._connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608
+            self._connection.executemany(
+                _INSERT_SIZE, [(run_id, *size[:-1], json.dumps(dict(size.details))) for size in sizes]
+            )
+            self._connection.executemany(
+                _INSERT_ALARM,
+                [
+                    (run_id, *each[:-1], "suspect" if each.is_suspect else "inconspicuous")
+                    for each in suspicions
+                ],
+            )
+
     def resumable_run(self, command: str, settings: Mapping[str, object]) -> Run | None:
         """Return the last run of a command, if it was interrupted, had these settings and left a journal.
 
@@ -176,6 +209,8 @@ class Store:
                 "UPDATE runs SET status = ?, finished_at = NULL, pid = ? WHERE id = ?",
                 (RunStatus.RUNNING, os.getpid(), run_id),
             )
+            forget_counts(self._connection, run_id)
+            self._folded_run = None
 
     def journals(self, run_id: int) -> Iterator[Journal]:
         """Yield the journals of a run, the first one first."""
@@ -219,6 +254,9 @@ class Store:
             try:
                 yield
                 self._connection.execute("COMMIT")
+            except BaseException:
+                self._folded_run = None  # temporary tables are rolled back too
+                raise
             finally:
                 self._connection.rollback()  # does nothing after a COMMIT
 
@@ -232,8 +270,10 @@ class Store:
         return bool(self._select("SELECT 1 FROM crawl_journal WHERE run_id = ? LIMIT 1", (run_id,)))
 
     def _fold_visits(self, run_id: int) -> None:
-        """Bring `nodes` up to date with the visits of a run; some 5 us for each node."""
-        self._connection.execute(schema.FOLD_VISITS, (run_id,))
+        """Bring `nodes` and the counts of a run up to date with its visits, unless they are."""
+        if self._folded_run != run_id:
+            make_run_nodes(self._connection, run_id)
+            self._folded_run = run_id
 
     def _write_samples(self, run_id: int, samples: Sequence[SwarmSample]) -> None:
         self._connection.executemany(
@@ -271,6 +311,8 @@ class Store:
     def _write_visits(self, run_id: int, visits: Sequence[Visit]) -> None:
         """Add visits; `nodes` learns of them when the run ends: its index is slow to grow at random."""
         host_text = self._host_text
+        if visits:
+            self._folded_run = None
         self._connection.executemany(
             _INSERT_VISIT,
             [
@@ -348,6 +390,8 @@ _INSERT_REPLY = _insert(
     "scrape_replies", "sample_id", "node_id", "address", "port", "version", "marks", *_REPLY_COLUMNS
 )
 _INSERT_VISIT = _insert("visits", *_VISIT_COLUMNS)
+_INSERT_SIZE = _insert("size_estimates", "run_id", *SizeEstimate._fields)
+_INSERT_ALARM = _insert("alarms", "run_id", *Suspicion._fields[:-1], "verdict")
 
 
 def _row_id(cursor: sqlite3.Cursor) -> int:

@@ -74,14 +74,21 @@ def crowded_hosts(ids_by_host: Mapping[str, int], rate: float = FALSE_ALARMS) ->
     (geometric tail `share**(ids - 1)`, the share from above: one more in the numerator).  Bonferroni
     over all hosts.
     """
-    hosts_with = Counter(ids_by_host.values())
-    more = (hosts_with[2] + 1) / (hosts_with[1] + hosts_with[2] + 2)
-    expected = 1 / (1 - more)
+    crowded = {host: ids for host, ids in ids_by_host.items() if ids > FEW_IDS}
+    return crowded_hosts_of(Counter(ids_by_host.values()), crowded, rate)
+
+
+def crowded_hosts_of(
+    hosts_with: Mapping[int, int], crowded: Mapping[str, int], rate: float = FALSE_ALARMS
+) -> list[Alarm]:
+    """Do as `crowded_hosts`, given how many hosts have so many ids, and the ids of those above `FEW_IDS`."""
+    once, twice = hosts_with.get(1, 0), hosts_with.get(2, 0)
+    more = (twice + 1) / (once + twice + 2)
+    hosts = sum(hosts_with.values())
     alarms = []
-    for host, ids in ids_by_host.items():
-        if ids > FEW_IDS:
-            p_value = more ** (ids - 1)
-            alarms.append(Alarm(host, ids, expected, p_value, p_value * len(ids_by_host) <= rate))
+    for host, ids in crowded.items():
+        p_value = more ** (ids - 1)
+        alarms.append(Alarm(host, ids, 1 / (1 - more), p_value, p_value * hosts <= rate))
     return sorted(alarms, key=lambda alarm: -alarm.score)
 
 

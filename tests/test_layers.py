@@ -204,12 +204,13 @@ CRAWLER = (
         "decisions",
         (
             *("contact_queue", "frontier", "politeness", "visits"),
-            *("distributions", "network_size", "sybils", "discovery"),
+            *("distributions", "network_size", "tally", "sybils", "discovery"),
         ),
         below=names("values"),
         sideways={
             "frontier": names("contact_queue"),
             "network_size": names("distributions"),
+            "tally": names("frontier network_size"),
             "sybils": names("distributions network_size"),
             "discovery": names("distributions network_size"),
         },
@@ -246,15 +247,22 @@ CRAWLER = (
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
-        ("schema", "store"),
+        ("views", "schema", "run_nodes", "store"),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=names("trio socket"),
     ),
     Layer(
+        "findings",  # what is decided from what is stored
+        ("sizes", "alarms", "findings"),
+        below=names("values decisions storage"),
+        sideways=IN_ORDER,
+        forbidden=IMPURE | DATABASE,
+    ),
+    Layer(
         "I/O",
         ("writer", "progress", "session", "walk", "engine", "census", "measure", "demo"),
-        below=names("values decisions storage"),
+        below=names("values decisions storage findings"),
         sideways=IN_ORDER,
     ),
     Layer(
@@ -270,7 +278,7 @@ CRAWLER = (
             "__main__",
             "synthetic/__main__",
         ),
-        below=names("values decisions model truth service storage I/O"),
+        below=names("values decisions model truth service storage findings I/O"),
         sideways=IN_ORDER,
     ),
 )

@@ -293,8 +293,37 @@ def test_network_size_counts_each_run_and_family(store: Store) -> None:
     assert [tuple(row[column] for column in columns) for row in store.rows("network_size")] == [
         (1, T0, 4, 3, 2, 1, 2, 1, 1),
         (1, T0, 6, 1, 1, 0, 1, 1, 1),
+        (1, T0, None, 4, 3, 1, 2, 2, 2),
         (2, T0, 4, 1, 0, 0, 0, 0, 0),
     ]
+
+
+def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: Store) -> None:
+    """The counts are the same before and after, and afterwards no visit is looked at."""
+    run_id = begin(store)
+    elsewhere = VISIT._replace(node_id=BOB, address=Address("192.0.2.8", 1), outcome=Outcome.TIMEOUT)
+    store.write(run_id, [VISIT, VISIT._replace(taken_at=T2), VISIT._replace(address=THERE), elsewhere])
+    counted = store.rows("network_size")
+    store.finish_run(run_id, RunStatus.FINISHED, T2)
+
+    assert store.rows("network_size") == counted
+    store._connection.execute("DELETE FROM visits")
+    assert store.rows("network_size") == counted
+
+
+def test_resumed_run_is_counted_anew(store: Store) -> None:
+    """What was counted at its interruption is not what it has come to."""
+    run_id = begin(store)
+    store.write(run_id, [VISIT])
+    store.finish_run(run_id, RunStatus.INTERRUPTED, T1)
+    store.resume_run(run_id)
+    store.write(run_id, [VISIT._replace(node_id=BOB)])
+    while_running = store.rows("network_size")
+    store.finish_run(run_id, RunStatus.FINISHED, T2)
+
+    assert [row["answered_once"] for row in while_running] == [2]
+    assert store.rows("network_size") == while_running
+    assert [row["nodes"] for row in store.rows("client_census")] == [2]
 
 
 def test_unknown_view_is_the_callers_mistake(store: Store) -> None:
@@ -327,7 +356,7 @@ def test_anonymize_keeps_prefixes_only() -> None:
 
         assert [row["address"] for row in store.rows("visits")] == ["192.0.2.0/24", "2001:db8:1::/48"]
         assert {row["address"] for row in store.rows("nodes")} == {"192.0.2.0/24", "2001:db8:1::/48"}
-        assert [row["family"] for row in store.rows("network_size")] == [4, 6]
+        assert [row["family"] for row in store.rows("network_size")] == [4, 6, None]
         assert [row["address"] for row in store.rows("scrape_replies")] == ["192.0.2.0/24"]
 
 
@@ -342,6 +371,7 @@ def test_no_column_holds_the_address_of_a_peer(store: Store) -> None:
 
     assert {table: names for table, names in found.items() if names} == {
         "nodes": {"address", "port"},
+        "run_counts": {"distinct_endpoints", "distinct_ips"},  # numbers
         "scrape_replies": {"address", "port"},
         "visits": {"address", "port"},
     }
