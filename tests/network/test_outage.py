@@ -133,9 +133,7 @@ async def test_many_dead_saved_contacts_do_not_keep_us_from_the_hosts(
 
     async with network.open_nodes(12) as nodes:
         dead = [Address(network.host(number), 6881) for number in range(100, 500)]
-        save_state(
-            path, State(OWN_IDS, tuple(Contact(random_id(random), address) for address in dead))
-        )
+        save_state(path, State(OWN_IDS, tuple(Contact(random_id(random), address) for address in dead)))
         async with open_saved(network, 50, path, through=nodes[0].addresses) as node:
             await trio.sleep(SOON)
 
