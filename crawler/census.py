@@ -25,10 +25,12 @@ async def take_census(
     area: Area | None = None,
     *,
     watched: Sequence[bytes] = (),
+    verify_after: float | None = None,
 ) -> Progress:
     """Visit every node of an area that can be found, and return the counts with the findings.
 
-    `watched` are ids whose surroundings are to be tested for Sybils, beside random ones.
+    `watched` are ids whose surroundings are to be tested for Sybils, beside random ones.  With
+    `verify_after`, all that answered are asked again so many seconds later.
     Raises `NotJoined` when nobody answers at the start.
     """
     area = area or Area()
@@ -42,7 +44,10 @@ async def take_census(
         engine.add(contact)
     async with open_service_nursery() as nursery:
         nursery.start_soon(show_progress, lambda: describe(engine.progress()))
-        progress = await engine.run()
+        await engine.run()
+        if verify_after is not None:
+            await engine.verify(session.run_id, verify_after)
+        progress = engine.progress()
     findings = await session.writer.call(
         partial(
             conclude,
@@ -66,6 +71,8 @@ def describe(progress: Progress) -> str:
         f" {frontier.queued} waiting, {frontier.in_flight} in flight,"
         f" {progress.queries} queries in {progress.seconds:.1f} s"
     )
+    if progress.verified:
+        line += f", {progress.verified} answered again"
     return line + "".join(f"\n{each}" for each in _found(progress))
 
 
@@ -78,6 +85,7 @@ def record(progress: Progress) -> dict[str, object]:
         "dropped": progress.frontier.dropped,
         "queries": progress.queries,
         "second_answers": progress.second_answers,
+        "verified": progress.verified,
         "seconds": round(progress.seconds, 3),
         **_findings_record(progress),
     }

@@ -27,6 +27,12 @@ from dhtnode import InfoHash, console
     metavar="HEX",
     help="Test the surroundings of this id for nodes put there; may be repeated.",
 )
+@click.option(
+    "--verify-after",
+    type=console.SECONDS,
+    metavar="SECONDS",
+    help="Ask all that answered once more, so long after they did; 300 tells guests from residents.",
+)
 @click.option("--new", is_flag=True, help="Begin a new census, even if the last one was interrupted.")
 @console.common_options(None)
 def census(
@@ -37,6 +43,7 @@ def census(
     exclude: TextIO | None,
     anonymize: bool,
     watched: tuple[InfoHash, ...],
+    verify_after: float | None,
     new: bool,
     as_json: bool,
     timeout: float | None,
@@ -50,6 +57,8 @@ def census(
     from crawler.session import open_session
     from crawler.store import StoreError
 
+    if anonymize and verify_after is not None:
+        raise click.UsageError("--verify-after needs the addresses that --anonymize does not keep")
     random = Random(SystemRandom().getrandbits(256))
     zone = _zone(zone_text, random)
     exclusion = read_exclusion(exclude)
@@ -66,7 +75,9 @@ def census(
             drawn={"prefix": zone.prefix},
         ) as session:
             area = Area(Zone(int(str(session.settings["prefix"])), zone.bits), exclusion)
-            counts = await take_census(session, settings, random, area, watched=watched)
+            counts = await take_census(
+                session, settings, random, area, watched=watched, verify_after=verify_after
+            )
         console.emit(as_json, record(counts), describe(counts))
 
     if not console.run(partial(with_limits, visit_all, timeout), StoreError):

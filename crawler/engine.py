@@ -15,6 +15,7 @@ from crawler.politeness import Pace
 from crawler.records import Journal, Outcome
 from crawler.settings import CrawlSettings
 from crawler.tally import Tally
+from crawler.verification import Verification
 from crawler.visits import VisitUnderWay
 from crawler.walk import Walk
 from crawler.writer import Writer
@@ -35,6 +36,7 @@ class Progress:
     second_queries: int
     second_answers: int
     seconds: float
+    verified: int = 0
     findings: Findings | None = None
 
 
@@ -54,11 +56,16 @@ class Engine:
         """Take over the askers, one per family."""
         now = trio.current_time()
         by_endpoint = any(asker.scope is Scope.LOOPBACK for asker in askers)
-        pace = Pace(settings, now, by_endpoint=by_endpoint)
+        self._pace = Pace(settings, now, by_endpoint=by_endpoint)
+        self._askers = askers
+        self._writer = writer
+        self._settings = settings
+        self._wall_clock = wall_clock
         self._walks = {
-            asker.family: Walk(asker, writer, settings, pace, area or Area(), random, wall_clock)
+            asker.family: Walk(asker, writer, settings, self._pace, area or Area(), random, wall_clock)
             for asker in askers
         }
+        self._verifications: list[Verification] = []
         self._started_at = now
 
     def add(self, contact: Contact) -> bool:
@@ -82,6 +89,16 @@ class Engine:
                 nursery.start_soon(walk.run, name=f"walk IPv{int(family)}")
         return self.progress()
 
+    async def verify(self, run_id: int, after: float) -> None:
+        """Ask everybody who has answered in a run once more, `after` seconds later; to be called last."""
+        self._verifications = [
+            Verification(asker, self._writer, self._settings, self._pace, run_id, after, self._wall_clock)
+            for asker in self._askers
+        ]
+        async with trio.open_nursery() as nursery:
+            for verification in self._verifications:
+                nursery.start_soon(verification.run, name="verification")
+
     def progress(self) -> Progress:
         """Return the counts of the moment."""
         walks = self._walks.values()
@@ -99,6 +116,7 @@ class Engine:
             sum(walk.second_queries for walk in walks),
             sum(walk.second_answers for walk in walks),
             trio.current_time() - self._started_at,
+            sum(each.answered for each in self._verifications),
         )
 
     def sightings(self) -> dict[Family, Counter[Sighting]]:

@@ -38,13 +38,19 @@ class Pace:
         return 0.0 if self.is_unlimited else _rounded(self._host(endpoint, now).wait_time(now))
 
     def start_visit(self, endpoint: Endpoint, now: float) -> None:
-        """Count the first query of a visit."""
+        """Count the first query of a visit, and for the host the second one too: it will not wait."""
         if not self.is_unlimited:
             self._endpoints.spend(now)
+            self._host(endpoint, now).spend(now)
             self.count_query(endpoint, now)
 
+    def go_on(self, now: float) -> None:
+        """Count the second query of a visit: what it overdraws, the next visit waits for."""
+        if not self.is_unlimited:
+            self._queries.spend(now)
+
     def count_query(self, endpoint: Endpoint, now: float) -> None:
-        """Count a query, even one that could not wait: what it overdraws, the next visit waits for."""
+        """Count a single query."""
         if not self.is_unlimited:
             self._queries.spend(now)
             self._host(endpoint, now).spend(now)

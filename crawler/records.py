@@ -118,7 +118,8 @@ class Visit(NamedTuple):  # a tuple, because a census makes millions
     ask, `new_contacts` those we had not heard of before, `referrers` the nodes that had named this
     one when it was asked, 5 standing for five and more.  `conforms` tells whether its id goes with
     its address (BEP 42), None when there was no answer or the address is exempt; `marks` name what
-    makes its answers suspect, in words without spaces.
+    makes its answers suspect, in words without spaces.  `is_verification` is set when the node had
+    answered before, and was asked only whether it still is there.
     """
 
     node_id: bytes
@@ -134,6 +135,16 @@ class Visit(NamedTuple):  # a tuple, because a census makes millions
     new_contacts: int = 0
     referrers: int = 0
     marks: tuple[str, ...] = ()
+    is_verification: bool = False
+
+
+class Answered(NamedTuple):
+    """Name a node that has answered, when, and which visit that was."""
+
+    visit_id: int
+    node_id: bytes
+    address: Address
+    taken_at: float  # seconds since the epoch
 
 
 class Journal(NamedTuple):
@@ -190,6 +201,11 @@ def utc_text(epoch_seconds: float) -> str:
     Such texts sort as the times do.
     """
     return datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def epoch_seconds(text: str) -> float:
+    """Read what `utc_text` has written."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def client_name(version: bytes | None) -> str | None:

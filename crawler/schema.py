@@ -195,6 +195,8 @@ def m005_crawls(db: Database) -> None:
     visits = db.table("visits")
     for column, kind in (("error_code", int), ("conforms", int), ("unusable", int), ("marks", str)):
         visits.add_column(column, kind)
+    visits.add_column("is_verification", int, not_null_default=0)
+    db.execute("CREATE INDEX idx_visits_verified ON visits (run_id, node_id, port) WHERE is_verification")
     db.table("crawl_journal").create(
         {"id": int, "run_id": int, "family": int, "contacts": bytes, "changes": bytes},
         pk="id",
@@ -346,6 +348,20 @@ ORDER BY run_id, 3
 
 INSERT_RUN = """
 INSERT INTO runs (command, started_at, status, version, settings, pid) VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+# Of those that have answered, whoever has not been asked again since.
+ANSWERED = """
+SELECT id, node_id, address, port, taken_at FROM visits AS visit
+WHERE run_id = ? AND id > ? AND outcome = 'answered' AND NOT is_verification
+    AND (instr(address, ':') > 0) = ?
+    AND NOT EXISTS (
+        SELECT 1 FROM visits
+        WHERE is_verification AND run_id = visit.run_id AND node_id = visit.node_id
+            AND port = visit.port AND address = visit.address
+    )
+ORDER BY id
+LIMIT ?
 """
 
 INSERT_JOURNAL = "INSERT INTO crawl_journal (run_id, family, contacts, changes) VALUES (?, ?, ?, ?)"

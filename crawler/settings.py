@@ -16,11 +16,11 @@ class CrawlSettings:
     new_endpoints_rate: float = 200.0
     """Endpoints never asked before, per second: NAT tables of home routers overflow before lines do."""
 
-    host_rate: float = 1.0
+    host_rate: float = 0.5
     """Queries per second to one host; mldht answers 2, bitmagnet 1, libtorrent bans from 5 on."""
 
     host_burst: float = 4.0
-    """Queries to one host at once: two visits."""
+    """Queries to one host at once: two visits.  With the rate, 10 in any 10 s at most."""
 
     max_in_flight: int = 20_000
     """Visits under way at once; at 500 queries per second and up to 10 s of waiting, 5000 suffice."""

@@ -20,6 +20,7 @@ from sqlite_utils import Database
 
 from crawler import schema
 from crawler.records import (
+    Answered,
     CrawlBatch,
     Journal,
     Run,
@@ -30,6 +31,7 @@ from crawler.records import (
     SwarmSample,
     Visit,
     client_name,
+    epoch_seconds,
     host_text,
     prefix_text,
 )
@@ -212,6 +214,19 @@ class Store:
             forget_counts(self._connection, run_id)
             self._folded_run = None
 
+    def answered(self, run_id: int, family: Family, after_id: int, limit: int) -> list[Answered]:
+        """Return nodes that have answered in a run, in that order, from a visit on; not those verified."""
+        values = (run_id, after_id, family is Family.IPV6, limit)
+        return [
+            Answered(
+                row["id"],
+                bytes.fromhex(row["node_id"]),
+                Address(row["address"], row["port"]),
+                epoch_seconds(row["taken_at"]),
+            )
+            for row in self._select(schema.ANSWERED, values)
+        ]
+
     def journals(self, run_id: int) -> Iterator[Journal]:
         """Yield the journals of a run, the first one first."""
         with _reported(self.path):
@@ -332,6 +347,7 @@ class Store:
                     visit.new_contacts,
                     visit.referrers,
                     " ".join(visit.marks),
+                    visit.is_verification,
                 )
                 for visit in visits
             ],
@@ -368,7 +384,7 @@ class Store:
 _REPLY_COLUMNS = ("rank", "seeds_filter", "peers_filter", "values_count", "rtt_ms")
 _VISIT_COLUMNS = (
     *("run_id", "node_id", "address", "port", "taken_at", "outcome", "error_code", "rtt_ms", "version"),
-    *("conforms", "contacts", "unusable", "new_contacts", "referrers", "marks"),
+    *("conforms", "contacts", "unusable", "new_contacts", "referrers", "marks", "is_verification"),
 )
 _SAMPLE_COLUMNS = (
     *("taken_at", "seeds", "leechers", "peers", "peers_low", "peers_high", "method", "saturated"),

@@ -1,6 +1,15 @@
 """A visit under way: what one node has said so far, and what makes its answers suspect."""
 
-from dhtnode import Address, Endpoint, flip_last_bit
+from crawler.records import Outcome
+from dhtnode import (
+    FOREIGN_SOURCE,
+    Address,
+    Endpoint,
+    QueryError,
+    QueryRefused,
+    QueryTimeout,
+    flip_last_bit,
+)
 
 OVERSIZED = 64  # contacts in one answer; 8 are usual, bittorrent-dht sends its whole table
 IMPOSSIBLY_CLOSE = 6  # bytes shared with a target: among 2^24 nodes one in 16 million comes that close
@@ -55,3 +64,12 @@ class VisitUnderWay:
             for node_id, endpoint in named:
                 if node_id.startswith(prefix) and endpoint != self.endpoint:
                     self.mark("impossibly-close")
+
+
+def failure_of(failure: QueryError) -> tuple[Outcome, int | None]:
+    """Return the outcome that a failed query stands for, and the code of an error."""
+    if isinstance(failure, QueryTimeout):
+        return Outcome.TIMEOUT, None
+    if isinstance(failure, QueryRefused):
+        return Outcome.ERROR, failure.code
+    return (Outcome.FOREIGN_SOURCE if failure.reason == FOREIGN_SOURCE else Outcome.MALFORMED), None

@@ -17,11 +17,9 @@ from crawler.frontier import ANSWERED, FAILED, NOBODY, SILENT, Frontier
 from crawler.politeness import Pace
 from crawler.records import CrawlBatch, Journal, Outcome, Visit, utc_text
 from crawler.settings import CrawlSettings
-from crawler.visits import OVERSIZED, VisitUnderWay
+from crawler.visits import OVERSIZED, VisitUnderWay, failure_of
 from crawler.writer import Writer
 from dhtnode import (
-    FOREIGN_SOURCE,
-    BadResponse,
     BulkAsker,
     CompactContacts,
     Contact,
@@ -29,8 +27,6 @@ from dhtnode import (
     Family,
     FindNode,
     QueryError,
-    QueryRefused,
-    QueryTimeout,
     Response,
     Scope,
     conforms,
@@ -155,11 +151,6 @@ class Walk:
             self._end(visit, Outcome.ANSWERED, ANSWERED)
         elif isinstance(result, Response):
             self._on_neighbours(visit, result, took, now)
-        elif isinstance(result, QueryTimeout):
-            if self._asker.unexpected.pop(visit.address, 0):  # it said something, but no answer
-                self._end(visit, Outcome.MALFORMED, FAILED)
-            else:
-                self._end(visit, Outcome.TIMEOUT, SILENT)
         else:
             self._on_failure(visit, result, now)
 
@@ -172,8 +163,7 @@ class Walk:
         if response.node_id != visit.node_id:
             self._end(visit, Outcome.WRONG_ID, FAILED)
             return
-        if not self._pace.is_unlimited:
-            self._pace.count_query(visit.endpoint, now)
+        self._pace.go_on(now)
         visit.target = self._zone.random_id(self._random)
         if self._ask(visit, now):
             self.second_queries += 1
@@ -181,13 +171,12 @@ class Walk:
             self._end(visit, Outcome.ANSWERED, ANSWERED)
 
     def _on_failure(self, visit: VisitUnderWay, failure: QueryError, now: float) -> None:
-        if isinstance(failure, QueryRefused):
+        outcome, code = failure_of(failure)
+        if outcome is Outcome.TIMEOUT and self._asker.unexpected.pop(visit.address, 0):
+            outcome = Outcome.MALFORMED  # it said something, but no answer
+        elif outcome is Outcome.ERROR:
             self._pace.back_off(visit.endpoint, now)
-            self._end(visit, Outcome.ERROR, FAILED, failure.code)
-        elif isinstance(failure, BadResponse) and failure.reason == FOREIGN_SOURCE:
-            self._end(visit, Outcome.FOREIGN_SOURCE, FAILED)
-        else:
-            self._end(visit, Outcome.MALFORMED, FAILED)
+        self._end(visit, outcome, SILENT if outcome is Outcome.TIMEOUT else FAILED, code)
 
     def _take_contacts(self, visit: VisitUnderWay, response: Response) -> None:
         """Take what a node names into the frontier; it counts once for each contact it names."""

@@ -47,7 +47,16 @@ WRONG: list[tuple[list[str], str]] = [
     (["demos"], "No such command 'demos'"),
     (["census", "--dbb", "a.db"], "--dbb"),
 ]
-CENSUS_KEYS = ["sighted", "answered", "outcomes", "dropped", "queries", "second_answers", "seconds"]
+CENSUS_KEYS = [
+    "sighted",
+    "answered",
+    "outcomes",
+    "dropped",
+    "queries",
+    "second_answers",
+    "verified",
+    "seconds",
+]
 
 
 @pytest.fixture(scope="module")

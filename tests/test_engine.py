@@ -283,6 +283,7 @@ async def test_visit_is_written_down_whole(autojump_clock):
             "new_contacts": 2,
             "referrers": 0,
             "marks": "",
+            "is_verification": 0,
         }
         visited = {row["address"]: row["referrers"] for row in store.rows("visits")}
         assert visited == {network.host(1): 0, "44.1.0.1": 1, "44.2.0.1": 1}
@@ -353,7 +354,7 @@ async def test_one_host_with_many_ports_is_asked_slowly(autojump_clock):
         times = [time for time, destination in network.by_crawler if destination.host == host]
         others = [time for time, destination in network.by_crawler if destination.host != host]
         assert len(times) == 20
-        assert len(times) <= 4 + 1 + (times[-1] - times[0])
+        assert len(times) <= 4 + 1 + 0.5 * (times[-1] - times[0])
         assert others[-1] < times[10]
         assert progress.outcomes == {Outcome.ANSWERED: 10, Outcome.TIMEOUT: 20}
 
@@ -464,6 +465,7 @@ def test_counts_are_shown_to_people_and_programs():
         "dropped": 4,
         "queries": 14,
         "second_answers": 6,
+        "verified": 0,
         "seconds": 1.234,
     }
     assert describe(progress) == (
@@ -475,3 +477,64 @@ def test_counts_are_shown_to_people_and_programs():
 def test_census_starts_from_several_corners():
     """One lookup would show one corner of the network."""
     assert STARTING_LOOKUPS > 1
+
+
+async def test_nodes_are_asked_again_when_their_time_has_come(autojump_clock):
+    """Those that are still there, and those that are gone by then, each get one more row."""
+    network = RecordingNetwork(seed=14)
+    async with network.open_nodes(20) as nodes, open_crawl(network) as (session, store):
+        engine = Engine(
+            session.askers,
+            session.writer,
+            UNLIMITED,
+            Random(1),
+            wall_clock=lambda: EPOCH + trio.current_time(),
+        )
+        for node in nodes:
+            engine.add(Contact(node.node_id, node.addresses[0]))
+        await engine.run()
+        began = trio.current_time()
+        for node in nodes[:5]:
+            network.cut(node.addresses[0].host)
+        asked_before = len(network.by_crawler)
+        await engine.verify(session.run_id, 300.0)
+        await wait_written(session)
+
+        again = network.by_crawler[asked_before:]
+        assert min(time for time, _ in again) >= began + 299.0
+        assert len(again) == len({destination for _, destination in again}) == 20
+        rows = [row for row in store.rows("visits") if row["is_verification"]]
+        assert Counter(row["outcome"] for row in rows) == {"answered": 15, "timeout": 5}
+        assert engine.progress().verified == 15
+        asked_before = len(network.by_crawler)
+        await engine.verify(session.run_id, 300.0)
+        assert len(network.by_crawler) == asked_before
+
+
+async def test_nobody_gets_more_than_ten_packets_in_ten_seconds(autojump_clock):
+    """At the default pace, in a network that loses packets, with many nodes behind one address."""
+    network = RecordingNetwork(seed=15, loss=0.1)
+    async with AsyncExitStack() as stack:
+        nodes = await stack.enter_async_context(network.open_nodes(40))
+        session, _store = await stack.enter_async_context(open_crawl(network))
+        engine = Engine(
+            session.askers,
+            session.writer,
+            CrawlSettings(),
+            Random(1),
+            wall_clock=lambda: EPOCH + trio.current_time(),
+        )
+        for node in nodes:
+            engine.add(Contact(node.node_id, node.addresses[0]))
+        for port in range(1, 40):  # of a host where nobody answers
+            engine.add(Contact(NodeId(bytes([port]) * 20), Address(network.host(900), port)))
+        await engine.run()
+        await engine.verify(session.run_id, 1.0)
+
+        times = {}
+        for time, destination in network.by_crawler:
+            times.setdefault(destination.host, []).append(time)
+        assert len(times) >= 41
+        for its_times in times.values():
+            for first, time in enumerate(its_times):
+                assert sum(time <= other < time + 10 for other in its_times[first:]) <= 10

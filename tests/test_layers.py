@@ -261,7 +261,7 @@ CRAWLER = (
     ),
     Layer(
         "I/O",
-        ("writer", "progress", "session", "walk", "engine", "census", "measure", "demo"),
+        ("writer", "progress", "session", "walk", "verification", "engine", "census", "measure", "demo"),
         below=names("values decisions storage findings"),
         sideways=IN_ORDER,
     ),

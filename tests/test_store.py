@@ -185,6 +185,7 @@ def test_visit_becomes_a_node_and_a_visit(store: Store) -> None:
             "new_contacts": 3,
             "referrers": 2,
             "marks": "flood oversized",
+            "is_verification": 0,
         }
     ]
 
