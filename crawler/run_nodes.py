@@ -17,8 +17,7 @@ _READ_AT_ONCE = 64  # ids
 _MAKE_NODES = """
 CREATE TEMP TABLE run_nodes (
     node_id TEXT, address TEXT, port INTEGER, family INTEGER,
-    first_seen TEXT, last_seen TEXT,
-    answered INTEGER, first_answer TEXT, last_answer TEXT,
+    first_seen TEXT, last_seen TEXT, first_answer TEXT, last_answer TEXT,
     version TEXT, rtt_ms REAL, conforms INTEGER,
     PRIMARY KEY (node_id, address, port)
 ) WITHOUT ROWID
@@ -29,12 +28,11 @@ INSERT INTO run_nodes
 SELECT
     node_id, address, port, CASE WHEN instr(address, ':') THEN 6 ELSE 4 END,
     min(taken_at), max(taken_at),
-    max(outcome = 'answered'),
     min(taken_at) FILTER (WHERE outcome = 'answered'),
     max(taken_at) FILTER (WHERE outcome = 'answered'),
     max(version),
-    avg(rtt_ms) FILTER (WHERE outcome = 'answered'),
-    max(conforms) FILTER (WHERE outcome = 'answered')
+    min(rtt_ms),
+    max(conforms)
 FROM visits
 WHERE run_id = ?
 GROUP BY node_id, address, port
@@ -43,10 +41,10 @@ ORDER BY node_id, address, port
 
 _MAKE_HOSTS = """
 CREATE TEMP TABLE run_hosts AS
-SELECT family, address, count(DISTINCT port) AS endpoints, count(DISTINCT node_id) AS ids
+SELECT min(family) AS family, address, count(DISTINCT port) AS endpoints, count(DISTINCT node_id) AS ids
 FROM run_nodes
-WHERE answered
-GROUP BY family, address
+WHERE last_answer IS NOT NULL
+GROUP BY address
 """
 
 # In the order of `nodes`' own index, which grows page by page then and not all over.
@@ -71,10 +69,11 @@ INSERT INTO run_counts (
     run_id, family, sighted, answered_once, answered_twice, distinct_ids, distinct_endpoints, distinct_ips
 )
 SELECT
-    ?1, ?2, count(*), sum(answered),
+    ?1, ?2, count(*), count(last_answer),
     sum(CASE WHEN first_answer < last_answer
         THEN strftime('%s', last_answer) - strftime('%s', first_answer) >= 300 ELSE 0 END),
-    (SELECT count(DISTINCT node_id) FROM run_nodes WHERE answered AND (?2 IS NULL OR family = ?2)),
+    (SELECT count(DISTINCT node_id) FROM run_nodes
+     WHERE last_answer IS NOT NULL AND (?2 IS NULL OR family = ?2)),
     (SELECT coalesce(sum(endpoints), 0) FROM run_hosts WHERE ?2 IS NULL OR family = ?2),
     (SELECT count(*) FROM run_hosts WHERE ?2 IS NULL OR family = ?2)
 FROM run_nodes
@@ -92,7 +91,7 @@ FROM (
         family, version, count(*) AS nodes, sum(rtt_ms) AS all_rtt_ms, count(rtt_ms) AS timed,
         coalesce(sum(conforms), 0) AS conforming, count(conforms) AS judged
     FROM run_nodes
-    WHERE answered
+    WHERE last_answer IS NOT NULL
     GROUP BY family, version
 )
 GROUP BY 2, 3
@@ -185,7 +184,7 @@ class RunNodes:
         return [int(node_id, 16) for (node_id,) in rows]
 
 
-_MINE = "answered AND family = ?"
+_MINE = "last_answer IS NOT NULL AND family = ?"
 _HOSTS = "family = ? AND address NOT IN (?, ?) AND NOT instr(address, '/')"
 
 

@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -414,6 +415,7 @@ def _row_id(cursor: sqlite3.Cursor) -> int:
     return int(cursor.lastrowid or 0)
 
 
+@lru_cache(maxsize=4096)  # a census has millions of nodes and few versions
 def _client_name_of(version: str | None) -> str | None:
     return client_name(None if version is None else bytes.fromhex(version))
 

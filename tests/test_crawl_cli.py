@@ -42,20 +42,15 @@ WRONG: list[tuple[list[str], str]] = [
     (["census", "--db", "a.db", "--rate", "-1", *NOWHERE], "--rate"),
     (["census", "--db", "a.db", "--rate", "nan", *NOWHERE], "--rate"),
     (["census", "--db", "a.db", "--max-new-endpoints", "0", *NOWHERE], "--max-new-endpoints"),
+    (["census", "--db", "a.db", "--watch-id", "xyz", *NOWHERE], "--watch-id"),
     (["census", "--db", "a.db", "extra"], "unexpected extra argument"),
     (["demo", "--nodes", "3"], "--nodes"),
     (["demos"], "No such command 'demos'"),
     (["census", "--dbb", "a.db"], "--dbb"),
 ]
 CENSUS_KEYS = [
-    "sighted",
-    "answered",
-    "outcomes",
-    "dropped",
-    "queries",
-    "second_answers",
-    "verified",
-    "seconds",
+    *("sighted", "answered", "outcomes", "dropped", "queries", "second_answers", "verified", "seconds"),
+    *("sizes", "alarms"),
 ]
 
 
@@ -191,16 +186,20 @@ def test_census_visits_every_node_of_the_network(network, database, options):
 
     (record,) = ended.records
     assert (ended.status, ended.stderr, list(record)) == (0, "", CENSUS_KEYS)
-    seconds = record.pop("seconds")
-    aliases = record.pop("aliases")
-    assert (seconds > 0, aliases) == (True, 0)
+    assert record.pop("seconds") > 0
+    (by_crawl,) = [size for size in record.pop("sizes") if (size["family"], size["method"]) == (4, "crawl")]
+    assert by_crawl["low"] <= NODES <= by_crawl["high"]
     assert record == {
         "sighted": NODES,
         "answered": NODES,
         "outcomes": {"answered": NODES},
         "dropped": 0,
         "queries": 2 * NODES,
+        "alarms": 0,
     }
+    (counted,) = rows(database, "SELECT * FROM network_size")
+    assert (counted["family"], counted["sighted"], counted["answered_once"]) == (4, NODES, NODES)
+    assert (counted["low"], counted["high"]) == (round(by_crawl["low"]), round(by_crawl["high"]))
     visits = rows(database, "SELECT node_id, port, outcome, version FROM visits")
     assert len(visits) == len({(visit["node_id"], visit["port"]) for visit in visits}) == NODES
     assert {(visit["outcome"], visit["version"]) for visit in visits} == {("answered", "444e0001")}
@@ -215,7 +214,8 @@ def test_census_without_json_is_a_line_for_people(network, database):
     assert (ended.status, ended.stderr) == (0, "")
     assert re.fullmatch(
         rf"census: {NODES} endpoints sighted, {NODES} answered, 0 visits without answer,"
-        rf" 0 waiting, 0 in flight, {2 * NODES} queries in [0-9.]+ s\n",
+        rf" 0 waiting, 0 in flight, {2 * NODES} queries in [0-9.]+ s\n"
+        r"IPv4: about \d+ nodes, \d+ to \d+\n0 alarms\n",
         ended.stdout,
     )
 

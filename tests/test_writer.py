@@ -54,6 +54,11 @@ class Gate:
         self.batches.append(len(args[1]))  # type: ignore[arg-type]
         return function(*args)
 
+    async def call_any(self, function: Callable[..., object], *args: object, limiter: object) -> object:
+        """Call any function, not only those that write batches, once the gate is opened for it."""
+        await self.pass_one.acquire()
+        return function(*args)
+
 
 async def test_full_batch_is_written_at_once(store: Store, autojump_clock: MockClock) -> None:
     """Count comes before age, and what does not fill a batch waits."""
@@ -255,3 +260,48 @@ async def test_closed_writer_takes_nothing(store: Store, autojump_clock: MockClo
 
     with pytest.raises(trio.ClosedResourceError):
         writer.put_nowait(visit(0))
+
+
+async def test_called_function_sees_all_rows_that_were_handed_over(
+    store: Store, autojump_clock: MockClock
+) -> None:
+    """It runs after the rows before it, without waiting for their batch to fill or grow old."""
+    async with open_writer(store, 1, batch=3, max_age=60.0, run_sync=call) as writer:
+        for number in range(8):
+            writer.put_nowait(visit(number))
+
+        assert await writer.call(numbers) == [0, 1, 2, 3, 4, 5, 6, 7]
+        assert await writer.call(numbers) == [0, 1, 2, 3, 4, 5, 6, 7]
+        assert trio.current_time() == 0.0
+        assert writer.statistics().rows_buffered == 0
+
+
+async def test_called_function_does_not_meet_a_batch_in_the_worker_thread(
+    store: Store, autojump_clock: MockClock
+) -> None:
+    """While a batch is being written the function waits, and what comes meanwhile does not hold it up."""
+    gate = Gate()
+    seen: list[list[int]] = []
+
+    async def look() -> None:
+        seen.append(await writer.call(lambda each: [*numbers(each)]))
+
+    async with open_writer(store, 1, batch=2, run_sync=gate.call_any) as writer, trio.open_nursery() as tasks:
+        writer.put_nowait(visit(0))
+        writer.put_nowait(visit(1))
+        tasks.start_soon(look)
+        await wait_all_tasks_blocked()
+        assert seen == []
+        gate.pass_one.release()
+        await wait_all_tasks_blocked()
+        gate.pass_one.release()
+
+    assert seen == [[0, 1]]
+
+
+async def test_closed_writer_calls_nothing(store: Store) -> None:
+    """After the block the store belongs to the caller again."""
+    async with open_writer(store, 1, run_sync=call) as writer:
+        pass
+    with pytest.raises(trio.ClosedResourceError):
+        await writer.call(numbers)
