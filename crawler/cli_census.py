@@ -6,15 +6,16 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from crawler.area import Area
 from crawler.cli_crawls import crawl_options, read_exclusion, with_limits
 from crawler.settings import CrawlSettings
-from crawler.zone import Zone
 from dhtnode import InfoHash, console
+
+if TYPE_CHECKING:
+    from crawler.zone import Zone
 
 
 @click.command()
@@ -53,9 +54,11 @@ def census(
 
     A census that was interrupted, even by kill -9, goes on when the same command is given again.
     """
+    from crawler.area import Area
     from crawler.census import describe, record, take_census
     from crawler.session import open_session
     from crawler.store import StoreError
+    from crawler.zone import Zone
 
     if anonymize and verify_after is not None:
         raise click.UsageError("--verify-after needs the addresses that --anonymize does not keep")
@@ -85,6 +88,8 @@ def census(
 
 
 def _zone(text: str, random: Random) -> Zone:
+    from crawler.zone import Zone
+
     try:
         return Zone.parse(text, random)
     except ValueError as error:

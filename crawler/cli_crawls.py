@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from crawler.exclusion import Exclusion
 from crawler.settings import CrawlSettings
 from dhtnode import console
+
+if TYPE_CHECKING:
+    from crawler.exclusion import Exclusion
 
 DEFAULTS = CrawlSettings()
 
@@ -64,6 +66,8 @@ def crawl_options(command: console.Command) -> console.Command:
 
 def read_exclusion(file: TextIO | None) -> Exclusion:
     """Read the list that `--exclude` names, or none."""
+    from crawler.exclusion import Exclusion
+
     if file is None:
         return Exclusion()
     try:

@@ -193,6 +193,8 @@ def test_census_visits_every_node_of_the_network(network, database, options):
         "sighted": NODES,
         "answered": NODES,
         "outcomes": {"answered": NODES},
+        "second_answers": NODES,
+        "verified": 0,
         "dropped": 0,
         "queries": 2 * NODES,
         "alarms": 0,

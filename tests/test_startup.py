@@ -46,7 +46,10 @@ OURS = {
     },
     "crawler.cli": {
         *CONSOLE,
-        *(f"crawler{name}" for name in ("", ".cli", ".cli_synthetic", ".settings")),
+        *(
+            f"crawler{name}"
+            for name in ("", ".cli", ".cli_crawls", ".cli_census", ".cli_synthetic", ".settings")
+        ),
         *(f"crawler.synthetic{name}" for name in ("", ".settings")),
     },
 }
