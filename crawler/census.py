@@ -63,14 +63,15 @@ async def take_census(
 
 def describe(progress: Progress) -> str:
     """Return the counts in a line for people."""
-    frontier = progress.frontier
-    answered = progress.outcomes.get(Outcome.ANSWERED, 0)
+    frontier, left = progress.frontier, progress.seconds_left
     silent = progress.outcomes.get(Outcome.TIMEOUT, 0)
     line = (
-        f"census: {frontier.sighted} endpoints sighted, {answered} answered, {silent} visits without answer,"
-        f" {frontier.queued} waiting, {frontier.in_flight} in flight,"
+        f"census: {frontier.sighted} endpoints sighted, {frontier.answered} answered,"
+        f" {silent} visits without answer, {frontier.queued} waiting, {frontier.in_flight} in flight,"
         f" {progress.queries} queries in {progress.seconds:.1f} s"
     )
+    if frontier.queued and left is not None:
+        line += f"; {progress.known_share:.0%} of what is named is known, {left:.0f} s left"
     if progress.verified:
         line += f", {progress.verified} answered again"
     return line + "".join(f"\n{each}" for each in _found(progress))
@@ -80,7 +81,7 @@ def record(progress: Progress) -> dict[str, object]:
     """Return the counts with the keys that `dhtcrawl census --json` prints."""
     return {
         "sighted": progress.frontier.sighted,
-        "answered": progress.outcomes.get(Outcome.ANSWERED, 0),
+        "answered": progress.frontier.answered,
         "outcomes": {outcome.value: count for outcome, count in sorted(progress.outcomes.items())},
         "dropped": progress.frontier.dropped,
         "queries": progress.queries,

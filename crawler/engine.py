@@ -37,6 +37,16 @@ class Progress:
     second_answers: int
     seconds: float
     verified: int = 0
+    known_share: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Return how long the crawl will take at this pace, with what it is going to find; None at first."""
+        if not self.frontier.settled or not self.known_share:
+            return None
+        waiting = self.frontier.queued + self.frontier.in_flight
+        return waiting / self.known_share * self.seconds / self.frontier.settled
+
     findings: Findings | None = None
 
 
@@ -110,6 +120,7 @@ class Engine:
                 sum(part.in_flight for part in parts),
                 sum(part.settled for part in parts),
                 sum(part.dropped for part in parts),
+                sum(part.answered for part in parts),
             ),
             dict(sum((walk.outcomes for walk in walks), Counter[Outcome]())),
             sum(walk.queries for walk in walks),
@@ -117,6 +128,7 @@ class Engine:
             sum(walk.second_answers for walk in walks),
             trio.current_time() - self._started_at,
             sum(each.answered for each in self._verifications),
+            1 - sum(walk.named.new for walk in walks) / (sum(walk.named.all for walk in walks) or 1),
         )
 
     def sightings(self) -> dict[Family, Counter[Sighting]]:

@@ -54,6 +54,7 @@ class FrontierStatistics:
     in_flight: int
     settled: int
     dropped: int
+    answered: int = 0
 
 
 class Frontier:
@@ -71,6 +72,7 @@ class Frontier:
         self._deferrals = 0
         self._in_flight = 0
         self._dropped = 0
+        self._answered = 0
         self._new_contacts = bytearray()
         self._changes: list[int] = []  # endpoints and, in the lowest byte, what is known of them
         self._change_bytes = compact.family.address_bytes + 1
@@ -127,6 +129,7 @@ class Frontier:
             known |= _VISITED_AGAIN
         elif state == SILENT:
             self._silent.push(self._compact.write(node_id, endpoint))
+        self._answered += state == ANSWERED
         self._set(endpoint, known & ~_STATE | state)
 
     def requeue_silent(self) -> int:
@@ -161,7 +164,7 @@ class Frontier:
         """Return the counts of the moment."""
         sighted, queued = len(self._known), len(self._queue) + len(self._later)
         settled = sighted - queued - self._in_flight
-        return FrontierStatistics(sighted, queued, self._in_flight, settled, self._dropped)
+        return FrontierStatistics(sighted, queued, self._in_flight, settled, self._dropped, self._answered)
 
     def sightings(self) -> Counter[Sighting]:
         """Return how many endpoints have come to what; cost: linear in those known, some 50 ns each."""
@@ -194,6 +197,8 @@ class Frontier:
             known = self._known[endpoint]
             if known & _STATE == WAITING:
                 self._queue.push(self._compact.write(node_id, endpoint))
+            elif known & _STATE == ANSWERED:
+                self._answered += 1
             elif known & _STATE == SILENT and not known & _VISITED_AGAIN:
                 self._silent.push(self._compact.write(node_id, endpoint))
 

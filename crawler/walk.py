@@ -35,7 +35,22 @@ from dhtnode import (
 LONGEST_SLEEP = 1.0  # seconds between two looks at the frontier when nothing happens
 BATCH = 500  # visits that are handed to the writer together
 FLOOD = 3  # datagrams of one source that answer nothing: a network may repeat one
+FADING = 0.8  # of what was counted, at every batch
 MAX_BATCH_AGE = 1.0  # seconds after which they are in any case
+
+
+class Recent:
+    """Count the contacts named of late, and how many of them were new: old counts fade."""
+
+    __slots__ = ("all", "new")
+
+    def __init__(self) -> None:
+        self.all = self.new = 0.0
+
+    def fade(self) -> None:
+        """Let what was counted so far weigh less."""
+        self.all *= FADING
+        self.new *= FADING
 
 
 class Walk:
@@ -68,6 +83,7 @@ class Walk:
         self.queries = 0
         self.second_queries = 0
         self.second_answers = 0
+        self.named = Recent()
         self._halves = random.getrandbits(64) | 1
         self._find_node = asker.question(FindNode)
         self._is_exempt = asker.scope is Scope.LOOPBACK  # from BEP 42
@@ -191,7 +207,10 @@ class Walk:
         half = visit.endpoint * self._halves >> 40 & 1 if response.node_id == visit.node_id else NOBODY
         if self._is_barred is not None:
             contacts = [contact for contact in contacts if not self._is_barred(*contact)]
-        visit.new_contacts += self.frontier.add_named(contacts[:OVERSIZED], half, visit.named)
+        new = self.frontier.add_named(contacts[:OVERSIZED], half, visit.named)
+        visit.new_contacts += new
+        self.named.new += new
+        self.named.all += len(contacts)
 
     def _end(self, visit: VisitUnderWay, outcome: Outcome, state: int, code: int | None = None) -> None:
         """Settle a visit, and keep its row for the next batch."""
@@ -227,3 +246,4 @@ class Walk:
             self._writer.put_nowait(CrawlBatch(self._visits, journal))
             self._visits = []
             self._batch_since = now
+            self.named.fade()

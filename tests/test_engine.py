@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -114,7 +115,7 @@ async def test_census_visits_every_node_once(autojump_clock):
         assert outcomes_by_node(store) == {node.node_id: ["answered"] for node in nodes}
         assert progress.outcomes == {Outcome.ANSWERED: 40}
         assert progress.queries == 2 * 40
-        assert progress.frontier == FrontierStatistics(40, 0, 0, 40, 0)
+        assert progress.frontier == FrontierStatistics(40, 0, 0, 40, 0, 40)
 
 
 async def test_dead_node_is_visited_twice_and_recorded_as_silent(autojump_clock):
@@ -400,7 +401,7 @@ async def test_endpoints_beyond_the_bound_are_dropped(autojump_clock):
         progress = await engine.run()
         nursery.cancel_scope.cancel()
 
-        assert progress.frontier == FrontierStatistics(10, 0, 0, 10, 7)
+        assert progress.frontier == FrontierStatistics(10, 0, 0, 10, 7, 1)
 
 
 async def test_cancelled_crawl_keeps_the_visits_made(autojump_clock):
@@ -450,12 +451,13 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
 def test_counts_are_shown_to_people_and_programs():
     """Every count that a run ends with is printed, by name."""
     progress = Progress(
-        FrontierStatistics(10, 1, 2, 7, 4),
+        FrontierStatistics(10, 1, 2, 7, 4, 6),
         Counter({Outcome.TIMEOUT: 2, Outcome.ANSWERED: 6}),
         14,
         6,
         6,
         1.2345,
+        known_share=0.9,
     )
 
     assert record(progress) == {
@@ -470,8 +472,9 @@ def test_counts_are_shown_to_people_and_programs():
     }
     assert describe(progress) == (
         "census: 10 endpoints sighted, 6 answered, 2 visits without answer,"
-        " 1 waiting, 2 in flight, 14 queries in 1.2 s"
+        " 1 waiting, 2 in flight, 14 queries in 1.2 s; 90% of what is named is known, 1 s left"
     )
+    assert "left" not in describe(replace(progress, frontier=FrontierStatistics(10, 0, 0, 10, 4, 6)))
 
 
 def test_census_starts_from_several_corners():
