@@ -26,6 +26,7 @@ from dhtnode import Family
 K = 8
 MAX_TARGETS = 1024  # for an error of about 1 % from distances alone
 NODES_PER_TARGET = 4 * K  # so that the regions looked at seldom meet
+MEDIAN_TARGETS = 32  # fewer give a median with an interval hardly worth the name
 
 HEADLINE, DISTANCES = "crawl", "distances"
 
@@ -101,7 +102,7 @@ def estimates_of(sizes: FamilySizes, zone: Zone) -> list[SizeEstimate]:
         details = {"targets": len(distances.values), "k": K, "found": distances.found}
         by_distance = size_from_distances(distances)
         estimates.append(_estimate(sizes.family, DISTANCES, by_distance, zone, details))
-        if len(distances.values) >= NODES_PER_TARGET:  # fewer give an interval hardly worth the name
+        if len(distances.values) >= MEDIAN_TARGETS:
             estimates.append(_estimate(sizes.family, "median", size_from_median(distances), zone, details))
     return estimates
 

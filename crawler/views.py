@@ -5,10 +5,11 @@ They use nothing but SQLite, so that other programs can read them.
 
 # Three counts, uncorrected for nodes that the crawl missed, and beside them the estimates: `estimate`
 # from the crawl with its 95 % interval, and the one from distances between ids.  IPv4 and IPv6 are two
-# networks (BEP 32) and get a row each; a run that met both has a third one, with a family of NULL, for
-# both together.  Ids, endpoints and IPs are those of nodes that answered; in an anonymized database an
-# IP is a prefix.  Answers 5 minutes apart tell an open node from one that a NAT lets through for a
-# moment.  A run that has ended was counted then; one under way is counted now, which takes a while.
+# networks (BEP 32) and get a row each; a run that met both has at its end a third one, with a family of
+# NULL, for both together.  Ids, endpoints and IPs are those of nodes that answered; in an anonymized
+# database an IP is a prefix.  Answers 5 minutes apart tell an open node from one that a NAT lets
+# through for a moment.  A run that has ended was counted then; one under way is counted now, which
+# takes a while.
 NETWORK_SIZE = """
 WITH seen AS (
     SELECT
@@ -26,18 +27,15 @@ counted AS (
     UNION ALL
     SELECT
         run_id,
-        choice.family,
+        family,
         count(*),
         sum(answered),
         coalesce(sum(strftime('%s', last_answer) - strftime('%s', first_answer) >= 300), 0),
         count(DISTINCT node_id) FILTER (WHERE answered),
         count(DISTINCT address || ' ' || port) FILTER (WHERE answered),
         count(DISTINCT address) FILTER (WHERE answered)
-    FROM seen JOIN (
-        SELECT 4 AS family UNION ALL SELECT 6 UNION ALL SELECT NULL
-    ) AS choice ON choice.family IS NULL OR choice.family = seen.family
-    GROUP BY run_id, choice.family
-    HAVING choice.family IS NOT NULL OR count(DISTINCT seen.family) > 1
+    FROM seen
+    GROUP BY run_id, family
 )
 SELECT
     counted.run_id,

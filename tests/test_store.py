@@ -294,20 +294,22 @@ def test_network_size_counts_each_run_and_family(store: Store) -> None:
     assert [tuple(row[column] for column in columns) for row in store.rows("network_size")] == [
         (1, T0, 4, 3, 2, 1, 2, 1, 1),
         (1, T0, 6, 1, 1, 0, 1, 1, 1),
-        (1, T0, None, 4, 3, 1, 2, 2, 2),
         (2, T0, 4, 1, 0, 0, 0, 0, 0),
     ]
 
 
 def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: Store) -> None:
-    """The counts are the same before and after, and afterwards no visit is looked at."""
+    """The counts are those of before and both together, and afterwards no visit is looked at."""
     run_id = begin(store)
     elsewhere = VISIT._replace(node_id=BOB, address=Address("192.0.2.8", 1), outcome=Outcome.TIMEOUT)
     store.write(run_id, [VISIT, VISIT._replace(taken_at=T2), VISIT._replace(address=THERE), elsewhere])
-    counted = store.rows("network_size")
+    before = store.rows("network_size")
     store.finish_run(run_id, RunStatus.FINISHED, T2)
+    counted = store.rows("network_size")
 
-    assert store.rows("network_size") == counted
+    assert counted[:2] == before
+    both = {"family": None, "sighted": 3, "answered_once": 2, "answered_twice": 1, "distinct_ids": 1}
+    assert counted[2:] == [before[0] | both | {"distinct_endpoints": 2, "distinct_ips": 2}]
     store._connection.execute("DELETE FROM visits")
     assert store.rows("network_size") == counted
 
