@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from crawler.cli_sample import sample
 from crawler.cli_synthetic import synthetic
 from crawler.settings import CrawlSettings
 from dhtnode import DhtError, InfoHash, InvalidInfoHash, __version__, console, parse_info_hash
@@ -46,6 +47,7 @@ def main(verbose: int) -> None:
     console.set_up_logging(verbose)
 
 
+main.add_command(sample)
 main.add_command(synthetic)
 
 

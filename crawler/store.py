@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from typing import Any, Self, TypeAlias
 
 from sqlite_utils import Database
 
-from crawler import schema
+from crawler import sample_rows, schema
 from crawler.records import (
     CrawlBatch,
     Journal,
@@ -31,13 +32,15 @@ from crawler.records import (
     host_text,
     prefix_text,
 )
+from crawler.sample_records import SampleBatch
+from crawler.sample_rows import SampleRows
 from dhtnode import Address, Family
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
 CACHE_KIB = 64 * 1024  # the index of nodes is hit at random, and SQLite's default is 2 MB
 CHECKPOINT_PAGES = 8000  # 32 MB of log: a page of that index is copied back once, not every batch
 
-Record: TypeAlias = SwarmSample | Visit | CrawlBatch
+Record: TypeAlias = SwarmSample | Visit | CrawlBatch | SampleBatch
 Row: TypeAlias = dict[str, Any]
 """A row by column name; values are what SQLite has: str, int, float, bytes, None."""
 
@@ -73,6 +76,9 @@ class Store:
         self._is_anonymized = anonymize
         self._host_text = prefix_text if anonymize else host_text
         self._is_running = is_running
+        self.samples = SampleRows(
+            connection, self._transaction, partial(_reported, path), anonymize=anonymize
+        )
 
     @classmethod
     def open(
@@ -153,6 +159,9 @@ class Store:
                 if isinstance(record, CrawlBatch):
                     self._write_visits(run_id, record.visits)
                     self._write_journal(run_id, record.journal)
+                elif isinstance(record, SampleBatch):
+                    self.samples.write(run_id, record.samples)
+                    self._write_journal(run_id, record.journal)
 
     def resumable_run(self, command: str, settings: Mapping[str, object]) -> int | None:
         """Return the last run of a command, if it was interrupted, had these settings and left a journal."""
@@ -232,6 +241,7 @@ class Store:
     def _fold_visits(self, run_id: int) -> None:
         """Bring `nodes` up to date with the visits of a run; some 5 us for each node."""
         self._connection.execute(schema.FOLD_VISITS, (run_id,))
+        sample_rows.fold(self._connection)
 
     def _write_samples(self, run_id: int, samples: Sequence[SwarmSample]) -> None:
         self._connection.executemany(

@@ -12,11 +12,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import trio
 
 from crawler.records import CrawlBatch
+from crawler.sample_records import SampleBatch
 from crawler.store import Record, Store, StoreError
 from dhtnode import open_service_nursery
 
@@ -25,12 +26,14 @@ MAX_AGE = 1.0  # seconds that a row waits for its batch to fill
 BUFFERED_BATCHES = 4  # beyond these, whoever brings rows waits
 CLOSING_TIME = 30.0  # seconds for the last batches; the buffer takes well under one on a healthy disk
 
-RunSync: TypeAlias = Callable[..., Awaitable[object]]
+RunSync: TypeAlias = Callable[..., Awaitable[Any]]
 """`trio.to_thread.run_sync`, or for virtual time a stand-in that calls the function directly.
 
 It is called with a function, its arguments, and `limiter=`; once it has called the function it
 must not be cancelled before that returns.
 """
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +91,33 @@ class Writer:
         while self._rows > BUFFERED_BATCHES * self._batch:
             await self._has_room.wait()
 
+    async def call(self, function: Callable[[Store], T]) -> T:
+        """Run a function of the store in the worker thread, once all that was handed over is written.
+
+        It is not interrupted by a cancellation.  Raises what the function does, and
+        `trio.ClosedResourceError` once the writer is closed.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("the writer is closed")
+        await trio.lowlevel.checkpoint()
+        due = self._rows_written + self._rows
+        while self._rows_written < due:
+            self._has_batch.set()  # full enough
+            await self._has_room.wait()
+        result: T = await self._run_sync(function, self._store, limiter=self._limiter)
+        return result
+
     def statistics(self) -> WriterStatistics:
         """Return how many rows were written and how many wait."""
         return WriterStatistics(self._rows_written, self._batches_written, self._rows)
+
+    async def call_at_once(self, function: Callable[[Store], T]) -> T:
+        """Run a function of the store like `call`, before what is still buffered."""
+        if self._closed:
+            raise trio.ClosedResourceError("the writer is closed")
+        await trio.lowlevel.checkpoint()
+        result: T = await self._run_sync(function, self._store, limiter=self._limiter)
+        return result
 
     async def run(self) -> None:
         """Write batches as they fill or grow old, for ever; raise what the store raises."""
@@ -150,6 +177,8 @@ class Writer:
 
 
 def _rows_of(record: Record) -> int:
+    if isinstance(record, SampleBatch):
+        return len(record.samples)
     return len(record.visits) if isinstance(record, CrawlBatch) else 1
 
 

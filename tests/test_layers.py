@@ -186,7 +186,15 @@ DHTNODE = (
 CRAWLER = (
     Layer(
         "values",
-        ("settings", "records", "zone", "synthetic/settings", "synthetic/crc32c", "synthetic/kinds"),
+        (
+            "settings",
+            "records",
+            "sample_records",
+            "zone",
+            "synthetic/settings",
+            "synthetic/crc32c",
+            "synthetic/kinds",
+        ),
         below=names(""),
         sideways=IN_ORDER,
         forbidden=IMPURE | DATABASE,
@@ -237,14 +245,17 @@ CRAWLER = (
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
-        ("schema", "store"),
+        ("schema", "sample_rows", "store"),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=names("trio socket"),
     ),
     Layer(
         "I/O",
-        ("writer", "progress", "session", "walk", "engine", "census", "measure", "demo"),
+        (
+            *("writer", "progress", "session", "walk", "engine", "census"),
+            *("sampling", "holders", "sample_survey", "measure", "demo"),
+        ),
         below=names("values decisions storage"),
         sideways=IN_ORDER,
     ),
@@ -254,6 +265,7 @@ CRAWLER = (
             "report",
             "__init__",
             "synthetic/__init__",
+            "cli_sample",
             "cli_synthetic",
             "cli",
             "__main__",
