@@ -55,10 +55,11 @@ class SampleBatch(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Name a node that is to be asked for a sample."""
+    """Name a node that is to be asked for a sample; `interval` is the one that it named before, if any."""
 
     node_id: bytes
     address: Address
+    interval: int | None = None
 
 
 class Showings(NamedTuple):
@@ -81,8 +82,12 @@ class Holding(NamedTuple):
 
 
 def pause_after(outcome: Outcome, interval: int | None) -> float:
-    """Return for how many seconds a node is left alone after a query that ended so."""
-    if outcome is Outcome.ANSWERED:
+    """Return for how many seconds a node is left alone after a query that ended so.
+
+    `interval` is what it named with its sample, or, when it was silent, the last time: the query may
+    have reached it, and its interval have begun anew.
+    """
+    if outcome in (Outcome.ANSWERED, Outcome.TIMEOUT):
         wait = MAX_INTERVAL if interval is None else min(float(interval), MAX_INTERVAL)
         return max(wait, MIN_INTERVAL) + MARGIN
     if outcome is Outcome.UNSUPPORTED:

@@ -62,7 +62,9 @@ class SampleRows:
         values = (utc_text(now), utc_text(asked_before), family, *_id_range(zone), most)
         with self._reported():
             rows = self._connection.execute(f"{_DUE} AND next_at <= ? {_WAITING} LIMIT ?", values)
-            return [Turn(bytes.fromhex(node_id), _address(place)) for node_id, place in rows]
+            return [
+                Turn(bytes.fromhex(node_id), _address(place), interval) for node_id, place, interval in rows
+            ]
 
     def next_due(self, family: Family, zone: Zone, asked_before: float) -> str | None:
         """Return when the next of these nodes is due, or None when there is none."""
@@ -86,7 +88,12 @@ class SampleRows:
         self._connection.executemany(
             _SET_TURN,
             [
-                (sample.next_at, _CHANCES.get(sample.outcome), self._place(sample.node_id, sample.address))
+                (
+                    sample.next_at,
+                    sample.interval,
+                    _CHANCES.get(sample.outcome),
+                    self._place(sample.node_id, sample.address),
+                )
                 for sample in samples
                 if sample.next_at is not None
             ],
@@ -257,13 +264,15 @@ WHERE next_at <= excluded.asked_at
 """
 
 _SET_TURN = """
-UPDATE sample_turns SET next_at = ?1, chances = coalesce(?2, max(chances - 1, 0)) WHERE place = ?3
+UPDATE sample_turns
+SET next_at = ?1, interval = coalesce(?2, interval), chances = coalesce(?3, max(chances - 1, 0))
+WHERE place = ?4
 """
 
 _WAITING = """
 AND asked_at < ? AND family = ? AND node_id BETWEEN ? AND ? AND place NOT LIKE '%/%' ORDER BY next_at
 """
-_DUE = "SELECT node_id, place FROM sample_turns WHERE chances > 0"
+_DUE = "SELECT node_id, place, interval FROM sample_turns WHERE chances > 0"
 _NEXT = "SELECT next_at FROM sample_turns WHERE chances > 0"
 
 # In the order of ids, so that addresses side by side are not asked one after the other.

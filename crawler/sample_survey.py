@@ -130,7 +130,7 @@ class Survey:
             return sum(
                 sampling.add(node_id, address)
                 for sampling in self.samplings
-                for node_id, address in store.samples.known_nodes(sampling.family, self._zone)
+                for node_id, address, _ in store.samples.known_nodes(sampling.family, self._zone)
             )
 
         return await self._session.writer.call(add_all)
@@ -233,7 +233,8 @@ def describe(counts: SampleCounts) -> str:
     outcomes = counts.outcomes
     return (
         f"sample: {counts.sighted} endpoints sighted, {outcomes.get(Outcome.ANSWERED, 0)} gave samples,"
-        f" {outcomes.get(Outcome.UNSUPPORTED, 0)} know none, {outcomes.get(Outcome.TIMEOUT, 0)} silent,"
+        f" {outcomes.get(Outcome.UNSUPPORTED, 0)} know none,"
+        f" {outcomes.get(Outcome.TIMEOUT, 0)} visits without answer,"
         f" {counts.not_due + outcomes.get(Outcome.NOT_DUE, 0)} not due, {counts.waiting} waiting,"
         f" {counts.shown} info-hashes shown, {counts.queries} queries in {counts.seconds:.1f} s"
     )

@@ -71,10 +71,11 @@ class Plan:
 class SamplingUnderWay(VisitUnderWay):
     """Hold what one node has said so far; `outcome` is that of the question for a sample."""
 
-    __slots__ = ("code", "interval", "is_again", "num", "outcome", "samples")
+    __slots__ = ("code", "interval", "is_again", "known_interval", "num", "outcome", "samples")
 
-    def __init__(self, node_id: bytes, endpoint: Endpoint, address: Address, *, is_again: bool) -> None:
-        super().__init__(node_id, endpoint, address)
+    def __init__(self, turn: Turn, endpoint: Endpoint, *, is_again: bool) -> None:
+        super().__init__(turn.node_id, endpoint, turn.address)
+        self.known_interval = turn.interval
         self.is_again = is_again
         self.outcome: Outcome | None = None
         self.code: int | None = None
@@ -161,7 +162,7 @@ class Sampling:
                 await self._send()
         finally:
             self._asker.forget_all()
-            self._hand_over(inf)
+            self._hand_over_all()
 
     async def _receive(self) -> None:
         """Take in answers, and what has waited too long, until cancelled."""
@@ -200,6 +201,7 @@ class Sampling:
             self._asked_before = inf
         elif self.round == 1:
             self._begin_round()
+        self._hand_over_all()  # what the last answers said is to count
         wall, before = self._wall_clock(), min(self._asked_before, self._wall_clock())
         family, zone = self.family, self._zone
         due = await self._writer.call(lambda store: store.samples.due(family, zone, wall, before, _MOST_DUE))
@@ -274,7 +276,7 @@ class Sampling:
         claims = [turn for turn, _, _ in turns]
         granted = await self._writer.call_at_once(lambda store: store.samples.claim(claims, wall))
         for (turn, endpoint, is_again), is_due in zip(turns, granted, strict=True):
-            visit = SamplingUnderWay(turn.node_id, endpoint, turn.address, is_again=is_again)
+            visit = SamplingUnderWay(turn, endpoint, is_again=is_again)
             self._in_flight += 1
             if (not is_due and (is_again or not self._leads)) or (
                 is_again and self._is_excluded(turn.node_id, endpoint)
@@ -424,7 +426,8 @@ class Sampling:
             visit.mark("flood")
         wall = self._wall_clock()
         keeps_turn = visit.outcome is Outcome.NOT_DUE
-        pause = pause_after(outcome, visit.interval)
+        interval = visit.interval if outcome is Outcome.ANSWERED else visit.known_interval
+        pause = pause_after(outcome, interval)
         self._rows.append(
             NodeSample(
                 visit.node_id,
@@ -445,11 +448,16 @@ class Sampling:
         )
 
     def _hand_over(self, now: float) -> None:
-        """Give the writer the samples taken, together with what the frontier has become by them."""
+        """Give the writer the samples taken, once they are many or old."""
         if not self._rows:
             self._rows_since = now
         elif len(self._rows) >= BATCH or now - self._rows_since >= MAX_BATCH_AGE:
+            self._rows_since = now
+            self._hand_over_all()
+
+    def _hand_over_all(self) -> None:
+        """Give the writer all samples taken, together with what the frontier has become by them."""
+        if self._rows:
             journal = Journal(self.family, *self.frontier.take_journal())
             self._writer.put_nowait(SampleBatch(self._rows, journal))
             self._rows = []
-            self._rows_since = now

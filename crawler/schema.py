@@ -267,6 +267,7 @@ def _create_sample_turns(db: Database) -> None:
             family INTEGER NOT NULL,
             asked_at TEXT NOT NULL,
             next_at TEXT NOT NULL,
+            interval INTEGER,
             chances INTEGER NOT NULL DEFAULT 0
         ) WITHOUT ROWID
     """)
