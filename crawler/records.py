@@ -36,6 +36,12 @@ class Outcome(StrEnum):
     NOT_SENT = "not-sent"
     """Nothing left our socket: excluded, out of scope, or the network refused the packet."""
 
+    UNSUPPORTED = "unsupported"
+    """The node answered, and knows no samples of info-hashes (BEP 51)."""
+
+    NOT_DUE = "not-due"
+    """It was too early to ask for a sample: contacts were asked for instead, and came."""
+
 
 class RunStatus(StrEnum):
     """Say where a run stands."""

@@ -278,6 +278,79 @@ def _create_alarms(db: Database) -> None:
     ).create_index(["run_id"])
 
 
+@migrations()
+def m007_samples(db: Database) -> None:
+    """Add the samples of info-hashes (BEP 51), whose turn it is when, and what follows from them."""
+    _create_node_samples(db)
+    _create_sample_turns(db)
+    db.table("discovery_estimates").create(
+        {
+            "id": int,
+            "run_id": int,
+            "family": int,  # 4 or 6
+            "method": str,
+            "estimate": float,
+            "low": float,
+            "high": float,
+            "zone": str,
+            "details": str,  # JSON
+        },
+        pk="id",
+        not_null={"run_id", "family", "method", "estimate", "low", "high", "zone", "details"},
+        foreign_keys=[("run_id", "runs", "id")],
+    )
+
+
+def _create_node_samples(db: Database) -> None:
+    samples = db.table("node_samples").create(
+        {
+            "id": int,
+            "run_id": int,
+            "node_id": str,
+            "address": str,
+            "port": int,
+            "family": int,  # 4 or 6
+            "taken_at": str,
+            "outcome": str,
+            "error_code": int,
+            "rtt_ms": float,
+            "version": str,  # hex
+            "num": int,
+            "interval": int,
+            "returned": int,
+            "new": int,  # not known before; NULL until the sample is in `swarms`
+            "next_at": str,
+            "contacts": int,
+            "new_contacts": int,
+            "marks": str,  # words with spaces between
+            "samples": bytes,  # info-hashes of 20 bytes, one after the other
+        },
+        pk="id",
+        not_null={"run_id", "node_id", "address", "port", "family", "taken_at", "outcome", "returned"},
+        foreign_keys=[("run_id", "runs", "id")],
+    )
+    samples.create_index(["run_id"])
+
+
+def _create_sample_turns(db: Database) -> None:
+    """Add the times at which nodes may be asked again, by endpoint: ids change easily.
+
+    In an anonymized database the place is the prefix, the port and the id.
+    """
+    db.conn.execute("""
+        CREATE TABLE sample_turns (
+            place TEXT PRIMARY KEY NOT NULL,
+            node_id TEXT NOT NULL,
+            family INTEGER NOT NULL,
+            asked_at TEXT NOT NULL,
+            next_at TEXT NOT NULL,
+            interval INTEGER,
+            chances INTEGER NOT NULL DEFAULT 0
+        ) WITHOUT ROWID
+    """)
+    db.conn.execute("CREATE INDEX idx_sample_turns_next_at ON sample_turns (next_at) WHERE chances > 0")
+
+
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.
 LATEST_SWARMS = """
 SELECT

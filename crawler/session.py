@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from crawler.records import Journal, RunStatus, utc_text
 from crawler.store import Store
-from crawler.visits import VisitUnderWay
 from crawler.writer import Writer, open_writer
 from dhtnode import BulkAsker, Node, NodeSettings, __version__, open_node, open_sockets
 
@@ -30,7 +30,7 @@ class Session:
     settings: Mapping[str, object]
     node: Node
     writer: Writer
-    askers: tuple[BulkAsker[VisitUnderWay], ...]
+    askers: tuple[BulkAsker[Any], ...]
     journals: list[Journal]
 
 
@@ -73,7 +73,7 @@ async def open_session(
                 open_writer(store, run_id) as writer,
             ):
                 with open_sockets(address.host for address in node.addresses) as sockets:
-                    askers = tuple(BulkAsker[VisitUnderWay](socket) for socket in sockets)
+                    askers = tuple(BulkAsker[Any](socket) for socket in sockets)
                     yield Session(run_id, settings, node, writer, askers, journals)
             status = RunStatus.FINISHED
         finally:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from typing import Any, Self, TypeAlias
 
 from sqlite_utils import Database
 
-from crawler import schema
+from crawler import sample_rows, schema
 from crawler.records import (
     Answered,
     CrawlBatch,
@@ -37,13 +37,15 @@ from crawler.records import (
     prefix_text,
 )
 from crawler.run_nodes import RunNodes, forget_counts, make_run_nodes
+from crawler.sample_records import SampleBatch
+from crawler.sample_rows import SampleRows
 from dhtnode import Address, Family
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
 CACHE_KIB = 64 * 1024  # the index of nodes is hit at random, and SQLite's default is 2 MB
 CHECKPOINT_PAGES = 8000  # 32 MB of log: a page of that index is copied back once, not every batch
 
-Record: TypeAlias = SwarmSample | Visit | CrawlBatch
+Record: TypeAlias = SwarmSample | Visit | CrawlBatch | SampleBatch
 Row: TypeAlias = dict[str, Any]
 """A row by column name; values are what SQLite has: str, int, float, bytes, None."""
 
@@ -80,6 +82,9 @@ class Store:
         self._host_text = prefix_text if anonymize else host_text
         self._is_running = is_running
         self._folded_run: int | None = None  # whose nodes are grouped, with no visit added since
+        self.samples = SampleRows(
+            connection, self._transaction, partial(_reported, path), anonymize=anonymize
+        )
 
     @classmethod
     def open(
@@ -159,6 +164,9 @@ class Store:
             for record in records:
                 if isinstance(record, CrawlBatch):
                     self._write_visits(run_id, record.visits)
+                    self._write_journal(run_id, record.journal)
+                elif isinstance(record, SampleBatch):
+                    self.samples.write(run_id, record.samples)
                     self._write_journal(run_id, record.journal)
 
     @contextmanager
@@ -287,6 +295,7 @@ class Store:
 
     def _fold_visits(self, run_id: int) -> None:
         """Bring `nodes` and the counts of a run up to date with its visits, unless they are."""
+        sample_rows.fold(self._connection)
         if self._folded_run != run_id:
             make_run_nodes(self._connection, run_id)
             self._folded_run = run_id

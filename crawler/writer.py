@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 import trio
 
 from crawler.records import CrawlBatch
+from crawler.sample_records import SampleBatch
 from crawler.store import Record, Store, StoreError
 from dhtnode import open_service_nursery
 
@@ -110,6 +111,14 @@ class Writer:
         """Return how many rows were written and how many wait."""
         return WriterStatistics(self._rows_written, self._batches_written, self._rows)
 
+    async def call_at_once(self, function: Callable[[Store], T]) -> T:
+        """Run a function of the store like `call`, before what is still buffered."""
+        if self._closed:
+            raise trio.ClosedResourceError("the writer is closed")
+        await trio.lowlevel.checkpoint()
+        result: T = await self._run_sync(function, self._store, limiter=self._limiter)
+        return result
+
     async def run(self) -> None:
         """Write batches as they fill or grow old, for ever; raise what the store raises."""
         while True:
@@ -168,6 +177,8 @@ class Writer:
 
 
 def _rows_of(record: Record) -> int:
+    if isinstance(record, SampleBatch):
+        return len(record.samples)
     return len(record.visits) if isinstance(record, CrawlBatch) else 1
 
 

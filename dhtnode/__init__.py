@@ -53,7 +53,17 @@ if TYPE_CHECKING:
     from dhtnode.items import ImmutableItem, Item, MutableItem, Target, mutable_target
     from dhtnode.limits import TokenBucket
     from dhtnode.magnet import MutableLink, parse_info_hash, parse_mutable_link
-    from dhtnode.messages import AnnouncePeer, FindNode, Get, GetPeers, Method, Ping, Put, Response
+    from dhtnode.messages import (
+        AnnouncePeer,
+        FindNode,
+        Get,
+        GetPeers,
+        Method,
+        Ping,
+        Put,
+        Response,
+        SampleInfohashes,
+    )
     from dhtnode.metainfo import Metainfo, parse_metainfo
     from dhtnode.node import Node
     from dhtnode.nurseries import open_service_nursery
@@ -128,6 +138,7 @@ __all__ = [
     "Question",
     "ResolvedTorrent",
     "Response",
+    "SampleInfohashes",
     "Scope",
     "Scrape",
     "ScrapeFilter",
@@ -194,7 +205,17 @@ _HOMES = {
     "items": ("ImmutableItem", "Item", "MutableItem", "Target", "mutable_target"),
     "limits": ("TokenBucket",),
     "magnet": ("MutableLink", "parse_info_hash", "parse_mutable_link"),
-    "messages": ("AnnouncePeer", "FindNode", "Get", "GetPeers", "Method", "Ping", "Put", "Response"),
+    "messages": (
+        "AnnouncePeer",
+        "FindNode",
+        "Get",
+        "GetPeers",
+        "Method",
+        "Ping",
+        "Put",
+        "Response",
+        "SampleInfohashes",
+    ),
     "metainfo": ("Metainfo", "parse_metainfo"),
     "node": ("Node",),
     "nurseries": ("open_service_nursery",),

@@ -192,6 +192,7 @@ CRAWLER = (
             "zone",
             "exclusion",
             "area",
+            "sample_records",
             "synthetic/settings",
             "synthetic/crc32c",
             "synthetic/kinds",
@@ -247,7 +248,7 @@ CRAWLER = (
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
-        ("views", "schema", "run_nodes", "store"),
+        ("views", "schema", "run_nodes", "sample_rows", "store"),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=names("trio socket"),
@@ -261,7 +262,10 @@ CRAWLER = (
     ),
     Layer(
         "I/O",
-        ("writer", "progress", "session", "walk", "verification", "engine", "census", "measure", "demo"),
+        (
+            *("writer", "progress", "session", "walk", "verification", "engine", "census"),
+            *("sampling", "holders", "sample_survey", "measure", "demo"),
+        ),
         below=names("values decisions storage findings"),
         sideways=IN_ORDER,
     ),
@@ -271,6 +275,7 @@ CRAWLER = (
             "report",
             "__init__",
             "synthetic/__init__",
+            "cli_sample",
             "cli_synthetic",
             "cli_crawls",
             "cli_census",
