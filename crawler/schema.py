@@ -299,6 +299,7 @@ def m007_samples(db: Database) -> None:
         not_null={"run_id", "family", "method", "estimate", "low", "high", "zone", "details"},
         foreign_keys=[("run_id", "runs", "id")],
     )
+    db.create_view("client_census", views.client_census(views.BEP51_BY_SAMPLES), replace=True)
 
 
 def _create_node_samples(db: Database) -> None:

@@ -43,4 +43,4 @@ class Zone:
         return NodeId((self.prefix << rest | random.getrandbits(rest)).to_bytes(20, "big"))
 
     def __str__(self) -> str:
-        return f"{self.prefix:0{self.bits}b}/{self.bits}" if self.bits else "all"
+        return f"{self.prefix:0{self.bits}b}" if self.bits else "whole"
