@@ -14,7 +14,7 @@ from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import closest_ids, find_ids, host_of, known_hosts, queries_sent, sleep_minutes
 
 HOURS = 2
-OWN_IDS = {Address("0.0.0.0", 0): as_id(1 << 100)}  # noqa: S104  for whichever address there is
+OWN_IDS = {Address("0.0.0.0", 0): as_id(1 << 100)}  # for whichever address there is
 SOON = 10.0  # seconds after the network is back
 
 
@@ -133,9 +133,7 @@ async def test_many_dead_saved_contacts_do_not_keep_us_from_the_hosts(
 
     async with network.open_nodes(12) as nodes:
         dead = [Address(network.host(number), 6881) for number in range(100, 500)]
-        save_state(
-            path, State(OWN_IDS, tuple(Contact(random_id(random), address) for address in dead))
-        )
+        save_state(path, State(OWN_IDS, tuple(Contact(random_id(random), address) for address in dead)))
         async with open_saved(network, 50, path, through=nodes[0].addresses) as node:
             await trio.sleep(SOON)
 
