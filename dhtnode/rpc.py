@@ -58,9 +58,8 @@ LOOK_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible
 BLAMED_IN_A_ROW = 3  # silences that count against nodes although nothing came in since they were asked
 DEAF_AFTER = 2.0  # seconds in which nothing came in; more than any stall
 CUT_OFF_AFTER = 8  # silences in a row: as many as a bucket has nodes
-ASKED_AGAIN_FOR = (
-    10.0  # seconds in which one node counts once: the end of a lookup asks dead ones again and again
-)
+SILENT_FOR = 900.0  # seconds in which a node that stays silent again tells us nothing new
+HUSH = 10.0  # seconds without an answer after which it does: all asks count, for we may know very few
 STOOD_STILL_AFTER = 0.5  # seconds by which a deadline was missed
 GRACE = 1.0  # seconds for answers that have come meanwhile, or may still come
 
@@ -126,7 +125,6 @@ class Rpc:
         self._is_behind = False
         self._received_at = -math.inf
         self._silences = 0
-        self._silent: set[Source] = set()  # of those counted, fewer than `CUT_OFF_AFTER`
         self._wake_at = math.inf
         self._wakeup = trio.Event()
 
@@ -406,9 +404,8 @@ class Rpc:
         self._transactions.remove(pending)
         self._admission.expected(source, now)
         self.heard_at = now
-        if self._silences:
-            self._silences = 0
-            self._silent.clear()
+        source.silent_at = -math.inf
+        self._silences = 0
         return pending
 
     def _reply(self, data: bytes, source: Source, room: int, now: float) -> None:
@@ -465,18 +462,23 @@ class Rpc:
 
     def _on_timeout(self, pending: Pending, now: float) -> None:
         if not pending.is_excused:
-            self._count_silence(pending)
+            self._count_silence(pending, now)
             if pending.sent_at <= self._received_at or self.may_blame(0):
                 self._table.failed(pending.address, now)
         pending.on_done(QueryTimeout(pending.address), now)
 
-    def _count_silence(self, pending: Pending) -> None:
-        """Count a query that stayed without an answer, unless somebody was heard since it was sent."""
-        waited = pending.sent_at - self.heard_at
-        if waited > ASKED_AGAIN_FOR or (waited > 0 and pending.source not in self._silent):
+    def _count_silence(self, pending: Pending, now: float) -> None:
+        """Count a query that stayed without an answer, unless somebody was heard since it was sent.
+
+        Lookups end with asking silent nodes again and again: each of them counts once.
+        """
+        source, waited = pending.source, pending.sent_at - self.heard_at
+        is_known = now - source.silent_at < SILENT_FOR and waited <= HUSH
+        source.silent_at = now
+        if waited > 0 and not is_known:
             self._silences += 1
-            if not self.is_cut_off:
-                self._silent.add(pending.source)
+        else:
+            self.events["timeouts while others answer"] += 1
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:

@@ -32,7 +32,8 @@ class Source:
 
     `head` is how a reply to this address begins: a dictionary with the key `ip` (BEP 42).
     `awaited` counts our queries to it under way.  While `now < proven_until` it has proven its
-    address, by an answer to one of them.
+    address, by an answer to one of them.  `silent_at` is when one stayed without an answer, if it
+    was the last.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Source:
         "network",
         "packed_host",
         "proven_until",
+        "silent_at",
     )
 
     def __init__(self, address: Address, *, is_allowed: bool, host: Meter, network: Meter) -> None:
@@ -59,7 +61,7 @@ class Source:
         self.network = network
         self.awaited = 0
         self.datagrams = 0
-        self.looked_at = self.proven_until = float("-inf")
+        self.looked_at = self.proven_until = self.silent_at = float("-inf")
 
 
 class Recent(Generic[K, V]):

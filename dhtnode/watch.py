@@ -76,7 +76,9 @@ class _SocketWatch:
         return lines
 
     def _about_answers(self, new: Counter[str], one: EndpointStatistics) -> list[Line]:
-        failed = new["timeouts"] + new["not sent: send failed"]
+        # Of a node that is gone, asked again and again by a lookup, one silence counts.
+        silences = new["timeouts"] - new["timeouts while others answer"]
+        failed = silences + new["not sent: send failed"]
         if new["answers"] or new["errors received"]:
             self._silences = 0
             if self._answering is not True:

@@ -17,7 +17,7 @@ from dhtnode.ids import as_id
 from dhtnode.krpc import decode_untrusted, encode
 from dhtnode.messages import Error, FindNode, Message, Ping, Query, Response
 from dhtnode.routing import RoutingTable
-from dhtnode.rpc import BLAMED_IN_A_ROW, CUT_OFF_AFTER, DEAF_AFTER, GRACE, Rpc
+from dhtnode.rpc import BLAMED_IN_A_ROW, CUT_OFF_AFTER, DEAF_AFTER, GRACE, HUSH, Rpc
 from dhtnode.settings import NodeSettings
 from dhtnode.timing import FIRST_STALL, FIRST_TIMEOUT, RECOMPUTE_EVERY
 from dhtnode.transactions import Answer
@@ -278,6 +278,47 @@ async def test_silence_while_we_stood_still_is_no_failure(autojump_clock: MockCl
         assert bench.times == [8 * 3600 + GRACE]
         assert (blamed(bench, [ALICE]), bench.rpc.is_cut_off) == (0, False)
         assert bench.count("timeouts", "stood still") == [1, 1, 0]
+
+
+async def hear(bench: Bench, *answering: Contact) -> None:
+    """Ask contacts that answer at once, and let a moment pass."""
+    for contact in answering:
+        bench.answer(bench.ask(contact), contact)
+    await trio.sleep(0.1)
+
+
+async def test_silent_nodes_that_are_asked_again_are_no_outage(autojump_clock: MockClock) -> None:
+    """Each counts once, even if others answer in between, and anew when it has answered itself."""
+    asked = contacts(CUT_OFF_AFTER)
+    async with open_bench() as bench:
+        for number in (5, 2):
+            await hear(bench, ALICE)
+            for _ in range(2):
+                await ask_all(bench, asked[:number])
+                await trio.sleep(FIRST_TIMEOUT + 0.1)
+        assert bench.rpc.counts["timeouts while others answer"] == 5 + 2 * 2
+        await hear(bench, ALICE)
+        await ask_all(bench, asked)
+        await trio.sleep(FIRST_TIMEOUT + 0.1)
+        assert not bench.rpc.is_cut_off
+
+        await hear(bench, *asked)
+        await ask_all(bench, asked)
+        await trio.sleep(FIRST_TIMEOUT + 0.1)
+        assert bench.rpc.is_cut_off
+
+
+async def test_silence_of_one_is_an_outage_after_a_while(autojump_clock: MockClock) -> None:
+    """Who knows nobody else is cut off when that one stays silent for long."""
+    async with open_bench() as bench:
+        await hear(bench, ALICE)
+        asks = 0
+        while not bench.rpc.is_cut_off:
+            asks += 1
+            bench.ask()
+            await trio.sleep(FIRST_TIMEOUT + 0.1)
+
+        assert asks == CUT_OFF_AFTER + HUSH // FIRST_TIMEOUT - 1  # the second, within the hush, is none
 
 
 async def test_queries_that_cannot_leave_are_silence_too(autojump_clock: MockClock) -> None:

@@ -68,6 +68,13 @@ def test_answer_in_between_ends_a_row_of_silences():
     assert told(*looks)[1:] == [[]] * 8
 
 
+def test_nodes_asked_again_are_no_lost_network():
+    """However often a lookup asks those that seem to be gone."""
+    again = {"timeouts while others answer": 50}
+
+    assert told(asked(answers=1), asked(answers=1, timeouts=50 + SILENT_AFTER - 1, **again))[1] == []
+
+
 def test_node_that_asks_nothing_has_lost_nothing():
     """Hours of no queries."""
     assert told(asked(answers=1), *[asked(answers=1)] * 50)[1:] == [[]] * 50

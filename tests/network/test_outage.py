@@ -14,7 +14,7 @@ from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import closest_ids, find_ids, host_of, known_hosts, queries_sent, sleep_minutes
 
 HOURS = 2
-OWN_IDS = {Address("0.0.0.0", 0): as_id(1 << 100)}
+OWN_IDS = {Address("0.0.0.0", 0): as_id(1 << 100)}  # for whichever address there is
 SOON = 10.0  # seconds after the network is back
 
 
