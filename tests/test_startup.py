@@ -46,7 +46,7 @@ OURS = {
     },
     "crawler.cli": {
         *CONSOLE,
-        *(f"crawler{name}" for name in ("", ".cli", ".cli_synthetic", ".settings")),
+        *(f"crawler{name}" for name in ("", ".cli", ".cli_sample", ".cli_synthetic", ".settings", ".zone")),
         *(f"crawler.synthetic{name}" for name in ("", ".settings")),
     },
 }
