@@ -6,16 +6,13 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
-from crawler.cli_crawls import crawl_options, read_exclusion, with_limits
+from crawler.cli_crawls import crawl_options, read_exclusion, read_zone, with_limits
 from crawler.settings import CrawlSettings
 from dhtnode import InfoHash, console
-
-if TYPE_CHECKING:
-    from crawler.zone import Zone
 
 
 @click.command()
@@ -63,7 +60,7 @@ def census(
     if anonymize and verify_after is not None:
         raise click.UsageError("--verify-after needs the addresses that --anonymize does not keep")
     random = Random(SystemRandom().getrandbits(256))
-    zone = _zone(zone_text, random)
+    zone = read_zone(zone_text, random)
     exclusion = read_exclusion(exclude)
     settings = CrawlSettings(rate=rate, new_endpoints_rate=max_new_endpoints)
 
@@ -85,14 +82,3 @@ def census(
 
     if not console.run(partial(with_limits, visit_all, timeout), StoreError):
         raise click.ClickException(f"stopped before the end; {db} holds the visits made")
-
-
-def _zone(text: str, random: Random) -> Zone:
-    from crawler.zone import Zone
-
-    try:
-        return Zone.parse(text, random)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{text!r} is neither a number of bits nor a prefix as 0x5b", param_hint="--zone"
-        ) from error

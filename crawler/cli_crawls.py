@@ -11,7 +11,10 @@ from crawler.settings import CrawlSettings
 from dhtnode import console
 
 if TYPE_CHECKING:
+    from random import Random
+
     from crawler.exclusion import Exclusion
+    from crawler.zone import Zone
 
 DEFAULTS = CrawlSettings()
 
@@ -74,6 +77,17 @@ def read_exclusion(file: TextIO | None) -> Exclusion:
         return Exclusion.read(file.read().splitlines())
     except (OSError, ValueError) as error:  # a text that is no UTF-8 is a ValueError too
         raise click.UsageError(f"{file.name}: {error}") from error
+
+
+def read_zone(text: str, random: Random) -> Zone:
+    """Read what `--zone` says."""
+    from crawler.zone import Zone
+
+    try:
+        return Zone.parse(text, random)
+    except ValueError as error:
+        reason = f"{text!r} is neither a number of bits nor a prefix as 0x5b"
+        raise click.BadParameter(reason, param_hint="--zone") from error
 
 
 async def with_limits(main: console.Main, timeout: float | None) -> bool:

@@ -48,7 +48,7 @@ class SampleRows:
         """Take the turns that are due, so that nobody else asks, and return which they were.
 
         Each is ours for `CLAIM_LIFETIME`; the node counts as asked from now on, whatever becomes of us.
-        `now` is in seconds since the epoch.  Some 8 us each.
+        `now` is in seconds since the epoch.  Some 40 us each.
         """
         now_text, until = utc_text(now), utc_text(now + CLAIM_LIFETIME + MAX_INTERVAL)
         with self._transaction():
@@ -140,7 +140,7 @@ class SampleRows:
             ]
 
     def closest(self, target: bytes, count: int) -> list[Holding]:
-        """Return the nodes listed that are closest to a target, by the XOR metric; some 100 us."""
+        """Return the nodes listed that are closest to a target, by the XOR metric; some 300 us."""
         number = int.from_bytes(target, "big")
         with self._reported():
             for bits in range(_MAX_ROUND_BITS, -1, -1):
@@ -206,7 +206,7 @@ class SampleRows:
 def fold(connection: sqlite3.Connection) -> None:
     """Bring `swarms` and `nodes` up to date with all samples written since; in an open transaction.
 
-    Some 40 us per sample of 20 while the index of swarms fits into memory.
+    Some 100 us per sample of 20 while the index of swarms fits into memory.
     """
     execute = connection.execute
     row = execute("SELECT id FROM node_samples WHERE new IS NOT NULL ORDER BY id DESC LIMIT 1").fetchone()

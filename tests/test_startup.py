@@ -48,7 +48,10 @@ OURS = {
         *CONSOLE,
         *(
             f"crawler{name}"
-            for name in ("", ".cli", ".cli_crawls", ".cli_census", ".cli_synthetic", ".settings")
+            for name in (
+                *("", ".cli", ".cli_crawls", ".cli_census", ".cli_sample", ".cli_synthetic"),
+                ".settings",
+            )
         ),
         *(f"crawler.synthetic{name}" for name in ("", ".settings")),
     },

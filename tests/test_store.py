@@ -364,17 +364,19 @@ def test_anonymize_keeps_prefixes_only() -> None:
 
 
 def test_no_column_holds_the_address_of_a_peer(store: Store) -> None:
-    """Addresses stand in three tables, each beside the id of the node they belong to."""
+    """Addresses stand in five tables, each beside the id of the node they belong to."""
     tables = [row["name"] for row in store._select("SELECT name FROM sqlite_master WHERE type = 'table'")]
     columns = {
         table: {row["name"] for row in store._select(f"PRAGMA table_info({table})")} for table in tables
     }
-    suspect = re.compile(r"addr|host|(^|_)ip(s|_|$)|port|endpoint|values$|peers_list")
+    suspect = re.compile(r"addr|host|(^|_)ip(s|_|$)|port|endpoint|place|values$|peers_list")
     found = {table: {name for name in names if suspect.search(name)} for table, names in columns.items()}
 
     assert {table: names for table, names in found.items() if names} == {
+        "node_samples": {"address", "port"},
         "nodes": {"address", "port"},
         "run_counts": {"distinct_endpoints", "distinct_ips"},  # numbers
+        "sample_turns": {"place"},
         "scrape_replies": {"address", "port"},
         "visits": {"address", "port"},
     }
