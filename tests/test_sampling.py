@@ -63,7 +63,7 @@ async def open_survey(network, store, *, settings=UNLIMITED, seed=1, **options):
         socket = network.socket(network.host(CRAWLER), 7000)
         stack.callback(socket.close)
         asker = BulkAsker[Any](socket, random_bytes=Random(f"asker {seed}").randbytes)
-        session = Session(run_id, node, writer, (asker,), [])
+        session = Session(run_id, {}, node, writer, (asker,), [])
         yield Survey(session, settings, Random(seed), wall_clock=wall_clock, **options)
 
 
