@@ -304,7 +304,7 @@ class Sampling:
     async def _ask(self, visit: SamplingUnderWay) -> bool:
         """Send the first query of a visit; wait when the kernel has no room."""
         while not self._send_query(visit.outcome is None, visit):
-            if not self._asker.is_clogged:
+            if not self._asker.is_stuck:
                 return False
             await trio.sleep(0.01)
         return True

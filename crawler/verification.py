@@ -85,9 +85,11 @@ class Verification:
                 return wait
             self._pace.count_query(endpoint, now)
             visit = VisitUnderWay(node.node_id, endpoint, node.address)
-            self._due.popleft()
             if not self._asker.ask(self._find_node, visit.target, node.address, visit, now):
+                if self._asker.is_stuck:
+                    return 0.0
                 self._end(visit, Outcome.NOT_SENT)
+            self._due.popleft()
         return LONGEST_SLEEP
 
     def _on_end(self, visit: VisitUnderWay, result: Response | QueryError, took: float, now: float) -> None:

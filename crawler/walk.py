@@ -144,12 +144,12 @@ class Walk:
         return LONGEST_SLEEP
 
     def _start_visit(self, node_id: bytes, endpoint: Endpoint, now: float) -> bool:
-        """Ask a node for the first time; return False when the kernel has no room for it now."""
+        """Ask a node for the first time; return False when that has to wait."""
         visit = VisitUnderWay(node_id, endpoint, self._compact.address_of(endpoint))
         self._asker.unexpected.pop(visit.address, None)  # a late answer to a visit before, perhaps
         if self._ask(visit, now):
             return True
-        if self._asker.is_clogged:
+        if self._asker.is_stuck:
             self.frontier.defer(node_id, endpoint, now)
             return False
         self._end(visit, Outcome.NOT_SENT, FAILED)

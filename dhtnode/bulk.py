@@ -49,8 +49,10 @@ FOREIGN_SOURCE = "foreign source"
 BATCH = 64  # datagrams handled between two looks at the clock, and between two checkpoints
 MAX_UNEXPECTED = 10_000  # sources remembered for datagrams that answer nothing
 CLOGGED_PAUSE = 0.01  # seconds to wait when the kernel has no room for a datagram
+DOWN_PAUSE = 1.0  # seconds to wait when there is no network
 _ID_KEY = b"1:t4:"
-_CLOGGED = ("send EAGAIN", "send ENOBUFS")
+_DOWN = ("send ENETUNREACH", "send ENETDOWN")
+_STUCK = ("send EAGAIN", "send ENOBUFS", *_DOWN)
 _PLACEHOLDER = bytes(range(1, 1 + ID_BYTES))
 
 
@@ -93,9 +95,10 @@ class BulkAsker(Generic[Tag]):
         self._asked: OrderedDict[bytes, _Asked[Tag]] = OrderedDict()
         self._recent: deque[_Asked[Tag]] = deque()  # asked within the stall time, answered or not
         self._awaited = 0
-        self.is_clogged = False
+        self.is_stuck = False
         self._tail = self._writer.tail
-        self._clogs = 0
+        self._pause = 0.0
+        self._failures: Counter[str] = Counter()  # to send, when last looked at
 
     @property
     def in_flight(self) -> int:
@@ -123,13 +126,12 @@ class BulkAsker(Generic[Tag]):
     def ask(self, question: Question, target: bytes, address: Address, tag: Tag, now: float) -> bool:
         """Send a query, or return False when it could not leave; costs one system call and some 2 us.
 
-        When the kernel has no room for it, `is_clogged` is set until `wait` has waited for some.
+        When the kernel has no room for it, or no network, `is_stuck` is set until `wait` has waited.
         """
         transaction_id = self._ids.new(self._asked)
         data = b"%b%b%b%b%b" % (question.before, target, question.after, transaction_id, self._tail)
         if not self.socket.send_nowait(data, address):
-            clogs = sum(self.socket.errors[name] for name in _CLOGGED)
-            self.is_clogged, self._clogs = clogs > self._clogs, clogs
+            self._note_failure()
             return False
         self.bytes_sent += len(data)
         asked = self._asked[transaction_id] = _Asked(address, now, tag)
@@ -139,10 +141,10 @@ class BulkAsker(Generic[Tag]):
 
     async def wait(self, until: float) -> None:
         """Wait until a datagram has come, a query is overdue, or the time `until`."""
-        if self.is_clogged:
-            self.is_clogged = False
+        if self.is_stuck:
+            self.is_stuck = False
             await self.socket.wait_writable()
-            until = min(until, trio.current_time() + CLOGGED_PAUSE)
+            until = min(until, trio.current_time() + self._pause)
         with trio.move_on_at(min(until, self._next_due())):
             await self.socket.wait_readable()
 
@@ -161,6 +163,13 @@ class BulkAsker(Generic[Tag]):
         self._asked.clear()
         self._recent.clear()
         self._awaited = 0
+
+    def _note_failure(self) -> None:
+        """Find out why a query could not leave: only for some reasons would it help to wait."""
+        failed = {name for name in _STUCK if self.socket.errors[name] > self._failures[name]}
+        self._failures = Counter({name: self.socket.errors[name] for name in _STUCK})
+        self.is_stuck = bool(failed)
+        self._pause = CLOGGED_PAUSE if failed.isdisjoint(_DOWN) else DOWN_PAUSE
 
     def _handle(self, data: bytes, source: tuple[str, int], now: float) -> None:
         self.bytes_received += len(data)

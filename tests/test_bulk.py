@@ -193,3 +193,48 @@ async def test_forgotten_queries_are_told_to_nobody(autojump_clock):
 
     assert scene.ended == []
     assert (scene.asker.in_flight, scene.asker.awaited) == (0, 0)
+
+
+class FailingSocket:
+    """Be a socket whose kernel refuses to send, for a reason and for a while."""
+
+    def __init__(self, socket, reason):
+        self.address, self.errors = socket.address, socket.errors
+        self.receive_nowait, self.wait_readable = socket.receive_nowait, socket.wait_readable
+        self.reason, self.is_failing = reason, True
+        self._socket = socket
+
+    def send_nowait(self, data, destination):
+        """Refuse, or send."""
+        if self.is_failing:
+            self.errors[self.reason] += 1
+            return False
+        return self._socket.send_nowait(data, destination)
+
+    async def wait_writable(self):
+        """Be writable."""
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("reason", "pause"),
+    [("send EAGAIN", 0.01), ("send ENOBUFS", 0.01), ("send ENETUNREACH", 1.0), ("send EPERM", None)],
+)
+async def test_query_that_cannot_leave_now_may_leave_later(autojump_clock, reason, pause):
+    """No room and no network pass; a firewall that forbids one address does not hold up the others."""
+    network = MemoryNetwork(seed=1)
+    socket = FailingSocket(network.socket(network.host(HERE)), reason)
+    asker = BulkAsker(socket, random_bytes=Random(1).randbytes)
+    question = asker.question(FindNode)
+    where = Address(network.host(THERE), 6881)
+
+    assert not asker.ask(question, b"t" * 20, where, None, 0.0)
+    assert asker.is_stuck is (pause is not None)
+    assert asker.in_flight == 0
+
+    began = trio.current_time()
+    await asker.wait(began + 100.0)
+    assert trio.current_time() - began == pytest.approx(100.0 if pause is None else pause)
+    assert not asker.is_stuck
+    socket.is_failing = False
+    assert asker.ask(question, b"t" * 20, where, None, 0.0)
