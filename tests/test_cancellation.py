@@ -24,6 +24,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from crawler.census import take_census
 from crawler.measure import Tally, measure_swarms
+from crawler.records import CrawlBatch
 from crawler.session import Session, open_session
 from crawler.settings import CrawlSettings
 from crawler.store import Record, Store
@@ -318,7 +319,7 @@ async def open_stage(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncI
 
         def put_and_count(writer: Writer, record: Record) -> None:
             put_nowait(writer, record)
-            stage.rows += 1
+            stage.rows += len(record.visits) if isinstance(record, CrawlBatch) else 1
 
         monkeypatch.setattr(Writer, "put_nowait", put_and_count)
         yield stage
@@ -563,7 +564,7 @@ async def test_batch_that_is_being_written_is_written_to_its_end(
             real_stage.database, "census", {}, bootstrap=real_stage.testnet.bootstrap
         ) as session:
             real_stage.session = session
-            await census_in(session)
+            nursery.start_soon(census_in, session)
             await held.reached.wait()
             nursery.cancel_scope.cancel()
             await trio.sleep_forever()

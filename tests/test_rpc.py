@@ -609,7 +609,7 @@ async def test_transaction_ids_suit_every_implementation(autojump_clock: MockClo
 async def test_transaction_id_in_use_is_drawn_again(autojump_clock: MockClock) -> None:
     """Also when the generator repeats itself."""
     async with open_bench() as bench:
-        bench.rpc._transactions._random_bytes = lambda _count: b"aaaabbbb"
+        bench.rpc._transactions._ids._random_bytes = lambda _count: b"aaaabbbb"
 
         assert [bench.ask(), bench.ask()] == [b"bbbb", b"aaaa"]
 
