@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +43,7 @@ from crawler.sample_rows import SampleRows
 from dhtnode import Address, Family
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
+ROWS_AT_ONCE = 50  # visits in one statement, of which SQLite takes 999 values at least
 CACHE_KIB = 64 * 1024  # the index of nodes is hit at random, and SQLite's default is 2 MB
 CHECKPOINT_PAGES = 8000  # 32 MB of log: a page of that index is copied back once, not every batch
 
@@ -338,30 +340,31 @@ class Store:
         host_text = self._host_text
         if visits:
             self._folded_run = None
-        self._connection.executemany(
-            _INSERT_VISIT,
-            [
-                (
-                    run_id,
-                    visit.node_id.hex(),
-                    host_text(visit.address),
-                    visit.address.port,
-                    visit.taken_at,
-                    visit.outcome.value,  # SQLite takes 2 us longer over the member itself
-                    visit.error_code,
-                    visit.rtt_ms,
-                    None if visit.version is None else visit.version.hex(),
-                    visit.conforms,
-                    visit.contacts,
-                    visit.unusable,
-                    visit.new_contacts,
-                    visit.referrers,
-                    " ".join(visit.marks),
-                    visit.is_verification,
-                )
-                for visit in visits
-            ],
-        )
+        rows = [
+            (
+                run_id,
+                visit.node_id.hex(),
+                host_text(visit.address),
+                visit.address.port,
+                visit.taken_at,
+                visit.outcome.value,  # SQLite takes 2 us longer over the member itself
+                visit.error_code,
+                visit.rtt_ms,
+                None if visit.version is None else visit.version.hex(),
+                visit.conforms,
+                visit.contacts,
+                visit.unusable,
+                visit.new_contacts,
+                visit.referrers,
+                " ".join(visit.marks),
+                visit.is_verification,
+            )
+            for visit in visits
+        ]
+        # Each statement gives way to the other threads: one for every row would cost more than the row.
+        for at in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[at : at + ROWS_AT_ONCE]
+            self._connection.execute(_insert_visits(len(some)), list(chain.from_iterable(some)))
 
     def _write_journal(self, run_id: int, journal: Journal) -> None:
         # It holds addresses in full: an anonymized crawl is not resumed.
@@ -406,16 +409,20 @@ _SAMPLE_VALUES = attrgetter(*_SAMPLE_COLUMNS)
 _REPLY_VALUES = attrgetter(*_REPLY_COLUMNS)
 
 
-def _insert(table: str, *columns: str) -> str:
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # our own names
+def _insert(table: str, *columns: str, rows: int = 1) -> str:
+    marks = ", ".join([f"({', '.join('?' * len(columns))})"] * rows)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {marks}"  # noqa: S608  # our own names
+
+
+@lru_cache(maxsize=ROWS_AT_ONCE)
+def _insert_visits(rows: int) -> str:
+    return _insert("visits", *_VISIT_COLUMNS, rows=rows)
 
 
 _INSERT_SAMPLE = _insert("swarm_samples", "run_id", "info_hash", *_SAMPLE_COLUMNS)
 _INSERT_REPLY = _insert(
     "scrape_replies", "sample_id", "node_id", "address", "port", "version", "marks", *_REPLY_COLUMNS
 )
-_INSERT_VISIT = _insert("visits", *_VISIT_COLUMNS)
 _INSERT_SIZE = _insert("size_estimates", "run_id", *SizeEstimate._fields)
 _INSERT_ALARM = _insert("alarms", "run_id", *Suspicion._fields[:-1], "verdict")
 
