@@ -97,7 +97,7 @@ def compare(database: Path, truth: Path, zone: str) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Crawl and return the report."""
-    report = new_report("census", option_values(options))
+    report = new_report("census", {name: str(value) for name, value in option_values(options).items()})
     played = {name: getattr(options, name) for name in PLAYED}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
