@@ -9,6 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 
+from crawler import schema
 from dhtnode import Family
 
 ID_BITS = 160
@@ -48,20 +49,15 @@ GROUP BY address
 """
 
 # In the order of `nodes`' own index, which grows page by page then and not all over.
-_FOLD = """
-INSERT INTO nodes (node_id, address, port, family, first_seen, last_seen, last_answer, version, client)
+_FOLD = f"""
+{schema.INTO_NODES}
 SELECT
     node_id, address, port, family, first_seen, last_seen, last_answer, version, client_name(version)
 FROM run_nodes
 WHERE true  -- or what follows is read as part of a join
 ORDER BY node_id, address, port
-ON CONFLICT (node_id, address, port) DO UPDATE SET
-    first_seen = min(first_seen, excluded.first_seen),
-    last_seen = max(last_seen, excluded.last_seen),
-    last_answer = coalesce(max(last_answer, excluded.last_answer), last_answer, excluded.last_answer),
-    version = coalesce(excluded.version, version),
-    client = coalesce(excluded.client, client)
-"""
+{schema.OR_KEEP_KNOWN}
+"""  # noqa: S608  # our own text
 
 # A family of NULL stands for both.
 _COUNT = """

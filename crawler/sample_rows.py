@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeAlias
 
+from crawler import schema
 from crawler.records import Outcome, host_text, prefix_text, utc_text
 from crawler.sample_records import (
     CHANCES,
@@ -319,8 +320,8 @@ ON CONFLICT (info_hash) DO UPDATE SET
     source = coalesce(source, excluded.source)
 """
 
-_FOLD_NODES = """
-INSERT INTO nodes (node_id, address, port, family, first_seen, last_seen, last_answer, version, client)
+_FOLD_NODES = f"""
+{schema.INTO_NODES}
 SELECT
     node_id, address, port, family, min(taken_at), max(taken_at),
     max(taken_at) FILTER (WHERE outcome IN ('answered', 'unsupported', 'not-due')),
@@ -329,13 +330,8 @@ FROM node_samples
 WHERE id > ?
 GROUP BY node_id, address, port
 ORDER BY node_id, address, port
-ON CONFLICT (node_id, address, port) DO UPDATE SET
-    first_seen = min(first_seen, excluded.first_seen),
-    last_seen = max(last_seen, excluded.last_seen),
-    last_answer = coalesce(max(last_answer, excluded.last_answer), last_answer, excluded.last_answer),
-    version = coalesce(excluded.version, version),
-    client = coalesce(excluded.client, client)
-"""
+{schema.OR_KEEP_KNOWN}
+"""  # noqa: S608  # our own text
 
 _SHOWINGS = """
 SELECT count(*), sum(nodes = 1), sum(nodes = 2), sum(nodes)

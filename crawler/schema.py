@@ -451,9 +451,11 @@ ON CONFLICT (info_hash) DO UPDATE SET
     name = coalesce(name, excluded.name)
 """
 
-UPSERT_NODE = """
+INTO_NODES = """
 INSERT INTO nodes (node_id, address, port, family, first_seen, last_seen, last_answer, version, client)
-VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)
+"""
+
+OR_KEEP_KNOWN = """
 ON CONFLICT (node_id, address, port) DO UPDATE SET
     first_seen = min(first_seen, excluded.first_seen),
     last_seen = max(last_seen, excluded.last_seen),
@@ -461,3 +463,9 @@ ON CONFLICT (node_id, address, port) DO UPDATE SET
     version = coalesce(excluded.version, version),
     client = coalesce(excluded.client, client)
 """
+
+UPSERT_NODE = f"""
+{INTO_NODES}
+VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)
+{OR_KEEP_KNOWN}
+"""  # our own text

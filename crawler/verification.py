@@ -49,6 +49,7 @@ class Verification:
         self._find_node = asker.question(FindNode)
         self._due: deque[Answered] = deque()
         self._last_id = 0
+        self._is_all_read = False
         asker.on_end = self._on_end
 
     async def run(self) -> None:
@@ -63,11 +64,12 @@ class Verification:
             self._asker.forget_all()
 
     async def _has_due(self) -> bool:
-        if not self._due:
+        if not self._due and not self._is_all_read:
             found = await self._writer.call(
                 lambda store: store.answered(self._run_id, self._asker.family, self._last_id, PAGE)
             )
             self._due.extend(found)
+            self._is_all_read = not found
             if found:
                 self._last_id = found[-1].visit_id
         return bool(self._due)
