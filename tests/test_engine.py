@@ -62,16 +62,19 @@ async def call(function, *args, limiter):
 
 
 @asynccontextmanager
-async def open_crawl(network, *, through=()):
+async def open_crawl(network, *, through=(), families=(Family.IPV4,)):
     """Open what a census needs, in memory: a session, and the store to look at afterwards."""
     async with AsyncExitStack() as stack:
         store = stack.enter_context(Store.open(":memory:"))
         run_id = store.begin_run("census", {}, "0.1", EPOCH_TEXT)
         settings = NodeSettings(read_only=True)
-        node = await stack.enter_async_context(network.open_node(CRAWLER, through=through, settings=settings))
+        node = await stack.enter_async_context(
+            network.open_node(CRAWLER, families=families, through=through, settings=settings)
+        )
         writer = await stack.enter_async_context(open_writer(store, run_id, run_sync=call))
-        asker = BulkAsker[VisitUnderWay](network.socket(network.host(CRAWLER), ASKER_PORT))
-        yield Session(run_id, {}, node, writer, (asker,), []), store
+        hosts = [network.host(CRAWLER, family) for family in families]
+        askers = tuple(BulkAsker[VisitUnderWay](network.socket(host, ASKER_PORT)) for host in hosts)
+        yield Session(run_id, {}, node, writer, askers, []), store
 
 
 async def wait_written(session):
@@ -116,6 +119,27 @@ async def test_census_visits_every_node_once(autojump_clock):
         assert progress.outcomes == {Outcome.ANSWERED: 40}
         assert progress.queries == 2 * 40
         assert progress.frontier == FrontierStatistics(40, 0, 0, 40, 0, 40)
+
+
+async def test_both_families_are_counted_by_themselves_and_together(autojump_clock):
+    """IPv4 and IPv6 are two networks (BEP 32), walked side by side; nodes of one only are no trouble."""
+    network, both = MemoryNetwork(seed=16), (Family.IPV4, Family.IPV6)
+    async with AsyncExitStack() as stack:
+        nodes = await stack.enter_async_context(network.open_nodes(25, families=both))
+        through = nodes[0].addresses
+        await stack.enter_async_context(
+            network.open_nodes(10, first=100, families=[Family.IPV6], through=through)
+        )
+        session, store = await stack.enter_async_context(open_crawl(network, through=through, families=both))
+
+        progress = await take_census(session, UNLIMITED, Random(1))
+        await wait_written(session)
+
+        assert progress.frontier.answered == 25 + 35
+        outcomes = Counter((":" in row["address"], row["outcome"]) for row in store.rows("visits"))
+        assert outcomes == {(False, "answered"): 25, (True, "answered"): 35}
+        counted = {size.family: size.estimate for size in progress.findings.sizes if size.method == "counted"}
+        assert counted == {Family.IPV4: 25, Family.IPV6: 35, None: 60}
 
 
 async def test_dead_node_is_visited_twice_and_recorded_as_silent(autojump_clock):
