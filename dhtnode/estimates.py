@@ -18,7 +18,7 @@ from dhtnode.bloom import ScrapeFilter, hosts_between
 from dhtnode.captures import Blend, Captures, captures_of
 from dhtnode.evidence import NodeEvidence, ScrapeReply, evidence_of
 from dhtnode.occupancy import Interval, union_interval
-from dhtnode.recapture import Whole, chao2, good_turing
+from dhtnode.recapture import Namings, Whole, chao2, good_turing
 from dhtnode.roles import Roles, roles_of
 
 SATURATED_ABOVE = 5000
@@ -121,13 +121,13 @@ def estimate_evidence(evidence: Sequence[NodeEvidence]) -> SwarmEstimate:
 
     Never below the distinct peers named.
     """
-    occasions = [node.named for node in evidence if node.named]
-    known = frozenset[bytes]().union(*occasions)
+    namings = Namings.of([node.named for node in evidence if node.named])
+    known = namings.hosts.total()
     named = reduce(or_, (node.named_filter for node in evidence), _EMPTY)
     seen = reduce(or_, (node.stored for node in evidence), named)
-    union = union_interval(seen, named, len(known))
-    families = [_family_result(evidence, family) for family in Family]
-    recaptured = chao2(occasions)
+    union = union_interval(seen, named, known)
+    families = _by_family(evidence)
+    recaptured = chao2(namings)
     with_filters = sum(node.has_filters for node in evidence)
     method, headline = _headline(union, families, recaptured, seen if with_filters else None)
     low, peers, high = _whole_peers(headline)
@@ -143,7 +143,7 @@ def estimate_evidence(evidence: Sequence[NodeEvidence]) -> SwarmEstimate:
         saturated=peers > SATURATED_ABOVE,  # as with any full filter, which reads 7806
         method=method,
         nodes_with_filters=with_filters,
-        distinct_peers=len(known),
+        distinct_peers=known,
         union=union,
         pair_ratio=_highest([family.pairs for family in families]),
         chao2=recaptured,
@@ -152,16 +152,21 @@ def estimate_evidence(evidence: Sequence[NodeEvidence]) -> SwarmEstimate:
         leechers_low=min(leechers[0], peers),
         leechers_high=leechers[2],
         overlap=max(seeds[1] + leechers[1] - peers, 0),
-        coverage=good_turing(occasions),
-        estimates=_side_by_side(union, families, recaptured, len(known), headline, roles),
+        coverage=good_turing(namings),
+        estimates=_side_by_side(union, families, recaptured, known, headline, roles),
     )
 
 
-def _family_result(evidence: Sequence[NodeEvidence], family: Family) -> _FamilyResult:
-    """Look at one family alone: nodes of the other may hold none of its peers (libtorrent)."""
-    captures = captures_of([node for node in evidence if node.family is family])
-    whole, pairs = captures.whole(), captures.pair_ratio()
-    return _FamilyResult(captures, whole, pairs, captures.recapture(whole, pairs))
+def _by_family(evidence: Sequence[NodeEvidence]) -> list[_FamilyResult]:
+    """Look at each family alone: nodes of the other may hold none of its peers (libtorrent)."""
+    found = []
+    for family in Family:
+        nodes = [node for node in evidence if node.family is family]
+        if nodes:
+            captures = captures_of(nodes)
+            whole, pairs = captures.whole(), captures.pair_ratio()
+            found.append(_FamilyResult(captures, whole, pairs, captures.recapture(whole, pairs)))
+    return found
 
 
 def _headline(
@@ -179,7 +184,7 @@ def _headline(
         if recaptured is not None:
             return "chao2", recaptured
         return ("distinct" if union.estimate else "none"), union
-    captured = reduce(or_, (family.captures.total for family in families))
+    captured = reduce(or_, (family.captures.total for family in families), _EMPTY)
     elsewhere = hosts_between(captured.zero_bits, seen.zero_bits)
     unseen = max(sum(family.unseen for family in families) - elsewhere, 0.0)
     doubt = _doubt(families)

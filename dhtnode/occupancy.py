@@ -2,7 +2,8 @@
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from math import sqrt
+from functools import lru_cache
+from math import exp, log1p, sqrt
 
 from dhtnode.bloom import (
     FILTER_BITS,
@@ -17,6 +18,11 @@ NORMAL_95 = 1.96
 
 _UNION_LIMIT = 1 << 14
 """Peers above which even the last zero bit of a filter is too unlikely to have been seen."""
+
+_LOG_TWO_MISSED = FILTER_HASHES * log1p(-2 / FILTER_BITS)
+"""Log of the chance that one address leaves two given bits alone."""
+
+_KEPT_ENDS = 1 << 14  # pairs of numbers of zero bits, 200 bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +59,26 @@ def union_interval(total: ScrapeFilter, named: ScrapeFilter, named_count: int) -
     A full filter has no upper end; it gets that of a filter with one zero bit.
     """
     before, after = named.zero_bits, total.zero_bits
+    fewest, most = _ends(before, after)
+    return Interval(named_count + hosts_between(before, after), named_count + fewest, named_count + most)
+
+
+@lru_cache(maxsize=_KEPT_ENDS)  # the same few are asked for several times in each estimate
+def _ends(before: int, after: int) -> tuple[int, int]:
+    """Return the fewest and the most hosts that explain the one number of zero bits after the other."""
 
     def suffices(hosts: int) -> bool:
-        expected = zero_bits_after(hosts, before)
-        return expected.mean - after - 0.5 <= NORMAL_95 * sqrt(expected.variance)
+        mean, variance = _moments(hosts, before)
+        return mean - after - 0.5 <= NORMAL_95 * sqrt(variance)
 
     def is_too_many(hosts: int) -> bool:
-        expected = zero_bits_after(hosts, before)
-        return max(after, 1) - expected.mean - 0.5 > NORMAL_95 * sqrt(expected.variance)
+        mean, variance = _moments(hosts, before)
+        return max(after, 1) - mean - 0.5 > NORMAL_95 * sqrt(variance)
 
     fewest = bisect_left(range(_UNION_LIMIT), True, key=suffices)
     most = bisect_left(range(_UNION_LIMIT), True, key=is_too_many) - 1
     # An odd number of bits may be explained by no whole number at all: 1 bit for 1 peer, say.
-    most = max(fewest, most)
-    return Interval(named_count + hosts_between(before, after), named_count + fewest, named_count + most)
+    return fewest, max(fewest, most)
 
 
 def zero_bits_after(hosts: float, zero_bits: int = FILTER_BITS) -> Moments:
@@ -74,12 +86,14 @@ def zero_bits_after(hosts: float, zero_bits: int = FILTER_BITS) -> Moments:
 
     Exact, not a limit for large filters: bits are not independent, each throw hits one of them.
     """
-    throws = FILTER_HASHES * hosts
-    stays = (1 - 1 / FILTER_BITS) ** throws
-    two_stay = (1 - 2 / FILTER_BITS) ** throws
-    mean = zero_bits * stays
-    variance = mean + zero_bits * (zero_bits - 1) * two_stay - mean * mean
-    return Moments(mean, max(variance, 0.0))
+    return Moments(*_moments(hosts, zero_bits))
+
+
+def _moments(hosts: float, zero_bits: int) -> tuple[float, float]:
+    """Return mean and variance: the value above costs twice the time to make, and 200 may be needed."""
+    mean = zero_bits * exp(hosts * LOG_MISSED_BY_ONE_HOST)
+    variance = mean + zero_bits * (zero_bits - 1) * exp(hosts * _LOG_TWO_MISSED) - mean * mean
+    return mean, variance if variance > 0 else 0.0
 
 
 def relative_error(hosts: float) -> float:

@@ -14,7 +14,7 @@ from dhtnode.estimates import estimate_swarm
 from dhtnode.evidence import ScrapeReply
 from dhtnode.ids import NodeId
 from dhtnode.occupancy import Interval, relative_error, union_interval, zero_bits_after
-from dhtnode.recapture import chao2, pair_ratio
+from dhtnode.recapture import Namings, chao2, pair_ratio
 
 EMPTY = ScrapeFilter()
 FULL = ScrapeFilter((1 << FILTER_BITS) - 1)
@@ -463,7 +463,7 @@ def test_interval_covers_a_swarm_seen_by_filters_and_lists(count):
 
 def test_chao2_is_the_published_formula():
     """Three nodes, Q1 = 4, Q2 = 2, one host seen by all: 7 + 2/3 * 4*3 / (2*3)."""
-    found = chao2([{"a", "b", "x", "y", "z"}, {"c", "x", "z"}, {"d", "y", "z"}])
+    found = chao2(Namings.of([{"a", "b", "x", "y", "z"}, {"c", "x", "z"}, {"d", "y", "z"}]))
 
     assert found is not None
     assert found.estimate == pytest.approx(7 + 2 / 3 * 12 / 6)
@@ -472,12 +472,12 @@ def test_chao2_is_the_published_formula():
 
 def test_chao2_of_lists_that_agree_is_their_length():
     """When every host was named twice, nobody is missing."""
-    assert chao2([{"a", "b"}, {"a", "b"}]) == Interval(2, 2, 2)
+    assert chao2(Namings.of([{"a", "b"}, {"a", "b"}])) == Interval(2, 2, 2)
 
 
 def test_chao2_without_a_host_named_twice_says_nothing():
     """Lists without a common host may be parts of any swarm, or made up."""
-    assert chao2([{"a", "b"}, {"c"}]) is None
+    assert chao2(Namings.of([{"a", "b"}, {"c"}])) is None
 
 
 # Nothing, and too much
