@@ -9,12 +9,10 @@ One host is one peer here, whatever its ports: filters cannot tell more.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from math import ceil, floor, hypot
-from operator import or_
 
 from dhtnode.addresses import Family
-from dhtnode.bloom import ScrapeFilter, hosts_between
+from dhtnode.bloom import ScrapeFilter, hosts_between, union_of
 from dhtnode.captures import Blend, Captures, captures_of
 from dhtnode.evidence import NodeEvidence, ScrapeReply, evidence_of
 from dhtnode.occupancy import Interval, union_interval
@@ -31,7 +29,6 @@ MOST_OF_IT = 0.5
 """Share of the pair ratio in the headline from which the headline is called by its name."""
 
 _ROUNDING = 1e-6  # peers; sums of whole numbers come out a little beside them
-_EMPTY = ScrapeFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +120,8 @@ def estimate_evidence(evidence: Sequence[NodeEvidence]) -> SwarmEstimate:
     """
     namings = Namings.of([node.named for node in evidence if node.named])
     known = namings.hosts.total()
-    named = reduce(or_, (node.named_filter for node in evidence), _EMPTY)
-    seen = reduce(or_, (node.stored for node in evidence), named)
+    named = union_of(node.named_filter for node in evidence)
+    seen = union_of((named, *(node.stored for node in evidence)))
     union = union_interval(seen, named, known)
     families = _by_family(evidence)
     recaptured = chao2(namings)
@@ -184,7 +181,7 @@ def _headline(
         if recaptured is not None:
             return "chao2", recaptured
         return ("distinct" if union.estimate else "none"), union
-    captured = reduce(or_, (family.captures.total for family in families), _EMPTY)
+    captured = union_of(family.captures.total for family in families)
     elsewhere = hosts_between(captured.zero_bits, seen.zero_bits)
     unseen = max(sum(family.unseen for family in families) - elsewhere, 0.0)
     doubt = _doubt(families)

@@ -133,7 +133,7 @@ DHTNODE = (
             "item_store": names("limits"),
             "responder": names("routing peers tokens item_store"),  # an answer is made of what all hold
             "shared": names("routing peers tokens item_store admission"),
-            "extension": names("evidence"),
+            "extension": names("captures evidence"),
             "recapture": names("occupancy"),
             "captures": names("evidence occupancy recapture"),
             "roles": names("evidence occupancy"),
