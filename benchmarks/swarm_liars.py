@@ -13,6 +13,8 @@ LISTED = (20, 100)
 Said: TypeAlias = tuple[ScrapeFilter | None, ScrapeFilter | None, tuple[Address, ...]]
 """Filters of seeds and of others, and the peers named."""
 
+Style: TypeAlias = Callable[[Said], Said]
+
 _FULL = ScrapeFilter((1 << 2048) - 1)
 _SPECIAL = ("10.0.{}.{}", "192.168.{}.{}", "127.0.{}.{}", "169.254.{}.{}", "240.0.{}.{}")
 
@@ -24,7 +26,7 @@ class Liar:
         self._random = random
         other = round(6000 ** random.random())
         self._other = random_filter(other // 3, random), random_filter(other - other // 3, random)
-        self.styles: tuple[Callable[[Said], Said], ...] = (
+        self.styles: tuple[Style, ...] = (
             self.full,
             self.inflated,
             self.copied,
@@ -35,9 +37,13 @@ class Liar:
             self.empty,
         )
 
-    def say(self, honest: Said) -> Said:
-        """Return what a node of a style drawn by lot says in the place of an honest one."""
-        return self._random.choice(self.styles)(honest)
+    def draw(self) -> Style:
+        """Return a style, drawn by lot."""
+        return self._random.choice(self.styles)
+
+    def on_anything(self, style: Style) -> Said:
+        """Return what a node says of an info-hash that nobody announced: padding needs a true store."""
+        return style((None, None, ()))
 
     def full(self, _honest: Said) -> Said:
         """Set every bit."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from benchmarks.swarm_liars import Liar, Said
+from benchmarks.swarm_liars import Liar, Said, Style
 from dhtnode import Address, Contact, NodeId, ScrapeFilter, ScrapeReply
 
 CLOSEST = 8
@@ -51,6 +51,7 @@ class ModelSwarm:
         self._reach = [random.betavariate(1.2, 0.8) if model.unequal else 1.0 for _ in range(peers)]
         self._honest = self._answered = 0
         self._liar = Liar(random)
+        self._last_style: Style | None = None
         self.liars = set[int]()
 
     def replies(self) -> Iterator[ScrapeReply]:
@@ -62,11 +63,19 @@ class ModelSwarm:
             is_liar = self._random.random() < self.model.hostile
             said = self._honest_words(is_liar)
             if said is not None:
+                self._last_style = None
                 if is_liar:
                     self.liars.add(self._answered)
-                    said = self._liar.say(said)
+                    self._last_style = self._liar.draw()
+                    said = self._last_style(said)
                 self._answered += 1
                 yield reply_of(rank, *said)
+
+    def answer_to_anything(self) -> ScrapeReply:
+        """Return what the node that answered last says of a random info-hash."""
+        return reply_of(
+            0, *(self._liar.on_anything(self._last_style) if self._last_style else (None, None, ()))
+        )
 
     def _honest_words(self, is_liar: bool) -> Said | None:
         """Return what the next node has to say, or None when it does not answer.
