@@ -25,8 +25,8 @@ MUCH_LESS = 0.3
 PADDED = 0.3
 """Share of a store that no other has, beyond what is to be expected, from which it is one."""
 
-SIGNIFICANT = 4.0
-"""Standard deviations that a stranger is off: chance alone does that in 3 of 100,000 stores."""
+SIGNIFICANT = 5.0
+"""Standard deviations that a stranger is off: the core is chosen by its overlap, so 3 are no surprise."""
 
 _CORE = 0.5  # of the usual overlap: whoever has that is asked about the others
 
