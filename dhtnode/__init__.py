@@ -40,7 +40,9 @@ if TYPE_CHECKING:
         QueryTimeout,
         StateFileError,
     )
-    from dhtnode.estimates import Interval, ScrapeReply, SwarmEstimate, estimate_swarm
+    from dhtnode.estimates import Interval, MethodEstimate, SwarmEstimate, estimate_evidence, estimate_swarm
+    from dhtnode.evidence import NodeEvidence, ScrapeReply, evidence_of
+    from dhtnode.extension import wants_more
     from dhtnode.ids import (
         InfoHash,
         NodeId,
@@ -119,9 +121,11 @@ __all__ = [
     "Item",
     "Metainfo",
     "Method",
+    "MethodEstimate",
     "MutableItem",
     "MutableLink",
     "Node",
+    "NodeEvidence",
     "NodeId",
     "NodeSettings",
     "NodeStatistics",
@@ -152,7 +156,9 @@ __all__ = [
     "conforms",
     "distance",
     "distance_bits",
+    "estimate_evidence",
     "estimate_swarm",
+    "evidence_of",
     "find_peers",
     "flip_last_bit",
     "format_version",
@@ -167,6 +173,7 @@ __all__ = [
     "random_id",
     "scope_of",
     "shared_prefix_bits",
+    "wants_more",
 ]
 
 _HOMES = {
@@ -192,7 +199,9 @@ _HOMES = {
         "QueryTimeout",
         "StateFileError",
     ),
-    "estimates": ("Interval", "ScrapeReply", "SwarmEstimate", "estimate_swarm"),
+    "estimates": ("Interval", "MethodEstimate", "SwarmEstimate", "estimate_evidence", "estimate_swarm"),
+    "evidence": ("NodeEvidence", "ScrapeReply", "evidence_of"),
+    "extension": ("wants_more",),
     "ids": (
         "InfoHash",
         "NodeId",

@@ -252,7 +252,11 @@ def scrape_record(measured: Scrape) -> dict[str, object]:
     return {
         "info_hash": measured.info_hash.hex(),
         "seeds": estimate.seeds,
+        "seeds_low": estimate.seeds_low,
+        "seeds_high": estimate.seeds_high,
         "leechers": estimate.leechers,
+        "leechers_low": estimate.leechers_low,
+        "leechers_high": estimate.leechers_high,
         "peers": estimate.peers,
         "peers_low": estimate.peers_low,
         "peers_high": estimate.peers_high,
@@ -271,7 +275,8 @@ def scrape_text(measured: Scrape) -> str:
     return (
         f"{measured.info_hash.hex()} {estimate.peers}{more} peers"
         f" ({estimate.peers_low} to {estimate.peers_high}):"
-        f" {estimate.seeds} seeds, {estimate.leechers} leechers;"
+        f" {estimate.seeds} seeds ({estimate.seeds_low} to {estimate.seeds_high}),"
+        f" {estimate.leechers} leechers ({estimate.leechers_low} to {estimate.leechers_high});"
         f" {estimate.nodes_with_filters} of {measured.nodes_answered} nodes gave filters,"
         f" {estimate.distinct_peers} peers seen"
     )

@@ -11,7 +11,7 @@ interval.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import reduce
@@ -19,15 +19,15 @@ from itertools import combinations
 from math import ceil, exp, floor, hypot, log, sqrt
 from operator import or_
 
-from dhtnode.addresses import Address, Contact, Family, pack_host
+from dhtnode.addresses import Family
 from dhtnode.bloom import (
     FILTER_BITS,
     FILTER_HASHES,
     LOG_MISSED_BY_ONE_HOST,
     ScrapeFilter,
-    host_mask,
     hosts_between,
 )
+from dhtnode.evidence import NodeEvidence, ScrapeReply, evidence_of
 
 NORMAL_95 = 1.96
 """Standard deviations that hold 95 % of a normal distribution."""
@@ -50,35 +50,6 @@ _UNION_LIMIT = 1 << 14
 """Peers above which even the last zero bit of a filter is too unlikely to have been seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScrapeReply:
-    """Hold what one node answered when asked about a swarm.
-
-    The filters are None from nodes without BEP 33.  `values` are the peers it named, possibly in
-    answer to a second query without `scrape`: libtorrent names none beside its filters.
-    `rtt` is in seconds.
-    """
-
-    contact: Contact
-    rtt: float
-    seeds_filter: ScrapeFilter | None
-    peers_filter: ScrapeFilter | None
-    values: tuple[Address, ...]
-    version: bytes | None
-    bytes_sent: int = 0
-    bytes_received: int = 0
-
-    @property
-    def has_filters(self) -> bool:
-        """Return whether the node sent at least one filter."""
-        return self.seeds_filter is not None or self.peers_filter is not None
-
-    @property
-    def stored(self) -> ScrapeFilter:
-        """Return the filter of all the peers that the node stores, seeds and others."""
-        return (self.seeds_filter or _EMPTY) | (self.peers_filter or _EMPTY)
-
-
 _EMPTY = ScrapeFilter()
 
 
@@ -89,6 +60,20 @@ class Interval:
     The ends are whole peers that are known to be there, so an estimate below one peer lies outside.
     """
 
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class MethodEstimate:
+    """Hold what one method says about one subject: "peers", "seeds" or "leechers".
+
+    Methods that give no interval have both ends at the estimate.
+    """
+
+    subject: str
+    method: str
     estimate: float
     low: float
     high: float
@@ -106,6 +91,10 @@ class SwarmEstimate:
     "chao2" or "distinct" (the peers named; no node sent filters) or "none" (nothing was found out).
     A "distinct" headline is a lower bound, and so are both ends of its interval.
     When `saturated`, read the headline as "at least".
+
+    `overlap` is how many peers are in both counts, seeds and leechers, at least 0.  `coverage` is the
+    share of all namings that new names would repeat (Good and Turing): 1 when every peer was named
+    twice, 0 when none was, or none was named.  `estimates` holds every method side by side.
     """
 
     seeds: int
@@ -120,6 +109,13 @@ class SwarmEstimate:
     union: Interval
     pair_ratio: Interval | None
     chao2: Interval | None
+    seeds_low: int
+    seeds_high: int
+    leechers_low: int
+    leechers_high: int
+    overlap: int
+    coverage: float
+    estimates: tuple[MethodEstimate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,27 +127,35 @@ class Moments:
 
 
 def estimate_swarm(replies: Sequence[ScrapeReply]) -> SwarmEstimate:
-    """Estimate the size of a swarm from the replies of different nodes.
+    """Estimate the size of a swarm from the replies of different nodes, all of them believed."""
+    return estimate_evidence(evidence_of(replies))
 
-    Never below the distinct peers named.  Costs about 0.25 ms for 8 replies with filters, 1 ms for
-    20, and 4 us per peer named.
+
+def estimate_evidence(evidence: Sequence[NodeEvidence]) -> SwarmEstimate:
+    """Estimate the size of a swarm from what different nodes said.
+
+    Never below the distinct peers named.
     """
-    occasions = [hosts for reply in replies if (hosts := {address.host for address in reply.values})]
-    known = frozenset[str]().union(*occasions)
-    with_filters = [reply for reply in replies if reply.has_filters]
-    masks = [host_mask(pack_host(host)) for host in known]
-    seeds, leechers = _by_role(replies, masks)
-    named = ScrapeFilter(reduce(or_, masks, 0))
+    occasions = [node.named for node in evidence if node.named]
+    known = frozenset[bytes]().union(*occasions)
+    with_filters = [node for node in evidence if node.has_filters]
+    seeds, leechers = _by_role(evidence)
+    named = reduce(or_, (node.named_filter for node in evidence), _EMPTY)
     union = union_interval(seeds | leechers, named, len(known))
     overlap = _overlap(with_filters)
     recaptured = chao2(occasions)
     method, headline = _headline(union, overlap, recaptured, has_filters=bool(with_filters))
     low, high = floor(headline.low), ceil(headline.high)
     peers = min(max(round(headline.estimate), low), high)
+    of_seeds, of_leechers = union_interval(seeds, _EMPTY, 0), union_interval(leechers, _EMPTY, 0)
+    # Read from filters alone, these may exceed a headline that counts named peers exactly.
+    seeds_count, leechers_count = (
+        min(round(of_seeds.estimate), peers),
+        min(round(of_leechers.estimate), peers),
+    )
     return SwarmEstimate(
-        # Read from filters alone, these may exceed a headline that counts named peers exactly.
-        seeds=min(round(seeds.estimate()), peers),
-        leechers=min(round(leechers.estimate()), peers),
+        seeds=seeds_count,
+        leechers=leechers_count,
         peers=peers,
         peers_low=low,
         peers_high=high,
@@ -162,33 +166,52 @@ def estimate_swarm(replies: Sequence[ScrapeReply]) -> SwarmEstimate:
         union=union,
         pair_ratio=overlap,
         chao2=recaptured,
+        seeds_low=min(floor(of_seeds.low), seeds_count),
+        seeds_high=max(ceil(of_seeds.high), seeds_count),
+        leechers_low=min(floor(of_leechers.low), leechers_count),
+        leechers_high=max(ceil(of_leechers.high), leechers_count),
+        overlap=max(seeds_count + leechers_count - peers, 0),
+        coverage=good_turing(occasions),
+        estimates=_side_by_side(
+            ("peers", "union", union),
+            ("peers", "pair-ratio", overlap),
+            ("peers", "chao2", recaptured),
+            ("peers", "distinct", Interval(len(known), len(known), len(known))),
+            ("seeds", "union", of_seeds),
+            ("leechers", "union", of_leechers),
+        ),
     )
 
 
-def _overlap(replies: Sequence[ScrapeReply]) -> Interval | None:
+def _side_by_side(*found: tuple[str, str, Interval | None]) -> tuple[MethodEstimate, ...]:
+    """Return one row for each method that came to something."""
+    return tuple(
+        MethodEstimate(subject, method, interval.estimate, interval.low, interval.high)
+        for subject, method, interval in found
+        if interval is not None
+    )
+
+
+def _overlap(evidence: Sequence[NodeEvidence]) -> Interval | None:
     """Return the higher of the pair ratios of the two families.
 
     Nodes of different families may hold different peers (libtorrent shows only those of the
     asker's), so that a pair of such nodes shares none and says nothing.
     """
-    ratios = [
-        pair_ratio([reply.stored for reply in replies if reply.contact.address.family is family])
-        for family in Family
-    ]
+    ratios = [pair_ratio([node.stored for node in evidence if node.family is family]) for family in Family]
     return max((ratio for ratio in ratios if ratio), key=lambda ratio: ratio.estimate, default=None)
 
 
-def _by_role(replies: Sequence[ScrapeReply], named: Sequence[int]) -> tuple[ScrapeFilter, ScrapeFilter]:
+def _by_role(evidence: Sequence[NodeEvidence]) -> tuple[ScrapeFilter, ScrapeFilter]:
     """Return the filters of all seeds and of all other peers; one of them holds each named host."""
     seeds = leechers = _EMPTY
-    for reply in replies:
-        seeds |= reply.seeds_filter or _EMPTY
-        leechers |= reply.peers_filter or _EMPTY
-    # BEP 33: a peer named by a node without filters is a leecher unless it is in a seed filter.
-    # For nodes with filters this changes little: they hold whom they name, but for peers of the
-    # other family (libtorrent) and those that announced between two queries.
-    unplaced = (mask for mask in named if seeds.bits & mask != mask)
-    return seeds, leechers | ScrapeFilter(reduce(or_, unplaced, 0))
+    for node in evidence:
+        seeds |= node.seeds_filter or _EMPTY
+        # BEP 33: a peer named by a node without filters is a leecher unless it is in a seed filter.
+        # For nodes with filters this changes little: they hold whom they name, but for peers of the
+        # other family (libtorrent) and those that announced between two queries.
+        leechers |= (node.peers_filter or _EMPTY) | node.unplaced_filter
+    return seeds, leechers
 
 
 def _headline(
@@ -319,7 +342,18 @@ class _Pairs:
         return _Pairs(self.products - self.products_by_node[node], self.shared - self.shared_by_node[node])
 
 
-def chao2(occasions: Sequence[AbstractSet[str]]) -> Interval | None:
+def good_turing(occasions: Sequence[AbstractSet[Hashable]]) -> float:
+    """Return the share of namings that are of hosts named at least twice (Good and Turing).
+
+    It estimates how likely the next host named is one already known: the coverage of the names,
+    not of the swarm when each node names a part only.
+    """
+    times_seen = Counter(host for hosts in occasions for host in hosts)
+    once = sum(times == 1 for times in times_seen.values())
+    return 1 - once / times_seen.total() if times_seen else 0.0
+
+
+def chao2(occasions: Sequence[AbstractSet[Hashable]]) -> Interval | None:
     """Estimate a swarm from the hosts that each node named (Chao2, log-normal interval).
 
     A lower bound: peers that are harder to see than others are under-counted.  None with fewer than

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from dhtnode.addresses import Address, Contact, Family
 from dhtnode.bucket import BucketInfo
-from dhtnode.estimates import ScrapeReply, SwarmEstimate
+from dhtnode.estimates import SwarmEstimate
+from dhtnode.evidence import ScrapeReply
 from dhtnode.ids import InfoHash, NodeId
 from dhtnode.item_store import ItemStatistics
 from dhtnode.items import Item, MutableItem, Target

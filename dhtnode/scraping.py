@@ -11,7 +11,7 @@ import trio
 from dhtnode.addresses import Address, Contact
 from dhtnode.bloom import ScrapeFilter
 from dhtnode.errors import QueryError
-from dhtnode.estimates import ScrapeReply
+from dhtnode.evidence import ScrapeReply
 from dhtnode.ids import InfoHash
 from dhtnode.messages import GetPeers
 from dhtnode.transactions import Answer

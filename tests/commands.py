@@ -31,7 +31,11 @@ SEEDS, LEECHERS = 40, 60
 SCRAPE_KEYS = [
     "info_hash",
     "seeds",
+    "seeds_low",
+    "seeds_high",
     "leechers",
+    "leechers_low",
+    "leechers_high",
     "peers",
     "peers_low",
     "peers_high",

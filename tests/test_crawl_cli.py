@@ -150,7 +150,7 @@ def test_scrape_without_json_prints_a_line_for_people(network, database):
 
     assert (ended.status, ended.stderr) == (0, "")
     assert ended.stdout == (
-        f"{'11' * 20} 7 peers (7 to 7): 3 seeds, 4 leechers; 8 of 8 nodes gave filters, 7 peers seen\n"
+        f"{'11' * 20} 7 peers (7 to 7): 3 seeds (3 to 3), 4 leechers (4 to 4); 8 of 8 nodes gave filters, 7 peers seen\n"
     )
 
 

@@ -12,7 +12,6 @@ from dhtnode.addresses import Address, Contact, pack_host, unpack_host
 from dhtnode.bloom import FILTER_BITS, ScrapeFilter, host_mask
 from dhtnode.estimates import (
     Interval,
-    ScrapeReply,
     chao2,
     estimate_swarm,
     pair_ratio,
@@ -20,6 +19,7 @@ from dhtnode.estimates import (
     union_interval,
     zero_bits_after,
 )
+from dhtnode.evidence import ScrapeReply
 from dhtnode.ids import NodeId
 
 EMPTY = ScrapeFilter()

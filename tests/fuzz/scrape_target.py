@@ -4,7 +4,8 @@ from collections.abc import Hashable
 from math import inf
 
 from dhtnode.addresses import Address
-from dhtnode.estimates import Interval, ScrapeReply, estimate_swarm
+from dhtnode.estimates import Interval, estimate_swarm
+from dhtnode.evidence import ScrapeReply
 from dhtnode.krpc import decode_untrusted
 from dhtnode.malformed import MalformedMessage
 from dhtnode.messages import Response
