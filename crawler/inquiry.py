@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 from crawler.known_nodes import Known
 from crawler.probes import Probes
@@ -133,7 +134,8 @@ class Query:
 class _Part:
     """Hold the nodes of one family, closest first."""
 
-    def __init__(self, target: int, known: Iterable[Known], *, follows: bool) -> None:
+    def __init__(self, target: int, family: Family, known: Iterable[Known], *, follows: bool) -> None:
+        self.family = family
         self.target = target
         self.wanted = CLOSEST
         self.follows = follows
@@ -141,6 +143,7 @@ class _Part:
         self.asked = 0
         self.waiting = 0
         self.nodes: list[AskedNode] = []
+        self.unread: list[bytes] = []  # contacts, as long as they are not followed
         self._endpoints: set[Endpoint] = set()
         self.add(known)
 
@@ -190,27 +193,32 @@ class _Part:
             return False
         return sum(node.outcome is Outcome.ANSWERED for node in self.nodes) < TOO_FEW
 
-    def begin_lookup(self) -> None:
+    def begin_lookup(self, take: "Callable[[_Part, bytes], None]") -> None:
         """Ask contacts that nodes name from now on."""
         self.follows = True
         self.most = MOST_ASKED_ON_THE_WAY
+        for compact in self.unread:
+            take(self, compact)
 
 
-Judge = Callable[["SwarmInquiry"], int]
-"""Looks at what was said, marks what is not to be believed, and returns how many nodes more are wanted."""
+Judge: TypeAlias = Callable[["SwarmInquiry"], dict[Family, int]]
+"""Looks at what was said, marks what is not to be believed, and tells how many more nodes are wanted."""
+
+Reader: TypeAlias = Callable[[Family, bytes], Sequence[Known]]
+"""Reads compact contacts, and leaves out whom we may not ask."""
 
 
 class SwarmInquiry:
-    """Ask about one swarm; `tag` is the caller's."""
+    """Ask about one swarm."""
 
     def __init__(
-        self, info_hash: InfoHash, probes: Probes, judge: Judge, *, listing_bytes: int | None = None
+        self,
+        info_hash: InfoHash,
+        probes: Probes,
+        judge: Judge,
+        read: Reader,
     ) -> None:
-        """Begin with nobody to ask.
-
-        With `listing_bytes`, nodes are asked without `scrape` only while all that the closest nodes
-        have cost stays below so many bytes.
-        """
+        """Begin with nobody to ask."""
         self.info_hash = info_hash
         self.target = int.from_bytes(info_hash, "big")
         self.bytes_sent = 0
@@ -218,14 +226,17 @@ class SwarmInquiry:
         self.parts: dict[Family, _Part] = {}
         self._probes = probes
         self._judge = judge
-        self._listing_bytes = listing_bytes
+        self._read = read
+        self.listing_bytes: int | None = None
+        """Nodes are asked without `scrape` only while the closest ones have cost less than this."""
+
         self._next: list[Query] = []
         self._unlisted: list[Query] = []
         self.pending = 0
 
     def add_nodes(self, family: Family, known: Iterable[Known], *, follows: bool) -> None:
         """Add nodes to start from."""
-        self.parts[family] = _Part(self.target, known, follows=follows)
+        self.parts[family] = _Part(self.target, family, known, follows=follows)
 
     def nodes(self) -> list[AskedNode]:
         """Return the nodes that count, and among them those that failed, closest first in each family."""
@@ -247,13 +258,13 @@ class SwarmInquiry:
         """Return whether there is more to ask, when all that was asked has ended."""
         outdated = [part for part in self.parts.values() if part.is_out_of_date()]
         for part in outdated:
-            part.begin_lookup()
+            part.begin_lookup(self._take_contacts)
         if outdated or self._lists():
             return True
         more = self._judge(self)
         extended = False
-        for part in self.parts.values():
-            wanted = min(part.wanted + more, MOST_CLOSEST)
+        for family, part in self.parts.items():
+            wanted = min(part.wanted + more.get(family, 0), MOST_CLOSEST)
             if wanted > part.wanted:
                 part.most += 3 * (wanted - part.wanted) // 2
                 part.wanted = wanted
@@ -271,10 +282,13 @@ class SwarmInquiry:
     def _lists(self) -> bool:
         """Ask for the peers that were kept back, as far as there are bytes left for it."""
         unlisted, self._unlisted = self._unlisted, []
-        spent = sum(node.bytes_sent + node.bytes_received for node in self.nodes())
+        nearest = self.nodes() if unlisted else []
+        spent = sum(node.bytes_sent + node.bytes_received for node in nearest)
         for query in unlisted:
+            if query.node not in nearest:
+                continue
             spent += LISTING_BYTES + _VALUE_BYTES * min(_MOST_VALUES, _peers_in(query.node))
-            if query.node.state is State.COUNTS and spent <= (self._listing_bytes or 0):
+            if query.node.state is State.COUNTS and spent <= (self.listing_bytes or 0):
                 self._next.append(query)
         return bool(self._next)
 
@@ -297,6 +311,14 @@ class SwarmInquiry:
                 if query.node.outcome is Outcome.FOREIGN_SOURCE:
                     query.node.mark(Outcome.FOREIGN_SOURCE.value)
 
+    def count_bytes(self, query: Query, sent: int = 0, received: int = 0) -> None:
+        """Count what a query or its answer has cost."""
+        self.bytes_sent += sent
+        self.bytes_received += received
+        if query.kind is not Kind.PROBE:
+            query.node.bytes_sent += sent
+            query.node.bytes_received += received
+
     def on_not_sent(self, query: Query) -> None:
         """Take in that a query could not leave."""
         self.pending -= 1
@@ -305,13 +327,18 @@ class SwarmInquiry:
             query.node.outcome = Outcome.NOT_SENT
             query.node.state = State.FAILED
 
-    def take_contacts(self, family: Family, contacts: Sequence[Known]) -> None:
+    def _take_contacts(self, part: _Part, compact: bytes) -> None:
         """Add contacts that a node has named, without those closer than anybody can be."""
-        prefix = self.info_hash[:IMPOSSIBLY_CLOSE]
-        self.parts[family].add(each for each in contacts[:OVERSIZED] if each[0][:IMPOSSIBLY_CLOSE] != prefix)
+        contacts, prefix = self._read(part.family, compact), self.info_hash[:IMPOSSIBLY_CLOSE]
+        part.add(each for each in contacts[:OVERSIZED] if each[0][:IMPOSSIBLY_CLOSE] != prefix)
 
     def _on_answer(self, query: Query, response: Response, took: float) -> None:
-        node = query.node
+        node, part = query.node, self.parts[query.family]
+        compact = response.nodes if part.family is Family.IPV4 else response.nodes6
+        if compact and part.follows:
+            self._take_contacts(part, compact)
+        elif compact:
+            part.unread.append(compact)
         node.rtt = took
         node.version = response.version
         node.seeds_filter, node.peers_filter = response.seeds_filter, response.peers_filter
@@ -332,7 +359,7 @@ class SwarmInquiry:
         family, node = query.family, query.node
         if not node.values:
             listing = Query(self, family, node, Kind.LISTING, self.info_hash)
-            (self._next if self._listing_bytes is None else self._unlisted).append(listing)
+            (self._next if self.listing_bytes is None else self._unlisted).append(listing)
         if self._probes.wants(node.endpoint):
             self._next.append(Query(self, family, node, Kind.PROBE, self._probes.target(self.info_hash)))
 

@@ -34,7 +34,8 @@ class KnownNodes:
         self._packed = _sorted(bytes(packed), self._bytes_each)
         size = self._bytes_each
         self._prefixes = array(
-            "Q", (int.from_bytes(self._packed[at : at + 8], "big") for at in range(0, len(self._packed), size))
+            "Q",
+            (int.from_bytes(self._packed[at : at + 8], "big") for at in range(0, len(self._packed), size)),
         )
 
     def __len__(self) -> int:
