@@ -294,7 +294,8 @@ def test_scrape_without_json_is_a_line_for_people(network):
 
     assert (ended.status, ended.stderr) == (0, "")
     assert ended.stdout == (
-        f"{SMALL} 7 peers (7 to 7): 3 seeds (3 to 3), 4 leechers (4 to 4); 8 of 8 nodes gave filters, 7 peers seen\n"
+        f"{SMALL} 7 peers (7 to 7): 3 seeds (3 to 3), 4 leechers (4 to 4);"
+        " 8 of 8 nodes gave filters, 7 peers seen\n"
     )
 
 
