@@ -36,7 +36,7 @@ MOST_ASKED_ON_THE_WAY = 80  # the same in a lookup
 MOST_CANDIDATES = 64  # of a lookup: who is farther is forgotten
 TOO_FEW = 4  # answers of 12 nodes known: then what is known is out of date, and a lookup has to do
 MAX_VALUES = 1000  # peers taken from one node; clients send 100 at most
-LISTING_BYTES = 450  # of a question without `scrape` and its answer, without the peers in it
+SMALL_BYTES = 450  # of a question and its answer, without the peers in it
 _VALUE_BYTES, _MOST_VALUES = 8, 100
 _EMPTY = bytes(256)
 
@@ -227,11 +227,11 @@ class SwarmInquiry:
         self._probes = probes
         self._judge = judge
         self._read = read
-        self.listing_bytes: int | None = None
-        """Nodes are asked without `scrape` only while the closest ones have cost less than this."""
+        self.most_bytes: int | None = None
+        """Nodes are asked a second time only while the closest ones have cost less than this."""
 
         self._next: list[Query] = []
-        self._unlisted: list[Query] = []
+        self._held_back: list[Query] = []
         self.pending = 0
 
     def add_nodes(self, family: Family, known: Iterable[Known], *, follows: bool) -> None:
@@ -259,7 +259,7 @@ class SwarmInquiry:
         outdated = [part for part in self.parts.values() if part.is_out_of_date()]
         for part in outdated:
             part.begin_lookup(self._take_contacts)
-        if outdated or self._lists():
+        if outdated or self._asks_more():
             return True
         more = self._judge(self)
         extended = False
@@ -279,16 +279,19 @@ class SwarmInquiry:
                 return True
         return False
 
-    def _lists(self) -> bool:
-        """Ask for the peers that were kept back, as far as there are bytes left for it."""
-        unlisted, self._unlisted = self._unlisted, []
-        nearest = self.nodes() if unlisted else []
+    def _asks_more(self) -> bool:
+        """Ask what was held back, as far as there are bytes left for it: probes first."""
+        held_back, self._held_back = self._held_back, []
+        nearest = self.nodes() if held_back else []
         spent = sum(node.bytes_sent + node.bytes_received for node in nearest)
-        for query in unlisted:
-            if query.node not in nearest:
+        held_back.sort(key=lambda query: query.kind is Kind.LISTING)
+        for query in held_back:
+            if query.node.state is not State.COUNTS or query.node not in nearest:
                 continue
-            spent += LISTING_BYTES + _VALUE_BYTES * min(_MOST_VALUES, _peers_in(query.node))
-            if query.node.state is State.COUNTS and spent <= (self.listing_bytes or 0):
+            spent += SMALL_BYTES
+            if query.kind is Kind.LISTING:
+                spent += _VALUE_BYTES * min(_MOST_VALUES, _peers_in(query.node))
+            if spent <= (self.most_bytes or 0):
                 self._next.append(query)
         return bool(self._next)
 
@@ -357,11 +360,11 @@ class SwarmInquiry:
     def _ask_on(self, query: Query) -> None:
         """Ask a node that says it has peers for those it kept back, and perhaps whether it always does."""
         family, node = query.family, query.node
+        more = self._next if self.most_bytes is None else self._held_back
         if not node.values:
-            listing = Query(self, family, node, Kind.LISTING, self.info_hash)
-            (self._next if self.listing_bytes is None else self._unlisted).append(listing)
+            more.append(Query(self, family, node, Kind.LISTING, self.info_hash))
         if self._probes.wants(node.endpoint):
-            self._next.append(Query(self, family, node, Kind.PROBE, self._probes.target(self.info_hash)))
+            more.append(Query(self, family, node, Kind.PROBE, self._probes.target(self.info_hash)))
 
 
 def _peers_in(node: AskedNode) -> int:

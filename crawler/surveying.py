@@ -43,7 +43,7 @@ from dhtnode import (
 )
 
 AT_ONCE_DIRECT = 200  # swarms under way when their nodes are known: 12 queries for each wait together
-LISTING_BUDGET = 7500  # bytes for the closest nodes of a swarm whose nodes are looked up
+MOST_BYTES = 7500  # for the closest nodes of a swarm whose nodes are looked up
 LONGEST_SLEEP = 1.0  # seconds between two looks at what is to do when nothing happens
 CLOGGED_PAUSE = 0.05  # seconds until fewer queries may be awaited, because some are late by then
 MAX_RECENT = 100_000  # endpoints that count as asked before: routers forget them in minutes
@@ -198,7 +198,7 @@ class SwarmSurvey:
             self.counts.direct += 1
         else:
             self.counts.by_lookup += 1
-            inquiry.listing_bytes = LISTING_BUDGET
+            inquiry.most_bytes = MOST_BYTES
         self._jobs[inquiry] = job
         job.under_way.add(inquiry)
         self._go_on(inquiry)
