@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         QueryTimeout,
         StateFileError,
     )
-    from dhtnode.estimates import Interval, MethodEstimate, SwarmEstimate, estimate_evidence, estimate_swarm
+    from dhtnode.estimates import MethodEstimate, SwarmEstimate, estimate_evidence, estimate_swarm
     from dhtnode.evidence import NodeEvidence, ScrapeReply, evidence_of
     from dhtnode.extension import wants_more
     from dhtnode.ids import (
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from dhtnode.metainfo import Metainfo, parse_metainfo
     from dhtnode.node import Node
     from dhtnode.nurseries import open_service_nursery
+    from dhtnode.occupancy import Interval
     from dhtnode.opening import open_node
     from dhtnode.results import (
         Announcement,
@@ -199,7 +200,7 @@ _HOMES = {
         "QueryTimeout",
         "StateFileError",
     ),
-    "estimates": ("Interval", "MethodEstimate", "SwarmEstimate", "estimate_evidence", "estimate_swarm"),
+    "estimates": ("MethodEstimate", "SwarmEstimate", "estimate_evidence", "estimate_swarm"),
     "evidence": ("NodeEvidence", "ScrapeReply", "evidence_of"),
     "extension": ("wants_more",),
     "ids": (
@@ -228,6 +229,7 @@ _HOMES = {
     "metainfo": ("Metainfo", "parse_metainfo"),
     "node": ("Node",),
     "nurseries": ("open_service_nursery",),
+    "occupancy": ("Interval",),
     "opening": ("open_node",),
     "results": (
         "Announcement",

@@ -1,68 +1,37 @@
 """How many peers a swarm has, from what nodes answered to a scrape (BEP 33).
 
-Pure functions from `ScrapeReply` values to a `SwarmEstimate`.  Three estimators look at the same
-replies: the union of all filters, the overlap of pairs of filters (for nodes that keep only part
-of a large swarm), and Chao2 over the peers that nodes named.  Each comes with a 95 % interval.
+Pure functions from `NodeEvidence` to a `SwarmEstimate`.  The headline is the union of all that nodes told
+of, and what recapture says is missing in it: nothing where stores are complete, most of the
+swarm where they are cut.  docs/estimators.md has formulas, evidence and limits.
 
-One host is one peer here, whatever its ports: filters cannot tell more.  A peer that none of the
-nodes stores is seen by the overlap estimators only; the union does not count it, nor does its
-interval.
+One host is one peer here, whatever its ports: filters cannot tell more.
 """
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Hashable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import combinations
-from math import ceil, exp, floor, hypot, log, sqrt
+from math import ceil, floor, hypot
 from operator import or_
 
 from dhtnode.addresses import Family
-from dhtnode.bloom import (
-    FILTER_BITS,
-    FILTER_HASHES,
-    LOG_MISSED_BY_ONE_HOST,
-    ScrapeFilter,
-    hosts_between,
-)
+from dhtnode.bloom import ScrapeFilter, hosts_between
+from dhtnode.captures import Blend, Captures, captures_of
 from dhtnode.evidence import NodeEvidence, ScrapeReply, evidence_of
-
-NORMAL_95 = 1.96
-"""Standard deviations that hold 95 % of a normal distribution."""
+from dhtnode.occupancy import Interval, union_interval
+from dhtnode.recapture import Namings, Whole, chao2, good_turing
+from dhtnode.roles import Roles, roles_of
 
 SATURATED_ABOVE = 5000
 """Peers from which a filter only says "at least"; BEP 33 warns from 6000 on."""
 
-PAIR_MARGIN_PEERS = 1.0
-PAIR_MARGIN_SHARE = 0.01
-"""By how much the pair ratio must exceed the union to be believed: less is below the noise of both."""
+UNSEEN_AT_LEAST = 0.5
+"""Unseen peers from which the headline is called a recapture and not a union: one after rounding."""
 
-PAIR_MAX_SPREAD = 3.0
-"""Factor from the pair ratio to the ends of its interval beyond which it means nothing.
+MOST_OF_IT = 0.5
+"""Share of the pair ratio in the headline from which the headline is called by its name."""
 
-Stores without a common peer share a few bits by chance; one in five such sets would pass for a
-swarm 10 to 30 times as large as what was seen, with this limit one in fifty.
-"""
-
-_UNION_LIMIT = 1 << 14
-"""Peers above which even the last zero bit of a filter is too unlikely to have been seen."""
-
-
+_ROUNDING = 1e-6  # peers; sums of whole numbers come out a little beside them
 _EMPTY = ScrapeFilter()
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Hold an estimate in peers and the ends of its 95 % interval.
-
-    The ends are whole peers that are known to be there, so an estimate below one peer lies outside.
-    """
-
-    estimate: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +88,27 @@ class SwarmEstimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Moments:
-    """Hold the mean and the variance of a random count."""
+class _FamilyResult:
+    """Hold what is known about the peers of one family beyond those that were seen."""
 
-    mean: float
-    variance: float
+    captures: Captures
+    whole: Whole | None
+    pairs: Interval | None
+    blend: Blend | None
+
+    @property
+    def unseen(self) -> float:
+        """Return how many more peers there are than were seen."""
+        return max(self.blend.interval.estimate - self.captures.seen.estimate, 0.0) if self.blend else 0.0
+
+    @property
+    def doubt(self) -> float:
+        """Return half the width of the interval, as far as it is not that of the union."""
+        if self.blend is None or not self.unseen:
+            return 0.0
+        seen, all_of_them = self.captures.seen, self.blend.interval
+        by_filters, by_both = (seen.high - seen.low) / 2, (all_of_them.high - all_of_them.low) / 2
+        return float(max(by_both**2 - by_filters**2, 0.0) ** 0.5)
 
 
 def estimate_swarm(replies: Sequence[ScrapeReply]) -> SwarmEstimate:
@@ -136,239 +121,123 @@ def estimate_evidence(evidence: Sequence[NodeEvidence]) -> SwarmEstimate:
 
     Never below the distinct peers named.
     """
-    occasions = [node.named for node in evidence if node.named]
-    known = frozenset[bytes]().union(*occasions)
-    with_filters = [node for node in evidence if node.has_filters]
-    seeds, leechers = _by_role(evidence)
+    namings = Namings.of([node.named for node in evidence if node.named])
+    known = namings.hosts.total()
     named = reduce(or_, (node.named_filter for node in evidence), _EMPTY)
-    union = union_interval(seeds | leechers, named, len(known))
-    overlap = _overlap(with_filters)
-    recaptured = chao2(occasions)
-    method, headline = _headline(union, overlap, recaptured, has_filters=bool(with_filters))
-    low, high = floor(headline.low), ceil(headline.high)
-    peers = min(max(round(headline.estimate), low), high)
-    of_seeds, of_leechers = union_interval(seeds, _EMPTY, 0), union_interval(leechers, _EMPTY, 0)
-    # Read from filters alone, these may exceed a headline that counts named peers exactly.
-    seeds_count, leechers_count = (
-        min(round(of_seeds.estimate), peers),
-        min(round(of_leechers.estimate), peers),
-    )
+    seen = reduce(or_, (node.stored for node in evidence), named)
+    union = union_interval(seen, named, known)
+    families = _by_family(evidence)
+    recaptured = chao2(namings)
+    with_filters = sum(node.has_filters for node in evidence)
+    method, headline = _headline(union, families, recaptured, seen if with_filters else None)
+    low, peers, high = _whole_peers(headline)
+    unseen = max(headline.estimate - union.estimate, 0.0)
+    roles = roles_of(evidence, headline, seen, unseen, _doubt(families))
+    seeds, leechers = _whole_peers(roles.seeds), _whole_peers(roles.leechers)
     return SwarmEstimate(
-        seeds=seeds_count,
-        leechers=leechers_count,
+        seeds=min(seeds[1], peers),
+        leechers=min(leechers[1], peers),
         peers=peers,
         peers_low=low,
         peers_high=high,
         saturated=peers > SATURATED_ABOVE,  # as with any full filter, which reads 7806
         method=method,
-        nodes_with_filters=len(with_filters),
-        distinct_peers=len(known),
+        nodes_with_filters=with_filters,
+        distinct_peers=known,
         union=union,
-        pair_ratio=overlap,
+        pair_ratio=_highest([family.pairs for family in families]),
         chao2=recaptured,
-        seeds_low=min(floor(of_seeds.low), seeds_count),
-        seeds_high=max(ceil(of_seeds.high), seeds_count),
-        leechers_low=min(floor(of_leechers.low), leechers_count),
-        leechers_high=max(ceil(of_leechers.high), leechers_count),
-        overlap=max(seeds_count + leechers_count - peers, 0),
-        coverage=good_turing(occasions),
-        estimates=_side_by_side(
-            ("peers", "union", union),
-            ("peers", "pair-ratio", overlap),
-            ("peers", "chao2", recaptured),
-            ("peers", "distinct", Interval(len(known), len(known), len(known))),
-            ("seeds", "union", of_seeds),
-            ("leechers", "union", of_leechers),
-        ),
+        seeds_low=min(seeds[0], peers),
+        seeds_high=seeds[2],
+        leechers_low=min(leechers[0], peers),
+        leechers_high=leechers[2],
+        overlap=max(seeds[1] + leechers[1] - peers, 0),
+        coverage=good_turing(namings),
+        estimates=_side_by_side(union, families, recaptured, known, headline, roles),
     )
 
 
-def _side_by_side(*found: tuple[str, str, Interval | None]) -> tuple[MethodEstimate, ...]:
+def _by_family(evidence: Sequence[NodeEvidence]) -> list[_FamilyResult]:
+    """Look at each family alone: nodes of the other may hold none of its peers (libtorrent)."""
+    found = []
+    for family in Family:
+        nodes = [node for node in evidence if node.family is family]
+        if nodes:
+            captures = captures_of(nodes)
+            whole, pairs = captures.whole(), captures.pair_ratio()
+            found.append(_FamilyResult(captures, whole, pairs, captures.recapture(whole, pairs)))
+    return found
+
+
+def _headline(
+    union: Interval,
+    families: Sequence[_FamilyResult],
+    recaptured: Interval | None,
+    seen: ScrapeFilter | None,
+) -> tuple[str, Interval]:
+    """Add to what was seen what was not; without any filter, when `seen` is None, take Chao2.
+
+    The interval of the union is exact, and stays as it is where nothing is missing; what recapture
+    is unsure of widens it.
+    """
+    if seen is None:
+        if recaptured is not None:
+            return "chao2", recaptured
+        return ("distinct" if union.estimate else "none"), union
+    captured = reduce(or_, (family.captures.total for family in families), _EMPTY)
+    elsewhere = hosts_between(captured.zero_bits, seen.zero_bits)
+    unseen = max(sum(family.unseen for family in families) - elsewhere, 0.0)
+    doubt = _doubt(families)
+    base = min(max(union.estimate, union.low), union.high)
+    low = max(base + unseen - hypot(base - union.low, doubt), union.low)
+    high = base + unseen + hypot(union.high - base, doubt)
+    return _name(families, unseen), Interval(union.estimate + unseen, low, high)
+
+
+def _doubt(families: Sequence[_FamilyResult]) -> float:
+    return hypot(*(family.doubt for family in families))
+
+
+def _name(families: Sequence[_FamilyResult], unseen: float) -> str:
+    if unseen < UNSEEN_AT_LEAST:
+        return "union"
+    most = max(families, key=lambda family: family.unseen)
+    return "pair-ratio" if most.blend and most.blend.pair_share >= MOST_OF_IT else "recapture"
+
+
+def _highest(found: Sequence[Interval | None]) -> Interval | None:
+    return max((each for each in found if each), key=lambda each: each.estimate, default=None)
+
+
+def _whole_peers(interval: Interval) -> tuple[int, int, int]:
+    """Return low end, estimate and high end in whole peers, rounded outward."""
+    low, high = floor(interval.low + _ROUNDING), ceil(interval.high - _ROUNDING)
+    return low, min(max(round(interval.estimate), low), high), high
+
+
+def _side_by_side(
+    union: Interval,
+    families: Sequence[_FamilyResult],
+    recaptured: Interval | None,
+    distinct: int,
+    headline: Interval,
+    roles: Roles,
+) -> tuple[MethodEstimate, ...]:
     """Return one row for each method that came to something."""
+    found: list[tuple[str, str, Interval | None]] = [
+        ("peers", "headline", headline),
+        ("peers", "union", union),
+        ("peers", "recapture", _highest([each.blend.interval for each in families if each.blend])),
+        ("peers", "pair-ratio", _highest([each.pairs for each in families])),
+        ("peers", "chao2", recaptured),
+        ("peers", "distinct", Interval(distinct, distinct, distinct)),
+        ("seeds", "headline", roles.seeds),
+        ("seeds", "union", roles.seen_seeds),
+        ("leechers", "headline", roles.leechers),
+        ("leechers", "union", roles.seen_leechers),
+    ]
     return tuple(
         MethodEstimate(subject, method, interval.estimate, interval.low, interval.high)
         for subject, method, interval in found
         if interval is not None
     )
-
-
-def _overlap(evidence: Sequence[NodeEvidence]) -> Interval | None:
-    """Return the higher of the pair ratios of the two families.
-
-    Nodes of different families may hold different peers (libtorrent shows only those of the
-    asker's), so that a pair of such nodes shares none and says nothing.
-    """
-    ratios = [pair_ratio([node.stored for node in evidence if node.family is family]) for family in Family]
-    return max((ratio for ratio in ratios if ratio), key=lambda ratio: ratio.estimate, default=None)
-
-
-def _by_role(evidence: Sequence[NodeEvidence]) -> tuple[ScrapeFilter, ScrapeFilter]:
-    """Return the filters of all seeds and of all other peers; one of them holds each named host."""
-    seeds = leechers = _EMPTY
-    for node in evidence:
-        seeds |= node.seeds_filter or _EMPTY
-        # BEP 33: a peer named by a node without filters is a leecher unless it is in a seed filter.
-        # For nodes with filters this changes little: they hold whom they name, but for peers of the
-        # other family (libtorrent) and those that announced between two queries.
-        leechers |= (node.peers_filter or _EMPTY) | node.unplaced_filter
-    return seeds, leechers
-
-
-def _headline(
-    union: Interval, overlap: Interval | None, recaptured: Interval | None, *, has_filters: bool
-) -> tuple[str, Interval]:
-    """Choose the estimator to believe.
-
-    Union or pair ratio, whichever is higher: where stores are complete both agree, where stores are
-    cut the union is too low, where peers differ in how well they announce both are, the pair ratio
-    more so.  The maximum of two noisy numbers is too high, but these two share most of their noise,
-    which is that of the filters.  Simulated, mean over truth: 1.000 to 1.002 for n up to 3000 with
-    complete stores, 1.00 to 1.03 for 1000 to 6000 where 8 nodes keep 500 each.
-    To ask for two intervals that do not overlap would cost more than it saves: between complete
-    and badly cut stores (n = 1500 and 2000 there) it reads 0.96, and its interval holds the truth
-    in 45 runs of 100, against 89 to 95.
-    """
-    if has_filters:
-        margin = max(PAIR_MARGIN_PEERS, PAIR_MARGIN_SHARE * union.estimate)
-        if overlap is not None and overlap.estimate >= union.estimate + margin:
-            # The union has been seen, whatever the pairs allow for.
-            return "pair-ratio", Interval(overlap.estimate, max(overlap.low, union.low), overlap.high)
-        return "union", union
-    if recaptured is not None:
-        return "chao2", recaptured
-    return ("distinct" if union.estimate else "none"), union
-
-
-def union_interval(total: ScrapeFilter, named: ScrapeFilter, named_count: int) -> Interval:
-    """Estimate the peers in the union of all filters, of which `named_count` are known one by one.
-
-    Known peers are counted, only the others are estimated, from the bits that `named` lacks.  So
-    the result is never below the known ones, and exact when they are all.  With none known this is
-    the formula of BEP 33.
-
-    The ends are the fewest and the most whole peers that explain the zero bits, each tested with
-    the exact moments at 2.5 % and a continuity correction.  Plus and minus 1.96 standard errors
-    would not do for small swarms, where a single collision decides.  Coverage, computed exactly
-    for one filter: above 0.95 for every n up to 300; one single number for nearly every n up to 10.
-    A full filter has no upper end; it gets that of a filter with one zero bit.
-    """
-    before, after = named.zero_bits, total.zero_bits
-
-    def suffices(hosts: int) -> bool:
-        expected = zero_bits_after(hosts, before)
-        return expected.mean - after - 0.5 <= NORMAL_95 * sqrt(expected.variance)
-
-    def is_too_many(hosts: int) -> bool:
-        expected = zero_bits_after(hosts, before)
-        return max(after, 1) - expected.mean - 0.5 > NORMAL_95 * sqrt(expected.variance)
-
-    fewest = bisect_left(range(_UNION_LIMIT), True, key=suffices)
-    most = bisect_left(range(_UNION_LIMIT), True, key=is_too_many) - 1
-    # An odd number of bits may be explained by no whole number at all: 1 bit for 1 peer, say.
-    most = max(fewest, most)
-    return Interval(named_count + hosts_between(before, after), named_count + fewest, named_count + most)
-
-
-def zero_bits_after(hosts: float, zero_bits: int = FILTER_BITS) -> Moments:
-    """Return how many of the zero bits of a filter stay zero when `hosts` more are put in.
-
-    Exact, not a limit for large filters: bits are not independent, each throw hits one of them.
-    """
-    throws = FILTER_HASHES * hosts
-    stays = (1 - 1 / FILTER_BITS) ** throws
-    two_stay = (1 - 2 / FILTER_BITS) ** throws
-    mean = zero_bits * stays
-    variance = mean + zero_bits * (zero_bits - 1) * two_stay - mean * mean
-    return Moments(mean, max(variance, 0.0))
-
-
-def relative_error(hosts: float) -> float:
-    """Return the standard error of a filter's estimate as a share of `hosts`, which is above 0.
-
-    About 0.016 up to 500 peers, 0.023 at 2000, 0.07 at 6000.
-    """
-    expected = zero_bits_after(hosts)
-    return sqrt(expected.variance) / (expected.mean * -LOG_MISSED_BY_ONE_HOST * hosts)
-
-
-def pair_ratio(stores: Sequence[ScrapeFilter]) -> Interval | None:
-    """Estimate a swarm from the overlap of stores (Petersen, pooled over all pairs of nodes).
-
-    Holds when every node keeps a random part of the swarm, however small; where all nodes favour
-    the same peers, early comers or well connected ones, it is too low.  None with fewer than three
-    stores that hold something, or with so little overlap that one node decides or that the interval
-    is wider than `PAIR_MAX_SPREAD`: 8 nodes that keep 500 each reach to about 20,000 peers.
-
-    The interval is a jackknife over nodes, on logarithms because the overlap is in the denominator;
-    the noise of the filters themselves, which is common to all nodes, is added.
-    Costs 3 us per pair.
-    """
-    filled = [store for store in stores if not store.is_empty]
-    pairs = _Pairs.of(filled)
-    without_one = [pairs.without(node) for node in range(len(filled))]
-    if len(filled) < 3 or min(part.shared for part in without_one) <= 0:
-        return None
-    estimate = pairs.products / pairs.shared
-    logs = [log(part.products / part.shared) for part in without_one]
-    mean = sum(logs) / len(logs)
-    jackknife = sqrt((1 - 1 / len(logs)) * sum((value - mean) ** 2 for value in logs))
-    filter_noise = relative_error(reduce(or_, filled).estimate())
-    spread = exp(NORMAL_95 * hypot(jackknife, filter_noise))
-    return Interval(estimate, estimate / spread, estimate * spread) if spread <= PAIR_MAX_SPREAD else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Hold the sums of the pair ratio over all pairs, and over the pairs of each node."""
-
-    products: float
-    shared: float
-    products_by_node: tuple[float, ...] = ()
-    shared_by_node: tuple[float, ...] = ()
-
-    @classmethod
-    def of(cls, stores: Sequence[ScrapeFilter]) -> "_Pairs":
-        sizes = [store.estimate() for store in stores]
-        products, shared = [0.0] * len(stores), [0.0] * len(stores)
-        for i, j in combinations(range(len(stores)), 2):
-            product = sizes[i] * sizes[j]
-            overlap = sizes[i] + sizes[j] - (stores[i] | stores[j]).estimate()
-            for node in (i, j):
-                products[node] += product
-                shared[node] += overlap
-        return cls(sum(products) / 2, sum(shared) / 2, tuple(products), tuple(shared))
-
-    def without(self, node: int) -> "_Pairs":
-        return _Pairs(self.products - self.products_by_node[node], self.shared - self.shared_by_node[node])
-
-
-def good_turing(occasions: Sequence[AbstractSet[Hashable]]) -> float:
-    """Return the share of namings that are of hosts named at least twice (Good and Turing).
-
-    It estimates how likely the next host named is one already known: the coverage of the names,
-    not of the swarm when each node names a part only.
-    """
-    times_seen = Counter(host for hosts in occasions for host in hosts)
-    once = sum(times == 1 for times in times_seen.values())
-    return 1 - once / times_seen.total() if times_seen else 0.0
-
-
-def chao2(occasions: Sequence[AbstractSet[Hashable]]) -> Interval | None:
-    """Estimate a swarm from the hosts that each node named (Chao2, log-normal interval).
-
-    A lower bound: peers that are harder to see than others are under-counted.  None with fewer than
-    two nodes, or when no host was named by exactly two while some were named by one only.
-    """
-    times_seen = Counter(host for hosts in occasions for host in hosts)
-    hosts_seen = Counter(times_seen.values())
-    distinct, once, twice = len(times_seen), hosts_seen[1], hosts_seen[2]
-    if len(occasions) < 2 or (once and not twice):
-        return None
-    factor = 1 - 1 / len(occasions)
-    unseen = factor * once * (once - 1) / (2 * (twice + 1))
-    if not unseen:
-        return Interval(distinct, distinct, distinct)
-    ratio = once / twice
-    variance = twice * (factor / 2 * ratio**2 + factor**2 * ratio**3 + factor**2 / 4 * ratio**4)
-    spread = exp(NORMAL_95 * sqrt(log(1 + variance / unseen**2)))
-    return Interval(distinct + unseen, distinct + unseen / spread, distinct + unseen * spread)

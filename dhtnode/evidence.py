@@ -72,6 +72,11 @@ class NodeEvidence:
         return self.seeds_filter is not None or self.peers_filter is not None
 
     @property
+    def has_both_filters(self) -> bool:
+        """Return whether the node sent all that it stores as filters."""
+        return self.seeds_filter is not None and self.peers_filter is not None
+
+    @property
     def stored(self) -> ScrapeFilter:
         """Return the filter of all the peers that the node stores, seeds and others."""
         return (self.seeds_filter or _EMPTY) | (self.peers_filter or _EMPTY)

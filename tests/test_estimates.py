@@ -10,17 +10,11 @@ import pytest
 
 from dhtnode.addresses import Address, Contact, pack_host, unpack_host
 from dhtnode.bloom import FILTER_BITS, ScrapeFilter, host_mask
-from dhtnode.estimates import (
-    Interval,
-    chao2,
-    estimate_swarm,
-    pair_ratio,
-    relative_error,
-    union_interval,
-    zero_bits_after,
-)
+from dhtnode.estimates import estimate_swarm
 from dhtnode.evidence import ScrapeReply
 from dhtnode.ids import NodeId
+from dhtnode.occupancy import Interval, relative_error, union_interval, zero_bits_after
+from dhtnode.recapture import Namings, chao2, pair_ratio
 
 EMPTY = ScrapeFilter()
 FULL = ScrapeFilter((1 << FILTER_BITS) - 1)
@@ -224,9 +218,30 @@ def test_named_peer_in_a_seed_filter_is_no_leecher():
     """A node without BEP 33 does not know who seeds; the other nodes do (BEP 33)."""
     hosts = random_hosts(30, Random(8))
 
-    found = estimate_swarm([reply(seeds=filter_of(hosts[:20]), peers=EMPTY), names_reply(hosts)])
+    filters = reply(seeds=filter_of(hosts[:20]), peers=filter_of(hosts[20:]))
+    found = estimate_swarm([filters, names_reply(hosts)])
 
     assert (found.seeds, found.leechers, found.peers) == (20, 10, 30)
+
+
+def test_named_peers_in_no_filter_are_split_like_the_others():
+    """Whether a peer seeds has nothing to do with which node heard of it (not so BEP 33)."""
+    hosts = random_hosts(60, Random(8))
+
+    filters = reply(seeds=filter_of(hosts[:30]), peers=filter_of(hosts[30:40]))
+    found = estimate_swarm([filters, names_reply(hosts)])
+
+    assert (found.seeds, found.leechers, found.peers) == (45, 15, 60)
+    assert found.seeds_low < 45 < found.seeds_high <= 60
+    assert found.leechers_low < 15 < found.leechers_high
+
+
+def test_roles_of_peers_that_were_only_named_are_unknown():
+    """Without a filter every peer may be a seed; the text of BEP 33 is the estimate, not the interval."""
+    found = estimate_swarm([names_reply(random_hosts(60, Random(8)))])
+
+    assert (found.seeds_low, found.seeds, found.seeds_high) == (0, 0, 60)
+    assert (found.leechers, found.leechers_high) == (60, 60)
 
 
 def test_lone_filter_is_enough():
@@ -247,7 +262,7 @@ def test_pair_ratio_sees_through_stores_that_keep_500():
         peers = random_masks(3000, random)
         found.append(estimate_swarm([stores_reply(random.sample(peers, 500)) for _ in range(NODES)]))
 
-    assert {estimate.method for estimate in found} == {"pair-ratio"}
+    assert all(estimate.pair_ratio and estimate.method != "union" for estimate in found)
     assert all(estimate.union.high < 2700 for estimate in found)
     assert all(abs(estimate.peers - 3000) < 450 for estimate in found)
     assert fmean(estimate.peers for estimate in found) == pytest.approx(3000, rel=0.03)
@@ -448,7 +463,7 @@ def test_interval_covers_a_swarm_seen_by_filters_and_lists(count):
 
 def test_chao2_is_the_published_formula():
     """Three nodes, Q1 = 4, Q2 = 2, one host seen by all: 7 + 2/3 * 4*3 / (2*3)."""
-    found = chao2([{"a", "b", "x", "y", "z"}, {"c", "x", "z"}, {"d", "y", "z"}])
+    found = chao2(Namings.of([{"a", "b", "x", "y", "z"}, {"c", "x", "z"}, {"d", "y", "z"}]))
 
     assert found is not None
     assert found.estimate == pytest.approx(7 + 2 / 3 * 12 / 6)
@@ -457,12 +472,12 @@ def test_chao2_is_the_published_formula():
 
 def test_chao2_of_lists_that_agree_is_their_length():
     """When every host was named twice, nobody is missing."""
-    assert chao2([{"a", "b"}, {"a", "b"}]) == Interval(2, 2, 2)
+    assert chao2(Namings.of([{"a", "b"}, {"a", "b"}])) == Interval(2, 2, 2)
 
 
 def test_chao2_without_a_host_named_twice_says_nothing():
     """Lists without a common host may be parts of any swarm, or made up."""
-    assert chao2([{"a", "b"}, {"c"}]) is None
+    assert chao2(Namings.of([{"a", "b"}, {"c"}])) is None
 
 
 # Nothing, and too much
@@ -515,7 +530,7 @@ def test_large_swarm_found_through_overlap_is_marked_saturated():
     found = estimate_swarm([stores_reply(random.sample(peers, 500)) for _ in range(NODES)])
 
     assert found.union.estimate < 5000 < found.peers
-    assert (found.method, found.saturated) == ("pair-ratio", True)
+    assert (found.method != "union", found.saturated) == (True, True)
 
 
 def test_more_named_peers_than_a_filter_can_hold_are_still_counted():

@@ -15,7 +15,7 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from dhtnode import bencoding, estimates, krpc, quick
+from dhtnode import bencoding, krpc, occupancy, quick
 from dhtnode.addresses import Scope
 from dhtnode.admission import Admission
 from dhtnode.bencoding import Value
@@ -153,7 +153,7 @@ PLANTED = [
     ("krpc", krpc, "_read_values", read_values_of_any_type, "TypeError"),
     ("krpc", krpc, "_write_reply", write_less, "Broken: a message survives"),
     ("responder", quick, "_UNUSUAL", frozenset({b"want"}), "Broken: both ways send"),
-    ("scrape", estimates, "hosts_between", hosts_unless_full, "ValueError"),
+    ("scrape", occupancy, "hosts_between", hosts_unless_full, "ValueError"),
     ("node", RoutingTable, "queried", query_with_a_bug, "KeyError"),
     ("node", Scope, "allows", allow_everything, "Broken: destinations are allowed"),
     ("node", Admission, "longest_reply", reply_in_full, "Broken: a reply costs"),

@@ -4,11 +4,12 @@ from collections.abc import Hashable
 from math import inf
 
 from dhtnode.addresses import Address
-from dhtnode.estimates import Interval, estimate_swarm
+from dhtnode.estimates import estimate_swarm
 from dhtnode.evidence import ScrapeReply
 from dhtnode.krpc import decode_untrusted
 from dhtnode.malformed import MalformedMessage
 from dhtnode.messages import Response
+from dhtnode.occupancy import Interval
 from dhtnode.scraping import _keeps_back_its_list, _scrape_reply
 from dhtnode.transactions import Answer
 from tests.fuzz.findings import require
@@ -30,6 +31,11 @@ class ScrapeTarget:
         estimate = estimate_swarm(replies)
         require(0 <= estimate.peers_low <= estimate.peers <= estimate.peers_high, "the headline is inside")
         require(estimate.seeds >= 0 and estimate.leechers >= 0, "counts are not negative")
+        for low, count, high in (
+            (estimate.seeds_low, estimate.seeds, estimate.seeds_high),
+            (estimate.leechers_low, estimate.leechers, estimate.leechers_high),
+        ):
+            require(0 <= low <= count <= min(high, estimate.peers), "the count of a part is inside")
         intervals = (estimate.union, estimate.pair_ratio, estimate.chao2)
         for interval in intervals:
             _check(interval)
