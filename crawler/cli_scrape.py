@@ -109,7 +109,7 @@ def scrape(
                 on_sample=partial(_print_sample, as_json),
                 on_failure=_print_failure,
             )
-            _print_way(survey)
+            _print_way(survey, len(wanted))
 
     ended = console.run(partial(with_limits, measure, timeout), StoreError)
     if not ended or not tally.measured:
@@ -138,12 +138,17 @@ def _print_failure(info_hash: InfoHash, error: DhtError) -> None:
     click.echo(f"{info_hash.hex()}: {error}", err=True)
 
 
-def _print_way(survey: SwarmSurvey) -> None:
+def _print_way(survey: SwarmSurvey, wanted: int) -> None:
     """Say how nodes were found, when any were."""
-    counts = survey.counts
-    if counts.direct:
-        census = survey.whereabouts.census
-        run = f" of run {census.run_id}" if census is not None else ""
-        click.echo(f"{counts.direct} swarms: asked the nodes of the census{run} directly", err=True)
+    counts, census = survey.counts, survey.whereabouts.census
+    if counts.direct and census is not None:
+        click.echo(
+            f"asked the nodes of the census of run {census.run_id} directly"
+            f" for {counts.direct} of {wanted} swarms",
+            err=True,
+        )
     if counts.by_lookup:
-        click.echo(f"{counts.by_lookup} swarms: looked nodes up, no fresh census covers them", err=True)
+        click.echo(
+            f"looked nodes up for {counts.by_lookup} of {wanted} swarms: no fresh census covers them",
+            err=True,
+        )

@@ -224,38 +224,35 @@ class SwarmSurvey:
             lane.queue.appendleft(heappop(lane.deferred)[2])
         asker, pace = lane.asker, self._pace
         while lane.queue and asker.awaited < self._settings.max_awaited:
+            if not pace.is_unlimited:
+                wait = pace.wait_time(now)
+                if wait > 0:
+                    return wait
+                if self._puts_off(lane, now):
+                    continue
             query = lane.queue.popleft()
-            if not pace.is_unlimited and (wait := self._wait_time(lane, query, now)) > 0:
-                return wait
             if not self._ask(lane, query, now):
                 return 0.0
         if lane.queue:
             return CLOGGED_PAUSE
         return max(0.0, lane.deferred[0][0] - now) if lane.deferred else LONGEST_SLEEP
 
-    def _wait_time(self, lane: _Lane, query: Query, now: float) -> float:
-        """Count a query and return 0.0, or put it back and return how long to wait for the next."""
-        pace, endpoint = self._pace, query.node.endpoint
-        wait = pace.wait_time(now)
+    def _puts_off(self, lane: _Lane, now: float) -> bool:
+        """Put the next query off because its host was asked too often, or count it as sent."""
+        pace, query = self._pace, lane.queue[0]
+        endpoint = query.node.endpoint
+        wait = pace.host_wait_time(endpoint, now)
         if wait > 0:
-            lane.queue.appendleft(query)
-            return wait
-        host_wait = pace.host_wait_time(endpoint, now)
-        if host_wait > 0:
-            heappush(lane.deferred, (now + host_wait, next(self._number), query))
-            return self._next_wait(lane, now)
+            heappush(lane.deferred, (now + wait, next(self._number), lane.queue.popleft()))
+            return True
         if endpoint in lane.recent:
             pace.count_query(endpoint, now)
-        else:
-            pace.start_visit(endpoint, now)
-            lane.recent[endpoint] = None
-            if len(lane.recent) > MAX_RECENT:
-                del lane.recent[next(iter(lane.recent))]
-        return 0.0
-
-    def _next_wait(self, lane: _Lane, now: float) -> float:
-        """Return how long to wait when one query was put off: not at all if others are there."""
-        return 0.0 if lane.queue else max(0.0, lane.deferred[0][0] - now)
+            return False
+        pace.start_visit(endpoint, now)
+        lane.recent[endpoint] = None
+        if len(lane.recent) > MAX_RECENT:
+            del lane.recent[next(iter(lane.recent))]
+        return False
 
     def _ask(self, lane: _Lane, query: Query, now: float) -> bool:
         """Send a query; return False when that has to wait."""
