@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from dhtnode.messages import GetPeers
 from tests.commands import (
     PROGRAMS,
     SCRAPE_KEYS,
@@ -24,6 +25,7 @@ from tests.commands import (
 
 SIZES = {SWARM: (40, 60), "11" * 20: (3, 4), "22" * 20: (0, 1), "33" * 20: (0, 0), "44" * 20: (25, 0)}
 NODES = 20
+SCRAPE = ("dhtcrawl", "scrape", "--rate", "0", "--db")  # in a network of our own
 NOWHERE = ["--bootstrap", "127.0.0.1:1"]  # should a bad option be taken, nobody shall hear of it
 WRONG: list[tuple[list[str], str]] = [
     (["scrape", SWARM], "Missing option '--db'"),
@@ -98,7 +100,7 @@ def runs(database):
 
 def test_scrape_prints_what_dhtnode_scrape_prints(network, database):
     """The same keys, one object a line, the truth inside the interval."""
-    ended = run_command("dhtcrawl", "scrape", "--db", database, *SIZES, *network.options, "--json")
+    ended = run_command(*SCRAPE, database, *SIZES, *network.options, "--json")
 
     records = {record["info_hash"]: record for record in ended.records}
     assert (ended.status, ended.stderr) == (0, looked_up(len(SIZES)))
@@ -110,7 +112,7 @@ def test_scrape_prints_what_dhtnode_scrape_prints(network, database):
 
 def test_scrape_records_what_it_prints(network, database):
     """Each line is a row, and each node's reply is kept beside it."""
-    ended = run_command("dhtcrawl", "scrape", "--db", database, *SIZES, *network.options, "--json")
+    ended = run_command(*SCRAPE, database, *SIZES, *network.options, "--json")
 
     samples = rows(database, "SELECT * FROM swarm_samples")
     printed = {record["info_hash"]: record for record in ended.records}
@@ -134,7 +136,7 @@ def test_scrape_records_what_it_prints(network, database):
 def test_latest_swarms_reads_well_with_sqlite_utils(network, database):
     """The command that the documents name shows the last measurement of each swarm."""
     for _ in range(2):
-        run_command("dhtcrawl", "scrape", "--db", database, *SIZES, *network.options)
+        run_command(*SCRAPE, database, *SIZES, *network.options)
     shown = run_command("sqlite-utils", "rows", database, "latest_swarms")
 
     assert shown.status == 0
@@ -144,7 +146,7 @@ def test_latest_swarms_reads_well_with_sqlite_utils(network, database):
 
 def test_no_address_of_a_peer_is_in_the_database(network, database):
     """Neither as text nor packed: not in the tables, not in what SQLite has not yet tidied up."""
-    run_command("dhtcrawl", "scrape", "--db", database, SWARM, *network.options)
+    run_command(*SCRAPE, database, SWARM, *network.options)
     peers = run_command("dhtnode", "get-peers", SWARM, *network.options).stdout.split()
     written = b"".join(path.read_bytes() for path in database.parent.iterdir())
 
@@ -160,7 +162,7 @@ def test_no_address_of_a_peer_is_in_the_database(network, database):
 
 def test_scrape_without_json_prints_a_line_for_people(network, database):
     """The same line as `dhtnode scrape`."""
-    ended = run_command("dhtcrawl", "scrape", "--db", database, "11" * 20, *network.options)
+    ended = run_command(*SCRAPE, database, "11" * 20, *network.options)
 
     assert (ended.status, ended.stderr) == (0, looked_up(1))
     assert ended.stdout == (
@@ -176,7 +178,7 @@ def test_info_hashes_are_read_from_a_list(network, database, tmp_path, source):
     text = f"# a comment\n\n{'11' * 20}\n  {SWARM.upper()}  \nmagnet:?xt=urn:btih:{SWARM}\r\n{'22' * 20}"
     listed.write_text(text)
     ended = run_command(
-        *("dhtcrawl", "scrape", "--db", database, "44" * 20, "11" * 20, "--json", "--at-once", "2"),
+        *(*SCRAPE, database, "44" * 20, "11" * 20, "--json", "--at-once", "2"),
         *("--from", listed if source == "file" else "-"),
         *network.options,
         text=text,
@@ -247,7 +249,7 @@ def test_census_without_json_is_a_line_for_people(network, database):
 def test_runs_share_one_database(network, database):
     """Rows are added, never replaced."""
     run_command("dhtcrawl", "census", "--db", database, *network.options)
-    run_command("dhtcrawl", "scrape", "--db", database, SWARM, *network.options)
+    run_command(*SCRAPE, database, SWARM, *network.options)
     run_command("dhtcrawl", "census", "--db", database, *network.options)
 
     assert runs(database) == [("census", "finished"), ("scrape", "finished"), ("census", "finished")]
@@ -427,9 +429,12 @@ def test_reader_that_goes_away_ends_the_command_quietly(database):
     with FakeNode(b"f" * 20) as only:
         options = ["--db", database, "--bootstrap", str(only.address), "--at-once", "1"]
         with Running("dhtcrawl", "scrape", SWARM, "11" * 20, *options) as process:
-            query, asker = only.receive()
             process.close_stdout()
-            only.respond(query, asker, values=(), token=b"t")
+            while True:
+                query, asker = only.receive()
+                only.respond(query, asker, values=(), token=b"t")
+                if isinstance(query.method, GetPeers):
+                    break
             ended = process.wait()
 
     assert (ended.status, ended.stderr) == (1, "")
