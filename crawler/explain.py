@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from crawler.evidence_rows import evidence_in
 from crawler.records import Outcome, client_name
 from crawler.store import Store
-from dhtnode import NodeEvidence, SwarmEstimate, estimate_evidence
+from dhtnode import NodeEvidence, ScrapeFilter, SwarmEstimate, estimate_evidence
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -170,13 +170,22 @@ def _why(row: Row) -> str:
 def _filter_text(row: Row) -> str:
     if not _has_filters(row):
         return "no filters"
-    evidence = evidence_in(row)
-    parts = [
-        f"about {filter_.estimate():.0f} {name}"
-        for name, filter_ in (("seeds", evidence.seeds_filter), ("leechers", evidence.peers_filter))
-        if filter_ is not None
-    ]
+    parts = [f"{size} {name}" for name, size in _sizes(row).items() if size]
     return f"filters of {' and '.join(parts)}"
+
+
+def _sizes(row: Row) -> dict[str, str]:
+    """Return what each filter reads, in words, empty for one that was not sent."""
+    return {"seeds": _size(row["seeds_filter"]), "leechers": _size(row["peers_filter"])}
+
+
+def _size(packed: bytes | None) -> str:
+    if packed is None:
+        return ""
+    try:
+        return f"about {abs(ScrapeFilter.from_bytes(packed).estimate()):.0f}"
+    except ValueError:
+        return "a damaged number of"
 
 
 def _named_text(row: Row) -> str:
@@ -237,11 +246,9 @@ def _reply_record(row: Row) -> dict[str, object]:
     plain = {name: value for name, value in row.items() if not isinstance(value, bytes)}
     for name in ("named_tokens", "named_filter", "unplaced_filter", "sample_id"):
         plain.pop(name, None)
-    seen = evidence_in(row) if _has_filters(row) else None
-    seeds, peers = (seen.seeds_filter, seen.peers_filter) if seen else (None, None)
     return plain | {
-        "seeds_filter": None if seeds is None else round(seeds.estimate(), 1),
-        "peers_filter": None if peers is None else round(peers.estimate(), 1),
+        "seeds_filter": _sizes(row)["seeds"] or None,
+        "peers_filter": _sizes(row)["leechers"] or None,
         "used": _is_believed(row),
         "reason": None if _is_believed(row) else _why(row),
     }

@@ -33,6 +33,7 @@ CLOSEST = 8  # nodes that a peer announces to (BEP 5)
 MOST_CLOSEST = 20  # where stores look cut
 MOST_ASKED = 12  # scrape queries for a swarm and family whose nodes are known, without those that extend
 MOST_ASKED_ON_THE_WAY = 80  # the same in a lookup
+AT_ONCE_ON_THE_WAY = 4  # queries of one lookup under way
 MOST_CANDIDATES = 64  # of a lookup: who is farther is forgotten
 TOO_FEW = 4  # answers of 12 nodes known: then what is known is out of date, and a lookup has to do
 MAX_VALUES = 1000  # peers taken from one node; clients send 100 at most
@@ -166,7 +167,7 @@ class _Part:
         for node in self.nodes:
             if node.state is State.FAILED:
                 continue
-            if not places or self.waiting >= self.wanted or self.asked >= self.most:
+            if not places or self.waiting >= self._at_once() or self.asked >= self.most:
                 break
             places -= 1
             if node.state is State.NEW:
@@ -175,6 +176,10 @@ class _Part:
                 self.waiting += 1
                 found.append(node)
         return found
+
+    def _at_once(self) -> int:
+        """Return how many queries may be under way: on the way to the closest, each may save others."""
+        return AT_ONCE_ON_THE_WAY if self.follows else self.wanted
 
     def relevant(self) -> list[AskedNode]:
         """Return the nodes near enough to count, with those that failed among them, all asked."""

@@ -43,7 +43,7 @@ from dhtnode import (
 )
 
 AT_ONCE_DIRECT = 200  # swarms under way when their nodes are known: 12 queries for each wait together
-MOST_BYTES = 7500  # for the closest nodes of a swarm whose nodes are looked up
+MOST_BYTES = 7000  # for the closest nodes of a swarm whose nodes are looked up; with the others below 8000
 LONGEST_SLEEP = 1.0  # seconds between two looks at what is to do when nothing happens
 CLOGGED_PAUSE = 0.05  # seconds until fewer queries may be awaited, because some are late by then
 MAX_RECENT = 100_000  # endpoints that count as asked before: routers forget them in minutes
