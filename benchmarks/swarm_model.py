@@ -5,12 +5,15 @@ announced to each of the first 8 honest nodes with probability `announce`, to ea
 `announce_next`; a node that was told of more than it stores keeps a random part.  A node with
 BEP 33 sends filters, one of seven of them only that of leechers; half of them keep back their list
 of peers and are asked again.  Datagrams get lost, each way; who does not answer is passed over.
+A share of the nodes may be hostile
+(`benchmarks.swarm_liars`).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
+from benchmarks.swarm_liars import Liar, Said, Style
 from dhtnode import Address, Contact, NodeId, ScrapeFilter, ScrapeReply
 
 CLOSEST = 8
@@ -46,19 +49,43 @@ class ModelSwarm:
         self._random = random
         self._hosts = invented_hosts(peers, random)
         self._reach = [random.betavariate(1.2, 0.8) if model.unequal else 1.0 for _ in range(peers)]
-        self._honest = 0
+        self._honest = self._answered = 0
+        self._liar = Liar(random)
+        self._last_style: Style | None = None
+        self.liars = set[int]()
 
     def replies(self) -> Iterator[ScrapeReply]:
-        """Yield what nodes answer, the closest first; those that do not are left out."""
-        for rank in range(ASKED_AT_MOST):
-            reply = self._honest_reply(rank)
-            if reply is not None:
-                yield reply
+        """Yield what nodes answer, the closest first; those that do not are left out.
 
-    def _honest_reply(self, rank: int) -> ScrapeReply | None:
+        `liars` holds the places of those that lie.
+        """
+        for rank in range(ASKED_AT_MOST):
+            is_liar = self._random.random() < self.model.hostile
+            said = self._honest_words(is_liar)
+            if said is not None:
+                self._last_style = None
+                if is_liar:
+                    self.liars.add(self._answered)
+                    self._last_style = self._liar.draw()
+                    said = self._last_style(said)
+                self._answered += 1
+                yield reply_of(rank, *said)
+
+    def answer_to_anything(self) -> ScrapeReply:
+        """Return what the node that answered last says of a random info-hash."""
+        return reply_of(
+            0, *(self._liar.on_anything(self._last_style) if self._last_style else (None, None, ()))
+        )
+
+    def _honest_words(self, is_liar: bool) -> Said | None:
+        """Return what the next node has to say, or None when it does not answer.
+
+        A liar knows what an honest node in its place would, and peers do not count it among those
+        to announce to.
+        """
         model, random = self.model, self._random
         chance = (model.announce, model.announce_next, 0.0)[min(self._honest // CLOSEST, 2)]
-        self._honest += 1
+        self._honest += not is_liar
         room = CUT if random.random() < model.capped else ROOM
         has_filters = random.random() < model.bep33
         if self._is_lost():
@@ -75,7 +102,7 @@ class ModelSwarm:
             leechers = filter_of(self._hosts[peer] for peer in stored if peer >= self.seeds)
             if random.random() >= LONE_FILTER:
                 seeds = filter_of(self._hosts[peer] for peer in stored if peer < self.seeds)
-        return reply_of(rank, seeds, leechers, values)
+        return seeds, leechers, values
 
     def _is_lost(self) -> bool:
         """Return whether a query or the response to it gets lost."""

@@ -21,8 +21,10 @@ COMPARED = (
 )
 
 METHODS = {
-    "union": "all filters put together, and their bits counted",
-    "pair-ratio": "how much the filters of any two nodes have in common (Petersen)",
+    "headline": "the result: what was seen, and what overlaps tell of the rest",
+    "union": "what was seen: all filters put together, and their bits counted",
+    "recapture": "how often the same hosts are met at several nodes, for what no node told of",
+    "pair-ratio": "how much the stores of any two nodes have in common (Petersen)",
     "chao2": "how many hosts were named by one node only, and how many by two (Chao2)",
     "distinct": "the hosts that were named, each counted once: a lower bound",
     "none": "no node said anything about anybody",
@@ -41,7 +43,14 @@ MARKS = {
     "answers-anything": "named peers of a swarm that nobody announced",
     "wrong-id": "answered under another id",
     "foreign-source": "was answered for from another address",
+    "impossible-count": "sent a filter with every bit set, which no store fills",
+    "seeds-are-leechers": "has the same peers as seeds and as leechers",
+    "names-others-than-it-stores": "named peers that are not in its filters",
+    "special-use-addresses": "named peers where none can be",
+    "copied-filters": "sent the same filters as another node, which the others do not bear out",
+    "unknown-to-the-others": "told of peers that the others do not know",
 }
+"""What the marks mean, as `dhtnode.MARKS` has them, with hyphens for spaces."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dhtnode import (
     ScrapeReply,
     estimate_evidence,
     evidence_of,
+    marks_of,
     wants_more,
 )
 
@@ -39,8 +40,10 @@ class Judge:
         """Return for each family how many more nodes are wanted; some 0.3 ms for 8 with filters."""
         nodes = [node for node in inquiry.nodes() if node.rtt is not None]
         replies = [node.reply() for node in nodes]
-        left_out = {place for place, node in enumerate(nodes) if node.state is not State.COUNTS}
-        verdict = Verdict(nodes, replies, evidence_of(replies, self._key, left_out))
+        evidence = evidence_of(replies, self._key, _left_out(nodes))
+        if _mark(nodes, replies, evidence):
+            evidence = evidence_of(replies, self._key, _left_out(nodes))
+        verdict = Verdict(nodes, replies, evidence)
         self._verdicts[inquiry] = verdict
         believed = _believed(verdict)
         return {family: wants_more(_of(family, believed)) for family in inquiry.parts}
@@ -80,6 +83,23 @@ def conclude(
         sample.bytes_received,
     )
     return scrape, sample
+
+
+def _left_out(nodes: Sequence[AskedNode]) -> set[int]:
+    return {place for place, node in enumerate(nodes) if node.state is not State.COUNTS}
+
+
+def _mark(
+    nodes: Sequence[AskedNode], replies: Sequence[ScrapeReply], evidence: Sequence[NodeEvidence]
+) -> bool:
+    """Mark what cannot be, and return whether that was anything new."""
+    marks = marks_of(replies, evidence, noticed=[node.marks for node in nodes])
+    found = False
+    for node, words in zip(nodes, marks, strict=True):
+        for word in words:
+            found |= node.state is State.COUNTS
+            node.mark(word.replace(" ", "-"))  # in the database spaces part one word from the next
+    return found
 
 
 def _believed(verdict: Verdict) -> list[NodeEvidence]:

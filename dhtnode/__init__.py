@@ -86,12 +86,14 @@ if TYPE_CHECKING:
     from dhtnode.settings import NodeSettings
     from dhtnode.stream import PeerStream
     from dhtnode.transactions import Answer, Pending
+    from dhtnode.trust import MARKS, left_out, marks_of
     from dhtnode.udp import DatagramSocket, open_sockets
 
 __version__ = "0.1.0"
 
 __all__ = [
     "FOREIGN_SOURCE",
+    "MARKS",
     "Address",
     "AddressInUse",
     "AnnouncePeer",
@@ -163,6 +165,8 @@ __all__ = [
     "find_peers",
     "flip_last_bit",
     "format_version",
+    "left_out",
+    "marks_of",
     "mutable_target",
     "open_node",
     "open_service_nursery",
@@ -246,6 +250,7 @@ _HOMES = {
     "settings": ("NodeSettings",),
     "stream": ("PeerStream",),
     "transactions": ("Answer", "Pending"),
+    "trust": ("MARKS", "left_out", "marks_of"),
     "udp": ("DatagramSocket", "open_sockets"),
 }
 """Where each public name lives; tests/test_startup.py holds it to `__all__` and the imports above."""

@@ -79,6 +79,15 @@ class ScrapeFilter:
         return hosts_between(FILTER_BITS, self.zero_bits)
 
 
+def union_of(filters: Iterable[ScrapeFilter | None]) -> ScrapeFilter:
+    """Return the filter of all addresses in any of the filters; None holds nobody."""
+    bits = 0
+    for each in filters:
+        if each is not None:
+            bits |= each.bits
+    return ScrapeFilter(bits)
+
+
 def host_mask(packed_host: bytes) -> int:
     """Return the one or two bits that an address sets: what a peer store ORs into its filters.
 

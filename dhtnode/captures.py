@@ -2,16 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from math import exp, hypot, log, sqrt
-from operator import or_
 
-from dhtnode.bloom import ScrapeFilter, hosts_between
+from dhtnode.bloom import ScrapeFilter, hosts_between, union_of
 from dhtnode.evidence import NodeEvidence
 from dhtnode.occupancy import NORMAL_95, Interval, union_interval
 from dhtnode.recapture import MAX_SPREAD, Whole, pair_ratio, whole_of
-
-_EMPTY = ScrapeFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,7 @@ def captures_of(evidence: Sequence[NodeEvidence]) -> Captures:
         is_full = [node.has_filters for node in evidence]
     full = [node for node, yes in zip(evidence, is_full, strict=True) if yes]
     others = [node for node, yes in zip(evidence, is_full, strict=True) if not yes]
-    named = reduce(or_, (node.named_filter for node in evidence), _EMPTY)
+    named = union_of(node.named_filter for node in evidence)
     known = len(frozenset[bytes]().union(*(node.named for node in evidence)))
     stores = tuple(node.stored | node.named_filter for node in full)
     sizes = [
@@ -99,7 +95,7 @@ def captures_of(evidence: Sequence[NodeEvidence]) -> Captures:
         for node, store in zip(full, stores, strict=True)
     ]
     sizes += [len(node.named) for node in others]
-    total = reduce(or_, stores, named)
+    total = union_of((named, *stores))
     return Captures(total, union_interval(total, named, known), tuple(sizes), stores)
 
 

@@ -9,15 +9,13 @@ One host is one peer here, whatever its ports: filters cannot tell more.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from math import ceil, floor, hypot
-from operator import or_
+from math import ceil, floor, hypot, sqrt
 
 from dhtnode.addresses import Family
-from dhtnode.bloom import ScrapeFilter, hosts_between
+from dhtnode.bloom import ScrapeFilter, hosts_between, union_of
 from dhtnode.captures import Blend, Captures, captures_of
 from dhtnode.evidence import NodeEvidence, ScrapeReply, evidence_of
-from dhtnode.occupancy import Interval, union_interval
+from dhtnode.occupancy import NORMAL_95, Interval, union_interval
 from dhtnode.recapture import Namings, Whole, chao2, good_turing
 from dhtnode.roles import Roles, roles_of
 
@@ -27,11 +25,16 @@ SATURATED_ABOVE = 5000
 UNSEEN_AT_LEAST = 0.5
 """Unseen peers from which the headline is called a recapture and not a union: one after rounding."""
 
+UNLIKELY = 0.05
+"""Unseen peers to be expected below which none is: the chance that there is one after all."""
+
+ONE_SIDED = 1.645 / NORMAL_95
+"""Width of one side when only that side errs, in 5 % of cases, by that when both do."""
+
 MOST_OF_IT = 0.5
 """Share of the pair ratio in the headline from which the headline is called by its name."""
 
 _ROUNDING = 1e-6  # peers; sums of whole numbers come out a little beside them
-_EMPTY = ScrapeFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +102,24 @@ class _FamilyResult:
     @property
     def unseen(self) -> float:
         """Return how many more peers there are than were seen."""
-        return max(self.blend.interval.estimate - self.captures.seen.estimate, 0.0) if self.blend else 0.0
+        if self.blend is None:
+            return 0.0
+        unseen = self.blend.interval.estimate - self.captures.seen.estimate
+        return unseen if unseen >= UNLIKELY else 0.0
 
     @property
     def doubt(self) -> float:
-        """Return half the width of the interval, as far as it is not that of the union."""
+        """Return half the width of the interval, as far as it is not that of the union.
+
+        When all that were seen were named, the lower end is certain, and the upper one alone has the
+        5 % to err.
+        """
         if self.blend is None or not self.unseen:
             return 0.0
         seen, all_of_them = self.captures.seen, self.blend.interval
         by_filters, by_both = (seen.high - seen.low) / 2, (all_of_them.high - all_of_them.low) / 2
-        return float(max(by_both**2 - by_filters**2, 0.0) ** 0.5)
+        doubt = sqrt(max(by_both**2 - by_filters**2, 0.0))
+        return doubt if by_filters else doubt * ONE_SIDED
 
 
 def estimate_swarm(replies: Sequence[ScrapeReply]) -> SwarmEstimate:
@@ -123,8 +134,8 @@ def estimate_evidence(evidence: Sequence[NodeEvidence]) -> SwarmEstimate:
     """
     namings = Namings.of([node.named for node in evidence if node.named])
     known = namings.hosts.total()
-    named = reduce(or_, (node.named_filter for node in evidence), _EMPTY)
-    seen = reduce(or_, (node.stored for node in evidence), named)
+    named = union_of(node.named_filter for node in evidence)
+    seen = union_of((named, *(node.stored for node in evidence)))
     union = union_interval(seen, named, known)
     families = _by_family(evidence)
     recaptured = chao2(namings)
@@ -184,7 +195,7 @@ def _headline(
         if recaptured is not None:
             return "chao2", recaptured
         return ("distinct" if union.estimate else "none"), union
-    captured = reduce(or_, (family.captures.total for family in families), _EMPTY)
+    captured = union_of(family.captures.total for family in families)
     elsewhere = hosts_between(captured.zero_bits, seen.zero_bits)
     unseen = max(sum(family.unseen for family in families) - elsewhere, 0.0)
     doubt = _doubt(families)

@@ -7,12 +7,10 @@ and the estimate computed again from what was stored is the same to the last dig
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from hashlib import blake2b
-from operator import or_
 
 from dhtnode.addresses import Address, Contact, Family, pack_host
-from dhtnode.bloom import ScrapeFilter, host_mask
+from dhtnode.bloom import ScrapeFilter, host_mask, union_of
 
 TOKEN_BYTES = 8
 """Length of what stands for a host: two of 10,000 hosts share one in 4 of 10**12 cases."""
@@ -93,15 +91,8 @@ def evidence_of(
     nothing about the hosts that others named.
     Costs 3 us per host named by one node; raises `ValueError` for a longer key.
     """
-    seeds = reduce(
-        or_,
-        (
-            reply.seeds_filter.bits
-            for place, reply in enumerate(replies)
-            if reply.seeds_filter and place not in left_out
-        ),
-        0,
-    )
+    believed = (reply for place, reply in enumerate(replies) if place not in left_out)
+    seeds = union_of(reply.seeds_filter for reply in believed).bits
     known: dict[str, tuple[bytes, int]] = {}
     return tuple(_evidence(reply, key, seeds, known) for reply in replies)
 

@@ -8,12 +8,10 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import reduce
 from itertools import combinations
 from math import exp, hypot, log, log1p, sqrt
-from operator import or_
 
-from dhtnode.bloom import ScrapeFilter
+from dhtnode.bloom import FILTER_BITS, ScrapeFilter, hosts_between, union_of
 from dhtnode.occupancy import NORMAL_95, Interval, relative_error
 
 MAX_SPREAD = 3.0
@@ -96,7 +94,7 @@ def pair_ratio(stores: Sequence[ScrapeFilter]) -> Interval | None:
     logs = [log(part.products / part.shared) for part in without_one]
     mean = sum(logs) / len(logs)
     jackknife = sqrt((1 - 1 / len(logs)) * sum((value - mean) ** 2 for value in logs))
-    filter_noise = relative_error(reduce(or_, filled).estimate())
+    filter_noise = relative_error(union_of(filled).estimate())
     spread = exp(NORMAL_95 * hypot(jackknife, filter_noise))
     return Interval(estimate, estimate / spread, estimate * spread) if spread <= MAX_SPREAD else None
 
@@ -112,11 +110,11 @@ class _Pairs:
 
     @classmethod
     def of(cls, stores: Sequence[ScrapeFilter]) -> "_Pairs":
-        sizes = [store.estimate() for store in stores]
+        sizes, bits = [store.estimate() for store in stores], [store.bits for store in stores]
         products, shared = [0.0] * len(stores), [0.0] * len(stores)
         for i, j in combinations(range(len(stores)), 2):
             product = sizes[i] * sizes[j]
-            overlap = sizes[i] + sizes[j] - (stores[i] | stores[j]).estimate()
+            overlap = sizes[i] + sizes[j] - _hosts_in(bits[i] | bits[j])
             for node in (i, j):
                 products[node] += product
                 shared[node] += overlap
@@ -124,6 +122,10 @@ class _Pairs:
 
     def without(self, node: int) -> "_Pairs":
         return _Pairs(self.products - self.products_by_node[node], self.shared - self.shared_by_node[node])
+
+
+def _hosts_in(bits: int) -> float:
+    return hosts_between(FILTER_BITS, FILTER_BITS - bits.bit_count())
 
 
 @dataclass(frozen=True, slots=True)

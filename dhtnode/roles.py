@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from math import hypot, sqrt
-from operator import or_
 
-from dhtnode.bloom import ScrapeFilter, hosts_between
+from dhtnode.bloom import ScrapeFilter, hosts_between, union_of
 from dhtnode.evidence import NodeEvidence
 from dhtnode.occupancy import NORMAL_95, Interval, union_interval
 
@@ -35,9 +33,9 @@ def roles_of(
     send filters, or stores are cut, that counts seeds as leechers.  Where no node sent both filters we
     keep to the text, and an end of an interval that nothing is known about is that of the swarm.
     """
-    seeds = reduce(or_, (node.seeds_filter for node in evidence if node.seeds_filter), _EMPTY)
-    leechers = reduce(or_, (node.peers_filter for node in evidence if node.peers_filter), _EMPTY)
-    unplaced = reduce(or_, (node.unplaced_filter for node in evidence), _EMPTY)
+    seeds = union_of(node.seeds_filter for node in evidence)
+    leechers = union_of(node.peers_filter for node in evidence)
+    unplaced = union_of(node.unplaced_filter for node in evidence)
     seen_seeds, seen_leechers = (
         union_interval(seeds, _EMPTY, 0),
         union_interval(leechers | unplaced, _EMPTY, 0),
@@ -47,8 +45,8 @@ def roles_of(
         return Roles(
             _at_most(seen_seeds, peers.high), _at_most(seen_leechers, peers.high), seen_seeds, seen_leechers
         )
-    seeds = reduce(or_, (node.seeds_filter for node in whole if node.seeds_filter), _EMPTY)
-    leechers = reduce(or_, (node.peers_filter for node in whole if node.peers_filter), _EMPTY)
+    seeds = union_of(node.seeds_filter for node in whole)
+    leechers = union_of(node.peers_filter for node in whole)
     placed = seeds | leechers
     rest = hosts_between(placed.zero_bits, (placed | seen).zero_bits) + unseen
     split = [_share(part, placed, rest, doubt, peers.high) for part in (seeds, leechers)]
