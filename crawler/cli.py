@@ -8,27 +8,22 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
 from crawler.cli_census import census
-from crawler.cli_crawls import DB_OPTION, with_limits
+from crawler.cli_crawls import with_limits
+from crawler.cli_explain import explain
 from crawler.cli_sample import sample
+from crawler.cli_scrape import scrape
 from crawler.cli_synthetic import synthetic
-from crawler.settings import CrawlSettings
-from dhtnode import DhtError, InfoHash, InvalidInfoHash, __version__, console, parse_info_hash
+from dhtnode import __version__, console
 
 if TYPE_CHECKING:
     from crawler.demo import Comparison, DemoResult
-    from dhtnode import Scrape
-
-DEFAULTS = CrawlSettings()
-
-MAX_WAYS_IN = 32  # of all torrent files together; each may cost a look-up of a name
 
 
 @click.group("dhtcrawl", cls=console.OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,77 +36,9 @@ def main(verbose: int) -> None:
 
 main.add_command(census)
 main.add_command(sample)
+main.add_command(scrape)
+main.add_command(explain)
 main.add_command(synthetic)
-
-
-@main.command()
-@click.argument("swarms", nargs=-1, type=console.swarm, metavar="[INFOHASH]...")
-@DB_OPTION
-@click.option(
-    "--from",
-    "listed",
-    type=click.File(),
-    metavar="FILE",
-    help="Read more info-hashes from a file, one per line; - is standard input.",
-)
-@click.option(
-    "--at-once",
-    type=click.IntRange(1, 64),
-    default=DEFAULTS.scrapes_at_once,
-    show_default=True,
-    help="How many to measure at once.",
-)
-@console.common_options(None)
-def scrape(
-    swarms: tuple[console.Swarm, ...],
-    db: Path,
-    listed: TextIO | None,
-    at_once: int,
-    as_json: bool,
-    timeout: float | None,
-    bootstrap: tuple[str, ...],
-) -> None:
-    """Measure the size of swarms, and record each sample with its interval and replies.
-
-    INFOHASH may be the path of a torrent file.
-    """
-    named = [swarm.info_hash for swarm in swarms]
-    wanted = list(dict.fromkeys([*named, *(_read_list(listed) if listed else ())]))
-    ways_in = [host for swarm in swarms for host in swarm.ways_in][:MAX_WAYS_IN]
-    if not wanted:
-        raise click.UsageError("name at least one info-hash, or a file with --from")
-
-    from crawler.measure import Tally, measure_swarms
-    from crawler.progress import show_progress
-    from crawler.session import open_session
-    from crawler.store import StoreError
-    from dhtnode import open_service_nursery
-
-    tally = Tally()
-
-    async def measure() -> None:
-        settings = {"at_once": at_once, "info_hashes": len(wanted)}
-        async with (
-            open_session(db, "scrape", settings, bootstrap=bootstrap, ways_in=ways_in) as session,
-            open_service_nursery() as nursery,
-        ):
-            nursery.start_soon(
-                show_progress,
-                lambda: f"scrape: {tally.measured} measured, {tally.failed} failed, of {len(wanted)}",
-            )
-            await measure_swarms(
-                session.node,
-                session.writer,
-                wanted,
-                at_once=at_once,
-                tally=tally,
-                on_sample=partial(_print_sample, as_json),
-                on_failure=_print_failure,
-            )
-
-    ended = console.run(partial(with_limits, measure, timeout), StoreError)
-    if not ended or not tally.measured:
-        raise click.ClickException(f"{tally.measured} of {len(wanted)} swarms measured")
 
 
 @main.command()
@@ -144,28 +71,6 @@ def demo(db: Path, nodes: int, seed: int, as_json: bool, timeout: float) -> None
     if not console.run(partial(with_limits, show, timeout), StoreError):
         raise click.ClickException("stopped before the end")
     _print_demo(results[0], db, as_json)
-
-
-def _read_list(file: TextIO) -> Iterable[InfoHash]:
-    """Yield the info-hashes of a file; blank lines and those that begin with # are skipped."""
-    try:
-        lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{file.name}: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            try:
-                yield parse_info_hash(line)
-            except InvalidInfoHash as error:
-                raise click.UsageError(f"{file.name}, line {number}: {error}") from error
-
-
-def _print_sample(as_json: bool, measured: Scrape) -> None:
-    console.emit(as_json, console.scrape_record(measured), console.scrape_text(measured))
-
-
-def _print_failure(info_hash: InfoHash, error: DhtError) -> None:
-    click.echo(f"{info_hash.hex()}: {error}", err=True)
 
 
 def _print_demo(result: DemoResult, db: Path, as_json: bool) -> None:

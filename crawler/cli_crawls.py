@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -29,7 +30,21 @@ DB_OPTION = click.option(
 
 def crawl_options(command: console.Command) -> console.Command:
     """Add the options of a crawl: where to record, how fast to go, where, and whom to leave alone."""
-    options = [
+    zone = click.option(
+        "--zone",
+        "zone_text",
+        default="0",
+        metavar="PREFIX",
+        help="Only ids with one prefix: so many bits, drawn (8), or given in hex (0x5b).",
+    )
+    return pace_options(command, zone)
+
+
+def pace_options(
+    command: console.Command, *others: Callable[[console.Command], console.Command]
+) -> console.Command:
+    """Add options: where to record, how fast to go, whatever `others` add, and whom to leave alone."""
+    options: list[Callable[[console.Command], console.Command]] = [
         DB_OPTION,
         click.option(
             "--rate",
@@ -47,13 +62,7 @@ def crawl_options(command: console.Command) -> console.Command:
             metavar="N",
             help="Endpoints never asked before, per second: spares the NAT tables of routers.",
         ),
-        click.option(
-            "--zone",
-            "zone_text",
-            default="0",
-            metavar="PREFIX",
-            help="Only ids with one prefix: so many bits, drawn (8), or given in hex (0x5b).",
-        ),
+        *others,
         click.option(
             "--exclude",
             type=click.File(),

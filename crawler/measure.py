@@ -4,15 +4,19 @@ One lookup and one question to each of the closest nodes per info-hash; what the
 database beside the estimate.  Addresses of peers are counted here and go no further.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import trio
 
-from crawler.records import ScrapeReplyRow, SwarmSample, utc_text
+from crawler.evidence_rows import reply_row, swarm_sample
+from crawler.records import SwarmSample, utc_text
 from crawler.writer import Writer
-from dhtnode import DhtError, InfoHash, Node, Scrape
+from dhtnode import DhtError, InfoHash, Node, Scrape, evidence_of
+
+KEY_BYTES = 32  # of what makes the tokens of hosts; it is forgotten when the work is done
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ async def measure_swarms(
     A swarm for which no node answers is a failure and leaves no row.
     """
     places = trio.Semaphore(at_once)
+    key = secrets.token_bytes(KEY_BYTES)
 
     async def measure(info_hash: InfoHash) -> None:
         try:
@@ -49,7 +54,7 @@ async def measure_swarms(
             if on_failure is not None:
                 on_failure(info_hash, error)
         else:
-            await writer.put(sample_of(scrape, utc_text(wall_clock()), source))
+            await writer.put(sample_of(scrape, utc_text(wall_clock()), source, key))
             tally.measured += 1
             if on_sample is not None:
                 on_sample(scrape)
@@ -62,37 +67,19 @@ async def measure_swarms(
             nursery.start_soon(measure, info_hash)
 
 
-def sample_of(scrape: Scrape, taken_at: str, source: str) -> SwarmSample:
-    """Return the rows that one measurement makes."""
-    estimate = scrape.estimate
-    return SwarmSample(
-        info_hash=scrape.info_hash,
-        taken_at=taken_at,
-        seeds=estimate.seeds,
-        leechers=estimate.leechers,
-        peers=estimate.peers,
-        peers_low=estimate.peers_low,
-        peers_high=estimate.peers_high,
-        method=estimate.method,
-        saturated=estimate.saturated,
+def sample_of(scrape: Scrape, taken_at: str, source: str, key: bytes) -> SwarmSample:
+    """Return the rows that one measurement makes; `key` goes into the tokens that stand for hosts."""
+    evidence = evidence_of(scrape.replies, key)
+    return swarm_sample(
+        scrape.info_hash,
+        taken_at,
+        scrape.estimate,
+        [
+            reply_row(reply, kept, rank)
+            for rank, (reply, kept) in enumerate(zip(scrape.replies, evidence, strict=True))
+        ],
         nodes_asked=scrape.nodes_asked,
-        nodes_answered=scrape.nodes_answered,
-        nodes_with_filters=estimate.nodes_with_filters,
-        distinct_peers=estimate.distinct_peers,
         bytes_sent=scrape.bytes_sent,
         bytes_received=scrape.bytes_received,
-        replies=tuple(
-            ScrapeReplyRow(
-                node_id=reply.contact.node_id,
-                address=reply.contact.address,
-                rank=rank,
-                seeds_filter=None if reply.seeds_filter is None else reply.seeds_filter.to_bytes(),
-                peers_filter=None if reply.peers_filter is None else reply.peers_filter.to_bytes(),
-                values_count=len(reply.values),
-                version=reply.version,
-                rtt_ms=round(1000 * reply.rtt, 3),
-            )
-            for rank, reply in enumerate(scrape.replies)
-        ),
         source=source,
     )

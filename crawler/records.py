@@ -15,7 +15,7 @@ from enum import StrEnum
 from ipaddress import ip_network
 from typing import NamedTuple
 
-from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode import Address, Family, InfoHash, MethodEstimate, NodeId
 
 
 class Outcome(StrEnum):
@@ -74,7 +74,10 @@ class ScrapeReplyRow:
 
     `rank` is the node's place by distance among those asked, 0 the closest; the filters are the
     two 256-byte ones of BEP 33, None where the node sent none; `marks` name what makes the reply
-    suspect, in words without spaces.
+    suspect, in words without spaces: then it was left out.  A node that was silent has an `outcome`
+    and nothing else.  `named_tokens` holds 8 bytes for each host that the node named, in order, made
+    with a key that nobody keeps; `named_filter` and `unplaced_filter` are the bits of these hosts
+    (`dhtnode.NodeEvidence`).  All three are None where no host was named.
     """
 
     node_id: NodeId
@@ -86,6 +89,11 @@ class ScrapeReplyRow:
     version: bytes | None = None
     rtt_ms: float | None = None
     marks: tuple[str, ...] = ()
+    outcome: Outcome = Outcome.ANSWERED
+    asked_at: str | None = None
+    named_tokens: bytes | None = None
+    named_filter: bytes | None = None
+    unplaced_filter: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,8 @@ class SwarmSample:
     `peers` counts seeds and leechers together, between `peers_low` and `peers_high`.  An estimate
     is None where nothing could be said; zero means that nodes answered and nobody was there.
     `source` says how we came to know the info-hash; it and `name` are kept once they are known.
+    `overlap` is in both seeds and leechers; `coverage` is the share of the swarm that nodes named, by
+    Good and Turing; `estimates` are those of all methods side by side.
     """
 
     info_hash: InfoHash
@@ -115,6 +125,13 @@ class SwarmSample:
     replies: tuple[ScrapeReplyRow, ...] = ()
     source: str | None = None
     name: str | None = None
+    seeds_low: float | None = None
+    seeds_high: float | None = None
+    leechers_low: float | None = None
+    leechers_high: float | None = None
+    overlap: float | None = None
+    coverage: float | None = None
+    estimates: tuple[MethodEstimate, ...] = ()
 
 
 class Visit(NamedTuple):  # a tuple, because a census makes millions

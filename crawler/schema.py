@@ -9,7 +9,7 @@ No column holds the address of a peer.  `address` and `port` always belong to a 
 
 from sqlite_utils import Database, Migrations
 
-from crawler import views
+from crawler import sample_views, views
 
 migrations = Migrations("crawler")
 
@@ -350,6 +350,29 @@ def _create_sample_turns(db: Database) -> None:
         ) WITHOUT ROWID
     """)
     db.conn.execute("CREATE INDEX idx_sample_turns_next_at ON sample_turns (next_at) WHERE chances > 0")
+
+
+@migrations()
+def m008_estimates(db: Database) -> None:
+    """Add all methods side by side, and to the replies what a number is computed again from."""
+    samples, replies = db.table("swarm_samples"), db.table("scrape_replies")
+    for column in ("seeds_low", "seeds_high", "leechers_low", "leechers_high", "overlap", "coverage"):
+        samples.add_column(column, float)
+    replies.add_column("outcome", str, not_null_default="answered")  # only such had rows before
+    for column, kind in (("asked_at", str), ("family", int)):
+        replies.add_column(column, kind)
+    for column in ("named_tokens", "named_filter", "unplaced_filter"):
+        replies.add_column(column, bytes)
+    db.execute("UPDATE scrape_replies SET family = CASE WHEN instr(address, ':') THEN 6 ELSE 4 END")
+    estimates = db.table("swarm_estimates").create(
+        {"sample_id": int, "subject": str, "method": str, "estimate": float, "low": float, "high": float},
+        not_null={"sample_id", "subject", "method", "estimate", "low", "high"},
+        foreign_keys=[("sample_id", "swarm_samples", "id")],
+    )
+    estimates.create_index(["sample_id"])
+    db.create_view("latest_swarms", sample_views.LATEST_SWARMS, replace=True)
+    census = views.client_census(views.BEP51_BY_SAMPLES, "WHERE scrape_replies.outcome = 'answered'")
+    db.create_view("client_census", census, replace=True)
 
 
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.

@@ -9,11 +9,10 @@ names the path; any other exception from here is a mistake of ours.
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -21,13 +20,13 @@ from typing import Any, Self, TypeAlias
 from sqlite_utils import Database
 
 from crawler import sample_rows, schema
+from crawler.known_rows import KnownRows
 from crawler.records import (
     Answered,
     CrawlBatch,
     Journal,
     Run,
     RunStatus,
-    ScrapeReplyRow,
     SizeEstimate,
     Suspicion,
     SwarmSample,
@@ -40,6 +39,7 @@ from crawler.records import (
 from crawler.run_nodes import RunNodes, forget_counts, make_run_nodes
 from crawler.sample_records import SampleBatch
 from crawler.sample_rows import SampleRows
+from crawler.swarm_rows import SwarmRows
 from dhtnode import Address, Family
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
@@ -84,9 +84,10 @@ class Store:
         self._host_text = prefix_text if anonymize else host_text
         self._is_running = is_running
         self._folded_run: int | None = None  # whose nodes are grouped, with no visit added since
-        self.samples = SampleRows(
-            connection, self._transaction, partial(_reported, path), anonymize=anonymize
-        )
+        reported = partial(_reported, path)
+        self.known = KnownRows(connection, reported, is_running)
+        self.swarms = SwarmRows(connection, reported, anonymize=anonymize)
+        self.samples = SampleRows(connection, self._transaction, reported, anonymize=anonymize)
 
     @classmethod
     def open(
@@ -161,7 +162,7 @@ class Store:
         samples = [record for record in records if isinstance(record, SwarmSample)]
         visits = [record for record in records if isinstance(record, Visit)]
         with self._transaction():
-            self._write_samples(run_id, samples)
+            self.swarms.write(run_id, samples)
             self._write_visits(run_id, visits)
             for record in records:
                 if isinstance(record, CrawlBatch):
@@ -302,39 +303,6 @@ class Store:
             make_run_nodes(self._connection, run_id)
             self._folded_run = run_id
 
-    def _write_samples(self, run_id: int, samples: Sequence[SwarmSample]) -> None:
-        self._connection.executemany(
-            schema.UPSERT_SWARM,
-            [(swarm.info_hash.hex(), swarm.taken_at, swarm.source, swarm.name) for swarm in samples],
-        )
-        for sample in samples:
-            # One statement each: the replies need the number that the sample gets.
-            values = (run_id, sample.info_hash.hex(), *_SAMPLE_VALUES(sample))
-            sample_id = _row_id(self._connection.execute(_INSERT_SAMPLE, values))
-            self._write_replies(sample_id, sample.replies)
-        self._upsert_nodes(
-            (reply.node_id, reply.address, sample.taken_at, sample.taken_at, reply.version)
-            for sample in samples
-            for reply in sample.replies
-        )
-
-    def _write_replies(self, sample_id: int, replies: Sequence[ScrapeReplyRow]) -> None:
-        self._connection.executemany(
-            _INSERT_REPLY,
-            [
-                (
-                    sample_id,
-                    reply.node_id.hex(),
-                    self._host_text(reply.address),
-                    reply.address.port,
-                    _hex_of(reply.version),
-                    " ".join(reply.marks),
-                    *_REPLY_VALUES(reply),
-                )
-                for reply in replies
-            ],
-        )
-
     def _write_visits(self, run_id: int, visits: Sequence[Visit]) -> None:
         """Add visits; `nodes` learns of them when the run ends: its index is slow to grow at random."""
         host_text = self._host_text
@@ -371,42 +339,11 @@ class Store:
         if not self._is_anonymized:
             self._connection.execute(schema.INSERT_JOURNAL, (run_id, *journal))
 
-    def _upsert_nodes(
-        self, sightings: Iterable[tuple[bytes, Address, str, str | None, bytes | None]]
-    ) -> None:
-        """Add or advance nodes, given as id, address, time, time of the answer, version."""
-        self._connection.executemany(
-            schema.UPSERT_NODE,
-            [
-                (
-                    node_id.hex(),
-                    self._host_text(address),
-                    address.port,
-                    6 if ":" in address.host else 4,
-                    seen,
-                    answered,
-                    _hex_of(version),
-                    client_name(version),
-                )
-                for node_id, address, seen, answered, version in sightings
-            ],
-        )
 
-
-# The columns of replies and samples are taken from the record as they are, under the same name.
-_REPLY_COLUMNS = ("rank", "seeds_filter", "peers_filter", "values_count", "rtt_ms")
 _VISIT_COLUMNS = (
     *("run_id", "node_id", "address", "port", "taken_at", "outcome", "error_code", "rtt_ms", "version"),
     *("conforms", "contacts", "unusable", "new_contacts", "referrers", "marks", "is_verification"),
 )
-_SAMPLE_COLUMNS = (
-    *("taken_at", "seeds", "leechers", "peers", "peers_low", "peers_high", "method", "saturated"),
-    *("nodes_asked", "nodes_answered", "nodes_with_filters", "distinct_peers"),
-    *("bytes_sent", "bytes_received"),
-)
-
-_SAMPLE_VALUES = attrgetter(*_SAMPLE_COLUMNS)
-_REPLY_VALUES = attrgetter(*_REPLY_COLUMNS)
 
 
 def _insert(table: str, *columns: str, rows: int = 1) -> str:
@@ -419,10 +356,6 @@ def _insert_visits(rows: int) -> str:
     return _insert("visits", *_VISIT_COLUMNS, rows=rows)
 
 
-_INSERT_SAMPLE = _insert("swarm_samples", "run_id", "info_hash", *_SAMPLE_COLUMNS)
-_INSERT_REPLY = _insert(
-    "scrape_replies", "sample_id", "node_id", "address", "port", "version", "marks", *_REPLY_COLUMNS
-)
 _INSERT_SIZE = _insert("size_estimates", "run_id", *SizeEstimate._fields)
 _INSERT_ALARM = _insert("alarms", "run_id", *Suspicion._fields[:-1], "verdict")
 

@@ -95,19 +95,21 @@ GROUP BY run_id, node_id, address, port, mark
 NO_SAMPLES = "CAST(NULL AS REAL)"
 
 
-def client_census(bep51: str = NO_SAMPLES) -> str:
+def client_census(bep51: str = NO_SAMPLES, of_replies: str = "") -> str:
     """Return the view of clients: one row for each run that has ended, and client in it.
 
     `nodes` answered, `share` is that of all of the run, `rtt_ms` the mean round-trip time.  `bep42` is
     the share of conforming ids among those that could be judged; `bep33` the share of nodes of this
     client that sent filters, among those that answered a scrape in any run; `bep51` is an expression
-    for a row with a `client`.  All three are NULL where nothing is known.  BEP 43 is not here: a
+    for a row with a `client`, `of_replies` a condition that says which rows of a scrape count.  All three
+    are NULL where nothing is known.  BEP 43 is not here: a
     node that keeps to it when it asks cannot be told from one that does not by its answers.
     """
     return f"""
 WITH scraped AS (
     SELECT nodes.client, max(coalesce(seeds_filter, peers_filter) IS NOT NULL) AS has_filters
     FROM scrape_replies CROSS JOIN nodes USING (node_id, address, port)
+    {of_replies}
     GROUP BY node_id, address, port
 ),
 filters AS (

@@ -88,6 +88,7 @@ class BulkAsker(Generic[Tag]):
         self.unexpected: Counter[tuple[str, int]] = Counter()  # datagrams that answered nothing, by source
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.answer_bytes = 0  # of the answer that `on_end` is being told of; 0 when there was none
         self.on_end: OnEnd[Tag] = _not_told
         self._writer = QueryWriter(NodeId(random_bytes(ID_BYTES)), version=version, read_only=True)
         self._ids = TransactionIds(random_bytes)
@@ -189,7 +190,9 @@ class BulkAsker(Generic[Tag]):
         asked.is_awaited = False
         took = now - asked.sent_at
         self.times.add(took)
+        self.answer_bytes = len(data)
         self._tell(asked, result, took, now)
+        self.answer_bytes = 0
 
     def _tell(self, asked: "_Asked[Tag]", result: Response | QueryError, took: float, now: float) -> None:
         try:

@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from dhtnode.messages import GetPeers
 from tests.commands import (
     PROGRAMS,
     SCRAPE_KEYS,
@@ -24,6 +25,7 @@ from tests.commands import (
 
 SIZES = {SWARM: (40, 60), "11" * 20: (3, 4), "22" * 20: (0, 1), "33" * 20: (0, 0), "44" * 20: (25, 0)}
 NODES = 20
+SCRAPE = ("dhtcrawl", "scrape", "--rate", "0", "--db")  # in a network of our own
 NOWHERE = ["--bootstrap", "127.0.0.1:1"]  # should a bad option be taken, nobody shall hear of it
 WRONG: list[tuple[list[str], str]] = [
     (["scrape", SWARM], "Missing option '--db'"),
@@ -33,6 +35,10 @@ WRONG: list[tuple[list[str], str]] = [
     (["scrape", "--db", "a.db", SWARM, "--at-once", "0", *NOWHERE], "--at-once"),
     (["scrape", "--db", "a.db", SWARM, "--bootstrap", "127.0.0.1:0"], "port 0 cannot be asked"),
     (["scrape", "--db", "a.db", SWARM, "--timeout", "0", *NOWHERE], "--timeout"),
+    (["scrape", "--db", "a.db", SWARM, "--fresh", "nan", *NOWHERE], "--fresh"),
+    (["scrape", "--db", "a.db", SWARM, "--rate", "-1", *NOWHERE], "--rate"),
+    (["scrape", "--db", "a.db", SWARM, "--exclude", "wrong.txt", *NOWHERE], "wrong.txt"),
+    (["explain", "--db", "missing.db", "1"], "missing.db"),
     (["scrape", "--db", ".", SWARM], "'.' is a directory"),
     (["scrape", "--db", "a.db", "--from", "missing.txt"], "missing.txt"),
     (["scrape", "--db", "a.db", "--from", "."], "directory"),
@@ -83,16 +89,21 @@ def rows(database, query):
         return [dict(row) for row in connection.execute(query)]
 
 
+def looked_up(swarms):
+    """Return what stderr says when there was no census."""
+    return f"looked nodes up for {swarms} of {swarms} swarms: no fresh census covers them\n"
+
+
 def runs(database):
     return [(row["command"], row["status"]) for row in rows(database, "SELECT * FROM runs ORDER BY id")]
 
 
 def test_scrape_prints_what_dhtnode_scrape_prints(network, database):
     """The same keys, one object a line, the truth inside the interval."""
-    ended = run_command("dhtcrawl", "scrape", "--db", database, *SIZES, *network.options, "--json")
+    ended = run_command(*SCRAPE, database, *SIZES, *network.options, "--json")
 
     records = {record["info_hash"]: record for record in ended.records}
-    assert (ended.status, ended.stderr) == (0, "")
+    assert (ended.status, ended.stderr) == (0, looked_up(len(SIZES)))
     assert {tuple(record) for record in ended.records} == {tuple(SCRAPE_KEYS)}
     assert records.keys() == SIZES.keys()
     for info_hash, (seeds, leechers) in SIZES.items():
@@ -101,7 +112,7 @@ def test_scrape_prints_what_dhtnode_scrape_prints(network, database):
 
 def test_scrape_records_what_it_prints(network, database):
     """Each line is a row, and each node's reply is kept beside it."""
-    ended = run_command("dhtcrawl", "scrape", "--db", database, *SIZES, *network.options, "--json")
+    ended = run_command(*SCRAPE, database, *SIZES, *network.options, "--json")
 
     samples = rows(database, "SELECT * FROM swarm_samples")
     printed = {record["info_hash"]: record for record in ended.records}
@@ -125,7 +136,7 @@ def test_scrape_records_what_it_prints(network, database):
 def test_latest_swarms_reads_well_with_sqlite_utils(network, database):
     """The command that the documents name shows the last measurement of each swarm."""
     for _ in range(2):
-        run_command("dhtcrawl", "scrape", "--db", database, *SIZES, *network.options)
+        run_command(*SCRAPE, database, *SIZES, *network.options)
     shown = run_command("sqlite-utils", "rows", database, "latest_swarms")
 
     assert shown.status == 0
@@ -135,7 +146,7 @@ def test_latest_swarms_reads_well_with_sqlite_utils(network, database):
 
 def test_no_address_of_a_peer_is_in_the_database(network, database):
     """Neither as text nor packed: not in the tables, not in what SQLite has not yet tidied up."""
-    run_command("dhtcrawl", "scrape", "--db", database, SWARM, *network.options)
+    run_command(*SCRAPE, database, SWARM, *network.options)
     peers = run_command("dhtnode", "get-peers", SWARM, *network.options).stdout.split()
     written = b"".join(path.read_bytes() for path in database.parent.iterdir())
 
@@ -151,9 +162,9 @@ def test_no_address_of_a_peer_is_in_the_database(network, database):
 
 def test_scrape_without_json_prints_a_line_for_people(network, database):
     """The same line as `dhtnode scrape`."""
-    ended = run_command("dhtcrawl", "scrape", "--db", database, "11" * 20, *network.options)
+    ended = run_command(*SCRAPE, database, "11" * 20, *network.options)
 
-    assert (ended.status, ended.stderr) == (0, "")
+    assert (ended.status, ended.stderr) == (0, looked_up(1))
     assert ended.stdout == (
         f"{'11' * 20} 7 peers (7 to 7): 3 seeds (3 to 3), 4 leechers (4 to 4);"
         " 8 of 8 nodes gave filters, 7 peers seen\n"
@@ -167,13 +178,13 @@ def test_info_hashes_are_read_from_a_list(network, database, tmp_path, source):
     text = f"# a comment\n\n{'11' * 20}\n  {SWARM.upper()}  \nmagnet:?xt=urn:btih:{SWARM}\r\n{'22' * 20}"
     listed.write_text(text)
     ended = run_command(
-        *("dhtcrawl", "scrape", "--db", database, "44" * 20, "11" * 20, "--json", "--at-once", "2"),
+        *(*SCRAPE, database, "44" * 20, "11" * 20, "--json", "--at-once", "2"),
         *("--from", listed if source == "file" else "-"),
         *network.options,
         text=text,
     )
 
-    assert (ended.status, ended.stderr) == (0, "")
+    assert (ended.status, ended.stderr) == (0, looked_up(4))
     expected = ["11" * 20, "22" * 20, "44" * 20, SWARM]
     assert sorted(record["info_hash"] for record in ended.records) == expected
     assert len(rows(database, "SELECT * FROM swarm_samples")) == 4
@@ -238,7 +249,7 @@ def test_census_without_json_is_a_line_for_people(network, database):
 def test_runs_share_one_database(network, database):
     """Rows are added, never replaced."""
     run_command("dhtcrawl", "census", "--db", database, *network.options)
-    run_command("dhtcrawl", "scrape", "--db", database, SWARM, *network.options)
+    run_command(*SCRAPE, database, SWARM, *network.options)
     run_command("dhtcrawl", "census", "--db", database, *network.options)
 
     assert runs(database) == [("census", "finished"), ("scrape", "finished"), ("census", "finished")]
@@ -418,9 +429,12 @@ def test_reader_that_goes_away_ends_the_command_quietly(database):
     with FakeNode(b"f" * 20) as only:
         options = ["--db", database, "--bootstrap", str(only.address), "--at-once", "1"]
         with Running("dhtcrawl", "scrape", SWARM, "11" * 20, *options) as process:
-            query, asker = only.receive()
             process.close_stdout()
-            only.respond(query, asker, values=(), token=b"t")
+            while True:
+                query, asker = only.receive()
+                only.respond(query, asker, values=(), token=b"t")
+                if isinstance(query.method, GetPeers):
+                    break
             ended = process.wait()
 
     assert (ended.status, ended.stderr) == (1, "")

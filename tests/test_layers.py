@@ -220,6 +220,7 @@ CRAWLER = (
         (
             *("contact_queue", "frontier", "politeness", "visits"),
             *("distributions", "network_size", "tally", "sybils", "discovery"),
+            *("known_nodes", "node_cache", "probes", "inquiry", "evidence_rows", "verdict"),
         ),
         below=names("values"),
         sideways={
@@ -228,6 +229,9 @@ CRAWLER = (
             "tally": names("frontier network_size"),
             "sybils": names("distributions network_size"),
             "discovery": names("distributions network_size"),
+            "node_cache": names("known_nodes"),
+            "inquiry": names("known_nodes probes visits"),
+            "verdict": names("inquiry evidence_rows"),
         },
         forbidden=IMPURE | DATABASE,
     ),
@@ -262,14 +266,17 @@ CRAWLER = (
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
-        ("views", "schema", "run_nodes", "sample_rows", "store"),
+        (
+            *("views", "sample_views", "schema", "run_nodes"),
+            *("sample_rows", "swarm_rows", "known_rows", "store"),
+        ),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=names("trio socket"),
     ),
     Layer(
         "findings",  # what is decided from what is stored
-        ("sizes", "alarms", "findings"),
+        ("sizes", "alarms", "findings", "explain"),
         below=names("values decisions storage"),
         sideways=IN_ORDER,
         forbidden=IMPURE | DATABASE,
@@ -278,7 +285,7 @@ CRAWLER = (
         "I/O",
         (
             *("writer", "progress", "session", "walk", "verification", "engine", "census"),
-            *("sampling", "holders", "sample_survey", "measure", "demo"),
+            *("sampling", "holders", "sample_survey", "whereabouts", "measure", "surveying", "demo"),
         ),
         below=names("values decisions storage findings"),
         sideways=IN_ORDER,
@@ -293,6 +300,8 @@ CRAWLER = (
             "cli_crawls",
             "cli_census",
             "cli_sample",
+            "cli_scrape",
+            "cli_explain",
             "cli",
             "__main__",
             "synthetic/__main__",

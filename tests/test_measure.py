@@ -19,6 +19,7 @@ from dhtnode import (
     ScrapeFilter,
     ScrapeReply,
     estimate_swarm,
+    evidence_of,
     open_node,
 )
 from dhtnode.testing import MemoryNetwork, open_testnet
@@ -147,8 +148,9 @@ def test_sample_says_what_the_scrape_said():
     """Every number of the estimate and of each reply is in the rows, closest node first."""
     scrape = scrape_of(7)
     estimate = scrape.estimate
+    first, second = evidence_of(scrape.replies, b"key")
 
-    assert sample_of(scrape, EPOCH_TEXT, "given") == SwarmSample(
+    assert sample_of(scrape, EPOCH_TEXT, "given", b"key") == SwarmSample(
         info_hash=info_hash(7),
         taken_at=EPOCH_TEXT,
         seeds=estimate.seeds,
@@ -174,10 +176,32 @@ def test_sample_says_what_the_scrape_said():
                 3,
                 b"LT\x02\x00",
                 12.3,
+                named_tokens=b"".join(sorted(first.named)),
+                named_filter=first.named_filter.to_bytes(),
+                unplaced_filter=first.unplaced_filter.to_bytes(),
             ),
-            ScrapeReplyRow(NodeId(b"b" * 20), Address("192.0.2.2", 2), 1, None, None, 3, None, 200.0),
+            ScrapeReplyRow(
+                NodeId(b"b" * 20),
+                Address("192.0.2.2", 2),
+                1,
+                None,
+                None,
+                3,
+                None,
+                200.0,
+                named_tokens=b"".join(sorted(second.named)),
+                named_filter=second.named_filter.to_bytes(),
+                unplaced_filter=second.unplaced_filter.to_bytes(),
+            ),
         ),
         source="given",
+        seeds_low=estimate.seeds_low,
+        seeds_high=estimate.seeds_high,
+        leechers_low=estimate.leechers_low,
+        leechers_high=estimate.leechers_high,
+        overlap=estimate.overlap,
+        coverage=estimate.coverage,
+        estimates=estimate.estimates,
     )
 
 

@@ -27,6 +27,7 @@ from crawler.records import (
 )
 from crawler.store import Record, Store, StoreError
 from dhtnode.addresses import Address, Family
+from dhtnode.estimates import MethodEstimate
 from dhtnode.ids import InfoHash, NodeId
 
 T0 = "2025-06-01T12:00:00.000Z"
@@ -40,7 +41,20 @@ HERE = Address("192.0.2.7", 6881)
 THERE = Address("2001:db8:1:2::3", 6882)
 
 REPLY = ScrapeReplyRow(
-    ALICE, HERE, 0, b"\x0f" * 256, b"\xf0" * 256, 5, b"LT\x02\x10", 12.5, ("identical-filters", "wrong-id")
+    ALICE,
+    HERE,
+    0,
+    b"\x0f" * 256,
+    b"\xf0" * 256,
+    5,
+    b"LT\x02\x10",
+    12.5,
+    ("identical-filters", "wrong-id"),
+    Outcome.ANSWERED,
+    T0,
+    b"t" * 16,
+    b"\x03" * 256,
+    b"\x01" * 256,
 )
 SAMPLE = SwarmSample(
     info_hash=SWARM,
@@ -58,6 +72,16 @@ SAMPLE = SwarmSample(
     distinct_peers=25,
     bytes_sent=800,
     bytes_received=6000,
+    seeds_low=9.0,
+    seeds_high=12.0,
+    leechers_low=19.0,
+    leechers_high=23.0,
+    overlap=1.0,
+    coverage=0.97,
+    estimates=(
+        MethodEstimate("peers", "union", 31.0, 28.2, 33.9),
+        MethodEstimate("seeds", "union", 10.4, 9.0, 12.0),
+    ),
     replies=(REPLY,),
     source="cli",
     name="debian.iso",
@@ -131,7 +155,17 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: Store) -> None:
             "distinct_peers": 25,
             "bytes_sent": 800,
             "bytes_received": 6000,
+            "seeds_low": 9.0,
+            "seeds_high": 12.0,
+            "leechers_low": 19.0,
+            "leechers_high": 23.0,
+            "overlap": 1.0,
+            "coverage": 0.97,
         }
+    ]
+    assert store.rows("swarm_estimates") == [
+        {"sample_id": 1, "subject": "peers", "method": "union", "estimate": 31.0, "low": 28.2, "high": 33.9},
+        {"sample_id": 1, "subject": "seeds", "method": "union", "estimate": 10.4, "low": 9.0, "high": 12.0},
     ]
     assert store.rows("scrape_replies") == [
         {
@@ -146,7 +180,32 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: Store) -> None:
             "version": "4c540210",
             "rtt_ms": 12.5,
             "marks": "identical-filters wrong-id",
+            "outcome": "answered",
+            "asked_at": T0,
+            "family": 4,
+            "named_tokens": b"t" * 16,
+            "named_filter": b"\x03" * 256,
+            "unplaced_filter": b"\x01" * 256,
         }
+    ]
+
+
+def test_filters_that_are_empty_are_not_those_that_were_never_sent(store: Store) -> None:
+    """A node without BEP 33 has NULL, one with an empty store 256 zero bytes; the silent have a row too."""
+    replies = (
+        ScrapeReplyRow(ALICE, HERE, 0, bytes(256), None),
+        ScrapeReplyRow(BOB, THERE, 1, outcome=Outcome.TIMEOUT, asked_at=T0),
+    )
+    store.write(begin(store), [replace(SAMPLE, replies=replies)])
+
+    assert [(row["seeds_filter"], row["peers_filter"]) for row in store.rows("scrape_replies")] == [
+        (bytes(256), None),
+        (None, None),
+    ]
+    assert [row["outcome"] for row in store.rows("scrape_replies")] == ["answered", "timeout"]
+    assert [(row["node_id"], row["last_answer"]) for row in store.rows("nodes")] == [
+        (ALICE.hex(), T0),
+        (BOB.hex(), None),
     ]
 
 
@@ -240,7 +299,11 @@ def test_latest_swarms_shows_the_newest_sample_rounded(store: Store) -> None:
         "name": "debian.iso",
         "taken_at": T1,
         "seeds": 10,
+        "seeds_low": 9,
+        "seeds_high": 12,
         "leechers": 21,
+        "leechers_low": 19,
+        "leechers_high": 23,
         "peers": 31,
         "peers_low": 28,
         "peers_high": 34,
@@ -250,8 +313,16 @@ def test_latest_swarms_shows_the_newest_sample_rounded(store: Store) -> None:
         "nodes_answered": 7,
         "nodes_with_filters": 6,
         "distinct_peers": 25,
+        "coverage": 0.97,
+        "sample_id": 1,
     }
-    second = newest | {"info_hash": "02" * 20, "taken_at": T0, "seeds": None, "saturated": 1}
+    second = newest | {
+        "info_hash": "02" * 20,
+        "taken_at": T0,
+        "seeds": None,
+        "saturated": 1,
+        "sample_id": 3,
+    }
     assert sorted(store.latest_swarms(), key=lambda row: str(row["info_hash"])) == [newest, second]
 
 
@@ -377,7 +448,7 @@ def test_no_column_holds_the_address_of_a_peer(store: Store) -> None:
         "nodes": {"address", "port"},
         "run_counts": {"distinct_endpoints", "distinct_ips"},  # numbers
         "sample_turns": {"place"},
-        "scrape_replies": {"address", "port"},
+        "scrape_replies": {"address", "port", "unplaced_filter"},  # the last is 2048 bits
         "visits": {"address", "port"},
     }
     assert all("node_id" in columns[table] for table in ("nodes", "scrape_replies", "visits"))

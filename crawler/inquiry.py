@@ -1,0 +1,381 @@
+"""What to ask about one swarm, and when enough has been answered: without a socket or a clock.
+
+The nodes closest to the info-hash are asked for their filters, the next one for each that stays silent
+or is caught lying; who sends filters and keeps its peers back (libtorrent) is asked once more without
+`scrape`; and where stores look cut, further nodes are asked.  With `follows`, contacts that nodes name
+are asked too, which makes it a lookup.  Each family has its own nodes, and all count for one swarm.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from crawler.known_nodes import Known
+from crawler.probes import Probes
+from crawler.records import Outcome
+from crawler.visits import IMPOSSIBLY_CLOSE, OVERSIZED, failure_of
+from dhtnode import (
+    Address,
+    Contact,
+    Endpoint,
+    Family,
+    InfoHash,
+    NodeId,
+    QueryError,
+    Response,
+    ScrapeFilter,
+    ScrapeReply,
+)
+
+CLOSEST = 8  # nodes that a peer announces to (BEP 5)
+MOST_CLOSEST = 20  # where stores look cut
+MOST_ASKED = 12  # scrape queries for a swarm and family whose nodes are known, without those that extend
+MOST_ASKED_ON_THE_WAY = 80  # the same in a lookup
+AT_ONCE_ON_THE_WAY = 4  # queries of one lookup under way
+MOST_CANDIDATES = 64  # of a lookup: who is farther is forgotten
+TOO_FEW = 4  # answers of 12 nodes known: then what is known is out of date, and a lookup has to do
+MAX_VALUES = 1000  # peers taken from one node; clients send 100 at most
+SMALL_BYTES = 450  # of a question and its answer, without the peers in it
+_VALUE_BYTES, _MOST_VALUES = 8, 100
+_EMPTY = bytes(256)
+
+
+class State(Enum):
+    """Say where one node stands."""
+
+    NEW = 0
+    WAITING = 1
+    COUNTS = 2
+    """It answered, and nothing speaks against it."""
+
+    FAILED = 3
+    """It was silent, or is not believed: another one is asked instead."""
+
+
+class Kind(Enum):
+    """Say what is asked."""
+
+    SCRAPE = 0
+    LISTING = 1
+    """The same without `scrape`."""
+
+    PROBE = 2
+    """About an info-hash that nobody announced."""
+
+
+class AskedNode:
+    """Hold what one node has said about one swarm."""
+
+    __slots__ = (
+        *("address", "asked_at", "bytes_received", "bytes_sent", "distance", "endpoint", "marks", "node_id"),
+        *("outcome", "peers_filter", "rtt", "seeds_filter", "state", "values", "version"),
+    )
+
+    def __init__(self, node_id: bytes, endpoint: Endpoint, distance: int) -> None:
+        self.node_id = node_id
+        self.endpoint = endpoint
+        self.distance = distance
+        self.state = State.NEW
+        self.address: Address | None = None
+        self.asked_at = 0.0  # on the wall clock
+        self.outcome: Outcome | None = None
+        self.rtt: float | None = None
+        self.version: bytes | None = None
+        self.seeds_filter: bytes | None = None
+        self.peers_filter: bytes | None = None
+        self.values: tuple[Address, ...] = ()
+        self.marks: tuple[str, ...] = ()
+        self.bytes_sent = 0
+        self.bytes_received = 0
+
+    @property
+    def claims_peers(self) -> bool:
+        """Return whether it says that anybody is in the swarm."""
+        return bool(self.values) or self.has_filled_filters
+
+    @property
+    def has_filled_filters(self) -> bool:
+        """Return whether it sent a filter with anybody in it."""
+        return self.seeds_filter not in (None, _EMPTY) or self.peers_filter not in (None, _EMPTY)
+
+    def mark(self, word: str) -> None:
+        """Note why it is not believed; another node is asked instead."""
+        if word not in self.marks:
+            self.marks = (*self.marks, word)
+        self.state = State.FAILED
+
+    def reply(self) -> ScrapeReply:
+        """Return what it said as an estimate wants it."""
+        assert self.address is not None  # noqa: S101  # for mypy: who answered was asked
+        return ScrapeReply(
+            Contact(NodeId(self.node_id), self.address),
+            self.rtt or 0.0,
+            None if self.seeds_filter is None else ScrapeFilter.from_bytes(self.seeds_filter),
+            None if self.peers_filter is None else ScrapeFilter.from_bytes(self.peers_filter),
+            self.values,
+            self.version,
+            self.bytes_sent,
+            self.bytes_received,
+        )
+
+
+@dataclass(slots=True)
+class Query:
+    """Be one question to one node about the swarm of an inquiry."""
+
+    inquiry: "SwarmInquiry"
+    family: Family
+    node: AskedNode
+    kind: Kind
+    target: bytes
+
+
+class _Part:
+    """Hold the nodes of one family, closest first."""
+
+    def __init__(self, target: int, family: Family, known: Iterable[Known], *, follows: bool) -> None:
+        self.family = family
+        self.target = target
+        self.wanted = CLOSEST
+        self.follows = follows
+        self.most = MOST_ASKED_ON_THE_WAY if follows else MOST_ASKED
+        self.asked = 0
+        self.waiting = 0
+        self.nodes: list[AskedNode] = []
+        self.unread: list[bytes] = []  # contacts, as long as they are not followed
+        self._endpoints: set[Endpoint] = set()
+        self.add(known)
+
+    def add(self, contacts: Iterable[Known]) -> None:
+        """Add those not met before, each endpoint once."""
+        for node_id, endpoint in contacts:
+            if endpoint in self._endpoints:
+                continue
+            self._endpoints.add(endpoint)
+            distance = int.from_bytes(node_id, "big") ^ self.target
+            at = bisect_left(self.nodes, distance, key=lambda node: node.distance)
+            if at < MOST_CANDIDATES:
+                self.nodes.insert(at, AskedNode(node_id, endpoint, distance))
+        del self.nodes[MOST_CANDIDATES:]
+
+    def take_new(self) -> list[AskedNode]:
+        """Return whom to ask now: of the closest that have not failed those not asked yet."""
+        found: list[AskedNode] = []
+        places = self.wanted
+        for node in self.nodes:
+            if node.state is State.FAILED:
+                continue
+            if not places or self.waiting >= self._at_once() or self.asked >= self.most:
+                break
+            places -= 1
+            if node.state is State.NEW:
+                node.state = State.WAITING
+                self.asked += 1
+                self.waiting += 1
+                found.append(node)
+        return found
+
+    def _at_once(self) -> int:
+        """Return how many queries may be under way: on the way to the closest, each may save others."""
+        return AT_ONCE_ON_THE_WAY if self.follows else self.wanted
+
+    def relevant(self) -> list[AskedNode]:
+        """Return the nodes near enough to count, with those that failed among them, all asked."""
+        places, found = self.wanted, []
+        for node in self.nodes:
+            if not places:
+                break
+            if node.state is not State.NEW:
+                found.append(node)
+                places -= node.state is State.COUNTS
+        return found
+
+    def is_out_of_date(self) -> bool:
+        """Return whether too few of the nodes known are still there."""
+        if self.follows or self.asked < self.most:
+            return False
+        return sum(node.outcome is Outcome.ANSWERED for node in self.nodes) < TOO_FEW
+
+    def begin_lookup(self, take: "Callable[[_Part, bytes], None]") -> None:
+        """Ask contacts that nodes name from now on."""
+        self.follows = True
+        self.most = MOST_ASKED_ON_THE_WAY
+        for compact in self.unread:
+            take(self, compact)
+
+
+Judge: TypeAlias = Callable[["SwarmInquiry"], dict[Family, int]]
+"""Looks at what was said, marks what is not to be believed, and tells how many more nodes are wanted."""
+
+Reader: TypeAlias = Callable[[Family, bytes], Sequence[Known]]
+"""Reads compact contacts, and leaves out whom we may not ask."""
+
+
+class SwarmInquiry:
+    """Ask about one swarm."""
+
+    def __init__(
+        self,
+        info_hash: InfoHash,
+        probes: Probes,
+        judge: Judge,
+        read: Reader,
+    ) -> None:
+        """Begin with nobody to ask."""
+        self.info_hash = info_hash
+        self.target = int.from_bytes(info_hash, "big")
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.parts: dict[Family, _Part] = {}
+        self._probes = probes
+        self._judge = judge
+        self._read = read
+        self.most_bytes: int | None = None
+        """Nodes are asked a second time only while the closest ones have cost less than this."""
+
+        self._next: list[Query] = []
+        self._held_back: list[Query] = []
+        self.pending = 0
+
+    def add_nodes(self, family: Family, known: Iterable[Known], *, follows: bool) -> None:
+        """Add nodes to start from."""
+        self.parts[family] = _Part(self.target, family, known, follows=follows)
+
+    def nodes(self) -> list[AskedNode]:
+        """Return the nodes that count, and among them those that failed, closest first in each family."""
+        return [node for part in self.parts.values() for node in part.relevant()]
+
+    def take_queries(self) -> list[Query]:
+        """Return what to ask now; when that is nothing and nothing is pending, the inquiry is over."""
+        while True:
+            queries, self._next = self._next, []
+            for family, part in self.parts.items():
+                queries += [
+                    Query(self, family, node, Kind.SCRAPE, self.info_hash) for node in part.take_new()
+                ]
+            self.pending += len(queries)
+            if self.pending or not self._goes_on():
+                return queries
+
+    def _goes_on(self) -> bool:
+        """Return whether there is more to ask, when all that was asked has ended."""
+        outdated = [part for part in self.parts.values() if part.is_out_of_date()]
+        for part in outdated:
+            part.begin_lookup(self._take_contacts)
+        if outdated or self._asks_more():
+            return True
+        more = self._judge(self)
+        extended = False
+        for family, part in self.parts.items():
+            wanted = min(part.wanted + more.get(family, 0), MOST_CLOSEST)
+            if wanted > part.wanted:
+                part.most += 3 * (wanted - part.wanted) // 2
+                part.wanted = wanted
+                extended = True
+        return extended or self._has_places()
+
+    def _has_places(self) -> bool:
+        """Return whether a node that was marked leaves its place to one not asked yet."""
+        for part in self.parts.values():
+            counting = [node for node in part.nodes if node.state is not State.FAILED][: part.wanted]
+            if part.asked < part.most and any(node.state is State.NEW for node in counting):
+                return True
+        return False
+
+    def _asks_more(self) -> bool:
+        """Ask what was held back, as far as there are bytes left for it: probes first."""
+        held_back, self._held_back = self._held_back, []
+        nearest = self.nodes() if held_back else []
+        spent = sum(node.bytes_sent + node.bytes_received for node in nearest)
+        held_back.sort(key=lambda query: query.kind is Kind.LISTING)
+        for query in held_back:
+            if query.node.state is not State.COUNTS or query.node not in nearest:
+                continue
+            spent += SMALL_BYTES
+            if query.kind is Kind.LISTING:
+                spent += _VALUE_BYTES * min(_MOST_VALUES, _peers_in(query.node))
+            if spent <= (self.most_bytes or 0):
+                self._next.append(query)
+        return bool(self._next)
+
+    def on_end(self, query: Query, result: Response | QueryError, took: float) -> None:
+        """Take in how a query ended."""
+        self.pending -= 1
+        if query.kind is Kind.PROBE:
+            if isinstance(result, Response) and self._probes.catches(query.node.endpoint, result):
+                query.node.mark(self._probes.MARK)
+        elif query.kind is Kind.LISTING:
+            if isinstance(result, Response) and result.node_id == query.node.node_id:
+                query.node.values = tuple(result.peers()[:MAX_VALUES])
+        else:
+            self.parts[query.family].waiting -= 1
+            if isinstance(result, Response):
+                self._on_answer(query, result, took)
+            else:
+                query.node.outcome, _ = failure_of(result)
+                query.node.state = State.FAILED
+                if query.node.outcome is Outcome.FOREIGN_SOURCE:
+                    query.node.mark(Outcome.FOREIGN_SOURCE.value)
+
+    def count_bytes(self, query: Query, sent: int = 0, received: int = 0) -> None:
+        """Count what a query or its answer has cost."""
+        self.bytes_sent += sent
+        self.bytes_received += received
+        if query.kind is not Kind.PROBE:
+            query.node.bytes_sent += sent
+            query.node.bytes_received += received
+
+    def on_not_sent(self, query: Query) -> None:
+        """Take in that a query could not leave."""
+        self.pending -= 1
+        if query.kind is Kind.SCRAPE:
+            self.parts[query.family].waiting -= 1
+            query.node.outcome = Outcome.NOT_SENT
+            query.node.state = State.FAILED
+
+    def _take_contacts(self, part: _Part, compact: bytes) -> None:
+        """Add contacts that a node has named, without those closer than anybody can be."""
+        contacts, prefix = self._read(part.family, compact), self.info_hash[:IMPOSSIBLY_CLOSE]
+        part.add(each for each in contacts[:OVERSIZED] if each[0][:IMPOSSIBLY_CLOSE] != prefix)
+
+    def _on_answer(self, query: Query, response: Response, took: float) -> None:
+        node, part = query.node, self.parts[query.family]
+        compact = response.nodes if part.family is Family.IPV4 else response.nodes6
+        if compact and part.follows:
+            self._take_contacts(part, compact)
+        elif compact:
+            part.unread.append(compact)
+        node.rtt = took
+        node.version = response.version
+        node.seeds_filter, node.peers_filter = response.seeds_filter, response.peers_filter
+        node.values = tuple(response.peers()[:MAX_VALUES])
+        if response.node_id != node.node_id:
+            node.outcome = Outcome.WRONG_ID
+            node.mark(Outcome.WRONG_ID.value)
+            return
+        node.outcome = Outcome.ANSWERED
+        node.state = State.COUNTS
+        if self._probes.is_liar(node.endpoint):
+            node.mark(self._probes.MARK)
+        elif node.claims_peers:
+            self._ask_on(query)
+
+    def _ask_on(self, query: Query) -> None:
+        """Ask a node that says it has peers for those it kept back, and perhaps whether it always does."""
+        family, node = query.family, query.node
+        more = self._next if self.most_bytes is None else self._held_back
+        if not node.values:
+            more.append(Query(self, family, node, Kind.LISTING, self.info_hash))
+        if self._probes.wants(node.endpoint):
+            more.append(Query(self, family, node, Kind.PROBE, self._probes.target(self.info_hash)))
+
+
+def _peers_in(node: AskedNode) -> int:
+    """Return about how many peers the filters of a node stand for."""
+    return sum((packed and int.from_bytes(packed).bit_count()) or 0 for packed in _filters(node)) // 2
+
+
+def _filters(node: AskedNode) -> tuple[bytes | None, bytes | None]:
+    return node.seeds_filter, node.peers_filter

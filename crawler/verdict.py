@@ -1,0 +1,138 @@
+"""What one inquiry has come to: whom to believe, whether to ask more nodes, and the rows of the sample."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crawler.evidence_rows import reply_row, swarm_sample
+from crawler.inquiry import AskedNode, State, SwarmInquiry
+from crawler.records import Outcome, ScrapeReplyRow, SwarmSample, utc_text
+from dhtnode import (
+    Family,
+    NodeEvidence,
+    NodeId,
+    Scrape,
+    ScrapeReply,
+    estimate_evidence,
+    evidence_of,
+    marks_of,
+    wants_more,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Hold what the nodes said that said anything: the replies, and what may be kept of them."""
+
+    nodes: Sequence[AskedNode]
+    replies: Sequence[ScrapeReply]
+    evidence: Sequence[NodeEvidence]
+
+
+class Judge:
+    """Judge inquiries; the last verdict on each is kept until it is taken."""
+
+    def __init__(self, key: bytes) -> None:
+        """Make tokens with a key that is to be forgotten with the run, up to 64 random bytes."""
+        self._key = key
+        self._verdicts: dict[SwarmInquiry, Verdict] = {}
+
+    def judge(self, inquiry: SwarmInquiry) -> dict[Family, int]:
+        """Return for each family how many more nodes are wanted; some 0.3 ms for 8 with filters."""
+        nodes = [node for node in inquiry.nodes() if node.rtt is not None]
+        replies = [node.reply() for node in nodes]
+        evidence = evidence_of(replies, self._key, _left_out(nodes))
+        if _mark(nodes, replies, evidence):
+            evidence = evidence_of(replies, self._key, _left_out(nodes))
+        verdict = Verdict(nodes, replies, evidence)
+        self._verdicts[inquiry] = verdict
+        believed = _believed(verdict)
+        return {family: wants_more(_of(family, believed)) for family in inquiry.parts}
+
+    def take(self, inquiry: SwarmInquiry) -> Verdict:
+        """Return the last verdict on an inquiry, once."""
+        return self._verdicts.pop(inquiry)
+
+    def forget(self, inquiry: SwarmInquiry) -> None:
+        """Forget an inquiry that was given up."""
+        self._verdicts.pop(inquiry, None)
+
+
+def conclude(
+    inquiry: SwarmInquiry, verdict: Verdict, taken_at: str, source: str | None
+) -> tuple[Scrape, SwarmSample]:
+    """Return what was measured, without replies, and its rows; some 0.5 ms for 8 nodes with filters."""
+    estimate = estimate_evidence(_believed(verdict))
+    rows = _rows(inquiry, verdict)
+    sample = swarm_sample(
+        inquiry.info_hash,
+        taken_at,
+        estimate,
+        rows,
+        nodes_asked=len(rows),
+        bytes_sent=inquiry.bytes_sent,
+        bytes_received=inquiry.bytes_received,
+        source=source,
+    )
+    scrape = Scrape(
+        inquiry.info_hash,
+        estimate,
+        (),
+        sample.nodes_asked,
+        sample.nodes_answered,
+        sample.bytes_sent,
+        sample.bytes_received,
+    )
+    return scrape, sample
+
+
+def _left_out(nodes: Sequence[AskedNode]) -> set[int]:
+    return {place for place, node in enumerate(nodes) if node.state is not State.COUNTS}
+
+
+def _mark(
+    nodes: Sequence[AskedNode], replies: Sequence[ScrapeReply], evidence: Sequence[NodeEvidence]
+) -> bool:
+    """Mark what cannot be, and return whether that was anything new."""
+    marks = marks_of(replies, evidence, noticed=[node.marks for node in nodes])
+    found = False
+    for node, words in zip(nodes, marks, strict=True):
+        for word in words:
+            found |= node.state is State.COUNTS
+            node.mark(word.replace(" ", "-"))  # in the database spaces part one word from the next
+    return found
+
+
+def _believed(verdict: Verdict) -> list[NodeEvidence]:
+    said = zip(verdict.nodes, verdict.evidence, strict=True)
+    return [evidence for node, evidence in said if node.state is State.COUNTS]
+
+
+def _of(family: Family, evidence: Sequence[NodeEvidence]) -> list[NodeEvidence]:
+    return [each for each in evidence if each.family is family]
+
+
+def _rows(inquiry: SwarmInquiry, verdict: Verdict) -> list[ScrapeReplyRow]:
+    """Return a row for each node that was asked and is near enough to count, the silent included."""
+    said = {
+        node.endpoint: (reply, evidence)
+        for node, reply, evidence in zip(verdict.nodes, verdict.replies, verdict.evidence, strict=True)
+    }
+    rows = []
+    for part in inquiry.parts.values():
+        for rank, node in enumerate(part.relevant()):
+            outcome, asked_at = node.outcome or Outcome.TIMEOUT, utc_text(node.asked_at)
+            if node.endpoint in said:
+                reply, evidence = said[node.endpoint]
+                row = reply_row(reply, evidence, rank, marks=node.marks, outcome=outcome, asked_at=asked_at)
+            else:
+                assert node.address is not None  # noqa: S101  # for mypy: it was asked
+                row = ScrapeReplyRow(
+                    NodeId(node.node_id),
+                    node.address,
+                    rank,
+                    marks=node.marks,
+                    outcome=outcome,
+                    asked_at=asked_at,
+                )
+            rows.append(row)
+    return rows
