@@ -17,8 +17,10 @@ import click
 
 from crawler.cli_census import census
 from crawler.cli_crawls import DB_OPTION, with_limits
+from crawler.cli_purge import purge
 from crawler.cli_sample import sample
 from crawler.cli_synthetic import synthetic
+from crawler.cli_watch import watch
 from crawler.settings import CrawlSettings
 from dhtnode import DhtError, InfoHash, InvalidInfoHash, __version__, console, parse_info_hash
 
@@ -40,8 +42,10 @@ def main(verbose: int) -> None:
 
 
 main.add_command(census)
+main.add_command(purge)
 main.add_command(sample)
 main.add_command(synthetic)
+main.add_command(watch)
 
 
 @main.command()

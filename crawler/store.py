@@ -21,6 +21,7 @@ from typing import Any, Self, TypeAlias
 from sqlite_utils import Database
 
 from crawler import sample_rows, schema
+from crawler.purge import Purge
 from crawler.records import (
     Answered,
     CrawlBatch,
@@ -40,6 +41,7 @@ from crawler.records import (
 from crawler.run_nodes import RunNodes, forget_counts, make_run_nodes
 from crawler.sample_records import SampleBatch
 from crawler.sample_rows import SampleRows
+from crawler.watch_rows import WatchRows
 from dhtnode import Address, Family
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
@@ -84,9 +86,10 @@ class Store:
         self._host_text = prefix_text if anonymize else host_text
         self._is_running = is_running
         self._folded_run: int | None = None  # whose nodes are grouped, with no visit added since
-        self.samples = SampleRows(
-            connection, self._transaction, partial(_reported, path), anonymize=anonymize
-        )
+        reported = partial(_reported, path)
+        self.samples = SampleRows(connection, self._transaction, reported, anonymize=anonymize)
+        self.watch = WatchRows(connection, self._transaction, reported)
+        self.purge = Purge(connection, self._transaction, reported)
 
     @classmethod
     def open(

@@ -193,6 +193,7 @@ CRAWLER = (
             "exclusion",
             "area",
             "sample_records",
+            "watch_records",
             "synthetic/settings",
             "synthetic/crc32c",
             "synthetic/kinds",
@@ -205,7 +206,7 @@ CRAWLER = (
         "decisions",
         (
             *("contact_queue", "frontier", "politeness", "visits"),
-            *("distributions", "network_size", "tally", "sybils", "discovery"),
+            *("distributions", "network_size", "tally", "sybils", "discovery", "schedule"),
         ),
         below=names("values"),
         sideways={
@@ -248,7 +249,7 @@ CRAWLER = (
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
-        ("views", "schema", "run_nodes", "sample_rows", "store"),
+        ("views", "swarm_views", "schema", "run_nodes", "sample_rows", "watch_rows", "purge", "store"),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=names("trio socket"),
@@ -264,7 +265,7 @@ CRAWLER = (
         "I/O",
         (
             *("writer", "progress", "session", "walk", "verification", "engine", "census"),
-            *("sampling", "holders", "sample_survey", "measure", "demo"),
+            *("sampling", "holders", "sample_survey", "measure", "watch_list", "watching", "demo"),
         ),
         below=names("values decisions storage findings"),
         sideways=IN_ORDER,
@@ -279,6 +280,8 @@ CRAWLER = (
             "cli_crawls",
             "cli_census",
             "cli_sample",
+            "cli_watch",
+            "cli_purge",
             "cli",
             "__main__",
             "synthetic/__main__",
