@@ -28,6 +28,7 @@ NEWCOMERS_SHARE = 0.5  # of the budget, for swarms never measured: thousands of 
 LOAD = 0.95  # of the budget is planned with; the rest is for what fails and is tried again
 LONGEST_WAIT = 10 * 365 * 86_400.0  # seconds, however far the budget stretches the intervals
 MAX_BATCH = 500  # measurements that begin together, however large the budget is
+CUT_OFF = 0.001  # seconds; a time in the database is up to so much earlier than it was
 _BATCHES_PER_HOUR = 60
 
 
@@ -85,7 +86,7 @@ def free_at(began_at: float, count: int, budget: int) -> float:
     any hour: all but the last batch of that hour had to have their time, and the last one is as large
     as what this leaves free.
     """
-    return began_at + count * HOUR / (budget - largest_batch(budget) + 1)
+    return began_at + CUT_OFF + count * HOUR / (budget - largest_batch(budget) + 1)
 
 
 def _wanted(course: Course, size: Size, now: float, settings: WatchSettings) -> float:

@@ -73,6 +73,7 @@ class Watch:
         self._run_sync = run_sync
         self._poll = poll
         self._demand = 0.0
+        self._has_begun = False
         self._due_at: float | None = None
         self._under_way: dict[InfoHash, Course] = {}
         self._settled: list[Settled] = []
@@ -143,6 +144,7 @@ class Watch:
         if self._list is not None:
             await self._name(await self._run_sync(self._list.read, limiter=None))
             await self._discover()
+        self._has_begun = True
 
     async def _keep_house(self) -> None:
         """Look at the list when it is time to, at the swarms as a whole, and at what is too old."""
@@ -184,10 +186,10 @@ class Watch:
         return newcomers_spread(count, self._settings), times
 
     def _tell(self, changes: Changes) -> None:
-        """Say what changed, once there is something to change."""
+        """Say what changed since the start."""
         if changes.left_out:
             self._say(f"{changes.left_out} swarms are left out: there are too many")
-        if self.swarms and (changes.added or changes.removed):
+        if self._has_begun and (changes.added or changes.removed):
             self._say(f"the list has changed: {changes.added} added, {changes.removed} removed")
         if changes.added or changes.removed:
             self._count_at = 0.0
