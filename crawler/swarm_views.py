@@ -151,28 +151,33 @@ WHERE latest.taken_at > peak_at AND latest.peers_high < peak_low
 # One row for each swarm whose last three measurements, or more, found nobody.  A measurement to which
 # no node answered is none.
 DEAD_SWARMS = """
-WITH lives AS (
+WITH series AS (
     SELECT
-        info_hash,
-        max(taken_at) AS measured_at,
-        max(taken_at) FILTER (WHERE peers >= 0.5) AS last_alive
+        info_hash, taken_at, peers,
+        max(taken_at) FILTER (WHERE peers >= 0.5) OVER (PARTITION BY info_hash) AS last_alive
     FROM swarm_samples
     WHERE peers IS NOT NULL
-    GROUP BY info_hash
+),
+trailing AS (
+    SELECT
+        info_hash,
+        last_alive,
+        row_number() OVER of_swarm AS number,
+        min(taken_at) OVER of_swarm AS empty_since,
+        max(taken_at) OVER of_swarm AS measured_at,
+        count(*) OVER of_swarm AS empty_samples
+    FROM series
+    WHERE last_alive IS NULL OR taken_at > last_alive
+    WINDOW of_swarm AS (PARTITION BY info_hash)
 )
 SELECT
-    lives.info_hash,
+    trailing.info_hash,
     swarms.name,
     last_alive,
-    min(sample.taken_at) AS empty_since,
+    empty_since,
     measured_at,
-    count(*) AS empty_samples,
-    round(julianday(measured_at) - julianday(min(sample.taken_at)), 2) AS empty_days
-FROM lives
-JOIN swarms ON swarms.info_hash = lives.info_hash
-JOIN swarm_samples AS sample ON
-    sample.info_hash = lives.info_hash AND sample.peers < 0.5
-    AND (last_alive IS NULL OR sample.taken_at > last_alive)
-GROUP BY lives.info_hash
-HAVING count(*) >= 3
+    empty_samples,
+    round(julianday(measured_at) - julianday(empty_since), 2) AS empty_days
+FROM trailing JOIN swarms ON swarms.info_hash = trailing.info_hash
+WHERE number = 1 AND empty_samples >= 3
 """

@@ -74,6 +74,7 @@ class Watch:
         self._poll = poll
         self._demand = 0.0
         self._has_begun = False
+        self._once = False
         self._due_at: float | None = None
         self._under_way: dict[InfoHash, Course] = {}
         self._settled: list[Settled] = []
@@ -115,8 +116,9 @@ class Watch:
 
         Raises `StoreError`, and `OSError` when the file of the list cannot be read at the start.
         """
-        began_at = self._wall_clock()
+        self._once = once
         await self._begin()
+        began_at = self._wall_clock()
         while True:
             await self._keep_house()
             now = self._wall_clock()
@@ -182,8 +184,10 @@ class Watch:
         self._tell(await self._writer.call_at_once(discover))
 
     def _begin_swarms(self, count: int) -> tuple[float, Iterable[float]]:
-        times = first_times(count, self._wall_clock(), self._settings, self._random)
-        return newcomers_spread(count, self._settings), times
+        now = self._wall_clock()
+        if self._once and count <= self._settings.budget // 2:
+            return self._settings.shortest, [now] * count  # or they would come with the next call only
+        return newcomers_spread(count, self._settings), first_times(count, now, self._settings, self._random)
 
     def _tell(self, changes: Changes) -> None:
         """Say what changed since the start."""
