@@ -65,7 +65,7 @@ MAX_WAYS_IN = 32  # of all torrent files together; each may cost a look-up of a 
     default=DEFAULTS.budget,
     show_default=True,
     metavar="N",
-    help="Measurements per hour at most, of all watches of this database; each costs some 40 queries.",
+    help="Measurements per hour at most, of all watches of this database; each costs some 30 queries.",
 )
 @click.option(
     "--keep-filters",

@@ -30,7 +30,7 @@ class WatchSettings:
     """No slower, while a swarm has peers."""
 
     budget: int = 1200
-    """A measurement costs some 40 queries: this is 13 queries per second on average."""
+    """A measurement costs some 30 queries: this is 10 queries per second on average."""
 
     def __post_init__(self) -> None:
         if not 0 < self.shortest <= self.longest <= YEAR:
