@@ -147,7 +147,7 @@ def watch(
             nursery.start_soon(show_progress, watch.describe)
             await watch.run(_measure_by(session, watch, tally, at_once, as_json), once=once)
 
-    ended = console.run(partial(with_limits, watch_all, timeout), StoreError, OSError)
+    ended = console.run(partial(with_limits, watch_all, timeout), StoreError)
     if once and not ended:
         raise click.ClickException(f"stopped before the end; {db} holds the samples taken")
     if once and tally.failed and not tally.measured:

@@ -31,12 +31,11 @@ class WatchList:
         self._listed: list[tuple[bytes, str]] = []
 
     def read(self) -> Reading:
-        """Return the whole list; raise `OSError` when the file cannot be read."""
-        if self._path is None:
-            return Reading(self._given, [])
-        self._seen = self._stamp(self._path)
-        self._listed, complaints = _read(self._path)
-        return Reading([*self._given, *self._listed], complaints)
+        """Return the whole list; raise `ValueError` when the file cannot be read."""
+        try:
+            return self._load()
+        except OSError as error:
+            raise ValueError(f"{self._path}: {error.strerror or error}") from error
 
     def read_again(self) -> Reading | None:
         """Return the whole list when the file has changed, else None.
@@ -46,15 +45,21 @@ class WatchList:
         if self._path is None:
             return None
         try:
-            if self._stamp(self._path) == self._seen:
-                return None
-            reading = self.read()
+            reading = None if self._stamp(self._path) == self._seen else self._load()
         except OSError as error:
             trouble = f"{self._path}: {error.strerror or error}; the list stays as it was"
             is_new, self._trouble = trouble != self._trouble, trouble
             return Reading([*self._given, *self._listed], [trouble]) if is_new else None
         self._trouble = None
         return reading
+
+    def _load(self) -> Reading:
+        if self._path is None:
+            return Reading(self._given, [])
+        seen = self._stamp(self._path)  # before it is read, or a change in between would be missed
+        self._listed, complaints = _read(self._path)
+        self._seen = seen
+        return Reading([*self._given, *self._listed], complaints)
 
     def _stamp(self, path: Path) -> tuple[int, int, int]:
         found = path.stat()

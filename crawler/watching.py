@@ -114,7 +114,7 @@ class Watch:
     async def run(self, measure: Measure, *, once: bool = False) -> None:
         """Measure what is due, for ever, or with `once` until nothing is left that was due at the start.
 
-        Raises `StoreError`, and `OSError` when the file of the list cannot be read at the start.
+        Raises `StoreError`, and `ValueError` when the file of the list cannot be read at the start.
         """
         self._once = once
         await self._begin()
