@@ -183,18 +183,23 @@ def _settled_row(settled: Settled) -> tuple[object, ...]:
     )
 
 
+# The plus keeps SQLite from the index of what is due: all rows are looked at, in the order of the table.
 _MAKE_NAMED = "CREATE TEMP TABLE named (info_hash TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID"
 _REMOVE_UNNAMED = """
 UPDATE watched_swarms SET removed_at = ?
-WHERE removed_at IS NULL AND source <> ? AND info_hash NOT IN (SELECT info_hash FROM temp.named)
+WHERE +removed_at IS NULL AND source <> ? AND info_hash NOT IN (SELECT info_hash FROM temp.named)
 """
 _COUNT_RETURNING = """
 SELECT count(*) FROM temp.named JOIN watched_swarms USING (info_hash) WHERE removed_at IS NOT NULL
 """
 _RETURN = """
-UPDATE watched_swarms SET removed_at = NULL, source = named.source FROM temp.named AS named
-WHERE named.info_hash = watched_swarms.info_hash
-    AND (removed_at IS NOT NULL OR watched_swarms.source <> named.source)
+UPDATE watched_swarms
+SET removed_at = NULL,
+    source = (SELECT source FROM temp.named AS named WHERE named.info_hash = watched_swarms.info_hash)
+WHERE info_hash IN (
+    SELECT named.info_hash FROM temp.named AS named CROSS JOIN watched_swarms AS known USING (info_hash)
+    WHERE known.removed_at IS NOT NULL OR known.source <> named.source
+)
 """
 _LIST_NEW = """
 SELECT info_hash, source FROM temp.named AS named
@@ -221,7 +226,7 @@ WHERE source = ? AND NOT EXISTS (
 """
 _LIST_SHOWN = f"{_NOT_WATCHED} LIMIT ?"
 _SHOWN_FROM = f"{_NOT_WATCHED} AND info_hash >= ? ORDER BY info_hash LIMIT 1"
-_WATCHED = "SELECT count(*), sum(? / interval) FROM watched_swarms WHERE removed_at IS NULL"
+_WATCHED = "SELECT count(*), sum(? / interval) FROM watched_swarms WHERE +removed_at IS NULL"
 _FORGET_FUTURE = "UPDATE watched_swarms SET next_at = ?, tried_at = NULL WHERE tried_at > ?"
 _LAST_BATCH = """
 SELECT tried_at, count(*) FROM watched_swarms
