@@ -91,8 +91,8 @@ WHERE number = 1
 
 # One row for each swarm that is clearly smaller now than at its peak.  The half-life is the time from
 # the peak to the first sample at or below half of it, on the line between that sample and the one
-# before.  It may have been reached once half the peak's upper end exceeds a lower end, and has been
-# once half its lower end exceeds an upper end.
+# before.  It lies between the last sample before the first that may be below, by the ends of both
+# intervals, and the first that must be.
 SWARM_HALF_LIFE = """
 WITH peaks AS (
     SELECT info_hash, taken_at AS peak_at, max(peers) AS peak, peers_low AS peak_low, peers_high AS peak_high
@@ -119,6 +119,9 @@ crossings AS (
 bracketed AS (
     SELECT
         crossings.*,
+        (SELECT max(taken_at) FROM swarm_samples AS sample
+         WHERE sample.info_hash = crossings.info_hash AND peers IS NOT NULL
+            AND taken_at >= peak_at AND taken_at < earliest_at) AS low_at,
         (SELECT id FROM swarm_samples AS sample
          WHERE sample.info_hash = crossings.info_hash AND peers IS NOT NULL
             AND taken_at >= peak_at AND taken_at < half_at
@@ -139,7 +142,7 @@ SELECT
         + (julianday(below.taken_at) - julianday(above.taken_at))
         * (above.peers - peak / 2) / (above.peers - below.peers)
     ), 2) AS half_life_hours,
-    round(24 * (julianday(earliest_at) - julianday(peak_at)), 2) AS half_life_hours_low,
+    round(24 * (julianday(low_at) - julianday(peak_at)), 2) AS half_life_hours_low,
     round(24 * (julianday(latest_at) - julianday(peak_at)), 2) AS half_life_hours_high
 FROM bracketed
 JOIN swarm_samples AS latest ON latest.id = latest_id

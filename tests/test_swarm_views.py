@@ -75,8 +75,15 @@ def test_half_life_is_where_the_series_crosses_half_of_the_peak(store):
     (row,) = store.rows("swarm_half_life")
     # 60 to 30 passes 50 after a third of the ten hours.
     assert (row["peak"], row["peers"], row["half_life_hours"]) == (100.0, 10.0, 23.33)
-    # The first whose lower end is below 55, and the first whose upper end is below 45.
-    assert (row["half_life_hours_low"], row["half_life_hours_high"]) == (20.0, 30.0)
+    # The one before the first whose lower end is below 55, and the first whose upper end is below 45.
+    assert (row["half_life_hours_low"], row["half_life_hours_high"]) == (10.0, 30.0)
+
+
+def test_half_life_of_a_sudden_death_lies_between_two_samples(store):
+    """Nobody knows when it was; the middle is as good a guess as any."""
+    write(store, SWARM, (0, 100.0), (10, 100.0), (20, 0.0))
+    columns = ("half_life_hours_low", "half_life_hours", "half_life_hours_high")
+    assert picked(store, "swarm_half_life", *columns) == [(10.0, 15.0, 20.0)]
 
 
 def test_swarm_that_is_not_clearly_smaller_has_no_half_life(store):
