@@ -17,9 +17,11 @@ import click
 from crawler.cli_census import census
 from crawler.cli_crawls import with_limits
 from crawler.cli_explain import explain
+from crawler.cli_purge import purge
 from crawler.cli_sample import sample
 from crawler.cli_scrape import scrape
 from crawler.cli_synthetic import synthetic
+from crawler.cli_watch import watch
 from dhtnode import __version__, console
 
 if TYPE_CHECKING:
@@ -35,10 +37,12 @@ def main(verbose: int) -> None:
 
 
 main.add_command(census)
+main.add_command(purge)
 main.add_command(sample)
 main.add_command(scrape)
 main.add_command(explain)
 main.add_command(synthetic)
+main.add_command(watch)
 
 
 @main.command()

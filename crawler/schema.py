@@ -9,7 +9,7 @@ No column holds the address of a peer.  `address` and `port` always belong to a 
 
 from sqlite_utils import Database, Migrations
 
-from crawler import sample_views, views
+from crawler import sample_views, swarm_views, views
 
 migrations = Migrations("crawler")
 
@@ -373,6 +373,38 @@ def m008_estimates(db: Database) -> None:
     db.create_view("latest_swarms", sample_views.LATEST_SWARMS, replace=True)
     census = views.client_census(views.BEP51_BY_SAMPLES, "WHERE scrape_replies.outcome = 'answered'")
     db.create_view("client_census", census, replace=True)
+
+
+@migrations()
+def m009_watch(db: Database) -> None:
+    """Add the swarms that are watched, what was purged of old samples, and the views of swarms over time."""
+    db.conn.execute("""
+        CREATE TABLE watched_swarms (
+            info_hash TEXT PRIMARY KEY NOT NULL,
+            source TEXT NOT NULL,
+            since TEXT NOT NULL,
+            removed_at TEXT,
+            next_at TEXT NOT NULL,
+            interval REAL NOT NULL,
+            tried_at TEXT,
+            measured_at TEXT,
+            peers REAL,
+            peers_low REAL,
+            peers_high REAL,
+            empties INTEGER NOT NULL DEFAULT 0,
+            failures INTEGER NOT NULL DEFAULT 0,
+            failure TEXT
+        ) WITHOUT ROWID
+    """)
+    db.conn.execute(
+        "CREATE INDEX idx_watched_swarms_due ON watched_swarms (next_at) WHERE removed_at IS NULL"
+    )
+    db.conn.execute("CREATE INDEX idx_watched_swarms_tried_at ON watched_swarms (tried_at)")
+    db.table("retention").create({"task": str, "done_to": int, "done_at": str}, pk="task")
+    db.create_view("swarm_history", swarm_views.SWARM_HISTORY)
+    db.create_view("swarm_growth", swarm_views.SWARM_GROWTH)
+    db.create_view("swarm_half_life", swarm_views.SWARM_HALF_LIFE)
+    db.create_view("dead_swarms", swarm_views.DEAD_SWARMS)
 
 
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.

@@ -207,6 +207,7 @@ CRAWLER = (
             "exclusion",
             "area",
             "sample_records",
+            "watch_records",
             "synthetic/settings",
             "synthetic/crc32c",
             "synthetic/kinds",
@@ -219,7 +220,7 @@ CRAWLER = (
         "decisions",
         (
             *("contact_queue", "frontier", "politeness", "visits"),
-            *("distributions", "network_size", "tally", "sybils", "discovery"),
+            *("distributions", "network_size", "tally", "sybils", "discovery", "schedule"),
             *("known_nodes", "node_cache", "probes", "inquiry", "evidence_rows", "verdict"),
         ),
         below=names("values"),
@@ -267,8 +268,8 @@ CRAWLER = (
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
         (
-            *("views", "sample_views", "schema", "run_nodes"),
-            *("sample_rows", "swarm_rows", "known_rows", "store"),
+            *("views", "swarm_views", "sample_views", "schema", "run_nodes"),
+            *("sample_rows", "swarm_rows", "known_rows", "watch_rows", "purge", "store"),
         ),
         below=names("values"),
         sideways=IN_ORDER,
@@ -285,7 +286,17 @@ CRAWLER = (
         "I/O",
         (
             *("writer", "progress", "session", "walk", "verification", "engine", "census"),
-            *("sampling", "holders", "sample_survey", "whereabouts", "measure", "surveying", "demo"),
+            *(
+                "sampling",
+                "holders",
+                "sample_survey",
+                "whereabouts",
+                "measure",
+                "surveying",
+                "watch_list",
+                "watching",
+                "demo",
+            ),
         ),
         below=names("values decisions storage findings"),
         sideways=IN_ORDER,
@@ -300,6 +311,8 @@ CRAWLER = (
             "cli_crawls",
             "cli_census",
             "cli_sample",
+            "cli_watch",
+            "cli_purge",
             "cli_scrape",
             "cli_explain",
             "cli",

@@ -1,0 +1,181 @@
+"""The command `dhtcrawl watch`: measure swarms again and again, each as often as it changes."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING
+
+import click
+
+from crawler.cli_crawls import DB_OPTION, with_limits
+from crawler.settings import CrawlSettings
+from crawler.watch_records import MOST_WATCHED, WatchSettings
+from dhtnode import DhtError, InfoHash, console
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crawler.measure import Tally
+    from crawler.session import Session
+    from crawler.watching import Measure, Watch
+    from dhtnode import Scrape
+
+DEFAULTS = WatchSettings()
+MAX_WAYS_IN = 32  # of all torrent files together; each may cost a look-up of a name
+
+
+@click.command()
+@click.argument("swarms", nargs=-1, type=console.swarm, metavar="[INFOHASH]...")
+@DB_OPTION
+@click.option(
+    "--from",
+    "listed",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    metavar="FILE",
+    help="Watch the info-hashes in a file, one per line; read again whenever it changes.",
+)
+@click.option(
+    "--discovered",
+    type=click.IntRange(0, MOST_WATCHED),
+    metavar="N",
+    help="Watch so many of the swarms that `dhtcrawl sample` has found, drawn at random.",
+)
+@click.option("--once", is_flag=True, help="Measure what is due and end: for cron.")
+@click.option(
+    "--shortest",
+    type=console.SECONDS,
+    default=DEFAULTS.shortest,
+    show_default=True,
+    metavar="SECONDS",
+    help="The interval for swarms that change fast.",
+)
+@click.option(
+    "--longest",
+    type=console.SECONDS,
+    default=DEFAULTS.longest,
+    show_default=True,
+    metavar="SECONDS",
+    help="The interval for swarms that do not change; dead ones are measured more rarely still.",
+)
+@click.option(
+    "--budget",
+    type=click.IntRange(1),
+    default=DEFAULTS.budget,
+    show_default=True,
+    metavar="N",
+    help="Measurements per hour at most, of all watches of this database; each costs some 30 queries.",
+)
+@click.option(
+    "--keep-filters",
+    type=console.Number(min=0, max=36_500),
+    default=30.0,
+    show_default=True,
+    metavar="DAYS",
+    help="Delete the raw filters of older samples; their numbers stay.",
+)
+@click.option(
+    "--at-once",
+    type=click.IntRange(1, 64),
+    default=CrawlSettings().scrapes_at_once,
+    show_default=True,
+    help="How many to measure at once.",
+)
+@click.option("--anonymize", is_flag=True, help="Write /24 and /48 instead of addresses of nodes.")
+@console.common_options(None)
+def watch(
+    swarms: tuple[console.Swarm, ...],
+    db: Path,
+    listed: Path | None,
+    discovered: int | None,
+    once: bool,
+    shortest: float,
+    longest: float,
+    budget: int,
+    keep_filters: float,
+    at_once: int,
+    anonymize: bool,
+    as_json: bool,
+    timeout: float | None,
+    bootstrap: tuple[str, ...],
+) -> None:
+    """Measure swarms again and again, each as often as it changes, within a budget.
+
+    Runs until told to stop, and goes on where it was when it is started again. Without INFOHASH, --from
+    and --discovered it watches what it watched the last time.
+    """
+    is_named = bool(swarms or listed or discovered is not None)
+    if not is_named and not db.exists():
+        raise click.UsageError(
+            "name at least one info-hash, a file with --from, or a number with --discovered"
+        )
+    try:
+        settings = WatchSettings(shortest, longest, budget)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--longest") from error
+
+    from crawler.measure import Tally
+    from crawler.progress import show_progress
+    from crawler.session import open_session
+    from crawler.store import StoreError
+    from crawler.watch_list import WatchList
+    from crawler.watching import Watch
+    from dhtnode import open_service_nursery
+
+    named = WatchList([swarm.info_hash for swarm in swarms], listed) if is_named else None
+    ways_in = [host for swarm in swarms for host in swarm.ways_in][:MAX_WAYS_IN]
+    run_settings = {"shortest": shortest, "longest": longest, "budget": budget, "at_once": at_once}
+    tally = Tally()
+
+    async def watch_all() -> None:
+        async with (
+            open_session(
+                db, "watch", run_settings, bootstrap=bootstrap, ways_in=ways_in, anonymize=anonymize
+            ) as session,
+            open_service_nursery() as nursery,
+        ):
+            watch = Watch(
+                session.writer,
+                settings,
+                Random(SystemRandom().getrandbits(256)),
+                named=named,
+                discovered=discovered or 0,
+                keep_filters=keep_filters,
+                say=partial(click.echo, err=True),
+            )
+            nursery.start_soon(show_progress, watch.describe)
+            await watch.run(_measure_by(session, watch, tally, at_once, as_json), once=once)
+
+    ended = console.run(partial(with_limits, watch_all, timeout), StoreError)
+    if once and not ended:
+        raise click.ClickException(f"stopped before the end; {db} holds the samples taken")
+    if once and tally.failed and not tally.measured:
+        raise click.ClickException(f"none of {tally.failed} swarms measured")
+
+
+def _measure_by(session: Session, watch: Watch, tally: Tally, at_once: int, as_json: bool) -> Measure:
+    """Return what measures a batch, records it, prints it, and tells the watch about it."""
+    from crawler.measure import measure_swarms
+    from crawler.watch_records import Size
+
+    def on_sample(scrape: Scrape) -> None:
+        estimate = scrape.estimate
+        watch.took(scrape.info_hash, Size(estimate.peers, estimate.peers_low, estimate.peers_high))
+        console.emit(as_json, console.scrape_record(scrape), console.scrape_text(scrape))
+
+    def on_failure(info_hash: InfoHash, error: DhtError) -> None:
+        watch.failed(info_hash, str(error))
+
+    async def measure(info_hashes: Sequence[InfoHash]) -> None:
+        await measure_swarms(
+            session.node,
+            session.writer,
+            info_hashes,
+            at_once=at_once,
+            tally=tally,
+            on_sample=on_sample,
+            on_failure=on_failure,
+        )
+
+    return measure
