@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dhtnode.addresses import Address, Contact, Family, Scope, parse_address, scope_of
+    from dhtnode.bencoding import BencodeError, Value, read_prefix_untrusted
     from dhtnode.blocking import find_peers
     from dhtnode.bloom import ScrapeFilter
     from dhtnode.bulk import FOREIGN_SOURCE, BulkAsker, Question
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
         Response,
         SampleInfohashes,
     )
-    from dhtnode.metainfo import Metainfo, parse_metainfo
+    from dhtnode.metainfo import Metainfo, TorrentInfo, parse_info, parse_metainfo
     from dhtnode.node import Node
     from dhtnode.nurseries import open_service_nursery
     from dhtnode.opening import open_node
@@ -95,6 +96,7 @@ __all__ = [
     "Announcement",
     "Answer",
     "BadResponse",
+    "BencodeError",
     "BulkAsker",
     "CannotListen",
     "CompactContacts",
@@ -148,6 +150,8 @@ __all__ = [
     "SwarmEstimate",
     "Target",
     "TokenBucket",
+    "TorrentInfo",
+    "Value",
     "__version__",
     "conforms",
     "distance",
@@ -161,16 +165,19 @@ __all__ = [
     "open_service_nursery",
     "open_sockets",
     "parse_address",
+    "parse_info",
     "parse_info_hash",
     "parse_metainfo",
     "parse_mutable_link",
     "random_id",
+    "read_prefix_untrusted",
     "scope_of",
     "shared_prefix_bits",
 ]
 
 _HOMES = {
     "addresses": ("Address", "Contact", "Family", "Scope", "parse_address", "scope_of"),
+    "bencoding": ("BencodeError", "Value", "read_prefix_untrusted"),
     "blocking": ("find_peers",),
     "bloom": ("ScrapeFilter",),
     "bulk": ("FOREIGN_SOURCE", "BulkAsker", "Question"),
@@ -216,7 +223,7 @@ _HOMES = {
         "Response",
         "SampleInfohashes",
     ),
-    "metainfo": ("Metainfo", "parse_metainfo"),
+    "metainfo": ("Metainfo", "TorrentInfo", "parse_info", "parse_metainfo"),
     "node": ("Node",),
     "nurseries": ("open_service_nursery",),
     "opening": ("open_node",),
