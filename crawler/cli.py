@@ -17,6 +17,7 @@ import click
 
 from crawler.cli_census import census
 from crawler.cli_crawls import DB_OPTION, with_limits
+from crawler.cli_metadata import METADATA_OPTION, handing_over, metadata
 from crawler.cli_sample import sample
 from crawler.cli_synthetic import synthetic
 from crawler.settings import CrawlSettings
@@ -40,6 +41,7 @@ def main(verbose: int) -> None:
 
 
 main.add_command(census)
+main.add_command(metadata)
 main.add_command(sample)
 main.add_command(synthetic)
 
@@ -61,12 +63,14 @@ main.add_command(synthetic)
     show_default=True,
     help="How many to measure at once.",
 )
+@METADATA_OPTION
 @console.common_options(None)
 def scrape(
     swarms: tuple[console.Swarm, ...],
     db: Path,
     listed: TextIO | None,
     at_once: int,
+    wants_metadata: bool,
     as_json: bool,
     timeout: float | None,
     bootstrap: tuple[str, ...],
@@ -93,8 +97,14 @@ def scrape(
         settings = {"at_once": at_once, "info_hashes": len(wanted)}
         async with (
             open_session(db, "scrape", settings, bootstrap=bootstrap, ways_in=ways_in) as session,
+            handing_over(session, as_json, is_wanted=wants_metadata) as hand_over,
             open_service_nursery() as nursery,
         ):
+
+            def on_sample(measured: Scrape) -> None:
+                _print_sample(as_json, measured)
+                hand_over(measured)
+
             nursery.start_soon(
                 show_progress,
                 lambda: f"scrape: {tally.measured} measured, {tally.failed} failed, of {len(wanted)}",
@@ -105,7 +115,7 @@ def scrape(
                 wanted,
                 at_once=at_once,
                 tally=tally,
-                on_sample=partial(_print_sample, as_json),
+                on_sample=on_sample,
                 on_failure=_print_failure,
             )
 

@@ -9,7 +9,7 @@ No column holds the address of a peer.  `address` and `port` always belong to a 
 
 from sqlite_utils import Database, Migrations
 
-from crawler import views
+from crawler import metadata_tables, views
 
 migrations = Migrations("crawler")
 
@@ -350,6 +350,12 @@ def _create_sample_turns(db: Database) -> None:
         ) WITHOUT ROWID
     """)
     db.conn.execute("CREATE INDEX idx_sample_turns_next_at ON sample_turns (next_at) WHERE chances > 0")
+
+
+@migrations()
+def m010_metadata(db: Database) -> None:
+    """Add what peers told: the torrents, and who of a swarm said to be a seed."""
+    metadata_tables.create_tables(db)
 
 
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.

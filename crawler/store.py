@@ -21,6 +21,7 @@ from typing import Any, Self, TypeAlias
 from sqlite_utils import Database
 
 from crawler import sample_rows, schema
+from crawler.metadata_rows import MetadataRows
 from crawler.records import (
     Answered,
     CrawlBatch,
@@ -87,6 +88,7 @@ class Store:
         self.samples = SampleRows(
             connection, self._transaction, partial(_reported, path), anonymize=anonymize
         )
+        self.metadata = MetadataRows(connection, self._transaction, partial(_reported, path))
 
     @classmethod
     def open(

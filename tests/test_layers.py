@@ -193,6 +193,7 @@ CRAWLER = (
             "exclusion",
             "area",
             "sample_records",
+            "metadata_records",
             "synthetic/settings",
             "synthetic/crc32c",
             "synthetic/kinds",
@@ -202,10 +203,25 @@ CRAWLER = (
         forbidden=IMPURE | DATABASE,
     ),
     Layer(
+        "peer wire",  # what is said to peers, without a connection
+        (
+            "peerwire/__init__",
+            "peerwire/frames",
+            "peerwire/handshake",
+            "peerwire/pieces",
+            "peerwire/extension",
+            "peerwire/assembly",
+            "peerwire/conversation",
+        ),
+        below=names("values"),
+        sideways=IN_ORDER,
+        forbidden=IMPURE | DATABASE,
+    ),
+    Layer(
         "decisions",
         (
             *("contact_queue", "frontier", "politeness", "visits"),
-            *("distributions", "network_size", "tally", "sybils", "discovery"),
+            *("distributions", "network_size", "tally", "sybils", "discovery", "second_opinion"),
         ),
         below=names("values"),
         sideways={
@@ -248,7 +264,10 @@ CRAWLER = (
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
-        ("views", "schema", "run_nodes", "sample_rows", "store"),
+        (
+            *("views", "metadata_tables", "schema"),
+            *("run_nodes", "sample_rows", "metadata_rows", "store"),
+        ),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=names("trio socket"),
@@ -265,8 +284,9 @@ CRAWLER = (
         (
             *("writer", "progress", "session", "walk", "verification", "engine", "census"),
             *("sampling", "holders", "sample_survey", "measure", "demo"),
+            *("peer_talk", "swarm_peers", "fetching"),
         ),
-        below=names("values decisions storage findings"),
+        below=names("values decisions storage findings").union({"peer wire"}),
         sideways=IN_ORDER,
     ),
     Layer(
@@ -279,6 +299,7 @@ CRAWLER = (
             "cli_crawls",
             "cli_census",
             "cli_sample",
+            "cli_metadata",
             "cli",
             "__main__",
             "synthetic/__main__",
