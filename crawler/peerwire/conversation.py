@@ -64,7 +64,9 @@ class Conversation:
         """Return whether all is there that a peer says of itself unasked, as far as that can be known."""
         if self._handshake is None:
             return False
-        return self._pieces.is_told and not (self._handshake.has_extensions and self._extended is None)
+        if self._handshake.has_extensions and self._extended is None:
+            return False
+        return self._pieces.is_told or self._has_no_metadata
 
     @property
     def is_seed(self) -> bool:
@@ -117,16 +119,19 @@ class Conversation:
         self._start.clear()
 
     def report(self, pieces: int | None) -> PeerReport:
-        """Return what the peer said of itself; `pieces` is how many the torrent has, if known.
-
-        Who knows BEP 9 and names no metadata has nothing yet, as after a magnet link.
-        """
+        """Return what the peer said of itself; `pieces` is how many the torrent has, if known."""
         known = self._extended or ExtendedHandshake()
         holding = self._pieces.holding(pieces)
-        if not self._pieces.is_told and known.ut_metadata and known.metadata_size is None:
+        if not self._pieces.is_told and self._has_no_metadata:
             holding = Holding(PeerKind.LEECHER, 0, pieces)
         peer_id = b"" if self._handshake is None else self._handshake.peer_id
         return PeerReport(holding, known.upload_only, client_letters(peer_id, known.client))
+
+    @property
+    def _has_no_metadata(self) -> bool:
+        """Return whether it knows BEP 9 and names no metadata: it has nothing yet but a magnet link."""
+        known = self._extended
+        return known is not None and known.ut_metadata > 0 and known.metadata_size is None
 
     def _begin(self, data: bytes) -> bytes:
         self._start += data
