@@ -95,10 +95,9 @@ class Fetcher:
         The metadata is asked for once: after that it is known.  Peers of a torrent known to be private
         are left alone.
         """
-        known = await self._writer.call_at_once(lambda store: store.metadata.known(info_hash))
-        if known is not None and known.is_private:
-            self._end(Fetched(info_hash, known, None))
+        if await self.leaves_alone(info_hash):
             return
+        known = await self._known(info_hash)
         contact = await self._asker.ask(
             info_hash,
             peers,
@@ -113,6 +112,17 @@ class Fetcher:
         )
         is_private = torrent is not None and torrent.is_private
         self._end(Fetched(info_hash, torrent, None if is_private else handshakes))
+
+    async def leaves_alone(self, info_hash: InfoHash) -> bool:
+        """Return whether a torrent is known to be private; if so, that is its outcome."""
+        known = await self._known(info_hash)
+        if known is None or not known.is_private:
+            return False
+        self._end(Fetched(info_hash, known, None))
+        return True
+
+    async def _known(self, info_hash: InfoHash) -> KnownTorrent | None:
+        return await self._writer.call_at_once(lambda store: store.metadata.known(info_hash))
 
     def _end(self, fetched: Fetched) -> None:
         if fetched.torrent is None:
@@ -155,13 +165,17 @@ async def look_up_and_fetch(
     random: Random,
     on_failure: Callable[[InfoHash, DhtError], None],
 ) -> None:
-    """Look up the peers of each swarm and ask them, `at_once` swarms at a time."""
+    """Look up the peers of each swarm and ask them, `at_once` swarms at a time.
+
+    Nobody is asked for the peers of a torrent that is known to be private (BEP 27).
+    """
     places = trio.Semaphore(at_once)
 
     async def fetch(info_hash: InfoHash) -> None:
         try:
-            peers, named = await look_up_peers(node, info_hash, random)
-            await fetcher.fetch(info_hash, peers, named)
+            if not await fetcher.leaves_alone(info_hash):
+                peers, named = await look_up_peers(node, info_hash, random)
+                await fetcher.fetch(info_hash, peers, named)
         except DhtError as error:
             fetcher.tally.failed += 1
             on_failure(info_hash, error)

@@ -21,7 +21,7 @@ class PeerKind(StrEnum):
     SEED = "seed"
     LEECHER = "leecher"
     UNKNOWN = "unknown"
-    """It spoke, and did not say, or said what cannot be."""
+    """It spoke, and did not say, or said what cannot be, or broke the protocol."""
 
 
 class Holding(NamedTuple):

@@ -215,6 +215,7 @@ class _Inquiry:
             async with stream:
                 await self._talk(talk, conversation)
         except BadPeer as error:
+            conversation.distrust()
             self._failures[str(error)] += 1
         except trio.BrokenResourceError:
             self._failures["connection broke"] += 1

@@ -165,14 +165,16 @@ async def test_failing_block_does_not_wait_for_peers(tmp_path, autojump_clock):
 
 
 class ScriptedNode:
-    """Name the peers of a swarm, or fail."""
+    """Name the peers of a swarm, or fail; keeps what it was asked."""
 
     def __init__(self, peers):
+        self.asked = []
         self._peers = peers
 
     @asynccontextmanager
     async def get_peers(self, info_hash):
         """Yield the peers one after the other."""
+        self.asked.append(info_hash)
 
         async def stream():
             if info_hash not in self._peers:
@@ -209,3 +211,21 @@ async def test_peers_are_looked_up_and_asked(tmp_path, autojump_clock):
         (1, 1),
         (300, 200),
     ]
+
+
+async def test_peers_of_a_private_torrent_are_not_looked_up(tmp_path, autojump_clock):
+    """Once it is known to be private, nobody is asked for them."""
+    data, info_hash = info_of(0, private=1)
+    node = ScriptedNode({info_hash: [address(0, 0)]})
+    told = []
+    async with fetcher_with(
+        tmp_path / "crawl.db", {address(0, 0): Peer(info_hash, ALL, data)}, told.append
+    ) as fetcher:
+        for _ in range(2):
+            await look_up_and_fetch(
+                node, fetcher, [info_hash], at_once=1, random=Random(3), on_failure=lambda *_: None
+            )
+
+    assert node.asked == [info_hash]
+    assert [fetched.torrent for fetched in told] == [KnownTorrent(True)] * 2
+    assert fetcher.tally.private == 2

@@ -5,8 +5,10 @@ All of it over streams in memory and in virtual time.
 
 import socket
 import struct
+import tracemalloc
 from collections import Counter
 from contextlib import asynccontextmanager
+from functools import partial
 from hashlib import sha1
 from random import Random
 
@@ -237,6 +239,7 @@ async def test_hostile_peer_is_left_and_the_others_are_asked(peer, reason, autoj
     assert PeerReport(Holding(SEED, 10, 10), False, "LT") in told.reports
     if reason is not None:
         assert told.failures == {reason: 1}
+        assert [report.holding.kind for report in told.reports] in ([SEED], [SEED, UNKNOWN], [UNKNOWN, SEED])
     assert told.bytes_received <= 2 * (TALK_BYTES + PART_BYTES)
 
 
@@ -250,6 +253,23 @@ async def test_crowd_of_hostile_peers_ends_in_time(autojump_clock):
     assert trio.current_time() - began <= 61.0  # virtual time
     assert told.info is None
     assert {report.holding.kind for report in told.reports} == {UNKNOWN}
+
+
+async def test_memory_is_bounded_when_all_peers_are_hostile(autojump_clock):
+    """Forged metadata from everybody, two at a time, and bitfields of the largest size."""
+    forged = bytes(2 << 20)  # of `MAX_METADATA_BYTES` it is four times as much, and takes long
+    bitfield = encode_frame(Kind.BITFIELD, b"\xaa" * 125_000)
+    peers = [Peer(INFO_HASH, bitfield, forged) for _ in range(8)]
+    async with swarm_of(*peers) as swarm:
+        tracemalloc.start()
+        told = await ask(swarm)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert told.failures == {"metadata with another hash": len(peers)}
+    assert (
+        peak < 2 * 2 * len(forged) + len(peers) * 300_000
+    )  # the parts and the whole, twice; docs/metadata.md
 
 
 async def test_connection_that_nobody_answers_is_given_up(autojump_clock):
@@ -298,11 +318,7 @@ async def test_connection_reset_over_tcp_is_no_error():
         stream.socket.close()
 
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(
-            trio.serve_tcp,
-            reset,
-            0,
-        )
+        listeners = await nursery.start(partial(trio.serve_tcp, reset, 0, host="127.0.0.1"))
         port = listeners[0].socket.getsockname()[1]
         asker = PeerAsker({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1))
         told = await asker.ask(INFO_HASH, [Address("127.0.0.1", port)])

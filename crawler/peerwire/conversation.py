@@ -49,6 +49,7 @@ class Conversation:
         self._allowance = TALK_BYTES
         self._assembly: Assembly | None = None
         self._is_rejected = False
+        self._is_distrusted = False
 
     def opening(self) -> bytes:
         """Return what to send first."""
@@ -118,11 +119,17 @@ class Conversation:
         self._assembly = None
         self._start.clear()
 
+    def distrust(self) -> None:
+        """Take note that the peer broke the protocol: what it said of its pieces does not count."""
+        self._is_distrusted = True
+
     def report(self, pieces: int | None) -> PeerReport:
         """Return what the peer said of itself; `pieces` is how many the torrent has, if known."""
         known = self._extended or ExtendedHandshake()
         holding = self._pieces.holding(pieces)
-        if not self._pieces.is_told and self._has_no_metadata:
+        if self._is_distrusted:
+            holding = Holding(PeerKind.UNKNOWN, None, pieces)
+        elif not self._pieces.is_told and self._has_no_metadata:
             holding = Holding(PeerKind.LEECHER, 0, pieces)
         peer_id = b"" if self._handshake is None else self._handshake.peer_id
         return PeerReport(holding, known.upload_only, client_letters(peer_id, known.client))
