@@ -103,7 +103,7 @@ def scrape(
 
             def on_sample(measured: Scrape) -> None:
                 _print_sample(as_json, measured)
-                hand_over(measured)
+                hand_over(measured.info_hash, [reply.values for reply in measured.replies])
 
             nursery.start_soon(
                 show_progress,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from crawler.metadata_records import Handshakes
     from crawler.session import Session
     from crawler.swarm_peers import Excludes
-    from dhtnode import Scrape
+    from dhtnode import Address
+
+    HandOver = Callable[[InfoHash, Iterable[Sequence[Address]]], None]
 
 DEFAULTS = PeerSettings()
 
@@ -132,22 +134,21 @@ def metadata(
 @asynccontextmanager
 async def handing_over(
     session: Session, as_json: bool, *, is_wanted: bool, excludes: Excludes | None = None
-) -> AsyncIterator[Callable[[Scrape], None]]:
-    """Yield what takes each measurement and has the peers asked that were named in it, if wanted.
+) -> AsyncIterator[HandOver]:
+    """Yield what takes an info-hash with the peers that each node named, and has some of them asked.
 
-    Leaving the block waits until all of them were; what came of it is printed and recorded.
+    Unless that is wanted, nothing comes of them.  Leaving the block waits until all were asked; what
+    they say is printed and recorded.
     """
     if not is_wanted:
-        yield lambda _: None
+        yield lambda _, __: None
         return
 
     from crawler.second_opinion import draw_fairly
 
     random = _random()
     async with _fetcher(session, as_json, DEFAULTS, random, excludes) as fetcher:
-        yield lambda scrape: fetcher.offer(
-            scrape.info_hash, draw_fairly([reply.values for reply in scrape.replies], random)
-        )
+        yield lambda info_hash, named: fetcher.offer(info_hash, draw_fairly(named, random))
     if fetcher.tally.no_room:
         click.echo(
             f"{fetcher.tally.no_room} swarms waited too long for their peers to be asked:"

@@ -163,7 +163,7 @@ async def crawl(command, *options):
             capture_stdout=True,
             capture_stderr=True,
         )
-    assert (done.returncode, done.stderr.decode()) == (0, "")
+    assert done.returncode == 0, done.stderr.decode()
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
