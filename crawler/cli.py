@@ -17,6 +17,7 @@ import click
 from crawler.cli_census import census
 from crawler.cli_crawls import with_limits
 from crawler.cli_explain import explain
+from crawler.cli_metadata import metadata
 from crawler.cli_purge import purge
 from crawler.cli_sample import sample
 from crawler.cli_scrape import scrape
@@ -38,6 +39,7 @@ def main(verbose: int) -> None:
 
 main.add_command(census)
 main.add_command(purge)
+main.add_command(metadata)
 main.add_command(sample)
 main.add_command(scrape)
 main.add_command(explain)

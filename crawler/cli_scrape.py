@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from crawler.cli_crawls import pace_options, read_exclusion, with_limits
+from crawler.cli_metadata import METADATA_OPTION, handing_over
 from crawler.settings import CrawlSettings
 from dhtnode import DhtError, InfoHash, InvalidInfoHash, console, parse_info_hash
 
@@ -47,6 +48,7 @@ MAX_AT_ONCE = 5000
     metavar="SECONDS",
     help="Ask the nodes of a census that ended so long ago at most, without lookups; 0 always looks up.",
 )
+@METADATA_OPTION
 @console.common_options(None)
 def scrape(
     swarms: tuple[console.Swarm, ...],
@@ -58,6 +60,7 @@ def scrape(
     listed: TextIO | None,
     at_once: int | None,
     fresh: float,
+    wants_metadata: bool,
     as_json: bool,
     timeout: float | None,
     bootstrap: tuple[str, ...],
@@ -90,8 +93,16 @@ def scrape(
             open_session(
                 db, "scrape", run_settings, bootstrap=bootstrap, ways_in=ways_in, anonymize=anonymize
             ) as session,
+            handing_over(
+                session, as_json, is_wanted=wants_metadata, excludes=exclusion.excludes
+            ) as hand_over,
             open_service_nursery() as nursery,
         ):
+
+            def on_sample(measured: Scrape) -> None:
+                _print_sample(as_json, measured)
+                hand_over(measured.info_hash, [reply.values for reply in measured.replies])
+
             survey = SwarmSurvey(
                 session.node,
                 session.writer,
@@ -106,7 +117,7 @@ def scrape(
                 wanted,
                 tally=tally,
                 at_once=at_once,
-                on_sample=partial(_print_sample, as_json),
+                on_sample=on_sample,
                 on_failure=_print_failure,
             )
             _print_way(survey, len(wanted))

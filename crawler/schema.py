@@ -9,7 +9,7 @@ No column holds the address of a peer.  `address` and `port` always belong to a 
 
 from sqlite_utils import Database, Migrations
 
-from crawler import sample_views, swarm_views, views
+from crawler import metadata_tables, sample_views, swarm_views, views
 
 migrations = Migrations("crawler")
 
@@ -405,6 +405,12 @@ def m009_watch(db: Database) -> None:
     db.create_view("swarm_growth", swarm_views.SWARM_GROWTH)
     db.create_view("swarm_half_life", swarm_views.SWARM_HALF_LIFE)
     db.create_view("dead_swarms", swarm_views.DEAD_SWARMS)
+
+
+@migrations()
+def m010_metadata(db: Database) -> None:
+    """Add what peers told: the torrents, and who of a swarm said to be a seed."""
+    metadata_tables.create_tables(db)
 
 
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.

@@ -33,3 +33,38 @@ class CrawlSettings:
 
     scrapes_at_once: int = 4
     """Info-hashes measured at once (BEP 33, "Scraping": few at a time)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """Hold the bounds of asking peers over TCP; times in seconds."""
+
+    swarms_at_once: int = 4
+    """Swarms whose peers are asked at once; each may take 35 MB when all its peers are hostile."""
+
+    connections_at_once: int = 8
+    """Connections of one swarm at once."""
+
+    connection_rate: float = 20.0
+    """New connections per second in all: NAT tables of home routers overflow before lines do."""
+
+    peers: int = 40
+    """Peers of one swarm that are tried; most are behind a NAT or gone, and 8 tell enough."""
+
+    connect_time: float = 5.0
+    """From the first packet to a connection; two of the packets that open one may be lost."""
+
+    hello_time: float = 8.0
+    """For a peer to say who it is, and what it has."""
+
+    linger_time: float = 1.0
+    """After that, for pieces that are named one by one: clients hide some from the bitfield."""
+
+    fetch_time: float = 20.0
+    """For the info dictionary from one peer."""
+
+    fetches_at_once: int = 2
+    """Peers of one swarm asked for it at once, so that one that dawdles does not hold up the others."""
+
+    swarm_time: float = 90.0
+    """For all peers of one swarm."""

@@ -20,8 +20,9 @@ from typing import Any, Self, TypeAlias
 from sqlite_utils import Database
 
 from crawler import sample_rows, schema
-from crawler.purge import Purge
 from crawler.known_rows import KnownRows
+from crawler.metadata_rows import MetadataRows
+from crawler.purge import Purge
 from crawler.records import (
     Answered,
     CrawlBatch,
@@ -40,8 +41,8 @@ from crawler.records import (
 from crawler.run_nodes import RunNodes, forget_counts, make_run_nodes
 from crawler.sample_records import SampleBatch
 from crawler.sample_rows import SampleRows
-from crawler.watch_rows import WatchRows
 from crawler.swarm_rows import SwarmRows
+from crawler.watch_rows import WatchRows
 from dhtnode import Address, Family
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
@@ -87,11 +88,12 @@ class Store:
         self._is_running = is_running
         self._folded_run: int | None = None  # whose nodes are grouped, with no visit added since
         reported = partial(_reported, path)
-        reported = partial(_reported, path)
         self.known = KnownRows(connection, reported, is_running)
         self.swarms = SwarmRows(connection, reported, anonymize=anonymize)
-        self.samples = SampleRows(connection, self._transaction, reportedreported, anonymize=anonymize)self.watch = WatchRows(connection, self._transaction, reported)
+        self.samples = SampleRows(connection, self._transaction, reported, anonymize=anonymize)
+        self.watch = WatchRows(connection, self._transaction, reported)
         self.purge = Purge(connection, self._transaction, reported)
+        self.metadata = MetadataRows(connection, self._transaction, reported)
 
     @classmethod
     def open(

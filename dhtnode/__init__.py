@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dhtnode.addresses import Address, Contact, Family, Scope, parse_address, scope_of
+    from dhtnode.bencoding import BencodeError, Value, read_prefix_untrusted
     from dhtnode.blocking import find_peers
     from dhtnode.bloom import ScrapeFilter
     from dhtnode.bulk import FOREIGN_SOURCE, BulkAsker, Question
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
         Response,
         SampleInfohashes,
     )
-    from dhtnode.metainfo import Metainfo, parse_metainfo
+    from dhtnode.metainfo import Metainfo, TorrentInfo, parse_info, parse_metainfo
     from dhtnode.node import Node
     from dhtnode.nurseries import open_service_nursery
     from dhtnode.occupancy import Interval
@@ -100,6 +101,7 @@ __all__ = [
     "Announcement",
     "Answer",
     "BadResponse",
+    "BencodeError",
     "BulkAsker",
     "CannotListen",
     "CompactContacts",
@@ -155,6 +157,8 @@ __all__ = [
     "SwarmEstimate",
     "Target",
     "TokenBucket",
+    "TorrentInfo",
+    "Value",
     "__version__",
     "conforms",
     "distance",
@@ -172,10 +176,12 @@ __all__ = [
     "open_service_nursery",
     "open_sockets",
     "parse_address",
+    "parse_info",
     "parse_info_hash",
     "parse_metainfo",
     "parse_mutable_link",
     "random_id",
+    "read_prefix_untrusted",
     "scope_of",
     "shared_prefix_bits",
     "wants_more",
@@ -183,6 +189,7 @@ __all__ = [
 
 _HOMES = {
     "addresses": ("Address", "Contact", "Family", "Scope", "parse_address", "scope_of"),
+    "bencoding": ("BencodeError", "Value", "read_prefix_untrusted"),
     "blocking": ("find_peers",),
     "bloom": ("ScrapeFilter",),
     "bulk": ("FOREIGN_SOURCE", "BulkAsker", "Question"),
@@ -230,7 +237,7 @@ _HOMES = {
         "Response",
         "SampleInfohashes",
     ),
-    "metainfo": ("Metainfo", "parse_metainfo"),
+    "metainfo": ("Metainfo", "TorrentInfo", "parse_info", "parse_metainfo"),
     "node": ("Node",),
     "nurseries": ("open_service_nursery",),
     "occupancy": ("Interval",),

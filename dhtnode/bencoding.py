@@ -74,6 +74,15 @@ def read_untrusted(data: bytes, max_items: int = MAX_ITEMS) -> Value:
     return _TolerantDecoder(max_items).decode(data)
 
 
+def read_prefix_untrusted(data: bytes, max_items: int = MAX_ITEMS) -> tuple[Value, int]:
+    """Read the value at the start of `data`, and return it with the place where it ends.
+
+    For messages in which other bytes follow a value (BEP 9).  Raises `BencodeError` and nothing
+    else; up to 2 us per item.
+    """
+    return _TolerantDecoder(max_items).decode_prefix(data)
+
+
 def read_file_untrusted(
     data: bytes, max_items: int, max_depth: int
 ) -> tuple[dict[bytes, Value], dict[bytes, slice]]:
@@ -109,8 +118,12 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
         self._max_items = max_items
 
     def decode(self, value: bytes) -> Value:
+        return self.decode_prefix(value)[0]
+
+    def decode_prefix(self, value: bytes) -> tuple[Value, int]:
+        """Return the value at the start, and the place where it ends."""
         try:
-            decoded: Value = self.decode_func[value[:1]](value, 0)[0]
+            decoded: tuple[Value, int] = self.decode_func[value[:1]](value, 0)
         except (KeyError, ValueError, bencodepy.BencodeDecodeError) as error:
             raise BencodeError(f"not bencode: {error}") from None
         return decoded

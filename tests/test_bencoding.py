@@ -18,6 +18,7 @@ from dhtnode.bencoding import (
     _TolerantDecoder,
     decode_untrusted,
     encode,
+    read_prefix_untrusted,
 )
 from tests.strategies import bencode_values
 
@@ -211,3 +212,18 @@ def test_any_bytes_decode_or_raise_one_error(data):
 
     assert decode_untrusted(again) == Decoded(decoded.value, canonical=True)
     assert decoded.canonical == (again == data)
+
+
+@given(bencode_values(), st.binary(max_size=30))
+def test_value_is_told_from_what_follows_it(value, rest):
+    """Whatever comes after a value, it is read whole and its end is known."""
+    data = encode(value)
+
+    assert read_prefix_untrusted(data + rest) == (value, len(data))
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"d1:a", b"5:abcd", b"d1:ai1e-6:", b"l" * 100])
+def test_prefix_that_is_no_value_is_refused(data):
+    """The same exception as everywhere."""
+    with pytest.raises(BencodeError):
+        read_prefix_untrusted(data)

@@ -207,6 +207,7 @@ CRAWLER = (
             "exclusion",
             "area",
             "sample_records",
+            "metadata_records",
             "watch_records",
             "synthetic/settings",
             "synthetic/crc32c",
@@ -217,10 +218,25 @@ CRAWLER = (
         forbidden=IMPURE | DATABASE,
     ),
     Layer(
+        "peer wire",  # what is said to peers, without a connection
+        (
+            "peerwire/__init__",
+            "peerwire/frames",
+            "peerwire/handshake",
+            "peerwire/pieces",
+            "peerwire/extension",
+            "peerwire/assembly",
+            "peerwire/conversation",
+        ),
+        below=names("values"),
+        sideways=IN_ORDER,
+        forbidden=IMPURE | DATABASE,
+    ),
+    Layer(
         "decisions",
         (
             *("contact_queue", "frontier", "politeness", "visits"),
-            *("distributions", "network_size", "tally", "sybils", "discovery", "schedule"),
+            *("distributions", "network_size", "tally", "sybils", "discovery", "second_opinion", "schedule"),
             *("known_nodes", "node_cache", "probes", "inquiry", "evidence_rows", "verdict"),
         ),
         below=names("values"),
@@ -268,8 +284,8 @@ CRAWLER = (
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
         (
-            *("views", "swarm_views", "sample_views", "schema", "run_nodes"),
-            *("sample_rows", "swarm_rows", "known_rows", "watch_rows", "purge", "store"),
+            *("views", "swarm_views", "sample_views", "metadata_tables", "schema", "run_nodes"),
+            *("sample_rows", "swarm_rows", "known_rows", "watch_rows", "purge", "metadata_rows", "store"),
         ),
         below=names("values"),
         sideways=IN_ORDER,
@@ -286,19 +302,11 @@ CRAWLER = (
         "I/O",
         (
             *("writer", "progress", "session", "walk", "verification", "engine", "census"),
-            *(
-                "sampling",
-                "holders",
-                "sample_survey",
-                "whereabouts",
-                "measure",
-                "surveying",
-                "watch_list",
-                "watching",
-                "demo",
-            ),
+            *("sampling", "holders", "sample_survey", "whereabouts", "measure", "surveying"),
+            *("watch_list", "watching", "demo"),
+            *("peer_talk", "swarm_peers", "fetching"),
         ),
-        below=names("values decisions storage findings"),
+        below=names("values decisions storage findings").union({"peer wire"}),
         sideways=IN_ORDER,
     ),
     Layer(
@@ -311,6 +319,7 @@ CRAWLER = (
             "cli_crawls",
             "cli_census",
             "cli_sample",
+            "cli_metadata",
             "cli_watch",
             "cli_purge",
             "cli_scrape",

@@ -16,7 +16,10 @@ from dhtnode.metainfo import (
     MAX_DEPTH,
     MAX_ITEMS,
     MAX_NODES,
+    MAX_SIZE,
     Metainfo,
+    TorrentInfo,
+    parse_info,
     parse_metainfo,
     public_info_hash,
 )
@@ -242,3 +245,95 @@ def test_any_bytes_are_a_torrent_or_one_error(data):
         return
 
     assert metainfo.info_hashes
+
+
+FILES = {
+    b"files": [
+        {b"length": 20_000, b"path": [b"a"]},
+        {b"attr": b"p", b"length": 12_768, b"path": [b".pad", b"12768"]},
+        {b"attr": b"x", b"length": 5, b"path": [b"b", b"c"]},
+    ],
+    b"name": b"many",
+    b"piece length": 16384,
+    b"pieces": b"p" * 60,
+}
+TREE = V2 | {
+    b"file tree": {
+        b"a": {b"": {b"length": 16385, b"pieces root": b"r" * 32}},
+        b"d": {b"b": {b"": {b"length": 1, b"pieces root": b"r" * 32}}, b"empty": {b"": {b"length": 0}}},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("info", "versions", "size", "files", "pieces"),
+    [
+        (V1, {1}, 5, 1, 2),
+        (V2, {2}, 5, 1, 1),
+        (HYBRID, {1, 2}, 5, 1, 2),
+        (FILES, {1}, 20_005, 2, 3),
+        (TREE, {2}, 16_386, 3, 3),
+        (
+            {b"length": 40_000, b"name": b"m", b"piece length": 16384, b"root hash": b"r" * 20},
+            {1},
+            40_000,
+            1,
+            3,
+        ),
+    ],
+    ids=["version 1", "version 2", "hybrid", "padded", "tree", "merkle"],
+)
+def test_info_dictionary_says_what_is_in_a_torrent(info, versions, size, files, pieces):
+    """Size, files and pieces follow from either version, and padding is none of the files."""
+    data = encode(info)
+
+    assert parse_info(data) == TorrentInfo(
+        name=info[b"name"].decode(),
+        info_hash_v1=InfoHash(sha1(data).digest()) if 1 in versions else None,
+        info_hash_v2=sha256(data).digest() if 2 in versions else None,
+        is_private=False,
+        size=size,
+        files=files,
+        pieces=pieces,
+    )
+
+
+def test_private_info_dictionary_is_told():
+    """Any value but zero counts, as in a file."""
+    assert [parse_info(encode(V1 | {b"private": value})).is_private for value in (0, 1, b"", 2)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not bencode"),
+        (b"li1ee", "not a dictionary"),
+        (encode(V1)[:-1], "not bencode"),
+        (encode(without(V1, b"name")), "no name"),
+        (encode(V1 | {b"length": -1}), "bad length"),
+        (encode(V1 | {b"length": MAX_SIZE + 1}), "bad length"),
+        (encode(V1 | {b"files": [{b"length": MAX_SIZE}, {b"length": 1}]}), "bad length"),
+        (encode(V2 | {b"file tree": {b"a": 1}}), "bad file tree"),
+        (encode(V2 | {b"file tree": {b"a": {b"": {b"length": -1}}}}), "bad length"),
+        (encode(V2 | {b"file tree": {b"a": {b"": b""}}}), "bad length"),
+        (b"d" + b"4:name" * MAX_BYTES, "longer than"),
+    ],
+)
+def test_bad_info_dictionary_is_refused(data, reason):
+    """One kind of exception, whatever the bytes."""
+    with pytest.raises(InvalidTorrent, match=reason):
+        parse_info(data)
+
+
+@given(st.binary(max_size=300) | bencode_values().map(encode))
+def test_any_bytes_are_read_as_info_or_refused(data):
+    """Nothing but `InvalidTorrent` comes out."""
+    try:
+        parse_info(data)
+    except InvalidTorrent as error:
+        assert str(error)
