@@ -9,7 +9,7 @@ No column holds the address of a peer.  `address` and `port` always belong to a 
 
 from sqlite_utils import Database, Migrations
 
-from crawler import views
+from crawler import rollups, views
 
 migrations = Migrations("crawler")
 
@@ -350,6 +350,14 @@ def _create_sample_turns(db: Database) -> None:
         ) WITHOUT ROWID
     """)
     db.conn.execute("CREATE INDEX idx_sample_turns_next_at ON sample_turns (next_at) WHERE chances > 0")
+
+
+@migrations()
+def m011_reports(db: Database) -> None:
+    """Add what reports read in place of millions of rows, and views that do likewise."""
+    rollups.make_tables(db.conn)
+    db.create_view("client_versions", rollups.CLIENT_VERSIONS, replace=True)
+    db.create_view("client_census", rollups.CLIENT_CENSUS, replace=True)
 
 
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.

@@ -20,7 +20,7 @@ from typing import Any, Self, TypeAlias
 
 from sqlite_utils import Database
 
-from crawler import sample_rows, schema
+from crawler import rollups, sample_rows, schema
 from crawler.records import (
     Answered,
     CrawlBatch,
@@ -84,9 +84,7 @@ class Store:
         self._host_text = prefix_text if anonymize else host_text
         self._is_running = is_running
         self._folded_run: int | None = None  # whose nodes are grouped, with no visit added since
-        self.samples = SampleRows(
-            connection, self._transaction, partial(_reported, path), anonymize=anonymize
-        )
+        self.samples = SampleRows(connection, self._transaction, partial(reported, path), anonymize=anonymize)
 
     @classmethod
     def open(
@@ -106,7 +104,7 @@ class Store:
         name = str(path)
         if name != ":memory:" and not Path(name).absolute().parent.is_dir():
             raise StoreError(f"{name}: the directory does not exist")
-        with _reported(name):
+        with reported(name):
             # Statements begin no transaction by themselves (`isolation_level`): we do, so that
             # none is ever open by accident.
             connection = sqlite3.connect(
@@ -120,7 +118,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
-        with _reported(self.path):
+        with reported(self.path):
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -147,6 +145,7 @@ class Store:
         """Record how and when a run ended."""
         with self._transaction():
             self._fold_visits(run_id)
+            rollups.make_rollups(self._connection, run_id)
             if status is RunStatus.FINISHED:
                 self._connection.execute("DELETE FROM crawl_journal WHERE run_id = ?", (run_id,))
             self._connection.execute(
@@ -179,7 +178,7 @@ class Store:
         """
         with self._transaction():
             self._fold_visits(run_id)
-        with _reported(self.path):
+        with reported(self.path):
             yield lambda family: RunNodes(self._connection, family)
 
     def write_findings(
@@ -223,6 +222,7 @@ class Store:
                 (RunStatus.RUNNING, os.getpid(), run_id),
             )
             forget_counts(self._connection, run_id)
+            rollups.forget_rollups(self._connection, run_id)
             self._folded_run = None
 
     def answered(self, run_id: int, family: Family, after_id: int, limit: int) -> list[Answered]:
@@ -240,7 +240,7 @@ class Store:
 
     def journals(self, run_id: int) -> Iterator[Journal]:
         """Yield the journals of a run, the first one first."""
-        with _reported(self.path):
+        with reported(self.path):
             cursor = self._connection.execute(
                 "SELECT family, contacts, changes FROM crawl_journal WHERE run_id = ? ORDER BY id", (run_id,)
             )
@@ -266,7 +266,7 @@ class Store:
         return self._select(f'SELECT * FROM "{name}"')  # noqa: S608  # a name the database gave us
 
     def _select(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
-        with _reported(self.path):
+        with reported(self.path):
             cursor = self._connection.execute(sql, values)
             columns = [column[0] for column in cursor.description]
             return [dict(zip(columns, row, strict=True)) for row in cursor]
@@ -274,7 +274,7 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Commit what the block does, or nothing of it."""
-        with _reported(self.path):
+        with reported(self.path):
             # IMMEDIATE, or another writer is met half-way, where waiting for it cannot help.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -290,6 +290,7 @@ class Store:
         for row in self._select("SELECT id, pid FROM runs WHERE status = 'running'"):
             if not self._is_running(row["pid"]):
                 self._fold_visits(row["id"])
+                rollups.make_rollups(self._connection, row["id"])
                 self._connection.execute("UPDATE runs SET status = 'interrupted' WHERE id = ?", (row["id"],))
 
     def _has_journal(self, run_id: int) -> bool:
@@ -312,6 +313,8 @@ class Store:
             values = (run_id, sample.info_hash.hex(), *_SAMPLE_VALUES(sample))
             sample_id = _row_id(self._connection.execute(_INSERT_SAMPLE, values))
             self._write_replies(sample_id, sample.replies)
+        replies = chain.from_iterable(sample.replies for sample in samples)
+        rollups.count_filters(self._connection, run_id, replies)
         self._upsert_nodes(
             (reply.node_id, reply.address, sample.taken_at, sample.taken_at, reply.version)
             for sample in samples
@@ -431,11 +434,6 @@ def _row_id(cursor: sqlite3.Cursor) -> int:
     return int(cursor.lastrowid or 0)
 
 
-@lru_cache(maxsize=4096)  # a census has millions of nodes and few versions
-def _client_name_of(version: str | None) -> str | None:
-    return client_name(None if version is None else bytes.fromhex(version))
-
-
 def _hex_of(version: bytes | None) -> str | None:
     return None if version is None else version.hex()
 
@@ -452,7 +450,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         raise StoreError(f"{path}: is a database of another program")
     if unknown := schema.unknown_migrations(db):
         raise StoreError(f"{path}: was made by a newer version ({', '.join(sorted(unknown))})")
-    connection.create_function("client_name", 1, _client_name_of, deterministic=True)
+    rollups.add_functions(connection)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     # The last batches may be lost with the power, never the database; a killed process loses none.
@@ -476,7 +474,7 @@ _REASONS = {
 
 
 @contextmanager
-def _reported(path: str) -> Iterator[None]:
+def reported(path: str) -> Iterator[None]:
     """Turn what SQLite says about the file into `StoreError`, and let mistakes of ours pass."""
     try:
         yield

@@ -248,7 +248,7 @@ CRAWLER = (
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
-        ("views", "schema", "run_nodes", "sample_rows", "store"),
+        ("views", "rollups", "schema", "descriptions", "run_nodes", "sample_rows", "store", "reading"),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=names("trio socket"),
@@ -272,13 +272,14 @@ CRAWLER = (
     Layer(
         "surface",
         (
-            "report",
             "__init__",
             "synthetic/__init__",
             "cli_synthetic",
             "cli_crawls",
             "cli_census",
             "cli_sample",
+            *("reports/answer", "reports/nodes", "reports/swarms", "reports/runs", "reports/__init__"),
+            *("rendering", "export", "cli_report", "cli_export"),
             "cli",
             "__main__",
             "synthetic/__main__",

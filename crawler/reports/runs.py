@@ -1,0 +1,41 @@
+"""Questions about the runs themselves: what each did, when, and what it cost."""
+
+import sqlite3
+
+from crawler import rollups
+from crawler.reports.answer import LIMIT, Report, Value, check_run, columns, of_run, select
+
+
+def runs(db: sqlite3.Connection, *, run: int | None = None, limit: int = LIMIT) -> Report:
+    """Tell what each run did and what it cost: queries, bytes, seconds, rows."""
+    check_run(db, run)
+    return Report(
+        "runs",
+        f"Runs, the newest first{of_run(run)}",
+        "`asked` counts nodes asked, again or for another swarm too; each took one to four queries. Bytes are"
+        " those of scrapes: a census does not count its own. `seconds` are from the first start to the end,"
+        " pauses of an interrupted run included, and empty where nobody saw the end.",
+        columns(
+            "run command started_at status seconds:s visits swarm_samples node_samples asked answered"
+            " bytes_sent:B bytes_received:B"
+        ),
+        tuple(map(tuple, (_row(db, row) for row in select(db, _RUNS, run, limit)))),
+    )
+
+
+def _row(db: sqlite3.Connection, row: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return a run with its costs, which are counted now where they were not when it ended."""
+    sql = "SELECT * FROM run_costs WHERE run_id = ?1"
+    found = select(db, sql, row[0]) or select(db, rollups.COSTS, row[0])
+    return (*row, *found[0][1:])
+
+
+_RUNS = """
+SELECT
+    id, command, started_at, status,
+    round((julianday(finished_at) - julianday(started_at)) * 86400, 1)
+FROM runs
+WHERE ?1 IS NULL OR id = ?1
+ORDER BY id DESC
+LIMIT ?2
+"""
