@@ -17,6 +17,7 @@ import click
 
 from crawler.cli_census import census
 from crawler.cli_crawls import DB_OPTION, with_limits
+from crawler.cli_export import export
 from crawler.cli_report import report
 from crawler.cli_sample import sample
 from crawler.cli_synthetic import synthetic
@@ -41,6 +42,7 @@ def main(verbose: int) -> None:
 
 
 main.add_command(census)
+main.add_command(export)
 main.add_command(report)
 main.add_command(sample)
 main.add_command(synthetic)

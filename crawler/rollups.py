@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from crawler.records import ScrapeReplyRow, client_name
+from crawler.views import IS_SUSPECT_VISIT
 
 TABLES = ("run_outcomes", "run_round_trips", "run_costs")
 
@@ -58,6 +59,9 @@ CREATE TABLE run_costs (
     # The ranking of swarms is read from this index alone; it does what the one before did, too.
     "DROP INDEX IF EXISTS idx_swarm_samples_info_hash_taken_at",
     "CREATE INDEX idx_swarm_samples_latest ON swarm_samples (info_hash, taken_at, peers, run_id)",
+    # Suspect visits by node, so that the first of them are shown without looking at all.
+    "DROP INDEX IF EXISTS idx_visits_suspect",
+    f"CREATE INDEX idx_visits_suspect ON visits (run_id, node_id, address, port) WHERE {IS_SUSPECT_VISIT}",
     "CREATE INDEX idx_nodes_client ON nodes (client, version) WHERE last_answer IS NOT NULL",
 )
 
@@ -166,57 +170,6 @@ FROM (
     GROUP BY run_id, version
 )
 GROUP BY run_id, 3
-"""
-
-# One row for each run that has ended, and client in it.  `nodes` answered, `share` is that of all of the
-# run, `rtt_ms` the mean round-trip time.  `bep42` is the share of conforming ids among those that could
-# be judged; `bep33` that of replies with filters among the replies to scrapes in all runs; `bep51` that of
-# samples among the answers to requests for them in all runs.  NULL where nothing is known.
-CLIENT_CENSUS = """
-WITH support AS (
-    SELECT
-        client,
-        round(avg(1.0 * capable / replies) FILTER (WHERE bep = 33), 4) AS bep33,
-        round(avg(1.0 * capable / replies) FILTER (WHERE bep = 51), 4) AS bep51
-    FROM (
-        SELECT client, bep, sum(capable) AS capable, sum(replies) AS replies
-        FROM run_support GROUP BY client, bep
-    )
-    GROUP BY client
-),
-clients AS (
-    SELECT
-        run_id, client, sum(nodes) AS nodes, sum(nodes * rtt_ms) / sum(nodes) AS rtt_ms,
-        sum(conforming) AS conforming, sum(judged) AS judged
-    FROM run_clients GROUP BY run_id, client
-)
-SELECT
-    clients.run_id,
-    clients.client,
-    nodes,
-    round(1.0 * nodes / sum(nodes) OVER (PARTITION BY clients.run_id), 4) AS share,
-    round(rtt_ms, 1) AS rtt_ms,
-    support.bep33,
-    round(1.0 * conforming / nullif(judged, 0), 4) AS bep42,
-    support.bep51
-FROM clients LEFT JOIN support ON support.client = clients.client
-ORDER BY clients.run_id, nodes DESC, clients.client
-"""
-
-# As before, from an index alone.
-CLIENT_VERSIONS = """
-SELECT
-    coalesce(client, 'unknown') AS client,
-    sum(nodes) AS nodes,
-    round(1.0 * sum(nodes) / sum(sum(nodes)) OVER (), 4) AS share,
-    count(DISTINCT version) AS versions
-FROM (
-    SELECT client, version, count(*) AS nodes
-    FROM nodes WHERE last_answer IS NOT NULL
-    GROUP BY client, version
-)
-GROUP BY coalesce(client, 'unknown')
-ORDER BY nodes DESC, client
 """
 
 

@@ -9,7 +9,7 @@ No column holds the address of a peer.  `address` and `port` always belong to a 
 
 from sqlite_utils import Database, Migrations
 
-from crawler import rollups, views
+from crawler import report_views, rollups, views
 
 migrations = Migrations("crawler")
 
@@ -356,8 +356,9 @@ def _create_sample_turns(db: Database) -> None:
 def m011_reports(db: Database) -> None:
     """Add what reports read in place of millions of rows, and views that do likewise."""
     rollups.make_tables(db.conn)
-    db.create_view("client_versions", rollups.CLIENT_VERSIONS, replace=True)
-    db.create_view("client_census", rollups.CLIENT_CENSUS, replace=True)
+    db.create_view("client_versions", report_views.CLIENT_VERSIONS, replace=True)
+    db.create_view("client_census", report_views.CLIENT_CENSUS, replace=True)
+    db.create_view("suspect_nodes", report_views.suspect_nodes(), replace=True)
 
 
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.

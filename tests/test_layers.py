@@ -248,7 +248,17 @@ CRAWLER = (
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
-        ("views", "rollups", "schema", "descriptions", "run_nodes", "sample_rows", "store", "reading"),
+        (
+            "views",
+            "report_views",
+            "rollups",
+            "schema",
+            "descriptions",
+            "run_nodes",
+            "sample_rows",
+            "store",
+            "reading",
+        ),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=names("trio socket"),
@@ -279,7 +289,7 @@ CRAWLER = (
             "cli_census",
             "cli_sample",
             *("reports/answer", "reports/nodes", "reports/swarms", "reports/runs", "reports/__init__"),
-            *("rendering", "export", "cli_report", "cli_export"),
+            *("rendering", "anonymous", "table_files", "export", "cli_report", "cli_export"),
             "cli",
             "__main__",
             "synthetic/__main__",
