@@ -180,7 +180,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = new_parser("large_database", __doc__)
     parser.add_argument("--visits", type=int, default=5_000_000, metavar="N")
     parser.add_argument("--samples", type=int, default=1_000_000, metavar="N")
-    return run_benchmark("large_database", run, parser.parse_args(arguments))
+    options = parser.parse_args(arguments)
+    if options.visits < CENSUSES or options.samples < ROUNDS:
+        parser.error(f"at least {CENSUSES} visits and {ROUNDS} samples")
+    return run_benchmark("large_database", run, options)
 
 
 if __name__ == "__main__":

@@ -190,6 +190,8 @@ def test_every_command_takes_the_options_that_all_have():
     others = {
         "dhtcrawl demo": {"--timeout"},
         "dhtcrawl synthetic": {"--timeout"},
+        "dhtcrawl report": set(),
+        "dhtcrawl export": set(),
         "dhtnode status": {"--timeout"},
         "dhtnode config": set(),
     }
