@@ -288,7 +288,7 @@ CRAWLER = (
             "cli_crawls",
             "cli_census",
             "cli_sample",
-            *("reports/answer", "reports/nodes", "reports/swarms", "reports/runs", "reports/__init__"),
+            *("reports/answer", "reports/nodes", "reports/sizes", "reports/costs", "reports/__init__"),
             *("rendering", "anonymous", "table_files", "export", "cli_report", "cli_export"),
             "cli",
             "__main__",

@@ -146,6 +146,16 @@ def test_run_under_way_is_told_of_by_its_newest_rows(tmp_path):
     assert before[2].rows[0][5:] == after[2].rows[0][5:]
 
 
+def test_large_run_under_way_tells_its_rows_only(tmp_path, monkeypatch):
+    """What else it came to would take too long to count."""
+    monkeypatch.setattr("crawler.reports.costs.MOST_COUNTED", 19)
+    path = tmp_path / "crawl.db"
+    with Store.open(path) as store:
+        store.write(store.begin_run("census", {}, "0.1.0", time_text(0)), visits())
+    with open_reading(path) as db:
+        assert answer(db, "runs")[0][5:] == (20, 0, 0, None, None, None, None)
+
+
 @pytest.mark.parametrize("name", QUESTION_NAMES)
 def test_question_has_a_title_a_text_and_a_column_for_each_value(db, name):
     """And a name that it is asked by."""

@@ -12,9 +12,9 @@ from sqlite3 import Connection
 
 from crawler.reading import open_reading
 from crawler.reports.answer import LIMIT, Ask, Column, NoAnswer, Report, Value
+from crawler.reports.costs import runs
 from crawler.reports.nodes import beps, clients, network_size, outcomes, round_trips, sybils
-from crawler.reports.runs import runs
-from crawler.reports.swarms import discovery, swarm, swarms
+from crawler.reports.sizes import discovery, swarm, swarms
 
 __all__ = [
     "LIMIT",
