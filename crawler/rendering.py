@@ -20,18 +20,26 @@ NOTHING = "nothing recorded"
 
 
 def draw(report: Report, console: Console) -> None:
-    """Draw a report on a terminal."""
+    """Draw a report on a terminal; a table that is wider than it is written as `plain` does it."""
     console.print(Text(report.title, style="bold"))
     console.print(Text(report.text))
+    widths = _widths(report)
     if not report.rows:
         console.print(Text(NOTHING))
-        return
+    elif sum(widths) + 3 * len(widths) + 1 > console.width:  # with a line and two blanks for each
+        console.print()
+        console.print(Text("\n".join(_aligned(report))), soft_wrap=True)
+    else:
+        console.print(_table(report))
+
+
+def _table(report: Report) -> Table:
     table = Table()
     for column, is_right in zip(report.columns, _right(report), strict=True):
         table.add_column(Text(_heading(column)), justify="right" if is_right else "left")
     for row in report.rows:
         table.add_row(*(Text(_cell(value)) for value in row))
-    console.print(table)
+    return table
 
 
 def plain(report: Report) -> str:
@@ -39,17 +47,27 @@ def plain(report: Report) -> str:
     prose = textwrap.fill(report.text, WIDTH)
     if not report.rows:
         return f"{report.title}\n{prose}\n\n{NOTHING}"
-    right = _right(report)
-    lines = [[_heading(column) for column in report.columns], *(list(map(_cell, row)) for row in report.rows)]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    aligned = [
+    return "\n".join([report.title, prose, "", *_aligned(report)])
+
+
+def _aligned(report: Report) -> list[str]:
+    """Return the table as lines, with the names of columns in the first."""
+    widths, right = _widths(report), _right(report)
+    return [
         "  ".join(
             cell.rjust(width) if is_right else cell.ljust(width)
             for cell, width, is_right in zip(line, widths, right, strict=True)
         ).rstrip()
-        for line in lines
+        for line in _lines(report)
     ]
-    return "\n".join([report.title, prose, "", *aligned])
+
+
+def _lines(report: Report) -> list[list[str]]:
+    return [[_heading(column) for column in report.columns], *(list(map(_cell, row)) for row in report.rows)]
+
+
+def _widths(report: Report) -> list[int]:
+    return [max(map(len, cells)) for cells in zip(*_lines(report), strict=True)]
 
 
 def markdown(report: Report) -> str:

@@ -69,6 +69,16 @@ def test_terminal_gets_no_commands_of_strangers():
     assert "12.5" in written.getvalue()
 
 
+@pytest.mark.parametrize(("width", "is_drawn"), [(80, True), (40, False)])
+def test_table_wider_than_the_terminal_is_left_to_it(width, is_drawn):
+    """Columns folded to a few letters each would be no table; long lines still are one."""
+    written = io.StringIO()
+    rendering.draw(REPORT, Console(file=written, width=width, color_system=None))
+
+    assert ("\u2502" in written.getvalue()) == is_drawn
+    assert ("\nname              time (ms)  share (%)  p_value\n" in written.getvalue()) != is_drawn
+
+
 def test_empty_report_says_so():
     """Instead of a heading without rows."""
     written = io.StringIO()
