@@ -5,6 +5,7 @@ import io
 import json
 import sqlite3
 from contextlib import chdir, closing, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from crawler.reports import QUESTIONS, open_reading, swarm
 from tests.commands import Ended
 from tests.small_database import LARGE, make_database
 
+ROOT = Path(__file__).resolve().parent.parent
 NAMES = [*QUESTIONS, "swarm"]
 SAID: list[tuple[list[str], int, str]] = [
     (["report"], 2, "Missing option '--db'"),
@@ -149,3 +151,12 @@ def test_export_prints_what_it_wrote(place, ended):
         path.name for path in (place / "out").iterdir()
     }
     assert json.loads((place / "out" / "schema.json").read_text())["run"] is None
+
+
+def test_every_report_is_documented():
+    """With an example of what it prints."""
+    text = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
+
+    for name in NAMES:
+        section = text.partition(f"\n### {name}\n")[2].partition("\n#")[0]
+        assert f"$ dhtcrawl report --db crawl.db {name}" in section, name
