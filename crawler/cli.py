@@ -17,8 +17,10 @@ import click
 from crawler.cli_census import census
 from crawler.cli_crawls import with_limits
 from crawler.cli_explain import explain
+from crawler.cli_export import export
 from crawler.cli_metadata import metadata
 from crawler.cli_purge import purge
+from crawler.cli_report import report
 from crawler.cli_sample import sample
 from crawler.cli_scrape import scrape
 from crawler.cli_synthetic import synthetic
@@ -40,6 +42,8 @@ def main(verbose: int) -> None:
 main.add_command(census)
 main.add_command(purge)
 main.add_command(metadata)
+main.add_command(export)
+main.add_command(report)
 main.add_command(sample)
 main.add_command(scrape)
 main.add_command(explain)

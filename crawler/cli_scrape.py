@@ -98,11 +98,6 @@ def scrape(
             ) as hand_over,
             open_service_nursery() as nursery,
         ):
-
-            def on_sample(measured: Scrape) -> None:
-                _print_sample(as_json, measured)
-                hand_over(measured.info_hash, [reply.values for reply in measured.replies])
-
             survey = SwarmSurvey(
                 session.node,
                 session.writer,
@@ -117,8 +112,9 @@ def scrape(
                 wanted,
                 tally=tally,
                 at_once=at_once,
-                on_sample=on_sample,
+                on_sample=partial(_print_sample, as_json),
                 on_failure=_print_failure,
+                on_peers=hand_over,
             )
             _print_way(survey, len(wanted))
 

@@ -9,7 +9,7 @@ No column holds the address of a peer.  `address` and `port` always belong to a 
 
 from sqlite_utils import Database, Migrations
 
-from crawler import metadata_tables, sample_views, swarm_views, views
+from crawler import metadata_tables, report_views, rollups, sample_views, swarm_views, views
 
 migrations = Migrations("crawler")
 
@@ -411,6 +411,15 @@ def m009_watch(db: Database) -> None:
 def m010_metadata(db: Database) -> None:
     """Add what peers told: the torrents, and who of a swarm said to be a seed."""
     metadata_tables.create_tables(db)
+
+
+@migrations()
+def m011_reports(db: Database) -> None:
+    """Add what reports read in place of millions of rows, and views that do likewise."""
+    rollups.make_tables(db.conn)
+    db.create_view("client_versions", report_views.CLIENT_VERSIONS, replace=True)
+    db.create_view("client_census", report_views.CLIENT_CENSUS, replace=True)
+    db.create_view("suspect_nodes", report_views.suspect_nodes(), replace=True)
 
 
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.

@@ -19,7 +19,7 @@ from typing import Any, Self, TypeAlias
 
 from sqlite_utils import Database
 
-from crawler import sample_rows, schema
+from crawler import rollups, sample_rows, schema
 from crawler.known_rows import KnownRows
 from crawler.metadata_rows import MetadataRows
 from crawler.purge import Purge
@@ -33,7 +33,6 @@ from crawler.records import (
     Suspicion,
     SwarmSample,
     Visit,
-    client_name,
     epoch_seconds,
     host_text,
     prefix_text,
@@ -87,13 +86,13 @@ class Store:
         self._host_text = prefix_text if anonymize else host_text
         self._is_running = is_running
         self._folded_run: int | None = None  # whose nodes are grouped, with no visit added since
-        reported = partial(_reported, path)
-        self.known = KnownRows(connection, reported, is_running)
-        self.swarms = SwarmRows(connection, reported, anonymize=anonymize)
-        self.samples = SampleRows(connection, self._transaction, reported, anonymize=anonymize)
-        self.watch = WatchRows(connection, self._transaction, reported)
-        self.purge = Purge(connection, self._transaction, reported)
-        self.metadata = MetadataRows(connection, self._transaction, reported)
+        guard = partial(reported, path)
+        self.known = KnownRows(connection, guard, is_running)
+        self.swarms = SwarmRows(connection, guard, anonymize=anonymize)
+        self.samples = SampleRows(connection, self._transaction, guard, anonymize=anonymize)
+        self.watch = WatchRows(connection, self._transaction, guard)
+        self.purge = Purge(connection, self._transaction, guard)
+        self.metadata = MetadataRows(connection, self._transaction, guard)
 
     @classmethod
     def open(
@@ -113,7 +112,7 @@ class Store:
         name = str(path)
         if name != ":memory:" and not Path(name).absolute().parent.is_dir():
             raise StoreError(f"{name}: the directory does not exist")
-        with _reported(name):
+        with reported(name):
             # Statements begin no transaction by themselves (`isolation_level`): we do, so that
             # none is ever open by accident.
             connection = sqlite3.connect(
@@ -127,7 +126,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
-        with _reported(self.path):
+        with reported(self.path):
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -154,6 +153,7 @@ class Store:
         """Record how and when a run ended."""
         with self._transaction():
             self._fold_visits(run_id)
+            rollups.make_rollups(self._connection, run_id)
             if status is RunStatus.FINISHED:
                 self._connection.execute("DELETE FROM crawl_journal WHERE run_id = ?", (run_id,))
             self._connection.execute(
@@ -186,7 +186,7 @@ class Store:
         """
         with self._transaction():
             self._fold_visits(run_id)
-        with _reported(self.path):
+        with reported(self.path):
             yield lambda family: RunNodes(self._connection, family)
 
     def write_findings(
@@ -230,6 +230,7 @@ class Store:
                 (RunStatus.RUNNING, os.getpid(), run_id),
             )
             forget_counts(self._connection, run_id)
+            rollups.forget_rollups(self._connection, run_id)
             self._folded_run = None
 
     def answered(self, run_id: int, family: Family, after_id: int, limit: int) -> list[Answered]:
@@ -247,7 +248,7 @@ class Store:
 
     def journals(self, run_id: int) -> Iterator[Journal]:
         """Yield the journals of a run, the first one first."""
-        with _reported(self.path):
+        with reported(self.path):
             cursor = self._connection.execute(
                 "SELECT family, contacts, changes FROM crawl_journal WHERE run_id = ? ORDER BY id", (run_id,)
             )
@@ -273,7 +274,7 @@ class Store:
         return self._select(f'SELECT * FROM "{name}"')  # noqa: S608  # a name the database gave us
 
     def _select(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
-        with _reported(self.path):
+        with reported(self.path):
             cursor = self._connection.execute(sql, values)
             columns = [column[0] for column in cursor.description]
             return [dict(zip(columns, row, strict=True)) for row in cursor]
@@ -281,7 +282,7 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Commit what the block does, or nothing of it."""
-        with _reported(self.path):
+        with reported(self.path):
             # IMMEDIATE, or another writer is met half-way, where waiting for it cannot help.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -297,6 +298,7 @@ class Store:
         for row in self._select("SELECT id, pid FROM runs WHERE status = 'running'"):
             if not self._is_running(row["pid"]):
                 self._fold_visits(row["id"])
+                rollups.make_rollups(self._connection, row["id"])
                 self._connection.execute("UPDATE runs SET status = 'interrupted' WHERE id = ?", (row["id"],))
 
     def _has_journal(self, run_id: int) -> bool:
@@ -370,11 +372,6 @@ def _row_id(cursor: sqlite3.Cursor) -> int:
     return int(cursor.lastrowid or 0)
 
 
-@lru_cache(maxsize=4096)  # a census has millions of nodes and few versions
-def _client_name_of(version: str | None) -> str | None:
-    return client_name(None if version is None else bytes.fromhex(version))
-
-
 def _hex_of(version: bytes | None) -> str | None:
     return None if version is None else version.hex()
 
@@ -391,7 +388,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         raise StoreError(f"{path}: is a database of another program")
     if unknown := schema.unknown_migrations(db):
         raise StoreError(f"{path}: was made by a newer version ({', '.join(sorted(unknown))})")
-    connection.create_function("client_name", 1, _client_name_of, deterministic=True)
+    rollups.add_functions(connection)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     # The last batches may be lost with the power, never the database; a killed process loses none.
@@ -415,7 +412,7 @@ _REASONS = {
 
 
 @contextmanager
-def _reported(path: str) -> Iterator[None]:
+def reported(path: str) -> Iterator[None]:
     """Turn what SQLite says about the file into `StoreError`, and let mistakes of ours pass."""
     try:
         yield

@@ -27,6 +27,7 @@ from crawler.verdict import Judge, conclude
 from crawler.whereabouts import FEW, FRESH, Excludes, Whereabouts
 from crawler.writer import Writer
 from dhtnode import (
+    Address,
     BulkAsker,
     CompactContacts,
     DhtError,
@@ -66,6 +67,7 @@ class _Job:
     tally: Tally
     on_sample: Callable[[Scrape], None] | None
     on_failure: Callable[[InfoHash, DhtError], None] | None
+    on_peers: Callable[[InfoHash, list[tuple[Address, ...]]], None] | None
     places: trio.Semaphore
     source: str | None
     under_way: set[SwarmInquiry] = field(default_factory=set)
@@ -145,16 +147,18 @@ class SwarmSurvey:
         source: str | None = "given",
         on_sample: Callable[[Scrape], None] | None = None,
         on_failure: Callable[[InfoHash, DhtError], None] | None = None,
+        on_peers: Callable[[InfoHash, list[tuple[Address, ...]]], None] | None = None,
     ) -> None:
         """Measure each info-hash once, `at_once` together; the functions are told the outcomes.
 
         By default that is 200 where nodes are known, and few where lookups are needed.  A swarm for
         which no node answers is a failure and leaves no row.  One call at a time; leaving it early
         leaves no row of the swarms under way.  Every sample handed to `on_sample` has no `replies`:
-        these go to the database.
+        these go to the database.  `on_peers` is told whom each node named, if its reply is
+        believed; addresses of peers are kept nowhere.
         """
         wanted = list(info_hashes)
-        job = _Job(tally, on_sample, on_failure, trio.Semaphore(1), source)
+        job = _Job(tally, on_sample, on_failure, on_peers, trio.Semaphore(1), source)
         try:
             async with trio.open_nursery() as nursery:
                 for lane in self._lanes.values():
@@ -305,6 +309,8 @@ class SwarmSurvey:
             job.tally.measured += 1
             if job.on_sample is not None:
                 job.on_sample(scrape)
+            if job.on_peers is not None:
+                job.on_peers(inquiry.info_hash, [node.values for node in verdict.nodes if not node.marks])
         else:
             self._fail(job, inquiry.info_hash, NotJoined("no node answered"))
         job.places.release()

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-from crawler import schema
+from crawler import rollups, schema
 from crawler.records import Outcome, ScrapeReplyRow, SwarmSample, client_name, host_text, prefix_text
 
 Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
@@ -49,6 +49,9 @@ class SwarmRows:
         executemany(_INSERT_REPLY, replies)
         executemany(_INSERT_ESTIMATE, estimates)
         executemany(schema.UPSERT_NODE, list(nodes.values()))
+        rollups.count_filters(
+            self._connection, run_id, (reply for sample in samples for reply in sample.replies)
+        )
 
     def sample(self, number: int) -> Row | None:
         """Return the sample of that number, or None."""

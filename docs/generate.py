@@ -16,6 +16,8 @@ from dhtnode.cli import main as dhtnode
 
 REFERENCE = Path(__file__).resolve().parent / "commands.md"
 
+HELP = ["-h", "--help"]
+
 HEAD = """\
 # All commands and options
 
@@ -35,7 +37,7 @@ def reference() -> str:
 
 def section(command: click.Command, name: str, *, level: int) -> Iterator[str]:
     """Yield the paragraphs about one command."""
-    context = click.Context(command, info_name=name)
+    context = click.Context(command, info_name=name, help_option_names=HELP)  # as every command inherits
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     yield f"{'#' * level} {name}\n\n    {usage}\n"
     yield f"{cleandoc(command.help or '')}\n"

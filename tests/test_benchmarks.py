@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import columns, eclipse, life, lookup, node, quality, sizes, swarms
+from benchmarks import columns, eclipse, large_database, life, lookup, node, quality, sizes, swarms
 from benchmarks.batched_udp import BenchmarkFailed
 from benchmarks.gauge import Measurement, Refusal, measure
 from benchmarks.servers import SERVERS, Server, serve_ours
+from crawler.descriptions import TABLES
+from crawler.reports import QUESTIONS
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = {"ping", "find_node", "get_peers", "get_peers, 100 stored", "announce_peer"}
@@ -400,3 +402,22 @@ class TestSwarms:
             swarms.main([wrong])
         assert ended.value.code == 2
         assert "error: " in capsys.readouterr().err
+
+
+class TestLargeDatabase:
+    """`python -m benchmarks.large_database`."""
+
+    def test_times_every_report_and_page(self, tmp_path):
+        """Of a database that it makes itself, with a row for each."""
+        report, printed = report_of("large_database", tmp_path, "--visits=1000", "--samples=200")
+        timed = report["seconds"].keys()
+        assert {"report", *(f"report {name}" for name in QUESTIONS)} <= timed
+        assert TABLES.keys() <= timed
+        assert printed.count("| end of ") == 3
+
+    def test_refuses_too_few_rows(self, capsys):
+        """The command line was wrong: status 2."""
+        with pytest.raises(SystemExit) as ended:
+            large_database.main(["--visits=9"])
+        assert ended.value.code == 2
+        assert "at least 10 visits" in capsys.readouterr().err

@@ -338,7 +338,7 @@ def test_client_census_shows_what_is_known_of_each_client(store):
         InfoHash(bytes(20)), T0, None, None, None, None, None, "union", False, 2, 2, 1, 0, 0, 0, (*replies,)
     )
     store.write(run_id, [sample])
-    store.finish_run(run_id, RunStatus.FINISHED, T0)
+    store.finish_run(run_id, RunStatus.INTERRUPTED, T0)
 
     lt = {"run_id": 1, "client": "LT", "nodes": 3, "share": 0.75, "rtt_ms": 20.0, "bep33": 0.5}
     unknown = {"run_id": 1, "client": "unknown", "nodes": 1, "share": 0.25, "rtt_ms": 50.0, "bep33": None}
@@ -350,10 +350,11 @@ def test_client_census_shows_what_is_known_of_each_client(store):
     taken = [(ids[0], 0, "answered"), (ids[1], 1, "unsupported"), (ids[2], 2, "timeout")]
     for node_id, number, outcome in taken:
         store._connection.execute(
-            "INSERT INTO node_samples (run_id, node_id, address, port, family, taken_at, outcome, returned)"
-            " VALUES (1, ?, ?, 6881, 4, ?, ?, 0)",
+            "INSERT INTO node_samples (run_id, node_id, address, port, family, taken_at, outcome, version,"
+            " returned) VALUES (1, ?, ?, 6881, 4, ?, ?, '4c540101', 0)",
             (node_id.hex(), f"192.0.2.{number}", T0, outcome),
         )
+    store.finish_run(run_id, RunStatus.FINISHED, T0)
     assert [row["bep51"] for row in store.rows("client_census")] == [0.5, None]
 
 

@@ -284,8 +284,9 @@ CRAWLER = (
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
         (
-            *("views", "swarm_views", "sample_views", "metadata_tables", "schema", "run_nodes"),
-            *("sample_rows", "swarm_rows", "known_rows", "watch_rows", "purge", "metadata_rows", "store"),
+            *("views", "swarm_views", "sample_views", "metadata_tables", "report_views", "rollups", "schema"),
+            *("descriptions", "run_nodes", "sample_rows", "swarm_rows", "known_rows", "watch_rows", "purge"),
+            *("metadata_rows", "store", "reading"),
         ),
         below=names("values"),
         sideways=IN_ORDER,
@@ -312,7 +313,6 @@ CRAWLER = (
     Layer(
         "surface",
         (
-            "report",
             "__init__",
             "synthetic/__init__",
             "cli_synthetic",
@@ -324,6 +324,8 @@ CRAWLER = (
             "cli_purge",
             "cli_scrape",
             "cli_explain",
+            *("reports/answer", "reports/nodes", "reports/sizes", "reports/costs", "reports/__init__"),
+            *("rendering", "anonymous", "table_files", "export", "cli_report", "cli_export"),
             "cli",
             "__main__",
             "synthetic/__main__",

@@ -192,6 +192,8 @@ def test_every_command_takes_the_options_that_all_have():
         "dhtcrawl purge": set(),
         "dhtcrawl synthetic": {"--timeout"},
         "dhtcrawl explain": set(),
+        "dhtcrawl report": set(),
+        "dhtcrawl export": set(),
         "dhtnode status": {"--timeout"},
         "dhtnode config": set(),
     }

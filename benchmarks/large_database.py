@@ -1,0 +1,190 @@
+"""Time of every report, and of the first page of every table and view, of a large crawl database.
+
+    python -m benchmarks.large_database [--visits 5000000] [--samples 1000000] [--json FILE]
+
+The database is made in a temporary directory, through the same code that a crawl writes with, and goes
+with it.  Its content is made up: ten censuses of nodes that come and go, one run of samples of info-hashes
+(BEP 51), and swarms measured in rounds; replies with filters are there for a tenth of the measurements, as
+after a purge.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.command import new_parser, option_values, run_benchmark
+from benchmarks.report import head, new_report, table
+from crawler.descriptions import TABLES
+from crawler.records import Journal, Outcome, RunStatus, ScrapeReplyRow, SwarmSample, Visit, utc_text
+from crawler.reports import QUESTIONS, open_reading, summary, swarm
+from crawler.sample_records import NodeSample, SampleBatch
+from crawler.store import Record, Store
+from dhtnode import Address, Family, InfoHash, NodeId
+
+CENSUSES, ROUNDS = 10, 20
+STAYING = 4  # of 5 nodes are there in the next census too
+T0 = 1_750_000_000.0  # seconds since the epoch
+BATCH = 2500  # rows, as the writer of a crawl
+PAGE = 100  # rows
+OUTCOMES = [Outcome.ANSWERED] * 11 + [Outcome.TIMEOUT] * 12 + [Outcome.ERROR, Outcome.WRONG_ID]
+VERSIONS = [b"LT\x02\x09", b"LT\x02\x0b", b"LT\x01\x02", b"UT\xb5\x0c", b"lt\x0d\x80", b"TR\x40\x05", None]
+FILTERS = [Random(seed).randbytes(256) for seed in range(64)]
+
+
+def node_of(number: int) -> tuple[bytes, Address, bytes]:
+    """Return the id and the address of a node, and bytes by which more about it is decided."""
+    seed = blake2b(number.to_bytes(8, "big"), digest_size=32).digest()
+    host = f"{11 + seed[20] % 180}.{seed[21]}.{seed[22]}.{seed[23]}"
+    return seed[:20], Address(host, 1024 + int.from_bytes(seed[24:26], "big") % 60_000), seed[26:]
+
+
+def version_of(seed: bytes) -> bytes | None:
+    """Return the version of a node: a few that many have, and many that few have."""
+    return bytes([65 + seed[1] % 26, 65 + seed[2] % 26, *seed[3:5]]) if seed[0] < 8 else VERSIONS[seed[0] % 7]
+
+
+def census_of(number: int, count: int) -> Iterator[Visit]:
+    """Yield the visits of a census."""
+    first = number * count // (STAYING + 1)
+    for at in range(count):
+        node_id, address, seed = node_of(first + at)
+        taken_at = utc_text(T0 + 86_400 * number + at / 500)
+        outcome = OUTCOMES[seed[5] % len(OUTCOMES)]
+        if outcome is not Outcome.ANSWERED:
+            yield Visit(node_id, address, taken_at, outcome, referrers=1 + seed[1] % 5)
+            continue
+        marks = ("unusable-contacts",) if seed[2] < 5 else ()
+        rtt = 20.0 + seed[3] * seed[4] / 40
+        yield Visit(
+            node_id, address, taken_at, outcome, None, rtt, version_of(seed), seed[1] < 128, 8, 0, 2, 3, marks
+        )
+
+
+def node_samples_of(count: int) -> Iterator[SampleBatch]:
+    """Yield samples of info-hashes, most of which other nodes show too."""
+    random = Random(count)
+    numbers = iter(range(CENSUSES * count // (STAYING + 1), CENSUSES * count // (STAYING + 1) + count))
+    while some := list(islice(numbers, BATCH)):
+        samples = [_node_sample(number, random, 3 * count) for number in some]
+        yield SampleBatch(samples, Journal(Family.IPV4, b"", b""))
+
+
+def _node_sample(number: int, random: Random, swarms: int) -> NodeSample:
+    node_id, address, seed = node_of(number)
+    taken_at = utc_text(T0 + 86_400 * CENSUSES + number / 500)
+    knows = seed[0] % 3 > 0
+    outcome = Outcome.ANSWERED if knows else Outcome.UNSUPPORTED
+    shown = b"".join(info_hash_of(random.randrange(swarms)) for _ in range(20)) if knows else b""
+    version = version_of(seed)
+    return NodeSample(node_id, address, taken_at, outcome, None, 80.0, version, 500, 21600, shown)
+
+
+def info_hash_of(number: int) -> bytes:
+    """Return an info-hash."""
+    return blake2b(number.to_bytes(8, "little"), digest_size=20).digest()
+
+
+def sample_of(number: int, swarms: int) -> SwarmSample:
+    """Return a measurement: the swarms in turn, few of them large."""
+    at, round_ = number % swarms, number // swarms
+    peers = 20_000 / (at + 1) ** 0.7 * (1 + 0.1 * ((at + round_) % 7 - 3))
+    replies = tuple(_replies(number)) if round_ >= ROUNDS * 9 // 10 and number % 2 else ()
+    return SwarmSample(
+        InfoHash(info_hash_of(at)),
+        utc_text(T0 + 86_400 * round_ + at / 50),
+        *(peers * 0.4, peers * 0.6, peers, peers * 0.95, peers * 1.05, "union", peers > 5000),
+        *(8, 8, 5, int(min(peers, 100)), 1200, 6000, replies),
+    )
+
+
+def _replies(number: int) -> Iterator[ScrapeReplyRow]:
+    for rank in range(8):
+        node_id, address, seed = node_of(8 * number + rank)
+        filters = (FILTERS[seed[1] % 64], FILTERS[seed[2] % 64]) if seed[0] < 150 else (None, None)
+        yield ScrapeReplyRow(NodeId(node_id), address, rank, *filters, 20, version_of(seed), 90.0)
+
+
+def make_database(path: Path, visits: int, samples: int) -> dict[str, float]:
+    """Make the database, and return the seconds that the ends of runs took."""
+    ends: dict[str, float] = {}
+    with Store.open(path) as store:
+        for number in range(CENSUSES):
+            ends["end of a census"] = _add_run(store, "census", census_of(number, visits // CENSUSES))
+        ends["end of a run of samples"] = _add_run(store, "sample", node_samples_of(samples // 5))
+        swarms = samples // ROUNDS
+        measured = (sample_of(number, swarms) for number in range(samples))
+        ends["end of a run of scrapes"] = _add_run(store, "scrape", measured)
+    return ends
+
+
+def _add_run(store: Store, command: str, records: Iterator[Record]) -> float:
+    """Write a run, and return the seconds that its end took."""
+    run_id = store.begin_run(command, {}, "0.1.0", utc_text(T0))
+    while batch := list(islice(records, 1 if command == "sample" else BATCH)):
+        store.write(run_id, batch)
+    began = time.perf_counter()
+    store.finish_run(run_id, RunStatus.FINISHED, utc_text(T0 + 3600))
+    return time.perf_counter() - began
+
+
+def time_all(path: Path) -> dict[str, float]:
+    """Return the seconds of each report, and of the first page of each table and view."""
+    largest = info_hash_of(0).hex()
+    asked: dict[str, Callable[[Any], Any]] = {
+        **{f"report {name}": question for name, question in QUESTIONS.items()},
+        "report swarm": lambda db: swarm(db, info_hash=largest),
+        "report": lambda db: list(summary(db)),
+        "report swarms --run": lambda db: QUESTIONS["swarms"](db, run=CENSUSES + 2),
+    }
+    pages = {name: _page_of(name) for name in TABLES}
+    seconds = {}
+    for name, ask in (asked | pages).items():
+        began = time.perf_counter()
+        with open_reading(path) as db:
+            ask(db)
+        seconds[name] = time.perf_counter() - began
+    return seconds
+
+
+def _page_of(name: str) -> Callable[[Any], Any]:
+    return lambda db: db.execute(f'SELECT * FROM "{name}" LIMIT {PAGE}').fetchall()  # noqa: S608  # our own
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Make the database, time it, and return the report."""
+    report = new_report("large_database", option_values(options))
+    with TemporaryDirectory(prefix="large_database") as folder:
+        path = Path(folder) / "large.db"
+        began = time.perf_counter()
+        ends = make_database(path, options.visits, options.samples)
+        made_in = time.perf_counter() - began
+        seconds = time_all(path)
+        report |= {"bytes": path.stat().st_size, "made_in": made_in, "ends": ends, "seconds": seconds}
+    print(head(report))
+    size = report["bytes"] / 1e9
+    print(f"{options.visits} visits, {options.samples} samples: {size:.2f} GB, made in {made_in:.0f} s\n")
+    rows = [[name, f"{taken:.2f}"] for name, taken in (seconds | ends).items()]
+    print(table(["", "seconds"], rows))
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark, and return the exit status."""
+    parser = new_parser("large_database", __doc__)
+    parser.add_argument("--visits", type=int, default=5_000_000, metavar="N")
+    parser.add_argument("--samples", type=int, default=1_000_000, metavar="N")
+    options = parser.parse_args(arguments)
+    if options.visits < CENSUSES or options.samples < ROUNDS:
+        parser.error(f"at least {CENSUSES} visits and {ROUNDS} samples")
+    return run_benchmark("large_database", run, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

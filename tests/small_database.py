@@ -1,0 +1,111 @@
+"""A crawl database of a few rows, the same each time, for tests of what reads one."""
+
+from pathlib import Path
+
+from crawler.records import (
+    Journal,
+    Outcome,
+    RunStatus,
+    ScrapeReplyRow,
+    SizeEstimate,
+    Suspicion,
+    SwarmSample,
+    Visit,
+    utc_text,
+)
+from crawler.sample_records import NodeSample, SampleBatch
+from crawler.store import Store
+from crawler.zone import Zone
+from dhtnode import Address, Family, InfoHash, NodeId
+
+T0 = 1_750_000_000.0
+LARGE, SMALL = InfoHash(b"\xaa" * 20), InfoHash(b"\xbb" * 20)
+FILTER = bytes(range(256))
+CENSUS, SCRAPE, SAMPLE = 1, 2, 3
+"""The numbers of the runs."""
+
+
+def time_text(seconds: float) -> str:
+    return utc_text(T0 + seconds)
+
+
+def node_id(number: int) -> NodeId:
+    return NodeId(bytes([number]) * 19 + b"\x77")
+
+
+def address(number: int) -> Address:
+    return Address(f"20.0.{number}.{200 + number}", 50_000 + number)
+
+
+def visits() -> list[Visit]:
+    """Return 12 answers of LT and 2 of UT, 5 timeouts and one lie."""
+    answered = [
+        Visit(
+            node_id(number),
+            address(number),
+            time_text(number),
+            Outcome.ANSWERED,
+            rtt_ms=20.0 + number if number < 12 else 400.0,
+            version=b"LT\x02\x01" if number < 12 else b"UT\x01\x01",
+            conforms=number % 2 == 0,
+            marks=("flood",) if number == 3 else (),
+        )
+        for number in range(14)
+    ]
+    silent = [
+        Visit(node_id(number), address(number), time_text(number), Outcome.TIMEOUT)
+        for number in range(14, 19)
+    ]
+    liar = Visit(node_id(19), address(19), time_text(19), Outcome.WRONG_ID, version=b"XX\x01\x01")
+    return [*answered, *silent, liar]
+
+
+def swarm_sample(info_hash: InfoHash, seconds: float, peers: float | None) -> SwarmSample:
+    """Return a measurement with two replies, one of them with filters."""
+    replies = (
+        ScrapeReplyRow(node_id(0), address(0), 0, FILTER, FILTER, 5, b"LT\x02\x01", 30.0),
+        ScrapeReplyRow(node_id(12), address(12), 1, None, None, 5, b"UT\x01\x01", 31.0),
+    )
+    sizes = (None, None, None, None, None) if peers is None else (1.0, peers - 1, peers, peers - 2, peers + 2)
+    return SwarmSample(
+        info_hash, time_text(seconds), *sizes, "union", False, 8, 2, 1, 5, 100, 900, replies, "cli"
+    )
+
+
+def make_database(path: str | Path) -> None:
+    """Write a census, a run of scrapes, and a run of samples."""
+    with Store.open(path) as store:
+        run_id = store.begin_run("census", {"rate": 1}, "0.1.0", time_text(0))
+        store.write(run_id, visits())
+        store.write_findings(
+            run_id,
+            [SizeEstimate(Family.IPV4, "crawl", 15.2, 14.0, 18.0, "whole")],
+            [Suspicion(Family.IPV4, "ids on one host", "20.0.3.203", 40.0, 1.0, 1e-9, True)],
+        )
+        store.finish_run(run_id, RunStatus.FINISHED, time_text(60))
+        run_id = store.begin_run("scrape", {}, "0.1.0", time_text(100))
+        samples = [(LARGE, 100, 900.0), (SMALL, 101, 950.0), (LARGE, 200, 800.0), (SMALL, 201, 7.0)]
+        store.write(run_id, [swarm_sample(*each) for each in samples])
+        store.finish_run(run_id, RunStatus.FINISHED, time_text(230.5))
+        run_id = store.begin_run("sample", {}, "0.1.0", time_text(300))
+        store.write(run_id, [SampleBatch(_node_samples(), Journal(Family.IPV4, b"secret", b"secret"))])
+        zone = Zone(0, 0)
+        store.samples.add_estimate(run_id, Family.IPV4, "coverage", (0.91234, 0.9, 0.92), zone, {})
+        store.samples.add_estimate(run_id, Family.IPV4, "chao1", (50.4, 40.0, float("inf")), zone, {})
+        store.finish_run(run_id, RunStatus.FINISHED, time_text(301))
+
+
+def _node_samples() -> list[NodeSample]:
+    outcomes = [Outcome.ANSWERED] * 11 + [Outcome.UNSUPPORTED] * 3
+    return [
+        NodeSample(
+            node_id(number),
+            address(number),
+            time_text(300),
+            outcome,
+            rtt_ms=50.0,
+            version=b"LT\x02\x01",
+            samples=bytes(LARGE) if outcome is Outcome.ANSWERED else b"",
+        )
+        for number, outcome in enumerate(outcomes)
+    ]
