@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dhtnode import Scrape
 
 DEFAULTS = WatchSettings()
+BUSY_TIMEOUT = 60.0  # seconds; a purge of a large database takes that long, and is no reason to end
 MAX_WAYS_IN = 32  # of all torrent files together; each may cost a look-up of a name
 
 
@@ -131,7 +132,13 @@ def watch(
     async def watch_all() -> None:
         async with (
             open_session(
-                db, "watch", run_settings, bootstrap=bootstrap, ways_in=ways_in, anonymize=anonymize
+                db,
+                "watch",
+                run_settings,
+                bootstrap=bootstrap,
+                ways_in=ways_in,
+                anonymize=anonymize,
+                busy_timeout=BUSY_TIMEOUT,
             ) as session,
             open_service_nursery() as nursery,
         ):

@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from crawler.records import Journal, RunStatus, utc_text
-from crawler.store import Store
+from crawler.store import BUSY_TIMEOUT, Store
 from crawler.writer import Writer, open_writer
 from dhtnode import BulkAsker, Node, NodeSettings, __version__, open_node, open_sockets
 
@@ -45,17 +45,19 @@ async def open_session(
     anonymize: bool = False,
     resume: bool = False,
     drawn: Mapping[str, object] | None = None,
+    busy_timeout: float = BUSY_TIMEOUT,
 ) -> AsyncIterator[Session]:
     """Open a database and a node, and keep a run in the books for the length of the block.
 
     With `resume`, the last run of this command goes on if it had the same settings and did not come
     to its end.  `drawn` are further settings that it need not have had: one that goes on keeps its own.
+    `busy_timeout` is how long, in seconds, another process may keep us from writing.
 
     The run ends as `finished` when the block does, and as `interrupted` when it is left by a
     cancellation or an exception; all rows handed over are written either way.  Raises `StoreError`
     and what `open_node` raises.
     """
-    with Store.open(path, anonymize=anonymize) as store:
+    with Store.open(path, anonymize=anonymize, busy_timeout=busy_timeout) as store:
         interrupted = store.resumable_run(command, settings) if resume else None
         if interrupted is None:
             settings = {**settings, **(drawn or {})}

@@ -11,9 +11,12 @@ MOST_COMPLAINTS = 5  # lines of one file, of which each gets a line
 
 
 class Reading(NamedTuple):
-    """Hold what is to be watched, each with its source, and one line for each thing that was wrong."""
+    """Hold what is to be watched, each with its source, and one line for each thing that was wrong.
 
-    named: list[tuple[bytes, str]]
+    `named` is None when it is what it was.
+    """
+
+    named: list[tuple[bytes, str]] | None
     complaints: list[str]
 
 
@@ -28,7 +31,6 @@ class WatchList:
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self._trouble: str | None = None
-        self._listed: list[tuple[bytes, str]] = []
 
     def read(self) -> Reading:
         """Return the whole list; raise `ValueError` when the file cannot be read."""
@@ -49,7 +51,7 @@ class WatchList:
         except OSError as error:
             trouble = f"{self._path}: {error.strerror or error}; the list stays as it was"
             is_new, self._trouble = trouble != self._trouble, trouble
-            return Reading([*self._given, *self._listed], [trouble]) if is_new else None
+            return Reading(None, [trouble]) if is_new else None
         self._trouble = None
         return reading
 
@@ -57,9 +59,9 @@ class WatchList:
         if self._path is None:
             return Reading(self._given, [])
         seen = self._stamp(self._path)  # before it is read, or a change in between would be missed
-        self._listed, complaints = _read(self._path)
+        listed, complaints = _read(self._path)
         self._seen = seen
-        return Reading([*self._given, *self._listed], complaints)
+        return Reading([*self._given, *listed], complaints)
 
     def _stamp(self, path: Path) -> tuple[int, int, int]:
         found = path.stat()

@@ -73,7 +73,7 @@ class WatchRows:
         return Changes(len(found) - left_out, 0, left_out)
 
     def watched(self) -> Watched:
-        """Count the watched swarms and what they ask for; some 5 us each."""
+        """Count the watched swarms and what they ask for; some 0.2 us each."""
         with self._reported():
             row = self._connection.execute(_WATCHED, (HOUR,)).fetchone()
         return Watched(row[0], row[1] or 0.0)

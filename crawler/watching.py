@@ -167,11 +167,13 @@ class Watch:
         """Take over a list that was read."""
         for complaint in reading.complaints:
             self._say(complaint)
-        now = self._wall_clock()
-        changes = await self._writer.call_at_once(
-            lambda store: store.watch.name(reading.named, now, self._begin_swarms)
-        )
-        self._tell(changes)
+        named, now = reading.named, self._wall_clock()
+        if named is not None:
+            self._tell(
+                await self._writer.call_at_once(
+                    lambda store: store.watch.name(named, now, self._begin_swarms)
+                )
+            )
 
     async def _discover(self) -> None:
         """Take in swarms that nodes have shown, as many as are wanted."""
