@@ -50,6 +50,7 @@ OURS = {
             f"crawler{name}"
             for name in (
                 *("", ".cli", ".cli_crawls", ".cli_census", ".cli_sample", ".cli_synthetic"),
+                *(".cli_report", ".cli_export"),
                 ".settings",
             )
         ),
