@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +48,8 @@ def export(
         raise click.UsageError("give one of --parquet DIR and --csv DIR")
     if gzip and parquet:
         raise click.UsageError("--gzip is for CSV; Parquet files are compressed anyway")
+
+    import secrets
 
     from crawler.export import ExportError, export_tables
     from crawler.reports import NoAnswer, open_reading
