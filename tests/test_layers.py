@@ -261,6 +261,8 @@ CRAWLER = (
             "synthetic/sampling",
             "synthetic/announced",
             "synthetic/replies",
+            "synthetic/exchange",
+            "synthetic/liars",
             "synthetic/hostile",
             "synthetic/network",
         ),
