@@ -431,7 +431,7 @@ async def test_both_families_count_for_one_swarm(autojump_clock, store):
     network, both = MemoryNetwork(seed=14), (Family.IPV4, Family.IPV6)
     wanted = InfoHash(b"\x77" * 20)
     async with AsyncExitStack() as stack:
-        nodes = await stack.enter_async_context(network.open_nodes(20, families=both))
+        nodes = await stack.enter_async_context(network.open_nodes(9, families=both))
         for number, node in enumerate(nodes[:5]):
             await node.announce(wanted, 7000 + number, seed=number < 2)
         through = nodes[0].addresses
