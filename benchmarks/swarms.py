@@ -12,6 +12,8 @@ share `--probe` of the nodes is also asked for a random info-hash.
   estimate by truth;
 - holds %: swarms whose 95 % interval held the truth; "range %" only of those where it was
   more than one number; "one": how many were one number;
+- third table, error % and ratio of single methods: union of all filters, pair ratio, the higher of these
+  two, Chao2 over names, and the seeds in the union of all seed filters;
 - one filter: the closest node that sent filters; distinct: the peers that were named, each once.
 """
 
@@ -55,6 +57,19 @@ COLUMNS = (
 )
 PARTS = ("peers", "seeds, error %", "ratio", "holds %", "leechers, error %", "ratio", "holds %")
 TRUST = ("peers", "liars", "marked", "honest", "marked")
+RIVALS = (
+    "peers",
+    "union",
+    "ratio",
+    "pair ratio",
+    "ratio",
+    "higher",
+    "ratio",
+    "Chao2",
+    "ratio",
+    "seeds by union",
+    "ratio",
+)
 FROM = 50  # peers from which a swarm counts in the summary of parts
 
 
@@ -153,6 +168,29 @@ def _holds(row: Measured, part: str) -> bool:
     return bool(low <= getattr(row, part) <= high)
 
 
+def rival_row(name: str, rows: Sequence[Measured]) -> list[str]:
+    """Return what single methods came to; a method that said nothing is left out of its own mean."""
+    ratios: dict[str, list[float]] = {
+        name: [] for name in ("union", "pair-ratio", "higher", "chao2", "seeds")
+    }
+    for row in rows:
+        found = {(each.subject, each.method): each.estimate for each in row.estimate.estimates}
+        union, pairs = found["peers", "union"], found.get(("peers", "pair-ratio"))
+        ratios["union"].append(union / row.peers)
+        ratios["higher"].append(max(union, pairs or 0.0) / row.peers)
+        ratios["pair-ratio"] += [pairs / row.peers] if pairs else []
+        ratios["chao2"] += [each / row.peers for key, each in found.items() if key == ("peers", "chao2")]
+        ratios["seeds"] += [found["seeds", "union"] / row.seeds] if row.seeds else []
+    cells = [name]
+    for values in ratios.values():
+        cells += (
+            [f"{100 * median(abs(each - 1) for each in values):.2f}", f"{mean(values):.3f}"]
+            if values
+            else ["", ""]
+        )
+    return cells
+
+
 def trust_row(name: str, rows: Sequence[Measured]) -> list[str]:
     """Return how many liars were marked, and how many honest nodes."""
     liars = sum(row.liars for row in rows)
@@ -190,6 +228,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             PARTS, [[name, *_quality(rows, "seeds"), *_quality(rows, "leechers")] for name, rows in groups]
         )
     )
+    print("\n" + table(RIVALS, [rival_row(name, rows) for name, rows in groups]))
     print("\n" + table(TRUST, [trust_row(name, rows) for name, rows in groups]), flush=True)
     counts = Counter(word for each in found for word in each.marks)
     print("\n" + (", ".join(f"{word}: {count}" for word, count in counts.most_common()) or "no marks"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import columns, eclipse, life, lookup, node, quality, sizes
+from benchmarks import columns, eclipse, life, lookup, node, quality, sizes, swarms
 from benchmarks.batched_udp import BenchmarkFailed
 from benchmarks.gauge import Measurement, Refusal, measure
 from benchmarks.servers import SERVERS, Server, serve_ours
@@ -381,5 +381,36 @@ class TestSizes:
         """The command line was wrong: status 2."""
         with pytest.raises(SystemExit) as ended:
             sizes.main([wrong])
+        assert ended.value.code == 2
+        assert "error: " in capsys.readouterr().err
+
+
+class TestSwarms:
+    """`python -m benchmarks.swarms`."""
+
+    def test_holds_estimates_against_the_truth(self, tmp_path):
+        """Each swarm is there with its estimate, and each size class has a row in each table."""
+        report, printed = report_of("swarms", tmp_path, "--swarms=12", "--largest=300", "--seed=3")
+        measured = report["measurements"]
+        assert len(measured) == 12
+        assert all(each["asked"] >= 8 and not each["liars"] for each in measured)
+        assert all(abs(each["estimate"]["peers"] / each["peers"] - 1) < 0.1 for each in measured)
+        assert printed.count("| all ") == 3
+
+    def test_marks_liars(self, tmp_path):
+        """With hostile nodes there are marks, and the estimate holds."""
+        report, printed = report_of(
+            "swarms", tmp_path, "--swarms=6", "--peers=100", "--hostile=0.3", "--probe=1"
+        )
+        measured = report["measurements"]
+        assert sum(each["liars_marked"] for each in measured) > 6
+        assert all(abs(each["estimate"]["peers"] / 100 - 1) < 0.1 for each in measured)
+        assert "answers anything: " in printed
+
+    @pytest.mark.parametrize("wrong", ["--swarms=0", "--peers=-1", "--loss=1", "--hostile=1", "--capped=2"])
+    def test_refuses_what_it_cannot_simulate(self, wrong, capsys):
+        """The command line was wrong: status 2."""
+        with pytest.raises(SystemExit) as ended:
+            swarms.main([wrong])
         assert ended.value.code == 2
         assert "error: " in capsys.readouterr().err

@@ -244,6 +244,8 @@ CRAWLER = (
             "synthetic/sampling",
             "synthetic/announced",
             "synthetic/replies",
+            "synthetic/exchange",
+            "synthetic/liars",
             "synthetic/hostile",
             "synthetic/network",
         ),

@@ -3,12 +3,9 @@
 Everything is drawn from the query and the node, so the same query gets the same lie.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from random import Random
-from typing import TypeAlias
-
-from crawler.synthetic.population import CONTACT_BYTES, Population
+from crawler.synthetic.exchange import Exchange, Sent, Style
+from crawler.synthetic.liars import LIARS
+from crawler.synthetic.population import CONTACT_BYTES
 
 MAX_DATAGRAM = 65507
 FLOOD = (5, 20)  # datagrams for one query
@@ -34,28 +31,6 @@ _SPECIAL = tuple(
     )
 )
 """Where no node of the network is: "this" network, private, documentation, multicast, reserved."""
-
-
-@dataclass(slots=True)
-class Exchange:
-    """Hold one query and the honest reply to it.
-
-    `host` is the last 24 bits of the address asked; `target` is empty when the query has none.
-    """
-
-    population: Population
-    host: int
-    node_id: bytes
-    transaction_id: bytes
-    target: bytes
-    reply: bytes
-    random: Random
-
-
-Sent: TypeAlias = list[tuple[bytes, int]]
-"""Datagrams, each with the last 24 bits of the address that it leaves from."""
-
-Style: TypeAlias = Callable[[Exchange], Sent]
 
 
 def garbage(exchange: Exchange) -> Sent:
@@ -124,7 +99,9 @@ STYLES: dict[str, Style] = {
     "errors": errors,
     "oversized": oversized,
     "malformed": malformed,
+    **LIARS,
 }
+"""All styles, in equal parts among the hostile nodes."""
 
 MALFORMED = (
     b"",

@@ -15,7 +15,8 @@ from bencode2 import BencodeDecodeError, bdecode
 
 from crawler.synthetic import replies
 from crawler.synthetic.announced import Announced
-from crawler.synthetic.hostile import STYLES, Exchange, Sent
+from crawler.synthetic.exchange import Exchange, Sent
+from crawler.synthetic.hostile import STYLES
 from crawler.synthetic.kinds import KINDS, Kind
 from crawler.synthetic.population import Population, mix
 from crawler.synthetic.sampling import Sampling

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import trio
 
-from crawler.synthetic.hostile import Sent
+from crawler.synthetic.exchange import Sent
 from crawler.synthetic.network import Network
 from crawler.synthetic.settings import SyntheticSettings
 from dhtnode import AddressInUse, CannotListen, open_service_nursery

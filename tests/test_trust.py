@@ -1,0 +1,169 @@
+"""Marks of distrust: liars get them, honest nodes do not."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from benchmarks.swarm_liars import random_filter
+from benchmarks.swarm_model import ModelSwarm, SwarmModel, reply_of
+from benchmarks.swarms import drawn_size, measure
+from dhtnode.addresses import Address, Contact
+from dhtnode.bloom import ScrapeFilter
+from dhtnode.evidence import evidence_of
+from dhtnode.trust import MARKS, left_out, marks_of
+
+EMPTY = ScrapeFilter()
+FULL = ScrapeFilter((1 << 2048) - 1)
+
+
+def honest(peers, seed=1, **model):
+    source = ModelSwarm(SwarmModel(**model), peers, Random(f"{peers} {seed}")).replies()
+    return [next(source) for _ in range(8)]
+
+
+def marks(replies, **more):
+    return marks_of(replies, evidence_of(replies), **more)
+
+
+def marks_of_last(replies, liar, **more):
+    *others, last = marks([*replies, liar], **more)
+    assert not any(others)
+    return last
+
+
+def test_what_was_noticed_by_who_asked_is_kept():
+    """Their words come first, in the order of all marks."""
+    replies = honest(40)
+    noticed = [()] * 7 + [("foreign source", "wrong id")]
+
+    assert marks(replies, noticed=noticed) == ((),) * 7 + (("wrong id", "foreign source"),)
+    assert left_out(marks(replies, noticed=noticed)) == {7}
+
+
+def test_lists_of_another_length_are_refused():
+    """Marks would go to the wrong nodes."""
+    with pytest.raises(ValueError, match="zip"):
+        marks(honest(40), noticed=[()])
+
+
+@pytest.mark.parametrize("peers", [1, 3, 40, 400, 3000])
+def test_full_filter_is_impossible(peers):
+    """No store holds as many peers as it takes to set every bit."""
+    found = marks_of_last(honest(peers), reply_of(9, EMPTY, FULL, ()))
+
+    assert "impossible count" in found
+
+
+def test_seeds_that_are_leechers_are_marked():
+    """A peer has one role in a store; a few that share an address have two."""
+    invented = random_filter(40, Random(1))
+    a_few = ScrapeFilter(invented.bits & ~random_filter(1500, Random(2)).bits)
+
+    assert "seeds are leechers" in marks([reply_of(9, invented, invented, ())])[0]
+    assert marks([reply_of(9, invented | a_few, a_few, ())]) == ((),)
+
+
+def test_names_that_are_not_in_the_filters_are_marked():
+    """A node holds whom it names, but for a few that announced in between."""
+    teller = next(reply for reply in honest(40) if reply.values and reply.has_filters and reply.seeds_filter)
+
+    assert marks([teller]) == ((),)
+    lying = replace(teller, seeds_filter=random_filter(20, Random(3)))
+    assert marks([replace(lying, peers_filter=EMPTY)]) == (("names others than it stores",),)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.{}", "127.0.0.{}", "100.64.0.{}", "240.0.0.{}"])
+def test_special_use_addresses_are_marked(host):
+    """Nobody on the Internet is there; one among many is a leak."""
+    special = tuple(Address(host.format(number), 1) for number in range(1, 30))
+    replies = honest(60, bep33=0.0)
+
+    assert "special-use addresses" in marks_of_last(replies, reply_of(9, None, None, special))
+    leaking = replace(replies[-1], values=(*replies[-1].values, special[0]))
+    assert marks([*replies[:-1], leaking]) == ((),) * 8
+
+
+def test_on_loopback_every_address_serves():
+    """There, peers are made up (198.18.0.0/15) or are at home."""
+    values = tuple(Address(f"198.18.0.{number}", 1) for number in range(20))
+    reply = reply_of(9, None, None, values)
+    here = replace(reply, contact=Contact(reply.contact.node_id, Address("127.0.0.9", 1)))
+    at_home = replace(here, values=(Address("10.0.0.1", 1),))
+
+    assert marks([reply]) == marks([here]) == marks([at_home]) == ((),)
+
+
+def test_who_has_peers_of_a_random_info_hash_is_marked():
+    """Nobody announced any."""
+    replies = honest(40)
+    told = reply_of(0, None, None, (Address("11.0.0.1", 1),))
+    probes = [None, reply_of(0, None, None, ()), reply_of(0, EMPTY, EMPTY, ()), told, *[None] * 4]
+
+    assert marks(replies, probes=probes) == ((),) * 3 + (("answers anything",),) + ((),) * 4
+
+
+@pytest.mark.parametrize(
+    ("peers", "hosts"), [(1, 60), (5, 500), (40, 60), (40, 3000), (400, 60), (400, 3000), (3000, 500)]
+)
+def test_invented_store_is_unknown_to_the_others(peers, hosts):
+    """The others agree, and have not heard of anybody in it."""
+    liar = reply_of(
+        9, random_filter(hosts // 3, Random(hosts)), random_filter(hosts, Random(f"leechers {hosts}")), ()
+    )
+
+    assert marks_of_last(honest(peers, 2), liar) == ("unknown to the others",)
+
+
+@pytest.mark.parametrize("peers", [20, 100, 400])
+def test_padded_store_is_unknown_to_the_others(peers):
+    """Half of it is true; the other half only this node knows."""
+    replies = honest(peers, bep33=1.0, capped=0.0)
+    stored = replies[0].stored
+
+    liar = reply_of(9, EMPTY, stored | random_filter(peers, Random(4)), ())
+
+    assert marks_of_last(replies, liar) == ("unknown to the others",)
+
+
+def test_copies_of_another_swarm_are_one_witness():
+    """Three with the same foreign filters do not outvote five that differ, and agree."""
+    replies = honest(400, bep33=1.0, capped=0.0)[:5]
+    copied = random_filter(100, Random(5))
+    liars = [reply_of(20 + number, copied, EMPTY, ()) for number in range(3)]
+
+    assert marks([*replies, *liars]) == ((),) * 5 + (("copied filters",),) * 3
+
+
+@pytest.mark.parametrize("peers", [1, 3, 10, 100, 400])
+def test_equal_stores_are_no_sign_of_copying(peers):
+    """When all announces arrive, all stores are the same."""
+    assert marks(honest(peers, announce=1.0, bep33=1.0, capped=0.0, loss=0.0)) == ((),) * 8
+
+
+def test_stores_without_overlap_are_not_judged():
+    """Three that know three different swarms: nobody can say who is right."""
+    replies = [reply_of(rank, random_filter(50, Random(rank)), EMPTY, ()) for rank in range(3)]
+
+    assert marks(replies) == ((),) * 3
+
+
+@pytest.mark.parametrize("unequal", [False, True])
+def test_honest_nodes_get_no_marks(unequal):
+    """Not even where peers differ in how well they announce."""
+    random = Random(f"honest {unequal}")
+    found = [measure(SwarmModel(unequal=unequal), drawn_size(3000, random), random) for _ in range(60)]
+
+    assert not [mark for each in found for mark in each.marks]
+
+
+def test_estimate_withstands_one_liar_in_five():
+    """Most are marked, and the median error of swarms of all sizes stays within 10 %."""
+    random = Random(11)
+    found = [measure(SwarmModel(hostile=0.2), drawn_size(3000, random), random, probe=0.3) for _ in range(80)]
+    errors = sorted(abs(each.estimate.peers / each.peers - 1) for each in found)
+
+    assert errors[len(errors) // 2] <= 0.1
+    assert sum(each.liars_marked for each in found) > 0.6 * sum(each.liars for each in found)
+    assert sum(each.honest_marked for each in found) <= 1
+    assert {mark for each in found for mark in each.marks} <= set(MARKS)
