@@ -246,6 +246,7 @@ class SwarmInquiry:
         """Nodes are asked a second time only while the closest ones have cost less than this."""
 
         self._next: list[Query] = []
+        self._peers: dict[bytes, Address] = {}  # by what they are in a packet
         self._held_back: list[Query] = []
         self.pending = 0
 
@@ -318,7 +319,7 @@ class SwarmInquiry:
                 query.node.mark(self._probes.MARK)
         elif query.kind is Kind.LISTING:
             if isinstance(result, Response) and result.node_id == query.node.node_id:
-                query.node.values = tuple(result.peers()[:MAX_VALUES])
+                query.node.values = self._peers_of(result)
         else:
             self.parts[query.family].waiting -= 1
             if isinstance(result, Response):
@@ -363,7 +364,7 @@ class SwarmInquiry:
         node.rtt = took
         node.version = response.version
         node.seeds_filter, node.peers_filter = response.seeds_filter, response.peers_filter
-        node.values = tuple(response.peers()[:MAX_VALUES])
+        node.values = self._peers_of(response)
         if response.node_id != node.node_id:
             node.outcome = Outcome.WRONG_ID
             node.mark(Outcome.WRONG_ID.value)
@@ -374,6 +375,15 @@ class SwarmInquiry:
             node.mark(self._probes.MARK)
         elif node.claims_peers:
             self._ask_on(query)
+
+    def _peers_of(self, response: Response) -> tuple[Address, ...]:
+        """Return the peers that a node has named; the same ones are named by many."""
+        if not response.values:
+            return ()
+        values, known = response.values[:MAX_VALUES], self._peers
+        new = tuple(value for value in values if value not in known)
+        known.update(zip(new, response._replace(values=new).peers(), strict=True))
+        return tuple(known[value] for value in values)
 
     def _ask_on(self, query: Query) -> None:
         """Ask a node that says it has peers for those it kept back, and perhaps whether it always does."""
