@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from operator import attrgetter
 from typing import TypeAlias
 
 from crawler.known_nodes import Known
@@ -40,6 +41,7 @@ MAX_VALUES = 1000  # peers taken from one node; clients send 100 at most
 SMALL_BYTES = 450  # of a question and its answer, without the peers in it
 _VALUE_BYTES, _MOST_VALUES = 8, 100
 _EMPTY = bytes(256)
+_DISTANCE = attrgetter("distance")
 
 
 class State(Enum):
@@ -145,8 +147,13 @@ class _Part:
         self.waiting = 0
         self.nodes: list[AskedNode] = []
         self.unread: list[bytes] = []  # contacts, as long as they are not followed
+        self.is_changed = True  # since the last look for whom to ask
         self._endpoints: set[Endpoint] = set()
-        self.add(known)
+        for node_id, endpoint in known:
+            if endpoint not in self._endpoints:
+                self._endpoints.add(endpoint)
+                self.nodes.append(AskedNode(node_id, endpoint, int.from_bytes(node_id, "big") ^ target))
+        self.nodes.sort(key=_DISTANCE)
 
     def add(self, contacts: Iterable[Known]) -> None:
         """Add those not met before, each endpoint once."""
@@ -155,13 +162,16 @@ class _Part:
                 continue
             self._endpoints.add(endpoint)
             distance = int.from_bytes(node_id, "big") ^ self.target
-            at = bisect_left(self.nodes, distance, key=lambda node: node.distance)
+            at = bisect_left(self.nodes, distance, key=_DISTANCE)
             if at < MOST_CANDIDATES:
                 self.nodes.insert(at, AskedNode(node_id, endpoint, distance))
         del self.nodes[MOST_CANDIDATES:]
 
     def take_new(self) -> list[AskedNode]:
         """Return whom to ask now: of the closest that have not failed those not asked yet."""
+        if not (self.is_changed or self.follows):
+            return []
+        self.is_changed = False
         found: list[AskedNode] = []
         places = self.wanted
         for node in self.nodes:
@@ -236,6 +246,7 @@ class SwarmInquiry:
         """Nodes are asked a second time only while the closest ones have cost less than this."""
 
         self._next: list[Query] = []
+        self._peers: dict[bytes, Address] = {}  # by what they are in a packet
         self._held_back: list[Query] = []
         self.pending = 0
 
@@ -273,7 +284,7 @@ class SwarmInquiry:
             if wanted > part.wanted:
                 part.most += 3 * (wanted - part.wanted) // 2
                 part.wanted = wanted
-                extended = True
+                part.is_changed = extended = True
         return extended or self._has_places()
 
     def _has_places(self) -> bool:
@@ -281,8 +292,8 @@ class SwarmInquiry:
         for part in self.parts.values():
             counting = [node for node in part.nodes if node.state is not State.FAILED][: part.wanted]
             if part.asked < part.most and any(node.state is State.NEW for node in counting):
-                return True
-        return False
+                part.is_changed = True
+        return any(part.is_changed for part in self.parts.values())
 
     def _asks_more(self) -> bool:
         """Ask what was held back, as far as there are bytes left for it: probes first."""
@@ -308,7 +319,7 @@ class SwarmInquiry:
                 query.node.mark(self._probes.MARK)
         elif query.kind is Kind.LISTING:
             if isinstance(result, Response) and result.node_id == query.node.node_id:
-                query.node.values = tuple(result.peers()[:MAX_VALUES])
+                query.node.values = self._peers_of(result)
         else:
             self.parts[query.family].waiting -= 1
             if isinstance(result, Response):
@@ -318,6 +329,8 @@ class SwarmInquiry:
                 query.node.state = State.FAILED
                 if query.node.outcome is Outcome.FOREIGN_SOURCE:
                     query.node.mark(Outcome.FOREIGN_SOURCE.value)
+        if query.node.state is State.FAILED:
+            self.parts[query.family].is_changed = True
 
     def count_bytes(self, query: Query, sent: int = 0, received: int = 0) -> None:
         """Count what a query or its answer has cost."""
@@ -334,6 +347,7 @@ class SwarmInquiry:
             self.parts[query.family].waiting -= 1
             query.node.outcome = Outcome.NOT_SENT
             query.node.state = State.FAILED
+            self.parts[query.family].is_changed = True
 
     def _take_contacts(self, part: _Part, compact: bytes) -> None:
         """Add contacts that a node has named, without those closer than anybody can be."""
@@ -350,7 +364,7 @@ class SwarmInquiry:
         node.rtt = took
         node.version = response.version
         node.seeds_filter, node.peers_filter = response.seeds_filter, response.peers_filter
-        node.values = tuple(response.peers()[:MAX_VALUES])
+        node.values = self._peers_of(response)
         if response.node_id != node.node_id:
             node.outcome = Outcome.WRONG_ID
             node.mark(Outcome.WRONG_ID.value)
@@ -361,6 +375,15 @@ class SwarmInquiry:
             node.mark(self._probes.MARK)
         elif node.claims_peers:
             self._ask_on(query)
+
+    def _peers_of(self, response: Response) -> tuple[Address, ...]:
+        """Return the peers that a node has named; the same ones are named by many."""
+        if not response.values:
+            return ()
+        values, known = response.values[:MAX_VALUES], self._peers
+        new = tuple(value for value in values if value not in known)
+        known.update(zip(new, response._replace(values=new).peers(), strict=True))
+        return tuple(known[value] for value in values)
 
     def _ask_on(self, query: Query) -> None:
         """Ask a node that says it has peers for those it kept back, and perhaps whether it always does."""

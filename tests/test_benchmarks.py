@@ -338,13 +338,27 @@ def test_documented_commands_exist(capsys):
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
     served = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
-    known = served | {"soak", "life", "quality", "announcing", "eclipse"}
+    known = served | {"soak", "life", "quality", "announcing", "eclipse", "measuring"}
     assert {name for name, _ in commands} == known
     for name, arguments in commands:
         with pytest.raises(SystemExit):
             importlib.import_module(f"benchmarks.{name}").main(["--help"])
         usage = capsys.readouterr().out
         assert set(re.findall(r"--[a-z]+", arguments)) <= set(re.findall(r"--[a-z]+", usage))
+
+
+def test_measuring_compares_samples_with_the_truth(tmp_path):
+    """All swarms are measured after a census, few nodes are asked for each, and the numbers are near."""
+    sizes = ("--swarms=30", "--largest=40", "--nodes=100", "--loss=0", "--capped=0")
+    report, printed = report_of("measuring", tmp_path, *sizes)
+
+    found = report["measuring"]
+    assert found["samples"] == sum(each["swarms"] for each in found["classes"]) == 30
+    assert found["process_cpu_seconds"] > found["start_cpu_seconds"] > 0
+    assert 8 <= found["nodes_asked_most"] <= 12
+    assert found["queries"] >= 30 * 8
+    assert all(each["median_error"] < 0.05 for each in found["classes"])
+    assert "| swarms per CPU minute" in printed
 
 
 class TestSizes:

@@ -119,7 +119,8 @@ def test_command_line_runs(network, workplace, line):
         words = [word.replace(":PORT", f":{port}") for word in words]
         ended = run_command(*words, *network.options, cwd=workplace)
 
-    assert (ended.status, ended.stderr) == (0, "")
+    said = re.sub("^looked nodes up for 1 of 1 swarms: .*\n", "", ended.stderr)  # by `dhtcrawl scrape`
+    assert (ended.status, said) == (0, "")
     assert ended.stdout
 
 

@@ -11,8 +11,9 @@ import pytest
 import trio
 
 from crawler.exclusion import Exclusion
+from crawler.explain import MARKS as MEANINGS
 from crawler.explain import explain_sample
-from crawler.inquiry import MOST_ASKED, Kind
+from crawler.inquiry import CLOSEST, MOST_ASKED, Kind
 from crawler.known_nodes import KnownNodes
 from crawler.known_rows import FreshCensus
 from crawler.measure import Tally
@@ -24,7 +25,7 @@ from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.writer import open_writer
 from crawler.zone import Zone
-from dhtnode import Address, BulkAsker, Family, InfoHash, NodeSettings
+from dhtnode import MARKS, Address, BulkAsker, Family, InfoHash, NodeSettings
 from dhtnode.krpc import decode_untrusted, encode
 from dhtnode.testing import MemoryNetwork
 
@@ -117,6 +118,11 @@ def swarms_of(network):
     return {InfoHash(swarm.info_hash): swarm for swarm in network.synthetic.swarms}
 
 
+def test_every_mark_has_a_meaning():
+    """What `dhtcrawl explain` says of it in words."""
+    assert MEANINGS.keys() == {word.replace(" ", "-") for word in MARKS}
+
+
 def assert_explained(store):
     """Every number in the database follows from the rows beside it."""
     for row in store.rows("swarm_samples"):
@@ -192,7 +198,9 @@ async def test_second_measurement_without_a_census_costs_less_than_8_kilobytes(
     later = [row for row in store.rows("swarm_samples") if row["id"] > 40]
 
     assert len(later) == 80
-    assert max(row["bytes_sent"] + row["bytes_received"] for row in later) < 8000
+    plain = [row for row in later if row["nodes_answered"] == CLOSEST]  # for others more nodes were wanted
+    assert len(plain) >= 70
+    assert max(row["bytes_sent"] + row["bytes_received"] for row in plain) < 8000
     for row in later:
         assert row["nodes_answered"] >= 8
         swarm = truth[bytes.fromhex(row["info_hash"])]
@@ -298,7 +306,8 @@ async def test_liars_are_marked_and_left_out(new_network, autojump_clock, store)
     marked = [row for row in store.rows("scrape_replies") if row["marks"]]
     liars = {node_id.hex() for node_id, address in nodes if address in network.lies}
     assert {row["node_id"] for row in marked} <= liars
-    assert {row["marks"] for row in marked} == {"answers-anything"}
+    words = {word for row in marked for word in row["marks"].split()}
+    assert "answers-anything" in words <= MEANINGS.keys()
     assert {row["values_count"] for row in marked} == {40}
     assert_explained(store)
 
@@ -422,7 +431,7 @@ async def test_both_families_count_for_one_swarm(autojump_clock, store):
     network, both = MemoryNetwork(seed=14), (Family.IPV4, Family.IPV6)
     wanted = InfoHash(b"\x77" * 20)
     async with AsyncExitStack() as stack:
-        nodes = await stack.enter_async_context(network.open_nodes(20, families=both))
+        nodes = await stack.enter_async_context(network.open_nodes(9, families=both))
         for number, node in enumerate(nodes[:5]):
             await node.announce(wanted, 7000 + number, seed=number < 2)
         through = nodes[0].addresses
