@@ -121,7 +121,7 @@ class HolderSearch:
 
     def _ask_some(self, now: float) -> float:
         """Ask whom the pace allows to ask, and return the seconds until it may allow more."""
-        for _ in range(min(len(self._queue), self._settings.max_awaited - self._asker.awaited)):
+        for _ in range(min(len(self._queue), self._asker.room(self._settings.max_awaited))):
             wait = self._pace.wait_time(now)
             if wait > 0:
                 return wait

@@ -29,9 +29,9 @@ Chao1 is a lower bound, and how many nodes are missed together is a guess (docs/
 """
 
 MISSED_TOGETHER = 0.001
-"""Share of nodes that may be missed in groups of `TYPICAL_GROUP` when nothing is known of groups.
+"""Share of nodes taken to be missed in groups of `TYPICAL_GROUP` when nothing is known of groups.
 
-As many were missed so in synthetic networks of every size (docs/network_size.md).
+About as many were missed so in networks of every kind that was simulated (docs/network_size.md).
 """
 
 TYPICAL_GROUP = 3.5
@@ -85,7 +85,7 @@ class CrawlCounts:
       them that no answer came to.
     - `zone_bits`: length of the prefix crawled; 0 for the whole network.
     - `outside`: `named_from_outside` of the same crawl; without it, nodes that are missed together are
-      under-estimated, and the interval is wider by `MISSED_TOGETHER`.
+      taken to be `MISSED_TOGETHER`.
     """
 
     answered: int
@@ -147,8 +147,7 @@ def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
     was lost, and those named more often of whose two queries both were: `f1 q / (1 - q) + r q / (1 - q)`,
     where q is `counts.loss`, f1 the nodes named once, and r the nodes recovered at a second visit.
     The variance is that of all counts by the delta method, plus that of the missed themselves (Poisson;
-    the unnamed come in groups of `together`), plus `UNNAMED_MODEL_ERROR`, or without `outside`
-    `MISSED_TOGETHER`.
+    the unnamed come in groups of `together`), plus `UNNAMED_MODEL_ERROR`.
 
     The whole network: what answered is certain, the missed are negative binomial with that mean
     and variance.  A zone of z bits: `2**z` times the zone's nodes, which are a binomial share of
@@ -166,8 +165,7 @@ def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
         fewest, most = _negative_binomial_95(mean, variance)
         whole = counts.answered
         size = Size(inside, whole + fewest, whole + most, variance, counts.answered)
-    sources = _sources(counts)
-    return CrawlSize(size, _unnamed(sources, _together(counts)), _lost(sources), found, found_variance)
+    return CrawlSize(size, _unnamed(counts, _sources(counts)), _lost(_sources(counts)), found, found_variance)
 
 
 def joint_size(sizes: Sequence[Size]) -> Size:
@@ -306,15 +304,17 @@ def _sources(counts: CrawlCounts) -> _Sources:
 
 
 def _together(counts: CrawlCounts) -> float:
-    return counts.outside.together if counts.outside else 1.0
+    return counts.outside.together if counts.outside else TYPICAL_GROUP
 
 
 def _unnamed_alone(sources: _Sources) -> float:
     return improved_chao1(_despite(sources[-1], sources[:EXACT_REFERRERS]))
 
 
-def _unnamed_together(sources: _Sources, together: float) -> float:
-    return extrapolated(_despite(sources[-1], sources[EXACT_REFERRERS:-2]), together)
+def _unnamed_together(counts: CrawlCounts, sources: _Sources) -> float:
+    if counts.outside is None:
+        return MISSED_TOGETHER * counts.answered
+    return extrapolated(_despite(sources[-1], sources[EXACT_REFERRERS:-2]), counts.outside.together)
 
 
 def _despite(loss: float, named: Sequence[float]) -> list[float]:
@@ -323,8 +323,8 @@ def _despite(loss: float, named: Sequence[float]) -> list[float]:
     return [named[0] / (1 - loss), *(nodes / asked_twice for nodes in named[1:])]
 
 
-def _unnamed(sources: _Sources, together: float) -> float:
-    return max(_unnamed_alone(sources), _unnamed_together(sources, together))
+def _unnamed(counts: CrawlCounts, sources: _Sources) -> float:
+    return max(_unnamed_alone(sources), _unnamed_together(counts, sources))
 
 
 def _lost(sources: _Sources) -> float:
@@ -335,7 +335,7 @@ def _lost(sources: _Sources) -> float:
 def _missed(counts: CrawlCounts) -> tuple[float, float]:
     """Return mean and variance of the nodes of a zone that are there and did not answer."""
     sources, together, loss = _sources(counts), _together(counts), counts.loss
-    unnamed = _unnamed(sources, together)
+    unnamed = _unnamed(counts, sources)
     mean = unnamed + _lost(sources)
     # A count of 0 is not certain either: one node, or one part of them, more could have been seen.
     variances = [count + 1 for count in sources[:-1]]
@@ -343,15 +343,11 @@ def _missed(counts: CrawlCounts) -> tuple[float, float]:
     variances.append(loss * (1 - loss) / (counts.second_sent + 1))
     chance = sum(
         variance
-        * _slope(lambda each: _unnamed(each, together) + _lost(each), sources, index, sqrt(variance)) ** 2
+        * _slope(lambda each: _unnamed(counts, each) + _lost(each), sources, index, sqrt(variance)) ** 2
         for index, variance in enumerate(variances)
     )
-    groups = (together - 1) * _unnamed_together(sources, together)
-    guess = (UNNAMED_MODEL_ERROR * unnamed) ** 2
-    if counts.outside is None:
-        unseen = MISSED_TOGETHER * counts.answered
-        guess += unseen * unseen + TYPICAL_GROUP * unseen
-    return mean, mean + groups + chance + guess
+    groups = (together - 1) * _unnamed_together(counts, sources)
+    return mean, mean + groups + chance + (UNNAMED_MODEL_ERROR * unnamed) ** 2
 
 
 def _slope(function: Callable[[_Sources], float], at: _Sources, index: int, width: float) -> float:

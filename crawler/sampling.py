@@ -253,7 +253,7 @@ class Sampling:
         if wait > 0:
             return [], wait
         settings, turns, hosts = self._settings, [], set[int]()
-        room = min(settings.max_in_flight - self._in_flight, settings.max_awaited - self._asker.awaited)
+        room = min(settings.max_in_flight - self._in_flight, self._asker.room(settings.max_awaited))
         if settings.rate > 0:
             room = min(room, 1 + int(CLAIM_PERIOD * min(settings.rate, settings.new_endpoints_rate)))
         for _ in range(min(room, MOST_CLAIMED)):

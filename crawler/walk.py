@@ -145,7 +145,7 @@ class Walk:
     def _start_visits(self, now: float) -> float:
         """Start what may start now and return the seconds until more may."""
         frontier, pace, asker, settings = self.frontier, self._pace, self._asker, self._settings
-        room = min(settings.max_in_flight - frontier.in_flight, settings.max_awaited - asker.awaited)
+        room = min(settings.max_in_flight - frontier.in_flight, asker.room(settings.max_awaited))
         for _ in range(room):
             wait = 0.0 if pace.is_unlimited else pace.wait_time(now)
             if wait > 0:
