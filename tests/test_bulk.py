@@ -147,10 +147,10 @@ async def test_strangers_are_dropped_unread_and_remembered_within_bounds(autojum
 
 
 async def test_room_grows_with_answers_in_time_and_shrinks_with_late_ones(autojump_clock):
-    """Who is overrun answers late: then less is asked at once, and never less than at first."""
+    """Who is overrun answers late: then less is asked at once."""
     scene = Scene()
     rooms = [scene.asker.room(2000)]
-    for delay, count in ((0.0, 100), (1.5, 30), (1.5, 100)):
+    for delay, count in ((0.0, 100), (1.0, 20)):
         for _ in range(count):
             scene.ask()
         queries = [await scene.take_query() for _ in range(count)]
@@ -160,8 +160,7 @@ async def test_room_grows_with_answers_in_time_and_shrinks_with_late_ones(autoju
         await scene.run(0.2)
         rooms.append(scene.asker.room(2000))
 
-    assert rooms[:3] == [FIRST_WINDOW, FIRST_WINDOW + 100, FIRST_WINDOW + 70]
-    assert FIRST_WINDOW <= rooms[3] < FIRST_WINDOW + 70
+    assert rooms == [FIRST_WINDOW, FIRST_WINDOW + 100, FIRST_WINDOW + 80]
     scene.ask()
     assert scene.asker.room(10) == 9
 
