@@ -233,6 +233,13 @@ class TestUnnamed:
 class TestDistances:
     """`size_from_distances` and `size_from_median`."""
 
+    @pytest.mark.parametrize(
+        ("nodes", "targets"), [(0, 1), (47, 1), (48, 2), (1000, 32), (4000, 128), (10**6, 32768)]
+    )
+    def test_targets_have_prefixes_of_their_own(self, nodes, targets):
+        """A power of two, with 24 to 48 nodes to each, so that no region reaches into another."""
+        assert targets_for(nodes, 8) == targets
+
     def test_interval_is_that_of_chi_square_for_large_networks(self):
         """A sum of L distances: chi2(2Lk) / 2S, and (Lk - 1) / S."""
         values = tuple(Random(1).gammavariate(8, 1e-9) for _ in range(50))
