@@ -10,7 +10,7 @@ applies the estimators of `crawler.network_size` to the counts:
 - crawl: `size_from_crawl`, the headline; without an interval of their own, also with Chapman
   or Chao1 in the place of its estimate of unnamed nodes, and as if no two nodes were missed together;
 - Chapman: its own formula and interval, from two half-crawls;
-- distances: `size_from_distances` over the ids that answered, an eighth of them looked at;
+- distances: `size_from_distances` over the ids that answered, as many targets as a census has;
 - median: `size_from_median` of the same distances;
 - lookups k=...: `size_from_distances` after lookups instead of a crawl, silent nodes asked twice.
 
@@ -42,9 +42,9 @@ from crawler.network_size import (
     size_from_crawl,
     size_from_distances,
     size_from_median,
+    targets_for,
 )
 
-LOOKED_AT = 8  # one of so many answered nodes, when distances are taken
 COLUMNS = ("estimator", "bias %", "+-", "RMSE %", "holds %", "below", "above", "width %")
 
 
@@ -60,7 +60,7 @@ def measure(
     sizes = {"crawl": found.size} | _rivals(counts, found)
     if not zone_bits:
         ids = crawl.answered_ids()
-        values = distances_in(ids, random, max(1, len(ids) // (LOOKED_AT * WIDTH)))
+        values = distances_in(ids, random, targets_for(len(ids), WIDTH))
         distances = Distances(tuple(values), WIDTH, found.found, found.found_variance)
         sizes["distances"] = size_from_distances(distances)
         sizes["median"] = size_from_median(distances)

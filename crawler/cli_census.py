@@ -39,6 +39,7 @@ def census(
     max_new_endpoints: float,
     zone_text: str,
     exclude: TextIO | None,
+    serve: bool,
     anonymize: bool,
     watched: tuple[InfoHash, ...],
     verify_after: float | None,
@@ -73,6 +74,7 @@ def census(
             anonymize=anonymize,
             resume=not new,
             drawn={"prefix": zone.prefix},
+            serve=serve,
         ) as session:
             area = Area(Zone(int(str(session.settings["prefix"])), zone.bits), exclusion)
             counts = await take_census(

@@ -69,6 +69,12 @@ def pace_options(
             metavar="FILE",
             help="Networks, addresses and node ids to leave alone, one to a line; - is standard input.",
         ),
+        click.option(
+            "--serve",
+            is_flag=True,
+            help="Be a full node beside the crawl, which answers; the crawl itself stays read-only (ro),"
+            " for its sockets answer nobody.",
+        ),
         click.option("--anonymize", is_flag=True, help="Write /24 and /48 instead of addresses of nodes."),
     ]
     for option in reversed(options):

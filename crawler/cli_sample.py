@@ -38,6 +38,7 @@ def sample(
     max_new_endpoints: float,
     zone_text: str,
     exclude: TextIO | None,
+    serve: bool,
     anonymize: bool,
     once: bool,
     rounds: int | None,
@@ -73,6 +74,8 @@ def sample(
             anonymize=anonymize,
             resume=True,
             drawn={"prefix": drawn.prefix},
+            serve=serve,
+            joins_known=True,
         ) as session:
             zone = Zone(int(str(session.settings["prefix"])), drawn.bits)
             excludes = exclusion.excludes if exclusion else None

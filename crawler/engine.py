@@ -90,7 +90,7 @@ class Engine:
             by_family.setdefault(family, []).append((contacts, changes))
         for family, entries in by_family.items():
             if family in self._walks:
-                self._walks[family].frontier.restore(entries)
+                self._walks[family].restore(entries)
 
     async def run(self) -> Progress:
         """Visit everything that is known and becomes known, and return the final counts."""
@@ -137,12 +137,4 @@ class Engine:
 
     def tallies(self) -> dict[Family, Tally]:
         """Return what the crawl has come to; linear in the endpoints."""
-        return {
-            family: Tally(
-                walk.frontier.sightings(),
-                walk.second_queries,
-                walk.second_answers,
-                walk.outcomes[Outcome.ANSWERED],
-            )
-            for family, walk in self._walks.items()
-        }
+        return {family: walk.tally() for family, walk in self._walks.items()}

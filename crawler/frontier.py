@@ -150,6 +150,10 @@ class Frontier:
         """Return how many different nodes have named an endpoint, 5 for five or more."""
         return (self._known[endpoint] & _REFERRERS) // _REFERRER
 
+    def has_answered(self, endpoint: Endpoint) -> bool:
+        """Tell whether an endpoint is known, and its visit brought an answer."""
+        return self._known.get(endpoint, WAITING) & _STATE == ANSWERED
+
     @property
     def is_exhausted(self) -> bool:
         """Tell whether nothing waits and nothing is in flight."""

@@ -13,6 +13,7 @@ import trio
 
 from crawler.politeness import Pace
 from crawler.sample_rows import SampleRows
+from crawler.sampling import Excludes
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
 from dhtnode import (
@@ -81,8 +82,11 @@ def choose_lookups(samples: SampleRows, count: int, zone: Zone, random: Random) 
 class HolderSearch:
     """Ask nodes for the peers of info-hashes, twice when they are silent."""
 
-    def __init__(self, asker: BulkAsker[Any], settings: CrawlSettings) -> None:
-        """Take over the asker."""
+    def __init__(
+        self, asker: BulkAsker[Any], settings: CrawlSettings, excludes: Excludes | None = None
+    ) -> None:
+        """Take over the asker; nodes that `excludes` tells of are not asked."""
+        self._excludes = excludes
         self._asker: BulkAsker[_Asked] = asker
         self._compact = CompactContacts(asker.family, asker.scope)
         by_endpoint = asker.scope is Scope.LOOPBACK
@@ -97,7 +101,10 @@ class HolderSearch:
     async def run(self, lookups: Sequence[Lookup]) -> None:
         """Fill in the holders of all lookups."""
         self._queue.extend(
-            _Asked(lookup, node_id, address) for lookup in lookups for node_id, address in lookup.asked
+            _Asked(lookup, node_id, address)
+            for lookup in lookups
+            for node_id, address in lookup.asked
+            if not self._is_excluded(node_id, address)
         )
         try:
             while self._queue or self._asker.in_flight:
@@ -107,9 +114,14 @@ class HolderSearch:
         finally:
             self._asker.forget_all()
 
+    def _is_excluded(self, node_id: bytes, address: Address) -> bool:
+        if self._excludes is None:
+            return False
+        return self._excludes(node_id, self._compact.endpoint_of(address), self._asker.family)
+
     def _ask_some(self, now: float) -> float:
         """Ask whom the pace allows to ask, and return the seconds until it may allow more."""
-        for _ in range(min(len(self._queue), self._settings.max_awaited - self._asker.awaited)):
+        for _ in range(min(len(self._queue), self._asker.room(self._settings.max_awaited))):
             wait = self._pace.wait_time(now)
             if wait > 0:
                 return wait

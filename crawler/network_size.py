@@ -7,8 +7,8 @@ Pure functions of numbers, without I/O.  Two ways that share nothing but the cra
 - `size_from_distances` reads the density of ids off the distance from random targets to the k-th
   closest node that answered.
 
-Each has a 95 % interval.  `chapman`, `chao1` and `improved_chao1` estimate the nodes that nobody
-named; docs/network_size.md says which of them is the headline, and by what evidence.  Nodes that
+Each has a 95 % interval.  `chapman`, `chao1`, `improved_chao1` and `extrapolated` estimate the nodes that
+nobody named; docs/network_size.md says which of them is the headline, and by what evidence.  Nodes that
 are silent towards everybody, behind a firewall say, are not nodes here.
 """
 
@@ -27,6 +27,16 @@ UNNAMED_MODEL_ERROR = 0.5
 
 Chao1 is a lower bound, and how many nodes are missed together is a guess (docs/network_size.md).
 """
+
+MISSED_TOGETHER = 0.001
+"""Share of nodes taken to be missed in groups of `TYPICAL_GROUP` when nothing is known of groups.
+
+About as many were missed so in networks of every kind that was simulated (docs/network_size.md).
+"""
+
+TYPICAL_GROUP = 3.5
+TYPICAL_GROWTH, TYPICAL_PARTS = 1.75, 4
+"""By which factor parts become more with each referrer, and as how many parts seen that counts."""
 
 EXACT_REFERRERS = 4
 """Up to how many distinct referrers `CrawlCounts.named` tells exactly; a last entry holds the rest."""
@@ -75,7 +85,7 @@ class CrawlCounts:
       them that no answer came to.
     - `zone_bits`: length of the prefix crawled; 0 for the whole network.
     - `outside`: `named_from_outside` of the same crawl; without it, nodes that are missed together are
-      under-estimated.
+      taken to be `MISSED_TOGETHER`.
     """
 
     answered: int
@@ -131,8 +141,9 @@ class CrawlSize:
 def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
     """Estimate the nodes of a network from a crawl of it, or of one zone of it.
 
-    The missed of a zone are those that nobody named, by `improved_chao1` of `named` or of `outside`, which
-    are both lower bounds, so the higher, after a correction for loss; those named once whose only query
+    The missed of a zone are those that nobody named, one by one by `improved_chao1` of `named`, together by
+    `extrapolated` of `outside`: each is blind to the other kind, so the higher, after a correction for
+    loss; those named once whose only query
     was lost, and those named more often of whose two queries both were: `f1 q / (1 - q) + r q / (1 - q)`,
     where q is `counts.loss`, f1 the nodes named once, and r the nodes recovered at a second visit.
     The variance is that of all counts by the delta method, plus that of the missed themselves (Poisson;
@@ -154,7 +165,7 @@ def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
         fewest, most = _negative_binomial_95(mean, variance)
         whole = counts.answered
         size = Size(inside, whole + fewest, whole + most, variance, counts.answered)
-    return CrawlSize(size, _unnamed(_sources(counts)), _lost(_sources(counts)), found, found_variance)
+    return CrawlSize(size, _unnamed(counts, _sources(counts)), _lost(_sources(counts)), found, found_variance)
 
 
 def joint_size(sizes: Sequence[Size]) -> Size:
@@ -205,6 +216,32 @@ def improved_chao1(named: Sequence[float]) -> float:
     once, twice, thrice, four_times = named[:EXACT_REFERRERS]
     ratio = thrice / max(four_times, 1.0)
     return chao1(once, twice) + ratio / 4 * max(0.0, once - twice * ratio / 2)
+
+
+def extrapolated(named: Sequence[float], together: float = 1.0) -> float:
+    """Return how many nodes nobody named, if counts grow by one factor with each referrer from 0 to 4.
+
+    The factor is the likeliest for the nodes with 1, 2, 3 and 4 referrers, which come in parts of
+    `together`, and for `TYPICAL_PARTS` more that are as usual: a few parts would fit nearly any factor.
+    Where few are named from far away, counts come near to this (docs/network_size.md); it uses all four,
+    and varies less than Chao1, which squares the smallest.
+    """
+    nodes, usual = sum(named[:EXACT_REFERRERS]), TYPICAL_PARTS * together
+    if not nodes:
+        return 0.0
+    times = sum(count * referrers for referrers, count in enumerate(named[:EXACT_REFERRERS], start=1))
+    mean = (times + usual * _mean_referrers(TYPICAL_GROWTH)) / (nodes + usual)
+    low, high = 1 / TYPICAL_GROWTH**8, TYPICAL_GROWTH**8
+    while high / low > 1 + 1e-9:
+        growth = sqrt(low * high)
+        low, high = (growth, high) if _mean_referrers(growth) < mean else (low, growth)
+    return nodes / sum(low**referrers for referrers in range(1, EXACT_REFERRERS + 1))
+
+
+def _mean_referrers(growth: float) -> float:
+    """Return the mean of 1 to 4 where each number is so many times as frequent as the one before."""
+    weights = [growth**referrers for referrers in range(1, EXACT_REFERRERS + 1)]
+    return sum(referrers * weight for referrers, weight in enumerate(weights, start=1)) / sum(weights)
 
 
 def named_from_outside(
@@ -266,22 +303,28 @@ def _sources(counts: CrawlCounts) -> _Sources:
     return *counts.named[:EXACT_REFERRERS], *outside, counts.named[0] + counts.recovered, counts.loss
 
 
+def _together(counts: CrawlCounts) -> float:
+    return counts.outside.together if counts.outside else TYPICAL_GROUP
+
+
 def _unnamed_alone(sources: _Sources) -> float:
-    return _improved_despite(sources[-1], sources[:EXACT_REFERRERS])
+    return improved_chao1(_despite(sources[-1], sources[:EXACT_REFERRERS]))
 
 
-def _unnamed_together(sources: _Sources) -> float:
-    return _improved_despite(sources[-1], sources[EXACT_REFERRERS:-2])
+def _unnamed_together(counts: CrawlCounts, sources: _Sources) -> float:
+    if counts.outside is None:
+        return MISSED_TOGETHER * counts.answered
+    return extrapolated(_despite(sources[-1], sources[EXACT_REFERRERS:-2]), counts.outside.together)
 
 
-def _improved_despite(loss: float, named: Sequence[float]) -> float:
-    """Return `improved_chao1` of the counts that there would be without loss."""
+def _despite(loss: float, named: Sequence[float]) -> list[float]:
+    """Return the counts that there would be without loss."""
     asked_twice = 1 - loss * loss
-    return improved_chao1([named[0] / (1 - loss), *(nodes / asked_twice for nodes in named[1:])])
+    return [named[0] / (1 - loss), *(nodes / asked_twice for nodes in named[1:])]
 
 
-def _unnamed(sources: _Sources) -> float:
-    return max(_unnamed_alone(sources), _unnamed_together(sources))
+def _unnamed(counts: CrawlCounts, sources: _Sources) -> float:
+    return max(_unnamed_alone(sources), _unnamed_together(counts, sources))
 
 
 def _lost(sources: _Sources) -> float:
@@ -291,20 +334,19 @@ def _lost(sources: _Sources) -> float:
 
 def _missed(counts: CrawlCounts) -> tuple[float, float]:
     """Return mean and variance of the nodes of a zone that are there and did not answer."""
-    sources = _sources(counts)
-    unnamed = _unnamed(sources)
+    sources, together, loss = _sources(counts), _together(counts), counts.loss
+    unnamed = _unnamed(counts, sources)
     mean = unnamed + _lost(sources)
-    loss = counts.loss
-    together = counts.outside.together if counts.outside else 1.0
     # A count of 0 is not certain either: one node, or one part of them, more could have been seen.
     variances = [count + 1 for count in sources[:-1]]
     variances[EXACT_REFERRERS:-1] = (together * (count + together) for count in sources[EXACT_REFERRERS:-2])
     variances.append(loss * (1 - loss) / (counts.second_sent + 1))
     chance = sum(
-        variance * _slope(lambda each: _unnamed(each) + _lost(each), sources, index, sqrt(variance)) ** 2
+        variance
+        * _slope(lambda each: _unnamed(counts, each) + _lost(each), sources, index, sqrt(variance)) ** 2
         for index, variance in enumerate(variances)
     )
-    groups = (together - 1) * _unnamed_together(sources)
+    groups = (together - 1) * _unnamed_together(counts, sources)
     return mean, mean + groups + chance + (UNNAMED_MODEL_ERROR * unnamed) ** 2
 
 
@@ -336,17 +378,22 @@ def _gamma_95(mean: float, variance: float, half: float = 0.0) -> tuple[float, f
 
 
 def _negative_binomial_95(mean: float, variance: float) -> tuple[int, int]:
-    """Return the whole numbers that hold 95 % of the negative binomial of this mean and variance."""
+    """Return the whole numbers that hold 95 % of the negative binomial of this mean and variance.
+
+    Below lie 2.5 % at most: where that is nothing, the upper end is nearer.
+    """
     if mean <= 0:
         return 0, 0
     size = mean * mean / max(variance - mean, mean * 1e-6)  # beyond, it is Poisson for all purposes
     chance = size / (size + mean)
 
-    def reaches(share: float) -> Callable[[int], bool]:
-        return lambda count: beta_tails(size, count + 1, chance)[0] >= share
+    def up_to(count: int) -> float:
+        return beta_tails(size, count + 1, chance)[0] if count >= 0 else 0.0
 
     limit = range(ceil(mean + 20 * sqrt(max(variance, mean)) + 20))
-    return bisect_left(limit, True, key=reaches(LOW_95)), bisect_left(limit, True, key=reaches(HIGH_95))
+    fewest = bisect_left(limit, True, key=lambda count: up_to(count) >= LOW_95)
+    held = up_to(fewest - 1) + HIGH_95 - LOW_95
+    return fewest, bisect_left(limit, True, key=lambda count: up_to(count) >= held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,8 +401,8 @@ class Distances:
     """Hold how far the k-th closest node that answers is from each of some random targets.
 
     XOR distances as shares of the id space, 0 to 1.  Targets have to lie in different regions, as
-    those of `spread_targets`; `found` is the share of all nodes that answer and were found, with its
-    variance (`CrawlSize.found`).
+    those of `spread_targets` for `targets_for` their nodes; `found` is the share of all nodes that answer
+    and were found, with its variance (`CrawlSize.found`).
     """
 
     values: tuple[float, ...]
@@ -413,11 +460,20 @@ def size_from_median(distances: Distances) -> Size:
     return Size(estimate, low, high, variance)
 
 
+def targets_for(nodes: int, k: int) -> int:
+    """Return for how many targets the regions of their k closest nodes meet hardly ever.
+
+    A power of two, with 3 to 6 k nodes to each part: a part is then a prefix, and what is closer to its
+    target than a part is wide lies within it.  With 24 nodes expected, one part in 20,000 has fewer than 8.
+    """
+    return 1 << max(0, (nodes // (3 * k)).bit_length() - 1)
+
+
 def spread_targets(count: int, shares: Sequence[float], id_bits: int = 160) -> list[int]:
     """Return a target in each of `count` equal parts of the id space, at the given shares of a part.
 
     With random `shares`, 0 <= share < 1, one for each part, these are random targets whose regions
-    seldom meet.
+    seldom meet (`targets_for`).
     """
     return [int((part + share) * 2**53) * 2**id_bits // (count * 2**53) for part, share in enumerate(shares)]
 

@@ -83,6 +83,14 @@ class SampleRows:
             for node_id, host, port, _ in self._connection.execute(_KNOWN, (family, *_id_range(zone))):
                 yield Turn(bytes.fromhex(node_id), Address(host, port))
 
+    def ways_in_on_loopback(self, most: int) -> list[str]:
+        """Return `HOST:PORT` of those that answered last, if all nodes that ever did are on loopback."""
+        with self._reported():
+            if self._connection.execute(_BEYOND_LOOPBACK).fetchone():
+                return []
+            rows = self._connection.execute(_LAST_TO_ANSWER, (most,)).fetchall()
+        return [str(Address(host, port)) for host, port in rows]
+
     def write(self, run_id: int, samples: Sequence[NodeSample]) -> None:
         """Add samples, and when their nodes may be asked again; the caller has a transaction open."""
         self._connection.executemany(_INSERT, [self._row(run_id, sample) for sample in samples])
@@ -282,6 +290,15 @@ SELECT node_id, address, port, max(last_answer) FROM nodes
 WHERE last_answer IS NOT NULL AND family = ? AND node_id BETWEEN ? AND ? AND address NOT LIKE '%/%'
 GROUP BY address, port
 ORDER BY node_id
+"""
+
+_BEYOND_LOOPBACK = """
+SELECT 1 FROM nodes WHERE last_answer IS NOT NULL AND address NOT LIKE '127.%' AND address <> '::1' LIMIT 1
+"""
+
+_LAST_TO_ANSWER = """
+SELECT address, port FROM nodes WHERE last_answer IS NOT NULL AND address NOT LIKE '%/%'
+ORDER BY last_answer DESC LIMIT ?
 """
 
 _INSERT = """

@@ -76,6 +76,7 @@ class Survey:
         self._settings = settings
         self._random = random
         self._zone = zone or Zone()
+        self._excludes = excludes
         self._started_at = trio.current_time()
         by_endpoint = any(asker.scope is Scope.LOOPBACK for asker in session.askers)
         pace = Pace(settings, self._started_at, by_endpoint=by_endpoint)
@@ -90,6 +91,7 @@ class Survey:
                 wall_clock,
                 plan=plan or Plan(),
                 excludes=excludes,
+                on_round=self._note_round,
             )
             for asker in session.askers
         )
@@ -117,11 +119,17 @@ class Survey:
         journals = self._session.journals
         for sampling in self.samplings:
             sampling.restore(
-                (contacts, changes) for family, contacts, changes in journals if family is sampling.family
+                [(contacts, changes) for family, contacts, changes in journals if family is sampling.family],
+                _round_begun(self._session.settings.get(_round_name(sampling.family))) if journals else None,
             )
         resumes = bool(journals)
         journals.clear()
         return resumes
+
+    async def _note_round(self, family: Family, number: int, since: float) -> None:
+        """Write down which round has begun: who goes on after us does not begin with the first."""
+        name, run_id = _round_name(family), self._session.run_id
+        await self._session.writer.call(lambda store: store.note(run_id, name, [number, since]))
 
     async def _add_known(self) -> int:
         """Add the nodes of the database, in its thread: a million of them are held once only so."""
@@ -197,9 +205,21 @@ class Survey:
     async def _look_up(self, family: Family, lookups: Sequence[Lookup]) -> None:
         for asker in self._session.askers:
             if asker.family is family:
-                search = HolderSearch(asker, self._settings)
+                search = HolderSearch(asker, self._settings, self._excludes)
                 await search.run(lookups)
                 self._lookup_queries += search.queries
+
+
+def _round_name(family: Family) -> str:
+    return f"round_ipv{int(family)}"
+
+
+def _round_begun(noted: object) -> tuple[int, float] | None:
+    """Read what `_note_round` wrote."""
+    match noted:
+        case [int(number), int() | float() as since]:
+            return number, float(since)
+    return None
 
 
 async def _run(sampling: Sampling, leads: bool) -> None:

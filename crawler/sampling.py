@@ -6,7 +6,7 @@ whoever goes on after us, or beside us.  What nodes name beside their samples is
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
@@ -50,6 +50,9 @@ MAX_BATCH_AGE = 1.0  # seconds after which they are in any case
 FLOOD = 3  # datagrams of one source that answer nothing: a network may repeat one
 UNSUPPORTED_CODES = frozenset({203, 204})  # libtorrent before BEP 51 says 203
 _MOST_DUE = 1000  # nodes of a further round that wait in memory
+
+OnRound: TypeAlias = Callable[[Family, int, float], Awaitable[None]]
+"""Is told that a round begins: its number, and when by the wall clock."""
 
 Excludes: TypeAlias = Callable[[bytes, Endpoint, Family], bool]
 """Tells whether a node is to be left alone: it is neither asked nor written down."""
@@ -99,8 +102,10 @@ class Sampling:
         *,
         plan: Plan,
         excludes: Excludes | None = None,
+        on_round: OnRound | None = None,
     ) -> None:
         """Take over the asker; `pace` may be shared."""
+        self._on_round = on_round
         self._asker = asker
         self._writer = writer
         self._settings = settings
@@ -144,9 +149,16 @@ class Sampling:
         endpoint = self._compact.endpoint_of(address)
         return self._may_go_to(node_id, endpoint) and self.frontier.add(node_id, endpoint)
 
-    def restore(self, journals: Iterable[tuple[bytes, bytes]]) -> None:
-        """Go on where another run was when it wrote the last of these; to be called first."""
+    def restore(
+        self, journals: Iterable[tuple[bytes, bytes]], begun: tuple[int, float] | None = None
+    ) -> None:
+        """Go on where another run was when it wrote the last of these; to be called first.
+
+        `begun` is the last round that it began, and when, if that was not the first.
+        """
         self.frontier.restore(journals)
+        if begun is not None:
+            self.round, self._asked_before = begun
 
     async def run(self, *, leads: bool) -> None:
         """Ask everybody who is known or becomes known, in all rounds of the plan.
@@ -201,7 +213,7 @@ class Sampling:
         if self._plan.seconds is not None:
             self._asked_before = inf
         elif self.round == 1:
-            self._begin_round()
+            await self._begin_round()
         self._hand_over_all()  # what the last answers said is to count
         wall, before = self._wall_clock(), min(self._asked_before, self._wall_clock())
         family, zone = self.family, self._zone
@@ -211,14 +223,18 @@ class Sampling:
             return True
         next_at = await self._writer.call(lambda store: store.samples.next_due(family, zone, before))
         if next_at is None:
-            self._begin_round()
-            return self.round <= self._plan.rounds
+            if self.round < self._plan.rounds:
+                await self._begin_round()
+                return True
+            return False
         await self._sleep_until(next_at)
         return True
 
-    def _begin_round(self) -> None:
+    async def _begin_round(self) -> None:
         self.round += 1
         self._asked_before = self._wall_clock()
+        if self._on_round is not None:
+            await self._on_round(self.family, self.round, self._asked_before)
 
     async def _sleep_until(self, wall_text: str) -> None:
         """Sleep until a time on the wall clock or the end, with a look at the clock every minute."""
@@ -237,7 +253,7 @@ class Sampling:
         if wait > 0:
             return [], wait
         settings, turns, hosts = self._settings, [], set[int]()
-        room = min(settings.max_in_flight - self._in_flight, settings.max_awaited - self._asker.awaited)
+        room = min(settings.max_in_flight - self._in_flight, self._asker.room(settings.max_awaited))
         if settings.rate > 0:
             room = min(room, 1 + int(CLAIM_PERIOD * min(settings.rate, settings.new_endpoints_rate)))
         for _ in range(min(room, MOST_CLAIMED)):

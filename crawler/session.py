@@ -1,7 +1,8 @@
 """What every command of the crawler works with: a database, a run in it, a writer and a node.
 
-The node is read-only: it says so in its queries (BEP 43), because it goes away when the work is
-done and would leave a hole in the tables of others.
+The node is read-only unless it is to serve: it says so in its queries (BEP 43), because it goes away
+when the work is done and would leave a hole in the tables of others.  The sockets that ask in bulk
+answer nobody, so their queries say the same, always.
 """
 
 import time
@@ -17,6 +18,8 @@ from crawler.records import Journal, RunStatus, utc_text
 from crawler.store import BUSY_TIMEOUT, Store
 from crawler.writer import Writer, open_writer
 from dhtnode import BulkAsker, Node, NodeSettings, __version__, open_node, open_sockets
+
+WAYS_IN = 8  # nodes of a database on loopback that are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,16 @@ async def open_session(
     resume: bool = False,
     drawn: Mapping[str, object] | None = None,
     busy_timeout: float = BUSY_TIMEOUT,
+    serve: bool = False,
+    joins_known: bool = False,
 ) -> AsyncIterator[Session]:
     """Open a database and a node, and keep a run in the books for the length of the block.
 
     With `resume`, the last run of this command goes on if it had the same settings and did not come
     to its end.  `drawn` are further settings that it need not have had: one that goes on keeps its own.
     `busy_timeout` is how long, in seconds, another process may keep us from writing.
+    With `serve`, the node answers queries and is known to others.  With `joins_known` and no
+    `bootstrap`, the nodes of the database are joined through if all of them are on loopback.
 
     The run ends as `finished` when the block does, and as `interrupted` when it is left by a
     cancellation or an exception; all rows handed over are written either way.  Raises `StoreError`
@@ -68,9 +75,11 @@ async def open_session(
         status = RunStatus.INTERRUPTED
         try:
             journals = list(store.journals(run_id))
+            if joins_known and not bootstrap:
+                bootstrap = store.samples.ways_in_on_loopback(WAYS_IN)
             async with (
                 open_node(
-                    bootstrap=bootstrap, ways_in=ways_in, settings=NodeSettings(read_only=True)
+                    bootstrap=bootstrap, ways_in=ways_in, settings=NodeSettings(read_only=not serve)
                 ) as node,
                 open_writer(store, run_id) as writer,
             ):

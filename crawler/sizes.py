@@ -16,6 +16,7 @@ from crawler.network_size import (
     size_from_median,
     size_of_zones,
     spread_targets,
+    targets_for,
 )
 from crawler.records import SizeEstimate
 from crawler.run_nodes import ID_BITS, RunNodes
@@ -25,7 +26,6 @@ from dhtnode import Family
 
 K = 8
 MAX_TARGETS = 1024  # for an error of about 1 % from distances alone
-NODES_PER_TARGET = 4 * K  # so that the regions looked at seldom meet
 MEDIAN_TARGETS = 32  # fewer give a median with an interval hardly worth the name
 
 HEADLINE, DISTANCES = "crawl", "distances"
@@ -72,7 +72,7 @@ def neighbourhoods_of(nodes: RunNodes, targets: Sequence[int]) -> tuple[Neighbou
 def family_sizes(family: Family, tally: Tally, nodes: RunNodes, zone: Zone, random: Random) -> FamilySizes:
     """Estimate the network of a family; costs some 0.2 ms for each of up to 1024 targets."""
     counts = tally.crawl_counts(zone.bits)
-    count = min(MAX_TARGETS, max(1, counts.answered // NODES_PER_TARGET))
+    count = min(MAX_TARGETS, targets_for(counts.answered, K))
     rest = ID_BITS - zone.bits
     spread = spread_targets(count, [random.random() for _ in range(count)], rest)
     # Their lower bits are drawn too: a fraction has 53.

@@ -149,6 +149,13 @@ class Store:
             self._mark_interrupted()
             return _row_id(self._connection.execute(schema.INSERT_RUN, values))
 
+    def note(self, run_id: int, name: str, value: object) -> None:
+        """Keep a value with the settings of a run, for whoever goes on with it; JSON has to know it."""
+        with self._transaction():
+            for run in self._select("SELECT settings FROM runs WHERE id = ?", (run_id,)):
+                settings = json.dumps(json.loads(run["settings"]) | {name: value})
+                self._connection.execute("UPDATE runs SET settings = ? WHERE id = ?", (settings, run_id))
+
     def finish_run(self, run_id: int, status: RunStatus, now_text: str) -> None:
         """Record how and when a run ended."""
         with self._transaction():

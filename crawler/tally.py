@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from crawler.frontier import ANSWERED, Sighting
-from crawler.network_size import EXACT_REFERRERS, CrawlCounts
+from crawler.network_size import EXACT_REFERRERS, CrawlCounts, OutsideNamings
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,13 +12,14 @@ class Tally:
     """Hold how many endpoints have come to what, and the queries that tell how many packets were lost.
 
     The sightings of a resumed crawl are those of all its parts, the second queries those of the last.
-    `answered` counts the nodes that answered in this part.
+    `answered` counts the nodes that answered in this part.  `outside` is None where too little is known.
     """
 
     sightings: Counter[Sighting]
     second_queries: int
     second_answers: int
     answered: int
+    outside: OutsideNamings | None = None
 
     def crawl_counts(self, zone_bits: int) -> CrawlCounts:
         """Return what `size_from_crawl` takes, for a crawl of all ids with the same first bits."""
@@ -42,4 +43,5 @@ class Tally:
             second_sent=self.second_queries,
             second_unanswered=self.second_queries - self.second_answers,
             zone_bits=zone_bits,
+            outside=self.outside,
         )

@@ -76,7 +76,7 @@ class Verification:
 
     def _ask_due(self, now: float) -> float:
         """Ask whoever is due, as the pace allows, and return the seconds until more may be asked."""
-        while self._due and self._asker.awaited < self._settings.max_awaited:
+        while self._due and self._asker.room(self._settings.max_awaited) > 0:
             node = self._due[0]
             wait = node.taken_at + self._after - self._wall_clock()
             if wait > 0:

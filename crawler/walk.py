@@ -7,16 +7,18 @@ to the writer in batches; when that falls behind, the loop waits.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 import trio
 
 from crawler.area import Area
 from crawler.frontier import ANSWERED, FAILED, NOBODY, SILENT, Frontier
+from crawler.namings import Namings
 from crawler.politeness import Pace
 from crawler.records import CrawlBatch, Journal, Outcome, Visit, utc_text
 from crawler.settings import CrawlSettings
+from crawler.tally import Tally
 from crawler.visits import OVERSIZED, VisitUnderWay, failure_of
 from crawler.writer import Writer
 from dhtnode import (
@@ -79,6 +81,7 @@ class Walk:
         self.frontier = Frontier(
             self._compact, settings.max_endpoints, counts_hosts=asker.scope is not Scope.LOOPBACK
         )
+        self._namings = Namings()
         self.outcomes: Counter[Outcome] = Counter()
         self.queries = 0
         self.second_queries = 0
@@ -100,6 +103,24 @@ class Walk:
         if self._is_barred is not None and self._is_barred(contact.node_id, endpoint):
             return False
         return self.frontier.add(contact.node_id, endpoint)
+
+    def restore(self, journals: Iterable[tuple[bytes, bytes]]) -> None:
+        """Go on where another walk was when it wrote the last of these; to be called first.
+
+        Who named whom is not in them.
+        """
+        self._namings.give_up()
+        self.frontier.restore(journals)
+
+    def tally(self) -> Tally:
+        """Return what the crawl has come to; linear in the endpoints."""
+        return Tally(
+            self.frontier.sightings(),
+            self.second_queries,
+            self.second_answers,
+            self.outcomes[Outcome.ANSWERED],
+            self._namings.outside(self.frontier.has_answered, self.frontier.statistics().sighted),
+        )
 
     async def run(self) -> None:
         """Visit everything that is known and becomes known.
@@ -124,7 +145,7 @@ class Walk:
     def _start_visits(self, now: float) -> float:
         """Start what may start now and return the seconds until more may."""
         frontier, pace, asker, settings = self.frontier, self._pace, self._asker, self._settings
-        room = min(settings.max_in_flight - frontier.in_flight, settings.max_awaited - asker.awaited)
+        room = min(settings.max_in_flight - frontier.in_flight, asker.room(settings.max_awaited))
         for _ in range(room):
             wait = 0.0 if pace.is_unlimited else pace.wait_time(now)
             if wait > 0:
@@ -207,7 +228,11 @@ class Walk:
         half = visit.endpoint * self._halves >> 40 & 1 if response.node_id == visit.node_id else NOBODY
         if self._is_barred is not None:
             contacts = [contact for contact in contacts if not self._is_barred(*contact)]
-        new = self.frontier.add_named(contacts[:OVERSIZED], half, visit.named)
+        contacts = contacts[:OVERSIZED]
+        if half != NOBODY and not self._namings.is_given_up:
+            fresh = [contact for contact in contacts if contact[1] not in visit.named]
+            self._namings.add(fresh, visit.node_id)
+        new = self.frontier.add_named(contacts, half, visit.named)
         visit.new_contacts += new
         self.named.new += new
         self.named.all += len(contacts)

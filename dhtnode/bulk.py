@@ -48,6 +48,7 @@ FOREIGN_SOURCE = "foreign source"
 
 BATCH = 64  # datagrams handled between two looks at the clock, and between two checkpoints
 MAX_UNEXPECTED = 10_000  # sources remembered for datagrams that answer nothing
+FIRST_WINDOW, MAX_WINDOW = 64, 10_000  # queries awaited at once, at first and ever; see `room`
 CLOGGED_PAUSE = 0.01  # seconds to wait when the kernel has no room for a datagram
 DOWN_PAUSE = 1.0  # seconds to wait when there is no network
 _ID_KEY = b"1:t4:"
@@ -96,6 +97,7 @@ class BulkAsker(Generic[Tag]):
         self._asked: OrderedDict[bytes, _Asked[Tag]] = OrderedDict()
         self._recent: deque[_Asked[Tag]] = deque()  # asked within the stall time, answered or not
         self._awaited = 0
+        self._window = FIRST_WINDOW
         self.is_stuck = False
         self._tail = self._writer.tail
         self._pause = 0.0
@@ -108,16 +110,21 @@ class BulkAsker(Generic[Tag]):
 
     @property
     def awaited(self) -> int:
-        """Return how many queries are under way and not late yet: what a network has to work on.
-
-        Who keeps this number within bounds sends no faster than the network answers.
-        """
+        """Return how many queries are under way and not late yet: what a network has to work on."""
         stalled_at = trio.current_time() - self.times.stall
         while self._recent and self._recent[0].sent_at <= stalled_at:
             asked = self._recent.popleft()
             self._awaited -= asked.is_awaited
             asked.is_awaited = False
         return self._awaited
+
+    def room(self, most: int) -> int:
+        """Return how many queries may leave now, so that no more than `most` are awaited; may be negative.
+
+        It begins with `FIRST_WINDOW`, one more for each answer in time, one less for each late one:
+        late answers leave `awaited` as the dead do, and who is overrun answers late, not never.
+        """
+        return min(most, self._window) - self.awaited
 
     def question(self, method: Callable[[NodeId], Method]) -> Question:
         """Prepare a kind of query: `method` makes one from its target, which says nothing else."""
@@ -189,6 +196,8 @@ class BulkAsker(Generic[Tag]):
         self._awaited -= asked.is_awaited
         asked.is_awaited = False
         took = now - asked.sent_at
+        step = 1 if took <= self.times.stall else -1
+        self._window = min(MAX_WINDOW, max(FIRST_WINDOW, self._window + step))
         self.times.add(took)
         self.answer_bytes = len(data)
         self._tell(asked, result, took, now)

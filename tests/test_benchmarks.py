@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import columns, eclipse, large_database, life, lookup, node, quality, sizes, swarms
+from benchmarks import columns, coverage, eclipse, large_database, life, lookup, node, quality, sizes, swarms
 from benchmarks.batched_udp import BenchmarkFailed
 from benchmarks.gauge import Measurement, Refusal, measure
 from benchmarks.servers import SERVERS, Server, serve_ours
@@ -359,6 +359,29 @@ def test_measuring_compares_samples_with_the_truth(tmp_path):
     assert found["queries"] >= 30 * 8
     assert all(each["median_error"] < 0.05 for each in found["classes"])
     assert "| swarms per CPU minute" in printed
+
+
+class TestCoverage:
+    """`python -m benchmarks.coverage`."""
+
+    def test_compares_each_size_with_the_truth(self, tmp_path):
+        """One row for each method, one measurement for each network, and the seeds are those asked for."""
+        options = ("--nodes=40", "--runs=2", "--first=7", "--processes=1", "--loss=0")
+        report, printed = report_of("coverage", tmp_path, *options)
+        assert [each["seed"] for each in report["measurements"]] == [7, 8]
+        for each in report["measurements"]:
+            assert 36 <= each["answered"] <= 40
+            low, high = each["crawl"][1:]
+            assert each["answered"] <= low <= each["crawl"][0] <= high
+        for method in ("counted", "crawl", "distances"):
+            assert re.search(rf"^\| {method} +\|", printed, re.MULTILINE)
+
+    @pytest.mark.parametrize("wrong", ["--runs=0", "--nodes=0", "--stale=0.95", "--loss=1", "--processes=0"])
+    def test_what_makes_no_network_is_refused(self, wrong, capsys):
+        """With a line of usage instead of a traceback."""
+        with pytest.raises(SystemExit, match="2"):
+            coverage.main([wrong])
+        assert "error:" in capsys.readouterr().err
 
 
 class TestSizes:

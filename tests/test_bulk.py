@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from dhtnode.addresses import Address, Family
-from dhtnode.bulk import FOREIGN_SOURCE, BulkAsker
+from dhtnode.bulk import FIRST_WINDOW, FOREIGN_SOURCE, BulkAsker
 from dhtnode.errors import BadResponse, QueryRefused, QueryTimeout
 from dhtnode.ids import NodeId, random_id
 from dhtnode.krpc import decode_untrusted, encode
@@ -144,6 +144,25 @@ async def test_strangers_are_dropped_unread_and_remembered_within_bounds(autojum
 
     assert scene.asker.events == {"dropped: unknown transaction": 20}
     assert len(scene.asker.unexpected) == 5
+
+
+async def test_room_grows_with_answers_in_time_and_shrinks_with_late_ones(autojump_clock):
+    """Who is overrun answers late: then less is asked at once."""
+    scene = Scene()
+    rooms = [scene.asker.room(2000)]
+    for delay, count in ((0.0, 100), (1.0, 20)):
+        for _ in range(count):
+            scene.ask()
+        queries = [await scene.take_query() for _ in range(count)]
+        await trio.sleep(delay)
+        for query, source in queries:
+            scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID, nodes=b"")), source)
+        await scene.run(0.2)
+        rooms.append(scene.asker.room(2000))
+
+    assert rooms == [FIRST_WINDOW, FIRST_WINDOW + 100, FIRST_WINDOW + 80]
+    scene.ask()
+    assert scene.asker.room(10) == 9
 
 
 async def test_late_queries_are_no_longer_awaited(autojump_clock):

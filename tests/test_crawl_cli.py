@@ -251,6 +251,33 @@ def test_census_without_json_is_a_line_for_people(network, database):
     )
 
 
+def test_sample_finds_its_way_into_a_network_on_loopback(network, database):
+    """The nodes of the census are asked where they are, with nothing said about where that is."""
+    run_command("dhtcrawl", "census", "--db", database, *network.options)
+    ended = run_command("dhtcrawl", "sample", "--db", database, "--rate", "0", "--json")
+
+    (record,) = ended.records
+    assert (ended.status, ended.stderr) == (0, "")
+    assert (record["sighted"], record["sampled"]) == (NODES, NODES)
+    assert record["families"][0]["info_hashes"] == sum(sum(size) > 0 for size in SIZES.values())
+
+
+@pytest.mark.parametrize("options", [[], ["--serve"]], ids=["read-only", "serving"])
+def test_serving_node_is_no_read_only_one(database, options):
+    """Its own queries say so, those of the crawl do not: their socket answers nobody."""
+    with FakeNode(b"f" * 20) as only:
+        command = ["census", "--db", database, "--bootstrap", str(only.address), *options]
+        with Running("dhtcrawl", *command) as process:
+            first, asker = only.receive()
+            query = first
+            while query.method.target != b"f" * 19 + b"g":
+                only.respond(query, asker)
+                query, asker = only.receive()
+            process.signal(signal.SIGINT)
+            process.wait()
+    assert (first.read_only, query.read_only) == (not options, True)
+
+
 def test_runs_share_one_database(network, database):
     """Rows are added, never replaced."""
     run_command("dhtcrawl", "census", "--db", database, *network.options)

@@ -236,13 +236,14 @@ CRAWLER = (
         "decisions",
         (
             *("contact_queue", "frontier", "politeness", "visits"),
-            *("distributions", "network_size", "tally", "sybils", "discovery", "second_opinion", "schedule"),
-            *("known_nodes", "node_cache", "probes", "inquiry", "evidence_rows", "verdict"),
+            *("distributions", "network_size", "namings", "tally", "sybils", "discovery", "second_opinion"),
+            *("schedule", "known_nodes", "node_cache", "probes", "inquiry", "evidence_rows", "verdict"),
         ),
         below=names("values"),
         sideways={
             "frontier": names("contact_queue"),
             "network_size": names("distributions"),
+            "namings": names("network_size"),
             "tally": names("frontier network_size"),
             "sybils": names("distributions network_size"),
             "discovery": names("distributions network_size"),

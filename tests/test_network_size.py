@@ -16,6 +16,7 @@ from crawler.network_size import (
     Size,
     chao1,
     chapman,
+    extrapolated,
     improved_chao1,
     joint_size,
     kth_distance,
@@ -25,6 +26,7 @@ from crawler.network_size import (
     size_from_distances,
     size_from_median,
     spread_targets,
+    targets_for,
 )
 
 COUNTS = CrawlCounts(
@@ -71,7 +73,9 @@ class TestCrawl:
 
     def test_is_certain_of_what_answered_when_nothing_points_to_more(self):
         """Many referrers each and no loss: the interval has hardly a width."""
-        size = size_from_crawl(counts(named=(0, 0, 0, 0, 1000), recovered=0, second_unanswered=0)).size
+        nobody = OutsideNamings((0, 0, 0, 0), 1)
+        seen = counts(named=(0, 0, 0, 0, 1000), recovered=0, second_unanswered=0, outside=nobody)
+        size = size_from_crawl(seen).size
 
         assert size.low == 1000
         assert size.high <= 1001
@@ -153,6 +157,26 @@ class TestUnnamed:
         assert improved_chao1([20, 40, 80, 120, 9]) == pytest.approx(20 * 19 / 82 + 2 / 12 * (20 - 40 / 3))
         assert improved_chao1([10, 20, 40, 0]) == chao1(10, 20)
 
+    def test_extrapolation_by_hand(self):
+        """Counts that double come from half of the first; one factor is fitted to whatever they are."""
+        assert extrapolated([20, 40, 80, 160, 7], together=1e-9) == pytest.approx(10)
+        assert extrapolated([0, 0, 0, 0]) == 0
+        # As is usual, by 1.75: then what is usual changes nothing, however much it counts.
+        usual = [1.75**referrers for referrers in range(1, 5)]
+        assert extrapolated(usual, together=1e-9) == pytest.approx(1)
+        assert extrapolated(usual, together=100) == pytest.approx(1)
+        # One node alone is taken for the fourth of a series that grows a little faster.
+        assert 0.5 / sum(usual) < extrapolated([0, 0, 0, 1]) < 1 / sum(usual)
+
+    def test_unknown_groups_are_allowed_for(self):
+        """A crawl that kept no namings is taken to have missed one node in a thousand, more or less."""
+        seen = counts(answered=1_000_000)
+        size, lost = size_from_crawl(seen).size, size_from_crawl(seen).lost
+
+        assert size.estimate == pytest.approx(1_001_000 + lost)
+        assert size.low < 1_000_500
+        assert size.high > 1_002_000
+
     def test_nodes_of_one_part_count_together(self):
         """Two alone in the half 0, three in the half 1, which is split: 100 alone, and 110 with 111."""
         ids = [0b000, 0b001, 0b100, 0b110, 0b111]
@@ -208,6 +232,13 @@ class TestUnnamed:
 
 class TestDistances:
     """`size_from_distances` and `size_from_median`."""
+
+    @pytest.mark.parametrize(
+        ("nodes", "targets"), [(0, 1), (47, 1), (48, 2), (1000, 32), (4000, 128), (10**6, 32768)]
+    )
+    def test_targets_have_prefixes_of_their_own(self, nodes, targets):
+        """A power of two, with 24 to 48 nodes to each, so that no region reaches into another."""
+        assert targets_for(nodes, 8) == targets
 
     def test_interval_is_that_of_chi_square_for_large_networks(self):
         """A sum of L distances: chi2(2Lk) / 2S, and (Lk - 1) / S."""

@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from random import Random
 from typing import Any
@@ -50,10 +51,10 @@ def wall_clock():
 
 
 @asynccontextmanager
-async def open_survey(network, store, *, settings=UNLIMITED, seed=1, **options):
-    """Begin a run on a store, as a process of its own would."""
+async def open_survey(network, store, *, settings=UNLIMITED, seed=1, resumed=None, **options):
+    """Begin a run on a store, or go on with one, as a process of its own would."""
     async with AsyncExitStack() as stack:
-        run_id = store.begin_run("sample", {}, "0.1", utc_text(wall_clock()))
+        run_id = resumed.id if resumed else store.begin_run("sample", {}, "0.1", utc_text(wall_clock()))
         node = await stack.enter_async_context(
             network.open_node(
                 CRAWLER, through=network.synthetic.ways_in(), settings=NodeSettings(read_only=True)
@@ -63,7 +64,8 @@ async def open_survey(network, store, *, settings=UNLIMITED, seed=1, **options):
         socket = network.socket(network.host(CRAWLER), 7000)
         stack.callback(socket.close)
         asker = BulkAsker[Any](socket, random_bytes=Random(f"asker {seed}").randbytes)
-        session = Session(run_id, {}, node, writer, (asker,), [])
+        begun = (resumed.settings, list(store.journals(run_id))) if resumed else ({}, [])
+        session = Session(run_id, begun[0], node, writer, (asker,), begun[1])
         yield Survey(session, settings, Random(seed), wall_clock=wall_clock, **options)
 
 
@@ -307,6 +309,39 @@ async def test_excluded_nodes_are_left_alone(new_network, autojump_clock, store)
         await survey.run(walks=True)
     assert {bytes.fromhex(row["node_id"])[1] < 64 for row in store.rows("node_samples")} == {False}
     assert 60 <= asked(network) <= 90
+
+
+async def test_excluded_nodes_are_not_looked_up_at_either(new_network, autojump_clock, store):
+    """Who gave a sample yesterday and is excluded today is asked for no peers."""
+    model = SyntheticSettings(largest=20, nodes=100, swarms=50, bep51=1.0)
+    network = new_network(13, SyntheticMemoryNetwork, synthetic=model)
+    async with open_survey(network, store) as survey:
+        await survey.run(walks=True)
+    async with open_survey(network, store, excludes=lambda node_id, endpoint, family: True) as survey:
+        await survey.run(walks=False)
+        (found,) = await survey.discover()
+    assert found.looked_up > 0
+    assert network.synthetic.counts["query get_peers"] == 0
+
+
+async def test_resumed_rounds_are_not_counted_from_the_first(new_network, autojump_clock, store):
+    """Cut short in the second round of two, it goes on with the second, and asks nobody a third time."""
+    model = SyntheticSettings(largest=20, nodes=100, swarms=600, bep51=1.0, interval=600)
+    network = new_network(14, SyntheticMemoryNetwork, synthetic=model)
+    async with open_survey(network, store, plan=Plan(rounds=2)) as survey:
+        with trio.move_on_after(620):
+            await survey.run(walks=True)
+        run_id = survey._session.run_id
+        assert survey.samplings[0].round == 2
+    (run,) = store.runs()
+    assert len(list(store.rows("node_samples"))) > 110  # some of the second round, not all
+    async with open_survey(network, store, plan=Plan(rounds=2), resumed=run) as survey:
+        await survey.run(walks=True)
+        assert survey.samplings[0].round == 2
+    assert run.id == run_id
+    times = Counter(row["node_id"] for row in store.rows("node_samples") if row["outcome"] == "answered")
+    assert set(times.values()) == {2}
+    assert_nobody_asked_too_early(network)
 
 
 async def test_our_own_node_has_nothing_to_show(new_network, autojump_clock, store):

@@ -12,6 +12,7 @@ are named by hardly anybody but their neighbours; the most prominent have thousa
 import math
 from array import array
 from bisect import bisect_left
+from functools import cache
 from itertools import accumulate, chain, repeat
 from random import Random
 from statistics import NormalDist
@@ -214,6 +215,7 @@ def _draw_tickets(random: Random, members: int, cells: "array[int]") -> tuple["a
     return holders, array("I", map(before.__getitem__, cells))
 
 
+@cache
 def _ticket_table() -> list[int]:
     """Return tickets by 16 drawn bits, `TICKETS` on average.
 
