@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import lru_cache, partial
 from itertools import chain
 from operator import attrgetter
@@ -207,7 +207,7 @@ class Store:
         """
         with self._transaction():
             self._mark_interrupted()
-            found = self._select("SELECT * FROM runs WHERE command = ? ORDER BY id DESC LIMIT 1", (command,))
+            found = self._select(schema.LAST_RUN, (command,))
             for run in map(_run_of, found):
                 wanted = run.settings | json.loads(json.dumps(dict(settings)))
                 is_same = wanted == run.settings and run.status is RunStatus.INTERRUPTED
@@ -246,6 +246,21 @@ class Store:
             )
             for family, contacts, changes in cursor:
                 yield Journal(Family(family), contacts, changes)
+
+    @contextmanager
+    def merging(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection, for one transaction that adds what other databases hold.
+
+        All rows that were written here are counted before.  Raises `StoreError` while a run of this
+        database is under way, which could not write for minutes.
+        """
+        with self._transaction():
+            self._mark_interrupted()
+            for row in self._select(schema.RUNS_UNDER_WAY):
+                raise StoreError(f"{self.path}: process {row['pid']} is writing run {row['id']} to it")
+            sample_rows.fold(self._connection)
+            self._folded_run = None
+            yield self._connection
 
     def runs(self) -> list[Run]:
         """Return all runs, the oldest first."""
@@ -287,7 +302,7 @@ class Store:
                 self._connection.rollback()  # does nothing after a COMMIT
 
     def _mark_interrupted(self) -> None:
-        for row in self._select("SELECT id, pid FROM runs WHERE status = 'running'"):
+        for row in self._select(schema.RUNS_UNDER_WAY):
             if not self._is_running(row["pid"]):
                 self._fold_visits(row["id"])
                 self._connection.execute("UPDATE runs SET status = 'interrupted' WHERE id = ?", (row["id"],))
@@ -473,6 +488,11 @@ _REASONS = {
     sqlite3.SQLITE_CANTOPEN: "cannot be opened or created",
     sqlite3.SQLITE_NOTADB: "is not a SQLite database",
 }
+
+
+def reported(path: str) -> AbstractContextManager[None]:
+    """Turn what SQLite says about a file into `StoreError`: for who reads one beside the store's own."""
+    return _reported(path)
 
 
 @contextmanager

@@ -205,7 +205,7 @@ CRAWLER = (
         "decisions",
         (
             *("contact_queue", "frontier", "politeness", "visits"),
-            *("distributions", "network_size", "tally", "sybils", "discovery"),
+            *("distributions", "network_size", "tally", "sybils", "discovery", "combining"),
         ),
         below=names("values"),
         sideways={
@@ -248,7 +248,7 @@ CRAWLER = (
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
-        ("views", "schema", "run_nodes", "sample_rows", "store"),
+        ("views", "vantages", "schema", "run_nodes", "sample_rows", "store", "merge_rules", "merge_source"),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=names("trio socket"),
@@ -264,7 +264,7 @@ CRAWLER = (
         "I/O",
         (
             *("writer", "progress", "session", "walk", "verification", "engine", "census"),
-            *("sampling", "holders", "sample_survey", "measure", "demo"),
+            *("sampling", "holders", "sample_survey", "measure", "demo", "combined_rows", "merging"),
         ),
         below=names("values decisions storage findings"),
         sideways=IN_ORDER,
@@ -279,6 +279,7 @@ CRAWLER = (
             "cli_crawls",
             "cli_census",
             "cli_sample",
+            "cli_merge",
             "cli",
             "__main__",
             "synthetic/__main__",
