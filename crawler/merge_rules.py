@@ -53,6 +53,10 @@ RULES: Mapping[str, Rule] = {
     "run_clients": Whole.OF_RUN,
     "size_estimates": Whole.OF_RUN,
     "alarms": Whole.OF_RUN,
+    "run_outcomes": Whole.OF_RUN,
+    "run_round_trips": Whole.OF_RUN,
+    "run_support": Whole.OF_RUN,
+    "run_costs": Whole.OF_RUN,
     "node_samples": Whole.OF_RUN,
     "discovery_estimates": Whole.OF_RUN,
     "swarm_samples": Whole.OF_RUN,
@@ -67,6 +71,7 @@ RULES: Mapping[str, Rule] = {
     "torrents": Joined(earliest="fetched_at"),
     "crawl_journal": Whole.LEFT_BEHIND,  # a merged run goes on where it was begun, or nowhere
     "watched_swarms": Whole.STAYS,  # the plan of one machine
+    "retention": Whole.STAYS,  # how far it has come with deleting
     "vantages": Whole.STAYS,  # written run by run
     "merged_runs": Whole.STAYS,
     "combined_samples": Whole.STAYS,  # computed anew

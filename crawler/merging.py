@@ -116,6 +116,7 @@ def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeRes
         stack.enter_context(_removed_on_failure(None if existed else into))
         store = stack.enter_context(Store.open(into))
         with store.merging() as connection:
+            connection.execute("PRAGMA defer_foreign_keys = ON")  # rows come table by table
             taken = tuple(_take(connection, source) for source in opened)
             combined = combined_rows.bring_up_to_date(connection, window)
     return MergeResult(taken, combined)

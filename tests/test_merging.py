@@ -216,6 +216,12 @@ def test_new_columns_and_tables_come_along(vantages, tmp_path):
         "ALTER TABLE swarms ADD COLUMN note TEXT",
         "CREATE TABLE guesses (sample_id INTEGER REFERENCES swarm_samples (id), method TEXT)",
         "CREATE TABLE remarks (text TEXT)",
+        """
+        CREATE TABLE torrents (
+            info_hash TEXT PRIMARY KEY REFERENCES swarms (info_hash), fetched_at TEXT,
+            run_id INTEGER REFERENCES runs (id), size INTEGER
+        )
+        """,
     )
     for path in (target, *vantages[:2]):
         change(path, *additions)
@@ -226,6 +232,7 @@ def test_new_columns_and_tables_come_along(vantages, tmp_path):
             f"UPDATE swarms SET note = 'of {path.stem}'",  # noqa: S608
             "INSERT INTO guesses SELECT id, info_hash || taken_at FROM swarm_samples",
             "INSERT INTO remarks VALUES ('mine')",
+            f"INSERT INTO torrents SELECT info_hash, '{path.stem}', 2, 7 FROM swarm_samples GROUP BY 1",  # noqa: S608
         )
     merge(target, vantages)  # the third has none of it
 
@@ -239,6 +246,10 @@ def test_new_columns_and_tables_come_along(vantages, tmp_path):
     ]
     assert {note for (note,) in rows(target, "SELECT DISTINCT note FROM swarms")} == {"of a", "of b", None}
     assert rows(target, "SELECT * FROM remarks") == []
+    fetched = rows(
+        target, "SELECT DISTINCT fetched_at, size, number FROM torrents JOIN run_vantages USING (run_id)"
+    )
+    assert fetched == [("a", 7, 2)]
 
 
 def test_run_under_way_is_merged_as_far_as_it_has_come(tmp_path):
@@ -385,37 +396,39 @@ def test_combined_samples_follow_what_is_deleted_and_added(made, tmp_path, refer
     assert samples == {swarm.hex(): 2 if swarm == SWARMS[0] else 3 for swarm in SWARMS}
 
 
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (lambda path: None, "does not exist"),
-        (lambda path: path.mkdir(), "is a directory"),
-        (lambda path: path.touch(), "is empty"),
-        (lambda path: path.write_text("no database " * 1000), "is not a SQLite database"),
-        (lambda path: change(path, "CREATE TABLE books (title TEXT)"), "is a database of another program"),
-        (lambda path: make_newer(path), r"was made by a newer version \(m999_later\)"),
-        (lambda path: make_damaged(path), "is damaged"),
-    ],
-    ids=["missing", "directory", "empty", "text", "other", "newer", "damaged"],
-)
-def test_unusable_source_is_one_line_and_leaves_the_target_as_it_was(made, tmp_path, make, reason):
+UNUSABLE = {
+    "missing.db": (lambda path: None, 1, "does not exist"),
+    "directory.db": (lambda path: path.mkdir(), 2, "is a directory"),
+    "empty.db": (lambda path: path.touch(), 1, "is empty"),
+    "text.db": (lambda path: path.write_text("no database " * 1000), 1, "is not a SQLite database"),
+    "other.db": (lambda path: make_other(path), 1, "is a database of another program"),
+    "newer.db": (lambda path: make_newer(path), 1, r"was made by a newer version \(m999_later\)"),
+    "damaged.db": (lambda path: make_damaged(path), 1, "is damaged"),
+}
+
+
+def test_unusable_source_is_one_line_and_leaves_the_target_as_it_was(made, tmp_path):
     """Also when it comes after good ones; a target that was not there is not there afterwards."""
-    bad, target = tmp_path / "bad.db", tmp_path / "all.db"
-    make(bad)
+    target = tmp_path / "all.db"
     merge(target, made[:1])
     before = contents(target)
-    lines = [
-        ["merge", "--into", str(into), *map(str, (*made, bad))] for into in (target, tmp_path / "new.db")
-    ]
+    lines = []
+    for name, (make, _, _) in UNUSABLE.items():
+        make(tmp_path / name)
+        lines += [["merge", "--into", into, str(made[0]), name] for into in ("all.db", "new.db")]
     (tmp_path / "results").mkdir()
     ended = run_each("dhtcrawl", lines, cwd=tmp_path, results=tmp_path / "results")
 
-    for each in ended:
-        assert each.status in (1, 2)
-        assert each.stdout == ""
-        assert re.search(f"bad.db.*{reason}", each.error), each.error
+    for line, each in zip(lines, ended, strict=True):
+        _, status, reason = UNUSABLE[line[-1]]
+        assert (each.status, each.stdout) == (status, "")
+        assert re.search(f"{line[-1]}.*{reason}", each.error), each.error
     assert contents(target) == before
-    assert not (tmp_path / "new.db").exists()
+    assert not list(tmp_path.glob("new.db*"))
+
+
+def make_other(path):
+    change(path, "CREATE TABLE books (title TEXT)")
 
 
 def make_newer(path):
@@ -434,7 +447,7 @@ def make_damaged(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("make", [make_newer, lambda path: change(path, "CREATE TABLE books (title TEXT)")])
+@pytest.mark.parametrize("make", [make_newer, make_other])
 def test_unusable_target_is_left_alone(made, tmp_path, make):
     """It is for us neither to write nor to delete."""
     make(tmp_path / "all.db")
