@@ -207,17 +207,18 @@ def test_later_turn_wins(tmp_path):
     ]
 
 
-def test_new_columns_and_tables_come_along(vantages, tmp_path):
+def test_new_columns_and_tables_come_along(vantages, tmp_path, monkeypatch):
     """What a later version adds to runs and samples needs no change here; other tables stay."""
+    monkeypatch.setitem(RULES, "finds", Joined(earliest="fetched_at"))
     target = tmp_path / "all.db"
     Store.open(target).close()
     additions = (
-        "ALTER TABLE swarm_samples ADD COLUMN coverage REAL",
+        "ALTER TABLE swarm_samples ADD COLUMN mood REAL",
         "ALTER TABLE swarms ADD COLUMN note TEXT",
         "CREATE TABLE guesses (sample_id INTEGER REFERENCES swarm_samples (id), method TEXT)",
         "CREATE TABLE remarks (text TEXT)",
         """
-        CREATE TABLE torrents (
+        CREATE TABLE finds (
             info_hash TEXT PRIMARY KEY REFERENCES swarms (info_hash), fetched_at TEXT,
             run_id INTEGER REFERENCES runs (id), size INTEGER
         )
@@ -228,11 +229,11 @@ def test_new_columns_and_tables_come_along(vantages, tmp_path):
     for path in vantages[:2]:
         change(
             path,
-            "UPDATE swarm_samples SET coverage = id / 10.0",
+            "UPDATE swarm_samples SET mood = id / 10.0",
             f"UPDATE swarms SET note = 'of {path.stem}'",  # noqa: S608
             "INSERT INTO guesses SELECT id, info_hash || taken_at FROM swarm_samples",
             "INSERT INTO remarks VALUES ('mine')",
-            f"INSERT INTO torrents SELECT info_hash, '{path.stem}', 2, 7 FROM swarm_samples GROUP BY 1",  # noqa: S608
+            f"INSERT INTO finds SELECT info_hash, '{path.stem}', 2, 7 FROM swarm_samples GROUP BY 1",  # noqa: S608
         )
     merge(target, vantages)  # the third has none of it
 
@@ -241,13 +242,11 @@ def test_new_columns_and_tables_come_along(vantages, tmp_path):
         WHERE guesses.method = info_hash || taken_at
     """
     assert rows(target, guessed) == [(16,)]
-    assert rows(target, "SELECT count(coverage), sum(coverage) FROM swarm_samples") == [
-        (16, pytest.approx(7.2))
-    ]
+    assert rows(target, "SELECT count(mood), sum(mood) FROM swarm_samples") == [(16, pytest.approx(7.2))]
     assert {note for (note,) in rows(target, "SELECT DISTINCT note FROM swarms")} == {"of a", "of b", None}
     assert rows(target, "SELECT * FROM remarks") == []
     fetched = rows(
-        target, "SELECT DISTINCT fetched_at, size, number FROM torrents JOIN run_vantages USING (run_id)"
+        target, "SELECT DISTINCT fetched_at, size, number FROM finds JOIN run_vantages USING (run_id)"
     )
     assert fetched == [("a", 7, 2)]
 
