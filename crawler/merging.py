@@ -100,9 +100,9 @@ class MergeResult:
 def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeResult:
     """Merge databases into one, which is made if it is not there.
 
-    `window` is in seconds.  Some 25 us for each visit with its node and 1 ms for each combined sample; memory does not
-    grow with the databases.  Raises `StoreError`, and leaves the target as it was, when a database is
-    missing, damaged, of another program, of a newer version, or in use where it is written.
+    `window` is in seconds.  Some 25 us for each visit with its node and 1 ms for each combined sample;
+    memory does not grow with the databases.  Raises `StoreError`, and leaves the target as it was, when
+    a database is missing, damaged, of another program, of a newer version, or in use where it is written.
     """
     existed = into.exists()
     with ExitStack() as stack:
