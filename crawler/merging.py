@@ -115,10 +115,14 @@ def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeRes
         opened.sort(key=lambda source: (source.identity, str(source.path)))
         stack.enter_context(_removed_on_failure(None if existed else into))
         store = stack.enter_context(Store.open(into))
-        with store.merging() as connection:
-            connection.execute("PRAGMA defer_foreign_keys = ON")  # rows come table by table
-            taken = tuple(_take(connection, source) for source in opened)
-            combined = combined_rows.bring_up_to_date(connection, window)
+        try:
+            with store.merging() as connection:
+                connection.execute("PRAGMA defer_foreign_keys = ON")  # rows come table by table
+                taken = tuple(_take(connection, source) for source in opened)
+                combined = combined_rows.bring_up_to_date(connection, window)
+        except sqlite3.IntegrityError as error:  # somebody has deleted or added rows by hand
+            named = ", ".join(str(source.path) for source in opened)
+            raise StoreError(f"{named}: rows contradict each other ({error})") from error
     return MergeResult(taken, combined)
 
 

@@ -426,6 +426,15 @@ def test_unusable_source_is_one_line_and_leaves_the_target_as_it_was(made, tmp_p
     assert not list(tmp_path.glob("new.db*"))
 
 
+def test_source_with_rows_that_belong_to_nothing_is_one_line(vantages, tmp_path):
+    """Somebody has deleted rows by hand, with a tool that does not look at keys."""
+    change(vantages[0], "DELETE FROM swarms")
+    with pytest.raises(StoreError, match=r"a\.db: rows contradict each other \(FOREIGN KEY"):
+        merge(tmp_path / "all.db", vantages[:1])
+
+    assert not (tmp_path / "all.db").exists()
+
+
 def make_other(path):
     change(path, "CREATE TABLE books (title TEXT)")
 
