@@ -18,6 +18,7 @@ from crawler.cli_census import census
 from crawler.cli_crawls import with_limits
 from crawler.cli_explain import explain
 from crawler.cli_export import export
+from crawler.cli_merge import merge
 from crawler.cli_metadata import metadata
 from crawler.cli_purge import purge
 from crawler.cli_report import report
@@ -44,6 +45,7 @@ main.add_command(purge)
 main.add_command(metadata)
 main.add_command(export)
 main.add_command(report)
+main.add_command(merge)
 main.add_command(sample)
 main.add_command(scrape)
 main.add_command(explain)

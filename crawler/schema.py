@@ -9,7 +9,7 @@ No column holds the address of a peer.  `address` and `port` always belong to a 
 
 from sqlite_utils import Database, Migrations
 
-from crawler import metadata_tables, report_views, rollups, sample_views, swarm_views, views
+from crawler import metadata_tables, report_views, rollups, sample_views, swarm_views, vantages, views
 
 migrations = Migrations("crawler")
 
@@ -422,6 +422,12 @@ def m011_reports(db: Database) -> None:
     db.create_view("suspect_nodes", report_views.suspect_nodes(), replace=True)
 
 
+@migrations()
+def m012_merge(db: Database) -> None:
+    """Add where runs of other databases came from, and what samples of several come to together."""
+    vantages.add_vantages(db)
+
+
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.
 LATEST_SWARMS = """
 SELECT
@@ -493,6 +499,11 @@ ORDER BY run_id, 3
 INSERT_RUN = """
 INSERT INTO runs (command, started_at, status, version, settings, pid) VALUES (?, ?, ?, ?, ?, ?)
 """
+
+# Runs of other databases are none of ours: their processes are elsewhere, and they left no journal.
+_MADE_HERE = "id NOT IN (SELECT run_id FROM merged_runs)"
+LAST_RUN = f"SELECT * FROM runs WHERE command = ? AND {_MADE_HERE} ORDER BY id DESC LIMIT 1"  # noqa: S608
+RUNS_UNDER_WAY = f"SELECT id, pid FROM runs WHERE status = 'running' AND {_MADE_HERE}"  # noqa: S608
 
 # Of those that have answered, whoever has not been asked again since.
 ANSWERED = """

@@ -221,7 +221,7 @@ class Store:
         """
         with self._transaction():
             self._mark_interrupted()
-            found = self._select("SELECT * FROM runs WHERE command = ? ORDER BY id DESC LIMIT 1", (command,))
+            found = self._select(schema.LAST_RUN, (command,))
             for run in map(_run_of, found):
                 wanted = run.settings | json.loads(json.dumps(dict(settings)))
                 is_same = wanted == run.settings and run.status is RunStatus.INTERRUPTED
@@ -261,6 +261,21 @@ class Store:
             )
             for family, contacts, changes in cursor:
                 yield Journal(Family(family), contacts, changes)
+
+    @contextmanager
+    def merging(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection, for one transaction that adds what other databases hold.
+
+        All rows that were written here are counted before.  Raises `StoreError` while a run of this
+        database is under way, which could not write for minutes.
+        """
+        with self._transaction():
+            self._mark_interrupted()
+            for row in self._select(schema.RUNS_UNDER_WAY):
+                raise StoreError(f"{self.path}: process {row['pid']} is writing run {row['id']} to it")
+            sample_rows.fold(self._connection)
+            self._folded_run = None
+            yield self._connection
 
     def runs(self) -> list[Run]:
         """Return all runs, the oldest first."""
@@ -302,7 +317,7 @@ class Store:
                 self._connection.rollback()  # does nothing after a COMMIT
 
     def _mark_interrupted(self) -> None:
-        for row in self._select("SELECT id, pid FROM runs WHERE status = 'running'"):
+        for row in self._select(schema.RUNS_UNDER_WAY):
             if not self._is_running(row["pid"]):
                 self._fold_visits(row["id"])
                 rollups.make_rollups(self._connection, row["id"])

@@ -238,6 +238,7 @@ CRAWLER = (
             *("contact_queue", "frontier", "politeness", "visits"),
             *("distributions", "network_size", "namings", "tally", "sybils", "discovery", "second_opinion"),
             *("schedule", "known_nodes", "node_cache", "probes", "inquiry", "evidence_rows", "verdict"),
+            "combining",
         ),
         below=names("values"),
         sideways={
@@ -287,9 +288,17 @@ CRAWLER = (
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
         (
-            *("views", "swarm_views", "sample_views", "metadata_tables", "report_views", "rollups", "schema"),
-            *("descriptions", "run_nodes", "sample_rows", "swarm_rows", "known_rows", "watch_rows", "purge"),
-            *("metadata_rows", "store", "reading"),
+            *(
+                "views",
+                "swarm_views",
+                "sample_views",
+                "metadata_tables",
+                "report_views",
+                "rollups",
+                "vantages",
+            ),
+            *("schema", "descriptions", "run_nodes", "sample_rows", "swarm_rows", "known_rows", "watch_rows"),
+            *("purge", "metadata_rows", "store", "reading", "merge_rules", "merge_source"),
         ),
         below=names("values"),
         sideways=IN_ORDER,
@@ -307,8 +316,8 @@ CRAWLER = (
         (
             *("writer", "progress", "session", "walk", "verification", "engine", "census"),
             *("sampling", "holders", "sample_survey", "whereabouts", "measure", "surveying"),
-            *("watch_list", "watching", "demo"),
-            *("peer_talk", "swarm_peers", "fetching"),
+            *("watch_list", "watching", "demo", "peer_talk", "swarm_peers", "fetching"),
+            *("combined_rows", "merging"),
         ),
         below=names("values decisions storage findings").union({"peer wire"}),
         sideways=IN_ORDER,
@@ -329,6 +338,7 @@ CRAWLER = (
             "cli_explain",
             *("reports/answer", "reports/nodes", "reports/sizes", "reports/costs", "reports/__init__"),
             *("rendering", "anonymous", "table_files", "export", "cli_report", "cli_export"),
+            "cli_merge",
             "cli",
             "__main__",
             "synthetic/__main__",

@@ -50,7 +50,14 @@ OURS = {
             f"crawler{name}"
             for name in (
                 *("", ".cli", ".cli_crawls", ".cli_census", ".cli_sample", ".cli_scrape", ".cli_explain"),
-                *(".cli_metadata", ".cli_watch", ".cli_purge", ".cli_report", ".cli_export", ".cli_synthetic"),
+                *(
+                    ".cli_metadata",
+                    ".cli_watch",
+                    ".cli_purge",
+                    ".cli_report",
+                    ".cli_export",
+                    ".cli_synthetic",
+                ),
                 ".settings",
             )
         ),

@@ -1,0 +1,186 @@
+"""What several vantages know together, and how fast their databases are merged.
+
+    python -m benchmarks.merging [--vantages 3] [--nodes 2000] [--stale 0.3] [--loss 0.1] [--swarms 100]
+                                 [--largest 3000] [--seed 1] [--visits 0] [--json FILE]
+
+`dhtcrawl synthetic` plays a network in one process; for each vantage `dhtcrawl scrape` measures every
+swarm and `dhtcrawl census` visits every node, into a database of its own; `dhtcrawl merge` joins them.
+Which datagrams are lost differs from one to the next.  Errors are mean distances from the truth, as a
+share of it, over the swarms that were measured.  With `--visits`, a database of so many visits to nodes
+all different is made and merged into an empty one.
+"""
+
+import argparse
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from typing import Any
+
+from benchmarks.batched_udp import BenchmarkFailed
+from benchmarks.census import measured, synthetic
+from benchmarks.command import new_parser, option_values, run_benchmark
+from benchmarks.report import head, new_report, table
+from crawler.records import Outcome, RunStatus, Visit, utc_text
+from crawler.store import Store
+from dhtnode import Address
+
+PLAYED = ("nodes", "seed", "stale", "loss", "swarms", "largest")
+AT_ONCE = 10_000  # visits written at once
+TRIES = 5  # to begin a census
+
+Sizes = dict[str, tuple[float, float, float]]
+"""Peers and the ends of the interval, by info-hash."""
+
+
+def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def sizes_in(path: Path, name: str) -> Sizes:
+    """Return the measured sizes of a table of samples."""
+    query = f"SELECT info_hash, peers, peers_low, peers_high FROM {name} WHERE peers IS NOT NULL"  # noqa: S608
+    return {swarm: (peers, low, high) for swarm, peers, low, high in rows(path, query)}
+
+
+def judge(path: Path, truth: dict[str, int]) -> dict[str, Any]:
+    """Return what a database knows: nodes that answered, swarms, and how good their sizes are.
+
+    A swarm that only one vantage could measure has no combined sample.
+    """
+    (answered,) = rows(path, "SELECT count(*) FROM nodes WHERE last_answer IS NOT NULL")[0]
+    sizes = sizes_in(path, "swarm_samples") | sizes_in(path, "combined_samples")
+    errors = [abs(peers - truth[swarm]) / truth[swarm] for swarm, (peers, _, _) in sizes.items()]
+    held = [low <= truth[swarm] <= high for swarm, (_, low, high) in sizes.items()]
+    return {"answered": answered, "swarms": len(sizes), "error": fmean(errors), "held": fmean(held)}
+
+
+def crawl(database: Path, way_in: str, wanted: Path) -> None:
+    """Do what an operator does at one vantage."""
+    common = ("--db", str(database), "--bootstrap", way_in, "--json")
+    measured("crawler", "scrape", *common, "--from", str(wanted), "--at-once", "16")
+    for tries_left in reversed(range(TRIES)):
+        try:
+            measured("crawler", "census", *common, "--rate", "0")
+        except BenchmarkFailed:  # the one node it starts from may be lost on the way
+            if not tries_left:
+                raise
+        else:
+            return
+
+
+def compare_vantages(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Crawl from every vantage, merge, and return what each and all together know."""
+    played = {name: getattr(options, name) for name in PLAYED}
+    paths = [folder / f"vantage-{number}.db" for number in range(1, options.vantages + 1)]
+    wanted, into = folder / "swarms.txt", folder / "all.db"
+    with synthetic(folder / "truth.db", **played) as way_in:
+        truth = dict(rows(folder / "truth.db", "SELECT info_hash, peers FROM swarms"))
+        (alive,) = rows(folder / "truth.db", "SELECT sum(alive) FROM nodes")[0]
+        wanted.write_text("\n".join(truth), encoding="utf-8")
+        for path in paths:
+            crawl(path, way_in, wanted)
+    # The slowest start and the last answer may be minutes apart here: one window for all.
+    merged = ("merge", "--into", str(into), "--window", "86400", "--json", *map(str, paths))
+    cost = measured("crawler", *merged)
+    return {
+        "nodes": alive,
+        "swarms": len(truth),
+        "vantages": [judge(path, truth) for path in paths],
+        "together": judge(into, truth),
+        "merge_cpu_seconds": cost["process_cpu_seconds"],
+    }
+
+
+def visits(count: int) -> Iterator[Visit]:
+    """Yield visits to nodes that are all different, in no order."""
+    random, taken_at = Random(1), utc_text(1_750_000_000.0)
+    for number in range(count):
+        host = f"{1 + number % 200}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        contents = (12.5, b"LT\x02\x10", True, 8, 0, 3, 2)
+        yield Visit(random.randbytes(20), Address(host, 6881), taken_at, Outcome.ANSWERED, None, *contents)
+
+
+def time_merge(count: int, folder: Path) -> dict[str, Any]:
+    """Make a database of visits, merge it, and return what that took."""
+    source, into = folder / "large.db", folder / "large-merged.db"
+    with Store.open(source) as store:
+        run_id = store.begin_run("census", {}, "benchmark", utc_text(1_750_000_000.0))
+        batch: list[Visit] = []
+        for visit in visits(count):
+            batch.append(visit)
+            if len(batch) == AT_ONCE:
+                store.write(run_id, batch)
+                batch.clear()
+        store.write(run_id, batch)
+        store.finish_run(run_id, RunStatus.FINISHED, utc_text(1_750_003_600.0))
+    began_at = time.monotonic()
+    cost = measured("crawler", "merge", "--into", str(into), "--json", str(source))
+    return {
+        "visits": count,
+        "source_bytes": source.stat().st_size,
+        "cpu_seconds": cost["process_cpu_seconds"],
+        "seconds": time.monotonic() - began_at,
+        "peak_kilobytes": cost["process_peak_kilobytes"],
+    }
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Crawl, merge and return the report."""
+    report = new_report("merging", {name: str(value) for name, value in option_values(options).items()})
+    with tempfile.TemporaryDirectory() as folder:
+        report["network"] = found = compare_vantages(options, Path(folder))
+        report["large"] = large = time_merge(options.visits, Path(folder)) if options.visits else None
+    together = [*found["vantages"], found["together"]]
+    names = [f"vantage {number}" for number in range(1, len(together))] + ["together"]
+    lines = [
+        [
+            name,
+            f"{each['answered']}",
+            f"{each['swarms']}",
+            f"{each['error']:.2%}",
+            f"{each['held']:.0%}",
+        ]
+        for name, each in zip(names, together, strict=True)
+    ]
+    print(head(report), f"{found['nodes']} nodes, {found['swarms']} swarms", sep="\n")
+    print(
+        "",
+        table(("", "nodes answered", "swarms measured", "mean error", "truth in interval"), lines),
+        sep="\n",
+    )
+    if large:
+        each = 1e6 * large["cpu_seconds"] / large["visits"]
+        print(
+            f"\n{large['visits']} visits, {large['source_bytes'] / 1e6:.0f} MB: {large['seconds']:.0f} s,"
+            f" {each:.1f} us of CPU each, peak memory {large['peak_kilobytes'] / 1000:.0f} MB"
+        )
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return the exit status."""
+    parser = new_parser("merging", __doc__)
+    parser.add_argument("--vantages", type=int, default=3)
+    parser.add_argument("--nodes", type=int, default=2000, help="that answer")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--stale", type=float, default=0.3, help="share of contacts that never answer")
+    parser.add_argument("--loss", type=float, default=0.1, help="share of datagrams lost")
+    parser.add_argument("--swarms", type=int, default=100)
+    parser.add_argument("--largest", type=int, default=3000, help="peers of the largest swarm")
+    parser.add_argument("--visits", type=int, default=0, help="of a large database to merge")
+    options = parser.parse_args(arguments)
+    if min(options.vantages, options.nodes, options.swarms) < 1:
+        parser.error("--vantages, --nodes, --swarms: at least 1")
+    return run_benchmark("merging", run, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""Databases of several vantages that have seen the same network, and how two databases are compared."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from crawler.records import (
+    CrawlBatch,
+    Journal,
+    Outcome,
+    RunStatus,
+    ScrapeReplyRow,
+    SizeEstimate,
+    Suspicion,
+    SwarmSample,
+    Visit,
+    utc_text,
+)
+from crawler.sample_records import NodeSample, SampleBatch, Turn
+from crawler.store import Store
+from crawler.zone import Zone
+from dhtnode import Address, Family, InfoHash, NodeId, ScrapeFilter
+
+EPOCH = 1_750_000_200.0  # seconds; a multiple of 600
+NODES = 40
+NODE_IDS = [NodeId(Random(number).randbytes(20)) for number in range(NODES)]
+SWARMS = [InfoHash(bytes([number]) * 20) for number in range(1, 5)]
+VERSIONS = (b"LT\x02\x10", b"UT\x01\x02", None)
+
+
+def address(number: int) -> Address:
+    return Address(f"192.0.2.{number}", 6881) if number % 5 else Address(f"2001:db8::{number:x}", 6881)
+
+
+def make_vantage(path: Path, seed: int) -> Path:
+    """Write what one vantage has seen: a census, samples of info-hashes, and measurements of swarms."""
+    random = Random(seed)
+    with Store.open(path) as store:
+        write_census(store, random)
+        write_node_samples(store, random)
+        write_swarms(store, random)
+    return path
+
+
+def begin(store: Store, command: str, random: Random) -> int:
+    return store.begin_run(command, {"seed": random.random()}, "0.1", utc_text(EPOCH + random.random() * 60))
+
+
+def end(store: Store, run_id: int) -> None:
+    store.finish_run(run_id, RunStatus.FINISHED, utc_text(EPOCH + 300))
+
+
+def write_census(store: Store, random: Random, status: RunStatus | None = RunStatus.FINISHED) -> int:
+    """Visit most of the nodes; with None the run is left under way."""
+    run_id = begin(store, "census", random)
+    visits = []
+    for number in random.sample(range(NODES), 30):
+        outcome = random.choice((Outcome.ANSWERED, Outcome.ANSWERED, Outcome.TIMEOUT, Outcome.WRONG_ID))
+        version = random.choice(VERSIONS) if outcome is Outcome.ANSWERED else None
+        at = utc_text(EPOCH + random.randrange(200))
+        visits.append(Visit(NODE_IDS[number], address(number), at, outcome, None, 5.5, version, True, 8))
+    store.write(run_id, [CrawlBatch(visits, Journal(Family.IPV4, b"contacts", b"changes"))])
+    if status is not None:
+        size = SizeEstimate(Family.IPV4, "crawl", random.random() * 100, 10, 200, "whole", {"seed": 1})
+        alarm = Suspicion(Family.IPV4, "ids on one host", "192.0.2.7", random.random(), 1.0, 1e-9, True)
+        store.write_findings(run_id, [size], [alarm])
+        store.finish_run(run_id, status, utc_text(EPOCH + 300))
+    return run_id
+
+
+def write_node_samples(store: Store, random: Random) -> int:
+    run_id = begin(store, "sample", random)
+    chosen = random.sample(range(NODES), 10)
+    store.samples.claim([Turn(NODE_IDS[number], address(number)) for number in chosen], EPOCH)
+    samples = []
+    for number in chosen:
+        interval = random.choice((60, 600, 21600))
+        shown = b"".join(random.sample(SWARMS, 2)) + random.randbytes(20)
+        samples.append(
+            NodeSample(
+                *(NODE_IDS[number], address(number), utc_text(EPOCH + random.randrange(200))),
+                Outcome.ANSWERED,
+                samples=shown,
+                num=7,
+                interval=interval,
+                next_at=utc_text(EPOCH + 300 + interval),
+            )
+        )
+    store.write(run_id, [SampleBatch(samples, Journal(Family.IPV4, b"", b""))])
+    store.samples.add_estimate(run_id, Family.IPV4, "horvitz-thompson", (9.0, 8.0, 10.0), Zone(0, 0), {})
+    end(store, run_id)
+    return run_id
+
+
+def write_swarms(store: Store, random: Random) -> int:
+    """Measure each swarm in two windows, each node having missed some of its 60 peers."""
+    run_id = begin(store, "scrape", random)
+    samples = [swarm_sample(info_hash, at, random) for info_hash in SWARMS for at in (10, 700)]
+    store.write(run_id, samples)
+    end(store, run_id)
+    return run_id
+
+
+def swarm_sample(info_hash: InfoHash, at: int, random: Random) -> SwarmSample:
+    replies = []
+    for rank, number in enumerate(random.sample(range(10), 5)):
+        peers = [bytes([10, info_hash[0], 0, peer]) for peer in range(60) if random.random() < 0.8]
+        seeds = ScrapeFilter.of(peers[:20]).to_bytes()
+        others = ScrapeFilter.of(peers[20:]).to_bytes()
+        replies.append(
+            ScrapeReplyRow(NODE_IDS[number], address(number), rank, seeds, others, 0, b"LT\x02\x10")
+        )
+    taken_at = utc_text(EPOCH + at + random.randrange(100))
+    name = random.choice((None, "a", "b"))
+    return SwarmSample(
+        *(info_hash, taken_at, 20.0, 38.0, 58.0, 55.0, 61.0, "union", False, 8, 5, 5, 30, 800, 6000),
+        replies=tuple(replies),
+        source=random.choice(("given", "sample")),
+        name=name,
+    )
+
+
+NUMBERS = {"id", "newest_sample", "run_id", "sample_id"}
+"""Columns that hold numbers given by the database."""
+
+
+def contents(path: Path) -> dict[str, list[str]]:
+    """Return all rows of all tables and views, without order and numbers.
+
+    A run goes by where it was made, a sample by its run, swarm and time.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        names = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+        ).fetchall()
+        runs = connection.execute("SELECT run_id, vantage, number, started_at FROM run_vantages")
+        run_of = {row[0]: tuple(row)[1:] for row in runs}
+        samples = connection.execute("SELECT id, run_id, info_hash, taken_at FROM swarm_samples")
+        sample_of = {row[0]: (run_of[row[1]], *tuple(row)[2:]) for row in samples}
+
+        def canonical(row: sqlite3.Row) -> str:
+            values: dict[str, Any] = {key: row[key] for key in row.keys() if key not in NUMBERS}  # noqa: SIM118
+            if "run_id" in row.keys():  # noqa: SIM118
+                values["run"] = run_of[row["run_id"]]
+            if "sample_id" in row.keys():  # noqa: SIM118
+                values["sample"] = sample_of[row["sample_id"]]
+            return repr(sorted(values.items()))
+
+        return {
+            name: sorted(map(canonical, connection.execute(f'SELECT * FROM "{name}"')))  # noqa: S608
+            for (name,) in names
+            if name != "_sqlite_migrations"
+        }
+
+
+def merged(path: Path) -> dict[str, list[str]]:
+    """Return the contents of a target that has made no runs of its own, without its own identity."""
+    found = contents(path)
+    return found | {"vantages": [row for row in found["vantages"] if "('is_here', 1)" not in row]}
