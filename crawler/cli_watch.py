@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli_crawls import DB_OPTION, with_limits
-from crawler.settings import CrawlSettings
-from crawler.watch_records import MOST_WATCHED, WatchSettings
+from crawler.settings import MOST_WATCHED, CrawlSettings, WatchSettings
 from dhtnode import DhtError, InfoHash, console
 
 if TYPE_CHECKING:

@@ -46,21 +46,9 @@ OURS = {
     },
     "crawler.cli": {
         *CONSOLE,
-        *(
-            f"crawler{name}"
-            for name in (
-                *("", ".cli", ".cli_crawls", ".cli_census", ".cli_sample", ".cli_scrape", ".cli_explain"),
-                *(
-                    ".cli_metadata",
-                    ".cli_watch",
-                    ".cli_purge",
-                    ".cli_report",
-                    ".cli_export",
-                    ".cli_synthetic",
-                ),
-                ".settings",
-            )
-        ),
+        *("crawler", "crawler.cli", "crawler.settings"),
+        *(f"crawler.cli_{name}" for name in ("crawls", "census", "sample", "scrape", "explain", "metadata")),
+        *(f"crawler.cli_{name}" for name in ("watch", "purge", "report", "export", "merge", "synthetic")),
         *(f"crawler.synthetic{name}" for name in ("", ".settings")),
     },
 }

@@ -13,9 +13,10 @@ import trio
 from crawler.measure import Tally, measure_swarms
 from crawler.records import Outcome, SwarmSample, epoch_seconds, utc_text
 from crawler.sample_records import NodeSample, SampleBatch
+from crawler.settings import WatchSettings
 from crawler.store import Store
 from crawler.watch_list import WatchList
-from crawler.watch_records import CLAIM_LIFETIME, Size, WatchSettings
+from crawler.watch_records import CLAIM_LIFETIME, Size
 from crawler.watching import Watch
 from crawler.writer import open_writer
 from dhtnode import Address, InfoHash
