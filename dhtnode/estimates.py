@@ -59,10 +59,12 @@ class SwarmEstimate:
     outward.  Seeds and leechers need not add up to it: a peer that finished while nodes still
     remember it as a leecher is in both.
 
-    `method` says where the headline is from: "union" (of filters), "pair-ratio" (their overlap),
-    "chao2" or "distinct" (the peers named; no node sent filters) or "none" (nothing was found out).
-    A "distinct" headline is a lower bound, and so are both ends of its interval.
-    When `saturated`, read the headline as "at least".
+    `method` says where the headline is from: "union" (of all that nodes told of), "recapture" (with the
+    peers that the sizes of stores show to be missing), "pair-ratio" (as much or more by the overlaps of
+    pairs), "chao2" (by how many peers were named once and twice), "distinct" (the peers named, when no
+    node sent filters) or "none" (nothing was found out).
+    A "distinct" headline is a lower bound, and so are both ends of its interval.  `saturated` says that
+    the headline is above what a filter can tell: it rests on overlaps then, or is an "at least".
 
     `overlap` is how many peers are in both counts, seeds and leechers, at least 0.  `coverage` is the
     share of all namings that new names would repeat (Good and Turing): 1 when every peer was named
@@ -202,6 +204,9 @@ def _headline(
     base = min(max(union.estimate, union.low), union.high)
     low = max(base + unseen - hypot(base - union.low, doubt), union.low)
     high = base + unseen + hypot(union.high - base, doubt)
+    if union.low == union.high and recaptured and recaptured.estimate > union.estimate + unseen:
+        # All were named, so it is known who was named by one node only: peers that announce badly.
+        return "chao2", Interval(recaptured.estimate, low, max(high, recaptured.high))
     return _name(families, unseen), Interval(union.estimate + unseen, low, high)
 
 

@@ -61,6 +61,8 @@ def whole_of(seen: float, sizes: Sequence[float]) -> Whole | None:
         if abs(step) < _PRECISION * peers:
             break
     missed, slope = _missed(peers, caught)
+    if not missed:
+        return Whole(peers, 1.0, 0.0)
     information = 1 / missed - 1 - sum(size / (peers - size) for size in caught)
     if information <= 0:
         return None

@@ -26,12 +26,12 @@ def roles_of(
 ) -> Roles:
     """Split a swarm of `peers` into seeds and leechers.
 
-    `seen` holds all that any node told of, `unseen` is how many more the estimate has,
-    and `doubt` half the width of an interval around that.  Peers in no
-    filter are split as those in filters are: whether a peer seeds has nothing to do with which node
-    heard of it.  We depart from BEP 33, which takes all of them for leechers: where few nodes
-    send filters, or stores are cut, that counts seeds as leechers.  Where no node sent both filters we
-    keep to the text, and an end of an interval that nothing is known about is that of the swarm.
+    `seen` holds all that any node told of, `unseen` is how many more the estimate has, and `doubt`
+    half the width of an interval around that.  Peers in no filter are split as those in filters are:
+    whether a peer seeds has nothing to do with which node heard of it.  We depart from BEP 33, which
+    takes all of them for leechers: where few nodes send filters, or stores are cut, that counts
+    seeds as leechers.  Where no node sent both filters, with anybody in them, we keep to the text, and
+    an end of an interval that nothing is known about is that of the swarm.
     """
     seeds = union_of(node.seeds_filter for node in evidence)
     leechers = union_of(node.peers_filter for node in evidence)
@@ -40,7 +40,7 @@ def roles_of(
         union_interval(seeds, _EMPTY, 0),
         union_interval(leechers | unplaced, _EMPTY, 0),
     )
-    whole = [node for node in evidence if node.has_both_filters]
+    whole = [node for node in evidence if node.has_both_filters and not node.stored.is_empty]
     if not whole:
         return Roles(
             _at_most(seen_seeds, peers.high), _at_most(seen_leechers, peers.high), seen_seeds, seen_leechers

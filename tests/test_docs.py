@@ -76,7 +76,7 @@ def test_links_to_the_web_are_encrypted(document):
 
 def test_links_are_found():
     """A pattern that finds none would let everything pass."""
-    assert "docs/estimates.md" in links_of(ROOT / "README.md")
+    assert "docs/estimators.md" in links_of(ROOT / "README.md")
 
 
 def test_reference_of_commands_is_up_to_date():

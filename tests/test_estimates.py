@@ -236,6 +236,14 @@ def test_named_peers_in_no_filter_are_split_like_the_others():
     assert found.leechers_low < 15 < found.leechers_high
 
 
+def test_empty_filters_say_nothing_about_roles():
+    """A node that knows nobody does not make 60 named peers neither seeds nor leechers."""
+    found = estimate_swarm([reply(seeds=EMPTY, peers=EMPTY), names_reply(random_hosts(60, Random(8)))])
+
+    assert (found.seeds, found.leechers, found.peers) == (0, 60, 60)
+    assert (found.seeds_high, found.leechers_high) == (60, 60)
+
+
 def test_roles_of_peers_that_were_only_named_are_unknown():
     """Without a filter every peer may be a seed; the text of BEP 33 is the estimate, not the interval."""
     found = estimate_swarm([names_reply(random_hosts(60, Random(8)))])
