@@ -47,7 +47,7 @@ class KnownNodes:
         return len(self._packed) + len(self._prefixes) * self._prefixes.itemsize
 
     def closest(self, target: bytes, k: int) -> list[Known]:
-        """Return up to k nodes by their distance to a target, closest first; some 20 us for 16."""
+        """Return up to k nodes by their distance to a target, closest first; some 100 us for 32."""
         low, high = self._block(int.from_bytes(target[:8], "big"), k)
         number = int.from_bytes(target, "big")
         size, packed = self._bytes_each, self._packed
@@ -60,7 +60,7 @@ class KnownNodes:
 
         All nodes in it are closer than all that are not.
         """
-        bits = max(0, len(self).bit_length() - k.bit_length() - 1)
+        bits = max(0, len(self).bit_length() - k.bit_length())
         low, high = self._bounds(prefix, bits)
         while high - low < k and bits:
             bits -= 1
