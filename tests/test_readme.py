@@ -191,6 +191,7 @@ def test_every_command_takes_the_options_that_all_have():
     others = {
         "dhtcrawl demo": {"--timeout"},
         "dhtcrawl purge": set(),
+        "dhtcrawl merge": set(),
         "dhtcrawl synthetic": {"--timeout"},
         "dhtcrawl explain": set(),
         "dhtcrawl report": set(),
