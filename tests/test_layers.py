@@ -221,6 +221,7 @@ CRAWLER = (
         "model",  # of a network, for tests and benchmarks; what crawls does not know it
         (
             "synthetic/population",
+            "synthetic/presence",
             "synthetic/tables",
             "synthetic/swarms",
             "synthetic/sampling",
