@@ -205,7 +205,7 @@ CRAWLER = (
         "decisions",
         (
             *("contact_queue", "frontier", "politeness", "visits"),
-            *("distributions", "network_size", "tally", "sybils", "discovery"),
+            *("distributions", "network_size", "tally", "sybils", "discovery", "sessions"),
         ),
         below=names("values"),
         sideways={
@@ -214,6 +214,7 @@ CRAWLER = (
             "tally": names("frontier network_size"),
             "sybils": names("distributions network_size"),
             "discovery": names("distributions network_size"),
+            "sessions": names("distributions"),
         },
         forbidden=IMPURE | DATABASE,
     ),
