@@ -17,6 +17,7 @@ import click
 
 from crawler.cli_census import census
 from crawler.cli_crawls import DB_OPTION, with_limits
+from crawler.cli_example import example
 from crawler.cli_sample import sample
 from crawler.cli_synthetic import synthetic
 from crawler.settings import CrawlSettings
@@ -40,6 +41,7 @@ def main(verbose: int) -> None:
 
 
 main.add_command(census)
+main.add_command(example)
 main.add_command(sample)
 main.add_command(synthetic)
 

@@ -205,7 +205,8 @@ CRAWLER = (
         "decisions",
         (
             *("contact_queue", "frontier", "politeness", "visits"),
-            *("distributions", "network_size", "tally", "sybils", "discovery", "sessions"),
+            *("distributions", "network_size", "tally", "sybils", "discovery", "sessions", "weibull"),
+            "keyspace",
         ),
         below=names("values"),
         sideways={
@@ -215,6 +216,8 @@ CRAWLER = (
             "sybils": names("distributions network_size"),
             "discovery": names("distributions network_size"),
             "sessions": names("distributions"),
+            "weibull": names("distributions sessions"),
+            "keyspace": names("network_size"),
         },
         forbidden=IMPURE | DATABASE,
     ),
@@ -244,13 +247,13 @@ CRAWLER = (
     ),
     Layer(
         "service",
-        ("synthetic/server", "synthetic/memory"),
+        ("synthetic/server", "synthetic/memory", "synthetic/planted"),
         below=names("values model"),
-        sideways={},
+        sideways={"synthetic/planted": names("synthetic/memory")},
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
-        ("views", "schema", "run_nodes", "sample_rows", "store"),
+        ("views", "schema", "run_nodes", "sample_rows", "store", "rounds"),
         below=names("values"),
         sideways=IN_ORDER,
         forbidden=names("trio socket"),
@@ -275,12 +278,15 @@ CRAWLER = (
         "surface",
         (
             "report",
+            "example",
+            "plots",
             "__init__",
             "synthetic/__init__",
             "cli_synthetic",
             "cli_crawls",
             "cli_census",
             "cli_sample",
+            "cli_example",
             "cli",
             "__main__",
             "synthetic/__main__",

@@ -11,13 +11,11 @@ from crawler.sessions import (
     Age,
     NodeClass,
     Stay,
-    Weibull,
     ages_at,
     arrivals,
     class_of,
     created,
     fit_negative_binomial,
-    fit_weibull,
     mean_by_little,
     median_remaining,
     single_miss_share,
@@ -25,6 +23,7 @@ from crawler.sessions import (
     still_there,
     wilson,
 )
+from crawler.weibull import Weibull, fit_weibull
 
 HOUR = 3600.0
 TIMES = [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
