@@ -9,6 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 WIDTH = 8.0  # inches, that of a notebook
 HEIGHT = 4.0
@@ -20,9 +23,8 @@ BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY, GREY = (
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY, GREY)
 
-Corner: TypeAlias = Literal["", "best", "upper left", "upper right", "lower left", "lower right"]
+Corner: TypeAlias = Literal["", "best", "upper left", "upper right", "lower left", "lower right", "center"]
 
-plt.rcParams["date.converter"] = "concise"
 plt.rcParams["savefig.dpi"] = plt.rcParams["figure.dpi"] = 100
 
 
@@ -36,17 +38,41 @@ def panels(count: int = 1, height: float = HEIGHT) -> list[Axes]:
     return list(grid[0])
 
 
-def label(axes: Axes, title: str, x: str, y: str, *, log: str = "", legend: Corner = "") -> None:
-    """Name the axes, with units; `log` names those that are logarithmic, `legend` where its box goes."""
+def label(
+    axes: Axes, title: str, x: str, y: str, *, log: str = "", whole: str = "", legend: Corner = ""
+) -> None:
+    """Name the axes, with units, when all is drawn.
+
+    `log` names those that are logarithmic, `whole` those with whole numbers only; `legend` says where its
+    box goes.
+    """
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    if "x" in log:
-        axes.set_xscale("log")
-    if "y" in log:
-        axes.set_yscale("log")
+    for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+        if name in whole:
+            axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        if name in log:
+            axes.set(**{f"{name}scale": "log"})
+            _write_plain_numbers(axis)
     if legend:
         axes.legend(loc=legend, frameon=False, fontsize=9)
+
+
+def _write_plain_numbers(axis: Axis) -> None:
+    """Write 0.5 and 20 instead of powers of ten, where an axis has few of them."""
+    low, high = axis.get_view_interval()
+    if high / low < 10_000:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+
+
+def time_axis(axes: Axes, ticks: int = 5) -> None:
+    """Write at most so many times, UTC, on the x axis."""
+    locator = AutoDateLocator(minticks=3, maxticks=ticks)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
 def intervals(
