@@ -189,6 +189,7 @@ def test_every_command_takes_the_options_that_all_have():
     """As the text above the table says; some do not talk to the network, or bring their own."""
     others = {
         "dhtcrawl demo": {"--timeout"},
+        "dhtcrawl example": set(),
         "dhtcrawl synthetic": {"--timeout"},
         "dhtnode status": {"--timeout"},
         "dhtnode config": set(),

@@ -49,7 +49,7 @@ OURS = {
         *(
             f"crawler{name}"
             for name in (
-                *("", ".cli", ".cli_crawls", ".cli_census", ".cli_sample", ".cli_synthetic"),
+                *("", ".cli", ".cli_crawls", ".cli_census", ".cli_sample", ".cli_example", ".cli_synthetic"),
                 ".settings",
             )
         ),
