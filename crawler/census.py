@@ -1,6 +1,7 @@
 """Enumerate the nodes that can be reached, starting from a few lookups, and record each visit."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -26,6 +27,7 @@ async def take_census(
     *,
     watched: Sequence[bytes] = (),
     verify_after: float | None = None,
+    wall_clock: Callable[[], float] = time.time,
 ) -> Progress:
     """Visit every node of an area that can be found, and return the counts with the findings.
 
@@ -34,7 +36,7 @@ async def take_census(
     Raises `NotJoined` when nobody answers at the start.
     """
     area = area or Area()
-    engine = Engine(session.askers, session.writer, settings, random, area=area)
+    engine = Engine(session.askers, session.writer, settings, random, area=area, wall_clock=wall_clock)
     engine.restore(session.journals)
     session.journals.clear()
     for _ in range(STARTING_LOOKUPS):

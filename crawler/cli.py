@@ -16,6 +16,7 @@ import click
 
 from crawler.cli_census import census
 from crawler.cli_crawls import with_limits
+from crawler.cli_example import example
 from crawler.cli_explain import explain
 from crawler.cli_export import export
 from crawler.cli_merge import merge
@@ -46,6 +47,7 @@ main.add_command(metadata)
 main.add_command(export)
 main.add_command(report)
 main.add_command(merge)
+main.add_command(example)
 main.add_command(sample)
 main.add_command(scrape)
 main.add_command(explain)

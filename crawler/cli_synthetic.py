@@ -7,11 +7,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.synthetic.settings import MAX_MEMBERS, MAX_STALE, MAX_SWARM, MAX_SWARMS, SyntheticSettings
+from crawler.synthetic.settings import (
+    MAX_MEMBERS,
+    MAX_SECONDS,
+    MAX_STALE,
+    MAX_SWARM,
+    MAX_SWARMS,
+    SyntheticSettings,
+)
 from dhtnode import console
 
 if TYPE_CHECKING:
@@ -91,6 +99,30 @@ def _share(
     show_default=True,
     help="Peers of the largest; the n-th has one n-th of that (Zipf).",
 )
+@click.option(
+    "--session",
+    type=console.Number(0, MAX_SECONDS),
+    default=DEFAULTS.session,
+    show_default=True,
+    metavar="SECONDS",
+    help="Mean time that a node is there before it leaves; 0: nobody leaves.",
+)
+@click.option(
+    "--session-shape",
+    type=console.Number(0.2, 10),
+    default=DEFAULTS.session_shape,
+    show_default=True,
+    metavar="SHAPE",
+    help="Of the Weibull law of these times; below 1 most are short and a few very long.",
+)
+@click.option(
+    "--absence",
+    type=console.Number(1, MAX_SECONDS),
+    default=DEFAULTS.absence,
+    show_default=True,
+    metavar="SECONDS",
+    help="Mean time until a node that left is there again.",
+)
 @_share("--announce", "Chance that a peer is announced to one of the 8 closest nodes.", DEFAULTS.announce)
 @_share("--announce-next", "The same for each of the next 8.", DEFAULTS.announce_next)
 @click.option(
@@ -120,14 +152,16 @@ def synthetic(
     Prints addresses to join it through when it is ready, and counts at the end.  Serves until SIGINT
     or SIGTERM.  Linux only.
     """
-    from crawler.synthetic.truth import TruthError, write_counts
+    from crawler.synthetic.truth import TruthError, write_counts, write_sessions
     from dhtnode import DhtError
 
     try:
         with _network(_settings(model), port, truth) as (network, bound):
+            started_at = monotonic()
             console.run(partial(_serve, network, bound, loss, latency, as_json, timeout))
         if truth is not None:
             write_counts(network.counts, truth)
+            write_sessions(network, monotonic() - started_at, truth)
     except (DhtError, TruthError) as error:
         raise click.ClickException(str(error)) from error
     _print_counts(network, as_json)

@@ -238,7 +238,7 @@ CRAWLER = (
             *("contact_queue", "frontier", "politeness", "visits"),
             *("distributions", "network_size", "namings", "tally", "sybils", "discovery", "second_opinion"),
             *("schedule", "known_nodes", "node_cache", "probes", "inquiry", "evidence_rows", "verdict"),
-            "combining",
+            *("combining", "sessions", "weibull", "keyspace"),
         ),
         below=names("values"),
         sideways={
@@ -251,6 +251,9 @@ CRAWLER = (
             "node_cache": names("known_nodes"),
             "inquiry": names("known_nodes probes visits"),
             "verdict": names("inquiry evidence_rows"),
+            "sessions": names("distributions"),
+            "weibull": names("distributions sessions"),
+            "keyspace": names("network_size"),
         },
         forbidden=IMPURE | DATABASE,
     ),
@@ -258,6 +261,7 @@ CRAWLER = (
         "model",  # of a network, for tests and benchmarks; what crawls does not know it
         (
             "synthetic/population",
+            "synthetic/presence",
             "synthetic/tables",
             "synthetic/swarms",
             "synthetic/sampling",
@@ -281,24 +285,17 @@ CRAWLER = (
     ),
     Layer(
         "service",
-        ("synthetic/server", "synthetic/memory"),
+        ("synthetic/server", "synthetic/memory", "synthetic/planted"),
         below=names("values model"),
-        sideways={},
+        sideways={"synthetic/planted": names("synthetic/memory")},
     ),
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
         (
-            *(
-                "views",
-                "swarm_views",
-                "sample_views",
-                "metadata_tables",
-                "report_views",
-                "rollups",
-                "vantages",
-            ),
-            *("schema", "descriptions", "run_nodes", "sample_rows", "swarm_rows", "known_rows", "watch_rows"),
-            *("purge", "metadata_rows", "store", "reading", "merge_rules", "merge_source"),
+            *("views", "swarm_views", "sample_views", "metadata_tables", "report_views", "rollups"),
+            *("vantages", "schema", "descriptions", "run_nodes", "sample_rows", "swarm_rows"),
+            *("known_rows", "watch_rows", "purge", "metadata_rows", "store", "reading"),
+            *("merge_rules", "merge_source", "rounds"),
         ),
         below=names("values"),
         sideways=IN_ORDER,
@@ -325,6 +322,8 @@ CRAWLER = (
     Layer(
         "surface",
         (
+            "example",
+            "plots",
             "__init__",
             "synthetic/__init__",
             "cli_synthetic",
@@ -339,6 +338,7 @@ CRAWLER = (
             *("reports/answer", "reports/nodes", "reports/sizes", "reports/costs", "reports/__init__"),
             *("rendering", "anonymous", "table_files", "export", "cli_report", "cli_export"),
             "cli_merge",
+            "cli_example",
             "cli",
             "__main__",
             "synthetic/__main__",

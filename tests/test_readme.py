@@ -192,6 +192,7 @@ def test_every_command_takes_the_options_that_all_have():
         "dhtcrawl demo": {"--timeout"},
         "dhtcrawl purge": set(),
         "dhtcrawl merge": set(),
+        "dhtcrawl example": set(),
         "dhtcrawl synthetic": {"--timeout"},
         "dhtcrawl explain": set(),
         "dhtcrawl report": set(),

@@ -48,7 +48,8 @@ OURS = {
         *CONSOLE,
         *("crawler", "crawler.cli", "crawler.settings"),
         *(f"crawler.cli_{name}" for name in ("crawls", "census", "sample", "scrape", "explain", "metadata")),
-        *(f"crawler.cli_{name}" for name in ("watch", "purge", "report", "export", "merge", "synthetic")),
+        *(f"crawler.cli_{name}" for name in ("watch", "purge", "report", "export", "merge", "example")),
+        "crawler.cli_synthetic",
         *(f"crawler.synthetic{name}" for name in ("", ".settings")),
     },
 }

@@ -190,7 +190,19 @@ def test_truth_replaces_nothing(tmp_path):
 def test_command_serves_a_census_and_tells_the_truth(tmp_path):
     """`dhtcrawl census` finds at least 99 % of 500 nodes, and all it found is in the truth."""
     truth, db = tmp_path / "truth.db", tmp_path / "census.db"
-    options = ["--nodes", "500", "--seed", "3", "--truth", truth, "--json"]
+    options = [
+        "--nodes",
+        "500",
+        "--seed",
+        "3",
+        "--truth",
+        truth,
+        "--session",
+        "1e8",
+        "--absence",
+        "1",
+        "--json",
+    ]
     with Running("dhtcrawl", "synthetic", *map(str, options)) as process:
         told = json.loads(process.read_line())
         ways_in = [part for address in told["bootstrap"] for part in ("--bootstrap", address)]
@@ -206,6 +218,8 @@ def test_command_serves_a_census_and_tells_the_truth(tmp_path):
     with closing(sqlite3.connect(truth)) as connection:
         alive = {row[0] for row in connection.execute("SELECT node_id FROM nodes WHERE alive")}
         counts = dict(connection.execute("SELECT * FROM counts").fetchall())
+        # All but the ways in, whom nobody sees coming.
+        assert connection.execute("SELECT count(DISTINCT node_id) FROM sessions").fetchone() == (497,)
     with closing(sqlite3.connect(db)) as connection:
         answered = {
             row[0] for row in connection.execute("SELECT node_id FROM visits WHERE outcome = 'answered'")

@@ -19,6 +19,7 @@ from crawler.synthetic.exchange import Exchange, Sent
 from crawler.synthetic.hostile import STYLES
 from crawler.synthetic.kinds import KINDS, Kind
 from crawler.synthetic.population import Population, mix
+from crawler.synthetic.presence import Presence
 from crawler.synthetic.sampling import Sampling
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.synthetic.swarms import Stored, Swarms
@@ -37,12 +38,15 @@ class Network:
     """Be all nodes; a million take some 6 s and 180 MB to make, an answer some 15 us.
 
     `counts` says what came and what went: queries by method, and datagrams by what became of them.
+    `begun_at` is the time at which nodes begin to come and go, on the clock that `now` is from.
     """
 
     def __init__(self, settings: SyntheticSettings) -> None:
         self.settings = settings
         self.population = Population(settings, len(STYLES))
         self.tables = Tables(self.population)
+        self.presence = Presence(self.population)
+        self.begun_at = 0.0
         self.counts: Counter[str] = Counter()
         self.announced = Announced()
         self._nodes = settings.nodes
@@ -61,7 +65,7 @@ class Network:
     @cached_property
     def swarms(self) -> Swarms:
         """Return the swarms, which are drawn when first asked for."""
-        return Swarms(self.population)
+        return Swarms(self.population, self.presence)
 
     @cached_property
     def sampling(self) -> Sampling:
@@ -93,6 +97,9 @@ class Network:
         number = self.population.number_at(host)
         if number is None or number >= self._nodes:
             counts["to nobody" if number is None else "to the dead"] += 1
+            return []
+        if self.presence.anybody_leaves and not self.presence.is_present(number, now - self.begun_at):
+            counts["to the absent"] += 1
             return []
         fields = _read(data)
         arguments, transaction_id = fields.get(b"a"), fields.get(b"t")
@@ -180,7 +187,7 @@ class Network:
         target = arguments.get(b"target")
         if not self.population.has("bep51", number) or type(target) is not bytes or len(target) != 20:
             return None
-        sample = self.sampling.sample(number, self._asker[0], now)
+        sample = self.sampling.sample(number, self._asker[0], now, now - self.begun_at)
         if sample.is_early:
             self.counts["sampled too early"] += 1
         contacts = self.tables.closest(rank, target)
@@ -188,7 +195,7 @@ class Network:
 
     def _stored(self, number: int, rank: int, info_hash: bytes, now: float) -> Stored | None:
         place = self.swarms.find(info_hash)
-        made_up = None if place is None else self.swarms.stored(place, rank)
+        made_up = None if place is None else self.swarms.stored(place, rank, now - self.begun_at)
         seeds, leechers = self.announced.peers(number, info_hash, now)
         if not seeds and not leechers:
             return made_up

@@ -41,10 +41,10 @@ class Sampling:
             else KINDS[self._population.kinds[number]].sample_interval or DAY_QUARTER
         )
 
-    def sample(self, number: int, asker: str, now: float) -> Sample:
-        """Return what a node shows to a host."""
+    def sample(self, number: int, asker: str, now: float, age: float = 0.0) -> Sample:
+        """Return what a node shows to a host; `age` is that of the network, as for `Swarms.at`."""
         interval = self.interval(number)
-        stored = self._swarms.at(self._population.ranks[number])
+        stored = self._swarms.at(self._population.ranks[number], age)
         period = int(now // interval) if interval else 0
         drawn = Random(mix(number, period)).sample(stored, min(SAMPLE_SIZE, len(stored)))
         return Sample(

@@ -162,6 +162,7 @@ async def serve(
 ) -> AsyncIterator[Server]:
     """Answer for a network on a socket of `bind`, for the length of the block."""
     server = Server(network, bound, loss=loss, latency=latency)
+    network.begun_at = trio.current_time()
     async with open_service_nursery() as nursery:
         nursery.start_soon(server.run, name="synthetic network")
         yield server

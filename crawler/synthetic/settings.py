@@ -9,6 +9,7 @@ MAX_MEMBERS = (1 << 24) - 257  # addresses: those of 127.0.0.0/8 without 127.0.0
 MAX_SWARM = (1 << 17) - 2  # peers: addresses in 198.18.0.0/15
 MAX_SWARMS = 1_000_000
 MAX_STALE = 0.95
+MAX_SECONDS = 1e8  # of a session or an absence, on average: three years
 
 _SHARES = ("hostile", "bep33", "bep42", "bep51", "capped", "announce", "announce_next")
 
@@ -53,6 +54,15 @@ class SyntheticSettings:
     interval: int | None = None
     """Seconds that nodes ask for between two calls of sample_infohashes; None: each kind its own."""
 
+    session: float = 0.0
+    """Mean seconds that a node is there before it leaves; 0: nobody leaves."""
+
+    session_shape: float = 0.6
+    """Of the Weibull law of sessions; below 1 most are short and a few very long."""
+
+    absence: float = 18000.0
+    """Mean seconds until a node that left is there again; exponential."""
+
     first_octet: int = 127
     """Of the addresses of all nodes."""
 
@@ -63,6 +73,9 @@ class SyntheticSettings:
         _check("swarms", self.swarms, 0, MAX_SWARMS)
         _check("largest", self.largest, 1, MAX_SWARM)
         _check("interval", self.interval, 0, 21600)
+        _check("session", self.session, 0, MAX_SECONDS)
+        _check("session_shape", self.session_shape, 0.2, 10)
+        _check("absence", self.absence, 1, MAX_SECONDS)
         _check("first_octet", self.first_octet, 1, 223)
         for name in _SHARES:
             _check(name, getattr(self, name), 0, 1)

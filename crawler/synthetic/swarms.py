@@ -3,7 +3,8 @@
 Nothing is held for a swarm but its info-hash: sizes follow Zipf's law, peers are numbers with an
 address each in 198.18.0.0/15, and which of them a node stores is drawn when somebody asks, the same
 each time.  Peers were announced to the honest nodes closest to the info-hash, to each of the first 8
-with one probability, to each of the next 8 with another.
+with one probability, to each of the next 8 with another.  Where nodes come and go, those are the closest
+of who was there at the last announce; times are seconds since the network began.
 """
 
 import math
@@ -16,6 +17,7 @@ from typing import Generic, TypeVar
 
 from crawler.synthetic.kinds import CAP, KINDS
 from crawler.synthetic.population import ID_BYTES, Population, mix
+from crawler.synthetic.presence import Presence
 from crawler.synthetic.settings import MAX_SWARM
 
 CLOSEST = 8
@@ -59,10 +61,11 @@ class Stored:
 class Swarms:
     """Answer all questions about swarms."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, population: Population, presence: Presence | None = None) -> None:
         """Draw the info-hashes; 28 bytes for each."""
         settings = population.settings
         self._population = population
+        self._presence = presence or Presence(population)
         self._settings = settings
         random = Random(f"swarms {settings.seed}")
         self._salt = random.getrandbits(64)
@@ -72,8 +75,8 @@ class Swarms:
         self._numbers = array("I", order)  # by place in the order of info-hashes: 0 is the largest swarm
         self._hashes = b"".join(map(hashes.__getitem__, order))
         self._prefixes = array("Q", [int.from_bytes(hashes[number][:8], "big") for number in order])
-        self._holders: _Cache[int, tuple[int, ...]] = _Cache(_KEPT_HOLDERS)
-        self._stored: _Cache[tuple[int, int], Stored] = _Cache(_KEPT_PEERS)
+        self._holders: _Cache[tuple[int, float], tuple[int, ...]] = _Cache(_KEPT_HOLDERS)
+        self._stored: _Cache[tuple[int, int, int], Stored] = _Cache(_KEPT_PEERS)
 
     def __iter__(self) -> Iterator[Swarm]:
         """Yield all swarms, in order of info-hashes."""
@@ -100,31 +103,33 @@ class Swarms:
         seeds = round(peers * share)
         return Swarm(self.info_hash(place), seeds, peers - seeds)
 
-    def holders(self, place: int) -> tuple[int, ...]:
+    def holders(self, place: int, age: float = 0.0) -> tuple[int, ...]:
         """Return the ranks of the 16 honest nodes closest to a swarm, closest first."""
-        holders = self._holders.get(place)
+        announced_at = self._presence.announced_at(age)
+        holders = self._holders.get((place, announced_at))
         if holders is None:
-            holders = self._find_holders(self._prefixes[place])
-            self._holders.put(place, holders, 1)
+            holders = self._find_holders(self._prefixes[place], announced_at)
+            self._holders.put((place, announced_at), holders, 1)
         return holders
 
-    def stored(self, place: int, rank: int) -> Stored | None:
+    def stored(self, place: int, rank: int, age: float = 0.0) -> Stored | None:
         """Return what a node stores of a swarm, or None; the cost is linear in what it stores."""
-        stored = self._stored.get((place, rank))
+        holders = self.holders(place, age)
+        if rank not in holders:
+            return None
+        position = holders.index(rank)
+        stored = self._stored.get((place, rank, position))
         if stored is None:
-            holders = self.holders(place)
-            if rank not in holders:
-                return None
-            stored = self._draw(place, rank, holders.index(rank))
-            self._stored.put((place, rank), stored, 1 + len(stored.seeds) + len(stored.leechers))
+            stored = self._draw(place, rank, position)
+            self._stored.put((place, rank, position), stored, 1 + len(stored.seeds) + len(stored.leechers))
         return stored if stored.seeds or stored.leechers else None
 
-    def at(self, rank: int) -> list[int]:
+    def at(self, rank: int, age: float = 0.0) -> list[int]:
         """Return the places of all swarms that a node stores peers of."""
         start, end = self._region(rank)
         low = bisect_left(self._prefixes, start)
         high = bisect_left(self._prefixes, end)
-        return [place for place in range(low, high) if self.stored(place, rank) is not None]
+        return [place for place in range(low, high) if self.stored(place, rank, age) is not None]
 
     def _region(self, rank: int) -> tuple[int, int]:
         """Return the part of the id space in which swarms lie that a node may store."""
@@ -132,20 +137,25 @@ class Swarms:
         bits = 64 - self._population.cell_bits
         while bits < 64:
             low, high = self._population.bounds(own >> bits << bits, bits)
-            if high - low >= _REGION:
+            if high - low >= _REGION / self._presence.share:
                 break
             bits += 1
         start = own >> bits << bits
         return start, start + (1 << bits)
 
-    def _find_holders(self, target: int) -> tuple[int, ...]:
-        population = self._population
+    def _find_holders(self, target: int, announced_at: float) -> tuple[int, ...]:
+        population, is_present = self._population, self._presence.is_present
         bits = 64 - population.cell_bits
         while True:
             low, high = (
                 population.bounds(target >> bits << bits, bits) if bits < 64 else (0, population.members)
             )
-            honest = [rank for rank in range(low, high) if population.is_honest(population.numbers[rank])]
+            numbers = population.numbers[low:high]
+            honest = [
+                rank
+                for rank, number in enumerate(numbers, low)
+                if population.is_honest(number) and is_present(number, announced_at)
+            ]
             if len(honest) >= HOLDERS or bits >= 64:
                 prefixes = population.prefixes
                 return tuple(sorted(honest, key=lambda rank: prefixes[rank] ^ target)[:HOLDERS])

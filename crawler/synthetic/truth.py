@@ -1,6 +1,7 @@
 """What is true about a synthetic network, written down: as a SQLite database or as CSV files.
 
-Tables `settings`, `nodes`, `swarms`, and at the end of a run `counts`; files of the same names.
+Tables `settings`, `nodes`, `swarms`, and at the end of a run `counts` and `sessions`; files of the same
+names.
 """
 
 import csv
@@ -33,9 +34,11 @@ COLUMNS = {
     ),
     "swarms": ("info_hash", "seeds", "leechers", "peers"),
     "counts": ("name", "value"),
+    "sessions": ("node_id", "address", "port", "arrived", "departed"),
 }
 """Ids, info-hashes and versions are in hex; `alive` and the `bep` columns are 0 or 1; `style` is
-"honest" or the way in which a node is hostile; `interval` is in seconds (BEP 51)."""
+"honest" or the way in which a node is hostile; `interval` is in seconds (BEP 51).  `arrived` and
+`departed` are seconds since the network began; a session that had begun by then arrived before 0."""
 
 DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
@@ -81,13 +84,24 @@ def write_truth(network: Network, path: Path) -> None:
 
 def write_counts(counts: Mapping[str, int], path: Path) -> None:
     """Add what has been counted in a run; raises `TruthError` when it cannot be written."""
-    rows = sorted(counts.items())
+    _add(path, "counts", sorted(counts.items()))
+
+
+def write_sessions(network: Network, until: float, path: Path) -> None:
+    """Add who came and left when, up to a time since the network began; nodes that never leave have none.
+
+    Raises `TruthError` when it cannot be written.
+    """
+    _add(path, "sessions", _sessions(network, until))
+
+
+def _add(path: Path, name: str, rows: Iterable[Row]) -> None:
     try:
         if is_database(path):
             with closing(sqlite3.connect(path)) as connection, connection:
-                _fill(connection, "counts", rows)
+                _fill(connection, name, rows)
         else:
-            _write_csv(path / "counts.csv", "counts", rows)
+            _write_csv(path / f"{name}.csv", name, rows)
     except (OSError, sqlite3.Error) as error:
         raise TruthError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -141,3 +155,18 @@ def _nodes(network: Network) -> Iterator[Row]:
             int(population.has("capped", number)),
             network.sampling.interval(number),
         )
+
+
+def _sessions(network: Network, until: float) -> Iterator[Row]:
+    """Yield a row for each session of each live node, by node and time."""
+    population = network.population
+    for rank, number in enumerate(population.numbers):
+        if population.is_alive(number):
+            address = population.address(rank)
+            for stay in network.presence.stays(number, until):
+                yield (
+                    population.node_id(rank).hex(),
+                    *address,
+                    round(stay.arrived, 3),
+                    round(stay.departed, 3),
+                )

@@ -1,0 +1,98 @@
+"""When the nodes of a synthetic network are there: each comes and goes on its own, as if it always had.
+
+A node is there for a session, away for an absence, there again under the same id and address.  Sessions
+are Weibull with a mean and a shape, absences exponential.  At time 0 the network has been running for
+ever: who is there then is in the midst of a session, long ones being met more often than short ones.
+Everything follows from the seed and the number of the node, whatever is asked, in whatever order.
+"""
+
+from bisect import bisect_right
+from itertools import islice
+from math import gamma, log
+from random import Random
+from typing import NamedTuple
+
+from crawler.synthetic.population import Population, mix
+
+RESIDENTS = 3  # honest nodes that never leave: those to join through
+SHORTEST = 1.0  # seconds of a session or an absence, so that a second has few of them
+ANNOUNCE_PERIOD = 1800.0  # seconds after which swarms are announced anew, to those who are there then
+
+
+class Stay(NamedTuple):
+    """Hold when a node came and when it left, in seconds of the network's time."""
+
+    arrived: float
+    departed: float
+
+
+class Presence:
+    """Answer who is there when; some 5 us, and a list of times for each node asked about."""
+
+    def __init__(self, population: Population) -> None:
+        settings = population.settings
+        self._settings = settings
+        self._salt = Random(f"presence {settings.seed}").getrandbits(64)
+        self._scale = settings.session / gamma(1 + 1 / settings.session_shape)
+        self._turns: dict[int, list[float]] = {}
+        self.anybody_leaves = settings.session > 0
+        honest = (number for number in range(settings.nodes) if population.is_honest(number))
+        self._residents = frozenset(islice(honest, RESIDENTS))
+
+    @property
+    def share(self) -> float:
+        """Return the share of the nodes that are there at a time, on average."""
+        session = self._settings.session
+        return session / (session + self._settings.absence) if self.anybody_leaves else 1.0
+
+    def is_present(self, number: int, now: float) -> bool:
+        """Tell whether a live node is there; those who stay are there at any time."""
+        if not self.anybody_leaves or number in self._residents:
+            return True
+        return bool(bisect_right(self._turns_of(number, now), now) & 1)
+
+    def stays(self, number: int, until: float) -> list[Stay]:
+        """Return the sessions that begin before a time and end after 0; none for those who stay."""
+        if not self.anybody_leaves or number in self._residents:
+            return []
+        turns = self._turns_of(number, until)
+        pairs = zip(turns[::2], turns[1::2], strict=False)
+        return [Stay(*pair) for pair in pairs if pair[0] < until and pair[1] > 0]
+
+    def announced_at(self, now: float) -> float:
+        """Return when swarms were last announced, to those who were there then; 0 if nobody leaves."""
+        return now // ANNOUNCE_PERIOD * ANNOUNCE_PERIOD if self.anybody_leaves else 0.0
+
+    def _turns_of(self, number: int, now: float) -> list[float]:
+        """Return the times of arrival and departure, in turn, up to the second one after `now`."""
+        turns = self._turns.get(number)
+        if turns is None:
+            turns = self._turns[number] = self._beginning(number)
+        while turns[-1] <= now or len(turns) & 1:
+            length = (
+                self._absence(number, len(turns)) if len(turns) % 2 == 0 else self._session(number, turns)
+            )
+            turns.append(turns[-1] + max(SHORTEST, length))
+        return turns
+
+    def _beginning(self, number: int) -> list[float]:
+        """Return the times up to the first one after 0."""
+        random = Random(mix(number ^ self._salt, 1))
+        if random.random() >= self.share:
+            return [random.expovariate(1 / self._settings.absence)]
+        # The session at hand: a length is met in proportion to itself.
+        shape = self._settings.session_shape
+        length = self._scale * random.gammavariate(1 + 1 / shape, 1) ** (1 / shape)
+        elapsed = length * random.random()
+        return [-elapsed, max(length - elapsed, SHORTEST)]
+
+    def _session(self, number: int, turns: list[float]) -> float:
+        return float(
+            self._scale * self._exponential(number, len(turns)) ** (1 / self._settings.session_shape)
+        )
+
+    def _absence(self, number: int, turn: int) -> float:
+        return self._settings.absence * self._exponential(number, turn)
+
+    def _exponential(self, number: int, turn: int) -> float:
+        return -log((mix(number ^ self._salt, 1000 + turn) + 1) / ((1 << 64) + 1))
