@@ -21,6 +21,7 @@ FRESH = 6 * 3600.0  # seconds; by then about a third of the nodes of a census ar
 FEW = 200  # info-hashes for which only the surroundings are read, not the whole census
 MOST_KNOWN = 32  # nodes that an inquiry starts with: 20 that answer, and those that do not
 START = 16  # nodes that a lookup starts with
+ENOUGH = 1000  # nodes remembered beside which our own table, with some 200, adds nothing
 REMEMBERED = 7 * 86400.0  # seconds after which nodes of the database are no longer worth asking
 LOOK_AGAIN = 60.0  # seconds until a new census is looked for
 
@@ -174,14 +175,17 @@ class Whereabouts:
 
     def _starting_nodes(self, family: Family, target: bytes) -> list[Known]:
         """Return where a lookup may start: who is closest of those who answered, then our own table."""
-        number, compact = int.from_bytes(target, "big"), self._compact[family]
+        number, compact, cache = int.from_bytes(target, "big"), self._compact[family], self._caches[family]
+        found = cache.closest(target, START)
+        if len(cache) >= ENOUGH:
+            return self._allowed(family, found)
         table = [
             (contact.node_id, compact.endpoint_of(contact.address))
             for contact in self._node.contacts()
             if contact.address.family is family
         ]
         table.sort(key=lambda known: int.from_bytes(known[0], "big") ^ number)
-        return self._allowed(family, [*self._caches[family].closest(target, START), *table[:CLOSEST]])
+        return self._allowed(family, [*found, *table[:CLOSEST]])
 
     def _allowed(self, family: Family, nodes: list[Known]) -> list[Known]:
         excludes = self._excludes
