@@ -420,7 +420,7 @@ class TestSwarms:
         assert len(measured) == 12
         assert all(each["asked"] >= 8 and not each["liars"] for each in measured)
         assert all(abs(each["estimate"]["peers"] / each["peers"] - 1) < 0.1 for each in measured)
-        assert printed.count("| all ") == 3
+        assert printed.count("| all ") == 4
 
     def test_marks_liars(self, tmp_path):
         """With hostile nodes there are marks, and the estimate holds."""

@@ -85,7 +85,7 @@ async def test_hostile_nodes_do_not_stop_the_server():
         open_server(SyntheticSettings(nodes=200, hostile=0.5)) as server,
         open_node(bootstrap=server.bootstrap, settings=READ_ONLY) as node,
     ):
-        for target in (b"a" * 20, b"\xd0" * 20):
+        for target in (b"a" * 20, b"\xd0" * 20, b"3" * 20, b"\x80" * 20):
             await node.find_node(target)
         counts = server.network.counts
         assert counts["lies"] > 10 < counts["replies"]
