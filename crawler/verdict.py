@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from crawler.asked_node import AskedNode, State
 from crawler.evidence_rows import reply_row, swarm_sample
-from crawler.inquiry import AskedNode, State, SwarmInquiry
+from crawler.inquiry import SwarmInquiry
 from crawler.records import Outcome, ScrapeReplyRow, SwarmSample, utc_text
 from dhtnode import (
     Family,

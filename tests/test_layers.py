@@ -220,7 +220,7 @@ CRAWLER = (
         (
             *("contact_queue", "frontier", "politeness", "visits"),
             *("distributions", "network_size", "tally", "sybils", "discovery"),
-            *("known_nodes", "node_cache", "probes", "inquiry", "evidence_rows", "verdict"),
+            *("known_nodes", "node_cache", "probes", "asked_node", "inquiry", "evidence_rows", "verdict"),
         ),
         below=names("values"),
         sideways={
@@ -230,8 +230,8 @@ CRAWLER = (
             "sybils": names("distributions network_size"),
             "discovery": names("distributions network_size"),
             "node_cache": names("known_nodes"),
-            "inquiry": names("known_nodes probes visits"),
-            "verdict": names("inquiry evidence_rows"),
+            "inquiry": names("known_nodes probes asked_node visits"),
+            "verdict": names("asked_node inquiry evidence_rows"),
         },
         forbidden=IMPURE | DATABASE,
     ),
