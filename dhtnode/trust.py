@@ -5,8 +5,9 @@ client they are: docs/estimators.md says how often they do not, and what passes 
 """
 
 from collections.abc import Collection, Sequence
+from functools import cache
 
-from dhtnode.addresses import Address, Scope, scope_of
+from dhtnode.addresses import Address, Family, Scope, scope_of
 from dhtnode.agreement import Store, strangers
 from dhtnode.bloom import hosts_between
 from dhtnode.evidence import NodeEvidence, ScrapeReply
@@ -118,8 +119,21 @@ def _is_special(host: str, values: Sequence[Address]) -> bool:
     scope = scope_of(host)
     if scope is Scope.LOOPBACK or not values:
         return False
-    special = sum(not scope.allows(value) and not value.host.startswith(_TEST_NETWORK) for value in values)
+    octets = _first_octets(scope)
+    special = 0
+    for value in values:
+        first, _, _ = value.host.partition(".")
+        is_usable = octets[int(first)] if value.family is Family.IPV4 else None
+        if is_usable is None:
+            is_usable = scope.allows(value) or value.host.startswith(_TEST_NETWORK)
+        special += not is_usable
     return special >= MOST_SPECIAL * len(values)
+
+
+@cache
+def _first_octets(scope: Scope) -> tuple[bool | None, ...]:
+    """Return what the first octet of an IPv4 address says about its use; most need no second look."""
+    return scope.first_octets()
 
 
 def _strangers(evidence: Sequence[NodeEvidence], marked: Collection[int]) -> list[tuple[int, str]]:
