@@ -49,7 +49,8 @@ OURS = {
         *(
             f"crawler{name}"
             for name in (
-                *("", ".cli", ".cli_crawls", ".cli_census", ".cli_sample", ".cli_synthetic"),
+                *("", ".cli", ".cli_crawls", ".cli_census", ".cli_sample", ".cli_scrape"),
+                *(".cli_explain", ".cli_synthetic"),
                 ".settings",
             )
         ),
