@@ -14,6 +14,11 @@ _TOKEN_BYTES = 8
 _EMPTY = ScrapeFilter()
 
 
+def mark_word(mark: str) -> str:
+    """Return a mark as one word: in the database spaces part one from the next."""
+    return mark.replace(" ", "-")
+
+
 def reply_row(
     reply: ScrapeReply,
     evidence: NodeEvidence,

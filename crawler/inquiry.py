@@ -13,21 +13,18 @@ from enum import Enum
 from operator import attrgetter
 from typing import TypeAlias
 
+from crawler.asked_node import AskedNode, State
 from crawler.known_nodes import Known
 from crawler.probes import Probes
 from crawler.records import Outcome
 from crawler.visits import IMPOSSIBLY_CLOSE, OVERSIZED, failure_of
 from dhtnode import (
     Address,
-    Contact,
     Endpoint,
     Family,
     InfoHash,
-    NodeId,
     QueryError,
     Response,
-    ScrapeFilter,
-    ScrapeReply,
 )
 
 CLOSEST = 8  # nodes that a peer announces to (BEP 5)
@@ -40,20 +37,7 @@ TOO_FEW = 4  # answers of 12 nodes known: then what is known is out of date, and
 MAX_VALUES = 1000  # peers taken from one node; clients send 100 at most
 SMALL_BYTES = 450  # of a question and its answer, without the peers in it
 _VALUE_BYTES, _MOST_VALUES = 8, 100
-_EMPTY = bytes(256)
 _DISTANCE = attrgetter("distance")
-
-
-class State(Enum):
-    """Say where one node stands."""
-
-    NEW = 0
-    WAITING = 1
-    COUNTS = 2
-    """It answered, and nothing speaks against it."""
-
-    FAILED = 3
-    """It was silent, or is not believed: another one is asked instead."""
 
 
 class Kind(Enum):
@@ -65,62 +49,6 @@ class Kind(Enum):
 
     PROBE = 2
     """About an info-hash that nobody announced."""
-
-
-class AskedNode:
-    """Hold what one node has said about one swarm."""
-
-    __slots__ = (
-        *("address", "asked_at", "bytes_received", "bytes_sent", "distance", "endpoint", "marks", "node_id"),
-        *("outcome", "peers_filter", "rtt", "seeds_filter", "state", "values", "version"),
-    )
-
-    def __init__(self, node_id: bytes, endpoint: Endpoint, distance: int) -> None:
-        self.node_id = node_id
-        self.endpoint = endpoint
-        self.distance = distance
-        self.state = State.NEW
-        self.address: Address | None = None
-        self.asked_at = 0.0  # on the wall clock
-        self.outcome: Outcome | None = None
-        self.rtt: float | None = None
-        self.version: bytes | None = None
-        self.seeds_filter: bytes | None = None
-        self.peers_filter: bytes | None = None
-        self.values: tuple[Address, ...] = ()
-        self.marks: tuple[str, ...] = ()
-        self.bytes_sent = 0
-        self.bytes_received = 0
-
-    @property
-    def claims_peers(self) -> bool:
-        """Return whether it says that anybody is in the swarm."""
-        return bool(self.values) or self.has_filled_filters
-
-    @property
-    def has_filled_filters(self) -> bool:
-        """Return whether it sent a filter with anybody in it."""
-        return self.seeds_filter not in (None, _EMPTY) or self.peers_filter not in (None, _EMPTY)
-
-    def mark(self, word: str) -> None:
-        """Note why it is not believed; another node is asked instead."""
-        if word not in self.marks:
-            self.marks = (*self.marks, word)
-        self.state = State.FAILED
-
-    def reply(self) -> ScrapeReply:
-        """Return what it said as an estimate wants it."""
-        assert self.address is not None  # noqa: S101  # for mypy: who answered was asked
-        return ScrapeReply(
-            Contact(NodeId(self.node_id), self.address),
-            self.rtt or 0.0,
-            None if self.seeds_filter is None else ScrapeFilter.from_bytes(self.seeds_filter),
-            None if self.peers_filter is None else ScrapeFilter.from_bytes(self.peers_filter),
-            self.values,
-            self.version,
-            self.bytes_sent,
-            self.bytes_received,
-        )
 
 
 @dataclass(slots=True)
@@ -306,7 +234,7 @@ class SwarmInquiry:
                 continue
             spent += SMALL_BYTES
             if query.kind is Kind.LISTING:
-                spent += _VALUE_BYTES * min(_MOST_VALUES, _peers_in(query.node))
+                spent += _VALUE_BYTES * min(_MOST_VALUES, query.node.filtered_peers)
             if spent <= (self.most_bytes or 0):
                 self._next.append(query)
         return bool(self._next)
@@ -393,12 +321,3 @@ class SwarmInquiry:
             more.append(Query(self, family, node, Kind.LISTING, self.info_hash))
         if self._probes.wants(node.endpoint):
             more.append(Query(self, family, node, Kind.PROBE, self._probes.target(self.info_hash)))
-
-
-def _peers_in(node: AskedNode) -> int:
-    """Return about how many peers the filters of a node stand for."""
-    return sum((packed and int.from_bytes(packed).bit_count()) or 0 for packed in _filters(node)) // 2
-
-
-def _filters(node: AskedNode) -> tuple[bytes | None, bytes | None]:
-    return node.seeds_filter, node.peers_filter

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import trio
 
-from crawler.evidence_rows import reply_row, swarm_sample
+from crawler.evidence_rows import mark_word, reply_row, swarm_sample
 from crawler.records import SwarmSample, utc_text
 from crawler.writer import Writer
-from dhtnode import DhtError, InfoHash, Node, Scrape, evidence_of
+from dhtnode import DhtError, InfoHash, Node, Scrape, evidence_of, left_out
 
 KEY_BYTES = 32  # of what makes the tokens of hosts; it is forgotten when the work is done
 
@@ -69,14 +69,15 @@ async def measure_swarms(
 
 def sample_of(scrape: Scrape, taken_at: str, source: str, key: bytes) -> SwarmSample:
     """Return the rows that one measurement makes; `key` goes into the tokens that stand for hosts."""
-    evidence = evidence_of(scrape.replies, key)
+    evidence = evidence_of(scrape.replies, key, left_out(scrape.marks))
+    replies = zip(scrape.replies, evidence, scrape.marks, strict=True)
     return swarm_sample(
         scrape.info_hash,
         taken_at,
         scrape.estimate,
         [
-            reply_row(reply, kept, rank)
-            for rank, (reply, kept) in enumerate(zip(scrape.replies, evidence, strict=True))
+            reply_row(reply, kept, rank, marks=tuple(map(mark_word, marks)))
+            for rank, (reply, kept, marks) in enumerate(replies)
         ],
         nodes_asked=scrape.nodes_asked,
         bytes_sent=scrape.bytes_sent,

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crawler.evidence_rows import reply_row, swarm_sample
-from crawler.inquiry import AskedNode, State, SwarmInquiry
+from crawler.asked_node import AskedNode, State
+from crawler.evidence_rows import mark_word, reply_row, swarm_sample
+from crawler.inquiry import SwarmInquiry
 from crawler.records import Outcome, ScrapeReplyRow, SwarmSample, utc_text
 from dhtnode import (
     Family,
@@ -98,7 +99,7 @@ def _mark(
     for node, words in zip(nodes, marks, strict=True):
         for word in words:
             found |= node.state is State.COUNTS
-            node.mark(word.replace(" ", "-"))  # in the database spaces part one word from the next
+            node.mark(mark_word(word))
     return found
 
 

@@ -8,7 +8,8 @@ the database, and the table of our own node.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from crawler.inquiry import CLOSEST, AskedNode, SwarmInquiry
+from crawler.asked_node import AskedNode
+from crawler.inquiry import CLOSEST, SwarmInquiry
 from crawler.known_nodes import Known, KnownNodes
 from crawler.known_rows import Found, FreshCensus
 from crawler.node_cache import NodeCache

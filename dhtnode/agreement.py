@@ -57,7 +57,8 @@ def strangers(stores: Sequence[Store]) -> frozenset[int]:
     Costs 3 us per pair of stores.
     """
     filled = [place for place, store in enumerate(stores) if store.peers > 0]
-    if len(filled) < FEWEST_STORES:
+    judged = [place for place in filled if stores[place].peers >= FEWEST_PEERS]
+    if len(filled) < FEWEST_STORES or not judged:
         return frozenset()
     shared = _overlaps(stores, filled)
     usual = {place: _second_highest(shared, place, filled) for place in filled}
@@ -70,7 +71,6 @@ def strangers(stores: Sequence[Store]) -> frozenset[int]:
     within = _density([shared[one, two] for one in core for two in core if one < two], typical)
     if within.overlap <= 0:
         return frozenset()
-    judged = [place for place in filled if stores[place].peers >= FEWEST_PEERS]
     apart = {place for place in judged if _is_apart(shared, place, core, within)}
     believed = [place for place in core if place not in apart]
     return frozenset(

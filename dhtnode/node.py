@@ -12,7 +12,7 @@ import trio
 from dhtnode.addresses import Address, Contact, parse_address
 from dhtnode.endpoint import Endpoint
 from dhtnode.errors import BadResponse, NotJoined, QueryError, QueryNotSent
-from dhtnode.estimates import estimate_swarm
+from dhtnode.estimates import estimate_evidence
 from dhtnode.families import Families
 from dhtnode.ids import InfoHash, NodeId, as_int
 from dhtnode.item_store import ItemStore
@@ -37,6 +37,7 @@ from dhtnode.snapshot import State
 from dhtnode.storing import Search, find_item, keep_item, store_item
 from dhtnode.stream import PeerStream
 from dhtnode.transactions import Answer, OnDone, Pending
+from dhtnode.trust import judge
 from dhtnode.walks import ANSWERING_GRACE, SILENT_GRACE, Walk, walk_all
 
 
@@ -225,14 +226,16 @@ class Node:
             for walk in walks:
                 nursery.start_soon(scrape, walk)
         replies = tuple(reply for family in families for reply in family.replies)
+        marks, believed = judge(replies)
         return Scrape(
             info_hash,
-            estimate_swarm(replies),
+            estimate_evidence(believed),
             replies,
             nodes_asked=sum(family.nodes_asked for family in families),
             nodes_answered=len(replies),
             bytes_sent=sum(family.bytes_sent for family in families),
             bytes_received=sum(family.bytes_received for family in families),
+            marks=marks,
         )
 
     async def get_item(

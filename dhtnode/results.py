@@ -45,8 +45,9 @@ class Scrape:
     """Hold the measured size of one swarm and what each node contributed (BEP 33).
 
     `nodes_asked` counts the nodes near the info-hash that were asked, `nodes_answered` those of
-    them whose replies are in `replies`, closest first within each family.  Bytes are payload, of
-    the whole lookup.
+    them whose replies are in `replies`, closest first within each family.  `marks` says for each of
+    these what about it cannot be: those with a mark are left out of the estimate (docs/estimators.md).
+    Bytes are payload, of the whole lookup.
     """
 
     info_hash: InfoHash
@@ -56,6 +57,7 @@ class Scrape:
     nodes_answered: int
     bytes_sent: int
     bytes_received: int
+    marks: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

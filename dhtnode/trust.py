@@ -10,7 +10,7 @@ from functools import cache
 from dhtnode.addresses import Address, Family, Scope, scope_of
 from dhtnode.agreement import Store, strangers
 from dhtnode.bloom import hosts_between
-from dhtnode.evidence import NodeEvidence, ScrapeReply
+from dhtnode.evidence import NodeEvidence, ScrapeReply, evidence_of
 
 WRONG_ID = "wrong id"
 FOREIGN_SOURCE = "foreign source"
@@ -77,6 +77,21 @@ def marks_of(
 def left_out(marks: Sequence[Collection[str]]) -> frozenset[int]:
     """Return the places of replies that have a mark: what `evidence_of` is to leave out."""
     return frozenset(place for place, words in enumerate(marks) if words)
+
+
+def judge(
+    replies: Sequence[ScrapeReply], key: bytes = b""
+) -> tuple[tuple[tuple[str, ...], ...], tuple[NodeEvidence, ...]]:
+    """Return the marks of each reply, and the evidence in those that have none.
+
+    `key` goes into the tokens of hosts, see `evidence_of`.
+    """
+    evidence = evidence_of(replies, key)
+    marks = marks_of(replies, evidence)
+    marked = left_out(marks)
+    if marked:  # seeds that liars named place nobody
+        evidence = evidence_of(replies, key, marked)
+    return marks, tuple(node for place, node in enumerate(evidence) if place not in marked)
 
 
 def _own_marks(reply: ScrapeReply, node: NodeEvidence, probe: ScrapeReply | None) -> set[str]:

@@ -5,13 +5,13 @@ from random import Random
 
 import pytest
 
+from crawler.asked_node import State
 from crawler.inquiry import (
     CLOSEST,
     MOST_ASKED,
     MOST_ASKED_ON_THE_WAY,
     MOST_CLOSEST,
     Kind,
-    State,
     SwarmInquiry,
 )
 from crawler.probes import Probes

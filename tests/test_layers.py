@@ -237,8 +237,8 @@ CRAWLER = (
         (
             *("contact_queue", "frontier", "politeness", "visits"),
             *("distributions", "network_size", "namings", "tally", "sybils", "discovery", "second_opinion"),
-            *("schedule", "known_nodes", "node_cache", "probes", "inquiry", "evidence_rows", "verdict"),
-            *("combining", "sessions", "weibull", "keyspace"),
+            *("schedule", "known_nodes", "node_cache", "probes", "asked_node", "inquiry", "evidence_rows"),
+            *("verdict", "combining", "sessions", "weibull", "keyspace"),
         ),
         below=names("values"),
         sideways={
@@ -249,8 +249,8 @@ CRAWLER = (
             "sybils": names("distributions network_size"),
             "discovery": names("distributions network_size"),
             "node_cache": names("known_nodes"),
-            "inquiry": names("known_nodes probes visits"),
-            "verdict": names("inquiry evidence_rows"),
+            "inquiry": names("known_nodes probes asked_node visits"),
+            "verdict": names("asked_node inquiry evidence_rows"),
             "sessions": names("distributions"),
             "weibull": names("distributions sessions"),
             "keyspace": names("network_size"),

@@ -6,10 +6,13 @@ import pytest
 import trio
 
 from crawler.measure import Tally, measure_swarms, sample_of
-from crawler.records import ScrapeReplyRow, SwarmSample
+from crawler.records import ScrapeReplyRow, SwarmSample, utc_text
 from crawler.store import Store
+from crawler.synthetic.memory import SyntheticMemoryNetwork
+from crawler.synthetic.settings import SyntheticSettings
 from crawler.writer import open_writer
 from dhtnode import (
+    MARKS,
     Address,
     Contact,
     InfoHash,
@@ -50,7 +53,7 @@ def scrape_of(number):
             Contact(NodeId(b"b" * 20), Address("192.0.2.2", 2)), 0.2, None, None, PEERS[2:], None, 90, 300
         ),
     )
-    return Scrape(info_hash(number), estimate_swarm(replies), replies, 3, 2, 500, 2000)
+    return Scrape(info_hash(number), estimate_swarm(replies), replies, 3, 2, 500, 2000, ((), ()))
 
 
 @dataclass
@@ -234,3 +237,22 @@ async def test_swarm_of_nobody_is_measured_as_empty(autojump_clock, store):
 
     (row,) = store.rows("swarm_samples")
     assert (row["seeds"], row["leechers"], row["peers"], row["distinct_peers"]) == (0, 0, 0, 0)
+
+
+async def test_replies_that_cannot_be_true_are_marked_and_left_out(autojump_clock):
+    """A third of the nodes lie, about swarms too: sizes are near the truth all the same."""
+    settings = SyntheticSettings(nodes=400, hostile=0.3, swarms=12, largest=300, capped=0.0, seed=4)
+    network = SyntheticMemoryNetwork(settings, seed=4)
+    marks, errors = set(), []
+    async with network.open_node(0, through=network.synthetic.ways_in()) as node:
+        for swarm in network.synthetic.swarms:
+            scrape = await node.scrape(InfoHash(swarm.info_hash))
+            assert len(scrape.marks) == len(scrape.replies)
+            marks.update(*scrape.marks)
+            errors.append(abs(scrape.estimate.peers - swarm.peers) / swarm.peers)
+            rows = sample_of(scrape, utc_text(0.0), "given", b"key").replies
+            assert [row.marks for row in rows] == [
+                tuple(word.replace(" ", "-") for word in words) for words in scrape.marks
+            ]
+    assert {"impossible count", "unknown to the others"} <= marks <= set(MARKS)
+    assert sorted(errors)[len(errors) // 2] < 0.05

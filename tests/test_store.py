@@ -13,7 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from sqlite_utils import Database
 
+from crawler import schema
 from crawler.records import (
     CrawlBatch,
     Journal,
@@ -207,6 +209,33 @@ def test_filters_that_are_empty_are_not_those_that_were_never_sent(store: Store)
         (ALICE.hex(), T0),
         (BOB.hex(), None),
     ]
+
+
+def test_replies_of_an_older_database_get_their_family_and_outcome(path: Path) -> None:
+    """Before, only nodes that answered had a row; what was not kept then stays NULL."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        schema.migrations.apply(Database(connection, execute_plugins=False), stop_before="m008_estimates")
+        connection.execute(schema.INSERT_RUN, ("scrape", T0, "finished", "0.1", "{}", 1))
+        connection.execute(schema.UPSERT_SWARM, (SWARM.hex(), T0, None, None))
+        connection.execute(
+            "INSERT INTO swarm_samples (run_id, info_hash, taken_at, method, saturated, nodes_asked,"
+            " nodes_answered) VALUES (1, ?, ?, 'union', 0, 8, 8)",
+            (SWARM.hex(), T0),
+        )
+        for address in (HERE, THERE):
+            connection.execute(
+                "INSERT INTO scrape_replies (sample_id, node_id, address, port, rank) VALUES (1, ?, ?, ?, 0)",
+                (ALICE.hex(), *address),
+            )
+    with Store.open(path) as store:
+        rows = store.rows("scrape_replies")
+        (latest,) = store.latest_swarms()
+
+    assert [(row["family"], row["outcome"], row["named_tokens"]) for row in rows] == [
+        (4, "answered", None),
+        (6, "answered", None),
+    ]
+    assert (latest["info_hash"], latest["seeds_low"], latest["coverage"]) == (SWARM.hex(), None, None)
 
 
 def test_visit_becomes_a_node_and_a_visit(store: Store) -> None:
