@@ -47,9 +47,10 @@ class Lookup:
 
 @dataclass(slots=True)
 class _Asked:
-    """Be one node that is asked about one info-hash."""
+    """Be one node that is asked about one info-hash; without a `lookup` nobody has announced that."""
 
-    lookup: Lookup
+    info_hash: bytes
+    lookup: Lookup | None
     node_id: bytes
     address: Address
     attempts_left: int = ATTEMPTS
@@ -80,12 +81,23 @@ def choose_lookups(samples: SampleRows, count: int, zone: Zone, random: Random) 
 
 
 class HolderSearch:
-    """Ask nodes for the peers of info-hashes, twice when they are silent."""
+    """Ask nodes for the peers of info-hashes, twice when they are silent.
+
+    Whoever names peers is asked for those of a random info-hash too, once: nobody has announced that,
+    and who knows peers of it is no holder of the others.
+    """
 
     def __init__(
-        self, asker: BulkAsker[Any], settings: CrawlSettings, excludes: Excludes | None = None
+        self,
+        asker: BulkAsker[Any],
+        settings: CrawlSettings,
+        random: Random,
+        excludes: Excludes | None = None,
     ) -> None:
         """Take over the asker; nodes that `excludes` tells of are not asked."""
+        self._random = random
+        self._probed: set[bytes] = set()  # ids: at most those asked, CLOSEST for each lookup
+        self.liars: set[bytes] = set()
         self._excludes = excludes
         self._asker: BulkAsker[_Asked] = asker
         self._compact = CompactContacts(asker.family, asker.scope)
@@ -101,7 +113,7 @@ class HolderSearch:
     async def run(self, lookups: Sequence[Lookup]) -> None:
         """Fill in the holders of all lookups."""
         self._queue.extend(
-            _Asked(lookup, node_id, address)
+            _Asked(lookup.info_hash, lookup, node_id, address)
             for lookup in lookups
             for node_id, address in lookup.asked
             if not self._is_excluded(node_id, address)
@@ -113,6 +125,8 @@ class HolderSearch:
                 self._asker.receive()
         finally:
             self._asker.forget_all()
+        for lookup in lookups:
+            lookup.holders -= self.liars
 
     def _is_excluded(self, node_id: bytes, address: Address) -> bool:
         if self._excludes is None:
@@ -132,7 +146,7 @@ class HolderSearch:
                 continue
             self._pace.count_query(endpoint, now)
             self.queries += 1
-            if not self._asker.ask(self._question, asked.lookup.info_hash, asked.address, asked, now):
+            if not self._asker.ask(self._question, asked.info_hash, asked.address, asked, now):
                 self._fail(asked)
                 return 0.0
         return 0.1 if self._queue else 1.0
@@ -140,9 +154,19 @@ class HolderSearch:
     def _on_end(self, asked: _Asked, result: Response | QueryError, _took: float, _now: float) -> None:
         if isinstance(result, Response):
             if result.values and result.node_id == asked.node_id:
-                asked.lookup.holders.add(asked.node_id)
+                self._on_peers(asked)
         elif isinstance(result, QueryTimeout):
             self._fail(asked)
+
+    def _on_peers(self, asked: _Asked) -> None:
+        if asked.lookup is None:
+            self.liars.add(asked.node_id)
+            return
+        asked.lookup.holders.add(asked.node_id)
+        if asked.node_id not in self._probed:
+            self._probed.add(asked.node_id)
+            unknown = self._random.randbytes(len(asked.info_hash))
+            self._queue.append(_Asked(unknown, None, asked.node_id, asked.address))
 
     def _fail(self, asked: _Asked) -> None:
         asked.attempts_left -= 1

@@ -205,7 +205,7 @@ class Survey:
     async def _look_up(self, family: Family, lookups: Sequence[Lookup]) -> None:
         for asker in self._session.askers:
             if asker.family is family:
-                search = HolderSearch(asker, self._settings, self._excludes)
+                search = HolderSearch(asker, self._settings, self._random, self._excludes)
                 await search.run(lookups)
                 self._lookup_queries += search.queries
 

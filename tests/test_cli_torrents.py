@@ -62,7 +62,8 @@ def test_file_stands_for_its_info_hash(network, tmp_path, program, words):
     path = write(tmp_path / "a.torrent", INFO)
     ended = run_command(program, *words, path, *network.options, "--json", cwd=tmp_path)
 
-    assert (ended.status, ended.stderr) == (0, "")
+    said = "looked nodes up for 1 of 1 swarms: no fresh census covers them\n" if program == "dhtcrawl" else ""
+    assert (ended.status, ended.stderr) == (0, said)
     if words[0] == "scrape":
         (record,) = ended.records
         assert (record["info_hash"], record["peers"]) == (INFO_HASH, 7)

@@ -238,7 +238,10 @@ async def test_continuous_mode_goes_by_the_interval_of_each_node(new_network, au
 
 
 async def test_hostile_nodes_do_not_stop_it(new_network, autojump_clock, store):
-    """Three in ten lie in every way there is; the honest are sampled, the population stays right."""
+    """Three in ten lie in every way there is; the honest are sampled, the population stays right.
+
+    Among them are those who name peers of whatever they are asked: they count as holders of nothing.
+    """
     model = SyntheticSettings(largest=20, nodes=250, swarms=400, stale=0.1, hostile=0.3, bep51=0.7)
     network = new_network(7, SyntheticMemoryNetwork, synthetic=model)
     async with open_survey(network, store) as survey:
