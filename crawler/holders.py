@@ -4,7 +4,7 @@ Only nodes that gave a sample count, because the estimate is about them (`discov
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -55,17 +55,25 @@ class _Asked:
     attempts_left: int = ATTEMPTS
 
 
-def choose_lookups(samples: SampleRows, count: int, zone: Zone, random: Random) -> list[Lookup]:
+def choose_lookups(
+    samples: SampleRows,
+    count: int,
+    zone: Zone,
+    random: Random,
+    is_private: Callable[[bytes], bool] = lambda _: False,
+) -> list[Lookup]:
     """Draw info-hashes of random nodes among the `count` listed, and find whom to ask about each.
 
-    Those outside of the zone are asked of nobody: they have no holders.
+    Those outside of the zone are asked of nobody: they have no holders.  Those that are private are not
+    drawn (BEP 27).
     """
     lookups = []
     most = max(1, min(MOST_OF_ONE_NODE, LOOKED_UP // max(count, 1)))
     for number in random.sample(range(1, count + 1), min(count, LOOKED_UP)):
         node = samples.holding(number)
         shown = [node.samples[at : at + 20] for at in range(0, len(node.samples), 20)]
-        for info_hash in random.sample(shown, min(most, len(shown))):
+        public = [info_hash for info_hash in shown if not is_private(info_hash)]
+        for info_hash in random.sample(public, min(most, len(public))):
             lookup = Lookup(number, info_hash, ())
             if zone.covers(info_hash):
                 closest = samples.closest(info_hash, CLOSEST)

@@ -186,7 +186,9 @@ class Survey:
         lookups: list[Lookup] = []
         if looks_up and nodes:
             lookups = await writer.call(
-                lambda store: choose_lookups(store.samples, nodes, zone, self._random)
+                lambda store: choose_lookups(
+                    store.samples, nodes, zone, self._random, store.metadata.is_private
+                )
             )
             await self._look_up(family, lookups)
         nums = await writer.call(lambda store: store.samples.nums())

@@ -18,7 +18,6 @@ from typing import Any
 import trio
 
 from crawler.inquiry import Kind, Query, SwarmInquiry
-from crawler.measure import KEY_BYTES, Tally
 from crawler.politeness import Pace
 from crawler.probes import Probes
 from crawler.records import Outcome, utc_text
@@ -45,9 +44,18 @@ from dhtnode import (
 
 AT_ONCE_DIRECT = 200  # swarms under way when their nodes are known: 12 queries for each wait together
 MOST_BYTES = 7000  # for the closest nodes of a swarm whose nodes are looked up; with the others below 8000
+KEY_BYTES = 32  # of what makes the tokens of hosts; it is forgotten when the work is done
 LONGEST_SLEEP = 1.0  # seconds between two looks at what is to do when nothing happens
 CLOGGED_PAUSE = 0.05  # seconds until fewer queries may be awaited, because some are late by then
 MAX_RECENT = 100_000  # endpoints that count as asked before: routers forget them in minutes
+
+
+@dataclass(slots=True)
+class Tally:
+    """Count measurements as they end."""
+
+    measured: int = 0
+    failed: int = 0
 
 
 @dataclass(slots=True)

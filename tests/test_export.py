@@ -50,7 +50,7 @@ def test_files_hold_the_rows_of_tables_and_views(database, tmp_path):
     """All rows, under the names of the columns; what is a working note of the crawler stays."""
     files = exported(database, tmp_path)
 
-    assert set(files) == set(TABLES) - {"crawl_journal", "sample_turns"}
+    assert set(files) == set(TABLES) - {"crawl_journal", "sample_turns", "retention"}
     assert len(files["visits"]) == 20
     assert files["visits"][0]["address"] == address(0).host
     assert files["latest_swarms"][0]["peers"] == "800"

@@ -8,12 +8,12 @@ from statistics import fmean
 import trio
 
 from crawler.census import take_census
-from crawler.measure import Tally, measure_swarms
 from crawler.merging import merge
 from crawler.records import RunStatus, utc_text
 from crawler.session import Session
 from crawler.settings import CrawlSettings
 from crawler.store import Store
+from crawler.surveying import SwarmSurvey, Tally
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.writer import open_writer
@@ -49,11 +49,13 @@ async def crawl(path, seed):
             network.open_node(0, through=network.synthetic.ways_in(), settings=NodeSettings(read_only=True))
         )
         async with open_writer(store, run_id, run_sync=call) as writer:
-            wanted = [InfoHash(info_hash) for info_hash in truth]
-            await measure_swarms(node, writer, wanted, at_once=12, tally=Tally(), wall_clock=wall_clock)
             socket = network.socket(network.host(0), 7000)
             stack.callback(socket.close)
             asker = BulkAsker(socket, random_bytes=Random(f"asker {seed}").randbytes)
+            survey = SwarmSurvey(
+                node, writer, [asker], CrawlSettings(rate=0), Random(seed), wall_clock=wall_clock
+            )
+            await survey.measure(map(InfoHash, truth), at_once=12, tally=Tally())
             session = Session(run_id, {}, node, writer, (asker,), [])
             await take_census(session, CrawlSettings(rate=0), Random(seed))
         store.finish_run(run_id, RunStatus.FINISHED, utc_text(wall_clock()))

@@ -16,11 +16,10 @@ from crawler.explain import explain_sample
 from crawler.inquiry import CLOSEST, MOST_ASKED, Kind
 from crawler.known_nodes import KnownNodes
 from crawler.known_rows import FreshCensus
-from crawler.measure import Tally
 from crawler.records import Outcome, RunStatus, Visit, utc_text
 from crawler.settings import CrawlSettings
 from crawler.store import Store
-from crawler.surveying import SwarmSurvey, describe
+from crawler.surveying import SwarmSurvey, Tally, describe
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.writer import open_writer

@@ -10,15 +10,16 @@ from random import Random
 import pytest
 import trio
 
-from crawler.measure import Tally, measure_swarms
 from crawler.records import Outcome, SwarmSample, epoch_seconds, utc_text
 from crawler.sample_records import NodeSample, SampleBatch
+from crawler.settings import CrawlSettings
 from crawler.store import Store
+from crawler.surveying import SwarmSurvey, Tally
 from crawler.watch_list import WatchList
 from crawler.watch_records import CLAIM_LIFETIME, Size, WatchSettings
 from crawler.watching import Watch
 from crawler.writer import open_writer
-from dhtnode import Address, InfoHash
+from dhtnode import Address, BulkAsker, InfoHash
 from dhtnode.testing import MemoryNetwork
 
 EPOCH = 1_700_000_000.0
@@ -529,7 +530,16 @@ async def test_swarms_of_a_network_are_watched(autojump_clock, store):
             for peer in range(4 * number):
                 await nodes[peer].announce(wanted[number], port=7000 + peer, seed=peer < 2)
         run_id = store.begin_run("watch", {}, "0.1", utc_text(wall_clock()))
+        socket = network.socket(network.host(99), 7000)
         async with open_writer(store, run_id, run_sync=call) as writer:
+            survey = SwarmSurvey(
+                nodes[0],
+                writer,
+                [BulkAsker(socket)],
+                CrawlSettings(rate=0),
+                Random(1),
+                wall_clock=wall_clock,
+            )
             watch = Watch(
                 writer,
                 WatchSettings(shortest=120),
@@ -544,15 +554,11 @@ async def test_swarms_of_a_network_are_watched(autojump_clock, store):
                 watch.took(scrape.info_hash, Size(found.peers, found.peers_low, found.peers_high))
 
             async def measure(info_hashes):
-                await measure_swarms(
-                    nodes[0],
-                    writer,
+                await survey.measure(
                     info_hashes,
-                    at_once=2,
                     tally=Tally(),
                     on_sample=on_sample,
                     on_failure=lambda each, error: watch.failed(each, str(error)),
-                    wall_clock=wall_clock,
                 )
 
             with trio.move_on_after(HOUR / 2):
