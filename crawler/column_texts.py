@@ -118,7 +118,7 @@ COMMON: dict[str, ColumnText] = {
         seeds_high number Upper end of the 95 % interval of seeds.
         leechers_low number Lower end of the 95 % interval of leechers.
         leechers_high number Upper end of the 95 % interval of leechers.
-        coverage number The share of what nodes store that the nodes asked have shown, from 0 to 1.
+        coverage number The share of the swarm that nodes listed (Good-Turing), from 0 to 1.
         fetched_at time When a peer first told it.
         is_private flag Whether it is private (BEP 27): then its peers are left alone.
         size integer:B All its files together.

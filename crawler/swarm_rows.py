@@ -59,7 +59,7 @@ class SwarmRows:
 
     def latest_sample(self, info_hash: bytes) -> Row | None:
         """Return the newest sample of a swarm, or None."""
-        sql = "SELECT * FROM swarm_samples WHERE info_hash = ? ORDER BY taken_at DESC, id DESC LIMIT 1"
+        sql = "SELECT * FROM swarm_samples WHERE info_hash = ? ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1"
         return self._first(sql, info_hash.hex())
 
     def replies(self, sample_id: int) -> list[Row]:
