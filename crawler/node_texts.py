@@ -161,10 +161,12 @@ NODE_TEXTS = (
         visits integer Rows in visits.
         swarm_samples integer Rows in swarm_samples.
         node_samples integer Rows in node_samples.
+        handshakes integer Rows in swarm_handshakes.
         asked integer Nodes asked, each visit, sample and scrape; one to four queries each.
         answered integer Those that answered.
-        bytes_sent integer:B Bytes sent by scrapes; NULL where there were none.
-        bytes_received integer:B Bytes received by scrapes; NULL where there were none.
+        peers_tried integer Peers contacted over TCP.
+        bytes_sent integer:B Bytes sent by scrapes and handshakes; NULL where there were none.
+        bytes_received integer:B Bytes received by scrapes and handshakes; NULL where there were none.
         """,
     ),
     table(
