@@ -46,7 +46,13 @@ def crawl_options(command: console.Command) -> console.Command:
         metavar="PREFIX",
         help="Only ids with one prefix: so many bits, drawn (8), or given in hex (0x5b).",
     )
-    return pace_options(command, zone)
+    serve = click.option(
+        "--serve",
+        is_flag=True,
+        help="Be a full node beside the crawl, which answers; the crawl itself stays read-only (ro),"
+        " for its sockets answer nobody.",
+    )
+    return pace_options(command, zone, serve)
 
 
 def pace_options(
@@ -77,12 +83,6 @@ def pace_options(
             type=click.File(),
             metavar="FILE",
             help="Networks, addresses and node ids to leave alone, one to a line; - is standard input.",
-        ),
-        click.option(
-            "--serve",
-            is_flag=True,
-            help="Be a full node beside the crawl, which answers; the crawl itself stays read-only (ro),"
-            " for its sockets answer nobody.",
         ),
         click.option("--anonymize", is_flag=True, help="Write /24 and /48 instead of addresses of nodes."),
     ]

@@ -49,7 +49,6 @@ def scrape(
     rate: float,
     max_new_endpoints: float,
     exclude: TextIO | None,
-    serve: bool,
     anonymize: bool,
     listed: TextIO | None,
     at_once: int | None,
@@ -84,13 +83,7 @@ def scrape(
     async def measure() -> None:
         async with (
             open_session(
-                db,
-                "scrape",
-                run_settings,
-                bootstrap=bootstrap,
-                ways_in=ways_in,
-                anonymize=anonymize,
-                serve=serve,
+                db, "scrape", run_settings, bootstrap=bootstrap, ways_in=ways_in, anonymize=anonymize
             ) as session,
             handing_over(
                 session, as_json, is_wanted=wants_metadata, excludes=exclusion.excludes

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from crawler.cli_crawls import FRESH_OPTION, pace_options, read_exclusion, with_limits
-from crawler.settings import CrawlSettings
-from crawler.watch_records import MOST_WATCHED, WatchSettings
+from crawler.settings import MOST_WATCHED, CrawlSettings, WatchSettings
 from dhtnode import DhtError, InfoHash, console
 
 if TYPE_CHECKING:
@@ -90,7 +89,6 @@ def watch(
     rate: float,
     max_new_endpoints: float,
     exclude: TextIO | None,
-    serve: bool,
     anonymize: bool,
     listed: Path | None,
     discovered: int | None,
@@ -145,7 +143,6 @@ def watch(
                 bootstrap=bootstrap,
                 ways_in=ways_in,
                 anonymize=anonymize,
-                serve=serve,
                 busy_timeout=BUSY_TIMEOUT,
             ) as session,
             open_service_nursery() as nursery,

@@ -14,7 +14,8 @@ from dataclasses import replace
 from math import sqrt
 from random import Random
 
-from crawler.watch_records import HOUR, Course, Size, WatchSettings
+from crawler.settings import WatchSettings
+from crawler.watch_records import HOUR, Course, Size
 
 CHANGE = 0.15  # of its size: after about so much of a change a swarm is measured again
 SIGNIFICANT = 2.0  # standard deviations that a change has to exceed

@@ -1,9 +1,12 @@
-"""The pace and the bounds of a crawl, in one frozen dataclass, each number with its reason.
+"""The pace and the bounds of all that crawls, in frozen dataclasses, each number with its reason.
 
 The defaults are polite: nobody on the network, and no router on the way, should notice a crawl.
 """
 
 from dataclasses import dataclass
+
+YEAR = 365 * 86_400.0  # seconds
+MOST_WATCHED = 1_000_000  # swarms; what a list names beyond is counted and left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +71,23 @@ class PeerSettings:
 
     swarm_time: float = 90.0
     """For all peers of one swarm."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """Hold the bounds of a watch: intervals in seconds, the budget in measurements per hour."""
+
+    shortest: float = 900.0
+    """No faster, however fast a swarm changes: nodes keep a peer for 30 to 45 minutes anyway."""
+
+    longest: float = 86_400.0
+    """No slower, while a swarm has peers."""
+
+    budget: int = 1200
+    """A measurement costs some 30 queries: this is 10 queries per second on average."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.shortest <= self.longest <= YEAR:
+            raise ValueError("the longest interval is a year at most, and no shorter than the shortest")
+        if self.budget < 1:
+            raise ValueError("the budget is below one measurement per hour")

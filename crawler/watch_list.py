@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from crawler.watch_records import GIVEN, LISTED, MOST_WATCHED
+from crawler.settings import MOST_WATCHED
+from crawler.watch_records import GIVEN, LISTED
 from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
 
 MOST_COMPLAINTS = 5  # lines of one file, of which each gets a line

@@ -1,4 +1,4 @@
-"""What a watch of swarms goes by and remembers: values between the schedule and the database."""
+"""What a watch of swarms remembers: values between the schedule and the database."""
 
 from dataclasses import dataclass
 from math import log
@@ -8,35 +8,13 @@ from crawler.sample_records import SAMPLE_SOURCE
 from dhtnode import InfoHash
 
 HOUR = 3600.0  # seconds
-YEAR = 365 * 86_400.0
 FEW_PEERS = 10.0  # of swarms smaller than this, changes count less
 NORMAL_95 = 1.96  # standard deviations from the middle of a 95 % interval to its ends
-MOST_WATCHED = 1_000_000  # swarms; what a list names beyond is counted and left out
 CLAIM_LIFETIME = 900.0  # seconds; whoever was killed over a measurement has it repeated after so long
 
 GIVEN = "given"  # on the command line
 LISTED = "list"  # in the file
 DISCOVERED = SAMPLE_SOURCE
-
-
-@dataclass(frozen=True, slots=True)
-class WatchSettings:
-    """Hold the bounds of a watch: intervals in seconds, the budget in measurements per hour."""
-
-    shortest: float = 900.0
-    """No faster, however fast a swarm changes: nodes keep a peer for 30 to 45 minutes anyway."""
-
-    longest: float = 86_400.0
-    """No slower, while a swarm has peers."""
-
-    budget: int = 1200
-    """A measurement costs some 30 queries: this is 10 queries per second on average."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.shortest <= self.longest <= YEAR:
-            raise ValueError("the longest interval is a year at most, and no shorter than the shortest")
-        if self.budget < 1:
-            raise ValueError("the budget is below one measurement per hour")
 
 
 @dataclass(frozen=True, slots=True)

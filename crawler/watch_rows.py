@@ -12,11 +12,11 @@ from random import Random
 from typing import TypeAlias
 
 from crawler.records import epoch_seconds, utc_text
+from crawler.settings import MOST_WATCHED
 from crawler.watch_records import (
     CLAIM_LIFETIME,
     DISCOVERED,
     HOUR,
-    MOST_WATCHED,
     Changes,
     Claims,
     Course,

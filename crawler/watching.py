@@ -24,9 +24,10 @@ from crawler.schedule import (
     next_time,
     stretch,
 )
+from crawler.settings import WatchSettings
 from crawler.store import Store, StoreError
 from crawler.watch_list import Reading, WatchList
-from crawler.watch_records import HOUR, Changes, Claims, Course, Settled, Size, Turn, WatchSettings
+from crawler.watch_records import HOUR, Changes, Claims, Course, Settled, Size, Turn
 from crawler.writer import RunSync, Writer
 from dhtnode import InfoHash
 

@@ -197,19 +197,20 @@ def test_info_hashes_are_read_from_a_list(network, database, tmp_path, source):
 
 def test_several_swarms_are_measured_at_once(database):
     """With --at-once 3, three lookups begin before any of them is answered."""
-    with FakeNode() as silent:
-        options = ["--db", database, "--bootstrap", str(silent.address), "--at-once", "3"]
-        with Running("dhtcrawl", "scrape", *options, *SIZES) as process:
-            asked = set()
+    asked = set()
+    with FakeNode() as only:
+        options = ["--bootstrap", str(only.address), "--at-once", "3"]
+        with Running(*SCRAPE, database, *options, *SIZES) as process:
             while len(asked) < 3:
-                query, asker = silent.receive()
+                query, asker = only.receive()
                 if isinstance(query.method, GetPeers):
                     asked.add(query.method.info_hash.hex())
-                else:  # on the way into the network
-                    silent.respond(query, asker, silent.contact)
+                else:
+                    only.respond(query, asker)
             process.signal(signal.SIGINT)
             process.wait()
 
+    assert len(asked) == 3
     assert asked < SIZES.keys()
 
 

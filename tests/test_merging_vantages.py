@@ -30,14 +30,14 @@ async def call(function, *args, limiter):
 
 
 async def crawl(path, seed):
-    """Take a census and measure all swarms, and return the truth about them.
+    """Take a census and measure all swarms, and return the truth about them: peers, and seeds of them.
 
     The network is the same for all seeds; which packets are lost is not.
     """
     trio._core._run._r.seed(seed)  # the order of tasks, so that a failure can be replayed
     network = SyntheticMemoryNetwork(NETWORK, seed=seed, loss=LOSS)
     began_at = trio.current_time()
-    truth = {swarm.info_hash: swarm.peers for swarm in network.synthetic.swarms}
+    truth = {swarm.info_hash: (swarm.peers, swarm.seeds) for swarm in network.synthetic.swarms}
 
     def wall_clock():
         return EPOCH + trio.current_time() - began_at
@@ -59,7 +59,7 @@ async def crawl(path, seed):
             session = Session(run_id, {}, node, writer, (asker,), [])
             await take_census(session, CrawlSettings(rate=0), Random(seed))
         store.finish_run(run_id, RunStatus.FINISHED, utc_text(wall_clock()))
-    return {info_hash.hex(): peers for info_hash, peers in truth.items()}
+    return {info_hash.hex(): sizes for info_hash, sizes in truth.items()}
 
 
 def rows(path, query):
@@ -73,7 +73,20 @@ def answered(path):
 
 def errors(truth, sizes):
     """Return the distance of each size from the truth, as a share of it."""
-    return [abs(found - truth[swarm]) / truth[swarm] for swarm, found in sizes]
+    return [abs(found - truth[swarm][0]) / truth[swarm][0] for swarm, found in sizes]
+
+
+def assert_held(truth, path):
+    """Nearly all intervals of combined samples hold the truth: of peers, seeds and leechers."""
+    columns = (f"{subject}_{end}" for subject in ("peers", "seeds", "leechers") for end in ("low", "high"))
+    found = rows(path, f"SELECT info_hash, {', '.join(columns)} FROM combined_samples")  # noqa: S608
+    for place in range(3):
+        held = []
+        for swarm, *ends in found:
+            peers, seeds = truth[swarm]
+            low, high = ends[2 * place : 2 * place + 2]
+            held.append(low <= (peers, seeds, peers - seeds)[place] <= high)
+        assert sum(held) >= len(held) - 2, place
 
 
 async def test_three_vantages_know_more_than_the_best_of_them(autojump_clock, tmp_path):
@@ -97,5 +110,6 @@ async def test_three_vantages_know_more_than_the_best_of_them(autojump_clock, tm
     # The same stores have been asked, so what nobody was told is unknown to all: no better than this.
     assert fmean(errors(truth, together)) <= fmean(fmean(errors(truth, sizes)) for sizes in alone)
     assert len(together) == len(truth)
+    assert_held(truth, target)
 
     assert merged(other) == merged(target)

@@ -19,7 +19,8 @@ from crawler.schedule import (
     next_time,
     stretch,
 )
-from crawler.watch_records import Course, Size, WatchSettings
+from crawler.settings import WatchSettings
+from crawler.watch_records import Course, Size
 
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -236,6 +236,39 @@ async def test_outside_of_the_zone_of_a_census_nodes_are_looked_up(new_network, 
     assert (survey.counts.direct, survey.counts.by_lookup) == (inside, 40 - inside)
 
 
+async def test_census_is_read_whole_once_many_batches_have_read_of_it(
+    new_network, autojump_clock, store, monkeypatch
+):
+    """As a watch does that measures a few at a time; from then on it is kept."""
+    monkeypatch.setattr("crawler.whereabouts.MOST_PIECES", 3)
+    network = new_network(15, WatchedNetwork, synthetic=MODEL)
+    record_census(store, live_nodes(network))
+    read, near, answered = [], store.known.near, store.known.answered
+    store.known.near = lambda *values: read.append("some") or near(*values)
+    store.known.answered = lambda *values: read.append("all") or answered(*values)
+    async with open_survey(network, store) as survey:
+        for wanted in list(swarms_of(network))[:6]:
+            await survey.measure([wanted], tally=Tally())
+
+    assert read == ["some"] * 3 + ["all"]
+    assert (survey.counts.direct, survey.counts.by_lookup) == (6, 0)
+
+
+async def test_no_more_are_under_way_than_asked_for(new_network, autojump_clock, store):
+    """The bound holds, and it is used."""
+    network = new_network(16, WatchedNetwork, synthetic=MODEL)
+    record_census(store, live_nodes(network))
+    under_way = []
+    async with open_survey(network, store) as survey:
+        await survey.measure(
+            swarms_of(network),
+            tally=Tally(),
+            at_once=3,
+            on_sample=lambda _: under_way.append(len(survey._jobs) + 1),
+        )
+    assert max(under_way) == 3
+
+
 async def test_nodes_may_be_handed_over_in_memory(new_network, autojump_clock, store):
     """As by a census in the same process; the database is not asked then."""
     network = new_network(6, WatchedNetwork, synthetic=MODEL)

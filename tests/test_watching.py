@@ -10,13 +10,14 @@ from random import Random
 import pytest
 import trio
 
+from crawler.metadata_records import Handshakes, KnownTorrent
 from crawler.records import Outcome, SwarmSample, epoch_seconds, utc_text
 from crawler.sample_records import NodeSample, SampleBatch
-from crawler.settings import CrawlSettings
+from crawler.settings import CrawlSettings, WatchSettings
 from crawler.store import Store
 from crawler.surveying import SwarmSurvey, Tally
 from crawler.watch_list import WatchList
-from crawler.watch_records import CLAIM_LIFETIME, Size, WatchSettings
+from crawler.watch_records import CLAIM_LIFETIME, Size
 from crawler.watching import Watch
 from crawler.writer import open_writer
 from dhtnode import Address, BulkAsker, InfoHash
@@ -570,3 +571,30 @@ async def test_swarms_of_a_network_are_watched(autojump_clock, store):
     first = {row["info_hash"]: row["peers"] for row in reversed(store.rows("swarm_samples"))}
     assert [first[each.hex()] for each in wanted] == [0, 4, 8]
     assert all(epoch_seconds(row["next_at"]) > wall_clock() for row in store.rows("watched_swarms"))
+
+
+def know_as_private(store, info_hash):
+    """Write what a peer has told, as `dhtcrawl metadata` does."""
+    run_id = store.begin_run("metadata", {}, "0.1", utc_text(EPOCH))
+    counts = (3, 3, 3, 1, 2, 0, 0, 0.3, 0.1, 0.7)
+    handshakes = Handshakes(info_hash, utc_text(EPOCH), *counts, {}, 1, 1)
+    store.metadata.write(run_id, "given", handshakes, KnownTorrent(is_private=True))
+
+
+async def test_private_swarms_are_not_measured(autojump_clock, store):
+    """Neither those on the list nor those that turn out to be private later; that is said once."""
+    world = World.of(stable=3)
+    private, later, public = sorted(world.kinds)
+    know_as_private(store, private)
+    said = []
+    await watch_for(DAY, store, world, say=said.append)
+    assert {each for _, each in world.begun} == {later, public}
+    assert said == ["1 swarms of private torrents are not watched"]
+
+    know_as_private(store, later)
+    begun = len(world.begun)
+    await watch_for(2 * DAY, store, world, say=said.append, named=None)
+    assert {each for _, each in world.begun[begun:]} == {public}
+    assert said == ["1 swarms of private torrents are not watched"] * 2
+    removed = {row["info_hash"] for row in store.rows("watched_swarms") if row["removed_at"]}
+    assert removed == {private.hex(), later.hex()}
