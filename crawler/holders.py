@@ -1,6 +1,8 @@
 """With how many nodes an info-hash lies, found by asking those closest to it: for the population.
 
 Only nodes that gave a sample count, because the estimate is about them (`discovery.population`).
+Whoever names peers is asked once about an info-hash that nobody announced, and does not count if it
+names peers of that one too.
 """
 
 from collections import deque
@@ -12,6 +14,7 @@ from typing import Any
 import trio
 
 from crawler.politeness import Pace
+from crawler.probes import Probes
 from crawler.sample_rows import SampleRows
 from crawler.sampling import Excludes
 from crawler.settings import CrawlSettings
@@ -53,6 +56,7 @@ class _Asked:
     node_id: bytes
     address: Address
     attempts_left: int = ATTEMPTS
+    is_probe: bool = False
 
 
 def choose_lookups(
@@ -91,9 +95,15 @@ class HolderSearch:
     """Ask nodes for the peers of info-hashes, twice when they are silent."""
 
     def __init__(
-        self, asker: BulkAsker[Any], settings: CrawlSettings, excludes: Excludes | None = None
+        self,
+        asker: BulkAsker[Any],
+        settings: CrawlSettings,
+        random: Random,
+        excludes: Excludes | None = None,
     ) -> None:
         """Take over the asker; nodes that `excludes` tells of are not asked."""
+        self._probes = Probes(random, share=1.0)
+        self._liars: set[bytes] = set()
         self._excludes = excludes
         self._asker: BulkAsker[_Asked] = asker
         self._compact = CompactContacts(asker.family, asker.scope)
@@ -121,6 +131,8 @@ class HolderSearch:
                 self._asker.receive()
         finally:
             self._asker.forget_all()
+        for lookup in lookups:
+            lookup.holders.difference_update(self._liars.intersection(found for found, _ in lookup.asked))
 
     def _is_excluded(self, node_id: bytes, address: Address) -> bool:
         if self._excludes is None:
@@ -146,9 +158,16 @@ class HolderSearch:
         return 0.1 if self._queue else 1.0
 
     def _on_end(self, asked: _Asked, result: Response | QueryError, _took: float, _now: float) -> None:
+        endpoint = self._compact.endpoint_of(asked.address)
         if isinstance(result, Response):
-            if result.values and result.node_id == asked.node_id:
+            if asked.is_probe:
+                if self._probes.catches(endpoint, result):
+                    self._liars.add(asked.node_id)
+            elif result.values and result.node_id == asked.node_id:
                 asked.lookup.holders.add(asked.node_id)
+                if self._probes.wants(endpoint):
+                    nobody = Lookup(0, self._probes.target(asked.lookup.info_hash), ())
+                    self._queue.append(_Asked(nobody, asked.node_id, asked.address, is_probe=True))
         elif isinstance(result, QueryTimeout):
             self._fail(asked)
 

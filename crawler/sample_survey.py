@@ -175,7 +175,8 @@ class Survey:
     async def discover(self, *, looks_up: bool = True) -> list[Discovery]:
         """Estimate coverage and population of each family, and store both.
 
-        With `looks_up`, some info-hashes are looked up for the population, at most 6400 queries twice.
+        With `looks_up`, some info-hashes are looked up for the population: at most 6400 queries twice, and one
+        more to each node that names peers.
         """
         return [await self._discover(sampling.family, looks_up) for sampling in self.samplings]
 
@@ -207,7 +208,7 @@ class Survey:
     async def _look_up(self, family: Family, lookups: Sequence[Lookup]) -> None:
         for asker in self._session.askers:
             if asker.family is family:
-                search = HolderSearch(asker, self._settings, self._excludes)
+                search = HolderSearch(asker, self._settings, self._random, self._excludes)
                 await search.run(lookups)
                 self._lookup_queries += search.queries
 
