@@ -175,8 +175,8 @@ class Survey:
     async def discover(self, *, looks_up: bool = True) -> list[Discovery]:
         """Estimate coverage and population of each family, and store both.
 
-        With `looks_up`, some info-hashes are looked up for the population: at most 6400 queries twice, and one
-        more to each node that names peers.
+        With `looks_up`, some info-hashes are looked up for the population: at most 6400 queries twice, and
+        one more to each node that names peers.
         """
         return [await self._discover(sampling.family, looks_up) for sampling in self.samplings]
 
