@@ -76,8 +76,8 @@ class _Job:
     on_sample: Callable[[Scrape], None] | None
     on_failure: Callable[[InfoHash, DhtError], None] | None
     on_peers: Callable[[InfoHash, list[tuple[Address, ...]]], None] | None
-    places: trio.Semaphore
     source: str | None
+    places: trio.Semaphore | None = None
     under_way: set[SwarmInquiry] = field(default_factory=set)
     nobody_left: trio.Event = field(default_factory=trio.Event)
     is_fed: bool = False
@@ -166,7 +166,7 @@ class SwarmSurvey:
         believed; addresses of peers are kept nowhere.
         """
         wanted = list(info_hashes)
-        job = _Job(tally, on_sample, on_failure, on_peers, trio.Semaphore(1), source)
+        job = _Job(tally, on_sample, on_failure, on_peers, source)
         try:
             async with trio.open_nursery() as nursery:
                 for lane in self._lanes.values():
@@ -192,7 +192,7 @@ class SwarmSurvey:
                 for info_hash in some:
                     self._fail(job, info_hash, error)
                 continue
-            if not at:
+            if job.places is None:
                 job.places = trio.Semaphore(at_once or self._default_at_once())
             for info_hash in some:
                 await job.places.acquire()
@@ -321,6 +321,7 @@ class SwarmSurvey:
                 job.on_peers(inquiry.info_hash, [node.values for node in verdict.nodes if not node.marks])
         else:
             self._fail(job, inquiry.info_hash, NotJoined("no node answered"))
+        assert job.places is not None  # noqa: S101  # for mypy: the inquiry has taken one
         job.places.release()
         self._note_end(job)
 

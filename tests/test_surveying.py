@@ -24,7 +24,7 @@ from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.writer import open_writer
 from crawler.zone import Zone
-from dhtnode import MARKS, Address, BulkAsker, Family, InfoHash, NodeSettings
+from dhtnode import MARKS, Address, BulkAsker, Family, InfoHash, NodeSettings, NotJoined
 from dhtnode.krpc import decode_untrusted, encode
 from dhtnode.testing import MemoryNetwork
 
@@ -266,6 +266,31 @@ async def test_no_more_are_under_way_than_asked_for(new_network, autojump_clock,
             at_once=3,
             on_sample=lambda _: under_way.append(len(survey._jobs) + 1),
         )
+    assert max(under_way) == 3
+
+
+async def test_bad_start_does_not_slow_down_the_rest(new_network, autojump_clock, store, monkeypatch):
+    """The first few swarms fail because nobody answers; of the others as many are under way as may be."""
+    monkeypatch.setattr("crawler.surveying.FEW", 4)
+    network = new_network(17, WatchedNetwork, synthetic=MODEL)
+    record_census(store, live_nodes(network))
+    tally, under_way, failing = Tally(), [], [NotJoined("no node answered")]
+    async with open_survey(network, store) as survey:
+        prepare = survey.whereabouts.prepare
+
+        async def prepare_later(wanted):
+            if failing:
+                raise failing.pop()
+            await prepare(wanted)
+
+        survey.whereabouts.prepare = prepare_later
+        await survey.measure(
+            swarms_of(network),
+            tally=tally,
+            at_once=3,
+            on_sample=lambda _: under_way.append(len(survey._jobs) + 1),
+        )
+    assert (tally.measured, tally.failed) == (36, 4)
     assert max(under_way) == 3
 
 
