@@ -27,6 +27,15 @@ DB_OPTION = click.option(
     help="The SQLite database to record in; made when it is not there.",
 )
 
+FRESH_OPTION = click.option(
+    "--fresh",
+    type=console.Number(min=0),
+    default=21600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Ask the nodes of a census that ended so long ago at most, without lookups; 0 always looks up.",
+)
+
 
 def crawl_options(command: console.Command) -> console.Command:
     """Add the options of a crawl: where to record, how fast to go, where, and whom to leave alone."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from crawler.cli_crawls import pace_options, read_exclusion, with_limits
+from crawler.cli_crawls import FRESH_OPTION, pace_options, read_exclusion, with_limits
 from crawler.cli_metadata import METADATA_OPTION, handing_over
 from crawler.settings import CrawlSettings
 from dhtnode import DhtError, InfoHash, InvalidInfoHash, console, parse_info_hash
@@ -40,14 +40,7 @@ MAX_AT_ONCE = 5000
     metavar="N",
     help="How many to measure at once; by default 4 with lookups, 200 without.",
 )
-@click.option(
-    "--fresh",
-    type=console.Number(min=0),
-    default=21600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Ask the nodes of a census that ended so long ago at most, without lookups; 0 always looks up.",
-)
+@FRESH_OPTION
 @METADATA_OPTION
 @console.common_options(None)
 def scrape(
@@ -76,11 +69,10 @@ def scrape(
     if not wanted:
         raise click.UsageError("name at least one info-hash, or a file with --from")
 
-    from crawler.measure import Tally
     from crawler.progress import show_progress
     from crawler.session import open_session
     from crawler.store import StoreError
-    from crawler.surveying import SwarmSurvey, describe
+    from crawler.surveying import SwarmSurvey, Tally, describe
     from dhtnode import open_service_nursery
 
     exclusion = read_exclusion(exclude)
@@ -108,8 +100,11 @@ def scrape(
                 fresh=fresh,
             )
             nursery.start_soon(show_progress, lambda: describe(survey.counts, tally, len(wanted)))
+            private = await session.writer.call(lambda store: store.metadata.private(wanted))
+            if private:
+                click.echo(f"{len(private)} of {len(wanted)} swarms are private and left alone", err=True)
             await survey.measure(
-                wanted,
+                [info_hash for info_hash in wanted if info_hash not in private],
                 tally=tally,
                 at_once=at_once,
                 on_sample=partial(_print_sample, as_json),

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from crawler.cli_crawls import DB_OPTION, with_limits
+from crawler.cli_crawls import FRESH_OPTION, pace_options, read_exclusion, with_limits
 from crawler.settings import MOST_WATCHED, CrawlSettings, WatchSettings
 from dhtnode import DhtError, InfoHash, console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crawler.measure import Tally
-    from crawler.session import Session
+    from crawler.surveying import SwarmSurvey, Tally
     from crawler.watching import Measure, Watch
     from dhtnode import Scrape
 
@@ -28,7 +28,7 @@ MAX_WAYS_IN = 32  # of all torrent files together; each may cost a look-up of a 
 
 @click.command()
 @click.argument("swarms", nargs=-1, type=console.swarm, metavar="[INFOHASH]...")
-@DB_OPTION
+@pace_options
 @click.option(
     "--from",
     "listed",
@@ -78,15 +78,18 @@ MAX_WAYS_IN = 32  # of all torrent files together; each may cost a look-up of a 
 @click.option(
     "--at-once",
     type=click.IntRange(1, 64),
-    default=CrawlSettings().scrapes_at_once,
-    show_default=True,
-    help="How many to measure at once.",
+    metavar="N",
+    help="How many to measure at once; by default 4 with lookups, 200 without.",
 )
-@click.option("--anonymize", is_flag=True, help="Write /24 and /48 instead of addresses of nodes.")
+@FRESH_OPTION
 @console.common_options(None)
 def watch(
     swarms: tuple[console.Swarm, ...],
     db: Path,
+    rate: float,
+    max_new_endpoints: float,
+    exclude: TextIO | None,
+    anonymize: bool,
     listed: Path | None,
     discovered: int | None,
     once: bool,
@@ -94,8 +97,8 @@ def watch(
     longest: float,
     budget: int,
     keep_filters: float,
-    at_once: int,
-    anonymize: bool,
+    at_once: int | None,
+    fresh: float,
     as_json: bool,
     timeout: float | None,
     bootstrap: tuple[str, ...],
@@ -115,17 +118,20 @@ def watch(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--longest") from error
 
-    from crawler.measure import Tally
     from crawler.progress import show_progress
     from crawler.session import open_session
     from crawler.store import StoreError
+    from crawler.surveying import SwarmSurvey, Tally
     from crawler.watch_list import WatchList
     from crawler.watching import Watch
     from dhtnode import open_service_nursery
 
     named = WatchList([swarm.info_hash for swarm in swarms], listed) if is_named else None
     ways_in = [host for swarm in swarms for host in swarm.ways_in][:MAX_WAYS_IN]
-    run_settings = {"shortest": shortest, "longest": longest, "budget": budget, "at_once": at_once}
+    exclusion = read_exclusion(exclude)
+    pace = CrawlSettings(rate=rate, new_endpoints_rate=max_new_endpoints)
+    run_settings = asdict(pace) | asdict(settings) | {"at_once": at_once, "fresh": fresh}
+    random = Random(SystemRandom().getrandbits(256))
     tally = Tally()
 
     async def watch_all() -> None:
@@ -144,14 +150,23 @@ def watch(
             watch = Watch(
                 session.writer,
                 settings,
-                Random(SystemRandom().getrandbits(256)),
+                random,
                 named=named,
                 discovered=discovered or 0,
                 keep_filters=keep_filters,
                 say=partial(click.echo, err=True),
             )
+            survey = SwarmSurvey(
+                session.node,
+                session.writer,
+                session.askers,
+                pace,
+                random,
+                excludes=exclusion.excludes if exclusion else None,
+                fresh=fresh,
+            )
             nursery.start_soon(show_progress, watch.describe)
-            await watch.run(_measure_by(session, watch, tally, at_once, as_json), once=once)
+            await watch.run(_measure_by(survey, watch, tally, at_once, as_json), once=once)
 
     ended = console.run(partial(with_limits, watch_all, timeout), StoreError)
     if once and not ended:
@@ -160,9 +175,10 @@ def watch(
         raise click.ClickException(f"none of {tally.failed} swarms measured")
 
 
-def _measure_by(session: Session, watch: Watch, tally: Tally, at_once: int, as_json: bool) -> Measure:
+def _measure_by(
+    survey: SwarmSurvey, watch: Watch, tally: Tally, at_once: int | None, as_json: bool
+) -> Measure:
     """Return what measures a batch, records it, prints it, and tells the watch about it."""
-    from crawler.measure import measure_swarms
     from crawler.watch_records import Size
 
     def on_sample(scrape: Scrape) -> None:
@@ -174,14 +190,8 @@ def _measure_by(session: Session, watch: Watch, tally: Tally, at_once: int, as_j
         watch.failed(info_hash, str(error))
 
     async def measure(info_hashes: Sequence[InfoHash]) -> None:
-        await measure_swarms(
-            session.node,
-            session.writer,
-            info_hashes,
-            at_once=at_once,
-            tally=tally,
-            on_sample=on_sample,
-            on_failure=on_failure,
+        await survey.measure(
+            info_hashes, tally=tally, at_once=at_once, on_sample=on_sample, on_failure=on_failure
         )
 
     return measure

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from crawler.combining import Single, StoredReply, combine
 
-_FILTERS = ("seeds_filter", "peers_filter", "unplaced_filter")
+_KEPT = ("seeds_filter", "peers_filter", "named_filter", "unplaced_filter", "named_tokens", "sample_id")
 _SINGLE = (
     *("seeds", "leechers", "peers", "peers_low", "peers_high"),
+    *("seeds_low", "seeds_high", "leechers_low", "leechers_high"),
     *("method", "saturated", "nodes_answered", "nodes_with_filters", "distinct_peers"),
 )
 
@@ -53,6 +54,12 @@ ORDER BY info_hash, window_start
 _WITHIN = "info_hash = ? AND taken_at >= ? AND taken_at < ?"
 _SAMPLES = f"SELECT {', '.join(_SINGLE)} FROM swarm_samples WHERE {_WITHIN}"  # noqa: S608
 
+_REPLIES = f"""
+SELECT node_id, address, port, {", ".join(_KEPT)}, marks <> ''
+FROM swarm_samples JOIN scrape_replies ON sample_id = swarm_samples.id
+WHERE {_WITHIN} AND outcome = 'answered'
+"""  # noqa: S608
+
 _COLUMNS = ("info_hash", "window_start", "window_end", "vantages", "samples", "newest_sample", *_SINGLE)
 _INSERT = (
     f"INSERT INTO combined_samples ({', '.join(_COLUMNS)})"  # noqa: S608
@@ -75,21 +82,8 @@ def bring_up_to_date(connection: sqlite3.Connection, seconds: int) -> int:
 
 def _combined(connection: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
     """Yield the rows that are missing."""
-    columns = {row[1] for row in connection.execute("PRAGMA table_info(scrape_replies)")}
-    replies = _replies_query(columns)
     for info_hash, start, end, *counts in connection.execute(_MISSING).fetchall():
         place = (info_hash, start, end)
         samples = [Single(*row) for row in connection.execute(_SAMPLES, place)]
-        found = combine(samples, [StoredReply(*row) for row in connection.execute(replies, place)])
+        found = combine(samples, [StoredReply(*row) for row in connection.execute(_REPLIES, place)])
         yield (*place, *counts, *(getattr(found, column) for column in _SINGLE))
-
-
-def _replies_query(columns: set[str]) -> str:
-    """Return what reads the replies of a window; databases differ in what they keep of one."""
-    filters = [name if name in columns else "NULL" for name in _FILTERS]
-    answered = "outcome = 'answered'" if "outcome" in columns else "true"
-    return f"""
-SELECT node_id, address, port, {", ".join(filters)}, coalesce(marks, '') <> ''
-FROM swarm_samples JOIN scrape_replies ON sample_id = swarm_samples.id
-WHERE {_WITHIN} AND {answered}
-"""  # noqa: S608

@@ -7,7 +7,7 @@ two with the same peers it would make the swarm look small.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dhtnode import Address, Contact, NodeId, ScrapeFilter, ScrapeReply, estimate_swarm
+from dhtnode import Family, NodeEvidence, ScrapeFilter, estimate_evidence
 
 SEEN = ("union", "distinct")
 """Methods that count peers which somebody stores."""
@@ -15,13 +15,17 @@ SEEN = ("union", "distinct")
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """Hold what one sample has come to; `peers` and its interval are None where nothing could be said."""
+    """Hold what one sample has come to; numbers and intervals are None where nothing could be said."""
 
     seeds: float | None
     leechers: float | None
     peers: float | None
     peers_low: float | None
     peers_high: float | None
+    seeds_low: float | None
+    seeds_high: float | None
+    leechers_low: float | None
+    leechers_high: float | None
     method: str
     saturated: bool
     nodes_answered: int
@@ -31,9 +35,10 @@ class Single:
 
 @dataclass(frozen=True, slots=True)
 class StoredReply:
-    """Hold what a node said in one sample, as the database has it: its id in hex, filters or None.
+    """Hold what a node said in the sample of that number, as the database has it: its id in hex.
 
-    `named_filter` has the bits of peers that it named and that are no known seeds.
+    Filters are None where there are none; `tokens` stand for the peers that it named, 8 bytes each, and
+    compare within a sample only.
     """
 
     node_id: str
@@ -42,6 +47,9 @@ class StoredReply:
     seeds_filter: bytes | None
     peers_filter: bytes | None
     named_filter: bytes | None
+    unplaced_filter: bytes | None
+    tokens: bytes | None
+    sample: int
     is_suspect: bool
 
     @property
@@ -53,7 +61,7 @@ class StoredReply:
 def combine(samples: Sequence[Single], replies: Sequence[StoredReply]) -> Single:
     """Return what samples of one swarm and window come to together; the order does not matter.
 
-    The estimate is that of `estimate_swarm` over the filters of all nodes, without those that were
+    The estimate is that of `estimate_evidence` over the filters of all nodes, without those that were
     suspect to anybody.  Where fewer nodes have filters than in one of the samples, because they were
     deleted or never sent, the sample with the most stands for all.  Some 1 ms for 24 replies.
     """
@@ -64,70 +72,79 @@ def combine(samples: Sequence[Single], replies: Sequence[StoredReply]) -> Single
     named = max(sample.distinct_peers for sample in samples)
     if not stores or len(stores) < best.nodes_with_filters - len(liars):
         return replace(best, nodes_answered=answered, distinct_peers=named)
-    estimate = estimate_swarm(stores)
+    estimate = estimate_evidence(stores)
     found = Single(
         seeds=estimate.seeds,
         leechers=estimate.leechers,
         peers=estimate.peers,
         peers_low=estimate.peers_low,
         peers_high=estimate.peers_high,
+        seeds_low=estimate.seeds_low,
+        seeds_high=estimate.seeds_high,
+        leechers_low=estimate.leechers_low,
+        leechers_high=estimate.leechers_high,
         method=estimate.method,
         saturated=estimate.saturated,
         nodes_answered=answered,
         nodes_with_filters=estimate.nodes_with_filters,
         distinct_peers=named,
     )
-    return found if liars else _sharpened(found, samples)
+    return found if liars else _raised(found, samples)
 
 
-def _sharpened(found: Single, samples: Sequence[Single]) -> Single:
-    """Take from the samples what they know better than filters can tell.
-
-    A sample counts the peers that nodes named one by one, which are not stored; filters alone are off
-    by 1 or 2 of 100.  All together have seen no less than each of them: so of those that the others do
-    not rule out the one with the narrowest interval is believed.
-    """
-    seen = [sample for sample in samples if sample.method in SEEN and sample.peers is not None]
-    low = max([found.distinct_peers, *(each.peers_low or 0 for each in (found, *seen))])
-    if found.method in SEEN:
-        fitting = [each for each in (found, *seen) if (each.peers_high or 0) >= low]
-        sharpest = min(fitting or [found], key=_width)
-        found = replace(found, peers=sharpest.peers, peers_high=sharpest.peers_high)
-    return replace(
-        found,
-        peers=max(found.peers or 0, low),
-        peers_low=low,
-        peers_high=max(found.peers_high or 0, low),
-    )
-
-
-def _width(sample: Single) -> tuple[float, float]:
-    """Return the relative width of an interval; of equal ones the higher comes first."""
-    peers = sample.peers or 0
-    return ((sample.peers_high or 0) - (sample.peers_low or 0)) / max(peers, 1), -peers
+def _raised(found: Single, samples: Sequence[Single]) -> Single:
+    """Raise an estimate to what was counted: all together have seen no less than each of them."""
+    seen = [sample.peers_low or 0 for sample in samples if sample.method in SEEN]
+    low = max([found.peers_low or 0, found.distinct_peers, *seen])
+    peers, high = max(found.peers or 0, low), max(found.peers_high or 0, low)
+    return replace(found, peers=peers, peers_low=low, peers_high=high)
 
 
 def _worth(sample: Single) -> tuple[object, ...]:
     """Return what a sample is judged by when one is to stand for all: equal ones are equal in all."""
     counts = (sample.nodes_with_filters, sample.nodes_answered, sample.distinct_peers)
     sizes = (sample.peers, sample.peers_low, sample.peers_high, sample.seeds, sample.leechers)
-    return (*counts, *(-1.0 if size is None else size for size in sizes), sample.method, sample.saturated)
+    ends = (sample.seeds_low, sample.seeds_high, sample.leechers_low, sample.leechers_high)
+    known = (-1.0 if size is None else size for size in (*sizes, *ends))
+    return (*counts, *known, sample.method, sample.saturated)
 
 
-def _stores(replies: Sequence[StoredReply]) -> list[ScrapeReply]:
-    """Return one reply for each node that sent filters, in the order of their keys."""
-    filters: dict[tuple[str, str, int], tuple[ScrapeFilter, ScrapeFilter]] = {}
+def _stores(replies: Sequence[StoredReply]) -> list[NodeEvidence]:
+    """Return the evidence of each node that said something, in the order of their keys.
+
+    Peers are counted one by one in the sample that has the most of them; those that others named are
+    bits of filters.
+    """
+    named: dict[int, set[bytes]] = {}
     for reply in replies:
-        packed = (reply.seeds_filter, reply.peers_filter, reply.named_filter)
-        if packed != (None, None, None):
-            seeds, peers = filters.get(reply.node, (ScrapeFilter(), ScrapeFilter()))
-            more_seeds, more_peers, named = map(_filter, packed)
-            filters[reply.node] = seeds | more_seeds, peers | more_peers | named
-    return [
-        ScrapeReply(Contact(NodeId(bytes.fromhex(node_id)), Address(host, port)), 0.0, seeds, peers, (), None)
-        for (node_id, host, port), (seeds, peers) in sorted(filters.items())
-    ]
+        named.setdefault(reply.sample, set()).update(_tokens(reply))
+    counted = max(named, key=lambda sample: (len(named[sample]), -sample), default=None)
+    nodes: dict[tuple[str, str, int], NodeEvidence] = {}
+    for reply in replies:
+        packed = (reply.seeds_filter, reply.peers_filter, reply.unplaced_filter)
+        if packed != (None, None, None) or reply.tokens:
+            before = nodes.get(reply.node, _NOTHING)
+            is_counted = reply.sample == counted
+            nodes[reply.node] = NodeEvidence(
+                Family.IPV6 if ":" in reply.host else Family.IPV4,
+                _or(before.seeds_filter, reply.seeds_filter),
+                _or(before.peers_filter, reply.peers_filter),
+                before.named.union(_tokens(reply) if is_counted else ()),
+                _or(before.named_filter, reply.named_filter if is_counted else None) or ScrapeFilter(),
+                _or(before.unplaced_filter, reply.unplaced_filter) or ScrapeFilter(),
+            )
+    return [evidence for _, evidence in sorted(nodes.items(), key=lambda item: item[0])]
 
 
-def _filter(packed: bytes | None) -> ScrapeFilter:
-    return ScrapeFilter() if packed is None else ScrapeFilter.from_bytes(packed)
+_NOTHING = NodeEvidence(Family.IPV4, None, None, frozenset(), ScrapeFilter(), ScrapeFilter())
+
+
+def _tokens(reply: StoredReply) -> list[bytes]:
+    tokens = reply.tokens or b""
+    return [tokens[at : at + 8] for at in range(0, len(tokens), 8)]
+
+
+def _or(before: ScrapeFilter | None, packed: bytes | None) -> ScrapeFilter | None:
+    if packed is None:
+        return before
+    return (before or ScrapeFilter()) | ScrapeFilter.from_bytes(packed)

@@ -13,9 +13,9 @@ import trio
 
 from crawler.census import take_census
 from crawler.engine import Progress
-from crawler.measure import Tally, measure_swarms
 from crawler.session import open_session
 from crawler.settings import CrawlSettings
+from crawler.surveying import SwarmSurvey, Tally
 from dhtnode import InfoHash, Scrape
 from dhtnode.testing import open_testnet
 
@@ -80,11 +80,9 @@ async def run_demo(path: str | Path, *, nodes: int = NODES, seed: int = 1) -> De
             path, "demo", {"nodes": nodes, "seed": seed}, bootstrap=testnet.bootstrap
         ) as session:
             census = await take_census(session, settings, random)
-            await measure_swarms(
-                session.node,
-                session.writer,
-                list(truth),
-                at_once=settings.scrapes_at_once,
+            survey = SwarmSurvey(session.node, session.writer, session.askers, settings, random)
+            await survey.measure(
+                truth,
                 tally=Tally(),
                 source="demo",
                 on_sample=lambda scrape: measured.update({scrape.info_hash: scrape}),

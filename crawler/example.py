@@ -23,12 +23,12 @@ from trio.testing import MockClock
 
 from crawler.area import Area
 from crawler.census import take_census
-from crawler.measure import Tally, measure_swarms
 from crawler.records import RunStatus, utc_text
 from crawler.sample_survey import Survey
 from crawler.session import Session
 from crawler.settings import CrawlSettings
 from crawler.store import Store
+from crawler.surveying import SwarmSurvey, Tally
 from crawler.synthetic.planted import PlantedMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.synthetic.truth import check_place, write_counts, write_sessions, write_truth
@@ -172,9 +172,10 @@ async def _measure(day: _Day) -> None:
     by_size = sorted(day.network.synthetic.swarms, key=lambda swarm: -swarm.peers)
     info_hashes = [InfoHash(by_size[place - 1].info_hash) for place in MEASURED]
     async with _open_session(day, "scrape", {"info_hashes": len(info_hashes)}) as session:
-        await measure_swarms(
-            session.node, session.writer, info_hashes, at_once=4, tally=Tally(), wall_clock=_wall_clock
+        survey = SwarmSurvey(
+            session.node, session.writer, session.askers, UNLIMITED, day.random, wall_clock=_wall_clock
         )
+        await survey.measure(info_hashes, tally=Tally())
 
 
 async def _sample(day: _Day) -> None:

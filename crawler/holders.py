@@ -1,10 +1,12 @@
 """With how many nodes an info-hash lies, found by asking those closest to it: for the population.
 
 Only nodes that gave a sample count, because the estimate is about them (`discovery.population`).
+Whoever names peers is asked once about an info-hash that nobody announced, and does not count if it
+names peers of that one too.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import trio
 
 from crawler.politeness import Pace
+from crawler.probes import Probes
 from crawler.sample_rows import SampleRows
 from crawler.sampling import Excludes
 from crawler.settings import CrawlSettings
@@ -47,26 +50,34 @@ class Lookup:
 
 @dataclass(slots=True)
 class _Asked:
-    """Be one node that is asked about one info-hash; without a `lookup` nobody has announced that."""
+    """Be one node that is asked about one info-hash."""
 
-    info_hash: bytes
-    lookup: Lookup | None
+    lookup: Lookup
     node_id: bytes
     address: Address
     attempts_left: int = ATTEMPTS
+    is_probe: bool = False
 
 
-def choose_lookups(samples: SampleRows, count: int, zone: Zone, random: Random) -> list[Lookup]:
+def choose_lookups(
+    samples: SampleRows,
+    count: int,
+    zone: Zone,
+    random: Random,
+    is_private: Callable[[bytes], bool] = lambda _: False,
+) -> list[Lookup]:
     """Draw info-hashes of random nodes among the `count` listed, and find whom to ask about each.
 
-    Those outside of the zone are asked of nobody: they have no holders.
+    Those outside of the zone are asked of nobody: they have no holders.  Those that are private are not
+    drawn (BEP 27).
     """
     lookups = []
     most = max(1, min(MOST_OF_ONE_NODE, LOOKED_UP // max(count, 1)))
     for number in random.sample(range(1, count + 1), min(count, LOOKED_UP)):
         node = samples.holding(number)
         shown = [node.samples[at : at + 20] for at in range(0, len(node.samples), 20)]
-        for info_hash in random.sample(shown, min(most, len(shown))):
+        public = [info_hash for info_hash in shown if not is_private(info_hash)]
+        for info_hash in random.sample(public, min(most, len(public))):
             lookup = Lookup(number, info_hash, ())
             if zone.covers(info_hash):
                 closest = samples.closest(info_hash, CLOSEST)
@@ -81,11 +92,7 @@ def choose_lookups(samples: SampleRows, count: int, zone: Zone, random: Random) 
 
 
 class HolderSearch:
-    """Ask nodes for the peers of info-hashes, twice when they are silent.
-
-    Whoever names peers is asked for those of a random info-hash too, once: nobody has announced that,
-    and who knows peers of it is no holder of the others.
-    """
+    """Ask nodes for the peers of info-hashes, twice when they are silent."""
 
     def __init__(
         self,
@@ -95,9 +102,8 @@ class HolderSearch:
         excludes: Excludes | None = None,
     ) -> None:
         """Take over the asker; nodes that `excludes` tells of are not asked."""
-        self._random = random
-        self._probed: set[bytes] = set()  # ids: at most those asked, CLOSEST for each lookup
-        self.liars: set[bytes] = set()
+        self._probes = Probes(random, share=1.0)
+        self._liars: set[bytes] = set()
         self._excludes = excludes
         self._asker: BulkAsker[_Asked] = asker
         self._compact = CompactContacts(asker.family, asker.scope)
@@ -113,7 +119,7 @@ class HolderSearch:
     async def run(self, lookups: Sequence[Lookup]) -> None:
         """Fill in the holders of all lookups."""
         self._queue.extend(
-            _Asked(lookup.info_hash, lookup, node_id, address)
+            _Asked(lookup, node_id, address)
             for lookup in lookups
             for node_id, address in lookup.asked
             if not self._is_excluded(node_id, address)
@@ -126,7 +132,7 @@ class HolderSearch:
         finally:
             self._asker.forget_all()
         for lookup in lookups:
-            lookup.holders -= self.liars
+            lookup.holders.difference_update(self._liars.intersection(found for found, _ in lookup.asked))
 
     def _is_excluded(self, node_id: bytes, address: Address) -> bool:
         if self._excludes is None:
@@ -146,27 +152,24 @@ class HolderSearch:
                 continue
             self._pace.count_query(endpoint, now)
             self.queries += 1
-            if not self._asker.ask(self._question, asked.info_hash, asked.address, asked, now):
+            if not self._asker.ask(self._question, asked.lookup.info_hash, asked.address, asked, now):
                 self._fail(asked)
                 return 0.0
         return 0.1 if self._queue else 1.0
 
     def _on_end(self, asked: _Asked, result: Response | QueryError, _took: float, _now: float) -> None:
+        endpoint = self._compact.endpoint_of(asked.address)
         if isinstance(result, Response):
-            if result.values and result.node_id == asked.node_id:
-                self._on_peers(asked)
+            if asked.is_probe:
+                if self._probes.catches(endpoint, result):
+                    self._liars.add(asked.node_id)
+            elif result.values and result.node_id == asked.node_id:
+                asked.lookup.holders.add(asked.node_id)
+                if self._probes.wants(endpoint):
+                    nobody = Lookup(0, self._probes.target(asked.lookup.info_hash), ())
+                    self._queue.append(_Asked(nobody, asked.node_id, asked.address, is_probe=True))
         elif isinstance(result, QueryTimeout):
             self._fail(asked)
-
-    def _on_peers(self, asked: _Asked) -> None:
-        if asked.lookup is None:
-            self.liars.add(asked.node_id)
-            return
-        asked.lookup.holders.add(asked.node_id)
-        if asked.node_id not in self._probed:
-            self._probed.add(asked.node_id)
-            unknown = self._random.randbytes(len(asked.info_hash))
-            self._queue.append(_Asked(unknown, None, asked.node_id, asked.address))
 
     def _fail(self, asked: _Asked) -> None:
         asked.attempts_left -= 1

@@ -44,7 +44,8 @@ class KnownRows:
     def fresh_census(self, not_before: float) -> FreshCensus | None:
         """Return the last census that ended after a time, in seconds since the epoch, or is running.
 
-        One that has ended goes before one under way.  None that wrote prefixes instead of addresses.
+        One that has ended goes before one under way.  None that wrote prefixes instead of addresses, and
+        none of another machine: what it reached from there may not be reached from here.
         """
         with self._reported():
             rows = self._connection.execute(_CENSUSES, (utc_text(not_before),)).fetchall()
@@ -113,6 +114,7 @@ def _id_range(zone: Zone) -> tuple[str, str]:
 _CENSUSES = """
 SELECT id, status, started_at, settings, pid FROM runs
 WHERE command IN ('census', 'demo') AND (status = 'running' OR status = 'finished' AND finished_at >= ?)
+    AND id NOT IN (SELECT run_id FROM merged_runs)
 ORDER BY status <> 'finished', id DESC
 """
 

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import TypeAlias
@@ -28,6 +28,15 @@ class MetadataRows:
         with self._reported():
             row = self._connection.execute(_SELECT_TORRENT, (info_hash.hex(),)).fetchone()
         return None if row is None else KnownTorrent(bool(row[0]), *row[1:])
+
+    def is_private(self, info_hash: bytes) -> bool:
+        """Return whether a torrent is known to be private; some 5 us."""
+        with self._reported():
+            return self._connection.execute(_IS_PRIVATE, (info_hash.hex(),)).fetchone() is not None
+
+    def private(self, info_hashes: Iterable[InfoHash]) -> set[InfoHash]:
+        """Return those of some info-hashes whose torrent is known to be private."""
+        return set(filter(self.is_private, info_hashes))
 
     def missing(self, most: int) -> list[InfoHash]:
         """Return swarms whose torrent is not known: first those never tried, then the longest ago.
@@ -64,6 +73,8 @@ class MetadataRows:
 _COLUMNS = tuple(field.name for field in fields(Handshakes))
 
 _SELECT_TORRENT = "SELECT is_private, name, size, files, pieces FROM torrents WHERE info_hash = ?"
+
+_IS_PRIVATE = "SELECT 1 FROM torrents WHERE info_hash = ? AND is_private"
 
 _SELECT_MISSING = """
 SELECT swarms.info_hash

@@ -24,6 +24,12 @@ DAY = 86_400.0  # seconds
 FILTER_COLUMNS = ("seeds_filter", "peers_filter", "named_tokens", "named_filter", "unplaced_filter")
 """Columns that hold raw filters, of which a table may have some."""
 
+LEFT_ALONE = {
+    "retention": "says how far deleting has come, and nothing about anybody",
+    "_sqlite_migrations": "says which version of the tables this is",
+}
+"""Tables from which nothing is deleted, whatever is asked for, each with the reason."""
+
 SAMPLES_AT_ONCE = 500  # whose filters one transaction deletes: others want to write too
 _TASK = "filters"
 
@@ -163,6 +169,7 @@ class Purge:
         )
         self._make("old_runs", f"{_OLD_RUNS} {newer}", (cutoff,))
         changed = self._delete_samples("SELECT id FROM swarm_samples WHERE run_id IN temp.old_runs")
+        changed["swarms"] += self._connection.execute(_FORGET_NAMES).rowcount
         for table in self._tables():
             key = "id" if table == "runs" else "run_id"
             if key in self._columns(table):
@@ -267,9 +274,27 @@ _SHOWING = "SELECT id, samples FROM node_samples WHERE instr(samples, ?)"
 _OLD_RUNS = """
 SELECT id FROM runs WHERE status <> 'running' AND coalesce(finished_at, started_at) < ?1
 """
+# A name is known from the torrent, which goes with its run.
+_FORGET_NAMES = """
+UPDATE swarms SET name = NULL
+WHERE name IS NOT NULL AND info_hash IN (SELECT info_hash FROM torrents WHERE run_id IN temp.old_runs)
+"""
+# What belongs to no run goes when it is of no use any more.
 _OUTLIVED = {
     "nodes": "DELETE FROM nodes WHERE last_seen < ?",
     "sample_turns": "DELETE FROM sample_turns WHERE max(asked_at, next_at) < ?",
+    "watched_swarms": "DELETE FROM watched_swarms WHERE removed_at < ?",
+    "combined_samples": """
+        DELETE FROM combined_samples WHERE window_start < ? AND samples <> (
+            SELECT count(*) FROM swarm_samples AS sample
+            WHERE sample.info_hash = combined_samples.info_hash
+                AND taken_at >= window_start AND taken_at < window_end
+        )
+    """,
+    "vantages": """
+        DELETE FROM vantages
+        WHERE ? IS NOT NULL AND NOT is_here AND identity NOT IN (SELECT vantage FROM merged_runs)
+    """,
 }
 _UNSEEN_SWARMS = """
 SELECT info_hash FROM swarms

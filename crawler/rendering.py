@@ -6,6 +6,7 @@ What the database holds may come from anybody, the names of torrents too: what d
 import csv
 import io
 import json
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ NOTHING = "nothing recorded"
 
 def draw(report: Report, console: Console) -> None:
     """Draw a report on a terminal; a table that is wider than it is written as `plain` does it."""
-    console.print(Text(report.title, style="bold"))
+    console.print(Text(_printable(report.title), style="bold"))
     console.print(Text(report.text))
     widths = _widths(report)
     if not report.rows:
@@ -46,8 +47,8 @@ def plain(report: Report) -> str:
     """Return a report as aligned text."""
     prose = textwrap.fill(report.text, WIDTH)
     if not report.rows:
-        return f"{report.title}\n{prose}\n\n{NOTHING}"
-    return "\n".join([report.title, prose, "", *_aligned(report)])
+        return f"{_printable(report.title)}\n{prose}\n\n{NOTHING}"
+    return "\n".join([_printable(report.title), prose, "", *_aligned(report)])
 
 
 def _aligned(report: Report) -> list[str]:
@@ -72,14 +73,14 @@ def _widths(report: Report) -> list[int]:
 
 def markdown(report: Report) -> str:
     """Return a report as a section of Markdown."""
-    head = f"## {report.title}\n\n{report.text}\n\n"
+    head = f"## {_escaped(_printable(report.title))}\n\n{report.text}\n\n"
     if not report.rows:
         return f"{head}{NOTHING.capitalize()}."
     rule = ["--:" if is_right else "---" for is_right in _right(report)]
     lines = [
         [_heading(column) for column in report.columns],
         rule,
-        *([_cell(value).replace("\\", "\\\\").replace("|", "\\|") for value in row] for row in report.rows),
+        *([_escaped(_cell(value)) for value in row] for row in report.rows),
     ]
     return head + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -108,7 +109,16 @@ def _cell(value: Value) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.3g}" if 0 < abs(value) < 0.001 else f"{value:.15g}"
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value))
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _escaped(text: str) -> str:
+    """Return a text that Markdown shows as it is: no link, no image and no HTML comes of a name."""
+    return re.sub(r"[\\|<\[`*]", r"\\\g<0>", text)
 
 
 def _right(report: Report) -> Sequence[bool]:

@@ -51,8 +51,10 @@ CREATE TABLE run_costs (
     visits INTEGER NOT NULL,
     swarm_samples INTEGER NOT NULL,
     node_samples INTEGER NOT NULL,
+    handshakes INTEGER NOT NULL,
     asked INTEGER NOT NULL,
     answered INTEGER NOT NULL,
+    peers_tried INTEGER NOT NULL,
     bytes_sent INTEGER,
     bytes_received INTEGER
 )""",
@@ -122,21 +124,27 @@ END"""
 # Who is asked for a sample of info-hashes is asked for contacts too, which is not counted twice.
 COSTS = """
 SELECT
-    ?1 AS run_id, visits, swarm_samples, node_samples,
+    ?1 AS run_id, visits, swarm_samples, node_samples, handshakes,
     visits + node_samples + scraped AS asked,
     (SELECT count(*) FROM visits WHERE run_id = ?1 AND outcome = 'answered')
     + (SELECT count(*) FROM node_samples
        WHERE run_id = ?1 AND outcome IN ('answered', 'unsupported', 'not-due'))
     + replied AS answered,
-    bytes_sent, bytes_received
+    peers_tried,
+    CASE WHEN told IS NULL THEN sent ELSE coalesce(sent, 0) + told END AS bytes_sent,
+    CASE WHEN heard IS NULL THEN received ELSE coalesce(received, 0) + heard END AS bytes_received
 FROM
     (SELECT count(*) AS visits FROM visits WHERE run_id = ?1),
     (SELECT count(*) AS node_samples FROM node_samples WHERE run_id = ?1),
     (SELECT
         count(*) AS swarm_samples,
         coalesce(sum(nodes_asked), 0) AS scraped, coalesce(sum(nodes_answered), 0) AS replied,
-        sum(bytes_sent) AS bytes_sent, sum(bytes_received) AS bytes_received
-     FROM swarm_samples WHERE run_id = ?1)
+        sum(bytes_sent) AS sent, sum(bytes_received) AS received
+     FROM swarm_samples WHERE run_id = ?1),
+    (SELECT
+        count(*) AS handshakes, coalesce(sum(peers_tried), 0) AS peers_tried,
+        sum(bytes_sent) AS told, sum(bytes_received) AS heard
+     FROM swarm_handshakes WHERE run_id = ?1)
 """
 
 _COUNT_SAMPLERS = """

@@ -175,7 +175,8 @@ class Survey:
     async def discover(self, *, looks_up: bool = True) -> list[Discovery]:
         """Estimate coverage and population of each family, and store both.
 
-        With `looks_up`, some info-hashes are looked up for the population, at most 6400 queries twice.
+        With `looks_up`, some info-hashes are looked up for the population: at most 6400 queries twice, and
+        one more to each node that names peers.
         """
         return [await self._discover(sampling.family, looks_up) for sampling in self.samplings]
 
@@ -186,7 +187,9 @@ class Survey:
         lookups: list[Lookup] = []
         if looks_up and nodes:
             lookups = await writer.call(
-                lambda store: choose_lookups(store.samples, nodes, zone, self._random)
+                lambda store: choose_lookups(
+                    store.samples, nodes, zone, self._random, store.metadata.is_private
+                )
             )
             await self._look_up(family, lookups)
         nums = await writer.call(lambda store: store.samples.nums())

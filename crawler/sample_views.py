@@ -31,7 +31,7 @@ FROM swarms
 JOIN swarm_samples AS sample ON sample.id = (
     SELECT id FROM swarm_samples
     WHERE info_hash = swarms.info_hash
-    ORDER BY taken_at DESC, id DESC
+    ORDER BY taken_at DESC, peers DESC, id DESC
     LIMIT 1
 )
 """

@@ -18,7 +18,6 @@ from typing import Any
 import trio
 
 from crawler.inquiry import Kind, Query, SwarmInquiry
-from crawler.measure import KEY_BYTES, Tally
 from crawler.politeness import Pace
 from crawler.probes import Probes
 from crawler.records import Outcome, utc_text
@@ -45,9 +44,18 @@ from dhtnode import (
 
 AT_ONCE_DIRECT = 200  # swarms under way when their nodes are known: 12 queries for each wait together
 MOST_BYTES = 7000  # for the closest nodes of a swarm whose nodes are looked up; with the others below 8000
+KEY_BYTES = 32  # of what makes the tokens of hosts; it is forgotten when the work is done
 LONGEST_SLEEP = 1.0  # seconds between two looks at what is to do when nothing happens
 CLOGGED_PAUSE = 0.05  # seconds until fewer queries may be awaited, because some are late by then
 MAX_RECENT = 100_000  # endpoints that count as asked before: routers forget them in minutes
+
+
+@dataclass(slots=True)
+class Tally:
+    """Count measurements as they end."""
+
+    measured: int = 0
+    failed: int = 0
 
 
 @dataclass(slots=True)
@@ -68,8 +76,8 @@ class _Job:
     on_sample: Callable[[Scrape], None] | None
     on_failure: Callable[[InfoHash, DhtError], None] | None
     on_peers: Callable[[InfoHash, list[tuple[Address, ...]]], None] | None
-    places: trio.Semaphore
     source: str | None
+    places: trio.Semaphore | None = None
     under_way: set[SwarmInquiry] = field(default_factory=set)
     nobody_left: trio.Event = field(default_factory=trio.Event)
     is_fed: bool = False
@@ -158,7 +166,7 @@ class SwarmSurvey:
         believed; addresses of peers are kept nowhere.
         """
         wanted = list(info_hashes)
-        job = _Job(tally, on_sample, on_failure, on_peers, trio.Semaphore(1), source)
+        job = _Job(tally, on_sample, on_failure, on_peers, source)
         try:
             async with trio.open_nursery() as nursery:
                 for lane in self._lanes.values():
@@ -184,7 +192,7 @@ class SwarmSurvey:
                 for info_hash in some:
                     self._fail(job, info_hash, error)
                 continue
-            if not at:
+            if job.places is None:
                 job.places = trio.Semaphore(at_once or self._default_at_once())
             for info_hash in some:
                 await job.places.acquire()
@@ -313,6 +321,7 @@ class SwarmSurvey:
                 job.on_peers(inquiry.info_hash, [node.values for node in verdict.nodes if not node.marks])
         else:
             self._fail(job, inquiry.info_hash, NotJoined("no node answered"))
+        assert job.places is not None  # noqa: S101  # for mypy: the inquiry has taken one
         job.places.release()
         self._note_end(job)
 

@@ -59,8 +59,7 @@ class SwarmRows:
 
     def latest_sample(self, info_hash: bytes) -> Row | None:
         """Return the newest sample of a swarm, or None."""
-        sql = "SELECT * FROM swarm_samples WHERE info_hash = ? ORDER BY taken_at DESC, id DESC LIMIT 1"
-        return self._first(sql, info_hash.hex())
+        return self._first(_LATEST_SAMPLE, info_hash.hex())
 
     def replies(self, sample_id: int) -> list[Row]:
         """Return what nodes said for one sample, in order of families and distance."""
@@ -115,6 +114,11 @@ class SwarmRows:
             columns = [column[0] for column in cursor.description]
             return [dict(zip(columns, row, strict=True)) for row in cursor]
 
+
+# As in the view `latest_swarms`; two samples of one moment are of two machines.
+_LATEST_SAMPLE = """
+SELECT * FROM swarm_samples WHERE info_hash = ? ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1
+"""
 
 # These columns are taken from the record as they are, under the same name.
 _REPLY_COLUMNS = (

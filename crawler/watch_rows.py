@@ -72,6 +72,11 @@ class WatchRows:
             left_out = self._add([(info_hash, DISCOVERED) for info_hash in found], now, begin)
         return Changes(len(found) - left_out, 0, left_out)
 
+    def leave_private(self, now: float) -> int:
+        """Watch no more the swarms whose torrent is known to be private by now, and return how many."""
+        with self._transaction():
+            return self._connection.execute(_REMOVE_PRIVATE, (utc_text(now),)).rowcount
+
     def watched(self) -> Watched:
         """Count the watched swarms and what they ask for; some 0.2 us each."""
         with self._reported():
@@ -118,8 +123,8 @@ class WatchRows:
                 self._connection.execute("COMMIT")
 
     def _due_at(self) -> float | None:
-        (text,) = self._connection.execute(_NEXT).fetchone()
-        return None if text is None else epoch_seconds(text)
+        row = self._connection.execute(_NEXT).fetchone()
+        return None if row is None else epoch_seconds(row[0])
 
     def _add(self, new: list[tuple[str, str]], now: float, begin: Begin) -> int:
         """Add rows that are not there, as far as there is room; return how many there was none for."""
@@ -218,12 +223,15 @@ UPDATE watched_swarms SET removed_at = ? WHERE info_hash IN (
     ORDER BY since DESC, info_hash LIMIT ?
 )
 """
-_NOT_WATCHED = """
+_IS_PRIVATE = "EXISTS (SELECT 1 FROM torrents WHERE torrents.info_hash = {}.info_hash AND is_private)"
+_OF_WATCHED = _IS_PRIVATE.format("watched_swarms")
+_REMOVE_PRIVATE = f"UPDATE watched_swarms SET removed_at = ? WHERE +removed_at IS NULL AND {_OF_WATCHED}"  # noqa: S608
+_NOT_WATCHED = f"""
 SELECT info_hash FROM swarms
-WHERE source = ? AND NOT EXISTS (
+WHERE source = ? AND NOT {_IS_PRIVATE.format("swarms")} AND NOT EXISTS (
     SELECT 1 FROM watched_swarms WHERE watched_swarms.info_hash = swarms.info_hash AND removed_at IS NULL
 )
-"""
+"""  # noqa: S608  # our own words
 _LIST_SHOWN = f"{_NOT_WATCHED} LIMIT ?"
 _SHOWN_FROM = f"{_NOT_WATCHED} AND info_hash >= ? ORDER BY info_hash LIMIT 1"
 _WATCHED = "SELECT count(*), sum(? / interval) FROM watched_swarms WHERE +removed_at IS NULL"
@@ -233,15 +241,17 @@ SELECT tried_at, count(*) FROM watched_swarms
 WHERE tried_at = (SELECT max(tried_at) FROM watched_swarms WHERE tried_at < ?)
 GROUP BY tried_at
 """
-_DUE = """
+_DUE = f"""
 SELECT info_hash, interval, measured_at, peers, peers_low, peers_high, empties, failures
 FROM watched_swarms
-WHERE removed_at IS NULL AND next_at <= ?
+WHERE removed_at IS NULL AND next_at <= ? AND NOT {_OF_WATCHED}
 ORDER BY next_at
 LIMIT ?
-"""
+"""  # noqa: S608  # our own words
 _CLAIM = "UPDATE watched_swarms SET tried_at = ?, next_at = ? WHERE info_hash = ?"
-_NEXT = "SELECT min(next_at) FROM watched_swarms WHERE removed_at IS NULL"
+_NEXT = f"""
+SELECT next_at FROM watched_swarms WHERE removed_at IS NULL AND NOT {_OF_WATCHED} ORDER BY next_at LIMIT 1
+"""  # noqa: S608  # our own words
 _SETTLE = """
 UPDATE watched_swarms
 SET next_at = ?, interval = ?, measured_at = ?, peers = ?, peers_low = ?, peers_high = ?,

@@ -161,6 +161,7 @@ class Watch:
             self._count_at = now + HOUR
             if self._list is not None:
                 await self._discover()
+            await self._leave_private()
             self.swarms, self._demand = await self._writer.call_at_once(lambda store: store.watch.watched())
             await self._delete_old_filters()
 
@@ -185,6 +186,13 @@ class Watch:
             return store.watch.discover(self._discovered, now, self._begin_swarms, self._random)
 
         self._tell(await self._writer.call_at_once(discover))
+
+    async def _leave_private(self) -> None:
+        """Drop the swarms that have turned out to be private; they are not measured before either."""
+        now = self._wall_clock()
+        left = await self._writer.call_at_once(lambda store: store.watch.leave_private(now))
+        if left:
+            self._say(f"{left} swarms of private torrents are not watched")
 
     def _begin_swarms(self, count: int) -> tuple[float, Iterable[float]]:
         now = self._wall_clock()

@@ -20,6 +20,7 @@ from dhtnode import BulkAsker, CompactContacts, Endpoint, Family, InfoHash, Node
 
 FRESH = 6 * 3600.0  # seconds; by then about a third of the nodes of a census are gone
 FEW = 200  # info-hashes for which only the surroundings are read, not the whole census
+MOST_PIECES = 1000  # info-hashes in all, one batch after the other; from then on it pays to read it whole
 MOST_KNOWN = 32  # nodes that an inquiry starts with: 20 that answer, and those that do not
 START = 16  # nodes that a lookup starts with
 ENOUGH = 1000  # nodes remembered beside which our own table, with some 200, adds nothing
@@ -55,6 +56,7 @@ class Whereabouts:
         self._known: dict[Family, KnownNodes] = {}
         self._census: FreshCensus | None = None
         self._is_whole = False
+        self._read_in_pieces = 0  # info-hashes whose surroundings were read from this census
         self._looked_at = float("-inf")
 
     @property
@@ -77,13 +79,16 @@ class Whereabouts:
     async def prepare(self, info_hashes: Sequence[InfoHash]) -> None:
         """Read what the database knows about the surroundings of some info-hashes, or of all.
 
+        A census that was read as a whole is kept, some 50 bytes for each node, until there is a later one.
         Raises `NotJoined` when nothing is known and nobody answers either.
         """
         await self._look_for_census()
         if self._census is None or self._is_whole:
             await self._remember(self._outside(info_hashes))
             return
-        census, reads_all = self._census, len(info_hashes) > FEW
+        self._read_in_pieces += len(info_hashes)
+        census = self._census
+        reads_all = len(info_hashes) > FEW or self._read_in_pieces > MOST_PIECES
         self._known = await self._writer.call(lambda store: self._read(store, census, info_hashes, reads_all))
         self._is_whole = reads_all
         await self._remember(self._outside(info_hashes))
@@ -97,6 +102,7 @@ class Whereabouts:
         if found != self._census:
             self._census = found
             self._is_whole = False
+            self._read_in_pieces = 0
             self._known = {}
 
     def begin(self, inquiry: SwarmInquiry) -> bool:

@@ -23,11 +23,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from crawler.census import take_census
-from crawler.measure import Tally, measure_swarms
 from crawler.records import CrawlBatch
 from crawler.session import Session, open_session
 from crawler.settings import CrawlSettings
 from crawler.store import Record, Store
+from crawler.surveying import SwarmSurvey, Tally
 from crawler.writer import Writer, open_writer
 from dhtnode import Address, FindNode, InfoHash, Node, NodeSettings, NotJoined, QueryTimeout, open_node
 from dhtnode.blocking import _find_peers
@@ -373,7 +373,8 @@ async def census_in(session: Session) -> object:
 
 async def measurement_in(session: Session) -> object:
     tally = Tally()
-    await measure_swarms(session.node, session.writer, SWARMS, at_once=2, tally=tally)
+    survey = SwarmSurvey(session.node, session.writer, session.askers, UNLIMITED, Random(1))
+    await survey.measure(SWARMS, at_once=2, tally=tally)
     return tally
 
 

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from crawler.descriptions import COMMON, TABLES, _column
+from crawler.column_texts import COMMON, _column
+from crawler.descriptions import TABLES
 from crawler.store import Store
 
 DECLARED = {

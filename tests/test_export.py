@@ -50,7 +50,7 @@ def test_files_hold_the_rows_of_tables_and_views(database, tmp_path):
     """All rows, under the names of the columns; what is a working note of the crawler stays."""
     files = exported(database, tmp_path)
 
-    assert set(files) == set(TABLES) - {"crawl_journal", "sample_turns"}
+    assert set(files) == set(TABLES) - {"crawl_journal", "sample_turns", "retention"}
     assert len(files["visits"]) == 20
     assert files["visits"][0]["address"] == address(0).host
     assert files["latest_swarms"][0]["peers"] == "800"
@@ -103,7 +103,8 @@ def test_one_run_leaves_out_what_belongs_to_none(database, tmp_path):
     census = exported(database, tmp_path / "census", run=CENSUS)
     scrape = exported(database, tmp_path / "scrape", run=SCRAPE)
 
-    assert not {"nodes", "swarms", "latest_swarms", "client_versions"} & set(census)
+    assert not {"nodes", "swarms", "watched_swarms", "client_versions"} & set(census)
+    assert [len(run["latest_swarms"]) for run in (census, scrape)] == [0, len(scrape["swarm_samples"]) // 2]
     assert [len(census[name]) for name in ("runs", "visits", "scrape_replies", "alarms")] == [1, 20, 0, 1]
     assert [len(scrape[name]) for name in ("runs", "visits", "scrape_replies", "alarms")] == [1, 0, 8, 0]
 

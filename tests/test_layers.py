@@ -293,9 +293,9 @@ CRAWLER = (
         "storage",  # beside the decisions, not above them: it knows tables, not networks
         (
             *("views", "swarm_views", "sample_views", "metadata_tables", "report_views", "rollups"),
-            *("vantages", "schema", "descriptions", "run_nodes", "sample_rows", "swarm_rows"),
-            *("known_rows", "watch_rows", "purge", "metadata_rows", "store", "reading"),
-            *("merge_rules", "merge_source", "rounds"),
+            *("vantages", "schema", "column_texts", "node_texts", "swarm_texts", "descriptions"),
+            *("run_nodes", "sample_rows", "swarm_rows", "known_rows", "watch_rows", "purge"),
+            *("metadata_rows", "store", "reading", "merge_rules", "merge_source", "rounds"),
         ),
         below=names("values"),
         sideways=IN_ORDER,
@@ -312,7 +312,7 @@ CRAWLER = (
         "I/O",
         (
             *("writer", "progress", "session", "walk", "verification", "engine", "census"),
-            *("sampling", "holders", "sample_survey", "whereabouts", "measure", "surveying"),
+            *("sampling", "holders", "sample_survey", "whereabouts", "surveying"),
             *("watch_list", "watching", "demo", "peer_talk", "swarm_peers", "fetching"),
             *("combined_rows", "merging"),
         ),
@@ -335,7 +335,14 @@ CRAWLER = (
             "cli_purge",
             "cli_scrape",
             "cli_explain",
-            *("reports/answer", "reports/nodes", "reports/sizes", "reports/costs", "reports/__init__"),
+            *(
+                "reports/answer",
+                "reports/nodes",
+                "reports/sizes",
+                "reports/costs",
+                "reports/watched",
+                "reports/__init__",
+            ),
             *("rendering", "anonymous", "table_files", "export", "cli_report", "cli_export"),
             "cli_merge",
             "cli_example",

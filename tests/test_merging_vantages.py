@@ -8,12 +8,12 @@ from statistics import fmean
 import trio
 
 from crawler.census import take_census
-from crawler.measure import Tally, measure_swarms
 from crawler.merging import merge
 from crawler.records import RunStatus, utc_text
 from crawler.session import Session
 from crawler.settings import CrawlSettings
 from crawler.store import Store
+from crawler.surveying import SwarmSurvey, Tally
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.writer import open_writer
@@ -30,14 +30,14 @@ async def call(function, *args, limiter):
 
 
 async def crawl(path, seed):
-    """Take a census and measure all swarms, and return the truth about them.
+    """Take a census and measure all swarms, and return the truth about them: peers, and seeds of them.
 
     The network is the same for all seeds; which packets are lost is not.
     """
     trio._core._run._r.seed(seed)  # the order of tasks, so that a failure can be replayed
     network = SyntheticMemoryNetwork(NETWORK, seed=seed, loss=LOSS)
     began_at = trio.current_time()
-    truth = {swarm.info_hash: swarm.peers for swarm in network.synthetic.swarms}
+    truth = {swarm.info_hash: (swarm.peers, swarm.seeds) for swarm in network.synthetic.swarms}
 
     def wall_clock():
         return EPOCH + trio.current_time() - began_at
@@ -49,15 +49,17 @@ async def crawl(path, seed):
             network.open_node(0, through=network.synthetic.ways_in(), settings=NodeSettings(read_only=True))
         )
         async with open_writer(store, run_id, run_sync=call) as writer:
-            wanted = [InfoHash(info_hash) for info_hash in truth]
-            await measure_swarms(node, writer, wanted, at_once=12, tally=Tally(), wall_clock=wall_clock)
             socket = network.socket(network.host(0), 7000)
             stack.callback(socket.close)
             asker = BulkAsker(socket, random_bytes=Random(f"asker {seed}").randbytes)
+            survey = SwarmSurvey(
+                node, writer, [asker], CrawlSettings(rate=0), Random(seed), wall_clock=wall_clock
+            )
+            await survey.measure(map(InfoHash, truth), at_once=12, tally=Tally())
             session = Session(run_id, {}, node, writer, (asker,), [])
             await take_census(session, CrawlSettings(rate=0), Random(seed))
         store.finish_run(run_id, RunStatus.FINISHED, utc_text(wall_clock()))
-    return {info_hash.hex(): peers for info_hash, peers in truth.items()}
+    return {info_hash.hex(): sizes for info_hash, sizes in truth.items()}
 
 
 def rows(path, query):
@@ -71,7 +73,20 @@ def answered(path):
 
 def errors(truth, sizes):
     """Return the distance of each size from the truth, as a share of it."""
-    return [abs(found - truth[swarm]) / truth[swarm] for swarm, found in sizes]
+    return [abs(found - truth[swarm][0]) / truth[swarm][0] for swarm, found in sizes]
+
+
+def assert_held(truth, path):
+    """Nearly all intervals of combined samples hold the truth: of peers, seeds and leechers."""
+    columns = (f"{subject}_{end}" for subject in ("peers", "seeds", "leechers") for end in ("low", "high"))
+    found = rows(path, f"SELECT info_hash, {', '.join(columns)} FROM combined_samples")  # noqa: S608
+    for place in range(3):
+        held = []
+        for swarm, *ends in found:
+            peers, seeds = truth[swarm]
+            low, high = ends[2 * place : 2 * place + 2]
+            held.append(low <= (peers, seeds, peers - seeds)[place] <= high)
+        assert sum(held) >= len(held) - 2, place
 
 
 async def test_three_vantages_know_more_than_the_best_of_them(autojump_clock, tmp_path):
@@ -95,5 +110,6 @@ async def test_three_vantages_know_more_than_the_best_of_them(autojump_clock, tm
     # The same stores have been asked, so what nobody was told is unknown to all: no better than this.
     assert fmean(errors(truth, together)) <= fmean(fmean(errors(truth, sizes)) for sizes in alone)
     assert len(together) == len(truth)
+    assert_held(truth, target)
 
     assert merged(other) == merged(target)

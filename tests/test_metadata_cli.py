@@ -95,6 +95,21 @@ async def test_name_and_private_torrent_are_told(tmp_path):
     assert [status for (status,) in rows(tmp_path / "a.db", "SELECT status FROM runs")] == ["finished"] * 2
 
 
+async def test_private_swarms_are_not_scraped_once_they_are_known(tmp_path):
+    """One line says so; with nothing left to measure the status is 1."""
+    public, private = torrent(), torrent(private=1)
+    both = (public[1].hex(), private[1].hex())
+    async with swarm(public, private) as way_in:
+        await crawl("metadata", tmp_path / "a.db", way_in, private[1].hex())
+        lines, said = await crawl("scrape", tmp_path / "a.db", way_in, *both, "--json")
+        _, refused = await crawl("scrape", tmp_path / "a.db", way_in, private[1].hex(), status=1)
+
+    assert [json.loads(line)["info_hash"] for line in lines] == [public[1].hex()]
+    assert said.splitlines()[0] == "1 of 2 swarms are private and left alone"
+    assert refused.splitlines()[0] == "1 of 1 swarms are private and left alone"
+    assert rows(tmp_path / "a.db", "SELECT DISTINCT info_hash FROM swarm_samples") == [(public[1].hex(),)]
+
+
 async def test_scrape_asks_peers_only_when_told_to(tmp_path):
     """With the option, a second object for each swarm; without it, no connection is made."""
     data, info_hash = torrent()

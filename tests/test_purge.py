@@ -6,13 +6,15 @@ from ipaddress import ip_network
 
 import pytest
 
-from crawler.purge import Orders, parse_node, without
+from crawler.metadata_records import Handshakes, KnownTorrent
+from crawler.purge import LEFT_ALONE, Orders, parse_node, without
 from crawler.records import (
     CrawlBatch,
     Journal,
     Outcome,
     RunStatus,
     ScrapeReplyRow,
+    SizeEstimate,
     Suspicion,
     SwarmSample,
     Visit,
@@ -21,13 +23,15 @@ from crawler.records import (
 from crawler.sample_records import NodeSample, SampleBatch, Turn
 from crawler.store import Store
 from crawler.watch_records import GIVEN
-from dhtnode import Address, Family, InfoHash, NodeId
+from crawler.zone import Zone
+from dhtnode import Address, Family, InfoHash, MethodEstimate, NodeId
 
 EPOCH = 1_700_000_000.0
 DAY = 86_400.0
 KEPT, GONE = InfoHash(b"keepthisswarm" + b"k" * 7), InfoHash(b"purgethisswarm" + b"p" * 6)
 KEPT_NODE, GONE_NODE = NodeId(b"keepthisnode" + b"k" * 8), NodeId(b"purgethisnode" + b"p" * 7)
 KEPT_HOST, GONE_HOST = "192.0.2.7", "198.51.100.99"
+LIST_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 FILTER = bytes(range(256))
 
 
@@ -38,7 +42,31 @@ def reply(node_id, host, mark=b"", rank=0):
 
 def sample(info_hash, at, *replies):
     sizes = (1.0, 2.0, 3.0, 2.0, 4.0)
-    return SwarmSample(info_hash, utc_text(at), *sizes, "union", False, 8, 8, 8, 3, 0, 0, replies)
+    estimates = (MethodEstimate("peers", "union", 3.0, 2.0, 4.0),)
+    counts = (8, 8, 8, 3, 0, 0)
+    return SwarmSample(info_hash, utc_text(at), *sizes, "union", False, *counts, replies, estimates=estimates)
+
+
+def write_metadata(store, run_id, info_hash, at):
+    """Write what peers told of a swarm, its name included."""
+    counts = (9, 3, 3, 1, 2, 0, 0, 0.3, 0.1, 0.7)
+    handshakes = Handshakes(info_hash, utc_text(at), *counts, {"qB": 3}, 1, 1)
+    name = f"The name of {info_hash.hex()}"
+    store.metadata.write(run_id, "test", handshakes, KnownTorrent(False, name, 1, 1, 1))
+
+
+def write_combined(store, run_id, at):
+    """Write what only a merge does: a run of another machine, and what both found together."""
+    execute = store._connection.execute
+    execute("INSERT OR IGNORE INTO vantages VALUES ('another', 0)")
+    execute("INSERT INTO merged_runs VALUES (?, 'another', 7)", (run_id,))
+    for info_hash in (KEPT, GONE):
+        execute(
+            "INSERT OR IGNORE INTO combined_samples (info_hash, window_start, window_end, method, saturated,"
+            " vantages, samples, newest_sample, nodes_answered, nodes_with_filters, distinct_peers)"
+            " VALUES (?, ?, ?, 'union', 0, 2, 1, 1, 8, 8, 3)",
+            (info_hash.hex(), utc_text(at - 60), utc_text(at + 60)),
+        )
 
 
 def fill(store, at=EPOCH, mark=b""):
@@ -46,7 +74,10 @@ def fill(store, at=EPOCH, mark=b""):
     pairs = [(KEPT_NODE, KEPT_HOST), (GONE_NODE, GONE_HOST)]
     run_id = store.begin_run("all", {}, "0.1", utc_text(at))
     replies = [reply(node_id, host, mark, rank) for rank, (node_id, host) in enumerate(pairs)]
-    visits = [Visit(node_id, Address(host, 6881), utc_text(at), Outcome.ANSWERED) for node_id, host in pairs]
+    visits = [
+        Visit(node_id, Address(host, 6881), utc_text(at), Outcome.ANSWERED, None, 5.5)
+        for node_id, host in pairs
+    ]
     samples = [
         NodeSample(
             node_id,
@@ -65,7 +96,12 @@ def fill(store, at=EPOCH, mark=b""):
     store.samples.fold()
     store.watch.name([(KEPT, GIVEN), (GONE, GIVEN)], at, lambda count: (900.0, [at] * count))
     suspicions = [Suspicion(Family.IPV4, "hosts", host, 9.0, 1.0, 0.0, True) for _, host in pairs]
-    store.write_findings(run_id, [], suspicions)
+    size = SizeEstimate(Family.IPV4, "crawl", 2.0, 1.0, 3.0, "whole")
+    store.write_findings(run_id, [size], suspicions)
+    store.samples.add_estimate(run_id, Family.IPV4, "chao1", (2.0, 2.0, 3.0), Zone(), {})
+    for info_hash in (KEPT, GONE):
+        write_metadata(store, run_id, info_hash, at)
+    write_combined(store, run_id, at)
     store.finish_run(run_id, RunStatus.INTERRUPTED, utc_text(at))
     return run_id
 
@@ -103,8 +139,12 @@ def test_all_of_a_swarm_goes(store):
 
     assert changed == {
         "scrape_replies": 2,
+        "swarm_estimates": 1,
         "swarm_samples": 1,
+        "combined_samples": 1,
+        "swarm_handshakes": 1,
         "swarms": 1,
+        "torrents": 1,
         "watched_swarms": 1,
         "node_samples": 2,
     }
@@ -113,6 +153,41 @@ def test_all_of_a_swarm_goes(store):
     assert {name: counts(store)[name] for name in kept} == {name: before[name] for name in kept}
     assert [row["samples"] for row in store.rows("node_samples")] == [KEPT, KEPT]
     assert counts(store)["scrape_replies"] == 2
+
+
+def test_every_table_can_be_deleted_from_or_is_named_with_a_reason(store):
+    """Once all that is old goes, nothing is left but in those; a new table fails until it is thought of."""
+    fill(store, EPOCH - 100 * DAY)
+    names = {name for (name,) in store._connection.execute(LIST_TABLES)}
+    filled = {name for name in names if store.rows(name)}
+    assert names - filled - LEFT_ALONE.keys() == set()  # or this test would say nothing about them
+    store.watch.name([], EPOCH - 99 * DAY, lambda count: (900.0, []))
+
+    store.purge.run(Orders(older=30), EPOCH)
+    left = {name for name in names - LEFT_ALONE.keys() if store.rows(name)}
+    assert left == {"vantages"}
+    assert [row["is_here"] for row in store.rows("vantages")] == [1]
+
+
+def test_every_table_about_swarms_or_nodes_is_found_by_its_columns(store):
+    """Where an info-hash, a sample, a node or an address is, there is a column that says so."""
+    known = {"info_hash", "sample_id", "node_id", "address", "place", "subject", "run_id"}
+    elsewhere = {"runs", "vantages"}  # these are about neither
+    for (table,) in store._connection.execute(LIST_TABLES).fetchall():
+        columns = {row[1] for row in store._connection.execute(f"PRAGMA table_info({table})")}
+        assert columns & known or table in LEFT_ALONE.keys() | elsewhere, table
+
+
+def test_names_go_with_the_torrents_they_are_from(store):
+    """The swarm was met again since; what peers told of it is as old as the run."""
+    fill(store, EPOCH - 100 * DAY)
+    store.watch.name([], EPOCH, lambda count: (900.0, []))
+    later = store.begin_run("scrape", {}, "0.1", utc_text(EPOCH))
+    store.write(later, [sample(KEPT, EPOCH, reply(KEPT_NODE, KEPT_HOST))])
+    store.purge.run(Orders(older=30), EPOCH)
+
+    assert [(row["info_hash"], row["name"]) for row in store.rows("swarms")] == [(KEPT.hex(), None)]
+    assert "The name of" not in dump(store)
 
 
 @pytest.mark.parametrize("text", [GONE_HOST, "198.51.100.0/24", GONE_NODE.hex()])
@@ -166,17 +241,16 @@ def test_old_filters_go_and_numbers_stay(store):
 
 
 def test_filters_of_other_columns_and_tables_go_too(store):
-    """Those that another version adds; one that must not be NULL becomes empty."""
+    """Tokens too, and those that another version adds; one that must not be NULL becomes empty."""
     run = store._connection.execute
-    run("ALTER TABLE scrape_replies ADD COLUMN named_tokens BLOB NOT NULL DEFAULT x''")
-    run("CREATE TABLE estimates (sample_id INTEGER, unplaced_filter BLOB, peers REAL)")
+    run("CREATE TABLE estimates (sample_id INTEGER, unplaced_filter BLOB NOT NULL, peers REAL)")
     fill(store, EPOCH - 31 * DAY)
     run("UPDATE scrape_replies SET named_tokens = x'0102', seeds_filter = NULL, peers_filter = NULL")
-    run("INSERT INTO estimates VALUES (1, x'ff', 3), (2, NULL, 4)")
+    run("INSERT INTO estimates VALUES (1, x'ff', 3), (2, x'', 4)")
 
     assert store.purge.run(Orders(filters_older=30), EPOCH) == {"scrape_replies": 4, "estimates": 1}
-    assert {row["named_tokens"] for row in store.rows("scrape_replies")} == {b""}
-    assert [row["unplaced_filter"] for row in store.rows("estimates")] == [None, None]
+    assert {row["named_tokens"] for row in store.rows("scrape_replies")} == {None}
+    assert [row["unplaced_filter"] for row in store.rows("estimates")] == [b"", b""]
     assert store.purge.run(Orders(swarms=(GONE,)), EPOCH)["estimates"] == 1
 
 
@@ -233,7 +307,15 @@ def test_whole_runs_go_with_all_they_wrote(store):
     assert [row["node_id"] for row in store.rows("nodes")] == [KEPT_NODE.hex()]
     assert [row["run_id"] for row in store.rows("swarm_samples")] == [killed]
     assert [row["sample_id"] for row in store.rows("scrape_replies")] == [3]
-    for table in ("visits", "node_samples", "alarms", "crawl_journal", "run_counts", "run_clients"):
+    for table in (
+        "torrents",
+        "visits",
+        "node_samples",
+        "alarms",
+        "crawl_journal",
+        "run_counts",
+        "run_clients",
+    ):
         assert store.rows(table) == []
     assert store.rows("sample_turns") == []
 

@@ -34,12 +34,12 @@ def test_plain_text_is_aligned():
 
 
 def test_markdown_is_a_table():
-    """What would end a cell is escaped."""
+    """What would end a cell, or make a link, is escaped."""
     assert rendering.markdown(REPORT).splitlines()[4:] == [
         "| name | time (ms) | share (%) | p_value |",
         "| --- | --: | --: | --: |",
         "| first | 7 | 12.5 | 1e-09 |",
-        "| \ufffd[31mred\\|\ufffd[bold] | 1200 |  | 0.25 |",
+        "| \ufffd\\[31mred\\|\ufffd\\[bold] | 1200 |  | 0.25 |",
     ]
 
 

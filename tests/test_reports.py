@@ -121,9 +121,9 @@ def test_discovery_has_no_number_for_infinity(db):
 def test_runs_tell_what_they_cost(db):
     """The newest first."""
     assert [row[:2] + row[3:] for row in answer(db, "runs")] == [
-        (SAMPLE, "sample", "finished", 1.0, 0, 0, 14, 14, 14, None, None),
-        (SCRAPE, "scrape", "finished", 130.5, 0, 4, 0, 32, 8, 400, 3600),
-        (CENSUS, "census", "finished", 60.0, 20, 0, 0, 20, 14, None, None),
+        (SAMPLE, "sample", "finished", 1.0, 0, 0, 14, 0, 14, 14, 0, None, None),
+        (SCRAPE, "scrape", "finished", 130.5, 0, 4, 0, 0, 32, 8, 0, 400, 3600),
+        (CENSUS, "census", "finished", 60.0, 20, 0, 0, 0, 20, 14, 0, None, None),
     ]
 
 
@@ -153,7 +153,7 @@ def test_large_run_under_way_tells_its_rows_only(tmp_path, monkeypatch):
     with Store.open(path) as store:
         store.write(store.begin_run("census", {}, "0.1.0", time_text(0)), visits())
     with open_reading(path) as db:
-        assert answer(db, "runs")[0][5:] == (20, 0, 0, None, None, None, None)
+        assert answer(db, "runs")[0][5:] == (20, 0, 0, 0, None, None, None, None, None)
 
 
 @pytest.mark.parametrize("name", QUESTION_NAMES)

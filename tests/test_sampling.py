@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 import trio
 
+from crawler.holders import choose_lookups
 from crawler.records import Outcome, utc_text
 from crawler.sample_records import (
     CLAIM_LIFETIME,
     MAX_INTERVAL,
     MIN_INTERVAL,
     UNSUPPORTED_PAUSE,
+    Holding,
     NodeSample,
     Showings,
     Turn,
@@ -235,6 +237,21 @@ async def test_continuous_mode_goes_by_the_interval_of_each_node(new_network, au
     assert len(times[21600]) == len(set(times[21600]))
     assert len(times[300]) >= 9 * len(set(times[300]))
     assert_nobody_asked_too_early(network)
+
+
+def test_private_info_hashes_are_not_looked_up():
+    """Of what a node has shown the others are drawn."""
+    shown = [bytes([number]) * 20 for number in range(1, 7)]
+
+    class Samples:
+        def holding(self, number):
+            return Holding(b"n" * 20, "20.0.0.1", 1, 6, b"".join(shown))
+
+        def closest(self, info_hash, count):
+            return []
+
+    drawn = choose_lookups(Samples(), 1, Zone(), Random(1), lambda each: each in shown[:3])
+    assert sorted(lookup.info_hash for lookup in drawn) == shown[3:]
 
 
 async def test_hostile_nodes_do_not_stop_it(new_network, autojump_clock, store):

@@ -16,16 +16,15 @@ from crawler.explain import explain_sample
 from crawler.inquiry import CLOSEST, MOST_ASKED, Kind
 from crawler.known_nodes import KnownNodes
 from crawler.known_rows import FreshCensus
-from crawler.measure import Tally
 from crawler.records import Outcome, RunStatus, Visit, utc_text
 from crawler.settings import CrawlSettings
 from crawler.store import Store
-from crawler.surveying import SwarmSurvey, describe
+from crawler.surveying import SwarmSurvey, Tally, describe
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.writer import open_writer
 from crawler.zone import Zone
-from dhtnode import MARKS, Address, BulkAsker, Family, InfoHash, NodeSettings
+from dhtnode import MARKS, Address, BulkAsker, Family, InfoHash, NodeSettings, NotJoined
 from dhtnode.krpc import decode_untrusted, encode
 from dhtnode.testing import MemoryNetwork
 
@@ -235,6 +234,64 @@ async def test_outside_of_the_zone_of_a_census_nodes_are_looked_up(new_network, 
 
     inside = sum(zone.covers(each) for each in wanted)
     assert (survey.counts.direct, survey.counts.by_lookup) == (inside, 40 - inside)
+
+
+async def test_census_is_read_whole_once_many_batches_have_read_of_it(
+    new_network, autojump_clock, store, monkeypatch
+):
+    """As a watch does that measures a few at a time; from then on it is kept."""
+    monkeypatch.setattr("crawler.whereabouts.MOST_PIECES", 3)
+    network = new_network(15, WatchedNetwork, synthetic=MODEL)
+    record_census(store, live_nodes(network))
+    read, near, answered = [], store.known.near, store.known.answered
+    store.known.near = lambda *values: read.append("some") or near(*values)
+    store.known.answered = lambda *values: read.append("all") or answered(*values)
+    async with open_survey(network, store) as survey:
+        for wanted in list(swarms_of(network))[:6]:
+            await survey.measure([wanted], tally=Tally())
+
+    assert read == ["some"] * 3 + ["all"]
+    assert (survey.counts.direct, survey.counts.by_lookup) == (6, 0)
+
+
+async def test_no_more_are_under_way_than_asked_for(new_network, autojump_clock, store):
+    """The bound holds, and it is used."""
+    network = new_network(16, WatchedNetwork, synthetic=MODEL)
+    record_census(store, live_nodes(network))
+    under_way = []
+    async with open_survey(network, store) as survey:
+        await survey.measure(
+            swarms_of(network),
+            tally=Tally(),
+            at_once=3,
+            on_sample=lambda _: under_way.append(len(survey._jobs) + 1),
+        )
+    assert max(under_way) == 3
+
+
+async def test_bad_start_does_not_slow_down_the_rest(new_network, autojump_clock, store, monkeypatch):
+    """The first few swarms fail because nobody answers; of the others as many are under way as may be."""
+    monkeypatch.setattr("crawler.surveying.FEW", 4)
+    network = new_network(17, WatchedNetwork, synthetic=MODEL)
+    record_census(store, live_nodes(network))
+    tally, under_way, failing = Tally(), [], [NotJoined("no node answered")]
+    async with open_survey(network, store) as survey:
+        prepare = survey.whereabouts.prepare
+
+        async def prepare_later(wanted):
+            if failing:
+                raise failing.pop()
+            await prepare(wanted)
+
+        survey.whereabouts.prepare = prepare_later
+        await survey.measure(
+            swarms_of(network),
+            tally=tally,
+            at_once=3,
+            on_sample=lambda _: under_way.append(len(survey._jobs) + 1),
+        )
+    assert (tally.measured, tally.failed) == (36, 4)
+    assert max(under_way) == 3
 
 
 async def test_nodes_may_be_handed_over_in_memory(new_network, autojump_clock, store):

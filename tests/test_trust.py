@@ -8,9 +8,12 @@ import pytest
 from benchmarks.swarm_liars import random_filter
 from benchmarks.swarm_model import ModelSwarm, SwarmModel, reply_of
 from benchmarks.swarms import drawn_size, measure
+from crawler.synthetic.memory import SyntheticMemoryNetwork
+from crawler.synthetic.settings import SyntheticSettings
 from dhtnode.addresses import Address, Contact
 from dhtnode.bloom import ScrapeFilter
 from dhtnode.evidence import evidence_of
+from dhtnode.ids import InfoHash
 from dhtnode.trust import MARKS, left_out, marks_of
 
 EMPTY = ScrapeFilter()
@@ -167,3 +170,18 @@ def test_estimate_withstands_one_liar_in_five():
     assert sum(each.liars_marked for each in found) > 0.6 * sum(each.liars for each in found)
     assert sum(each.honest_marked for each in found) <= 1
     assert {mark for each in found for mark in each.marks} <= set(MARKS)
+
+
+async def test_a_node_leaves_out_what_it_marks(autojump_clock):
+    """A third of the nodes lie, about swarms too: the sizes that `scrape` returns are near the truth."""
+    settings = SyntheticSettings(nodes=400, hostile=0.3, swarms=12, largest=300, capped=0.0, seed=4)
+    network = SyntheticMemoryNetwork(settings, seed=4)
+    found, errors = set(), []
+    async with network.open_node(0, through=network.synthetic.ways_in()) as node:
+        for swarm in network.synthetic.swarms:
+            scrape = await node.scrape(InfoHash(swarm.info_hash))
+            assert len(scrape.marks) == len(scrape.replies)
+            found.update(*scrape.marks)
+            errors.append(abs(scrape.estimate.peers - swarm.peers) / swarm.peers)
+    assert {"impossible count", "unknown to the others"} <= found <= set(MARKS)
+    assert sorted(errors)[len(errors) // 2] < 0.05

@@ -10,16 +10,17 @@ from random import Random
 import pytest
 import trio
 
-from crawler.measure import Tally, measure_swarms
+from crawler.metadata_records import Handshakes, KnownTorrent
 from crawler.records import Outcome, SwarmSample, epoch_seconds, utc_text
 from crawler.sample_records import NodeSample, SampleBatch
-from crawler.settings import WatchSettings
+from crawler.settings import CrawlSettings, WatchSettings
 from crawler.store import Store
+from crawler.surveying import SwarmSurvey, Tally
 from crawler.watch_list import WatchList
 from crawler.watch_records import CLAIM_LIFETIME, Size
 from crawler.watching import Watch
 from crawler.writer import open_writer
-from dhtnode import Address, InfoHash
+from dhtnode import Address, BulkAsker, InfoHash
 from dhtnode.testing import MemoryNetwork
 
 EPOCH = 1_700_000_000.0
@@ -530,7 +531,16 @@ async def test_swarms_of_a_network_are_watched(autojump_clock, store):
             for peer in range(4 * number):
                 await nodes[peer].announce(wanted[number], port=7000 + peer, seed=peer < 2)
         run_id = store.begin_run("watch", {}, "0.1", utc_text(wall_clock()))
+        socket = network.socket(network.host(99), 7000)
         async with open_writer(store, run_id, run_sync=call) as writer:
+            survey = SwarmSurvey(
+                nodes[0],
+                writer,
+                [BulkAsker(socket)],
+                CrawlSettings(rate=0),
+                Random(1),
+                wall_clock=wall_clock,
+            )
             watch = Watch(
                 writer,
                 WatchSettings(shortest=120),
@@ -545,15 +555,11 @@ async def test_swarms_of_a_network_are_watched(autojump_clock, store):
                 watch.took(scrape.info_hash, Size(found.peers, found.peers_low, found.peers_high))
 
             async def measure(info_hashes):
-                await measure_swarms(
-                    nodes[0],
-                    writer,
+                await survey.measure(
                     info_hashes,
-                    at_once=2,
                     tally=Tally(),
                     on_sample=on_sample,
                     on_failure=lambda each, error: watch.failed(each, str(error)),
-                    wall_clock=wall_clock,
                 )
 
             with trio.move_on_after(HOUR / 2):
@@ -565,3 +571,30 @@ async def test_swarms_of_a_network_are_watched(autojump_clock, store):
     first = {row["info_hash"]: row["peers"] for row in reversed(store.rows("swarm_samples"))}
     assert [first[each.hex()] for each in wanted] == [0, 4, 8]
     assert all(epoch_seconds(row["next_at"]) > wall_clock() for row in store.rows("watched_swarms"))
+
+
+def know_as_private(store, info_hash):
+    """Write what a peer has told, as `dhtcrawl metadata` does."""
+    run_id = store.begin_run("metadata", {}, "0.1", utc_text(EPOCH))
+    counts = (3, 3, 3, 1, 2, 0, 0, 0.3, 0.1, 0.7)
+    handshakes = Handshakes(info_hash, utc_text(EPOCH), *counts, {}, 1, 1)
+    store.metadata.write(run_id, "given", handshakes, KnownTorrent(is_private=True))
+
+
+async def test_private_swarms_are_not_measured(autojump_clock, store):
+    """Neither those on the list nor those that turn out to be private later; that is said once."""
+    world = World.of(stable=3)
+    private, later, public = sorted(world.kinds)
+    know_as_private(store, private)
+    said = []
+    await watch_for(DAY, store, world, say=said.append)
+    assert {each for _, each in world.begun} == {later, public}
+    assert said == ["1 swarms of private torrents are not watched"]
+
+    know_as_private(store, later)
+    begun = len(world.begun)
+    await watch_for(2 * DAY, store, world, say=said.append, named=None)
+    assert {each for _, each in world.begun[begun:]} == {public}
+    assert said == ["1 swarms of private torrents are not watched"] * 2
+    removed = {row["info_hash"] for row in store.rows("watched_swarms") if row["removed_at"]}
+    assert removed == {private.hex(), later.hex()}

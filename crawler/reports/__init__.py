@@ -14,7 +14,8 @@ from crawler.reading import open_reading
 from crawler.reports.answer import LIMIT, Ask, Column, NoAnswer, Report, Value
 from crawler.reports.costs import runs
 from crawler.reports.nodes import beps, clients, network_size, outcomes, round_trips, sybils
-from crawler.reports.sizes import discovery, swarm, swarms
+from crawler.reports.sizes import discovery, methods, swarm, swarms
+from crawler.reports.watched import dead, watched
 
 __all__ = [
     "LIMIT",
@@ -25,7 +26,9 @@ __all__ = [
     "Value",
     "beps",
     "clients",
+    "dead",
     "discovery",
+    "methods",
     "network_size",
     "open_reading",
     "outcomes",
@@ -35,6 +38,7 @@ __all__ = [
     "swarm",
     "swarms",
     "sybils",
+    "watched",
 ]
 
 QUESTIONS: dict[str, Ask] = {
@@ -45,12 +49,15 @@ QUESTIONS: dict[str, Ask] = {
     "outcomes": outcomes,
     "sybils": sybils,
     "swarms": swarms,
+    "methods": methods,
+    "watched": watched,
+    "dead": dead,
     "discovery": discovery,
     "runs": runs,
 }
 """All but `swarm`, which needs to know of which one."""
 
-IN_SUMMARY = ("runs", "network-size", "clients", "outcomes", "sybils", "swarms", "discovery")
+IN_SUMMARY = ("runs", "network-size", "clients", "outcomes", "sybils", "swarms", "watched", "discovery")
 SUMMARY_ROWS = 5
 
 

@@ -14,13 +14,14 @@ def runs(db: sqlite3.Connection, *, run: int | None = None, limit: int = LIMIT) 
     return Report(
         "runs",
         f"Runs, the newest first{of_run(run)}",
-        "`asked` counts nodes asked, again or for another swarm too; each took one to four queries. Bytes are"
-        " those of scrapes: a census does not count its own. `seconds` are from the first start to the end,"
-        " pauses of an interrupted run included, and empty where nobody saw the end. Of a large run under way"
-        " only rows are counted.",
+        "`asked` counts nodes asked, again or for another swarm too; each took one to four queries."
+        " `peers_tried` counts peers contacted over TCP. Bytes are those of scrapes and handshakes: a census,"
+        " a run of samples and the lookups of `metadata` do not count their own. `seconds` are from the first"
+        " start to the end, pauses of an interrupted run included, and empty where nobody saw the end. Of a"
+        " large run under way only rows are counted.",
         columns(
-            "run command started_at status seconds:s visits swarm_samples node_samples asked answered"
-            " bytes_sent:B bytes_received:B"
+            "run command started_at status seconds:s visits swarm_samples node_samples handshakes"
+            " asked answered peers_tried bytes_sent:B bytes_received:B"
         ),
         tuple(map(tuple, (_row(db, row) for row in select(db, _RUNS, run, limit)))),
     )
@@ -32,7 +33,7 @@ def _row(db: sqlite3.Connection, row: tuple[Value, ...]) -> tuple[Value, ...]:
     if not found:
         (counts,) = select(db, _ROWS, row[0])
         is_small = sum(int(count or 0) for count in counts) <= MOST_COUNTED
-        found = select(db, rollups.COSTS, row[0]) if is_small else ((row[0], *counts, *[None] * 4),)
+        found = select(db, rollups.COSTS, row[0]) if is_small else ((row[0], *counts, *[None] * 5),)
     return (*row, *found[0][1:])
 
 
@@ -50,5 +51,6 @@ _ROWS = """
 SELECT
     (SELECT count(*) FROM visits WHERE run_id = ?1),
     (SELECT count(*) FROM swarm_samples WHERE run_id = ?1),
-    (SELECT count(*) FROM node_samples WHERE run_id = ?1)
+    (SELECT count(*) FROM node_samples WHERE run_id = ?1),
+    (SELECT count(*) FROM swarm_handshakes WHERE run_id = ?1)
 """
