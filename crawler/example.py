@@ -3,14 +3,14 @@
 What is in it is what the same commands record on the live network; nothing is sent.  The truth about
 the network is written beside it.  A day takes some ten seconds: the clock jumps to the next event.
 
-The network has 1200 nodes of which some 530 are there at a time, 60 more on IPv6, and 150 swarms.  The
-whole of it is crawled every eight hours, an eighth of it every half hour; ten swarms are measured every
-four hours, and samples of info-hashes are taken once.  From the twelfth hour on somebody has put nodes
-into it: 30 on one host, 40 in one zone, 10 around one id.
+The network has 1200 nodes of which some 530 are there at a time, 60 more on IPv6, and 500 swarms, some
+of which fade or grow.  The whole of it is crawled every eight hours, an eighth of it every half hour;
+ten swarms are measured every four hours, 250 once, and samples of info-hashes are taken once.  From the
+twelfth hour on somebody has put nodes into it: 30 on one host, 40 in one zone, 10 around one id.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,15 +23,16 @@ from trio.testing import MockClock
 
 from crawler.area import Area
 from crawler.census import take_census
-from crawler.measure import Tally, measure_swarms
+from crawler.measure import Tally
 from crawler.records import RunStatus, utc_text
 from crawler.sample_survey import Survey
 from crawler.session import Session
 from crawler.settings import CrawlSettings
 from crawler.store import Store
+from crawler.surveying import SwarmSurvey
 from crawler.synthetic.planted import PlantedMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
-from crawler.synthetic.truth import check_place, write_counts, write_sessions, write_truth
+from crawler.synthetic.truth import check_place, write_counts, write_sessions, write_swarm_sizes, write_truth
 from crawler.writer import open_writer
 from crawler.zone import Zone
 from dhtnode import Address, BulkAsker, Family, InfoHash, NodeSettings, __version__
@@ -46,6 +47,8 @@ MEASURE_EVERY = 8  # rounds
 SAMPLE_AT = 2  # rounds from the beginning
 ATTACK_AT = 24
 MEASURED = (1, 2, 3, 5, 8, 13, 21, 40, 75, 150)  # swarms: the largest, the second largest and so on
+MANY = tuple(sorted({*MEASURED, *range(1, 501, 2)}))  # are measured once
+MANY_AT = 16  # rounds from the beginning, after a census of the whole network
 ZONE = Zone(0b001, 3)
 WATCHED = bytes.fromhex("c0ffee") + bytes(17)
 CROWDED_HOST = "95.0.0.1"
@@ -53,9 +56,10 @@ DENSE_ZONE = Zone(0b10110100, 8)
 SYNTHETIC = SyntheticSettings(
     nodes=1200,
     stale=0.1,
-    hostile=0.02,
-    swarms=150,
-    largest=800,
+    hostile=0.04,
+    swarms=500,
+    largest=3000,
+    half_life=12 * HOUR,
     session=4 * HOUR,
     session_shape=0.6,
     absence=5 * HOUR,
@@ -112,6 +116,7 @@ def _run(path: Path, truth: Path, seed: int) -> None:
     write_truth(network.synthetic, truth)
     write_counts(network.synthetic.counts, truth)
     write_sessions(network.synthetic, HOURS * HOUR, truth)
+    write_swarm_sizes(network.synthetic, HOURS * HOUR, truth)
 
 
 @dataclass(slots=True)
@@ -140,7 +145,7 @@ async def _live_a_day(store: Store, seed: int) -> PlantedMemoryNetwork:
         else:
             await _crawl(day, Zone(), is_attacked=number >= ATTACK_AT)
         if number % MEASURE_EVERY == 0:
-            await _measure(day)
+            await _measure(day, MANY if number == MANY_AT else MEASURED)
         if number == SAMPLE_AT:
             await _sample(day)
     return network
@@ -167,14 +172,15 @@ async def _crawl(day: _Day, zone: Zone, *, is_attacked: bool = False) -> None:
         await take_census(session, UNLIMITED, day.random, Area(zone), watched=watched, wall_clock=_wall_clock)
 
 
-async def _measure(day: _Day) -> None:
-    """Measure swarms of all sizes."""
-    by_size = sorted(day.network.synthetic.swarms, key=lambda swarm: -swarm.peers)
-    info_hashes = [InfoHash(by_size[place - 1].info_hash) for place in MEASURED]
+async def _measure(day: _Day, places: Sequence[int]) -> None:
+    """Measure swarms by their places in the order of sizes, as these were at the beginning."""
+    by_size = sorted(day.network.synthetic.swarms, key=lambda swarm: (-swarm.peers, swarm.info_hash))
+    info_hashes = [InfoHash(by_size[place - 1].info_hash) for place in places]
     async with _open_session(day, "scrape", {"info_hashes": len(info_hashes)}) as session:
-        await measure_swarms(
-            session.node, session.writer, info_hashes, at_once=4, tally=Tally(), wall_clock=_wall_clock
+        survey = SwarmSurvey(
+            session.node, session.writer, session.askers, UNLIMITED, day.random, wall_clock=_wall_clock
         )
+        await survey.measure(info_hashes, tally=Tally())
 
 
 async def _sample(day: _Day) -> None:

@@ -21,6 +21,7 @@ from crawler.example import (
     ATTACK_AT,
     HOUR,
     HOURS,
+    MANY,
     MEASURED,
     ROUND,
     START,
@@ -152,7 +153,7 @@ def test_example_is_a_day_of_crawls(example):
     assert all(started <= finished for *_, started, finished in runs)
     assert (runs[0][2], runs[-1][2][:14]) == ("2025-06-01T00:00:00.000Z", "2025-06-02T00:")
     assert select(example, "SELECT count(*), count(DISTINCT info_hash) FROM swarm_samples") == [
-        (7 * len(MEASURED), len(MEASURED))
+        (6 * len(MEASURED) + len(MANY), len(MANY))
     ]
     assert select(example, "SELECT count(*) > 100 FROM node_samples WHERE outcome = 'answered'") == [(1,)]
     assert {family for (family,) in select(example, "SELECT DISTINCT family FROM size_estimates")} == {
