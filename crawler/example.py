@@ -38,6 +38,7 @@ from crawler.zone import Zone
 from dhtnode import Address, BulkAsker, Family, InfoHash, NodeSettings, __version__
 
 VARIABLE = "DHTCRAWL_DATABASE"
+EXAMPLE = "example.db"
 START = 1_748_736_000.0  # 2025-06-01, midnight UTC: when the day begins
 HOUR = 3600.0
 HOURS = 24
@@ -46,7 +47,7 @@ WHOLE_EVERY = 16  # rounds: then the whole network is crawled instead
 MEASURE_EVERY = 8  # rounds
 SAMPLE_AT = 2  # rounds from the beginning
 ATTACK_AT = 24
-MEASURED = (1, 2, 3, 5, 8, 13, 21, 40, 75, 150)  # swarms: the largest, the second largest and so on
+MEASURED = (1, 2, 3, 5, 8, 12, 21, 35, 75, 150)  # swarms: the largest, the second largest and so on
 MANY = tuple(sorted({*MEASURED, *range(1, 501, 2)}))  # are measured once
 MANY_AT = 16  # rounds from the beginning, after a census of the whole network
 ZONE = Zone(0b001, 3)
@@ -69,7 +70,7 @@ UNLIMITED = CrawlSettings(rate=0)  # a network of our own
 T = TypeVar("T")
 
 
-def database(name: str = "example.db", folder: Path | None = None) -> Path:
+def database(name: str = EXAMPLE, folder: Path | None = None) -> Path:
     """Return the database that notebooks open: the one `DHTCRAWL_DATABASE` names, or the example.
 
     The example is made in the folder, by default the present one, when it is not there.
@@ -86,6 +87,19 @@ def database(name: str = "example.db", folder: Path | None = None) -> Path:
 def truth_of(path: Path) -> Path:
     """Return where the truth about an example is."""
     return path.with_name(f"{path.stem}-truth.db")
+
+
+def with_truth(path: Path, folder: Path | None = None) -> Path:
+    """Return a database that has its truth beside it: this one, or else the example.
+
+    The example is made in the folder, as `database` does.
+    """
+    if truth_of(path).exists():
+        return path
+    path = (folder or Path.cwd()) / EXAMPLE
+    if not path.exists():
+        make_example(path)
+    return path
 
 
 def make_example(path: Path, seed: int = 1) -> None:
