@@ -100,6 +100,14 @@ def _share(
     help="Peers of the largest; the n-th has one n-th of that (Zipf).",
 )
 @click.option(
+    "--half-life",
+    type=console.Number(0, MAX_SECONDS),
+    default=DEFAULTS.half_life,
+    show_default=True,
+    metavar="SECONDS",
+    help="In which a third of the swarms lose half their peers and a third gain half; 0: none changes.",
+)
+@click.option(
     "--session",
     type=console.Number(0, MAX_SECONDS),
     default=DEFAULTS.session,
@@ -152,7 +160,7 @@ def synthetic(
     Prints addresses to join it through when it is ready, and counts at the end.  Serves until SIGINT
     or SIGTERM.  Linux only.
     """
-    from crawler.synthetic.truth import TruthError, write_counts, write_sessions
+    from crawler.synthetic.truth import TruthError, write_counts, write_sessions, write_swarm_sizes
     from dhtnode import DhtError
 
     try:
@@ -160,8 +168,10 @@ def synthetic(
             started_at = monotonic()
             console.run(partial(_serve, network, bound, loss, latency, as_json, timeout))
         if truth is not None:
+            lasted = monotonic() - started_at
             write_counts(network.counts, truth)
-            write_sessions(network, monotonic() - started_at, truth)
+            write_sessions(network, lasted, truth)
+            write_swarm_sizes(network, lasted, truth)
     except (DhtError, TruthError) as error:
         raise click.ClickException(str(error)) from error
     _print_counts(network, as_json)

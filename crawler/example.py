@@ -3,14 +3,14 @@
 What is in it is what the same commands record on the live network; nothing is sent.  The truth about
 the network is written beside it.  A day takes some ten seconds: the clock jumps to the next event.
 
-The network has 1200 nodes of which some 530 are there at a time, 60 more on IPv6, and 150 swarms.  The
-whole of it is crawled every eight hours, an eighth of it every half hour; ten swarms are measured every
-four hours, and samples of info-hashes are taken once.  From the twelfth hour on somebody has put nodes
-into it: 30 on one host, 40 in one zone, 10 around one id.
+The network has 1200 nodes of which some 530 are there at a time, 60 more on IPv6, and 500 swarms, some
+of which fade or grow.  The whole of it is crawled every eight hours, an eighth of it every half hour;
+ten swarms are measured every four hours, 250 once, and samples of info-hashes are taken once.  From the
+twelfth hour on somebody has put nodes into it: 30 on one host, 40 in one zone, 10 around one id.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,12 +31,13 @@ from crawler.store import Store
 from crawler.surveying import SwarmSurvey, Tally
 from crawler.synthetic.planted import PlantedMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
-from crawler.synthetic.truth import check_place, write_counts, write_sessions, write_truth
+from crawler.synthetic.truth import check_place, write_counts, write_sessions, write_swarm_sizes, write_truth
 from crawler.writer import open_writer
 from crawler.zone import Zone
 from dhtnode import Address, BulkAsker, Family, InfoHash, NodeSettings, __version__
 
 VARIABLE = "DHTCRAWL_DATABASE"
+EXAMPLE = "example.db"
 START = 1_748_736_000.0  # 2025-06-01, midnight UTC: when the day begins
 HOUR = 3600.0
 HOURS = 24
@@ -45,7 +46,9 @@ WHOLE_EVERY = 16  # rounds: then the whole network is crawled instead
 MEASURE_EVERY = 8  # rounds
 SAMPLE_AT = 2  # rounds from the beginning
 ATTACK_AT = 24
-MEASURED = (1, 2, 3, 5, 8, 13, 21, 40, 75, 150)  # swarms: the largest, the second largest and so on
+MEASURED = (1, 2, 3, 5, 8, 12, 21, 35, 75, 150)  # swarms: the largest, the second largest and so on
+MANY = tuple(sorted({*MEASURED, *range(1, 501, 2)}))  # are measured once
+MANY_AT = 16  # rounds from the beginning, after a census of the whole network
 ZONE = Zone(0b001, 3)
 WATCHED = bytes.fromhex("c0ffee") + bytes(17)
 CROWDED_HOST = "95.0.0.1"
@@ -53,9 +56,10 @@ DENSE_ZONE = Zone(0b10110100, 8)
 SYNTHETIC = SyntheticSettings(
     nodes=1200,
     stale=0.1,
-    hostile=0.02,
-    swarms=150,
-    largest=800,
+    hostile=0.04,
+    swarms=500,
+    largest=3000,
+    half_life=12 * HOUR,
     session=4 * HOUR,
     session_shape=0.6,
     absence=5 * HOUR,
@@ -65,7 +69,7 @@ UNLIMITED = CrawlSettings(rate=0)  # a network of our own
 T = TypeVar("T")
 
 
-def database(name: str = "example.db", folder: Path | None = None) -> Path:
+def database(name: str = EXAMPLE, folder: Path | None = None) -> Path:
     """Return the database that notebooks open: the one `DHTCRAWL_DATABASE` names, or the example.
 
     The example is made in the folder, by default the present one, when it is not there.
@@ -82,6 +86,19 @@ def database(name: str = "example.db", folder: Path | None = None) -> Path:
 def truth_of(path: Path) -> Path:
     """Return where the truth about an example is."""
     return path.with_name(f"{path.stem}-truth.db")
+
+
+def with_truth(path: Path, folder: Path | None = None) -> Path:
+    """Return a database that has its truth beside it: this one, or else the example.
+
+    The example is made in the folder, as `database` does.
+    """
+    if truth_of(path).exists():
+        return path
+    path = (folder or Path.cwd()) / EXAMPLE
+    if not path.exists():
+        make_example(path)
+    return path
 
 
 def make_example(path: Path, seed: int = 1) -> None:
@@ -112,6 +129,7 @@ def _run(path: Path, truth: Path, seed: int) -> None:
     write_truth(network.synthetic, truth)
     write_counts(network.synthetic.counts, truth)
     write_sessions(network.synthetic, HOURS * HOUR, truth)
+    write_swarm_sizes(network.synthetic, HOURS * HOUR, truth)
 
 
 @dataclass(slots=True)
@@ -140,7 +158,7 @@ async def _live_a_day(store: Store, seed: int) -> PlantedMemoryNetwork:
         else:
             await _crawl(day, Zone(), is_attacked=number >= ATTACK_AT)
         if number % MEASURE_EVERY == 0:
-            await _measure(day)
+            await _measure(day, MANY if number == MANY_AT else MEASURED)
         if number == SAMPLE_AT:
             await _sample(day)
     return network
@@ -167,10 +185,10 @@ async def _crawl(day: _Day, zone: Zone, *, is_attacked: bool = False) -> None:
         await take_census(session, UNLIMITED, day.random, Area(zone), watched=watched, wall_clock=_wall_clock)
 
 
-async def _measure(day: _Day) -> None:
-    """Measure swarms of all sizes."""
-    by_size = sorted(day.network.synthetic.swarms, key=lambda swarm: -swarm.peers)
-    info_hashes = [InfoHash(by_size[place - 1].info_hash) for place in MEASURED]
+async def _measure(day: _Day, places: Sequence[int]) -> None:
+    """Measure swarms by their places in the order of sizes, as these were at the beginning."""
+    by_size = sorted(day.network.synthetic.swarms, key=lambda swarm: (-swarm.peers, swarm.info_hash))
+    info_hashes = [InfoHash(by_size[place - 1].info_hash) for place in places]
     async with _open_session(day, "scrape", {"info_hashes": len(info_hashes)}) as session:
         survey = SwarmSurvey(
             session.node, session.writer, session.askers, UNLIMITED, day.random, wall_clock=_wall_clock

@@ -21,6 +21,7 @@ from crawler.example import (
     ATTACK_AT,
     HOUR,
     HOURS,
+    MANY,
     MEASURED,
     ROUND,
     START,
@@ -29,6 +30,7 @@ from crawler.example import (
     database,
     make_example,
     truth_of,
+    with_truth,
 )
 from crawler.rounds import read_rounds
 from crawler.synthetic.truth import TruthError
@@ -37,9 +39,12 @@ from tests.commands import run_command
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PICTURES = {
+    "01_first_look": 5,
     "02_network_size": 7,
     "03_clients_and_beps": 5,
+    "04_swarm_sizes": 8,
     "05_churn_and_sessions": 4,
+    "06_accuracy_against_truth": 6,
     "07_sybils": 4,
 }
 """How many each draws; one that is not listed draws two at least."""
@@ -152,7 +157,7 @@ def test_example_is_a_day_of_crawls(example):
     assert all(started <= finished for *_, started, finished in runs)
     assert (runs[0][2], runs[-1][2][:14]) == ("2025-06-01T00:00:00.000Z", "2025-06-02T00:")
     assert select(example, "SELECT count(*), count(DISTINCT info_hash) FROM swarm_samples") == [
-        (7 * len(MEASURED), len(MEASURED))
+        (6 * len(MEASURED) + len(MANY), len(MANY))
     ]
     assert select(example, "SELECT count(*) > 100 FROM node_samples WHERE outcome = 'answered'") == [(1,)]
     assert {family for (family,) in select(example, "SELECT DISTINCT family FROM size_estimates")} == {
@@ -206,6 +211,12 @@ def test_database_is_the_one_named_or_the_example(example, tmp_path, monkeypatch
     assert database() == tmp_path / "mine.db"
     monkeypatch.delenv(VARIABLE)
     assert database(folder=example.parent) == example
+
+
+def test_truth_is_that_of_the_database_or_the_example(example, tmp_path):
+    """A database of somebody else's network has none."""
+    assert with_truth(example, tmp_path) == example
+    assert with_truth(tmp_path / "live.db", example.parent) == example.parent / "example.db" == example
 
 
 def test_example_replaces_nothing(tmp_path):

@@ -1,6 +1,7 @@
 """Nodes of a synthetic network that come and go: by the law of the settings, the same each time."""
 
 import csv
+from dataclasses import replace
 from math import exp, gamma
 from random import Random
 from statistics import mean
@@ -11,7 +12,7 @@ from bencode2 import bencode
 from crawler.synthetic.network import Network
 from crawler.synthetic.presence import ANNOUNCE_PERIOD, RESIDENTS
 from crawler.synthetic.settings import SyntheticSettings
-from crawler.synthetic.truth import COLUMNS, write_sessions
+from crawler.synthetic.truth import COLUMNS, write_sessions, write_swarm_sizes
 from dhtnode import Address
 
 HOUR = 3600.0
@@ -137,3 +138,22 @@ def test_truth_lists_the_sessions(tmp_path, network):
         for stay in network.presence.stays(number, 10 * HOUR)
     ]
     assert {float(row[3]) < 10 * HOUR and float(row[4]) > 0 for row in rows} == {True}
+
+
+@pytest.mark.parametrize("half_life", [0.0, 5 * HOUR])
+def test_truth_lists_the_sizes_of_swarms(tmp_path, half_life):
+    """One row for each size that a swarm had; one only where none changes."""
+    network = Network(replace(SETTINGS, swarms=20, largest=400, half_life=half_life))
+    (tmp_path / "truth").mkdir()
+    write_swarm_sizes(network, 10 * HOUR, tmp_path / "truth")
+
+    with (tmp_path / "truth" / "swarm_sizes.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert tuple(header) == COLUMNS["swarm_sizes"]
+    assert len(rows) == 20 if not half_life else len(rows) > 60
+    for place, swarm in enumerate(network.swarms):
+        mine = [(float(row[1]), *map(int, row[2:])) for row in rows if row[0] == swarm.info_hash.hex()]
+        assert mine[0] == (0.0, swarm.seeds, swarm.leechers, swarm.peers)
+        for now in (100.0, 3 * HOUR, 10 * HOUR):
+            then = network.swarms.swarm(place, now)
+            assert [row for row in mine if row[0] <= now][-1][1:] == (then.seeds, then.leechers, then.peers)

@@ -441,6 +441,25 @@ def test_capped_nodes_store_500_peers():
     assert sizes == [500] * CLOSEST
 
 
+def test_swarms_fade_grow_or_stay():
+    """Half the peers, half as many again, or as many, a half-life later; told by those who store them."""
+    network = Network(SyntheticSettings(nodes=50, swarms=300, largest=30_000, half_life=7200.0, announce=1.0))
+    swarms, growth = network.swarms, Counter()
+    for place in range(300):
+        begins, ends = swarms.swarm(place), swarms.swarm(place, 7200.0 + 1799.0)
+        ratio = min((0.5, 1.0, 1.5), key=lambda ratio: abs(ends.peers - ratio * begins.peers))
+        assert abs(ends.peers - ratio * begins.peers) <= 0.5
+        assert ends.seeds / ends.peers == pytest.approx(
+            begins.seeds / begins.peers, abs=0.5 / ends.peers + 0.01
+        )
+        growth[ratio] += 1
+        if begins.peers < 300:
+            stored = swarms.stored(place, swarms.holders(place, 7300.0)[0], 7300.0)
+            assert (len(stored.seeds), len(stored.leechers)) == (ends.seeds, ends.leechers)
+    assert all(70 < growth[ratio] < 130 for ratio in (0.5, 1.0, 1.5))
+    assert all(each.peers >= 1 for each in (swarms.swarm(place, 1e9) for place in range(300)))
+
+
 def test_samples_are_stable_for_an_interval_and_early_calls_are_counted():
     """A sample names swarms that the node stores, at most 20; `num` is how many there are."""
     network = Network(SyntheticSettings(nodes=30, swarms=100, largest=50, bep51=1.0, interval=60))

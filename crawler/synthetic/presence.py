@@ -60,8 +60,9 @@ class Presence:
         return [Stay(*pair) for pair in pairs if pair[0] < until and pair[1] > 0]
 
     def announced_at(self, now: float) -> float:
-        """Return when swarms were last announced, to those who were there then; 0 if nobody leaves."""
-        return now // ANNOUNCE_PERIOD * ANNOUNCE_PERIOD if self.anybody_leaves else 0.0
+        """Return when swarms were last announced, to those who were there then; 0 if nothing changes."""
+        changes = self.anybody_leaves or self._settings.half_life
+        return now // ANNOUNCE_PERIOD * ANNOUNCE_PERIOD if changes else 0.0
 
     def _turns_of(self, number: int, now: float) -> list[float]:
         """Return the times of arrival and departure, in turn, up to the second one after `now`."""

@@ -45,6 +45,10 @@ class SyntheticSettings:
     largest: int = 1000
     """Peers of the largest swarm; the n-th has one n-th of that, and one at least (Zipf)."""
 
+    half_life: float = 0.0
+    """Seconds in which a third of the swarms lose half their peers and another third gain half; 0: none
+    changes."""
+
     announce: float = 0.9
     """Chance that a peer is announced to one of the 8 nodes closest to its swarm."""
 
@@ -76,6 +80,7 @@ class SyntheticSettings:
         _check("session", self.session, 0, MAX_SECONDS)
         _check("session_shape", self.session_shape, 0.2, 10)
         _check("absence", self.absence, 1, MAX_SECONDS)
+        _check("half_life", self.half_life, 0, MAX_SECONDS)
         _check("first_octet", self.first_octet, 1, 223)
         for name in _SHARES:
             _check(name, getattr(self, name), 0, 1)

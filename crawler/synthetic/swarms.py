@@ -5,6 +5,8 @@ address each in 198.18.0.0/15, and which of them a node stores is drawn when som
 each time.  Peers were announced to the honest nodes closest to the info-hash, to each of the first 8
 with one probability, to each of the next 8 with another.  Where nodes come and go, those are the closest
 of who was there at the last announce; times are seconds since the network began.
+
+Swarms may change: a third of them fade, a third grow, the others stay as they are.
 """
 
 import math
@@ -76,7 +78,7 @@ class Swarms:
         self._hashes = b"".join(map(hashes.__getitem__, order))
         self._prefixes = array("Q", [int.from_bytes(hashes[number][:8], "big") for number in order])
         self._holders: _Cache[tuple[int, float], tuple[int, ...]] = _Cache(_KEPT_HOLDERS)
-        self._stored: _Cache[tuple[int, int, int], Stored] = _Cache(_KEPT_PEERS)
+        self._stored: _Cache[tuple[int, int, int, int], Stored] = _Cache(_KEPT_PEERS)
 
     def __iter__(self) -> Iterator[Swarm]:
         """Yield all swarms, in order of info-hashes."""
@@ -95,13 +97,24 @@ class Swarms:
         """Return the 20 bytes that name a swarm."""
         return self._hashes[place * ID_BYTES : (place + 1) * ID_BYTES]
 
-    def swarm(self, place: int) -> Swarm:
-        """Return the truth about a swarm; between a tenth and nine tenths of the peers are seeds."""
+    def swarm(self, place: int, age: float = 0.0) -> Swarm:
+        """Return the truth about a swarm, as of the last announce.
+
+        Between a tenth and nine tenths of the peers are seeds, always the same share of a swarm.
+        """
         number = self._numbers[place]
         peers = max(1, self._settings.largest // (number + 1))
+        if self._settings.half_life:
+            peers = max(1, round(peers * self._growth(number, self._presence.announced_at(age))))
+        peers = min(peers, MAX_SWARM)
         share = 0.1 + 0.8 * mix(number ^ self._salt, 1) / (1 << 64)
         seeds = round(peers * share)
         return Swarm(self.info_hash(place), seeds, peers - seeds)
+
+    def _growth(self, number: int, announced_at: float) -> float:
+        """Return what a swarm has for each peer at the beginning: towards 0, towards 2, or 1 for ever."""
+        left = 2.0 ** (-announced_at / self._settings.half_life)
+        return (left, 2.0 - left, 1.0)[mix(number ^ self._salt, 3) % 3]
 
     def holders(self, place: int, age: float = 0.0) -> tuple[int, ...]:
         """Return the ranks of the 16 honest nodes closest to a swarm, closest first."""
@@ -118,10 +131,12 @@ class Swarms:
         if rank not in holders:
             return None
         position = holders.index(rank)
-        stored = self._stored.get((place, rank, position))
+        swarm = self.swarm(place, age)
+        key = place, rank, position, swarm.peers
+        stored = self._stored.get(key)
         if stored is None:
-            stored = self._draw(place, rank, position)
-            self._stored.put((place, rank, position), stored, 1 + len(stored.seeds) + len(stored.leechers))
+            stored = self._draw(place, swarm, rank, position)
+            self._stored.put(key, stored, 1 + len(stored.seeds) + len(stored.leechers))
         return stored if stored.seeds or stored.leechers else None
 
     def at(self, rank: int, age: float = 0.0) -> list[int]:
@@ -161,9 +176,8 @@ class Swarms:
                 return tuple(sorted(honest, key=lambda rank: prefixes[rank] ^ target)[:HOLDERS])
             bits += 1
 
-    def _draw(self, place: int, rank: int, position: int) -> Stored:
+    def _draw(self, place: int, swarm: Swarm, rank: int, position: int) -> Stored:
         """Draw which peers were announced to a node, and which of them it had room for."""
-        swarm = self.swarm(place)
         random = Random(mix(self._numbers[place] ^ self._salt, 100 + position))
         chance = self._settings.announce if position < CLOSEST else self._settings.announce_next
         told = sum(random.random() < chance for _ in range(swarm.peers))

@@ -1,7 +1,7 @@
 """What is true about a synthetic network, written down: as a SQLite database or as CSV files.
 
-Tables `settings`, `nodes`, `swarms`, and at the end of a run `counts` and `sessions`; files of the same
-names.
+Tables `settings`, `nodes`, `swarms`, and at the end of a run `counts`, `sessions` and `swarm_sizes`; files
+of the same names.
 """
 
 import csv
@@ -15,6 +15,7 @@ from typing import TypeAlias
 from crawler.synthetic.hostile import STYLES
 from crawler.synthetic.kinds import KINDS
 from crawler.synthetic.network import Network
+from crawler.synthetic.presence import ANNOUNCE_PERIOD
 
 COLUMNS = {
     "settings": ("name", "value"),
@@ -35,10 +36,12 @@ COLUMNS = {
     "swarms": ("info_hash", "seeds", "leechers", "peers"),
     "counts": ("name", "value"),
     "sessions": ("node_id", "address", "port", "arrived", "departed"),
+    "swarm_sizes": ("info_hash", "since", "seeds", "leechers", "peers"),
 }
 """Ids, info-hashes and versions are in hex; `alive` and the `bep` columns are 0 or 1; `style` is
 "honest" or the way in which a node is hostile; `interval` is in seconds (BEP 51).  `arrived` and
-`departed` are seconds since the network began; a session that had begun by then arrived before 0."""
+`departed` are seconds since the network began; a session that had begun by then arrived before 0.
+A swarm has the size of a row from `since` on, in the same seconds, until its next row."""
 
 DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
@@ -93,6 +96,14 @@ def write_sessions(network: Network, until: float, path: Path) -> None:
     Raises `TruthError` when it cannot be written.
     """
     _add(path, "sessions", _sessions(network, until))
+
+
+def write_swarm_sizes(network: Network, until: float, path: Path) -> None:
+    """Add how large each swarm was when, up to a time since the network began, some 3 us for each announce.
+
+    Raises `TruthError` when it cannot be written.
+    """
+    _add(path, "swarm_sizes", _swarm_sizes(network, until))
 
 
 def _add(path: Path, name: str, rows: Iterable[Row]) -> None:
@@ -170,3 +181,16 @@ def _sessions(network: Network, until: float) -> Iterator[Row]:
                     round(stay.arrived, 3),
                     round(stay.departed, 3),
                 )
+
+
+def _swarm_sizes(network: Network, until: float) -> Iterator[Row]:
+    """Yield a row for the beginning of each swarm and one for each announce that changed it."""
+    announces = range(1 + int(until // ANNOUNCE_PERIOD)) if network.settings.half_life else range(1)
+    for place, swarm in enumerate(network.swarms):
+        before = None
+        for number in announces:
+            since = number * ANNOUNCE_PERIOD
+            now = network.swarms.swarm(place, since)
+            if now != before:
+                yield swarm.info_hash.hex(), since, now.seeds, now.leechers, now.peers
+            before = now
