@@ -339,6 +339,9 @@ CRAWLER = (
             *("reports/answer", "reports/nodes", "reports/sizes", "reports/costs", "reports/__init__"),
             *("rendering", "anonymous", "table_files", "export", "cli_report", "cli_export"),
             "cli_merge",
+            *("browse/__init__", "browse/scales", "browse/drawing", "browse/plots", "browse/queries"),
+            *("browse/metadata", "browse/connection", "browse/pages", "browse/site", "browse/serving"),
+            "cli_browse",
             "cli",
             "__main__",
             "synthetic/__main__",
@@ -350,7 +353,9 @@ CRAWLER = (
 
 PACKAGES = {"dhtnode": DHTNODE, "crawler": CRAWLER}
 
-MAY_OPEN_SOCKETS = names("dhtnode.udp dhtnode.testing dhtnode.local dhtnode.notify crawler.synthetic/server")
+MAY_OPEN_SOCKETS = names(
+    "dhtnode.udp dhtnode.testing dhtnode.local dhtnode.notify crawler.synthetic/server crawler.browse/serving"
+)
 """The real socket, the network that stands in for it, and those that never leave this machine."""
 
 MAY_IMPORT_BY_NAME = names("dhtnode.__init__")

@@ -56,6 +56,7 @@ OURS = {
                     ".cli_purge",
                     ".cli_report",
                     ".cli_export",
+                    ".cli_browse",
                     ".cli_synthetic",
                 ),
                 ".settings",

@@ -1,0 +1,119 @@
+"""What Datasette is told about a crawl database: texts, facets, orders, and what it does not show."""
+
+import re
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from crawler.browse.queries import QUERIES
+from crawler.descriptions import TABLES, ColumnText, TableText
+
+DATABASE = "crawl"
+"""The name of the database in addresses, whatever its file is called."""
+
+LARGE = 100_000  # rows; what has more is neither counted by value nor sorted on its first page
+FACETS = ("outcome", "client", "family", "method", "status", "kind", "verdict", "test", "command", "mark")
+MOST_FACETS = 4  # of a table
+ORDERS = {
+    "latest_swarms": "peers",
+    "client_versions": "nodes",
+    "run_clients": "nodes",
+    "swarm_history": "taken_at",
+    "swarms": "last_seen",
+    "nodes": "last_seen",
+}
+"""By which columns tables and views are sorted, the largest first; others by their newest rows."""
+
+SETTINGS: dict[str, Any] = {
+    "default_page_size": 50,
+    "max_returned_rows": 1000,
+    "sql_time_limit_ms": 1500,
+    "facet_time_limit_ms": 200,
+    "suggest_facets": False,  # asks every column of every table whether it is worth it
+    "allow_download": False,  # the file holds filters, which tell of peers
+    "num_sql_threads": 3,
+    "truncate_cells_html": 200,
+}
+COUNT_LIMIT_MS = 200
+
+_FRONT = """
+<p>What <code>dhtcrawl</code> has recorded. Look at <a href="/-/plots">plots</a>, ask one of the
+<a href="/crawl">queries</a>, or open a table: each says what its columns mean.</p>
+<p>No address of a peer is kept here, and filters that were made from them are not shown.</p>
+"""
+
+
+def metadata_of(db: sqlite3.Connection) -> dict[str, Any]:
+    """Return the metadata of an open database; costs a few milliseconds for each table."""
+    large = large_tables(db)
+    names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")]
+    tables = {name: _table(db, name, is_large=name in large) for name in names}
+    queries = {
+        query.name: {"title": query.title, "description": query.text, "sql": query.sql.strip()}
+        for query in QUERIES.values()
+    }
+    return {
+        "title": "A crawl of the BitTorrent DHT",
+        "description_html": _FRONT,
+        "databases": {DATABASE: {"tables": tables, "queries": queries}},
+    }
+
+
+def large_tables(db: sqlite3.Connection) -> frozenset[str]:
+    """Return the tables with more than `LARGE` rows, and the views that read them."""
+    found = db.execute("SELECT name, type, sql FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
+    large = {name for name, kind, _ in found if kind == "table" and _is_large(db, name)}
+    words = re.compile(rf"\b({'|'.join(map(re.escape, large))})\b") if large else None
+    views = {name for name, kind, sql in found if kind == "view" and words and words.search(sql)}
+    return frozenset(large | views)
+
+
+def _is_large(db: sqlite3.Connection, name: str) -> bool:
+    sql = f'SELECT count(*) FROM (SELECT 1 FROM "{name}" LIMIT {LARGE + 1})'  # noqa: S608  # its own names
+    return int(db.execute(sql).fetchone()[0]) > LARGE
+
+
+def _table(db: sqlite3.Connection, name: str, *, is_large: bool) -> dict[str, Any]:
+    described = TABLES.get(name)
+    if described is None or not described.exported:  # of use to the crawler, or to SQLite, alone
+        return {"hidden": True, "allow": False}
+    told: dict[str, Any] = {
+        "title": name.replace("_", " ").capitalize(),
+        "description": described.meaning,
+        "columns": {column.name: column_text(column) for column in described.columns},
+    }
+    if name == "swarms":
+        told["label_column"] = "info_hash"  # a name may be anything, or missing
+    return told | (_of_large(db, name) if is_large else _of_small(described))
+
+
+def column_text(column: ColumnText) -> str:
+    """Return the meaning of a column with its unit."""
+    if column.privacy == "never":
+        return f"{column.meaning} Not shown."
+    return f"{column.meaning} In {column.unit}." if column.unit else column.meaning
+
+
+def _of_small(table: TableText) -> dict[str, Any]:
+    names = [column.name for column in table.columns]
+    facets = [name for name in FACETS if name in names][:MOST_FACETS]
+    order = ORDERS.get(table.name) or _first(names, ("id", "run_id", "sample_id"))
+    return ({"facets": facets} if facets else {}) | ({"sort_desc": order} if order else {})
+
+
+def _of_large(db: sqlite3.Connection, name: str) -> dict[str, Any]:
+    """Offer the orders that an index gives: others would take longer than a query may."""
+    indexed = {
+        columns[0]
+        for _, index, _, _, is_partial in db.execute(f'PRAGMA index_list("{name}")').fetchall()
+        if not is_partial
+        for columns in [[row[2] for row in db.execute(f'PRAGMA index_info("{index}")')]]
+        if columns[0] is not None
+    }
+    keys = {row[1] for row in db.execute(f'PRAGMA table_info("{name}")') if row[5] == 1}
+    told: dict[str, Any] = {"sortable_columns": sorted(indexed | keys)}
+    return told | ({"sort_desc": "id"} if "id" in keys else {})
+
+
+def _first(names: Iterable[str], wanted: Iterable[str]) -> str | None:
+    return next((name for name in wanted if name in set(names)), None)
