@@ -291,6 +291,7 @@ CRAWLER = (
             *(
                 "views",
                 "swarm_views",
+                "history_views",
                 "sample_views",
                 "metadata_tables",
                 "report_views",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from crawler.browse.scales import Kind, Scale, number_text, scale_of
+from crawler.browse.scales import Kind, Scale, Tick, number_text, scale_of
 
 WIDTH, HEIGHT = 860, 380  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 86, 20, 16, 58  # around the area that is drawn in
@@ -18,10 +18,11 @@ LABELS = 190  # pixels for the names of bars
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Name an axis, with the unit in its name."""
+    """Name an axis, with the unit in its name; `places` are texts for the values 1, 2, 3 and so on."""
 
     name: str
     kind: Kind = "linear"
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,18 @@ class Bar:
 def draw_points(title: str, x: Axis, y: Axis, series: Sequence[Series], *, zero: bool = True) -> str:
     """Return a plot of points; with `zero`, a linear `y` axis begins there."""
     points = [point for each in series for point in each.points]
-    across = scale_of(x.kind, [point.x for point in points], LEFT, WIDTH - RIGHT)
+    if x.places:
+        across = Scale("linear", 0.5, len(x.places) + 0.5, LEFT, WIDTH - RIGHT)
+    else:
+        across = scale_of(x.kind, [point.x for point in points], LEFT, WIDTH - RIGHT)
     values = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
     up = scale_of(y.kind, values, HEIGHT - BOTTOM, TOP, zero=zero)
-    parts = [*_grid(across, up), *_names(x.name, y.name), *_legend([each.name for each in series])]
+    ticks = [Tick(float(place), name) for place, name in enumerate(x.places, start=1)] or across.ticks()
+    parts = [
+        *_grid(across, up, ticks),
+        *_names(x.name, y.name),
+        *_legend([each.name for each in series], HEIGHT),
+    ]
     for number, each in enumerate(series):
         parts.extend(_series(each, COLOURS[number % len(COLOURS)], across, up))
     return _svg(title, HEIGHT, parts)
@@ -78,7 +87,7 @@ def draw_bars(title: str, unit: str, bars: Sequence[Bar], *, parts: tuple[str, s
     for number, bar in enumerate(bars):
         drawn.extend(_bar(bar, TOP + number * (BAR + GAP) + GAP / 2, across))
     drawn.append(_text((LABELS + WIDTH) / 2, height - 14, unit, "middle"))
-    return _svg(title, height, [*drawn, *_legend(list(parts or ()))])
+    return _svg(title, height, [*drawn, *_legend(list(parts or ()), height)])
 
 
 def _bar(bar: Bar, top: float, across: Scale) -> Iterator[str]:
@@ -106,8 +115,8 @@ def _series(series: Series, colour: str, across: Scale, up: Scale) -> Iterator[s
         yield f'<circle cx="{at}" cy="{top}" r="{radius}" fill="{colour}"/></g>'
 
 
-def _grid(across: Scale, up: Scale) -> Iterator[str]:
-    for tick in across.ticks():
+def _grid(across: Scale, up: Scale, ticks: Sequence[Tick]) -> Iterator[str]:
+    for tick in ticks:
         at = f"{across.place(tick.value):.1f}"
         yield _line(at, up.end, at, up.start, "grid")
         yield _text(at, up.start + 18, tick.text, "middle")
@@ -126,14 +135,14 @@ def _names(x: str, y: str) -> Iterator[str]:
     yield f"<text {turned}>{escape(y)}</text>"
 
 
-def _legend(names: Sequence[str]) -> Iterator[str]:
-    """Yield the names of colours, in the upper right corner, where there is more than one."""
-    if len(names) < 2:
-        return
-    for number, name in enumerate(names):
-        top = TOP + 6 + 18 * number
-        yield f'<circle cx="{WIDTH - RIGHT - 8}" cy="{top}" r="5" fill="{COLOURS[number % len(COLOURS)]}"/>'
-        yield _text(WIDTH - RIGHT - 18, top + 4, name, "end")
+def _legend(names: Sequence[str], height: float) -> Iterator[str]:
+    """Yield the names of colours, in the lower right corner, where there is more than one."""
+    right = WIDTH - RIGHT
+    for number, name in reversed(list(enumerate(names if len(names) > 1 else ()))):
+        yield _text(right, height - 14, name, "end")
+        right -= 7 * len(name) + 10  # about the width of the text
+        yield f'<circle cx="{right}" cy="{height - 18}" r="5" fill="{COLOURS[number % len(COLOURS)]}"/>'
+        right -= 18
 
 
 def _svg(title: str, height: float, parts: Sequence[str]) -> str:

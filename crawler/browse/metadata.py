@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterable
+from html import escape
 from typing import Any
 
 from crawler.browse.queries import QUERIES
@@ -24,6 +25,9 @@ ORDERS = {
 }
 """By which columns tables and views are sorted, the largest first; others by their newest rows."""
 
+LABELS = {"swarms": "info_hash", "runs": "command"}
+"""What stands for a row where others refer to it; not the name of a torrent, which may be anything."""
+
 SETTINGS: dict[str, Any] = {
     "default_page_size": 50,
     "max_returned_rows": 1000,
@@ -37,9 +41,9 @@ SETTINGS: dict[str, Any] = {
 COUNT_LIMIT_MS = 200
 
 _FRONT = """
-<p>What <code>dhtcrawl</code> has recorded. Look at <a href="/-/plots">plots</a>, ask one of the
-<a href="/crawl">queries</a>, or open a table: each says what its columns mean.</p>
-<p>No address of a peer is kept here, and filters that were made from them are not shown.</p>
+<p>What <code>dhtcrawl</code> has recorded: in <a href="/-/plots"><strong>plots</strong></a>, as answers to
+questions, and as tables, each of which says what its columns mean.
+No address of a peer is kept here, and filters that were made from them are not shown.</p>
 """
 
 
@@ -54,9 +58,21 @@ def metadata_of(db: sqlite3.Connection) -> dict[str, Any]:
     }
     return {
         "title": "A crawl of the BitTorrent DHT",
-        "description_html": _FRONT,
-        "databases": {DATABASE: {"tables": tables, "queries": queries}},
+        "description_html": _front(),
+        "databases": {DATABASE: {"title": "Questions and tables", "tables": tables, "queries": queries}},
     }
+
+
+def _front() -> str:
+    """Return the front page: what there is, in a line each."""
+    questions = "".join(_item(query.name, query.title, "") for query in QUERIES.values())
+    tables = "".join(_item(each.name, each.name, each.meaning) for each in TABLES.values() if each.exported)
+    return f"{_FRONT}<h2>Questions</h2><ul>{questions}</ul><h2>Tables and views</h2><ul>{tables}</ul>"
+
+
+def _item(name: str, title: str, meaning: str) -> str:
+    text = f": {escape(meaning)}" if meaning else ""
+    return f'<li><a href="/{DATABASE}/{name}">{escape(title)}</a>{text}</li>'
 
 
 def large_tables(db: sqlite3.Connection) -> frozenset[str]:
@@ -82,16 +98,17 @@ def _table(db: sqlite3.Connection, name: str, *, is_large: bool) -> dict[str, An
         "description": described.meaning,
         "columns": {column.name: column_text(column) for column in described.columns},
     }
-    if name == "swarms":
-        told["label_column"] = "info_hash"  # a name may be anything, or missing
+    if name in LABELS:
+        told["label_column"] = LABELS[name]
     return told | (_of_large(db, name) if is_large else _of_small(described))
 
 
 def column_text(column: ColumnText) -> str:
     """Return the meaning of a column with its unit."""
+    meaning = column.meaning.replace("`", "")
     if column.privacy == "never":
-        return f"{column.meaning} Not shown."
-    return f"{column.meaning} In {column.unit}." if column.unit else column.meaning
+        return f"{meaning} Not shown."
+    return f"{meaning} In {column.unit}." if column.unit else meaning
 
 
 def _of_small(table: TableText) -> dict[str, Any]:

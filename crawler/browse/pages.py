@@ -8,7 +8,7 @@ from typing import Any
 
 from datasette import NotFound, Response, hookimpl
 from datasette.utils import sqlite_timelimit
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from crawler.browse.connection import UNSEEN
 from crawler.browse.metadata import DATABASE, SETTINGS
@@ -16,6 +16,7 @@ from crawler.browse.plots import DASHBOARD, Plot, plot_swarm
 from crawler.reports import NoAnswer, swarms
 
 PLOTS = "/-/plots"
+STYLE = "style"  # where our style sheet is mounted
 INFO_HASH = re.compile(r"[0-9a-f]{40}")
 LISTED = 20  # swarms, on the page of plots
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -30,6 +31,12 @@ def register_routes() -> list[tuple[str, Any]]:
 
 
 @hookimpl  # type: ignore[untyped-decorator]
+def extra_css_urls() -> list[str]:
+    """Add our style to every page."""
+    return [f"/{STYLE}/browse.css"]
+
+
+@hookimpl  # type: ignore[untyped-decorator]
 def menu_links() -> list[dict[str, str]]:
     """Add the plots and the queries to the menu of every page."""
     return [{"href": PLOTS, "label": "Plots"}, {"href": f"/{DATABASE}", "label": "Queries and tables"}]
@@ -40,12 +47,20 @@ def render_cell(value: Any, column: str, table: str | None) -> Any:
     """Lead from an info-hash to its plot, and say where a column is not shown."""
     if table is not None and (table, column) in UNSEEN:
         return Markup("<em>not shown</em>")
-    text = value.get("value") if isinstance(value, dict) else value
+    text = value["value"] if isinstance(value, dict) else value
+    if column == "sample_id" and isinstance(text, int):
+        return Markup('<a href="/{}/swarm_samples/{}">{}</a>').format(DATABASE, text, text)
     if column == "info_hash" and isinstance(text, str) and INFO_HASH.fullmatch(text):
         return Markup('<a href="{}/swarm/{}">{}</a>').format(PLOTS, text, text)
     if isinstance(value, bytes):
         return Markup("{:,} bytes").format(len(value))
     return None
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def prepare_jinja2_environment(env: Any) -> None:
+    """Add the filter `prose`: text in which backticks stand around names."""
+    env.filters["prose"] = _prose
 
 
 @hookimpl  # type: ignore[untyped-decorator]
@@ -62,6 +77,14 @@ def asgi_wrapper() -> Callable[[Any], Any]:
         return guarded
 
     return wrap
+
+
+def _prose(text: str) -> Markup:
+    pieces = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if number % 2 else escape(piece)
+        for number, piece in enumerate(pieces)
+    )
 
 
 def _is_for_us(host: bytes) -> bool:

@@ -81,8 +81,8 @@ def plot_round_trips(db: Connection, run: int | None = None) -> Plot:
         for place, row in enumerate(_records(report), start=1)
         if row["p05"]
     ]
-    names = ", ".join(str(row["client"]) for row in report.records())
-    axes = Axis(f"client: {names}"), Axis("ms, median, 5 % to 95 %", "log")
+    names = tuple(str(row["client"]) for row in report.records())
+    axes = Axis("client", places=names), Axis("ms, median, 5 % to 95 %", "log")
     svg = draw_points(report.title, *axes, [Series("", points)]) if points else ""
     return _plot(report, "round_trips", svg)
 
@@ -134,7 +134,7 @@ DASHBOARD: dict[str, Draw] = {
 
 
 def _plot(report: Report, numbers: str, svg: str) -> Plot:
-    return Plot(report.name, report.title, report.text.replace("`", ""), svg, numbers)
+    return Plot(report.name, report.title, report.text, svg, numbers)
 
 
 def _records(report: Report) -> list[Record]:

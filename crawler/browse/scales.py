@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 Kind: TypeAlias = Literal["linear", "log", "time"]
 
 TICKS = 6  # about so many on an axis
+LOG_ROOM = 1.6  # its square is more than the step from 2 to 5, so that one round value is always there
 STEPS_OF_TIME = (1, 5, 15, 60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400)  # seconds; then whole days
 
 
@@ -59,8 +60,7 @@ def scale_of(kind: Kind, values: Iterable[float], start: float, end: float, *, z
     found = [value for value in values if kind != "log" or value > 0]
     low, high = (min(found), max(found)) if found else (1.0, 10.0)
     if kind == "log":
-        low, high = 10.0 ** floor(log10(low)), 10.0 ** ceil(log10(high * 1.05))
-        return Scale(kind, low, high if high > low else 10 * low, start, end)
+        return Scale(kind, low / LOG_ROOM, high * LOG_ROOM, start, end)
     if zero:
         low = min(low, 0.0)
     room = (high - low) * 0.05 or (1800.0 if kind == "time" else max(abs(high) * 0.1, 1.0))
@@ -88,11 +88,13 @@ def _round_values(low: float, high: float) -> Iterator[float]:
 
 
 def _powers(low: float, high: float) -> Iterator[Tick]:
-    """Yield powers of ten, each or each second or third."""
-    first, last = round(log10(low)), round(log10(high))
-    step = ceil((last - first) / TICKS)
-    for power in range(first, last + 1, max(step, 1)):
-        yield Tick(10.0**power, number_text(10.0**power))
+    """Yield powers of ten, each or each second or third; on a short axis twice and five times them too."""
+    first, last = floor(log10(low)), ceil(log10(high))
+    factors = (1, 2, 5) if last - first <= TICKS // 2 else (1,)
+    for power in range(first, last + 1, max(1, ceil((last - first) / TICKS))):
+        for value in (factor * 10.0**power for factor in factors):
+            if low <= value <= high:
+                yield Tick(value, number_text(value))
 
 
 def _times(low: float, high: float) -> Iterator[Tick]:

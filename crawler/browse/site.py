@@ -16,7 +16,7 @@ from crawler.browse.queries import QUERIES
 from crawler.descriptions import TABLES
 from crawler.reading import open_reading
 
-TEMPLATES = Path(__file__).parent / "templates"
+HERE = Path(__file__).parent
 
 
 class BlindDatabase(Database):  # type: ignore[misc]  # Datasette has no types
@@ -46,7 +46,13 @@ def make_site(path: Path) -> Datasette:
         metadata = metadata_of(db)
     if not pm.has_plugin("crawler.browse"):
         pm.register(pages, name="crawler.browse")
-    site = Datasette([], memory=False, metadata=metadata, settings=SETTINGS, template_dir=str(TEMPLATES))
+    site = Datasette(
+        [],
+        metadata=metadata,
+        settings=SETTINGS,
+        template_dir=str(HERE / "templates"),
+        static_mounts=[(pages.STYLE, str(HERE / "static"))],
+    )
     site.remove_database("_memory")  # it comes unasked where no files are given
     site.add_database(BlindDatabase(site, path=str(path)), name=DATABASE)
     return site
