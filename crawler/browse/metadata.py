@@ -2,12 +2,12 @@
 
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 from crawler.browse.queries import QUERIES
-from crawler.descriptions import TABLES, ColumnText, TableText
+from crawler.descriptions import TABLES
 
 DATABASE = "crawl"
 """The name of the database in addresses, whatever its file is called."""
@@ -96,25 +96,26 @@ def _table(db: sqlite3.Connection, name: str, *, is_large: bool) -> dict[str, An
     told: dict[str, Any] = {
         "title": name.replace("_", " ").capitalize(),
         "description": described.meaning,
-        "columns": {column.name: column_text(column) for column in described.columns},
+        "columns": {
+            column.name: _column_text(column.meaning, column.unit, is_shown=column.privacy != "never")
+            for column in described.columns
+        },
     }
     if name in LABELS:
         told["label_column"] = LABELS[name]
-    return told | (_of_large(db, name) if is_large else _of_small(described))
+    return told | (_of_large(db, name) if is_large else _of_small(name, list(told["columns"])))
 
 
-def column_text(column: ColumnText) -> str:
-    """Return the meaning of a column with its unit."""
-    meaning = column.meaning.replace("`", "")
-    if column.privacy == "never":
-        return f"{meaning} Not shown."
-    return f"{meaning} In {column.unit}." if column.unit else meaning
+def _column_text(meaning: str, unit: str, *, is_shown: bool) -> str:
+    plain = meaning.replace("`", "")
+    if not is_shown:
+        return f"{plain} Not shown."
+    return f"{plain} In {unit}." if unit else plain
 
 
-def _of_small(table: TableText) -> dict[str, Any]:
-    names = [column.name for column in table.columns]
+def _of_small(table: str, names: Sequence[str]) -> dict[str, Any]:
     facets = [name for name in FACETS if name in names][:MOST_FACETS]
-    order = ORDERS.get(table.name) or _first(names, ("id", "run_id", "sample_id"))
+    order = ORDERS.get(table) or _first(names, ("id", "run_id", "sample_id"))
     return ({"facets": facets} if facets else {}) | ({"sort_desc": order} if order else {})
 
 
