@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from crawler.browse.connection import UNSEEN
 from crawler.browse.metadata import DATABASE, SETTINGS
 from crawler.browse.plots import DASHBOARD, Plot, plot_swarm
-from crawler.reports import NoAnswer, swarms
+from crawler.reports import NoAnswer
 
 PLOTS = "/-/plots"
 STYLE = "style"  # where our style sheet is mounted
@@ -96,11 +96,12 @@ async def dashboard(datasette: Any, request: Any) -> Response:
     run = int(text) if (text := request.args.get("run", "")).isdecimal() and len(text) < 10 else None
     draws: list[Drawn] = [lambda db, draw=draw: draw(db, run) for draw in DASHBOARD.values()]  # type: ignore[misc]
     plots = await asyncio.gather(*(_within_limits(datasette, draw) for draw in draws))
-    largest = await _within_limits(datasette, lambda db: swarms(db, limit=LISTED).records())
     if any(isinstance(each, NoAnswer) for each in plots):
         raise NotFound(f"there is no run {run}")
-    named = [(name, _or_none(plot)) for name, plot in zip(DASHBOARD, plots, strict=True)]
-    context = {"plots": named, "largest": [] if isinstance(largest, Exception) else largest, "run": run}
+    named = {name: _or_none(plot) for name, plot in zip(DASHBOARD, plots, strict=True)}
+    ranking = named["swarms"]
+    largest = ranking.report.records()[:LISTED] if ranking else []
+    context = {"plots": named.items(), "largest": largest, "run": run}
     return await _page(datasette, request, "plots.html", context)
 
 

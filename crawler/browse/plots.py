@@ -19,11 +19,9 @@ MOST_POINTS = 1000  # a page of half a megabyte
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Hold a plot: `svg` is empty where there is nothing to draw; `numbers` is the query that has them."""
+    """Hold a plot of a report: `svg` is empty if there is nothing to draw, `numbers` names a query."""
 
-    name: str
-    title: str
-    text: str
+    report: Report
     svg: str
     numbers: str
 
@@ -39,7 +37,7 @@ def plot_network_size(db: Connection, run: int | None = None) -> Plot:
             found.setdefault(f"IPv{row['family']}", []).append(point)
     series = [Series(name, points) for name, points in sorted(found.items())]
     axes = Axis("begin of the run (UTC)", "time"), Axis("nodes, 95 % interval")
-    return _plot(report, "size_of_the_network", draw_points(report.title, *axes, series) if series else "")
+    return Plot(report, draw_points(report.title, *axes, series) if series else "", "size_of_the_network")
 
 
 def plot_clients(db: Connection, run: int | None = None) -> Plot:
@@ -49,7 +47,7 @@ def plot_clients(db: Connection, run: int | None = None) -> Plot:
         Bar(str(row["client"]), row["nodes"], f"{row['client']}: {row['nodes']} nodes, {row['share']} %")
         for row in _records(report)
     ]
-    return _plot(report, "clients", draw_bars(report.title, "nodes that answered", bars) if bars else "")
+    return Plot(report, draw_bars(report.title, "nodes that answered", bars) if bars else "", "clients")
 
 
 def plot_outcomes(db: Connection, run: int | None = None) -> Plot:
@@ -57,7 +55,7 @@ def plot_outcomes(db: Connection, run: int | None = None) -> Plot:
     report = outcomes(db, run=run, limit=2 * MOST_BARS)
     bars = [_outcome_bar(row) for row in _records(report)]
     svg = draw_bars(report.title, "queries", bars, parts=("queries", "with marks")) if bars else ""
-    return _plot(report, "outcomes", svg)
+    return Plot(report, svg, "outcomes")
 
 
 def _outcome_bar(row: Record) -> Bar:
@@ -84,7 +82,7 @@ def plot_round_trips(db: Connection, run: int | None = None) -> Plot:
     names = tuple(str(row["client"]) for row in report.records())
     axes = Axis("client", places=names), Axis("ms, median, 5 % to 95 %", "log")
     svg = draw_points(report.title, *axes, [Series("", points)]) if points else ""
-    return _plot(report, "round_trips", svg)
+    return Plot(report, svg, "round_trips")
 
 
 def plot_swarms(db: Connection, run: int | None = None) -> Plot:
@@ -97,7 +95,7 @@ def plot_swarms(db: Connection, run: int | None = None) -> Plot:
     ]
     axes = Axis("rank of the swarm", "log"), Axis("peers, 95 % interval", "log")
     svg = draw_points(report.title, *axes, [Series("peers", points)]) if points else ""
-    return _plot(report, "largest_swarms", svg)
+    return Plot(report, svg, "largest_swarms")
 
 
 def plot_swarm(db: Connection, info_hash: str) -> Plot:
@@ -120,7 +118,7 @@ def plot_swarm(db: Connection, info_hash: str) -> Plot:
     axes = Axis("measured (UTC)", "time"), Axis("peers, 95 % interval")
     has_any = any(each.points for each in series)
     svg = draw_points(report.title, *axes, series) if has_any else ""
-    return _plot(report, "history_of_a_swarm", svg)
+    return Plot(report, svg, "history_of_a_swarm")
 
 
 DASHBOARD: dict[str, Draw] = {
@@ -131,10 +129,6 @@ DASHBOARD: dict[str, Draw] = {
     "swarms": plot_swarms,
 }
 """All but that of one swarm, by the names of the reports."""
-
-
-def _plot(report: Report, numbers: str, svg: str) -> Plot:
-    return Plot(report.name, report.title, report.text, svg, numbers)
 
 
 def _records(report: Report) -> list[Record]:

@@ -155,18 +155,15 @@ ORDER BY rank
     ),
     Query(
         "visits_of_a_node",
-        "When was one node visited, and what came of it?",
-        "By its id, 40 hex digits, which several nodes at several addresses may have. Without a run all"
-        " visits are looked at, which takes too long where there are many millions.",
+        "When was one node visited in a run, and what came of it?",
+        "By its id, 40 hex digits, which several nodes at several addresses may have. All"
+        " visits of the run are looked through; those of all runs, where there are millions, take too long.",
         f"""
 SELECT
     id, run_id, node_id, address, port, taken_at, outcome, error_code, rtt_ms, version, contacts,
     is_verification, marks
-FROM (
-    SELECT * FROM visits WHERE nullif(:run, '') IS NULL AND node_id = lower(:node_id)
-    UNION ALL
-    SELECT * FROM visits WHERE run_id = nullif(:run, '') AND node_id = lower(:node_id)
-)
+FROM visits
+WHERE {_newest("visits")} AND node_id = lower(:node_id)
 ORDER BY id DESC
 LIMIT {MOST_ROWS}
 """,  # noqa: S608  # our own words
