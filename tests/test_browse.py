@@ -356,6 +356,25 @@ def test_command_serves_beside_a_crawl(tmp_path):
     assert (runs, stranger) == ([3, 4], 403)
 
 
+@pytest.mark.parametrize(
+    ("is_there", "stderr"), [(True, ""), (False, "dhtcrawl: found no web browser to open\n")]
+)
+def test_browser_is_opened_at_the_address(database, monkeypatch, is_there, stderr):
+    """Once the server listens; a machine without one goes on serving."""
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or is_there)
+    monkeypatch.setattr("crawler.browse.serving._serve", announcing)
+
+    ended = run_here([str(database), "--port=0", "--open"])
+
+    assert (ended.status, ended.stderr) == (0, stderr)
+    assert ended.stdout == f"serving {database} on {opened[0]}\n"
+
+
+async def announcing(_app, _listener, announce):
+    announce()
+
+
 def test_wrong_command_line_is_status_2(tmp_path):
     """As with every command."""
     ended = run_command("dhtcrawl", "browse", "--db", tmp_path / "none.db")

@@ -25,6 +25,8 @@ ORDERS = {
 }
 """By which columns tables and views are sorted, the largest first; others by their newest rows."""
 
+UNITS = {"B": "bytes", "ms": "milliseconds", "s": "seconds"}
+
 LABELS = {"swarms": "info_hash", "runs": "command"}
 """What stands for a row where others refer to it; not the name of a torrent, which may be anything."""
 
@@ -53,7 +55,12 @@ def metadata_of(db: sqlite3.Connection) -> dict[str, Any]:
     names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")]
     tables = {name: _table(db, name, is_large=name in large) for name in names}
     queries = {
-        query.name: {"title": query.title, "description": query.text, "sql": query.sql.strip()}
+        query.name: {
+            "title": query.title,
+            "description": query.text,
+            "sql": query.sql.strip(),
+            "hide_sql": True,  # until asked for: the answer comes first
+        }
         for query in QUERIES.values()
     }
     return {
@@ -110,7 +117,7 @@ def _column_text(meaning: str, unit: str, *, is_shown: bool) -> str:
     plain = meaning.replace("`", "")
     if not is_shown:
         return f"{plain} Not shown."
-    return f"{plain} In {unit}." if unit else plain
+    return f"{plain} In {UNITS.get(unit, unit)}." if unit else plain
 
 
 def _of_small(table: str, names: Sequence[str]) -> dict[str, Any]:

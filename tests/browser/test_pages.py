@@ -46,5 +46,5 @@ def test_client_census_is_shown(address):
     page = html_of(f"{address}/crawl/client_census")
 
     assert "Client census" in page
-    assert "Mean round-trip time. In ms." in page
+    assert "Mean round-trip time. In milliseconds." in page
     assert re.findall(r'<td class="col-client[^"]*">(\w+)', page) == ["LT", "UT"]
