@@ -24,7 +24,8 @@ from crawler.browse.site import close_site, make_site, page_paths
 from crawler.cli import main
 from crawler.descriptions import TABLES
 from crawler.reading import open_reading
-from tests.commands import Ended, Running, run_command
+from crawler.store import Store
+from tests.commands import Ended, Running
 from tests.small_database import LARGE, make_database, node_id
 
 PLOTS = "/-/plots"
@@ -320,40 +321,36 @@ def read(address, **headers):
             return response.status, response.read().decode()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_command_serves_until_a_signal(database, number):
+def test_command_serves_until_a_signal(database):
     """Its address is the first line; the database is as it was before."""
     before = database.read_bytes()
-    with Running("dhtcrawl", "browse", "--db", database, "--port", "0", "--json") as process:
-        address = json.loads(process.read_line())["address"]
+    with Running("dhtcrawl", "browse", "--db", database, "--port", "0") as process:
+        address = process.read_line().removeprefix(f"serving {database} on ")
         assert "A crawl of the BitTorrent DHT" in read(address)[1]
-        process.signal(number)
+        process.signal(signal.SIGTERM)
         ended = process.wait()
 
-    assert (ended.status, ended.stdout) == (128 + number, "")
+    assert (ended.status, ended.stdout) == (128 + signal.SIGTERM, "")
     assert ended.error == "dhtcrawl: interrupted"
     assert database.read_bytes() == before
 
 
 def test_command_serves_beside_a_crawl(tmp_path):
-    """What is written meanwhile is on the next page."""
-    path = tmp_path / "crawl.db"
-    make_database(path)
-    with Running("dhtcrawl", "browse", "--db", path, "--port", "0", "--json") as process:
+    """What is written meanwhile is on the next page; Ctrl-C ends it too."""
+    make_database(tmp_path / "crawl.db")
+    with Running("dhtcrawl", "browse", "--db", tmp_path / "crawl.db", "--port", "0", "--json") as process:
         address = json.loads(process.read_line())["address"]
         counted = f"{address}{DATABASE}.json?sql=select+count(*)+from+runs&_shape=arrays"
-        runs = []
-        for _ in range(2):
+        runs = [json.loads(read(counted)[1])["rows"][0][0]]
+        with Store.open(tmp_path / "crawl.db") as store:
+            store.begin_run("census", {}, "0.1.0", "2025-01-01T00:00:00.000Z")
             runs.append(json.loads(read(counted)[1])["rows"][0][0])
-            with sqlite3.connect(path) as db:
-                db.execute(
-                    "INSERT INTO runs (command, started_at, status, version, settings, pid)"
-                    " VALUES ('census', '2025-01-01T00:00:00.000Z', 'running', '0', '{}', 1)"
-                )
-            db.close()
         stranger = read(address, Host="evil.example")[0]
+        process.signal(signal.SIGINT)
+        ended = process.wait()
 
     assert (runs, stranger) == ([3, 4], 403)
+    assert (ended.status, ended.error) == (128 + signal.SIGINT, "dhtcrawl: interrupted")
 
 
 @pytest.mark.parametrize(
@@ -377,7 +374,7 @@ async def announcing(_app, _listener, announce):
 
 def test_wrong_command_line_is_status_2(tmp_path):
     """As with every command."""
-    ended = run_command("dhtcrawl", "browse", "--db", tmp_path / "none.db")
+    ended = run_here([str(tmp_path / "none.db")])
 
     assert ended.status == 2
     assert "does not exist" in ended.error

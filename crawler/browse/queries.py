@@ -24,6 +24,14 @@ def _newest(table: str) -> str:
     return f"run_id = coalesce(nullif(:run, ''), (SELECT max(run_id) FROM {table}))"  # noqa: S608  # our own
 
 
+def _whole(names: str) -> str:
+    """Return columns as whole numbers; what is not finite becomes NULL."""
+    return ", ".join(
+        f"iif({name} < 1e15, CAST(round({name}) AS INTEGER), NULL) AS {name}" for name in names.split()
+    )
+
+
+_SIZES = _whole("peers peers_low peers_high seeds leechers")
 _LATEST = "SELECT info_hash, max(taken_at), peers, id FROM swarm_samples GROUP BY info_hash"
 _LARGEST = f"(SELECT info_hash FROM ({_LATEST}) ORDER BY peers DESC LIMIT 1)"  # noqa: S608  # our own words
 
@@ -33,15 +41,15 @@ _QUERIES = (
         "How many nodes are there?",
         "Nodes that answered are what was counted; the estimate adds those that were missed, between low and"
         " high in 95 of 100 cases. Rows without a family count both together.",
-        """
+        f"""
 SELECT
     run_counts.run_id, runs.started_at, run_counts.family, sighted, answered_once, answered_twice,
-    method, zone, round(estimate) AS estimate, round(low) AS low, round(high) AS high
+    method, zone, {_whole("estimate low high")}
 FROM run_counts
 JOIN runs ON runs.id = run_counts.run_id
 LEFT JOIN size_estimates AS size ON size.run_id = runs.id AND size.family IS run_counts.family
 ORDER BY run_counts.run_id DESC, run_counts.family, method
-""",
+""",  # noqa: S608  # our own words
     ),
     Query(
         "clients",
@@ -117,8 +125,7 @@ LIMIT {MOST_ROWS}
 WITH latest AS ({_LATEST}),
 largest AS (SELECT id FROM latest WHERE peers IS NOT NULL ORDER BY peers DESC, info_hash LIMIT {MOST_ROWS})
 SELECT
-    sample.info_hash, name, taken_at, round(peers) AS peers, round(peers_low) AS peers_low,
-    round(peers_high) AS peers_high, round(seeds) AS seeds, round(leechers) AS leechers, saturated, method,
+    sample.info_hash, name, taken_at, {_SIZES}, saturated, method,
     nodes_answered
 FROM largest
 JOIN swarm_samples AS sample ON sample.id = largest.id
@@ -133,8 +140,7 @@ ORDER BY sample.peers DESC, sample.info_hash
         " where nodes_answered or method changes may be one of the measurement, not of the swarm.",
         f"""
 SELECT
-    info_hash, taken_at, round(peers) AS peers, round(peers_low) AS peers_low,
-    round(peers_high) AS peers_high, round(seeds) AS seeds, round(leechers) AS leechers, saturated, method,
+    info_hash, taken_at, {_SIZES}, saturated, method,
     nodes_asked, nodes_answered, nodes_with_filters, distinct_peers, run_id, id AS sample_id
 FROM swarm_samples WHERE info_hash = coalesce(nullif(lower(:info_hash), ''), {_LARGEST})
 ORDER BY taken_at DESC, id DESC
