@@ -1,4 +1,4 @@
-"""Time of every report, and of the first page of every table and view, of a large crawl database.
+"""Time of every report, of the first page of every table and view, and of every page of `dhtcrawl browse`.
 
     python -m benchmarks.large_database [--visits 5000000] [--samples 1000000] [--json FILE]
 
@@ -9,6 +9,7 @@ after a purge.
 """
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 
 from benchmarks.command import new_parser, option_values, run_benchmark
 from benchmarks.report import head, new_report, table
+from crawler.browse.serving import Opened, open_all
 from crawler.descriptions import TABLES
 from crawler.records import Journal, Outcome, RunStatus, ScrapeReplyRow, SwarmSample, Visit, utc_text
 from crawler.reports import QUESTIONS, open_reading, summary, swarm
@@ -153,6 +155,17 @@ def time_all(path: Path) -> dict[str, float]:
     return seconds
 
 
+def time_browsing(path: Path) -> dict[str, float]:
+    """Return the seconds that each page of `dhtcrawl browse` takes; infinite for one that fails."""
+    seconds: dict[str, float] = {}
+
+    def opened(page: Opened) -> None:
+        seconds[f"browse {page.path}"] = page.seconds if page.status == 200 else math.inf
+
+    open_all(path, opened)
+    return seconds
+
+
 def _page_of(name: str) -> Callable[[Any], Any]:
     return lambda db: db.execute(f'SELECT * FROM "{name}" LIMIT {PAGE}').fetchall()  # noqa: S608  # our own
 
@@ -165,7 +178,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         began = time.perf_counter()
         ends = make_database(path, options.visits, options.samples)
         made_in = time.perf_counter() - began
-        seconds = time_all(path)
+        seconds = time_all(path) | time_browsing(path)
         report |= {"bytes": path.stat().st_size, "made_in": made_in, "ends": ends, "seconds": seconds}
     print(head(report))
     size = report["bytes"] / 1e9

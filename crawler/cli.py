@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crawler.cli_browse import browse
 from crawler.cli_census import census
 from crawler.cli_crawls import with_limits
 from crawler.cli_example import example
@@ -41,6 +42,7 @@ def main(verbose: int) -> None:
     console.set_up_logging(verbose)
 
 
+main.add_command(browse)
 main.add_command(census)
 main.add_command(purge)
 main.add_command(metadata)

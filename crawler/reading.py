@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -24,7 +25,7 @@ def open_reading(path: str | Path) -> Iterator[sqlite3.Connection]:
     name = str(path)
     if not Path(path).is_file():
         raise StoreError(f"{name}: there is no such file")
-    with reported(name), closing(_connect(Path(path))) as connection:
+    with reported(name), closing(connect(Path(path))) as connection:
         connection.execute("PRAGMA query_only = ON")
         rollups.add_functions(connection)
         connection.execute("BEGIN")
@@ -32,20 +33,22 @@ def open_reading(path: str | Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """Connect; in a directory that cannot be written to, the file counts as one that nobody writes to.
+def connect(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
+    """Connect read-only, without a look at what is in the file, for this thread or any.
 
-    SQLite's log needs files beside the database, even to read it.
+    In a directory that cannot be written to, the file counts as one that nobody writes to: SQLite's log
+    needs files beside the database, even to read it.
     """
+    options: dict[str, Any] = {"uri": True, "isolation_level": None, "check_same_thread": not any_thread}
     uri = path.absolute().as_uri() + "?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
+    connection: sqlite3.Connection = sqlite3.connect(uri, timeout=BUSY_TIMEOUT, **options)
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
         connection.close()
         if path.with_name(f"{path.name}-wal").exists():
             raise
-        return sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
+        connection = sqlite3.connect(f"{uri}&immutable=1", **options)
     except sqlite3.DatabaseError:
         connection.close()
         raise

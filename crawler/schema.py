@@ -9,7 +9,16 @@ No column holds the address of a peer.  `address` and `port` always belong to a 
 
 from sqlite_utils import Database, Migrations
 
-from crawler import metadata_tables, report_views, rollups, sample_views, swarm_views, vantages, views
+from crawler import (
+    history_views,
+    metadata_tables,
+    report_views,
+    rollups,
+    sample_views,
+    swarm_views,
+    vantages,
+    views,
+)
 
 migrations = Migrations("crawler")
 
@@ -426,6 +435,13 @@ def m011_reports(db: Database) -> None:
 def m012_merge(db: Database) -> None:
     """Add where runs of other databases came from, and what samples of several come to together."""
     vantages.add_vantages(db)
+
+
+@migrations()
+def m013_browse(db: Database) -> None:
+    """Make views of swarms over time anew, so that a page of them does not wait for all samples."""
+    db.create_view("swarm_growth", history_views.SWARM_GROWTH, replace=True)
+    db.create_view("dead_swarms", history_views.DEAD_SWARMS, replace=True)
 
 
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.

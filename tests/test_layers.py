@@ -292,10 +292,10 @@ CRAWLER = (
     Layer(
         "storage",  # beside the decisions, not above them: it knows tables, not networks
         (
-            *("views", "swarm_views", "sample_views", "metadata_tables", "report_views", "rollups"),
-            *("vantages", "schema", "column_texts", "node_texts", "swarm_texts", "descriptions"),
-            *("run_nodes", "sample_rows", "swarm_rows", "known_rows", "watch_rows", "purge"),
-            *("metadata_rows", "store", "reading", "merge_rules", "merge_source", "rounds"),
+            *("views", "swarm_views", "history_views", "sample_views", "metadata_tables", "report_views"),
+            *("rollups", "vantages", "schema", "column_texts", "node_texts", "swarm_texts"),
+            *("descriptions", "run_nodes", "sample_rows", "swarm_rows", "known_rows", "watch_rows"),
+            *("purge", "metadata_rows", "store", "reading", "merge_rules", "merge_source", "rounds"),
         ),
         below=names("values"),
         sideways=IN_ORDER,
@@ -346,6 +346,9 @@ CRAWLER = (
             *("rendering", "anonymous", "table_files", "export", "cli_report", "cli_export"),
             "cli_merge",
             "cli_example",
+            *("browse/__init__", "browse/scales", "browse/drawing", "browse/plots", "browse/queries"),
+            *("browse/metadata", "browse/connection", "browse/pages", "browse/site", "browse/serving"),
+            "cli_browse",
             "cli",
             "__main__",
             "synthetic/__main__",
@@ -357,7 +360,9 @@ CRAWLER = (
 
 PACKAGES = {"dhtnode": DHTNODE, "crawler": CRAWLER}
 
-MAY_OPEN_SOCKETS = names("dhtnode.udp dhtnode.testing dhtnode.local dhtnode.notify crawler.synthetic/server")
+MAY_OPEN_SOCKETS = names(
+    "dhtnode.udp dhtnode.testing dhtnode.local dhtnode.notify crawler.synthetic/server crawler.browse/serving"
+)
 """The real socket, the network that stands in for it, and those that never leave this machine."""
 
 MAY_IMPORT_BY_NAME = names("dhtnode.__init__")

@@ -197,6 +197,7 @@ def test_every_command_takes_the_options_that_all_have():
         "dhtcrawl explain": set(),
         "dhtcrawl report": set(),
         "dhtcrawl export": set(),
+        "dhtcrawl browse": set(),
         "dhtnode status": {"--timeout"},
         "dhtnode config": set(),
     }

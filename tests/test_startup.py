@@ -49,7 +49,7 @@ OURS = {
         *("crawler", "crawler.cli", "crawler.settings"),
         *(f"crawler.cli_{name}" for name in ("crawls", "census", "sample", "scrape", "explain", "metadata")),
         *(f"crawler.cli_{name}" for name in ("watch", "purge", "report", "export", "merge", "example")),
-        "crawler.cli_synthetic",
+        *("crawler.cli_browse", "crawler.cli_synthetic"),
         *(f"crawler.synthetic{name}" for name in ("", ".settings")),
     },
 }

@@ -1,0 +1,137 @@
+"""Our part of Datasette: the pages of plots, links to them, and who may ask; registered as a plugin."""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from datasette import NotFound, Response, hookimpl
+from datasette.utils import sqlite_timelimit
+from markupsafe import Markup, escape
+
+from crawler.browse.connection import UNSEEN
+from crawler.browse.metadata import DATABASE, SETTINGS
+from crawler.browse.plots import DASHBOARD, Plot, plot_swarm
+from crawler.reports import NoAnswer
+
+PLOTS = "/-/plots"
+STYLE = "style"  # where our style sheet is mounted
+INFO_HASH = re.compile(r"[0-9a-f]{40}")
+LISTED = 20  # swarms, on the page of plots
+HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+Drawn = Callable[[sqlite3.Connection], Any]
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def register_routes() -> list[tuple[str, Any]]:
+    """Add the pages of plots."""
+    return [(rf"^{PLOTS}$", dashboard), (rf"^{PLOTS}/swarm/(?P<info_hash>[0-9A-Fa-f]{{40}})$", swarm_page)]
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def extra_css_urls() -> list[str]:
+    """Add our style to every page."""
+    return [f"/{STYLE}/browse.css"]
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def menu_links() -> list[dict[str, str]]:
+    """Add the plots and the queries to the menu of every page."""
+    return [{"href": PLOTS, "label": "Plots"}, {"href": f"/{DATABASE}", "label": "Queries and tables"}]
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def render_cell(value: Any, column: str, table: str | None) -> Any:
+    """Lead from an info-hash to its plot, and say where a column is not shown."""
+    if table is not None and (table, column) in UNSEEN:
+        return Markup("<em>not shown</em>")
+    text = value["value"] if isinstance(value, dict) else value
+    if column == "sample_id" and isinstance(text, int):
+        return Markup('<a href="/{}/swarm_samples/{}">{}</a>').format(DATABASE, text, text)
+    if column == "info_hash" and isinstance(text, str) and INFO_HASH.fullmatch(text):
+        return Markup('<a href="{}/swarm/{}">{}</a>').format(PLOTS, text, text)
+    if isinstance(value, bytes):
+        return Markup("{:,} bytes").format(len(value))
+    return None
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def prepare_jinja2_environment(env: Any) -> None:
+    """Add the filter `prose`: text in which backticks stand around names."""
+    env.filters["prose"] = _prose
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def asgi_wrapper() -> Callable[[Any], Any]:
+    """Answer only who asks for this host, so that no other site's name can lead a browser here."""
+
+    def wrap(app: Callable[[Any, Any, Any], Awaitable[None]]) -> Any:
+        async def guarded(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http" and not _is_for_us(dict(scope["headers"]).get(b"host", b"")):
+                await Response.text("This server answers on loopback only.", status=403).asgi_send(send)
+                return
+            await app(scope, receive, send)
+
+        return guarded
+
+    return wrap
+
+
+def _prose(text: str) -> Markup:
+    pieces = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if number % 2 else escape(piece)
+        for number, piece in enumerate(pieces)
+    )
+
+
+def _is_for_us(host: bytes) -> bool:
+    return re.sub(r":\d+$", "", host.decode("latin-1")) in HOSTS
+
+
+async def dashboard(datasette: Any, request: Any) -> Response:
+    """Show the plots of the newest runs, or of one, and links to the largest swarms."""
+    run = int(text) if (text := request.args.get("run", "")).isdecimal() and len(text) < 10 else None
+    draws: list[Drawn] = [lambda db, draw=draw: draw(db, run) for draw in DASHBOARD.values()]  # type: ignore[misc]
+    plots = await asyncio.gather(*(_within_limits(datasette, draw) for draw in draws))
+    if any(isinstance(each, NoAnswer) for each in plots):
+        raise NotFound(f"there is no run {run}")
+    named = {name: _or_none(plot) for name, plot in zip(DASHBOARD, plots, strict=True)}
+    ranking = named["swarms"]
+    largest = ranking.report.records()[:LISTED] if ranking else []
+    context = {"plots": named.items(), "largest": largest, "run": run}
+    return await _page(datasette, request, "plots.html", context)
+
+
+async def swarm_page(datasette: Any, request: Any) -> Response:
+    """Show the history of one swarm."""
+    info_hash = request.url_vars["info_hash"].lower()
+    plot = await _within_limits(datasette, lambda db: plot_swarm(db, info_hash))
+    if isinstance(plot, NoAnswer):
+        raise NotFound(str(plot))
+    context = {"plot": _or_none(plot), "info_hash": info_hash}
+    return await _page(datasette, request, "swarm.html", context)
+
+
+def _or_none(plot: Plot | Exception) -> Plot | None:
+    return None if isinstance(plot, Exception) else plot
+
+
+async def _within_limits(datasette: Any, draw: Drawn) -> Any:
+    """Return what is drawn from the database, or `NoAnswer`, or the error of a query that took too long."""
+
+    def limited(connection: sqlite3.Connection) -> Any:
+        try:
+            with sqlite_timelimit(connection, SETTINGS["sql_time_limit_ms"]):
+                return draw(connection)
+        except (NoAnswer, sqlite3.OperationalError) as error:
+            return error
+
+    return await datasette.get_database(DATABASE).execute_fn(limited)
+
+
+async def _page(datasette: Any, request: Any, template: str, context: dict[str, Any]) -> Response:
+    context |= {"database": DATABASE, "address": PLOTS}
+    return Response.html(await datasette.render_template(template, context, request=request))

@@ -1,0 +1,1 @@
+"""Pages of `dhtcrawl browse` in a headless Chromium."""
