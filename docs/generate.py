@@ -32,8 +32,10 @@ TABLE_HEAD = """\
 
 Written by `python docs/generate.py` from the descriptions that exports carry with them.
 
-A *time* is text in UTC, `2025-06-01T12:00:00.000Z`; a *flag* is 0 or 1; *json* is an object as text; *bytes* are a blob.
-The last column says what becomes of a value in an export: *never* leaves the machine, or is changed by `--anonymize`.
+A *time* is text in UTC, `2025-06-01T12:00:00.000Z`; a *flag* is 0 or 1.
+*json* is an object as text; *bytes* are a blob.
+The last column says what becomes of a value in an export:
+it *never* leaves the machine, or is changed by `--anonymize`.
 No column of any table holds the address of a peer.
 """
 

@@ -2,9 +2,9 @@
 
     python docs/pictures.py
 
-Plays the network of the tutorial on loopback, crawls it as the tutorial does, draws with matplotlib,
-and takes a screenshot of `dhtcrawl browse` in headless Chromium.  Takes a minute; needs Linux, the
-dependency group `docs`, Datasette, and Chromium.  Counts differ by a few from one time to the next,
+Plays a network on loopback, crawls it as docs/tutorial.md does, draws with matplotlib, and takes
+a screenshot of `dhtcrawl browse` in headless Chromium.  Takes a minute; needs Linux, the dependency
+group `docs`, Datasette, and Chromium.  Counts differ by a few from one time to the next,
 because datagrams are lost in another order.
 """
 
@@ -26,20 +26,30 @@ from matplotlib import pyplot as plt
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 PROGRAM = Path(sys.executable).parent / "dhtcrawl"
-NETWORK = ("--nodes", "1000", "--loss", "0.01", "--swarms", "200", "--seed", "7")
+NETWORK = ("--nodes", "1000", "--seed", "7", "--stale", "0.2", "--loss", "0.02")
+SWARMS = ("--swarms", "200", "--largest", "6000", "--capped", "0.7", "--announce-next", "0.5")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PAGE = "/-/plots"
-WINDOW = (1200, 900)
+WINDOW = (1000, 1120)
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"  # told apart by colour-blind readers too
+BLUE, ORANGE, GREY, LIGHT = (
+    "#0072b2",
+    "#d55e00",
+    "#777777",
+    "#7fb8d8",
+)  # told apart by colour-blind readers too
 
 SIZES = """
-SELECT t.peers, m.peers, m.peers_low, m.peers_high
-FROM latest_swarms AS m JOIN truth.swarms AS t USING (info_hash) ORDER BY t.peers
+SELECT t.peers, m.peers, m.peers_low, m.peers_high, m.distinct_peers
+FROM swarm_samples AS m JOIN truth.swarms AS t USING (info_hash) ORDER BY t.peers
 """
-FOUND = """
-SELECT sum(new_contacts) OVER (ORDER BY id), sum(outcome = 'answered') OVER (ORDER BY id)
-FROM visits ORDER BY id
+METHODS = """
+SELECT e.method, estimate, low, min(high, 3 * estimate), t.peers
+FROM swarm_estimates AS e
+    JOIN swarm_samples AS m ON m.id = e.sample_id
+    JOIN truth.swarms AS t USING (info_hash)
+WHERE subject = 'peers' AND t.peers = (SELECT max(peers) FROM truth.swarms)
+ORDER BY e.method <> 'headline', estimate DESC
 """
 
 
@@ -51,14 +61,14 @@ def main() -> None:
         crawl(place)
         with closing(sqlite3.connect(place / "first.db")) as db, plt.rc_context(STYLE):
             db.execute("ATTACH ? AS truth", (str(place / "truth.db"),))
-            draw_sizes(db.execute(SIZES).fetchall())
-            draw_census(db.execute(FOUND).fetchall())
+            draw_errors(db.execute(SIZES).fetchall())
+            draw_methods(db.execute(METHODS).fetchall())
         take_screenshot(place)
 
 
 def crawl(place: Path) -> None:
     """Make `first.db` and `truth.db`: a census, samples, and the size of every swarm."""
-    with serving(place, "synthetic", *NETWORK, "--truth", "truth.db") as way_in:
+    with serving(place, "synthetic", *NETWORK, *SWARMS, "--truth", "truth.db") as way_in:
         options = ("--db", "first.db", "--rate", "0", "--bootstrap", way_in)
         run(place, "census", *options)
         run(place, "sample", *options[:4])
@@ -76,7 +86,8 @@ def run(place: Path, *words: str) -> None:
 @contextmanager
 def serving(place: Path, *words: str) -> Iterator[str]:
     """Run a command that serves for the length of the block; the value is the first line it prints."""
-    with subprocess.Popen([PROGRAM, *words], cwd=place, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    command, quiet = [PROGRAM, *words], subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=quiet, text=True) as process:  # noqa: S603
         assert process.stdout is not None  # noqa: S101  # for the type checker
         try:
             yield process.stdout.readline().strip()
@@ -84,45 +95,50 @@ def serving(place: Path, *words: str) -> Iterator[str]:
             process.terminate()
 
 
-def draw_sizes(rows: list[tuple[float, ...]]) -> None:
-    """Draw measured against true sizes, with intervals, and the error below."""
-    true, measured, low, high = zip(*rows, strict=True)
-    below = [m - each for m, each in zip(measured, low, strict=True)]
-    above = [each - m for m, each in zip(measured, high, strict=True)]
-    held = sum(bottom <= t <= top for t, _, bottom, top in rows)
+def draw_errors(rows: list[tuple[float, ...]]) -> None:
+    """Draw how far measured sizes are from the true ones, with intervals, against the true ones."""
+    held = sum(low <= true <= high for true, _, low, high, _ in rows)
+    sizes = [row[0] for row in rows]
+    errors, low, high, named = ([100 * (row[each] / row[0] - 1) for row in rows] for each in (1, 2, 3, 4))
+    below = [error - each for error, each in zip(errors, low, strict=True)]
+    above = [each - error for error, each in zip(errors, high, strict=True)]
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    axes.plot([1, max(true)], [1, max(true)], color=GREY, linewidth=1, label="measured = true")
+    axes.axhline(0, color=GREY, linewidth=1)
+    axes.plot(sizes, named, "x", markersize=4, color=ORANGE, label="distinct peers that nodes named")
     axes.errorbar(
-        true,
-        measured,
+        sizes,
+        errors,
         yerr=[below, above],
         fmt="o",
         markersize=3,
         linewidth=1,
         color=BLUE,
-        ecolor=ORANGE,
-        label="measured, with 95 % interval",
+        ecolor=LIGHT,
+        label="dhtcrawl scrape, with 95 % interval",
     )
-    axes.set(xscale="log", yscale="log", xlabel="true number of peers", ylabel="measured number of peers")
-    axes.set_title(f"{len(rows)} swarms of a synthetic network: {held} intervals hold the truth", fontsize=10)
+    axes.set(xscale="log", xlabel="true number of peers", ylabel="measured, off the truth by (%)")
+    axes.set_title(
+        f"{len(rows)} swarms, stores cut at 500 peers: {held} intervals hold the truth", fontsize=10
+    )
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower left")
     save(figure, "swarms.png")
 
 
-def draw_census(rows: list[tuple[int, int]]) -> None:
-    """Draw how many nodes were found, against the visits that a census has made."""
-    sighted, answered = zip(*rows, strict=True)
-    visits = range(1, len(rows) + 1)
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    axes.plot(visits, sighted, color=ORANGE, label="named by those visited, new")
-    axes.plot(visits, answered, color=BLUE, label="answered")
-    axes.axhline(1000, color=GREY, linewidth=1, linestyle="--", label="nodes that are there")
-    axes.set(xlabel="visits", ylabel="nodes", xlim=(0, len(rows)), ylim=(0, None))
-    axes.set_title("A census of a synthetic network of 1000 nodes, 1 % of datagrams lost", fontsize=10)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="lower right")
-    save(figure, "census.png")
+def draw_methods(rows: list[tuple[str, float, float, float, float]]) -> None:
+    """Draw what each method makes of the largest swarm, one below the other, beside the truth."""
+    methods = [row[0] for row in rows]
+    middle = [row[1] for row in rows]
+    below, above = [row[1] - row[2] for row in rows], [row[3] - row[1] for row in rows]
+    figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
+    axes.axvline(rows[0][4], color=GREY, linewidth=1, linestyle="--", label="the truth")
+    axes.errorbar(middle, methods, xerr=[below, above], fmt="o", color=BLUE, ecolor=BLUE, capsize=3)
+    axes.set(xlabel="peers, with 95 % interval", xlim=(0, None))
+    axes.invert_yaxis()
+    axes.set_title("The largest swarm by every method; `headline` is what is reported", fontsize=10)
+    axes.grid(alpha=0.3, axis="x")
+    axes.legend(frameon=False, loc="center left")
+    save(figure, "methods.png")
 
 
 def save(figure: plt.Figure, name: str) -> None:
