@@ -2,7 +2,7 @@
 """Set up and run this checkout with nothing but Python 3.11 and git.
 
     python3 dev.py demo [ARGS]        run `dhtcrawl demo` on a network of its own, no Internet used
-    python3 dev.py check [-- ARGS]    format check, lint, types, tests; ARGS go to pytest
+    python3 dev.py check [-- ARGS]    format check, lint, types, documents, tests; ARGS go to pytest
 
 Both keep a virtual environment in `.venv` beside this file, fetch into it what pyproject.toml asks
 for, and leave it alone as long as pyproject.toml and Python stay the same.  `.venv` belongs to this
@@ -33,6 +33,7 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
     ("mypy",),
+    ("mkdocs", "build", "--strict", "--quiet"),
     ("pytest", "-n", "auto", "--dist", "loadfile"),  # last: it takes longest, and ARGS are added to it
 )
 
@@ -154,6 +155,7 @@ def child_environment() -> dict[str, str]:
         "VIRTUAL_ENV": str(ENVIRONMENT),
         "PIP_USER": "0",  # a user's pip.conf may ask for it, and inside an environment it is an error
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "NO_MKDOCS_2_WARNING": "1",  # pyproject.toml bounds the versions
     }
 
 

@@ -1,8 +1,8 @@
-"""Write docs/commands.md, the reference of all commands and options, from the commands themselves.
+"""Write the parts of the reference that follow from the code: docs/commands.md and docs/tables.md.
 
     python docs/generate.py
 
-`tests/test_docs.py` fails when the file is not what this program would write.
+`tests/test_docs.py` fails when a file is not what this program would write.
 """
 
 from collections.abc import Iterator
@@ -12,9 +12,12 @@ from pathlib import Path
 import click
 
 from crawler.cli import main as dhtcrawl
+from crawler.descriptions import TABLES, ColumnText, TableText
 from dhtnode.cli import main as dhtnode
 
-REFERENCE = Path(__file__).resolve().parent / "commands.md"
+FOLDER = Path(__file__).resolve().parent
+REFERENCE = FOLDER / "commands.md"
+TABLE_REFERENCE = FOLDER / "tables.md"
 
 HELP = ["-h", "--help"]
 
@@ -24,9 +27,33 @@ HEAD = """\
 Written by `python docs/generate.py` from the commands themselves; `COMMAND --help` prints the same.
 """
 
+TABLE_HEAD = """\
+# All tables and columns
+
+Written by `python docs/generate.py` from the descriptions that exports carry with them.
+
+A *time* is text in UTC, `2025-06-01T12:00:00.000Z`; a *flag* is 0 or 1.
+*json* is an object as text; *bytes* are a blob.
+The last column says what becomes of a value in an export:
+it *never* leaves the machine, or is changed by `--anonymize`.
+No column of any table holds the address of a peer.
+"""
+
+LEAVING = {
+    "": "",
+    "never": "never",
+    "host": "/24 or /48",
+    "id": "pseudonym",
+    "port": "left out",
+    "version": "if 10 nodes have it",
+    "client": "if 10 nodes have it",
+    "subject": "/24, /48 or pseudonym",
+}
+"""What an export does with a column, by the mark in its description."""
+
 
 def reference() -> str:
-    """Return the whole document."""
+    """Return the whole document about commands."""
     parts = [HEAD]
     for group in (dhtnode, dhtcrawl):
         parts.extend(section(group, str(group.name), level=2))
@@ -46,5 +73,30 @@ def section(command: click.Command, name: str, *, level: int) -> Iterator[str]:
     yield "\n".join(f"- `{record[0]}`: {record[1]}" for record in records if record) + "\n"
 
 
+def table_reference() -> str:
+    """Return the whole document about tables and views, in the order of their descriptions."""
+    return "\n".join([TABLE_HEAD, *map(table_section, TABLES.values())])
+
+
+def table_section(table: TableText) -> str:
+    """Return the section about one table or view."""
+    notes = [table.meaning]
+    if not table.exported:
+        notes.append("Not exported.")
+    if table.groups:
+        notes.append("Of an anonymized export, rows about fewer than 10 are left out.")
+    rows = "\n".join(map(column_row, table.columns))
+    head = "| column | kind | meaning | export |\n|---|---|---|---|"
+    return f"## {table.name}\n\n{' '.join(notes)}\n\n{head}\n{rows}\n"
+
+
+def column_row(column: ColumnText) -> str:
+    """Return the row about one column."""
+    kind = f"{column.kind}, {column.unit}" if column.unit else column.kind
+    meaning = column.meaning.replace("|", "\\|")
+    return f"| `{column.name}` | {kind} | {meaning} | {LEAVING[column.privacy]} |"
+
+
 if __name__ == "__main__":
     REFERENCE.write_text(reference(), encoding="utf-8")
+    TABLE_REFERENCE.write_text(table_reference(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The documents: what they link to is there, and the reference of commands is that of the commands."""
+"""The documents: what they link to is there, and the reference is that of commands and tables."""
 
 import importlib.util
 import re
@@ -84,6 +84,23 @@ def test_reference_of_commands_is_up_to_date():
     generator = load_generator()
 
     assert generator.REFERENCE.read_text(encoding="utf-8") == generator.reference()
+
+
+def test_reference_of_tables_is_up_to_date():
+    """After a change of a description: python docs/generate.py."""
+    generator = load_generator()
+
+    assert generator.TABLE_REFERENCE.read_text(encoding="utf-8") == generator.table_reference()
+
+
+def test_reference_of_tables_names_every_column():
+    """Under the heading of its table, once."""
+    generator = load_generator()
+    text = generator.table_reference()
+
+    for table in generator.TABLES.values():
+        section = text.partition(f"## {table.name}\n")[2].partition("\n## ")[0]
+        assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == [each.name for each in table.columns]
 
 
 def test_reference_of_commands_names_every_option():
