@@ -4,6 +4,9 @@ Peers announce themselves to all nodes near an info-hash, so honest stores overl
 share about s * t / N of a swarm of N.  A store that is made up shares nothing, one that is padded holds
 many that no other store has.  Nobody is judged where honest stores might look like that: on few
 peers, among few stores, or where the others do not agree either.
+
+Some clients tell of leechers only (mldht).  Two of those share more, s * t by the leechers, so they
+are held against the others and not against each other.
 """
 
 from collections.abc import Collection, Sequence
@@ -36,10 +39,11 @@ _CORE = 0.5  # of the usual overlap: whoever has that is asked about the others
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Hold what one node told of: the bits, and how many peers these are."""
+    """Hold what one node told of: the bits, how many peers these are, and whether seeds are left out."""
 
     bits: int
     peers: float
+    is_part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,10 @@ def strangers(stores: Sequence[Store]) -> frozenset[int]:
     core = [place for place in filled if usual[place] >= _CORE * typical]
     if len(core) < 2:
         return frozenset()
-    within = _density([shared[one, two] for one in core for two in core if one < two], typical)
+    pairs = [shared[one, two] for one in core for two in core if one < two and (one, two) in shared]
+    if not pairs:
+        return frozenset()
+    within = _density(pairs, typical)
     if within.overlap <= 0:
         return frozenset()
     apart = {place for place in judged if _is_apart(shared, place, core, within)}
@@ -79,12 +86,15 @@ def strangers(stores: Sequence[Store]) -> frozenset[int]:
 
 
 def _overlaps(stores: Sequence[Store], filled: Sequence[int]) -> dict[tuple[int, int], _Shared]:
-    """Return what each pair shares, in both orders."""
+    """Return what each pair shares, in both orders; without pairs of parts where others are held by two."""
     shared = {}
+    has_whole = sum(not stores[place].is_part for place in filled) >= 2
     odds = {place: expm1(-LOG_MISSED_BY_ONE_HOST * stores[place].peers) for place in filled}
     for number, one in enumerate(filled):
         for two in filled[:number]:
             a, b = stores[one], stores[two]
+            if has_whole and a.is_part and b.is_part:
+                continue
             union = hosts_between(FILTER_BITS, FILTER_BITS - (a.bits | b.bits).bit_count())
             # Bits that both have by chance; the most there can be, as if they shared no peer.
             noise = FILTER_BITS / 4 * odds[one] * odds[two] + 1
@@ -96,9 +106,11 @@ def _overlaps(stores: Sequence[Store], filled: Sequence[int]) -> dict[tuple[int,
 def _second_highest(shared: dict[tuple[int, int], _Shared], place: int, filled: Sequence[int]) -> float:
     """Return the overlap with the second best of the others: one that agrees may be an accomplice."""
     ratios = sorted(
-        shared[place, other].peers / shared[place, other].product for other in filled if other != place
+        shared[place, other].peers / shared[place, other].product
+        for other in filled
+        if (place, other) in shared
     )
-    return ratios[-2] if len(filled) > FEWEST_STORES else ratios[-1]
+    return ratios[-2] if len(ratios) >= FEWEST_STORES else ratios[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +138,17 @@ def _is_apart(
     shared: dict[tuple[int, int], _Shared], place: int, core: Sequence[int], within: _Density
 ) -> bool:
     """Return whether a store shares much less with the core than the core does within itself."""
-    own = _density([shared[place, other] for other in core if other != place], within.overlap)
+    pairs = [shared[place, other] for other in core if (place, other) in shared]
+    if not pairs:
+        return False
+    own = _density(pairs, within.overlap)
     doubt = SIGNIFICANT * sqrt(own.variance + within.variance)
     return own.overlap < MUCH_LESS * within.overlap and within.overlap - own.overlap > doubt
 
 
 def _is_padded(stores: Sequence[Store], place: int, core: Sequence[int], swarm: float) -> bool:
     """Return whether a store holds many peers that no store of the core does."""
-    others = [other for other in core if other != place]
+    others = [other for other in core if other != place and not stores[other].is_part]
     if len(others) < 2:
         return False
     store, known, log_missed = stores[place], 0, 0.0

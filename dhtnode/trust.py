@@ -157,14 +157,16 @@ def _strangers(evidence: Sequence[NodeEvidence], marked: Collection[int]) -> lis
     for family in {node.family for node in evidence}:
         alike: dict[int, list[int]] = {}
         sizes: dict[int, float] = {}
+        parts: dict[int, bool] = {}
         for place, node in enumerate(evidence):
             store = node.stored | node.named_filter
             if node.family is family and place not in marked and not store.is_empty:
                 alike.setdefault(store.bits, []).append(place)
                 beside = hosts_between(node.named_filter.zero_bits, store.zero_bits)
                 sizes[store.bits] = len(node.named) + beside
+                parts[store.bits] = node.seeds_filter is None and node.peers_filter is not None
         groups = _witnesses(alike, sizes)
-        stores = [Store(bits, sizes[bits]) for bits, _ in groups]
+        stores = [Store(bits, sizes[bits], parts[bits]) for bits, _ in groups]
         for place in strangers(stores):
             members = groups[place][1]
             word = COPIED if len(alike[groups[place][0]]) > 1 else STRANGER

@@ -1,6 +1,8 @@
 """Marks of distrust: liars get them, honest nodes do not."""
 
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from random import Random
 
 import pytest
@@ -11,7 +13,8 @@ from benchmarks.swarms import drawn_size, measure
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from dhtnode.addresses import Address, Contact
-from dhtnode.bloom import ScrapeFilter
+from dhtnode.agreement import Store, strangers
+from dhtnode.bloom import ScrapeFilter, host_mask
 from dhtnode.evidence import evidence_of
 from dhtnode.ids import InfoHash
 from dhtnode.trust import MARKS, left_out, marks_of
@@ -142,6 +145,26 @@ def test_copies_of_another_swarm_are_one_witness():
 def test_equal_stores_are_no_sign_of_copying(peers):
     """When all announces arrive, all stores are the same."""
     assert marks(honest(peers, announce=1.0, bep33=1.0, capped=0.0, loss=0.0)) == ((),) * 8
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_who_tells_of_leechers_only_does_not_outvote_the_others(seed):
+    """Such stores (mldht) share more with each other than with those that hold seeds too."""
+    random = Random(seed)
+    hosts = [host_mask(random.randbytes(4)) for _ in range(600)]
+    stores = []
+    for number in range(12):
+        told = [place for place in range(600) if random.random() < (0.9 if number < 8 else 0.1)]
+        shown = random.sample(told, min(50, len(told)))
+        is_part = number % 3 > 0 and number < 8
+        if is_part:
+            shown += [place for place in told if place >= 470]
+        bits = reduce(or_, (hosts[place] for place in shown))
+        stores.append(Store(bits, len(set(shown)), is_part))
+    invented = reduce(or_, (host_mask(random.randbytes(4)) for _ in range(200)))
+
+    assert strangers(stores) == frozenset()
+    assert strangers([*stores, Store(invented, 200)]) == {12}
 
 
 def test_stores_without_overlap_are_not_judged():
