@@ -4,6 +4,8 @@ They have the columns and the meaning of those in `swarm_views` that they take t
 they need of each swarm by an index, where windows over all samples would be sorted first.
 """
 
+from crawler import swarm_views
+
 _SAME_DAY = """
     day.info_hash = first.info_hash AND day.peers IS NOT NULL
     AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
@@ -71,3 +73,22 @@ SELECT
 FROM trailing
 WHERE empty_samples >= 3
 """
+
+# As before, but the peak of each swarm is looked up in turn; of two that are the same, the first counts.
+_PEAKS_OF_ALL = """
+    SELECT info_hash, taken_at AS peak_at, max(peers) AS peak, peers_low AS peak_low, peers_high AS peak_high
+    FROM swarm_samples
+    WHERE peers >= 0.5
+    GROUP BY info_hash
+"""
+_PEAKS_IN_TURN = """
+    SELECT
+        swarms.info_hash, sample.taken_at AS peak_at, sample.peers AS peak,
+        sample.peers_low AS peak_low, sample.peers_high AS peak_high
+    FROM swarms CROSS JOIN swarm_samples AS sample ON sample.id = (
+        SELECT id FROM swarm_samples
+        WHERE info_hash = swarms.info_hash AND peers >= 0.5
+        ORDER BY peers DESC, taken_at, id LIMIT 1
+    )
+"""
+SWARM_HALF_LIFE = swarm_views.SWARM_HALF_LIFE.replace(_PEAKS_OF_ALL, _PEAKS_IN_TURN)

@@ -442,6 +442,7 @@ def m013_browse(db: Database) -> None:
     """Make views of swarms over time anew, so that a page of them does not wait for all samples."""
     db.create_view("swarm_growth", history_views.SWARM_GROWTH, replace=True)
     db.create_view("dead_swarms", history_views.DEAD_SWARMS, replace=True)
+    db.create_view("swarm_half_life", history_views.SWARM_HALF_LIFE, replace=True)
 
 
 # Counts are rounded: the digits behind the point of an estimate mislead.  The table keeps them.

@@ -150,7 +150,7 @@ def test_views_made_anew_say_what_they_said_before(store):
     for number in range(40):
         write(store, InfoHash(bytes([number]) * 20), *made_up(random, is_dead=number % 3 == 0))
 
-    for view in ("swarm_growth", "dead_swarms"):
+    for view in ("swarm_growth", "dead_swarms", "swarm_half_life"):
         was, now = getattr(swarm_views, view.upper()), f"SELECT * FROM {view}"  # noqa: S608  # our own names
         rows = [sorted(map(repr, map(tuple, store._select(sql)))) for sql in (was, now)]
         assert rows[0] == rows[1]
