@@ -62,7 +62,7 @@ def typed(command, folder):
 def test_page_begins_with_the_network():
     """And says how to stop what it starts."""
     assert NETWORK[0].startswith(
-        f"dhtcrawl synthetic --nodes 1000 --loss 0.01 --swarms 200 --seed 7 --port {PORT}"
+        f"dhtcrawl synthetic --nodes 400 --loss 0.01 --swarms 100 --seed 7 --port {PORT}"
     )
     assert len(COMMANDS) == PAGE.count("\n$ ") - 1 > 8
 
@@ -79,9 +79,9 @@ def test_every_command_ends_well(ended):
 
 
 def test_what_is_printed_looks_as_on_the_page(ended):
-    """The first line, wherever the page shows one; of a scrape that is a line on stderr."""
+    """The first line, wherever the page shows one; of a scrape that is on stderr, after its progress."""
     for command, shown, each, stdout in ended:
-        printed = each.stderr if " scrape " in command else stdout
+        printed = each.stderr.splitlines()[-1] if " scrape " in command else stdout
         assert without_numbers(printed) == without_numbers(shown), command
 
 
@@ -94,12 +94,12 @@ def test_explained_number_is_found_again(ended):
 
 
 def test_nearly_all_intervals_hold_the_truth(ended):
-    """Of 200 swarms, in the last table that the page shows."""
+    """Of 100 swarms, in the last table that the page shows."""
     (table,) = [stdout for command, _, _, stdout in ended if "--attach" in command]
     swarms, held = map(int, table.split()[-2:])
 
-    assert swarms == 200
-    assert held >= 180
+    assert swarms == 100
+    assert held >= 90
 
 
 def test_indented_commands_exist(place, ended):
