@@ -23,6 +23,7 @@ IMAGE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").replace("\\
 PAGE = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
 FILE = (ROOT / "deploy" / "dhtnode.toml").read_text(encoding="utf-8")
 PROGRAM = "/opt/dhtnode/bin/dhtnode"
+HELP = ["-h", "--help"]  # as the program sets them: click remembers those it was first asked with
 ANALYZE = shutil.which("systemd-analyze")
 
 
@@ -47,7 +48,7 @@ def is_understood(words):
     """Tell whether words, of which the first is the program, are a command line of ours."""
     command = main.commands[words[1]]
     try:
-        command.make_context(words[1], list(words[2:]), parent=click.Context(main))
+        command.make_context(words[1], list(words[2:]), parent=click.Context(main, help_option_names=HELP))
     except click.ClickException as error:
         raise AssertionError(f"{words}: {error.format_message()}") from error
     return True

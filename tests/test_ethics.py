@@ -3,10 +3,12 @@
 import ast
 import re
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from crawler.cli import main
+from crawler.peerwire.handshake import new_peer_id
 from crawler.politeness import BACK_OFF
 from crawler.settings import CrawlSettings, PeerSettings
 from dhtnode.settings import VERSION_TAG
@@ -51,6 +53,15 @@ def test_limits_are_those_of_the_code():
 def test_tag_is_that_of_the_code():
     """As people will look for it."""
     assert f"`{VERSION_TAG[:2].decode()}`, {VERSION_TAG[2]}, {VERSION_TAG[3]}" in PAGE
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_peers_are_told_the_same(seed):
+    """The letters of `v`, in the form of peer ids, before what is drawn."""
+    (prefix,) = re.findall(r"peer id that begins with `([^`]*)`", PAGE)
+
+    assert prefix[1:3] == VERSION_TAG[:2].decode()
+    assert new_peer_id(Random(seed)).startswith(prefix.encode())
 
 
 def test_filters_of_a_watch_are_kept_as_long_as_the_page_says():
