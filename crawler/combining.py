@@ -118,7 +118,10 @@ def _stores(replies: Sequence[StoredReply]) -> list[NodeEvidence]:
     named: dict[int, set[bytes]] = {}
     for reply in replies:
         named.setdefault(reply.sample, set()).update(_tokens(reply))
-    counted = max(named, key=lambda sample: (len(named[sample]), -sample), default=None)
+    # Of samples with equally many, one is taken by what is in them: their numbers depend on the database.
+    counted = max(
+        named, key=lambda sample: (len(named[sample]), max(named[sample], default=b"")), default=None
+    )
     nodes: dict[tuple[str, str, int], NodeEvidence] = {}
     for reply in replies:
         packed = (reply.seeds_filter, reply.peers_filter, reply.unplaced_filter)
