@@ -62,6 +62,20 @@ def test_order_does_not_matter():
     assert combine(samples[::-1], replies[::-1]) == combine(samples, replies)
 
 
+def test_numbers_of_samples_do_not_matter():
+    """They depend on the order of merging; two samples here name equally many peers, others of them."""
+    samples = [single(90, 40, 100, nodes=1, distinct=40)] * 2
+    said = [(1, hosts(0, 40), hosts(0, 40)), (2, hosts(10, 55), hosts(60, 100))]
+
+    def replies(numbers):
+        return [
+            reply(node, peers, named=named, sample=number)
+            for number, (node, peers, named) in zip(numbers, said, strict=True)
+        ]
+
+    assert combine(samples, replies((7, 8))) == combine(samples, replies((8, 7)))
+
+
 def test_whoever_lied_to_one_is_believed_by_none():
     """All its replies are left out, and no sample that believed it counts."""
     replies = [
