@@ -14,7 +14,7 @@ import pytest
 from tests.commands import run_command
 
 NODES = 500
-KILLS = 3
+KILLS = 2
 
 
 @contextmanager
