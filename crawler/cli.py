@@ -111,7 +111,8 @@ def _print_demo(result: DemoResult, db: Path, as_json: bool) -> None:
         f"The truth lies in the interval for {result.within} of {len(result.swarms)} swarms"
         f" (an interval is made to hold it in 95 of 100).\n"
         f"{result.nodes} nodes, {len(result.swarms)} swarms, {result.seconds:.0f} s; recorded in {db}.\n\n"
-        f"Look at it:        {_installed('sqlite-utils')} rows {db} latest_swarms --table\n"
+        f"Look at it:        {_installed('dhtcrawl')} report --db {db}\n"
+        f"                   {_installed('sqlite-utils')} rows {db} latest_swarms --table\n"
         f"Measure for real:  {_installed('dhtcrawl')} scrape --db swarms.db INFOHASH\n"
         f"                   {_installed('dhtcrawl')} census --db census.db --timeout 600"
     )
