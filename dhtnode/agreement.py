@@ -86,9 +86,12 @@ def strangers(stores: Sequence[Store]) -> frozenset[int]:
 
 
 def _overlaps(stores: Sequence[Store], filled: Sequence[int]) -> dict[tuple[int, int], _Shared]:
-    """Return what each pair shares, in both orders; without pairs of parts where others are held by two."""
+    """Return what each pair shares, in both orders; without pairs of parts, unless most stores are parts.
+
+    Then whole stores are what is to be judged: two liars among many parts would have nobody against them.
+    """
     shared = {}
-    has_whole = sum(not stores[place].is_part for place in filled) >= 2
+    has_whole = 2 * sum(not stores[place].is_part for place in filled) >= len(filled)
     odds = {place: expm1(-LOG_MISSED_BY_ONE_HOST * stores[place].peers) for place in filled}
     for number, one in enumerate(filled):
         for two in filled[:number]:
@@ -148,7 +151,10 @@ def _is_apart(
 
 def _is_padded(stores: Sequence[Store], place: int, core: Sequence[int], swarm: float) -> bool:
     """Return whether a store holds many peers that no store of the core does."""
-    others = [other for other in core if other != place and not stores[other].is_part]
+    others = [other for other in core if other != place]
+    whole = [other for other in others if not stores[other].is_part]
+    if len(whole) >= 2:
+        others = whole
     if len(others) < 2:
         return False
     store, known, log_missed = stores[place], 0, 0.0

@@ -167,6 +167,15 @@ def test_who_tells_of_leechers_only_does_not_outvote_the_others(seed):
     assert strangers([*stores, Store(invented, 200)]) == {12}
 
 
+def test_two_liars_among_stores_of_leechers_are_told():
+    """Nobody else is a whole store, so the leechers have to be held against each other after all."""
+    random = Random(3)
+    (leecher,) = (host_mask(random.randbytes(4)) for _ in range(1))
+    liars = [reduce(or_, (host_mask(random.randbytes(4)) for _ in range(size))) for size in (3000, 400)]
+    stores = [Store(leecher, 1, True)] * 5 + [Store(liars[0], 3000), Store(liars[1], 400)]
+    assert strangers(stores) == {5, 6}
+
+
 def test_stores_without_overlap_are_not_judged():
     """Three that know three different swarms: nobody can say who is right."""
     replies = [reply_of(rank, random_filter(50, Random(rank)), EMPTY, ()) for rank in range(3)]
