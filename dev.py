@@ -19,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MINIMUM_PYTHON = (3, 11)  # as requires-python; tests/test_project.py holds the two together
+MINIMUM_PYTHON = (3, 11)  # as requires-python; tests/project/test_project.py holds the two together
 if sys.version_info < MINIMUM_PYTHON:  # before anything that an older Python would stumble over
     sys.exit("dev.py: needs Python 3.11 or later, and this is {}.{}".format(*sys.version_info))
 

@@ -1,1 +1,1 @@
-"""Measurements of the node, each one command; docs/benchmarks.md says what they measure and how."""
+"""Measurements of the node, each one command; docs/reference/benchmarks.md says what they measure and how."""

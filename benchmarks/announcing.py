@@ -23,9 +23,9 @@ from typing import Any
 import trio
 import trio.testing
 
-from benchmarks.command import new_parser, option_values, run_benchmark
 from benchmarks.model.population import Habits
-from benchmarks.report import head, new_report, table
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
 from dhtnode import Address, InfoHash, Node, NotJoined
 from dhtnode.testing import MemoryNetwork
 

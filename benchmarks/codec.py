@@ -17,12 +17,13 @@ from typing import Any
 import bencode2
 import bencodepy
 
-from benchmarks.command import new_parser, option_values, run_benchmark, stay_on_one_core
-from benchmarks.report import head, new_report, table
-from benchmarks.stopwatch import Cost, cost, in_short
-from dhtnode import Address, AnnouncePeer, Family, FindNode, GetPeers, InfoHash, NodeId, Ping, Response
-from dhtnode.krpc import decode_untrusted, encode
-from dhtnode.messages import Message, Method, Query
+from benchmarks.tools.command import new_parser, option_values, run_benchmark, stay_on_one_core
+from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.stopwatch import Cost, cost, in_short
+from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode.krpc import AnnouncePeer, FindNode, GetPeers, Ping, Response
+from dhtnode.krpc.codec import decode_untrusted, encode
+from dhtnode.krpc.messages import Message, Method, Query
 
 COPIES = 64  # messages of each kind, all different
 VERSION = b"DN\x00\x01"

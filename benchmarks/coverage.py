@@ -23,19 +23,20 @@ from typing import Any
 import trio
 import trio.testing
 
-from benchmarks.command import new_parser, option_values, run_benchmark
-from benchmarks.report import head, new_report, table
-from benchmarks.sizes import COLUMNS, result_row
-from crawler.census import take_census
-from crawler.network_size import Size
-from crawler.session import Session
+from benchmarks.sizes.__main__ import COLUMNS, result_row
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
+from crawler.analysis.network_size import NetworkSize
+from crawler.core.session import Session
+from crawler.core.visit import OpenVisit
+from crawler.crawl.census import take_census
+from crawler.db.database import CrawlDatabase
+from crawler.db.writer import open_writer
 from crawler.settings import CrawlSettings
-from crawler.store import Store
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
-from crawler.visits import VisitUnderWay
-from crawler.writer import open_writer
-from dhtnode import BulkAsker, NodeSettings
+from dhtnode import NodeSettings
+from dhtnode.net import BulkClient
 
 _STARTED_AT = "2025-06-01T12:00:00.000Z"
 
@@ -48,31 +49,31 @@ async def _call(function: Callable[..., Any], *args: Any, limiter: object) -> An
 
 @asynccontextmanager
 async def _open_session(network: SyntheticMemoryNetwork) -> AsyncIterator[Session]:
-    with Store.open(":memory:") as store:
+    with CrawlDatabase.open(":memory:") as store:
         run_id = store.begin_run("census", {}, "benchmark", _STARTED_AT)
         ways_in, settings = network.synthetic.ways_in(), NodeSettings(read_only=True)
         async with (
             network.open_node(0, through=ways_in, settings=settings) as node,
             open_writer(store, run_id, run_sync=_call) as writer,
         ):
-            asker = BulkAsker[VisitUnderWay](network.socket(network.host(0), 7000))
+            asker = BulkClient[OpenVisit](network.socket(network.host(0), 7000))
             yield Session(run_id, {}, node, writer, (asker,), [])
 
 
-async def _take(synthetic: SyntheticSettings, loss: float) -> tuple[int, dict[str, Size]]:
+async def _take(synthetic: SyntheticSettings, loss: float) -> tuple[int, dict[str, NetworkSize]]:
     network = SyntheticMemoryNetwork(synthetic, seed=synthetic.seed, loss=loss)
     async with _open_session(network) as session:
         progress = await take_census(session, CrawlSettings(rate=0), Random(synthetic.seed))
     findings = progress.findings
     sizes = findings.sizes if findings else ()
     return progress.frontier.answered, {
-        size.method: Size(size.estimate, size.low or 0.0, size.high or 0.0, 0.0)
+        size.method: NetworkSize(size.estimate, size.low or 0.0, size.high or 0.0, 0.0)
         for size in sizes
         if size.family is not None
     }
 
 
-def measure(seed: int, *, nodes: int, stale: float, loss: float) -> tuple[int, dict[str, Size]]:
+def measure(seed: int, *, nodes: int, stale: float, loss: float) -> tuple[int, dict[str, NetworkSize]]:
     """Take a census of one network; return how many nodes answered, and each size by its method."""
     clock = trio.testing.MockClock(autojump_threshold=0)
     settings = SyntheticSettings(nodes=nodes, stale=stale, seed=seed)
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     seeds = range(options.first, options.first + options.runs)
     with ProcessPoolExecutor(options.processes) as processes:
         results = list(processes.map(one, seeds))
-    by_method = defaultdict[str, list[Size]](list)
+    by_method = defaultdict[str, list[NetworkSize]](list)
     for _, sizes in results:
         for method, size in sizes.items():
             by_method[method].append(size)

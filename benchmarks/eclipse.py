@@ -22,13 +22,13 @@ from random import Random
 from statistics import mean
 from typing import Any
 
-from benchmarks.command import new_parser, option_values, run_benchmark
-from benchmarks.report import head, new_report, table
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
 from dhtnode import Address, Contact, Family, NodeId, Scope, distance, random_id
+from dhtnode.bep42 import kept_places, secure_id
 from dhtnode.ids import as_id, as_int
-from dhtnode.lookup import Lookup
-from dhtnode.routing import RoutingTable
-from dhtnode.secure_ids import kept_places, secure_id
+from dhtnode.lookup.lookup import Lookup
+from dhtnode.routing.table import RoutingTable
 
 WIDTH = 8
 PREFIX_BITS = 12  # that a Sybil shares with the target; of 200 honest nodes the closest shares about 8

@@ -20,14 +20,22 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.command import new_parser, option_values, run_benchmark
-from benchmarks.report import head, new_report, table
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
 from crawler.browse.serving import Opened, open_all
-from crawler.descriptions import TABLES
-from crawler.records import Journal, Outcome, RunStatus, ScrapeReplyRow, SwarmSample, Visit, utc_text
+from crawler.db.columns.columns import TABLES
+from crawler.db.database import CrawlDatabase, Record
+from crawler.db.records.infohash_samples import NodeSample, SampleBatch
+from crawler.db.records.records import (
+    Journal,
+    Outcome,
+    RunStatus,
+    StoredReply,
+    SwarmMeasurement,
+    Visit,
+    utc_text,
+)
 from crawler.reports import QUESTIONS, open_reading, summary, swarm
-from crawler.sample_records import NodeSample, SampleBatch
-from crawler.store import Record, Store
 from dhtnode import Address, Family, InfoHash, NodeId
 
 CENSUSES, ROUNDS = 10, 20
@@ -93,12 +101,12 @@ def info_hash_of(number: int) -> bytes:
     return blake2b(number.to_bytes(8, "little"), digest_size=20).digest()
 
 
-def sample_of(number: int, swarms: int) -> SwarmSample:
+def sample_of(number: int, swarms: int) -> SwarmMeasurement:
     """Return a measurement: the swarms in turn, few of them large."""
     at, round_ = number % swarms, number // swarms
     peers = 20_000 / (at + 1) ** 0.7 * (1 + 0.1 * ((at + round_) % 7 - 3))
     replies = tuple(_replies(number)) if round_ >= ROUNDS * 9 // 10 and number % 2 else ()
-    return SwarmSample(
+    return SwarmMeasurement(
         InfoHash(info_hash_of(at)),
         utc_text(T0 + 86_400 * round_ + at / 50),
         *(peers * 0.4, peers * 0.6, peers, peers * 0.95, peers * 1.05, "union", peers > 5000),
@@ -106,17 +114,17 @@ def sample_of(number: int, swarms: int) -> SwarmSample:
     )
 
 
-def _replies(number: int) -> Iterator[ScrapeReplyRow]:
+def _replies(number: int) -> Iterator[StoredReply]:
     for rank in range(8):
         node_id, address, seed = node_of(8 * number + rank)
         filters = (FILTERS[seed[1] % 64], FILTERS[seed[2] % 64]) if seed[0] < 150 else (None, None)
-        yield ScrapeReplyRow(NodeId(node_id), address, rank, *filters, 20, version_of(seed), 90.0)
+        yield StoredReply(NodeId(node_id), address, rank, *filters, 20, version_of(seed), 90.0)
 
 
 def make_database(path: Path, visits: int, samples: int) -> dict[str, float]:
     """Make the database, and return the seconds that the ends of runs took."""
     ends: dict[str, float] = {}
-    with Store.open(path) as store:
+    with CrawlDatabase.open(path) as store:
         for number in range(CENSUSES):
             ends["end of a census"] = _add_run(store, "census", census_of(number, visits // CENSUSES))
         ends["end of a run of samples"] = _add_run(store, "sample", node_samples_of(samples // 5))
@@ -126,7 +134,7 @@ def make_database(path: Path, visits: int, samples: int) -> dict[str, float]:
     return ends
 
 
-def _add_run(store: Store, command: str, records: Iterator[Record]) -> float:
+def _add_run(store: CrawlDatabase, command: str, records: Iterator[Record]) -> float:
     """Write a run, and return the seconds that its end took."""
     run_id = store.begin_run(command, {}, "0.1.0", utc_text(T0))
     while batch := list(islice(records, 1 if command == "sample" else BATCH)):

@@ -30,17 +30,18 @@ from typing import Any
 import trio
 import trio.testing
 
-from benchmarks.command import new_parser, option_values, run_benchmark
 from benchmarks.model.load import Load
 from benchmarks.model.network import ModelNetwork
 from benchmarks.model.population import WIDTH, Habits
-from benchmarks.report import head, new_report, table
-from dhtnode import Node, NodeSettings, NotJoined, random_id, shared_prefix_bits
-from dhtnode.distrust import MAX_DISTRUSTED
-from dhtnode.endpoint import Endpoint
-from dhtnode.external import MAX_VOTES
-from dhtnode.sources import MAX_SOURCES
-from dhtnode.timing import WINDOW
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
+from dhtnode import Node, NodeSettings, NotJoined, random_id
+from dhtnode.ids import shared_prefix_bits
+from dhtnode.net.external_address import MAX_VOTES
+from dhtnode.net.round_trips import WINDOW
+from dhtnode.node.socket_node import SocketNode
+from dhtnode.routing.changed_ids import MAX_DISTRUSTED
+from dhtnode.server.sources import MAX_SOURCES
 
 LOSS = 0.05
 RATE = 0.1  # queries per second that reach our node on average
@@ -52,7 +53,7 @@ HOURS_PER_DAY = 24
 BEGIN_SETTLED = 2  # days; memory is compared with that at the end of this one
 MAX_GROWTH = 0.10
 NEEDED_LIVE, NEEDED_LOOKUPS = 0.95, 0.99
-_NOT_THE_NODE = ("*/benchmarks/*", "*/dhtnode/testing.py", tracemalloc.__file__)
+_NOT_THE_NODE = ("*/benchmarks/*", "*/dhtnode/testing/memory_network.py", tracemalloc.__file__)
 
 
 @dataclass
@@ -109,7 +110,7 @@ class Life:
             self.largest[name] = [max(size, before[0]), bound]
 
 
-def endpoints_of(node: Node) -> list[Endpoint]:
+def endpoints_of(node: Node) -> list[SocketNode]:
     """Return the endpoints, which are no part of the public interface."""
     return list(node._endpoints.values())  # noqa: SLF001
 

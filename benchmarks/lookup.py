@@ -21,10 +21,10 @@ from typing import Any
 import trio
 import trio.testing
 
-from benchmarks.command import choose_cores, new_parser, option_values, result_of, run_benchmark
-from benchmarks.fake_network import host_of, node_numbers
-from benchmarks.report import head, new_report, table
-from benchmarks.servers import running
+from benchmarks.node.servers import running
+from benchmarks.rpc.fake_network import host_of, node_numbers
+from benchmarks.tools.command import choose_cores, new_parser, option_values, result_of, run_benchmark
+from benchmarks.tools.report import head, new_report, table
 from dhtnode import Node, NodeId, NotJoined, distance, open_node, random_id
 from dhtnode.testing import MemoryNetwork
 
@@ -137,7 +137,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     report["measurements"] = [
         result_of("benchmarks.lookup", *sizes, f"--only-loss={loss}") for loss in options.losses
     ]
-    with running("benchmarks.fake_network", f"--nodes={options.nodes}", f"--core={cores[1]}") as network:
+    with running("benchmarks.rpc.fake_network", f"--nodes={options.nodes}", f"--core={cores[1]}") as network:
         alone = result_of("benchmarks.lookup", *sizes, f"--alone={network.ready['port']}")
     report["measurements"].append(alone)
     print(head(report))

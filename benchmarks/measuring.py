@@ -21,11 +21,11 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.census import measured, synthetic
-from benchmarks.command import new_parser, option_values, run_benchmark
-from benchmarks.report import head, new_report, table
-from crawler.records import Outcome, RunStatus, Visit, utc_text
-from crawler.store import Store
+from benchmarks.census.__main__ import measured, synthetic
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
+from crawler.db.database import CrawlDatabase
+from crawler.db.records.records import Outcome, RunStatus, Visit, utc_text
 from dhtnode import Address, __version__
 
 PLAYED = ("nodes", "seed", "loss", "hostile", "capped", "bep33", "swarms", "largest", "announce_next")
@@ -36,7 +36,7 @@ AT_ONCE = 5000  # visits in one transaction
 def record_census(database: Path, truth: Path) -> int:
     """Write the live nodes of a network as a census that has just ended, and return how many they are."""
     now = utc_text(time.time())
-    with closing(sqlite3.connect(truth)) as connection, Store.open(database) as store:
+    with closing(sqlite3.connect(truth)) as connection, CrawlDatabase.open(database) as store:
         rows = connection.execute("SELECT node_id, address, port FROM nodes WHERE alive").fetchall()
         run_id = store.begin_run("census", {"zone": "0", "prefix": 0}, __version__, now)
         visits = [

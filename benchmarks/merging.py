@@ -22,12 +22,12 @@ from random import Random
 from statistics import fmean
 from typing import Any
 
-from benchmarks.batched_udp import BenchmarkFailed
-from benchmarks.census import measured, synthetic
-from benchmarks.command import new_parser, option_values, run_benchmark
-from benchmarks.report import head, new_report, table
-from crawler.records import Outcome, RunStatus, Visit, utc_text
-from crawler.store import Store
+from benchmarks.census.__main__ import measured, synthetic
+from benchmarks.tools.batched_udp import BenchmarkFailed
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
+from crawler.db.database import CrawlDatabase
+from crawler.db.records.records import Outcome, RunStatus, Visit, utc_text
 from dhtnode import Address
 
 PLAYED = ("nodes", "seed", "stale", "loss", "swarms", "largest")
@@ -111,7 +111,7 @@ def visits(count: int) -> Iterator[Visit]:
 def time_merge(count: int, folder: Path) -> dict[str, Any]:
     """Make a database of visits, merge it, and return what that took."""
     source, into = folder / "large.db", folder / "large-merged.db"
-    with Store.open(source) as store:
+    with CrawlDatabase.open(source) as store:
         run_id = store.begin_run("census", {}, "benchmark", utc_text(1_750_000_000.0))
         batch: list[Visit] = []
         for visit in visits(count):

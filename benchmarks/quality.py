@@ -24,10 +24,10 @@ from typing import Any
 import trio
 import trio.testing
 
-from benchmarks.command import new_parser, option_values, run_benchmark
 from benchmarks.model.network import ModelNetwork
 from benchmarks.model.population import WIDTH
-from benchmarks.report import head, new_report, table
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
 from dhtnode import NodeSettings, NotJoined, random_id
 
 DEFAULTS = NodeSettings()

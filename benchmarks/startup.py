@@ -15,9 +15,15 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.batched_udp import BenchmarkFailed
-from benchmarks.command import PART_TIMEOUT, new_parser, option_values, run_benchmark, stay_on_one_core
-from benchmarks.report import head, new_report, table
+from benchmarks.tools.batched_udp import BenchmarkFailed
+from benchmarks.tools.command import (
+    PART_TIMEOUT,
+    new_parser,
+    option_values,
+    run_benchmark,
+    stay_on_one_core,
+)
+from benchmarks.tools.report import head, new_report, table
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "python -c pass": ("-c", "pass"),

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.command import new_parser, option_values, run_benchmark, stay_on_one_core
-from benchmarks.fake_network import SERVER_ID, node_numbers
-from benchmarks.report import head, new_report, table
-from benchmarks.stopwatch import Cost, cost, in_short
+from benchmarks.rpc.fake_network import SERVER_ID, node_numbers
+from benchmarks.tools.command import new_parser, option_values, run_benchmark, stay_on_one_core
+from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.stopwatch import Cost, cost, in_short
 from dhtnode import Address, Contact, Family, NodeId, Scope
-from dhtnode.routing import RoutingTable
+from dhtnode.routing.table import RoutingTable
 
 COPIES = 512  # different arguments to each method
 NOW, LATER = 1000.0, 1001.0  # within the time that all nodes are good

@@ -1,6 +1,6 @@
 """Let `python -m crawler` be the command `dhtcrawl`."""
 
-from crawler.cli import main
+from crawler.cli.main import main
 
 if __name__ == "__main__":
     main()

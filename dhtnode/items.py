@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import NewType, Self, TypeAlias
 
-from dhtnode.bencoding import MAX_DEPTH, BencodeError, Value, decode_canonical, decode_untrusted, encode
+from dhtnode.bencode import MAX_DEPTH, BencodeError, Value, decode_canonical, decode_untrusted, encode
 from dhtnode.ids import ID_BYTES, InfoHash
 from dhtnode.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, is_signed, public_key_of, sign
 

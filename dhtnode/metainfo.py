@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha1, sha256
 
-from dhtnode.bencoding import BencodeError, Value, read_file_untrusted
+from dhtnode.bencode import BencodeError, Value, read_file_untrusted
 from dhtnode.errors import InvalidTorrent, PrivateTorrent
 from dhtnode.ids import ID_BYTES, InfoHash
 

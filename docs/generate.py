@@ -1,8 +1,8 @@
-"""Write the parts of the reference that follow from the code: docs/commands.md and docs/tables.md.
+"""Write what follows from the code: docs/reference/commands.md and docs/reference/tables.md.
 
     python docs/generate.py
 
-`tests/test_docs.py` fails when a file is not what this program would write.
+`tests/docs/test_docs.py` fails when a file is not what this program would write.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from crawler.cli import main as dhtcrawl
-from crawler.descriptions import TABLES, ColumnText, TableText
-from dhtnode.cli import main as dhtnode
+from crawler.cli.main import main as dhtcrawl
+from crawler.db.columns.columns import TABLES, ColumnText, TableText
+from dhtnode.cli.main import main as dhtnode
 
 FOLDER = Path(__file__).resolve().parent
 REFERENCE = FOLDER / "commands.md"

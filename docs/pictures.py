@@ -2,7 +2,7 @@
 
     python docs/pictures.py
 
-Plays a network on loopback, crawls it as docs/tutorial.md does, draws with matplotlib, and takes
+Plays a network on loopback, crawls it as docs/tutorial/first_crawl.md does, draws with matplotlib, and takes
 a screenshot of `dhtcrawl browse` in headless Chromium.  Takes a minute; needs Linux, the dependency
 group `docs`, Datasette, and Chromium.  Counts differ by a few from one time to the next,
 because datagrams are lost in another order.

@@ -20,8 +20,8 @@ from typing import Any, Self
 
 from dhtnode.addresses import Address, Contact, Family, pack_contacts
 from dhtnode.ids import NodeId
-from dhtnode.krpc import decode_untrusted, encode
-from dhtnode.messages import Error, Query, Response
+from dhtnode.krpc.codec import decode_untrusted, encode
+from dhtnode.krpc.messages import Error, Query, Response
 
 PROGRAMS = Path(sys.executable).parent  # where pip puts console scripts, beside the interpreter
 PATIENCE = 60.0  # seconds; only a test that fails waits so long
@@ -160,7 +160,7 @@ for number, line in enumerate(sys.stdin):
         runpy.run_path(program, run_name="__main__")
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-_MODULES = {"dhtnode": "dhtnode.cli", "dhtcrawl": "crawler.cli"}
+_MODULES = {"dhtnode": "dhtnode.cli.main", "dhtcrawl": "crawler.cli.main"}
 
 
 def run_each(

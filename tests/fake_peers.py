@@ -10,18 +10,18 @@ from random import Random
 import trio
 from trio.testing import memory_stream_pair
 
-from crawler.peerwire.extension import PART_BYTES
-from crawler.peerwire.frames import FrameReader, Kind, encode_frame
-from crawler.peerwire.handshake import HANDSHAKE_BYTES, Handshake, encode_handshake
-from dhtnode.bencoding import encode, read_prefix_untrusted
+from crawler.torrents.peerwire.extension import PART_BYTES
+from crawler.torrents.peerwire.frames import FrameKind, FrameReader, encode_frame
+from crawler.torrents.peerwire.handshake import HANDSHAKE_BYTES, Handshake, encode_handshake
+from dhtnode.bencode import encode, read_prefix_untrusted
 
 PEER_ID = b"-LT2110-" + b"p" * 12
-ALL, NONE = encode_frame(Kind.HAVE_ALL), encode_frame(Kind.HAVE_NONE)
+ALL, NONE = encode_frame(FrameKind.HAVE_ALL), encode_frame(FrameKind.HAVE_NONE)
 
 
 def extended(number, entries, rest=b""):
     """Return an extended message."""
-    return encode_frame(Kind.EXTENDED, bytes((number,)) + encode(entries) + rest)
+    return encode_frame(FrameKind.EXTENDED, bytes((number,)) + encode(entries) + rest)
 
 
 def hello(info_hash, *frames):
@@ -88,7 +88,7 @@ class Peer:
             if is_greeted:
                 reader.feed(data)
             while (frame := reader.next_untrusted()) is not None:
-                if frame.kind == Kind.EXTENDED and frame.payload[:1] == b"\x05":
+                if frame.kind == FrameKind.EXTENDED and frame.payload[:1] == b"\x05":
                     await trio.sleep(self.delay)
                     await stream.send_all(self._part(frame.payload[1:]))
 

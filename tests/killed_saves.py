@@ -19,13 +19,13 @@ from tempfile import TemporaryDirectory
 
 from dhtnode.addresses import Address, Contact
 from dhtnode.ids import NodeId
-from dhtnode.snapshot import State, load_state, save_state
+from dhtnode.node.state_file import SavedState, load_state, save_state
 
 CONTACTS = 300  # as many as a table holds
 LONGEST = 0.01  # seconds until the kill: some saves
 HERE = Address("0.0.0.0", 6881)
-SMALL = State({HERE: NodeId(b"s" * 20)})
-LARGE = State(
+SMALL = SavedState({HERE: NodeId(b"s" * 20)})
+LARGE = SavedState(
     {HERE: NodeId(b"l" * 20)},
     tuple(Contact(NodeId(b"c" * 20), Address("8.8.8.8", 1 + number)) for number in range(CONTACTS)),
 )

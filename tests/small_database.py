@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-from crawler.records import (
+from crawler.db.database import CrawlDatabase
+from crawler.db.records.infohash_samples import NodeSample, SampleBatch
+from crawler.db.records.records import (
     Journal,
     Outcome,
     RunStatus,
-    ScrapeReplyRow,
     SizeEstimate,
-    Suspicion,
-    SwarmSample,
+    StoredReply,
+    SwarmMeasurement,
+    SybilTestResult,
     Visit,
     utc_text,
 )
-from crawler.sample_records import NodeSample, SampleBatch
-from crawler.store import Store
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId
 
@@ -60,27 +60,27 @@ def visits() -> list[Visit]:
     return [*answered, *silent, liar]
 
 
-def swarm_sample(info_hash: InfoHash, seconds: float, peers: float | None) -> SwarmSample:
+def swarm_sample(info_hash: InfoHash, seconds: float, peers: float | None) -> SwarmMeasurement:
     """Return a measurement with two replies, one of them with filters."""
     replies = (
-        ScrapeReplyRow(node_id(0), address(0), 0, FILTER, FILTER, 5, b"LT\x02\x01", 30.0),
-        ScrapeReplyRow(node_id(12), address(12), 1, None, None, 5, b"UT\x01\x01", 31.0),
+        StoredReply(node_id(0), address(0), 0, FILTER, FILTER, 5, b"LT\x02\x01", 30.0),
+        StoredReply(node_id(12), address(12), 1, None, None, 5, b"UT\x01\x01", 31.0),
     )
     sizes = (None, None, None, None, None) if peers is None else (1.0, peers - 1, peers, peers - 2, peers + 2)
-    return SwarmSample(
+    return SwarmMeasurement(
         info_hash, time_text(seconds), *sizes, "union", False, 8, 2, 1, 5, 100, 900, replies, "cli"
     )
 
 
 def make_database(path: str | Path) -> None:
     """Write a census, a run of scrapes, and a run of samples."""
-    with Store.open(path) as store:
+    with CrawlDatabase.open(path) as store:
         run_id = store.begin_run("census", {"rate": 1}, "0.1.0", time_text(0))
         store.write(run_id, visits())
         store.write_findings(
             run_id,
             [SizeEstimate(Family.IPV4, "crawl", 15.2, 14.0, 18.0, "whole")],
-            [Suspicion(Family.IPV4, "ids on one host", "20.0.3.203", 40.0, 1.0, 1e-9, True)],
+            [SybilTestResult(Family.IPV4, "ids on one host", "20.0.3.203", 40.0, 1.0, 1e-9, True)],
         )
         store.finish_run(run_id, RunStatus.FINISHED, time_text(60))
         run_id = store.begin_run("scrape", {}, "0.1.0", time_text(100))

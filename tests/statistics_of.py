@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from dhtnode.addresses import Address, Family
-from dhtnode.bucket import BucketInfo
+from dhtnode.api.results import NodeStatistics
 from dhtnode.ids import NodeId
-from dhtnode.item_store import ItemStatistics
-from dhtnode.peers import StoreStatistics
-from dhtnode.results import EndpointStatistics, NodeStatistics
+from dhtnode.node.statistics import SocketStatistics
+from dhtnode.routing.bucket import BucketInfo
+from dhtnode.server.item_store import ItemStatistics
+from dhtnode.server.peer_store import StoreStatistics
 
 NO_COUNTS: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class WholeStatistics(EndpointStatistics):
+class WholeStatistics(SocketStatistics):
     """Be statistics with all that a picture can show."""
 
     table: tuple[BucketInfo, ...] = ()
@@ -47,7 +48,7 @@ def endpoint(counts: Mapping[str, int] = NO_COUNTS, **changes: Any) -> WholeStat
     return WholeStatistics(**values | changes)
 
 
-def node(*endpoints: EndpointStatistics) -> NodeStatistics:
+def node(*endpoints: SocketStatistics) -> NodeStatistics:
     """Return the statistics of a node."""
     return NodeStatistics(
         endpoints,

@@ -7,9 +7,9 @@ the limits of the codec.  Over IPv4 one case is read differently, see `survives_
 from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Family, unpack_host
-from dhtnode.bencoding import MAX_DIGITS, Value, encode
+from dhtnode.bencode import MAX_DIGITS, Value, encode
 from dhtnode.items import MAX_SEQ, MAX_VALUE_BYTES, ImmutableItem, Item, MutableItem
-from dhtnode.messages import (
+from dhtnode.krpc.messages import (
     AnnouncePeer,
     Error,
     FindNode,

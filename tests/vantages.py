@@ -6,22 +6,23 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from crawler.records import (
+from crawler.db.database import CrawlDatabase
+from crawler.db.records.infohash_samples import NodeSample, SampleBatch, SampleTurn
+from crawler.db.records.records import (
     CrawlBatch,
     Journal,
     Outcome,
     RunStatus,
-    ScrapeReplyRow,
     SizeEstimate,
-    Suspicion,
-    SwarmSample,
+    StoredReply,
+    SwarmMeasurement,
+    SybilTestResult,
     Visit,
     utc_text,
 )
-from crawler.sample_records import NodeSample, SampleBatch, Turn
-from crawler.store import Store
 from crawler.zone import Zone
-from dhtnode import Address, Family, InfoHash, NodeId, ScrapeFilter
+from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode.krpc import ScrapeFilter
 
 EPOCH = 1_750_000_200.0  # seconds; a multiple of 600
 NODES = 40
@@ -37,22 +38,22 @@ def address(number: int) -> Address:
 def make_vantage(path: Path, seed: int) -> Path:
     """Write what one vantage has seen: a census, samples of info-hashes, and measurements of swarms."""
     random = Random(seed)
-    with Store.open(path) as store:
+    with CrawlDatabase.open(path) as store:
         write_census(store, random)
         write_node_samples(store, random)
         write_swarms(store, random)
     return path
 
 
-def begin(store: Store, command: str, random: Random) -> int:
+def begin(store: CrawlDatabase, command: str, random: Random) -> int:
     return store.begin_run(command, {"seed": random.random()}, "0.1", utc_text(EPOCH + random.random() * 60))
 
 
-def end(store: Store, run_id: int) -> None:
+def end(store: CrawlDatabase, run_id: int) -> None:
     store.finish_run(run_id, RunStatus.FINISHED, utc_text(EPOCH + 300))
 
 
-def write_census(store: Store, random: Random, status: RunStatus | None = RunStatus.FINISHED) -> int:
+def write_census(store: CrawlDatabase, random: Random, status: RunStatus | None = RunStatus.FINISHED) -> int:
     """Visit most of the nodes; with None the run is left under way."""
     run_id = begin(store, "census", random)
     visits = []
@@ -64,16 +65,16 @@ def write_census(store: Store, random: Random, status: RunStatus | None = RunSta
     store.write(run_id, [CrawlBatch(visits, Journal(Family.IPV4, b"contacts", b"changes"))])
     if status is not None:
         size = SizeEstimate(Family.IPV4, "crawl", random.random() * 100, 10, 200, "whole", {"seed": 1})
-        alarm = Suspicion(Family.IPV4, "ids on one host", "192.0.2.7", random.random(), 1.0, 1e-9, True)
+        alarm = SybilTestResult(Family.IPV4, "ids on one host", "192.0.2.7", random.random(), 1.0, 1e-9, True)
         store.write_findings(run_id, [size], [alarm])
         store.finish_run(run_id, status, utc_text(EPOCH + 300))
     return run_id
 
 
-def write_node_samples(store: Store, random: Random) -> int:
+def write_node_samples(store: CrawlDatabase, random: Random) -> int:
     run_id = begin(store, "sample", random)
     chosen = random.sample(range(NODES), 10)
-    store.samples.claim([Turn(NODE_IDS[number], address(number)) for number in chosen], EPOCH)
+    store.samples.claim([SampleTurn(NODE_IDS[number], address(number)) for number in chosen], EPOCH)
     samples = []
     for number in chosen:
         interval = random.choice((60, 600, 21600))
@@ -94,7 +95,7 @@ def write_node_samples(store: Store, random: Random) -> int:
     return run_id
 
 
-def write_swarms(store: Store, random: Random) -> int:
+def write_swarms(store: CrawlDatabase, random: Random) -> int:
     """Measure each swarm in two windows, each node having missed some of its 60 peers."""
     run_id = begin(store, "scrape", random)
     samples = [swarm_sample(info_hash, at, random) for info_hash in SWARMS for at in (10, 700)]
@@ -103,18 +104,16 @@ def write_swarms(store: Store, random: Random) -> int:
     return run_id
 
 
-def swarm_sample(info_hash: InfoHash, at: int, random: Random) -> SwarmSample:
+def swarm_sample(info_hash: InfoHash, at: int, random: Random) -> SwarmMeasurement:
     replies = []
     for rank, number in enumerate(random.sample(range(10), 5)):
         peers = [bytes([10, info_hash[0], 0, peer]) for peer in range(60) if random.random() < 0.8]
         seeds = ScrapeFilter.of(peers[:20]).to_bytes()
         others = ScrapeFilter.of(peers[20:]).to_bytes()
-        replies.append(
-            ScrapeReplyRow(NODE_IDS[number], address(number), rank, seeds, others, 0, b"LT\x02\x10")
-        )
+        replies.append(StoredReply(NODE_IDS[number], address(number), rank, seeds, others, 0, b"LT\x02\x10"))
     taken_at = utc_text(EPOCH + at + random.randrange(100))
     name = random.choice((None, "a", "b"))
-    return SwarmSample(
+    return SwarmMeasurement(
         *(info_hash, taken_at, 20.0, 38.0, 58.0, 55.0, 61.0, "union", False, 8, 5, 5, 30, 800, 6000),
         replies=tuple(replies),
         source=random.choice(("given", "sample")),

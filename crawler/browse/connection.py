@@ -3,9 +3,9 @@
 import sqlite3
 from pathlib import Path
 
-from crawler import rollups
-from crawler.descriptions import TABLES
-from crawler.reading import connect
+from crawler.db import rollups
+from crawler.db.columns.columns import TABLES
+from crawler.db.reader import connect
 
 UNSEEN = frozenset(
     (table.name, column.name)

@@ -10,7 +10,7 @@ MOST_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class CannedQuery:
     """Hold a question, what its answer says, and the SQL; parameters are written `:name`."""
 
     name: str
@@ -36,7 +36,7 @@ _LATEST = "SELECT info_hash, max(taken_at), peers, id FROM swarm_samples GROUP B
 _LARGEST = f"(SELECT info_hash FROM ({_LATEST}) ORDER BY peers DESC LIMIT 1)"  # noqa: S608  # our own words
 
 _QUERIES = (
-    Query(
+    CannedQuery(
         "size_of_the_network",
         "How many nodes are there?",
         "Nodes that answered are what was counted; the estimate adds those that were missed, between low and"
@@ -51,7 +51,7 @@ LEFT JOIN size_estimates AS size ON size.run_id = runs.id AND size.family IS run
 ORDER BY run_counts.run_id DESC, run_counts.family, method
 """,  # noqa: S608  # our own words
     ),
-    Query(
+    CannedQuery(
         "clients",
         "What do the nodes run?",
         "Clients name themselves, and anybody may claim to be any of them; unknown sends no readable one.",
@@ -65,7 +65,7 @@ GROUP BY client
 ORDER BY nodes DESC, client
 """,  # noqa: S608  # our own words
     ),
-    Query(
+    CannedQuery(
         "support_of_beps",
         "Which clients support BEP 33, BEP 42 and BEP 51?",
         "Shares from 0 to 1 of what nodes show: BEP 42 in this run, BEP 33 and BEP 51 in all runs.",
@@ -75,7 +75,7 @@ FROM client_census WHERE {_newest("run_clients")}
 ORDER BY nodes DESC, client
 """,  # noqa: S608  # our own words
     ),
-    Query(
+    CannedQuery(
         "outcomes",
         "How did the queries of a run end?",
         "A timeout is a node that is gone, behind a NAT, too slow or not willing: which cannot be told.",
@@ -88,7 +88,7 @@ FROM run_outcomes WHERE {_newest("run_outcomes")}
 ORDER BY kind DESC, family, queries DESC
 """,  # noqa: S608  # our own words
     ),
-    Query(
+    CannedQuery(
         "round_trips",
         "How long do answers take?",
         "The share of answers of a client that took less than so many ms. Who is too slow is not in here.",
@@ -105,7 +105,7 @@ FROM (
 ORDER BY client, below_ms
 """,  # noqa: S608  # our own words
     ),
-    Query(
+    CannedQuery(
         "suspects",
         "Where are more ids than chance would give?",
         "An alarm is a reason to look, no proof: many nodes behind one NAT raise one too.",
@@ -116,7 +116,7 @@ ORDER BY p_value, observed DESC
 LIMIT {MOST_ROWS}
 """,  # noqa: S608  # our own words
     ),
-    Query(
+    CannedQuery(
         "largest_swarms",
         "Which swarms are the largest?",
         "By the newest measurement of each. Distinct addresses announced, with 95 % intervals; an address may"
@@ -133,7 +133,7 @@ JOIN swarms ON swarms.info_hash = sample.info_hash
 ORDER BY sample.peers DESC, sample.info_hash
 """,  # noqa: S608  # our own words
     ),
-    Query(
+    CannedQuery(
         "history_of_a_swarm",
         "How did one swarm change?",
         "Each row is a measurement, the newest first. A change within the intervals is no change; a step"
@@ -147,7 +147,7 @@ ORDER BY taken_at DESC, id DESC
 LIMIT {MOST_ROWS}
 """,  # noqa: S608  # our own words
     ),
-    Query(
+    CannedQuery(
         "replies_of_a_sample",
         "Who said what about a swarm, in one measurement?",
         "One row for each node that was asked, the closest first: by the number of the measurement.",
@@ -159,7 +159,7 @@ WHERE sample_id = coalesce(nullif(:sample_id, ''), (SELECT max(sample_id) FROM s
 ORDER BY rank
 """,
     ),
-    Query(
+    CannedQuery(
         "visits_of_a_node",
         "When was one node visited in a run, and what came of it?",
         "By its id, 40 hex digits, which several nodes at several addresses may have. All"
@@ -174,7 +174,7 @@ ORDER BY id DESC
 LIMIT {MOST_ROWS}
 """,  # noqa: S608  # our own words
     ),
-    Query(
+    CannedQuery(
         "nodes_of_a_client",
         "Which nodes run a client?",
         "By the two characters of its name. Only nodes that ever answered.",
@@ -185,7 +185,7 @@ WHERE client = coalesce(nullif(:client, ''), 'LT') AND last_answer IS NOT NULL
 LIMIT {MOST_ROWS}
 """,  # noqa: S608  # our own words
     ),
-    Query(
+    CannedQuery(
         "info_hashes",
         "How many info-hashes are there?",
         "From samples that nodes show (BEP 51): coverage is a share, chao1 a lower bound, horvitz-thompson"
@@ -196,7 +196,7 @@ FROM discovery_estimates JOIN runs ON runs.id = run_id
 ORDER BY run_id DESC, family, discovery_estimates.id
 """,
     ),
-    Query(
+    CannedQuery(
         "runs_and_costs",
         "What did each run do, and what did it cost?",
         "Counted when a run ends. Bytes are those of scrapes: a census does not count its own.",
@@ -211,4 +211,4 @@ ORDER BY runs.id DESC
     ),
 )
 
-QUERIES: dict[str, Query] = {query.name: query for query in _QUERIES}
+QUERIES: dict[str, CannedQuery] = {query.name: query for query in _QUERIES}

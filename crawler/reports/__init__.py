@@ -10,12 +10,12 @@ Each takes a connection as `open_reading` gives it and returns a `Report`.
 from collections.abc import Iterator
 from sqlite3 import Connection
 
-from crawler.reading import open_reading
-from crawler.reports.answer import LIMIT, Ask, Column, NoAnswer, Report, Value
-from crawler.reports.costs import runs
+from crawler.db.reader import open_reading
 from crawler.reports.nodes import beps, clients, network_size, outcomes, round_trips, sybils
-from crawler.reports.sizes import discovery, methods, swarm, swarms
-from crawler.reports.watched import dead, watched
+from crawler.reports.report import LIMIT, Ask, Column, NoAnswer, Report, Value
+from crawler.reports.runs import runs
+from crawler.reports.swarms import discovery, methods, swarm, swarms
+from crawler.reports.watch import dead, watched
 
 __all__ = [
     "LIMIT",

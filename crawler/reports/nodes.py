@@ -4,8 +4,8 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from crawler import rollups
-from crawler.reports.answer import LIMIT, Report, Value, check_run, chosen_run, columns, of_run, select
+from crawler.db import rollups
+from crawler.reports.report import LIMIT, Report, Value, check_run, chosen_run, columns, of_run, select
 
 NEWEST = 200_000  # rows of a run under way that are looked at: a second or two
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -91,7 +91,8 @@ def sybils(db: sqlite3.Connection, *, run: int | None = None, limit: int = LIMIT
     return Report(
         "sybils",
         f"Suspected Sybils{of_run(run)}",
-        "`observed` and `expected` are in the unit of the test, as docs/network_size.md says. An alarm is a"
+        "`observed` and `expected` are in the unit of the test, as docs/explanation/network_size.md says."
+        " An alarm is a"
         " reason to look, no proof: many nodes behind one NAT raise one too. An empty table says that none"
         " of these tests found any.",
         columns("family test subject observed expected p_value"),

@@ -14,7 +14,7 @@ DAY_QUARTER = 21600  # seconds, the longest interval of BEP 51
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class NodeKind:
     """Hold the manners of one client."""
 
     name: str
@@ -48,7 +48,7 @@ class Kind:
 
 
 KINDS = (
-    Kind(
+    NodeKind(
         "libtorrent",
         b"LT\x02\x01",
         100,
@@ -61,10 +61,10 @@ KINDS = (
         tells_ip=True,
         unknown=203,
     ),
-    Kind("uTorrent", b"UT\xb6\x1b", 50, 2048, 20, is_secure=True, tells_ip=True, unknown=None),
-    Kind("transmission", None, 50, 2048, 8, unknown=None),
-    Kind("jech", b"JC\x00\x00", 50, 2048, 8, unknown=None),
-    Kind(
+    NodeKind("uTorrent", b"UT\xb6\x1b", 50, 2048, 20, is_secure=True, tells_ip=True, unknown=None),
+    NodeKind("transmission", None, 50, 2048, 8, unknown=None),
+    NodeKind("jech", b"JC\x00\x00", 50, 2048, 8, unknown=None),
+    NodeKind(
         "mldht",
         b"ml\x00\x0b",
         50,
@@ -76,10 +76,10 @@ KINDS = (
         is_secure=True,
         tells_ip=True,
     ),
-    Kind("bittorrent-dht", None, 100, 6000, 20, has_nodes_with_values=False, unknown=None),
-    Kind("aria2", b"A2\x00\x03", 50, 2048, 20, unknown=None),
-    Kind("rtorrent", b"lt\x0d\x80", 50, 2048, 8, has_nodes_with_values=False),
-    Kind("python", None, 70, 2048, 4, has_nodes_with_values=False, sample_interval=60),
+    NodeKind("bittorrent-dht", None, 100, 6000, 20, has_nodes_with_values=False, unknown=None),
+    NodeKind("aria2", b"A2\x00\x03", 50, 2048, 20, unknown=None),
+    NodeKind("rtorrent", b"lt\x0d\x80", 50, 2048, 8, has_nodes_with_values=False),
+    NodeKind("python", None, 70, 2048, 4, has_nodes_with_values=False, sample_interval=60),
 )
 
 SHARES = (0.45, 0.2, 0.1, 0.05, 0.08, 0.04, 0.03, 0.03, 0.02)

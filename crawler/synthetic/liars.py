@@ -10,7 +10,7 @@ from random import Random
 from typing import TypeAlias
 
 from crawler.synthetic.exchange import Exchange, Sent, Style
-from dhtnode import ScrapeFilter
+from dhtnode.krpc import ScrapeFilter
 
 INFLATED = 3000  # hosts of an inflated filter
 INVENTED = (50, 500)  # hosts of a swarm invented for one query

@@ -17,10 +17,10 @@ from crawler.synthetic import replies
 from crawler.synthetic.announced import Announced
 from crawler.synthetic.exchange import Exchange, Sent
 from crawler.synthetic.hostile import STYLES
-from crawler.synthetic.kinds import KINDS, Kind
+from crawler.synthetic.kinds import KINDS, NodeKind
 from crawler.synthetic.population import Population, mix
 from crawler.synthetic.presence import Presence
-from crawler.synthetic.sampling import Sampling
+from crawler.synthetic.sampling import SampleAnswers
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.synthetic.swarms import Stored, Swarms
 from crawler.synthetic.tables import Tables
@@ -68,9 +68,9 @@ class Network:
         return Swarms(self.population, self.presence)
 
     @cached_property
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SampleAnswers:
         """Return who shows which info-hashes, and who asked too early."""
-        return Sampling(self.population, self.swarms)
+        return SampleAnswers(self.population, self.swarms)
 
     def ways_in(self, count: int = 3) -> list[Address]:
         """Return addresses of honest nodes to join through."""
@@ -203,7 +203,7 @@ class Network:
             seeds, leechers = [*made_up.seeds, *seeds], [*made_up.leechers, *leechers]
         return Stored(tuple(seeds), tuple(leechers))
 
-    def _values(self, kind: Kind, stored: Stored | None) -> Sequence[bytes]:
+    def _values(self, kind: NodeKind, stored: Stored | None) -> Sequence[bytes]:
         """Return as many stored peers as fit into an answer, another choice for another query."""
         if stored is None:
             return []
@@ -212,7 +212,7 @@ class Network:
             return peers
         return Random(crc32(self._query)).sample(peers, kind.max_values)
 
-    def _token(self, number: int, kind: Kind) -> bytes:
+    def _token(self, number: int, kind: NodeKind) -> bytes:
         asker = int.from_bytes(self._packed_asker[:4], "big")
         drawn = mix(number << 32 ^ asker, _TOKEN_SALT + self.settings.seed)
         return (drawn.to_bytes(8, "big") * 3)[: kind.token_bytes]

@@ -19,7 +19,7 @@ SHORTEST = 1.0  # seconds of a session or an absence, so that a second has few o
 ANNOUNCE_PERIOD = 1800.0  # seconds after which swarms are announced anew, to those who are there then
 
 
-class Stay(NamedTuple):
+class NodeStay(NamedTuple):
     """Hold when a node came and when it left, in seconds of the network's time."""
 
     arrived: float
@@ -51,13 +51,13 @@ class Presence:
             return True
         return bool(bisect_right(self._turns_of(number, now), now) & 1)
 
-    def stays(self, number: int, until: float) -> list[Stay]:
+    def stays(self, number: int, until: float) -> list[NodeStay]:
         """Return the sessions that begin before a time and end after 0; none for those who stay."""
         if not self.anybody_leaves or number in self._residents:
             return []
         turns = self._turns_of(number, until)
         pairs = zip(turns[::2], turns[1::2], strict=False)
-        return [Stay(*pair) for pair in pairs if pair[0] < until and pair[1] > 0]
+        return [NodeStay(*pair) for pair in pairs if pair[0] < until and pair[1] > 0]
 
     def announced_at(self, now: float) -> float:
         """Return when swarms were last announced, to those who were there then; 0 if nothing changes."""

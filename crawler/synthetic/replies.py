@@ -6,8 +6,8 @@ is measured with it, and a million answers should cost seconds.  Keys are in the
 
 from collections.abc import Sequence
 
-from crawler.synthetic.kinds import KINDS, Kind
-from dhtnode import ScrapeFilter
+from crawler.synthetic.kinds import KINDS, NodeKind
+from dhtnode.krpc import ScrapeFilter
 
 
 def response(
@@ -51,7 +51,7 @@ def token_and_values(token: bytes, values: Sequence[bytes] | None) -> bytes:
     return told + b"6:valuesl%be" % b"".join([b"6:" + value for value in values]) if values else told
 
 
-def filters(kind: Kind, seeds: Sequence[bytes], leechers: Sequence[bytes]) -> bytes:
+def filters(kind: NodeKind, seeds: Sequence[bytes], leechers: Sequence[bytes]) -> bytes:
     """Return the filters of BEP 33 for stored peers, about 1 us for each."""
     told = b"4:BFpe256:" + ScrapeFilter.of(peer[:4] for peer in leechers).to_bytes()
     if kind.has_seeds_filter:
@@ -72,7 +72,7 @@ def samples(interval: int, contacts: bytes, num: int, hashes: Sequence[bytes]) -
     )
 
 
-def _frame(kind: Kind) -> tuple[bool, bytes]:
+def _frame(kind: NodeKind) -> tuple[bool, bytes]:
     version = b"" if kind.version is None else b"1:v%d:%b" % (len(kind.version), kind.version)
     return kind.tells_ip, version + b"1:y1:re"
 

@@ -15,7 +15,7 @@ MAX_ASKERS = 1_000_000  # pairs of node and host whose last call is remembered; 
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class StoredSample:
     """Hold what a node shows, and whether the asker came before its interval was over."""
 
     info_hashes: list[bytes]
@@ -24,7 +24,7 @@ class Sample:
     is_early: bool
 
 
-class Sampling:
+class SampleAnswers:
     """Draw samples, and remember when each host asked each node last."""
 
     def __init__(self, population: Population, swarms: Swarms) -> None:
@@ -41,13 +41,13 @@ class Sampling:
             else KINDS[self._population.kinds[number]].sample_interval or DAY_QUARTER
         )
 
-    def sample(self, number: int, asker: str, now: float, age: float = 0.0) -> Sample:
+    def sample(self, number: int, asker: str, now: float, age: float = 0.0) -> StoredSample:
         """Return what a node shows to a host; `age` is that of the network, as for `Swarms.at`."""
         interval = self.interval(number)
         stored = self._swarms.at(self._population.ranks[number], age)
         period = int(now // interval) if interval else 0
         drawn = Random(mix(number, period)).sample(stored, min(SAMPLE_SIZE, len(stored)))
-        return Sample(
+        return StoredSample(
             [self._swarms.info_hash(place) for place in drawn],
             len(stored),
             interval,

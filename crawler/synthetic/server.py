@@ -23,7 +23,8 @@ import trio
 from crawler.synthetic.exchange import Sent
 from crawler.synthetic.network import Network
 from crawler.synthetic.settings import SyntheticSettings
-from dhtnode import AddressInUse, CannotListen, open_service_nursery
+from dhtnode import AddressInUse, CannotListen
+from dhtnode.nurseries import open_service_nursery
 
 KERNEL_BUFFER_BYTES = 64 << 20  # asked for; the kernel may grant less
 RECEIVE_BYTES = 2048  # a query is hardly longer; the rest of one that is gets lost, and so does it

@@ -34,7 +34,7 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
-class Swarm:
+class SyntheticSwarm:
     """Tell the truth about one swarm."""
 
     info_hash: bytes
@@ -80,7 +80,7 @@ class Swarms:
         self._holders: _Cache[tuple[int, float], tuple[int, ...]] = _Cache(_KEPT_HOLDERS)
         self._stored: _Cache[tuple[int, int, int, int], Stored] = _Cache(_KEPT_PEERS)
 
-    def __iter__(self) -> Iterator[Swarm]:
+    def __iter__(self) -> Iterator[SyntheticSwarm]:
         """Yield all swarms, in order of info-hashes."""
         return map(self.swarm, range(len(self._numbers)))
 
@@ -97,7 +97,7 @@ class Swarms:
         """Return the 20 bytes that name a swarm."""
         return self._hashes[place * ID_BYTES : (place + 1) * ID_BYTES]
 
-    def swarm(self, place: int, age: float = 0.0) -> Swarm:
+    def swarm(self, place: int, age: float = 0.0) -> SyntheticSwarm:
         """Return the truth about a swarm, as of the last announce.
 
         Between a tenth and nine tenths of the peers are seeds, always the same share of a swarm.
@@ -109,7 +109,7 @@ class Swarms:
         peers = min(peers, MAX_SWARM)
         share = 0.1 + 0.8 * mix(number ^ self._salt, 1) / (1 << 64)
         seeds = round(peers * share)
-        return Swarm(self.info_hash(place), seeds, peers - seeds)
+        return SyntheticSwarm(self.info_hash(place), seeds, peers - seeds)
 
     def _growth(self, number: int, announced_at: float) -> float:
         """Return what a swarm has for each peer at the beginning: towards 0, towards 2, or 1 for ever."""
@@ -176,7 +176,7 @@ class Swarms:
                 return tuple(sorted(honest, key=lambda rank: prefixes[rank] ^ target)[:HOLDERS])
             bits += 1
 
-    def _draw(self, place: int, swarm: Swarm, rank: int, position: int) -> Stored:
+    def _draw(self, place: int, swarm: SyntheticSwarm, rank: int, position: int) -> Stored:
         """Draw which peers were announced to a node, and which of them it had room for."""
         random = Random(mix(self._numbers[place] ^ self._salt, 100 + position))
         chance = self._settings.announce if position < CLOSEST else self._settings.announce_next

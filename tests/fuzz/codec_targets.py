@@ -7,18 +7,19 @@ from typing import get_args
 
 import bencode2
 
-from dhtnode import bencoding, krpc
+from dhtnode import bencode
 from dhtnode.addresses import Family, split_host_port
-from dhtnode.bencoding import BencodeError, Value
+from dhtnode.bencode import BencodeError, Value
 from dhtnode.errors import InvalidTorrent
-from dhtnode.malformed import MalformedMessage, Reason
-from dhtnode.messages import Message, Query, Response
+from dhtnode.krpc import codec
+from dhtnode.krpc.malformed import MalformedMessage, Reason
+from dhtnode.krpc.messages import Message, Query, Response
 from dhtnode.metainfo import MAX_NODES, Metainfo, parse_metainfo
 from tests.fuzz.findings import Broken, require
 
 REASONS = frozenset(get_args(Reason))
 STRICT_EVERY = 8  # a refusal of bencode2 costs more than the rest of a look at one input
-LONG_INTEGER = re.compile(rb"i-?\d{%d}" % (bencoding.MAX_DIGITS + 1))
+LONG_INTEGER = re.compile(rb"i-?\d{%d}" % (bencode.MAX_DIGITS + 1))
 
 
 class BencodingTarget:
@@ -30,16 +31,16 @@ class BencodingTarget:
     def run(self, data: bytes) -> Hashable:
         """Read one input in every way there is."""
         try:
-            value, canonical = bencoding.decode_untrusted(data)
+            value, canonical = bencode.decode_untrusted(data)
         except BencodeError as error:
             if len(data) % STRICT_EVERY == 0:
                 require(_strict(data) is None, "what the strict decoder takes is read")
             return str(error)[:18]
         items, depth = _size_of(value)
-        require(items <= bencoding.MAX_ITEMS and depth <= bencoding.MAX_DEPTH, "values are bounded")
-        encoded = bencoding.encode(value)
+        require(items <= bencode.MAX_ITEMS and depth <= bencode.MAX_DEPTH, "values are bounded")
+        encoded = bencode.encode(value)
         require(canonical == (encoded == data), "canonical means: the same bytes come back")
-        require(bencoding.decode_untrusted(encoded) == (value, True), "what is encoded is read again")
+        require(bencode.decode_untrusted(encoded) == (value, True), "what is encoded is read again")
         if canonical:
             self._compare(data, value)
         return type(value), canonical, depth // 8, items.bit_length() // 3
@@ -50,7 +51,7 @@ class BencodingTarget:
     def _compare(self, data: bytes, value: Value) -> None:
         """Hold the tolerant reader to the strict one, but for long integers, which only one takes."""
         try:
-            tolerant = bencoding._TolerantDecoder().decode(data)
+            tolerant = bencode._TolerantDecoder().decode(data)
         except BencodeError:
             if LONG_INTEGER.search(data) is None:
                 raise Broken("the tolerant reader takes what is canonical") from None
@@ -60,7 +61,7 @@ class BencodingTarget:
 
 def _strict(data: bytes) -> Value | None:
     """Return what bencode2 makes of an input within our limits, None when it refuses or cannot say."""
-    if len(data) > 2 * bencoding.MAX_ITEMS or data.count(b"e") > bencoding.MAX_DEPTH:
+    if len(data) > 2 * bencode.MAX_ITEMS or data.count(b"e") > bencode.MAX_DEPTH:
         return None
     try:
         value: Value = bencode2.bdecode(data)
@@ -106,10 +107,10 @@ class KrpcTarget:
 
 def _read(data: bytes, family: Family) -> Hashable:
     try:
-        message = krpc.decode_untrusted(data, family)
+        message = codec.decode_untrusted(data, family)
     except MalformedMessage as malformed:
         return _check_malformed(malformed, family)
-    again = krpc.decode_untrusted(krpc.encode(message), family)
+    again = codec.decode_untrusted(codec.encode(message), family)
     require(again == message or again == _concatenated(message, family), "a message survives a round trip")
     if isinstance(message, Query):
         return type(message.method), message.read_only, message.version is None
@@ -124,8 +125,8 @@ def _check_malformed(malformed: MalformedMessage, family: Family) -> Hashable:
     require(malformed.reason in REASONS, "reasons are few and fixed")
     require(malformed.reply is None or malformed.failed is None, "at most one of the two is set")
     if malformed.reply is not None:
-        reply = krpc.encode(malformed.reply)
-        require(krpc.decode_untrusted(reply, family) == malformed.reply, "what we send can be read")
+        reply = codec.encode(malformed.reply)
+        require(codec.decode_untrusted(reply, family) == malformed.reply, "what we send can be read")
     return malformed.reason, malformed.failed is None
 
 
@@ -163,12 +164,12 @@ class MetainfoTarget:
 def _compare_with_messages(data: bytes, metainfo: Metainfo) -> None:
     """Hold what is read of a canonical file to what the reader of messages sees in it."""
     try:
-        value, is_canonical = bencoding.decode_untrusted(data)
+        value, is_canonical = bencode.decode_untrusted(data)
     except BencodeError:
         return  # its bounds are narrower
     info = value.get(b"info") if isinstance(value, dict) else None
     if is_canonical and isinstance(info, dict):
-        original = bencoding.encode(info)
+        original = bencode.encode(info)
         hash_v1 = sha1(original, usedforsecurity=False).digest()
         require(metainfo.info_hash_v1 in (None, hash_v1), "version 1 is the SHA-1")
         require(metainfo.info_hash_v2 in (None, sha256(original).digest()), "version 2 is the SHA-256")

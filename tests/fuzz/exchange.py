@@ -9,10 +9,10 @@ from collections.abc import Hashable
 from hashlib import sha1
 
 from dhtnode.addresses import Address, pack_host
-from dhtnode.bencoding import MAX_ITEMS
-from dhtnode.endpoint import Endpoint
-from dhtnode.krpc import parse_untrusted
-from dhtnode.tokens import TokenIssuer
+from dhtnode.bencode import MAX_ITEMS
+from dhtnode.krpc.codec import parse_untrusted
+from dhtnode.node.socket_node import SocketNode
+from dhtnode.server.tokens import TokenIssuer
 from tests.fuzz.findings import require
 from tests.fuzz.seeds import ANSWERER_ID, ASKER_ID, SWARM
 from tests.fuzz.steps import TOKEN_MARK, TRANSACTION_MARK
@@ -28,7 +28,7 @@ MAX_SENDS = 64  # datagrams that one may set off: a lookup may go forward, a rep
 class Exchange:
     """Deliver datagrams to one endpoint and look at what it sends in return."""
 
-    def __init__(self, endpoint: Endpoint, wire: Wire, tokens: TokenIssuer) -> None:
+    def __init__(self, endpoint: SocketNode, wire: Wire, tokens: TokenIssuer) -> None:
         self.endpoint = endpoint
         self.wire = wire
         self._tokens = tokens

@@ -7,17 +7,17 @@ from typing import Any
 import trio
 
 from dhtnode.addresses import Address
-from dhtnode.bucket import BucketInfo
-from dhtnode.candidates import MAX_CANDIDATES
-from dhtnode.endpoint import VERIFY_BURST, Endpoint
 from dhtnode.errors import QueryError
 from dhtnode.ids import ID_BITS
-from dhtnode.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
+from dhtnode.krpc.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
+from dhtnode.lookup.candidates import MAX_CANDIDATES
+from dhtnode.net.round_trips import MAX_TIMEOUT
+from dhtnode.net.transactions import Answer
+from dhtnode.node.lookup_driver import LookupDriver
+from dhtnode.node.socket_node import VERIFY_BURST, SocketNode
+from dhtnode.routing.bucket import BucketInfo
+from dhtnode.server.sources import RecentSources
 from dhtnode.settings import NodeSettings
-from dhtnode.sources import Recent
-from dhtnode.timing import MAX_TIMEOUT
-from dhtnode.transactions import Answer
-from dhtnode.traverse import Traversal
 from tests.fuzz.exchange import Exchange
 from tests.fuzz.findings import require
 from tests.fuzz.seeds import SWARM
@@ -77,7 +77,7 @@ class NodeTarget:
         }
         for endpoint in self._world.endpoints.values():
             _remember_less(endpoint)
-        self._lookups: deque[Traversal] = deque()
+        self._lookups: deque[LookupDriver] = deque()
         self._asked = 0
         self._told = 0
         self._inputs = 0
@@ -159,7 +159,7 @@ class NodeTarget:
         elif self._lookups:
             self._lookups.popleft().cancel()
 
-    def _look_up(self, endpoint: Endpoint, method: FindNode | GetPeers) -> None:
+    def _look_up(self, endpoint: SocketNode, method: FindNode | GetPeers) -> None:
         target = method.target if isinstance(method, FindNode) else method.info_hash
         traversal = endpoint.new_traversal(target, method, _read_peers)
         traversal.lookup.add_contacts(endpoint._nearest(target))
@@ -168,7 +168,7 @@ class NodeTarget:
         if len(self._lookups) > MAX_LOOKUPS:
             self._lookups.popleft().cancel()
 
-    def _ask(self, endpoint: Endpoint, method: Method, address: Address) -> None:
+    def _ask(self, endpoint: SocketNode, method: Method, address: Address) -> None:
         if endpoint.rpc.send_query(method, address, self._on_done) is not None:
             self._asked += 1
 
@@ -205,12 +205,12 @@ class NodeTarget:
             require(known <= MAX_CANDIDATES + 2 * SETTINGS.lookup_query_limit, "candidates are bounded")
 
 
-def _memories(endpoint: Endpoint) -> list[Recent[Any, Any]]:
+def _memories(endpoint: SocketNode) -> list[RecentSources[Any, Any]]:
     sources = endpoint.rpc._sources
     return [sources, sources._hosts, sources._networks]
 
 
-def _remember_less(endpoint: Endpoint) -> None:
+def _remember_less(endpoint: SocketNode) -> None:
     for memory in _memories(endpoint):
         memory._half = SOURCES // 2
 

@@ -5,16 +5,16 @@ from itertools import chain
 from math import inf
 
 from dhtnode.addresses import Address
-from dhtnode.estimates import estimate_swarm
-from dhtnode.evidence import ScrapeReply, evidence_of
-from dhtnode.extension import EXTENDED_TO, wants_more
-from dhtnode.krpc import decode_untrusted
-from dhtnode.malformed import MalformedMessage
-from dhtnode.messages import Response
-from dhtnode.occupancy import Interval
-from dhtnode.scraping import _keeps_back_its_list, _scrape_reply
-from dhtnode.transactions import Answer
-from dhtnode.trust import MARKS, marks_of
+from dhtnode.api.scrape import _keeps_back_its_list, _scrape_reply
+from dhtnode.krpc.codec import decode_untrusted
+from dhtnode.krpc.malformed import MalformedMessage
+from dhtnode.krpc.messages import Response
+from dhtnode.net.transactions import Answer
+from dhtnode.swarm.estimate import estimate_swarm
+from dhtnode.swarm.filter_size import Interval
+from dhtnode.swarm.replies import ScrapeReply, observe
+from dhtnode.swarm.stopping_rule import EXTENDED_TO, more_nodes_wanted
+from dhtnode.swarm.trust_marks import MARKS, marks_of
 from tests.fuzz.findings import require
 from tests.fuzz.steps import Step, cut
 from tests.fuzz.world import family_of, known_address
@@ -31,10 +31,10 @@ class ScrapeTarget:
         replies = [reply for step in cut(data) if (reply := _reply(step)) is not None]
         if not replies:
             return None
-        evidence = evidence_of(replies)
+        evidence = observe(replies)
         marks = marks_of(replies, evidence, probes=replies)
         require(len(marks) == len(replies) and {*chain(*marks)} <= {*MARKS}, "each reply has its marks")
-        require(0 <= wants_more(evidence) <= EXTENDED_TO, "a few more nodes are wanted at most")
+        require(0 <= more_nodes_wanted(evidence) <= EXTENDED_TO, "a few more nodes are wanted at most")
         estimate = estimate_swarm(replies)
         require(0 <= estimate.peers_low <= estimate.peers <= estimate.peers_high, "the headline is inside")
         require(estimate.seeds >= 0 and estimate.leechers >= 0, "counts are not negative")

@@ -6,11 +6,21 @@ from pathlib import Path
 from random import Random
 
 from dhtnode.addresses import Address, Family
-from dhtnode.bencoding import Value
-from dhtnode.bencoding import encode as encode_value
+from dhtnode.bencode import Value
+from dhtnode.bencode import encode as encode_value
 from dhtnode.ids import InfoHash, NodeId
-from dhtnode.krpc import encode
-from dhtnode.messages import AnnouncePeer, Error, FindNode, GetPeers, Message, Method, Ping, Query, Response
+from dhtnode.krpc.codec import encode
+from dhtnode.krpc.messages import (
+    AnnouncePeer,
+    Error,
+    FindNode,
+    GetPeers,
+    Message,
+    Method,
+    Ping,
+    Query,
+    Response,
+)
 from tests.fuzz.steps import TOKEN_MARK, TRANSACTION_MARK, Step, join
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"

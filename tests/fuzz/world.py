@@ -10,12 +10,12 @@ from random import Random
 import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
-from dhtnode.endpoint import Endpoint
 from dhtnode.ids import InfoHash, NodeId, as_id
-from dhtnode.peers import PeerStore
+from dhtnode.node.context import share
+from dhtnode.node.socket_node import SocketNode
+from dhtnode.server.peer_store import PeerStore
+from dhtnode.server.tokens import TokenIssuer
 from dhtnode.settings import NodeSettings
-from dhtnode.shared import share
-from dhtnode.tokens import TokenIssuer
 from tests.fuzz.findings import Broken, require
 from tests.fuzz.seeds import ASKER_ID, SWARM
 
@@ -127,7 +127,7 @@ class World:
         shared = replace(
             share(settings, Random(4), Random(6).randbytes, 0.0), peers=self.peers, tokens=self.tokens
         )
-        self.endpoints = {family: Endpoint(wire, OWN, shared) for family, wire in self.wires.items()}
+        self.endpoints = {family: SocketNode(wire, OWN, shared) for family, wire in self.wires.items()}
         self._populate()
 
     def _populate(self) -> None:

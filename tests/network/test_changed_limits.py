@@ -5,7 +5,7 @@ from dataclasses import replace
 import trio
 
 from dhtnode.addresses import Family
-from dhtnode.bencoding import encode
+from dhtnode.bencode import encode
 from dhtnode.settings import NodeSettings
 
 PING = encode({b"a": {b"id": b"a" * 20}, b"q": b"ping", b"t": b"aa", b"y": b"q"})

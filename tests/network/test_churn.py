@@ -5,7 +5,8 @@ from random import Random
 import pytest
 import trio
 
-from dhtnode import random_id, shared_prefix_bits
+from dhtnode import random_id
+from dhtnode.ids import shared_prefix_bits
 from tests.network.scenes import closest_ids, find_ids, host_of, known_hosts, live, sleep_minutes
 
 

@@ -7,9 +7,10 @@ from random import Random
 import pytest
 import trio
 
-from dhtnode import Address, Family, FindNode, GetPeers, ImmutableItem, Ping, QueryNotSent, random_id
+from dhtnode import Address, Family, ImmutableItem, QueryNotSent, random_id
+from dhtnode.api.dual_stack import SILENT_GRACE
+from dhtnode.krpc import FindNode, GetPeers, Ping
 from dhtnode.testing import MemoryNetwork
-from dhtnode.walks import SILENT_GRACE
 from tests.network.scenes import find_peers, sleep_minutes
 
 V4, V6 = Family.IPV4, Family.IPV6

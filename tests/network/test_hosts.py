@@ -10,20 +10,17 @@ import trio
 
 from dhtnode import (
     Address,
-    AnnouncePeer,
     Family,
-    FindNode,
-    GetPeers,
     ImmutableItem,
     NodeSettings,
-    Ping,
     QueryRefused,
     QueryTimeout,
     open_node,
     random_id,
 )
+from dhtnode.bep42 import conforms
 from dhtnode.ids import shared_prefix_bits
-from dhtnode.secure_ids import conforms
+from dhtnode.krpc import AnnouncePeer, FindNode, GetPeers, Ping
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import find_peers, sleep_minutes
 

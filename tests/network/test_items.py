@@ -8,19 +8,18 @@ import trio
 
 from dhtnode import (
     Family,
-    Get,
     ImmutableItem,
     InvalidInfoHash,
     MutableItem,
     NodeSettings,
     NotJoined,
-    Put,
     QueryRefused,
     distance,
     mutable_target,
 )
-from dhtnode.krpc import decode_untrusted
-from dhtnode.messages import Query
+from dhtnode.krpc import Get, Put
+from dhtnode.krpc.codec import decode_untrusted
+from dhtnode.krpc.messages import Query
 from dhtnode.signatures import public_key_of
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import closest_ids, host_of, sleep_minutes

@@ -5,11 +5,12 @@ from random import Random
 import pytest
 import trio
 
-from dhtnode import Address, Contact, Family, FindNode, Ping, Response, random_id
+from dhtnode import Address, Contact, Family, random_id
 from dhtnode.addresses import pack_contacts
 from dhtnode.ids import as_id, as_int
-from dhtnode.krpc import decode_untrusted, encode
-from dhtnode.messages import Query
+from dhtnode.krpc import FindNode, Ping, Response
+from dhtnode.krpc.codec import decode_untrusted, encode
+from dhtnode.krpc.messages import Query
 from tests.network.scenes import closest_ids, find_ids, queries_sent, sleep_minutes
 
 LIARS = 6

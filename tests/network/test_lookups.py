@@ -8,7 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from dhtnode import Address, NotJoined, random_id
-from dhtnode.maintain import RENEWAL_PAUSE
+from dhtnode.node.maintenance import RENEWAL_PAUSE
 from tests.network.scenes import (
     closest_ids,
     find_ids,

@@ -7,9 +7,10 @@ from random import Random
 import pytest
 import trio
 
-from dhtnode import Address, Contact, NotJoined, Ping, QueryTimeout, open_node, random_id
+from dhtnode import Address, Contact, NotJoined, QueryTimeout, open_node, random_id
 from dhtnode.ids import as_id
-from dhtnode.snapshot import State, save_state
+from dhtnode.krpc import Ping
+from dhtnode.node.state_file import SavedState, save_state
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import closest_ids, find_ids, host_of, known_hosts, queries_sent, sleep_minutes
 
@@ -114,7 +115,7 @@ async def test_saved_contacts_lead_back_without_any_host(autojump_clock, new_net
         dead = [Address(network.host(number), 6881) for number in range(100, 400)]
         alive = [contact for node in nodes for contact in node.contacts()][:20]
         contacts = [Contact(random_id(random), address) for address in dead]
-        save_state(path, State(OWN_IDS, (*contacts, *alive)))
+        save_state(path, SavedState(OWN_IDS, (*contacts, *alive)))
         async with open_saved(network, 50, path) as node:
             with trio.fail_after(60.0):
                 while len(known_hosts(node)) < 8:
@@ -133,7 +134,7 @@ async def test_many_dead_saved_contacts_do_not_keep_us_from_the_hosts(
 
     async with network.open_nodes(12) as nodes:
         dead = [Address(network.host(number), 6881) for number in range(100, 500)]
-        save_state(path, State(OWN_IDS, tuple(Contact(random_id(random), address) for address in dead)))
+        save_state(path, SavedState(OWN_IDS, tuple(Contact(random_id(random), address) for address in dead)))
         async with open_saved(network, 50, path, through=nodes[0].addresses) as node:
             await trio.sleep(SOON)
 
@@ -149,7 +150,7 @@ async def test_hosts_are_left_alone_when_saved_contacts_answer(autojump_clock, n
     async with network.open_nodes(20) as nodes:
         host = Address(network.host(99), 6881)
         contacts = [contact for node in nodes for contact in node.contacts()]
-        save_state(path, State(OWN_IDS, tuple(dict.fromkeys(contacts))))
+        save_state(path, SavedState(OWN_IDS, tuple(dict.fromkeys(contacts))))
         async with open_saved(network, 50, path, through=[host]) as node:
             await sleep_minutes(10)
             assert len(known_hosts(node)) >= 8

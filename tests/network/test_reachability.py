@@ -5,9 +5,10 @@ from random import Random
 
 import pytest
 
-from dhtnode import Address, NodeSettings, Ping, QueryTimeout, random_id
-from dhtnode.krpc import decode_untrusted
-from dhtnode.messages import Response
+from dhtnode import Address, NodeSettings, QueryTimeout, random_id
+from dhtnode.krpc import Ping
+from dhtnode.krpc.codec import decode_untrusted
+from dhtnode.krpc.messages import Response
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import closest_ids, find_ids, find_peers, host_of, known_hosts, sleep_minutes
 

@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from dhtnode import Address, AnnouncePeer, GetPeers, Ping, QueryRefused, random_id
+from dhtnode import Address, QueryRefused, random_id
+from dhtnode.krpc import AnnouncePeer, GetPeers, Ping
 from tests.network.scenes import find_peers, host_of, sleep_minutes
 
 SEEDS = [1]

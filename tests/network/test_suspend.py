@@ -6,8 +6,10 @@ from random import Random
 import pytest
 import trio
 
-from dhtnode import Answer, GetPeers, Ping, QueryTimeout, open_node, random_id
-from dhtnode.snapshot import save_state
+from dhtnode import QueryTimeout, open_node, random_id
+from dhtnode.krpc import GetPeers, Ping
+from dhtnode.net import Answer
+from dhtnode.node.state_file import save_state
 from tests.network.scenes import closest_ids, find_ids, find_peers, host_of, known_hosts, queries_sent
 
 NIGHT = 8 * 3600.0
@@ -114,7 +116,7 @@ async def test_state_is_saved_on_waking(autojump_clock, new_network, tmp_path, m
         save_state(path, state)
         trio.from_thread.run_sync(written.set)
 
-    monkeypatch.setattr("dhtnode.maintain.save_state", save)
+    monkeypatch.setattr("dhtnode.node.maintenance.save_state", save)
     async with (
         network.open_nodes(12) as nodes,
         open_node(

@@ -16,7 +16,7 @@ import click
 import trio
 
 from dhtnode import Address, InfoHash, NodeId, open_node
-from dhtnode.secure_ids import conforms
+from dhtnode.bep42 import conforms
 from tests.real_clients.libtorrent_network import libtorrent_clients, table_sizes, until
 
 CLIENTS = [f"45.{number}.0.1" for number in range(1, 13)]  # ten /24 at least must agree where we are

@@ -15,7 +15,8 @@ from socket import AF_INET6, SOCK_DGRAM, socket
 import pytest
 import trio
 
-from dhtnode import Address, GetPeers, InfoHash, NodeSettings, ScrapeFilter, open_node
+from dhtnode import Address, InfoHash, NodeSettings, open_node
+from dhtnode.krpc import GetPeers, ScrapeFilter
 from tests.real_clients.libtorrent_network import (
     info_hash_of,
     libtorrent_clients,

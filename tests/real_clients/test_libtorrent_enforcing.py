@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dhtnode import NodeId, open_node
-from dhtnode.secure_ids import conforms
+from dhtnode.bep42 import conforms
 from tests.real_clients.enforcing import CLIENTS, LEARNER, PORT
 from tests.real_clients.libtorrent_network import libtorrent_network, until
 

@@ -1,0 +1,235 @@
+"""The nodes that are measured, each in a process of its own on 127.0.0.1.
+
+    python -m benchmarks.node.servers NAME [--network PORT] [--nodes 1000] [--core N]
+
+A server pings each node of the fake network whose port is given once, and says its address and the
+size of its table in one JSON line.  It ends when its standard input closes.  Limits of what it
+answers and stores are lifted.  Ours bears the id `SERVER_ID`, around which the network is dense;
+libtorrent chooses its own, and has larger buckets: both come to a table of about 300 nodes.
+Nodes of other projects in Python are in `benchmarks.node.rivals`.
+"""
+
+import argparse
+import importlib
+import json
+import math
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import trio
+
+from benchmarks.node.rivals import Ready, serve_aio_btdht, serve_btdht, serve_pythontorrentdht
+from benchmarks.rpc.fake_network import SERVER_ID, host_of
+from benchmarks.tools.batched_udp import BenchmarkFailed
+from dhtnode import Address, Node, NodeId, NodeSettings, QueryError, open_node
+
+_WAYS_IN = 3
+_PINGS_AT_ONCE = 50
+_START_TIMEOUT = 60.0  # seconds
+_END_TIMEOUT = 5.0  # seconds
+_SETTLE = 0.1  # seconds between two looks at libtorrent's table
+_ENOUGH_LOOKS = 100
+
+OUR_SETTINGS = NodeSettings(
+    max_swarms=1_000_000,
+    max_peers_per_swarm=100_000,
+    max_peers=2_000_000,
+    max_amplification=math.inf,
+    host_rate=math.inf,
+    network_rate=math.inf,
+    reply_rate=math.inf,
+    behind_after=math.inf,
+)
+
+LIBTORRENT_SETTINGS: dict[str, Any] = {
+    "listen_interfaces": "127.0.0.1:0",
+    # Nothing leaves loopback.
+    "dht_bootstrap_nodes": "",
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    # Bans an address for 5 minutes after 50 packets in 10 s otherwise.
+    "dht_block_ratelimit": 1_000_000_000,
+    # Leaves queries unanswered beyond 8,000 bytes per second otherwise.
+    "dht_upload_rate_limit": 1_000_000_000,
+    # Takes one node per /24 otherwise, and all nodes of the fake network are in few of them.
+    "dht_restrict_routing_ips": False,
+    "dht_restrict_search_ips": False,
+    "dht_max_peers": 100_000,
+    "dht_max_torrents": 1_000_000,
+    "alert_mask": 0,
+}
+
+
+class Child:
+    """Be a process of ours that has said it is ready."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", name: str) -> None:
+        self.pid = process.pid
+        self.ready = _json_line(process, f"{name} did not start")
+        self._process = process
+        self._name = name
+
+    def ask(self) -> dict[str, Any]:
+        """Send an empty line and return the JSON line that is the answer; not every server gives one."""
+        assert self._process.stdin is not None  # noqa: S101  for mypy
+        try:
+            self._process.stdin.write(b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise BenchmarkFailed(f"{self._name} ended by itself") from None
+        return _json_line(self._process, f"{self._name} does not tell how it is")
+
+
+@contextmanager
+def running(module: str, *arguments: str) -> Iterator[Child]:
+    """Run a module as a process for the length of the block; it is ready when the block begins."""
+    command = [sys.executable, "-m", module, *arguments]
+    # A session of its own: on Ctrl-C it is this process that ends the others, in order.
+    process = subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield Child(process, " ".join(command[2:]))
+    finally:
+        _end(process)
+
+
+def _json_line(process: "subprocess.Popen[bytes]", or_else: str) -> dict[str, Any]:
+    assert process.stdout is not None  # noqa: S101  for mypy
+    readable, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT)
+    line = process.stdout.readline() if readable else b""
+    if not line:
+        raise BenchmarkFailed(or_else)
+    said: dict[str, Any] = json.loads(line)
+    return said
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdin is not None  # noqa: S101  for mypy
+    assert process.stdout is not None  # noqa: S101
+    process.stdin.close()
+    try:
+        process.wait(_END_TIMEOUT)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
+    process.stdout.close()
+
+
+def _say_ready(address: Address, nodes: int) -> None:
+    line = json.dumps({"host": address.host, "port": address.port, "nodes": nodes})
+    print(line, file=sys.__stdout__, flush=True)
+
+
+def serve_ours(contacts: Sequence[Address], ready: Ready) -> None:
+    """Run our node until standard input closes."""
+    trio.run(_serve_ours, contacts, ready)
+
+
+async def _serve_ours(contacts: Sequence[Address], ready: Ready) -> None:
+    async with open_our_node(contacts, OUR_SETTINGS) as node:
+        ready(node.addresses[0], node.statistics().endpoints[0].nodes)
+        await trio.lowlevel.wait_readable(sys.stdin)
+
+
+@asynccontextmanager
+async def open_our_node(contacts: Sequence[Address], settings: NodeSettings) -> AsyncIterator[Node]:
+    """Run our node for the length of the block; when the block begins it has pinged all contacts once."""
+    async with open_node(
+        listen=["127.0.0.1:0"],
+        bootstrap=[str(contact) for contact in contacts[:_WAYS_IN]],
+        well_known=False,
+        settings=settings,
+        node_id=NodeId(SERVER_ID),
+    ) as node:
+        await node.wait_joined()
+
+        async def ping(contact: Address) -> None:
+            try:
+                await node.ping(contact)
+            except QueryError as error:
+                print(f"{contact}: {error}", file=sys.stderr)
+
+        for first in range(0, len(contacts), _PINGS_AT_ONCE):
+            async with trio.open_nursery() as nursery:
+                for contact in contacts[first : first + _PINGS_AT_ONCE]:
+                    nursery.start_soon(ping, contact)
+        yield node
+
+
+def serve_libtorrent(contacts: Sequence[Address], ready: Ready) -> None:
+    """Run a libtorrent session until standard input closes."""
+    lt: Any = importlib.import_module("libtorrent")
+    session = lt.session(LIBTORRENT_SETTINGS)
+    while not session.listen_port() or not session.is_dht_running():
+        time.sleep(_SETTLE)
+    for first in range(0, len(contacts), _PINGS_AT_ONCE):
+        for contact in contacts[first : first + _PINGS_AT_ONCE]:
+            session.add_dht_node(tuple(contact))
+        time.sleep(_SETTLE)
+    nodes = _settled_table_size(session, lt)
+    ready(Address("127.0.0.1", session.listen_port()), nodes)
+    sys.stdin.read()
+
+
+def _settled_table_size(session: Any, lt: Any) -> int:
+    """Return the number of nodes in libtorrent's table when it has stopped growing."""
+    sizes = [-2, -1]
+    while (len(set(sizes[-5:])) > 1 or sizes[-1] == 0) and len(sizes) < _ENOUGH_LOOKS:
+        session.post_dht_stats()
+        time.sleep(_SETTLE)
+        looks = [alert for alert in session.pop_alerts() if isinstance(alert, lt.dht_stats_alert)]
+        sizes += [sum(bucket["num_nodes"] for bucket in look.routing_table) for look in looks]
+    return sizes[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Tell how a server is run, and what has to be installed for it."""
+
+    serve: Callable[[Sequence[Address], Ready], None]
+    package: str
+    module: str
+
+    @property
+    def installed(self) -> bool:
+        """Tell whether its module is there."""
+        return find_spec(self.module) is not None
+
+
+SERVERS = {
+    "ours": Server(serve_ours, "dhtnode", "dhtnode"),
+    "libtorrent": Server(serve_libtorrent, "libtorrent", "libtorrent"),
+    "pythontorrentdht": Server(serve_pythontorrentdht, "pythontorrentdht", "btpydht"),
+    "btdht": Server(serve_btdht, "btdht", "btdht"),
+    "aio-btdht": Server(serve_aio_btdht, "aio-btdht", "aiobtdht"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one server until standard input closes."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.node.servers")
+    parser.add_argument("server", choices=SERVERS)
+    parser.add_argument("--network", type=int, help="port of the fake network")
+    parser.add_argument("--nodes", type=int, default=1000, help="nodes in the fake network")
+    parser.add_argument("--core", type=int)
+    options = parser.parse_args(arguments)
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})  # before there are threads, which inherit it
+    nodes = options.nodes if options.network else 0
+    contacts = [Address(host_of(number), options.network) for number in range(nodes)]
+    with redirect_stdout(sys.stderr):  # some of them print; here only the one line may stand
+        SERVERS[options.server].serve(contacts, _say_ready)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""CPU time per query and response of our client side: callbacks, and tasks that await.
+
+    python -m benchmarks.rpc [--rounds 3] [--seconds 1] [--nodes 300] [--methods ping ...] [--json FILE]
+
+A fresh asking process for each line of the table and each round, alone on its core; all the nodes
+that it asks are one cheap process on the other.  Linux only.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from benchmarks.node.servers import running
+from benchmarks.rpc.asking import METHODS, UNDER_WAY
+from benchmarks.tools.batched_udp import BenchmarkFailed
+from benchmarks.tools.command import choose_cores, new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
+
+NAMES = {"send_query": "callback: send_query", "query": "awaiting: query", "ping": "awaiting: ping"}
+
+
+def cases(methods: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the faces to measure, each with a method; `Node.ping` is a face of its own."""
+    both = [(face, method) for face in ("send_query", "query") for method in methods]
+    return [*both, ("ping", "ping")] if "ping" in methods else both
+
+
+def measure_rounds(options: argparse.Namespace, cores: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return the result of each case in each round."""
+    results = []
+    with running("benchmarks.rpc.answering", f"--nodes={options.nodes}", f"--core={cores[1]}") as answering:
+        to_whom = (f"--port={answering.ready['port']}", f"--nodes={options.nodes}")
+        how = (f"--seconds={options.seconds}", f"--core={cores[0]}")
+        for number in range(options.rounds):
+            for case in cases(options.methods):
+                with running("benchmarks.rpc.asking", *case, *to_whom, *how) as asking:
+                    result = asking.ready | {"round": number}
+                results.append(result)
+                print(f"round {number + 1}, {case}: {result['cpu_microseconds']:.1f} us", file=sys.stderr)
+                if not result["answered"]:
+                    raise BenchmarkFailed(f"{case}: nothing was answered")
+    return results
+
+
+def result_table(results: Sequence[dict[str, Any]]) -> str:
+    """Return the medians of each case."""
+    rows = []
+    for face, method in dict.fromkeys((each["face"], each["method"]) for each in results):
+        mine = [each for each in results if (each["face"], each["method"]) == (face, method)]
+        costs = [each["cpu_microseconds"] for each in mine]
+        row = [
+            f"{NAMES[face]}, {method}",
+            f"{UNDER_WAY[face]}",
+            f"{median(costs):.1f}",
+            f"{min(costs):.1f}-{max(costs):.1f}",
+            f"{median(each['answered_per_cpu_second'] for each in mine):.0f}",
+            f"{median(each['busy'] for each in mine):.0%}",
+            f"{sum(each['failed'] for each in mine)}",
+        ]
+        rows.append(row)
+    columns = ("face, query", "under way", "us each", "lowest-highest", "per CPU s", "core in use", "failed")
+    return table(columns, rows)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure and return the report."""
+    report = new_report("rpc", option_values(options))
+    cores = choose_cores()
+    report["cores"] = {"asking": cores[0], "answering": cores[1]}
+    report["measurements"] = results = measure_rounds(options, cores)
+    print(head(report))
+    nodes = median(each["nodes"] for each in results)
+    print(f"asking on core {cores[0]}, answering on core {cores[1]}; nodes in the table: {nodes:.0f}\n")
+    print(result_table(results))
+    return report
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = new_parser("rpc", __doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each line of the table and round")
+    parser.add_argument("--nodes", type=int, default=300, help="nodes that are asked")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or not 0 < options.seconds <= 30:
+        parser.error("rounds must be positive, seconds within 0..30")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
+    return run_benchmark("rpc", run, _options(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

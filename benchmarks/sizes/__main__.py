@@ -1,0 +1,168 @@
+"""How well the size of a network is known after a crawl, over many simulated networks.
+
+    python -m benchmarks.sizes [--runs 200] [--nodes 2000,10000] [--zone-bits 0] [--stale 0.3] [--loss 0.02]
+                               [--tail 1.2] [--deep 1] [--lookups 25] [--seed 1] [--json FILE]
+
+Each run draws a network (see `benchmarks.sizes.model`), crawls it as `dhtcrawl census` does, and
+applies the estimators of `crawler.analysis.network_size` to the counts:
+
+- counted: the nodes that answered, nothing added;
+- crawl: `size_from_crawl`, the headline; without an interval of their own, also with Chapman
+  or Chao1 in the place of its estimate of unnamed nodes, and as if no two nodes were missed together;
+- Chapman: its own formula and interval, from two half-crawls;
+- distances: `size_from_distances` over the ids that answered, as many targets as a census has;
+- median: `size_from_median` of the same distances;
+- lookups k=...: `size_from_distances` after lookups instead of a crawl, silent nodes asked twice.
+
+Bias and RMSE are in per cent of the true number of live nodes; "holds" is the share of runs in which the
+95 % interval held the truth, "width" its mean width, "below" and "above" say on which side it missed.
+"""
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from math import sqrt
+from random import Random
+from statistics import mean, stdev
+from typing import Any
+
+from benchmarks.sizes.model import (
+    WIDTH,
+    Crawl,
+    ModelNetwork,
+    SizeModel,
+    distances_in,
+    looked_up_distances,
+)
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
+from crawler.analysis.network_size import (
+    CrawlCounts,
+    CrawlSize,
+    Distances,
+    NetworkSize,
+    chao1,
+    chapman,
+    size_from_crawl,
+    size_from_distances,
+    size_from_median,
+    targets_for,
+)
+
+COLUMNS = ("estimator", "bias %", "+-", "RMSE %", "holds %", "below", "above", "width %")
+
+
+def measure(
+    model: SizeModel, seed: str, *, zone_bits: int = 0, lookups: int = 0
+) -> tuple[CrawlCounts, dict[str, NetworkSize]]:
+    """Draw one network, crawl it, and return the counts and each estimate by name."""
+    random = Random(seed)
+    network = ModelNetwork(model, random)
+    crawl = Crawl(network, random, zone_bits=zone_bits)
+    counts = crawl.run()
+    found = size_from_crawl(counts)
+    sizes = {"crawl": found.size} | _rivals(counts, found)
+    if not zone_bits:
+        ids = crawl.answered_ids()
+        values = distances_in(ids, random, targets_for(len(ids), WIDTH))
+        distances = Distances(tuple(values), WIDTH, found.found, found.found_variance)
+        sizes["distances"] = size_from_distances(distances)
+        sizes["median"] = size_from_median(distances)
+        for k in (WIDTH // 2, WIDTH) if lookups else ():
+            values = looked_up_distances(network, random, lookups, k)
+            sizes[f"lookups k={k}"] = size_from_distances(Distances(tuple(values), k, 1 - counts.loss**2))
+    return counts, sizes
+
+
+def _rivals(counts: CrawlCounts, found: CrawlSize) -> dict[str, NetworkSize]:
+    """Return what else could be made of the same counts; without an interval where low is high."""
+    zones = 2**counts.zone_bits
+    pair = chapman(counts.by_a, counts.by_b, counts.by_both)
+    rest = counts.answered + found.lost
+    caught = counts.by_a + counts.by_b - counts.by_both
+    bare = {
+        "counted": counts.answered,
+        "crawl, Chapman": rest + pair.estimate - caught,
+        "crawl, each alone": size_from_crawl(replace(counts, outside=None, zone_bits=0)).size.estimate,
+        "crawl, Chao1": rest + chao1(counts.named[0] / (1 - counts.loss), counts.named[1]),
+    }
+    rivals = {name: NetworkSize(zones * value, 0.0, 0.0, 0.0) for name, value in bare.items()}
+    return rivals if counts.zone_bits else rivals | {"Chapman": pair}
+
+
+def result_row(name: str, nodes: int, sizes: Sequence[NetworkSize]) -> list[str]:
+    """Return what one estimator came to, over all runs."""
+    errors = [size.estimate / nodes - 1 for size in sizes]
+    noise = stdev(errors) / sqrt(len(errors)) if len(errors) > 1 else 0.0
+    row = [name, f"{100 * mean(errors):.3f}", f"{100 * noise:.3f}"]
+    row.append(f"{100 * sqrt(mean(error * error for error in errors)):.3f}")
+    if not any(size.high for size in sizes):
+        return [*row, "", "", "", ""]
+    below = sum(nodes < size.low for size in sizes)
+    above = sum(nodes > size.high for size in sizes)
+    width = mean(size.high - size.low for size in sizes) / nodes
+    holds = 100 * (1 - (below + above) / len(sizes))
+    return [*row, f"{holds:.1f}", f"{below}", f"{above}", f"{100 * width:.3f}"]
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure networks of each size and return the report."""
+    report = new_report("sizes", option_values(options))
+    report["measurements"] = []
+    print(head(report))
+    for nodes in options.nodes:
+        started = time.process_time()
+        model = SizeModel(nodes, options.stale, options.loss, options.tail, options.deep)
+        by_name = defaultdict[str, list[NetworkSize]](list)
+        answered = []
+        for number in range(options.runs):
+            seed = f"{options.seed} {number} {nodes}"
+            counts, sizes = measure(model, seed, zone_bits=options.zone_bits, lookups=options.lookups)
+            answered.append(counts.answered)
+            report["measurements"].append(
+                {"nodes": nodes, "counts": asdict(counts)}
+                | {name: asdict(each) for name, each in sizes.items()}
+            )
+            for name, size in sizes.items():
+                by_name[name].append(size)
+        seconds = time.process_time() - started
+        print(
+            f"\n{nodes} nodes, {options.runs} runs, {mean(answered):.1f} answered on average,"
+            f" {seconds:.0f} s of processor time\n"
+        )
+        print(table(COLUMNS, [result_row(name, nodes, each) for name, each in by_name.items()]), flush=True)
+    return report
+
+
+def _sizes(text: str) -> list[int]:
+    sizes = [int(part) for part in text.split(",")]
+    if min(sizes) < 4 * WIDTH:
+        raise argparse.ArgumentTypeError(f"a network has at least {4 * WIDTH} nodes")
+    return sizes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return the exit status."""
+    parser = new_parser("sizes", __doc__)
+    parser.add_argument("--runs", type=int, default=200, help="networks of each size")
+    parser.add_argument("--nodes", type=_sizes, default=[2000, 10000], help="live nodes, with commas")
+    parser.add_argument("--zone-bits", type=int, default=0, help="crawl one zone of 1/2**BITS only")
+    parser.add_argument("--stale", type=float, default=0.3, help="share of contacts that never answer")
+    parser.add_argument("--loss", type=float, default=0.02, help="share of datagrams, each way")
+    parser.add_argument("--tail", type=float, default=1.2, help="exponent of the Pareto weights")
+    parser.add_argument("--deep", type=float, default=1.0, help="share of its neighbours that a node knows")
+    parser.add_argument("--lookups", type=int, default=25, help="for the size without a crawl; 0: none")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    if options.runs < 1 or not 0 <= options.zone_bits <= 16 or options.lookups < 0:
+        parser.error("at least one run, a zone of up to 16 bits, and no negative number of lookups")
+    if not (0 <= options.stale < 1 and 0 <= options.loss < 1 and 0 < options.deep <= 1 and options.tail > 0):
+        parser.error("shares lie within 0 and 1, and the exponent is above 0")
+    return run_benchmark("sizes", run, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""How well the size of a swarm is known, over many simulated swarms of known size.
+
+    python -m benchmarks.swarms [--swarms 300] [--largest 6000] [--peers 0] [--capped 0.7] [--bep33 0.6]
+                                [--loss 0.02] [--hostile 0] [--probe 0] [--unequal] [--seed 1] [--json FILE]
+
+Each swarm has 1 to `--largest` peers, uniform on a scale of logarithms, or `--peers` (see
+`benchmarks.swarms.model`). The 8 closest nodes that answer are asked, 16 when `dhtnode.wants_more` says so;
+replies with marks (`dhtnode.marks_of`) are left out, and `dhtnode.estimate_evidence` does the rest. A
+share `--probe` of the nodes is also asked for a random info-hash.
+
+- error %: median of the distance between estimate and truth, in per cent of the truth; ratio: mean of
+  estimate by truth;
+- holds %: swarms whose 95 % interval held the truth; "range %" only of those where it was
+  more than one number; "one": how many were one number;
+- third table, error % and ratio of single methods: union of all filters, pair ratio, the higher of these
+  two, Chao2 over names, and the seeds in the union of all seed filters;
+- one filter: the closest node that sent filters; distinct: the peers that were named, each once.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from math import exp, log
+from random import Random
+from statistics import mean, median
+from typing import Any
+
+from benchmarks.swarms.model import CLOSEST, ModelSwarm, SwarmModel
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.report import head, new_report, table
+from dhtnode import SwarmEstimate
+from dhtnode.swarm import (
+    Observation,
+    ScrapeReply,
+    estimate_observations,
+    left_out,
+    marks_of,
+    more_nodes_wanted,
+    observe,
+)
+
+CLASSES = ((1, 9), (10, 49), (50, 199), (200, 499), (500, 999), (1000, 1999), (2000, 3499), (3500, 1 << 20))
+COLUMNS = (
+    "peers",
+    "swarms",
+    "asked",
+    "error %",
+    "ratio",
+    "holds %",
+    "range %",
+    "one",
+    "one filter",
+    "distinct",
+)
+PARTS = ("peers", "seeds, error %", "ratio", "holds %", "leechers, error %", "ratio", "holds %")
+TRUST = ("peers", "liars", "marked", "honest", "marked")
+RIVALS = (
+    "peers",
+    "union",
+    "ratio",
+    "pair ratio",
+    "ratio",
+    "higher",
+    "ratio",
+    "Chao2",
+    "ratio",
+    "seeds by union",
+    "ratio",
+)
+FROM = 50  # peers from which a swarm counts in the summary of parts
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Hold the truth about one swarm and what was made of the replies."""
+
+    peers: int
+    seeds: int
+    asked: int
+    estimate: SwarmEstimate
+    one_filter: float
+    liars: int
+    liars_marked: int
+    honest_marked: int
+    marks: tuple[str, ...]
+
+    @property
+    def leechers(self) -> int:
+        """Return how many peers are no seeds."""
+        return self.peers - self.seeds
+
+
+def measure(model: SwarmModel, peers: int, random: Random, probe: float = 0.0) -> Measured:
+    """Draw a swarm, ask the nodes around it, and estimate."""
+    swarm = ModelSwarm(model, peers, random)
+    source = swarm.replies()
+    replies: list[ScrapeReply] = []
+    probes: list[ScrapeReply | None] = []
+    wanted = CLOSEST
+    while wanted:
+        for reply in islice(source, wanted):
+            replies.append(reply)
+            probes.append(swarm.answer_to_anything() if random.random() < probe else None)
+        marks = marks_of(replies, observe(replies), probes=probes)
+        believed = _believed(replies, marks)
+        wanted = min(more_nodes_wanted(believed), 2 * CLOSEST - len(replies))
+    return Measured(
+        peers,
+        swarm.seeds,
+        len(replies),
+        estimate_observations(believed),
+        next((reply.stored.estimate() for reply in replies if reply.has_filters), 0.0),
+        len(swarm.liars),
+        sum(bool(marks[place]) for place in swarm.liars),
+        sum(bool(words) for place, words in enumerate(marks) if place not in swarm.liars),
+        tuple(word for words in marks for word in words),
+    )
+
+
+def _believed(replies: Sequence[ScrapeReply], marks: Sequence[Sequence[str]]) -> list[Observation]:
+    out = left_out(marks)
+    evidence = observe(replies, left_out=out)
+    return [node for place, node in enumerate(evidence) if place not in out]
+
+
+def drawn_size(largest: int, random: Random) -> int:
+    """Return a number of peers, uniform on a scale of logarithms."""
+    return round(exp(random.uniform(0, log(largest))))
+
+
+def classes_of(found: Sequence[Measured]) -> Iterator[tuple[str, list[Measured]]]:
+    """Yield the swarms of each size class, those of 50 and more, and all."""
+    for low, high in (*CLASSES, (FROM, CLASSES[-1][1]), (1, CLASSES[-1][1])):
+        rows = [each for each in found if low <= each.peers <= high]
+        name = "all" if low == 1 and high == CLASSES[-1][1] else f"{low} and more"
+        if rows:
+            yield (f"{low} to {high}" if high < CLASSES[-1][1] else name), rows
+
+
+def size_row(name: str, rows: Sequence[Measured]) -> list[str]:
+    """Return what the headline came to, beside what others publish."""
+    ranges = [row for row in rows if row.estimate.peers_low < row.estimate.peers_high]
+    return [
+        name,
+        f"{len(rows)}",
+        f"{mean(row.asked for row in rows):.1f}",
+        *_quality(rows, "peers"),
+        f"{100 * mean(_holds(row, 'peers') for row in ranges):.1f}" if ranges else "",
+        f"{len(rows) - len(ranges)}",
+        f"{mean(row.one_filter / row.peers for row in rows):.2f}",
+        f"{mean(row.estimate.distinct_peers / row.peers for row in rows):.2f}",
+    ]
+
+
+def _quality(rows: Sequence[Measured], part: str) -> list[str]:
+    """Return median error, mean ratio and coverage; the first two where there is something to measure."""
+    ratios = [getattr(row.estimate, part) / getattr(row, part) for row in rows if getattr(row, part)]
+    error = f"{100 * median(abs(ratio - 1) for ratio in ratios):.2f}" if ratios else ""
+    ratio = f"{mean(ratios):.3f}" if ratios else ""
+    return [error, ratio, f"{100 * mean(_holds(row, part) for row in rows):.1f}"]
+
+
+def _holds(row: Measured, part: str) -> bool:
+    low, high = getattr(row.estimate, f"{part}_low"), getattr(row.estimate, f"{part}_high")
+    return bool(low <= getattr(row, part) <= high)
+
+
+def rival_row(name: str, rows: Sequence[Measured]) -> list[str]:
+    """Return what single methods came to; a method that said nothing is left out of its own mean."""
+    ratios: dict[str, list[float]] = {
+        name: [] for name in ("union", "pair-ratio", "higher", "chao2", "seeds")
+    }
+    for row in rows:
+        found = {(each.subject, each.method): each.estimate for each in row.estimate.estimates}
+        union, pairs = found["peers", "union"], found.get(("peers", "pair-ratio"))
+        ratios["union"].append(union / row.peers)
+        ratios["higher"].append(max(union, pairs or 0.0) / row.peers)
+        ratios["pair-ratio"] += [pairs / row.peers] if pairs else []
+        ratios["chao2"] += [each / row.peers for key, each in found.items() if key == ("peers", "chao2")]
+        ratios["seeds"] += [found["seeds", "union"] / row.seeds] if row.seeds else []
+    cells = [name]
+    for values in ratios.values():
+        cells += (
+            [f"{100 * median(abs(each - 1) for each in values):.2f}", f"{mean(values):.3f}"]
+            if values
+            else ["", ""]
+        )
+    return cells
+
+
+def trust_row(name: str, rows: Sequence[Measured]) -> list[str]:
+    """Return how many liars were marked, and how many honest nodes."""
+    liars = sum(row.liars for row in rows)
+    return [
+        name,
+        f"{liars}",
+        f"{sum(row.liars_marked for row in rows)}",
+        f"{sum(row.asked for row in rows) - liars}",
+        f"{sum(row.honest_marked for row in rows)}",
+    ]
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure all swarms and return the report."""
+    report = new_report("swarms", option_values(options))
+    model = SwarmModel(
+        capped=options.capped,
+        bep33=options.bep33,
+        loss=options.loss,
+        hostile=options.hostile,
+        unequal=options.unequal,
+    )
+    found = []
+    for number in range(options.swarms):
+        random = Random(f"{options.seed} {number}")
+        found.append(
+            measure(model, options.peers or drawn_size(options.largest, random), random, options.probe)
+        )
+    print(head(report))
+    groups = list(classes_of(found))
+    print("\n" + table(COLUMNS, [size_row(name, rows) for name, rows in groups]))
+    print(
+        "\n"
+        + table(
+            PARTS, [[name, *_quality(rows, "seeds"), *_quality(rows, "leechers")] for name, rows in groups]
+        )
+    )
+    print("\n" + table(RIVALS, [rival_row(name, rows) for name, rows in groups]))
+    print("\n" + table(TRUST, [trust_row(name, rows) for name, rows in groups]), flush=True)
+    counts = Counter(word for each in found for word in each.marks)
+    print("\n" + (", ".join(f"{word}: {count}" for word, count in counts.most_common()) or "no marks"))
+    report["measurements"] = [asdict(each) for each in found]
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return the exit status."""
+    parser = new_parser("swarms", __doc__)
+    parser.add_argument("--swarms", type=int, default=300)
+    parser.add_argument("--largest", type=int, default=6000, help="peers in the largest swarm")
+    parser.add_argument("--peers", type=int, default=0, help="peers in every swarm; 0: drawn")
+    parser.add_argument("--capped", type=float, default=0.7, help="share of nodes that keep 500 peers")
+    parser.add_argument("--bep33", type=float, default=0.6, help="share of nodes that send filters")
+    parser.add_argument("--loss", type=float, default=0.02, help="share of datagrams, each way")
+    parser.add_argument("--hostile", type=float, default=0.0, help="share of nodes that lie")
+    parser.add_argument(
+        "--probe", type=float, default=0.0, help="share of nodes asked for a random info-hash"
+    )
+    parser.add_argument("--unequal", action="store_true", help="announces of some peers arrive less often")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    if options.swarms < 1 or options.largest < 1 or not 0 <= options.peers <= 1 << 20:
+        parser.error("at least one swarm, of at least one peer")
+    if not all(0 <= share <= 1 for share in (options.capped, options.bep33, options.hostile, options.probe)):
+        parser.error("shares lie within 0 and 1")
+    if not (0 <= options.loss < 1 and options.hostile < 1):
+        parser.error("a share of 1 leaves nobody to ask")
+    return run_benchmark("swarms", run, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""Alarms for many ids in one hand: on one host, in one zone, around one target.
+
+Pure functions of counts and distances, without I/O.  Each returns a p-value (how often honest nodes
+would look like this, or worse) and a verdict at a stated rate of false alarms.  An alarm is a mark
+for people to look at: whoever stays just under the limits of all tests is not found, and hosts behind
+one address are honest more often than not.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, inf, log, log2
+from random import Random
+
+from crawler.analysis.distributions import binomial_tails, chi_square_tails, f_tails, gamma_tails
+from crawler.analysis.network_size import Distances, NetworkSize
+
+FALSE_ALARMS = 0.01
+"""Share of honest networks in which a whole test, over all its hosts or zones, raises an alarm."""
+
+FEW_IDS = 4
+"""Ids on one host that are never an alarm: people share addresses, and clients change their ids."""
+
+KL_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Hold what a test says of one host, zone or neighbourhood.
+
+    `subject` is the host or the number of the zone, `score` what was measured, `expected` what honest
+    nodes would show on average.
+    """
+
+    subject: str | int
+    score: float
+    expected: float
+    p_value: float
+    is_suspect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneReport:
+    """Hold the zones with too many ids, densest first, and a test of all zones together.
+
+    `dispersion` is the variance of the counts over that of honest nodes, about 1, with its p-value.
+    """
+
+    suspects: tuple[Alarm, ...]
+    expected: float
+    dispersion: float
+    dispersion_p_value: float
+
+
+def benjamini_hochberg(p_values: Sequence[float], rate: float) -> list[bool]:
+    """Tell which p-values to believe so that at most `rate` of those believed are false, on average.
+
+    Benjamini and Hochberg (1995): the i-th smallest of m is compared with `rate i / m`, and the largest
+    that passes takes all smaller ones with it.
+    """
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    passed = [
+        place for place, index in enumerate(order, 1) if p_values[index] <= rate * place / len(p_values)
+    ]
+    believed = set(order[: max(passed, default=0)])
+    return [index in believed for index in range(len(p_values))]
+
+
+def crowded_hosts(ids_by_host: Mapping[str, int], rate: float = FALSE_ALARMS) -> list[Alarm]:
+    """Return the hosts with more than `FEW_IDS` ids, most first, and whether that is an alarm.
+
+    How many share an address differs from network to network, so honest hosts are the measure: of
+    those with one id or two, a share has two; a further id is taken to be no more likely than that
+    (geometric tail `share**(ids - 1)`, the share from above: one more in the numerator).  Bonferroni
+    over all hosts.
+    """
+    crowded = {host: ids for host, ids in ids_by_host.items() if ids > FEW_IDS}
+    return crowded_hosts_of(Counter(ids_by_host.values()), crowded, rate)
+
+
+def crowded_hosts_of(
+    hosts_with: Mapping[int, int], crowded: Mapping[str, int], rate: float = FALSE_ALARMS
+) -> list[Alarm]:
+    """Do as `crowded_hosts`, given how many hosts have so many ids, and the ids of those above `FEW_IDS`."""
+    once, twice = hosts_with.get(1, 0), hosts_with.get(2, 0)
+    more = (twice + 1) / (once + twice + 2)
+    hosts = sum(hosts_with.values())
+    alarms = []
+    for host, ids in crowded.items():
+        p_value = more ** (ids - 1)
+        alarms.append(Alarm(host, ids, 1 / (1 - more), p_value, p_value * hosts <= rate))
+    return sorted(alarms, key=lambda alarm: -alarm.score)
+
+
+def dense_zones(counts: Sequence[int], rate: float = FALSE_ALARMS) -> ZoneReport:
+    """Return which zones of equal size hold more ids than chance would put there.
+
+    Each count against Binomial(all, 1 / zones), which is Poisson for many zones, with Bonferroni over the
+    zones; all together by `sum((c - mean)**2) / mean`, chi-square with one degree less than zones.
+    The mean is taken without the suspects, found one after the other from the densest on, or a large
+    attack would hide behind the mean that it raises.  Costs some 0.2 ms, and 0.1 ms per suspect.
+    """
+    zones = len(counts)
+    if zones < 2:
+        raise ValueError("one zone alone is neither dense nor sparse")
+    order = sorted(range(zones), key=lambda zone: -counts[zone])
+    rest, suspects = sum(counts), []
+    for place, zone in enumerate(order[:-1]):
+        # The largest of those left is compared with the mean of the others.
+        others = zones - place
+        _, p_value = binomial_tails(rest, 1 / others, counts[zone])
+        if p_value * zones > rate:
+            break
+        rest -= counts[zone]
+        suspects.append((zone, p_value))
+    expected = rest / (zones - len(suspects))
+    alarms = tuple(Alarm(zone, counts[zone], expected, p_value, True) for zone, p_value in suspects)
+    mean = sum(counts) / zones
+    if not mean:
+        return ZoneReport((), 0.0, 1.0, 1.0)
+    square = sum((count - mean) ** 2 for count in counts) / mean
+    return ZoneReport(alarms, expected, square / (zones - 1), chi_square_tails(zones - 1, square)[1])
+
+
+def distance_test(
+    distance: float, k: int, background: Distances, *, rate: float = 0.001, target: str = ""
+) -> Alarm:
+    """Test whether the k closest to a target lie closer than chance would have it; exact.
+
+    `F = (d_k / k) / (S / (L k')) ~ F(2k, 2 L k')`, lower tail, where S is the sum of the L distances to
+    the k'-th closest of other targets.  `distance` is d_k as a share of the id space; both have to be
+    found in the same way, as nodes missed cancel only then.
+    """
+    count = len(background.values) * background.k
+    density = count / sum(background.values)
+    return _closeness(distance, k, density, 2 * count, rate, target)
+
+
+def size_test(distance: float, k: int, size: NetworkSize, *, rate: float = 0.001, target: str = "") -> Alarm:
+    """Test as `distance_test` does, against the size of the network with its variance.
+
+    An estimate with relative variance v counts like 1/v distances to the closest node.
+    """
+    degrees = 2 * size.estimate**2 / size.variance if size.variance else inf
+    return _closeness(distance, k, size.estimate, degrees, rate, target)
+
+
+def _closeness(distance: float, k: int, density: float, degrees: float, rate: float, target: str) -> Alarm:
+    ratio = distance * density / k
+    tails = gamma_tails(k, ratio * k) if degrees == inf else f_tails(2 * k, degrees, ratio)
+    return Alarm(target, ratio, 1.0, tails[0], tails[0] <= rate)
+
+
+def kl_divergence(prefix_lengths: Sequence[int], nodes: float) -> float:
+    """Return how far the prefixes that the k closest share with a target are from those of chance.
+
+    Cholez et al. (2011): `sum M(i) ln(M(i) / T(i))` over 10 lengths i from `b = floor(log2(nodes / k))`,
+    M the share of the k that has i bits in common, T the expected one: that with at least i bits is
+    `min(1, nodes 2**-i / k)`.  Shorter prefixes count as b, longer ones as the last.
+    """
+    k = len(prefix_lengths)
+    shortest = floor(log2(nodes / k))
+    at_least = [min(1.0, nodes / k * 2.0 ** -(shortest + bits)) for bits in range(KL_BINS)]
+    expected = [here - longer for here, longer in zip(at_least, [*at_least[1:], 0.0], strict=True)]
+    seen = Counter(min(max(length - shortest, 0), KL_BINS - 1) for length in prefix_lengths)
+    # Exactly nodes = k 2**b leaves some for the first length too, if only just.
+    return sum(times / k * log(times / k / max(expected[bits], 1e-9)) for bits, times in seen.items())
+
+
+def kl_of_chance(nodes: float, k: int, random: Random, draws: int = 10_000) -> tuple[float, ...]:
+    """Return the sorted divergences of the k closest in so many honest networks.
+
+    The distances are the first k points of a Poisson process.  The result depends on `nodes` through the
+    fraction of `log2(nodes / k)`: for k = 8 the median lies between 0.35 and 0.76, so it has to be made for
+    the network at hand.  Costs 15 us per draw and node.
+    """
+    return tuple(sorted(kl_divergence(_honest_prefixes(nodes, k, random), nodes) for _ in range(draws)))
+
+
+def _honest_prefixes(nodes: float, k: int, random: Random) -> list[int]:
+    distance, lengths = 0.0, []
+    for _ in range(k):
+        distance += random.expovariate(nodes)
+        lengths.append(max(0, floor(-log2(distance))))
+    return lengths
+
+
+def kl_test(
+    prefix_lengths: Sequence[int],
+    nodes: float,
+    chance: Sequence[float],
+    *,
+    rate: float = 0.001,
+    target: str = "",
+) -> Alarm:
+    """Test the prefixes of the k closest to a target against `chance`, which is from `kl_of_chance`.
+
+    The p-value is the share of honest networks that diverge as much, `(1 + worse) / (1 + draws)`: it is
+    never below 1 / (1 + draws), so a rate needs some ten times as many draws as its inverse.
+    """
+    score = kl_divergence(prefix_lengths, nodes)
+    worse = sum(each >= score for each in chance)
+    p_value = (1 + worse) / (1 + len(chance))
+    return Alarm(target, score, sum(chance) / len(chance), p_value, p_value <= rate)

@@ -1,0 +1,1 @@
+"""What all crawls share: pace, exclusion, frontier, session."""

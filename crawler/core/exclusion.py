@@ -1,0 +1,59 @@
+"""Whom a crawl leaves alone: networks and node ids that somebody asked to have excluded.
+
+A file names one to a line: an IP address, a network (`192.0.2.0/24`, `2001:db8::/32`) or a node id of
+40 hex digits.  Blank lines and what follows a `#` are skipped.  What is excluded is neither asked nor
+written down.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Self
+
+from dhtnode import Family
+from dhtnode.krpc import PackedEndpoint
+
+_PORT_BITS = 16
+_ID_DIGITS = 40
+
+
+class Exclusion:
+    """Tell whether a contact is excluded; costs one look-up per length of prefix in the list."""
+
+    def __init__(
+        self, networks: Iterable[IPv4Network | IPv6Network] = (), node_ids: Iterable[bytes] = ()
+    ) -> None:
+        self._node_ids = frozenset(node_ids)
+        # By family: how far to shift an endpoint, and the networks that may come of it.
+        self._networks: dict[Family, dict[int, set[int]]] = {}
+        for network in networks:
+            shift = network.max_prefixlen - network.prefixlen
+            by_shift = self._networks.setdefault(Family(network.version), {})
+            by_shift.setdefault(shift + _PORT_BITS, set()).add(int(network.network_address) >> shift)
+
+    @classmethod
+    def read(cls, lines: Iterable[str]) -> Self:
+        """Read a list; raise `ValueError` that names the line and what is wrong with it."""
+        networks, node_ids = [], []
+        for number, line in enumerate(lines, 1):
+            text = line.partition("#")[0].strip()
+            if not text:
+                continue
+            try:
+                if len(text) == _ID_DIGITS and ":" not in text:
+                    node_ids.append(bytes.fromhex(text))
+                else:
+                    networks.append(ip_network(text))
+            except ValueError as error:
+                raise ValueError(f"line {number}: {text!r} is no network, IP address or node id") from error
+        return cls(networks, node_ids)
+
+    def __bool__(self) -> bool:
+        """Return whether anything is excluded at all."""
+        return bool(self._node_ids or self._networks)
+
+    def excludes(self, node_id: bytes, endpoint: PackedEndpoint, family: Family) -> bool:
+        """Return whether a contact is to be left alone."""
+        if node_id in self._node_ids:
+            return True
+        by_shift = self._networks.get(family, {})
+        return any(endpoint >> shift in networks for shift, networks in by_shift.items())

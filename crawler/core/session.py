@@ -1,0 +1,94 @@
+"""What every command of the crawler works with: a database, a run in it, a writer and a node.
+
+The node is read-only unless it is to serve: it says so in its queries (BEP 43), because it goes away
+when the work is done and would leave a hole in the tables of others.  The sockets that ask in bulk
+answer nobody, so their queries say the same, always.
+"""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from crawler.db.database import BUSY_TIMEOUT, CrawlDatabase
+from crawler.db.records.records import Journal, RunStatus, utc_text
+from crawler.db.writer import Writer, open_writer
+from dhtnode import Node, NodeSettings, __version__, open_node
+from dhtnode.net import BulkClient, open_sockets
+
+WAYS_IN = 8  # nodes of a database on loopback that are tried
+STARTING_LOOKUPS = 4  # towards random ids of the zone: a start from several corners at once
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Hold what one run works with.
+
+    `journals` is what an interrupted run that goes on has left, `settings` with what it began.
+    """
+
+    run_id: int
+    settings: Mapping[str, object]
+    node: Node
+    writer: Writer
+    askers: tuple[BulkClient[Any], ...]
+    journals: list[Journal]
+
+
+@asynccontextmanager
+async def open_session(
+    path: str | Path,
+    command: str,
+    settings: Mapping[str, object],
+    *,
+    bootstrap: Sequence[str] = (),
+    ways_in: Sequence[str] = (),
+    anonymize: bool = False,
+    resume: bool = False,
+    drawn: Mapping[str, object] | None = None,
+    busy_timeout: float = BUSY_TIMEOUT,
+    serve: bool = False,
+    joins_known: bool = False,
+) -> AsyncIterator[Session]:
+    """Open a database and a node, and keep a run in the books for the length of the block.
+
+    With `resume`, the last run of this command goes on if it had the same settings and did not come
+    to its end.  `drawn` are further settings that it need not have had: one that goes on keeps its own.
+    `busy_timeout` is how long, in seconds, another process may keep us from writing.
+    With `serve`, the node answers queries and is known to others.  With `joins_known` and no
+    `bootstrap`, the nodes of the database are joined through if all of them are on loopback.
+
+    The run ends as `finished` when the block does, and as `interrupted` when it is left by a
+    cancellation or an exception; all rows handed over are written either way.  Raises `StoreError`
+    and what `open_node` raises.
+    """
+    with CrawlDatabase.open(path, anonymize=anonymize, busy_timeout=busy_timeout) as store:
+        interrupted = store.resumable_run(command, settings) if resume else None
+        if interrupted is None:
+            settings = {**settings, **(drawn or {})}
+            run_id = store.begin_run(command, settings, __version__, utc_text(time.time()))
+        else:
+            run_id, settings = interrupted.id, interrupted.settings
+            store.resume_run(run_id)
+        status = RunStatus.INTERRUPTED
+        try:
+            journals = list(store.journals(run_id))
+            if joins_known and not bootstrap:
+                bootstrap = store.samples.ways_in_on_loopback(WAYS_IN)
+            async with (
+                open_node(
+                    bootstrap=bootstrap, ways_in=ways_in, settings=NodeSettings(read_only=not serve)
+                ) as node,
+                open_writer(store, run_id) as writer,
+            ):
+                with open_sockets(address.host for address in node.addresses) as sockets:
+                    askers = tuple(BulkClient[Any](socket) for socket in sockets)
+                    yield Session(run_id, settings, node, writer, askers, journals)
+            status = RunStatus.FINISHED
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(store.finish_run, run_id, status, utc_text(time.time()))

@@ -1,0 +1,1 @@
+"""The census: a visit to every node, then network sizes and Sybil alarms."""

@@ -1,0 +1,120 @@
+"""The alarms of one run: which hosts, zones and neighbourhoods have more ids than honest nodes would.
+
+What the tests are and what they miss is in `sybils`; here they are given the nodes of a run.
+"""
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from crawler.analysis.network_size import Distances
+from crawler.analysis.sybils import (
+    FALSE_ALARMS,
+    FEW_IDS,
+    Alarm,
+    benjamini_hochberg,
+    crowded_hosts_of,
+    dense_zones,
+    distance_test,
+    kl_of_chance,
+    kl_test,
+)
+from crawler.crawl.network_sizes import FamilySizes, K, Neighbourhood, neighbourhoods_of
+from crawler.db.records.records import SybilTestResult
+from crawler.db.run_nodes import ID_BITS, RunNodes
+from crawler.zone import Zone
+from dhtnode import Family
+
+FEWEST_ZONE_BITS, MOST_ZONE_BITS = 8, 12
+NODES_PER_ZONE = 64  # aimed at, where the network is large enough for so many zones
+FEWEST_PER_ZONE = 5  # on average, for a test by chi-square; below, zones are not tested
+FEWEST_TARGETS = 8  # to compare a neighbourhood with
+KL_TARGETS = 64  # of those spread: among more, none of 10,000 draws would be rare enough
+KL_DRAWS = 10_000
+
+
+def sybil_tests(
+    sizes: FamilySizes, nodes: RunNodes, zone: Zone, watched: Sequence[bytes], random: Random
+) -> list[SybilTestResult]:
+    """Return the suspects of a family, and what the tests say of each watched id of the zone."""
+    family = sizes.family
+    targets = [int.from_bytes(each, "big") for each in watched if zone.covers(each)]
+    return [
+        *_of_hosts(family, nodes),
+        *_of_zones(family, nodes, sizes.counts.answered, zone),
+        *_of_neighbourhoods(sizes, neighbourhoods_of(nodes, targets), zone, random),
+    ]
+
+
+def _of_hosts(family: Family, nodes: RunNodes) -> Iterator[SybilTestResult]:
+    """Test the hosts; more than `FEW_IDS` ids on one is where an alarm may begin."""
+    for alarm in crowded_hosts_of(nodes.hosts_with(), nodes.hosts_above(FEW_IDS)):
+        if alarm.is_suspect:
+            yield _suspicion(family, "ids on one host", str(alarm.subject), alarm)
+
+
+def _of_zones(family: Family, nodes: RunNodes, answered: int, zone: Zone) -> Iterator[SybilTestResult]:
+    """Test equal parts of what was crawled, each and together; small networks are left alone."""
+    bits = min(MOST_ZONE_BITS, max(FEWEST_ZONE_BITS, (answered // NODES_PER_ZONE).bit_length() - 1))
+    if answered < FEWEST_PER_ZONE << bits:
+        return
+    first = zone.prefix << bits
+    total = zone.bits + bits
+    report = dense_zones([nodes.count(first | part, total) for part in range(1 << bits)])
+    for alarm in report.suspects:
+        yield _suspicion(family, "ids in one zone", f"{first | int(alarm.subject):0{total}b}", alarm)
+    p_value = report.dispersion_p_value
+    spread = Alarm("all zones", report.dispersion, 1.0, p_value, p_value <= FALSE_ALARMS)
+    yield _suspicion(family, "dispersion of zones", str(spread.subject), spread)
+
+
+def _of_neighbourhoods(
+    sizes: FamilySizes, watched: Sequence[Neighbourhood], zone: Zone, random: Random
+) -> Iterator[SybilTestResult]:
+    """Test the surroundings of the spread targets, and each watched one whatever comes of it."""
+    background = sizes.distances
+    if background is None or len(background.values) < FEWEST_TARGETS:
+        return
+    yield from _suspects(sizes.family, "closeness", _by_distance(sizes.neighbourhoods, background))
+    found = float(sizes.counts.answered << zone.bits)
+    chance = kl_of_chance(found, K, random, KL_DRAWS)
+    some = random.sample(sizes.neighbourhoods, min(KL_TARGETS, len(sizes.neighbourhoods)))
+    yield from _suspects(sizes.family, "prefixes", _by_prefixes(some, found, chance))
+    for alarm in _by_distance(watched, background):
+        yield _suspicion(sizes.family, "closeness", str(alarm.subject), alarm)
+    for alarm in _by_prefixes(watched, found, chance):
+        yield _suspicion(sizes.family, "prefixes", str(alarm.subject), alarm)
+
+
+def _by_distance(neighbourhoods: Sequence[Neighbourhood], background: Distances) -> list[Alarm]:
+    return [
+        distance_test(each.distance, K, background, target=f"{each.target:040x}") for each in neighbourhoods
+    ]
+
+
+def _by_prefixes(
+    neighbourhoods: Sequence[Neighbourhood], found: float, chance: Sequence[float]
+) -> list[Alarm]:
+    return [
+        kl_test(
+            [ID_BITS - (other ^ each.target).bit_length() for other in each.ids],
+            found,
+            chance,
+            target=f"{each.target:040x}",
+        )
+        for each in neighbourhoods
+    ]
+
+
+def _suspects(family: Family, test: str, alarms: Sequence[Alarm]) -> Iterator[SybilTestResult]:
+    """Yield the alarms to believe, of many, so that an honest network raises one seldom."""
+    believed = benjamini_hochberg([alarm.p_value for alarm in alarms], FALSE_ALARMS)
+    for alarm, is_believed in zip(alarms, believed, strict=True):
+        if is_believed:
+            yield _suspicion(family, test, str(alarm.subject), alarm, is_suspect=True)
+
+
+def _suspicion(
+    family: Family, test: str, subject: str, alarm: Alarm, *, is_suspect: bool | None = None
+) -> SybilTestResult:
+    verdict = alarm.is_suspect if is_suspect is None else is_suspect
+    return SybilTestResult(family, test, subject, alarm.score, alarm.expected, alarm.p_value, verdict)

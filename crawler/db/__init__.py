@@ -1,0 +1,1 @@
+"""The SQLite database: its schema, one module for each family of tables, writer and reader."""

@@ -1,0 +1,94 @@
+"""Which nodes were there in each of many censuses of one zone: what sessions are made of."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crawler.db.records.records import epoch_seconds
+from crawler.zone import ID_BITS
+
+WHOLE = ""
+
+# A run tells of a zone if it crawled it or more; only runs that came to an end tell who was not there.
+_RUNS = """
+SELECT DISTINCT runs.id, runs.started_at, CASE zone WHEN 'whole' THEN '' ELSE zone END
+FROM runs JOIN size_estimates ON run_id = runs.id
+WHERE runs.status = 'finished' AND method = 'crawl' AND family = ?
+ORDER BY runs.started_at, runs.id
+"""
+
+_NODES = """
+SELECT {by}, max(outcome = 'answered') FROM visits
+WHERE run_id = ? AND node_id BETWEEN ? AND ? AND (instr(address, ':') > 0) = ?
+GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Hold censuses of a zone, given by its first bits, in order of time.
+
+    `times` are seconds since the epoch at which they began; `answered` tells for each node ever named the
+    rounds, numbers into `times`, in which it answered.
+    """
+
+    zone: str
+    runs: Sequence[int]
+    times: Sequence[float]
+    answered: Mapping[str, Sequence[int]]
+
+    @property
+    def present(self) -> list[int]:
+        """Return how many answered in each round."""
+        counts = [0] * len(self.times)
+        for numbers in self.answered.values():
+            for number in numbers:
+                counts[number] += 1
+        return counts
+
+
+def read_rounds(
+    connection: sqlite3.Connection, family: int = 4, zone: str | None = None, by: str = "node_id"
+) -> Rounds:
+    """Read all finished censuses that cover a zone; by default the zone, of those crawled, of most censuses.
+
+    `by` says what a node is: its "node_id" or its "endpoint"; ids change, and so do addresses.  Linear in the
+    visits.  Raises `ValueError` for another word.
+    """
+    if by not in _KEYS:
+        raise ValueError(f"{by!r} is neither 'node_id' nor 'endpoint'")
+    runs = connection.execute(_RUNS, (family,)).fetchall()
+    if zone is None:
+        zone = _most_covered([crawled for _, _, crawled in runs])
+    covering = [(run_id, started_at) for run_id, started_at, crawled in runs if zone.startswith(crawled)]
+    answered: dict[str, list[int]] = {}
+    low, high = _id_range(zone)
+    for number, (run_id, _) in enumerate(covering):
+        sql = _NODES.format(by=_KEYS[by])
+        for node, has_answered in connection.execute(sql, (run_id, low, high, family == 6)):
+            rounds = answered.setdefault(node, [])
+            if has_answered:
+                rounds.append(number)
+    return Rounds(
+        zone,
+        tuple(run_id for run_id, _ in covering),
+        tuple(epoch_seconds(started_at) for _, started_at in covering),
+        answered,
+    )
+
+
+_KEYS = {"node_id": "node_id", "endpoint": "address || ' ' || port"}
+
+
+def _most_covered(zones: Sequence[str]) -> str:
+    """Return the zone that most censuses cover; of several the largest."""
+    return max(
+        sorted(set(zones), key=len),
+        key=lambda zone: sum(zone.startswith(each) for each in zones),
+        default=WHOLE,
+    )
+
+
+def _id_range(zone: str) -> tuple[str, str]:
+    low = int(zone or "0", 2) << ID_BITS - len(zone) if zone else 0
+    return f"{low:040x}", f"{low + (1 << ID_BITS - len(zone)) - 1:040x}"

@@ -1,0 +1,1 @@
+"""What every column of every table and view means."""

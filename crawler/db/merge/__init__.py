@@ -1,0 +1,1 @@
+"""Several databases joined into one."""

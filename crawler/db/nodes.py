@@ -1,0 +1,131 @@
+"""Nodes that the database knows to answer: those of a census that is fresh, and all near one target."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from crawler.db.records.records import RunStatus, utc_text
+from crawler.zone import ID_BITS, Zone
+from dhtnode import Address, Family
+
+Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
+"""Wraps what uses the connection, to report what SQLite says about the file."""
+
+Found: TypeAlias = tuple[bytes, Address]
+"""The id of a node and its address."""
+
+_DEEPEST = 32  # bits shared by neighbours in a network of any size
+_MOST_READ = 64  # times as many nodes as are wanted, where somebody has crowded a place
+
+
+@dataclass(frozen=True, slots=True)
+class FreshCensus:
+    """Name a census whose nodes may be asked as they are, and the zone that it covers."""
+
+    run_id: int
+    zone: Zone
+    started_at: str
+    is_finished: bool
+
+
+class NodeTable:
+    """Read who has answered; part of a `Store`, whose connection it uses."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, reported: Guard, is_running: Callable[[int], bool]
+    ) -> None:
+        self._connection = connection
+        self._reported = reported
+        self._is_running = is_running
+
+    def fresh_census(self, not_before: float) -> FreshCensus | None:
+        """Return the last census that ended after a time, in seconds since the epoch, or is running.
+
+        One that has ended goes before one under way.  None that wrote prefixes instead of addresses, and
+        none of another machine: what it reached from there may not be reached from here.
+        """
+        with self._reported():
+            rows = self._connection.execute(_CENSUSES, (utc_text(not_before),)).fetchall()
+        for run_id, status, started_at, settings, pid in rows:
+            is_finished = status == RunStatus.FINISHED
+            if (is_finished or self._is_running(pid)) and self._has_addresses(run_id):
+                return FreshCensus(run_id, _zone_of(settings), started_at, is_finished)
+        return None
+
+    def answered(self, census: FreshCensus, family: Family) -> Iterator[Found]:
+        """Yield the nodes that answered in a census; in order of ids when it has ended."""
+        of_nodes = (census.started_at, family.value, *_id_range(census.zone))
+        of_visits = (census.run_id, family is Family.IPV6)
+        with self._reported():
+            if census.is_finished:
+                yield from _found(self._connection.execute(_OF_NODES, of_nodes))
+            else:
+                yield from _found(self._connection.execute(_OF_VISITS, of_visits))
+
+    def near(self, targets: Iterable[bytes], family: Family, count: int, since: str = "") -> Iterator[Found]:
+        """Yield, for each target, the nodes near it that have answered since a time: `count` or more.
+
+        Some ms for each target.
+        """
+        for target in targets:
+            yield from self._near(int.from_bytes(target, "big"), family, count, since)
+
+    def _near(self, target: int, family: Family, count: int, since: str) -> list[Found]:
+        found: list[Found] = []
+        for bits in range(_DEEPEST, -1, -1):
+            low, high = _id_range(Zone(target >> ID_BITS - bits, bits))
+            values = (since, family.value, low, high, _MOST_READ * count)
+            with self._reported():
+                found = list(_found(self._connection.execute(f"{_OF_NODES} LIMIT ?", values)))
+            if len(found) >= count:
+                break
+        return found
+
+    def _has_addresses(self, run_id: int) -> bool:
+        sql = "SELECT address FROM visits WHERE run_id = ? AND outcome = 'answered' LIMIT 1"
+        with self._reported():
+            row = self._connection.execute(sql, (run_id,)).fetchone()
+        return row is not None and "/" not in row[0]
+
+
+def _found(rows: Iterable[tuple[str, str, int]]) -> Iterator[Found]:
+    for node_id, host, port in rows:
+        yield bytes.fromhex(node_id), Address(host, port)
+
+
+def _zone_of(settings: str) -> Zone:
+    """Return the zone that the settings of a run tell of, as `dhtcrawl census` writes them."""
+    told = json.loads(settings)
+    text = str(told.get("zone", "0"))
+    bits = 4 * len(text[2:]) if text.lower().startswith("0x") else int(text)
+    return Zone(int(told.get("prefix", 0)), bits)
+
+
+def _id_range(zone: Zone) -> tuple[str, str]:
+    """Return the first and the last id of a zone, in hex."""
+    rest = ID_BITS - zone.bits
+    low = zone.prefix << rest
+    return f"{low:040x}", f"{low + (1 << rest) - 1:040x}"
+
+
+_CENSUSES = """
+SELECT id, status, started_at, settings, pid FROM runs
+WHERE command IN ('census', 'demo') AND (status = 'running' OR status = 'finished' AND finished_at >= ?)
+    AND id NOT IN (SELECT run_id FROM merged_runs)
+ORDER BY status <> 'finished', id DESC
+"""
+
+# Who was met again after the census is as good as who was met in it.
+_OF_NODES = """
+SELECT node_id, address, port FROM nodes
+WHERE last_answer >= ? AND family = ? AND node_id BETWEEN ? AND ? AND address NOT LIKE '%/%'
+ORDER BY node_id
+"""
+
+_OF_VISITS = """
+SELECT DISTINCT node_id, address, port FROM visits
+WHERE run_id = ? AND outcome = 'answered' AND NOT is_verification AND (instr(address, ':') > 0) = ?
+"""

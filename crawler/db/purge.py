@@ -1,0 +1,306 @@
+"""Deleting from the database: raw filters that are old, and what somebody asks to have deleted.
+
+Which tables hold what is read from their columns: `info_hash` and `sample_id` lead to a swarm,
+`node_id` and `address` to a node, `run_id` to a run.  A table that a later version adds is covered
+by the names of its columns.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TypeAlias
+
+from crawler.db.records.records import utc_text
+from dhtnode import InfoHash, NodeId
+
+Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
+Network: TypeAlias = IPv4Network | IPv6Network
+
+DAY = 86_400.0  # seconds
+FILTER_COLUMNS = ("seeds_filter", "peers_filter", "named_tokens", "named_filter", "unplaced_filter")
+"""Columns that hold raw filters, of which a table may have some."""
+
+LEFT_ALONE = {
+    "retention": "says how far deleting has come, and nothing about anybody",
+    "_sqlite_migrations": "says which version of the tables this is",
+}
+"""Tables from which nothing is deleted, whatever is asked for, each with the reason."""
+
+SAMPLES_AT_ONCE = 500  # whose filters one transaction deletes: others want to write too
+_TASK = "filters"
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Hold what is to be deleted: ages in days, whole swarms, networks and ids of nodes."""
+
+    filters_older: float | None = None
+    older: float | None = None
+    swarms: tuple[InfoHash, ...] = ()
+    networks: tuple[Network, ...] = ()
+    node_ids: tuple[NodeId, ...] = ()
+
+
+class _Undo(Exception):
+    """Leave a transaction without keeping what it did."""
+
+
+class Purge:
+    """Delete rows; part of a `Store`, whose connection it uses.
+
+    Costs a look at each row of the tables in question, except for the filters.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, transaction: Guard, reported: Guard) -> None:
+        self._connection = connection
+        self._transaction = transaction
+        self._reported = reported
+
+    def is_retention_due(self, now: float) -> bool:
+        """Return whether old filters have not been looked for within the last day."""
+        with self._reported():
+            row = self._connection.execute(
+                "SELECT done_at FROM retention WHERE task = ?", (_TASK,)
+            ).fetchone()
+        return row is None or not utc_text(now - DAY) < row[0] <= utc_text(now)
+
+    def delete_old_filters(self, days: float, now: float) -> int | None:
+        """Delete the filters of some more samples older than `days`; return how many, None at the end.
+
+        Goes on where it was the last time, in whatever process.
+        """
+        execute, cutoff = self._connection.execute, utc_text(now - days * DAY)
+        with self._transaction():
+            row = execute("SELECT done_to FROM retention WHERE task = ?", (_TASK,)).fetchone()
+            done_to = row[0] if row else 0
+            rows = execute(_OLD_SAMPLES, (cutoff, done_to, SAMPLES_AT_ONCE)).fetchall()
+            done_to = rows[-1][0] if rows else done_to
+            execute(_SET_DONE, (_TASK, done_to, utc_text(now) if not rows else None))
+            if not rows:
+                return None
+            return sum(self._clear(f"IN ({','.join(str(row[0]) for row in rows)})").values())
+
+    def run(self, orders: Orders, now: float, *, dry: bool = False) -> dict[str, int]:
+        """Carry orders out, all of them or none, and return how many rows changed, by table.
+
+        With `dry`, nothing is changed, and the numbers are those that would be.  What is deleted is
+        overwritten with zeros, where SQLite can; `compact` gets the rest.
+        """
+        changed: Counter[str] = Counter()
+        with self._reported():
+            self._connection.execute("PRAGMA secure_delete = ON")
+            self._connection.create_function("is_in_network", 1, _matcher(orders.networks))
+        with suppress(_Undo), self._transaction():
+            self._connection.execute("PRAGMA defer_foreign_keys = ON")
+            for info_hash in orders.swarms:
+                changed.update(self._delete_swarm(info_hash))
+            if orders.networks or orders.node_ids:
+                changed.update(self._delete_nodes(orders))
+            if orders.older is not None:
+                changed.update(self._delete_older(utc_text(now - orders.older * DAY)))
+            if orders.filters_older is not None:
+                cutoff = utc_text(now - orders.filters_older * DAY)
+                old = f"IN (SELECT id FROM swarm_samples WHERE taken_at < '{cutoff}')"  # noqa: S608  # ours
+                changed.update(self._clear(old))
+            if dry:
+                raise _Undo
+        return {table: count for table, count in changed.items() if count}
+
+    def compact(self) -> bool:
+        """Write the file anew without what was deleted, and empty the log beside it.
+
+        Returns whether the log could be emptied; while another process reads, it cannot.
+        """
+        with self._reported():
+            self._connection.execute("PRAGMA secure_delete = ON")
+            self._connection.execute("VACUUM")
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    def _clear(self, samples: str) -> Counter[str]:
+        """Empty the filter columns of all rows whose sample is one of those."""
+        changed: Counter[str] = Counter()
+        for table in self._tables():
+            columns = self._columns(table)
+            key = "id" if table == "swarm_samples" else "sample_id"
+            filters = [column for column in FILTER_COLUMNS if column in columns]
+            if filters and key in columns:
+                emptied = ", ".join(f"{each} = {_NOTHING[columns[each]]}" for each in filters)
+                is_full = " OR ".join(f"length({each}) > 0" for each in filters)
+                sql = f"UPDATE {table} SET {emptied} WHERE {key} {samples} AND ({is_full})"  # noqa: S608  # ours
+                changed[table] += self._connection.execute(sql).rowcount
+        return changed
+
+    def _delete_swarm(self, info_hash: InfoHash) -> Counter[str]:
+        """Delete all rows of a swarm, and its info-hash from what nodes have shown."""
+        self._make("chosen", "SELECT ? AS info_hash UNION SELECT ?", (info_hash.hex(), info_hash))
+        changed = self._delete_samples("SELECT id FROM swarm_samples WHERE info_hash IN temp.chosen")
+        changed += self._delete_swarms()
+        rows = self._connection.execute(_SHOWING, (info_hash,)).fetchall()
+        cut = [(without(samples, info_hash), number) for number, samples in rows]
+        cut = [each for each, (_, samples) in zip(cut, rows, strict=True) if each[0] != samples]
+        self._connection.executemany("UPDATE node_samples SET samples = ? WHERE id = ?", cut)
+        changed["node_samples"] += len(cut)
+        return changed
+
+    def _delete_nodes(self, orders: Orders) -> Counter[str]:
+        """Delete all rows of nodes; journals go whole, for nothing tells whom they hold."""
+        changed: Counter[str] = Counter()
+        ids = ", ".join(f"'{node_id.hex()}'" for node_id in orders.node_ids)
+        for table in self._tables():
+            columns = self._columns(table)
+            wanted = [term for column, term in _NODE_TERMS.items() if column in columns]
+            if wanted:
+                sql = f"DELETE FROM {table} WHERE {' OR '.join(wanted).format(ids=ids)}"  # noqa: S608  # ours
+                changed[table] += self._connection.execute(sql).rowcount
+        changed["crawl_journal"] += self._connection.execute("DELETE FROM crawl_journal").rowcount
+        return changed
+
+    def _delete_older(self, cutoff: str) -> Counter[str]:
+        """Delete the runs that ended before a time, with all they wrote, and what was not seen since."""
+        dated = [table for table in self._tables() if {"run_id", "taken_at"} <= self._columns(table).keys()]
+        newer = " ".join(
+            f"AND NOT EXISTS (SELECT 1 FROM {table} WHERE run_id = runs.id AND taken_at >= ?1)"  # noqa: S608
+            for table in dated
+        )
+        self._make("old_runs", f"{_OLD_RUNS} {newer}", (cutoff,))
+        changed = self._delete_samples("SELECT id FROM swarm_samples WHERE run_id IN temp.old_runs")
+        changed["swarms"] += self._connection.execute(_FORGET_NAMES).rowcount
+        for table in self._tables():
+            key = "id" if table == "runs" else "run_id"
+            if key in self._columns(table):
+                sql = f"DELETE FROM {table} WHERE {key} IN temp.old_runs"  # noqa: S608  # our own names
+                changed[table] += self._connection.execute(sql).rowcount
+        for table, sql in _OUTLIVED.items():
+            changed[table] += self._connection.execute(sql, (cutoff,)).rowcount
+        self._make("chosen", _UNSEEN_SWARMS, (cutoff,))
+        return changed + self._delete_swarms()
+
+    def _delete_samples(self, samples: str) -> Counter[str]:
+        """Delete what belongs to samples; they themselves go by their other columns."""
+        changed: Counter[str] = Counter()
+        self._make("old_samples", samples, ())
+        for table in self._tables():
+            if "sample_id" in self._columns(table):
+                sql = f"DELETE FROM {table} WHERE sample_id IN temp.old_samples"  # noqa: S608  # our own names
+                changed[table] += self._connection.execute(sql).rowcount
+        return changed
+
+    def _delete_swarms(self) -> Counter[str]:
+        """Delete the rows of the swarms in the temporary table `chosen`."""
+        changed: Counter[str] = Counter()
+        for table in self._tables():
+            if "info_hash" in self._columns(table):
+                sql = f"DELETE FROM {table} WHERE info_hash IN temp.chosen"  # noqa: S608  # our own names
+                changed[table] += self._connection.execute(sql).rowcount
+        return changed
+
+    def _make(self, name: str, query: str, values: tuple[object, ...]) -> None:
+        self._connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
+        self._connection.execute(f"CREATE TEMP TABLE {name} AS {query}", values)
+
+    def _tables(self) -> list[str]:
+        return [row[0] for row in self._connection.execute(_TABLES)]
+
+    def _columns(self, table: str) -> dict[str, bool]:
+        """Return the columns of a table, each with whether it must not be NULL."""
+        rows = self._connection.execute('SELECT name, "notnull" FROM pragma_table_info(?)', (table,))
+        return {name: bool(notnull) for name, notnull in rows}
+
+
+def without(samples: bytes, info_hash: bytes) -> bytes | None:
+    """Return info-hashes one after the other without one of them; None when nothing is left."""
+    each = (samples[at : at + 20] for at in range(0, len(samples), 20))
+    return b"".join(other for other in each if other != info_hash) or None
+
+
+def parse_node(text: str) -> Network | NodeId:
+    """Read whose rows are to go: an IP address, a network, or a node id of 40 hex digits.
+
+    Raises `ValueError`.
+    """
+    try:
+        if len(text) == 40 and ":" not in text:
+            return NodeId(bytes.fromhex(text))
+        return ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no IP address, network or node id") from error
+
+
+def _matcher(networks: tuple[Network, ...]) -> Callable[[object], bool]:
+    """Return what tells whether an address, or one with a port, lies in one of the networks.
+
+    In an anonymized database an address is a network; it has to lie in one of those as a whole.
+    """
+
+    @lru_cache(maxsize=65_536)
+    def is_in_network(text: object) -> bool:
+        host = str(text).partition(" ")[0]
+        for candidate in (host, host.rpartition(":")[0].strip("[]")):
+            with suppress(ValueError):
+                found = ip_network(candidate, strict=False)
+                return any(_contains(network, found) for network in networks)
+        return False
+
+    return is_in_network
+
+
+def _contains(network: Network, other: Network) -> bool:
+    if isinstance(network, IPv4Network):
+        return isinstance(other, IPv4Network) and other.subnet_of(network)
+    return isinstance(other, IPv6Network) and other.subnet_of(network)
+
+
+_NOTHING = {False: "NULL", True: "x''"}  # for a column that may be NULL, and one that must not
+
+_NODE_TERMS = {
+    "node_id": "node_id IN ({ids})",
+    "address": "is_in_network(address)",
+    "place": "is_in_network(place)",
+    "subject": "is_in_network(subject) OR subject IN ({ids})",
+}
+
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+_OLD_SAMPLES = "SELECT id FROM swarm_samples WHERE taken_at < ? AND id > ? ORDER BY id LIMIT ?"
+_SET_DONE = """
+INSERT INTO retention (task, done_to, done_at) VALUES (?, ?, ?)
+ON CONFLICT (task) DO UPDATE SET done_to = excluded.done_to, done_at = coalesce(excluded.done_at, done_at)
+"""
+_SHOWING = "SELECT id, samples FROM node_samples WHERE instr(samples, ?)"
+_OLD_RUNS = """
+SELECT id FROM runs WHERE status <> 'running' AND coalesce(finished_at, started_at) < ?1
+"""
+# A name is known from the torrent, which goes with its run.
+_FORGET_NAMES = """
+UPDATE swarms SET name = NULL
+WHERE name IS NOT NULL AND info_hash IN (SELECT info_hash FROM torrents WHERE run_id IN temp.old_runs)
+"""
+# What belongs to no run goes when it is of no use any more.
+_OUTLIVED = {
+    "nodes": "DELETE FROM nodes WHERE last_seen < ?",
+    "sample_turns": "DELETE FROM sample_turns WHERE max(asked_at, next_at) < ?",
+    "watched_swarms": "DELETE FROM watched_swarms WHERE removed_at < ?",
+    "combined_samples": """
+        DELETE FROM combined_samples WHERE window_start < ? AND samples <> (
+            SELECT count(*) FROM swarm_samples AS sample
+            WHERE sample.info_hash = combined_samples.info_hash
+                AND taken_at >= window_start AND taken_at < window_end
+        )
+    """,
+    "vantages": """
+        DELETE FROM vantages
+        WHERE ? IS NOT NULL AND NOT is_here AND identity NOT IN (SELECT vantage FROM merged_runs)
+    """,
+}
+_UNSEEN_SWARMS = """
+SELECT info_hash FROM swarms
+WHERE last_seen < ?
+    AND NOT EXISTS (SELECT 1 FROM swarm_samples WHERE swarm_samples.info_hash = swarms.info_hash)
+    AND NOT EXISTS (
+        SELECT 1 FROM watched_swarms WHERE watched_swarms.info_hash = swarms.info_hash AND removed_at IS NULL
+    )
+"""

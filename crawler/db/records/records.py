@@ -1,0 +1,255 @@
+"""What the crawler writes down: frozen values that become rows of the database.
+
+Every record is an observation with its own time, failures included; nothing is averaged here.
+Ids and info-hashes are bytes in a record and lower-case hex in the database; times are UTC text
+in both (`utc_text`), so that rows read well in Datasette and pandas without conversion.
+
+Addresses in these records are addresses of *nodes*.  Addresses of peers have no field here, and
+that is on purpose: what cannot be handed over cannot be stored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from ipaddress import ip_network
+from typing import NamedTuple
+
+from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode.swarm import MethodEstimate
+
+
+class Outcome(StrEnum):
+    """Say how a visit ended; the text is what the database holds."""
+
+    ANSWERED = "answered"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+    """The node answered with a KRPC error."""
+
+    WRONG_ID = "wrong-id"
+    """A node answered, but under another id than the one it was known by."""
+
+    FOREIGN_SOURCE = "foreign-source"
+    """An answer came, but from another address."""
+
+    MALFORMED = "malformed"
+    NOT_SENT = "not-sent"
+    """Nothing left our socket: excluded, out of scope, or the network refused the packet."""
+
+    UNSUPPORTED = "unsupported"
+    """The node answered, and knows no samples of info-hashes (BEP 51)."""
+
+    NOT_DUE = "not-due"
+    """It was too early to ask for a sample: contacts were asked for instead, and came."""
+
+
+class RunStatus(StrEnum):
+    """Say where a run stands."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Describe one invocation of the crawler; `finished_at` is None while nobody has ended it.
+
+    A run whose process was killed is `interrupted` without a `finished_at`: nobody saw the end.
+    """
+
+    id: int
+    command: str
+    started_at: str
+    finished_at: str | None
+    status: RunStatus
+    version: str
+    settings: dict[str, object]
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReply:
+    """Hold what one node said about one swarm.
+
+    `rank` is the node's place by distance among those asked, 0 the closest; the filters are the
+    two 256-byte ones of BEP 33, None where the node sent none; `marks` name what makes the reply
+    suspect, in words without spaces: then it was left out.  A node that was silent has an `outcome`
+    and nothing else.  `named_tokens` holds 8 bytes for each host that the node named, in order, made
+    with a key that nobody keeps; `named_filter` and `unplaced_filter` are the bits of these hosts
+    (`dhtnode.NodeEvidence`).  All three are None where no host was named.
+    """
+
+    node_id: NodeId
+    address: Address
+    rank: int
+    seeds_filter: bytes | None = None
+    peers_filter: bytes | None = None
+    values_count: int = 0
+    version: bytes | None = None
+    rtt_ms: float | None = None
+    marks: tuple[str, ...] = ()
+    outcome: Outcome = Outcome.ANSWERED
+    asked_at: str | None = None
+    named_tokens: bytes | None = None
+    named_filter: bytes | None = None
+    unplaced_filter: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmMeasurement:
+    """Hold one measurement of one swarm, and the replies it was computed from.
+
+    `peers` counts seeds and leechers together, between `peers_low` and `peers_high`.  An estimate
+    is None where nothing could be said; zero means that nodes answered and nobody was there.
+    `source` says how we came to know the info-hash; it and `name` are kept once they are known.
+    `overlap` is in both seeds and leechers; `coverage` is the share of the swarm that nodes named, by
+    Good and Turing; `estimates` are those of all methods side by side.
+    """
+
+    info_hash: InfoHash
+    taken_at: str
+    seeds: float | None
+    leechers: float | None
+    peers: float | None
+    peers_low: float | None
+    peers_high: float | None
+    method: str
+    saturated: bool
+    nodes_asked: int
+    nodes_answered: int
+    nodes_with_filters: int
+    distinct_peers: int
+    bytes_sent: int
+    bytes_received: int
+    replies: tuple[StoredReply, ...] = ()
+    source: str | None = None
+    name: str | None = None
+    seeds_low: float | None = None
+    seeds_high: float | None = None
+    leechers_low: float | None = None
+    leechers_high: float | None = None
+    overlap: float | None = None
+    coverage: float | None = None
+    estimates: tuple[MethodEstimate, ...] = ()
+
+
+class Visit(NamedTuple):  # a tuple, because a census makes millions
+    """Hold what came of asking one node.
+
+    `contacts` counts the contacts it named, `unusable` those of them with an address that we may not
+    ask, `new_contacts` those we had not heard of before, `referrers` the nodes that had named this
+    one when it was asked, 5 standing for five and more.  `conforms` tells whether its id goes with
+    its address (BEP 42), None when there was no answer or the address is exempt; `marks` name what
+    makes its answers suspect, in words without spaces.  `is_verification` is set when the node had
+    answered before, and was asked only whether it still is there.
+    """
+
+    node_id: bytes
+    address: Address
+    taken_at: str
+    outcome: Outcome
+    error_code: int | None = None
+    rtt_ms: float | None = None
+    version: bytes | None = None
+    conforms: bool | None = None
+    contacts: int = 0
+    unusable: int = 0
+    new_contacts: int = 0
+    referrers: int = 0
+    marks: tuple[str, ...] = ()
+    is_verification: bool = False
+
+
+class Answered(NamedTuple):
+    """Name a node that has answered, when, and which visit that was."""
+
+    visit_id: int
+    node_id: bytes
+    address: Address
+    taken_at: float  # seconds since the epoch
+
+
+class Journal(NamedTuple):
+    """Hold what the frontier of one family has become since the last one, as it writes it itself."""
+
+    family: Family
+    contacts: bytes
+    changes: bytes
+
+
+class CrawlBatch(NamedTuple):
+    """Hold visits, and the journal by which a crawl is resumed after them: both are written, or neither."""
+
+    visits: Sequence[Visit]
+    journal: Journal
+
+
+class SizeEstimate(NamedTuple):
+    """Hold how many nodes a network has by one method.
+
+    `family` is None for both together.  `low` and `high` are the ends of the 95 % interval, None for a
+    mere count.  Whatever the zone was, these are numbers for the whole network; `details` are what they
+    were computed from.
+    """
+
+    family: Family | None
+    method: str
+    estimate: float
+    low: float | None
+    high: float | None
+    zone: str
+    details: Mapping[str, object] = {}  # never changed
+
+
+class SybilTestResult(NamedTuple):
+    """Hold what one test said of one subject: a host, a part of the id space, the surroundings of an id.
+
+    `observed` and `expected` are in the unit of the test; `p_value` is how often honest nodes would look
+    like this or worse.
+    """
+
+    family: Family
+    test: str
+    subject: str
+    observed: float
+    expected: float
+    p_value: float
+    is_suspect: bool
+
+
+def utc_text(epoch_seconds: float) -> str:
+    """Write a wall-clock time as `YYYY-MM-DDTHH:MM:SS.sssZ`, cut to milliseconds.
+
+    Such texts sort as the times do.
+    """
+    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def epoch_seconds(text: str) -> float:
+    """Read what `utc_text` has written."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def client_name(version: bytes | None) -> str | None:
+    """Return the two characters that name a client in its `v` key (BEP 20), or "unknown".
+
+    What follows them is left alone: every client packs its numbers differently.  None, when the
+    node sent no `v`, stays None.
+    """
+    if version is None:
+        return None
+    letters = version[:2]
+    return letters.decode() if len(letters) == 2 and letters.isalnum() else "unknown"
+
+
+def host_text(address: Address) -> str:
+    """Return the host of an address in full."""
+    return address.host
+
+
+def prefix_text(address: Address) -> str:
+    """Return the /24 or /48 that an address is in: enough for a map, too little to find a door."""
+    bits = 48 if address.family is Family.IPV6 else 24
+    return str(ip_network((address.host, bits), strict=False))

@@ -1,0 +1,126 @@
+"""What peers told about a swarm and its torrent: frozen values without a single address in them."""
+
+import unicodedata
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from dhtnode import InfoHash
+from dhtnode.metainfo import TorrentInfo
+
+MAX_NAME = 255
+"""Characters of a torrent's name that are kept."""
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # part of words in Persian and Hindi
+_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # general categories of Unicode
+
+
+class PeerKind(StrEnum):
+    """Say what a peer is, by what it said itself."""
+
+    SEED = "seed"
+    LEECHER = "leecher"
+    UNKNOWN = "unknown"
+    """It spoke, and did not say, or said what cannot be, or broke the protocol."""
+
+
+class PiecesHeld(NamedTuple):
+    """Hold what a peer is, and how many pieces of how many it has, as far as that is known."""
+
+    kind: PeerKind
+    have: int | None
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReport:
+    """Hold what one peer said of itself.  It has no address, so that none can be stored.
+
+    `upload_only` marks a peer that wants nothing more, seed or not (BEP 21); `client` is two letters,
+    or `unknown`.
+    """
+
+    holding: PiecesHeld
+    upload_only: bool
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmContact:
+    """Hold what came of asking the peers of one swarm.
+
+    `peers_named` is how many addresses we were given, `peers_tried` how many we tried to connect to;
+    `skipped` counts by reason those we did not try, and `failures` those tried that did not speak or
+    that we left.  `info` is None when nobody gave the metadata or they are not asked for.  Bytes are
+    payload of TCP.
+    """
+
+    info_hash: InfoHash
+    info: TorrentInfo | None
+    peers_named: int
+    peers_tried: int
+    reports: tuple[PeerReport, ...]
+    skipped: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTorrent:
+    """Hold what the database has of a torrent; of a private one nothing but that it is."""
+
+    is_private: bool
+    name: str | None = None
+    size: int | None = None
+    files: int | None = None
+    pieces: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handshakes:
+    """Hold the second opinion on one swarm, as it is written down.
+
+    `seeds`, `leechers` and `unknown` add up to `peers_answered`; `upload_only` of them want nothing
+    more (BEP 21).  `seed_share` is that of the seeds among seeds and leechers, with the ends of its
+    95 % interval; None when there were none of either.  `clients` counts by two letters.
+    """
+
+    info_hash: InfoHash
+    taken_at: str
+    peers_named: int
+    peers_tried: int
+    peers_answered: int
+    seeds: int
+    leechers: int
+    unknown: int
+    upload_only: int
+    seed_share: float | None
+    seed_share_low: float | None
+    seed_share_high: float | None
+    clients: dict[str, int]
+    bytes_sent: int
+    bytes_received: int
+
+
+def known_of(info: TorrentInfo) -> KnownTorrent:
+    """Return what is kept of an info dictionary."""
+    if info.is_private:
+        return KnownTorrent(is_private=True)
+    return KnownTorrent(False, clean_name(info.name), info.size, info.files, info.pieces)
+
+
+def clean_name(name: str) -> str:
+    """Return a name that may be stored and printed: it comes from anybody.
+
+    Control characters, marks that turn the direction of writing, and line ends become U+FFFD; the rest
+    is cut after 255 characters.
+    """
+    return "".join(map(_visible, name[:MAX_NAME]))
+
+
+def _visible(character: str) -> str:
+    if unicodedata.category(character) in _HIDDEN and character not in _JOINERS:
+        return _REPLACEMENT
+    return character

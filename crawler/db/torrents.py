@@ -1,0 +1,101 @@
+"""Torrents and handshakes in the database: what peers told, and of them no more than counts."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import fields
+from typing import TypeAlias
+
+from crawler.db import schema
+from crawler.db.records.torrents import Handshakes, KnownTorrent
+from dhtnode import InfoHash
+
+Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
+"""Wraps what uses the connection: in a transaction, or to report what SQLite says about the file."""
+
+
+class MetadataRows:
+    """Read and write what peers told about torrents; part of a `Store`, whose connection it uses."""
+
+    def __init__(self, connection: sqlite3.Connection, transaction: Guard, reported: Guard) -> None:
+        self._connection = connection
+        self._transaction = transaction
+        self._reported = reported
+
+    def known(self, info_hash: InfoHash) -> KnownTorrent | None:
+        """Return what is known of a torrent, or None."""
+        with self._reported():
+            row = self._connection.execute(_SELECT_TORRENT, (info_hash.hex(),)).fetchone()
+        return None if row is None else KnownTorrent(bool(row[0]), *row[1:])
+
+    def is_private(self, info_hash: bytes) -> bool:
+        """Return whether a torrent is known to be private; some 5 us."""
+        with self._reported():
+            return self._connection.execute(_IS_PRIVATE, (info_hash.hex(),)).fetchone() is not None
+
+    def private(self, info_hashes: Iterable[InfoHash]) -> set[InfoHash]:
+        """Return those of some info-hashes whose torrent is known to be private."""
+        return set(filter(self.is_private, info_hashes))
+
+    def missing(self, most: int) -> list[InfoHash]:
+        """Return swarms whose torrent is not known: first those never tried, then the longest ago.
+
+        Looks at every swarm, some 5 us each.
+        """
+        with self._reported():
+            rows = self._connection.execute(_SELECT_MISSING, (most,)).fetchall()
+        return [InfoHash(bytes.fromhex(info_hash)) for (info_hash,) in rows]
+
+    def write(self, run_id: int, source: str, handshakes: Handshakes, torrent: KnownTorrent | None) -> None:
+        """Write one round of handshakes, and the torrent if it has become known, in one transaction.
+
+        Of a private torrent only that it is private is written.
+        """
+        info_hash, taken_at = handshakes.info_hash.hex(), handshakes.taken_at
+        name = None if torrent is None else torrent.name
+        with self._transaction():
+            self._connection.execute(schema.UPSERT_SWARM, (info_hash, taken_at, source, name))
+            if torrent is not None:
+                self._connection.execute(
+                    _UPSERT_TORRENT,
+                    (
+                        *(info_hash, run_id, taken_at, torrent.is_private),
+                        *(torrent.name, torrent.size, torrent.files, torrent.pieces),
+                    ),
+                )
+            if torrent is None or not torrent.is_private:
+                values = {name: getattr(handshakes, name) for name in _COLUMNS}
+                values |= {"info_hash": info_hash, "clients": json.dumps(handshakes.clients)}
+                self._connection.execute(_INSERT_HANDSHAKES, (run_id, *values.values()))
+
+
+_COLUMNS = tuple(field.name for field in fields(Handshakes))
+
+_SELECT_TORRENT = "SELECT is_private, name, size, files, pieces FROM torrents WHERE info_hash = ?"
+
+_IS_PRIVATE = "SELECT 1 FROM torrents WHERE info_hash = ? AND is_private"
+
+_SELECT_MISSING = """
+SELECT swarms.info_hash
+FROM swarms
+LEFT JOIN torrents ON torrents.info_hash = swarms.info_hash
+LEFT JOIN (
+    SELECT info_hash, max(taken_at) AS tried_at FROM swarm_handshakes GROUP BY info_hash
+) AS tried ON tried.info_hash = swarms.info_hash
+WHERE torrents.info_hash IS NULL
+ORDER BY tried_at NULLS FIRST, swarms.last_seen DESC, swarms.info_hash
+LIMIT ?
+"""
+
+# An info-hash fixes all of it, so a second fetch changes nothing.
+_UPSERT_TORRENT = """
+INSERT INTO torrents (info_hash, run_id, fetched_at, is_private, name, size, files, pieces)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (info_hash) DO NOTHING
+"""
+
+_INSERT_HANDSHAKES = (
+    f"INSERT INTO swarm_handshakes (run_id, {', '.join(_COLUMNS)})"  # noqa: S608  # our own names
+    f" VALUES ({', '.join('?' * (1 + len(_COLUMNS)))})"
+)

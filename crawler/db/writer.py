@@ -1,0 +1,207 @@
+"""Rows from the crawl to the database: buffered, written in batches, in a worker thread.
+
+The writer is the only one to touch its store while it is open.  A batch is written when it is
+full or its time is up, and leaves the buffer only after its transaction: cancelling never loses
+one.  Leaving the block writes what is left, even when the block was cancelled.
+
+The buffer is bounded by manners: `put` waits, and who must use `put_nowait` (a callback) waits in
+`wait_for_room` before starting new work, so that it exceeds the bound by the work in flight only.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import trio
+
+from crawler.db.database import CrawlDatabase, DatabaseError, Record
+from crawler.db.records.infohash_samples import SampleBatch
+from crawler.db.records.records import CrawlBatch
+from dhtnode.nurseries import open_service_nursery
+
+BATCH = 500  # rows: larger ones save little more, and a killed process loses up to one
+MAX_AGE = 1.0  # seconds that a row waits for its batch to fill
+BUFFERED_BATCHES = 4  # beyond these, whoever brings rows waits
+CLOSING_TIME = 30.0  # seconds for the last batches; the buffer takes well under one on a healthy disk
+
+RunSync: TypeAlias = Callable[..., Awaitable[Any]]
+"""`trio.to_thread.run_sync`, or for virtual time a stand-in that calls the function directly.
+
+It is called with a function, its arguments, and `limiter=`; once it has called the function it
+must not be cancelled before that returns.
+"""
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WriterStatistics:
+    """Count rows and batches since the writer was opened."""
+
+    rows_written: int
+    batches_written: int
+    rows_buffered: int
+
+
+class Writer:
+    """Buffer records and write them in batches; made by `open_writer`."""
+
+    def __init__(
+        self, store: CrawlDatabase, run_id: int, *, batch: int, max_age: float, run_sync: RunSync
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._batch = batch
+        self._max_age = max_age
+        self._run_sync = run_sync
+        self._limiter = trio.CapacityLimiter(1)
+        self._buffer: list[Record] = []
+        self._rows = 0  # in the buffer
+        self._rows_written = 0
+        self._batches_written = 0
+        self._closed = False
+        self._failed = False
+        self._has_rows = trio.Event()
+        self._has_batch = trio.Event()
+        self._has_room = trio.Event()
+
+    def put_nowait(self, record: Record) -> None:
+        """Buffer a record without waiting and without a bound; see `wait_for_room`.
+
+        Raises `trio.ClosedResourceError` once the writer is closed.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("the writer is closed")
+        self._buffer.append(record)
+        self._rows += _rows_of(record)
+        self._has_rows.set()
+        if self._rows >= self._batch:
+            self._has_batch.set()
+
+    async def put(self, record: Record) -> None:
+        """Buffer a record, after waiting until no more than four batches are buffered."""
+        await self.wait_for_room()
+        self.put_nowait(record)
+
+    async def wait_for_room(self) -> None:
+        """Wait until no more than four batches are buffered."""
+        await trio.lowlevel.checkpoint()
+        while self._rows > BUFFERED_BATCHES * self._batch:
+            await self._has_room.wait()
+
+    async def call(self, function: Callable[[CrawlDatabase], T]) -> T:
+        """Run a function of the store in the worker thread, once all that was handed over is written.
+
+        It is not interrupted by a cancellation.  Raises what the function does, and
+        `trio.ClosedResourceError` once the writer is closed.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("the writer is closed")
+        await trio.lowlevel.checkpoint()
+        due = self._rows_written + self._rows
+        while self._rows_written < due:
+            self._has_batch.set()  # full enough
+            await self._has_room.wait()
+        result: T = await self._run_sync(function, self._store, limiter=self._limiter)
+        return result
+
+    def statistics(self) -> WriterStatistics:
+        """Return how many rows were written and how many wait."""
+        return WriterStatistics(self._rows_written, self._batches_written, self._rows)
+
+    async def call_at_once(self, function: Callable[[CrawlDatabase], T]) -> T:
+        """Run a function of the store like `call`, before what is still buffered."""
+        if self._closed:
+            raise trio.ClosedResourceError("the writer is closed")
+        await trio.lowlevel.checkpoint()
+        result: T = await self._run_sync(function, self._store, limiter=self._limiter)
+        return result
+
+    async def run(self) -> None:
+        """Write batches as they fill or grow old, for ever; raise what the store raises."""
+        while True:
+            await self._has_rows.wait()
+            with trio.move_on_after(self._max_age):
+                await self._has_batch.wait()
+            await self._write_batch()
+
+    async def aclose(self) -> None:
+        """Refuse further records and write what is buffered, for at most `CLOSING_TIME`.
+
+        Not to be called while `run` is running.  Raises `DatabaseError` when rows stay unwritten; if
+        `run` has reported that already, only logs how many.
+        """
+        self._closed = True
+        if self._failed:
+            logger.warning("%d rows could not be written to %s", self._rows, self._store.path)
+            return
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_TIME):
+            while self._buffer:
+                await self._write_batch()
+        if self._buffer:
+            raise DatabaseError(f"{self._store.path}: too slow, {self._rows} rows were not written")
+
+    async def _write_batch(self) -> None:
+        records, rows = self._next_batch()
+        try:
+            await self._run_sync(self._store.write, self._run_id, records, limiter=self._limiter)
+        except DatabaseError:
+            self._failed = True
+            raise
+        self._rows_written += rows
+        self._batches_written += 1
+        self._drop_written(len(records), rows)
+
+    def _next_batch(self) -> tuple[list[Record], int]:
+        """Return the first records of the buffer, as many as make up a batch, and their rows."""
+        records: list[Record] = []
+        rows = 0
+        for record in self._buffer:
+            records.append(record)
+            rows += _rows_of(record)
+            if rows >= self._batch:
+                break
+        return records, rows
+
+    def _drop_written(self, count: int, rows: int) -> None:
+        del self._buffer[:count]
+        self._rows -= rows
+        if not self._buffer:
+            self._has_rows = trio.Event()
+        if self._rows < self._batch:
+            self._has_batch = trio.Event()
+        self._has_room.set()
+        self._has_room = trio.Event()
+
+
+def _rows_of(record: Record) -> int:
+    if isinstance(record, SampleBatch):
+        return len(record.samples)
+    return len(record.visits) if isinstance(record, CrawlBatch) else 1
+
+
+@asynccontextmanager
+async def open_writer(
+    store: CrawlDatabase,
+    run_id: int,
+    *,
+    batch: int = BATCH,
+    max_age: float = MAX_AGE,
+    run_sync: RunSync = trio.to_thread.run_sync,
+) -> AsyncIterator[Writer]:
+    """Write records of a run to a store for as long as the block lasts, and the rest at its end.
+
+    A `DatabaseError` cancels the block and is raised from it; other exceptions of the block come
+    through as they are.  The store stays open, and belongs to the caller again.
+    """
+    writer = Writer(store, run_id, batch=batch, max_age=max_age, run_sync=run_sync)
+    try:
+        async with open_service_nursery() as nursery:
+            nursery.start_soon(writer.run, name="writer")
+            yield writer
+    finally:
+        await writer.aclose()

@@ -1,0 +1,315 @@
+"""Sample the info-hashes of a network (BEP 51), and say how many there are and how many were found."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from random import Random
+
+import trio
+
+from crawler.analysis.infohash_population import (
+    Coverage,
+    SampledNode,
+    least_population,
+    population,
+    sample_coverage,
+)
+from crawler.analysis.network_size import NetworkSize
+from crawler.core.pace import Pace
+from crawler.core.progress import show_progress
+from crawler.core.session import STARTING_LOOKUPS, Session
+from crawler.db.database import CrawlDatabase
+from crawler.db.records.infohash_samples import Appearances
+from crawler.db.records.records import Outcome
+from crawler.infohashes.replication import ReplicationSearch, Target, choose_targets
+from crawler.infohashes.sampler import Excludes, Plan, Sampler
+from crawler.settings import CrawlSettings
+from crawler.zone import Zone
+from dhtnode import Family, Scope
+from dhtnode.nurseries import open_service_nursery
+
+FOLD_PERIOD = 60.0  # seconds until what was shown is in `swarms`
+MOST_NUMS = 50_000  # nodes from which the mean size of a store is taken
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Say what is known of the info-hashes of one family.
+
+    `population` is None when no info-hash could be looked up; `least` is the lower bound of Chao1.
+    """
+
+    family: Family
+    nodes: int
+    showings: Appearances
+    coverage: Coverage
+    least: float
+    population: NetworkSize | None
+    looked_up: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCounts:
+    """Show how far a run has come."""
+
+    sighted: int
+    waiting: int
+    outcomes: dict[Outcome, int]
+    not_due: int
+    shown: int
+    queries: int
+    seconds: float
+
+
+class InfohashSurvey:
+    """Sample all families in use, with one pace for all."""
+
+    def __init__(
+        self,
+        session: Session,
+        settings: CrawlSettings,
+        random: Random,
+        *,
+        zone: Zone | None = None,
+        plan: Plan | None = None,
+        excludes: Excludes | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take over the askers of the session."""
+        self._session = session
+        self._settings = settings
+        self._random = random
+        self._zone = zone or Zone()
+        self._excludes = excludes
+        self._started_at = trio.current_time()
+        by_endpoint = any(asker.scope is Scope.LOOPBACK for asker in session.askers)
+        pace = Pace(settings, self._started_at, by_endpoint=by_endpoint)
+        self.samplings = tuple(
+            Sampler(
+                asker,
+                session.writer,
+                settings,
+                pace,
+                self._zone,
+                random,
+                wall_clock,
+                plan=plan or Plan(),
+                excludes=excludes,
+                on_round=self._note_round,
+            )
+            for asker in session.askers
+        )
+        self._lookup_queries = 0
+
+    async def run(self, *, walks: bool) -> None:
+        """Ask the nodes known to the database, and with `walks`, or if there are none, walk to others.
+
+        Raises `NotJoined` when a walk finds nobody who answers.
+        """
+        resumes = self._restore()
+        known = await self._add_known()
+        leads = walks or resumes or not known
+        if leads:
+            await self._add_found()
+        async with open_service_nursery() as services:
+            services.start_soon(self._fold_regularly)
+            services.start_soon(show_progress, lambda: describe(self.counts()))
+            async with trio.open_nursery() as nursery:
+                for sampling in self.samplings:
+                    nursery.start_soon(_run, sampling, leads)
+        await self._session.writer.call(lambda store: store.samples.fold())
+
+    def _restore(self) -> bool:
+        journals = self._session.journals
+        for sampling in self.samplings:
+            sampling.restore(
+                [(contacts, changes) for family, contacts, changes in journals if family is sampling.family],
+                _round_begun(self._session.settings.get(_round_name(sampling.family))) if journals else None,
+            )
+        resumes = bool(journals)
+        journals.clear()
+        return resumes
+
+    async def _note_round(self, family: Family, number: int, since: float) -> None:
+        """Write down which round has begun: who goes on after us does not begin with the first."""
+        name, run_id = _round_name(family), self._session.run_id
+        await self._session.writer.call(lambda store: store.note(run_id, name, [number, since]))
+
+    async def _add_known(self) -> int:
+        """Add the nodes of the database, in its thread: a million of them are held once only so."""
+
+        def add_all(store: CrawlDatabase) -> int:
+            return sum(
+                sampling.add(node_id, address)
+                for sampling in self.samplings
+                for node_id, address, _ in store.samples.known_nodes(sampling.family, self._zone)
+            )
+
+        return await self._session.writer.call(add_all)
+
+    async def _add_found(self) -> None:
+        node, by_family = self._session.node, {each.family: each for each in self.samplings}
+        found = [
+            (each.node_id, each.address)
+            for _ in range(STARTING_LOOKUPS)
+            for each in await node.find_node(self._zone.random_id(self._random))
+        ]
+        for node_id, address in [*found, *node.contacts()]:
+            if address.family in by_family:
+                by_family[address.family].add(node_id, address)
+
+    async def _fold_regularly(self) -> None:
+        while True:
+            await trio.sleep(FOLD_PERIOD)
+            await self._session.writer.call(lambda store: store.samples.fold())
+
+    def counts(self) -> SampleCounts:
+        """Return the counts of the moment."""
+        statistics = [sampling.frontier.statistics() for sampling in self.samplings]
+        return SampleCounts(
+            sum(each.sighted for each in statistics),
+            sum(each.queued for each in statistics),
+            dict(sum((each.outcomes for each in self.samplings), Counter[Outcome]())),
+            sum(each.not_due for each in self.samplings),
+            sum(each.shown for each in self.samplings),
+            sum(each.queries for each in self.samplings) + self._lookup_queries,
+            trio.current_time() - self._started_at,
+        )
+
+    async def discover(self, *, looks_up: bool = True) -> list[Discovery]:
+        """Estimate coverage and population of each family, and store both.
+
+        With `looks_up`, some info-hashes are looked up for the population: at most 6400 queries twice, and
+        one more to each node that names peers.
+        """
+        return [await self._discover(sampling.family, looks_up) for sampling in self.samplings]
+
+    async def _discover(self, family: Family, looks_up: bool) -> Discovery:
+        writer, run_id, zone = self._session.writer, self._session.run_id, self._zone
+        nodes = await writer.call(lambda store: store.samples.list_holdings(run_id, family, zone))
+        showings = await writer.call(lambda store: store.samples.showings(run_id, family))
+        lookups: list[Target] = []
+        if looks_up and nodes:
+            lookups = await writer.call(
+                lambda store: choose_targets(
+                    store.samples, nodes, zone, self._random, store.metadata.is_private
+                )
+            )
+            await self._look_up(family, lookups)
+        nums = await writer.call(lambda store: store.samples.nums())
+        found = Discovery(
+            family,
+            nodes,
+            showings,
+            sample_coverage(showings.once, showings.twice, showings.shown),
+            least_population(showings.distinct, showings.once, showings.twice),
+            _population(nums, lookups, zone, self._random),
+            len(lookups),
+        )
+        await writer.call(lambda store: _store(store, run_id, found, zone))
+        return found
+
+    async def _look_up(self, family: Family, lookups: Sequence[Target]) -> None:
+        for asker in self._session.askers:
+            if asker.family is family:
+                search = ReplicationSearch(asker, self._settings, self._random, self._excludes)
+                await search.run(lookups)
+                self._lookup_queries += search.queries
+
+
+def _round_name(family: Family) -> str:
+    return f"round_ipv{int(family)}"
+
+
+def _round_begun(noted: object) -> tuple[int, float] | None:
+    """Read what `_note_round` wrote."""
+    match noted:
+        case [int(number), int() | float() as since]:
+            return number, float(since)
+    return None
+
+
+async def _run(sampling: Sampler, leads: bool) -> None:
+    await sampling.run(leads=leads)
+
+
+def _population(
+    nums: Sequence[int], lookups: Sequence[Target], zone: Zone, random: Random
+) -> NetworkSize | None:
+    """Estimate the info-hashes of the nodes sampled, and with a zone those of the whole network."""
+    holders: dict[int, tuple[int, ...]] = {}
+    for lookup in lookups:
+        holders[lookup.number] = (*holders.get(lookup.number, ()), len(lookup.holders))
+    chosen = set(random.sample(range(1, len(nums) + 1), min(len(nums), MOST_NUMS))) | holders.keys()
+    sampled = [SampledNode(nums[number - 1], holders.get(number, ())) for number in sorted(chosen)]
+    count = len(nums)
+    return population(sampled, NetworkSize(count, count, count, 0.0, count), zone_bits=zone.bits)
+
+
+def _store(store: CrawlDatabase, run_id: int, found: Discovery, zone: Zone) -> None:
+    add, coverage, size = store.samples.add_estimate, found.coverage, found.population
+    shown: dict[str, object] = found.showings._asdict()
+    add(run_id, found.family, "coverage", (coverage.share, coverage.low, coverage.high), zone, shown)
+    add(run_id, found.family, "chao1", (found.least, found.showings.distinct, inf), zone, shown)
+    if size is not None:
+        details: dict[str, object] = {"nodes": found.nodes, "looked_up": found.looked_up}
+        sizes = size.estimate, size.low, size.high
+        add(run_id, found.family, "horvitz-thompson", sizes, zone, details)
+
+
+def describe(counts: SampleCounts) -> str:
+    """Return the counts in a line for people."""
+    outcomes = counts.outcomes
+    return (
+        f"sample: {counts.sighted} endpoints sighted, {outcomes.get(Outcome.ANSWERED, 0)} gave samples,"
+        f" {outcomes.get(Outcome.UNSUPPORTED, 0)} know none,"
+        f" {outcomes.get(Outcome.TIMEOUT, 0)} visits without answer,"
+        f" {counts.not_due + outcomes.get(Outcome.NOT_DUE, 0)} not due, {counts.waiting} waiting,"
+        f" {counts.shown} info-hashes shown, {counts.queries} queries in {counts.seconds:.1f} s"
+    )
+
+
+def describe_discovery(found: Discovery) -> str:
+    """Return what is known of the info-hashes of one family in a line for people."""
+    coverage, size = found.coverage, found.population
+    text = (
+        f"IPv{int(found.family)}: {found.showings.distinct} info-hashes from {found.nodes} nodes; of what"
+        f" nodes show, {100 * coverage.share:.1f} % is known"
+        f" ({100 * coverage.low:.1f} to {100 * coverage.high:.1f})"
+    )
+    if size is None:
+        return text
+    return f"{text}; about {size.estimate:.0f} exist ({size.low:.0f} to {size.high:.0f})"
+
+
+def record(counts: SampleCounts, discoveries: Sequence[Discovery]) -> dict[str, object]:
+    """Return counts and estimates with the keys that `dhtcrawl sample --json` prints."""
+    return {
+        "sighted": counts.sighted,
+        "sampled": counts.outcomes.get(Outcome.ANSWERED, 0),
+        "outcomes": {outcome.value: count for outcome, count in sorted(counts.outcomes.items())},
+        "not_due": counts.not_due,
+        "shown": counts.shown,
+        "queries": counts.queries,
+        "seconds": round(counts.seconds, 3),
+        "families": [_record(found) for found in discoveries],
+    }
+
+
+def _record(found: Discovery) -> dict[str, object]:
+    coverage, size = found.coverage, found.population
+    return {
+        "family": int(found.family),
+        "nodes": found.nodes,
+        "info_hashes": found.showings.distinct,
+        "coverage": coverage.share,
+        "coverage_low": coverage.low,
+        "coverage_high": coverage.high,
+        "at_least": found.least,
+        "population": None if size is None else size.estimate,
+        "population_low": None if size is None else size.low,
+        "population_high": None if size is None else size.high,
+        "looked_up": found.looked_up,
+    }

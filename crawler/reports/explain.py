@@ -1,0 +1,268 @@
+"""How the number of one sample came about, from its rows alone, and whether they still give it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isclose
+from typing import Any, TypeAlias
+
+from crawler.db.database import CrawlDatabase
+from crawler.db.records.records import Outcome, client_name
+from crawler.db.records.swarm_measurements import evidence_in
+from dhtnode import SwarmEstimate
+from dhtnode.krpc import ScrapeFilter
+from dhtnode.swarm import Observation, estimate_observations
+
+Row: TypeAlias = Mapping[str, Any]
+
+ACCURACY = 1e-9  # as a share: sums may be taken in another order
+
+COMPARED = (
+    *("peers", "peers_low", "peers_high", "seeds", "seeds_low", "seeds_high"),
+    *("leechers", "leechers_low", "leechers_high", "overlap", "coverage", "method", "saturated"),
+    *("nodes_with_filters", "distinct_peers"),
+)
+
+METHODS = {
+    "headline": "the result: what was seen, and what overlaps tell of the rest",
+    "union": "what was seen: all filters put together, and their bits counted",
+    "recapture": "how often the same hosts are met at several nodes, for what no node told of",
+    "pair-ratio": "how much the stores of any two nodes have in common (Petersen)",
+    "chao2": "how many hosts were named by one node only, and how many by two (Chao2)",
+    "distinct": "the hosts that were named, each counted once: a lower bound",
+    "none": "no node said anything about anybody",
+}
+
+WORDS = {
+    Outcome.TIMEOUT: "was silent",
+    Outcome.ERROR: "answered with an error",
+    Outcome.WRONG_ID: "answered under another id than it is known by",
+    Outcome.FOREIGN_SOURCE: "was answered for from another address",
+    Outcome.MALFORMED: "answered with something that is no answer",
+    Outcome.NOT_SENT: "could not be asked: nothing left our socket",
+}
+
+MARKS = {
+    "answers-anything": "named peers of a swarm that nobody announced",
+    "wrong-id": "answered under another id",
+    "foreign-source": "was answered for from another address",
+    "impossible-count": "sent a filter with every bit set, which no store fills",
+    "seeds-are-leechers": "has the same peers as seeds and as leechers",
+    "names-others-than-it-stores": "named peers that are not in its filters",
+    "special-use-addresses": "named peers where none can be",
+    "copied-filters": "sent the same filters as another node, which the others do not bear out",
+    "unknown-to-the-others": "told of peers that the others do not know",
+}
+"""What the marks mean, as `dhtnode.MARKS` has them, with hyphens for spaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Hold a sample with its rows, and what they come to when computed again.
+
+    `again` is None when that cannot be done, and `missing` says why; `differences` name what is not
+    the same as in the row.
+    """
+
+    sample: Row
+    replies: Sequence[Row]
+    estimates: Sequence[Row]
+    again: SwarmEstimate | None
+    missing: str | None
+    differences: tuple[str, ...]
+
+
+def explain_sample(store: CrawlDatabase, find: Callable[[CrawlDatabase], Row | None]) -> Explanation | None:
+    """Return what is known of the sample that `find` returns, or None if there is none.
+
+    Raises `StoreError`.
+    """
+    sample = find(store)
+    if sample is None:
+        return None
+    replies, estimates = store.swarms.replies(sample["id"]), store.swarms.estimates(sample["id"])
+    missing = _missing(sample, replies)
+    if missing is not None:
+        return Explanation(sample, replies, estimates, None, missing, ())
+    try:
+        again = estimate_observations(_believed(replies))
+    except ValueError as error:
+        return Explanation(sample, replies, estimates, None, f"a row is damaged ({error})", ("replies",))
+    return Explanation(sample, replies, estimates, again, None, _differences(sample, estimates, again))
+
+
+def _believed(replies: Sequence[Row]) -> list[Observation]:
+    return [evidence_in(row) for row in replies if _is_believed(row)]
+
+
+def _is_believed(row: Row) -> bool:
+    return row["outcome"] == Outcome.ANSWERED and not row["marks"]
+
+
+def _missing(sample: Row, replies: Sequence[Row]) -> str | None:
+    """Return what makes it impossible to compute the number again, or None."""
+    if sample["coverage"] is None:
+        return "it was recorded before all that it takes was kept"
+    believed = [row for row in replies if _is_believed(row)]
+    with_filters = sum(_has_filters(row) for row in believed)
+    names = any(row["values_count"] and row["named_tokens"] is None for row in believed)
+    if names or with_filters < sample["nodes_with_filters"]:
+        return "the raw filters were purged"
+    return None
+
+
+def _has_filters(row: Row) -> bool:
+    return row["seeds_filter"] is not None or row["peers_filter"] is not None
+
+
+def _differences(sample: Row, estimates: Sequence[Row], again: SwarmEstimate) -> tuple[str, ...]:
+    wrong = [name for name in COMPARED if not _is_same(sample[name], getattr(again, name))]
+    kept = {(row["subject"], row["method"]): row for row in estimates}
+    for each in again.estimates:
+        row = kept.get((each.subject, each.method))
+        if row is None or not all(
+            _is_same(row[name], getattr(each, name)) for name in ("estimate", "low", "high")
+        ):
+            wrong.append(f"{each.subject} by {each.method}")
+    return tuple(wrong)
+
+
+def _is_same(kept: object, computed: object) -> bool:
+    if isinstance(kept, int | float) and isinstance(computed, int | float):
+        return isclose(kept, computed, rel_tol=ACCURACY, abs_tol=ACCURACY)
+    return kept == computed
+
+
+def explanation_text(found: Explanation) -> str:
+    """Return it in words for people."""
+    sample = found.sample
+    lines = [
+        f"sample {sample['id']} of run {sample['run_id']}: {sample['info_hash']}, {sample['taken_at']}",
+        _asked_text(sample),
+        "",
+        "Who said what, the closest first:",
+        *(f"  {_reply_text(row)}" for row in found.replies),
+        "",
+        "What each method makes of it:",
+        *(f"  {_estimate_text(row)}" for row in found.estimates),
+        "",
+        *_headline_text(found),
+    ]
+    return "\n".join(lines)
+
+
+def _asked_text(sample: Row) -> str:
+    return (
+        f"{sample['nodes_asked']} nodes asked, {sample['nodes_answered']} answered,"
+        f" {sample['nodes_with_filters']} with filters; {sample['bytes_sent']} bytes out,"
+        f" {sample['bytes_received']} in"
+    )
+
+
+def _reply_text(row: Row) -> str:
+    address = f"[{row['address']}]" if ":" in row["address"] else row["address"]
+    who = f"{row['rank'] + 1}. {row['node_id'][:12]} at {address}:{row['port']}"
+    asked = f", asked {row['asked_at'][11:]}" if row["asked_at"] else ""
+    if row["rtt_ms"] is None:
+        return f"{who}{asked}: {_why(row) or WORDS.get(row['outcome'], row['outcome'])}"
+    said = ", ".join(filter(None, (_filter_text(row), _named_text(row))))
+    client = client_name(None if row["version"] is None else bytes.fromhex(row["version"]))
+    by = f"{row['rtt_ms']:g} ms" + (f", {client}" if client else "")
+    left_out = "" if _is_believed(row) else f"; left out: {_why(row)}"
+    return f"{who}{asked} ({by}): {said}{left_out}"
+
+
+def _why(row: Row) -> str:
+    words = [MARKS.get(word, word) for word in (row["marks"] or "").split()]
+    if not words and row["outcome"] in WORDS:
+        return WORDS[row["outcome"]]
+    return ", ".join(words)
+
+
+def _filter_text(row: Row) -> str:
+    if not _has_filters(row):
+        return "no filters"
+    parts = [f"{size} {name}" for name, size in _sizes(row).items() if size]
+    return f"filters of {' and '.join(parts)}"
+
+
+def _sizes(row: Row) -> dict[str, str]:
+    """Return what each filter reads, in words, empty for one that was not sent."""
+    return {"seeds": _size(row["seeds_filter"]), "leechers": _size(row["peers_filter"])}
+
+
+def _size(packed: bytes | None) -> str:
+    if packed is None:
+        return ""
+    try:
+        return f"about {abs(ScrapeFilter.from_bytes(packed).estimate()):.0f}"
+    except ValueError:
+        return "a damaged number of"
+
+
+def _named_text(row: Row) -> str:
+    return f"{row['values_count']} peers named" if row["values_count"] else "nobody named"
+
+
+def _estimate_text(row: Row) -> str:
+    how = METHODS.get(row["method"])
+    text = f"{row['subject']} by {row['method']}: {row['estimate']:.1f}"
+    if (row["low"], row["high"]) != (row["estimate"], row["estimate"]):
+        text += f" ({row['low']:.1f} to {row['high']:.1f})"
+    return f"{text}: {how}" if how else text
+
+
+def _headline_text(found: Explanation) -> list[str]:
+    sample = found.sample
+    more = " or more" if sample["saturated"] else ""
+    lines = [
+        (
+            f"Result, by {sample['method']}"
+            f" ({METHODS.get(sample['method'], 'see docs/explanation/swarm_size.md')}):"
+        ),
+        f"  {_count_text(sample, 'peers')}{more}",
+        f"  {_count_text(sample, 'seeds')}",
+        f"  {_count_text(sample, 'leechers')}",
+    ]
+    if sample["coverage"] is not None:
+        lines.append(
+            f"  of what nodes name, {100 * sample['coverage']:.0f} % is known by name;"
+            f" {sample['overlap']:.0f} peers count as seeds and as leechers"
+        )
+    if found.missing is not None:
+        return [*lines, f"It cannot be computed again: {found.missing}."]
+    if found.differences:
+        return [*lines, f"Computed again from these rows it differs: {', '.join(found.differences)}."]
+    return [*lines, "Computed again from these rows it is the same."]
+
+
+def _count_text(sample: Row, subject: str) -> str:
+    low, high = sample[f"{subject}_low"], sample[f"{subject}_high"]
+    between = "" if low is None else f" ({low:.0f} to {high:.0f})"
+    return f"{sample[subject] or 0:.0f} {subject}{between}"
+
+
+def explanation_record(found: Explanation) -> dict[str, object]:
+    """Return it with the keys that `dhtcrawl explain --json` prints; without filters and tokens."""
+    return {
+        "sample": dict(found.sample),
+        "replies": [_reply_record(row) for row in found.replies],
+        "estimates": [
+            {name: row[name] for name in ("subject", "method", "estimate", "low", "high")}
+            for row in found.estimates
+        ],
+        "agrees": None if found.again is None else not found.differences,
+        "missing": found.missing,
+        "differences": list(found.differences),
+    }
+
+
+def _reply_record(row: Row) -> dict[str, object]:
+    plain = {name: value for name, value in row.items() if not isinstance(value, bytes)}
+    for name in ("named_tokens", "named_filter", "unplaced_filter", "sample_id"):
+        plain.pop(name, None)
+    return plain | {
+        "seeds_filter": _sizes(row)["seeds"] or None,
+        "peers_filter": _sizes(row)["leechers"] or None,
+        "used": _is_believed(row),
+        "reason": None if _is_believed(row) else _why(row),
+    }

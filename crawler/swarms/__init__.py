@@ -1,0 +1,1 @@
+"""Swarms measured through the DHT, once or again and again."""

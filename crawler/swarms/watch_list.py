@@ -1,0 +1,93 @@
+"""The info-hashes that a watch was given: on the command line, and in a file that may change."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from crawler.db.records.watched_swarms import GIVEN, LISTED
+from crawler.settings import MOST_WATCHED
+from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
+
+MOST_COMPLAINTS = 5  # lines of one file, of which each gets a line
+
+
+class Reading(NamedTuple):
+    """Hold what is to be watched, each with its source, and one line for each thing that was wrong.
+
+    `named` is None when it is what it was.
+    """
+
+    named: list[tuple[bytes, str]] | None
+    complaints: list[str]
+
+
+class WatchList:
+    """Read the list at first, and again whenever its file has changed.
+
+    `read` blocks; a worker thread may make the calls.
+    """
+
+    def __init__(self, given: Sequence[InfoHash], path: Path | None) -> None:
+        self._given: list[tuple[bytes, str]] = [(info_hash, GIVEN) for info_hash in given]
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._trouble: str | None = None
+
+    def read(self) -> Reading:
+        """Return the whole list; raise `ValueError` when the file cannot be read."""
+        try:
+            return self._load()
+        except OSError as error:
+            raise ValueError(f"{self._path}: {error.strerror or error}") from error
+
+    def read_again(self) -> Reading | None:
+        """Return the whole list when the file has changed, else None.
+
+        One that cannot be read any more leaves the list as it was; that is told once.
+        """
+        if self._path is None:
+            return None
+        try:
+            reading = None if self._stamp(self._path) == self._seen else self._load()
+        except OSError as error:
+            trouble = f"{self._path}: {error.strerror or error}; the list stays as it was"
+            is_new, self._trouble = trouble != self._trouble, trouble
+            return Reading(None, [trouble]) if is_new else None
+        self._trouble = None
+        return reading
+
+    def _load(self) -> Reading:
+        if self._path is None:
+            return Reading(self._given, [])
+        seen = self._stamp(self._path)  # before it is read, or a change in between would be missed
+        listed, complaints = _read(self._path)
+        self._seen = seen
+        return Reading([*self._given, *listed], complaints)
+
+    def _stamp(self, path: Path) -> tuple[int, int, int]:
+        found = path.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _read(path: Path) -> tuple[list[tuple[bytes, str]], list[str]]:
+    """Read a file of info-hashes, one to a line; blank lines and those that begin with # are skipped."""
+    named: list[tuple[bytes, str]] = []
+    complaints: list[str] = []
+    wrong = 0
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            text = line.strip()
+            if not text or text.startswith("#"):
+                continue
+            if len(named) == MOST_WATCHED:
+                complaints.append(f"{path}, line {number}: only {MOST_WATCHED} are watched")
+                break
+            try:
+                named.append((parse_info_hash(text), LISTED))
+            except InvalidInfoHash as error:
+                wrong += 1
+                if wrong <= MOST_COMPLAINTS:
+                    complaints.append(f"{path}, line {number}: {error}")
+    if wrong > MOST_COMPLAINTS:
+        complaints.append(f"{path}: {wrong - MOST_COMPLAINTS} more lines are no info-hashes")
+    return named, complaints

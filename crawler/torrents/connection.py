@@ -1,0 +1,84 @@
+"""A conversation with a peer over a stream: bytes to and fro, each stage with its time."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+import trio
+
+from crawler.settings import PeerSettings
+from crawler.torrents.peerwire.conversation import Conversation
+from dhtnode import Address
+
+CHUNK_BYTES = 16 * 1024  # read at once
+PARTING_TIME = 1.0  # seconds for a peer to close its side after we closed ours
+PARTING_BYTES = 64 * 1024
+
+Connect: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]]
+"""Opens a connection to a peer; raises `OSError`."""
+
+
+async def connect_tcp(address: Address) -> trio.abc.HalfCloseableStream:
+    """Open a TCP connection; the host is an address, so that no name is looked up."""
+    return await trio.open_tcp_stream(address.host, address.port)
+
+
+class PeerTalk:
+    """Carry a conversation over a stream.
+
+    Its methods raise `BadPeer` when the peer breaks the protocol, and `trio.BrokenResourceError` when
+    the connection breaks.
+    """
+
+    def __init__(
+        self, stream: trio.abc.HalfCloseableStream, conversation: Conversation, settings: PeerSettings
+    ) -> None:
+        self.bytes_sent = 0
+        self._stream = stream
+        self._conversation = conversation
+        self._settings = settings
+        self._has_ended = False
+
+    async def introduce(self) -> None:
+        """Say who we are, and hear who the peer is and what it has, as far as it says so in time."""
+        with trio.move_on_after(self._settings.hello_time):
+            await self._send(self._conversation.opening())
+            while not self._conversation.has_settled and not self._has_ended:
+                await self._exchange()
+
+    async def linger(self) -> None:
+        """Hear a little longer which pieces the peer has, unless it has them all."""
+        if self._conversation.is_introduced and not self._conversation.is_seed:
+            with trio.move_on_after(self._settings.linger_time):
+                while not self._has_ended:
+                    await self._exchange()
+
+    async def fetch(self, is_wanted: Callable[[], bool]) -> bytes | None:
+        """Ask for the metadata, and return it when it came in time and is right.
+
+        Gives up when `is_wanted` says no, or when the peer refuses.
+        """
+        with trio.move_on_after(self._settings.fetch_time):
+            await self._send(self._conversation.begin_fetch())
+            while self._conversation.is_fetching and is_wanted() and not self._has_ended:
+                await self._exchange()
+        return self._conversation.metadata()
+
+    async def part(self) -> None:
+        """Close our side, and give the peer a moment to close its own: it may still be sending."""
+        left = PARTING_BYTES
+        with trio.move_on_after(PARTING_TIME), suppress(trio.BrokenResourceError):
+            await self._stream.send_eof()
+            while left > 0 and (data := await self._stream.receive_some(CHUNK_BYTES)):
+                left -= len(data)
+
+    async def _exchange(self) -> None:
+        data = await self._stream.receive_some(CHUNK_BYTES)
+        self._has_ended = not data
+        if data:
+            await self._send(self._conversation.receive_untrusted(bytes(data)))
+
+    async def _send(self, data: bytes) -> None:
+        if data:
+            self.bytes_sent += len(data)
+            await self._stream.send_all(data)

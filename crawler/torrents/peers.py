@@ -1,0 +1,248 @@
+"""Ask the peers of one swarm, a few at a time: who they are, and what their torrent is called.
+
+Peers were named by strangers, who may name anybody.  So nobody is contacted who is in a network
+that our own socket is not part of, whom `--exclude` names, or at a port below 1024; each host once in
+a swarm and over one connection at a time, and all within a pace.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from random import Random
+from typing import TypeAlias
+
+import trio
+
+from crawler.db.records.torrents import SwarmContact
+from crawler.db.writer import RunSync
+from crawler.settings import PeerSettings
+from crawler.torrents.connection import Connect, PeerTalk, connect_tcp
+from crawler.torrents.peerwire.conversation import Conversation
+from crawler.torrents.peerwire.frames import BadPeer
+from crawler.torrents.peerwire.handshake import new_peer_id
+from dhtnode import Address, Family, InfoHash, InvalidTorrent, Scope
+from dhtnode.krpc import PackedEndpoint
+from dhtnode.metainfo import TorrentInfo, parse_info
+from dhtnode.token_bucket import TokenBucket
+
+LOWEST_PORT = 1024  # below are services that are no peers, and whose owners watch who knocks
+
+Excludes: TypeAlias = Callable[[bytes, PackedEndpoint, Family], bool]
+
+logger = logging.getLogger(__name__)
+
+
+class PeerAsker:
+    """Ask peers of any number of swarms, within bounds that hold for all of them together."""
+
+    def __init__(
+        self,
+        scopes: Mapping[Family, Scope],
+        settings: PeerSettings,
+        random: Random,
+        *,
+        excludes: Excludes | None = None,
+        connect: Connect = connect_tcp,
+        run_sync: RunSync = trio.to_thread.run_sync,
+    ) -> None:
+        """Ask peers in the families and networks of `scopes`, which are those of our own sockets."""
+        self.settings = settings
+        self.random = random
+        self.connect = connect
+        self.busy: set[str] = set()  # hosts that a connection goes to now
+        self._scopes = scopes
+        self._excludes = excludes
+        self._run_sync = run_sync
+        self._pace = TokenBucket(settings.connection_rate, settings.connections_at_once, trio.current_time())
+        self._readers = trio.CapacityLimiter(1)  # an info dictionary of a million values takes 150 MB to read
+
+    async def ask(
+        self,
+        info_hash: InfoHash,
+        peers: Sequence[Address],
+        *,
+        named: int | None = None,
+        pieces: int | None = None,
+        wants_metadata: bool = True,
+    ) -> SwarmContact:
+        """Ask the first peers that may be contacted, `settings.peers` at most.
+
+        `named` is how many peers were known in all, `pieces` how many pieces the torrent has when that
+        is known already.  Of a private torrent nobody is asked any more once it is known to be one,
+        and nothing is returned of its peers.
+        """
+        skipped: Counter[str] = Counter()
+        chosen = list(self._choose(peers, skipped))
+        inquiry = _Inquiry(self, info_hash, pieces, skipped, wants_metadata=wants_metadata)
+        await inquiry.run(chosen)
+        return inquiry.result(len(peers) if named is None else named)
+
+    async def wait_turn(self) -> None:
+        """Wait until one more connection may be opened; who comes first is first."""
+        now = trio.current_time()
+        delay = self._pace.wait_time(now)
+        self._pace.spend(now)
+        await trio.sleep(delay)
+
+    def host_key(self, peer: Address) -> str:
+        """Return what "one connection to a host" counts."""
+        return self._scopes[peer.family].host_key(peer)
+
+    async def read(self, metadata: bytes) -> TorrentInfo:
+        """Read an info dictionary in a worker thread; raises `InvalidTorrent`."""
+        info: TorrentInfo = await self._run_sync(parse_info, metadata, limiter=self._readers)
+        return info
+
+    def _choose(self, peers: Sequence[Address], skipped: Counter[str]) -> Iterator[Address]:
+        """Yield the peers to try, and count the others by reason."""
+        hosts: set[str] = set()
+        for peer in peers:
+            reason = self._reason_against(peer)
+            if reason is None and self.host_key(peer) in hosts:
+                reason = "another port of a host"
+            elif reason is None and len(hosts) >= self.settings.peers:
+                reason = "enough others"
+            if reason is None:
+                hosts.add(self.host_key(peer))
+                yield peer
+            else:
+                skipped[reason] += 1
+
+    def _reason_against(self, peer: Address) -> str | None:
+        scope = self._scopes.get(peer.family)
+        if scope is None or not scope.allows(peer):
+            return "address that we do not talk to"
+        if peer.port < LOWEST_PORT:
+            return "port below 1024"
+        endpoint = int(ip_address(peer.host)) << 16 | peer.port
+        if self._excludes is not None and self._excludes(b"", endpoint, peer.family):
+            return "excluded"
+        return None
+
+
+class _Inquiry:
+    """Be one swarm that is being asked."""
+
+    def __init__(
+        self,
+        asker: PeerAsker,
+        info_hash: InfoHash,
+        pieces: int | None,
+        skipped: Counter[str],
+        *,
+        wants_metadata: bool,
+    ) -> None:
+        self._asker = asker
+        self._info_hash = info_hash
+        self._pieces = pieces
+        self._skipped = skipped
+        self._wants_metadata = wants_metadata
+        self._info: TorrentInfo | None = None
+        self._conversations: list[Conversation] = []
+        self._failures: Counter[str] = Counter()
+        self._tried = 0
+        self._bytes_sent = 0
+        self._bytes_received = 0
+        self._scope = trio.CancelScope()
+        self._fetches = trio.CapacityLimiter(asker.settings.fetches_at_once)
+
+    async def run(self, peers: Sequence[Address]) -> None:
+        """Visit the peers, a few at a time."""
+        settings = self._asker.settings
+        self._scope.deadline = trio.current_time() + settings.swarm_time
+        places = trio.Semaphore(settings.connections_at_once)
+
+        async def visit(peer: Address) -> None:
+            try:
+                await self._visit_once(peer)
+            finally:
+                places.release()
+
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                for peer in peers:
+                    await places.acquire()
+                    await self._asker.wait_turn()
+                    nursery.start_soon(visit, peer)
+
+    def result(self, named: int) -> SwarmContact:
+        """Return what came of it; of the peers of a private torrent, nothing."""
+        is_private = self._info is not None and self._info.is_private
+        pieces = self._pieces if self._info is None else self._info.pieces
+        reports = () if is_private else tuple(each.report(pieces) for each in self._conversations)
+        return SwarmContact(
+            self._info_hash,
+            self._info,
+            named,
+            self._tried,
+            reports,
+            dict(self._skipped),
+            dict(self._failures),
+            self._bytes_sent,
+            self._bytes_received,
+        )
+
+    async def _visit_once(self, peer: Address) -> None:
+        host = self._asker.host_key(peer)
+        if host in self._asker.busy:  # it is in another swarm too, and is being asked about that
+            self._skipped["busy with another swarm"] += 1
+            return
+        self._asker.busy.add(host)
+        try:
+            await self._visit(peer)
+        finally:
+            self._asker.busy.discard(host)
+
+    async def _visit(self, peer: Address) -> None:
+        self._tried += 1
+        try:
+            with trio.fail_after(self._asker.settings.connect_time):
+                stream = await self._asker.connect(peer)
+        except (OSError, trio.TooSlowError):
+            self._failures["no connection"] += 1
+            return
+        conversation = Conversation(self._info_hash, new_peer_id(self._asker.random))
+        talk = PeerTalk(stream, conversation, self._asker.settings)
+        try:
+            async with stream:
+                await self._talk(talk, conversation)
+        except BadPeer as error:
+            conversation.distrust()
+            self._failures[str(error)] += 1
+        except trio.BrokenResourceError:
+            self._failures["connection broke"] += 1
+        finally:
+            self._bytes_sent += talk.bytes_sent
+            self._bytes_received += conversation.bytes_received
+            conversation.end()
+            if conversation.is_introduced:
+                self._conversations.append(conversation)
+
+    async def _talk(self, talk: PeerTalk, conversation: Conversation) -> None:
+        await talk.introduce()
+        if not conversation.is_introduced:
+            self._failures["no handshake"] += 1
+            return
+        if conversation.offers_metadata and self._is_metadata_missing():
+            async with self._fetches:
+                if self._is_metadata_missing():
+                    await self._fetch(talk)
+        await talk.linger()
+        await talk.part()
+
+    async def _fetch(self, talk: PeerTalk) -> None:
+        metadata = await talk.fetch(self._is_metadata_missing)
+        if metadata is None or not self._is_metadata_missing():
+            return
+        try:
+            self._info = await self._asker.read(metadata)
+        except InvalidTorrent as error:  # with the right hash: every peer would send the same
+            self._wants_metadata = False
+            logger.info("%s: the metadata cannot be read: %s", self._info_hash.hex(), error)
+        else:
+            if self._info.is_private:
+                self._scope.cancel()
+
+    def _is_metadata_missing(self) -> bool:
+        return self._wants_metadata and self._info is None

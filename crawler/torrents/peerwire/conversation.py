@@ -1,0 +1,200 @@
+"""One connection to one peer, from our first byte on: what came in, what goes out, what we know."""
+
+from crawler.db.records.torrents import PeerKind, PeerReport, PiecesHeld
+from crawler.torrents.peerwire.assembly import AT_ONCE, MAX_METADATA_BYTES, Assembly
+from crawler.torrents.peerwire.extension import (
+    HANDSHAKE_NUMBER,
+    OUR_UT_METADATA,
+    PART_BYTES,
+    ExtendedHandshake,
+    MetadataKind,
+    encode_extended_handshake,
+    encode_metadata_request,
+    read_extended_handshake_untrusted,
+    read_metadata_message_untrusted,
+)
+from crawler.torrents.peerwire.frames import BadPeer, Frame, FrameKind, FrameReader, encode_frame
+from crawler.torrents.peerwire.handshake import (
+    HANDSHAKE_BYTES,
+    Handshake,
+    client_letters,
+    encode_handshake,
+    read_handshake_untrusted,
+)
+from crawler.torrents.peerwire.pieces import PieceMap
+from dhtnode import InfoHash
+
+TALK_BYTES = 256 * 1024
+"""What a peer may send besides metadata: a long bitfield and its messages to everybody."""
+
+_HEADER_BYTES = 256  # more of a part of metadata than its content
+
+
+class Conversation:
+    """Follow what a peer says, and say what we say.
+
+    Holds one unfinished message (128 KiB), the bits of its pieces (125 kB), and once metadata is
+    asked for, that (8 MiB).  What a peer sends altogether is bounded by `TALK_BYTES` and the metadata.
+    """
+
+    def __init__(self, info_hash: InfoHash, peer_id: bytes) -> None:
+        self.bytes_received = 0
+        self._info_hash = info_hash
+        self._peer_id = peer_id
+        self._start = bytearray()
+        self._handshake: Handshake | None = None
+        self._extended: ExtendedHandshake | None = None
+        self._frames = FrameReader()
+        self._pieces = PieceMap()
+        self._allowance = TALK_BYTES
+        self._assembly: Assembly | None = None
+        self._is_rejected = False
+        self._is_distrusted = False
+
+    def opening(self) -> bytes:
+        """Return what to send first."""
+        return encode_handshake(Handshake(self._info_hash, self._peer_id))
+
+    @property
+    def is_introduced(self) -> bool:
+        """Return whether the peer said who it is, in this swarm."""
+        return self._handshake is not None
+
+    @property
+    def has_settled(self) -> bool:
+        """Return whether all is there that a peer says of itself unasked, as far as that can be known."""
+        if self._handshake is None:
+            return False
+        if self._handshake.has_extensions and self._extended is None:
+            return False
+        return self._pieces.is_told or self._has_no_metadata
+
+    @property
+    def is_seed(self) -> bool:
+        """Return whether it is a seed already, whatever else it will say."""
+        return self._pieces.holding(None).kind is PeerKind.SEED
+
+    @property
+    def offers_metadata(self) -> bool:
+        """Return whether there is metadata to be asked for, of a size that we take."""
+        known = self._extended
+        if known is None or not known.ut_metadata or known.metadata_size is None:
+            return False
+        return known.metadata_size <= MAX_METADATA_BYTES and self._assembly is None
+
+    @property
+    def is_fetching(self) -> bool:
+        """Return whether parts of the metadata are still to come."""
+        return self._assembly is not None and not self._assembly.is_complete and not self._is_rejected
+
+    def begin_fetch(self) -> bytes:
+        """Return the first requests for the metadata that the peer offers."""
+        known = self._extended
+        if known is None or known.metadata_size is None:
+            raise RuntimeError("no metadata is offered")
+        size = known.metadata_size
+        self._allowance += size + _HEADER_BYTES * (size // PART_BYTES + 1)
+        self._assembly = Assembly(self._info_hash, size, min(AT_ONCE, known.reqq or AT_ONCE))
+        return self._requests()
+
+    def metadata(self) -> bytes | None:
+        """Return the info dictionary if it is whole and right; raises `BadPeer` when it is wrong."""
+        if self._assembly is None or not self._assembly.is_complete:
+            return None
+        return self._assembly.verified()
+
+    def receive_untrusted(self, data: bytes) -> bytes:
+        """Take in what came and return what to send; raises `BadPeer` when there is nothing more to say."""
+        self.bytes_received += len(data)
+        self._allowance -= len(data)
+        if self._allowance < 0:
+            raise BadPeer("says too much")
+        if self._handshake is None:
+            return self._begin(data)
+        return self._read_frames(data)
+
+    def end(self) -> None:
+        """Forget all that is not needed for `report`."""
+        self._frames = FrameReader()
+        self._assembly = None
+        self._start.clear()
+
+    def distrust(self) -> None:
+        """Take note that the peer broke the protocol: what it said of its pieces does not count."""
+        self._is_distrusted = True
+
+    def report(self, pieces: int | None) -> PeerReport:
+        """Return what the peer said of itself; `pieces` is how many the torrent has, if known."""
+        known = self._extended or ExtendedHandshake()
+        holding = self._pieces.holding(pieces)
+        if self._is_distrusted:
+            holding = PiecesHeld(PeerKind.UNKNOWN, None, pieces)
+        elif not self._pieces.is_told and self._has_no_metadata:
+            holding = PiecesHeld(PeerKind.LEECHER, 0, pieces)
+        peer_id = b"" if self._handshake is None else self._handshake.peer_id
+        return PeerReport(holding, known.upload_only, client_letters(peer_id, known.client))
+
+    @property
+    def _has_no_metadata(self) -> bool:
+        """Return whether it knows BEP 9 and names no metadata: it has nothing yet but a magnet link."""
+        known = self._extended
+        return known is not None and known.ut_metadata > 0 and known.metadata_size is None
+
+    def _begin(self, data: bytes) -> bytes:
+        self._start += data
+        handshake = read_handshake_untrusted(bytes(self._start[:HANDSHAKE_BYTES]))
+        if handshake is None:
+            return b""
+        if handshake.info_hash != self._info_hash:
+            raise BadPeer("speaks of another swarm")
+        if handshake.peer_id == self._peer_id:
+            raise BadPeer("sends back what we say")
+        self._handshake = handshake
+        # BEP 6 wants one word about pieces, first of all.
+        answer = encode_frame(FrameKind.HAVE_NONE) if handshake.has_fast else b""
+        answer += encode_extended_handshake() if handshake.has_extensions else b""
+        rest = bytes(self._start[HANDSHAKE_BYTES:])
+        self._start.clear()
+        return answer + self._read_frames(rest)
+
+    def _read_frames(self, data: bytes) -> bytes:
+        answer = b""
+        self._frames.feed(data)
+        while (frame := self._frames.next_untrusted()) is not None:
+            answer += self._take(frame)
+        return answer
+
+    def _take(self, frame: Frame) -> bytes:
+        match frame.kind:
+            case FrameKind.BITFIELD:
+                self._pieces.take_bitfield_untrusted(frame.payload)
+            case FrameKind.HAVE_ALL:
+                self._pieces.take_all_untrusted(frame.payload)
+            case FrameKind.HAVE_NONE:
+                self._pieces.take_none_untrusted(frame.payload)
+            case FrameKind.HAVE:
+                self._pieces.take_have_untrusted(frame.payload)
+            case FrameKind.EXTENDED:
+                return self._take_extended(frame.payload)
+            case FrameKind.PIECE:
+                raise BadPeer("sends content that nobody asked for")
+        return b""
+
+    def _take_extended(self, payload: bytes) -> bytes:
+        number, content = payload[:1], payload[1:]
+        if number == bytes((HANDSHAKE_NUMBER,)):
+            known = self._extended or ExtendedHandshake()
+            self._extended = read_extended_handshake_untrusted(content, known)
+        elif number == bytes((OUR_UT_METADATA,)) and self._assembly is not None and self.is_fetching:
+            message = read_metadata_message_untrusted(content)
+            if message.kind == MetadataKind.DATA:
+                self._assembly.take(message)
+                return self._requests()
+            self._is_rejected = message.kind == MetadataKind.REJECT
+        return b""  # another extension that we did not ask for, or a request: we have nothing
+
+    def _requests(self) -> bytes:
+        if self._assembly is None or self._extended is None:
+            return b""
+        number = self._extended.ut_metadata
+        return b"".join(encode_metadata_request(number, part) for part in self._assembly.next_requests())

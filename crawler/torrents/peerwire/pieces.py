@@ -1,0 +1,91 @@
+"""Which pieces a peer says to have: bitfield and haves (BEP 3), all or none at once (BEP 6)."""
+
+from crawler.db.records.torrents import PeerKind, PiecesHeld
+from crawler.torrents.peerwire.frames import BadPeer
+
+MAX_PIECES = 1_000_000
+"""Pieces of one torrent: 125 kB for each connection.  16 TB in pieces of 16 MiB have as many."""
+
+_INDEX_BYTES = 4
+_BYTES_OF_BITS = 8
+
+
+class PieceMap:
+    """Keep what a peer said; `MAX_PIECES` bits at most."""
+
+    def __init__(self) -> None:
+        self.is_told = False
+        self._has_all = False
+        self._has_bitfield = False
+        self._bits = bytearray()
+
+    def take_all_untrusted(self, payload: bytes) -> None:
+        """Take in have-all; raises `BadPeer`, as the next ones, when it says more than once what it has."""
+        self._begin(payload, 0)
+        self._has_all = True
+
+    def take_none_untrusted(self, payload: bytes) -> None:
+        """Take in have-none."""
+        self._begin(payload, 0)
+
+    def take_bitfield_untrusted(self, payload: bytes) -> None:
+        """Take in a bitfield."""
+        self._begin(payload, len(payload))
+        if not 0 < len(payload) <= MAX_PIECES // _BYTES_OF_BITS:
+            raise BadPeer("bitfield of a strange length")
+        self._has_bitfield = True
+        self._bits += payload
+
+    def take_have_untrusted(self, payload: bytes) -> None:
+        """Take in the number of one piece; may come before anything else, and any number of times."""
+        if len(payload) != _INDEX_BYTES:
+            raise BadPeer("have of a strange length")
+        index = int.from_bytes(payload)
+        limit = len(self._bits) * _BYTES_OF_BITS if self._has_bitfield else MAX_PIECES
+        if index >= limit:
+            raise BadPeer("piece that cannot be")
+        self.is_told = True
+        byte, bit = divmod(index, _BYTES_OF_BITS)
+        if byte >= len(self._bits):
+            self._bits.extend(bytes(byte + 1 - len(self._bits)))
+        self._bits[byte] |= 0x80 >> bit
+
+    def holding(self, pieces: int | None) -> PiecesHeld:
+        """Return what that makes the peer, in a torrent of `pieces` pieces; None when that is not known.
+
+        Without the number, a bitfield in which only bits at the end of the last byte are missing may
+        be that of a seed or not: that is `UNKNOWN`, as is what contradicts the number.
+        """
+        if not self.is_told:
+            return PiecesHeld(PeerKind.UNKNOWN, None, pieces)
+        if self._has_all:
+            return PiecesHeld(PeerKind.SEED, pieces, pieces)
+        count = int.from_bytes(self._bits).bit_count()
+        if pieces is None:
+            return PiecesHeld(self._kind_without_number(count), count, None)
+        if not self._fits(pieces):
+            return PiecesHeld(PeerKind.UNKNOWN, None, pieces)
+        return PiecesHeld(PeerKind.SEED if count == pieces else PeerKind.LEECHER, count, pieces)
+
+    def _begin(self, payload: bytes, length: int) -> None:
+        """Check that this is the first word about pieces, which it must be (BEP 3, BEP 6)."""
+        if self.is_told or len(payload) != length:
+            raise BadPeer("bitfield in the wrong place")
+        self.is_told = True
+
+    def _kind_without_number(self, count: int) -> PeerKind:
+        end = bytes(self._bits).rstrip(b"\0") if not self._has_bitfield else bytes(self._bits)
+        bits = len(end) * _BYTES_OF_BITS
+        if not count or int.from_bytes(end) != ((1 << count) - 1) << (bits - count):
+            return PeerKind.LEECHER  # one is missing before one that is there
+        if self._has_bitfield and bits == count:
+            return PeerKind.SEED  # spare bits are zero, so there are none
+        return PeerKind.LEECHER if bits - count >= _BYTES_OF_BITS else PeerKind.UNKNOWN
+
+    def _fits(self, pieces: int) -> bool:
+        """Return whether the bits can be those of so many pieces; spare ones must be zero (BEP 3)."""
+        length = -(-pieces // _BYTES_OF_BITS)
+        if len(self._bits) > length or (self._has_bitfield and len(self._bits) < length):
+            return False
+        spare = len(self._bits) * _BYTES_OF_BITS - pieces
+        return spare <= 0 or not int.from_bytes(self._bits) & ((1 << spare) - 1)

@@ -1,0 +1,68 @@
+"""What handshakes tell about a swarm, beside the filters: the share of seeds, with its interval.
+
+It is about peers that let strangers connect and answer them, and says nothing about how many peers
+there are.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+from math import sqrt
+from random import Random
+
+from crawler.db.records.torrents import Handshakes, PeerKind, SwarmContact
+from dhtnode import Address
+
+KEPT_PEERS = 200
+"""Addresses of one swarm that wait to be tried."""
+
+_Z = 1.959964  # standard deviations that hold 95 % of a normal distribution
+
+
+def handshakes_of(contact: SwarmContact, taken_at: str) -> Handshakes:
+    """Return the row that one round of handshakes makes."""
+    kinds = Counter(report.holding.kind for report in contact.reports)
+    seeds, leechers = kinds[PeerKind.SEED], kinds[PeerKind.LEECHER]
+    low, high = share_interval(seeds, seeds + leechers)
+    return Handshakes(
+        info_hash=contact.info_hash,
+        taken_at=taken_at,
+        peers_named=contact.peers_named,
+        peers_tried=contact.peers_tried,
+        peers_answered=len(contact.reports),
+        seeds=seeds,
+        leechers=leechers,
+        unknown=kinds[PeerKind.UNKNOWN],
+        upload_only=sum(report.upload_only for report in contact.reports),
+        seed_share=seeds / (seeds + leechers) if seeds + leechers else None,
+        seed_share_low=low,
+        seed_share_high=high,
+        clients=dict(sorted(Counter(report.client for report in contact.reports).items())),
+        bytes_sent=contact.bytes_sent,
+        bytes_received=contact.bytes_received,
+    )
+
+
+def share_interval(hits: int, trials: int) -> tuple[float | None, float | None]:
+    """Return the ends of Wilson's 95 % interval for a share; (None, None) when nothing was tried.
+
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.  The
+    peers are taken for a random draw from many, which in a small swarm makes it too wide.
+    """
+    if not trials:
+        return None, None
+    share = hits / trials
+    weight = 1 + _Z**2 / trials
+    middle = (share + _Z**2 / (2 * trials)) / weight
+    half = _Z * sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2)) / weight
+    return max(0.0, middle - half) if hits else 0.0, min(1.0, middle + half) if hits < trials else 1.0
+
+
+def draw_fairly(lists: Iterable[Sequence[Address]], random: Random) -> list[Address]:
+    """Draw at most `KEPT_PEERS` peers, from each list as many as from the others while it lasts.
+
+    So a node that names thousands of made-up peers has no more say than one that names a few.
+    """
+    shuffled = [random.sample(each, len(each)) for each in lists]
+    in_turns = chain.from_iterable(zip_longest(*shuffled))
+    return list(dict.fromkeys(peer for peer in in_turns if peer is not None))[:KEPT_PEERS]

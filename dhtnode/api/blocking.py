@@ -1,0 +1,56 @@
+"""One blocking call, for scripts that have no event loop of their own."""
+
+from collections.abc import Sequence
+
+import trio
+
+from dhtnode.addresses import Address
+from dhtnode.api.open_node import open_node
+from dhtnode.errors import NotJoined
+from dhtnode.ids import InfoHash
+from dhtnode.magnet import parse_info_hash
+from dhtnode.metainfo import Metainfo, public_info_hash
+from dhtnode.settings import NodeSettings
+
+
+def find_peers(
+    torrent: InfoHash | Metainfo | str,
+    *,
+    limit: int | None = None,
+    timeout: float = 30.0,
+    bootstrap: Sequence[str] = (),
+) -> list[Address]:
+    """Return peers of a swarm, given by info-hash, magnet link or torrent file, without a tracker.
+
+    Returns after the lookup, after `limit` peers, or after `timeout` seconds with what has come by
+    then.  An empty list means that nobody knows of a peer.  Raises `InvalidInfoHash` for a text that
+    is none, `PrivateTorrent` before anything is sent (BEP 27), and `NotJoined` when no node answered
+    at all.  Not to be called from inside Trio.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit {limit}: ask for one peer at least")
+    wanted = parse_info_hash(torrent) if isinstance(torrent, str) else public_info_hash(torrent)
+    ways_in = torrent.nodes if isinstance(torrent, Metainfo) else ()
+    return trio.run(_find_peers, wanted, limit, timeout, bootstrap, ways_in)
+
+
+async def _find_peers(
+    info_hash: InfoHash,
+    limit: int | None,
+    timeout: float,
+    bootstrap: Sequence[str],
+    ways_in: Sequence[str] = (),
+) -> list[Address]:
+    found: list[Address] = []
+    async with (
+        open_node(bootstrap=bootstrap, ways_in=ways_in, settings=NodeSettings(read_only=True)) as node,
+        node.get_peers(info_hash) as peers,
+    ):
+        with trio.move_on_after(timeout):
+            async for peer in peers:
+                found.append(peer)
+                if limit is not None and len(found) >= limit:
+                    break
+        if not peers.nodes_answered:
+            raise NotJoined(f"no node answered within {timeout:g} s")
+    return found

@@ -1,0 +1,200 @@
+"""Get items from the nodes nearest to a target, and put them there (BEP 44).
+
+Both begin with a walk in every family.  What a node sends counts only if its hash, or its key and
+signature, are those of the target; of mutable items the highest `seq` wins.  A put then goes to the
+closest nodes, with the tokens that they gave.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import trio
+
+from dhtnode.addresses import Address, Contact
+from dhtnode.api.dual_stack import lookup_in_all_families
+from dhtnode.api.results import FoundItem, StoredItem
+from dhtnode.errors import NotJoined, QueryError, QueryRefused
+from dhtnode.items import ImmutableItem, Item, MutableItem, Target
+from dhtnode.krpc.messages import CAS_MISMATCH, SEQ_TOO_LOW, Get, Put, Response
+from dhtnode.net.transactions import Answer
+from dhtnode.node.socket_node import SocketNode
+
+logger = logging.getLogger(__name__)
+
+PADDING = 96  # makes a `get` 200 bytes long: eight times that is more than any item needs
+WELL_KEPT = 8  # more copies than this, and among them all the closest, need no further put (BEP 44)
+
+
+class Search:
+    """Collect what nodes say about one target; pure, and cheap but for a signature per new item."""
+
+    def __init__(self, target: Target, salt: bytes = b"") -> None:
+        """Look for a target; of a mutable item the salt must be known, because no node tells it."""
+        self.target = target
+        self.newest: Item | None = None
+        self.forged = 0
+        self.answered = 0
+        self._salt = salt
+        self._genuine: set[Item] = set()
+        self._kept: dict[Address, int | None] = {}  # the `seq` each node has; None for an immutable item
+
+    def take(self, answer: Answer) -> None:
+        """Take in one answer."""
+        self.answered += 1
+        response = answer.response
+        if response.value is not None:
+            item = self._item_in(response)
+            if item is None:
+                self.forged += 1
+                return
+            self._kept[answer.address] = _seq_of(item)
+            if self.newest is None or (_seq_of(item) or 0) > (_seq_of(self.newest) or 0):
+                self.newest = item
+        elif response.seq is not None:
+            self._kept[answer.address] = response.seq
+
+    def keeps_any(self, address: Address) -> bool:
+        """Return whether a node has an item under the target, whichever."""
+        return address in self._kept
+
+    def keeps(self, address: Address, item: Item) -> bool:
+        """Return whether a node has an item, or at least says so (its `seq` alone may be all it sent)."""
+        return address in self._kept and self._kept[address] == _seq_of(item)
+
+    def copies(self, item: Item | None) -> int:
+        """Return how many nodes have an item."""
+        return 0 if item is None else sum(self.keeps(address, item) for address in self._kept)
+
+    def _item_in(self, response: Response) -> Item | None:
+        """Return the item in a response, or None when it is not genuine."""
+        value, key, signature, seq = response.value, response.public_key, response.signature, response.seq
+        item: Item
+        try:
+            if value is None:
+                return None
+            if key is None or signature is None or seq is None:
+                item = ImmutableItem(value)
+            else:
+                item = MutableItem(key, seq, value, signature, self._salt)
+        except ValueError:
+            return None
+        if item not in self._genuine:
+            if item.target() != self.target or not (isinstance(item, ImmutableItem) or item.verify()):
+                return None
+            self._genuine.add(item)
+        return item
+
+
+async def find_item(
+    endpoints: Sequence[SocketNode], search: Search, *, newer_than: int | None = None, count: bool = False
+) -> FoundItem:
+    """Walk in every family and return the newest item.
+
+    An immutable item ends the walk when it is found, unless its copies are to be counted.  Mutable
+    ones with a `seq` up to `newer_than` are not sent.  Raises `NotJoined` when nobody answered.
+    """
+    method = Get(search.target, seq=newer_than, padding=PADDING)
+    with trio.CancelScope() as scope:
+
+        def on_answer(_endpoint: SocketNode, answer: Answer) -> None:
+            search.take(answer)
+            if isinstance(search.newest, ImmutableItem) and not count:
+                scope.cancel()
+
+        await lookup_in_all_families(endpoints, search.target, method, on_answer)
+    if not search.answered:
+        raise NotJoined("no node answered")
+    copies = search.copies(search.newest)
+    return FoundItem(search.target, search.newest, copies, search.forged, search.answered)
+
+
+async def store_item(
+    endpoints: Sequence[SocketNode], item: Item, *, cas: int | None = None, if_needed: bool = False
+) -> StoredItem:
+    """Put an item to the closest nodes of every family, and return who keeps it then.
+
+    Nothing is put when the walk has found an item that must stay: a newer one, one with the same
+    `seq` and another value, or one whose `seq` is not `cas`.  With `if_needed`, nothing is put either
+    when there are more than 8 copies, one at each of the closest nodes (BEP 44, "Expiration").
+    Raises `NotJoined` when nobody answered.
+    """
+    search = Search(item.target(), item.salt if isinstance(item, MutableItem) else b"")
+    closest = await _closest_answers(endpoints, search)
+    stored = {answer.address for _, answer in closest if search.keeps(answer.address, item)}
+    conflicts = {answer.address for _, answer in closest if search.keeps_any(answer.address)} - stored
+
+    async def tell(endpoint: SocketNode, answer: Answer) -> None:
+        address, token = answer.address, answer.response.token
+        if token is None:
+            return
+        # A node that sent nothing has nothing to compare with (BEP 44, "CAS").
+        method = Put(item, token, cas if search.keeps_any(address) else None)
+        stored.discard(address)
+        conflicts.discard(address)
+        try:
+            await endpoint.rpc.query_twice(method, address)
+        except QueryRefused as refused:
+            if refused.code in (CAS_MISMATCH, SEQ_TOO_LOW):
+                conflicts.add(address)
+        except QueryError:
+            pass
+        else:
+            stored.add(address)
+
+    is_well_kept = len(stored) == len(closest) and search.copies(item) > WELL_KEPT
+    if not _must_stay(search.newest, item, cas) and not (if_needed and is_well_kept):
+        async with trio.open_nursery() as nursery:
+            for endpoint, answer in closest:
+                nursery.start_soon(tell, endpoint, answer)
+    contacts = [Contact(answer.response.node_id, answer.address) for _, answer in closest]
+    return StoredItem(
+        search.target,
+        item,
+        tuple(contact for contact in contacts if contact.address in stored),
+        len(conflicts),
+        len(contacts) - len(stored) - len(conflicts),
+        search.newest,
+    )
+
+
+async def keep_item(next_ones: Callable[[], Sequence[SocketNode]], item: Item, interval: float) -> None:
+    """Put an item again and again, when it is needed, and in place of a mutable one what is newer.
+
+    `next_ones` names the endpoints each time.
+    """
+    while True:
+        try:
+            outcome = await store_item(next_ones(), item, if_needed=True)
+        except NotJoined:
+            logger.info("%s: not put again, no node answered", item.target().hex())
+        else:
+            if _must_stay(outcome.current, item, None) and outcome.current is not None:
+                item = outcome.current
+        await trio.sleep(interval)
+
+
+async def _closest_answers(
+    endpoints: Sequence[SocketNode], search: Search
+) -> list[tuple[SocketNode, Answer]]:
+    """Walk in every family and return what the closest nodes of each answered."""
+    method = Get(search.target, padding=PADDING)
+    walks = await lookup_in_all_families(
+        endpoints, search.target, method, lambda _, answer: search.take(answer)
+    )
+    closest = [(walk.endpoint, answer) for walk in walks for answer in walk.closest_answers()]
+    if not closest:
+        raise NotJoined("no node answered")
+    return closest
+
+
+def _must_stay(current: Item | None, item: Item, cas: int | None) -> bool:
+    """Return whether the item in the network is one that ours must not replace."""
+    if not isinstance(current, MutableItem) or not isinstance(item, MutableItem):
+        return False
+    if cas is not None and cas != current.seq:
+        return True
+    return current.seq > item.seq or (current.seq == item.seq and current.value != item.value)
+
+
+def _seq_of(item: Item) -> int | None:
+    return item.seq if isinstance(item, MutableItem) else None

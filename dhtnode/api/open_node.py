@@ -1,0 +1,181 @@
+"""How a node comes to be and goes away: sockets, identity, tasks, and their end."""
+
+import random as random_module
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from dhtnode.addresses import (
+    WILDCARDS,
+    Address,
+    Family,
+    Scope,
+    check_listen,
+    normalize_host,
+    parse_address,
+    scope_of,
+    split_host_port,
+)
+from dhtnode.api.node import Node
+from dhtnode.errors import CannotListen
+from dhtnode.ids import NodeId
+from dhtnode.net.udp import DatagramSocket, open_udp_socket
+from dhtnode.node.context import NodeContext, share
+from dhtnode.node.maintenance import keep_expiring, keep_fresh, keep_joined, keep_saved
+from dhtnode.node.node_ids import first_ids, spread_ids
+from dhtnode.node.socket_node import SocketNode
+from dhtnode.node.state_file import load_state, save_state
+from dhtnode.nurseries import open_service_nursery
+from dhtnode.settings import WELL_KNOWN_BOOTSTRAP, NodeSettings
+
+_LOOPBACK = {Family.IPV4: Address("127.0.0.1", 0), Family.IPV6: Address("::1", 0)}
+
+
+@asynccontextmanager
+async def open_node(
+    *,
+    listen: Sequence[str | Address] | None = None,
+    port: int = 0,
+    bootstrap: Sequence[str] = (),
+    ways_in: Sequence[str] = (),
+    well_known: bool = True,
+    state_file: Path | str | None = None,
+    settings: NodeSettings | None = None,
+    node_id: NodeId | None = None,
+    sockets: Sequence[DatagramSocket] | None = None,
+    random: random_module.Random | None = None,
+) -> AsyncIterator[Node]:
+    """Open a node, run it for the length of the block, and close it without leaving anything behind.
+
+    `listen` holds addresses to bind, any number in each family: to others each is a node with an id of
+    its own (BEP 45).  By default these are `port` (0 for any free one) of each family that this
+    machine has, or any port of loopback only, when every host in `bootstrap` is a loopback address.
+    `bootstrap` holds `HOST:PORT` texts to join through; with `well_known` the public ones come
+    last.  `ways_in` are tried after `bootstrap` and have no say in what is bound: they may be a
+    stranger's, such as the nodes of a torrent file.
+    `state_file` keeps ids and contacts between runs.  `node_id` is that of the first address of
+    each family, and kept in any case; other ids are renewed when they do not go with our address
+    (BEP 42).  `sockets` and a seeded `random` serve tests.  Raises `AddressInUse`, `CannotListen`,
+    `StateFileError` or `ValueError`.
+    """
+    for host in (*bootstrap, *ways_in):
+        split_host_port(host)
+    settings = settings or NodeSettings()
+    path = None if state_file is None else Path(state_file)
+    saved = None if path is None else load_state(path)
+    bound = list(sockets) if sockets is not None else _bind(listen, port, bootstrap)
+    try:
+        random_bytes = secrets.token_bytes if random is None else random.randbytes
+        addresses = [socket.address for socket in bound]
+        old_ids = saved.node_ids if saved else {}
+        ids = spread_ids(node_id, addresses) if node_id else first_ids(addresses, old_ids, random_bytes)
+        random = random or random_module.Random(secrets.randbits(256))
+        shared = share(settings, random, random_bytes, trio.current_time())
+        endpoints = _endpoints(bound, ids, shared, (*bootstrap, *ways_in), well_known=well_known)
+        for endpoint in endpoints:
+            endpoint.is_id_fixed = node_id is not None
+            endpoint.saved = saved.contacts_of(endpoint.family) if saved else []
+        async with _running(endpoints, shared, path) as node:
+            yield node
+    finally:
+        for socket in bound:
+            socket.close()
+
+
+@asynccontextmanager
+async def _running(
+    endpoints: Sequence[SocketNode], shared: NodeContext, path: Path | None
+) -> AsyncIterator[Node]:
+    settings, peers = shared.settings, shared.peers
+    async with AsyncExitStack() as stack:
+        if path is not None:
+            stack.callback(lambda: save_state(path, node.state()))  # last, when nobody else writes
+        nursery = await stack.enter_async_context(open_service_nursery())
+        node = Node(endpoints, peers, shared.items, nursery)
+        for endpoint in endpoints:
+            address = endpoint.socket.address
+            nursery.start_soon(endpoint.serve, name=f"endpoint {address}")
+            nursery.start_soon(keep_fresh, endpoint, name=f"refresh {address}")
+            if not settings.read_only:  # nobody is to know us, so our own neighbours do not matter
+                nursery.start_soon(keep_joined, endpoint, node.new_attempt(endpoint), name=f"join {address}")
+        nursery.start_soon(keep_expiring, peers, settings.maintenance_period, name="expire peers")
+        if path is not None:
+            save_state(path, node.state())  # now, so that a path that cannot be written is told at once
+            nursery.start_soon(keep_saved, path, node.state, settings.save_period, name="save state")
+        yield node
+
+
+def _bind(
+    listen: Sequence[str | Address] | None, port: int, bootstrap: Sequence[str]
+) -> list[DatagramSocket]:
+    """Bind what was asked for; of the default addresses, as many as this machine has."""
+    if listen is None:
+        families = _loopback_families(bootstrap)
+        wanted = [_LOOPBACK[family] for family in families]
+        # BEP 32 and BEP 45 advise against wildcards: on a host with several addresses a reply may leave
+        # from another than was asked.  `listen` names those; a wildcard works wherever there is one.
+        return _bind_all(wanted or [Address(host, port) for host in WILDCARDS], all_needed=False)
+    addresses = [parse_address(entry) if isinstance(entry, str) else entry for entry in listen]
+    check_listen(addresses)
+    return _bind_all(addresses, all_needed=True)
+
+
+def _bind_all(addresses: Sequence[Address], *, all_needed: bool) -> list[DatagramSocket]:
+    """Bind every address, or at least one of them if not all are needed, or leave nothing bound."""
+    bound: list[DatagramSocket] = []
+    failure: CannotListen | None = None
+    with ExitStack() as undo:
+        for address in addresses:
+            try:
+                bound.append(open_udp_socket(address))
+            except CannotListen as error:  # no IPv6 on this machine, or no IPv4
+                failure = error
+            else:
+                undo.callback(bound[-1].close)
+        if failure is not None and (all_needed or not bound):
+            raise failure
+        undo.pop_all()
+    return bound
+
+
+def _loopback_families(bootstrap: Sequence[str]) -> list[Family]:
+    """Return the families of the hosts to join through if all of them are loopback, else nothing."""
+    hosts = [split_host_port(entry)[0] for entry in bootstrap]
+    try:
+        addresses = [
+            Address("127.0.0.1" if host == "localhost" else normalize_host(host), 0) for host in hosts
+        ]
+    except ValueError:
+        return []
+    if any(scope_of(address.host) is not Scope.LOOPBACK for address in addresses):
+        return []
+    return sorted({address.family for address in addresses})
+
+
+def _endpoints(
+    sockets: Sequence[DatagramSocket],
+    ids: Sequence[NodeId],
+    shared: NodeContext,
+    bootstrap: Sequence[str],
+    *,
+    well_known: bool,
+) -> list[SocketNode]:
+    now = trio.current_time()
+    return [
+        SocketNode(
+            socket,
+            node_id,
+            shared,
+            hosts=bootstrap,
+            last_hosts=WELL_KNOWN_BOOTSTRAP if well_known and not _is_loopback(socket) else (),
+            now=now,
+        )
+        for socket, node_id in zip(sockets, ids, strict=True)
+    ]
+
+
+def _is_loopback(socket: DatagramSocket) -> bool:
+    return scope_of(socket.address.host) is Scope.LOOPBACK

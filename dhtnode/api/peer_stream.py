@@ -1,0 +1,57 @@
+"""Peers as they are found: an async iterator that starts with the first answer.
+
+The walks that feed it run in the nursery of the node; the iterator itself only waits.  Peers that
+are not read yet are bounded by the size of the walk: 200 replies of at most 2000 peers.
+"""
+
+from collections import deque
+
+import trio
+
+from dhtnode.addresses import Address, Scope
+from dhtnode.errors import NotJoined
+from dhtnode.net.transactions import Answer
+
+
+class PeerStream:
+    """Yield the address of each peer once.
+
+    Raises `NotJoined` at the end when not a single node answered.
+    """
+
+    def __init__(self, walks: int) -> None:
+        """Expect `on_answer` from that many walks, and `on_end` once from each."""
+        self.nodes_answered = 0
+        self._walks = walks
+        self._seen: set[Address] = set()
+        self._unread: deque[Address] = deque()
+        self._changed = trio.Event()
+
+    def on_answer(self, scope: Scope, answer: Answer) -> None:
+        """Take in the peers of one answer; those that no socket of this scope may name are dropped."""
+        self.nodes_answered += 1
+        for peer in answer.response.peers():
+            if peer not in self._seen and scope.allows_peer(peer):
+                self._seen.add(peer)
+                self._unread.append(peer)
+        self._changed.set()
+
+    def on_end(self) -> None:
+        """Take note that one walk has ended."""
+        self._walks -= 1
+        self._changed.set()
+
+    def __aiter__(self) -> "PeerStream":
+        return self
+
+    async def __anext__(self) -> Address:
+        while not self._unread:
+            if self._walks <= 0:
+                await trio.lowlevel.checkpoint()
+                if not self.nodes_answered:
+                    raise NotJoined("no node answered")
+                raise StopAsyncIteration
+            self._changed = trio.Event()
+            await self._changed.wait()
+        await trio.lowlevel.checkpoint()
+        return self._unread.popleft()

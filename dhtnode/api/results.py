@@ -1,0 +1,125 @@
+"""What the node's operations return: frozen values, nothing that changes or does I/O."""
+
+from dataclasses import dataclass
+
+from dhtnode.addresses import Address, Contact
+from dhtnode.ids import InfoHash, NodeId
+from dhtnode.items import Item, MutableItem, Target
+from dhtnode.node.statistics import SocketStatistics
+from dhtnode.server.item_store import ItemStatistics
+from dhtnode.server.peer_store import StoreStatistics
+from dhtnode.swarm.estimate import SwarmEstimate
+from dhtnode.swarm.replies import ScrapeReply
+
+
+@dataclass(frozen=True, slots=True)
+class FoundNode:
+    """Be a node that answered us: id, address, client version and round-trip time in seconds.
+
+    `external_address` is where it says our packets come from (BEP 42), if it says so.
+    """
+
+    node_id: NodeId
+    address: Address
+    rtt: float
+    version: bytes | None
+    external_address: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Tell to whom a peer was announced, and how many of the closest nodes did not take it.
+
+    Announced from several addresses, a node is named and counted once for each.
+    """
+
+    info_hash: InfoHash
+    port: int
+    announced_to: tuple[Contact, ...]
+    not_taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """Hold the measured size of one swarm and what each node contributed (BEP 33).
+
+    `nodes_asked` counts the nodes near the info-hash that were asked, `nodes_answered` those of
+    them whose replies are in `replies`, closest first within each family.  `marks` says for each of
+    these what about it cannot be: those with a mark are left out of the estimate
+    (docs/explanation/swarm_size.md).
+    Bytes are payload, of the whole lookup.
+    """
+
+    info_hash: InfoHash
+    estimate: SwarmEstimate
+    replies: tuple[ScrapeReply, ...]
+    nodes_asked: int
+    nodes_answered: int
+    bytes_sent: int
+    bytes_received: int
+    marks: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundItem:
+    """Tell what nodes keep under one target (BEP 44).
+
+    `item` is the newest whose hash and signature are right, or None; `copies` counts the nodes that
+    keep it, `forged` those that sent something else instead, `nodes_answered` all that answered.
+    """
+
+    target: Target
+    item: Item | None
+    copies: int
+    forged: int
+    nodes_answered: int
+
+
+@dataclass(frozen=True, slots=True)
+class InfohashSample:
+    """Hold what one node shows of its info-hashes (BEP 51).
+
+    `num` is how many it says to have, `interval` the seconds after which it will show others, and
+    before which it is not to be asked again; each None if it does not say.  `contacts` are those it
+    knows near the target.
+    """
+
+    node: FoundNode
+    info_hashes: tuple[InfoHash, ...]
+    num: int | None
+    interval: int | None
+    contacts: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """Tell which nodes keep an item after it was put, and which of the closest do not.
+
+    `conflicts` counts nodes that keep another one: newer, with the same `seq`, or with a `seq` that
+    is not the `cas` asked for; `not_taken` those that gave no token, refused for other reasons or
+    were silent.  `current` is the newest item that was there before.
+    """
+
+    target: Target
+    item: Item
+    stored_at: tuple[Contact, ...]
+    conflicts: int
+    not_taken: int
+    current: Item | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedTorrent:
+    """Hold the info-hash that a mutable torrent points to now, and the item that says so (BEP 46)."""
+
+    info_hash: InfoHash
+    item: MutableItem
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatistics:
+    """Show a whole node at one moment."""
+
+    endpoints: tuple[SocketStatistics, ...]
+    peers: StoreStatistics
+    items: ItemStatistics

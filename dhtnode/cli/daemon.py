@@ -1,0 +1,233 @@
+"""The commands around the daemon: `run` serves, `config` shows what it would go by, `status` asks it.
+
+What reads settings or opens a node is imported where it is used, as `console` says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dhtnode.cli import console
+from dhtnode.cli.console import SECONDS, Command, common_options, emit, run
+from dhtnode.errors import DhtError
+
+if TYPE_CHECKING:
+    from dhtnode.daemon.config import Configuration
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+SOCKET = click.Path(dir_okay=False, readable=False, path_type=Path)  # whether we may is said on asking
+
+CONFIG_OPTION = click.option(
+    "--config",
+    "config_file",
+    type=FILE,
+    envvar="DHTNODE_CONFIG",
+    metavar="FILE",
+    help="TOML file with settings; DHTNODE_CONFIG names one too.",
+)
+STATUS_SOCKET_OPTION = click.option(
+    "--status-socket", type=SOCKET, metavar="FILE", help="Unix socket where `dhtnode status` asks."
+)
+SETTING_OPTIONS = (
+    CONFIG_OPTION,
+    click.option(
+        "--listen",
+        type=console.local_address,
+        multiple=True,
+        metavar="IP:PORT",
+        help="Address to bind; may be repeated, in each family too.",
+    ),
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        help="UDP port of every family, without --listen; 6881 if not given, 0 is any free one.",
+    ),
+    click.option("--state", type=FILE, help="File that keeps id and contacts."),
+    click.option("--log", type=FILE, metavar="FILE", help="File for log lines, in place of stderr."),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="What is logged; warning if not given.",
+    ),
+    click.option(
+        "--metrics",
+        metavar="IP:PORT",
+        help="Serve metrics for Prometheus, on loopback or at the path of a Unix socket.",
+    ),
+    STATUS_SOCKET_OPTION,
+    click.option("--no-default-bootstrap", is_flag=True, help="Never ask the well-known hosts."),
+    click.option("--read-only", is_flag=True, help="Answer no queries (BEP 43)."),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any setting by its name, as in `dhtnode config --show`; may be repeated.",
+    ),
+)
+
+
+GIVEN_AS_THEY_ARE = ("port", "state", "log", "log_level", "metrics", "status_socket")
+VERBOSE = (None, "info", "debug")  # what -v and -vv stand for
+
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
+BOOTSTRAP_OPTION = click.option(
+    "--bootstrap",
+    type=console.host_port,
+    multiple=True,
+    metavar="HOST:PORT",
+    help="A node to join through; may be repeated.",
+)
+
+
+def setting_options(command: Command) -> Command:
+    """Add the options that give settings."""
+    for option in reversed(SETTING_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command("run")
+@setting_options
+@common_options(None)
+def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
+    """Run a node until SIGINT or SIGTERM; prints one line per socket when it serves.
+
+    SIGHUP opens the log anew and reads the settings again.
+    """
+    read = _reader(given)
+    settings = _warned(_load(read)).settings
+
+    from dhtnode.daemon.daemon import Daemon
+
+    def announce(record: Mapping[str, object], line: str) -> None:
+        emit(as_json, record, line)
+
+    async def serve() -> None:
+        await Daemon(settings, read, announce, os.environ).run(timeout)
+
+    run(serve)
+
+
+@click.command()
+@click.option("--show", is_flag=True, help="Print every setting with the place where it was given, as TOML.")
+@setting_options
+@BOOTSTRAP_OPTION
+@JSON_OPTION
+def config(show: bool, as_json: bool, **given: Any) -> None:
+    """Check the settings that `dhtnode run` would go by with the same options, and show them."""
+    configuration = _warned(_load(_reader(given)))
+    if not show:
+        emit(as_json, {"valid": True}, "the settings are valid")
+        return
+
+    from dhtnode.daemon.config import in_toml
+
+    for name, value, origin in configuration.entries():
+        emit(as_json, {"name": name, "value": value, "origin": origin}, in_toml(name, value, origin))
+
+
+@click.command()
+@CONFIG_OPTION
+@STATUS_SOCKET_OPTION
+@JSON_OPTION
+@click.option(
+    "--timeout", type=SECONDS, default=5.0, metavar="SECONDS", help="Wait so long at most; default 5."
+)
+def status(as_json: bool, timeout: float, **given: Any) -> None:
+    """Ask the daemon on this machine how it is, through its status socket."""
+    path = _load(_reader(given)).settings.status_socket
+    if path is None:
+        raise click.UsageError("name the socket with --status-socket, or status_socket in the settings")
+
+    from dhtnode.daemon.local_socket import ask
+    from dhtnode.daemon.status import NotAStatus, read_status_untrusted, status_text
+
+    async def show() -> None:
+        answer = await ask(Path(path), timeout)
+        try:
+            record = read_status_untrusted(answer)
+        except NotAStatus as error:
+            raise DhtError(f"{path}: {error}") from error
+        emit(as_json, record, "" if as_json else status_text(record))
+
+    run(show)
+
+
+def _reader(given: Mapping[str, Any]) -> Callable[[], Configuration]:
+    """Return what reads the settings, again if need be; the flags stay as they were given."""
+    flags, assignments = _flags(given), _assignments(given.get("assignments", ()))
+    return lambda: _read(given["config_file"], flags, assignments)
+
+
+def _load(read: Callable[[], Configuration]) -> Configuration:
+    """Return the effective settings; what is wrong with them becomes one line and status 2."""
+    from dhtnode.daemon.config import ConfigError
+
+    try:
+        return read()
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _warned(configuration: Configuration) -> Configuration:
+    """Tell what was passed over, and return the settings as they are."""
+    for line in configuration.warnings:
+        click.echo(f"dhtnode: warning: {line}", err=True)
+    return configuration
+
+
+def _read(path: Path | None, flags: Mapping[str, object], assignments: Mapping[str, str]) -> Configuration:
+    """Read the file and the environment, and add the flags; raises `ConfigError`."""
+    from dhtnode.daemon.config import ConfigError, configure, parse_file
+
+    document: dict[str, object] = {}
+    if path is not None:
+        try:
+            document = parse_file(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    return configure(
+        file=document,
+        file_name=str(path),
+        environment=os.environ,
+        flags=flags,
+        assignments=assignments,
+    )
+
+
+def _flags(given: Mapping[str, Any]) -> dict[str, object]:
+    """Return the settings that were given as flags, under their names."""
+    flags: dict[str, object] = {}
+    for name in ("listen", "bootstrap"):
+        if given.get(name):
+            flags[name] = tuple(map(str, given[name]))
+    if level := VERBOSE[min(click.get_current_context().find_root().params["verbose"], 2)]:
+        flags["log_level"] = level
+    for name in GIVEN_AS_THEY_ARE:
+        value = given.get(name)
+        if value is not None:
+            flags[name] = str(value) if isinstance(value, Path) else value
+    if given.get("no_default_bootstrap"):
+        flags["default_bootstrap"] = False
+    if given.get("read_only"):
+        flags["read_only"] = True
+    return flags
+
+
+def _assignments(texts: tuple[str, ...]) -> dict[str, str]:
+    """Split what was given with `--set`; of two values for one name the later counts."""
+    for text in texts:
+        if "=" not in text:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}
+
+
+COMMANDS = (run_command, config, status)

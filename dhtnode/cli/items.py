@@ -1,0 +1,277 @@
+"""The commands about what nodes keep: items (BEP 44), `get` and `put`, and info-hashes (BEP 51), `sample`.
+
+What knows items, and signs them, is imported where it is used, as `console` says.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dhtnode.cli import console
+from dhtnode.cli.ask import address_of, ask_network
+from dhtnode.cli.console import common_options, emit
+from dhtnode.errors import DhtError, InvalidInfoHash, NotJoined
+
+if TYPE_CHECKING:
+    from dhtnode.api.node import Node
+    from dhtnode.api.results import FoundItem, InfohashSample, StoredItem
+    from dhtnode.items import Item, Target
+
+TARGET_DIGITS = 40
+PUBLIC_KEY_DIGITS = 64
+MAX_KEY_FILE = 1000  # bytes; one with a key has 65 or 129
+
+SALT_OPTION = click.option("--salt", default="", metavar="TEXT", help="Salt of a mutable item.")
+
+
+@click.command()
+@click.argument("target")
+@SALT_OPTION
+@common_options(30.0)
+def get(target: str, salt: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
+    """Print the item that is kept under a target, of 40 hex digits, or under a public key, of 64.
+
+    Of a magnet link to a torrent that changes (`magnet:?xs=urn:btpk:...`, BEP 46), print the
+    info-hash of the torrent that it points to now.
+    """
+    is_link = target.strip()[:7].lower() == "magnet:"
+    wanted, salt_bytes = _linked(target, salt) if is_link else (_target(target, salt), os.fsencode(salt))
+
+    async def ask(node: Node) -> None:
+        found = await node.get_item(wanted, salt=salt_bytes)
+        if found.item is None:
+            forged = f", and {found.forged} sent a forged one" if found.forged else ""
+            raise NotJoined(f"none of {found.nodes_answered} nodes keeps {wanted.hex()}{forged}")
+        text = _info_hash_of(found.item) if is_link else _text_of(found.item)
+        if text is None:
+            raise DhtError(f"what is kept under {wanted.hex()} points to no torrent")
+        # Of a stranger: what it would do to a terminal is not wanted.
+        emit(as_json, _found_record(found), text if text.isprintable() else repr(text))
+
+    ask_network(ask, timeout, bootstrap)
+
+
+@click.command()
+@click.argument("value")
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Put a mutable item, signed with the key in this file; made with a new key when it is not there.",
+)
+@SALT_OPTION
+@click.option(
+    "--seq",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    help="Number of this version; the next one, looked up, if not given.",
+)
+@click.option(
+    "--cas",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    help="Replace nothing but the version with this number.",
+)
+@common_options(30.0)
+def put(
+    value: str,
+    key_file: Path | None,
+    salt: str,
+    seq: int | None,
+    cas: int | None,
+    as_json: bool,
+    timeout: float,
+    bootstrap: tuple[str, ...],
+) -> None:
+    """Put a text to the closest nodes, under its hash, or under a key as something that can change."""
+    if key_file is None and (salt or seq is not None or cas is not None):
+        raise click.UsageError("--salt, --seq and --cas are for mutable items: give --key too")
+    key = None if key_file is None else _read_key(key_file)
+
+    async def ask(node: Node) -> None:
+        from dhtnode.items import ImmutableItem
+
+        if key is None:
+            stored = await node.put_item(ImmutableItem.of(os.fsencode(value)))
+        else:
+            stored = await _put_signed(node, key, os.fsencode(value), os.fsencode(salt), seq, cas)
+        _check_stored(stored)
+        emit(as_json, _stored_record(stored), _stored_text(stored))
+
+    ask_network(ask, timeout, bootstrap)
+
+
+async def _put_signed(
+    node: Node, key: bytes, value: bytes, salt: bytes, seq: int | None, cas: int | None
+) -> StoredItem:
+    """Sign and put; without a `seq`, the one after that which is there, and only in its place."""
+    from dhtnode.items import MutableItem, mutable_target
+    from dhtnode.signatures import public_key_of
+
+    if seq is None:
+        found = await node.get_item(mutable_target(public_key_of(key), salt), salt=salt)
+        known = found.item.seq if isinstance(found.item, MutableItem) else None
+        seq = 1 if known is None else known + 1
+        cas = known if cas is None else cas
+    return await node.put_item(MutableItem.sign(key, value, seq=seq, salt=salt), cas=cas)
+
+
+def _linked(link: str, salt: str) -> tuple[Target, bytes]:
+    """Return the target of a magnet link with a key, and its salt."""
+    from dhtnode.items import mutable_target
+    from dhtnode.magnet import parse_mutable_link
+
+    if salt:
+        raise click.UsageError("--salt is not for magnet links, which hold their own (s=...)")
+    try:
+        public_key, linked_salt = parse_mutable_link(link)
+    except InvalidInfoHash as error:
+        raise click.BadParameter(str(error)) from error
+    return mutable_target(public_key, linked_salt), linked_salt
+
+
+def _target(text: str, salt: str) -> Target:
+    from dhtnode.items import Target, mutable_target
+
+    try:
+        read = bytes.fromhex(text)
+    except ValueError:
+        read = b""
+    if len(read) * 2 == len(text) == TARGET_DIGITS:
+        return Target(read)
+    if len(read) * 2 == len(text) == PUBLIC_KEY_DIGITS:
+        return mutable_target(read, os.fsencode(salt))
+    raise click.BadParameter(
+        f"{text[:80]!r} is neither a target of 40 hex digits nor a public key of 64, nor a magnet link"
+    )
+
+
+def _read_key(path: Path) -> bytes:
+    """Return the key in a file of 64 or 128 hex digits; make the file, for its owner only, if need be."""
+    try:
+        with path.open("rb") as file:
+            key = bytes.fromhex(file.read(MAX_KEY_FILE).decode("ascii"))
+    except FileNotFoundError:
+        return _make_key(path)
+    except OSError as error:
+        raise click.UsageError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError:
+        key = b""
+    if len(key) not in (32, 64):
+        raise click.UsageError(f"{path} holds no key: 64 or 128 hex digits")
+    return key
+
+
+def _make_key(path: Path) -> bytes:
+    import secrets
+
+    key = secrets.token_bytes(32)
+    try:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(key.hex() + "\n")
+    except OSError as error:
+        raise click.UsageError(f"cannot make {path}: {error.strerror}") from error
+    click.echo(f"{path}: a new key", err=True)
+    return key
+
+
+def _check_stored(stored: StoredItem) -> None:
+    """Raise `DhtError` when no node keeps the item now, and warn when some keep another version."""
+    seq = getattr(stored.current, "seq", None)
+    conflict = f"{stored.conflicts} nodes keep another version" + (f", number {seq}" if seq else "")
+    if stored.stored_at:
+        if stored.conflicts:
+            click.echo(f"dhtnode: warning: {conflict}", err=True)
+        return
+    if stored.conflicts:
+        raise DhtError(conflict)
+    raise NotJoined(f"none of {stored.not_taken} nodes took the item")
+
+
+def _found_record(found: FoundItem) -> dict[str, object]:
+    item = found.item
+    assert item is not None  # noqa: S101  for mypy
+    return {
+        "target": found.target.hex(),
+        "value": _text_of(item),
+        "bencoded": item.value.hex(),
+        **_mutable_record(item),
+        "info_hash": _info_hash_of(item),
+        "copies": found.copies,
+        "nodes_answered": found.nodes_answered,
+    }
+
+
+def _stored_record(stored: StoredItem) -> dict[str, object]:
+    return {
+        "target": stored.target.hex(),
+        **_mutable_record(stored.item),
+        "stored_at": len(stored.stored_at),
+        "conflicts": stored.conflicts,
+        "not_taken": stored.not_taken,
+    }
+
+
+def _stored_text(stored: StoredItem) -> str:
+    fields = _mutable_record(stored.item)
+    version = f" number {fields['seq']} under {fields['public_key']}" if fields["public_key"] else ""
+    return f"{stored.target.hex()}{version} stored at {len(stored.stored_at)} nodes"
+
+
+def _info_hash_of(item: Item) -> str | None:
+    """Return the info-hash of the torrent that an item points to, if it does (BEP 46)."""
+    from dhtnode.items import MutableItem
+
+    info_hash = item.info_hash() if isinstance(item, MutableItem) else None
+    return None if info_hash is None else info_hash.hex()
+
+
+def _mutable_record(item: Item) -> dict[str, object]:
+    public_key: bytes | None = getattr(item, "public_key", None)
+    return {"public_key": public_key and public_key.hex(), "seq": getattr(item, "seq", None)}
+
+
+def _text_of(item: Item) -> str:
+    """Return the value as text, or as Python shows it when it is none."""
+    value = item.decoded()
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    return repr(value)
+
+
+@click.command()
+@click.argument("host_port", type=console.host_port, metavar="HOST:PORT")
+@common_options(10.0)
+def sample(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
+    """Ask one node for some of the info-hashes that it holds peers for (BEP 51)."""
+
+    async def ask(node: Node) -> None:
+        found = await node.sample_infohashes(await address_of(node, host_port))
+        record = {
+            "address": str(found.node.address),
+            "node_id": found.node.node_id.hex(),
+            "num": found.num,
+            "interval": found.interval,
+            "info_hashes": [info_hash.hex() for info_hash in found.info_hashes],
+        }
+        emit(as_json, record, _describe_sample(found))
+
+    ask_network(ask, timeout, (*bootstrap, host_port), well_known=False)
+
+
+def _describe_sample(found: InfohashSample) -> str:
+    total = "an unknown number" if found.num is None else str(found.num)
+    again = "" if found.interval is None else f"; others in {found.interval} s"
+    head = f"{found.node.address} shows {len(found.info_hashes)} of {total} info-hashes{again}"
+    return "\n".join([head, *(info_hash.hex() for info_hash in found.info_hashes)])
+
+
+COMMANDS = (get, put, sample)

@@ -1,0 +1,1 @@
+"""A node that runs for months: configuration, metrics, status, systemd."""

@@ -1,0 +1,194 @@
+"""The node as a daemon: what `dhtnode run` adds to `open_node`.
+
+Signals, the log, the status socket, metrics, word to the service manager, and a look now and then
+for what an operator should know.  All of it is opened before the node says that it is ready, and
+all of it ends with the node.
+"""
+
+import json
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from dhtnode import __version__
+from dhtnode.addresses import parse_address
+from dhtnode.api.node import Node
+from dhtnode.api.open_node import open_node
+from dhtnode.api.results import NodeStatistics
+from dhtnode.daemon.config import ConfigError, Configuration, DaemonSettings, reload
+from dhtnode.daemon.health import LOOK_EVERY, HealthMonitor
+from dhtnode.daemon.local_socket import (
+    Talk,
+    address_of,
+    listening_on_loopback,
+    listening_on_path,
+    serve_clients,
+)
+from dhtnode.daemon.logs import LogFileError, direct_log
+from dhtnode.daemon.loop_lag import LoopLag
+from dhtnode.daemon.status import Process, status_record
+from dhtnode.daemon.systemd import from_environment
+from dhtnode.nurseries import open_service_nursery
+from dhtnode.process import catching_signals
+from dhtnode.settings import LIMITS
+
+logger = logging.getLogger(__name__)
+
+Load = Callable[[], Configuration]
+Announce = Callable[[Mapping[str, object], str], None]
+"""What prints that we listen somewhere: as a record, and as a line."""
+
+
+class Daemon:
+    """Run one node and everything around it."""
+
+    def __init__(
+        self, settings: DaemonSettings, load: Load, announce: Announce, environment: Mapping[str, str]
+    ) -> None:
+        """Prepare; `load` reads the settings again on SIGHUP, or raises `ConfigError`."""
+        self._settings = settings
+        self._load = load
+        self._announce = announce
+        self._notifier = from_environment(environment)
+        self._canary = LoopLag(self._settings.late_after)
+        self._watch = HealthMonitor()
+        self._node: Node | None = None
+
+    async def run(self, timeout: float | None) -> None:
+        """Serve until SIGINT, SIGTERM or the timeout, then save and close.
+
+        Raises what `open_node` does, and `AddressInUse`, `CannotListen` and `LogFileError`.
+        """
+        direct_log(self._settings.log, self._settings.log_level)
+        # The signals stay ours until all is closed: a second one must not cut the saving short.
+        with catching_signals(even_ignored=True) as next_signal:
+            async with open_service_nursery() as nursery:
+                ending = trio.move_on_after(timeout or float("inf"))
+                nursery.start_soon(self._obey, next_signal, ending, name="obey signals")
+                with ending:
+                    await self._serve()
+                self._notifier.stopping()
+
+    async def _serve(self) -> None:
+        settings = self._settings
+        async with _open(settings) as node, open_service_nursery() as nursery:
+            with ExitStack() as closing:
+                self._node = node
+                node.change_limits(self._settings.node)  # a signal may have come while it was opened
+                lines = list(self._listen(node, nursery, closing))
+                nursery.start_soon(self._canary.watch, name="canary")
+                nursery.start_soon(self._notifier.keep_watchdog, name="watchdog")
+                nursery.start_soon(self._look, node, name="look for news")
+                for record, line in [*_sockets(node), *lines]:
+                    self._announce(record, line)
+                self._notifier.ready()
+                await trio.sleep_forever()
+
+    def _listen(
+        self, node: Node, nursery: trio.Nursery, closing: ExitStack
+    ) -> Iterator[tuple[Mapping[str, object], str]]:
+        """Open what the settings ask for beside the node, and yield what there is to print about it."""
+        path, metrics = self._settings.status_socket, self._settings.metrics
+        if path is not None:
+            listener = closing.enter_context(listening_on_path(Path(path)))
+            talk = _status_talk(node, self._canary, self._watch)
+            nursery.start_soon(serve_clients, listener, talk, name="status socket")
+        if metrics is not None:
+            from dhtnode.daemon.metrics import answer_http, new_renderer
+
+            render = new_renderer(node.statistics, self._canary)
+            if "/" in metrics:
+                listener = closing.enter_context(listening_on_path(Path(metrics)))
+                where = metrics
+            else:
+                listener = closing.enter_context(listening_on_loopback(parse_address(metrics)))
+                where = f"http://{address_of(listener)}/metrics"
+            nursery.start_soon(serve_clients, listener, partial(answer_http, render=render), name="metrics")
+            yield {"metrics": where}, f"metrics {where}"
+
+    async def _obey(self, next_signal: Callable[[], Awaitable[int]], ending: trio.CancelScope) -> None:
+        while True:
+            number = await next_signal()
+            if number == getattr(signal, "SIGHUP", None):
+                self._reload()
+            else:
+                logger.info("%s: saving and closing", signal.Signals(number).name)
+                ending.cancel()
+
+    def _reload(self) -> None:
+        """Open the log anew and take over the settings that can change; if any is wrong, none."""
+        self._notifier.reloading()
+        try:
+            taken, changed, pending = reload(self._settings, self._load().settings)
+            direct_log(taken.log, taken.log_level)
+        except (ConfigError, LogFileError) as error:
+            logger.warning("settings not read again, all stays as it was: %s", error)
+        else:
+            self._settings = taken
+            self._canary.late_after = taken.late_after
+            if self._node is not None and LIMITS.intersection(changed):
+                self._node.change_limits(taken.node)
+            logger.info("settings read again; changed: %s", ", ".join(changed) or "none")
+            if pending:
+                logger.warning("these settings need a restart to change: %s", ", ".join(pending))
+        self._notifier.ready()
+
+    async def _look(self, node: Node) -> None:
+        """Write down what an operator should know, and tell the service manager how the table is."""
+        with trio.move_on_after(LOOK_EVERY):  # so that the first look, a moment later, sees the outcome
+            await node.wait_joined()
+        while True:
+            statistics = node.statistics()
+            for level, text in self._watch.observe(statistics, trio.current_time()):
+                logger.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
+            self._notifier.status(", ".join(_good_nodes(statistics)))
+            await trio.sleep(LOOK_EVERY)
+
+
+def _open(settings: DaemonSettings) -> AbstractAsyncContextManager[Node]:
+    return open_node(
+        listen=settings.listen or None,
+        port=settings.port,
+        bootstrap=settings.bootstrap,
+        well_known=settings.default_bootstrap,
+        state_file=settings.state,
+        settings=settings.node,
+    )
+
+
+def _sockets(node: Node) -> Iterator[tuple[Mapping[str, object], str]]:
+    for one in node.statistics().endpoints:
+        record = {"listening": str(one.address), "node_id": one.node_id.hex()}
+        yield record, f"listening {one.address} id={one.node_id.hex()}"
+
+
+def _good_nodes(statistics: NodeStatistics) -> Iterator[str]:
+    """Yield how many good nodes the tables of each family hold in all."""
+    for family in dict.fromkeys(one.family for one in statistics.endpoints):
+        tables = [one.good_nodes for one in statistics.endpoints if one.family is family]
+        more = f" at {len(tables)} addresses" if len(tables) > 1 else ""
+        yield f"IPv{int(family)}: {sum(tables)} good nodes{more}"
+
+
+def _status_talk(node: Node, canary: LoopLag, watch: HealthMonitor) -> Talk:
+    started = trio.current_time()
+
+    async def talk(stream: trio.SocketStream) -> None:
+        process = Process(
+            __version__,
+            os.getpid(),
+            trio.current_time() - started,
+            canary.last,
+            canary.worst,
+            canary.late,
+        )
+        record = status_record(process, node.statistics(), watch)
+        await stream.send_all(json.dumps(record).encode() + b"\n")
+
+    return talk

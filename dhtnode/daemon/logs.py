@@ -1,0 +1,29 @@
+"""Where the log lines of a daemon go: stderr, or a file that can be opened anew."""
+
+import logging
+import sys
+from pathlib import Path
+
+from dhtnode.errors import DhtError
+from dhtnode.process import LOG_LINE
+
+
+class LogFileError(DhtError):
+    """Say that the log file cannot be opened."""
+
+
+def direct_log(path: str | None, level: str) -> None:
+    """Send lines of a level and above to a file, or to stderr; what was used before is closed.
+
+    A file is opened anew and appended to, so that after a rotation lines go to the new one.  Raises
+    `LogFileError`; lines then go where they went before.
+    """
+    handler: logging.Handler
+    if path is None:
+        handler = logging.StreamHandler(sys.stderr)
+    else:
+        try:
+            handler = logging.FileHandler(Path(path), encoding="utf-8")
+        except OSError as error:
+            raise LogFileError(f"cannot open the log {path}: {error.strerror}") from error
+    logging.basicConfig(handlers=[handler], level=level.upper(), format=LOG_LINE, force=True)

@@ -1,0 +1,1 @@
+"""One lookup as data: candidates, retries, and subtrees of the target. Pure."""

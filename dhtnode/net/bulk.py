@@ -1,0 +1,266 @@
+"""Ask very many nodes one short question each, from a socket of its own: what a crawl is made of.
+
+A node remembers whom it talks to, keeps a table and answers; to ask a million strangers once or
+twice, none of that is needed.  So there is no task and no source record per query here, and no
+answer for others either: all queries say that we are read-only (BEP 43).  Whoever drives it owns
+the loop:
+
+    while visits_are_left:
+        ...                           # call `ask` as often as the pace allows
+        await asker.wait(until)
+        asker.receive()               # calls `on_end` once for each query that has ended
+
+An answer counts only if transaction id, source address and source port all match; what matches no
+query is dropped before it is parsed.
+"""
+
+import logging
+import secrets
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from math import inf
+from typing import Generic, TypeAlias, TypeVar
+
+import trio
+
+from dhtnode.addresses import Address, Family, scope_of
+from dhtnode.bencode import MAX_ITEMS
+from dhtnode.errors import BadResponse, QueryError, QueryRefused, QueryTimeout
+from dhtnode.ids import ID_BYTES, NodeId
+from dhtnode.krpc.codec import parse_untrusted, read_fields
+from dhtnode.krpc.malformed import MalformedMessage
+from dhtnode.krpc.messages import Error, Method, Response
+from dhtnode.krpc.query_writer import QueryWriter
+from dhtnode.net.round_trips import RoundTripTimes
+from dhtnode.net.transactions import TransactionIds
+from dhtnode.net.udp import DatagramSocket
+from dhtnode.settings import VERSION_TAG
+
+logger = logging.getLogger(__name__)
+
+Tag = TypeVar("Tag")
+
+OnEnd: TypeAlias = Callable[[Tag, Response | QueryError, float, float], None]
+"""What is told once how a query ended: its tag, the outcome, the seconds it took, and the time."""
+
+FOREIGN_SOURCE = "foreign source"
+"""The reason in a `BadResponse` for a query whose answer came from another address only."""
+
+BATCH = 64  # datagrams handled between two looks at the clock, and between two checkpoints
+MAX_UNEXPECTED = 10_000  # sources remembered for datagrams that answer nothing
+FIRST_WINDOW, MAX_WINDOW = 64, 10_000  # queries awaited at once, at first and ever; see `room`
+CLOGGED_PAUSE = 0.01  # seconds to wait when the kernel has no room for a datagram
+DOWN_PAUSE = 1.0  # seconds to wait when there is no network
+_ID_KEY = b"1:t4:"
+_DOWN = ("send ENETUNREACH", "send ENETDOWN")
+_STUCK = ("send EAGAIN", "send ENOBUFS", *_DOWN)
+_PLACEHOLDER = bytes(range(1, 1 + ID_BYTES))
+
+
+class QueryTemplate:
+    """Be one kind of query with a target, written but for the target."""
+
+    __slots__ = ("after", "before")
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self.before = before
+        self.after = after
+
+
+class BulkClient(Generic[Tag]):
+    """Ask over one socket, and tell `on_end` of every query how it ended."""
+
+    def __init__(
+        self,
+        socket: DatagramSocket,
+        *,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        version: bytes | None = VERSION_TAG,
+    ) -> None:
+        """Take over the socket; `random_bytes` must be unpredictable in production.
+
+        `on_end` is to be set before the first query.
+        """
+        self.socket = socket
+        self.family: Family = socket.address.family
+        self.scope = scope_of(socket.address.host)
+        self.times = RoundTripTimes()
+        self.events: Counter[str] = Counter()
+        self.unexpected: Counter[tuple[str, int]] = Counter()  # datagrams that answered nothing, by source
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.answer_bytes = 0  # of the answer that `on_end` is being told of; 0 when there was none
+        self.on_end: OnEnd[Tag] = _not_told
+        self._writer = QueryWriter(NodeId(random_bytes(ID_BYTES)), version=version, read_only=True)
+        self._ids = TransactionIds(random_bytes)
+        # In the order of sending, which is that of expiry: all wait equally long.
+        self._asked: OrderedDict[bytes, _Asked[Tag]] = OrderedDict()
+        self._recent: deque[_Asked[Tag]] = deque()  # asked within the stall time, answered or not
+        self._awaited = 0
+        self._window = FIRST_WINDOW
+        self.is_stuck = False
+        self._tail = self._writer.tail
+        self._pause = 0.0
+        self._failures: Counter[str] = Counter()  # to send, when last looked at
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many queries are under way."""
+        return len(self._asked)
+
+    @property
+    def awaited(self) -> int:
+        """Return how many queries are under way and not late yet: what a network has to work on."""
+        stalled_at = trio.current_time() - self.times.stall
+        while self._recent and self._recent[0].sent_at <= stalled_at:
+            asked = self._recent.popleft()
+            self._awaited -= asked.is_awaited
+            asked.is_awaited = False
+        return self._awaited
+
+    def room(self, most: int) -> int:
+        """Return how many queries may leave now, so that no more than `most` are awaited; may be negative.
+
+        It begins with `FIRST_WINDOW`, one more for each answer in time, one less for each late one:
+        late answers leave `awaited` as the dead do, and who is overrun answers late, not never.
+        """
+        return min(most, self._window) - self.awaited
+
+    def question(self, method: Callable[[NodeId], Method]) -> QueryTemplate:
+        """Prepare a kind of query: `method` makes one from its target, which says nothing else."""
+        before, _, after = self._writer.head(method(NodeId(_PLACEHOLDER))).partition(_PLACEHOLDER)
+        return QueryTemplate(before, after)
+
+    def ask(self, question: QueryTemplate, target: bytes, address: Address, tag: Tag, now: float) -> bool:
+        """Send a query, or return False when it could not leave; costs one system call and some 2 us.
+
+        When the kernel has no room for it, or no network, `is_stuck` is set until `wait` has waited.
+        """
+        transaction_id = self._ids.new(self._asked)
+        data = b"%b%b%b%b%b" % (question.before, target, question.after, transaction_id, self._tail)
+        if not self.socket.send_nowait(data, address):
+            self._note_failure()
+            return False
+        self.bytes_sent += len(data)
+        asked = self._asked[transaction_id] = _Asked(address, now, tag)
+        self._recent.append(asked)
+        self._awaited += 1
+        return True
+
+    async def wait(self, until: float) -> None:
+        """Wait until a datagram has come, a query is overdue, or the time `until`."""
+        if self.is_stuck:
+            self.is_stuck = False
+            await self.socket.wait_writable()
+            until = min(until, trio.current_time() + self._pause)
+        with trio.move_on_at(min(until, self._next_due())):
+            await self.socket.wait_readable()
+
+    def receive(self) -> None:
+        """Handle what has come, a batch at most, and what has waited too long."""
+        receive, handle, now = self.socket.receive_nowait, self._handle, trio.current_time()
+        for _ in range(BATCH):
+            datagram = receive()
+            if datagram is None:
+                break
+            handle(*datagram, now)
+        self._end_overdue(now)
+
+    def forget_all(self) -> None:
+        """Give up all queries under way: nobody is told."""
+        self._asked.clear()
+        self._recent.clear()
+        self._awaited = 0
+
+    def _note_failure(self) -> None:
+        """Find out why a query could not leave: only for some reasons would it help to wait."""
+        failed = {name for name in _STUCK if self.socket.errors[name] > self._failures[name]}
+        self._failures = Counter({name: self.socket.errors[name] for name in _STUCK})
+        self.is_stuck = bool(failed)
+        self._pause = CLOGGED_PAUSE if failed.isdisjoint(_DOWN) else DOWN_PAUSE
+
+    def _handle(self, data: bytes, source: tuple[str, int], now: float) -> None:
+        self.bytes_received += len(data)
+        at = data.rfind(_ID_KEY) + len(_ID_KEY)
+        transaction_id = data[at : at + 4]
+        asked = self._asked.get(transaction_id)
+        if asked is None:
+            self._on_unexpected("dropped: unknown transaction", source)
+            return
+        if asked.address != source:
+            asked.is_answered_elsewhere = True
+            self._on_unexpected("dropped: foreign source", source)
+            return
+        result = self._read(data, transaction_id, asked.address)
+        del self._asked[transaction_id]
+        self._awaited -= asked.is_awaited
+        asked.is_awaited = False
+        took = now - asked.sent_at
+        step = 1 if took <= self.times.stall else -1
+        self._window = min(MAX_WINDOW, max(FIRST_WINDOW, self._window + step))
+        self.times.add(took)
+        self.answer_bytes = len(data)
+        self._tell(asked, result, took, now)
+        self.answer_bytes = 0
+
+    def _tell(self, asked: "_Asked[Tag]", result: Response | QueryError, took: float, now: float) -> None:
+        try:
+            self.on_end(asked.tag, result, took, now)
+        except Exception:
+            # The last barrier: a bug in `on_end` costs one answer, not the crawl.
+            self.events["internal errors"] += 1
+            logger.exception("failed on the answer of %s", asked.address)
+
+    def _read(self, data: bytes, transaction_id: bytes, address: Address) -> Response | QueryError:
+        """Return what an answer says; whatever is wrong with it is the end of its query too."""
+        try:
+            message = read_fields(parse_untrusted(data, MAX_ITEMS), self.family)
+        except MalformedMessage as malformed:
+            self.events[f"malformed: {malformed.reason}"] += 1
+            return BadResponse(address, malformed.reason)
+        if isinstance(message, Response) and message.transaction_id == transaction_id:
+            return message
+        if isinstance(message, Error):
+            return QueryRefused(address, message.code, message.text)
+        self.events["malformed: not an answer"] += 1
+        return BadResponse(address, "not an answer")
+
+    def _on_unexpected(self, reason: str, source: tuple[str, int]) -> None:
+        self.events[reason] += 1
+        if source in self.unexpected or len(self.unexpected) < MAX_UNEXPECTED:
+            self.unexpected[source] += 1
+
+    def _next_due(self) -> float:
+        for asked in self._asked.values():
+            return asked.sent_at + self.times.timeout
+        return inf
+
+    def _end_overdue(self, now: float) -> None:
+        while self._asked:
+            transaction_id, asked = next(iter(self._asked.items()))
+            if now < asked.sent_at + self.times.timeout:  # as in `_next_due`, so that rounding is the same
+                return
+            del self._asked[transaction_id]
+            failure = (
+                BadResponse(asked.address, FOREIGN_SOURCE)
+                if asked.is_answered_elsewhere
+                else QueryTimeout(asked.address)
+            )
+            self._tell(asked, failure, now - asked.sent_at, now)
+
+
+class _Asked(Generic[Tag]):
+    """Hold one query under way."""
+
+    __slots__ = ("address", "is_answered_elsewhere", "is_awaited", "sent_at", "tag")
+
+    def __init__(self, address: Address, sent_at: float, tag: Tag) -> None:
+        self.address = address
+        self.sent_at = sent_at
+        self.tag = tag
+        self.is_answered_elsewhere = False
+        self.is_awaited = True
+
+
+def _not_told(_tag: object, _result: Response | QueryError, _took: float, _now: float) -> None:
+    """Be told how a query ended, and do nothing."""

@@ -1,0 +1,1 @@
+"""One node on one socket: joining, refreshing, its id, and its state file."""

@@ -1,0 +1,1 @@
+"""The routing table: buckets of contacts around our own id. Pure."""

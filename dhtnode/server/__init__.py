@@ -1,0 +1,1 @@
+"""What we answer other nodes: admission, tokens, stores, and the replies themselves. Pure."""

@@ -1,0 +1,181 @@
+"""What is worth knowing twice about a source of packets, for the sources heard of last.
+
+One source sends many packets, and most of what concerns it is the same each time: its compact form,
+whether we talk to it, how much it has sent of late.  The memory is bounded, and what a flood from
+ever new addresses pushes out of it is what has been silent longest.  Who is not heard of for long is
+forgotten too: or a quiet node would fill its memory with addresses of last week.
+"""
+
+from collections.abc import Callable, Container, Iterator
+from itertools import chain
+from typing import Generic, TypeVar
+
+from dhtnode.addresses import Address, Scope, pack_address
+
+MAX_SOURCES = 8192  # 6 MB with what belongs to them
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Meter:
+    """Hold the moment up to which what was used of a rate is paid for; see `admission`."""
+
+    __slots__ = ("used_until",)
+
+    def __init__(self) -> None:
+        self.used_until = float("-inf")
+
+
+class Source:
+    """Hold what follows from an address, and what its packets have shown.
+
+    `head` is how a reply to this address begins: a dictionary with the key `ip` (BEP 42).
+    `awaited` counts our queries to it under way.  While `now < proven_until` it has proven its
+    address, by an answer to one of them.  `silent_at` is when one stayed without an answer, if it
+    was the last.
+    """
+
+    __slots__ = (
+        "address",
+        "awaited",
+        "datagrams",
+        "head",
+        "host",
+        "is_allowed",
+        "looked_at",
+        "network",
+        "packed_host",
+        "proven_until",
+        "silent_at",
+    )
+
+    def __init__(self, address: Address, *, is_allowed: bool, host: Meter, network: Meter) -> None:
+        """Begin with an address not heard of; meters are shared with others of its host and network."""
+        self.address = address
+        self.is_allowed = is_allowed
+        compact = pack_address(address) if is_allowed else b""
+        self.packed_host = compact[:-2]
+        self.head = b"d2:ip%d:%b" % (len(compact), compact)
+        self.host = host
+        self.network = network
+        self.awaited = 0
+        self.datagrams = 0
+        self.looked_at = self.proven_until = self.silent_at = float("-inf")
+
+
+class RecentSources(Generic[K, V]):
+    """Make values for keys and remember at most `limit` of them, in two generations.
+
+    When the young generation is half of the limit, or its time is over, it becomes the old one, and
+    what was old and has not been asked for since is forgotten: nearly the order of use, for one
+    look-up per call.
+    """
+
+    __slots__ = ("_half", "_make", "_old", "_young")
+
+    def __init__(self, limit: int, make: Callable[[K], V]) -> None:
+        self._half = limit // 2
+        self._make = make
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def __len__(self) -> int:
+        """Return how many values are remembered."""
+        return len(self._young) + len(self._old)
+
+    def get(self, key: K) -> V:
+        """Return the value of a key, made now if it was not remembered; constant cost."""
+        value = self._young.get(key)
+        return self._renew(key) if value is None else value
+
+    def values(self) -> Iterator[V]:
+        """Yield what is remembered, in no order."""
+        return chain(self._young.values(), self._old.values())
+
+    def turn(self) -> None:
+        """Begin a generation, and forget what has not been asked for since the last one began."""
+        self._old, self._young = self._young, {}
+
+    def keep(self, key: K, value: V) -> None:
+        """Remember a value as if it had been asked for now."""
+        self._old.pop(key, None)
+        if len(self._young) >= self._half:
+            self.turn()
+        self._young[key] = value
+
+    def _renew(self, key: K) -> V:
+        value = self._old.pop(key, None)
+        if value is None:
+            value = self._make(key)
+        else:
+            self._keep_parts(value)
+        self.keep(key, value)
+        return value
+
+    def _keep_parts(self, value: V) -> None:
+        """Remember what belongs to a value that would have been forgotten next."""
+
+
+class Meters:
+    """Remember the meters of hosts and networks, for all sockets of a node: what is used is counted once."""
+
+    __slots__ = ("hosts", "networks")
+
+    def __init__(self) -> None:
+        self.hosts: RecentSources[str, Meter] = RecentSources(MAX_SOURCES, _new_meter)
+        self.networks: RecentSources[str, Meter] = RecentSources(MAX_SOURCES, _new_meter)
+
+
+class Sources(RecentSources[tuple[str, int], Source]):
+    """Remember the sources of one socket by the pairs that it returns."""
+
+    __slots__ = ("_hosts", "_networks", "_own", "_scope")
+
+    def __init__(self, scope: Scope, own: Container[Address] = (), meters: Meters | None = None) -> None:
+        """Know whom a socket of this scope talks to: never to the node's `own` addresses."""
+        meters = meters or Meters()
+        super().__init__(MAX_SOURCES, self._make_source)
+        self._scope = scope
+        self._own = own
+        self._hosts = meters.hosts
+        self._networks = meters.networks
+
+    def forgive(self) -> None:
+        """Take what was used of all rates as paid for; to be done when the rates change.  Linear cost."""
+        for source in self.values():
+            source.host.used_until = source.network.used_until = float("-inf")
+        for meter in chain(self._hosts.values(), self._networks.values()):
+            meter.used_until = float("-inf")
+
+    def turn(self) -> None:
+        """Forget whoever has been silent since the last turn, and all that only they have used."""
+        super().turn()
+        self._hosts.turn()
+        self._networks.turn()
+
+    def _keep_parts(self, value: Source) -> None:
+        """Remember the meters of a source as long as itself: other ports of its host must share them."""
+        if value.is_allowed and self._scope is not Scope.LOOPBACK:
+            self._hosts.keep(self._scope.host_key(value.address), value.host)
+            self._networks.keep(self._scope.network_key(value.address), value.network)
+
+    def _make_source(self, pair: tuple[str, int]) -> Source:
+        scope, address = self._scope, Address(*pair)
+        if not scope.allows(address) or address in self._own:
+            return Source(address, is_allowed=False, host=_NOBODY, network=_NOBODY)
+        if scope is Scope.LOOPBACK:  # where each endpoint is a host of its own (design note 2)
+            return Source(address, is_allowed=True, host=Meter(), network=Meter())
+        return Source(
+            address,
+            is_allowed=True,
+            host=self._hosts.get(scope.host_key(address)),
+            network=self._networks.get(scope.network_key(address)),
+        )
+
+
+def _new_meter(_key: str) -> Meter:
+    return Meter()
+
+
+_NOBODY = Meter()

@@ -1,0 +1,380 @@
+"""The pages of `dhtcrawl browse`, asked for in this process, and the command itself."""
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import sqlite3
+import sys
+from contextlib import closing, redirect_stderr, redirect_stdout
+from html import unescape
+from http.client import HTTPConnection
+from io import StringIO
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
+
+import pytest
+
+from crawler.browse.connection import UNSEEN, open_blind
+from crawler.browse.metadata import DATABASE, FACETS, metadata_of
+from crawler.browse.plots import DASHBOARD
+from crawler.browse.queries import QUERIES
+from crawler.browse.site import close_site, make_site, page_paths
+from crawler.cli.main import main
+from crawler.db.columns.columns import TABLES
+from crawler.db.database import CrawlDatabase
+from crawler.db.reader import open_reading
+from tests.commands import Ended, Running
+from tests.small_database import LARGE, make_database, node_id
+
+PLOTS = "/-/plots"
+SHOWN = [name for name, table in TABLES.items() if table.exported]
+FETCHED = re.compile(
+    r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//(?!localhost/)", re.IGNORECASE
+)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """Return the path of a database; the name is one that a careless URI would break at."""
+    path = tmp_path_factory.mktemp("browse") / "a crawl?#%.db"
+    make_database(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fetch(database):
+    """Return a function that gives the status and the text of a page, fetched once."""
+    site = make_site(database)
+    with asyncio.Runner() as runner:
+        runner.run(site.invoke_startup())
+        pages = {}
+
+        def get(path, host="localhost"):
+            if (path, host) not in pages:
+                found = runner.run(site.client.get(path, headers={"host": host}))
+                pages[path, host] = found.status_code, found.text
+            return pages[path, host]
+
+        yield get
+    close_site(site)
+
+
+def heading(page):
+    return unescape(re.search(r"<h1[^>]*>(.*?)</h1>", page, re.DOTALL)[1]).strip()
+
+
+def test_every_page_opens_and_fetches_nothing_from_elsewhere(database, fetch):
+    """The front page, each table, view and query, and the plots."""
+    paths = list(page_paths(database))
+
+    assert {path: fetch(path)[0] for path in paths} == dict.fromkeys(paths, 200)
+    assert [path for path in paths if FETCHED.search(fetch(path)[1])] == []
+
+
+def test_what_would_be_fetched_is_seen():
+    """A pattern that finds nothing would let everything pass."""
+    assert FETCHED.search('<script defer src="https://cdn.example/vega.js"></script>')
+
+
+def test_front_page_names_every_question_and_table(fetch):
+    """With what they are about."""
+    page = unescape(fetch("/")[1])
+
+    assert heading(page) == "A crawl of the BitTorrent DHT"
+    for query in QUERIES.values():
+        assert query.title in page
+    for name in SHOWN:
+        assert f"/{DATABASE}/{name}" in page
+        assert TABLES[name].meaning in page
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_table_says_what_it_holds(fetch, name):
+    """Title, meaning, and each column with its meaning and unit."""
+    status, page = fetch(f"/{DATABASE}/{name}")
+    text = unescape(page)
+
+    assert status == 200
+    assert heading(page).partition(" (view)")[0] == name.replace("_", " ").capitalize()
+    assert TABLES[name].meaning in text
+    for column in TABLES[name].columns:
+        assert f"<dt>{column.name}</dt><dd>{column.meaning.replace('`', '')}" in text, column.name
+    assert "timed out" not in text
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_question_is_answered(fetch, name):
+    """Under its title, from a database in which each has an answer."""
+    values = {"visits_of_a_node": f"?node_id={node_id(3).hex()}"}
+    path = f"/{DATABASE}/{name}.json{values.get(name, '?')}&_shape=array"
+    status, text = fetch(path)
+    records = json.loads(text)
+
+    assert status == 200
+    assert records
+    assert heading(fetch(f"/{DATABASE}/{name}")[1]) == QUERIES[name].title
+
+
+def test_questions_have_names_of_their_own():
+    """Or they would stand in front of a table."""
+    with sqlite3.connect(":memory:") as db:
+        assert set(metadata_of(db)["databases"][DATABASE]["queries"]) == set(QUERIES)
+    assert QUERIES.keys() & TABLES.keys() == set()
+
+
+def test_parameters_choose(fetch):
+    """A swarm, a run, a client, in any case of letters."""
+    path = f"/{DATABASE}/history_of_a_swarm.json?info_hash={LARGE.hex().upper()}&_shape=array"
+    history = json.loads(fetch(path)[1])
+    none = json.loads(fetch(f"/{DATABASE}/clients.json?run=7&_shape=array")[1])
+    clients = json.loads(fetch(f"/{DATABASE}/clients.json?run=1&_shape=array")[1])
+    visits = f"/{DATABASE}/visits_of_a_node.json?_shape=array&node_id={node_id(3).hex()}"
+
+    assert [row["peers"] for row in history] == [800.0, 900.0]
+    assert none == []
+    assert [(row["client"], row["nodes"]) for row in clients] == [("LT", 12), ("UT", 2)]
+    assert [len(json.loads(fetch(visits + run)[1])) for run in ("", "&run=1", "&run=2")] == [1, 1, 0]
+
+
+def test_facets_are_offered(fetch):
+    """By outcome, and with their counts."""
+    page = json.loads(fetch(f"/{DATABASE}/visits.json?_shape=objects")[1])
+    outcomes = {each["value"]: each["count"] for each in page["facet_results"]["outcome"]["results"]}
+
+    assert outcomes == {"answered": 14, "timeout": 5, "wrong-id": 1}
+
+
+def test_large_tables_have_no_facets_and_only_quick_orders(database, monkeypatch):
+    """Nor have the views that read them; small ones keep theirs."""
+    monkeypatch.setattr("crawler.browse.metadata.LARGE", 15)
+    with open_reading(database) as db:
+        tables = metadata_of(db)["databases"][DATABASE]["tables"]
+
+    assert "facets" not in tables["visits"]
+    assert set(tables["visits"]["sortable_columns"]) == {"id", "run_id"}
+    assert "facets" not in tables["suspect_nodes"]
+    assert tables["runs"]["facets"] == ["status", "command"]
+    assert {name for each in tables.values() for name in each.get("facets", [])} <= set(FACETS)
+
+
+def test_what_tells_of_peers_is_never_read(database, fetch):
+    """Not in a table, as a file, nor by any SQL; nor does the crawler's journal open."""
+    assert ("scrape_replies", "peers_filter") in UNSEEN
+    sql = "select+count(peers_filter)+as+n,max(seeds_filter)+as+h+from+scrape_replies"
+    assert json.loads(fetch(f"/{DATABASE}.json?sql={sql}&_shape=array")[1]) == [{"n": 0, "h": None}]
+    assert "not shown" in fetch(f"/{DATABASE}/scrape_replies")[1]
+    assert "blob-download" not in fetch(f"/{DATABASE}/node_samples")[1]
+    assert fetch(f"/{DATABASE}/crawl_journal")[0] == 403
+    assert fetch(f"/{DATABASE}/_sqlite_migrations")[0] == 403
+    assert fetch(f"/{DATABASE}.db")[0] == 403
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["DELETE FROM runs", "PRAGMA query_only = OFF", "ATTACH 'other.db' AS other", "CREATE TABLE new (x)"],
+)
+def test_nothing_can_be_written(database, tmp_path, monkeypatch, sql):
+    """Whatever somebody asks for."""
+    monkeypatch.chdir(tmp_path)
+    db = open_blind(database)
+    with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|readonly"):
+        db.execute(sql)
+    db.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def drawings(page):
+    """Return the plots of a page, read as XML."""
+    return [ElementTree.fromstring(svg) for svg in re.findall(r"<svg[^>]*class=\"plot\".*?</svg>", page)]  # noqa: S314  # our own
+
+
+def marks(drawing):
+    """Return what the marks of a plot say under the pointer."""
+    return [
+        title.text
+        for title in drawing.iterfind(".//{http://www.w3.org/2000/svg}g/{http://www.w3.org/2000/svg}title")
+    ]
+
+
+def test_dashboard_draws_every_plot(fetch):
+    """With marks that say their numbers, and a link to the history of each swarm."""
+    page = fetch(PLOTS)[1]
+    drawn = dict(zip(DASHBOARD, drawings(page), strict=True))
+
+    assert marks(drawn["network-size"]) == ["run 1, 2025-06-15T15:06:40.000Z: 15 (14 to 18) nodes"]
+    assert marks(drawn["clients"])[0] == "LT: 12 nodes, 85.71 %"
+    assert marks(drawn["outcomes"])[1] == "sample v4: unsupported: 3 queries, 21.43 %, 0 with marks"
+    assert marks(drawn["swarms"])[0] == f"1. {LARGE.hex()}: 800 (798 to 802) peers"
+    assert marks(drawn["round-trips"])[1] == "LT: 50.5 (50 to 51) ms"
+    assert f'href="{PLOTS}/swarm/{LARGE.hex()}"' in page
+
+
+def test_dashboard_of_a_run(fetch):
+    """One that recorded nothing of a kind has no plot of it, and one that is not there is no page."""
+    census, page = fetch(f"{PLOTS}?run=1")[1], fetch(f"{PLOTS}?run=2")[1]
+
+    assert "visit v4: answered: 14 queries, 70.0 %, 1 with marks" in marks(drawings(census)[2])
+    assert "Nothing to draw" in page
+    assert len(drawings(page)) == 1
+    assert fetch(f"{PLOTS}?run=77")[0] == 404
+    assert fetch(f"{PLOTS}?run={'9' * 30}")[0] == 200
+
+
+def test_history_of_a_swarm_is_drawn(fetch):
+    """In order of time, the peers with intervals, then seeds and leechers."""
+    page = fetch(f"{PLOTS}/swarm/{LARGE.hex().upper()}")[1]
+    (drawing,) = drawings(page)
+    said = marks(drawing)
+
+    assert said[:2] == [
+        "2025-06-15T15:08:20.000Z: 900 (898 to 902) peers",
+        "2025-06-15T15:10:00.000Z: 800 (798 to 802) peers",
+    ]
+    assert len(said) == 6
+    assert fetch(f"{PLOTS}/swarm/{'00' * 20}")[0] == 404
+
+
+def test_table_leads_to_the_history(fetch):
+    """From every info-hash in it."""
+    assert f'href="{PLOTS}/swarm/{LARGE.hex()}"' in fetch(f"/{DATABASE}/swarm_samples")[1]
+    assert f'href="{PLOTS}/swarm/{LARGE.hex()}"' in fetch(f"/{DATABASE}/largest_swarms")[1]
+
+
+def test_other_names_for_this_host_are_refused(fetch):
+    """So that a page of somebody's cannot read here under a name that leads to 127.0.0.1."""
+    assert [fetch("/", host)[0] for host in ("127.0.0.1:8001", "localhost:1", "[::1]:8001")] == [200] * 3
+    assert [fetch("/", host)[0] for host in ("evil.example", "127.0.0.1.evil.example:8001", "")] == [403] * 3
+
+
+def run_here(line):
+    """Run a command line, and return how it ended."""
+    stdout, stderr = StringIO(), StringIO()
+    with redirect_stdout(stdout), redirect_stderr(stderr), pytest.raises(SystemExit) as left:
+        main(["browse", "--db", *line], prog_name="dhtcrawl")
+    return Ended(int(left.value.code or 0), stdout.getvalue(), stderr.getvalue())
+
+
+def test_check_opens_every_page(database):
+    """And says for each how it went."""
+    ended = run_here([str(database), "--check", "--json"])
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert [record["page"] for record in ended.records] == list(page_paths(database))
+    assert {record["status"] for record in ended.records} == {200}
+
+
+def test_check_fails_where_a_page_is_slow(database, monkeypatch):
+    """With a mark at the page, and one line on stderr."""
+    monkeypatch.setattr("crawler.cli.browse.SLOW", -1.0)
+
+    ended = run_here([str(database), "--check"])
+
+    assert ended.status == 1
+    assert all(line.endswith("  !") for line in ended.stdout.splitlines())
+    assert "pages failed or took longer" in ended.error
+
+
+@pytest.mark.parametrize("option", ["--check", "--port=0"])
+def test_missing_datasette_is_one_line(database, monkeypatch, option):
+    """Which says what to install."""
+    for name in [name for name in sys.modules if name.startswith("crawler.browse.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "datasette", None)
+    monkeypatch.setitem(sys.modules, "datasette.app", None)
+
+    ended = run_here([str(database), option])
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.error == "dhtcrawl: browsing needs Datasette: pip install 'dhtnode[browse]'"
+
+
+def test_busy_port_is_one_line(database):
+    """Which names it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ended = run_here([str(database), f"--port={other.getsockname()[1]}"])
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert re.fullmatch(r"dhtcrawl: cannot listen on 127\.0\.0\.1:\d+: Address already in use", ended.error)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "is empty"), (b"Dear reader,\n" * 99, "is not a SQLite")]
+)
+def test_what_is_no_crawl_is_refused(tmp_path, content, said):
+    """In one line, by both ways to read it."""
+    (tmp_path / "other.db").write_bytes(content)
+
+    for option in ("--check", "--port=0"):
+        ended = run_here([str(tmp_path / "other.db"), option])
+        assert ended.status == 1
+        assert said in ended.error
+
+
+def read(address, **headers):
+    """Return the status and the text of a page, over a real socket."""
+    found = urlsplit(address)
+    with closing(HTTPConnection(found.netloc, timeout=30)) as connection:
+        connection.request("GET", f"{found.path}?{found.query}", headers=headers)
+        with connection.getresponse() as response:
+            return response.status, response.read().decode()
+
+
+def test_command_serves_until_a_signal(database):
+    """Its address is the first line; the database is as it was before."""
+    before = database.read_bytes()
+    with Running("dhtcrawl", "browse", "--db", database, "--port", "0") as process:
+        address = process.read_line().removeprefix(f"serving {database} on ")
+        assert "A crawl of the BitTorrent DHT" in read(address)[1]
+        process.signal(signal.SIGTERM)
+        ended = process.wait()
+
+    assert (ended.status, ended.stdout) == (128 + signal.SIGTERM, "")
+    assert ended.error == "dhtcrawl: interrupted"
+    assert database.read_bytes() == before
+
+
+def test_command_serves_beside_a_crawl(tmp_path):
+    """What is written meanwhile is on the next page; Ctrl-C ends it too."""
+    make_database(tmp_path / "crawl.db")
+    with Running("dhtcrawl", "browse", "--db", tmp_path / "crawl.db", "--port", "0", "--json") as process:
+        address = json.loads(process.read_line())["address"]
+        counted = f"{address}{DATABASE}.json?sql=select+count(*)+from+runs&_shape=arrays"
+        runs = [json.loads(read(counted)[1])["rows"][0][0]]
+        with CrawlDatabase.open(tmp_path / "crawl.db") as store:
+            store.begin_run("census", {}, "0.1.0", "2025-01-01T00:00:00.000Z")
+            runs.append(json.loads(read(counted)[1])["rows"][0][0])
+        stranger = read(address, Host="evil.example")[0]
+        process.signal(signal.SIGINT)
+        ended = process.wait()
+
+    assert (runs, stranger) == ([3, 4], 403)
+    assert (ended.status, ended.error) == (128 + signal.SIGINT, "dhtcrawl: interrupted")
+
+
+@pytest.mark.parametrize(
+    ("is_there", "stderr"), [(True, ""), (False, "dhtcrawl: found no web browser to open\n")]
+)
+def test_browser_is_opened_at_the_address(database, monkeypatch, is_there, stderr):
+    """Once the server listens; a machine without one goes on serving."""
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or is_there)
+    monkeypatch.setattr("crawler.browse.serving._serve", announcing)
+
+    ended = run_here([str(database), "--port=0", "--open"])
+
+    assert (ended.status, ended.stderr) == (0, stderr)
+    assert ended.stdout == f"serving {database} on {opened[0]}\n"
+
+
+async def announcing(_app, _listener, announce):
+    announce()
+
+
+def test_wrong_command_line_is_status_2(tmp_path):
+    """As with every command."""
+    ended = run_here([str(tmp_path / "none.db")])
+
+    assert ended.status == 2
+    assert "does not exist" in ended.error

@@ -1,0 +1,128 @@
+"""Where a crawl goes: zones by prefix, and whoever wants to be left alone."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.core.area import Area
+from crawler.core.exclusion import Exclusion
+from crawler.zone import Zone
+from dhtnode import Address, Family, Scope
+from dhtnode.ids import shared_prefix_bits
+from dhtnode.krpc import CompactContacts
+
+IDS = st.binary(min_size=20, max_size=20)
+IPV4 = CompactContacts(Family.IPV4, Scope.PUBLIC)
+IPV6 = CompactContacts(Family.IPV6, Scope.PUBLIC)
+
+
+@given(bits=st.integers(0, 32), node_id=IDS, seed=st.integers())
+def test_zone_covers_the_ids_with_its_prefix(bits, node_id, seed):
+    """And what is drawn from it lies in it."""
+    zone = Zone(int.from_bytes(node_id[:4], "big") >> 32 - bits, bits)
+    drawn = zone.random_id(Random(seed))
+
+    assert zone.covers(node_id)
+    assert zone.covers(drawn)
+    assert shared_prefix_bits(node_id, drawn) >= bits
+    if bits:
+        assert not zone.covers(bytes([node_id[0] ^ 0x80]) + node_id[1:])
+
+
+def test_draws_from_a_zone_differ():
+    """All of it is looked at."""
+    zone, random = Zone(0x5B, 8), Random(1)
+    drawn = [zone.random_id(random) for _ in range(1000)]
+
+    assert len({each[1] for each in drawn}) > 200
+    assert len({each[-1] for each in drawn}) > 200
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [("0", Zone()), ("0x5b", Zone(0x5B, 8)), ("0X0", Zone(0, 4)), ("0xFFFFFFFF", Zone(0xFFFFFFFF, 32))],
+)
+def test_zone_is_read(text, zone):
+    """Hex names the prefix itself."""
+    assert Zone.parse(text, Random(1)) == zone
+
+
+def test_zone_of_a_length_is_drawn():
+    """Who does not mind which part gets another one each time."""
+    drawn = {Zone.parse("8", Random(seed)) for seed in range(50)}
+
+    assert {zone.bits for zone in drawn} == {8}
+    assert len(drawn) > 30
+
+
+@pytest.mark.parametrize("text", ["", "33", "-1", "0x", "0xzz", "0x123456789", "5b", "1.5"])
+def test_bad_zone_is_refused(text):
+    """Neither bits nor hex, or more than there are nodes for."""
+    with pytest.raises(ValueError):
+        Zone.parse(text, Random(1))
+
+
+LIST = """
+# asked for by mail on 2026-01-02
+192.0.2.0/24
+2001:db8::/32      # a whole provider
+1.2.3.4
+abababababababababababababababababababab
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "is_excluded"),
+    [
+        ("192.0.2.255", True),
+        ("192.0.3.0", False),
+        ("1.2.3.4", True),
+        ("1.2.3.5", False),
+        ("2001:db8:ffff::1", True),
+        ("2001:db9::1", False),
+    ],
+)
+@pytest.mark.parametrize("port", [1, 65535])
+def test_networks_and_addresses_are_excluded(host, port, is_excluded):
+    """Every port of them, and of no others."""
+    address = Address(host, port)
+    compact = IPV6 if address.family is Family.IPV6 else IPV4
+    exclusion = Exclusion.read(LIST.splitlines())
+
+    assert exclusion.excludes(b"n" * 20, compact.endpoint_of(address), address.family) is is_excluded
+
+
+def test_ids_are_excluded_wherever_they_are():
+    """A node that moves is left alone too."""
+    exclusion = Exclusion.read(LIST.splitlines())
+    endpoint = IPV4.endpoint_of(Address("9.9.9.9", 1))
+
+    assert exclusion.excludes(b"\xab" * 20, endpoint, Family.IPV4)
+    assert not exclusion.excludes(b"\xac" * 20, endpoint, Family.IPV4)
+
+
+@pytest.mark.parametrize(
+    "line", ["192.0.2.1/24", "300.1.1.1", "example.org", "ab" * 19, "zz" * 20, "1.2.3.4:6881"]
+)
+def test_bad_line_is_named(line):
+    """Somebody who asked to be left alone must not be asked because of a typing error."""
+    with pytest.raises(ValueError, match=r"^line 2: "):
+        Exclusion.read(["# a comment", line])
+
+
+def test_area_without_bounds_asks_nothing():
+    """The question is put for every contact of a crawl: it is left out where nobody is barred."""
+    assert Area().bars(Family.IPV4) is None
+
+
+def test_area_bars_what_is_outside_and_who_is_excluded():
+    """Both at once."""
+    exclusion = Exclusion.read(["1.2.3.4"])
+    bars = Area(Zone(0x5B, 8), exclusion).bars(Family.IPV4)
+    inside, outside = b"\x5b" + bytes(19), b"\x5c" + bytes(19)
+    listed, other = (IPV4.endpoint_of(Address(host, 1)) for host in ("1.2.3.4", "1.2.3.5"))
+
+    assert bars is not None
+    assert [bars(inside, other), bars(outside, other), bars(inside, listed)] == [False, True, True]

@@ -1,0 +1,161 @@
+"""Metrics for Prometheus: which there are, and how they are served."""
+
+import re
+
+import pytest
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+from trio.testing import memory_stream_pair
+
+from dhtnode.addresses import Address, Family
+from dhtnode.daemon.loop_lag import LoopLag
+from dhtnode.daemon.metrics import COUNTED, MAX_REQUEST, answer_http, new_renderer, respond_untrusted
+from tests.statistics_of import endpoint, node
+
+COUNTS = {"answers": 5, "dropped: reply too long": 1, "malformed: not bencode": 2, "socket: send EPERM": 3}
+COUNTS |= {"not sent: send failed": 4, "stalled": 6}
+GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def samples(*endpoints):
+    """Return all samples about the node, by name and labels in order, as a scraper reads them.
+
+    That of the address is left out where it is the usual one.
+    """
+    canary = LoopLag(late_after=0.1)
+    canary.woke(0.25, 0.0)
+    text = new_renderer(lambda: node(*endpoints), canary)().decode()
+    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {
+        (
+            sample.name.removeprefix("dhtnode_"),
+            *sorted(value for value in sample.labels.values() if value != "192.0.2.1:6881"),
+        ): sample.value
+        for sample in found
+        if sample.name.startswith("dhtnode_")
+    }
+
+
+def test_every_number_is_there():
+    """Once for each family, by cause where there are causes."""
+    found = samples(endpoint(COUNTS), endpoint(family=Family.IPV6, dropped_by_kernel=None, nodes=1))
+
+    assert found[("table_nodes", "ipv4")] == 12
+    assert found[("table_nodes", "ipv6")] == 1
+    assert found[("table_good_nodes", "ipv4")] == 10
+    assert found[("queries_pending", "ipv4")] == 3
+    assert found[("stall_seconds", "ipv4")] == 0.25
+    assert found[("round_trip_seconds", "ipv4", "p90")] == 0.2
+    assert found[("answers_total", "ipv4")] == 5
+    assert found[("answers_total", "ipv6")] == 0
+    assert found[("dropped_total", "ipv4", "reply too long")] == 1
+    assert found[("malformed_total", "ipv4", "not bencode")] == 2
+    assert found[("socket_errors_total", "ipv4", "send EPERM")] == 3
+    assert found[("queries_not_sent_total", "ipv4", "send failed")] == 4
+    assert found[("other_events_total", "ipv4", "stalled")] == 6
+    assert found[("dropped_by_kernel_total", "ipv4")] == 4
+    assert ("dropped_by_kernel_total", "ipv6") not in found
+    assert found[("store", "peers", "peers")] == 2
+    assert found[("store", "bytes", "items")] == 100
+    assert found[("scheduling_delay_seconds",)] == 0.25
+    assert found[("late_wakes_total",)] == 1
+    assert found[("stood_still_total",)] == 0
+
+
+def test_each_address_has_numbers_of_its_own():
+    """Two sockets of one family are two nodes to others."""
+    found = samples(endpoint(COUNTS), endpoint(address=Address("192.0.2.2", 6881), nodes=1))
+
+    assert found[("table_nodes", "ipv4")] == 12
+    assert found[("table_nodes", "192.0.2.2:6881", "ipv4")] == 1
+    assert found[("answers_total", "192.0.2.2:6881", "ipv4")] == 0
+
+
+def test_every_count_that_a_node_makes_is_somewhere():
+    """None is lost on the way, and none is in two places."""
+    found = samples(endpoint(COUNTS | dict.fromkeys(COUNTED, 100)))
+
+    counted = [value for (name, *_), value in found.items() if name.endswith("_total")]
+    assert sum(counted) == 100 * len(COUNTED) + sum(COUNTS.values()) - COUNTS["answers"] + 4 + 1
+
+
+def test_process_is_there_too():
+    """Its memory is what an operator looks at first."""
+    text = new_renderer(lambda: node(endpoint()), LoopLag(1.0))()
+
+    assert b"process_resident_memory_bytes" in text
+
+
+def status_of(response):
+    head, _, body = response.partition(b"\r\n\r\n")
+    length = re.search(rb"Content-Length: (\d+)", head)
+    assert length
+    return head.partition(b"\r\n")[0].decode(), int(length[1]), body
+
+
+def test_right_request_has_the_metrics():
+    """With their type and length."""
+    response = respond_untrusted(GET, lambda: b"x 1\n")
+
+    assert status_of(response) == ("HTTP/1.1 200 OK", 4, b"x 1\n")
+    assert b"Content-Type: text/plain; version=0.0.4" in response
+
+
+def test_head_is_without_the_body():
+    """As HTTP has it."""
+    assert status_of(respond_untrusted(GET.replace(b"GET", b"HEAD"), lambda: b"x 1\n")) == (
+        "HTTP/1.1 200 OK",
+        4,
+        b"",
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "404 Not Found"),
+        (b"GET /metrics/x HTTP/1.0\r\n\r\n", "404 Not Found"),
+        (b"POST /metrics HTTP/1.1\r\n\r\n", "405 Method Not Allowed"),
+        (b"\r\n\r\n", "400 Bad Request"),
+        (b"GET /metrics\r\n\r\n", "400 Bad Request"),
+        (b"GET /metrics SSH-2.0\r\n\r\n", "400 Bad Request"),
+        (b"\x16\x03\x01\x02\r\n\r\n", "400 Bad Request"),
+        (b"GET /metrics HTTP/1.1\r\n" + b"x" * MAX_REQUEST, "431 Request Header Fields Too Large"),
+    ],
+)
+def test_wrong_request_is_refused(request_head, status):
+    """And costs no look at the node."""
+
+    def render():
+        raise AssertionError("nobody asked for metrics")
+
+    assert status_of(respond_untrusted(request_head, render))[0] == f"HTTP/1.1 {status}"
+
+
+async def test_request_may_come_in_pieces():
+    """The answer waits for its end."""
+    ours, theirs = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_http, theirs, lambda: b"x 1\n")
+        for at in range(len(GET)):
+            await ours.send_all(GET[at : at + 1])
+
+        assert (await ours.receive_some(1000)).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_request_without_end_is_bounded():
+    """Whoever sends and sends is told so after some kilobytes."""
+    ours, theirs = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_http, theirs, bytes)
+        await ours.send_all(b"x" * (MAX_REQUEST + 1))
+
+        assert (await ours.receive_some(1000)).startswith(b"HTTP/1.1 431")
+
+
+async def test_client_that_only_looks_in_is_let_go():
+    """A check of the port, say."""
+    ours, theirs = memory_stream_pair()
+    await ours.aclose()
+
+    await answer_http(theirs, bytes)

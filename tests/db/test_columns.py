@@ -1,0 +1,106 @@
+"""The descriptions of tables and columns, held against the schema as it is."""
+
+import re
+
+import pytest
+
+from crawler.db.columns.columns import TABLES
+from crawler.db.columns.format import COMMON, _column
+from crawler.db.database import CrawlDatabase
+
+DECLARED = {
+    "integer": {"INTEGER"},
+    "flag": {"INTEGER"},
+    "number": {"REAL", "FLOAT"},
+    "text": {"TEXT"},
+    "time": {"TEXT"},
+    "json": {"TEXT"},
+    "bytes": {"BLOB"},
+}
+
+
+@pytest.fixture(scope="module")
+def schema():
+    """Return the columns of each table and view, with their declared types, as the database has them."""
+    with CrawlDatabase.open(":memory:") as store:
+        names = [
+            row["name"]
+            for row in store._select("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+            if not row["name"].startswith(("_sqlite", "sqlite_"))
+        ]
+        return {
+            name: {row["name"]: row["type"] for row in store._select(f"PRAGMA table_info({name})")}
+            for name in names
+        }
+
+
+def test_every_table_and_column_is_described_and_no_other(schema):
+    """A new column gets its line in `crawler/db/columns/columns.py`."""
+    described = {name: {column.name for column in table.columns} for name, table in TABLES.items()}
+
+    assert described == {name: set(columns) for name, columns in schema.items()}
+
+
+def test_no_column_is_described_twice(schema):
+    """The second would be the one that counts."""
+    assert {name: len(table.columns) for name, table in TABLES.items()} == {
+        name: len(columns) for name, columns in schema.items()
+    }
+
+
+def test_kinds_are_those_of_the_schema(schema):
+    """Columns of views that are computed have no declared type."""
+    wrong = [
+        f"{name}.{column.name} is {schema[name][column.name]}, described as {column.kind}"
+        for name, table in TABLES.items()
+        for column in table.columns
+        if schema[name][column.name] and schema[name][column.name] not in DECLARED[column.kind]
+    ]
+
+    # Views over a table pass its type on, though they round the numbers.
+    assert wrong == []
+
+
+def test_what_tells_of_peers_or_nodes_is_marked():
+    """Filters never leave, nor blobs but those of info-hashes; addresses and ids are changed on request."""
+    rules = {"address": "host", "node_id": "id", "port": "port", "client": "client", "subject": "subject"}
+    for table in TABLES.values():
+        for column in table.columns:
+            if re.search("filter|tokens|place", column.name) and column.kind in ("bytes", "text"):
+                assert column.privacy == "never", (table.name, column.name)
+            if column.kind == "bytes" and column.name != "samples":
+                assert column.privacy == "never", (table.name, column.name)
+            if column.name in rules:
+                assert column.privacy == rules[column.name], (table.name, column.name)
+            if column.name == "version" and table.name != "runs":
+                assert column.privacy == "version", table.name
+
+
+def test_tables_about_clients_hold_back_small_groups():
+    """Where a row is about a client, not about a node."""
+    for table in TABLES.values():
+        names = {column.name for column in table.columns}
+        if "client" in names and "node_id" not in names:
+            assert table.groups, table.name
+
+
+def test_texts_are_sentences():
+    """Each ends as one."""
+    texts = [table.meaning for table in TABLES.values()]
+    texts += [column.meaning for table in TABLES.values() for column in table.columns]
+
+    assert [text for text in texts if not re.fullmatch(r"\w.*\w\)?(\.|, \.\.\.\.?)", text)] == []
+
+
+def test_every_common_column_is_used():
+    """What no table has any more goes."""
+    used = {id(column) for table in TABLES.values() for column in table.columns}
+
+    assert [name for name, column in COMMON.items() if id(column) not in used] == []
+
+
+@pytest.mark.parametrize("line", ["rtt_ms numbre:ms A time.", "address text!hsot An address."])
+def test_misspelt_kind_or_mark_is_noticed(line):
+    """Or an address would leave unchanged."""
+    with pytest.raises(ValueError, match="no kind or mark"):
+        _column(line)

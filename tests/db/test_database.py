@@ -1,0 +1,701 @@
+"""The crawl database: what a record becomes, what survives, and what is refused."""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from sqlite_utils import Database
+
+from crawler.db import schema
+from crawler.db.database import CrawlDatabase, DatabaseError, Record
+from crawler.db.records.records import (
+    CrawlBatch,
+    Journal,
+    Outcome,
+    Run,
+    RunStatus,
+    StoredReply,
+    SwarmMeasurement,
+    Visit,
+    utc_text,
+)
+from dhtnode.addresses import Address, Family
+from dhtnode.ids import InfoHash, NodeId
+from dhtnode.swarm.estimate import MethodEstimate
+
+T0 = "2025-06-01T12:00:00.000Z"
+T1 = "2025-06-01T12:00:01.000Z"
+T2 = "2025-06-01T12:10:00.000Z"
+
+ALICE = NodeId(b"a" * 20)
+BOB = NodeId(b"b" * 20)
+SWARM = InfoHash(b"\x01" * 20)
+HERE = Address("192.0.2.7", 6881)
+THERE = Address("2001:db8:1:2::3", 6882)
+
+REPLY = StoredReply(
+    ALICE,
+    HERE,
+    0,
+    b"\x0f" * 256,
+    b"\xf0" * 256,
+    5,
+    b"LT\x02\x10",
+    12.5,
+    ("identical-filters", "wrong-id"),
+    Outcome.ANSWERED,
+    T0,
+    b"t" * 16,
+    b"\x03" * 256,
+    b"\x01" * 256,
+)
+SAMPLE = SwarmMeasurement(
+    info_hash=SWARM,
+    taken_at=T0,
+    seeds=10.4,
+    leechers=20.6,
+    peers=31.0,
+    peers_low=28.2,
+    peers_high=33.9,
+    method="union",
+    saturated=False,
+    nodes_asked=8,
+    nodes_answered=7,
+    nodes_with_filters=6,
+    distinct_peers=25,
+    bytes_sent=800,
+    bytes_received=6000,
+    seeds_low=9.0,
+    seeds_high=12.0,
+    leechers_low=19.0,
+    leechers_high=23.0,
+    overlap=1.0,
+    coverage=0.97,
+    estimates=(
+        MethodEstimate("peers", "union", 31.0, 28.2, 33.9),
+        MethodEstimate("seeds", "union", 10.4, 9.0, 12.0),
+    ),
+    replies=(REPLY,),
+    source="cli",
+    name="debian.iso",
+)
+VISIT = Visit(
+    ALICE, HERE, T0, Outcome.ANSWERED, None, 40.5, b"LT\x02\x10", True, 8, 1, 3, 2, ("flood", "oversized")
+)
+
+
+@pytest.fixture
+def store() -> Iterator[CrawlDatabase]:
+    with CrawlDatabase.open(":memory:") as opened:
+        yield opened
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "crawl.db"
+
+
+def begin(store: CrawlDatabase) -> int:
+    return store.begin_run("census", {"rate": 100}, "0.1", T0)
+
+
+def write_run(store: CrawlDatabase, *records: Record) -> int:
+    """Write a run from its begin to its end, when `nodes` learns of it."""
+    run_id = begin(store)
+    store.write(run_id, records)
+    store.finish_run(run_id, RunStatus.FINISHED, T1)
+    return run_id
+
+
+def test_time_is_utc_text_cut_to_milliseconds() -> None:
+    """Times are written so that they sort as text."""
+    assert utc_text(0.0) == "1970-01-01T00:00:00.000Z"
+    assert utc_text(1700000000.9999) == "2023-11-14T22:13:20.999Z"
+
+
+def test_run_is_begun_and_finished(store: CrawlDatabase) -> None:
+    """A run says what it did, with what, and how it ended."""
+    run_id = begin(store)
+    store.finish_run(run_id, RunStatus.FINISHED, T1)
+
+    run = Run(1, "census", T0, T1, RunStatus.FINISHED, "0.1", {"rate": 100}, os.getpid())
+    assert store.runs() == [run]
+
+
+def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -> None:
+    """Nothing of a measurement is lost or changed on the way in."""
+    store.write(begin(store), [SAMPLE])
+
+    assert store.rows("swarms") == [
+        {"info_hash": "01" * 20, "first_seen": T0, "last_seen": T0, "source": "cli", "name": "debian.iso"}
+    ]
+    assert store.rows("swarm_samples") == [
+        {
+            "id": 1,
+            "run_id": 1,
+            "info_hash": "01" * 20,
+            "taken_at": T0,
+            "seeds": 10.4,
+            "leechers": 20.6,
+            "peers": 31.0,
+            "peers_low": 28.2,
+            "peers_high": 33.9,
+            "method": "union",
+            "saturated": 0,
+            "nodes_asked": 8,
+            "nodes_answered": 7,
+            "nodes_with_filters": 6,
+            "distinct_peers": 25,
+            "bytes_sent": 800,
+            "bytes_received": 6000,
+            "seeds_low": 9.0,
+            "seeds_high": 12.0,
+            "leechers_low": 19.0,
+            "leechers_high": 23.0,
+            "overlap": 1.0,
+            "coverage": 0.97,
+        }
+    ]
+    assert store.rows("swarm_estimates") == [
+        {"sample_id": 1, "subject": "peers", "method": "union", "estimate": 31.0, "low": 28.2, "high": 33.9},
+        {"sample_id": 1, "subject": "seeds", "method": "union", "estimate": 10.4, "low": 9.0, "high": 12.0},
+    ]
+    assert store.rows("scrape_replies") == [
+        {
+            "sample_id": 1,
+            "node_id": "61" * 20,
+            "address": "192.0.2.7",
+            "port": 6881,
+            "rank": 0,
+            "seeds_filter": b"\x0f" * 256,
+            "peers_filter": b"\xf0" * 256,
+            "values_count": 5,
+            "version": "4c540210",
+            "rtt_ms": 12.5,
+            "marks": "identical-filters wrong-id",
+            "outcome": "answered",
+            "asked_at": T0,
+            "family": 4,
+            "named_tokens": b"t" * 16,
+            "named_filter": b"\x03" * 256,
+            "unplaced_filter": b"\x01" * 256,
+        }
+    ]
+
+
+def test_filters_that_are_empty_are_not_those_that_were_never_sent(store: CrawlDatabase) -> None:
+    """A node without BEP 33 has NULL, one with an empty store 256 zero bytes; the silent have a row too."""
+    replies = (
+        StoredReply(ALICE, HERE, 0, bytes(256), None),
+        StoredReply(BOB, THERE, 1, outcome=Outcome.TIMEOUT, asked_at=T0),
+    )
+    store.write(begin(store), [replace(SAMPLE, replies=replies)])
+
+    assert [(row["seeds_filter"], row["peers_filter"]) for row in store.rows("scrape_replies")] == [
+        (bytes(256), None),
+        (None, None),
+    ]
+    assert [row["outcome"] for row in store.rows("scrape_replies")] == ["answered", "timeout"]
+    assert [(row["node_id"], row["last_answer"]) for row in store.rows("nodes")] == [
+        (ALICE.hex(), T0),
+        (BOB.hex(), None),
+    ]
+
+
+def test_replies_of_an_older_database_get_their_family_and_outcome(path: Path) -> None:
+    """Before, only nodes that answered had a row; what was not kept then stays NULL."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        schema.migrations.apply(Database(connection, execute_plugins=False), stop_before="m008_estimates")
+        connection.execute(schema.INSERT_RUN, ("scrape", T0, "finished", "0.1", "{}", 1))
+        connection.execute(schema.UPSERT_SWARM, (SWARM.hex(), T0, None, None))
+        connection.execute(
+            "INSERT INTO swarm_samples (run_id, info_hash, taken_at, method, saturated, nodes_asked,"
+            " nodes_answered) VALUES (1, ?, ?, 'union', 0, 8, 8)",
+            (SWARM.hex(), T0),
+        )
+        for address in (HERE, THERE):
+            connection.execute(
+                "INSERT INTO scrape_replies (sample_id, node_id, address, port, rank) VALUES (1, ?, ?, ?, 0)",
+                (ALICE.hex(), *address),
+            )
+    with CrawlDatabase.open(path) as store:
+        rows = store.rows("scrape_replies")
+        (latest,) = store.latest_swarms()
+
+    assert [(row["family"], row["outcome"], row["named_tokens"]) for row in rows] == [
+        (4, "answered", None),
+        (6, "answered", None),
+    ]
+    assert (latest["info_hash"], latest["seeds_low"], latest["coverage"]) == (SWARM.hex(), None, None)
+
+
+def test_visit_becomes_a_node_and_a_visit(store: CrawlDatabase) -> None:
+    """An answer is proof of a node; the visit is kept whole."""
+    write_run(store, VISIT)
+
+    assert store.rows("nodes") == [
+        {
+            "node_id": "61" * 20,
+            "address": "192.0.2.7",
+            "port": 6881,
+            "family": 4,
+            "first_seen": T0,
+            "last_seen": T0,
+            "last_answer": T0,
+            "version": "4c540210",
+            "client": "LT",
+        }
+    ]
+    assert store.rows("visits") == [
+        {
+            "id": 1,
+            "run_id": 1,
+            "node_id": "61" * 20,
+            "address": "192.0.2.7",
+            "port": 6881,
+            "taken_at": T0,
+            "outcome": "answered",
+            "error_code": None,
+            "rtt_ms": 40.5,
+            "version": "4c540210",
+            "conforms": 1,
+            "contacts": 8,
+            "unusable": 1,
+            "new_contacts": 3,
+            "referrers": 2,
+            "marks": "flood oversized",
+            "is_verification": 0,
+        }
+    ]
+
+
+def test_node_keeps_its_first_sight_and_its_last_answer(store: CrawlDatabase) -> None:
+    """A later silence advances the last sight only, and an old record turns no clock back."""
+    write_run(store, VISIT._replace(taken_at=T1))
+    write_run(store, Visit(ALICE, HERE, T2, Outcome.TIMEOUT))
+    write_run(store, VISIT._replace(taken_at=T0))
+
+    (node,) = store.rows("nodes")
+    seen = {key: node[key] for key in ("first_seen", "last_seen", "last_answer", "version", "client")}
+    assert seen == {
+        "first_seen": T0,
+        "last_seen": T2,
+        "last_answer": T1,
+        "version": "4c540210",
+        "client": "LT",
+    }
+    assert [row["outcome"] for row in store.rows("visits")] == ["answered", "timeout", "answered"]
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.ANSWERED])
+def test_only_an_answer_counts_as_one(store: CrawlDatabase, outcome: Outcome) -> None:
+    """Whatever else came of a visit, it does not show that the node is there."""
+    write_run(store, VISIT._replace(outcome=outcome))
+
+    assert [node["last_answer"] for node in store.rows("nodes")] == [None]
+
+
+def test_swarm_keeps_its_source_and_name(store: CrawlDatabase) -> None:
+    """What is known about a swarm is not forgotten, and later knowledge fills gaps only."""
+    run_id = begin(store)
+    store.write(run_id, [replace(SAMPLE, taken_at=T1, name=None)])
+    store.write(run_id, [replace(SAMPLE, taken_at=T2, source="census", name="late.iso")])
+    store.write(run_id, [replace(SAMPLE, taken_at=T0, source=None, name=None)])
+
+    assert store.rows("swarms") == [
+        {"info_hash": "01" * 20, "first_seen": T0, "last_seen": T2, "source": "cli", "name": "late.iso"}
+    ]
+    assert [row["taken_at"] for row in store.rows("swarm_samples")] == [T1, T2, T0]
+
+
+def test_latest_swarms_shows_the_newest_sample_rounded(store: CrawlDatabase) -> None:
+    """One row per swarm reads without explanation; order of arrival does not matter."""
+    run_id = begin(store)
+    other = replace(SAMPLE, info_hash=InfoHash(b"\x02" * 20), seeds=None, saturated=True, replies=())
+    store.write(run_id, [replace(SAMPLE, taken_at=T1), replace(SAMPLE, peers=99.0), other])
+
+    newest = {
+        "info_hash": "01" * 20,
+        "name": "debian.iso",
+        "taken_at": T1,
+        "seeds": 10,
+        "seeds_low": 9,
+        "seeds_high": 12,
+        "leechers": 21,
+        "leechers_low": 19,
+        "leechers_high": 23,
+        "peers": 31,
+        "peers_low": 28,
+        "peers_high": 34,
+        "saturated": 0,
+        "method": "union",
+        "nodes_asked": 8,
+        "nodes_answered": 7,
+        "nodes_with_filters": 6,
+        "distinct_peers": 25,
+        "coverage": 0.97,
+        "sample_id": 1,
+    }
+    second = newest | {
+        "info_hash": "02" * 20,
+        "taken_at": T0,
+        "seeds": None,
+        "saturated": 1,
+        "sample_id": 3,
+    }
+    assert sorted(store.latest_swarms(), key=lambda row: str(row["info_hash"])) == [newest, second]
+
+
+def test_client_versions_counts_nodes_that_answered(store: CrawlDatabase) -> None:
+    """Clients go by the two characters of their `v`; silent nodes are not counted."""
+    versions = [b"LT\x02\x10", b"LT\x01\x20", b"A2\x00\x01", b"\x00\x01\x02\x03", b"", None]
+    visits = [
+        VISIT._replace(address=Address("192.0.2.7", port), version=version)
+        for port, version in enumerate(versions, start=1)
+    ]
+    silent = Visit(BOB, HERE, T0, Outcome.TIMEOUT)
+    write_run(store, *visits, silent)
+
+    assert store.rows("client_versions") == [
+        {"client": "unknown", "nodes": 3, "share": 0.5, "versions": 2},
+        {"client": "LT", "nodes": 2, "share": 0.3333, "versions": 2},
+        {"client": "A2", "nodes": 1, "share": 0.1667, "versions": 1},
+    ]
+
+
+def test_network_size_counts_each_run_and_family(store: CrawlDatabase) -> None:
+    """A node visited twice is one node; two ids at one endpoint are two ids, one endpoint, one IP."""
+    first, second = begin(store), begin(store)
+    store.write(
+        first,
+        [
+            VISIT,
+            VISIT._replace(taken_at=T2),
+            VISIT._replace(node_id=BOB),
+            VISIT._replace(address=Address(HERE.host, 1), outcome=Outcome.TIMEOUT),
+            VISIT._replace(address=THERE),
+        ],
+    )
+    store.write(second, [VISIT._replace(outcome=Outcome.TIMEOUT)])
+
+    columns = (
+        *("run_id", "started_at", "family", "sighted", "answered_once", "answered_twice"),
+        *("distinct_ids", "distinct_endpoints", "distinct_ips"),
+    )
+    assert [tuple(row[column] for column in columns) for row in store.rows("network_size")] == [
+        (1, T0, 4, 3, 2, 1, 2, 1, 1),
+        (1, T0, 6, 1, 1, 0, 1, 1, 1),
+        (2, T0, 4, 1, 0, 0, 0, 0, 0),
+    ]
+
+
+def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: CrawlDatabase) -> None:
+    """The counts are those of before and both together, and afterwards no visit is looked at."""
+    run_id = begin(store)
+    elsewhere = VISIT._replace(node_id=BOB, address=Address("192.0.2.8", 1), outcome=Outcome.TIMEOUT)
+    store.write(run_id, [VISIT, VISIT._replace(taken_at=T2), VISIT._replace(address=THERE), elsewhere])
+    before = store.rows("network_size")
+    store.finish_run(run_id, RunStatus.FINISHED, T2)
+    counted = store.rows("network_size")
+
+    assert counted[:2] == before
+    both = {"family": None, "sighted": 3, "answered_once": 2, "answered_twice": 1, "distinct_ids": 1}
+    assert counted[2:] == [before[0] | both | {"distinct_endpoints": 2, "distinct_ips": 2}]
+    store._connection.execute("DELETE FROM visits")
+    assert store.rows("network_size") == counted
+
+
+def test_resumed_run_is_counted_anew(store: CrawlDatabase) -> None:
+    """What was counted at its interruption is not what it has come to."""
+    run_id = begin(store)
+    store.write(run_id, [VISIT])
+    store.finish_run(run_id, RunStatus.INTERRUPTED, T1)
+    store.resume_run(run_id)
+    store.write(run_id, [VISIT._replace(node_id=BOB)])
+    while_running = store.rows("network_size")
+    store.finish_run(run_id, RunStatus.FINISHED, T2)
+
+    assert [row["answered_once"] for row in while_running] == [2]
+    assert store.rows("network_size") == while_running
+    assert [row["nodes"] for row in store.rows("client_census")] == [2]
+
+
+def test_unknown_view_is_the_callers_mistake(store: CrawlDatabase) -> None:
+    """Names are checked, so that none can carry SQL."""
+    with pytest.raises(ValueError, match="neither a table nor a view"):
+        store.rows('runs"; DROP TABLE runs; --')
+
+
+def test_write_is_all_or_nothing(store: CrawlDatabase) -> None:
+    """A record that does not fit takes its batch with it, and the store stays usable."""
+    run_id = begin(store)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.write(run_id, [VISIT, replace(SAMPLE, method=None)])  # type: ignore[arg-type]
+
+    assert (store.rows("visits"), store.rows("swarms")) == ([], [])
+    store.write(run_id, [VISIT])
+    assert len(store.rows("visits")) == 1
+
+
+def test_rows_need_a_run(store: CrawlDatabase) -> None:
+    """Foreign keys are on: an observation nobody made is refused."""
+    with pytest.raises(sqlite3.IntegrityError):
+        store.write(7, [VISIT])
+
+
+def test_anonymize_keeps_prefixes_only() -> None:
+    """Node addresses are cut to /24 and /48 in every table that holds one."""
+    with CrawlDatabase.open(":memory:", anonymize=True) as store:
+        write_run(store, VISIT, VISIT._replace(address=THERE), SAMPLE)
+
+        assert [row["address"] for row in store.rows("visits")] == ["192.0.2.0/24", "2001:db8:1::/48"]
+        assert {row["address"] for row in store.rows("nodes")} == {"192.0.2.0/24", "2001:db8:1::/48"}
+        assert [row["family"] for row in store.rows("network_size")] == [4, 6, None]
+        assert [row["address"] for row in store.rows("scrape_replies")] == ["192.0.2.0/24"]
+
+
+def test_no_column_holds_the_address_of_a_peer(store: CrawlDatabase) -> None:
+    """Addresses stand in five tables, each beside the id of the node they belong to."""
+    tables = [row["name"] for row in store._select("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    columns = {
+        table: {row["name"] for row in store._select(f"PRAGMA table_info({table})")} for table in tables
+    }
+    suspect = re.compile(r"addr|host|(^|_)ip(s|_|$)|port|endpoint|place|values$|peers_list")
+    found = {table: {name for name in names if suspect.search(name)} for table, names in columns.items()}
+
+    assert {table: names for table, names in found.items() if names} == {
+        "node_samples": {"address", "port"},
+        "nodes": {"address", "port"},
+        "run_counts": {"distinct_endpoints", "distinct_ips"},  # numbers
+        "sample_turns": {"place"},
+        "scrape_replies": {"address", "port", "unplaced_filter"},  # the last is 2048 bits
+        "visits": {"address", "port"},
+    }
+    assert all("node_id" in columns[table] for table in ("nodes", "scrape_replies", "visits"))
+
+
+def test_database_is_made_once_and_reopened(path: Path) -> None:
+    """A second opening finds what the first wrote, and changes no table."""
+    with CrawlDatabase.open(path) as store:
+        store.write(begin(store), [VISIT])
+        made = store._select("SELECT sql FROM sqlite_master")
+        migrations = store.rows("_sqlite_migrations")
+
+    with CrawlDatabase.open(path) as store:
+        assert store._select("SELECT sql FROM sqlite_master") == made
+        assert store.rows("_sqlite_migrations") == migrations
+        assert len(store.rows("visits")) == 1
+        assert store._select("PRAGMA journal_mode") == [{"journal_mode": "wal"}]
+        assert store._select("PRAGMA synchronous") == [{"synchronous": 1}]
+        assert store._select("PRAGMA foreign_keys") == [{"foreign_keys": 1}]
+
+
+def test_reader_beside_a_writer_sees_whole_batches(path: Path) -> None:
+    """Datasette may look on while the crawl goes on."""
+    with CrawlDatabase.open(path) as store, closing(sqlite3.connect(path)) as reader:
+        store.write(begin(store), [VISIT, VISIT._replace(node_id=BOB)])
+
+        assert reader.execute("SELECT count(*) FROM visits").fetchone() == (2,)
+
+
+def test_killed_process_leaves_whole_batches_and_an_interrupted_run(path: Path) -> None:
+    """After kill -9 every batch is there or not, and the next run tells what became of the last."""
+    script = f"""
+from crawler.db.records.records import Outcome, Visit
+from crawler.db.database import CrawlDatabase
+from dhtnode.addresses import Address
+
+store = CrawlDatabase.open({str(path)!r})
+run_id = store.begin_run("census", {{}}, "0.1", {T0!r})
+number = 0
+while True:
+    batch = []
+    for _ in range(100):
+        number += 1
+        node_id = number.to_bytes(20, "big")
+        batch.append(Visit(node_id, Address("192.0.2.7", 6881), {T0!r}, Outcome.ANSWERED))
+    store.write(run_id, batch)
+    print(number, flush=True)
+"""
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout is not None
+        written = [int(process.stdout.readline()) for _ in range(20)][-1]
+        process.send_signal(signal.SIGKILL)
+
+    with CrawlDatabase.open(path) as store:
+        count = len(store.rows("visits"))
+        assert count >= written
+        assert count % 100 == 0
+        assert store._select("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+        store.begin_run("census", {}, "0.1", T1)
+        assert [(run.status, run.finished_at) for run in store.runs()] == [
+            (RunStatus.INTERRUPTED, None),
+            (RunStatus.RUNNING, None),
+        ]
+        assert len(store.rows("nodes")) == count
+
+
+JOURNAL = Journal(Family.IPV4, b"contacts", b"changes")
+
+
+def test_journal_of_a_killed_run_is_there_to_go_on_with(path: Path) -> None:
+    """Visits and journal come together; a run that ended well leaves none, other settings find none."""
+    with CrawlDatabase.open(path, is_running=lambda _: False) as store:
+        killed = begin(store)
+        store.write(killed, [CrawlBatch([VISIT], JOURNAL), CrawlBatch([], JOURNAL._replace(contacts=b""))])
+
+        assert store.resumable_run("census", {"rate": 200}) is None
+        assert store.resumable_run("sample", {"rate": 100}) is None
+        found = store.resumable_run("census", {"rate": 100})
+        assert found is not None
+        assert found.id == killed
+        assert list(store.journals(killed)) == [JOURNAL, JOURNAL._replace(contacts=b"")]
+
+        store.resume_run(killed)
+        store.finish_run(killed, RunStatus.FINISHED, T1)
+        assert store.resumable_run("census", {"rate": 100}) is None
+        assert store.rows("crawl_journal") == []
+
+
+def test_anonymized_crawl_leaves_no_journal(path: Path) -> None:
+    """A journal holds addresses in full."""
+    with CrawlDatabase.open(path, anonymize=True) as store:
+        store.write(begin(store), [CrawlBatch([VISIT], JOURNAL)])
+
+        assert (len(store.rows("visits")), store.rows("crawl_journal")) == (1, [])
+
+
+def test_run_of_a_living_process_is_left_alone(path: Path) -> None:
+    """Two crawls may share a database; only the dead are declared so, and ends are not revised."""
+    with CrawlDatabase.open(path, is_running=lambda _: True) as store:
+        begin(store)
+        store.finish_run(begin(store), RunStatus.FINISHED, T1)
+        begin(store)
+        assert [run.status for run in store.runs()] == ["running", "finished", "running"]
+
+    with CrawlDatabase.open(path, is_running=lambda _: False) as store:
+        begin(store)
+        assert [run.status for run in store.runs()] == ["interrupted", "finished", "interrupted", "running"]
+
+
+def test_locked_database_is_reported_within_the_busy_timeout(path: Path) -> None:
+    """Another writer that does not let go is an error in time, not a hang; nothing is half-written."""
+    with CrawlDatabase.open(path, busy_timeout=0.05) as store, closing(sqlite3.connect(path)) as other:
+        run_id = begin(store)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseError, match=r"crawl\.db: is locked by another process$"):
+            store.write(run_id, [VISIT])
+
+        other.rollback()
+        store.write(run_id, [VISIT])
+        assert len(store.rows("visits")) == 1
+
+
+def test_new_database_that_is_locked_is_reported(path: Path) -> None:
+    """Opening does not wait for ever either."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseError, match=r"is locked by another process$"):
+            CrawlDatabase.open(path, busy_timeout=0.05)
+
+
+def test_file_that_is_no_database_is_left_untouched(path: Path) -> None:
+    """A wrong path costs nobody a file."""
+    path.write_bytes(b"my only copy of a novel\n" * 100)
+    with pytest.raises(DatabaseError, match=r"crawl\.db: is not a SQLite database$"):
+        CrawlDatabase.open(path)
+
+    assert path.read_bytes() == b"my only copy of a novel\n" * 100
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_database_of_another_program_is_left_untouched(path: Path) -> None:
+    """Our tables are not put among somebody else's."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE bookmarks (url TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(DatabaseError, match=r"crawl\.db: is a database of another program$"):
+        CrawlDatabase.open(path)
+
+    assert path.read_bytes() == before
+
+
+def test_database_of_a_newer_version_is_refused(path: Path) -> None:
+    """Rows are not written into tables that we do not understand."""
+    with CrawlDatabase.open(path):
+        pass
+    with closing(sqlite3.connect(path)) as newer, newer:
+        newer.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('crawler', 'm099_future', '2030-01-01')"
+        )
+    with pytest.raises(DatabaseError, match=r"crawl\.db: was made by a newer version \(m099_future\)$"):
+        CrawlDatabase.open(path)
+
+
+def test_missing_directory_is_named(tmp_path: Path) -> None:
+    """SQLite would only say that it cannot open the file."""
+    with pytest.raises(DatabaseError, match=r"no-such/crawl\.db: the directory does not exist$"):
+        CrawlDatabase.open(tmp_path / "no-such" / "crawl.db")
+
+
+def test_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    """A directory stands for every path that can be no file of ours."""
+    with pytest.raises(DatabaseError, match=r"cannot be opened or created$"):
+        CrawlDatabase.open(tmp_path)
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Give up what root may do, if we are root, for the length of the block."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_read_only_directory_is_reported() -> None:
+    """A place without the right to write is noticed when the database is opened."""
+    # Not in `tmp_path`: pytest closes its folders to others altogether.
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        with nobody(), pytest.raises(DatabaseError, match=r"cannot be opened or created$"):
+            CrawlDatabase.open(folder / "crawl.db")
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("pragma", "reason"),
+    [("query_only = ON", "read-only$"), ("max_page_count = 1", "the disk is full$")],
+    ids=["read-only", "full"],
+)
+def test_disk_that_takes_no_more_is_reported(path: Path, pragma: str, reason: str) -> None:
+    """What the disk says becomes one line with the path in it."""
+    with CrawlDatabase.open(path) as store:
+        run_id = begin(store)
+        store._connection.execute(f"PRAGMA {pragma}")
+        visits = [VISIT._replace(node_id=NodeId(bytes([n]) * 20)) for n in range(200)]
+        with pytest.raises(DatabaseError, match=rf"crawl\.db: .*{reason}"):
+            store.write(run_id, visits)
+
+
+def test_second_close_does_nothing(path: Path) -> None:
+    """Closing is safe on every way out."""
+    store = CrawlDatabase.open(path)
+    store.close()
+    store.close()

@@ -1,0 +1,400 @@
+"""Deleting: what is old, what somebody asks for, all of it and nothing else, and down to the bytes."""
+
+import sqlite3
+from contextlib import closing
+from ipaddress import ip_network
+
+import pytest
+
+from crawler.db.database import CrawlDatabase
+from crawler.db.purge import LEFT_ALONE, Orders, parse_node, without
+from crawler.db.records.infohash_samples import NodeSample, SampleBatch, SampleTurn
+from crawler.db.records.records import (
+    CrawlBatch,
+    Journal,
+    Outcome,
+    RunStatus,
+    SizeEstimate,
+    StoredReply,
+    SwarmMeasurement,
+    SybilTestResult,
+    Visit,
+    utc_text,
+)
+from crawler.db.records.torrents import Handshakes, KnownTorrent
+from crawler.db.records.watched_swarms import GIVEN
+from crawler.zone import Zone
+from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode.swarm import MethodEstimate
+
+EPOCH = 1_700_000_000.0
+DAY = 86_400.0
+KEPT, GONE = InfoHash(b"keepthisswarm" + b"k" * 7), InfoHash(b"purgethisswarm" + b"p" * 6)
+KEPT_NODE, GONE_NODE = NodeId(b"keepthisnode" + b"k" * 8), NodeId(b"purgethisnode" + b"p" * 7)
+KEPT_HOST, GONE_HOST = "192.0.2.7", "198.51.100.99"
+LIST_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+FILTER = bytes(range(256))
+
+
+def reply(node_id, host, mark=b"", rank=0):
+    filled = FILTER[len(mark) :] + mark
+    return StoredReply(node_id, Address(host, 6881), rank, filled, filled)
+
+
+def sample(info_hash, at, *replies):
+    sizes = (1.0, 2.0, 3.0, 2.0, 4.0)
+    estimates = (MethodEstimate("peers", "union", 3.0, 2.0, 4.0),)
+    counts = (8, 8, 8, 3, 0, 0)
+    return SwarmMeasurement(
+        info_hash, utc_text(at), *sizes, "union", False, *counts, replies, estimates=estimates
+    )
+
+
+def write_metadata(store, run_id, info_hash, at):
+    """Write what peers told of a swarm, its name included."""
+    counts = (9, 3, 3, 1, 2, 0, 0, 0.3, 0.1, 0.7)
+    handshakes = Handshakes(info_hash, utc_text(at), *counts, {"qB": 3}, 1, 1)
+    name = f"The name of {info_hash.hex()}"
+    store.metadata.write(run_id, "test", handshakes, KnownTorrent(False, name, 1, 1, 1))
+
+
+def write_combined(store, run_id, at):
+    """Write what only a merge does: a run of another machine, and what both found together."""
+    execute = store._connection.execute
+    execute("INSERT OR IGNORE INTO vantages VALUES ('another', 0)")
+    execute("INSERT INTO merged_runs VALUES (?, 'another', 7)", (run_id,))
+    for info_hash in (KEPT, GONE):
+        execute(
+            "INSERT OR IGNORE INTO combined_samples (info_hash, window_start, window_end, method, saturated,"
+            " vantages, samples, newest_sample, nodes_answered, nodes_with_filters, distinct_peers)"
+            " VALUES (?, ?, ?, 'union', 0, 2, 1, 1, 8, 8, 3)",
+            (info_hash.hex(), utc_text(at - 60), utc_text(at + 60)),
+        )
+
+
+def fill(store, at=EPOCH, mark=b""):
+    """Write a run in which both nodes and both swarms are wherever they can be."""
+    pairs = [(KEPT_NODE, KEPT_HOST), (GONE_NODE, GONE_HOST)]
+    run_id = store.begin_run("all", {}, "0.1", utc_text(at))
+    replies = [reply(node_id, host, mark, rank) for rank, (node_id, host) in enumerate(pairs)]
+    visits = [
+        Visit(node_id, Address(host, 6881), utc_text(at), Outcome.ANSWERED, None, 5.5)
+        for node_id, host in pairs
+    ]
+    samples = [
+        NodeSample(
+            node_id,
+            Address(host, 6881),
+            utc_text(at),
+            Outcome.ANSWERED,
+            samples=KEPT + GONE,
+            next_at=utc_text(at + 60),
+        )
+        for node_id, host in pairs
+    ]
+    store.samples.claim([SampleTurn(node_id, Address(host, 6881)) for node_id, host in pairs], at)
+    journal = Journal(Family.IPV4, GONE_NODE, b"")
+    store.write(run_id, [sample(KEPT, at, *replies), sample(GONE, at, *replies)])
+    store.write(run_id, [CrawlBatch(visits, journal), SampleBatch(samples, journal)])
+    store.samples.fold()
+    store.watch.name([(KEPT, GIVEN), (GONE, GIVEN)], at, lambda count: (900.0, [at] * count))
+    suspicions = [SybilTestResult(Family.IPV4, "hosts", host, 9.0, 1.0, 0.0, True) for _, host in pairs]
+    size = SizeEstimate(Family.IPV4, "crawl", 2.0, 1.0, 3.0, "whole")
+    store.write_findings(run_id, [size], suspicions)
+    store.samples.add_estimate(run_id, Family.IPV4, "chao1", (2.0, 2.0, 3.0), Zone(), {})
+    for info_hash in (KEPT, GONE):
+        write_metadata(store, run_id, info_hash, at)
+    write_combined(store, run_id, at)
+    store.finish_run(run_id, RunStatus.INTERRUPTED, utc_text(at))
+    return run_id
+
+
+def counts(store):
+    """Return the number of rows of each table that has any."""
+    names = [
+        name
+        for (name,) in store._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        if not name.startswith(("sqlite_", "_sqlite"))
+    ]
+    return {name: len(store.rows(name)) for name in names if store.rows(name)}
+
+
+def dump(store):
+    """Return all that is in the database, as text, bytes in hex."""
+    return "\n".join(
+        str({k: v.hex() if isinstance(v, bytes) else v for k, v in row.items()})
+        for name in counts(store)
+        for row in store.rows(name)
+    )
+
+
+@pytest.fixture
+def store():
+    with CrawlDatabase.open(":memory:") as opened:
+        yield opened
+
+
+def test_all_of_a_swarm_goes(store):
+    """Its samples and their replies, its place in the list, and where nodes have shown it."""
+    fill(store)
+    before = counts(store)
+    changed = store.purge.run(Orders(swarms=(GONE,)), EPOCH)
+
+    assert changed == {
+        "scrape_replies": 2,
+        "swarm_estimates": 1,
+        "swarm_samples": 1,
+        "combined_samples": 1,
+        "swarm_handshakes": 1,
+        "swarms": 1,
+        "torrents": 1,
+        "watched_swarms": 1,
+        "node_samples": 2,
+    }
+    assert GONE.hex() not in dump(store)
+    kept = ("visits", "nodes", "node_samples", "sample_turns", "runs", "alarms", "crawl_journal")
+    assert {name: counts(store)[name] for name in kept} == {name: before[name] for name in kept}
+    assert [row["samples"] for row in store.rows("node_samples")] == [KEPT, KEPT]
+    assert counts(store)["scrape_replies"] == 2
+
+
+def test_every_table_can_be_deleted_from_or_is_named_with_a_reason(store):
+    """Once all that is old goes, nothing is left but in those; a new table fails until it is thought of."""
+    fill(store, EPOCH - 100 * DAY)
+    names = {name for (name,) in store._connection.execute(LIST_TABLES)}
+    filled = {name for name in names if store.rows(name)}
+    assert names - filled - LEFT_ALONE.keys() == set()  # or this test would say nothing about them
+    store.watch.name([], EPOCH - 99 * DAY, lambda count: (900.0, []))
+
+    store.purge.run(Orders(older=30), EPOCH)
+    left = {name for name in names - LEFT_ALONE.keys() if store.rows(name)}
+    assert left == {"vantages"}
+    assert [row["is_here"] for row in store.rows("vantages")] == [1]
+
+
+def test_every_table_about_swarms_or_nodes_is_found_by_its_columns(store):
+    """Where an info-hash, a sample, a node or an address is, there is a column that says so."""
+    known = {"info_hash", "sample_id", "node_id", "address", "place", "subject", "run_id"}
+    elsewhere = {"runs", "vantages"}  # these are about neither
+    for (table,) in store._connection.execute(LIST_TABLES).fetchall():
+        columns = {row[1] for row in store._connection.execute(f"PRAGMA table_info({table})")}
+        assert columns & known or table in LEFT_ALONE.keys() | elsewhere, table
+
+
+def test_names_go_with_the_torrents_they_are_from(store):
+    """The swarm was met again since; what peers told of it is as old as the run."""
+    fill(store, EPOCH - 100 * DAY)
+    store.watch.name([], EPOCH, lambda count: (900.0, []))
+    later = store.begin_run("scrape", {}, "0.1", utc_text(EPOCH))
+    store.write(later, [sample(KEPT, EPOCH, reply(KEPT_NODE, KEPT_HOST))])
+    store.purge.run(Orders(older=30), EPOCH)
+
+    assert [(row["info_hash"], row["name"]) for row in store.rows("swarms")] == [(KEPT.hex(), None)]
+    assert "The name of" not in dump(store)
+
+
+@pytest.mark.parametrize("text", [GONE_HOST, "198.51.100.0/24", GONE_NODE.hex()])
+def test_all_of_a_node_goes(store, text):
+    """By address, network or id; journals go whole."""
+    fill(store)
+    node = parse_node(text)
+    by_id = isinstance(node, bytes)
+    orders = Orders(node_ids=(node,)) if by_id else Orders(networks=(node,))
+    changed = store.purge.run(orders, EPOCH)
+
+    once = dict.fromkeys(("nodes", "visits", "node_samples", "sample_turns"), 1)
+    assert changed == once | {"scrape_replies": 2, "crawl_journal": 2} | ({} if by_id else {"alarms": 1})
+    assert (GONE_NODE.hex() in dump(store), KEPT_NODE.hex() in dump(store)) == (False, True)
+    assert (GONE_HOST in dump(store)) is by_id  # in an alarm about the host, which names no id
+    assert counts(store)["swarm_samples"] == 2
+
+
+def test_networks_of_an_anonymized_database_go_when_they_lie_within():
+    """A /24 cannot be told to be the address asked for, but lies in the /16."""
+    with CrawlDatabase.open(":memory:", anonymize=True) as store:
+        fill(store)
+        asked_for = ip_network(GONE_HOST)
+        left_alone = store.purge.run(Orders(networks=(asked_for,)), EPOCH, dry=True)
+        assert {"nodes", "visits", "sample_turns"}.isdisjoint(left_alone)
+        changed = store.purge.run(Orders(networks=(ip_network("198.51.0.0/16"),)), EPOCH)
+        assert (changed["nodes"], changed["sample_turns"], changed["scrape_replies"]) == (1, 1, 2)
+
+
+def test_ipv6_places_are_found(store):
+    """In brackets, with a port behind."""
+    store.samples.claim([SampleTurn(GONE_NODE, Address("2001:db8::1", 6881))], EPOCH)
+    store.samples.claim([SampleTurn(KEPT_NODE, Address("2001:db9::1", 6881))], EPOCH)
+    assert store.purge.run(Orders(networks=(ip_network("2001:db8::/32"),)), EPOCH) == {"sample_turns": 1}
+    assert store.purge.run(Orders(networks=(ip_network("0.0.0.0/0"),)), EPOCH) == {}
+
+
+def test_old_filters_go_and_numbers_stay(store):
+    """Filters of 31 days ago, not of 29; a second time there is nothing to do."""
+    fill(store, EPOCH - 31 * DAY)
+    fill(store, EPOCH - 29 * DAY)
+    numbers = [{key: row[key] for key in row if key != "id"} for row in store.rows("latest_swarms")]
+
+    orders = Orders(filters_older=30)
+    assert store.purge.run(orders, EPOCH) == {"scrape_replies": 4}
+    kept = [row["peers_filter"] is not None for row in store.rows("scrape_replies")]
+    assert kept == [False] * 4 + [True] * 4
+    assert [row["rank"] for row in store.rows("scrape_replies")] == [0, 1] * 4
+    assert numbers == [{key: row[key] for key in row if key != "id"} for row in store.rows("latest_swarms")]
+    assert store.purge.run(orders, EPOCH) == {}
+
+
+def test_filters_of_other_columns_and_tables_go_too(store):
+    """Tokens too, and those that another version adds; one that must not be NULL becomes empty."""
+    run = store._connection.execute
+    run("CREATE TABLE estimates (sample_id INTEGER, unplaced_filter BLOB NOT NULL, peers REAL)")
+    fill(store, EPOCH - 31 * DAY)
+    run("UPDATE scrape_replies SET named_tokens = x'0102', seeds_filter = NULL, peers_filter = NULL")
+    run("INSERT INTO estimates VALUES (1, x'ff', 3), (2, x'', 4)")
+
+    assert store.purge.run(Orders(filters_older=30), EPOCH) == {"scrape_replies": 4, "estimates": 1}
+    assert {row["named_tokens"] for row in store.rows("scrape_replies")} == {None}
+    assert [row["unplaced_filter"] for row in store.rows("estimates")] == [b"", b""]
+    assert store.purge.run(Orders(swarms=(GONE,)), EPOCH)["estimates"] == 1
+
+
+def test_retention_goes_on_where_it_was(store):
+    """In steps, so that others can write in between; each day it looks at what has become old."""
+    for day in range(5):
+        fill(store, EPOCH + day * DAY)
+    purge = store.purge
+
+    def retain(now):
+        steps = 0
+        while purge.delete_old_filters(30, now) is not None:
+            steps += 1
+        return steps
+
+    now = EPOCH + 32.5 * DAY
+    assert purge.is_retention_due(now)
+    assert retain(now) == 1
+    with_filters = [row["sample_id"] for row in store.rows("scrape_replies") if row["peers_filter"]]
+    assert sorted(set(with_filters)) == [7, 8, 9, 10]
+    assert not purge.is_retention_due(now + 0.9 * DAY)
+    assert purge.is_retention_due(now + 1.1 * DAY)
+    assert purge.is_retention_due(now - DAY)  # the clock was set back
+    store._connection.execute("UPDATE scrape_replies SET peers_filter = x'01' WHERE sample_id = 1")
+    retain(now + 1.1 * DAY)
+    with_filters = {row["sample_id"] for row in store.rows("scrape_replies") if row["peers_filter"]}
+    assert with_filters == {1, 9, 10}  # the first one was done with, and is not looked at again
+
+
+def test_retention_takes_no_more_than_some_at_once(store, monkeypatch):
+    """Each step is a transaction of its own."""
+    monkeypatch.setattr("crawler.db.purge.SAMPLES_AT_ONCE", 2)
+    for _ in range(3):
+        fill(store, EPOCH)
+    steps = []
+    while (cleared := store.purge.delete_old_filters(30, EPOCH + 40 * DAY)) is not None:
+        steps.append(cleared)
+    assert steps == [4, 4, 4]
+
+
+def test_whole_runs_go_with_all_they_wrote(store):
+    """Nodes and swarms too that nobody has seen since; not what is watched, and not a run under way."""
+    fill(store, EPOCH - 100 * DAY)
+    store.watch.name([(KEPT, GIVEN)], EPOCH, lambda count: (900.0, [EPOCH] * count))
+    running = store.begin_run("watch", {}, "0.1", utc_text(EPOCH - 100 * DAY))
+    killed = store.begin_run("watch", {}, "0.1", utc_text(EPOCH - 100 * DAY))
+    store.write(killed, [sample(KEPT, EPOCH - DAY, reply(KEPT_NODE, KEPT_HOST))])
+    store._connection.execute("UPDATE runs SET status = 'interrupted' WHERE id = ?", (killed,))
+    changed = store.purge.run(Orders(older=30), EPOCH)
+
+    assert changed["runs"] == 1
+    assert [row["id"] for row in store.rows("runs")] == [running, killed]
+    assert [row["info_hash"] for row in store.rows("swarms")] == [KEPT.hex()]
+    assert [row["node_id"] for row in store.rows("nodes")] == [KEPT_NODE.hex()]
+    assert [row["run_id"] for row in store.rows("swarm_samples")] == [killed]
+    assert [row["sample_id"] for row in store.rows("scrape_replies")] == [3]
+    for table in (
+        "torrents",
+        "visits",
+        "node_samples",
+        "alarms",
+        "crawl_journal",
+        "run_counts",
+        "run_clients",
+    ):
+        assert store.rows(table) == []
+    assert store.rows("sample_turns") == []
+
+
+def test_dry_run_counts_and_changes_nothing(store):
+    """The same numbers as of the real one."""
+    fill(store, EPOCH - 100 * DAY)
+    before = dump(store)
+    orders = Orders(filters_older=1, swarms=(GONE,), networks=(ip_network(KEPT_HOST),))
+    told = store.purge.run(orders, EPOCH, dry=True)
+
+    assert dump(store) == before
+    assert told == store.purge.run(orders, EPOCH)
+    assert dump(store) != before
+
+
+def test_keys_still_hold_afterwards(store):
+    """No row is left that points to nothing."""
+    fill(store, EPOCH - 100 * DAY)
+    fill(store, EPOCH)
+    store.purge.run(Orders(older=30, swarms=(GONE,), networks=(ip_network(GONE_HOST),)), EPOCH)
+    assert store._connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_nothing_is_left_in_the_bytes(tmp_path):
+    """Neither in the file nor in the log beside it: info-hash, filters, id and address of the node."""
+    path = tmp_path / "crawl.db"
+    mark = b"THIS FILTER IS OLD"
+    with CrawlDatabase.open(path) as store:
+        fill(store, EPOCH - 100 * DAY, mark)
+        fill(store, EPOCH)
+        for number in range(200):  # rows before and behind, so that pages are shared and moved
+            store.write(1, [sample(InfoHash(number.to_bytes(20, "big")), EPOCH, reply(KEPT_NODE, KEPT_HOST))])
+        traces = (GONE, GONE.hex().encode(), GONE_NODE.hex().encode(), GONE_NODE, GONE_HOST.encode(), mark)
+        found = [trace for trace in traces if trace in _bytes_of(tmp_path)]
+        assert found == list(traces)
+
+        orders = Orders(
+            filters_older=30, swarms=(GONE,), networks=(ip_network(GONE_HOST),), node_ids=(GONE_NODE,)
+        )
+        store.purge.run(orders, EPOCH)
+        assert store.purge.compact()
+        assert [trace for trace in traces if trace in _bytes_of(tmp_path)] == []
+    assert [trace for trace in traces if trace in _bytes_of(tmp_path)] == []
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def _bytes_of(folder):
+    return b"\n".join(path.read_bytes() for path in sorted(folder.iterdir()))
+
+
+def test_reader_in_the_way_is_told(tmp_path):
+    """While somebody reads an old state, the log that holds it cannot be emptied."""
+    path = tmp_path / "crawl.db"
+    with CrawlDatabase.open(path, busy_timeout=0.05) as store:
+        fill(store)
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM swarms").fetchone()
+            store.purge.run(Orders(swarms=(GONE,)), EPOCH)
+            assert not store.purge.compact()
+            reader.execute("ROLLBACK")
+        assert store.purge.compact()
+
+
+def test_info_hash_is_cut_out_where_it_stands():
+    """Only whole ones: the same bytes across two others are something else."""
+    across = b"x" * 10 + GONE + b"y" * 10
+    assert without(KEPT + GONE + KEPT + GONE, GONE) == KEPT + KEPT
+    assert without(GONE, GONE) is None
+    assert without(across, GONE) == across
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "192.0.2.1/24", "300.1.1.1", "zz" * 20, "11" * 19])
+def test_what_is_no_node_is_refused(text):
+    """By name; a network with bits behind its mask is a slip."""
+    with pytest.raises(ValueError, match="no IP address, network or node id"):
+        parse_node(text)

@@ -1,0 +1,110 @@
+"""A database opened to be read: what is refused, and that nothing is changed."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from crawler.db.database import CrawlDatabase, DatabaseError
+from crawler.db.reader import open_reading
+from tests.small_database import make_database, time_text, visits
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "small.db"
+    make_database(path)
+    return path
+
+
+def change(path, sql):
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(sql)
+
+
+def refusal(path):
+    """Return what is said about a file that cannot be read."""
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(DatabaseError) as refused, open_reading(path):
+        pass
+    assert (path.read_bytes() if path.is_file() else None) == before
+    return str(refused.value).removeprefix(f"{path}: ")
+
+
+def test_file_is_not_changed_by_reading(path):
+    """Not a byte of it, and no write gets through."""
+    before = path.read_bytes()
+    with open_reading(path) as db:
+        assert db.execute("SELECT count(*) FROM visits").fetchone() == (20,)
+        with pytest.raises(sqlite3.OperationalError, match=r"readonly|query_only"):
+            db.execute("DELETE FROM visits")
+
+    assert path.read_bytes() == before
+
+
+def test_all_is_read_from_one_moment(path):
+    """A crawl that writes meanwhile is not held up, and does not show until the next time."""
+    with CrawlDatabase.open(path) as store:
+        run_id = store.begin_run("census", {}, "0.1.0", time_text(400))
+        with open_reading(path) as db:
+            count = "SELECT count(*) FROM visits"
+            before = db.execute(count).fetchone()
+            store.write(run_id, visits())
+            meanwhile = db.execute(count).fetchone()
+        with open_reading(path) as db:
+            after = db.execute(count).fetchone()
+
+    assert (before, meanwhile, after) == ((20,), (20,), (40,))
+
+
+def test_missing_file_is_not_made(tmp_path):
+    """SQLite would make one."""
+    assert refusal(tmp_path / "none.db") == "there is no such file"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_is_no_database(tmp_path):
+    """One line says so."""
+    (tmp_path / "letter.txt").write_text("Dear reader,\n" * 500)
+
+    assert refusal(tmp_path / "letter.txt") == "is not a SQLite database"
+
+
+def test_database_of_another_program_is_refused(tmp_path):
+    """It is SQLite all right, and not ours."""
+    change(tmp_path / "other.db", "CREATE TABLE letters (text)")
+
+    assert refusal(tmp_path / "other.db") == "is a database of another program"
+
+
+def test_empty_file_is_refused(tmp_path):
+    """Nobody has recorded anything there."""
+    (tmp_path / "empty.db").write_bytes(b"")
+
+    assert refusal(tmp_path / "empty.db") == "is empty, nothing was recorded there"
+
+
+def test_database_of_an_older_version_is_refused(path):
+    """Reading must not change it, so it is told what would."""
+    change(path, "DELETE FROM _sqlite_migrations WHERE name = 'm011_reports'")
+
+    assert refusal(path) == (
+        "was made by an older version (it lacks m011_reports);"
+        " any command that records in it brings it up to date"
+    )
+
+
+def test_database_of_a_newer_version_is_refused(path):
+    """Its tables may mean something else."""
+    change(path, "INSERT INTO _sqlite_migrations (migration_set, name) VALUES ('crawler', 'm999_more')")
+
+    assert refusal(path) == "was made by a newer version (m999_more)"
+
+
+def test_damaged_database_is_one_line(path):
+    """Whatever SQLite says about it."""
+    data = bytearray(path.read_bytes())
+    data[100:4096] = bytes(3996)
+    path.write_bytes(data)
+
+    assert refusal(path) == "is damaged"

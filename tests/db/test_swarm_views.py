@@ -1,0 +1,166 @@
+"""The views of swarms over time: series, growth, half-lives, and who is dead."""
+
+import re
+from random import Random
+
+import pytest
+
+from crawler.db import swarm_views
+from crawler.db.database import CrawlDatabase
+from crawler.db.records.records import SwarmMeasurement, utc_text
+from dhtnode import InfoHash
+
+EPOCH = 1_699_920_000.0  # a midnight, UTC
+HOUR = 3600.0
+SWARM, OTHER = InfoHash(b"a" * 20), InfoHash(b"b" * 20)
+
+
+@pytest.fixture
+def store():
+    with CrawlDatabase.open(":memory:") as opened:
+        opened.begin_run("watch", {}, "0.1", utc_text(EPOCH))
+        yield opened
+
+
+def write(store, info_hash, *series, margin=0.1):
+    """Write samples, each given as hour and peers; intervals are `margin` to either side."""
+    for hour, peers in series:
+        sizes = (
+            (None,) * 5 if peers is None else (1.0, 2.0, peers, peers * (1 - margin), peers * (1 + margin))
+        )
+        row = SwarmMeasurement(
+            info_hash, utc_text(EPOCH + hour * HOUR), *sizes, "union", False, 8, 8, 8, 0, 0, 0
+        )
+        store.write(1, [row])
+
+
+def picked(store, view, *columns):
+    return [tuple(row[column] for column in columns) for row in store.rows(view)]
+
+
+def test_history_shows_each_change(store):
+    """Beside the sample before, of the same swarm, whatever was written in between or found nothing out."""
+    write(store, SWARM, (0, 100.0), (2, 110.0))
+    write(store, OTHER, (1, 7.0))
+    write(store, SWARM, (3, None), (12, 330.0), (13, 0.0), (14, 5.0))
+
+    columns = ("peers", "hours", "change", "relative_change", "change_per_hour", "is_clear")
+    rows = [row for row in store.rows("swarm_history") if row["info_hash"] == SWARM.hex()]
+    assert [tuple(row[column] for column in columns) for row in rows] == [
+        (100.0, None, None, None, None, None),
+        (110.0, 2.0, 10.0, 0.1, 5.0, 0),
+        (330.0, 10.0, 220.0, 2.0, 22.0, 1),
+        (0.0, 1.0, -330.0, -1.0, -330.0, 1),
+        (5.0, 1.0, 5.0, None, 5.0, 1),
+    ]
+    ids = {row["id"]: row["peers"] for row in store.rows("swarm_samples")}
+    assert [ids[row["sample_id"]] for row in rows] == [row["peers"] for row in rows]
+
+
+def test_growth_is_by_day_since_the_sample_before(store):
+    """A day with one sample has a change too; the first one has it within the day, or none."""
+    write(store, SWARM, (6, 100.0), (18, 150.0), (30, 200.0), (78, 200.0))
+    write(store, OTHER, (5, 3.0))
+
+    columns = ("day", "samples", "first", "last", "mean", "change_per_day")
+    assert picked(store, "swarm_growth", *columns) == [
+        ("2023-11-14", 2, 100.0, 150.0, 125.0, 100.0),
+        ("2023-11-15", 1, 200.0, 200.0, 200.0, 100.0),
+        ("2023-11-17", 1, 200.0, 200.0, 200.0, 0.0),
+        ("2023-11-14", 1, 3.0, 3.0, 3.0, None),
+    ]
+    # (150 - 15) - (100 + 10) and (150 + 15) - (100 - 10) within half a day
+    low, high = picked(store, "swarm_growth", "change_per_day_low", "change_per_day_high")[0]
+    assert (low, high) == (50.0, 150.0)
+
+
+def test_half_life_is_where_the_series_crosses_half_of_the_peak(store):
+    """On the line between two samples, with the times between which it may have been."""
+    write(store, SWARM, (0, 50.0), (10, 100.0), (20, 90.0), (30, 60.0), (40, 30.0), (50, 10.0))
+
+    (row,) = store.rows("swarm_half_life")
+    # 60 to 30 passes 50 after a third of the ten hours.
+    assert (row["peak"], row["peers"], row["half_life_hours"]) == (100.0, 10.0, 23.33)
+    # The one before the first whose lower end is below 55, and the first whose upper end is below 45.
+    assert (row["half_life_hours_low"], row["half_life_hours_high"]) == (10.0, 30.0)
+
+
+def test_half_life_of_a_sudden_death_lies_between_two_samples(store):
+    """Nobody knows when it was; the middle is as good a guess as any."""
+    write(store, SWARM, (0, 100.0), (10, 100.0), (20, 0.0))
+    columns = ("half_life_hours_low", "half_life_hours", "half_life_hours_high")
+    assert picked(store, "swarm_half_life", *columns) == [(10.0, 15.0, 20.0)]
+
+
+def test_swarm_that_is_not_clearly_smaller_has_no_half_life(store):
+    """At its peak, or within the noise of it; one that has not lost half yet has a row without a number."""
+    write(store, SWARM, (0, 100.0), (10, 95.0))
+    write(store, OTHER, (0, 10.0), (10, 20.0))
+    assert store.rows("swarm_half_life") == []
+
+    write(store, SWARM, (20, 70.0))
+    assert picked(store, "swarm_half_life", "peers", "half_life_hours", "half_life_hours_high") == [
+        (70.0, None, None)
+    ]
+
+
+def test_dead_swarms_had_nobody_three_times_in_a_row(store):
+    """Two are too few; somebody in between begins it anew; one that nobody was ever seen in is dead too."""
+    write(store, SWARM, (0, 5.0), (24, 0.0), (48, 1.0), (72, 0.0), (96, None), (120, 0.0))
+    write(store, OTHER, (0, 0.0), (24, 0.0), (48, 0.0))
+    columns = ("info_hash", "last_alive", "empty_samples", "empty_days")
+    assert picked(store, "dead_swarms", *columns) == [(OTHER.hex(), None, 3, 2.0)]
+
+    write(store, SWARM, (144, 0.0))
+    assert picked(store, "dead_swarms", *columns) == [
+        (SWARM.hex(), utc_text(EPOCH + 48 * HOUR), 3, 3.0),
+        (OTHER.hex(), None, 3, 2.0),
+    ]
+
+
+@pytest.mark.parametrize("view", ["swarm_history", "swarm_growth", "swarm_half_life", "dead_swarms"])
+def test_one_swarm_does_not_cost_a_look_at_all(store, view):
+    """Asked for one info-hash, the samples are found by their index."""
+    plan = store._connection.execute(
+        f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE info_hash = ?",  # noqa: S608  # our own names
+        (SWARM.hex(),),
+    ).fetchall()
+    steps = [row[3] for row in plan if re.match(r"(SCAN|SEARCH) ", row[3])]
+    steps = [
+        step for step in steps if not re.fullmatch(r"SCAN (series|peaks|trailing|\(subquery-\d+\))", step)
+    ]
+    assert steps
+    assert all(re.match("SEARCH .*(info_hash=|INTEGER PRIMARY KEY)", step) for step in steps), steps
+
+
+def test_views_need_no_functions_of_ours(store):
+    """Other programs read them, with builds of SQLite that have no logarithms."""
+    written = " ".join(
+        row[0]
+        for row in store._connection.execute(
+            "SELECT sql FROM sqlite_master WHERE name IN"
+            " ('swarm_history', 'swarm_growth', 'swarm_half_life', 'dead_swarms')"
+        )
+    )
+    for function in ("ln(", "log(", "exp(", "power(", "sqrt(", "client_name("):
+        assert function not in written
+
+
+def test_views_made_anew_say_what_they_said_before(store):
+    """Times of day that are the same, samples without an answer or an interval, empty swarms and all."""
+    random = Random(5)
+    for number in range(40):
+        write(store, InfoHash(bytes([number]) * 20), *made_up(random, is_dead=number % 3 == 0))
+
+    for view in ("swarm_growth", "dead_swarms", "swarm_half_life"):
+        was, now = getattr(swarm_views, view.upper()), f"SELECT * FROM {view}"  # noqa: S608  # our own names
+        rows = [sorted(map(repr, map(tuple, store._select(sql)))) for sql in (was, now)]
+        assert rows[0] == rows[1]
+        assert len(rows[0]) > 10
+
+
+def made_up(random, *, is_dead):
+    """Return measurements within five days, many of them at the same times."""
+    hours = [24 * random.randrange(5) + random.choice([0, 10, 23.99]) for _ in range(random.randrange(16))]
+    sizes = [None, 0.0, 0.2, 7.0, 80.0]
+    return [(hour, 0.0 if is_dead and random.random() < 0.8 else random.choice(sizes)) for hour in hours]

@@ -1,0 +1,313 @@
+"""The writer: batches by count and age, nothing lost, nothing unbounded, nothing silent."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from crawler.db.database import CrawlDatabase, DatabaseError
+from crawler.db.records.records import Outcome, Visit
+from crawler.db.writer import Writer, WriterStatistics, open_writer
+from dhtnode.addresses import Address
+from dhtnode.ids import NodeId
+
+
+@pytest.fixture
+def store() -> Iterator[CrawlDatabase]:
+    with CrawlDatabase.open(":memory:") as opened:
+        opened.begin_run("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
+        yield opened
+
+
+def visit(number: int) -> Visit:
+    return Visit(
+        NodeId(number.to_bytes(20, "big")),
+        Address("192.0.2.7", 6881),
+        "2025-06-01T12:00:00.000Z",
+        Outcome.ANSWERED,
+    )
+
+
+def numbers(store: CrawlDatabase) -> list[int]:
+    return [int(row["node_id"], 16) for row in store.rows("visits")]
+
+
+async def call(function: Callable[..., object], *args: object, limiter: object) -> object:
+    """Stand in for the worker thread, which virtual time does not wait for."""
+    return function(*args)
+
+
+class Gate:
+    """Stand in for a disk that writes when it is told to."""
+
+    def __init__(self) -> None:
+        self.pass_one = trio.Semaphore(0)
+        self.batches: list[int] = []
+
+    async def call(self, function: Callable[..., object], *args: object, limiter: object) -> object:
+        """Call the function once the gate is opened for it."""
+        await self.pass_one.acquire()
+        self.batches.append(len(args[1]))  # type: ignore[arg-type]
+        return function(*args)
+
+    async def call_any(self, function: Callable[..., object], *args: object, limiter: object) -> object:
+        """Call any function, not only those that write batches, once the gate is opened for it."""
+        await self.pass_one.acquire()
+        return function(*args)
+
+
+async def test_full_batch_is_written_at_once(store: CrawlDatabase, autojump_clock: MockClock) -> None:
+    """Count comes before age, and what does not fill a batch waits."""
+    async with open_writer(store, 1, batch=3, max_age=60.0, run_sync=call) as writer:
+        for number in range(7):
+            writer.put_nowait(visit(number))
+        await wait_all_tasks_blocked()
+
+        assert numbers(store) == [0, 1, 2, 3, 4, 5]
+        assert writer.statistics() == WriterStatistics(rows_written=6, batches_written=2, rows_buffered=1)
+        assert trio.current_time() == 0.0
+
+
+async def test_old_row_is_written_without_company(store: CrawlDatabase, autojump_clock: MockClock) -> None:
+    """A row is in the database within `max_age` of virtual seconds."""
+    async with open_writer(store, 1, batch=100, max_age=1.0, run_sync=call) as writer:
+        await writer.put(visit(0))
+        await trio.sleep(0.9)
+        assert numbers(store) == []
+
+        await trio.sleep(0.2)
+        assert numbers(store) == [0]
+
+        await trio.sleep(100)
+        assert writer.statistics().batches_written == 1
+
+
+async def test_leaving_the_block_writes_the_rest(store: CrawlDatabase, autojump_clock: MockClock) -> None:
+    """Rows of the last moment are written before the block is left, in batches of their own."""
+    async with open_writer(store, 1, batch=4, run_sync=call) as writer:
+        for number in range(10):
+            writer.put_nowait(visit(number))
+
+    assert numbers(store) == list(range(10))
+    assert writer.statistics() == WriterStatistics(rows_written=10, batches_written=3, rows_buffered=0)
+
+
+async def test_cancelled_block_writes_the_rest(store: CrawlDatabase, autojump_clock: MockClock) -> None:
+    """Ctrl-C loses no row: the last batches are shielded."""
+    with trio.CancelScope() as scope:
+        async with open_writer(store, 1, batch=4, run_sync=call) as writer:
+            for number in range(10):
+                writer.put_nowait(visit(number))
+            scope.cancel()
+            await trio.sleep_forever()
+
+    assert scope.cancelled_caught
+    assert numbers(store) == list(range(10))
+
+
+async def test_write_under_way_is_not_repeated_when_cancelled(tmp_path: Path) -> None:
+    """With real threads too every row is written exactly once, whenever the block is cancelled."""
+    with CrawlDatabase.open(tmp_path / "crawl.db") as store:
+        run_id = store.begin_run("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
+        entered, leave = trio.Event(), threading.Event()
+
+        async def slow(function: Callable[..., None], *args: object, limiter: trio.CapacityLimiter) -> None:
+            def wait_and_call() -> None:
+                trio.from_thread.run_sync(entered.set)
+                leave.wait(10)
+                function(*args)
+
+            await trio.to_thread.run_sync(wait_and_call, limiter=limiter)
+
+        async with trio.open_nursery() as nursery:
+
+            async def crawl() -> None:
+                async with open_writer(store, run_id, batch=2, run_sync=slow) as writer:
+                    for number in range(5):
+                        writer.put_nowait(visit(number))
+                    await trio.sleep_forever()
+
+            nursery.start_soon(crawl)
+            await entered.wait()
+            nursery.cancel_scope.cancel()
+            leave.set()
+
+        assert numbers(store) == [0, 1, 2, 3, 4]
+
+
+async def test_real_threads_write_every_row(tmp_path: Path) -> None:
+    """The default, beside the stand-ins: one store, many batches, several producers."""
+    with CrawlDatabase.open(tmp_path / "crawl.db") as store:
+        run_id = store.begin_run("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
+
+        async def produce(writer: Writer, first: int) -> None:
+            for number in range(first, first + 200):
+                await writer.put(visit(number))
+
+        async with open_writer(store, run_id, batch=10) as writer, trio.open_nursery() as nursery:
+            for first in (0, 200, 400):
+                nursery.start_soon(produce, writer, first)
+
+        assert sorted(numbers(store)) == list(range(600))
+
+
+async def test_producer_waits_while_the_disk_is_behind(
+    store: CrawlDatabase, autojump_clock: MockClock
+) -> None:
+    """The buffer holds four batches and one row, whatever the producers bring."""
+    gate = Gate()
+    async with open_writer(store, 1, batch=2, run_sync=gate.call) as writer, trio.open_nursery() as nursery:
+
+        async def produce(first: int) -> None:
+            for number in range(first, first + 10):
+                await writer.put(visit(number))
+
+        nursery.start_soon(produce, 0)
+        nursery.start_soon(produce, 10)
+        await wait_all_tasks_blocked()
+        assert writer.statistics() == WriterStatistics(rows_written=0, batches_written=0, rows_buffered=9)
+
+        gate.pass_one.release()
+        await wait_all_tasks_blocked()
+        assert writer.statistics() == WriterStatistics(rows_written=2, batches_written=1, rows_buffered=9)
+
+        for _ in range(9):
+            gate.pass_one.release()
+
+    assert gate.batches == [2] * 10
+    assert sorted(numbers(store)) == list(range(20))
+
+
+async def test_callbacks_are_not_held_up(store: CrawlDatabase, autojump_clock: MockClock) -> None:
+    """`put_nowait` always takes the row; whoever starts work asks for room first."""
+    gate = Gate()
+    async with open_writer(store, 1, batch=2, run_sync=gate.call) as writer:
+        await writer.wait_for_room()
+        for number in range(20):
+            writer.put_nowait(visit(number))
+        with trio.move_on_after(60) as scope:
+            await writer.wait_for_room()
+        assert scope.cancelled_caught
+
+        for _ in range(10):
+            gate.pass_one.release()
+        await writer.wait_for_room()
+        assert writer.statistics().rows_buffered <= 8
+
+
+async def test_store_error_ends_the_block(
+    store: CrawlDatabase, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database that fails stops the crawl with its own error, in no group, once."""
+
+    async def fail(*_: object, limiter: object) -> object:
+        raise DatabaseError("crawl.db: the disk is full")
+
+    with caplog.at_level(logging.WARNING), pytest.raises(DatabaseError, match="the disk is full"):
+        async with open_writer(store, 1, batch=2, run_sync=fail) as writer:
+            for number in range(3):
+                writer.put_nowait(visit(number))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+
+    assert [record.getMessage() for record in caplog.records] == ["3 rows could not be written to :memory:"]
+
+
+async def test_store_error_at_the_end_is_raised(store: CrawlDatabase, autojump_clock: MockClock) -> None:
+    """The last batch is as good as any other."""
+
+    async def fail(*_: object, limiter: object) -> object:
+        raise DatabaseError("crawl.db: the disk is full")
+
+    with pytest.raises(DatabaseError, match="the disk is full"):
+        async with open_writer(store, 1, run_sync=fail) as writer:
+            writer.put_nowait(visit(0))
+
+
+async def test_disk_that_hangs_at_the_end_is_reported(
+    store: CrawlDatabase, autojump_clock: MockClock
+) -> None:
+    """The way out has a deadline, and rows that miss it are not lost in silence."""
+    gate = Gate()
+    gate.pass_one.release()
+    with pytest.raises(DatabaseError, match="too slow, 1 rows were not written"):
+        async with open_writer(store, 1, batch=2, run_sync=gate.call) as writer:
+            for number in range(3):
+                writer.put_nowait(visit(number))
+
+    assert numbers(store) == [0, 1]
+    assert trio.current_time() == 30.0
+
+
+async def test_exception_of_the_block_comes_through_as_it_is(
+    store: CrawlDatabase, autojump_clock: MockClock
+) -> None:
+    """The writer's nursery does not show, and the rows before the accident are kept."""
+    error = ValueError("of the crawl")
+    error.__cause__ = KeyError("its cause")
+    with pytest.raises(ValueError, match="of the crawl") as caught:
+        async with open_writer(store, 1, run_sync=call) as writer:
+            writer.put_nowait(visit(0))
+            raise error
+
+    assert caught.value is error
+    assert isinstance(error.__cause__, KeyError)
+    assert numbers(store) == [0]
+
+
+async def test_closed_writer_takes_nothing(store: CrawlDatabase, autojump_clock: MockClock) -> None:
+    """A late callback is told so, instead of filling a buffer nobody empties."""
+    async with open_writer(store, 1, run_sync=call) as writer:
+        pass
+
+    with pytest.raises(trio.ClosedResourceError):
+        writer.put_nowait(visit(0))
+
+
+async def test_called_function_sees_all_rows_that_were_handed_over(
+    store: CrawlDatabase, autojump_clock: MockClock
+) -> None:
+    """It runs after the rows before it, without waiting for their batch to fill or grow old."""
+    async with open_writer(store, 1, batch=3, max_age=60.0, run_sync=call) as writer:
+        for number in range(8):
+            writer.put_nowait(visit(number))
+
+        assert await writer.call(numbers) == [0, 1, 2, 3, 4, 5, 6, 7]
+        assert await writer.call(numbers) == [0, 1, 2, 3, 4, 5, 6, 7]
+        assert trio.current_time() == 0.0
+        assert writer.statistics().rows_buffered == 0
+
+
+async def test_called_function_does_not_meet_a_batch_in_the_worker_thread(
+    store: CrawlDatabase, autojump_clock: MockClock
+) -> None:
+    """While a batch is being written the function waits, and what comes meanwhile does not hold it up."""
+    gate = Gate()
+    seen: list[list[int]] = []
+
+    async def look() -> None:
+        seen.append(await writer.call(lambda each: [*numbers(each)]))
+
+    async with open_writer(store, 1, batch=2, run_sync=gate.call_any) as writer, trio.open_nursery() as tasks:
+        writer.put_nowait(visit(0))
+        writer.put_nowait(visit(1))
+        tasks.start_soon(look)
+        await wait_all_tasks_blocked()
+        assert seen == []
+        gate.pass_one.release()
+        await wait_all_tasks_blocked()
+        gate.pass_one.release()
+
+    assert seen == [[0, 1]]
+
+
+async def test_closed_writer_calls_nothing(store: CrawlDatabase) -> None:
+    """After the block the store belongs to the caller again."""
+    async with open_writer(store, 1, run_sync=call) as writer:
+        pass
+    with pytest.raises(trio.ClosedResourceError):
+        await writer.call(numbers)

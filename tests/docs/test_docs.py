@@ -1,0 +1,119 @@
+"""The documents: what they link to is there, and the reference is that of commands and tables."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from dhtnode import NodeSettings
+from dhtnode.daemon.local_socket import MAX_CLIENTS
+from dhtnode.lookup.candidates import MAX_CANDIDATES
+from dhtnode.net.external_address import MAX_VOTES
+from dhtnode.net.round_trips import WINDOW
+from dhtnode.node.state_file import MAX_CONTACTS
+from dhtnode.routing.changed_ids import MAX_DISTRUSTED
+from dhtnode.server.sources import MAX_SOURCES
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "notebooks").glob("*.md")])
+LINK = re.compile(r"\[[^]\n]*\]\((?P<target>[^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def load_generator():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def links_of(document):
+    """Return what a document links to, outside of its code."""
+    text = FENCED.sub("", document.read_text(encoding="utf-8"))
+    return [found["target"] for found in LINK.finditer(text)]
+
+
+def anchors_of(document):
+    """Return the anchors that readers of Markdown make from headings."""
+    headings = re.findall(r"^#+ +(.*)$", FENCED.sub("", document.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_bound_is_documented():
+    """Each setting and constant stands with its number in the list of docs/reference/node.md."""
+    text = (ROOT / "docs" / "reference" / "node.md").read_text(encoding="utf-8")
+    bounds = text.partition("## What it may take")[2].partition("\n## ")[0]
+    constants = [MAX_DISTRUSTED, MAX_VOTES, MAX_SOURCES, MAX_CANDIDATES, WINDOW, MAX_CONTACTS, MAX_CLIENTS]
+    named = ["max_pending", "lookup_query_limit", "max_swarms", "max_peers_per_swarm", "max_peers"]
+    named += ["max_items", "max_item_bytes", "max_items_per_host", "bucket_size"]
+    numbers = re.findall(r"\d+(?:,\d{3})*", bounds)
+    assert {str(each) for each in constants} <= set(numbers)
+    for name in named:
+        value = getattr(NodeSettings(), name)
+        assert re.search(rf"`{name}`, ({value}|{value:,})\b", bounds), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_relative_links_lead_to_files(document):
+    """And to headings, where they name one."""
+    for link in links_of(document):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_the_web_are_encrypted(document):
+    """Nothing is fetched over plain HTTP by whoever follows a link."""
+    schemes = {link.partition(":")[0] for link in links_of(document) if re.match(r"[a-z]+:", link)}
+
+    assert schemes <= {"https"}
+
+
+def test_links_are_found():
+    """A pattern that finds none would let everything pass."""
+    assert "docs/explanation/swarm_size.md" in links_of(ROOT / "README.md")
+
+
+def test_reference_of_commands_is_up_to_date():
+    """After a change of a command: python docs/generate.py."""
+    generator = load_generator()
+
+    assert generator.REFERENCE.read_text(encoding="utf-8") == generator.reference()
+
+
+def test_reference_of_tables_is_up_to_date():
+    """After a change of a description: python docs/generate.py."""
+    generator = load_generator()
+
+    assert generator.TABLE_REFERENCE.read_text(encoding="utf-8") == generator.table_reference()
+
+
+def test_reference_of_tables_names_every_column():
+    """Under the heading of its table, once."""
+    generator = load_generator()
+    text = generator.table_reference()
+
+    for table in generator.TABLES.values():
+        section = text.partition(f"## {table.name}\n")[2].partition("\n## ")[0]
+        assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == [each.name for each in table.columns]
+
+
+def test_reference_of_commands_names_every_option():
+    """Whatever the library that parses command lines makes of them."""
+    generator = load_generator()
+    text = generator.reference()
+
+    for group in (generator.dhtnode, generator.dhtcrawl):
+        for name, command in group.commands.items():
+            section = (
+                text.partition(f"### {group.name} {name}\n")[2].partition("\n### ")[0].partition("\n## ")[0]
+            )
+            options = {
+                option for parameter in command.params for option in parameter.opts if option[0] == "-"
+            }
+            assert options <= set(re.findall(r"--?[a-z0-9-]+", section)), name

@@ -1,0 +1,84 @@
+"""docs/explanation/ethics.md: its claims name tests that are there, and its numbers are those of the code."""
+
+import ast
+import re
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from crawler.cli.main import main
+from crawler.core.pace import BACK_OFF
+from crawler.settings import CrawlSettings, PeerSettings
+from crawler.torrents.peerwire.handshake import new_peer_id
+from dhtnode.settings import VERSION_TAG
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "explanation" / "ethics.md").read_text(encoding="utf-8")
+TESTS = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
+
+
+def test_claims_name_tests():
+    """A pattern that finds none would let everything pass."""
+    assert len(TESTS) > 20
+
+
+@pytest.mark.parametrize(("file", "name"), TESTS)
+def test_named_test_is_there(file, name):
+    """A test that is renamed, or goes, is renamed or goes here too, with its claim."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+    assert name in names
+
+
+def limit(text):
+    """Return the second cell of the row of limits that begins so."""
+    (cell,) = re.findall(rf"^\| {re.escape(text)} \| (.*) \|$", PAGE, re.MULTILINE)
+    return cell
+
+
+def test_limits_are_those_of_the_code():
+    """As they are without any option."""
+    crawl, peers = CrawlSettings(), PeerSettings()
+
+    assert limit("queries per second, in all") == f"{crawl.rate:g}"
+    assert limit("nodes never asked before, per second") == f"{crawl.new_endpoints_rate:g}"
+    assert limit("queries to one host") == f"{crawl.host_rate:g} per second, {crawl.host_burst:g} at once"
+    assert limit("an address that answers with an error") == f"left alone for {BACK_OFF:g} seconds"
+    assert limit("new TCP connections per second") == f"{peers.connection_rate:g}"
+    assert limit("peers of one swarm that are tried") == str(peers.peers)
+
+
+def test_tag_is_that_of_the_code():
+    """As people will look for it."""
+    assert f"`{VERSION_TAG[:2].decode()}`, {VERSION_TAG[2]}, {VERSION_TAG[3]}" in PAGE
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_peers_are_told_the_same(seed):
+    """The letters of `v`, in the form of peer ids, before what is drawn."""
+    (prefix,) = re.findall(r"peer id that begins with `([^`]*)`", PAGE)
+
+    assert prefix[1:3] == VERSION_TAG[:2].decode()
+    assert new_peer_id(Random(seed)).startswith(prefix.encode())
+
+
+def test_filters_of_a_watch_are_kept_as_long_as_the_page_says():
+    """By default."""
+    (option,) = [each for each in main.commands["watch"].params if "--keep-filters" in each.opts]
+
+    assert set(re.findall(r"(\d+) days", PAGE)) == {f"{option.default:g}"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, command in main.commands.items()
+        if any("--bootstrap" in each.opts for each in command.params)
+    ],
+)
+def test_whatever_sends_anything_takes_a_list_of_whom_to_leave_alone(name):
+    """Also a command that is new."""
+    assert any("--exclude" in each.opts for each in main.commands[name].params)

@@ -1,0 +1,267 @@
+"""The short run of the fuzzers, and proof that they find what is wrong.
+
+The long one is a command, `python -m tests.fuzz`; docs/explanation/performance.md says what it found.
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from math import log
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from dhtnode import bencode
+from dhtnode.addresses import Scope
+from dhtnode.bencode import Value
+from dhtnode.krpc import codec
+from dhtnode.krpc.messages import Error, Ping, Query, Response
+from dhtnode.net.transactions import Transactions
+from dhtnode.routing.table import RoutingTable
+from dhtnode.server import fast_path
+from dhtnode.server.admission import Admission
+from dhtnode.server.peer_store import PeerStore
+from dhtnode.server.sources import RecentSources
+from dhtnode.swarm import filter_size
+from tests.fuzz import engine, steps, watch
+from tests.fuzz.__main__ import NAMES, main
+from tests.fuzz.engine import Limits, Report
+from tests.fuzz.findings import load_inputs
+from tests.fuzz.mutator import Mutator
+from tests.fuzz.reach import minimised
+from tests.fuzz.seeds import ASKER_ID, CORPUS, packets, read_corpus, write_corpus
+from tests.fuzz.steps import Step
+from tests.fuzz.targets import KINDS, replay
+from tests.fuzz.world import HandClock
+
+INPUTS = 1500  # per target, after the corpus: a second or two each
+
+
+def in_trio(function: Callable[[], Any]) -> Any:
+    """Run a function inside a Trio program under a clock moved by hand."""
+
+    async def work() -> Any:
+        await trio.lowlevel.checkpoint()
+        return function()
+
+    return trio.run(work, clock=HandClock())
+
+
+def fuzz(name: str, inputs: int = INPUTS, seed: int = 1) -> Report:
+    """Run one target from its seeds and its corpus."""
+    kind = KINDS[name]
+    pool = kind.seeds() + read_corpus(CORPUS, name)
+    report: Report = in_trio(
+        partial(engine.run, kind, pool, seed, Limits(inputs=len(pool) + inputs), lambda _report: None)
+    )
+    return report
+
+
+def command(*arguments: str) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_corpus_finds_nothing(name: str) -> None:
+    """What once reached new code is run again, in the order in which it did."""
+    corpus = read_corpus(CORPUS, name)
+
+    assert corpus
+    assert in_trio(partial(replay, KINDS[name], corpus)) is None
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_short_run_finds_nothing(name: str) -> None:
+    """Some seeded variations of the corpus with every check; a failure can be had again by the seed."""
+    report = fuzz(name)
+
+    assert [finding.traceback for finding in report.findings.values()] == []
+    assert report.outcomes > 20  # or the inputs would not get past the first check
+
+
+def test_every_target_can_be_named() -> None:
+    """The command knows the names before it may import the targets."""
+    assert tuple(KINDS) == NAMES
+
+
+def test_corpus_is_small() -> None:
+    """It is part of the repository, for good."""
+    assert sum(path.stat().st_size for path in CORPUS.iterdir()) <= 100_000
+    assert {path.stem for path in CORPUS.iterdir()} == set(KINDS)
+
+
+def fail_on_lists(data: bytes) -> Value:
+    """Read a value, but have forgotten that lists may be empty."""
+    if b"le" in data:
+        raise IndexError("list index out of range")
+    return read_untrusted(data)
+
+
+read_untrusted = bencode.read_untrusted
+
+
+def read_values_of_any_type(values: Any, _family: object) -> tuple[bytes, ...] | None:
+    """Read the peers of a response, but trust that they are strings."""
+    return None if values is None else tuple(values)
+
+
+def write_less(reply: Response | Error, fields: dict[bytes, Value]) -> dict[bytes, Value]:
+    """Write a reply, but forget what is optional."""
+    return {**fields, b"t": reply.transaction_id}
+
+
+def query_with_a_bug(self: RoutingTable, contact: Any, now: float) -> bool:
+    """Note a query, but fail on one kind of id."""
+    if contact.node_id[0] & 1:
+        raise KeyError(contact.node_id)
+    return queried(self, contact, now)
+
+
+queried = RoutingTable.queried
+
+
+def allow_everything(_self: Scope, _address: object) -> bool:
+    """Know no special-use addresses."""
+    return True
+
+
+def reply_in_full(self: Admission, *_arguments: object, **_options: object) -> int:
+    """Let short queries buy long replies."""
+    return self._max_payload
+
+
+def room_for_all(_self: PeerStore, _info_hash: object, _host: str) -> bool:
+    """Store without bounds."""
+    return True
+
+
+def never_forget(self: RecentSources[Any, Any], key: Any) -> Any:
+    """Remember every source for ever."""
+    return self._young.setdefault(key, self._make(key))
+
+
+def hosts_unless_full(before: int, after: int) -> float:
+    """Estimate peers, but forget that a filter may have no zero bit left."""
+    return -1000.0 * log(after / before)
+
+
+PLANTED = [
+    ("bencoding", bencode, "read_untrusted", fail_on_lists, "IndexError"),
+    ("bencoding", bencode, "MAX_DIGITS", 19, "Broken: the tolerant reader"),
+    ("krpc", codec, "_read_values", read_values_of_any_type, "TypeError"),
+    ("krpc", codec, "_write_reply", write_less, "Broken: a message survives"),
+    ("responder", fast_path, "_UNUSUAL", frozenset({b"want"}), "Broken: both ways send"),
+    ("scrape", filter_size, "hosts_between", hosts_unless_full, "ValueError"),
+    ("node", RoutingTable, "queried", query_with_a_bug, "KeyError"),
+    ("node", Scope, "allows", allow_everything, "Broken: destinations are allowed"),
+    ("node", Admission, "longest_reply", reply_in_full, "Broken: a reply costs"),
+    ("node", RecentSources, "_renew", never_forget, "Broken: sources are bounded"),
+    ("node", Transactions, "take_expired", lambda *_arguments: None, "Broken: every query"),
+    ("node", PeerStore, "has_room", room_for_all, "Broken: peers are bounded"),
+]
+
+
+@pytest.mark.parametrize(("name", "place", "attribute", "defect", "signature"), PLANTED)
+def test_planted_defect_is_found(
+    monkeypatch: pytest.MonkeyPatch, name: str, place: object, attribute: str, defect: object, signature: str
+) -> None:
+    """A fuzzer that finds nothing proves nothing unless it would have found something."""
+    monkeypatch.setattr(place, attribute, defect)
+    monkeypatch.setattr("tests.fuzz.targets.SHRINK_INPUTS", 0)
+    monkeypatch.setattr("tests.fuzz.engine.MAX_FINDINGS", 1)
+
+    report = fuzz(name, inputs=5000)
+
+    assert any(found.startswith(signature) for found in report.findings)
+
+
+def test_command_writes_what_it_found_and_replays_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The whole way: found, reported, written, exit status, found again, and gone when repaired."""
+    figures = tmp_path / "figures.json"
+    with monkeypatch.context() as patched:
+        patched.setattr(RoutingTable, "queried", query_with_a_bug)
+        found = command("node", "--inputs=2000", f"--findings={tmp_path / 'found'}", f"--json={figures}")
+        (path,) = (tmp_path / "found").iterdir()
+        again = command("--replay", str(path))
+    repaired = command("--replay", str(path))
+
+    assert (found.exit_code, again.exit_code, repaired.exit_code) == (1, 1, 0)
+    assert "KeyError" in found.output and str(path) in found.output
+    assert "raise KeyError(contact.node_id)" in again.output
+    (target, inputs), (summary,) = load_inputs(path), json.loads(figures.read_text())
+    assert (target, len(inputs)) == ("node", 1)  # shrunk from the inputs of a life
+    assert len(summary["findings"]) == 1
+
+
+def test_input_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog counts CPU time, so that only work makes it bite."""
+
+    def loop_on_a_negative_length(data: bytes) -> Value:
+        while data == b"d1:ai1e-6:":
+            pass
+        return read_untrusted(data)
+
+    monkeypatch.setattr(watch, "STUCK_AFTER", 0.05)
+    monkeypatch.setattr(bencode, "read_untrusted", loop_on_a_negative_length)
+    monkeypatch.setattr("tests.fuzz.targets.SHRINK_INPUTS", 0)
+
+    kind = KINDS["bencoding"]
+    pool = [b"i1e", b"d1:ai1e-6:"]
+    report = in_trio(partial(engine.run, kind, pool, 1, Limits(inputs=2), lambda _report: None))
+
+    (finding,) = report.findings.values()
+    assert (finding.inputs[-1], finding.signature.split(" ")[0]) == (pool[1], "Stuck")
+
+
+def test_same_seed_gives_the_same_inputs() -> None:
+    """Or no run could be had again."""
+    first, second, other = fuzz("krpc", 300), fuzz("krpc", 300), fuzz("krpc", 300, seed=2)
+
+    assert first.pool == second.pool
+    assert first.pool != other.pool
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0\0", b"\1\2\3\xff\xffrest", b"\1\2\3\0\2abx", b"\0" * 200])
+def test_any_bytes_are_steps(data: bytes) -> None:
+    """Cut short or too long: what comes out can be joined and cut again."""
+    cut = steps.cut(data)
+
+    assert steps.cut(steps.join(cut)) == cut
+    assert len(cut) <= steps.MAX_STEPS
+
+
+def test_variations_are_packets_of_all_kinds() -> None:
+    """Most can still be decoded, some cannot, and hardly any is what it was."""
+    pool = packets()
+    random = Random(1)
+    mutator = Mutator(random, pool)
+    ping = codec.encode(Query(b"aa", ASKER_ID, Ping()))
+
+    varied = [mutator.packet(ping) for _ in range(1000)]
+
+    decodable = 0
+    for packet in varied:
+        try:
+            bencode.read_untrusted(packet)
+            decodable += 1
+        except bencode.BencodeError:
+            pass
+    assert 500 < decodable < 950
+    assert len(set(varied)) > 600
+    assert mutator.story(steps.join([Step(0, 0, 0, ping)])) != b""
+
+
+def test_minimised_corpus_is_written_and_read(tmp_path: Path) -> None:
+    """Of inputs that reach the same code the shortest is kept."""
+    inputs = [b"i10e", b"i1e", b"4:spam", b"i100e", b"4:spat"]
+
+    kept, arcs = in_trio(partial(minimised, KINDS["bencoding"], inputs))
+    write_corpus(tmp_path, "bencoding", kept)
+
+    assert read_corpus(tmp_path, "bencoding") == kept == [b"i1e", b"4:spam"]
+    assert arcs > 5

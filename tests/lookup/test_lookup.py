@@ -1,0 +1,774 @@
+"""One walk over networks that exist only as dictionaries: what is found, and what cannot be done to it."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dhtnode.addresses import Address, Contact, Scope
+from dhtnode.bep42 import conforms, kept_places, secure_id
+from dhtnode.ids import ZERO_ID, as_id, distance, random_id, shared_prefix_bits
+from dhtnode.lookup.candidates import DISTRUST_AFTER, MAX_CANDIDATES
+from dhtnode.lookup.lookup import Lookup
+from dhtnode.lookup.subtrees import SubtreeQuery
+
+TARGET = ZERO_ID  # so that an id, read as a number, is its distance
+OWN = as_id(1 << 159)
+
+
+def address(number: int, port: int = 6881) -> Address:
+    """Return an address alone in its /24."""
+    return Address(f"21.{number >> 8}.{number & 255}.1", port)
+
+
+def at(number: int, host: int | None = None) -> Contact:
+    """Return the contact at a distance from the target, on the host of the same number or another."""
+    return Contact(as_id(number), address(number if host is None else host))
+
+
+def new_lookup(
+    *,
+    width: int = 8,
+    parallelism: int = 5,
+    query_limit: int = 200,
+    asks: int = 1,
+    scope: Scope = Scope.PUBLIC,
+) -> Lookup:
+    return Lookup(
+        TARGET, OWN, scope, width=width, parallelism=parallelism, query_limit=query_limit, asks=asks
+    )
+
+
+def ask_all(lookup: Lookup) -> list[Address]:
+    """Take everybody who may be asked now."""
+    asked = []
+    while (taken := lookup.take_next()) is not None:
+        asked.append(taken)
+    return asked
+
+
+def answer_questions(lookup: Lookup) -> list[SubtreeQuery]:
+    """Answer all questions about parts with nothing, and return them."""
+    asked = []
+    while (question := lookup.take_question()) is not None:
+        asked.append(question)
+        lookup.on_part(question, [])
+    return asked
+
+
+@dataclass
+class Network:
+    """Be nodes that know each other: what each answers, and which of them are dead."""
+
+    contacts: list[Contact]
+    tables: dict[Address, list[Contact]]
+    dead: set[Address] = field(default_factory=set)
+    reply: int = 8
+
+    def answer(self, asked: Address, target: bytes) -> list[Contact]:
+        """Return the contacts that a node names."""
+        return sorted(self.tables[asked], key=lambda contact: distance(contact.node_id, target))[: self.reply]
+
+    def closest(self, target: bytes, count: int = 8) -> list[Contact]:
+        """Return the truth."""
+        alive = [contact for contact in self.contacts if contact.address not in self.dead]
+        return sorted(alive, key=lambda contact: distance(contact.node_id, target))[:count]
+
+    def walk(self, lookup: Lookup, start: Iterable[Contact]) -> None:
+        """Answer everything in the order in which it was asked."""
+        ids = {contact.address: contact.node_id for contact in self.contacts}
+        lookup.add_contacts(start)
+        asked: list[Address] = []
+        while not lookup.finished:
+            asked.extend(ask_all(lookup))
+            while (question := lookup.take_question()) is not None:
+                lookup.on_part(question, self.answer(question.address, question.target))
+            if not asked:
+                continue
+            current = asked.pop(0)
+            if current in self.dead:
+                lookup.on_failure(current)
+            else:
+                lookup.on_response(current, ids[current], self.answer(current, lookup.target))
+
+
+def new_network(size: int, random: Random) -> Network:
+    """Return nodes with buckets as in BEP 5: up to 8 random contacts for each length of common prefix."""
+    contacts = [Contact(random_id(random), address(number)) for number in range(size)]
+    tables: dict[Address, list[Contact]] = {}
+    for owner in contacts:
+        buckets: dict[int, list[Contact]] = {}
+        for other in random.sample(contacts, size):
+            bucket = buckets.setdefault(shared_prefix_bits(owner.node_id, other.node_id), [])
+            if other is not owner and len(bucket) < 8:
+                bucket.append(other)
+        tables[owner.address] = [contact for bucket in buckets.values() for contact in bucket]
+    return Network(contacts, tables)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_walk_finds_the_true_closest(seed: int) -> None:
+    """From three random nodes to the 8 nearest of 300, with a small part of them asked."""
+    random = Random(seed)
+    network = new_network(300, random)
+    target = random_id(random)
+    lookup = Lookup(target, OWN, Scope.PUBLIC)
+
+    network.walk(lookup, random.sample(network.contacts, 3))
+
+    assert lookup.closest() == network.closest(target)
+    assert lookup.queries == lookup.answers < 60
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_walk_finds_the_closest_living_among_dead(seed: int) -> None:
+    """A third of all contacts lead nowhere."""
+    random = Random(seed)
+    network = new_network(300, random)
+    network.dead = {contact.address for contact in random.sample(network.contacts, 100)}
+    network.reply = 12  # so that 8 of those named are alive, as where tables are kept fresh
+    target = random_id(random)
+    lookup = Lookup(target, OWN, Scope.PUBLIC)
+
+    network.walk(lookup, network.closest(OWN, 16))
+
+    assert lookup.closest() == network.closest(target)
+    assert lookup.queries - lookup.answers >= lookup.silent_nearby()
+
+
+def test_walk_in_a_tiny_network_ends_with_everybody() -> None:
+    """Fewer than a bucket is no reason to go on for ever."""
+    network = new_network(5, Random(1))
+    lookup = new_lookup()
+
+    network.walk(lookup, network.contacts[:1])
+
+    assert lookup.closest() == network.closest(TARGET)
+
+
+def test_lookup_without_anybody_is_finished() -> None:
+    """There is nothing to wait for."""
+    lookup = new_lookup()
+
+    assert (lookup.take_next(), lookup.finished, lookup.closest(), lookup.silent_nearby()) == (
+        None,
+        True,
+        [],
+        0,
+    )
+
+
+def test_closest_are_asked_first_and_only_so_many_at_once() -> None:
+    """Parallelism bounds what is under way."""
+    lookup = new_lookup(parallelism=3)
+    lookup.add_contacts([at(n) for n in (50, 10, 40, 20, 30)])
+
+    asked = ask_all(lookup)
+
+    assert asked == [address(10), address(20), address(30)]
+    assert (lookup.queries, lookup.finished) == (3, False)
+
+
+def test_lookup_ends_when_the_closest_have_answered() -> None:
+    """Candidates farther away are not asked, and answers under way are not waited for."""
+    lookup = new_lookup(width=2, parallelism=3)
+    lookup.add_contacts([at(n) for n in (10, 20, 30, 40)])
+    ask_all(lookup)
+
+    lookup.on_response(address(10), as_id(10), [])
+    before = lookup.finished
+    lookup.on_response(address(20), as_id(20), [])
+
+    assert (before, lookup.finished) == (False, True)
+    assert lookup.closest() == [at(10), at(20)]
+
+
+def test_failure_frees_the_place_for_the_next_in_line() -> None:
+    """The 8 closest of those that answer count."""
+    lookup = new_lookup(width=1, parallelism=1)
+    lookup.add_contacts([at(10), at(20)])
+    ask_all(lookup)
+
+    lookup.on_failure(address(10))
+
+    assert ask_all(lookup) == [address(20)]
+    lookup.on_response(address(20), as_id(20), [])
+    answer_questions(lookup)
+    assert (lookup.finished, lookup.closest(), lookup.silent_nearby()) == (True, [at(20)], 1)
+
+
+def test_silent_nodes_count_where_they_are_nearer_than_what_was_found() -> None:
+    """They may hold what we did not find; those beyond the last found one do not matter."""
+    lookup = new_lookup(width=1, parallelism=1)
+    lookup.add_contacts([at(10), at(20)])
+    lookup.add_contacts([at(30)])
+    ask_all(lookup)
+    lookup.on_failure(address(10))
+    ask_all(lookup)
+    lookup.on_stall(address(20))
+    ask_all(lookup)
+    lookup.on_failure(address(30))
+    before = lookup.silent_nearby()
+
+    lookup.on_response(address(20), as_id(20), [])
+
+    assert (before, lookup.silent_nearby(), lookup.closest()) == (2, 1, [at(20)])
+
+
+def test_stalled_query_frees_its_slot() -> None:
+    """Once: a second stall of the same query frees nothing more."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(10), at(20), at(30)])
+    ask_all(lookup)
+
+    lookup.on_stall(address(10))
+    lookup.on_stall(address(10))
+
+    assert (ask_all(lookup), lookup.finished) == ([address(20)], False)
+
+
+def test_late_answer_still_counts() -> None:
+    """And the slots are right afterwards: one query is under way, so no other may start."""
+    lookup = new_lookup(width=2, parallelism=1)
+    lookup.add_contacts([at(10), at(20), at(30)])
+    ask_all(lookup)
+    lookup.on_stall(address(10))
+    ask_all(lookup)
+
+    counted = lookup.on_response(address(10), as_id(10), [at(5)])
+
+    assert (counted, ask_all(lookup), lookup.closest()) == (True, [], [at(10)])
+    lookup.on_response(address(20), as_id(20), [])
+    assert ask_all(lookup) == [address(5)]
+
+
+def test_answer_that_nobody_asked_for_is_ignored() -> None:
+    """From an unknown address, from one not asked yet, and a second time."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(10), at(20)])
+    ask_all(lookup)
+    lookup.on_response(address(10), as_id(10), [])
+
+    counted = [lookup.on_response(at(n).address, as_id(n), [at(1)]) for n in (99, 20, 10)]
+    lookup.on_failure(address(10))
+    lookup.on_failure(address(99))
+    lookup.on_stall(address(99))
+
+    assert counted == [False, False, False]
+    assert (lookup.answers, lookup.closest(), ask_all(lookup)) == (1, [at(10)], [address(20)])
+
+
+def test_node_that_moves_towards_the_target_is_not_found() -> None:
+    """Nobody gets in front of others by a change of id; its contacts do not count either."""
+    lookup = new_lookup()
+    lookup.add_contacts([at(10)])
+    ask_all(lookup)
+
+    counted = lookup.on_response(address(10), as_id(9), [at(5)])
+
+    assert (counted, lookup.closest(), ask_all(lookup), lookup.finished) == (False, [], [], True)
+
+
+def test_node_named_under_a_false_id_is_found_under_its_own() -> None:
+    """A liar who names an honest address under an id close to the target does not hide it."""
+    lookup = new_lookup()
+    lookup.add_contacts([at(1)])
+    ask_all(lookup)
+    lookup.on_response(address(1), as_id(1), [Contact(as_id(2), address(10))])
+    ask_all(lookup)
+
+    counted = lookup.on_response(address(10), as_id(10), [])
+
+    assert (counted, lookup.closest()) == (True, [at(1), at(10)])
+
+
+def test_closest_of_several_ids_claimed_for_an_address_is_tried() -> None:
+    """A liar who names a node far away from where it is does not keep it from being asked."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(1)])
+    ask_all(lookup)
+    lookup.on_response(address(1), as_id(1), [Contact(as_id(1000), address(10)), at(20), at(10)])
+
+    assert ask_all(lookup) == [address(10)]
+
+
+def test_wanted_id_is_not_taken_over_by_another_address() -> None:
+    """The first word counts: no reply can put another address in the place of a known id."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(10), at(20)])
+    ask_all(lookup)
+
+    lookup.on_response(address(10), as_id(10), [at(20, host=66), at(10, host=67)])
+
+    assert ask_all(lookup) == [address(20)]
+
+
+def test_known_address_does_not_get_a_second_id() -> None:
+    """One address is asked once, under the id that was heard first."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(10), at(20)])
+    ask_all(lookup)
+
+    lookup.on_response(address(10), as_id(10), [at(1, host=20)])
+
+    assert ask_all(lookup) == [address(20)]
+    assert lookup.on_response(address(20), as_id(20), [])
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [
+        Contact(OWN, address(5)),
+        Contact(as_id(5), Address("127.0.0.1", 6881)),
+        Contact(as_id(5), Address("10.0.0.1", 6881)),
+        Contact(as_id(5), Address("21.0.0.5", 0)),
+        Contact(as_id(5), Address("fe80::1", 6881)),
+    ],
+    ids=str,
+)
+def test_contacts_that_must_not_be_asked_are_skipped(useless: Contact) -> None:
+    """Ourselves, and networks that our socket is not part of."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(10)])
+    lookup.add_addresses([useless.address] if useless.node_id != OWN else [])
+    ask_all(lookup)
+
+    lookup.on_response(address(10), as_id(10), [useless])
+
+    assert (ask_all(lookup), lookup.finished) == ([], True)
+
+
+def test_node_that_answers_under_our_own_id_does_not_count() -> None:
+    """A way in that is ourselves, or a reflector."""
+    lookup = new_lookup()
+    lookup.add_addresses([address(7)])
+    ask_all(lookup)
+
+    assert not lookup.on_response(address(7), OWN, [at(10)])
+    assert (lookup.closest(), lookup.finished) == ([], True)
+
+
+def test_one_network_is_asked_once() -> None:
+    """A /24 may be one attacker, so its second address is left out even when it is closer."""
+    lookup = new_lookup(parallelism=1)
+    neighbour = Contact(as_id(5), Address("21.0.10.77", 6881))
+    lookup.add_contacts([at(10), at(20)])
+    ask_all(lookup)
+
+    lookup.on_response(address(10), as_id(10), [neighbour])
+
+    assert ask_all(lookup) == [address(20)]
+    lookup.on_response(address(20), as_id(20), [])
+    assert (lookup.finished, lookup.closest()) == (True, [at(10), at(20)])
+
+
+def test_network_gets_another_chance_when_its_node_failed() -> None:
+    """The rule must not let a dead node shut a living one out."""
+    lookup = new_lookup(parallelism=1)
+    neighbour = Contact(as_id(15), Address("21.0.10.77", 6881))
+    lookup.add_contacts([at(10), neighbour])
+    ask_all(lookup)
+
+    lookup.on_failure(address(10))
+
+    assert (lookup.finished, ask_all(lookup)) == (False, [neighbour.address])
+
+
+def test_networks_do_not_matter_on_loopback() -> None:
+    """There a whole test network shares one address."""
+    lookup = new_lookup(scope=Scope.LOOPBACK)
+    contacts = [Contact(as_id(n), Address("127.0.0.1", n)) for n in (10, 20, 30)]
+    lookup.add_contacts(contacts)
+
+    assert ask_all(lookup) == [contact.address for contact in contacts]
+
+
+def test_liar_that_names_invented_contacts_is_not_believed_for_long() -> None:
+    """After a few of its contacts failed and none answered, the others are not asked."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(1000), at(2000)])
+    ask_all(lookup)
+    lookup.on_response(address(1000), as_id(1000), [at(n) for n in range(1, 17)])
+
+    asked = []
+    while (taken := lookup.take_next()) is not None and taken != address(2000):
+        asked.append(taken)
+        lookup.on_failure(taken)
+
+    assert asked == [address(n) for n in range(1, DISTRUST_AFTER + 1)]
+    lookup.on_response(address(2000), as_id(2000), [])
+    assert (lookup.finished, lookup.closest()) == (True, [at(1000), at(2000)])
+
+
+def test_contact_named_by_an_honest_node_too_is_asked() -> None:
+    """Distrust falls on what the liar alone has named."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(1000), at(2000)])
+    ask_all(lookup)
+    lookup.on_response(address(1000), as_id(1000), [at(n) for n in (1, 2, 3, 4, 500)])
+    for number in (1, 2, 3, 4):
+        ask_all(lookup)
+        lookup.on_failure(address(number))
+
+    ask_all(lookup)
+    lookup.on_response(address(2000), as_id(2000), [at(500)])
+
+    assert ask_all(lookup) == [address(500)]
+
+
+def test_source_with_a_true_contact_stays_trusted() -> None:
+    """Honest nodes name dead contacts too."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(1000)])
+    ask_all(lookup)
+    lookup.on_response(address(1000), as_id(1000), [at(n) for n in range(1, 10)])
+    ask_all(lookup)
+    lookup.on_response(address(1), as_id(1), [])
+    for number in range(2, 9):
+        assert ask_all(lookup) == [address(number)]
+        lookup.on_failure(address(number))
+
+    assert ask_all(lookup) == [address(9)]
+
+
+def test_of_one_reply_only_the_closest_contacts_count() -> None:
+    """A reply with hundreds of contacts does not crowd out the others."""
+    lookup = new_lookup(width=2, parallelism=100)
+    lookup.add_contacts([at(1000)])
+    ask_all(lookup)
+
+    lookup.on_response(address(1000), as_id(1000), [at(n) for n in range(300, 0, -1)])
+
+    assert ask_all(lookup) == [address(n) for n in (1, 2)]
+    for number in (1, 2):
+        lookup.on_failure(address(number))
+    assert ask_all(lookup) == [address(n) for n in (3, 4)]
+    for number in (3, 4):
+        lookup.on_failure(address(number))
+    assert lookup.finished
+
+
+def test_all_of_our_own_contacts_may_be_tried() -> None:
+    """After a long absence most saved contacts are gone, and any of the others is a way back."""
+    lookup = new_lookup()
+    lookup.add_contacts([at(n) for n in range(1, 101)])
+
+    while (taken := lookup.take_next()) is not None:
+        if taken == address(100):
+            lookup.on_response(taken, as_id(100), [])
+        else:
+            lookup.on_failure(taken)
+
+    assert (lookup.finished, lookup.closest()) == (True, [at(100)])
+
+
+def test_ways_in_are_asked_when_no_contacts_are_known() -> None:
+    """The ids of bootstrap hosts are not known before they answer."""
+    lookup = new_lookup(parallelism=2)
+    lookup.add_addresses([address(7), address(8), address(9), address(7)])
+
+    asked = ask_all(lookup)
+    counted = lookup.on_response(address(7), as_id(700), [at(10)])
+
+    assert (asked, counted) == ([address(7), address(8)], True)
+    assert ask_all(lookup) == [address(10)]
+    assert lookup.closest() == [Contact(as_id(700), address(7))]
+
+
+def test_ways_in_are_left_alone_once_enough_nodes_have_answered() -> None:
+    """Bootstrap hosts have work enough."""
+    lookup = new_lookup(width=2, parallelism=1)
+    lookup.add_contacts([at(10), at(20)])
+    lookup.add_addresses([address(7)])
+    for number in (10, 20):
+        ask_all(lookup)
+        lookup.on_response(address(number), as_id(number), [])
+
+    assert (ask_all(lookup), lookup.finished) == ([], True)
+
+
+def test_lookup_is_not_finished_while_a_way_in_is_left() -> None:
+    """When all contacts have failed, the ways in are what remains."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(10)])
+    lookup.add_addresses([address(7)])
+    ask_all(lookup)
+
+    lookup.on_failure(address(10))
+
+    assert (lookup.finished, ask_all(lookup)) == (False, [address(7)])
+
+
+def test_liar_cannot_spoil_a_way_in() -> None:
+    """Named under a false id by somebody else, it is still taken by the id under which it answers."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(1000)])
+    lookup.add_addresses([address(7)])
+    ask_all(lookup)
+    lookup.on_response(address(1000), as_id(1000), [at(1, host=7)])
+
+    asked = ask_all(lookup)
+    counted = lookup.on_response(address(7), as_id(700), [at(10)])
+
+    assert (asked, counted, ask_all(lookup)) == ([address(7)], True, [address(10)])
+
+
+def test_two_ways_in_with_one_id_count_once() -> None:
+    """Whoever answers second under an id is not taken."""
+    lookup = new_lookup()
+    lookup.add_addresses([address(7), address(8)])
+    ask_all(lookup)
+
+    counted = [lookup.on_response(address(n), as_id(700), []) for n in (7, 8)]
+
+    assert (counted, lookup.closest()) == ([True, False], [Contact(as_id(700), address(7))])
+
+
+def test_query_limit_ends_a_lookup_that_never_gets_nearer() -> None:
+    """Every answer names a closer contact that lives; somebody plays with us."""
+    lookup = new_lookup(query_limit=30)
+    lookup.add_contacts([at(10_000)])
+    number = 10_000
+    while not lookup.finished:
+        asked = ask_all(lookup)
+        for one in asked:
+            number -= 1
+            lookup.on_response(one, as_id(number + 1), [at(number)])
+
+    assert (lookup.queries, len(lookup.closest())) == (30, 8)
+
+
+def test_query_limit_waits_for_what_is_under_way() -> None:
+    """The last answers still count."""
+    lookup = new_lookup(query_limit=2)
+    lookup.add_contacts([at(10), at(20), at(30)])
+    asked = ask_all(lookup)
+
+    states = [lookup.finished]
+    for number in (10, 20):
+        lookup.on_response(address(number), as_id(number), [])
+        states.append(lookup.finished)
+
+    assert (asked, states) == ([address(10), address(20)], [False, False, True])
+
+
+def test_candidates_are_bounded_whoever_has_answered() -> None:
+    """The farthest unasked ones go, also when a node farther away has answered already."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(1 << 150, host=60_000)])
+    ask_all(lookup)
+    lookup.on_response(address(60_000), as_id(1 << 150), [at(50_000)])
+    for number in range(100):
+        (asked,) = ask_all(lookup)
+        base = 50_000 - 17 * number
+        lookup.on_response(asked, as_id(base), [at(base - n) for n in range(17, 1, -1)])
+
+    assert len(lookup._candidates._by_distance) <= MAX_CANDIDATES
+
+
+BEHAVIOURS = ("answer", "answer late", "be silent", "be silent late", "use another id", "use our id")
+POOL = 40
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Say how one address behaves: what it does when asked, and whom it names under which ids."""
+
+    behaviour: str
+    names: list[tuple[int, int]]
+
+
+PLANS = st.lists(
+    st.builds(
+        Plan,
+        st.sampled_from(BEHAVIOURS),
+        st.lists(st.tuples(st.integers(1, POOL), st.integers(0, POOL - 1)), max_size=12),
+    ),
+    min_size=POOL,
+    max_size=POOL,
+)
+
+
+def any_address(number: int) -> Address:
+    """Return one of a few addresses: some share a network, some are not allowed."""
+    if number % 10 == 9:
+        return Address("127.0.0.1", 6881 + number)
+    return Address(f"21.0.{number // 2}.{number % 2}", 6881)
+
+
+def run(lookup: Lookup, plans: Sequence[Plan], random: Random) -> dict[Address, bytes]:
+    """Play the plans in random order until nothing more can happen; return who has answered as whom."""
+    numbers = {any_address(number): number for number in range(POOL)}
+    answered: dict[Address, bytes] = {}
+    under_way: list[Address] = []
+    while True:
+        under_way.extend(ask_all(lookup))
+        if (question := lookup.take_question()) is not None:
+            named = plans[numbers[question.address]].names
+            if random.random() < 0.5:
+                lookup.on_part_silence(question)
+            else:
+                lookup.on_part(question, [Contact(as_id(one), any_address(host)) for one, host in named])
+            continue
+        if not under_way:
+            return answered
+        asked = under_way.pop(random.randrange(len(under_way)))
+        plan = plans[numbers[asked]]
+        if "late" in plan.behaviour and random.random() < 0.5:
+            lookup.on_stall(asked)
+            under_way.append(asked)
+            continue
+        if "silent" in plan.behaviour:
+            lookup.on_stall(asked)
+            lookup.on_timeout(asked)
+            continue
+        node_id = {"use another id": as_id(POOL + 1), "use our id": OWN}.get(
+            plan.behaviour, as_id(numbers[asked] + 1)
+        )
+        named = [Contact(as_id(one), any_address(host)) for one, host in plan.names]
+        if lookup.on_response(asked, node_id, named):
+            answered[asked] = node_id
+
+
+@settings(max_examples=60)
+@given(PLANS, st.integers(1, 8), st.integers(1, 6), st.integers(1, 30), st.integers(1, 4), st.data())
+def test_every_lookup_ends_with_contacts_that_answered(
+    plans: list[Plan], width: int, parallelism: int, query_limit: int, asks: int, data: st.DataObject
+) -> None:
+    """Whatever the others do: queries are bounded, nobody is found without an answer, the end comes."""
+    lookup = new_lookup(width=width, parallelism=parallelism, query_limit=query_limit, asks=asks)
+    numbers = st.lists(st.integers(0, POOL - 1), max_size=10)
+    lookup.add_contacts([Contact(as_id(n + 1), any_address(n)) for n in data.draw(numbers)])
+    lookup.add_addresses([any_address(n) for n in data.draw(numbers)])
+
+    answered = run(lookup, plans, Random(data.draw(st.integers(0, 2**32))))
+
+    found = lookup.closest()
+    assert lookup.finished
+    assert lookup.queries <= query_limit
+    assert lookup.answers == len(answered)
+    assert {contact.address: contact.node_id for contact in found}.items() <= answered.items()
+    assert [contact.node_id for contact in found] == sorted(answered.values())[:width]
+    assert len({contact.node_id for contact in found}) == len(found)
+    assert all(Scope.PUBLIC.allows(contact.address) and contact.node_id != OWN for contact in found)
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 3), st.integers(1, 6), st.integers(0, 2**32))
+def test_asks_and_slots_are_kept_to(asks: int, parallelism: int, seed: int) -> None:
+    """At no moment are more queries under way, stalled ones aside, than there are slots."""
+    lookup = new_lookup(parallelism=parallelism, asks=asks)
+    lookup.add_contacts([Contact(as_id(n + 1), any_address(n)) for n in range(POOL)])
+    waiting: set[Address] = set()
+    asked: list[Address] = []
+    random = Random(seed)
+    for _ in range(4 * POOL):
+        if (taken := lookup.take_next()) is not None:
+            asked.append(taken)
+            waiting.add(taken)
+        assert len(waiting) <= parallelism
+        event = random.choice(("nothing", "stall", "fail"))
+        if waiting and event != "nothing":
+            one = random.choice(sorted(waiting))
+            waiting.discard(one)
+            (lookup.on_stall if event == "stall" else lookup.on_failure)(one)
+
+    assert max(Counter(asked).values()) <= asks
+
+
+def secure(number: int) -> Contact:
+    """Return a contact whose id goes with its address (BEP 42), somewhere far from the target."""
+    where = Address(f"31.0.{number}.1", 6881)
+    return Contact(secure_id(where.host, bytes([number]) * 20), where)
+
+
+def walk_over(contacts: Sequence[Contact], kept: int) -> Lookup:
+    """Let everybody who is asked answer and name nobody."""
+    lookup = Lookup(TARGET, OWN, Scope.PUBLIC, kept=kept)
+    ids = {contact.address: contact.node_id for contact in contacts}
+    lookup.add_contacts(contacts)
+    while not lookup.finished:
+        for asked in ask_all(lookup):
+            lookup.on_response(asked, ids[asked], [])
+    return lookup
+
+
+def test_kept_places_go_to_the_closest_that_conform() -> None:
+    """Liars under ids of their choice are closer than anybody, and get half of the places."""
+    liars = [at(number) for number in range(1, 21)]
+    honest = sorted((secure(number) for number in range(20)), key=lambda contact: contact.node_id)
+
+    lookup = walk_over([*liars, *honest], kept=4)
+
+    assert lookup.closest() == [*liars[:4], *honest[:4]]
+    assert lookup.queries == 8  # nobody was asked who could not count
+
+
+def test_places_kept_in_vain_go_to_the_next() -> None:
+    """A node that does not conform is better than none."""
+    others = [at(number) for number in range(1, 21)]
+
+    assert walk_over(others, kept=4).closest() == others[:8]
+    assert walk_over([*others, secure(1)], kept=4).closest() == [*others[:7], secure(1)]
+    assert walk_over([*others, secure(1)], kept=0).closest() == others[:8]
+
+
+def test_preference_changes_nothing_where_enough_conform() -> None:
+    """A walk over honest nodes ends where it would end without."""
+    contacts = [secure(number) for number in range(40)]
+
+    assert walk_over(contacts, kept=4).closest() == walk_over(contacts, kept=0).closest()
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.1, 0), (0.3, 2), (0.5, 4), (1.0, 4)])
+def test_no_more_places_are_kept_than_can_be_filled(share: float, kept: int) -> None:
+    """Half at most; none where hardly anybody conforms."""
+    assert kept_places(8, share) == kept
+
+
+@given(
+    st.lists(st.integers(1, 60), unique=True, max_size=30),
+    st.lists(st.integers(0, 60), unique=True, max_size=30),
+    st.integers(0, 8),
+    st.randoms(use_true_random=False),
+)
+def test_any_walk_fills_its_places(others: list[int], honest: list[int], kept: int, random: Random) -> None:
+    """Whoever fails: the places kept are filled as far as possible, and the rest by distance."""
+    contacts = [*map(at, others), *map(secure, honest)]
+    ids = {contact.address: contact.node_id for contact in contacts}
+    lookup = Lookup(TARGET, OWN, Scope.PUBLIC, kept=kept)
+    lookup.add_contacts(contacts)
+    alive: list[Contact] = []
+    while not lookup.finished:
+        for asked in ask_all(lookup):
+            if random.random() < 0.3:
+                lookup.on_failure(asked)
+            else:
+                lookup.on_response(asked, ids[asked], [])
+                alive.append(Contact(ids[asked], asked))
+        answer_questions(lookup)
+
+    found = lookup.closest()
+    secured = [contact for contact in found if conforms(contact.node_id, contact.address.host)]
+    available = [contact for contact in alive if conforms(contact.node_id, contact.address.host)]
+    assert found == sorted(found, key=lambda contact: contact.node_id)
+    assert set(found) <= set(alive)
+    assert len(secured) >= min(kept, len(available))
+    assert len(found) == min(8, len(alive))
+
+
+def test_ways_in_come_first_when_many_contacts_were_silent() -> None:
+    """Hundreds of contacts from long ago must not use a walk up before a host is asked."""
+    lookup = new_lookup(parallelism=1)
+    lookup.add_contacts([at(number) for number in range(1, 30)])
+    asked = []
+    for _ in range(12):
+        lookup.add_addresses([address(200)])
+        asked += ask_all(lookup)
+        lookup.on_failure(asked[-1])
+
+    assert asked.index(address(200)) == 9  # the width of the lookup is 8

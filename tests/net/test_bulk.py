@@ -1,0 +1,261 @@
+"""Bulk queries: each ends once, whatever comes back, and from whomever."""
+
+from random import Random
+
+import pytest
+import trio
+
+from dhtnode.addresses import Address, Family
+from dhtnode.errors import BadResponse, QueryRefused, QueryTimeout
+from dhtnode.ids import NodeId, random_id
+from dhtnode.krpc.codec import decode_untrusted, encode
+from dhtnode.krpc.messages import Error, FindNode, GetPeers, Response, SampleInfohashes
+from dhtnode.net.bulk import FIRST_WINDOW, FOREIGN_SOURCE, BulkClient
+from dhtnode.net.round_trips import FIRST_TIMEOUT
+from dhtnode.testing import MemoryNetwork
+
+HERE, THERE = 1, 2
+NODE_ID = NodeId(b"n" * 20)
+
+
+class Scene:
+    """Be an asker and a socket that answers by hand."""
+
+    def __init__(self, **options):
+        self.network = MemoryNetwork(seed=1, latency=(0.05, 0.05), **options)
+        self.asker = BulkClient(
+            self.network.socket(self.network.host(HERE)), random_bytes=Random(1).randbytes
+        )
+        self.remote = self.network.socket(self.network.host(THERE))
+        self.ended = []
+        self.asker.on_end = lambda tag, result, took, _now: self.ended.append((tag, result, took))
+        self.question = self.asker.question(FindNode)
+
+    def ask(self, tag="tag", target=b"t" * 20):
+        """Send a query to the remote."""
+        assert self.asker.ask(self.question, target, self.remote.address, tag, trio.current_time())
+
+    async def take_query(self):
+        """Return the query that the remote got, and who sent it."""
+        await self.remote.wait_readable()
+        data, source = self.remote.receive_nowait()
+        return decode_untrusted(data, Family.IPV4), Address(*source)
+
+    async def run(self, seconds):
+        """Be the loop of a crawl for so long."""
+        until = trio.current_time() + seconds
+        while trio.current_time() < until:
+            await self.asker.wait(until)
+            self.asker.receive()
+
+
+@pytest.mark.parametrize("method", [FindNode, SampleInfohashes, lambda target: GetPeers(target, scrape=True)])
+async def test_query_is_what_the_codec_would_write(autojump_clock, method):
+    """Written in a hurry, read by everybody; and it says that we answer nobody (BEP 43)."""
+    scene = Scene()
+    target = random_id(Random(2))
+    assert scene.asker.ask(scene.asker.question(method), target, scene.remote.address, None, 0.0)
+
+    query, source = await scene.take_query()
+
+    assert query.method == method(target)
+    assert query.read_only
+    assert source == scene.asker.socket.address
+
+
+async def test_answer_is_told_once_with_its_tag_and_time(autojump_clock):
+    """Who repeats himself is counted, not heard."""
+    scene = Scene()
+    scene.ask("first")
+    query, source = await scene.take_query()
+    for _ in range(3):
+        scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID, nodes=b"")), source)
+    await scene.run(10.0)
+
+    ((tag, result, took),) = scene.ended
+    assert (tag, result.node_id, took) == ("first", NODE_ID, pytest.approx(0.1))
+    assert scene.asker.events["dropped: unknown transaction"] == 2
+    assert scene.asker.unexpected == {tuple(scene.remote.address): 2}
+    assert scene.asker.in_flight == 0
+
+
+async def test_silence_ends_in_a_timeout(autojump_clock):
+    """At the moment that the times of answers suggest."""
+    scene = Scene()
+    began = trio.current_time()
+    scene.ask()
+    await scene.run(FIRST_TIMEOUT + 1)
+
+    ((_, result, took),) = scene.ended
+    assert isinstance(result, QueryTimeout)
+    assert took == pytest.approx(FIRST_TIMEOUT)
+    assert trio.current_time() >= began + FIRST_TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("reply", "failure"),
+    [
+        (lambda t: encode(Error(t, 201, "slow down")), QueryRefused),
+        (lambda t: b"d1:rd2:id5:shorte1:t4:" + t + b"1:y1:re", BadResponse),
+        (lambda t: b"d1:q4:ping1:t4:" + t + b"1:y1:qe", BadResponse),
+        (lambda t: b"garbage1:t4:" + t + b"more garbage", BadResponse),
+        (lambda t: b"d1:rd2:id20:" + NODE_ID + b"e1:t4:zzzz1:v8:1:t4:" + t + b"e", BadResponse),
+    ],
+)
+async def test_everything_else_from_the_node_asked_is_a_failure(autojump_clock, reply, failure):
+    """It ends the query, and no byte of it is believed."""
+    scene = Scene()
+    scene.ask()
+    query, source = await scene.take_query()
+    scene.remote.send_nowait(reply(query.transaction_id), source)
+    await scene.run(1.0)
+
+    ((_, result, _),) = scene.ended
+    assert isinstance(result, failure)
+
+
+async def test_answer_from_elsewhere_does_not_count(autojump_clock):
+    """The node asked may still answer; if it does not, where the answer came from is the outcome."""
+    scene = Scene()
+    other = scene.network.socket(scene.network.host(9))
+    for tag in ("both", "elsewhere"):
+        scene.ask(tag)
+    for tag in ("both", "elsewhere"):
+        query, source = await scene.take_query()
+        other.send_nowait(encode(Response(query.transaction_id, NODE_ID)), source)
+        await scene.run(0.2)
+        if tag == "both":
+            scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID)), source)
+    await scene.run(20.0)
+
+    by_tag = {tag: result for tag, result, _ in scene.ended}
+    assert by_tag["both"].node_id == NODE_ID
+    assert (type(by_tag["elsewhere"]), by_tag["elsewhere"].reason) == (BadResponse, FOREIGN_SOURCE)
+    assert scene.asker.events["dropped: foreign source"] == 2
+
+
+async def test_strangers_are_dropped_unread_and_remembered_within_bounds(autojump_clock, monkeypatch):
+    """A flood of junk costs no parsing, and memory for a limited number of sources."""
+    monkeypatch.setattr("dhtnode.net.bulk.MAX_UNEXPECTED", 5)
+    scene = Scene()
+    for number in range(20, 40):
+        scene.network.socket(scene.network.host(number)).send_nowait(
+            b"d1:t4:abcde", scene.asker.socket.address
+        )
+    await scene.run(1.0)
+
+    assert scene.asker.events == {"dropped: unknown transaction": 20}
+    assert len(scene.asker.unexpected) == 5
+
+
+async def test_room_grows_with_answers_in_time_and_shrinks_with_late_ones(autojump_clock):
+    """Who is overrun answers late: then less is asked at once."""
+    scene = Scene()
+    rooms = [scene.asker.room(2000)]
+    for delay, count in ((0.0, 100), (1.0, 20)):
+        for _ in range(count):
+            scene.ask()
+        queries = [await scene.take_query() for _ in range(count)]
+        await trio.sleep(delay)
+        for query, source in queries:
+            scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID, nodes=b"")), source)
+        await scene.run(0.2)
+        rooms.append(scene.asker.room(2000))
+
+    assert rooms == [FIRST_WINDOW, FIRST_WINDOW + 100, FIRST_WINDOW + 80]
+    scene.ask()
+    assert scene.asker.room(10) == 9
+
+
+async def test_late_queries_are_no_longer_awaited(autojump_clock):
+    """Who does not answer in time frees a place for somebody else, long before the timeout."""
+    scene = Scene()
+    for number in range(10):
+        scene.ask(number)
+    before = scene.asker.awaited
+    for _ in range(5):
+        query, source = await scene.take_query()
+        scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID)), source)
+    await scene.run(0.06)
+    between = scene.asker.awaited
+    await scene.run(1.0)
+
+    assert (before, between, scene.asker.awaited) == (10, 5, 0)
+    assert scene.asker.in_flight == 5
+
+
+async def test_failing_callback_costs_one_answer(autojump_clock, caplog):
+    """A bug of the crawler is logged, and the crawl goes on."""
+    scene = Scene()
+
+    def fail(tag, _result, _took, _now):
+        scene.ended.append(tag)
+        if tag == "bad":
+            raise RuntimeError("a bug")
+
+    scene.asker.on_end = fail
+    for tag in ("bad", "good"):
+        scene.ask(tag)
+    await scene.run(10.0)
+
+    assert scene.ended == ["bad", "good"]
+    assert scene.asker.events["internal errors"] == 1
+    assert "failed on the answer of" in caplog.text
+
+
+async def test_forgotten_queries_are_told_to_nobody(autojump_clock):
+    """Whoever stops a crawl hears no more of it."""
+    scene = Scene()
+    scene.ask()
+    query, source = await scene.take_query()
+    scene.asker.forget_all()
+    scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID)), source)
+    await scene.run(10.0)
+
+    assert scene.ended == []
+    assert (scene.asker.in_flight, scene.asker.awaited) == (0, 0)
+
+
+class FailingSocket:
+    """Be a socket whose kernel refuses to send, for a reason and for a while."""
+
+    def __init__(self, socket, reason):
+        self.address, self.errors = socket.address, socket.errors
+        self.receive_nowait, self.wait_readable = socket.receive_nowait, socket.wait_readable
+        self.reason, self.is_failing = reason, True
+        self._socket = socket
+
+    def send_nowait(self, data, destination):
+        """Refuse, or send."""
+        if self.is_failing:
+            self.errors[self.reason] += 1
+            return False
+        return self._socket.send_nowait(data, destination)
+
+    async def wait_writable(self):
+        """Be writable."""
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("reason", "pause"),
+    [("send EAGAIN", 0.01), ("send ENOBUFS", 0.01), ("send ENETUNREACH", 1.0), ("send EPERM", None)],
+)
+async def test_query_that_cannot_leave_now_may_leave_later(autojump_clock, reason, pause):
+    """No room and no network pass; a firewall that forbids one address does not hold up the others."""
+    network = MemoryNetwork(seed=1)
+    socket = FailingSocket(network.socket(network.host(HERE)), reason)
+    asker = BulkClient(socket, random_bytes=Random(1).randbytes)
+    question = asker.question(FindNode)
+    where = Address(network.host(THERE), 6881)
+
+    assert not asker.ask(question, b"t" * 20, where, None, 0.0)
+    assert asker.is_stuck is (pause is not None)
+    assert asker.in_flight == 0
+
+    began = trio.current_time()
+    await asker.wait(began + 100.0)
+    assert trio.current_time() - began == pytest.approx(100.0 if pause is None else pause)
+    assert not asker.is_stuck
+    socket.is_failing = False
+    assert asker.ask(question, b"t" * 20, where, None, 0.0)

@@ -1,0 +1,710 @@
+"""Queries and answers over a socket that exists only in memory, in virtual time."""
+
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from dhtnode.addresses import Address, Contact, Family, Scope
+from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
+from dhtnode.ids import as_id
+from dhtnode.krpc.codec import decode_untrusted, encode
+from dhtnode.krpc.messages import Error, FindNode, Message, Ping, Query, Response
+from dhtnode.net.round_trips import FIRST_STALL, FIRST_TIMEOUT, RECOMPUTE_EVERY
+from dhtnode.net.rpc import BLAMED_IN_A_ROW, CUT_OFF_AFTER, DEAF_AFTER, GRACE, HUSH, Rpc
+from dhtnode.net.transactions import Answer
+from dhtnode.routing.table import RoutingTable
+from dhtnode.settings import NodeSettings
+
+US = Address("21.0.0.1", 6881)
+ALICE = Contact(as_id(7), Address("21.0.1.1", 6881))
+BOB = Contact(as_id(8), Address("21.0.2.1", 6881))
+OWN = as_id(1 << 159)
+
+
+class FakeSocket:
+    """Be a socket that keeps what is sent and receives what it is given."""
+
+    def __init__(self, address: Address = US) -> None:
+        self.address = address
+        self.errors: Counter[str] = Counter()
+        self.sent: list[tuple[Message, Address]] = []
+        self.sent_bytes: list[bytes] = []
+        self.is_full = False
+        self._arrived: deque[tuple[bytes, Address]] = deque()
+        self._changed = trio.Event()
+
+    def deliver(self, message: Message | bytes, source: Address) -> None:
+        """Let a datagram arrive."""
+        self._arrived.append((message if isinstance(message, bytes) else encode(message), source))
+        self._changed.set()
+
+    async def wait_readable(self) -> None:
+        """Wait for `deliver`."""
+        while not self._arrived:
+            self._changed = trio.Event()
+            await self._changed.wait()
+        await trio.lowlevel.checkpoint()
+
+    def receive_nowait(self) -> tuple[bytes, Address] | None:
+        """Return what arrived first."""
+        return self._arrived.popleft() if self._arrived else None
+
+    def send_nowait(self, data: bytes, destination: Address) -> bool:
+        """Keep a datagram, as a message for whoever compares."""
+        if self.is_full:
+            return False
+        self.sent.append((decode_untrusted(data, self.address.family), destination))
+        self.sent_bytes.append(data)
+        return True
+
+    async def wait_writable(self) -> None:
+        """Return at once."""
+        await trio.lowlevel.checkpoint()
+
+    def dropped_by_kernel(self) -> int | None:
+        """Return None: no kernel takes part."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing: there is nobody to wake."""
+
+
+def echo(query: Query, source: Address, _now: float, _room: int) -> Response:
+    """Answer any query."""
+    return Response(query.transaction_id, OWN, external_address=source)
+
+
+@dataclass
+class Bench:
+    """Be a running `Rpc` and what surrounds it."""
+
+    rpc: Rpc
+    socket: FakeSocket
+    table: RoutingTable
+
+    def __post_init__(self) -> None:
+        self.outcomes: list[Answer | QueryError] = []
+        self.times: list[float] = []
+
+    def on_done(self, outcome: Answer | QueryError, now: float) -> None:
+        """Keep what became of a query."""
+        self.outcomes.append(outcome)
+        self.times.append(now)
+
+    def ask(self, contact: Contact = ALICE, **options: Any) -> bytes:
+        """Send a ping and return its transaction id."""
+        pending = self.rpc.send_query(Ping(), contact.address, self.on_done, **options)
+        assert pending is not None
+        return pending.transaction_id
+
+    def answer(self, transaction_id: bytes, contact: Contact = ALICE) -> None:
+        """Let a contact answer."""
+        self.socket.deliver(Response(transaction_id, contact.node_id), contact.address)
+
+    def count(self, *names: str) -> list[int]:
+        """Return some of the counters, and that of our own faults at the end."""
+        return [self.rpc.counts[name] for name in (*names, "internal errors")]
+
+
+@asynccontextmanager
+async def open_bench(on_query: Callable[..., Any] = echo, **options: Any) -> AsyncIterator[Bench]:
+    """Run an `Rpc` for the length of the block."""
+    socket = FakeSocket()
+    table = RoutingTable(OWN, Family.IPV4, Scope.PUBLIC)
+    named = {
+        name: options.pop(name) for name in ("version", "on_asked", "on_moved", "quick") if name in options
+    }
+    settings = NodeSettings(**options)
+    rpc = Rpc(socket, Scope.PUBLIC, table, on_query, Random(1).randbytes, settings=settings, **named)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rpc.serve)
+        await wait_all_tasks_blocked()
+        yield Bench(rpc, socket, table)
+        nursery.cancel_scope.cancel()
+
+
+async def test_answer_reaches_whoever_asked(autojump_clock: MockClock) -> None:
+    """With its round-trip time and the bytes both ways; the table hears of the node."""
+    async with open_bench(version=b"DN\x00\x01") as bench:
+        transaction_id = bench.ask()
+        await trio.sleep(0.25)
+        bench.answer(transaction_id)
+        await wait_all_tasks_blocked()
+
+        response = Response(transaction_id, ALICE.node_id)
+        sent = len(bench.socket.sent_bytes[0])
+        assert bench.outcomes == [Answer(ALICE.address, response, 0.25, sent, len(encode(response)))]
+        assert bench.socket.sent == [(Query(transaction_id, OWN, Ping(), b"DN\x00\x01"), ALICE.address)]
+        assert bench.table.get(ALICE.address).rtt == 0.25
+        assert bench.rpc.pending == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "change", "counter"),
+    [
+        (BOB.address, b"", "dropped: foreign source"),
+        (Address(ALICE.address.host, 6882), b"", "dropped: foreign source"),
+        (ALICE.address, b"x", "dropped: unknown transaction"),
+        (Address("127.0.0.1", 6881), b"", "dropped: source not allowed"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["response", "error", "broken response"])
+async def test_answer_that_does_not_match_is_ignored(
+    autojump_clock: MockClock, source: Address, change: bytes, counter: str, kind: str
+) -> None:
+    """Address, port and transaction must all match; the query goes on waiting."""
+    async with open_bench() as bench:
+        transaction_id = bench.ask()
+        wrong = transaction_id[len(change) :] + change
+        bench.socket.deliver(
+            {
+                "response": encode(Response(wrong, ALICE.node_id)),
+                "error": encode(Error(wrong, 201, "")),
+                "broken response": b"d1:rde1:t4:" + wrong + b"1:y1:re",
+            }[kind],
+            source,
+        )
+        await wait_all_tasks_blocked()
+
+        assert (bench.outcomes, bench.count(counter), len(bench.table)) == ([], [1, 0], 0)
+        bench.answer(transaction_id)
+        await wait_all_tasks_blocked()
+        assert [type(outcome) for outcome in bench.outcomes] == [Answer]
+
+
+async def test_second_answer_is_ignored(autojump_clock: MockClock) -> None:
+    """A transaction is over after one answer, of whatever kind."""
+    async with open_bench() as bench:
+        transaction_id = bench.ask()
+        for _ in range(2):
+            bench.answer(transaction_id)
+        bench.socket.deliver(Error(transaction_id, 201, ""), ALICE.address)
+        await wait_all_tasks_blocked()
+
+        assert [type(outcome) for outcome in bench.outcomes] == [Answer]
+        assert bench.count("answers", "dropped: unknown transaction") == [1, 2, 0]
+
+
+async def test_silence_ends_in_a_timeout(autojump_clock: MockClock) -> None:
+    """The table hears of it, and a later answer is unknown."""
+    async with open_bench() as bench:
+        bench.table.responded(ALICE, trio.current_time())
+        transaction_id = bench.ask()
+        await trio.sleep(60)
+        bench.answer(transaction_id)
+        await wait_all_tasks_blocked()
+
+        assert [(type(one), one.address) for one in bench.outcomes] == [(QueryTimeout, ALICE.address)]
+        assert bench.times == [FIRST_TIMEOUT]
+        assert bench.table.get(ALICE.address).failures == 1
+        assert bench.count("timeouts", "dropped: unknown transaction") == [1, 1, 0]
+
+
+def contacts(count: int) -> list[Contact]:
+    """Return contacts that are nobody else."""
+    return [Contact(as_id(100 + number), Address(f"21.2.{number}.1", 6881)) for number in range(count)]
+
+
+def blamed(bench: Bench, asked: list[Contact]) -> int:
+    """Return how many silences the table was told of."""
+    known = [bench.table.get(contact.address) for contact in asked]
+    return sum(info.failures for info in known if info is not None)
+
+
+async def ask_all(bench: Bench, asked: list[Contact]) -> None:
+    """Ask contacts that the table knows."""
+    for contact in asked:
+        bench.table.responded(contact, trio.current_time())
+        bench.ask(contact)
+    await wait_all_tasks_blocked()
+
+
+async def test_silence_of_all_at_once_is_our_own(autojump_clock: MockClock) -> None:
+    """The first three count against them, then nobody is blamed, until somebody answers."""
+    async with open_bench() as bench:
+        asked = contacts(8)
+        await ask_all(bench, asked[:7])
+        await trio.sleep(60)
+        before = bench.rpc.is_cut_off
+        await ask_all(bench, asked[7:])
+        await trio.sleep(60)
+
+        assert (before, bench.rpc.is_cut_off, blamed(bench, asked)) == (False, True, BLAMED_IN_A_ROW)
+        bench.answer(bench.ask())
+        await wait_all_tasks_blocked()
+        assert not bench.rpc.is_cut_off
+
+
+async def test_silence_counts_while_others_answer(autojump_clock: MockClock) -> None:
+    """However many are silent: one answer shows that the network is there."""
+    async with open_bench() as bench:
+        asked = contacts(8)
+        await ask_all(bench, asked)
+        bench.answer(bench.ask())
+        await trio.sleep(60)
+
+        assert (bench.rpc.is_cut_off, blamed(bench, asked)) == (False, len(asked))
+
+
+@pytest.mark.parametrize(("count", "blame"), [(BLAMED_IN_A_ROW, BLAMED_IN_A_ROW), (BLAMED_IN_A_ROW + 1, 0)])
+async def test_those_asked_before_the_network_came_back_are_excused(
+    autojump_clock: MockClock, count: int, blame: int
+) -> None:
+    """What comes in after a pause shows nothing about the time before; few may be dead all the same."""
+    async with open_bench() as bench:
+        asked = contacts(count)
+        await ask_all(bench, asked)
+        await trio.sleep(DEAF_AFTER + 0.1)
+        bench.answer(bench.ask())
+        await trio.sleep(60)
+
+        assert blamed(bench, asked) == blame
+
+
+async def test_silence_while_we_stood_still_is_no_failure(autojump_clock: MockClock) -> None:
+    """It ends the query, a moment after waking, and that is all."""
+    async with open_bench() as bench:
+        await ask_all(bench, [ALICE])
+        autojump_clock.jump(8 * 3600)
+        await trio.sleep(60)
+
+        assert bench.times == [8 * 3600 + GRACE]
+        assert (blamed(bench, [ALICE]), bench.rpc.is_cut_off) == (0, False)
+        assert bench.count("timeouts", "stood still") == [1, 1, 0]
+
+
+async def hear(bench: Bench, *answering: Contact) -> None:
+    """Ask contacts that answer at once, and let a moment pass."""
+    for contact in answering:
+        bench.answer(bench.ask(contact), contact)
+    await trio.sleep(0.1)
+
+
+async def test_silent_nodes_that_are_asked_again_are_no_outage(autojump_clock: MockClock) -> None:
+    """Each counts once, even if others answer in between, and anew when it has answered itself."""
+    asked = contacts(CUT_OFF_AFTER)
+    async with open_bench() as bench:
+        for number in (5, 2):
+            await hear(bench, ALICE)
+            for _ in range(2):
+                await ask_all(bench, asked[:number])
+                await trio.sleep(FIRST_TIMEOUT + 0.1)
+        assert bench.rpc.counts["timeouts while others answer"] == 5 + 2 * 2
+        await hear(bench, ALICE)
+        await ask_all(bench, asked)
+        await trio.sleep(FIRST_TIMEOUT + 0.1)
+        assert not bench.rpc.is_cut_off
+
+        await hear(bench, *asked)
+        await ask_all(bench, asked)
+        await trio.sleep(FIRST_TIMEOUT + 0.1)
+        assert bench.rpc.is_cut_off
+
+
+async def test_silence_of_one_is_an_outage_after_a_while(autojump_clock: MockClock) -> None:
+    """Who knows nobody else is cut off when that one stays silent for long."""
+    async with open_bench() as bench:
+        await hear(bench, ALICE)
+        asks = 0
+        while not bench.rpc.is_cut_off:
+            asks += 1
+            bench.ask()
+            await trio.sleep(FIRST_TIMEOUT + 0.1)
+
+        assert asks == CUT_OFF_AFTER + HUSH // FIRST_TIMEOUT - 1  # the second, within the hush, is none
+
+
+async def test_queries_that_cannot_leave_are_silence_too(autojump_clock: MockClock) -> None:
+    """So a node without an interface knows that it is cut off, at once."""
+    async with open_bench() as bench:
+        bench.socket.is_full = True
+        for contact in contacts(CUT_OFF_AFTER):
+            assert not bench.rpc.is_cut_off
+            assert bench.rpc.send_query(Ping(), contact.address, bench.on_done) is None
+
+        assert bench.rpc.is_cut_off
+
+
+async def test_timeout_adapts_to_the_line(autojump_clock: MockClock) -> None:
+    """After answers within 0.6 s nobody waits five seconds any more."""
+    async with open_bench() as bench:
+        for _ in range(RECOMPUTE_EVERY):
+            bench.rpc.times.add(0.6)
+        start = trio.current_time()
+        bench.ask()
+        await trio.sleep(60)
+
+        assert bench.times == [pytest.approx(start + 1.8)]
+
+
+async def test_shorter_timeout_holds_for_what_is_under_way(autojump_clock: MockClock) -> None:
+    """What was sent first is over first, though the loop slept towards its old deadline."""
+    async with open_bench() as bench:
+        bench.ask(ALICE)
+        await trio.sleep(0.5)
+        for _ in range(RECOMPUTE_EVERY):
+            bench.rpc.times.add(0.0)
+        bench.ask(BOB)
+        await trio.sleep(60)
+
+        assert [one.address for one in bench.outcomes] == [ALICE.address, BOB.address]
+        assert bench.times == [1.5, 2.0]
+
+
+async def test_late_answer_is_welcome_after_a_stall(autojump_clock: MockClock) -> None:
+    """The stall is told once, the answer afterwards."""
+    async with open_bench() as bench:
+        stalls = []
+        transaction_id = bench.ask(on_stall=lambda: stalls.append(trio.current_time()))
+        await trio.sleep(FIRST_TIMEOUT - 0.5)
+        bench.answer(transaction_id)
+        await trio.sleep(60)
+
+        assert stalls == [FIRST_STALL]
+        assert [type(outcome) for outcome in bench.outcomes] == [Answer]
+        assert bench.count("stalled", "timeouts") == [1, 0, 0]
+
+
+async def test_silence_after_a_stall_ends_in_a_timeout(autojump_clock: MockClock) -> None:
+    """Counted from when the query was sent, not from the stall."""
+    async with open_bench() as bench:
+        bench.ask(on_stall=lambda: None)
+        await trio.sleep(60)
+
+        assert ([type(one) for one in bench.outcomes], bench.times) == ([QueryTimeout], [FIRST_TIMEOUT])
+
+
+async def test_forgotten_query_calls_nobody(autojump_clock: MockClock) -> None:
+    """Neither on an answer nor on a stall or timeout; forgetting twice is harmless."""
+    async with open_bench() as bench:
+        stalls: list[None] = []
+        pending = bench.rpc.send_query(
+            Ping(), ALICE.address, bench.on_done, on_stall=lambda: stalls.append(None)
+        )
+        bench.rpc.forget(pending)
+        bench.rpc.forget(pending)
+        bench.answer(pending.transaction_id)
+        await trio.sleep(60)
+
+        assert (bench.outcomes, stalls, bench.rpc.pending) == ([], [], 0)
+        assert bench.count("stalled", "timeouts", "dropped: unknown transaction") == [0, 0, 1, 0]
+
+
+async def test_query_returns_the_answer(autojump_clock: MockClock) -> None:
+    """The waiting face of the same mechanism."""
+    async with open_bench() as bench, trio.open_nursery() as nursery:
+        answers = []
+
+        async def ask() -> None:
+            answers.append(await bench.rpc.query(FindNode(b"t" * 20), ALICE.address))
+
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        ((query, _),) = bench.socket.sent
+        bench.answer(query.transaction_id)
+        await wait_all_tasks_blocked()
+
+        assert query.method == FindNode(b"t" * 20)
+        assert [answer.response for answer in answers] == [Response(query.transaction_id, ALICE.node_id)]
+
+
+async def test_query_raises_on_silence(autojump_clock: MockClock) -> None:
+    """As an error that names the address."""
+    async with open_bench() as bench:
+        with pytest.raises(QueryTimeout, match=r"^21\.0\.1\.1:6881: no answer$"):
+            await bench.rpc.query(Ping(), ALICE.address)
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (b"d1:eli203e7:too bade1:t4:%s1:y1:ee", "error 203: too bad"),
+        (b"d1:eli202ee1:t4:%s1:y1:ee", "error 202"),
+        (b"d1:e3:bad1:t4:%s1:y1:ee", "error 201: bad"),
+        (b"d1:eli204e1:xe1:t4:%s1:y1:re", "error 204: x"),
+    ],
+)
+async def test_error_reply_ends_the_query_as_refused(
+    autojump_clock: MockClock, reply: bytes, expected: str
+) -> None:
+    """In whatever form live nodes put their errors."""
+    async with open_bench() as bench:
+        transaction_id = bench.ask()
+        bench.socket.deliver(reply.replace(b"%s", transaction_id), ALICE.address)
+        await wait_all_tasks_blocked()
+
+        (refused,) = bench.outcomes
+        assert (type(refused), str(refused)) == (QueryRefused, f"{ALICE.address}: {expected}")
+        assert len(bench.table) == 0
+
+
+@pytest.mark.parametrize("results", [b"", b"1:rle", b"1:rde", b"1:rd2:id19:aaaaaaaaaaaaaaaaaaae"])
+async def test_broken_response_fails_its_query(autojump_clock: MockClock, results: bytes) -> None:
+    """At once: waiting for a better one is in vain."""
+    async with open_bench() as bench:
+        transaction_id = bench.ask()
+        bench.socket.deliver(b"d" + results + b"1:t4:" + transaction_id + b"1:y1:re", ALICE.address)
+        await wait_all_tasks_blocked()
+
+        assert [type(outcome) for outcome in bench.outcomes] == [BadResponse]
+        assert (bench.rpc.pending, len(bench.table)) == (0, 0)
+
+
+async def test_node_that_answers_nonsense_counts_as_failing(autojump_clock: MockClock) -> None:
+    """Otherwise it would keep its place in the table and be asked again for ever."""
+    async with open_bench() as bench:
+        bench.table.responded(ALICE, trio.current_time())
+        transaction_id = bench.ask()
+        bench.socket.deliver(b"d1:rde1:t4:" + transaction_id + b"1:y1:re", ALICE.address)
+        await wait_all_tasks_blocked()
+
+        assert bench.table.get(ALICE.address).failures == 1
+
+
+async def test_cancelled_query_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+    """The answer comes too late for anybody."""
+    async with open_bench() as bench:
+        with trio.move_on_after(1) as scope:
+            await bench.rpc.query(Ping(), ALICE.address)
+        ((query, _),) = bench.socket.sent
+        bench.answer(query.transaction_id)
+        await trio.sleep(60)
+
+        assert (scope.cancelled_caught, bench.rpc.pending) == (True, 0)
+        assert bench.count("answers", "timeouts", "dropped: unknown transaction") == [0, 0, 1, 0]
+
+
+async def test_query_in_a_cancelled_scope_sends_nothing(autojump_clock: MockClock) -> None:
+    """Who is cancelled has no business on the network."""
+    async with open_bench() as bench:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await bench.rpc.query(Ping(), ALICE.address)
+
+        assert (bench.socket.sent, bench.rpc.pending) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "address", [Address("127.0.0.1", 6881), Address("10.0.0.1", 6881), Address("21.0.0.9", 0)], ids=str
+)
+async def test_address_outside_our_scope_is_not_asked(autojump_clock: MockClock, address: Address) -> None:
+    """Neither way; nothing leaves and nobody is called."""
+    async with open_bench() as bench:
+        sent = bench.rpc.send_query(Ping(), address, bench.on_done)
+        with pytest.raises(QueryNotSent):
+            await bench.rpc.query(Ping(), address)
+        await trio.sleep(60)
+
+        assert (sent, bench.socket.sent, bench.outcomes) == (None, [], [])
+        assert bench.count("not sent: address not allowed") == [2, 0]
+
+
+async def test_number_of_queries_under_way_is_bounded(autojump_clock: MockClock) -> None:
+    """One more is refused until one of them is over."""
+    async with open_bench(max_pending=2) as bench:
+        first = bench.ask()
+        bench.ask()
+        refused = bench.rpc.send_query(Ping(), BOB.address, bench.on_done)
+        bench.answer(first)
+        await wait_all_tasks_blocked()
+
+        assert (refused, bench.rpc.pending) == (None, 1)
+        assert bench.rpc.send_query(Ping(), BOB.address, bench.on_done) is not None
+        assert bench.count("not sent: too many pending") == [1, 0]
+
+
+async def test_query_that_cannot_leave_is_reported(autojump_clock: MockClock) -> None:
+    """The kernel's buffer is full: nothing is waited for."""
+    async with open_bench() as bench:
+        bench.socket.is_full = True
+        sent = bench.rpc.send_query(Ping(), ALICE.address, bench.on_done)
+        await trio.sleep(60)
+
+        assert (sent, bench.rpc.pending, bench.outcomes) == (None, 0, [])
+        assert bench.count("not sent: send failed", "queries sent") == [1, 0, 0]
+
+
+async def test_query_of_another_is_answered(autojump_clock: MockClock) -> None:
+    """To where it came from."""
+    async with open_bench() as bench:
+        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
+        await wait_all_tasks_blocked()
+
+        assert bench.socket.sent == [(Response(b"aa", OWN, external_address=ALICE.address), ALICE.address)]
+        assert bench.count("queries received", "replies sent") == [1, 1, 0]
+
+
+async def test_silence_is_an_answer_too(autojump_clock: MockClock) -> None:
+    """Whoever answers queries may decide for none."""
+    async with open_bench(lambda *_: None) as bench:
+        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
+        await wait_all_tasks_blocked()
+
+        assert (bench.socket.sent, bench.count("replies sent", "errors sent")) == ([], [0, 0, 0])
+
+
+async def test_read_only_node_answers_nothing(autojump_clock: MockClock) -> None:
+    """Neither queries nor bad ones, and it says so in its own (BEP 43)."""
+    async with open_bench(read_only=True) as bench:
+        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
+        bench.socket.deliver(b"d1:ade1:q4:ping1:t2:aa1:y1:qe", ALICE.address)
+        await wait_all_tasks_blocked()
+        transaction_id = bench.ask()
+
+        assert bench.socket.sent == [(Query(transaction_id, OWN, Ping(), read_only=True), ALICE.address)]
+        assert bench.count("dropped: query while read-only") == [2, 0]
+
+
+async def test_callback_that_raises_costs_one_packet(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On an answer, an error, a stall, a timeout or a query: counted, logged, and the node lives on."""
+
+    def fail(*_args: object) -> None:
+        raise ZeroDivisionError
+
+    async with open_bench(fail) as bench:
+        answered, refused = (bench.rpc.send_query(Ping(), ALICE.address, fail) for _ in range(2))
+        bench.rpc.send_query(Ping(), BOB.address, fail, on_stall=fail)
+        bench.answer(answered.transaction_id)
+        bench.socket.deliver(Error(refused.transaction_id, 201, ""), ALICE.address)
+        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
+        await trio.sleep(60)
+        transaction_id = bench.ask()
+        bench.answer(transaction_id)
+        await wait_all_tasks_blocked()
+
+        assert [type(outcome) for outcome in bench.outcomes] == [Answer]
+        assert (bench.count(), len(caplog.records), bench.rpc.pending) == ([5], 5, 0)
+
+
+async def test_burst_larger_than_a_batch_is_handled_to_its_end(autojump_clock: MockClock) -> None:
+    """The loop comes back for the rest."""
+    async with open_bench(receive_batch=4) as bench:
+        for number in range(50):
+            bench.socket.deliver(Query(b"%04d" % number, ALICE.node_id, Ping()), ALICE.address)
+        await wait_all_tasks_blocked()
+
+        answered = [message.transaction_id for message, _ in bench.socket.sent]
+        assert answered == [b"%04d" % number for number in range(50)]
+
+
+async def test_transaction_ids_suit_every_implementation(autojump_clock: MockClock) -> None:
+    """4 bytes, no NUL among them, and no two the same while both are under way."""
+    async with open_bench() as bench:
+        transaction_ids = [bench.ask() for _ in range(5000)]
+
+        assert {len(one) for one in transaction_ids} == {4}
+        assert not any(b"\0" in one for one in transaction_ids)
+        assert len(set(transaction_ids)) == bench.rpc.pending == 5000
+
+
+async def test_transaction_id_in_use_is_drawn_again(autojump_clock: MockClock) -> None:
+    """Also when the generator repeats itself."""
+    async with open_bench() as bench:
+        bench.rpc._transactions._ids._random_bytes = lambda _count: b"aaaabbbb"
+
+        assert [bench.ask(), bench.ask()] == [b"bbbb", b"aaaa"]
+
+
+async def test_every_query_ends_exactly_once(autojump_clock: MockClock) -> None:
+    """Over a bad line: answers, duplicates, errors, silence, in any order; the books balance."""
+    random = Random(1)
+    contacts = [Contact(as_id(n + 1), Address(f"21.1.{n}.1", 6881)) for n in range(200)]
+    async with open_bench() as bench:
+        for contact in contacts:
+            transaction_id = bench.ask(contact, on_stall=lambda: None)
+            await trio.sleep(random.random() / 10)
+            for _ in range(random.choice((0, 0, 1, 1, 2))):
+                bench.answer(transaction_id, contact)
+            if random.random() < 0.2:
+                bench.socket.deliver(Error(transaction_id, 201, ""), contact.address)
+        await trio.sleep(60)
+
+        kinds = [type(outcome) for outcome in bench.outcomes]
+        assert sorted(one.address for one in bench.outcomes) == sorted(one.address for one in contacts)
+        assert bench.count("answers", "timeouts") == [kinds.count(Answer), kinds.count(QueryTimeout), 0]
+        assert (kinds.count(QueryRefused) > 0, bench.rpc.pending) == (True, 0)
+        bench.table.check()
+
+
+def neighbour(number: int) -> Contact:
+    """Return a node alone in its /24."""
+    return Contact(as_id(100 + number), Address(f"21.1.{number}.1", 6881))
+
+
+async def test_answers_and_errors_tell_where_we_are(autojump_clock: MockClock) -> None:
+    """Ten networks that agree are believed, whether they answer or refuse; it is told once."""
+    moved: list[str] = []
+    said = Address("30.1.2.3", 6881)
+    async with open_bench(on_moved=lambda host, _now: moved.append(host)) as bench:
+        for number in range(12):
+            contact = neighbour(number)
+            transaction_id = bench.ask(contact)
+            response = Response(transaction_id, contact.node_id, external_address=said)
+            refusal = Error(transaction_id, 203, "invalid node ID", said)
+            bench.socket.deliver(refusal if number % 2 else response, contact.address)
+            await wait_all_tasks_blocked()
+            assert moved == ([] if number < 9 else [said.host])
+
+        assert bench.rpc.external.address == said
+        assert bench.count() == [0]
+
+
+async def test_nobody_votes_who_was_not_asked(autojump_clock: MockClock) -> None:
+    """An answer that belongs to no query of ours says nothing about us, nor does one from elsewhere."""
+    said = Address("30.1.2.3", 6881)
+    async with open_bench() as bench:
+        asked = bench.ask(ALICE)
+        for number in range(20):
+            contact = neighbour(number)
+            for transaction_id in (asked, b"none"):
+                for message in (
+                    Response(transaction_id, contact.node_id, external_address=said),
+                    Error(transaction_id, 203, "", said),
+                ):
+                    bench.socket.deliver(message, contact.address)
+        await wait_all_tasks_blocked()
+
+        assert len(bench.rpc.external) == 0
+        bench.answer(asked)
+        await wait_all_tasks_blocked()
+        assert len(bench.outcomes) == 1
+
+
+async def test_vote_is_sampled_while_it_confirms_what_is_believed(autojump_clock: MockClock) -> None:
+    """Bulk work pays for a few votes per second, not for one with each answer."""
+    said = Address("30.1.2.3", 6881)
+    async with open_bench() as bench:
+        for number in range(30):
+            contact = neighbour(number)
+            response = Response(bench.ask(contact), contact.node_id, external_address=said)
+            bench.socket.deliver(response, contact.address)
+        await wait_all_tasks_blocked()
+        assert len(bench.rpc.external) == 11  # the last one confirmed
+
+        await trio.sleep(1.0)
+        response = Response(bench.ask(neighbour(40)), neighbour(40).node_id, external_address=said)
+        bench.socket.deliver(response, neighbour(40).address)
+        await wait_all_tasks_blocked()
+        assert len(bench.rpc.external) == 12
+
+
+async def test_renewed_id_is_in_the_next_query(autojump_clock: MockClock) -> None:
+    """Answers to queries sent under the old one are still welcome."""
+    async with open_bench() as bench:
+        old = bench.ask()
+        bench.rpc.renew_id(as_id(99))
+        bench.ask(BOB)
+        bench.answer(old)
+        await wait_all_tasks_blocked()
+
+        assert [query.node_id for query, _ in bench.socket.sent] == [OWN, as_id(99)]
+        assert [outcome.address for outcome in bench.outcomes] == [ALICE.address]

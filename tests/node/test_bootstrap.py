@@ -1,0 +1,230 @@
+"""Names of hosts that resolve, fail, hang, or name many addresses; in virtual time, without threads."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from dhtnode import Node, open_node
+from dhtnode.addresses import Address, Family
+from dhtnode.node.bootstrap import (
+    AGAIN_AFTER,
+    MAX_ADDRESSES,
+    MAX_LOOK_UPS,
+    MAX_PER_NAME,
+    RENEW_AFTER,
+    BootstrapHosts,
+)
+from dhtnode.testing import MemoryNetwork
+from tests.network.scenes import find_peers
+
+ADDRESS = Address("21.0.0.1", 6881)
+
+
+class Names:
+    """Be a name server: each name has a delay, infinite if need be, and the hosts that it stands for."""
+
+    def __init__(self, **names: tuple[float, list[str]]) -> None:
+        self.names = names
+        self.asked: list[tuple[str, Family]] = []
+        self.under_way = 0
+        self.most = 0
+
+    async def __call__(self, name: str, port: int, family: Family) -> list[Address]:
+        """Look a name up; those that are not known have no address."""
+        self.asked.append((name, family))
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            delay, hosts = self.names.get(name, (0.0, []))
+            await trio.sleep(delay)
+            return [Address(host, port) for host in hosts]
+        finally:
+            self.under_way -= 1
+
+
+@asynccontextmanager
+async def serving(names: Names, *hosts: str) -> AsyncIterator[BootstrapHosts]:
+    """Serve hosts for the length of the block."""
+    ways_in = BootstrapHosts(hosts, Family.IPV4, names)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ways_in.serve)
+        yield ways_in
+        nursery.cancel_scope.cancel()
+    assert names.under_way == 0
+
+
+def test_addresses_are_known_without_asking() -> None:
+    """Those of the other family are none for us."""
+    hosts = ["21.0.0.1:6881", "[2a00::1]:6881", "21.0.0.2:1", "21.0.0.1:6881"]
+    ways_in = BootstrapHosts(hosts, Family.IPV4, Names())
+    ways_in.request(hosts, 0.0)
+
+    assert ways_in.addresses(hosts) == [ADDRESS, Address("21.0.0.2", 1)]
+    assert not ways_in.is_waiting(hosts)
+
+
+async def test_name_that_hangs_does_not_hide_the_others(autojump_clock: MockClock) -> None:
+    """And its answer is kept when it comes at last."""
+    names = Names(slow=(60.0, ["21.0.0.9"]), quick=(0.1, ["21.0.0.1"]))
+    hosts = ["slow:6881", "quick:6881"]
+    async with serving(names, *hosts) as ways_in:
+        ways_in.request(hosts, trio.current_time())
+        await ways_in.wait_changed()
+        first = ways_in.addresses(hosts)
+        assert ways_in.is_waiting(hosts)
+        await ways_in.wait_changed()
+
+        assert (first, ways_in.addresses(hosts)) == ([ADDRESS], [Address("21.0.0.9", 6881), ADDRESS])
+        assert not ways_in.is_waiting(hosts)
+
+
+async def test_look_ups_that_hang_do_not_pile_up(autojump_clock: MockClock) -> None:
+    """However often they are asked for, and however many names there are."""
+    hosts = [f"name{number}:1" for number in range(20)]
+    names = Names(**{f"name{number}": (float("inf"), []) for number in range(20)})
+    async with serving(names, *hosts) as ways_in:
+        for _ in range(1000):
+            ways_in.request(hosts, trio.current_time())
+            await trio.sleep(AGAIN_AFTER)
+        assert (names.most, len(names.asked)) == (MAX_LOOK_UPS, MAX_LOOK_UPS)
+    names.asked.clear()
+    async with serving(names, *hosts[:1]) as ways_in:
+        for _ in range(1000):
+            ways_in.request(hosts[:1], trio.current_time())
+            await trio.sleep(AGAIN_AFTER)
+
+        assert len(names.asked) == MAX_PER_NAME
+
+
+@pytest.mark.parametrize(("found", "pause"), [([], AGAIN_AFTER), (["21.0.0.1"], RENEW_AFTER)])
+async def test_name_is_looked_up_again_after_a_pause(
+    autojump_clock: MockClock, found: list[str], pause: float
+) -> None:
+    """A short one when it had no address, a long one when it had."""
+    names = Names(name=(0.0, found))
+    async with serving(names, "name:6881") as ways_in:
+        for _ in range(int(10 * pause)):
+            ways_in.request(["name:6881"], trio.current_time())
+            await trio.sleep(1.0)
+
+    assert len(names.asked) == 10
+
+
+async def test_addresses_outlast_a_name_server_that_fails_later(autojump_clock: MockClock) -> None:
+    """What was true five minutes ago is better than nothing; what is said anew replaces it."""
+    names = Names(name=(0.0, ["21.0.0.1"]))
+    known = []
+    async with serving(names, "name:6881") as ways_in:
+        for hosts in (["21.0.0.1"], [], ["21.0.0.2"]):
+            names.names["name"] = (0.0, hosts)
+            ways_in.request(["name:6881"], trio.current_time())
+            await trio.sleep(RENEW_AFTER)
+            known.append(ways_in.addresses(["name:6881"]))
+
+    assert known == [[ADDRESS], [ADDRESS], [Address("21.0.0.2", 6881)]]
+
+
+async def test_addresses_of_one_name_are_bounded(autojump_clock: MockClock) -> None:
+    """A name server may be hostile."""
+    names = Names(name=(0.0, [f"21.0.{number}.1" for number in range(250)]))
+    async with serving(names, "name:6881") as ways_in:
+        ways_in.request(["name:6881"], trio.current_time())
+        await wait_all_tasks_blocked()
+
+        assert len(ways_in.addresses(["name:6881"])) == MAX_ADDRESSES
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Names], None]:
+    """Return a function that puts a name server in the place of the system's, for new nodes."""
+
+    def use(names: Names) -> None:
+        async def getaddrinfo(host: str, port: int, kind: int, *_: object) -> list[object]:
+            family = Family.IPV6 if kind == trio.socket.AF_INET6 else Family.IPV4
+            found = await names(host, port, family)
+            return [(0, 0, 0, "", (address.host, address.port)) for address in found]
+
+        monkeypatch.setattr(trio.socket, "getaddrinfo", getaddrinfo)
+
+    return use
+
+
+async def test_node_joins_by_the_one_name_that_resolves(
+    autojump_clock: MockClock, use: Callable[[Names], None]
+) -> None:
+    """At once, although another hangs; and its lookups wait for nothing."""
+    network = MemoryNetwork(seed=1)
+    async with network.open_nodes(12) as nodes:
+        use(Names(slow=(float("inf"), []), good=(0.2, [network.host(200), network.host(0)])))
+        async with open_through(network, 30, "slow:6881", "bad:6881", "good:6881") as node:
+            with trio.fail_after(4.0):
+                await node.wait_joined()
+            assert len(node.contacts()) >= 8
+            with trio.fail_after(4.0):
+                assert await find_peers(node, nodes[3].node_id) == set()
+
+
+async def test_late_answer_of_a_name_server_is_used(
+    autojump_clock: MockClock, use: Callable[[Names], None]
+) -> None:
+    """The walk that asked for it has gone on without; the next one need not ask again."""
+    network, names = MemoryNetwork(seed=1), Names()
+    async with network.open_nodes(12):
+        names.names["late"] = (20.0, [network.host(0)])
+        use(names)
+        async with open_through(network, 30, "late:6881") as node:
+            await node.wait_joined()
+            assert node.contacts() == []
+            await trio.sleep(20.0)
+
+            assert len(node.contacts()) >= 8
+
+
+async def test_names_that_fail_for_hours_are_found_within_seconds(
+    autojump_clock: MockClock, use: Callable[[Names], None]
+) -> None:
+    """A node that starts for the first time, without a network, knows nobody else."""
+    network, names = MemoryNetwork(seed=1), Names()
+    use(names)
+    async with network.open_nodes(12), open_through(network, 30, "name:6881") as node:
+        await trio.sleep(3 * 3600.0)
+        asked = len(names.asked)
+        names.names["name"] = (0.1, [network.host(0)])
+        await trio.sleep(AGAIN_AFTER + 10.0)
+
+        assert asked <= 3 * 3600 / AGAIN_AFTER + 1
+        assert len(node.contacts()) >= 8
+
+
+async def test_names_of_one_family_do_not_hold_up_the_other(
+    autojump_clock: MockClock, use: Callable[[Names], None]
+) -> None:
+    """Each asks for addresses of its own kind only."""
+
+    class HalfNames(Names):
+        async def __call__(self, name: str, port: int, family: Family) -> list[Address]:
+            if family is Family.IPV6:
+                await trio.sleep_forever()
+            return await super().__call__(name, port, family)
+
+    network = MemoryNetwork(seed=1)
+    async with network.open_nodes(12):
+        use(HalfNames(name=(0.1, [network.host(0)])))
+        async with open_through(network, 30, "name:6881", families=tuple(Family)) as node:
+            await trio.sleep(4.0)
+
+            assert len(node.contacts()) >= 8
+
+
+@asynccontextmanager
+async def open_through(
+    network: MemoryNetwork, number: int, *hosts: str, families: tuple[Family, ...] = (Family.IPV4,)
+) -> AsyncIterator[Node]:
+    """Open a node that joins through hosts with names."""
+    sockets = [network.socket(network.host(number, family)) for family in families]
+    async with open_node(sockets=sockets, bootstrap=hosts, well_known=False) as node:
+        yield node
+    network.statistics().check()

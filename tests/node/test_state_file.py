@@ -1,0 +1,276 @@
+"""The state file: it comes back as it was, and nothing that can happen to it is made worse."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dhtnode.addresses import Address, Contact, Family
+from dhtnode.errors import StateFileError
+from dhtnode.node.state_file import MAX_CONTACTS, SavedState, load_state, save_state
+from tests.strategies import addresses, ids
+
+ROOT = Path(__file__).parents[2]
+ALICE = Contact(b"a" * 20, Address("8.8.8.8", 6881))
+BOB = Contact(b"b" * 20, Address("2a00::1", 6882))
+HERE, THERE, HERE6 = Address("127.0.0.1", 1), Address("127.0.0.2", 1), Address("::1", 2)
+ANY, ANY6 = Address("0.0.0.0", 0), Address("::", 0)
+IDS = {HERE: b"n" * 20, THERE: b"o" * 20, HERE6: b"m" * 20}
+STATE = SavedState(IDS, (ALICE, BOB))
+
+CONTACTS = st.builds(Contact, ids(), addresses().filter(lambda address: address.port > 0))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "node.json"
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """Return what a good file holds, with some of it changed; None takes a key away."""
+    fields = {
+        "format": "dhtnode state",
+        "version": 3,
+        "node_ids": {"127.0.0.1:1": "6e" * 20, "127.0.0.2:1": "6f" * 20, "[::1]:2": "6d" * 20},
+        "contacts": [{"node_id": "61" * 20, "host": "8.8.8.8", "port": 6881}],
+    }
+    return {key: value for key, value in (fields | changes).items() if value is not None}
+
+
+def with_id(digits: Any, address: str = "127.0.0.1:1", **changes: Any) -> str:
+    return json.dumps(document(node_ids={address: digits}, **changes))
+
+
+def with_contact(**changes: Any) -> str:
+    entry = {"node_id": "61" * 20, "host": "8.8.8.8", "port": 6881} | changes
+    return json.dumps(document(contacts=[{key: value for key, value in entry.items() if value is not None}]))
+
+
+DAMAGED = {
+    "empty": "",
+    "cut short": json.dumps(document())[:-20],
+    "binary": "\0\0\0\0",
+    "a list": "[]",
+    "a number": "1",
+    "a text": '"dhtnode state"',
+    "nothing": "null",
+    "deeply nested": "[" * 100_000,
+    "a very long number": "9" * 5000,
+    "another program's": json.dumps(document(format="something else")),
+    "no format": json.dumps(document(format=None)),
+    "newer": json.dumps(document(version=4)),
+    "older than the first": json.dumps(document(version=0)),
+    "no version": json.dumps(document(version=None)),
+    "no ids": json.dumps(document(node_ids=None)),
+    "no id among the ids": json.dumps(document(node_ids={})),
+    "ids as list": json.dumps(document(node_ids=["6e" * 20])),
+    "id at a name": with_id("6e" * 20, "localhost:1"),
+    "id at a host without a port": with_id("6e" * 20, "127.0.0.1"),
+    "id of no family": with_id("6e" * 20, "5", version=2),
+    "id of a family with a name": with_id("6e" * 20, "IPv4", version=2),
+    "id too short": with_id("6e" * 19),
+    "id too long": with_id("6e" * 21),
+    "id that is no hex": with_id("zz" * 20),
+    "id with gaps": with_id("6e" + " " * 38),
+    "id as number": with_id(5),
+    "old without an id": json.dumps(document(version=1)),
+    "no contacts": json.dumps(document(contacts=None)),
+    "contacts as mapping": json.dumps(document(contacts={})),
+    "contact as text": json.dumps(document(contacts=["8.8.8.8:6881"])),
+    "contact without id": with_contact(node_id=None),
+    "contact without host": with_contact(host=None),
+    "contact without port": with_contact(port=None),
+    "contact with a name": with_contact(host="localhost"),
+    "contact with host as number": with_contact(host=134744072),
+    "contact with port 0": with_contact(port=0),
+    "contact with port 65536": with_contact(port=65536),
+    "contact with port as text": with_contact(port="6881"),
+    "contact with port as fraction": with_contact(port=6881.5),
+    "contact with id with gaps": with_contact(node_id="61" + " " * 38),
+}
+
+
+def test_state_comes_back_as_it_was_saved(path: Path) -> None:
+    """Id and contacts of both families, and the split by family."""
+    save_state(path, STATE)
+
+    loaded = load_state(path)
+
+    assert loaded == STATE
+    assert [loaded.contacts_of(family) for family in Family] == [[ALICE], [BOB]]
+
+
+@given(st.dictionaries(addresses(), ids(), min_size=1), st.lists(CONTACTS, max_size=5))
+def test_any_state_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, node_ids: dict, contacts: list
+) -> None:
+    """Whatever the ids and addresses; contacts are grouped by family."""
+    path = tmp_path_factory.mktemp("state") / "node.json"
+    by_family = sorted(contacts, key=lambda contact: contact.address.family)
+
+    save_state(path, SavedState(node_ids, tuple(contacts)))
+
+    assert load_state(path) == SavedState(node_ids, tuple(by_family))
+
+
+@pytest.mark.parametrize(
+    ("old", "node_ids"),
+    [
+        (document(version=1, node_ids=None, node_id="6e" * 20), {ANY: b"n" * 20, ANY6: b"n" * 20}),
+        (document(version=2, node_ids={"4": "6e" * 20, "6": "6d" * 20}), {ANY: b"n" * 20, ANY6: b"m" * 20}),
+        (document(version=2, node_ids={"6": "6d" * 20}), {ANY6: b"m" * 20}),
+    ],
+)
+def test_older_file_is_read(
+    path: Path, caplog: pytest.LogCaptureFixture, old: dict[str, Any], node_ids: dict[Address, bytes]
+) -> None:
+    """It had one id, or one for each family, wherever the node listened."""
+    path.write_text(json.dumps(old))
+
+    assert load_state(path) == SavedState(node_ids, (ALICE,))
+    assert caplog.records == []
+
+
+def test_file_is_readable_by_people(path: Path) -> None:
+    """Ids are lower-case hex, addresses are text."""
+    save_state(path, SavedState(IDS, (ALICE,)))
+
+    assert json.loads(path.read_text()) == document()
+
+
+def test_missing_file_is_no_state(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first run is nothing to warn about."""
+    assert load_state(path) is None
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+def test_file_that_cannot_be_understood_is_set_aside(
+    path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With one warning, under a name that tells, and byte by byte as it was."""
+    path.write_text(text)
+
+    assert load_state(path) is None
+
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert [entry.name for entry in path.parent.iterdir()] == ["node.json.unreadable-1"]
+    assert (path.parent / "node.json.unreadable-1").read_text() == text
+
+
+def test_file_that_is_no_text_is_set_aside(path: Path) -> None:
+    """Bytes that are no UTF-8 are damage like any other."""
+    path.write_bytes(b"\xff\xfe\xfd")
+
+    assert load_state(path) is None
+    assert (path.parent / "node.json.unreadable-1").read_bytes() == b"\xff\xfe\xfd"
+
+
+def test_files_set_aside_do_not_overwrite_each_other(path: Path) -> None:
+    """Each gets a number of its own."""
+    for text in ("first", "second", "third"):
+        path.write_text(text)
+        load_state(path)
+
+    aside = {entry.name: entry.read_text() for entry in path.parent.iterdir()}
+
+    assert aside == {
+        "node.json.unreadable-1": "first",
+        "node.json.unreadable-2": "second",
+        "node.json.unreadable-3": "third",
+    }
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_failed_write_leaves_the_old_state(path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """A full disk costs the new state, never the old one."""
+    save_state(path, STATE)
+    before = path.read_bytes()
+    with monkeypatch.context() as broken:
+        break_write(broken, failing)
+        with pytest.raises(StateFileError, match=r"cannot write .*No space left"):
+            save_state(path, SavedState({HERE: b"x" * 20}))
+
+    assert path.read_bytes() == before
+    save_state(path, SavedState({HERE: b"x" * 20}))
+    assert load_state(path) == SavedState({HERE: b"x" * 20})
+
+
+def break_write(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def fail(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    owners: dict[str, Callable[[], object]] = {"fsync": lambda: os, "replace": lambda: Path}
+    monkeypatch.setattr(owners[step](), step, fail)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the process that is killed is a fork")
+def test_kill_at_any_moment_leaves_a_state() -> None:
+    """The old one or the new one, whole; a draft beside it shows that a save was under way."""
+    command = [sys.executable, "-m", "tests.killed_saves", "--kills", "200"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = json.loads(done.stdout)
+
+    assert seen["kills"] == 200
+    assert seen["drafts"] > 0
+    assert seen["wrong"] == []
+
+
+def test_draft_of_a_killed_save_is_no_state(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is neither read nor in the way of the next save."""
+    draft = path.with_name("node.json.new")
+    draft.write_text('{"format": "dhtn')
+
+    assert load_state(path) is None
+    save_state(path, STATE)
+
+    assert load_state(path) == STATE
+    assert (draft.exists(), caplog.records) == (False, [])
+
+
+def test_unreadable_file_is_an_error(path: Path) -> None:
+    """What cannot be read cannot be judged, so it is not set aside."""
+    path.mkdir()
+
+    with pytest.raises(StateFileError, match="cannot read"):
+        load_state(path)
+
+    assert path.is_dir()
+
+
+def test_missing_folder_is_an_error(path: Path) -> None:
+    """It is not made: a misspelt path should be noticed."""
+    with pytest.raises(StateFileError, match="cannot write"):
+        save_state(path / "deeper" / "node.json", STATE)
+
+
+def test_file_that_cannot_be_moved_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Better no start than to overwrite it later."""
+    path.write_text("damaged")
+
+    def fail(*_args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(StateFileError, match=r"cannot move .*Permission denied"):
+        load_state(path)
+
+    assert path.read_text() == "damaged"
+
+
+def test_number_of_contacts_is_bounded_per_family(path: Path) -> None:
+    """The first ones are kept; many of one family do not push out the other."""
+    many = [Contact(b"a" * 20, Address("8.8.8.8", 1 + n)) for n in range(MAX_CONTACTS + 5)]
+
+    save_state(path, SavedState(IDS, (*many, BOB)))
+
+    assert load_state(path) == SavedState(IDS, (*many[:MAX_CONTACTS], BOB))

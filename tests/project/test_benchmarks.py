@@ -1,0 +1,473 @@
+"""The benchmarks run, for a moment each; how long anything takes is nothing that a test may hold."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import coverage, eclipse, large_database, life, lookup, quality
+from benchmarks.node import __main__ as node
+from benchmarks.node import columns
+from benchmarks.node.servers import SERVERS, Server, serve_ours
+from benchmarks.sizes import __main__ as sizes
+from benchmarks.swarms import __main__ as swarms
+from benchmarks.tools.batched_udp import BenchmarkFailed
+from benchmarks.tools.gauge import Measurement, Refusal, measure
+from crawler.db.columns.columns import TABLES
+from crawler.reports import QUESTIONS
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = {"ping", "find_node", "get_peers", "get_peers, 100 stored", "announce_peer"}
+
+
+def run_benchmark(*arguments):
+    """Run one benchmark as documented, and return the finished process."""
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+
+
+def report_of(name, folder, *sizes):
+    """Run one benchmark that must succeed; return its report and what it printed."""
+    done = run_benchmark(f"benchmarks.{name}", *sizes, f"--json={folder / 'report'}")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((folder / "report").read_text())
+    assert report["benchmark"] == name
+    assert {"python", "trio", "bencode2", "libtorrent"} <= report["versions"].keys()
+    assert report["machine"]["cpu"]
+    return report, done.stdout
+
+
+def run_briefly(servers, folder):
+    """Measure servers for an instant each."""
+    sizes = ("--pairs=1", "--seconds=0.1", "--nodes=60")
+    return run_benchmark("benchmarks.node", *sizes, f"--servers={servers}", f"--json={folder / 'report'}")
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="sendmmsg, recvmmsg and /proc are Linux's")
+
+
+@on_linux
+class TestNode:
+    """`python -m benchmarks.node`."""
+
+    def test_measures_each_kind_of_query(self, tmp_path):
+        """Our node answers them all, and the report names what it was measured on."""
+        done = run_briefly("ours", tmp_path)
+        assert done.returncode == 0, done.stderr
+        report = json.loads((tmp_path / "report").read_text())
+        assert {each["column"] for each in report["measurements"]} == COLUMNS
+        assert report["cpu_microseconds_per_answer"]["ours"].keys() == COLUMNS
+        assert all(each["answered"] > 0 and not each["errors"] for each in report["measurements"])
+        assert {"python", "trio", "bencode2", "libtorrent"} <= report["versions"].keys()
+        assert report["machine"]["cpu"]
+        assert "| ours " in done.stdout
+
+    @pytest.mark.real_clients
+    def test_compares_with_libtorrent(self, tmp_path):
+        """There is one ratio for each pair and kind of query."""
+        done = run_briefly("ours,libtorrent", tmp_path)
+        assert done.returncode == 0, done.stderr
+        ratios = json.loads((tmp_path / "report").read_text())["ratios_of_ours_to"]["libtorrent"]
+        assert {column: len(row) for column, row in ratios.items()} == dict.fromkeys(COLUMNS, 1)
+
+    def test_refuses_a_server_it_does_not_know(self, capsys):
+        """The command line was wrong: status 2, and the choices are named."""
+        with pytest.raises(SystemExit) as ended:
+            node.main(["--servers=theirs"])
+        assert ended.value.code == 2
+        assert "choose from ours,libtorrent" in capsys.readouterr().err
+
+    def test_names_the_package_that_is_missing(self, monkeypatch, capsys):
+        """One line, and nothing is started."""
+        monkeypatch.setitem(SERVERS, "absent", Server(serve_ours, "absent-node", "no_such_module"))
+        assert node.main(["--servers=ours,absent"]) == 1
+        line = (
+            "benchmarks.node: absent is not installed: pip install absent-node,"
+            " see docs/reference/benchmarks.md\n"
+        )
+        assert capsys.readouterr().err == line
+
+    @pytest.mark.parametrize("name", sorted(SERVERS.keys() - {"ours", "libtorrent"}))
+    def test_compares_with_other_python_nodes(self, name, tmp_path):
+        """Where they are installed, pings are measured; each other column too, or there is a reason."""
+        if not SERVERS[name].installed:
+            pytest.skip(f"{name} is not installed")
+        done = run_briefly(f"ours,{name}", tmp_path)
+        assert done.returncode == 0, done.stderr
+        report = json.loads((tmp_path / "report").read_text())
+        measured = report["cpu_microseconds_per_answer"][name].keys()
+        assert measured >= {"ping"}
+        assert measured ^ {each["column"] for each in report["refusals"]} == COLUMNS
+
+    def test_shows_a_dash_for_what_was_refused(self):
+        """Each other one is compared with the first, as far as it was measured."""
+        costs = {"ours": 10.0, "slow": 200.0, "mute": 40.0}
+        measurements = [
+            Measurement(name, column, 0, cost, 1, 0.1, 1.0, 3.0, 1.0, 0, 0, 70)
+            for name, cost in costs.items()
+            for column in COLUMNS
+            if name != "mute" or column == "ping"
+        ]
+        report = {"options": {"servers": list(costs)}} | node.summary(measurements, list(costs))
+        lines = node.result_table(report, measurements).splitlines()
+        cells = {line.split("|")[1].strip(): line.replace(" ", "").split("|")[2:7] for line in lines}
+        assert cells["mute"] == ["40.0", "-", "-", "-", "-"]
+        assert cells["ours / slow, median"] == ["0.0500"] * 5
+        assert cells["ours / mute, median"] == ["0.25", "-", "-", "-", "-"]
+
+    def test_tells_each_reason_once(self):
+        """Columns that failed alike stand together."""
+        refusals = [Refusal("mute", "ping", 0, "silence"), Refusal("mute", "find_node", 0, "silence")]
+        assert node.refusal_lines(refusals) == ["- mute, ping, find_node: silence"]
+
+
+class Scripted:
+    """Stands for a server under load that gives one answer to everything."""
+
+    name = "scripted"
+
+    def __init__(self, **answer):
+        self.answer = {key.encode(): value for key, value in answer.items()}
+
+    def exchange(self, queries, _sources):
+        """Answer all of them."""
+        return [self.answer] * len(queries)
+
+    def cpu_time(self):
+        """Be idle."""
+        return 0.0
+
+
+CONTACT = bytes(20) + bytes([127, 3, 0, 1, 26, 225])
+WRONG_ANSWERS = {
+    "ping": [{}, {"id": b"source00000000000000"}],
+    "find_node": [{"nodes": b""}, {"nodes": CONTACT[:22]}, {"nodes": CONTACT[:-2] + bytes(2)}],
+    "get_peers": [{"nodes": CONTACT}, {"token": b"t"}],
+    "get_peers, 100 stored": [{"token": b"t"}, {"token": b"t", "values": [b"\x7f\x02\0\0\0\0"]}],
+    "announce_peer": [{"token": b"t", "nodes": CONTACT}],
+}
+
+
+class TestColumns:
+    """What is not an answer in the sense of BEP 5 is not measured."""
+
+    @pytest.mark.parametrize(
+        ("column", "answer"), [(column, answer) for column, row in WRONG_ANSWERS.items() for answer in row]
+    )
+    def test_refuses_wrong_answers(self, column, answer):
+        """The benchmark goes on without this column, and the reason is kept."""
+        body = answer if column == "ping" else {"id": bytes(20)} | answer
+        (refusal,) = measure([Scripted(**body)], column, 0, 0.1, 1)
+        assert isinstance(refusal, Refusal)
+        assert refusal.reason.startswith("an answer with")
+
+    def test_takes_right_answers(self):
+        """Random targets stand where the load will renew them."""
+        server = Scripted(id=bytes(20), nodes=CONTACT * 8, token=b"t")
+        for column in (columns.ping, columns.find_node, columns.get_peers):
+            queries, target = column(server)
+            assert len(queries) == columns.RING
+            assert target is None or target in queries[0][b"a"].values()
+
+    def test_needs_a_token_to_announce(self):
+        """A server that gives none is refused, not a crash."""
+        with pytest.raises(BenchmarkFailed):
+            columns.announce_peer(Scripted(id=bytes(20), nodes=CONTACT))
+
+
+@on_linux
+def test_rpc_measures_each_face(tmp_path):
+    """Every query of every face is answered."""
+    report, printed = report_of(
+        "rpc", tmp_path, "--rounds=1", "--seconds=0.2", "--nodes=20", "--methods=ping"
+    )
+    measured = {(each["face"], each["method"]) for each in report["measurements"]}
+    assert measured == {("send_query", "ping"), ("query", "ping"), ("ping", "ping")}
+    assert all(each["answered"] > 0 and not each["failed"] for each in report["measurements"])
+    assert all(each["nodes"] > 0 for each in report["measurements"])
+    assert "| callback: send_query, ping " in printed
+
+
+@on_linux
+def test_codec_measures_each_message(tmp_path):
+    """Each is read and written in all ways."""
+    report, printed = report_of("codec", tmp_path, "--seconds=0.0001")
+    assert report["microseconds"]["find_node response"]["bytes"] == 289
+    assert all(len(row) == 8 for row in report["microseconds"].values())
+    assert "| scrape response " in printed
+
+
+@on_linux
+def test_table_measures_each_method(tmp_path):
+    """The table that is measured is as large as that of the other benchmarks."""
+    report, printed = report_of("table", tmp_path, "--seconds=0.0001")
+    assert 250 < report["nodes"] < 350
+    assert all(0 < cost["lowest"] <= cost["median"] for cost in report["microseconds"].values())
+    assert "| responded, known " in printed
+
+
+@on_linux
+def test_lookup_compares_with_the_truth(tmp_path):
+    """In a small network without loss, a lookup finds the closest nodes."""
+    sizes = ("--nodes=10", "--lookups=3", "--losses=0")
+    report, printed = report_of("lookup", tmp_path, *sizes)
+    assert [each["loss"] for each in report["measurements"]] == [0.0, None]
+    assert all(each["complete"] and each["queries"] for each in report["measurements"][0]["lookups"])
+    assert "| alone " in printed
+
+
+def test_lookup_refuses_a_network_that_loses_everything(capsys):
+    """The command line was wrong: status 2."""
+    with pytest.raises(SystemExit) as ended:
+        lookup.main(["--losses=1"])
+    assert ended.value.code == 2
+    assert "losses lie within" in capsys.readouterr().err
+
+
+def test_life_tells_what_became_of_a_node(tmp_path):
+    """Two hours: an entry for each, four lookups less the one under way, and memory in both."""
+    report, printed = report_of("life", tmp_path, "--days=0.0834", "--nodes=50")
+    assert len(report["hours"]) == 2
+    assert len(report["found"]) in (3, 4)
+    assert report["summary"]["over_bounds"] == []
+    assert all(0.8 < hour["deep_live"] <= 1 and hour["bytes"] > 0 for hour in report["hours"])
+    assert all(size <= bound for size, bound in report["containers"].values())
+    assert "| live in deep buckets, worst hour " in printed
+
+
+def test_life_refuses_less_than_an_hour(capsys):
+    """The command line was wrong: status 2."""
+    with pytest.raises(SystemExit) as ended:
+        life.main(["--days=0.01"])
+    assert ended.value.code == 2
+    assert "an hour and 8 nodes at least" in capsys.readouterr().err
+
+
+def test_quality_compares_losses_and_alphas(tmp_path):
+    """A line for each of both, and every lookup with what it found and took."""
+    sizes = ("--nodes=100", "--lookups=5", "--losses=0,0.2", "--alphas=3,8", "--dead=0")
+    report, printed = report_of("quality", tmp_path, *sizes)
+    measured = report["measurements"]
+    assert [(each["loss"], each["alpha"]) for each in measured] == [(0, 3), (0, 8), (0.2, 3), (0.2, 8)]
+    assert all(each["found"] == 8 for line in measured[:2] for each in line["lookups"])
+    assert all(each["messages"] >= 8 and each["seconds"] > 0 for line in measured for each in line["lookups"])
+    assert " all 8 | " in printed
+
+
+@pytest.mark.parametrize("wrong", ["--losses=1", "--alphas=0", "--dead=1", "--lookups=0"])
+def test_quality_refuses_what_makes_no_network(wrong, capsys):
+    """The command line was wrong: status 2."""
+    with pytest.raises(SystemExit) as ended:
+        quality.main([wrong])
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_eclipse_compares_networks_with_and_without_sybils(tmp_path):
+    """A line for each attack and for each share of ids that conform, and every lookup."""
+    sizes = ("--networks=1", "--lookups=10", "--nodes=60", "--sybils=60")
+    report, printed = report_of("eclipse", tmp_path, *sizes)
+    peaceful = [f"no Sybils, {share}% conform" for share in (0, 30, 60, 100)]
+    assert list(report["summary"]) == ["60 ids, 5 addresses", "60 ids, 20 networks", *peaceful]
+    assert all(len(found) == 10 for found in report["lookups"].values())
+    assert all(report["summary"][name]["honest"] == 8 for name in peaceful)
+    assert "| closest honest |" in printed
+
+
+@pytest.mark.parametrize("wrong", ["--networks=0", "--lookups=0", "--nodes=15", "--sybils=5001"])
+def test_eclipse_refuses_what_makes_no_network(wrong, capsys):
+    """The command line was wrong: status 2."""
+    with pytest.raises(SystemExit) as ended:
+        eclipse.main([wrong])
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_announcing_finds_peers_and_loses_them(tmp_path):
+    """Six hours of announcing and two of silence: a peer is found in time, and not when its time is over."""
+    report, printed = report_of("announcing", tmp_path, "--nodes=14", "--hours=8", "--swarms=1")
+    counts = report["counts"]
+    assert counts["searches"] > 25
+    assert counts["found"] == counts["searches"]
+    assert counts["searches too late"] > 3
+    assert counts.get("found too late", 0) == 0
+    assert "| found while announced " in printed
+
+
+@on_linux
+def test_memory_feeds_a_node(tmp_path):
+    """All packets are received, all announces stored while there is room."""
+    report, printed = report_of("memory", tmp_path, "--scale=0.001", "--parts=announces,packets,hours")
+    parts = report["parts"]
+    assert parts["announces"]["swarms"] == 100
+    assert parts["announces"]["received"] == 200
+    assert parts["packets"]["received"] == 1000
+    assert parts["hours"]["received"] > 0
+    assert "| packets " in printed
+
+
+@on_linux
+def test_flood_asks_and_looks_afterwards(tmp_path):
+    """All four arrive, the limits take effect, and the node still has its table."""
+    report, printed = report_of("flood", tmp_path, "--seconds=0.2", "--nodes=60")
+    floods = {each["flood"]: each for each in report["floods"]}
+    assert floods.keys() == {"garbage", "queries", "spoofed", "announces"}
+    assert all(each["sent"] and each["counts"]["datagrams received"] for each in floods.values())
+    assert all(
+        floods[name]["counts"]["dropped: too many from one address"] for name in ("garbage", "queries")
+    )
+    assert floods["announces"]["swarms"]
+    assert not {fault for each in floods.values() for fault in each["faults"]} & {
+        "has other contacts",
+        "holds too many swarms",
+        "holds too many peers",
+        "met errors of its own",
+    }
+    assert "| as before " in printed
+
+
+@on_linux
+def test_startup_measures_each_command(tmp_path):
+    """Processor and wall clock, of every command once."""
+    report, printed = report_of("startup", tmp_path, "--runs=1")
+    assert "python -m dhtnode --help" in report["milliseconds"]
+    assert all(each.keys() == {"cpu", "wall"} for each in report["milliseconds"].values())
+    assert all(each["cpu"]["lowest"] > 0 for each in report["milliseconds"].values())
+    assert "| import dhtnode " in printed
+
+
+def command_module(name):
+    """Return the module that `python -m benchmarks.NAME` runs."""
+    is_package = (ROOT / "benchmarks" / name).is_dir()
+    return importlib.import_module(f"benchmarks.{name}.__main__" if is_package else f"benchmarks.{name}")
+
+
+def test_documented_commands_exist(capsys):
+    """What docs/reference/benchmarks.md tells to run is there, and knows the options that it is given."""
+    text = (ROOT / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
+    served = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
+    known = served | {"soak", "life", "quality", "announcing", "eclipse", "measuring"}
+    assert {name for name, _ in commands} == known
+    for name, arguments in commands:
+        with pytest.raises(SystemExit):
+            importlib.import_module(f"benchmarks.{name}").main(["--help"])
+        usage = capsys.readouterr().out
+        assert set(re.findall(r"--[a-z]+", arguments)) <= set(re.findall(r"--[a-z]+", usage))
+
+
+def test_measuring_compares_samples_with_the_truth(tmp_path):
+    """All swarms are measured after a census, few nodes are asked for each, and the numbers are near."""
+    sizes = ("--swarms=30", "--largest=40", "--nodes=100", "--loss=0", "--capped=0")
+    report, printed = report_of("measuring", tmp_path, *sizes)
+
+    found = report["measuring"]
+    assert found["samples"] == sum(each["swarms"] for each in found["classes"]) == 30
+    assert found["process_cpu_seconds"] > 0 and found["start_cpu_seconds"] > 0
+    assert 8 <= found["nodes_asked_most"] <= 12
+    assert found["queries"] >= 30 * 8
+    assert all(each["median_error"] < 0.05 for each in found["classes"])
+    assert "| swarms per CPU minute" in printed
+
+
+class TestCoverage:
+    """`python -m benchmarks.coverage`."""
+
+    def test_compares_each_size_with_the_truth(self, tmp_path):
+        """One row for each method, one measurement for each network, and the seeds are those asked for."""
+        options = ("--nodes=40", "--runs=2", "--first=7", "--processes=1", "--loss=0")
+        report, printed = report_of("coverage", tmp_path, *options)
+        assert [each["seed"] for each in report["measurements"]] == [7, 8]
+        for each in report["measurements"]:
+            assert 36 <= each["answered"] <= 40
+            low, high = each["crawl"][1:]
+            assert each["answered"] <= low <= each["crawl"][0] <= high
+        for method in ("counted", "crawl", "distances"):
+            assert re.search(rf"^\| {method} +\|", printed, re.MULTILINE)
+
+    @pytest.mark.parametrize("wrong", ["--runs=0", "--nodes=0", "--stale=0.95", "--loss=1", "--processes=0"])
+    def test_what_makes_no_network_is_refused(self, wrong, capsys):
+        """With a line of usage instead of a traceback."""
+        with pytest.raises(SystemExit, match="2"):
+            coverage.main([wrong])
+        assert "error:" in capsys.readouterr().err
+
+
+class TestSizes:
+    """`python -m benchmarks.sizes`."""
+
+    def test_holds_estimates_against_the_truth(self, tmp_path):
+        """Each estimator has a row, and each run its counts."""
+        report, printed = report_of("sizes", tmp_path, "--runs=2", "--nodes=100,150", "--lookups=2")
+        assert [each["nodes"] for each in report["measurements"]] == [100, 100, 150, 150]
+        assert all(0 < each["counts"]["answered"] <= each["nodes"] for each in report["measurements"])
+        for name in ("crawl", "counted", "Chapman", "distances", "median", "lookups k=4"):
+            assert printed.count(f"| {name} ") == 2
+
+    def test_crawls_a_zone(self, tmp_path):
+        """There are no distances then."""
+        report, printed = report_of("sizes", tmp_path, "--runs=2", "--nodes=400", "--zone-bits=2")
+        assert all(each["counts"]["answered"] < 200 for each in report["measurements"])
+        assert "| distances " not in printed
+
+    @pytest.mark.parametrize("wrong", ["--runs=0", "--nodes=5", "--loss=1", "--deep=0"])
+    def test_refuses_what_it_cannot_simulate(self, wrong, capsys):
+        """The command line was wrong: status 2."""
+        with pytest.raises(SystemExit) as ended:
+            sizes.main([wrong])
+        assert ended.value.code == 2
+        assert "error: " in capsys.readouterr().err
+
+
+class TestSwarms:
+    """`python -m benchmarks.swarms`."""
+
+    def test_holds_estimates_against_the_truth(self, tmp_path):
+        """Each swarm is there with its estimate, and each size class has a row in each table."""
+        report, printed = report_of("swarms", tmp_path, "--swarms=12", "--largest=300", "--seed=3")
+        measured = report["measurements"]
+        assert len(measured) == 12
+        assert all(each["asked"] >= 8 and not each["liars"] for each in measured)
+        assert all(abs(each["estimate"]["peers"] / each["peers"] - 1) < 0.1 for each in measured)
+        assert printed.count("| all ") == 4
+
+    def test_marks_liars(self, tmp_path):
+        """With hostile nodes there are marks, and the estimate holds."""
+        report, printed = report_of(
+            "swarms", tmp_path, "--swarms=6", "--peers=100", "--hostile=0.3", "--probe=1"
+        )
+        measured = report["measurements"]
+        assert sum(each["liars_marked"] for each in measured) > 6
+        assert all(abs(each["estimate"]["peers"] / 100 - 1) < 0.1 for each in measured)
+        assert "answers anything: " in printed
+
+    @pytest.mark.parametrize("wrong", ["--swarms=0", "--peers=-1", "--loss=1", "--hostile=1", "--capped=2"])
+    def test_refuses_what_it_cannot_simulate(self, wrong, capsys):
+        """The command line was wrong: status 2."""
+        with pytest.raises(SystemExit) as ended:
+            swarms.main([wrong])
+        assert ended.value.code == 2
+        assert "error: " in capsys.readouterr().err
+
+
+class TestLargeDatabase:
+    """`python -m benchmarks.large_database`."""
+
+    def test_times_every_report_and_page(self, tmp_path):
+        """Of a database that it makes itself, with a row for each."""
+        report, printed = report_of("large_database", tmp_path, "--visits=1000", "--samples=200")
+        timed = report["seconds"].keys()
+        assert {"report", *(f"report {name}" for name in QUESTIONS)} <= timed
+        assert TABLES.keys() <= timed
+        assert printed.count("| end of ") == 3
+
+    def test_refuses_too_few_rows(self, capsys):
+        """The command line was wrong: status 2."""
+        with pytest.raises(SystemExit) as ended:
+            large_database.main(["--visits=9"])
+        assert ended.value.code == 2
+        assert "at least 10 visits" in capsys.readouterr().err

@@ -1,0 +1,168 @@
+"""What the project promises about itself: the package's metadata, its files, and how it is checked.
+
+Rules about imports are in `test_layers`, those about documents in `test_docs`.
+"""
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from pkgutil import resolve_name
+
+import pytest
+
+import dev
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PACKAGES = ("dhtnode", "crawler")
+MODULES = [
+    path.relative_to(ROOT).as_posix() for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))
+]
+
+CHECK_COMMAND = "python3 dev.py check"
+
+# These patterns are put together from pieces, or this file would be the first to break the rule.
+HOME_FOLDERS = r"(?<![\w.~/-])/(?:work|root|(?:home|Users)/\w+)" + r"/"
+MACHINE_PATH = re.compile(HOME_FOLDERS.encode())
+REGISTRY_HOSTS = ("pypi", "org"), ("pythonhosted", "org"), ("anaconda", "org"), ("npmjs", "org")
+REGISTRY_URL = re.compile(
+    "|".join([*(rf"\b{name}\.{top}\b" for name, top in REGISTRY_HOSTS), r"://\S+/sim" + r"ple\b"]).encode()
+)
+UNFINISHED = re.compile(r"\b(?:TODO|FIXME)\b")
+
+
+def project_files():
+    """List what is committed, or will be with the next `git add`: everything git does not ignore."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout, so nothing tells our files from others")
+    command = [
+        "git",
+        "-c",
+        "safe.directory=*",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
+    return [path for name in listed.split(b"\0") if name and (path := ROOT / os.fsdecode(name)).is_file()]
+
+
+def lines_matching(pattern):
+    """Name each line of the project's files that a pattern occurs in."""
+    return [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in project_files()
+        for number, line in enumerate(path.read_bytes().splitlines(), start=1)
+        if pattern.search(line)
+    ]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_says_what_lives_in_it(module):
+    """Each module opens with a docstring."""
+    assert ast.get_docstring(ast.parse((ROOT / module).read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_has_no_note_of_unfinished_work(module):
+    """What is left to do belongs into an issue, where somebody will see it."""
+    assert UNFINISHED.findall((ROOT / module).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_is_marked_as_typed(package):
+    """Type checkers of our users read the annotations only beside this file (PEP 561)."""
+    assert (ROOT / package / "py.typed").is_file()
+
+
+@pytest.mark.parametrize(
+    ("script", "target"), [("dhtnode", "dhtnode.cli.main:main"), ("dhtcrawl", "crawler.cli.main:main")]
+)
+def test_console_script_leads_to_its_function(script, target):
+    """The names that pip puts on the PATH lead to something that can be called."""
+    assert PROJECT["scripts"][script] == target
+    assert callable(resolve_name(target))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_runs_as_a_module_with_the_same_function(package):
+    """`python -m dhtnode` is the console script under another name."""
+    same = importlib.import_module(f"{package}.__main__").main
+
+    assert same is resolve_name(f"{package}.cli.main:main")
+
+
+def test_version_is_the_same_everywhere():
+    """The project file, the package and the changelog agree."""
+    version = importlib.import_module("dhtnode").__version__
+    headings = re.findall(r"^## .*$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert version == PROJECT["version"]
+    assert version in headings[0]
+
+
+def test_minimum_python_is_the_same_everywhere():
+    """What dev.py refuses is what pip would refuse."""
+    assert PROJECT["requires-python"] == ">=" + ".".join(map(str, dev.MINIMUM_PYTHON))
+
+
+def test_dev_program_needs_only_the_standard_library():
+    """It runs before anything is installed."""
+    tree = ast.parse((ROOT / "dev.py").read_text(encoding="utf-8"))
+
+    imported = {
+        alias.name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+    assert imported <= sys.stdlib_module_names
+
+
+def test_integration_runs_the_command_that_the_documents_name():
+    """There is one check command, for people and for machines."""
+    script = ROOT / ".ci" / "run"
+
+    last_line = script.read_text(encoding="utf-8").splitlines()[-1]
+
+    assert last_line == f"exec {CHECK_COMMAND}"
+    assert os.access(script, os.X_OK)
+    for document in ("README.md", "CONTRIBUTING.md"):
+        assert CHECK_COMMAND in (ROOT / document).read_text(encoding="utf-8")
+
+
+def test_no_file_names_a_path_of_one_machine():
+    """What holds on the author's machine only has no place in the repository."""
+    assert lines_matching(MACHINE_PATH) == []
+
+
+def test_no_file_names_a_package_registry():
+    """Where packages come from is for the machine to say: some have mirrors, some have nothing else."""
+    assert lines_matching(REGISTRY_URL) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        (MACHINE_PATH, "see /{}/main/x.py", True),
+        (MACHINE_PATH, '"file": "/{}/x"', True),
+        (MACHINE_PATH, "a frame/{}/x, ~/{}/x, https://host/{}/x", False),
+        (REGISTRY_URL, "https://{}/project/trio/", True),
+        (REGISTRY_URL, "from {}, a registry", True),
+        (REGISTRY_URL, "my{}", False),
+    ],
+)
+def test_patterns_find_what_they_are_for(pattern, text, found):
+    """A pattern that matches nothing would let everything pass."""
+    filled = text.replace("{}", "work" if pattern is MACHINE_PATH else ".".join(REGISTRY_HOSTS[0]))
+
+    assert bool(pattern.search(filled.encode())) is found

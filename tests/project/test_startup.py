@@ -1,0 +1,192 @@
+"""What a start imports, in processes of its own: nobody waits for what is not used.
+
+How long it takes is for `python -m benchmarks.startup` to say, and nothing that a test may hold.
+"""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import dhtnode
+from crawler.cli.main import main as dhtcrawl
+from dhtnode.cli.console import OneLineGroup
+from dhtnode.cli.main import main as dhtnode_command
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LOADED = """
+import sys
+before = set(sys.modules)
+{code}
+import json
+print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
+"""
+COMMAND = """
+from {module} import main
+for arguments in {command_lines}:
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        assert ended.code == {status}, (arguments, ended.code)
+"""
+VALUES = {"dhtnode", *(f"dhtnode.{name}" for name in ("addresses", "errors", "ids", "magnet"))}
+HEAVY = {"asyncio", "multiprocessing", "socket", "sqlite3", "ssl"}
+"""Of the standard library, what is slow to import and what only the work needs."""
+
+
+def loaded(code, status=0):
+    """Return the modules that a piece of code loads in a new process; what it prints is lost."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LOADED.format(code=code)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def ours(modules):
+    """Return those of our two packages."""
+    return {name for name in modules if name.split(".")[0] in {"dhtnode", "crawler"}}
+
+
+def foreign(modules):
+    """Return the packages that pip installed, by their first names."""
+    return {name.split(".")[0] for name in modules - ours(modules)} - sys.stdlib_module_names
+
+
+def test_import_of_the_package_loads_no_module_of_it():
+    """A name costs something when it is asked for, not before."""
+    modules = loaded("import dhtnode; dhtnode.__version__; dir(dhtnode)")
+
+    assert (ours(modules), foreign(modules), modules & HEAVY) == ({"dhtnode"}, {"lazy_loader"}, set())
+
+
+def test_name_loads_what_it_needs_and_no_more():
+    """Reading info-hashes takes no Trio."""
+    modules = loaded("from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash")
+
+    assert (ours(modules), foreign(modules), modules & HEAVY) == (VALUES, {"lazy_loader"}, set())
+
+
+def test_what_is_loaded_is_seen():
+    """A look that finds nothing would let everything pass."""
+    modules = loaded("from dhtnode import open_node")
+
+    assert "trio" in foreign(modules)
+    assert {"dhtnode.api.open_node", "dhtnode.net.udp"} <= ours(modules)
+    assert "socket" in modules & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("module", "command_lines", "status"),
+    [
+        ("dhtnode.cli.main", [["--help"]], 0),
+        ("dhtnode.cli.main", [["--version"]], 0),
+        ("dhtnode.cli.main", [[name, "--help"] for name in dhtnode_command.commands], 0),
+        (
+            "dhtnode.cli.main",
+            [
+                ["scape"],
+                ["scrape", "xyz"],
+                ["ping", ":1"],
+                ["testnet", "--swarm", "x"],
+                ["run", "--port", "x"],
+            ],
+            2,
+        ),
+        ("crawler.cli.main", [["--help"]], 0),
+        ("crawler.cli.main", [["--version"]], 0),
+        ("crawler.cli.main", [[name, "--help"] for name in dhtcrawl.commands], 0),
+        ("crawler.cli.main", [["scape"], ["scrape", "--db", "x.db", "xyz"], ["scrape", "--db", "x.db"]], 2),
+    ],
+)
+def test_command_line_is_read_without_what_the_work_needs(module, command_lines, status):
+    """Help, and the word that something is wrong, come before Trio, Rich and the database."""
+    modules = loaded(COMMAND.format(module=module, command_lines=command_lines, status=status))
+
+    assert (foreign(modules), modules & HEAVY) == ({"click", "lazy_loader"}, set())
+
+
+def table():
+    """Return the home of each name, as the stub for type checkers says it."""
+    tree = ast.parse((ROOT / "dhtnode" / "__init__.pyi").read_text(encoding="utf-8"))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    return [(alias.name, f"dhtnode.{node.module}") for node in imports for alias in node.names]
+
+
+def test_names_are_those_of_the_stub():
+    assert sorted([*dict(table()), "__version__"]) == sorted(dhtnode.__all__)
+    assert len(dict(table())) == len(table())
+
+
+def test_each_name_is_that_of_its_module():
+    """It is the same object, and stays where it was found."""
+    for name, module in table():
+        assert getattr(dhtnode, name) is getattr(importlib.import_module(module), name), name
+        assert name in vars(dhtnode)
+
+
+def test_no_name_is_that_of_a_module():
+    """Importing `dhtnode.x` binds `x` in the package, whatever the table says."""
+    assert not {path.stem for path in (ROOT / "dhtnode").glob("*.py")} & {name for name, _ in table()}
+
+
+FIRST = """
+import os, sys
+import trio
+import dhtnode
+
+for name in {names}:
+    child = os.fork()
+    if not child:
+        getattr(dhtnode, name)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, name
+"""
+
+
+def test_any_name_may_be_the_first():
+    """No module needs another one to be imported before it; a fork each, so that all are new."""
+    assert "trio" in loaded(FIRST.format(names=[name for name, _ in table()]))
+
+
+def test_all_names_are_listed_before_they_are_imported():
+    """For whoever completes a name at a prompt, and for `from dhtnode import *`."""
+    code = "import dhtnode; assert set(dhtnode.__all__) <= set(dir(dhtnode)); exec('from dhtnode import *')"
+
+    assert ours(loaded(code)) >= {module for _, module in table()}
+
+
+def test_unknown_name_fails_as_in_any_module():
+    with pytest.raises(AttributeError, match="open_nodes"):
+        dhtnode.open_nodes  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'open_nodes'"):
+        exec("from dhtnode import open_nodes")  # noqa: S102
+
+
+def test_interrupt_before_the_work_begins_is_one_line(capsys):
+    """A command imports first what it needs, and somebody may have lost patience."""
+
+    @click.group("program", cls=OneLineGroup)
+    def program():
+        pass
+
+    @program.command()
+    def work():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        program.main(["work"])
+
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "program: interrupted\n")

@@ -1,0 +1,221 @@
+"""How a number came about: the rows tell it, and what was tampered with or purged is noticed."""
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from crawler.db.database import CrawlDatabase
+from crawler.db.records.records import Outcome, RunStatus, StoredReply
+from crawler.db.records.swarm_measurements import evidence_in, reply_row, swarm_sample
+from crawler.reports.explain import explain_sample, explanation_record, explanation_text
+from dhtnode import Address, Contact, InfoHash, NodeId
+from dhtnode.krpc import ScrapeFilter
+from dhtnode.swarm import ScrapeReply, estimate_observations, observe
+from tests.commands import run_command
+
+T0 = "2025-06-01T12:00:00.000Z"
+SWARM = InfoHash(b"\x01" * 20)
+KEY = b"key"
+
+
+def peers(first, last):
+    return tuple(Address(f"198.51.100.{number}", 6881) for number in range(first, last + 1))
+
+
+def filter_of(addresses):
+    return ScrapeFilter.of(bytes(map(int, address.host.split("."))) for address in addresses)
+
+
+def reply_of(number, named, *, filters=True):
+    """Return what a node said: half of those it stores are seeds."""
+    half = len(named) // 2
+    return ScrapeReply(
+        Contact(NodeId(bytes([number]) * 20), Address(f"192.0.2.{number}", 6881)),
+        0.0125,
+        filter_of(named[:half]) if filters else None,
+        filter_of(named[half:]) if filters else None,
+        named,
+        b"LT\x02\x10",
+    )
+
+
+REPLIES = (
+    reply_of(1, peers(1, 20)),
+    reply_of(2, peers(5, 30), filters=False),
+    reply_of(3, peers(100, 180)),
+    reply_of(4, peers(1, 28)),
+    reply_of(5, ()),
+)
+LEFT_OUT = 2  # the place of a liar
+SILENT = StoredReply(NodeId(b"s" * 20), Address("2001:db8::1", 1), 5, outcome=Outcome.TIMEOUT, asked_at=T0)
+
+
+def sample():
+    """Return a sample with a reply that was left out, and a node that was silent."""
+    evidence = observe(REPLIES, KEY, {LEFT_OUT})
+    rows = [
+        reply_row(reply, kept, rank, asked_at=T0, marks=("invented",) if rank == LEFT_OUT else ())
+        for rank, (reply, kept) in enumerate(zip(REPLIES, evidence, strict=True))
+    ]
+    believed = [kept for place, kept in enumerate(evidence) if place != LEFT_OUT]
+    return swarm_sample(
+        SWARM,
+        T0,
+        estimate_observations(believed),
+        [*rows, SILENT],
+        nodes_asked=6,
+        bytes_sent=600,
+        bytes_received=5000,
+        source="given",
+    )
+
+
+@pytest.fixture
+def database(tmp_path):
+    """Make a database with that sample in it."""
+    path = tmp_path / "swarms.db"
+    with CrawlDatabase.open(path) as store:
+        run_id = store.begin_run("scrape", {}, "0.1", T0)
+        store.write(run_id, [sample()])
+        store.finish_run(run_id, RunStatus.FINISHED, T0)
+    return path
+
+
+def change(database, statement):
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement)
+
+
+def explained(database, number=1):
+    with CrawlDatabase.open(database) as store:
+        return explain_sample(store, lambda store: store.swarms.sample(number))
+
+
+def test_rows_give_the_same_evidence_back(database):
+    """To the last bit, for whoever said something."""
+    with CrawlDatabase.open(database) as store:
+        rows = store.swarms.replies(1)
+
+    assert [evidence_in(row) for row in rows[:5]] == list(observe(REPLIES, KEY, {LEFT_OUT}))
+
+
+def test_number_computed_again_is_the_same(database):
+    """And who was left out has no part in it."""
+    found = explained(database)
+
+    assert (found.missing, found.differences) == (None, ())
+    assert found.again.peers == found.sample["peers"] == 30
+    assert found.again.distinct_peers == 30
+
+
+def test_text_says_who_said_what_and_how_the_number_came_about(database):
+    """In words, closest first, with what was left out and why."""
+    text = explanation_text(explained(database))
+
+    assert text.startswith(f"sample 1 of run 1: {SWARM.hex()}, {T0}\n6 nodes asked, 5 answered, 3 with")
+    lines = text.splitlines()
+    assert "  1. 010101010101 at 192.0.2.1:6881, asked 12:00:00.000Z (12.5 ms, LT):" in lines[4]
+    assert "filters of about 10 seeds and about 10 leechers, 20 peers named" in lines[4]
+    assert "no filters, 26 peers named" in lines[5]
+    assert lines[6].endswith("left out: invented")
+    assert lines[8].endswith("about 0 seeds and about 0 leechers, nobody named")
+    assert lines[9] == "  6. 737373737373 at [2001:db8::1]:1, asked 12:00:00.000Z: was silent"
+    assert "  30 peers (" in text
+    assert text.endswith("Computed again from these rows it is the same.")
+
+
+@pytest.mark.parametrize(
+    ("statement", "wrong"),
+    [
+        ("UPDATE swarm_samples SET peers = 31", "peers"),
+        ("UPDATE swarm_samples SET seeds_high = 1000", "seeds_high"),
+        ("UPDATE swarm_samples SET coverage = 0.125", "coverage"),
+        ("UPDATE swarm_estimates SET high = high + 1 WHERE method = 'union'", "peers by union"),
+        ("DELETE FROM swarm_estimates WHERE method = 'chao2'", "peers by chao2"),
+        ("UPDATE scrape_replies SET marks = ''", "peers"),
+        ("UPDATE scrape_replies SET named_tokens = x'00' WHERE rank = 0", "replies"),
+        ("UPDATE scrape_replies SET peers_filter = x'00' WHERE rank = 0", "replies"),
+        ("UPDATE scrape_replies SET named_tokens = x'0000000000000000' WHERE rank = 1", "distinct_peers"),
+    ],
+)
+def test_what_does_not_agree_is_named(database, statement, wrong):
+    """A number that was changed, a row that is missing or damaged."""
+    change(database, statement)
+    found = explained(database)
+    assert wrong in found.differences
+    assert ("a row is damaged" if wrong == "replies" else wrong) in explanation_text(found)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE scrape_replies SET seeds_filter = NULL, peers_filter = NULL",
+        "UPDATE scrape_replies SET named_tokens = NULL, named_filter = NULL, unplaced_filter = NULL",
+        "DELETE FROM scrape_replies",
+    ],
+)
+def test_purged_filters_are_no_disagreement(database, statement):
+    """The number stays, and it is said why it cannot be computed again."""
+    change(database, statement)
+    found = explained(database)
+
+    assert (found.again, found.differences) == (None, ())
+    assert explanation_text(found).endswith("cannot be computed again: the raw filters were purged.")
+    assert explanation_record(found)["agrees"] is None
+
+
+def test_sample_of_an_older_version_is_shown_as_it_is(database):
+    """What it would take was not kept then."""
+    change(database, "UPDATE swarm_samples SET coverage = NULL, overlap = NULL, seeds_low = NULL")
+    found = explained(database)
+
+    assert "recorded before all that it takes was kept" in explanation_text(found)
+    assert found.differences == ()
+
+
+def test_estimates_of_other_kinds_do_not_disturb(database):
+    """Those that do not come from replies of nodes are shown with the others."""
+    change(database, "INSERT INTO swarm_estimates VALUES (1, 'seeds', 'handshakes', 12, 10, 15)")
+    found = explained(database)
+
+    assert found.differences == ()
+    assert "seeds by handshakes: 12.0 (10.0 to 15.0)" in explanation_text(found)
+
+
+def test_command_explains_the_latest_sample_of_a_swarm(database):
+    """By info-hash or by number, in words or as one object, without filters."""
+    with CrawlDatabase.open(database) as store:
+        later = replace(sample(), taken_at="2025-06-02T12:00:00.000Z")
+        store.write(store.begin_run("scrape", {}, "0.1", T0), [later])
+    text = run_command("dhtcrawl", "explain", "--db", database, SWARM.hex())
+    record = run_command("dhtcrawl", "explain", "--db", database, "1", "--json")
+
+    assert (text.status, text.stderr) == (0, "")
+    assert text.stdout.startswith("sample 2 of run 2")
+    (told,) = record.records
+    assert (record.status, told["agrees"], told["sample"]["id"]) == (0, True, 1)
+    assert [reply["used"] for reply in told["replies"]] == [True, True, False, True, True, False]
+    assert told["replies"][0]["seeds_filter"] == "about 10"
+    assert told["replies"][2]["reason"] == "invented"
+    assert "named_tokens" not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("statement", "argument", "status", "complaint"),
+    [
+        ("UPDATE swarm_samples SET peers = 31", "1", 1, "sample 1: computed again it differs in peers"),
+        ("DELETE FROM runs WHERE id = 99", "7", 1, "has no sample 7"),
+        ("DELETE FROM runs WHERE id = 99", "ab" * 20, 1, f"has no sample {'ab' * 20}"),
+        ("DELETE FROM runs WHERE id = 99", "xyz", 2, "'xyz' is not an info-hash"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(database, statement, argument, status, complaint):
+    """On stderr, with a status that is not 0."""
+    change(database, statement)
+    ended = run_command("dhtcrawl", "explain", "--db", database, argument)
+
+    assert ended.status == status
+    assert complaint in ended.error

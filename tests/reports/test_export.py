@@ -1,0 +1,269 @@
+"""Exports: what the files hold, what never leaves, and what an anonymized one keeps back."""
+
+import csv
+import gzip
+import json
+import sqlite3
+import sys
+from contextlib import closing, contextmanager
+from errno import ENOSPC
+
+import pytest
+
+from crawler.db.columns.columns import TABLES
+from crawler.db.reader import open_reading
+from crawler.reports import NoAnswer, export
+from crawler.reports.anonymize import host_prefix
+from crawler.reports.export import ExportError, export_tables
+from crawler.reports.files import CSV, CSV_GZIP, Form, NoParquet, parquet
+from tests.small_database import CENSUS, FILTER, LARGE, SCRAPE, address, make_database, node_id, time_text
+
+KEY = b"k" * 32
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    path = tmp_path_factory.mktemp("database") / "small.db"
+    make_database(path)
+    return path
+
+
+def exported(database, folder, form=CSV, **options):
+    """Export a database, and return the rows of each file by table."""
+    with open_reading(database) as db:
+        done = list(export_tables(db, folder, form, **options))
+    return {each.table: read(folder / each.file) for each in done}
+
+
+def read(path):
+    with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def everything(folder):
+    """Return the bytes of all files together."""
+    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+
+
+def test_files_hold_the_rows_of_tables_and_views(database, tmp_path):
+    """All rows, under the names of the columns; what is a working note of the crawler stays."""
+    files = exported(database, tmp_path)
+
+    assert set(files) == set(TABLES) - {"crawl_journal", "sample_turns", "retention"}
+    assert len(files["visits"]) == 20
+    assert files["visits"][0]["address"] == address(0).host
+    assert files["latest_swarms"][0]["peers"] == "800"
+    assert files["node_samples"][0]["samples"] == LARGE.hex()
+    assert files["node_samples"][0]["num"] == ""
+
+
+def test_batches_make_one_file(database, tmp_path, monkeypatch):
+    """Rows are held a few at a time, and none is lost between."""
+    monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
+
+    assert [row["id"] for row in exported(database, tmp_path)["visits"]] == [str(n) for n in range(1, 21)]
+
+
+def test_schema_file_explains_each_column(database, tmp_path):
+    """In the order of the file, with what it counts in."""
+    files = exported(database, tmp_path)
+    described = json.loads((tmp_path / "schema.json").read_text())
+
+    assert described["anonymized"] is False
+    for file in described["files"]:
+        assert file["rows"] == len(files[file["table"]])
+        with (tmp_path / file["file"]).open() as lines:
+            assert [column["name"] for column in file["columns"]] == next(csv.reader(lines))
+    (visits,) = [file for file in described["files"] if file["table"] == "visits"]
+    assert {
+        "name": "rtt_ms",
+        "type": "number",
+        "unit": "ms",
+        "meaning": "Time from the query to its answer.",
+    } in (visits["columns"])
+
+
+def test_filters_never_leave(database, tmp_path):
+    """Neither their columns nor their bytes."""
+    files = exported(database, tmp_path)
+
+    assert "rank" in files["scrape_replies"][0]
+    assert not {"seeds_filter", "peers_filter"} & set(files["scrape_replies"][0])
+    assert FILTER.hex().encode() not in everything(tmp_path).lower()
+
+
+def test_compressed_files_hold_the_same(database, tmp_path):
+    """Byte for byte."""
+    assert exported(database, tmp_path / "a", CSV_GZIP) == exported(database, tmp_path / "b")
+
+
+def test_one_run_leaves_out_what_belongs_to_none(database, tmp_path):
+    """Replies go with the samples they belong to."""
+    census = exported(database, tmp_path / "census", run=CENSUS)
+    scrape = exported(database, tmp_path / "scrape", run=SCRAPE)
+
+    assert not {"nodes", "swarms", "watched_swarms", "client_versions"} & set(census)
+    assert [len(run["latest_swarms"]) for run in (census, scrape)] == [0, len(scrape["swarm_samples"]) // 2]
+    assert [len(census[name]) for name in ("runs", "visits", "scrape_replies", "alarms")] == [1, 20, 0, 1]
+    assert [len(scrape[name]) for name in ("runs", "visits", "scrape_replies", "alarms")] == [1, 0, 8, 0]
+
+
+def test_unknown_run_writes_nothing(database, tmp_path):
+    """Not even the folder."""
+    with pytest.raises(NoAnswer, match="no run 9"):
+        exported(database, tmp_path / "new", run=9)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_is_there_is_not_overwritten(database, tmp_path):
+    """And nothing else is written beside it."""
+    (tmp_path / "visits.csv").write_text("mine")
+    with pytest.raises(ExportError, match=r"visits.csv: is there already"):
+        exported(database, tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["visits.csv"]
+    assert (tmp_path / "visits.csv").read_text() == "mine"
+
+
+@contextmanager
+def full_disk(path, columns):
+    """Be a file that takes nothing."""
+    with path.open("w"):
+        yield lambda _: fail()
+
+
+def fail():
+    raise OSError(ENOSPC, "No space left on device")
+
+
+def test_full_disk_leaves_no_half_file(database, tmp_path):
+    """One line that names the file."""
+    with pytest.raises(ExportError) as failed:
+        exported(database, tmp_path, Form("csv", full_disk))
+
+    assert str(failed.value) == f"{tmp_path / 'runs.csv'}: No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def folder(database, tmp_path_factory):
+    return tmp_path_factory.mktemp("anonymized")
+
+
+@pytest.fixture(scope="module")
+def files(database, folder):
+    return exported(database, folder, key=KEY)
+
+
+def test_anonymized_no_address_port_or_id_is_in_any_file(files, folder):
+    """Searched as text; the addresses are not those of any network they are cut to."""
+    found = everything(folder)
+
+    for number in range(20):
+        assert address(number).host.encode() not in found
+        assert node_id(number).hex().encode() not in found
+    assert {row["port"] for row in files["visits"] + files["nodes"]} == {""}
+
+
+def test_anonymized_networks_stay(files):
+    """A map can still be drawn; a suspect host is one too."""
+    assert {row["address"] for row in files["visits"]} == {f"20.0.{n}.0/24" for n in range(20)}
+    assert files["alarms"][0]["subject"] == "20.0.3.0/24"
+
+
+def test_anonymized_rows_of_one_node_stay_together(files):
+    """Its pseudonym is the same in every file."""
+    assert len({row["node_id"] for row in files["nodes"]}) == 20
+    assert {row["node_id"] for row in files["visits"]} == {row["node_id"] for row in files["nodes"]}
+
+
+def test_anonymized_another_export_has_other_pseudonyms(database, files, tmp_path):
+    """Or two of them would tell more than one."""
+    others = exported(database, tmp_path, key=b"another")
+
+    assert not {row["node_id"] for row in others["nodes"]} & {row["node_id"] for row in files["nodes"]}
+
+
+def test_anonymized_groups_of_few_nodes_are_left_out(files, folder):
+    """Two nodes of UT, one of XX: neither they nor their versions are named."""
+    for name in ("run_clients", "client_census", "client_versions", "run_round_trips", "run_support"):
+        assert {row["client"] for row in files[name]} <= {"LT"}, name
+    assert {row["client"] for row in files["run_clients"]} == {"LT"}
+    assert {row["client"] for row in files["nodes"]} == {"LT", ""}
+    assert {row["version"] for row in files["visits"]} == {"4c540201", ""}
+    assert b"55540101" not in everything(folder)
+    assert [row["outcome"] for row in files["run_outcomes"]] == ["answered", "answered"]
+
+
+def test_anonymized_schema_file_says_so(files, folder):
+    """So that nobody takes a pseudonym for an id."""
+    assert json.loads((folder / "schema.json").read_text())["anonymized"] is True
+
+
+@pytest.mark.parametrize(
+    ("host", "prefix"),
+    [
+        ("20.1.2.3", "20.1.2.0/24"),
+        ("20.1.2.0/24", "20.1.2.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("::1", "::/48"),
+        ("2001:db8:1::/48", "2001:db8:1::/48"),
+    ],
+)
+def test_prefix_of_a_host(host, prefix):
+    """The /24 or /48; one that is there already stays."""
+    assert host_prefix(host) == prefix
+
+
+@pytest.fixture(scope="module")
+def read_table():
+    return pytest.importorskip("pyarrow.parquet").read_table
+
+
+def export_parquet(database, folder):
+    with open_reading(database) as db:
+        return list(export_tables(db, folder, parquet()))
+
+
+def test_parquet_values_have_types(database, tmp_path, read_table):
+    """Times are times, flags true or false, and nothing is None."""
+    export_parquet(database, tmp_path)
+    visit = read_table(tmp_path / "visits.parquet").to_pylist()[0]
+
+    assert visit["taken_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z") == time_text(0)
+    assert (visit["conforms"], visit["is_verification"]) == (True, False)
+    assert (visit["rtt_ms"], visit["error_code"], visit["version"]) == (20.0, None, "4c540201")
+    assert read_table(tmp_path / "node_samples.parquet")["samples"][0].as_py() == bytes(LARGE)
+
+
+def test_parquet_of_empty_tables_and_batches_are_whole(database, tmp_path, read_table, monkeypatch):
+    """With their columns, though there is no row."""
+    monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
+    done = export_parquet(database, tmp_path)
+
+    for each in done:
+        found = read_table(tmp_path / each.file)
+        assert found.num_rows == each.rows
+        columns = [column.name for column in export.exported_columns(TABLES[each.table])]
+        assert found.column_names == columns
+
+
+def test_parquet_value_of_another_type_is_one_line(database, tmp_path, read_table):
+    """SQLite lets anything into any column; the file is named, and not left half written."""
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(database.read_bytes())
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("UPDATE visits SET taken_at = 'yesterday' WHERE id = 7")
+    with pytest.raises(ExportError, match=r"visits.parquet: .*yesterday"):
+        export_parquet(copy, tmp_path / "out")
+
+    assert not [path.name for path in (tmp_path / "out").iterdir() if "visits" in path.name]
+
+
+def test_missing_pyarrow_is_one_line(monkeypatch):
+    """Which says what to install."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(NoParquet) as missing:
+        parquet()
+
+    assert str(missing.value) == "Parquet needs pyarrow: pip install 'dhtnode[parquet]'"

@@ -1,0 +1,253 @@
+"""Named questions to a database: what they answer, and that they need not read it all."""
+
+import sqlite3
+import sys
+from contextlib import closing
+
+import pytest
+from sqlite_utils import Database
+
+from crawler.db import rollups, schema
+from crawler.db.database import CrawlDatabase
+from crawler.db.records.records import RunStatus
+from crawler.reports import QUESTIONS, NoAnswer, open_reading, outcomes, round_trips, summary, swarm, swarms
+from crawler.reports.nodes import quantile
+from tests.small_database import CENSUS, LARGE, SAMPLE, SCRAPE, SMALL, make_database, time_text, visits
+
+QUESTION_NAMES = list(QUESTIONS)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    path = tmp_path_factory.mktemp("database") / "small.db"
+    make_database(path)
+    return path
+
+
+@pytest.fixture
+def db(database):
+    with open_reading(database) as connection:
+        yield connection
+
+
+def answer(db, name, **bounds):
+    return QUESTIONS[name](db, **bounds).rows
+
+
+def test_size_of_the_network_stands_beside_its_counts(db):
+    """What was counted, the estimate, and nothing where no estimate was made."""
+    assert answer(db, "network-size") == (
+        (CENSUS, time_text(0), 4, 20, 14, 0, 14, 14, "whole", 15, 14, 18, None),
+    )
+
+
+def test_clients_are_ranked(db):
+    """The share is that of nodes that answered; who only lied or was silent is no node of a client."""
+    assert answer(db, "clients") == (("LT", 12, 85.71, 25.5), ("UT", 2, 14.29, 400.0))
+
+
+def test_support_is_told_with_what_it_rests_on(db):
+    """A share without the number behind it says little; nothing known is no zero."""
+    assert answer(db, "beps") == (
+        ("LT", 12, 100.0, 4, 50.0, 12, 78.6, 14),
+        ("UT", 2, 0.0, 4, 50.0, 2, None, None),
+    )
+
+
+def test_round_trips_are_quantiles_of_answers(db):
+    """All of them first, then by client, in steps of a millisecond here."""
+    rows = answer(db, "round-trips", run=CENSUS)
+
+    assert [row[:2] for row in rows] == [("all", 14), ("LT", 12), ("UT", 2)]
+    assert rows[1][2:] == (20.6, 23.0, 26.0, 29.0, 31.4, 31.9)
+
+
+def test_outcomes_are_shares_of_each_kind(db):
+    """Marks are counted beside."""
+    assert answer(db, "outcomes", run=CENSUS) == (
+        ("visit", 4, "answered", None, 14, 70.0, 1),
+        ("visit", 4, "timeout", None, 5, 25.0, 0),
+        ("visit", 4, "wrong-id", None, 1, 5.0, 0),
+    )
+    assert answer(db, "outcomes")[0] == ("sample", 4, "answered", None, 11, 78.57, 0)
+
+
+def test_suspects_are_listed(db):
+    """With what was seen and what chance would give."""
+    assert answer(db, "sybils") == ((4, "ids on one host", "20.0.3.203", 40.0, 1.0, 1e-9),)
+
+
+def test_swarms_are_ranked_by_their_newest_sample(db):
+    """One that was larger once does not stay on top."""
+    ranked = [(row[0], row[2]) for row in answer(db, "swarms")]
+
+    assert ranked == [(LARGE.hex(), 800), (SMALL.hex(), 7)]
+    assert answer(db, "swarms", limit=1)[0][0] == LARGE.hex()
+    assert answer(db, "swarms", run=CENSUS) == ()
+
+
+def test_ranking_reads_no_row_that_it_does_not_show(db):
+    """A million samples are ranked from an index alone."""
+    statements = []
+    db.set_trace_callback(statements.append)
+    for run in (None, SCRAPE):
+        swarms(db, run=run)
+    db.set_trace_callback(None)
+
+    ranking = [each for each in statements if "WITH latest" in each]
+    assert len(ranking) == 2
+    for statement in ranking:
+        plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}"))
+        assert "SCAN swarm_samples USING COVERING INDEX idx_swarm_samples_latest" in plan
+
+
+def test_history_of_a_swarm_begins_with_the_newest(db):
+    """Each measurement with its interval."""
+    report = swarm(db, info_hash=LARGE.hex())
+
+    assert [row[:4] for row in report.rows] == [
+        (time_text(200), 800, 798, 802),
+        (time_text(100), 900, 898, 902),
+    ]
+
+
+def test_discovery_has_no_number_for_infinity(db):
+    """JSON knows none."""
+    assert [row[4:] for row in answer(db, "discovery")] == [
+        ("coverage", 0.9123, 0.9, 0.92),
+        ("chao1", 50.0, 40.0, None),
+    ]
+
+
+def test_runs_tell_what_they_cost(db):
+    """The newest first."""
+    assert [row[:2] + row[3:] for row in answer(db, "runs")] == [
+        (SAMPLE, "sample", "finished", 1.0, 0, 0, 14, 0, 14, 14, 0, None, None),
+        (SCRAPE, "scrape", "finished", 130.5, 0, 4, 0, 0, 32, 8, 0, 400, 3600),
+        (CENSUS, "census", "finished", 60.0, 20, 0, 0, 0, 20, 14, 0, None, None),
+    ]
+
+
+def test_run_under_way_is_told_of_by_its_newest_rows(tmp_path):
+    """And tells the same before its end as after."""
+    path = tmp_path / "crawl.db"
+    with CrawlDatabase.open(path) as store:
+        run_id = store.begin_run("census", {}, "0.1.0", time_text(0))
+        store.write(run_id, visits())
+        with open_reading(path) as db:
+            before = [outcomes(db), round_trips(db), QUESTIONS["runs"](db)]
+        store.finish_run(run_id, RunStatus.FINISHED, time_text(9))
+    with open_reading(path) as db:
+        after = [outcomes(db), round_trips(db), QUESTIONS["runs"](db)]
+
+    assert [report.rows for report in before[:2]] == [report.rows for report in after[:2]]
+    assert "under way" in before[0].title
+    assert "under way" not in after[0].title
+    assert [before[2].rows[0][3], after[2].rows[0][3]] == ["running", "finished"]
+    assert before[2].rows[0][5:] == after[2].rows[0][5:]
+
+
+def test_large_run_under_way_tells_its_rows_only(tmp_path, monkeypatch):
+    """What else it came to would take too long to count."""
+    monkeypatch.setattr(sys.modules["crawler.reports.runs"], "MOST_COUNTED", 19)
+    path = tmp_path / "crawl.db"
+    with CrawlDatabase.open(path) as store:
+        store.write(store.begin_run("census", {}, "0.1.0", time_text(0)), visits())
+    with open_reading(path) as db:
+        assert answer(db, "runs")[0][5:] == (20, 0, 0, 0, None, None, None, None, None)
+
+
+@pytest.mark.parametrize("name", QUESTION_NAMES)
+def test_question_has_a_title_a_text_and_a_column_for_each_value(db, name):
+    """And a name that it is asked by."""
+    report = QUESTIONS[name](db)
+
+    assert report.name == name
+    assert report.title
+    assert report.text.endswith(".")
+    assert [list(record.values()) for record in report.records()] == [list(row) for row in report.rows]
+
+
+@pytest.mark.parametrize("name", QUESTION_NAMES)
+def test_question_to_a_database_without_runs_has_no_rows(tmp_path, name):
+    """It is no error either."""
+    with CrawlDatabase.open(tmp_path / "new.db"):
+        pass
+    with open_reading(tmp_path / "new.db") as db:
+        assert QUESTIONS[name](db).rows == ()
+        assert list(summary(db)) == []
+
+
+@pytest.mark.parametrize("name", QUESTION_NAMES)
+def test_unknown_run_has_no_answer(db, name):
+    """An empty table would say that nothing was found."""
+    with pytest.raises(NoAnswer, match="there is no run 9"):
+        QUESTIONS[name](db, run=9)
+
+
+def test_unknown_swarm_has_no_answer(db):
+    """Nor has one that was not measured in this run."""
+    with pytest.raises(NoAnswer, match="never measured"):
+        swarm(db, info_hash="cc" * 20)
+    with pytest.raises(NoAnswer, match="never measured in run 1"):
+        swarm(db, info_hash=LARGE.hex(), run=CENSUS)
+
+
+def test_summary_leaves_out_what_has_nothing_to_tell(db):
+    """Of a run of scrapes there are swarms only, and its costs."""
+    assert [report.name for report in summary(db, run=SCRAPE)] == ["runs", "swarms"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "share", "value"),
+    [
+        ({(10.0, 11.0): 4}, 0.5, 10.5),
+        ({(10.0, 11.0): 1, (20.0, 21.0): 3}, 0.25, 11.0),
+        ({(20.0, 21.0): 3, (10.0, 11.0): 1}, 1.0, 21.0),
+        ({(100.0, 110.0): 10}, 0.05, 100.5),
+    ],
+)
+def test_quantile_of_counted_steps(steps, share, value):
+    """Values are spread evenly within a step."""
+    assert quantile(steps, share) == pytest.approx(value)
+
+
+def contents(path):
+    """Return the rows of all rollups."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = (*rollups.TABLES, "run_support")
+        return {name: sorted(connection.execute(f"SELECT * FROM {name}"), key=str) for name in tables}  # noqa: S608
+
+
+def test_database_of_before_gets_the_same_rollups(database, tmp_path):
+    """As if they had been there when its runs ended."""
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        schema.migrations.apply(Database(connection), stop_before="m011_reports")
+        connection.execute("ATTACH ? AS new", (str(database),))
+        names = [
+            row[0] for row in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")
+        ]
+        for name in names:
+            if not name.startswith("_"):
+                connection.execute(f"INSERT INTO main.{name} SELECT * FROM new.{name}")  # noqa: S608
+    with CrawlDatabase.open(old):
+        pass
+
+    assert contents(old) == contents(database)
+    assert all(contents(old).values())
+
+
+def test_rollups_of_a_run_go_with_it(tmp_path):
+    """Whoever deletes a run need not know of them."""
+    path = tmp_path / "crawl.db"
+    make_database(path)
+    before = contents(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        tables = ("visits", "run_counts", "run_clients", "size_estimates", "alarms", "scrape_replies")
+        for table in (*tables, "swarm_samples", "node_samples", "discovery_estimates", "runs"):
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608
+
+    assert all(before.values())
+    assert not any(contents(path).values())

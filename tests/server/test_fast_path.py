@@ -1,0 +1,216 @@
+"""The short way to a reply does exactly what the long way does."""
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dhtnode.addresses import Address, Contact, Family, Scope, pack_host
+from dhtnode.ids import as_id
+from dhtnode.krpc.codec import encode
+from dhtnode.krpc.messages import AnnouncePeer, FindNode, GetPeers, Ping, Query
+from dhtnode.node.context import share
+from dhtnode.node.socket_node import SocketNode
+from dhtnode.server.peer_store import PeerStore
+from dhtnode.server.sources import Sources
+from dhtnode.server.tokens import TokenIssuer
+from dhtnode.settings import NodeSettings
+from tests.strategies import bencode_values, ids, wants
+
+SWARMS = [bytes([number]) * 20 for number in range(3)]
+OWN = as_id(1 << 159)
+RENEWED = as_id(1 << 158)
+NODE_IDS = [Random(number).randbytes(20) for number in range(40)]
+KNOWN_IDS = NODE_IDS[:2]  # those of the nodes at hosts 100 and 101
+US = {Family.IPV4: Address("21.0.0.1", 6881), Family.IPV6: Address("2a00::1", 6881)}
+HOSTS = {Family.IPV4: "21.1.{}.1", Family.IPV6: "2a00:1:{}::1"}
+
+
+class Wire:
+    """Be a socket that keeps the bytes sent."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.errors: Counter[str] = Counter()
+        self.sent: list[tuple[bytes, Address]] = []
+
+    def send_nowait(self, data: bytes, destination: Address) -> bool:
+        """Keep one datagram."""
+        self.sent.append((data, destination))
+        return True
+
+
+class Side:
+    """Be one endpoint with everything that it may answer from, the same for a family each time."""
+
+    def __init__(self, family: Family, *, quick: bool, nodes: int = 40, stored: int = 150) -> None:
+        self.family = family
+        self.wire = Wire(US[family])
+        self.peers = PeerStore(
+            Random(3), lifetime=2700.0, max_swarms=3, max_peers_per_swarm=200, max_peers=220
+        )
+        self.tokens = TokenIssuer(Random(1).randbytes, 300.0, 0.0)
+        shared = share(NodeSettings(), Random(2), Random(3).randbytes, 0.0)
+        self.endpoint = SocketNode(self.wire, OWN, replace(shared, peers=self.peers, tokens=self.tokens))
+        if not quick:
+            self.endpoint.rpc._quick = None
+        for number, node_id in enumerate(NODE_IDS[:nodes]):
+            contact = Contact(node_id, Address(HOSTS[family].format(100 + number), 6881))
+            self.endpoint.table.responded(contact, 0.0)
+        for number in range(stored):
+            peer = Address(HOSTS[Family(4 + 2 * (number % 2))].format(number), 7000)
+            self.peers.announce(SWARMS[0], peer, 0.0, seed=number % 3 == 0)
+
+    def receive(self, data: bytes, source: Address, now: float) -> None:
+        """Handle one datagram."""
+        self.endpoint.rpc.handle_datagram_untrusted(data, source, now)
+
+    def state(self, now: float) -> object:
+        """Return all that a query can change."""
+        table = self.endpoint.table
+        infos = [table.get(contact.address) for contact in table.contacts(include_bad=True)]
+        filters = [self.peers.filters(swarm, None, now) for swarm in SWARMS]
+        counts = {name: count for name, count in self.endpoint.rpc.counts.items() if count}
+        return infos, filters, self.peers.statistics(), counts
+
+
+def sources(family: Family) -> st.SearchStrategy[Address]:
+    """Return few sources, so that they come again; one of them is in the table."""
+    return st.builds(Address, st.integers(97, 101).map(HOSTS[family].format), st.integers(6881, 6882))
+
+
+@st.composite
+def datagrams(draw: st.DrawFn, family: Family) -> tuple[bytes, Address, float]:
+    """Return what may arrive, mostly common queries, with good tokens among them, and when."""
+    source = draw(sources(family))
+    now = draw(st.sampled_from([1.0, 5.0, 20.0, 400.0, 2800.0]))
+    swarm = draw(st.sampled_from(SWARMS) | ids())
+    token = TokenIssuer(Random(1).randbytes, 300.0, 0.0).issue(pack_host(source.host), swarm, now)
+    method = draw(
+        st.one_of(
+            st.just(Ping()),
+            st.builds(FindNode, ids(), st.just(frozenset()) | wants()),
+            st.builds(GetPeers, st.just(swarm), st.just(frozenset()) | wants(), st.booleans(), st.booleans()),
+            st.just(GetPeers(swarm)),
+            st.builds(
+                AnnouncePeer,
+                st.just(swarm),
+                st.integers(1, 65535),
+                st.just(token) | st.binary(min_size=1, max_size=9),
+                st.booleans(),
+                st.booleans(),
+            ),
+        )
+    )
+    node_id = draw(st.sampled_from([b"a" * 20, OWN, RENEWED, *KNOWN_IDS]))
+    transaction_id = draw(st.binary(max_size=66))
+    query = Query(
+        transaction_id, node_id, method, draw(st.none() | st.binary(max_size=5)), draw(st.booleans())
+    )
+    return encode(query), source, now
+
+
+@pytest.mark.parametrize("family", list(Family))
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), nodes=st.sampled_from([0, 3, 40]))
+async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(
+    family: Family, data: st.DataObject, nodes: int
+) -> None:
+    """Whatever is asked, in whatever order, with and without the short way, also when our id is renewed."""
+    arrivals = data.draw(st.lists(datagrams(family), max_size=12))
+    arrivals.sort(key=lambda arrival: arrival[2])
+    short, long = Side(family, quick=True, nodes=nodes), Side(family, quick=False, nodes=nodes)
+
+    renewed_before = data.draw(st.integers(0, 12))
+    for number, arrival in enumerate(arrivals):
+        for side in (short, long):
+            if number == renewed_before:
+                side.endpoint.renew_id(RENEWED, arrival[2])
+            side.receive(*arrival)
+
+    last = arrivals[-1][2] if arrivals else 0.0
+    assert short.wire.sent == long.wire.sent  # pings to possible contacts included
+    assert short.state(last) == long.state(last)
+    assert not short.endpoint.rpc.counts["internal errors"]
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_announce_to_a_full_store_is_refused_alike_both_ways(family: Family) -> None:
+    """With the same error, counted in the same way."""
+    short, long = Side(family, quick=True), Side(family, quick=False)
+    source = Address(HOSTS[family].format(99), 6881)
+    for side in (short, long):
+        for number, swarm in enumerate(SWARMS):
+            side.peers.announce(swarm, Address(HOSTS[family].format(number), 7000), 0.0, seed=False)
+        token = side.tokens.issue(pack_host(source.host), b"x" * 20, 1.0)
+        query = Query(b"tt", b"a" * 20, AnnouncePeer(b"x" * 20, 1, token), b"LT")
+        side.receive(encode(query), source, 1.0)
+
+    assert short.wire.sent == long.wire.sent
+    assert short.wire.sent[0][0].startswith(b"d1:eli202e13:Store is fulle2:ip")
+    assert short.state(1.0) == long.state(1.0)
+    assert (short.endpoint.rpc.counts["errors sent"], short.peers.statistics().refused) == (1, 1)
+
+
+@settings(deadline=None, max_examples=100)
+@given(fields=st.dictionaries(st.sampled_from([b"a", b"q", b"t", b"y", b"ro", b"v"]), bencode_values()))
+def test_fields_of_any_type_are_given_back_or_answered(fields: dict[bytes, object]) -> None:
+    """Nothing that decodes makes the short way raise."""
+    side = Side(Family.IPV4, quick=True, nodes=2, stored=2)
+    quick = side.endpoint.rpc._quick
+    source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))
+
+    assert quick.reply(fields, source, 1.0, 1024) is None or isinstance(fields[b"a"], dict)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    arguments=st.dictionaries(
+        st.sampled_from(
+            [b"id", b"target", b"info_hash", b"port", b"token", b"seed", b"implied_port", b"want"]
+        ),
+        bencode_values() | ids(),
+    ),
+    name=st.sampled_from([b"ping", b"find_node", b"get_peers", b"announce_peer", b"vote"]),
+)
+def test_arguments_of_any_type_are_given_back_or_answered(
+    arguments: dict[bytes, object], name: bytes
+) -> None:
+    """Nor do arguments."""
+    side = Side(Family.IPV4, quick=True, nodes=2, stored=2)
+    source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))
+    fields = {b"a": arguments, b"q": name, b"t": b"aa", b"y": b"q"}
+
+    reply = side.endpoint.rpc._quick.reply(fields, source, 1.0, 1024)
+
+    assert reply is None or reply.startswith(b"d2:ip6:")
+
+
+def test_common_queries_take_the_short_way() -> None:
+    """Or all of this would be for nothing."""
+    side = Side(Family.IPV4, quick=True)
+    source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))
+    token = side.tokens.issue(source.packed_host, SWARMS[0], 1.0)
+    asker = {b"id": b"a" * 20}
+    asked = {
+        b"ping": {},
+        b"find_node": {b"target": b"t" * 20},
+        b"get_peers": {b"info_hash": SWARMS[0]},
+        b"announce_peer": {
+            b"info_hash": SWARMS[0],
+            b"port": 1,
+            b"token": token,
+            b"implied_port": 1,
+            b"seed": 0,
+        },
+    }
+
+    replies = [
+        side.endpoint.rpc._quick.reply({b"a": asker | arguments, b"q": name, b"t": b"aa"}, source, 1.0, 1024)
+        for name, arguments in asked.items()
+    ]
+
+    assert all(replies)

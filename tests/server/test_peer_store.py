@@ -1,0 +1,304 @@
+"""The store of announced peers: ageing, caps, samples, filters, and counts that add up."""
+
+import json
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dhtnode.addresses import Address, Family, pack_address, pack_host
+from dhtnode.krpc.scrape_filter import ScrapeFilter
+from dhtnode.server.peer_store import PeerStore, StoreStatistics
+
+SWARM = b"s" * 20
+OTHER = b"t" * 20
+LIFETIME = 100.0
+
+
+def new_store(*, max_swarms: int = 10, max_peers_per_swarm: int = 10, max_peers: int = 20) -> PeerStore:
+    return PeerStore(
+        Random(1),
+        lifetime=LIFETIME,
+        max_swarms=max_swarms,
+        max_peers_per_swarm=max_peers_per_swarm,
+        max_peers=max_peers,
+    )
+
+
+def peer(number: int, port: int = 6881) -> Address:
+    return Address(f"8.8.{number >> 8}.{number & 255}", port)
+
+
+def peer6(number: int, port: int = 6881) -> Address:
+    return Address(f"2a00::{number + 1:x}", port)
+
+
+def listed(
+    store: PeerStore, now: float, family: Family = Family.IPV4, *, noseed: bool = False
+) -> list[bytes]:
+    return sorted(store.sample(SWARM, family, 1000, now, noseed=noseed))
+
+
+def compact(*peers: Address) -> list[bytes]:
+    return sorted(map(pack_address, peers))
+
+
+def filter_of(*peers: Address) -> ScrapeFilter:
+    return ScrapeFilter.of(pack_host(one.host) for one in peers)
+
+
+def test_announced_peer_is_listed() -> None:
+    """In its own swarm only."""
+    store = new_store()
+
+    stored = store.announce(SWARM, peer(1), 0.0, seed=False)
+
+    assert stored
+    assert listed(store, 0.0) == compact(peer(1))
+    assert store.sample(OTHER, Family.IPV4, 10, 0.0) == []
+    assert store.statistics() == StoreStatistics(swarms=1, peers=1, refused=0, expired=0)
+
+
+def test_peer_is_forgotten_after_its_lifetime() -> None:
+    """Each counts from its own announce, and the last one takes the swarm with it."""
+    store = new_store()
+    store.announce(SWARM, peer(1), 0.0, seed=False)
+    store.announce(SWARM, peer(2), 30.0, seed=False)
+
+    listings = [listed(store, now) for now in (99.9, 100.0, 129.9, 130.0)]
+
+    assert listings == [compact(peer(1), peer(2)), compact(peer(2)), compact(peer(2)), []]
+    assert store.statistics() == StoreStatistics(swarms=0, peers=0, refused=0, expired=2)
+
+
+def test_renewed_peer_lives_on() -> None:
+    """A renewal counts as a fresh announce, also when others came in between."""
+    store = new_store()
+    for number in (1, 2):
+        store.announce(SWARM, peer(number), 0.0, seed=False)
+    store.announce(SWARM, peer(1), 60.0, seed=False)
+
+    store.expire(100.0)
+
+    assert store.statistics() == StoreStatistics(swarms=1, peers=1, refused=0, expired=1)
+    assert listed(store, 159.9) == compact(peer(1))
+
+
+def test_renewal_moves_port_and_seed_flag_in_place() -> None:
+    """There is one entry per host, whatever port it announces (BEP 33)."""
+    store = new_store()
+    store.announce(SWARM, peer(1, port=1), 0.0, seed=False)
+
+    store.announce(SWARM, peer(1, port=2), 0.0, seed=True)
+
+    assert listed(store, 0.0) == compact(peer(1, port=2))
+    assert store.filters(SWARM, None, 0.0) == (filter_of(peer(1)), ScrapeFilter())
+    assert store.statistics().peers == 1
+
+
+@pytest.mark.parametrize(
+    ("caps", "info_hash"),
+    [
+        ({"max_swarms": 1}, OTHER),
+        ({"max_peers_per_swarm": 2}, SWARM),
+        ({"max_peers": 2}, SWARM),
+        ({"max_peers": 2}, OTHER),
+    ],
+)
+def test_full_store_refuses_newcomers(caps: dict[str, int], info_hash: bytes) -> None:
+    """Nobody who is there gives way, so a flood cannot wash a swarm out."""
+    store = new_store(**caps)
+    for number in (1, 2):
+        store.announce(SWARM, peer(number), 0.0, seed=False)
+
+    stored = store.announce(info_hash, peer(3), 1.0, seed=False)
+
+    assert (store.has_room(info_hash, peer(3).host), stored) == (False, False)
+    assert listed(store, 1.0) == compact(peer(1), peer(2))
+    assert store.statistics() == StoreStatistics(swarms=1, peers=2, refused=1, expired=0)
+
+
+@pytest.mark.parametrize("caps", [{"max_swarms": 1}, {"max_peers_per_swarm": 2}, {"max_peers": 2}])
+def test_full_store_renews_who_is_there(caps: dict[str, int]) -> None:
+    """A stored host always has room in its swarm."""
+    store = new_store(**caps)
+    for number in (1, 2):
+        store.announce(SWARM, peer(number), 0.0, seed=False)
+
+    renewed = store.announce(SWARM, peer(1), 50.0, seed=True)
+
+    assert (store.has_room(SWARM, peer(1).host), renewed) == (True, True)
+    assert listed(store, 149.9) == compact(peer(1))
+
+
+def test_room_is_free_again_when_peers_have_expired() -> None:
+    """Expired peers do not hold places."""
+    store = new_store(max_peers=1)
+    store.announce(SWARM, peer(1), 0.0, seed=False)
+    store.expire(100.0)
+
+    assert store.announce(OTHER, peer(2), 100.0, seed=False)
+
+
+def test_sample_is_of_one_family() -> None:
+    """Over IPv4 go IPv4 peers, over IPv6 IPv6 peers (BEP 32)."""
+    store = new_store()
+    store.announce(SWARM, peer(1), 0.0, seed=False)
+    store.announce(SWARM, peer6(1), 0.0, seed=False)
+
+    samples = [listed(store, 0.0, family) for family in Family]
+
+    assert samples == [compact(peer(1)), compact(peer6(1))]
+
+
+def test_sample_leaves_out_seeds_when_asked() -> None:
+    """A seed wants no other seed (BEP 33, `noseed`)."""
+    store = new_store()
+    store.announce(SWARM, peer(1), 0.0, seed=True)
+    store.announce(SWARM, peer(2), 0.0, seed=False)
+
+    assert listed(store, 0.0, noseed=True) == compact(peer(2))
+    assert listed(store, 0.0, noseed=False) == compact(peer(1), peer(2))
+
+
+@given(st.integers(0, 30), st.integers(-1, 40))
+def test_sample_has_no_repeats_and_is_as_large_as_it_can_be(stored: int, wanted: int) -> None:
+    """Of those that were announced, and no others."""
+    store = new_store(max_peers_per_swarm=100, max_peers=100)
+    announced = [peer(number) for number in range(stored)]
+    for one in announced:
+        store.announce(SWARM, one, 0.0, seed=False)
+
+    sample = store.sample(SWARM, Family.IPV4, wanted, 0.0)
+
+    assert len(set(sample)) == len(sample) == max(0, min(stored, wanted))
+    assert set(sample) <= set(compact(*announced))
+
+
+def test_samples_differ_and_reach_everybody() -> None:
+    """Each asker gets another part of a large swarm."""
+    store = new_store()
+    announced = [peer(number) for number in range(10)]
+    for one in announced:
+        store.announce(SWARM, one, 0.0, seed=False)
+
+    seen = {one for _ in range(100) for one in store.sample(SWARM, Family.IPV4, 2, 0.0)}
+
+    assert sorted(seen) == compact(*announced)
+
+
+def test_filters_tell_seeds_from_others_by_family() -> None:
+    """The asker chooses one family or takes both."""
+    store = new_store()
+    store.announce(SWARM, peer(1), 0.0, seed=True)
+    store.announce(SWARM, peer(2), 0.0, seed=False)
+    store.announce(SWARM, peer6(3), 0.0, seed=True)
+    store.announce(SWARM, peer6(4), 0.0, seed=False)
+
+    filters = [store.filters(SWARM, family, 0.0) for family in (None, Family.IPV4, Family.IPV6)]
+
+    assert filters == [
+        (filter_of(peer(1), peer6(3)), filter_of(peer(2), peer6(4))),
+        (filter_of(peer(1)), filter_of(peer(2))),
+        (filter_of(peer6(3)), filter_of(peer6(4))),
+    ]
+
+
+def test_filters_follow_every_change() -> None:
+    """What was computed before an announce or an expiry is not served afterwards."""
+    store = new_store()
+    store.announce(SWARM, peer(1), 0.0, seed=False)
+    first = store.filters(SWARM, None, 0.0)
+    store.announce(SWARM, peer(2), 50.0, seed=False)
+    second = store.filters(SWARM, None, 50.0)
+    third = store.filters(SWARM, None, 100.0)
+
+    assert [first, second, third] == [
+        (ScrapeFilter(), filter_of(peer(1))),
+        (ScrapeFilter(), filter_of(peer(1), peer(2))),
+        (ScrapeFilter(), filter_of(peer(2))),
+    ]
+
+
+def test_unknown_swarm_has_no_filters() -> None:
+    """Two empty filters would claim that we know of an empty swarm (BEP 33)."""
+    store = new_store()
+    store.announce(SWARM, peer(1), 0.0, seed=False)
+
+    assert store.filters(OTHER, None, 0.0) is None
+    assert store.filters(SWARM, None, LIFETIME) is None
+
+
+def test_filter_of_announced_peers_is_the_published_one() -> None:
+    """The 256 IPv4 and 1000 IPv6 addresses of BEP 33 make its filter, bit by bit."""
+    published = json.loads((Path(__file__).parents[1] / "vectors" / "bep33_bloom.json").read_text())[
+        "published"
+    ]
+    store = new_store(max_peers_per_swarm=2000, max_peers=2000)
+    for first, last in published["ranges"]:
+        low, high = ip_address(first), ip_address(last)
+        for offset in range(int(high) - int(low) + 1):
+            store.announce(SWARM, Address(str(low + offset), 6881), 0.0, seed=False)
+
+    seeds, others = store.filters(SWARM, None, 0.0)
+
+    assert store.statistics().peers == published["inserted"]
+    assert (seeds.is_empty, others.to_bytes().hex()) == (True, published["filter_hex"])
+
+
+@dataclass(frozen=True)
+class Step:
+    """Be one announce after a pause, perhaps with a sweep before it."""
+
+    pause: float
+    info_hash: bytes
+    peer: Address
+    seed: bool
+    sweep: bool
+
+
+STEPS = st.builds(
+    Step,
+    st.sampled_from([0.0, 1.0, 20.0, 60.0]),
+    st.sampled_from([bytes([n]) * 20 for n in range(4)]),
+    st.builds(peer, st.integers(0, 5), st.integers(1, 3)) | st.builds(peer6, st.integers(0, 2)),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_counts_stay_right_whatever_is_announced(steps: list[Step]) -> None:
+    """The store holds what a plain dictionary would hold, within its caps."""
+    store = new_store(max_swarms=3, max_peers_per_swarm=4, max_peers=8)
+    alive: dict[tuple[bytes, str], tuple[Address, bool, float]] = {}
+    now = 0.0
+    for step in steps:
+        now += step.pause
+        if step.sweep:
+            store.expire(now)
+        had_room = store.has_room(step.info_hash, step.peer.host)
+        stored = store.announce(step.info_hash, step.peer, now, seed=step.seed)
+        if stored:
+            alive[step.info_hash, step.peer.host] = (step.peer, step.seed, now + LIFETIME)
+
+        assert stored is had_room
+        assert store.statistics().peers <= 8
+
+    store.expire(now)
+    alive = {key: entry for key, entry in alive.items() if entry[2] > now}
+    swarms = {info_hash for info_hash, _ in alive}
+    statistics = store.statistics()
+    assert (statistics.peers, statistics.swarms) == (len(alive), len(swarms))
+    for info_hash in swarms:
+        entries = [entry for key, entry in alive.items() if key[0] == info_hash]
+        sampled = [one for family in Family for one in store.sample(info_hash, family, 99, now)]
+        assert sorted(sampled) == compact(*(entry[0] for entry in entries))
+        assert store.filters(info_hash, None, now) == (
+            filter_of(*(entry[0] for entry in entries if entry[1])),
+            filter_of(*(entry[0] for entry in entries if not entry[1])),
+        )

@@ -1,0 +1,149 @@
+"""What is remembered of sources: bounded, shared between the ports of a host, and the recent ones last."""
+
+import pytest
+
+from dhtnode.addresses import Address, Scope
+from dhtnode.server.sources import MAX_SOURCES, RecentSources, Sources
+
+
+def host(number: int) -> str:
+    return f"21.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+
+
+def test_sources_are_bounded() -> None:
+    """A flood from ever new addresses does not fill the memory."""
+    sources = Sources(Scope.PUBLIC)
+
+    for number in range(3 * MAX_SOURCES):
+        sources.get((host(number), 6881))
+
+    assert MAX_SOURCES // 2 <= len(sources) <= MAX_SOURCES
+    assert len(sources._hosts) <= MAX_SOURCES
+
+
+def test_source_that_keeps_coming_survives_a_flood() -> None:
+    """It is the silent ones that are forgotten."""
+    sources = Sources(Scope.PUBLIC)
+    regular = sources.get(("31.0.0.1", 6881))
+    silent = sources.get(("31.0.0.2", 6881))
+
+    for number in range(3 * MAX_SOURCES):
+        sources.get((host(number), 6881))
+        if number % 1000 == 0:
+            assert sources.get(("31.0.0.1", 6881)) is regular
+
+    assert sources.get(("31.0.0.2", 6881)) is not silent
+
+
+def test_source_silent_between_two_turns_is_forgotten() -> None:
+    """Or a quiet node would fill its memory with addresses of last week."""
+    sources = Sources(Scope.PUBLIC)
+    regular, silent = sources.get(("31.0.0.1", 6881)), sources.get(("31.0.1.2", 6881))
+
+    sources.turn()
+    assert sources.get(("31.0.0.1", 6881)) is regular
+    assert len(sources) == 2
+    sources.turn()
+
+    assert len(sources) == len(sources._hosts) == len(sources._networks) == 1
+    assert sources.get(("31.0.0.1", 6881)) is regular
+    assert sources.get(("31.0.1.2", 6881)) is not silent
+
+
+def test_meters_last_as_long_as_a_source_that_uses_them() -> None:
+    """Or whoever keeps coming would get another limit with a new port, now and then."""
+    sources = Sources(Scope.PUBLIC)
+    first = sources.get(("21.0.0.1", 1))
+
+    for port in range(2, 9):
+        sources.turn()
+        assert sources.get(("21.0.0.1", 1)) is first
+        assert sources.get(("21.0.0.1", port)).host is first.host
+        assert sources.get(("21.0.0.2", port)).network is first.network
+
+
+def test_sources_that_are_not_allowed_are_forgotten_alike() -> None:
+    """They have no meters of their own, and loopback shares none."""
+    refused, own = Sources(Scope.PUBLIC), Sources(Scope.LOOPBACK)
+    for sources, pair in ((refused, ("127.0.0.1", 1)), (own, ("127.0.0.1", 1))):
+        source = sources.get(pair)
+        sources.turn()
+        assert sources.get(pair) is source
+        sources.turn()
+        sources.turn()
+        assert len(sources) == 0
+
+
+def test_remembered_value_is_made_once() -> None:
+    """Until as many others as are remembered have come."""
+    made = []
+    recent: RecentSources[int, object] = RecentSources(8, lambda key: made.append(key) or object())
+
+    for _ in range(3):
+        for key in range(5):  # more than one generation holds
+            recent.get(key)
+
+    assert made == [0, 1, 2, 3, 4]
+
+
+def test_ports_of_a_host_and_hosts_of_a_network_share_their_meters() -> None:
+    """Or a flooder would have 65,536 limits, or 256."""
+    sources = Sources(Scope.PUBLIC)
+    first, port, neighbour, stranger = (
+        sources.get(pair) for pair in (("21.0.0.1", 1), ("21.0.0.1", 2), ("21.0.0.2", 1), ("21.0.1.1", 1))
+    )
+
+    assert first.host is port.host
+    assert first.host is not neighbour.host
+    assert first.network is port.network is neighbour.network
+    assert first.network is not stranger.network
+
+
+def test_addresses_of_an_ipv6_network_share_a_meter() -> None:
+    """A /64 belongs to one customer."""
+    sources = Sources(Scope.PUBLIC)
+    first, second = sources.get(("2a00::1", 1)), sources.get(("2a00::2", 1))
+
+    assert first.network is second.network
+
+
+def test_each_endpoint_of_loopback_counts_for_itself() -> None:
+    """There a whole network shares one address."""
+    sources = Sources(Scope.LOOPBACK)
+    first, second = sources.get(("127.0.0.1", 1)), sources.get(("127.0.0.1", 2))
+
+    assert len({first.host, first.network, second.host, second.network}) == 4
+
+
+@pytest.mark.parametrize("pair", [("21.0.0.9", 6881), ("127.0.0.1", 1), ("21.0.0.1", 0), ("10.0.0.1", 1)])
+def test_address_outside_our_scope_or_our_own_is_not_allowed(pair: tuple[str, int]) -> None:
+    """Nothing is sent there and nothing believed that comes from there."""
+    assert not Sources(Scope.PUBLIC, {Address("21.0.0.9", 6881)}).get(pair).is_allowed
+
+
+@pytest.mark.parametrize(
+    ("pair", "head"),
+    [
+        (("21.0.0.1", 258), b"d2:ip6:\x15\0\0\1\1\2"),
+        (("2a00::1", 1), b"d2:ip18:*\0" + b"\0" * 13 + b"\1\0\1"),
+    ],
+)
+def test_source_knows_the_beginning_of_its_replies(pair: tuple[str, int], head: bytes) -> None:
+    """The key `ip` with its compact address comes first (BEP 42)."""
+    source = Sources(Scope.PUBLIC).get(pair)
+
+    assert (source.head, source.packed_host) == (head, head.split(b":")[2][:-2])
+
+
+@pytest.mark.parametrize("scope", [Scope.PUBLIC, Scope.LOOPBACK])
+def test_forgiven_source_owes_nothing(scope: Scope) -> None:
+    """Nor do its host and its network, for those that come later."""
+    sources = Sources(scope)
+    pairs = [("21.0.0.1", 1), ("127.0.0.1", 1)]
+    for source in map(sources.get, pairs):
+        source.host.used_until = source.network.used_until = 1e9
+
+    sources.forgive()
+
+    for source in map(sources.get, [*pairs, ("21.0.0.1", 2), ("21.0.0.2", 1)]):
+        assert (source.host.used_until, source.network.used_until) == (float("-inf"), float("-inf"))

@@ -1,0 +1,219 @@
+"""Marks of distrust: liars get them, honest nodes do not."""
+
+from dataclasses import replace
+from functools import reduce
+from operator import or_
+from random import Random
+
+import pytest
+
+from benchmarks.swarms.__main__ import drawn_size, measure
+from benchmarks.swarms.liars import random_filter
+from benchmarks.swarms.model import ModelSwarm, SwarmModel, reply_of
+from crawler.synthetic.memory import SyntheticMemoryNetwork
+from crawler.synthetic.settings import SyntheticSettings
+from dhtnode.addresses import Address, Contact
+from dhtnode.ids import InfoHash
+from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask
+from dhtnode.swarm.replies import observe
+from dhtnode.swarm.store_overlap import NodeStore, outlier_stores
+from dhtnode.swarm.trust_marks import MARKS, left_out, marks_of
+
+EMPTY = ScrapeFilter()
+FULL = ScrapeFilter((1 << 2048) - 1)
+
+
+def honest(peers, seed=1, **model):
+    source = ModelSwarm(SwarmModel(**model), peers, Random(f"{peers} {seed}")).replies()
+    return [next(source) for _ in range(8)]
+
+
+def marks(replies, **more):
+    return marks_of(replies, observe(replies), **more)
+
+
+def marks_of_last(replies, liar, **more):
+    *others, last = marks([*replies, liar], **more)
+    assert not any(others)
+    return last
+
+
+def test_what_was_noticed_by_who_asked_is_kept():
+    """Their words come first, in the order of all marks."""
+    replies = honest(40)
+    noticed = [()] * 7 + [("foreign source", "wrong id")]
+
+    assert marks(replies, noticed=noticed) == ((),) * 7 + (("wrong id", "foreign source"),)
+    assert left_out(marks(replies, noticed=noticed)) == {7}
+
+
+def test_lists_of_another_length_are_refused():
+    """Marks would go to the wrong nodes."""
+    with pytest.raises(ValueError, match="zip"):
+        marks(honest(40), noticed=[()])
+
+
+@pytest.mark.parametrize("peers", [1, 3, 40, 400, 3000])
+def test_full_filter_is_impossible(peers):
+    """No store holds as many peers as it takes to set every bit."""
+    found = marks_of_last(honest(peers), reply_of(9, EMPTY, FULL, ()))
+
+    assert "impossible count" in found
+
+
+def test_seeds_that_are_leechers_are_marked():
+    """A peer has one role in a store; a few that share an address have two."""
+    invented = random_filter(40, Random(1))
+    a_few = ScrapeFilter(invented.bits & ~random_filter(1500, Random(2)).bits)
+
+    assert "seeds are leechers" in marks([reply_of(9, invented, invented, ())])[0]
+    assert marks([reply_of(9, invented | a_few, a_few, ())]) == ((),)
+
+
+def test_names_that_are_not_in_the_filters_are_marked():
+    """A node holds whom it names, but for a few that announced in between."""
+    teller = next(reply for reply in honest(40) if reply.values and reply.has_filters and reply.seeds_filter)
+
+    assert marks([teller]) == ((),)
+    lying = replace(teller, seeds_filter=random_filter(20, Random(3)))
+    assert marks([replace(lying, peers_filter=EMPTY)]) == (("names others than it stores",),)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.{}", "127.0.0.{}", "100.64.0.{}", "240.0.0.{}"])
+def test_special_use_addresses_are_marked(host):
+    """Nobody on the Internet is there; one among many is a leak."""
+    special = tuple(Address(host.format(number), 1) for number in range(1, 30))
+    replies = honest(60, bep33=0.0)
+
+    assert "special-use addresses" in marks_of_last(replies, reply_of(9, None, None, special))
+    leaking = replace(replies[-1], values=(*replies[-1].values, special[0]))
+    assert marks([*replies[:-1], leaking]) == ((),) * 8
+
+
+def test_on_loopback_every_address_serves():
+    """There, peers are made up (198.18.0.0/15) or are at home."""
+    values = tuple(Address(f"198.18.0.{number}", 1) for number in range(20))
+    reply = reply_of(9, None, None, values)
+    here = replace(reply, contact=Contact(reply.contact.node_id, Address("127.0.0.9", 1)))
+    at_home = replace(here, values=(Address("10.0.0.1", 1),))
+
+    assert marks([reply]) == marks([here]) == marks([at_home]) == ((),)
+
+
+def test_who_has_peers_of_a_random_info_hash_is_marked():
+    """Nobody announced any."""
+    replies = honest(40)
+    told = reply_of(0, None, None, (Address("11.0.0.1", 1),))
+    probes = [None, reply_of(0, None, None, ()), reply_of(0, EMPTY, EMPTY, ()), told, *[None] * 4]
+
+    assert marks(replies, probes=probes) == ((),) * 3 + (("answers anything",),) + ((),) * 4
+
+
+@pytest.mark.parametrize(
+    ("peers", "hosts"), [(1, 60), (5, 500), (40, 60), (40, 3000), (400, 60), (400, 3000), (3000, 500)]
+)
+def test_invented_store_is_unknown_to_the_others(peers, hosts):
+    """The others agree, and have not heard of anybody in it."""
+    liar = reply_of(
+        9, random_filter(hosts // 3, Random(hosts)), random_filter(hosts, Random(f"leechers {hosts}")), ()
+    )
+
+    assert marks_of_last(honest(peers, 2), liar) == ("unknown to the others",)
+
+
+@pytest.mark.parametrize("peers", [20, 100, 400])
+def test_padded_store_is_unknown_to_the_others(peers):
+    """Half of it is true; the other half only this node knows."""
+    replies = honest(peers, bep33=1.0, capped=0.0)
+    stored = replies[0].stored
+
+    liar = reply_of(9, EMPTY, stored | random_filter(peers, Random(4)), ())
+
+    assert marks_of_last(replies, liar) == ("unknown to the others",)
+
+
+def test_copies_of_another_swarm_are_one_witness():
+    """Three with the same foreign filters do not outvote five that differ, and agree."""
+    replies = honest(400, bep33=1.0, capped=0.0)[:5]
+    copied = random_filter(100, Random(5))
+    liars = [reply_of(20 + number, copied, EMPTY, ()) for number in range(3)]
+
+    assert marks([*replies, *liars]) == ((),) * 5 + (("copied filters",),) * 3
+
+
+@pytest.mark.parametrize("peers", [1, 3, 10, 100, 400])
+def test_equal_stores_are_no_sign_of_copying(peers):
+    """When all announces arrive, all stores are the same."""
+    assert marks(honest(peers, announce=1.0, bep33=1.0, capped=0.0, loss=0.0)) == ((),) * 8
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_who_tells_of_leechers_only_does_not_outvote_the_others(seed):
+    """Such stores (mldht) share more with each other than with those that hold seeds too."""
+    random = Random(seed)
+    hosts = [host_mask(random.randbytes(4)) for _ in range(600)]
+    stores = []
+    for number in range(12):
+        told = [place for place in range(600) if random.random() < (0.9 if number < 8 else 0.1)]
+        shown = random.sample(told, min(50, len(told)))
+        is_part = number % 3 > 0 and number < 8
+        if is_part:
+            shown += [place for place in told if place >= 470]
+        bits = reduce(or_, (hosts[place] for place in shown))
+        stores.append(NodeStore(bits, len(set(shown)), is_part))
+    invented = reduce(or_, (host_mask(random.randbytes(4)) for _ in range(200)))
+
+    assert outlier_stores(stores) == frozenset()
+    assert outlier_stores([*stores, NodeStore(invented, 200)]) == {12}
+
+
+def test_two_liars_among_stores_of_leechers_are_told():
+    """Nobody else is a whole store, so the leechers have to be held against each other after all."""
+    random = Random(3)
+    (leecher,) = (host_mask(random.randbytes(4)) for _ in range(1))
+    liars = [reduce(or_, (host_mask(random.randbytes(4)) for _ in range(size))) for size in (3000, 400)]
+    stores = [NodeStore(leecher, 1, True)] * 5 + [NodeStore(liars[0], 3000), NodeStore(liars[1], 400)]
+    assert outlier_stores(stores) == {5, 6}
+
+
+def test_stores_without_overlap_are_not_judged():
+    """Three that know three different swarms: nobody can say who is right."""
+    replies = [reply_of(rank, random_filter(50, Random(rank)), EMPTY, ()) for rank in range(3)]
+
+    assert marks(replies) == ((),) * 3
+
+
+@pytest.mark.parametrize("unequal", [False, True])
+def test_honest_nodes_get_no_marks(unequal):
+    """Not even where peers differ in how well they announce."""
+    random = Random(f"honest {unequal}")
+    found = [measure(SwarmModel(unequal=unequal), drawn_size(3000, random), random) for _ in range(60)]
+
+    assert not [mark for each in found for mark in each.marks]
+
+
+def test_estimate_withstands_one_liar_in_five():
+    """Most are marked, and the median error of swarms of all sizes stays within 10 %."""
+    random = Random(11)
+    found = [measure(SwarmModel(hostile=0.2), drawn_size(3000, random), random, probe=0.3) for _ in range(80)]
+    errors = sorted(abs(each.estimate.peers / each.peers - 1) for each in found)
+
+    assert errors[len(errors) // 2] <= 0.1
+    assert sum(each.liars_marked for each in found) > 0.6 * sum(each.liars for each in found)
+    assert sum(each.honest_marked for each in found) <= 1
+    assert {mark for each in found for mark in each.marks} <= set(MARKS)
+
+
+async def test_a_node_leaves_out_what_it_marks(autojump_clock):
+    """A third of the nodes lie, about swarms too: the sizes that `scrape` returns are near the truth."""
+    settings = SyntheticSettings(nodes=400, hostile=0.3, swarms=12, largest=300, capped=0.0, seed=4)
+    network = SyntheticMemoryNetwork(settings, seed=4)
+    found, errors = set(), []
+    async with network.open_node(0, through=network.synthetic.ways_in()) as node:
+        for swarm in network.synthetic.swarms:
+            scrape = await node.scrape(InfoHash(swarm.info_hash))
+            assert len(scrape.marks) == len(scrape.replies)
+            found.update(*scrape.marks)
+            errors.append(abs(scrape.estimate.peers - swarm.peers) / swarm.peers)
+    assert {"impossible count", "unknown to the others"} <= found <= set(MARKS)
+    assert sorted(errors)[len(errors) // 2] < 0.05

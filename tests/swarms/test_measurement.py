@@ -1,0 +1,339 @@
+"""Whom to ask about one swarm: as many as are needed, others for those that fail, and not without end."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from crawler.core.canary_hashes import CanaryHashes
+from crawler.db.records.records import Outcome
+from crawler.swarms.asked_node import NodeProgress
+from crawler.swarms.measurement import (
+    CLOSEST,
+    MOST_ASKED,
+    MOST_ASKED_ON_THE_WAY,
+    MOST_CLOSEST,
+    Measurement,
+    QueryKind,
+)
+from dhtnode import Address, BadResponse, Family, InfoHash, NodeId, QueryRefused, QueryTimeout
+from dhtnode.krpc import Response, ScrapeFilter
+
+SHIFT = 120  # bits: distances of 1, 2, 3 are too far to be made for the target
+TARGET = InfoHash(b"\x55" * 20)
+EMPTY = bytes(256)
+FILLED = ScrapeFilter.of([bytes(4)]).to_bytes()
+VALUE = bytes([95, 1, 2, 3, 4, 5])
+THERE = Address("95.0.0.1", 1)
+NEVER = CanaryHashes(Random(1), share=0.0)
+
+
+def node_at(distance, family=Family.IPV4):
+    """Return a node whose id is so far from the target."""
+    number = int.from_bytes(TARGET, "big") ^ distance << SHIFT
+    return NodeId(number.to_bytes(20, "big")), distance << 16 | 6881
+
+
+def compact(*distances):
+    return b"".join(node_id + endpoint.to_bytes(6, "big") for node_id, endpoint in map(node_at, distances))
+
+
+def read(family, contacts):
+    """Read contacts as `CompactContacts` does."""
+    return [
+        (contacts[at : at + 20], int.from_bytes(contacts[at + 20 : at + 26], "big"))
+        for at in range(0, len(contacts), 26)
+    ]
+
+
+def enough(inquiry):
+    return dict.fromkeys(inquiry.parts, 0)
+
+
+def inquiry_of(distances, *, judge=enough, probes=NEVER, follows=False, families=(Family.IPV4,)):
+    inquiry = Measurement(TARGET, probes, judge, read)
+    for family in families:
+        inquiry.add_nodes(family, [node_at(distance) for distance in distances], follows=follows)
+    return inquiry
+
+
+def answer(query, *, nodes=None, node_id=None, **said):
+    return Response(b"tttt", NodeId(node_id or query.node.node_id), nodes=nodes, **said)
+
+
+def drive(inquiry, respond):
+    """Answer all that is asked as `respond` says, until nothing is; return the queries in order."""
+    asked = []
+    while queries := inquiry.take_queries():
+        for query in queries:
+            query.node.address = THERE
+            asked.append(query)
+            inquiry.on_end(query, respond(query), 0.1)
+    assert inquiry.pending == 0
+    return asked
+
+
+def places(queries, kind=QueryKind.SCRAPE):
+    """Return the distances of the nodes that were asked something."""
+    return [query.node.distance >> SHIFT for query in queries if query.kind is kind]
+
+
+def counting(inquiry):
+    return [node.distance >> SHIFT for node in inquiry.nodes() if node.state is NodeProgress.COUNTS]
+
+
+def test_the_eight_closest_are_asked_together():
+    """And nobody else when all answer."""
+    inquiry = inquiry_of(range(20, 0, -1))
+    first = inquiry.take_queries()
+
+    assert places(first) == [*range(1, 9)]
+    assert {query.target for query in first} == {TARGET}
+    for query in first:
+        inquiry.on_end(query, answer(query), 0.1)
+    assert inquiry.take_queries() == []
+    assert counting(inquiry) == [*range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome", "marks"),
+    [
+        (QueryTimeout(THERE), Outcome.TIMEOUT, ()),
+        (QueryRefused(THERE, 201, "no"), Outcome.ERROR, ()),
+        (BadResponse(THERE, "truncated"), Outcome.MALFORMED, ()),
+        (BadResponse(THERE, "foreign source"), Outcome.FOREIGN_SOURCE, ("foreign-source",)),
+        (Response(b"tttt", NodeId(b"x" * 20)), Outcome.WRONG_ID, ("wrong-id",)),
+    ],
+)
+def test_next_node_takes_the_place_of_one_that_fails(failure, outcome, marks):
+    """Whatever the failure is, it is kept among the nodes asked."""
+    inquiry = inquiry_of(range(1, 20))
+    asked = drive(inquiry, lambda query: failure if query.node.distance >> SHIFT == 3 else answer(query))
+
+    assert places(asked) == [*range(1, 10)]
+    assert counting(inquiry) == [1, 2, 4, 5, 6, 7, 8, 9]
+    (failed,) = [node for node in inquiry.nodes() if node.state is NodeProgress.FAILED]
+    assert (failed.outcome, failed.marks) == (outcome, marks)
+
+
+def test_no_more_than_twelve_are_asked_where_some_answer():
+    """Half of them silent is no reason to ask the whole neighbourhood."""
+    inquiry = inquiry_of(range(1, 33))
+    odd_ones = drive(inquiry, lambda query: answer(query) if query.node.distance >> SHIFT & 1 else silent())
+
+    assert places(odd_ones) == [*range(1, MOST_ASKED + 1)]
+    assert counting(inquiry) == [1, 3, 5, 7, 9, 11]
+
+
+def silent():
+    return QueryTimeout(THERE)
+
+
+def test_lookup_begins_where_what_is_known_is_out_of_date():
+    """When hardly anybody answers, contacts that were named are asked after all, earlier ones too."""
+    inquiry = inquiry_of(range(101, 133))
+    asked = drive(
+        inquiry,
+        lambda query: (
+            answer(query, nodes=compact(*range(1, 9)))
+            if query.node.distance >> SHIFT in (*range(1, 9), 102)
+            else silent()
+        ),
+    )
+
+    assert places(asked)[:MOST_ASKED] == [*range(101, 101 + MOST_ASKED)]
+    assert counting(inquiry) == [*range(1, 9)]
+
+
+def test_peers_kept_back_are_asked_for_once_without_scrape():
+    """Of nodes whose filters say that somebody is there, and that named nobody (libtorrent)."""
+    said = {
+        1: {"seeds_filter": FILLED, "peers_filter": EMPTY},
+        2: {"seeds_filter": EMPTY, "peers_filter": EMPTY},
+        3: {"seeds_filter": FILLED, "values": (VALUE,)},
+        4: {"values": (VALUE,)},
+        5: {"peers_filter": FILLED},
+    }
+
+    def respond(query):
+        if query.kind is QueryKind.LISTING:
+            return answer(query, values=(VALUE, VALUE[:5] + b"\x09"))
+        return answer(query, **said.get(query.node.distance >> SHIFT, {}))
+
+    inquiry = inquiry_of(range(1, 20))
+    asked = drive(inquiry, respond)
+
+    assert sorted(places(asked, QueryKind.LISTING)) == [1, 5]
+    assert [len(node.values) for node in inquiry.nodes()] == [2, 0, 1, 1, 2, 0, 0, 0]
+
+
+def test_failed_listing_leaves_the_filters():
+    """Neither silence nor another's answer takes back what was said."""
+    failures = {1: silent(), 2: Response(b"tttt", NodeId(b"x" * 20), values=(VALUE,))}
+
+    def respond(query):
+        if query.kind is QueryKind.LISTING:
+            return failures[query.node.distance >> SHIFT]
+        return answer(query, seeds_filter=FILLED if query.node.distance >> SHIFT < 3 else EMPTY)
+
+    inquiry = inquiry_of(range(1, 20))
+    drive(inquiry, respond)
+
+    assert counting(inquiry) == [*range(1, 9)]
+    assert [node.values for node in inquiry.nodes()[:2]] == [(), ()]
+
+
+def test_extension_asks_the_next_nodes_and_ends():
+    """As many more as the judge wants, 20 at most, even if it wants more and more."""
+    inquiry = inquiry_of(range(1, 40), judge=lambda inquiry: dict.fromkeys(inquiry.parts, 5))
+    asked = drive(inquiry, answer)
+
+    assert places(asked) == [*range(1, MOST_CLOSEST + 1)]
+    assert counting(inquiry) == [*range(1, MOST_CLOSEST + 1)]
+
+
+def test_extension_with_nobody_left_to_ask_ends_too():
+    """A network of few nodes has no further ones."""
+    inquiry = inquiry_of(range(1, 11), judge=lambda inquiry: dict.fromkeys(inquiry.parts, 8))
+
+    assert places(drive(inquiry, answer)) == [*range(1, 11)]
+
+
+def test_node_that_the_judge_marks_leaves_its_place_to_the_next():
+    """And the judge looks again at what that one says."""
+    seen = []
+
+    def judge(inquiry):
+        seen.append(counting(inquiry))
+        for node in inquiry.nodes():
+            if node.distance >> SHIFT == 2 and not node.marks:
+                node.mark("invented")
+        return enough(inquiry)
+
+    inquiry = inquiry_of(range(1, 20), judge=judge)
+    drive(inquiry, answer)
+
+    assert seen == [[*range(1, 9)], [1, 3, 4, 5, 6, 7, 8, 9]]
+
+
+def test_lookup_follows_contacts_until_the_closest_have_answered():
+    """Each node names some that are half as far; who is named twice is asked once."""
+
+    def respond(query):
+        distance = query.node.distance >> SHIFT
+        return answer(query, nodes=compact(*(max(distance // 2 - step, 1) for step in range(8))))
+
+    inquiry = inquiry_of([4000, 5000, 6000], follows=True)
+    asked = places(drive(inquiry, respond))
+
+    assert counting(inquiry)[0] == 1
+    assert max(Counter(asked).values()) == 1
+    assert len(asked) < 80
+
+
+def test_lookup_ends_though_liars_name_ever_closer_nodes():
+    """Its queries are counted."""
+    step = iter(range(10**6, 0, -1))
+    inquiry = inquiry_of([10**7], follows=True)
+    asked = drive(inquiry, lambda query: answer(query, nodes=compact(*(next(step) for _ in range(8)))))
+
+    assert len(asked) == MOST_ASKED_ON_THE_WAY
+
+
+def test_contacts_closer_than_anybody_can_be_are_not_followed():
+    """An id that shares 6 bytes with the info-hash was made for it."""
+    made = TARGET[:6] + b"z" * 14 + (7).to_bytes(6, "big")
+    inquiry = inquiry_of(range(1001, 1010), follows=True)
+    asked = drive(inquiry, lambda query: answer(query, nodes=made))
+
+    assert places(asked) == [*range(1001, 1009)]
+
+
+def test_liar_caught_by_a_probe_does_not_count_from_then_on():
+    """It is asked about a swarm that does not exist, once; its replies are kept and marked."""
+    probes = CanaryHashes(Random(1), share=1.0)
+
+    def respond(query):
+        is_liar = query.node.distance >> SHIFT == 4
+        if query.kind is QueryKind.PROBE:
+            assert query.target[:5] == TARGET[:5]
+            assert query.target != TARGET
+            return answer(query, values=(VALUE,) if is_liar else None)
+        return answer(query, values=(VALUE,))
+
+    first, second = inquiry_of(range(1, 20), probes=probes), inquiry_of(range(1, 20), probes=probes)
+    asked = drive(first, respond)
+    again = drive(second, respond)
+
+    assert places(asked, QueryKind.PROBE) == [*range(1, 9), 9]
+    assert places(again, QueryKind.PROBE) == []
+    for inquiry in (first, second):
+        assert counting(inquiry) == [1, 2, 3, 5, 6, 7, 8, 9]
+        (liar,) = [node for node in inquiry.nodes() if node.marks]
+        assert (liar.distance >> SHIFT, liar.marks, liar.values) == (
+            4,
+            ("answers-anything",),
+            (Address("95.1.2.3", 1029),),
+        )
+    assert (probes.probed, probes.caught) == (9, 1)
+
+
+def test_probes_are_bounded_and_a_sample():
+    """Not everybody is asked, and nobody once there are too many."""
+    some, few = CanaryHashes(Random(1), share=0.25), CanaryHashes(Random(1), share=1.0, most=10)
+    wanted = [endpoint for endpoint in range(1000) if some.wants(endpoint)]
+
+    assert 200 < len(wanted) < 300
+    assert [endpoint for endpoint in range(100) if few.wants(endpoint)] == [*range(10)]
+    assert not any(few.wants(endpoint) for endpoint in range(10))
+
+
+@pytest.mark.parametrize("filter_", [None, EMPTY])
+def test_honest_answer_to_a_probe_is_no_lie(filter_):
+    """Empty filters name nobody."""
+    probes = CanaryHashes(Random(1))
+    honest = Response(b"tttt", NodeId(b"n" * 20), seeds_filter=filter_, peers_filter=filter_, nodes=b"n" * 26)
+
+    assert not probes.catches(1, honest)
+    assert probes.catches(1, honest._replace(peers_filter=FILLED))
+    assert probes.is_liar(1)
+
+
+def test_second_questions_of_a_lookup_stay_within_their_bytes():
+    """The closest nodes are asked for their lists as long as all they have cost is below the bound."""
+    inquiry = inquiry_of(range(1, 20), follows=True)
+    inquiry.most_bytes = 3000
+
+    def respond(query):
+        inquiry.count_bytes(query, sent=100, received=200)
+        return answer(query, seeds_filter=FILLED if query.kind is QueryKind.SCRAPE else None, values=None)
+
+    asked = drive(inquiry, respond)
+
+    assert places(asked) == [*range(1, 9)]
+    assert len(places(asked, QueryKind.LISTING)) == 1  # 8 * 300, and 450 to 466 for each list
+    assert inquiry.bytes_sent + inquiry.bytes_received == 9 * 300
+
+
+def test_each_family_has_its_own_nodes():
+    """Eight of each; what one lacks the other does not make up for."""
+    inquiry = inquiry_of(range(1, 20), families=Family)
+    asked = drive(inquiry, lambda query: answer(query) if query.family is Family.IPV6 else silent())
+
+    assert Counter(query.family for query in asked) == {Family.IPV4: 19, Family.IPV6: CLOSEST}
+    assert len(counting(inquiry)) == CLOSEST
+
+
+def test_query_that_could_not_leave_counts_as_failed():
+    """Others are asked, and what never left ends with the rest."""
+    inquiry = inquiry_of(range(1, 20))
+    for query in inquiry.take_queries():
+        query.node.address = THERE
+        if query.node.distance >> SHIFT == 1:
+            inquiry.on_not_sent(query)
+        else:
+            inquiry.on_end(query, answer(query), 0.1)
+    asked = drive(inquiry, answer)
+
+    assert places(asked) == [9]
+    assert inquiry.nodes()[0].outcome is Outcome.NOT_SENT

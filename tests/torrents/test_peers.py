@@ -1,0 +1,329 @@
+"""The peers of a swarm: what they tell, whom we leave alone, and what hostile ones can do to us.
+
+All of it over streams in memory and in virtual time.
+"""
+
+import socket
+import struct
+import tracemalloc
+from collections import Counter
+from contextlib import asynccontextmanager
+from functools import partial
+from hashlib import sha1
+from random import Random
+
+import pytest
+import trio
+
+from crawler.core.exclusion import Exclusion
+from crawler.db.records.torrents import PeerKind, PeerReport, PiecesHeld
+from crawler.settings import PeerSettings
+from crawler.torrents.peers import PeerAsker
+from crawler.torrents.peerwire.assembly import MAX_METADATA_BYTES
+from crawler.torrents.peerwire.conversation import TALK_BYTES
+from crawler.torrents.peerwire.extension import PART_BYTES
+from crawler.torrents.peerwire.frames import FrameKind, encode_frame
+from dhtnode import Address, Family, InfoHash, Scope
+from dhtnode.bencode import encode
+from dhtnode.metainfo import parse_info
+from tests.fake_peers import ALL, NONE, Peer, Swarm, extended, garbage, hello, send_and_wait, send_for_ever
+
+SEED, LEECHER, UNKNOWN = PeerKind
+INFO = {b"length": 160, b"name": b"a.iso", b"piece length": 16, b"pieces": b"p" * 200}  # 10 pieces
+METADATA = encode(INFO)
+INFO_HASH = InfoHash(sha1(METADATA).digest())  # noqa: S324  BEP 3
+
+
+def address(number):
+    return Address(f"127.0.{number // 200}.{number % 200 + 1}", 6881)
+
+
+async def directly(function, *args, limiter):
+    """Stand in for a worker thread, whose time is not virtual."""
+    async with limiter:
+        return function(*args)
+
+
+@asynccontextmanager
+async def swarm_of(*peers):
+    """Run peers at the first addresses for the length of the block."""
+    async with trio.open_nursery() as nursery:
+        yield Swarm(nursery, {address(number): peer for number, peer in enumerate(peers)})
+        nursery.cancel_scope.cancel()
+
+
+async def ask(swarm, addresses=None, *, scope=Scope.LOOPBACK, info_hash=INFO_HASH, excludes=None, **options):
+    """Ask peers, all of the swarm if none are named."""
+    asks = {name: options.pop(name) for name in ("pieces", "wants_metadata") if name in options}
+    asker = PeerAsker(
+        {Family.IPV4: scope},
+        PeerSettings(**options),
+        Random(1),
+        excludes=excludes,
+        connect=swarm.connect,
+        run_sync=directly,
+    )
+    return await asker.ask(info_hash, addresses or list(swarm.peers), **asks)
+
+
+async def test_seeds_leechers_and_the_name_are_told(autojump_clock):
+    """Each peer by its own words, and the metadata from one that has it."""
+    bitfield = encode_frame(FrameKind.BITFIELD, b"\xf0\x00")
+    peers = [
+        Peer(INFO_HASH, ALL, METADATA, extra={b"upload_only": 1}),
+        Peer(INFO_HASH, encode_frame(FrameKind.BITFIELD, b"\xff\xc0"), METADATA),
+        Peer(INFO_HASH, bitfield + encode_frame(FrameKind.HAVE, (9).to_bytes(4)), METADATA),
+        Peer(INFO_HASH, NONE),
+        Peer(INFO_HASH, b""),
+        Peer(INFO_HASH, encode_frame(FrameKind.BITFIELD, b"\xff\xff"), METADATA),
+    ]
+    async with swarm_of(*peers) as swarm:
+        told = await ask(swarm)
+
+    holdings = Counter(report.holding for report in told.reports)
+    assert told.info == parse_info(METADATA)
+    assert holdings == Counter(
+        {
+            PiecesHeld(SEED, 10, 10): 2,
+            PiecesHeld(LEECHER, 5, 10): 1,
+            PiecesHeld(LEECHER, 0, 10): 2,
+            PiecesHeld(UNKNOWN, None, 10): 1,  # spare bits that are set
+        }
+    )
+    assert PeerReport(PiecesHeld(SEED, 10, 10), True, "LT") in told.reports
+    assert (told.peers_named, told.peers_tried, told.failures, told.skipped) == (6, 6, {}, {})
+
+
+async def test_only_handshakes_and_requests_for_metadata_are_sent(autojump_clock):
+    """No interest, no request for content; and the connection is closed by us."""
+    info = encode(INFO | {b"pieces": b"p" * 20 * 3000})
+    peer = Peer(InfoHash(sha1(info).digest()), ALL, info)  # noqa: S324  BEP 3
+    async with swarm_of(peer) as swarm:
+        told = await ask(swarm, info_hash=peer.info_hash)
+        await trio.testing.wait_all_tasks_blocked()
+        assert swarm.open_now == 0
+
+    assert told.info is not None
+    assert peer.was_sent() == [FrameKind.HAVE_NONE] + [FrameKind.EXTENDED] * (1 + -(-len(info) // PART_BYTES))
+    assert told.bytes_sent == len(peer.received)
+
+
+async def test_what_is_known_is_not_asked_for(autojump_clock):
+    """With the number of pieces at hand, handshakes are enough."""
+    peer = Peer(INFO_HASH, encode_frame(FrameKind.BITFIELD, b"\xff\xc0"), METADATA)
+    async with swarm_of(peer) as swarm:
+        told = await ask(swarm, pieces=10, wants_metadata=False)
+
+    assert told.info is None
+    assert told.reports == (PeerReport(PiecesHeld(SEED, 10, 10), False, "LT"),)
+    assert peer.was_sent() == [FrameKind.HAVE_NONE, FrameKind.EXTENDED]
+
+
+async def test_private_torrent_ends_the_asking(autojump_clock):
+    """Nothing is returned of its peers, and the rest are left alone."""
+    info = encode(INFO | {b"private": 1})
+    info_hash = InfoHash(sha1(info).digest())  # noqa: S324  BEP 3
+    async with swarm_of(*[Peer(info_hash, ALL, info) for _ in range(30)]) as swarm:
+        told = await ask(swarm, info_hash=info_hash, connections_at_once=2, connection_rate=1.0)
+
+    assert told.info is not None
+    assert told.info.is_private
+    assert told.reports == ()
+    assert len(swarm.connected) < 10
+
+
+async def test_peers_that_may_not_be_contacted_are_not(autojump_clock):
+    """Networks that our socket is not in, low ports, excluded ones, a second port of a host."""
+    peers = [
+        Address("8.8.8.8", 6881),
+        Address("8.8.8.8", 6882),
+        Address("127.0.0.1", 6881),
+        Address("10.0.0.1", 6881),
+        Address("192.168.1.1", 6881),
+        Address("169.254.1.1", 6881),
+        Address("224.0.0.1", 6881),
+        Address("9.9.9.9", 0),
+        Address("9.9.9.9", 22),
+        Address("9.9.9.9", 1023),
+        Address("5.5.5.5", 6881),
+        Address("2001:470::1", 6881),
+        Address("9.9.9.9", 1024),
+    ]
+    async with swarm_of() as swarm:
+        told = await ask(swarm, peers, scope=Scope.PUBLIC, excludes=Exclusion.read(["5.5.0.0/16"]).excludes)
+
+    assert swarm.connected == [Address("8.8.8.8", 6881), Address("9.9.9.9", 1024)]
+    assert told.skipped == {
+        "another port of a host": 1,
+        "address that we do not talk to": 7,
+        "port below 1024": 2,
+        "excluded": 1,
+    }
+    assert told.failures == {"no connection": 2}
+
+
+async def test_connections_are_few_at_once_and_paced(autojump_clock):
+    """And no more peers are tried than the settings say."""
+    async with swarm_of(*[Peer(INFO_HASH, NONE) for _ in range(50)]) as swarm:
+        began = trio.current_time()
+        told = await ask(swarm, connections_at_once=3, connection_rate=2.0, peers=21)
+
+    assert swarm.most_open == 3
+    assert told.peers_tried == len(told.reports) == 21
+    assert told.skipped == {"enough others": 29}
+    assert trio.current_time() - began >= (21 - 3) / 2.0  # virtual time
+
+
+async def test_host_is_not_asked_about_two_swarms_at_once(autojump_clock):
+    """The second swarm goes without it."""
+    other = InfoHash(b"o" * 20)
+    async with swarm_of(Peer(INFO_HASH, NONE, delay=5.0)) as swarm:
+        asker = PeerAsker({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1), connect=swarm.connect)
+        results = []
+
+        async def ask_about(info_hash):
+            results.append(await asker.ask(info_hash, [address(0)]))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_about, INFO_HASH)
+            nursery.start_soon(ask_about, other)
+
+    assert len(swarm.connected) == 1
+    assert sum(told.skipped.get("busy with another swarm", 0) for told in results) == 1
+
+
+SLOW_DRIP = bytes(4)
+TOO_LARGE = extended(0, {b"m": {b"ut_metadata": 5}, b"metadata_size": MAX_METADATA_BYTES + 1})
+FORGED = encode(INFO | {b"name": b"b.iso"})
+HAVE = encode_frame(FrameKind.HAVE, bytes(4))
+
+HOSTILE = {  # a peer, and what is said of it
+    "garbage": (garbage(1), "not the BitTorrent protocol"),
+    "silent": (lambda stream: send_and_wait(stream, b""), "no handshake"),
+    "half a handshake": (lambda stream: send_and_wait(stream, hello(INFO_HASH)[:60]), "no handshake"),
+    "closes at once": (lambda stream: stream.aclose(), None),
+    "drips": (lambda stream: send_for_ever(stream, b"\x13", 1.0), "not the BitTorrent protocol"),
+    "another swarm": (Peer(InfoHash(b"x" * 20)), "speaks of another swarm"),
+    "oversized message": (
+        lambda s: send_and_wait(s, hello(INFO_HASH, b"\x7f\xff\xff\xff")),
+        "message too long",
+    ),
+    "keep-alives": (lambda s: keep_sending(s, bytes(4 * 1000)), "says too much"),
+    "slow keep-alives": (lambda s: keep_sending(s, SLOW_DRIP, 0.5), None),
+    "haves": (lambda s: keep_sending(s, HAVE * 1000), "says too much"),
+    "two bitfields": (lambda s: send_and_wait(s, hello(INFO_HASH, ALL, ALL)), "bitfield in the wrong place"),
+    "content": (
+        lambda s: send_and_wait(s, hello(INFO_HASH, ALL, encode_frame(FrameKind.PIECE, bytes(16392)))),
+        "sends content that nobody asked for",
+    ),
+    "too much metadata": (lambda s: send_and_wait(s, hello(INFO_HASH, ALL, TOO_LARGE)), None),
+    "wrong hash": (Peer(INFO_HASH, ALL, FORGED), "metadata with another hash"),
+    "wrong size": (Peer(INFO_HASH, ALL, METADATA, size=20_000), "another size of metadata than before"),
+    "refuses": (Peer(INFO_HASH, ALL, None, size=100), None),
+    "dawdles": (Peer(INFO_HASH, ALL, METADATA, delay=1000.0), None),
+}
+
+
+async def keep_sending(stream, data, pause=0.0):
+    await stream.send_all(hello(INFO_HASH))
+    await send_for_ever(stream, data, pause)
+
+
+@pytest.mark.parametrize(("peer", "reason"), HOSTILE.values(), ids=HOSTILE)
+async def test_hostile_peer_is_left_and_the_others_are_asked(peer, reason, autojump_clock):
+    """No exception, no wait without an end, and the name comes from the honest one."""
+    honest = Peer(INFO_HASH, ALL, METADATA, delay=0.1)
+    async with swarm_of(peer, honest) as swarm:
+        told = await ask(swarm)
+
+    assert told.info == parse_info(METADATA)
+    assert PeerReport(PiecesHeld(SEED, 10, 10), False, "LT") in told.reports
+    if reason is not None:
+        assert told.failures == {reason: 1}
+        assert [report.holding.kind for report in told.reports] in ([SEED], [SEED, UNKNOWN], [UNKNOWN, SEED])
+    assert told.bytes_received <= 2 * (TALK_BYTES + PART_BYTES)
+
+
+async def test_crowd_of_hostile_peers_ends_in_time(autojump_clock):
+    """The time for one swarm is over at some point, whatever they do."""
+    drips = [lambda s: keep_sending(s, SLOW_DRIP, 0.5) for _ in range(200)]
+    async with swarm_of(*drips) as swarm:
+        began = trio.current_time()
+        told = await ask(swarm, peers=200, swarm_time=60.0)
+
+    assert trio.current_time() - began <= 61.0  # virtual time
+    assert told.info is None
+    assert {report.holding.kind for report in told.reports} == {UNKNOWN}
+
+
+async def test_memory_is_bounded_when_all_peers_are_hostile(autojump_clock):
+    """Forged metadata from everybody, two at a time, and bitfields of the largest size."""
+    forged = bytes(2 << 20)  # of `MAX_METADATA_BYTES` it is four times as much, and takes long
+    bitfield = encode_frame(FrameKind.BITFIELD, b"\xaa" * 125_000)
+    peers = [Peer(INFO_HASH, bitfield, forged) for _ in range(8)]
+    async with swarm_of(*peers) as swarm:
+        tracemalloc.start()
+        told = await ask(swarm)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert told.failures == {"metadata with another hash": len(peers)}
+    assert (
+        peak < 2 * 2 * len(forged) + len(peers) * 300_000
+    )  # the parts and the whole, twice; docs/reference/torrents.md
+
+
+async def test_connection_that_nobody_answers_is_given_up(autojump_clock):
+    """As when a firewall drops our packets."""
+
+    async def never(_):
+        await trio.sleep_forever()
+
+    asker = PeerAsker({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1), connect=never)
+    told = await asker.ask(INFO_HASH, [address(number) for number in range(20)])
+
+    assert told.failures == {"no connection": 20}
+
+
+async def test_unreadable_metadata_is_not_asked_for_twice(autojump_clock):
+    """With the right hash, everybody would send the same."""
+    metadata = b"d4:name5:a.isoe"
+    info_hash = InfoHash(sha1(metadata).digest())  # noqa: S324  BEP 3
+    peers = [Peer(info_hash, ALL, metadata) for _ in range(5)]
+    async with swarm_of(*peers) as swarm:
+        told = await ask(swarm, info_hash=info_hash, connections_at_once=1)
+
+    assert told.info is None
+    assert [peer.was_sent().count(FrameKind.EXTENDED) for peer in peers] == [2, 1, 1, 1, 1]
+    assert len(told.reports) == 5
+
+
+async def test_cancelled_asking_leaves_nothing_behind(autojump_clock):
+    """Every connection is closed when the caller is cancelled."""
+    async with swarm_of(*[Peer(INFO_HASH, ALL, METADATA, delay=100.0) for _ in range(8)]) as swarm:
+        with trio.move_on_after(2.0):
+            await ask(swarm)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(swarm.connected) == 8
+        await trio.sleep(200.0)  # for those that were about to answer
+        assert swarm.open_now == 0
+
+
+async def test_connection_reset_over_tcp_is_no_error():
+    """The real thing, on loopback: a peer that says hello and resets."""
+
+    async def reset(stream):
+        await stream.receive_some(68)
+        await stream.send_all(hello(INFO_HASH, ALL)[:40])
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream.socket.close()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, reset, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        asker = PeerAsker({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1))
+        told = await asker.ask(INFO_HASH, [Address("127.0.0.1", port)])
+        nursery.cancel_scope.cancel()
+
+    assert told.reports == ()
+    assert told.failures == {"connection broke": 1}

@@ -1,0 +1,339 @@
+"""Torrent files: what names their swarms, who may look for these, and what is refused."""
+
+import hashlib
+from functools import partial
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dhtnode.bencode import encode
+from dhtnode.errors import InvalidTorrent, PrivateTorrent
+from dhtnode.ids import InfoHash
+from dhtnode.metainfo import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_ITEMS,
+    MAX_NODES,
+    MAX_SIZE,
+    Metainfo,
+    TorrentInfo,
+    parse_info,
+    parse_metainfo,
+    public_info_hash,
+)
+from tests.strategies import bencode_values
+
+sha1 = partial(hashlib.sha1, usedforsecurity=False)
+
+V1 = {b"length": 5, b"name": b"a.iso", b"piece length": 16384, b"pieces": b"p" * 40}
+V2 = {
+    b"file tree": {b"a.iso": {b"": {b"length": 5, b"pieces root": b"r" * 32}}},
+    b"meta version": 2,
+    b"name": b"a.iso",
+    b"piece length": 16384,
+}
+HYBRID = V1 | V2
+
+
+def torrent(info=V1, **others):
+    """Return the bytes of a torrent file."""
+    return encode(
+        {name.replace("_", " ").encode(): value for name, value in others.items()} | {b"info": info}
+    )
+
+
+def without(info, key):
+    """Return a dictionary without one of its keys."""
+    return {each: value for each, value in info.items() if each != key}
+
+
+def deep(levels):
+    """Return the info of a torrent whose file tree has so many levels below the outermost dictionary."""
+    tree = {}
+    for _ in range(levels - 2):
+        tree = {b"d": tree}
+    return V2 | {b"file tree": tree}
+
+
+REFUSED = {  # the bytes, and what is said about them
+    "empty": (b"", "not bencode"),
+    "text": (b"hello", "not bencode"),
+    "a web page": (b"<!DOCTYPE html><html>", "not bencode"),
+    "a list": (b"le", "not a dictionary"),
+    "a number": (b"i1e", "not a dictionary"),
+    "no info": (encode({b"announce": b"x"}), "no info dictionary"),
+    "info is a list": (torrent([]), "no info dictionary"),
+    "cut short": (torrent()[:-1], "not bencode"),
+    "cut inside": (torrent()[:60], "not bencode"),
+    "info twice": (torrent()[:-1] + b"4:info" + encode(V2) + b"e", "repeated key"),
+    "private twice": (b"d4:info" + encode(V1)[:-1] + b"7:privatei0e7:privatei1eee", "repeated key"),
+    "key twice in a tree": (b"d1:ad1:bd1:ci1e1:ci1eee" + torrent()[1:], "repeated key"),
+    "negative length of a key": (b"d4:info-6:e", "not bencode"),
+    "negative length of a text": (b"d4:info-5:helloe", "not bencode"),
+    "key that is no text": (b"di1ei1ee", "bad length"),
+    "longer than itself": (b"d4:info99999999999999999999:xe", "string cut short"),
+    "digits": (b"1" * MAX_BYTES, "bad length"),
+    "deep lists": (b"l" * MAX_BYTES, "maximum depth"),
+    "deep dictionaries": (b"d1:a" * 100_000, "too deep"),
+    "too deep": (torrent(deep(MAX_DEPTH)), "too deep"),
+    "too many items": (b"d1:al" + b"0:" * MAX_ITEMS + b"e" + torrent()[1:], "too many items"),
+    "too long": (torrent(comment=b"c" * MAX_BYTES), "longer than 10000000 bytes"),
+    "no name": (torrent(without(V1, b"name")), "no name"),
+    "name is a number": (torrent(V1 | {b"name": 1}), "no name"),
+    "empty name": (torrent(V1 | {b"name": b""}), "no name"),
+    "no pieces": (torrent(without(V1, b"pieces")), "neither pieces nor a file tree"),
+    "pieces cut short": (torrent(V1 | {b"pieces": b"p" * 39}), "bad piece hashes"),
+    "pieces are a list": (torrent(V1 | {b"pieces": [b"p" * 20]}), "bad piece hashes"),
+    "empty pieces": (torrent(V1 | {b"pieces": b""}), "bad piece hashes"),
+    "no piece length": (torrent(without(V1, b"piece length")), "bad piece length"),
+    "negative piece length": (torrent(V1 | {b"piece length": -1}), "bad piece length"),
+    "no piece length at all": (torrent(V1 | {b"piece length": 0}), "bad piece length"),
+    "negative length": (torrent(V1 | {b"length": -5}), "bad length"),
+    "negative length of a file": (torrent(V1 | {b"files": [{b"length": -1}]}), "bad length"),
+    "file is a number": (torrent(V1 | {b"files": [1]}), "bad length"),
+    "files are a text": (torrent(V1 | {b"files": b"a"}), "bad files"),
+    "version of the future": (torrent(V2 | {b"meta version": 3}), "unknown meta version"),
+    "version is a list": (torrent(V1 | {b"meta version": []}), "unknown meta version"),
+    "version 2 without files": (torrent(without(V2, b"file tree")), "no file tree"),
+    "hybrid without files": (torrent(without(HYBRID, b"file tree")), "no file tree"),
+}
+
+
+def test_version_1_is_named_by_the_sha1_of_its_info():
+    """As it has been since BEP 3."""
+    info_hash = InfoHash(sha1(encode(V1)).digest())
+
+    assert parse_metainfo(torrent(announce=b"http://t.example")) == Metainfo("a.iso", info_hash, None)
+    assert parse_metainfo(torrent()).info_hashes == (info_hash,)
+
+
+def test_version_2_is_named_by_a_cut_sha256():
+    """Whole in the value, cut for the DHT (BEP 52)."""
+    metainfo = parse_metainfo(torrent(V2, piece_layers={}))
+
+    assert metainfo == Metainfo("a.iso", None, sha256(encode(V2)).digest())
+    assert metainfo.info_hashes == (sha256(encode(V2)).digest()[:20],)
+
+
+def test_hybrid_has_both_names():
+    """Version 1 comes first: more clients know it."""
+    first, second = parse_metainfo(torrent(HYBRID)).info_hashes
+
+    assert first == sha1(encode(HYBRID)).digest()
+    assert second == sha256(encode(HYBRID)).digest()[:20]
+    assert public_info_hash(parse_metainfo(torrent(HYBRID))) == first
+
+
+def test_tree_of_hashes_serves_in_place_of_pieces():
+    """BEP 30."""
+    info = without(V1, b"pieces") | {b"root hash": b"r" * 20}
+
+    assert parse_metainfo(torrent(info)).info_hashes == (sha1(encode(info)).digest(),)
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        b"d6:pieces20:" + b"p" * 20 + b"12:piece lengthi1e4:name1:ae",  # the keys are not sorted
+        b"d04:name1:a12:piece lengthi01e6:pieces020:" + b"p" * 20 + b"e",
+    ],
+)
+def test_hash_is_that_of_the_original_bytes(info):
+    """Encoding them again would give another one."""
+    expected = sha1(info).digest()
+
+    assert parse_metainfo(b"d4:info" + info + b"e").info_hashes == (expected,)
+    assert parse_metainfo(b"d1:zi1e4:info" + info + b"1:ai1ee\r\n").info_hashes == (expected,)
+
+
+def test_info_inside_something_else_does_not_count():
+    """Only that of the outermost dictionary."""
+    data = b"d1:a" + torrent(V2) + torrent()[1:]
+
+    assert parse_metainfo(data).info_hashes == (sha1(encode(V1)).digest(),)
+
+
+@pytest.mark.parametrize("value", [1, 2, -1, b"1", b"", [], {}, 10**19])
+def test_whatever_marks_a_torrent_as_private_keeps_it_out_of_the_dht(value):
+    """Any mark but 0: a leak is for good."""
+    metainfo = parse_metainfo(torrent(V1 | {b"private": value}))
+
+    assert metainfo.is_private
+    with pytest.raises(PrivateTorrent, match=r"^'a\.iso' is a private torrent"):
+        public_info_hash(metainfo)
+
+
+@pytest.mark.parametrize("info", [V1, V1 | {b"private": 0}, V2 | {b"private": 0}])
+def test_public_torrent_may_be_looked_for(info):
+    """A mark outside of the info means nothing (BEP 27)."""
+    metainfo = parse_metainfo(torrent(info, private=1))
+
+    assert not metainfo.is_private
+    assert public_info_hash(metainfo) == metainfo.info_hashes[0]
+
+
+def test_info_hash_alone_is_public():
+    """Nobody can tell."""
+    assert public_info_hash(InfoHash(b"h" * 20)) == b"h" * 20
+
+
+def test_name_of_any_bytes_is_shown_in_one_line():
+    """It is a stranger's."""
+    metainfo = parse_metainfo(torrent(V1 | {b"name": b"\xff\n\x1b[2J", b"private": 1}))
+
+    assert metainfo.name == "\ufffd\n\x1b[2J"
+    with pytest.raises(PrivateTorrent) as refused:
+        public_info_hash(metainfo)
+    assert str(refused.value).isprintable()
+
+
+def test_nodes_are_ways_in():
+    """Those that are a host with a port, up to a bound; the others are left out."""
+    good = [[b"127.0.0.1", 6881], [b"dht.example.org", 1], [b"::1", 65535]]
+    bad = [[b"a", 0], [b"a", 65536], [b"a", -1], [b"a"], [b"a", b"1"], [1, 2], b"a:1", [b"", 1], [], {}]
+    odd = [[b"a b", 1], [b"\xff", 1], [b"a\n", 1], [b"a:b:c]d", 1], [b"[]", 1]]
+
+    assert parse_metainfo(torrent(nodes=bad + odd + good)).nodes == (
+        "127.0.0.1:6881",
+        "dht.example.org:1",
+        "[::1]:65535",
+    )
+    assert parse_metainfo(torrent(nodes=b"a:1")).nodes == ()
+    assert len(parse_metainfo(torrent(nodes=[[b"a", 1]] * 1000)).nodes) == MAX_NODES
+
+
+def test_deepest_tree_allowed_is_read():
+    """One level more is not, see below."""
+    assert parse_metainfo(torrent(deep(MAX_DEPTH - 1))).info_hash_v2
+
+
+@pytest.mark.parametrize(("data", "complaint"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_no_torrent_is_one_line(data, complaint):
+    """It says what is wrong."""
+    with pytest.raises(InvalidTorrent) as refused:
+        parse_metainfo(data)
+
+    assert complaint in str(refused.value)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 100
+
+
+@given(bencode_values(), st.dictionaries(st.binary(max_size=8), bencode_values(), max_size=4))
+def test_hash_is_found_wherever_the_info_stands(inside, beside):
+    """Between any other keys, with any other content."""
+    info = V1 | {b"x": inside}
+    metainfo = parse_metainfo(encode(beside | {b"info": info}))
+
+    assert metainfo.info_hashes == (sha1(encode(info)).digest(),)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([b"info", b"nodes", b"a"]),
+        st.dictionaries(st.sampled_from([*HYBRID, b"private", b"files"]), bencode_values())
+        | bencode_values(),
+    ).map(encode)
+    | st.binary(max_size=200)
+)
+def test_any_bytes_are_a_torrent_or_one_error(data):
+    """Nothing else is raised."""
+    try:
+        metainfo = parse_metainfo(data)
+    except InvalidTorrent:
+        return
+
+    assert metainfo.info_hashes
+
+
+FILES = {
+    b"files": [
+        {b"length": 20_000, b"path": [b"a"]},
+        {b"attr": b"p", b"length": 12_768, b"path": [b".pad", b"12768"]},
+        {b"attr": b"x", b"length": 5, b"path": [b"b", b"c"]},
+    ],
+    b"name": b"many",
+    b"piece length": 16384,
+    b"pieces": b"p" * 60,
+}
+TREE = V2 | {
+    b"file tree": {
+        b"a": {b"": {b"length": 16385, b"pieces root": b"r" * 32}},
+        b"d": {b"b": {b"": {b"length": 1, b"pieces root": b"r" * 32}}, b"empty": {b"": {b"length": 0}}},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("info", "versions", "size", "files", "pieces"),
+    [
+        (V1, {1}, 5, 1, 2),
+        (V2, {2}, 5, 1, 1),
+        (HYBRID, {1, 2}, 5, 1, 2),
+        (FILES, {1}, 20_005, 2, 3),
+        (TREE, {2}, 16_386, 3, 3),
+        (
+            {b"length": 40_000, b"name": b"m", b"piece length": 16384, b"root hash": b"r" * 20},
+            {1},
+            40_000,
+            1,
+            3,
+        ),
+    ],
+    ids=["version 1", "version 2", "hybrid", "padded", "tree", "merkle"],
+)
+def test_info_dictionary_says_what_is_in_a_torrent(info, versions, size, files, pieces):
+    """Size, files and pieces follow from either version, and padding is none of the files."""
+    data = encode(info)
+
+    assert parse_info(data) == TorrentInfo(
+        name=info[b"name"].decode(),
+        info_hash_v1=InfoHash(sha1(data).digest()) if 1 in versions else None,
+        info_hash_v2=sha256(data).digest() if 2 in versions else None,
+        is_private=False,
+        size=size,
+        files=files,
+        pieces=pieces,
+    )
+
+
+def test_private_info_dictionary_is_told():
+    """Any value but zero counts, as in a file."""
+    assert [parse_info(encode(V1 | {b"private": value})).is_private for value in (0, 1, b"", 2)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not bencode"),
+        (b"li1ee", "not a dictionary"),
+        (encode(V1)[:-1], "not bencode"),
+        (encode(without(V1, b"name")), "no name"),
+        (encode(V1 | {b"length": -1}), "bad length"),
+        (encode(V1 | {b"length": MAX_SIZE + 1}), "bad length"),
+        (encode(V1 | {b"files": [{b"length": MAX_SIZE}, {b"length": 1}]}), "bad length"),
+        (encode(V2 | {b"file tree": {b"a": 1}}), "bad file tree"),
+        (encode(V2 | {b"file tree": {b"a": {b"": {b"length": -1}}}}), "bad length"),
+        (encode(V2 | {b"file tree": {b"a": {b"": b""}}}), "bad length"),
+        (b"d" + b"4:name" * MAX_BYTES, "longer than"),
+    ],
+)
+def test_bad_info_dictionary_is_refused(data, reason):
+    """One kind of exception, whatever the bytes."""
+    with pytest.raises(InvalidTorrent, match=reason):
+        parse_info(data)
+
+
+@given(st.binary(max_size=300) | bencode_values().map(encode))
+def test_any_bytes_are_read_as_info_or_refused(data):
+    """Nothing but `InvalidTorrent` comes out."""
+    try:
+        parse_info(data)
+    except InvalidTorrent as error:
+        assert str(error)
