@@ -355,7 +355,7 @@ def test_documented_commands_exist(capsys):
     assert {name for name, _ in commands} == known
     for name, arguments in commands:
         with pytest.raises(SystemExit):
-            importlib.import_module(f"benchmarks.{name}").main(["--help"])
+            command_module(name).main(["--help"])
         usage = capsys.readouterr().out
         assert set(re.findall(r"--[a-z]+", arguments)) <= set(re.findall(r"--[a-z]+", usage))
 
