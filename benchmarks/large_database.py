@@ -26,17 +26,10 @@ from crawler.browse.serving import Opened, open_all
 from crawler.db.columns.columns import TABLES
 from crawler.db.database import CrawlDatabase, Record
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
-from crawler.db.records.records import (
-    Journal,
-    Outcome,
-    RunStatus,
-    StoredReply,
-    SwarmMeasurement,
-    Visit,
-    utc_text,
-)
+from crawler.db.records.records import Journal, RunStatus, StoredReply, SwarmMeasurement, Visit, utc_text
 from crawler.reports import QUESTIONS, open_reading, summary, swarm
 from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode.outcomes import Outcome
 
 CENSUSES, ROUNDS = 10, 20
 STAYING = 4  # of 5 nodes are there in the next census too

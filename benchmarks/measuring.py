@@ -25,8 +25,9 @@ from benchmarks.census.__main__ import measured, synthetic
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.report import head, new_report, table
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import Outcome, RunStatus, Visit, utc_text
+from crawler.db.records.records import RunStatus, Visit, utc_text
 from dhtnode import Address, __version__
+from dhtnode.outcomes import Outcome
 
 PLAYED = ("nodes", "seed", "loss", "hostile", "capped", "bep33", "swarms", "largest", "announce_next")
 CLASSES = ((1, 9), (10, 99), (100, 499), (500, 100_000))

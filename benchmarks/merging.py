@@ -27,8 +27,9 @@ from benchmarks.tools.batched_udp import BenchmarkFailed
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.report import head, new_report, table
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import Outcome, RunStatus, Visit, utc_text
+from crawler.db.records.records import RunStatus, Visit, utc_text
 from dhtnode import Address
+from dhtnode.outcomes import Outcome
 
 PLAYED = ("nodes", "seed", "stale", "loss", "swarms", "largest")
 AT_ONCE = 10_000  # visits written at once

@@ -71,3 +71,10 @@ class QueryRefused(QueryError):
 
 class BadResponse(QueryError):
     """Say that a node answered with something that is no valid response."""
+
+
+class ForeignSource(BadResponse):
+    """An answer that came from another address than the one that was queried."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address, "foreign source")

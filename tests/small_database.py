@@ -6,7 +6,6 @@ from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
 from crawler.db.records.records import (
     Journal,
-    Outcome,
     RunStatus,
     SizeEstimate,
     StoredReply,
@@ -17,6 +16,7 @@ from crawler.db.records.records import (
 )
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode.outcomes import Outcome
 
 T0 = 1_750_000_000.0
 LARGE, SMALL = InfoHash(b"\xaa" * 20), InfoHash(b"\xbb" * 20)

@@ -11,7 +11,6 @@ from crawler.db.records.infohash_samples import NodeSample, SampleBatch, SampleT
 from crawler.db.records.records import (
     CrawlBatch,
     Journal,
-    Outcome,
     RunStatus,
     SizeEstimate,
     StoredReply,
@@ -23,6 +22,7 @@ from crawler.db.records.records import (
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.krpc import ScrapeFilter
+from dhtnode.outcomes import Outcome
 
 EPOCH = 1_750_000_200.0  # seconds; a multiple of 600
 NODES = 40

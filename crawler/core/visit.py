@@ -1,10 +1,9 @@
 """A visit under way: what one node has said so far, and what makes its answers suspect."""
 
-from crawler.db.records.records import Outcome
-from dhtnode import Address, QueryError, QueryRefused, QueryTimeout
+from dhtnode import Address, QueryError, QueryRefused
 from dhtnode.ids import flip_last_bit
 from dhtnode.krpc import PackedEndpoint
-from dhtnode.net import FOREIGN_SOURCE
+from dhtnode.outcomes import Outcome, outcome_of
 
 OVERSIZED = 64  # contacts in one answer; 8 are usual, bittorrent-dht sends its whole table
 IMPOSSIBLY_CLOSE = 6  # bytes shared with a target: among 2^24 nodes one in 16 million comes that close
@@ -63,8 +62,4 @@ class OpenVisit:
 
 def failure_of(failure: QueryError) -> tuple[Outcome, int | None]:
     """Return the outcome that a failed query stands for, and the code of an error."""
-    if isinstance(failure, QueryTimeout):
-        return Outcome.TIMEOUT, None
-    if isinstance(failure, QueryRefused):
-        return Outcome.ERROR, failure.code
-    return (Outcome.FOREIGN_SOURCE if failure.reason == FOREIGN_SOURCE else Outcome.MALFORMED), None
+    return outcome_of(failure), failure.code if isinstance(failure, QueryRefused) else None

@@ -12,10 +12,10 @@ from crawler.core.session import STARTING_LOOKUPS, Session
 from crawler.crawl.engine import Census, Progress
 from crawler.crawl.findings import conclude
 from crawler.crawl.network_sizes import HEADLINE
-from crawler.db.records.records import Outcome
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, Family
 from dhtnode.nurseries import open_service_nursery
+from dhtnode.outcomes import Outcome
 
 
 async def take_census(

@@ -18,13 +18,14 @@ from crawler.core.pace import Pace
 from crawler.core.visit import OVERSIZED, OpenVisit, failure_of
 from crawler.crawl.in_degrees import InDegrees
 from crawler.crawl.tally import Tally
-from crawler.db.records.records import CrawlBatch, Journal, Outcome, Visit, utc_text
+from crawler.db.records.records import CrawlBatch, Journal, Visit, utc_text
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, Family, QueryError, Scope
 from dhtnode.bep42 import conforms
 from dhtnode.krpc import CompactContacts, FindNode, PackedEndpoint, Response
 from dhtnode.net import BulkClient
+from dhtnode.outcomes import Outcome
 
 LONGEST_SLEEP = 1.0  # seconds between two looks at the frontier when nothing happens
 BATCH = 500  # visits that are handed to the writer together

@@ -16,11 +16,12 @@ from crawler.crawl.crawl import FamilyCrawl
 from crawler.crawl.findings import Findings
 from crawler.crawl.second_visits import SecondVisits
 from crawler.crawl.tally import Tally
-from crawler.db.records.records import Journal, Outcome
+from crawler.db.records.records import Journal
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, Family, Scope
 from dhtnode.net import BulkClient
+from dhtnode.outcomes import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ import trio
 from crawler.core.pace import Pace
 from crawler.core.visit import OpenVisit, failure_of
 from crawler.crawl.crawl import LONGEST_SLEEP
-from crawler.db.records.records import Answered, Outcome, Visit, utc_text
+from crawler.db.records.records import Answered, Visit, utc_text
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from dhtnode import QueryError
 from dhtnode.krpc import CompactContacts, FindNode, Response
 from dhtnode.net import BulkClient
+from dhtnode.outcomes import Outcome
 
 PAGE = 5000  # nodes read from the database at once
 

@@ -22,9 +22,10 @@ from crawler.db.records.infohash_samples import (
     SampleTurn,
     StoreSample,
 )
-from crawler.db.records.records import Outcome, host_text, prefix_text, utc_text
+from crawler.db.records.records import host_text, prefix_text, utc_text
 from crawler.zone import ID_BITS, Zone
 from dhtnode import Address, Family, NodeId
+from dhtnode.outcomes import Outcome
 
 MOST_SHOWN = 400  # info-hashes that one sample can have: what the codec lets through
 _MAX_ROUND_BITS = 32

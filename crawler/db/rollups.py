@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
-from crawler.db.records.records import Outcome, StoredReply, client_name
+from crawler.db.records.records import StoredReply, client_name
 from crawler.db.views import IS_SUSPECT_VISIT
+from dhtnode.outcomes import Outcome
 
 TABLES = ("run_outcomes", "run_round_trips", "run_costs")
 

@@ -7,14 +7,8 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 
 from crawler.db import rollups, schema
-from crawler.db.records.records import (
-    Outcome,
-    StoredReply,
-    SwarmMeasurement,
-    client_name,
-    host_text,
-    prefix_text,
-)
+from crawler.db.records.records import StoredReply, SwarmMeasurement, client_name, host_text, prefix_text
+from dhtnode.outcomes import Outcome
 
 Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
 """Wraps what uses the connection, to report what SQLite says about the file."""

@@ -25,14 +25,15 @@ from crawler.db.records.infohash_samples import (
     SampleTurn,
     pause_after,
 )
-from crawler.db.records.records import Journal, Outcome, utc_text
+from crawler.db.records.records import Journal, utc_text
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
-from dhtnode import Address, BadResponse, Family, QueryError, QueryRefused, QueryTimeout, Scope
+from dhtnode import Address, Family, QueryError, QueryRefused, QueryTimeout, Scope
 from dhtnode.krpc import CompactContacts, FindNode, PackedEndpoint, Response, SampleInfohashes
-from dhtnode.net import FOREIGN_SOURCE, BulkClient
+from dhtnode.net import BulkClient
 from dhtnode.nurseries import open_service_nursery
+from dhtnode.outcomes import Outcome, outcome_of
 
 MOST_CLAIMED = 500  # turns in one claim
 CLAIM_PERIOD = 0.1  # seconds for which a claim lasts when the pace is what holds us up
@@ -386,10 +387,8 @@ class Sampler:
                 return
             self._pace.back_off(visit.endpoint, trio.current_time())
             self._end(visit, Outcome.ERROR)
-        elif isinstance(failure, BadResponse) and failure.reason == FOREIGN_SOURCE:
-            self._end(visit, Outcome.FOREIGN_SOURCE)
         else:
-            self._end(visit, Outcome.MALFORMED)
+            self._end(visit, outcome_of(failure))
 
     def _take_contacts(self, visit: OpenSampling, response: Response) -> None:
         """Take what a node names into the frontier; it counts once for each contact it names."""

@@ -22,13 +22,13 @@ from crawler.core.progress import show_progress
 from crawler.core.session import STARTING_LOOKUPS, Session
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import Appearances
-from crawler.db.records.records import Outcome
 from crawler.infohashes.replication import ReplicationSearch, Target, choose_targets
 from crawler.infohashes.sampler import Excludes, Plan, Sampler
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
 from dhtnode import Family, Scope
 from dhtnode.nurseries import open_service_nursery
+from dhtnode.outcomes import Outcome
 
 FOLD_PERIOD = 60.0  # seconds until what was shown is in `swarms`
 MOST_NUMS = 50_000  # nodes from which the mean size of a store is taken

@@ -6,10 +6,11 @@ from math import isclose
 from typing import Any, TypeAlias
 
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import Outcome, client_name
+from crawler.db.records.records import client_name
 from crawler.db.records.swarm_measurements import evidence_in
 from dhtnode import SwarmEstimate
 from dhtnode.krpc import ScrapeFilter
+from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation, estimate_observations
 
 Row: TypeAlias = Mapping[str, Any]

@@ -2,9 +2,9 @@
 
 from enum import Enum
 
-from crawler.db.records.records import Outcome
 from dhtnode import Address, Contact, NodeId
 from dhtnode.krpc import PackedEndpoint, ScrapeFilter
+from dhtnode.outcomes import Outcome
 from dhtnode.swarm import ScrapeReply
 
 _EMPTY = bytes(256)

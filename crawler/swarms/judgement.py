@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crawler.db.records.records import Outcome, StoredReply, SwarmMeasurement, utc_text
+from crawler.db.records.records import StoredReply, SwarmMeasurement, utc_text
 from crawler.db.records.swarm_measurements import mark_word, reply_row, swarm_sample
 from crawler.swarms.asked_node import AskedNode, NodeProgress
 from crawler.swarms.measurement import Measurement
 from dhtnode import Family, NodeId, Scrape
+from dhtnode.outcomes import Outcome
 from dhtnode.swarm import (
     Observation,
     ScrapeReply,

@@ -15,11 +15,11 @@ from typing import TypeAlias
 
 from crawler.core.canary_hashes import CanaryHashes
 from crawler.core.visit import IMPOSSIBLY_CLOSE, OVERSIZED, failure_of
-from crawler.db.records.records import Outcome
 from crawler.swarms.asked_node import AskedNode, NodeProgress
 from crawler.swarms.packed_nodes import Known
 from dhtnode import Address, Family, InfoHash, QueryError
 from dhtnode.krpc import PackedEndpoint, Response
+from dhtnode.outcomes import Outcome
 
 CLOSEST = 8  # nodes that a peer announces to (BEP 5)
 MOST_CLOSEST = 20  # where stores look cut

@@ -10,7 +10,7 @@ from typing import Any
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.nodes import Found, FreshCensus
-from crawler.db.records.records import Outcome, utc_text
+from crawler.db.records.records import utc_text
 from crawler.db.writer import Writer
 from crawler.swarms.asked_node import AskedNode
 from crawler.swarms.measurement import CLOSEST, Measurement
@@ -19,6 +19,7 @@ from crawler.swarms.packed_nodes import Known, PackedNodes
 from dhtnode import Family, InfoHash, Node, NodeId
 from dhtnode.krpc import CompactContacts, PackedEndpoint
 from dhtnode.net import BulkClient
+from dhtnode.outcomes import Outcome
 
 FRESH = 6 * 3600.0  # seconds; by then about a third of the nodes of a census are gone
 FEW = 200  # info-hashes for which only the surroundings are read, not the whole census

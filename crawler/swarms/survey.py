@@ -19,7 +19,7 @@ import trio
 
 from crawler.core.canary_hashes import CanaryHashes
 from crawler.core.pace import Pace
-from crawler.db.records.records import Outcome, utc_text
+from crawler.db.records.records import utc_text
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from crawler.swarms.judgement import Judge, finish
@@ -28,6 +28,7 @@ from crawler.swarms.node_source import FEW, FRESH, Excludes, NodeSource
 from dhtnode import Address, DhtError, InfoHash, Node, NotJoined, QueryError, QueryRefused, Scope, Scrape
 from dhtnode.krpc import CompactContacts, GetPeers, PackedEndpoint, Response
 from dhtnode.net import BulkClient
+from dhtnode.outcomes import Outcome
 
 AT_ONCE_DIRECT = 200  # swarms under way when their nodes are known: 12 queries for each wait together
 MOST_BYTES = 7000  # for the closest nodes of a swarm whose nodes are looked up; with the others below 8000

@@ -25,7 +25,7 @@ import trio
 
 from dhtnode.addresses import Address, Family, scope_of
 from dhtnode.bencode import MAX_ITEMS
-from dhtnode.errors import BadResponse, QueryError, QueryRefused, QueryTimeout
+from dhtnode.errors import BadResponse, ForeignSource, QueryError, QueryRefused, QueryTimeout
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.krpc.codec import parse_untrusted, read_fields
 from dhtnode.krpc.malformed import MalformedMessage
@@ -42,9 +42,6 @@ Tag = TypeVar("Tag")
 
 OnEnd: TypeAlias = Callable[[Tag, Response | QueryError, float, float], None]
 """What is told once how a query ended: its tag, the outcome, the seconds it took, and the time."""
-
-FOREIGN_SOURCE = "foreign source"
-"""The reason in a `BadResponse` for a query whose answer came from another address only."""
 
 BATCH = 64  # datagrams handled between two looks at the clock, and between two checkpoints
 MAX_UNEXPECTED = 10_000  # sources remembered for datagrams that answer nothing
@@ -242,9 +239,7 @@ class BulkClient(Generic[Tag]):
                 return
             del self._asked[transaction_id]
             failure = (
-                BadResponse(asked.address, FOREIGN_SOURCE)
-                if asked.is_answered_elsewhere
-                else QueryTimeout(asked.address)
+                ForeignSource(asked.address) if asked.is_answered_elsewhere else QueryTimeout(asked.address)
             )
             self._tell(asked, failure, now - asked.sent_at, now)
 

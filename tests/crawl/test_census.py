@@ -15,7 +15,7 @@ from crawler.core.visit import OpenVisit
 from crawler.crawl.census import describe, record, take_census
 from crawler.crawl.engine import Census, Progress
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import Outcome, Visit
+from crawler.db.records.records import Visit
 from crawler.db.writer import MAX_AGE, open_writer
 from crawler.settings import CrawlSettings
 from dhtnode import Address, Contact, Family, NodeId, NodeSettings, NotJoined, open_node
@@ -23,6 +23,7 @@ from dhtnode.krpc import FindNode
 from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.krpc.messages import Error, Response
 from dhtnode.net import BulkClient, open_sockets
+from dhtnode.outcomes import Outcome
 from dhtnode.testing import MemoryNetwork, open_testnet
 from tests.commands import FakeNode
 

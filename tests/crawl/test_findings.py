@@ -16,7 +16,7 @@ from crawler.crawl.census import describe, record, take_census
 from crawler.crawl.findings import conclude
 from crawler.crawl.tally import Tally
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import Outcome, RunStatus, StoredReply, SwarmMeasurement, Visit
+from crawler.db.records.records import RunStatus, StoredReply, SwarmMeasurement, Visit
 from crawler.db.writer import open_writer
 from crawler.settings import CrawlSettings
 from crawler.synthetic.hostile import STYLES
@@ -25,6 +25,7 @@ from crawler.synthetic.settings import SyntheticSettings
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId, NodeSettings
 from dhtnode.net import BulkClient
+from dhtnode.outcomes import Outcome
 
 T0 = "2025-06-01T12:00:00.000Z"
 WHOLE = Zone()

@@ -7,8 +7,9 @@ import pytest
 
 from crawler.db.censuses import read_rounds
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import Outcome, RunStatus, SizeEstimate, Visit, utc_text
+from crawler.db.records.records import RunStatus, SizeEstimate, Visit, utc_text
 from dhtnode import Address, Family
+from dhtnode.outcomes import Outcome
 
 IN_ZONE, ELSEWHERE, SILENT = (bytes([first] * 20) for first in (0x20, 0x80, 0x21))
 OTHER_ID = bytes([0x22] * 20)

@@ -20,7 +20,6 @@ from crawler.db.database import CrawlDatabase, DatabaseError, Record
 from crawler.db.records.records import (
     CrawlBatch,
     Journal,
-    Outcome,
     Run,
     RunStatus,
     StoredReply,
@@ -30,6 +29,7 @@ from crawler.db.records.records import (
 )
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import InfoHash, NodeId
+from dhtnode.outcomes import Outcome
 from dhtnode.swarm.estimate import MethodEstimate
 
 T0 = "2025-06-01T12:00:00.000Z"

@@ -12,7 +12,6 @@ from crawler.db.records.infohash_samples import NodeSample, SampleBatch, SampleT
 from crawler.db.records.records import (
     CrawlBatch,
     Journal,
-    Outcome,
     RunStatus,
     SizeEstimate,
     StoredReply,
@@ -25,6 +24,7 @@ from crawler.db.records.torrents import Handshakes, KnownTorrent
 from crawler.db.records.watched_swarms import GIVEN
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode.outcomes import Outcome
 from dhtnode.swarm import MethodEstimate
 
 EPOCH = 1_700_000_000.0

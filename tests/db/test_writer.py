@@ -10,10 +10,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from crawler.db.database import CrawlDatabase, DatabaseError
-from crawler.db.records.records import Outcome, Visit
+from crawler.db.records.records import Visit
 from crawler.db.writer import Writer, WriterStatistics, open_writer
 from dhtnode.addresses import Address
 from dhtnode.ids import NodeId
+from dhtnode.outcomes import Outcome
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from crawler.db.records.infohash_samples import (
     StoreSample,
     pause_after,
 )
-from crawler.db.records.records import Outcome, utc_text
+from crawler.db.records.records import utc_text
 from crawler.db.writer import open_writer
 from crawler.infohashes.replication import choose_targets
 from crawler.infohashes.sampler import Plan
@@ -36,6 +36,7 @@ from crawler.synthetic.settings import SyntheticSettings
 from crawler.zone import Zone
 from dhtnode import Address, Family, NodeSettings
 from dhtnode.net import BulkClient
+from dhtnode.outcomes import Outcome
 from tests.commands import PATIENCE, Running
 
 EPOCH = 1_700_000_000.0

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import Outcome, RunStatus, StoredReply
+from crawler.db.records.records import RunStatus, StoredReply
 from crawler.db.records.swarm_measurements import evidence_in, reply_row, swarm_sample
 from crawler.reports.explain import explain_sample, explanation_record, explanation_text
 from dhtnode import Address, Contact, InfoHash, NodeId
 from dhtnode.krpc import ScrapeFilter
+from dhtnode.outcomes import Outcome
 from dhtnode.swarm import ScrapeReply, estimate_observations, observe
 from tests.commands import run_command
 

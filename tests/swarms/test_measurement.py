@@ -6,7 +6,6 @@ from random import Random
 import pytest
 
 from crawler.core.canary_hashes import CanaryHashes
-from crawler.db.records.records import Outcome
 from crawler.swarms.asked_node import NodeProgress
 from crawler.swarms.measurement import (
     CLOSEST,
@@ -17,7 +16,9 @@ from crawler.swarms.measurement import (
     QueryKind,
 )
 from dhtnode import Address, BadResponse, Family, InfoHash, NodeId, QueryRefused, QueryTimeout
+from dhtnode.errors import ForeignSource
 from dhtnode.krpc import Response, ScrapeFilter
+from dhtnode.outcomes import Outcome
 
 SHIFT = 120  # bits: distances of 1, 2, 3 are too far to be made for the target
 TARGET = InfoHash(b"\x55" * 20)
@@ -101,7 +102,7 @@ def test_the_eight_closest_are_asked_together():
         (QueryTimeout(THERE), Outcome.TIMEOUT, ()),
         (QueryRefused(THERE, 201, "no"), Outcome.ERROR, ()),
         (BadResponse(THERE, "truncated"), Outcome.MALFORMED, ()),
-        (BadResponse(THERE, "foreign source"), Outcome.FOREIGN_SOURCE, ("foreign-source",)),
+        (ForeignSource(THERE), Outcome.FOREIGN_SOURCE, ("foreign-source",)),
         (Response(b"tttt", NodeId(b"x" * 20)), Outcome.WRONG_ID, ("wrong-id",)),
     ],
 )

@@ -13,7 +13,7 @@ import trio
 from crawler.core.exclusion import Exclusion
 from crawler.db.database import CrawlDatabase
 from crawler.db.nodes import FreshCensus
-from crawler.db.records.records import Outcome, RunStatus, Visit, utc_text
+from crawler.db.records.records import RunStatus, Visit, utc_text
 from crawler.db.writer import open_writer
 from crawler.reports.explain import MARKS as MEANINGS
 from crawler.reports.explain import explain_sample
@@ -27,6 +27,7 @@ from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeSettings, NotJoined
 from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.net import BulkClient
+from dhtnode.outcomes import Outcome
 from dhtnode.swarm import MARKS
 from dhtnode.testing import MemoryNetwork
 

@@ -12,7 +12,7 @@ import trio
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
-from crawler.db.records.records import Outcome, SwarmMeasurement, epoch_seconds, utc_text
+from crawler.db.records.records import SwarmMeasurement, epoch_seconds, utc_text
 from crawler.db.records.torrents import Handshakes, KnownTorrent
 from crawler.db.records.watched_swarms import CLAIM_LIFETIME, MeasuredSize
 from crawler.db.writer import open_writer
@@ -22,6 +22,7 @@ from crawler.swarms.watch import SwarmWatch
 from crawler.swarms.watch_list import WatchList
 from dhtnode import Address, InfoHash
 from dhtnode.net import BulkClient
+from dhtnode.outcomes import Outcome
 from dhtnode.testing import MemoryNetwork
 
 EPOCH = 1_700_000_000.0

@@ -8,8 +8,9 @@ whoever is killed in between, or never hears the answer, does not come back too 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from crawler.db.records.records import Journal, Outcome
+from crawler.db.records.records import Journal
 from dhtnode import Address
+from dhtnode.outcomes import Outcome
 
 MAX_INTERVAL = 21_600.0  # seconds, by BEP 51; also for nodes that name none
 MIN_INTERVAL = 60.0  # seconds; 0 is allowed, and nobody wants to be asked all the time

@@ -16,32 +16,8 @@ from ipaddress import ip_network
 from typing import NamedTuple
 
 from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode.outcomes import Outcome
 from dhtnode.swarm import MethodEstimate
-
-
-class Outcome(StrEnum):
-    """Say how a visit ended; the text is what the database holds."""
-
-    ANSWERED = "answered"
-    TIMEOUT = "timeout"
-    ERROR = "error"
-    """The node answered with a KRPC error."""
-
-    WRONG_ID = "wrong-id"
-    """A node answered, but under another id than the one it was known by."""
-
-    FOREIGN_SOURCE = "foreign-source"
-    """An answer came, but from another address."""
-
-    MALFORMED = "malformed"
-    NOT_SENT = "not-sent"
-    """Nothing left our socket: excluded, out of scope, or the network refused the packet."""
-
-    UNSUPPORTED = "unsupported"
-    """The node answered, and knows no samples of info-hashes (BEP 51)."""
-
-    NOT_DUE = "not-due"
-    """It was too early to ask for a sample: contacts were asked for instead, and came."""
 
 
 class RunStatus(StrEnum):

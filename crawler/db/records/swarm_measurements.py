@@ -7,9 +7,10 @@ from the same `Observation`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crawler.db.records.records import Outcome, StoredReply, SwarmMeasurement
+from crawler.db.records.records import StoredReply, SwarmMeasurement
 from dhtnode import Family, InfoHash, SwarmEstimate
 from dhtnode.krpc import ScrapeFilter
+from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation, ScrapeReply
 
 _TOKEN_BYTES = 8
