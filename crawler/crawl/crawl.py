@@ -81,7 +81,7 @@ class FamilyCrawl:
         self.second_answers = 0
         self.named = RecentAnswers()
         self._halves = random.getrandbits(64) | 1
-        self._find_node = asker.question(FindNode)
+        self._find_node = asker.template(FindNode)
         self._is_exempt = asker.scope is Scope.LOOPBACK  # from BEP 42
         self._visits: list[Visit] = []
         self._batch_since = 0.0
@@ -138,7 +138,7 @@ class FamilyCrawl:
     def _start_visits(self, now: float) -> float:
         """Start what may start now and return the seconds until more may."""
         frontier, pace, asker, settings = self.frontier, self._pace, self._asker, self._settings
-        room = min(settings.max_in_flight - frontier.in_flight, asker.room(settings.max_awaited))
+        room = min(settings.max_in_flight - frontier.in_flight, asker.free_slots(settings.max_awaited))
         for _ in range(room):
             wait = 0.0 if pace.is_unlimited else pace.wait_time(now)
             if wait > 0:
@@ -171,7 +171,7 @@ class FamilyCrawl:
 
     def _ask(self, visit: OpenVisit, now: float) -> bool:
         self.queries += 1
-        return self._asker.ask(self._find_node, visit.target, visit.address, visit, now)
+        return self._asker.send(self._find_node, visit.target, visit.address, visit, now)
 
     def _on_end(self, visit: OpenVisit, result: Response | QueryError, took: float, now: float) -> None:
         if visit.rtt_ms is not None:

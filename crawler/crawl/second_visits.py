@@ -49,7 +49,7 @@ class SecondVisits:
         self._after = after
         self._wall_clock = wall_clock
         self._compact = CompactContacts(asker.family, asker.scope)
-        self._find_node = asker.question(FindNode)
+        self._find_node = asker.template(FindNode)
         self._due: deque[Answered] = deque()
         self._last_id = 0
         self._is_all_read = False
@@ -79,7 +79,7 @@ class SecondVisits:
 
     def _ask_due(self, now: float) -> float:
         """Ask whoever is due, as the pace allows, and return the seconds until more may be asked."""
-        while self._due and self._asker.room(self._settings.max_awaited) > 0:
+        while self._due and self._asker.free_slots(self._settings.max_awaited) > 0:
             node = self._due[0]
             wait = node.taken_at + self._after - self._wall_clock()
             if wait > 0:
@@ -90,7 +90,7 @@ class SecondVisits:
                 return wait
             self._pace.count_query(endpoint, now)
             visit = OpenVisit(node.node_id, endpoint, node.address)
-            if not self._asker.ask(self._find_node, visit.target, node.address, visit, now):
+            if not self._asker.send(self._find_node, visit.target, node.address, visit, now):
                 if self._asker.is_stuck:
                     return 0.0
                 self._end(visit, Outcome.NOT_SENT)

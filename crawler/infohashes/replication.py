@@ -103,7 +103,7 @@ class ReplicationSearch:
         settings = replace(settings, host_rate=HOST_RATE, host_burst=1.0)
         self._settings = settings
         self._pace = Pace(settings, trio.current_time(), by_endpoint=by_endpoint)
-        self._question = asker.question(lambda target: GetPeers(InfoHash(target)))
+        self._question = asker.template(lambda target: GetPeers(InfoHash(target)))
         self._queue: deque[_TargetQuery] = deque()
         self.queries = 0
         asker.on_end = self._on_end
@@ -133,7 +133,7 @@ class ReplicationSearch:
 
     def _ask_some(self, now: float) -> float:
         """Ask whom the pace allows to ask, and return the seconds until it may allow more."""
-        for _ in range(min(len(self._queue), self._asker.room(self._settings.max_awaited))):
+        for _ in range(min(len(self._queue), self._asker.free_slots(self._settings.max_awaited))):
             wait = self._pace.wait_time(now)
             if wait > 0:
                 return wait
@@ -144,7 +144,7 @@ class ReplicationSearch:
                 continue
             self._pace.count_query(endpoint, now)
             self.queries += 1
-            if not self._asker.ask(self._question, asked.lookup.info_hash, asked.address, asked, now):
+            if not self._asker.send(self._question, asked.lookup.info_hash, asked.address, asked, now):
                 self._fail(asked)
                 return 0.0
         return 0.1 if self._queue else 1.0

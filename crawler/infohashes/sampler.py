@@ -120,8 +120,8 @@ class Sampler:
         self.shown = 0
         self.round = 1
         self._halves = random.getrandbits(64) | 1
-        self._sample = asker.question(SampleInfohashes)
-        self._find_node = asker.question(FindNode)
+        self._sample = asker.template(SampleInfohashes)
+        self._find_node = asker.template(FindNode)
         self._again: deque[SampleTurn] = deque()
         self._in_flight = 0
         self._asked_before = -inf  # a node last asked before this wall-clock time belongs to the round
@@ -247,7 +247,7 @@ class Sampler:
         if wait > 0:
             return [], wait
         settings, turns, hosts = self._settings, [], set[int]()
-        room = min(settings.max_in_flight - self._in_flight, self._asker.room(settings.max_awaited))
+        room = min(settings.max_in_flight - self._in_flight, self._asker.free_slots(settings.max_awaited))
         if settings.rate > 0:
             room = min(room, 1 + int(CLAIM_PERIOD * min(settings.rate, settings.new_endpoints_rate)))
         for _ in range(min(room, MOST_CLAIMED)):
@@ -321,7 +321,7 @@ class Sampler:
 
     def _send_query(self, asks_sample: bool, visit: OpenSampling) -> bool:
         question = self._sample if asks_sample else self._find_node
-        is_sent = self._asker.ask(question, visit.target, visit.address, visit, trio.current_time())
+        is_sent = self._asker.send(question, visit.target, visit.address, visit, trio.current_time())
         self.queries += is_sent
         return is_sent
 

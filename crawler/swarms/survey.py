@@ -80,8 +80,8 @@ class SocketQueue:
         self.queue: deque[MeasurementQuery] = deque()
         self.deferred: list[tuple[float, int, MeasurementQuery]] = []
         self.recent: dict[PackedEndpoint, None] = {}
-        scrape = asker.question(lambda target: GetPeers(InfoHash(target), scrape=True))
-        listing = asker.question(lambda target: GetPeers(InfoHash(target)))
+        scrape = asker.template(lambda target: GetPeers(InfoHash(target), scrape=True))
+        listing = asker.template(lambda target: GetPeers(InfoHash(target)))
         self.questions = {QueryKind.SCRAPE: scrape, QueryKind.PROBE: scrape, QueryKind.LISTING: listing}
         self.pause = trio.CancelScope()
 
@@ -261,7 +261,7 @@ class SwarmSurvey:
             node.address = lane.compact.address_of(node.endpoint)
             node.asked_at = self._wall_clock()
         before = asker.bytes_sent
-        if not asker.ask(lane.questions[query.kind], query.target, node.address, query, now):
+        if not asker.send(lane.questions[query.kind], query.target, node.address, query, now):
             if asker.is_stuck:
                 lane.queue.appendleft(query)
                 return False

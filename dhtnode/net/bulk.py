@@ -1,14 +1,14 @@
-"""Ask very many nodes one short question each, from a socket of its own: what a crawl is made of.
+"""Very many nodes, one short query each, from a socket of its own: what a crawl is made of.
 
-A node remembers whom it talks to, keeps a table and answers; to ask a million strangers once or
+A node remembers the nodes it talks to, keeps a table and answers; to query a million nodes once or
 twice, none of that is needed.  So there is no task and no source record per query here, and no
-answer for others either: all queries say that we are read-only (BEP 43).  Whoever drives it owns
-the loop:
+answer for others either: all queries say that we are read-only (BEP 43).  The caller owns the loop:
 
-    while visits_are_left:
-        ...                           # call `ask` as often as the pace allows
-        await asker.wait(until)
-        asker.receive()               # calls `on_end` once for each query that has ended
+    with client.attached(on_end):
+        while visits_are_left:
+            ...                           # call `send` as often as the pace allows
+            await client.wait(until)
+            client.receive()              # calls `on_end` once for each query that has ended
 
 An answer counts only if transaction id, source address and source port all match; what matches no
 query is dropped before it is parsed.
@@ -17,7 +17,8 @@ query is dropped before it is parsed.
 import logging
 import secrets
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
@@ -41,11 +42,11 @@ logger = logging.getLogger(__name__)
 Tag = TypeVar("Tag")
 
 OnEnd: TypeAlias = Callable[[Tag, Response | QueryError, float, float], None]
-"""What is told once how a query ended: its tag, the outcome, the seconds it took, and the time."""
+"""A function called once per query: with its tag, the outcome, the seconds it took, and the time."""
 
 BATCH = 64  # datagrams handled between two looks at the clock, and between two checkpoints
 MAX_UNEXPECTED = 10_000  # sources remembered for datagrams that answer nothing
-FIRST_WINDOW, MAX_WINDOW = 64, 10_000  # queries awaited at once, at first and ever; see `room`
+FIRST_WINDOW, MAX_WINDOW = 64, 10_000  # queries awaited at once, at first and ever; see `free_slots`
 CLOGGED_PAUSE = 0.01  # seconds to wait when the kernel has no room for a datagram
 DOWN_PAUSE = 1.0  # seconds to wait when there is no network
 _ID_KEY = b"1:t4:"
@@ -55,7 +56,7 @@ _PLACEHOLDER = bytes(range(1, 1 + ID_BYTES))
 
 
 class QueryTemplate:
-    """Be one kind of query with a target, written but for the target."""
+    """One kind of query with a target, written but for the target."""
 
     __slots__ = ("after", "before")
 
@@ -65,7 +66,7 @@ class QueryTemplate:
 
 
 class BulkClient(Generic[Tag]):
-    """Ask over one socket, and tell `on_end` of every query how it ended."""
+    """Queries over one socket; the function attached is called when one has ended."""
 
     def __init__(
         self,
@@ -74,10 +75,7 @@ class BulkClient(Generic[Tag]):
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         version: bytes | None = VERSION_TAG,
     ) -> None:
-        """Take over the socket; `random_bytes` must be unpredictable in production.
-
-        `on_end` is to be set before the first query.
-        """
+        """Take over the socket; `random_bytes` must be unpredictable in production."""
         self.socket = socket
         self.family: Family = socket.address.family
         self.scope = scope_of(socket.address.host)
@@ -86,8 +84,9 @@ class BulkClient(Generic[Tag]):
         self.unexpected: Counter[tuple[str, int]] = Counter()  # datagrams that answered nothing, by source
         self.bytes_sent = 0
         self.bytes_received = 0
-        self.answer_bytes = 0  # of the answer that `on_end` is being told of; 0 when there was none
-        self.on_end: OnEnd[Tag] = _not_told
+        self.answer_bytes = 0  # of the answer that `on_end` is called for; 0 when there was none
+        self.on_end: OnEnd[Tag] | None = None
+        self._is_attached = False
         self._writer = QueryWriter(NodeId(random_bytes(ID_BYTES)), version=version, read_only=True)
         self._ids = TransactionIds(random_bytes)
         # In the order of sending, which is that of expiry: all wait equally long.
@@ -99,6 +98,21 @@ class BulkClient(Generic[Tag]):
         self._tail = self._writer.tail
         self._pause = 0.0
         self._failures: Counter[str] = Counter()  # to send, when last looked at
+
+    @contextmanager
+    def attached(self, on_end: OnEnd[Tag]) -> Iterator[None]:
+        """Have `on_end` called for each query that ends within the block; the others are forgotten.
+
+        Raises `RuntimeError` when another function is attached: each query has one owner.
+        """
+        if self._is_attached:
+            raise RuntimeError("this client is in use: its queries belong to another crawl")
+        self._is_attached, self.on_end = True, on_end
+        try:
+            yield
+        finally:
+            self._is_attached, self.on_end = False, None
+            self.forget_all()
 
     @property
     def in_flight(self) -> int:
@@ -115,26 +129,26 @@ class BulkClient(Generic[Tag]):
             asked.is_awaited = False
         return self._awaited
 
-    def room(self, most: int) -> int:
+    def free_slots(self, most: int) -> int:
         """Return how many queries may leave now, so that no more than `most` are awaited; may be negative.
 
-        It begins with `FIRST_WINDOW`, one more for each answer in time, one less for each late one:
-        late answers leave `awaited` as the dead do, and who is overrun answers late, not never.
+        The window begins with `FIRST_WINDOW`, one more for each answer in time, one less for each late
+        one: late answers leave `awaited` as dead nodes do, and an overrun network answers late, not never.
         """
         return min(most, self._window) - self.awaited
 
-    def question(self, method: Callable[[NodeId], Method]) -> QueryTemplate:
+    def template(self, method: Callable[[NodeId], Method]) -> QueryTemplate:
         """Prepare a kind of query: `method` makes one from its target, which says nothing else."""
         before, _, after = self._writer.head(method(NodeId(_PLACEHOLDER))).partition(_PLACEHOLDER)
         return QueryTemplate(before, after)
 
-    def ask(self, question: QueryTemplate, target: bytes, address: Address, tag: Tag, now: float) -> bool:
+    def send(self, template: QueryTemplate, target: bytes, address: Address, tag: Tag, now: float) -> bool:
         """Send a query, or return False when it could not leave; costs one system call and some 2 us.
 
-        When the kernel has no room for it, or no network, `is_stuck` is set until `wait` has waited.
+        When the kernel's buffer is full, or there is no network, `is_stuck` is set until `wait` has waited.
         """
         transaction_id = self._ids.new(self._asked)
-        data = b"%b%b%b%b%b" % (question.before, target, question.after, transaction_id, self._tail)
+        data = b"%b%b%b%b%b" % (template.before, target, template.after, transaction_id, self._tail)
         if not self.socket.send_nowait(data, address):
             self._note_failure()
             return False
@@ -164,7 +178,7 @@ class BulkClient(Generic[Tag]):
         self._end_overdue(now)
 
     def forget_all(self) -> None:
-        """Give up all queries under way: nobody is told."""
+        """Give up all queries under way; nothing is called for them."""
         self._asked.clear()
         self._recent.clear()
         self._awaited = 0
@@ -201,6 +215,8 @@ class BulkClient(Generic[Tag]):
         self.answer_bytes = 0
 
     def _tell(self, asked: "_Asked[Tag]", result: Response | QueryError, took: float, now: float) -> None:
+        if self.on_end is None:
+            return
         try:
             self.on_end(asked.tag, result, took, now)
         except Exception:
@@ -245,7 +261,7 @@ class BulkClient(Generic[Tag]):
 
 
 class _Asked(Generic[Tag]):
-    """Hold one query under way."""
+    """One query under way."""
 
     __slots__ = ("address", "is_answered_elsewhere", "is_awaited", "sent_at", "tag")
 
@@ -255,7 +271,3 @@ class _Asked(Generic[Tag]):
         self.tag = tag
         self.is_answered_elsewhere = False
         self.is_awaited = True
-
-
-def _not_told(_tag: object, _result: Response | QueryError, _took: float, _now: float) -> None:
-    """Be told how a query ended, and do nothing."""

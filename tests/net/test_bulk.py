@@ -1,4 +1,4 @@
-"""Bulk queries: each ends once, whatever comes back, and from whomever."""
+"""Bulk queries: each ends once, whatever comes back, and from any source."""
 
 from random import Random
 
@@ -19,21 +19,24 @@ NODE_ID = NodeId(b"n" * 20)
 
 
 class Scene:
-    """Be an asker and a socket that answers by hand."""
+    """A client and a socket that answers by hand."""
 
-    def __init__(self, **options):
-        self.network = MemoryNetwork(seed=1, latency=(0.05, 0.05), **options)
-        self.asker = BulkClient(
+    def __init__(self):
+        self.network = MemoryNetwork(seed=1, latency=(0.05, 0.05))
+        self.client = BulkClient(
             self.network.socket(self.network.host(HERE)), random_bytes=Random(1).randbytes
         )
         self.remote = self.network.socket(self.network.host(THERE))
         self.ended = []
-        self.asker.on_end = lambda tag, result, took, _now: self.ended.append((tag, result, took))
-        self.question = self.asker.question(FindNode)
+        self.template = self.client.template(FindNode)
 
-    def ask(self, tag="tag", target=b"t" * 20):
+    def on_end(self, tag, result, took, _now):
+        """Keep the outcome of a query."""
+        self.ended.append((tag, result, took))
+
+    def send(self, tag="tag", target=b"t" * 20):
         """Send a query to the remote."""
-        assert self.asker.ask(self.question, target, self.remote.address, tag, trio.current_time())
+        assert self.client.send(self.template, target, self.remote.address, tag, trio.current_time())
 
     async def take_query(self):
         """Return the query that the remote got, and who sent it."""
@@ -45,28 +48,34 @@ class Scene:
         """Be the loop of a crawl for so long."""
         until = trio.current_time() + seconds
         while trio.current_time() < until:
-            await self.asker.wait(until)
-            self.asker.receive()
+            await self.client.wait(until)
+            self.client.receive()
+
+
+@pytest.fixture
+async def scene():
+    """Yield a scene whose client is attached."""
+    scene = Scene()
+    with scene.client.attached(scene.on_end):
+        yield scene
 
 
 @pytest.mark.parametrize("method", [FindNode, SampleInfohashes, lambda target: GetPeers(target, scrape=True)])
-async def test_query_is_what_the_codec_would_write(autojump_clock, method):
+async def test_query_is_what_the_codec_would_write(autojump_clock, scene, method):
     """Written in a hurry, read by everybody; and it says that we answer nobody (BEP 43)."""
-    scene = Scene()
     target = random_id(Random(2))
-    assert scene.asker.ask(scene.asker.question(method), target, scene.remote.address, None, 0.0)
+    assert scene.client.send(scene.client.template(method), target, scene.remote.address, None, 0.0)
 
     query, source = await scene.take_query()
 
     assert query.method == method(target)
     assert query.read_only
-    assert source == scene.asker.socket.address
+    assert source == scene.client.socket.address
 
 
-async def test_answer_is_told_once_with_its_tag_and_time(autojump_clock):
+async def test_answer_is_told_once_with_its_tag_and_time(autojump_clock, scene):
     """Who repeats himself is counted, not heard."""
-    scene = Scene()
-    scene.ask("first")
+    scene.send("first")
     query, source = await scene.take_query()
     for _ in range(3):
         scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID, nodes=b"")), source)
@@ -74,16 +83,15 @@ async def test_answer_is_told_once_with_its_tag_and_time(autojump_clock):
 
     ((tag, result, took),) = scene.ended
     assert (tag, result.node_id, took) == ("first", NODE_ID, pytest.approx(0.1))
-    assert scene.asker.events["dropped: unknown transaction"] == 2
-    assert scene.asker.unexpected == {tuple(scene.remote.address): 2}
-    assert scene.asker.in_flight == 0
+    assert scene.client.events["dropped: unknown transaction"] == 2
+    assert scene.client.unexpected == {tuple(scene.remote.address): 2}
+    assert scene.client.in_flight == 0
 
 
-async def test_silence_ends_in_a_timeout(autojump_clock):
+async def test_silence_ends_in_a_timeout(autojump_clock, scene):
     """At the moment that the times of answers suggest."""
-    scene = Scene()
     began = trio.current_time()
-    scene.ask()
+    scene.send()
     await scene.run(FIRST_TIMEOUT + 1)
 
     ((_, result, took),) = scene.ended
@@ -102,10 +110,9 @@ async def test_silence_ends_in_a_timeout(autojump_clock):
         (lambda t: b"d1:rd2:id20:" + NODE_ID + b"e1:t4:zzzz1:v8:1:t4:" + t + b"e", BadResponse),
     ],
 )
-async def test_everything_else_from_the_node_asked_is_a_failure(autojump_clock, reply, failure):
+async def test_everything_else_from_the_node_asked_is_a_failure(autojump_clock, scene, reply, failure):
     """It ends the query, and no byte of it is believed."""
-    scene = Scene()
-    scene.ask()
+    scene.send()
     query, source = await scene.take_query()
     scene.remote.send_nowait(reply(query.transaction_id), source)
     await scene.run(1.0)
@@ -114,12 +121,11 @@ async def test_everything_else_from_the_node_asked_is_a_failure(autojump_clock, 
     assert isinstance(result, failure)
 
 
-async def test_answer_from_elsewhere_does_not_count(autojump_clock):
+async def test_answer_from_elsewhere_does_not_count(autojump_clock, scene):
     """The node asked may still answer; if it does not, where the answer came from is the outcome."""
-    scene = Scene()
     other = scene.network.socket(scene.network.host(9))
     for tag in ("both", "elsewhere"):
-        scene.ask(tag)
+        scene.send(tag)
     for tag in ("both", "elsewhere"):
         query, source = await scene.take_query()
         other.send_nowait(encode(Response(query.transaction_id, NODE_ID)), source)
@@ -131,57 +137,54 @@ async def test_answer_from_elsewhere_does_not_count(autojump_clock):
     by_tag = {tag: result for tag, result, _ in scene.ended}
     assert by_tag["both"].node_id == NODE_ID
     assert isinstance(by_tag["elsewhere"], ForeignSource)
-    assert scene.asker.events["dropped: foreign source"] == 2
+    assert scene.client.events["dropped: foreign source"] == 2
 
 
-async def test_strangers_are_dropped_unread_and_remembered_within_bounds(autojump_clock, monkeypatch):
+async def test_strangers_are_dropped_unread_and_remembered_within_bounds(autojump_clock, scene, monkeypatch):
     """A flood of junk costs no parsing, and memory for a limited number of sources."""
     monkeypatch.setattr("dhtnode.net.bulk.MAX_UNEXPECTED", 5)
-    scene = Scene()
     for number in range(20, 40):
         scene.network.socket(scene.network.host(number)).send_nowait(
-            b"d1:t4:abcde", scene.asker.socket.address
+            b"d1:t4:abcde", scene.client.socket.address
         )
     await scene.run(1.0)
 
-    assert scene.asker.events == {"dropped: unknown transaction": 20}
-    assert len(scene.asker.unexpected) == 5
+    assert scene.client.events == {"dropped: unknown transaction": 20}
+    assert len(scene.client.unexpected) == 5
 
 
-async def test_room_grows_with_answers_in_time_and_shrinks_with_late_ones(autojump_clock):
+async def test_room_grows_with_answers_in_time_and_shrinks_with_late_ones(autojump_clock, scene):
     """Who is overrun answers late: then less is asked at once."""
-    scene = Scene()
-    rooms = [scene.asker.room(2000)]
+    rooms = [scene.client.free_slots(2000)]
     for delay, count in ((0.0, 100), (1.0, 20)):
         for _ in range(count):
-            scene.ask()
+            scene.send()
         queries = [await scene.take_query() for _ in range(count)]
         await trio.sleep(delay)
         for query, source in queries:
             scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID, nodes=b"")), source)
         await scene.run(0.2)
-        rooms.append(scene.asker.room(2000))
+        rooms.append(scene.client.free_slots(2000))
 
     assert rooms == [FIRST_WINDOW, FIRST_WINDOW + 100, FIRST_WINDOW + 80]
-    scene.ask()
-    assert scene.asker.room(10) == 9
+    scene.send()
+    assert scene.client.free_slots(10) == 9
 
 
-async def test_late_queries_are_no_longer_awaited(autojump_clock):
+async def test_late_queries_are_no_longer_awaited(autojump_clock, scene):
     """Who does not answer in time frees a place for somebody else, long before the timeout."""
-    scene = Scene()
     for number in range(10):
-        scene.ask(number)
-    before = scene.asker.awaited
+        scene.send(number)
+    before = scene.client.awaited
     for _ in range(5):
         query, source = await scene.take_query()
         scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID)), source)
     await scene.run(0.06)
-    between = scene.asker.awaited
+    between = scene.client.awaited
     await scene.run(1.0)
 
-    assert (before, between, scene.asker.awaited) == (10, 5, 0)
-    assert scene.asker.in_flight == 5
+    assert (before, between, scene.client.awaited) == (10, 5, 0)
+    assert scene.client.in_flight == 5
 
 
 async def test_failing_callback_costs_one_answer(autojump_clock, caplog):
@@ -193,27 +196,49 @@ async def test_failing_callback_costs_one_answer(autojump_clock, caplog):
         if tag == "bad":
             raise RuntimeError("a bug")
 
-    scene.asker.on_end = fail
-    for tag in ("bad", "good"):
-        scene.ask(tag)
-    await scene.run(10.0)
+    with scene.client.attached(fail):
+        for tag in ("bad", "good"):
+            scene.send(tag)
+        await scene.run(10.0)
 
     assert scene.ended == ["bad", "good"]
-    assert scene.asker.events["internal errors"] == 1
+    assert scene.client.events["internal errors"] == 1
     assert "failed on the answer of" in caplog.text
 
 
-async def test_forgotten_queries_are_told_to_nobody(autojump_clock):
+async def test_forgotten_queries_are_told_to_nobody(autojump_clock, scene):
     """Whoever stops a crawl hears no more of it."""
-    scene = Scene()
-    scene.ask()
+    scene.send()
     query, source = await scene.take_query()
-    scene.asker.forget_all()
+    scene.client.forget_all()
     scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID)), source)
     await scene.run(10.0)
 
     assert scene.ended == []
-    assert (scene.asker.in_flight, scene.asker.awaited) == (0, 0)
+    assert (scene.client.in_flight, scene.client.awaited) == (0, 0)
+
+
+async def test_second_owner_is_refused(autojump_clock, scene):
+    """The first one goes on as if nothing had happened."""
+    with pytest.raises(RuntimeError, match="in use"), scene.client.attached(lambda *_: None):
+        pass
+    scene.send()
+    await scene.run(10.0)
+
+    assert [tag for tag, *_ in scene.ended] == ["tag"]
+
+
+async def test_next_owner_hears_nothing_of_the_one_before(autojump_clock):
+    """Queries under way at the end of the block are forgotten."""
+    scene, first = Scene(), []
+    with scene.client.attached(lambda *outcome: first.append(outcome)):
+        scene.send("first")
+    with scene.client.attached(scene.on_end):
+        scene.send("second")
+        await scene.run(10.0)
+
+    assert first == []
+    assert [tag for tag, *_ in scene.ended] == ["second"]
 
 
 class FailingSocket:
@@ -245,17 +270,17 @@ async def test_query_that_cannot_leave_now_may_leave_later(autojump_clock, reaso
     """No room and no network pass; a firewall that forbids one address does not hold up the others."""
     network = MemoryNetwork(seed=1)
     socket = FailingSocket(network.socket(network.host(HERE)), reason)
-    asker = BulkClient(socket, random_bytes=Random(1).randbytes)
-    question = asker.question(FindNode)
+    client = BulkClient(socket, random_bytes=Random(1).randbytes)
+    template = client.template(FindNode)
     where = Address(network.host(THERE), 6881)
 
-    assert not asker.ask(question, b"t" * 20, where, None, 0.0)
-    assert asker.is_stuck is (pause is not None)
-    assert asker.in_flight == 0
+    assert not client.send(template, b"t" * 20, where, None, 0.0)
+    assert client.is_stuck is (pause is not None)
+    assert client.in_flight == 0
 
     began = trio.current_time()
-    await asker.wait(began + 100.0)
+    await client.wait(began + 100.0)
     assert trio.current_time() - began == pytest.approx(100.0 if pause is None else pause)
-    assert not asker.is_stuck
+    assert not client.is_stuck
     socket.is_failing = False
-    assert asker.ask(question, b"t" * 20, where, None, 0.0)
+    assert client.send(template, b"t" * 20, where, None, 0.0)
