@@ -42,7 +42,10 @@ from .magnet import parse_info_hash as parse_info_hash
 from .magnet import parse_mutable_link as parse_mutable_link
 from .metainfo import Metainfo as Metainfo
 from .metainfo import parse_metainfo as parse_metainfo
+from .metainfo import public_info_hash as public_info_hash
+from .metainfo import read_torrent as read_torrent
 from .settings import NodeSettings as NodeSettings
+from .signatures import public_key_of as public_key_of
 from .swarm.estimate import SwarmEstimate as SwarmEstimate
 from .swarm.filter_size import Interval as Interval
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha1, sha256
+from pathlib import Path
 
 from dhtnode.bencode import BencodeError, Value, read_file_untrusted
 from dhtnode.errors import InvalidTorrent, PrivateTorrent
@@ -52,6 +53,12 @@ class Metainfo:
         """Return the keys of its swarms in the DHT; of a hybrid, that of version 1 first (BEP 52)."""
         hashes = (self.info_hash_v1, self.info_hash_v2 and self.info_hash_v2[:ID_BYTES])
         return tuple(InfoHash(each) for each in hashes if each)
+
+
+def read_torrent(path: Path) -> Metainfo:
+    """Read a torrent file, of 10 MB at most; raises `OSError` or `InvalidTorrent`."""
+    with path.open("rb") as file:
+        return parse_metainfo(file.read(MAX_BYTES + 1))
 
 
 def parse_metainfo(data: bytes) -> Metainfo:

@@ -21,7 +21,7 @@ import trio
 
 from benchmarks.flood.__main__ import memory_of
 from benchmarks.tools.batched_udp import BenchmarkFailed
-from dhtnode.daemon.local_socket import NobodyListens, ask
+from dhtnode.daemon.local_socket import NobodyListens, query_socket
 from dhtnode.daemon.status import NotAStatus, read_status_untrusted
 
 SETTINGS: dict[str, float] = {
@@ -110,7 +110,7 @@ class Watched:
     async def endpoint(self) -> dict[str, Any]:
         """Ask at the status socket itself, without a process, and return what is told of the UDP socket."""
         try:
-            record = read_status_untrusted(await ask(self._folder / "status", START_TIMEOUT))
+            record = read_status_untrusted(await query_socket(self._folder / "status", START_TIMEOUT))
         except (NobodyListens, NotAStatus) as error:
             raise BenchmarkFailed(str(error)) from None
         (endpoint,) = record["endpoints"]

@@ -12,7 +12,7 @@ import click
 
 from crawler.cli.options import crawl_options, read_exclusion, read_zone, with_limits
 from crawler.settings import CrawlSettings
-from dhtnode import InfoHash
+from dhtnode import InfoHash, cli
 from dhtnode.cli import console
 
 
@@ -83,5 +83,5 @@ def census(
             )
         console.emit(as_json, record(counts), describe(counts))
 
-    if not console.run(partial(with_limits, visit_all, timeout), DatabaseError):
+    if not cli.run(partial(with_limits, visit_all, timeout), DatabaseError):
         raise click.ClickException(f"stopped before the end; {db} holds the visits made")

@@ -28,14 +28,14 @@ from crawler.cli.sample import sample
 from crawler.cli.scrape import scrape
 from crawler.cli.synthetic import synthetic
 from crawler.cli.watch import watch
-from dhtnode import __version__
+from dhtnode import __version__, cli
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
     from crawler.demo.demo import Comparison, DemoResult
 
 
-@click.group("dhtcrawl", cls=console.OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("dhtcrawl", cls=cli.LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dhtcrawl")
 @click.option("-v", "--verbose", count=True, help="Log what happens to stderr; twice for everything.")
 def main(verbose: int) -> None:
@@ -85,7 +85,7 @@ def demo(db: Path, nodes: int, seed: int, as_json: bool, timeout: float) -> None
     async def show() -> None:
         results.append(await run_demo(db, nodes=nodes, seed=seed))
 
-    if not console.run(partial(with_limits, show, timeout), DatabaseError):
+    if not cli.run(partial(with_limits, show, timeout), DatabaseError):
         raise click.ClickException("stopped before the end")
     _print_demo(results[0], db, as_json)
 

@@ -15,7 +15,7 @@ import click
 
 from crawler.cli.options import DB_OPTION, read_exclusion, with_limits
 from crawler.settings import PeerSettings
-from dhtnode import DhtError, InfoHash
+from dhtnode import DhtError, InfoHash, cli
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def metadata(
                     on_failure=_print_failure,
                 )
 
-    ended = console.run(partial(with_limits, fetch_all, timeout), DatabaseError)
+    ended = cli.run(partial(with_limits, fetch_all, timeout), DatabaseError)
     if not ended or (wanted and not (tally.named or tally.private)):
         raise click.ClickException(_summary(tally, len(set(wanted))))
 

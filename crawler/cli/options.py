@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from crawler.settings import CrawlSettings
+from dhtnode import cli
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
@@ -119,5 +120,5 @@ async def with_limits(main: console.Main, timeout: float | None) -> bool:
     import trio
 
     with trio.move_on_after(timeout or float("inf")) as limit:
-        await console.run_until_signal(main)
+        await cli.run_until_signal(main)
     return not limit.cancelled_caught

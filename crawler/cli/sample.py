@@ -12,6 +12,7 @@ import click
 
 from crawler.cli.options import crawl_options, read_exclusion, read_zone, with_limits
 from crawler.settings import CrawlSettings
+from dhtnode import cli
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def sample(
         lines = [describe(counts), *map(describe_discovery, found)]
         console.emit(as_json, record(counts, found), "\n".join(lines))
 
-    if not console.run(partial(with_limits, sample_all, timeout), DatabaseError):
+    if not cli.run(partial(with_limits, sample_all, timeout), DatabaseError):
         raise click.ClickException(f"stopped before the end; {db} holds the samples taken")
 
 

@@ -14,7 +14,7 @@ import click
 from crawler.cli.metadata import METADATA_OPTION, handing_over
 from crawler.cli.options import FRESH_OPTION, pace_options, read_exclusion, with_limits
 from crawler.settings import CrawlSettings
-from dhtnode import DhtError, InfoHash, InvalidInfoHash, parse_info_hash
+from dhtnode import DhtError, InfoHash, InvalidInfoHash, cli, parse_info_hash
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def scrape(
             )
             _print_way(survey, len(wanted))
 
-    ended = console.run(partial(with_limits, measure, timeout), DatabaseError)
+    ended = cli.run(partial(with_limits, measure, timeout), DatabaseError)
     if not ended or not tally.measured:
         raise click.ClickException(f"{tally.measured} of {len(wanted)} swarms measured")
 

@@ -20,8 +20,8 @@ from crawler.synthetic.settings import (
     MAX_SWARMS,
     SyntheticSettings,
 )
+from dhtnode import cli
 from dhtnode.cli import console
-from dhtnode.process import catching_signals
 
 if TYPE_CHECKING:
     from crawler.synthetic.network import Network
@@ -167,7 +167,7 @@ def synthetic(
     try:
         with _network(_settings(model), port, truth) as (network, bound):
             started_at = monotonic()
-            console.run(partial(_serve, network, bound, loss, latency, as_json, timeout))
+            cli.run(partial(_serve, network, bound, loss, latency, as_json, timeout))
         if truth is not None:
             lasted = monotonic() - started_at
             write_counts(network.counts, truth)
@@ -213,16 +213,12 @@ async def _serve(
     timeout: float | None,
 ) -> None:
     """Say where the network is, and serve until a signal or the timeout."""
-    import trio
-
     from crawler.synthetic.server import serve
 
     async with serve(network, bound, loss=loss, latency=latency) as server:
-        with catching_signals() as next_signal:
-            record = {"bootstrap": server.bootstrap, "nodes": network.settings.nodes}
-            console.emit(as_json, record, "\n".join(server.bootstrap))
-            with trio.move_on_after(timeout or float("inf")):
-                await next_signal()
+        record = {"bootstrap": server.bootstrap, "nodes": network.settings.nodes}
+        announce = partial(console.emit, as_json, record, "\n".join(server.bootstrap))
+        await cli.serve_until_stopped(announce, timeout)
 
 
 def _print_counts(network: Network, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import click
 
 from crawler.cli.options import FRESH_OPTION, pace_options, read_exclusion, with_limits
 from crawler.settings import MOST_WATCHED, CrawlSettings, WatchSettings
-from dhtnode import DhtError, InfoHash
+from dhtnode import DhtError, InfoHash, cli
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def watch(
             nursery.start_soon(show_progress, watch.describe)
             await watch.run(_measure_by(survey, watch, tally, at_once, as_json), once=once)
 
-    ended = console.run(partial(with_limits, watch_all, timeout), DatabaseError)
+    ended = cli.run(partial(with_limits, watch_all, timeout), DatabaseError)
     if once and not ended:
         raise click.ClickException(f"stopped before the end; {db} holds the samples taken")
     if once and tally.failed and not tally.measured:

@@ -32,6 +32,7 @@ from dhtnode.krpc.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
 from dhtnode.magnet import parse_mutable_link
 from dhtnode.metainfo import Metainfo, public_info_hash
 from dhtnode.net.transactions import Answer, OnDone, Pending
+from dhtnode.net.udp import resolve
 from dhtnode.node.socket_node import SocketNode
 from dhtnode.node.state_file import SavedState
 from dhtnode.server.item_store import ItemStore
@@ -278,6 +279,16 @@ class Node:
         if info_hash is None or not isinstance(item, MutableItem):
             return None
         return ResolvedTorrent(info_hash, item)
+
+    async def resolve(self, host_port: str) -> Address:
+        """Return an address of `HOST:PORT` that this node can query; the host may be a name.
+
+        Raises `NotJoined` when there is none, and `ValueError` for a text of another form.
+        """
+        addresses = await resolve(host_port, frozenset(address.family for address in self.addresses))
+        if not addresses:
+            raise NotJoined(f"{host_port}: no such host")
+        return addresses[0]
 
     async def query(self, method: Method, address: Address | str) -> Answer:
         """Send one query and wait for its answer; raises `QueryError`, or `ValueError` for a bad address.

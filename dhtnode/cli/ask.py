@@ -1,28 +1,23 @@
 """The commands that ask the network one question: each is one call of the library, plus printing.
 
-They open a node of their own, short-lived and read-only.  What opens it is imported where it is
-used, as `console` says.
+They open a node of their own, short-lived and read-only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
+from functools import partial
 
 import click
 
-from dhtnode.addresses import Address
+import dhtnode
+from dhtnode import cli
 from dhtnode.cli import console
-from dhtnode.cli.console import SwarmArgument, common_options, emit, run
+from dhtnode.cli.console import SwarmArgument, common_options, emit
 from dhtnode.clients import format_version
 from dhtnode.errors import NotJoined, QueryTimeout
 from dhtnode.ids import NodeId, distance_bits
 from dhtnode.settings import NodeSettings
-
-if TYPE_CHECKING:
-    from dhtnode.api.node import Node
-    from dhtnode.api.results import FoundNode
 
 
 @click.command()
@@ -31,8 +26,8 @@ if TYPE_CHECKING:
 def ping(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
     """Ask one node for its id, and how it sees us."""
 
-    async def ask(node: Node) -> None:
-        found = await _ping_patiently(node, await address_of(node, host_port))
+    async def ask(node: dhtnode.Node) -> None:
+        found = await _ping_patiently(node, await node.resolve(host_port))
         record = {
             "address": str(found.address),
             "node_id": found.node_id.hex(),
@@ -51,7 +46,7 @@ def ping(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, ..
 def find_node(target: NodeId, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
     """Find the nodes closest to an id, closest first; each of them answered."""
 
-    async def ask(node: Node) -> None:
+    async def ask(node: dhtnode.Node) -> None:
         for found in await node.find_node(target):
             record = {
                 "node_id": found.node_id.hex(),
@@ -75,7 +70,7 @@ def get_peers(swarm: SwarmArgument, as_json: bool, timeout: float, bootstrap: tu
     info_hash = swarm.info_hash
     count = 0
 
-    async def ask(node: Node) -> None:
+    async def ask(node: dhtnode.Node) -> None:
         nonlocal count
         async with node.get_peers(info_hash) as peers:
             async for peer in peers:
@@ -108,7 +103,7 @@ def announce(
     """
     info_hash = swarm.info_hash
 
-    async def ask(node: Node) -> None:
+    async def ask(node: dhtnode.Node) -> None:
         done = await node.announce(info_hash, port, seed=seed, implied_port=implied_port)
         record = {"info_hash": info_hash.hex(), "port": port, "announced_to": len(done.announced_to)}
         if not done.announced_to:
@@ -127,25 +122,15 @@ def scrape(swarm: SwarmArgument, as_json: bool, timeout: float, bootstrap: tuple
     INFOHASH may be the path of a torrent file.
     """
 
-    async def ask(node: Node) -> None:
+    async def ask(node: dhtnode.Node) -> None:
         measured = await node.scrape(swarm.info_hash)
         emit(as_json, console.scrape_record(measured), console.scrape_text(measured))
 
     ask_network(ask, timeout, bootstrap, ways_in=swarm.ways_in)
 
 
-async def address_of(node: Node, host_port: str) -> Address:
-    """Return an address of a host that this node can ask; raises `NotJoined` when there is none."""
-    from dhtnode.net.udp import resolve
-
-    addresses = await resolve(host_port, frozenset(address.family for address in node.addresses))
-    if not addresses:
-        raise NotJoined(f"{host_port}: no such host")
-    return addresses[0]
-
-
 def ask_network(
-    question: Callable[[Node], Awaitable[None]],
+    question: Callable[[dhtnode.Node], Awaitable[None]],
     timeout: float,
     bootstrap: tuple[str, ...],
     *,
@@ -154,29 +139,18 @@ def ask_network(
     enough: Callable[[], bool] = bool,
 ) -> None:
     """Open a short-lived, read-only node and ask; fail when time runs out before there is enough."""
-    import trio
 
     async def ask() -> None:
-        with trio.move_on_after(timeout) as limit:
-            async with _open_asker(bootstrap, ways_in, well_known=well_known) as node:
-                await question(node)
-        if limit.cancelled_caught and not enough():
-            raise NotJoined(f"no result within {timeout:g} s")
+        async with dhtnode.open_node(
+            bootstrap=bootstrap, ways_in=ways_in, well_known=well_known, settings=NodeSettings(read_only=True)
+        ) as node:
+            await question(node)
 
-    run(ask)
-
-
-def _open_asker(
-    bootstrap: tuple[str, ...], ways_in: tuple[str, ...], *, well_known: bool
-) -> AbstractAsyncContextManager[Node]:
-    from dhtnode.api.open_node import open_node
-
-    return open_node(
-        bootstrap=bootstrap, ways_in=ways_in, well_known=well_known, settings=NodeSettings(read_only=True)
-    )
+    if not cli.run(partial(cli.run_with_timeout, ask, timeout)) and not enough():
+        raise click.ClickException(f"no result within {timeout:g} s")
 
 
-async def _ping_patiently(node: Node, address: Address) -> FoundNode:
+async def _ping_patiently(node: dhtnode.Node, address: dhtnode.Address) -> dhtnode.FoundNode:
     """Ping again after each timeout, since a datagram may be lost; the caller limits the time."""
     for _ in range(2):
         try:
@@ -186,7 +160,7 @@ async def _ping_patiently(node: Node, address: Address) -> FoundNode:
     return await node.ping(address)
 
 
-def _describe(found: FoundNode) -> str:
+def _describe(found: dhtnode.FoundNode) -> str:
     parts = [found.node_id.hex(), str(found.address), f"{_milliseconds(found.rtt)} ms"]
     if version := format_version(found.version):
         parts.append(version)
@@ -197,6 +171,3 @@ def _describe(found: FoundNode) -> str:
 
 def _milliseconds(seconds: float) -> float:
     return round(1000 * seconds, 3)
-
-
-COMMANDS = (ping, find_node, get_peers, announce, scrape)

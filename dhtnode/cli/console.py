@@ -4,8 +4,8 @@ With `--json` each result is one JSON object per line on stdout and nothing else
 progress go to stderr.  Exit status: 0 done, 1 the network or the data said no, 2 the command line
 was wrong.
 
-Trio, and all of this package that needs it, is imported where it is used: what only reads the
-command line, as `--help` does, shall not wait for it.
+Trio, and what needs it, is not imported here: what only reads the command line, as `--help` does,
+does without.
 """
 
 from __future__ import annotations
@@ -13,56 +13,22 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple
 
 import click
 
+import dhtnode
 from dhtnode.addresses import Address, parse_address, split_host_port
-from dhtnode.errors import DhtError, InvalidInfoHash, InvalidTorrent, PrivateTorrent
+from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
+from dhtnode.logs import LOG_LINE
 from dhtnode.magnet import parse_info_hash
-from dhtnode.process import LOG_LINE, catching_signals
 
-if TYPE_CHECKING:
-    from dhtnode.api.results import Scrape
-
-T = TypeVar("T")
 Command = Callable[..., Any]
 Main = Callable[[], Awaitable[None]]
-
-
-class OneLineGroup(click.Group):
-    """Be a command whose every failure is one line on stderr, whatever click would print."""
-
-    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Run the command line and exit."""
-        try:
-            status = super().main(*args, **kwargs | {"standalone_mode": False})
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            sys.exit(error.exit_code)
-        except click.ClickException as error:
-            click.echo(f"{self.name}: {error.format_message()}", err=True)
-            sys.exit(error.exit_code)
-        except click.Abort:
-            click.echo(f"{self.name}: interrupted", err=True)
-            sys.exit(128 + signal.SIGINT)
-        except BrokenPipeError:
-            # Whoever read our output has gone; so that Python does not complain at exit either:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
-        sys.exit(status if isinstance(status, int) else 0)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an interrupt, even of what it imports first, is one line too."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:  # click would add an empty line
-            raise click.Abort from error
 
 
 def info_hash(text: str) -> InfoHash:
@@ -95,12 +61,9 @@ def swarm(text: str) -> SwarmArgument:
 
 
 def _swarm_in(path: Path) -> SwarmArgument:
-    from dhtnode.metainfo import MAX_BYTES, parse_metainfo, public_info_hash
-
     try:
-        with path.open("rb") as file:
-            metainfo = parse_metainfo(file.read(MAX_BYTES + 1))
-        return SwarmArgument(public_info_hash(metainfo), metainfo.nodes)
+        metainfo = dhtnode.read_torrent(path)
+        return SwarmArgument(dhtnode.public_info_hash(metainfo), metainfo.nodes)
     except OSError as error:
         raise click.BadParameter(f"cannot read {path}: {error.strerror}") from error
     except InvalidTorrent as error:
@@ -188,63 +151,7 @@ def emit(as_json: bool, record: Mapping[str, object], text: str) -> None:
     sys.stdout.flush()
 
 
-def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
-    """Run a command to its end; what the network or the system refused becomes one line and status 1.
-
-    `expected` names exceptions that count as such besides `DhtError`.
-    """
-    import trio
-
-    from dhtnode.clock import ElapsedClock
-
-    refusals: tuple[type[Exception], ...] = (DhtError, *expected)
-    try:
-        return trio.run(_until_interrupted, main, clock=ElapsedClock())
-    except refusals as error:
-        raise click.ClickException(str(error)) from error
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    except BaseExceptionGroup as group:
-        if group.subgroup((KeyboardInterrupt, click.Abort)):
-            raise click.Abort from group
-        if gone := group.subgroup(BrokenPipeError):
-            raise _leaves(gone)[0] from group
-        refused, others = group.split(refusals)
-        if refused is None or others is not None:
-            raise
-        raise click.ClickException("; ".join(map(str, _leaves(refused)))) from group
-
-
-async def _until_interrupted(main: Callable[[], Awaitable[T]]) -> T:
-    """Run `main`; when an interrupt comes first, cancel it and raise `click.Abort`.
-
-    Left alone, Trio raises KeyboardInterrupt wherever the program happens to be, and where that is
-    the starting of a task it breaks Trio itself.
-    """
-    import trio
-
-    from dhtnode.nurseries import open_service_nursery
-
-    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
-        async with open_service_nursery() as nursery:
-
-            async def watch() -> None:
-                await anext(aiter(interrupts))
-                raise click.Abort
-
-            nursery.start_soon(watch, name="watch for an interrupt")
-            return await main()
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """Return the exceptions of a group and of the groups inside it."""
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        leaves.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return leaves
-
-
-def scrape_record(measured: Scrape) -> dict[str, object]:
+def scrape_record(measured: dhtnode.Scrape) -> dict[str, object]:
     """Return a measurement with the keys that `dhtnode scrape --json` prints."""
     estimate = measured.estimate
     return {
@@ -266,7 +173,7 @@ def scrape_record(measured: Scrape) -> dict[str, object]:
     }
 
 
-def scrape_text(measured: Scrape) -> str:
+def scrape_text(measured: dhtnode.Scrape) -> str:
     """Return a measurement in a line for people."""
     estimate = measured.estimate
     more = " or more" if estimate.saturated else ""
@@ -281,31 +188,11 @@ def scrape_text(measured: Scrape) -> str:
 
 
 class Stopped(click.ClickException):
-    """Say that a signal ended the work; the status is that of a shell."""
+    """The end of work by a signal; the status is that of a shell."""
 
     def __init__(self, number: int) -> None:
         super().__init__("interrupted")
         self.exit_code = 128 + number  # type: ignore[misc]  # click declares it for the class
-
-
-async def run_until_signal(main: Main) -> None:
-    """Run `main` until it ends; raise `Stopped` when a signal asks to stop."""
-    import trio
-
-    number: int | None = None
-    with catching_signals() as next_signal:
-        async with trio.open_nursery() as nursery:
-
-            async def watch() -> None:
-                nonlocal number
-                number = await next_signal()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(watch, name="watch for signals")
-            await main()
-            nursery.cancel_scope.cancel()
-    if number is not None:
-        raise Stopped(number)
 
 
 def set_up_logging(verbosity: int) -> None:

@@ -1,23 +1,18 @@
-"""The commands around the daemon: `run` serves, `config` shows what it would go by, `status` asks it.
-
-What reads settings or opens a node is imported where it is used, as `console` says.
-"""
+"""The commands around the daemon: `run` serves, `config` shows its settings, `status` shows its state."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from dhtnode import cli, daemon
 from dhtnode.cli import console
-from dhtnode.cli.console import SECONDS, Command, common_options, emit, run
+from dhtnode.cli.console import SECONDS, Command, common_options, emit
 from dhtnode.errors import DhtError
-
-if TYPE_CHECKING:
-    from dhtnode.daemon.config import Configuration
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 SOCKET = click.Path(dir_okay=False, readable=False, path_type=Path)  # whether we may is said on asking
@@ -103,15 +98,13 @@ def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
     read = _reader(given)
     settings = _warned(_load(read)).settings
 
-    from dhtnode.daemon.daemon import Daemon
-
     def announce(record: Mapping[str, object], line: str) -> None:
         emit(as_json, record, line)
 
     async def serve() -> None:
-        await Daemon(settings, read, announce, os.environ).run(timeout)
+        await daemon.Daemon(settings, read, announce, os.environ).run(timeout)
 
-    run(serve)
+    cli.run(serve)
 
 
 @click.command()
@@ -125,11 +118,8 @@ def config(show: bool, as_json: bool, **given: Any) -> None:
     if not show:
         emit(as_json, {"valid": True}, "the settings are valid")
         return
-
-    from dhtnode.daemon.config import in_toml
-
     for name, value, origin in configuration.entries():
-        emit(as_json, {"name": name, "value": value, "origin": origin}, in_toml(name, value, origin))
+        emit(as_json, {"name": name, "value": value, "origin": origin}, daemon.in_toml(name, value, origin))
 
 
 @click.command()
@@ -145,56 +135,51 @@ def status(as_json: bool, timeout: float, **given: Any) -> None:
     if path is None:
         raise click.UsageError("name the socket with --status-socket, or status_socket in the settings")
 
-    from dhtnode.daemon.local_socket import ask
-    from dhtnode.daemon.status import NotAStatus, read_status_untrusted, status_text
-
     async def show() -> None:
-        answer = await ask(Path(path), timeout)
+        answer = await daemon.query_socket(Path(path), timeout)
         try:
-            record = read_status_untrusted(answer)
-        except NotAStatus as error:
+            record = daemon.read_status_untrusted(answer)
+        except daemon.NotAStatus as error:
             raise DhtError(f"{path}: {error}") from error
-        emit(as_json, record, "" if as_json else status_text(record))
+        emit(as_json, record, "" if as_json else daemon.status_text(record))
 
-    run(show)
+    cli.run(show)
 
 
-def _reader(given: Mapping[str, Any]) -> Callable[[], Configuration]:
+def _reader(given: Mapping[str, Any]) -> Callable[[], daemon.Configuration]:
     """Return what reads the settings, again if need be; the flags stay as they were given."""
     flags, assignments = _flags(given), _assignments(given.get("assignments", ()))
     return lambda: _read(given["config_file"], flags, assignments)
 
 
-def _load(read: Callable[[], Configuration]) -> Configuration:
+def _load(read: Callable[[], daemon.Configuration]) -> daemon.Configuration:
     """Return the effective settings; what is wrong with them becomes one line and status 2."""
-    from dhtnode.daemon.config import ConfigError
-
     try:
         return read()
-    except ConfigError as error:
+    except daemon.ConfigError as error:
         raise click.UsageError(str(error)) from error
 
 
-def _warned(configuration: Configuration) -> Configuration:
+def _warned(configuration: daemon.Configuration) -> daemon.Configuration:
     """Tell what was passed over, and return the settings as they are."""
     for line in configuration.warnings:
         click.echo(f"dhtnode: warning: {line}", err=True)
     return configuration
 
 
-def _read(path: Path | None, flags: Mapping[str, object], assignments: Mapping[str, str]) -> Configuration:
+def _read(
+    path: Path | None, flags: Mapping[str, object], assignments: Mapping[str, str]
+) -> daemon.Configuration:
     """Read the file and the environment, and add the flags; raises `ConfigError`."""
-    from dhtnode.daemon.config import ConfigError, configure, parse_file
-
     document: dict[str, object] = {}
     if path is not None:
         try:
-            document = parse_file(path.read_bytes())
+            document = daemon.parse_file(path.read_bytes())
         except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
-    return configure(
+            raise daemon.ConfigError(f"cannot read {path}: {error.strerror}") from error
+        except daemon.ConfigError as error:
+            raise daemon.ConfigError(f"{path}: {error}") from error
+    return daemon.configure(
         file=document,
         file_name=str(path),
         environment=os.environ,
@@ -228,6 +213,3 @@ def _assignments(texts: tuple[str, ...]) -> dict[str, str]:
         if "=" not in text:
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
-
-
-COMMANDS = (run_command, config, status)

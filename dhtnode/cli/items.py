@@ -1,25 +1,17 @@
-"""The commands about what nodes keep: items (BEP 44), `get` and `put`, and info-hashes (BEP 51), `sample`.
-
-What knows items, and signs them, is imported where it is used, as `console` says.
-"""
+"""The commands about what nodes keep: items (BEP 44), `get` and `put`, and info-hashes (BEP 51), `sample`."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+import dhtnode
 from dhtnode.cli import console
-from dhtnode.cli.ask import address_of, ask_network
+from dhtnode.cli.ask import ask_network
 from dhtnode.cli.console import common_options, emit
 from dhtnode.errors import DhtError, InvalidInfoHash, NotJoined
-
-if TYPE_CHECKING:
-    from dhtnode.api.node import Node
-    from dhtnode.api.results import FoundItem, InfohashSample, StoredItem
-    from dhtnode.items import Item, Target
 
 TARGET_DIGITS = 40
 PUBLIC_KEY_DIGITS = 64
@@ -41,7 +33,7 @@ def get(target: str, salt: str, as_json: bool, timeout: float, bootstrap: tuple[
     is_link = target.strip()[:7].lower() == "magnet:"
     wanted, salt_bytes = _linked(target, salt) if is_link else (_target(target, salt), os.fsencode(salt))
 
-    async def ask(node: Node) -> None:
+    async def ask(node: dhtnode.Node) -> None:
         found = await node.get_item(wanted, salt=salt_bytes)
         if found.item is None:
             forged = f", and {found.forged} sent a forged one" if found.forged else ""
@@ -93,11 +85,9 @@ def put(
         raise click.UsageError("--salt, --seq and --cas are for mutable items: give --key too")
     key = None if key_file is None else _read_key(key_file)
 
-    async def ask(node: Node) -> None:
-        from dhtnode.items import ImmutableItem
-
+    async def ask(node: dhtnode.Node) -> None:
         if key is None:
-            stored = await node.put_item(ImmutableItem.of(os.fsencode(value)))
+            stored = await node.put_item(dhtnode.ImmutableItem.of(os.fsencode(value)))
         else:
             stored = await _put_signed(node, key, os.fsencode(value), os.fsencode(salt), seq, cas)
         _check_stored(stored)
@@ -107,45 +97,37 @@ def put(
 
 
 async def _put_signed(
-    node: Node, key: bytes, value: bytes, salt: bytes, seq: int | None, cas: int | None
-) -> StoredItem:
+    node: dhtnode.Node, key: bytes, value: bytes, salt: bytes, seq: int | None, cas: int | None
+) -> dhtnode.StoredItem:
     """Sign and put; without a `seq`, the one after that which is there, and only in its place."""
-    from dhtnode.items import MutableItem, mutable_target
-    from dhtnode.signatures import public_key_of
-
     if seq is None:
-        found = await node.get_item(mutable_target(public_key_of(key), salt), salt=salt)
-        known = found.item.seq if isinstance(found.item, MutableItem) else None
+        found = await node.get_item(dhtnode.mutable_target(dhtnode.public_key_of(key), salt), salt=salt)
+        known = found.item.seq if isinstance(found.item, dhtnode.MutableItem) else None
         seq = 1 if known is None else known + 1
         cas = known if cas is None else cas
-    return await node.put_item(MutableItem.sign(key, value, seq=seq, salt=salt), cas=cas)
+    return await node.put_item(dhtnode.MutableItem.sign(key, value, seq=seq, salt=salt), cas=cas)
 
 
-def _linked(link: str, salt: str) -> tuple[Target, bytes]:
+def _linked(link: str, salt: str) -> tuple[dhtnode.Target, bytes]:
     """Return the target of a magnet link with a key, and its salt."""
-    from dhtnode.items import mutable_target
-    from dhtnode.magnet import parse_mutable_link
-
     if salt:
         raise click.UsageError("--salt is not for magnet links, which hold their own (s=...)")
     try:
-        public_key, linked_salt = parse_mutable_link(link)
+        public_key, linked_salt = dhtnode.parse_mutable_link(link)
     except InvalidInfoHash as error:
         raise click.BadParameter(str(error)) from error
-    return mutable_target(public_key, linked_salt), linked_salt
+    return dhtnode.mutable_target(public_key, linked_salt), linked_salt
 
 
-def _target(text: str, salt: str) -> Target:
-    from dhtnode.items import Target, mutable_target
-
+def _target(text: str, salt: str) -> dhtnode.Target:
     try:
         read = bytes.fromhex(text)
     except ValueError:
         read = b""
     if len(read) * 2 == len(text) == TARGET_DIGITS:
-        return Target(read)
+        return dhtnode.Target(read)
     if len(read) * 2 == len(text) == PUBLIC_KEY_DIGITS:
-        return mutable_target(read, os.fsencode(salt))
+        return dhtnode.mutable_target(read, os.fsencode(salt))
     raise click.BadParameter(
         f"{text[:80]!r} is neither a target of 40 hex digits nor a public key of 64, nor a magnet link"
     )
@@ -168,9 +150,7 @@ def _read_key(path: Path) -> bytes:
 
 
 def _make_key(path: Path) -> bytes:
-    import secrets
-
-    key = secrets.token_bytes(32)
+    key = os.urandom(32)
     try:
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(key.hex() + "\n")
@@ -180,7 +160,7 @@ def _make_key(path: Path) -> bytes:
     return key
 
 
-def _check_stored(stored: StoredItem) -> None:
+def _check_stored(stored: dhtnode.StoredItem) -> None:
     """Raise `DhtError` when no node keeps the item now, and warn when some keep another version."""
     seq = getattr(stored.current, "seq", None)
     conflict = f"{stored.conflicts} nodes keep another version" + (f", number {seq}" if seq else "")
@@ -193,7 +173,7 @@ def _check_stored(stored: StoredItem) -> None:
     raise NotJoined(f"none of {stored.not_taken} nodes took the item")
 
 
-def _found_record(found: FoundItem) -> dict[str, object]:
+def _found_record(found: dhtnode.FoundItem) -> dict[str, object]:
     item = found.item
     assert item is not None  # noqa: S101  for mypy
     return {
@@ -207,7 +187,7 @@ def _found_record(found: FoundItem) -> dict[str, object]:
     }
 
 
-def _stored_record(stored: StoredItem) -> dict[str, object]:
+def _stored_record(stored: dhtnode.StoredItem) -> dict[str, object]:
     return {
         "target": stored.target.hex(),
         **_mutable_record(stored.item),
@@ -217,26 +197,24 @@ def _stored_record(stored: StoredItem) -> dict[str, object]:
     }
 
 
-def _stored_text(stored: StoredItem) -> str:
+def _stored_text(stored: dhtnode.StoredItem) -> str:
     fields = _mutable_record(stored.item)
     version = f" number {fields['seq']} under {fields['public_key']}" if fields["public_key"] else ""
     return f"{stored.target.hex()}{version} stored at {len(stored.stored_at)} nodes"
 
 
-def _info_hash_of(item: Item) -> str | None:
+def _info_hash_of(item: dhtnode.Item) -> str | None:
     """Return the info-hash of the torrent that an item points to, if it does (BEP 46)."""
-    from dhtnode.items import MutableItem
-
-    info_hash = item.info_hash() if isinstance(item, MutableItem) else None
+    info_hash = item.info_hash() if isinstance(item, dhtnode.MutableItem) else None
     return None if info_hash is None else info_hash.hex()
 
 
-def _mutable_record(item: Item) -> dict[str, object]:
+def _mutable_record(item: dhtnode.Item) -> dict[str, object]:
     public_key: bytes | None = getattr(item, "public_key", None)
     return {"public_key": public_key and public_key.hex(), "seq": getattr(item, "seq", None)}
 
 
-def _text_of(item: Item) -> str:
+def _text_of(item: dhtnode.Item) -> str:
     """Return the value as text, or as Python shows it when it is none."""
     value = item.decoded()
     if isinstance(value, bytes):
@@ -253,8 +231,8 @@ def _text_of(item: Item) -> str:
 def sample(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
     """Ask one node for some of the info-hashes that it holds peers for (BEP 51)."""
 
-    async def ask(node: Node) -> None:
-        found = await node.sample_infohashes(await address_of(node, host_port))
+    async def ask(node: dhtnode.Node) -> None:
+        found = await node.sample_infohashes(await node.resolve(host_port))
         record = {
             "address": str(found.node.address),
             "node_id": found.node.node_id.hex(),
@@ -267,11 +245,8 @@ def sample(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, 
     ask_network(ask, timeout, (*bootstrap, host_port), well_known=False)
 
 
-def _describe_sample(found: InfohashSample) -> str:
+def _describe_sample(found: dhtnode.InfohashSample) -> str:
     total = "an unknown number" if found.num is None else str(found.num)
     again = "" if found.interval is None else f"; others in {found.interval} s"
     head = f"{found.node.address} shows {len(found.info_hashes)} of {total} info-hashes{again}"
     return "\n".join([head, *(info_hash.hex() for info_hash in found.info_hashes)])
-
-
-COMMANDS = (get, put, sample)

@@ -1,1 +1,5 @@
-"""A node that runs for months: configuration, metrics, status, systemd."""
+"""The node as a service: settings, metrics, the status socket, systemd."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

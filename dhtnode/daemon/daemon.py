@@ -30,10 +30,10 @@ from dhtnode.daemon.local_socket import (
     listening_on_path,
     serve_clients,
 )
-from dhtnode.daemon.logs import LogFileError, direct_log
 from dhtnode.daemon.loop_lag import LoopLag
 from dhtnode.daemon.status import Process, status_record
 from dhtnode.daemon.systemd import from_environment
+from dhtnode.logs import LogFileError, direct_log
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.process import catching_signals
 from dhtnode.settings import LIMITS

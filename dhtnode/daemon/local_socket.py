@@ -107,7 +107,7 @@ async def serve_clients(listener: trio.SocketListener, talk: Talk) -> None:
             nursery.start_soon(serve, stream, under_way[-1])
 
 
-async def ask(path: Path, timeout: float) -> bytes:
+async def query_socket(path: Path, timeout: float) -> bytes:
     """Connect to a Unix socket and return all that is said there, at most 1 MiB.
 
     Raises `NobodyListens` when the path does not lead to anybody who answers in time.

@@ -1,6 +1,5 @@
 """Networks for tests: many nodes in memory and virtual time, or on loopback."""
 
-from dhtnode.testing.memory_network import QUEUE_LIMIT, MemoryNetwork, MemorySocket, NetworkStatistics
-from dhtnode.testing.testnet import Testnet, open_testnet
+import lazy_loader
 
-__all__ = ["QUEUE_LIMIT", "MemoryNetwork", "MemorySocket", "NetworkStatistics", "Testnet", "open_testnet"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -16,9 +16,9 @@ from dhtnode.daemon.local_socket import (
     PAUSE,
     NobodyListens,
     address_of,
-    ask,
     listening_on_loopback,
     listening_on_path,
+    query_socket,
     serve_clients,
 )
 from dhtnode.errors import AddressInUse, CannotListen
@@ -48,7 +48,7 @@ async def test_client_has_its_answer(path):
     """One after the other, each in a connection of its own."""
     with listening_on_path(path) as listener:
         async with serving(listener, hello):
-            assert [await ask(path, PATIENCE) for _ in range(20)] == [b"hello"] * 20
+            assert [await query_socket(path, PATIENCE) for _ in range(20)] == [b"hello"] * 20
 
 
 async def test_socket_is_for_its_owner_only(path):
@@ -69,7 +69,7 @@ async def test_socket_goes_with_its_daemon(path):
 
     assert not path.exists()
     with pytest.raises(NobodyListens, match="no daemon listens there"):
-        await ask(path, PATIENCE)
+        await query_socket(path, PATIENCE)
 
 
 async def test_socket_of_a_killed_daemon_is_replaced(path):
@@ -77,11 +77,11 @@ async def test_socket_of_a_killed_daemon_is_replaced(path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
         killed.bind(os.fspath(path))
     with pytest.raises(NobodyListens, match="no daemon listens there"):
-        await ask(path, PATIENCE)
+        await query_socket(path, PATIENCE)
 
     with listening_on_path(path) as listener:
         async with serving(listener, hello):
-            assert await ask(path, PATIENCE) == b"hello"
+            assert await query_socket(path, PATIENCE) == b"hello"
 
 
 async def test_socket_of_a_living_daemon_is_left_alone(path):
@@ -100,7 +100,7 @@ async def test_socket_of_a_living_daemon_is_left_alone(path):
             pass
         assert path.is_socket()
         with pytest.raises(NobodyListens, match="too busy"):
-            await ask(path, PATIENCE)
+            await query_socket(path, PATIENCE)
 
 
 async def test_socket_of_another_is_not_removed_at_the_end(path):
@@ -110,7 +110,7 @@ async def test_socket_of_another_is_not_removed_at_the_end(path):
             path.unlink()
             listener = second.enter_context(listening_on_path(path))
         async with serving(listener, hello):
-            assert await ask(path, PATIENCE) == b"hello"
+            assert await query_socket(path, PATIENCE) == b"hello"
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "nowhere", "long"])
@@ -140,7 +140,7 @@ async def test_slow_clients_do_not_keep_others_out(path):
     with listening_on_path(path) as listener:
         async with serving(listener, talk):
             slow = [await trio.open_unix_socket(path) for _ in range(3 * MAX_CLIENTS)]
-            assert len(await ask(path, PATIENCE)) == MAX_ANSWER
+            assert len(await query_socket(path, PATIENCE)) == MAX_ANSWER
             assert len(served) == 3 * MAX_CLIENTS + 1
             for stream in slow:
                 await stream.aclose()
@@ -155,7 +155,7 @@ async def test_client_that_takes_too_long_is_let_go(path, monkeypatch):
 
     with listening_on_path(path) as listener:
         async with serving(listener, talk):
-            assert await ask(path, PATIENCE) == b""
+            assert await query_socket(path, PATIENCE) == b""
 
 
 async def test_system_without_room_is_asked_again(autojump_clock):
@@ -184,8 +184,8 @@ async def test_client_that_fails_costs_its_own_answer_only(path, caplog):
 
     with listening_on_path(path) as listener:
         async with serving(listener, talk):
-            assert await ask(path, PATIENCE) == b""
-            assert await ask(path, PATIENCE) == b"hello"
+            assert await query_socket(path, PATIENCE) == b""
+            assert await query_socket(path, PATIENCE) == b"hello"
 
     assert [record.exc_info[1].args for record in caplog.records] == [("a bug",)]
 
@@ -202,7 +202,7 @@ async def test_client_that_goes_away_is_no_error(path, caplog):
         async with serving(listener, talk):
             await (await trio.open_unix_socket(path)).aclose()
             gone.set()
-            assert len(await ask(path, PATIENCE)) == MAX_ANSWER
+            assert len(await query_socket(path, PATIENCE)) == MAX_ANSWER
 
     assert caplog.messages == []
 
@@ -217,13 +217,13 @@ async def test_who_says_too_much_is_no_daemon_of_ours(path):
     with listening_on_path(path) as listener:
         async with serving(listener, talk):
             with pytest.raises(NobodyListens, match="no daemon of ours"):
-                await ask(path, PATIENCE)
+                await query_socket(path, PATIENCE)
 
 
 async def test_who_says_nothing_is_given_up(path):
     """After the time that was given."""
     with listening_on_path(path), pytest.raises(NobodyListens, match=r"no answer within 0\.01 s"):
-        await ask(path, 0.01)
+        await query_socket(path, 0.01)
 
 
 async def test_loopback_serves_over_tcp():

@@ -15,7 +15,7 @@ import pytest
 
 import dhtnode
 from crawler.cli.main import main as dhtcrawl
-from dhtnode.cli.console import OneLineGroup
+from dhtnode.cli import LazyGroup
 from dhtnode.cli.main import main as dhtnode_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,7 +177,7 @@ def test_unknown_name_fails_as_in_any_module():
 def test_interrupt_before_the_work_begins_is_one_line(capsys):
     """A command imports first what it needs, and somebody may have lost patience."""
 
-    @click.group("program", cls=OneLineGroup)
+    @click.group("program", cls=LazyGroup)
     def program():
         pass
 

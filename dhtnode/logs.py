@@ -1,22 +1,23 @@
-"""Where the log lines of a daemon go: stderr, or a file that can be opened anew."""
+"""Log lines: their form, and where they go: stderr, or a file that can be opened again."""
 
 import logging
 import sys
 from pathlib import Path
 
 from dhtnode.errors import DhtError
-from dhtnode.process import LOG_LINE
+
+LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class LogFileError(DhtError):
-    """Say that the log file cannot be opened."""
+    """A log file cannot be opened."""
 
 
 def direct_log(path: str | None, level: str) -> None:
     """Send lines of a level and above to a file, or to stderr; what was used before is closed.
 
-    A file is opened anew and appended to, so that after a rotation lines go to the new one.  Raises
-    `LogFileError`; lines then go where they went before.
+    A file is opened again and appended to, so that after a rotation lines go to the new one.
+    Raises `LogFileError`; lines then go where they went before.
     """
     handler: logging.Handler
     if path is None:

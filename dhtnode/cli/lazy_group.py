@@ -1,0 +1,75 @@
+"""Groups of commands that are imported when asked for, and that fail in one line."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+
+class LazyGroup(click.Group):
+    """A group of commands, each imported when it is asked for; every failure is one line on stderr.
+
+        @click.group("dhtnode", cls=LazyGroup, places={"ping": "dhtnode.cli.ask:ping"})
+
+    The list of commands in `--help` shows a line of each, so it imports all of them.
+    """
+
+    def __init__(self, name: str | None, *, places: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        """Make a group; `places` maps the name of a command to `MODULE:ATTRIBUTE`."""
+        super().__init__(name, commands=_LazyCommands(places or {}), **kwargs)
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run the command line and exit."""
+        try:
+            status = super().main(*args, **kwargs | {"standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            click.echo(f"{self.name}: {error.format_message()}", err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo(f"{self.name}: interrupted", err=True)
+            sys.exit(128 + signal.SIGINT)
+        except BrokenPipeError:
+            # The reader of our output has gone.  Python would complain at exit that it cannot flush.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        sys.exit(status if isinstance(status, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an interrupt, even of what it imports first, is one line too."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:  # click would add an empty line
+            raise click.Abort from error
+
+
+class _LazyCommands(MutableMapping[str, click.Command]):
+    """Commands by name; a value is imported when it is read, the names alone import nothing."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._commands: dict[str, click.Command | str] = dict(places)
+
+    def __getitem__(self, name: str) -> click.Command:
+        command = self._commands[name]
+        if isinstance(command, str):
+            module, _, attribute = command.partition(":")
+            command = self._commands[name] = getattr(import_module(module), attribute)
+        return command
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._commands[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._commands)
+
+    def __len__(self) -> int:
+        return len(self._commands)

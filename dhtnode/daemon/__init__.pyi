@@ -1,0 +1,11 @@
+from .config import ConfigError as ConfigError
+from .config import Configuration as Configuration
+from .config import DaemonSettings as DaemonSettings
+from .config import configure as configure
+from .config import in_toml as in_toml
+from .config import parse_file as parse_file
+from .daemon import Daemon as Daemon
+from .local_socket import query_socket as query_socket
+from .status import NotAStatus as NotAStatus
+from .status import read_status_untrusted as read_status_untrusted
+from .status import status_text as status_text
