@@ -25,9 +25,10 @@ from benchmarks.tools.report import head, new_report, table
 from crawler.browse.serving import Opened, open_all
 from crawler.db.columns.columns import TABLES
 from crawler.db.database import CrawlDatabase, Record
+from crawler.db.reader import open_reading
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
 from crawler.db.records.records import Journal, RunStatus, StoredReply, SwarmMeasurement, Visit, utc_text
-from crawler.reports import QUESTIONS, open_reading, summary, swarm
+from crawler.reports import REPORTS, report_summary
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
 
@@ -141,10 +142,10 @@ def time_all(path: Path) -> dict[str, float]:
     """Return the seconds of each report, and of the first page of each table and view."""
     largest = info_hash_of(0).hex()
     asked: dict[str, Callable[[Any], Any]] = {
-        **{f"report {name}": question for name, question in QUESTIONS.items()},
-        "report swarm": lambda db: swarm(db, info_hash=largest),
-        "report": lambda db: list(summary(db)),
-        "report swarms --run": lambda db: QUESTIONS["swarms"](db, run=CENSUSES + 2),
+        **{f"report {name}": report.answer for name, report in REPORTS.items() if not report.needs},
+        "report swarm": lambda db: REPORTS["swarm"].answer(db, info_hash=largest),
+        "report": lambda _: report_summary(db=path),
+        "report swarms --run": lambda db: REPORTS["swarms"].answer(db, run=CENSUSES + 2),
     }
     pages = {name: _page_of(name) for name in TABLES}
     seconds = {}

@@ -100,7 +100,7 @@ async def dashboard(datasette: Any, request: Any) -> Response:
         raise NotFound(f"there is no run {run}")
     named = {name: _or_none(plot) for name, plot in zip(DASHBOARD, plots, strict=True)}
     ranking = named["swarms"]
-    largest = ranking.report.records()[:LISTED] if ranking else []
+    largest = ranking.answer.records()[:LISTED] if ranking else []
     context = {"plots": named.items(), "largest": largest, "run": run}
     return await _page(datasette, request, "plots.html", context)
 

@@ -1,4 +1,4 @@
-"""The plots of the dashboard, each from a report: what it draws is what `dhtcrawl report` prints."""
+"""The plots of the dashboard, each of an answer that `dhtcrawl report` prints."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from crawler.browse.drawing import Axis, Bar, Point, Series, draw_bars, draw_points
 from crawler.browse.scales import number_text
-from crawler.reports import Report, clients, network_size, outcomes, round_trips, swarm, swarms
+from crawler.reports import REPORTS, ReportAnswer
 
 Draw: TypeAlias = Callable[[Connection, int | None], "Plot"]
 Record: TypeAlias = dict[str, Any]
@@ -19,43 +19,47 @@ MOST_POINTS = 1000  # a page of half a megabyte
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Hold a plot of a report: `svg` is empty if there is nothing to draw, `numbers` names a query."""
+    """A plot of an answer; `svg` is empty if there is nothing to draw."""
 
-    report: Report
+    answer: ReportAnswer
     svg: str
-    numbers: str
+
+    @property
+    def numbers(self) -> str:
+        """Return the name of the query in the browser that has the numbers."""
+        return REPORTS[self.answer.name].page_name
 
 
 def plot_network_size(db: Connection, run: int | None = None) -> Plot:
     """Draw the number of nodes, one point with its interval for each census and family."""
-    report = network_size(db, run=run, limit=MOST_POINTS)
+    answer = REPORTS["network-size"].answer(db, run=run, limit=MOST_POINTS)
     found: dict[str, list[Point]] = {}
-    for row in _records(report):
+    for row in _records(answer):
         if row["estimate"] is not None and row["family"] is not None:
             text = f"run {row['run']}, {row['started_at']}: {_between(row, 'estimate', 'low', 'high')} nodes"
             point = Point(_seconds(row["started_at"]), row["estimate"], text, row["low"], row["high"])
             found.setdefault(f"IPv{row['family']}", []).append(point)
     series = [Series(name, points) for name, points in sorted(found.items())]
     axes = Axis("begin of the run (UTC)", "time"), Axis("nodes, 95 % interval")
-    return Plot(report, draw_points(report.title, *axes, series) if series else "", "size_of_the_network")
+    return Plot(answer, draw_points(answer.title, *axes, series) if series else "")
 
 
 def plot_clients(db: Connection, run: int | None = None) -> Plot:
     """Draw how many nodes of a census run which client."""
-    report = clients(db, run=run, limit=MOST_BARS)
+    answer = REPORTS["clients"].answer(db, run=run, limit=MOST_BARS)
     bars = [
         Bar(str(row["client"]), row["nodes"], f"{row['client']}: {row['nodes']} nodes, {row['share']} %")
-        for row in _records(report)
+        for row in _records(answer)
     ]
-    return Plot(report, draw_bars(report.title, "nodes that answered", bars) if bars else "", "clients")
+    return Plot(answer, draw_bars(answer.title, "nodes that answered", bars) if bars else "")
 
 
 def plot_outcomes(db: Connection, run: int | None = None) -> Plot:
     """Draw how the queries of a run ended."""
-    report = outcomes(db, run=run, limit=2 * MOST_BARS)
-    bars = [_outcome_bar(row) for row in _records(report)]
-    svg = draw_bars(report.title, "queries", bars, parts=("queries", "with marks")) if bars else ""
-    return Plot(report, svg, "outcomes")
+    answer = REPORTS["outcomes"].answer(db, run=run, limit=2 * MOST_BARS)
+    bars = [_outcome_bar(row) for row in _records(answer)]
+    svg = draw_bars(answer.title, "queries", bars, parts=("queries", "with marks")) if bars else ""
+    return Plot(answer, svg)
 
 
 def _outcome_bar(row: Record) -> Bar:
@@ -67,7 +71,7 @@ def _outcome_bar(row: Record) -> Bar:
 
 def plot_round_trips(db: Connection, run: int | None = None) -> Plot:
     """Draw the median round-trip time of each client, from the 5 % to the 95 % quantile."""
-    report = round_trips(db, run=run, limit=MOST_BARS)
+    answer = REPORTS["round-trips"].answer(db, run=run, limit=MOST_BARS)
     points = [
         Point(
             place,
@@ -76,32 +80,32 @@ def plot_round_trips(db: Connection, run: int | None = None) -> Plot:
             row["p05"],
             row["p95"],
         )
-        for place, row in enumerate(_records(report), start=1)
+        for place, row in enumerate(_records(answer), start=1)
         if row["p05"]
     ]
-    names = tuple(str(row["client"]) for row in report.records())
+    names = tuple(str(row["client"]) for row in answer.records())
     axes = Axis("client", places=names), Axis("ms, median, 5 % to 95 %", "log")
-    svg = draw_points(report.title, *axes, [Series("", points)]) if points else ""
-    return Plot(report, svg, "round_trips")
+    svg = draw_points(answer.title, *axes, [Series("", points)]) if points else ""
+    return Plot(answer, svg)
 
 
 def plot_swarms(db: Connection, run: int | None = None) -> Plot:
     """Draw the peers of each swarm over its rank, both on logarithmic axes."""
-    report = swarms(db, run=run, limit=MOST_POINTS)
+    answer = REPORTS["swarms"].answer(db, run=run, limit=MOST_POINTS)
     points = [
         _swarm_point(float(rank), row, f"{rank}. {row['info_hash']}")
-        for rank, row in enumerate(_records(report), start=1)
+        for rank, row in enumerate(_records(answer), start=1)
         if row["peers"]
     ]
     axes = Axis("rank of the swarm", "log"), Axis("peers, 95 % interval", "log")
-    svg = draw_points(report.title, *axes, [Series("peers", points)]) if points else ""
-    return Plot(report, svg, "largest_swarms")
+    svg = draw_points(answer.title, *axes, [Series("peers", points)]) if points else ""
+    return Plot(answer, svg)
 
 
 def plot_swarm(db: Connection, info_hash: str) -> Plot:
     """Draw the size of one swarm over time; `info_hash` is in lower-case hex.  Raises `NoAnswer`."""
-    report = swarm(db, info_hash=info_hash, limit=MOST_POINTS)
-    rows = sorted(_records(report), key=lambda row: str(row["taken_at"]))
+    answer = REPORTS["swarm"].answer(db, info_hash=info_hash, limit=MOST_POINTS)
+    rows = sorted(_records(answer), key=lambda row: str(row["taken_at"]))
     series = [
         Series(
             "peers",
@@ -117,8 +121,8 @@ def plot_swarm(db: Connection, info_hash: str) -> Plot:
         series.append(Series(name, points, joined=True))
     axes = Axis("measured (UTC)", "time"), Axis("peers, 95 % interval")
     has_any = any(each.points for each in series)
-    svg = draw_points(report.title, *axes, series) if has_any else ""
-    return Plot(report, svg, "history_of_a_swarm")
+    svg = draw_points(answer.title, *axes, series) if has_any else ""
+    return Plot(answer, svg)
 
 
 DASHBOARD: dict[str, Draw] = {
@@ -131,8 +135,8 @@ DASHBOARD: dict[str, Draw] = {
 """All but that of one swarm, by the names of the reports."""
 
 
-def _records(report: Report) -> list[Record]:
-    return list(report.records())
+def _records(answer: ReportAnswer) -> list[Record]:
+    return list(answer.records())
 
 
 def _with(rows: Iterable[Record], name: str) -> list[Record]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+import crawler
+from crawler import reports
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from sqlite3 import Connection
-
-    from crawler.reports import Report
+    from crawler import ReportAnswer
 
 READ_OPTION = click.option(
     "--db",
@@ -31,12 +31,9 @@ def _print_list(context: click.Context, _: click.Parameter, wanted: bool) -> Non
     """Print the names of all reports, and leave."""
     if not wanted or context.resilient_parsing:
         return
-
-    from crawler.reports import QUESTIONS, swarm
-
-    asked = QUESTIONS | {"swarm INFOHASH": swarm}
-    for name, question in asked.items():
-        click.echo(f"{name:16} {str(question.__doc__).splitlines()[0]}")
+    for each in crawler.REPORTS.values():
+        name = f"{each.name} {each.needs.upper().replace('_', '')}".rstrip()
+        click.echo(f"{name:16} {each.about}")
     context.exit()
 
 
@@ -69,67 +66,35 @@ def report(
 
     The database may be in use by a crawl.  `report swarm INFOHASH` tells the history of a swarm.
     """
-    _check(name, info_hash, form)
-
-    from crawler.db.database import DatabaseError
-    from crawler.reports import NoAnswer, open_reading
-
-    try:
-        with open_reading(db) as connection:
-            bounds = {key: value for key, value in {"run": run, "limit": limit}.items() if value}
-            reports = list(_ask(connection, name, info_hash, bounds))
-    except (DatabaseError, NoAnswer) as error:
-        raise click.ClickException(str(error)) from error
-    _print(reports, form, is_summary=name is None)
-
-
-def _check(name: str | None, info_hash: bytes | None, form: str | None) -> None:
-    """Raise `UsageError` unless the arguments go together."""
-    from crawler.reports import QUESTIONS
-
     if name is None and form == "csv":
         raise click.UsageError("--csv prints one table: name a report, as --list does")
-    if name is not None and name != "swarm" and name not in QUESTIONS:
-        raise click.UsageError(f"there is no report {name!r}: --list names them all")
-    if name == "swarm" and info_hash is None:
-        raise click.UsageError("say which swarm, by its info-hash")
-    if name != "swarm" and info_hash is not None:
-        raise click.UsageError(f"the report {name!r} takes no info-hash")
+    bounds = {key: value for key, value in {"run": run, "limit": limit}.items() if value}
+    try:
+        if name is None:
+            answers = crawler.report_summary(db=db, **bounds)
+        else:
+            answers = [crawler.report(name, info_hash.hex() if info_hash else None, db=db, **bounds)]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except (crawler.DatabaseError, crawler.NoAnswer) as error:
+        raise click.ClickException(str(error)) from error
+    _print(answers, form, is_summary=name is None)
 
 
-def _ask(
-    db: Connection, name: str | None, info_hash: bytes | None, bounds: dict[str, int]
-) -> Iterator[Report]:
-    from crawler.reports import QUESTIONS, summary, swarm
-
-    if name is None:
-        yield from summary(db, **bounds)
-    elif info_hash is not None:
-        yield swarm(db, info_hash=info_hash.hex(), **bounds)
-    else:
-        yield QUESTIONS[name](db, **bounds)
-
-
-def _print(reports: list[Report], form: str | None, *, is_summary: bool) -> None:
-    from crawler.reports import render
-
+def _print(answers: Sequence[ReportAnswer], form: str | None, *, is_summary: bool) -> None:
+    render = reports.render
     if form == "json":
-        for each in reports:
+        for each in answers:
             if each.rows:
                 click.echo(render.json_lines(each, named=is_summary))
         return
-    if not reports:
+    if not answers:
         click.echo(render.NOTHING)
-    for number, each in enumerate(reports):
+    write = {"csv": render.csv_text, "markdown": render.markdown}.get(form or "", render.plain)
+    for number, each in enumerate(answers):
         if number:
             click.echo()
-        if form == "csv":
-            click.echo(render.csv_text(each))
-        elif form == "markdown":
-            click.echo(render.markdown(each))
-        elif sys.stdout.isatty():
-            from rich.console import Console
-
-            render.draw(each, Console())
+        if form is None and sys.stdout.isatty():
+            render.draw(each)
         else:
-            click.echo(render.plain(each))
+            click.echo(write(each))

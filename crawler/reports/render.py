@@ -1,4 +1,4 @@
-"""Reports as text for a terminal, as plain text, and as Markdown, CSV and JSON.
+"""Answers of reports as text for a terminal, as plain text, and as Markdown, CSV and JSON.
 
 What the database holds may come from anybody, the names of torrents too: what does not print is replaced.
 """
@@ -8,96 +8,86 @@ import io
 import json
 import re
 import textwrap
-from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from tabulate import tabulate
 
-from crawler.reports import Column, Report, Value
+from crawler.reports.report import Column, ReportAnswer, Value
 
 WIDTH = 110  # characters of prose, where no terminal has another width
 NOTHING = "nothing recorded"
 
 
-def draw(report: Report, console: Console) -> None:
-    """Draw a report on a terminal; a table that is wider than it is written as `plain` does it."""
-    console.print(Text(_printable(report.title), style="bold"))
-    console.print(Text(report.text))
-    widths = _widths(report)
-    if not report.rows:
+def draw(answer: ReportAnswer, console: Console | None = None) -> None:
+    """Draw an answer on a terminal; a table that is wider than it is written as `plain` does it."""
+    console = console or Console()
+    console.print(Text(_printable(answer.title), style="bold"))
+    console.print(Text(answer.text))
+    if not answer.rows:
         console.print(Text(NOTHING))
-    elif sum(widths) + 3 * len(widths) + 1 > console.width:  # with a line and two blanks for each
+        return
+    aligned = _aligned(answer)
+    # Between two columns a frame takes one character more than two blanks, and four around them all.
+    if max(map(len, aligned.splitlines())) + len(answer.columns) + 3 > console.width:
         console.print()
-        console.print(Text("\n".join(_aligned(report))), soft_wrap=True)
-    else:
-        console.print(_table(report))
-
-
-def _table(report: Report) -> Table:
+        console.print(Text(aligned), soft_wrap=True)
+        return
     table = Table()
-    for column, is_right in zip(report.columns, _right(report), strict=True):
-        table.add_column(Text(_heading(column)), justify="right" if is_right else "left")
-    for row in report.rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    return table
+    for column, align in zip(answer.columns, _alignment(answer), strict=True):
+        table.add_column(Text(_heading(column)), justify=align)
+    for row in _cells(answer):
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
-def plain(report: Report) -> str:
-    """Return a report as aligned text."""
-    prose = textwrap.fill(report.text, WIDTH)
-    if not report.rows:
-        return f"{_printable(report.title)}\n{prose}\n\n{NOTHING}"
-    return "\n".join([_printable(report.title), prose, "", *_aligned(report)])
+def plain(answer: ReportAnswer) -> str:
+    """Return an answer as aligned text."""
+    prose = textwrap.fill(answer.text, WIDTH)
+    table = _aligned(answer) if answer.rows else NOTHING
+    return f"{_printable(answer.title)}\n{prose}\n\n{table}"
 
 
-def _aligned(report: Report) -> list[str]:
+def markdown(answer: ReportAnswer) -> str:
+    """Return an answer as a section of Markdown."""
+    cells = [[_escaped(cell) for cell in row] for row in _cells(answer)]
+    headings = [_heading(column) for column in answer.columns]
+    # Cells are text already: left to itself, tabulate reads numbers and writes them in its own way.
+    table = (
+        tabulate(cells, headings, "pipe", disable_numparse=True, colalign=_alignment(answer))
+        if answer.rows
+        else f"{NOTHING.capitalize()}."
+    )
+    return f"## {_escaped(_printable(answer.title))}\n\n{answer.text}\n\n{table}"
+
+
+def _aligned(answer: ReportAnswer) -> str:
     """Return the table as lines, with the names of columns in the first."""
-    widths, right = _widths(report), _right(report)
-    return [
-        "  ".join(
-            cell.rjust(width) if is_right else cell.ljust(width)
-            for cell, width, is_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in _lines(report)
-    ]
+    # As a row like others: as headings they would make each column wider by two.
+    lines = [[_heading(column) for column in answer.columns], *_cells(answer)]
+    text = tabulate(lines, (), "plain", disable_numparse=True, colalign=_alignment(answer))
+    return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def _lines(report: Report) -> list[list[str]]:
-    return [[_heading(column) for column in report.columns], *(list(map(_cell, row)) for row in report.rows)]
-
-
-def _widths(report: Report) -> list[int]:
-    return [max(map(len, cells)) for cells in zip(*_lines(report), strict=True)]
-
-
-def markdown(report: Report) -> str:
-    """Return a report as a section of Markdown."""
-    head = f"## {_escaped(_printable(report.title))}\n\n{report.text}\n\n"
-    if not report.rows:
-        return f"{head}{NOTHING.capitalize()}."
-    rule = ["--:" if is_right else "---" for is_right in _right(report)]
-    lines = [
-        [_heading(column) for column in report.columns],
-        rule,
-        *([_escaped(_cell(value)) for value in row] for row in report.rows),
-    ]
-    return head + "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def csv_text(report: Report) -> str:
+def csv_text(answer: ReportAnswer) -> str:
     """Return the rows as CSV under a line of names; nothing is an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in report.columns])
-    writer.writerows(report.rows)
+    writer.writerow([column.name for column in answer.columns])
+    writer.writerows(answer.rows)
     return text.getvalue().removesuffix("\n")
 
 
-def json_lines(report: Report, *, named: bool = False) -> str:
+def json_lines(answer: ReportAnswer, *, named: bool = False) -> str:
     """Return the rows as JSON, one object a line; with `named`, each says which report it belongs to."""
-    head = {"report": report.name} if named else {}
-    return "\n".join(json.dumps(head | record) for record in report.records())
+    head = {"report": answer.name} if named else {}
+    return "\n".join(json.dumps(head | record) for record in answer.records())
+
+
+def _cells(answer: ReportAnswer) -> list[list[str]]:
+    return [list(map(_cell, row)) for row in answer.rows]
 
 
 def _heading(column: Column) -> str:
@@ -121,9 +111,9 @@ def _escaped(text: str) -> str:
     return re.sub(r"[\\|<\[`*]", r"\\\g<0>", text)
 
 
-def _right(report: Report) -> Sequence[bool]:
-    """Tell for each column whether it holds numbers only."""
+def _alignment(answer: ReportAnswer) -> list[Literal["left", "right"]]:
+    """Return how to align each column: to the right if it holds numbers only."""
     return [
-        all(isinstance(value, (int, float)) or value is None for value in values)
-        for values in zip(*report.rows, strict=True)
-    ] or [False] * len(report.columns)
+        "right" if all(isinstance(value, (int, float)) or value is None for value in values) else "left"
+        for values in zip(*answer.rows, strict=True)
+    ]

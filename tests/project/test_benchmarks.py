@@ -18,7 +18,7 @@ from benchmarks.swarms import __main__ as swarms
 from benchmarks.tools.batched_udp import BenchmarkFailed
 from benchmarks.tools.gauge import Measurement, Refusal, measure
 from crawler.db.columns.columns import TABLES
-from crawler.reports import QUESTIONS
+from crawler.reports import REPORTS
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = {"ping", "find_node", "get_peers", "get_peers, 100 stored", "announce_peer"}
@@ -461,7 +461,7 @@ class TestLargeDatabase:
         """Of a database that it makes itself, with a row for each."""
         report, printed = report_of("large_database", tmp_path, "--visits=1000", "--samples=200")
         timed = report["seconds"].keys()
-        assert {"report", *(f"report {name}" for name in QUESTIONS)} <= timed
+        assert {"report", *(f"report {name}" for name in REPORTS)} <= timed
         assert TABLES.keys() <= timed
         assert printed.count("| end of ") == 3
 

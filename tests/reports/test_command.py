@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import crawler
 from crawler.cli.main import main
-from crawler.reports import QUESTIONS, open_reading, swarm
+from crawler.reports import REPORTS
 from tests.commands import Ended
 from tests.small_database import LARGE, make_database
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = [*QUESTIONS, "swarm"]
+NAMES = list(REPORTS)
 SAID: list[tuple[list[str], int, str]] = [
     (["report"], 2, "Missing option '--db'"),
     (["report", "--db", "none.db"], 2, "'none.db' does not exist"),
@@ -103,19 +104,18 @@ def test_refused_export_leaves_nothing(place, ended):
 def test_report_is_the_same_in_every_form(place, ended, name):
     """As many rows, and the same values, whoever reads them."""
     line = " ".join(line_of(name))
-    with open_reading(place / "small.db") as db:
-        report = swarm(db, info_hash=LARGE.hex()) if name == "swarm" else QUESTIONS[name](db)
+    answer = crawler.report(name, LARGE.hex() if name == "swarm" else None, db=place / "small.db")
     text, as_json, as_csv, markdown = (
         ended[line + form] for form in ("", " --json", " --csv", " --markdown")
     )
 
     assert {end.status for end in (text, as_json, as_csv, markdown)} == {0}
     assert {end.stderr for end in (text, as_json, as_csv, markdown)} == {""}
-    assert as_json.records == report.records()
-    assert len(list(csv.DictReader(as_csv.stdout.splitlines()))) == len(report.rows)
-    assert text.stdout.splitlines()[0] == report.title
-    assert markdown.stdout.count("\n| ") == (2 + len(report.rows) if report.rows else 0)
-    assert len(text.stdout.splitlines()) == len(report.rows) + text.stdout.splitlines().index("") + 2
+    assert as_json.records == answer.records()
+    assert len(list(csv.DictReader(as_csv.stdout.splitlines()))) == len(answer.rows)
+    assert text.stdout.splitlines()[0] == answer.title
+    assert markdown.stdout.count("\n|") == (2 + len(answer.rows) if answer.rows else 0)
+    assert len(text.stdout.splitlines()) == len(answer.rows) + text.stdout.splitlines().index("") + 2
 
 
 def test_summary_names_the_report_of_each_row(ended):

@@ -6,18 +6,18 @@ import json
 import pytest
 from rich.console import Console
 
-from crawler.reports import Column, Report, render
+from crawler.reports import Column, ReportAnswer, render
 
 HOSTILE = "\x1b[31mred|\n[bold]"
 
-REPORT = Report(
+REPORT = ReportAnswer(
     "sizes",
     "Sizes",
     "What is seen. What may mislead.",
     (Column("name"), Column("time", "ms"), Column("share", "%"), Column("p_value")),
     (("first", 7, 12.5, 1e-9), (HOSTILE, 1200, None, 0.25)),
 )
-EMPTY = Report("none", "None", "Nothing.", (Column("name"),), ())
+EMPTY = ReportAnswer("none", "None", "Nothing.", (Column("name"),), ())
 
 
 def test_plain_text_is_aligned():
@@ -35,10 +35,10 @@ def test_plain_text_is_aligned():
 def test_markdown_is_a_table():
     """What would end a cell, or make a link, is escaped."""
     assert render.markdown(REPORT).splitlines()[4:] == [
-        "| name | time (ms) | share (%) | p_value |",
-        "| --- | --: | --: | --: |",
-        "| first | 7 | 12.5 | 1e-09 |",
-        "| \ufffd\\[31mred\\|\ufffd\\[bold] | 1200 |  | 0.25 |",
+        "| name                |   time (ms) |   share (%) |   p_value |",
+        "|:--------------------|------------:|------------:|----------:|",
+        "| first               |           7 |        12.5 |     1e-09 |",
+        "| \ufffd\\[31mred\\|\ufffd\\[bold] |        1200 |             |      0.25 |",
     ]
 
 

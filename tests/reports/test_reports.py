@@ -1,7 +1,6 @@
 """Named questions to a database: what they answer, and that they need not read it all."""
 
 import sqlite3
-import sys
 from contextlib import closing
 
 import pytest
@@ -9,12 +8,13 @@ from sqlite_utils import Database
 
 from crawler.db import rollups, schema
 from crawler.db.database import CrawlDatabase
+from crawler.db.reader import open_reading
 from crawler.db.records.records import RunStatus
-from crawler.reports import QUESTIONS, NoAnswer, open_reading, outcomes, round_trips, summary, swarm, swarms
-from crawler.reports.nodes import quantile
+from crawler.reports import REPORTS, NoAnswer, report_summary
+from crawler.reports.report import select
 from tests.small_database import CENSUS, LARGE, SAMPLE, SCRAPE, SMALL, make_database, time_text, visits
 
-QUESTION_NAMES = list(QUESTIONS)
+NAMES = [name for name, report in REPORTS.items() if not report.needs]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def db(database):
 
 
 def answer(db, name, **bounds):
-    return QUESTIONS[name](db, **bounds).rows
+    return REPORTS[name].answer(db, **bounds).rows
 
 
 def test_size_of_the_network_stands_beside_its_counts(db):
@@ -91,7 +91,7 @@ def test_ranking_reads_no_row_that_it_does_not_show(db):
     statements = []
     db.set_trace_callback(statements.append)
     for run in (None, SCRAPE):
-        swarms(db, run=run)
+        REPORTS["swarms"].answer(db, run=run)
     db.set_trace_callback(None)
 
     ranking = [each for each in statements if "WITH latest" in each]
@@ -103,7 +103,7 @@ def test_ranking_reads_no_row_that_it_does_not_show(db):
 
 def test_history_of_a_swarm_begins_with_the_newest(db):
     """Each measurement with its interval."""
-    report = swarm(db, info_hash=LARGE.hex())
+    report = REPORTS["swarm"].answer(db, info_hash=LARGE.hex())
 
     assert [row[:4] for row in report.rows] == [
         (time_text(200), 800, 798, 802),
@@ -135,10 +135,10 @@ def test_run_under_way_is_told_of_by_its_newest_rows(tmp_path):
         run_id = store.begin_run("census", {}, "0.1.0", time_text(0))
         store.write(run_id, visits())
         with open_reading(path) as db:
-            before = [outcomes(db), round_trips(db), QUESTIONS["runs"](db)]
+            before = [REPORTS[name].answer(db) for name in ("outcomes", "round-trips", "runs")]
         store.finish_run(run_id, RunStatus.FINISHED, time_text(9))
     with open_reading(path) as db:
-        after = [outcomes(db), round_trips(db), QUESTIONS["runs"](db)]
+        after = [REPORTS[name].answer(db) for name in ("outcomes", "round-trips", "runs")]
 
     assert [report.rows for report in before[:2]] == [report.rows for report in after[:2]]
     assert "under way" in before[0].title
@@ -149,7 +149,7 @@ def test_run_under_way_is_told_of_by_its_newest_rows(tmp_path):
 
 def test_large_run_under_way_tells_its_rows_only(tmp_path, monkeypatch):
     """What else it came to would take too long to count."""
-    monkeypatch.setattr(sys.modules["crawler.reports.runs"], "MOST_COUNTED", 19)
+    monkeypatch.setattr("crawler.reports.questions.runs.MOST_COUNTED", 19)
     path = tmp_path / "crawl.db"
     with CrawlDatabase.open(path) as store:
         store.write(store.begin_run("census", {}, "0.1.0", time_text(0)), visits())
@@ -157,10 +157,10 @@ def test_large_run_under_way_tells_its_rows_only(tmp_path, monkeypatch):
         assert answer(db, "runs")[0][5:] == (20, 0, 0, 0, None, None, None, None, None)
 
 
-@pytest.mark.parametrize("name", QUESTION_NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_question_has_a_title_a_text_and_a_column_for_each_value(db, name):
     """And a name that it is asked by."""
-    report = QUESTIONS[name](db)
+    report = REPORTS[name].answer(db)
 
     assert report.name == name
     assert report.title
@@ -168,48 +168,58 @@ def test_question_has_a_title_a_text_and_a_column_for_each_value(db, name):
     assert [list(record.values()) for record in report.records()] == [list(row) for row in report.rows]
 
 
-@pytest.mark.parametrize("name", QUESTION_NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_question_to_a_database_without_runs_has_no_rows(tmp_path, name):
     """It is no error either."""
     with CrawlDatabase.open(tmp_path / "new.db"):
         pass
     with open_reading(tmp_path / "new.db") as db:
-        assert QUESTIONS[name](db).rows == ()
-        assert list(summary(db)) == []
+        assert REPORTS[name].answer(db).rows == ()
+    assert report_summary(db=tmp_path / "new.db") == []
 
 
-@pytest.mark.parametrize("name", QUESTION_NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_unknown_run_has_no_answer(db, name):
     """An empty table would say that nothing was found."""
     with pytest.raises(NoAnswer, match="there is no run 9"):
-        QUESTIONS[name](db, run=9)
+        REPORTS[name].answer(db, run=9)
 
 
 def test_unknown_swarm_has_no_answer(db):
     """Nor has one that was not measured in this run."""
     with pytest.raises(NoAnswer, match="never measured"):
-        swarm(db, info_hash="cc" * 20)
+        REPORTS["swarm"].answer(db, info_hash="cc" * 20)
     with pytest.raises(NoAnswer, match="never measured in run 1"):
-        swarm(db, info_hash=LARGE.hex(), run=CENSUS)
+        REPORTS["swarm"].answer(db, info_hash=LARGE.hex(), run=CENSUS)
 
 
-def test_summary_leaves_out_what_has_nothing_to_tell(db):
+def test_summary_leaves_out_what_has_nothing_to_tell(database):
     """Of a run of scrapes there are swarms only, and its costs."""
-    assert [report.name for report in summary(db, run=SCRAPE)] == ["runs", "swarms"]
+    assert [report.name for report in report_summary(db=database, run=SCRAPE)] == ["runs", "swarms"]
 
 
 @pytest.mark.parametrize(
-    ("steps", "share", "value"),
+    ("steps", "name", "value"),
     [
-        ({(10.0, 11.0): 4}, 0.5, 10.5),
-        ({(10.0, 11.0): 1, (20.0, 21.0): 3}, 0.25, 11.0),
-        ({(20.0, 21.0): 3, (10.0, 11.0): 1}, 1.0, 21.0),
-        ({(100.0, 110.0): 10}, 0.05, 100.5),
+        ([(10.0, 11.0, 4)], "p50", 10.5),
+        ([(10.0, 11.0, 1), (20.0, 21.0, 3)], "p25", 11.0),
+        ([(20.0, 21.0, 3), (10.0, 11.0, 1)], "p99", 20.99),
+        ([(100.0, 110.0, 10)], "p05", 100.5),
     ],
 )
-def test_quantile_of_counted_steps(steps, share, value):
+def test_quantile_of_counted_steps(steps, name, value):
     """Values are spread evenly within a step."""
-    assert quantile(steps, share) == pytest.approx(value)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        columns = "run_id, family, client, from_ms, below_ms, answers"
+        connection.execute(f"CREATE TABLE run_round_trips ({columns})")
+        rows = [(1, 4, client, *step) for step in steps for client in ("LT", "all")]
+        connection.executemany("INSERT INTO run_round_trips VALUES (?, ?, ?, ?, ?, ?)", rows)
+        _, answered = select(connection, REPORTS["round-trips"].sql, run=1, limit=9)
+    total = sum(count for _, _, count in steps)
+
+    place = ["run_id", "client", "answers", "p05", "p25", "p50", "p75", "p95", "p99"].index(name)
+    assert [row[1:3] for row in answered] == [("all", 2 * total), ("LT", total), ("all", total)]
+    assert [row[place] for row in answered] == pytest.approx([value] * 3, abs=0.051)
 
 
 def contents(path):

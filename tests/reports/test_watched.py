@@ -6,10 +6,11 @@ import pytest
 from rich.console import Console
 
 from crawler.db.database import CrawlDatabase
+from crawler.db.reader import open_reading
 from crawler.db.records.records import RunStatus, SwarmMeasurement, utc_text
 from crawler.db.records.torrents import Handshakes, KnownTorrent
 from crawler.db.records.watched_swarms import GIVEN, MeasuredSize, Settled, WatchState
-from crawler.reports import dead, methods, open_reading, render, runs, swarm, swarms, watched
+from crawler.reports import REPORTS, render
 from dhtnode import InfoHash
 from dhtnode.swarm import MethodEstimate
 
@@ -72,47 +73,48 @@ def db(database):
 
 def test_watched_swarms_tell_how_they_change(db):
     """By the day, the largest first, with what the half-life is; dead ones are not among them."""
-    first, second = watched(db).records()
+    first, second = REPORTS["watched"].answer(db).records()
 
     assert (first["info_hash"], first["peers"], first["name"]) == (GROWING.hex(), 500, NAME)
     assert (first["change"], first["change_low"], first["change_high"]) == (100.0, 96.0, 104.0)
     assert (first["half_life"], first["interval"]) == (None, 3600.0)
     assert (second["info_hash"], second["peers"], second["change"]) == (SHRINKING.hex(), 20, -10.0)
     assert 24 < second["half_life"] < 48
-    assert watched(db, run=2).rows == ()
+    assert REPORTS["watched"].answer(db, run=2).rows == ()
 
 
 def test_dead_swarms_tell_when_they_died(db):
     """After they were last seen alive, and before they were first found empty."""
-    (row,) = dead(db).records()
+    (row,) = REPORTS["dead"].answer(db).records()
 
     assert (row["info_hash"], row["empty_samples"], row["empty"]) == (DEAD.hex(), 3, 2.0)
     assert (row["last_alive"], row["empty_since"]) == (utc_text(EPOCH), utc_text(EPOCH + DAY))
-    assert dead(db, run=2).rows == ()
+    assert REPORTS["dead"].answer(db, run=2).rows == ()
 
 
 def test_methods_stand_side_by_side(db):
     """With the handshakes as one of them, where there were any."""
-    first, second, _ = methods(db).records()
+    first, second, _ = REPORTS["methods"].answer(db).records()
 
     assert [first[key] for key in ("peers", "union", "recapture", "pair_ratio", "distinct")] == [
         *(500, 499, None, 509, 3)
     ]
     assert (first["seed_share"], first["by_handshakes"]) == (33.2, 50.0)
     assert (second["info_hash"], second["by_handshakes"]) == (SHRINKING.hex(), None)
-    assert methods(db, run=2).rows == ()
+    assert REPORTS["methods"].answer(db, run=2).rows == ()
 
 
 def test_seeds_and_leechers_have_intervals(db):
     """In the ranking, and in the history of one swarm."""
-    for row in (swarms(db).records()[0], swarm(db, info_hash=GROWING.hex()).records()[0]):
+    history = REPORTS["swarm"].answer(db, info_hash=GROWING.hex())
+    for row in (REPORTS["swarms"].answer(db).records()[0], history.records()[0]):
         assert [row[f"seeds{end}"] for end in ("", "_low", "_high")] == [166, 165, 167]
         assert [row[f"leechers{end}"] for end in ("", "_low", "_high")] == [334, 331, 337]
 
 
 def test_runs_of_watch_and_metadata_tell_their_costs(db):
     """Bytes of both; nodes are asked by the one, peers tried by the other."""
-    metadata, watch = runs(db).records()
+    metadata, watch = REPORTS["runs"].answer(db).records()
 
     assert (watch["command"], watch["swarm_samples"], watch["asked"], watch["answered"]) == (
         *("watch", 12, 96, 96),
@@ -125,7 +127,9 @@ def test_runs_of_watch_and_metadata_tell_their_costs(db):
 
 def test_name_of_a_torrent_is_nothing_but_text(db):
     """On a terminal no colour comes of it, in Markdown no link, no code and no HTML."""
-    for report in (swarms(db), watched(db), methods(db), swarm(db, info_hash=GROWING.hex())):
+    about = {"swarm": {"info_hash": GROWING.hex()}}
+    for name in ("swarms", "watched", "methods", "swarm"):
+        report = REPORTS[name].answer(db, **about.get(name, {}))
         console = Console(file=StringIO(), width=400, force_terminal=True)
         render.draw(report, console)
         assert NAME in console.file.getvalue()

@@ -1,0 +1,10 @@
+from . import explain as explain
+from . import export as export
+from . import files as files
+from . import render as render
+from .answers import REPORTS as REPORTS
+from .answers import report_summary as report_summary
+from .report import Column as Column
+from .report import NoAnswer as NoAnswer
+from .report import Report as Report
+from .report import ReportAnswer as ReportAnswer
