@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Set up and run this checkout with nothing but Python 3.11 and git.
 
-    python3 dev.py demo [ARGS]        run `dhtcrawl demo` on a network of its own, no Internet used
-    python3 dev.py check [-- ARGS]    format check, lint, types, documents, tests; ARGS go to pytest
+    python3 dev.py demo [ARGS]                run `dhtcrawl demo` on a network of its own, no Internet used
+    python3 dev.py check [--fast] [-- ARGS]   format check, lint, types, documents, tests
 
-Both keep a virtual environment in `.venv` beside this file, fetch into it what pyproject.toml asks
-for, and leave it alone as long as pyproject.toml and Python stay the same.  `.venv` belongs to this
-program: one that is half made, or that something else made, is made anew.  Nothing is ever asked.
+`--fast` leaves out the tests marked `slow`.  ARGS go to pytest.
+
+Both commands keep a virtual environment in `.venv` beside this file.  They install what pyproject.toml
+asks for, and keep it as long as pyproject.toml and Python stay the same.  `.venv` belongs to this
+program: one that is incomplete, or that something else made, is replaced.  There are no prompts.
 
 Only the standard library is used, because this runs before anything is installed.
 """
@@ -34,32 +36,37 @@ CHECKS = (
     ("ruff", "check", "."),
     ("mypy",),
     ("mkdocs", "build", "--strict", "--quiet"),
-    ("pytest", "-n", "auto", "--dist", "loadfile"),  # last: it takes longest, and ARGS are added to it
+    # Last: it takes longest, and ARGS are added to it.
+    # `worksteal` gives an idle core the tests that a busy one has not begun.
+    ("pytest", "-n", "auto", "--dist", "worksteal"),
 )
+FAST = ("-m", "not slow")
 
 
 class SetupFailed(Exception):
-    """Say in one line why there is no environment to run in."""
+    """There is no environment to run in; the message is one line."""
 
 
 def main(args: list[str]) -> int:
     """Run the command that the arguments name; return the exit status."""
     command, rest = (args[0], args[1:]) if args else ("", [])
-    passed_on = rest[1:] if rest[:1] == ["--"] else rest
     if command in {"-h", "--help", "help"}:
         print(__doc__.strip())
         return 0
     try:
         if command == "demo":
-            return demo(passed_on)
-        if command == "check" and (not rest or rest[0] == "--"):
-            return check(passed_on)
+            return demo(rest[1:] if rest[:1] == ["--"] else rest)
+        if command == "check":
+            fast = rest[:1] == ["--fast"]
+            pytest_args = rest[1:] if fast else rest
+            if not pytest_args or pytest_args[0] == "--":
+                return check([*FAST, *pytest_args[1:]] if fast else pytest_args[1:])
     except SetupFailed as failure:
         print(f"dev.py: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as a shell would report it
-    print("usage: python3 dev.py demo [ARGS] | check [-- ARGS for pytest]", file=sys.stderr)
+    print("usage: python3 dev.py demo [ARGS] | check [--fast] [-- ARGS for pytest]", file=sys.stderr)
     return 2
 
 

@@ -15,7 +15,7 @@ from crawler.cli.main import main as dhtcrawl
 from crawler.db.columns.columns import TABLES, ColumnText, TableText
 from dhtnode.cli.main import main as dhtnode
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = Path(__file__).resolve().parent / "reference"
 REFERENCE = FOLDER / "commands.md"
 TABLE_REFERENCE = FOLDER / "tables.md"
 

@@ -1,12 +1,13 @@
 """What the project promises about itself: the package's metadata, its files, and how it is checked.
 
-Rules about imports are in `test_layers`, those about documents in `test_docs`.
+Rules about imports are in `test_rooms`, those about documents in `tests/docs`.
 """
 
 import ast
 import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -20,9 +21,6 @@ import dev
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PACKAGES = ("dhtnode", "crawler")
-MODULES = [
-    path.relative_to(ROOT).as_posix() for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))
-]
 
 CHECK_COMMAND = "python3 dev.py check"
 
@@ -33,7 +31,6 @@ REGISTRY_HOSTS = ("pypi", "org"), ("pythonhosted", "org"), ("anaconda", "org"), 
 REGISTRY_URL = re.compile(
     "|".join([*(rf"\b{name}\.{top}\b" for name, top in REGISTRY_HOSTS), r"://\S+/sim" + r"ple\b"]).encode()
 )
-UNFINISHED = re.compile(r"\b(?:TODO|FIXME)\b")
 
 
 def project_files():
@@ -62,18 +59,6 @@ def lines_matching(pattern):
         for number, line in enumerate(path.read_bytes().splitlines(), start=1)
         if pattern.search(line)
     ]
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_module_says_what_lives_in_it(module):
-    """Each module opens with a docstring."""
-    assert ast.get_docstring(ast.parse((ROOT / module).read_text(encoding="utf-8")))
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_module_has_no_note_of_unfinished_work(module):
-    """What is left to do belongs into an issue, where somebody will see it."""
-    assert UNFINISHED.findall((ROOT / module).read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -138,6 +123,29 @@ def test_integration_runs_the_command_that_the_documents_name():
     assert os.access(script, os.X_OK)
     for document in ("README.md", "CONTRIBUTING.md"):
         assert CHECK_COMMAND in (ROOT / document).read_text(encoding="utf-8")
+
+
+def test_hooks_run_the_same_checks():
+    """Before a commit each of the checks, before a push the tests too."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    names = re.findall(r"^ +name: (.*)$", hooks, re.MULTILINE)
+
+    assert names == [*(shlex.join(step) for step in dev.CHECKS[:-1]), f"{CHECK_COMMAND} --fast"]
+
+
+def test_each_file_that_is_named_is_there():
+    """Wherever a path of the repository stands in one of its files."""
+    named = re.compile(
+        rb"\b(?:docs|tests|dhtnode|crawler|benchmarks|notebooks)/[\w/]+\.(?:md|py|sql|ipynb|png)\b"
+    )
+    absent = {
+        (path.relative_to(ROOT).as_posix(), found.decode())
+        for path in project_files()
+        for found in named.findall(path.read_bytes())
+        if not (ROOT / found.decode()).exists()
+    }
+
+    assert absent == set()
 
 
 def test_no_file_names_a_path_of_one_machine():
