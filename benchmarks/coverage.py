@@ -50,7 +50,7 @@ async def _call(function: Callable[..., Any], *args: Any, limiter: object) -> An
 @asynccontextmanager
 async def _open_session(network: SyntheticMemoryNetwork) -> AsyncIterator[Session]:
     with CrawlDatabase.open(":memory:") as store:
-        run_id = store.begin_run("census", {}, "benchmark", _STARTED_AT)
+        run_id = store.runs.begin("census", {}, "benchmark", _STARTED_AT)
         ways_in, settings = network.synthetic.ways_in(), NodeSettings(read_only=True)
         async with (
             network.open_node(0, through=ways_in, settings=settings) as node,

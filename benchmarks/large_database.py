@@ -23,11 +23,11 @@ from typing import Any
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.report import head, new_report, table
 from crawler.browse.serving import Opened, open_all
-from crawler.db.columns.columns import TABLES
+from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, Record
-from crawler.db.reader import open_reading
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
 from crawler.db.records.records import Journal, RunStatus, StoredReply, SwarmMeasurement, Visit, utc_text
+from crawler.db.schema.columns import TABLES
 from crawler.reports import REPORTS, report_summary
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
@@ -130,11 +130,11 @@ def make_database(path: Path, visits: int, samples: int) -> dict[str, float]:
 
 def _add_run(store: CrawlDatabase, command: str, records: Iterator[Record]) -> float:
     """Write a run, and return the seconds that its end took."""
-    run_id = store.begin_run(command, {}, "0.1.0", utc_text(T0))
+    run_id = store.runs.begin(command, {}, "0.1.0", utc_text(T0))
     while batch := list(islice(records, 1 if command == "sample" else BATCH)):
         store.write(run_id, batch)
     began = time.perf_counter()
-    store.finish_run(run_id, RunStatus.FINISHED, utc_text(T0 + 3600))
+    store.runs.finish(run_id, RunStatus.FINISHED, utc_text(T0 + 3600))
     return time.perf_counter() - began
 
 

@@ -39,14 +39,14 @@ def record_census(database: Path, truth: Path) -> int:
     now = utc_text(time.time())
     with closing(sqlite3.connect(truth)) as connection, CrawlDatabase.open(database) as store:
         rows = connection.execute("SELECT node_id, address, port FROM nodes WHERE alive").fetchall()
-        run_id = store.begin_run("census", {"zone": "0", "prefix": 0}, __version__, now)
+        run_id = store.runs.begin("census", {"zone": "0", "prefix": 0}, __version__, now)
         visits = [
             Visit(bytes.fromhex(node_id), Address(host, port), now, Outcome.ANSWERED)
             for node_id, host, port in rows
         ]
         for at in range(0, len(visits), AT_ONCE):
             store.write(run_id, visits[at : at + AT_ONCE])
-        store.finish_run(run_id, RunStatus.FINISHED, utc_text(time.time()))
+        store.runs.finish(run_id, RunStatus.FINISHED, utc_text(time.time()))
     return len(rows)
 
 

@@ -113,7 +113,7 @@ def time_merge(count: int, folder: Path) -> dict[str, Any]:
     """Make a database of visits, merge it, and return what that took."""
     source, into = folder / "large.db", folder / "large-merged.db"
     with CrawlDatabase.open(source) as store:
-        run_id = store.begin_run("census", {}, "benchmark", utc_text(1_750_000_000.0))
+        run_id = store.runs.begin("census", {}, "benchmark", utc_text(1_750_000_000.0))
         batch: list[Visit] = []
         for visit in visits(count):
             batch.append(visit)
@@ -121,7 +121,7 @@ def time_merge(count: int, folder: Path) -> dict[str, Any]:
                 store.write(run_id, batch)
                 batch.clear()
         store.write(run_id, batch)
-        store.finish_run(run_id, RunStatus.FINISHED, utc_text(1_750_003_600.0))
+        store.runs.finish(run_id, RunStatus.FINISHED, utc_text(1_750_003_600.0))
     began_at = time.monotonic()
     cost = measured("crawler", "merge", "--into", str(into), "--json", str(source))
     return {

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from crawler.cli.main import main as dhtcrawl
-from crawler.db.columns.columns import TABLES, ColumnText, TableText
+from crawler.db.schema.columns import TABLES, ColumnText, TableText
 from dhtnode.cli.main import main as dhtnode
 
 FOLDER = Path(__file__).resolve().parent / "reference"

@@ -75,24 +75,24 @@ def swarm_sample(info_hash: InfoHash, seconds: float, peers: float | None) -> Sw
 def make_database(path: str | Path) -> None:
     """Write a census, a run of scrapes, and a run of samples."""
     with CrawlDatabase.open(path) as store:
-        run_id = store.begin_run("census", {"rate": 1}, "0.1.0", time_text(0))
+        run_id = store.runs.begin("census", {"rate": 1}, "0.1.0", time_text(0))
         store.write(run_id, visits())
-        store.write_findings(
+        store.visits.write_results(
             run_id,
             [SizeEstimate(Family.IPV4, "crawl", 15.2, 14.0, 18.0, "whole")],
             [SybilTestResult(Family.IPV4, "ids on one host", "20.0.3.203", 40.0, 1.0, 1e-9, True)],
         )
-        store.finish_run(run_id, RunStatus.FINISHED, time_text(60))
-        run_id = store.begin_run("scrape", {}, "0.1.0", time_text(100))
+        store.runs.finish(run_id, RunStatus.FINISHED, time_text(60))
+        run_id = store.runs.begin("scrape", {}, "0.1.0", time_text(100))
         samples = [(LARGE, 100, 900.0), (SMALL, 101, 950.0), (LARGE, 200, 800.0), (SMALL, 201, 7.0)]
         store.write(run_id, [swarm_sample(*each) for each in samples])
-        store.finish_run(run_id, RunStatus.FINISHED, time_text(230.5))
-        run_id = store.begin_run("sample", {}, "0.1.0", time_text(300))
+        store.runs.finish(run_id, RunStatus.FINISHED, time_text(230.5))
+        run_id = store.runs.begin("sample", {}, "0.1.0", time_text(300))
         store.write(run_id, [SampleBatch(_node_samples(), Journal(Family.IPV4, b"secret", b"secret"))])
         zone = Zone(0, 0)
         store.samples.add_estimate(run_id, Family.IPV4, "coverage", (0.91234, 0.9, 0.92), zone, {})
         store.samples.add_estimate(run_id, Family.IPV4, "chao1", (50.4, 40.0, float("inf")), zone, {})
-        store.finish_run(run_id, RunStatus.FINISHED, time_text(301))
+        store.runs.finish(run_id, RunStatus.FINISHED, time_text(301))
 
 
 def _node_samples() -> list[NodeSample]:

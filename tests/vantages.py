@@ -46,11 +46,11 @@ def make_vantage(path: Path, seed: int) -> Path:
 
 
 def begin(store: CrawlDatabase, command: str, random: Random) -> int:
-    return store.begin_run(command, {"seed": random.random()}, "0.1", utc_text(EPOCH + random.random() * 60))
+    return store.runs.begin(command, {"seed": random.random()}, "0.1", utc_text(EPOCH + random.random() * 60))
 
 
 def end(store: CrawlDatabase, run_id: int) -> None:
-    store.finish_run(run_id, RunStatus.FINISHED, utc_text(EPOCH + 300))
+    store.runs.finish(run_id, RunStatus.FINISHED, utc_text(EPOCH + 300))
 
 
 def write_census(store: CrawlDatabase, random: Random, status: RunStatus | None = RunStatus.FINISHED) -> int:
@@ -66,8 +66,8 @@ def write_census(store: CrawlDatabase, random: Random, status: RunStatus | None 
     if status is not None:
         size = SizeEstimate(Family.IPV4, "crawl", random.random() * 100, 10, 200, "whole", {"seed": 1})
         alarm = SybilTestResult(Family.IPV4, "ids on one host", "192.0.2.7", random.random(), 1.0, 1e-9, True)
-        store.write_findings(run_id, [size], [alarm])
-        store.finish_run(run_id, status, utc_text(EPOCH + 300))
+        store.visits.write_results(run_id, [size], [alarm])
+        store.runs.finish(run_id, status, utc_text(EPOCH + 300))
     return run_id
 
 

@@ -3,9 +3,8 @@
 import sqlite3
 from pathlib import Path
 
-from crawler.db import rollups
-from crawler.db.columns.columns import TABLES
-from crawler.db.reader import connect
+from crawler.db.connection import open_readable
+from crawler.db.schema.columns import TABLES
 
 UNSEEN = frozenset(
     (table.name, column.name)
@@ -18,9 +17,8 @@ UNSEEN = frozenset(
 
 def open_blind(path: Path) -> sqlite3.Connection:
     """Open a crawl database for any thread, read-only, without the columns in `UNSEEN`."""
-    connection = connect(path, any_thread=True)
+    connection = open_readable(path, any_thread=True)
     connection.execute("PRAGMA query_only = ON")
-    rollups.add_functions(connection)
     connection.set_authorizer(_authorize)
     return connection
 

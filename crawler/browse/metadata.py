@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from crawler.browse.queries import QUERIES
-from crawler.db.columns.columns import TABLES
+from crawler.db.schema.columns import TABLES
 
 DATABASE = "crawl"
 """The name of the database in addresses, whatever its file is called."""

@@ -13,8 +13,8 @@ from crawler.browse import pages
 from crawler.browse.connection import open_blind
 from crawler.browse.metadata import COUNT_LIMIT_MS, DATABASE, SETTINGS, metadata_of
 from crawler.browse.queries import QUERIES
-from crawler.db.columns.columns import TABLES
-from crawler.db.reader import open_reading
+from crawler.db.connection import open_reading
+from crawler.db.schema.columns import TABLES
 
 HERE = Path(__file__).parent
 

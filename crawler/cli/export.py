@@ -51,8 +51,8 @@ def export(
 
     import secrets
 
+    from crawler.db.connection import open_reading
     from crawler.db.database import DatabaseError
-    from crawler.db.reader import open_reading
     from crawler.reports import NoAnswer
     from crawler.reports.export import ExportError, export_tables
     from crawler.reports.files import NoParquet

@@ -67,16 +67,16 @@ async def open_session(
     and what `open_node` raises.
     """
     with CrawlDatabase.open(path, anonymize=anonymize, busy_timeout=busy_timeout) as store:
-        interrupted = store.resumable_run(command, settings) if resume else None
+        interrupted = store.runs.resumable(command, settings) if resume else None
         if interrupted is None:
             settings = {**settings, **(drawn or {})}
-            run_id = store.begin_run(command, settings, __version__, utc_text(time.time()))
+            run_id = store.runs.begin(command, settings, __version__, utc_text(time.time()))
         else:
             run_id, settings = interrupted.id, interrupted.settings
-            store.resume_run(run_id)
+            store.runs.resume(run_id)
         status = RunStatus.INTERRUPTED
         try:
-            journals = list(store.journals(run_id))
+            journals = list(store.runs.journals(run_id))
             if joins_known and not bootstrap:
                 bootstrap = store.samples.ways_in_on_loopback(WAYS_IN)
             async with (
@@ -91,4 +91,4 @@ async def open_session(
             status = RunStatus.FINISHED
         finally:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(store.finish_run, run_id, status, utc_text(time.time()))
+                await trio.to_thread.run_sync(store.runs.finish, run_id, status, utc_text(time.time()))

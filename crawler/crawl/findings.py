@@ -46,7 +46,7 @@ def conclude(
     """
     families: list[FamilySizes] = []
     suspicions: list[SybilTestResult] = []
-    with store.read_run(run_id) as nodes_of:
+    with store.visits.by_node(run_id) as nodes_of:
         for family, tally in sorted(tallies.items()):
             nodes = nodes_of(family)
             sizes = family_sizes(family, tally, nodes, zone, random)
@@ -55,5 +55,5 @@ def conclude(
                 suspicions += sybil_tests(sizes, nodes, zone, watched, random)
     estimates = [estimate for each in families for estimate in estimates_of(each, zone)]
     estimates += joint_estimates(families, zone)
-    store.write_findings(run_id, estimates, suspicions)
+    store.visits.write_results(run_id, estimates, suspicions)
     return Findings(tuple(estimates), tuple(suspicions))

@@ -69,7 +69,7 @@ class SecondVisits:
     async def _has_due(self) -> bool:
         if not self._due and not self._is_all_read:
             found = await self._writer.call(
-                lambda store: store.answered(self._run_id, self._asker.family, self._last_id, PAGE)
+                lambda store: store.visits.answered(self._run_id, self._asker.family, self._last_id, PAGE)
             )
             self._due.extend(found)
             self._is_all_read = not found

@@ -7,10 +7,10 @@ time and in order: an index of millions takes a sorted batch many times faster t
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import TypeAlias
 
-from crawler.db import schema
+from crawler.db.connection import GuardedConnection
+from crawler.db.insert import Insert
+from crawler.db.nodes import INTO_NODES, OR_UPDATE_NODE
 from crawler.db.records.infohash_samples import (
     CHANCES,
     CLAIM_LIFETIME,
@@ -30,21 +30,17 @@ from dhtnode.outcomes import Outcome
 MOST_SHOWN = 400  # info-hashes that one sample can have: what the codec lets through
 _MAX_ROUND_BITS = 32
 
-Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
-"""Wraps what uses the connection: in a transaction, or to report what SQLite says about the file."""
-
 
 class SampleRows:
-    """Read and write what is about samples; part of a `Store`, whose connection it uses."""
+    """The samples of info-hashes; part of a `CrawlDatabase`."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, transaction: Guard, reported: Guard, *, anonymize: bool
-    ) -> None:
-        self._connection = connection
-        self._transaction = transaction
-        self._reported = reported
+    def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
+        self._db = connection
         self._is_anonymized = anonymize
         self._host_text = prefix_text if anonymize else host_text
+        self._insert = Insert(
+            "node_samples", NodeSample, computed=("family", "returned"), anonymize=anonymize
+        )
 
     def claim(self, turns: Sequence[SampleTurn], now: float) -> list[bool]:
         """Take the turns that are due, so that nobody else asks, and return which they were.
@@ -53,7 +49,7 @@ class SampleRows:
         `now` is in seconds since the epoch.  Some 40 us each.
         """
         now_text, until = utc_text(now), utc_text(now + CLAIM_LIFETIME + MAX_INTERVAL)
-        with self._transaction():
+        with self._db.transaction():
             return [self._claim(turn, now_text, until) for turn in turns]
 
     def due(self, family: Family, zone: Zone, now: float, asked_before: float, most: int) -> list[SampleTurn]:
@@ -62,8 +58,8 @@ class SampleRows:
         Only nodes last asked before `asked_before` count.
         """
         values = (utc_text(now), utc_text(asked_before), family, *_id_range(zone), most)
-        with self._reported():
-            rows = self._connection.execute(f"{_DUE} AND next_at <= ? {_WAITING} LIMIT ?", values)
+        with self._db.reported():
+            rows = self._db.execute(f"{_DUE} AND next_at <= ? {_WAITING} LIMIT ?", values)
             return [
                 SampleTurn(bytes.fromhex(node_id), _address(place), interval)
                 for node_id, place, interval in rows
@@ -72,8 +68,8 @@ class SampleRows:
     def next_due(self, family: Family, zone: Zone, asked_before: float) -> str | None:
         """Return when the next of these nodes is due, or None when there is none."""
         values = (utc_text(asked_before), family, *_id_range(zone))
-        with self._reported():
-            row = self._connection.execute(f"{_NEXT} {_WAITING} LIMIT 1", values).fetchone()
+        with self._db.reported():
+            row = self._db.execute(f"{_NEXT} {_WAITING} LIMIT 1", values).fetchone()
         return None if row is None else str(row[0])
 
     def known_nodes(self, family: Family, zone: Zone) -> Iterator[SampleTurn]:
@@ -81,22 +77,22 @@ class SampleRows:
 
         Addresses that were cut to prefixes are left out.
         """
-        with self._reported():
-            for node_id, host, port, _ in self._connection.execute(_KNOWN, (family, *_id_range(zone))):
+        with self._db.reported():
+            for node_id, host, port, _ in self._db.execute(_KNOWN, (family, *_id_range(zone))):
                 yield SampleTurn(bytes.fromhex(node_id), Address(host, port))
 
     def ways_in_on_loopback(self, most: int) -> list[str]:
         """Return `HOST:PORT` of those that answered last, if all nodes that ever did are on loopback."""
-        with self._reported():
-            if self._connection.execute(_BEYOND_LOOPBACK).fetchone():
+        with self._db.reported():
+            if self._db.execute(_BEYOND_LOOPBACK).fetchone():
                 return []
-            rows = self._connection.execute(_LAST_TO_ANSWER, (most,)).fetchall()
+            rows = self._db.execute(_LAST_TO_ANSWER, (most,)).fetchall()
         return [str(Address(host, port)) for host, port in rows]
 
     def write(self, run_id: int, samples: Sequence[NodeSample]) -> None:
         """Add samples, and when their nodes may be asked again; the caller has a transaction open."""
-        self._connection.executemany(_INSERT, [self._row(run_id, sample) for sample in samples])
-        self._connection.executemany(
+        self._insert.many(self._db.connection, samples, run_id)
+        self._db.executemany(
             _SET_TURN,
             [
                 (
@@ -110,16 +106,16 @@ class SampleRows:
             ],
         )
 
-    def fold(self) -> None:
+    def aggregate(self) -> None:
         """Bring `swarms` and `nodes` up to date with all samples written."""
-        with self._transaction():
-            fold(self._connection)
+        with self._db.transaction():
+            aggregate(self._db.connection)
 
     def showings(self, run_id: int, family: Family) -> Appearances:
         """Count the info-hashes of a run by how many nodes showed each; some 3 us per one shown."""
-        with self._transaction():
-            _make_places(self._connection)
-            row = self._connection.execute(_SHOWINGS, (run_id, family)).fetchone()
+        with self._db.transaction():
+            _make_places(self._db.connection)
+            row = self._db.execute(_SHOWINGS, (run_id, family)).fetchone()
         return Appearances(*(count or 0 for count in row))
 
     def list_holdings(self, run_id: int, family: Family, zone: Zone) -> int:
@@ -130,8 +126,8 @@ class SampleRows:
         """
         by = "address, port, node_id" if self._is_anonymized else "address, port"
         values = (family, *_id_range(zone), run_id, run_id, MAX_CREDIBLE_NUM)
-        with self._transaction():
-            execute = self._connection.execute
+        with self._db.transaction():
+            execute = self._db.execute
             execute("DROP TABLE IF EXISTS temp.holdings")
             execute(_HOLDINGS + by, values)  # our own names
             execute("CREATE INDEX temp.holdings_node_id ON holdings (node_id)")
@@ -139,21 +135,19 @@ class SampleRows:
 
     def holding(self, number: int) -> StoreSample:
         """Return one of the nodes listed, 1 being the first."""
-        with self._reported():
-            row = self._connection.execute(_HOLDING, (number,)).fetchone()
+        with self._db.reported():
+            row = self._db.execute(_HOLDING, (number,)).fetchone()
         return _holding(row)
 
     def nums(self) -> list[int]:
         """Return how many info-hashes each of the nodes listed stores, in their order."""
-        with self._reported():
-            return [
-                row[0] for row in self._connection.execute("SELECT num FROM temp.holdings ORDER BY rowid")
-            ]
+        with self._db.reported():
+            return [row[0] for row in self._db.execute("SELECT num FROM temp.holdings ORDER BY rowid")]
 
     def closest(self, target: bytes, count: int) -> list[StoreSample]:
         """Return the nodes listed that are closest to a target, by the XOR metric; some 300 us."""
         number = int.from_bytes(target, "big")
-        with self._reported():
+        with self._db.reported():
             for bits in range(_MAX_ROUND_BITS, -1, -1):
                 found = self._within(Zone(number >> ID_BITS - bits, bits))
                 if len(found) >= count or not bits:
@@ -171,15 +165,15 @@ class SampleRows:
     ) -> None:
         """Add an estimate with the ends of its interval."""
         values = (run_id, family, method, *sizes, str(zone), json.dumps(details))
-        with self._transaction():
-            self._connection.execute(_INSERT_ESTIMATE, values)
+        with self._db.transaction():
+            self._db.execute(_INSERT_ESTIMATE, values)
 
     def _within(self, zone: Zone) -> list[StoreSample]:
         low, high = _id_range(zone)
-        return list(map(_holding, self._connection.execute(_HOLDINGS_WITHIN, (low, high))))
+        return list(map(_holding, self._db.execute(_HOLDINGS_WITHIN, (low, high))))
 
     def _claim(self, turn: SampleTurn, now: str, until: str) -> bool:
-        execute = self._connection.execute
+        execute = self._db.execute
         place = self._place(turn.node_id, turn.address)
         # One database may have been written with and without `--anonymize`.
         other = _place(prefix_text if not self._is_anonymized else host_text, turn.node_id, turn.address)
@@ -191,30 +185,8 @@ class SampleRows:
     def _place(self, node_id: bytes, address: Address) -> str:
         return _place(self._host_text, node_id, address)
 
-    def _row(self, run_id: int, sample: NodeSample) -> tuple[object, ...]:
-        return (
-            run_id,
-            sample.node_id.hex(),
-            self._host_text(sample.address),
-            sample.address.port,
-            sample.address.family.value,
-            sample.taken_at,
-            sample.outcome.value,
-            sample.error_code,
-            sample.rtt_ms,
-            None if sample.version is None else sample.version.hex(),
-            sample.num,
-            sample.interval,
-            len(sample.samples) // 20,
-            sample.next_at,
-            sample.contacts,
-            sample.new_contacts,
-            " ".join(sample.marks),
-            sample.samples or None,
-        )
 
-
-def fold(connection: sqlite3.Connection) -> None:
+def aggregate(connection: sqlite3.Connection) -> None:
     """Bring `swarms` and `nodes` up to date with all samples written since; in an open transaction.
 
     Some 100 us per sample of 20 while the index of swarms fits into memory.
@@ -229,9 +201,9 @@ def fold(connection: sqlite3.Connection) -> None:
     execute(_LIST_SHOWN, (done,))
     execute("UPDATE node_samples SET new = 0 WHERE id > ?", (done,))
     execute(_COUNT_NEW)
-    execute(_FOLD_SHOWN, (SAMPLE_SOURCE,))
+    execute(_ADD_SHOWN, (SAMPLE_SOURCE,))
     execute("DROP TABLE temp.shown")
-    execute(_FOLD_NODES, (done,))
+    execute(_ADD_NODES, (done,))
 
 
 def _make_places(connection: sqlite3.Connection) -> None:
@@ -303,13 +275,6 @@ SELECT address, port FROM nodes WHERE last_answer IS NOT NULL AND address NOT LI
 ORDER BY last_answer DESC LIMIT ?
 """
 
-_INSERT = """
-INSERT INTO node_samples (
-    run_id, node_id, address, port, family, taken_at, outcome, error_code, rtt_ms, version, num, interval,
-    returned, next_at, contacts, new_contacts, marks, samples
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-
 _LIST_SHOWN = """
 CREATE TEMP TABLE shown AS
 SELECT
@@ -330,7 +295,7 @@ FROM (
 WHERE node_samples.id = found.first_id
 """
 
-_FOLD_SHOWN = """
+_ADD_SHOWN = """
 INSERT INTO swarms (info_hash, first_seen, last_seen, source)
 SELECT info_hash, first_seen, last_seen, ? FROM temp.shown WHERE true ORDER BY info_hash
 ON CONFLICT (info_hash) DO UPDATE SET
@@ -339,8 +304,8 @@ ON CONFLICT (info_hash) DO UPDATE SET
     source = coalesce(source, excluded.source)
 """
 
-_FOLD_NODES = f"""
-{schema.INTO_NODES}
+_ADD_NODES = f"""
+{INTO_NODES}
 SELECT
     node_id, address, port, family, min(taken_at), max(taken_at),
     max(taken_at) FILTER (WHERE outcome IN ('answered', 'unsupported', 'not-due')),
@@ -349,7 +314,7 @@ FROM node_samples
 WHERE id > ?
 GROUP BY node_id, address, port
 ORDER BY node_id, address, port
-{schema.OR_KEEP_KNOWN}
+{OR_UPDATE_NODE}
 """  # noqa: S608  # our own text
 
 _SHOWINGS = """

@@ -1,18 +1,14 @@
 """Nodes that the database knows to answer: those of a census that is fresh, and all near one target."""
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from crawler.db.connection import GuardedConnection
 from crawler.db.records.records import RunStatus, utc_text
 from crawler.zone import ID_BITS, Zone
 from dhtnode import Address, Family
-
-Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
-"""Wraps what uses the connection, to report what SQLite says about the file."""
 
 Found: TypeAlias = tuple[bytes, Address]
 """The id of a node and its address."""
@@ -32,13 +28,10 @@ class FreshCensus:
 
 
 class NodeTable:
-    """Read who has answered; part of a `Store`, whose connection it uses."""
+    """The nodes that have answered; part of a `CrawlDatabase`."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, reported: Guard, is_running: Callable[[int], bool]
-    ) -> None:
-        self._connection = connection
-        self._reported = reported
+    def __init__(self, connection: GuardedConnection, is_running: Callable[[int], bool]) -> None:
+        self._db = connection
         self._is_running = is_running
 
     def fresh_census(self, not_before: float) -> FreshCensus | None:
@@ -47,8 +40,8 @@ class NodeTable:
         One that has ended goes before one under way.  None that wrote prefixes instead of addresses, and
         none of another machine: what it reached from there may not be reached from here.
         """
-        with self._reported():
-            rows = self._connection.execute(_CENSUSES, (utc_text(not_before),)).fetchall()
+        with self._db.reported():
+            rows = self._db.execute(_CENSUSES, (utc_text(not_before),)).fetchall()
         for run_id, status, started_at, settings, pid in rows:
             is_finished = status == RunStatus.FINISHED
             if (is_finished or self._is_running(pid)) and self._has_addresses(run_id):
@@ -59,11 +52,11 @@ class NodeTable:
         """Yield the nodes that answered in a census; in order of ids when it has ended."""
         of_nodes = (census.started_at, family.value, *_id_range(census.zone))
         of_visits = (census.run_id, family is Family.IPV6)
-        with self._reported():
+        with self._db.reported():
             if census.is_finished:
-                yield from _found(self._connection.execute(_OF_NODES, of_nodes))
+                yield from _found(self._db.execute(_OF_NODES, of_nodes))
             else:
-                yield from _found(self._connection.execute(_OF_VISITS, of_visits))
+                yield from _found(self._db.execute(_OF_VISITS, of_visits))
 
     def near(self, targets: Iterable[bytes], family: Family, count: int, since: str = "") -> Iterator[Found]:
         """Yield, for each target, the nodes near it that have answered since a time: `count` or more.
@@ -78,16 +71,16 @@ class NodeTable:
         for bits in range(_DEEPEST, -1, -1):
             low, high = _id_range(Zone(target >> ID_BITS - bits, bits))
             values = (since, family.value, low, high, _MOST_READ * count)
-            with self._reported():
-                found = list(_found(self._connection.execute(f"{_OF_NODES} LIMIT ?", values)))
+            with self._db.reported():
+                found = list(_found(self._db.execute(f"{_OF_NODES} LIMIT ?", values)))
             if len(found) >= count:
                 break
         return found
 
     def _has_addresses(self, run_id: int) -> bool:
         sql = "SELECT address FROM visits WHERE run_id = ? AND outcome = 'answered' LIMIT 1"
-        with self._reported():
-            row = self._connection.execute(sql, (run_id,)).fetchone()
+        with self._db.reported():
+            row = self._db.execute(sql, (run_id,)).fetchone()
         return row is not None and "/" not in row[0]
 
 
@@ -128,4 +121,19 @@ ORDER BY node_id
 _OF_VISITS = """
 SELECT DISTINCT node_id, address, port FROM visits
 WHERE run_id = ? AND outcome = 'answered' AND NOT is_verification AND (instr(address, ':') > 0) = ?
+"""
+
+INTO_NODES = """
+INSERT INTO nodes (node_id, address, port, family, first_seen, last_seen, last_answer, version, client)
+"""
+
+# Times are text that sorts as time does, so min() and max() of two are the earlier and the later.
+# Records may come out of order, and an old one must not turn a clock back.
+OR_UPDATE_NODE = """
+ON CONFLICT (node_id, address, port) DO UPDATE SET
+    first_seen = min(first_seen, excluded.first_seen),
+    last_seen = max(last_seen, excluded.last_seen),
+    last_answer = coalesce(max(last_answer, excluded.last_answer), last_answer, excluded.last_answer),
+    version = coalesce(excluded.version, version),
+    client = coalesce(excluded.client, client)
 """

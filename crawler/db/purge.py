@@ -5,19 +5,18 @@ Which tables hold what is read from their columns: `info_hash` and `sample_id` l
 by the names of its columns.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeAlias
 
+from crawler.db.connection import GuardedConnection
 from crawler.db.records.records import utc_text
 from dhtnode import InfoHash, NodeId
 
-Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
 Network: TypeAlias = IPv4Network | IPv6Network
 
 DAY = 86_400.0  # seconds
@@ -55,17 +54,13 @@ class Purge:
     Costs a look at each row of the tables in question, except for the filters.
     """
 
-    def __init__(self, connection: sqlite3.Connection, transaction: Guard, reported: Guard) -> None:
-        self._connection = connection
-        self._transaction = transaction
-        self._reported = reported
+    def __init__(self, connection: GuardedConnection) -> None:
+        self._db = connection
 
     def is_retention_due(self, now: float) -> bool:
         """Return whether old filters have not been looked for within the last day."""
-        with self._reported():
-            row = self._connection.execute(
-                "SELECT done_at FROM retention WHERE task = ?", (_TASK,)
-            ).fetchone()
+        with self._db.reported():
+            row = self._db.execute("SELECT done_at FROM retention WHERE task = ?", (_TASK,)).fetchone()
         return row is None or not utc_text(now - DAY) < row[0] <= utc_text(now)
 
     def delete_old_filters(self, days: float, now: float) -> int | None:
@@ -73,8 +68,8 @@ class Purge:
 
         Goes on where it was the last time, in whatever process.
         """
-        execute, cutoff = self._connection.execute, utc_text(now - days * DAY)
-        with self._transaction():
+        execute, cutoff = self._db.execute, utc_text(now - days * DAY)
+        with self._db.transaction():
             row = execute("SELECT done_to FROM retention WHERE task = ?", (_TASK,)).fetchone()
             done_to = row[0] if row else 0
             rows = execute(_OLD_SAMPLES, (cutoff, done_to, SAMPLES_AT_ONCE)).fetchall()
@@ -91,11 +86,11 @@ class Purge:
         overwritten with zeros, where SQLite can; `compact` gets the rest.
         """
         changed: Counter[str] = Counter()
-        with self._reported():
-            self._connection.execute("PRAGMA secure_delete = ON")
-            self._connection.create_function("is_in_network", 1, _matcher(orders.networks))
-        with suppress(_Undo), self._transaction():
-            self._connection.execute("PRAGMA defer_foreign_keys = ON")
+        with self._db.reported():
+            self._db.execute("PRAGMA secure_delete = ON")
+            self._db.connection.create_function("is_in_network", 1, _matcher(orders.networks))
+        with suppress(_Undo), self._db.transaction():
+            self._db.execute("PRAGMA defer_foreign_keys = ON")
             for info_hash in orders.swarms:
                 changed.update(self._delete_swarm(info_hash))
             if orders.networks or orders.node_ids:
@@ -115,10 +110,10 @@ class Purge:
 
         Returns whether the log could be emptied; while another process reads, it cannot.
         """
-        with self._reported():
-            self._connection.execute("PRAGMA secure_delete = ON")
-            self._connection.execute("VACUUM")
-            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        with self._db.reported():
+            self._db.execute("PRAGMA secure_delete = ON")
+            self._db.execute("VACUUM")
+            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
     def _clear(self, samples: str) -> Counter[str]:
@@ -132,7 +127,7 @@ class Purge:
                 emptied = ", ".join(f"{each} = {_NOTHING[columns[each]]}" for each in filters)
                 is_full = " OR ".join(f"length({each}) > 0" for each in filters)
                 sql = f"UPDATE {table} SET {emptied} WHERE {key} {samples} AND ({is_full})"  # noqa: S608  # ours
-                changed[table] += self._connection.execute(sql).rowcount
+                changed[table] += self._db.execute(sql).rowcount
         return changed
 
     def _delete_swarm(self, info_hash: InfoHash) -> Counter[str]:
@@ -140,10 +135,10 @@ class Purge:
         self._make("chosen", "SELECT ? AS info_hash UNION SELECT ?", (info_hash.hex(), info_hash))
         changed = self._delete_samples("SELECT id FROM swarm_samples WHERE info_hash IN temp.chosen")
         changed += self._delete_swarms()
-        rows = self._connection.execute(_SHOWING, (info_hash,)).fetchall()
+        rows = self._db.execute(_SHOWING, (info_hash,)).fetchall()
         cut = [(without(samples, info_hash), number) for number, samples in rows]
         cut = [each for each, (_, samples) in zip(cut, rows, strict=True) if each[0] != samples]
-        self._connection.executemany("UPDATE node_samples SET samples = ? WHERE id = ?", cut)
+        self._db.executemany("UPDATE node_samples SET samples = ? WHERE id = ?", cut)
         changed["node_samples"] += len(cut)
         return changed
 
@@ -156,8 +151,8 @@ class Purge:
             wanted = [term for column, term in _NODE_TERMS.items() if column in columns]
             if wanted:
                 sql = f"DELETE FROM {table} WHERE {' OR '.join(wanted).format(ids=ids)}"  # noqa: S608  # ours
-                changed[table] += self._connection.execute(sql).rowcount
-        changed["crawl_journal"] += self._connection.execute("DELETE FROM crawl_journal").rowcount
+                changed[table] += self._db.execute(sql).rowcount
+        changed["crawl_journal"] += self._db.execute("DELETE FROM crawl_journal").rowcount
         return changed
 
     def _delete_older(self, cutoff: str) -> Counter[str]:
@@ -169,14 +164,14 @@ class Purge:
         )
         self._make("old_runs", f"{_OLD_RUNS} {newer}", (cutoff,))
         changed = self._delete_samples("SELECT id FROM swarm_samples WHERE run_id IN temp.old_runs")
-        changed["swarms"] += self._connection.execute(_FORGET_NAMES).rowcount
+        changed["swarms"] += self._db.execute(_FORGET_NAMES).rowcount
         for table in self._tables():
             key = "id" if table == "runs" else "run_id"
             if key in self._columns(table):
                 sql = f"DELETE FROM {table} WHERE {key} IN temp.old_runs"  # noqa: S608  # our own names
-                changed[table] += self._connection.execute(sql).rowcount
+                changed[table] += self._db.execute(sql).rowcount
         for table, sql in _OUTLIVED.items():
-            changed[table] += self._connection.execute(sql, (cutoff,)).rowcount
+            changed[table] += self._db.execute(sql, (cutoff,)).rowcount
         self._make("chosen", _UNSEEN_SWARMS, (cutoff,))
         return changed + self._delete_swarms()
 
@@ -187,7 +182,7 @@ class Purge:
         for table in self._tables():
             if "sample_id" in self._columns(table):
                 sql = f"DELETE FROM {table} WHERE sample_id IN temp.old_samples"  # noqa: S608  # our own names
-                changed[table] += self._connection.execute(sql).rowcount
+                changed[table] += self._db.execute(sql).rowcount
         return changed
 
     def _delete_swarms(self) -> Counter[str]:
@@ -196,19 +191,19 @@ class Purge:
         for table in self._tables():
             if "info_hash" in self._columns(table):
                 sql = f"DELETE FROM {table} WHERE info_hash IN temp.chosen"  # noqa: S608  # our own names
-                changed[table] += self._connection.execute(sql).rowcount
+                changed[table] += self._db.execute(sql).rowcount
         return changed
 
     def _make(self, name: str, query: str, values: tuple[object, ...]) -> None:
-        self._connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
-        self._connection.execute(f"CREATE TEMP TABLE {name} AS {query}", values)
+        self._db.execute(f"DROP TABLE IF EXISTS temp.{name}")
+        self._db.execute(f"CREATE TEMP TABLE {name} AS {query}", values)
 
     def _tables(self) -> list[str]:
-        return [row[0] for row in self._connection.execute(_TABLES)]
+        return [row[0] for row in self._db.execute(_TABLES)]
 
     def _columns(self, table: str) -> dict[str, bool]:
         """Return the columns of a table, each with whether it must not be NULL."""
-        rows = self._connection.execute('SELECT name, "notnull" FROM pragma_table_info(?)', (table,))
+        rows = self._db.execute('SELECT name, "notnull" FROM pragma_table_info(?)', (table,))
         return {name: bool(notnull) for name, notnull in rows}
 
 

@@ -7,66 +7,11 @@ A run under way has none of them yet but the answers to scrapes, which are count
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
-from functools import lru_cache
 
 from crawler.db.records.records import StoredReply, client_name
-from crawler.db.views import IS_SUSPECT_VISIT
 from dhtnode.outcomes import Outcome
 
 TABLES = ("run_outcomes", "run_round_trips", "run_costs")
-
-MAKE_TABLES = (
-    """
-CREATE TABLE run_outcomes (
-    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    family INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    error_code INTEGER,
-    queries INTEGER NOT NULL,
-    marked INTEGER NOT NULL
-)""",
-    "CREATE INDEX idx_run_outcomes_run_id ON run_outcomes (run_id)",
-    """
-CREATE TABLE run_round_trips (
-    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    family INTEGER NOT NULL,
-    client TEXT NOT NULL,
-    from_ms REAL NOT NULL,
-    below_ms REAL NOT NULL,
-    answers INTEGER NOT NULL
-)""",
-    "CREATE INDEX idx_run_round_trips_run_id ON run_round_trips (run_id)",
-    """
-CREATE TABLE run_support (
-    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    bep INTEGER NOT NULL,
-    client TEXT NOT NULL,
-    replies INTEGER NOT NULL,
-    capable INTEGER NOT NULL,
-    PRIMARY KEY (run_id, bep, client)
-)""",
-    """
-CREATE TABLE run_costs (
-    run_id INTEGER PRIMARY KEY NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    visits INTEGER NOT NULL,
-    swarm_samples INTEGER NOT NULL,
-    node_samples INTEGER NOT NULL,
-    handshakes INTEGER NOT NULL,
-    asked INTEGER NOT NULL,
-    answered INTEGER NOT NULL,
-    peers_tried INTEGER NOT NULL,
-    bytes_sent INTEGER,
-    bytes_received INTEGER
-)""",
-    # The ranking of swarms is read from this index alone; it does what the one before did, too.
-    "DROP INDEX IF EXISTS idx_swarm_samples_info_hash_taken_at",
-    "CREATE INDEX idx_swarm_samples_latest ON swarm_samples (info_hash, taken_at, peers, run_id)",
-    # Suspect visits by node, so that the first of them are shown without looking at all.
-    "DROP INDEX IF EXISTS idx_visits_suspect",
-    f"CREATE INDEX idx_visits_suspect ON visits (run_id, node_id, address, port) WHERE {IS_SUSPECT_VISIT}",
-    "CREATE INDEX idx_nodes_client ON nodes (client, version) WHERE last_answer IS NOT NULL",
-)
 
 _VISITS = "(SELECT *, iif(instr(address, ':'), 6, 4) AS family FROM visits WHERE run_id = ?1 {newest})"
 _NODE_SAMPLES = "(SELECT * FROM node_samples WHERE run_id = ?1 {newest})"
@@ -166,35 +111,6 @@ ON CONFLICT (run_id, bep, client) DO UPDATE
 SET replies = replies + excluded.replies, capable = capable + excluded.capable
 """
 
-# What was written before these tables were there.
-_COUNT_FILTERS_OF_ALL = """
-INSERT INTO run_support (run_id, bep, client, replies, capable)
-SELECT run_id, 33, coalesce(client_name(version), 'unknown'), sum(replies), sum(capable)
-FROM (
-    SELECT
-        run_id, version, count(*) AS replies,
-        sum(seeds_filter IS NOT NULL OR peers_filter IS NOT NULL) AS capable
-    FROM scrape_replies JOIN swarm_samples ON swarm_samples.id = sample_id
-    WHERE outcome = 'answered'
-    GROUP BY run_id, version
-)
-GROUP BY run_id, 3
-"""
-
-
-def add_functions(connection: sqlite3.Connection) -> None:
-    """Teach a connection the SQL function `client_name`, of a version in hex."""
-    connection.create_function("client_name", 1, _client_name_of, deterministic=True)
-
-
-def make_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables and fill them for the runs that are there; in an open transaction."""
-    for statement in MAKE_TABLES:
-        connection.execute(statement)
-    connection.execute(_COUNT_FILTERS_OF_ALL)
-    for (run_id,) in connection.execute("SELECT id FROM runs WHERE status <> 'running'").fetchall():
-        make_rollups(connection, run_id)
-
 
 def make_rollups(connection: sqlite3.Connection, run_id: int) -> None:
     """Count what a run has come to; in an open transaction.  Costs some 4 us for each visit."""
@@ -223,8 +139,3 @@ def count_filters(connection: sqlite3.Connection, run_id: int, replies: Iterable
         capable[client] += reply.seeds_filter is not None or reply.peers_filter is not None
     rows = [(run_id, client, count, capable[client]) for client, count in answered.items()]
     connection.executemany(_COUNT_FILTERS, rows)
-
-
-@lru_cache(maxsize=4096)  # a census has millions of nodes and few versions
-def _client_name_of(version: str | None) -> str | None:
-    return client_name(None if version is None else bytes.fromhex(version))

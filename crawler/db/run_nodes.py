@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 
-from crawler.db import schema
+from crawler.db.nodes import INTO_NODES, OR_UPDATE_NODE
 from dhtnode import Family
 
 ID_BITS = 160
@@ -49,14 +49,14 @@ GROUP BY address
 """
 
 # In the order of `nodes`' own index, which grows page by page then and not all over.
-_FOLD = f"""
-{schema.INTO_NODES}
+_ADD_NODES = f"""
+{INTO_NODES}
 SELECT
     node_id, address, port, family, first_seen, last_seen, last_answer, version, client_name(version)
 FROM run_nodes
 WHERE true  -- or what follows is read as part of a join
 ORDER BY node_id, address, port
-{schema.OR_KEEP_KNOWN}
+{OR_UPDATE_NODE}
 """  # noqa: S608  # our own text
 
 # A family of NULL stands for both.
@@ -99,19 +99,31 @@ _ONE_MACHINE = ("127.0.0.1", "::1")  # where tests put whole networks
 def make_run_nodes(connection: sqlite3.Connection, run_id: int) -> None:
     """Group the visits of a run by node, and bring `nodes` and the counts of the run up to date.
 
-    To be called in a transaction.  Costs some 10 us for each visit.
+    Does nothing where that was done last, and `forget_run_nodes` was not called since.  To be called in a
+    transaction.  Costs some 10 us for each visit.
     """
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS grouped_run (run_id INTEGER)")
+    if connection.execute("SELECT 1 FROM temp.grouped_run WHERE run_id = ?", (run_id,)).fetchone():
+        return
+    connection.execute("DELETE FROM temp.grouped_run")
     connection.execute("DROP TABLE IF EXISTS temp.run_nodes")
     connection.execute("DROP TABLE IF EXISTS temp.run_hosts")
     connection.execute(_MAKE_NODES)
     connection.execute(_FILL_NODES, (run_id,))
     connection.execute(_MAKE_HOSTS)
-    connection.execute(_FOLD)
+    connection.execute(_ADD_NODES)
     forget_counts(connection, run_id)
     families = [int(family) for family in Family if _has_nodes(connection, family)]
     for counted in families if len(families) < 2 else (*families, None):
         connection.execute(_COUNT, (run_id, counted))
     connection.execute(_COUNT_CLIENTS, (run_id,))
+    # Rolled back together with the other temporary tables, where the transaction is.
+    connection.execute("INSERT INTO temp.grouped_run VALUES (?)", (run_id,))
+
+
+def forget_run_nodes(connection: sqlite3.Connection) -> None:
+    """Let the visits of a run be grouped again when they are next needed: some were added."""
+    connection.execute("DROP TABLE IF EXISTS temp.grouped_run")
 
 
 def forget_counts(connection: sqlite3.Connection, run_id: int) -> None:

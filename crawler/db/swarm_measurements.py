@@ -1,35 +1,27 @@
 """Samples of swarms in the database: written many at a time, read again to be explained."""
 
-import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any, TypeAlias
 
-from crawler.db import rollups, schema
+from crawler.db import rollups
+from crawler.db.connection import GuardedConnection, Row
+from crawler.db.nodes import INTO_NODES, OR_UPDATE_NODE
 from crawler.db.records.records import StoredReply, SwarmMeasurement, client_name, host_text, prefix_text
 from dhtnode.outcomes import Outcome
 
-Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
-"""Wraps what uses the connection, to report what SQLite says about the file."""
-
-Row: TypeAlias = dict[str, Any]
-"""A row by column name; values are what SQLite has: str, int, float, bytes, None."""
-
 
 class SwarmRows:
-    """Read and write what is about sizes of swarms; part of a `Store`, whose connection it uses."""
+    """The measurements of swarms; part of a `CrawlDatabase`."""
 
-    def __init__(self, connection: sqlite3.Connection, reported: Guard, *, anonymize: bool) -> None:
-        self._connection = connection
-        self._reported = reported
+    def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
+        self._db = connection
         self._host_text = prefix_text if anonymize else host_text
 
     def write(self, run_id: int, samples: Sequence[SwarmMeasurement]) -> None:
         """Add samples; the caller has a transaction open.  Some 25 us for each reply."""
-        execute, executemany = self._connection.execute, self._connection.executemany
+        execute, executemany = self._db.execute, self._db.executemany
         executemany(
-            schema.UPSERT_SWARM,
+            UPSERT_SWARM,
             [(swarm.info_hash.hex(), swarm.taken_at, swarm.source, swarm.name) for swarm in samples],
         )
         replies: list[tuple[object, ...]] = []
@@ -49,9 +41,9 @@ class SwarmRows:
                 self._note_node(nodes, reply, sample.taken_at)
         executemany(_INSERT_REPLY, replies)
         executemany(_INSERT_ESTIMATE, estimates)
-        executemany(schema.UPSERT_NODE, list(nodes.values()))
+        executemany(_UPSERT_NODE, list(nodes.values()))
         rollups.count_filters(
-            self._connection, run_id, (reply for sample in samples for reply in sample.replies)
+            self._db.connection, run_id, (reply for sample in samples for reply in sample.replies)
         )
 
     def sample(self, number: int) -> Row | None:
@@ -64,11 +56,11 @@ class SwarmRows:
 
     def replies(self, sample_id: int) -> list[Row]:
         """Return what nodes said for one sample, in order of families and distance."""
-        return self._select("SELECT * FROM scrape_replies WHERE sample_id = ? ORDER BY rowid", sample_id)
+        return self._db.select("SELECT * FROM scrape_replies WHERE sample_id = ? ORDER BY rowid", sample_id)
 
     def estimates(self, sample_id: int) -> list[Row]:
         """Return the estimates of all methods for one sample."""
-        return self._select("SELECT * FROM swarm_estimates WHERE sample_id = ? ORDER BY rowid", sample_id)
+        return self._db.select("SELECT * FROM swarm_estimates WHERE sample_id = ? ORDER BY rowid", sample_id)
 
     def _reply(self, sample_id: int, reply: StoredReply) -> tuple[object, ...]:
         return (
@@ -106,14 +98,8 @@ class SwarmRows:
         )
 
     def _first(self, sql: str, value: object) -> Row | None:
-        found = self._select(sql, value)
+        found = self._db.select(sql, value)
         return found[0] if found else None
-
-    def _select(self, sql: str, value: object) -> list[Row]:
-        with self._reported():
-            cursor = self._connection.execute(sql, (value,))
-            columns = [column[0] for column in cursor.description]
-            return [dict(zip(columns, row, strict=True)) for row in cursor]
 
 
 # As in the view `latest_swarms`; two samples of one moment are of two machines.
@@ -149,3 +135,13 @@ _INSERT_REPLY = _insert(
     *_REPLY_COLUMNS,
 )
 _INSERT_ESTIMATE = _insert("swarm_estimates", "sample_id", "subject", "method", "estimate", "low", "high")
+
+UPSERT_SWARM = """
+INSERT INTO swarms (info_hash, first_seen, last_seen, source, name) VALUES (?1, ?2, ?2, ?3, ?4)
+ON CONFLICT (info_hash) DO UPDATE SET
+    first_seen = min(first_seen, excluded.first_seen),
+    last_seen = max(last_seen, excluded.last_seen),
+    source = coalesce(source, excluded.source),
+    name = coalesce(name, excluded.name)
+"""
+_UPSERT_NODE = f"{INTO_NODES} VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8) {OR_UPDATE_NODE}"

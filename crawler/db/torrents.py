@@ -1,38 +1,31 @@
 """Torrents and handshakes in the database: what peers told, and of them no more than counts."""
 
 import json
-import sqlite3
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from dataclasses import fields
-from typing import TypeAlias
 
-from crawler.db import schema
+from crawler.db.connection import GuardedConnection
 from crawler.db.records.torrents import Handshakes, KnownTorrent
+from crawler.db.swarm_measurements import UPSERT_SWARM
 from dhtnode import InfoHash
-
-Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
-"""Wraps what uses the connection: in a transaction, or to report what SQLite says about the file."""
 
 
 class MetadataRows:
     """Read and write what peers told about torrents; part of a `Store`, whose connection it uses."""
 
-    def __init__(self, connection: sqlite3.Connection, transaction: Guard, reported: Guard) -> None:
-        self._connection = connection
-        self._transaction = transaction
-        self._reported = reported
+    def __init__(self, connection: GuardedConnection) -> None:
+        self._db = connection
 
     def known(self, info_hash: InfoHash) -> KnownTorrent | None:
         """Return what is known of a torrent, or None."""
-        with self._reported():
-            row = self._connection.execute(_SELECT_TORRENT, (info_hash.hex(),)).fetchone()
+        with self._db.reported():
+            row = self._db.execute(_SELECT_TORRENT, (info_hash.hex(),)).fetchone()
         return None if row is None else KnownTorrent(bool(row[0]), *row[1:])
 
     def is_private(self, info_hash: bytes) -> bool:
         """Return whether a torrent is known to be private; some 5 us."""
-        with self._reported():
-            return self._connection.execute(_IS_PRIVATE, (info_hash.hex(),)).fetchone() is not None
+        with self._db.reported():
+            return self._db.execute(_IS_PRIVATE, (info_hash.hex(),)).fetchone() is not None
 
     def private(self, info_hashes: Iterable[InfoHash]) -> set[InfoHash]:
         """Return those of some info-hashes whose torrent is known to be private."""
@@ -43,8 +36,8 @@ class MetadataRows:
 
         Looks at every swarm, some 5 us each.
         """
-        with self._reported():
-            rows = self._connection.execute(_SELECT_MISSING, (most,)).fetchall()
+        with self._db.reported():
+            rows = self._db.execute(_SELECT_MISSING, (most,)).fetchall()
         return [InfoHash(bytes.fromhex(info_hash)) for (info_hash,) in rows]
 
     def write(self, run_id: int, source: str, handshakes: Handshakes, torrent: KnownTorrent | None) -> None:
@@ -54,10 +47,10 @@ class MetadataRows:
         """
         info_hash, taken_at = handshakes.info_hash.hex(), handshakes.taken_at
         name = None if torrent is None else torrent.name
-        with self._transaction():
-            self._connection.execute(schema.UPSERT_SWARM, (info_hash, taken_at, source, name))
+        with self._db.transaction():
+            self._db.execute(UPSERT_SWARM, (info_hash, taken_at, source, name))
             if torrent is not None:
-                self._connection.execute(
+                self._db.execute(
                     _UPSERT_TORRENT,
                     (
                         *(info_hash, run_id, taken_at, torrent.is_private),
@@ -67,7 +60,7 @@ class MetadataRows:
             if torrent is None or not torrent.is_private:
                 values = {name: getattr(handshakes, name) for name in _COLUMNS}
                 values |= {"info_hash": info_hash, "clients": json.dumps(handshakes.clients)}
-                self._connection.execute(_INSERT_HANDSHAKES, (run_id, *values.values()))
+                self._db.execute(_INSERT_HANDSHAKES, (run_id, *values.values()))
 
 
 _COLUMNS = tuple(field.name for field in fields(Handshakes))

@@ -5,12 +5,11 @@ sent, so that neither the run after `kill -9` nor a second process measures too 
 read from the last claims, so that all of them together keep to one budget.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from random import Random
 from typing import TypeAlias
 
+from crawler.db.connection import GuardedConnection
 from crawler.db.records.records import epoch_seconds, utc_text
 from crawler.db.records.watched_swarms import (
     CLAIM_LIFETIME,
@@ -27,9 +26,6 @@ from crawler.db.records.watched_swarms import (
 from crawler.settings import MOST_WATCHED
 from dhtnode import InfoHash
 
-Guard: TypeAlias = Callable[[], AbstractContextManager[None]]
-"""Wraps what uses the connection: in a transaction, or to report what SQLite says about the file."""
-
 Begin: TypeAlias = Callable[[int], tuple[float, Iterable[float]]]
 """Returns, for a number of new swarms, the interval they begin with and when to measure each."""
 
@@ -40,19 +36,17 @@ FreeAt: TypeAlias = Callable[[float, int], float]
 class WatchRows:
     """Read and write what is about watched swarms; part of a `Store`, whose connection it uses."""
 
-    def __init__(self, connection: sqlite3.Connection, transaction: Guard, reported: Guard) -> None:
-        self._connection = connection
-        self._transaction = transaction
-        self._reported = reported
+    def __init__(self, connection: GuardedConnection) -> None:
+        self._db = connection
 
     def name(self, named: Iterable[tuple[bytes, str]], now: float, begin: Begin) -> Changes:
         """Watch the swarms named, each with its source, and of those named before, no others.
 
         What was removed keeps its row, and goes on from there when it is named again.
         """
-        execute, now_text = self._connection.execute, utc_text(now)
+        execute, now_text = self._db.execute, utc_text(now)
         self._make_named(named)
-        with self._transaction():
+        with self._db.transaction():
             removed = execute(_REMOVE_UNNAMED, (now_text, DISCOVERED)).rowcount
             returned = execute(_COUNT_RETURNING).fetchone()[0]
             execute(_RETURN)
@@ -63,36 +57,36 @@ class WatchRows:
 
     def discover(self, count: int, now: float, begin: Begin, random: Random) -> Changes:
         """Watch `count` of the swarms that nodes have shown, those first that are watched already."""
-        with self._transaction():
-            (watched,) = self._connection.execute(_COUNT_DISCOVERED, (DISCOVERED,)).fetchone()
+        with self._db.transaction():
+            (watched,) = self._db.execute(_COUNT_DISCOVERED, (DISCOVERED,)).fetchone()
             if watched > count:
                 values = (utc_text(now), DISCOVERED, watched - count)
-                return Changes(0, self._connection.execute(_REMOVE_DISCOVERED, values).rowcount)
+                return Changes(0, self._db.execute(_REMOVE_DISCOVERED, values).rowcount)
             found = self._draw(count - watched, random)
             left_out = self._add([(info_hash, DISCOVERED) for info_hash in found], now, begin)
         return Changes(len(found) - left_out, 0, left_out)
 
     def leave_private(self, now: float) -> int:
         """Watch no more the swarms whose torrent is known to be private by now, and return how many."""
-        with self._transaction():
-            return self._connection.execute(_REMOVE_PRIVATE, (utc_text(now),)).rowcount
+        with self._db.transaction():
+            return self._db.execute(_REMOVE_PRIVATE, (utc_text(now),)).rowcount
 
     def watched(self) -> Watched:
         """Count the watched swarms and what they ask for; some 0.2 us each."""
-        with self._reported():
-            row = self._connection.execute(_WATCHED, (HOUR,)).fetchone()
+        with self._db.reported():
+            row = self._db.execute(_WATCHED, (HOUR,)).fetchone()
         return Watched(row[0], row[1] or 0.0)
 
     def forget_future(self, now: float) -> None:
         """Let swarms be due that were measured in the future: the clock had run ahead."""
-        with self._transaction():
+        with self._db.transaction():
             values = (utc_text(now), utc_text(now + HOUR))
-            self._connection.execute(_FORGET_FUTURE, values)
+            self._db.execute(_FORGET_FUTURE, values)
 
     def claim(self, now: float, due_by: float, most: int, free_at: FreeAt) -> Leases:
         """Take the turns that have been due the longest, as many as `most`, if a batch may begin now."""
-        execute = self._connection.execute
-        with self._transaction():
+        execute = self._db.execute
+        with self._db.transaction():
             last = execute(_LAST_BATCH, (utc_text(now + HOUR),)).fetchone()
             if last is not None:
                 free = free_at(epoch_seconds(last[0]), last[1])
@@ -102,37 +96,37 @@ class WatchRows:
             if not rows:
                 return Leases([], self._due_at())
             claim = (utc_text(now), utc_text(now + CLAIM_LIFETIME))
-            self._connection.executemany(_CLAIM, [(*claim, row[0]) for row in rows])
+            self._db.executemany(_CLAIM, [(*claim, row[0]) for row in rows])
         return Leases([_turn(*row) for row in rows])
 
     def settle(self, settled: Iterable[Settled]) -> None:
         """Write down what came of turns."""
-        with self._transaction():
-            self._connection.executemany(_SETTLE, map(_settled_row, settled))
+        with self._db.transaction():
+            self._db.executemany(_SETTLE, map(_settled_row, settled))
 
     def _make_named(self, named: Iterable[tuple[bytes, str]]) -> None:
         """Make a temporary table of a list, in its order, before anybody is kept from writing."""
         rows = sorted((info_hash.hex(), source) for info_hash, source in named)
-        with self._reported():
-            self._connection.execute("DROP TABLE IF EXISTS temp.named")
-            self._connection.execute(_MAKE_NAMED)
-            self._connection.execute("BEGIN")
+        with self._db.reported():
+            self._db.execute("DROP TABLE IF EXISTS temp.named")
+            self._db.execute(_MAKE_NAMED)
+            self._db.execute("BEGIN")
             try:
-                self._connection.executemany("INSERT OR IGNORE INTO temp.named VALUES (?, ?)", rows)
+                self._db.executemany("INSERT OR IGNORE INTO temp.named VALUES (?, ?)", rows)
             finally:
-                self._connection.execute("COMMIT")
+                self._db.execute("COMMIT")
 
     def _due_at(self) -> float | None:
-        row = self._connection.execute(_NEXT).fetchone()
+        row = self._db.execute(_NEXT).fetchone()
         return None if row is None else epoch_seconds(row[0])
 
     def _add(self, new: list[tuple[str, str]], now: float, begin: Begin) -> int:
         """Add rows that are not there, as far as there is room; return how many there was none for."""
-        (watched,) = self._connection.execute(_COUNT).fetchone()
+        (watched,) = self._db.execute(_COUNT).fetchone()
         kept = new[: max(0, MOST_WATCHED - watched)]
         interval, times = begin(len(kept))
         now_text = utc_text(now)
-        self._connection.executemany(
+        self._db.executemany(
             _INSERT,
             (
                 (info_hash, source, now_text, utc_text(time), interval)
@@ -143,7 +137,7 @@ class WatchRows:
 
     def _draw(self, count: int, random: Random) -> list[str]:
         """Draw swarms that nodes have shown and nobody watches, from all of the id space."""
-        execute = self._connection.execute
+        execute = self._db.execute
         some = execute(_LIST_SHOWN, (DISCOVERED, 2 * count)).fetchall()
         if len(some) < 2 * count:
             return [row[0] for row in random.sample(some, min(count, len(some)))]

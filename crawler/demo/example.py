@@ -218,7 +218,7 @@ async def _open_session(
     through = network.synthetic.ways_in()
     for host, wanted in ((CROWDED_HOST, is_attacked), ("2a01:1::1", Family.IPV6 in families)):
         through += [address for address in network.planted if wanted and address.host == host][:1]
-    run_id = store.begin_run(command, settings, __version__, utc_text(_wall_clock()))
+    run_id = store.runs.begin(command, settings, __version__, utc_text(_wall_clock()))
     sockets = [network.socket(network.host(0, family), 7000) for family in families]
     try:
         async with (
@@ -232,7 +232,7 @@ async def _open_session(
     finally:
         for socket in sockets:
             socket.close()
-        store.finish_run(run_id, RunStatus.FINISHED, utc_text(_wall_clock()))
+        store.runs.finish(run_id, RunStatus.FINISHED, utc_text(_wall_clock()))
 
 
 def _wall_clock() -> float:

@@ -119,7 +119,7 @@ class InfohashSurvey:
             async with trio.open_nursery() as nursery:
                 for sampling in self.samplings:
                     nursery.start_soon(_run, sampling, leads)
-        await self._session.writer.call(lambda store: store.samples.fold())
+        await self._session.writer.call(lambda store: store.samples.aggregate())
 
     def _restore(self) -> bool:
         journals = self._session.journals
@@ -135,7 +135,7 @@ class InfohashSurvey:
     async def _note_round(self, family: Family, number: int, since: float) -> None:
         """Write down which round has begun: who goes on after us does not begin with the first."""
         name, run_id = _round_name(family), self._session.run_id
-        await self._session.writer.call(lambda store: store.note(run_id, name, [number, since]))
+        await self._session.writer.call(lambda store: store.runs.note(run_id, name, [number, since]))
 
     async def _add_known(self) -> int:
         """Add the nodes of the database, in its thread: a million of them are held once only so."""
@@ -163,7 +163,7 @@ class InfohashSurvey:
     async def _fold_regularly(self) -> None:
         while True:
             await trio.sleep(FOLD_PERIOD)
-            await self._session.writer.call(lambda store: store.samples.fold())
+            await self._session.writer.call(lambda store: store.samples.aggregate())
 
     def counts(self) -> SampleCounts:
         """Return the counts of the moment."""

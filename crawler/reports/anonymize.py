@@ -11,7 +11,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from ipaddress import ip_address, ip_network
 
-from crawler.db.columns.columns import ColumnText, TableText
+from crawler.db.schema.columns import ColumnText, TableText
 
 FEWEST = 10  # nodes in a group; `descriptions` has the same number in its conditions
 ID_BYTES = 20

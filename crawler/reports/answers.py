@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from crawler.db.reader import open_reading
+from crawler.db.connection import open_reading
 from crawler.reports import questions
 from crawler.reports.report import LIMIT, Report, ReportAnswer
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crawler.db.columns.columns import TABLES, ColumnText, TableText
+from crawler.db.schema.columns import TABLES, ColumnText, TableText
 from crawler.reports import anonymize
 from crawler.reports.files import Form
 from crawler.reports.report import check_run

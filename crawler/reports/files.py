@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from crawler.db.columns.columns import ColumnText
+from crawler.db.schema.columns import ColumnText
 
 Rows: TypeAlias = Sequence[Sequence[Any]]
 Write: TypeAlias = Callable[[Rows], None]

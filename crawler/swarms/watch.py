@@ -181,7 +181,7 @@ class SwarmWatch:
         """Take in swarms that nodes have shown, as many as are wanted."""
 
         def discover(store: CrawlDatabase) -> Changes:
-            store.samples.fold()
+            store.samples.aggregate()
             now = self._wall_clock()
             return store.watch.discover(self._discovered, now, self._begin_swarms, self._random)
 

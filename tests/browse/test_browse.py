@@ -22,9 +22,9 @@ from crawler.browse.plots import DASHBOARD
 from crawler.browse.queries import QUERIES
 from crawler.browse.site import close_site, make_site, page_paths
 from crawler.cli.main import main
-from crawler.db.columns.columns import TABLES
+from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase
-from crawler.db.reader import open_reading
+from crawler.db.schema.columns import TABLES
 from tests.commands import Ended, Running
 from tests.small_database import LARGE, make_database, node_id
 
@@ -343,7 +343,7 @@ def test_command_serves_beside_a_crawl(tmp_path):
         counted = f"{address}{DATABASE}.json?sql=select+count(*)+from+runs&_shape=arrays"
         runs = [json.loads(read(counted)[1])["rows"][0][0]]
         with CrawlDatabase.open(tmp_path / "crawl.db") as store:
-            store.begin_run("census", {}, "0.1.0", "2025-01-01T00:00:00.000Z")
+            store.runs.begin("census", {}, "0.1.0", "2025-01-01T00:00:00.000Z")
             runs.append(json.loads(read(counted)[1])["rows"][0][0])
         stranger = read(address, Host="evil.example")[0]
         process.signal(signal.SIGINT)

@@ -58,7 +58,7 @@ async def open_crawl(network, *, through=(), families=(Family.IPV4,)):
     """Open what a census needs, in memory: a session, and the store to look at afterwards."""
     async with AsyncExitStack() as stack:
         store = stack.enter_context(CrawlDatabase.open(":memory:"))
-        run_id = store.begin_run("census", {}, "0.1", EPOCH_TEXT)
+        run_id = store.runs.begin("census", {}, "0.1", EPOCH_TEXT)
         settings = NodeSettings(read_only=True)
         node = await stack.enter_async_context(
             network.open_node(CRAWLER, families=families, through=through, settings=settings)
@@ -161,7 +161,7 @@ async def test_closed_nodes_on_real_sockets_are_recorded_as_silent():
             await trio.sleep(0.2)  # until those it asked have asked back, and keep it
             gone = Contact(leaving.node_id, leaving.addresses[0])
         store = stack.enter_context(CrawlDatabase.open(":memory:"))
-        run_id = store.begin_run("census", {}, "0.1", EPOCH_TEXT)
+        run_id = store.runs.begin("census", {}, "0.1", EPOCH_TEXT)
         settings = NodeSettings(read_only=True)
         node = await stack.enter_async_context(open_node(bootstrap=testnet.bootstrap, settings=settings))
         for each in testnet.nodes:
@@ -461,7 +461,7 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
     assert [record.getMessage() for record in caplog.records] == []
     with CrawlDatabase.open(database) as store:
         assert outcomes_by_node(store)[b"x" * 20] == ["timeout"]
-        assert [run.status for run in store.runs()] == ["interrupted"]
+        assert [run.status for run in store.runs.all()] == ["interrupted"]
 
 
 def test_counts_are_shown_to_people_and_programs():

@@ -42,7 +42,7 @@ async def open_crawl(network, ways_in=()):
     """Open what a census of a synthetic network needs, and the store to look at afterwards."""
     async with AsyncExitStack() as stack:
         store = stack.enter_context(CrawlDatabase.open(":memory:"))
-        run_id = store.begin_run("census", {}, "0.1", T0)
+        run_id = store.runs.begin("census", {}, "0.1", T0)
         through = [*network.synthetic.ways_in(), *ways_in]
         settings = NodeSettings(read_only=True)
         node = await stack.enter_async_context(network.open_node(0, through=through, settings=settings))
@@ -250,13 +250,13 @@ def test_closest_ids_are_those_of_a_full_search(store):
     random = Random(1)
     ids = [random.randbytes(20) for _ in range(300)]
     ids += [ids[0][:15] + random.randbytes(5) for _ in range(300)]
-    run_id = store.begin_run("census", {}, "0.1", T0)
+    run_id = store.runs.begin("census", {}, "0.1", T0)
     visits = [answered_visit(each, f"192.0.{number >> 8}.{number & 255}") for number, each in enumerate(ids)]
     silent = [answered_visit(random.randbytes(20), "192.0.9.9", outcome=Outcome.TIMEOUT) for _ in range(300)]
     store.write(run_id, [*visits, *silent])
     numbers = [int.from_bytes(each, "big") for each in ids]
 
-    with store.read_run(run_id) as nodes_of:
+    with store.visits.by_node(run_id) as nodes_of:
         nodes = nodes_of(Family.IPV4)
         for target in [*numbers[:2], numbers[0] ^ 1 << 140, *(random.getrandbits(160) for _ in range(50))]:
             others = sorted((each for each in numbers if each != target), key=target.__xor__)
@@ -270,7 +270,7 @@ def test_closest_ids_are_those_of_a_full_search(store):
 def test_both_families_are_added_up(store):
     """Each has its own estimates, and a family of NULL stands for both."""
     random = Random(2)
-    run_id = store.begin_run("census", {}, "0.1", T0)
+    run_id = store.runs.begin("census", {}, "0.1", T0)
     hosts = [f"192.0.2.{each}" for each in range(60)] + [f"2001:db8::{each:x}" for each in range(1, 41)]
     store.write(run_id, [answered_visit(random.randbytes(20), host) for host in hosts])
     tallies = {
@@ -278,7 +278,7 @@ def test_both_families_are_added_up(store):
         for family, nodes in ((Family.IPV4, 60), (Family.IPV6, 40))
     }
     conclude(store, run_id, tallies, WHOLE, Random(3))
-    store.finish_run(run_id, RunStatus.FINISHED, T0)
+    store.runs.finish(run_id, RunStatus.FINISHED, T0)
 
     rows = store.rows("network_size")
     assert [(row["family"], row["answered_once"], row["estimate"]) for row in rows] == [
@@ -294,7 +294,7 @@ def test_both_families_are_added_up(store):
 
 def test_nobody_answered_is_no_size(store):
     """There is nothing to estimate from, and nothing is."""
-    run_id = store.begin_run("census", {}, "0.1", T0)
+    run_id = store.runs.begin("census", {}, "0.1", T0)
     store.write(run_id, [answered_visit(bytes(20), "192.0.2.1", outcome=Outcome.TIMEOUT)])
     findings = conclude(store, run_id, {Family.IPV4: Tally(Counter(), 0, 0, 0)}, WHOLE, Random(1))
 
@@ -305,7 +305,7 @@ def test_nobody_answered_is_no_size(store):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_one_machine_full_of_nodes_is_no_alarm(store, host):
     """On loopback one address holds all nodes, and nobody hides there."""
-    run_id = store.begin_run("census", {}, "0.1", T0)
+    run_id = store.runs.begin("census", {}, "0.1", T0)
     visits = [
         answered_visit(bytes([port] * 20), host, address=Address(host, 1000 + port)) for port in range(50)
     ]
@@ -319,7 +319,7 @@ def test_one_machine_full_of_nodes_is_no_alarm(store, host):
 def test_client_census_shows_what_is_known_of_each_client(store):
     """Shares of those that could be judged, and NULL where nothing is known."""
     ids = [bytes([number] * 20) for number in range(6)]
-    run_id = store.begin_run("census", {}, "0.1", T0)
+    run_id = store.runs.begin("census", {}, "0.1", T0)
     store.write(
         run_id,
         [
@@ -340,7 +340,7 @@ def test_client_census_shows_what_is_known_of_each_client(store):
         InfoHash(bytes(20)), T0, None, None, None, None, None, "union", False, 2, 2, 1, 0, 0, 0, (*replies,)
     )
     store.write(run_id, [sample])
-    store.finish_run(run_id, RunStatus.INTERRUPTED, T0)
+    store.runs.finish(run_id, RunStatus.INTERRUPTED, T0)
 
     lt = {"run_id": 1, "client": "LT", "nodes": 3, "share": 0.75, "rtt_ms": 20.0, "bep33": 0.5}
     unknown = {"run_id": 1, "client": "unknown", "nodes": 1, "share": 0.25, "rtt_ms": 50.0, "bep33": None}
@@ -351,12 +351,12 @@ def test_client_census_shows_what_is_known_of_each_client(store):
 
     taken = [(ids[0], 0, "answered"), (ids[1], 1, "unsupported"), (ids[2], 2, "timeout")]
     for node_id, number, outcome in taken:
-        store._connection.execute(
+        store.connection.execute(
             "INSERT INTO node_samples (run_id, node_id, address, port, family, taken_at, outcome, version,"
             " returned) VALUES (1, ?, ?, 6881, 4, ?, ?, '4c540101', 0)",
             (node_id.hex(), f"192.0.2.{number}", T0, outcome),
         )
-    store.finish_run(run_id, RunStatus.FINISHED, T0)
+    store.runs.finish(run_id, RunStatus.FINISHED, T0)
     assert [row["bep51"] for row in store.rows("client_census")] == [0.5, None]
 
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from crawler.db.columns.columns import TABLES
-from crawler.db.columns.format import COMMON, _column
 from crawler.db.database import CrawlDatabase
+from crawler.db.schema import read_sql
+from crawler.db.schema.columns import TABLES, read_tables
 
 DECLARED = {
     "integer": {"INTEGER"},
@@ -23,29 +23,21 @@ DECLARED = {
 def schema():
     """Return the columns of each table and view, with their declared types, as the database has them."""
     with CrawlDatabase.open(":memory:") as store:
-        names = [
-            row["name"]
-            for row in store._select("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
-            if not row["name"].startswith(("_sqlite", "sqlite_"))
-        ]
+        execute = store.connection.execute
+        names = execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+            " AND substr(name, 1, 6) <> 'sqlite' AND name <> '_sqlite_migrations'"
+        ).fetchall()
         return {
-            name: {row["name"]: row["type"] for row in store._select(f"PRAGMA table_info({name})")}
-            for name in names
+            name: {column: kind for _, column, kind, *_ in execute(f"PRAGMA table_info({name})")}
+            for (name,) in names
         }
 
 
-def test_every_table_and_column_is_described_and_no_other(schema):
-    """A new column gets its line in `crawler/db/columns/columns.py`."""
-    described = {name: {column.name for column in table.columns} for name, table in TABLES.items()}
+def test_every_table_and_column_is_described_in_its_order(schema):
+    described = {name: [column.name for column in table.columns] for name, table in TABLES.items()}
 
-    assert described == {name: set(columns) for name, columns in schema.items()}
-
-
-def test_no_column_is_described_twice(schema):
-    """The second would be the one that counts."""
-    assert {name: len(table.columns) for name, table in TABLES.items()} == {
-        name: len(columns) for name, columns in schema.items()
-    }
+    assert described == {name: list(columns) for name, columns in schema.items()}
 
 
 def test_kinds_are_those_of_the_schema(schema):
@@ -85,22 +77,21 @@ def test_tables_about_clients_hold_back_small_groups():
 
 
 def test_texts_are_sentences():
-    """Each ends as one."""
     texts = [table.meaning for table in TABLES.values()]
     texts += [column.meaning for table in TABLES.values() for column in table.columns]
 
     assert [text for text in texts if not re.fullmatch(r"\w.*\w\)?(\.|, \.\.\.\.?)", text)] == []
 
 
-def test_every_common_column_is_used():
-    """What no table has any more goes."""
-    used = {id(column) for table in TABLES.values() for column in table.columns}
-
-    assert [name for name, column in COMMON.items() if id(column) not in used] == []
-
-
-@pytest.mark.parametrize("line", ["rtt_ms numbre:ms A time.", "address text!hsot An address."])
-def test_misspelt_kind_or_mark_is_noticed(line):
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("-- [ms] Time", "-- [mss] Time"), ("-- [!host] The", "-- [!hsot] The")]
+)
+def test_misspelt_word_in_brackets_is_noticed(right, wrong):
     """Or an address would leave unchanged."""
-    with pytest.raises(ValueError, match="no kind or mark"):
-        _column(line)
+    with pytest.raises(ValueError, match="no kind, unit or mark"):
+        read_tables(read_sql("schema.sql").replace(right, wrong), read_sql("views.sql"))
+
+
+def test_column_without_a_meaning_is_noticed():
+    with pytest.raises(ValueError, match="no meaning"):
+        read_tables(read_sql("schema.sql").replace("-- [!host] The IP", "-- [!host] \n--"), "")

@@ -13,9 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from sqlite_utils import Database
 
-from crawler.db import schema
+from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, DatabaseError, Record
 from crawler.db.records.records import (
     CrawlBatch,
@@ -105,14 +104,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def begin(store: CrawlDatabase) -> int:
-    return store.begin_run("census", {"rate": 100}, "0.1", T0)
+    return store.runs.begin("census", {"rate": 100}, "0.1", T0)
 
 
 def write_run(store: CrawlDatabase, *records: Record) -> int:
     """Write a run from its begin to its end, when `nodes` learns of it."""
     run_id = begin(store)
     store.write(run_id, records)
-    store.finish_run(run_id, RunStatus.FINISHED, T1)
+    store.runs.finish(run_id, RunStatus.FINISHED, T1)
     return run_id
 
 
@@ -125,10 +124,10 @@ def test_time_is_utc_text_cut_to_milliseconds() -> None:
 def test_run_is_begun_and_finished(store: CrawlDatabase) -> None:
     """A run says what it did, with what, and how it ended."""
     run_id = begin(store)
-    store.finish_run(run_id, RunStatus.FINISHED, T1)
+    store.runs.finish(run_id, RunStatus.FINISHED, T1)
 
     run = Run(1, "census", T0, T1, RunStatus.FINISHED, "0.1", {"rate": 100}, os.getpid())
-    assert store.runs() == [run]
+    assert store.runs.all() == [run]
 
 
 def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -> None:
@@ -209,33 +208,6 @@ def test_filters_that_are_empty_are_not_those_that_were_never_sent(store: CrawlD
         (ALICE.hex(), T0),
         (BOB.hex(), None),
     ]
-
-
-def test_replies_of_an_older_database_get_their_family_and_outcome(path: Path) -> None:
-    """Before, only nodes that answered had a row; what was not kept then stays NULL."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        schema.migrations.apply(Database(connection, execute_plugins=False), stop_before="m008_estimates")
-        connection.execute(schema.INSERT_RUN, ("scrape", T0, "finished", "0.1", "{}", 1))
-        connection.execute(schema.UPSERT_SWARM, (SWARM.hex(), T0, None, None))
-        connection.execute(
-            "INSERT INTO swarm_samples (run_id, info_hash, taken_at, method, saturated, nodes_asked,"
-            " nodes_answered) VALUES (1, ?, ?, 'union', 0, 8, 8)",
-            (SWARM.hex(), T0),
-        )
-        for address in (HERE, THERE):
-            connection.execute(
-                "INSERT INTO scrape_replies (sample_id, node_id, address, port, rank) VALUES (1, ?, ?, ?, 0)",
-                (ALICE.hex(), *address),
-            )
-    with CrawlDatabase.open(path) as store:
-        rows = store.rows("scrape_replies")
-        (latest,) = store.latest_swarms()
-
-    assert [(row["family"], row["outcome"], row["named_tokens"]) for row in rows] == [
-        (4, "answered", None),
-        (6, "answered", None),
-    ]
-    assert (latest["info_hash"], latest["seeds_low"], latest["coverage"]) == (SWARM.hex(), None, None)
 
 
 def test_visit_becomes_a_node_and_a_visit(store: CrawlDatabase) -> None:
@@ -352,7 +324,7 @@ def test_latest_swarms_shows_the_newest_sample_rounded(store: CrawlDatabase) -> 
         "saturated": 1,
         "sample_id": 3,
     }
-    assert sorted(store.latest_swarms(), key=lambda row: str(row["info_hash"])) == [newest, second]
+    assert sorted(store.rows("latest_swarms"), key=lambda row: str(row["info_hash"])) == [newest, second]
 
 
 def test_client_versions_counts_nodes_that_answered(store: CrawlDatabase) -> None:
@@ -404,13 +376,13 @@ def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: Craw
     elsewhere = VISIT._replace(node_id=BOB, address=Address("192.0.2.8", 1), outcome=Outcome.TIMEOUT)
     store.write(run_id, [VISIT, VISIT._replace(taken_at=T2), VISIT._replace(address=THERE), elsewhere])
     before = store.rows("network_size")
-    store.finish_run(run_id, RunStatus.FINISHED, T2)
+    store.runs.finish(run_id, RunStatus.FINISHED, T2)
     counted = store.rows("network_size")
 
     assert counted[:2] == before
     both = {"family": None, "sighted": 3, "answered_once": 2, "answered_twice": 1, "distinct_ids": 1}
     assert counted[2:] == [before[0] | both | {"distinct_endpoints": 2, "distinct_ips": 2}]
-    store._connection.execute("DELETE FROM visits")
+    store.connection.execute("DELETE FROM visits")
     assert store.rows("network_size") == counted
 
 
@@ -418,11 +390,11 @@ def test_resumed_run_is_counted_anew(store: CrawlDatabase) -> None:
     """What was counted at its interruption is not what it has come to."""
     run_id = begin(store)
     store.write(run_id, [VISIT])
-    store.finish_run(run_id, RunStatus.INTERRUPTED, T1)
-    store.resume_run(run_id)
+    store.runs.finish(run_id, RunStatus.INTERRUPTED, T1)
+    store.runs.resume(run_id)
     store.write(run_id, [VISIT._replace(node_id=BOB)])
     while_running = store.rows("network_size")
-    store.finish_run(run_id, RunStatus.FINISHED, T2)
+    store.runs.finish(run_id, RunStatus.FINISHED, T2)
 
     assert [row["answered_once"] for row in while_running] == [2]
     assert store.rows("network_size") == while_running
@@ -465,10 +437,9 @@ def test_anonymize_keeps_prefixes_only() -> None:
 
 def test_no_column_holds_the_address_of_a_peer(store: CrawlDatabase) -> None:
     """Addresses stand in five tables, each beside the id of the node they belong to."""
-    tables = [row["name"] for row in store._select("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    columns = {
-        table: {row["name"] for row in store._select(f"PRAGMA table_info({table})")} for table in tables
-    }
+    execute = store.connection.execute
+    tables = [name for (name,) in execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
+    columns = {table: {row[1] for row in execute(f"PRAGMA table_info({table})")} for table in tables}
     suspect = re.compile(r"addr|host|(^|_)ip(s|_|$)|port|endpoint|place|values$|peers_list")
     found = {table: {name for name in names if suspect.search(name)} for table, names in columns.items()}
 
@@ -487,16 +458,16 @@ def test_database_is_made_once_and_reopened(path: Path) -> None:
     """A second opening finds what the first wrote, and changes no table."""
     with CrawlDatabase.open(path) as store:
         store.write(begin(store), [VISIT])
-        made = store._select("SELECT sql FROM sqlite_master")
+        made = store.connection.execute("SELECT sql FROM sqlite_master").fetchall()
         migrations = store.rows("_sqlite_migrations")
 
     with CrawlDatabase.open(path) as store:
-        assert store._select("SELECT sql FROM sqlite_master") == made
+        assert store.connection.execute("SELECT sql FROM sqlite_master").fetchall() == made
         assert store.rows("_sqlite_migrations") == migrations
         assert len(store.rows("visits")) == 1
-        assert store._select("PRAGMA journal_mode") == [{"journal_mode": "wal"}]
-        assert store._select("PRAGMA synchronous") == [{"synchronous": 1}]
-        assert store._select("PRAGMA foreign_keys") == [{"foreign_keys": 1}]
+        assert store.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert store.connection.execute("PRAGMA synchronous").fetchone() == (1,)
+        assert store.connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
 
 
 def test_reader_beside_a_writer_sees_whole_batches(path: Path) -> None:
@@ -515,7 +486,7 @@ from crawler.db.database import CrawlDatabase
 from dhtnode.addresses import Address
 
 store = CrawlDatabase.open({str(path)!r})
-run_id = store.begin_run("census", {{}}, "0.1", {T0!r})
+run_id = store.runs.begin("census", {{}}, "0.1", {T0!r})
 number = 0
 while True:
     batch = []
@@ -536,9 +507,9 @@ while True:
         count = len(store.rows("visits"))
         assert count >= written
         assert count % 100 == 0
-        assert store._select("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
-        store.begin_run("census", {}, "0.1", T1)
-        assert [(run.status, run.finished_at) for run in store.runs()] == [
+        assert store.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        store.runs.begin("census", {}, "0.1", T1)
+        assert [(run.status, run.finished_at) for run in store.runs.all()] == [
             (RunStatus.INTERRUPTED, None),
             (RunStatus.RUNNING, None),
         ]
@@ -554,16 +525,16 @@ def test_journal_of_a_killed_run_is_there_to_go_on_with(path: Path) -> None:
         killed = begin(store)
         store.write(killed, [CrawlBatch([VISIT], JOURNAL), CrawlBatch([], JOURNAL._replace(contacts=b""))])
 
-        assert store.resumable_run("census", {"rate": 200}) is None
-        assert store.resumable_run("sample", {"rate": 100}) is None
-        found = store.resumable_run("census", {"rate": 100})
+        assert store.runs.resumable("census", {"rate": 200}) is None
+        assert store.runs.resumable("sample", {"rate": 100}) is None
+        found = store.runs.resumable("census", {"rate": 100})
         assert found is not None
         assert found.id == killed
-        assert list(store.journals(killed)) == [JOURNAL, JOURNAL._replace(contacts=b"")]
+        assert list(store.runs.journals(killed)) == [JOURNAL, JOURNAL._replace(contacts=b"")]
 
-        store.resume_run(killed)
-        store.finish_run(killed, RunStatus.FINISHED, T1)
-        assert store.resumable_run("census", {"rate": 100}) is None
+        store.runs.resume(killed)
+        store.runs.finish(killed, RunStatus.FINISHED, T1)
+        assert store.runs.resumable("census", {"rate": 100}) is None
         assert store.rows("crawl_journal") == []
 
 
@@ -579,13 +550,18 @@ def test_run_of_a_living_process_is_left_alone(path: Path) -> None:
     """Two crawls may share a database; only the dead are declared so, and ends are not revised."""
     with CrawlDatabase.open(path, is_running=lambda _: True) as store:
         begin(store)
-        store.finish_run(begin(store), RunStatus.FINISHED, T1)
+        store.runs.finish(begin(store), RunStatus.FINISHED, T1)
         begin(store)
-        assert [run.status for run in store.runs()] == ["running", "finished", "running"]
+        assert [run.status for run in store.runs.all()] == ["running", "finished", "running"]
 
     with CrawlDatabase.open(path, is_running=lambda _: False) as store:
         begin(store)
-        assert [run.status for run in store.runs()] == ["interrupted", "finished", "interrupted", "running"]
+        assert [run.status for run in store.runs.all()] == [
+            "interrupted",
+            "finished",
+            "interrupted",
+            "running",
+        ]
 
 
 def test_locked_database_is_reported_within_the_busy_timeout(path: Path) -> None:
@@ -630,17 +606,24 @@ def test_database_of_another_program_is_left_untouched(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_database_of_a_newer_version_is_refused(path: Path) -> None:
-    """Rows are not written into tables that we do not understand."""
+@pytest.mark.parametrize("names", [["m001_initial", "m099_future"], ["m001_runs", "m002_swarms"]])
+def test_database_of_another_version_is_refused(path: Path, names: list[str]) -> None:
+    """Rows are not written into tables that we do not understand, of later versions or of earlier ones."""
     with CrawlDatabase.open(path):
         pass
-    with closing(sqlite3.connect(path)) as newer, newer:
-        newer.execute(
-            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
-            " VALUES ('crawler', 'm099_future', '2030-01-01')"
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("DELETE FROM _sqlite_migrations")
+        other.executemany(
+            "INSERT INTO _sqlite_migrations (migration_set, name) VALUES ('crawler', ?)",
+            [(name,) for name in names],
         )
-    with pytest.raises(DatabaseError, match=r"crawl\.db: was made by a newer version \(m099_future\)$"):
+    before = path.read_bytes()
+    expected = rf"crawl\.db: was made by another version, with tables .* know \({names[-1]}\)$"
+    with pytest.raises(DatabaseError, match=expected):
         CrawlDatabase.open(path)
+    with pytest.raises(DatabaseError, match=expected), open_reading(path):
+        pass
+    assert path.read_bytes() == before
 
 
 def test_missing_directory_is_named(tmp_path: Path) -> None:
@@ -688,7 +671,7 @@ def test_disk_that_takes_no_more_is_reported(path: Path, pragma: str, reason: st
     """What the disk says becomes one line with the path in it."""
     with CrawlDatabase.open(path) as store:
         run_id = begin(store)
-        store._connection.execute(f"PRAGMA {pragma}")
+        store.connection.execute(f"PRAGMA {pragma}")
         visits = [VISIT._replace(node_id=NodeId(bytes([n]) * 20)) for n in range(200)]
         with pytest.raises(DatabaseError, match=rf"crawl\.db: .*{reason}"):
             store.write(run_id, visits)

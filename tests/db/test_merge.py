@@ -60,7 +60,7 @@ def rows(path, query):
 def add_row(path, table, **values):
     with CrawlDatabase.open(path) as store:
         marks = ", ".join("?" * len(values))
-        store._connection.execute(
+        store.connection.execute(
             f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})",  # noqa: S608
             tuple(values.values()),
         )
@@ -75,7 +75,7 @@ def change(path, *statements):
 def test_every_table_has_a_rule():
     """Whoever adds a table decides what becomes of it when databases are merged."""
     with CrawlDatabase.open(":memory:") as store:
-        tables = tables_of(store._connection)
+        tables = tables_of(store.connection)
 
     assert set(tables) - set(RULES) == set()
     names = list(tables)
@@ -87,7 +87,7 @@ def test_every_table_has_a_rule():
 def test_every_column_that_a_rule_names_is_there():
     """A misspelt column would be an error of SQL for the first user."""
     with CrawlDatabase.open(":memory:") as store:
-        tables = tables_of(store._connection)
+        tables = tables_of(store.connection)
 
     for name, rule in RULES.items():
         if isinstance(rule, Joined) and name in tables:
@@ -99,7 +99,7 @@ def test_every_column_that_a_rule_names_is_there():
 def test_merge_takes_all_rows_of_runs(made, reference):
     """Nothing is lost, and nothing is there twice; only the journal stays behind."""
     with CrawlDatabase.open(":memory:") as store:
-        names = [table.name for table in of_runs(tables_of(store._connection))]
+        names = [table.name for table in of_runs(tables_of(store.connection))]
 
     sources = [contents(path) for path in made]
     for name in names:
@@ -260,7 +260,7 @@ def test_run_under_way_is_merged_as_far_as_it_has_come(tmp_path):
         merge(target, [source])
         assert (source.read_bytes(), Path(f"{source}-wal").read_bytes()) == before
         half = merged(target)
-        store.finish_run(run_id, RunStatus.FINISHED, "2025-07-01T00:00:00.000Z")
+        store.runs.finish(run_id, RunStatus.FINISHED, "2025-07-01T00:00:00.000Z")
     result = merge(target, [source])
 
     assert rows(target, "SELECT status FROM runs") == [("finished",)]
@@ -282,7 +282,7 @@ def test_older_state_of_a_run_changes_nothing(tmp_path):
         run_id = begin(store, "scrape", Random(1))
         store.write(run_id, [swarm_sample(SWARMS[0], 10, Random(2))])
         with closing(sqlite3.connect(older)) as copy:
-            store._connection.backup(copy)
+            store.connection.backup(copy)
         store.write(run_id, [swarm_sample(SWARMS[1], 10, Random(3))])
         end(store, run_id)
     for number, order in enumerate(([source, older], [older, source])):
@@ -307,32 +307,6 @@ def test_copied_database_that_goes_on_is_told_apart(vantages, tmp_path):
     assert numbers == [(1,), (2,), (3,), (4,), (4,)]
 
 
-def test_source_of_an_older_version_is_left_as_it_is(vantages, tmp_path, reference):
-    """It is brought up to date in a copy, with the same identity every time, and later in place."""
-    make_older(vantages[0])
-    before = vantages[0].read_bytes()
-    target = tmp_path / "all.db"
-    merge(target, vantages)
-    again = merge(target, vantages)
-
-    assert vantages[0].read_bytes() == before
-    assert not {"vantages"} & {name for (name,) in rows(vantages[0], "SELECT name FROM sqlite_master")}
-    assert {each.known_runs for each in again.sources} == {3}
-    assert merged(target)["nodes"] == reference["nodes"]
-    CrawlDatabase.open(vantages[0]).close()
-    assert {each.new_runs for each in merge(target, vantages).sources} == {0}
-
-
-def make_older(path):
-    change(
-        path,
-        "PRAGMA journal_mode = DELETE",
-        *(f"DROP VIEW {name}" for name in ("run_vantages", "latest_combined")),
-        *(f"DROP TABLE {name}" for name in ("combined_samples", "merged_runs", "vantages")),
-        "DELETE FROM _sqlite_migrations WHERE name = 'm012_merge'",
-    )
-
-
 def test_identity_stays_with_the_database(tmp_path):
     """It is drawn once, and differs between databases."""
     identities = []
@@ -354,15 +328,15 @@ def test_merged_runs_are_not_taken_for_our_own(tmp_path, vantages):
         run_id = write_census(store, Random(5), RunStatus.INTERRUPTED)
     merge(target, vantages)
     with CrawlDatabase.open(target) as store:
-        settings = next(run.settings for run in store.runs() if run.id == run_id)
-        resumable = store.resumable_run("census", settings)
+        settings = next(run.settings for run in store.runs.all() if run.id == run_id)
+        resumable = store.runs.resumable("census", settings)
 
         assert resumable is not None
         assert resumable.id == run_id
-        assert len(list(store.journals(run_id))) == 1
-        theirs = [run for run in store.runs() if run.pid == 999999999]
+        assert len(list(store.runs.journals(run_id))) == 1
+        theirs = [run for run in store.runs.all() if run.pid == 999999999]
         assert [run.status for run in theirs] == [RunStatus.RUNNING]
-        assert store.resumable_run("census", theirs[0].settings) is None
+        assert store.runs.resumable("census", theirs[0].settings) is None
 
 
 def test_other_window_makes_other_combined_samples(made, tmp_path, reference):
@@ -396,12 +370,12 @@ def test_combined_samples_follow_what_is_deleted_and_added(made, tmp_path, refer
 
 
 UNUSABLE = {
-    "missing.db": (lambda path: None, 1, "does not exist"),
+    "missing.db": (lambda path: None, 1, "there is no such file"),
     "directory.db": (lambda path: path.mkdir(), 2, "is a directory"),
     "empty.db": (lambda path: path.touch(), 1, "is empty"),
     "text.db": (lambda path: path.write_text("no database " * 1000), 1, "is not a SQLite database"),
     "other.db": (lambda path: make_other(path), 1, "is a database of another program"),
-    "newer.db": (lambda path: make_newer(path), 1, r"was made by a newer version \(m999_later\)"),
+    "newer.db": (lambda path: make_newer(path), 1, r"was made by another version, .*\(m999_later\)"),
     "damaged.db": (lambda path: make_damaged(path), 1, "is damaged"),
 }
 
@@ -460,7 +434,7 @@ def test_unusable_target_is_left_alone(made, tmp_path, make):
     """It is for us neither to write nor to delete."""
     make(tmp_path / "all.db")
     before = (tmp_path / "all.db").read_bytes()
-    with pytest.raises(DatabaseError, match=r"newer version|another program"):
+    with pytest.raises(DatabaseError, match=r"another version|another program"):
         merge(tmp_path / "all.db", made)
 
     assert (tmp_path / "all.db").read_bytes() == before
@@ -512,14 +486,6 @@ def test_sources_are_not_changed(made, tmp_path):
     merge(tmp_path / "all.db", made)
 
     assert [path.read_bytes() for path in made] == before
-
-
-def test_source_in_a_place_that_cannot_be_written(made, tmp_path, monkeypatch, reference):
-    """A backup on a read-only medium can be merged."""
-    monkeypatch.setattr("crawler.db.merge.source.os.access", lambda path, mode: False)
-    merge(tmp_path / "all.db", made)
-
-    assert merged(tmp_path / "all.db") == reference
 
 
 def test_command_says_what_was_merged(made, tmp_path):

@@ -45,7 +45,7 @@ async def crawl(path, seed):
 
     async with AsyncExitStack() as stack:
         store = stack.enter_context(CrawlDatabase.open(path))
-        run_id = store.begin_run("demo", {}, "0.1", utc_text(wall_clock()))
+        run_id = store.runs.begin("demo", {}, "0.1", utc_text(wall_clock()))
         node = await stack.enter_async_context(
             network.open_node(0, through=network.synthetic.ways_in(), settings=NodeSettings(read_only=True))
         )
@@ -59,7 +59,7 @@ async def crawl(path, seed):
             await survey.measure(map(InfoHash, truth), at_once=12, tally=MeasurementCounts())
             session = Session(run_id, {}, node, writer, (asker,), [])
             await take_census(session, CrawlSettings(rate=0), Random(seed))
-        store.finish_run(run_id, RunStatus.FINISHED, utc_text(wall_clock()))
+        store.runs.finish(run_id, RunStatus.FINISHED, utc_text(wall_clock()))
     return {info_hash.hex(): sizes for info_hash, sizes in truth.items()}
 
 

@@ -60,7 +60,7 @@ def write_metadata(store, run_id, info_hash, at):
 
 def write_combined(store, run_id, at):
     """Write what only a merge does: a run of another machine, and what both found together."""
-    execute = store._connection.execute
+    execute = store.connection.execute
     execute("INSERT OR IGNORE INTO vantages VALUES ('another', 0)")
     execute("INSERT INTO merged_runs VALUES (?, 'another', 7)", (run_id,))
     for info_hash in (KEPT, GONE):
@@ -75,7 +75,7 @@ def write_combined(store, run_id, at):
 def fill(store, at=EPOCH, mark=b""):
     """Write a run in which both nodes and both swarms are wherever they can be."""
     pairs = [(KEPT_NODE, KEPT_HOST), (GONE_NODE, GONE_HOST)]
-    run_id = store.begin_run("all", {}, "0.1", utc_text(at))
+    run_id = store.runs.begin("all", {}, "0.1", utc_text(at))
     replies = [reply(node_id, host, mark, rank) for rank, (node_id, host) in enumerate(pairs)]
     visits = [
         Visit(node_id, Address(host, 6881), utc_text(at), Outcome.ANSWERED, None, 5.5)
@@ -96,16 +96,16 @@ def fill(store, at=EPOCH, mark=b""):
     journal = Journal(Family.IPV4, GONE_NODE, b"")
     store.write(run_id, [sample(KEPT, at, *replies), sample(GONE, at, *replies)])
     store.write(run_id, [CrawlBatch(visits, journal), SampleBatch(samples, journal)])
-    store.samples.fold()
+    store.samples.aggregate()
     store.watch.name([(KEPT, GIVEN), (GONE, GIVEN)], at, lambda count: (900.0, [at] * count))
     suspicions = [SybilTestResult(Family.IPV4, "hosts", host, 9.0, 1.0, 0.0, True) for _, host in pairs]
     size = SizeEstimate(Family.IPV4, "crawl", 2.0, 1.0, 3.0, "whole")
-    store.write_findings(run_id, [size], suspicions)
+    store.visits.write_results(run_id, [size], suspicions)
     store.samples.add_estimate(run_id, Family.IPV4, "chao1", (2.0, 2.0, 3.0), Zone(), {})
     for info_hash in (KEPT, GONE):
         write_metadata(store, run_id, info_hash, at)
     write_combined(store, run_id, at)
-    store.finish_run(run_id, RunStatus.INTERRUPTED, utc_text(at))
+    store.runs.finish(run_id, RunStatus.INTERRUPTED, utc_text(at))
     return run_id
 
 
@@ -113,7 +113,7 @@ def counts(store):
     """Return the number of rows of each table that has any."""
     names = [
         name
-        for (name,) in store._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        for (name,) in store.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         if not name.startswith(("sqlite_", "_sqlite"))
     ]
     return {name: len(store.rows(name)) for name in names if store.rows(name)}
@@ -161,7 +161,7 @@ def test_all_of_a_swarm_goes(store):
 def test_every_table_can_be_deleted_from_or_is_named_with_a_reason(store):
     """Once all that is old goes, nothing is left but in those; a new table fails until it is thought of."""
     fill(store, EPOCH - 100 * DAY)
-    names = {name for (name,) in store._connection.execute(LIST_TABLES)}
+    names = {name for (name,) in store.connection.execute(LIST_TABLES)}
     filled = {name for name in names if store.rows(name)}
     assert names - filled - LEFT_ALONE.keys() == set()  # or this test would say nothing about them
     store.watch.name([], EPOCH - 99 * DAY, lambda count: (900.0, []))
@@ -176,8 +176,8 @@ def test_every_table_about_swarms_or_nodes_is_found_by_its_columns(store):
     """Where an info-hash, a sample, a node or an address is, there is a column that says so."""
     known = {"info_hash", "sample_id", "node_id", "address", "place", "subject", "run_id"}
     elsewhere = {"runs", "vantages"}  # these are about neither
-    for (table,) in store._connection.execute(LIST_TABLES).fetchall():
-        columns = {row[1] for row in store._connection.execute(f"PRAGMA table_info({table})")}
+    for (table,) in store.connection.execute(LIST_TABLES).fetchall():
+        columns = {row[1] for row in store.connection.execute(f"PRAGMA table_info({table})")}
         assert columns & known or table in LEFT_ALONE.keys() | elsewhere, table
 
 
@@ -185,7 +185,7 @@ def test_names_go_with_the_torrents_they_are_from(store):
     """The swarm was met again since; what peers told of it is as old as the run."""
     fill(store, EPOCH - 100 * DAY)
     store.watch.name([], EPOCH, lambda count: (900.0, []))
-    later = store.begin_run("scrape", {}, "0.1", utc_text(EPOCH))
+    later = store.runs.begin("scrape", {}, "0.1", utc_text(EPOCH))
     store.write(later, [sample(KEPT, EPOCH, reply(KEPT_NODE, KEPT_HOST))])
     store.purge.run(Orders(older=30), EPOCH)
 
@@ -245,7 +245,7 @@ def test_old_filters_go_and_numbers_stay(store):
 
 def test_filters_of_other_columns_and_tables_go_too(store):
     """Tokens too, and those that another version adds; one that must not be NULL becomes empty."""
-    run = store._connection.execute
+    run = store.connection.execute
     run("CREATE TABLE estimates (sample_id INTEGER, unplaced_filter BLOB NOT NULL, peers REAL)")
     fill(store, EPOCH - 31 * DAY)
     run("UPDATE scrape_replies SET named_tokens = x'0102', seeds_filter = NULL, peers_filter = NULL")
@@ -277,7 +277,7 @@ def test_retention_goes_on_where_it_was(store):
     assert not purge.is_retention_due(now + 0.9 * DAY)
     assert purge.is_retention_due(now + 1.1 * DAY)
     assert purge.is_retention_due(now - DAY)  # the clock was set back
-    store._connection.execute("UPDATE scrape_replies SET peers_filter = x'01' WHERE sample_id = 1")
+    store.connection.execute("UPDATE scrape_replies SET peers_filter = x'01' WHERE sample_id = 1")
     retain(now + 1.1 * DAY)
     with_filters = {row["sample_id"] for row in store.rows("scrape_replies") if row["peers_filter"]}
     assert with_filters == {1, 9, 10}  # the first one was done with, and is not looked at again
@@ -298,10 +298,10 @@ def test_whole_runs_go_with_all_they_wrote(store):
     """Nodes and swarms too that nobody has seen since; not what is watched, and not a run under way."""
     fill(store, EPOCH - 100 * DAY)
     store.watch.name([(KEPT, GIVEN)], EPOCH, lambda count: (900.0, [EPOCH] * count))
-    running = store.begin_run("watch", {}, "0.1", utc_text(EPOCH - 100 * DAY))
-    killed = store.begin_run("watch", {}, "0.1", utc_text(EPOCH - 100 * DAY))
+    running = store.runs.begin("watch", {}, "0.1", utc_text(EPOCH - 100 * DAY))
+    killed = store.runs.begin("watch", {}, "0.1", utc_text(EPOCH - 100 * DAY))
     store.write(killed, [sample(KEPT, EPOCH - DAY, reply(KEPT_NODE, KEPT_HOST))])
-    store._connection.execute("UPDATE runs SET status = 'interrupted' WHERE id = ?", (killed,))
+    store.connection.execute("UPDATE runs SET status = 'interrupted' WHERE id = ?", (killed,))
     changed = store.purge.run(Orders(older=30), EPOCH)
 
     assert changed["runs"] == 1
@@ -340,7 +340,7 @@ def test_keys_still_hold_afterwards(store):
     fill(store, EPOCH - 100 * DAY)
     fill(store, EPOCH)
     store.purge.run(Orders(older=30, swarms=(GONE,), networks=(ip_network(GONE_HOST),)), EPOCH)
-    assert store._connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert store.connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
 def test_nothing_is_left_in_the_bytes(tmp_path):

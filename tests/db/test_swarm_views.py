@@ -1,11 +1,9 @@
 """The views of swarms over time: series, growth, half-lives, and who is dead."""
 
 import re
-from random import Random
 
 import pytest
 
-from crawler.db import swarm_views
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import SwarmMeasurement, utc_text
 from dhtnode import InfoHash
@@ -18,7 +16,7 @@ SWARM, OTHER = InfoHash(b"a" * 20), InfoHash(b"b" * 20)
 @pytest.fixture
 def store():
     with CrawlDatabase.open(":memory:") as opened:
-        opened.begin_run("watch", {}, "0.1", utc_text(EPOCH))
+        opened.runs.begin("watch", {}, "0.1", utc_text(EPOCH))
         yield opened
 
 
@@ -121,7 +119,7 @@ def test_dead_swarms_had_nobody_three_times_in_a_row(store):
 @pytest.mark.parametrize("view", ["swarm_history", "swarm_growth", "swarm_half_life", "dead_swarms"])
 def test_one_swarm_does_not_cost_a_look_at_all(store, view):
     """Asked for one info-hash, the samples are found by their index."""
-    plan = store._connection.execute(
+    plan = store.connection.execute(
         f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE info_hash = ?",  # noqa: S608  # our own names
         (SWARM.hex(),),
     ).fetchall()
@@ -137,30 +135,10 @@ def test_views_need_no_functions_of_ours(store):
     """Other programs read them, with builds of SQLite that have no logarithms."""
     written = " ".join(
         row[0]
-        for row in store._connection.execute(
+        for row in store.connection.execute(
             "SELECT sql FROM sqlite_master WHERE name IN"
             " ('swarm_history', 'swarm_growth', 'swarm_half_life', 'dead_swarms')"
         )
     )
     for function in ("ln(", "log(", "exp(", "power(", "sqrt(", "client_name("):
         assert function not in written
-
-
-def test_views_made_anew_say_what_they_said_before(store):
-    """Times of day that are the same, samples without an answer or an interval, empty swarms and all."""
-    random = Random(5)
-    for number in range(40):
-        write(store, InfoHash(bytes([number]) * 20), *made_up(random, is_dead=number % 3 == 0))
-
-    for view in ("swarm_growth", "dead_swarms", "swarm_half_life"):
-        was, now = getattr(swarm_views, view.upper()), f"SELECT * FROM {view}"  # noqa: S608  # our own names
-        rows = [sorted(map(repr, map(tuple, store._select(sql)))) for sql in (was, now)]
-        assert rows[0] == rows[1]
-        assert len(rows[0]) > 10
-
-
-def made_up(random, *, is_dead):
-    """Return measurements within five days, many of them at the same times."""
-    hours = [24 * random.randrange(5) + random.choice([0, 10, 23.99]) for _ in range(random.randrange(16))]
-    sizes = [None, 0.0, 0.2, 7.0, 80.0]
-    return [(hour, 0.0 if is_dead and random.random() < 0.8 else random.choice(sizes)) for hour in hours]

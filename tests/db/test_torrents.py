@@ -47,7 +47,7 @@ CONTACT = SwarmContact(
 @pytest.fixture
 def store(tmp_path):
     with CrawlDatabase.open(tmp_path / "crawl.db") as opened:
-        assert opened.begin_run("metadata", {}, "0", EARLY) == 1
+        assert opened.runs.begin("metadata", {}, "0", EARLY) == 1
         yield opened
 
 
@@ -136,7 +136,7 @@ def test_missing_names_are_those_never_tried_first(store):
     write(0, LATE)
     write(1, EARLY)
     write(2, LATE, known_of(INFO))
-    store._connection.execute(
+    store.connection.execute(
         "INSERT INTO swarms (info_hash, first_seen, last_seen) VALUES (?, ?, ?)",
         (hashes[4].hex(), EARLY, EARLY),
     )

@@ -20,7 +20,7 @@ from dhtnode.outcomes import Outcome
 @pytest.fixture
 def store() -> Iterator[CrawlDatabase]:
     with CrawlDatabase.open(":memory:") as opened:
-        opened.begin_run("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
+        opened.runs.begin("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
         yield opened
 
 
@@ -113,7 +113,7 @@ async def test_cancelled_block_writes_the_rest(store: CrawlDatabase, autojump_cl
 async def test_write_under_way_is_not_repeated_when_cancelled(tmp_path: Path) -> None:
     """With real threads too every row is written exactly once, whenever the block is cancelled."""
     with CrawlDatabase.open(tmp_path / "crawl.db") as store:
-        run_id = store.begin_run("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
+        run_id = store.runs.begin("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
         entered, leave = trio.Event(), threading.Event()
 
         async def slow(function: Callable[..., None], *args: object, limiter: trio.CapacityLimiter) -> None:
@@ -143,7 +143,7 @@ async def test_write_under_way_is_not_repeated_when_cancelled(tmp_path: Path) ->
 async def test_real_threads_write_every_row(tmp_path: Path) -> None:
     """The default, beside the stand-ins: one store, many batches, several producers."""
     with CrawlDatabase.open(tmp_path / "crawl.db") as store:
-        run_id = store.begin_run("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
+        run_id = store.runs.begin("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
 
         async def produce(writer: Writer, first: int) -> None:
             for number in range(first, first + 200):

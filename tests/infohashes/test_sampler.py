@@ -58,7 +58,7 @@ def wall_clock():
 async def open_survey(network, store, *, settings=UNLIMITED, seed=1, resumed=None, **options):
     """Begin a run on a store, or go on with one, as a process of its own would."""
     async with AsyncExitStack() as stack:
-        run_id = resumed.id if resumed else store.begin_run("sample", {}, "0.1", utc_text(wall_clock()))
+        run_id = resumed.id if resumed else store.runs.begin("sample", {}, "0.1", utc_text(wall_clock()))
         node = await stack.enter_async_context(
             network.open_node(
                 CRAWLER, through=network.synthetic.ways_in(), settings=NodeSettings(read_only=True)
@@ -68,7 +68,7 @@ async def open_survey(network, store, *, settings=UNLIMITED, seed=1, resumed=Non
         socket = network.socket(network.host(CRAWLER), 7000)
         stack.callback(socket.close)
         asker = BulkClient[Any](socket, random_bytes=Random(f"asker {seed}").randbytes)
-        begun = (resumed.settings, list(store.journals(run_id))) if resumed else ({}, [])
+        begun = (resumed.settings, list(store.runs.journals(run_id))) if resumed else ({}, [])
         session = Session(run_id, begun[0], node, writer, (asker,), begun[1])
         yield InfohashSurvey(session, settings, Random(seed), wall_clock=wall_clock, **options)
 
@@ -355,7 +355,7 @@ async def test_resumed_rounds_are_not_counted_from_the_first(new_network, autoju
             await survey.run(walks=True)
         run_id = survey._session.run_id
         assert survey.samplings[0].round == 2
-    (run,) = store.runs()
+    (run,) = store.runs.all()
     assert len(list(store.rows("node_samples"))) > 110  # some of the second round, not all
     async with open_survey(network, store, plan=Plan(rounds=2), resumed=run) as survey:
         await survey.run(walks=True)
@@ -425,7 +425,7 @@ class TestTurns:
 
     def test_answer_says_when_the_next_turn_is(self, store):
         """Two silences in a row, and a node is asked in no further round."""
-        run = store.begin_run("sample", {}, "0.1", utc_text(EPOCH))
+        run = store.runs.begin("sample", {}, "0.1", utc_text(EPOCH))
 
         def due(now):
             return store.samples.due(Family.IPV4, Zone(), now, now, 9)
@@ -467,17 +467,17 @@ class TestTurns:
 def test_samples_become_swarms(store):
     """First sample first: what it shows is new, what it shares with swarms known before is not."""
     hashes = [bytes([number]) * 20 for number in range(4)]
-    run = store.begin_run("sample", {}, "0.1", utc_text(EPOCH))
+    run = store.runs.begin("sample", {}, "0.1", utc_text(EPOCH))
     later = utc_text(EPOCH + 5)
 
     def sample(node_id, address, shown, taken_at):
         return NodeSample(node_id, address, taken_at, Outcome.ANSWERED, num=9, samples=b"".join(shown))
 
     store.samples.write(run, [sample(ALICE, HERE, hashes[:3], utc_text(EPOCH))])
-    store.samples.fold()
+    store.samples.aggregate()
     store.samples.write(run, [sample(BOB, THERE, hashes[1:], later)])
-    store.samples.fold()
-    store.samples.fold()
+    store.samples.aggregate()
+    store.samples.aggregate()
 
     assert [row["new"] for row in store.rows("node_samples")] == [3, 1]
     swarms = {row["info_hash"]: (row["first_seen"], row["last_seen"]) for row in store.rows("swarms")}
@@ -496,11 +496,11 @@ def test_samples_of_a_killed_process_become_swarms(tmp_path):
     """Whoever opens the database next finishes what was left."""
     path = tmp_path / "a.db"
     with CrawlDatabase.open(path) as killed:
-        run = killed.begin_run("sample", {}, "0.1", utc_text(EPOCH))
+        run = killed.runs.begin("sample", {}, "0.1", utc_text(EPOCH))
         killed.samples.write(run, [NodeSample(ALICE, HERE, utc_text(EPOCH), Outcome.ANSWERED, samples=BOB)])
     with CrawlDatabase.open(path, is_running=lambda pid: False) as store:
         assert store.rows("swarms") == []
-        store.begin_run("census", {}, "0.1", utc_text(EPOCH))
+        store.runs.begin("census", {}, "0.1", utc_text(EPOCH))
         assert [row["info_hash"] for row in store.rows("swarms")] == [BOB.hex()]
 
 

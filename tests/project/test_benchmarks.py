@@ -17,7 +17,7 @@ from benchmarks.sizes import __main__ as sizes
 from benchmarks.swarms import __main__ as swarms
 from benchmarks.tools.batched_udp import BenchmarkFailed
 from benchmarks.tools.gauge import Measurement, Refusal, measure
-from crawler.db.columns.columns import TABLES
+from crawler.db.schema.columns import TABLES
 from crawler.reports import REPORTS
 
 ROOT = Path(__file__).parents[2]

@@ -79,9 +79,9 @@ def database(tmp_path):
     """Make a database with that sample in it."""
     path = tmp_path / "swarms.db"
     with CrawlDatabase.open(path) as store:
-        run_id = store.begin_run("scrape", {}, "0.1", T0)
+        run_id = store.runs.begin("scrape", {}, "0.1", T0)
         store.write(run_id, [sample()])
-        store.finish_run(run_id, RunStatus.FINISHED, T0)
+        store.runs.finish(run_id, RunStatus.FINISHED, T0)
     return path
 
 
@@ -190,7 +190,7 @@ def test_command_explains_the_latest_sample_of_a_swarm(database):
     """By info-hash or by number, in words or as one object, without filters."""
     with CrawlDatabase.open(database) as store:
         later = replace(sample(), taken_at="2025-06-02T12:00:00.000Z")
-        store.write(store.begin_run("scrape", {}, "0.1", T0), [later])
+        store.write(store.runs.begin("scrape", {}, "0.1", T0), [later])
     text = run_command("dhtcrawl", "explain", "--db", database, SWARM.hex())
     record = run_command("dhtcrawl", "explain", "--db", database, "1", "--json")
 

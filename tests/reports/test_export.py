@@ -10,8 +10,8 @@ from errno import ENOSPC
 
 import pytest
 
-from crawler.db.columns.columns import TABLES
-from crawler.db.reader import open_reading
+from crawler.db.connection import open_reading
+from crawler.db.schema.columns import TABLES
 from crawler.reports import NoAnswer, export
 from crawler.reports.anonymize import host_prefix
 from crawler.reports.export import ExportError, export_tables

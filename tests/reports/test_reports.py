@@ -4,11 +4,10 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from sqlite_utils import Database
 
-from crawler.db import rollups, schema
+from crawler.db import rollups
+from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase
-from crawler.db.reader import open_reading
 from crawler.db.records.records import RunStatus
 from crawler.reports import REPORTS, NoAnswer, report_summary
 from crawler.reports.report import select
@@ -132,11 +131,11 @@ def test_run_under_way_is_told_of_by_its_newest_rows(tmp_path):
     """And tells the same before its end as after."""
     path = tmp_path / "crawl.db"
     with CrawlDatabase.open(path) as store:
-        run_id = store.begin_run("census", {}, "0.1.0", time_text(0))
+        run_id = store.runs.begin("census", {}, "0.1.0", time_text(0))
         store.write(run_id, visits())
         with open_reading(path) as db:
             before = [REPORTS[name].answer(db) for name in ("outcomes", "round-trips", "runs")]
-        store.finish_run(run_id, RunStatus.FINISHED, time_text(9))
+        store.runs.finish(run_id, RunStatus.FINISHED, time_text(9))
     with open_reading(path) as db:
         after = [REPORTS[name].answer(db) for name in ("outcomes", "round-trips", "runs")]
 
@@ -152,7 +151,7 @@ def test_large_run_under_way_tells_its_rows_only(tmp_path, monkeypatch):
     monkeypatch.setattr("crawler.reports.questions.runs.MOST_COUNTED", 19)
     path = tmp_path / "crawl.db"
     with CrawlDatabase.open(path) as store:
-        store.write(store.begin_run("census", {}, "0.1.0", time_text(0)), visits())
+        store.write(store.runs.begin("census", {}, "0.1.0", time_text(0)), visits())
     with open_reading(path) as db:
         assert answer(db, "runs")[0][5:] == (20, 0, 0, 0, None, None, None, None, None)
 
@@ -227,25 +226,6 @@ def contents(path):
     with closing(sqlite3.connect(path)) as connection:
         tables = (*rollups.TABLES, "run_support")
         return {name: sorted(connection.execute(f"SELECT * FROM {name}"), key=str) for name in tables}  # noqa: S608
-
-
-def test_database_of_before_gets_the_same_rollups(database, tmp_path):
-    """As if they had been there when its runs ended."""
-    old = tmp_path / "old.db"
-    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
-        schema.migrations.apply(Database(connection), stop_before="m011_reports")
-        connection.execute("ATTACH ? AS new", (str(database),))
-        names = [
-            row[0] for row in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")
-        ]
-        for name in names:
-            if not name.startswith("_"):
-                connection.execute(f"INSERT INTO main.{name} SELECT * FROM new.{name}")  # noqa: S608
-    with CrawlDatabase.open(old):
-        pass
-
-    assert contents(old) == contents(database)
-    assert all(contents(old).values())
 
 
 def test_rollups_of_a_run_go_with_it(tmp_path):

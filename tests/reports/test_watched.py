@@ -5,8 +5,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase
-from crawler.db.reader import open_reading
 from crawler.db.records.records import RunStatus, SwarmMeasurement, utc_text
 from crawler.db.records.torrents import Handshakes, KnownTorrent
 from crawler.db.records.watched_swarms import GIVEN, MeasuredSize, Settled, WatchState
@@ -52,16 +52,16 @@ def database(tmp_path_factory):
     path = tmp_path_factory.mktemp("watched") / "crawl.db"
     with CrawlDatabase.open(path) as store:
         store.watch.name([(each, GIVEN) for each in SIZES], EPOCH, lambda count: (900.0, [EPOCH] * count))
-        run_id = store.begin_run("watch", {}, "0.1", utc_text(EPOCH))
+        run_id = store.runs.begin("watch", {}, "0.1", utc_text(EPOCH))
         for info_hash, sizes in SIZES.items():
             store.write(run_id, [sample(info_hash, day, peers) for day, peers in enumerate(sizes)])
         store.watch.settle([settled(info_hash) for info_hash in SIZES])
-        store.finish_run(run_id, RunStatus.INTERRUPTED, utc_text(EPOCH + 3 * DAY))
-        run_id = store.begin_run("metadata", {}, "0.1", utc_text(EPOCH))
+        store.runs.finish(run_id, RunStatus.INTERRUPTED, utc_text(EPOCH + 3 * DAY))
+        run_id = store.runs.begin("metadata", {}, "0.1", utc_text(EPOCH))
         counts = (9, 8, 5, 2, 2, 1, 0, 0.5, 0.15, 0.85)
         handshakes = Handshakes(GROWING, utc_text(EPOCH), *counts, {"qB": 5}, 700, 9000)
         store.metadata.write(run_id, "given", handshakes, KnownTorrent(False, NAME, 1, 1, 1))
-        store.finish_run(run_id, RunStatus.FINISHED, utc_text(EPOCH + 60))
+        store.runs.finish(run_id, RunStatus.FINISHED, utc_text(EPOCH + 60))
     return path
 
 

@@ -76,7 +76,7 @@ def wall_clock():
 async def open_survey(network, store, *, settings=UNLIMITED, seed=1, **options):
     """Begin a run on a store, as a process of its own would."""
     async with AsyncExitStack() as stack:
-        run_id = store.begin_run("scrape", {}, "0.1", utc_text(wall_clock()))
+        run_id = store.runs.begin("scrape", {}, "0.1", utc_text(wall_clock()))
         ways_in = network.synthetic.ways_in()
         node = await stack.enter_async_context(
             network.open_node(CRAWLER, through=ways_in, settings=NodeSettings(read_only=True))
@@ -108,11 +108,11 @@ def live_nodes(network):
 def record_census(store, nodes, *, ended_at=EPOCH, status=RunStatus.FINISHED, zone=("0", 0)):
     """Write nodes as a census would have."""
     settings = {"zone": zone[0], "prefix": zone[1]}
-    run_id = store.begin_run("census", settings, "0.1", utc_text(ended_at - 600))
+    run_id = store.runs.begin("census", settings, "0.1", utc_text(ended_at - 600))
     taken_at = utc_text(ended_at - 300)
     store.write(run_id, [Visit(*node, taken_at, Outcome.ANSWERED) for node in nodes])
     if status is not RunStatus.RUNNING:
-        store.finish_run(run_id, status, utc_text(ended_at))
+        store.runs.finish(run_id, status, utc_text(ended_at))
     return run_id
 
 
@@ -180,7 +180,7 @@ async def test_rows_tell_who_was_asked_when_and_who_was_silent(new_network, auto
     assert sum(row["values_count"] > 0 for row in replies) >= 5
     estimates = store.rows("swarm_estimates")
     assert {row["subject"] for row in estimates} == {"peers", "seeds", "leechers"}
-    (latest,) = store.latest_swarms()
+    (latest,) = store.rows("latest_swarms")
     assert latest["seeds_low"] <= largest.seeds <= latest["seeds_high"]
 
 
@@ -496,7 +496,7 @@ async def test_both_families_count_for_one_swarm(autojump_clock, store):
             await node.announce(wanted, 7000 + number, seed=number < 2)
         through = nodes[0].addresses
         node = await stack.enter_async_context(network.open_node(CRAWLER, families=both, through=through))
-        run_id = store.begin_run("scrape", {}, "0.1", utc_text(EPOCH))
+        run_id = store.runs.begin("scrape", {}, "0.1", utc_text(EPOCH))
         writer = await stack.enter_async_context(open_writer(store, run_id, run_sync=call))
         askers = [BulkClient[Any](network.socket(network.host(CRAWLER, family), 7000)) for family in both]
         survey = SwarmSurvey(node, writer, askers, UNLIMITED, Random(1), wall_clock=wall_clock)

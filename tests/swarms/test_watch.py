@@ -117,7 +117,7 @@ def sample(each, now, size, replies=()):
 @asynccontextmanager
 async def open_watch(store, world, settings, *, seed=1, **options):
     """Begin a watch on a store, as a process of its own would."""
-    run_id = store.begin_run("watch", {}, "0.1", utc_text(wall_clock()))
+    run_id = store.runs.begin("watch", {}, "0.1", utc_text(wall_clock()))
     async with open_writer(store, run_id, run_sync=call) as writer:
         watch = SwarmWatch(
             writer,
@@ -458,7 +458,7 @@ async def test_nothing_named_goes_on_with_what_was_watched(autojump_clock, store
 
 async def test_discovered_swarms_are_drawn_from_what_nodes_showed(autojump_clock, store):
     """As many as asked for, from all of the id space; the same ones the next time."""
-    run_id = store.begin_run("sample", {}, "0.1", utc_text(EPOCH))
+    run_id = store.runs.begin("sample", {}, "0.1", utc_text(EPOCH))
     shown = [info_hash(number) for number in range(600)]
     for at in range(0, 600, 20):
         row = NodeSample(
@@ -498,7 +498,7 @@ async def test_clock_that_ran_ahead_stops_nothing(autojump_clock, store):
     """What was measured in the year 2100 is due now."""
     world = World.of(stable=3)
     await watch_for(HOUR, store, world)
-    store._connection.execute(
+    store.connection.execute(
         "UPDATE watched_swarms"
         " SET tried_at = '2100-01-01T00:00:00.000Z', next_at = '2100-01-02T00:00:00.000Z'"
     )
@@ -532,7 +532,7 @@ async def test_swarms_of_a_network_are_watched(autojump_clock, store):
         for number in range(1, 3):
             for peer in range(4 * number):
                 await nodes[peer].announce(wanted[number], port=7000 + peer, seed=peer < 2)
-        run_id = store.begin_run("watch", {}, "0.1", utc_text(wall_clock()))
+        run_id = store.runs.begin("watch", {}, "0.1", utc_text(wall_clock()))
         socket = network.socket(network.host(99), 7000)
         async with open_writer(store, run_id, run_sync=call) as writer:
             survey = SwarmSurvey(
@@ -577,7 +577,7 @@ async def test_swarms_of_a_network_are_watched(autojump_clock, store):
 
 def know_as_private(store, info_hash):
     """Write what a peer has told, as `dhtcrawl metadata` does."""
-    run_id = store.begin_run("metadata", {}, "0.1", utc_text(EPOCH))
+    run_id = store.runs.begin("metadata", {}, "0.1", utc_text(EPOCH))
     counts = (3, 3, 3, 1, 2, 0, 0, 0.3, 0.1, 0.7)
     handshakes = Handshakes(info_hash, utc_text(EPOCH), *counts, {}, 1, 1)
     store.metadata.write(run_id, "given", handshakes, KnownTorrent(is_private=True))

@@ -43,7 +43,7 @@ async def directly(function, *args, limiter):
 async def fetcher_with(path, reachable, on_fetched, **settings):
     """Run peers by address, and a fetcher that writes what they tell."""
     with CrawlDatabase.open(path) as store:
-        run_id = store.begin_run("metadata", {}, "0", "2024-01-01T00:00:00.000Z")
+        run_id = store.runs.begin("metadata", {}, "0", "2024-01-01T00:00:00.000Z")
         async with (
             open_writer(store, run_id, run_sync=directly) as writer,
             open_service_nursery() as nursery,

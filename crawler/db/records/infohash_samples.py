@@ -47,6 +47,16 @@ class NodeSample(NamedTuple):  # a tuple, because there are millions
     new_contacts: int = 0
     marks: tuple[str, ...] = ()
 
+    @property
+    def family(self) -> int:
+        """Return 4 or 6."""
+        return self.address.family.value
+
+    @property
+    def returned(self) -> int:
+        """Return how many info-hashes came."""
+        return len(self.samples) // 20
+
 
 class SampleBatch(NamedTuple):
     """Hold samples, and the journal by which a run is resumed after them: both are written, or neither."""

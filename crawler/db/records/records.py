@@ -194,6 +194,11 @@ class SybilTestResult(NamedTuple):
     p_value: float
     is_suspect: bool
 
+    @property
+    def verdict(self) -> str:
+        """Return the word that the database has for it."""
+        return "suspect" if self.is_suspect else "inconspicuous"
+
 
 def utc_text(epoch_seconds: float) -> str:
     """Write a wall-clock time as `YYYY-MM-DDTHH:MM:SS.sssZ`, cut to milliseconds.

@@ -1,12 +1,15 @@
 """A database opened to be read: what is refused, and that nothing is changed."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
 
+from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, DatabaseError
-from crawler.db.reader import open_reading
+from crawler.db.schema import migrations
 from tests.small_database import make_database, time_text, visits
 
 
@@ -45,7 +48,7 @@ def test_file_is_not_changed_by_reading(path):
 def test_all_is_read_from_one_moment(path):
     """A crawl that writes meanwhile is not held up, and does not show until the next time."""
     with CrawlDatabase.open(path) as store:
-        run_id = store.begin_run("census", {}, "0.1.0", time_text(400))
+        run_id = store.runs.begin("census", {}, "0.1.0", time_text(400))
         with open_reading(path) as db:
             count = "SELECT count(*) FROM visits"
             before = db.execute(count).fetchone()
@@ -84,27 +87,40 @@ def test_empty_file_is_refused(tmp_path):
     assert refusal(tmp_path / "empty.db") == "is empty, nothing was recorded there"
 
 
-def test_database_of_an_older_version_is_refused(path):
+def test_database_without_our_last_migrations_is_refused(path, monkeypatch):
     """Reading must not change it, so it is told what would."""
-    change(path, "DELETE FROM _sqlite_migrations WHERE name = 'm011_reports'")
+
+    def m002_later(db):
+        db.conn.execute("CREATE TABLE later (id INTEGER)")
+
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, m002_later))
 
     assert refusal(path) == (
-        "was made by an older version (it lacks m011_reports);"
+        "was made by an older version (it lacks m002_later);"
         " any command that records in it brings it up to date"
     )
+    CrawlDatabase.open(path).close()
+    with open_reading(path) as db:
+        assert db.execute("SELECT * FROM later").fetchall() == []
 
 
-def test_database_of_a_newer_version_is_refused(path):
+def test_database_of_another_version_is_refused(path):
     """Its tables may mean something else."""
     change(path, "INSERT INTO _sqlite_migrations (migration_set, name) VALUES ('crawler', 'm999_more')")
 
-    assert refusal(path) == "was made by a newer version (m999_more)"
+    assert refusal(path) == "was made by another version, with tables that this one does not know (m999_more)"
 
 
-def test_damaged_database_is_one_line(path):
-    """Whatever SQLite says about it."""
-    data = bytearray(path.read_bytes())
-    data[100:4096] = bytes(3996)
-    path.write_bytes(data)
-
-    assert refusal(path) == "is damaged"
+def test_reading_does_not_load_sqlite_utils(path):
+    """It costs half a second of CPU."""
+    code = f"""
+import sys
+from crawler.db.connection import open_reading
+from crawler.db.database import CrawlDatabase
+with open_reading({str(path)!r}):
+    pass
+CrawlDatabase.open({str(path)!r}).close()
+print("sqlite_utils" in sys.modules)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "False\n"

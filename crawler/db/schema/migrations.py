@@ -1,0 +1,73 @@
+"""How a database gets its tables: by migrations, of which one makes all that this version has.
+
+A migration that has been released is never edited: a later one changes what it made.
+"""
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+from crawler.db.schema import read_sql
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+Migration: TypeAlias = "Callable[[Database], None]"
+
+SET = "crawler"  # the name of our migrations, among those that other programs may add
+
+
+def m001_initial(db: "Database") -> None:
+    """Make all tables, indexes and views."""
+    # `executescript` would commit first, and the tables of a migration that fails would stay.
+    for statement in re.split(r"(?<=;)\n", read_sql("schema.sql") + read_sql("views.sql")):
+        db.conn.execute(statement)
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_initial,)
+"""The migrations of this version, in their order."""
+
+
+def applied(connection: sqlite3.Connection) -> list[str] | None:
+    """Return the names of our migrations that a database has, in their order; None where it has no tables."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "_sqlite_migrations" not in tables:
+        return [] if tables else None
+    rows = connection.execute(
+        "SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY id", (SET,)
+    )
+    return [name for (name,) in rows]
+
+
+def pending(names: Iterable[str] | None) -> list[str]:
+    """Return the migrations that a database lacks, of which `applied` has told."""
+    return [migration.__name__ for migration in MIGRATIONS if migration.__name__ not in (names or ())]
+
+
+def unknown(names: Iterable[str] | None) -> list[str]:
+    """Return the migrations of a database that this version does not have."""
+    return [name for name in names or () if name not in {migration.__name__ for migration in MIGRATIONS}]
+
+
+def bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Apply all pending migrations, or none when one fails; the connection must be in autocommit.
+
+    Of two processes that create a database together the second waits for the first, and then
+    finds nothing left to do.
+    """
+    if not pending(applied(connection)):
+        return
+    # It costs half a second of CPU, which a database that has all its tables does not need.
+    from sqlite_utils import Database, Migrations
+
+    migrations = Migrations(SET)
+    for migration in MIGRATIONS:
+        migrations()(migration)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(Database(connection, execute_plugins=False))
+        connection.execute("COMMIT")
+    finally:
+        # Does nothing after a COMMIT.
+        connection.rollback()

@@ -1,0 +1,420 @@
+-- The tables of a crawl database.  They hold observations; views.sql holds questions about them.
+--
+-- No column holds the address of a peer: `address` and `port` always belong to a node.
+--
+-- A comment above a table says what its rows are.  `groups` is a condition that holds for rows about 10 nodes or
+-- more; what is `not exported` is of use to the crawler alone.  A comment behind a column says what it holds,
+-- after these words in brackets, as far as they apply:
+--
+--   time    UTC text `YYYY-MM-DDTHH:MM:SS.sssZ`, which sorts as time does;
+--   flag    0 or 1;
+--   json    an object as text;
+--   ms, s, h, d, B, nodes, peers, peers/h, peers/d    the unit;
+--   !never    not exported, whatever is asked for;
+--   !host, !id, !port, !version, !client, !subject    changed when an export is anonymized.
+--
+-- A `family` is 4 or 6, NULL for both together.  Ids and info-hashes are lower-case hex.
+
+-- One row for each invocation of the crawler: who wrote the other rows, when, with which settings.
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,                 -- Number of the run.
+    command TEXT NOT NULL,                  -- The command that ran.
+    started_at TEXT NOT NULL,               -- [time] When the run began.
+    finished_at TEXT,                       -- [time] When it ended; NULL while it runs, or when nobody saw the end.
+    status TEXT NOT NULL,                   -- running, finished or interrupted.
+    version TEXT NOT NULL,                  -- The version of this software.
+    settings TEXT NOT NULL,                 -- [json] The settings it ran with.
+    pid INTEGER NOT NULL                    -- The number of its process on the machine it ran on.
+);
+
+-- One row for each database whose runs are here.
+--
+-- A database is a vantage: one machine, or one place in the network, that crawled into it.  Its identity stays
+-- with its runs wherever they are merged.
+CREATE TABLE vantages (
+    identity TEXT PRIMARY KEY NOT NULL,     -- Its identity, drawn at random when it was made.
+    is_here INTEGER NOT NULL                -- [flag] Whether it is this one.
+);
+INSERT INTO vantages (identity, is_here) VALUES (lower(hex(randomblob(16))), 1);
+
+-- One row for each run that came from another database.
+--
+-- A run without a row here was made in this database.
+CREATE TABLE merged_runs (
+    run_id INTEGER PRIMARY KEY REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
+    vantage TEXT NOT NULL REFERENCES vantages (identity), -- Where it was made (vantages.identity).
+    number INTEGER NOT NULL                 -- The number that it had there.
+);
+
+-- One row for each node ever met: an id at an address and port.
+--
+-- One id at two endpoints is two nodes, and so is the reverse: deciding which of them lies is up to the reader
+-- of the data.
+CREATE TABLE nodes (
+    node_id TEXT,                           -- [!id] The id of the node, 40 hex digits.
+    address TEXT,                           -- [!host] The IP address of the node; a /24 or /48 in an anonymized database.
+    port INTEGER,                           -- [!port] The UDP port of the node.
+    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    first_seen TEXT NOT NULL,               -- [time] When it was first asked.
+    last_seen TEXT NOT NULL,                -- [time] When it was last asked.
+    last_answer TEXT,                       -- [time] When it last answered.
+    version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
+    client TEXT,                            -- [!client] The first two characters of the version, or unknown (BEP 20).
+    PRIMARY KEY (node_id, address, port)
+);
+CREATE INDEX idx_nodes_client ON nodes (client, version) WHERE last_answer IS NOT NULL;
+
+-- One row for each visit of a census to a node, whatever came of it.
+--
+-- No key to `nodes`: checking it would cost a look-up in the largest index for every visit.
+CREATE TABLE visits (
+    id INTEGER PRIMARY KEY,                 -- Number of the row.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    node_id TEXT NOT NULL,                  -- [!id] The id of the node, 40 hex digits.
+    address TEXT NOT NULL,                  -- [!host] The IP address of the node; a /24 or /48 in an anonymized database.
+    port INTEGER NOT NULL,                  -- [!port] The UDP port of the node.
+    taken_at TEXT NOT NULL,                 -- [time] When it was measured.
+    outcome TEXT NOT NULL,                  -- How the query ended: answered, timeout, error, wrong-id, foreign-source, malformed, ...
+    rtt_ms REAL,                            -- [ms] Time from the query to its answer.
+    version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
+    contacts INTEGER,                       -- Contacts that the node named.
+    new_contacts INTEGER,                   -- Those of them that had not been heard of before.
+    referrers INTEGER,                      -- Nodes that had named this one when it was asked; 5 stands for five and more.
+    error_code INTEGER,                     -- The code of the error that the node answered with.
+    conforms INTEGER,                       -- [flag] Whether the id goes with the address (BEP 42); NULL where that cannot be judged.
+    unusable INTEGER,                       -- Contacts it named with addresses that nobody may ask.
+    marks TEXT,                             -- What makes the answer suspect, words with spaces between; empty for nothing.
+    is_verification INTEGER NOT NULL DEFAULT 0 -- [flag] Whether it had answered before, and was asked only if it still is there.
+);
+CREATE INDEX idx_visits_run_id ON visits (run_id);
+CREATE INDEX idx_visits_verified ON visits (run_id, node_id, port) WHERE is_verification;
+-- Few visits are suspect, so that this index costs nearly nothing.
+CREATE INDEX idx_visits_suspect ON visits (run_id, node_id, address, port)
+    WHERE marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed');
+
+-- What an interrupted census goes on from; deleted when it has come to its end.
+-- not exported
+CREATE TABLE crawl_journal (
+    id INTEGER PRIMARY KEY,                 -- Number of the row.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    contacts BLOB NOT NULL,                 -- [!never] Endpoints met since the last row, as the crawler keeps them.
+    changes BLOB NOT NULL                   -- [!never] What became of endpoints since the last row.
+);
+
+-- One row for each run that has ended, and family in it: nodes counted, those missed not added.
+-- groups: answered_once >= 10
+CREATE TABLE run_counts (
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    sighted INTEGER NOT NULL,               -- Nodes named by others, whether they answered or not.
+    answered_once INTEGER NOT NULL,         -- Nodes that answered.
+    answered_twice INTEGER NOT NULL,        -- Nodes that answered twice, at least 5 minutes apart.
+    distinct_ids INTEGER NOT NULL,          -- Different ids of nodes that answered.
+    distinct_endpoints INTEGER NOT NULL,    -- Different addresses with ports of nodes that answered.
+    distinct_ips INTEGER NOT NULL           -- Different addresses of nodes that answered; prefixes if anonymized.
+);
+CREATE INDEX idx_run_counts_run_id ON run_counts (run_id);
+
+-- One row for each run that has ended, family and client in it.
+-- groups: nodes >= 10
+CREATE TABLE run_clients (
+    run_id INTEGER REFERENCES runs (id),    -- The run that wrote the row (runs.id).
+    family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    client TEXT,                            -- [!client] The first two characters of the version, or unknown (BEP 20).
+    nodes INTEGER NOT NULL,                 -- Nodes of this client that answered.
+    rtt_ms REAL,                            -- [ms] Mean round-trip time, of the fastest answer of each node.
+    conforming INTEGER NOT NULL,            -- Ids that go with their address (BEP 42).
+    judged INTEGER NOT NULL,                -- Ids of which that can be said.
+    PRIMARY KEY (run_id, family, client)
+);
+
+-- One row for each run, family and method: how many nodes the network has.
+CREATE TABLE size_estimates (
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    method TEXT NOT NULL,                   -- How: counted, crawl (the headline), distances, median, chapman.
+    estimate REAL NOT NULL,                 -- [nodes] Nodes of the whole network.
+    low REAL,                               -- Lower end of the 95 % interval.
+    high REAL,                              -- Upper end of the 95 % interval; may be infinite.
+    zone TEXT NOT NULL,                     -- The part of the id space that was looked at, bits or "whole"; the number is for all of it.
+    details TEXT NOT NULL                   -- [json] What the number was computed from.
+);
+CREATE INDEX idx_size_estimates_run_id ON size_estimates (run_id);
+
+-- One row for each test that raised an alarm, or that was asked for: ids beyond chance.
+CREATE TABLE alarms (
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    test TEXT NOT NULL,                     -- Which test: ids on one host, ids in one zone, dispersion of zones, closeness, prefixes.
+    subject TEXT NOT NULL,                  -- [!subject] What the test is about: a host, the first bits of ids, or an id.
+    observed REAL NOT NULL,                 -- What was found, in the unit of the test.
+    expected REAL NOT NULL,                 -- What chance would give, in the same unit.
+    p_value REAL NOT NULL,                  -- How often honest nodes would look like this or worse.
+    verdict TEXT NOT NULL                   -- suspect or inconspicuous.
+);
+CREATE INDEX idx_alarms_run_id ON alarms (run_id);
+
+-- One row for each run that has ended, family, kind and outcome: how queries ended.
+-- groups: queries >= 10
+CREATE TABLE run_outcomes (
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
+    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    kind TEXT NOT NULL,                     -- visit (of a census), verification (a second visit), or sample (BEP 51).
+    outcome TEXT NOT NULL,                  -- How the query ended: answered, timeout, error, wrong-id, foreign-source, malformed, ...
+    error_code INTEGER,                     -- The code of the error that the node answered with.
+    queries INTEGER NOT NULL,               -- How many ended so; a visit counts once, whatever number of packets it took.
+    marked INTEGER NOT NULL                 -- Those of them with marks.
+);
+CREATE INDEX idx_run_outcomes_run_id ON run_outcomes (run_id);
+
+-- One row for each run that has ended, family, client and step of time: answers that took so long.
+-- groups: (run_id, family, client) IN (SELECT run_id, family, client FROM run_round_trips GROUP BY 1, 2, 3 HAVING sum(answers) >= 10)
+CREATE TABLE run_round_trips (
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
+    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    client TEXT NOT NULL,                   -- [!client] The first two characters of the version, or unknown (BEP 20).
+    from_ms REAL NOT NULL,                  -- [ms] The shortest time of the step.
+    below_ms REAL NOT NULL,                 -- [ms] The time that the step ends before, 10 % more or less than that.
+    answers INTEGER NOT NULL                -- Answers with such a round-trip time.
+);
+CREATE INDEX idx_run_round_trips_run_id ON run_round_trips (run_id);
+
+-- One row for each run, BEP and client: who supports what, by their replies.
+-- groups: replies >= 10
+CREATE TABLE run_support (
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
+    bep INTEGER NOT NULL,                   -- 33 (scrapes) or 51 (samples of info-hashes).
+    client TEXT NOT NULL,                   -- [!client] The first two characters of the version, or unknown (BEP 20).
+    replies INTEGER NOT NULL,               -- Replies that could show it.
+    capable INTEGER NOT NULL,               -- Those of them with filters, or with samples.
+    PRIMARY KEY (run_id, bep, client)
+);
+
+-- One row for each run that has ended: what it did and what it cost.
+CREATE TABLE run_costs (
+    run_id INTEGER PRIMARY KEY NOT NULL REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
+    visits INTEGER NOT NULL,                -- Rows in visits.
+    swarm_samples INTEGER NOT NULL,         -- Rows in swarm_samples.
+    node_samples INTEGER NOT NULL,          -- Rows in node_samples.
+    handshakes INTEGER NOT NULL,            -- Rows in swarm_handshakes.
+    asked INTEGER NOT NULL,                 -- Nodes asked, each visit, sample and scrape; one to four queries each.
+    answered INTEGER NOT NULL,              -- Those that answered.
+    peers_tried INTEGER NOT NULL,           -- Peers contacted over TCP.
+    bytes_sent INTEGER,                     -- [B] Bytes sent by scrapes and handshakes; NULL where there were none.
+    bytes_received INTEGER                  -- [B] Bytes received by scrapes and handshakes; NULL where there were none.
+);
+
+-- One row for each info-hash ever met.
+CREATE TABLE swarms (
+    info_hash TEXT PRIMARY KEY,             -- The info-hash of the swarm, 40 hex digits.
+    first_seen TEXT NOT NULL,               -- [time] When it was first met.
+    last_seen TEXT NOT NULL,                -- [time] When it was last met.
+    source TEXT,                            -- How it came to be known: the command line, a sample (BEP 51), a list.
+    name TEXT                               -- The name of the torrent, where it is known; anybody may have chosen it.
+);
+
+-- One row for each measurement of a swarm: a time series, never overwritten.
+CREATE TABLE swarm_samples (
+    id INTEGER PRIMARY KEY,                 -- Number of the row.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    info_hash TEXT NOT NULL REFERENCES swarms (info_hash), -- The info-hash of the swarm, 40 hex digits.
+    taken_at TEXT NOT NULL,                 -- [time] When it was measured.
+    seeds REAL,                             -- Peers that say they have all (BEP 33), estimated.
+    leechers REAL,                          -- Peers that do not, estimated.
+    peers REAL,                             -- Distinct addresses announced, seeds and leechers together, estimated.
+    peers_low REAL,                         -- Lower end of the 95 % interval of peers.
+    peers_high REAL,                        -- Upper end of the 95 % interval of peers.
+    method TEXT NOT NULL,                   -- How the number of peers came about: union, pair-ratio, chao2, distinct, none.
+    saturated INTEGER NOT NULL,             -- [flag] Whether the filters are too full to say more than: at least.
+    nodes_asked INTEGER NOT NULL,           -- Nodes asked about the swarm.
+    nodes_answered INTEGER NOT NULL,        -- Those of them that answered.
+    nodes_with_filters INTEGER,             -- Those of them that sent filters (BEP 33).
+    distinct_peers INTEGER,                 -- Different peers that nodes listed by address, counted and not kept.
+    bytes_sent INTEGER,                     -- [B] Bytes sent for it, without IP and UDP headers.
+    bytes_received INTEGER,                 -- [B] Bytes received for it, without IP and UDP headers.
+    seeds_low REAL,                         -- Lower end of the 95 % interval of seeds.
+    seeds_high REAL,                        -- Upper end of the 95 % interval of seeds.
+    leechers_low REAL,                      -- Lower end of the 95 % interval of leechers.
+    leechers_high REAL,                     -- Upper end of the 95 % interval of leechers.
+    overlap REAL,                           -- Hosts that are in filters of seeds and of other peers both, estimated.
+    coverage REAL                           -- The share of the swarm that nodes listed (Good-Turing), from 0 to 1.
+);
+CREATE INDEX idx_swarm_samples_run_id ON swarm_samples (run_id);
+-- The ranking of swarms is read from this index alone.
+CREATE INDEX idx_swarm_samples_latest ON swarm_samples (info_hash, taken_at, peers, run_id);
+
+-- One row for each node asked about a swarm, the silent too: what a measurement came from.
+CREATE TABLE scrape_replies (
+    sample_id INTEGER NOT NULL REFERENCES swarm_samples (id), -- The measurement (swarm_samples.id).
+    node_id TEXT NOT NULL,                  -- [!id] The id of the node, 40 hex digits.
+    address TEXT NOT NULL,                  -- [!host] The IP address of the node; a /24 or /48 in an anonymized database.
+    port INTEGER NOT NULL,                  -- [!port] The UDP port of the node.
+    rank INTEGER NOT NULL,                  -- Place of the node by distance to the info-hash among those asked, 0 the closest.
+    seeds_filter BLOB,                      -- [!never] The filter of seeds, 256 bytes (BEP 33).
+    peers_filter BLOB,                      -- [!never] The filter of other peers, 256 bytes (BEP 33).
+    values_count INTEGER,                   -- Peers that the node listed by address; the addresses are not kept.
+    version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
+    rtt_ms REAL,                            -- [ms] Time from the query to its answer.
+    marks TEXT,                             -- What makes the answer suspect, words with spaces between; empty for nothing.
+    outcome TEXT NOT NULL DEFAULT 'answered', -- How the query ended: answered, timeout, error, wrong-id, foreign-source, malformed, ...
+    asked_at TEXT,                          -- [time] When the node was asked; NULL in rows of older versions.
+    family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    named_tokens BLOB,                      -- [!never] Tokens of 8 bytes for the hosts it listed; their key goes with the run.
+    named_filter BLOB,                      -- [!never] The bits of these hosts, 256 bytes, as a filter has them.
+    unplaced_filter BLOB                    -- [!never] The bits of those of them that no filter of seeds holds.
+);
+CREATE INDEX idx_scrape_replies_sample_id ON scrape_replies (sample_id);
+
+-- One row for each request for a sample of info-hashes (BEP 51).
+CREATE TABLE node_samples (
+    id INTEGER PRIMARY KEY,                 -- Number of the row.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    node_id TEXT NOT NULL,                  -- [!id] The id of the node, 40 hex digits.
+    address TEXT NOT NULL,                  -- [!host] The IP address of the node; a /24 or /48 in an anonymized database.
+    port INTEGER NOT NULL,                  -- [!port] The UDP port of the node.
+    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    taken_at TEXT NOT NULL,                 -- [time] When it was measured.
+    outcome TEXT NOT NULL,                  -- How the query ended: answered, timeout, error, wrong-id, foreign-source, malformed, ...
+    error_code INTEGER,                     -- The code of the error that the node answered with.
+    rtt_ms REAL,                            -- [ms] Time from the query to its answer.
+    version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
+    num INTEGER,                            -- How many info-hashes the node says it stores.
+    interval INTEGER,                       -- [s] How long it asks to be left alone.
+    returned INTEGER NOT NULL,              -- Info-hashes in its sample.
+    new INTEGER,                            -- Those of them not known before; NULL until they are in swarms.
+    next_at TEXT,                           -- [time] When it may be asked again.
+    contacts INTEGER,                       -- Contacts that the node named.
+    new_contacts INTEGER,                   -- Those of them that had not been heard of before.
+    marks TEXT,                             -- What makes the answer suspect, words with spaces between; empty for nothing.
+    samples BLOB                            -- The info-hashes, 20 bytes each, one after the other.
+);
+CREATE INDEX idx_node_samples_run_id ON node_samples (run_id);
+
+-- When each node may be asked for a sample again.
+-- not exported
+--
+-- By endpoint, because ids change easily.
+CREATE TABLE sample_turns (
+    place TEXT PRIMARY KEY NOT NULL,        -- [!never] Address and port of the node, or prefix, port and id in an anonymized database.
+    node_id TEXT NOT NULL,                  -- [!id] The id of the node, 40 hex digits.
+    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    asked_at TEXT NOT NULL,                 -- [time] When it was last asked.
+    next_at TEXT NOT NULL,                  -- [time] When it may be asked again.
+    interval INTEGER,                       -- [s] How long it asked to be left alone.
+    chances INTEGER NOT NULL DEFAULT 0      -- How often it may still be silent before it is not asked any more.
+) WITHOUT ROWID;
+CREATE INDEX idx_sample_turns_next_at ON sample_turns (next_at) WHERE chances > 0;
+
+-- One row for each run of samples, family and method: how many info-hashes there are.
+CREATE TABLE discovery_estimates (
+    id INTEGER PRIMARY KEY,                 -- Number of the row.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    method TEXT NOT NULL,                   -- How: coverage (a share from 0 to 1), chao1 (a lower bound), horvitz-thompson.
+    estimate REAL NOT NULL,                 -- Info-hashes, or the share of them.
+    low REAL NOT NULL,                      -- Lower end of the 95 % interval.
+    high REAL NOT NULL,                     -- Upper end of the 95 % interval; may be infinite.
+    zone TEXT NOT NULL,                     -- The part of the id space that was looked at, bits or "whole"; the number is for all of it.
+    details TEXT NOT NULL                   -- [json] What the number was computed from.
+);
+
+-- One row for each measurement, subject and method: what each method says of the same replies.
+CREATE TABLE swarm_estimates (
+    sample_id INTEGER NOT NULL REFERENCES swarm_samples (id), -- The measurement (swarm_samples.id).
+    subject TEXT NOT NULL,                  -- [!subject] What is estimated: peers, seeds or leechers.
+    method TEXT NOT NULL,                   -- How the number came about.
+    estimate REAL NOT NULL,                 -- What the method says.
+    low REAL NOT NULL,                      -- Lower end of the 95 % interval.
+    high REAL NOT NULL                      -- Upper end of the 95 % interval; may be infinite.
+);
+CREATE INDEX idx_swarm_estimates_sample_id ON swarm_estimates (sample_id);
+
+-- One row for each torrent that peers have told of (BEP 9); of a private one no more than that it is.
+CREATE TABLE torrents (
+    info_hash TEXT PRIMARY KEY REFERENCES swarms (info_hash), -- The info-hash of the swarm, 40 hex digits.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    fetched_at TEXT NOT NULL,               -- [time] When a peer first told it.
+    is_private INTEGER NOT NULL,            -- [flag] Whether it is private (BEP 27): then its peers are left alone.
+    name TEXT,                              -- The name of the torrent, where it is known; anybody may have chosen it.
+    size INTEGER,                           -- [B] All its files together.
+    files INTEGER,                          -- Its files.
+    pieces INTEGER                          -- Its pieces.
+);
+
+-- One row for each time that peers of a swarm were contacted over TCP: what they said of themselves.
+CREATE TABLE swarm_handshakes (
+    id INTEGER PRIMARY KEY,                 -- Number of the row.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    info_hash TEXT NOT NULL REFERENCES swarms (info_hash), -- The info-hash of the swarm, 40 hex digits.
+    taken_at TEXT NOT NULL,                 -- [time] When it was measured.
+    peers_named INTEGER NOT NULL,           -- Peers whose addresses were known; these are not kept.
+    peers_tried INTEGER NOT NULL,           -- Peers that were contacted.
+    peers_answered INTEGER NOT NULL,        -- Those of them that spoke.
+    seeds INTEGER NOT NULL,                 -- Those that said they have all.
+    leechers INTEGER NOT NULL,              -- Those that said they do not.
+    unknown INTEGER NOT NULL,               -- Those that did not say.
+    upload_only INTEGER NOT NULL,           -- Those that want nothing more (BEP 21), seeds or not.
+    seed_share REAL,                        -- Seeds among those that said what they are, from 0 to 1.
+    seed_share_low REAL,                    -- Lower end of its 95 % interval (Wilson).
+    seed_share_high REAL,                   -- Upper end of its 95 % interval (Wilson).
+    clients TEXT NOT NULL,                  -- [json] How many of them named which client, by two letters.
+    bytes_sent INTEGER NOT NULL,            -- [B] Bytes sent for it, without IP and UDP headers.
+    bytes_received INTEGER NOT NULL         -- [B] Bytes received for it, without IP and UDP headers.
+);
+CREATE INDEX idx_swarm_handshakes_info_hash_taken_at ON swarm_handshakes (info_hash, taken_at);
+
+-- One row for each swarm on the list of `dhtcrawl watch`, and what its next turn goes by.
+CREATE TABLE watched_swarms (
+    info_hash TEXT PRIMARY KEY NOT NULL,    -- The info-hash of the swarm, 40 hex digits.
+    source TEXT NOT NULL,                   -- Who put it there: given on the command line, list, or bep51 for those discovered.
+    since TEXT NOT NULL,                    -- [time] When it came onto the list.
+    removed_at TEXT,                        -- [time] When it was taken off; NULL while it is watched.
+    next_at TEXT NOT NULL,                  -- [time] When it is due.
+    interval REAL NOT NULL,                 -- [s] The time between two measurements, before jitter and the budget.
+    tried_at TEXT,                          -- [time] When its last turn was taken.
+    measured_at TEXT,                       -- [time] When it was last measured.
+    peers REAL,                             -- What was found then.
+    peers_low REAL,                         -- Lower end of the 95 % interval of peers.
+    peers_high REAL,                        -- Upper end of the 95 % interval of peers.
+    empties INTEGER NOT NULL DEFAULT 0,     -- Measurements without a peer in a row.
+    failures INTEGER NOT NULL DEFAULT 0,    -- Turns in a row that nobody answered.
+    failure TEXT                            -- Why the last turn failed; NULL if it did not.
+) WITHOUT ROWID;
+CREATE INDEX idx_watched_swarms_due ON watched_swarms (next_at) WHERE removed_at IS NULL;
+CREATE INDEX idx_watched_swarms_tried_at ON watched_swarms (tried_at);
+
+-- How far the deletion of old filters has come.
+-- not exported
+CREATE TABLE retention (
+    task TEXT PRIMARY KEY,                  -- What is deleted.
+    done_to INTEGER,                        -- The last sample that was done with (swarm_samples.id).
+    done_at TEXT                            -- [time] When it was last through.
+);
+
+-- One row for each swarm and window of time in which several vantages have measured it.
+--
+-- `newest_sample` and `samples` tell whether a row still is what its samples amount to.
+CREATE TABLE combined_samples (
+    info_hash TEXT NOT NULL REFERENCES swarms (info_hash) ON DELETE CASCADE, -- The info-hash of the swarm, 40 hex digits.
+    window_start TEXT NOT NULL,             -- [time] The beginning of the window of time.
+    window_end TEXT NOT NULL,               -- [time] Its end.
+    seeds REAL,                             -- Peers that say they have all (BEP 33), estimated.
+    leechers REAL,                          -- Peers that do not, estimated.
+    peers REAL,                             -- Distinct addresses announced, seeds and leechers together, estimated.
+    peers_low REAL,                         -- Lower end of the 95 % interval of peers.
+    peers_high REAL,                        -- Upper end of the 95 % interval of peers.
+    seeds_low REAL,                         -- Lower end of the 95 % interval of seeds.
+    seeds_high REAL,                        -- Upper end of the 95 % interval of seeds.
+    leechers_low REAL,                      -- Lower end of the 95 % interval of leechers.
+    leechers_high REAL,                     -- Upper end of the 95 % interval of leechers.
+    method TEXT NOT NULL,                   -- How the number came about.
+    saturated INTEGER NOT NULL,             -- [flag] Whether the filters are too full to say more than: at least.
+    vantages INTEGER NOT NULL,              -- Databases that have measured the swarm within it.
+    samples INTEGER NOT NULL,               -- Their measurements.
+    newest_sample INTEGER NOT NULL,         -- The newest of them (swarm_samples.id).
+    nodes_answered INTEGER NOT NULL,        -- Those of them that answered.
+    nodes_with_filters INTEGER NOT NULL,    -- Those of them that sent filters (BEP 33).
+    distinct_peers INTEGER NOT NULL,        -- Different peers that nodes listed by address, counted and not kept.
+    PRIMARY KEY (info_hash, window_start)
+);

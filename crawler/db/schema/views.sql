@@ -1,0 +1,481 @@
+-- The views of a crawl database: the questions that most readers ask first.
+--
+-- They use nothing but SQLite, and no mathematical functions, which not every build of it has: other programs
+-- read them.  Asked for one `info_hash`, those about swarms read the samples of that swarm only.
+--
+-- A comment behind a column says what it holds, as in schema.sql.  A column without one means the same as the
+-- first column of that name in a table.
+
+-- One row for each run: in which database it was made, and which number it had there.
+CREATE VIEW run_vantages AS
+SELECT
+    runs.id AS run_id,
+    runs.command,
+    runs.started_at,
+    vantages.identity AS vantage,
+    coalesce(merged_runs.number, runs.id) AS number,
+    vantages.is_here                        -- [flag] Whether that is this database.
+FROM runs
+LEFT JOIN merged_runs ON merged_runs.run_id = runs.id
+JOIN vantages ON CASE WHEN merged_runs.run_id IS NULL THEN is_here ELSE identity = merged_runs.vantage END;
+
+-- One row for each run and family: three counts of nodes, and estimates that add those missed.
+-- groups: answered_once >= 10
+--
+-- Counts are uncorrected for nodes that the crawl missed.  IPv4 and IPv6 are two networks (BEP 32) and get a
+-- row each.  Ids, endpoints and IPs are those of nodes that answered; in an anonymized database an IP is a
+-- prefix.  Answers 5 minutes apart tell an open node from one that a NAT lets through for a moment.
+-- Runs under way have no row in `run_counts` yet: their visits are counted here.
+CREATE VIEW network_size AS
+WITH seen AS (
+    SELECT
+        runs.id AS run_id, node_id, address, port,
+        CASE WHEN instr(address, ':') THEN 6 ELSE 4 END AS family,
+        max(outcome = 'answered') AS answered,
+        min(taken_at) FILTER (WHERE outcome = 'answered') AS first_answer,
+        max(taken_at) FILTER (WHERE outcome = 'answered') AS last_answer
+    FROM runs CROSS JOIN visits ON visits.run_id = runs.id
+    WHERE runs.id NOT IN (SELECT run_id FROM run_counts)
+    GROUP BY runs.id, node_id, address, port
+),
+counted AS (
+    SELECT * FROM run_counts
+    UNION ALL
+    SELECT
+        run_id,
+        family,
+        count(*),
+        sum(answered),
+        coalesce(sum(strftime('%s', last_answer) - strftime('%s', first_answer) >= 300), 0),
+        count(DISTINCT node_id) FILTER (WHERE answered),
+        count(DISTINCT address || ' ' || port) FILTER (WHERE answered),
+        count(DISTINCT address) FILTER (WHERE answered)
+    FROM seen
+    GROUP BY run_id, family
+)
+SELECT
+    counted.run_id,
+    runs.started_at,
+    counted.family,
+    sighted,
+    answered_once,
+    answered_twice,
+    distinct_ids,
+    distinct_endpoints,
+    distinct_ips,
+    coalesce(crawl.zone, distances.zone) AS zone,
+    CAST(round(crawl.estimate) AS INTEGER) AS estimate, -- [integer nodes] Nodes of the whole network, from the crawl.
+    CAST(round(crawl.low) AS INTEGER) AS low, -- [integer nodes] Lower end of the 95 % interval of estimate.
+    CAST(round(crawl.high) AS INTEGER) AS high, -- [integer nodes] Upper end of the 95 % interval of estimate.
+    CAST(round(distances.estimate) AS INTEGER)
+        AS by_distances,                    -- [integer nodes] Nodes of the whole network, from distances between ids.
+    CAST(round(distances.low) AS INTEGER)
+        AS by_distances_low,                -- [integer nodes] Lower end of the 95 % interval of by_distances.
+    CAST(round(distances.high) AS INTEGER)
+        AS by_distances_high                -- [integer nodes] Upper end of the 95 % interval of by_distances.
+FROM counted
+JOIN runs ON runs.id = counted.run_id
+LEFT JOIN size_estimates AS crawl ON
+    crawl.run_id = counted.run_id AND crawl.family IS counted.family AND crawl.method = 'crawl'
+LEFT JOIN size_estimates AS distances ON
+    distances.run_id = counted.run_id AND distances.family IS counted.family
+    AND distances.method = 'distances'
+ORDER BY counted.run_id, counted.family IS NULL, counted.family;
+
+-- The alarms whose verdict is suspect, the least likely first; a mark, no proof.
+--
+-- The test says what a subject is: a host, the first bits of ids, or an id; docs/explanation/network_size.md
+-- says what is observed.  An alarm is a mark: nothing is deleted, and no count is changed by it.
+CREATE VIEW sybil_suspects AS
+SELECT
+    alarms.run_id,
+    runs.started_at,
+    family,
+    test,
+    subject,
+    observed,
+    expected,
+    p_value
+FROM alarms JOIN runs ON runs.id = alarms.run_id
+WHERE verdict = 'suspect'
+ORDER BY alarms.run_id, p_value, observed DESC;
+
+-- One row for each node of a run, and mark or outcome that makes it suspect.
+--
+-- Nodes are read in the order of an index, so that the first ones come at once.  Whatever words `marks`
+-- hold are split here: no list of marks has to be kept.
+CREATE VIEW suspect_nodes AS
+WITH suspects AS (
+    SELECT run_id, node_id, address, port
+    FROM visits
+    WHERE marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed')
+    GROUP BY run_id, node_id, address, port
+),
+marked AS (
+    SELECT suspects.*, mark.value AS mark
+    FROM suspects CROSS JOIN json_each((
+        SELECT json_group_array(DISTINCT word.value)
+        FROM visits CROSS JOIN json_each(
+            '[' || replace(json_quote(trim(coalesce(marks, '')
+                || iif(outcome IN ('wrong-id', 'foreign-source', 'malformed'), ' ' || outcome, ''))), ' ', '","')
+            || ']'
+        ) AS word
+        WHERE visits.run_id = suspects.run_id AND visits.node_id = suspects.node_id
+            AND visits.address = suspects.address AND visits.port = suspects.port
+            AND (marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed'))
+    )) AS mark
+)
+SELECT
+    run_id,
+    node_id,
+    address,
+    port,
+    iif(instr(address, ':'), 6, 4) AS family,
+    mark,                                   -- [text] The mark, or the outcome where that is a lie by itself.
+    (SELECT count(*) FROM visits
+     WHERE visits.run_id = marked.run_id AND visits.node_id = marked.node_id
+        AND visits.address = marked.address AND visits.port = marked.port
+        AND (marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed'))
+        AND (outcome = mark OR instr(' ' || marks || ' ', ' ' || mark || ' '))
+    ) AS visits,                            -- [integer] Visits that show it.
+    (SELECT max(taken_at) FROM visits
+     WHERE visits.run_id = marked.run_id AND visits.node_id = marked.node_id
+        AND visits.address = marked.address AND visits.port = marked.port
+        AND (marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed'))
+        AND (outcome = mark OR instr(' ' || marks || ' ', ' ' || mark || ' '))
+    ) AS last_seen                          -- [time] When the last of them was.
+FROM marked;
+
+-- One row for each client of the nodes that ever answered.
+-- groups: nodes >= 10
+--
+-- Only nodes that answered: a version in an unsolicited packet proves little.  Read from an index alone.
+CREATE VIEW client_versions AS
+SELECT
+    coalesce(client, 'unknown') AS client,
+    sum(nodes) AS nodes,                    -- [integer] Nodes of this client.
+    round(1.0 * sum(nodes) / sum(sum(nodes)) OVER (), 4) AS share, -- [number] Their share of all, from 0 to 1.
+    count(DISTINCT version) AS versions     -- [integer] Different versions among them.
+FROM (
+    SELECT client, version, count(*) AS nodes
+    FROM nodes WHERE last_answer IS NOT NULL
+    GROUP BY client, version
+)
+GROUP BY coalesce(client, 'unknown')
+ORDER BY nodes DESC, client;
+
+-- One row for each run that has ended, and client in it: how many, how fast, what they support.
+-- groups: nodes >= 10
+--
+-- `nodes` answered, `share` is that of all of the run.  Shares are NULL where nothing is known.  BEP 43 is not
+-- here: by its answers, a node that obeys it cannot be told from one that does not.
+CREATE VIEW client_census AS
+WITH support AS (
+    SELECT
+        client,
+        round(avg(1.0 * capable / replies) FILTER (WHERE bep = 33), 4) AS bep33,
+        round(avg(1.0 * capable / replies) FILTER (WHERE bep = 51), 4) AS bep51
+    FROM (
+        SELECT client, bep, sum(capable) AS capable, sum(replies) AS replies
+        FROM run_support GROUP BY client, bep
+    )
+    GROUP BY client
+),
+clients AS (
+    SELECT
+        run_id, client, sum(nodes) AS nodes, sum(nodes * rtt_ms) / sum(nodes) AS rtt_ms,
+        sum(conforming) AS conforming, sum(judged) AS judged
+    FROM run_clients GROUP BY run_id, client
+)
+SELECT
+    clients.run_id,
+    clients.client,
+    nodes,
+    round(1.0 * nodes / sum(nodes) OVER (PARTITION BY clients.run_id), 4)
+        AS share,                           -- [number] Their share of all of the run, from 0 to 1.
+    round(rtt_ms, 1) AS rtt_ms,             -- [number ms] Mean round-trip time.
+    support.bep33,                          -- [number] Share of replies with filters among its replies to scrapes, in all runs.
+    round(1.0 * conforming / nullif(judged, 0), 4)
+        AS bep42,                           -- [number] Share of ids that go with their address, among those that can be judged.
+    support.bep51                           -- [number] Share of samples among its answers to requests for them, in all runs.
+FROM clients LEFT JOIN support ON support.client = clients.client
+ORDER BY clients.run_id, nodes DESC, clients.client;
+
+-- The newest measurement of each swarm; counts are rounded.
+--
+-- The digits behind the point of an estimate mislead; the table keeps them.  All intervals are of 95 %.
+CREATE VIEW latest_swarms AS
+SELECT
+    swarms.info_hash,
+    swarms.name,
+    sample.taken_at,
+    CAST(round(sample.seeds) AS INTEGER) AS seeds,
+    CAST(round(sample.seeds_low) AS INTEGER) AS seeds_low,
+    CAST(round(sample.seeds_high) AS INTEGER) AS seeds_high,
+    CAST(round(sample.leechers) AS INTEGER) AS leechers,
+    CAST(round(sample.leechers_low) AS INTEGER) AS leechers_low,
+    CAST(round(sample.leechers_high) AS INTEGER) AS leechers_high,
+    CAST(round(sample.peers) AS INTEGER) AS peers,
+    CAST(round(sample.peers_low) AS INTEGER) AS peers_low,
+    CAST(round(sample.peers_high) AS INTEGER) AS peers_high,
+    sample.saturated,
+    sample.method,                          -- [text] How the number came about.
+    sample.nodes_asked,
+    sample.nodes_answered,
+    sample.nodes_with_filters,
+    sample.distinct_peers,
+    round(sample.coverage, 4) AS coverage,
+    sample.id AS sample_id
+FROM swarms
+JOIN swarm_samples AS sample ON sample.id = (
+    SELECT id FROM swarm_samples
+    WHERE info_hash = swarms.info_hash
+    ORDER BY taken_at DESC, peers DESC, id DESC
+    LIMIT 1
+);
+
+-- Each torrent that is known with the newest handshakes of its swarm.
+--
+-- Private torrents have no handshakes.
+CREATE VIEW torrent_swarms AS
+SELECT
+    torrents.info_hash,
+    torrents.name,
+    torrents.size,
+    torrents.files,
+    torrents.is_private,
+    torrents.fetched_at,
+    handshakes.taken_at,                    -- [time] When its peers were contacted.
+    handshakes.peers_tried,                 -- [integer] Peers that were contacted.
+    handshakes.peers_answered,
+    handshakes.seeds,                       -- [integer] Peers that said they have all.
+    handshakes.leechers,                    -- [integer] Peers that said they do not.
+    handshakes.unknown,                     -- [integer] Peers that did not say.
+    handshakes.seed_share,
+    handshakes.seed_share_low,
+    handshakes.seed_share_high
+FROM torrents
+LEFT JOIN swarm_handshakes AS handshakes ON handshakes.id = (
+    SELECT id FROM swarm_handshakes
+    WHERE info_hash = torrents.info_hash
+    ORDER BY taken_at DESC, id DESC
+    LIMIT 1
+);
+
+-- One row for each measurement of a swarm, beside the one before it.
+--
+-- A change is clear when the two intervals do not meet: most others are noise.
+CREATE VIEW swarm_history AS
+WITH series AS (
+    SELECT
+        id, info_hash, taken_at, peers, peers_low, peers_high, seeds, leechers, method, saturated,
+        lag(taken_at) OVER earlier AS taken_before,
+        lag(peers) OVER earlier AS peers_before,
+        lag(peers_low) OVER earlier AS low_before,
+        lag(peers_high) OVER earlier AS high_before
+    FROM swarm_samples
+    WHERE peers IS NOT NULL
+    WINDOW earlier AS (PARTITION BY info_hash ORDER BY taken_at, id)
+)
+SELECT
+    info_hash,
+    taken_at,
+    round(peers, 1) AS peers,
+    peers_low,
+    peers_high,
+    round(seeds, 1) AS seeds,
+    round(leechers, 1) AS leechers,
+    method,                                 -- [text] How the number came about.
+    saturated,
+    round(24 * (julianday(taken_at) - julianday(taken_before)), 3)
+        AS hours,                           -- [number h] Time since the measurement before.
+    round(peers - peers_before, 1) AS change, -- [number peers] Difference to the measurement before.
+    round((peers - peers_before) / nullif(peers_before, 0), 4)
+        AS relative_change,                 -- [number] The difference as a share of the size before.
+    round((peers - peers_before) / nullif(24 * (julianday(taken_at) - julianday(taken_before)), 0), 3)
+        AS change_per_hour,                 -- [number peers/h] The difference by the hour.
+    peers_low > high_before OR peers_high < low_before
+        AS is_clear,                        -- [flag] Whether the two intervals do not meet; most other changes are noise.
+    id AS sample_id
+FROM series;
+
+-- One row for each swarm and day (UTC) on which it was measured.
+--
+-- The change is that since the last sample before the day, or within the day when there is none.  Its interval
+-- reaches from the lowest last to the highest first size and the other way round: wider than 95 %.
+-- Rows are read by an index, each from the first sample of its day: a time is a day, a T, and the time of day.
+CREATE VIEW swarm_growth AS
+SELECT
+    first.info_hash,
+    substr(first.taken_at, 1, 10) AS day,   -- [text] The day, YYYY-MM-DD.
+    (SELECT count(*) FROM swarm_samples AS day
+     WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
+        AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
+    ) AS samples,                           -- [integer] Measurements of the day.
+    round(first.peers, 1) AS first,         -- [number peers] The first of them.
+    round(last.peers, 1) AS last,           -- [number peers] The last of them.
+    round((
+        SELECT avg(day.peers) FROM swarm_samples AS day
+        WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
+        AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
+    ), 1) AS mean,                          -- [number peers] Their mean.
+    round((last.peers - coalesce(before.peers, first.peers))
+        / nullif(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 2)
+        AS change_per_day,                  -- [number peers/d] Change since the last measurement before the day, by the day.
+    round((last.peers_low - coalesce(before.peers_high, first.peers_high))
+        / nullif(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 2)
+        AS change_per_day_low,              -- [number peers/d] Lower end of its interval, which is wider than 95 % would be.
+    round((last.peers_high - coalesce(before.peers_low, first.peers_low))
+        / nullif(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 2)
+        AS change_per_day_high              -- [number peers/d] Upper end of its interval, which is wider than 95 % would be.
+FROM swarm_samples AS first
+JOIN swarm_samples AS last ON last.id = (
+    SELECT day.id FROM swarm_samples AS day
+    WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
+        AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
+    ORDER BY day.taken_at DESC, day.id DESC LIMIT 1
+)
+LEFT JOIN swarm_samples AS before ON before.id = (
+    SELECT earlier.id FROM swarm_samples AS earlier
+    WHERE earlier.info_hash = first.info_hash AND earlier.peers IS NOT NULL
+        AND earlier.taken_at < substr(first.taken_at, 1, 10)
+    ORDER BY earlier.taken_at DESC, earlier.id DESC LIMIT 1
+)
+WHERE first.peers IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM swarm_samples AS day
+    WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
+        AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
+        AND (day.taken_at, day.id) < (first.taken_at, first.id)
+)
+ORDER BY first.info_hash, first.taken_at;
+
+-- One row for each swarm that is clearly smaller now than at its peak.
+--
+-- The half-life is the time from the peak to the first sample at or below half of it, on the line between that
+-- sample and the one before.  It lies between the last sample before the first that may be below, by the ends
+-- of both intervals, and the first that must be.  Of two peaks that are the same, the first counts.
+CREATE VIEW swarm_half_life AS
+WITH peaks AS (
+    SELECT
+        swarms.info_hash, sample.taken_at AS peak_at, sample.peers AS peak,
+        sample.peers_low AS peak_low, sample.peers_high AS peak_high
+    FROM swarms CROSS JOIN swarm_samples AS sample ON sample.id = (
+        SELECT id FROM swarm_samples
+        WHERE info_hash = swarms.info_hash AND peers >= 0.5
+        ORDER BY peers DESC, taken_at, id LIMIT 1
+    )
+),
+crossings AS (
+    SELECT
+        peaks.*,
+        (SELECT id FROM swarm_samples AS sample
+         WHERE sample.info_hash = peaks.info_hash AND peers IS NOT NULL
+         ORDER BY taken_at DESC, id DESC LIMIT 1) AS latest_id,
+        (SELECT min(taken_at) FROM swarm_samples AS sample
+         WHERE sample.info_hash = peaks.info_hash AND taken_at > peak_at AND peers <= peak / 2) AS half_at,
+        (SELECT min(taken_at) FROM swarm_samples AS sample
+         WHERE sample.info_hash = peaks.info_hash AND taken_at > peak_at AND peers_low <= peak_high / 2)
+            AS earliest_at,
+        (SELECT min(taken_at) FROM swarm_samples AS sample
+         WHERE sample.info_hash = peaks.info_hash AND taken_at > peak_at AND peers_high <= peak_low / 2)
+            AS latest_at
+    FROM peaks
+),
+bracketed AS (
+    SELECT
+        crossings.*,
+        (SELECT max(taken_at) FROM swarm_samples AS sample
+         WHERE sample.info_hash = crossings.info_hash AND peers IS NOT NULL
+            AND taken_at >= peak_at AND taken_at < earliest_at) AS low_at,
+        (SELECT id FROM swarm_samples AS sample
+         WHERE sample.info_hash = crossings.info_hash AND peers IS NOT NULL
+            AND taken_at >= peak_at AND taken_at < half_at
+         ORDER BY taken_at DESC, id DESC LIMIT 1) AS above_id,
+        (SELECT id FROM swarm_samples AS sample
+         WHERE sample.info_hash = crossings.info_hash AND taken_at = half_at AND peers <= peak / 2
+         ORDER BY id LIMIT 1) AS below_id
+    FROM crossings
+)
+SELECT
+    bracketed.info_hash,
+    round(peak, 1) AS peak,                 -- [number peers] The largest size measured.
+    peak_at,                                -- [time] When that was.
+    round(latest.peers, 1) AS peers,        -- [number] The size at the newest measurement.
+    latest.taken_at AS measured_at,         -- [time] When that was made.
+    round(24 * (
+        julianday(above.taken_at) - julianday(peak_at)
+        + (julianday(below.taken_at) - julianday(above.taken_at))
+        * (above.peers - peak / 2) / (above.peers - below.peers)
+    ), 2)
+        AS half_life_hours,                 -- [number h] From the peak to half of it; NULL if it is larger than that still.
+    round(24 * (julianday(low_at) - julianday(peak_at)), 2)
+        AS half_life_hours_low,             -- [number h] The least that the intervals allow.
+    round(24 * (julianday(latest_at) - julianday(peak_at)), 2)
+        AS half_life_hours_high             -- [number h] The most that they allow; NULL for no end.
+FROM bracketed
+JOIN swarm_samples AS latest ON latest.id = latest_id
+LEFT JOIN swarm_samples AS above ON above.id = above_id
+LEFT JOIN swarm_samples AS below ON below.id = below_id
+WHERE latest.taken_at > peak_at AND latest.peers_high < peak_low;
+
+-- One row for each swarm whose last three measurements, or more, found nobody.
+CREATE VIEW dead_swarms AS
+WITH latest AS (
+    SELECT
+        info_hash, name,
+        (SELECT max(taken_at) FROM swarm_samples AS sample
+         WHERE sample.info_hash = swarms.info_hash AND peers >= 0.5) AS last_alive
+    FROM swarms
+    WHERE (
+        SELECT peers FROM swarm_samples AS sample
+        WHERE sample.info_hash = swarms.info_hash AND peers IS NOT NULL
+        ORDER BY taken_at DESC, id DESC LIMIT 1
+    ) < 0.5
+),
+trailing AS (
+    SELECT
+        latest.info_hash, name, last_alive,
+        min(taken_at) AS empty_since, max(taken_at) AS measured_at, count(*) AS empty_samples
+    FROM latest CROSS JOIN swarm_samples AS sample ON sample.info_hash = latest.info_hash
+    WHERE peers IS NOT NULL AND taken_at > coalesce(last_alive, '')
+    GROUP BY latest.info_hash
+)
+SELECT
+    info_hash,
+    name,
+    last_alive,                             -- [time] When somebody was last there; NULL for never.
+    empty_since,                            -- [time] The first of the measurements without a peer.
+    measured_at,                            -- [time] The last of them.
+    empty_samples,                          -- [integer] How many there are.
+    round(julianday(measured_at) - julianday(empty_since), 2)
+        AS empty_days                       -- [number d] The time between the first and the last of them.
+FROM trailing
+WHERE empty_samples >= 3;
+
+-- The newest combined sample of each swarm; counts are rounded.
+CREATE VIEW latest_combined AS
+SELECT
+    swarms.info_hash,
+    swarms.name,
+    combined.window_start,
+    combined.window_end,
+    CAST(round(combined.seeds) AS INTEGER) AS seeds,
+    CAST(round(combined.leechers) AS INTEGER) AS leechers,
+    CAST(round(combined.peers) AS INTEGER) AS peers,
+    CAST(round(combined.peers_low) AS INTEGER) AS peers_low,
+    CAST(round(combined.peers_high) AS INTEGER) AS peers_high,
+    CAST(round(combined.seeds_low) AS INTEGER) AS seeds_low,
+    CAST(round(combined.seeds_high) AS INTEGER) AS seeds_high,
+    CAST(round(combined.leechers_low) AS INTEGER) AS leechers_low,
+    CAST(round(combined.leechers_high) AS INTEGER) AS leechers_high,
+    combined.saturated,
+    combined.method,                        -- [text] How the number came about.
+    combined.vantages,
+    combined.samples,                       -- [integer] Their measurements.
+    combined.nodes_answered,
+    combined.nodes_with_filters,
+    combined.distinct_peers
+FROM swarms
+JOIN combined_samples AS combined ON combined.info_hash = swarms.info_hash AND combined.window_start = (
+    SELECT max(window_start) FROM combined_samples WHERE info_hash = swarms.info_hash
+);
