@@ -104,7 +104,7 @@ def metadata(
 
     exclusion = read_exclusion(exclude)
     settings = PeerSettings(peers=peers, swarms_at_once=at_once, connection_rate=rate)
-    ways_in = [host for swarm in swarms for host in swarm.ways_in][:MAX_WAYS_IN]
+    ways_in = [host for swarm in swarms for host in swarm.nodes][:MAX_WAYS_IN]
     tally = FetchTally()
     random = _random()
 

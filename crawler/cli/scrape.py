@@ -66,7 +66,7 @@ def scrape(
     """
     named = [swarm.info_hash for swarm in swarms]
     wanted = list(dict.fromkeys([*named, *(_read_list(listed) if listed else ())]))
-    ways_in = [host for swarm in swarms for host in swarm.ways_in][:MAX_WAYS_IN]
+    ways_in = [host for swarm in swarms for host in swarm.nodes][:MAX_WAYS_IN]
     if not wanted:
         raise click.UsageError("name at least one info-hash, or a file with --from")
 

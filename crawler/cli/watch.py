@@ -128,7 +128,7 @@ def watch(
     from dhtnode.nurseries import open_service_nursery
 
     named = WatchList([swarm.info_hash for swarm in swarms], listed) if is_named else None
-    ways_in = [host for swarm in swarms for host in swarm.ways_in][:MAX_WAYS_IN]
+    ways_in = [host for swarm in swarms for host in swarm.nodes][:MAX_WAYS_IN]
     exclusion = read_exclusion(exclude)
     pace = CrawlSettings(rate=rate, new_endpoints_rate=max_new_endpoints)
     run_settings = asdict(pace) | asdict(settings) | {"at_once": at_once, "fresh": fresh}

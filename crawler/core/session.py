@@ -81,7 +81,7 @@ async def open_session(
                 bootstrap = store.samples.ways_in_on_loopback(WAYS_IN)
             async with (
                 open_node(
-                    bootstrap=bootstrap, ways_in=ways_in, settings=NodeSettings(read_only=not serve)
+                    bootstrap=bootstrap, torrent_nodes=ways_in, settings=NodeSettings(read_only=not serve)
                 ) as node,
                 open_writer(store, run_id) as writer,
             ):

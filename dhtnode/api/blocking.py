@@ -30,8 +30,8 @@ def find_peers(
     if limit is not None and limit < 1:
         raise ValueError(f"limit {limit}: ask for one peer at least")
     wanted = parse_info_hash(torrent) if isinstance(torrent, str) else public_info_hash(torrent)
-    ways_in = torrent.nodes if isinstance(torrent, Metainfo) else ()
-    return trio.run(_find_peers, wanted, limit, timeout, bootstrap, ways_in)
+    torrent_nodes = torrent.nodes if isinstance(torrent, Metainfo) else ()
+    return trio.run(_find_peers, wanted, limit, timeout, bootstrap, torrent_nodes)
 
 
 async def _find_peers(
@@ -39,11 +39,12 @@ async def _find_peers(
     limit: int | None,
     timeout: float,
     bootstrap: Sequence[str],
-    ways_in: Sequence[str] = (),
+    torrent_nodes: Sequence[str] = (),
 ) -> list[Address]:
     found: list[Address] = []
+    settings = NodeSettings(read_only=True)
     async with (
-        open_node(bootstrap=bootstrap, ways_in=ways_in, settings=NodeSettings(read_only=True)) as node,
+        open_node(bootstrap=bootstrap, torrent_nodes=torrent_nodes, settings=settings) as node,
         node.get_peers(info_hash) as peers,
     ):
         with trio.move_on_after(timeout):

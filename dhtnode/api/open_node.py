@@ -40,7 +40,7 @@ async def open_node(
     listen: Sequence[str | Address] | None = None,
     port: int = 0,
     bootstrap: Sequence[str] = (),
-    ways_in: Sequence[str] = (),
+    torrent_nodes: Sequence[str] = (),
     well_known: bool = True,
     state_file: Path | str | None = None,
     settings: NodeSettings | None = None,
@@ -54,14 +54,14 @@ async def open_node(
     its own (BEP 45).  By default these are `port` (0 for any free one) of each family that this
     machine has, or any port of loopback only, when every host in `bootstrap` is a loopback address.
     `bootstrap` holds `HOST:PORT` texts to join through; with `well_known` the public ones come
-    last.  `ways_in` are tried after `bootstrap` and have no say in what is bound: they may be a
+    last.  `torrent_nodes` are tried after `bootstrap` and have no say in what is bound: they may be a
     stranger's, such as the nodes of a torrent file.
     `state_file` keeps ids and contacts between runs.  `node_id` is that of the first address of
     each family, and kept in any case; other ids are renewed when they do not go with our address
     (BEP 42).  `sockets` and a seeded `random` serve tests.  Raises `AddressInUse`, `CannotListen`,
     `StateFileError` or `ValueError`.
     """
-    for host in (*bootstrap, *ways_in):
+    for host in (*bootstrap, *torrent_nodes):
         split_host_port(host)
     settings = settings or NodeSettings()
     path = None if state_file is None else Path(state_file)
@@ -74,7 +74,7 @@ async def open_node(
         ids = spread_ids(node_id, addresses) if node_id else first_ids(addresses, old_ids, random_bytes)
         random = random or random_module.Random(secrets.randbits(256))
         shared = share(settings, random, random_bytes, trio.current_time())
-        endpoints = _endpoints(bound, ids, shared, (*bootstrap, *ways_in), well_known=well_known)
+        endpoints = _endpoints(bound, ids, shared, (*bootstrap, *torrent_nodes), well_known=well_known)
         for endpoint in endpoints:
             endpoint.is_id_fixed = node_id is not None
             endpoint.saved = saved.contacts_of(endpoint.family) if saved else []

@@ -1,4 +1,4 @@
-"""What the commands `dhtnode` and `dhtcrawl` share: kinds of arguments, options, printing, endings.
+"""What the commands `dhtnode` and `dhtcrawl` share: types of arguments, options, printing, endings.
 
 With `--json` each result is one JSON object per line on stdout and nothing else is there; logs and
 progress go to stderr.  Exit status: 0 done, 1 the network or the data said no, 2 the command line
@@ -10,11 +10,13 @@ does without.
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +30,7 @@ from dhtnode.logs import LOG_LINE
 from dhtnode.magnet import parse_info_hash
 
 Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
 Main = Callable[[], Awaitable[None]]
 
 
@@ -40,10 +43,10 @@ def info_hash(text: str) -> InfoHash:
 
 
 class SwarmArgument(NamedTuple):
-    """Name a swarm, with the ways into the DHT that its torrent file holds, if it was given by one."""
+    """A swarm, with the bootstrap nodes that its torrent file lists, if it was given by a file."""
 
     info_hash: InfoHash
-    ways_in: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
 
 
 def swarm(text: str) -> SwarmArgument:
@@ -103,7 +106,7 @@ def local_address(text: str) -> Address:
 
 
 class Number(click.FloatRange):
-    """Be a range of numbers that NaN is not in."""
+    """A range of numbers that NaN is not in."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the number."""
@@ -116,26 +119,30 @@ class Number(click.FloatRange):
 SECONDS = Number(min=0, min_open=True)
 
 
-def common_options(default_timeout: float | None) -> Callable[[Command], Command]:
-    """Add the options that every command has: `--json`, `--timeout`, `--bootstrap`."""
-    ending = "run until told to stop" if default_timeout is None else f"default {default_timeout:g}"
-    options = [
-        click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout."),
-        click.option(
-            "--timeout",
-            type=SECONDS,
-            default=default_timeout,
-            metavar="SECONDS",
-            help=f"Stop after so many seconds; {ending}.",
-        ),
-        click.option(
-            "--bootstrap",
-            type=host_port,
-            multiple=True,
-            metavar="HOST:PORT",
-            help="A node to join through; may be repeated. Bind to loopback when all are on loopback.",
-        ),
-    ]
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
+BOOTSTRAP_OPTION = click.option(
+    "--bootstrap",
+    type=host_port,
+    multiple=True,
+    metavar="HOST:PORT",
+    help="A node to join through; may be repeated. Bind to loopback when all are on loopback.",
+)
+
+
+def timeout_option(default: float | None) -> Decorator:
+    """Return the option `--timeout`; without a default, the work has no end of its own."""
+    ending = "run until told to stop" if default is None else f"default {default:g}"
+    return click.option(
+        "--timeout",
+        type=SECONDS,
+        default=default,
+        metavar="SECONDS",
+        help=f"Stop after so many seconds; {ending}.",
+    )
+
+
+def add_options(*options: Decorator) -> Decorator:
+    """Return a decorator that adds options to a command, shown in the order in which they are given."""
 
     def decorate(command: Command) -> Command:
         for option in reversed(options):
@@ -145,8 +152,44 @@ def common_options(default_timeout: float | None) -> Callable[[Command], Command
     return decorate
 
 
+def option_group(kind: Callable[..., object], parameter: str, *options: Decorator) -> Decorator:
+    """Return a decorator that adds options which a command gets as one value, `parameter=kind(...)`.
+
+    `kind` is a dataclass whose fields have the names of the options' parameters.
+    """
+    names = tuple(inspect.signature(kind).parameters)
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def call(*args: Any, **given: Any) -> Any:
+            grouped = kind(**{name: given.pop(name) for name in names})
+            return command(*args, **given, **{parameter: grouped})
+
+        return add_options(*options)(call)
+
+    return decorate
+
+
+def common_options(default_timeout: float | None) -> Decorator:
+    """Add the options of commands that use the network: `--json`, `--timeout`, `--bootstrap`."""
+    return add_options(JSON_OPTION, timeout_option(default_timeout), BOOTSTRAP_OPTION)
+
+
+class NetworkOptions(NamedTuple):
+    """What `common_options` read: form of the output, seconds to work at most, nodes to join through."""
+
+    as_json: bool
+    timeout: float | None
+    bootstrap: tuple[str, ...]
+
+
+def network_options(default_timeout: float | None) -> Decorator:
+    """Add what `common_options` adds, as one parameter `network` of type `NetworkOptions`."""
+    return option_group(NetworkOptions, "network", common_options(default_timeout))
+
+
 def emit(as_json: bool, record: Mapping[str, object], text: str) -> None:
-    """Print one result: the record as a line of JSON, or the text; flushed, for whoever reads along."""
+    """Print one result, as a line of JSON or as text, at once: another program may read along."""
     click.echo(json.dumps(record) if as_json else text)
     sys.stdout.flush()
 

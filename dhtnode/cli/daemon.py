@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ import click
 
 from dhtnode import cli, daemon
 from dhtnode.cli import console
-from dhtnode.cli.console import SECONDS, Command, common_options, emit
+from dhtnode.cli.console import SECONDS, common_options, emit
 from dhtnode.errors import DhtError
 
-FILE = click.Path(dir_okay=False, path_type=Path)
-SOCKET = click.Path(dir_okay=False, readable=False, path_type=Path)  # whether we may is said on asking
+FILE = click.Path(dir_okay=False)
+# Whether we may read the socket is found out when we connect to it.
+SOCKET = click.Path(dir_okay=False, readable=False)
 
 CONFIG_OPTION = click.option(
     "--config",
     "config_file",
-    type=FILE,
+    type=click.Path(dir_okay=False, path_type=Path),
     envvar="DHTNODE_CONFIG",
     metavar="FILE",
     help="TOML file with settings; DHTNODE_CONFIG names one too.",
@@ -28,7 +30,8 @@ CONFIG_OPTION = click.option(
 STATUS_SOCKET_OPTION = click.option(
     "--status-socket", type=SOCKET, metavar="FILE", help="Unix socket where `dhtnode status` asks."
 )
-SETTING_OPTIONS = (
+# Each parameter, but for `assignments`, has the name of its setting; one that is not given is None.
+setting_options = console.add_options(
     CONFIG_OPTION,
     click.option(
         "--listen",
@@ -55,8 +58,15 @@ SETTING_OPTIONS = (
         help="Serve metrics for Prometheus, on loopback or at the path of a Unix socket.",
     ),
     STATUS_SOCKET_OPTION,
-    click.option("--no-default-bootstrap", is_flag=True, help="Never ask the well-known hosts."),
-    click.option("--read-only", is_flag=True, help="Answer no queries (BEP 43)."),
+    click.option(
+        "--no-default-bootstrap",
+        "default_bootstrap",
+        is_flag=True,
+        flag_value=False,
+        default=None,
+        help="Never ask the well-known hosts.",
+    ),
+    click.option("--read-only", is_flag=True, default=None, help="Answer no queries (BEP 43)."),
     click.option(
         "--set",
         "assignments",
@@ -65,26 +75,7 @@ SETTING_OPTIONS = (
         help="Any setting by its name, as in `dhtnode config --show`; may be repeated.",
     ),
 )
-
-
-GIVEN_AS_THEY_ARE = ("port", "state", "log", "log_level", "metrics", "status_socket")
 VERBOSE = (None, "info", "debug")  # what -v and -vv stand for
-
-JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
-BOOTSTRAP_OPTION = click.option(
-    "--bootstrap",
-    type=console.host_port,
-    multiple=True,
-    metavar="HOST:PORT",
-    help="A node to join through; may be repeated.",
-)
-
-
-def setting_options(command: Command) -> Command:
-    """Add the options that give settings."""
-    for option in reversed(SETTING_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command("run")
@@ -98,11 +89,8 @@ def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
     read = _reader(given)
     settings = _warned(_load(read)).settings
 
-    def announce(record: Mapping[str, object], line: str) -> None:
-        emit(as_json, record, line)
-
     async def serve() -> None:
-        await daemon.Daemon(settings, read, announce, os.environ).run(timeout)
+        await daemon.Daemon(settings, read, partial(emit, as_json), os.environ).run(timeout)
 
     cli.run(serve)
 
@@ -110,8 +98,8 @@ def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
 @click.command()
 @click.option("--show", is_flag=True, help="Print every setting with the place where it was given, as TOML.")
 @setting_options
-@BOOTSTRAP_OPTION
-@JSON_OPTION
+@console.BOOTSTRAP_OPTION
+@console.JSON_OPTION
 def config(show: bool, as_json: bool, **given: Any) -> None:
     """Check the settings that `dhtnode run` would go by with the same options, and show them."""
     configuration = _warned(_load(_reader(given)))
@@ -125,7 +113,7 @@ def config(show: bool, as_json: bool, **given: Any) -> None:
 @click.command()
 @CONFIG_OPTION
 @STATUS_SOCKET_OPTION
-@JSON_OPTION
+@console.JSON_OPTION
 @click.option(
     "--timeout", type=SECONDS, default=5.0, metavar="SECONDS", help="Wait so long at most; default 5."
 )
@@ -161,7 +149,7 @@ def _load(read: Callable[[], daemon.Configuration]) -> daemon.Configuration:
 
 
 def _warned(configuration: daemon.Configuration) -> daemon.Configuration:
-    """Tell what was passed over, and return the settings as they are."""
+    """Print the warnings about settings, and return the settings as they are."""
     for line in configuration.warnings:
         click.echo(f"dhtnode: warning: {line}", err=True)
     return configuration
@@ -190,20 +178,12 @@ def _read(
 
 def _flags(given: Mapping[str, Any]) -> dict[str, object]:
     """Return the settings that were given as flags, under their names."""
-    flags: dict[str, object] = {}
-    for name in ("listen", "bootstrap"):
-        if given.get(name):
-            flags[name] = tuple(map(str, given[name]))
+    others = {"config_file", "assignments"}
+    flags = {name: value for name, value in given.items() if name not in others and value not in (None, ())}
+    if "listen" in flags:
+        flags["listen"] = tuple(map(str, given["listen"]))
     if level := VERBOSE[min(click.get_current_context().find_root().params["verbose"], 2)]:
-        flags["log_level"] = level
-    for name in GIVEN_AS_THEY_ARE:
-        value = given.get(name)
-        if value is not None:
-            flags[name] = str(value) if isinstance(value, Path) else value
-    if given.get("no_default_bootstrap"):
-        flags["default_bootstrap"] = False
-    if given.get("read_only"):
-        flags["read_only"] = True
+        flags.setdefault("log_level", level)
     return flags
 
 

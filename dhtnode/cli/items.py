@@ -9,8 +9,8 @@ import click
 
 import dhtnode
 from dhtnode.cli import console
-from dhtnode.cli.ask import ask_network
-from dhtnode.cli.console import common_options, emit
+from dhtnode.cli.ask import query_network
+from dhtnode.cli.console import NetworkOptions, emit, network_options
 from dhtnode.errors import DhtError, InvalidInfoHash, NotJoined
 
 TARGET_DIGITS = 40
@@ -23,8 +23,8 @@ SALT_OPTION = click.option("--salt", default="", metavar="TEXT", help="Salt of a
 @click.command()
 @click.argument("target")
 @SALT_OPTION
-@common_options(30.0)
-def get(target: str, salt: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
+@network_options(30.0)
+def get(target: str, salt: str, network: NetworkOptions) -> None:
     """Print the item that is kept under a target, of 40 hex digits, or under a public key, of 64.
 
     Of a magnet link to a torrent that changes (`magnet:?xs=urn:btpk:...`, BEP 46), print the
@@ -33,7 +33,7 @@ def get(target: str, salt: str, as_json: bool, timeout: float, bootstrap: tuple[
     is_link = target.strip()[:7].lower() == "magnet:"
     wanted, salt_bytes = _linked(target, salt) if is_link else (_target(target, salt), os.fsencode(salt))
 
-    async def ask(node: dhtnode.Node) -> None:
+    async def query(node: dhtnode.Node) -> None:
         found = await node.get_item(wanted, salt=salt_bytes)
         if found.item is None:
             forged = f", and {found.forged} sent a forged one" if found.forged else ""
@@ -42,9 +42,9 @@ def get(target: str, salt: str, as_json: bool, timeout: float, bootstrap: tuple[
         if text is None:
             raise DhtError(f"what is kept under {wanted.hex()} points to no torrent")
         # Of a stranger: what it would do to a terminal is not wanted.
-        emit(as_json, _found_record(found), text if text.isprintable() else repr(text))
+        emit(network.as_json, _found_record(found), text if text.isprintable() else repr(text))
 
-    ask_network(ask, timeout, bootstrap)
+    query_network(query, network)
 
 
 @click.command()
@@ -69,31 +69,29 @@ def get(target: str, salt: str, as_json: bool, timeout: float, bootstrap: tuple[
     metavar="N",
     help="Replace nothing but the version with this number.",
 )
-@common_options(30.0)
+@network_options(30.0)
 def put(
     value: str,
     key_file: Path | None,
     salt: str,
     seq: int | None,
     cas: int | None,
-    as_json: bool,
-    timeout: float,
-    bootstrap: tuple[str, ...],
+    network: NetworkOptions,
 ) -> None:
     """Put a text to the closest nodes, under its hash, or under a key as something that can change."""
     if key_file is None and (salt or seq is not None or cas is not None):
         raise click.UsageError("--salt, --seq and --cas are for mutable items: give --key too")
     key = None if key_file is None else _read_key(key_file)
 
-    async def ask(node: dhtnode.Node) -> None:
+    async def query(node: dhtnode.Node) -> None:
         if key is None:
             stored = await node.put_item(dhtnode.ImmutableItem.of(os.fsencode(value)))
         else:
             stored = await _put_signed(node, key, os.fsencode(value), os.fsencode(salt), seq, cas)
         _check_stored(stored)
-        emit(as_json, _stored_record(stored), _stored_text(stored))
+        emit(network.as_json, _stored_record(stored), _stored_text(stored))
 
-    ask_network(ask, timeout, bootstrap)
+    query_network(query, network)
 
 
 async def _put_signed(
@@ -227,11 +225,11 @@ def _text_of(item: dhtnode.Item) -> str:
 
 @click.command()
 @click.argument("host_port", type=console.host_port, metavar="HOST:PORT")
-@common_options(10.0)
-def sample(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, ...]) -> None:
+@network_options(10.0)
+def sample(host_port: str, network: NetworkOptions) -> None:
     """Ask one node for some of the info-hashes that it holds peers for (BEP 51)."""
 
-    async def ask(node: dhtnode.Node) -> None:
+    async def query(node: dhtnode.Node) -> None:
         found = await node.sample_infohashes(await node.resolve(host_port))
         record = {
             "address": str(found.node.address),
@@ -240,9 +238,9 @@ def sample(host_port: str, as_json: bool, timeout: float, bootstrap: tuple[str, 
             "interval": found.interval,
             "info_hashes": [info_hash.hex() for info_hash in found.info_hashes],
         }
-        emit(as_json, record, _describe_sample(found))
+        emit(network.as_json, record, _describe_sample(found))
 
-    ask_network(ask, timeout, (*bootstrap, host_port), well_known=False)
+    query_network(query, network, only=host_port)
 
 
 def _describe_sample(found: dhtnode.InfohashSample) -> str:
