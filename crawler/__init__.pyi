@@ -1,5 +1,5 @@
+from .db.connection import open_reading as open_reading
 from .db.database import DatabaseError as DatabaseError
-from .db.reader import open_reading as open_reading
 from .reports.answers import REPORTS as REPORTS
 from .reports.answers import report as report
 from .reports.answers import report_summary as report_summary
