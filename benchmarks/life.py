@@ -136,7 +136,7 @@ def container_sizes(node: Node) -> dict[str, tuple[int, int]]:
         sizes["votes for our address"] = len(endpoint.rpc.external), MAX_VOTES
         sizes["round trips"] = len(endpoint.rpc.times._window), WINDOW  # noqa: SLF001
         sizes["queries under way"] = endpoint.rpc.pending, settings.max_pending
-        sources = endpoint.rpc._sources  # noqa: SLF001
+        sources = endpoint.rpc.sources
         sizes["sources"] = len(sources), MAX_SOURCES
         sizes["hosts"] = len(sources._hosts), MAX_SOURCES  # noqa: SLF001
         sizes["networks"] = len(sources._networks), MAX_SOURCES  # noqa: SLF001

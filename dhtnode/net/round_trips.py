@@ -21,8 +21,8 @@ MEMORY = 400.0  # asks: what came before counts for less and less
 ASKS_BEFORE, LOST_BEFORE = 20.0, 1.0  # as if we had seen so much: at first, nodes are asked three times
 
 
-class Persistence:
-    """Learn how often to ask before silence means that nobody is there.
+class RetryPolicy:
+    """How often to query before a timeout means that no node is there, learnt from losses.
 
     Nodes that have just answered are there: if they do not answer again, packets got lost.
     """
@@ -33,7 +33,7 @@ class Persistence:
         self._asks, self._lost = ASKS_BEFORE, LOST_BEFORE
 
     @property
-    def asks(self) -> int:
+    def attempts(self) -> int:
         """Return how many asks leave a node that is there unheard in one of some 700 cases."""
         return min(self._most, max(1, ceil(log(MISSED) / log(self._lost / self._asks))))
 

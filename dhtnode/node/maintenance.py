@@ -58,14 +58,14 @@ async def keep_joined(endpoint: SocketNode, attempted: trio.Event) -> None:
 
 async def _find_network(endpoint: SocketNode, limit: float) -> bool:
     """Ping until somebody answers, and return True; False after `limit` seconds without an answer."""
-    heard_at = endpoint.rpc.heard_at
+    answered_at = endpoint.rpc.reachability.answered_at
     with trio.move_on_after(limit):
-        while endpoint.rpc.heard_at == heard_at:
+        while endpoint.rpc.reachability.answered_at == answered_at:
             answered = trio.Event()
             has_left = endpoint.probe(answered.set)
             with trio.move_on_after(PROBE_PERIOD if has_left else UNSENT_PERIOD):
                 await answered.wait()
-    return endpoint.rpc.heard_at > heard_at
+    return endpoint.rpc.reachability.answered_at > answered_at
 
 
 async def _wait_until_worth_joining(endpoint: SocketNode, own_id: NodeId, limit: float) -> None:
@@ -74,7 +74,7 @@ async def _wait_until_worth_joining(endpoint: SocketNode, own_id: NodeId, limit:
     Without a `limit` in seconds, also until the table has become short of nodes.
     """
     until = trio.current_time() + limit
-    while endpoint.table.node_id == own_id and not endpoint.rpc.is_cut_off:
+    while endpoint.table.node_id == own_id and not endpoint.rpc.reachability.is_cut_off:
         next_look = min(until, trio.current_time() + endpoint.settings.maintenance_period)
         with trio.move_on_at(next_look):
             await endpoint.wait_renewed()
@@ -94,9 +94,9 @@ async def keep_fresh(endpoint: SocketNode) -> None:
     while True:
         await trio.sleep(endpoint.settings.maintenance_period)
         now = trio.current_time()
-        endpoint.rpc.forget_silent(now)
-        if not endpoint.rpc.is_cut_off:
-            endpoint.check_silent(now)
+        endpoint.rpc.sources.expire(now)
+        if not endpoint.rpc.reachability.is_cut_off:
+            endpoint.checks.ping_silent(now)
             await endpoint.refresh(now)
 
 

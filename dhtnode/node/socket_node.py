@@ -6,21 +6,22 @@ addresses (BEP 45).  What they share, the announced peers, the items and the tok
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import trio
 
-from dhtnode.addresses import Address, Contact, Family, Scope, scope_of
+from dhtnode.addresses import Address, Contact, Family, scope_of
 from dhtnode.bep42 import conforms, kept_places
-from dhtnode.errors import QueryError, QueryRefused, QueryTimeout
-from dhtnode.ids import NodeId, random_id, random_id_between, random_id_sharing, shared_prefix_bits
+from dhtnode.errors import QueryError, QueryRefused
+from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.krpc.messages import FindNode, Method, Ping
 from dhtnode.lookup.lookup import Lookup
-from dhtnode.net.round_trips import Persistence
+from dhtnode.net.receiver import Receiver
+from dhtnode.net.round_trips import RetryPolicy
 from dhtnode.net.rpc import Rpc
 from dhtnode.net.transactions import Answer
 from dhtnode.net.udp import RESOLVE_TIMEOUT, DatagramSocket
 from dhtnode.node.bootstrap import BootstrapHosts
+from dhtnode.node.checks import TableChecks
 from dhtnode.node.context import NodeContext
 from dhtnode.node.lookup_driver import LookupDriver
 from dhtnode.node.node_ids import distant_id
@@ -28,15 +29,14 @@ from dhtnode.node.statistics import SocketStatistics
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.routing.table import RoutingTable
 from dhtnode.server.fast_path import FastPath
+from dhtnode.server.inbound import Inbound
 from dhtnode.server.responder import Responder
+from dhtnode.server.sources import Sources
 from dhtnode.settings import VERSION_TAG, NodeSettings
-from dhtnode.token_bucket import TokenBucket
 
 logger = logging.getLogger(__name__)
 
-VERIFY_BURST = 32  # a small network that starts through us calls all at once
 REFRESHES_AT_ONCE = 2  # stale buckets per round of maintenance
-PINGS_AT_ONCE = 16  # silent nodes per round of maintenance: 240 in 7.5 minutes, 30 buckets' worth
 HEAD_START = 2.0  # seconds that saved contacts have before hosts are asked
 MAX_SPARES = 64  # saved contacts and nodes that seemed bad, in one walk; all of them could use it up
 
@@ -48,7 +48,7 @@ class SocketNode:
         self,
         socket: DatagramSocket,
         node_id: NodeId,
-        shared: NodeContext,
+        context: NodeContext,
         *,
         hosts: Sequence[str] = (),
         last_hosts: Sequence[str] = (),
@@ -60,34 +60,57 @@ class SocketNode:
         only when nobody else answers.  Unless `is_id_fixed`, the id is renewed when others see us
         at an address with which it does not go (BEP 42).
         """
+        settings = context.settings
         self.socket = socket
         self.family = socket.address.family
         self.scope = scope_of(socket.address.host)
-        self.settings = shared.settings
-        self.table = _new_table(node_id, self.family, self.scope, shared)
+        self.settings = settings
         self.saved: list[Contact] = []
         self.is_id_fixed = False
-        self._shared = shared
+        self._context = context
         self._renewed = trio.Event()
         self._hosts = tuple(hosts)
         self._last_hosts = tuple(last_hosts)
-        self._ways_in = BootstrapHosts([*hosts, *last_hosts], self.family)
-        self._persistence = Persistence(self.settings.lookup_asks)
-        self._verify = TokenBucket(self.settings.verify_rate, VERIFY_BURST, now)
-        self._verifying: set[Address] = set()
-        shared.enter(socket.address, self.table)
-        self._responder = _new_responder(self.table, self.scope, shared)
-        self.rpc = self._new_rpc()
+        self._bootstrap = BootstrapHosts([*hosts, *last_hosts], self.family)
+        self._retries = RetryPolicy(settings.lookup_asks)
+        self.table = RoutingTable(
+            node_id,
+            self.family,
+            self.scope,
+            bucket_size=settings.bucket_size,
+            good_for=settings.good_for,
+            bad_after=settings.bad_after,
+            ours=context.identities.ids,
+        )
+        context.enter(socket.address, self.table)
+        sources = Sources(
+            self.scope, context.identities.by_address, context.admission.meters, lifetime=settings.good_for
+        )
+        self.rpc = Rpc(
+            socket,
+            self.table,
+            sources,
+            context.admission,
+            context.random_bytes,
+            on_moved=self._on_moved,
+            version=VERSION_TAG,
+            settings=settings,
+        )
+        self.checks = TableChecks(self.rpc, self.table, settings, context.random, now)
+        self._inbound = self._new_inbound()
+        self.receiver = Receiver(
+            self.rpc, context.admission, self._inbound, on_seen=self.checks.verify, settings=settings
+        )
 
     @property
     def is_short_of_nodes(self) -> bool:
         """Tell whether the table holds less than one bucket of nodes that are not bad."""
-        return self._shared.is_short(self.table)
+        return self._context.is_short(self.table)
 
     @property
     def is_reliable(self) -> bool:
         """Tell whether lookups will do well here: enough nodes are known, and somebody answers."""
-        return not (self.rpc.is_cut_off or self.is_short_of_nodes)
+        return not (self.rpc.reachability.is_cut_off or self.is_short_of_nodes)
 
     async def traverse(
         self,
@@ -112,7 +135,7 @@ class SocketNode:
         is_short = self.is_short_of_nodes
         if is_short:
             traversal.lookup.add_contacts(self._spares())
-            traversal.lookup.add_contacts(self._shared.leads(self.table))
+            traversal.lookup.add_contacts(self._context.leads(self.table))
         traversal.start()
         try:
             with trio.move_on_after(HEAD_START if is_short else float("inf")):
@@ -124,13 +147,14 @@ class SocketNode:
                 await self._go_through(traversal, self._last_hosts)
         finally:
             traversal.cancel()
-            self._persistence.add(*traversal.lookup.asked_and_lost())
+            self._retries.add(*traversal.lookup.asked_and_lost())
 
     async def serve(self) -> None:
         """Receive, answer, and look names up, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.rpc.serve, name=f"serve {self.socket.address}")
-            nursery.start_soon(self._ways_in.serve, name=f"look up names for {self.socket.address}")
+            nursery.start_soon(self.receiver.serve, name=f"receive on {self.socket.address}")
+            nursery.start_soon(self.rpc.expire, name=f"deadlines of {self.socket.address}")
+            nursery.start_soon(self._bootstrap.serve, name=f"look up names for {self.socket.address}")
 
     def probe(self, on_answer: Callable[[], None]) -> bool:
         """Ping a contact and a host, to see whether there is a network; return False if a ping did not leave.
@@ -138,7 +162,7 @@ class SocketNode:
         Any of those that we know, drawn anew each time.  Names that are not known are looked up again.
         """
         hosts = self._hosts + self._last_hosts
-        self._ways_in.request(hosts, trio.current_time())
+        self._bootstrap.request(hosts, trio.current_time())
         contacts = [contact.address for contact in self._contacts()]
 
         def on_done(result: Answer | QueryError, _now: float) -> None:
@@ -146,7 +170,7 @@ class SocketNode:
                 on_answer()
 
         for addresses in filter(None, (contacts, self._addresses(hosts))):
-            address = self._shared.random.choice(addresses)
+            address = self._context.random.choice(addresses)
             if self.rpc.send_query(Ping(), address, on_done) is None:
                 return False  # the next one would hardly leave either
         return True
@@ -158,14 +182,16 @@ class SocketNode:
         """
         self.table.renew_id(node_id, now)
         self.rpc.renew_id(node_id)
-        self._shared.identities.enter(self.socket.address, node_id)
+        self._inbound.renew_id(node_id)
+        self._context.identities.enter(self.socket.address, node_id)
         self._renewed.set()
         self._renewed = trio.Event()
 
     def change_limits(self, settings: NodeSettings, now: float) -> None:
-        """Go by other limits on what strangers may use, from now on."""
-        self.rpc.change_limits(settings)
-        self._verify.change(settings.verify_rate, VERIFY_BURST, now)
+        """Apply other limits on what others may use, from now on; linear in the sources remembered."""
+        self._context.admission.change_limits(settings)
+        self.rpc.sources.reset_meters()
+        self.checks.change_rate(settings.verify_rate, now)
 
     async def wait_renewed(self) -> None:
         """Wait until the id is renewed the next time."""
@@ -190,31 +216,14 @@ class SocketNode:
         for bits in range(min(neighbours, default=-1) + 1):
             known = [shared_prefix_bits(own_id, contact.node_id) for contact in self.table.contacts()]
             if known.count(bits) < self.settings.bucket_size:
-                await self._look_for_nodes(random_id_sharing(own_id, bits, self._shared.random))
-
-    def check_silent(self, now: float) -> int:
-        """Ping nodes not heard of for long, and return how many; `rpc` tells the table the outcome.
-
-        One that we heard of lately is pinged beside many: all the others may be gone, and who is
-        silent is blamed only when somebody answers.  A node that stays silent is pinged again when
-        the first ping is given up, until it has answered or is bad: with one lost datagram it should
-        not stay in doubt for long.
-        """
-        ahead = max(0.0, self.settings.good_for - self.settings.check_after)
-        contacts = self.table.questionable(now + ahead)[:PINGS_AT_ONCE]
-        if not self.rpc.may_blame(len(contacts)):
-            anywhere = random_id(self._shared.random)
-            contacts += [each for each in self.table.closest(anywhere, now, 1) if each not in contacts]
-        for contact in contacts:
-            self._check(contact.address)
-        return len(contacts)
+                await self._look_for_nodes(random_id_sharing(own_id, bits, self._context.random))
 
     async def refresh(self, now: float) -> int:
         """Walk towards an id in each of the most stale buckets (BEP 5), and return how many."""
         stale = self.table.stale_ranges(now, self.settings.refresh_after)[:REFRESHES_AT_ONCE]
         for low, high in stale:
             self.table.mark_refreshed(low, now)
-            await self._look_for_nodes(random_id_between(low, high, self._shared.random))
+            await self._look_for_nodes(random_id_between(low, high, self._context.random))
         return len(stale)
 
     def new_traversal(
@@ -228,9 +237,9 @@ class SocketNode:
             width=self.settings.bucket_size,
             parallelism=self.settings.parallelism,
             query_limit=self.settings.lookup_query_limit,
-            asks=self._persistence.asks,
+            asks=self._retries.attempts,
             kept=kept_places(self.settings.bucket_size, self.table.conforming_share()),
-            ours=self._shared.identities.ids,
+            ours=self._context.identities.ids,
         )
         return LookupDriver(self.rpc, lookup, method, on_answer)
 
@@ -247,33 +256,32 @@ class SocketNode:
             rpc.pending,
             rpc.times.stall,
             rpc.times.timeout,
-            rpc.counts,
+            self.receiver.counts,
             self.socket.dropped_by_kernel(),
             rpc.external.address,
             tuple(buckets),
             rpc.times.quantiles(),
         )
 
-    def _new_rpc(self) -> Rpc:
-        shared = self._shared
-        return Rpc(
-            self.socket,
-            self.scope,
+    def _new_inbound(self) -> Inbound:
+        context = self._context
+        responder = Responder(
             self.table,
-            self._responder.respond,
-            shared.random_bytes,
-            on_asked=self._on_asked,
-            on_moved=self._on_moved,
-            quick=FastPath(self.table, shared.peers, shared.tokens, version=VERSION_TAG),
+            context.tables,
+            self.scope,
+            context.peers,
+            context.tokens,
+            context.items,
             version=VERSION_TAG,
-            settings=self.settings,
-            admission=shared.admission,
-            own=shared.identities.by_address,
+        )
+        fast_path = FastPath(self.table, context.peers, context.tokens, version=VERSION_TAG)
+        return Inbound(
+            self.family, responder.respond, context.admission, fast_path=fast_path, version=VERSION_TAG
         )
 
     async def _look_for_nodes(self, target: NodeId) -> LookupDriver:
         """Walk towards a target for the sake of the table, and of those of the other family if need be."""
-        want = self._shared.want(self.family)
+        want = self._context.want(self.family)
         on_answer = self._note_leads if want else None
         return await self.traverse(target, FindNode(target, want), on_answer=on_answer)
 
@@ -281,7 +289,7 @@ class SocketNode:
         for family in Family:
             if family is not self.family:
                 contacts = answer.response.contacts(family)
-                self._shared.add_leads(contacts[: 2 * self.settings.bucket_size])
+                self._context.add_leads(contacts[: 2 * self.settings.bucket_size])
 
     def _nearest(self, target: bytes) -> list[Contact]:
         # Twice the width: some of them may have gone since, and a lookup asks no more than it needs.
@@ -293,11 +301,11 @@ class SocketNode:
 
     def _spares(self) -> list[Contact]:
         known = self._contacts()
-        return known if len(known) <= MAX_SPARES else self._shared.random.sample(known, MAX_SPARES)
+        return known if len(known) <= MAX_SPARES else self._context.random.sample(known, MAX_SPARES)
 
     def _addresses(self, hosts: Sequence[str]) -> list[Address]:
-        ours = self._shared.identities.by_address
-        return [each for each in self._ways_in.addresses(hosts) if each not in ours]
+        ours = self._context.identities.by_address
+        return [each for each in self._bootstrap.addresses(hosts) if each not in ours]
 
     async def _go_through(self, traversal: LookupDriver, hosts: Sequence[str]) -> None:
         """Let a walk go through hosts as well, and return when it has ended.
@@ -305,7 +313,7 @@ class SocketNode:
         It waits for names only while nobody at all has answered.
         """
         traversal.expect_ways_in()
-        self._ways_in.request(hosts, trio.current_time())
+        self._bootstrap.request(hosts, trio.current_time())
         traversal.add_ways_in(self._addresses(hosts))
         async with open_service_nursery() as nursery:
             nursery.start_soon(self._keep_adding, traversal, hosts)
@@ -314,8 +322,8 @@ class SocketNode:
     async def _keep_adding(self, traversal: LookupDriver, hosts: Sequence[str]) -> None:
         """Add the addresses of hosts as they become known."""
         with trio.move_on_after(RESOLVE_TIMEOUT):
-            while self._ways_in.is_waiting(hosts):
-                await self._ways_in.wait_changed()
+            while self._bootstrap.is_waiting(hosts):
+                await self._bootstrap.wait_changed()
                 traversal.add_ways_in(self._addresses(hosts))
         traversal.expect_no_more()
 
@@ -323,48 +331,6 @@ class SocketNode:
         """Take an id that goes with the host at which others see us now, if ours does not."""
         logger.info("%s: others see us at %s", self.socket.address, host)
         if not self.is_id_fixed and not conforms(self.table.node_id, host):
-            others = self._shared.identities.elsewhere(self.socket.address)
-            self.renew_id(distant_id(host, others, self._shared.random_bytes), now)
+            others = self._context.identities.elsewhere(self.socket.address)
+            self.renew_id(distant_id(host, others, self._context.random_bytes), now)
             logger.info("%s: our id is %s now", self.socket.address, self.table.node_id.hex())
-
-    def _on_asked(self, contact: Contact, now: float) -> None:
-        """Note who queried us, and ping it if the table has a use for it: only nodes that answer get in."""
-        address = contact.address
-        if not self.table.queried(contact, now) or address in self._verifying:
-            return
-        if self._verify.take(now) and self.rpc.send_query(
-            Ping(), address, partial(self._on_verified, address)
-        ):
-            self._verifying.add(address)
-
-    def _on_verified(self, address: Address, _result: Answer | QueryError, _now: float) -> None:
-        self._verifying.discard(address)
-
-    def _check(self, address: Address) -> None:
-        self.rpc.send_query(Ping(), address, self._on_checked)
-
-    def _on_checked(self, result: Answer | QueryError, now: float) -> None:
-        if isinstance(result, QueryRefused):  # `rpc` has told the table of all other outcomes
-            self.table.failed(result.address, now)
-        elif isinstance(result, QueryTimeout) and not self.rpc.is_cut_off:
-            node = self.table.get(result.address)
-            if node is not None and node.failures and not node.bad:
-                self._check(result.address)
-
-
-def _new_table(node_id: NodeId, family: Family, scope: Scope, shared: NodeContext) -> RoutingTable:
-    return RoutingTable(
-        node_id,
-        family,
-        scope,
-        bucket_size=shared.settings.bucket_size,
-        good_for=shared.settings.good_for,
-        bad_after=shared.settings.bad_after,
-        ours=shared.identities.ids,
-    )
-
-
-def _new_responder(table: RoutingTable, scope: Scope, shared: NodeContext) -> Responder:
-    return Responder(
-        table, shared.tables, scope, shared.peers, shared.tokens, shared.items, version=VERSION_TAG
-    )

@@ -1,13 +1,14 @@
-"""What is worth knowing twice about a source of packets, for the sources heard of last.
+"""What is known of the sources of packets heard of last.
 
 One source sends many packets, and most of what concerns it is the same each time: its compact form,
-whether we talk to it, how much it has sent of late.  The memory is bounded, and what a flood from
-ever new addresses pushes out of it is what has been silent longest.  Who is not heard of for long is
-forgotten too: or a quiet node would fill its memory with addresses of last week.
+whether we talk to it, how much it has sent lately.  The memory is bounded: a flood from ever new
+addresses pushes out the sources not heard of for longest.  Sources not heard of for long are
+forgotten too: otherwise a quiet node would fill its memory with addresses of last week.
 """
 
 from collections.abc import Callable, Container, Iterator
 from itertools import chain
+from math import inf
 from typing import Generic, TypeVar
 
 from dhtnode.addresses import Address, Scope, pack_address
@@ -19,21 +20,21 @@ V = TypeVar("V")
 
 
 class Meter:
-    """Hold the moment up to which what was used of a rate is paid for; see `admission`."""
+    """The moment up to which what was used of a rate is paid for; see `admission`."""
 
     __slots__ = ("used_until",)
 
     def __init__(self) -> None:
-        self.used_until = float("-inf")
+        self.used_until = -inf
 
 
 class Source:
-    """Hold what follows from an address, and what its packets have shown.
+    """An address, what follows from it, and what its packets have shown.
 
     `head` is how a reply to this address begins: a dictionary with the key `ip` (BEP 42).
     `awaited` counts our queries to it under way.  While `now < proven_until` it has proven its
-    address, by an answer to one of them.  `silent_at` is when one stayed without an answer, if it
-    was the last.
+    address, by an answer to one of them.  `timed_out_at` is when the last of them timed out, if
+    none was answered since; `seen_at` when its sender was last reported as a possible contact.
     """
 
     __slots__ = (
@@ -43,11 +44,11 @@ class Source:
         "head",
         "host",
         "is_allowed",
-        "looked_at",
         "network",
         "packed_host",
         "proven_until",
-        "silent_at",
+        "seen_at",
+        "timed_out_at",
     )
 
     def __init__(self, address: Address, *, is_allowed: bool, host: Meter, network: Meter) -> None:
@@ -61,15 +62,14 @@ class Source:
         self.network = network
         self.awaited = 0
         self.datagrams = 0
-        self.looked_at = self.proven_until = self.silent_at = float("-inf")
+        self.seen_at = self.proven_until = self.timed_out_at = -inf
 
 
 class RecentSources(Generic[K, V]):
-    """Make values for keys and remember at most `limit` of them, in two generations.
+    """Values made for keys, at most `limit` of them, in two generations.
 
     When the young generation is half of the limit, or its time is over, it becomes the old one, and
-    what was old and has not been asked for since is forgotten: nearly the order of use, for one
-    look-up per call.
+    old values not used since are forgotten: nearly the order of use, for one look-up per call.
     """
 
     __slots__ = ("_half", "_make", "_old", "_young")
@@ -93,15 +93,15 @@ class RecentSources(Generic[K, V]):
         """Yield what is remembered, in no order."""
         return chain(self._young.values(), self._old.values())
 
-    def turn(self) -> None:
-        """Begin a generation, and forget what has not been asked for since the last one began."""
+    def next_generation(self) -> None:
+        """Begin a generation, and forget what was not used since the last one began."""
         self._old, self._young = self._young, {}
 
     def keep(self, key: K, value: V) -> None:
-        """Remember a value as if it had been asked for now."""
+        """Remember a value as if it had been used now."""
         self._old.pop(key, None)
         if len(self._young) >= self._half:
-            self.turn()
+            self.next_generation()
         self._young[key] = value
 
     def _renew(self, key: K) -> V:
@@ -114,48 +114,69 @@ class RecentSources(Generic[K, V]):
         return value
 
     def _keep_parts(self, value: V) -> None:
-        """Remember what belongs to a value that would have been forgotten next."""
+        """Keep what belongs to a value that would have been forgotten next."""
 
 
 class Meters:
-    """Remember the meters of hosts and networks, for all sockets of a node: what is used is counted once."""
+    """The meters of hosts and networks, for all sockets of a node: what is used is counted once."""
 
     __slots__ = ("hosts", "networks")
 
     def __init__(self) -> None:
-        self.hosts: RecentSources[str, Meter] = RecentSources(MAX_SOURCES, _new_meter)
-        self.networks: RecentSources[str, Meter] = RecentSources(MAX_SOURCES, _new_meter)
+        self.hosts: RecentSources[str, Meter] = RecentSources(MAX_SOURCES, lambda _host: Meter())
+        self.networks: RecentSources[str, Meter] = RecentSources(MAX_SOURCES, lambda _host: Meter())
 
 
 class Sources(RecentSources[tuple[str, int], Source]):
-    """Remember the sources of one socket by the pairs that it returns."""
+    """The sources of one socket by the pairs that it returns."""
 
-    __slots__ = ("_hosts", "_networks", "_own", "_scope")
+    __slots__ = ("_began_at", "_hosts", "_lifetime", "_networks", "_own", "_scope")
 
-    def __init__(self, scope: Scope, own: Container[Address] = (), meters: Meters | None = None) -> None:
-        """Know whom a socket of this scope talks to: never to the node's `own` addresses."""
+    def __init__(
+        self,
+        scope: Scope,
+        own: Container[Address] = (),
+        meters: Meters | None = None,
+        *,
+        lifetime: float = inf,
+    ) -> None:
+        """Begin with the scope of a socket; the node's `own` addresses are not allowed.
+
+        Sources not heard of for `lifetime` seconds are forgotten by `expire`.
+        """
         meters = meters or Meters()
         super().__init__(MAX_SOURCES, self._make_source)
         self._scope = scope
         self._own = own
         self._hosts = meters.hosts
         self._networks = meters.networks
+        self._lifetime = lifetime
+        self._began_at = -inf
 
-    def forgive(self) -> None:
-        """Take what was used of all rates as paid for; to be done when the rates change.  Linear cost."""
+    def reset_meters(self) -> None:
+        """Count what was used of all rates as paid for; to be done when the rates change.  Linear cost."""
         for source in self.values():
-            source.host.used_until = source.network.used_until = float("-inf")
+            source.host.used_until = source.network.used_until = -inf
         for meter in chain(self._hosts.values(), self._networks.values()):
-            meter.used_until = float("-inf")
+            meter.used_until = -inf
 
-    def turn(self) -> None:
-        """Forget whoever has been silent since the last turn, and all that only they have used."""
-        super().turn()
-        self._hosts.turn()
-        self._networks.turn()
+    def expire(self, now: float) -> None:
+        """Forget the sources not heard of for long, at the latest after twice the lifetime.
+
+        To be called now and then; without it their number is bounded all the same.
+        """
+        if now - self._began_at >= self._lifetime:
+            self._began_at = now
+            self.next_generation()
+
+    def next_generation(self) -> None:
+        """Forget sources not heard of since the last generation began, and meters only they used."""
+        super().next_generation()
+        self._hosts.next_generation()
+        self._networks.next_generation()
 
     def _keep_parts(self, value: Source) -> None:
-        """Remember the meters of a source as long as itself: other ports of its host must share them."""
+        # Other ports of its host must share the meters, so they are kept as long as the source.
         if value.is_allowed and self._scope is not Scope.LOOPBACK:
             self._hosts.keep(self._scope.host_key(value.address), value.host)
             self._networks.keep(self._scope.network_key(value.address), value.network)
@@ -163,8 +184,9 @@ class Sources(RecentSources[tuple[str, int], Source]):
     def _make_source(self, pair: tuple[str, int]) -> Source:
         scope, address = self._scope, Address(*pair)
         if not scope.allows(address) or address in self._own:
-            return Source(address, is_allowed=False, host=_NOBODY, network=_NOBODY)
-        if scope is Scope.LOOPBACK:  # where each endpoint is a host of its own (design note 2)
+            return Source(address, is_allowed=False, host=_UNUSED, network=_UNUSED)
+        if scope is Scope.LOOPBACK:
+            # There each endpoint is a host of its own (design note 2).
             return Source(address, is_allowed=True, host=Meter(), network=Meter())
         return Source(
             address,
@@ -174,8 +196,4 @@ class Sources(RecentSources[tuple[str, int], Source]):
         )
 
 
-def _new_meter(_key: str) -> Meter:
-    return Meter()
-
-
-_NOBODY = Meter()
+_UNUSED = Meter()

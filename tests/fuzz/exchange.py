@@ -47,8 +47,7 @@ class Exchange:
         packet = self._filled_in(packet, source, now)
         if any(secret in packet for secret in self._secrets.get(source, ())):
             self._proven[source] = now
-        rpc = self.endpoint.rpc
-        rpc.handle_datagram_untrusted(packet, source, now)
+        self.endpoint.receiver.handle_untrusted(packet, source, now)
         sent = self.wire.sent
         require(len(sent) <= MAX_SENDS, "one datagram sets off few others")
         replies = [entry for entry in sent if not entry[0].endswith(QUERY_END)]
@@ -56,7 +55,7 @@ class Exchange:
             self._check_reply(replies, source, packet, now)
         size = len(replies[0][0]) // 32 if replies else 0
         answered = replies[0][0][:6] if replies else b""
-        return size, answered, len(sent), rpc.traffic.answers > 0
+        return size, answered, len(sent), self.endpoint.rpc.traffic.answers > 0
 
     def _check_reply(
         self, replies: list[tuple[bytes, Address]], source: Address, packet: bytes, now: float

@@ -13,8 +13,9 @@ from dhtnode.krpc.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping
 from dhtnode.lookup.candidates import MAX_CANDIDATES
 from dhtnode.net.round_trips import MAX_TIMEOUT
 from dhtnode.net.transactions import Answer
+from dhtnode.node.checks import VERIFY_BURST
 from dhtnode.node.lookup_driver import LookupDriver
-from dhtnode.node.socket_node import VERIFY_BURST, SocketNode
+from dhtnode.node.socket_node import SocketNode
 from dhtnode.routing.bucket import BucketInfo
 from dhtnode.server.sources import RecentSources
 from dhtnode.settings import NodeSettings
@@ -153,7 +154,7 @@ class NodeTarget:
             method = AnnouncePeer(SWARM, 6881, b"token", seed=True)
             self._ask(endpoint, method, new_address(endpoint.family, number))
         elif kind == 4:
-            endpoint.check_silent(self._clock.now)
+            endpoint.checks.ping_silent(self._clock.now)
         elif kind == 5:
             self._world.peers.expire(self._clock.now)
         elif self._lookups:
@@ -189,7 +190,7 @@ class NodeTarget:
         for endpoint in self._world.endpoints.values():
             rpc = endpoint.rpc
             require(rpc.pending <= SETTINGS.max_pending, "queries under way are bounded")
-            require(len(endpoint._verifying) <= rpc.pending, "who is verified is being asked")
+            require(len(endpoint.checks._verifying) <= rpc.pending, "who is verified is being asked")
             require(not rpc.events["internal errors"], "no error of our own")
 
     def _check_all(self) -> None:
@@ -198,15 +199,15 @@ class NodeTarget:
             buckets: list[BucketInfo] = endpoint.table.buckets(self._clock.now)
             require(len(buckets) <= ID_BITS, "buckets are bounded")
             require(max(map(len, _memories(endpoint))) <= SOURCES, "sources are bounded")
-            require(len(endpoint.rpc.counts) <= MAX_COUNTERS, "kinds of events are few and fixed")
-            require(len(endpoint._verifying) <= VERIFY_BURST + 100, "verifications are bounded")
+            require(len(endpoint.receiver.counts) <= MAX_COUNTERS, "kinds of events are few and fixed")
+            require(len(endpoint.checks._verifying) <= VERIFY_BURST + 100, "verifications are bounded")
         for traversal in self._lookups:
             known = len(traversal.lookup._candidates)
             require(known <= MAX_CANDIDATES + 2 * SETTINGS.lookup_query_limit, "candidates are bounded")
 
 
 def _memories(endpoint: SocketNode) -> list[RecentSources[Any, Any]]:
-    sources = endpoint.rpc._sources
+    sources = endpoint.rpc.sources
     return [sources, sources._hosts, sources._networks]
 
 

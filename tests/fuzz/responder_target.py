@@ -35,7 +35,7 @@ class ResponderTarget:
         self._short = World(SETTINGS)
         self._long = World(SETTINGS)
         for endpoint in self._long.endpoints.values():
-            endpoint.rpc._quick = None
+            endpoint._inbound._fast_path = None
         self._now = 0.0
         self._inputs = 0
 
@@ -65,7 +65,7 @@ class ResponderTarget:
             packet = packet.replace(TOKEN_MARK, token)
         for world in (self._short, self._long):
             world.wires[family].sent.clear()
-            world.endpoints[family].rpc.handle_datagram_untrusted(packet, source, self._now)
+            world.endpoints[family].receiver.handle_untrusted(packet, source, self._now)
         self._faults.check()
         short, long = (world.wires[family].sent for world in (self._short, self._long))
         require(short == long, "both ways send the same bytes")
@@ -82,7 +82,7 @@ class ResponderTarget:
             for endpoint in world.endpoints.values()
             for contact in endpoint.table.contacts(include_bad=True)
         ]
-        counts = [endpoint.rpc.counts for endpoint in world.endpoints.values()]
+        counts = [endpoint.receiver.counts for endpoint in world.endpoints.values()]
         filters = [world.peers.filters(swarm, None, self._now) for swarm in SWARMS]
         return infos, counts, filters, world.peers.statistics()
 

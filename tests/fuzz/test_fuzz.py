@@ -130,9 +130,9 @@ def allow_everything(_self: Scope, _address: object) -> bool:
     return True
 
 
-def reply_in_full(self: Admission, *_arguments: object, **_options: object) -> int:
+def reply_in_full(self: Admission, *_arguments: object, **_options: object) -> tuple[None, int]:
     """Let short queries buy long replies."""
-    return self._max_payload
+    return None, self._max_payload
 
 
 def room_for_all(_self: PeerStore, _info_hash: object, _host: str) -> bool:
@@ -159,7 +159,7 @@ PLANTED = [
     ("scrape", filter_size, "hosts_between", hosts_unless_full, "ValueError"),
     ("node", RoutingTable, "queried", query_with_a_bug, "KeyError"),
     ("node", Scope, "allows", allow_everything, "Broken: destinations are allowed"),
-    ("node", Admission, "longest_reply", reply_in_full, "Broken: a reply costs"),
+    ("node", Admission, "admit", reply_in_full, "Broken: a reply costs"),
     ("node", RecentSources, "_renew", never_forget, "Broken: sources are bounded"),
     ("node", Transactions, "take_expired", lambda *_arguments: None, "Broken: every query"),
     ("node", PeerStore, "has_room", room_for_all, "Broken: peers are bounded"),

@@ -35,7 +35,7 @@ from dhtnode.node.context import share
 from dhtnode.node.socket_node import SocketNode
 from dhtnode.server.peer_store import PeerStore
 from dhtnode.settings import VERSION_TAG, NodeSettings
-from tests.net.test_rpc import FakeSocket
+from tests.net.bench import FakeSocket
 from tests.strategies import messages, queries
 
 CASES = json.loads((Path(__file__).parents[1] / "vectors" / "krpc_malformed.json").read_text())["cases"]
@@ -65,7 +65,7 @@ class Bench:
         """Handle one datagram and return what was sent back to its source, pings of ours aside."""
         source = source or self.asker
         before = len(self.socket.sent)
-        self.endpoint.rpc.handle_datagram_untrusted(data, source, trio.current_time())
+        self.endpoint.receiver.handle_untrusted(data, source, trio.current_time())
         return [
             message
             for message, destination in self.socket.sent[before:]
@@ -91,7 +91,7 @@ class Bench:
     @property
     def faults(self) -> int:
         """Return how often our own code failed."""
-        return self.endpoint.rpc.counts["internal errors"]
+        return self.endpoint.receiver.counts["internal errors"]
 
     def is_alive(self) -> bool:
         """Return whether a ping is answered."""
@@ -314,7 +314,7 @@ async def test_packet_from_nowhere_is_dropped(source: Address) -> None:
 
     bench.receive(encode(Query(b"aa", ASKER_ID, Ping())), source)
 
-    assert (bench.socket.sent, bench.endpoint.rpc.counts["dropped: source not allowed"]) == ([], 1)
+    assert (bench.socket.sent, bench.endpoint.receiver.counts["dropped: source not allowed"]) == ([], 1)
 
 
 async def test_our_own_query_sent_back_gets_silence() -> None:
@@ -388,7 +388,7 @@ async def test_table_full_of_dead_nodes_does_not_keep_us_out(autojump_clock: Moc
             table.failed(contact.address, 1.0)
     with trio.move_on_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(bench.endpoint.rpc._expire)
+            nursery.start_soon(bench.endpoint.rpc.expire)
             await bench.endpoint.join()
             nursery.cancel_scope.cancel()
 

@@ -12,7 +12,7 @@ from dhtnode.net.round_trips import (
     MIN_STALL,
     MIN_TIMEOUT,
     WINDOW,
-    Persistence,
+    RetryPolicy,
     RoundTripTimes,
 )
 
@@ -70,8 +70,8 @@ def test_limits_forget_what_is_long_past() -> None:
     assert [limits(slow), limits(fast)] == [(1.1, 3.0), (0.15, MIN_TIMEOUT)]
 
 
-def persistence_after(*seen: tuple[int, int], most: int = 7) -> Persistence:
-    persistence = Persistence(most)
+def persistence_after(*seen: tuple[int, int], most: int = 7) -> RetryPolicy:
+    persistence = RetryPolicy(most)
     for asks, lost in seen:
         persistence.add(asks, lost)
     return persistence
@@ -92,13 +92,13 @@ def persistence_after(*seen: tuple[int, int], most: int = 7) -> Persistence:
 )
 def test_asks_follow_the_losses(seen: list[tuple[int, int]], asks: int) -> None:
     """So many that a node that is there is missed in one of 2000 cases; three before anything is known."""
-    assert persistence_after(*seen).asks == asks
+    assert persistence_after(*seen).attempts == asks
 
 
 def test_asks_keep_to_what_the_caller_allows() -> None:
     """Also where more would be needed, and never none."""
-    assert persistence_after((1000, 500), most=4).asks == 4
-    assert persistence_after(most=1).asks == 1
+    assert persistence_after((1000, 500), most=4).attempts == 4
+    assert persistence_after(most=1).attempts == 1
 
 
 def test_old_losses_are_forgotten() -> None:
@@ -106,10 +106,10 @@ def test_old_losses_are_forgotten() -> None:
     better = persistence_after(*[(10, 4)] * 200, *[(10, 0)] * 200)
     worse = persistence_after(*[(10, 0)] * 200, *[(10, 4)] * 50)
 
-    assert (better.asks, worse.asks) == (2, 7)
+    assert (better.attempts, worse.attempts) == (2, 7)
 
 
 @given(st.lists(st.integers(1, 60).flatmap(lambda asks: st.tuples(st.just(asks), st.integers(0, asks)))))
 def test_asks_stay_within_bounds(seen: list[tuple[int, int]]) -> None:
     """Whatever happens on the line."""
-    assert 1 <= persistence_after(*seen).asks <= 7
+    assert 1 <= persistence_after(*seen).attempts <= 7

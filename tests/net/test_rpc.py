@@ -1,133 +1,21 @@
-"""Queries and answers over a socket that exists only in memory, in virtual time."""
+"""Our queries and their answers, over a socket that exists only in memory, in virtual time."""
 
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from dhtnode.addresses import Address, Contact, Family, Scope
-from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
+from dhtnode.addresses import Address, Contact
+from dhtnode.errors import BadResponse, QueryNotSent, QueryRefused, QueryTimeout
 from dhtnode.ids import as_id
-from dhtnode.krpc.codec import decode_untrusted, encode
-from dhtnode.krpc.messages import Error, FindNode, Message, Ping, Query, Response
+from dhtnode.krpc.codec import encode
+from dhtnode.krpc.messages import Error, FindNode, Ping, Query, Response
+from dhtnode.net.reachability import COUNTED_IN_A_ROW, CUT_OFF_AFTER, DEAF_AFTER, HUSH
 from dhtnode.net.round_trips import FIRST_STALL, FIRST_TIMEOUT, RECOMPUTE_EVERY
-from dhtnode.net.rpc import BLAMED_IN_A_ROW, CUT_OFF_AFTER, DEAF_AFTER, GRACE, HUSH, Rpc
+from dhtnode.net.rpc import GRACE
 from dhtnode.net.transactions import Answer
-from dhtnode.routing.table import RoutingTable
-from dhtnode.settings import NodeSettings
-
-US = Address("21.0.0.1", 6881)
-ALICE = Contact(as_id(7), Address("21.0.1.1", 6881))
-BOB = Contact(as_id(8), Address("21.0.2.1", 6881))
-OWN = as_id(1 << 159)
-
-
-class FakeSocket:
-    """Be a socket that keeps what is sent and receives what it is given."""
-
-    def __init__(self, address: Address = US) -> None:
-        self.address = address
-        self.errors: Counter[str] = Counter()
-        self.sent: list[tuple[Message, Address]] = []
-        self.sent_bytes: list[bytes] = []
-        self.is_full = False
-        self._arrived: deque[tuple[bytes, Address]] = deque()
-        self._changed = trio.Event()
-
-    def deliver(self, message: Message | bytes, source: Address) -> None:
-        """Let a datagram arrive."""
-        self._arrived.append((message if isinstance(message, bytes) else encode(message), source))
-        self._changed.set()
-
-    async def wait_readable(self) -> None:
-        """Wait for `deliver`."""
-        while not self._arrived:
-            self._changed = trio.Event()
-            await self._changed.wait()
-        await trio.lowlevel.checkpoint()
-
-    def receive_nowait(self) -> tuple[bytes, Address] | None:
-        """Return what arrived first."""
-        return self._arrived.popleft() if self._arrived else None
-
-    def send_nowait(self, data: bytes, destination: Address) -> bool:
-        """Keep a datagram, as a message for whoever compares."""
-        if self.is_full:
-            return False
-        self.sent.append((decode_untrusted(data, self.address.family), destination))
-        self.sent_bytes.append(data)
-        return True
-
-    async def wait_writable(self) -> None:
-        """Return at once."""
-        await trio.lowlevel.checkpoint()
-
-    def dropped_by_kernel(self) -> int | None:
-        """Return None: no kernel takes part."""
-        return None
-
-    def close(self) -> None:
-        """Do nothing: there is nobody to wake."""
-
-
-def echo(query: Query, source: Address, _now: float, _room: int) -> Response:
-    """Answer any query."""
-    return Response(query.transaction_id, OWN, external_address=source)
-
-
-@dataclass
-class Bench:
-    """Be a running `Rpc` and what surrounds it."""
-
-    rpc: Rpc
-    socket: FakeSocket
-    table: RoutingTable
-
-    def __post_init__(self) -> None:
-        self.outcomes: list[Answer | QueryError] = []
-        self.times: list[float] = []
-
-    def on_done(self, outcome: Answer | QueryError, now: float) -> None:
-        """Keep what became of a query."""
-        self.outcomes.append(outcome)
-        self.times.append(now)
-
-    def ask(self, contact: Contact = ALICE, **options: Any) -> bytes:
-        """Send a ping and return its transaction id."""
-        pending = self.rpc.send_query(Ping(), contact.address, self.on_done, **options)
-        assert pending is not None
-        return pending.transaction_id
-
-    def answer(self, transaction_id: bytes, contact: Contact = ALICE) -> None:
-        """Let a contact answer."""
-        self.socket.deliver(Response(transaction_id, contact.node_id), contact.address)
-
-    def count(self, *names: str) -> list[int]:
-        """Return some of the counters, and that of our own faults at the end."""
-        return [self.rpc.counts[name] for name in (*names, "internal errors")]
-
-
-@asynccontextmanager
-async def open_bench(on_query: Callable[..., Any] = echo, **options: Any) -> AsyncIterator[Bench]:
-    """Run an `Rpc` for the length of the block."""
-    socket = FakeSocket()
-    table = RoutingTable(OWN, Family.IPV4, Scope.PUBLIC)
-    named = {
-        name: options.pop(name) for name in ("version", "on_asked", "on_moved", "quick") if name in options
-    }
-    settings = NodeSettings(**options)
-    rpc = Rpc(socket, Scope.PUBLIC, table, on_query, Random(1).randbytes, settings=settings, **named)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(rpc.serve)
-        await wait_all_tasks_blocked()
-        yield Bench(rpc, socket, table)
-        nursery.cancel_scope.cancel()
+from tests.net.bench import ALICE, BOB, OWN, Bench, contacts, open_bench
 
 
 async def test_answer_reaches_whoever_asked(autojump_clock: MockClock) -> None:
@@ -207,12 +95,7 @@ async def test_silence_ends_in_a_timeout(autojump_clock: MockClock) -> None:
         assert bench.count("timeouts", "dropped: unknown transaction") == [1, 1, 0]
 
 
-def contacts(count: int) -> list[Contact]:
-    """Return contacts that are nobody else."""
-    return [Contact(as_id(100 + number), Address(f"21.2.{number}.1", 6881)) for number in range(count)]
-
-
-def blamed(bench: Bench, asked: list[Contact]) -> int:
+def failures(bench: Bench, asked: list[Contact]) -> int:
     """Return how many silences the table was told of."""
     known = [bench.table.get(contact.address) for contact in asked]
     return sum(info.failures for info in known if info is not None)
@@ -232,14 +115,18 @@ async def test_silence_of_all_at_once_is_our_own(autojump_clock: MockClock) -> N
         asked = contacts(8)
         await ask_all(bench, asked[:7])
         await trio.sleep(60)
-        before = bench.rpc.is_cut_off
+        before = bench.rpc.reachability.is_cut_off
         await ask_all(bench, asked[7:])
         await trio.sleep(60)
 
-        assert (before, bench.rpc.is_cut_off, blamed(bench, asked)) == (False, True, BLAMED_IN_A_ROW)
+        assert (before, bench.rpc.reachability.is_cut_off, failures(bench, asked)) == (
+            False,
+            True,
+            COUNTED_IN_A_ROW,
+        )
         bench.answer(bench.ask())
         await wait_all_tasks_blocked()
-        assert not bench.rpc.is_cut_off
+        assert not bench.rpc.reachability.is_cut_off
 
 
 async def test_silence_counts_while_others_answer(autojump_clock: MockClock) -> None:
@@ -250,10 +137,12 @@ async def test_silence_counts_while_others_answer(autojump_clock: MockClock) -> 
         bench.answer(bench.ask())
         await trio.sleep(60)
 
-        assert (bench.rpc.is_cut_off, blamed(bench, asked)) == (False, len(asked))
+        assert (bench.rpc.reachability.is_cut_off, failures(bench, asked)) == (False, len(asked))
 
 
-@pytest.mark.parametrize(("count", "blame"), [(BLAMED_IN_A_ROW, BLAMED_IN_A_ROW), (BLAMED_IN_A_ROW + 1, 0)])
+@pytest.mark.parametrize(
+    ("count", "blame"), [(COUNTED_IN_A_ROW, COUNTED_IN_A_ROW), (COUNTED_IN_A_ROW + 1, 0)]
+)
 async def test_those_asked_before_the_network_came_back_are_excused(
     autojump_clock: MockClock, count: int, blame: int
 ) -> None:
@@ -265,7 +154,7 @@ async def test_those_asked_before_the_network_came_back_are_excused(
         bench.answer(bench.ask())
         await trio.sleep(60)
 
-        assert blamed(bench, asked) == blame
+        assert failures(bench, asked) == blame
 
 
 async def test_silence_while_we_stood_still_is_no_failure(autojump_clock: MockClock) -> None:
@@ -276,7 +165,7 @@ async def test_silence_while_we_stood_still_is_no_failure(autojump_clock: MockCl
         await trio.sleep(60)
 
         assert bench.times == [8 * 3600 + GRACE]
-        assert (blamed(bench, [ALICE]), bench.rpc.is_cut_off) == (0, False)
+        assert (failures(bench, [ALICE]), bench.rpc.reachability.is_cut_off) == (0, False)
         assert bench.count("timeouts", "stood still") == [1, 1, 0]
 
 
@@ -296,16 +185,16 @@ async def test_silent_nodes_that_are_asked_again_are_no_outage(autojump_clock: M
             for _ in range(2):
                 await ask_all(bench, asked[:number])
                 await trio.sleep(FIRST_TIMEOUT + 0.1)
-        assert bench.rpc.counts["timeouts while others answer"] == 5 + 2 * 2
+        assert bench.receiver.counts["timeouts while others answer"] == 5 + 2 * 2
         await hear(bench, ALICE)
         await ask_all(bench, asked)
         await trio.sleep(FIRST_TIMEOUT + 0.1)
-        assert not bench.rpc.is_cut_off
+        assert not bench.rpc.reachability.is_cut_off
 
         await hear(bench, *asked)
         await ask_all(bench, asked)
         await trio.sleep(FIRST_TIMEOUT + 0.1)
-        assert bench.rpc.is_cut_off
+        assert bench.rpc.reachability.is_cut_off
 
 
 async def test_silence_of_one_is_an_outage_after_a_while(autojump_clock: MockClock) -> None:
@@ -313,7 +202,7 @@ async def test_silence_of_one_is_an_outage_after_a_while(autojump_clock: MockClo
     async with open_bench() as bench:
         await hear(bench, ALICE)
         asks = 0
-        while not bench.rpc.is_cut_off:
+        while not bench.rpc.reachability.is_cut_off:
             asks += 1
             bench.ask()
             await trio.sleep(FIRST_TIMEOUT + 0.1)
@@ -326,10 +215,10 @@ async def test_queries_that_cannot_leave_are_silence_too(autojump_clock: MockClo
     async with open_bench() as bench:
         bench.socket.is_full = True
         for contact in contacts(CUT_OFF_AFTER):
-            assert not bench.rpc.is_cut_off
+            assert not bench.rpc.reachability.is_cut_off
             assert bench.rpc.send_query(Ping(), contact.address, bench.on_done) is None
 
-        assert bench.rpc.is_cut_off
+        assert bench.rpc.reachability.is_cut_off
 
 
 async def test_timeout_adapts_to_the_line(autojump_clock: MockClock) -> None:
@@ -529,71 +418,6 @@ async def test_query_that_cannot_leave_is_reported(autojump_clock: MockClock) ->
 
         assert (sent, bench.rpc.pending, bench.outcomes) == (None, 0, [])
         assert bench.count("not sent: send failed", "queries sent") == [1, 0, 0]
-
-
-async def test_query_of_another_is_answered(autojump_clock: MockClock) -> None:
-    """To where it came from."""
-    async with open_bench() as bench:
-        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
-        await wait_all_tasks_blocked()
-
-        assert bench.socket.sent == [(Response(b"aa", OWN, external_address=ALICE.address), ALICE.address)]
-        assert bench.count("queries received", "replies sent") == [1, 1, 0]
-
-
-async def test_silence_is_an_answer_too(autojump_clock: MockClock) -> None:
-    """Whoever answers queries may decide for none."""
-    async with open_bench(lambda *_: None) as bench:
-        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
-        await wait_all_tasks_blocked()
-
-        assert (bench.socket.sent, bench.count("replies sent", "errors sent")) == ([], [0, 0, 0])
-
-
-async def test_read_only_node_answers_nothing(autojump_clock: MockClock) -> None:
-    """Neither queries nor bad ones, and it says so in its own (BEP 43)."""
-    async with open_bench(read_only=True) as bench:
-        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
-        bench.socket.deliver(b"d1:ade1:q4:ping1:t2:aa1:y1:qe", ALICE.address)
-        await wait_all_tasks_blocked()
-        transaction_id = bench.ask()
-
-        assert bench.socket.sent == [(Query(transaction_id, OWN, Ping(), read_only=True), ALICE.address)]
-        assert bench.count("dropped: query while read-only") == [2, 0]
-
-
-async def test_callback_that_raises_costs_one_packet(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """On an answer, an error, a stall, a timeout or a query: counted, logged, and the node lives on."""
-
-    def fail(*_args: object) -> None:
-        raise ZeroDivisionError
-
-    async with open_bench(fail) as bench:
-        answered, refused = (bench.rpc.send_query(Ping(), ALICE.address, fail) for _ in range(2))
-        bench.rpc.send_query(Ping(), BOB.address, fail, on_stall=fail)
-        bench.answer(answered.transaction_id)
-        bench.socket.deliver(Error(refused.transaction_id, 201, ""), ALICE.address)
-        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
-        await trio.sleep(60)
-        transaction_id = bench.ask()
-        bench.answer(transaction_id)
-        await wait_all_tasks_blocked()
-
-        assert [type(outcome) for outcome in bench.outcomes] == [Answer]
-        assert (bench.count(), len(caplog.records), bench.rpc.pending) == ([5], 5, 0)
-
-
-async def test_burst_larger_than_a_batch_is_handled_to_its_end(autojump_clock: MockClock) -> None:
-    """The loop comes back for the rest."""
-    async with open_bench(receive_batch=4) as bench:
-        for number in range(50):
-            bench.socket.deliver(Query(b"%04d" % number, ALICE.node_id, Ping()), ALICE.address)
-        await wait_all_tasks_blocked()
-
-        answered = [message.transaction_id for message, _ in bench.socket.sent]
-        assert answered == [b"%04d" % number for number in range(50)]
 
 
 async def test_transaction_ids_suit_every_implementation(autojump_clock: MockClock) -> None:

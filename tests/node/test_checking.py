@@ -37,7 +37,7 @@ class Checking:
 
     async def check(self) -> list[Query]:
         """Begin a round of maintenance, and return its pings."""
-        self.endpoint.check_silent(trio.current_time())
+        self.endpoint.checks.ping_silent(trio.current_time())
         return self.take_pings()
 
     async def give_up(self) -> list[Query]:
@@ -159,14 +159,14 @@ async def test_losing_our_own_network_loses_no_node(autojump_clock: MockClock) -
 async def test_sources_silent_for_long_are_forgotten(autojump_clock: MockClock) -> None:
     """At the earliest after `good_for` seconds: so long an address counts as proven."""
     checking = Checking()
-    rpc, now = checking.endpoint.rpc, trio.current_time()
-    rpc.forget_silent(now)
+    sources, now = checking.endpoint.rpc.sources, trio.current_time()
+    sources.expire(now)
     for number in range(10):
         checking.receive(Error(b"aa", 204, "no"), contact_of(number))
 
-    rpc.forget_silent(now + GOOD_FOR)
-    rpc.forget_silent(now + 2 * GOOD_FOR - 1)
-    assert len(rpc._sources) == 10
+    sources.expire(now + GOOD_FOR)
+    sources.expire(now + 2 * GOOD_FOR - 1)
+    assert len(sources) == 10
     checking.receive(Error(b"aa", 204, "no"), contact_of(3))
-    rpc.forget_silent(now + 2 * GOOD_FOR)
-    assert len(rpc._sources) == 1
+    sources.expire(now + 2 * GOOD_FOR)
+    assert len(sources) == 1

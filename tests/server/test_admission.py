@@ -29,9 +29,21 @@ def source(host: str = "21.0.0.1", sources: Sources | None = None) -> Source:
     return (Sources(Scope.PUBLIC) if sources is None else sources).get((host, 6881))
 
 
+def refusal(admission: Admission, one: Source, now: float) -> str | None:
+    """Return why a datagram of 100 bytes is dropped, or None."""
+    return admission.admit(one, 100, now)[0]
+
+
+def budget(admission: Admission, one: Source, size: int, now: float) -> int:
+    """Return how many bytes may answer a datagram that is not dropped."""
+    refused, longest = admission.admit(one, size, now)
+    assert refused is None
+    return longest
+
+
 def admitted(admission: Admission, one: Source, count: int, now: float) -> int:
     """Return how many of so many datagrams that come at once are let in."""
-    return [admission.refusal(one, now) for _ in range(count)].count(None)
+    return [refusal(admission, one, now) for _ in range(count)].count(None)
 
 
 def test_burst_is_admitted_and_then_the_rate() -> None:
@@ -39,7 +51,7 @@ def test_burst_is_admitted_and_then_the_rate() -> None:
     admission, one = Admission(SETTINGS), source()
 
     assert [admitted(admission, one, 20, now) for now in (100.0, 100.0, 100.5, 200.0)] == [6, 0, 4, 6]
-    assert admission.refusal(one, 200.0) == FROM_ADDRESS
+    assert refusal(admission, one, 200.0) == FROM_ADDRESS
 
 
 @given(st.lists(st.floats(0.0, 0.5), max_size=300))
@@ -50,7 +62,7 @@ def test_no_more_than_burst_and_rate_is_ever_admitted(gaps: list[float]) -> None
 
     for gap in gaps:
         now += gap
-        count += admission.refusal(one, now) is None
+        count += refusal(admission, one, now) is None
 
     assert count <= SETTINGS.host_burst + 1 + SETTINGS.host_rate * (now - 100.0) + 1e-6
 
@@ -63,18 +75,18 @@ def test_whoever_keeps_to_the_rate_is_always_admitted(gaps: list[float]) -> None
 
     for gap in gaps:
         now += gap
-        assert admission.refusal(one, now) is None
+        assert refusal(admission, one, now) is None
 
 
 def test_hosts_of_one_network_share_its_limit() -> None:
     """Each keeps to its own; together they are too many."""
     admission, sources = Admission(SETTINGS), Sources(Scope.PUBLIC)
     hosts = [source(f"21.0.0.{number}", sources) for number in range(1, 9)]
-    outcomes = [admission.refusal(one, 100.0) for one in hosts for _ in range(3)]
+    outcomes = [refusal(admission, one, 100.0) for one in hosts for _ in range(3)]
 
     assert outcomes.count(None) == 13
     assert set(outcomes) == {None, FROM_NETWORK}
-    assert admission.refusal(source("21.0.1.1", sources), 100.0) is None
+    assert refusal(admission, source("21.0.1.1", sources), 100.0) is None
 
 
 def test_refused_datagram_is_not_charged() -> None:
@@ -82,7 +94,7 @@ def test_refused_datagram_is_not_charged() -> None:
     admission, one = Admission(SETTINGS), source()
     admitted(admission, one, 100_000, 100.0)
 
-    assert admission.refusal(one, 100.125) is None
+    assert refusal(admission, one, 100.125) is None
 
 
 def test_answers_that_we_wait_for_are_free() -> None:
@@ -90,7 +102,7 @@ def test_answers_that_we_wait_for_are_free() -> None:
     admission, one = Admission(SETTINGS), source()
 
     for _ in range(1000):
-        assert admission.refusal(one, 100.0) is None
+        assert refusal(admission, one, 100.0) is None
         admission.expected(one, 100.0)
 
 
@@ -102,47 +114,54 @@ def test_infinite_rate_lifts_a_limit() -> None:
     admission, one = Admission(lifted), source()
 
     assert admitted(admission, one, 10_000, 100.0) == 10_000
-    assert all(admission.allows_reply(one, 1024, 100.0) for _ in range(10_000))
-    assert admission.longest_reply(one, 60, 100.0) == lifted.max_payload
+    admission.spend(10_000 * 1024, 100.0)
+    assert budget(admission, one, 60, 100.0) == lifted.max_payload
 
 
 def test_reply_is_bounded_by_the_query_until_the_address_is_proven() -> None:
     """And the proof wears off."""
     admission, one = Admission(SETTINGS), source()
 
-    before = admission.longest_reply(one, 100, 100.0)
+    before = budget(admission, one, 100, 100.0)
     admission.expected(one, 100.0)
 
-    assert [before, admission.longest_reply(one, 100, 999.0), admission.longest_reply(one, 100, 1000.0)] == [
+    assert [before, budget(admission, one, 100, 999.0), budget(admission, one, 100, 1000.0)] == [
         400,
         1000,
         400,
     ]
-    assert admission.longest_reply(one, 1000, 2000.0) == 1000
+    assert budget(admission, one, 1000, 2000.0) == 1000
 
 
 def test_reply_with_an_item_may_be_longer() -> None:
     """A whole datagram, to whoever has proven its address or sent enough itself (BEP 44)."""
     admission, one = Admission(SETTINGS), source()
 
-    before = [admission.longest_reply(one, size, 100.0, item=True) for size in (100, 300, 1000)]
+    before = [admission.item_budget(one, size, 100.0) for size in (100, 300, 1000)]
     admission.expected(one, 100.0)
 
     assert before == [400, 1200, 1472]
-    assert admission.longest_reply(one, 100, 100.0, item=True) == 1472
+    assert admission.item_budget(one, 100, 100.0) == 1472
 
 
 def spend(admission: Admission, one: Source, now: float) -> int:
-    """Return how many replies of 100 bytes are granted at once."""
-    return next(number for number in range(1000) if not admission.allows_reply(one, 100, now))
+    """Return to how many queries that come at once a reply of 100 bytes is granted."""
+    datagrams = one.datagrams
+    for number in range(1000):
+        if refusal(admission, one, now) is not None:
+            return number
+        admission.spend(100, now)
+        one.datagrams = datagrams
+    raise AssertionError("no end of it")
 
 
 def test_when_replies_run_short_strangers_go_first_and_proven_sources_last() -> None:
     """A third of the burst for those who just came, two for those who keep coming, all for the proven."""
-    admission, sources = Admission(SETTINGS), Sources(Scope.PUBLIC)
+    many = replace(SETTINGS, host_rate=math.inf, network_rate=math.inf)
+    admission, sources = Admission(many), Sources(Scope.PUBLIC)
     stranger, regular, proven = (source(f"21.0.{number}.1", sources) for number in range(3))
     for _ in range(REGULAR_AFTER):
-        admission.refusal(regular, 90.0)
+        refusal(admission, regular, 90.0)
     admission.expected(proven, 90.0)
 
     granted = [spend(admission, one, 100.0) for one in (stranger, regular, proven, regular)]
@@ -157,7 +176,7 @@ def test_who_keeps_asking_in_vain_may_prove_itself() -> None:
     one = source()
     wanted = [admission.wants_proof(one, 100.0)]
     for _ in range(REGULAR_AFTER):
-        admission.refusal(one, 100.0)
+        refusal(admission, one, 100.0)
     wanted.append(admission.wants_proof(one, 100.0))
     one.awaited = 1
     wanted.append(admission.wants_proof(one, 100.0))
@@ -187,8 +206,8 @@ def test_changed_limits_are_those_of_a_new_admission() -> None:
         host_rate=1.0, host_burst=2.0, network_rate=3.0, network_burst=4.0, reply_rate=5.0, reply_burst=6.0
     )
     lower = replace(lower, max_amplification=2.0, max_payload=600, max_item_payload=700)
-    admission, one = Admission(SETTINGS), source()
-    admission.allows_reply(one, 3000, 100.0)
+    admission = Admission(SETTINGS)
+    admission.spend(3000, 100.0)
 
     admission.change_limits(lower)
 

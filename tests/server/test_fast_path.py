@@ -56,7 +56,7 @@ class Side:
         shared = share(NodeSettings(), Random(2), Random(3).randbytes, 0.0)
         self.endpoint = SocketNode(self.wire, OWN, replace(shared, peers=self.peers, tokens=self.tokens))
         if not quick:
-            self.endpoint.rpc._quick = None
+            self.endpoint._inbound._fast_path = None
         for number, node_id in enumerate(NODE_IDS[:nodes]):
             contact = Contact(node_id, Address(HOSTS[family].format(100 + number), 6881))
             self.endpoint.table.responded(contact, 0.0)
@@ -66,14 +66,14 @@ class Side:
 
     def receive(self, data: bytes, source: Address, now: float) -> None:
         """Handle one datagram."""
-        self.endpoint.rpc.handle_datagram_untrusted(data, source, now)
+        self.endpoint.receiver.handle_untrusted(data, source, now)
 
     def state(self, now: float) -> object:
         """Return all that a query can change."""
         table = self.endpoint.table
         infos = [table.get(contact.address) for contact in table.contacts(include_bad=True)]
         filters = [self.peers.filters(swarm, None, now) for swarm in SWARMS]
-        counts = {name: count for name, count in self.endpoint.rpc.counts.items() if count}
+        counts = {name: count for name, count in self.endpoint.receiver.counts.items() if count}
         return infos, filters, self.peers.statistics(), counts
 
 
@@ -134,7 +134,7 @@ async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(
     last = arrivals[-1][2] if arrivals else 0.0
     assert short.wire.sent == long.wire.sent  # pings to possible contacts included
     assert short.state(last) == long.state(last)
-    assert not short.endpoint.rpc.counts["internal errors"]
+    assert not short.endpoint.receiver.counts["internal errors"]
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -152,7 +152,7 @@ def test_announce_to_a_full_store_is_refused_alike_both_ways(family: Family) -> 
     assert short.wire.sent == long.wire.sent
     assert short.wire.sent[0][0].startswith(b"d1:eli202e13:Store is fulle2:ip")
     assert short.state(1.0) == long.state(1.0)
-    assert (short.endpoint.rpc.counts["errors sent"], short.peers.statistics().refused) == (1, 1)
+    assert (short.endpoint.receiver.counts["errors sent"], short.peers.statistics().refused) == (1, 1)
 
 
 @settings(deadline=None, max_examples=100)
@@ -160,7 +160,7 @@ def test_announce_to_a_full_store_is_refused_alike_both_ways(family: Family) -> 
 def test_fields_of_any_type_are_given_back_or_answered(fields: dict[bytes, object]) -> None:
     """Nothing that decodes makes the short way raise."""
     side = Side(Family.IPV4, quick=True, nodes=2, stored=2)
-    quick = side.endpoint.rpc._quick
+    quick = side.endpoint._inbound._fast_path
     source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))
 
     assert quick.reply(fields, source, 1.0, 1024) is None or isinstance(fields[b"a"], dict)
@@ -184,7 +184,7 @@ def test_arguments_of_any_type_are_given_back_or_answered(
     source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))
     fields = {b"a": arguments, b"q": name, b"t": b"aa", b"y": b"q"}
 
-    reply = side.endpoint.rpc._quick.reply(fields, source, 1.0, 1024)
+    reply = side.endpoint._inbound._fast_path.reply(fields, source, 1.0, 1024)
 
     assert reply is None or reply.startswith(b"d2:ip6:")
 
@@ -209,7 +209,9 @@ def test_common_queries_take_the_short_way() -> None:
     }
 
     replies = [
-        side.endpoint.rpc._quick.reply({b"a": asker | arguments, b"q": name, b"t": b"aa"}, source, 1.0, 1024)
+        side.endpoint._inbound._fast_path.reply(
+            {b"a": asker | arguments, b"q": name, b"t": b"aa"}, source, 1.0, 1024
+        )
         for name, arguments in asked.items()
     ]
 

@@ -129,7 +129,7 @@ class Scene:
     @property
     def remembered(self) -> list[int]:
         """Return how many sources, hosts and networks the node remembers."""
-        sources = self.node._endpoints[self.node.addresses[0]].rpc._sources
+        sources = self.node._endpoints[self.node.addresses[0]].rpc.sources
         return [len(sources), len(sources._hosts), len(sources._networks)]
 
     async def check_calm(self, contacts: set[Any]) -> None:

@@ -40,10 +40,10 @@ def test_source_silent_between_two_turns_is_forgotten() -> None:
     sources = Sources(Scope.PUBLIC)
     regular, silent = sources.get(("31.0.0.1", 6881)), sources.get(("31.0.1.2", 6881))
 
-    sources.turn()
+    sources.next_generation()
     assert sources.get(("31.0.0.1", 6881)) is regular
     assert len(sources) == 2
-    sources.turn()
+    sources.next_generation()
 
     assert len(sources) == len(sources._hosts) == len(sources._networks) == 1
     assert sources.get(("31.0.0.1", 6881)) is regular
@@ -56,7 +56,7 @@ def test_meters_last_as_long_as_a_source_that_uses_them() -> None:
     first = sources.get(("21.0.0.1", 1))
 
     for port in range(2, 9):
-        sources.turn()
+        sources.next_generation()
         assert sources.get(("21.0.0.1", 1)) is first
         assert sources.get(("21.0.0.1", port)).host is first.host
         assert sources.get(("21.0.0.2", port)).network is first.network
@@ -67,10 +67,10 @@ def test_sources_that_are_not_allowed_are_forgotten_alike() -> None:
     refused, own = Sources(Scope.PUBLIC), Sources(Scope.LOOPBACK)
     for sources, pair in ((refused, ("127.0.0.1", 1)), (own, ("127.0.0.1", 1))):
         source = sources.get(pair)
-        sources.turn()
+        sources.next_generation()
         assert sources.get(pair) is source
-        sources.turn()
-        sources.turn()
+        sources.next_generation()
+        sources.next_generation()
         assert len(sources) == 0
 
 
@@ -143,7 +143,7 @@ def test_forgiven_source_owes_nothing(scope: Scope) -> None:
     for source in map(sources.get, pairs):
         source.host.used_until = source.network.used_until = 1e9
 
-    sources.forgive()
+    sources.reset_meters()
 
     for source in map(sources.get, [*pairs, ("21.0.0.1", 2), ("21.0.0.2", 1)]):
         assert (source.host.used_until, source.network.used_until) == (float("-inf"), float("-inf"))

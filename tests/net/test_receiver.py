@@ -1,0 +1,74 @@
+"""What the receive loop does with datagrams: replies, batches, and faults that cost one packet."""
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from dhtnode.krpc.messages import Error, Ping, Query, Response
+from dhtnode.net.transactions import Answer
+from tests.net.bench import ALICE, BOB, OWN, open_bench
+
+
+async def test_query_of_another_is_answered(autojump_clock: MockClock) -> None:
+    """To where it came from."""
+    async with open_bench() as bench:
+        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
+        await wait_all_tasks_blocked()
+
+        assert bench.socket.sent == [(Response(b"aa", OWN, external_address=ALICE.address), ALICE.address)]
+        assert bench.count("queries received", "replies sent") == [1, 1, 0]
+
+
+async def test_silence_is_an_answer_too(autojump_clock: MockClock) -> None:
+    """Whoever answers queries may decide for none."""
+    async with open_bench(lambda *_: None) as bench:
+        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
+        await wait_all_tasks_blocked()
+
+        assert (bench.socket.sent, bench.count("replies sent", "errors sent")) == ([], [0, 0, 0])
+
+
+async def test_read_only_node_answers_nothing(autojump_clock: MockClock) -> None:
+    """Neither queries nor bad ones, and it says so in its own (BEP 43)."""
+    async with open_bench(read_only=True) as bench:
+        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
+        bench.socket.deliver(b"d1:ade1:q4:ping1:t2:aa1:y1:qe", ALICE.address)
+        await wait_all_tasks_blocked()
+        transaction_id = bench.ask()
+
+        assert bench.socket.sent == [(Query(transaction_id, OWN, Ping(), read_only=True), ALICE.address)]
+        assert bench.count("dropped: query while read-only") == [2, 0]
+
+
+async def test_callback_that_raises_costs_one_packet(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On an answer, an error, a stall, a timeout or a query: counted, logged, and the node lives on."""
+
+    def fail(*_args: object) -> None:
+        raise ZeroDivisionError
+
+    async with open_bench(fail) as bench:
+        answered, refused = (bench.rpc.send_query(Ping(), ALICE.address, fail) for _ in range(2))
+        bench.rpc.send_query(Ping(), BOB.address, fail, on_stall=fail)
+        bench.answer(answered.transaction_id)
+        bench.socket.deliver(Error(refused.transaction_id, 201, ""), ALICE.address)
+        bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
+        await trio.sleep(60)
+        transaction_id = bench.ask()
+        bench.answer(transaction_id)
+        await wait_all_tasks_blocked()
+
+        assert [type(outcome) for outcome in bench.outcomes] == [Answer]
+        assert (bench.count(), len(caplog.records), bench.rpc.pending) == ([5], 5, 0)
+
+
+async def test_burst_larger_than_a_batch_is_handled_to_its_end(autojump_clock: MockClock) -> None:
+    """The loop comes back for the rest."""
+    async with open_bench(receive_batch=4) as bench:
+        for number in range(50):
+            bench.socket.deliver(Query(b"%04d" % number, ALICE.node_id, Ping()), ALICE.address)
+        await wait_all_tasks_blocked()
+
+        answered = [message.transaction_id for message, _ in bench.socket.sent]
+        assert answered == [b"%04d" % number for number in range(50)]
