@@ -150,7 +150,7 @@ class Receiver:
     def _on_malformed(self, malformed: MalformedMessage, source: Source, budget: int, now: float) -> None:
         self._events[f"malformed: {malformed.reason}"] += 1
         if malformed.reply is not None and not self._read_only:
-            reply = self._inbound.on_malformed(malformed.reply, source, budget, now)
+            reply = self._inbound.on_malformed(malformed.reply, source, budget)
             if reply is not None:
                 self._send_reply(reply, source)
         elif malformed.failed is not None:

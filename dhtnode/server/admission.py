@@ -75,8 +75,11 @@ class Admission:
         host.used_until = host_until + self._host_interval
         network.used_until = network_until + self._network_interval
         source.datagrams += 1
-        if is_behind or self._replies_until - now > self._newcomers_slack:
-            if self._replies_until - now > self._slack_of(source, now):
+        owed = self._replies_until - now
+        if owed < 0.0:
+            self._replies_until = now
+        if is_behind or owed > self._newcomers_slack:
+            if owed > self._slack_of(source, now):
                 return NO_BUDGET, 0
             if is_behind and source.datagrams < REGULAR_AFTER and now >= source.proven_until:
                 return TOO_BUSY, 0
@@ -106,9 +109,9 @@ class Admission:
         source.host.used_until -= self._host_interval
         source.network.used_until -= self._network_interval
 
-    def spend(self, size: int, now: float) -> None:
-        """Take the `size` bytes of a reply to an admitted query out of the budget for replies."""
-        self._replies_until = max(self._replies_until, now) + size * self._seconds_per_byte
+    def spend(self, size: int) -> None:
+        """Take the `size` bytes of a reply to the query just admitted out of the budget for replies."""
+        self._replies_until += size * self._seconds_per_byte
 
     def wants_proof(self, source: Source, now: float) -> bool:
         """Return whether to ping a source that got no reply for want of budget.

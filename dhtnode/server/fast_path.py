@@ -71,7 +71,8 @@ class FastPath:
         head, before_id = source.head, _BEFORE_ID[len(transaction_id)]
         budget -= len(head) + self._always + len(before_id) + len(transaction_id)
         body = method(arguments, source, budget, now)
-        if body is _STORE_IS_FULL:  # an error, whose keys are e, ip, t, v, y
+        if body is _STORE_IS_FULL:
+            # An error, whose keys are e, ip, t, v, y; always shorter than the announce that it answers.
             return b"".join(
                 (_STORE_IS_FULL, head[1:], before_id[1:], transaction_id, self._before_type, b"ee")
             )

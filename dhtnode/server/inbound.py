@@ -65,14 +65,17 @@ class Inbound:
         if reply is None:
             return self._on_slow_path(fields, source, size, budget, now)
         self._received += 1
-        # The fast path leaves read-only nodes to the slow one.
-        sender = sender_of(fields) if self._is_to_be_seen(source, now) else None
-        return self._pay(reply, budget, now), sender
+        self._admission.spend(len(reply))
+        if now - source.seen_at < SEEN_AGAIN_AFTER:
+            return reply, None
+        source.seen_at = now
+        # Not that of a read-only node: the fast path leaves these to the slow one.
+        return reply, sender_of(fields)
 
-    def on_malformed(self, error: Error, source: Source, budget: int, now: float) -> bytes | None:
+    def on_malformed(self, error: Error, source: Source, budget: int) -> bytes | None:
         """Return the reply to a query that breaks the rules, or None when there is no budget for it."""
         reply = replace(error, external_address=source.address, version=self._version)
-        return self._pay(encode(reply), budget, now)
+        return self._within(budget, encode(reply))
 
     def _on_slow_path(
         self, fields: Fields, source: Source, size: int, budget: int, now: float
@@ -83,19 +86,16 @@ class Inbound:
             budget = self._admission.item_budget(source, size, now)
         self._received += 1
         reply = self._respond(query, source.address, now, budget)
-        sender = None if query.read_only or not self._is_to_be_seen(source, now) else query.node_id
-        return None if reply is None else self._pay(encode(reply), budget, now), sender
-
-    def _is_to_be_seen(self, source: Source, now: float) -> bool:
-        if now - source.seen_at < SEEN_AGAIN_AFTER:
-            return False
+        data = None if reply is None else self._within(budget, encode(reply))
+        if query.read_only or now - source.seen_at < SEEN_AGAIN_AFTER:
+            return data, None
         source.seen_at = now
-        return True
+        return data, query.node_id
 
-    def _pay(self, reply: bytes, budget: int, now: float) -> bytes | None:
+    def _within(self, budget: int, reply: bytes) -> bytes | None:
         """Charge a reply to the budget of all, or drop it when it is longer than its own."""
         if len(reply) > budget:
             self._too_long += 1
             return None
-        self._admission.spend(len(reply), now)
+        self._admission.spend(len(reply))
         return reply
