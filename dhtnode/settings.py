@@ -4,6 +4,7 @@ Times are in seconds, sizes in bytes.
 """
 
 from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 VERSION_TAG = b"DN\x00\x01"
 """Our `v` key: two letters and two version bytes (BEP 5, BEP 20)."""
@@ -19,6 +20,13 @@ WELL_KNOWN_BOOTSTRAP = (
 """Hosts that let newcomers in; asked last, after saved contacts and hosts given by the user."""
 
 
+class Range(NamedTuple):
+    """The least and the greatest value of a setting; one without a range may be any number above 0."""
+
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
     """Hold what a node goes by; the defaults are for a node on the public network."""
@@ -26,57 +34,60 @@ class NodeSettings:
     read_only: bool = False
     """Ask, but answer nothing (BEP 43): for short-lived programs and behind closed firewalls."""
 
-    bucket_size: int = 8
+    # Kademlia's own k is 20; the contacts of a whole bucket must fit into one reply.
+    bucket_size: Annotated[int, Range(1, 20)] = 8
     """K of BEP 5: contacts in a bucket, contacts in a reply, responders that end a lookup."""
 
-    parallelism: int = 5
+    parallelism: Annotated[int, Range(1, 64)] = 5
     """Queries of one lookup under way at once, stalled ones not counted: fewer take longer."""
 
-    lookup_query_limit: int = 200
+    lookup_query_limit: Annotated[int, Range(1, 10_000)] = 200
     """Queries one lookup may send in all; a healthy one needs 20 to 40, one under 20 % loss some 80."""
 
-    lookup_asks: int = 7
+    lookup_asks: Annotated[int, Range(1, 20)] = 7
     """How often a lookup asks a silent one of the closest, at most; without losses, once or twice."""
 
-    max_pending: int = 20_000
+    max_pending: Annotated[int, Range(1, 1_000_000)] = 20_000
     """Queries under way at once, over all lookups; more are refused as not sent."""
 
-    good_for: float = 15 * 60.0
+    good_for: Annotated[float, Range(1, 86_400)] = 15 * 60.0
     """How long a node counts as good after it answered or, once proven, asked (BEP 5)."""
 
-    check_after: float = 7.5 * 60.0
+    check_after: Annotated[float, Range(1, 86_400)] = 7.5 * 60.0
     """A node not heard of for so long is pinged, though good for as long again: where half of all
     sessions last less than an hour, to wait for 15 minutes leaves too many dead ones in the table."""
 
-    bad_after: int = 3
+    bad_after: Annotated[int, Range(1, 100)] = 3
     """Unanswered queries in a row that make a node bad; BEP 5 says "multiple".  With 5 % of all
     datagrams lost, 2 would turn out one of a hundred nodes at each check, alive as they are."""
 
-    refresh_after: float = 15 * 60.0
+    refresh_after: Annotated[float, Range(1, 86_400)] = 15 * 60.0
     """A bucket unchanged for so long is refreshed (BEP 5)."""
 
-    token_period: float = 5 * 60.0
+    token_period: Annotated[float, Range(1, 3600)] = 5 * 60.0
     """How often the token secret changes; the one before is accepted too (BEP 5)."""
 
-    peer_lifetime: float = 45 * 60.0
+    peer_lifetime: Annotated[float, Range(60, 86_400)] = 45 * 60.0
     """How long an announced peer is kept; libtorrent's value."""
 
     max_swarms: int = 8192
     """Info-hashes stored; a further one gets no token."""
 
-    max_peers_per_swarm: int = 3000
+    # BEP 33: filters are full at 6000 peers.
+    max_peers_per_swarm: Annotated[int, Range(1, 5999)] = 3000
     """Peers stored per info-hash; BEP 33 wants fewer than 6000, where filters fill up."""
 
     max_peers: int = 200_000
     """Peers stored in all: 67 MB when they fill 8192 swarms evenly, measured."""
 
-    sample_interval: float = 6 * 3600.0
+    sample_interval: Annotated[float, Range(60, 21_600)] = 6 * 3600.0
     """How long the sample of info-hashes that we show stays the same; BEP 51 allows six hours."""
 
-    max_payload: int = 1024
+    # The highest is what an Ethernet frame holds.
+    max_payload: Annotated[int, Range(512, 1472)] = 1024
     """Bytes of a reply (BEP 32)."""
 
-    max_amplification: float = 8.0
+    max_amplification: Annotated[float, Range(1, 100)] = 8.0
     """A reply may be so many times as long as its query, unless the asker has proven its address."""
 
     host_rate: float = 50.0
@@ -100,19 +111,19 @@ class NodeSettings:
     verify_rate: float = 5.0
     """Pings per second, at most, to nodes that queried us and may be worth a place in the table."""
 
-    receive_batch: int = 256
+    receive_batch: Annotated[int, Range(1, 65_536)] = 256
     """Datagrams handled between two checkpoints of the receive loop."""
 
     behind_after: float = 2.0
     """Full batches in a row after which strangers are dropped unread; the kernel has room for twenty."""
 
-    maintenance_period: float = 30.0
+    maintenance_period: Annotated[float, Range(1, 3600)] = 30.0
     """How often the table is looked over for silent nodes and stale buckets."""
 
-    save_period: float = 5 * 60.0
+    save_period: Annotated[float, Range(1, 86_400)] = 5 * 60.0
     """How often the state file is written, when there is one."""
 
-    item_lifetime: float = 2 * 3600.0
+    item_lifetime: Annotated[float, Range(60, 86_400)] = 2 * 3600.0
     """How long an item is kept after it was last put (BEP 44)."""
 
     max_items: int = 4096
@@ -127,7 +138,7 @@ class NodeSettings:
     signature_rate: float = 200.0
     """Signatures of items checked per second, at 0.1 to 0.2 ms each; other puts are refused for now."""
 
-    max_item_payload: int = 1472
+    max_item_payload: Annotated[int, Range(512, 1472)] = 1472
     """Bytes of a reply that carries an item: a full-size one does not fit into what BEP 32 allows."""
 
 

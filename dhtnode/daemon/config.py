@@ -13,11 +13,12 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from math import inf, isfinite
-from typing import Any, get_origin, get_type_hints
+from math import isfinite
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from dhtnode.addresses import Scope, check_listen, parse_address, scope_of, split_host_port
-from dhtnode.settings import LIMITS, NodeSettings
+from dhtnode.settings import LIMITS, NodeSettings, Range
 
 PREFIX = "DHTNODE_"
 FILE_VARIABLE = "DHTNODE_CONFIG"
@@ -38,17 +39,37 @@ class Origin(StrEnum):
     FLAG = "flag"
 
 
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _check_bootstrap(text: str) -> None:
+    if not split_host_port(text)[1]:
+        raise ValueError(f"{text!r}: port 0 cannot be asked")
+
+
+def _check_log_level(text: str) -> None:
+    if text not in LOG_LEVELS:
+        raise ValueError(f"{_shown(text)} is none of {', '.join(LOG_LEVELS)}")
+
+
+def _check_metrics(text: str) -> None:
+    if "/" not in text and scope_of(parse_address(text).host) is not Scope.LOOPBACK:
+        raise ValueError(f"{text} is not on loopback, and metrics are for this machine only")
+
+
 @dataclass(frozen=True, slots=True)
 class DaemonSettings:
     """Hold what `dhtnode run` goes by."""
 
-    listen: tuple[str, ...] = ()
+    listen: Annotated[tuple[str, ...], parse_address] = ()
     """Addresses to bind, `IP:PORT`, any number; none means `port` of every family there is."""
 
-    port: int = DEFAULT_PORT
+    port: Annotated[int, Range(0, 65535)] = DEFAULT_PORT
     """UDP port, where `listen` does not say otherwise; 0 is any free one."""
 
-    bootstrap: tuple[str, ...] = ()
+    bootstrap: Annotated[tuple[str, ...], _check_bootstrap] = ()
     """Nodes to join through, `HOST:PORT`."""
 
     default_bootstrap: bool = True
@@ -60,16 +81,16 @@ class DaemonSettings:
     log: str | None = None
     """File for log lines; they go to stderr without one."""
 
-    log_level: str = "warning"
+    log_level: Annotated[str, _check_log_level] = "warning"
     """What is logged: debug, info, warning or error, and what is worse."""
 
-    metrics: str | None = None
+    metrics: Annotated[str | None, _check_metrics] = None
     """Where Prometheus may ask: `IP:PORT` on loopback, or the path of a Unix socket."""
 
     status_socket: str | None = None
     """Path of the Unix socket where `dhtnode status` asks."""
 
-    late_after: float = 0.5
+    late_after: Annotated[float, Range(0.001, 3600)] = 0.5
     """Seconds by which a task may wake too late before that is logged."""
 
     node: NodeSettings = field(default_factory=NodeSettings)
@@ -94,16 +115,25 @@ class Configuration:
             yield name, value_of(self.settings, name), self.origins.get(name, Origin.DEFAULT)
 
 
-def _kinds(of: type) -> dict[str, type]:
-    """Return the plain type of each field that a text or a TOML value can be read as."""
-    hints = {name: get_origin(hint) or hint for name, hint in get_type_hints(of).items()}
-    kinds = {name: hint if isinstance(hint, type) else hint.__args__[0] for name, hint in hints.items()}
-    plain = (bool, int, float, str, tuple)
-    return {name: str if kind not in plain else kind for name, kind in kinds.items() if name != "node"}
+def _hints(of: type) -> dict[str, Any]:
+    """Return the annotation of each field that is a setting."""
+    return {name: hint for name, hint in get_type_hints(of, include_extras=True).items() if name != "node"}
 
 
-_NODE_KINDS = _kinds(NodeSettings)
-KINDS: Mapping[str, type] = {**_kinds(DaemonSettings), **_NODE_KINDS}
+def _kind(hint: Any) -> type:
+    """Return the plain type that a text or a TOML value is read as: of `str | None` it is `str`."""
+    if get_origin(hint) is Annotated:
+        hint = hint.__origin__
+    if get_origin(hint) is UnionType:
+        hint = get_args(hint)[0]
+    kind: type = get_origin(hint) or hint
+    return kind
+
+
+_HINTS = _hints(DaemonSettings) | _hints(NodeSettings)
+_NODE_NAMES = frozenset(_hints(NodeSettings))
+
+KINDS: Mapping[str, type] = {name: _kind(hint) for name, hint in _HINTS.items()}
 """The type of every setting by its name, in the order in which they are shown."""
 
 _WANTED = {
@@ -116,32 +146,6 @@ _WANTED = {
 _LINK = re.compile(r"(?:tcp|udp|sctp)://", re.IGNORECASE)  # how Kubernetes and Docker link a service
 _MAX_NAMED = 8  # variables in one warning
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "port": (0, 65535),
-    "late_after": (0.001, 3600),
-    "bucket_size": (1, 20),  # Kademlia's own k; the contacts of a whole bucket must fit into one reply
-    "parallelism": (1, 64),
-    "lookup_query_limit": (1, 10_000),
-    "lookup_asks": (1, 20),
-    "max_pending": (1, 1_000_000),
-    "bad_after": (1, 100),
-    "good_for": (1, 86_400),
-    "check_after": (1, 86_400),
-    "refresh_after": (1, 86_400),
-    "token_period": (1, 3600),
-    "peer_lifetime": (60, 86_400),
-    "max_peers_per_swarm": (1, 5999),  # BEP 33: filters are full at 6000
-    "sample_interval": (60, 21_600),
-    "item_lifetime": (60, 86_400),
-    "max_item_payload": (512, 1472),
-    "max_payload": (512, 1472),  # what an Ethernet frame holds
-    "max_amplification": (1, 100),
-    "receive_batch": (1, 65_536),
-    "maintenance_period": (1, 3600),
-    "save_period": (1, 86_400),
-}
-"""The least and the greatest value; whatever is not here must be at least 1, or as a fraction above 0."""
 
 
 def parse_file(data: bytes) -> dict[str, object]:
@@ -224,7 +228,7 @@ def _listed(names: list[str]) -> str:
 
 def value_of(settings: DaemonSettings, name: str) -> Any:
     """Return the value of a setting by its flat name."""
-    return getattr(settings.node if name in _NODE_KINDS else settings, name)
+    return getattr(settings.node if name in _NODE_NAMES else settings, name)
 
 
 def reload(old: DaemonSettings, new: DaemonSettings) -> tuple[DaemonSettings, list[str], list[str]]:
@@ -244,8 +248,8 @@ def in_toml(name: str, value: object, origin: Origin) -> str:
 
 
 def _with(settings: DaemonSettings, values: Mapping[str, Any]) -> DaemonSettings:
-    node = {name: value for name, value in values.items() if name in _NODE_KINDS}
-    others = {name: value for name, value in values.items() if name not in _NODE_KINDS}
+    node = {name: value for name, value in values.items() if name in _NODE_NAMES}
+    others = {name: value for name, value in values.items() if name not in _NODE_NAMES}
     return replace(settings, node=replace(settings.node, **node), **others)
 
 
@@ -275,54 +279,24 @@ def _from_text(name: str, text: str) -> object:
 def _checked(name: str, value: Any) -> Any:
     """Return a value of the right type that may be used, or raise `ValueError`."""
     kind = KINDS[name]
+    conditions = getattr(_HINTS[name], "__metadata__", ())
+    if kind is float and not isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
     if kind in (int, float):
-        _check_number(name, value)
+        _check_number(value, *conditions)
     for text in (value,) if kind is str else value if kind is tuple else ():
         if not text or "\0" in text:
             raise ValueError("an empty text, or one with a NUL in it")
-        _TEXTS.get(name, _any_text)(text)
+        for check in conditions:
+            check(text)
     if name == "listen" and value:
         check_listen([parse_address(text) for text in value])
     return value
 
 
-def _check_number(name: str, value: float) -> None:
-    if KINDS[name] is float and not isfinite(value):
-        raise ValueError(f"{value} is not a finite number")
-    low, high = _RANGES.get(name, (1 if KINDS[name] is int else 0, inf))
-    if high < inf and not low <= value <= high:
-        raise ValueError(f"{_shown(value)} is not between {low} and {high}")
-    if value < low or (value == low == 0 and high == inf):
-        raise ValueError(f"{value} is not above 0")
-
-
-def _any_text(_text: str) -> None:
-    """Let any path through: whether it can be opened is found out when it is."""
-
-
-def _check_bootstrap(text: str) -> None:
-    if not split_host_port(text)[1]:
-        raise ValueError(f"{text!r}: port 0 cannot be asked")
-
-
-def _check_log_level(text: str) -> None:
-    if text not in LOG_LEVELS:
-        raise ValueError(f"{_shown(text)} is none of {', '.join(LOG_LEVELS)}")
-
-
-def _check_metrics(text: str) -> None:
-    if "/" not in text and scope_of(parse_address(text).host) is not Scope.LOOPBACK:
-        raise ValueError(f"{text} is not on loopback, and metrics are for this machine only")
-
-
-_TEXTS: Mapping[str, Callable[[str], object]] = {
-    "listen": parse_address,
-    "bootstrap": _check_bootstrap,
-    "log_level": _check_log_level,
-    "metrics": _check_metrics,
-}
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _check_number(value: float, allowed: Range | None = None) -> None:
+    if allowed is None:
+        if value <= 0:
+            raise ValueError(f"{value} is not above 0")
+    elif not allowed.low <= value <= allowed.high:
+        raise ValueError(f"{_shown(value)} is not between {allowed.low} and {allowed.high}")
