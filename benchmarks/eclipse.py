@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.report import head, new_report, table
 from dhtnode import Address, Contact, Family, NodeId, Scope, distance, random_id
-from dhtnode.bep42 import kept_places, secure_id
+from dhtnode.bep42 import reserved_slots, secure_id
 from dhtnode.ids import as_id, as_int
 from dhtnode.lookup.lookup import Lookup
 from dhtnode.routing.table import RoutingTable
@@ -96,7 +96,7 @@ class Attacked:
         """Look for an id from a random honest node."""
         asker = self.random.choice(self.honest)
         own = self.tables[asker.address]
-        kept = kept_places(WIDTH, own.conforming_share()) if is_preferring else 0
+        kept = reserved_slots(WIDTH, own.compliant_share()) if is_preferring else 0
         lookup = Lookup(wanted, asker.node_id, Scope.PUBLIC, kept=kept)
         lookup.add_contacts(own.closest(wanted, 1.0, 2 * WIDTH))
         while not lookup.finished:

@@ -43,14 +43,14 @@ async def measure(
     alpha: int,
     *,
     dead: float = 0.3,
-    asks: int = DEFAULTS.lookup_asks,
+    asks: int = DEFAULTS.lookup_attempts,
     seed: int = 1,
 ) -> dict[str, Any]:
     """Return what lookups came to; under a clock that jumps."""
     network = ModelNetwork(nodes, seed=seed, loss=loss, dead=dead)
     choose = Random(f"targets {seed}")
     started, found = time.process_time(), []
-    settings = NodeSettings(parallelism=alpha, lookup_asks=asks)
+    settings = NodeSettings(parallelism=alpha, lookup_attempts=asks)
     async with network.open_node(0, through=network.ways_in(), settings=settings) as node:
         await node.wait_joined()
         for number in range(WARM_UP + lookups):
@@ -156,7 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--alphas", type=_alphas, default=[3, 4, 5, 8], help="queries at once, with commas")
     parser.add_argument("--dead", type=float, default=0.3, help="share of the contacts named")
-    parser.add_argument("--asks", type=int, default=DEFAULTS.lookup_asks, help="of one silent node, at most")
+    parser.add_argument(
+        "--asks", type=int, default=DEFAULTS.lookup_attempts, help="of one silent node, at most"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     if not 0 <= options.dead <= MAX_DEAD or min(options.lookups, options.asks) < 1 or options.nodes < WIDTH:

@@ -1,4 +1,4 @@
-"""Let `python -m dhtnode` be the command `dhtnode`."""
+"""The command `dhtnode`, as `python -m dhtnode`."""
 
 from dhtnode.cli.main import main
 

@@ -1,14 +1,13 @@
-"""Addresses of nodes and peers: their compact forms, and which of them a socket may talk to.
+"""Addresses of nodes and peers, and which of them a socket may talk to.
 
 An `Address` is a host in text and a port; a `Contact` is an address and the node id that is said
-to live there.  Compact forms are those of BEP 5 and BEP 32: 4 + 2 or 16 + 2 bytes for an address,
-20 more in front for a contact.
+to live there.  Their compact forms are in `krpc.compact`.
 
 The rule about special-use addresses lives here and nowhere else (`Scope`): what a remote node
 sends us can never make us talk to a network that our socket is not part of.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import Enum, IntEnum
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from dhtnode.ids import ID_BYTES, NodeId
 
 
 class Family(IntEnum):
-    """Tell the two networks of BEP 32 apart."""
+    """One of the two networks of BEP 32."""
 
     IPV4 = 4
     IPV6 = 6
@@ -34,11 +33,9 @@ class Family(IntEnum):
 
 
 class Address(NamedTuple):
-    """Hold an IP address in text and a UDP or TCP port.
+    """An IP address in text, IPv6 in its canonical short form, and a UDP or TCP port."""
 
-    A named tuple and not a dataclass, because socket calls take it as it is and because it equals
-    the plain pair that `recvfrom` returns.  IPv6 hosts are in their canonical short form.
-    """
+    # Not a dataclass: socket calls take a tuple as it is, and it equals what `recvfrom` returns.
 
     host: str
     port: int
@@ -52,13 +49,14 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  that is their purpose
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104
 """Hosts that stand for all addresses of a machine, IPv4 first."""
 
 
-class Contact(NamedTuple):  # a tuple, because one is made for every answer
-    """Name a node: its id and the address it is said to have."""
+class Contact(NamedTuple):
+    """The id of a node and the address it is said to have."""
 
+    # Not a dataclass: one is made for each contact in each response.
     node_id: NodeId
     address: Address
 
@@ -111,40 +109,11 @@ def unpack_host(packed: bytes) -> str:
     return str(IPv6Address(packed))
 
 
-def pack_address(address: Address) -> bytes:
-    """Return the compact form of an address: 6 or 18 bytes, port last, big-endian."""
-    return pack_host(address.host) + address.port.to_bytes(2, "big")
-
-
-def unpack_address(compact: bytes) -> Address:
-    """Read a compact address of 6 or 18 bytes."""
-    return Address(unpack_host(compact[:-2]), (compact[-2] << 8) | compact[-1])
-
-
-def pack_contact(contact: Contact) -> bytes:
-    """Return the compact form of a contact: 26 or 38 bytes."""
-    return contact.node_id + pack_address(contact.address)
-
-
-def pack_contacts(contacts: Iterable[Contact]) -> bytes:
-    """Return the compact forms of contacts of one family, one after the other."""
-    return b"".join(map(pack_contact, contacts))
-
-
-def unpack_contacts(compact: bytes, family: Family) -> list[Contact]:
-    """Read compact contacts; bytes after the last whole one are ignored."""
-    size = family.contact_bytes
-    return [
-        Contact(NodeId(compact[at : at + ID_BYTES]), unpack_address(compact[at + ID_BYTES : at + size]))
-        for at in range(0, len(compact) - size + 1, size)
-    ]
-
-
 class Scope(Enum):
-    """Say which networks a socket is part of, and so which addresses it may talk to.
+    """The networks that a socket is part of, and so the addresses it may talk to.
 
     LOOPBACK talks to loopback only, PRIVATE to private and public addresses, PUBLIC to public ones
-    only.  The rule of design note 2: no flag is needed for a test network on 127.0.0.0/8.
+    only.  So a test network on 127.0.0.0/8 needs no flag.
     """
 
     LOOPBACK = "loopback"
@@ -158,24 +127,24 @@ class Scope(Enum):
     def allows_peer(self, address: Address) -> bool:
         """Return whether a peer address may be stored and handed out.
 
-        A node never contacts a peer, so on loopback every address serves: test networks hold
-        swarms of made-up peers (198.18.0.0/15).
+        On loopback any address may.
         """
+        # A node never contacts a peer, and test networks have swarms of made-up ones (198.18.0.0/15).
         return 0 < address.port < 65536 if self is Scope.LOOPBACK else self.allows(address)
 
     def first_octets(self) -> tuple[bool | None, ...]:
-        """Return for each first octet of an IPv4 address what `allows` says, None where more matters."""
+        """Return for each first octet of an IPv4 address what `allows` returns, None where it varies."""
         return tuple(
             None if octet in _MIXED_V4 else _kind_of_ipv4(f"{octet}.0.0.1") in _ALLOWED[self]
             for octet in range(256)
         )
 
     def host_key(self, address: Address) -> str:
-        """Return what "one node per IP" counts: the host, or on loopback the whole endpoint."""
+        """Return the key of the rule "one node per IP": the host, or on loopback host and port."""
         return str(address) if self is Scope.LOOPBACK else address.host
 
     def network_key(self, address: Address) -> str:
-        """Return what "one node per network" counts: the /24 or /64, or on loopback the endpoint."""
+        """Return the key of the rule "one node per network": the /24 or /64, or on loopback host and port."""
         if self is Scope.LOOPBACK:
             return str(address)
         if address.family is Family.IPV4:
@@ -194,8 +163,8 @@ def scope_of(host: str) -> Scope:
 def check_listen(addresses: Sequence[Address]) -> None:
     """Raise `ValueError` unless one node can listen on all of these at once.
 
-    Any number of each family will do (BEP 45), but for two sockets on one place, and for loopback
-    beside another network: peers from the one would be named in the other.
+    Any number of each family may be given (BEP 45).  Excluded are two sockets on one address and
+    port, and loopback beside another network of the same family.
     """
     if not addresses:
         raise ValueError("give at least one address to listen on")
@@ -214,6 +183,7 @@ def _check_pair(one: Address, other: Address) -> None:
                 raise ValueError(
                     f"{wildcard} takes in {single}: listen on that one or on single addresses, not on both"
                 )
+    # Peers that announce themselves on loopback would be listed in the other network.
     if (scope_of(one.host) is Scope.LOOPBACK) is not (scope_of(other.host) is Scope.LOOPBACK):
         raise ValueError(f"{one} and {other} are in different networks: one node cannot serve both")
 
@@ -256,17 +226,18 @@ def _kind_of_ipv4(host: str) -> _Kind:
     return _Kind.PUBLIC
 
 
+# First octets of the /8 networks that are special in part only.
 _MIXED_V4 = frozenset({100, 169, 172, 192, 198, 203})
 
 
 def _kind_of_mixed(first: int, second: int, third: int) -> _Kind:
-    """Sort addresses from the /8 networks that are special in part only."""
     match first, second:
         case (192, 168):
             return _Kind.PRIVATE
         case (172, _) if 16 <= second < 32:
             return _Kind.PRIVATE
-        case (100, _) if 64 <= second < 128:  # shared by carrier-grade NAT, RFC 6598
+        # Carrier-grade NAT (RFC 6598).
+        case (100, _) if 64 <= second < 128:
             return _Kind.PRIVATE
         case (169, 254) | (198, 18) | (198, 19):
             return _Kind.NEVER

@@ -1,11 +1,9 @@
 """Bencode: bytes to values and back (BEP 3).
 
-Output is always canonical.  Input comes from strangers: it is read by bencode2, which is fast and
-strict, and where that refuses, by a decoder that tolerates what live clients send (unsorted or
-repeated keys, leading zeros, bytes after the value).  Depth, items and length of input bound the
-work on both paths, and `BencodeError` is all that a reader of bytes can raise.
-
-What a value means is not known here (see `krpc`).
+Output is always canonical.  Input is not trusted: it is read by bencode2, which is fast and strict,
+and where that refuses, by a decoder that tolerates what live clients send (unsorted or repeated
+keys, leading zeros, bytes after the value).  Depth, items and length of input bound the work on
+both paths, and `BencodeError` is all that a reader of bytes can raise.
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -25,18 +23,18 @@ MAX_ITEMS = 2048
 MAX_DIGITS = 20
 """Digits of an integer or a length, enough for 64 bits: `int()` on long texts takes quadratic time."""
 
-_FAST_BYTES = 2 * MAX_ITEMS  # no item is shorter than `0:` or `le`, so this length bounds the items
+# No item is shorter than `0:` or `le`, so this length bounds the items.
+_FAST_BYTES = 2 * MAX_ITEMS
 
 
 class BencodeError(ValueError):
-    """Say that bytes do not start with a bencoded value, or with one over our limits."""
+    """Bytes that do not start with a bencoded value, or start with one over our limits."""
 
 
 class Decoded(NamedTuple):
-    """Hold a value and whether its input was the canonical encoding of it, with nothing after it.
+    """A value, and whether its input was the canonical encoding of it with nothing after it.
 
-    From canonical input the exact bytes of any part can be had back with `encode`: a BEP 44 `put`
-    is served only then.
+    Of canonical input, `encode` returns the exact bytes of any part.
     """
 
     value: Value
@@ -57,25 +55,25 @@ def decode_untrusted(data: bytes) -> Decoded:
 def read_untrusted(data: bytes, max_items: int = MAX_ITEMS) -> Value:
     """Read the value at the start of `data`, canonical or not; raise `BencodeError` and nothing else.
 
-    `max_items` bounds what is read slowly, up to 2 us per item.
-
-    bencode2 itself bounds neither depth nor items, so it gets only input that cannot hold too
-    many: each level closes with an `e`, hence more levels than `MAX_DEPTH` need more `e` than
-    that, wherever these stand.  Long integers it does accept, up to what `_FAST_BYTES` can hold.
+    Canonical input may have integers of any length.  Other input may have `max_items` values and
+    keys, at up to 2 us each.
     """
-    # And a refusal of bencode2 costs 40 times a success: what does not end as a message does, it never sees.
+    # bencode2 bounds neither depth nor items, so it gets only input that cannot have too many.  Each
+    # level ends with an `e`, hence more levels than `MAX_DEPTH` need more `e` than that.
+    # A refusal costs it 40 times a success: it does not see what does not end as a message ends.
     if len(data) <= _FAST_BYTES and data[-1:] == b"e" and data.count(b"e") <= MAX_DEPTH:
         try:
             value: Value = bencode2.bdecode(data)
         except ValueError:
-            pass  # not canonical, or not bencode at all: the tolerant decoder tells
+            # Not canonical, or not bencode at all: the tolerant decoder finds out.
+            pass
         else:
             return value
     return _TolerantDecoder(max_items).decode(data)
 
 
 def read_prefix_untrusted(data: bytes, max_items: int = MAX_ITEMS) -> tuple[Value, int]:
-    """Read the value at the start of `data`, and return it with the place where it ends.
+    """Return the value at the start of `data` and the index where it ends.
 
     For messages in which other bytes follow a value (BEP 9).  Raises `BencodeError` and nothing
     else; up to 2 us per item.
@@ -86,10 +84,10 @@ def read_prefix_untrusted(data: bytes, max_items: int = MAX_ITEMS) -> tuple[Valu
 def read_file_untrusted(
     data: bytes, max_items: int, max_depth: int
 ) -> tuple[dict[bytes, Value], dict[bytes, slice]]:
-    """Read the dictionary at the start of a file: its values, and where each stands in `data`.
+    """Read the dictionary at the start of a file: its values, and the slice of `data` that each is.
 
-    For what is hashed as it stands.  No dictionary may have a key twice, and of a file that is
-    given by a person the bounds are the caller's; up to 2 us per item.  Raises `BencodeError`.
+    For parts that are hashed as they stand.  No dictionary may have a key twice.  Raises
+    `BencodeError`; up to 2 us per item.
     """
     decoder = _FileDecoder(max_items, max_depth)
     entries = decoder.decode(data)
@@ -99,21 +97,20 @@ def read_file_untrusted(
 
 
 def decode_canonical(data: bytes) -> Value:
-    """Return the value of bytes that `encode` wrote, or that were found canonical and within limits."""
+    """Return the value of bytes that are known to be canonical and within limits."""
     value: Value = bencode2.bdecode(data)
     return value
 
 
 class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships no types
-    """Read what is not canonical, within limits; one instance reads one input.
+    """A decoder of one input that may not be canonical, within limits."""
 
-    As it comes, the base class takes what `int()` takes for a length: it reads `1_0:` as 10 and
-    never returns on `d1:ai1e-6:`, whose negative length moves it backwards.  It also accepts
-    strings that are cut short.  Lists and the choice by first byte are left to it.
-    """
+    # The base class takes for a length what `int()` takes: it reads `1_0:` as 10 and never returns on
+    # `d1:ai1e-6:`, whose negative length moves it backwards.  It also accepts strings that are cut short.
 
     def __init__(self, max_items: int = MAX_ITEMS, max_depth: int = MAX_DEPTH) -> None:
-        super().__init__(max_depth=max_depth - 1)  # it calls the outermost level 0
+        # The base class calls the outermost level 0.
+        super().__init__(max_depth=max_depth - 1)
         self._items = 0
         self._max_items = max_items
 
@@ -121,7 +118,6 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
         return self.decode_prefix(value)[0]
 
     def decode_prefix(self, value: bytes) -> tuple[Value, int]:
-        """Return the value at the start, and the place where it ends."""
         try:
             decoded: tuple[Value, int] = self.decode_func[value[:1]](value, 0)
         except (KeyError, ValueError, bencodepy.BencodeDecodeError) as error:
@@ -131,7 +127,8 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
     def decode_int(self, x: bytes, f: int, **_kwargs: Any) -> tuple[int, int]:
         self._count_item()
         start = f + 1
-        end = x.find(b"e", start, start + MAX_DIGITS + 2)  # the sign and the `e` itself
+        # Two more: the sign, and the `e` itself.
+        end = x.find(b"e", start, start + MAX_DIGITS + 2)
         digits = x[start:end].removeprefix(b"-")
         if end < 0 or not digits.isdigit() or len(digits) > MAX_DIGITS:
             raise BencodeError("bad integer")
@@ -155,11 +152,7 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
         return items
 
     def decode_dict(self, x: bytes, f: int, depth: int = 0, **_kwargs: Any) -> tuple[dict[bytes, Value], int]:
-        """Read a dictionary; of equal keys the first wins, as in libtorrent.
-
-        Not in the outermost one, where a message with two `t` or `y` could mean one thing to us
-        and another to a firewall or to the next node: it is refused, as in mldht.
-        """
+        """Read a dictionary; of equal keys the first wins, as in libtorrent."""
         self._count_item()
         if depth >= MAX_DEPTH:
             raise BencodeError("too deep")
@@ -168,6 +161,8 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
         while x[f : f + 1] != b"e":
             key, f = self.decode_string(x, f)
             value, f = self.decode_func[x[f : f + 1]](x, f, depth=depth + 1)
+            # A message with two `t` or `y` could mean one thing to us and another to a firewall or to
+            # the next node: it is refused, as in mldht.
             if not depth and key in entries:
                 raise BencodeError("repeated key")
             entries.setdefault(key, value)
@@ -180,14 +175,13 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
 
 
 class _FileDecoder(_TolerantDecoder):
-    """Read a dictionary in which each key has one meaning, and note where the outermost values stand."""
+    """A decoder that refuses repeated keys and records where the outermost values stand."""
 
     def __init__(self, max_items: int, max_depth: int) -> None:
         super().__init__(max_items, max_depth)
         self.places: dict[bytes, slice] = {}
 
     def decode_dict(self, x: bytes, f: int, depth: int = 0, **_kwargs: Any) -> tuple[dict[bytes, Value], int]:
-        """Read a dictionary; a key that is repeated is refused at every level."""
         self._count_item()
         if depth > self.max_depth:
             raise BencodeError("too deep")

@@ -1,20 +1,22 @@
-"""Node ids bound to IP addresses (BEP 42): derive one, tell whether one conforms, and what it is worth.
+"""Node ids bound to IP addresses (BEP 42): deriving and checking them, and what they are worth.
 
-The first 21 bits of an id follow from the address and from 3 random bits, its last ones.  So whoever
-holds one address can choose between 8 small parts of the id space, and not sit wherever he likes.
-The low bits of an address count less: with IPv6 a host conforms anywhere in its /64.
+The first 21 bits of an id follow from the address and from the last 3 bits of the id.  So the holder
+of one address can choose between 8 small parts of the id space, and not any place in it.
+The low bits of an address count less: an IPv6 host is compliant anywhere in its /64.
 
-Addresses that are no place on the public network (private, loopback, link-local, shared by NAT) are
-exempt: any id conforms.  The hash is CRC32C over 4 or 8 bytes, hence as many look-ups in tables;
-to call into a compiled library would cost as much.
+Addresses outside the public network (private, loopback, link-local, shared by NAT) are exempt: any
+id is compliant.
 """
 
 from dhtnode.addresses import Address, Scope, pack_host
 from dhtnode.ids import ID_BYTES, NodeId
 
-_POLYNOMIAL = 0x82F63B78  # Castagnoli, bits in reverse
-_MASK_V6 = bytes.fromhex("0103070f1f3f7fff")  # that of IPv4 is 030f3fff
-_BOUND_BITS = 0xFFFFF8  # of the first three bytes of an id
+# CRC32C: the polynomial of Castagnoli, bits in reverse.
+_POLYNOMIAL = 0x82F63B78
+# The bits of an IPv6 address that count; of IPv4 they are 030f3fff.
+_MASK_V6 = bytes.fromhex("0103070f1f3f7fff")
+# The bits of the first three bytes of an id that follow from the address.
+_BOUND_BITS = 0xFFFFF8
 
 
 def _shift_byte(crc: int) -> int:
@@ -35,7 +37,8 @@ def crc32c(data: bytes) -> int:
 
 
 def _tables(length: int) -> tuple[tuple[int, ...], ...]:
-    """Return what each byte adds to the CRC of so many bytes, the first one first: a CRC is linear."""
+    # A CRC is linear: each byte adds a term that depends on its place only.  So a hash is one look-up
+    # a byte, and a call into a compiled library would cost as much.
     tables = [_TABLE]
     for _ in range(length - 1):
         tables.insert(0, tuple([crc >> 8 ^ _TABLE[crc & 0xFF] for crc in tables[0]]))
@@ -47,10 +50,10 @@ _BYTE_1, _BYTE_2, _BYTE_3, _BYTE_4 = _BYTES_V6[4:]
 _ZEROS_V4, _ZEROS_V6 = crc32c(bytes(4)), crc32c(bytes(8))
 
 
-def bound_part(packed_host: bytes, last_byte: int) -> int:
-    """Return the first 3 bytes of an id at an IP of 4 or 16 bytes, as a number whose low 3 bits are free.
+def bound_prefix(packed_host: bytes, last_byte: int) -> int:
+    """Return the first 3 bytes of a compliant id, as a number whose low 3 bits are free.
 
-    `last_byte` is that of the id.
+    `packed_host` has 4 or 16 bytes; `last_byte` is that of the id.
     """
     drawn = (last_byte & 7) << 5
     if len(packed_host) == 4:
@@ -58,37 +61,41 @@ def bound_part(packed_host: bytes, last_byte: int) -> int:
         crc = _ZEROS_V4 ^ _BYTE_1[a & 0x03 | drawn] ^ _BYTE_2[b & 0x0F] ^ _BYTE_3[c & 0x3F] ^ _BYTE_4[d]
     else:
         crc = _ZEROS_V6 ^ _BYTES_V6[0][drawn]
-        for table, byte, mask in zip(_BYTES_V6, packed_host, _MASK_V6, strict=False):  # the first half
+        # Only the first half of an IPv6 address is hashed.
+        for table, byte, mask in zip(_BYTES_V6, packed_host, _MASK_V6, strict=False):
             crc ^= table[byte & mask]
     return crc >> 8 & _BOUND_BITS
 
 
 def is_exempt(host: str) -> bool:
-    """Return whether an IP in text, being no place on the public network, goes with every id."""
+    """Return whether every id is compliant at an IP in text, because it is not a public one."""
     return not Scope.PUBLIC.allows(Address(host, 1))
 
 
-def conforms(node_id: bytes, host: str) -> bool:
+def is_compliant(node_id: bytes, host: str) -> bool:
     """Return whether an id may be that of a node at an IP in text; 2 to 4 us, with IPv6 5 times that."""
     claimed = int.from_bytes(node_id[:3], "big") & _BOUND_BITS
-    return claimed == bound_part(pack_host(host), node_id[-1]) or is_exempt(host)
+    return claimed == bound_prefix(pack_host(host), node_id[-1]) or is_exempt(host)
 
 
-def kept_places(width: int, conforming_share: float) -> int:
-    """Return how many of `width` places are for nodes that conform when such a share of our table does.
+def reserved_slots(width: int, compliant_share: float) -> int:
+    """Return how many of `width` slots to reserve for compliant nodes, from their share in our table.
 
-    Half of them, so that Sybils with ids of their choice get no more than the other half, or fewer
-    where fewer are to be expected.  All of them, as BEP 42 has it once it is enforced, would lead
-    past nodes that others find as long as many honest ones do not conform.
+    It is the number to be expected, and at most half.
     """
-    return min(width // 2, int(width * conforming_share))
+    # With half of the slots, Sybils with ids of their choice get no more than the other half.  With all
+    # of them (BEP 42, once enforced) we would pass over the many honest nodes that are not compliant.
+    return min(width // 2, int(width * compliant_share))
 
 
 def secure_id(host: str, drawn: bytes) -> NodeId:
-    """Return the id that 20 random bytes become at an IP in text; they are one where any id conforms."""
+    """Return the compliant id made of 20 random bytes at an IP in text; at an exempt IP, those bytes.
+
+    Raises `ValueError` for another number of bytes.
+    """
     if len(drawn) != ID_BYTES:
         raise ValueError(f"{len(drawn)} bytes drawn instead of {ID_BYTES}")
     if is_exempt(host):
         return NodeId(drawn)
-    bound = bound_part(pack_host(host), drawn[-1]) | drawn[2] & 7
-    return NodeId(bound.to_bytes(3, "big") + drawn[3:])
+    prefix = bound_prefix(pack_host(host), drawn[-1]) | drawn[2] & 7
+    return NodeId(prefix.to_bytes(3, "big") + drawn[3:])

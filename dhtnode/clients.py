@@ -1,4 +1,4 @@
-"""What the `v` key tells about the program at the other end (BEP 5, BEP 20); all of it can be forged."""
+"""The program at the other end, as the `v` key has it (BEP 5, BEP 20); it can be forged."""
 
 
 def format_version(version: bytes | None) -> str | None:

@@ -1,10 +1,10 @@
-"""A clock for Trio that goes on while the machine sleeps.
+"""A clock for Trio that includes the time while the machine was suspended.
 
-Trio's own clock stands still while a machine is suspended, on Linux and on macOS.  A node that goes
-by it would take tokens and peers of yesterday for fresh ones.  Under this clock a sleep is what a
-stopped process sees too: all at once much time has passed, and whatever was due is due now.
+Trio's own clock stops while a machine is suspended, on Linux and on macOS.  A node under that clock
+would take tokens and peers of yesterday for fresh ones.  Under this clock much time has passed at
+once, as for a process that was stopped, and all that was due is due now.
 
-No clock here can be set: corrections of the wall clock change nothing.
+Corrections of the wall clock change nothing here.
 """
 
 import time
@@ -12,30 +12,30 @@ from collections.abc import Callable
 
 import trio
 
-# CLOCK_MONOTONIC leaves out the sleep on Linux, but counts it on macOS, which has no other.
-_COUNTING_SLEEP: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+# CLOCK_MONOTONIC leaves out suspension on Linux, but includes it on macOS, which has no BOOTTIME.
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def seconds_since_start() -> float:
-    """Return the seconds since the machine was started, those that it slept included; 0.1 us."""
-    return time.clock_gettime(_COUNTING_SLEEP)
+    """Return the seconds since the machine was started, suspension included; 0.1 us."""
+    return time.clock_gettime(_CLOCK)
 
 
-class ElapsedClock(trio.abc.Clock):
-    """Count elapsed time: `trio.run(main, clock=ElapsedClock())`.
+class BoottimeClock(trio.abc.Clock):
+    """A clock that includes suspension: `trio.run(main, clock=BoottimeClock())`.
 
-    After a sleep Trio wakes with the first datagram, or when the rest of its wait is over.
+    After a suspension Trio wakes with the first datagram, or when the rest of its wait is over.
     """
 
     def __init__(self, read: Callable[[], float] = seconds_since_start) -> None:
-        """Take the time from `read`, which must never go back."""
+        """Read the time with `read`, which must never go back."""
         self._read = read
 
     def start_clock(self) -> None:
-        """Do nothing: the clock is there already."""
+        """Do nothing: the clock runs already."""
 
     def current_time(self) -> float:
-        """Return the elapsed seconds."""
+        """Return the seconds since the machine was started."""
         return self._read()
 
     def deadline_to_sleep_time(self, deadline: float) -> float:

@@ -1,47 +1,47 @@
-"""What the library raises, and nothing else.
+"""The exceptions that the library raises.
 
-Three kinds are kept apart: our caller's mistakes (`ValueError` and its subclasses), the network's
-answers and silences (`QueryError` and its subclasses), and bytes that are no message
-(`MalformedMessage`, raised by the codec only and never seen by a caller of the node).
+There are three kinds: mistakes of the caller (`ValueError` and its subclasses), queries that failed
+(`QueryError` and its subclasses), and bytes that are not a message (`krpc.MalformedMessage`, which a
+caller of the node never sees).
 """
 
 from dhtnode.addresses import Address
 
 
 class DhtError(Exception):
-    """Be the base of everything this package raises for reasons other than a wrong argument."""
+    """The base of all that this package raises for reasons other than a wrong argument."""
 
 
 class InvalidInfoHash(ValueError):
-    """Say that a text is neither an info-hash nor a magnet link that holds one."""
+    """A text that is neither an info-hash nor a magnet link with one."""
 
 
 class InvalidTorrent(ValueError):
-    """Say that bytes are no torrent file, or one over our limits."""
+    """Bytes that are not a torrent file, or one over our limits."""
 
 
 class PrivateTorrent(DhtError):
-    """Say that a torrent is private (BEP 27): nobody is to be asked for its peers, or told of one."""
+    """A private torrent (BEP 27): its peers must be neither looked up nor announced."""
 
 
 class AddressInUse(DhtError):
-    """Say that the port to listen on is taken."""
+    """A port to listen on that is taken."""
 
 
 class CannotListen(DhtError):
-    """Say that an address to listen on is not ours, or not allowed."""
+    """An address to listen on that is not ours, or not allowed."""
 
 
 class StateFileError(DhtError):
-    """Say that a saved state cannot be read or written."""
+    """A saved state that cannot be read or written."""
 
 
 class NotJoined(DhtError):
-    """Say that no node at all answered, so the question could not be asked."""
+    """No node answered at all, so there was no lookup."""
 
 
 class QueryError(DhtError):
-    """Be the base of all ways in which one query to one node can fail."""
+    """The base of all ways in which one query to one node can fail."""
 
     def __init__(self, address: Address, reason: str) -> None:
         super().__init__(f"{address}: {reason}")
@@ -50,18 +50,18 @@ class QueryError(DhtError):
 
 
 class QueryTimeout(QueryError):
-    """Say that a node did not answer in time."""
+    """A node that did not answer in time."""
 
     def __init__(self, address: Address) -> None:
         super().__init__(address, "no answer")
 
 
 class QueryNotSent(QueryError):
-    """Say that a query never left: the address is not one this socket talks to, or the send failed."""
+    """A query that never left: the address is out of scope for this socket, or the send failed."""
 
 
 class QueryRefused(QueryError):
-    """Say that a node answered with a KRPC error."""
+    """A node that answered with a KRPC error."""
 
     def __init__(self, address: Address, code: int, text: str) -> None:
         super().__init__(address, f"error {code}: {text}" if text else f"error {code}")
@@ -70,11 +70,11 @@ class QueryRefused(QueryError):
 
 
 class BadResponse(QueryError):
-    """Say that a node answered with something that is no valid response."""
+    """A node that answered with something that is not a valid response."""
 
 
 class ForeignSource(BadResponse):
-    """An answer that came from another address than the one that was queried."""
+    """An answer from another address than the one that was queried."""
 
     def __init__(self, address: Address) -> None:
         super().__init__(address, "foreign source")

@@ -1,18 +1,17 @@
 """Node ids and info-hashes: 160-bit values under the XOR metric (BEP 5, "Overview").
 
-Both are plain 20-byte `bytes`, told apart by the type checker only: they come from packets and go
-into packets, and a wrapper would be built and torn down for every contact in every reply.
-Written for people, both are 40 lower-case hex digits.  Nothing here knows about addresses.
+Both are plain 20-byte `bytes`, and only the type checker tells them apart: a wrapper would have to be
+built for every contact in every response.  For people, both are written as 40 lower-case hex digits.
 """
 
 from random import Random
 from typing import NewType
 
 NodeId = NewType("NodeId", bytes)
-"""The 20 bytes that name a node, in network order."""
+"""The 20 bytes that identify a node, in network order."""
 
 InfoHash = NewType("InfoHash", bytes)
-"""The 20 bytes that name a swarm: the SHA-1 of an info dictionary, or a cut SHA-256 (BEP 52)."""
+"""The 20 bytes that identify a swarm: the SHA-1 of an info dictionary, or a cut SHA-256 (BEP 52)."""
 
 ID_BYTES = 20
 ID_BITS = 160
@@ -64,6 +63,6 @@ def random_id_sharing(node_id: bytes, bits: int, random: Random) -> NodeId:
 def flip_last_bit(node_id: bytes) -> NodeId:
     """Return the id nearest to `node_id` that is not `node_id` itself.
 
-    Asking a node for this target shows the deep end of its table: all its neighbours.
+    A node that is queried for this target returns its own neighbours.
     """
     return NodeId(node_id[:-1] + bytes([node_id[-1] ^ 1]))

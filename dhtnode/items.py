@@ -1,10 +1,8 @@
-"""Items: values that the DHT keeps, under their hash or under a key that signs them (BEP 44).
+"""Items: values that the DHT stores, under their hash or under a key that signs them (BEP 44).
 
 An immutable item is its value, and its target the SHA-1 of it.  A mutable item belongs to a public
-key and a salt, whose SHA-1 is its target; a higher `seq` replaces a lower one.  Values are kept as
-the exact bytes of their bencoding: hashes and signatures are of these.
-
-What is kept where, and for how long, is in `item_store`; how items are put and got, in `storing`.
+key and a salt, whose SHA-1 is its target; a higher `seq` replaces a lower one.  Values are the exact
+bytes of their bencoding: hashes and signatures are of these.
 """
 
 from dataclasses import dataclass
@@ -16,21 +14,21 @@ from dhtnode.ids import ID_BYTES, InfoHash
 from dhtnode.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, is_signed, public_key_of, sign
 
 Target = NewType("Target", bytes)
-"""The 20 bytes under which an item is kept."""
+"""The 20 bytes under which an item is stored."""
 
 MAX_VALUE_BYTES = 1000
-"""Of the bencoded value; nobody has to take more (BEP 44)."""
+"""Of the bencoded value; no node has to store more (BEP 44)."""
 
 MAX_SALT_BYTES = 64
 MAX_SEQ = 2**63 - 1
 
 MAX_VALUE_DEPTH = MAX_DEPTH - 2
-"""Levels inside a value: in a message it stands two levels down, and has to be read there."""
+"""Levels inside a value: in a message it stands two levels down."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImmutableItem:
-    """Hold a value that is kept under its own hash; `value` is bencoded.
+    """A value that is stored under its own hash; `value` is bencoded.
 
     Raises `ValueError` when it is longer than 1000 bytes or not canonical bencode.
     """
@@ -56,11 +54,10 @@ class ImmutableItem:
 
 @dataclass(frozen=True, slots=True)
 class MutableItem:
-    """Hold a value that whoever has the key may replace; made by `sign`, or read off the network.
+    """A signed value that the holder of the key may replace; made by `sign`, or read off the network.
 
     `value` is bencoded, `public_key` has 32 bytes, `signature` 64, `salt` up to 64; `seq` is in
-    0..2**63-1.  Raises `ValueError` for anything else.  That the signature is right is not
-    promised: that takes `verify`.
+    0..2**63-1.  Raises `ValueError` for anything else, but not for a wrong signature: see `verify`.
     """
 
     public_key: bytes
@@ -119,7 +116,7 @@ def mutable_target(public_key: bytes, salt: bytes = b"") -> Target:
 
 
 def _message(salt: bytes, seq: int, value: bytes) -> bytes:
-    """Return what is signed; an empty salt is the same as none (BEP 44, "Signature Verification")."""
+    # An empty salt is the same as none (BEP 44, "Signature Verification").
     salted = b"4:salt%d:%b" % (len(salt), salt) if salt else b""
     return b"%b3:seqi%de1:v%b" % (salted, seq, value)
 
@@ -130,7 +127,8 @@ def _check_value(value: bytes) -> None:
     levels = MAX_DEPTH - MAX_VALUE_DEPTH
     try:
         match decode_untrusted(b"l" * levels + value + b"e" * levels):
-            case [[[_]], True]:  # one value, and canonical
+            # One value, and canonical.
+            case [[[_]], True]:
                 return
     except BencodeError:
         pass

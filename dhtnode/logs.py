@@ -1,4 +1,4 @@
-"""Log lines: their form, and where they go: stderr, or a file that can be opened again."""
+"""Log lines: their format, and their destination: stderr, or a file that can be opened again."""
 
 import logging
 import sys
@@ -10,14 +10,14 @@ LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class LogFileError(DhtError):
-    """A log file cannot be opened."""
+    """A log file that cannot be opened."""
 
 
 def direct_log(path: str | None, level: str) -> None:
-    """Send lines of a level and above to a file, or to stderr; what was used before is closed.
+    """Send lines of a level and above to a file, or to stderr; close the file used before.
 
     A file is opened again and appended to, so that after a rotation lines go to the new one.
-    Raises `LogFileError`; lines then go where they went before.
+    Raises `LogFileError`, and then the destination stays as it was.
     """
     handler: logging.Handler
     if path is None:

@@ -1,6 +1,6 @@
-"""Read an info-hash from what people have at hand: hex, base32 or a magnet link (BEP 9, BEP 52).
+"""Info-hashes in text: hex, base32 or a magnet link (BEP 9, BEP 52).
 
-A link may also name a key instead of an info-hash: a torrent that changes (BEP 46).
+A link may also have a public key instead of an info-hash: a mutable torrent (BEP 46).
 """
 
 from base64 import b32decode
@@ -17,14 +17,14 @@ _SHA256_MULTIHASH = bytes((0x12, 0x20))
 
 
 class MutableLink(NamedTuple):
-    """Hold the 32-byte public key and the salt under which a mutable torrent is found (BEP 46)."""
+    """The 32-byte public key and the salt under which a mutable torrent is found (BEP 46)."""
 
     public_key: bytes
     salt: bytes = b""
 
 
 def parse_mutable_link(text: str) -> MutableLink:
-    """Return what `magnet:?xs=urn:btpk:KEY&s=SALT` names, both in hex, the salt optional.
+    """Return the key and salt of `magnet:?xs=urn:btpk:KEY&s=SALT`, both in hex, the salt optional.
 
     Raises `InvalidInfoHash` for anything else.
     """
@@ -50,7 +50,7 @@ def _mutable_link(key: str, salt: str) -> MutableLink:
 
 
 def parse_info_hash(text: str) -> InfoHash:
-    """Return the info-hash that a text names.
+    """Return the info-hash in a text.
 
     Accepted are 40 hex digits, 32 base32 characters, and magnet links with `btih` (either form) or
     `btmh`, whose SHA-256 is cut to 20 bytes as the DHT does (BEP 52).  Raises `InvalidInfoHash`.
@@ -88,7 +88,8 @@ def _from_magnet(link: str) -> InfoHash:
 def _fields_of(link: str) -> dict[str, list[str]]:
     try:
         return parse_qs(urlsplit(link).query)
-    except ValueError:  # such as a host with one bracket
+    except ValueError:
+        # Such as a host with one bracket.
         return {}
 
 

@@ -1,9 +1,8 @@
-"""Read a torrent file: what names its swarms, and whether the DHT may know of them (BEP 3, 27, 52).
+"""Torrent files: the info-hashes of their swarms, and whether they are private (BEP 3, 27, 52).
 
-The info-hash is taken over the bytes of the info dictionary as they stand in the file.  A file
-comes from anybody: length, items and depth bound the work, and `InvalidTorrent` is all that a
-reader can raise.  Where clients disagree on what a file says, it says nothing here: a key that is
-there twice is refused.
+The info-hash is that of the bytes of the info dictionary as they stand in the file.  A file is not
+trusted: length, items and depth bound the work, and `InvalidTorrent` is all that a reader can raise.
+Clients disagree on which of two equal keys counts, so a file with such is refused.
 """
 
 import re
@@ -17,7 +16,7 @@ from dhtnode.errors import InvalidTorrent, PrivateTorrent
 from dhtnode.ids import ID_BYTES, InfoHash
 
 MAX_BYTES = 10_000_000
-"""Length of a file: room for 350,000 pieces and 50,000 names."""
+"""Length of a file: enough for 350,000 pieces and 50,000 names."""
 
 MAX_ITEMS = 1_000_000
 """Values and keys in one file: 140,000 files.  A hostile one takes 2 s and 150 MB to read."""
@@ -26,20 +25,20 @@ MAX_DEPTH = 100
 """Lists and dictionaries inside one another, as libtorrent: the directories of version 2 are nested."""
 
 MAX_SIZE = (1 << 63) - 1
-"""Bytes of all files together: what SQLite and everybody else can count."""
+"""Bytes of all files together: what a signed integer of 64 bits can count, as in SQLite."""
 
 MAX_NODES = 32
-"""Ways in that are taken from one file; each may cost a look-up of a name."""
+"""Bootstrap nodes that are taken from one file; each may cost a look-up of a name."""
 
 _HOST = re.compile(rb"[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Fa-f:.]{2,45}")
 
 
 @dataclass(frozen=True, slots=True)
 class Metainfo:
-    """Hold what a torrent file says about its swarms.
+    """The swarms of a torrent file.
 
     `info_hash_v1` is the SHA-1, `info_hash_v2` the whole SHA-256 of the info dictionary; at least
-    one is there, and both in a hybrid.  `nodes` are ways into the DHT, `HOST:PORT` (BEP 5).
+    one is there, and both in a hybrid.  `nodes` are bootstrap nodes, `HOST:PORT` (BEP 5).
     """
 
     name: str
@@ -50,7 +49,7 @@ class Metainfo:
 
     @property
     def info_hashes(self) -> tuple[InfoHash, ...]:
-        """Return the keys of its swarms in the DHT; of a hybrid, that of version 1 first (BEP 52)."""
+        """Return the info-hashes of its swarms; of a hybrid, that of version 1 first (BEP 52)."""
         hashes = (self.info_hash_v1, self.info_hash_v2 and self.info_hash_v2[:ID_BYTES])
         return tuple(InfoHash(each) for each in hashes if each)
 
@@ -81,7 +80,7 @@ def parse_metainfo(data: bytes) -> Metainfo:
         _name_in(info),
         InfoHash(sha1(original, usedforsecurity=False).digest()) if _has_version_1(info) else None,
         sha256(original).digest() if _has_version_2(info) else None,
-        # libtorrent takes what is not a number for public.  What is meant is plain, and a leak is for good.
+        # libtorrent takes what is not a number for public.  We do not: a leak cannot be undone.
         is_private=info.get(b"private", 0) != 0,
         nodes=tuple(_nodes_in(entries)),
     )
@@ -89,10 +88,10 @@ def parse_metainfo(data: bytes) -> Metainfo:
 
 @dataclass(frozen=True, slots=True)
 class TorrentInfo:
-    """Hold what an info dictionary says about a torrent.
+    """The contents of an info dictionary.
 
-    `size` is in bytes, of `files` files; padding (BEP 47) counts in neither.  `pieces` is how many
-    there are, which is what a bitfield has bits for.  The info-hashes are as in `Metainfo`.
+    `size` is in bytes, of `files` files; padding (BEP 47) counts in neither.  `pieces` is the number
+    of pieces, hence of bits in a bitfield.  The info-hashes are as in `Metainfo`.
     """
 
     name: str
@@ -107,8 +106,8 @@ class TorrentInfo:
 def parse_info(data: bytes) -> TorrentInfo:
     """Read the bytes of an info dictionary, as peers send it (BEP 9); raises `InvalidTorrent`.
 
-    Takes up to 3 us for each value in it, 3 s and 150 MB at worst: of bytes from a stranger, the hash
-    is to be checked first.
+    Takes up to 3 us for each value in it, 3 s and 150 MB at worst: check the hash of untrusted bytes
+    first.
     """
     if len(data) > MAX_BYTES:
         raise InvalidTorrent(f"longer than {MAX_BYTES} bytes")
@@ -135,9 +134,9 @@ def parse_info(data: bytes) -> TorrentInfo:
 
 
 def public_info_hash(torrent: InfoHash | Metainfo) -> InfoHash:
-    """Return what to look for in the DHT: the info-hash itself, or the first of a torrent file.
+    """Return the info-hash to look up: the argument itself, or the first one of a torrent file.
 
-    Raises `PrivateTorrent`.  An info-hash alone does not tell whether its torrent is private.
+    Raises `PrivateTorrent`.  An info-hash alone does not show whether its torrent is private.
     """
     if not isinstance(torrent, Metainfo):
         return torrent
@@ -156,7 +155,7 @@ def _name_in(info: dict[bytes, Value]) -> str:
 
 
 def _has_version_1(info: dict[bytes, Value]) -> bool:
-    """Return whether there are hashes of version 1: of pieces, or the root of a tree (BEP 30)."""
+    # The hashes of version 1 are those of pieces, or the root of a tree (BEP 30).
     if b"pieces" not in info and b"root hash" not in info:
         if not _has_version_2(info):
             raise InvalidTorrent("neither pieces nor a file tree")
@@ -179,7 +178,7 @@ def _has_version_2(info: dict[bytes, Value]) -> bool:
 
 
 def _check_lengths(info: dict[bytes, Value]) -> None:
-    """Raise `InvalidTorrent` unless all lengths of version 1 are such; of trees nothing is used."""
+    # Lengths of version 2 are in the file tree, which is read by `_lengths_in_tree` only.
     piece_length = info.get(b"piece length")
     if not isinstance(piece_length, int) or piece_length <= 0:
         raise InvalidTorrent("bad piece length")
@@ -193,7 +192,7 @@ def _check_lengths(info: dict[bytes, Value]) -> None:
 
 
 def _lengths_of_files(info: dict[bytes, Value]) -> Iterator[tuple[int, bool]]:
-    """Yield the length of each file of version 1, and whether it is padding; `info` is checked."""
+    """Yield the length of each file of version 1, and whether it is padding."""
     files = info.get(b"files")
     for file in files if isinstance(files, list) else [info]:
         length = file.get(b"length", 0) if isinstance(file, dict) else None
@@ -220,19 +219,20 @@ def _lengths_in_tree(info: dict[bytes, Value]) -> Iterator[tuple[int, bool]]:
 
 
 def _count_pieces(info: dict[bytes, Value], lengths: Iterable[int]) -> int:
-    """Return how many pieces there are; `info` is checked."""
     pieces = info.get(b"pieces")
     if isinstance(pieces, bytes):
         return len(pieces) // ID_BYTES
     piece_length = info[b"piece length"]
-    assert isinstance(piece_length, int)  # noqa: S101  `_check_lengths` has seen to it
+    # `_check_lengths` has made sure of it.
+    assert isinstance(piece_length, int)  # noqa: S101
     if b"root hash" in info:
         lengths = [sum(lengths)]
-    return sum(-(-length // piece_length) for length in lengths)  # in version 2 each file begins a piece
+    # In version 2 each file begins a piece.
+    return sum(-(-length // piece_length) for length in lengths)
 
 
 def _nodes_in(entries: dict[bytes, Value]) -> Iterator[str]:
-    """Yield the first ways in; they are hints, so what is no host with a port is left out."""
+    # Bootstrap nodes are hints, so entries that are not a host with a port are left out.
     nodes = entries.get(b"nodes")
     for node in nodes[:MAX_NODES] if isinstance(nodes, list) else ():
         match node:

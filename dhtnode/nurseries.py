@@ -10,8 +10,8 @@ import trio
 async def open_service_nursery() -> AsyncIterator[trio.Nursery]:
     """Open a nursery whose tasks are cancelled when the block ends.
 
-    A lone exception comes out as it is and not in a group, whether a task or the caller raised it
-    and whatever was cancelled beside it: that this takes a nursery is nobody's business.
+    A lone exception comes out as it is and not in a group, whether a task or the caller raised it,
+    and whatever was cancelled beside it.
     """
     failure: BaseException
     try:
@@ -27,4 +27,5 @@ async def open_service_nursery() -> AsyncIterator[trio.Nursery]:
             failure = failures.exceptions[0]
     else:
         return
-    raise failure  # here, where no other exception is being handled, its context stays its own
+    # Here no other exception is being handled, so the context of this one stays its own.
+    raise failure

@@ -1,4 +1,4 @@
-"""How a query to a node ended, in one word."""
+"""Outcomes of queries to a node."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from dhtnode.errors import ForeignSource, QueryError, QueryNotSent, QueryRefused
 
 
 class Outcome(StrEnum):
-    """The end of a query; the text is what the database of the crawler holds."""
+    """The outcome of a query; the text is what the database of the crawler has."""
 
     ANSWERED = "answered"
     TIMEOUT = "timeout"
@@ -14,7 +14,7 @@ class Outcome(StrEnum):
     """The node answered with a KRPC error."""
 
     WRONG_ID = "wrong-id"
-    """A node answered, but under another id than the one it was known by."""
+    """A node answered, but under another id than the one that was expected."""
 
     FOREIGN_SOURCE = "foreign-source"
     """An answer came, but from another address."""
@@ -24,14 +24,14 @@ class Outcome(StrEnum):
     """Nothing left our socket: excluded, out of scope, or the network refused the packet."""
 
     UNSUPPORTED = "unsupported"
-    """The node answered, and knows no samples of info-hashes (BEP 51)."""
+    """The node answered, but does not support samples of info-hashes (BEP 51)."""
 
     NOT_DUE = "not-due"
-    """It was too early to ask for a sample: contacts were asked for instead, and came."""
+    """It was too early for another sample: the node was queried for contacts instead, and answered."""
 
 
 def outcome_of(failure: QueryError) -> Outcome:
-    """Return the outcome that a failed query stands for."""
+    """Return the outcome of a query that failed."""
     match failure:
         case QueryTimeout():
             return Outcome.TIMEOUT

@@ -11,8 +11,8 @@ import trio
 def catching_signals(*, even_ignored: bool = False) -> Iterator[Callable[[], Awaitable[int]]]:
     """Catch SIGINT and SIGTERM, and SIGHUP unless it is ignored (nohup); yield a way to wait for one.
 
-    Enter this before you print anything that makes others send a signal.  With `even_ignored`,
-    SIGHUP is caught in any case: for a daemon, to which it means something else.
+    Enter this before printing anything that makes others send a signal.  With `even_ignored`,
+    SIGHUP is caught in any case, as by a daemon that reads its settings again.
     """
     wanted = {signal.SIGINT, signal.SIGTERM}
     if hasattr(signal, "SIGHUP") and (even_ignored or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN):

@@ -1,4 +1,4 @@
-"""Every number a node goes by, in one frozen dataclass, each with its source.
+"""Every number that a node uses, in one frozen dataclass, each with its source.
 
 Times are in seconds, sizes in bytes.
 """
@@ -17,7 +17,7 @@ WELL_KNOWN_BOOTSTRAP = (
     "dht.aelitis.com:6881",
     "router.silotis.us:6881",  # IPv6
 )
-"""Hosts that let newcomers in; asked last, after saved contacts and hosts given by the user."""
+"""Bootstrap nodes; queried last, after saved contacts and hosts given by the user."""
 
 
 class Range(NamedTuple):
@@ -29,43 +29,43 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """Hold what a node goes by; the defaults are for a node on the public network."""
+    """The settings of a node; the defaults are for one on the public network."""
 
     read_only: bool = False
-    """Ask, but answer nothing (BEP 43): for short-lived programs and behind closed firewalls."""
+    """Send queries, but answer none (BEP 43): for short-lived programs and behind closed firewalls."""
 
     # Kademlia's own k is 20; the contacts of a whole bucket must fit into one reply.
     bucket_size: Annotated[int, Range(1, 20)] = 8
-    """K of BEP 5: contacts in a bucket, contacts in a reply, responders that end a lookup."""
+    """K of BEP 5: contacts in a bucket, contacts in a response, answers that end a lookup."""
 
     parallelism: Annotated[int, Range(1, 64)] = 5
-    """Queries of one lookup under way at once, stalled ones not counted: fewer take longer."""
+    """Queries of one lookup in flight at once, stalled ones not counted: fewer take longer."""
 
     lookup_query_limit: Annotated[int, Range(1, 10_000)] = 200
     """Queries one lookup may send in all; a healthy one needs 20 to 40, one under 20 % loss some 80."""
 
-    lookup_asks: Annotated[int, Range(1, 20)] = 7
-    """How often a lookup asks a silent one of the closest, at most; without losses, once or twice."""
+    lookup_attempts: Annotated[int, Range(1, 20)] = 7
+    """Queries of a lookup to one unresponsive node of the closest, at most; without losses, 1 or 2."""
 
     max_pending: Annotated[int, Range(1, 1_000_000)] = 20_000
-    """Queries under way at once, over all lookups; more are refused as not sent."""
+    """Queries in flight at once, over all lookups; further ones are refused as not sent."""
 
     good_for: Annotated[float, Range(1, 86_400)] = 15 * 60.0
-    """How long a node counts as good after it answered or, once proven, asked (BEP 5)."""
+    """How long a node is good after it answered or, once proven, sent a query (BEP 5)."""
 
     check_after: Annotated[float, Range(1, 86_400)] = 7.5 * 60.0
-    """A node not heard of for so long is pinged, though good for as long again: where half of all
-    sessions last less than an hour, to wait for 15 minutes leaves too many dead ones in the table."""
+    """A node not heard from for so long is pinged, though good for as long again: half of all sessions
+    last less than an hour, so that a wait of 15 minutes leaves too many dead nodes in the table."""
 
     bad_after: Annotated[int, Range(1, 100)] = 3
-    """Unanswered queries in a row that make a node bad; BEP 5 says "multiple".  With 5 % of all
-    datagrams lost, 2 would turn out one of a hundred nodes at each check, alive as they are."""
+    """Timeouts in a row that make a node bad; BEP 5 says "multiple".  With 5 % of all datagrams lost,
+    2 would remove one of a hundred live nodes at each check."""
 
     refresh_after: Annotated[float, Range(1, 86_400)] = 15 * 60.0
     """A bucket unchanged for so long is refreshed (BEP 5)."""
 
     token_period: Annotated[float, Range(1, 3600)] = 5 * 60.0
-    """How often the token secret changes; the one before is accepted too (BEP 5)."""
+    """How often the token secret changes; the previous one is accepted too (BEP 5)."""
 
     peer_lifetime: Annotated[float, Range(60, 86_400)] = 45 * 60.0
     """How long an announced peer is kept; libtorrent's value."""
@@ -81,17 +81,17 @@ class NodeSettings:
     """Peers stored in all: 67 MB when they fill 8192 swarms evenly, measured."""
 
     sample_interval: Annotated[float, Range(60, 21_600)] = 6 * 3600.0
-    """How long the sample of info-hashes that we show stays the same; BEP 51 allows six hours."""
+    """How long our sample of info-hashes stays the same; BEP 51 allows six hours."""
 
     # The highest is what an Ethernet frame holds.
     max_payload: Annotated[int, Range(512, 1472)] = 1024
     """Bytes of a reply (BEP 32)."""
 
     max_amplification: Annotated[float, Range(1, 100)] = 8.0
-    """A reply may be so many times as long as its query, unless the asker has proven its address."""
+    """A reply may be so many times as long as its query, unless the client has proven its address."""
 
     host_rate: float = 50.0
-    """Datagrams per second from one IP, answers to our queries not counted; others are dropped unread."""
+    """Datagrams per second from one IP, answers to our queries not counted; more are dropped unread."""
 
     host_burst: float = 250.0
     """Datagrams from one IP that may come at once."""
@@ -103,22 +103,22 @@ class NodeSettings:
     """Datagrams from one /24 or /64 that may come at once."""
 
     reply_rate: float = 2_000_000.0
-    """Bytes per second of all replies together; those with a proven address are served first."""
+    """Bytes per second of all replies together; clients with a proven address are served first."""
 
     reply_burst: float = 2_000_000.0
     """Bytes of replies that may leave at once."""
 
     verify_rate: float = 5.0
-    """Pings per second, at most, to nodes that queried us and may be worth a place in the table."""
+    """Pings per second, at most, to nodes that queried us and may get a slot in the table."""
 
     receive_batch: Annotated[int, Range(1, 65_536)] = 256
     """Datagrams handled between two checkpoints of the receive loop."""
 
     behind_after: float = 2.0
-    """Full batches in a row after which strangers are dropped unread; the kernel has room for twenty."""
+    """Full batches in a row after which datagrams of unknown nodes are dropped unread."""
 
     maintenance_period: Annotated[float, Range(1, 3600)] = 30.0
-    """How often the table is looked over for silent nodes and stale buckets."""
+    """How often the table is searched for unresponsive nodes and stale buckets."""
 
     save_period: Annotated[float, Range(1, 86_400)] = 5 * 60.0
     """How often the state file is written, when there is one."""
@@ -130,7 +130,7 @@ class NodeSettings:
     """Items stored."""
 
     max_item_bytes: int = 6_000_000
-    """Bytes of memory that items may take, each counted with 1000 bytes for what goes around it."""
+    """Bytes of memory that items may take, each counted with 1000 bytes of overhead."""
 
     max_items_per_host: int = 64
     """Items stored for one IP (IPv6: one /64); a further one gets no token."""
@@ -139,7 +139,7 @@ class NodeSettings:
     """Signatures of items checked per second, at 0.1 to 0.2 ms each; other puts are refused for now."""
 
     max_item_payload: Annotated[int, Range(512, 1472)] = 1472
-    """Bytes of a reply that carries an item: a full-size one does not fit into what BEP 32 allows."""
+    """Bytes of a reply with an item: one of full size does not fit into what BEP 32 allows."""
 
 
 LIMITS = frozenset(
@@ -157,4 +157,4 @@ LIMITS = frozenset(
         "signature_rate",
     }
 )
-"""What strangers may use of a node: the settings that can be changed while it runs."""
+"""Limits on what other nodes may use: the settings that can be changed while a node runs."""

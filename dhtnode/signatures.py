@@ -31,8 +31,8 @@ def sign(key: bytes, message: bytes) -> bytes:
 def is_signed(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Return whether a signature is that of a message; cost: 0.1 to 0.2 ms.
 
-    Strict as RFC 8032 has it: libtorrent accepts a second signature of the same item (S + L), and
-    we do not.
+    As strict as RFC 8032: a second signature of the same item (S + L), which libtorrent accepts, is
+    refused.
     """
     if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
@@ -44,7 +44,7 @@ def is_signed(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def _seed_of(key: bytes) -> bytes | None:
-    """Return the seed of a key, or None when it is expanded and its seed cannot be known."""
+    """Return the seed of a key, or None when it is expanded, so that its seed cannot be known."""
     if len(key) == SEED_BYTES:
         return key
     if len(key) != 2 * SEED_BYTES:
@@ -60,7 +60,7 @@ def _public_key(key: bytes, seed: bytes | None) -> bytes:
 
 
 def _sign_expanded(key: bytes, public_key: bytes, message: bytes) -> bytes:
-    """Follow RFC 8032, section 5.1.6, from step 2 on: what comes before it has been done to the key."""
+    # RFC 8032, section 5.1.6, from step 2 on: step 1 was done when the key was expanded.
     scalar, prefix = key[:SEED_BYTES], key[SEED_BYTES:]
     nonce = bindings.crypto_core_ed25519_scalar_reduce(sha512(prefix + message).digest())
     point = bindings.crypto_scalarmult_ed25519_base_noclamp(nonce)

@@ -1,10 +1,11 @@
-"""Rate limits as pure arithmetic: they are told the time and never wait."""
+"""Rate limits as pure arithmetic: the time is an argument, and nothing waits."""
 
-_ENOUGH = 1.0 - 1e-9  # or rounding would leave whoever waited as told a hair short, for ever
+# Without the margin, rounding could leave a caller that waited for `wait_time` a hair short for ever.
+_ENOUGH = 1.0 - 1e-9
 
 
 class TokenBucket:
-    """Allow `rate` actions per second on average and `burst` at once."""
+    """A limit of `rate` actions per second on average and `burst` at once."""
 
     __slots__ = ("_burst", "_level", "_rate", "_updated_at")
 
@@ -23,14 +24,14 @@ class TokenBucket:
         return True
 
     def change(self, rate: float, burst: float, now: float) -> None:
-        """Go by another rate from now on; what is left of the old burst stays, up to the new one."""
+        """Change the rate; what is left of the old burst stays, up to the new one."""
         self._refill(now)
         self._rate = rate
         self._burst = burst
         self._level = min(self._level, burst)
 
     def spend(self, now: float) -> None:
-        """Use up one action that happens in any case; what is overdrawn is waited for later."""
+        """Use up one action that happens in any case; later ones wait for what is overdrawn."""
         self._refill(now)
         self._level -= 1.0
 

@@ -18,9 +18,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from dhtnode.addresses import Address, Contact, Family, pack_contacts
+from dhtnode.addresses import Address, Contact, Family
 from dhtnode.ids import NodeId
 from dhtnode.krpc.codec import decode_untrusted, encode
+from dhtnode.krpc.compact import pack_contact
 from dhtnode.krpc.messages import Error, Query, Response
 
 PROGRAMS = Path(sys.executable).parent  # where pip puts console scripts, beside the interpreter
@@ -255,7 +256,10 @@ class FakeNode:
     def respond(self, query: Query, asker: Address, *contacts: Contact, **results: Any) -> None:
         """Answer a query with contacts and other results, under our id if no other is given."""
         response = Response(
-            query.transaction_id, results.pop("node_id", self.node_id), pack_contacts(contacts), **results
+            query.transaction_id,
+            results.pop("node_id", self.node_id),
+            b"".join(map(pack_contact, contacts)),
+            **results,
         )
         self.send(encode(response), asker)
 

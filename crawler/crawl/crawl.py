@@ -22,7 +22,7 @@ from crawler.db.records.records import CrawlBatch, Journal, Visit, utc_text
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, Family, QueryError, Scope
-from dhtnode.bep42 import conforms
+from dhtnode.bep42 import is_compliant
 from dhtnode.krpc import CompactContacts, FindNode, PackedEndpoint, Response
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
@@ -246,7 +246,9 @@ class FamilyCrawl:
                 code,
                 visit.rtt_ms,
                 visit.version,
-                None if self._is_exempt or visit.rtt_ms is None else conforms(visit.node_id, address.host),
+                None
+                if self._is_exempt or visit.rtt_ms is None
+                else is_compliant(visit.node_id, address.host),
                 visit.contacts,
                 visit.unusable,
                 visit.new_contacts,

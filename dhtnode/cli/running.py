@@ -15,7 +15,7 @@ import click
 import trio
 
 from dhtnode.cli.console import Main, Stopped
-from dhtnode.clock import ElapsedClock
+from dhtnode.clock import BoottimeClock
 from dhtnode.errors import DhtError
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.process import catching_signals
@@ -30,7 +30,7 @@ def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
     """
     refusals: tuple[type[Exception], ...] = (DhtError, *expected)
     try:
-        return trio.run(_until_interrupted, main, clock=ElapsedClock())
+        return trio.run(_until_interrupted, main, clock=BoottimeClock())
     except refusals as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:

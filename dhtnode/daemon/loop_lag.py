@@ -2,7 +2,7 @@
 
 A task sleeps for a second and looks by how much it overslept.  Every answer of the node waits as
 long.  When it is so late that the process must have been stopped, or the machine asleep (which only
-an `ElapsedClock` shows), that is told apart: it is no lack of processor time.
+an `BoottimeClock` shows), that is told apart: it is no lack of processor time.
 """
 
 import logging

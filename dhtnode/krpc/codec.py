@@ -13,10 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 from dhtnode import bencode
-from dhtnode.addresses import Address, Family, pack_address, unpack_address, unpack_host
+from dhtnode.addresses import Address, Family, unpack_host
 from dhtnode.bencode import MAX_ITEMS, BencodeError, Value
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.items import MAX_VALUE_BYTES
+from dhtnode.krpc.compact import pack_address, unpack_address
 from dhtnode.krpc.malformed import MalformedMessage
 from dhtnode.krpc.messages import GENERIC_ERROR, Error, Message, Query, Response
 from dhtnode.krpc.methods import (

@@ -11,9 +11,10 @@ Nothing here knows bytes (see `krpc`) or decides anything (see `responder`).
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from dhtnode.addresses import Address, Contact, Family, unpack_address, unpack_contacts
+from dhtnode.addresses import Address, Contact, Family
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.items import Item, Target
+from dhtnode.krpc.compact import unpack_address, unpack_contacts
 
 GENERIC_ERROR = 201
 SERVER_ERROR = 202

@@ -18,7 +18,7 @@ from itertools import islice
 from sortedcontainers import SortedDict
 
 from dhtnode.addresses import Address, Contact, Scope
-from dhtnode.bep42 import conforms
+from dhtnode.bep42 import is_compliant
 from dhtnode.ids import NodeId, as_int
 
 MAX_CANDIDATES = 400  # unasked ones beyond this are dropped, the farthest first: 16 a reply would add up
@@ -71,7 +71,7 @@ class Candidate:
     def conforms(self) -> bool:
         """Tell whether the id goes with the address (BEP 42); worked out for few candidates only."""
         if self.node_id is not None and self._judged is not self.node_id:
-            self._judged, self._conforms = self.node_id, conforms(self.node_id, self.address.host)
+            self._judged, self._conforms = self.node_id, is_compliant(self.node_id, self.address.host)
         return self._conforms
 
     @property

@@ -8,7 +8,7 @@ take a slice of the id space with them.
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from dhtnode.addresses import WILDCARDS, Address, Family
-from dhtnode.bep42 import conforms, secure_id
+from dhtnode.bep42 import is_compliant, secure_id
 from dhtnode.ids import ID_BITS, ID_BYTES, NodeId, as_id, as_int, distance
 
 TRIES = 8  # ids drawn to find one far from our others; behind one NAT, BEP 42 leaves 8 places for them
@@ -93,7 +93,7 @@ def _kept_ids(addresses: Sequence[Address], left: dict[Address, NodeId]) -> dict
                 continue
             taken = {kept[each] for each in kept if addresses[each].family is address.family}
             for each, node_id in left.items():
-                if fits(each, address) and conforms(node_id, address.host) and node_id not in taken:
+                if fits(each, address) and is_compliant(node_id, address.host) and node_id not in taken:
                     kept[index] = left.pop(each)
                     break
     return kept

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
-from dhtnode.bep42 import conforms, kept_places
+from dhtnode.bep42 import is_compliant, reserved_slots
 from dhtnode.errors import QueryError, QueryRefused
 from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
 from dhtnode.krpc.messages import FindNode, Method, Ping
@@ -72,7 +72,7 @@ class SocketNode:
         self._hosts = tuple(hosts)
         self._last_hosts = tuple(last_hosts)
         self._bootstrap = BootstrapHosts([*hosts, *last_hosts], self.family)
-        self._retries = RetryPolicy(settings.lookup_asks)
+        self._retries = RetryPolicy(settings.lookup_attempts)
         self.table = RoutingTable(
             node_id,
             self.family,
@@ -238,7 +238,7 @@ class SocketNode:
             parallelism=self.settings.parallelism,
             query_limit=self.settings.lookup_query_limit,
             asks=self._retries.attempts,
-            kept=kept_places(self.settings.bucket_size, self.table.conforming_share()),
+            kept=reserved_slots(self.settings.bucket_size, self.table.compliant_share()),
             ours=self._context.identities.ids,
         )
         return LookupDriver(self.rpc, lookup, method, on_answer)
@@ -330,7 +330,7 @@ class SocketNode:
     def _on_moved(self, host: str, now: float) -> None:
         """Take an id that goes with the host at which others see us now, if ours does not."""
         logger.info("%s: others see us at %s", self.socket.address, host)
-        if not self.is_id_fixed and not conforms(self.table.node_id, host):
+        if not self.is_id_fixed and not is_compliant(self.table.node_id, host):
             others = self._context.identities.elsewhere(self.socket.address)
             self.renew_id(distant_id(host, others, self._context.random_bytes), now)
             logger.info("%s: our id is %s now", self.socket.address, self.table.node_id.hex())

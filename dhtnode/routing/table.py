@@ -20,9 +20,10 @@ from collections.abc import Container
 from enum import Enum
 from math import inf
 
-from dhtnode.addresses import Address, Contact, Family, Scope, pack_contact
-from dhtnode.bep42 import conforms, kept_places
+from dhtnode.addresses import Address, Contact, Family, Scope
+from dhtnode.bep42 import is_compliant, reserved_slots
 from dhtnode.ids import ZERO_ID, NodeId, as_int
+from dhtnode.krpc.compact import pack_contact
 from dhtnode.routing.bucket import Bucket, BucketInfo, Entry, NodeInfo, require
 from dhtnode.routing.bucket_tree import Partition
 from dhtnode.routing.changed_ids import ChangedIds
@@ -103,7 +104,7 @@ class RoutingTable:
             return self._admit(contact, now, rtt)
         if entry.contact.node_id != contact.node_id:
             self._remove(entry)
-            if entry.conforms or not conforms(contact.node_id, contact.address.host):
+            if entry.conforms or not is_compliant(contact.node_id, contact.address.host):
                 self._distrust.add(entry.host, now)
             return InsertOutcome.ID_CHANGED
         entry.answered(now + self._good_for, rtt, now)
@@ -244,7 +245,7 @@ class RoutingTable:
             if include_bad or not entry.bad
         ]
 
-    def conforming_share(self) -> float:
+    def compliant_share(self) -> float:
         """Return which part of the nodes that are not bad has ids that conform to BEP 42, 0.0 to 1.0.
 
         Cost: one pass over the table.
@@ -298,7 +299,9 @@ class RoutingTable:
 
     def _displaces(self, contact: Contact, bucket: Bucket, now: float) -> bool:
         """Return whether a newcomer conforms, and a node that does not would give way to it."""
-        return bucket.takes_conforming(now, self._kept) and conforms(contact.node_id, contact.address.host)
+        return bucket.takes_conforming(now, self._kept) and is_compliant(
+            contact.node_id, contact.address.host
+        )
 
     def _admit(self, contact: Contact, now: float, rtt: float | None) -> InsertOutcome:
         bucket = self._partition.bucket_of(as_int(contact.node_id))
@@ -323,7 +326,7 @@ class RoutingTable:
             compact=pack_contact(contact),
             host=self._scope.host_key(contact.address),
             network=self._scope.network_key(contact.address),
-            conforms=conforms(contact.node_id, contact.address.host),
+            conforms=is_compliant(contact.node_id, contact.address.host),
             last_answer=now,
             good_until=now + self._good_for,
             rtt=rtt,
@@ -367,7 +370,7 @@ class RoutingTable:
 
     def _count(self, change: int) -> None:
         self._conforming += change
-        self._kept = kept_places(self._bucket_size, self._conforming / (len(self._by_address) or 1))
+        self._kept = reserved_slots(self._bucket_size, self._conforming / (len(self._by_address) or 1))
 
     def _remove(self, entry: Entry) -> None:
         del self._by_address[entry.contact.address]
@@ -388,7 +391,8 @@ class RoutingTable:
             require(entry.number == as_int(entry.contact.node_id), "the number is that of the id")
             require(entry.compact == pack_contact(entry.contact), "the compact form is current")
             require(
-                entry.conforms == conforms(entry.contact.node_id, entry.contact.address.host), "conforming"
+                entry.conforms == is_compliant(entry.contact.node_id, entry.contact.address.host),
+                "conforming",
             )
             require(entry.host == self._scope.host_key(entry.contact.address), "the host is current")
             require(entry.network == self._scope.network_key(entry.contact.address), "the network is current")

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from dhtnode.addresses import Address, Family, pack_address
+from dhtnode.addresses import Address, Family
 from dhtnode.ids import InfoHash
 from dhtnode.krpc.codec import MAX_INTERVAL
+from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask
 from dhtnode.server.infohash_sample import SampleAnswer, SampleKeeper
 from dhtnode.server.peer_list import Listing

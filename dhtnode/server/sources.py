@@ -11,7 +11,8 @@ from itertools import chain
 from math import inf
 from typing import Generic, TypeVar
 
-from dhtnode.addresses import Address, Scope, pack_address
+from dhtnode.addresses import Address, Scope
+from dhtnode.krpc.compact import pack_address
 
 MAX_SOURCES = 8192  # 6 MB with what belongs to them
 

@@ -244,7 +244,7 @@ import functools, runpy, signal, sys, time
 from dhtnode import clock
 slept = []
 signal.signal(signal.SIGUSR1, lambda *_: slept.append(8 * 3600.0))
-clock.ElapsedClock = functools.partial(clock.ElapsedClock, lambda: time.monotonic() + sum(slept))
+clock.BoottimeClock = functools.partial(clock.BoottimeClock, lambda: time.monotonic() + sum(slept))
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -10,9 +10,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from dhtnode import bencode
-from dhtnode.addresses import Address, Contact, Family, pack_contacts, parse_address
+from dhtnode.addresses import Address, Contact, Family, parse_address
 from dhtnode.items import ImmutableItem, MutableItem
 from dhtnode.krpc.codec import MAX_NODES, MAX_VALUES, decode_untrusted, encode
+from dhtnode.krpc.compact import pack_contact
 from dhtnode.krpc.malformed import MalformedMessage, Reason
 from dhtnode.krpc.messages import (
     AnnouncePeer,
@@ -45,11 +46,12 @@ ALICE = b"abcdefghij0123456789"
 BOB = b"0123456789abcdefghij"
 TARGET = b"mnopqrstuvwxyz123456"
 TOKEN = b"aoeusnth"
-EIGHT_NODES = pack_contacts(
-    Contact(bytes([0x10 * n]) * 20, Address(f"192.0.2.{n + 1}", 6881 + n)) for n in range(8)
+EIGHT_NODES = b"".join(
+    pack_contact(Contact(bytes([0x10 * n]) * 20, Address(f"192.0.2.{n + 1}", 6881 + n))) for n in range(8)
 )
-EIGHT_NODES6 = pack_contacts(
-    Contact(bytes([0x10 * n + 1]) * 20, Address(f"2001:db8::{n + 1}", 6881 + n)) for n in range(8)
+EIGHT_NODES6 = b"".join(
+    pack_contact(Contact(bytes([0x10 * n + 1]) * 20, Address(f"2001:db8::{n + 1}", 6881 + n)))
+    for n in range(8)
 )
 IP = parse_address("203.0.113.7:51413")
 PEER_5 = bytes.fromhex("c63364051ae1")

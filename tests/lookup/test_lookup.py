@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Contact, Scope
-from dhtnode.bep42 import conforms, kept_places, secure_id
+from dhtnode.bep42 import is_compliant, reserved_slots, secure_id
 from dhtnode.ids import ZERO_ID, as_id, distance, random_id, shared_prefix_bits
 from dhtnode.lookup.candidates import DISTRUST_AFTER, MAX_CANDIDATES
 from dhtnode.lookup.lookup import Lookup
@@ -727,7 +727,7 @@ def test_preference_changes_nothing_where_enough_conform() -> None:
 @pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.1, 0), (0.3, 2), (0.5, 4), (1.0, 4)])
 def test_no_more_places_are_kept_than_can_be_filled(share: float, kept: int) -> None:
     """Half at most; none where hardly anybody conforms."""
-    assert kept_places(8, share) == kept
+    assert reserved_slots(8, share) == kept
 
 
 @given(
@@ -753,8 +753,8 @@ def test_any_walk_fills_its_places(others: list[int], honest: list[int], kept: i
         answer_questions(lookup)
 
     found = lookup.closest()
-    secured = [contact for contact in found if conforms(contact.node_id, contact.address.host)]
-    available = [contact for contact in alive if conforms(contact.node_id, contact.address.host)]
+    secured = [contact for contact in found if is_compliant(contact.node_id, contact.address.host)]
+    available = [contact for contact in alive if is_compliant(contact.node_id, contact.address.host)]
     assert found == sorted(found, key=lambda contact: contact.node_id)
     assert set(found) <= set(alive)
     assert len(secured) >= min(kept, len(available))

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from dhtnode.addresses import Address, Contact, Family, Scope, pack_address, pack_contacts
+from dhtnode.addresses import Address, Contact, Family, Scope
 from dhtnode.errors import BadResponse, QueryError, QueryRefused
 from dhtnode.ids import as_id
 from dhtnode.items import ImmutableItem, Item, MutableItem
 from dhtnode.krpc.codec import encode
+from dhtnode.krpc.compact import pack_address, pack_contact
 from dhtnode.krpc.messages import (
     AnnouncePeer,
     Error,
@@ -369,7 +370,7 @@ async def test_nobody_is_led_to_our_own_address(autojump_clock: MockClock) -> No
             nursery.start_soon(bench.endpoint.traverse, SWARM, FindNode(SWARM))
             await trio.sleep(0.5)
             ((query, _),) = bench.socket.sent
-            ourselves = pack_contacts([Contact(as_id(5), bench.socket.address)])
+            ourselves = pack_contact(Contact(as_id(5), bench.socket.address))
             bench.receive(encode(Response(query.transaction_id, ASKER_ID, nodes=ourselves)))
             await trio.sleep(1)
             nursery.cancel_scope.cancel()

@@ -18,7 +18,7 @@ from dhtnode import (
     open_node,
     random_id,
 )
-from dhtnode.bep42 import conforms
+from dhtnode.bep42 import is_compliant
 from dhtnode.ids import shared_prefix_bits
 from dhtnode.krpc import AnnouncePeer, FindNode, GetPeers, Ping
 from dhtnode.testing import MemoryNetwork
@@ -77,7 +77,7 @@ async def test_each_address_is_a_node_of_its_own(autojump_clock, new_network, se
         known = {contact for other in nodes for contact in other.contacts()}
 
         assert len(node.addresses) == len(ids) == 6
-        assert all(conforms(node_id, address.host) for address, node_id in ids.items())
+        assert all(is_compliant(node_id, address.host) for address, node_id in ids.items())
         for family in (V4, V6):
             own = [node_id for address, node_id in ids.items() if address.family is family]
             assert max(shared_prefix_bits(*pair) for pair in pairwise(own)) < 12

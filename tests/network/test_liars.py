@@ -6,10 +6,10 @@ import pytest
 import trio
 
 from dhtnode import Address, Contact, Family, random_id
-from dhtnode.addresses import pack_contacts
 from dhtnode.ids import as_id, as_int
 from dhtnode.krpc import FindNode, Ping, Response
 from dhtnode.krpc.codec import decode_untrusted, encode
+from dhtnode.krpc.compact import pack_contact
 from dhtnode.krpc.messages import Query
 from tests.network.scenes import closest_ids, find_ids, queries_sent, sleep_minutes
 
@@ -61,7 +61,7 @@ class Inventor(Liar):
     """Name eight contacts that do not exist."""
 
     def _lie(self, transaction_id, target):
-        nodes = pack_contacts(self._invent(target) for _ in range(8))
+        nodes = b"".join(pack_contact(self._invent(target)) for _ in range(8))
         return Response(transaction_id, self.node_id, nodes=nodes)
 
 
@@ -70,7 +70,7 @@ class Accomplice(Liar):
 
     def _lie(self, transaction_id, target):
         invented = [self._invent(target), self._invent(target)]
-        nodes = pack_contacts(invented + [friend.contact for friend in self.friends])
+        nodes = b"".join(map(pack_contact, invented + [friend.contact for friend in self.friends]))
         return Response(transaction_id, self.node_id, nodes=nodes)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Family
-from dhtnode.bep42 import conforms
+from dhtnode.bep42 import is_compliant
 from dhtnode.ids import as_id, shared_prefix_bits
 from dhtnode.node.node_ids import ANY, TRIES, Identities, distant_id, first_ids, spread_ids
 from tests.strategies import addresses, ids
@@ -36,7 +36,9 @@ def test_ids_of_public_addresses_go_with_them():
     """Each with its own (BEP 42)."""
     listen = [PUBLIC, PUBLIC2, Address("8.8.8.8", 2)]
 
-    assert all(conforms(each, address.host) for each, address in zip(new_ids(listen), listen, strict=True))
+    assert all(
+        is_compliant(each, address.host) for each, address in zip(new_ids(listen), listen, strict=True)
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -46,7 +48,7 @@ def test_two_sockets_behind_one_address_are_far_apart(seed):
     first = distant_id(PUBLIC.host, [], random_bytes)
     second = distant_id(PUBLIC.host, [first], random_bytes)
 
-    assert conforms(second, PUBLIC.host)
+    assert is_compliant(second, PUBLIC.host)
     assert shared_prefix_bits(first, second) < 8
 
 

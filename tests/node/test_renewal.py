@@ -7,7 +7,7 @@ import trio
 
 from dhtnode.addresses import Address, Contact, Family
 from dhtnode.api.open_node import open_node
-from dhtnode.bep42 import conforms
+from dhtnode.bep42 import is_compliant
 from dhtnode.ids import random_id
 from dhtnode.node.state_file import SavedState, load_state, save_state
 from dhtnode.testing import MemoryNetwork
@@ -52,7 +52,7 @@ async def test_node_finds_its_address_and_takes_an_id_that_conforms(new_network,
         (statistics,) = node.statistics().endpoints
         assert statistics.external_address == FIRST
         assert statistics.node_id == node.node_id
-        assert conforms(node.node_id, FIRST.host)
+        assert is_compliant(node.node_id, FIRST.host)
         found = await nodes[7].find_node(node.node_id)
         assert (found[0].node_id, found[0].address) == (node.node_id, FIRST)
 
@@ -76,7 +76,7 @@ async def test_id_is_renewed_when_the_address_changes(new_network, autojump_cloc
         network.outside = SECOND
         while node.node_id == first_id:
             await node.find_node(random_id(random))
-        assert conforms(node.node_id, SECOND.host)
+        assert is_compliant(node.node_id, SECOND.host)
         assert len(contacts & set(node.contacts())) >= 8  # the rest waits: it was near the old id
         await settle(45)
 
@@ -135,7 +135,7 @@ async def test_node_bound_to_a_public_address_starts_with_an_id_that_conforms(
         ids = [node.node_ids for node in nodes]
         for node in nodes:
             for address in node.addresses:
-                assert conforms(node.node_ids[address], address.host)
+                assert is_compliant(node.node_ids[address], address.host)
         await settle()
 
         assert [node.node_ids for node in nodes] == ids
@@ -164,7 +164,7 @@ async def test_saved_id_is_taken_if_it_still_conforms(new_network, autojump_cloc
     second = await ids_of_a_run()
     assert second[Family.IPV6] == first[Family.IPV6]
     assert second[Family.IPV4] != first[Family.IPV4]
-    assert conforms(second[Family.IPV4], hosts[Family.IPV4])
+    assert is_compliant(second[Family.IPV4], hosts[Family.IPV4])
 
 
 async def test_any_saved_id_is_taken_where_the_address_is_not_known(

@@ -16,7 +16,7 @@ import click
 import trio
 
 from dhtnode import Address, InfoHash, NodeId, open_node
-from dhtnode.bep42 import conforms
+from dhtnode.bep42 import is_compliant
 from tests.real_clients.libtorrent_network import libtorrent_clients, table_sizes, until
 
 CLIENTS = [f"45.{number}.0.1" for number in range(1, 13)]  # ten /24 at least must agree where we are
@@ -88,9 +88,9 @@ async def run():
             ids = await ids_of(clients, learner)
             result = {
                 "clients": len(clients),
-                "conforming_clients": sum(conforms(ids[each], each.host) for each in ids),
-                "first_id_conforms": conforms(first_id, LEARNER),
-                "id_conforms": conforms(learner.node_id, LEARNER),
+                "conforming_clients": sum(is_compliant(ids[each], each.host) for each in ids),
+                "first_id_conforms": is_compliant(first_id, LEARNER),
+                "id_conforms": is_compliant(learner.node_id, LEARNER),
                 "external_address": str(seen.external_address),
                 "good_nodes": seen.good_nodes,
                 "held_by": await holders(clients, learner, LEARNER),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dhtnode import NodeId, open_node
-from dhtnode.bep42 import conforms
+from dhtnode.bep42 import is_compliant
 from tests.real_clients.enforcing import CLIENTS, LEARNER, PORT
 from tests.real_clients.libtorrent_network import libtorrent_network, until
 
@@ -49,7 +49,7 @@ async def test_local_addresses_are_exempt():
         await until(lambda: asked <= holders(), 15.0)
 
         assert len(asked) >= 8
-        assert all(conforms(node_id, address.host) for address, node_id in ids.items())
+        assert all(is_compliant(node_id, address.host) for address, node_id in ids.items())
         assert {client.live_nodes.get(own_address) for client in network} - {None} == {fixed_id}
 
 

@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from dhtnode import InfoHash, open_node
-from dhtnode.addresses import pack_address
+from dhtnode.krpc.compact import pack_address
 from dhtnode.testing import open_testnet
 from tests.real_clients.libtorrent_network import Client, libtorrent_clients, magnet_of, until
 

@@ -15,9 +15,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dhtnode.addresses import Address, Contact, Family, Scope, pack_contact, unpack_contacts
-from dhtnode.bep42 import conforms, secure_id
+from dhtnode.addresses import Address, Contact, Family, Scope
+from dhtnode.bep42 import is_compliant, secure_id
 from dhtnode.ids import ZERO_ID, NodeId, as_id, as_int, distance, random_id
+from dhtnode.krpc.compact import pack_contact, unpack_contacts
 from dhtnode.routing.bucket import BucketInfo, NodeInfo
 from dhtnode.routing.changed_ids import DISTRUST_FOR, MAX_DISTRUSTED
 from dhtnode.routing.table import InsertOutcome, RoutingTable
@@ -258,12 +259,12 @@ def test_first_change_to_a_conforming_id_is_no_reason_for_distrust() -> None:
 def test_share_of_conforming_nodes_leaves_out_bad_ones() -> None:
     """An empty table lets us expect nobody."""
     table = new_table()
-    assert table.conforming_share() == 0.0
+    assert table.compliant_share() == 0.0
 
     for contact in (far(0), far(1), far(2), secure(1), secure(2)):
         table.responded(contact, 0.0)
     fail(table, far(0), 1.0)
-    assert table.conforming_share() == 0.5
+    assert table.compliant_share() == 0.5
 
 
 def test_memory_for_changed_ids_is_bounded() -> None:
@@ -885,7 +886,7 @@ def assert_same_as_full_scan(table: RoutingTable, target: NodeId, now: float) ->
 
 
 def newcomer_conforms(contact: Contact) -> bool:
-    return conforms(contact.node_id, contact.address.host)
+    return is_compliant(contact.node_id, contact.address.host)
 
 
 @dataclass

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhtnode.addresses import Address, Family, pack_address, pack_host
+from dhtnode.addresses import Address, Family, pack_host
+from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.scrape_filter import ScrapeFilter
 from dhtnode.server.peer_store import PeerStore, StoreStatistics
 

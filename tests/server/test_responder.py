@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhtnode.addresses import Address, Contact, Family, Scope, pack_address, pack_host, unpack_contacts
+from dhtnode.addresses import Address, Contact, Family, Scope, pack_host
 from dhtnode.ids import InfoHash, NodeId, as_id, random_id
 from dhtnode.items import ImmutableItem, Item, MutableItem
 from dhtnode.krpc.codec import encode
+from dhtnode.krpc.compact import pack_address, unpack_contacts
 from dhtnode.krpc.messages import (
     AnnouncePeer,
     Error,

@@ -15,8 +15,9 @@ from crawler.settings import PeerSettings
 from crawler.torrents.fetch import look_up_and_fetch, open_fetcher
 from crawler.torrents.peers import PeerAsker
 from dhtnode import Address, Family, InfoHash, NotJoined, Scope
-from dhtnode.addresses import pack_address, pack_host
+from dhtnode.addresses import pack_host
 from dhtnode.bencode import encode
+from dhtnode.krpc.compact import pack_address
 from dhtnode.nurseries import open_service_nursery
 from tests.fake_peers import ALL, NONE, Peer, Swarm
 

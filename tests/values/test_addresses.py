@@ -8,23 +8,16 @@ from hypothesis import strategies as st
 
 from dhtnode.addresses import (
     Address,
-    Contact,
-    Family,
     Scope,
     check_listen,
     normalize_host,
-    pack_address,
-    pack_contact,
-    pack_contacts,
     pack_host,
     parse_address,
     scope_of,
     split_host_port,
-    unpack_address,
-    unpack_contacts,
     unpack_host,
 )
-from tests.strategies import addresses, ids
+from tests.strategies import addresses
 
 LOOPBACK, PRIVATE, PUBLIC = Scope
 
@@ -115,15 +108,6 @@ ALLOWED_BY = {
 }
 
 
-@given(addresses())
-def test_address_survives_its_compact_form(address: Address) -> None:
-    """6 bytes hold an IPv4 address, 18 an IPv6 address, and both read back as they were."""
-    compact = pack_address(address)
-
-    assert len(compact) == address.family.address_bytes == (18 if ":" in address.host else 6)
-    assert unpack_address(compact) == address
-
-
 @given(st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16))
 def test_host_bytes_survive_their_text(packed: bytes) -> None:
     """Any 4 or 16 bytes have one text, and it is the canonical one."""
@@ -137,31 +121,6 @@ def test_host_bytes_survive_their_text(packed: bytes) -> None:
 def test_global_host_has_the_text_that_the_kernel_gives_it(packed: bytes) -> None:
     """An answer is matched by the text of its source, so both texts must be the same."""
     assert unpack_host(packed) == socket.inet_ntop(socket.AF_INET6, packed)
-
-
-@given(st.sampled_from(Family), st.data())
-def test_contacts_survive_their_compact_form(family: Family, data: st.DataObject) -> None:
-    """Contacts stand one after the other; bytes after the last whole one are ignored."""
-    contacts = data.draw(st.lists(st.builds(Contact, ids(), addresses(family)), max_size=5))
-    rest = data.draw(st.binary(max_size=family.contact_bytes - 1))
-
-    compact = pack_contacts(contacts)
-
-    assert len(compact) == len(contacts) * family.contact_bytes
-    assert unpack_contacts(compact + rest, family) == contacts
-
-
-def test_compact_forms_are_those_of_the_standards() -> None:
-    """The id comes first, then the host, then the port with its high byte first (BEP 5, BEP 32)."""
-    packed = [
-        pack_contact(Contact(b"i" * 20, Address("1.2.3.4", 0x1AE1))),
-        pack_contact(Contact(b"i" * 20, Address("2a00::1", 6881))),
-    ]
-
-    assert packed == [
-        b"i" * 20 + bytes([1, 2, 3, 4, 0x1A, 0xE1]),
-        b"i" * 20 + bytes([0x2A, *[0] * 14, 1, 0x1A, 0xE1]),
-    ]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Family, Scope, pack_host
-from dhtnode.bep42 import bound_part, conforms, crc32c, is_exempt, secure_id
+from dhtnode.bep42 import bound_prefix, crc32c, is_compliant, is_exempt, secure_id
 from dhtnode.ids import NodeId
 from tests.strategies import addresses, ids
 
@@ -28,19 +28,19 @@ def test_bound_part_is_the_hash_of_the_masked_address(case: dict[str, str | int]
     hashed = crc32c(bytes.fromhex(case["masked_input_hex"]))
 
     assert hashed == int(case["crc32c_hex"], 16)
-    assert bound_part(pack_host(case["ip"]), case["rand"]) == hashed >> 8 & 0xFFFFF8
+    assert bound_prefix(pack_host(case["ip"]), case["rand"]) == hashed >> 8 & 0xFFFFF8
 
 
 @pytest.mark.parametrize("case", VECTORS["ipv6"], ids=lambda case: case["ip"])
 def test_ipv6_prefix_is_that_of_the_vectors(case: dict[str, str | int]) -> None:
     """The first 21 bits, as they are written there."""
-    assert f"{bound_part(pack_host(case['ip']), case['rand']):06x}" == case["id_prefix_21_bits"]
+    assert f"{bound_prefix(pack_host(case['ip']), case['rand']):06x}" == case["id_prefix_21_bits"]
 
 
 @pytest.mark.parametrize("case", VECTORS["published"] + VECTORS["checks"], ids=lambda case: case["node_id"])
 def test_published_ids_are_judged_as_the_vectors_say(case: dict[str, str | bool]) -> None:
     """Those of the BEP, and others that differ from them in one point."""
-    assert conforms(bytes.fromhex(case["node_id"]), case["ip"]) is case["valid"]
+    assert is_compliant(bytes.fromhex(case["node_id"]), case["ip"]) is case["valid"]
 
 
 @pytest.mark.parametrize("case", VECTORS["published"], ids=lambda case: case["ip"])
@@ -57,7 +57,7 @@ def test_derived_id_conforms_and_keeps_what_was_drawn(address: Address, drawn: b
     """Whatever the address; only the first 21 bits may differ."""
     node_id = secure_id(address.host, drawn)
 
-    assert conforms(node_id, address.host)
+    assert is_compliant(node_id, address.host)
     assert node_id[3:] == drawn[3:]
     assert node_id[2] & 7 == drawn[2] & 7
 
@@ -65,7 +65,7 @@ def test_derived_id_conforms_and_keeps_what_was_drawn(address: Address, drawn: b
 @given(st.binary(min_size=8, max_size=8), st.binary(min_size=8, max_size=8), ids())
 def test_only_the_network_of_an_ipv6_address_counts(network: bytes, rest: bytes, drawn: bytes) -> None:
     """A host that changes its address within its /64 need not change its id."""
-    assert bound_part(network + rest, drawn[-1]) == bound_part(network + bytes(8), drawn[-1])
+    assert bound_prefix(network + rest, drawn[-1]) == bound_prefix(network + bytes(8), drawn[-1])
 
 
 @pytest.mark.parametrize("host", ["10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.0.1", "127.0.0.1"])
@@ -73,19 +73,19 @@ def test_networks_named_by_the_bep_are_exempt(host: str) -> None:
     """As are those of IPv6 that have the same purpose, and what carriers share."""
     for exempt in (host, "100.64.0.1", "::1", "fe80::1", "fd00::1", "0.0.0.0", "::"):
         assert is_exempt(exempt)
-        assert conforms(bytes(20), exempt)
+        assert is_compliant(bytes(20), exempt)
         assert secure_id(exempt, b"d" * 20) == b"d" * 20
 
 
 @given(addresses(), ids())
 def test_ids_of_one_address_are_in_8_parts_of_the_space(address: Address, node_id: NodeId) -> None:
     """On the public network hardly any id conforms: an address buys 8 of two million prefixes."""
-    parts = {bound_part(pack_host(address.host), last) for last in range(256)}
+    parts = {bound_prefix(pack_host(address.host), last) for last in range(256)}
 
     assert len(parts) == 8
     if Scope.PUBLIC.allows(Address(address.host, 1)):
         prefix = int.from_bytes(node_id[:3], "big") & 0xFFFFF8
-        assert prefix in parts or not conforms(node_id, address.host)
+        assert prefix in parts or not is_compliant(node_id, address.host)
 
 
 def test_id_of_a_wrong_length_is_not_made() -> None:

@@ -9,7 +9,7 @@ import trio
 import dhtnode
 from dhtnode import Contact, Node, open_node
 from dhtnode.api.results import NodeStatistics
-from dhtnode.clock import ElapsedClock, seconds_since_start
+from dhtnode.clock import BoottimeClock, seconds_since_start
 from dhtnode.ids import as_id
 from dhtnode.krpc import GetPeers, Ping
 
@@ -31,7 +31,7 @@ class Sleeper:
 def test_clock_takes_in_what_was_slept() -> None:
     """At once, and deadlines are nearer by as much."""
     sleeper = Sleeper()
-    clock = ElapsedClock(sleeper)
+    clock = BoottimeClock(sleeper)
     deadline = clock.current_time() + 3600.0
     sleeper.slept = 3000.0
 
@@ -67,7 +67,7 @@ def test_deadlines_that_passed_in_the_sleep_are_over_on_waking() -> None:
             await trio.sleep_forever()
         assert scope.cancelled_caught
 
-    trio.run(main, clock=ElapsedClock(sleeper))
+    trio.run(main, clock=BoottimeClock(sleeper))
 
 
 def test_real_node_wakes_after_eight_hours() -> None:
@@ -94,7 +94,7 @@ def test_real_node_wakes_after_eight_hours() -> None:
             tokens.append(await token(other, node))
             return before, node.contacts(), node.statistics(), tokens
 
-    before, after, statistics, tokens = trio.run(main, clock=ElapsedClock(sleeper))
+    before, after, statistics, tokens = trio.run(main, clock=BoottimeClock(sleeper))
     (endpoint,) = statistics.endpoints
     assert len(before) == 1
     assert after == before
