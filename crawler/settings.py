@@ -3,9 +3,12 @@
 The defaults are polite: nobody on the network, and no router on the way, should notice a crawl.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 YEAR = 365 * 86_400.0  # seconds
+FRESH = 6 * 3600.0  # seconds after the end of a census; by then a third of its nodes are gone
 MOST_WATCHED = 1_000_000  # swarms; what a list names beyond is counted and left out
 
 
@@ -36,6 +39,36 @@ class CrawlSettings:
 
     scrapes_at_once: int = 4
     """Info-hashes measured at once (BEP 33, "Scraping": few at a time)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlOptions:
+    """Where a crawl records, how fast it goes, and what it leaves alone."""
+
+    db: str | Path
+    """The SQLite database; made when it is not there."""
+
+    settings: CrawlSettings = CrawlSettings()
+
+    exclude: Sequence[str] = ()
+    """Networks, addresses and node ids to leave alone, as the lines of a file for `--exclude`."""
+
+    anonymize: bool = False
+    """Write /24 and /48 instead of addresses of nodes."""
+
+    bootstrap: Sequence[str] = ()
+    """Nodes to join through, as `HOST:PORT`; all on loopback, and our sockets are there too."""
+
+    torrent_nodes: Sequence[str] = ()
+    """More nodes to join through, from torrent files of strangers."""
+
+    shows_progress: bool = False
+    """Write to stderr how far the work is."""
+
+    @classmethod
+    def of(cls, db: "str | Path | CrawlOptions") -> "CrawlOptions":
+        """Return options as they are, and the defaults for the path of a database."""
+        return db if isinstance(db, CrawlOptions) else cls(db)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +118,9 @@ class WatchSettings:
 
     budget: int = 1200
     """A measurement costs some 30 queries: this is 10 queries per second on average."""
+
+    keep_filters: float = 30.0
+    """Days after which the raw filters of a measurement go; its numbers stay."""
 
     def __post_init__(self) -> None:
         if not 0 < self.shortest <= self.longest <= YEAR:

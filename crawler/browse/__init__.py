@@ -1,4 +1,8 @@
 """A crawl database in the browser: Datasette with our texts, questions and plots, on loopback.
 
-Datasette is loaded by `site`, `pages` and `serving` alone, so that the rest works without it.
+Names are imported when they are first used: `serve` and `open_all` bring Datasette, the rest does without.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

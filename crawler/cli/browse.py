@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from crawler.cli.report import READ_OPTION
+import crawler
+import crawler.browse
+from crawler.cli.options import READ_OPTION
 from dhtnode.cli import console
+
+if TYPE_CHECKING:
+    from crawler.browse import Opened
 
 PORT = 8001
 SLOW = 2.0  # seconds for a page
@@ -35,64 +42,44 @@ def browse(db: Path, port: int, in_browser: bool, check: bool, as_json: bool) ->
 
     Needs Datasette: pip install 'dhtnode[browse]'.  A crawl may write to the database meanwhile.
     """
-    from crawler.db.database import DatabaseError
-
     try:
         if check:
             _check(db, as_json)
         else:
             _serve(db, port, in_browser, as_json)
-    except DatabaseError as error:
+    except crawler.DatabaseError as error:
         raise click.ClickException(str(error)) from error
+    except ImportError as error:
+        # An error in an import of ours stays one.
+        if str(error.name).partition(".")[0] not in ("datasette", "uvicorn", "markupsafe"):
+            raise
+        raise click.ClickException("browsing needs Datasette: pip install 'dhtnode[browse]'") from error
 
 
 def _serve(db: Path, port: int, in_browser: bool, as_json: bool) -> None:
-    try:
-        from crawler.browse.serving import PortTaken, serve
-    except ImportError as error:
-        raise _missing(error) from error
-
     def announce(address: str) -> None:
         console.emit(as_json, {"address": address}, f"serving {db} on {address}")
-        if in_browser and not _opens(address):
+        if in_browser and not webbrowser.open(address):
             click.echo("dhtcrawl: found no web browser to open", err=True)
 
     try:
-        number = serve(db, port, announce)
-    except PortTaken as error:
+        number = crawler.browse.serve(db, port, announce)
+    except crawler.browse.PortTaken as error:
         raise click.ClickException(str(error)) from error
     if number is not None:
         raise console.Stopped(number)
 
 
 def _check(db: Path, as_json: bool) -> None:
-    try:
-        from crawler.browse.serving import Opened, open_all
-    except ImportError as error:
-        raise _missing(error) from error
-
     wrong = []
 
-    def tell(opened: Opened) -> None:
+    def show(opened: Opened) -> None:
         is_wrong = opened.status != 200 or opened.seconds > SLOW
         wrong.extend([opened.path] * is_wrong)
         record = {"page": opened.path, "status": opened.status, "seconds": round(opened.seconds, 3)}
         note = "  !" if is_wrong else ""
         console.emit(as_json, record, f"{opened.seconds:6.2f} s  {opened.status}  {opened.path}{note}")
 
-    open_all(db, tell)
+    crawler.browse.open_all(db, show)
     if wrong:
         raise click.ClickException(f"{len(wrong)} pages failed or took longer than {SLOW:g} s")
-
-
-def _opens(address: str) -> bool:
-    import webbrowser
-
-    return webbrowser.open(address)
-
-
-def _missing(error: ImportError) -> click.ClickException:
-    """Return what to say when Datasette, or what comes with it, is not there; our own errors stay errors."""
-    if str(error.name).partition(".")[0] not in ("datasette", "uvicorn", "markupsafe"):
-        raise error
-    return click.ClickException("browsing needs Datasette: pip install 'dhtnode[browse]'")

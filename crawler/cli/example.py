@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+import crawler
+import crawler.demo
+import crawler.synthetic
 from dhtnode.cli import console
 
 
@@ -26,13 +29,9 @@ def example(db: Path, seed: int, as_json: bool) -> None:
     Nothing is sent: the day passes in virtual time, in some ten seconds.  The truth about the network is
     written beside the database.
     """
-    from crawler.db.database import DatabaseError
-    from crawler.demo.example import make_example, truth_of
-    from crawler.synthetic.truth import TruthError
-
     try:
-        make_example(db, seed)
-    except (DatabaseError, TruthError) as error:
+        crawler.demo.make_example(db, seed)
+    except (crawler.DatabaseError, crawler.synthetic.TruthError) as error:
         raise click.ClickException(str(error)) from error
-    truth = truth_of(db)
+    truth = crawler.demo.truth_of(db)
     console.emit(as_json, {"database": str(db), "truth": str(truth)}, f"{db}, and the truth in {truth}")

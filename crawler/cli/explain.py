@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from dhtnode import InvalidInfoHash, parse_info_hash
+import crawler
+from crawler import reports
+from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
 from dhtnode.cli import console
-
-if TYPE_CHECKING:
-    from crawler.db.database import CrawlDatabase
 
 MAX_DIGITS = 18  # of the number of a sample; an info-hash has 40
 
@@ -33,32 +30,25 @@ def explain(db: Path, sample: str, as_json: bool) -> None:
     SAMPLE is the number of a sample, or an info-hash for its latest one.  The number is computed again
     from what was kept; the exit status is 1 when that comes to anything else.
     """
-    find = _finder(sample)
-
-    from crawler.db.database import CrawlDatabase, DatabaseError
-    from crawler.reports.explain import explain_sample, explanation_record, explanation_text
-
+    wanted = _measurement(sample)
     try:
-        with CrawlDatabase.open(db) as store:
-            found = explain_sample(store, find)
-    except DatabaseError as error:
+        found = crawler.explain(wanted, db=db)
+    except crawler.DatabaseError as error:
         raise click.ClickException(str(error)) from error
     if found is None:
         raise click.ClickException(f"{db} has no sample {sample}")
-    console.emit(as_json, explanation_record(found), explanation_text(found))
+    texts = reports.explain
+    console.emit(as_json, texts.explanation_record(found), texts.explanation_text(found))
     if found.differences:
         raise click.ClickException(
             f"sample {found.sample['id']}: computed again it differs in {', '.join(found.differences)}"
         )
 
 
-def _finder(text: str) -> Callable[[CrawlDatabase], dict[str, Any] | None]:
-    """Return what finds the sample that somebody asked for."""
+def _measurement(text: str) -> int | InfoHash:
     if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS:
-        number = int(text)
-        return lambda store: store.swarms.sample(number)
+        return int(text)
     try:
-        info_hash = parse_info_hash(text)
+        return parse_info_hash(text)
     except InvalidInfoHash as error:
         raise click.BadParameter(str(error), param_hint="SAMPLE") from error
-    return lambda store: store.swarms.latest_sample(info_hash)

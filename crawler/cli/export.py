@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import click
 
-from crawler.cli.report import READ_OPTION, RUN_OPTION
+import crawler
+from crawler.cli.options import READ_OPTION, RUN_OPTION
 from dhtnode.cli import console
-
-if TYPE_CHECKING:
-    from crawler.reports.files import Form
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -49,28 +47,10 @@ def export(
     if gzip and parquet:
         raise click.UsageError("--gzip is for CSV; Parquet files are compressed anyway")
 
-    import secrets
-
-    from crawler.db.connection import open_reading
-    from crawler.db.database import DatabaseError
-    from crawler.reports import NoAnswer
-    from crawler.reports.export import ExportError, export_tables
-    from crawler.reports.files import NoParquet
-
-    key = secrets.token_bytes(32) if anonymize else None
+    form: Literal["parquet", "csv", "csv.gz"] = "parquet" if parquet else "csv.gz" if gzip else "csv"
     try:
-        form = _form(parquet is not None, gzip)
-        with open_reading(db) as connection:
-            for done in export_tables(connection, folder, form, run=run, key=key):
-                record: dict[str, object] = {"file": done.file, "table": done.table, "rows": done.rows}
-                console.emit(as_json, record, f"{done.rows:12,} rows  {done.file}")
-    except (DatabaseError, NoAnswer, ExportError, NoParquet) as error:
+        for done in crawler.export(folder, db=db, form=form, anonymize=anonymize, run=run):
+            record: dict[str, object] = {"file": done.file, "table": done.table, "rows": done.rows}
+            console.emit(as_json, record, f"{done.rows:12,} rows  {done.file}")
+    except (crawler.DatabaseError, crawler.NoAnswer, crawler.ExportError, crawler.NoParquet) as error:
         raise click.ClickException(str(error)) from error
-
-
-def _form(is_parquet: bool, is_compressed: bool) -> Form:
-    from crawler.reports import files
-
-    if is_parquet:
-        return files.parquet()
-    return files.CSV_GZIP if is_compressed else files.CSV

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+import crawler
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
-    from crawler.db.merge.merge import MergedSource
+    from crawler import MergedSource
 
 MAX_WINDOW = 86_400  # seconds
 
@@ -40,12 +41,9 @@ def merge(sources: tuple[Path, ...], into: Path, window: int, as_json: bool) -> 
 
     The sources are only read.  Merging the same database again adds what has been recorded since.
     """
-    from crawler.db.database import DatabaseError
-    from crawler.db.merge.merge import merge as merge_databases
-
     try:
-        result = merge_databases(into, sources, window)
-    except DatabaseError as error:
+        result = crawler.merge(into, sources, window)
+    except crawler.DatabaseError as error:
         raise click.ClickException(str(error)) from error
     for source in result.sources:
         console.emit(as_json, _record(source), _text(source))

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from random import Random, SystemRandom
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from crawler.cli.options import DB_OPTION, read_exclusion, with_limits
-from crawler.settings import PeerSettings
-from dhtnode import DhtError, InfoHash, cli
+import crawler
+from crawler.cli.options import DB_OPTION, read_exclusion, run_crawl
+from crawler.settings import CrawlOptions, PeerSettings
+from dhtnode import DhtError, InfoHash
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
-    from crawler.core.session import Session
     from crawler.db.records.torrents import Handshakes
-    from crawler.torrents.fetch import Fetched, Fetcher, FetchTally
-    from crawler.torrents.peers import Excludes
-    from dhtnode import Address
-
-    HandOver = Callable[[InfoHash, Iterable[Sequence[Address]]], None]
+    from crawler.torrents.fetch import Fetched
 
 DEFAULTS = PeerSettings()
-
-MAX_WAYS_IN = 32  # of all torrent files together; each may cost a look-up of a name
 
 METADATA_OPTION = click.option(
     "--metadata",
@@ -97,91 +87,37 @@ def metadata(
     wanted = list(dict.fromkeys(swarm.info_hash for swarm in swarms))
     if not wanted and missing is None:
         raise click.UsageError("name at least one info-hash, or give --missing")
-
-    from crawler.core.session import open_session
-    from crawler.db.database import DatabaseError
-    from crawler.torrents.fetch import FetchTally, look_up_and_fetch
-
-    exclusion = read_exclusion(exclude)
-    settings = PeerSettings(peers=peers, swarms_at_once=at_once, connection_rate=rate)
-    ways_in = [host for swarm in swarms for host in swarm.nodes][:MAX_WAYS_IN]
-    tally = FetchTally()
-    random = _random()
-
-    async def fetch_all() -> None:
-        nonlocal tally
-        run_settings = asdict(settings) | {"info_hashes": len(wanted), "missing": missing}
-        async with open_session(
-            db, "metadata", run_settings, bootstrap=bootstrap, ways_in=ways_in
-        ) as session:
-            if missing is not None:
-                wanted.extend(await session.writer.call(lambda store: store.metadata.missing(missing)))
-            async with _fetcher(session, as_json, settings, random, exclusion.excludes) as fetcher:
-                tally = fetcher.tally
-                await look_up_and_fetch(
-                    session.node,
-                    fetcher,
-                    dict.fromkeys(wanted),
-                    at_once=at_once,
-                    random=random,
-                    on_failure=_print_failure,
-                )
-
-    ended = cli.run(partial(with_limits, fetch_all, timeout), DatabaseError)
-    if not ended or (wanted and not (tally.named or tally.private)):
-        raise click.ClickException(_summary(tally, len(set(wanted))))
-
-
-@asynccontextmanager
-async def handing_over(
-    session: Session, as_json: bool, *, is_wanted: bool, excludes: Excludes | None = None
-) -> AsyncIterator[HandOver]:
-    """Yield what takes an info-hash with the peers that each node named, and has some of them asked.
-
-    Unless that is wanted, nothing comes of them.  Leaving the block waits until all were asked; what
-    they say is printed and recorded.
-    """
-    if not is_wanted:
-        yield lambda _, __: None
-        return
-
-    from crawler.torrents.seed_share import draw_fairly
-
-    random = _random()
-    async with _fetcher(session, as_json, DEFAULTS, random, excludes) as fetcher:
-        yield lambda info_hash, named: fetcher.offer(info_hash, draw_fairly(named, random))
-    if fetcher.tally.no_room:
-        click.echo(
-            f"{fetcher.tally.no_room} swarms waited too long for their peers to be asked:"
-            " `dhtcrawl metadata --missing` asks them later",
-            err=True,
+    options = CrawlOptions(
+        db,
+        exclude=read_exclusion(exclude),
+        bootstrap=bootstrap,
+        torrent_nodes=[host for swarm in swarms for host in swarm.nodes],
+    )
+    tally = crawler.FetchTally()
+    fetch = partial(
+        crawler.fetch_metadata,
+        wanted,
+        options,
+        missing=missing,
+        settings=PeerSettings(peers=peers, swarms_at_once=at_once, connection_rate=rate),
+        on_fetched=partial(print_fetched, as_json),
+        on_failure=print_failure,
+        tally=tally,
+    )
+    has_ended = run_crawl(fetch, timeout) is not None
+    if not has_ended or (tally.wanted and not (tally.named or tally.private)):
+        raise click.ClickException(
+            f"{tally.named} of {tally.wanted} names known, {tally.private} torrents private"
         )
 
 
-@asynccontextmanager
-async def _fetcher(
-    session: Session, as_json: bool, settings: PeerSettings, random: Random, excludes: Excludes | None
-) -> AsyncIterator[Fetcher]:
-    from crawler.torrents.fetch import open_fetcher
-    from crawler.torrents.peers import PeerAsker
-    from dhtnode.addresses import scope_of
-
-    scopes = {address.family: scope_of(address.host) for address in session.node.addresses}
-    asker = PeerAsker(scopes, settings, random, excludes=excludes)
-    print_fetched = partial(_print_fetched, as_json)
-    async with open_fetcher(asker, session.writer, session.run_id, print_fetched) as fetcher:
-        yield fetcher
-
-
-def _random() -> Random:
-    return Random(SystemRandom().getrandbits(256))
-
-
-def _print_fetched(as_json: bool, fetched: Fetched) -> None:
+def print_fetched(as_json: bool, fetched: Fetched) -> None:
+    """Print the outcome of one swarm."""
     console.emit(as_json, fetched_record(fetched), "" if as_json else fetched_text(fetched))
 
 
-def _print_failure(info_hash: InfoHash, error: DhtError) -> None:
+def print_failure(info_hash: InfoHash, error: DhtError) -> None:
+    """Print why a swarm has no result."""
     click.echo(f"{info_hash.hex()}: {error}", err=True)
 
 
@@ -224,7 +160,3 @@ def _handshakes_text(told: Handshakes) -> str:
         f"of {told.peers_tried} peers contacted {told.peers_answered} answered:"
         f" {told.seeds} seeds, {told.leechers} leechers, {told.unknown} that did not say"
     )
-
-
-def _summary(tally: FetchTally, wanted: int) -> str:
-    return f"{tally.named} of {wanted} names known, {tally.private} torrents private"

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+import crawler
 from dhtnode import InfoHash
 from dhtnode.cli import console
 
-if TYPE_CHECKING:
-    from crawler.db.database import CrawlDatabase
-    from crawler.db.purge import Orders
-
-BUSY_TIMEOUT = 60.0  # seconds; a crawl that writes lets others in between its batches
 DAYS = console.Number(min=0, max=36_500)
 
 
@@ -70,44 +64,19 @@ def purge(
 
     All of it goes in one transaction, or nothing.
     """
-    from crawler.db.database import CrawlDatabase, DatabaseError
-
-    orders = _orders(filters_older, older, swarms, nodes)
     if not (vacuum or swarms or nodes) and older is None and filters_older is None:
         raise click.UsageError("say what to delete: --filters-older, --older, --swarm, --node or --vacuum")
     try:
-        with CrawlDatabase.open(db, busy_timeout=BUSY_TIMEOUT) as store:
-            changed = store.purge.run(orders, time.time(), dry=dry)
-            _print(changed, dry, as_json)
-            if vacuum and not dry:
-                _compact(store, db)
-    except DatabaseError as error:
-        raise click.ClickException(str(error)) from error
-
-
-def _orders(
-    filters_older: float | None, older: float | None, swarms: tuple[InfoHash, ...], nodes: tuple[str, ...]
-) -> Orders:
-    from crawler.db.purge import Orders, parse_node
-
-    try:
-        parsed = [parse_node(node) for node in nodes]
+        changed = crawler.purge(
+            db, filters_older=filters_older, older=older, swarms=swarms, nodes=nodes, dry=dry
+        )
+        _print(changed, dry, as_json)
+        if vacuum and not dry:
+            crawler.vacuum(db)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--node") from error
-    return Orders(
-        filters_older,
-        older,
-        swarms,
-        tuple(each for each in parsed if not isinstance(each, bytes)),
-        tuple(each for each in parsed if isinstance(each, bytes)),
-    )
-
-
-def _compact(store: CrawlDatabase, db: Path) -> None:
-    if not store.purge.compact():
-        raise click.ClickException(
-            f"{db}: another process reads it, so traces may be left in {db.name}-wal; run it again later"
-        )
+    except crawler.DatabaseError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _print(changed: dict[str, int], dry: bool, as_json: bool) -> None:

@@ -11,20 +11,11 @@ import click
 
 import crawler
 from crawler import reports
+from crawler.cli.options import READ_OPTION, RUN_OPTION
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
     from crawler import ReportAnswer
-
-READ_OPTION = click.option(
-    "--db",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="The SQLite database to read; it is not changed.",
-)
-
-RUN_OPTION = click.option("--run", type=click.IntRange(1), metavar="N", help="Only what this run saw.")
 
 
 def _print_list(context: click.Context, _: click.Parameter, wanted: bool) -> None:

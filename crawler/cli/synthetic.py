@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import crawler.synthetic
 from crawler.synthetic.settings import (
     MAX_MEMBERS,
     MAX_SECONDS,
@@ -20,12 +21,11 @@ from crawler.synthetic.settings import (
     MAX_SWARMS,
     SyntheticSettings,
 )
-from dhtnode import cli
+from dhtnode import DhtError, cli
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
-    from crawler.synthetic.network import Network
-    from crawler.synthetic.server import Bound
+    from crawler.synthetic import Bound, Network
 
 MAX_LATENCY = 60  # seconds
 SHARE = console.Number(0, 1)
@@ -161,19 +161,17 @@ def synthetic(
     Prints addresses to join it through when it is ready, and counts at the end.  Serves until SIGINT
     or SIGTERM.  Linux only.
     """
-    from crawler.synthetic.truth import TruthError, write_counts, write_sessions, write_swarm_sizes
-    from dhtnode import DhtError
-
+    truths = crawler.synthetic
     try:
         with _network(_settings(model), port, truth) as (network, bound):
             started_at = monotonic()
             cli.run(partial(_serve, network, bound, loss, latency, as_json, timeout))
         if truth is not None:
             lasted = monotonic() - started_at
-            write_counts(network.counts, truth)
-            write_sessions(network, lasted, truth)
-            write_swarm_sizes(network, lasted, truth)
-    except (DhtError, TruthError) as error:
+            truths.write_counts(network.counts, truth)
+            truths.write_sessions(network, lasted, truth)
+            truths.write_swarm_sizes(network, lasted, truth)
+    except (DhtError, truths.TruthError) as error:
         raise click.ClickException(str(error)) from error
     _print_counts(network, as_json)
 
@@ -191,16 +189,12 @@ def _network(settings: SyntheticSettings, port: int, truth: Path | None) -> Iter
 
     Before Trio runs: this takes seconds, in which an interrupt is to end it.
     """
-    from crawler.synthetic.network import Network
-    from crawler.synthetic.server import bind
-    from crawler.synthetic.truth import check_place, write_truth
-
     if truth is not None:
-        check_place(truth)
-    with bind(port) as bound:
-        network = Network(replace(settings, port=bound.getsockname()[1]))
+        crawler.synthetic.check_place(truth)
+    with crawler.synthetic.bind(port) as bound:
+        network = crawler.synthetic.Network(replace(settings, port=bound.getsockname()[1]))
         if truth is not None:
-            write_truth(network, truth)
+            crawler.synthetic.write_truth(network, truth)
         yield network, bound
 
 
@@ -213,16 +207,14 @@ async def _serve(
     timeout: float | None,
 ) -> None:
     """Say where the network is, and serve until a signal or the timeout."""
-    from crawler.synthetic.server import serve
-
-    async with serve(network, bound, loss=loss, latency=latency) as server:
+    async with crawler.synthetic.serve(network, bound, loss=loss, latency=latency) as server:
         record = {"bootstrap": server.bootstrap, "nodes": network.settings.nodes}
         announce = partial(console.emit, as_json, record, "\n".join(server.bootstrap))
         await cli.serve_until_stopped(announce, timeout)
 
 
 def _print_counts(network: Network, as_json: bool) -> None:
-    """Tell what came and what became of it; nothing, for people, when nothing came."""
+    # For people there is nothing to read when nothing came.
     counts = dict(sorted(network.counts.items()))
     if as_json or counts:
         text = "\n".join(f"{name}: {value}" for name, value in counts.items())

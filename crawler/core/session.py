@@ -37,6 +37,7 @@ class Session:
     writer: Writer
     askers: tuple[BulkClient[Any], ...]
     journals: list[Journal]
+    shows_progress: bool = False
 
 
 @asynccontextmanager
@@ -53,6 +54,7 @@ async def open_session(
     busy_timeout: float = BUSY_TIMEOUT,
     serve: bool = False,
     joins_known: bool = False,
+    shows_progress: bool = False,
 ) -> AsyncIterator[Session]:
     """Open a database and a node, and keep a run in the books for the length of the block.
 
@@ -87,7 +89,7 @@ async def open_session(
             ):
                 with open_sockets(address.host for address in node.addresses) as sockets:
                     askers = tuple(BulkClient[Any](socket) for socket in sockets)
-                    yield Session(run_id, settings, node, writer, askers, journals)
+                    yield Session(run_id, settings, node, writer, askers, journals, shows_progress)
             status = RunStatus.FINISHED
         finally:
             with trio.CancelScope(shield=True):

@@ -44,7 +44,8 @@ async def take_census(
     for contact in session.node.contacts():
         engine.add(contact)
     async with open_service_nursery() as nursery:
-        nursery.start_soon(show_progress, lambda: describe(engine.progress()))
+        if session.shows_progress:
+            nursery.start_soon(show_progress, lambda: describe(engine.progress()))
         await engine.run()
         if verify_after is not None:
             await engine.verify(session.run_id, verify_after)

@@ -77,7 +77,7 @@ async def run_demo(path: str | Path, *, nodes: int = NODES, seed: int = 1) -> De
         measured: dict[InfoHash, Scrape] = {}
         settings = CrawlSettings(rate=0)  # a network of our own
         async with open_session(
-            path, "demo", {"nodes": nodes, "seed": seed}, bootstrap=testnet.bootstrap
+            path, "demo", {"nodes": nodes, "seed": seed}, bootstrap=testnet.bootstrap, shows_progress=True
         ) as session:
             census = await take_census(session, settings, random)
             survey = SwarmSurvey(session.node, session.writer, session.askers, settings, random)

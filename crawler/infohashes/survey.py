@@ -115,7 +115,8 @@ class InfohashSurvey:
             await self._add_found()
         async with open_service_nursery() as services:
             services.start_soon(self._fold_regularly)
-            services.start_soon(show_progress, lambda: describe(self.counts()))
+            if self._session.shows_progress:
+                services.start_soon(show_progress, lambda: describe(self.counts()))
             async with trio.open_nursery() as nursery:
                 for sampling in self.samplings:
                     nursery.start_soon(_run, sampling, leads)

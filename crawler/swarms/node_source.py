@@ -12,6 +12,7 @@ from crawler.db.database import CrawlDatabase
 from crawler.db.nodes import Found, FreshCensus
 from crawler.db.records.records import utc_text
 from crawler.db.writer import Writer
+from crawler.settings import FRESH
 from crawler.swarms.asked_node import AskedNode
 from crawler.swarms.measurement import CLOSEST, Measurement
 from crawler.swarms.node_cache import RecentNodes
@@ -21,7 +22,6 @@ from dhtnode.krpc import CompactContacts, PackedEndpoint
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 
-FRESH = 6 * 3600.0  # seconds; by then about a third of the nodes of a census are gone
 FEW = 200  # info-hashes for which only the surroundings are read, not the whole census
 MOST_PIECES = 1000  # info-hashes in all, one batch after the other; from then on it pays to read it whole
 MOST_KNOWN = 32  # nodes that an inquiry starts with: 20 that answer, and those that do not

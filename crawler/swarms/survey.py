@@ -21,10 +21,10 @@ from crawler.core.canary_hashes import CanaryHashes
 from crawler.core.pace import Pace
 from crawler.db.records.records import utc_text
 from crawler.db.writer import Writer
-from crawler.settings import CrawlSettings
+from crawler.settings import FRESH, CrawlSettings
 from crawler.swarms.judgement import Judge, finish
 from crawler.swarms.measurement import Measurement, MeasurementQuery, QueryKind
-from crawler.swarms.node_source import FEW, FRESH, Excludes, NodeSource
+from crawler.swarms.node_source import FEW, Excludes, NodeSource
 from dhtnode import Address, DhtError, InfoHash, Node, NotJoined, QueryError, QueryRefused, Scope, Scrape
 from dhtnode.krpc import CompactContacts, GetPeers, PackedEndpoint, Response
 from dhtnode.net import BulkClient

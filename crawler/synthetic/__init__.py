@@ -1,7 +1,11 @@
-"""A whole DHT played by one process, with the truth about it: for everybody who develops a crawler.
+"""A whole DHT in one process, with the truth about it: for those who develop a crawler.
 
-`network.Network` is the model: hand it a datagram, it says what comes back.  Below it, `population`
-says who is there, `tables` whom each knows, `swarms` who stores what, `sampling` who shows what,
-`replies` and `hostile` what is written.  Above it, `server.open_server` puts a network on loopback,
-`memory.SyntheticMemoryNetwork` into a test in virtual time; `truth` writes down what is true.
+`Network` is the model: it takes a datagram and returns what comes back.  Below it, `population` has the
+nodes, `tables` their contacts, `swarms` what they store, `sampling` what they show of it, `replies` and
+`hostile` what they write.  Above it, `open_server` puts a network on loopback, and
+`SyntheticMemoryNetwork` puts one into a test in virtual time; `truth` writes the truth into files.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

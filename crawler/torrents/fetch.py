@@ -26,8 +26,9 @@ MAX_WAITING = 1000
 
 @dataclass(slots=True)
 class FetchTally:
-    """Count swarms as they end: with a known torrent, private, nameless still, or never asked."""
+    """Counts of swarms: wanted, and ended with a known torrent, private, nameless still, never contacted."""
 
+    wanted: int = 0
     named: int = 0
     private: int = 0
     nameless: int = 0
@@ -53,10 +54,11 @@ class Fetcher:
         writer: Writer,
         run_id: int,
         on_fetched: Callable[[Fetched], None],
+        tally: FetchTally,
         source: str,
         wall_clock: Callable[[], float],
     ) -> None:
-        self.tally = FetchTally()
+        self.tally = tally
         self._asker = asker
         self._writer = writer
         self._run_id = run_id
@@ -142,6 +144,7 @@ async def open_fetcher(
     run_id: int,
     on_fetched: Callable[[Fetched], None],
     *,
+    tally: FetchTally | None = None,
     source: str = "given",
     wall_clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Fetcher]:
@@ -149,7 +152,7 @@ async def open_fetcher(
 
     A block that ends by an exception does not wait.  `on_fetched` is told the outcome of each swarm.
     """
-    fetcher = Fetcher(asker, writer, run_id, on_fetched, source, wall_clock)
+    fetcher = Fetcher(asker, writer, run_id, on_fetched, tally or FetchTally(), source, wall_clock)
     async with open_service_nursery() as nursery:
         for number in range(asker.settings.swarms_at_once):
             nursery.start_soon(fetcher.run, name=f"ask peers {number}")

@@ -15,7 +15,7 @@ FLOORS = {  # packages of one floor do not import each other; "." are the module
         "analysis db",
         "core",
         "crawl infohashes swarms torrents reports",
-        "browse synthetic",
+        "api browse synthetic",
         "demo",
         "cli",
     ),

@@ -1,0 +1,88 @@
+"""What is done with a database after a crawl: explain one measurement, export all of it, delete from it."""
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from crawler.db.connection import DatabaseError, open_reading
+from crawler.db.database import CrawlDatabase
+from crawler.db.purge import Orders, parse_node
+from crawler.reports import files
+from crawler.reports.explain import Explanation, explain_sample
+from crawler.reports.export import Exported, export_tables
+from dhtnode import InfoHash
+
+BUSY_TIMEOUT = 60.0  # seconds; a crawl that writes lets others in between its batches
+
+
+def explain(measurement: int | InfoHash, *, db: str | Path) -> Explanation | None:
+    """Return how the numbers of a measurement came about, computed again; None if there is none.
+
+    A measurement is given by its number, the latest one of a swarm by the info-hash.  Raises `DatabaseError`.
+    """
+    with CrawlDatabase.open(db) as database:
+        if isinstance(measurement, int):
+            number = measurement
+            return explain_sample(database, lambda store: store.swarms.sample(number))
+        info_hash = measurement
+        return explain_sample(database, lambda store: store.swarms.latest_sample(info_hash))
+
+
+def export(
+    folder: Path,
+    *,
+    db: str | Path,
+    form: Literal["parquet", "csv", "csv.gz"] = "parquet",
+    anonymize: bool = False,
+    run: int | None = None,
+) -> Iterator[Exported]:
+    """Write all tables and views into a folder, of one run or of all, and yield each file when it is written.
+
+    With `anonymize`, addresses become networks and ids pseudonyms, and small groups are left out.  Raises
+    `DatabaseError`, `NoAnswer` for an unknown run, `NoParquet`, and `ExportError` for a file that is there
+    already or cannot be written.
+    """
+    key = secrets.token_bytes(32) if anonymize else None
+    chosen = files.parquet() if form == "parquet" else files.CSV if form == "csv" else files.CSV_GZIP
+    with open_reading(db) as connection:
+        yield from export_tables(connection, folder, chosen, run=run, key=key)
+
+
+def purge(
+    db: str | Path,
+    *,
+    filters_older: float | None = None,
+    older: float | None = None,
+    swarms: Sequence[InfoHash] = (),
+    nodes: Sequence[str] = (),
+    dry: bool = False,
+) -> dict[str, int]:
+    """Delete in one transaction, and return how many rows went from each table; with `dry`, only count.
+
+    Deletes raw filters and whole runs that are older than so many days, all of some swarms, and all of
+    `nodes`, each an address, a network or an id.  Raises `DatabaseError`, and `ValueError` for a node that is
+    none of these.
+    """
+    found = [parse_node(node) for node in nodes]
+    orders = Orders(
+        filters_older,
+        older,
+        tuple(swarms),
+        tuple(each for each in found if not isinstance(each, bytes)),
+        tuple(each for each in found if isinstance(each, bytes)),
+    )
+    with CrawlDatabase.open(db, busy_timeout=BUSY_TIMEOUT) as database:
+        return database.purge.run(orders, time.time(), dry=dry)
+
+
+def vacuum(db: str | Path) -> None:
+    """Write the file again, so that nothing deleted is left in it; raises `DatabaseError`."""
+    path = Path(db)
+    with CrawlDatabase.open(path, busy_timeout=BUSY_TIMEOUT) as database:
+        if not database.purge.compact():
+            raise DatabaseError(
+                f"{db}: another process reads it, so traces may be left in {path.name}-wal;"
+                " run it again later"
+            )

@@ -1,0 +1,105 @@
+"""Measurements of swarms: how large they are, by the nodes that store their peers."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from crawler.api.metadata import fetching_beside
+from crawler.api.session import excludes_of, new_random, open_crawl
+from crawler.core.progress import show_progress
+from crawler.core.session import Session
+from crawler.settings import FRESH, CrawlOptions
+from crawler.swarms.node_source import Excludes
+from crawler.swarms.survey import MeasurementCounts, SwarmSurvey, describe
+from crawler.torrents.fetch import Fetched
+from dhtnode import DhtError, InfoHash, Scrape
+from dhtnode.nurseries import open_service_nursery
+
+
+async def measure(
+    info_hashes: Iterable[InfoHash],
+    db: str | Path | CrawlOptions,
+    *,
+    at_once: int | None = None,
+    fresh: float = FRESH,
+    on_measured: Callable[[Scrape], None] | None = None,
+    on_failure: Callable[[InfoHash, DhtError], None] | None = None,
+    on_fetched: Callable[[Fetched], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Scrape]:
+    """Measure each swarm once, record each measurement, and return those that a node replied to.
+
+    The nodes of a census that ended `fresh` seconds ago at most are queried directly; without one, nodes
+    are looked up.  `at_once` swarms are measured together, by default 4 with lookups and 200 without.
+    Swarms of torrents known to be private are left alone.  `on_measured` and `on_failure` get each
+    outcome as it comes, `say` gets single lines for a user.  With `on_fetched`, peers are contacted over
+    TCP for the name and size of the torrent and for the share of seeds, and it gets what they replied.
+
+    Raises `DatabaseError`, and `ValueError` when a line of the exclusion is wrong.
+    """
+    options = CrawlOptions.of(db)
+    wanted, measured = list(dict.fromkeys(info_hashes)), list[Scrape]()
+    excludes, counts = excludes_of(options), MeasurementCounts()
+    settings = asdict(options.settings) | {"at_once": at_once, "fresh": fresh, "info_hashes": len(wanted)}
+
+    def on_sample(scrape: Scrape) -> None:
+        measured.append(scrape)
+        if on_measured is not None:
+            on_measured(scrape)
+
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_crawl(options, "scrape", settings))
+        on_peers = None
+        if on_fetched is not None:
+            fetching = fetching_beside(session, excludes, on_fetched, say)
+            on_peers = await stack.enter_async_context(fetching)
+        nursery = await stack.enter_async_context(open_service_nursery())
+        survey = new_survey(session, options, excludes, fresh)
+        if session.shows_progress:
+            nursery.start_soon(show_progress, lambda: describe(survey.counts, counts, len(wanted)))
+        private = await session.writer.call(lambda store: store.metadata.private(wanted))
+        if private:
+            say(f"{len(private)} of {len(wanted)} swarms are private and left alone")
+        await survey.measure(
+            [info_hash for info_hash in wanted if info_hash not in private],
+            tally=counts,
+            at_once=at_once,
+            on_sample=on_sample,
+            on_failure=on_failure,
+            on_peers=on_peers,
+        )
+        for line in _how_found(survey, len(wanted)):
+            say(line)
+    return measured
+
+
+def new_survey(
+    session: Session, options: CrawlOptions, excludes: Excludes | None, fresh: float
+) -> SwarmSurvey:
+    """Return what measures swarms over the sockets of a session."""
+    return SwarmSurvey(
+        session.node,
+        session.writer,
+        session.askers,
+        options.settings,
+        new_random(),
+        excludes=excludes,
+        fresh=fresh,
+    )
+
+
+def _how_found(survey: SwarmSurvey, wanted: int) -> list[str]:
+    """Return how nodes were found, in lines for a user."""
+    counts, census = survey.counts, survey.whereabouts.census
+    lines = []
+    if counts.direct and census is not None:
+        lines.append(
+            f"asked the nodes of the census of run {census.run_id} directly"
+            f" for {counts.direct} of {wanted} swarms"
+        )
+    if counts.by_lookup:
+        lines.append(
+            f"looked nodes up for {counts.by_lookup} of {wanted} swarms: no fresh census covers them"
+        )
+    return lines

@@ -1,0 +1,40 @@
+"""How every function of this room opens its database and its node."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from random import Random, SystemRandom
+from typing import Any
+
+from crawler.core.exclusion import Exclusion
+from crawler.core.session import Session, open_session
+from crawler.settings import CrawlOptions
+from crawler.swarms.node_source import Excludes
+
+MAX_TORRENT_NODES = 32  # of all torrent files together; each may cost a look-up of a name
+
+
+def open_crawl(
+    options: CrawlOptions, command: str, settings: Mapping[str, object], **more: Any
+) -> AbstractAsyncContextManager[Session]:
+    """Open a session with the options of a crawl; `more` are arguments of `open_session`."""
+    return open_session(
+        options.db,
+        command,
+        settings,
+        bootstrap=options.bootstrap,
+        ways_in=options.torrent_nodes[:MAX_TORRENT_NODES],
+        anonymize=options.anonymize,
+        shows_progress=options.shows_progress,
+        **more,
+    )
+
+
+def excludes_of(options: CrawlOptions) -> Excludes | None:
+    """Return what tells excluded contacts, or None where nothing is; raises `ValueError`."""
+    exclusion = Exclusion.read(options.exclude)
+    return exclusion.excludes if exclusion else None
+
+
+def new_random() -> Random:
+    """Return a generator that nobody can predict from outside, and that costs less than the system's."""
+    return Random(SystemRandom().getrandbits(256))

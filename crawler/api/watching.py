@@ -1,0 +1,79 @@
+"""A watch: measure swarms again and again, each as often as it changes."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from crawler.api.measuring import new_survey
+from crawler.api.session import excludes_of, new_random, open_crawl
+from crawler.core.progress import show_progress
+from crawler.db.records.watched_swarms import MeasuredSize
+from crawler.settings import FRESH, CrawlOptions, WatchSettings
+from crawler.swarms.survey import MeasurementCounts
+from crawler.swarms.watch import SwarmWatch
+from crawler.swarms.watch_list import WatchList
+from dhtnode import DhtError, InfoHash, Scrape
+from dhtnode.nurseries import open_service_nursery
+
+BUSY_TIMEOUT = 60.0  # seconds; a purge of a large database takes that long, and is no reason to end
+
+
+async def watch(
+    info_hashes: Iterable[InfoHash],
+    db: str | Path | CrawlOptions,
+    *,
+    list_file: Path | None = None,
+    discovered: int | None = None,
+    settings: WatchSettings | None = None,
+    once: bool = False,
+    at_once: int | None = None,
+    fresh: float = FRESH,
+    on_measured: Callable[[Scrape], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> MeasurementCounts:
+    """Measure swarms whenever they are due, within a budget; with `once`, those due now, and return counts.
+
+    Watches the swarms given, those in `list_file`, which is read again whenever it changes, and so many of
+    those `discovered` by samples.  Without any of the three it watches what it watched the last time.
+    Which swarm is due when is in the database, so that a watch goes on where it was.  The other
+    arguments are as for `measure`.
+
+    Raises `DatabaseError`, and `ValueError` when the file or a line of the exclusion cannot be read.
+    """
+    options, settings = CrawlOptions.of(db), settings or WatchSettings()
+    given, excludes, counts = list(info_hashes), excludes_of(options), MeasurementCounts()
+    is_named = bool(given or list_file or discovered is not None)
+    run_settings = asdict(options.settings) | asdict(settings) | {"at_once": at_once, "fresh": fresh}
+    async with (
+        open_crawl(options, "watch", run_settings, busy_timeout=BUSY_TIMEOUT) as session,
+        open_service_nursery() as nursery,
+    ):
+        swarm_watch = SwarmWatch(
+            session.writer,
+            settings,
+            new_random(),
+            named=WatchList(given, list_file) if is_named else None,
+            discovered=discovered or 0,
+            keep_filters=settings.keep_filters,
+            say=say,
+        )
+        survey = new_survey(session, options, excludes, fresh)
+
+        def on_sample(scrape: Scrape) -> None:
+            estimate = scrape.estimate
+            size = MeasuredSize(estimate.peers, estimate.peers_low, estimate.peers_high)
+            swarm_watch.took(scrape.info_hash, size)
+            on_measured(scrape)
+
+        def on_failure(info_hash: InfoHash, error: DhtError) -> None:
+            swarm_watch.failed(info_hash, str(error))
+
+        async def measure_due(due: Sequence[InfoHash]) -> None:
+            await survey.measure(
+                due, tally=counts, at_once=at_once, on_sample=on_sample, on_failure=on_failure
+            )
+
+        if session.shows_progress:
+            nursery.start_soon(show_progress, swarm_watch.describe)
+        await swarm_watch.run(measure_due, once=once)
+    return counts

@@ -1,0 +1,37 @@
+"""The table of the demonstration: true sizes of swarms beside the measured ones."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from crawler.demo.demo import Comparison
+
+WIDTH = 110  # characters, where no terminal has another width
+
+
+def print_comparison(swarms: Sequence[Comparison]) -> None:
+    """Print a row for each swarm."""
+    table = Table(title="Swarm sizes: the truth, and what was measured through the DHT", title_justify="left")
+    for heading in ("info-hash", "true peers", "measured", "interval", "", "true seeds", "measured", "nodes"):
+        table.add_column(heading, justify="left" if heading in ("info-hash", "") else "right")
+    for swarm in swarms:
+        table.add_row(*_row(swarm))
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+
+
+def _row(swarm: Comparison) -> list[str]:
+    if swarm.measured is None:
+        return [swarm.info_hash.hex(), str(swarm.peers), "no answer", "", "", str(swarm.seeds), "", "0"]
+    estimate = swarm.measured.estimate
+    return [
+        swarm.info_hash.hex()[:16] + "...",
+        str(swarm.peers),
+        str(estimate.peers),
+        f"{estimate.peers_low} to {estimate.peers_high}",
+        "" if swarm.is_within else "missed",
+        str(swarm.seeds),
+        str(estimate.seeds),
+        str(swarm.measured.nodes_answered),
+    ]

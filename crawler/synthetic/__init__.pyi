@@ -1,0 +1,15 @@
+from .memory import SyntheticMemoryNetwork as SyntheticMemoryNetwork
+from .network import Network as Network
+from .planted import PlantedMemoryNetwork as PlantedMemoryNetwork
+from .server import Bound as Bound
+from .server import Server as Server
+from .server import bind as bind
+from .server import open_server as open_server
+from .server import serve as serve
+from .settings import SyntheticSettings as SyntheticSettings
+from .truth import TruthError as TruthError
+from .truth import check_place as check_place
+from .truth import write_counts as write_counts
+from .truth import write_sessions as write_sessions
+from .truth import write_swarm_sizes as write_swarm_sizes
+from .truth import write_truth as write_truth
