@@ -12,7 +12,7 @@ MAX_BITS = 32  # beyond, no node is left in a network of any size
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """Cover the ids whose first `bits` bits are `prefix`; the default is the whole space."""
+    """The ids whose first `bits` bits are `prefix`; the default is the whole space."""
 
     prefix: int = 0
     bits: int = 0
@@ -36,6 +36,13 @@ class Zone:
     def covers(self, node_id: bytes) -> bool:
         """Return whether an id lies in the zone."""
         return not self.bits or int.from_bytes(node_id[:4], "big") >> 32 - self.bits == self.prefix
+
+    @property
+    def id_range(self) -> tuple[str, str]:
+        """Return the first and the last id of the zone, in hex as the database has them."""
+        rest = ID_BITS - self.bits
+        low = self.prefix << rest
+        return f"{low:040x}", f"{low + (1 << rest) - 1:040x}"
 
     def random_id(self, random: Random) -> NodeId:
         """Return an id drawn uniformly from the zone; costs some 0.3 us."""

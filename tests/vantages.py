@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.infohash_samples import NodeSample, SampleBatch, SampleTurn
+from crawler.db.records.infohash_samples import NodeSample, NodeToSample, SampleBatch
 from crawler.db.records.records import (
     CrawlBatch,
     Journal,
@@ -74,7 +74,7 @@ def write_census(store: CrawlDatabase, random: Random, status: RunStatus | None 
 def write_node_samples(store: CrawlDatabase, random: Random) -> int:
     run_id = begin(store, "sample", random)
     chosen = random.sample(range(NODES), 10)
-    store.samples.claim([SampleTurn(NODE_IDS[number], address(number)) for number in chosen], EPOCH)
+    store.samples.lease([NodeToSample(NODE_IDS[number], address(number)) for number in chosen], EPOCH)
     samples = []
     for number in chosen:
         interval = random.choice((60, 600, 21600))

@@ -80,7 +80,7 @@ async def open_session(
         try:
             journals = list(store.runs.journals(run_id))
             if joins_known and not bootstrap:
-                bootstrap = store.samples.ways_in_on_loopback(WAYS_IN)
+                bootstrap = store.samples.bootstrap_on_loopback(WAYS_IN)
             async with (
                 open_node(
                     bootstrap=bootstrap, torrent_nodes=ways_in, settings=NodeSettings(read_only=not serve)

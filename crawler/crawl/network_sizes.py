@@ -20,8 +20,8 @@ from crawler.analysis.network_size import (
 )
 from crawler.crawl.tally import Tally
 from crawler.db.records.records import SizeEstimate
-from crawler.db.run_nodes import ID_BITS, RunNodes
-from crawler.zone import Zone
+from crawler.db.run_nodes import RunNodes
+from crawler.zone import ID_BITS, Zone
 from dhtnode import Family
 
 K = 8

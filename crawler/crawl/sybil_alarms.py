@@ -20,8 +20,8 @@ from crawler.analysis.sybils import (
 )
 from crawler.crawl.network_sizes import FamilySizes, K, Neighbourhood, neighbourhoods_of
 from crawler.db.records.records import SybilTestResult
-from crawler.db.run_nodes import ID_BITS, RunNodes
-from crawler.zone import Zone
+from crawler.db.run_nodes import RunNodes
+from crawler.zone import ID_BITS, Zone
 from dhtnode import Family
 
 FEWEST_ZONE_BITS, MOST_ZONE_BITS = 8, 12

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crawler.db.records.records import epoch_seconds
-from crawler.zone import ID_BITS
+from crawler.zone import Zone
 
 WHOLE = ""
 
-# A run tells of a zone if it crawled it or more; only runs that came to an end tell who was not there.
+# A run covers a zone if it crawled it or more.  Only a finished run shows which nodes were not there.
 _RUNS = """
 SELECT DISTINCT runs.id, runs.started_at, CASE zone WHEN 'whole' THEN '' ELSE zone END
 FROM runs JOIN size_estimates ON run_id = runs.id
@@ -26,9 +26,9 @@ GROUP BY 1
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """Hold censuses of a zone, given by its first bits, in order of time.
+    """The censuses of a zone, given by its first bits, in order of time.
 
-    `times` are seconds since the epoch at which they began; `answered` tells for each node ever named the
+    `times` are seconds since the epoch at which they began; `answered` has, for each node ever returned, the
     rounds, numbers into `times`, in which it answered.
     """
 
@@ -62,7 +62,7 @@ def read_rounds(
         zone = _most_covered([crawled for _, _, crawled in runs])
     covering = [(run_id, started_at) for run_id, started_at, crawled in runs if zone.startswith(crawled)]
     answered: dict[str, list[int]] = {}
-    low, high = _id_range(zone)
+    low, high = Zone(int(zone or "0", 2), len(zone)).id_range
     for number, (run_id, _) in enumerate(covering):
         sql = _NODES.format(by=_KEYS[by])
         for node, has_answered in connection.execute(sql, (run_id, low, high, family == 6)):
@@ -87,8 +87,3 @@ def _most_covered(zones: Sequence[str]) -> str:
         key=lambda zone: sum(zone.startswith(each) for each in zones),
         default=WHOLE,
     )
-
-
-def _id_range(zone: str) -> tuple[str, str]:
-    low = int(zone or "0", 2) << ID_BITS - len(zone) if zone else 0
-    return f"{low:040x}", f"{low + (1 << ID_BITS - len(zone)) - 1:040x}"

@@ -1,6 +1,6 @@
-"""Samples of info-hashes in the database: whose turn it is, what nodes showed, what follows from it.
+"""Samples of info-hashes in the database: which nodes are due, what they returned, what is estimated from it.
 
-Samples are written as they come, one row each.  What they show goes into `swarms` later, many at a
+Samples are written as they come, one row each.  Their info-hashes enter `swarms` later, many at a
 time and in order: an index of millions takes a sorted batch many times faster than single rows.
 """
 
@@ -10,25 +10,23 @@ from collections.abc import Callable, Iterator, Sequence
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
-from crawler.db.nodes import INTO_NODES, OR_UPDATE_NODE
+from crawler.db.nodes import upsert_nodes
 from crawler.db.records.infohash_samples import (
     CHANCES,
-    CLAIM_LIFETIME,
-    MAX_CREDIBLE_NUM,
+    LEASE_LIFETIME,
     MAX_INTERVAL,
     SAMPLE_SOURCE,
     Appearances,
     NodeSample,
-    SampleTurn,
-    StoreSample,
+    NodeToSample,
 )
 from crawler.db.records.records import host_text, prefix_text, utc_text
-from crawler.zone import ID_BITS, Zone
-from dhtnode import Address, Family, NodeId
+from crawler.db.store_samples import StoreSamples
+from crawler.zone import Zone
+from dhtnode import Address, Family
 from dhtnode.outcomes import Outcome
 
-MOST_SHOWN = 400  # info-hashes that one sample can have: what the codec lets through
-_MAX_ROUND_BITS = 32
+MOST_SHOWN = 400  # info-hashes in one sample that the codec accepts
 
 
 class SampleRows:
@@ -42,47 +40,49 @@ class SampleRows:
             "node_samples", NodeSample, computed=("family", "returned"), anonymize=anonymize
         )
 
-    def claim(self, turns: Sequence[SampleTurn], now: float) -> list[bool]:
-        """Take the turns that are due, so that nobody else asks, and return which they were.
+    def lease(self, nodes: Sequence[NodeToSample], now: float) -> list[bool]:
+        """Take a lease on each node that is due, so that no other process queries it; return which they were.
 
-        Each is ours for `CLAIM_LIFETIME`; the node counts as asked from now on, whatever becomes of us.
-        `now` is in seconds since the epoch.  Some 40 us each.
+        A lease lasts for `LEASE_LIFETIME`; the node counts as queried from now on, also if this process is
+        killed.  `now` is in seconds since the epoch.  Some 40 us each.
         """
-        now_text, until = utc_text(now), utc_text(now + CLAIM_LIFETIME + MAX_INTERVAL)
+        now_text, until = utc_text(now), utc_text(now + LEASE_LIFETIME + MAX_INTERVAL)
         with self._db.transaction():
-            return [self._claim(turn, now_text, until) for turn in turns]
+            return [self._lease(node, now_text, until) for node in nodes]
 
-    def due(self, family: Family, zone: Zone, now: float, asked_before: float, most: int) -> list[SampleTurn]:
-        """Return nodes with samples whose time has come, those who waited longest first.
+    def due(
+        self, family: Family, zone: Zone, now: float, queried_before: float, most: int
+    ) -> list[NodeToSample]:
+        """Return nodes that may be queried again, those that waited longest first.
 
-        Only nodes last asked before `asked_before` count.
+        Only nodes last queried before `queried_before` count.
         """
-        values = (utc_text(now), utc_text(asked_before), family, *_id_range(zone), most)
+        values = (utc_text(now), utc_text(queried_before), family, *zone.id_range, most)
         with self._db.reported():
             rows = self._db.execute(f"{_DUE} AND next_at <= ? {_WAITING} LIMIT ?", values)
             return [
-                SampleTurn(bytes.fromhex(node_id), _address(place), interval)
+                NodeToSample(bytes.fromhex(node_id), _address(place), interval)
                 for node_id, place, interval in rows
             ]
 
-    def next_due(self, family: Family, zone: Zone, asked_before: float) -> str | None:
+    def next_due(self, family: Family, zone: Zone, queried_before: float) -> str | None:
         """Return when the next of these nodes is due, or None when there is none."""
-        values = (utc_text(asked_before), family, *_id_range(zone))
+        values = (utc_text(queried_before), family, *zone.id_range)
         with self._db.reported():
             row = self._db.execute(f"{_NEXT} {_WAITING} LIMIT 1", values).fetchone()
         return None if row is None else str(row[0])
 
-    def known_nodes(self, family: Family, zone: Zone) -> Iterator[SampleTurn]:
+    def known_nodes(self, family: Family, zone: Zone) -> Iterator[NodeToSample]:
         """Yield the nodes of a zone that have ever answered, each address with its latest id.
 
         Addresses that were cut to prefixes are left out.
         """
         with self._db.reported():
-            for node_id, host, port, _ in self._db.execute(_KNOWN, (family, *_id_range(zone))):
-                yield SampleTurn(bytes.fromhex(node_id), Address(host, port))
+            for node_id, host, port, _ in self._db.execute(_KNOWN, (family, *zone.id_range)):
+                yield NodeToSample(bytes.fromhex(node_id), Address(host, port))
 
-    def ways_in_on_loopback(self, most: int) -> list[str]:
-        """Return `HOST:PORT` of those that answered last, if all nodes that ever did are on loopback."""
+    def bootstrap_on_loopback(self, most: int) -> list[str]:
+        """Return `HOST:PORT` of the nodes that answered last, if all that ever did are on loopback."""
         with self._db.reported():
             if self._db.execute(_BEYOND_LOOPBACK).fetchone():
                 return []
@@ -93,7 +93,7 @@ class SampleRows:
         """Add samples, and when their nodes may be asked again; the caller has a transaction open."""
         self._insert.many(self._db.connection, samples, run_id)
         self._db.executemany(
-            _SET_TURN,
+            _SET_NEXT,
             [
                 (
                     sample.next_at,
@@ -111,48 +111,16 @@ class SampleRows:
         with self._db.transaction():
             aggregate(self._db.connection)
 
-    def showings(self, run_id: int, family: Family) -> Appearances:
-        """Count the info-hashes of a run by how many nodes showed each; some 3 us per one shown."""
+    def appearances(self, run_id: int, family: Family) -> Appearances:
+        """Count the info-hashes of a run by how many nodes returned each; some 3 us per appearance."""
         with self._db.transaction():
             _make_places(self._db.connection)
-            row = self._db.execute(_SHOWINGS, (run_id, family)).fetchone()
+            row = self._db.execute(_APPEARANCES, (run_id, family)).fetchone()
         return Appearances(*(count or 0 for count in row))
 
-    def list_holdings(self, run_id: int, family: Family, zone: Zone) -> int:
-        """Make ready what `holding` and `closest` tell of, and return how many nodes that are.
-
-        They are those that gave a sample in this run, or one that was still valid when it began; without
-        those that claim to store more than `MAX_CREDIBLE_NUM`.
-        """
-        by = "address, port, node_id" if self._is_anonymized else "address, port"
-        values = (family, *_id_range(zone), run_id, run_id, MAX_CREDIBLE_NUM)
-        with self._db.transaction():
-            execute = self._db.execute
-            execute("DROP TABLE IF EXISTS temp.holdings")
-            execute(_HOLDINGS + by, values)  # our own names
-            execute("CREATE INDEX temp.holdings_node_id ON holdings (node_id)")
-            return int(execute("SELECT count(*) FROM temp.holdings").fetchone()[0])
-
-    def holding(self, number: int) -> StoreSample:
-        """Return one of the nodes listed, 1 being the first."""
-        with self._db.reported():
-            row = self._db.execute(_HOLDING, (number,)).fetchone()
-        return _holding(row)
-
-    def nums(self) -> list[int]:
-        """Return how many info-hashes each of the nodes listed stores, in their order."""
-        with self._db.reported():
-            return [row[0] for row in self._db.execute("SELECT num FROM temp.holdings ORDER BY rowid")]
-
-    def closest(self, target: bytes, count: int) -> list[StoreSample]:
-        """Return the nodes listed that are closest to a target, by the XOR metric; some 300 us."""
-        number = int.from_bytes(target, "big")
-        with self._db.reported():
-            for bits in range(_MAX_ROUND_BITS, -1, -1):
-                found = self._within(Zone(number >> ID_BITS - bits, bits))
-                if len(found) >= count or not bits:
-                    break
-        return sorted(found, key=lambda node: int.from_bytes(node.node_id, "big") ^ number)[:count]
+    def stores(self, run_id: int, family: Family, zone: Zone) -> StoreSamples:
+        """Return what the nodes sampled in a run store; some 10 us for each of them."""
+        return StoreSamples(self._db, run_id, family, zone, by_id=self._is_anonymized)
 
     def add_estimate(
         self,
@@ -163,24 +131,20 @@ class SampleRows:
         zone: Zone,
         details: dict[str, object],
     ) -> None:
-        """Add an estimate with the ends of its interval."""
+        """Add an estimate, given with the ends of its interval."""
         values = (run_id, family, method, *sizes, str(zone), json.dumps(details))
         with self._db.transaction():
             self._db.execute(_INSERT_ESTIMATE, values)
 
-    def _within(self, zone: Zone) -> list[StoreSample]:
-        low, high = _id_range(zone)
-        return list(map(_holding, self._db.execute(_HOLDINGS_WITHIN, (low, high))))
-
-    def _claim(self, turn: SampleTurn, now: str, until: str) -> bool:
+    def _lease(self, node: NodeToSample, now: str, until: str) -> bool:
         execute = self._db.execute
-        place = self._place(turn.node_id, turn.address)
+        place = self._place(node.node_id, node.address)
         # One database may have been written with and without `--anonymize`.
-        other = _place(prefix_text if not self._is_anonymized else host_text, turn.node_id, turn.address)
+        other = _place(prefix_text if not self._is_anonymized else host_text, node.node_id, node.address)
         if execute("SELECT 1 FROM sample_turns WHERE place = ? AND next_at > ?", (other, now)).fetchone():
             return False
-        family = turn.address.family
-        return execute(_CLAIM, (place, turn.node_id.hex(), family, now, until)).rowcount > 0
+        values = (place, node.node_id.hex(), node.address.family, now, until)
+        return execute(_LEASE, values).rowcount > 0
 
     def _place(self, node_id: bytes, address: Address) -> str:
         return _place(self._host_text, node_id, address)
@@ -224,29 +188,17 @@ def _address(place: str) -> Address:
     return Address(host.strip("[]"), int(port))
 
 
-def _id_range(zone: Zone) -> tuple[str, str]:
-    """Return the first and the last id of a zone, in hex."""
-    rest = ID_BITS - zone.bits
-    low = zone.prefix << rest
-    return low.to_bytes(20, "big").hex(), (low + (1 << rest) - 1).to_bytes(20, "big").hex()
-
-
-def _holding(row: tuple[str, str, int, int, bytes | None]) -> StoreSample:
-    node_id, address, port, num, samples = row
-    return StoreSample(NodeId(bytes.fromhex(node_id)), address, port, num, samples or b"")
-
-
 _CHANCES = {Outcome.ANSWERED: CHANCES, Outcome.UNSUPPORTED: 0}
 
-# A claim of the past is overwritten, one that still holds is not: then no row changes.
-_CLAIM = """
+# A lease that has ended is overwritten, one that still holds is not: then no row changes.
+_LEASE = """
 INSERT INTO sample_turns (place, node_id, family, asked_at, next_at) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (place) DO UPDATE SET
     node_id = excluded.node_id, asked_at = excluded.asked_at, next_at = excluded.next_at
 WHERE next_at <= excluded.asked_at
 """
 
-_SET_TURN = """
+_SET_NEXT = """
 UPDATE sample_turns
 SET next_at = ?1, interval = coalesce(?2, interval), chances = coalesce(?3, max(chances - 1, 0))
 WHERE place = ?4
@@ -258,7 +210,7 @@ AND asked_at < ? AND family = ? AND node_id BETWEEN ? AND ? AND place NOT LIKE '
 _DUE = "SELECT node_id, place, interval FROM sample_turns WHERE chances > 0"
 _NEXT = "SELECT next_at FROM sample_turns WHERE chances > 0"
 
-# In the order of ids, so that addresses side by side are not asked one after the other.
+# In the order of ids, so that neighbouring addresses are not queried one after the other.
 _KNOWN = """
 SELECT node_id, address, port, max(last_answer) FROM nodes
 WHERE last_answer IS NOT NULL AND family = ? AND node_id BETWEEN ? AND ? AND address NOT LIKE '%/%'
@@ -304,8 +256,7 @@ ON CONFLICT (info_hash) DO UPDATE SET
     source = coalesce(source, excluded.source)
 """
 
-_ADD_NODES = f"""
-{INTO_NODES}
+_ADD_NODES = upsert_nodes("""
 SELECT
     node_id, address, port, family, min(taken_at), max(taken_at),
     max(taken_at) FILTER (WHERE outcome IN ('answered', 'unsupported', 'not-due')),
@@ -314,10 +265,9 @@ FROM node_samples
 WHERE id > ?
 GROUP BY node_id, address, port
 ORDER BY node_id, address, port
-{OR_UPDATE_NODE}
-"""  # noqa: S608  # our own text
+""")
 
-_SHOWINGS = """
+_APPEARANCES = """
 SELECT count(*), sum(nodes = 1), sum(nodes = 2), sum(nodes)
 FROM (
     SELECT count(DISTINCT node_id) AS nodes
@@ -326,23 +276,6 @@ FROM (
     GROUP BY substr(samples, 20 * n + 1, 20)
 )
 """
-
-# SQLite takes the columns that are not grouped from the row with the largest id.
-_HOLDINGS = """
-CREATE TEMP TABLE holdings AS
-SELECT node_id, address, port, max(coalesce(num, 0), returned) AS num, max(id) AS id
-FROM node_samples
-WHERE outcome = 'answered' AND family = ? AND node_id BETWEEN ? AND ?
-    AND (run_id = ? OR next_at > (SELECT started_at FROM runs WHERE runs.id = ?))
-    AND max(coalesce(num, 0), returned) <= ?
-GROUP BY """
-
-_HOLDING = """
-SELECT holding.node_id, holding.address, holding.port, holding.num, samples
-FROM temp.holdings AS holding JOIN node_samples USING (id)
-WHERE holding.rowid = ?
-"""
-_HOLDINGS_WITHIN = "SELECT node_id, address, port, num, NULL FROM temp.holdings WHERE node_id BETWEEN ? AND ?"
 
 _INSERT_ESTIMATE = """
 INSERT INTO discovery_estimates (run_id, family, method, estimate, low, high, zone, details)

@@ -1,4 +1,4 @@
-"""Nodes that the database knows to answer: those of a census that is fresh, and all near one target."""
+"""Nodes in the database: those that answered in a fresh census, and all near one target."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -14,12 +14,13 @@ Found: TypeAlias = tuple[bytes, Address]
 """The id of a node and its address."""
 
 _DEEPEST = 32  # bits shared by neighbours in a network of any size
-_MOST_READ = 64  # times as many nodes as are wanted, where somebody has crowded a place
+# Times as many nodes as are wanted: an attacker may have crowded a place.
+_MOST_READ = 64
 
 
 @dataclass(frozen=True, slots=True)
 class FreshCensus:
-    """Name a census whose nodes may be asked as they are, and the zone that it covers."""
+    """A census whose nodes may be queried without another look, and the zone that it covers."""
 
     run_id: int
     zone: Zone
@@ -37,8 +38,8 @@ class NodeTable:
     def fresh_census(self, not_before: float) -> FreshCensus | None:
         """Return the last census that ended after a time, in seconds since the epoch, or is running.
 
-        One that has ended goes before one under way.  None that wrote prefixes instead of addresses, and
-        none of another machine: what it reached from there may not be reached from here.
+        A finished census is preferred to one under way.  A census that wrote prefixes instead of addresses
+        does not count, nor one of another machine: what answered there may not be reached from here.
         """
         with self._db.reported():
             rows = self._db.execute(_CENSUSES, (utc_text(not_before),)).fetchall()
@@ -50,7 +51,7 @@ class NodeTable:
 
     def answered(self, census: FreshCensus, family: Family) -> Iterator[Found]:
         """Yield the nodes that answered in a census; in order of ids when it has ended."""
-        of_nodes = (census.started_at, family.value, *_id_range(census.zone))
+        of_nodes = (census.started_at, family.value, *census.zone.id_range)
         of_visits = (census.run_id, family is Family.IPV6)
         with self._db.reported():
             if census.is_finished:
@@ -69,7 +70,7 @@ class NodeTable:
     def _near(self, target: int, family: Family, count: int, since: str) -> list[Found]:
         found: list[Found] = []
         for bits in range(_DEEPEST, -1, -1):
-            low, high = _id_range(Zone(target >> ID_BITS - bits, bits))
+            low, high = Zone(target >> ID_BITS - bits, bits).id_range
             values = (since, family.value, low, high, _MOST_READ * count)
             with self._db.reported():
                 found = list(_found(self._db.execute(f"{_OF_NODES} LIMIT ?", values)))
@@ -90,18 +91,11 @@ def _found(rows: Iterable[tuple[str, str, int]]) -> Iterator[Found]:
 
 
 def _zone_of(settings: str) -> Zone:
-    """Return the zone that the settings of a run tell of, as `dhtcrawl census` writes them."""
-    told = json.loads(settings)
-    text = str(told.get("zone", "0"))
+    """Return the zone in the settings of a run, as `dhtcrawl census` writes them."""
+    values = json.loads(settings)
+    text = str(values.get("zone", "0"))
     bits = 4 * len(text[2:]) if text.lower().startswith("0x") else int(text)
-    return Zone(int(told.get("prefix", 0)), bits)
-
-
-def _id_range(zone: Zone) -> tuple[str, str]:
-    """Return the first and the last id of a zone, in hex."""
-    rest = ID_BITS - zone.bits
-    low = zone.prefix << rest
-    return f"{low:040x}", f"{low + (1 << rest) - 1:040x}"
+    return Zone(int(values.get("prefix", 0)), bits)
 
 
 _CENSUSES = """
@@ -111,7 +105,7 @@ WHERE command IN ('census', 'demo') AND (status = 'running' OR status = 'finishe
 ORDER BY status <> 'finished', id DESC
 """
 
-# Who was met again after the census is as good as who was met in it.
+# A node that answered after the census is as good as one that answered in it.
 _OF_NODES = """
 SELECT node_id, address, port FROM nodes
 WHERE last_answer >= ? AND family = ? AND node_id BETWEEN ? AND ? AND address NOT LIKE '%/%'
@@ -123,13 +117,9 @@ SELECT DISTINCT node_id, address, port FROM visits
 WHERE run_id = ? AND outcome = 'answered' AND NOT is_verification AND (instr(address, ':') > 0) = ?
 """
 
-INTO_NODES = """
-INSERT INTO nodes (node_id, address, port, family, first_seen, last_seen, last_answer, version, client)
-"""
-
 # Times are text that sorts as time does, so min() and max() of two are the earlier and the later.
 # Records may come out of order, and an old one must not turn a clock back.
-OR_UPDATE_NODE = """
+_OR_UPDATE = """
 ON CONFLICT (node_id, address, port) DO UPDATE SET
     first_seen = min(first_seen, excluded.first_seen),
     last_seen = max(last_seen, excluded.last_seen),
@@ -137,3 +127,9 @@ ON CONFLICT (node_id, address, port) DO UPDATE SET
     version = coalesce(excluded.version, version),
     client = coalesce(excluded.client, client)
 """
+
+
+def upsert_nodes(rows: str) -> str:
+    """Return what adds rows of a query, or of VALUES, to `nodes`, or updates the nodes that are there."""
+    columns = "node_id, address, port, family, first_seen, last_seen, last_answer, version, client"
+    return " ".join(("INSERT INTO nodes", f"({columns})", rows, _OR_UPDATE))

@@ -1,18 +1,18 @@
-"""The nodes that one run has visited, each with what its visits came to, in a table of the moment.
+"""The nodes that one run has visited, in a temporary table with one row for the visits to each.
 
-One grouping of the visits serves all who need them by node: the table `nodes`, the counts of the run,
-the alarms, and the distances between ids.  The table is a temporary one on disk, in order of ids;
-nothing here holds more than a few rows in memory, whatever the size of the run.
+The visits are grouped once for all that read them by node: the table `nodes`, the counts of the run, the
+Sybil tests, and the distances between ids.  The table is on disk, in order of ids; nothing here holds more
+than a few rows in memory, whatever the size of the run.
 """
 
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 
-from crawler.db.nodes import INTO_NODES, OR_UPDATE_NODE
+from crawler.db.nodes import upsert_nodes
+from crawler.zone import ID_BITS, Zone
 from dhtnode import Family
 
-ID_BITS = 160
 _READ_AT_ONCE = 64  # ids
 
 _MAKE_NODES = """
@@ -49,15 +49,13 @@ GROUP BY address
 """
 
 # In the order of `nodes`' own index, which grows page by page then and not all over.
-_ADD_NODES = f"""
-{INTO_NODES}
+_ADD_NODES = upsert_nodes("""
 SELECT
     node_id, address, port, family, first_seen, last_seen, last_answer, version, client_name(version)
 FROM run_nodes
 WHERE true  -- or what follows is read as part of a join
 ORDER BY node_id, address, port
-{OR_UPDATE_NODE}
-"""  # noqa: S608  # our own text
+""")
 
 # A family of NULL stands for both.
 _COUNT = """
@@ -93,7 +91,25 @@ FROM (
 GROUP BY 2, 3
 """
 
-_ONE_MACHINE = ("127.0.0.1", "::1")  # where tests put whole networks
+# Tests put whole networks on one machine.
+_HOSTS_WITH = """
+SELECT ids, count(*) FROM run_hosts
+WHERE family = ? AND address NOT IN ('127.0.0.1', '::1') AND NOT instr(address, '/')
+GROUP BY ids
+"""
+_HOSTS_ABOVE = """
+SELECT address, ids FROM run_hosts
+WHERE family = ? AND address NOT IN ('127.0.0.1', '::1') AND NOT instr(address, '/') AND ids > ?
+"""
+_COUNT_IDS = """
+SELECT count(DISTINCT node_id) FROM run_nodes
+WHERE last_answer IS NOT NULL AND family = ? AND node_id BETWEEN ? AND ?
+"""
+_IDS = """
+SELECT DISTINCT node_id FROM run_nodes
+WHERE last_answer IS NOT NULL AND family = ? AND node_id BETWEEN ? AND ?
+LIMIT ?
+"""
 
 
 def make_run_nodes(connection: sqlite3.Connection, run_id: int) -> None:
@@ -127,7 +143,7 @@ def forget_run_nodes(connection: sqlite3.Connection) -> None:
 
 
 def forget_counts(connection: sqlite3.Connection, run_id: int) -> None:
-    """Delete the counts of a run, because it goes on."""
+    """Delete the counts of a run, because it is resumed."""
     connection.execute("DELETE FROM run_counts WHERE run_id = ?", (run_id,))
     connection.execute("DELETE FROM run_clients WHERE run_id = ?", (run_id,))
 
@@ -138,18 +154,18 @@ def _has_nodes(connection: sqlite3.Connection, family: Family) -> bool:
 
 
 class RunNodes:
-    """Read the nodes of one family that answered in the run grouped last."""
+    """The nodes of one family that answered in the run that was grouped last."""
 
     def __init__(self, connection: sqlite3.Connection, family: Family) -> None:
         self._connection = connection
         self._family = int(family)
-        self._height = ID_BITS  # of the part of the space that the last search ended in
+        # Of the subtree that the last search ended in.
+        self._height = ID_BITS
 
     def count(self, prefix: int, bits: int) -> int:
         """Return how many ids begin with the `bits` bits of `prefix`."""
-        low, high = _bounds(prefix << ID_BITS - bits, ID_BITS - bits)
-        sql = "SELECT count(DISTINCT node_id) FROM run_nodes WHERE node_id BETWEEN ? AND ? AND {}"
-        (count,) = self._connection.execute(sql.format(_MINE), (low, high, self._family)).fetchone()
+        values = (self._family, *Zone(prefix, bits).id_range)
+        (count,) = self._connection.execute(_COUNT_IDS, values).fetchone()
         return int(count)
 
     def closest(self, target: int, k: int) -> list[int]:
@@ -166,16 +182,14 @@ class RunNodes:
 
     def hosts_with(self) -> Counter[int]:
         """Return how many hosts have so many ids; networks and this machine do not count as hosts."""
-        sql = f"SELECT ids, count(*) FROM run_hosts WHERE {_HOSTS} GROUP BY ids"  # noqa: S608  # our own
-        return Counter(dict(self._connection.execute(sql, (self._family, *_ONE_MACHINE))))
+        return Counter(dict(self._connection.execute(_HOSTS_WITH, (self._family,))))
 
     def hosts_above(self, ids: int) -> dict[str, int]:
         """Return the hosts with more ids than that, and their ids."""
-        sql = f"SELECT address, ids FROM run_hosts WHERE {_HOSTS} AND ids > ?"  # noqa: S608  # our own
-        return dict(self._connection.execute(sql, (self._family, *_ONE_MACHINE, ids)))
+        return dict(self._connection.execute(_HOSTS_ABOVE, (self._family, ids)))
 
     def _closest(self, target: int, near: int, height: int, k: int) -> list[int]:
-        """Return up to k ids of the part, 2**height wide, that `near` is in, closest to `target` first."""
+        """Return up to k ids of the subtree of that height around `near`, closest to `target` first."""
         ids = self._ids(near, height)
         if len(ids) < _READ_AT_ONCE or not height:
             return sorted(ids, key=target.__xor__)[:k]
@@ -185,17 +199,7 @@ class RunNodes:
         return found
 
     def _ids(self, near: int, height: int) -> Sequence[int]:
-        """Return the first ids, up to 64, of the part of the space, 2**height wide, that `near` is in."""
-        low, high = _bounds(near >> height << height, height)
-        sql = "SELECT DISTINCT node_id FROM run_nodes WHERE node_id BETWEEN ? AND ? AND {} LIMIT ?"
-        rows = self._connection.execute(sql.format(_MINE), (low, high, self._family, _READ_AT_ONCE))
+        """Return the first ids, up to 64, of the subtree of that height around `near`."""
+        values = (self._family, *Zone(near >> height, ID_BITS - height).id_range, _READ_AT_ONCE)
+        rows = self._connection.execute(_IDS, values)
         return [int(node_id, 16) for (node_id,) in rows]
-
-
-_MINE = "last_answer IS NOT NULL AND family = ?"
-_HOSTS = "family = ? AND address NOT IN (?, ?) AND NOT instr(address, '/')"
-
-
-def _bounds(low: int, height: int) -> tuple[str, str]:
-    """Return the first and the last id of a part of the space, 2**height wide, as the table has them."""
-    return f"{low:040x}", f"{low + (1 << height) - 1:040x}"

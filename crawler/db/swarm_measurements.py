@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from crawler.db import rollups
 from crawler.db.connection import GuardedConnection, Row
-from crawler.db.nodes import INTO_NODES, OR_UPDATE_NODE
+from crawler.db.nodes import upsert_nodes
 from crawler.db.records.records import StoredReply, SwarmMeasurement, client_name, host_text, prefix_text
 from dhtnode.outcomes import Outcome
 
@@ -144,4 +144,4 @@ ON CONFLICT (info_hash) DO UPDATE SET
     source = coalesce(source, excluded.source),
     name = coalesce(name, excluded.name)
 """
-_UPSERT_NODE = f"{INTO_NODES} VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8) {OR_UPDATE_NODE}"
+_UPSERT_NODE = upsert_nodes("VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)")

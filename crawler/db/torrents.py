@@ -1,17 +1,16 @@
-"""Torrents and handshakes in the database: what peers told, and of them no more than counts."""
+"""Torrents and handshakes in the database: of peers no more than counts."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import fields
 
 from crawler.db.connection import GuardedConnection
+from crawler.db.insert import Insert
 from crawler.db.records.torrents import Handshakes, KnownTorrent
 from crawler.db.swarm_measurements import UPSERT_SWARM
 from dhtnode import InfoHash
 
 
 class MetadataRows:
-    """Read and write what peers told about torrents; part of a `Store`, whose connection it uses."""
+    """The torrents and handshakes of swarms; part of a `CrawlDatabase`."""
 
     def __init__(self, connection: GuardedConnection) -> None:
         self._db = connection
@@ -50,20 +49,19 @@ class MetadataRows:
         with self._db.transaction():
             self._db.execute(UPSERT_SWARM, (info_hash, taken_at, source, name))
             if torrent is not None:
-                self._db.execute(
-                    _UPSERT_TORRENT,
-                    (
-                        *(info_hash, run_id, taken_at, torrent.is_private),
-                        *(torrent.name, torrent.size, torrent.files, torrent.pieces),
-                    ),
-                )
+                _INSERT_TORRENT.one(self._db.connection, torrent, info_hash, run_id, taken_at)
             if torrent is None or not torrent.is_private:
-                values = {name: getattr(handshakes, name) for name in _COLUMNS}
-                values |= {"info_hash": info_hash, "clients": json.dumps(handshakes.clients)}
-                self._db.execute(_INSERT_HANDSHAKES, (run_id, *values.values()))
+                _INSERT_HANDSHAKES.one(self._db.connection, handshakes, run_id)
 
 
-_COLUMNS = tuple(field.name for field in fields(Handshakes))
+# An info-hash fixes all of a torrent, so a second fetch changes nothing.
+_INSERT_TORRENT = Insert(
+    "torrents",
+    KnownTorrent,
+    ("info_hash", "run_id", "fetched_at"),
+    on_conflict="ON CONFLICT (info_hash) DO NOTHING",
+)
+_INSERT_HANDSHAKES = Insert("swarm_handshakes", Handshakes)
 
 _SELECT_TORRENT = "SELECT is_private, name, size, files, pieces FROM torrents WHERE info_hash = ?"
 
@@ -80,15 +78,3 @@ WHERE torrents.info_hash IS NULL
 ORDER BY tried_at NULLS FIRST, swarms.last_seen DESC, swarms.info_hash
 LIMIT ?
 """
-
-# An info-hash fixes all of it, so a second fetch changes nothing.
-_UPSERT_TORRENT = """
-INSERT INTO torrents (info_hash, run_id, fetched_at, is_private, name, size, files, pieces)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (info_hash) DO NOTHING
-"""
-
-_INSERT_HANDSHAKES = (
-    f"INSERT INTO swarm_handshakes (run_id, {', '.join(_COLUMNS)})"  # noqa: S608  # our own names
-    f" VALUES ({', '.join('?' * (1 + len(_COLUMNS)))})"
-)

@@ -15,7 +15,7 @@ import trio
 
 from crawler.core.canary_hashes import CanaryHashes
 from crawler.core.pace import Pace
-from crawler.db.infohash_samples import SampleRows
+from crawler.db.store_samples import StoreSamples
 from crawler.infohashes.sampler import Excludes
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
@@ -52,27 +52,26 @@ class _TargetQuery:
 
 
 def choose_targets(
-    samples: SampleRows,
-    count: int,
+    stores: StoreSamples,
     zone: Zone,
     random: Random,
     is_private: Callable[[bytes], bool] = lambda _: False,
 ) -> list[Target]:
-    """Draw info-hashes of random nodes among the `count` listed, and find whom to ask about each.
+    """Draw info-hashes of random nodes among those that gave samples, and find whom to ask about each.
 
     Those outside of the zone are asked of nobody: they have no holders.  Those that are private are not
     drawn (BEP 27).
     """
     lookups = []
-    most = max(1, min(MOST_OF_ONE_NODE, LOOKED_UP // max(count, 1)))
-    for number in random.sample(range(1, count + 1), min(count, LOOKED_UP)):
-        node = samples.holding(number)
+    most = max(1, min(MOST_OF_ONE_NODE, LOOKED_UP // max(len(stores), 1)))
+    for number in random.sample(range(1, len(stores) + 1), min(len(stores), LOOKED_UP)):
+        node = stores.store(number)
         shown = [node.samples[at : at + 20] for at in range(0, len(node.samples), 20)]
         public = [info_hash for info_hash in shown if not is_private(info_hash)]
         for info_hash in random.sample(public, min(most, len(public))):
             lookup = Target(number, info_hash, ())
             if zone.covers(info_hash):
-                closest = samples.closest(info_hash, CLOSEST)
+                closest = stores.closest(info_hash, CLOSEST)
                 lookup.holders.add(node.node_id)
                 lookup.asked = [
                     (each.node_id, Address(each.address, each.port))

@@ -19,10 +19,10 @@ from crawler.core.frontier import ANSWERED, FAILED, NOBODY, SILENT, Frontier
 from crawler.core.pace import Pace
 from crawler.core.visit import OVERSIZED, OpenVisit
 from crawler.db.records.infohash_samples import (
-    CLAIM_LIFETIME,
+    LEASE_LIFETIME,
     NodeSample,
+    NodeToSample,
     SampleBatch,
-    SampleTurn,
     pause_after,
 )
 from crawler.db.records.records import Journal, utc_text
@@ -70,7 +70,7 @@ class OpenSampling(OpenVisit):
 
     __slots__ = ("code", "interval", "is_again", "known_interval", "num", "outcome", "samples")
 
-    def __init__(self, turn: SampleTurn, endpoint: PackedEndpoint, *, is_again: bool) -> None:
+    def __init__(self, turn: NodeToSample, endpoint: PackedEndpoint, *, is_again: bool) -> None:
         super().__init__(turn.node_id, endpoint, turn.address)
         self.known_interval = turn.interval
         self.is_again = is_again
@@ -122,7 +122,7 @@ class Sampler:
         self._halves = random.getrandbits(64) | 1
         self._sample = asker.template(SampleInfohashes)
         self._find_node = asker.template(FindNode)
-        self._again: deque[SampleTurn] = deque()
+        self._again: deque[NodeToSample] = deque()
         self._in_flight = 0
         self._asked_before = -inf  # a node last asked before this wall-clock time belongs to the round
         self._stops_at = inf
@@ -236,7 +236,7 @@ class Sampler:
         left = min(left, self._stops_at - trio.current_time(), LONGEST_WAIT)
         await trio.sleep(max(left, 0.001))
 
-    def _take_turns(self, now: float) -> tuple[list[tuple[SampleTurn, PackedEndpoint, bool]], float]:
+    def _take_turns(self, now: float) -> tuple[list[tuple[NodeToSample, PackedEndpoint, bool]], float]:
         """Return whom to ask next, as many as the pace will let through soon, and how long to wait if none.
 
         Of one host there is no more than one at a time: what is claimed must be sent.
@@ -265,27 +265,27 @@ class Sampler:
         due = self.frontier.next_due()
         return turns, LONGEST_SLEEP if due is None else max(due - now, 0.001)
 
-    def _take(self, now: float) -> tuple[SampleTurn, PackedEndpoint, bool] | None:
+    def _take(self, now: float) -> tuple[NodeToSample, PackedEndpoint, bool] | None:
         contact = self.frontier.take_next(now)
         if contact is not None:
             node_id, endpoint = contact
-            return SampleTurn(node_id, self._compact.address_of(endpoint)), endpoint, False
+            return NodeToSample(node_id, self._compact.address_of(endpoint)), endpoint, False
         if self._again:
             turn = self._again.popleft()
             return turn, self._compact.endpoint_of(turn.address), True
         return None
 
-    def _put_back(self, turn: SampleTurn, endpoint: PackedEndpoint, is_again: bool, until: float) -> None:
+    def _put_back(self, turn: NodeToSample, endpoint: PackedEndpoint, is_again: bool, until: float) -> None:
         if is_again:
             self._again.append(turn)
         else:
             self.frontier.defer(turn.node_id, endpoint, until)
 
-    async def _claim_and_ask(self, turns: list[tuple[SampleTurn, PackedEndpoint, bool]]) -> None:
+    async def _claim_and_ask(self, turns: list[tuple[NodeToSample, PackedEndpoint, bool]]) -> None:
         """Claim turns and ask the nodes whose time it is; the others only for contacts, if at all."""
         wall = self._wall_clock()
         claims = [turn for turn, _, _ in turns]
-        granted = await self._writer.call_at_once(lambda store: store.samples.claim(claims, wall))
+        granted = await self._writer.call_at_once(lambda store: store.samples.lease(claims, wall))
         for (turn, endpoint, is_again), is_due in zip(turns, granted, strict=True):
             visit = OpenSampling(turn, endpoint, is_again=is_again)
             self._in_flight += 1
@@ -298,7 +298,7 @@ class Sampler:
             self._pace.start_visit(endpoint, trio.current_time())
             if not is_due:
                 visit.outcome = Outcome.NOT_DUE
-            elif self._wall_clock() - wall > CLAIM_LIFETIME:  # the machine slept
+            elif self._wall_clock() - wall > LEASE_LIFETIME:  # the machine slept
                 self._end(visit, Outcome.NOT_SENT)
                 continue
             if not await self._ask(visit):

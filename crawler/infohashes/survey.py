@@ -189,24 +189,22 @@ class InfohashSurvey:
 
     async def _discover(self, family: Family, looks_up: bool) -> Discovery:
         writer, run_id, zone = self._session.writer, self._session.run_id, self._zone
-        nodes = await writer.call(lambda store: store.samples.list_holdings(run_id, family, zone))
-        showings = await writer.call(lambda store: store.samples.showings(run_id, family))
+        stores = await writer.call(lambda store: store.samples.stores(run_id, family, zone))
+        showings = await writer.call(lambda store: store.samples.appearances(run_id, family))
         lookups: list[Target] = []
-        if looks_up and nodes:
+        if looks_up and stores:
             lookups = await writer.call(
-                lambda store: choose_targets(
-                    store.samples, nodes, zone, self._random, store.metadata.is_private
-                )
+                lambda store: choose_targets(stores, zone, self._random, store.metadata.is_private)
             )
             await self._look_up(family, lookups)
-        nums = await writer.call(lambda store: store.samples.nums())
+        sizes = await writer.call(lambda _: stores.sizes())
         found = Discovery(
             family,
-            nodes,
+            len(stores),
             showings,
             sample_coverage(showings.once, showings.twice, showings.shown),
             least_population(showings.distinct, showings.once, showings.twice),
-            _population(nums, lookups, zone, self._random),
+            _population(sizes, lookups, zone, self._random),
             len(lookups),
         )
         await writer.call(lambda store: _store(store, run_id, found, zone))

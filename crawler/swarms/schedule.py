@@ -34,28 +34,28 @@ _BATCHES_PER_HOUR = 60
 
 
 def after_sample(
-    course: WatchState, size: MeasuredSize | None, now: float, settings: WatchSettings
+    state: WatchState, size: MeasuredSize | None, now: float, settings: WatchSettings
 ) -> WatchState:
     """Return what is known after a measurement; `size` is None when it found nothing out."""
     if size is None:
-        return replace(course, interval=_within(GROWTH * course.interval, 0, settings), failures=0)
-    empties = course.empties + 1 if size.peers < 0.5 else 0
-    interval = _within(_wanted(course, size, now, settings), empties, settings)
+        return replace(state, interval=_within(GROWTH * state.interval, 0, settings), failures=0)
+    empties = state.empties + 1 if size.peers < 0.5 else 0
+    interval = _within(_wanted(state, size, now, settings), empties, settings)
     return WatchState(interval, now, size, empties)
 
 
-def after_failure(course: WatchState) -> WatchState:
+def after_failure(state: WatchState) -> WatchState:
     """Return what is known after nobody answered, which says nothing about the swarm."""
-    return replace(course, failures=course.failures + 1)
+    return replace(state, failures=state.failures + 1)
 
 
 def next_time(
-    course: WatchState, now: float, stretched: float, settings: WatchSettings, random: Random
+    state: WatchState, now: float, stretched: float, settings: WatchSettings, random: Random
 ) -> float:
     """Return when to measure a swarm next; after failures sooner at first, then backing off."""
-    wait = course.interval
-    if course.failures:
-        wait = min(settings.shortest * 2.0 ** min(course.failures - 1, 30), settings.longest)
+    wait = state.interval
+    if state.failures:
+        wait = min(settings.shortest * 2.0 ** min(state.failures - 1, 30), settings.longest)
     return now + min(wait * stretched, LONGEST_WAIT) * random.uniform(1 - JITTER, 1 + JITTER)
 
 
@@ -94,16 +94,16 @@ def free_at(began_at: float, count: int, budget: int) -> float:
     return began_at + CUT_OFF + count * HOUR / (budget - largest_batch(budget) + 1)
 
 
-def _wanted(course: WatchState, size: MeasuredSize, now: float, settings: WatchSettings) -> float:
+def _wanted(state: WatchState, size: MeasuredSize, now: float, settings: WatchSettings) -> float:
     """Return the interval that the change since the last size asks for."""
-    if course.size is None or course.measured_at is None:
+    if state.size is None or state.measured_at is None:
         return NEWCOMER * settings.shortest
-    passed = max(now - course.measured_at, 1.0)
-    change = abs(size.log - course.size.log)
-    variance = size.noise**2 + course.size.noise**2 + NOISE_FLOOR**2
+    passed = max(now - state.measured_at, 1.0)
+    change = abs(size.log - state.size.log)
+    variance = size.noise**2 + state.size.noise**2 + NOISE_FLOOR**2
     if change <= SIGNIFICANT * sqrt(variance):
-        return max(course.interval, GROWTH * passed)
-    return min(passed * CHANGE / sqrt(change**2 - variance), GROWTH * course.interval)
+        return max(state.interval, GROWTH * passed)
+    return min(passed * CHANGE / sqrt(change**2 - variance), GROWTH * state.interval)
 
 
 def _time_of_newcomers(count: int, settings: WatchSettings) -> float:

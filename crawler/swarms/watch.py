@@ -15,7 +15,15 @@ from typing import TypeAlias
 import trio
 
 from crawler.db.database import CrawlDatabase, DatabaseError
-from crawler.db.records.watched_swarms import HOUR, Changes, Lease, Leases, MeasuredSize, Settled, WatchState
+from crawler.db.records.watched_swarms import (
+    HOUR,
+    Changes,
+    Lease,
+    LeaseResult,
+    Leases,
+    MeasuredSize,
+    WatchState,
+)
 from crawler.db.writer import RunSync, Writer
 from crawler.settings import WatchSettings
 from crawler.swarms.schedule import (
@@ -78,26 +86,26 @@ class SwarmWatch:
         self._once = False
         self._due_at: float | None = None
         self._under_way: dict[InfoHash, WatchState] = {}
-        self._settled: list[Settled] = []
+        self._results: list[LeaseResult] = []
         self._silent_batches = 0
         self._look_at = 0.0  # by the clock of Trio
         self._count_at = 0.0
 
     def took(self, info_hash: InfoHash, size: MeasuredSize | None) -> None:
         """Take note of a measurement; `size` is None when it found nothing out."""
-        course = self._under_way.pop(info_hash, None)
-        if course is not None:
+        state = self._under_way.pop(info_hash, None)
+        if state is not None:
             self.measured += 1
-            self._settle(
-                info_hash, course, after_sample(course, size, self._wall_clock(), self._settings), None
+            self._finish(
+                info_hash, state, after_sample(state, size, self._wall_clock(), self._settings), None
             )
 
     def failed(self, info_hash: InfoHash, reason: str) -> None:
         """Take note of a measurement that nobody answered."""
-        course = self._under_way.pop(info_hash, None)
-        if course is not None:
+        state = self._under_way.pop(info_hash, None)
+        if state is not None:
             self.failures += 1
-            self._settle(info_hash, course, after_failure(course), reason)
+            self._finish(info_hash, state, after_failure(state), reason)
 
     def describe(self) -> str:
         """Return how far the watch is, in one line."""
@@ -124,22 +132,22 @@ class SwarmWatch:
             await self._keep_house()
             now = self._wall_clock()
             due_by = began_at if once else now
-            claims = await self._claim(now, due_by)
-            if claims.turns:
-                await self._measure(claims.turns, measure)
+            found = await self._lease(now, due_by)
+            if found.leases:
+                await self._measure(found.leases, measure)
                 await self._rest(once)
                 continue
-            self._due_at = claims.due_at
-            if once and (claims.due_at is None or claims.due_at > due_by):
+            self._due_at = found.due_at
+            if once and (found.due_at is None or found.due_at > due_by):
                 return
-            wait = self._poll if claims.due_at is None else max(claims.due_at, claims.free_at) - now
+            wait = self._poll if found.due_at is None else max(found.due_at, found.free_at) - now
             await trio.sleep(min(max(wait, 0.001), self._poll))
 
-    async def _claim(self, now: float, due_by: float) -> Leases:
-        """Take the turns that may be measured now."""
+    async def _lease(self, now: float, due_by: float) -> Leases:
+        """Take leases on the swarms that may be measured now."""
         budget = self._settings.budget
         most, free = largest_batch(budget), partial(free_at, budget=budget)
-        return await self._writer.call_at_once(lambda store: store.watch.claim(now, due_by, most, free))
+        return await self._writer.call_at_once(lambda store: store.watch.lease(now, due_by, most, free))
 
     async def _begin(self) -> None:
         now = self._wall_clock()
@@ -173,7 +181,7 @@ class SwarmWatch:
         if named is not None:
             self._tell(
                 await self._writer.call_at_once(
-                    lambda store: store.watch.name(named, now, self._begin_swarms)
+                    lambda store: store.watch.replace_list(named, now, self._begin_swarms)
                 )
             )
 
@@ -190,7 +198,7 @@ class SwarmWatch:
     async def _leave_private(self) -> None:
         """Drop the swarms that have turned out to be private; they are not measured before either."""
         now = self._wall_clock()
-        left = await self._writer.call_at_once(lambda store: store.watch.leave_private(now))
+        left = await self._writer.call_at_once(lambda store: store.watch.remove_private(now))
         if left:
             self._say(f"{left} swarms of private torrents are not watched")
 
@@ -220,9 +228,9 @@ class SwarmWatch:
         while deleted is not None:
             deleted = await self._writer.call_at_once(lambda store: store.purge.delete_old_filters(days, now))
 
-    async def _measure(self, turns: Sequence[Lease], measure: Measure) -> None:
+    async def _measure(self, leases: Sequence[Lease], measure: Measure) -> None:
         """Measure a batch; when that is cut short, hand back what was under way."""
-        self._under_way = {turn.info_hash: turn.course for turn in turns}
+        self._under_way = {lease.info_hash: lease.state for lease in leases}
         failed_before = self.failures
         try:
             await measure(list(self._under_way))
@@ -232,18 +240,18 @@ class SwarmWatch:
             raise
         for info_hash in list(self._under_way):
             self.failed(info_hash, "not measured")
-        settled, self._settled = self._settled, []
+        results, self._results = self._results, []
         # After the samples: whoever is killed in between measures once more, and loses nothing.
-        await self._writer.call(lambda store: store.watch.settle(settled))
-        is_silent = self.failures - failed_before == len(turns)
+        await self._writer.call(lambda store: store.watch.finish(results))
+        is_silent = self.failures - failed_before == len(leases)
         self._silent_batches = self._silent_batches + 1 if is_silent else 0
 
     async def _hand_back(self) -> None:
         """Keep what has ended, and let the rest be due as before."""
         now = self._wall_clock()
-        back = [Settled(info_hash, course, now) for info_hash, course in self._under_way.items()]
-        settled = [*self._settled, *back]
-        await self._writer.call_at_once(lambda store: store.watch.settle(settled))
+        back = [LeaseResult(info_hash, state, now) for info_hash, state in self._under_way.items()]
+        results = [*self._results, *back]
+        await self._writer.call_at_once(lambda store: store.watch.finish(results))
 
     async def _rest(self, once: bool) -> None:
         """Wait when whole batches got no answer: then the network is gone, not the swarms."""
@@ -254,10 +262,10 @@ class SwarmWatch:
             self._say("nobody answers; trying again every so often")
         await trio.sleep(rest)
 
-    def _settle(
-        self, info_hash: InfoHash, before: WatchState, course: WatchState, failure: str | None
+    def _finish(
+        self, info_hash: InfoHash, before: WatchState, state: WatchState, failure: str | None
     ) -> None:
-        self._demand += HOUR / course.interval - HOUR / before.interval
+        self._demand += HOUR / state.interval - HOUR / before.interval
         stretched = stretch(self._demand, self._settings.budget)
-        due_at = next_time(course, self._wall_clock(), stretched, self._settings, self._random)
-        self._settled.append(Settled(info_hash, course, due_at, failure))
+        due_at = next_time(state, self._wall_clock(), stretched, self._settings, self._random)
+        self._results.append(LeaseResult(info_hash, state, due_at, failure))

@@ -8,7 +8,7 @@ import pytest
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.purge import LEFT_ALONE, Orders, parse_node, without
-from crawler.db.records.infohash_samples import NodeSample, SampleBatch, SampleTurn
+from crawler.db.records.infohash_samples import NodeSample, NodeToSample, SampleBatch
 from crawler.db.records.records import (
     CrawlBatch,
     Journal,
@@ -92,12 +92,12 @@ def fill(store, at=EPOCH, mark=b""):
         )
         for node_id, host in pairs
     ]
-    store.samples.claim([SampleTurn(node_id, Address(host, 6881)) for node_id, host in pairs], at)
+    store.samples.lease([NodeToSample(node_id, Address(host, 6881)) for node_id, host in pairs], at)
     journal = Journal(Family.IPV4, GONE_NODE, b"")
     store.write(run_id, [sample(KEPT, at, *replies), sample(GONE, at, *replies)])
     store.write(run_id, [CrawlBatch(visits, journal), SampleBatch(samples, journal)])
     store.samples.aggregate()
-    store.watch.name([(KEPT, GIVEN), (GONE, GIVEN)], at, lambda count: (900.0, [at] * count))
+    store.watch.replace_list([(KEPT, GIVEN), (GONE, GIVEN)], at, lambda count: (900.0, [at] * count))
     suspicions = [SybilTestResult(Family.IPV4, "hosts", host, 9.0, 1.0, 0.0, True) for _, host in pairs]
     size = SizeEstimate(Family.IPV4, "crawl", 2.0, 1.0, 3.0, "whole")
     store.visits.write_results(run_id, [size], suspicions)
@@ -164,7 +164,7 @@ def test_every_table_can_be_deleted_from_or_is_named_with_a_reason(store):
     names = {name for (name,) in store.connection.execute(LIST_TABLES)}
     filled = {name for name in names if store.rows(name)}
     assert names - filled - LEFT_ALONE.keys() == set()  # or this test would say nothing about them
-    store.watch.name([], EPOCH - 99 * DAY, lambda count: (900.0, []))
+    store.watch.replace_list([], EPOCH - 99 * DAY, lambda count: (900.0, []))
 
     store.purge.run(Orders(older=30), EPOCH)
     left = {name for name in names - LEFT_ALONE.keys() if store.rows(name)}
@@ -184,7 +184,7 @@ def test_every_table_about_swarms_or_nodes_is_found_by_its_columns(store):
 def test_names_go_with_the_torrents_they_are_from(store):
     """The swarm was met again since; what peers told of it is as old as the run."""
     fill(store, EPOCH - 100 * DAY)
-    store.watch.name([], EPOCH, lambda count: (900.0, []))
+    store.watch.replace_list([], EPOCH, lambda count: (900.0, []))
     later = store.runs.begin("scrape", {}, "0.1", utc_text(EPOCH))
     store.write(later, [sample(KEPT, EPOCH, reply(KEPT_NODE, KEPT_HOST))])
     store.purge.run(Orders(older=30), EPOCH)
@@ -222,8 +222,8 @@ def test_networks_of_an_anonymized_database_go_when_they_lie_within():
 
 def test_ipv6_places_are_found(store):
     """In brackets, with a port behind."""
-    store.samples.claim([SampleTurn(GONE_NODE, Address("2001:db8::1", 6881))], EPOCH)
-    store.samples.claim([SampleTurn(KEPT_NODE, Address("2001:db9::1", 6881))], EPOCH)
+    store.samples.lease([NodeToSample(GONE_NODE, Address("2001:db8::1", 6881))], EPOCH)
+    store.samples.lease([NodeToSample(KEPT_NODE, Address("2001:db9::1", 6881))], EPOCH)
     assert store.purge.run(Orders(networks=(ip_network("2001:db8::/32"),)), EPOCH) == {"sample_turns": 1}
     assert store.purge.run(Orders(networks=(ip_network("0.0.0.0/0"),)), EPOCH) == {}
 
@@ -297,7 +297,7 @@ def test_retention_takes_no_more_than_some_at_once(store, monkeypatch):
 def test_whole_runs_go_with_all_they_wrote(store):
     """Nodes and swarms too that nobody has seen since; not what is watched, and not a run under way."""
     fill(store, EPOCH - 100 * DAY)
-    store.watch.name([(KEPT, GIVEN)], EPOCH, lambda count: (900.0, [EPOCH] * count))
+    store.watch.replace_list([(KEPT, GIVEN)], EPOCH, lambda count: (900.0, [EPOCH] * count))
     running = store.runs.begin("watch", {}, "0.1", utc_text(EPOCH - 100 * DAY))
     killed = store.runs.begin("watch", {}, "0.1", utc_text(EPOCH - 100 * DAY))
     store.write(killed, [sample(KEPT, EPOCH - DAY, reply(KEPT_NODE, KEPT_HOST))])

@@ -15,13 +15,13 @@ import trio
 from crawler.core.session import Session
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import (
-    CLAIM_LIFETIME,
+    LEASE_LIFETIME,
     MAX_INTERVAL,
     MIN_INTERVAL,
     UNSUPPORTED_PAUSE,
     Appearances,
     NodeSample,
-    SampleTurn,
+    NodeToSample,
     StoreSample,
     pause_after,
 )
@@ -179,7 +179,7 @@ async def test_restart_asks_nobody_before_the_time(new_network, autojump_clock, 
         assert survey.counts().not_due >= 140
         assert survey.counts().shown == 0
     assert asked(network) == first
-    await trio.sleep(MAX_INTERVAL + 2 * CLAIM_LIFETIME)
+    await trio.sleep(MAX_INTERVAL + 2 * LEASE_LIFETIME)
     async with open_survey(network, store) as survey:
         await survey.run(walks=False)
     assert asked(network) >= 1.9 * first
@@ -245,14 +245,17 @@ def test_private_info_hashes_are_not_looked_up():
     """Of what a node has shown the others are drawn."""
     shown = [bytes([number]) * 20 for number in range(1, 7)]
 
-    class Samples:
-        def holding(self, number):
+    class Stores:
+        def __len__(self):
+            return 1
+
+        def store(self, number):
             return StoreSample(b"n" * 20, "20.0.0.1", 1, 6, b"".join(shown))
 
         def closest(self, info_hash, count):
             return []
 
-    drawn = choose_targets(Samples(), 1, Zone(), Random(1), lambda each: each in shown[:3])
+    drawn = choose_targets(Stores(), Zone(), Random(1), lambda each: each in shown[:3])
     assert sorted(lookup.info_hash for lookup in drawn) == shown[3:]
 
 
@@ -390,38 +393,38 @@ class TestTurns:
         """To one of two processes, under whatever id; to the other when it is over."""
         path = tmp_path / "a.db"
         with CrawlDatabase.open(path) as one, CrawlDatabase.open(path) as other:
-            assert one.samples.claim(
-                [SampleTurn(ALICE, HERE), SampleTurn(BOB, HERE), SampleTurn(BOB, THERE)], EPOCH
+            assert one.samples.lease(
+                [NodeToSample(ALICE, HERE), NodeToSample(BOB, HERE), NodeToSample(BOB, THERE)], EPOCH
             ) == [
                 True,
                 False,
                 True,
             ]
-            assert other.samples.claim([SampleTurn(ALICE, HERE), SampleTurn(BOB, THERE)], EPOCH + 1) == [
+            assert other.samples.lease([NodeToSample(ALICE, HERE), NodeToSample(BOB, THERE)], EPOCH + 1) == [
                 False,
                 False,
             ]
-            late = EPOCH + MAX_INTERVAL + CLAIM_LIFETIME
-            assert other.samples.claim([SampleTurn(BOB, HERE)], late - 1) == [False]
-            assert other.samples.claim([SampleTurn(BOB, HERE)], late) == [True]
+            late = EPOCH + MAX_INTERVAL + LEASE_LIFETIME
+            assert other.samples.lease([NodeToSample(BOB, HERE)], late - 1) == [False]
+            assert other.samples.lease([NodeToSample(BOB, HERE)], late) == [True]
 
     def test_anonymized_turns_hold_for_all(self, tmp_path):
         """They name a prefix and an id, no address, and both kinds of run heed both kinds of turn."""
         path = tmp_path / "a.db"
         with CrawlDatabase.open(path, anonymize=True) as hidden:
-            assert hidden.samples.claim([SampleTurn(ALICE, HERE), SampleTurn(BOB, THERE)], EPOCH) == [
+            assert hidden.samples.lease([NodeToSample(ALICE, HERE), NodeToSample(BOB, THERE)], EPOCH) == [
                 True,
                 True,
             ]
             assert "192.0.2.7" not in json.dumps(hidden.rows("sample_turns"))
             assert hidden.samples.due(Family.IPV4, Zone(), EPOCH + 10**6, EPOCH + 10**6, 9) == []
         with CrawlDatabase.open(path) as plain:
-            assert plain.samples.claim([SampleTurn(ALICE, HERE), SampleTurn(CAROL, THERE)], EPOCH) == [
+            assert plain.samples.lease([NodeToSample(ALICE, HERE), NodeToSample(CAROL, THERE)], EPOCH) == [
                 False,
                 True,
             ]
         with CrawlDatabase.open(path, anonymize=True) as hidden:
-            assert hidden.samples.claim([SampleTurn(CAROL, THERE)], EPOCH) == [False]
+            assert hidden.samples.lease([NodeToSample(CAROL, THERE)], EPOCH) == [False]
 
     def test_answer_says_when_the_next_turn_is(self, store):
         """Two silences in a row, and a node is asked in no further round."""
@@ -435,13 +438,13 @@ class TestTurns:
                 run, [NodeSample(ALICE, HERE, utc_text(EPOCH), outcome, next_at=utc_text(next_at))]
             )
 
-        assert store.samples.claim([SampleTurn(ALICE, HERE)], EPOCH) == [True]
+        assert store.samples.lease([NodeToSample(ALICE, HERE)], EPOCH) == [True]
         end(Outcome.ANSWERED, EPOCH + 61)
         assert due(EPOCH + 60) == []
         assert store.samples.next_due(Family.IPV4, Zone(), EPOCH + 60) == utc_text(EPOCH + 61)
-        assert due(EPOCH + 61) == [SampleTurn(ALICE, HERE)]
+        assert due(EPOCH + 61) == [NodeToSample(ALICE, HERE)]
         end(Outcome.TIMEOUT, EPOCH + 70)
-        assert due(EPOCH + 70) == [SampleTurn(ALICE, HERE)]
+        assert due(EPOCH + 70) == [NodeToSample(ALICE, HERE)]
         end(Outcome.TIMEOUT, EPOCH + 80)
         assert due(EPOCH + 80) == []
         assert store.samples.next_due(Family.IPV4, Zone(), EPOCH + 80) is None
@@ -488,7 +491,7 @@ def test_samples_become_swarms(store):
         hashes[2].hex(): (first, later),
         hashes[3].hex(): (later, later),
     }
-    assert store.samples.showings(run, Family.IPV4) == Appearances(distinct=4, once=2, twice=2, shown=6)
+    assert store.samples.appearances(run, Family.IPV4) == Appearances(distinct=4, once=2, twice=2, shown=6)
     assert {row["node_id"] for row in store.rows("nodes")} == {ALICE.hex(), BOB.hex()}
 
 

@@ -51,11 +51,13 @@ def settled(info_hash):
 def database(tmp_path_factory):
     path = tmp_path_factory.mktemp("watched") / "crawl.db"
     with CrawlDatabase.open(path) as store:
-        store.watch.name([(each, GIVEN) for each in SIZES], EPOCH, lambda count: (900.0, [EPOCH] * count))
+        store.watch.replace_list(
+            [(each, GIVEN) for each in SIZES], EPOCH, lambda count: (900.0, [EPOCH] * count)
+        )
         run_id = store.runs.begin("watch", {}, "0.1", utc_text(EPOCH))
         for info_hash, sizes in SIZES.items():
             store.write(run_id, [sample(info_hash, day, peers) for day, peers in enumerate(sizes)])
-        store.watch.settle([settled(info_hash) for info_hash in SIZES])
+        store.watch.finish([settled(info_hash) for info_hash in SIZES])
         store.runs.finish(run_id, RunStatus.INTERRUPTED, utc_text(EPOCH + 3 * DAY))
         run_id = store.runs.begin("metadata", {}, "0.1", utc_text(EPOCH))
         counts = (9, 8, 5, 2, 2, 1, 0, 0.5, 0.15, 0.85)

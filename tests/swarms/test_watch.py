@@ -14,7 +14,7 @@ from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
 from crawler.db.records.records import SwarmMeasurement, epoch_seconds, utc_text
 from crawler.db.records.torrents import Handshakes, KnownTorrent
-from crawler.db.records.watched_swarms import CLAIM_LIFETIME, MeasuredSize
+from crawler.db.records.watched_swarms import LEASE_LIFETIME, MeasuredSize
 from crawler.db.writer import open_writer
 from crawler.settings import CrawlSettings, WatchSettings
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey
@@ -247,7 +247,7 @@ async def test_what_was_under_way_is_measured_after_a_kill(autojump_clock, store
             await watch.run(hang)
     assert not world.begun
 
-    await watch_for(CLAIM_LIFETIME, store, world)
+    await watch_for(LEASE_LIFETIME, store, world)
     assert len(world.begun) == 1
 
 

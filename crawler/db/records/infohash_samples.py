@@ -1,8 +1,8 @@
-"""What sampling info-hashes writes down (BEP 51), and when a node may be asked again.
+"""What sampling info-hashes records (BEP 51), and when a node may be queried again.
 
-A node says with its sample how long to leave it alone.  We take the longest that the BEP allows for
-granted as soon as a query may have gone out, and what the node says instead once it has said it: so
-whoever is killed in between, or never hears the answer, does not come back too early.
+A node says with its sample how long to leave it alone.  As soon as a query may have been sent, the longest
+interval of the BEP is assumed, until the node gives its own: a process that is killed in between, or never
+receives the response, does not come back too early.
 """
 
 from collections.abc import Sequence
@@ -12,24 +12,29 @@ from crawler.db.records.records import Journal
 from dhtnode import Address
 from dhtnode.outcomes import Outcome
 
-MAX_INTERVAL = 21_600.0  # seconds, by BEP 51; also for nodes that name none
-MIN_INTERVAL = 60.0  # seconds; 0 is allowed, and nobody wants to be asked all the time
-UNSUPPORTED_PAUSE = 86_400.0  # seconds; who does not know samples today may be another client tomorrow
-MARGIN = 1.0  # seconds; our clock and that of a node need not agree on how long a second is
-CLAIM_LIFETIME = 60.0  # seconds in which a query has to leave once its turn is claimed
-CHANCES = 2  # times in a row that a node may fail to answer before it is not asked again in a round
-MAX_CREDIBLE_NUM = 100_000  # info-hashes in one store: libtorrent keeps 2000, and who lies says millions
+# Seconds.  The longest of BEP 51 also holds for nodes that give no interval.
+MAX_INTERVAL = 21_600.0
+# Seconds.  The BEP allows 0, which would mean queries without a pause.
+MIN_INTERVAL = 60.0
+# Seconds.  A node that does not support samples today may run another client tomorrow.
+UNSUPPORTED_PAUSE = 86_400.0
+# Seconds.  Our clock and that of a node need not agree on how long a second is.
+MARGIN = 1.0
+LEASE_LIFETIME = 60.0  # seconds in which a query has to be sent
+CHANCES = 2  # timeouts in a row before a node is not queried again in a round
+# Info-hashes in one store: libtorrent keeps 2000, and liars claim millions.
+MAX_CREDIBLE_NUM = 100_000
 
 SAMPLE_SOURCE = "sample"
-"""The source in `swarms` of what was found this way."""
+"""The source in `swarms` of info-hashes from samples."""
 
 
 class NodeSample(NamedTuple):  # a tuple, because there are millions
-    """Hold what came of asking one node for a sample.
+    """The result of one query for a sample.
 
     `samples` are whole info-hashes one after the other, `num` how many the node says it has,
-    `interval` the seconds that it asks for, each None where the node named none.  `next_at` is when it
-    may be asked again, None when this changes nothing about it.
+    `interval` the seconds that it asks for, each None where the node gave none.  `next_at` is when it
+    may be queried again, None when this changes nothing about it.
     """
 
     node_id: bytes
@@ -59,14 +64,14 @@ class NodeSample(NamedTuple):  # a tuple, because there are millions
 
 
 class SampleBatch(NamedTuple):
-    """Hold samples, and the journal by which a run is resumed after them: both are written, or neither."""
+    """Samples, and the journal by which a run is resumed after them: both are written, or neither."""
 
     samples: Sequence[NodeSample]
     journal: Journal
 
 
-class SampleTurn(NamedTuple):
-    """Name a node that is to be asked for a sample; `interval` is the one that it named before, if any."""
+class NodeToSample(NamedTuple):
+    """A node that may be queried for a sample; `interval` is the one that it gave last time, if any."""
 
     node_id: bytes
     address: Address
@@ -74,7 +79,7 @@ class SampleTurn(NamedTuple):
 
 
 class Appearances(NamedTuple):
-    """Count info-hashes by how many nodes showed them; `shown` counts each once for each of its nodes."""
+    """Numbers of info-hashes by how many nodes returned them; `shown` counts each once for each node."""
 
     distinct: int
     once: int
@@ -83,7 +88,7 @@ class Appearances(NamedTuple):
 
 
 class StoreSample(NamedTuple):
-    """Hold what the latest sample of a node says about its store."""
+    """What the latest sample of a node says about its store."""
 
     node_id: bytes
     address: str
@@ -95,8 +100,8 @@ class StoreSample(NamedTuple):
 def pause_after(outcome: Outcome, interval: int | None) -> float:
     """Return for how many seconds a node is left alone after a query that ended so.
 
-    `interval` is what it named with its sample, or, when it was silent, the last time: the query may
-    have reached it, and its interval have begun anew.
+    `interval` is what it gave with its sample or, after a timeout, the last time: the query may have
+    reached it, and its interval begun again.
     """
     if outcome in (Outcome.ANSWERED, Outcome.TIMEOUT):
         wait = MAX_INTERVAL if interval is None else min(float(interval), MAX_INTERVAL)

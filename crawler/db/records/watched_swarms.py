@@ -1,4 +1,4 @@
-"""What a watch of swarms remembers: values between the schedule and the database."""
+"""The state of watched swarms: values between the schedule and the database."""
 
 from dataclasses import dataclass
 from math import log
@@ -10,7 +10,8 @@ from dhtnode import InfoHash
 HOUR = 3600.0  # seconds
 FEW_PEERS = 10.0  # of swarms smaller than this, changes count less
 NORMAL_95 = 1.96  # standard deviations from the middle of a 95 % interval to its ends
-CLAIM_LIFETIME = 900.0  # seconds; whoever was killed over a measurement has it repeated after so long
+# Seconds.  A measurement during which the process was killed is repeated after so long.
+LEASE_LIFETIME = 900.0
 
 GIVEN = "given"  # on the command line
 LISTED = "list"  # in the file
@@ -19,7 +20,7 @@ DISCOVERED = SAMPLE_SOURCE
 
 @dataclass(frozen=True, slots=True)
 class MeasuredSize:
-    """Hold how many peers a measurement found, with the ends of its 95 % interval."""
+    """The number of peers that a measurement found, with the ends of its 95 % interval."""
 
     peers: float
     low: float
@@ -32,17 +33,17 @@ class MeasuredSize:
 
     @property
     def noise(self) -> float:
-        """Return the standard deviation on that scale, as the interval tells it."""
+        """Return the standard deviation on that scale, by the interval."""
         width = log(max(self.high, 0.0) + FEW_PEERS) - log(max(self.low, 0.0) + FEW_PEERS)
         return max(width, 0.0) / (2 * NORMAL_95)
 
 
 @dataclass(frozen=True, slots=True)
 class WatchState:
-    """Hold what the schedule knows of one swarm.
+    """What the schedule knows of one swarm.
 
-    `interval` is what the swarm itself asks for, whatever the budget allows.  `size` is that of the
-    last measurement that found one out, at `measured_at`.  `empties` and `failures` count in a row.
+    `interval` is the time between measurements that suits the swarm, whatever the budget allows.  `size` is
+    that of the last measurement with a result, at `measured_at`.  `empties` and `failures` count in a row.
     """
 
     interval: float
@@ -53,34 +54,34 @@ class WatchState:
 
 
 class Lease(NamedTuple):
-    """Name a swarm that is to be measured now, and what is known of it."""
+    """The right to measure a swarm now, with its state."""
 
     info_hash: InfoHash
-    course: WatchState
+    state: WatchState
 
 
 class Leases(NamedTuple):
-    """Hold whose turn it is; when it is nobody's, when a swarm is next due, and when the budget has room.
+    """The leases taken; where there are none, when a swarm is next due and when the budget allows a batch.
 
     `due_at` is None when no swarm is watched.
     """
 
-    turns: list[Lease]
+    leases: list[Lease]
     due_at: float | None = None
     free_at: float = 0.0
 
 
-class Settled(NamedTuple):
-    """Hold what came of a turn; `failure` says why nothing did, `next_at` is in seconds."""
+class LeaseResult(NamedTuple):
+    """The end of a lease: the new state; `failure` is the reason for no result, `next_at` in seconds."""
 
     info_hash: InfoHash
-    course: WatchState
+    state: WatchState
     next_at: float
     failure: str | None = None
 
 
 class Changes(NamedTuple):
-    """Count what a new list changed: swarms new, removed, and left out because there are too many."""
+    """Numbers of swarms that a new list added, removed, and left out because there are too many."""
 
     added: int
     removed: int
@@ -88,7 +89,7 @@ class Changes(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """Hold how many swarms are watched, and how many measurements per hour they ask for in all."""
+    """The number of watched swarms, and the measurements per hour that suit them in all."""
 
     swarms: int
     demand: float
