@@ -26,11 +26,12 @@ from crawler.browse.serving import Opened, open_all
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, Record
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
-from crawler.db.records.records import Journal, RunStatus, StoredReply, SwarmMeasurement, Visit, utc_text
+from crawler.db.records.records import Journal, RunStatus, Visit, utc_text
 from crawler.db.schema.columns import TABLES
 from crawler.reports import REPORTS, report_summary
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm import Observation, SwarmEstimate, SwarmMeasurement
 
 CENSUSES, ROUNDS = 10, 20
 STAYING = 4  # of 5 nodes are there in the next census too
@@ -100,19 +101,22 @@ def sample_of(number: int, swarms: int) -> SwarmMeasurement:
     at, round_ = number % swarms, number // swarms
     peers = 20_000 / (at + 1) ** 0.7 * (1 + 0.1 * ((at + round_) % 7 - 3))
     replies = tuple(_replies(number)) if round_ >= ROUNDS * 9 // 10 and number % 2 else ()
+    seeds, size = round(peers * 0.4), round(peers)
+    estimate = SwarmEstimate(
+        *(seeds, size - seeds, size, round(peers * 0.95), round(peers * 1.05), "union", peers > 5000),
+        *(5, int(min(peers, 100)), seeds, seeds, size - seeds, size - seeds, 0, 0.9),
+    )
+    taken_at = utc_text(T0 + 86_400 * round_ + at / 50)
     return SwarmMeasurement(
-        InfoHash(info_hash_of(at)),
-        utc_text(T0 + 86_400 * round_ + at / 50),
-        *(peers * 0.4, peers * 0.6, peers, peers * 0.95, peers * 1.05, "union", peers > 5000),
-        *(8, 8, 5, int(min(peers, 100)), 1200, 6000, replies),
+        InfoHash(info_hash_of(at)), estimate, replies, 8, 8, 1200, 6000, taken_at=taken_at
     )
 
 
-def _replies(number: int) -> Iterator[StoredReply]:
+def _replies(number: int) -> Iterator[Observation]:
     for rank in range(8):
         node_id, address, seed = node_of(8 * number + rank)
         filters = (FILTERS[seed[1] % 64], FILTERS[seed[2] % 64]) if seed[0] < 150 else (None, None)
-        yield StoredReply(NodeId(node_id), address, rank, *filters, 20, version_of(seed), 90.0)
+        yield Observation(NodeId(node_id), address, rank, *filters, 20, version_of(seed), 90.0)
 
 
 def make_database(path: Path, visits: int, samples: int) -> dict[str, float]:

@@ -13,7 +13,6 @@ from .api.results import FoundNode as FoundNode
 from .api.results import InfohashSample as InfohashSample
 from .api.results import NodeStatistics as NodeStatistics
 from .api.results import ResolvedTorrent as ResolvedTorrent
-from .api.results import Scrape as Scrape
 from .api.results import StoredItem as StoredItem
 from .errors import AddressInUse as AddressInUse
 from .errors import BadResponse as BadResponse
@@ -48,5 +47,6 @@ from .settings import NodeSettings as NodeSettings
 from .signatures import public_key_of as public_key_of
 from .swarm.estimate import SwarmEstimate as SwarmEstimate
 from .swarm.filter_size import Interval as Interval
+from .swarm.measurement import SwarmMeasurement as SwarmMeasurement
 
 __version__: str

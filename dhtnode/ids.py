@@ -15,6 +15,9 @@ InfoHash = NewType("InfoHash", bytes)
 
 ID_BYTES = 20
 ID_BITS = 160
+IMPOSSIBLY_CLOSE = 6
+"""Leading bytes shared with a target: among 2^24 nodes one in 16 million comes that close by chance."""
+
 ZERO_ID = NodeId(bytes(ID_BYTES))
 
 

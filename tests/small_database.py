@@ -4,19 +4,12 @@ from pathlib import Path
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
-from crawler.db.records.records import (
-    Journal,
-    RunStatus,
-    SizeEstimate,
-    StoredReply,
-    SwarmMeasurement,
-    SybilTestResult,
-    Visit,
-    utc_text,
-)
+from crawler.db.records.records import Journal, RunStatus, SizeEstimate, SybilTestResult, Visit, utc_text
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm import Observation, SwarmMeasurement
+from tests.measurements import measurement_of
 
 T0 = 1_750_000_000.0
 LARGE, SMALL = InfoHash(b"\xaa" * 20), InfoHash(b"\xbb" * 20)
@@ -63,13 +56,16 @@ def visits() -> list[Visit]:
 def swarm_sample(info_hash: InfoHash, seconds: float, peers: float | None) -> SwarmMeasurement:
     """Return a measurement with two replies, one of them with filters."""
     replies = (
-        StoredReply(node_id(0), address(0), 0, FILTER, FILTER, 5, b"LT\x02\x01", 30.0),
-        StoredReply(node_id(12), address(12), 1, None, None, 5, b"UT\x01\x01", 31.0),
+        Observation(node_id(0), address(0), 0, FILTER, FILTER, 5, b"LT\x02\x01", 30.0),
+        Observation(node_id(12), address(12), 1, None, None, 5, b"UT\x01\x01", 31.0),
     )
-    sizes = (None, None, None, None, None) if peers is None else (1.0, peers - 1, peers, peers - 2, peers + 2)
-    return SwarmMeasurement(
-        info_hash, time_text(seconds), *sizes, "union", False, 8, 2, 1, 5, 100, 900, replies, "cli"
-    )
+    counts = {"nodes_answered": 2, "nodes_with_filters": 1, "distinct_peers": 5}
+    sizes = {}
+    if peers is not None:
+        ends = {"peers_low": peers - 2, "peers_high": peers + 2}
+        sizes = {"seeds": 1.0, "leechers": peers - 1, "peers": peers} | ends
+    traffic = {"bytes_sent": 100, "bytes_received": 900, "source": "cli"}
+    return measurement_of(info_hash, time_text(seconds), replies, **counts, **sizes, **traffic)
 
 
 def make_database(path: str | Path) -> None:

@@ -13,8 +13,6 @@ from crawler.db.records.records import (
     Journal,
     RunStatus,
     SizeEstimate,
-    StoredReply,
-    SwarmMeasurement,
     SybilTestResult,
     Visit,
     utc_text,
@@ -23,6 +21,8 @@ from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm import Observation, SwarmMeasurement
+from tests.measurements import measurement_of
 
 EPOCH = 1_750_000_200.0  # seconds; a multiple of 600
 NODES = 40
@@ -110,12 +110,23 @@ def swarm_sample(info_hash: InfoHash, at: int, random: Random) -> SwarmMeasureme
         peers = [bytes([10, info_hash[0], 0, peer]) for peer in range(60) if random.random() < 0.8]
         seeds = ScrapeFilter.of(peers[:20]).to_bytes()
         others = ScrapeFilter.of(peers[20:]).to_bytes()
-        replies.append(StoredReply(NODE_IDS[number], address(number), rank, seeds, others, 0, b"LT\x02\x10"))
+        replies.append(Observation(NODE_IDS[number], address(number), rank, seeds, others, 0, b"LT\x02\x10"))
     taken_at = utc_text(EPOCH + at + random.randrange(100))
     name = random.choice((None, "a", "b"))
-    return SwarmMeasurement(
-        *(info_hash, taken_at, 20.0, 38.0, 58.0, 55.0, 61.0, "union", False, 8, 5, 5, 30, 800, 6000),
-        replies=tuple(replies),
+    return measurement_of(
+        info_hash,
+        taken_at,
+        tuple(replies),
+        seeds=20.0,
+        leechers=38.0,
+        peers=58.0,
+        peers_low=55.0,
+        peers_high=61.0,
+        nodes_answered=5,
+        nodes_with_filters=5,
+        distinct_peers=30,
+        bytes_sent=800,
+        bytes_received=6000,
         source=random.choice(("given", "sample")),
         name=name,
     )

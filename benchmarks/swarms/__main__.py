@@ -4,8 +4,8 @@
                                 [--loss 0.02] [--hostile 0] [--probe 0] [--unequal] [--seed 1] [--json FILE]
 
 Each swarm has 1 to `--largest` peers, uniform on a scale of logarithms, or `--peers` (see
-`benchmarks.swarms.model`). The 8 closest nodes that answer are asked, 16 when `dhtnode.wants_more` says so;
-replies with marks (`dhtnode.marks_of`) are left out, and `dhtnode.estimate_evidence` does the rest. A
+`benchmarks.swarms.model`). The 8 closest nodes that answer are asked, 16 when `more_nodes_wanted` of
+`dhtnode.swarm` says so; replies that `classify` marks are left out, and `estimate_swarm` does the rest. A
 share `--probe` of the nodes is also asked for a random info-hash.
 
 - error %: median of the distance between estimate and truth, in per cent of the truth; ratio: mean of
@@ -21,26 +21,17 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from math import exp, log
 from random import Random
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.swarms.model import CLOSEST, ModelSwarm, SwarmModel
+from benchmarks.swarms.model import CLOSEST, ModelSwarm, Reply, SwarmModel
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.report import head, new_report, table
-from dhtnode import SwarmEstimate
-from dhtnode.swarm import (
-    Observation,
-    ScrapeReply,
-    estimate_observations,
-    left_out,
-    marks_of,
-    more_nodes_wanted,
-    observe,
-)
+from dhtnode.swarm import Mark, SwarmEstimate, classify, estimate_swarm, more_nodes_wanted
 
 CLASSES = ((1, 9), (10, 49), (50, 199), (200, 499), (500, 999), (1000, 1999), (2000, 3499), (3500, 1 << 20))
 COLUMNS = (
@@ -75,7 +66,7 @@ FROM = 50  # peers from which a swarm counts in the summary of parts
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Hold the truth about one swarm and what was made of the replies."""
+    """The truth about one swarm, and the estimate made of the replies."""
 
     peers: int
     seeds: int
@@ -97,33 +88,27 @@ def measure(model: SwarmModel, peers: int, random: Random, probe: float = 0.0) -
     """Draw a swarm, ask the nodes around it, and estimate."""
     swarm = ModelSwarm(model, peers, random)
     source = swarm.replies()
-    replies: list[ScrapeReply] = []
-    probes: list[ScrapeReply | None] = []
+    replies: list[Reply] = []
     wanted = CLOSEST
     while wanted:
-        for reply in islice(source, wanted):
-            replies.append(reply)
-            probes.append(swarm.answer_to_anything() if random.random() < probe else None)
-        marks = marks_of(replies, observe(replies), probes=probes)
-        believed = _believed(replies, marks)
+        for observation, named in islice(source, wanted):
+            if random.random() < probe and swarm.answers_anything():
+                observation = replace(observation, marks=(Mark.ANSWERS_ANYTHING,))
+            replies.append((observation, named))
+        observations = classify(*zip(*replies, strict=True))
+        believed = [each for each in observations if each.is_believed]
         wanted = min(more_nodes_wanted(believed), 2 * CLOSEST - len(replies))
     return Measured(
         peers,
         swarm.seeds,
         len(replies),
-        estimate_observations(believed),
-        next((reply.stored.estimate() for reply in replies if reply.has_filters), 0.0),
+        estimate_swarm(believed),
+        next((each.stored.estimate() for each in observations if each.has_filters), 0.0),
         len(swarm.liars),
-        sum(bool(marks[place]) for place in swarm.liars),
-        sum(bool(words) for place, words in enumerate(marks) if place not in swarm.liars),
-        tuple(word for words in marks for word in words),
+        sum(bool(observations[place].marks) for place in swarm.liars),
+        sum(bool(each.marks) for place, each in enumerate(observations) if place not in swarm.liars),
+        tuple(mark for each in observations for mark in each.marks),
     )
-
-
-def _believed(replies: Sequence[ScrapeReply], marks: Sequence[Sequence[str]]) -> list[Observation]:
-    out = left_out(marks)
-    evidence = observe(replies, left_out=out)
-    return [node for place, node in enumerate(evidence) if place not in out]
 
 
 def drawn_size(largest: int, random: Random) -> int:

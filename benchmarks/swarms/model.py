@@ -12,11 +12,12 @@ A share of the nodes may be hostile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
+from typing import TypeAlias
 
 from benchmarks.swarms.liars import Liar, Said, Style
-from dhtnode import Address, Contact, NodeId
+from dhtnode import Address, NodeId
 from dhtnode.krpc import ScrapeFilter
-from dhtnode.swarm import ScrapeReply
+from dhtnode.swarm import Observation
 
 CLOSEST = 8
 CUT = 500
@@ -27,9 +28,13 @@ LONE_FILTER = 0.15  # share of nodes with filters that send one only
 VALUES = (50, 100)
 
 
+Reply: TypeAlias = tuple[Observation, tuple[Address, ...]]
+"""What a node said, and the peers that it named."""
+
+
 @dataclass(frozen=True, slots=True)
 class SwarmModel:
-    """Hold what swarms are like."""
+    """The properties of swarms and of the nodes around them."""
 
     announce: float = 0.9
     announce_next: float = 0.5
@@ -42,7 +47,7 @@ class SwarmModel:
 
 
 class ModelSwarm:
-    """Be one swarm, and the nodes around it."""
+    """One swarm, and the nodes around it."""
 
     def __init__(self, model: SwarmModel, peers: int, random: Random) -> None:
         self.model = model
@@ -56,7 +61,7 @@ class ModelSwarm:
         self._last_style: Style | None = None
         self.liars = set[int]()
 
-    def replies(self) -> Iterator[ScrapeReply]:
+    def replies(self) -> Iterator[Reply]:
         """Yield what nodes answer, the closest first; those that do not are left out.
 
         `liars` holds the places of those that lie.
@@ -73,11 +78,12 @@ class ModelSwarm:
                 self._answered += 1
                 yield reply_of(rank, *said)
 
-    def answer_to_anything(self) -> ScrapeReply:
-        """Return what the node that answered last says of a random info-hash."""
-        return reply_of(
-            0, *(self._liar.on_anything(self._last_style) if self._last_style else (None, None, ()))
-        )
+    def answers_anything(self) -> bool:
+        """Return whether the node that answered last names peers of a random info-hash."""
+        if self._last_style is None:
+            return False
+        seeds, leechers, values = self._liar.on_anything(self._last_style)
+        return bool(values) or any(each is not None and not each.is_empty for each in (seeds, leechers))
 
     def _honest_words(self, is_liar: bool) -> Said | None:
         """Return what the next node has to say, or None when it does not answer.
@@ -116,10 +122,11 @@ def reply_of(
     seeds: ScrapeFilter | None,
     leechers: ScrapeFilter | None,
     values: tuple[Address, ...],
-) -> ScrapeReply:
+) -> Reply:
     """Return the reply of the node of a rank."""
-    contact = Contact(NodeId(rank.to_bytes(20, "big")), Address(f"9.0.0.{rank + 1}", 6881))
-    return ScrapeReply(contact, 0.1, seeds, leechers, values, None)
+    packed = [None if each is None else each.to_bytes() for each in (seeds, leechers)]
+    address = Address(f"9.0.0.{rank + 1}", 6881)
+    return Observation(NodeId(rank.to_bytes(20, "big")), address, rank, *packed), values
 
 
 def filter_of(hosts: Iterator[str]) -> ScrapeFilter:

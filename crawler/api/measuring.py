@@ -13,7 +13,7 @@ from crawler.settings import FRESH, CrawlOptions
 from crawler.swarms.node_source import Excludes
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey, describe
 from crawler.torrents.fetch import Fetched
-from dhtnode import DhtError, InfoHash, Scrape
+from dhtnode import DhtError, InfoHash, SwarmMeasurement
 from dhtnode.nurseries import open_service_nursery
 
 
@@ -23,11 +23,11 @@ async def measure(
     *,
     at_once: int | None = None,
     fresh: float = FRESH,
-    on_measured: Callable[[Scrape], None] | None = None,
+    on_measured: Callable[[SwarmMeasurement], None] | None = None,
     on_failure: Callable[[InfoHash, DhtError], None] | None = None,
     on_fetched: Callable[[Fetched], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> list[Scrape]:
+) -> list[SwarmMeasurement]:
     """Measure each swarm once, record each measurement, and return those that a node replied to.
 
     The nodes of a census that ended `fresh` seconds ago at most are queried directly; without one, nodes
@@ -39,11 +39,11 @@ async def measure(
     Raises `DatabaseError`, and `ValueError` when a line of the exclusion is wrong.
     """
     options = CrawlOptions.of(db)
-    wanted, measured = list(dict.fromkeys(info_hashes)), list[Scrape]()
+    wanted, measured = list(dict.fromkeys(info_hashes)), list[SwarmMeasurement]()
     excludes, counts = excludes_of(options), MeasurementCounts()
     settings = asdict(options.settings) | {"at_once": at_once, "fresh": fresh, "info_hashes": len(wanted)}
 
-    def on_sample(scrape: Scrape) -> None:
+    def on_sample(scrape: SwarmMeasurement) -> None:
         measured.append(scrape)
         if on_measured is not None:
             on_measured(scrape)

@@ -12,7 +12,7 @@ from crawler.settings import FRESH, CrawlOptions, WatchSettings
 from crawler.swarms.survey import MeasurementCounts
 from crawler.swarms.watch import SwarmWatch
 from crawler.swarms.watch_list import WatchList
-from dhtnode import DhtError, InfoHash, Scrape
+from dhtnode import DhtError, InfoHash, SwarmMeasurement
 from dhtnode.nurseries import open_service_nursery
 
 BUSY_TIMEOUT = 60.0  # seconds; a purge of a large database takes that long, and is no reason to end
@@ -28,7 +28,7 @@ async def watch(
     once: bool = False,
     at_once: int | None = None,
     fresh: float = FRESH,
-    on_measured: Callable[[Scrape], None] = lambda _: None,
+    on_measured: Callable[[SwarmMeasurement], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> MeasurementCounts:
     """Measure swarms whenever they are due, within a budget; with `once`, those due now, and return counts.
@@ -59,7 +59,7 @@ async def watch(
         )
         survey = new_survey(session, options, excludes, fresh)
 
-        def on_sample(scrape: Scrape) -> None:
+        def on_sample(scrape: SwarmMeasurement) -> None:
             estimate = scrape.estimate
             size = MeasuredSize(estimate.peers, estimate.peers_low, estimate.peers_high)
             swarm_watch.took(scrape.info_hash, size)

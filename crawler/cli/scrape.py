@@ -17,7 +17,7 @@ from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
-    from dhtnode import Scrape
+    from dhtnode.swarm import SwarmMeasurement
 
 MAX_AT_ONCE = 5000
 
@@ -62,7 +62,7 @@ def scrape(
         raise click.UsageError("name at least one info-hash, or a file with --from")
     measured = 0
 
-    def print_measured(scrape: Scrape) -> None:
+    def print_measured(scrape: SwarmMeasurement) -> None:
         nonlocal measured
         measured += 1
         console.emit(as_json, console.scrape_record(scrape), console.scrape_text(scrape))

@@ -16,7 +16,7 @@ from crawler.settings import MOST_WATCHED, WatchSettings
 from dhtnode.cli import console
 
 if TYPE_CHECKING:
-    from dhtnode import Scrape
+    from dhtnode.swarm import SwarmMeasurement
 
 DEFAULTS = WatchSettings()
 
@@ -105,7 +105,7 @@ def watch(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--longest") from error
 
-    def print_measured(scrape: Scrape) -> None:
+    def print_measured(scrape: SwarmMeasurement) -> None:
         console.emit(as_json, console.scrape_record(scrape), console.scrape_text(scrape))
 
     watch = partial(

@@ -1,12 +1,10 @@
 """A visit under way: what one node has said so far, and what makes its answers suspect."""
 
 from dhtnode import Address, QueryError, QueryRefused
-from dhtnode.ids import flip_last_bit
-from dhtnode.krpc import PackedEndpoint
+from dhtnode.ids import IMPOSSIBLY_CLOSE, flip_last_bit
+from dhtnode.krpc import OVERSIZED, PackedEndpoint
 from dhtnode.outcomes import Outcome, outcome_of
 
-OVERSIZED = 64  # contacts in one answer; 8 are usual, bittorrent-dht sends its whole table
-IMPOSSIBLY_CLOSE = 6  # bytes shared with a target: among 2^24 nodes one in 16 million comes that close
 _MANY = 0.5  # share of the contacts in an answer
 
 

@@ -15,7 +15,7 @@ import trio
 from crawler.core.area import Area
 from crawler.core.frontier import ANSWERED, FAILED, NOBODY, SILENT, Frontier
 from crawler.core.pace import Pace
-from crawler.core.visit import OVERSIZED, OpenVisit, failure_of
+from crawler.core.visit import OpenVisit, failure_of
 from crawler.crawl.in_degrees import InDegrees
 from crawler.crawl.tally import Tally
 from crawler.db.records.records import CrawlBatch, Journal, Visit, utc_text
@@ -23,7 +23,7 @@ from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, Family, QueryError, Scope
 from dhtnode.bep42 import is_compliant
-from dhtnode.krpc import CompactContacts, FindNode, PackedEndpoint, Response
+from dhtnode.krpc import OVERSIZED, CompactContacts, FindNode, PackedEndpoint, Response
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 

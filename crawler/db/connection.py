@@ -52,6 +52,13 @@ def reported(path: str) -> Iterator[None]:
         raise DatabaseError(f"{path}: {reason or error}") from error
 
 
+def rows_of(connection: sqlite3.Connection, sql: str, *values: object) -> list[Row]:
+    """Return the rows of a query by column name."""
+    cursor = connection.execute(sql, values)
+    columns = [column[0] for column in cursor.description]
+    return [dict(zip(columns, row, strict=True)) for row in cursor]
+
+
 class GuardedConnection:
     """A connection whose errors name the file, and whose writes are transactions as a whole."""
 
@@ -81,9 +88,7 @@ class GuardedConnection:
     def select(self, sql: str, *values: object) -> list[Row]:
         """Return the rows of a query."""
         with reported(self.path):
-            cursor = self.execute(sql, values)
-            columns = [column[0] for column in cursor.description]
-            return [dict(zip(columns, row, strict=True)) for row in cursor]
+            return rows_of(self.connection, sql, *values)
 
     def first(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         """Return the first row of a query, or None."""

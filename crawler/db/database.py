@@ -18,13 +18,14 @@ from crawler.db.infohash_samples import SampleRows
 from crawler.db.nodes import NodeTable
 from crawler.db.purge import Purge
 from crawler.db.records.infohash_samples import SampleBatch
-from crawler.db.records.records import CrawlBatch, SwarmMeasurement, Visit
+from crawler.db.records.records import CrawlBatch, Visit
 from crawler.db.run_nodes import forget_run_nodes
 from crawler.db.runs import RunRows, is_process_running
 from crawler.db.swarm_measurements import SwarmRows
 from crawler.db.torrents import MetadataRows
 from crawler.db.visits import VisitRows
 from crawler.db.watched_swarms import WatchRows
+from dhtnode.swarm import SwarmMeasurement
 
 __all__ = ["BUSY_TIMEOUT", "CrawlDatabase", "DatabaseError", "Record"]
 

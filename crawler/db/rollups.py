@@ -8,8 +8,9 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 
-from crawler.db.records.records import StoredReply, client_name
+from crawler.db.records.records import client_name
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm import Observation
 
 TABLES = ("run_outcomes", "run_round_trips", "run_costs")
 
@@ -127,7 +128,7 @@ def forget_rollups(connection: sqlite3.Connection, run_id: int) -> None:
     connection.execute("DELETE FROM run_support WHERE run_id = ? AND bep = 51", (run_id,))
 
 
-def count_filters(connection: sqlite3.Connection, run_id: int, replies: Iterable[StoredReply]) -> None:
+def count_filters(connection: sqlite3.Connection, run_id: int, replies: Iterable[Observation]) -> None:
     """Count, by client, who answers a scrape with filters (BEP 33); in an open transaction."""
     answered: Counter[str] = Counter()
     capable: Counter[str] = Counter()
@@ -136,6 +137,6 @@ def count_filters(connection: sqlite3.Connection, run_id: int, replies: Iterable
             continue
         client = client_name(reply.version) or "unknown"
         answered[client] += 1
-        capable[client] += reply.seeds_filter is not None or reply.peers_filter is not None
+        capable[client] += reply.has_filters
     rows = [(run_id, client, count, capable[client]) for client, count in answered.items()]
     connection.executemany(_COUNT_FILTERS, rows)

@@ -1,13 +1,31 @@
-"""Samples of swarms in the database: written many at a time, read again to be explained."""
+"""Measurements of swarms in the database: written many at a time, read again to be explained."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from operator import attrgetter
+from typing import Any
 
 from crawler.db import rollups
 from crawler.db.connection import GuardedConnection, Row
+from crawler.db.insert import Insert
 from crawler.db.nodes import upsert_nodes
-from crawler.db.records.records import StoredReply, SwarmMeasurement, client_name, host_text, prefix_text
+from crawler.db.records.records import client_name, host_text, prefix_text
+from dhtnode import Address, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm import HOST_HASH_BYTES, MethodEstimate, Observation, SwarmEstimate, SwarmMeasurement
+
+# Columns of a measurement beside those of its estimate.
+_COUNTS = ("taken_at", "nodes_asked", "nodes_answered", "bytes_sent", "bytes_received")
+_COUNT_VALUES = attrgetter(*_COUNTS)
+
+_AS_THEY_ARE = [
+    field.name
+    for field in fields(Observation)
+    if field.name not in {"node_id", "address", "version", "marks", "outcome", "host_hashes"}
+]
+
+ESTIMATE_COLUMNS = [field.name for field in fields(SwarmEstimate) if field.name != "estimates"]
+"""Columns of a measurement that are fields of its estimate."""
 
 
 class SwarmRows:
@@ -16,34 +34,39 @@ class SwarmRows:
     def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
         self._db = connection
         self._host_text = prefix_text if anonymize else host_text
+        self._insert_observation = Insert(
+            "scrape_replies",
+            Observation,
+            ("sample_id",),
+            computed=("family", "named_tokens"),
+            without=("host_hashes",),
+            anonymize=anonymize,
+        )
 
-    def write(self, run_id: int, samples: Sequence[SwarmMeasurement]) -> None:
-        """Add samples; the caller has a transaction open.  Some 25 us for each reply."""
-        execute, executemany = self._db.execute, self._db.executemany
-        executemany(
+    def write(self, run_id: int, measurements: Sequence[SwarmMeasurement]) -> None:
+        """Add measurements; the caller has a transaction open.  Some 25 us for each reply."""
+        connection = self._db.connection
+        connection.executemany(
             UPSERT_SWARM,
-            [(swarm.info_hash.hex(), swarm.taken_at, swarm.source, swarm.name) for swarm in samples],
+            [(swarm.info_hash.hex(), swarm.taken_at, swarm.source, swarm.name) for swarm in measurements],
         )
         replies: list[tuple[object, ...]] = []
         estimates: list[tuple[object, ...]] = []
         nodes: dict[tuple[object, ...], tuple[object, ...]] = {}
-        for sample in samples:
+        for measurement in measurements:
             # One statement each: the replies need the number that the sample gets.
-            values = (run_id, sample.info_hash.hex(), *_SAMPLE_VALUES(sample))
-            sample_id = int(execute(_INSERT_SAMPLE, values).lastrowid or 0)
-            estimates += [
-                (sample_id, each.subject, each.method, each.estimate, each.low, each.high)
-                for each in sample.estimates
-            ]
-            for reply in sample.replies:
-                replies.append(self._reply(sample_id, reply))
+            given = (run_id, measurement.info_hash.hex(), *_COUNT_VALUES(measurement))
+            sample_id = _INSERT_MEASUREMENT.one(connection, measurement.estimate, *given)
+            estimates += [_INSERT_ESTIMATE.values(each, sample_id) for each in measurement.estimate.estimates]
+            for observation in measurement.observations:
+                replies.append(self._insert_observation.values(observation, sample_id))
                 # Swarms near each other have the same nodes, and the last row says all.
-                self._note_node(nodes, reply, sample.taken_at)
-        executemany(_INSERT_REPLY, replies)
-        executemany(_INSERT_ESTIMATE, estimates)
-        executemany(_UPSERT_NODE, list(nodes.values()))
+                self._note_node(nodes, observation, measurement.taken_at)
+        self._insert_observation.rows(connection, replies)
+        _INSERT_ESTIMATE.rows(connection, estimates)
+        connection.executemany(_UPSERT_NODE, list(nodes.values()))
         rollups.count_filters(
-            self._db.connection, run_id, (reply for sample in samples for reply in sample.replies)
+            connection, run_id, (reply for each in measurements for reply in each.observations)
         )
 
     def sample(self, number: int) -> Row | None:
@@ -62,27 +85,15 @@ class SwarmRows:
         """Return the estimates of all methods for one sample."""
         return self._db.select("SELECT * FROM swarm_estimates WHERE sample_id = ? ORDER BY rowid", sample_id)
 
-    def _reply(self, sample_id: int, reply: StoredReply) -> tuple[object, ...]:
-        return (
-            sample_id,
-            reply.node_id.hex(),
-            self._host_text(reply.address),
-            reply.address.port,
-            None if reply.version is None else reply.version.hex(),
-            " ".join(reply.marks),
-            reply.outcome.value,
-            reply.address.family.value,
-            *_REPLY_VALUES(reply),
-        )
-
     def _note_node(
-        self, nodes: dict[tuple[object, ...], tuple[object, ...]], reply: StoredReply, taken_at: str
+        self, nodes: dict[tuple[object, ...], tuple[object, ...]], reply: Observation, taken_at: str | None
     ) -> None:
-        """Keep the row of `nodes` for one that was asked; the answer that came last counts."""
+        """Keep the row of `nodes` for one that was queried; the answer that came last counts."""
         key = (reply.node_id, reply.address)
         if reply.outcome is not Outcome.ANSWERED:
+            # A node that answers under another id is not this node.
             if reply.outcome is not Outcome.TIMEOUT or key in nodes:
-                return  # who answers under another id is not this node
+                return
             answered, version = None, None
         else:
             answered, version = taken_at, reply.version
@@ -102,39 +113,46 @@ class SwarmRows:
         return found[0] if found else None
 
 
+def observation_in(row: Mapping[str, Any]) -> Observation:
+    """Return what a node said from its row in `scrape_replies`; raise `ValueError` if that is damaged."""
+    tokens: bytes = row["named_tokens"] or b""
+    if len(tokens) % HOST_HASH_BYTES:
+        raise ValueError(f"host hashes have {HOST_HASH_BYTES} bytes each, not {len(tokens)} in all")
+    return Observation(
+        NodeId(bytes.fromhex(row["node_id"])),
+        Address(row["address"], row["port"]),
+        version=None if row["version"] is None else bytes.fromhex(row["version"]),
+        marks=tuple((row["marks"] or "").split()),
+        outcome=Outcome(row["outcome"]),
+        host_hashes=frozenset(
+            tokens[at : at + HOST_HASH_BYTES] for at in range(0, len(tokens), HOST_HASH_BYTES)
+        ),
+        **{name: row[name] for name in _AS_THEY_ARE},
+    )
+
+
+def measurement_in(row: Mapping[str, Any], replies: Iterable[Mapping[str, Any]]) -> SwarmMeasurement:
+    """Return a measurement from its row in `swarm_samples` and those of its replies.
+
+    Raises `ValueError` if one is damaged.  The estimates of all methods are not read.
+    """
+    return SwarmMeasurement(
+        InfoHash(bytes.fromhex(row["info_hash"])),
+        SwarmEstimate(**{name: row[name] for name in ESTIMATE_COLUMNS}),
+        tuple(map(observation_in, replies)),
+        **{name: row[name] for name in _COUNTS},
+    )
+
+
 # As in the view `latest_swarms`; two samples of one moment are of two machines.
 _LATEST_SAMPLE = """
 SELECT * FROM swarm_samples WHERE info_hash = ? ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1
 """
 
-# These columns are taken from the record as they are, under the same name.
-_REPLY_COLUMNS = (
-    *("rank", "seeds_filter", "peers_filter", "values_count", "rtt_ms"),
-    *("asked_at", "named_tokens", "named_filter", "unplaced_filter"),
+_INSERT_MEASUREMENT = Insert(
+    "swarm_samples", SwarmEstimate, ("run_id", "info_hash", *_COUNTS), without=("estimates",)
 )
-_SAMPLE_COLUMNS = (
-    *("taken_at", "seeds", "leechers", "peers", "peers_low", "peers_high", "method", "saturated"),
-    *("nodes_asked", "nodes_answered", "nodes_with_filters", "distinct_peers"),
-    *("bytes_sent", "bytes_received"),
-    *("seeds_low", "seeds_high", "leechers_low", "leechers_high", "overlap", "coverage"),
-)
-
-_SAMPLE_VALUES = attrgetter(*_SAMPLE_COLUMNS)
-_REPLY_VALUES = attrgetter(*_REPLY_COLUMNS)
-
-
-def _insert(table: str, *columns: str) -> str:
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # our own names
-
-
-_INSERT_SAMPLE = _insert("swarm_samples", "run_id", "info_hash", *_SAMPLE_COLUMNS)
-_INSERT_REPLY = _insert(
-    "scrape_replies",
-    *("sample_id", "node_id", "address", "port", "version", "marks", "outcome", "family"),
-    *_REPLY_COLUMNS,
-)
-_INSERT_ESTIMATE = _insert("swarm_estimates", "sample_id", "subject", "method", "estimate", "low", "high")
+_INSERT_ESTIMATE = Insert("swarm_estimates", MethodEstimate, ("sample_id",))
 
 UPSERT_SWARM = """
 INSERT INTO swarms (info_hash, first_seen, last_seen, source, name) VALUES (?1, ?2, ?2, ?3, ?4)

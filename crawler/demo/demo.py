@@ -16,7 +16,8 @@ from crawler.crawl.census import take_census
 from crawler.crawl.engine import Progress
 from crawler.settings import CrawlSettings
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey
-from dhtnode import InfoHash, Scrape
+from dhtnode import InfoHash
+from dhtnode.swarm import SwarmMeasurement
 from dhtnode.testing import open_testnet
 
 NODES = 60
@@ -30,7 +31,7 @@ class Comparison:
     info_hash: InfoHash
     seeds: int
     leechers: int
-    measured: Scrape | None
+    measured: SwarmMeasurement | None
 
     @property
     def peers(self) -> int:
@@ -74,7 +75,7 @@ async def run_demo(path: str | Path, *, nodes: int = NODES, seed: int = 1) -> De
             info_hash = InfoHash(random.randbytes(20))
             seeds = random.randint(0, size)
             truth[info_hash] = testnet.place_swarm(info_hash, seeds, size - seeds)
-        measured: dict[InfoHash, Scrape] = {}
+        measured: dict[InfoHash, SwarmMeasurement] = {}
         settings = CrawlSettings(rate=0)  # a network of our own
         async with open_session(
             path, "demo", {"nodes": nodes, "seed": seed}, bootstrap=testnet.bootstrap, shows_progress=True

@@ -13,7 +13,6 @@ from typing import Any
 
 import trio
 
-from crawler.core.canary_hashes import CanaryHashes
 from crawler.core.pace import Pace
 from crawler.db.store_samples import StoreSamples
 from crawler.infohashes.sampler import Excludes
@@ -22,6 +21,7 @@ from crawler.zone import Zone
 from dhtnode import Address, InfoHash, QueryError, QueryTimeout, Scope
 from dhtnode.krpc import CompactContacts, GetPeers, Response
 from dhtnode.net import BulkClient
+from dhtnode.swarm import CanaryHashes
 
 LOOKED_UP = 400  # info-hashes: their mean then errs by about 3 %
 MOST_OF_ONE_NODE = 4  # looked up, in a network of few nodes
@@ -93,7 +93,7 @@ class ReplicationSearch:
         excludes: Excludes | None = None,
     ) -> None:
         """Take over the asker; nodes that `excludes` tells of are not asked."""
-        self._probes = CanaryHashes(random, share=1.0)
+        self._canaries = CanaryHashes(random, share=1.0)
         self._liars: set[bytes] = set()
         self._excludes = excludes
         self._asker: BulkClient[_TargetQuery] = asker
@@ -152,12 +152,12 @@ class ReplicationSearch:
         endpoint = self._compact.endpoint_of(asked.address)
         if isinstance(result, Response):
             if asked.is_probe:
-                if self._probes.catches(endpoint, result):
+                if self._canaries.catches(endpoint, result):
                     self._liars.add(asked.node_id)
             elif result.values and result.node_id == asked.node_id:
                 asked.lookup.holders.add(asked.node_id)
-                if self._probes.wants(endpoint):
-                    nobody = Target(0, self._probes.target(asked.lookup.info_hash), ())
+                if self._canaries.wants(endpoint):
+                    nobody = Target(0, self._canaries.target(asked.lookup.info_hash), ())
                     self._queue.append(_TargetQuery(nobody, asked.node_id, asked.address, is_probe=True))
         elif isinstance(result, QueryTimeout):
             self._fail(asked)

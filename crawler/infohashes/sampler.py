@@ -17,7 +17,7 @@ import trio
 
 from crawler.core.frontier import ANSWERED, FAILED, NOBODY, SILENT, Frontier
 from crawler.core.pace import Pace
-from crawler.core.visit import OVERSIZED, OpenVisit
+from crawler.core.visit import OpenVisit
 from crawler.db.records.infohash_samples import (
     LEASE_LIFETIME,
     NodeSample,
@@ -30,7 +30,7 @@ from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
 from dhtnode import Address, Family, QueryError, QueryRefused, QueryTimeout, Scope
-from dhtnode.krpc import CompactContacts, FindNode, PackedEndpoint, Response, SampleInfohashes
+from dhtnode.krpc import OVERSIZED, CompactContacts, FindNode, PackedEndpoint, Response, SampleInfohashes
 from dhtnode.net import BulkClient
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.outcomes import Outcome, outcome_of

@@ -1,37 +1,23 @@
 """How the number of one sample came about, from its rows alone, and whether they still give it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isclose
 from typing import Any, TypeAlias
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import client_name
-from crawler.db.records.swarm_measurements import evidence_in
+from crawler.db.swarm_measurements import observation_in
 from dhtnode import SwarmEstimate
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm import Observation, estimate_observations
+from dhtnode.swarm import METHODS, estimate_swarm, meaning_of
 
 Row: TypeAlias = Mapping[str, Any]
 
 ACCURACY = 1e-9  # as a share: sums may be taken in another order
 
-COMPARED = (
-    *("peers", "peers_low", "peers_high", "seeds", "seeds_low", "seeds_high"),
-    *("leechers", "leechers_low", "leechers_high", "overlap", "coverage", "method", "saturated"),
-    *("nodes_with_filters", "distinct_peers"),
-)
-
-METHODS = {
-    "headline": "the result: what was seen, and what overlaps tell of the rest",
-    "union": "what was seen: all filters put together, and their bits counted",
-    "recapture": "how often the same hosts are met at several nodes, for what no node told of",
-    "pair-ratio": "how much the stores of any two nodes have in common (Petersen)",
-    "chao2": "how many hosts were named by one node only, and how many by two (Chao2)",
-    "distinct": "the hosts that were named, each counted once: a lower bound",
-    "none": "no node said anything about anybody",
-}
+COMPARED = tuple(field.name for field in fields(SwarmEstimate) if field.name != "estimates")
 
 WORDS = {
     Outcome.TIMEOUT: "was silent",
@@ -42,23 +28,10 @@ WORDS = {
     Outcome.NOT_SENT: "could not be asked: nothing left our socket",
 }
 
-MARKS = {
-    "answers-anything": "named peers of a swarm that nobody announced",
-    "wrong-id": "answered under another id",
-    "foreign-source": "was answered for from another address",
-    "impossible-count": "sent a filter with every bit set, which no store fills",
-    "seeds-are-leechers": "has the same peers as seeds and as leechers",
-    "names-others-than-it-stores": "named peers that are not in its filters",
-    "special-use-addresses": "named peers where none can be",
-    "copied-filters": "sent the same filters as another node, which the others do not bear out",
-    "unknown-to-the-others": "told of peers that the others do not know",
-}
-"""What the marks mean, as `dhtnode.MARKS` has them, with hyphens for spaces."""
-
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Hold a sample with its rows, and what they come to when computed again.
+    """A measurement with its rows, and the result when it is computed again from them.
 
     `again` is None when that cannot be done, and `missing` says why; `differences` name what is not
     the same as in the row.
@@ -85,14 +58,10 @@ def explain_sample(store: CrawlDatabase, find: Callable[[CrawlDatabase], Row | N
     if missing is not None:
         return Explanation(sample, replies, estimates, None, missing, ())
     try:
-        again = estimate_observations(_believed(replies))
+        again = estimate_swarm([observation_in(row) for row in replies if _is_believed(row)])
     except ValueError as error:
         return Explanation(sample, replies, estimates, None, f"a row is damaged ({error})", ("replies",))
     return Explanation(sample, replies, estimates, again, None, _differences(sample, estimates, again))
-
-
-def _believed(replies: Sequence[Row]) -> list[Observation]:
-    return [evidence_in(row) for row in replies if _is_believed(row)]
 
 
 def _is_believed(row: Row) -> bool:
@@ -173,7 +142,7 @@ def _reply_text(row: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    words = [MARKS.get(word, word) for word in (row["marks"] or "").split()]
+    words = [meaning_of(word) for word in (row["marks"] or "").split()]
     if not words and row["outcome"] in WORDS:
         return WORDS[row["outcome"]]
     return ", ".join(words)
@@ -205,21 +174,20 @@ def _named_text(row: Row) -> str:
 
 
 def _estimate_text(row: Row) -> str:
-    how = METHODS.get(row["method"])
+    method = METHODS.get(row["method"])
     text = f"{row['subject']} by {row['method']}: {row['estimate']:.1f}"
     if (row["low"], row["high"]) != (row["estimate"], row["estimate"]):
         text += f" ({row['low']:.1f} to {row['high']:.1f})"
-    return f"{text}: {how}" if how else text
+    return f"{text}: {method.meaning}" if method else text
 
 
 def _headline_text(found: Explanation) -> list[str]:
     sample = found.sample
     more = " or more" if sample["saturated"] else ""
+    method = METHODS.get(sample["method"])
+    meaning = method.meaning if method else "see docs/explanation/swarm_size.md"
     lines = [
-        (
-            f"Result, by {sample['method']}"
-            f" ({METHODS.get(sample['method'], 'see docs/explanation/swarm_size.md')}):"
-        ),
+        f"Result, by {sample['method']} ({meaning}):",
         f"  {_count_text(sample, 'peers')}{more}",
         f"  {_count_text(sample, 'seeds')}",
         f"  {_count_text(sample, 'leechers')}",

@@ -4,8 +4,7 @@ from collections import OrderedDict
 
 from sortedcontainers import SortedSet
 
-from crawler.swarms.packed_nodes import Known
-from dhtnode.krpc import PackedEndpoint
+from dhtnode.krpc import PackedContact, PackedEndpoint
 
 MAX_NODES = 50_000  # some 300 bytes each; the one that answered longest ago is forgotten first
 _ID_BITS = 160
@@ -42,7 +41,7 @@ class RecentNodes:
             del self._endpoints[node_id]
             self._ids.remove(node_id)
 
-    def closest(self, target: bytes, k: int) -> list[Known]:
+    def closest(self, target: bytes, k: int) -> list[PackedContact]:
         """Return up to k nodes by their distance to a target, closest first; some 50 us for 16."""
         number = int.from_bytes(target, "big")
         # Start where the last search ended: in a table of one size it is nearly the same depth.

@@ -13,18 +13,17 @@ from crawler.db.nodes import Found, FreshCensus
 from crawler.db.records.records import utc_text
 from crawler.db.writer import Writer
 from crawler.settings import FRESH
-from crawler.swarms.asked_node import AskedNode
-from crawler.swarms.measurement import CLOSEST, Measurement
 from crawler.swarms.node_cache import RecentNodes
-from crawler.swarms.packed_nodes import Known, PackedNodes
+from crawler.swarms.packed_nodes import PackedNodes
 from dhtnode import Family, InfoHash, Node, NodeId
-from dhtnode.krpc import CompactContacts, PackedEndpoint
+from dhtnode.krpc import CompactContacts, PackedContact, PackedEndpoint
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm import CLOSEST, Measurement, QueriedNode
 
 FEW = 200  # info-hashes for which only the surroundings are read, not the whole census
 MOST_PIECES = 1000  # info-hashes in all, one batch after the other; from then on it pays to read it whole
-MOST_KNOWN = 32  # nodes that an inquiry starts with: 20 that answer, and those that do not
+MOST_KNOWN = 32  # nodes that a measurement starts with: 20 that answer, and those that do not
 START = 16  # nodes that a lookup starts with
 ENOUGH = 1000  # nodes remembered beside which our own table, with some 200, adds nothing
 REMEMBERED = 7 * 86400.0  # seconds after which nodes of the database are no longer worth asking
@@ -108,11 +107,11 @@ class NodeSource:
             self._read_in_pieces = 0
             self._known = {}
 
-    def begin(self, inquiry: Measurement) -> bool:
-        """Give an inquiry nodes to start from; return whether they are known to be the closest."""
-        target = inquiry.info_hash
+    def begin(self, measurement: Measurement) -> bool:
+        """Give a measurement nodes to start from; return whether they are known to be the closest."""
+        target = measurement.info_hash
         is_covered = self._census is not None and self._census.zone.covers(target)
-        found: dict[Family, list[Known]] = {}
+        found: dict[Family, list[PackedContact]] = {}
         if is_covered:
             found = {
                 family: self._allowed(family, known.closest(target, MOST_KNOWN))
@@ -123,17 +122,17 @@ class NodeSource:
             nodes = found.get(family, [])
             if not is_direct:
                 nodes = [*nodes[:START], *self._starting_nodes(family, target)]
-            inquiry.add_nodes(family, nodes, follows=not is_direct)
+            measurement.add_nodes(family, nodes, follows=not is_direct)
         return is_direct
 
-    def note(self, family: Family, node: AskedNode) -> None:
+    def note(self, family: Family, node: QueriedNode) -> None:
         """Remember a node that has answered, and forget one that was silent."""
         if node.outcome is Outcome.ANSWERED:
             self._caches[family].add(node.node_id, node.endpoint)
         else:
             self._caches[family].discard(node.node_id, node.endpoint)
 
-    def read(self, family: Family, contacts: bytes) -> list[Known]:
+    def read(self, family: Family, contacts: bytes) -> list[PackedContact]:
         """Read compact contacts, without those to be left alone."""
         return self._allowed(family, self._compact[family].read(contacts))
 
@@ -176,14 +175,14 @@ class NodeSource:
             packed[family] = PackedNodes(family, self._reachable(family, found))
         return packed
 
-    def _reachable(self, family: Family, found: Iterable[Found]) -> Iterator[Known]:
+    def _reachable(self, family: Family, found: Iterable[Found]) -> Iterator[PackedContact]:
         """Yield the nodes that our socket may talk to: a database may be from another network."""
         compact, scope = self._compact[family], self._scopes[family]
         for node_id, address in found:
             if scope.allows(address):
                 yield node_id, compact.endpoint_of(address)
 
-    def _starting_nodes(self, family: Family, target: bytes) -> list[Known]:
+    def _starting_nodes(self, family: Family, target: bytes) -> list[PackedContact]:
         """Return where a lookup may start: who is closest of those who answered, then our own table."""
         number, compact, cache = int.from_bytes(target, "big"), self._compact[family], self._caches[family]
         found = cache.closest(target, START)
@@ -197,7 +196,7 @@ class NodeSource:
         table.sort(key=lambda known: int.from_bytes(known[0], "big") ^ number)
         return self._allowed(family, [*found, *table[:CLOSEST]])
 
-    def _allowed(self, family: Family, nodes: list[Known]) -> list[Known]:
+    def _allowed(self, family: Family, nodes: list[PackedContact]) -> list[PackedContact]:
         excludes = self._excludes
         if excludes is None:
             return nodes

@@ -7,13 +7,9 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import TypeAlias
 
 from dhtnode import Family
-from dhtnode.krpc import PackedEndpoint
-
-Known: TypeAlias = tuple[bytes, PackedEndpoint]
-"""The id of a node and where it is."""
+from dhtnode.krpc import PackedContact
 
 _ID_BYTES = 20
 _PREFIX_BITS = 64  # of an id, by which nodes are found
@@ -23,7 +19,7 @@ _MANY = 32  # times as many nodes as are wanted: more are not sorted if that can
 class PackedNodes:
     """Hold nodes of one family in order of their ids; nothing changes after they are packed."""
 
-    def __init__(self, family: Family, nodes: Iterable[Known]) -> None:
+    def __init__(self, family: Family, nodes: Iterable[PackedContact]) -> None:
         """Pack nodes, which need not be sorted; some 1 us for each, and more memory until then if not."""
         self.family = family
         self._address_bytes = family.address_bytes
@@ -47,7 +43,7 @@ class PackedNodes:
         """Return how much memory the nodes take."""
         return len(self._packed) + len(self._prefixes) * self._prefixes.itemsize
 
-    def closest(self, target: bytes, k: int) -> list[Known]:
+    def closest(self, target: bytes, k: int) -> list[PackedContact]:
         """Return up to k nodes by their distance to a target, closest first; some 100 us for 32."""
         low, high = self._block(int.from_bytes(target[:8], "big"), k)
         number = int.from_bytes(target, "big")

@@ -17,22 +17,26 @@ from typing import Any
 
 import trio
 
-from crawler.core.canary_hashes import CanaryHashes
 from crawler.core.pace import Pace
 from crawler.db.records.records import utc_text
 from crawler.db.writer import Writer
 from crawler.settings import FRESH, CrawlSettings
-from crawler.swarms.judgement import Judge, finish
-from crawler.swarms.measurement import Measurement, MeasurementQuery, QueryKind
 from crawler.swarms.node_source import FEW, Excludes, NodeSource
-from dhtnode import Address, DhtError, InfoHash, Node, NotJoined, QueryError, QueryRefused, Scope, Scrape
+from dhtnode import Address, DhtError, InfoHash, Node, NotJoined, QueryError, QueryRefused, Scope
 from dhtnode.krpc import CompactContacts, GetPeers, PackedEndpoint, Response
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm import (
+    KEY_BYTES,
+    MOST_BYTES,
+    CanaryHashes,
+    Measurement,
+    MeasurementQuery,
+    QueryKind,
+    SwarmMeasurement,
+)
 
 AT_ONCE_DIRECT = 200  # swarms under way when their nodes are known: 12 queries for each wait together
-MOST_BYTES = 7000  # for the closest nodes of a swarm whose nodes are looked up; with the others below 8000
-KEY_BYTES = 32  # of what makes the tokens of hosts; it is forgotten when the work is done
 LONGEST_SLEEP = 1.0  # seconds between two looks at what is to do when nothing happens
 CLOGGED_PAUSE = 0.05  # seconds until fewer queries may be awaited, because some are late by then
 MAX_RECENT = 100_000  # endpoints that count as asked before: routers forget them in minutes
@@ -61,7 +65,7 @@ class _Job:
     """Hold what is to happen with the swarms of one call."""
 
     tally: MeasurementCounts
-    on_sample: Callable[[Scrape], None] | None
+    on_sample: Callable[[SwarmMeasurement], None] | None
     on_failure: Callable[[InfoHash, DhtError], None] | None
     on_peers: Callable[[InfoHash, list[tuple[Address, ...]]], None] | None
     source: str | None
@@ -82,7 +86,7 @@ class SocketQueue:
         self.recent: dict[PackedEndpoint, None] = {}
         scrape = asker.template(lambda target: GetPeers(InfoHash(target), scrape=True))
         listing = asker.template(lambda target: GetPeers(InfoHash(target)))
-        self.questions = {QueryKind.SCRAPE: scrape, QueryKind.PROBE: scrape, QueryKind.LISTING: listing}
+        self.questions = {QueryKind.SCRAPE: scrape, QueryKind.CANARY: scrape, QueryKind.LISTING: listing}
         self.pause = trio.CancelScope()
 
     async def wait(self, until: float) -> None:
@@ -116,7 +120,7 @@ class SwarmSurvey:
         """Take over the askers.
 
         A census counts as fresh for `fresh` seconds, 0 means that nodes are always looked up.  `key`
-        makes the tokens of hosts; by default it is random, and forgotten with this object.
+        makes the host hashes; by default it is random, and forgotten with this object.
         """
         by_endpoint = any(asker.scope is Scope.LOOPBACK for asker in askers)
         self._pace = Pace(settings, trio.current_time(), by_endpoint=by_endpoint)
@@ -124,9 +128,9 @@ class SwarmSurvey:
         self._writer = writer
         self._wall_clock = wall_clock
         self._lanes = {asker.family: SocketQueue(asker) for asker in askers}
-        self._judge = Judge(secrets.token_bytes(KEY_BYTES) if key is None else key)
+        self._key = secrets.token_bytes(KEY_BYTES) if key is None else key
         self.whereabouts = NodeSource(node, writer, askers, wall_clock, excludes=excludes, fresh=fresh)
-        self.probes = CanaryHashes(random)
+        self.canaries = CanaryHashes(random)
         self.counts = SurveyCounts()
         self._number = count()
         self._jobs: dict[Measurement, _Job] = {}
@@ -141,7 +145,7 @@ class SwarmSurvey:
         tally: MeasurementCounts,
         at_once: int | None = None,
         source: str | None = "given",
-        on_sample: Callable[[Scrape], None] | None = None,
+        on_sample: Callable[[SwarmMeasurement], None] | None = None,
         on_failure: Callable[[InfoHash, DhtError], None] | None = None,
         on_peers: Callable[[InfoHash, list[tuple[Address, ...]]], None] | None = None,
     ) -> None:
@@ -149,8 +153,7 @@ class SwarmSurvey:
 
         By default that is 200 where nodes are known, and few where lookups are needed.  A swarm for
         which no node answers is a failure and leaves no row.  One call at a time; leaving it early
-        leaves no row of the swarms under way.  Every sample handed to `on_sample` has no `replies`:
-        these go to the database.  `on_peers` is told whom each node named, if its reply is
+        leaves no row of the swarms under way.  `on_peers` is told whom each node named, if its reply is
         believed; addresses of peers are kept nowhere.
         """
         wanted = list(info_hashes)
@@ -167,7 +170,6 @@ class SwarmSurvey:
                 lane.clear()
             self._moved.clear()
             for inquiry in job.under_way:
-                self._judge.forget(inquiry)
                 del self._jobs[inquiry]
 
     async def _feed(self, job: _Job, wanted: Sequence[InfoHash], at_once: int | None) -> None:
@@ -193,7 +195,7 @@ class SwarmSurvey:
         return AT_ONCE_DIRECT if self.whereabouts.is_direct else self._settings.scrapes_at_once
 
     def _start(self, job: _Job, info_hash: InfoHash) -> None:
-        inquiry = Measurement(info_hash, self.probes, self._judge.judge, self.whereabouts.read)
+        inquiry = Measurement(info_hash, self.canaries, self.whereabouts.read, key=self._key)
         if self.whereabouts.begin(inquiry):
             self.counts.direct += 1
         else:
@@ -259,16 +261,16 @@ class SwarmSurvey:
         asker, node = lane.asker, query.node
         if node.address is None:
             node.address = lane.compact.address_of(node.endpoint)
-            node.asked_at = self._wall_clock()
+            node.asked_at = utc_text(self._wall_clock())
         before = asker.bytes_sent
         if not asker.send(lane.questions[query.kind], query.target, node.address, query, now):
             if asker.is_stuck:
                 lane.queue.appendleft(query)
                 return False
-            query.inquiry.on_not_sent(query)
-            self._moved.append(query.inquiry)
+            query.measurement.on_not_sent(query)
+            self._moved.append(query.measurement)
             return True
-        query.inquiry.count_bytes(query, sent=asker.bytes_sent - before)
+        query.measurement.count_bytes(query, sent=asker.bytes_sent - before)
         self.counts.queries[query.kind] += 1
         return True
 
@@ -276,7 +278,7 @@ class SwarmSurvey:
         self, query: MeasurementQuery, result: Response | QueryError, took: float, now: float
     ) -> None:
         """Give an outcome to its inquiry."""
-        inquiry, node = query.inquiry, query.node
+        inquiry, node = query.measurement, query.node
         if inquiry not in self._jobs:
             return
         self._moved.append(inquiry)
@@ -299,16 +301,14 @@ class SwarmSurvey:
         """Make rows of what an inquiry has come to."""
         job = self._jobs.pop(inquiry)
         job.under_way.discard(inquiry)
-        verdict = self._judge.take(inquiry)
-        if any(node.outcome is Outcome.ANSWERED for node in verdict.nodes):
-            taken_at = utc_text(self._wall_clock())
-            scrape, sample = finish(inquiry, verdict, taken_at, job.source)
-            self._writer.put_nowait(sample)
+        if inquiry.has_answers:
+            measurement = inquiry.result(taken_at=utc_text(self._wall_clock()), source=job.source)
+            self._writer.put_nowait(measurement)
             job.tally.measured += 1
             if job.on_sample is not None:
-                job.on_sample(scrape)
+                job.on_sample(measurement)
             if job.on_peers is not None:
-                job.on_peers(inquiry.info_hash, [node.values for node in verdict.nodes if not node.marks])
+                job.on_peers(inquiry.info_hash, inquiry.named_peers())
         else:
             self._fail(job, inquiry.info_hash, NotJoined("no node answered"))
         assert job.places is not None  # noqa: S101  # for mypy: the inquiry has taken one

@@ -6,6 +6,7 @@ How a node comes to be and goes away is in `opening`.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from random import Random, SystemRandom
 
 import trio
 
@@ -21,10 +22,9 @@ from dhtnode.api.results import (
     InfohashSample,
     NodeStatistics,
     ResolvedTorrent,
-    Scrape,
     StoredItem,
 )
-from dhtnode.api.scrape import FamilyScrape, scrape_closest
+from dhtnode.api.scrape import measure_swarm
 from dhtnode.errors import BadResponse, NotJoined, QueryError, QueryNotSent
 from dhtnode.ids import InfoHash, NodeId, as_int
 from dhtnode.items import Item, MutableItem, Target, mutable_target
@@ -38,8 +38,8 @@ from dhtnode.node.state_file import SavedState
 from dhtnode.server.item_store import ItemStore
 from dhtnode.server.peer_store import PeerStore
 from dhtnode.settings import NodeSettings
-from dhtnode.swarm.estimate import estimate_observations
-from dhtnode.swarm.trust_marks import judge
+from dhtnode.swarm.canary_hashes import CanaryHashes
+from dhtnode.swarm.measurement import SwarmMeasurement
 
 
 class Node:
@@ -58,6 +58,7 @@ class Node:
         self._families = SocketNodes(endpoints)
         self._nursery = nursery
         self._attempts: dict[Address, trio.Event] = {}
+        self._canaries = CanaryHashes(Random(SystemRandom().getrandbits(256)))
 
     def new_attempt(self, endpoint: SocketNode) -> trio.Event:
         """Return an event that the loop which joins with an endpoint sets after its first attempt."""
@@ -209,35 +210,17 @@ class Node:
             raise NotJoined("no node answered")
         return Announcement(info_hash, port, tuple(taken), asked - len(taken))
 
-    async def scrape(self, torrent: InfoHash | Metainfo) -> Scrape:
+    async def scrape(self, torrent: InfoHash | Metainfo) -> SwarmMeasurement:
         """Measure the size of a swarm over the closest nodes of every family (BEP 33).
 
-        Costs one lookup, and one more query to each of the closest nodes that lists no peers
-        beside its filters.  Raises `NotJoined` when nobody answered, and `PrivateTorrent` before
-        anything is sent (BEP 27).
+        Costs one lookup, and further queries while the closest nodes cost less than 7000 bytes: one to
+        each of them that lists no peers beside its filters, one to some for a swarm that does not exist.
+        Where stores look cut, 8 more nodes are queried.  Raises `NotJoined` when no node answered, and
+        `PrivateTorrent` before anything is sent (BEP 27).
         """
         info_hash = public_info_hash(torrent)
-        families: list[FamilyScrape] = []
-
-        async def scrape(walk: FamilyLookup) -> None:
-            families.append(await scrape_closest(walk, info_hash))
-
-        walks = await self._walk(self._families.next_ones(), info_hash, GetPeers(info_hash, scrape=True))
-        async with trio.open_nursery() as nursery:
-            for walk in walks:
-                nursery.start_soon(scrape, walk)
-        replies = tuple(reply for family in families for reply in family.replies)
-        marks, believed = judge(replies)
-        return Scrape(
-            info_hash,
-            estimate_observations(believed),
-            replies,
-            nodes_asked=sum(family.nodes_asked for family in families),
-            nodes_answered=len(replies),
-            bytes_sent=sum(family.bytes_sent for family in families),
-            bytes_received=sum(family.bytes_received for family in families),
-            marks=marks,
-        )
+        lookups = await self._walk(self._families.next_ones(), info_hash, GetPeers(info_hash, scrape=True))
+        return await measure_swarm(lookups, info_hash, self._canaries)
 
     async def get_item(
         self, target: Target, *, salt: bytes = b"", newer_than: int | None = None, count: bool = False

@@ -8,8 +8,6 @@ from dhtnode.items import Item, MutableItem, Target
 from dhtnode.node.statistics import SocketStatistics
 from dhtnode.server.item_store import ItemStatistics
 from dhtnode.server.peer_store import StoreStatistics
-from dhtnode.swarm.estimate import SwarmEstimate
-from dhtnode.swarm.replies import ScrapeReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +35,6 @@ class Announcement:
     port: int
     announced_to: tuple[Contact, ...]
     not_taken: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scrape:
-    """Hold the measured size of one swarm and what each node contributed (BEP 33).
-
-    `nodes_asked` counts the nodes near the info-hash that were asked, `nodes_answered` those of
-    them whose replies are in `replies`, closest first within each family.  `marks` says for each of
-    these what about it cannot be: those with a mark are left out of the estimate
-    (docs/explanation/swarm_size.md).
-    Bytes are payload, of the whole lookup.
-    """
-
-    info_hash: InfoHash
-    estimate: SwarmEstimate
-    replies: tuple[ScrapeReply, ...]
-    nodes_asked: int
-    nodes_answered: int
-    bytes_sent: int
-    bytes_received: int
-    marks: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,82 +1,103 @@
-"""Ask the nodes nearest to an info-hash how large its swarm is (BEP 33).
+"""One swarm measured over the nodes that a lookup has found (BEP 33)."""
 
-A lookup with `scrape` finds the nearest nodes and brings their filters.  Those that keep their
-list of peers back beside filters, as libtorrent does, are asked once more without `scrape`.
-"""
-
-from dataclasses import dataclass
+import secrets
+from collections.abc import Sequence
 
 import trio
 
-from dhtnode.addresses import Address, Contact
 from dhtnode.api.dual_stack import FamilyLookup
-from dhtnode.errors import QueryError
+from dhtnode.errors import QueryError, QueryTimeout
 from dhtnode.ids import InfoHash
+from dhtnode.krpc.compact import CompactContacts
 from dhtnode.krpc.messages import GetPeers
-from dhtnode.krpc.scrape_filter import ScrapeFilter
 from dhtnode.net.transactions import Answer
-from dhtnode.swarm.replies import ScrapeReply
-
-AT_ONCE = 3  # second questions under way at once (BEP 33, "Scraping")
-
-
-@dataclass(frozen=True, slots=True)
-class FamilyScrape:
-    """Hold what the nearest nodes of one family replied, and what it cost to ask them."""
-
-    replies: tuple[ScrapeReply, ...]
-    nodes_asked: int
-    bytes_sent: int
-    bytes_received: int
+from dhtnode.swarm.canary_hashes import CanaryHashes
+from dhtnode.swarm.measurement import (
+    KEY_BYTES,
+    MOST_BYTES,
+    Measurement,
+    MeasurementQuery,
+    QueryKind,
+    SwarmMeasurement,
+)
 
 
-async def scrape_closest(walk: FamilyLookup, info_hash: InfoHash) -> FamilyScrape:
-    """Ask the nearest nodes that a walk with `scrape` has found in one family; replies are closest first."""
-    traversal = walk.traversal
-    answers = walk.closest_answers()
-    listings: dict[Address, Answer] = {}
-    limiter = trio.CapacityLimiter(AT_ONCE)
-
-    async def ask_again(answer: Answer) -> None:
-        async with limiter:
-            try:
-                listings[answer.address] = await walk.endpoint.rpc.query(GetPeers(info_hash), answer.address)
-            except QueryError:
-                return  # the filters will have to do
+async def measure_swarm(
+    lookups: Sequence[FamilyLookup], info_hash: InfoHash, canaries: CanaryHashes
+) -> SwarmMeasurement:
+    """Measure a swarm from the answers of lookups with `scrape`, one per family, and some queries more."""
+    key = secrets.token_bytes(KEY_BYTES)
+    # The lookups have followed all contacts: those that further nodes return are not read.
+    measurement = Measurement(info_hash, canaries, lambda *_: (), key=key, most_bytes=MOST_BYTES)
+    sockets = [_FamilyScrape(lookup) for lookup in lookups]
+    by_family = {socket.compact.family: socket for socket in sockets}
+    for socket in sockets:
+        socket.add_nodes(measurement)
 
     async with trio.open_nursery() as nursery:
-        for answer in answers:
-            if _keeps_back_its_list(answer):
-                nursery.start_soon(ask_again, answer)
-    return FamilyScrape(
-        tuple(_scrape_reply(answer, listings.get(answer.address)) for answer in answers),
-        len(answers) + traversal.lookup.silent_nearby(),
-        traversal.bytes_sent + sum(listing.bytes_sent for listing in listings.values()),
-        traversal.bytes_received + sum(listing.bytes_received for listing in listings.values()),
-    )
+
+        async def query_one(query: MeasurementQuery) -> None:
+            await by_family[query.family].query(measurement, query)
+            advance()
+
+        def advance() -> None:
+            for query in measurement.take_queries():
+                nursery.start_soon(query_one, query)
+
+        advance()
+    return measurement.result()
 
 
-def _keeps_back_its_list(answer: Answer) -> bool:
-    """Return whether a node told by filters that it has peers, but named none."""
-    response = answer.response
-    filters = (response.seeds_filter or b"") + (response.peers_filter or b"")
-    return any(filters) and not response.values
+class _FamilyScrape:
+    """The queries over the socket of one lookup; what the lookup has been told is not queried again."""
+
+    def __init__(self, lookup: FamilyLookup) -> None:
+        socket = lookup.endpoint.socket
+        self.compact = CompactContacts(socket.address.family, lookup.endpoint.scope)
+        self._lookup = lookup
+        self._results: dict[int, Answer | QueryError] = {}
+
+    def add_nodes(self, measurement: Measurement) -> None:
+        """Start a measurement with the nodes that the lookup has heard of, and with its traffic."""
+        driver = self._lookup.traversal
+        nodes = []
+        for candidate in driver.lookup.nearby():
+            endpoint = self.compact.endpoint_of(candidate.address)
+            if candidate.node_id is not None:
+                nodes.append((candidate.node_id, endpoint))
+            if candidate.asks:
+                self._results[endpoint] = (
+                    driver.answers.get(candidate.address)
+                    or driver.failures.get(candidate.address)
+                    or QueryTimeout(candidate.address)
+                )
+        measurement.add_nodes(self.compact.family, nodes, follows=True)
+        measurement.bytes_sent += driver.bytes_sent
+        measurement.bytes_received += driver.bytes_received
+
+    async def query(self, measurement: Measurement, query: MeasurementQuery) -> None:
+        """Send one query and wait for its end, unless it was a part of the lookup."""
+        node = query.node
+        node.address = self.compact.address_of(node.endpoint)
+        known = self._results.get(node.endpoint) if query.kind is QueryKind.SCRAPE else None
+        if known is not None:
+            if isinstance(known, Answer):
+                node.bytes_sent += known.bytes_sent
+                node.bytes_received += known.bytes_received
+            _end(measurement, query, known)
+            return
+        method = GetPeers(InfoHash(query.target), scrape=query.kind is not QueryKind.LISTING)
+        try:
+            answer = await self._lookup.endpoint.rpc.query(method, node.address)
+        except QueryError as error:
+            _end(measurement, query, error)
+        else:
+            measurement.count_bytes(query, answer.bytes_sent, answer.bytes_received)
+            _end(measurement, query, answer)
 
 
-def _scrape_reply(answer: Answer, listing: Answer | None) -> ScrapeReply:
-    response = answer.response
-    peers = response.peers() + (listing.response.peers() if listing is not None else [])
-    return ScrapeReply(
-        Contact(response.node_id, answer.address),
-        answer.rtt,
-        _filter(response.seeds_filter),
-        _filter(response.peers_filter),
-        tuple(dict.fromkeys(peers)),
-        response.version,
-        answer.bytes_sent + (listing.bytes_sent if listing is not None else 0),
-        answer.bytes_received + (listing.bytes_received if listing is not None else 0),
-    )
-
-
-def _filter(packed: bytes | None) -> ScrapeFilter | None:
-    return None if packed is None else ScrapeFilter.from_bytes(packed)
+def _end(measurement: Measurement, query: MeasurementQuery, result: Answer | QueryError) -> None:
+    if isinstance(result, Answer):
+        measurement.on_end(query, result.response, result.rtt)
+    else:
+        measurement.on_end(query, result, 0.0)

@@ -194,7 +194,7 @@ def emit(as_json: bool, record: Mapping[str, object], text: str) -> None:
     sys.stdout.flush()
 
 
-def scrape_record(measured: dhtnode.Scrape) -> dict[str, object]:
+def scrape_record(measured: dhtnode.SwarmMeasurement) -> dict[str, object]:
     """Return a measurement with the keys that `dhtnode scrape --json` prints."""
     estimate = measured.estimate
     return {
@@ -216,7 +216,7 @@ def scrape_record(measured: dhtnode.Scrape) -> dict[str, object]:
     }
 
 
-def scrape_text(measured: dhtnode.Scrape) -> str:
+def scrape_text(measured: dhtnode.SwarmMeasurement) -> str:
     """Return a measurement in a line for people."""
     estimate = measured.estimate
     more = " or more" if estimate.saturated else ""

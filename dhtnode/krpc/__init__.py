@@ -1,6 +1,6 @@
 """The wire: messages of BEP 5 and its extensions as dataclasses, and their bytes."""
 
-from dhtnode.krpc.compact import CompactContacts, PackedEndpoint
+from dhtnode.krpc.compact import OVERSIZED, CompactContacts, PackedContact, PackedEndpoint
 from dhtnode.krpc.messages import (
     AnnouncePeer,
     FindNode,
@@ -12,19 +12,22 @@ from dhtnode.krpc.messages import (
     Response,
     SampleInfohashes,
 )
-from dhtnode.krpc.scrape_filter import ScrapeFilter
+from dhtnode.krpc.scrape_filter import ScrapeFilter, union_of_packed
 
 __all__ = [
+    "OVERSIZED",
     "AnnouncePeer",
     "CompactContacts",
     "FindNode",
     "Get",
     "GetPeers",
     "Method",
+    "PackedContact",
     "PackedEndpoint",
     "Ping",
     "Put",
     "Response",
     "SampleInfohashes",
     "ScrapeFilter",
+    "union_of_packed",
 ]

@@ -14,6 +14,12 @@ from dhtnode.ids import ID_BYTES, NodeId
 PackedEndpoint: TypeAlias = int
 """An IP address and a port in one integer, the port in the lowest 16 bits: 48 or 144 bits in all."""
 
+PackedContact: TypeAlias = tuple[bytes, PackedEndpoint]
+"""The id of a node and where it is."""
+
+OVERSIZED = 64
+"""Contacts in one answer beyond which no more are read; 8 are usual, bittorrent-dht sends its whole table."""
+
 _IPV4 = Struct(f">{ID_BYTES}sIH")
 _IPV6 = Struct(f">{ID_BYTES}sQQH")
 
@@ -53,7 +59,7 @@ class CompactContacts:
         self._first_octets = scope.first_octets()
         self._allows = lru_cache(maxsize=8192)(self._allows_address)
 
-    def read(self, compact: bytes) -> list[tuple[bytes, PackedEndpoint]]:
+    def read(self, compact: bytes) -> list[PackedContact]:
         """Return id and endpoint of each compact contact that this socket may talk to.
 
         Special-use addresses and port 0 are left out (`Scope`).  Cost: some 0.2 us each over IPv4.

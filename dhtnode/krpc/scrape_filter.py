@@ -2,7 +2,7 @@
 
 An address sets two bits of 2048, chosen by its SHA-1; ports do not count.  Filters of several
 nodes are ORed first and estimated afterwards, never added up: the nodes hold the same peers.
-How many peers a *set* of replies stands for, and how surely, is the matter of `estimates`.
+How many peers a *set* of replies stands for, and how surely, is the matter of `dhtnode.swarm`.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ LOG_MISSED_BY_ONE_HOST = FILTER_HASHES * log1p(-1 / FILTER_BITS)
 
 @dataclass(frozen=True, slots=True)
 class ScrapeFilter:
-    """Hold one filter as an integer whose bit i is bit i of BEP 33.
+    """One filter as an integer whose bit i is bit i of BEP 33.
 
     Little-endian bytes are then the wire form, OR and bit counts take a few hundred nanoseconds.
     """
@@ -79,12 +79,25 @@ class ScrapeFilter:
         return hosts_between(FILTER_BITS, self.zero_bits)
 
 
-def union_of(filters: Iterable[ScrapeFilter | None]) -> ScrapeFilter:
-    """Return the filter of all addresses in any of the filters; None holds nobody."""
+def union_of(filters: Iterable[ScrapeFilter]) -> ScrapeFilter:
+    """Return the filter of all addresses in any of the filters."""
     bits = 0
     for each in filters:
-        if each is not None:
-            bits |= each.bits
+        bits |= each.bits
+    return ScrapeFilter(bits)
+
+
+def union_of_packed(filters: Iterable[bytes | None]) -> ScrapeFilter:
+    """Return the filter of all addresses in any of the filters of 256 bytes; None is one without any.
+
+    Raises `ValueError` for any other length.
+    """
+    bits = 0
+    for packed in filters:
+        if packed is not None:
+            if len(packed) != FILTER_BYTES:
+                raise ValueError(f"a filter has {FILTER_BYTES} bytes, not {len(packed)}")
+            bits |= int.from_bytes(packed, "little")
     return ScrapeFilter(bits)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Container, Iterable, Iterator
 from enum import Enum
 from heapq import nsmallest
 from itertools import islice
+from operator import itemgetter
 
 from sortedcontainers import SortedDict
 
@@ -181,6 +182,15 @@ class Candidates:
         distance = as_int(candidate.node_id) ^ self._target
         del self._by_distance[distance]
         return distance
+
+    def by_distance(self) -> list[tuple[int, Candidate]]:
+        """Return distance and candidate of all whose id is known, failed ones included, closest first."""
+        found = [
+            (as_int(candidate.node_id) ^ self._target, candidate)
+            for candidate in self._known.values()
+            if candidate.node_id is not None
+        ]
+        return sorted(found, key=itemgetter(0))
 
     def in_running(self, *settled: CandidateState) -> Iterator[Candidate]:
         """Yield the candidates, closest first, but at the end those whose places are kept for others.

@@ -190,6 +190,18 @@ class Lookup:
         closest = self.closest()
         return self._silent_within(closest) if closest else len(self._failed)
 
+    def nearby(self) -> list[Candidate]:
+        """Return the closest contacts as `closest` does, those that failed among them, and those beyond."""
+        closest = self.closest()
+        found = {contact.address for contact in closest}
+        radius = self._candidates.distance(closest[-1]) if closest else -1
+        return [
+            candidate
+            for distance, candidate in self._candidates.by_distance()
+            # Those that are closer and did not fail were passed over, and are not to come back.
+            if candidate.address in found or distance > radius or candidate.state is CandidateState.FAILED
+        ]
+
     def closest(self) -> list[Contact]:
         """Return the closest contacts that answered, closest first, at most `width`.
 

@@ -27,6 +27,7 @@ class LookupDriver:
         """Prepare; `on_answer` is called for every answer that counts, as it comes."""
         self.lookup = lookup
         self.answers: dict[Address, Answer] = {}
+        self.failures: dict[Address, Answer | QueryError] = {}
         self.bytes_sent = 0
         self.bytes_received = 0
         self._rpc = rpc
@@ -135,12 +136,14 @@ class LookupDriver:
         try:
             if isinstance(result, QueryTimeout):
                 del self._under_way[address][0]  # queries time out in the order of their sending
+                self.failures[address] = result
                 self.lookup.on_timeout(address)
                 return
             self._forget(address)
             if isinstance(result, Answer):
                 self._take_answer(result)
             else:
+                self.failures[address] = result
                 self.lookup.on_failure(address)
         finally:
             self._advance()  # whatever `on_answer` raises, the walk must come to its end
@@ -153,6 +156,8 @@ class LookupDriver:
             self.answers[answer.address] = answer
             if self._on_answer is not None:
                 self._on_answer(answer)
+        else:
+            self.failures[answer.address] = answer
 
     def _on_stall(self, address: Address) -> None:
         self.lookup.on_stall(address)

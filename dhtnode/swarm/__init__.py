@@ -1,18 +1,47 @@
-"""How many peers a swarm has: replies of nodes, their marks, and estimates with intervals. Pure."""
+"""How many peers a swarm has: observations of nodes, their marks, and estimates with intervals. Pure."""
 
-from dhtnode.swarm.estimate import MethodEstimate, estimate_observations
-from dhtnode.swarm.replies import Observation, ScrapeReply, observe
-from dhtnode.swarm.stopping_rule import more_nodes_wanted
-from dhtnode.swarm.trust_marks import MARKS, left_out, marks_of
+from dhtnode.swarm.canary_hashes import CanaryHashes
+from dhtnode.swarm.estimate import (
+    ESTIMATORS,
+    METHODS,
+    MethodEstimate,
+    SwarmEstimate,
+    estimate_swarm,
+    more_nodes_wanted,
+)
+from dhtnode.swarm.filter_size import NORMAL_95
+from dhtnode.swarm.measurement import (
+    KEY_BYTES,
+    MOST_BYTES,
+    Measurement,
+    MeasurementQuery,
+    QueryKind,
+    SwarmMeasurement,
+)
+from dhtnode.swarm.queried_nodes import CLOSEST, QueriedNode
+from dhtnode.swarm.replies import HOST_HASH_BYTES, Observation
+from dhtnode.swarm.trust_marks import Mark, classify, meaning_of
 
 __all__ = [
-    "MARKS",
+    "CLOSEST",
+    "ESTIMATORS",
+    "HOST_HASH_BYTES",
+    "KEY_BYTES",
+    "METHODS",
+    "MOST_BYTES",
+    "NORMAL_95",
+    "CanaryHashes",
+    "Mark",
+    "Measurement",
+    "MeasurementQuery",
     "MethodEstimate",
     "Observation",
-    "ScrapeReply",
-    "estimate_observations",
-    "left_out",
-    "marks_of",
+    "QueriedNode",
+    "QueryKind",
+    "SwarmEstimate",
+    "SwarmMeasurement",
+    "classify",
+    "estimate_swarm",
+    "meaning_of",
     "more_nodes_wanted",
-    "observe",
 ]

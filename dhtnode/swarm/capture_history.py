@@ -1,10 +1,10 @@
-"""What the nodes of one family told of a swarm, as captures: how many each, how many together."""
+"""The nodes of one family as occasions of capture: how many peers each told of, how many all together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, hypot, log, sqrt
 
-from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of
+from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of, union_of_packed
 from dhtnode.swarm.capture_recapture import MAX_SPREAD, DarrochEstimate, darroch, pair_ratio
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
 from dhtnode.swarm.replies import Observation
@@ -12,7 +12,7 @@ from dhtnode.swarm.replies import Observation
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """Hold an estimate made of two, with its 95 % interval, and the share that the pair ratio has in it."""
+    """A weighted mean of two estimates with its 95 % interval, and the weight of the pair ratio in it."""
 
     interval: Interval
     pair_share: float
@@ -20,10 +20,10 @@ class Combined:
 
 @dataclass(frozen=True, slots=True)
 class CaptureHistory:
-    """Hold the captures of one family.
+    """The captures of one family: what each node told of, and all of them together.
 
-    `total` holds all that they told of and `seen` says how many that is; `sizes` how many each node
-    told of.  `stores` are the filters of those that sent them.
+    `total` is the filter of all peers that any node told of and `seen` how many these are; `sizes` is how
+    many each node told of.  `stores` are the filters of the nodes that sent them.
     """
 
     total: ScrapeFilter
@@ -31,7 +31,7 @@ class CaptureHistory:
     sizes: tuple[float, ...]
     stores: tuple[ScrapeFilter, ...]
 
-    def whole(self) -> DarrochEstimate | None:
+    def darroch(self) -> DarrochEstimate | None:
         """Estimate the swarm from the sizes of the stores and of their union."""
         return darroch(self.seen.estimate, self.sizes)
 
@@ -39,35 +39,36 @@ class CaptureHistory:
         """Estimate the swarm from the overlaps of stores."""
         return pair_ratio(self.stores)
 
-    def recapture(self, whole: DarrochEstimate | None, pairs: Interval | None) -> Combined | None:
+    def recapture(self, by_sizes: DarrochEstimate | None, by_pairs: Interval | None) -> Combined | None:
         """Estimate the swarm from both; None when nothing is known about what was not seen.
 
-        The better each is known, the more it counts.  Both err by the noise of the same filters,
-        so the pair ratio has no weight where the union has all, whatever noise it shows.  Nothing is
-        known when the interval would be wider than `MAX_SPREAD`: the overlap may be chance.
+        The better each is known, the more it counts.  Nothing is known when the interval would be wider
+        than `MAX_SPREAD`: the overlap may be chance.
         """
-        if whole is None or not whole.estimate:
-            return Combined(pairs, 1.0) if pairs else None
-        known = (self.seen.high - self.seen.low) / 2 / NORMAL_95 / whole.estimate
-        by_union = hypot(known * whole.slope, whole.deviation / whole.estimate)
-        if NORMAL_95 * by_union > log(MAX_SPREAD):
-            return Combined(pairs, 1.0) if pairs else None
-        if pairs is None or whole.estimate == self.seen.estimate:
-            return Combined(_interval(whole.estimate, by_union), 0.0)
-        by_pairs = log(pairs.high / pairs.estimate) / NORMAL_95
-        return _blend(_Estimate(whole.estimate, by_union), _Estimate(pairs.estimate, by_pairs), known)
+        pairs_alone = Combined(by_pairs, 1.0) if by_pairs else None
+        if by_sizes is None or not by_sizes.estimate:
+            return pairs_alone
+        noise = (self.seen.high - self.seen.low) / 2 / NORMAL_95 / by_sizes.estimate
+        deviation = hypot(noise * by_sizes.slope, by_sizes.deviation / by_sizes.estimate)
+        if NORMAL_95 * deviation > log(MAX_SPREAD):
+            return pairs_alone
+        # Both err by the noise of the same filters: where the union has all, the pair ratio has no weight.
+        if by_pairs is None or by_sizes.estimate == self.seen.estimate:
+            return Combined(_interval(by_sizes.estimate, deviation), 0.0)
+        pairs = _Estimate(by_pairs.estimate, log(by_pairs.high / by_pairs.estimate) / NORMAL_95)
+        return _weighted_mean(_Estimate(by_sizes.estimate, deviation), pairs, noise)
 
 
 @dataclass(frozen=True, slots=True)
 class _Estimate:
-    """Hold an estimate and its relative standard deviation."""
+    """An estimate with its relative standard deviation."""
 
     estimate: float
     deviation: float
 
 
-def _blend(union: _Estimate, pairs: _Estimate, common: float) -> Combined:
-    """Return the mean with the least variance of two guesses that have the noise `common` in common."""
+def _weighted_mean(union: _Estimate, pairs: _Estimate, common: float) -> Combined:
+    """Return the mean with the least variance of two estimates that have the noise `common` in common."""
     shared = min(common, union.deviation, pairs.deviation) ** 2
     apart = union.deviation**2 + pairs.deviation**2 - 2 * shared
     share = (union.deviation**2 - shared) / apart if apart > 0 else 0.0
@@ -76,27 +77,28 @@ def _blend(union: _Estimate, pairs: _Estimate, common: float) -> Combined:
     return Combined(_interval(estimate, sqrt(variance + 2 * share * (1 - share) * shared)), share)
 
 
-def capture_history(evidence: Sequence[Observation]) -> CaptureHistory:
-    """Return what the nodes told of; costs 4 us per node.
+def capture_history(observations: Sequence[Observation]) -> CaptureHistory:
+    """Return what the nodes of one family told of; costs 4 us per node.
 
     A node is counted with its filters when it sent both, else with the peers it named: a filter of
     leechers alone is no part of the whole swarm.  When no node sent both, any filter counts.
     """
-    is_full = [node.has_both_filters for node in evidence]
+    is_full = [node.has_both_filters for node in observations]
     if not any(is_full):
-        is_full = [node.has_filters for node in evidence]
-    full = [node for node, yes in zip(evidence, is_full, strict=True) if yes]
-    others = [node for node, yes in zip(evidence, is_full, strict=True) if not yes]
-    named = union_of(node.named_filter for node in evidence)
-    known = len(frozenset[bytes]().union(*(node.named for node in evidence)))
-    stores = tuple(node.stored | node.named_filter for node in full)
-    sizes = [
-        len(node.named) + hosts_between(node.named_filter.zero_bits, store.zero_bits)
-        for node, store in zip(full, stores, strict=True)
-    ]
-    sizes += [len(node.named) for node in others]
+        is_full = [node.has_filters for node in observations]
+    named = union_of_packed(node.named_filter for node in observations)
+    known = len(frozenset[bytes]().union(*(node.host_hashes for node in observations)))
+    stores, sizes, sizes_of_lists = [], [], []
+    for node, yes in zip(observations, is_full, strict=True):
+        listed = len(node.host_hashes)
+        if yes:
+            stores.append(node.stored | node.named)
+            sizes.append(listed + hosts_between(node.named.zero_bits, stores[-1].zero_bits))
+        else:
+            sizes_of_lists.append(float(listed))
     total = union_of((named, *stores))
-    return CaptureHistory(total, union_interval(total, named, known), tuple(sizes), stores)
+    seen = union_interval(total, named, known)
+    return CaptureHistory(total, seen, (*sizes, *sizes_of_lists), tuple(stores))
 
 
 def _interval(estimate: float, deviation: float) -> Interval:

@@ -7,39 +7,48 @@ swarm where they are cut.  docs/explanation/swarm_size.md has formulas, evidence
 One host is one peer here, whatever its ports: filters cannot tell more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, hypot, sqrt
 
 from dhtnode.addresses import Family
-from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of
+from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of, union_of_packed
 from dhtnode.swarm.capture_history import CaptureHistory, Combined, capture_history
-from dhtnode.swarm.capture_recapture import DarrochEstimate, NamedPeers, chao2, good_turing
+from dhtnode.swarm.capture_recapture import NamedPeers, chao2, good_turing
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
-from dhtnode.swarm.replies import Observation, ScrapeReply, observe
+from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.seeds import SeedsAndLeechers, seeds_and_leechers
 
 SATURATED_ABOVE = 5000
 """Peers from which a filter only says "at least"; BEP 33 warns from 6000 on."""
 
-UNSEEN_AT_LEAST = 0.5
-"""Unseen peers from which the headline is called a recapture and not a union: one after rounding."""
+UNDETECTED_AT_LEAST = 0.5
+"""Undetected peers from which the headline is a recapture and not a union: one after rounding."""
 
 UNLIKELY = 0.05
-"""Unseen peers to be expected below which none is: the chance that there is one after all."""
+"""Undetected peers to be expected below which none is: the chance that there is one after all."""
 
 ONE_SIDED = 1.645 / NORMAL_95
 """Width of one side when only that side errs, in 5 % of cases, by that when both do."""
 
 MOST_OF_IT = 0.5
-"""Share of the pair ratio in the headline from which the headline is called by its name."""
+"""Weight of the pair ratio in the headline from which the headline is called by its name."""
+
+EXTENDED_TO = 16
+"""Nodes queried in one family when part of the swarm is not seen: as far as announces reach, in practice."""
+
+UNSEEN_SHARE = 0.01
+"""Share of a swarm that may stay unseen: less than the noise of one filter."""
+
+UNSEEN_PEERS = 2.0
+"""Peers that may stay unseen in any case, so that a peer more or less costs no 8 queries."""
 
 _ROUNDING = 1e-6  # peers; sums of whole numbers come out a little beside them
 
 
 @dataclass(frozen=True, slots=True)
 class MethodEstimate:
-    """Hold what one method says about one subject: "peers", "seeds" or "leechers".
+    """The result of one method for one subject: "peers", "seeds" or "leechers".
 
     Methods that give no interval have both ends at the estimate.
     """
@@ -53,18 +62,15 @@ class MethodEstimate:
 
 @dataclass(frozen=True, slots=True)
 class SwarmEstimate:
-    """Say how large a swarm is and how that was found.
+    """The size of a swarm, and how it was found.
 
     `peers` is the headline, `peers_low` and `peers_high` its 95 % interval in whole peers, rounded
     outward.  Seeds and leechers need not add up to it: a peer that finished while nodes still
     remember it as a leecher is in both.
 
-    `method` says where the headline is from: "union" (of all that nodes told of), "recapture" (with the
-    peers that the sizes of stores show to be missing), "pair-ratio" (as much or more by the overlaps of
-    pairs), "chao2" (by how many peers were named once and twice), "distinct" (the peers named, when no
-    node sent filters) or "none" (nothing was found out).
-    A "distinct" headline is a lower bound, and so are both ends of its interval.  `saturated` says that
-    the headline is above what a filter can tell: it rests on overlaps then, or is an "at least".
+    `method` is the one that the headline comes from, a name in `METHODS`.  A "distinct" headline is a
+    lower bound, and so are both ends of its interval.  `saturated` says that the headline is above what
+    a filter can tell: it rests on overlaps then, or is an "at least".
 
     `overlap` is how many peers are in both counts, seeds and leechers, at least 0.  `coverage` is the
     share of all namings that new names would repeat (Good and Turing): 1 when every peer was named
@@ -76,149 +82,212 @@ class SwarmEstimate:
     peers: int
     peers_low: int
     peers_high: int
-    saturated: bool
     method: str
+    saturated: bool
     nodes_with_filters: int
     distinct_peers: int
-    union: Interval
-    pair_ratio: Interval | None
-    chao2: Interval | None
     seeds_low: int
     seeds_high: int
     leechers_low: int
     leechers_high: int
     overlap: int
     coverage: float
-    estimates: tuple[MethodEstimate, ...]
+    estimates: tuple[MethodEstimate, ...] = ()
+
+    def by(self, method: str, subject: str = "peers") -> Interval | None:
+        """Return the estimate of one method, None when it came to nothing."""
+        for each in self.estimates:
+            if (each.subject, each.method) == (subject, method):
+                return Interval(each.estimate, each.low, each.high)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
-class _FamilyResult:
-    """Hold what is known about the peers of one family beyond those that were seen."""
+class _FamilyEstimate:
+    """The peers of one family, seen and not."""
 
-    captures: CaptureHistory
-    whole: DarrochEstimate | None
-    pairs: Interval | None
-    blend: Combined | None
+    history: CaptureHistory
+    pair_ratio: Interval | None
+    recapture: Combined | None
 
     @property
-    def unseen(self) -> float:
+    def undetected(self) -> float:
         """Return how many more peers there are than were seen."""
-        if self.blend is None:
+        if self.recapture is None:
             return 0.0
-        unseen = self.blend.interval.estimate - self.captures.seen.estimate
-        return unseen if unseen >= UNLIKELY else 0.0
+        undetected = self.recapture.interval.estimate - self.history.seen.estimate
+        return undetected if undetected >= UNLIKELY else 0.0
 
     @property
-    def doubt(self) -> float:
-        """Return half the width of the interval, as far as it is not that of the union.
-
-        When all that were seen were named, the lower end is certain, and the upper one alone has the
-        5 % to err.
-        """
-        if self.blend is None or not self.unseen:
+    def half_width(self) -> float:
+        """Return half the width of the interval, as far as it is not that of the union."""
+        if self.recapture is None or not self.undetected:
             return 0.0
-        seen, all_of_them = self.captures.seen, self.blend.interval
-        by_filters, by_both = (seen.high - seen.low) / 2, (all_of_them.high - all_of_them.low) / 2
-        doubt = sqrt(max(by_both**2 - by_filters**2, 0.0))
-        return doubt if by_filters else doubt * ONE_SIDED
+        seen, whole = self.history.seen, self.recapture.interval
+        by_filters, by_both = (seen.high - seen.low) / 2, (whole.high - whole.low) / 2
+        half_width = sqrt(max(by_both**2 - by_filters**2, 0.0))
+        # When all that were seen were named, the lower end is certain: the upper one has all 5 % to err.
+        return half_width if by_filters else half_width * ONE_SIDED
 
 
-def estimate_swarm(replies: Sequence[ScrapeReply]) -> SwarmEstimate:
-    """Estimate the size of a swarm from the replies of different nodes, all of them believed."""
-    return estimate_observations(observe(replies))
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """All that estimators of peers work on; `seen` is None when no node sent a filter."""
+
+    union: Interval
+    seen: ScrapeFilter | None
+    named: NamedPeers
+    families: Sequence[_FamilyEstimate]
+
+    @property
+    def half_width(self) -> float:
+        """Return half the width of an interval around the undetected peers of all families."""
+        return hypot(*(family.half_width for family in self.families))
 
 
-def estimate_observations(evidence: Sequence[Observation]) -> SwarmEstimate:
-    """Estimate the size of a swarm from what different nodes said.
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to come to a number of peers, what it goes by in words, and the function where it is one."""
+
+    name: str
+    meaning: str
+    estimate: Callable[[_Evidence], Interval | None] | None = None
+
+
+HEADLINE = Method("headline", "the result: what was seen, and what overlaps tell of the rest")
+
+ESTIMATORS = (
+    Method(
+        "union",
+        "what was seen: all filters put together, and their bits counted",
+        lambda evidence: evidence.union,
+    ),
+    Method(
+        "recapture",
+        "how often the same hosts are met at several nodes, for what no node told of",
+        lambda evidence: _highest([each.recapture.interval for each in evidence.families if each.recapture]),
+    ),
+    Method(
+        "pair-ratio",
+        "how much the stores of any two nodes have in common (Petersen)",
+        lambda evidence: _highest([each.pair_ratio for each in evidence.families]),
+    ),
+    Method(
+        "chao2",
+        "how many hosts were named by one node only, and how many by two (Chao2)",
+        lambda evidence: chao2(evidence.named),
+    ),
+    Method(
+        "distinct",
+        "the hosts that were named, each counted once: a lower bound",
+        lambda evidence: Interval(*[evidence.named.hosts.total()] * 3),
+    ),
+)
+"""The estimators that are computed for each swarm and kept side by side."""
+
+METHODS = {
+    method.name: method
+    for method in (HEADLINE, *ESTIMATORS, Method("none", "no node said anything about anybody"))
+}
+"""All methods by name: the estimators, the headline, and "none" where nothing was found out."""
+
+
+def estimate_swarm(observations: Sequence[Observation]) -> SwarmEstimate:
+    """Estimate the size of a swarm from what different nodes said, all of them believed.
 
     Never below the distinct peers named.
     """
-    namings = NamedPeers.of([node.named for node in evidence if node.named])
-    known = namings.hosts.total()
-    named = union_of(node.named_filter for node in evidence)
-    seen = union_of((named, *(node.stored for node in evidence)))
-    union = union_interval(seen, named, known)
-    families = _by_family(evidence)
-    recaptured = chao2(namings)
-    with_filters = sum(node.has_filters for node in evidence)
-    method, headline = _headline(union, families, recaptured, seen if with_filters else None)
+    named = union_of_packed(node.named_filter for node in observations)
+    seen = union_of((named, *(node.stored for node in observations)))
+    named_peers = NamedPeers.of([node.host_hashes for node in observations if node.host_hashes])
+    distinct = named_peers.hosts.total()
+    union = union_interval(seen, named, distinct)
+    with_filters = sum(node.has_filters for node in observations)
+    evidence = _Evidence(union, seen if with_filters else None, named_peers, _by_family(observations))
+    found = {each.name: each.estimate(evidence) for each in ESTIMATORS if each.estimate}
+    method, headline = _headline(evidence, found["chao2"])
     low, peers, high = _whole_peers(headline)
-    unseen = max(headline.estimate - union.estimate, 0.0)
-    roles = seeds_and_leechers(evidence, headline, seen, unseen, _doubt(families))
-    seeds, leechers = _whole_peers(roles.seeds), _whole_peers(roles.leechers)
+    undetected = max(headline.estimate - union.estimate, 0.0)
+    parts = seeds_and_leechers(observations, headline, seen, undetected, evidence.half_width)
+    seeds, leechers = _whole_peers(parts.seeds), _whole_peers(parts.leechers)
     return SwarmEstimate(
         seeds=min(seeds[1], peers),
         leechers=min(leechers[1], peers),
         peers=peers,
         peers_low=low,
         peers_high=high,
-        saturated=peers > SATURATED_ABOVE,  # as with any full filter, which reads 7806
         method=method,
+        saturated=peers > SATURATED_ABOVE,  # as with any full filter, which reads 7806
         nodes_with_filters=with_filters,
-        distinct_peers=known,
-        union=union,
-        pair_ratio=_highest([family.pairs for family in families]),
-        chao2=recaptured,
+        distinct_peers=distinct,
         seeds_low=min(seeds[0], peers),
         seeds_high=seeds[2],
         leechers_low=min(leechers[0], peers),
         leechers_high=leechers[2],
         overlap=max(seeds[1] + leechers[1] - peers, 0),
-        coverage=good_turing(namings),
-        estimates=_side_by_side(union, families, recaptured, known, headline, roles),
+        coverage=good_turing(named_peers),
+        estimates=_side_by_side(headline, found, parts),
     )
 
 
-def _by_family(evidence: Sequence[Observation]) -> list[_FamilyResult]:
+def more_nodes_wanted(observations: Sequence[Observation]) -> int:
+    """Return how many further nodes should be queried for a good estimate: 0 when it is enough.
+
+    Pass what all nodes of one family said that were queried so far; the next nodes are the next closest.
+    More are wanted where the overlap of what they said tells that they did not say all, or where
+    there is no overlap to tell.  Costs a tenth of an estimate.
+    """
+    missing = EXTENDED_TO - len(observations)
+    if missing <= 0 or not observations:
+        return 0
+    history = capture_history(observations)
+    seen, whole = history.seen.estimate, history.darroch()
+    undetected = seen if whole is None else whole.estimate - seen
+    return missing if undetected > max(UNSEEN_PEERS, UNSEEN_SHARE * (seen + undetected)) else 0
+
+
+def _by_family(observations: Sequence[Observation]) -> list[_FamilyEstimate]:
     """Look at each family alone: nodes of the other may hold none of its peers (libtorrent)."""
     found = []
     for family in Family:
-        nodes = [node for node in evidence if node.family is family]
+        nodes = [node for node in observations if node.family is family]
         if nodes:
-            captures = capture_history(nodes)
-            whole, pairs = captures.whole(), captures.pair_ratio()
-            found.append(_FamilyResult(captures, whole, pairs, captures.recapture(whole, pairs)))
+            history = capture_history(nodes)
+            pair_ratio = history.pair_ratio()
+            recapture = history.recapture(history.darroch(), pair_ratio)
+            found.append(_FamilyEstimate(history, pair_ratio, recapture))
     return found
 
 
-def _headline(
-    union: Interval,
-    families: Sequence[_FamilyResult],
-    recaptured: Interval | None,
-    seen: ScrapeFilter | None,
-) -> tuple[str, Interval]:
-    """Add to what was seen what was not; without any filter, when `seen` is None, take Chao2.
+def _headline(evidence: _Evidence, by_names: Interval | None) -> tuple[str, Interval]:
+    """Add to what was seen what was not; without any filter, take Chao2.
 
     The interval of the union is exact, and stays as it is where nothing is missing; what recapture
     is unsure of widens it.
     """
-    if seen is None:
-        if recaptured is not None:
-            return "chao2", recaptured
+    union, families = evidence.union, evidence.families
+    if evidence.seen is None:
+        if by_names is not None:
+            return "chao2", by_names
         return ("distinct" if union.estimate else "none"), union
-    captured = union_of(family.captures.total for family in families)
-    elsewhere = hosts_between(captured.zero_bits, seen.zero_bits)
-    unseen = max(sum(family.unseen for family in families) - elsewhere, 0.0)
-    doubt = _doubt(families)
+    captured = union_of(family.history.total for family in families)
+    elsewhere = hosts_between(captured.zero_bits, evidence.seen.zero_bits)
+    undetected = max(sum(family.undetected for family in families) - elsewhere, 0.0)
+    half_width = evidence.half_width
     base = min(max(union.estimate, union.low), union.high)
-    low = max(base + unseen - hypot(base - union.low, doubt), union.low)
-    high = base + unseen + hypot(union.high - base, doubt)
-    if union.low == union.high and recaptured and recaptured.estimate > union.estimate + unseen:
+    low = max(base + undetected - hypot(base - union.low, half_width), union.low)
+    high = base + undetected + hypot(union.high - base, half_width)
+    if union.low == union.high and by_names and by_names.estimate > union.estimate + undetected:
         # All were named, so it is known who was named by one node only: peers that announce badly.
-        return "chao2", Interval(recaptured.estimate, low, max(high, recaptured.high))
-    return _name(families, unseen), Interval(union.estimate + unseen, low, high)
+        return "chao2", Interval(by_names.estimate, low, max(high, by_names.high))
+    return _name(families, undetected), Interval(union.estimate + undetected, low, high)
 
 
-def _doubt(families: Sequence[_FamilyResult]) -> float:
-    return hypot(*(family.doubt for family in families))
-
-
-def _name(families: Sequence[_FamilyResult], unseen: float) -> str:
-    if unseen < UNSEEN_AT_LEAST:
+def _name(families: Sequence[_FamilyEstimate], undetected: float) -> str:
+    if undetected < UNDETECTED_AT_LEAST:
         return "union"
-    most = max(families, key=lambda family: family.unseen)
-    return "pair-ratio" if most.blend and most.blend.pair_share >= MOST_OF_IT else "recapture"
+    most = max(families, key=lambda family: family.undetected)
+    return "pair-ratio" if most.recapture and most.recapture.pair_share >= MOST_OF_IT else "recapture"
 
 
 def _highest(found: Sequence[Interval | None]) -> Interval | None:
@@ -232,28 +301,19 @@ def _whole_peers(interval: Interval) -> tuple[int, int, int]:
 
 
 def _side_by_side(
-    union: Interval,
-    families: Sequence[_FamilyResult],
-    recaptured: Interval | None,
-    distinct: int,
-    headline: Interval,
-    roles: SeedsAndLeechers,
+    headline: Interval, found: dict[str, Interval | None], parts: SeedsAndLeechers
 ) -> tuple[MethodEstimate, ...]:
-    """Return one row for each method that came to something."""
-    found: list[tuple[str, str, Interval | None]] = [
-        ("peers", "headline", headline),
-        ("peers", "union", union),
-        ("peers", "recapture", _highest([each.blend.interval for each in families if each.blend])),
-        ("peers", "pair-ratio", _highest([each.pairs for each in families])),
-        ("peers", "chao2", recaptured),
-        ("peers", "distinct", Interval(distinct, distinct, distinct)),
-        ("seeds", "headline", roles.seeds),
-        ("seeds", "union", roles.seen_seeds),
-        ("leechers", "headline", roles.leechers),
-        ("leechers", "union", roles.seen_leechers),
+    """Return one row for each subject and method that came to something."""
+    rows: list[tuple[str, str, Interval | None]] = [
+        ("peers", HEADLINE.name, headline),
+        *(("peers", method, interval) for method, interval in found.items()),
+        ("seeds", HEADLINE.name, parts.seeds),
+        ("seeds", "union", parts.seen_seeds),
+        ("leechers", HEADLINE.name, parts.leechers),
+        ("leechers", "union", parts.seen_leechers),
     ]
     return tuple(
         MethodEstimate(subject, method, interval.estimate, interval.low, interval.high)
-        for subject, method, interval in found
+        for subject, method, interval in rows
         if interval is not None
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot, sqrt
 
-from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of
+from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of_packed
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
 from dhtnode.swarm.replies import Observation
 
@@ -13,7 +13,7 @@ _EMPTY = ScrapeFilter()
 
 @dataclass(frozen=True, slots=True)
 class SeedsAndLeechers:
-    """Hold seeds and leechers, of the whole swarm and as the union of all filters has them."""
+    """Seeds and leechers of the whole swarm, and as the union of all filters has them."""
 
     seeds: Interval
     leechers: Interval
@@ -22,48 +22,50 @@ class SeedsAndLeechers:
 
 
 def seeds_and_leechers(
-    evidence: Sequence[Observation], peers: Interval, seen: ScrapeFilter, unseen: float, doubt: float
+    observations: Sequence[Observation],
+    peers: Interval,
+    seen: ScrapeFilter,
+    undetected: float,
+    half_width: float,
 ) -> SeedsAndLeechers:
     """Split a swarm of `peers` into seeds and leechers.
 
-    `seen` holds all that any node told of, `unseen` is how many more the estimate has, and `doubt`
-    half the width of an interval around that.  Peers in no filter are split as those in filters are:
+    `seen` holds all peers that any node told of, `undetected` is how many more the estimate has, and
+    `half_width` that of an interval around it.  Peers in no filter are split as those in filters are:
     whether a peer seeds has nothing to do with which node heard of it.  We depart from BEP 33, which
     takes all of them for leechers: where few nodes send filters, or stores are cut, that counts
-    seeds as leechers.  Where no node sent both filters, with anybody in them, we keep to the text, and
+    seeds as leechers.  Where no node sent both filters, with any peer in them, we keep to the text, and
     an end of an interval that nothing is known about is that of the swarm.
     """
-    seeds = union_of(node.seeds_filter for node in evidence)
-    leechers = union_of(node.peers_filter for node in evidence)
-    unplaced = union_of(node.unplaced_filter for node in evidence)
-    seen_seeds, seen_leechers = (
-        union_interval(seeds, _EMPTY, 0),
-        union_interval(leechers | unplaced, _EMPTY, 0),
-    )
-    whole = [node for node in evidence if node.has_both_filters and not node.stored.is_empty]
+    seeds = union_of_packed(node.seeds_filter for node in observations)
+    leechers = union_of_packed(node.peers_filter for node in observations)
+    unplaced = union_of_packed(node.unplaced_filter for node in observations)
+    seen_seeds = union_interval(seeds, _EMPTY, 0)
+    seen_leechers = union_interval(leechers | unplaced, _EMPTY, 0)
+    whole = [node for node in observations if node.has_both_filters and not node.stored.is_empty]
     if not whole:
         return SeedsAndLeechers(
             _at_most(seen_seeds, peers.high), _at_most(seen_leechers, peers.high), seen_seeds, seen_leechers
         )
-    seeds = union_of(node.seeds_filter for node in whole)
-    leechers = union_of(node.peers_filter for node in whole)
+    seeds = union_of_packed(node.seeds_filter for node in whole)
+    leechers = union_of_packed(node.peers_filter for node in whole)
     placed = seeds | leechers
-    rest = hosts_between(placed.zero_bits, (placed | seen).zero_bits) + unseen
-    split = [_share(part, placed, rest, doubt, peers.high) for part in (seeds, leechers)]
+    rest = hosts_between(placed.zero_bits, (placed | seen).zero_bits) + undetected
+    split = [_share(part, placed, rest, half_width, peers.high) for part in (seeds, leechers)]
     return SeedsAndLeechers(split[0], split[1], seen_seeds, seen_leechers)
 
 
-def _share(part: ScrapeFilter, placed: ScrapeFilter, rest: float, doubt: float, most: float) -> Interval:
+def _share(part: ScrapeFilter, placed: ScrapeFilter, rest: float, half_width: float, most: float) -> Interval:
     """Return a part of the swarm: what is in its filter, and its share of the peers in no filter.
 
-    `rest` is how many these are, `doubt` half the width of an interval around that.
+    `rest` is how many these are, `half_width` that of an interval around it.
     """
     own, total = union_interval(part, _EMPTY, 0), placed.estimate()
     share = min(part.estimate() / total, 1.0) if total else 0.0
     # Half a peer more on both sides, so that a share of nothing or all is not taken for certain.
     likely = (share * total + 0.5) / (total + 1)
     drawn = NORMAL_95 * sqrt(rest * likely * (1 - likely) * (1 + rest / total)) if total else rest
-    error = hypot(drawn, share * doubt)
+    error = hypot(drawn, share * half_width)
     base = min(max(own.estimate, own.low), own.high) + share * rest
     low = max(base - hypot(base - share * rest - own.low, error), own.low)
     high = base + hypot(own.high + share * rest - base, error)

@@ -4,36 +4,45 @@ A marked reply is kept, and left out of the estimate.  Each test is one that hon
 client they are: docs/explanation/swarm_size.md says how often they do not, and what passes that should not.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from enum import StrEnum
 from functools import cache
+from typing import Self
 
 from dhtnode.addresses import Address, Family, Scope, scope_of
-from dhtnode.krpc.scrape_filter import hosts_between
-from dhtnode.swarm.replies import Observation, ScrapeReply, observe
+from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between
+from dhtnode.swarm.replies import Observation, with_named_hosts
 from dhtnode.swarm.store_overlap import NodeStore, outlier_stores
 
-WRONG_ID = "wrong id"
-FOREIGN_SOURCE = "foreign source"
-IMPOSSIBLE = "impossible count"
-SAME_ROLES = "seeds are leechers"
-OTHER_NAMES = "names others than it stores"
-SPECIAL_USE = "special-use addresses"
-ANSWERS_ANYTHING = "answers anything"
-COPIED = "copied filters"
-STRANGER = "unknown to the others"
 
-MARKS = (
-    WRONG_ID,
-    FOREIGN_SOURCE,
-    IMPOSSIBLE,
-    SAME_ROLES,
-    OTHER_NAMES,
-    SPECIAL_USE,
-    ANSWERS_ANYTHING,
-    COPIED,
-    STRANGER,
-)
-"""All marks; the first two come from whoever asked, the others are found here."""
+class Mark(StrEnum):
+    """The ways in which a reply cannot be true; `meaning` goes on after "the node"."""
+
+    meaning: str
+
+    def __new__(cls, word: str, meaning: str) -> Self:
+        """Make a mark of the word that the database holds."""
+        mark = str.__new__(cls, word)
+        mark._value_ = word
+        mark.meaning = meaning
+        return mark
+
+    # These three are found by those who send the queries.
+    WRONG_ID = "wrong-id", "answered under another id"
+    FOREIGN_SOURCE = "foreign-source", "was answered for from another address"
+    ANSWERS_ANYTHING = "answers-anything", "named peers of a swarm that nobody announced"
+
+    IMPOSSIBLE_COUNT = "impossible-count", "sent a filter with every bit set, which no store fills"
+    SEEDS_ARE_LEECHERS = "seeds-are-leechers", "has the same peers as seeds and as leechers"
+    NAMES_OTHERS = "names-others-than-it-stores", "named peers that are not in its filters"
+    SPECIAL_USE = "special-use-addresses", "named peers where none can be"
+    COPIED_FILTERS = (
+        "copied-filters",
+        "sent the same filters as another node, which the others do not bear out",
+    )
+    OUTLIER = "unknown-to-the-others", "told of peers that the others do not know"
+
 
 FEWEST = 10.0
 """Peers from which a part of a store is judged: below, a few in two roles or two families are likely."""
@@ -50,99 +59,89 @@ MOST_SPECIAL = 0.5
 _TEST_NETWORK = ("198.18.", "198.19.")  # RFC 2544: test networks, ours too, have their peers there
 
 
-def marks_of(
-    replies: Sequence[ScrapeReply],
-    evidence: Sequence[Observation],
-    *,
-    noticed: Sequence[Collection[str]] = (),
-    probes: Sequence[ScrapeReply | None] = (),
-) -> tuple[tuple[str, ...], ...]:
-    """Return the marks of each reply, in the order of `MARKS`; () is a reply to be believed.
+def meaning_of(word: str) -> str:
+    """Return what a mark in a database means; a word of a later version stands for itself."""
+    return next((mark.meaning for mark in Mark if mark == word), word)
 
-    `evidence` is that of the same replies.  `noticed` holds, for each reply, marks that whoever asked
-    has set (`WRONG_ID`, `FOREIGN_SOURCE`); `probes` what the same node answered to a random info-hash,
-    None where it was not asked.  Raises `ValueError` when these are not of one length.
+
+def classify(
+    observations: Sequence[Observation], peers: Sequence[Sequence[Address]], key: bytes = b""
+) -> tuple[Observation, ...]:
+    """Return the observations of one measurement with the hosts that nodes named, and with their marks.
+
+    Arguments and errors are those of `with_named_hosts`; costs what it costs, and what `marks_of` does.
+    """
+    named = with_named_hosts(observations, peers, key)
+    marks = marks_of(named, peers)
+    if not any(words != node.marks for words, node in zip(marks, named, strict=True)):
+        return named
+    marked = [replace(node, marks=words) for words, node in zip(marks, named, strict=True)]
+    # Once more: the seeds that liars named place nobody.
+    return with_named_hosts(marked, peers, key)
+
+
+def marks_of(
+    observations: Sequence[Observation], peers: Sequence[Sequence[Address]]
+) -> tuple[tuple[Mark, ...], ...]:
+    """Return the marks of each reply in the order of `Mark`, with those it has; () is one to be believed.
+
+    `peers` holds the addresses that each node named; raises `ValueError` when it has another length.
     Costs 3 us per pair of nodes that told of peers, 1 us per peer named.
     """
-    noticed, probes = noticed or [()] * len(replies), probes or [None] * len(replies)
-    found = [
-        {*words, *_own_marks(reply, node, probe)}
-        for reply, node, words, probe in zip(replies, evidence, noticed, probes, strict=True)
+    found: list[set[str]] = [
+        {*node.marks, *_own_marks(node, named)} for node, named in zip(observations, peers, strict=True)
     ]
-    for place, word in _strangers(evidence, {place for place, words in enumerate(found) if words}):
-        found[place].add(word)
-    return tuple(tuple(word for word in MARKS if word in words) for words in found)
+    for place, mark in _outliers(observations, {place for place, words in enumerate(found) if words}):
+        found[place].add(mark)
+    return tuple(tuple(mark for mark in Mark if mark in words) for words in found)
 
 
-def left_out(marks: Sequence[Collection[str]]) -> frozenset[int]:
-    """Return the places of replies that have a mark: what `observe` is to leave out."""
-    return frozenset(place for place, words in enumerate(marks) if words)
+def _own_marks(node: Observation, peers: Sequence[Address]) -> Iterator[Mark]:
+    """Yield the marks that need no other reply."""
+    stored = node.stored
+    if stored.is_full:
+        yield Mark.IMPOSSIBLE_COUNT
+    if _has_same_roles(node, stored):
+        yield Mark.SEEDS_ARE_LEECHERS
+    if _names_others(node, stored):
+        yield Mark.NAMES_OTHERS
+    if _is_special(node.address.host, peers):
+        yield Mark.SPECIAL_USE
 
 
-def judge(
-    replies: Sequence[ScrapeReply], key: bytes = b""
-) -> tuple[tuple[tuple[str, ...], ...], tuple[Observation, ...]]:
-    """Return the marks of each reply, and the evidence in those that have none.
-
-    `key` goes into the tokens of hosts, see `observe`.
-    """
-    evidence = observe(replies, key)
-    marks = marks_of(replies, evidence)
-    marked = left_out(marks)
-    if marked:  # seeds that liars named place nobody
-        evidence = observe(replies, key, marked)
-    return marks, tuple(node for place, node in enumerate(evidence) if place not in marked)
-
-
-def _own_marks(reply: ScrapeReply, node: Observation, probe: ScrapeReply | None) -> set[str]:
-    """Return the marks that need no other reply."""
-    found = set()
-    if node.stored.is_full:
-        found.add(IMPOSSIBLE)
-    if _has_same_roles(node):
-        found.add(SAME_ROLES)
-    if _names_others(node):
-        found.add(OTHER_NAMES)
-    if _is_special(reply.contact.address.host, reply.values):
-        found.add(SPECIAL_USE)
-    if probe is not None and (probe.values or not probe.stored.is_empty):
-        found.add(ANSWERS_ANYTHING)
-    return found
-
-
-def _has_same_roles(node: Observation) -> bool:
+def _has_same_roles(node: Observation, stored: ScrapeFilter) -> bool:
     """Return whether most seeds of a store are leechers in it too, which no store has twice."""
     if node.seeds_filter is None or node.peers_filter is None:
         return False
-    seeds, leechers = node.seeds_filter.estimate(), node.peers_filter.estimate()
+    seeds = ScrapeFilter.from_bytes(node.seeds_filter).estimate()
+    leechers = ScrapeFilter.from_bytes(node.peers_filter).estimate()
     fewer = min(seeds, leechers)
-    both = seeds + leechers - node.stored.estimate()
+    both = seeds + leechers - stored.estimate()
     return fewer >= FEWEST and both > MOST_IN_BOTH * fewer + 4 * (seeds * leechers / 2048) ** 0.5
 
 
-def _names_others(node: Observation) -> bool:
+def _names_others(node: Observation, stored: ScrapeFilter) -> bool:
     """Return whether most of the peers named are not in the filters that came with them."""
-    if not node.has_both_filters or len(node.named) < FEWEST or node.stored.is_empty:
+    if not node.has_both_filters or len(node.host_hashes) < FEWEST or stored.is_empty:
         return False
-    before = node.stored.zero_bits
-    missing = hosts_between(before, (node.stored | node.named_filter).zero_bits)
-    return missing > MOST_IN_BOTH * len(node.named)
+    missing = hosts_between(stored.zero_bits, (stored | node.named).zero_bits)
+    return missing > MOST_IN_BOTH * len(node.host_hashes)
 
 
-def _is_special(host: str, values: Sequence[Address]) -> bool:
+def _is_special(host: str, peers: Sequence[Address]) -> bool:
     """Return whether a node names peers where none can be; on loopback every address serves."""
     scope = scope_of(host)
-    if scope is Scope.LOOPBACK or not values:
+    if scope is Scope.LOOPBACK or not peers:
         return False
     octets = _first_octets(scope)
     special = 0
-    for value in values:
-        first, _, _ = value.host.partition(".")
-        is_usable = octets[int(first)] if value.family is Family.IPV4 else None
+    for peer in peers:
+        first, _, _ = peer.host.partition(".")
+        is_usable = octets[int(first)] if peer.family is Family.IPV4 else None
         if is_usable is None:
-            is_usable = scope.allows(value) or value.host.startswith(_TEST_NETWORK)
+            is_usable = scope.allows(peer) or peer.host.startswith(_TEST_NETWORK)
         special += not is_usable
-    return special >= MOST_SPECIAL * len(values)
+    return special >= MOST_SPECIAL * len(peers)
 
 
 @cache
@@ -151,40 +150,39 @@ def _first_octets(scope: Scope) -> tuple[bool | None, ...]:
     return scope.first_octets()
 
 
-def _strangers(evidence: Sequence[Observation], marked: Collection[int]) -> list[tuple[int, str]]:
-    """Return the marks that come from comparing nodes of one family."""
-    found = []
-    for family in {node.family for node in evidence}:
+def _outliers(observations: Sequence[Observation], marked: Collection[int]) -> Iterator[tuple[int, Mark]]:
+    """Yield the places and marks that come from comparing the nodes of each family."""
+    for family in {node.family for node in observations}:
         alike: dict[int, list[int]] = {}
-        sizes: dict[int, float] = {}
-        parts: dict[int, bool] = {}
-        for place, node in enumerate(evidence):
-            store = node.stored | node.named_filter
-            if node.family is family and place not in marked and not store.is_empty:
-                alike.setdefault(store.bits, []).append(place)
-                beside = hosts_between(node.named_filter.zero_bits, store.zero_bits)
-                sizes[store.bits] = len(node.named) + beside
-                parts[store.bits] = node.seeds_filter is None and node.peers_filter is not None
-        groups = _witnesses(alike, sizes)
-        stores = [NodeStore(bits, sizes[bits], parts[bits]) for bits, _ in groups]
-        for place in outlier_stores(stores):
-            members = groups[place][1]
-            word = COPIED if len(alike[groups[place][0]]) > 1 else STRANGER
-            found += [(member, word) for member in members]
-    return found
+        stores: dict[int, NodeStore] = {}
+        for place, node in enumerate(observations):
+            if node.family is not family or place in marked:
+                continue
+            named = node.named
+            told = node.stored | named
+            if not told.is_empty:
+                alike.setdefault(told.bits, []).append(place)
+                peers = len(node.host_hashes) + hosts_between(named.zero_bits, told.zero_bits)
+                is_part = node.seeds_filter is None and node.peers_filter is not None
+                stores[told.bits] = NodeStore(told.bits, peers, is_part)
+        groups = list(_witnesses(alike, stores))
+        for number in outlier_stores([store for store, _ in groups]):
+            store, places = groups[number]
+            mark = Mark.COPIED_FILTERS if len(alike[store.bits]) > 1 else Mark.OUTLIER
+            yield from ((place, mark) for place in places)
 
 
-def _witnesses(alike: dict[int, list[int]], sizes: dict[int, float]) -> list[tuple[int, list[int]]]:
-    """Return the bits of each witness, and the places of the nodes that it stands for.
+def _witnesses(
+    alike: dict[int, list[int]], stores: dict[int, NodeStore]
+) -> Iterator[tuple[NodeStore, list[int]]]:
+    """Yield the store of each witness, and the places of the nodes that it stands for.
 
     Nodes with the same bits are one witness, as they may have copied.  But honest stores that hold
     the whole of a swarm are equal too: small ones, and those of most nodes, are believed to be that.
     """
     total = sum(map(len, alike.values()))
-    witnesses = []
     for bits, places in alike.items():
-        if sizes[bits] < SMALL or 2 * len(places) > total:
-            witnesses += [(bits, [place]) for place in places]
+        if stores[bits].peers < SMALL or 2 * len(places) > total:
+            yield from ((stores[bits], [place]) for place in places)
         else:
-            witnesses.append((bits, places))
-    return witnesses
+            yield stores[bits], places

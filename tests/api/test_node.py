@@ -156,7 +156,8 @@ async def test_scrape_measures_a_swarm_of_known_size(testnet: Testnet, node: Nod
     estimate = scrape.estimate
     assert estimate.peers == pytest.approx(swarm.peers, rel=0.15)
     assert (estimate.saturated, scrape.nodes_answered, estimate.nodes_with_filters) == (False, 8, 8)
-    assert {reply.contact for reply in scrape.replies} == set(closest(testnet, SWARM))
+    asked = {Contact(node.node_id, node.address) for node in scrape.observations}
+    assert asked == set(closest(testnet, SWARM))
 
 
 async def test_unknown_swarm_is_empty(testnet: Testnet, node: Node) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from ipaddress import IPv4Address
 from random import Random
 
@@ -16,7 +17,7 @@ from crawler.crawl.census import describe, record, take_census
 from crawler.crawl.findings import conclude
 from crawler.crawl.tally import Tally
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import RunStatus, StoredReply, SwarmMeasurement, Visit
+from crawler.db.records.records import RunStatus, Visit
 from crawler.db.writer import open_writer
 from crawler.settings import CrawlSettings
 from crawler.synthetic.hostile import STYLES
@@ -26,6 +27,8 @@ from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId, NodeSettings
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm import Observation
+from tests.measurements import measurement_of
 
 T0 = "2025-06-01T12:00:00.000Z"
 WHOLE = Zone()
@@ -332,14 +335,11 @@ def test_client_census_shows_what_is_known_of_each_client(store):
     )
     filters = {"seeds_filter": bytes(256), "peers_filter": bytes(256)}
     replies = [
-        StoredReply(NodeId(ids[number]), Address(f"192.0.2.{number}", 6881), number, version=b"LT\x01\x01")
+        Observation(NodeId(ids[number]), Address(f"192.0.2.{number}", 6881), number, version=b"LT\x01\x01")
         for number in (0, 1)
     ]
-    replies[1] = StoredReply(*_fields(replies[1]), **filters, version=b"LT\x01\x01")
-    sample = SwarmMeasurement(
-        InfoHash(bytes(20)), T0, None, None, None, None, None, "union", False, 2, 2, 1, 0, 0, 0, (*replies,)
-    )
-    store.write(run_id, [sample])
+    replies[1] = replace(replies[1], **filters)
+    store.write(run_id, [measurement_of(InfoHash(bytes(20)), T0, (*replies,))])
     store.runs.finish(run_id, RunStatus.INTERRUPTED, T0)
 
     lt = {"run_id": 1, "client": "LT", "nodes": 3, "share": 0.75, "rtt_ms": 20.0, "bep33": 0.5}
@@ -358,7 +358,3 @@ def test_client_census_shows_what_is_known_of_each_client(store):
         )
     store.runs.finish(run_id, RunStatus.FINISHED, T0)
     assert [row["bep51"] for row in store.rows("client_census")] == [0.5, None]
-
-
-def _fields(reply):
-    return reply.node_id, reply.address, reply.rank

@@ -16,20 +16,13 @@ import pytest
 
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, DatabaseError, Record
-from crawler.db.records.records import (
-    CrawlBatch,
-    Journal,
-    Run,
-    RunStatus,
-    StoredReply,
-    SwarmMeasurement,
-    Visit,
-    utc_text,
-)
+from crawler.db.records.records import CrawlBatch, Journal, Run, RunStatus, Visit, utc_text
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import InfoHash, NodeId
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm import Observation
 from dhtnode.swarm.estimate import MethodEstimate
+from tests.measurements import measurement_of
 
 T0 = "2025-06-01T12:00:00.000Z"
 T1 = "2025-06-01T12:00:01.000Z"
@@ -41,7 +34,7 @@ SWARM = InfoHash(b"\x01" * 20)
 HERE = Address("192.0.2.7", 6881)
 THERE = Address("2001:db8:1:2::3", 6882)
 
-REPLY = StoredReply(
+REPLY = Observation(
     ALICE,
     HERE,
     0,
@@ -53,11 +46,11 @@ REPLY = StoredReply(
     ("identical-filters", "wrong-id"),
     Outcome.ANSWERED,
     T0,
-    b"t" * 16,
+    frozenset({b"t" * 8, b"u" * 8}),
     b"\x03" * 256,
     b"\x01" * 256,
 )
-SAMPLE = SwarmMeasurement(
+SAMPLE = measurement_of(
     info_hash=SWARM,
     taken_at=T0,
     seeds=10.4,
@@ -83,7 +76,7 @@ SAMPLE = SwarmMeasurement(
         MethodEstimate("peers", "union", 31.0, 28.2, 33.9),
         MethodEstimate("seeds", "union", 10.4, 9.0, 12.0),
     ),
-    replies=(REPLY,),
+    observations=(REPLY,),
     source="cli",
     name="debian.iso",
 )
@@ -184,7 +177,7 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -
             "outcome": "answered",
             "asked_at": T0,
             "family": 4,
-            "named_tokens": b"t" * 16,
+            "named_tokens": b"t" * 8 + b"u" * 8,
             "named_filter": b"\x03" * 256,
             "unplaced_filter": b"\x01" * 256,
         }
@@ -194,10 +187,10 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -
 def test_filters_that_are_empty_are_not_those_that_were_never_sent(store: CrawlDatabase) -> None:
     """A node without BEP 33 has NULL, one with an empty store 256 zero bytes; the silent have a row too."""
     replies = (
-        StoredReply(ALICE, HERE, 0, bytes(256), None),
-        StoredReply(BOB, THERE, 1, outcome=Outcome.TIMEOUT, asked_at=T0),
+        Observation(ALICE, HERE, 0, bytes(256), None),
+        Observation(BOB, THERE, 1, outcome=Outcome.TIMEOUT, asked_at=T0),
     )
-    store.write(begin(store), [replace(SAMPLE, replies=replies)])
+    store.write(begin(store), [replace(SAMPLE, observations=replies)])
 
     assert [(row["seeds_filter"], row["peers_filter"]) for row in store.rows("scrape_replies")] == [
         (bytes(256), None),
@@ -292,8 +285,10 @@ def test_swarm_keeps_its_source_and_name(store: CrawlDatabase) -> None:
 def test_latest_swarms_shows_the_newest_sample_rounded(store: CrawlDatabase) -> None:
     """One row per swarm reads without explanation; order of arrival does not matter."""
     run_id = begin(store)
-    other = replace(SAMPLE, info_hash=InfoHash(b"\x02" * 20), seeds=None, saturated=True, replies=())
-    store.write(run_id, [replace(SAMPLE, taken_at=T1), replace(SAMPLE, peers=99.0), other])
+    full = replace(SAMPLE.estimate, seeds=None, saturated=True)
+    other = replace(SAMPLE, info_hash=InfoHash(b"\x02" * 20), estimate=full, observations=())
+    larger = replace(SAMPLE, estimate=replace(SAMPLE.estimate, peers=99.0))
+    store.write(run_id, [replace(SAMPLE, taken_at=T1), larger, other])
 
     newest = {
         "info_hash": "01" * 20,
@@ -411,7 +406,7 @@ def test_write_is_all_or_nothing(store: CrawlDatabase) -> None:
     """A record that does not fit takes its batch with it, and the store stays usable."""
     run_id = begin(store)
     with pytest.raises(sqlite3.IntegrityError):
-        store.write(run_id, [VISIT, replace(SAMPLE, method=None)])  # type: ignore[arg-type]
+        store.write(run_id, [VISIT, replace(SAMPLE, taken_at=None)])
 
     assert (store.rows("visits"), store.rows("swarms")) == ([], [])
     store.write(run_id, [VISIT])

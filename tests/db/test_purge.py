@@ -14,8 +14,6 @@ from crawler.db.records.records import (
     Journal,
     RunStatus,
     SizeEstimate,
-    StoredReply,
-    SwarmMeasurement,
     SybilTestResult,
     Visit,
     utc_text,
@@ -25,7 +23,8 @@ from crawler.db.records.watched_swarms import GIVEN
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm import MethodEstimate
+from dhtnode.swarm import MethodEstimate, Observation
+from tests.measurements import measurement_of
 
 EPOCH = 1_700_000_000.0
 DAY = 86_400.0
@@ -38,16 +37,13 @@ FILTER = bytes(range(256))
 
 def reply(node_id, host, mark=b"", rank=0):
     filled = FILTER[len(mark) :] + mark
-    return StoredReply(node_id, Address(host, 6881), rank, filled, filled)
+    return Observation(node_id, Address(host, 6881), rank, filled, filled)
 
 
 def sample(info_hash, at, *replies):
-    sizes = (1.0, 2.0, 3.0, 2.0, 4.0)
     estimates = (MethodEstimate("peers", "union", 3.0, 2.0, 4.0),)
-    counts = (8, 8, 8, 3, 0, 0)
-    return SwarmMeasurement(
-        info_hash, utc_text(at), *sizes, "union", False, *counts, replies, estimates=estimates
-    )
+    sizes = {"seeds": 1.0, "leechers": 2.0, "peers": 3.0, "peers_low": 2.0, "peers_high": 4.0}
+    return measurement_of(info_hash, utc_text(at), replies, **sizes, distinct_peers=3, estimates=estimates)
 
 
 def write_metadata(store, run_id, info_hash, at):

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import SwarmMeasurement, utc_text
+from crawler.db.records.records import utc_text
 from dhtnode import InfoHash
+from tests.measurements import measurement_of
 
 EPOCH = 1_699_920_000.0  # a midnight, UTC
 HOUR = 3600.0
@@ -23,12 +24,11 @@ def store():
 def write(store, info_hash, *series, margin=0.1):
     """Write samples, each given as hour and peers; intervals are `margin` to either side."""
     for hour, peers in series:
-        sizes = (
-            (None,) * 5 if peers is None else (1.0, 2.0, peers, peers * (1 - margin), peers * (1 + margin))
-        )
-        row = SwarmMeasurement(
-            info_hash, utc_text(EPOCH + hour * HOUR), *sizes, "union", False, 8, 8, 8, 0, 0, 0
-        )
+        sizes = {}
+        if peers is not None:
+            low, high = peers * (1 - margin), peers * (1 + margin)
+            sizes = {"seeds": 1.0, "leechers": 2.0, "peers": peers, "peers_low": low, "peers_high": high}
+        row = measurement_of(info_hash, utc_text(EPOCH + hour * HOUR), **sizes)
         store.write(1, [row])
 
 

@@ -1,41 +1,48 @@
 """Fuzz target: what a crawler makes of the answers of strangers, from packets to numbers."""
 
 from collections.abc import Hashable
-from itertools import chain
 from math import inf
+from random import Random
 
-from dhtnode.addresses import Address
-from dhtnode.api.scrape import _keeps_back_its_list, _scrape_reply
+from dhtnode.addresses import Family, Scope
+from dhtnode.ids import InfoHash
 from dhtnode.krpc.codec import decode_untrusted
+from dhtnode.krpc.compact import CompactContacts, PackedContact
 from dhtnode.krpc.malformed import MalformedMessage
 from dhtnode.krpc.messages import Response
-from dhtnode.net.transactions import Answer
-from dhtnode.swarm.estimate import estimate_swarm
+from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.filter_size import Interval
-from dhtnode.swarm.replies import ScrapeReply, observe
-from dhtnode.swarm.stopping_rule import EXTENDED_TO, more_nodes_wanted
-from dhtnode.swarm.trust_marks import MARKS, marks_of
+from dhtnode.swarm.measurement import Measurement, SwarmMeasurement
+from dhtnode.swarm.trust_marks import Mark
 from tests.fuzz.findings import require
 from tests.fuzz.steps import Step, cut
 from tests.fuzz.world import family_of, known_address
 
+COMPACT = {family: CompactContacts(family, Scope.PUBLIC) for family in Family}
+
 
 class ScrapeTarget:
-    """Estimate a swarm from whatever decodes as a response, one reply per step."""
+    """Measure a swarm from whatever decodes as a response, one node per step."""
 
     name = "scrape"
     life = 10_000
 
     def run(self, data: bytes) -> Hashable:
-        """Read the replies of one input and look at the estimate."""
-        replies = [reply for step in cut(data) if (reply := _reply(step)) is not None]
-        if not replies:
+        """Read the responses of one input and look at the result."""
+        responses: dict[Family, dict[PackedContact, Response]] = {family: {} for family in Family}
+        for step in cut(data):
+            family, response = family_of(step.action), _response(step)
+            if response is not None:
+                endpoint = COMPACT[family].endpoint_of(known_address(family, step.source))
+                responses[family][response.node_id, endpoint] = response
+        if not any(responses.values()):
             return None
-        evidence = observe(replies)
-        marks = marks_of(replies, evidence, probes=replies)
-        require(len(marks) == len(replies) and {*chain(*marks)} <= {*MARKS}, "each reply has its marks")
-        require(0 <= more_nodes_wanted(evidence) <= EXTENDED_TO, "a few more nodes are wanted at most")
-        estimate = estimate_swarm(replies)
+        found = _measure(responses)
+        require(
+            all(set(each.marks) <= {*Mark} for each in found.observations),
+            "marks are those that have a meaning",
+        )
+        estimate = found.estimate
         require(0 <= estimate.peers_low <= estimate.peers <= estimate.peers_high, "the headline is inside")
         require(estimate.seeds >= 0 and estimate.leechers >= 0, "counts are not negative")
         for low, count, high in (
@@ -43,14 +50,30 @@ class ScrapeTarget:
             (estimate.leechers_low, estimate.leechers, estimate.leechers_high),
         ):
             require(0 <= low <= count <= min(high, estimate.peers), "the count of a part is inside")
-        intervals = (estimate.union, estimate.pair_ratio, estimate.chao2)
+        intervals = [estimate.by(method) for method in ("union", "pair-ratio", "chao2")]
         for interval in intervals:
             _check(interval)
         kinds = tuple(interval is None for interval in intervals)
-        return estimate.method, estimate.saturated, kinds, len(replies), estimate.peers.bit_length()
+        return estimate.method, estimate.saturated, kinds, found.nodes_answered, estimate.peers.bit_length()
 
     def end(self) -> None:
         """Have nothing to look at: there is no state."""
+
+
+def _measure(responses: dict[Family, dict[PackedContact, Response]]) -> SwarmMeasurement:
+    """Answer all queries of a measurement with what the nodes say to anything."""
+    canaries = CanaryHashes(Random(1))
+    measurement = Measurement(
+        InfoHash(bytes(20)), canaries, lambda family, packed: COMPACT[family].read(packed)
+    )
+    for family, nodes in responses.items():
+        measurement.add_nodes(family, nodes, follows=False)
+    while queries := measurement.take_queries():
+        for query in queries:
+            node = query.node
+            node.address = COMPACT[query.family].address_of(node.endpoint)
+            measurement.on_end(query, responses[query.family][node.node_id, node.endpoint], 0.1)
+    return measurement.result()
 
 
 def _check(interval: Interval | None) -> None:
@@ -60,14 +83,9 @@ def _check(interval: Interval | None) -> None:
         require(interval.low - 1 <= interval.estimate <= interval.high + 1, "the estimate is inside")
 
 
-def _reply(step: Step) -> ScrapeReply | None:
-    family = family_of(step.action)
+def _response(step: Step) -> Response | None:
     try:
-        message = decode_untrusted(step.packet, family)
+        message = decode_untrusted(step.packet, family_of(step.action))
     except MalformedMessage:
         return None
-    if not isinstance(message, Response):
-        return None
-    source: Address = known_address(family, step.source)
-    answer = Answer(source, message, step.clock / 100, 100, len(step.packet))
-    return _scrape_reply(answer, answer if _keeps_back_its_list(answer) else None)
+    return message if isinstance(message, Response) else None

@@ -180,7 +180,7 @@ async def announce(scene: Scene) -> object:
 
 
 async def scrape(scene: Scene) -> object:
-    return {reply.contact for reply in (await scene.node.scrape(SWARM)).replies}
+    return {(node.node_id, node.address) for node in (await scene.node.scrape(SWARM)).observations}
 
 
 async def get_item(scene: Scene) -> object:

@@ -8,18 +8,20 @@ from dataclasses import replace
 import pytest
 
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import RunStatus, StoredReply
-from crawler.db.records.swarm_measurements import evidence_in, reply_row, swarm_sample
+from crawler.db.records.records import RunStatus
+from crawler.db.swarm_measurements import observation_in
 from crawler.reports.explain import explain_sample, explanation_record, explanation_text
-from dhtnode import Address, Contact, InfoHash, NodeId
+from dhtnode import Address, InfoHash, NodeId
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm import ScrapeReply, estimate_observations, observe
+from dhtnode.swarm import Observation, SwarmMeasurement, estimate_swarm
+from dhtnode.swarm.replies import with_named_hosts
 from tests.commands import run_command
 
 T0 = "2025-06-01T12:00:00.000Z"
 SWARM = InfoHash(b"\x01" * 20)
 KEY = b"key"
+LEFT_OUT = 2  # the place of a liar
 
 
 def peers(first, last):
@@ -27,20 +29,24 @@ def peers(first, last):
 
 
 def filter_of(addresses):
-    return ScrapeFilter.of(bytes(map(int, address.host.split("."))) for address in addresses)
+    return ScrapeFilter.of(bytes(map(int, address.host.split("."))) for address in addresses).to_bytes()
 
 
 def reply_of(number, named, *, filters=True):
     """Return what a node said: half of those it stores are seeds."""
     half = len(named) // 2
-    return ScrapeReply(
-        Contact(NodeId(bytes([number]) * 20), Address(f"192.0.2.{number}", 6881)),
-        0.0125,
+    observation = Observation(
+        NodeId(bytes([number]) * 20),
+        Address(f"192.0.2.{number}", 6881),
+        number - 1,
         filter_of(named[:half]) if filters else None,
         filter_of(named[half:]) if filters else None,
-        named,
-        b"LT\x02\x10",
+        version=b"LT\x02\x10",
+        rtt_ms=12.5,
+        marks=("invented",) if number - 1 == LEFT_OUT else (),
+        asked_at=T0,
     )
+    return observation, named
 
 
 REPLIES = (
@@ -50,28 +56,17 @@ REPLIES = (
     reply_of(4, peers(1, 28)),
     reply_of(5, ()),
 )
-LEFT_OUT = 2  # the place of a liar
-SILENT = StoredReply(NodeId(b"s" * 20), Address("2001:db8::1", 1), 5, outcome=Outcome.TIMEOUT, asked_at=T0)
+SILENT = Observation(NodeId(b"s" * 20), Address("2001:db8::1", 1), 5, outcome=Outcome.TIMEOUT, asked_at=T0)
+
+
+OBSERVATIONS = with_named_hosts(*zip(*REPLIES, strict=True), KEY)
 
 
 def sample():
-    """Return a sample with a reply that was left out, and a node that was silent."""
-    evidence = observe(REPLIES, KEY, {LEFT_OUT})
-    rows = [
-        reply_row(reply, kept, rank, asked_at=T0, marks=("invented",) if rank == LEFT_OUT else ())
-        for rank, (reply, kept) in enumerate(zip(REPLIES, evidence, strict=True))
-    ]
-    believed = [kept for place, kept in enumerate(evidence) if place != LEFT_OUT]
-    return swarm_sample(
-        SWARM,
-        T0,
-        estimate_observations(believed),
-        [*rows, SILENT],
-        nodes_asked=6,
-        bytes_sent=600,
-        bytes_received=5000,
-        source="given",
-    )
+    """Return a measurement with a reply that was left out, and a node that did not answer."""
+    estimate = estimate_swarm([each for each in OBSERVATIONS if each.is_believed])
+    observations = (*OBSERVATIONS, SILENT)
+    return SwarmMeasurement(SWARM, estimate, observations, 6, 5, 600, 5000, T0, "given")
 
 
 @pytest.fixture
@@ -100,7 +95,7 @@ def test_rows_give_the_same_evidence_back(database):
     with CrawlDatabase.open(database) as store:
         rows = store.swarms.replies(1)
 
-    assert [evidence_in(row) for row in rows[:5]] == list(observe(REPLIES, KEY, {LEFT_OUT}))
+    assert [observation_in(row) for row in rows] == [*OBSERVATIONS, SILENT]
 
 
 def test_number_computed_again_is_the_same(database):

@@ -7,12 +7,13 @@ from rich.console import Console
 
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import RunStatus, SwarmMeasurement, utc_text
+from crawler.db.records.records import RunStatus, utc_text
 from crawler.db.records.torrents import Handshakes, KnownTorrent
 from crawler.db.records.watched_swarms import GIVEN, MeasuredSize, Settled, WatchState
 from crawler.reports import REPORTS, render
 from dhtnode import InfoHash
 from dhtnode.swarm import MethodEstimate
+from tests.measurements import measurement_of
 
 EPOCH = 1_700_000_000.0
 DAY = 86_400.0
@@ -24,13 +25,21 @@ NAME = "[bold red]<script>[link](http://example.com)|`x`"
 def sample(info_hash, day, peers):
     """Return a measurement with an interval of 2 peers either way, a third of them seeds."""
     seeds = peers // 3
-    found = (float(seeds), float(peers - seeds), float(peers), peers - 2.0, peers + 2.0)
+    found = {"seeds": float(seeds), "leechers": float(peers - seeds), "peers": float(peers)}
     estimates = [
         MethodEstimate("peers", method, each, each, each)
         for method, each in (("union", peers - 1.0), ("pair-ratio", peers + 9.0), ("distinct", 3.0))
     ]
-    return SwarmMeasurement(
-        *(info_hash, utc_text(EPOCH + day * DAY), *found, "union", False, 8, 8, 5, 3, 100, 900),
+    return measurement_of(
+        info_hash,
+        utc_text(EPOCH + day * DAY),
+        **found,
+        peers_low=peers - 2.0,
+        peers_high=peers + 2.0,
+        nodes_with_filters=5,
+        distinct_peers=3,
+        bytes_sent=100,
+        bytes_received=900,
         seeds_low=seeds - 1.0,
         seeds_high=seeds + 1.0,
         leechers_low=peers - seeds - 3.0,

@@ -8,22 +8,26 @@ from statistics import fmean, pstdev
 
 import pytest
 
-from dhtnode.addresses import Address, Contact, pack_host, unpack_host
+from dhtnode.addresses import Address, pack_host, unpack_host
 from dhtnode.ids import NodeId
 from dhtnode.krpc.scrape_filter import FILTER_BITS, ScrapeFilter, host_mask
 from dhtnode.swarm.capture_recapture import NamedPeers, chao2, pair_ratio
 from dhtnode.swarm.estimate import estimate_swarm
 from dhtnode.swarm.filter_size import Interval, relative_error, union_interval, zero_bits_after
-from dhtnode.swarm.replies import ScrapeReply
+from dhtnode.swarm.replies import Observation, with_named_hosts
 
 EMPTY = ScrapeFilter()
 FULL = ScrapeFilter((1 << FILTER_BITS) - 1)
 NODES = 8
 
 
-def reply(*, seeds=None, peers=None, values=()):
-    contact = Contact(NodeId(bytes(20)), Address("203.0.113.1", 6881))
-    return ScrapeReply(contact, 0.1, seeds, peers, tuple(values), None)
+def reply(*, seeds=None, peers=None, values=(), host="203.0.113.1"):
+    packed = [None if each is None else each.to_bytes() for each in (seeds, peers)]
+    return Observation(NodeId(bytes(20)), Address(host, 6881), 0, *packed), tuple(values)
+
+
+def estimated(replies):
+    return estimate_swarm(with_named_hosts(*zip(*replies, strict=True))) if replies else estimate_swarm([])
 
 
 def stores_reply(masks):
@@ -146,7 +150,7 @@ def test_interval_of_a_small_swarm_covers_it(count):
 def test_interval_of_one_filter_covers_the_swarm(count):
     """From one peer to thousands, at least 93 of 100 printed intervals hold the truth."""
     random = Random(count)
-    found = [estimate_swarm([reply(peers=random_filter(count, random))]) for _ in range(300)]
+    found = [estimated([reply(peers=random_filter(count, random))]) for _ in range(300)]
 
     assert coverage(count, found) >= 0.93
     assert fmean(estimate.peers for estimate in found) == pytest.approx(count, rel=0.006)
@@ -155,7 +159,7 @@ def test_interval_of_one_filter_covers_the_swarm(count):
 
 def test_single_bit_is_a_peer():
     """Both hashes of one address may fall on one bit; half a peer is not reported as none."""
-    found = estimate_swarm([reply(peers=ScrapeFilter(1))])
+    found = estimated([reply(peers=ScrapeFilter(1))])
 
     assert (found.peers_low, found.peers, found.peers_high) == (1, 1, 1)
 
@@ -163,14 +167,14 @@ def test_single_bit_is_a_peer():
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_tiny_swarm_is_one_number(count):
     """Without a collision of bits a few peers are certain: no interval is made up."""
-    found = estimate_swarm([reply(peers=ScrapeFilter((1 << 2 * count) - 1))])
+    found = estimated([reply(peers=ScrapeFilter((1 << 2 * count) - 1))])
 
     assert (found.peers_low, found.peers, found.peers_high) == (count, count, count)
 
 
 def test_interval_has_the_width_of_the_error():
     """Around 1000 peers it spans twice 1.96 standard errors, within a tenth."""
-    found = estimate_swarm([reply(peers=random_filter(1000, Random(5)))])
+    found = estimated([reply(peers=random_filter(1000, Random(5)))])
 
     width = found.peers_high - found.peers_low
     assert width == pytest.approx(2 * 1.96 * relative_error(1000) * 1000, rel=0.1)
@@ -183,7 +187,7 @@ def test_interval_covers_a_swarm_that_reaches_nodes_unevenly(count):
     found = []
     for _ in range(120 if count < 1000 else 60):
         peers = random_masks(count, random)
-        found.append(estimate_swarm([stores_reply(reached(peers, rank, random)) for rank in range(NODES)]))
+        found.append(estimated([stores_reply(reached(peers, rank, random)) for rank in range(NODES)]))
 
     assert coverage(count, found) >= 0.9
     assert fmean(estimate.peers for estimate in found) == pytest.approx(count, rel=0.01)
@@ -198,7 +202,7 @@ def test_seeds_and_leechers_are_estimated_apart():
     seeds = [random_filter(150, random) for _ in range(2)]
     leechers = [random_filter(400, random) for _ in range(2)]
 
-    found = estimate_swarm([reply(seeds=s, peers=p) for s, p in zip(seeds, leechers, strict=True)])
+    found = estimated([reply(seeds=s, peers=p) for s, p in zip(seeds, leechers, strict=True)])
 
     assert found.seeds == pytest.approx(300, rel=0.06)
     assert found.leechers == pytest.approx(800, rel=0.06)
@@ -209,7 +213,7 @@ def test_peer_that_is_seed_here_and_leecher_there_counts_once():
     """Who finished a moment ago is in both filters, but is one peer."""
     both = random_filter(200, Random(7))
 
-    found = estimate_swarm([reply(seeds=both, peers=EMPTY), reply(seeds=EMPTY, peers=both)])
+    found = estimated([reply(seeds=both, peers=EMPTY), reply(seeds=EMPTY, peers=both)])
 
     assert found.seeds == found.leechers == found.peers == round(both.estimate())
 
@@ -219,7 +223,7 @@ def test_named_peer_in_a_seed_filter_is_no_leecher():
     hosts = random_hosts(30, Random(8))
 
     filters = reply(seeds=filter_of(hosts[:20]), peers=filter_of(hosts[20:]))
-    found = estimate_swarm([filters, names_reply(hosts)])
+    found = estimated([filters, names_reply(hosts)])
 
     assert (found.seeds, found.leechers, found.peers) == (20, 10, 30)
 
@@ -229,7 +233,7 @@ def test_named_peers_in_no_filter_are_split_like_the_others():
     hosts = random_hosts(60, Random(8))
 
     filters = reply(seeds=filter_of(hosts[:30]), peers=filter_of(hosts[30:40]))
-    found = estimate_swarm([filters, names_reply(hosts)])
+    found = estimated([filters, names_reply(hosts)])
 
     assert (found.seeds, found.leechers, found.peers) == (45, 15, 60)
     assert found.seeds_low < 45 < found.seeds_high <= 60
@@ -238,7 +242,7 @@ def test_named_peers_in_no_filter_are_split_like_the_others():
 
 def test_empty_filters_say_nothing_about_roles():
     """A node that knows nobody does not make 60 named peers neither seeds nor leechers."""
-    found = estimate_swarm([reply(seeds=EMPTY, peers=EMPTY), names_reply(random_hosts(60, Random(8)))])
+    found = estimated([reply(seeds=EMPTY, peers=EMPTY), names_reply(random_hosts(60, Random(8)))])
 
     assert (found.seeds, found.leechers, found.peers) == (0, 60, 60)
     assert (found.seeds_high, found.leechers_high) == (60, 60)
@@ -246,7 +250,7 @@ def test_empty_filters_say_nothing_about_roles():
 
 def test_roles_of_peers_that_were_only_named_are_unknown():
     """Without a filter every peer may be a seed; the text of BEP 33 is the estimate, not the interval."""
-    found = estimate_swarm([names_reply(random_hosts(60, Random(8)))])
+    found = estimated([names_reply(random_hosts(60, Random(8)))])
 
     assert (found.seeds_low, found.seeds, found.seeds_high) == (0, 0, 60)
     assert (found.leechers, found.leechers_high) == (60, 60)
@@ -254,7 +258,7 @@ def test_roles_of_peers_that_were_only_named_are_unknown():
 
 def test_lone_filter_is_enough():
     """A node that sent only one of the two filters counts as one with filters."""
-    found = estimate_swarm([reply(seeds=filter_of(["192.0.2.1"]))])
+    found = estimated([reply(seeds=filter_of(["192.0.2.1"]))])
 
     assert (found.seeds, found.leechers, found.peers, found.nodes_with_filters) == (1, 0, 1, 1)
 
@@ -268,10 +272,10 @@ def test_pair_ratio_sees_through_stores_that_keep_500():
     found = []
     for _ in range(40):
         peers = random_masks(3000, random)
-        found.append(estimate_swarm([stores_reply(random.sample(peers, 500)) for _ in range(NODES)]))
+        found.append(estimated([stores_reply(random.sample(peers, 500)) for _ in range(NODES)]))
 
-    assert all(estimate.pair_ratio and estimate.method != "union" for estimate in found)
-    assert all(estimate.union.high < 2700 for estimate in found)
+    assert all(estimate.by("pair-ratio") and estimate.method != "union" for estimate in found)
+    assert all(estimate.by("union").high < 2700 for estimate in found)
     assert all(abs(estimate.peers - 3000) < 450 for estimate in found)
     assert fmean(estimate.peers for estimate in found) == pytest.approx(3000, rel=0.03)
     assert coverage(3000, found) >= 0.9
@@ -284,9 +288,9 @@ def test_interval_holds_between_complete_and_cut_stores():
     for _ in range(60):
         peers = random_masks(1500, random)
         stores = [reached(peers, rank, random) for rank in range(NODES)]
-        found.append(estimate_swarm([stores_reply(random.sample(store, 500)) for store in stores]))
+        found.append(estimated([stores_reply(random.sample(store, 500)) for store in stores]))
 
-    assert fmean(estimate.union.estimate for estimate in found) < 0.97 * 1500
+    assert fmean(estimate.by("union").estimate for estimate in found) < 0.97 * 1500
     assert fmean(estimate.peers for estimate in found) == pytest.approx(1500, rel=0.01)
     assert coverage(1500, found) >= 0.88
 
@@ -298,9 +302,9 @@ def test_headline_is_not_biased_by_choosing_the_higher_estimate(count):
     found = []
     for _ in range(150):
         peers = random_masks(count, random)
-        found.append(estimate_swarm([stores_reply(reached(peers, rank, random)) for rank in range(NODES)]))
+        found.append(estimated([stores_reply(reached(peers, rank, random)) for rank in range(NODES)]))
 
-    over_union = fmean(estimate.peers - estimate.union.estimate for estimate in found)
+    over_union = fmean(estimate.peers - estimate.by("union").estimate for estimate in found)
     assert over_union < 0.001 * count
     assert fmean(estimate.method == "union" for estimate in found) > 0.9
 
@@ -310,10 +314,10 @@ def test_pair_ratio_never_lowers_what_was_seen():
     random = Random(12)
     common, rare = random_masks(100, random), random_masks(100, random)
 
-    found = estimate_swarm([stores_reply(common + rare[20 * i : 20 * i + 20]) for i in range(5)])
+    found = estimated([stores_reply(common + rare[20 * i : 20 * i + 20]) for i in range(5)])
 
-    assert found.pair_ratio is not None
-    assert found.pair_ratio.estimate < 170
+    assert found.by("pair-ratio") is not None
+    assert found.by("pair-ratio").estimate < 170
     assert found.method == "union"
     assert found.peers == pytest.approx(200, rel=0.05)
 
@@ -324,12 +328,11 @@ def test_nodes_of_two_families_are_not_compared():
     replies = []
     for host in ("203.0.113.1", "2a00::1"):
         swarm = random_masks(300, random)
-        contact = Contact(NodeId(bytes(20)), Address(host, 6881))
         for _ in range(NODES):
             stored = ScrapeFilter(reduce(or_, [mask for mask in swarm if random.random() < 0.9], 0))
-            replies.append(ScrapeReply(contact, 0.1, EMPTY, stored, (), None))
+            replies.append(reply(seeds=EMPTY, peers=stored, host=host))
 
-    found = estimate_swarm(replies)
+    found = estimated(replies)
 
     assert found.method == "union"
     assert found.peers_low <= 600 <= found.peers_high
@@ -339,11 +342,11 @@ def test_identical_stores_agree_with_their_union():
     """Nodes that hold the same peers add no doubt beyond that of the filter."""
     store = random_filter(400, Random(13))
 
-    found = estimate_swarm([reply(peers=store)] * NODES)
+    found = estimated([reply(peers=store)] * NODES)
 
-    assert found.pair_ratio is not None
-    assert found.pair_ratio.estimate == pytest.approx(found.union.estimate)
-    assert found.union.estimate == pytest.approx(store.estimate())
+    assert found.by("pair-ratio") is not None
+    assert found.by("pair-ratio").estimate == pytest.approx(found.by("union").estimate)
+    assert found.by("union").estimate == pytest.approx(store.estimate())
     assert found.method == "union"
 
 
@@ -351,9 +354,9 @@ def test_disjoint_stores_have_no_pair_ratio():
     """Without overlap the swarm could be of any size: the union stands, as a lower bound."""
     stores = [ScrapeFilter(0b1111 << 4 * node) for node in range(NODES)]
 
-    found = estimate_swarm([reply(peers=store) for store in stores])
+    found = estimated([reply(peers=store) for store in stores])
 
-    assert found.pair_ratio is None
+    assert found.by("pair-ratio") is None
     assert (found.method, found.peers) == ("union", 16)
 
 
@@ -400,9 +403,7 @@ def test_named_peers_alone_are_corrected_for_unseen_ones():
     """Nodes without filters name 100 peers each of 1000: Chao2 finds the rest."""
     random = Random(15)
     hosts = random_hosts(1000, random)
-    found = [
-        estimate_swarm([names_reply(random.sample(hosts, 100)) for _ in range(NODES)]) for _ in range(60)
-    ]
+    found = [estimated([names_reply(random.sample(hosts, 100)) for _ in range(NODES)]) for _ in range(60)]
 
     assert {(estimate.method, estimate.nodes_with_filters) for estimate in found} == {("chao2", 0)}
     assert all(estimate.distinct_peers < 650 for estimate in found)
@@ -412,9 +413,9 @@ def test_named_peers_alone_are_corrected_for_unseen_ones():
 
 def test_one_node_that_names_peers_gives_a_lower_bound():
     """A single list cannot tell what it lacks."""
-    found = estimate_swarm([names_reply(["192.0.2.1", "192.0.2.2", "2001:db8::1"])])
+    found = estimated([names_reply(["192.0.2.1", "192.0.2.2", "2001:db8::1"])])
 
-    assert (found.method, found.chao2) == ("distinct", None)
+    assert (found.method, found.by("chao2")) == ("distinct", None)
     assert (found.peers_low, found.peers, found.peers_high) == (3, 3, 3)
     assert (found.distinct_peers, found.leechers, found.seeds) == (3, 3, 0)
 
@@ -423,7 +424,7 @@ def test_ports_of_one_host_are_one_peer():
     """Filters hold hosts, so named peers are counted by host."""
     values = [Address("192.0.2.1", port) for port in (1, 2, 3)]
 
-    found = estimate_swarm([reply(values=values)])
+    found = estimated([reply(values=values)])
 
     assert (found.distinct_peers, found.peers) == (1, 1)
 
@@ -433,7 +434,7 @@ def test_named_peers_missing_from_filters_are_added():
     seen = random_hosts(40, Random(16))
     others = [f"2001:db8::{number:x}" for number in range(25)]
 
-    found = estimate_swarm([reply(seeds=EMPTY, peers=filter_of(seen)), names_reply(others)])
+    found = estimated([reply(seeds=EMPTY, peers=filter_of(seen)), names_reply(others)])
 
     assert found.peers == pytest.approx(65, abs=1)
     assert found.peers_low >= 25
@@ -445,9 +446,9 @@ def test_peers_that_are_all_named_are_counted_not_estimated():
     hosts = random_hosts(1000, Random(12))
     assert filter_of(hosts).estimate() > 1010  # so much would be read from the filter
 
-    found = estimate_swarm([reply(peers=filter_of(hosts)), names_reply(hosts)])
+    found = estimated([reply(peers=filter_of(hosts)), names_reply(hosts)])
 
-    assert found.union.estimate == 1000
+    assert found.by("union").estimate == 1000
     assert (found.peers_low, found.peers, found.distinct_peers) == (1000, 1000, 1000)
     assert found.leechers == 1000
 
@@ -462,7 +463,7 @@ def test_interval_covers_a_swarm_seen_by_filters_and_lists(count):
         stores = [reached(hosts, rank, random) for rank in range(NODES)]
         with_filters = [reply(seeds=EMPTY, peers=filter_of(store)) for store in stores[::2]]
         with_lists = [names_reply(random.sample(store, min(100, len(store)))) for store in stores[1::2]]
-        found.append(estimate_swarm(with_filters + with_lists))
+        found.append(estimated(with_filters + with_lists))
 
     assert coverage(count, found) >= 0.9
     assert all(estimate.peers_low >= estimate.distinct_peers for estimate in found)
@@ -493,22 +494,22 @@ def test_chao2_without_a_host_named_twice_says_nothing():
 
 def test_no_replies_say_nothing():
     """Nobody answered: zero peers, by no method."""
-    found = estimate_swarm([])
+    found = estimated([])
 
     assert (found.method, found.peers, found.peers_low, found.peers_high) == ("none", 0, 0, 0)
-    assert (found.union, found.pair_ratio, found.chao2) == (Interval(0, 0, 0), None, None)
+    assert (found.by("union"), found.by("pair-ratio"), found.by("chao2")) == (Interval(0, 0, 0), None, None)
 
 
 def test_nodes_that_know_nobody_say_nothing():
     """Neither filters nor peers: most nodes of the network, for most swarms."""
-    found = estimate_swarm([reply(), reply()])
+    found = estimated([reply(), reply()])
 
     assert (found.method, found.peers, found.nodes_with_filters) == ("none", 0, 0)
 
 
 def test_empty_filters_mean_nobody():
     """Filters without a bit are an answer: no peers, and no doubt."""
-    found = estimate_swarm([reply(seeds=EMPTY, peers=EMPTY)] * NODES)
+    found = estimated([reply(seeds=EMPTY, peers=EMPTY)] * NODES)
 
     assert (found.method, found.nodes_with_filters, found.saturated) == ("union", NODES, False)
     assert (found.peers, found.peers_low, found.peers_high) == (0, 0, 0)
@@ -516,7 +517,7 @@ def test_empty_filters_mean_nobody():
 
 def test_full_filter_is_at_least_what_it_can_tell():
     """No zero bit is left: the largest finite reading, an interval around it, and the mark."""
-    found = estimate_swarm([reply(seeds=EMPTY, peers=FULL)])
+    found = estimated([reply(seeds=EMPTY, peers=FULL)])
 
     assert found.saturated
     assert found.peers_low < 7000 < found.peers == 7806 < 10_000 < found.peers_high < 12_000
@@ -525,7 +526,7 @@ def test_full_filter_is_at_least_what_it_can_tell():
 @pytest.mark.parametrize(("count", "saturated"), [(3500, False), (6500, True)])
 def test_saturation_is_marked(count, saturated):
     """Above 5000 a filter has too few zero bits to be trusted."""
-    found = estimate_swarm([reply(peers=random_filter(count, Random(count)))])
+    found = estimated([reply(peers=random_filter(count, Random(count)))])
 
     assert found.saturated is saturated
 
@@ -535,9 +536,9 @@ def test_large_swarm_found_through_overlap_is_marked_saturated():
     random = Random(18)
     peers = random_masks(9000, random)
 
-    found = estimate_swarm([stores_reply(random.sample(peers, 500)) for _ in range(NODES)])
+    found = estimated([stores_reply(random.sample(peers, 500)) for _ in range(NODES)])
 
-    assert found.union.estimate < 5000 < found.peers
+    assert found.by("union").estimate < 5000 < found.peers
     assert (found.method != "union", found.saturated) == (True, True)
 
 
@@ -545,7 +546,7 @@ def test_more_named_peers_than_a_filter_can_hold_are_still_counted():
     """A list is no filter: 9000 named peers are 9000, whatever bits they share."""
     hosts = random_hosts(9000, Random(19))
 
-    found = estimate_swarm([names_reply(hosts)])
+    found = estimated([names_reply(hosts)])
 
     assert (found.peers, found.peers_low, found.distinct_peers) == (9000, 9000, 9000)
 

@@ -1,15 +1,19 @@
 """What is kept of replies: enough for the same estimate, and no address."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from benchmarks.swarms.model import ModelSwarm, SwarmModel
-from dhtnode.addresses import Family, pack_host
+from dhtnode.addresses import Address, pack_host
+from dhtnode.ids import NodeId
 from dhtnode.krpc.scrape_filter import ScrapeFilter
-from dhtnode.swarm.estimate import estimate_observations, estimate_swarm
-from dhtnode.swarm.replies import TOKEN_BYTES, Observation, observe
-from dhtnode.swarm.stopping_rule import EXTENDED_TO, more_nodes_wanted
+from dhtnode.outcomes import Outcome
+from dhtnode.swarm.estimate import EXTENDED_TO, estimate_swarm, more_nodes_wanted
+from dhtnode.swarm.replies import HOST_HASH_BYTES, Observation, with_named_hosts
+
+NOTHING = Observation(NodeId(bytes(20)), Address("203.0.113.1", 6881))
 
 
 def some_replies(peers, seed, **model):
@@ -17,79 +21,88 @@ def some_replies(peers, seed, **model):
     return [next(source) for _ in range(8)]
 
 
+def observed(replies, key=b""):
+    return with_named_hosts(*zip(*replies, strict=True), key)
+
+
 @pytest.mark.parametrize("peers", [3, 40, 400, 3000])
-def test_evidence_is_enough_for_the_same_estimate(peers):
-    """Whatever the key: tokens stand for hosts, and nothing else of them counts."""
+def test_host_hashes_of_any_key_give_the_same_estimate(peers):
     replies = some_replies(peers, peers)
 
-    assert estimate_observations(observe(replies, b"secret")) == estimate_swarm(replies)
+    assert estimate_swarm(observed(replies, b"secret")) == estimate_swarm(observed(replies))
 
 
-def test_tokens_tell_nothing_without_the_key():
-    """One host is one token, of 8 bytes; under another key it is another."""
+def test_host_hashes_tell_nothing_without_the_key():
+    """One host is one hash, of 8 bytes; under another key it is another."""
     replies = some_replies(40, 1)
-    one, two = (observe(replies, key) for key in (b"one", b"two"))
-    named = {value.host for reply in replies for value in reply.values}
+    one, two = (observed(replies, key) for key in (b"one", b"two"))
+    named = {peer.host for _, peers in replies for peer in peers}
 
-    tokens = frozenset[bytes]().union(*(node.named for node in one))
-    assert len(tokens) == len(named)
-    assert {len(token) for token in tokens} == {TOKEN_BYTES}
-    assert not tokens & frozenset[bytes]().union(*(node.named for node in two))
-    assert not tokens & {pack_host(host) for host in named}
+    hashes = frozenset[bytes]().union(*(node.host_hashes for node in one))
+    assert len(hashes) == len(named)
+    assert {len(each) for each in hashes} == {HOST_HASH_BYTES}
+    assert not hashes & frozenset[bytes]().union(*(node.host_hashes for node in two))
+    assert not hashes & {pack_host(host) for host in named}
 
 
 def test_named_peers_are_placed_by_the_seed_filters_that_are_believed():
-    """A liar that has everybody for a seed does not make seeds of leechers."""
+    """A liar that has every peer for a seed does not make seeds of leechers."""
     replies = some_replies(40, 1, bep33=0.0)
-    full = ScrapeFilter((1 << 2048) - 1)
-    lying = [*replies, some_replies(40, 2, bep33=1.0)[0]]
-    lying[-1] = type(lying[-1])(lying[-1].contact, 0.1, full, full, (), None)
+    liar = replace(NOTHING, seeds_filter=b"\xff" * 256, peers_filter=b"\xff" * 256)
 
-    assert all(node.unplaced_filter.is_empty for node in observe(lying))
-    believed = observe(lying, left_out={len(replies)})
-    assert all(node.unplaced_filter == node.named_filter for node in believed)
+    for marks, is_placed in ((), True), (("impossible-count",), False):
+        observations = observed([*replies, (replace(liar, marks=marks), ())])
+        unplaced = [node.unplaced_filter for node in observations[:-1]]
+        assert unplaced == [bytes(256) if is_placed else node.named_filter for node in observations[:-1]]
 
 
-def test_nobody_asked_and_nobody_known_want_no_more():
+def test_observation_without_names_has_no_bits_of_names():
+    """NULL in the database, as where a node named no peer."""
+    (silent,) = observed([(replace(NOTHING, outcome=Outcome.TIMEOUT), ())])
+
+    assert (silent.host_hashes, silent.named_filter, silent.unplaced_filter) == (frozenset(), None, None)
+    assert (silent.named_tokens, silent.named, silent.is_believed) == (None, ScrapeFilter(), False)
+
+
+def test_no_nodes_and_nodes_that_know_nothing_want_no_more():
     """There is no sign of a swarm."""
-    nobody = Observation(Family.IPV4, None, None, frozenset(), ScrapeFilter(), ScrapeFilter())
-
     assert more_nodes_wanted([]) == 0
-    assert more_nodes_wanted([nobody] * 8) == 0
+    assert more_nodes_wanted([NOTHING] * 8) == 0
 
 
 @pytest.mark.parametrize(("peers", "share"), [(30, 0.0), (300, 0.1), (6000, 1.0)])
 def test_more_nodes_are_wanted_where_stores_are_cut(peers, share):
     """Complete stores are enough, those of a swarm ten times their size are not."""
-    wanted = [more_nodes_wanted(observe(some_replies(peers, f"{peers} {seed}"))) for seed in range(10)]
+    wanted = [more_nodes_wanted(observed(some_replies(peers, f"{peers} {seed}"))) for seed in range(10)]
 
     assert set(wanted) <= {0, EXTENDED_TO - 8}
     assert abs(sum(map(bool, wanted)) / len(wanted) - share) <= 0.2
 
 
+@pytest.mark.parametrize(
+    ("hosts", "listed", "wanted"), [(100, 90, 0), (100, 87, 14), (1000, 910, 0), (1000, 900, 14)]
+)
+def test_two_peers_or_one_per_cent_may_stay_unseen(hosts, listed, wanted):
+    """Two lists tell by their overlap (Petersen) that 1.3, 2.3, 9.9 and 12.5 peers are on neither."""
+    peers = [Address(f"198.51.{number >> 8}.{number & 255}", 6881) for number in range(hosts)]
+    observations = observed([(NOTHING, peers[:listed]), (NOTHING, peers[-listed:])])
+
+    assert more_nodes_wanted(observations) == wanted
+
+
 def test_no_more_than_sixteen_are_wanted():
     """Those further away were not announced to."""
     source = ModelSwarm(SwarmModel(), 6000, Random(1)).replies()
-    evidence = observe([next(source) for _ in range(EXTENDED_TO)])
+    observations = observed([next(source) for _ in range(EXTENDED_TO)])
 
-    assert more_nodes_wanted(evidence[:12]) == 4
-    assert more_nodes_wanted(evidence) == 0
+    assert more_nodes_wanted(observations[:12]) == 4
+    assert more_nodes_wanted(observations) == 0
 
 
 def test_families_are_looked_at_apart():
     """That IPv4 and IPv6 share no peer is no sign of cut stores."""
-    four = observe(some_replies(60, 3))
-    six = [
-        Observation(
-            Family.IPV6,
-            node.seeds_filter,
-            node.peers_filter,
-            node.named,
-            node.named_filter,
-            node.unplaced_filter,
-        )
-        for node in observe(some_replies(60, 4))
-    ]
+    four = observed(some_replies(60, 3))
+    six = [replace(node, address=Address("2a00::1", 6881)) for node in observed(some_replies(60, 4))]
 
-    assert more_nodes_wanted([*four, *six]) == 0
-    assert estimate_observations([*four, *six]).peers == pytest.approx(120, abs=2)
+    assert more_nodes_wanted(four) == more_nodes_wanted(six) == 0
+    assert estimate_swarm([*four, *six]).peers == pytest.approx(120, abs=2)

@@ -15,10 +15,8 @@ from crawler.db.database import CrawlDatabase
 from crawler.db.nodes import FreshCensus
 from crawler.db.records.records import RunStatus, Visit, utc_text
 from crawler.db.writer import open_writer
-from crawler.reports.explain import MARKS as MEANINGS
 from crawler.reports.explain import explain_sample
 from crawler.settings import CrawlSettings
-from crawler.swarms.measurement import CLOSEST, MOST_ASKED, QueryKind
 from crawler.swarms.packed_nodes import PackedNodes
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey, describe
 from crawler.synthetic.memory import SyntheticMemoryNetwork
@@ -28,7 +26,8 @@ from dhtnode import Address, Family, InfoHash, NodeSettings, NotJoined
 from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm import MARKS
+from dhtnode.swarm import CLOSEST, Mark, QueryKind
+from dhtnode.swarm.queried_nodes import MOST_QUERIED
 from dhtnode.testing import MemoryNetwork
 
 EPOCH = 1_700_000_000.0
@@ -120,11 +119,6 @@ def swarms_of(network):
     return {InfoHash(swarm.info_hash): swarm for swarm in network.synthetic.swarms}
 
 
-def test_every_mark_has_a_meaning():
-    """What `dhtcrawl explain` says of it in words."""
-    assert MEANINGS.keys() == {word.replace(" ", "-") for word in MARKS}
-
-
 def assert_explained(store):
     """Every number in the database follows from the rows beside it."""
     for row in store.rows("swarm_samples"):
@@ -147,7 +141,7 @@ async def test_after_a_census_nodes_are_asked_without_lookups(new_network, autoj
     assert rows.keys() == truth.keys() == {scrape.info_hash for scrape in seen}
     within = [rows[each]["peers_low"] <= truth[each].peers <= rows[each]["peers_high"] for each in truth]
     assert sum(within) >= 38
-    assert max(row["nodes_asked"] for row in rows.values()) <= MOST_ASKED
+    assert max(row["nodes_asked"] for row in rows.values()) <= MOST_QUERIED
     assert_explained(store)
     assert "40 measured, 0 failed, of 40; 40 asked directly" in describe(survey.counts, tally, 40)
 
@@ -362,12 +356,12 @@ async def test_liars_are_marked_and_left_out(new_network, autojump_clock, store)
     last = [row for row in store.rows("swarm_samples") if row["id"] > 2 * 40]
     right = sum(row["peers"] <= 1.1 * truth[bytes.fromhex(row["info_hash"])].peers + 1 for row in last)
     assert right >= 30
-    assert survey.probes.caught >= 15
+    assert survey.canaries.caught >= 15
     marked = [row for row in store.rows("scrape_replies") if row["marks"]]
     liars = {node_id.hex() for node_id, address in nodes if address in network.lies}
     assert {row["node_id"] for row in marked} <= liars
     words = {word for row in marked for word in row["marks"].split()}
-    assert "answers-anything" in words <= MEANINGS.keys()
+    assert "answers-anything" in words <= set(Mark)
     assert {row["values_count"] for row in marked} == {40}
     assert_explained(store)
 

@@ -12,7 +12,7 @@ import trio
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
-from crawler.db.records.records import SwarmMeasurement, epoch_seconds, utc_text
+from crawler.db.records.records import epoch_seconds, utc_text
 from crawler.db.records.torrents import Handshakes, KnownTorrent
 from crawler.db.records.watched_swarms import LEASE_LIFETIME, MeasuredSize
 from crawler.db.writer import open_writer
@@ -24,6 +24,7 @@ from dhtnode import Address, InfoHash
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 from dhtnode.testing import MemoryNetwork
+from tests.measurements import measurement_of
 
 EPOCH = 1_700_000_000.0
 HOUR = 3600.0
@@ -110,8 +111,8 @@ class World:
 
 
 def sample(each, now, size, replies=()):
-    sizes = (None, None, size.peers, size.low, size.high)
-    return SwarmMeasurement(each, utc_text(now), *sizes, "union", False, 8, 8, 8, 0, 0, 0, replies)
+    sizes = {"peers": size.peers, "peers_low": size.low, "peers_high": size.high}
+    return measurement_of(each, utc_text(now), tuple(replies), **sizes)
 
 
 @asynccontextmanager

@@ -5,151 +5,105 @@ two with the same peers it would make the swarm look small.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
+from typing import TypeAlias
 
-from dhtnode import Family
-from dhtnode.krpc import ScrapeFilter
-from dhtnode.swarm import Observation, estimate_observations
+from dhtnode import Address
+from dhtnode.krpc import union_of_packed
+from dhtnode.outcomes import Outcome
+from dhtnode.swarm import Observation, SwarmEstimate, SwarmMeasurement, estimate_swarm
 
 SEEN = ("union", "distinct")
-"""Methods that count peers which somebody stores."""
+"""Methods that count peers which some node stores."""
+
+_Node: TypeAlias = tuple[bytes, Address]
 
 
-@dataclass(frozen=True, slots=True)
-class Single:
-    """Hold what one sample has come to; numbers and intervals are None where nothing could be said."""
+def combine(measurements: Sequence[SwarmMeasurement]) -> SwarmMeasurement:
+    """Return what measurements of one swarm and window come to together; the order does not matter.
 
-    seeds: float | None
-    leechers: float | None
-    peers: float | None
-    peers_low: float | None
-    peers_high: float | None
-    seeds_low: float | None
-    seeds_high: float | None
-    leechers_low: float | None
-    leechers_high: float | None
-    method: str
-    saturated: bool
-    nodes_answered: int
-    nodes_with_filters: int
-    distinct_peers: int
-
-
-@dataclass(frozen=True, slots=True)
-class CombinedReply:
-    """Hold what a node said in the sample of that number, as the database has it: its id in hex.
-
-    Filters are None where there are none; `tokens` stand for the peers that it named, 8 bytes each, and
-    compare within a sample only.
+    The estimate is that of `estimate_swarm` over the filters of all nodes, without those that were
+    suspect to any vantage.  Where fewer nodes have filters than in one of the measurements, because they
+    were deleted or never sent, the one with the most stands for all.  Some 1 ms for 24 replies.
     """
-
-    node_id: str
-    host: str
-    port: int
-    seeds_filter: bytes | None
-    peers_filter: bytes | None
-    named_filter: bytes | None
-    unplaced_filter: bytes | None
-    tokens: bytes | None
-    sample: int
-    is_suspect: bool
-
-    @property
-    def node(self) -> tuple[str, str, int]:
-        """Return the key of the node."""
-        return self.node_id, self.host, self.port
-
-
-def combine(samples: Sequence[Single], replies: Sequence[CombinedReply]) -> Single:
-    """Return what samples of one swarm and window come to together; the order does not matter.
-
-    The estimate is that of `estimate_observations` over the filters of all nodes, without those that were
-    suspect to anybody.  Where fewer nodes have filters than in one of the samples, because they were
-    deleted or never sent, the sample with the most stands for all.  Some 1 ms for 24 replies.
-    """
-    liars = {reply.node for reply in replies if reply.is_suspect}
-    stores = _stores([reply for reply in replies if reply.node not in liars])
-    best = max(samples, key=_worth)
-    answered = max(len({reply.node for reply in replies}), best.nodes_answered)
-    named = max(sample.distinct_peers for sample in samples)
-    if not stores or len(stores) < best.nodes_with_filters - len(liars):
-        return replace(best, nodes_answered=answered, distinct_peers=named)
-    estimate = estimate_observations(stores)
-    found = Single(
-        seeds=estimate.seeds,
-        leechers=estimate.leechers,
-        peers=estimate.peers,
-        peers_low=estimate.peers_low,
-        peers_high=estimate.peers_high,
-        seeds_low=estimate.seeds_low,
-        seeds_high=estimate.seeds_high,
-        leechers_low=estimate.leechers_low,
-        leechers_high=estimate.leechers_high,
-        method=estimate.method,
-        saturated=estimate.saturated,
-        nodes_answered=answered,
-        nodes_with_filters=estimate.nodes_with_filters,
-        distinct_peers=named,
+    answers = [
+        [each for each in measurement.observations if each.outcome is Outcome.ANSWERED]
+        for measurement in measurements
+    ]
+    suspects = {_node_of(each) for some in answers for each in some if each.marks}
+    believed = [[each for each in some if _node_of(each) not in suspects] for some in answers]
+    stores = _stores(believed)
+    best = max(measurements, key=_worth)
+    named = max(each.estimate.distinct_peers for each in measurements)
+    if not stores or len(stores) < best.estimate.nodes_with_filters - len(suspects):
+        estimate = best.estimate
+    else:
+        estimate = estimate_swarm(stores)
+        if not suspects:
+            estimate = _raised(estimate, named, measurements)
+    return SwarmMeasurement(
+        best.info_hash,
+        replace(estimate, distinct_peers=named),
+        nodes_answered=max(len({_node_of(each) for some in answers for each in some}), best.nodes_answered),
     )
-    return found if liars else _raised(found, samples)
 
 
-def _raised(found: Single, samples: Sequence[Single]) -> Single:
+def _node_of(observation: Observation) -> _Node:
+    return observation.node_id, observation.address
+
+
+def _raised(found: SwarmEstimate, named: int, measurements: Sequence[SwarmMeasurement]) -> SwarmEstimate:
     """Raise an estimate to what was counted: all together have seen no less than each of them."""
-    seen = [sample.peers_low or 0 for sample in samples if sample.method in SEEN]
-    low = max([found.peers_low or 0, found.distinct_peers, *seen])
-    peers, high = max(found.peers or 0, low), max(found.peers_high or 0, low)
-    return replace(found, peers=peers, peers_low=low, peers_high=high)
+    seen = [each.estimate.peers_low or 0 for each in measurements if each.estimate.method in SEEN]
+    low = max([found.peers_low, named, *seen])
+    return replace(found, peers=max(found.peers, low), peers_low=low, peers_high=max(found.peers_high, low))
 
 
-def _worth(sample: Single) -> tuple[object, ...]:
-    """Return what a sample is judged by when one is to stand for all: equal ones are equal in all."""
-    counts = (sample.nodes_with_filters, sample.nodes_answered, sample.distinct_peers)
-    sizes = (sample.peers, sample.peers_low, sample.peers_high, sample.seeds, sample.leechers)
-    ends = (sample.seeds_low, sample.seeds_high, sample.leechers_low, sample.leechers_high)
-    known = (-1.0 if size is None else size for size in (*sizes, *ends))
-    return (*counts, *known, sample.method, sample.saturated)
+def _worth(measurement: SwarmMeasurement) -> tuple[object, ...]:
+    """Return what a measurement is judged by when one is to stand for all: equal ones are equal in all."""
+    estimate = measurement.estimate
+    counts = (estimate.nodes_with_filters, measurement.nodes_answered, estimate.distinct_peers)
+    sizes = (estimate.peers, estimate.peers_low, estimate.peers_high)
+    rest = (getattr(estimate, field.name) for field in fields(estimate) if field.name != "estimates")
+    return (*counts, *((size is not None, size) for size in (*sizes, *rest)))
 
 
-def _stores(replies: Sequence[CombinedReply]) -> list[Observation]:
-    """Return the evidence of each node that said something, in the order of their keys.
+def _stores(believed: Sequence[Sequence[Observation]]) -> list[Observation]:
+    """Return one observation of each node that said something, in the order of their keys.
 
-    Peers are counted one by one in the sample that has the most of them; those that others named are
-    bits of filters.
+    `believed` holds those of each measurement.  Peers are counted one by one in the measurement that has
+    the most of them; those that others named are bits of filters.
     """
-    named: dict[int, set[bytes]] = {}
-    for reply in replies:
-        named.setdefault(reply.sample, set()).update(_tokens(reply))
-    # Of samples with equally many, one is taken by what is in them: their numbers depend on the database.
+    named = [frozenset[bytes]().union(*(each.host_hashes for each in some)) for some in believed]
+    # Of those with equally many, one is taken by what is in it: the order depends on the database.
     counted = max(
-        named, key=lambda sample: (len(named[sample]), max(named[sample], default=b"")), default=None
+        range(len(named)), key=lambda place: (len(named[place]), max(named[place], default=b"")), default=0
     )
-    nodes: dict[tuple[str, str, int], Observation] = {}
-    for reply in replies:
-        packed = (reply.seeds_filter, reply.peers_filter, reply.unplaced_filter)
-        if packed != (None, None, None) or reply.tokens:
-            before = nodes.get(reply.node, _NOTHING)
-            is_counted = reply.sample == counted
-            nodes[reply.node] = Observation(
-                Family.IPV6 if ":" in reply.host else Family.IPV4,
-                _or(before.seeds_filter, reply.seeds_filter),
-                _or(before.peers_filter, reply.peers_filter),
-                before.named.union(_tokens(reply) if is_counted else ()),
-                _or(before.named_filter, reply.named_filter if is_counted else None) or ScrapeFilter(),
-                _or(before.unplaced_filter, reply.unplaced_filter) or ScrapeFilter(),
-            )
-    return [evidence for _, evidence in sorted(nodes.items(), key=lambda item: item[0])]
+    nodes: dict[_Node, Observation] = {}
+    for place, some in enumerate(believed):
+        for each in some:
+            if not (each.has_filters or each.unplaced_filter is not None or each.host_hashes):
+                continue
+            if place != counted:
+                each = replace(each, host_hashes=frozenset(), named_filter=None)
+            before = nodes.get(_node_of(each))
+            nodes[_node_of(each)] = each if before is None else _merged(before, each)
+    return [observation for _, observation in sorted(nodes.items(), key=lambda item: item[0])]
 
 
-_NOTHING = Observation(Family.IPV4, None, None, frozenset(), ScrapeFilter(), ScrapeFilter())
+def _merged(one: Observation, other: Observation) -> Observation:
+    """Return what one node said twice."""
+    return replace(
+        one,
+        seeds_filter=_or(one.seeds_filter, other.seeds_filter),
+        peers_filter=_or(one.peers_filter, other.peers_filter),
+        host_hashes=one.host_hashes | other.host_hashes,
+        named_filter=_or(one.named_filter, other.named_filter),
+        unplaced_filter=_or(one.unplaced_filter, other.unplaced_filter),
+    )
 
 
-def _tokens(reply: CombinedReply) -> list[bytes]:
-    tokens = reply.tokens or b""
-    return [tokens[at : at + 8] for at in range(0, len(tokens), 8)]
-
-
-def _or(before: ScrapeFilter | None, packed: bytes | None) -> ScrapeFilter | None:
-    if packed is None:
-        return before
-    return (before or ScrapeFilter()) | ScrapeFilter.from_bytes(packed)
+def _or(one: bytes | None, other: bytes | None) -> bytes | None:
+    if one is None or other is None:
+        return one or other
+    return union_of_packed((one, other)).to_bytes()

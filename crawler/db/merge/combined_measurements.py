@@ -8,13 +8,14 @@ computed from stay as they are.
 import sqlite3
 from collections.abc import Iterator
 
-from crawler.db.merge.combined_estimate import CombinedReply, Single, combine
+from crawler.db.connection import rows_of
+from crawler.db.merge.combined_estimate import combine
+from crawler.db.swarm_measurements import measurement_in
 
-_KEPT = ("seeds_filter", "peers_filter", "named_filter", "unplaced_filter", "named_tokens", "sample_id")
-_SINGLE = (
+_ESTIMATE = (
     *("seeds", "leechers", "peers", "peers_low", "peers_high"),
     *("seeds_low", "seeds_high", "leechers_low", "leechers_high"),
-    *("method", "saturated", "nodes_answered", "nodes_with_filters", "distinct_peers"),
+    *("method", "saturated", "nodes_with_filters", "distinct_peers"),
 )
 
 # One scan of all samples, some 2 us each: so it does not matter how they got here, or whether some of
@@ -52,15 +53,13 @@ ORDER BY info_hash, window_start
 """
 
 _WITHIN = "info_hash = ? AND taken_at >= ? AND taken_at < ?"
-_SAMPLES = f"SELECT {', '.join(_SINGLE)} FROM swarm_samples WHERE {_WITHIN}"  # noqa: S608
+_SAMPLES = f"SELECT * FROM swarm_samples WHERE {_WITHIN}"  # noqa: S608  # our own words
+_REPLIES = "SELECT * FROM scrape_replies WHERE sample_id = ? AND outcome = 'answered'"
 
-_REPLIES = f"""
-SELECT node_id, address, port, {", ".join(_KEPT)}, marks <> ''
-FROM swarm_samples JOIN scrape_replies ON sample_id = swarm_samples.id
-WHERE {_WITHIN} AND outcome = 'answered'
-"""  # noqa: S608
-
-_COLUMNS = ("info_hash", "window_start", "window_end", "vantages", "samples", "newest_sample", *_SINGLE)
+_COLUMNS = (
+    *("info_hash", "window_start", "window_end", "vantages", "samples", "newest_sample"),
+    *("nodes_answered", *_ESTIMATE),
+)
 _INSERT = (
     f"INSERT INTO combined_samples ({', '.join(_COLUMNS)})"  # noqa: S608
     f" VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -84,6 +83,11 @@ def _combined(connection: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
     """Yield the rows that are missing."""
     for info_hash, start, end, *counts in connection.execute(_MISSING).fetchall():
         place = (info_hash, start, end)
-        samples = [Single(*row) for row in connection.execute(_SAMPLES, place)]
-        found = combine(samples, [CombinedReply(*row) for row in connection.execute(_REPLIES, place)])
-        yield (*place, *counts, *(getattr(found, column) for column in _SINGLE))
+        found = combine(
+            [
+                measurement_in(row, rows_of(connection, _REPLIES, row["id"]))
+                for row in rows_of(connection, _SAMPLES, *place)
+            ]
+        )
+        estimate = (getattr(found.estimate, column) for column in _ESTIMATE)
+        yield (*place, *counts, found.nodes_answered, *estimate)

@@ -15,9 +15,8 @@ from enum import StrEnum
 from ipaddress import ip_network
 from typing import NamedTuple
 
-from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode import Address, Family
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm import MethodEstimate
 
 
 class RunStatus(StrEnum):
@@ -43,72 +42,6 @@ class Run:
     version: str
     settings: dict[str, object]
     pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReply:
-    """Hold what one node said about one swarm.
-
-    `rank` is the node's place by distance among those asked, 0 the closest; the filters are the
-    two 256-byte ones of BEP 33, None where the node sent none; `marks` name what makes the reply
-    suspect, in words without spaces: then it was left out.  A node that was silent has an `outcome`
-    and nothing else.  `named_tokens` holds 8 bytes for each host that the node named, in order, made
-    with a key that nobody keeps; `named_filter` and `unplaced_filter` are the bits of these hosts
-    (`dhtnode.NodeEvidence`).  All three are None where no host was named.
-    """
-
-    node_id: NodeId
-    address: Address
-    rank: int
-    seeds_filter: bytes | None = None
-    peers_filter: bytes | None = None
-    values_count: int = 0
-    version: bytes | None = None
-    rtt_ms: float | None = None
-    marks: tuple[str, ...] = ()
-    outcome: Outcome = Outcome.ANSWERED
-    asked_at: str | None = None
-    named_tokens: bytes | None = None
-    named_filter: bytes | None = None
-    unplaced_filter: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SwarmMeasurement:
-    """Hold one measurement of one swarm, and the replies it was computed from.
-
-    `peers` counts seeds and leechers together, between `peers_low` and `peers_high`.  An estimate
-    is None where nothing could be said; zero means that nodes answered and nobody was there.
-    `source` says how we came to know the info-hash; it and `name` are kept once they are known.
-    `overlap` is in both seeds and leechers; `coverage` is the share of the swarm that nodes named, by
-    Good and Turing; `estimates` are those of all methods side by side.
-    """
-
-    info_hash: InfoHash
-    taken_at: str
-    seeds: float | None
-    leechers: float | None
-    peers: float | None
-    peers_low: float | None
-    peers_high: float | None
-    method: str
-    saturated: bool
-    nodes_asked: int
-    nodes_answered: int
-    nodes_with_filters: int
-    distinct_peers: int
-    bytes_sent: int
-    bytes_received: int
-    replies: tuple[StoredReply, ...] = ()
-    source: str | None = None
-    name: str | None = None
-    seeds_low: float | None = None
-    seeds_high: float | None = None
-    leechers_low: float | None = None
-    leechers_high: float | None = None
-    overlap: float | None = None
-    coverage: float | None = None
-    estimates: tuple[MethodEstimate, ...] = ()
 
 
 class Visit(NamedTuple):  # a tuple, because a census makes millions

@@ -1,24 +1,18 @@
-"""Whom to ask about one swarm: as many as are needed, others for those that fail, and not without end."""
+"""Which nodes are queried about one swarm: as many as are needed, others for those that fail."""
 
 from collections import Counter
 from random import Random
 
 import pytest
 
-from crawler.core.canary_hashes import CanaryHashes
-from crawler.swarms.asked_node import NodeProgress
-from crawler.swarms.measurement import (
-    CLOSEST,
-    MOST_ASKED,
-    MOST_ASKED_ON_THE_WAY,
-    MOST_CLOSEST,
-    Measurement,
-    QueryKind,
-)
 from dhtnode import Address, BadResponse, Family, InfoHash, NodeId, QueryRefused, QueryTimeout
 from dhtnode.errors import ForeignSource
 from dhtnode.krpc import Response, ScrapeFilter
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm.canary_hashes import CanaryHashes
+from dhtnode.swarm.estimate import EXTENDED_TO
+from dhtnode.swarm.measurement import MOST_CLOSEST, Measurement, QueryKind
+from dhtnode.swarm.queried_nodes import CLOSEST, MOST_QUERIED, MOST_QUERIED_ON_THE_WAY, NodeProgress
 
 SHIFT = 120  # bits: distances of 1, 2, 3 are too far to be made for the target
 TARGET = InfoHash(b"\x55" * 20)
@@ -47,30 +41,26 @@ def read(family, contacts):
     ]
 
 
-def enough(inquiry):
-    return dict.fromkeys(inquiry.parts, 0)
-
-
-def inquiry_of(distances, *, judge=enough, probes=NEVER, follows=False, families=(Family.IPV4,)):
-    inquiry = Measurement(TARGET, probes, judge, read)
+def measurement_of(distances, *, canaries=NEVER, follows=False, families=(Family.IPV4,), **options):
+    measurement = Measurement(TARGET, canaries, read, **options)
     for family in families:
-        inquiry.add_nodes(family, [node_at(distance) for distance in distances], follows=follows)
-    return inquiry
+        measurement.add_nodes(family, [node_at(distance) for distance in distances], follows=follows)
+    return measurement
 
 
 def answer(query, *, nodes=None, node_id=None, **said):
     return Response(b"tttt", NodeId(node_id or query.node.node_id), nodes=nodes, **said)
 
 
-def drive(inquiry, respond):
+def drive(measurement, respond):
     """Answer all that is asked as `respond` says, until nothing is; return the queries in order."""
     asked = []
-    while queries := inquiry.take_queries():
+    while queries := measurement.take_queries():
         for query in queries:
             query.node.address = THERE
             asked.append(query)
-            inquiry.on_end(query, respond(query), 0.1)
-    assert inquiry.pending == 0
+            measurement.on_end(query, respond(query), 0.1)
+    assert measurement.pending == 0
     return asked
 
 
@@ -79,21 +69,22 @@ def places(queries, kind=QueryKind.SCRAPE):
     return [query.node.distance >> SHIFT for query in queries if query.kind is kind]
 
 
-def counting(inquiry):
-    return [node.distance >> SHIFT for node in inquiry.nodes() if node.state is NodeProgress.COUNTS]
+def counting(measurement):
+    return [node.distance >> SHIFT for node in measurement.nodes() if node.state is NodeProgress.COUNTS]
 
 
 def test_the_eight_closest_are_asked_together():
     """And nobody else when all answer."""
-    inquiry = inquiry_of(range(20, 0, -1))
-    first = inquiry.take_queries()
+    measurement = measurement_of(range(20, 0, -1))
+    first = measurement.take_queries()
 
     assert places(first) == [*range(1, 9)]
     assert {query.target for query in first} == {TARGET}
     for query in first:
-        inquiry.on_end(query, answer(query), 0.1)
-    assert inquiry.take_queries() == []
-    assert counting(inquiry) == [*range(1, 9)]
+        query.node.address = THERE
+        measurement.on_end(query, answer(query), 0.1)
+    assert measurement.take_queries() == []
+    assert counting(measurement) == [*range(1, 9)]
 
 
 @pytest.mark.parametrize(
@@ -108,22 +99,24 @@ def test_the_eight_closest_are_asked_together():
 )
 def test_next_node_takes_the_place_of_one_that_fails(failure, outcome, marks):
     """Whatever the failure is, it is kept among the nodes asked."""
-    inquiry = inquiry_of(range(1, 20))
-    asked = drive(inquiry, lambda query: failure if query.node.distance >> SHIFT == 3 else answer(query))
+    measurement = measurement_of(range(1, 20))
+    asked = drive(measurement, lambda query: failure if query.node.distance >> SHIFT == 3 else answer(query))
 
     assert places(asked) == [*range(1, 10)]
-    assert counting(inquiry) == [1, 2, 4, 5, 6, 7, 8, 9]
-    (failed,) = [node for node in inquiry.nodes() if node.state is NodeProgress.FAILED]
+    assert counting(measurement) == [1, 2, 4, 5, 6, 7, 8, 9]
+    (failed,) = [node for node in measurement.nodes() if node.state is NodeProgress.FAILED]
     assert (failed.outcome, failed.marks) == (outcome, marks)
 
 
 def test_no_more_than_twelve_are_asked_where_some_answer():
     """Half of them silent is no reason to ask the whole neighbourhood."""
-    inquiry = inquiry_of(range(1, 33))
-    odd_ones = drive(inquiry, lambda query: answer(query) if query.node.distance >> SHIFT & 1 else silent())
+    measurement = measurement_of(range(1, 33))
+    odd_ones = drive(
+        measurement, lambda query: answer(query) if query.node.distance >> SHIFT & 1 else silent()
+    )
 
-    assert places(odd_ones) == [*range(1, MOST_ASKED + 1)]
-    assert counting(inquiry) == [1, 3, 5, 7, 9, 11]
+    assert places(odd_ones) == [*range(1, MOST_QUERIED + 1)]
+    assert counting(measurement) == [1, 3, 5, 7, 9, 11]
 
 
 def silent():
@@ -132,9 +125,9 @@ def silent():
 
 def test_lookup_begins_where_what_is_known_is_out_of_date():
     """When hardly anybody answers, contacts that were named are asked after all, earlier ones too."""
-    inquiry = inquiry_of(range(101, 133))
+    measurement = measurement_of(range(101, 133))
     asked = drive(
-        inquiry,
+        measurement,
         lambda query: (
             answer(query, nodes=compact(*range(1, 9)))
             if query.node.distance >> SHIFT in (*range(1, 9), 102)
@@ -142,8 +135,8 @@ def test_lookup_begins_where_what_is_known_is_out_of_date():
         ),
     )
 
-    assert places(asked)[:MOST_ASKED] == [*range(101, 101 + MOST_ASKED)]
-    assert counting(inquiry) == [*range(1, 9)]
+    assert places(asked)[:MOST_QUERIED] == [*range(101, 101 + MOST_QUERIED)]
+    assert counting(measurement) == [*range(1, 9)]
 
 
 def test_peers_kept_back_are_asked_for_once_without_scrape():
@@ -161,11 +154,11 @@ def test_peers_kept_back_are_asked_for_once_without_scrape():
             return answer(query, values=(VALUE, VALUE[:5] + b"\x09"))
         return answer(query, **said.get(query.node.distance >> SHIFT, {}))
 
-    inquiry = inquiry_of(range(1, 20))
-    asked = drive(inquiry, respond)
+    measurement = measurement_of(range(1, 20))
+    asked = drive(measurement, respond)
 
     assert sorted(places(asked, QueryKind.LISTING)) == [1, 5]
-    assert [len(node.values) for node in inquiry.nodes()] == [2, 0, 1, 1, 2, 0, 0, 0]
+    assert [len(node.peers) for node in measurement.nodes()] == [2, 0, 1, 1, 2, 0, 0, 0]
 
 
 def test_failed_listing_leaves_the_filters():
@@ -177,44 +170,63 @@ def test_failed_listing_leaves_the_filters():
             return failures[query.node.distance >> SHIFT]
         return answer(query, seeds_filter=FILLED if query.node.distance >> SHIFT < 3 else EMPTY)
 
-    inquiry = inquiry_of(range(1, 20))
-    drive(inquiry, respond)
+    measurement = measurement_of(range(1, 20))
+    drive(measurement, respond)
 
-    assert counting(inquiry) == [*range(1, 9)]
-    assert [node.values for node in inquiry.nodes()[:2]] == [(), ()]
-
-
-def test_extension_asks_the_next_nodes_and_ends():
-    """As many more as the judge wants, 20 at most, even if it wants more and more."""
-    inquiry = inquiry_of(range(1, 40), judge=lambda inquiry: dict.fromkeys(inquiry.parts, 5))
-    asked = drive(inquiry, answer)
-
-    assert places(asked) == [*range(1, MOST_CLOSEST + 1)]
-    assert counting(inquiry) == [*range(1, MOST_CLOSEST + 1)]
+    assert counting(measurement) == [*range(1, 9)]
+    assert [node.peers for node in measurement.nodes()[:2]] == [(), ()]
 
 
-def test_extension_with_nobody_left_to_ask_ends_too():
-    """A network of few nodes has no further ones."""
-    inquiry = inquiry_of(range(1, 11), judge=lambda inquiry: dict.fromkeys(inquiry.parts, 8))
-
-    assert places(drive(inquiry, answer)) == [*range(1, 11)]
+def part_of_a_swarm(query):
+    """Answer with a store that has nothing in common with any other."""
+    return answer(query, values=(bytes([95, 1, 2, query.node.distance >> SHIFT, 26, 225]),))
 
 
-def test_node_that_the_judge_marks_leaves_its_place_to_the_next():
-    """And the judge looks again at what that one says."""
-    seen = []
+def test_extension_queries_the_next_nodes_and_ends():
+    """Stores without overlap tell that a swarm is not seen whole, on 16 nodes as on 8."""
+    measurement = measurement_of(range(1, 40))
+    asked = drive(measurement, part_of_a_swarm)
 
-    def judge(inquiry):
-        seen.append(counting(inquiry))
-        for node in inquiry.nodes():
-            if node.distance >> SHIFT == 2 and not node.marks:
-                node.mark("invented")
-        return enough(inquiry)
+    assert places(asked) == [*range(1, EXTENDED_TO + 1)]
+    assert counting(measurement) == [*range(1, EXTENDED_TO + 1)]
+    assert measurement.result().nodes_answered == EXTENDED_TO <= MOST_CLOSEST
 
-    inquiry = inquiry_of(range(1, 20), judge=judge)
-    drive(inquiry, answer)
 
-    assert seen == [[*range(1, 9)], [1, 3, 4, 5, 6, 7, 8, 9]]
+def test_extension_without_further_nodes_ends_too():
+    """A network of few nodes has none."""
+    assert places(drive(measurement_of(range(1, 11)), part_of_a_swarm)) == [*range(1, 11)]
+
+
+def test_node_that_is_marked_leaves_its_place_to_the_next():
+    """And what that one says is looked at, too."""
+    measurement = measurement_of(range(1, 20))
+    full = {2: b"\xff" * 256, 9: b"\xff" * 256}
+    asked = drive(
+        measurement, lambda query: answer(query, seeds_filter=full.get(query.node.distance >> SHIFT))
+    )
+
+    assert places(asked) == [*range(1, 11)]
+    assert counting(measurement) == [1, 3, 4, 5, 6, 7, 8, 10]
+    marks = {each.rank: each.marks for each in measurement.result().observations if each.marks}
+    assert marks == {1: ("impossible-count",), 8: ("impossible-count",)}
+
+
+def test_farther_node_of_a_lookup_takes_the_place_of_a_marked_one():
+    """It has answered on the way, and was none of the closest until then."""
+    closest = [*range(1, 9)]
+
+    def respond(query):
+        distance = query.node.distance >> SHIFT
+        liar = {"seeds_filter": b"\xff" * 256} if distance == 2 else {"peers_filter": FILLED}
+        return answer(query, nodes=compact(*closest), **liar)
+
+    measurement = measurement_of([9], follows=True)
+    drive(measurement, respond)
+
+    result = measurement.result()
+    assert counting(measurement) == [1, *range(3, 10)]
+    assert [each.rank for each in result.observations if each.is_believed] == [0, *range(2, 9)]
+    assert (result.nodes_asked, result.nodes_answered, result.estimate.nodes_with_filters) == (9, 9, 8)
 
 
 def test_lookup_follows_contacts_until_the_closest_have_answered():
@@ -224,10 +236,10 @@ def test_lookup_follows_contacts_until_the_closest_have_answered():
         distance = query.node.distance >> SHIFT
         return answer(query, nodes=compact(*(max(distance // 2 - step, 1) for step in range(8))))
 
-    inquiry = inquiry_of([4000, 5000, 6000], follows=True)
-    asked = places(drive(inquiry, respond))
+    measurement = measurement_of([4000, 5000, 6000], follows=True)
+    asked = places(drive(measurement, respond))
 
-    assert counting(inquiry)[0] == 1
+    assert counting(measurement)[0] == 1
     assert max(Counter(asked).values()) == 1
     assert len(asked) < 80
 
@@ -235,51 +247,54 @@ def test_lookup_follows_contacts_until_the_closest_have_answered():
 def test_lookup_ends_though_liars_name_ever_closer_nodes():
     """Its queries are counted."""
     step = iter(range(10**6, 0, -1))
-    inquiry = inquiry_of([10**7], follows=True)
-    asked = drive(inquiry, lambda query: answer(query, nodes=compact(*(next(step) for _ in range(8)))))
+    measurement = measurement_of([10**7], follows=True)
+    asked = drive(measurement, lambda query: answer(query, nodes=compact(*(next(step) for _ in range(8)))))
 
-    assert len(asked) == MOST_ASKED_ON_THE_WAY
+    assert len(asked) == MOST_QUERIED_ON_THE_WAY
 
 
 def test_contacts_closer_than_anybody_can_be_are_not_followed():
     """An id that shares 6 bytes with the info-hash was made for it."""
     made = TARGET[:6] + b"z" * 14 + (7).to_bytes(6, "big")
-    inquiry = inquiry_of(range(1001, 1010), follows=True)
-    asked = drive(inquiry, lambda query: answer(query, nodes=made))
+    measurement = measurement_of(range(1001, 1010), follows=True)
+    asked = drive(measurement, lambda query: answer(query, nodes=made))
 
     assert places(asked) == [*range(1001, 1009)]
 
 
 def test_liar_caught_by_a_probe_does_not_count_from_then_on():
     """It is asked about a swarm that does not exist, once; its replies are kept and marked."""
-    probes = CanaryHashes(Random(1), share=1.0)
+    canaries = CanaryHashes(Random(1), share=1.0)
 
     def respond(query):
         is_liar = query.node.distance >> SHIFT == 4
-        if query.kind is QueryKind.PROBE:
+        if query.kind is QueryKind.CANARY:
             assert query.target[:5] == TARGET[:5]
             assert query.target != TARGET
             return answer(query, values=(VALUE,) if is_liar else None)
         return answer(query, values=(VALUE,))
 
-    first, second = inquiry_of(range(1, 20), probes=probes), inquiry_of(range(1, 20), probes=probes)
+    first, second = (
+        measurement_of(range(1, 20), canaries=canaries),
+        measurement_of(range(1, 20), canaries=canaries),
+    )
     asked = drive(first, respond)
     again = drive(second, respond)
 
-    assert places(asked, QueryKind.PROBE) == [*range(1, 9), 9]
-    assert places(again, QueryKind.PROBE) == []
-    for inquiry in (first, second):
-        assert counting(inquiry) == [1, 2, 3, 5, 6, 7, 8, 9]
-        (liar,) = [node for node in inquiry.nodes() if node.marks]
-        assert (liar.distance >> SHIFT, liar.marks, liar.values) == (
+    assert places(asked, QueryKind.CANARY) == [*range(1, 9), 9]
+    assert places(again, QueryKind.CANARY) == []
+    for measurement in (first, second):
+        assert counting(measurement) == [1, 2, 3, 5, 6, 7, 8, 9]
+        (liar,) = [node for node in measurement.nodes() if node.marks]
+        assert (liar.distance >> SHIFT, liar.marks, liar.peers) == (
             4,
             ("answers-anything",),
             (Address("95.1.2.3", 1029),),
         )
-    assert (probes.probed, probes.caught) == (9, 1)
+    assert canaries.caught == 1
 
 
-def test_probes_are_bounded_and_a_sample():
+def test_canaries_are_bounded_and_a_sample():
     """Not everybody is asked, and nobody once there are too many."""
     some, few = CanaryHashes(Random(1), share=0.25), CanaryHashes(Random(1), share=1.0, most=10)
     wanted = [endpoint for endpoint in range(1000) if some.wants(endpoint)]
@@ -292,49 +307,48 @@ def test_probes_are_bounded_and_a_sample():
 @pytest.mark.parametrize("filter_", [None, EMPTY])
 def test_honest_answer_to_a_probe_is_no_lie(filter_):
     """Empty filters name nobody."""
-    probes = CanaryHashes(Random(1))
+    canaries = CanaryHashes(Random(1))
     honest = Response(b"tttt", NodeId(b"n" * 20), seeds_filter=filter_, peers_filter=filter_, nodes=b"n" * 26)
 
-    assert not probes.catches(1, honest)
-    assert probes.catches(1, honest._replace(peers_filter=FILLED))
-    assert probes.is_liar(1)
+    assert not canaries.catches(1, honest)
+    assert canaries.catches(1, honest._replace(peers_filter=FILLED))
+    assert canaries.is_liar(1)
 
 
 def test_second_questions_of_a_lookup_stay_within_their_bytes():
     """The closest nodes are asked for their lists as long as all they have cost is below the bound."""
-    inquiry = inquiry_of(range(1, 20), follows=True)
-    inquiry.most_bytes = 3000
+    measurement = measurement_of(range(1, 20), follows=True, most_bytes=3000)
 
     def respond(query):
-        inquiry.count_bytes(query, sent=100, received=200)
+        measurement.count_bytes(query, sent=100, received=200)
         return answer(query, seeds_filter=FILLED if query.kind is QueryKind.SCRAPE else None, values=None)
 
-    asked = drive(inquiry, respond)
+    asked = drive(measurement, respond)
 
     assert places(asked) == [*range(1, 9)]
     assert len(places(asked, QueryKind.LISTING)) == 1  # 8 * 300, and 450 to 466 for each list
-    assert inquiry.bytes_sent + inquiry.bytes_received == 9 * 300
+    assert measurement.bytes_sent + measurement.bytes_received == 9 * 300
 
 
 def test_each_family_has_its_own_nodes():
     """Eight of each; what one lacks the other does not make up for."""
-    inquiry = inquiry_of(range(1, 20), families=Family)
-    asked = drive(inquiry, lambda query: answer(query) if query.family is Family.IPV6 else silent())
+    measurement = measurement_of(range(1, 20), families=Family)
+    asked = drive(measurement, lambda query: answer(query) if query.family is Family.IPV6 else silent())
 
     assert Counter(query.family for query in asked) == {Family.IPV4: 19, Family.IPV6: CLOSEST}
-    assert len(counting(inquiry)) == CLOSEST
+    assert len(counting(measurement)) == CLOSEST
 
 
 def test_query_that_could_not_leave_counts_as_failed():
     """Others are asked, and what never left ends with the rest."""
-    inquiry = inquiry_of(range(1, 20))
-    for query in inquiry.take_queries():
+    measurement = measurement_of(range(1, 20))
+    for query in measurement.take_queries():
         query.node.address = THERE
         if query.node.distance >> SHIFT == 1:
-            inquiry.on_not_sent(query)
+            measurement.on_not_sent(query)
         else:
-            inquiry.on_end(query, answer(query), 0.1)
-    asked = drive(inquiry, answer)
+            measurement.on_end(query, answer(query), 0.1)
+    asked = drive(measurement, answer)
 
     assert places(asked) == [9]
-    assert inquiry.nodes()[0].outcome is Outcome.NOT_SENT
+    assert measurement.nodes()[0].outcome is Outcome.NOT_SENT

@@ -1,0 +1,193 @@
+"""The nodes that are queried about one swarm, closest first, and what each has said so far."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from enum import Enum
+from operator import attrgetter
+
+from dhtnode.addresses import Address, Family
+from dhtnode.ids import NodeId
+from dhtnode.krpc.compact import PackedContact, PackedEndpoint
+from dhtnode.krpc.scrape_filter import FILTER_BYTES
+from dhtnode.outcomes import Outcome
+from dhtnode.swarm.replies import Observation
+
+CLOSEST = 8  # nodes that a peer announces to (BEP 5)
+MOST_QUERIED = 12  # scrapes for a swarm and family whose nodes are known, without those that extend
+MOST_QUERIED_ON_THE_WAY = 80  # the same in a lookup
+AT_ONCE_ON_THE_WAY = 4  # queries of one lookup in flight
+MOST_CANDIDATES = 64  # of a lookup: nodes that are farther are forgotten
+TOO_FEW = 4  # answers of 12 nodes known: then what is known is out of date, and a lookup has to do
+
+_DISTANCE = attrgetter("distance")
+_EMPTY = bytes(FILTER_BYTES)
+
+
+class NodeProgress(Enum):
+    """The states of one node."""
+
+    NEW = 0
+    WAITING = 1
+    COUNTS = 2
+    """It answered, and nothing speaks against it."""
+
+    FAILED = 3
+    """It timed out, or is not believed: another one is queried instead."""
+
+
+class QueriedNode:
+    """One node, with what it has said about one swarm and the peers that it named."""
+
+    __slots__ = (
+        *("address", "asked_at", "bytes_received", "bytes_sent", "distance", "endpoint", "marks", "node_id"),
+        *("outcome", "peers", "peers_filter", "rtt", "seeds_filter", "state", "version"),
+    )
+
+    def __init__(self, node_id: bytes, endpoint: PackedEndpoint, distance: int) -> None:
+        self.node_id = node_id
+        self.endpoint = endpoint
+        self.distance = distance
+        self.state = NodeProgress.NEW
+        self.address: Address | None = None  # set by what sends the first query, like `asked_at`
+        self.asked_at: str | None = None
+        self.outcome: Outcome | None = None
+        self.rtt: float | None = None
+        self.version: bytes | None = None
+        self.seeds_filter: bytes | None = None
+        self.peers_filter: bytes | None = None
+        self.peers: tuple[Address, ...] = ()
+        self.marks: tuple[str, ...] = ()
+        self.bytes_sent = 0
+        self.bytes_received = 0
+
+    @property
+    def claims_peers(self) -> bool:
+        """Return whether it says that any peer is in the swarm."""
+        filters = (self.seeds_filter, self.peers_filter)
+        return bool(self.peers) or any(each not in (None, _EMPTY) for each in filters)
+
+    @property
+    def filtered_peers(self) -> int:
+        """Return about how many peers its filters stand for."""
+        filters = (self.seeds_filter, self.peers_filter)
+        return sum(int.from_bytes(packed).bit_count() for packed in filters if packed) // 2
+
+    def fail(self, outcome: Outcome) -> None:
+        """Record that no usable answer came; another node is queried instead."""
+        self.outcome = outcome
+        self.state = NodeProgress.FAILED
+
+    def mark(self, mark: str) -> None:
+        """Record why it is not believed; another node is queried instead."""
+        if mark not in self.marks:
+            self.marks = (*self.marks, mark)
+        self.state = NodeProgress.FAILED
+
+    def observation(self, rank: int) -> Observation:
+        """Return what it said, without the peers it named."""
+        assert self.address is not None  # noqa: S101  # for mypy: it was queried
+        return Observation(
+            NodeId(self.node_id),
+            self.address,
+            rank,
+            self.seeds_filter,
+            self.peers_filter,
+            version=self.version,
+            rtt_ms=None if self.rtt is None else round(1000 * self.rtt, 3),
+            marks=self.marks,
+            outcome=self.outcome or Outcome.TIMEOUT,
+            asked_at=self.asked_at,
+        )
+
+
+class FamilyNodes:
+    """The nodes of one family, closest first."""
+
+    def __init__(self, target: int, family: Family, known: Iterable[PackedContact], *, follows: bool) -> None:
+        """Start with nodes that are known; with `follows`, contacts that nodes return are queried too."""
+        self.family = family
+        self.wanted = CLOSEST
+        self.follows = follows
+        self.most = MOST_QUERIED_ON_THE_WAY if follows else MOST_QUERIED
+        self.queried = 0
+        self.waiting = 0
+        self.nodes: list[QueriedNode] = []
+        self.unread: list[bytes] = []  # compact contacts, as long as they are not followed
+        self.is_changed = True  # since `take_new`
+        self._target = target
+        self._endpoints: set[PackedEndpoint] = set()
+        for node_id, endpoint in known:
+            if endpoint not in self._endpoints:
+                self._endpoints.add(endpoint)
+                self.nodes.append(QueriedNode(node_id, endpoint, int.from_bytes(node_id, "big") ^ target))
+        self.nodes.sort(key=_DISTANCE)
+
+    def add(self, contacts: Iterable[PackedContact]) -> None:
+        """Add those not met before, each endpoint once."""
+        for node_id, endpoint in contacts:
+            if endpoint in self._endpoints:
+                continue
+            self._endpoints.add(endpoint)
+            distance = int.from_bytes(node_id, "big") ^ self._target
+            at = bisect_left(self.nodes, distance, key=_DISTANCE)
+            if at < MOST_CANDIDATES:
+                self.nodes.insert(at, QueriedNode(node_id, endpoint, distance))
+        del self.nodes[MOST_CANDIDATES:]
+
+    def take_new(self) -> list[QueriedNode]:
+        """Return the nodes to query now: of the closest that have not failed those not queried yet."""
+        if not (self.is_changed or self.follows):
+            return []
+        self.is_changed = False
+        found: list[QueriedNode] = []
+        places = self.wanted
+        # On the way to the closest, each answer may save other queries.
+        at_once = AT_ONCE_ON_THE_WAY if self.follows else self.wanted
+        for node in self.nodes:
+            if node.state is NodeProgress.FAILED:
+                continue
+            if not places or self.waiting >= at_once or self.queried >= self.most:
+                break
+            places -= 1
+            if node.state is NodeProgress.NEW:
+                node.state = NodeProgress.WAITING
+                self.queried += 1
+                self.waiting += 1
+                found.append(node)
+        return found
+
+    def relevant(self) -> list[QueriedNode]:
+        """Return the nodes near enough to count, with those that failed among them, all queried."""
+        places, found = self.wanted, []
+        for node in self.nodes:
+            if not places:
+                break
+            if node.state is not NodeProgress.NEW:
+                found.append(node)
+                places -= node.state is NodeProgress.COUNTS
+        return found
+
+    def extend(self, more: int) -> None:
+        """Query so many more nodes, and some for those of them that fail."""
+        self.wanted += more
+        self.most += 3 * more // 2
+        self.is_changed = True
+
+    def has_place(self) -> bool:
+        """Return whether a node that was marked leaves its place to one not queried yet."""
+        if self.queried < self.most:
+            counting = [node for node in self.nodes if node.state is not NodeProgress.FAILED]
+            self.is_changed |= any(node.state is NodeProgress.NEW for node in counting[: self.wanted])
+        return self.is_changed
+
+    def is_out_of_date(self) -> bool:
+        """Return whether too few of the nodes known are still there."""
+        if self.follows or self.queried < self.most:
+            return False
+        return sum(node.outcome is Outcome.ANSWERED for node in self.nodes) < TOO_FEW
+
+    def begin_lookup(self) -> list[bytes]:
+        """Query contacts that nodes return from now on; return those that came before."""
+        self.follows = True
+        self.most = MOST_QUERIED_ON_THE_WAY
+        return self.unread
