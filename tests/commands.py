@@ -7,14 +7,16 @@ block ends.  Warnings of a command are errors too: they would show as lines on i
 import json
 import os
 import select
+import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +25,7 @@ from dhtnode.ids import NodeId
 from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.krpc.compact import pack_contact
 from dhtnode.krpc.messages import Error, Query, Response
+from tests.fork_server import Fork
 
 PROGRAMS = Path(sys.executable).parent  # where pip puts console scripts, beside the interpreter
 PATIENCE = 60.0  # seconds; only a test that fails waits so long
@@ -51,7 +54,7 @@ SCRAPE_KEYS = [
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Hold what a process left behind."""
+    """Exit status and output of a process."""
 
     status: int
     stdout: str
@@ -74,26 +77,28 @@ class Ended:
 
 
 class Running:
-    """Be a process under way; its stdin is a pipe unless told otherwise."""
+    """A process under way; its stdin is a pipe, or empty."""
 
-    def __init__(self, *command: str | Path, cwd: Path | None = None, stdin: int = subprocess.PIPE) -> None:
-        self._process = subprocess.Popen(
-            [PROGRAMS / command[0], *command[1:]],
-            bufsize=0,  # or a line could wait in Python's buffer, where `select` does not see it
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env=os.environ | {"PYTHONWARNINGS": "error"},
-        )
+    def __init__(self, *command: str | Path, cwd: Path | None = None, no_input: bool = False) -> None:
+        script, *arguments = map(str, command)
+        given, self._stdin = (os.open(os.devnull, os.O_RDONLY), None) if no_input else _pipe_to()
+        self._stdout, printed = _pipe_from()
+        self._stderr, told = _pipe_from()
+        words = [str(PROGRAMS / script), *arguments]
+        environment = os.environ | {"PYTHONWARNINGS": "error"}
+        self._process = Fork(words, [given, printed, told], cwd, environment)
+        for number in (given, printed, told):
+            os.close(number)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.communicate()
+        self.signal(signal.SIGKILL)
+        for stream in (self._stdin, self._stdout, self._stderr):
+            if stream is not None:
+                stream.close()
+        assert self._process.wait(PATIENCE) is not None
 
     @property
     def is_running(self) -> bool:
@@ -102,43 +107,66 @@ class Running:
 
     def read_line(self) -> str:
         """Return the next line of stdout as soon as it is there, without its end."""
-        assert self._process.stdout is not None
-        number = self._process.stdout.fileno()
+        assert self._stdout is not None
         deadline = time.monotonic() + PATIENCE
         line = b""
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([number], [], [], max(0.0, deadline - time.monotonic()))
-            read = os.read(number, 1) if ready else b""
+            ready, _, _ = select.select([self._stdout], [], [], max(0.0, deadline - time.monotonic()))
+            read = self._stdout.read(1) if ready else b""
             assert read, f"no line on stdout, only {line!r}"
             line += read
         return line[:-1].decode()
 
     def close_stdin(self) -> None:
         """Let the process read the end of its input."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.stdin = None
+        assert self._stdin is not None
+        self._stdin.close()
+        self._stdin = None
 
     def close_stdout(self) -> None:
         """Go away as `head` does."""
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._process.stdout = None
+        assert self._stdout is not None
+        self._stdout.close()
+        self._stdout = None
 
     def signal(self, number: int) -> None:
         """Send a signal to this one process."""
-        self._process.send_signal(number)
+        if self.is_running:
+            os.kill(self._process.pid, number)
 
     def wait(self, text: str | None = None) -> Ended:
         """Wait for the end; with a text, send it and close stdin first.
 
         Without one stdin stays as it is, and what is printed must fit into a pipe.
         """
-        given = None if text is None or self._process.stdin is None else text.encode()
-        if given is None:
-            self._process.wait(PATIENCE)
-        stdout, stderr = self._process.communicate(given, timeout=PATIENCE)
-        return Ended(self._process.returncode, (stdout or b"").decode(), (stderr or b"").decode())
+        if text is None or self._stdin is None:
+            assert self._process.wait(PATIENCE) is not None, "the process has not ended"
+        with ThreadPoolExecutor(2) as pool:
+            streams = [
+                pool.submit(stream.read) if stream else None for stream in (self._stdout, self._stderr)
+            ]
+            if text is not None and self._stdin is not None:
+                with suppress(BrokenPipeError):
+                    self._stdin.write(text.encode())
+                self.close_stdin()
+            try:
+                stdout, stderr = (each.result(PATIENCE).decode() if each else "" for each in streams)
+            except TimeoutError:
+                self.signal(signal.SIGKILL)
+                raise
+        status = self._process.wait(PATIENCE)
+        assert status is not None, "the process has closed its output and not ended"
+        return Ended(status, stdout, stderr)
+
+
+def _pipe_to() -> tuple[int, FileIO]:
+    reading, writing = os.pipe()
+    return reading, FileIO(writing, "w")
+
+
+def _pipe_from() -> tuple[FileIO, int]:
+    reading, writing = os.pipe()
+    return FileIO(reading), writing
 
 
 def run_command(*command: str | Path, cwd: Path | None = None, text: str = "") -> Ended:
@@ -147,45 +175,13 @@ def run_command(*command: str | Path, cwd: Path | None = None, text: str = "") -
         return process.wait(text)
 
 
-_FORKS = """
-import json, os, runpy, sys
-program, module, results = sys.argv[1:]
-__import__(module)
-for number, line in enumerate(sys.stdin):
-    child = os.fork()
-    if not child:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for file, name in (1, "stdout"), (2, "stderr"):
-            os.dup2(os.open(f"{results}/{number}.{name}", os.O_CREAT | os.O_WRONLY), file)
-        sys.argv = [program, *json.loads(line)]
-        runpy.run_path(program, run_name="__main__")
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-_MODULES = {"dhtnode": "dhtnode.cli.main", "dhtcrawl": "crawler.cli.main"}
-
-
-def run_each(
-    program: str, command_lines: Sequence[Sequence[str]], *, cwd: Path, results: Path
-) -> list[Ended]:
-    """Run the script of an installed command once per command line, each in a fork of one process.
-
-    For many command lines that end soon: loading the program takes half a second, a fork does not.
-    """
-    lines = "".join(json.dumps(list(line)) + "\n" for line in command_lines)
-    command = [sys.executable, "-W", "error", "-c", _FORKS, PROGRAMS / program, _MODULES[program], results]
-    with Running(*command, cwd=cwd) as process:
-        ended = process.wait(lines)
-    assert (ended.status, ended.stderr) == (0, ""), ended
-    statuses = list(map(int, ended.stdout.split()))
-    assert len(statuses) == len(command_lines)
-    return [
-        Ended(status, (results / f"{number}.stdout").read_text(), (results / f"{number}.stderr").read_text())
-        for number, status in enumerate(statuses)
-    ]
+def run_each(program: str, command_lines: Sequence[Sequence[str]], *, cwd: Path) -> list[Ended]:
+    """Run one command with each line of arguments, one after the other."""
+    return [run_command(program, *line, cwd=cwd) for line in command_lines]
 
 
 class RunningTestnet:
-    """Be a `dhtnode testnet` in a process of its own."""
+    """A `dhtnode testnet` in a process of its own."""
 
     def __init__(self, process: Running, bootstrap: Sequence[str], nodes: int) -> None:
         self.process = process
@@ -222,7 +218,7 @@ def swarm_option(info_hash: str = SWARM, seeds: int = SEEDS, leechers: int = LEE
 
 
 class FakeNode:
-    """Be a node on loopback that does what a test says, one query at a time, and else keeps silent."""
+    """A node on loopback that does what a test says, one query at a time, and else keeps silent."""
 
     def __init__(self, node_id: bytes = b"F" * 20) -> None:
         self.node_id = NodeId(node_id)

@@ -445,7 +445,7 @@ def test_network_stops_on_a_signal(number):
 
 def test_network_in_the_background_runs_on_without_input():
     """A job in the background has /dev/null for its input, and that is at its end from the start."""
-    with Running("dhtnode", "testnet", "--nodes", "2", stdin=subprocess.DEVNULL) as process:
+    with Running("dhtnode", "testnet", "--nodes", "2", no_input=True) as process:
         address = process.read_line()
         ended = run_command("dhtnode", "ping", address)
 
@@ -454,9 +454,7 @@ def test_network_in_the_background_runs_on_without_input():
 
 def test_network_stops_by_itself_after_its_timeout():
     """As the option says."""
-    with Running(
-        "dhtnode", "testnet", "--nodes", "2", "--timeout", "0.3", stdin=subprocess.DEVNULL
-    ) as process:
+    with Running("dhtnode", "testnet", "--nodes", "2", "--timeout", "0.3", no_input=True) as process:
         assert process.wait().status == 0
 
 
@@ -465,7 +463,7 @@ def refused(tmp_path_factory):
     """Run all the wrong command lines, in a directory that must stay empty; return how each ended."""
     place = tmp_path_factory.mktemp("empty")
     lines = [line for line, _ in WRONG]
-    ended = run_each("dhtnode", lines, cwd=place, results=tmp_path_factory.mktemp("results"))
+    ended = run_each("dhtnode", lines, cwd=place)
     assert list(place.iterdir()) == []
     return ended
 

@@ -191,7 +191,7 @@ def refused(tmp_path_factory):
     (place / "binary").write_bytes(bytes(range(256)))
     (place / "key").write_text("12" * 32 + "\n")
     lines = [[*line, "--bootstrap", "127.0.0.1:1"] for line, _ in WRONG]
-    ended = run_each("dhtnode", lines, cwd=place, results=tmp_path_factory.mktemp("results"))
+    ended = run_each("dhtnode", lines, cwd=place)
     assert {path.name for path in place.iterdir()} == {"short", "binary", "key"}
     return ended
 

@@ -126,7 +126,7 @@ def refused(tmp_path_factory):
     (place / "twice.torrent").write_bytes(b"d1:a0:1:a0:e")
     (place / "negative.torrent").write_bytes(b"d4:info-6:e")
     lines = [["get-peers", name, "--bootstrap", "127.0.0.1:1"] for name, _ in WRONG]
-    return run_each("dhtnode", lines, cwd=place, results=tmp_path_factory.mktemp("results"))
+    return run_each("dhtnode", lines, cwd=place)
 
 
 @pytest.mark.parametrize(

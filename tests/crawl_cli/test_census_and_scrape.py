@@ -303,7 +303,7 @@ def refused(tmp_path_factory):
     (place / "empty.txt").write_text("# nothing\n\n")
     before = sorted(place.iterdir())
     lines = [line for line, _ in WRONG]
-    ended = run_each("dhtcrawl", lines, cwd=place, results=tmp_path_factory.mktemp("results"))
+    ended = run_each("dhtcrawl", lines, cwd=place)
     return ended, before, sorted(place.iterdir())
 
 

@@ -53,9 +53,7 @@ def rows(database, query):
 def test_wrong_command_lines_are_one_line(tmp_path):
     """With status 2, and before anything is made."""
     (tmp_path / "ours.db").touch()
-    results = tmp_path / "results"
-    results.mkdir()
-    ended = run_each("dhtcrawl", [line for line, _ in WRONG], cwd=tmp_path, results=results)
+    ended = run_each("dhtcrawl", [line for line, _ in WRONG], cwd=tmp_path)
 
     for (line, reason), each in zip(WRONG, ended, strict=True):
         assert (each.status, each.stdout) == (2, ""), line
@@ -68,14 +66,12 @@ def test_what_the_database_says_is_one_line(tmp_path):
     (tmp_path / "text.db").write_text("this is no database, whatever it is called" * 100)
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE theirs (x)")
-    results = tmp_path / "results"
-    results.mkdir()
     lines = [
         [command, "--db", name, option]
         for name in ("text.db", "other.db")
         for command, option in (("watch", SWARM), ("purge", "--vacuum"))
     ]
-    for line, ended in zip(lines, run_each("dhtcrawl", lines, cwd=tmp_path, results=results), strict=True):
+    for line, ended in zip(lines, run_each("dhtcrawl", lines, cwd=tmp_path), strict=True):
         assert (ended.status, ended.stdout) == (1, ""), line
         assert line[2] in ended.error, line
 

@@ -442,7 +442,7 @@ def refused(tmp_path_factory):
         (place / str(number)).mkdir()
         (place / str(number) / "c.toml").write_text(text)
         lines.append([f"{number}/{word}" if word == "c.toml" else word for word in options])
-    return run_each("dhtnode", lines, cwd=place, results=tmp_path_factory.mktemp("results"))
+    return run_each("dhtnode", lines, cwd=place)
 
 
 @pytest.mark.parametrize(

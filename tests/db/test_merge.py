@@ -389,8 +389,7 @@ def test_unusable_source_is_one_line_and_leaves_the_target_as_it_was(made, tmp_p
     for name, (make, _, _) in UNUSABLE.items():
         make(tmp_path / name)
         lines += [["merge", "--into", into, str(made[0]), name] for into in ("all.db", "new.db")]
-    (tmp_path / "results").mkdir()
-    ended = run_each("dhtcrawl", lines, cwd=tmp_path, results=tmp_path / "results")
+    ended = run_each("dhtcrawl", lines, cwd=tmp_path)
 
     for line, each in zip(lines, ended, strict=True):
         _, status, reason = UNUSABLE[line[-1]]
@@ -503,9 +502,8 @@ def test_command_says_what_was_merged(made, tmp_path):
 
 def test_wrong_command_line_is_one_line(tmp_path):
     """And nothing is made."""
-    (tmp_path / "results").mkdir()
     lines = [["merge"], ["merge", "--into", "all.db"], ["merge", "--into", "all.db", "--window", "0", "a.db"]]
-    for ended in run_each("dhtcrawl", lines, cwd=tmp_path, results=tmp_path / "results"):
+    for ended in run_each("dhtcrawl", lines, cwd=tmp_path):
         assert (ended.status, ended.stdout) == (2, "")
         assert ended.error
     assert not (tmp_path / "all.db").exists()

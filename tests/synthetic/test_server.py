@@ -253,9 +253,7 @@ WRONG = [
 def test_wrong_command_lines_are_one_line_and_status_2(tmp_path):
     """Each says what is wrong."""
     lines = [["synthetic", *line] for line, _ in WRONG]
-    for ended, (_, complaint) in zip(
-        run_each("dhtcrawl", lines, cwd=tmp_path, results=tmp_path), WRONG, strict=True
-    ):
+    for ended, (_, complaint) in zip(run_each("dhtcrawl", lines, cwd=tmp_path), WRONG, strict=True):
         assert (ended.status, ended.stdout) == (2, "")
         assert complaint in ended.error
 
@@ -264,7 +262,7 @@ def test_truth_without_a_place_is_status_1(tmp_path):
     """Before the network is made."""
     (tmp_path / "there.db").write_text("mine")
     lines = [["synthetic", "--truth", "there.db"], ["synthetic", "--truth", "missing/truth.db"]]
-    there, missing = run_each("dhtcrawl", lines, cwd=tmp_path, results=tmp_path)
+    there, missing = run_each("dhtcrawl", lines, cwd=tmp_path)
 
     assert (there.status, there.error) == (1, "dhtcrawl: there.db: is there already")
     assert (missing.status, missing.error) == (1, "dhtcrawl: missing/truth.db: the directory does not exist")
