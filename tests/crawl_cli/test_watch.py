@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from crawler.db.records.watched_swarms import CLAIM_LIFETIME
+from crawler.db.records.watched_swarms import LEASE_LIFETIME
 from tests.commands import SCRAPE_KEYS, SWARM, Running, run_command, run_each, running_testnet, swarm_option
 
 OTHER = "11" * 20
@@ -132,7 +132,7 @@ def test_watch_survives_kill_9(network, database):
     assert len(rows(database, "SELECT * FROM swarm_samples")) >= 2
     runs = [row["status"] for row in rows(database, "SELECT status FROM runs ORDER BY id")]
     assert runs == ["interrupted", "interrupted"]
-    assert CLAIM_LIFETIME == 900.0  # what docs/reference/watch.md says
+    assert LEASE_LIFETIME == 900.0  # what docs/reference/watch.md says
 
 
 def test_watch_without_a_network_does_not_end(database):
