@@ -89,7 +89,7 @@ async def _look_up(others: Sequence[NodeId], asker: Node, target: NodeId) -> dic
 
 
 def _queries_sent(node: Node) -> int:
-    return sum(endpoint.counts.get("queries sent", 0) for endpoint in node.statistics().endpoints)
+    return sum(endpoint.counts.get("queries sent", 0) for endpoint in node.statistics().sockets)
 
 
 def result_row(result: dict[str, Any]) -> list[str]:

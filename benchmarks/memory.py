@@ -125,7 +125,7 @@ async def _fed(
         growth = Growth.begin()
         await feeding.feed(packets(feeding))
         seen = node.statistics()
-        received = seen.endpoints[0].counts.get("datagrams received", 0)
+        received = seen.sockets[0].counts.get("datagrams received", 0)
         return growth.end(count, swarms=seen.peers.swarms, received=received, sent=feeding.sent)
 
 
@@ -157,7 +157,7 @@ async def hours(scale: float) -> dict[str, Any]:
 
 
 def _received(node: Node) -> int:
-    return sum(each.counts.get("datagrams received", 0) for each in node.statistics().endpoints)
+    return sum(each.counts.get("datagrams received", 0) for each in node.statistics().sockets)
 
 
 PARTS: dict[str, Callable[[float], Awaitable[dict[str, Any]]]] = {

@@ -26,7 +26,7 @@ async def serve(contacts: Sequence[Address], settings: NodeSettings) -> None:
     """Run the node until standard input closes."""
     async with open_our_node(contacts, settings) as node:
         host, port = node.addresses[0]
-        _say({"host": host, "port": port, "nodes": node.statistics().endpoints[0].nodes})
+        _say({"host": host, "port": port, "nodes": node.statistics().sockets[0].nodes})
         while True:
             await trio.lowlevel.wait_readable(sys.stdin)
             if not os.read(sys.stdin.fileno(), 4096):
@@ -37,7 +37,7 @@ async def serve(contacts: Sequence[Address], settings: NodeSettings) -> None:
 def condition(node: Node, settings: NodeSettings) -> dict[str, Any]:
     """Return all that a flood might change, fit for JSON."""
     seen = node.statistics()
-    endpoint = seen.endpoints[0]
+    endpoint = seen.sockets[0]
     return {
         "counts": dict(endpoint.counts),
         "dropped_by_kernel": endpoint.dropped_by_kernel,

@@ -137,7 +137,7 @@ def serve_ours(contacts: Sequence[Address], ready: Ready) -> None:
 
 async def _serve_ours(contacts: Sequence[Address], ready: Ready) -> None:
     async with open_our_node(contacts, OUR_SETTINGS) as node:
-        ready(node.addresses[0], node.statistics().endpoints[0].nodes)
+        ready(node.addresses[0], node.statistics().sockets[0].nodes)
         await trio.lowlevel.wait_readable(sys.stdin)
 
 

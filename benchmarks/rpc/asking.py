@@ -120,7 +120,7 @@ async def measure(face: str, method: str, addresses: Sequence[Address], seconds:
             cpu, wall = time.process_time() - before, time.monotonic() - started
             answered = asker.answered - answered
             until.set()
-        nodes = node.statistics().endpoints[0].nodes
+        nodes = node.statistics().sockets[0].nodes
     return {
         "face": face,
         "method": method,

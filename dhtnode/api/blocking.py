@@ -22,10 +22,10 @@ def find_peers(
 ) -> list[Address]:
     """Return peers of a swarm, given by info-hash, magnet link or torrent file, without a tracker.
 
-    Returns after the lookup, after `limit` peers, or after `timeout` seconds with what has come by
-    then.  An empty list means that nobody knows of a peer.  Raises `InvalidInfoHash` for a text that
+    Returns after the lookup, after `limit` peers, or after `timeout` seconds with the peers found by
+    then.  An empty list means that no node knows of a peer.  Raises `InvalidInfoHash` for a text that
     is none, `PrivateTorrent` before anything is sent (BEP 27), and `NotJoined` when no node answered
-    at all.  Not to be called from inside Trio.
+    at all.  It cannot be called from inside Trio.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit {limit}: ask for one peer at least")

@@ -1,6 +1,6 @@
 """Get items from the nodes nearest to a target, and put them there (BEP 44).
 
-Both begin with a walk in every family.  What a node sends counts only if its hash, or its key and
+Both begin with a lookup in every family.  What a node sends counts only if its hash, or its key and
 signature, are those of the target; of mutable items the highest `seq` wins.  A put then goes to the
 closest nodes, with the tokens that they gave.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from dhtnode.addresses import Address, Contact
-from dhtnode.api.dual_stack import lookup_in_all_families
+from dhtnode.api.dual_stack import lookup_closest, lookup_in_all_families
 from dhtnode.api.results import FoundItem, StoredItem
 from dhtnode.errors import NotJoined, QueryError, QueryRefused
 from dhtnode.items import ImmutableItem, Item, MutableItem, Target
@@ -25,21 +25,22 @@ PADDING = 96  # makes a `get` 200 bytes long: eight times that is more than any 
 WELL_KEPT = 8  # more copies than this, and among them all the closest, need no further put (BEP 44)
 
 
-class Search:
-    """Collect what nodes say about one target; pure, and cheap but for a signature per new item."""
+class ItemSearch:
+    """What nodes returned under one target; pure, and cheap but for a signature per new item."""
 
     def __init__(self, target: Target, salt: bytes = b"") -> None:
-        """Look for a target; of a mutable item the salt must be known, because no node tells it."""
+        """Search for a target; of a mutable item the salt must be known, because no node returns it."""
         self.target = target
         self.newest: Item | None = None
         self.forged = 0
         self.answered = 0
         self._salt = salt
         self._genuine: set[Item] = set()
-        self._kept: dict[Address, int | None] = {}  # the `seq` each node has; None for an immutable item
+        # The `seq` that each node has; None for an immutable item.
+        self._kept: dict[Address, int | None] = {}
 
-    def take(self, answer: Answer) -> None:
-        """Take in one answer."""
+    def add(self, answer: Answer) -> None:
+        """Add one answer."""
         self.answered += 1
         response = answer.response
         if response.value is not None:
@@ -54,11 +55,11 @@ class Search:
             self._kept[answer.address] = response.seq
 
     def keeps_any(self, address: Address) -> bool:
-        """Return whether a node has an item under the target, whichever."""
+        """Return whether a node has any item under the target."""
         return address in self._kept
 
     def keeps(self, address: Address, item: Item) -> bool:
-        """Return whether a node has an item, or at least says so (its `seq` alone may be all it sent)."""
+        """Return whether a node has an item, or claims to (its `seq` alone may be all it sent)."""
         return address in self._kept and self._kept[address] == _seq_of(item)
 
     def copies(self, item: Item | None) -> int:
@@ -68,10 +69,10 @@ class Search:
     def _item_in(self, response: Response) -> Item | None:
         """Return the item in a response, or None when it is not genuine."""
         value, key, signature, seq = response.value, response.public_key, response.signature, response.seq
+        if value is None:
+            return None
         item: Item
         try:
-            if value is None:
-                return None
             if key is None or signature is None or seq is None:
                 item = ImmutableItem(value)
             else:
@@ -86,22 +87,22 @@ class Search:
 
 
 async def find_item(
-    endpoints: Sequence[SocketNode], search: Search, *, newer_than: int | None = None, count: bool = False
+    sockets: Sequence[SocketNode], search: ItemSearch, *, newer_than: int | None = None, count: bool = False
 ) -> FoundItem:
-    """Walk in every family and return the newest item.
+    """Look a target up in every family and return the newest item.
 
-    An immutable item ends the walk when it is found, unless its copies are to be counted.  Mutable
-    ones with a `seq` up to `newer_than` are not sent.  Raises `NotJoined` when nobody answered.
+    An immutable item ends the lookup when it is found, unless its copies are to be counted.  Mutable
+    ones with a `seq` up to `newer_than` are not sent.  Raises `NotJoined` when no node answered.
     """
     method = Get(search.target, seq=newer_than, padding=PADDING)
     with trio.CancelScope() as scope:
 
-        def on_answer(_endpoint: SocketNode, answer: Answer) -> None:
-            search.take(answer)
+        def on_answer(_socket: SocketNode, answer: Answer) -> None:
+            search.add(answer)
             if isinstance(search.newest, ImmutableItem) and not count:
                 scope.cancel()
 
-        await lookup_in_all_families(endpoints, search.target, method, on_answer)
+        await lookup_in_all_families(sockets, search.target, method, on_answer)
     if not search.answered:
         raise NotJoined("no node answered")
     copies = search.copies(search.newest)
@@ -109,21 +110,23 @@ async def find_item(
 
 
 async def store_item(
-    endpoints: Sequence[SocketNode], item: Item, *, cas: int | None = None, if_needed: bool = False
+    sockets: Sequence[SocketNode], item: Item, *, cas: int | None = None, if_needed: bool = False
 ) -> StoredItem:
-    """Put an item to the closest nodes of every family, and return who keeps it then.
+    """Put an item to the closest nodes of every family, and return which of them keep it then.
 
-    Nothing is put when the walk has found an item that must stay: a newer one, one with the same
+    Nothing is put when the lookup has found an item that must stay: a newer one, one with the same
     `seq` and another value, or one whose `seq` is not `cas`.  With `if_needed`, nothing is put either
     when there are more than 8 copies, one at each of the closest nodes (BEP 44, "Expiration").
-    Raises `NotJoined` when nobody answered.
+    Raises `NotJoined` when no node answered.
     """
-    search = Search(item.target(), item.salt if isinstance(item, MutableItem) else b"")
-    closest = await _closest_answers(endpoints, search)
+    search = ItemSearch(item.target(), item.salt if isinstance(item, MutableItem) else b"")
+    closest = await lookup_closest(
+        sockets, search.target, Get(search.target, padding=PADDING), lambda _, answer: search.add(answer)
+    )
     stored = {answer.address for _, answer in closest if search.keeps(answer.address, item)}
     conflicts = {answer.address for _, answer in closest if search.keeps_any(answer.address)} - stored
 
-    async def tell(endpoint: SocketNode, answer: Answer) -> None:
+    async def put(socket: SocketNode, answer: Answer) -> None:
         address, token = answer.address, answer.response.token
         if token is None:
             return
@@ -132,7 +135,7 @@ async def store_item(
         stored.discard(address)
         conflicts.discard(address)
         try:
-            await endpoint.rpc.query_twice(method, address)
+            await socket.rpc.query_twice(method, address)
         except QueryRefused as refused:
             if refused.code in (CAS_MISMATCH, SEQ_TOO_LOW):
                 conflicts.add(address)
@@ -144,8 +147,8 @@ async def store_item(
     is_well_kept = len(stored) == len(closest) and search.copies(item) > WELL_KEPT
     if not _must_stay(search.newest, item, cas) and not (if_needed and is_well_kept):
         async with trio.open_nursery() as nursery:
-            for endpoint, answer in closest:
-                nursery.start_soon(tell, endpoint, answer)
+            for socket, answer in closest:
+                nursery.start_soon(put, socket, answer)
     contacts = [Contact(answer.response.node_id, answer.address) for _, answer in closest]
     return StoredItem(
         search.target,
@@ -157,34 +160,21 @@ async def store_item(
     )
 
 
-async def keep_item(next_ones: Callable[[], Sequence[SocketNode]], item: Item, interval: float) -> None:
-    """Put an item again and again, when it is needed, and in place of a mutable one what is newer.
+async def keep_item(next_in_turn: Callable[[], Sequence[SocketNode]], item: Item, interval: float) -> None:
+    """Put an item every `interval` seconds, when it is needed, until cancelled.
 
-    `next_ones` names the endpoints each time.
+    In place of a mutable item, a newer one that was found is put.  `next_in_turn` returns the sockets
+    to use each time.
     """
     while True:
         try:
-            outcome = await store_item(next_ones(), item, if_needed=True)
+            outcome = await store_item(next_in_turn(), item, if_needed=True)
         except NotJoined:
             logger.info("%s: not put again, no node answered", item.target().hex())
         else:
             if _must_stay(outcome.current, item, None) and outcome.current is not None:
                 item = outcome.current
         await trio.sleep(interval)
-
-
-async def _closest_answers(
-    endpoints: Sequence[SocketNode], search: Search
-) -> list[tuple[SocketNode, Answer]]:
-    """Walk in every family and return what the closest nodes of each answered."""
-    method = Get(search.target, padding=PADDING)
-    walks = await lookup_in_all_families(
-        endpoints, search.target, method, lambda _, answer: search.take(answer)
-    )
-    closest = [(walk.endpoint, answer) for walk in walks for answer in walk.closest_answers()]
-    if not closest:
-        raise NotJoined("no node answered")
-    return closest
 
 
 def _must_stay(current: Item | None, item: Item, cas: int | None) -> bool:

@@ -1,19 +1,18 @@
-"""A whole node: the operations a program calls, over one endpoint per family or several.
+"""A whole node: the operations a program calls, over one socket per family or several.
 
 An operation runs in the task of its caller: cancelling the caller ends it and forgets its queries.
-How a node comes to be and goes away is in `opening`.
+`open_node` opens and closes nodes.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from random import Random, SystemRandom
 
 import trio
 
 from dhtnode.addresses import Address, Contact, parse_address
-from dhtnode.api.dual_stack import ANSWERING_GRACE, SILENT_GRACE, FamilyLookup, lookup_in_all_families
-from dhtnode.api.families import SocketNodes
-from dhtnode.api.items import Search, find_item, keep_item, store_item
+from dhtnode.api.dual_stack import SocketNodes, lookup_closest, lookup_in_all_families
+from dhtnode.api.items import ItemSearch, find_item, keep_item, store_item
 from dhtnode.api.peer_stream import PeerStream
 from dhtnode.api.results import (
     Announcement,
@@ -43,31 +42,21 @@ from dhtnode.swarm.measurement import SwarmMeasurement
 
 
 class Node:
-    """Be a node of the DHT; made by `open_node`."""
+    """A node of the DHT; made by `open_node`."""
 
     def __init__(
-        self,
-        endpoints: Sequence[SocketNode],
-        peers: PeerStore,
-        items: ItemStore,
-        nursery: trio.Nursery,
+        self, sockets: SocketNodes, peers: PeerStore, items: ItemStore, nursery: trio.Nursery
     ) -> None:
         self.peers = peers
         self.items = items
-        self._endpoints = {endpoint.socket.address: endpoint for endpoint in endpoints}
-        self._families = SocketNodes(endpoints)
+        self._sockets = sockets
         self._nursery = nursery
-        self._attempts: dict[Address, trio.Event] = {}
         self._canaries = CanaryHashes(Random(SystemRandom().getrandbits(256)))
-
-    def new_attempt(self, endpoint: SocketNode) -> trio.Event:
-        """Return an event that the loop which joins with an endpoint sets after its first attempt."""
-        return self._attempts.setdefault(endpoint.socket.address, trio.Event())
 
     @property
     def node_ids(self) -> dict[Address, NodeId]:
         """Return our id at each local address: each socket is a node to others (BEP 42, BEP 45)."""
-        return {address: endpoint.table.node_id for address, endpoint in self._endpoints.items()}
+        return {address: socket.table.node_id for address, socket in self._sockets.by_address.items()}
 
     @property
     def node_id(self) -> NodeId:
@@ -77,28 +66,25 @@ class Node:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Return the local addresses, in the order in which they were given; by default IPv4 first."""
-        return tuple(self._endpoints)
+        return tuple(self._sockets.by_address)
 
     async def wait_joined(self) -> None:
         """Wait until the first attempt to join has ended at each address, with or without success.
 
         When one has succeeded, others are waited for 2 seconds more while they are without any
         contact, else 15: a dead family does not hold up the other.  A read-only node makes no attempt:
-        nobody is to know it, and its lookups fill its table.
+        no other node is to know it, and its lookups fill its table.
         """
-        succeeded = trio.Event()
-        async with trio.open_nursery() as nursery:
-            for address, attempt in self._attempts.items():
-                nursery.start_soon(self._wait_joined, address, attempt, succeeded)
+        await self._sockets.wait_joined()
 
     async def join(self) -> None:
         """Look for our neighbours once more; a node does so by itself when it has few contacts.
 
-        This is the one lookup that all endpoints make, each towards its own id (BEP 45).
+        This is the one lookup that all sockets make, each towards its own id (BEP 45).
         """
         async with trio.open_nursery() as nursery:
-            for endpoint in self._endpoints.values():
-                nursery.start_soon(endpoint.join)
+            for socket in self._sockets.by_address.values():
+                nursery.start_soon(socket.join)
 
     async def ping(self, address: Address | str) -> FoundNode:
         """Ask one node for its id; raises `QueryError` when it does not answer, or `ValueError`."""
@@ -125,11 +111,11 @@ class Node:
     async def find_node(self, target: NodeId) -> list[FoundNode]:
         """Find the nodes closest to a target, at most 8 per family, closest first.
 
-        Every one of them answered under its id, and none is an endpoint of ours.  Raises `NotJoined`
-        when nobody answered at all.
+        Every one of them answered under its id, and none is a socket of ours.  Raises `NotJoined`
+        when no node answered at all.
         """
-        walks = await self._walk(self._families.next_ones(), target, FindNode(target))
-        found = [_found(answer) for walk in walks for answer in walk.closest_answers()]
+        closest = await lookup_closest(self._sockets.next_in_turn(), target, FindNode(target))
+        found = [_found(answer) for _, answer in closest]
         return sorted(found, key=lambda node: as_int(node.node_id) ^ as_int(target))
 
     @asynccontextmanager
@@ -147,17 +133,17 @@ class Node:
         stream = PeerStream(1)
         scope = trio.CancelScope()
 
-        async def walk() -> None:
+        async def look_up() -> None:
             with scope:
                 await lookup_in_all_families(
-                    self._families.next_ones(),
+                    self._sockets.next_in_turn(),
                     info_hash,
                     method,
-                    lambda endpoint, answer: stream.on_answer(endpoint.scope, answer),
+                    lambda socket, answer: stream.on_answer(socket.scope, answer),
                 )
             stream.on_end()
 
-        self._nursery.start_soon(walk, name=f"get_peers {info_hash.hex()}")
+        self._nursery.start_soon(look_up, name=f"get_peers {info_hash.hex()}")
         try:
             yield stream
         finally:
@@ -176,39 +162,38 @@ class Node:
 
         `port` is the TCP port of the peer, 1 to 65535.  With `implied_port` nodes are to use the
         UDP source port instead, which gets through NATs; `port` is sent all the same, because some
-        nodes know nothing else.  Nodes store the address that we ask from: of several in a family, one
-        whose turn it is, or with `every_address` each, one after the other (BEP 45); that takes a
-        lookup for each.  Raises `NotJoined` when nobody answered, and `PrivateTorrent` before anything
-        is sent (BEP 27).
+        nodes know nothing else.  Nodes store the address that the query comes from: of several in a
+        family, one whose turn it is, or with `every_address` each, one after the other (BEP 45); that
+        takes a lookup for each.  Raises `NotJoined` when no node answered, and `PrivateTorrent` before
+        anything is sent (BEP 27).
         """
         info_hash = public_info_hash(torrent)
         if not 0 < port < 65536:
             raise ValueError(f"port {port} is not in 1..65535")
-        rounds = self._families.rounds() if every_address else [self._families.next_ones()]
+        sockets = self._sockets
         taken: list[Contact] = []
-        asked = 0
+        queried = 0
 
-        async def tell(endpoint: SocketNode, answer: Answer) -> None:
+        async def tell(socket: SocketNode, answer: Answer) -> None:
             token = answer.response.token
             if token is None:
                 return
             method = AnnouncePeer(info_hash, port, token, implied_port, seed)
-            try:
-                reply = await endpoint.rpc.query_twice(method, answer.address)
-            except QueryError:
-                return
-            taken.append(Contact(reply.response.node_id, reply.address))
+            with suppress(QueryError):
+                reply = await socket.rpc.query_twice(method, answer.address)
+                taken.append(Contact(reply.response.node_id, reply.address))
 
-        for endpoints in rounds:
-            walks = await lookup_in_all_families(endpoints, info_hash, GetPeers(info_hash))
-            closest = [(walk.endpoint, answer) for walk in walks for answer in walk.closest_answers()]
-            asked += len(closest)
+        for together in sockets.rounds() if every_address else [sockets.next_in_turn()]:
+            closest: list[tuple[SocketNode, Answer]] = []
+            with suppress(NotJoined):
+                closest = await lookup_closest(together, info_hash, GetPeers(info_hash))
+            queried += len(closest)
             async with trio.open_nursery() as nursery:
-                for endpoint, answer in closest:
-                    nursery.start_soon(tell, endpoint, answer)
-        if not asked:
+                for socket, answer in closest:
+                    nursery.start_soon(tell, socket, answer)
+        if not queried:
             raise NotJoined("no node answered")
-        return Announcement(info_hash, port, tuple(taken), asked - len(taken))
+        return Announcement(info_hash, port, tuple(taken), queried - len(taken))
 
     async def scrape(self, torrent: InfoHash | Metainfo) -> SwarmMeasurement:
         """Measure the size of a swarm over the closest nodes of every family (BEP 33).
@@ -219,7 +204,10 @@ class Node:
         `PrivateTorrent` before anything is sent (BEP 27).
         """
         info_hash = public_info_hash(torrent)
-        lookups = await self._walk(self._families.next_ones(), info_hash, GetPeers(info_hash, scrape=True))
+        method = GetPeers(info_hash, scrape=True)
+        lookups = await lookup_in_all_families(self._sockets.next_in_turn(), info_hash, method)
+        if not any(lookup.driver.answers for lookup in lookups):
+            raise NotJoined("no node answered")
         return await measure_swarm(lookups, info_hash, self._canaries)
 
     async def get_item(
@@ -230,31 +218,31 @@ class Node:
         The target of a mutable item is `mutable_target(public_key, salt)`; `salt` must be given once
         more, because the signature is over it.  One that is not newer than `newer_than` is not sent.
         An immutable item ends the lookup as soon as it is found, unless `count` asks for the number
-        of its copies.  Raises `NotJoined` when nobody answered.
+        of its copies.  Raises `NotJoined` when no node answered.
         """
-        search = Search(target, salt)
-        return await find_item(self._families.next_ones(), search, newer_than=newer_than, count=count)
+        search = ItemSearch(target, salt)
+        return await find_item(self._sockets.next_in_turn(), search, newer_than=newer_than, count=count)
 
     async def put_item(self, item: Item, *, cas: int | None = None, if_needed: bool = False) -> StoredItem:
         """Put an item to the closest nodes, which keep it for two hours (BEP 44).
 
-        With `cas`, it replaces only a mutable item with that `seq`; whoever writes beside others
-        wants that, and reads `conflicts` afterwards.  With `if_needed` nothing is put while there are
-        plenty of copies.  Raises `NotJoined` when nobody answered.
+        With `cas`, it replaces only a mutable item with that `seq`; one of several writers wants that,
+        and reads `conflicts` afterwards.  With `if_needed` nothing is put while there are
+        plenty of copies.  Raises `NotJoined` when no node answered.
         """
-        return await store_item(self._families.next_ones(), item, cas=cas, if_needed=if_needed)
+        return await store_item(self._sockets.next_in_turn(), item, cas=cas, if_needed=if_needed)
 
     async def keep_item(self, item: Item, *, interval: float = 3600.0) -> None:
         """Put an item now and every hour, if needed, until cancelled; or a newer one under its key.
 
-        The key is not needed for it: anybody may keep a signed item alive (BEP 44).
+        The key is not needed for it: any node may keep a signed item alive (BEP 44).
         """
-        await keep_item(self._families.next_ones, item, interval)
+        await keep_item(self._sockets.next_in_turn, item, interval)
 
     async def resolve_torrent(self, link: str) -> ResolvedTorrent | None:
         """Return what `magnet:?xs=urn:btpk:...` points to now, or None when it points to no torrent (BEP 46).
 
-        Raises `InvalidInfoHash` for another link, and `NotJoined` when nobody answered.
+        Raises `InvalidInfoHash` for another link, and `NotJoined` when no node answered.
         """
         public_key, salt = parse_mutable_link(link)
         item = (await self.get_item(mutable_target(public_key, salt), salt=salt)).item
@@ -279,11 +267,11 @@ class Node:
         Each host is asked from one address of ours, always the same: tokens are good for no other.
         """
         target = parse_address(address) if isinstance(address, str) else address
-        endpoint = self._families.towards(target)
-        if endpoint is None:
+        socket = self._sockets.towards(target)
+        if socket is None:
             await trio.lowlevel.checkpoint()
             raise QueryNotSent(target, f"no IPv{target.family} socket")
-        return await endpoint.rpc.query(method, target)
+        return await socket.rpc.query(method, target)
 
     def send_query(self, method: Method, address: Address, on_done: OnDone) -> Pending | None:
         """Send one query and return at once; `on_done` is called later, exactly once.
@@ -291,34 +279,34 @@ class Node:
         For bulk work: no task, scope or event per query.  Returns None, and calls nothing, when the
         query could not be sent; the handle is for `forget`.
         """
-        endpoint = self._families.towards(address)
-        return None if endpoint is None else endpoint.rpc.send_query(method, address, on_done)
+        socket = self._sockets.towards(address)
+        return None if socket is None else socket.rpc.send_query(method, address, on_done)
 
     def forget(self, pending: Pending) -> None:
         """Give up a query of `send_query`: its `on_done` will not be called."""
-        endpoint = self._families.towards(pending.address)
-        if endpoint is not None:
-            endpoint.rpc.forget(pending)
+        socket = self._sockets.towards(pending.address)
+        if socket is not None:
+            socket.rpc.forget(pending)
 
     def contacts(self) -> list[Contact]:
         """Return the contacts in the tables that are not known to be bad, each once."""
-        tables = [endpoint.table for endpoint in self._endpoints.values()]
+        tables = [socket.table for socket in self._sockets.by_address.values()]
         return list(dict.fromkeys(contact for table in tables for contact in table.contacts()))
 
     def statistics(self) -> NodeStatistics:
         """Return a snapshot of tables, counters and stores; cost: linear in the tables."""
         now = trio.current_time()
-        endpoints = tuple(endpoint.statistics(now) for endpoint in self._endpoints.values())
-        return NodeStatistics(endpoints, self.peers.statistics(), self.items.statistics(now))
+        sockets = tuple(socket.statistics(now) for socket in self._sockets.by_address.values())
+        return NodeStatistics(sockets, self.peers.statistics(), self.items.statistics(now))
 
     def change_limits(self, settings: NodeSettings) -> None:
-        """Go by other limits on what strangers may use, those in `settings.LIMITS`; all else stays as it is.
+        """Apply other limits on what others may use, those in `settings.LIMITS`; all else stays as it is.
 
-        What was used before is forgiven.  Cost: linear in the sources remembered, 8192 per socket.
+        What was used before no longer counts.  Cost: linear in the sources remembered, 8192 per socket.
         """
         now = trio.current_time()
-        for endpoint in self._endpoints.values():
-            endpoint.change_limits(settings, now)
+        for socket in self._sockets.by_address.values():
+            socket.change_limits(settings, now)
         self.items.change_rate(settings.signature_rate, now)
 
     def state(self) -> SavedState:
@@ -327,36 +315,10 @@ class Node:
         Nodes known to be bad are kept too: when our own network fails, all of them seem so.
         """
         contacts: dict[Address, Contact] = {}
-        for endpoint in self._endpoints.values():
-            for contact in [*endpoint.table.contacts(include_bad=True), *endpoint.saved]:
+        for socket in self._sockets.by_address.values():
+            for contact in [*socket.table.contacts(include_bad=True), *socket.saved]:
                 contacts.setdefault(contact.address, contact)
         return SavedState(self.node_ids, tuple(contacts.values()))
-
-    async def _walk(
-        self, endpoints: Sequence[SocketNode], target: bytes, method: Method
-    ) -> list[FamilyLookup]:
-        """Walk in every family; raises `NotJoined` when nobody answered in any."""
-        walks = await lookup_in_all_families(endpoints, target, method)
-        if not any(walk.traversal.answers for walk in walks):
-            raise NotJoined("no node answered")
-        return walks
-
-    async def _wait_joined(self, address: Address, attempt: trio.Event, succeeded: trio.Event) -> None:
-        """Wait for one attempt, but not for long after another has succeeded."""
-
-        async def limit() -> None:
-            await succeeded.wait()
-            await trio.sleep(SILENT_GRACE)
-            if self._endpoints[address].table.contacts():
-                await trio.sleep(ANSWERING_GRACE - SILENT_GRACE)
-            nursery.cancel_scope.cancel()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(limit)
-            await attempt.wait()
-            if self._endpoints[address].table.contacts():
-                succeeded.set()
-            nursery.cancel_scope.cancel()
 
 
 def _found(answer: Answer) -> FoundNode:

@@ -1,4 +1,4 @@
-"""How a node comes to be and goes away: sockets, identity, tasks, and their end."""
+"""`open_node`: bind sockets, choose ids, run the tasks of a node, and close all of it."""
 
 import random as random_module
 import secrets
@@ -19,6 +19,7 @@ from dhtnode.addresses import (
     scope_of,
     split_host_port,
 )
+from dhtnode.api.dual_stack import SocketNodes
 from dhtnode.api.node import Node
 from dhtnode.errors import CannotListen
 from dhtnode.ids import NodeId
@@ -54,11 +55,11 @@ async def open_node(
     its own (BEP 45).  By default these are `port` (0 for any free one) of each family that this
     machine has, or any port of loopback only, when every host in `bootstrap` is a loopback address.
     `bootstrap` holds `HOST:PORT` texts to join through; with `well_known` the public ones come
-    last.  `torrent_nodes` are tried after `bootstrap` and have no say in what is bound: they may be a
-    stranger's, such as the nodes of a torrent file.
+    last.  `torrent_nodes`, those that a torrent file lists, are tried after `bootstrap` and have no
+    say in what is bound: they may be an attacker's.
     `state_file` keeps ids and contacts between runs.  `node_id` is that of the first address of
-    each family, and kept in any case; other ids are renewed when they do not go with our address
-    (BEP 42).  `sockets` and a seeded `random` serve tests.  Raises `AddressInUse`, `CannotListen`,
+    each family, and stays in any case; other ids are renewed when they do not comply with BEP 42 at
+    our address.  `sockets` and a seeded `random` serve tests.  Raises `AddressInUse`, `CannotListen`,
     `StateFileError` or `ValueError`.
     """
     for host in (*bootstrap, *torrent_nodes):
@@ -73,12 +74,12 @@ async def open_node(
         old_ids = saved.node_ids if saved else {}
         ids = spread_ids(node_id, addresses) if node_id else first_ids(addresses, old_ids, random_bytes)
         random = random or random_module.Random(secrets.randbits(256))
-        shared = share(settings, random, random_bytes, trio.current_time())
-        endpoints = _endpoints(bound, ids, shared, (*bootstrap, *torrent_nodes), well_known=well_known)
-        for endpoint in endpoints:
-            endpoint.is_id_fixed = node_id is not None
-            endpoint.saved = saved.contacts_of(endpoint.family) if saved else []
-        async with _running(endpoints, shared, path) as node:
+        context = share(settings, random, random_bytes, trio.current_time())
+        socket_nodes = _socket_nodes(bound, ids, context, (*bootstrap, *torrent_nodes), well_known=well_known)
+        for socket_node in socket_nodes:
+            socket_node.is_id_fixed = node_id is not None
+            socket_node.saved = saved.contacts_of(socket_node.family) if saved else []
+        async with _running(socket_nodes, context, path) as node:
             yield node
     finally:
         for socket in bound:
@@ -87,23 +88,26 @@ async def open_node(
 
 @asynccontextmanager
 async def _running(
-    endpoints: Sequence[SocketNode], shared: NodeContext, path: Path | None
+    socket_nodes: Sequence[SocketNode], context: NodeContext, path: Path | None
 ) -> AsyncIterator[Node]:
-    settings, peers = shared.settings, shared.peers
+    settings, peers = context.settings, context.peers
+    sockets = SocketNodes(socket_nodes)
     async with AsyncExitStack() as stack:
         if path is not None:
-            stack.callback(lambda: save_state(path, node.state()))  # last, when nobody else writes
+            # Saved last, when no task changes anything any more.
+            stack.callback(lambda: save_state(path, node.state()))
         nursery = await stack.enter_async_context(open_service_nursery())
-        node = Node(endpoints, peers, shared.items, nursery)
-        for endpoint in endpoints:
-            address = endpoint.socket.address
-            nursery.start_soon(endpoint.serve, name=f"endpoint {address}")
-            nursery.start_soon(keep_fresh, endpoint, name=f"refresh {address}")
-            if not settings.read_only:  # nobody is to know us, so our own neighbours do not matter
-                nursery.start_soon(keep_joined, endpoint, node.new_attempt(endpoint), name=f"join {address}")
+        node = Node(sockets, peers, context.items, nursery)
+        for address, each in sockets.by_address.items():
+            nursery.start_soon(each.serve, name=f"serve {address}")
+            nursery.start_soon(keep_fresh, each, name=f"refresh {address}")
+            # No other node is to know a read-only one, so its own neighbours do not matter.
+            if not settings.read_only:
+                nursery.start_soon(keep_joined, each, sockets.first_attempt(address), name=f"join {address}")
         nursery.start_soon(keep_expiring, peers, settings.maintenance_period, name="expire peers")
         if path is not None:
-            save_state(path, node.state())  # now, so that a path that cannot be written is told at once
+            # Saved now too, so that a path that cannot be written fails at once.
+            save_state(path, node.state())
             nursery.start_soon(keep_saved, path, node.state, settings.save_period, name="save state")
         yield node
 
@@ -111,12 +115,12 @@ async def _running(
 def _bind(
     listen: Sequence[str | Address] | None, port: int, bootstrap: Sequence[str]
 ) -> list[DatagramSocket]:
-    """Bind what was asked for; of the default addresses, as many as this machine has."""
+    """Bind what `listen` names; of the default addresses, as many as this machine has."""
     if listen is None:
         families = _loopback_families(bootstrap)
         wanted = [_LOOPBACK[family] for family in families]
         # BEP 32 and BEP 45 advise against wildcards: on a host with several addresses a reply may leave
-        # from another than was asked.  `listen` names those; a wildcard works wherever there is one.
+        # from another than the query came to.  `listen` names those; a wildcard works wherever there is one.
         return _bind_all(wanted or [Address(host, port) for host in WILDCARDS], all_needed=False)
     addresses = [parse_address(entry) if isinstance(entry, str) else entry for entry in listen]
     check_listen(addresses)
@@ -155,27 +159,18 @@ def _loopback_families(bootstrap: Sequence[str]) -> list[Family]:
     return sorted({address.family for address in addresses})
 
 
-def _endpoints(
+def _socket_nodes(
     sockets: Sequence[DatagramSocket],
     ids: Sequence[NodeId],
-    shared: NodeContext,
+    context: NodeContext,
     bootstrap: Sequence[str],
     *,
     well_known: bool,
 ) -> list[SocketNode]:
     now = trio.current_time()
-    return [
-        SocketNode(
-            socket,
-            node_id,
-            shared,
-            hosts=bootstrap,
-            last_hosts=WELL_KNOWN_BOOTSTRAP if well_known and not _is_loopback(socket) else (),
-            now=now,
-        )
-        for socket, node_id in zip(sockets, ids, strict=True)
-    ]
-
-
-def _is_loopback(socket: DatagramSocket) -> bool:
-    return scope_of(socket.address.host) is Scope.LOOPBACK
+    made = []
+    for socket, node_id in zip(sockets, ids, strict=True):
+        is_public = scope_of(socket.address.host) is not Scope.LOOPBACK
+        last_hosts = WELL_KNOWN_BOOTSTRAP if well_known and is_public else ()
+        made.append(SocketNode(socket, node_id, context, hosts=bootstrap, last_hosts=last_hosts, now=now))
+    return made

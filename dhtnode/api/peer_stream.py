@@ -1,7 +1,7 @@
 """Peers as they are found: an async iterator that starts with the first answer.
 
-The walks that feed it run in the nursery of the node; the iterator itself only waits.  Peers that
-are not read yet are bounded by the size of the walk: 200 replies of at most 2000 peers.
+The lookups that feed it run in the nursery of the node; the iterator itself only waits.  Peers that
+are not read yet are bounded by the size of the lookup: 200 replies of at most 2000 peers.
 """
 
 from collections import deque
@@ -14,21 +14,18 @@ from dhtnode.net.transactions import Answer
 
 
 class PeerStream:
-    """Yield the address of each peer once.
+    """The addresses of peers, each once; raises `NotJoined` at the end when no node answered."""
 
-    Raises `NotJoined` at the end when not a single node answered.
-    """
-
-    def __init__(self, walks: int) -> None:
-        """Expect `on_answer` from that many walks, and `on_end` once from each."""
+    def __init__(self, lookups: int) -> None:
+        """Expect `on_answer` from that many lookups, and `on_end` once from each."""
         self.nodes_answered = 0
-        self._walks = walks
+        self._lookups = lookups
         self._seen: set[Address] = set()
         self._unread: deque[Address] = deque()
         self._changed = trio.Event()
 
     def on_answer(self, scope: Scope, answer: Answer) -> None:
-        """Take in the peers of one answer; those that no socket of this scope may name are dropped."""
+        """Add the peers of one answer, without addresses that have no place in this scope."""
         self.nodes_answered += 1
         for peer in answer.response.peers():
             if peer not in self._seen and scope.allows_peer(peer):
@@ -37,8 +34,8 @@ class PeerStream:
         self._changed.set()
 
     def on_end(self) -> None:
-        """Take note that one walk has ended."""
-        self._walks -= 1
+        """Record that one lookup has ended."""
+        self._lookups -= 1
         self._changed.set()
 
     def __aiter__(self) -> "PeerStream":
@@ -46,7 +43,7 @@ class PeerStream:
 
     async def __anext__(self) -> Address:
         while not self._unread:
-            if self._walks <= 0:
+            if self._lookups <= 0:
                 await trio.lowlevel.checkpoint()
                 if not self.nodes_answered:
                     raise NotJoined("no node answered")

@@ -12,9 +12,9 @@ from dhtnode.server.peer_store import StoreStatistics
 
 @dataclass(frozen=True, slots=True)
 class FoundNode:
-    """Be a node that answered us: id, address, client version and round-trip time in seconds.
+    """A node that answered us: id, address, client version and round-trip time in seconds.
 
-    `external_address` is where it says our packets come from (BEP 42), if it says so.
+    `external_address` is the source of our packets as the node sees it (BEP 42), if it tells.
     """
 
     node_id: NodeId
@@ -26,9 +26,9 @@ class FoundNode:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Tell to whom a peer was announced, and how many of the closest nodes did not take it.
+    """The nodes to which a peer was announced, and the number of close nodes that did not take it.
 
-    Announced from several addresses, a node is named and counted once for each.
+    Announced from several addresses, a node counts once for each.
     """
 
     info_hash: InfoHash
@@ -39,7 +39,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class FoundItem:
-    """Tell what nodes keep under one target (BEP 44).
+    """What nodes keep under one target (BEP 44).
 
     `item` is the newest whose hash and signature are right, or None; `copies` counts the nodes that
     keep it, `forged` those that sent something else instead, `nodes_answered` all that answered.
@@ -54,10 +54,10 @@ class FoundItem:
 
 @dataclass(frozen=True, slots=True)
 class InfohashSample:
-    """Hold what one node shows of its info-hashes (BEP 51).
+    """What one node shows of its info-hashes (BEP 51).
 
-    `num` is how many it says to have, `interval` the seconds after which it will show others, and
-    before which it is not to be asked again; each None if it does not say.  `contacts` are those it
+    `num` is how many it claims to have, `interval` the seconds after which it will show others, and
+    before which it is not to be queried again; each None if it does not say.  `contacts` are those it
     knows near the target.
     """
 
@@ -70,11 +70,11 @@ class InfohashSample:
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
-    """Tell which nodes keep an item after it was put, and which of the closest do not.
+    """The nodes that keep an item after it was put, and the number of close nodes that do not.
 
     `conflicts` counts nodes that keep another one: newer, with the same `seq`, or with a `seq` that
-    is not the `cas` asked for; `not_taken` those that gave no token, refused for other reasons or
-    were silent.  `current` is the newest item that was there before.
+    is not the `cas` given; `not_taken` those that gave no token, refused for other reasons or did
+    not answer.  `current` is the newest item that was there before.
     """
 
     target: Target
@@ -87,7 +87,7 @@ class StoredItem:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTorrent:
-    """Hold the info-hash that a mutable torrent points to now, and the item that says so (BEP 46)."""
+    """The info-hash that a mutable torrent points to now, and the item that says so (BEP 46)."""
 
     info_hash: InfoHash
     item: MutableItem
@@ -95,8 +95,8 @@ class ResolvedTorrent:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatistics:
-    """Show a whole node at one moment."""
+    """A whole node at one moment."""
 
-    endpoints: tuple[SocketStatistics, ...]
+    sockets: tuple[SocketStatistics, ...]
     peers: StoreStatistics
     items: ItemStatistics

@@ -52,14 +52,13 @@ class _FamilyScrape:
     """The queries over the socket of one lookup; what the lookup has been told is not queried again."""
 
     def __init__(self, lookup: FamilyLookup) -> None:
-        socket = lookup.endpoint.socket
-        self.compact = CompactContacts(socket.address.family, lookup.endpoint.scope)
+        self.compact = CompactContacts(lookup.socket.family, lookup.socket.scope)
         self._lookup = lookup
         self._results: dict[int, Answer | QueryError] = {}
 
     def add_nodes(self, measurement: Measurement) -> None:
         """Start a measurement with the nodes that the lookup has heard of, and with its traffic."""
-        driver = self._lookup.traversal
+        driver = self._lookup.driver
         nodes = []
         for candidate in driver.lookup.nearby():
             endpoint = self.compact.endpoint_of(candidate.address)
@@ -88,7 +87,7 @@ class _FamilyScrape:
             return
         method = GetPeers(InfoHash(query.target), scrape=query.kind is not QueryKind.LISTING)
         try:
-            answer = await self._lookup.endpoint.rpc.query(method, node.address)
+            answer = await self._lookup.socket.rpc.query(method, node.address)
         except QueryError as error:
             _end(measurement, query, error)
         else:

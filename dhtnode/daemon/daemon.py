@@ -163,15 +163,15 @@ def _open(settings: DaemonSettings) -> AbstractAsyncContextManager[Node]:
 
 
 def _sockets(node: Node) -> Iterator[tuple[Mapping[str, object], str]]:
-    for one in node.statistics().endpoints:
+    for one in node.statistics().sockets:
         record = {"listening": str(one.address), "node_id": one.node_id.hex()}
         yield record, f"listening {one.address} id={one.node_id.hex()}"
 
 
 def _good_nodes(statistics: NodeStatistics) -> Iterator[str]:
     """Yield how many good nodes the tables of each family hold in all."""
-    for family in dict.fromkeys(one.family for one in statistics.endpoints):
-        tables = [one.good_nodes for one in statistics.endpoints if one.family is family]
+    for family in dict.fromkeys(one.family for one in statistics.sockets):
+        tables = [one.good_nodes for one in statistics.sockets if one.family is family]
         more = f" at {len(tables)} addresses" if len(tables) > 1 else ""
         yield f"IPv{int(family)}: {sum(tables)} good nodes{more}"
 

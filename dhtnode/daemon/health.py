@@ -47,8 +47,8 @@ class HealthMonitor:
     def observe(self, statistics: NodeStatistics, now: float) -> list[Line]:
         """Return what is worth a line since the last look."""
         lines: list[Line] = []
-        sockets = Counter(one.family for one in statistics.endpoints)
-        for one in statistics.endpoints:
+        sockets = Counter(one.family for one in statistics.sockets)
+        for one in statistics.sockets:
             watch = self._sockets.setdefault(one.address, _SocketWatch())
             where = f"IPv{int(one.family)}" if sockets[one.family] == 1 else str(one.address)
             lines += [Line(level, f"{where}: {text}") for level, text in watch.observe(one, now)]

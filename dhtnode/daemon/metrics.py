@@ -122,7 +122,7 @@ def _response(status: str, body: bytes, more: str = "", *, is_head: bool = False
 def _gauges(statistics: NodeStatistics) -> Iterator[Metric]:
     for name, (text, read) in GAUGES.items():
         metric = GaugeMetricFamily(f"dhtnode_{name}", text, labels=SOCKET)
-        for one in statistics.endpoints:
+        for one in statistics.sockets:
             metric.add_metric(_socket(one), read(one))
         yield metric
 
@@ -130,7 +130,7 @@ def _gauges(statistics: NodeStatistics) -> Iterator[Metric]:
 def _round_trips(statistics: NodeStatistics) -> Iterator[Metric]:
     text = "Round-trip times of recent answers."
     metric = GaugeMetricFamily("dhtnode_round_trip_seconds", text, labels=[*SOCKET, "of"])
-    for one in statistics.endpoints:
+    for one in statistics.sockets:
         for name, seconds in one.round_trips.items():
             metric.add_metric([*_socket(one), name], seconds)
     yield metric
@@ -139,7 +139,7 @@ def _round_trips(statistics: NodeStatistics) -> Iterator[Metric]:
 def _counters(statistics: NodeStatistics) -> Iterator[Metric]:
     for event, name in COUNTED.items():
         metric = CounterMetricFamily(f"dhtnode_{name}", f"{event.capitalize()}.", labels=SOCKET)
-        for one in statistics.endpoints:
+        for one in statistics.sockets:
             metric.add_metric(_socket(one), one.counts.get(event, 0))
         yield metric
 
@@ -155,7 +155,7 @@ def _grouped(statistics: NodeStatistics) -> Iterator[Metric]:
     others = CounterMetricFamily(
         "dhtnode_other_events", "Whatever else is counted.", labels=[*SOCKET, "event"]
     )
-    for one in statistics.endpoints:
+    for one in statistics.sockets:
         for event, count in sorted(one.counts.items()):
             group, colon, cause = event.partition(": ")
             if colon and group in groups:
@@ -168,7 +168,7 @@ def _grouped(statistics: NodeStatistics) -> Iterator[Metric]:
 def _kernel(statistics: NodeStatistics) -> Iterator[Metric]:
     text = "Datagrams for which the kernel's buffer had no room."
     metric = CounterMetricFamily("dhtnode_dropped_by_kernel", text, labels=SOCKET)
-    for one in statistics.endpoints:
+    for one in statistics.sockets:
         if one.dropped_by_kernel is not None:
             metric.add_metric(_socket(one), one.dropped_by_kernel)
     yield metric

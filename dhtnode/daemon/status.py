@@ -49,7 +49,7 @@ def status_record(process: Process, statistics: NodeStatistics, watch: HealthMon
             "worst": _milliseconds(process.worst_delay),
             "late": process.late_wakes,
         },
-        "endpoints": [_endpoint_record(one, watch.recent(one.address)) for one in statistics.endpoints],
+        "endpoints": [_endpoint_record(one, watch.recent(one.address)) for one in statistics.sockets],
         "stores": stores_of(statistics),
     }
 
@@ -88,7 +88,7 @@ def status_text(record: Mapping[str, Any]) -> str:
 
 def stores_of(statistics: NodeStatistics) -> dict[str, dict[str, int]]:
     """Return the numbers of each store of the node, by its name there."""
-    names = [field.name for field in fields(statistics) if field.name != "endpoints"]
+    names = [field.name for field in fields(statistics) if field.name != "sockets"]
     return {name: asdict(getattr(statistics, name)) for name in names}
 
 

@@ -350,7 +350,7 @@ _COUNTED = ("sent", "duplicated", "delivered", "lost", "cut_off", "dropped_at_na
 
 def _totals(node: Node) -> Counter[str]:
     totals: Counter[str] = Counter()
-    for endpoint in node.statistics().endpoints:
+    for endpoint in node.statistics().sockets:
         totals.update(endpoint.counts)
         totals["pending"] += endpoint.pending
     return totals

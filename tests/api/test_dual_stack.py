@@ -61,7 +61,7 @@ async def test_who_is_late_has_little_time_left(autojump_clock, other, ends_at, 
     walks = await lookup_in_all_families([other, first], b"target", None)
 
     assert trio.current_time() == pytest.approx(ends_at)
-    assert [walk.endpoint for walk in walks] == [other, first]
+    assert [walk.socket for walk in walks] == [other, first]
     assert [walk.closest_answers() for walk in walks] == [found, list(FOUND)]
 
 

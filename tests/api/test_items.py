@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dhtnode.addresses import Address
-from dhtnode.api.items import Search
+from dhtnode.api.items import ItemSearch
 from dhtnode.items import ImmutableItem, Item, MutableItem
 from dhtnode.krpc.messages import Response
 from dhtnode.net.transactions import Answer
@@ -29,11 +29,11 @@ def answer(number: int, item: Item | None = None, *, seq: int | None = None) -> 
     return Answer(NODES[number], response, 0.1, 100, 100)
 
 
-def search_with(target_of: Item, *answers: Answer, salt: bytes = b"salt") -> Search:
+def search_with(target_of: Item, *answers: Answer, salt: bytes = b"salt") -> ItemSearch:
     """Return a search that got answers in this order."""
-    search = Search(target_of.target(), salt)
+    search = ItemSearch(target_of.target(), salt)
     for each in answers:
-        search.take(each)
+        search.add(each)
     return search
 
 
@@ -90,8 +90,8 @@ def test_seq_alone_tells_that_something_is_kept() -> None:
 @pytest.mark.parametrize("value", [b"l" * 31 + b"e" * 31, b"2:"])
 def test_value_that_can_be_no_item_is_forged(value: bytes) -> None:
     """Bytes that no item may hold do not come further than here."""
-    search = Search(NOTE.target())
+    search = ItemSearch(NOTE.target())
 
-    search.take(Answer(NODES[0], Response(b"aa", bytes(20), value=value), 0.1, 100, 100))
+    search.add(Answer(NODES[0], Response(b"aa", bytes(20), value=value), 0.1, 100, 100))
 
     assert (search.newest, search.forged) == (None, 1)

@@ -176,7 +176,7 @@ async def test_lookup_ends_when_the_reader_leaves(testnet: Testnet, node: Node) 
     await trio.testing.wait_all_tasks_blocked()
 
     assert first.host.startswith("198.1")
-    assert [endpoint.pending for endpoint in node.statistics().endpoints] == [0]
+    assert [endpoint.pending for endpoint in node.statistics().sockets] == [0]
 
 
 async def test_node_on_both_families_looks_in_both(testnet: Testnet) -> None:
@@ -294,7 +294,7 @@ async def test_several_addresses_are_several_nodes(testnet: Testnet, tmp_path: P
         for address, node_id in several.node_ids.items():
             found = await testnet.nodes[3].ping(address)
             assert (found.node_id, found.address) == (node_id, address)
-        tables = [endpoint.nodes for endpoint in several.statistics().endpoints]
+        tables = [endpoint.nodes for endpoint in several.statistics().sockets]
         told = await several.announce(b"m" * 20, 7000, every_address=True)
         async with testnet.nodes[5].get_peers(b"m" * 20) as peers:
             assert {peer async for peer in peers} == {Address(address.host, 7000) for address in SEVERAL}
@@ -399,7 +399,7 @@ async def test_seeded_nodes_have_the_same_id() -> None:
 async def test_private_torrent_is_refused_before_anything_is_sent(node: Node) -> None:
     """Whether its peers are asked for, counted, or one is told (BEP 27)."""
     private = Metainfo("a", InfoHash(SWARM), None, is_private=True)
-    (before,) = (one.counts["queries sent"] for one in node.statistics().endpoints)
+    (before,) = (one.counts["queries sent"] for one in node.statistics().sockets)
 
     with pytest.raises(PrivateTorrent):
         async with node.get_peers(private):
@@ -409,7 +409,7 @@ async def test_private_torrent_is_refused_before_anything_is_sent(node: Node) ->
     with pytest.raises(PrivateTorrent):
         await node.scrape(private)
 
-    (after,) = (one.counts["queries sent"] for one in node.statistics().endpoints)
+    (after,) = (one.counts["queries sent"] for one in node.statistics().sockets)
     assert after == before
 
 

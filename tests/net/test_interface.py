@@ -164,7 +164,7 @@ class Pair:
             await self.other.ping(self.address)
 
         assert sum(self.socket.errors[f"send {error}"] for error in errors) > before, self.socket.errors
-        (statistics,) = self.node.statistics().endpoints
+        (statistics,) = self.node.statistics().sockets
         assert statistics.counts["dropped: send failed"] == self.socket.errors.total()
         assert statistics.counts.get("internal errors", 0) == 0
 

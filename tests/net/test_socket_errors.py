@@ -88,7 +88,7 @@ async def opened(failing: FailingSocket) -> AsyncIterator[tuple[Node, Node, UdpS
         found = await other.ping(node.addresses[0])
 
         assert found.node_id == node.node_id
-        (statistics,) = node.statistics().endpoints
+        (statistics,) = node.statistics().sockets
         assert statistics.counts.get("internal errors", 0) == 0
 
 

@@ -29,12 +29,12 @@ def host_of(node):
 
 def pending(node):
     """Return how many queries of a node are under way."""
-    return sum(endpoint.pending for endpoint in node.statistics().endpoints)
+    return sum(endpoint.pending for endpoint in node.statistics().sockets)
 
 
 def queries_sent(node):
     """Return how many queries a node has sent so far."""
-    return sum(endpoint.counts.get("queries sent", 0) for endpoint in node.statistics().endpoints)
+    return sum(endpoint.counts.get("queries sent", 0) for endpoint in node.statistics().sockets)
 
 
 def known_hosts(node):

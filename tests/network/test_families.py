@@ -40,7 +40,7 @@ async def test_node_with_both_families_joins_both(autojump_clock, new_network, s
     ):
         await node.wait_joined()
         families = [contact.address.family for contact in node.contacts()]
-        endpoints = node.statistics().endpoints
+        endpoints = node.statistics().sockets
 
     assert [endpoint.family for endpoint in endpoints] == [V4, V6]
     assert min(endpoint.nodes for endpoint in endpoints) >= 8
@@ -150,7 +150,7 @@ async def one_hour(network, families, living, alive, through):
     ):
         await sleep_minutes(HOUR)
         for node in nodes:
-            (one,) = [each for each in node.statistics().endpoints if each.family is alive]
+            (one,) = [each for each in node.statistics().sockets if each.family is alive]
             total.update({name: one.counts[name] for name in COUNTED} | {"good nodes": one.good_nodes})
     return total
 
@@ -272,7 +272,7 @@ async def test_one_family_leads_to_the_other(autojump_clock, new_network, known,
         async with network.open_node(60, families=BOTH, through=through) as node:
             await sleep_minutes(2)
             assert network.wanting > 0
-            assert {each.family: each.good_nodes >= 8 for each in node.statistics().endpoints} == {
+            assert {each.family: each.good_nodes >= 8 for each in node.statistics().sockets} == {
                 V4: True,
                 V6: True,
             }
@@ -295,7 +295,7 @@ async def test_both_tables_stay_full(autojump_clock, new_network):
             await sleep_minutes(10)
             found = Counter(each.address.family for each in await node.find_node(random_id(random)))
             assert found == {V4: 8, V6: 8}
-            for one in node.statistics().endpoints:
+            for one in node.statistics().sockets:
                 least[one.family] = min(least[one.family], one.good_nodes)
 
     assert min(least.values()) >= 10

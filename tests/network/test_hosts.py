@@ -63,7 +63,7 @@ async def open_many(network, families=(V4,), count=24, **options):
 
 def tables(node):
     """Return the contacts in the table of each endpoint."""
-    return {address: endpoint.table.contacts() for address, endpoint in node._endpoints.items()}
+    return {address: endpoint.table.contacts() for address, endpoint in node._sockets.by_address.items()}
 
 
 @pytest.mark.parametrize("seed", [1])
@@ -85,7 +85,7 @@ async def test_each_address_is_a_node_of_its_own(autojump_clock, new_network, se
         assert {(node_id, address) for address, node_id in ids.items()} <= known
         for address, node_id in ids.items():
             assert (await nodes[5].ping(address)).node_id == node_id
-        assert [endpoint.address for endpoint in node.statistics().endpoints] == list(node.addresses)
+        assert [endpoint.address for endpoint in node.statistics().sockets] == list(node.addresses)
 
 
 @pytest.mark.parametrize("seed", [1])
@@ -118,7 +118,7 @@ async def test_own_address_cannot_be_asked(autojump_clock, new_network, seed):
         for address in node.addresses:
             assert node.send_query(Ping(), address, print) is None
 
-        assert sum(each.counts["not sent: address not allowed"] for each in node.statistics().endpoints) == 3
+        assert sum(each.counts["not sent: address not allowed"] for each in node.statistics().sockets) == 3
 
 
 @pytest.mark.parametrize("seed", [1])
@@ -224,7 +224,7 @@ async def test_limits_count_what_reaches_all_addresses(autojump_clock, new_netwo
                 b"d1:ad2:id20:%be1:q4:ping1:t2:aa1:y1:qe" % (b"s" * 20), node.addresses[number % 3]
             )
         await trio.sleep(1.0)
-        refused = [each.counts["dropped: too many from one address"] for each in node.statistics().endpoints]
+        refused = [each.counts["dropped: too many from one address"] for each in node.statistics().sockets]
 
     stranger.close()
     assert 30 - 14 <= sum(refused) <= 30 - 12
@@ -246,7 +246,7 @@ async def test_host_is_asked_from_one_address_always(autojump_clock, new_network
         node.forget(pending)
 
         assert len(network.senders({address.host for address in node.addresses})) == 3
-        assert not any(each.pending for each in node.statistics().endpoints)
+        assert not any(each.pending for each in node.statistics().sockets)
 
 
 @pytest.mark.parametrize("seed", [1])

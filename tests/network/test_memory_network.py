@@ -214,7 +214,7 @@ async def test_totals_keep_the_counters_of_closed_nodes(autojump_clock, new_netw
 
     async with network.open_nodes(5) as nodes:
         await nodes[1].ping(nodes[2].addresses[0])
-        sent = sum(node.statistics().endpoints[0].counts["queries sent"] for node in nodes)
+        sent = sum(node.statistics().sockets[0].counts["queries sent"] for node in nodes)
 
         assert network.totals()["queries sent"] == sent
 

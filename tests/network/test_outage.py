@@ -21,7 +21,7 @@ SOON = 10.0  # seconds after the network is back
 
 def timeouts(node):
     """Return how many queries of a node stayed unanswered so far."""
-    return sum(endpoint.counts.get("timeouts", 0) for endpoint in node.statistics().endpoints)
+    return sum(endpoint.counts.get("timeouts", 0) for endpoint in node.statistics().sockets)
 
 
 @pytest.mark.parametrize("number", [0, 7])  # node 0 opened the network and has nobody to join through
@@ -83,7 +83,7 @@ async def test_short_outage_blames_nobody(autojump_clock, new_network, seed):
             for contact in node.contacts():
                 with pytest.raises(QueryTimeout):
                     await node.query(Ping(), contact.address)
-        (endpoint,) = node.statistics().endpoints
+        (endpoint,) = node.statistics().sockets
 
         assert timeouts(node) > 60
         assert sum(bucket.bad for bucket in endpoint.table) <= 1  # before we knew

@@ -104,7 +104,7 @@ async def test_read_only_node_is_in_no_table_and_answers_nothing(autojump_clock,
                 await nodes[3].query(Ping(), reader.addresses[0])
 
             assert not any(host_of(reader) in known_hosts(node) for node in nodes)
-            assert reader.statistics().endpoints[0].counts.get("replies sent", 0) == 0
+            assert reader.statistics().sockets[0].counts.get("replies sent", 0) == 0
 
 
 async def test_read_only_node_announces_and_is_found(autojump_clock, new_network):

@@ -34,7 +34,7 @@ async def test_node_that_knows_no_samples_is_told_from_one_without_any(autojump_
     async with network.open_nodes(2) as (first, second):
         empty = await second.sample_infohashes(first.addresses[0])
         first.peers.sample_info_hashes = None  # type: ignore[assignment,method-assign]
-        responder = next(iter(first._endpoints.values()))._responder
+        responder = first._sockets.by_address[first.addresses[0]]._inbound._respond.__self__
         responder._sample_infohashes = (  # type: ignore[method-assign]
             lambda method, query, source, now, room: responder._response(query, source)
         )

@@ -17,7 +17,7 @@ NIGHT = 8 * 3600.0
 
 def bad_nodes(node):
     """Return how many nodes in the table of a node are bad."""
-    return sum(bucket.bad for endpoint in node.statistics().endpoints for bucket in endpoint.table)
+    return sum(bucket.bad for endpoint in node.statistics().sockets for bucket in endpoint.table)
 
 
 @pytest.mark.parametrize("seed", [1])
@@ -57,12 +57,12 @@ async def test_contacts_are_checked_again_at_a_pace(autojump_clock, new_network,
         await trio.sleep(300)
         node = nodes[7]
         autojump_clock.jump(NIGHT)
-        (before,) = node.statistics().endpoints
+        (before,) = node.statistics().sockets
         sent = queries_sent(node)
         await trio.sleep(60)
         in_a_minute = queries_sent(node) - sent
         await trio.sleep(240)
-        (after,) = node.statistics().endpoints
+        (after,) = node.statistics().sockets
 
         assert before.good_nodes == 0
         assert after.good_nodes == after.nodes >= before.nodes
@@ -93,15 +93,15 @@ async def test_answers_that_came_while_we_were_stopped_count(autojump_clock, new
     async with network.open_nodes(14) as nodes:
         node = nodes[7]
         await trio.sleep(60)
-        (before,) = node.statistics().endpoints
+        (before,) = node.statistics().sockets
         outcomes = []
         for contact in node.contacts():
             node.send_query(Ping(), contact.address, lambda outcome, _: outcomes.append(outcome))
         await trio.sleep(0.001)
-        asked = node.statistics().endpoints[0].pending
+        asked = node.statistics().sockets[0].pending
         autojump_clock.jump(seconds)
         await trio.sleep(2)
-        (after,) = node.statistics().endpoints
+        (after,) = node.statistics().sockets
 
         assert asked >= 8
         assert {type(outcome) for outcome in outcomes} == {Answer}

@@ -73,7 +73,7 @@ def held() -> Iterator[Held]:
 
 def pending(node: Node) -> int:
     """Return how many queries of a node are under way."""
-    return sum(endpoint.pending for endpoint in node.statistics().endpoints)
+    return sum(endpoint.pending for endpoint in node.statistics().sockets)
 
 
 # Calls of a node that lives on

@@ -49,7 +49,7 @@ async def test_node_finds_its_address_and_takes_an_id_that_conforms(new_network,
         await node.wait_joined()
         await settle(45)  # until those who know our first id have asked us, and have been asked again
 
-        (statistics,) = node.statistics().endpoints
+        (statistics,) = node.statistics().sockets
         assert statistics.external_address == FIRST
         assert statistics.node_id == node.node_id
         assert is_compliant(node.node_id, FIRST.host)
@@ -80,7 +80,7 @@ async def test_id_is_renewed_when_the_address_changes(new_network, autojump_cloc
         assert len(contacts & set(node.contacts())) >= 8  # the rest waits: it was near the old id
         await settle(45)
 
-        assert node.statistics().endpoints[0].external_address == SECOND
+        assert node.statistics().sockets[0].external_address == SECOND
         assert (await nodes[5].ping(SECOND)).node_id == node.node_id
         found = await nodes[7].find_node(node.node_id)
         assert (found[0].node_id, found[0].address) == (node.node_id, SECOND)
@@ -102,7 +102,7 @@ async def test_given_id_is_never_renewed(new_network, autojump_clock) -> None:
         await node.wait_joined()
         await settle()
 
-        assert node.statistics().endpoints[0].external_address == FIRST
+        assert node.statistics().sockets[0].external_address == FIRST
         assert node.node_id == b"i" * 20
 
 
@@ -122,7 +122,7 @@ async def test_fewer_than_ten_networks_decide_nothing(new_network, autojump_cloc
         first_id = node.node_id
         await settle()
 
-        assert node.statistics().endpoints[0].external_address is None
+        assert node.statistics().sockets[0].external_address is None
         assert node.node_id == first_id
 
 
@@ -139,7 +139,7 @@ async def test_node_bound_to_a_public_address_starts_with_an_id_that_conforms(
         await settle()
 
         assert [node.node_ids for node in nodes] == ids
-        for endpoint in nodes[3].statistics().endpoints:
+        for endpoint in nodes[3].statistics().sockets:
             assert endpoint.external_address == endpoint.address
             assert endpoint.node_id == nodes[3].node_ids[endpoint.address]
 

@@ -79,12 +79,12 @@ async def run():
             ) as stubborn,
         ):
             first_id = learner.node_id
-            await until(lambda: learner.statistics().endpoints[0].good_nodes >= len(clients), SECONDS)
+            await until(lambda: learner.statistics().sockets[0].good_nodes >= len(clients), SECONDS)
             await until(lambda: table_sizes(clients)[0] >= len(clients), SECONDS)
             announced = await learner.announce(info_hash, PORT)
             clients[-1].ask_peers(info_hash)
             await until(lambda: clients[-1].poll() or clients[-1].found[info_hash], SECONDS)
-            (seen,), (other,) = (node.statistics().endpoints for node in (learner, stubborn))
+            (seen,), (other,) = (node.statistics().sockets for node in (learner, stubborn))
             ids = await ids_of(clients, learner)
             result = {
                 "clients": len(clients),

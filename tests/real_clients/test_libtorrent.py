@@ -109,7 +109,7 @@ async def test_node_joins_a_libtorrent_network_through_one_address(host):
         assert {contact.address for contact in contacts} <= {client.address for client in network}
         assert [answer.node_id for answer in answers] == [contact.node_id for contact in contacts]
         assert {answer.version[:2] for answer in answers} == {b"LT"}
-        assert node.statistics().endpoints[0].good_nodes >= 8
+        assert node.statistics().sockets[0].good_nodes >= 8
 
 
 async def test_clients_take_in_our_node_but_not_a_read_only_one():
@@ -134,7 +134,7 @@ async def test_clients_take_in_our_node_but_not_a_read_only_one():
 
         assert {client.live_nodes.get(own_address) for client in network} - {None} == {node.node_id}
         assert holders(reader.addresses[0]) == set()
-        assert reader.statistics().endpoints[0].counts.get("queries received", 0) == 0
+        assert reader.statistics().sockets[0].counts.get("queries received", 0) == 0
 
 
 async def test_lookup_finds_what_a_client_announced(host, tmp_path):

@@ -124,18 +124,18 @@ class Scene:
     @property
     def counts(self) -> Counter[str]:
         """Return what the node has counted."""
-        return Counter(self.node.statistics().endpoints[0].counts)
+        return Counter(self.node.statistics().sockets[0].counts)
 
     @property
     def remembered(self) -> list[int]:
         """Return how many sources, hosts and networks the node remembers."""
-        sources = self.node._endpoints[self.node.addresses[0]].rpc.sources
+        sources = self.node._sockets.by_address[self.node.addresses[0]].rpc.sources
         return [len(sources), len(sources._hosts), len(sources._networks)]
 
     async def check_calm(self, contacts: set[Any]) -> None:
         """Hold that the node is as before: the same table, nothing under way, nothing lost count of."""
         await trio.sleep(15.0)
-        statistics = self.node.statistics().endpoints[0]
+        statistics = self.node.statistics().sockets[0]
         assert (statistics.pending, set(self.node.contacts())) == (0, contacts)
         assert max(self.remembered) <= MAX_SOURCES
         check_counts(self.counts)

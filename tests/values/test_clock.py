@@ -95,7 +95,7 @@ def test_real_node_wakes_after_eight_hours() -> None:
             return before, node.contacts(), node.statistics(), tokens
 
     before, after, statistics, tokens = trio.run(main, clock=BoottimeClock(sleeper))
-    (endpoint,) = statistics.endpoints
+    (endpoint,) = statistics.sockets
     assert len(before) == 1
     assert after == before
     assert sum(bucket.bad for bucket in endpoint.table) == 0
