@@ -122,7 +122,7 @@ class FamilyCrawl:
         """
         try:
             while True:
-                await self._writer.wait_for_room()
+                await self._writer.wait_for_capacity()
                 now = trio.current_time()
                 pause = self._start_visits(now)
                 self._hand_over(now)

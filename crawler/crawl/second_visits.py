@@ -59,7 +59,7 @@ class SecondVisits:
         """Ask everybody, and return when nobody is left."""
         try:
             while await self._has_due() or self._asker.in_flight:
-                await self._writer.wait_for_room()
+                await self._writer.wait_for_capacity()
                 pause = self._ask_due(trio.current_time())
                 await self._asker.wait(trio.current_time() + pause)
                 self._asker.receive()

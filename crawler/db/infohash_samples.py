@@ -90,7 +90,7 @@ class SampleRows:
         return [str(Address(host, port)) for host, port in rows]
 
     def write(self, run_id: int, samples: Sequence[NodeSample]) -> None:
-        """Add samples, and when their nodes may be asked again; the caller has a transaction open."""
+        """Add samples, and when their nodes may be queried again; the caller has a transaction open."""
         self._insert.many(self._db.connection, samples, run_id)
         self._db.executemany(
             _SET_NEXT,

@@ -1,8 +1,7 @@
-"""Deleting from the database: raw filters that are old, and what somebody asks to have deleted.
+"""Deleting from the database: raw filters that are old, and what is requested to be deleted.
 
-Which tables hold what is read from their columns: `info_hash` and `sample_id` lead to a swarm,
-`node_id` and `address` to a node, `run_id` to a run.  A table that a later version adds is covered
-by the names of its columns.
+What a table is about follows from its columns: `info_hash` and `sample_id` lead to a swarm, `node_id` and
+`address` to a node, `run_id` to a run.  A table that a later version adds is covered the same way.
 """
 
 from collections import Counter
@@ -23,19 +22,14 @@ DAY = 86_400.0  # seconds
 FILTER_COLUMNS = ("seeds_filter", "peers_filter", "named_tokens", "named_filter", "unplaced_filter")
 """Columns that hold raw filters, of which a table may have some."""
 
-LEFT_ALONE = {
-    "retention": "says how far deleting has come, and nothing about anybody",
-    "_sqlite_migrations": "says which version of the tables this is",
-}
-"""Tables from which nothing is deleted, whatever is asked for, each with the reason."""
-
-SAMPLES_AT_ONCE = 500  # whose filters one transaction deletes: others want to write too
+# Samples whose filters one transaction deletes: other processes want to write too.
+SAMPLES_AT_ONCE = 500
 _TASK = "filters"
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Hold what is to be deleted: ages in days, whole swarms, networks and ids of nodes."""
+    """What is to be deleted: ages in days, whole swarms, networks and ids of nodes."""
 
     filters_older: float | None = None
     older: float | None = None
@@ -45,11 +39,11 @@ class Orders:
 
 
 class _Undo(Exception):
-    """Leave a transaction without keeping what it did."""
+    """The end of a transaction whose changes are not kept."""
 
 
 class Purge:
-    """Delete rows; part of a `Store`, whose connection it uses.
+    """What deletes rows; part of a `CrawlDatabase`.
 
     Costs a look at each row of the tables in question, except for the filters.
     """
@@ -66,7 +60,7 @@ class Purge:
     def delete_old_filters(self, days: float, now: float) -> int | None:
         """Delete the filters of some more samples older than `days`; return how many, None at the end.
 
-        Goes on where it was the last time, in whatever process.
+        Continues where the last call stopped, in whatever process.
         """
         execute, cutoff = self._db.execute, utc_text(now - days * DAY)
         with self._db.transaction():
@@ -98,15 +92,14 @@ class Purge:
             if orders.older is not None:
                 changed.update(self._delete_older(utc_text(now - orders.older * DAY)))
             if orders.filters_older is not None:
-                cutoff = utc_text(now - orders.filters_older * DAY)
-                old = f"IN (SELECT id FROM swarm_samples WHERE taken_at < '{cutoff}')"  # noqa: S608  # ours
-                changed.update(self._clear(old))
+                self._make("old_samples", _OLDER_SAMPLES, (utc_text(now - orders.filters_older * DAY),))
+                changed.update(self._clear("IN temp.old_samples"))
             if dry:
                 raise _Undo
         return {table: count for table, count in changed.items() if count}
 
     def compact(self) -> bool:
-        """Write the file anew without what was deleted, and empty the log beside it.
+        """Rewrite the file without what was deleted, and empty the log beside it.
 
         Returns whether the log could be emptied; while another process reads, it cannot.
         """
@@ -143,56 +136,52 @@ class Purge:
         return changed
 
     def _delete_nodes(self, orders: Orders) -> Counter[str]:
-        """Delete all rows of nodes; journals go whole, for nothing tells whom they hold."""
+        """Delete all rows of nodes, and all journals, because their endpoints cannot be told apart."""
         changed: Counter[str] = Counter()
         ids = ", ".join(f"'{node_id.hex()}'" for node_id in orders.node_ids)
         for table in self._tables():
             columns = self._columns(table)
             wanted = [term for column, term in _NODE_TERMS.items() if column in columns]
             if wanted:
-                sql = f"DELETE FROM {table} WHERE {' OR '.join(wanted).format(ids=ids)}"  # noqa: S608  # ours
-                changed[table] += self._db.execute(sql).rowcount
-        changed["crawl_journal"] += self._db.execute("DELETE FROM crawl_journal").rowcount
+                changed[table] += self._delete(table, " OR ".join(wanted).format(ids=ids))
+        changed["crawl_journal"] += self._delete("crawl_journal", "true")
         return changed
 
     def _delete_older(self, cutoff: str) -> Counter[str]:
         """Delete the runs that ended before a time, with all they wrote, and what was not seen since."""
         dated = [table for table in self._tables() if {"run_id", "taken_at"} <= self._columns(table).keys()]
-        newer = " ".join(
-            f"AND NOT EXISTS (SELECT 1 FROM {table} WHERE run_id = runs.id AND taken_at >= ?1)"  # noqa: S608
-            for table in dated
-        )
+        newer = " ".join(_NO_NEWER_ROW.format(table=table) for table in dated)
         self._make("old_runs", f"{_OLD_RUNS} {newer}", (cutoff,))
         changed = self._delete_samples("SELECT id FROM swarm_samples WHERE run_id IN temp.old_runs")
         changed["swarms"] += self._db.execute(_FORGET_NAMES).rowcount
-        for table in self._tables():
-            key = "id" if table == "runs" else "run_id"
-            if key in self._columns(table):
-                sql = f"DELETE FROM {table} WHERE {key} IN temp.old_runs"  # noqa: S608  # our own names
-                changed[table] += self._db.execute(sql).rowcount
+        changed += self._delete_by("run_id", "IN temp.old_runs")
+        changed["runs"] += self._delete("runs", "id IN temp.old_runs")
         for table, sql in _OUTLIVED.items():
             changed[table] += self._db.execute(sql, (cutoff,)).rowcount
         self._make("chosen", _UNSEEN_SWARMS, (cutoff,))
         return changed + self._delete_swarms()
 
     def _delete_samples(self, samples: str) -> Counter[str]:
-        """Delete what belongs to samples; they themselves go by their other columns."""
-        changed: Counter[str] = Counter()
+        """Delete what belongs to samples, but not the samples, which are deleted by their other columns."""
         self._make("old_samples", samples, ())
-        for table in self._tables():
-            if "sample_id" in self._columns(table):
-                sql = f"DELETE FROM {table} WHERE sample_id IN temp.old_samples"  # noqa: S608  # our own names
-                changed[table] += self._db.execute(sql).rowcount
-        return changed
+        return self._delete_by("sample_id", "IN temp.old_samples")
 
     def _delete_swarms(self) -> Counter[str]:
         """Delete the rows of the swarms in the temporary table `chosen`."""
-        changed: Counter[str] = Counter()
-        for table in self._tables():
-            if "info_hash" in self._columns(table):
-                sql = f"DELETE FROM {table} WHERE info_hash IN temp.chosen"  # noqa: S608  # our own names
-                changed[table] += self._db.execute(sql).rowcount
-        return changed
+        return self._delete_by("info_hash", "IN temp.chosen")
+
+    def _delete_by(self, column: str, condition: str) -> Counter[str]:
+        """Delete rows of all tables that have a column."""
+        return Counter(
+            {
+                table: self._delete(table, f"{column} {condition}")
+                for table in self._tables()
+                if column in self._columns(table)
+            }
+        )
+
+    def _delete(self, table: str, condition: str) -> int:
+        return self._db.execute(f"DELETE FROM {table} WHERE {condition}").rowcount  # noqa: S608  # our own words
 
     def _make(self, name: str, query: str, values: tuple[object, ...]) -> None:
         self._db.execute(f"DROP TABLE IF EXISTS temp.{name}")
@@ -227,7 +216,7 @@ def parse_node(text: str) -> Network | NodeId:
 
 
 def _matcher(networks: tuple[Network, ...]) -> Callable[[object], bool]:
-    """Return what tells whether an address, or one with a port, lies in one of the networks.
+    """Return a function that decides whether an address, or one with a port, lies in one of the networks.
 
     In an anonymized database an address is a network; it has to lie in one of those as a whole.
     """
@@ -250,7 +239,8 @@ def _contains(network: Network, other: Network) -> bool:
     return isinstance(other, IPv6Network) and other.subnet_of(network)
 
 
-_NOTHING = {False: "NULL", True: "x''"}  # for a column that may be NULL, and one that must not
+# For a column that may be NULL, and one that must not.
+_NOTHING = {False: "NULL", True: "x''"}
 
 _NODE_TERMS = {
     "node_id": "node_id IN ({ids})",
@@ -260,21 +250,23 @@ _NODE_TERMS = {
 }
 
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+_OLDER_SAMPLES = "SELECT id FROM swarm_samples WHERE taken_at < ?"
 _OLD_SAMPLES = "SELECT id FROM swarm_samples WHERE taken_at < ? AND id > ? ORDER BY id LIMIT ?"
 _SET_DONE = """
 INSERT INTO retention (task, done_to, done_at) VALUES (?, ?, ?)
 ON CONFLICT (task) DO UPDATE SET done_to = excluded.done_to, done_at = coalesce(excluded.done_at, done_at)
 """
 _SHOWING = "SELECT id, samples FROM node_samples WHERE instr(samples, ?)"
+_NO_NEWER_ROW = "AND NOT EXISTS (SELECT 1 FROM {table} WHERE run_id = runs.id AND taken_at >= ?1)"
 _OLD_RUNS = """
 SELECT id FROM runs WHERE status <> 'running' AND coalesce(finished_at, started_at) < ?1
 """
-# A name is known from the torrent, which goes with its run.
+# A name is known from the torrent, which is deleted with its run.
 _FORGET_NAMES = """
 UPDATE swarms SET name = NULL
 WHERE name IS NOT NULL AND info_hash IN (SELECT info_hash FROM torrents WHERE run_id IN temp.old_runs)
 """
-# What belongs to no run goes when it is of no use any more.
+# What belongs to no run is deleted when it is of no further use.
 _OUTLIVED = {
     "nodes": "DELETE FROM nodes WHERE last_seen < ?",
     "sample_turns": "DELETE FROM sample_turns WHERE max(asked_at, next_at) < ?",

@@ -1,7 +1,7 @@
-"""What a run has come to in a few rows, so that no report reads millions: made when a run ends.
+"""Aggregates of a run in a few rows, so that no report reads millions: made when a run ends.
 
-A run under way has none of them yet but the answers to scrapes, which are counted as they are written;
-`reports` looks at the newest of its rows instead, with the same SQL.
+A run under way has none of them yet but the responses to scrapes, which are counted as they are written;
+`reports` reads the newest of its rows instead, with the same SQL.
 """
 
 import sqlite3
@@ -68,7 +68,7 @@ _STEP = """CASE
     ELSE CAST(rtt_ms / 100 AS INTEGER) * 100.0
 END"""
 
-# Who is asked for a sample of info-hashes is asked for contacts too, which is not counted twice.
+# A query for a sample of info-hashes is one for contacts too, which is not counted twice.
 COSTS = """
 SELECT
     ?1 AS run_id, visits, swarm_samples, node_samples, handshakes,
@@ -114,7 +114,7 @@ SET replies = replies + excluded.replies, capable = capable + excluded.capable
 
 
 def make_rollups(connection: sqlite3.Connection, run_id: int) -> None:
-    """Count what a run has come to; in an open transaction.  Costs some 4 us for each visit."""
+    """Make the aggregates of a run; in an open transaction.  Costs some 4 us for each visit."""
     forget_rollups(connection, run_id)
     for table, sql in zip(TABLES, (outcomes_sql(), round_trips_sql(), COSTS), strict=True):
         connection.execute(f"INSERT INTO {table} {sql}", (run_id,))
@@ -122,14 +122,14 @@ def make_rollups(connection: sqlite3.Connection, run_id: int) -> None:
 
 
 def forget_rollups(connection: sqlite3.Connection, run_id: int) -> None:
-    """Delete what is made at the end of a run, because it goes on."""
+    """Delete what is made at the end of a run, because it is resumed."""
     for table in TABLES:
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608  # our own names
     connection.execute("DELETE FROM run_support WHERE run_id = ? AND bep = 51", (run_id,))
 
 
 def count_filters(connection: sqlite3.Connection, run_id: int, replies: Iterable[Observation]) -> None:
-    """Count, by client, who answers a scrape with filters (BEP 33); in an open transaction."""
+    """Count, by client, the responses to scrapes with filters (BEP 33); in an open transaction."""
     answered: Counter[str] = Counter()
     capable: Counter[str] = Counter()
     for reply in replies:

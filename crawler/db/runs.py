@@ -1,4 +1,4 @@
-"""Runs in the database: when each began and ended, and what an interrupted one goes on from."""
+"""Runs in the database: when each began and ended, and how an interrupted one is resumed."""
 
 import json
 import os

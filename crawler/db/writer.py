@@ -1,11 +1,11 @@
 """Rows from the crawl to the database: buffered, written in batches, in a worker thread.
 
-The writer is the only one to touch its store while it is open.  A batch is written when it is
-full or its time is up, and leaves the buffer only after its transaction: cancelling never loses
-one.  Leaving the block writes what is left, even when the block was cancelled.
+No other task uses the database while a writer is open.  A batch is written when it is full or its time is
+up, and leaves the buffer only after its transaction: cancelling never loses one.  Leaving the block writes
+what is left, even when the block was cancelled.
 
-The buffer is bounded by manners: `put` waits, and who must use `put_nowait` (a callback) waits in
-`wait_for_room` before starting new work, so that it exceeds the bound by the work in flight only.
+The buffer has a soft bound: `put` waits.  A callback, which has to use `put_nowait`, calls
+`wait_for_capacity` before it starts new work, so that it exceeds the bound by the work in flight only.
 """
 
 import logging
@@ -21,10 +21,12 @@ from crawler.db.records.infohash_samples import SampleBatch
 from crawler.db.records.records import CrawlBatch
 from dhtnode.nurseries import open_service_nursery
 
-BATCH = 500  # rows: larger ones save little more, and a killed process loses up to one
+# Rows.  Larger batches save little more, and a killed process loses up to one.
+BATCH = 500
 MAX_AGE = 1.0  # seconds that a row waits for its batch to fill
-BUFFERED_BATCHES = 4  # beyond these, whoever brings rows waits
-CLOSING_TIME = 30.0  # seconds for the last batches; the buffer takes well under one on a healthy disk
+BUFFERED_BATCHES = 4  # beyond these, `put` waits
+# Seconds for the last batches; on a healthy disk they take well under one.
+CLOSING_TIME = 30.0
 
 RunSync: TypeAlias = Callable[..., Awaitable[Any]]
 """`trio.to_thread.run_sync`, or for virtual time a stand-in that calls the function directly.
@@ -40,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WriterStatistics:
-    """Count rows and batches since the writer was opened."""
+    """Rows and batches since the writer was opened."""
 
     rows_written: int
     batches_written: int
@@ -48,12 +50,12 @@ class WriterStatistics:
 
 
 class Writer:
-    """Buffer records and write them in batches; made by `open_writer`."""
+    """A buffer of records that are written in batches; made by `open_writer`."""
 
     def __init__(
-        self, store: CrawlDatabase, run_id: int, *, batch: int, max_age: float, run_sync: RunSync
+        self, database: CrawlDatabase, run_id: int, *, batch: int, max_age: float, run_sync: RunSync
     ) -> None:
-        self._store = store
+        self._database = database
         self._run_id = run_id
         self._batch = batch
         self._max_age = max_age
@@ -67,10 +69,10 @@ class Writer:
         self._failed = False
         self._has_rows = trio.Event()
         self._has_batch = trio.Event()
-        self._has_room = trio.Event()
+        self._has_capacity = trio.Event()
 
     def put_nowait(self, record: Record) -> None:
-        """Buffer a record without waiting and without a bound; see `wait_for_room`.
+        """Buffer a record without waiting and without a bound; see `wait_for_capacity`.
 
         Raises `trio.ClosedResourceError` once the writer is closed.
         """
@@ -84,17 +86,17 @@ class Writer:
 
     async def put(self, record: Record) -> None:
         """Buffer a record, after waiting until no more than four batches are buffered."""
-        await self.wait_for_room()
+        await self.wait_for_capacity()
         self.put_nowait(record)
 
-    async def wait_for_room(self) -> None:
+    async def wait_for_capacity(self) -> None:
         """Wait until no more than four batches are buffered."""
         await trio.lowlevel.checkpoint()
         while self._rows > BUFFERED_BATCHES * self._batch:
-            await self._has_room.wait()
+            await self._has_capacity.wait()
 
     async def call(self, function: Callable[[CrawlDatabase], T]) -> T:
-        """Run a function of the store in the worker thread, once all that was handed over is written.
+        """Run a function of the database in the worker thread, once all that is buffered is written.
 
         It is not interrupted by a cancellation.  Raises what the function does, and
         `trio.ClosedResourceError` once the writer is closed.
@@ -104,9 +106,10 @@ class Writer:
         await trio.lowlevel.checkpoint()
         due = self._rows_written + self._rows
         while self._rows_written < due:
-            self._has_batch.set()  # full enough
-            await self._has_room.wait()
-        result: T = await self._run_sync(function, self._store, limiter=self._limiter)
+            # It is written now, however small it is.
+            self._has_batch.set()
+            await self._has_capacity.wait()
+        result: T = await self._run_sync(function, self._database, limiter=self._limiter)
         return result
 
     def statistics(self) -> WriterStatistics:
@@ -114,15 +117,15 @@ class Writer:
         return WriterStatistics(self._rows_written, self._batches_written, self._rows)
 
     async def call_at_once(self, function: Callable[[CrawlDatabase], T]) -> T:
-        """Run a function of the store like `call`, before what is still buffered."""
+        """Run a function of the database like `call`, before what is still buffered."""
         if self._closed:
             raise trio.ClosedResourceError("the writer is closed")
         await trio.lowlevel.checkpoint()
-        result: T = await self._run_sync(function, self._store, limiter=self._limiter)
+        result: T = await self._run_sync(function, self._database, limiter=self._limiter)
         return result
 
     async def run(self) -> None:
-        """Write batches as they fill or grow old, for ever; raise what the store raises."""
+        """Write batches as they fill or grow old, for ever; raise what the database raises."""
         while True:
             await self._has_rows.wait()
             with trio.move_on_after(self._max_age):
@@ -137,18 +140,18 @@ class Writer:
         """
         self._closed = True
         if self._failed:
-            logger.warning("%d rows could not be written to %s", self._rows, self._store.path)
+            logger.warning("%d rows could not be written to %s", self._rows, self._database.path)
             return
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_TIME):
             while self._buffer:
                 await self._write_batch()
         if self._buffer:
-            raise DatabaseError(f"{self._store.path}: too slow, {self._rows} rows were not written")
+            raise DatabaseError(f"{self._database.path}: too slow, {self._rows} rows were not written")
 
     async def _write_batch(self) -> None:
         records, rows = self._next_batch()
         try:
-            await self._run_sync(self._store.write, self._run_id, records, limiter=self._limiter)
+            await self._run_sync(self._database.write, self._run_id, records, limiter=self._limiter)
         except DatabaseError:
             self._failed = True
             raise
@@ -174,8 +177,8 @@ class Writer:
             self._has_rows = trio.Event()
         if self._rows < self._batch:
             self._has_batch = trio.Event()
-        self._has_room.set()
-        self._has_room = trio.Event()
+        self._has_capacity.set()
+        self._has_capacity = trio.Event()
 
 
 def _rows_of(record: Record) -> int:
@@ -186,19 +189,19 @@ def _rows_of(record: Record) -> int:
 
 @asynccontextmanager
 async def open_writer(
-    store: CrawlDatabase,
+    database: CrawlDatabase,
     run_id: int,
     *,
     batch: int = BATCH,
     max_age: float = MAX_AGE,
     run_sync: RunSync = trio.to_thread.run_sync,
 ) -> AsyncIterator[Writer]:
-    """Write records of a run to a store for as long as the block lasts, and the rest at its end.
+    """Write records of a run for as long as the block lasts, and the rest at its end.
 
     A `DatabaseError` cancels the block and is raised from it; other exceptions of the block come
-    through as they are.  The store stays open, and belongs to the caller again.
+    through as they are.  The database stays open, for the caller to use again.
     """
-    writer = Writer(store, run_id, batch=batch, max_age=max_age, run_sync=run_sync)
+    writer = Writer(database, run_id, batch=batch, max_age=max_age, run_sync=run_sync)
     try:
         async with open_service_nursery() as nursery:
             nursery.start_soon(writer.run, name="writer")

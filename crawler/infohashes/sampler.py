@@ -183,7 +183,7 @@ class Sampler:
     async def _send(self) -> None:
         """Ask whoever may be asked; return when all rounds are over."""
         while True:
-            await self._writer.wait_for_room()
+            await self._writer.wait_for_capacity()
             now = trio.current_time()
             turns, pause = self._take_turns(now)
             if turns:

@@ -186,7 +186,7 @@ class SwarmSurvey:
                 job.places = trio.Semaphore(at_once or self._default_at_once())
             for info_hash in some:
                 await job.places.acquire()
-                await self._writer.wait_for_room()
+                await self._writer.wait_for_capacity()
                 self._start(job, info_hash)
         job.is_fed = True
         self._note_end(job)

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from crawler.db.database import CrawlDatabase
-from crawler.db.purge import LEFT_ALONE, Orders, parse_node, without
+from crawler.db.purge import Orders, parse_node, without
 from crawler.db.records.infohash_samples import NodeSample, NodeToSample, SampleBatch
 from crawler.db.records.records import (
     CrawlBatch,
@@ -31,6 +31,10 @@ DAY = 86_400.0
 KEPT, GONE = InfoHash(b"keepthisswarm" + b"k" * 7), InfoHash(b"purgethisswarm" + b"p" * 6)
 KEPT_NODE, GONE_NODE = NodeId(b"keepthisnode" + b"k" * 8), NodeId(b"purgethisnode" + b"p" * 7)
 KEPT_HOST, GONE_HOST = "192.0.2.7", "198.51.100.99"
+LEFT_ALONE = {
+    "retention": "says how far deleting has come, and nothing about nodes or swarms",
+    "_sqlite_migrations": "says which version of the tables this is",
+}
 LIST_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 FILTER = bytes(range(256))
 

@@ -187,16 +187,16 @@ async def test_callbacks_are_not_held_up(store: CrawlDatabase, autojump_clock: M
     """`put_nowait` always takes the row; whoever starts work asks for room first."""
     gate = Gate()
     async with open_writer(store, 1, batch=2, run_sync=gate.call) as writer:
-        await writer.wait_for_room()
+        await writer.wait_for_capacity()
         for number in range(20):
             writer.put_nowait(visit(number))
         with trio.move_on_after(60) as scope:
-            await writer.wait_for_room()
+            await writer.wait_for_capacity()
         assert scope.cancelled_caught
 
         for _ in range(10):
             gate.pass_one.release()
-        await writer.wait_for_room()
+        await writer.wait_for_capacity()
         assert writer.statistics().rows_buffered <= 8
 
 

@@ -1,7 +1,7 @@
-"""Merge crawl databases: what several machines have seen, in one file, and where each run is from.
+"""Merge crawl databases: the observations of several machines in one file, with the origin of each run.
 
-One transaction takes all sources, or nothing; whoever is killed leaves the target as it was.  Rows are
-handed on as they are read.  Any order of sources, and any number of merges, ends with the same rows,
+One transaction takes all sources, or nothing; a process that is killed leaves the target as it was.  Rows are
+written as they are read.  Any order of sources, and any number of merges, ends with the same rows,
 but for the numbers of runs and samples.
 """
 
@@ -48,9 +48,9 @@ SELECT (SELECT count(*) FROM visits WHERE run_id = ?1)
 
 
 class RunKey(NamedTuple):
-    """Tell a run from all others: where it was made, its number there, and what cannot be equal by chance.
+    """What tells a run from all others: where it was made, its number there, and what is not equal by chance.
 
-    A copied database goes on under the identity of the original.
+    A copied database keeps the identity of the original.
     """
 
     vantage: str
@@ -62,21 +62,21 @@ class RunKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KnownRun:
-    """Hold the number of a run in one database, and how far it has come there."""
+    """The number of a run in one database, and how far it is there."""
 
     id: int
     status: str
     finished_at: str | None
 
     def progress(self, connection: sqlite3.Connection) -> tuple[bool, int, bool, str]:
-        """Return what grows as a run goes on; of two states of it the larger is the later one."""
+        """Return what grows with a run; of two states of it the larger is the later one."""
         (observations,) = connection.execute(_OBSERVATIONS, (self.id,)).fetchone()
         return self.status == "finished", observations, self.status != "running", self.finished_at or ""
 
 
 @dataclass(frozen=True, slots=True)
 class MergedSource:
-    """Hold what one source brought: runs new, gone on since they were last merged, and known as they are.
+    """What one source brought: runs that are new, that grew since they were last merged, and known ones.
 
     `rows` are those that came with the runs, by table.
     """
@@ -91,7 +91,7 @@ class MergedSource:
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """Hold what a merge did; `combined` is how many combined samples were computed."""
+    """What a merge did; `combined` is how many combined samples were computed."""
 
     sources: tuple[MergedSource, ...]
     combined: int
@@ -102,7 +102,7 @@ def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeRes
 
     `window` is in seconds.  Some 25 us for each visit with its node and 1 ms for each combined sample;
     memory does not grow with the databases.  Raises `DatabaseError`, and leaves the target as it was, when
-    a database is missing, damaged, of another program, of a newer version, or in use where it is written.
+    a database is missing, damaged, of another program or version, or in use where it is written.
     """
     existed = into.exists()
     with ExitStack() as stack:
@@ -111,7 +111,7 @@ def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeRes
             if existed and path.exists() and path.samefile(into):
                 raise DatabaseError(f"{path}: is the database to merge into")
             opened.append(stack.enter_context(open_source(path)))
-        # The same numbers in the target, whatever the order they were named in.
+        # The same numbers in the target, whatever the order of the arguments.
         opened.sort(key=lambda source: (source.identity, str(source.path)))
         stack.enter_context(_removed_on_failure(None if existed else into))
         store = stack.enter_context(CrawlDatabase.open(into))
@@ -120,7 +120,8 @@ def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeRes
                 connection.execute("PRAGMA defer_foreign_keys = ON")  # rows come table by table
                 taken = tuple(_take(connection, source) for source in opened)
                 combined = combined_measurements.bring_up_to_date(connection, window)
-        except sqlite3.IntegrityError as error:  # somebody has deleted or added rows by hand
+        # Rows were deleted or added by hand.
+        except sqlite3.IntegrityError as error:
             named = ", ".join(str(source.path) for source in opened)
             raise DatabaseError(f"{named}: rows contradict each other ({error})") from error
     return MergeResult(taken, combined)
@@ -128,7 +129,7 @@ def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeRes
 
 @contextmanager
 def _removed_on_failure(path: Path | None) -> Iterator[None]:
-    """Delete a database that was made here and has come to nothing."""
+    """Delete a database that was made here, where the merge fails."""
     try:
         yield
     except BaseException:
@@ -152,9 +153,9 @@ def _take(connection: sqlite3.Connection, source: MergeSource) -> MergedSource:
 
 
 def _map_runs(connection: sqlite3.Connection, source: MergeSource, table: Table) -> Counter[str]:
-    """Enter the runs of a source, list them in its `temp.run_map`, and count what became of them.
+    """Enter the runs of a source, list them in its `temp.run_map`, and count them by their fate.
 
-    Those that are known and have gone on since then are listed in `temp.renewed` of the target.
+    Those that are known and have grown since then are listed in `temp.renewed` of the target.
     """
     _make_temporary(source.connection, "run_map", "old INTEGER PRIMARY KEY, new INTEGER, is_taken INTEGER")
     _make_temporary(connection, "renewed", "id INTEGER PRIMARY KEY")

@@ -3,7 +3,7 @@
 Rows of a run go with their run, and get new numbers.  Rows that stand for one thing, as a node, are
 joined with the row of the same key: each column by a rule that gives the same in any order.  The rest
 stays where it is.  Columns are copied by their names, as the tables have them; a table that is not
-named here goes with its run if it refers to one, and stays otherwise.
+listed here goes with its run if it refers to one, and stays otherwise.
 """
 
 import sqlite3
@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 
 class WholeTable(Enum):
-    """Say what becomes of all rows of a table."""
+    """What becomes of all rows of a table."""
 
     RUNS = auto()
     """The runs themselves: taken once, by where they were made."""
@@ -31,7 +31,7 @@ class WholeTable(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Join rows with the same key into one.
+    """How rows with the same key become one.
 
     The columns of `least` keep the smallest value, those of `most` the largest.  All others are taken
     together from the row with the largest value of `latest`, or the smallest of `earliest`; of rows
@@ -64,28 +64,32 @@ RULES: Mapping[str, Rule] = {
     "swarm_estimates": WholeTable.OF_RUN,
     "swarm_handshakes": WholeTable.OF_RUN,
     "nodes": Joined(least=("first_seen",), most=("last_seen", "last_answer"), latest="last_answer"),
-    # A name is kept once it is known; the source is that of who knew the swarm first.
+    # A name is kept once it is known; the source is that of the database which knew the swarm first.
     "swarms": Joined(least=("first_seen",), most=("last_seen", "name"), earliest="first_seen"),
-    # Who was told to wait longer speaks for all: the nodes do not care which of us asks.
+    # The longest wait counts for all: a node does not care which of us queries it.
     "sample_turns": Joined(most=("asked_at", "next_at"), latest="next_at"),
     "torrents": Joined(earliest="fetched_at"),
-    "crawl_journal": WholeTable.LEFT_BEHIND,  # a merged run goes on where it was begun, or nowhere
-    "watched_swarms": WholeTable.STAYS,  # the plan of one machine
-    "retention": WholeTable.STAYS,  # how far it has come with deleting
-    "vantages": WholeTable.STAYS,  # written run by run
+    # A merged run is resumed where it was begun, or nowhere.
+    "crawl_journal": WholeTable.LEFT_BEHIND,
+    # The plan of one machine.
+    "watched_swarms": WholeTable.STAYS,
+    "retention": WholeTable.STAYS,
+    # Written run by run.
+    "vantages": WholeTable.STAYS,
     "merged_runs": WholeTable.STAYS,
-    "combined_samples": WholeTable.STAYS,  # computed anew
+    # Computed again from what was merged.
+    "combined_samples": WholeTable.STAYS,
     "_sqlite_migrations": WholeTable.STAYS,
 }
 """The rule of every table, those that are not in every version included."""
 
 _REFERENCES = {"run_id": "runs", "sample_id": "swarm_samples"}
-"""What columns of these names mean where no foreign key says so."""
+"""What columns of these names refer to where there is no foreign key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Describe a table: its columns, its key, which columns refer to numbered tables, and its rule."""
+    """A table: its columns, its key, which columns refer to numbered tables, and its rule."""
 
     name: str
     columns: tuple[str, ...]
@@ -115,7 +119,7 @@ def tables_of(connection: sqlite3.Connection) -> dict[str, Table]:
 def shared(tables: Mapping[str, Table], others: Mapping[str, Table]) -> dict[str, Table]:
     """Return those tables that both databases have, with the columns that both have.
 
-    They differ where somebody has added something of his own.
+    They differ where tables or columns were added by hand.
     """
     return {
         name: replace(table, columns=tuple(each for each in table.columns if each in others[name].columns))

@@ -24,7 +24,7 @@ SELECT EXISTS (SELECT 1 FROM runs WHERE status = 'running' AND id NOT IN (SELECT
 
 @dataclass(frozen=True, slots=True)
 class MergeSource:
-    """Hold a database to be merged: where it is, which vantage it is, and its tables by name."""
+    """A database to be merged: where it is, which vantage it is, and its tables by name."""
 
     path: Path
     connection: sqlite3.Connection

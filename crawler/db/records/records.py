@@ -1,11 +1,11 @@
-"""What the crawler writes down: frozen values that become rows of the database.
+"""What the crawler records: frozen values that become rows of the database.
 
 Every record is an observation with its own time, failures included; nothing is averaged here.
 Ids and info-hashes are bytes in a record and lower-case hex in the database; times are UTC text
 in both (`utc_text`), so that rows read well in Datasette and pandas without conversion.
 
 Addresses in these records are addresses of *nodes*.  Addresses of peers have no field here, and
-that is on purpose: what cannot be handed over cannot be stored.
+that is on purpose: what has no field cannot be stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from dhtnode.outcomes import Outcome
 
 
 class RunStatus(StrEnum):
-    """Say where a run stands."""
+    """The state of a run."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -29,9 +29,9 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Describe one invocation of the crawler; `finished_at` is None while nobody has ended it.
+    """One invocation of the crawler; `finished_at` is None while it runs.
 
-    A run whose process was killed is `interrupted` without a `finished_at`: nobody saw the end.
+    A run whose process was killed is `interrupted` without a `finished_at`: its end was not seen.
     """
 
     id: int
@@ -44,15 +44,16 @@ class Run:
     pid: int
 
 
-class Visit(NamedTuple):  # a tuple, because a census makes millions
-    """Hold what came of asking one node.
+# A tuple, because a census makes millions.
+class Visit(NamedTuple):
+    """The result of querying one node.
 
-    `contacts` counts the contacts it named, `unusable` those of them with an address that we may not
-    ask, `new_contacts` those we had not heard of before, `referrers` the nodes that had named this
-    one when it was asked, 5 standing for five and more.  `conforms` tells whether its id goes with
-    its address (BEP 42), None when there was no answer or the address is exempt; `marks` name what
-    makes its answers suspect, in words without spaces.  `is_verification` is set when the node had
-    answered before, and was asked only whether it still is there.
+    `contacts` counts the contacts it returned, `unusable` those of them with an address that we may not
+    query, `new_contacts` those that were not known before, `referrers` the nodes that had returned this
+    one by then, 5 standing for five and more.  `conforms` is whether its id is BEP 42 compliant, None when
+    there was no response or the address is exempt; `marks` are anomalies of its responses, in words without
+    spaces.  `is_verification` is set when the node had responded before, and was queried only to see whether
+    it still is there.
     """
 
     node_id: bytes
@@ -72,7 +73,7 @@ class Visit(NamedTuple):  # a tuple, because a census makes millions
 
 
 class Answered(NamedTuple):
-    """Name a node that has answered, when, and which visit that was."""
+    """A node that has responded, when, and in which visit."""
 
     visit_id: int
     node_id: bytes
@@ -81,7 +82,7 @@ class Answered(NamedTuple):
 
 
 class Journal(NamedTuple):
-    """Hold what the frontier of one family has become since the last one, as it writes it itself."""
+    """The changes of the frontier of one family since the last journal, in its own format."""
 
     family: Family
     contacts: bytes
@@ -89,14 +90,14 @@ class Journal(NamedTuple):
 
 
 class CrawlBatch(NamedTuple):
-    """Hold visits, and the journal by which a crawl is resumed after them: both are written, or neither."""
+    """Visits, and the journal by which a crawl is resumed after them: both are written, or neither."""
 
     visits: Sequence[Visit]
     journal: Journal
 
 
 class SizeEstimate(NamedTuple):
-    """Hold how many nodes a network has by one method.
+    """The number of nodes of a network by one method.
 
     `family` is None for both together.  `low` and `high` are the ends of the 95 % interval, None for a
     mere count.  Whatever the zone was, these are numbers for the whole network; `details` are what they
@@ -113,7 +114,7 @@ class SizeEstimate(NamedTuple):
 
 
 class SybilTestResult(NamedTuple):
-    """Hold what one test said of one subject: a host, a part of the id space, the surroundings of an id.
+    """The result of one test of one subject: a host, a prefix of ids, the neighbourhood of an id.
 
     `observed` and `expected` are in the unit of the test; `p_value` is how often honest nodes would look
     like this or worse.
@@ -147,9 +148,9 @@ def epoch_seconds(text: str) -> float:
 
 
 def client_name(version: bytes | None) -> str | None:
-    """Return the two characters that name a client in its `v` key (BEP 20), or "unknown".
+    """Return the two characters that stand for a client in its `v` key (BEP 20), or "unknown".
 
-    What follows them is left alone: every client packs its numbers differently.  None, when the
+    What follows them is ignored: every client packs its numbers differently.  None, when the
     node sent no `v`, stays None.
     """
     if version is None:
@@ -164,6 +165,6 @@ def host_text(address: Address) -> str:
 
 
 def prefix_text(address: Address) -> str:
-    """Return the /24 or /48 that an address is in: enough for a map, too little to find a door."""
+    """Return the /24 or /48 that an address is in: enough for a map, too little to reach a host."""
     bits = 48 if address.family is Family.IPV6 else 24
     return str(ip_network((address.host, bits), strict=False))

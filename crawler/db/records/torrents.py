@@ -1,4 +1,4 @@
-"""What peers told about a swarm and its torrent: frozen values without a single address in them."""
+"""What is learned from peers about a swarm and its torrent: frozen values without a single address."""
 
 import unicodedata
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from dhtnode import InfoHash
 from dhtnode.metainfo import TorrentInfo
 
 MAX_NAME = 255
-"""Characters of a torrent's name that are kept."""
+"""Characters of the name of a torrent that are stored."""
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # part of words in Persian and Hindi
@@ -17,16 +17,16 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # general categories of Unicode
 
 
 class PeerKind(StrEnum):
-    """Say what a peer is, by what it said itself."""
+    """What a peer is, by its own account."""
 
     SEED = "seed"
     LEECHER = "leecher"
     UNKNOWN = "unknown"
-    """It spoke, and did not say, or said what cannot be, or broke the protocol."""
+    """It connected, and gave no pieces, or impossible ones, or broke the protocol."""
 
 
 class PiecesHeld(NamedTuple):
-    """Hold what a peer is, and how many pieces of how many it has, as far as that is known."""
+    """What a peer is, and how many pieces of how many it has, as far as that is known."""
 
     kind: PeerKind
     have: int | None
@@ -35,7 +35,7 @@ class PiecesHeld(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PeerReport:
-    """Hold what one peer said of itself.  It has no address, so that none can be stored.
+    """What one peer said of itself.  It has no address, so that none can be stored.
 
     `upload_only` marks a peer that wants nothing more, seed or not (BEP 21); `client` is two letters,
     or `unknown`.
@@ -48,11 +48,11 @@ class PeerReport:
 
 @dataclass(frozen=True, slots=True)
 class SwarmContact:
-    """Hold what came of asking the peers of one swarm.
+    """The result of connecting to the peers of one swarm.
 
     `peers_named` is how many addresses we were given, `peers_tried` how many we tried to connect to;
     `skipped` counts by reason those we did not try, and `failures` those tried that did not speak or
-    that we left.  `info` is None when nobody gave the metadata or they are not asked for.  Bytes are
+    that we left.  `info` is None when no peer gave the metadata or they are not requested.  Bytes are
     payload of TCP.
     """
 
@@ -69,7 +69,7 @@ class SwarmContact:
 
 @dataclass(frozen=True, slots=True)
 class KnownTorrent:
-    """Hold what the database has of a torrent; of a private one nothing but that it is."""
+    """What the database has of a torrent; of a private one nothing but that it is private."""
 
     is_private: bool
     name: str | None = None
@@ -80,7 +80,7 @@ class KnownTorrent:
 
 @dataclass(frozen=True, slots=True)
 class Handshakes:
-    """Hold the second opinion on one swarm, as it is written down.
+    """The handshakes with peers of one swarm, as counts.
 
     `seeds`, `leechers` and `unknown` add up to `peers_answered`; `upload_only` of them want nothing
     more (BEP 21).  `seed_share` is that of the seeds among seeds and leechers, with the ends of its
@@ -112,7 +112,7 @@ def known_of(info: TorrentInfo) -> KnownTorrent:
 
 
 def clean_name(name: str) -> str:
-    """Return a name that may be stored and printed: it comes from anybody.
+    """Return a name that may be stored and printed: any peer may have chosen it.
 
     Control characters, marks that turn the direction of writing, and line ends become U+FFFD; the rest
     is cut after 255 characters.

@@ -41,7 +41,7 @@ def applied(connection: sqlite3.Connection) -> list[str] | None:
 
 
 def pending(names: Iterable[str] | None) -> list[str]:
-    """Return the migrations that a database lacks, of which `applied` has told."""
+    """Return the migrations that a database lacks, by the names of those applied."""
     return [migration.__name__ for migration in MIGRATIONS if migration.__name__ not in (names or ())]
 
 

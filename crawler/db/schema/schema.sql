@@ -20,7 +20,7 @@ CREATE TABLE runs (
     id INTEGER PRIMARY KEY,                 -- Number of the run.
     command TEXT NOT NULL,                  -- The command that ran.
     started_at TEXT NOT NULL,               -- [time] When the run began.
-    finished_at TEXT,                       -- [time] When it ended; NULL while it runs, or when nobody saw the end.
+    finished_at TEXT,                       -- [time] When it ended; NULL while it runs, or when its end was not seen.
     status TEXT NOT NULL,                   -- running, finished or interrupted.
     version TEXT NOT NULL,                  -- The version of this software.
     settings TEXT NOT NULL,                 -- [json] The settings it ran with.
@@ -55,8 +55,8 @@ CREATE TABLE nodes (
     address TEXT,                           -- [!host] The IP address of the node; a /24 or /48 in an anonymized database.
     port INTEGER,                           -- [!port] The UDP port of the node.
     family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    first_seen TEXT NOT NULL,               -- [time] When it was first asked.
-    last_seen TEXT NOT NULL,                -- [time] When it was last asked.
+    first_seen TEXT NOT NULL,               -- [time] When it was first queried.
+    last_seen TEXT NOT NULL,                -- [time] When it was last queried.
     last_answer TEXT,                       -- [time] When it last answered.
     version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
     client TEXT,                            -- [!client] The first two characters of the version, or unknown (BEP 20).
@@ -64,7 +64,7 @@ CREATE TABLE nodes (
 );
 CREATE INDEX idx_nodes_client ON nodes (client, version) WHERE last_answer IS NOT NULL;
 
--- One row for each visit of a census to a node, whatever came of it.
+-- One row for each visit of a census to a node, with or without a response.
 --
 -- No key to `nodes`: checking it would cost a look-up in the largest index for every visit.
 CREATE TABLE visits (
@@ -77,14 +77,14 @@ CREATE TABLE visits (
     outcome TEXT NOT NULL,                  -- How the query ended: answered, timeout, error, wrong-id, foreign-source, malformed, ...
     rtt_ms REAL,                            -- [ms] Time from the query to its answer.
     version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
-    contacts INTEGER,                       -- Contacts that the node named.
+    contacts INTEGER,                       -- Contacts that the node returned.
     new_contacts INTEGER,                   -- Those of them that had not been heard of before.
-    referrers INTEGER,                      -- Nodes that had named this one when it was asked; 5 stands for five and more.
+    referrers INTEGER,                      -- Nodes that had returned this one when it was queried; 5 stands for five and more.
     error_code INTEGER,                     -- The code of the error that the node answered with.
-    conforms INTEGER,                       -- [flag] Whether the id goes with the address (BEP 42); NULL where that cannot be judged.
-    unusable INTEGER,                       -- Contacts it named with addresses that nobody may ask.
+    conforms INTEGER,                       -- [flag] Whether the id is secure for the address (BEP 42); NULL where that cannot be judged.
+    unusable INTEGER,                       -- Contacts it returned with addresses that may not be queried.
     marks TEXT,                             -- What makes the answer suspect, words with spaces between; empty for nothing.
-    is_verification INTEGER NOT NULL DEFAULT 0 -- [flag] Whether it had answered before, and was asked only if it still is there.
+    is_verification INTEGER NOT NULL DEFAULT 0 -- [flag] Whether it had answered before, and was queried only to see if it still is there.
 );
 CREATE INDEX idx_visits_run_id ON visits (run_id);
 CREATE INDEX idx_visits_verified ON visits (run_id, node_id, port) WHERE is_verification;
@@ -92,7 +92,7 @@ CREATE INDEX idx_visits_verified ON visits (run_id, node_id, port) WHERE is_veri
 CREATE INDEX idx_visits_suspect ON visits (run_id, node_id, address, port)
     WHERE marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed');
 
--- What an interrupted census goes on from; deleted when it has come to its end.
+-- What an interrupted census is resumed from; deleted when it is finished.
 -- not exported
 CREATE TABLE crawl_journal (
     id INTEGER PRIMARY KEY,                 -- Number of the row.
@@ -107,7 +107,7 @@ CREATE TABLE crawl_journal (
 CREATE TABLE run_counts (
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
     family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    sighted INTEGER NOT NULL,               -- Nodes named by others, whether they answered or not.
+    sighted INTEGER NOT NULL,               -- Nodes returned by others, whether they answered or not.
     answered_once INTEGER NOT NULL,         -- Nodes that answered.
     answered_twice INTEGER NOT NULL,        -- Nodes that answered twice, at least 5 minutes apart.
     distinct_ids INTEGER NOT NULL,          -- Different ids of nodes that answered.
@@ -124,8 +124,8 @@ CREATE TABLE run_clients (
     client TEXT,                            -- [!client] The first two characters of the version, or unknown (BEP 20).
     nodes INTEGER NOT NULL,                 -- Nodes of this client that answered.
     rtt_ms REAL,                            -- [ms] Mean round-trip time, of the fastest answer of each node.
-    conforming INTEGER NOT NULL,            -- Ids that go with their address (BEP 42).
-    judged INTEGER NOT NULL,                -- Ids of which that can be said.
+    conforming INTEGER NOT NULL,            -- Secure ids (BEP 42).
+    judged INTEGER NOT NULL,                -- Ids that can be judged by their address.
     PRIMARY KEY (run_id, family, client)
 );
 
@@ -142,7 +142,7 @@ CREATE TABLE size_estimates (
 );
 CREATE INDEX idx_size_estimates_run_id ON size_estimates (run_id);
 
--- One row for each test that raised an alarm, or that was asked for: ids beyond chance.
+-- One row for each test that raised an alarm, or that was requested: ids beyond chance.
 CREATE TABLE alarms (
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
     family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
@@ -180,7 +180,7 @@ CREATE TABLE run_round_trips (
 );
 CREATE INDEX idx_run_round_trips_run_id ON run_round_trips (run_id);
 
--- One row for each run, BEP and client: who supports what, by their replies.
+-- One row for each run, BEP and client: what clients support, by their replies.
 -- groups: replies >= 10
 CREATE TABLE run_support (
     run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
@@ -198,7 +198,7 @@ CREATE TABLE run_costs (
     swarm_samples INTEGER NOT NULL,         -- Rows in swarm_samples.
     node_samples INTEGER NOT NULL,          -- Rows in node_samples.
     handshakes INTEGER NOT NULL,            -- Rows in swarm_handshakes.
-    asked INTEGER NOT NULL,                 -- Nodes asked, each visit, sample and scrape; one to four queries each.
+    asked INTEGER NOT NULL,                 -- Nodes queried, each visit, sample and scrape; one to four queries each.
     answered INTEGER NOT NULL,              -- Those that answered.
     peers_tried INTEGER NOT NULL,           -- Peers contacted over TCP.
     bytes_sent INTEGER,                     -- [B] Bytes sent by scrapes and handshakes; NULL where there were none.
@@ -211,7 +211,7 @@ CREATE TABLE swarms (
     first_seen TEXT NOT NULL,               -- [time] When it was first met.
     last_seen TEXT NOT NULL,                -- [time] When it was last met.
     source TEXT,                            -- How it came to be known: the command line, a sample (BEP 51), a list.
-    name TEXT                               -- The name of the torrent, where it is known; anybody may have chosen it.
+    name TEXT                               -- The name of the torrent, where it is known; any peer may have chosen it.
 );
 
 -- One row for each measurement of a swarm: a time series, never overwritten.
@@ -227,7 +227,7 @@ CREATE TABLE swarm_samples (
     peers_high REAL,                        -- Upper end of the 95 % interval of peers.
     method TEXT NOT NULL,                   -- How the number of peers came about: union, pair-ratio, chao2, distinct, none.
     saturated INTEGER NOT NULL,             -- [flag] Whether the filters are too full to say more than: at least.
-    nodes_asked INTEGER NOT NULL,           -- Nodes asked about the swarm.
+    nodes_asked INTEGER NOT NULL,           -- Nodes queried for the swarm.
     nodes_answered INTEGER NOT NULL,        -- Those of them that answered.
     nodes_with_filters INTEGER,             -- Those of them that sent filters (BEP 33).
     distinct_peers INTEGER,                 -- Different peers that nodes listed by address, counted and not kept.
@@ -244,13 +244,13 @@ CREATE INDEX idx_swarm_samples_run_id ON swarm_samples (run_id);
 -- The ranking of swarms is read from this index alone.
 CREATE INDEX idx_swarm_samples_latest ON swarm_samples (info_hash, taken_at, peers, run_id);
 
--- One row for each node asked about a swarm, the silent too: what a measurement came from.
+-- One row for each node queried for a swarm, with or without a response: what a measurement came from.
 CREATE TABLE scrape_replies (
     sample_id INTEGER NOT NULL REFERENCES swarm_samples (id), -- The measurement (swarm_samples.id).
     node_id TEXT NOT NULL,                  -- [!id] The id of the node, 40 hex digits.
     address TEXT NOT NULL,                  -- [!host] The IP address of the node; a /24 or /48 in an anonymized database.
     port INTEGER NOT NULL,                  -- [!port] The UDP port of the node.
-    rank INTEGER NOT NULL,                  -- Place of the node by distance to the info-hash among those asked, 0 the closest.
+    rank INTEGER NOT NULL,                  -- Place of the node by distance to the info-hash among those queried, 0 the closest.
     seeds_filter BLOB,                      -- [!never] The filter of seeds, 256 bytes (BEP 33).
     peers_filter BLOB,                      -- [!never] The filter of other peers, 256 bytes (BEP 33).
     values_count INTEGER,                   -- Peers that the node listed by address; the addresses are not kept.
@@ -258,7 +258,7 @@ CREATE TABLE scrape_replies (
     rtt_ms REAL,                            -- [ms] Time from the query to its answer.
     marks TEXT,                             -- What makes the answer suspect, words with spaces between; empty for nothing.
     outcome TEXT NOT NULL DEFAULT 'answered', -- How the query ended: answered, timeout, error, wrong-id, foreign-source, malformed, ...
-    asked_at TEXT,                          -- [time] When the node was asked; NULL in rows of older versions.
+    asked_at TEXT,                          -- [time] When the node was queried.
     family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
     named_tokens BLOB,                      -- [!never] Tokens of 8 bytes for the hosts it listed; their key goes with the run.
     named_filter BLOB,                      -- [!never] The bits of these hosts, 256 bytes, as a filter has them.
@@ -280,18 +280,18 @@ CREATE TABLE node_samples (
     rtt_ms REAL,                            -- [ms] Time from the query to its answer.
     version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
     num INTEGER,                            -- How many info-hashes the node says it stores.
-    interval INTEGER,                       -- [s] How long it asks to be left alone.
+    interval INTEGER,                       -- [s] The pause that it asks for.
     returned INTEGER NOT NULL,              -- Info-hashes in its sample.
     new INTEGER,                            -- Those of them not known before; NULL until they are in swarms.
-    next_at TEXT,                           -- [time] When it may be asked again.
-    contacts INTEGER,                       -- Contacts that the node named.
+    next_at TEXT,                           -- [time] When it may be queried again.
+    contacts INTEGER,                       -- Contacts that the node returned.
     new_contacts INTEGER,                   -- Those of them that had not been heard of before.
     marks TEXT,                             -- What makes the answer suspect, words with spaces between; empty for nothing.
     samples BLOB                            -- The info-hashes, 20 bytes each, one after the other.
 );
 CREATE INDEX idx_node_samples_run_id ON node_samples (run_id);
 
--- When each node may be asked for a sample again.
+-- When each node may be queried for a sample again.
 -- not exported
 --
 -- By endpoint, because ids change easily.
@@ -299,10 +299,10 @@ CREATE TABLE sample_turns (
     place TEXT PRIMARY KEY NOT NULL,        -- [!never] Address and port of the node, or prefix, port and id in an anonymized database.
     node_id TEXT NOT NULL,                  -- [!id] The id of the node, 40 hex digits.
     family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    asked_at TEXT NOT NULL,                 -- [time] When it was last asked.
-    next_at TEXT NOT NULL,                  -- [time] When it may be asked again.
-    interval INTEGER,                       -- [s] How long it asked to be left alone.
-    chances INTEGER NOT NULL DEFAULT 0      -- How often it may still be silent before it is not asked any more.
+    asked_at TEXT NOT NULL,                 -- [time] When it was last queried.
+    next_at TEXT NOT NULL,                  -- [time] When it may be queried again.
+    interval INTEGER,                       -- [s] The pause that it asked for.
+    chances INTEGER NOT NULL DEFAULT 0      -- Timeouts left before it is not queried any more.
 ) WITHOUT ROWID;
 CREATE INDEX idx_sample_turns_next_at ON sample_turns (next_at) WHERE chances > 0;
 
@@ -330,13 +330,13 @@ CREATE TABLE swarm_estimates (
 );
 CREATE INDEX idx_swarm_estimates_sample_id ON swarm_estimates (sample_id);
 
--- One row for each torrent that peers have told of (BEP 9); of a private one no more than that it is.
+-- One row for each torrent learned from peers (BEP 9); of a private one no more than that it is.
 CREATE TABLE torrents (
     info_hash TEXT PRIMARY KEY REFERENCES swarms (info_hash), -- The info-hash of the swarm, 40 hex digits.
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
-    fetched_at TEXT NOT NULL,               -- [time] When a peer first told it.
-    is_private INTEGER NOT NULL,            -- [flag] Whether it is private (BEP 27): then its peers are left alone.
-    name TEXT,                              -- The name of the torrent, where it is known; anybody may have chosen it.
+    fetched_at TEXT NOT NULL,               -- [time] When it was first learned.
+    is_private INTEGER NOT NULL,            -- [flag] Whether it is private (BEP 27): then its peers are not contacted.
+    name TEXT,                              -- The name of the torrent, where it is known; any peer may have chosen it.
     size INTEGER,                           -- [B] All its files together.
     files INTEGER,                          -- Its files.
     pieces INTEGER                          -- Its pieces.
@@ -364,22 +364,22 @@ CREATE TABLE swarm_handshakes (
 );
 CREATE INDEX idx_swarm_handshakes_info_hash_taken_at ON swarm_handshakes (info_hash, taken_at);
 
--- One row for each swarm on the list of `dhtcrawl watch`, and what its next turn goes by.
+-- One row for each swarm on the list of `dhtcrawl watch`, and what its next measurement depends on.
 CREATE TABLE watched_swarms (
     info_hash TEXT PRIMARY KEY NOT NULL,    -- The info-hash of the swarm, 40 hex digits.
-    source TEXT NOT NULL,                   -- Who put it there: given on the command line, list, or bep51 for those discovered.
+    source TEXT NOT NULL,                   -- Where it came from: given on the command line, list, or sample for those discovered.
     since TEXT NOT NULL,                    -- [time] When it came onto the list.
     removed_at TEXT,                        -- [time] When it was taken off; NULL while it is watched.
     next_at TEXT NOT NULL,                  -- [time] When it is due.
     interval REAL NOT NULL,                 -- [s] The time between two measurements, before jitter and the budget.
-    tried_at TEXT,                          -- [time] When its last turn was taken.
+    tried_at TEXT,                          -- [time] When it was last tried.
     measured_at TEXT,                       -- [time] When it was last measured.
     peers REAL,                             -- What was found then.
     peers_low REAL,                         -- Lower end of the 95 % interval of peers.
     peers_high REAL,                        -- Upper end of the 95 % interval of peers.
     empties INTEGER NOT NULL DEFAULT 0,     -- Measurements without a peer in a row.
-    failures INTEGER NOT NULL DEFAULT 0,    -- Turns in a row that nobody answered.
-    failure TEXT                            -- Why the last turn failed; NULL if it did not.
+    failures INTEGER NOT NULL DEFAULT 0,    -- Measurements in a row without a response.
+    failure TEXT                            -- Why the last measurement failed; NULL if it did not.
 ) WITHOUT ROWID;
 CREATE INDEX idx_watched_swarms_due ON watched_swarms (next_at) WHERE removed_at IS NULL;
 CREATE INDEX idx_watched_swarms_tried_at ON watched_swarms (tried_at);

@@ -196,7 +196,7 @@ SELECT
     round(rtt_ms, 1) AS rtt_ms,             -- [number ms] Mean round-trip time.
     support.bep33,                          -- [number] Share of replies with filters among its replies to scrapes, in all runs.
     round(1.0 * conforming / nullif(judged, 0), 4)
-        AS bep42,                           -- [number] Share of ids that go with their address, among those that can be judged.
+        AS bep42,                           -- [number] Share of secure ids, among those that can be judged.
     support.bep51                           -- [number] Share of samples among its answers to requests for them, in all runs.
 FROM clients LEFT JOIN support ON support.client = clients.client
 ORDER BY clients.run_id, nodes DESC, clients.client;
@@ -418,7 +418,7 @@ LEFT JOIN swarm_samples AS above ON above.id = above_id
 LEFT JOIN swarm_samples AS below ON below.id = below_id
 WHERE latest.taken_at > peak_at AND latest.peers_high < peak_low;
 
--- One row for each swarm whose last three measurements, or more, found nobody.
+-- One row for each swarm whose last three measurements, or more, found no peers.
 CREATE VIEW dead_swarms AS
 WITH latest AS (
     SELECT
@@ -443,7 +443,7 @@ trailing AS (
 SELECT
     info_hash,
     name,
-    last_alive,                             -- [time] When somebody was last there; NULL for never.
+    last_alive,                             -- [time] When a peer was last there; NULL for never.
     empty_since,                            -- [time] The first of the measurements without a peer.
     measured_at,                            -- [time] The last of them.
     empty_samples,                          -- [integer] How many there are.
