@@ -135,7 +135,7 @@ async def lookup_in_all_families(
             if on_answer is not None:
                 on_answer(socket, answer)
 
-        lookup = FamilyLookup(socket, socket.new_traversal(target, method, count))
+        lookup = FamilyLookup(socket, socket.new_lookup(target, method, count))
         return lookup
 
     lookups = [begin(socket) for socket in sockets]
@@ -143,7 +143,7 @@ async def lookup_in_all_families(
     async def run(lookup: FamilyLookup) -> None:
         nonlocal ended_at
         with lookup.scope:
-            await lookup.socket.drive(lookup.driver)
+            await lookup.socket.run(lookup.driver)
         if lookup.driver.answers:
             ended_at = min(ended_at, trio.current_time())
             for each in lookups:

@@ -24,7 +24,7 @@ from dhtnode.api.node import Node
 from dhtnode.errors import CannotListen
 from dhtnode.ids import NodeId
 from dhtnode.net.udp import DatagramSocket, open_udp_socket
-from dhtnode.node.context import NodeContext, share
+from dhtnode.node.context import NodeContext, new_context
 from dhtnode.node.maintenance import keep_expiring, keep_fresh, keep_joined, keep_saved
 from dhtnode.node.node_ids import first_ids, spread_ids
 from dhtnode.node.socket_node import SocketNode
@@ -74,7 +74,7 @@ async def open_node(
         old_ids = saved.node_ids if saved else {}
         ids = spread_ids(node_id, addresses) if node_id else first_ids(addresses, old_ids, random_bytes)
         random = random or random_module.Random(secrets.randbits(256))
-        context = share(settings, random, random_bytes, trio.current_time())
+        context = new_context(settings, random, random_bytes, trio.current_time())
         socket_nodes = _socket_nodes(bound, ids, context, (*bootstrap, *torrent_nodes), well_known=well_known)
         for socket_node in socket_nodes:
             socket_node.is_id_fixed = node_id is not None

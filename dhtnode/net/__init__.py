@@ -1,7 +1,14 @@
-"""Sockets and queries: UDP, transactions, and the client for bulk work."""
+"""Sockets and queries: UDP, our queries, the receive loop, and the client for bulk work."""
 
-from dhtnode.net.bulk import BulkClient
+from dhtnode.net.bulk import BulkClient, QueryTemplate
 from dhtnode.net.transactions import Answer
-from dhtnode.net.udp import open_sockets
+from dhtnode.net.udp import DatagramSocket, open_sockets, open_udp_socket
 
-__all__ = ["Answer", "BulkClient", "open_sockets"]
+__all__ = [
+    "Answer",
+    "BulkClient",
+    "DatagramSocket",
+    "QueryTemplate",
+    "open_sockets",
+    "open_udp_socket",
+]

@@ -47,7 +47,7 @@ OnEnd: TypeAlias = Callable[[Tag, Response | QueryError, float, float], None]
 BATCH = 64  # datagrams handled between two looks at the clock, and between two checkpoints
 MAX_UNEXPECTED = 10_000  # sources remembered for datagrams that answer nothing
 FIRST_WINDOW, MAX_WINDOW = 64, 10_000  # queries awaited at once, at first and ever; see `free_slots`
-CLOGGED_PAUSE = 0.01  # seconds to wait when the kernel has no room for a datagram
+CLOGGED_PAUSE = 0.01  # seconds to wait when the kernel's buffer is full
 DOWN_PAUSE = 1.0  # seconds to wait when there is no network
 _ID_KEY = b"1:t4:"
 _DOWN = ("send ENETUNREACH", "send ENETDOWN")
@@ -90,8 +90,8 @@ class BulkClient(Generic[Tag]):
         self._writer = QueryWriter(NodeId(random_bytes(ID_BYTES)), version=version, read_only=True)
         self._ids = TransactionIds(random_bytes)
         # In the order of sending, which is that of expiry: all wait equally long.
-        self._asked: OrderedDict[bytes, _Asked[Tag]] = OrderedDict()
-        self._recent: deque[_Asked[Tag]] = deque()  # asked within the stall time, answered or not
+        self._in_flight: OrderedDict[bytes, _SentQuery[Tag]] = OrderedDict()
+        self._recent: deque[_SentQuery[Tag]] = deque()  # sent within the stall time, answered or not
         self._awaited = 0
         self._window = FIRST_WINDOW
         self.is_stuck = False
@@ -117,16 +117,16 @@ class BulkClient(Generic[Tag]):
     @property
     def in_flight(self) -> int:
         """Return how many queries are under way."""
-        return len(self._asked)
+        return len(self._in_flight)
 
     @property
     def awaited(self) -> int:
         """Return how many queries are under way and not late yet: what a network has to work on."""
         stalled_at = trio.current_time() - self.times.stall
         while self._recent and self._recent[0].sent_at <= stalled_at:
-            asked = self._recent.popleft()
-            self._awaited -= asked.is_awaited
-            asked.is_awaited = False
+            query = self._recent.popleft()
+            self._awaited -= query.is_awaited
+            query.is_awaited = False
         return self._awaited
 
     def free_slots(self, most: int) -> int:
@@ -147,14 +147,14 @@ class BulkClient(Generic[Tag]):
 
         When the kernel's buffer is full, or there is no network, `is_stuck` is set until `wait` has waited.
         """
-        transaction_id = self._ids.new(self._asked)
+        transaction_id = self._ids.new(self._in_flight)
         data = b"%b%b%b%b%b" % (template.before, target, template.after, transaction_id, self._tail)
         if not self.socket.send_nowait(data, address):
             self._note_failure()
             return False
         self.bytes_sent += len(data)
-        asked = self._asked[transaction_id] = _Asked(address, now, tag)
-        self._recent.append(asked)
+        query = self._in_flight[transaction_id] = _SentQuery(address, now, tag)
+        self._recent.append(query)
         self._awaited += 1
         return True
 
@@ -179,7 +179,7 @@ class BulkClient(Generic[Tag]):
 
     def forget_all(self) -> None:
         """Give up all queries under way; nothing is called for them."""
-        self._asked.clear()
+        self._in_flight.clear()
         self._recent.clear()
         self._awaited = 0
 
@@ -194,35 +194,35 @@ class BulkClient(Generic[Tag]):
         self.bytes_received += len(data)
         at = data.rfind(_ID_KEY) + len(_ID_KEY)
         transaction_id = data[at : at + 4]
-        asked = self._asked.get(transaction_id)
-        if asked is None:
+        query = self._in_flight.get(transaction_id)
+        if query is None:
             self._on_unexpected("dropped: unknown transaction", source)
             return
-        if asked.address != source:
-            asked.is_answered_elsewhere = True
+        if query.address != source:
+            query.is_answered_elsewhere = True
             self._on_unexpected("dropped: foreign source", source)
             return
-        result = self._read(data, transaction_id, asked.address)
-        del self._asked[transaction_id]
-        self._awaited -= asked.is_awaited
-        asked.is_awaited = False
-        took = now - asked.sent_at
+        result = self._read(data, transaction_id, query.address)
+        del self._in_flight[transaction_id]
+        self._awaited -= query.is_awaited
+        query.is_awaited = False
+        took = now - query.sent_at
         step = 1 if took <= self.times.stall else -1
         self._window = min(MAX_WINDOW, max(FIRST_WINDOW, self._window + step))
         self.times.add(took)
         self.answer_bytes = len(data)
-        self._tell(asked, result, took, now)
+        self._end(query, result, took, now)
         self.answer_bytes = 0
 
-    def _tell(self, asked: "_Asked[Tag]", result: Response | QueryError, took: float, now: float) -> None:
+    def _end(self, query: "_SentQuery[Tag]", result: Response | QueryError, took: float, now: float) -> None:
         if self.on_end is None:
             return
         try:
-            self.on_end(asked.tag, result, took, now)
+            self.on_end(query.tag, result, took, now)
         except Exception:
             # The last barrier: a bug in `on_end` costs one answer, not the crawl.
             self.events["internal errors"] += 1
-            logger.exception("failed on the answer of %s", asked.address)
+            logger.exception("failed on the answer of %s", query.address)
 
     def _read(self, data: bytes, transaction_id: bytes, address: Address) -> Response | QueryError:
         """Return what an answer says; whatever is wrong with it is the end of its query too."""
@@ -244,23 +244,24 @@ class BulkClient(Generic[Tag]):
             self.unexpected[source] += 1
 
     def _next_due(self) -> float:
-        for asked in self._asked.values():
-            return asked.sent_at + self.times.timeout
+        for query in self._in_flight.values():
+            return query.sent_at + self.times.timeout
         return inf
 
     def _end_overdue(self, now: float) -> None:
-        while self._asked:
-            transaction_id, asked = next(iter(self._asked.items()))
-            if now < asked.sent_at + self.times.timeout:  # as in `_next_due`, so that rounding is the same
+        while self._in_flight:
+            transaction_id, query = next(iter(self._in_flight.items()))
+            # As in `_next_due`, so that rounding is the same.
+            if now < query.sent_at + self.times.timeout:
                 return
-            del self._asked[transaction_id]
+            del self._in_flight[transaction_id]
             failure = (
-                ForeignSource(asked.address) if asked.is_answered_elsewhere else QueryTimeout(asked.address)
+                ForeignSource(query.address) if query.is_answered_elsewhere else QueryTimeout(query.address)
             )
-            self._tell(asked, failure, now - asked.sent_at, now)
+            self._end(query, failure, now - query.sent_at, now)
 
 
-class _Asked(Generic[Tag]):
+class _SentQuery(Generic[Tag]):
     """One query under way."""
 
     __slots__ = ("address", "is_answered_elsewhere", "is_awaited", "sent_at", "tag")

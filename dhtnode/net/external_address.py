@@ -1,6 +1,6 @@
 """Our address as others see it, found by vote (BEP 42): every node that answers says where we are.
 
-Anybody may lie, so votes are counted by network: each /24 or /64 has one, its last word within the
+Any node may lie, so votes are counted by network: each /24 or /64 has one, its last within the
 window, and only answers to our own queries may vote.  An address is believed at first when at least
 `NEEDED` networks and more than half of all that voted agree; to take its place, another needs at
 least as many and more than two thirds.  So with fewer than half of the last votes liars cannot make
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from dhtnode.addresses import Address, Scope
 
 NEEDED = 10  # networks that agree
-MAX_VOTES = 128  # about what a table at rest asks in a quarter of an hour
+MAX_VOTES = 128  # about what a table at rest queries in a quarter of an hour
 WINDOW = 30 * 60.0  # seconds a vote counts
 PAUSE = 0.1  # seconds between two votes while they confirm what is believed
 
@@ -27,7 +27,7 @@ class _Vote(NamedTuple):
 
 
 class ExternalAddress:
-    """Count what others say of where we are, for one socket, hence for one family."""
+    """The votes of others on where we are, for one socket, hence for one family."""
 
     def __init__(self, scope: Scope) -> None:
         """Believe nothing yet; special-use addresses count only where the scope of the socket has them."""
@@ -47,8 +47,8 @@ class ExternalAddress:
     def address(self) -> Address | None:
         """Return where we are seen, or None while nothing is believed.
 
-        The port is the one that more than half of those who name this host agree on, else 0: then
-        a NAT gives us another one towards each destination, and nobody can find us by any.
+        The port is the one that more than half of the votes for this host agree on, else 0: then a
+        NAT gives us another one towards each destination, and no node can find us by any.
         """
         if self.host is None:
             return None

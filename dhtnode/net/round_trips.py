@@ -1,6 +1,6 @@
-"""How long to wait for an answer, learnt from round-trip times, and how often to ask, from losses.
+"""How long to wait for an answer, learnt from round-trip times, and how often to query, from losses.
 
-Past the *stall* a lookup may ask somebody else while the late answer is still welcome; past the
+Past the *stall* a lookup may query another node while the late answer is still welcome; past the
 *timeout* the query has failed.  Both follow the recent answers of the whole socket, since what
 delays packets is mostly our own line.
 """
@@ -17,8 +17,9 @@ MIN_STALL, MAX_STALL = 0.1, 2.0
 MIN_TIMEOUT, MAX_TIMEOUT = 1.5, 10.0  # the upper bound is that of mldht and jech/dht
 
 MISSED = 0.0005  # how likely a node that is there may be missed: one of 8, in one of 250 lookups
-MEMORY = 400.0  # asks: what came before counts for less and less
-ASKS_BEFORE, LOST_BEFORE = 20.0, 1.0  # as if we had seen so much: at first, nodes are asked three times
+MEMORY = 400.0  # queries: what came before counts for less and less
+# As if we had seen so much: at first, nodes are queried three times.
+QUERIES_BEFORE, LOST_BEFORE = 20.0, 1.0
 
 
 class RetryPolicy:
@@ -28,26 +29,26 @@ class RetryPolicy:
     """
 
     def __init__(self, most: int) -> None:
-        """Start with a guess; a node is never asked more than `most` times."""
+        """Start with a guess; a node is never queried more than `most` times."""
         self._most = most
-        self._asks, self._lost = ASKS_BEFORE, LOST_BEFORE
+        self._queries, self._lost = QUERIES_BEFORE, LOST_BEFORE
 
     @property
     def attempts(self) -> int:
-        """Return how many asks leave a node that is there unheard in one of some 700 cases."""
-        return min(self._most, max(1, ceil(log(MISSED) / log(self._lost / self._asks))))
+        """Return after how many queries a node that is there is missed in one of some 2000 cases."""
+        return min(self._most, max(1, ceil(log(MISSED) / log(self._lost / self._queries))))
 
-    def add(self, asks: int, lost: int) -> None:
-        """Take note of how often nodes were asked that are there, and how often in vain."""
-        self._asks += asks
+    def add(self, queries: int, lost: int) -> None:
+        """Record how often nodes that are there were queried, and how often in vain."""
+        self._queries += queries
         self._lost += lost
-        if self._asks > MEMORY:
-            self._lost *= MEMORY / self._asks
-            self._asks = MEMORY
+        if self._queries > MEMORY:
+            self._lost *= MEMORY / self._queries
+            self._queries = MEMORY
 
 
 class RoundTripTimes:
-    """Remember recent round-trip times and derive the two limits from them."""
+    """Recent round-trip times, and the two limits derived from them."""
 
     def __init__(self) -> None:
         self._window: list[float] = []
@@ -57,10 +58,8 @@ class RoundTripTimes:
         self.timeout = FIRST_TIMEOUT
 
     def add(self, rtt: float) -> None:
-        """Take note of one answered query, in seconds; amortised cost below a microsecond.
-
-        No query waits for longer than `MAX_TIMEOUT`: such an answer has waited for us.
-        """
+        """Record one answered query, in seconds; amortised cost below a microsecond."""
+        # No query waits for longer than this: such an answer has waited for us.
         if rtt > MAX_TIMEOUT:
             return
         if len(self._window) < WINDOW:

@@ -1,4 +1,4 @@
-"""Queries under way, from the moment each is sent to the moment somebody is told how it ended.
+"""Queries under way, from the moment each is sent to the call back that tells how it ended.
 
 All wait equally long, so that the order of sending is the order of expiry: no other structure
 holds deadlines, and a limit that changes with the line holds for what is already under way.
@@ -20,7 +20,7 @@ _ID_KEY = b"1:t4:"
 
 
 class Answer(NamedTuple):  # a tuple, because one is made for every answer
-    """Hold a node's response, where it came from, and how long it took in seconds."""
+    """A node's response, where it came from, and how long it took in seconds."""
 
     address: Address
     response: Response
@@ -30,15 +30,15 @@ class Answer(NamedTuple):  # a tuple, because one is made for every answer
 
 
 OnDone: TypeAlias = Callable[[Answer | QueryError, float], None]
-"""What `send_query` calls, once, with the outcome and the time."""
+"""A function that `send_query` calls, once, with the outcome and the time."""
 
 OnStall: TypeAlias = Callable[[], None]
 
 
 class Pending:
-    """Be one query under way; a handle for `Rpc.forget`.
+    """One query under way; a handle for `Rpc.forget`.
 
-    The silence of an excused one says nothing about the node that was asked.
+    When `is_excused`, its timeout tells nothing about the node queried.
     """
 
     __slots__ = (
@@ -72,12 +72,15 @@ class Pending:
 
     @property
     def address(self) -> Address:
-        """Return whom we asked."""
+        """Return the address that was queried."""
         return self.source.address
 
 
 class TransactionIds:
-    """Draw 4 random bytes without a NUL: one implementation reads no other length, one mangles NULs."""
+    """Transaction ids: 4 random bytes without a NUL.
+
+    One implementation reads no other length, one mangles NULs.
+    """
 
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         """Draw from `random_bytes`, which must be unpredictable in production."""
@@ -96,7 +99,7 @@ class TransactionIds:
 
 
 class Transactions:
-    """Keep the queries under way on one socket; every method has constant cost."""
+    """The queries under way on one socket; every method has constant cost."""
 
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         """Draw transaction ids from `random_bytes`, which must be unpredictable in production."""
@@ -126,9 +129,9 @@ class Transactions:
         return self._pending.get(transaction_id)
 
     def may_answer(self, data: bytes, source: Source) -> bool:
-        """Tell, without reading a packet, whether it bears the id of a query to its source.
+        """Return, without reading a packet, whether it bears the id of a query to its source.
 
-        True only a few times per query: a node that we asked knows the id, and could send any number
+        True only a few times per query: a node that we queried knows the id, and could send any number
         of packets with it that are slow to read and no answer.
         """
         at = data.rfind(_ID_KEY) + len(_ID_KEY)
@@ -163,16 +166,16 @@ class Transactions:
         return list(takewhile(lambda pending: pending.sent_at < limit, self._pending.values()))
 
     def excuse_all(self, since: float) -> None:
-        """Let all that are under way count as sent no earlier than `since`, and their silence for nothing.
+        """Let all queries under way count as sent no earlier than `since`, and their timeouts for nothing.
 
-        For one who could not listen for a while.
+        To be called when we could not listen for a while.
         """
         for pending in self._pending.values():
             pending.sent_at = max(pending.sent_at, since)
             pending.is_excused = True
 
     def take_stalled(self, now: float, stall: float) -> OnStall | None:
-        """Return whom to tell of one query that has been waiting for `stall` seconds, each once."""
+        """Return the callback of one query that has been waiting for `stall` seconds, each once."""
         for transaction_id, pending in self._impatient.items():
             if now >= pending.sent_at + stall:
                 del self._impatient[transaction_id]

@@ -1,8 +1,8 @@
 """UDP sockets as the rest of the package sees them, and the real one.
 
-`DatagramSocket` is the seam: the node asks for something with these few methods, so that the
-memory network of `dhtnode.testing` and the tests can stand in for the kernel.  No other module of
-the node imports `socket`.
+`DatagramSocket` is the seam: a node needs these few methods only, so that the memory network of
+`dhtnode.testing` and the tests can stand in for the kernel.  No other module of the node imports
+`socket`.
 """
 
 import errno
@@ -20,9 +20,10 @@ from dhtnode.addresses import Address, Family, split_host_port
 from dhtnode.errors import AddressInUse, CannotListen
 
 RECEIVE_BYTES = 65536  # one implementation sends its whole table, 8 kB, in one reply
-KERNEL_BUFFER_BYTES = 4 << 20  # asked for; the kernel may grant less
+KERNEL_BUFFER_BYTES = 4 << 20  # requested; the kernel may grant less
 RESOLVE_TIMEOUT = 5.0  # seconds; a name server that hangs must not hold up the rest
-ATTEMPTS = 3  # to receive: telling us clears most errors; one that is there again each time stays
+# To receive: returning it clears most errors; one that comes again each time stays.
+ATTEMPTS = 3
 PAUSE = 0.1  # seconds without receiving after an error that stays; the kernel's buffer outlasts that
 
 # asm-generic/socket.h; the socket module does not name them.
@@ -33,7 +34,7 @@ _MEMINFO_DROPS = 8  # linux/sock_diag.h
 
 
 class DatagramSocket(Protocol):
-    """Be what a node needs of a socket: it never blocks, except where the name says wait.
+    """What a node needs of a socket: it never blocks, except where the name says wait.
 
     Trouble on the network is never raised: `errors` counts it, by what failed and with which errno,
     as in "send EPERM".
@@ -57,7 +58,7 @@ class DatagramSocket(Protocol):
     def dropped_by_kernel(self) -> int | None:
         """Return how many datagrams came but were dropped since the socket was opened; None if unknown.
 
-        Most of them because nobody read the others fast enough.
+        Most of them because the others were not read fast enough.
         """
 
     def close(self) -> None:
@@ -65,17 +66,12 @@ class DatagramSocket(Protocol):
 
 
 class UdpSocket:
-    """Be a non-blocking UDP socket of the kernel.
-
-    `receive_buffer_bytes` is what the kernel granted, in its own count: Linux includes its overhead,
-    some 700 bytes for each datagram.
-    """
+    """A non-blocking UDP socket of the kernel."""
 
     def __init__(self, bound: socket.socket) -> None:
         self._socket = bound
         self.address = Address(*bound.getsockname()[:2])
         self.errors: Counter[str] = Counter()
-        self.receive_buffer_bytes = bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         self._is_ipv6 = self.address.family is Family.IPV6
         self._is_failing = False
         self._dropped: int | None = None
@@ -94,12 +90,12 @@ class UdpSocket:
         try:
             await trio.lowlevel.wait_readable(self._socket)
         except OSError as error:
-            # The kernel has no memory to wait with (ENOMEM, ENOSPC): ask it now and then instead.
+            # The kernel has no memory to wait with (ENOMEM, ENOSPC): try now and then instead.
             self._count("wait", error)
             await trio.sleep(PAUSE)
 
     async def wait_writable(self) -> None:
-        """Wait for room in the kernel's buffer."""
+        """Wait until the kernel's buffer has free space."""
         await trio.lowlevel.wait_writable(self._socket)
 
     def receive_nowait(self) -> tuple[bytes, tuple[str, int]] | None:
@@ -108,7 +104,8 @@ class UdpSocket:
             if self._is_ipv6:
                 data, source = self._socket.recvfrom(RECEIVE_BYTES)
                 return data, source[:2]  # without flow and scope
-            return self._socket.recvfrom(RECEIVE_BYTES)  # as it is: this is done for every packet
+            # As it is: this is done for every packet.
+            return self._socket.recvfrom(RECEIVE_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -155,7 +152,7 @@ class UdpSocket:
         return self._dropped
 
     def close(self) -> None:
-        """Wake whoever waits on the socket, then close it."""
+        """Wake the tasks that wait on the socket, then close it."""
         self.dropped_by_kernel()
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
@@ -213,9 +210,9 @@ def _enlarge_receive_buffer(bound: socket.socket) -> None:
 
 
 async def look_up(host: str, port: int, family: Family) -> list[Address]:
-    """Return the addresses of a host in one family; an unknown name, or trouble, is nobody.
+    """Return the addresses of a host in one family; none for an unknown name, or on trouble.
 
-    Only that family is asked for: some name servers never answer for the other.  Takes a thread, as
+    Only that family is queried: some name servers never answer for the other.  Takes a thread, as
     long as the resolver of the system takes; a caller that is cancelled leaves it behind.
     """
     kind = socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET

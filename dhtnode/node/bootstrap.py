@@ -1,11 +1,8 @@
-"""The hosts through which a node joins, and the addresses that their names stand for.
+"""The bootstrap nodes through which we join, and the addresses that their names stand for.
 
-Name servers fail, hang, and name many addresses.  So each look-up is a task of its own, nobody waits
-for it longer than he likes, and what comes late is kept for the next who asks.  Each family has its
-own look-ups, for its own kind of addresses: trouble with one holds nothing up in the other.
-
-At most `MAX_LOOK_UPS` are under way, each a thread while it lasts, and two of them for one name: a
-thread that hangs cannot be ended, only left behind when the node closes.
+Name servers fail, hang, and return many addresses.  So each name is resolved in a task of its own,
+callers wait as long as they like, and late addresses are kept for the next caller.  Each family
+resolves names on its own: trouble with one holds nothing up in the other.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,6 +14,7 @@ import trio
 from dhtnode.addresses import Address, Family, normalize_host, split_host_port
 from dhtnode.net.udp import look_up
 
+# Each is a thread while it lasts: one that hangs cannot be ended, only left behind at the end.
 MAX_LOOK_UPS = 8
 MAX_PER_NAME = 2
 MAX_ADDRESSES = 16  # of one name
@@ -27,10 +25,10 @@ LookUp = Callable[[str, int, Family], Awaitable[list[Address]]]
 
 
 class BootstrapHosts:
-    """Know the addresses of hosts, `HOST:PORT`, in one family."""
+    """The addresses of hosts, `HOST:PORT`, in one family."""
 
     def __init__(self, hosts: Iterable[str], family: Family, look_up: LookUp = look_up) -> None:
-        """Take in hosts; `serve` must run for names to be looked up, addresses are known at once."""
+        """Begin with the addresses among the hosts; `serve` must run for names to be looked up."""
         self._family = family
         self._look_up = look_up
         self._known = {host: _Host(*split_host_port(host)) for host in hosts}
@@ -41,7 +39,7 @@ class BootstrapHosts:
         self._changed = trio.Event()
 
     def addresses(self, hosts: Iterable[str]) -> list[Address]:
-        """Return what is known of these hosts by now, in their order, each address once."""
+        """Return the addresses of these hosts known by now, in their order, each once."""
         return list(dict.fromkeys(address for host in hosts for address in self._known[host].addresses))
 
     def request(self, hosts: Iterable[str], now: float) -> None:
@@ -49,13 +47,13 @@ class BootstrapHosts:
         for name in hosts:
             host = self._known[name]
             if host.is_due(now) and self._under_way < MAX_LOOK_UPS:
-                host.asked_at = now
+                host.requested_at = now
                 host.under_way += 1
                 self._wanted.append(host)
                 self._requested.set()
 
     def is_waiting(self, hosts: Iterable[str]) -> bool:
-        """Tell whether one of these hosts is being looked up that has no address yet."""
+        """Return whether one of these hosts is being looked up that has no address yet."""
         return any(self._known[host].under_way and not self._known[host].addresses for host in hosts)
 
     async def wait_changed(self) -> None:
@@ -81,7 +79,8 @@ class BootstrapHosts:
             found = await self._look_up(host.name, host.port, self._family)
         finally:
             host.under_way -= 1
-        if found:  # else those of last time may still do
+        # Otherwise those of last time may still do.
+        if found:
             host.addresses = tuple(found[:MAX_ADDRESSES])
         self._changed.set()
         self._changed = trio.Event()
@@ -93,11 +92,11 @@ class _Host:
     port: int
     is_literal: bool = False
     addresses: tuple[Address, ...] = ()
-    asked_at: float = -inf
+    requested_at: float = -inf
     under_way: int = 0
 
     def read_literal(self, family: Family) -> None:
-        """Take the host for an address if it is one; that of the other family is nobody."""
+        """Read the host as an address if it is one; one of the other family is left out."""
         try:
             address = Address(normalize_host(self.name), self.port)
         except ValueError:
@@ -107,4 +106,4 @@ class _Host:
 
     def is_due(self, now: float) -> bool:
         pause = RENEW_AFTER if self.addresses else AGAIN_AFTER
-        return not self.is_literal and self.under_way < MAX_PER_NAME and now - self.asked_at >= pause
+        return not self.is_literal and self.under_way < MAX_PER_NAME and now - self.requested_at >= pause

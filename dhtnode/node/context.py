@@ -1,7 +1,7 @@
-"""What all endpoints of a node have in common: the stores, the limits, the tables, and who we are.
+"""What all sockets of a node share: the stores, the limits, the tables, and our ids.
 
-A node may have several sockets in each of the two networks (BEP 32, BEP 45).  What others store with
-one of them is there for whoever asks another, and what strangers may use is counted once.
+A node may have several sockets in each of the two networks (BEP 32, BEP 45).  What others store over
+one of them is returned over all, and what others may use is counted once.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ MAX_LEADS = 32  # per family: four replies
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
-    """Hold what is shared; each endpoint enters its table and its id."""
+    """What the sockets of one node share; each enters its table and its id."""
 
     settings: NodeSettings
     peers: PeerStore
@@ -37,19 +37,19 @@ class NodeContext:
     _leads: dict[Family, dict[Address, Contact]] = field(default_factory=dict)
 
     def enter(self, address: Address, table: RoutingTable) -> None:
-        """Take in an endpoint: what it listens on, and its table."""
+        """Add a socket: its address and its table."""
         self.identities.enter(address, table.node_id)
         self.tables.setdefault(table.family, []).append(table)
 
     def is_short(self, table: RoutingTable) -> bool:
-        """Tell whether a table holds less than one bucket of nodes that are not bad."""
+        """Return whether a table holds less than one bucket of nodes that are not bad."""
         return len(table.contacts()) < self.settings.bucket_size
 
     def want(self, family: Family) -> frozenset[Family]:
-        """Return which contacts an endpoint of a family asks for while it looks after its table.
+        """Return which contacts a socket of a family asks for while it looks after its table.
 
         Both kinds while a table of the other family is short of nodes: nodes that are in both networks
-        lead from one to the other (BEP 32, "Bootstrapping").  Else none in particular.
+        lead from one to the other (BEP 32, "Bootstrapping").  Otherwise none in particular.
         """
         is_other_short = any(
             self.is_short(table)
@@ -60,7 +60,7 @@ class NodeContext:
         return frozenset(Family) if is_other_short else frozenset()
 
     def add_leads(self, contacts: Iterable[Contact]) -> None:
-        """Keep contacts that nodes of the other family named, unproven, the last 32 of each family."""
+        """Keep contacts that nodes of the other family returned, unproven, the last 32 of each family."""
         for contact in contacts:
             leads = self._leads.setdefault(contact.address.family, {})
             leads[contact.address] = contact
@@ -68,19 +68,19 @@ class NodeContext:
                 del leads[next(iter(leads))]
 
     def leads(self, table: RoutingTable) -> list[Contact]:
-        """Return whom else to ask when a table is short of nodes: at most 32 contacts from each source.
+        """Return more contacts for a table that is short of nodes: at most 32 from each of two sources.
 
-        Those that our other endpoints of the family know, and those that nodes of the other one named.
+        They are those of our other sockets of the family, and those that nodes of the other one returned.
         """
         others = (other for other in self.tables[table.family] if other is not table)
         known = (contact for other in others for contact in other.contacts())
         return [*islice(known, MAX_LEADS), *self._leads.get(table.family, {}).values()]
 
 
-def share(
+def new_context(
     settings: NodeSettings, random: Random, random_bytes: Callable[[int], bytes], now: float
 ) -> NodeContext:
-    """Return new and empty stores for the endpoints of one node."""
+    """Return new and empty stores for the sockets of one node."""
     return NodeContext(
         settings,
         PeerStore(

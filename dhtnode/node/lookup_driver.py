@@ -1,6 +1,6 @@
-"""Drive a lookup over a socket: its `take_next` says whom to ask, callbacks feed it the answers.
+"""A lookup over a socket: it sends what the lookup wants queried, and feeds it the answers.
 
-A traversal needs no task of its own.  It goes forward in the callbacks of `rpc`, and the task that
+A lookup needs no task of its own.  It goes forward in the callbacks of `rpc`, and the task that
 wants the result waits for one event; leaving that wait forgets the queries under way.
 """
 
@@ -19,12 +19,12 @@ from dhtnode.net.transactions import Answer, Pending
 
 
 class LookupDriver:
-    """Ask the nodes that a lookup names, until it is finished."""
+    """The queries of one lookup, until it is finished."""
 
     def __init__(
         self, rpc: Rpc, lookup: Lookup, method: Method, on_answer: Callable[[Answer], None] | None = None
     ) -> None:
-        """Prepare; `on_answer` is called for every answer that counts, as it comes."""
+        """Prepare; `on_answer` is called for every answer that counts, when it comes."""
         self.lookup = lookup
         self.answers: dict[Address, Answer] = {}
         self.failures: dict[Address, Answer | QueryError] = {}
@@ -33,40 +33,40 @@ class LookupDriver:
         self._rpc = rpc
         self._method = method
         self._on_answer = on_answer
-        # By address, or by part: whichever of its queries is answered first ends all of them.
+        # By address, or by subtree: the first answer to one of its queries ends all of them.
         self._under_way: dict[Address | int, list[Pending]] = {}
         self._is_expecting = False
         self._finished = trio.Event()
 
     @property
     def is_finished(self) -> bool:
-        """Tell whether the lookup has come to its end or was cancelled."""
+        """Return whether the lookup has ended or was cancelled."""
         return self._finished.is_set()
 
     def start(self) -> None:
         """Send the first queries."""
         self._advance()
 
-    def add_ways_in(self, addresses: Iterable[Address]) -> None:
-        """Add addresses to ask, and go on if the lookup had come to its end for want of them."""
+    def add_bootstrap(self, addresses: Iterable[Address]) -> None:
+        """Add addresses of bootstrap nodes, and go on if the lookup had ended for want of them."""
         self.lookup.add_addresses(addresses)
         if not self.lookup.finished:
             self._reopen()
         self._advance()
 
-    def expect_ways_in(self) -> None:
+    def expect_bootstrap(self) -> None:
         """Do not end without an answer before `expect_no_more`."""
         self._is_expecting = True
         if not self.answers:
             self._reopen()
 
     def expect_no_more(self) -> None:
-        """End when those named by now have been asked."""
+        """End when the addresses added by now have been queried."""
         self._is_expecting = False
         self._advance()
 
     async def ended(self) -> None:
-        """Wait for the end; the walk goes on when this is cancelled."""
+        """Wait for the end; the lookup goes on when this is cancelled."""
         await self._finished.wait()
 
     async def wait(self) -> None:
@@ -87,18 +87,19 @@ class LookupDriver:
         return [self.answers[contact.address] for contact in self.lookup.closest()]
 
     def _reopen(self) -> None:
-        if self._finished.is_set():  # else somebody may be waiting for it
+        # Otherwise a task may be waiting for it.
+        if self._finished.is_set():
             self._finished = trio.Event()
 
     def _advance(self) -> None:
         while (address := self.lookup.take_next()) is not None:
-            self._ask(address)
-        while (question := self.lookup.take_question()) is not None:
-            self._ask_about(question)
+            self._send(address)
+        while (query := self.lookup.take_question()) is not None:
+            self._send_subtree_query(query)
         if self.lookup.finished and (self.answers or not self._is_expecting):
             self.cancel()
 
-    def _ask(self, address: Address) -> None:
+    def _send(self, address: Address) -> None:
         pending = self._rpc.send_query(
             self._method,
             address,
@@ -109,46 +110,48 @@ class LookupDriver:
             self._forget(address)
             self.lookup.on_failure(address)
         else:
-            self._keep(address, pending)
+            self._add(address, pending)
 
-    def _ask_about(self, question: SubtreeQuery) -> None:
+    def _send_subtree_query(self, query: SubtreeQuery) -> None:
         pending = self._rpc.send_query(
-            FindNode(question.target),
-            question.address,
-            partial(self._on_part_done, question),
-            on_stall=partial(self._on_part_stall, question),
+            FindNode(query.target),
+            query.address,
+            partial(self._on_subtree_done, query),
+            on_stall=partial(self._on_subtree_stall, query),
         )
         if pending is None:
-            self.lookup.on_part_silence(question)
+            self.lookup.on_part_silence(query)
         else:
-            self._keep(question.part, pending)
+            self._add(query.part, pending)
 
-    def _keep(self, key: Address | int, pending: Pending) -> None:
+    def _add(self, key: Address | int, pending: Pending) -> None:
         self._under_way.setdefault(key, []).append(pending)
         self.bytes_sent += pending.size
 
     def _forget(self, key: Address | int) -> None:
-        """Forget the queries to one node, or about one part; for those that have ended, this does nothing."""
+        """Forget the queries to one node, or about one subtree; nothing happens for those that have ended."""
         for pending in self._under_way.pop(key, ()):
             self._rpc.forget(pending)
 
     def _on_done(self, address: Address, result: Answer | QueryError, _now: float) -> None:
         try:
             if isinstance(result, QueryTimeout):
-                del self._under_way[address][0]  # queries time out in the order of their sending
+                # Queries time out in the order of their sending.
+                del self._under_way[address][0]
                 self.failures[address] = result
                 self.lookup.on_timeout(address)
                 return
             self._forget(address)
             if isinstance(result, Answer):
-                self._take_answer(result)
+                self._on_answer_from(result)
             else:
                 self.failures[address] = result
                 self.lookup.on_failure(address)
         finally:
-            self._advance()  # whatever `on_answer` raises, the walk must come to its end
+            # Whatever `on_answer` raises, the lookup must come to its end.
+            self._advance()
 
-    def _take_answer(self, answer: Answer) -> None:
+    def _on_answer_from(self, answer: Answer) -> None:
         response = answer.response
         self.bytes_received += answer.bytes_received
         contacts = response.contacts(self._rpc.socket.address.family)
@@ -163,15 +166,15 @@ class LookupDriver:
         self.lookup.on_stall(address)
         self._advance()
 
-    def _on_part_done(self, question: SubtreeQuery, result: Answer | QueryError, _now: float) -> None:
+    def _on_subtree_done(self, query: SubtreeQuery, result: Answer | QueryError, _now: float) -> None:
         if isinstance(result, Answer):
-            self._forget(question.part)
+            self._forget(query.part)
             self.bytes_received += result.bytes_received
-            self.lookup.on_part(question, result.response.contacts(self._rpc.socket.address.family))
+            self.lookup.on_part(query, result.response.contacts(self._rpc.socket.address.family))
         else:
-            self.lookup.on_part_silence(question)
+            self.lookup.on_part_silence(query)
         self._advance()
 
-    def _on_part_stall(self, question: SubtreeQuery) -> None:
-        self.lookup.on_part_silence(question)
+    def _on_subtree_stall(self, query: SubtreeQuery) -> None:
+        self.lookup.on_part_silence(query)
         self._advance()

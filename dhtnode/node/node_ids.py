@@ -1,33 +1,31 @@
-"""Who we are at each of our addresses: one id per socket, far apart in the id space (BEP 45).
+"""Our ids: one per socket, far apart in the id space (BEP 45).
 
-To everybody else the sockets of one node are nodes of their own.  Two that share an id would look
-like one node that keeps changing its address, and two close to each other would fail together and
-take a slice of the id space with them.
+To others the sockets of one node are nodes of their own.  Two that share an id would look like one
+node that keeps changing its address.  Two close to each other would fail together and take a slice of
+the id space with them.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from dhtnode.addresses import WILDCARDS, Address, Family
+from dhtnode.addresses import Address
 from dhtnode.bep42 import is_compliant, secure_id
 from dhtnode.ids import ID_BITS, ID_BYTES, NodeId, as_id, as_int, distance
 
 TRIES = 8  # ids drawn to find one far from our others; behind one NAT, BEP 42 leaves 8 places for them
 
-ANY = {family: Address(host, 0) for family, host in zip(Family, WILDCARDS, strict=True)}
-"""What stands in the saved ids for whichever address of a family comes first."""
-
 
 class Identities:
-    """Know all addresses and ids of one node, so that none of its sockets takes another for a stranger."""
+    """All addresses and ids of one node, so that none of its sockets talks to another."""
 
     def __init__(self) -> None:
         self.by_address: dict[Address, NodeId] = {}
         self.ids: set[NodeId] = set()
 
     def enter(self, address: Address, node_id: NodeId) -> None:
-        """Take note of the id at one of our addresses, in place of the one before."""
+        """Record the id at one of our addresses, in place of the one before."""
         self.by_address[address] = node_id
-        self.ids.clear()  # not a new set: others hold on to this one
+        # Not a new set: tables and lookups refer to this one.
+        self.ids.clear()
         self.ids.update(self.by_address.values())
 
     def elsewhere(self, address: Address) -> list[NodeId]:
@@ -40,7 +38,7 @@ class Identities:
 
 
 def distant_id(host: str, others: Collection[NodeId], random_bytes: Callable[[int], bytes]) -> NodeId:
-    """Draw an id that goes with a host (BEP 42), as far from the others as a few tries bring it."""
+    """Draw a secure id for a host (BEP 42), as far from the others as a few tries bring it."""
     drawn = [secure_id(host, random_bytes(ID_BYTES)) for _ in range(TRIES if others else 1)]
     return max(drawn, key=lambda node_id: min((distance(node_id, other) for other in others), default=0))
 
@@ -61,11 +59,11 @@ def spread_ids(node_id: NodeId, addresses: Sequence[Address]) -> list[NodeId]:
 def first_ids(
     addresses: Sequence[Address], saved: Mapping[Address, NodeId], random_bytes: Callable[[int], bytes]
 ) -> list[NodeId]:
-    """Return an id for each address that is bound: a saved one that goes with it, or a new one.
+    """Return an id for each address that is bound: a saved one that is secure there, or a new one.
 
     An id saved at the same address comes first, then one at the same host, whose port may be another
-    each time, then any of the family.  Whether it goes with the address counts if that is a public
-    one (BEP 42): at another, or at a wildcard, any id will do until others tell where we are.
+    each time, then any of the family.  An id has to be secure at public addresses only (BEP 42): at
+    others, or at a wildcard, any id will do until others tell where we are.
     """
     kept = _kept_ids(addresses, dict(saved))
     shared = random_bytes(ID_BYTES)  # BEP 32 would have one id in both families

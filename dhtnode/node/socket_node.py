@@ -1,7 +1,7 @@
 """One socket of a node, with the table, the queries and the answers that belong to it.
 
-IPv4 and IPv6 are two networks (BEP 32), so a node has an endpoint for each, or several for several
-addresses (BEP 45).  What they share, the announced peers, the items and the token secrets, is handed in.
+IPv4 and IPv6 are two networks (BEP 32), so a node has a socket for each, or several for several
+addresses (BEP 45).  What they share is in the context.
 """
 
 import logging
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from dhtnode.addresses import Address, Contact, Family, scope_of
+from dhtnode.addresses import Address, Contact, Family, Scope, scope_of
 from dhtnode.bep42 import is_compliant, reserved_slots
 from dhtnode.errors import QueryError, QueryRefused
 from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
@@ -37,12 +37,12 @@ from dhtnode.settings import VERSION_TAG, NodeSettings
 logger = logging.getLogger(__name__)
 
 REFRESHES_AT_ONCE = 2  # stale buckets per round of maintenance
-HEAD_START = 2.0  # seconds that saved contacts have before hosts are asked
-MAX_SPARES = 64  # saved contacts and nodes that seemed bad, in one walk; all of them could use it up
+HEAD_START = 2.0  # seconds that saved contacts have before bootstrap hosts are queried
+MAX_SPARES = 64  # saved contacts and nodes that seemed bad, in one lookup; all of them could use it up
 
 
 class SocketNode:
-    """Be a node in one of the two networks."""
+    """A node in one of the two networks."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class SocketNode:
         last_hosts: Sequence[str] = (),
         now: float = 0.0,
     ) -> None:
-        """Take over the socket and enter its table and its id into what is shared.
+        """Take over the socket and enter its table and its id into the context.
 
-        `hosts` are the ways in, `HOST:PORT`, tried when the table is short of nodes; `last_hosts`
-        only when nobody else answers.  Unless `is_id_fixed`, the id is renewed when others see us
-        at an address with which it does not go (BEP 42).
+        `hosts` are bootstrap nodes, `HOST:PORT`, queried when the table is short of nodes; `last_hosts`
+        only when no other node answers.  Unless `is_id_fixed`, the id is renewed when others see us
+        at an address for which it is not secure (BEP 42).
         """
         settings = context.settings
         self.socket = socket
@@ -73,15 +73,7 @@ class SocketNode:
         self._last_hosts = tuple(last_hosts)
         self._bootstrap = BootstrapHosts([*hosts, *last_hosts], self.family)
         self._retries = RetryPolicy(settings.lookup_attempts)
-        self.table = RoutingTable(
-            node_id,
-            self.family,
-            self.scope,
-            bucket_size=settings.bucket_size,
-            good_for=settings.good_for,
-            bad_after=settings.bad_after,
-            ours=context.identities.ids,
-        )
+        self.table = _new_table(node_id, self.family, self.scope, context)
         context.enter(socket.address, self.table)
         sources = Sources(
             self.scope, context.identities.by_address, context.admission.meters, lifetime=settings.good_for
@@ -104,50 +96,48 @@ class SocketNode:
 
     @property
     def is_short_of_nodes(self) -> bool:
-        """Tell whether the table holds less than one bucket of nodes that are not bad."""
+        """Return whether the table holds less than one bucket of nodes that are not bad."""
         return self._context.is_short(self.table)
 
     @property
     def is_reliable(self) -> bool:
-        """Tell whether lookups will do well here: enough nodes are known, and somebody answers."""
+        """Return whether lookups will do well here: enough nodes are known, and some answer."""
         return not (self.rpc.reachability.is_cut_off or self.is_short_of_nodes)
 
-    async def traverse(
-        self,
-        target: bytes,
-        method: Method,
-        *,
-        on_answer: Callable[[Answer], None] | None = None,
+    async def lookup(
+        self, target: bytes, method: Method, on_answer: Callable[[Answer], None] | None = None
     ) -> LookupDriver:
-        """Walk towards `target` with one query, and return the walk when it has ended; see `drive`."""
-        traversal = self.new_traversal(target, method, on_answer)
-        await self.drive(traversal)
-        return traversal
+        """Look `target` up with one query, and return the lookup when it has ended; see `run`."""
+        driver = self.new_lookup(target, method, on_answer)
+        await self.run(driver)
+        return driver
 
-    async def drive(self, traversal: LookupDriver) -> None:
-        """Walk to the end; what has been found until a cancellation stays in the traversal.
+    async def run(self, driver: LookupDriver) -> None:
+        """Run a lookup to its end; what has been found until a cancellation stays in it.
 
-        When the table is short of nodes, those that seemed bad, contacts saved, known to our other
-        endpoints or named by nodes of the other family are asked as well.  If few of all these answer,
-        or none of a full table, the given hosts follow; and the last hosts when everybody stays silent.
+        When the table is short of nodes, more are queried: those that seemed bad, saved contacts, and
+        those that our other sockets or nodes of the other family returned.  If few of all these
+        answer, or none of a full table, the given hosts follow; the last hosts when no node answers.
         """
-        traversal.lookup.add_contacts(self._nearest(traversal.lookup.target))
+        target, now = driver.lookup.target, trio.current_time()
+        # Twice the width: some of them may have gone since, and a lookup queries no more than it needs.
+        driver.lookup.add_contacts(self.table.closest(target, now, 2 * self.settings.bucket_size))
         is_short = self.is_short_of_nodes
         if is_short:
-            traversal.lookup.add_contacts(self._spares())
-            traversal.lookup.add_contacts(self._context.leads(self.table))
-        traversal.start()
+            driver.lookup.add_contacts(self._spares())
+            driver.lookup.add_contacts(self._context.leads(self.table))
+        driver.start()
         try:
             with trio.move_on_after(HEAD_START if is_short else float("inf")):
-                await traversal.ended()
-            if len(traversal.answers) < (self.settings.bucket_size if is_short else 1):
-                await self._go_through(traversal, self._hosts)
-            await traversal.wait()
-            if not traversal.answers:
-                await self._go_through(traversal, self._last_hosts)
+                await driver.ended()
+            if len(driver.answers) < (self.settings.bucket_size if is_short else 1):
+                await self._bootstrap_through(driver, self._hosts)
+            await driver.wait()
+            if not driver.answers:
+                await self._bootstrap_through(driver, self._last_hosts)
         finally:
-            traversal.cancel()
-            self._retries.add(*traversal.lookup.asked_and_lost())
+            driver.cancel()
+            self._retries.add(*driver.lookup.asked_and_lost())
 
     async def serve(self) -> None:
         """Receive, answer, and look names up, until cancelled."""
@@ -159,7 +149,7 @@ class SocketNode:
     def probe(self, on_answer: Callable[[], None]) -> bool:
         """Ping a contact and a host, to see whether there is a network; return False if a ping did not leave.
 
-        Any of those that we know, drawn anew each time.  Names that are not known are looked up again.
+        Both are drawn at random each time.  Names without an address are looked up again.
         """
         hosts = self._hosts + self._last_hosts
         self._bootstrap.request(hosts, trio.current_time())
@@ -172,13 +162,14 @@ class SocketNode:
         for addresses in filter(None, (contacts, self._addresses(hosts))):
             address = self._context.random.choice(addresses)
             if self.rpc.send_query(Ping(), address, on_done) is None:
-                return False  # the next one would hardly leave either
+                # The next one would hardly leave either.
+                return False
         return True
 
     def renew_id(self, node_id: NodeId, now: float) -> None:
-        """Take another id at once, in queries, replies and the table, which keeps whom it can.
+        """Change the id at once, in queries, replies and the table, which keeps the nodes that it can.
 
-        Lookups under way go on.  Whoever runs `keep_joined` then looks for our new neighbours.
+        Lookups under way go on.  `keep_joined` then looks for our new neighbours.
         """
         self.table.renew_id(node_id, now)
         self.rpc.renew_id(node_id)
@@ -198,38 +189,42 @@ class SocketNode:
         await self._renewed.wait()
 
     async def join(self) -> bool:
-        """Find our own neighbours (BEP 5) and tell whether anybody answered."""
-        walk = await self._look_for_nodes(self.table.node_id)
+        """Find our own neighbours (BEP 5); return whether any node answered."""
+        driver = await self._find_nodes(self.table.node_id)
         logger.info(
-            "%s: %d nodes answered, %d in the table", self.socket.address, len(walk.answers), len(self.table)
+            "%s: %d nodes answered, %d in the table",
+            self.socket.address,
+            len(driver.answers),
+            len(self.table),
         )
-        return bool(walk.answers)
+        return bool(driver.answers)
 
-    async def look_around(self) -> None:
-        """Walk towards an id in each part of the id space of which we know less than a bucket.
+    async def explore(self) -> None:
+        """Look up an id in each subtree of the id space of which we know less than a bucket.
 
-        The parts are those that share no, one, two ... bits with our own id, up to our neighbours:
-        a new node knows only these.  In an empty part whoever names himself would be the closest.
+        The subtrees are those that share no, one, two ... bits with our own id, up to our neighbours.
         """
+        # A new node knows only its neighbours.  In an empty subtree, any node that returned itself
+        # would be the closest.
         own_id, now = self.table.node_id, trio.current_time()
         neighbours = [shared_prefix_bits(own_id, each.node_id) for each in self.table.closest(own_id, now)]
         for bits in range(min(neighbours, default=-1) + 1):
             known = [shared_prefix_bits(own_id, contact.node_id) for contact in self.table.contacts()]
             if known.count(bits) < self.settings.bucket_size:
-                await self._look_for_nodes(random_id_sharing(own_id, bits, self._context.random))
+                await self._find_nodes(random_id_sharing(own_id, bits, self._context.random))
 
     async def refresh(self, now: float) -> int:
-        """Walk towards an id in each of the most stale buckets (BEP 5), and return how many."""
+        """Look up an id in each of the most stale buckets (BEP 5), and return how many."""
         stale = self.table.stale_ranges(now, self.settings.refresh_after)[:REFRESHES_AT_ONCE]
         for low, high in stale:
             self.table.mark_refreshed(low, now)
-            await self._look_for_nodes(random_id_between(low, high, self._context.random))
+            await self._find_nodes(random_id_between(low, high, self._context.random))
         return len(stale)
 
-    def new_traversal(
+    def new_lookup(
         self, target: bytes, method: Method, on_answer: Callable[[Answer], None] | None = None
     ) -> LookupDriver:
-        """Return a walk that has not begun; `on_answer` is called for every answer that counts."""
+        """Return a lookup that has not begun; `on_answer` is called for every answer that counts."""
         lookup = Lookup(
             target,
             self.table.node_id,
@@ -279,24 +274,19 @@ class SocketNode:
             self.family, responder.respond, context.admission, fast_path=fast_path, version=VERSION_TAG
         )
 
-    async def _look_for_nodes(self, target: NodeId) -> LookupDriver:
-        """Walk towards a target for the sake of the table, and of those of the other family if need be."""
+    async def _find_nodes(self, target: NodeId) -> LookupDriver:
+        # For the sake of our table, and of those of the other family if need be.
         want = self._context.want(self.family)
-        on_answer = self._note_leads if want else None
-        return await self.traverse(target, FindNode(target, want), on_answer=on_answer)
+        return await self.lookup(target, FindNode(target, want), self._add_leads if want else None)
 
-    def _note_leads(self, answer: Answer) -> None:
+    def _add_leads(self, answer: Answer) -> None:
         for family in Family:
             if family is not self.family:
                 contacts = answer.response.contacts(family)
                 self._context.add_leads(contacts[: 2 * self.settings.bucket_size])
 
-    def _nearest(self, target: bytes) -> list[Contact]:
-        # Twice the width: some of them may have gone since, and a lookup asks no more than it needs.
-        return self.table.closest(target, trio.current_time(), 2 * self.settings.bucket_size)
-
     def _contacts(self) -> list[Contact]:
-        """Return whom we know, for times when nobody answers: bad nodes and saved contacts too."""
+        # Bad nodes and saved contacts too: for times when no node answers.
         return [*self.table.contacts(include_bad=True), *self.saved]
 
     def _spares(self) -> list[Contact]:
@@ -307,30 +297,42 @@ class SocketNode:
         ours = self._context.identities.by_address
         return [each for each in self._bootstrap.addresses(hosts) if each not in ours]
 
-    async def _go_through(self, traversal: LookupDriver, hosts: Sequence[str]) -> None:
-        """Let a walk go through hosts as well, and return when it has ended.
+    async def _bootstrap_through(self, driver: LookupDriver, hosts: Sequence[str]) -> None:
+        """Query hosts as well, and return when the lookup has ended.
 
-        It waits for names only while nobody at all has answered.
+        It waits for names only while no node at all has answered.
         """
-        traversal.expect_ways_in()
+        driver.expect_bootstrap()
         self._bootstrap.request(hosts, trio.current_time())
-        traversal.add_ways_in(self._addresses(hosts))
+        driver.add_bootstrap(self._addresses(hosts))
         async with open_service_nursery() as nursery:
-            nursery.start_soon(self._keep_adding, traversal, hosts)
-            await traversal.ended()
+            nursery.start_soon(self._keep_adding, driver, hosts)
+            await driver.ended()
 
-    async def _keep_adding(self, traversal: LookupDriver, hosts: Sequence[str]) -> None:
+    async def _keep_adding(self, driver: LookupDriver, hosts: Sequence[str]) -> None:
         """Add the addresses of hosts as they become known."""
         with trio.move_on_after(RESOLVE_TIMEOUT):
             while self._bootstrap.is_waiting(hosts):
                 await self._bootstrap.wait_changed()
-                traversal.add_ways_in(self._addresses(hosts))
-        traversal.expect_no_more()
+                driver.add_bootstrap(self._addresses(hosts))
+        driver.expect_no_more()
 
     def _on_moved(self, host: str, now: float) -> None:
-        """Take an id that goes with the host at which others see us now, if ours does not."""
+        """Take a secure id for the host at which others see us now, if ours is not."""
         logger.info("%s: others see us at %s", self.socket.address, host)
         if not self.is_id_fixed and not is_compliant(self.table.node_id, host):
             others = self._context.identities.elsewhere(self.socket.address)
             self.renew_id(distant_id(host, others, self._context.random_bytes), now)
             logger.info("%s: our id is %s now", self.socket.address, self.table.node_id.hex())
+
+
+def _new_table(node_id: NodeId, family: Family, scope: Scope, context: NodeContext) -> RoutingTable:
+    return RoutingTable(
+        node_id,
+        family,
+        scope,
+        bucket_size=context.settings.bucket_size,
+        good_for=context.settings.good_for,
+        bad_after=context.settings.bad_after,
+        ours=context.identities.ids,
+    )

@@ -14,21 +14,17 @@ from pathlib import Path
 from dhtnode.addresses import Address, Contact, Family, normalize_host, parse_address
 from dhtnode.errors import StateFileError
 from dhtnode.ids import ID_BYTES, NodeId
-from dhtnode.node.node_ids import ANY
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "dhtnode state"
-VERSION = 3  # still read: version 1 had one id for both families, version 2 one for each
+VERSION = 3
 MAX_CONTACTS = 2000  # per family; a table holds a few hundred
 
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """Hold what is saved: the node's id at each address that it listens on, and contacts.
-
-    Ids of older files are filed under `0.0.0.0:0` and `[::]:0`, for whichever address there is.
-    """
+    """What is saved: the node's id at each address that it listens on, and contacts."""
 
     node_ids: Mapping[Address, NodeId]
     contacts: tuple[Contact, ...] = ()
@@ -93,7 +89,7 @@ def _write_contact(contact: Contact) -> dict[str, str | int]:
 
 
 def _parse(document: dict[str, object]) -> SavedState:
-    if document["format"] != FORMAT or document["version"] not in (1, 2, VERSION):
+    if document["format"] != FORMAT or document["version"] != VERSION:
         raise ValueError(f"format {document['format']!r}, version {document['version']!r}")
     listed = document["contacts"]
     if not isinstance(listed, list):
@@ -103,13 +99,9 @@ def _parse(document: dict[str, object]) -> SavedState:
 
 
 def _parse_ids(document: dict[str, object]) -> dict[Address, NodeId]:
-    if document["version"] == 1:
-        return dict.fromkeys(ANY.values(), _parse_id(document["node_id"]))
     listed = document["node_ids"]
     if not isinstance(listed, dict) or not listed:
         raise TypeError("node_ids is no mapping, or empty")
-    if document["version"] == 2:
-        return {ANY[Family(int(family))]: _parse_id(digits) for family, digits in listed.items()}
     return {parse_address(address): _parse_id(digits) for address, digits in listed.items()}
 
 

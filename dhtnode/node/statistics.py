@@ -10,12 +10,12 @@ from dhtnode.routing.table import BucketInfo
 
 @dataclass(frozen=True, slots=True)
 class SocketStatistics:
-    """Show one socket: its table, what is under way, and everything counted since the start.
+    """One socket: its table, what is under way, and everything counted since the start.
 
     `stall` and `timeout` are the waiting times in force, in seconds.  `counts` has one entry per
     kind of event; what was dropped is named `dropped: ...` or `malformed: ...`, and what the kernel
-    refused `socket: ...`.  `dropped_by_kernel` counts datagrams for which its receive buffer had no
-    room; None where that cannot be known.  `external_address` is where most nodes see us, as far as
+    refused `socket: ...`.  `dropped_by_kernel` counts datagrams for which its receive buffer was
+    full; None where that cannot be known.  `external_address` is where most nodes see us, as far as
     they agree (BEP 42): port 0 stands for a port that differs from one to the other.  `table` has the
     counts of each bucket, in order of their ranges; `round_trips` the median and the 90th percentile
     (`p90`) of recent answers in seconds, if there are any.

@@ -97,7 +97,7 @@ class FastPath:
         info_hash = InfoHash(info_hash)
         nodes = self._table.closest_compact(info_hash, now)
         body = b"%b%d:%b" % (self._nodes_key, len(nodes), nodes)
-        if self._peers.has_room(info_hash, source.address.host):
+        if self._peers.has_capacity(info_hash, source.address.host):
             body += b"5:token8:" + self._tokens.issue(source.packed_host, info_hash, now)
         left = budget - len(body) - len(b"6:valuesle")
         values = self._peers.sample_encoded(info_hash, self._table.family, left // self._value_bytes, now)
@@ -116,7 +116,7 @@ class FastPath:
         host = source.address.host
         if not self._tokens.accepts(token, source.packed_host, info_hash, now):
             return None
-        if not self._peers.has_room(info_hash, host):
+        if not self._peers.has_capacity(info_hash, host):
             self._peers.refuse()
             return _STORE_IS_FULL
         compact = source.packed_host + (source.address.port if implied else port).to_bytes(2, "big")

@@ -1,8 +1,8 @@
-"""Which of the stored info-hashes a node shows to those who ask for a sample (BEP 51).
+"""The sample of stored info-hashes that a node returns to `sample_infohashes` (BEP 51).
 
-A sample is drawn once per interval and stays: whoever asks twice within it learns nothing new, as
-the BEP wants it, so that nobody has a reason to.  Only what others announced to us is in the store,
-hence in a sample; what we look up ourselves never is.
+A sample is drawn once per interval and stays: a second query within it brings nothing new, as the BEP
+wants it, so that there is no reason for one.  Only what others announced to us is in the store, hence
+in a sample; what we look up ourselves never is.
 """
 
 from collections.abc import Collection
@@ -18,7 +18,7 @@ SAMPLE_SIZE = 20  # beside 8 contacts of each family they fit into 1024 bytes
 
 @dataclass(frozen=True, slots=True)
 class SampleAnswer:
-    """Hold what a node shows: some of its info-hashes, how many it has, when to ask again.
+    """A sample of info-hashes, how many there are in all, and when to query again.
 
     `interval` is in seconds, the rest of ours rounded up.
     """
@@ -29,7 +29,7 @@ class SampleAnswer:
 
 
 class SampleKeeper:
-    """Draw samples of a store that changes."""
+    """The samples of a store that changes."""
 
     def __init__(self, random: Random, *, interval: float = MAX_INTERVAL, size: int = SAMPLE_SIZE) -> None:
         """Keep each sample for `interval` seconds, at most `MAX_INTERVAL`; else raise `ValueError`."""
@@ -42,11 +42,11 @@ class SampleKeeper:
         self._sample: list[InfoHash] = []
 
     def sample(self, stored: Collection[InfoHash], now: float) -> SampleAnswer:
-        """Return the sample of this interval; `stored` must tell quickly what is in it.
+        """Return the sample of this interval; membership in `stored` must be quick.
 
-        What is no longer stored is left out, and its place filled, as are those that a small store
-        left free: nothing else changes.  Cost: that of the sample, and when something is drawn, a
-        pass over the store.
+        Info-hashes no longer stored are replaced, and places that a small store left free are filled:
+        nothing else changes.  Cost: that of the sample, and when something is drawn, a pass over the
+        store.
         """
         if now - self._drawn_at >= self._interval:
             self._drawn_at = now

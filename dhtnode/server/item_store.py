@@ -1,12 +1,12 @@
 """The items that were put to us, with ageing, rules of replacement and caps (BEP 44).
 
-An item lives for a fixed time after it was last put, by whomever.  It belongs to the address that
-put it first (IPv6: the /64), and three caps bound the store: items of one owner, items in all, and
-bytes in all.
+An item lives for a fixed time after it was last put, from any address.  It belongs to the address
+that put it first (IPv6: the /64), and three caps bound the store: items of one owner, items in all,
+and bytes in all.
 
 In a full store a new item displaces one of the owner that has most, the one to expire first, if that
-owner is then left with no fewer than the new one's; otherwise the new one is refused.  So a flood from
-a few addresses washes out its own items before anybody else's.
+owner is then left with no fewer than the owner of the new one; otherwise the new one is refused.  So
+a flood from a few addresses washes out its own items before those of others.
 
 Signatures cost more than all the rest: they are checked after everything cheap, at a limited rate,
 and not at all when an item that is here is put again unchanged.
@@ -26,11 +26,11 @@ from dhtnode.token_bucket import TokenBucket
 ITEM_BYTES = 1000
 """What an item takes beside its value and salt; 960 were measured when each has an owner of its own."""
 
-OWNER_BYTES = 8  # of an IPv6 address: whoever has one address there has the whole /64
+OWNER_BYTES = 8  # of an IPv6 address: a host that has one address there has the whole /64
 
 
 class Refusal(Enum):
-    """Say why an item was not stored."""
+    """Why an item was not stored."""
 
     BAD_SIGNATURE = "bad signature"
     CAS_MISMATCH = "CAS mismatch"
@@ -42,9 +42,9 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ItemStatistics:
-    """Show what an item store holds, and what it did since it was made.
+    """What an item store holds, and what it did since it was made.
 
-    `bytes` is what counts towards the cap; `displaced` counts items that had to make room.
+    `bytes` is what counts towards the cap; `displaced` counts items dropped for others.
     """
 
     items: int
@@ -57,7 +57,7 @@ class ItemStatistics:
 
 
 class ItemStore:
-    """Hold items of both kinds; every method has constant or logarithmic cost, expiry amortised."""
+    """Items of both kinds; every method has constant or logarithmic cost, expiry amortised."""
 
     def __init__(self, settings: NodeSettings) -> None:
         """Apply the limits of the settings."""
@@ -98,10 +98,10 @@ class ItemStore:
         stored = self._items.get(target)
         return None if stored is None else stored.item
 
-    def has_room(self, target: Target, host: str, now: float) -> bool:
-        """Return whether an item put by `host` would find room; without room no token is given."""
+    def has_capacity(self, target: Target, host: str, now: float) -> bool:
+        """Return whether an item put by `host` would be stored; if not, no token is given."""
         self.expire(now)
-        return target in self._items or self._lack_of_room(_owner_of(host), 1, ITEM_BYTES) is None
+        return target in self._items or self._lack_of_capacity(_owner_of(host), 1, ITEM_BYTES) is None
 
     def put(self, item: Item, host: str, now: float, *, cas: int | None = None) -> Refusal | None:
         """Store an item or renew it; return why not, or None when it is stored.
@@ -117,7 +117,7 @@ class ItemStore:
         if refusal is None:
             new, growth = (1, size) if stored is None else (0, size - stored.size)
             owner = owner if stored is None else stored.owner
-            refusal = self._lack_of_room(owner, new, growth)
+            refusal = self._lack_of_capacity(owner, new, growth)
         if refusal is not None:
             self.refusals[refusal] += 1
             return refusal
@@ -137,10 +137,11 @@ class ItemStore:
             self._expired += 1
 
     def _refusal(self, item: Item, stored: "_Stored | None", now: float, cas: int | None) -> Refusal | None:
-        """Return what the item itself and the one in its place have against it."""
+        """Return why an item may not take the place of the stored one, or None."""
         current = None if stored is None else stored.item
         if not isinstance(item, MutableItem):
-            return None  # its target is proof enough
+            # Its target is proof enough.
+            return None
         if item != current:
             if not self._signatures.take(now):
                 return Refusal.BUSY
@@ -155,7 +156,7 @@ class ItemStore:
             return Refusal.OLD_SEQ
         return None
 
-    def _lack_of_room(self, owner: bytes, new: int, growth: int) -> Refusal | None:
+    def _lack_of_capacity(self, owner: bytes, new: int, growth: int) -> Refusal | None:
         """Return why an owner may not have `new` items (1 or 0) and `growth` bytes more, or None."""
         own = len(self._owners.get(owner, ()))
         if own + new > self._max_per_owner:
@@ -166,7 +167,7 @@ class ItemStore:
         return None if most > own + new else Refusal.STORE_IS_FULL
 
     def _shrink(self) -> None:
-        """Drop items of whoever has most until the caps hold."""
+        """Drop items of the owner that has most until the caps hold."""
         while len(self._items) > self._max_items or self._bytes > self._max_bytes:
             _, owner = self._by_count[-1]
             self._remove(next(iter(self._owners[owner])))

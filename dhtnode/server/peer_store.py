@@ -17,7 +17,6 @@ from dhtnode.krpc.codec import MAX_INTERVAL
 from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask
 from dhtnode.server.infohash_sample import SampleAnswer, SampleKeeper
-from dhtnode.server.peer_list import Listing
 
 _PREFIXES = {family: b"%d:" % family.address_bytes for family in Family}
 _FAMILIES = {family.address_bytes: family for family in Family}
@@ -28,7 +27,7 @@ VALUE_BYTES = {family: len(prefix) + family.address_bytes for family, prefix in 
 
 @dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """Show what a peer store holds and what it turned away since it was made."""
+    """What a peer store holds, and what it refused since it was made."""
 
     swarms: int
     peers: int
@@ -37,7 +36,7 @@ class StoreStatistics:
 
 
 class PeerStore:
-    """Hold announced peers of both families."""
+    """Announced peers of both families."""
 
     def __init__(
         self,
@@ -64,8 +63,8 @@ class PeerStore:
         """Return the sizes and counters of the store."""
         return StoreStatistics(len(self._swarms), self._count, self._refused, self._expired)
 
-    def has_room(self, info_hash: InfoHash, host: str) -> bool:
-        """Return whether an announce from `host` would be stored; without room no token is given."""
+    def has_capacity(self, info_hash: InfoHash, host: str) -> bool:
+        """Return whether an announce from `host` would be stored; if not, no token is given."""
         swarm = self._swarms.get(info_hash)
         if swarm is not None and host in swarm.peers:
             return True
@@ -76,19 +75,19 @@ class PeerStore:
         return len(swarm.peers) < self._max_peers_per_swarm
 
     def refuse(self) -> None:
-        """Count an announce for which there was no room."""
+        """Count an announce that was refused."""
         self._refused += 1
 
     def announce(self, info_hash: InfoHash, peer: Address, now: float, *, seed: bool) -> bool:
-        """Store a peer or renew it; return False when there is no room."""
-        if not self.has_room(info_hash, peer.host):
+        """Store a peer or renew it; return False when a cap is reached."""
+        if not self.has_capacity(info_hash, peer.host):
             self._refused += 1
             return False
         self.store(info_hash, peer.host, pack_address(peer), now, seed=seed)
         return True
 
     def store(self, info_hash: InfoHash, host: str, compact: bytes, now: float, *, seed: bool) -> None:
-        """Store a peer for which there is room, given by its host and its compact form."""
+        """Store a peer that `has_capacity` allows, given by its host and its compact form."""
         swarm = self._swarms.get(info_hash)
         if swarm is None:
             swarm = self._swarms[info_hash] = _Swarm()
@@ -166,18 +165,19 @@ class _Peer(NamedTuple):  # a tuple, because one is made for every announce
 
 
 class _Swarm:
-    """Keep the peers of one info-hash by host, the one to expire first in front."""
+    """The peers of one info-hash by host, the one to expire first in front."""
 
-    __slots__ = ("_filters", "_listings", "peers")
+    __slots__ = ("_filters", "_lists", "peers")
 
     def __init__(self) -> None:
         self.peers: dict[str, _Peer] = {}
-        self._listings: dict[Family, Listing] = {}
+        self._lists: dict[Family, _PeerList] = {}
         self._filters: dict[Family | None, tuple[ScrapeFilter, ScrapeFilter]] = {}
 
     def put(self, host: str, new: _Peer, random: Random) -> int:
         """Add or renew a peer and return by how many the swarm has grown."""
-        old = self.peers.pop(host, None)  # so that a renewed peer goes to the end
+        # So that a renewed peer goes to the end.
+        old = self.peers.pop(host, None)
         self.peers[host] = new
         if old is None or old.compact != new.compact:
             self._list(host, new, random)
@@ -186,22 +186,22 @@ class _Swarm:
         return old is None
 
     def sample(self, family: Family, count: int, random: Random) -> bytes:
-        """Return up to `count` peers, encoded."""
-        listing = self._listings.get(family)
-        return b"" if listing is None else listing.sample(count, random)
+        peers = self._lists.get(family)
+        return b"" if peers is None else peers.sample(count, random)
 
     def _list(self, host: str, peer: _Peer, random: Random) -> None:
         family = peer.family
-        if family not in self._listings:
-            self._listings[family] = Listing(VALUE_BYTES[family])
-        self._listings[family].put(host, _PREFIXES[family] + peer.compact, random)
+        if family not in self._lists:
+            self._lists[family] = _PeerList(VALUE_BYTES[family])
+        self._lists[family].put(host, _PREFIXES[family] + peer.compact, random)
 
     def _update_filters(self, old: _Peer | None, new: _Peer) -> None:
-        """Keep filters current: an announce before every scrape must not make scrapes dear."""
+        # So that an announce before every scrape does not make scrapes dear.
         if old is None:
             self._filters = {family: _with_peer(pair, new, family) for family, pair in self._filters.items()}
         elif old.seed is not new.seed:
-            self._filters.clear()  # a bit that is set cannot be taken back
+            # A bit that is set cannot be taken back.
+            self._filters.clear()
 
     def expire(self, now: float) -> int:
         """Drop what is over and return how many; announces come in the order of their expiry."""
@@ -211,21 +211,21 @@ class _Swarm:
                 break
             dropped.append(host)
         for host in dropped:
-            self._listings[self.peers.pop(host).family].remove(host)
+            self._lists[self.peers.pop(host).family].remove(host)
         if dropped:
             self._filters.clear()
         return len(dropped)
 
     def filters(self, family: Family | None) -> tuple[ScrapeFilter, ScrapeFilter]:
         if family not in self._filters:
-            pair = _NOBODY
+            pair = _EMPTY_FILTERS
             for peer in self.peers.values():
                 pair = _with_peer(pair, peer, family)
             self._filters[family] = pair
         return self._filters[family]
 
 
-_NOBODY = (ScrapeFilter(), ScrapeFilter())
+_EMPTY_FILTERS = (ScrapeFilter(), ScrapeFilter())
 
 
 def _with_peer(
@@ -237,3 +237,69 @@ def _with_peer(
     seeds, others = pair
     added = ScrapeFilter(host_mask(peer.compact[:-2]))
     return (seeds | added, others) if peer.seed else (seeds, others | added)
+
+
+class _PeerList:
+    """The peers of one swarm and family, encoded as `6:......` or `18:......`, in a random order.
+
+    A reply lists a share of the peers.  Cutting a piece out of a sequence in random order is as good as
+    drawing them one by one, and costs a copy of bytes.  The order of each node is its own, so that
+    samples of different nodes are independent.
+    """
+
+    __slots__ = ("_encoded", "_hosts", "_item_bytes", "_slots")
+
+    def __init__(self, item_bytes: int) -> None:
+        """Begin empty; items have that many bytes each, the length prefix included."""
+        self._item_bytes = item_bytes
+        self._encoded = bytearray()
+        self._hosts: list[str] = []
+        self._slots: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def put(self, host: str, item: bytes, random: Random) -> None:
+        """Add a peer at a random place, or overwrite what was known of its host."""
+        slot = self._slots.get(host)
+        if slot is None:
+            last = len(self._hosts)
+            slot = random.randrange(last + 1)
+            self._hosts.append(host)
+            self._encoded += item
+            self._move(slot, last)
+            self._hosts[slot] = host
+            self._slots[host] = slot
+        self._write(slot, item)
+
+    def remove(self, host: str) -> None:
+        """Take a peer out; the last one gets its place."""
+        slot = self._slots.pop(host, None)
+        if slot is None:
+            return
+        last = len(self._hosts) - 1
+        if slot != last:
+            self._move(last, slot)
+        self._hosts.pop()
+        del self._encoded[last * self._item_bytes :]
+
+    def sample(self, count: int, random: Random) -> bytes:
+        """Return up to `count` items, each peer as likely as any other, none twice."""
+        size = self._item_bytes
+        if count >= len(self._hosts):
+            return bytes(self._encoded)
+        start = int(random.random() * len(self._hosts)) * size
+        end = start + count * size
+        piece = bytes(self._encoded[start:end])
+        return piece + self._encoded[: end - len(self._encoded)] if end > len(self._encoded) else piece
+
+    def _move(self, source: int, target: int) -> None:
+        host = self._hosts[source]
+        self._hosts[target] = host
+        self._slots[host] = target
+        size = self._item_bytes
+        self._write(target, self._encoded[source * size : (source + 1) * size])
+
+    def _write(self, slot: int, item: bytes | bytearray) -> None:
+        size = self._item_bytes
+        self._encoded[slot * size : (slot + 1) * size] = item

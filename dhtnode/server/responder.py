@@ -1,10 +1,10 @@
-"""Answer queries: a pure function of the query, its source, the table and the stores.
+"""Replies to queries: a pure function of the query, its source, the table and the stores.
 
-`respond` returns a response, an error, or None for silence; it sends nothing and never fails on
+`respond` returns a response, an error, or None for no reply; it sends nothing and never fails on
 what a remote sent.  Replies keep within a byte budget (BEP 32): values are cut before contacts,
-since a lookup lives on contacts.  An item is worth more than contacts to whoever asks for one, so of
-a reply with an item contacts are cut first; one that does not fit even without them is kept back, and
-the reply then is that of a node which has none, but for the `seq` of a mutable item.
+since a lookup lives on contacts.  In a reply with an item, contacts are cut first: the item is worth
+more.  An item that does not fit even without contacts is left out, and the reply then is that of a
+node which has none, but for the `seq` of a mutable item.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ _ITEM_ERRORS = {
 
 
 class Responder:
-    """Answer the queries that reach one socket."""
+    """The replies of one socket to all kinds of queries."""
 
     def __init__(
         self,
@@ -58,10 +58,10 @@ class Responder:
         *,
         version: bytes | None = None,
     ) -> None:
-        """Serve from the table of the socket and the shared stores.
+        """Reply from the table of the socket and the shared stores.
 
-        `tables` are those of all sockets of the node, and may gain some later on: they serve whoever
-        asks for contacts of the other family (BEP 32).
+        `tables` are those of all sockets of the node, and may gain some later on: they serve queries
+        for contacts of the other family (BEP 32).
         """
         self._table = table
         self._tables = tables
@@ -72,27 +72,27 @@ class Responder:
         self._items = items
         self._version = version
 
-    def respond(self, query: Query, source: Address, now: float, room: int) -> Response | Error | None:
-        """Return the answer to a query in `room` bytes, or None when the asker deserves silence.
+    def respond(self, query: Query, source: Address, now: float, budget: int) -> Response | Error | None:
+        """Return the reply to a query in `budget` bytes, or None for no reply.
 
-        When even one without contacts is longer, that is returned: its sender has the last word.
-        Silent towards our own id: a packet that carries it is ours, sent back by a reflector.
+        A reply that is longer even without contacts is returned all the same, to be dropped.
         """
+        # A packet that carries our own id is ours, sent back by a reflector.
         if query.node_id == self._own_id:
             return None
         match query.method:
             case FindNode() as method:
-                return self._find_node(method, query, source, now, room)
+                return self._find_node(method, query, source, now, budget)
             case GetPeers() as method:
-                return self._get_peers(method, query, source, now, room)
+                return self._get_peers(method, query, source, now, budget)
             case AnnouncePeer() as method:
                 return self._announce_peer(method, query, source, now)
             case Get() as method:
-                return self._get(method, query, source, now, room)
+                return self._get(method, query, source, now, budget)
             case Put() as method:
                 return self._put(method, query, source, now)
             case SampleInfohashes() as method:
-                return self._sample_infohashes(method, query, source, now, room)
+                return self._sample_infohashes(method, query, source, now, budget)
         return self._response(query, source)
 
     @property
@@ -105,19 +105,23 @@ class Responder:
     def _error(self, query: Query, source: Address, code: int, text: str) -> Error:
         return Error(query.transaction_id, code, text, source, self._version)
 
-    def _find_node(self, method: FindNode, query: Query, source: Address, now: float, room: int) -> Response:
+    def _find_node(
+        self, method: FindNode, query: Query, source: Address, now: float, budget: int
+    ) -> Response:
         nodes, nodes6 = self._contacts(method.target, method.want, now)
-        return _fit(self._response(query, source)._replace(nodes=nodes, nodes6=nodes6), room)
+        return _fit(self._response(query, source)._replace(nodes=nodes, nodes6=nodes6), budget)
 
-    def _get_peers(self, method: GetPeers, query: Query, source: Address, now: float, room: int) -> Response:
+    def _get_peers(
+        self, method: GetPeers, query: Query, source: Address, now: float, budget: int
+    ) -> Response:
         filters = None
         if method.scrape:
             filters = self._peers.filters(method.info_hash, _one_family(method.want), now)
-        # Two node lists and two filters do not fit: then the asker's family wins (B33-7).
+        # Two node lists and two filters do not fit: then the family of the client wins (B33-7).
         want = frozenset({self._family}) if filters and len(method.want) > 1 else method.want
         nodes, nodes6 = self._contacts(method.info_hash, want, now)
         token = None
-        if self._peers.has_room(method.info_hash, source.host):
+        if self._peers.has_capacity(method.info_hash, source.host):
             token = self._tokens.issue(pack_host(source.host), method.info_hash, now)
         response = self._response(query, source)._replace(
             nodes=nodes,
@@ -126,17 +130,17 @@ class Responder:
             seeds_filter=filters[0].to_bytes() if filters else None,
             peers_filter=filters[1].to_bytes() if filters else None,
         )
-        return self._with_values(_fit(response, room), method, now, room)
+        return self._with_values(_fit(response, budget), method, now, budget)
 
-    def _with_values(self, response: Response, method: GetPeers, now: float, room: int) -> Response:
-        left = room - len(encode(response)) - len(b"6:valuesle")
+    def _with_values(self, response: Response, method: GetPeers, now: float, budget: int) -> Response:
+        left = budget - len(encode(response)) - len(b"6:valuesle")
         values = self._peers.sample(
             method.info_hash, self._family, left // VALUE_BYTES[self._family], now, noseed=method.noseed
         )
         return response._replace(values=tuple(values)) if values else response
 
     def _sample_infohashes(
-        self, method: SampleInfohashes, query: Query, source: Address, now: float, room: int
+        self, method: SampleInfohashes, query: Query, source: Address, now: float, budget: int
     ) -> Response:
         nodes, nodes6 = self._contacts(method.target, method.want, now)
         sample = self._peers.sample_info_hashes(now)
@@ -147,7 +151,7 @@ class Responder:
             num=sample.num,
             interval=sample.interval,
         )
-        return _fit(response, room)
+        return _fit(response, budget)
 
     def _announce_peer(
         self, method: AnnouncePeer, query: Query, source: Address, now: float
@@ -161,21 +165,21 @@ class Responder:
             return self._error(query, source, SERVER_ERROR, "Store is full")
         return self._response(query, source)
 
-    def _get(self, method: Get, query: Query, source: Address, now: float, room: int) -> Response:
+    def _get(self, method: Get, query: Query, source: Address, now: float, budget: int) -> Response:
         token = None
-        if self._items.has_room(method.target, source.host, now):
+        if self._items.has_capacity(method.target, source.host, now):
             token = self._tokens.issue(pack_host(source.host), InfoHash(method.target), now)
         nodes, nodes6 = self._contacts(method.target, method.want, now)
         response = self._response(query, source)._replace(
             token=token, nodes=nodes and b"", nodes6=nodes6 and b""
         )
-        response = self._with_item(response, method, now, room)
-        return _fit(response._replace(nodes=nodes, nodes6=nodes6), room)
+        response = self._with_item(response, method, now, budget)
+        return _fit(response._replace(nodes=nodes, nodes6=nodes6), budget)
 
-    def _with_item(self, response: Response, method: Get, now: float, room: int) -> Response:
+    def _with_item(self, response: Response, method: Get, now: float, budget: int) -> Response:
         """Add the item if we have it, or of a mutable one the `seq` alone (BEP 44).
 
-        That is all when the asker has one as new, or when the rest does not fit.
+        That is all when the client has one as new, or when the rest does not fit.
         """
         item = self._items.get(method.target, now)
         if item is None:
@@ -186,11 +190,11 @@ class Responder:
             if method.seq is not None and item.seq <= method.seq:
                 return response
             full = full._replace(seq=item.seq, public_key=item.public_key, signature=item.signature)
-        return full if len(encode(full)) <= room else response
+        return full if len(encode(full)) <= budget else response
 
     def _put(self, method: Put, query: Query, source: Address, now: float) -> Response | Error:
-        """Store an item; the token comes first, because it costs least to check."""
         target = InfoHash(method.item.target())
+        # The token comes first, because it costs least to check.
         if not self._tokens.accepts(method.token, pack_host(source.host), target, now):
             return self._error(query, source, PROTOCOL_ERROR, "Bad token")
         refusal = self._items.put(method.item, source.host, now, cas=method.cas)
@@ -210,27 +214,25 @@ class Responder:
         return nodes, nodes6
 
     def _contacts_of(self, family: Family, target: bytes, now: float) -> bytes | None:
-        """Return the compact contacts of one family, or None when we are not in its network.
-
-        Towards its own family each socket is a node of its own (BEP 45).  For the other one the table
-        answers whose id is closest to the target: it knows most about its surroundings.
-        """
+        """Return the compact contacts of one family, or None when we are not in its network."""
+        # Towards its own family each socket is a node of its own (BEP 45).
         if family is self._family:
             return self._table.closest_compact(target, now)
         tables = self._tables.get(family)
         if not tables:
             return None
+        # The table whose id is closest to the target knows most about its surroundings.
         return min(tables, key=lambda table: distance(table.node_id, target)).closest_compact(target, now)
 
 
 def _one_family(want: frozenset[Family]) -> Family | None:
-    """Return the family a scrape is limited to, if the asker names just one."""
+    """Return the family a scrape is limited to, if the query wants just one."""
     return next(iter(want)) if len(want) == 1 else None
 
 
-def _fit(response: Response, room: int) -> Response:
+def _fit(response: Response, budget: int) -> Response:
     """Leave out as many contacts as it takes, those of IPv6 first because they are longer."""
-    excess = len(encode(response)) - room
+    excess = len(encode(response)) - budget
     if excess > 0 and response.nodes6:
         nodes6 = _without(response.nodes6, excess, Family.IPV6)
         excess -= len(response.nodes6) - len(nodes6)

@@ -1,6 +1,6 @@
 """Announce tokens: proof that an announcer receives at the address it claims (BEP 5).
 
-A token is a keyed BLAKE2b of the asker's IP and the info-hash, so nothing is stored per asker.
+A token is a keyed BLAKE2b of the client's IP and the info-hash, so nothing is stored per client.
 The secret changes every period and the one before stays good: a token lives for one to two
 periods.  Secrets come from the caller, since this module draws no randomness of its own.
 """
@@ -11,12 +11,13 @@ from hmac import compare_digest
 
 from dhtnode.ids import InfoHash
 
-TOKEN_BYTES = 8  # short replies; all clients but one store up to 39 bytes, libtorrent any length
+# Short replies; all clients but one store up to 39 bytes, libtorrent any length.
+TOKEN_BYTES = 8
 SECRET_BYTES = 16
 
 
 class TokenIssuer:
-    """Issue and check tokens without remembering whom they were given to."""
+    """Tokens that are issued and checked without storing any."""
 
     def __init__(self, random_bytes: Callable[[int], bytes], period: float, now: float) -> None:
         """Start with fresh secrets; `random_bytes(n)` must be unpredictable in production."""
@@ -42,11 +43,11 @@ class TokenIssuer:
         )
 
     def _rotate(self, now: float) -> None:
-        """Change secrets when due; after a silence of two periods neither old one is good."""
         if now - self._rotated_at < self._period:
             return
         periods = int((now - self._rotated_at) // self._period)
         self._rotated_at += periods * self._period
+        # After two periods without a call neither old secret is good.
         self._previous = self._current if periods == 1 else self._random_bytes(SECRET_BYTES)
         self._current = self._random_bytes(SECRET_BYTES)
 

@@ -6,8 +6,8 @@ from random import Random
 from time import perf_counter, process_time
 
 from tests.fuzz.findings import Finding, Stuck, finding_of
+from tests.fuzz.kinds import Kind, Target, shrink
 from tests.fuzz.mutator import Mutator
-from tests.fuzz.targets import Kind, Target, shrink
 from tests.fuzz.watch import WATCHDOG
 
 MAX_POOL = 4000

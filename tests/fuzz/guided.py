@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.fuzz.engine import Limits, Report
-    from tests.fuzz.targets import Kind
+    from tests.fuzz.kinds import Kind
 
 MAX_BYTES = 2048  # longer ones cost more than they show
 

@@ -7,7 +7,7 @@ from types import CodeType, FrameType
 from typing import Any, Self
 
 import dhtnode
-from tests.fuzz.targets import Kind
+from tests.fuzz.kinds import Kind
 
 PACKAGE = str(Path(dhtnode.__file__).parent)
 MAX_KEPT = 150

@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.fuzz import engine, guided, reach
 from tests.fuzz.engine import Limits, Report
 from tests.fuzz.findings import load_inputs
+from tests.fuzz.kinds import KINDS, Kind, replay
 from tests.fuzz.seeds import CORPUS, read_corpus, write_corpus
-from tests.fuzz.targets import KINDS, Kind, replay
 from tests.fuzz.watch import WATCHDOG
 
 TELL_EVERY = 30.0  # seconds between two lines of progress

@@ -31,11 +31,11 @@ from tests.fuzz import engine, steps, watch
 from tests.fuzz.__main__ import NAMES, main
 from tests.fuzz.engine import Limits, Report
 from tests.fuzz.findings import load_inputs
+from tests.fuzz.kinds import KINDS, replay
 from tests.fuzz.mutator import Mutator
 from tests.fuzz.reach import minimised
 from tests.fuzz.seeds import ASKER_ID, CORPUS, packets, read_corpus, write_corpus
 from tests.fuzz.steps import Step
-from tests.fuzz.targets import KINDS, replay
 from tests.fuzz.world import HandClock
 
 INPUTS = 1500  # per target, after the corpus: a second or two each
@@ -135,7 +135,7 @@ def reply_in_full(self: Admission, *_arguments: object, **_options: object) -> t
     return None, self._max_payload
 
 
-def room_for_all(_self: PeerStore, _info_hash: object, _host: str) -> bool:
+def capacity_for_all(_self: PeerStore, _info_hash: object, _host: str) -> bool:
     """Store without bounds."""
     return True
 
@@ -162,7 +162,7 @@ PLANTED = [
     ("node", Admission, "admit", reply_in_full, "Broken: a reply costs"),
     ("node", RecentSources, "_renew", never_forget, "Broken: sources are bounded"),
     ("node", Transactions, "take_expired", lambda *_arguments: None, "Broken: every query"),
-    ("node", PeerStore, "has_room", room_for_all, "Broken: peers are bounded"),
+    ("node", PeerStore, "has_capacity", capacity_for_all, "Broken: peers are bounded"),
 ]
 
 
@@ -172,7 +172,7 @@ def test_planted_defect_is_found(
 ) -> None:
     """A fuzzer that finds nothing proves nothing unless it would have found something."""
     monkeypatch.setattr(place, attribute, defect)
-    monkeypatch.setattr("tests.fuzz.targets.SHRINK_INPUTS", 0)
+    monkeypatch.setattr("tests.fuzz.kinds.SHRINK_INPUTS", 0)
     monkeypatch.setattr("tests.fuzz.engine.MAX_FINDINGS", 1)
 
     report = fuzz(name, inputs=5000)
@@ -208,7 +208,7 @@ def test_input_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(watch, "STUCK_AFTER", 0.05)
     monkeypatch.setattr(bencode, "read_untrusted", loop_on_a_negative_length)
-    monkeypatch.setattr("tests.fuzz.targets.SHRINK_INPUTS", 0)
+    monkeypatch.setattr("tests.fuzz.kinds.SHRINK_INPUTS", 0)
 
     kind = KINDS["bencoding"]
     pool = [b"i1e", b"d1:ai1e-6:"]

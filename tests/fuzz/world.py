@@ -11,7 +11,7 @@ import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
 from dhtnode.ids import InfoHash, NodeId, as_id
-from dhtnode.node.context import share
+from dhtnode.node.context import new_context
 from dhtnode.node.socket_node import SocketNode
 from dhtnode.server.peer_store import PeerStore
 from dhtnode.server.tokens import TokenIssuer
@@ -125,7 +125,7 @@ class World:
         self.tokens = TokenIssuer(Random(1).randbytes, settings.token_period, 0.0)
         self.wires = {family: Wire(US[family], settings.max_item_payload) for family in Family}
         shared = replace(
-            share(settings, Random(4), Random(6).randbytes, 0.0), peers=self.peers, tokens=self.tokens
+            new_context(settings, Random(4), Random(6).randbytes, 0.0), peers=self.peers, tokens=self.tokens
         )
         self.endpoints = {family: SocketNode(wire, OWN, shared) for family, wire in self.wires.items()}
         self._populate()

@@ -32,7 +32,7 @@ from dhtnode.krpc.messages import (
 )
 from dhtnode.net.transactions import Answer
 from dhtnode.net.udp import RESOLVE_TIMEOUT
-from dhtnode.node.context import share
+from dhtnode.node.context import new_context
 from dhtnode.node.socket_node import SocketNode
 from dhtnode.server.peer_store import PeerStore
 from dhtnode.settings import VERSION_TAG, NodeSettings
@@ -58,7 +58,7 @@ class Bench:
         self.peers = PeerStore(
             Random(3), lifetime=2700.0, max_swarms=10, max_peers_per_swarm=100, max_peers=100
         )
-        shared = share(NodeSettings(**options), Random(2), Random(3).randbytes, 0.0)
+        shared = new_context(NodeSettings(**options), Random(2), Random(3).randbytes, 0.0)
         self.endpoint = SocketNode(self.socket, OWN, replace(shared, peers=self.peers), hosts=hosts)
         self.outcomes: list[Answer | QueryError] = []
 
@@ -367,7 +367,7 @@ async def test_nobody_is_led_to_our_own_address(autojump_clock: MockClock) -> No
     bench = Bench(hosts=(str(SOURCE),))
     with trio.move_on_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(bench.endpoint.traverse, SWARM, FindNode(SWARM))
+            nursery.start_soon(bench.endpoint.lookup, SWARM, FindNode(SWARM))
             await trio.sleep(0.5)
             ((query, _),) = bench.socket.sent
             ourselves = pack_contact(Contact(as_id(5), bench.socket.address))
@@ -409,7 +409,7 @@ async def test_names_that_do_not_resolve_hold_us_up_no_longer_than_one(
     bench = Bench(hosts=("a.example:1", "b.example:1", "c.example:1"))
     bench.endpoint.saved = [Contact(ASKER_ID, SOURCE)]
     with trio.move_on_after(RESOLVE_TIMEOUT + 1):
-        await bench.endpoint.traverse(SWARM, FindNode(SWARM))
+        await bench.endpoint.lookup(SWARM, FindNode(SWARM))
 
     assert [destination for _, destination in bench.socket.sent] == [SOURCE]
 

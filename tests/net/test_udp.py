@@ -137,15 +137,6 @@ async def test_large_buffer_is_asked_for_beyond_the_limit_first(
 
 
 @on_linux
-async def test_granted_buffer_is_known() -> None:
-    """As the kernel counts: twice what was asked for."""
-    with kernel.socket(kernel.AF_INET, kernel.SOCK_DGRAM) as bound:
-        bound.setsockopt(kernel.SOL_SOCKET, kernel.SO_RCVBUF, 10_000)
-
-        assert UdpSocket(bound).receive_buffer_bytes == 20_000
-
-
-@on_linux
 @pytest.mark.parametrize("family", Family)
 async def test_datagrams_that_found_the_buffer_full_are_counted(family: Family) -> None:
     """Each of them, and not those of others; the count outlasts the socket."""

@@ -4,7 +4,7 @@ from random import Random
 
 from dhtnode.addresses import Address, Contact, Family, Scope
 from dhtnode.ids import as_id
-from dhtnode.node.context import MAX_LEADS, share
+from dhtnode.node.context import MAX_LEADS, new_context
 from dhtnode.routing.table import RoutingTable
 from dhtnode.settings import NodeSettings
 
@@ -22,7 +22,7 @@ def contacts(family, count, first=1):
 
 def new_shared(*families):
     """Return what is shared, with an empty table for each family named."""
-    shared = share(NodeSettings(), Random(1), Random(2).randbytes, 0.0)
+    shared = new_context(NodeSettings(), Random(1), Random(2).randbytes, 0.0)
     for number, family in enumerate(families):
         table = RoutingTable(as_id((number + 1) << 150), family, Scope.PUBLIC, ours=shared.identities.ids)
         shared.enter(Address(HOSTS[family].format(9, number), 1), table)

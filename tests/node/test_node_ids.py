@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dhtnode.addresses import Address, Family
 from dhtnode.bep42 import is_compliant
 from dhtnode.ids import as_id, shared_prefix_bits
-from dhtnode.node.node_ids import ANY, TRIES, Identities, distant_id, first_ids, spread_ids
+from dhtnode.node.node_ids import TRIES, Identities, distant_id, first_ids, spread_ids
 from tests.strategies import addresses, ids
 
 LAN, LAN2, LAN6 = Address("10.0.0.1", 1), Address("10.0.0.2", 1), Address("fd00::1", 1)
@@ -73,8 +73,6 @@ def test_only_what_is_needed_is_drawn():
         ([LAN, LAN2], {Address("10.0.0.2", 7): A, Address("10.0.0.1", 7): B}, [B, A]),  # other ports
         ([LAN, LAN2], {LAN: A, Address("10.0.0.3", 1): B}, [A, B]),  # an address has changed
         ([LAN2, LAN], {LAN: A}, [None, A]),
-        ([LAN], {ANY[Family.IPV4]: A, ANY[Family.IPV6]: B}, [A]),  # files of older versions
-        ([LAN, LAN6], {ANY[Family.IPV4]: A, ANY[Family.IPV6]: A}, [A, A]),
         ([LAN, LAN2], {LAN: A, LAN2: A}, [A, None]),  # no id twice in a family
         ([PUBLIC], {PUBLIC: A}, [None]),  # one that does not go with the address
         ([LAN6], {LAN: A}, [None]),

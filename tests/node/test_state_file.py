@@ -22,7 +22,6 @@ ROOT = Path(__file__).parents[2]
 ALICE = Contact(b"a" * 20, Address("8.8.8.8", 6881))
 BOB = Contact(b"b" * 20, Address("2a00::1", 6882))
 HERE, THERE, HERE6 = Address("127.0.0.1", 1), Address("127.0.0.2", 1), Address("::1", 2)
-ANY, ANY6 = Address("0.0.0.0", 0), Address("::", 0)
 IDS = {HERE: b"n" * 20, THERE: b"o" * 20, HERE6: b"m" * 20}
 STATE = SavedState(IDS, (ALICE, BOB))
 
@@ -67,21 +66,18 @@ DAMAGED = {
     "another program's": json.dumps(document(format="something else")),
     "no format": json.dumps(document(format=None)),
     "newer": json.dumps(document(version=4)),
-    "older than the first": json.dumps(document(version=0)),
+    "older": json.dumps(document(version=2)),
     "no version": json.dumps(document(version=None)),
     "no ids": json.dumps(document(node_ids=None)),
     "no id among the ids": json.dumps(document(node_ids={})),
     "ids as list": json.dumps(document(node_ids=["6e" * 20])),
     "id at a name": with_id("6e" * 20, "localhost:1"),
     "id at a host without a port": with_id("6e" * 20, "127.0.0.1"),
-    "id of no family": with_id("6e" * 20, "5", version=2),
-    "id of a family with a name": with_id("6e" * 20, "IPv4", version=2),
     "id too short": with_id("6e" * 19),
     "id too long": with_id("6e" * 21),
     "id that is no hex": with_id("zz" * 20),
     "id with gaps": with_id("6e" + " " * 38),
     "id as number": with_id(5),
-    "old without an id": json.dumps(document(version=1)),
     "no contacts": json.dumps(document(contacts=None)),
     "contacts as mapping": json.dumps(document(contacts={})),
     "contact as text": json.dumps(document(contacts=["8.8.8.8:6881"])),
@@ -119,24 +115,6 @@ def test_any_state_comes_back(
     save_state(path, SavedState(node_ids, tuple(contacts)))
 
     assert load_state(path) == SavedState(node_ids, tuple(by_family))
-
-
-@pytest.mark.parametrize(
-    ("old", "node_ids"),
-    [
-        (document(version=1, node_ids=None, node_id="6e" * 20), {ANY: b"n" * 20, ANY6: b"n" * 20}),
-        (document(version=2, node_ids={"4": "6e" * 20, "6": "6d" * 20}), {ANY: b"n" * 20, ANY6: b"m" * 20}),
-        (document(version=2, node_ids={"6": "6d" * 20}), {ANY6: b"m" * 20}),
-    ],
-)
-def test_older_file_is_read(
-    path: Path, caplog: pytest.LogCaptureFixture, old: dict[str, Any], node_ids: dict[Address, bytes]
-) -> None:
-    """It had one id, or one for each family, wherever the node listened."""
-    path.write_text(json.dumps(old))
-
-    assert load_state(path) == SavedState(node_ids, (ALICE,))
-    assert caplog.records == []
 
 
 def test_file_is_readable_by_people(path: Path) -> None:

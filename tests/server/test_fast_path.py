@@ -12,7 +12,7 @@ from dhtnode.addresses import Address, Contact, Family, Scope, pack_host
 from dhtnode.ids import as_id
 from dhtnode.krpc.codec import encode
 from dhtnode.krpc.messages import AnnouncePeer, FindNode, GetPeers, Ping, Query
-from dhtnode.node.context import share
+from dhtnode.node.context import new_context
 from dhtnode.node.socket_node import SocketNode
 from dhtnode.server.peer_store import PeerStore
 from dhtnode.server.sources import Sources
@@ -53,7 +53,7 @@ class Side:
             Random(3), lifetime=2700.0, max_swarms=3, max_peers_per_swarm=200, max_peers=220
         )
         self.tokens = TokenIssuer(Random(1).randbytes, 300.0, 0.0)
-        shared = share(NodeSettings(), Random(2), Random(3).randbytes, 0.0)
+        shared = new_context(NodeSettings(), Random(2), Random(3).randbytes, 0.0)
         self.endpoint = SocketNode(self.wire, OWN, replace(shared, peers=self.peers, tokens=self.tokens))
         if not quick:
             self.endpoint._inbound._fast_path = None

@@ -121,12 +121,12 @@ def test_one_address_has_a_bounded_share():
     store = new_store(max_items_per_host=3)
     fill(store, ALICE, range(3))
 
-    assert not store.has_room(note(3).target(), ALICE, 0.0)
+    assert not store.has_capacity(note(3).target(), ALICE, 0.0)
     assert store.put(note(3), ALICE, 0.0) is Refusal.OWNER_IS_FULL
-    assert store.has_room(note(2).target(), ALICE, 0.0)
+    assert store.has_capacity(note(2).target(), ALICE, 0.0)
     assert store.put(note(2), ALICE, 0.0) is None
-    assert store.has_room(note(3).target(), BOB, 0.0)
-    assert store.has_room(note(3).target(), ALICE, LIFETIME)
+    assert store.has_capacity(note(3).target(), BOB, 0.0)
+    assert store.has_capacity(note(3).target(), ALICE, LIFETIME)
 
 
 def test_addresses_of_one_ipv6_network_share():
@@ -169,7 +169,7 @@ def test_full_store_refuses_who_would_have_as_much():
     for number, host in enumerate((ALICE, BOB, CAROL)):
         fill(store, host, [number])
 
-    assert not store.has_room(note(3).target(), DAVE, 0.0)
+    assert not store.has_capacity(note(3).target(), DAVE, 0.0)
     assert store.put(note(3), DAVE, 0.0) is Refusal.STORE_IS_FULL
     assert store.put(note(3), ALICE, 0.0) is Refusal.STORE_IS_FULL
     assert kept(store, range(4)) == [0, 1, 2]
@@ -219,13 +219,13 @@ HOSTS = st.integers(0, 5).map("21.0.0.{}".format)
 
 @given(st.lists(st.tuples(st.integers(0, 25), HOSTS, st.sampled_from([0.0, 10.0, 5000.0])), max_size=60))
 def test_limits_hold_whatever_is_put(puts):
-    """And the numbers add up; what `has_room` promises is kept."""
+    """And the numbers add up; what `has_capacity` promises is kept."""
     limits = {"max_items": 8, "max_items_per_host": 4, "max_item_bytes": 7 * ITEM_BYTES}
     store, now, refused = new_store(**limits), 0.0, 0
 
     for number, host, pause in puts:
         now += pause
-        promised = store.has_room(note(number).target(), host, now)
+        promised = store.has_capacity(note(number).target(), host, now)
         refusal = store.put(note(number), host, now)
         refused += refusal is not None
         assert (refusal is None) <= promised

@@ -118,7 +118,7 @@ def test_full_store_refuses_newcomers(caps: dict[str, int], info_hash: bytes) ->
 
     stored = store.announce(info_hash, peer(3), 1.0, seed=False)
 
-    assert (store.has_room(info_hash, peer(3).host), stored) == (False, False)
+    assert (store.has_capacity(info_hash, peer(3).host), stored) == (False, False)
     assert listed(store, 1.0) == compact(peer(1), peer(2))
     assert store.statistics() == StoreStatistics(swarms=1, peers=2, refused=1, expired=0)
 
@@ -132,7 +132,7 @@ def test_full_store_renews_who_is_there(caps: dict[str, int]) -> None:
 
     renewed = store.announce(SWARM, peer(1), 50.0, seed=True)
 
-    assert (store.has_room(SWARM, peer(1).host), renewed) == (True, True)
+    assert (store.has_capacity(SWARM, peer(1).host), renewed) == (True, True)
     assert listed(store, 149.9) == compact(peer(1))
 
 
@@ -282,12 +282,12 @@ def test_counts_stay_right_whatever_is_announced(steps: list[Step]) -> None:
         now += step.pause
         if step.sweep:
             store.expire(now)
-        had_room = store.has_room(step.info_hash, step.peer.host)
+        had_capacity = store.has_capacity(step.info_hash, step.peer.host)
         stored = store.announce(step.info_hash, step.peer, now, seed=step.seed)
         if stored:
             alive[step.info_hash, step.peer.host] = (step.peer, step.seed, now + LIFETIME)
 
-        assert stored is had_room
+        assert stored is had_capacity
         assert store.statistics().peers <= 8
 
     store.expire(now)

@@ -162,10 +162,10 @@ class NodeTarget:
 
     def _look_up(self, endpoint: SocketNode, method: FindNode | GetPeers) -> None:
         target = method.target if isinstance(method, FindNode) else method.info_hash
-        traversal = endpoint.new_traversal(target, method, _read_peers)
-        traversal.lookup.add_contacts(endpoint._nearest(target))
-        traversal.start()
-        self._lookups.append(traversal)
+        driver = endpoint.new_lookup(target, method, _read_peers)
+        driver.lookup.add_contacts(endpoint.table.closest(target, self._clock.now))
+        driver.start()
+        self._lookups.append(driver)
         if len(self._lookups) > MAX_LOOKUPS:
             self._lookups.popleft().cancel()
 
@@ -201,8 +201,8 @@ class NodeTarget:
             require(max(map(len, _memories(endpoint))) <= SOURCES, "sources are bounded")
             require(len(endpoint.receiver.counts) <= MAX_COUNTERS, "kinds of events are few and fixed")
             require(len(endpoint.checks._verifying) <= VERIFY_BURST + 100, "verifications are bounded")
-        for traversal in self._lookups:
-            known = len(traversal.lookup._candidates)
+        for driver in self._lookups:
+            known = len(driver.lookup._candidates)
             require(known <= MAX_CANDIDATES + 2 * SETTINGS.lookup_query_limit, "candidates are bounded")
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tests.fuzz import seeds
-from tests.fuzz.codec_targets import BencodingTarget, KrpcTarget, MetainfoTarget
 from tests.fuzz.findings import Finding, Stuck, finding_of
 from tests.fuzz.mutator import Mutator
-from tests.fuzz.node_target import NodeTarget
-from tests.fuzz.responder_target import ResponderTarget
-from tests.fuzz.scrape_target import ScrapeTarget
+from tests.fuzz.targets.codec import BencodingTarget, KrpcTarget, MetainfoTarget
+from tests.fuzz.targets.node import NodeTarget
+from tests.fuzz.targets.responder import ResponderTarget
+from tests.fuzz.targets.scrape import ScrapeTarget
 from tests.fuzz.watch import WATCHDOG
 
 SHRINK_INPUTS = 20_000

@@ -1,0 +1,1 @@
+"""What is fuzzed: each target takes inputs and raises when a promise does not hold."""
