@@ -350,7 +350,7 @@ async def test_read_only_stranger_is_answered_but_not_pinged() -> None:
     assert [type(message) for message, _ in bench.socket.sent] == [Response]
 
 
-async def test_strangers_are_pinged_at_a_bounded_rate() -> None:
+async def test_strangers_are_pinged_at_a_bounded_rate(autojump_clock: MockClock) -> None:
     """Forged sources must not make us ping the world."""
     bench = Bench()
 
