@@ -40,7 +40,7 @@ from dhtnode.ids import shared_prefix_bits
 from dhtnode.net.external_address import MAX_VOTES
 from dhtnode.net.round_trips import WINDOW
 from dhtnode.node.socket_node import SocketNode
-from dhtnode.routing.changed_ids import MAX_DISTRUSTED
+from dhtnode.routing.changed_ids import MAX_HOSTS
 from dhtnode.server.sources import MAX_SOURCES
 
 LOSS = 0.05
@@ -132,7 +132,7 @@ def container_sizes(node: Node) -> dict[str, tuple[int, int]]:
         infos = endpoint.table.buckets(trio.current_time())
         held = sum(each.nodes + each.replacements for each in infos)
         sizes["table"] = held, 2 * settings.bucket_size * len(infos)
-        sizes["hosts distrusted"] = len(endpoint.table._distrust), MAX_DISTRUSTED  # noqa: SLF001
+        sizes["hosts rejected"] = len(endpoint.table._changed_ids), MAX_HOSTS  # noqa: SLF001
         sizes["votes for our address"] = len(endpoint.rpc.external), MAX_VOTES
         sizes["round trips"] = len(endpoint.rpc.times._window), WINDOW  # noqa: SLF001
         sizes["queries under way"] = endpoint.rpc.pending, settings.max_pending

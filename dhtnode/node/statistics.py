@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import NodeId
-from dhtnode.routing.table import BucketInfo
+from dhtnode.routing.bucket import BucketInfo
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,8 @@
-"""The id space cut into buckets around one id, ours: where an id belongs, and who is closest to a target.
+"""The id space divided into buckets around our id: the bucket of an id, and the nodes closest to a target.
 
 At first one bucket covers everything.  Only the bucket with our own id is ever split (BEP 5, "Routing
-Table"), so there is one for each number of bits that ids share with ours, up to a last one for more:
+Table"), so there is one for each number of bits that ids share with ours, and a last one for more:
 at most 160, found by a subtraction instead of a search.
-
-Who may enter, who has to leave and what the nodes have done is none of its business; see `routing`,
-which alone uses it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,11 +11,12 @@ from itertools import pairwise
 from sortedcontainers import SortedDict
 
 from dhtnode.ids import ID_BITS
-from dhtnode.routing.bucket import Bucket, Entry, require
+from dhtnode.routing.bucket import Bucket, require
+from dhtnode.routing.entry import Entry
 
 
-class Partition:
-    """Keep the buckets around one id; iterating yields them in order of their ranges."""
+class BucketTree:
+    """The buckets around one id; iterating yields them in order of their ranges."""
 
     __slots__ = ("_buckets", "_by_prefix", "own")
 
@@ -39,7 +37,7 @@ class Partition:
         shared = ID_BITS - (number ^ self.own).bit_length()
         return self._by_prefix[shared] if shared < len(self._by_prefix) else self._by_prefix[-1]
 
-    def make_room(self, number: int) -> Bucket:
+    def split_for(self, number: int) -> Bucket:
         """Return the bucket of another id than ours, after splitting it while it is full and our own."""
         while (bucket := self.bucket_of(number)).is_full and bucket.covers(self.own):
             self.split(bucket)
@@ -47,32 +45,33 @@ class Partition:
 
     def split(self, bucket: Bucket) -> None:
         """Put two halves in the place of the bucket with our own id."""
-        # Nobody ever waits for it, because it splits instead; and a full one is more than one id
-        # wide, because our own id is not among its nodes.
+        # It has no replacements, because it splits instead; and a full one is more than one id wide,
+        # because our own id is not among its nodes.
         lower, upper = bucket.split()
         self._buckets[lower.low] = lower
         self._buckets[upper.low] = upper
         ours, other = (upper, lower) if upper.covers(self.own) else (lower, upper)
         self._by_prefix[-1:] = other, ours
 
-    def sort_in(self, ranked: Iterable[Entry]) -> list[Entry]:
-        """Put entries into the buckets, the first ones first, and return those for whom there was room.
+    def insert_all(self, ranked: Iterable[Entry]) -> list[Entry]:
+        """Put entries into the buckets, the first ones first, and return those that found a place.
 
-        Left out are those under our own id, those in whose bucket another one of their network is,
-        and, where a bucket is full, those who may not wait or find no place to wait either.
+        Left out are entries under our own id and entries that share an id or a network with another
+        one in their bucket.  Where a bucket is full, left out are also those with timeouts, and those
+        beyond the capacity for replacements.
         """
         placed = []
         for entry in ranked:
             if entry.number == self.own:
                 continue
-            bucket = self.make_room(entry.number)
+            bucket = self.split_for(entry.number)
             if bucket.clashes(entry.contact.node_id, entry.network):
                 continue
-            entry.waiting = False
+            entry.replacement = False
             if not bucket.is_full:
                 bucket.nodes.append(entry)
-            elif len(bucket.waiting) < bucket.size and not entry.failures:
-                bucket.wait(entry)
+            elif len(bucket.replacements) < bucket.size and not entry.failures:
+                bucket.add_replacement(entry)
             else:
                 continue
             placed.append(entry)
@@ -100,7 +99,7 @@ class Partition:
         return [entry for _, entry in chosen]
 
     def check(self) -> None:
-        """Raise `AssertionError` when the buckets do not cover all ids, each once, as told above."""
+        """Raise `AssertionError` when an invariant of the buckets is broken."""
         buckets = list(self)
         require([bucket.low for bucket in buckets] == list(self._buckets), "buckets are under their keys")
         require(buckets[0].low == 0 and buckets[-1].high == 1 << ID_BITS, "buckets cover all ids")
@@ -112,7 +111,7 @@ class Partition:
         for bucket in buckets:
             bucket.check()
             require(bucket.parent_covers(self.own), "only buckets with our own id were split")
-            require(not (bucket.covers(self.own) and bucket.waiting), "nobody waits for our own bucket")
+            require(not (bucket.covers(self.own) and bucket.replacements), "our own bucket splits instead")
 
     def _by_distance(self, number: int) -> Iterator[Bucket]:
         """Yield the buckets, nearest first; sorts them only when the first was not enough."""

@@ -12,7 +12,7 @@ from dhtnode.lookup.candidates import MAX_CANDIDATES
 from dhtnode.net.external_address import MAX_VOTES
 from dhtnode.net.round_trips import WINDOW
 from dhtnode.node.state_file import MAX_CONTACTS
-from dhtnode.routing.changed_ids import MAX_DISTRUSTED
+from dhtnode.routing.changed_ids import MAX_HOSTS
 from dhtnode.server.sources import MAX_SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,7 @@ def test_every_bound_is_documented():
     """Each setting and constant stands with its number in the list of docs/reference/node.md."""
     text = (ROOT / "docs" / "reference" / "node.md").read_text(encoding="utf-8")
     bounds = text.partition("## What it may take")[2].partition("\n## ")[0]
-    constants = [MAX_DISTRUSTED, MAX_VOTES, MAX_SOURCES, MAX_CANDIDATES, WINDOW, MAX_CONTACTS, MAX_CLIENTS]
+    constants = [MAX_HOSTS, MAX_VOTES, MAX_SOURCES, MAX_CANDIDATES, WINDOW, MAX_CONTACTS, MAX_CLIENTS]
     named = ["max_pending", "lookup_query_limit", "max_swarms", "max_peers_per_swarm", "max_peers"]
     named += ["max_items", "max_item_bytes", "max_items_per_host", "bucket_size"]
     numbers = re.findall(r"\d+(?:,\d{3})*", bounds)
