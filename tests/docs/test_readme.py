@@ -14,6 +14,7 @@ import dev
 from crawler.cli.main import main as dhtcrawl
 from dhtnode.cli.main import main as dhtnode
 from tests.commands import Running, run_command, running_testnet, swarm_option
+from tests.project.test_rooms import FLOORS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,7 +49,18 @@ def workplace(tmp_path_factory):
 def test_every_block_is_of_a_kind_that_is_executed():
     """A new kind of block needs a test before it is written."""
     assert README.count("```") == 2 * len(BLOCKS)
-    assert {kind for kind, _ in BLOCKS} == {"python", "sh"}
+    assert {kind for kind, _ in BLOCKS} == {"python", "sh", "text"}
+
+
+def test_tree_is_that_of_the_code():
+    """Each package has its line, in the order of the floors of `test_rooms`."""
+    (tree,) = [body for kind, body in BLOCKS if kind == "text"]
+    for product, lines in re.findall(r"^(\w+)/\n((?: .*\n)+)", tree, re.MULTILINE):
+        named = re.findall(r"^  (\w+)/ ", lines, re.MULTILINE)
+        floors = [room for floor in FLOORS[product][1:] for room in floor.split()]
+
+        assert sorted(named) == sorted(path.parent.name for path in ROOT.glob(f"{product}/*/__init__.py"))
+        assert named == floors
 
 
 @pytest.fixture(scope="module")
