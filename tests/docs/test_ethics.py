@@ -43,7 +43,7 @@ def test_limits_are_those_of_the_code():
     crawl, peers = CrawlSettings(), PeerSettings()
 
     assert limit("queries per second, in all") == f"{crawl.rate:g}"
-    assert limit("nodes never asked before, per second") == f"{crawl.new_endpoints_rate:g}"
+    assert limit("new nodes per second") == f"{crawl.new_endpoints_rate:g}"
     assert limit("queries to one host") == f"{crawl.host_rate:g} per second, {crawl.host_burst:g} at once"
     assert limit("an address that answers with an error") == f"left alone for {BACK_OFF:g} seconds"
     assert limit("new TCP connections per second") == f"{peers.connection_rate:g}"
