@@ -7,8 +7,8 @@ import trio
 
 from dhtnode.api.dual_stack import FamilyLookup
 from dhtnode.errors import QueryError, QueryTimeout
-from dhtnode.ids import InfoHash
-from dhtnode.krpc.compact import CompactContacts
+from dhtnode.ids import InfoHash, distance
+from dhtnode.krpc.compact import CompactContacts, PackedContact, PackedEndpoint
 from dhtnode.krpc.messages import GetPeers
 from dhtnode.net.transactions import Answer
 from dhtnode.swarm.canary_hashes import CanaryHashes
@@ -27,17 +27,21 @@ async def measure_swarm(
 ) -> SwarmMeasurement:
     """Measure a swarm from the answers of lookups with `scrape`, one per family, and some queries more."""
     key = secrets.token_bytes(KEY_BYTES)
-    # The lookups have followed all contacts: those that further nodes return are not read.
-    measurement = Measurement(info_hash, canaries, lambda *_: (), key=key, most_bytes=MOST_BYTES)
-    sockets = [_FamilyScrape(lookup) for lookup in lookups]
-    by_family = {socket.compact.family: socket for socket in sockets}
-    for socket in sockets:
+    sockets = {lookup.socket.family: _FamilyScrape(lookup) for lookup in lookups}
+    measurement = Measurement(
+        info_hash,
+        canaries,
+        lambda family, packed: sockets[family].read(packed),
+        key=key,
+        most_bytes=MOST_BYTES,
+    )
+    for socket in sockets.values():
         socket.add_nodes(measurement)
 
     async with trio.open_nursery() as nursery:
 
         async def query_one(query: MeasurementQuery) -> None:
-            await by_family[query.family].query(measurement, query)
+            await sockets[query.family].query(measurement, query)
             advance()
 
         def advance() -> None:
@@ -52,16 +56,27 @@ class _FamilyScrape:
     """The queries over the socket of one lookup; what the lookup has been told is not queried again."""
 
     def __init__(self, lookup: FamilyLookup) -> None:
-        self.compact = CompactContacts(lookup.socket.family, lookup.socket.scope)
+        closest = lookup.driver.lookup.closest()
+        self._target = lookup.driver.lookup.target
+        self._radius = distance(closest[-1].node_id, self._target) if closest else 0
+        self._compact = CompactContacts(lookup.socket.family, lookup.socket.scope)
         self._lookup = lookup
-        self._results: dict[int, Answer | QueryError] = {}
+        self._results: dict[PackedEndpoint, Answer | QueryError] = {}
+
+    def read(self, packed: bytes) -> list[PackedContact]:
+        """Return the contacts beyond the closest nodes: among those, the lookup has made its choice."""
+        return [
+            contact
+            for contact in self._compact.read(packed)
+            if distance(contact[0], self._target) > self._radius
+        ]
 
     def add_nodes(self, measurement: Measurement) -> None:
         """Start a measurement with the nodes that the lookup has heard of, and with its traffic."""
         driver = self._lookup.driver
         nodes = []
         for candidate in driver.lookup.nearby():
-            endpoint = self.compact.endpoint_of(candidate.address)
+            endpoint = self._compact.endpoint_of(candidate.address)
             if candidate.node_id is not None:
                 nodes.append((candidate.node_id, endpoint))
             if candidate.asks:
@@ -70,14 +85,14 @@ class _FamilyScrape:
                     or driver.failures.get(candidate.address)
                     or QueryTimeout(candidate.address)
                 )
-        measurement.add_nodes(self.compact.family, nodes, follows=True)
+        measurement.add_nodes(self._compact.family, nodes, follows=True)
         measurement.bytes_sent += driver.bytes_sent
         measurement.bytes_received += driver.bytes_received
 
     async def query(self, measurement: Measurement, query: MeasurementQuery) -> None:
         """Send one query and wait for its end, unless it was a part of the lookup."""
         node = query.node
-        node.address = self.compact.address_of(node.endpoint)
+        node.address = self._compact.address_of(node.endpoint)
         known = self._results.get(node.endpoint) if query.kind is QueryKind.SCRAPE else None
         if known is not None:
             if isinstance(known, Answer):

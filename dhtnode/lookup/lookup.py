@@ -198,8 +198,10 @@ class Lookup:
         return [
             candidate
             for distance, candidate in self._candidates.by_distance()
-            # Those that are closer and did not fail were passed over, and are not to come back.
-            if candidate.address in found or distance > radius or candidate.state is CandidateState.FAILED
+            # Others that are closer were passed over, and are not to come back.
+            if candidate.address in found
+            or distance > radius
+            or (candidate.asks and candidate.state is not CandidateState.ANSWERED)
         ]
 
     def closest(self) -> list[Contact]:

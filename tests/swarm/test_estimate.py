@@ -240,6 +240,17 @@ def test_named_peers_in_no_filter_are_split_like_the_others():
     assert found.leechers_low < 15 < found.leechers_high
 
 
+def test_share_of_nothing_is_not_certain():
+    """None of 40 peers in filters is a seed: of 60 more, 0 to 3 may be, as half a peer of 41 tells."""
+    hosts = random_hosts(100, Random(8))
+
+    filters = reply(seeds=EMPTY, peers=filter_of(hosts[:40]))
+    found = estimated([filters, names_reply(hosts)])
+
+    assert (found.seeds_low, found.seeds, found.seeds_high) == (0, 0, 3)
+    assert (found.leechers_low, found.leechers, found.leechers_high) == (96, 100, 100)
+
+
 def test_empty_filters_say_nothing_about_roles():
     """A node that knows nobody does not make 60 named peers neither seeds nor leechers."""
     found = estimated([reply(seeds=EMPTY, peers=EMPTY), names_reply(random_hosts(60, Random(8)))])

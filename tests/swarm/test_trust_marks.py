@@ -169,6 +169,32 @@ def test_who_tells_of_leechers_only_does_not_outvote_the_others(seed):
     assert outlier_stores([*stores, NodeStore(invented, 200)]) == {12}
 
 
+@pytest.mark.parametrize(("peers", "judged"), [(19, True), (21, False)])
+def test_equal_stores_are_several_witnesses_below_twenty_peers(peers, judged):
+    """Larger ones may be copies of each other, unless they are those of most nodes."""
+    store, *liars = (random_filter(size, Random(size)) for size in (peers, 60, 61, 62))
+    equal = [reply_of(rank, EMPTY, store, ()) for rank in range(3)]
+    others = [reply_of(rank + 3, EMPTY, liar, ()) for rank, liar in enumerate(liars)]
+
+    assert store.estimate() == pytest.approx(peers, abs=0.5)
+    expected = ("unknown-to-the-others",) if judged else ()
+    assert marks([*equal, *others]) == ((),) * 3 + (expected,) * 3
+
+
+def test_stores_with_half_of_the_usual_overlap_are_asked_about_the_others():
+    """Two of eight pad their stores with 29 per cent, each with other peers; both are told."""
+    random = Random(0)
+    hosts = [host_mask(random.randbytes(4)) for _ in range(200)]
+    stores = []
+    for number in range(8):
+        some = random.sample(hosts, 100)
+        if number < 2:
+            some += [host_mask(random.randbytes(4)) for _ in range(40)]
+        stores.append(NodeStore(reduce(or_, some), len(some)))
+
+    assert outlier_stores(stores) == {0, 1}
+
+
 def test_two_liars_among_stores_of_leechers_are_told():
     """Nobody else is a whole store, so the leechers have to be held against each other after all."""
     random = Random(3)

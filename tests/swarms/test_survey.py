@@ -501,3 +501,32 @@ async def test_both_families_count_for_one_swarm(autojump_clock, store):
     (sample,) = store.rows("swarm_samples")
     assert (sample["seeds"], sample["leechers"], sample["peers"]) == (4, 6, 10)  # each has two addresses
     assert_explained(store)
+
+
+async def test_both_commands_give_the_same_numbers(new_network, autojump_clock, store):
+    """Stores are cut, no census helps, and no peer is named, as the choice of names is by lot."""
+    model = replace(MODEL, stale=0.0, swarms=2, largest=1500, capped=1.0)
+    networks = [new_network(5, WatchedNetwork, synthetic=model) for _ in range(2)]
+    for network in networks:
+        network.lies = {address: {"values": None} for _, address in live_nodes(network)}
+    info_hash, swarm = max(swarms_of(networks[0]).items(), key=lambda item: item[1].peers)
+    measured = []
+    async with open_survey(networks[0], store) as survey:
+        await survey.measure([info_hash], tally=MeasurementCounts(), on_sample=measured.append)
+    async with networks[1].open_node(0, through=networks[1].synthetic.ways_in()) as node:
+        measured.append(await node.scrape(info_hash))
+
+    by_survey, by_node = measured
+    assert swarm.peers >= 1000
+    assert by_survey.nodes_answered > CLOSEST
+    assert by_node.estimate == by_survey.estimate
+    assert by_node.estimate.peers == pytest.approx(swarm.peers, rel=0.1)
+    stores = [
+        {
+            (node.node_id, node.seeds_filter, node.peers_filter)
+            for node in each.observations
+            if node.has_filters
+        }
+        for each in measured
+    ]
+    assert stores[0] == stores[1] != set()
