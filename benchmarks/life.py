@@ -112,7 +112,7 @@ class Life:
 
 def endpoints_of(node: Node) -> list[SocketNode]:
     """Return the endpoints, which are no part of the public interface."""
-    return list(node._endpoints.values())  # noqa: SLF001
+    return list(node._sockets.by_address.values())  # noqa: SLF001
 
 
 def container_sizes(node: Node) -> dict[str, tuple[int, int]]:

@@ -19,6 +19,9 @@ WELL_KNOWN_BOOTSTRAP = (
 )
 """Bootstrap nodes; queried last, after saved contacts and hosts given by the user."""
 
+LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""Form of a log line."""
+
 
 class Range(NamedTuple):
     """The least and the greatest value of a setting; one without a range may be any number above 0."""

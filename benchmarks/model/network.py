@@ -69,7 +69,7 @@ class ModelNetwork(MemoryNetwork):
         if self._happens(self.loss):
             return "lost"
         self.population.advance(now)
-        return "to_nobody" if member.online_since is None else "delivered"
+        return "unreachable" if member.online_since is None else "delivered"
 
     def _deliver(self, data: bytes, source: Address, member: Member, now: float) -> None:
         fields = read(data)

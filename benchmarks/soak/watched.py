@@ -21,7 +21,7 @@ import trio
 
 from benchmarks.flood.__main__ import memory_of
 from benchmarks.tools.batched_udp import BenchmarkFailed
-from dhtnode.daemon.local_socket import NobodyListens, query_socket
+from dhtnode.daemon.local_socket import NoDaemonListens, query_socket
 from dhtnode.daemon.status import NotAStatus, read_status_untrusted
 
 SETTINGS: dict[str, float] = {
@@ -111,7 +111,7 @@ class Watched:
         """Ask at the status socket itself, without a process, and return what is told of the UDP socket."""
         try:
             record = read_status_untrusted(await query_socket(self._folder / "status", START_TIMEOUT))
-        except (NobodyListens, NotAStatus) as error:
+        except (NoDaemonListens, NotAStatus) as error:
             raise BenchmarkFailed(str(error)) from None
         (endpoint,) = record["endpoints"]
         found: dict[str, Any] = endpoint

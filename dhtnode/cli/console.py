@@ -26,8 +26,8 @@ import dhtnode
 from dhtnode.addresses import Address, parse_address, split_host_port
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
-from dhtnode.logs import LOG_LINE
 from dhtnode.magnet import parse_info_hash
+from dhtnode.settings import LOG_LINE
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]

@@ -84,7 +84,7 @@ VERBOSE = (None, "info", "debug")  # what -v and -vv stand for
 def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
     """Run a node until SIGINT or SIGTERM; prints one line per socket when it serves.
 
-    SIGHUP opens the log anew and reads the settings again.
+    SIGHUP opens the log again and reads the settings again.
     """
     read = _reader(given)
     settings = _warned(_load(read)).settings

@@ -1,6 +1,6 @@
 """How a command runs: under Trio, until it ends, is interrupted or told to stop.
 
-Only a command that is about to work imports this; whoever reads the command line does without Trio.
+Only a command that begins its work imports this; reading a command line takes no Trio.
 """
 
 import os
@@ -16,9 +16,9 @@ import trio
 
 from dhtnode.cli.console import Main, Stopped
 from dhtnode.clock import BoottimeClock
+from dhtnode.daemon.signals import catching_signals
 from dhtnode.errors import DhtError
 from dhtnode.nurseries import open_service_nursery
-from dhtnode.process import catching_signals
 
 T = TypeVar("T")
 

@@ -1,10 +1,10 @@
-"""What a daemon goes by: a TOML file, the environment and flags, made into one frozen dataclass.
+"""The settings of a daemon: a TOML file, the environment and flags, made into one frozen dataclass.
 
 Every setting has one flat name.  The file says `port = 6881`, the environment `DHTNODE_PORT=6881`,
 and a flag `--port 6881` or `--set port=6881`; the numbers of `NodeSettings` are named in the same
 way.  A flag beats the environment, the environment the file, the file the default.
 
-Nothing is read here: texts and mappings come in, settings or one `ConfigError` come out.
+Nothing is read from disk here: texts and mappings come in, settings or one `ConfigError` come out.
 """
 
 import json
@@ -27,11 +27,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class ConfigError(ValueError):
-    """Say in one line which setting is wrong, where it was given, and why."""
+    """One line about a setting that is wrong: which, where it was given, and why."""
 
 
 class Origin(StrEnum):
-    """Say where a value was given; the later ones beat those before them."""
+    """The place where a value was given; later ones beat those before them."""
 
     DEFAULT = "default"
     FILE = "file"
@@ -61,7 +61,7 @@ def _check_metrics(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DaemonSettings:
-    """Hold what `dhtnode run` goes by."""
+    """The settings of `dhtnode run`."""
 
     listen: Annotated[tuple[str, ...], parse_address] = ()
     """Addresses to bind, `IP:PORT`, any number; none means `port` of every family there is."""
@@ -73,7 +73,7 @@ class DaemonSettings:
     """Nodes to join through, `HOST:PORT`."""
 
     default_bootstrap: bool = True
-    """Ask the well-known hosts when nobody else answers."""
+    """Query the well-known hosts when no other node answers."""
 
     state: str | None = None
     """File that keeps id and contacts between runs."""
@@ -85,25 +85,25 @@ class DaemonSettings:
     """What is logged: debug, info, warning or error, and what is worse."""
 
     metrics: Annotated[str | None, _check_metrics] = None
-    """Where Prometheus may ask: `IP:PORT` on loopback, or the path of a Unix socket."""
+    """Where metrics are served for Prometheus: `IP:PORT` on loopback, or the path of a Unix socket."""
 
     status_socket: str | None = None
-    """Path of the Unix socket where `dhtnode status` asks."""
+    """Path of the Unix socket that `dhtnode status` reads."""
 
     late_after: Annotated[float, Range(0.001, 3600)] = 0.5
     """Seconds by which a task may wake too late before that is logged."""
 
     node: NodeSettings = field(default_factory=NodeSettings)
-    """The numbers that the node itself goes by."""
+    """The numbers of the node itself."""
 
 
 CHANGEABLE = frozenset({"log", "log_level", "late_after"}) | LIMITS
-"""What a running daemon takes over when it is told to read its settings again."""
+"""The settings that a running daemon applies when it reads them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Hold the effective settings, for each name where its value was given, and what was passed over."""
+    """The effective settings, the origin of each value, and warnings about values passed over."""
 
     settings: DaemonSettings
     origins: Mapping[str, Origin]
@@ -166,11 +166,11 @@ def configure(
 ) -> Configuration:
     """Combine what was given, by name, into the effective settings.
 
-    Of the environment, only what begins with `DHTNODE_` counts, and what is empty is not set.  There
-    others write too: for a service named `dhtnode`, Kubernetes sets `DHTNODE_SERVICE_HOST` and
-    `DHTNODE_PORT=tcp://10.0.0.1:6881`.  What is no setting, and addresses of that form, are passed
-    over with a warning.
-    `file_name` is for complaints; `assignments` are flags given as texts.  Raises `ConfigError` for a
+    Of the environment, only names that begin with `DHTNODE_` count, and an empty value is not set.
+    Others write there too: for a service named `dhtnode`, Kubernetes sets `DHTNODE_SERVICE_HOST` and
+    `DHTNODE_PORT=tcp://10.0.0.1:6881`.  Unknown names, and addresses of that form, are passed over
+    with a warning.
+    `file_name` is for error messages; `assignments` are flags given as texts.  Raises `ConfigError` for a
     name that does not exist, a value of the wrong type, or one out of range.
     """
     values: dict[str, object] = {}
@@ -232,7 +232,7 @@ def value_of(settings: DaemonSettings, name: str) -> Any:
 
 
 def reload(old: DaemonSettings, new: DaemonSettings) -> tuple[DaemonSettings, list[str], list[str]]:
-    """Return what a running daemon goes by from now on, what has changed, and what needs a restart."""
+    """Return the settings of a running daemon from now on, what has changed, and what needs a restart."""
     differing = [name for name in KINDS if value_of(old, name) != value_of(new, name)]
     changed = [name for name in differing if name in CHANGEABLE]
     taken = _with(old, {name: value_of(new, name) for name in changed})
@@ -254,7 +254,7 @@ def _with(settings: DaemonSettings, values: Mapping[str, Any]) -> DaemonSettings
 
 
 def _from_value(name: str, value: object) -> object:
-    """Take a value that has a type already: one of a TOML file, or of a flag."""
+    """Check a value that has a type already: one of a TOML file, or of a flag."""
     kind = KINDS[name]
     if kind is float and type(value) is int and abs(value) < 1 << 64:
         return float(value)

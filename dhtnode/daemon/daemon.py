@@ -1,14 +1,15 @@
 """The node as a daemon: what `dhtnode run` adds to `open_node`.
 
-Signals, the log, the status socket, metrics, word to the service manager, and a look now and then
-for what an operator should know.  All of it is opened before the node says that it is ready, and
-all of it ends with the node.
+Signals, the log, the status socket, metrics, messages to the service manager, and the lines that
+`HealthMonitor` writes for an operator.  All of it is opened before the node reports that it is ready,
+and all of it ends with the node.
 """
 
 import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
@@ -24,29 +25,50 @@ from dhtnode.api.results import NodeStatistics
 from dhtnode.daemon.config import ConfigError, Configuration, DaemonSettings, reload
 from dhtnode.daemon.health import LOOK_EVERY, HealthMonitor
 from dhtnode.daemon.local_socket import (
-    Talk,
+    Answer,
     address_of,
     listening_on_loopback,
     listening_on_path,
     serve_clients,
 )
 from dhtnode.daemon.loop_lag import LoopLag
-from dhtnode.daemon.status import Process, status_record
+from dhtnode.daemon.signals import catching_signals
+from dhtnode.daemon.status import ProcessState, status_record
 from dhtnode.daemon.systemd import from_environment
-from dhtnode.logs import LogFileError, direct_log
+from dhtnode.errors import DhtError
 from dhtnode.nurseries import open_service_nursery
-from dhtnode.process import catching_signals
-from dhtnode.settings import LIMITS
+from dhtnode.settings import LIMITS, LOG_LINE
 
 logger = logging.getLogger(__name__)
 
 Load = Callable[[], Configuration]
 Announce = Callable[[Mapping[str, object], str], None]
-"""What prints that we listen somewhere: as a record, and as a line."""
+"""A callback that prints where we listen: as a record, or as a line."""
+
+
+class LogFileError(DhtError):
+    """A log file that cannot be opened."""
+
+
+def direct_log(path: str | None, level: str) -> None:
+    """Send lines of a level and above to a file, or to stderr; what was used before is closed.
+
+    A file is opened again and appended to, so that after a rotation lines go to the new one.
+    Raises `LogFileError`; lines then go where they went before.
+    """
+    handler: logging.Handler
+    if path is None:
+        handler = logging.StreamHandler(sys.stderr)
+    else:
+        try:
+            handler = logging.FileHandler(Path(path), encoding="utf-8")
+        except OSError as error:
+            raise LogFileError(f"cannot open the log {path}: {error.strerror}") from error
+    logging.basicConfig(handlers=[handler], level=level.upper(), format=LOG_LINE, force=True)
 
 
 class Daemon:
-    """Run one node and everything around it."""
+    """One node and everything around it."""
 
     def __init__(
         self, settings: DaemonSettings, load: Load, announce: Announce, environment: Mapping[str, str]
@@ -56,8 +78,8 @@ class Daemon:
         self._load = load
         self._announce = announce
         self._notifier = from_environment(environment)
-        self._canary = LoopLag(self._settings.late_after)
-        self._watch = HealthMonitor()
+        self._lag = LoopLag(self._settings.late_after)
+        self._health = HealthMonitor()
         self._node: Node | None = None
 
     async def run(self, timeout: float | None) -> None:
@@ -66,11 +88,11 @@ class Daemon:
         Raises what `open_node` does, and `AddressInUse`, `CannotListen` and `LogFileError`.
         """
         direct_log(self._settings.log, self._settings.log_level)
-        # The signals stay ours until all is closed: a second one must not cut the saving short.
+        # Signals are caught until all is closed: a second one must not interrupt the saving.
         with catching_signals(even_ignored=True) as next_signal:
             async with open_service_nursery() as nursery:
                 ending = trio.move_on_after(timeout or float("inf"))
-                nursery.start_soon(self._obey, next_signal, ending, name="obey signals")
+                nursery.start_soon(self._handle_signals, next_signal, ending, name="handle signals")
                 with ending:
                     await self._serve()
                 self._notifier.stopping()
@@ -80,11 +102,12 @@ class Daemon:
         async with _open(settings) as node, open_service_nursery() as nursery:
             with ExitStack() as closing:
                 self._node = node
-                node.change_limits(self._settings.node)  # a signal may have come while it was opened
+                # A signal may have changed the settings while the node was opened.
+                node.change_limits(self._settings.node)
                 lines = list(self._listen(node, nursery, closing))
-                nursery.start_soon(self._canary.watch, name="canary")
+                nursery.start_soon(self._lag.measure, name="loop lag")
                 nursery.start_soon(self._notifier.keep_watchdog, name="watchdog")
-                nursery.start_soon(self._look, node, name="look for news")
+                nursery.start_soon(self._look, node, name="look at the node")
                 for record, line in [*_sockets(node), *lines]:
                     self._announce(record, line)
                 self._notifier.ready()
@@ -93,16 +116,17 @@ class Daemon:
     def _listen(
         self, node: Node, nursery: trio.Nursery, closing: ExitStack
     ) -> Iterator[tuple[Mapping[str, object], str]]:
-        """Open what the settings ask for beside the node, and yield what there is to print about it."""
+        """Open the sockets that the settings ask for beside the node, and yield what to print about each."""
         path, metrics = self._settings.status_socket, self._settings.metrics
         if path is not None:
             listener = closing.enter_context(listening_on_path(Path(path)))
-            talk = _status_talk(node, self._canary, self._watch)
-            nursery.start_soon(serve_clients, listener, talk, name="status socket")
+            answer = _status_answer(node, self._lag, self._health)
+            nursery.start_soon(serve_clients, listener, answer, name="status socket")
         if metrics is not None:
+            # prometheus-client is loaded by daemons that serve metrics only.
             from dhtnode.daemon.metrics import answer_http, new_renderer
 
-            render = new_renderer(node.statistics, self._canary)
+            render = new_renderer(node.statistics, self._lag)
             if "/" in metrics:
                 listener = closing.enter_context(listening_on_path(Path(metrics)))
                 where = metrics
@@ -112,7 +136,9 @@ class Daemon:
             nursery.start_soon(serve_clients, listener, partial(answer_http, render=render), name="metrics")
             yield {"metrics": where}, f"metrics {where}"
 
-    async def _obey(self, next_signal: Callable[[], Awaitable[int]], ending: trio.CancelScope) -> None:
+    async def _handle_signals(
+        self, next_signal: Callable[[], Awaitable[int]], ending: trio.CancelScope
+    ) -> None:
         while True:
             number = await next_signal()
             if number == getattr(signal, "SIGHUP", None):
@@ -122,7 +148,7 @@ class Daemon:
                 ending.cancel()
 
     def _reload(self) -> None:
-        """Open the log anew and take over the settings that can change; if any is wrong, none."""
+        """Open the log again and apply the settings that can change; if any is wrong, none."""
         self._notifier.reloading()
         try:
             taken, changed, pending = reload(self._settings, self._load().settings)
@@ -131,7 +157,7 @@ class Daemon:
             logger.warning("settings not read again, all stays as it was: %s", error)
         else:
             self._settings = taken
-            self._canary.late_after = taken.late_after
+            self._lag.late_after = taken.late_after
             if self._node is not None and LIMITS.intersection(changed):
                 self._node.change_limits(taken.node)
             logger.info("settings read again; changed: %s", ", ".join(changed) or "none")
@@ -140,12 +166,13 @@ class Daemon:
         self._notifier.ready()
 
     async def _look(self, node: Node) -> None:
-        """Write down what an operator should know, and tell the service manager how the table is."""
-        with trio.move_on_after(LOOK_EVERY):  # so that the first look, a moment later, sees the outcome
+        """Log what an operator should know, and send the service manager a line about the table."""
+        # The first look sees the outcome of the first attempt to join.
+        with trio.move_on_after(LOOK_EVERY):
             await node.wait_joined()
         while True:
             statistics = node.statistics()
-            for level, text in self._watch.observe(statistics, trio.current_time()):
+            for level, text in self._health.observe(statistics, trio.current_time()):
                 logger.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
             self._notifier.status(", ".join(_good_nodes(statistics)))
             await trio.sleep(LOOK_EVERY)
@@ -176,19 +203,19 @@ def _good_nodes(statistics: NodeStatistics) -> Iterator[str]:
         yield f"IPv{int(family)}: {sum(tables)} good nodes{more}"
 
 
-def _status_talk(node: Node, canary: LoopLag, watch: HealthMonitor) -> Talk:
+def _status_answer(node: Node, lag: LoopLag, health: HealthMonitor) -> Answer:
     started = trio.current_time()
 
-    async def talk(stream: trio.SocketStream) -> None:
-        process = Process(
+    async def answer(stream: trio.SocketStream) -> None:
+        process = ProcessState(
             __version__,
             os.getpid(),
             trio.current_time() - started,
-            canary.last,
-            canary.worst,
-            canary.late,
+            lag.last,
+            lag.worst,
+            lag.late,
         )
-        record = status_record(process, node.statistics(), watch)
+        record = status_record(process, node.statistics(), health)
         await stream.send_all(json.dumps(record).encode() + b"\n")
 
-    return talk
+    return answer

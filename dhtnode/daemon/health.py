@@ -1,7 +1,7 @@
-"""What an operator should be told: the network joined, lost and back, an address that changed.
+"""What an operator should know: the network joined, lost and back, an address that changed.
 
-Pure: it is shown the statistics of the node now and then, with the time, and returns lines for the
-log.  Silence counts as trouble only while we ask: a node without queries has lost nothing.
+Pure: it gets the statistics of the node every few seconds, with the time, and returns lines for the
+log.  Missing answers count only while we send queries: a node without queries has lost nothing.
 """
 
 from collections import Counter, deque
@@ -13,15 +13,15 @@ from dhtnode.api.results import NodeStatistics
 from dhtnode.ids import NodeId
 from dhtnode.node.statistics import SocketStatistics
 
-LOOK_EVERY = 5.0  # seconds, for whoever calls
+LOOK_EVERY = 5.0  # seconds between two calls of `observe`
 RECENT_LOOKS = 61  # the last five minutes
-SILENT_AFTER = 8  # queries in a row, all without an answer: as many as a bucket has nodes
+LOST_AFTER = 8  # queries in a row without an answer: as many as a bucket has nodes
 
 Level = Literal["info", "warning"]
 
 
 class Line(NamedTuple):
-    """Be one line for the log."""
+    """One line for the log."""
 
     level: Level
     text: str
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecentCounts:
-    """Count what happened to our queries in the last `seconds`, five minutes at most."""
+    """Counts of our queries and their ends in the last `seconds`, five minutes at most."""
 
     seconds: float
     queries_sent: int
@@ -39,32 +39,32 @@ class RecentCounts:
 
 
 class HealthMonitor:
-    """Compare each look at a node with those before."""
+    """A comparison of each look at a node with those before."""
 
     def __init__(self) -> None:
-        self._sockets: dict[Address, _SocketWatch] = {}
+        self._sockets: dict[Address, _SocketHealth] = {}
 
     def observe(self, statistics: NodeStatistics, now: float) -> list[Line]:
         """Return what is worth a line since the last look."""
         lines: list[Line] = []
         sockets = Counter(one.family for one in statistics.sockets)
         for one in statistics.sockets:
-            watch = self._sockets.setdefault(one.address, _SocketWatch())
+            health = self._sockets.setdefault(one.address, _SocketHealth())
             where = f"IPv{int(one.family)}" if sockets[one.family] == 1 else str(one.address)
-            lines += [Line(level, f"{where}: {text}") for level, text in watch.observe(one, now)]
+            lines += [Line(level, f"{where}: {text}") for level, text in health.observe(one, now)]
         return lines
 
     def recent(self, address: Address) -> RecentCounts | None:
         """Return the counts of the last minutes at one of our addresses; None before there are two looks."""
-        watch = self._sockets.get(address)
-        return None if watch is None else watch.recent()
+        health = self._sockets.get(address)
+        return None if health is None else health.recent()
 
 
-class _SocketWatch:
+class _SocketHealth:
     def __init__(self) -> None:
         self._looks: deque[tuple[float, Counter[str]]] = deque(maxlen=RECENT_LOOKS)
         self._answering: bool | None = None
-        self._silences = 0
+        self._unanswered = 0
         self._external: Address | None = None
         self._node_id: NodeId | None = None
 
@@ -72,25 +72,23 @@ class _SocketWatch:
         before = self._looks[-1][1] if self._looks else Counter[str]()
         counts = Counter(one.counts)
         self._looks.append((now, counts))
-        lines = self._about_answers(counts - before, one)
-        lines += self._about_us(one)
-        return lines
+        return self._about_answers(counts - before, one) + self._about_us(one)
 
     def _about_answers(self, new: Counter[str], one: SocketStatistics) -> list[Line]:
-        # Of a node that is gone, asked again and again by a lookup, one silence counts.
-        silences = new["timeouts"] - new["timeouts while others answer"]
-        failed = silences + new["not sent: send failed"]
+        # A lookup queries a node that is gone again and again: one of these timeouts counts.
+        timeouts = new["timeouts"] - new["timeouts while others answer"]
+        failed = timeouts + new["not sent: send failed"]
         if new["answers"] or new["errors received"]:
-            self._silences = 0
+            self._unanswered = 0
             if self._answering is not True:
                 self._answering, before = True, self._answering
                 return [_joined(one, is_back=before is False)]
             return []
-        self._silences += failed
-        if self._silences < SILENT_AFTER or self._answering is False:
+        self._unanswered += failed
+        if self._unanswered < LOST_AFTER or self._answering is False:
             return []
         self._answering, before = False, self._answering
-        return [_lost(self._silences, was_joined=before is True)]
+        return [_lost(self._unanswered, was_joined=before is True)]
 
     def _about_us(self, one: SocketStatistics) -> list[Line]:
         lines: list[Line] = []
@@ -127,16 +125,17 @@ def _lost(queries: int, *, was_joined: bool) -> Line:
         )
     return Line(
         "warning",
-        f"nobody answered the first {queries} queries: is there a network, may UDP leave and come back,"
+        f"no node answered the first {queries} queries: is there a network, may UDP leave and come back,"
         " and are the nodes given by --bootstrap alive?",
     )
 
 
 def _seen_elsewhere(known: Address | None, external: Address) -> Line:
-    """Say where others see us now; a router that changes its ports only is nothing to act on."""
+    """Return the line about a new external address."""
     shown = str(external) if external.port else f"{external.host}, at ports that differ"
     if known is None:
         return Line("info", f"others see us at {shown}")
+    # A router that changes its ports only is nothing to act on.
     if known.host == external.host:
         return Line("info", f"others see us at {shown} now")
     return Line("warning", f"our external address changed from {known.host} to {external.host}")

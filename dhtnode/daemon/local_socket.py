@@ -1,8 +1,8 @@
 """Sockets for clients on this machine: Unix sockets for the owner only, and TCP on loopback.
 
-Whoever connects gets one answer and is let go.  At most `MAX_CLIENTS` are served at once and each
-for `CLIENT_TIMEOUT` seconds at most; when one more comes, the oldest is dropped, so that clients
-that are slow, or want to be, never keep out the others and never cost more than a few buffers.
+A client gets one answer, and its connection is closed.  At most `MAX_CLIENTS` are served at once and
+each for `CLIENT_TIMEOUT` seconds at most; when one more comes, the oldest is dropped.  So slow clients
+never keep out the others, and never cost more than a few buffers.
 """
 
 import errno
@@ -26,21 +26,21 @@ MAX_CLIENTS = 8
 CLIENT_TIMEOUT = 5.0  # seconds
 BACKLOG = 16
 MAX_ANSWER = 1 << 20  # bytes; a status is some ten thousand
-PAUSE = 0.1  # seconds, when the system has no room for a connection
+PAUSE = 0.1  # seconds, when the system cannot accept a connection
 
-Talk = Callable[[trio.SocketStream], Awaitable[None]]
-"""What is said to one client."""
+Answer = Callable[[trio.SocketStream], Awaitable[None]]
+"""A function that answers one client."""
 
 
-class NobodyListens(DhtError):
-    """Say that no daemon answers at a Unix socket."""
+class NoDaemonListens(DhtError):
+    """A Unix socket at which no daemon answers."""
 
 
 @contextmanager
 def listening_on_path(path: Path) -> Iterator[trio.SocketListener]:
     """Listen on a Unix socket that only its owner may use, and remove it at the end.
 
-    A socket that a killed daemon left behind is replaced.  Raises `AddressInUse` when a living one
+    A socket that a killed daemon left behind is replaced.  Raises `AddressInUse` when a running one
     has it, and `CannotListen` when the path is something else or cannot be made.
     """
     try:
@@ -53,7 +53,8 @@ def listening_on_path(path: Path) -> Iterator[trio.SocketListener]:
         yield _listener(bound)
     finally:
         bound.close()
-        if identity is not None and _identity(path) == identity:  # not one that took its place
+        # Another daemon may have replaced our socket by its own.
+        if identity is not None and _identity(path) == identity:
             path.unlink(missing_ok=True)
 
 
@@ -83,20 +84,21 @@ def address_of(listener: trio.SocketListener) -> str:
     return str(Address(*listener.socket.getsockname()[:2]))
 
 
-async def serve_clients(listener: trio.SocketListener, talk: Talk) -> None:
-    """Let `talk` speak to each client, and close its connection, until cancelled."""
+async def serve_clients(listener: trio.SocketListener, answer: Answer) -> None:
+    """Let `answer` serve each client, and close its connection, until cancelled."""
     under_way: deque[trio.CancelScope] = deque()
 
     async def serve(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
         with scope:
-            await _serve_client(stream, talk)
+            await _serve_client(stream, answer)
         under_way.remove(scope)
 
     async with trio.open_nursery() as nursery:
         while True:
             try:
                 stream = await listener.accept()
-            except OSError as error:  # no file descriptor or no memory left: a moment later, perhaps
+            except OSError as error:
+                # No file descriptor or no memory is left; a moment later there may be some.
                 logger.debug("cannot accept: %s", error)
                 await trio.sleep(PAUSE)
                 continue
@@ -108,37 +110,37 @@ async def serve_clients(listener: trio.SocketListener, talk: Talk) -> None:
 
 
 async def query_socket(path: Path, timeout: float) -> bytes:
-    """Connect to a Unix socket and return all that is said there, at most 1 MiB.
+    """Connect to a Unix socket and return all that comes from there, at most 1 MiB.
 
-    Raises `NobodyListens` when the path does not lead to anybody who answers in time.
+    Raises `NoDaemonListens` when the path does not lead to a daemon that answers in time.
     """
-    answer = bytearray()
+    received = bytearray()
     try:
         with trio.fail_after(timeout):
             async with await trio.open_unix_socket(path) as stream:
                 async for part in stream:
-                    answer += part
-                    if len(answer) > MAX_ANSWER:
-                        raise NobodyListens(f"{path}: who listens there is no daemon of ours")
+                    received += part
+                    if len(received) > MAX_ANSWER:
+                        raise NoDaemonListens(f"{path}: what listens there is no daemon of ours")
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NobodyListens(f"{path}: no daemon listens there") from error
+        raise NoDaemonListens(f"{path}: no daemon listens there") from error
     except trio.TooSlowError as error:
-        raise NobodyListens(f"{path}: no answer within {timeout:g} s") from error
+        raise NoDaemonListens(f"{path}: no answer within {timeout:g} s") from error
     except OSError as error:
-        raise NobodyListens(f"{path}: cannot ask there: {error.strerror or error}") from error
+        raise NoDaemonListens(f"{path}: cannot ask there: {error.strerror or error}") from error
     except trio.BrokenResourceError as error:
-        raise NobodyListens(f"{path}: the daemon there is too busy to answer") from error
-    return bytes(answer)
+        raise NoDaemonListens(f"{path}: the daemon there is too busy to answer") from error
+    return bytes(received)
 
 
-async def _serve_client(stream: trio.SocketStream, talk: Talk) -> None:
+async def _serve_client(stream: trio.SocketStream, answer: Answer) -> None:
     try:
         async with stream:
-            await talk(stream)
+            await answer(stream)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         logger.debug("a client went away before it had its answer")
     except Exception:
-        # The last barrier: what fails here costs one client its answer, and the node nothing.
+        # The last barrier: a failure here costs one client its answer, and the node nothing.
         logger.exception("failed on a client of a local socket")
 
 
@@ -151,7 +153,8 @@ def _remove_stale(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise CannotListen(f"cannot listen on {path}: there is something that is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
-        tried.setblocking(False)  # one that does not accept for now lives too
+        # A daemon that does not accept for now is running too.
+        tried.setblocking(False)
         try:
             tried.connect(os.fspath(path))
         except ConnectionRefusedError:
@@ -164,7 +167,8 @@ def _remove_stale(path: Path) -> None:
 
 def _bind_path(path: Path) -> socket.socket:
     with _closed_on_failure(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as bound:
-        before = os.umask(0o177)  # so that there is no moment in which others could connect
+        # Set before, so that there is no moment in which others could connect.
+        before = os.umask(0o177)
         try:
             bound.bind(os.fspath(path))
         finally:

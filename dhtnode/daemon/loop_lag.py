@@ -1,8 +1,8 @@
 """How late tasks wake: the first sign of a machine that is too busy, or of code that blocks.
 
-A task sleeps for a second and looks by how much it overslept.  Every answer of the node waits as
-long.  When it is so late that the process must have been stopped, or the machine asleep (which only
-an `BoottimeClock` shows), that is told apart: it is no lack of processor time.
+A task sleeps for a second and measures by how much it overslept.  Every answer of the node waits as
+long.  A delay so long that the process was stopped, or the machine asleep (which only a
+`BoottimeClock` shows), counts apart: it is no lack of processor time.
 """
 
 import logging
@@ -18,20 +18,20 @@ logger = logging.getLogger(__name__)
 PERIOD = 1.0  # seconds between two looks
 REMEMBERED = 60  # looks of which the worst is shown
 WARN_AGAIN_AFTER = 60.0  # seconds
-STOOD_STILL_AFTER = 30.0  # seconds of delay
+SUSPENDED_AFTER = 30.0  # seconds of delay
 
 
 class LoopLag:
-    """Measure the delay of scheduling, in seconds.
+    """The delay of scheduling, in seconds.
 
-    `late` counts how often it was above `late_after`, which may be changed at any time;
-    `stood_still` how often nothing ran at all for half a minute or longer, which is no delay.
+    `late` counts how often it was above `late_after`, which may be changed at any time; `suspended`
+    how often nothing ran at all for half a minute or longer, which is no delay.
     """
 
     def __init__(self, late_after: float) -> None:
         self.late_after = late_after
         self.late = 0
-        self.stood_still = 0
+        self.suspended = 0
         self._delays: deque[float] = deque([0.0], maxlen=REMEMBERED)
         self._warned_at = -inf
         self._late_then = 0
@@ -46,8 +46,8 @@ class LoopLag:
         """Return the longest delay of the last minute."""
         return max(self._delays)
 
-    async def watch(self) -> None:
-        """Look again and again until cancelled."""
+    async def measure(self) -> None:
+        """Measure every second until cancelled."""
         while True:
             due = trio.current_time() + PERIOD
             await trio.sleep_until(due)
@@ -55,9 +55,9 @@ class LoopLag:
             self.woke(now - due, now)
 
     def woke(self, delay: float, now: float) -> None:
-        """Take note of one look; warn when it was late, at most once a minute."""
-        if delay > STOOD_STILL_AFTER:
-            self.stood_still += 1
+        """Record one delay; warn when it is long, at most once a minute."""
+        if delay > SUSPENDED_AFTER:
+            self.suspended += 1
             logger.warning(
                 "stood still for %s: the machine slept, or the process was stopped;"
                 " checking contacts and joining again",

@@ -1,7 +1,7 @@
-"""The numbers of a node for Prometheus: made when they are asked for, never on the packet path.
+"""The numbers of a node for Prometheus: made for each request, never on the packet path.
 
-The exposition is that of prometheus-client; what speaks HTTP here is a page of code on Trio, because
-a node's numbers belong to its Trio thread, and because nothing but one path is served, to clients on
+The exposition is that of prometheus-client.  HTTP is served by a page of code on Trio, because a
+node's numbers belong to its Trio thread, and because nothing but one path is served, to clients on
 this machine.
 """
 
@@ -58,11 +58,11 @@ GAUGES: Mapping[str, tuple[str, Callable[[SocketStatistics], float]]] = {
 
 
 class NodeCollector(Collector):
-    """Turn one look at the node into metrics."""
+    """The metrics of a node, collected when they are read."""
 
-    def __init__(self, look: Callable[[], NodeStatistics], canary: LoopLag) -> None:
+    def __init__(self, look: Callable[[], NodeStatistics], lag: LoopLag) -> None:
         self._look = look
-        self._canary = canary
+        self._lag = lag
 
     def collect(self) -> Iterable[Metric]:
         """Yield all metrics of the node; cost: that of `Node.statistics`."""
@@ -73,13 +73,13 @@ class NodeCollector(Collector):
         yield from _grouped(statistics)
         yield from _kernel(statistics)
         yield from _stores(statistics)
-        yield from _canary(self._canary)
+        yield from _loop_lag(self._lag)
 
 
-def new_renderer(look: Callable[[], NodeStatistics], canary: LoopLag) -> Callable[[], bytes]:
+def new_renderer(look: Callable[[], NodeStatistics], lag: LoopLag) -> Callable[[], bytes]:
     """Return a function that renders the metrics of the node and of the process."""
     registry = CollectorRegistry()
-    registry.register(NodeCollector(look, canary))
+    registry.register(NodeCollector(look, lag))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
 
@@ -184,13 +184,13 @@ def _stores(statistics: NodeStatistics) -> Iterator[Metric]:
     yield metric
 
 
-def _canary(canary: LoopLag) -> Iterator[Metric]:
+def _loop_lag(lag: LoopLag) -> Iterator[Metric]:
     yield GaugeMetricFamily(
-        "dhtnode_scheduling_delay_seconds", "Worst delay of a task in the last minute.", canary.worst
+        "dhtnode_scheduling_delay_seconds", "Worst delay of a task in the last minute.", lag.worst
     )
-    yield CounterMetricFamily("dhtnode_late_wakes", "Times that a task woke far too late.", canary.late)
+    yield CounterMetricFamily("dhtnode_late_wakes", "Times that a task woke far too late.", lag.late)
     yield CounterMetricFamily(
-        "dhtnode_stood_still", "Times that nothing ran for half a minute or longer.", canary.stood_still
+        "dhtnode_stood_still", "Times that nothing ran for half a minute or longer.", lag.suspended
     )
 
 

@@ -21,12 +21,12 @@ DROPS = ("dropped", "malformed", "socket", "not sent")
 
 
 class NotAStatus(ValueError):
-    """Say that bytes are no record of this version."""
+    """Bytes that are no record of this version."""
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """Hold what is known of the process beside its node; times are in seconds."""
+class ProcessState:
+    """The state of the process beside its node; times are in seconds."""
 
     version: str
     pid: int
@@ -36,7 +36,7 @@ class Process:
     late_wakes: int
 
 
-def status_record(process: Process, statistics: NodeStatistics, watch: HealthMonitor) -> dict[str, Any]:
+def status_record(process: ProcessState, statistics: NodeStatistics, health: HealthMonitor) -> dict[str, Any]:
     """Return everything, as values that JSON knows."""
     return {
         "format": FORMAT,
@@ -49,13 +49,13 @@ def status_record(process: Process, statistics: NodeStatistics, watch: HealthMon
             "worst": _milliseconds(process.worst_delay),
             "late": process.late_wakes,
         },
-        "endpoints": [_endpoint_record(one, watch.recent(one.address)) for one in statistics.sockets],
+        "endpoints": [_endpoint_record(one, health.recent(one.address)) for one in statistics.sockets],
         "stores": stores_of(statistics),
     }
 
 
 def read_status_untrusted(data: bytes) -> dict[str, Any]:
-    """Read a record out of what a socket said; raises `NotAStatus`."""
+    """Read a record that a socket sent; raises `NotAStatus`."""
     try:
         record = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -1,8 +1,8 @@
-"""Tell the service manager how we are: ready, alive, reading settings again, stopping.
+"""Messages to the service manager: ready, alive, reading settings again, stopping.
 
 The protocol is that of `sd_notify(3)`: lines of `NAME=value` in one datagram to the Unix socket that
-the environment names.  Without such a socket nothing is sent, and whatever goes wrong costs nothing
-but the message: a node must not stop because nobody listens.
+the environment names.  Without such a socket nothing is sent, and a failure costs nothing but the
+message: a node must not stop because no service manager listens.
 """
 
 import logging
@@ -17,26 +17,26 @@ logger = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Send messages to a service manager; `address` is a path, or `@name` for an abstract socket."""
+    """A sender of messages to a service manager at a path, or at `@name` for an abstract socket."""
 
     def __init__(self, address: str | None, watchdog: float | None = None) -> None:
         self.watchdog = watchdog
         self._address = None if address is None else _socket_name(address)
 
     def ready(self) -> None:
-        """Say that we serve, or serve again after `reloading`."""
+        """Report that we serve, or serve again after `reloading`."""
         self.send("READY=1")
 
     def reloading(self) -> None:
-        """Say that settings are being read again; the time is what `Type=notify-reload` asks for."""
+        """Report that settings are being read again; `Type=notify-reload` wants the time with it."""
         self.send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """Say that we have begun to end."""
+        """Report that we have begun to end."""
         self.send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """Give one line for people to read."""
+        """Send one line for people to read."""
         self.send("STATUS=" + " ".join(text.split()))
 
     def send(self, *lines: str) -> None:
@@ -51,9 +51,9 @@ class Notifier:
             logger.debug("cannot notify the service manager: %s", error)
 
     async def keep_watchdog(self) -> None:
-        """Say that we are alive, twice per period of the watchdog; until cancelled if there is one.
+        """Report that we are alive, twice per period of the watchdog; until cancelled if there is one.
 
-        It comes from a task like all others, so it fails to come when tasks do not get to run.
+        A task like all others sends it, so the message is missing when tasks do not get to run.
         """
         if self.watchdog is None:
             return
@@ -65,8 +65,8 @@ class Notifier:
 def from_environment(environment: Mapping[str, str], pid: int | None = None) -> Notifier:
     """Return the notifier that NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID ask for.
 
-    What cannot be understood counts as not set: a socket that is neither a path nor abstract, a
-    watchdog meant for another process.
+    An unusable value counts as not set: a socket that is neither a path nor abstract, a watchdog
+    meant for another process.
     """
     address = environment.get("NOTIFY_SOCKET", "")
     meant_for = environment.get("WATCHDOG_PID", "")

@@ -5,15 +5,13 @@ dead hosts and NATs, every decision drawn from one seed.  Time is Trio's clock, 
 `trio.testing.MockClock(autojump_threshold=0)` hours of network life take seconds.  `open_testnet`
 runs nodes on loopback sockets in real time.
 
-Nothing here touches the kernel, and the network needs no task: each socket waits for its own mail.
+Nothing here touches the kernel, and the network needs no task: each socket waits for its own datagrams.
 """
 
-import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from heapq import heappop, heappush
+from dataclasses import dataclass, fields
 from ipaddress import IPv6Address
 from random import Random
 
@@ -24,19 +22,18 @@ from dhtnode.api.node import Node
 from dhtnode.api.open_node import open_node
 from dhtnode.ids import NodeId
 from dhtnode.settings import NodeSettings
+from dhtnode.testing.memory_socket import Datagram, MemorySocket
 
 PORT = 6881
-NAT_LIFETIME = 120.0  # seconds a NAT keeps a hole open; RFC 4787 asks for at least that much
-QUEUE_LIMIT = 1000  # datagrams not yet read; about what a kernel buffer of 200 KiB holds
 MAX_HOSTS = 80 << 16  # 11.0.0.1 to 90.255.255.1, all of them public
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkStatistics:
-    """Count datagrams by what became of them.
+    """Numbers of datagrams by their end.
 
-    `duplicated` counts the extra copies; `cut_off` those from or to a host that was cut, `to_nobody`
-    those to an address without a socket.  `check` states how the numbers belong together.
+    `duplicated` counts the extra copies; `cut_off` those from or to a host that was cut, `unreachable`
+    those to an address without a socket.  `check` states how the numbers add up.
     """
 
     sent: int
@@ -46,18 +43,18 @@ class NetworkStatistics:
     lost: int
     cut_off: int
     dropped_at_nat: int
-    to_nobody: int
+    unreachable: int
     queue_full: int
 
     def check(self) -> None:
         """Raise `AssertionError` unless every datagram and every copy is accounted for."""
-        dropped = self.lost + self.cut_off + self.dropped_at_nat + self.to_nobody + self.queue_full
+        dropped = self.lost + self.cut_off + self.dropped_at_nat + self.unreachable + self.queue_full
         if self.sent + self.duplicated != self.in_flight + self.delivered + dropped:
             raise AssertionError(f"datagrams do not add up: {self}")
 
 
 class MemoryNetwork:
-    """Carry datagrams between the sockets of one process.
+    """A network that carries datagrams between the sockets of one process.
 
         network = MemoryNetwork(seed=1, loss=0.2)
         async with network.open_nodes(20) as nodes:
@@ -101,7 +98,7 @@ class MemoryNetwork:
             return str(IPv6Address(0x2A00 << 112 | number << 64 | 1))
         return f"{11 + (number >> 16)}.{number >> 8 & 255}.{number & 255}.1"
 
-    def socket(self, host: str, port: int = PORT, *, nat: bool = False) -> "MemorySocket":
+    def socket(self, host: str, port: int = PORT, *, nat: bool = False) -> MemorySocket:
         """Bind a socket, for `dhtnode.open_node(sockets=...)` or to be used by hand.
 
         Behind a NAT it receives only from addresses that it has sent to in the last two minutes.
@@ -113,18 +110,19 @@ class MemoryNetwork:
         self._sockets[address] = MemorySocket(self, address, nat=nat)
         return self._sockets[address]
 
-    def remove(self, socket: "MemorySocket") -> None:
+    def remove(self, socket: MemorySocket) -> None:
         """Take a socket off the network; `MemorySocket.close` calls this."""
         self._sockets.pop(socket.address, None)
 
     def cut(self, host: str) -> None:
         """Cut a host off: what it sends from now on is lost, and what would reach it, too."""
-        self._settle()  # what is due has come before the cut
+        # Datagrams that are due have come before the cut.
+        self._deliver_due()
         self.cut_hosts.add(host)
 
     def restore(self, host: str) -> None:
         """Connect a host that was cut off; does nothing for others."""
-        self._settle()
+        self._deliver_due()
         self.cut_hosts.discard(host)
 
     @asynccontextmanager
@@ -188,10 +186,11 @@ class MemoryNetwork:
             yield nodes
 
     def statistics(self) -> NetworkStatistics:
-        """Return what became of all datagrams so far."""
-        self._settle()
-        in_flight = sum(socket.in_flight for socket in self._sockets.values())
-        return NetworkStatistics(in_flight=in_flight, **{name: self.counts[name] for name in _COUNTED})
+        """Return the numbers of all datagrams so far."""
+        self._deliver_due()
+        numbers = {field.name: self.counts[field.name] for field in fields(NetworkStatistics)}
+        numbers["in_flight"] = sum(socket.in_flight for socket in self._sockets.values())
+        return NetworkStatistics(**numbers)
 
     def totals(self) -> Counter[str]:
         """Return the counters of all nodes that `open_node` made, summed, closed ones included.
@@ -201,7 +200,7 @@ class MemoryNetwork:
         return sum(map(_totals, self._open_nodes), self._closed_totals.copy())
 
     def carry(self, data: bytes, source: Address, destination: Address, now: float) -> None:
-        """Take a datagram on its way; `MemorySocket.send_nowait` calls this.  Override it to listen in."""
+        """Send a datagram on its way; `MemorySocket.send_nowait` calls this.  Override it to listen in."""
         copies = 1
         self.counts["sent"] += 1
         if self._happens(self.duplication):
@@ -214,138 +213,21 @@ class MemoryNetwork:
             elif self._happens(self.loss):
                 self.counts["lost"] += 1
             elif receiver is None:
-                self.counts["to_nobody"] += 1
+                self.counts["unreachable"] += 1
             else:
                 self._sequence += 1
                 due = now + self._random.uniform(*self.latency)
-                receiver.expect(_Datagram(due, self._sequence, source, data))
+                receiver.expect(Datagram(due, self._sequence, source, data))
 
     def _happens(self, probability: float) -> bool:
         return probability > 0.0 and self._random.random() < probability
 
-    def _settle(self) -> None:
-        if self._sockets:  # without one there may be no clock either
+    def _deliver_due(self) -> None:
+        # Without a socket there may be no clock either.
+        if self._sockets:
             now = trio.current_time()
             for socket in self._sockets.values():
-                socket.settle(now)
-
-
-class MemorySocket:
-    """Be a `DatagramSocket` of a `MemoryNetwork`; one task at a time may wait for it."""
-
-    def __init__(self, network: MemoryNetwork, address: Address, *, nat: bool) -> None:
-        self.address = address
-        self.errors: Counter[str] = Counter()  # stays empty: there is no kernel that could refuse
-        self._network = network
-        self._family = address.family
-        self._is_closed = False
-        self._is_nated = nat
-        self._sent_to: dict[Address, float] = {}
-        self._expected: list[_Datagram] = []  # a heap
-        self._queue: deque[tuple[bytes, Address]] = deque()
-        self._wait = trio.CancelScope()
-        self._dropped = 0
-
-    @property
-    def in_flight(self) -> int:
-        """Return how many datagrams are on their way to this socket."""
-        return len(self._expected)
-
-    async def wait_readable(self) -> None:
-        """Wait until a datagram is there; raises `trio.ClosedResourceError` when closed meanwhile."""
-        if self._is_closed or self._has_mail():
-            await trio.lowlevel.checkpoint()
-        while not self._is_closed and not self._has_mail():
-            # The wait ends at the deadline of its scope, and `expect` moves that deadline: so a
-            # datagram costs one wake-up, where a task that delivers would make it two.
-            deadline = self._expected[0].due if self._expected else math.inf
-            with trio.CancelScope(deadline=deadline) as self._wait:
-                await trio.sleep_forever()
-        if self._is_closed:
-            raise trio.ClosedResourceError
-
-    def receive_nowait(self) -> tuple[bytes, Address] | None:
-        """Return one datagram and its source, or None when none is there."""
-        return self._queue.popleft() if self._has_mail() else None
-
-    def send_nowait(self, data: bytes, destination: Address) -> bool:
-        """Hand one datagram to the network; False when closed or when the families differ."""
-        if self._is_closed or destination.family is not self._family:
-            return False
-        now = trio.current_time()
-        if self._is_nated:
-            self.settle(now)  # or this would open the NAT for what has come before
-            self._sent_to[destination] = now
-        self._network.carry(data, self.address, destination, now)
-        return True
-
-    async def wait_writable(self) -> None:
-        """Return at once: the network takes everything."""
-        await trio.lowlevel.checkpoint()
-
-    def dropped_by_kernel(self) -> int:
-        """Return how many datagrams found the queue full: those that a kernel would drop."""
-        if self._expected:
-            self.settle(trio.current_time())
-        return self._dropped
-
-    def close(self) -> None:
-        """Leave the network and wake whoever waits; what is under way reaches nobody."""
-        if self._is_closed:
-            return
-        self.settle(trio.current_time())
-        self._network.counts["to_nobody"] += len(self._expected)
-        self._expected.clear()
-        self._is_closed = True
-        self._network.remove(self)
-        self._wait.cancel()
-
-    def expect(self, datagram: "_Datagram") -> None:
-        """Take note of a datagram that is on its way."""
-        heappush(self._expected, datagram)
-        if datagram.due < self._wait.deadline:
-            self._wait.deadline = datagram.due
-
-    def settle(self, now: float) -> None:
-        """Decide what becomes of the datagrams that have come.
-
-        Waiting with it until somebody looks changes nothing: only a reader makes room in the queue,
-        and whatever else bears on the decision (`cut`, a NAT, `close`) settles first.
-        """
-        while self._expected and self._expected[0].due <= now:
-            datagram = heappop(self._expected)
-            fate = self._fate(datagram)
-            self._network.counts[fate] += 1
-            if fate == "delivered":
-                self._queue.append((datagram.data, datagram.source))
-
-    def _fate(self, datagram: "_Datagram") -> str:
-        if self.address.host in self._network.cut_hosts:
-            return "cut_off"
-        if self._is_nated and datagram.due - self._sent_to.get(datagram.source, -math.inf) > NAT_LIFETIME:
-            return "dropped_at_nat"
-        if len(self._queue) < QUEUE_LIMIT:
-            return "delivered"
-        self._dropped += 1
-        return "queue_full"
-
-    def _has_mail(self) -> bool:
-        if self._expected:
-            self.settle(trio.current_time())
-        return bool(self._queue)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Datagram:
-    """Be on the way to a socket; the earliest first, and the one sent first of several."""
-
-    due: float
-    sequence: int
-    source: Address
-    data: bytes
-
-
-_COUNTED = ("sent", "duplicated", "delivered", "lost", "cut_off", "dropped_at_nat", "to_nobody", "queue_full")
+                socket.deliver_due(now)
 
 
 def _totals(node: Node) -> Counter[str]:

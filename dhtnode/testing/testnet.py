@@ -20,7 +20,7 @@ from dhtnode.nurseries import open_service_nursery
 from dhtnode.settings import NodeSettings
 
 MAX_PEERS = 2**17 - 2  # addresses in 198.18.0.0/15
-HOLDERS = 8  # nodes that hold a swarm, the closest ones
+HOLDERS = 8  # nodes that store a swarm, the closest ones
 RENEW_AFTER = 15 * 60.0  # seconds; clients announce about as often
 
 _SETTINGS = NodeSettings(max_peers_per_swarm=MAX_PEERS, max_peers=16 * MAX_PEERS)  # what is placed must fit
@@ -28,7 +28,7 @@ _SETTINGS = NodeSettings(max_peers_per_swarm=MAX_PEERS, max_peers=16 * MAX_PEERS
 
 @dataclass(frozen=True, slots=True)
 class PlacedSwarm:
-    """Tell the truth about one swarm of a test network."""
+    """The true size of one swarm of a test network."""
 
     info_hash: InfoHash
     seeds: int
@@ -41,7 +41,7 @@ class PlacedSwarm:
 
 
 class Testnet:
-    """Be a running test network; made by `open_testnet`."""
+    """A running test network; made by `open_testnet`."""
 
     __test__ = False  # for pytest: the name is no test class
 
@@ -119,7 +119,7 @@ async def open_testnet(
             await node.wait_joined()
             nodes.append(node)
         testnet = Testnet(nodes, random)
-        # The first to come met an empty network: now everybody looks round once more.
+        # The first nodes met an empty network: now all of them look for neighbours once more.
         for node in nodes:
             await node.join()
         async with open_service_nursery() as nursery:

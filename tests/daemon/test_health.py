@@ -1,7 +1,7 @@
 """What is worth a line in the log: tables of looks at a node, and what is said about each."""
 
 from dhtnode.addresses import Address, Family
-from dhtnode.daemon.health import RECENT_LOOKS, SILENT_AFTER, HealthMonitor, RecentCounts
+from dhtnode.daemon.health import LOST_AFTER, RECENT_LOOKS, HealthMonitor, RecentCounts
 from dhtnode.ids import NodeId
 from tests.statistics_of import endpoint, node
 
@@ -37,13 +37,13 @@ def test_silence_is_told_once_with_what_to_look_at():
     """And that it is over, at the same level: an operator who reads warnings sees both."""
     (_, lost, again, back, after) = told(
         asked(answers=5),
-        asked(answers=5, timeouts=SILENT_AFTER),
+        asked(answers=5, timeouts=LOST_AFTER),
         asked(answers=5, timeouts=50),
         asked(answers=6, timeouts=51),
         asked(answers=6, timeouts=51),
     )
 
-    text = f"IPv4: no answer to the last {SILENT_AFTER} queries: is the network down, or UDP blocked?"
+    text = f"IPv4: no answer to the last {LOST_AFTER} queries: is the network down, or UDP blocked?"
     assert lost == [("warning", text)]
     assert again == after == []
     assert back == [("warning", "IPv4: nodes answer again; 6 good nodes in the table")]
@@ -55,7 +55,7 @@ def test_nobody_from_the_start_names_other_reasons():
 
     assert first == []
     assert [level for level, _ in second] == ["warning"]
-    assert second[0][1].startswith("IPv4: nobody answered the first 8 queries: is there a network")
+    assert second[0][1].startswith("IPv4: no node answered the first 8 queries: is there a network")
 
 
 def test_answer_in_between_ends_a_row_of_silences():
@@ -72,7 +72,7 @@ def test_nodes_asked_again_are_no_lost_network():
     """However often a lookup asks those that seem to be gone."""
     again = {"timeouts while others answer": 50}
 
-    assert told(asked(answers=1), asked(answers=1, timeouts=50 + SILENT_AFTER - 1, **again))[1] == []
+    assert told(asked(answers=1), asked(answers=1, timeouts=50 + LOST_AFTER - 1, **again))[1] == []
 
 
 def test_node_that_asks_nothing_has_lost_nothing():

@@ -14,7 +14,7 @@ from dhtnode.daemon.local_socket import (
     MAX_ANSWER,
     MAX_CLIENTS,
     PAUSE,
-    NobodyListens,
+    NoDaemonListens,
     address_of,
     listening_on_loopback,
     listening_on_path,
@@ -68,7 +68,7 @@ async def test_socket_goes_with_its_daemon(path):
         assert path.is_socket()
 
     assert not path.exists()
-    with pytest.raises(NobodyListens, match="no daemon listens there"):
+    with pytest.raises(NoDaemonListens, match="no daemon listens there"):
         await query_socket(path, PATIENCE)
 
 
@@ -76,7 +76,7 @@ async def test_socket_of_a_killed_daemon_is_replaced(path):
     """It is still there, and nobody behind it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
         killed.bind(os.fspath(path))
-    with pytest.raises(NobodyListens, match="no daemon listens there"):
+    with pytest.raises(NoDaemonListens, match="no daemon listens there"):
         await query_socket(path, PATIENCE)
 
     with listening_on_path(path) as listener:
@@ -99,7 +99,7 @@ async def test_socket_of_a_living_daemon_is_left_alone(path):
         with pytest.raises(AddressInUse), listening_on_path(path):
             pass
         assert path.is_socket()
-        with pytest.raises(NobodyListens, match="too busy"):
+        with pytest.raises(NoDaemonListens, match="too busy"):
             await query_socket(path, PATIENCE)
 
 
@@ -216,13 +216,13 @@ async def test_who_says_too_much_is_no_daemon_of_ours(path):
 
     with listening_on_path(path) as listener:
         async with serving(listener, talk):
-            with pytest.raises(NobodyListens, match="no daemon of ours"):
+            with pytest.raises(NoDaemonListens, match="no daemon of ours"):
                 await query_socket(path, PATIENCE)
 
 
 async def test_who_says_nothing_is_given_up(path):
     """After the time that was given."""
-    with listening_on_path(path), pytest.raises(NobodyListens, match=r"no answer within 0\.01 s"):
+    with listening_on_path(path), pytest.raises(NoDaemonListens, match=r"no answer within 0\.01 s"):
         await query_socket(path, 0.01)
 
 

@@ -10,59 +10,59 @@ from dhtnode.daemon.loop_lag import PERIOD, REMEMBERED, WARN_AGAIN_AFTER, LoopLa
 
 async def test_late_wake_is_seen(mock_clock):
     """The clock jumps over the time at which the task was to wake."""
-    canary = LoopLag(late_after=0.5)
+    lag = LoopLag(late_after=0.5)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(canary.watch)
+        nursery.start_soon(lag.measure)
         await wait_all_tasks_blocked()
         for beyond in (0.0, 0.25, 3.0, 0.0):
             mock_clock.jump(PERIOD + beyond)
             await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
 
-    assert (canary.last, canary.worst, canary.late) == (0.0, 3.0, 1)
+    assert (lag.last, lag.worst, lag.late) == (0.0, 3.0, 1)
 
 
 def test_worst_is_that_of_the_last_minute():
     """What was long ago is over."""
-    canary = LoopLag(late_after=10.0)
-    canary.woke(3.0, 0.0)
+    lag = LoopLag(late_after=10.0)
+    lag.woke(3.0, 0.0)
     for number in range(REMEMBERED):
-        assert canary.worst == 3.0
-        canary.woke(0.5, float(number))
+        assert lag.worst == 3.0
+        lag.woke(0.5, float(number))
 
-    assert canary.worst == canary.last == 0.5
+    assert lag.worst == lag.last == 0.5
 
 
 def test_warning_comes_at_most_once_a_minute(caplog):
     """And says how often it was late since the one before."""
-    canary = LoopLag(late_after=0.5)
+    lag = LoopLag(late_after=0.5)
     with caplog.at_level(logging.WARNING):
         for number in range(int(WARN_AGAIN_AFTER) + 1):
-            canary.woke(0.75, float(number))
-            canary.woke(0.25, float(number))
+            lag.woke(0.75, float(number))
+            lag.woke(0.25, float(number))
 
     first, second = caplog.messages
-    assert canary.late == WARN_AGAIN_AFTER + 1
+    assert lag.late == WARN_AGAIN_AFTER + 1
     assert "0.750 s late (times since the last such line: 1)" in first
     assert f"(times since the last such line: {int(WARN_AGAIN_AFTER)})" in second
 
 
 def test_threshold_can_be_changed():
     """By a daemon that read its settings again."""
-    canary = LoopLag(late_after=0.5)
-    canary.woke(1.0, 0.0)
-    canary.late_after = 2.0
-    canary.woke(1.0, 1.0)
+    lag = LoopLag(late_after=0.5)
+    lag.woke(1.0, 0.0)
+    lag.late_after = 2.0
+    lag.woke(1.0, 1.0)
 
-    assert canary.late == 1
+    assert lag.late == 1
 
 
 def test_sleep_is_told_apart_from_delay(caplog):
     """A laptop that was closed needs no more processor time."""
-    canary = LoopLag(late_after=0.5)
+    lag = LoopLag(late_after=0.5)
     with caplog.at_level(logging.WARNING):
-        canary.woke(0.2, 1.0)
-        canary.woke(8 * 3600.0 + 61.0, 30000.0)
+        lag.woke(0.2, 1.0)
+        lag.woke(8 * 3600.0 + 61.0, 30000.0)
 
-    assert (canary.late, canary.stood_still, canary.worst) == (0, 1, 0.2)
+    assert (lag.late, lag.suspended, lag.worst) == (0, 1, 0.2)
     assert [line.partition(":")[0] for line in caplog.messages] == ["stood still for 8 h 1 min 1 s"]

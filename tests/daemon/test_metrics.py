@@ -22,9 +22,9 @@ def samples(*endpoints):
 
     That of the address is left out where it is the usual one.
     """
-    canary = LoopLag(late_after=0.1)
-    canary.woke(0.25, 0.0)
-    text = new_renderer(lambda: node(*endpoints), canary)().decode()
+    lag = LoopLag(late_after=0.1)
+    lag.woke(0.25, 0.0)
+    text = new_renderer(lambda: node(*endpoints), lag)().decode()
     found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return {
         (

@@ -6,10 +6,10 @@ import pytest
 
 from dhtnode.addresses import Address, Family
 from dhtnode.daemon.health import HealthMonitor
-from dhtnode.daemon.status import NotAStatus, Process, read_status_untrusted, status_record, status_text
+from dhtnode.daemon.status import NotAStatus, ProcessState, read_status_untrusted, status_record, status_text
 from tests.statistics_of import endpoint, node
 
-PROCESS = Process("1.2.3", 4711, uptime=93784.0, delay=0.001, worst_delay=0.25, late_wakes=2)
+PROCESS = ProcessState("1.2.3", 4711, uptime=93784.0, delay=0.001, worst_delay=0.25, late_wakes=2)
 COUNTS = {
     "queries sent": 200,
     "answers": 150,

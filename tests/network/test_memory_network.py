@@ -156,7 +156,7 @@ async def test_closed_socket_is_gone(autojump_clock, new_network):
     a.send_nowait(b"too late", b.address)
 
     assert not b.send_nowait(b"hello", a.address)
-    assert network.statistics().to_nobody == 2
+    assert network.statistics().unreachable == 2
     assert network.socket(b.address.host).address == b.address
 
 
