@@ -97,9 +97,9 @@ class Attacked:
         asker = self.random.choice(self.honest)
         own = self.tables[asker.address]
         kept = reserved_slots(WIDTH, own.compliant_share()) if is_preferring else 0
-        lookup = Lookup(wanted, asker.node_id, Scope.PUBLIC, kept=kept)
+        lookup = Lookup(wanted, asker.node_id, Scope.PUBLIC, reserved=kept)
         lookup.add_contacts(own.closest(wanted, 1.0, 2 * WIDTH))
-        while not lookup.finished:
+        while not lookup.is_finished:
             while (asked := lookup.take_next()) is not None:
                 lookup.on_response(asked, self.ids[asked], self._answer(asked, wanted))
         found = set(lookup.closest())

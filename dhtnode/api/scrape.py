@@ -79,7 +79,7 @@ class _FamilyScrape:
             endpoint = self._compact.endpoint_of(candidate.address)
             if candidate.node_id is not None:
                 nodes.append((candidate.node_id, endpoint))
-            if candidate.asks:
+            if candidate.attempts:
                 self._results[endpoint] = (
                     driver.answers.get(candidate.address)
                     or driver.failures.get(candidate.address)

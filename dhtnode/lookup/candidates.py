@@ -1,13 +1,13 @@
-"""Whom a lookup has heard of: each under one address and one id, in the order of distance to the target.
+"""The candidates of a lookup: each under one address and one id, in the order of distance to the target.
 
-Nobody's word is taken for more than it is worth.  Of several ids claimed for one address the closest
-holds until the node answers; its own word may then move it away from the target, never towards it.
-So neither can a liar hide a node under a false id, nor a node slip in front of others by a change of
-id.  A source that names silent contacts only is no longer believed.
+Of several ids returned for one address the closest holds until the node answers.  Its own answer may
+then move it away from the target, never towards it.  So a liar cannot hide a node under a false id,
+and a node cannot move in front of others by a change of id.  A source is rejected when none of the
+contacts that it returned answers.
 
-Ids that conform to BEP 42 are preferred at the end, and nowhere before: as many places as `kept` are
-for them, as long as there are any, and a node that does not conform counts while there are others
-left.  Liars with ids of their choice may be the closest of all, but not the only ones found.
+BEP 42 compliant nodes are preferred only at the end: `reserved` slots of the result are for them, as
+long as there are any.  Liars with ids of their choice may be the closest of all, but not the only
+ones found.
 """
 
 from collections.abc import Container, Iterable, Iterator
@@ -22,36 +22,38 @@ from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.bep42 import is_compliant
 from dhtnode.ids import NodeId, as_int
 
-MAX_CANDIDATES = 400  # unasked ones beyond this are dropped, the farthest first: 16 a reply would add up
-DISTRUST_AFTER = 4  # silent contacts of one source, with none that answered
+# Beyond this, those not queried are dropped, the farthest first: 16 from each response would add up.
+MAX_CANDIDATES = 400
+# Failed contacts of one source, with none that answered.
+REJECT_AFTER = 4
 
 
 class CandidateState(Enum):
-    """Tell how far a candidate has come; a stalled one may be asked again, and its answer is welcome."""
+    """The progress of a candidate; a stalled one may be queried again, and its answer still counts."""
 
     NEW = "new"
-    ASKED = "asked"
+    QUERIED = "queried"
     STALLED = "stalled"
     ANSWERED = "answered"
     FAILED = "failed"
 
 
 class Candidate:
-    """Hold what is known of one address, and how well the contacts that it named have done."""
+    """One address with its presumed id, and how the contacts that it returned have done."""
 
     __slots__ = (
-        "_conforms",
-        "_judged",
+        "_checked_id",
+        "_compliant",
         "address",
-        "asks",
-        "is_way_in",
-        "named_answered",
-        "named_silent",
+        "attempts",
+        "contacts_answered",
+        "contacts_failed",
+        "in_flight",
+        "is_bootstrap",
         "network",
         "node_id",
         "sources",
         "state",
-        "under_way",
     )
 
     def __init__(self, address: Address, network: str) -> None:
@@ -59,52 +61,54 @@ class Candidate:
         self.network = network
         self.node_id: NodeId | None = None
         self.state = CandidateState.NEW
-        self.asks = 0
-        self.under_way = 0  # asks that have not timed out
-        self.is_way_in = False
-        self.sources: set[Candidate | None] = set()  # None stands for our own table
-        self.named_answered = 0
-        self.named_silent = 0
-        self._judged: NodeId | None = None
-        self._conforms = False
+        self.attempts = 0
+        self.in_flight = 0
+        self.is_bootstrap = False
+        # None stands for our own table.
+        self.sources: set[Candidate | None] = set()
+        self.contacts_answered = 0
+        self.contacts_failed = 0
+        self._checked_id: NodeId | None = None
+        self._compliant = False
 
     @property
-    def conforms(self) -> bool:
-        """Tell whether the id goes with the address (BEP 42); worked out for few candidates only."""
-        if self.node_id is not None and self._judged is not self.node_id:
-            self._judged, self._conforms = self.node_id, is_compliant(self.node_id, self.address.host)
-        return self._conforms
+    def compliant(self) -> bool:
+        """Whether the id goes with the address (BEP 42)."""
+        # Computed when first needed, which it is for few candidates only.
+        if self.node_id is not None and self._checked_id is not self.node_id:
+            self._checked_id, self._compliant = self.node_id, is_compliant(self.node_id, self.address.host)
+        return self._compliant
 
     @property
-    def is_open_to_claims(self) -> bool:
-        """Tell whether the id may still be changed by what others say; ours is not doubted unasked."""
+    def has_open_id(self) -> bool:
+        """Whether responses may still change the id: not after a query, nor where it is from our table."""
         return self.state is CandidateState.NEW and None not in self.sources
 
     @property
-    def is_distrusted(self) -> bool:
-        """Tell whether this node has named several contacts that stay silent, and none that answered."""
-        return self.named_silent >= DISTRUST_AFTER and not self.named_answered
+    def is_rejected(self) -> bool:
+        """Whether several contacts that this node returned have failed, and none has answered."""
+        return self.contacts_failed >= REJECT_AFTER and not self.contacts_answered
 
     @property
-    def is_vouched_for(self) -> bool:
-        """Tell whether anybody who named this node is still believed."""
-        return any(source is None or not source.is_distrusted for source in self.sources)
+    def is_supported(self) -> bool:
+        """Whether any source of this node is not rejected."""
+        return any(source is None or not source.is_rejected for source in self.sources)
 
-    def praise_sources(self) -> None:
-        """Note for all who named this node that it has answered."""
+    def credit_sources(self) -> None:
+        """Count an answer of this node for its sources."""
         for source in self.sources:
             if source is not None:
-                source.named_answered += 1
+                source.contacts_answered += 1
 
-    def blame_sources(self) -> None:
-        """Note for all who named this node that it is silent, or somebody else."""
+    def count_against_sources(self) -> None:
+        """Count a failure of this node, or a wrong id, against its sources."""
         for source in self.sources:
             if source is not None:
-                source.named_silent += 1
+                source.contacts_failed += 1
 
 
 class Candidates:
-    """Keep the candidates of one lookup."""
+    """The candidates of one lookup."""
 
     def __init__(
         self,
@@ -113,7 +117,7 @@ class Candidates:
         scope: Scope,
         *,
         width: int,
-        kept: int,
+        reserved: int,
         ours: Container[NodeId] = (),
     ) -> None:
         self._target = as_int(target)
@@ -121,24 +125,24 @@ class Candidates:
         self._ours = ours
         self._scope = scope
         self._width = width
-        self._kept = kept
+        self._reserved = reserved
         self._known: dict[Address, Candidate] = {}
         self._by_distance: SortedDict[int, Candidate] = SortedDict()
 
     def __len__(self) -> int:
-        """Return how many addresses are known, failed ones and ways in included."""
+        """Return how many addresses are known, failed ones and bootstrap nodes included."""
         return len(self._known)
 
     def get(self, address: Address) -> Candidate | None:
-        """Return who is known at an address."""
+        """Return the candidate at an address, if any."""
         return self._known.get(address)
 
     def distance(self, contact: Contact) -> int:
-        """Return how far a contact is from the target."""
+        """Return the distance of a contact from the target."""
         return as_int(contact.node_id) ^ self._target
 
     def add(self, contacts: Iterable[Contact], source: Candidate | None) -> None:
-        """Add contacts from our own table, or the closest of those that `source` named."""
+        """Add contacts from our own table, or the closest of those that `source` returned."""
         usable = [contact for contact in contacts if self._is_usable(contact)]
         if source is not None:
             usable = nsmallest(2 * self._width, usable, key=self.distance)
@@ -147,34 +151,34 @@ class Candidates:
             if candidate is not None and candidate is not source and source not in candidate.sources:
                 candidate.sources.add(source)
                 if source is not None and candidate.state is CandidateState.ANSWERED:
-                    source.named_answered += 1
+                    source.contacts_answered += 1
         self._drop_farthest()
 
-    def add_way_in(self, address: Address) -> Candidate | None:
-        """Add an address whose node id is not known; None when it is known or not to be asked."""
+    def add_bootstrap_node(self, address: Address) -> Candidate | None:
+        """Add an address whose node id is not known; return None when it is known or out of scope."""
         if address in self._known or not self._scope.allows(address):
             return None
         candidate = Candidate(address, self._scope.network_key(address))
-        candidate.is_way_in = True
+        candidate.is_bootstrap = True
         self._known[address] = candidate
         return candidate
 
-    def believes(self, candidate: Candidate, node_id: NodeId) -> bool:
-        """Return whether an answer under this id counts, and note who was wrong about the id."""
+    def accepts_id(self, candidate: Candidate, node_id: NodeId) -> bool:
+        """Return whether an answer under this id counts, and count a wrong id against its sources."""
         claimed = candidate.node_id
         if claimed == node_id:
             return True
-        candidate.blame_sources()
+        candidate.count_against_sources()
         candidate.sources.clear()
-        # A way in was given to us, not named by a remote: what it says of itself counts.
-        if claimed is not None and not candidate.is_way_in and self._is_closer(node_id, claimed):
+        # The address of a bootstrap node was given to us, not returned by a node: its own id counts.
+        if claimed is not None and not candidate.is_bootstrap and self._is_closer(node_id, claimed):
             return False
-        return self._name(candidate, node_id)
+        return self._assign_id(candidate, node_id)
 
     def fail(self, candidate: Candidate) -> int | None:
-        """Take a candidate out of the running, and return its distance if it has an id.
+        """Mark a candidate as failed, and return its distance if it has an id.
 
-        Its address stays known, so that it is not asked again.
+        Its address stays known, so that it is not queried again.
         """
         candidate.state = CandidateState.FAILED
         if candidate.node_id is None:
@@ -192,30 +196,30 @@ class Candidates:
         ]
         return sorted(found, key=itemgetter(0))
 
-    def in_running(self, *settled: CandidateState) -> Iterator[Candidate]:
-        """Yield the candidates, closest first, but at the end those whose places are kept for others.
+    def ranked(self, *taking: CandidateState) -> Iterator[Candidate]:
+        """Yield the candidates, closest first, but at the end those beyond the slots that are not reserved.
 
-        Who is in one of the `settled` states takes a place.
+        A candidate takes a slot when it is in one of the `taking` states.
         """
-        if not self._kept:
+        if not self._reserved:
             yield from self._by_distance.values()
             return
-        places = self._width - self._kept
+        unreserved = self._width - self._reserved
         last: list[Candidate] = []
         candidate: Candidate
         for candidate in self._by_distance.values():
-            if candidate.conforms:
+            if candidate.compliant:
                 yield candidate
-            elif places:
-                places -= candidate.state in settled
+            elif unreserved:
+                unreserved -= candidate.state in taking
                 yield candidate
             else:
                 last.append(candidate)
         yield from last
 
-    def stalled_within(self, radius: int) -> int:
-        """Return how many stalled ones are closer than that; cost: linear in those that are."""
-        return sum(
+    def has_stalled_within(self, radius: int) -> bool:
+        """Return whether a stalled candidate is closer than that; linear in the closer ones."""
+        return any(
             self._by_distance[distance].state is CandidateState.STALLED
             for distance in self._by_distance.irange(maximum=radius, inclusive=(True, False))
         )
@@ -223,11 +227,11 @@ class Candidates:
     def closest(self) -> list[Contact]:
         """Return the closest contacts that answered, closest first, at most `width`.
 
-        Some that do not conform may be left out for others that do and are less close.
+        Some that are not BEP 42 compliant may give their slots to others that are and are less close.
         """
         answered = (
             Contact(candidate.node_id, candidate.address)
-            for candidate in self.in_running(CandidateState.ANSWERED)
+            for candidate in self.ranked(CandidateState.ANSWERED)
             if candidate.state is CandidateState.ANSWERED and candidate.node_id is not None
         )
         return sorted(islice(answered, self._width), key=self.distance)
@@ -239,26 +243,26 @@ class Candidates:
         return node_id == self._own_id or node_id in self._ours
 
     def _candidate_of(self, contact: Contact) -> Candidate | None:
-        """Return the candidate that a contact names, new if need be.
+        """Return the candidate of a contact, a new one if need be.
 
-        None when somebody else already stands for that address or that id: the first word counts,
-        so that no later reply can put another address in the place of a known id.
+        None when another candidate has that address or that id.
         """
+        # The first contact counts, so that no later response replaces the address of a known id.
         candidate = self._known.get(contact.address)
         if candidate is None:
             if self.distance(contact) in self._by_distance:
                 return None
             candidate = Candidate(contact.address, self._scope.network_key(contact.address))
             self._known[contact.address] = candidate
-        if candidate.is_open_to_claims and self._is_closer(contact.node_id, candidate.node_id):
-            self._name(candidate, contact.node_id)
+        if candidate.has_open_id and self._is_closer(contact.node_id, candidate.node_id):
+            self._assign_id(candidate, contact.node_id)
         return candidate if candidate.node_id == contact.node_id else None
 
     def _is_closer(self, node_id: NodeId, other: NodeId | None) -> bool:
         return other is None or as_int(node_id) ^ self._target < as_int(other) ^ self._target
 
-    def _name(self, candidate: Candidate, node_id: NodeId) -> bool:
-        """File a candidate under an id, unless it is our own or somebody else was asked under it."""
+    def _assign_id(self, candidate: Candidate, node_id: NodeId) -> bool:
+        """Give a candidate an id, unless the id is our own or another node was queried under it."""
         distance = as_int(node_id) ^ self._target
         other: Candidate | None = self._by_distance.get(distance)
         if self._is_ours(node_id) or (other is not None and other.state is not CandidateState.NEW):
@@ -268,7 +272,7 @@ class Candidates:
             candidate.sources.clear()
         if other is not None:
             other.node_id = None
-            if not other.is_way_in:
+            if not other.is_bootstrap:
                 del self._known[other.address]
         candidate.node_id = node_id
         self._by_distance[distance] = candidate
@@ -278,11 +282,11 @@ class Candidates:
         excess = len(self._by_distance) - MAX_CANDIDATES
         if excess <= 0:
             return
-        unasked = (
+        unqueried = (
             (distance, candidate)
             for distance, candidate in reversed(self._by_distance.items())
-            if candidate.state is CandidateState.NEW and not candidate.is_way_in
+            if candidate.state is CandidateState.NEW and not candidate.is_bootstrap
         )
-        for distance, candidate in list(islice(unasked, excess)):
+        for distance, candidate in list(islice(unqueried, excess)):
             del self._by_distance[distance]
             del self._known[candidate.address]

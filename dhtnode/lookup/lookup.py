@@ -1,22 +1,22 @@
-"""One walk towards a target, as data: whom to ask next, what has come back, are we done.
+"""One lookup as data: which node to query next, what the answers bring, and when to end.
 
-A lookup keeps the candidates it has heard of, sorted by distance to the target, and ends when the
-8 closest of them that are not silent have all answered.  It sends nothing and knows no clock:
-`traverse` asks `take_next` and `take_question`, and reports what happened.
+A lookup has candidates, sorted by distance to the target.  It ends when the 8 closest that are not
+unresponsive have all answered.  It sends nothing and reads no clock: `node.lookup_driver` takes its
+queries (`take_next`, `take_subtree_query`) and reports their outcomes.
 
-No single source is trusted.  Of one reply only the closest contacts count, a source whose contacts
-stay silent is no longer believed, one network (a /24 or /64) gets one query, and a contact counts as
-found only when it has answered itself.
+No single source is trusted.  Of one response only the closest contacts count, a source whose contacts
+do not answer is rejected, one network (a /24 or /64) gets one query at a time, and a contact counts
+as found only when it has answered itself.
 
-Packets get lost, so silence is believed only after several asks.  Those are for the end: when 8 have
-answered, the silent ones that are closer are asked again, `asks` times in all, and a few of the
-closest are asked for parts of the neighbourhood (see `parts`), where silent nodes stand in the place
-of others.  Whoever names silent contacts cannot make us ask much more: see `MOST_AGAIN`.
+Packets get lost, so a node counts as unresponsive only after several queries.  The retries come at
+the end: when 8 nodes have answered, the unresponsive ones that are closer are queried again, up to
+`attempts` times in all.  And a few of the closest are queried about subtrees around the target (see
+`subtrees`), where unresponsive nodes take the places of others.
 """
 
-from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Container, Iterable
+from math import inf
 from operator import attrgetter
 
 from dhtnode.addresses import Address, Contact, Scope
@@ -24,11 +24,13 @@ from dhtnode.ids import NodeId
 from dhtnode.lookup.candidates import Candidate, Candidates, CandidateState
 from dhtnode.lookup.subtrees import SubtreeQuery, Subtrees
 
-MOST_AGAIN = 90  # asks beyond the first, of all silent nodes together: 15 of them, asked 7 times each
+# Of all unresponsive nodes together: enough for 15 of them, queried 7 times each.  So sources of
+# unresponsive contacts cannot make us send much more.
+MAX_RETRIES = 90
 
 
 class Lookup:
-    """Find the nodes closest to a target."""
+    """The state of one search for the nodes closest to a target."""
 
     def __init__(
         self,
@@ -39,14 +41,15 @@ class Lookup:
         width: int = 8,
         parallelism: int = 5,
         query_limit: int = 200,
-        asks: int = 1,
-        kept: int = 0,
+        attempts: int = 1,
+        reserved: int = 0,
         ours: Container[NodeId] = (),
     ) -> None:
-        """Start empty; at least one of `add_contacts` and `add_addresses` must follow.
+        """Start empty; at least one of `add_contacts` and `add_bootstrap_nodes` must follow.
 
-        Those of the closest that stay silent are asked `asks` times.  `ours` are ids of further
-        sockets of this node: like `own_id` they are not asked, nor found.
+        Unresponsive nodes of the closest are queried `attempts` times.  `reserved` of the `width` slots
+        are for BEP 42 compliant nodes.  `own_id` and `ours`, the ids of all sockets of this node, are
+        neither queried nor found.
         """
         self.target = target
         self.queries = 0
@@ -54,144 +57,137 @@ class Lookup:
         self._width = width
         self._parallelism = parallelism
         self._query_limit = query_limit
-        self._asks = asks
-        self._again = 0
-        self._candidates = Candidates(target, own_id, scope, width=width, kept=kept, ours=ours)
-        self._parts = Subtrees(target)
-        self._ways_in: deque[Candidate] = deque()
+        self._attempts = attempts
+        self._retries = 0
+        self._candidates = Candidates(target, own_id, scope, width=width, reserved=reserved, ours=ours)
+        self._subtrees = Subtrees(target)
+        self._bootstrap: deque[Candidate] = deque()
         self._networks: set[str] = set()
-        self._failed: list[int] = []
-        self._under_way = 0
+        self._closest_failure: float = inf
+        self._in_flight = 0
         self._stalled = 0
 
     def add_contacts(self, contacts: Iterable[Contact], source: Address | None = None) -> None:
-        """Add contacts from our own table, or those that `source` named."""
+        """Add contacts from our own table, or those that `source` returned."""
         self._candidates.add(contacts, None if source is None else self._candidates.get(source))
 
-    def add_addresses(self, addresses: Iterable[Address]) -> None:
-        """Add ways in: addresses whose node ids are not known, asked while few nodes have answered.
+    def add_bootstrap_nodes(self, addresses: Iterable[Address]) -> None:
+        """Add addresses whose node ids are not known, to be queried while few nodes have answered.
 
-        They come before contacts once more than `width` of those were asked and nobody has answered.
+        They come before contacts once more than `width` of those were queried and none has answered.
         """
         for address in addresses:
-            candidate = self._candidates.add_way_in(address)
+            candidate = self._candidates.add_bootstrap_node(address)
             if candidate is not None:
-                self._ways_in.append(candidate)
+                self._bootstrap.append(candidate)
 
     def take_next(self) -> Address | None:
-        """Return the address to ask now and count it as asked, or None while there is nothing to do."""
-        if not self._has_room:
+        """Return the address to query now and count the query, or None while there is none."""
+        if not self._has_capacity:
             return None
         if self.answers or self.queries <= self._width:
-            candidate = self._next_candidate() or self._next_way_in()
+            candidate = self._next_candidate() or self._next_bootstrap()
         else:
-            candidate = self._next_way_in() or self._next_candidate()
-        if candidate is None and self._next_question() is None:
-            candidate = self._next_again()
+            candidate = self._next_bootstrap() or self._next_candidate()
+        if candidate is None and self._next_subtree_query() is None:
+            candidate = self._next_retry()
         if candidate is None:
             return None
-        self._again += candidate.asks > 0
-        candidate.state = CandidateState.ASKED
-        candidate.asks += 1
-        candidate.under_way += 1
+        self._retries += candidate.attempts > 0
+        candidate.state = CandidateState.QUERIED
+        candidate.attempts += 1
+        candidate.in_flight += 1
         self._networks.add(candidate.network)
         self.queries += 1
-        self._under_way += 1
+        self._in_flight += 1
         return candidate.address
 
-    def take_question(self) -> SubtreeQuery | None:
-        """Return what to ask about a part of the neighbourhood and count it as asked, or None.
-
-        To be called when there is nobody to ask next.
-        """
-        question = self._next_question() if self._has_room else None
-        if question is not None:
-            self._parts.on_asked(question)
+    def take_subtree_query(self) -> SubtreeQuery | None:
+        """Return the next query about a subtree and count it, or None; call when `take_next` has none."""
+        query = self._next_subtree_query() if self._has_capacity else None
+        if query is not None:
+            self._subtrees.on_sent(query)
             self.queries += 1
-        return question
+        return query
 
     def on_response(self, address: Address, node_id: NodeId, contacts: Iterable[Contact]) -> bool:
-        """Take in an answer; return False when it counts for nothing, as under an id that came too late."""
-        candidate = self._settle(address)
+        """Record an answer; return False when it does not count, as when it is late or under another id."""
+        candidate = self._end_queries(address)
         if candidate is None:
             return False
-        if not self._candidates.believes(candidate, node_id):
+        if not self._candidates.accepts_id(candidate, node_id):
             self._fail(candidate)
             return False
         candidate.state = CandidateState.ANSWERED
         self.answers += 1
-        candidate.praise_sources()
+        candidate.credit_sources()
         self.add_contacts(contacts, address)
         return True
 
     def on_failure(self, address: Address) -> None:
-        """Take note that a node will not answer; its place goes to the next in line."""
+        """Record that a node will not answer; the next one is queried in its place."""
         candidate = self._candidates.get(address)
-        if candidate is not None and candidate.under_way:
-            self._blame_once(candidate)
-            self._settle(address)
+        if candidate is not None and candidate.in_flight:
+            self._count_first_failure(candidate)
+            self._end_queries(address)
             self._fail(candidate)
 
     def on_timeout(self, address: Address) -> None:
-        """Take note that the oldest query to a node got no answer; it may be asked once more."""
+        """Record that the oldest query to a node timed out; it may be queried again."""
         candidate = self._candidates.get(address)
-        if candidate is None or not candidate.under_way:
+        if candidate is None or not candidate.in_flight:
             return
-        self._blame_once(candidate)
-        if candidate.under_way > 1:  # the oldest has stalled, or there would be no other
-            candidate.under_way -= 1
-            self._under_way -= 1
+        self._count_first_failure(candidate)
+        # The oldest query has stalled, or there would be no other.
+        if candidate.in_flight > 1:
+            candidate.in_flight -= 1
+            self._in_flight -= 1
             self._stalled -= 1
             return
-        self._settle(address)
-        if candidate.node_id is None or candidate.asks >= self._asks:
+        self._end_queries(address)
+        if candidate.node_id is None or candidate.attempts >= self._attempts:
             self._fail(candidate)
         else:
             candidate.state = CandidateState.STALLED
             self._networks.discard(candidate.network)
 
     def on_stall(self, address: Address) -> None:
-        """Take note that an answer is late: another query may start, the answer is still welcome."""
+        """Record that an answer is late: another query may start, but the answer still counts."""
         candidate = self._candidates.get(address)
-        if candidate is not None and candidate.state is CandidateState.ASKED:
+        if candidate is not None and candidate.state is CandidateState.QUERIED:
             candidate.state = CandidateState.STALLED
             self._stalled += 1
 
-    def on_part(self, question: SubtreeQuery, contacts: Iterable[Contact]) -> None:
-        """Take in the answer to a question about a part."""
-        self._parts.on_answer(question)
-        self.add_contacts(contacts, question.address)
+    def on_subtree_response(self, query: SubtreeQuery, contacts: Iterable[Contact]) -> None:
+        """Record the answer to a query about a subtree."""
+        self._subtrees.on_answer(query)
+        self.add_contacts(contacts, query.address)
 
-    def on_part_silence(self, question: SubtreeQuery) -> None:
-        """Take note that such an answer is late, or will not come."""
-        self._parts.on_silence(question)
+    def on_subtree_timeout(self, query: SubtreeQuery) -> None:
+        """Record that an answer about a subtree is late, or will not come."""
+        self._subtrees.on_timeout(query)
 
     @property
-    def finished(self) -> bool:
-        """Tell whether the closest have all answered, or nobody is left to ask."""
-        if self.queries >= self._query_limit and self._under_way == self._parts.under_way == 0:
+    def is_finished(self) -> bool:
+        """Whether the closest have all answered, or no node is left to query."""
+        if self.queries >= self._query_limit and self._in_flight == self._subtrees.in_flight == 0:
             return True
         answered = 0
-        for candidate in self._candidates.in_running(CandidateState.ANSWERED):
+        for candidate in self._candidates.ranked(CandidateState.ANSWERED):
             if candidate.state is CandidateState.ANSWERED:
                 answered += 1
                 if answered == self._width:
-                    return self._parts.under_way == 0 and self._next_question() is None
+                    return self._subtrees.in_flight == 0 and self._next_subtree_query() is None
             elif not self._is_passed_over(candidate):
                 return False
-        return self._under_way == 0 and self._next_way_in() is None
+        return self._in_flight == 0 and self._next_bootstrap() is None
 
-    def asked_and_lost(self) -> tuple[int, int]:
-        """Return how many queries went to nodes known to be there, and how many of them got lost."""
-        return self._parts.asked_and_lost()
-
-    def silent_nearby(self) -> int:
-        """Return how many nodes were asked in vain that are closer than the last of `closest`."""
-        closest = self.closest()
-        return self._silent_within(closest) if closest else len(self._failed)
+    def sent_and_lost(self) -> tuple[int, int]:
+        """Return the number of queries to nodes that answered before, and how many of them got lost."""
+        return self._subtrees.sent_and_lost()
 
     def nearby(self) -> list[Candidate]:
-        """Return the closest contacts as `closest` does, those that failed among them, and those beyond."""
+        """Return the contacts of `closest`, those between that did not answer, and those beyond."""
         closest = self.closest()
         found = {contact.address for contact in closest}
         radius = self._candidates.distance(closest[-1]) if closest else -1
@@ -201,102 +197,99 @@ class Lookup:
             # Others that are closer were passed over, and are not to come back.
             if candidate.address in found
             or distance > radius
-            or (candidate.asks and candidate.state is not CandidateState.ANSWERED)
+            or (candidate.attempts and candidate.state is not CandidateState.ANSWERED)
         ]
 
     def closest(self) -> list[Contact]:
-        """Return the closest contacts that answered, closest first, at most `width`.
-
-        Some that do not conform may be left out for others that do and are less close.
-        """
+        """Return the contacts that answered, at most `width`, closest first; see `Candidates.closest`."""
         return self._candidates.closest()
 
     @property
-    def _has_room(self) -> bool:
-        waiting = self._under_way - self._stalled + self._parts.under_way
+    def _has_capacity(self) -> bool:
+        waiting = self._in_flight - self._stalled + self._subtrees.in_flight
         return waiting < self._parallelism and self.queries < self._query_limit
 
-    def _silent_within(self, closest: list[Contact]) -> int:
-        radius = self._candidates.distance(closest[-1])
-        return bisect_left(self._failed, radius) + self._candidates.stalled_within(radius)
-
     def _next_candidate(self) -> Candidate | None:
-        settled = 0
-        for candidate in self._candidates.in_running(CandidateState.ANSWERED, CandidateState.ASKED):
-            if candidate.state in (CandidateState.ANSWERED, CandidateState.ASKED):
-                settled += 1
-                if settled == self._width:
+        taken = 0
+        for candidate in self._candidates.ranked(CandidateState.ANSWERED, CandidateState.QUERIED):
+            if candidate.state in (CandidateState.ANSWERED, CandidateState.QUERIED):
+                taken += 1
+                if taken == self._width:
                     return None
             elif candidate.state is CandidateState.NEW and self._is_eligible(candidate):
                 return candidate
         return None
 
-    def _next_way_in(self) -> Candidate | None:
-        while self._ways_in and self.answers < self._width:
-            candidate = self._ways_in[0]
+    def _next_bootstrap(self) -> Candidate | None:
+        while self._bootstrap and self.answers < self._width:
+            candidate = self._bootstrap[0]
             if candidate.state is CandidateState.NEW:
                 return candidate
-            self._ways_in.popleft()
+            self._bootstrap.popleft()
         return None
 
-    def _next_again(self) -> Candidate | None:
-        """Return the least asked of the silent ones, once 8 have answered or nobody else is left."""
-        silent: list[Candidate] = []
+    def _next_retry(self) -> Candidate | None:
+        """Return the stalled node with the fewest queries, once 8 have answered or no other is left."""
+        stalled: list[Candidate] = []
         answered = 0
-        for candidate in self._candidates.in_running(CandidateState.ANSWERED, CandidateState.ASKED):
+        for candidate in self._candidates.ranked(CandidateState.ANSWERED, CandidateState.QUERIED):
             answered += candidate.state is CandidateState.ANSWERED
             if answered == self._width:
                 break
-            if candidate.state is CandidateState.STALLED and self._may_be_asked_again(candidate):
-                silent.append(candidate)
+            if candidate.state is CandidateState.STALLED and self._may_be_retried(candidate):
+                stalled.append(candidate)
         else:
-            if self._under_way > self._stalled:
+            if self._in_flight > self._stalled:
                 return None
-        return min(silent, key=attrgetter("asks"), default=None)
+        return min(stalled, key=attrgetter("attempts"), default=None)
 
-    def _next_question(self) -> SubtreeQuery | None:
-        """Return what to ask about a part when all that is left of the closest is silent nodes."""
+    def _next_subtree_query(self) -> SubtreeQuery | None:
+        # Only when all of the closest that have not answered are unresponsive.
         if self.answers < self._width or self._next_candidate() is not None:
             return None
         closest = self.closest()
-        return self._parts.next(closest) if self._silent_within(closest) else None
+        radius = self._candidates.distance(closest[-1])
+        if self._closest_failure < radius or self._candidates.has_stalled_within(radius):
+            return self._subtrees.next(closest)
+        return None
 
     def _is_eligible(self, candidate: Candidate) -> bool:
-        return candidate.network not in self._networks and candidate.is_vouched_for
+        return candidate.network not in self._networks and candidate.is_supported
 
-    def _may_be_asked_again(self, candidate: Candidate) -> bool:
+    def _may_be_retried(self, candidate: Candidate) -> bool:
         return (
-            candidate.asks < self._asks
-            and self._again < MOST_AGAIN
-            and candidate.is_vouched_for
-            and (candidate.under_way > 0 or candidate.network not in self._networks)
+            candidate.attempts < self._attempts
+            and self._retries < MAX_RETRIES
+            and candidate.is_supported
+            and (candidate.in_flight > 0 or candidate.network not in self._networks)
         )
 
     def _is_passed_over(self, candidate: Candidate) -> bool:
-        """Tell whether the end need not wait for one that is closer and has not answered."""
+        """Return whether the end need not wait for a closer node that has not answered."""
         if candidate.state is CandidateState.NEW:
             return not self._is_eligible(candidate)
-        if candidate.state is not CandidateState.STALLED or self._may_be_asked_again(candidate):
+        if candidate.state is not CandidateState.STALLED or self._may_be_retried(candidate):
             return False
-        return candidate.under_way < candidate.asks  # or the first answer may only be late
+        # Until the first query has timed out, its answer may only be late.
+        return candidate.in_flight < candidate.attempts
 
-    def _settle(self, address: Address) -> Candidate | None:
-        """Return the candidate that was asked at an address, no longer counted as under way."""
+    def _end_queries(self, address: Address) -> Candidate | None:
+        """Return the candidate that was queried at an address, with none of its queries in flight."""
         candidate = self._candidates.get(address)
-        if candidate is None or not candidate.under_way:
+        if candidate is None or not candidate.in_flight:
             return None
-        self._under_way -= candidate.under_way
-        self._stalled -= candidate.under_way - (candidate.state is CandidateState.ASKED)
-        candidate.under_way = 0
+        self._in_flight -= candidate.in_flight
+        self._stalled -= candidate.in_flight - (candidate.state is CandidateState.QUERIED)
+        candidate.in_flight = 0
         return candidate
 
-    def _blame_once(self, candidate: Candidate) -> None:
-        if candidate.under_way == candidate.asks:  # none has come to an end before
-            candidate.blame_sources()
+    def _count_first_failure(self, candidate: Candidate) -> None:
+        # One failure a node, however often it is queried.
+        if candidate.in_flight == candidate.attempts:
+            candidate.count_against_sources()
 
     def _fail(self, candidate: Candidate) -> None:
-        """Take a candidate out of the running."""
         self._networks.discard(candidate.network)
         distance = self._candidates.fail(candidate)
         if distance is not None:
-            insort(self._failed, distance)
+            self._closest_failure = min(self._closest_failure, distance)

@@ -1,10 +1,10 @@
-"""What to ask the neighbours of a target when some that they name are silent.
+"""Queries about the subtrees around a target, for when some of its neighbours are unresponsive.
 
-A reply names 8 nodes.  Each of them that is gone stands in the place of one that is there, so of the
-closest nodes the last ones may be named by nobody, however many are asked for the target.  But a
-*part* of the neighbourhood, the ids that share exactly so many bits with the target, is smaller, and
-a node in it knows it best.  Asked for the id across from the target, the one nearest to it in that
-part, it names the part first, and those who are gone elsewhere are in nobody's place.
+A response lists 8 nodes.  Each unresponsive one takes the place of a live one, so the last of the
+closest nodes may be in no response at all, however many nodes are queried for the target.  But a
+*subtree* of the neighbourhood, the ids that share exactly so many bits with the target, is smaller,
+and a node in it knows it best.  Queried for the id in the subtree that is nearest to the target, it
+lists the subtree first, and unresponsive nodes elsewhere take no places.
 """
 
 from collections.abc import Sequence
@@ -13,67 +13,75 @@ from typing import NamedTuple
 from dhtnode.addresses import Address, Contact
 from dhtnode.ids import NodeId, as_id, as_int
 
-WIDEST = 2  # parts that are asked: what is left of the neighbourhood is small enough for any reply
-MOST_ASKS = 7  # of one part
+# The widest subtrees: what is left of the neighbourhood is small enough for any response.
+MAX_SUBTREES = 2
+# For each subtree.
+MAX_ATTEMPTS = 7
 
 
 class SubtreeQuery(NamedTuple):
-    """Hold which node is to be asked for which id, which part that is of, and the how manieth ask it is."""
+    """A query for `target` to one node, the `attempt`-th (from 1) about a subtree.
 
-    part: int
-    ask: int
+    `subtree` is the number of bits in which its ids may differ from the target of the lookup.
+    """
+
+    subtree: int
+    attempt: int
     address: Address
     target: NodeId
 
 
 class Subtrees:
-    """Keep track of what the parts were asked, each until there is an answer."""
+    """The queries about each subtree, until there is an answer."""
 
     def __init__(self, target: bytes) -> None:
         self._target = as_int(target)
-        self._asks: dict[int, int] = {}
-        self._fresh: set[int] = set()
-        self._answered: dict[int, int] = {}  # which ask it was
+        self._attempts: dict[int, int] = {}
+        self._waiting: set[int] = set()
+        # The attempt that was answered.
+        self._answered: dict[int, int] = {}
 
     def next(self, closest: Sequence[Contact]) -> SubtreeQuery | None:
-        """Return what to ask now that these are the closest, or None; at most 7 asks of one part.
+        """Return the next query, given the closest nodes that answered, or None.
 
-        Each time it is another node's turn, so that no single one can be in the way.
+        There are at most 7 attempts for a subtree, and none while another one is in flight.
         """
-        by_part: dict[int, list[Contact]] = {}
+        by_subtree: dict[int, list[Contact]] = {}
         for contact in reversed(closest):
-            by_part.setdefault((as_int(contact.node_id) ^ self._target).bit_length(), []).append(contact)
-        for part in list(by_part)[:WIDEST]:
-            asks = self._asks.get(part, 0)
-            if part and part not in self._fresh and part not in self._answered and asks < MOST_ASKS:
-                contact = by_part[part][-1 - asks % len(by_part[part])]
-                return SubtreeQuery(part, asks + 1, contact.address, as_id(self._target ^ 1 << part - 1))
+            by_subtree.setdefault((as_int(contact.node_id) ^ self._target).bit_length(), []).append(contact)
+        for subtree, contacts in list(by_subtree.items())[:MAX_SUBTREES]:
+            attempts = self._attempts.get(subtree, 0)
+            is_open = subtree not in self._waiting and subtree not in self._answered
+            if subtree and is_open and attempts < MAX_ATTEMPTS:
+                # Another node each time, so that no single one can be in the way.
+                address = contacts[-1 - attempts % len(contacts)].address
+                return SubtreeQuery(subtree, attempts + 1, address, as_id(self._target ^ 1 << subtree - 1))
         return None
 
-    def on_asked(self, question: SubtreeQuery) -> None:
-        """Take note that a question is under way."""
-        self._asks[question.part] = question.ask
-        self._fresh.add(question.part)
+    def on_sent(self, query: SubtreeQuery) -> None:
+        """Record that a query is in flight."""
+        self._attempts[query.subtree] = query.attempt
+        self._waiting.add(query.subtree)
 
-    def on_answer(self, question: SubtreeQuery) -> None:
-        """Take note of an answer, perhaps to one that had stalled; the part is done."""
-        self._fresh.discard(question.part)
-        self._answered.setdefault(question.part, question.ask)
+    def on_answer(self, query: SubtreeQuery) -> None:
+        """Record an answer, perhaps to a query that had stalled; there are no more about the subtree."""
+        self._waiting.discard(query.subtree)
+        self._answered.setdefault(query.subtree, query.attempt)
 
-    def on_silence(self, question: SubtreeQuery) -> None:
-        """Take note that an answer is late, or will not come."""
-        if self._asks.get(question.part) == question.ask:
-            self._fresh.discard(question.part)
+    def on_timeout(self, query: SubtreeQuery) -> None:
+        """Record that an answer is late, or will not come."""
+        if self._attempts.get(query.subtree) == query.attempt:
+            self._waiting.discard(query.subtree)
 
-    def asked_and_lost(self) -> tuple[int, int]:
-        """Return how many queries were sent, all to nodes that are there, and how many of them were in vain.
+    def sent_and_lost(self) -> tuple[int, int]:
+        """Return the number of queries, all to nodes that answered before, and of those that got lost.
 
-        The last one to a part that has not answered does not count: its answer may only be late.
+        The last one about a subtree that has not answered is not counted: its answer may only be late.
         """
-        asked = sum(self._answered.get(part, asks - 1) for part, asks in self._asks.items())
-        return asked, asked - len(self._answered)
+        sent = sum(self._answered.get(subtree, attempts - 1) for subtree, attempts in self._attempts.items())
+        return sent, sent - len(self._answered)
 
     @property
-    def under_way(self) -> int:
-        """Return how many parts are waited for."""
-        return len(self._fresh)
+    def in_flight(self) -> int:
+        """Return the number of subtrees with a query in flight."""
+        return len(self._waiting)

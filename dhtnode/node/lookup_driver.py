@@ -49,8 +49,8 @@ class LookupDriver:
 
     def add_bootstrap(self, addresses: Iterable[Address]) -> None:
         """Add addresses of bootstrap nodes, and go on if the lookup had ended for want of them."""
-        self.lookup.add_addresses(addresses)
-        if not self.lookup.finished:
+        self.lookup.add_bootstrap_nodes(addresses)
+        if not self.lookup.is_finished:
             self._reopen()
         self._advance()
 
@@ -94,9 +94,9 @@ class LookupDriver:
     def _advance(self) -> None:
         while (address := self.lookup.take_next()) is not None:
             self._send(address)
-        while (query := self.lookup.take_question()) is not None:
+        while (query := self.lookup.take_subtree_query()) is not None:
             self._send_subtree_query(query)
-        if self.lookup.finished and (self.answers or not self._is_expecting):
+        if self.lookup.is_finished and (self.answers or not self._is_expecting):
             self.cancel()
 
     def _send(self, address: Address) -> None:
@@ -120,9 +120,9 @@ class LookupDriver:
             on_stall=partial(self._on_subtree_stall, query),
         )
         if pending is None:
-            self.lookup.on_part_silence(query)
+            self.lookup.on_subtree_timeout(query)
         else:
-            self._add(query.part, pending)
+            self._add(query.subtree, pending)
 
     def _add(self, key: Address | int, pending: Pending) -> None:
         self._under_way.setdefault(key, []).append(pending)
@@ -168,13 +168,13 @@ class LookupDriver:
 
     def _on_subtree_done(self, query: SubtreeQuery, result: Answer | QueryError, _now: float) -> None:
         if isinstance(result, Answer):
-            self._forget(query.part)
+            self._forget(query.subtree)
             self.bytes_received += result.bytes_received
-            self.lookup.on_part(query, result.response.contacts(self._rpc.socket.address.family))
+            self.lookup.on_subtree_response(query, result.response.contacts(self._rpc.socket.address.family))
         else:
-            self.lookup.on_part_silence(query)
+            self.lookup.on_subtree_timeout(query)
         self._advance()
 
     def _on_subtree_stall(self, query: SubtreeQuery) -> None:
-        self.lookup.on_part_silence(query)
+        self.lookup.on_subtree_timeout(query)
         self._advance()

@@ -137,7 +137,7 @@ class SocketNode:
                 await self._bootstrap_through(driver, self._last_hosts)
         finally:
             driver.cancel()
-            self._retries.add(*driver.lookup.asked_and_lost())
+            self._retries.add(*driver.lookup.sent_and_lost())
 
     async def serve(self) -> None:
         """Receive, answer, and look names up, until cancelled."""
@@ -232,8 +232,8 @@ class SocketNode:
             width=self.settings.bucket_size,
             parallelism=self.settings.parallelism,
             query_limit=self.settings.lookup_query_limit,
-            asks=self._retries.attempts,
-            kept=reserved_slots(self.settings.bucket_size, self.table.compliant_share()),
+            attempts=self._retries.attempts,
+            reserved=reserved_slots(self.settings.bucket_size, self.table.compliant_share()),
             ours=self._context.identities.ids,
         )
         return LookupDriver(self.rpc, lookup, method, on_answer)

@@ -1,4 +1,4 @@
-"""One walk over networks that exist only as dictionaries: what is found, and what cannot be done to it."""
+"""Lookups over networks that exist only as dictionaries: what they find, and what liars cannot do."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.bep42 import is_compliant, reserved_slots, secure_id
 from dhtnode.ids import ZERO_ID, as_id, distance, random_id, shared_prefix_bits
-from dhtnode.lookup.candidates import DISTRUST_AFTER, MAX_CANDIDATES
+from dhtnode.lookup.candidates import MAX_CANDIDATES, REJECT_AFTER
 from dhtnode.lookup.lookup import Lookup
 from dhtnode.lookup.subtrees import SubtreeQuery
 
@@ -35,34 +35,34 @@ def new_lookup(
     width: int = 8,
     parallelism: int = 5,
     query_limit: int = 200,
-    asks: int = 1,
+    attempts: int = 1,
     scope: Scope = Scope.PUBLIC,
 ) -> Lookup:
     return Lookup(
-        TARGET, OWN, scope, width=width, parallelism=parallelism, query_limit=query_limit, asks=asks
+        TARGET, OWN, scope, width=width, parallelism=parallelism, query_limit=query_limit, attempts=attempts
     )
 
 
-def ask_all(lookup: Lookup) -> list[Address]:
-    """Take everybody who may be asked now."""
+def query_all(lookup: Lookup) -> list[Address]:
+    """Take all addresses that may be queried now."""
     asked = []
     while (taken := lookup.take_next()) is not None:
         asked.append(taken)
     return asked
 
 
-def answer_questions(lookup: Lookup) -> list[SubtreeQuery]:
-    """Answer all questions about parts with nothing, and return them."""
+def answer_subtree_queries(lookup: Lookup) -> list[SubtreeQuery]:
+    """Answer all queries about subtrees with nothing, and return them."""
     asked = []
-    while (question := lookup.take_question()) is not None:
-        asked.append(question)
-        lookup.on_part(question, [])
+    while (query := lookup.take_subtree_query()) is not None:
+        asked.append(query)
+        lookup.on_subtree_response(query, [])
     return asked
 
 
 @dataclass
 class Network:
-    """Be nodes that know each other: what each answers, and which of them are dead."""
+    """Nodes that know each other: what each answers, and which of them are dead."""
 
     contacts: list[Contact]
     tables: dict[Address, list[Contact]]
@@ -78,15 +78,15 @@ class Network:
         alive = [contact for contact in self.contacts if contact.address not in self.dead]
         return sorted(alive, key=lambda contact: distance(contact.node_id, target))[:count]
 
-    def walk(self, lookup: Lookup, start: Iterable[Contact]) -> None:
+    def run(self, lookup: Lookup, start: Iterable[Contact]) -> None:
         """Answer everything in the order in which it was asked."""
         ids = {contact.address: contact.node_id for contact in self.contacts}
         lookup.add_contacts(start)
         asked: list[Address] = []
-        while not lookup.finished:
-            asked.extend(ask_all(lookup))
-            while (question := lookup.take_question()) is not None:
-                lookup.on_part(question, self.answer(question.address, question.target))
+        while not lookup.is_finished:
+            asked.extend(query_all(lookup))
+            while (query := lookup.take_subtree_query()) is not None:
+                lookup.on_subtree_response(query, self.answer(query.address, query.target))
             if not asked:
                 continue
             current = asked.pop(0)
@@ -111,146 +111,113 @@ def new_network(size: int, random: Random) -> Network:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_walk_finds_the_true_closest(seed: int) -> None:
-    """From three random nodes to the 8 nearest of 300, with a small part of them asked."""
+def test_lookup_finds_the_true_closest(seed: int) -> None:
     random = Random(seed)
     network = new_network(300, random)
     target = random_id(random)
     lookup = Lookup(target, OWN, Scope.PUBLIC)
 
-    network.walk(lookup, random.sample(network.contacts, 3))
+    network.run(lookup, random.sample(network.contacts, 3))
 
     assert lookup.closest() == network.closest(target)
     assert lookup.queries == lookup.answers < 60
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_walk_finds_the_closest_living_among_dead(seed: int) -> None:
-    """A third of all contacts lead nowhere."""
+def test_lookup_finds_the_closest_live_nodes_among_dead_ones(seed: int) -> None:
     random = Random(seed)
     network = new_network(300, random)
     network.dead = {contact.address for contact in random.sample(network.contacts, 100)}
-    network.reply = 12  # so that 8 of those named are alive, as where tables are kept fresh
+    network.reply = 12  # so that 8 of those named are alive, as where tables are reserved fresh
     target = random_id(random)
     lookup = Lookup(target, OWN, Scope.PUBLIC)
 
-    network.walk(lookup, network.closest(OWN, 16))
+    network.run(lookup, network.closest(OWN, 16))
 
     assert lookup.closest() == network.closest(target)
-    assert lookup.queries - lookup.answers >= lookup.silent_nearby()
 
 
-def test_walk_in_a_tiny_network_ends_with_everybody() -> None:
-    """Fewer than a bucket is no reason to go on for ever."""
+def test_lookup_in_a_tiny_network_ends_with_all_nodes() -> None:
     network = new_network(5, Random(1))
     lookup = new_lookup()
 
-    network.walk(lookup, network.contacts[:1])
+    network.run(lookup, network.contacts[:1])
 
     assert lookup.closest() == network.closest(TARGET)
 
 
-def test_lookup_without_anybody_is_finished() -> None:
-    """There is nothing to wait for."""
+def test_lookup_without_candidates_is_finished() -> None:
     lookup = new_lookup()
 
-    assert (lookup.take_next(), lookup.finished, lookup.closest(), lookup.silent_nearby()) == (
-        None,
-        True,
-        [],
-        0,
-    )
+    assert (lookup.take_next(), lookup.is_finished, lookup.closest()) == (None, True, [])
 
 
-def test_closest_are_asked_first_and_only_so_many_at_once() -> None:
-    """Parallelism bounds what is under way."""
+def test_closest_are_queried_first_within_the_parallelism() -> None:
     lookup = new_lookup(parallelism=3)
     lookup.add_contacts([at(n) for n in (50, 10, 40, 20, 30)])
 
-    asked = ask_all(lookup)
+    asked = query_all(lookup)
 
     assert asked == [address(10), address(20), address(30)]
-    assert (lookup.queries, lookup.finished) == (3, False)
+    assert (lookup.queries, lookup.is_finished) == (3, False)
 
 
 def test_lookup_ends_when_the_closest_have_answered() -> None:
-    """Candidates farther away are not asked, and answers under way are not waited for."""
     lookup = new_lookup(width=2, parallelism=3)
     lookup.add_contacts([at(n) for n in (10, 20, 30, 40)])
-    ask_all(lookup)
+    query_all(lookup)
 
     lookup.on_response(address(10), as_id(10), [])
-    before = lookup.finished
+    before = lookup.is_finished
     lookup.on_response(address(20), as_id(20), [])
 
-    assert (before, lookup.finished) == (False, True)
+    assert (before, lookup.is_finished) == (False, True)
     assert lookup.closest() == [at(10), at(20)]
 
 
-def test_failure_frees_the_place_for_the_next_in_line() -> None:
-    """The 8 closest of those that answer count."""
+def test_failed_node_gives_way_to_the_next_closest() -> None:
     lookup = new_lookup(width=1, parallelism=1)
     lookup.add_contacts([at(10), at(20)])
-    ask_all(lookup)
+    query_all(lookup)
 
     lookup.on_failure(address(10))
 
-    assert ask_all(lookup) == [address(20)]
+    assert query_all(lookup) == [address(20)]
     lookup.on_response(address(20), as_id(20), [])
-    answer_questions(lookup)
-    assert (lookup.finished, lookup.closest(), lookup.silent_nearby()) == (True, [at(20)], 1)
-
-
-def test_silent_nodes_count_where_they_are_nearer_than_what_was_found() -> None:
-    """They may hold what we did not find; those beyond the last found one do not matter."""
-    lookup = new_lookup(width=1, parallelism=1)
-    lookup.add_contacts([at(10), at(20)])
-    lookup.add_contacts([at(30)])
-    ask_all(lookup)
-    lookup.on_failure(address(10))
-    ask_all(lookup)
-    lookup.on_stall(address(20))
-    ask_all(lookup)
-    lookup.on_failure(address(30))
-    before = lookup.silent_nearby()
-
-    lookup.on_response(address(20), as_id(20), [])
-
-    assert (before, lookup.silent_nearby(), lookup.closest()) == (2, 1, [at(20)])
+    answer_subtree_queries(lookup)
+    assert (lookup.is_finished, lookup.closest()) == (True, [at(20)])
 
 
 def test_stalled_query_frees_its_slot() -> None:
-    """Once: a second stall of the same query frees nothing more."""
+    """A second stall of the same query frees nothing more."""
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10), at(20), at(30)])
-    ask_all(lookup)
+    query_all(lookup)
 
     lookup.on_stall(address(10))
     lookup.on_stall(address(10))
 
-    assert (ask_all(lookup), lookup.finished) == ([address(20)], False)
+    assert (query_all(lookup), lookup.is_finished) == ([address(20)], False)
 
 
 def test_late_answer_still_counts() -> None:
-    """And the slots are right afterwards: one query is under way, so no other may start."""
     lookup = new_lookup(width=2, parallelism=1)
     lookup.add_contacts([at(10), at(20), at(30)])
-    ask_all(lookup)
+    query_all(lookup)
     lookup.on_stall(address(10))
-    ask_all(lookup)
+    query_all(lookup)
 
     counted = lookup.on_response(address(10), as_id(10), [at(5)])
 
-    assert (counted, ask_all(lookup), lookup.closest()) == (True, [], [at(10)])
+    assert (counted, query_all(lookup), lookup.closest()) == (True, [], [at(10)])
     lookup.on_response(address(20), as_id(20), [])
-    assert ask_all(lookup) == [address(5)]
+    assert query_all(lookup) == [address(5)]
 
 
-def test_answer_that_nobody_asked_for_is_ignored() -> None:
-    """From an unknown address, from one not asked yet, and a second time."""
+def test_answer_without_a_query_is_ignored() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10), at(20)])
-    ask_all(lookup)
+    query_all(lookup)
     lookup.on_response(address(10), as_id(10), [])
 
     counted = [lookup.on_response(at(n).address, as_id(n), [at(1)]) for n in (99, 20, 10)]
@@ -259,27 +226,25 @@ def test_answer_that_nobody_asked_for_is_ignored() -> None:
     lookup.on_stall(address(99))
 
     assert counted == [False, False, False]
-    assert (lookup.answers, lookup.closest(), ask_all(lookup)) == (1, [at(10)], [address(20)])
+    assert (lookup.answers, lookup.closest(), query_all(lookup)) == (1, [at(10)], [address(20)])
 
 
 def test_node_that_moves_towards_the_target_is_not_found() -> None:
-    """Nobody gets in front of others by a change of id; its contacts do not count either."""
     lookup = new_lookup()
     lookup.add_contacts([at(10)])
-    ask_all(lookup)
+    query_all(lookup)
 
     counted = lookup.on_response(address(10), as_id(9), [at(5)])
 
-    assert (counted, lookup.closest(), ask_all(lookup), lookup.finished) == (False, [], [], True)
+    assert (counted, lookup.closest(), query_all(lookup), lookup.is_finished) == (False, [], [], True)
 
 
-def test_node_named_under_a_false_id_is_found_under_its_own() -> None:
-    """A liar who names an honest address under an id close to the target does not hide it."""
+def test_node_returned_under_a_false_id_is_found_under_its_own() -> None:
     lookup = new_lookup()
     lookup.add_contacts([at(1)])
-    ask_all(lookup)
+    query_all(lookup)
     lookup.on_response(address(1), as_id(1), [Contact(as_id(2), address(10))])
-    ask_all(lookup)
+    query_all(lookup)
 
     counted = lookup.on_response(address(10), as_id(10), [])
 
@@ -287,35 +252,34 @@ def test_node_named_under_a_false_id_is_found_under_its_own() -> None:
 
 
 def test_closest_of_several_ids_claimed_for_an_address_is_tried() -> None:
-    """A liar who names a node far away from where it is does not keep it from being asked."""
+    """A liar that moves a node away from the target does not keep it from being queried."""
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(1)])
-    ask_all(lookup)
+    query_all(lookup)
     lookup.on_response(address(1), as_id(1), [Contact(as_id(1000), address(10)), at(20), at(10)])
 
-    assert ask_all(lookup) == [address(10)]
+    assert query_all(lookup) == [address(10)]
 
 
 def test_wanted_id_is_not_taken_over_by_another_address() -> None:
-    """The first word counts: no reply can put another address in the place of a known id."""
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10), at(20)])
-    ask_all(lookup)
+    query_all(lookup)
 
     lookup.on_response(address(10), as_id(10), [at(20, host=66), at(10, host=67)])
 
-    assert ask_all(lookup) == [address(20)]
+    assert query_all(lookup) == [address(20)]
 
 
 def test_known_address_does_not_get_a_second_id() -> None:
-    """One address is asked once, under the id that was heard first."""
+    """One address is queried once, under the first id."""
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10), at(20)])
-    ask_all(lookup)
+    query_all(lookup)
 
     lookup.on_response(address(10), as_id(10), [at(1, host=20)])
 
-    assert ask_all(lookup) == [address(20)]
+    assert query_all(lookup) == [address(20)]
     assert lookup.on_response(address(20), as_id(20), [])
 
 
@@ -330,68 +294,63 @@ def test_known_address_does_not_get_a_second_id() -> None:
     ],
     ids=str,
 )
-def test_contacts_that_must_not_be_asked_are_skipped(useless: Contact) -> None:
-    """Ourselves, and networks that our socket is not part of."""
+def test_contacts_that_must_not_be_queried_are_skipped(useless: Contact) -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10)])
-    lookup.add_addresses([useless.address] if useless.node_id != OWN else [])
-    ask_all(lookup)
+    lookup.add_bootstrap_nodes([useless.address] if useless.node_id != OWN else [])
+    query_all(lookup)
 
     lookup.on_response(address(10), as_id(10), [useless])
 
-    assert (ask_all(lookup), lookup.finished) == ([], True)
+    assert (query_all(lookup), lookup.is_finished) == ([], True)
 
 
 def test_node_that_answers_under_our_own_id_does_not_count() -> None:
-    """A way in that is ourselves, or a reflector."""
     lookup = new_lookup()
-    lookup.add_addresses([address(7)])
-    ask_all(lookup)
+    lookup.add_bootstrap_nodes([address(7)])
+    query_all(lookup)
 
     assert not lookup.on_response(address(7), OWN, [at(10)])
-    assert (lookup.closest(), lookup.finished) == ([], True)
+    assert (lookup.closest(), lookup.is_finished) == ([], True)
 
 
-def test_one_network_is_asked_once() -> None:
+def test_one_network_is_queried_once() -> None:
     """A /24 may be one attacker, so its second address is left out even when it is closer."""
     lookup = new_lookup(parallelism=1)
     neighbour = Contact(as_id(5), Address("21.0.10.77", 6881))
     lookup.add_contacts([at(10), at(20)])
-    ask_all(lookup)
+    query_all(lookup)
 
     lookup.on_response(address(10), as_id(10), [neighbour])
 
-    assert ask_all(lookup) == [address(20)]
+    assert query_all(lookup) == [address(20)]
     lookup.on_response(address(20), as_id(20), [])
-    assert (lookup.finished, lookup.closest()) == (True, [at(10), at(20)])
+    assert (lookup.is_finished, lookup.closest()) == (True, [at(10), at(20)])
 
 
 def test_network_gets_another_chance_when_its_node_failed() -> None:
-    """The rule must not let a dead node shut a living one out."""
     lookup = new_lookup(parallelism=1)
     neighbour = Contact(as_id(15), Address("21.0.10.77", 6881))
     lookup.add_contacts([at(10), neighbour])
-    ask_all(lookup)
+    query_all(lookup)
 
     lookup.on_failure(address(10))
 
-    assert (lookup.finished, ask_all(lookup)) == (False, [neighbour.address])
+    assert (lookup.is_finished, query_all(lookup)) == (False, [neighbour.address])
 
 
 def test_networks_do_not_matter_on_loopback() -> None:
-    """There a whole test network shares one address."""
     lookup = new_lookup(scope=Scope.LOOPBACK)
     contacts = [Contact(as_id(n), Address("127.0.0.1", n)) for n in (10, 20, 30)]
     lookup.add_contacts(contacts)
 
-    assert ask_all(lookup) == [contact.address for contact in contacts]
+    assert query_all(lookup) == [contact.address for contact in contacts]
 
 
-def test_liar_that_names_invented_contacts_is_not_believed_for_long() -> None:
-    """After a few of its contacts failed and none answered, the others are not asked."""
+def test_source_of_invented_contacts_is_rejected() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(1000), at(2000)])
-    ask_all(lookup)
+    query_all(lookup)
     lookup.on_response(address(1000), as_id(1000), [at(n) for n in range(1, 17)])
 
     asked = []
@@ -399,61 +358,58 @@ def test_liar_that_names_invented_contacts_is_not_believed_for_long() -> None:
         asked.append(taken)
         lookup.on_failure(taken)
 
-    assert asked == [address(n) for n in range(1, DISTRUST_AFTER + 1)]
+    assert asked == [address(n) for n in range(1, REJECT_AFTER + 1)]
     lookup.on_response(address(2000), as_id(2000), [])
-    assert (lookup.finished, lookup.closest()) == (True, [at(1000), at(2000)])
+    assert (lookup.is_finished, lookup.closest()) == (True, [at(1000), at(2000)])
 
 
-def test_contact_named_by_an_honest_node_too_is_asked() -> None:
-    """Distrust falls on what the liar alone has named."""
+def test_contact_that_an_honest_node_returned_too_is_queried() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(1000), at(2000)])
-    ask_all(lookup)
+    query_all(lookup)
     lookup.on_response(address(1000), as_id(1000), [at(n) for n in (1, 2, 3, 4, 500)])
     for number in (1, 2, 3, 4):
-        ask_all(lookup)
+        query_all(lookup)
         lookup.on_failure(address(number))
 
-    ask_all(lookup)
+    query_all(lookup)
     lookup.on_response(address(2000), as_id(2000), [at(500)])
 
-    assert ask_all(lookup) == [address(500)]
+    assert query_all(lookup) == [address(500)]
 
 
-def test_source_with_a_true_contact_stays_trusted() -> None:
-    """Honest nodes name dead contacts too."""
+def test_source_with_a_live_contact_is_not_rejected() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(1000)])
-    ask_all(lookup)
+    query_all(lookup)
     lookup.on_response(address(1000), as_id(1000), [at(n) for n in range(1, 10)])
-    ask_all(lookup)
+    query_all(lookup)
     lookup.on_response(address(1), as_id(1), [])
     for number in range(2, 9):
-        assert ask_all(lookup) == [address(number)]
+        assert query_all(lookup) == [address(number)]
         lookup.on_failure(address(number))
 
-    assert ask_all(lookup) == [address(9)]
+    assert query_all(lookup) == [address(9)]
 
 
-def test_of_one_reply_only_the_closest_contacts_count() -> None:
-    """A reply with hundreds of contacts does not crowd out the others."""
+def test_only_the_closest_contacts_of_one_response_count() -> None:
     lookup = new_lookup(width=2, parallelism=100)
     lookup.add_contacts([at(1000)])
-    ask_all(lookup)
+    query_all(lookup)
 
     lookup.on_response(address(1000), as_id(1000), [at(n) for n in range(300, 0, -1)])
 
-    assert ask_all(lookup) == [address(n) for n in (1, 2)]
+    assert query_all(lookup) == [address(n) for n in (1, 2)]
     for number in (1, 2):
         lookup.on_failure(address(number))
-    assert ask_all(lookup) == [address(n) for n in (3, 4)]
+    assert query_all(lookup) == [address(n) for n in (3, 4)]
     for number in (3, 4):
         lookup.on_failure(address(number))
-    assert lookup.finished
+    assert lookup.is_finished
 
 
 def test_all_of_our_own_contacts_may_be_tried() -> None:
-    """After a long absence most saved contacts are gone, and any of the others is a way back."""
+    """After a long absence most saved contacts are gone, and any of the others may be of use."""
     lookup = new_lookup()
     lookup.add_contacts([at(n) for n in range(1, 101)])
 
@@ -463,65 +419,60 @@ def test_all_of_our_own_contacts_may_be_tried() -> None:
         else:
             lookup.on_failure(taken)
 
-    assert (lookup.finished, lookup.closest()) == (True, [at(100)])
+    assert (lookup.is_finished, lookup.closest()) == (True, [at(100)])
 
 
-def test_ways_in_are_asked_when_no_contacts_are_known() -> None:
-    """The ids of bootstrap hosts are not known before they answer."""
+def test_bootstrap_nodes_are_queried_when_no_contacts_are_known() -> None:
     lookup = new_lookup(parallelism=2)
-    lookup.add_addresses([address(7), address(8), address(9), address(7)])
+    lookup.add_bootstrap_nodes([address(7), address(8), address(9), address(7)])
 
-    asked = ask_all(lookup)
+    asked = query_all(lookup)
     counted = lookup.on_response(address(7), as_id(700), [at(10)])
 
     assert (asked, counted) == ([address(7), address(8)], True)
-    assert ask_all(lookup) == [address(10)]
+    assert query_all(lookup) == [address(10)]
     assert lookup.closest() == [Contact(as_id(700), address(7))]
 
 
-def test_ways_in_are_left_alone_once_enough_nodes_have_answered() -> None:
-    """Bootstrap hosts have work enough."""
+def test_bootstrap_nodes_are_left_alone_once_enough_nodes_have_answered() -> None:
     lookup = new_lookup(width=2, parallelism=1)
     lookup.add_contacts([at(10), at(20)])
-    lookup.add_addresses([address(7)])
+    lookup.add_bootstrap_nodes([address(7)])
     for number in (10, 20):
-        ask_all(lookup)
+        query_all(lookup)
         lookup.on_response(address(number), as_id(number), [])
 
-    assert (ask_all(lookup), lookup.finished) == ([], True)
+    assert (query_all(lookup), lookup.is_finished) == ([], True)
 
 
-def test_lookup_is_not_finished_while_a_way_in_is_left() -> None:
-    """When all contacts have failed, the ways in are what remains."""
+def test_lookup_is_not_finished_while_a_bootstrap_node_is_left() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10)])
-    lookup.add_addresses([address(7)])
-    ask_all(lookup)
+    lookup.add_bootstrap_nodes([address(7)])
+    query_all(lookup)
 
     lookup.on_failure(address(10))
 
-    assert (lookup.finished, ask_all(lookup)) == (False, [address(7)])
+    assert (lookup.is_finished, query_all(lookup)) == (False, [address(7)])
 
 
-def test_liar_cannot_spoil_a_way_in() -> None:
-    """Named under a false id by somebody else, it is still taken by the id under which it answers."""
+def test_false_id_does_not_spoil_a_bootstrap_node() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(1000)])
-    lookup.add_addresses([address(7)])
-    ask_all(lookup)
+    lookup.add_bootstrap_nodes([address(7)])
+    query_all(lookup)
     lookup.on_response(address(1000), as_id(1000), [at(1, host=7)])
 
-    asked = ask_all(lookup)
+    asked = query_all(lookup)
     counted = lookup.on_response(address(7), as_id(700), [at(10)])
 
-    assert (asked, counted, ask_all(lookup)) == ([address(7)], True, [address(10)])
+    assert (asked, counted, query_all(lookup)) == ([address(7)], True, [address(10)])
 
 
-def test_two_ways_in_with_one_id_count_once() -> None:
-    """Whoever answers second under an id is not taken."""
+def test_two_bootstrap_nodes_with_one_id_count_once() -> None:
     lookup = new_lookup()
-    lookup.add_addresses([address(7), address(8)])
-    ask_all(lookup)
+    lookup.add_bootstrap_nodes([address(7), address(8)])
+    query_all(lookup)
 
     counted = [lookup.on_response(address(n), as_id(700), []) for n in (7, 8)]
 
@@ -529,12 +480,12 @@ def test_two_ways_in_with_one_id_count_once() -> None:
 
 
 def test_query_limit_ends_a_lookup_that_never_gets_nearer() -> None:
-    """Every answer names a closer contact that lives; somebody plays with us."""
+    """Each answer lists a closer contact that answers too."""
     lookup = new_lookup(query_limit=30)
     lookup.add_contacts([at(10_000)])
     number = 10_000
-    while not lookup.finished:
-        asked = ask_all(lookup)
+    while not lookup.is_finished:
+        asked = query_all(lookup)
         for one in asked:
             number -= 1
             lookup.on_response(one, as_id(number + 1), [at(number)])
@@ -542,41 +493,39 @@ def test_query_limit_ends_a_lookup_that_never_gets_nearer() -> None:
     assert (lookup.queries, len(lookup.closest())) == (30, 8)
 
 
-def test_query_limit_waits_for_what_is_under_way() -> None:
-    """The last answers still count."""
+def test_query_limit_waits_for_queries_in_flight() -> None:
     lookup = new_lookup(query_limit=2)
     lookup.add_contacts([at(10), at(20), at(30)])
-    asked = ask_all(lookup)
+    asked = query_all(lookup)
 
-    states = [lookup.finished]
+    states = [lookup.is_finished]
     for number in (10, 20):
         lookup.on_response(address(number), as_id(number), [])
-        states.append(lookup.finished)
+        states.append(lookup.is_finished)
 
     assert (asked, states) == ([address(10), address(20)], [False, False, True])
 
 
-def test_candidates_are_bounded_whoever_has_answered() -> None:
-    """The farthest unasked ones go, also when a node farther away has answered already."""
+def test_candidates_are_bounded() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(1 << 150, host=60_000)])
-    ask_all(lookup)
+    query_all(lookup)
     lookup.on_response(address(60_000), as_id(1 << 150), [at(50_000)])
     for number in range(100):
-        (asked,) = ask_all(lookup)
+        (asked,) = query_all(lookup)
         base = 50_000 - 17 * number
         lookup.on_response(asked, as_id(base), [at(base - n) for n in range(17, 1, -1)])
 
     assert len(lookup._candidates._by_distance) <= MAX_CANDIDATES
 
 
-BEHAVIOURS = ("answer", "answer late", "be silent", "be silent late", "use another id", "use our id")
+BEHAVIOURS = ("answer", "answer late", "time out", "time out late", "use another id", "use our id")
 POOL = 40
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Say how one address behaves: what it does when asked, and whom it names under which ids."""
+    """The behaviour of one address: what it does when queried, and the contacts that it returns."""
 
     behaviour: str
     names: list[tuple[int, int]]
@@ -601,18 +550,20 @@ def any_address(number: int) -> Address:
 
 
 def run(lookup: Lookup, plans: Sequence[Plan], random: Random) -> dict[Address, bytes]:
-    """Play the plans in random order until nothing more can happen; return who has answered as whom."""
+    """Play the plans in random order until nothing more can happen; return address and id of each answer."""
     numbers = {any_address(number): number for number in range(POOL)}
     answered: dict[Address, bytes] = {}
     under_way: list[Address] = []
     while True:
-        under_way.extend(ask_all(lookup))
-        if (question := lookup.take_question()) is not None:
-            named = plans[numbers[question.address]].names
+        under_way.extend(query_all(lookup))
+        if (query := lookup.take_subtree_query()) is not None:
+            named = plans[numbers[query.address]].names
             if random.random() < 0.5:
-                lookup.on_part_silence(question)
+                lookup.on_subtree_timeout(query)
             else:
-                lookup.on_part(question, [Contact(as_id(one), any_address(host)) for one, host in named])
+                lookup.on_subtree_response(
+                    query, [Contact(as_id(one), any_address(host)) for one, host in named]
+                )
             continue
         if not under_way:
             return answered
@@ -622,7 +573,7 @@ def run(lookup: Lookup, plans: Sequence[Plan], random: Random) -> dict[Address, 
             lookup.on_stall(asked)
             under_way.append(asked)
             continue
-        if "silent" in plan.behaviour:
+        if "time out" in plan.behaviour:
             lookup.on_stall(asked)
             lookup.on_timeout(asked)
             continue
@@ -637,18 +588,17 @@ def run(lookup: Lookup, plans: Sequence[Plan], random: Random) -> dict[Address, 
 @settings(max_examples=60)
 @given(PLANS, st.integers(1, 8), st.integers(1, 6), st.integers(1, 30), st.integers(1, 4), st.data())
 def test_every_lookup_ends_with_contacts_that_answered(
-    plans: list[Plan], width: int, parallelism: int, query_limit: int, asks: int, data: st.DataObject
+    plans: list[Plan], width: int, parallelism: int, query_limit: int, attempts: int, data: st.DataObject
 ) -> None:
-    """Whatever the others do: queries are bounded, nobody is found without an answer, the end comes."""
-    lookup = new_lookup(width=width, parallelism=parallelism, query_limit=query_limit, asks=asks)
+    lookup = new_lookup(width=width, parallelism=parallelism, query_limit=query_limit, attempts=attempts)
     numbers = st.lists(st.integers(0, POOL - 1), max_size=10)
     lookup.add_contacts([Contact(as_id(n + 1), any_address(n)) for n in data.draw(numbers)])
-    lookup.add_addresses([any_address(n) for n in data.draw(numbers)])
+    lookup.add_bootstrap_nodes([any_address(n) for n in data.draw(numbers)])
 
     answered = run(lookup, plans, Random(data.draw(st.integers(0, 2**32))))
 
     found = lookup.closest()
-    assert lookup.finished
+    assert lookup.is_finished
     assert lookup.queries <= query_limit
     assert lookup.answers == len(answered)
     assert {contact.address: contact.node_id for contact in found}.items() <= answered.items()
@@ -659,9 +609,8 @@ def test_every_lookup_ends_with_contacts_that_answered(
 
 @settings(max_examples=40)
 @given(st.integers(1, 3), st.integers(1, 6), st.integers(0, 2**32))
-def test_asks_and_slots_are_kept_to(asks: int, parallelism: int, seed: int) -> None:
-    """At no moment are more queries under way, stalled ones aside, than there are slots."""
-    lookup = new_lookup(parallelism=parallelism, asks=asks)
+def test_attempts_and_parallelism_are_bounded(attempts: int, parallelism: int, seed: int) -> None:
+    lookup = new_lookup(parallelism=parallelism, attempts=attempts)
     lookup.add_contacts([Contact(as_id(n + 1), any_address(n)) for n in range(POOL)])
     waiting: set[Address] = set()
     asked: list[Address] = []
@@ -677,7 +626,7 @@ def test_asks_and_slots_are_kept_to(asks: int, parallelism: int, seed: int) -> N
             waiting.discard(one)
             (lookup.on_stall if event == "stall" else lookup.on_failure)(one)
 
-    assert max(Counter(asked).values()) <= asks
+    assert max(Counter(asked).values()) <= attempts
 
 
 def secure(number: int) -> Contact:
@@ -686,48 +635,44 @@ def secure(number: int) -> Contact:
     return Contact(secure_id(where.host, bytes([number]) * 20), where)
 
 
-def walk_over(contacts: Sequence[Contact], kept: int) -> Lookup:
-    """Let everybody who is asked answer and name nobody."""
-    lookup = Lookup(TARGET, OWN, Scope.PUBLIC, kept=kept)
+def finished_lookup(contacts: Sequence[Contact], reserved: int) -> Lookup:
+    """Return a lookup in which all nodes answered without contacts."""
+    lookup = Lookup(TARGET, OWN, Scope.PUBLIC, reserved=reserved)
     ids = {contact.address: contact.node_id for contact in contacts}
     lookup.add_contacts(contacts)
-    while not lookup.finished:
-        for asked in ask_all(lookup):
+    while not lookup.is_finished:
+        for asked in query_all(lookup):
             lookup.on_response(asked, ids[asked], [])
     return lookup
 
 
-def test_kept_places_go_to_the_closest_that_conform() -> None:
-    """Liars under ids of their choice are closer than anybody, and get half of the places."""
+def test_reserved_slots_go_to_the_closest_compliant_nodes() -> None:
     liars = [at(number) for number in range(1, 21)]
     honest = sorted((secure(number) for number in range(20)), key=lambda contact: contact.node_id)
 
-    lookup = walk_over([*liars, *honest], kept=4)
+    lookup = finished_lookup([*liars, *honest], reserved=4)
 
     assert lookup.closest() == [*liars[:4], *honest[:4]]
-    assert lookup.queries == 8  # nobody was asked who could not count
+    assert lookup.queries == 8  # no node was queried that could not count
 
 
-def test_places_kept_in_vain_go_to_the_next() -> None:
-    """A node that does not conform is better than none."""
+def test_reserved_slots_without_compliant_nodes_go_to_the_next() -> None:
     others = [at(number) for number in range(1, 21)]
 
-    assert walk_over(others, kept=4).closest() == others[:8]
-    assert walk_over([*others, secure(1)], kept=4).closest() == [*others[:7], secure(1)]
-    assert walk_over([*others, secure(1)], kept=0).closest() == others[:8]
+    assert finished_lookup(others, reserved=4).closest() == others[:8]
+    assert finished_lookup([*others, secure(1)], reserved=4).closest() == [*others[:7], secure(1)]
+    assert finished_lookup([*others, secure(1)], reserved=0).closest() == others[:8]
 
 
-def test_preference_changes_nothing_where_enough_conform() -> None:
-    """A walk over honest nodes ends where it would end without."""
+def test_preference_changes_nothing_where_enough_nodes_are_compliant() -> None:
     contacts = [secure(number) for number in range(40)]
 
-    assert walk_over(contacts, kept=4).closest() == walk_over(contacts, kept=0).closest()
+    assert finished_lookup(contacts, reserved=4).closest() == finished_lookup(contacts, reserved=0).closest()
 
 
-@pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.1, 0), (0.3, 2), (0.5, 4), (1.0, 4)])
-def test_no_more_places_are_kept_than_can_be_filled(share: float, kept: int) -> None:
-    """Half at most; none where hardly anybody conforms."""
-    assert reserved_slots(8, share) == kept
+@pytest.mark.parametrize(("share", "reserved"), [(0.0, 0), (0.1, 0), (0.3, 2), (0.5, 4), (1.0, 4)])
+def test_no_more_slots_are_reserved_than_can_be_filled(share: float, reserved: int) -> None:
+    assert reserved_slots(8, share) == reserved
 
 
 @given(
@@ -736,39 +681,39 @@ def test_no_more_places_are_kept_than_can_be_filled(share: float, kept: int) -> 
     st.integers(0, 8),
     st.randoms(use_true_random=False),
 )
-def test_any_walk_fills_its_places(others: list[int], honest: list[int], kept: int, random: Random) -> None:
-    """Whoever fails: the places kept are filled as far as possible, and the rest by distance."""
+def test_any_lookup_fills_its_slots(
+    others: list[int], honest: list[int], reserved: int, random: Random
+) -> None:
     contacts = [*map(at, others), *map(secure, honest)]
     ids = {contact.address: contact.node_id for contact in contacts}
-    lookup = Lookup(TARGET, OWN, Scope.PUBLIC, kept=kept)
+    lookup = Lookup(TARGET, OWN, Scope.PUBLIC, reserved=reserved)
     lookup.add_contacts(contacts)
     alive: list[Contact] = []
-    while not lookup.finished:
-        for asked in ask_all(lookup):
+    while not lookup.is_finished:
+        for asked in query_all(lookup):
             if random.random() < 0.3:
                 lookup.on_failure(asked)
             else:
                 lookup.on_response(asked, ids[asked], [])
                 alive.append(Contact(ids[asked], asked))
-        answer_questions(lookup)
+        answer_subtree_queries(lookup)
 
     found = lookup.closest()
     secured = [contact for contact in found if is_compliant(contact.node_id, contact.address.host)]
     available = [contact for contact in alive if is_compliant(contact.node_id, contact.address.host)]
     assert found == sorted(found, key=lambda contact: contact.node_id)
     assert set(found) <= set(alive)
-    assert len(secured) >= min(kept, len(available))
+    assert len(secured) >= min(reserved, len(available))
     assert len(found) == min(8, len(alive))
 
 
-def test_ways_in_come_first_when_many_contacts_were_silent() -> None:
-    """Hundreds of contacts from long ago must not use a walk up before a host is asked."""
+def test_bootstrap_nodes_come_first_when_many_contacts_timed_out() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(number) for number in range(1, 30)])
     asked = []
     for _ in range(12):
-        lookup.add_addresses([address(200)])
-        asked += ask_all(lookup)
+        lookup.add_bootstrap_nodes([address(200)])
+        asked += query_all(lookup)
         lookup.on_failure(asked[-1])
 
     assert asked.index(address(200)) == 9  # the width of the lookup is 8
