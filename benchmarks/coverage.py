@@ -57,7 +57,7 @@ async def _open_session(network: SyntheticMemoryNetwork) -> AsyncIterator[Sessio
             open_writer(store, run_id, run_sync=_call) as writer,
         ):
             asker = BulkClient[OpenVisit](network.socket(network.host(0), 7000))
-            yield Session(run_id, {}, node, writer, (asker,), [])
+            yield Session(run_id, {}, node, writer, (asker,))
 
 
 async def _take(synthetic: SyntheticSettings, loss: float) -> tuple[int, dict[str, NetworkSize]]:

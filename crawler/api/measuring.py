@@ -81,7 +81,7 @@ def new_survey(
     return SwarmSurvey(
         session.node,
         session.writer,
-        session.askers,
+        session.clients,
         options.settings,
         new_random(),
         excludes=excludes,

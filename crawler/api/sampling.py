@@ -6,8 +6,8 @@ from pathlib import Path
 from random import Random
 
 from crawler.api.session import excludes_of, new_random, open_crawl
-from crawler.infohashes.sampler import Plan
 from crawler.infohashes.survey import Discovery, InfohashSurvey, SampleCounts
+from crawler.infohashes.turns import Plan
 from crawler.settings import CrawlOptions
 from crawler.zone import Zone
 
@@ -39,7 +39,7 @@ async def sample(
     """
     options = CrawlOptions.of(db)
     plan = Plan(rounds or 1, seconds)
-    if options.anonymize and plan.asks_again:
+    if options.anonymize and plan.queries_again:
         raise ValueError("to query nodes again takes the addresses that an anonymized database does not keep")
     random = random or new_random()
     drawn, excludes = Zone.parse(zone, random), excludes_of(options)
@@ -61,6 +61,6 @@ async def sample(
             plan=plan,
             excludes=excludes,
         )
-        await survey.run(walks=bool(options.bootstrap))
+        await survey.run(joins=bool(options.bootstrap))
         found = await survey.discover(looks_up=not options.anonymize)
         return InfohashResults(survey.counts(), found)

@@ -6,10 +6,8 @@ from pathlib import Path
 from random import Random
 
 from crawler.api.session import new_random, open_crawl
-from crawler.core.area import Area
-from crawler.core.exclusion import Exclusion
-from crawler.crawl.census import take_census
-from crawler.crawl.engine import Progress
+from crawler.core.exclusion import Area, Exclusion
+from crawler.crawl.census import Progress, take_census
 from crawler.settings import CrawlOptions
 from crawler.zone import Zone
 from dhtnode import InfoHash

@@ -1,29 +1,37 @@
-"""Whom a crawl leaves alone: networks and node ids that somebody asked to have excluded.
+"""Where a crawl goes: a zone of the id space, without the networks and nodes that asked to be left out.
 
-A file names one to a line: an IP address, a network (`192.0.2.0/24`, `2001:db8::/32`) or a node id of
-40 hex digits.  Blank lines and what follows a `#` are skipped.  What is excluded is neither asked nor
-written down.
+A file lists these, one to a line: an IP address, a network (`192.0.2.0/24`, `2001:db8::/32`) or a node
+id of 40 hex digits.  Blank lines and what follows a `#` are skipped.  What is excluded is neither
+queried nor written down.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Self
+from typing import Self, TypeAlias
 
+from crawler.zone import Zone
 from dhtnode import Family
 from dhtnode.krpc import PackedEndpoint
+
+Excludes: TypeAlias = Callable[[bytes, PackedEndpoint, Family], bool]
+"""Whether a node, by id and endpoint, is to be left alone: neither queried nor written down."""
+
+IsOutside: TypeAlias = Callable[[bytes, PackedEndpoint], bool]
+"""The same for the nodes of one family."""
 
 _PORT_BITS = 16
 _ID_DIGITS = 40
 
 
 class Exclusion:
-    """Tell whether a contact is excluded; costs one look-up per length of prefix in the list."""
+    """Networks and nodes to be left alone; a check costs one look-up for each prefix length in the list."""
 
     def __init__(
         self, networks: Iterable[IPv4Network | IPv6Network] = (), node_ids: Iterable[bytes] = ()
     ) -> None:
         self._node_ids = frozenset(node_ids)
-        # By family: how far to shift an endpoint, and the networks that may come of it.
+        # By family: how far to shift an endpoint, and the networks that it is then compared with.
         self._networks: dict[Family, dict[int, set[int]]] = {}
         for network in networks:
             shift = network.max_prefixlen - network.prefixlen
@@ -52,8 +60,25 @@ class Exclusion:
         return bool(self._node_ids or self._networks)
 
     def excludes(self, node_id: bytes, endpoint: PackedEndpoint, family: Family) -> bool:
-        """Return whether a contact is to be left alone."""
+        """Return whether a node is to be left alone."""
         if node_id in self._node_ids:
             return True
         by_shift = self._networks.get(family, {})
         return any(endpoint >> shift in networks for shift, networks in by_shift.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """The bounds of a crawl; by default there are none."""
+
+    zone: Zone = field(default_factory=Zone)
+    exclusion: Exclusion = field(default_factory=Exclusion)
+
+    def outside(self, family: Family) -> IsOutside | None:
+        """Return a check for nodes out of bounds, or None without bounds: it is called for every contact."""
+        zone, exclusion = self.zone, self.exclusion
+        if not zone.bits and not exclusion:
+            return None
+        return lambda node_id, endpoint: (
+            not zone.covers(node_id) or exclusion.excludes(node_id, endpoint, family)
+        )

@@ -1,14 +1,14 @@
 """Which endpoints of one family are known, which wait, and what the crawl knows of each.
 
-An endpoint is visited once, under the first id that it was named by; other ids at the same address
-and port are not asked, or one host could keep a crawl busy for ever.  When nothing is left, endpoints
-that stayed silent but were named by two others or more get a second visit: their packet may have
+An endpoint is visited once, under the first id that it was returned with; other ids at the same address
+and port are not queried, or one host could keep a crawl busy for ever.  When nothing is left, endpoints
+that were unresponsive but were returned by two nodes or more get a second visit: their packet may have
 been lost.
 
 Millions of endpoints are known at the end, so each takes little: an entry in a dictionary from the
 endpoint to a small integer, some 95 bytes, and 26 more while it waits.  The integer holds how far the
-endpoint has come, how many different nodes have named it (up to 5), and whether a node of each half
-of the crawl has: who estimates how many nodes were missed needs that of every node that answered.
+endpoint has come, how many different nodes have returned it (up to 5), and whether a node of each half
+of the crawl has: the estimate of how many nodes were missed needs that of every node that answered.
 It stays below 256, because Python has one object for each number up to there.
 """
 
@@ -22,22 +22,24 @@ from crawler.core.contact_queue import ContactQueue
 from dhtnode.krpc import CompactContacts, PackedEndpoint
 
 SECOND_VISIT_REFERRERS = 2
-MAX_PORTS_PER_HOST = 64  # of one IP address that are visited; behind carrier-grade NATs are dozens
-_HOST_COUNTERS = 1 << 22  # 4 MB for all hosts; two that share a counter share the 64
+# Ports of one IP address that are visited; behind carrier-grade NATs are dozens.
+MAX_PORTS_PER_HOST = 64
+# One byte each, for all hosts; two hosts that share a counter share the 64.
+_HOST_COUNTERS = 1 << 22
 
 # The lowest two bits of what is known of an endpoint: how far it has come.
-WAITING, SILENT, ANSWERED, FAILED = range(4)
+WAITING, UNRESPONSIVE, ANSWERED, FAILED = range(4)
 _STATE = 0b11
 _REFERRER = 0b100
 _REFERRERS = 0b1_1100
 _MANY = 5 * _REFERRER  # where the counter stops
-_HALVES = (0b10_0000, 0b100_0000)  # named by a node of this half of the crawl
+_HALVES = (0b10_0000, 0b100_0000)  # returned by a node of this half of the crawl
 _VISITED_AGAIN = 0b1000_0000
-NOBODY = -1  # instead of a half: the contact comes from our own table
+NO_HALF = -1  # instead of a half: the word of the node is not counted
 
 
 class Sighting(NamedTuple):
-    """Tell what is known of an endpoint in the end; `referrers` is 5 for five or more."""
+    """What is known of an endpoint in the end; `referrers` is 5 for five or more."""
 
     state: int
     referrers: int
@@ -47,18 +49,18 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FrontierStatistics:
-    """Count endpoints by how far they have come, and contacts that were not followed."""
+    """Endpoints by how far they have come, and contacts that were not followed."""
 
     sighted: int
     queued: int
     in_flight: int
-    settled: int
+    finished: int
     dropped: int
     answered: int = 0
 
 
 class Frontier:
-    """Hold every endpoint of one family that a crawl has heard of."""
+    """All endpoints of one family that a crawl has heard of."""
 
     def __init__(self, compact: CompactContacts, max_endpoints: int, *, counts_hosts: bool = True) -> None:
         """Start empty; with `counts_hosts`, no more than 64 ports of one IP address are taken."""
@@ -67,7 +69,7 @@ class Frontier:
         self._ports_of_hosts = bytearray(_HOST_COUNTERS) if counts_hosts else None
         self._known: dict[PackedEndpoint, int] = {}
         self._queue = ContactQueue(compact.bytes_each)
-        self._silent = ContactQueue(compact.bytes_each)
+        self._unresponsive = ContactQueue(compact.bytes_each)
         self._later: list[tuple[float, int, bytes]] = []
         self._deferrals = 0
         self._in_flight = 0
@@ -78,24 +80,24 @@ class Frontier:
         self._change_bytes = compact.family.address_bytes + 1
 
     def add(self, node_id: bytes, endpoint: PackedEndpoint) -> bool:
-        """Take in a contact to start from; tell if it is new."""
+        """Add a contact to start from; return whether it was new."""
         return endpoint not in self._known and self._add_new(node_id, endpoint, 0)
 
-    def add_named(
-        self, contacts: Iterable[tuple[bytes, PackedEndpoint]], half: int, named: set[PackedEndpoint]
+    def add_returned(
+        self, contacts: Iterable[tuple[bytes, PackedEndpoint]], half: int, returned: set[PackedEndpoint]
     ) -> int:
-        """Take in the contacts that one node names, and return how many are new.
+        """Add the contacts that one node returned, and return how many are new.
 
-        `named` are those that it has named before: it counts once for each.  `half` is the half of
-        the crawl that it belongs to, or NOBODY if its word is not to be counted.
+        `returned` are those that it has returned before: it counts once for each.  `half` is the half of
+        the crawl that it belongs to, or NO_HALF if its word is not to be counted.
         """
         new = 0
         known_endpoints, changes = self._known, self._changes
-        mark = 0 if half == NOBODY else _HALVES[half]
+        mark = 0 if half == NO_HALF else _HALVES[half]
         for node_id, endpoint in contacts:
-            if endpoint in named:
+            if endpoint in returned:
                 continue
-            named.add(endpoint)
+            returned.add(endpoint)
             known = known_endpoints.get(endpoint)
             if known is None:
                 new += self._add_new(node_id, endpoint, mark)
@@ -123,25 +125,25 @@ class Frontier:
         self._deferrals += 1
         heappush(self._later, (until, self._deferrals, self._compact.write(node_id, endpoint)))
 
-    def settle(self, node_id: bytes, endpoint: PackedEndpoint, state: int) -> None:
-        """Take note of how a visit has ended: SILENT, ANSWERED or FAILED."""
+    def finish(self, node_id: bytes, endpoint: PackedEndpoint, state: int) -> None:
+        """Record how a visit has ended: UNRESPONSIVE, ANSWERED or FAILED."""
         self._in_flight -= 1
         known = self._known[endpoint]
-        if known & _STATE == SILENT:
+        if known & _STATE == UNRESPONSIVE:
             known |= _VISITED_AGAIN
-        elif state == SILENT:
-            self._silent.push(self._compact.write(node_id, endpoint))
+        elif state == UNRESPONSIVE:
+            self._unresponsive.push(self._compact.write(node_id, endpoint))
         self._answered += state == ANSWERED
         self._set(endpoint, known & ~_STATE | state)
 
-    def requeue_silent(self) -> int:
-        """Queue the silent ones that enough others named by now, each of them once; return how many.
+    def requeue_unresponsive(self) -> int:
+        """Queue the unresponsive endpoints that enough nodes returned by now, each once; return how many.
 
-        Cost: linear in the silent endpoints.
+        Cost: linear in the unresponsive endpoints.
         """
-        for contact in self._silent.drain():
+        for contact in self._unresponsive.drain():
             is_due = self.referrers(self._split(contact)[1]) >= SECOND_VISIT_REFERRERS
-            (self._queue if is_due else self._silent).push(contact)
+            (self._queue if is_due else self._unresponsive).push(contact)
         return len(self._queue)
 
     def next_due(self) -> float | None:
@@ -149,31 +151,26 @@ class Frontier:
         return self._later[0][0] if self._later else None
 
     def referrers(self, endpoint: PackedEndpoint) -> int:
-        """Return how many different nodes have named an endpoint, 5 for five or more."""
+        """Return how many different nodes have returned an endpoint, 5 for five or more."""
         return (self._known[endpoint] & _REFERRERS) // _REFERRER
 
     def has_answered(self, endpoint: PackedEndpoint) -> bool:
-        """Tell whether an endpoint is known, and its visit brought an answer."""
+        """Return whether an endpoint is known, and its visit brought an answer."""
         return self._known.get(endpoint, WAITING) & _STATE == ANSWERED
 
     @property
-    def is_exhausted(self) -> bool:
-        """Tell whether nothing waits and nothing is in flight."""
-        return not (self._queue or self._later or self._in_flight)
-
-    @property
-    def in_flight(self) -> int:
-        """Return how many visits are under way."""
-        return self._in_flight
+    def has_waiting(self) -> bool:
+        """Return whether contacts wait to be visited."""
+        return bool(self._queue or self._later)
 
     def statistics(self) -> FrontierStatistics:
         """Return the counts of the moment."""
         sighted, queued = len(self._known), len(self._queue) + len(self._later)
-        settled = sighted - queued - self._in_flight
-        return FrontierStatistics(sighted, queued, self._in_flight, settled, self._dropped, self._answered)
+        finished = sighted - queued - self._in_flight
+        return FrontierStatistics(sighted, queued, self._in_flight, finished, self._dropped, self._answered)
 
     def sightings(self) -> Counter[Sighting]:
-        """Return how many endpoints have come to what; cost: linear in those known, some 50 ns each."""
+        """Count endpoints by what is known of them; cost: linear in those known, some 50 ns each."""
         return Counter({_sighting(known): count for known, count in Counter(self._known.values()).items()})
 
     def take_journal(self) -> tuple[bytes, bytes]:
@@ -186,7 +183,7 @@ class Frontier:
         return journal
 
     def restore(self, journals: Iterable[tuple[bytes, bytes]]) -> None:
-        """Make of all journals in their order, on an empty frontier, the one that wrote them.
+        """Make of an empty frontier the one that wrote these journals, given all in their order.
 
         What was in flight waits again.  Cost: about a microsecond per entry.
         """
@@ -205,8 +202,8 @@ class Frontier:
                 self._queue.push(self._compact.write(node_id, endpoint))
             elif known & _STATE == ANSWERED:
                 self._answered += 1
-            elif known & _STATE == SILENT and not known & _VISITED_AGAIN:
-                self._silent.push(self._compact.write(node_id, endpoint))
+            elif known & _STATE == UNRESPONSIVE and not known & _VISITED_AGAIN:
+                self._unresponsive.push(self._compact.write(node_id, endpoint))
 
     def _add_new(self, node_id: bytes, endpoint: PackedEndpoint, mark: int) -> bool:
         if len(self._known) >= self._max_endpoints or not self._count_host(endpoint):

@@ -1,8 +1,8 @@
 """What every command of the crawler works with: a database, a run in it, a writer and a node.
 
 The node is read-only unless it is to serve: it says so in its queries (BEP 43), because it goes away
-when the work is done and would leave a hole in the tables of others.  The sockets that ask in bulk
-answer nobody, so their queries say the same, always.
+when the work is done and would leave a hole in the tables of others.  The clients for bulk queries
+answer no queries, so theirs say the same, always.
 """
 
 import time
@@ -20,24 +20,27 @@ from crawler.db.writer import Writer, open_writer
 from dhtnode import Node, NodeSettings, __version__, open_node
 from dhtnode.net import BulkClient, open_sockets
 
-WAYS_IN = 8  # nodes of a database on loopback that are tried
+KNOWN_NODES = 8  # of a database on loopback that are joined through
 STARTING_LOOKUPS = 4  # towards random ids of the zone: a start from several corners at once
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Hold what one run works with.
-
-    `journals` is what an interrupted run that goes on has left, `settings` with what it began.
-    """
+    """What one run works with; `settings` are those that it began with."""
 
     run_id: int
     settings: Mapping[str, object]
     node: Node
     writer: Writer
-    askers: tuple[BulkClient[Any], ...]
-    journals: list[Journal]
+    clients: tuple[BulkClient[Any], ...]
     shows_progress: bool = False
+
+    async def read_journals(self) -> list[Journal]:
+        """Return what this run has written of its frontiers before it was interrupted; empty for a new one.
+
+        Some 30 bytes for each endpoint that it knew, so keep them no longer than needed.
+        """
+        return await self.writer.call(lambda database: list(database.runs.journals(self.run_id)))
 
 
 @asynccontextmanager
@@ -56,16 +59,16 @@ async def open_session(
     joins_known: bool = False,
     shows_progress: bool = False,
 ) -> AsyncIterator[Session]:
-    """Open a database and a node, and keep a run in the books for the length of the block.
+    """Open a database and a node, with a run in the database that lasts as long as the block.
 
-    With `resume`, the last run of this command goes on if it had the same settings and did not come
-    to its end.  `drawn` are further settings that it need not have had: one that goes on keeps its own.
+    With `resume`, the last run of this command continues if it had the same settings and did not come
+    to its end.  `drawn` are further settings that it need not have had: a run that continues keeps its own.
     `busy_timeout` is how long, in seconds, another process may keep us from writing.
     With `serve`, the node answers queries and is known to others.  With `joins_known` and no
     `bootstrap`, the nodes of the database are joined through if all of them are on loopback.
 
     The run ends as `finished` when the block does, and as `interrupted` when it is left by a
-    cancellation or an exception; all rows handed over are written either way.  Raises `StoreError`
+    cancellation or an exception; all rows are written either way.  Raises `StoreError`
     and what `open_node` raises.
     """
     with CrawlDatabase.open(path, anonymize=anonymize, busy_timeout=busy_timeout) as store:
@@ -78,9 +81,8 @@ async def open_session(
             store.runs.resume(run_id)
         status = RunStatus.INTERRUPTED
         try:
-            journals = list(store.runs.journals(run_id))
             if joins_known and not bootstrap:
-                bootstrap = store.samples.bootstrap_on_loopback(WAYS_IN)
+                bootstrap = store.samples.bootstrap_on_loopback(KNOWN_NODES)
             async with (
                 open_node(
                     bootstrap=bootstrap, torrent_nodes=ways_in, settings=NodeSettings(read_only=not serve)
@@ -88,8 +90,8 @@ async def open_session(
                 open_writer(store, run_id) as writer,
             ):
                 with open_sockets(address.host for address in node.addresses) as sockets:
-                    askers = tuple(BulkClient[Any](socket) for socket in sockets)
-                    yield Session(run_id, settings, node, writer, askers, journals, shows_progress)
+                    clients = tuple(BulkClient[Any](socket) for socket in sockets)
+                    yield Session(run_id, settings, node, writer, clients, shows_progress)
             status = RunStatus.FINISHED
         finally:
             with trio.CancelScope(shield=True):

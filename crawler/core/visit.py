@@ -1,24 +1,53 @@
-"""A visit under way: what one node has said so far, and what makes its answers suspect."""
+"""A visit under way: what one node has returned so far, and what makes its answers suspect."""
 
+from enum import StrEnum
+from typing import Self
+
+from crawler.db.records.records import Visit
 from dhtnode import Address, QueryError, QueryRefused
 from dhtnode.ids import IMPOSSIBLY_CLOSE, flip_last_bit
 from dhtnode.krpc import OVERSIZED, PackedEndpoint
 from dhtnode.outcomes import Outcome, outcome_of
 
-_MANY = 0.5  # share of the contacts in an answer
+MOSTLY_UNUSABLE = 0.5  # share of the contacts in an answer
+FLOOD_DATAGRAMS = 3  # of one source that answer nothing: a network may repeat one
+
+
+class VisitMark(StrEnum):
+    """A reason to suspect a node, as a visit shows it."""
+
+    meaning: str
+
+    OVERSIZED = "oversized", f"returned more than {OVERSIZED} contacts in one answer"
+    UNUSABLE_CONTACTS = (
+        "unusable-contacts",
+        "more than half of the contacts in an answer cannot exist: private addresses, port 0",
+    )
+    IMPOSSIBLY_CLOSE = (
+        "impossibly-close",
+        "returned contacts closer to a random target than any node can be by chance: made up",
+    )
+    FLOOD = "flood", f"sent {FLOOD_DATAGRAMS} datagrams or more that answer no query"
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        """Make a mark that knows what it means."""
+        mark = str.__new__(cls, value)
+        mark._value_ = value
+        mark.meaning = meaning
+        return mark
 
 
 class OpenVisit:
-    """Hold what one visit has brought so far."""
+    """What one visit has brought so far."""
 
     __slots__ = (
         "address",
         "contacts",
         "endpoint",
         "marks",
-        "named",
         "new_contacts",
         "node_id",
+        "returned",
         "rtt_ms",
         "target",
         "unusable",
@@ -35,27 +64,60 @@ class OpenVisit:
         self.contacts = 0
         self.unusable = 0
         self.new_contacts = 0
-        self.named: set[PackedEndpoint] = set()
-        self.marks: set[str] | None = None
+        self.returned: set[PackedEndpoint] = set()
+        self.marks: set[VisitMark] | None = None
 
-    def mark(self, reason: str) -> None:
-        """Note what makes this node suspect, in a word without spaces."""
+    def mark(self, mark: VisitMark) -> None:
+        """Note a reason to suspect this node."""
         if self.marks is None:
             self.marks = set()
-        self.marks.add(reason)
+        self.marks.add(mark)
 
-    def look_over(self, compact: bytes, named: list[tuple[bytes, PackedEndpoint]], total: int) -> None:
-        """Mark an answer with contacts that no honest node would name; of `total`, `named` are usable."""
+    @property
+    def sorted_marks(self) -> tuple[VisitMark, ...]:
+        """Return the marks in order of their names."""
+        return () if self.marks is None else tuple(sorted(self.marks))
+
+    def check_contacts(self, compact: bytes, usable: list[tuple[bytes, PackedEndpoint]], total: int) -> None:
+        """Mark an answer with contacts that no honest node would return; `usable` are those of `total`."""
         if total > OVERSIZED:
-            self.mark("oversized")
-        if total - len(named) > _MANY * total:
-            self.mark("unusable-contacts")
+            self.mark(VisitMark.OVERSIZED)
+        if total - len(usable) > MOSTLY_UNUSABLE * total:
+            self.mark(VisitMark.UNUSABLE_CONTACTS)
         # A search of the bytes tells nearly always that there is nothing to look for.
         prefix = self.target[:IMPOSSIBLY_CLOSE]
         if prefix in compact:
-            for node_id, endpoint in named:
+            for node_id, endpoint in usable:
                 if node_id.startswith(prefix) and endpoint != self.endpoint:
-                    self.mark("impossibly-close")
+                    self.mark(VisitMark.IMPOSSIBLY_CLOSE)
+
+    def row(
+        self,
+        taken_at: str,
+        outcome: Outcome,
+        code: int | None = None,
+        *,
+        conforms: bool | None = None,
+        referrers: int = 0,
+        is_verification: bool = False,
+    ) -> Visit:
+        """Return what is written down of this visit, now that it has ended."""
+        return Visit(
+            node_id=self.node_id,
+            address=self.address,
+            taken_at=taken_at,
+            outcome=outcome,
+            error_code=code,
+            rtt_ms=self.rtt_ms,
+            version=self.version,
+            conforms=conforms,
+            contacts=self.contacts,
+            unusable=self.unusable,
+            new_contacts=self.new_contacts,
+            referrers=referrers,
+            marks=self.sorted_marks,
+            is_verification=is_verification,
+        )
 
 
 def failure_of(failure: QueryError) -> tuple[Outcome, int | None]:

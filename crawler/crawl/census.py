@@ -1,21 +1,163 @@
 """Enumerate the nodes that can be reached, starting from a few lookups, and record each visit."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
+from typing import Any
 
-from crawler.core.area import Area
+import trio
+
+from crawler.core.exclusion import Area
+from crawler.core.frontier import FrontierStatistics
+from crawler.core.pace import Pace
 from crawler.core.progress import show_progress
+from crawler.core.query_loop import drive
 from crawler.core.session import STARTING_LOOKUPS, Session
-from crawler.crawl.engine import Census, Progress
-from crawler.crawl.findings import conclude
-from crawler.crawl.network_sizes import HEADLINE
+from crawler.crawl.crawl import FamilyCrawl
+from crawler.crawl.findings import Findings, compute_findings
+from crawler.crawl.network_sizes import HEADLINE, Tally
+from crawler.crawl.second_visits import SecondVisits
+from crawler.db.records.records import Journal
+from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
-from dhtnode import Contact, Family
+from dhtnode import Contact, Family, Scope
+from dhtnode.net import BulkClient
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.outcomes import Outcome
+
+PAGE = 5000  # nodes read from the database at once
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a census has come.
+
+    `second_queries` went to nodes that had answered a moment ago: those without one of the
+    `second_answers` were lost on the way.  `findings` are there once a census has ended.
+    """
+
+    frontier: FrontierStatistics
+    outcomes: dict[Outcome, int]
+    queries: int
+    second_queries: int
+    second_answers: int
+    seconds: float
+    verified: int = 0
+    known_share: float = 0.0
+    findings: Findings | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Return how long the crawl will take at this pace, with what it is going to find; None at first."""
+        if not self.frontier.finished or not self.known_share:
+            return None
+        waiting = self.frontier.queued + self.frontier.in_flight
+        return waiting / self.known_share * self.seconds / self.frontier.finished
+
+
+class Census:
+    """A crawl of all families in use, with one pace and one writer for all."""
+
+    def __init__(
+        self,
+        clients: Sequence[BulkClient[Any]],
+        writer: Writer,
+        settings: CrawlSettings,
+        random: Random,
+        *,
+        area: Area | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare a crawl over the clients, one per family; they are used while `run` and `verify` run."""
+        now = trio.current_time()
+        by_endpoint = any(client.scope is Scope.LOOPBACK for client in clients)
+        self._pace = Pace(settings, now, by_endpoint=by_endpoint)
+        self._clients = clients
+        self._writer = writer
+        self._settings = settings
+        self._wall_clock = wall_clock
+        self._crawls = {
+            client.family: FamilyCrawl(
+                client, writer.put_nowait, settings, self._pace, area or Area(), random, wall_clock
+            )
+            for client in clients
+        }
+        self._second_visits: list[SecondVisits] = []
+        self._started_at = now
+
+    def add(self, contact: Contact) -> bool:
+        """Add a contact to start from; return whether it was new."""
+        crawl = self._crawls.get(contact.address.family)
+        return crawl is not None and crawl.add(contact)
+
+    def restore(self, journals: Iterable[Journal]) -> None:
+        """Continue, before anything else, where another census was when it wrote the last of these."""
+        by_family: dict[Family, list[tuple[bytes, bytes]]] = {}
+        for family, contacts, changes in journals:
+            by_family.setdefault(family, []).append((contacts, changes))
+        for family, entries in by_family.items():
+            if family in self._crawls:
+                self._crawls[family].restore(entries)
+
+    async def run(self) -> Progress:
+        """Visit everything that is known and becomes known, and return the final counts.
+
+        Leaving it early forgets the queries under way: their visits get no row, and are due again.
+        """
+        async with trio.open_nursery() as nursery:
+            for client in self._clients:
+                crawl = self._crawls[client.family]
+                nursery.start_soon(drive, client, crawl, self._settings, self._writer.wait_for_capacity)
+        return self.progress()
+
+    async def verify(self, run_id: int, after: float) -> None:
+        """Visit the nodes that have answered in a run once more, `after` seconds later; after `run`."""
+        async with trio.open_nursery() as nursery:
+            for client in self._clients:
+                visits = SecondVisits(client, self._writer.put_nowait, self._pace, after, self._wall_clock)
+                self._second_visits.append(visits)
+                add_more = partial(self._add_answered, visits, run_id)
+                nursery.start_soon(drive, client, visits, self._settings, add_more)
+
+    async def _add_answered(self, visits: SecondVisits, run_id: int) -> None:
+        await self._writer.wait_for_capacity()
+        if visits.wants_more:
+            visits.add(
+                await self._writer.call(
+                    lambda database: database.visits.answered(run_id, visits.family, visits.last_id, PAGE)
+                )
+            )
+
+    def progress(self) -> Progress:
+        """Return the counts of the moment."""
+        crawls = self._crawls.values()
+        parts = [crawl.frontier.statistics() for crawl in crawls]
+        return Progress(
+            FrontierStatistics(
+                sum(part.sighted for part in parts),
+                sum(part.queued for part in parts),
+                sum(part.in_flight for part in parts),
+                sum(part.finished for part in parts),
+                sum(part.dropped for part in parts),
+                sum(part.answered for part in parts),
+            ),
+            dict(sum((crawl.outcomes for crawl in crawls), Counter[Outcome]())),
+            sum(crawl.queries for crawl in crawls),
+            sum(crawl.second_queries for crawl in crawls),
+            sum(crawl.second_answers for crawl in crawls),
+            trio.current_time() - self._started_at,
+            sum(each.answered for each in self._second_visits),
+            1
+            - sum(crawl.new_share.new for crawl in crawls)
+            / (sum(crawl.new_share.all for crawl in crawls) or 1),
+        )
+
+    def tallies(self) -> dict[Family, Tally]:
+        """Return the counts of each family; linear in the endpoints."""
+        return {family: crawl.tally() for family, crawl in self._crawls.items()}
 
 
 async def take_census(
@@ -31,30 +173,29 @@ async def take_census(
     """Visit every node of an area that can be found, and return the counts with the findings.
 
     `watched` are ids whose surroundings are to be tested for Sybils, beside random ones.  With
-    `verify_after`, all that answered are asked again so many seconds later.
-    Raises `NotJoined` when nobody answers at the start.
+    `verify_after`, all that answered are queried again so many seconds later.
+    Raises `NotJoined` when no node answers at the start.
     """
     area = area or Area()
-    engine = Census(session.askers, session.writer, settings, random, area=area, wall_clock=wall_clock)
-    engine.restore(session.journals)
-    session.journals.clear()
+    census = Census(session.clients, session.writer, settings, random, area=area, wall_clock=wall_clock)
+    census.restore(await session.read_journals())
     for _ in range(STARTING_LOOKUPS):
         for found in await session.node.find_node(area.zone.random_id(random)):
-            engine.add(Contact(found.node_id, found.address))
+            census.add(Contact(found.node_id, found.address))
     for contact in session.node.contacts():
-        engine.add(contact)
+        census.add(contact)
     async with open_service_nursery() as nursery:
         if session.shows_progress:
-            nursery.start_soon(show_progress, lambda: describe(engine.progress()))
-        await engine.run()
+            nursery.start_soon(show_progress, lambda: describe(census.progress()))
+        await census.run()
         if verify_after is not None:
-            await engine.verify(session.run_id, verify_after)
-        progress = engine.progress()
+            await census.verify(session.run_id, verify_after)
+        progress = census.progress()
     findings = await session.writer.call(
         partial(
-            conclude,
+            compute_findings,
             run_id=session.run_id,
-            tallies=engine.tallies(),
+            tallies=census.tallies(),
             zone=area.zone,
             random=random,
             watched=watched,
@@ -66,17 +207,17 @@ async def take_census(
 def describe(progress: Progress) -> str:
     """Return the counts in a line for people."""
     frontier, left = progress.frontier, progress.seconds_left
-    silent = progress.outcomes.get(Outcome.TIMEOUT, 0)
+    unresponsive = progress.outcomes.get(Outcome.TIMEOUT, 0)
     line = (
         f"census: {frontier.sighted} endpoints sighted, {frontier.answered} answered,"
-        f" {silent} visits without answer, {frontier.queued} waiting, {frontier.in_flight} in flight,"
+        f" {unresponsive} visits without answer, {frontier.queued} waiting, {frontier.in_flight} in flight,"
         f" {progress.queries} queries in {progress.seconds:.1f} s"
     )
     if frontier.queued and left is not None:
         line += f"; {progress.known_share:.0%} of what is named is known, {left:.0f} s left"
     if progress.verified:
         line += f", {progress.verified} answered again"
-    return line + "".join(f"\n{each}" for each in _found(progress))
+    return line + "".join(f"\n{each}" for each in _result_lines(progress))
 
 
 def record(progress: Progress) -> dict[str, object]:
@@ -94,8 +235,8 @@ def record(progress: Progress) -> dict[str, object]:
     }
 
 
-def _found(progress: Progress) -> list[str]:
-    """Return the lines that say what a census has come to, none while it is under way."""
+def _result_lines(progress: Progress) -> list[str]:
+    """Return the lines with the results of a census, none while it is under way."""
     if progress.findings is None:
         return []
     lines = []

@@ -1,12 +1,11 @@
-"""What a run ends with: sizes and alarms, computed once its walks have ended, and recorded."""
+"""What a census ends with: network sizes and Sybil alarms, computed from its visits, and recorded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from crawler.crawl.network_sizes import FamilySizes, estimates_of, family_sizes, joint_estimates
+from crawler.crawl.network_sizes import FamilySizes, Tally, estimates_of, family_sizes, joint_estimates
 from crawler.crawl.sybil_alarms import sybil_tests
-from crawler.crawl.tally import Tally
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import SizeEstimate, SybilTestResult
 from crawler.zone import Zone
@@ -15,10 +14,10 @@ from dhtnode import Family
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Hold the sizes by each method, and what the tests for Sybils say."""
+    """The network sizes by each method, and the results of the tests for Sybils."""
 
     sizes: tuple[SizeEstimate, ...]
-    suspicions: tuple[SybilTestResult, ...]
+    tests: tuple[SybilTestResult, ...]
 
     def size(self, family: Family | None, method: str) -> SizeEstimate | None:
         """Return the size of a family, or of both with None, by a method, if there is one."""
@@ -28,10 +27,10 @@ class Findings:
     @property
     def alarms(self) -> int:
         """Return how many suspects there are."""
-        return sum(each.is_suspect for each in self.suspicions)
+        return sum(each.is_suspect for each in self.tests)
 
 
-def conclude(
+def compute_findings(
     store: CrawlDatabase,
     run_id: int,
     tallies: Mapping[Family, Tally],
@@ -39,21 +38,21 @@ def conclude(
     random: Random,
     watched: Sequence[bytes] = (),
 ) -> Findings:
-    """Compute and record what a run has come to, all visits of which are written.
+    """Compute and record the results of a run, all visits of which are written.
 
-    `watched` are ids whose surroundings are tested whatever they look like; those outside of the zone
-    are left out.  Costs some 10 us for each visit, and a second or two.  Raises `StoreError`.
+    `watched` are ids whose surroundings are tested in any case; those outside of the zone are left out.
+    Costs some 10 us for each visit, and a second or two.  Raises `StoreError`.
     """
     families: list[FamilySizes] = []
-    suspicions: list[SybilTestResult] = []
+    tests: list[SybilTestResult] = []
     with store.visits.by_node(run_id) as nodes_of:
         for family, tally in sorted(tallies.items()):
             nodes = nodes_of(family)
             sizes = family_sizes(family, tally, nodes, zone, random)
             if sizes.counts.answered:
                 families.append(sizes)
-                suspicions += sybil_tests(sizes, nodes, zone, watched, random)
+                tests += sybil_tests(sizes, nodes, zone, watched, random)
     estimates = [estimate for each in families for estimate in estimates_of(each, zone)]
     estimates += joint_estimates(families, zone)
-    store.visits.write_results(run_id, estimates, suspicions)
-    return Findings(tuple(estimates), tuple(suspicions))
+    store.visits.write_results(run_id, estimates, tests)
+    return Findings(tuple(estimates), tuple(tests))

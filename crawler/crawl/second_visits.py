@@ -1,4 +1,4 @@
-"""Ask those that answered once more, some minutes later: who answers then is no passing guest.
+"""A second visit, some minutes later, to the nodes that answered.
 
 A node behind a NAT can be reached for as long as its router remembers that it has sent something,
 and a node that is about to leave answers too.  So counts are of nodes that answered once, and of
@@ -6,110 +6,97 @@ nodes that answered twice at least five minutes apart.
 """
 
 from collections import deque
-from collections.abc import Callable
-from functools import partial
-
-import trio
+from collections.abc import Callable, Sequence
 
 from crawler.core.pace import Pace
+from crawler.core.query_loop import ClientFacts, Crawl, Outgoing
 from crawler.core.visit import OpenVisit, failure_of
-from crawler.crawl.crawl import LONGEST_SLEEP
 from crawler.db.records.records import Answered, Visit, utc_text
-from crawler.db.writer import Writer
-from crawler.settings import CrawlSettings
 from dhtnode import QueryError
+from dhtnode.ids import flip_last_bit
 from dhtnode.krpc import CompactContacts, FindNode, Response
-from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 
-PAGE = 5000  # nodes read from the database at once
 
-
-class SecondVisits:
-    """Ask the nodes of one family that a run has found."""
+class SecondVisits(Crawl[Answered]):
+    """The second visits to the nodes of one family that a run has found."""
 
     def __init__(
         self,
-        asker: BulkClient[OpenVisit],
-        writer: Writer,
-        settings: CrawlSettings,
+        client: ClientFacts,
+        put: Callable[[Visit], None],
         pace: Pace,
-        run_id: int,
         after: float,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Take over the asker; a node is asked `after` seconds have passed since it answered."""
+        """Start empty; a node is visited `after` seconds have passed since it answered."""
+        self.family = client.family
         self.answered = 0
-        self.silent = 0
-        self._asker = asker
-        self._writer = writer
-        self._settings = settings
+        self.unresponsive = 0
+        self.last_id = 0  # of the visits added so far
+        self._put = put
         self._pace = pace
-        self._run_id = run_id
         self._after = after
         self._wall_clock = wall_clock
-        self._compact = CompactContacts(asker.family, asker.scope)
-        self._find_node = asker.template(FindNode)
+        self._compact = CompactContacts(client.family, client.scope)
+        self._find_node = client.template(FindNode)
         self._due: deque[Answered] = deque()
-        self._last_id = 0
-        self._is_all_read = False
-        asker.on_end = self._on_end
+        self._is_complete = False
 
-    async def run(self) -> None:
-        """Ask everybody, and return when nobody is left."""
-        try:
-            while await self._has_due() or self._asker.in_flight:
-                await self._writer.wait_for_capacity()
-                pause = self._ask_due(trio.current_time())
-                await self._asker.wait(trio.current_time() + pause)
-                self._asker.receive()
-        finally:
-            self._asker.forget_all()
+    @property
+    def wants_more(self) -> bool:
+        """Return whether all nodes added so far were visited, and there may be more."""
+        return not (self._due or self._is_complete)
 
-    async def _has_due(self) -> bool:
-        if not self._due and not self._is_all_read:
-            found = await self._writer.call(
-                lambda store: store.visits.answered(self._run_id, self._asker.family, self._last_id, PAGE)
-            )
-            self._due.extend(found)
-            self._is_all_read = not found
-            if found:
-                self._last_id = found[-1].visit_id
-        return bool(self._due)
+    def add(self, answered: Sequence[Answered]) -> None:
+        """Add the nodes that follow those added so far, by the number of their visit; none at the end."""
+        self._due.extend(answered)
+        self._is_complete = not answered
+        if answered:
+            self.last_id = answered[-1].visit_id
 
-    def _ask_due(self, now: float) -> float:
-        """Ask whoever is due, as the pace allows, and return the seconds until more may be asked."""
-        while self._due and self._asker.free_slots(self._settings.max_awaited) > 0:
-            node = self._due[0]
-            wait = node.taken_at + self._after - self._wall_clock()
-            if wait > 0:
-                return min(wait, LONGEST_SLEEP)
-            endpoint = self._compact.endpoint_of(node.address)
-            wait = max(self._pace.wait_time(now), self._pace.host_wait_time(endpoint, now))
-            if wait > 0:
-                return wait
-            self._pace.count_query(endpoint, now)
-            visit = OpenVisit(node.node_id, endpoint, node.address)
-            if not self._asker.send(self._find_node, visit.target, node.address, visit, now):
-                if self._asker.is_stuck:
-                    return 0.0
-                self._end(visit, Outcome.NOT_SENT)
-            self._due.popleft()
-        return LONGEST_SLEEP
+    def next_query(self, now: float) -> Outgoing[Answered] | float | None:
+        """Return a query to the node that answered first, once it is time."""
+        if not self._due:
+            return None if self._is_complete else 0.0
+        node = self._due[0]
+        endpoint = self._compact.endpoint_of(node.address)
+        wait = max(
+            node.taken_at + self._after - self._wall_clock(),
+            self._pace.wait_time(now),
+            self._pace.host_wait_time(endpoint, now),
+        )
+        if wait > 0:
+            return wait
+        self._due.popleft()
+        self._pace.count_query(endpoint, now)
+        return self._find_node, flip_last_bit(node.node_id), node.address, node
 
-    def _on_end(self, visit: OpenVisit, result: Response | QueryError, took: float, now: float) -> None:
+    def on_stuck(self, node: Answered, _now: float) -> None:
+        """Visit the node later."""
+        self._due.appendleft(node)
+
+    def on_not_sent(self, node: Answered, _now: float) -> None:
+        """End the visit."""
+        self._end(self._visit(node), Outcome.NOT_SENT)
+
+    def on_end(self, node: Answered, result: Response | QueryError, took: float, now: float) -> None:
+        """End a visit."""
+        visit = self._visit(node)
         if isinstance(result, Response):
             visit.rtt_ms, visit.version = round(1000 * took, 3), result.version
-            same = result.node_id == visit.node_id
-            self._end(visit, Outcome.ANSWERED if same else Outcome.WRONG_ID)
+            is_same = result.node_id == node.node_id
+            self._end(visit, Outcome.ANSWERED if is_same else Outcome.WRONG_ID)
         else:
             outcome, code = failure_of(result)
             if outcome is Outcome.ERROR:
                 self._pace.back_off(visit.endpoint, now)
             self._end(visit, outcome, code)
 
+    def _visit(self, node: Answered) -> OpenVisit:
+        return OpenVisit(node.node_id, self._compact.endpoint_of(node.address), node.address)
+
     def _end(self, visit: OpenVisit, outcome: Outcome, code: int | None = None) -> None:
         self.answered += outcome is Outcome.ANSWERED
-        self.silent += outcome is Outcome.TIMEOUT
-        row = partial(Visit, visit.node_id, visit.address, utc_text(self._wall_clock()), outcome, code)
-        self._writer.put_nowait(row(rtt_ms=visit.rtt_ms, version=visit.version, is_verification=True))
+        self.unresponsive += outcome is Outcome.TIMEOUT
+        self._put(visit.row(utc_text(self._wall_clock()), outcome, code, is_verification=True))

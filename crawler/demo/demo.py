@@ -12,8 +12,7 @@ from random import Random
 import trio
 
 from crawler.core.session import open_session
-from crawler.crawl.census import take_census
-from crawler.crawl.engine import Progress
+from crawler.crawl.census import Progress, take_census
 from crawler.settings import CrawlSettings
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey
 from dhtnode import InfoHash
@@ -81,7 +80,7 @@ async def run_demo(path: str | Path, *, nodes: int = NODES, seed: int = 1) -> De
             path, "demo", {"nodes": nodes, "seed": seed}, bootstrap=testnet.bootstrap, shows_progress=True
         ) as session:
             census = await take_census(session, settings, random)
-            survey = SwarmSurvey(session.node, session.writer, session.askers, settings, random)
+            survey = SwarmSurvey(session.node, session.writer, session.clients, settings, random)
             await survey.measure(
                 truth,
                 tally=MeasurementCounts(),

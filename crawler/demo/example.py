@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import trio
 from trio.testing import MockClock
 
-from crawler.core.area import Area
+from crawler.core.exclusion import Area
 from crawler.core.session import Session
 from crawler.crawl.census import take_census
 from crawler.db.database import CrawlDatabase
@@ -192,7 +192,7 @@ async def _measure(day: _Day, places: Sequence[int]) -> None:
     info_hashes = [InfoHash(by_size[place - 1].info_hash) for place in places]
     async with _open_session(day, "scrape", {"info_hashes": len(info_hashes)}) as session:
         survey = SwarmSurvey(
-            session.node, session.writer, session.askers, UNLIMITED, day.random, wall_clock=_wall_clock
+            session.node, session.writer, session.clients, UNLIMITED, day.random, wall_clock=_wall_clock
         )
         await survey.measure(info_hashes, tally=MeasurementCounts())
 
@@ -200,7 +200,7 @@ async def _measure(day: _Day, places: Sequence[int]) -> None:
 async def _sample(day: _Day) -> None:
     async with _open_session(day, "sample", {"zone": "0"}) as session:
         survey = InfohashSurvey(session, UNLIMITED, day.random, wall_clock=_wall_clock)
-        await survey.run(walks=False)
+        await survey.run(joins=False)
         await survey.discover()
 
 
@@ -228,7 +228,7 @@ async def _open_session(
             open_writer(store, run_id, run_sync=_call) as writer,
         ):
             askers = tuple(BulkClient[Any](socket) for socket in sockets)
-            yield Session(run_id, settings, node, writer, askers, [])
+            yield Session(run_id, settings, node, writer, askers)
     finally:
         for socket in sockets:
             socket.close()

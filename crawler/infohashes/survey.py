@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from random import Random
 
@@ -17,26 +18,29 @@ from crawler.analysis.infohash_population import (
     sample_coverage,
 )
 from crawler.analysis.network_size import NetworkSize
+from crawler.core.exclusion import Excludes
 from crawler.core.pace import Pace
 from crawler.core.progress import show_progress
+from crawler.core.query_loop import drive
 from crawler.core.session import STARTING_LOOKUPS, Session
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import Appearances
 from crawler.infohashes.replication import ReplicationSearch, Target, choose_targets
-from crawler.infohashes.sampler import Excludes, Plan, Sampler
+from crawler.infohashes.sampler import Sampler
+from crawler.infohashes.turns import Plan, Turns
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
 from dhtnode import Family, Scope
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.outcomes import Outcome
 
-FOLD_PERIOD = 60.0  # seconds until what was shown is in `swarms`
+AGGREGATE_PERIOD = 60.0  # seconds until what was shown is in `swarms`
 MOST_NUMS = 50_000  # nodes from which the mean size of a store is taken
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """Say what is known of the info-hashes of one family.
+    """What is known of the info-hashes of one family.
 
     `population` is None when no info-hash could be looked up; `least` is the lower bound of Chao1.
     """
@@ -52,7 +56,7 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class SampleCounts:
-    """Show how far a run has come."""
+    """How far a run has come."""
 
     sighted: int
     waiting: int
@@ -64,7 +68,7 @@ class SampleCounts:
 
 
 class InfohashSurvey:
-    """Sample all families in use, with one pace for all."""
+    """The samples of all families in use, with one pace for all."""
 
     def __init__(
         self,
@@ -77,64 +81,74 @@ class InfohashSurvey:
         excludes: Excludes | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take over the askers of the session."""
+        """Prepare a survey; it uses the clients of the session while `run` and `discover` run."""
         self._session = session
         self._settings = settings
         self._random = random
         self._zone = zone or Zone()
         self._excludes = excludes
         self._started_at = trio.current_time()
-        by_endpoint = any(asker.scope is Scope.LOOPBACK for asker in session.askers)
+        by_endpoint = any(client.scope is Scope.LOOPBACK for client in session.clients)
         pace = Pace(settings, self._started_at, by_endpoint=by_endpoint)
-        self.samplings = tuple(
-            Sampler(
-                asker,
+        self.turns = tuple(
+            Turns(
+                client,
+                Sampler(
+                    client,
+                    session.writer.put_nowait,
+                    settings,
+                    pace,
+                    self._zone,
+                    random,
+                    wall_clock,
+                    excludes=excludes,
+                ),
                 session.writer,
                 settings,
-                pace,
                 self._zone,
-                random,
                 wall_clock,
                 plan=plan or Plan(),
-                excludes=excludes,
                 on_round=self._note_round,
             )
-            for asker in session.askers
+            for client in session.clients
         )
         self._lookup_queries = 0
 
-    async def run(self, *, walks: bool) -> None:
-        """Ask the nodes known to the database, and with `walks`, or if there are none, walk to others.
+    async def run(self, *, joins: bool) -> None:
+        """Sample the nodes known to the database, and with `joins`, or if there are none, find others too.
 
-        Raises `NotJoined` when a walk finds nobody who answers.
+        Raises `NotJoined` when no node answers a lookup.
         """
-        resumes = self._restore()
+        is_resumed = await self._restore()
         known = await self._add_known()
-        leads = walks or resumes or not known
-        if leads:
+        follows_contacts = joins or is_resumed or not known
+        if follows_contacts:
             await self._add_found()
         async with open_service_nursery() as services:
-            services.start_soon(self._fold_regularly)
+            services.start_soon(self._aggregate_regularly)
             if self._session.shows_progress:
                 services.start_soon(show_progress, lambda: describe(self.counts()))
             async with trio.open_nursery() as nursery:
-                for sampling in self.samplings:
-                    nursery.start_soon(_run, sampling, leads)
+                for turns in self.turns:
+                    nursery.start_soon(partial(turns.run, follows_contacts=follows_contacts))
         await self._session.writer.call(lambda store: store.samples.aggregate())
 
-    def _restore(self) -> bool:
-        journals = self._session.journals
-        for sampling in self.samplings:
-            sampling.restore(
-                [(contacts, changes) for family, contacts, changes in journals if family is sampling.family],
-                _round_begun(self._session.settings.get(_round_name(sampling.family))) if journals else None,
+    async def _restore(self) -> bool:
+        journals = await self._session.read_journals()
+        if not journals:
+            return False
+        for turns in self.turns:
+            turns.sampler.frontier.restore(
+                (contacts, changes) for family, contacts, changes in journals if family is turns.family
             )
-        resumes = bool(journals)
-        journals.clear()
-        return resumes
+            # As `_note_round` wrote it.
+            match self._session.settings.get(_round_name(turns.family)):
+                case [int(number), int() | float() as since]:
+                    turns.resume_round(number, float(since))
+        return True
 
     async def _note_round(self, family: Family, number: int, since: float) -> None:
-        """Write down which round has begun: who goes on after us does not begin with the first."""
+        """Record which round has begun: a run that continues this one does not begin with the first."""
         name, run_id = _round_name(family), self._session.run_id
         await self._session.writer.call(lambda store: store.runs.note(run_id, name, [number, since]))
 
@@ -143,15 +157,15 @@ class InfohashSurvey:
 
         def add_all(store: CrawlDatabase) -> int:
             return sum(
-                sampling.add(node_id, address)
-                for sampling in self.samplings
-                for node_id, address, _ in store.samples.known_nodes(sampling.family, self._zone)
+                turns.sampler.add(node_id, address)
+                for turns in self.turns
+                for node_id, address, _ in store.samples.known_nodes(turns.family, self._zone)
             )
 
         return await self._session.writer.call(add_all)
 
     async def _add_found(self) -> None:
-        node, by_family = self._session.node, {each.family: each for each in self.samplings}
+        node, by_family = self._session.node, {each.family: each.sampler for each in self.turns}
         found = [
             (each.node_id, each.address)
             for _ in range(STARTING_LOOKUPS)
@@ -161,21 +175,22 @@ class InfohashSurvey:
             if address.family in by_family:
                 by_family[address.family].add(node_id, address)
 
-    async def _fold_regularly(self) -> None:
+    async def _aggregate_regularly(self) -> None:
         while True:
-            await trio.sleep(FOLD_PERIOD)
+            await trio.sleep(AGGREGATE_PERIOD)
             await self._session.writer.call(lambda store: store.samples.aggregate())
 
     def counts(self) -> SampleCounts:
         """Return the counts of the moment."""
-        statistics = [sampling.frontier.statistics() for sampling in self.samplings]
+        samplers = [each.sampler for each in self.turns]
+        statistics = [sampler.frontier.statistics() for sampler in samplers]
         return SampleCounts(
             sum(each.sighted for each in statistics),
             sum(each.queued for each in statistics),
-            dict(sum((each.outcomes for each in self.samplings), Counter[Outcome]())),
-            sum(each.not_due for each in self.samplings),
-            sum(each.shown for each in self.samplings),
-            sum(each.queries for each in self.samplings) + self._lookup_queries,
+            dict(sum((each.outcomes for each in samplers), Counter[Outcome]())),
+            sum(each.not_due for each in samplers),
+            sum(each.shown for each in samplers),
+            sum(each.queries for each in samplers) + self._lookup_queries,
             trio.current_time() - self._started_at,
         )
 
@@ -185,18 +200,18 @@ class InfohashSurvey:
         With `looks_up`, some info-hashes are looked up for the population: at most 6400 queries twice, and
         one more to each node that names peers.
         """
-        return [await self._discover(sampling.family, looks_up) for sampling in self.samplings]
+        return [await self._discover(turns.family, looks_up) for turns in self.turns]
 
     async def _discover(self, family: Family, looks_up: bool) -> Discovery:
         writer, run_id, zone = self._session.writer, self._session.run_id, self._zone
         stores = await writer.call(lambda store: store.samples.stores(run_id, family, zone))
         showings = await writer.call(lambda store: store.samples.appearances(run_id, family))
-        lookups: list[Target] = []
+        targets: list[Target] = []
         if looks_up and stores:
-            lookups = await writer.call(
+            targets = await writer.call(
                 lambda store: choose_targets(stores, zone, self._random, store.metadata.is_private)
             )
-            await self._look_up(family, lookups)
+            await self._look_up(family, targets)
         sizes = await writer.call(lambda _: stores.sizes())
         found = Discovery(
             family,
@@ -204,17 +219,20 @@ class InfohashSurvey:
             showings,
             sample_coverage(showings.once, showings.twice, showings.shown),
             least_population(showings.distinct, showings.once, showings.twice),
-            _population(sizes, lookups, zone, self._random),
-            len(lookups),
+            _population(sizes, targets, zone, self._random),
+            len(targets),
         )
         await writer.call(lambda store: _store(store, run_id, found, zone))
         return found
 
-    async def _look_up(self, family: Family, lookups: Sequence[Target]) -> None:
-        for asker in self._session.askers:
-            if asker.family is family:
-                search = ReplicationSearch(asker, self._settings, self._random, self._excludes)
-                await search.run(lookups)
+    async def _look_up(self, family: Family, targets: Sequence[Target]) -> None:
+        for client in self._session.clients:
+            if client.family is family:
+                now = trio.current_time()
+                search = ReplicationSearch(client, self._settings, self._random, now, self._excludes)
+                search.add(targets)
+                await drive(client, search, self._settings)
+                search.remove_liars(targets)
                 self._lookup_queries += search.queries
 
 
@@ -222,25 +240,13 @@ def _round_name(family: Family) -> str:
     return f"round_ipv{int(family)}"
 
 
-def _round_begun(noted: object) -> tuple[int, float] | None:
-    """Read what `_note_round` wrote."""
-    match noted:
-        case [int(number), int() | float() as since]:
-            return number, float(since)
-    return None
-
-
-async def _run(sampling: Sampler, leads: bool) -> None:
-    await sampling.run(leads=leads)
-
-
 def _population(
-    nums: Sequence[int], lookups: Sequence[Target], zone: Zone, random: Random
+    nums: Sequence[int], targets: Sequence[Target], zone: Zone, random: Random
 ) -> NetworkSize | None:
     """Estimate the info-hashes of the nodes sampled, and with a zone those of the whole network."""
     holders: dict[int, tuple[int, ...]] = {}
-    for lookup in lookups:
-        holders[lookup.number] = (*holders.get(lookup.number, ()), len(lookup.holders))
+    for target in targets:
+        holders[target.number] = (*holders.get(target.number, ()), len(target.holders))
     chosen = set(random.sample(range(1, len(nums) + 1), min(len(nums), MOST_NUMS))) | holders.keys()
     sampled = [SampledNode(nums[number - 1], holders.get(number, ())) for number in sorted(chosen)]
     count = len(nums)

@@ -49,6 +49,7 @@ MAX_UNEXPECTED = 10_000  # sources remembered for datagrams that answer nothing
 FIRST_WINDOW, MAX_WINDOW = 64, 10_000  # queries awaited at once, at first and ever; see `free_slots`
 CLOGGED_PAUSE = 0.01  # seconds to wait when the kernel's buffer is full
 DOWN_PAUSE = 1.0  # seconds to wait when there is no network
+TRANSACTION_ID_BYTES = 4
 _ID_KEY = b"1:t4:"
 _DOWN = ("send ENETUNREACH", "send ENETDOWN")
 _STUCK = ("send EAGAIN", "send ENOBUFS", *_DOWN)
@@ -56,13 +57,14 @@ _PLACEHOLDER = bytes(range(1, 1 + ID_BYTES))
 
 
 class QueryTemplate:
-    """One kind of query with a target, written but for the target."""
+    """One kind of query with a target, written but for the target; `size` is that of the whole datagram."""
 
-    __slots__ = ("after", "before")
+    __slots__ = ("after", "before", "size")
 
-    def __init__(self, before: bytes, after: bytes) -> None:
+    def __init__(self, before: bytes, after: bytes, size: int) -> None:
         self.before = before
         self.after = after
+        self.size = size
 
 
 class BulkClient(Generic[Tag]):
@@ -85,8 +87,9 @@ class BulkClient(Generic[Tag]):
         self.bytes_sent = 0
         self.bytes_received = 0
         self.answer_bytes = 0  # of the answer that `on_end` is called for; 0 when there was none
-        self.on_end: OnEnd[Tag] | None = None
-        self._is_attached = False
+        self._on_end: OnEnd[Tag] | None = None
+        self._on_error: Callable[[Tag], None] | None = None
+        self._waiting: trio.CancelScope | None = None
         self._writer = QueryWriter(NodeId(random_bytes(ID_BYTES)), version=version, read_only=True)
         self._ids = TransactionIds(random_bytes)
         # In the order of sending, which is that of expiry: all wait equally long.
@@ -100,18 +103,20 @@ class BulkClient(Generic[Tag]):
         self._failures: Counter[str] = Counter()  # to send, when last looked at
 
     @contextmanager
-    def attached(self, on_end: OnEnd[Tag]) -> Iterator[None]:
+    def attached(self, on_end: OnEnd[Tag], on_error: Callable[[Tag], None] | None = None) -> Iterator[None]:
         """Have `on_end` called for each query that ends within the block; the others are forgotten.
 
+        `on_error` is called with the tag of a query on which `on_end` has raised an exception: that is
+        logged, and nothing more comes of the query.
         Raises `RuntimeError` when another function is attached: each query has one owner.
         """
-        if self._is_attached:
+        if self._on_end is not None:
             raise RuntimeError("this client is in use: its queries belong to another crawl")
-        self._is_attached, self.on_end = True, on_end
+        self._on_end, self._on_error = on_end, on_error
         try:
             yield
         finally:
-            self._is_attached, self.on_end = False, None
+            self._on_end = self._on_error = None
             self.forget_all()
 
     @property
@@ -140,7 +145,8 @@ class BulkClient(Generic[Tag]):
     def template(self, method: Callable[[NodeId], Method]) -> QueryTemplate:
         """Prepare a kind of query: `method` makes one from its target, which says nothing else."""
         before, _, after = self._writer.head(method(NodeId(_PLACEHOLDER))).partition(_PLACEHOLDER)
-        return QueryTemplate(before, after)
+        size = len(before) + ID_BYTES + len(after) + TRANSACTION_ID_BYTES + len(self._tail)
+        return QueryTemplate(before, after, size)
 
     def send(self, template: QueryTemplate, target: bytes, address: Address, tag: Tag, now: float) -> bool:
         """Send a query, or return False when it could not leave; costs one system call and some 2 us.
@@ -159,13 +165,19 @@ class BulkClient(Generic[Tag]):
         return True
 
     async def wait(self, until: float) -> None:
-        """Wait until a datagram has come, a query is overdue, or the time `until`."""
-        if self.is_stuck:
-            self.is_stuck = False
-            await self.socket.wait_writable()
-            until = min(until, trio.current_time() + self._pause)
-        with trio.move_on_at(min(until, self._next_due())):
+        """Wait until a datagram has come, a query is overdue, the time `until`, or a call of `wake`."""
+        with trio.move_on_at(min(until, self._next_due())) as self._waiting:
+            if self.is_stuck:
+                self.is_stuck = False
+                await self.socket.wait_writable()
+                self._waiting.deadline = min(self._waiting.deadline, trio.current_time() + self._pause)
             await self.socket.wait_readable()
+        self._waiting = None
+
+    def wake(self) -> None:
+        """End a wait that is under way: there is something new to send."""
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def receive(self) -> None:
         """Handle what has come, a batch at most, and what has waited too long."""
@@ -215,14 +227,16 @@ class BulkClient(Generic[Tag]):
         self.answer_bytes = 0
 
     def _end(self, query: "_SentQuery[Tag]", result: Response | QueryError, took: float, now: float) -> None:
-        if self.on_end is None:
+        if self._on_end is None:
             return
         try:
-            self.on_end(query.tag, result, took, now)
+            self._on_end(query.tag, result, took, now)
         except Exception:
             # The last barrier: a bug in `on_end` costs one answer, not the crawl.
             self.events["internal errors"] += 1
             logger.exception("failed on the answer of %s", query.address)
+            if self._on_error is not None:
+                self._on_error(query.tag)
 
     def _read(self, data: bytes, transaction_id: bytes, address: Address) -> Response | QueryError:
         """Return what an answer says; whatever is wrong with it is the end of its query too."""

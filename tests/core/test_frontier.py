@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from crawler.core import frontier as frontier_module
 from crawler.core.contact_queue import CHUNK_CONTACTS, ContactQueue
-from crawler.core.frontier import ANSWERED, FAILED, NOBODY, SILENT, WAITING, Frontier, FrontierStatistics
+from crawler.core.frontier import (
+    ANSWERED,
+    FAILED,
+    NO_HALF,
+    UNRESPONSIVE,
+    WAITING,
+    Frontier,
+    FrontierStatistics,
+)
 from dhtnode import Family, Scope
 from dhtnode.krpc import CompactContacts
 
@@ -30,7 +38,7 @@ def new_frontier(max_endpoints=100, *, compact=IPV4, counts_hosts=False):
 def filled(*numbers, half=0, **options):
     frontier = new_frontier(**options)
     for number in numbers:
-        frontier.add_named([contact(number)], half, set())
+        frontier.add_returned([contact(number)], half, set())
     return frontier
 
 
@@ -46,7 +54,7 @@ def test_endpoint_named_again_is_counted_and_not_queued(again):
     """One endpoint gets one visit, whatever ids it is named under."""
     frontier = filled(1)
 
-    assert frontier.add_named([again], 0, set()) == 0
+    assert frontier.add_returned([again], 0, set()) == 0
 
     assert frontier.referrers(contact(1)[1]) == 2
     assert frontier.statistics() == FrontierStatistics(1, 1, 0, 0, 0)
@@ -58,7 +66,7 @@ def test_endpoints_beyond_the_bound_are_counted_and_dropped():
     """Memory is bounded; endpoints that are known already are not affected."""
     frontier = filled(1, 2, max_endpoints=2)
 
-    assert frontier.add_named([contact(3), contact(1)], 0, set()) == 0
+    assert frontier.add_returned([contact(3), contact(1)], 0, set()) == 0
 
     assert frontier.statistics() == FrontierStatistics(2, 2, 0, 0, 1)
     assert frontier.referrers(contact(1)[1]) == 2
@@ -96,31 +104,29 @@ def test_deferred_contacts_come_back_in_the_order_of_their_times():
     assert [frontier.take_next(9.0) for _ in range(3)] == [contact(2), contact(1), contact(3)]
 
 
-def test_crawl_is_over_when_nothing_waits_and_nothing_is_in_flight():
-    """Queued, in flight and deferred endpoints each keep it going."""
+def test_contacts_wait_while_queued_or_deferred():
     frontier = filled(1)
-    stages = [frontier.is_exhausted]
+    stages = [frontier.has_waiting]
     frontier.take_next(0.0)
-    stages.append(frontier.is_exhausted)
+    stages.append(frontier.has_waiting)
     frontier.defer(*contact(1), 1.0)
-    stages.append(frontier.is_exhausted)
+    stages.append(frontier.has_waiting)
     frontier.take_next(1.0)
-    frontier.settle(*contact(1), ANSWERED)
 
-    assert [*stages, frontier.is_exhausted] == [False, False, False, True]
+    assert [*stages, frontier.has_waiting] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
     ("times_named", "state", "again"),
-    [(1, SILENT, 0), (2, SILENT, 1), (5, SILENT, 1), (2, ANSWERED, 0), (2, FAILED, 0)],
+    [(1, UNRESPONSIVE, 0), (2, UNRESPONSIVE, 1), (5, UNRESPONSIVE, 1), (2, ANSWERED, 0), (2, FAILED, 0)],
 )
 def test_silent_endpoint_that_two_named_gets_a_second_visit(times_named, state, again):
     """One that only one node named may never have been there; one that answered is done."""
     frontier = filled(*[1] * times_named)
     frontier.take_next(0.0)
-    frontier.settle(*contact(1), state)
+    frontier.finish(*contact(1), state)
 
-    assert frontier.requeue_silent() == again
+    assert frontier.requeue_unresponsive() == again
     assert frontier.take_next(0.0) == (contact(1) if again else None)
 
 
@@ -129,10 +135,10 @@ def test_there_is_no_third_visit():
     frontier = filled(1, 1)
     for _ in range(2):
         frontier.take_next(0.0)
-        frontier.settle(*contact(1), SILENT)
-        frontier.requeue_silent()
+        frontier.finish(*contact(1), UNRESPONSIVE)
+        frontier.requeue_unresponsive()
 
-    assert frontier.is_exhausted
+    assert not frontier.has_waiting
     assert frontier.statistics() == FrontierStatistics(1, 0, 0, 1, 0)
 
 
@@ -140,19 +146,19 @@ def test_end_of_every_endpoint_is_known():
     """Who estimates what a crawl has missed needs to know who named whom, and how it ended."""
     frontier = filled(1, 2, 3, 4, half=0)
     for _ in range(3):
-        frontier.add_named([contact(1)], 1, set())
+        frontier.add_returned([contact(1)], 1, set())
     frontier.add(*contact(5))
     for _ in range(9):
-        frontier.add_named([contact(2)], 0, set())
-        frontier.add_named([contact(2)], NOBODY, set())
-    for number, state in ((1, ANSWERED), (2, SILENT), (3, FAILED), (4, ANSWERED)):
+        frontier.add_returned([contact(2)], 0, set())
+        frontier.add_returned([contact(2)], NO_HALF, set())
+    for number, state in ((1, ANSWERED), (2, UNRESPONSIVE), (3, FAILED), (4, ANSWERED)):
         frontier.take_next(0.0)
-        frontier.settle(*contact(number), state)
+        frontier.finish(*contact(number), state)
 
     assert frontier.sightings() == {
         (ANSWERED, 4, (True, True), False): 1,
         (ANSWERED, 1, (True, False), False): 1,
-        (SILENT, 5, (True, False), False): 1,
+        (UNRESPONSIVE, 5, (True, False), False): 1,
         (FAILED, 1, (True, False), False): 1,
         (WAITING, 0, (False, False), False): 1,
     }
@@ -162,8 +168,8 @@ def test_node_counts_once_for_each_contact_it_names():
     """Its two answers overlap, and so do the contacts in one answer."""
     frontier, named = new_frontier(), set()
 
-    assert frontier.add_named([contact(1), contact(2), contact(1)], 0, named) == 2
-    assert frontier.add_named([contact(2), contact(3)], 0, named) == 1
+    assert frontier.add_returned([contact(1), contact(2), contact(1)], 0, named) == 2
+    assert frontier.add_returned([contact(2), contact(3)], 0, named) == 1
 
     assert [frontier.referrers(contact(number)[1]) for number in (1, 2, 3)] == [1, 1, 1]
 
@@ -176,15 +182,15 @@ def crawl_at_random(frontier, random, compact, steps):
             case 0 | 1:
                 host = HOST if compact is IPV4 else 0x2A << 120 | 1
                 named = contact(random.randrange(40), host=host)
-                frontier.add_named([named], random.choice([NOBODY, 0, 1]), set())
+                frontier.add_returned([named], random.choice([NO_HALF, 0, 1]), set())
             case 2 if (taken := frontier.take_next(0.0)) is not None:
                 in_flight.append(taken)
             case 3 | 4 if in_flight:
-                frontier.settle(*in_flight.pop(0), random.choice([SILENT, ANSWERED, FAILED]))
+                frontier.finish(*in_flight.pop(0), random.choice([UNRESPONSIVE, ANSWERED, FAILED]))
             case 5 if random.random() < 0.2:
                 journals.append(frontier.take_journal())
-            case _ if frontier.is_exhausted:
-                frontier.requeue_silent()
+            case _ if not (frontier.has_waiting or in_flight):
+                frontier.requeue_unresponsive()
     journals.append(frontier.take_journal())
     return journals, in_flight
 
@@ -192,11 +198,11 @@ def crawl_at_random(frontier, random, compact, steps):
 def visit_all(frontier):
     """Let everybody stay silent who is still to be visited, and return the visits."""
     visits = []
-    while not frontier.is_exhausted or frontier.requeue_silent():
+    while frontier.has_waiting or frontier.requeue_unresponsive():
         taken = frontier.take_next(0.0)
         assert taken is not None
         visits.append(taken)
-        frontier.settle(*taken, SILENT)
+        frontier.finish(*taken, UNRESPONSIVE)
     return visits
 
 
@@ -229,7 +235,7 @@ def test_random_crawl_visits_all_and_loses_nothing(seed, max_endpoints):
 
     def name_one():
         node_id, endpoint = contact(random.randrange(30), node_id=random.randrange(3))
-        is_new = frontier.add_named([(node_id, endpoint)], random.randrange(2), set())
+        is_new = frontier.add_returned([(node_id, endpoint)], random.randrange(2), set())
         assert is_new == (endpoint not in added and len(added) < max_endpoints)
         if is_new:
             added[endpoint] = node_id
@@ -240,15 +246,15 @@ def test_random_crawl_visits_all_and_loses_nothing(seed, max_endpoints):
             assert added[taken[1]] == taken[0]
             in_flight.append(taken)
 
-    def settle_one():
+    def finish_one():
         node_id, endpoint = in_flight.pop(random.randrange(len(in_flight)))
-        visits.setdefault(endpoint, []).append(random.choice([SILENT, ANSWERED]))
-        frontier.settle(node_id, endpoint, visits[endpoint][-1])
+        visits.setdefault(endpoint, []).append(random.choice([UNRESPONSIVE, ANSWERED]))
+        frontier.finish(node_id, endpoint, visits[endpoint][-1])
 
     def check():
         counts = frontier.statistics()
-        assert counts.sighted == len(added) == counts.queued + counts.in_flight + counts.settled
-        assert counts.in_flight == frontier.in_flight == len(in_flight)
+        assert counts.sighted == len(added) == counts.queued + counts.in_flight + counts.finished
+        assert counts.in_flight == len(in_flight)
 
     for _ in range(150):
         now += 0.1
@@ -258,20 +264,20 @@ def test_random_crawl_visits_all_and_loses_nothing(seed, max_endpoints):
             case 1:
                 take_one()
             case 2 if in_flight:
-                settle_one()
+                finish_one()
             case 3 if in_flight and random.random() < 0.3:
                 frontier.defer(*in_flight.pop(), now + random.random())
         check()
-    while not frontier.is_exhausted or frontier.requeue_silent():
+    while frontier.has_waiting or frontier.requeue_unresponsive():
         now += 1.0
         take_one()
         while in_flight:
-            settle_one()
+            finish_one()
         check()
 
     assert visits.keys() == added.keys()
     for endpoint, ends in visits.items():
-        assert len(ends) == 1 + (ends[0] == SILENT and frontier.referrers(endpoint) >= 2)
+        assert len(ends) == 1 + (ends[0] == UNRESPONSIVE and frontier.referrers(endpoint) >= 2)
 
 
 @given(st.lists(st.booleans(), max_size=300))

@@ -12,8 +12,7 @@ import trio
 from crawler.core.frontier import FrontierStatistics
 from crawler.core.session import STARTING_LOOKUPS, Session, open_session
 from crawler.core.visit import OpenVisit
-from crawler.crawl.census import describe, record, take_census
-from crawler.crawl.engine import Census, Progress
+from crawler.crawl.census import Census, Progress, describe, record, take_census
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import Visit
 from crawler.db.writer import MAX_AGE, open_writer
@@ -66,7 +65,7 @@ async def open_crawl(network, *, through=(), families=(Family.IPV4,)):
         writer = await stack.enter_async_context(open_writer(store, run_id, run_sync=call))
         hosts = [network.host(CRAWLER, family) for family in families]
         askers = tuple(BulkClient[OpenVisit](network.socket(host, ASKER_PORT)) for host in hosts)
-        yield Session(run_id, {}, node, writer, askers, []), store
+        yield Session(run_id, {}, node, writer, askers), store
 
 
 async def wait_written(session):
@@ -76,7 +75,7 @@ async def wait_written(session):
 
 
 def engine_of(session, settings=UNLIMITED):
-    return Census(session.askers, session.writer, settings, Random(1), wall_clock=lambda: EPOCH)
+    return Census(session.clients, session.writer, settings, Random(1), wall_clock=lambda: EPOCH)
 
 
 def outcomes_by_node(store):
@@ -168,7 +167,7 @@ async def test_closed_nodes_on_real_sockets_are_recorded_as_silent():
             await node.ping(each.addresses[0])  # enough answers for it to learn how short to wait
         (socket,) = stack.enter_context(open_sockets(["127.0.0.1"]))
         async with open_writer(store, run_id) as writer:
-            session = Session(run_id, {}, node, writer, (BulkClient[OpenVisit](socket),), [])
+            session = Session(run_id, {}, node, writer, (BulkClient[OpenVisit](socket),))
             await take_census(session, UNLIMITED, Random(1))
 
         expected = {node.node_id: ["answered"] for node in testnet.nodes}
@@ -503,7 +502,7 @@ async def test_nodes_are_asked_again_when_their_time_has_come(autojump_clock):
     network = RecordingNetwork(seed=14)
     async with network.open_nodes(20) as nodes, open_crawl(network) as (session, store):
         engine = Census(
-            session.askers,
+            session.clients,
             session.writer,
             UNLIMITED,
             Random(1),
@@ -537,7 +536,7 @@ async def test_nobody_gets_more_than_ten_packets_in_ten_seconds(autojump_clock):
         nodes = await stack.enter_async_context(network.open_nodes(40))
         session, _store = await stack.enter_async_context(open_crawl(network))
         engine = Census(
-            session.askers,
+            session.clients,
             session.writer,
             CrawlSettings(),
             Random(1),

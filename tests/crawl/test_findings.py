@@ -9,13 +9,13 @@ from random import Random
 import pytest
 from bencode2 import bdecode
 
-from crawler.core.area import Area
-from crawler.core.frontier import ANSWERED, SILENT, Sighting
+from crawler.core.exclusion import Area
+from crawler.core.frontier import ANSWERED, UNRESPONSIVE, Sighting
 from crawler.core.session import Session
 from crawler.core.visit import OpenVisit
 from crawler.crawl.census import describe, record, take_census
-from crawler.crawl.findings import conclude
-from crawler.crawl.tally import Tally
+from crawler.crawl.findings import compute_findings
+from crawler.crawl.network_sizes import Tally
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import RunStatus, Visit
 from crawler.db.writer import open_writer
@@ -51,7 +51,7 @@ async def open_crawl(network, ways_in=()):
         node = await stack.enter_async_context(network.open_node(0, through=through, settings=settings))
         writer = await stack.enter_async_context(open_writer(store, run_id, run_sync=call))
         asker = BulkClient[OpenVisit](network.socket(network.host(0), 7000))
-        yield Session(run_id, {}, node, writer, (asker,), []), store
+        yield Session(run_id, {}, node, writer, (asker,)), store
 
 
 class SybilNetwork(SyntheticMemoryNetwork):
@@ -224,7 +224,7 @@ def sighting_counts():
             Sighting(ANSWERED, 2, (True, True), True): 2,
             Sighting(ANSWERED, 7, (True, True), False): 4,
             Sighting(ANSWERED, 0, (False, False), False): 1,
-            Sighting(SILENT, 1, (False, True), False): 2,
+            Sighting(UNRESPONSIVE, 1, (False, True), False): 2,
         }
     )
 
@@ -280,7 +280,7 @@ def test_both_families_are_added_up(store):
         family: Tally(Counter({Sighting(ANSWERED, 7, (True, True), False): nodes}), nodes, nodes, nodes)
         for family, nodes in ((Family.IPV4, 60), (Family.IPV6, 40))
     }
-    conclude(store, run_id, tallies, WHOLE, Random(3))
+    compute_findings(store, run_id, tallies, WHOLE, Random(3))
     store.runs.finish(run_id, RunStatus.FINISHED, T0)
 
     rows = store.rows("network_size")
@@ -291,7 +291,7 @@ def test_both_families_are_added_up(store):
     ]
     assert all(row["by_distances_low"] < row["by_distances"] < row["by_distances_high"] for row in rows)
     # A second time replaces the first.
-    conclude(store, run_id, tallies, WHOLE, Random(3))
+    compute_findings(store, run_id, tallies, WHOLE, Random(3))
     assert store.rows("network_size") == rows
 
 
@@ -299,9 +299,9 @@ def test_nobody_answered_is_no_size(store):
     """There is nothing to estimate from, and nothing is."""
     run_id = store.runs.begin("census", {}, "0.1", T0)
     store.write(run_id, [answered_visit(bytes(20), "192.0.2.1", outcome=Outcome.TIMEOUT)])
-    findings = conclude(store, run_id, {Family.IPV4: Tally(Counter(), 0, 0, 0)}, WHOLE, Random(1))
+    findings = compute_findings(store, run_id, {Family.IPV4: Tally(Counter(), 0, 0, 0)}, WHOLE, Random(1))
 
-    assert (findings.sizes, findings.suspicions) == ((), ())
+    assert (findings.sizes, findings.tests) == ((), ())
     assert [(row["sighted"], row["estimate"]) for row in store.rows("network_size")] == [(1, None)]
 
 
@@ -316,7 +316,7 @@ def test_one_machine_full_of_nodes_is_no_alarm(store, host):
     tally = Tally(Counter({Sighting(ANSWERED, 7, (True, True), False): 50}), 50, 50, 50)
     family = visits[0].address.family
 
-    assert conclude(store, run_id, {family: tally}, WHOLE, Random(1)).suspicions == ()
+    assert compute_findings(store, run_id, {family: tally}, WHOLE, Random(1)).tests == ()
 
 
 def test_client_census_shows_what_is_known_of_each_client(store):

@@ -57,7 +57,7 @@ async def crawl(path, seed):
                 node, writer, [asker], CrawlSettings(rate=0), Random(seed), wall_clock=wall_clock
             )
             await survey.measure(map(InfoHash, truth), at_once=12, tally=MeasurementCounts())
-            session = Session(run_id, {}, node, writer, (asker,), [])
+            session = Session(run_id, {}, node, writer, (asker,))
             await take_census(session, CrawlSettings(rate=0), Random(seed))
         store.runs.finish(run_id, RunStatus.FINISHED, utc_text(wall_clock()))
     return {info_hash.hex(): sizes for info_hash, sizes in truth.items()}

@@ -28,8 +28,8 @@ from crawler.db.records.infohash_samples import (
 from crawler.db.records.records import utc_text
 from crawler.db.writer import open_writer
 from crawler.infohashes.replication import choose_targets
-from crawler.infohashes.sampler import Plan
 from crawler.infohashes.survey import InfohashSurvey, describe, describe_discovery, record
+from crawler.infohashes.turns import Plan
 from crawler.settings import CrawlSettings
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
@@ -68,8 +68,8 @@ async def open_survey(network, store, *, settings=UNLIMITED, seed=1, resumed=Non
         socket = network.socket(network.host(CRAWLER), 7000)
         stack.callback(socket.close)
         asker = BulkClient[Any](socket, random_bytes=Random(f"asker {seed}").randbytes)
-        begun = (resumed.settings, list(store.runs.journals(run_id))) if resumed else ({}, [])
-        session = Session(run_id, begun[0], node, writer, (asker,), begun[1])
+        settings_then = resumed.settings if resumed else {}
+        session = Session(run_id, settings_then, node, writer, (asker,))
         yield InfohashSurvey(session, settings, Random(seed), wall_clock=wall_clock, **options)
 
 
@@ -124,7 +124,7 @@ async def test_walk_samples_the_network_and_tells_its_size(new_network, autojump
     model = SyntheticSettings(largest=20, nodes=250, swarms=600, stale=0.2, bep51=0.6)
     network = new_network(1, SyntheticMemoryNetwork, synthetic=model, loss=0.01)
     async with open_survey(network, store) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
         (found,) = await survey.discover()
         counts = survey.counts()
 
@@ -154,7 +154,7 @@ async def test_nodes_without_samples_are_recorded(new_network, autojump_clock, s
     model = SyntheticSettings(largest=20, nodes=200, swarms=100, bep51=0.2)
     network = new_network(2, SyntheticMemoryNetwork, synthetic=model)
     async with open_survey(network, store) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
 
     population = network.synthetic.population
     assert len(sampled(store)) >= 0.95 * len(supporting(network))
@@ -172,16 +172,16 @@ async def test_restart_asks_nobody_before_the_time(new_network, autojump_clock, 
     model = SyntheticSettings(largest=20, nodes=150, swarms=300, bep51=1.0)
     network = new_network(3, SyntheticMemoryNetwork, synthetic=model, loss=0.02)
     async with open_survey(network, store) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
     first = asked(network)
     async with open_survey(network, store) as survey:
-        await survey.run(walks=False)
+        await survey.run(joins=False)
         assert survey.counts().not_due >= 140
         assert survey.counts().shown == 0
     assert asked(network) == first
     await trio.sleep(MAX_INTERVAL + 2 * LEASE_LIFETIME)
     async with open_survey(network, store) as survey:
-        await survey.run(walks=False)
+        await survey.run(joins=False)
     assert asked(network) >= 1.9 * first
     assert_nobody_asked_too_early(network)
 
@@ -193,7 +193,7 @@ async def test_run_that_dies_has_claimed_whom_it_asked(new_network, autojump_clo
     settings = CrawlSettings(rate=20.0, new_endpoints_rate=20.0)
     async with open_survey(network, store, settings=settings) as survey:
         with trio.move_on_after(4.0):
-            await survey.run(walks=True)
+            await survey.run(joins=True)
         # What is still to be written dies with the process.
         survey._session.writer._buffer.clear()
         survey._session.writer._rows = 0
@@ -201,7 +201,7 @@ async def test_run_that_dies_has_claimed_whom_it_asked(new_network, autojump_clo
     assert 10 < half < 140
     assert len(sampled(store)) < half
     async with open_survey(network, store) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
     assert asked(network) == network.synthetic.counts["query sample_infohashes"] <= 152
     assert_nobody_asked_too_early(network)
 
@@ -211,7 +211,7 @@ async def test_rounds_ask_each_node_when_its_time_has_come(new_network, autojump
     model = SyntheticSettings(largest=20, nodes=100, swarms=600, bep51=1.0, interval=600)
     network = new_network(5, SyntheticMemoryNetwork, synthetic=model)
     async with open_survey(network, store, plan=Plan(rounds=3)) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
         seconds = survey.counts().seconds
     by_node = {}
     for row in store.rows("node_samples"):
@@ -229,7 +229,7 @@ async def test_continuous_mode_goes_by_the_interval_of_each_node(new_network, au
     model = SyntheticSettings(largest=20, nodes=150, swarms=100)
     network = new_network(6, SyntheticMemoryNetwork, synthetic=model, loss=0.02)
     async with open_survey(network, store, plan=Plan(seconds=HOURS)) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
         assert HOURS <= survey.counts().seconds < HOURS + 60
     times = {}
     for row in store.rows("node_samples"):
@@ -267,9 +267,9 @@ async def test_hostile_nodes_do_not_stop_it(new_network, autojump_clock, store):
     model = SyntheticSettings(largest=20, nodes=250, swarms=400, stale=0.1, hostile=0.3, bep51=0.7)
     network = new_network(7, SyntheticMemoryNetwork, synthetic=model)
     async with open_survey(network, store) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
         (found,) = await survey.discover()
-        asker = survey._session.askers[0]
+        asker = survey._session.clients[0]
     able = honest(network)
     assert len(sampled(store) & able) >= 0.97 * len(able)
     outcomes = {row["outcome"] for row in store.rows("node_samples")}
@@ -287,21 +287,22 @@ async def test_what_is_held_in_memory_is_bounded(new_network, autojump_clock, st
     network = new_network(8, SyntheticMemoryNetwork, synthetic=model)
     settings = CrawlSettings(rate=0, max_endpoints=60, max_in_flight=7)
     async with open_survey(network, store, settings=settings) as survey:
-        (sampling,) = survey.samplings
+        (sampler,) = (turns.sampler for turns in survey.turns)
+        (client,) = survey._session.clients
         most = 0
 
         async def watch():
             nonlocal most
             while True:
-                most = max(most, sampling._in_flight)
-                assert len(sampling._rows) <= 500
+                most = max(most, client.in_flight)
+                assert len(sampler._rows) <= 500
                 await trio.sleep(0.01)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
-            await survey.run(walks=True)
+            await survey.run(joins=True)
             nursery.cancel_scope.cancel()
-    statistics = sampling.frontier.statistics()
+    statistics = sampler.frontier.statistics()
     assert statistics.sighted == 60
     assert statistics.dropped > 0
     assert most == 7
@@ -314,7 +315,7 @@ async def test_zone_tells_of_the_whole_network(new_network, autojump_clock, stor
     model = SyntheticSettings(largest=20, nodes=500, swarms=1200, bep51=0.6)
     network = new_network(9, SyntheticMemoryNetwork, synthetic=model)
     async with open_survey(network, store, zone=zone) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
         (found,) = await survey.discover()
     assert all(zone.covers(bytes.fromhex(node_id)) for node_id in sampled(store))
     assert len(sampled(store)) >= 0.97 * len(supporting(network, zone))
@@ -331,7 +332,7 @@ async def test_excluded_nodes_are_left_alone(new_network, autojump_clock, store)
         return node_id[1] < 64
 
     async with open_survey(network, store, excludes=excludes) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
     assert {bytes.fromhex(row["node_id"])[1] < 64 for row in store.rows("node_samples")} == {False}
     assert 60 <= asked(network) <= 90
 
@@ -341,9 +342,9 @@ async def test_excluded_nodes_are_not_looked_up_at_either(new_network, autojump_
     model = SyntheticSettings(largest=20, nodes=100, swarms=50, bep51=1.0)
     network = new_network(13, SyntheticMemoryNetwork, synthetic=model)
     async with open_survey(network, store) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
     async with open_survey(network, store, excludes=lambda node_id, endpoint, family: True) as survey:
-        await survey.run(walks=False)
+        await survey.run(joins=False)
         (found,) = await survey.discover()
     assert found.looked_up > 0
     assert network.synthetic.counts["query get_peers"] == 0
@@ -355,14 +356,14 @@ async def test_resumed_rounds_are_not_counted_from_the_first(new_network, autoju
     network = new_network(14, SyntheticMemoryNetwork, synthetic=model)
     async with open_survey(network, store, plan=Plan(rounds=2)) as survey:
         with trio.move_on_after(620):
-            await survey.run(walks=True)
+            await survey.run(joins=True)
         run_id = survey._session.run_id
-        assert survey.samplings[0].round == 2
+        assert survey.turns[0].round == 2
     (run,) = store.runs.all()
     assert len(list(store.rows("node_samples"))) > 110  # some of the second round, not all
     async with open_survey(network, store, plan=Plan(rounds=2), resumed=run) as survey:
-        await survey.run(walks=True)
-        assert survey.samplings[0].round == 2
+        await survey.run(joins=True)
+        assert survey.turns[0].round == 2
     assert run.id == run_id
     times = Counter(row["node_id"] for row in store.rows("node_samples") if row["outcome"] == "answered")
     assert set(times.values()) == {2}
@@ -375,7 +376,7 @@ async def test_our_own_node_has_nothing_to_show(new_network, autojump_clock, sto
         11, SyntheticMemoryNetwork, synthetic=SyntheticSettings(largest=20, nodes=60, swarms=50)
     )
     async with open_survey(network, store) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
         await survey.discover()
         node = survey._session.node
         assert network.synthetic.counts["query get_peers"] > 0
@@ -513,7 +514,7 @@ async def test_counts_are_shown_to_people_and_programs(new_network, autojump_clo
         12, SyntheticMemoryNetwork, synthetic=SyntheticSettings(largest=20, nodes=60, swarms=50)
     )
     async with open_survey(network, store) as survey:
-        await survey.run(walks=True)
+        await survey.run(joins=True)
         found = await survey.discover(looks_up=False)
         counts = survey.counts()
     printed = json.loads(json.dumps(record(counts, found)))

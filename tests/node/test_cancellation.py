@@ -374,7 +374,7 @@ async def census_in(session: Session) -> object:
 
 async def measurement_in(session: Session) -> object:
     tally = MeasurementCounts()
-    survey = SwarmSurvey(session.node, session.writer, session.askers, UNLIMITED, Random(1))
+    survey = SwarmSurvey(session.node, session.writer, session.clients, UNLIMITED, Random(1))
     await survey.measure(SWARMS, at_once=2, tally=tally)
     return tally
 
