@@ -31,7 +31,7 @@ def hello(info_hash, *frames):
 
 @dataclass
 class Swarm:
-    """Be the peers of a test by address; `connect` is for the asker."""
+    """Be the peers of a test by address; `connect` is for the client."""
 
     nursery: trio.Nursery
     peers: dict = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Swarm:
             async with stream:
                 await peer(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the asker has had enough
+            pass  # the client has had enough
         finally:
             self.open_now -= 1
 

@@ -11,7 +11,7 @@ from crawler.api.session import excludes_of, new_random, open_crawl
 from crawler.core.session import Session
 from crawler.settings import CrawlOptions, PeerSettings
 from crawler.torrents.fetch import Fetched, Fetcher, FetchTally, look_up_and_fetch, open_fetcher
-from crawler.torrents.peers import Excludes, PeerAsker
+from crawler.torrents.peers import Excludes, PeerClient
 from crawler.torrents.seed_share import draw_fairly
 from dhtnode import Address, DhtError, InfoHash
 from dhtnode.addresses import scope_of
@@ -89,6 +89,6 @@ async def _open_fetcher(
     tally: FetchTally,
 ) -> AsyncIterator[Fetcher]:
     scopes = {address.family: scope_of(address.host) for address in session.node.addresses}
-    asker = PeerAsker(scopes, settings, random, excludes=excludes)
-    async with open_fetcher(asker, session.writer, session.run_id, on_fetched, tally=tally) as fetcher:
+    client = PeerClient(scopes, settings, random, excludes=excludes)
+    async with open_fetcher(client, session.writer, session.run_id, on_fetched, tally=tally) as fetcher:
         yield fetcher

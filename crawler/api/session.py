@@ -36,5 +36,5 @@ def excludes_of(options: CrawlOptions) -> Excludes | None:
 
 
 def new_random() -> Random:
-    """Return a generator that nobody can predict from outside, and that costs less than the system's."""
+    """Return a generator seeded by the system: fast, and not predictable from outside."""
     return Random(SystemRandom().getrandbits(256))

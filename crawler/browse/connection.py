@@ -12,7 +12,7 @@ UNSEEN = frozenset(
     for column in table.columns
     if column.privacy == "never"
 )
-"""Columns that read as NULL, whoever asks in whatever SQL: filters, journals, endpoints."""
+"""Columns that read as NULL in any SQL: filters, journals, endpoints."""
 
 
 def open_blind(path: Path) -> sqlite3.Connection:

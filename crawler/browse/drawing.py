@@ -18,7 +18,7 @@ LABELS = 190  # pixels for the names of bars
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Name an axis, with the unit in its name; `places` are texts for the values 1, 2, 3 and so on."""
+    """An axis, with the unit in its name; `places` are texts for the values 1, 2, 3 and so on."""
 
     name: str
     kind: Kind = "linear"
@@ -27,7 +27,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Hold a value with its interval, if it has one; `text` is shown under the pointer."""
+    """A value with its interval, if it has one; `text` is shown under the pointer."""
 
     x: float
     y: float
@@ -38,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Hold points of one colour; `joined` ones have a line through them."""
+    """Points of one colour; `joined` ones have a line through them."""
 
     name: str
     points: Sequence[Point]
@@ -47,7 +47,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Hold a value of zero or more; `part` is that share of it which is drawn in another colour."""
+    """A value of zero or more; `part` is the share of it that is drawn in another colour."""
 
     name: str
     value: float

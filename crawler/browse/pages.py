@@ -1,4 +1,4 @@
-"""Our part of Datasette: the pages of plots, links to them, and who may ask; registered as a plugin."""
+"""Our plugin for Datasette: the pages of plots, links to them, and a check of the host asked for."""
 
 import asyncio
 import re
@@ -44,7 +44,7 @@ def menu_links() -> list[dict[str, str]]:
 
 @hookimpl  # type: ignore[untyped-decorator]
 def render_cell(value: Any, column: str, table: str | None) -> Any:
-    """Lead from an info-hash to its plot, and say where a column is not shown."""
+    """Link an info-hash to its plot, and mark a column that is not shown."""
     if table is not None and (table, column) in UNSEEN:
         return Markup("<em>not shown</em>")
     text = value["value"] if isinstance(value, dict) else value
@@ -65,7 +65,7 @@ def prepare_jinja2_environment(env: Any) -> None:
 
 @hookimpl  # type: ignore[untyped-decorator]
 def asgi_wrapper() -> Callable[[Any], Any]:
-    """Answer only who asks for this host, so that no other site's name can lead a browser here."""
+    """Answer only requests for this host, so that no other site's name can lead a browser here."""
 
     def wrap(app: Callable[[Any, Any, Any], Awaitable[None]]) -> Any:
         async def guarded(scope: Any, receive: Any, send: Any) -> None:

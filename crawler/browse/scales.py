@@ -15,7 +15,7 @@ STEPS_OF_TIME = (1, 5, 15, 60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400)  
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Hold a value that is written beside an axis, and its text."""
+    """A value that is written beside an axis, and its text."""
 
     value: float
     text: str
@@ -23,7 +23,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Lead from values between `low` and `high` to pixels between `start` and `end`.
+    """A map from values between `low` and `high` to pixels between `start` and `end`.
 
     The values of a scale of time are seconds since the epoch, UTC.
     """

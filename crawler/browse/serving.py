@@ -19,12 +19,12 @@ PATIENCE = 2  # seconds that requests under way get when a signal has come
 
 
 class PortTaken(Exception):
-    """Say that the port cannot be listened on."""
+    """The reason why the port cannot be listened on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Hold how a page opened."""
+    """The status of a page that was opened, and how long it took."""
 
     path: str
     status: int
@@ -32,7 +32,7 @@ class Opened:
 
 
 class _Server(uvicorn.Server):
-    """Be a server that leaves signals to us, and says when it listens."""
+    """A server that leaves signals to us, and calls `announce` when it listens."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
@@ -40,7 +40,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave them: the status of a command that a signal has ended is ours to give."""
+        # The status of a command that a signal has ended is ours to give.
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -52,7 +52,7 @@ def serve(path: Path, port: int, announce: Callable[[str], None]) -> Signals | N
     """Serve a database on loopback; call `announce` with the address once it listens.
 
     Port 0 stands for any that is free.  Returns the signal that ended it.  Raises `PortTaken`, and
-    `StoreError` if it is no crawl database of this version.
+    `DatabaseError` if it is no crawl database of this version.
     """
     site = make_site(path)
     try:
@@ -93,7 +93,7 @@ async def _serve(app: Any, listener: socket.socket, announce: Callable[[], None]
 
 
 def open_all(path: Path, opened: Callable[[Opened], None]) -> None:
-    """Open each page once, without a server, and call `opened` for each.  Raises `StoreError`."""
+    """Open each page once, without a server, and call `opened` for each.  Raises `DatabaseError`."""
     site = make_site(path)
     try:
         asyncio.run(_open_all(site, list(page_paths(path)), opened))

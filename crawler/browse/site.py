@@ -20,10 +20,10 @@ HERE = Path(__file__).parent
 
 
 class BlindDatabase(Database):  # type: ignore[misc]  # Datasette has no types
-    """Be a database of Datasette that is read through `open_blind`, and counted for a moment only."""
+    """A database of Datasette that is read through `open_blind`, and counted for a moment only."""
 
     def connect(self, write: bool = False) -> sqlite3.Connection:
-        """Open a connection; nobody gets one to write with."""
+        """Open a connection to read with; there is none to write with."""
         if write:
             raise sqlite3.OperationalError("a crawl database is only read here")
         connection = open_blind(Path(self.path))
@@ -31,7 +31,7 @@ class BlindDatabase(Database):  # type: ignore[misc]  # Datasette has no types
         return connection
 
     async def execute(self, sql: str, *args: Any, **options: Any) -> Any:
-        """Run a query; the number of all rows of a page is left out where it would take long."""
+        """Run a query; a count of all rows stops after a moment."""
         if sql.startswith("select count(*) from "):
             options.setdefault("custom_time_limit", COUNT_LIMIT_MS)
         return await super().execute(sql, *args, **options)
@@ -40,7 +40,7 @@ class BlindDatabase(Database):  # type: ignore[misc]  # Datasette has no types
 def make_site(path: Path) -> Datasette:
     """Return the site of a database, to be closed with `close_site`.
 
-    Raises `StoreError` if it is no crawl database of this version.
+    Raises `DatabaseError` if it is no crawl database of this version.
     """
     with open_reading(path) as db:
         metadata = metadata_of(db)

@@ -92,7 +92,7 @@ _AREA_OPTIONS: tuple[Option, ...] = (
         "--serve",
         is_flag=True,
         help="Be a full node beside the crawl, which answers; the crawl itself stays read-only (ro),"
-        " for its sockets answer nobody.",
+        " for its sockets answer no queries.",
     ),
 )
 

@@ -46,7 +46,7 @@ DAYS = console.Number(min=0, max=36_500)
     help="Delete all of the nodes with an address, in a network, or with an id; may be repeated.",
 )
 @click.option(
-    "--vacuum", is_flag=True, help="Write the file anew, so that nothing of what was deleted is left in it."
+    "--vacuum", is_flag=True, help="Write the file again, so that nothing of what was deleted is left in it."
 )
 @click.option("--dry-run", "dry", is_flag=True, help="Only count what would go.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")

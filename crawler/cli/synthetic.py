@@ -114,7 +114,7 @@ def _share(
     default=DEFAULTS.session,
     show_default=True,
     metavar="SECONDS",
-    help="Mean time that a node is there before it leaves; 0: nobody leaves.",
+    help="Mean time that a node is there before it leaves; 0: no node leaves.",
 )
 @click.option(
     "--session-shape",

@@ -25,7 +25,7 @@ SIZES = (1, 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 50, 60, 80, 100, 125, 150, 175, 2
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Put the true size of a swarm beside the measured one."""
+    """The true size of a swarm beside the measured one."""
 
     info_hash: InfoHash
     seeds: int
@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def is_within(self) -> bool:
-        """Tell whether the true number of peers lies in the interval measured."""
+        """Return whether the true number of peers lies in the interval measured."""
         if self.measured is None:
             return False
         estimate = self.measured.estimate
@@ -48,7 +48,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """Hold what the demonstration found."""
+    """The results of the demonstration."""
 
     nodes: int
     census: Progress
@@ -64,7 +64,7 @@ class DemoResult:
 async def run_demo(path: str | Path, *, nodes: int = NODES, seed: int = 1) -> DemoResult:
     """Start a network, take a census of it, measure every swarm, and return truth and measurement.
 
-    The same seed gives the same ids and swarms.  Raises `StoreError`.
+    The same seed gives the same ids and swarms.  Raises `DatabaseError`.
     """
     started_at = trio.current_time()
     random = Random(seed)

@@ -105,7 +105,7 @@ def with_truth(path: Path, folder: Path | None = None) -> Path:
 def make_example(path: Path, seed: int = 1) -> None:
     """Make the example and its truth; the same seed makes the same network, in some ten seconds.
 
-    The database appears whole or not at all.  Raises `StoreError`, and `TruthError` when there is one
+    The database appears whole or not at all.  Raises `DatabaseError`, and `TruthError` when there is one
     already.
     """
     truth, part = truth_of(path), path.with_name(f"{path.stem}-{os.getpid()}.part")
@@ -135,7 +135,7 @@ def _run(path: Path, truth: Path, seed: int) -> None:
 
 @dataclass(slots=True)
 class _Day:
-    """Hold what all crawls of the day work with."""
+    """What all crawls of the day share: database, network and random numbers."""
 
     store: CrawlDatabase
     network: PlantedMemoryNetwork
@@ -240,5 +240,5 @@ def _wall_clock() -> float:
 
 
 async def _call(function: Callable[..., T], *arguments: object, limiter: object) -> T:  # noqa: ARG001
-    """Stand in for the worker thread, which virtual time does not wait for."""
+    """Call a function at once, where others call it in a thread: virtual time does not wait for one."""
     return function(*arguments)

@@ -1,8 +1,8 @@
-"""What is changed in rows before strangers see them: addresses, ports, ids, and what few nodes have.
+"""Rows made anonymous before others see them: addresses, ports, ids, and what few nodes have.
 
 An address becomes its /24 or /48, and its port goes: together they would be a door to knock at.  An id
-becomes a pseudonym, because an id that follows BEP 42 tells the rest of the address to whoever knows its
-/24; the key is forgotten, so pseudonyms of two exports do not compare.  A version or client that fewer
+becomes a pseudonym, because of an id that follows BEP 42 and a /24 the rest of the address can be found;
+the key is forgotten, so pseudonyms of two exports do not compare.  A version or client that fewer
 than 10 nodes have goes, and so do rows about groups of fewer.
 """
 
@@ -27,7 +27,7 @@ _CHANGED = {
 
 
 def add_functions(connection: sqlite3.Connection, key: bytes) -> None:
-    """Teach a connection the functions that `expression` uses; `key` is a secret of up to 64 bytes."""
+    """Add to a connection the functions that `expression` uses; `key` is a secret of up to 64 bytes."""
     versions = _common(connection, "version")
     clients = _common(connection, "client")
 

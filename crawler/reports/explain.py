@@ -170,7 +170,7 @@ def _size(packed: bytes | None) -> str:
 
 
 def _named_text(row: Row) -> str:
-    return f"{row['values_count']} peers named" if row["values_count"] else "nobody named"
+    return f"{row['values_count']} peers named" if row["values_count"] else "no peers named"
 
 
 def _estimate_text(row: Row) -> str:

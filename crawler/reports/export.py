@@ -20,12 +20,12 @@ SCHEMA_FILE = "schema.json"
 
 
 class ExportError(Exception):
-    """Report in one line why a file cannot be written."""
+    """The reason, in one line, why a file cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Name a file that was written, the table in it, and how many rows it has."""
+    """A file that was written: its name, the table in it, and how many rows it has."""
 
     file: str
     table: str

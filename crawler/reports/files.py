@@ -16,14 +16,14 @@ Write: TypeAlias = Callable[[Rows], None]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Name a kind of file: what its name ends with, and what opens one for writing."""
+    """A kind of file: the end of its name, and what opens one for writing."""
 
     suffix: str
     open: Callable[[Path, Sequence[ColumnText]], AbstractContextManager[Write]]
 
 
 class NoParquet(Exception):
-    """Say that the library which writes Parquet is missing."""
+    """The library that writes Parquet is missing."""
 
 
 @contextmanager

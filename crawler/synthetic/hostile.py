@@ -1,11 +1,11 @@
-"""The ways of hostile nodes: each takes what an honest node would send and returns what is sent.
+"""The styles of hostile nodes: each takes what an honest node would send and returns what is sent.
 
 Everything is drawn from the query and the node, so the same query gets the same lie.
 """
 
-from crawler.synthetic.exchange import Exchange, Sent, Style
 from crawler.synthetic.liars import LIARS
 from crawler.synthetic.population import CONTACT_BYTES
+from crawler.synthetic.replies import Exchange, Sent, Style
 
 MAX_DATAGRAM = 65507
 FLOOD = (5, 20)  # datagrams for one query
@@ -55,7 +55,7 @@ def foreign_source(exchange: Exchange) -> Sent:
 
 
 def bogus_nodes(exchange: Exchange) -> Sent:
-    """Name nodes that do not exist: half in special-use networks, half closer than anybody can be."""
+    """Return nodes that do not exist: half in special-use networks, half closer than any node can be."""
     return [(_with_nodes(exchange, [_invent(exchange) for _ in range(8)]), exchange.host)]
 
 
@@ -74,7 +74,7 @@ def errors(exchange: Exchange) -> Sent:
 
 
 def oversized(exchange: Exchange) -> Sent:
-    """Name hundreds of nodes, true ones, in up to 64 kB."""
+    """Return hundreds of nodes, true ones, in up to 64 kB."""
     population, random = exchange.population, exchange.random
     starts = [random.randrange(population.members) * CONTACT_BYTES for _ in range(random.randint(*OVERSIZED))]
     named = [population.contacts[start : start + CONTACT_BYTES] for start in starts]
@@ -113,7 +113,7 @@ MALFORMED = (
     b"d1:rd2:id<id>e1:t<t>1:yi1ee",
     b"d1:rd2:id<id>e1:t<t>1:y1:ze",
     b"d1:rd2:id<id>e1:ti1e1:y1:re",
-    b"d1:rd2:id<id>e1:t2:~~1:y1:re",  # a transaction that nobody began
+    b"d1:rd2:id<id>e1:t2:~~1:y1:re",  # a transaction that was never begun
     b"d1:t<t>1:y1:re",  # no r
     b"d1:rle1:t<t>1:y1:re",
     b"d1:rde1:t<t>1:y1:re",  # no id
@@ -136,7 +136,7 @@ MALFORMED = (
 
 
 def unused_host(exchange: Exchange) -> int:
-    """Return the last 24 bits of an address where nobody is, as long as there is one."""
+    """Return the last 24 bits of an address without a node, as long as there is one."""
     population = exchange.population
     for _ in range(100):
         host = exchange.random.randrange(256, (1 << 24) - 1)

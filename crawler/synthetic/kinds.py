@@ -1,8 +1,8 @@
 """The kinds of clients that nodes of a synthetic network are, and what each of them does.
 
 What they do was measured on real clients over loopback, but for uTorrent, which is closed.  How common
-each is was not: nobody has published shares lately, so `SHARES` is a choice of ours, in which every
-kind occurs.
+each is was not: no shares were published lately, so `SHARES` is a choice of ours, in which every kind
+occurs.
 """
 
 from bisect import bisect
@@ -15,7 +15,7 @@ DAY_QUARTER = 21600  # seconds, the longest interval of BEP 51
 
 @dataclass(frozen=True, slots=True)
 class NodeKind:
-    """Hold the manners of one client."""
+    """The behaviour of one client."""
 
     name: str
     version: bytes | None
@@ -40,7 +40,7 @@ class NodeKind:
     """BEP 42: the id follows from the address."""
 
     tells_ip: bool = False
-    """BEP 42: replies carry the address of the asker."""
+    """BEP 42: replies carry the address of the client."""
 
     has_nodes_with_values: bool = True
     unknown: int | None = 204

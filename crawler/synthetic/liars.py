@@ -1,4 +1,4 @@
-"""The ways of nodes that lie about swarms: filters and peers that are not what they store.
+"""The styles of nodes that lie about swarms: filters and peers that are not what they store.
 
 As in `hostile`, each takes an honest exchange and returns what is sent.  Only answers to get_peers
 change; to all other queries these nodes are honest, so a census has nothing to say against them.
@@ -9,7 +9,7 @@ from functools import lru_cache
 from random import Random
 from typing import TypeAlias
 
-from crawler.synthetic.exchange import Exchange, Sent, Style
+from crawler.synthetic.replies import Exchange, Sent, Style
 from dhtnode.krpc import ScrapeFilter
 
 INFLATED = 3000  # hosts of an inflated filter
@@ -44,18 +44,18 @@ def invented_filters(exchange: Exchange) -> Sent:
 
 
 def empty_filters(exchange: Exchange) -> Sent:
-    """Send filters without a bit: nobody is there."""
+    """Send filters without a bit, those of an empty swarm."""
     return _with_filters(exchange, (bytes(256), bytes(256)))
 
 
 def special_use_values(exchange: Exchange) -> Sent:
-    """Name peers in networks where none can be."""
+    """Return peers in networks where none can be."""
     random = exchange.random
     return _with_values(exchange, lambda: bytes([random.choice(_SPECIAL)]) + random.randbytes(3))
 
 
 def invented_values(exchange: Exchange) -> Sent:
-    """Name peers that do not exist, in the network where those of the model are."""
+    """Return peers that do not exist, in the network where those of the model are."""
     random = exchange.random
     return _with_values(exchange, lambda: (_PEERS + random.randrange(1 << 17)).to_bytes(4, "big"))
 

@@ -12,11 +12,11 @@ from crawler.synthetic.settings import SyntheticSettings
 from dhtnode import Address
 from dhtnode.testing import MemoryNetwork
 
-FIRST_OCTET = 95  # public addresses that a memory network gives to nobody
+FIRST_OCTET = 95  # public addresses that a memory network gives to no node
 
 
 class SyntheticMemoryNetwork(MemoryNetwork):
-    """Carry datagrams between real nodes and a synthetic network.
+    """A memory network that carries datagrams between real nodes and a synthetic network.
 
         network = SyntheticMemoryNetwork(SyntheticSettings(nodes=1000), seed=1, loss=0.02)
         async with network.open_node(0, through=network.synthetic.ways_in()) as node: ...

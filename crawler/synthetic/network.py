@@ -1,4 +1,4 @@
-"""A synthetic network: hand it a datagram for one of its addresses, and it says what comes back.
+"""A synthetic network: it takes a datagram for one of its addresses, and returns what comes back.
 
 No socket, no clock, no task; so the same network answers on loopback, in memory and in a loop that
 counts.  The same settings, the same query, the same answer.
@@ -14,15 +14,14 @@ from zlib import crc32
 from bencode2 import BencodeDecodeError, bdecode
 
 from crawler.synthetic import replies
-from crawler.synthetic.announced import Announced
-from crawler.synthetic.exchange import Exchange, Sent
 from crawler.synthetic.hostile import STYLES
 from crawler.synthetic.kinds import KINDS, NodeKind
 from crawler.synthetic.population import Population, mix
 from crawler.synthetic.presence import Presence
+from crawler.synthetic.replies import Exchange, Sent
 from crawler.synthetic.sampling import SampleAnswers
 from crawler.synthetic.settings import SyntheticSettings
-from crawler.synthetic.swarms import Stored, Swarms
+from crawler.synthetic.swarms import Announced, Stored, Swarms
 from crawler.synthetic.tables import Tables
 from dhtnode import Address
 
@@ -35,9 +34,9 @@ _Arguments: TypeAlias = dict[bytes, Any]
 
 
 class Network:
-    """Be all nodes; a million take some 6 s and 180 MB to make, an answer some 15 us.
+    """All nodes; a million take some 6 s and 180 MB to make, an answer some 15 us.
 
-    `counts` says what came and what went: queries by method, and datagrams by what became of them.
+    `counts` has queries by method, and datagrams by what became of them.
     `begun_at` is the time at which nodes begin to come and go, on the clock that `now` is from.
     """
 
@@ -50,8 +49,8 @@ class Network:
         self.counts: Counter[str] = Counter()
         self.announced = Announced()
         self._nodes = settings.nodes
-        self._asker: tuple[str, int] = ("", 0)
-        self._packed_asker = bytes(6)
+        self._source: tuple[str, int] = ("", 0)
+        self._packed_source = bytes(6)
         self._query = b""
         self._methods = {
             b"ping": self._ping,
@@ -69,7 +68,7 @@ class Network:
 
     @cached_property
     def sampling(self) -> SampleAnswers:
-        """Return who shows which info-hashes, and who asked too early."""
+        """Return the samples of info-hashes that nodes show."""
         return SampleAnswers(self.population, self.swarms)
 
     def ways_in(self, count: int = 3) -> list[Address]:
@@ -92,11 +91,11 @@ class Network:
         return Address(text, self.settings.port)
 
     def answer_host(self, host: int, data: bytes, source: tuple[str, int], now: float) -> Sent:
-        """Do as `answer` for addresses given by their last 24 bits, which spares most of the cost."""
+        """Return as `answer` does, for an address given by its last 24 bits, at a fraction of the cost."""
         counts = self.counts
         number = self.population.number_at(host)
         if number is None or number >= self._nodes:
-            counts["to nobody" if number is None else "to the dead"] += 1
+            counts["to no node" if number is None else "to the dead"] += 1
             return []
         if self.presence.anybody_leaves and not self.presence.is_present(number, now - self.begun_at):
             counts["to the absent"] += 1
@@ -107,9 +106,9 @@ class Network:
             counts["no query"] += 1
             return []
         self._query = data
-        if source != self._asker:
-            self._asker = source
-            self._packed_asker = bytes(map(int, source[0].split("."))) + source[1].to_bytes(2, "big")
+        if source != self._source:
+            self._source = source
+            self._packed_source = bytes(map(int, source[0].split("."))) + source[1].to_bytes(2, "big")
         reply = self._reply(number, fields.get(b"q"), arguments, transaction_id[:MAX_TRANSACTION_ID], now)
         if not reply:
             counts["not answered"] += 1
@@ -134,7 +133,7 @@ class Network:
             if body is not None:
                 before, after = body
                 node_id = self.population.node_id(rank)
-                return replies.response(kind, self._packed_asker, node_id, transaction_id, after, before)
+                return replies.response(kind, self._packed_source, node_id, transaction_id, after, before)
             if name == b"sample_infohashes" and not self.population.has("bep51", number):
                 return self._refuse(kind, transaction_id, KINDS[kind].unknown, b"Method Unknown")
         return self._refuse(kind, transaction_id, _PROTOCOL, b"Invalid arguments")
@@ -143,7 +142,7 @@ class Network:
         if code is None:
             return b""
         self.counts["errors"] += 1
-        return replies.error(kind, self._packed_asker, transaction_id, code, text)
+        return replies.error(kind, self._packed_source, transaction_id, code, text)
 
     def _ping(self, _number: int, _rank: int, _arguments: _Arguments, _now: float) -> "_Body":
         return b"", b""
@@ -174,12 +173,12 @@ class Network:
         info_hash, port = arguments.get(b"info_hash"), arguments.get(b"port", 0)
         token = self._token(number, KINDS[self.population.kinds[number]])
         if arguments.get(b"implied_port") == 1:
-            port = self._asker[1]
+            port = self._source[1]
         if type(info_hash) is not bytes or len(info_hash) != 20 or arguments.get(b"token") != token:
             return None
         if type(port) is not int or not 0 < port < 65536:
             return None
-        peer = self._packed_asker[:4] + port.to_bytes(2, "big")
+        peer = self._packed_source[:4] + port.to_bytes(2, "big")
         self.announced.store(number, info_hash, peer, now, seed=arguments.get(b"seed") == 1)
         return b"", b""
 
@@ -187,7 +186,7 @@ class Network:
         target = arguments.get(b"target")
         if not self.population.has("bep51", number) or type(target) is not bytes or len(target) != 20:
             return None
-        sample = self.sampling.sample(number, self._asker[0], now, now - self.begun_at)
+        sample = self.sampling.sample(number, self._source[0], now, now - self.begun_at)
         if sample.is_early:
             self.counts["sampled too early"] += 1
         contacts = self.tables.closest(rank, target)
@@ -213,8 +212,8 @@ class Network:
         return Random(crc32(self._query)).sample(peers, kind.max_values)
 
     def _token(self, number: int, kind: NodeKind) -> bytes:
-        asker = int.from_bytes(self._packed_asker[:4], "big")
-        drawn = mix(number << 32 ^ asker, _TOKEN_SALT + self.settings.seed)
+        packed = int.from_bytes(self._packed_source[:4], "big")
+        drawn = mix(number << 32 ^ packed, _TOKEN_SALT + self.settings.seed)
         return (drawn.to_bytes(8, "big") * 3)[: kind.token_bytes]
 
     def _lie(

@@ -1,8 +1,8 @@
 """Nodes put into a memory network on purpose: any id at any address, IPv6 too, many on one host.
 
 A synthetic network has one node on each address, all IPv4, with uniform ids.  What is planted has the
-ids and addresses that it is given; such nodes are always there, and name the closest of their own family
-and of nobody else, so a crawl meets them only if it is told of one.
+ids and addresses that it is given.  Such nodes are always there, and return the closest planted nodes of
+their own family only, so a crawl meets them only when it is given one.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ NAMED = 8  # contacts in an answer
 
 
 class PlantedMemoryNetwork(SyntheticMemoryNetwork):
-    """Carry datagrams to planted nodes too; an answer is linear in their number."""
+    """A synthetic network with planted nodes; the cost of an answer is linear in their number."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Who is in a synthetic network: ids, addresses, who is dead, hostile, of what kind.
+"""The members of a synthetic network: ids, addresses, which are dead or hostile, and of what kind.
 
 Every member, dead or alive, has a *number*, which decides its address, kind and style, and a *rank*,
 its place in the order of ids.  All that is kept per member is 26 bytes of contact info, 8 of a sort
@@ -6,7 +6,7 @@ key, its rank and number, its kind and style, and its tickets: some 80 bytes, in
 
 Tickets make presence in the tables of others heavy-tailed: a bucket draws tickets, and a member has
 some in proportion to a weight, log-normal with `SIGMA`.  Half of all members have a few or none, and
-are named by hardly anybody but their neighbours; the most prominent have thousands.
+are in hardly any table but those of their neighbours; the most prominent have thousands.
 """
 
 import math
@@ -17,9 +17,9 @@ from itertools import accumulate, chain, repeat
 from random import Random
 from statistics import NormalDist
 
-from crawler.synthetic.crc32c import secure_prefix
 from crawler.synthetic.kinds import KINDS, kind_at
 from crawler.synthetic.settings import MAX_MEMBERS, SyntheticSettings
+from dhtnode.bep42 import crc32c
 
 ID_BYTES = 20
 CONTACT_BYTES = 26
@@ -39,11 +39,18 @@ def mix(number: int, salt: int) -> int:
     return state ^ state >> 31
 
 
+def secure_prefix(host: int, last_byte: int) -> int:
+    """Return the first 21 bits of the id that a node at a host, 32 bits, has with this last byte (BEP 42)."""
+    # Derived here again, but for the CRC: a model must not share the mistakes of what is measured with it.
+    word = host & 0x030F3FFF | (last_byte & 7) << 29
+    return crc32c(word.to_bytes(4, "big")) >> 11
+
+
 class Population:
-    """Be all members of a network; a million take some 6 s of CPU and 180 MB."""
+    """All members of a network; a million take some 6 s of CPU and 180 MB."""
 
     def __init__(self, settings: SyntheticSettings, styles: int) -> None:
-        """Draw everybody; `styles` is how many ways to be hostile there are."""
+        """Draw all members; `styles` is how many styles of hostile nodes there are."""
         self.settings = settings
         self.members = settings.members
         random = Random(f"population {settings.seed}")
@@ -67,7 +74,7 @@ class Population:
         return _FIRST_HOST + (number * self._step + self._shift) % MAX_MEMBERS
 
     def number_at(self, host: int) -> int | None:
-        """Return who lives at the last 24 bits of an address, or None."""
+        """Return the member at the last 24 bits of an address, or None."""
         if host < _FIRST_HOST:
             return None
         number = (host - _FIRST_HOST - self._shift) * self._back % MAX_MEMBERS
@@ -87,15 +94,15 @@ class Population:
         return self.contacts[rank * CONTACT_BYTES : rank * CONTACT_BYTES + ID_BYTES]
 
     def is_alive(self, number: int) -> bool:
-        """Tell whether a member answers."""
+        """Return whether a member answers."""
         return number < self.settings.nodes
 
     def is_honest(self, number: int) -> bool:
-        """Tell whether a member is alive and not hostile."""
+        """Return whether a member is alive and not hostile."""
         return number < self.settings.nodes and self.styles[number] == _NO_STYLE
 
     def has(self, feature: str, number: int) -> bool:
-        """Tell whether a member has `bep33`, `bep42`, `bep51` or `capped`: by share, or by its kind."""
+        """Return whether a member has `bep33`, `bep42`, `bep51` or `capped`: by share, or by its kind."""
         share: float | None = getattr(self.settings, feature)
         if share is not None:
             return self.drawn(number, _SALTS[feature]) < share
@@ -135,7 +142,7 @@ class Population:
         return [self.address(self.ranks[number]) for number, _ in zip(honest, range(count), strict=False)]
 
     def _secure(self, prefixes: "array[int]", tails: bytes) -> None:
-        """Let the ids of those who keep to BEP 42 follow from their addresses and last bytes."""
+        """Make the ids of members that keep to BEP 42 follow from their addresses and last bytes."""
         octet = self.settings.first_octet << 24
         for number in range(self.members):
             if self.has("bep42", number):
@@ -143,7 +150,7 @@ class Population:
                 prefixes[number] = prefixes[number] & 0x7FFFFFFFFFF | bound << 43
 
     def _pack(self, tails: bytes) -> bytes:
-        """Return the compact contacts of everybody, in order of ids."""
+        """Return the compact contacts of all members, in order of ids."""
         end = self.settings.port.to_bytes(2, "big")
         octet = self.settings.first_octet << 24
         packed = bytearray()

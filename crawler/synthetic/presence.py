@@ -2,7 +2,7 @@
 
 A node is there for a session, away for an absence, there again under the same id and address.  Sessions
 are Weibull with a mean and a shape, absences exponential.  At time 0 the network has been running for
-ever: who is there then is in the midst of a session, long ones being met more often than short ones.
+ever: a node that is there then is in the midst of a session, more often a long one than a short one.
 Everything follows from the seed and the number of the node, whatever is asked, in whatever order.
 """
 
@@ -16,18 +16,18 @@ from crawler.synthetic.population import Population, mix
 
 RESIDENTS = 3  # honest nodes that never leave: those to join through
 SHORTEST = 1.0  # seconds of a session or an absence, so that a second has few of them
-ANNOUNCE_PERIOD = 1800.0  # seconds after which swarms are announced anew, to those who are there then
+ANNOUNCE_PERIOD = 1800.0  # seconds after which swarms are announced again, to the nodes that are there then
 
 
 class NodeStay(NamedTuple):
-    """Hold when a node came and when it left, in seconds of the network's time."""
+    """The times at which a node came and left, in seconds of the network's time."""
 
     arrived: float
     departed: float
 
 
 class Presence:
-    """Answer who is there when; some 5 us, and a list of times for each node asked about."""
+    """The presence of nodes over time; an answer takes some 5 us, and a list of times for each node."""
 
     def __init__(self, population: Population) -> None:
         settings = population.settings
@@ -46,13 +46,13 @@ class Presence:
         return session / (session + self._settings.absence) if self.anybody_leaves else 1.0
 
     def is_present(self, number: int, now: float) -> bool:
-        """Tell whether a live node is there; those who stay are there at any time."""
+        """Return whether a live node is there; residents are there at any time."""
         if not self.anybody_leaves or number in self._residents:
             return True
         return bool(bisect_right(self._turns_of(number, now), now) & 1)
 
     def stays(self, number: int, until: float) -> list[NodeStay]:
-        """Return the sessions that begin before a time and end after 0; none for those who stay."""
+        """Return the sessions that begin before a time and end after 0; none for residents."""
         if not self.anybody_leaves or number in self._residents:
             return []
         turns = self._turns_of(number, until)

@@ -1,26 +1,52 @@
-"""The bytes that a node of a synthetic network sends, as the client that it plays would write them.
+"""The bytes that a node of a synthetic network sends, as its kind of client would write them.
 
 Written by hand instead of through the codec of `dhtnode`: a model must not share the mistakes of what
 is measured with it, and a million answers should cost seconds.  Keys are in the order of bencode.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TypeAlias
 
 from crawler.synthetic.kinds import KINDS, NodeKind
+from crawler.synthetic.population import Population
 from dhtnode.krpc import ScrapeFilter
 
 
+@dataclass(slots=True)
+class Exchange:
+    """One query to a hostile node and the honest reply to it, which the styles of hostility change.
+
+    `host` is the last 24 bits of the address asked; `target` is empty when the query has none.
+    """
+
+    population: Population
+    host: int
+    node_id: bytes
+    transaction_id: bytes
+    target: bytes
+    reply: bytes
+    random: Random
+
+
+Sent: TypeAlias = list[tuple[bytes, int]]
+"""Datagrams, each with the last 24 bits of the address that it leaves from."""
+
+Style: TypeAlias = Callable[[Exchange], Sent]
+
+
 def response(
-    kind: int, asker: bytes, node_id: bytes, transaction_id: bytes, after: bytes, before: bytes = b""
+    kind: int, source: bytes, node_id: bytes, transaction_id: bytes, after: bytes, before: bytes = b""
 ) -> bytes:
     """Return a response; `before` and `after` are the results whose keys sort before and after `id`.
 
-    `asker` are the 6 bytes of the address that asked.
+    `source` are the 6 bytes of the address that queried.
     """
     tells_ip, end = _FRAMES[kind]
     return b"".join(
         (
-            b"d2:ip6:%b1:rd" % asker if tells_ip else b"d1:rd",
+            b"d2:ip6:%b1:rd" % source if tells_ip else b"d1:rd",
             before,
             b"2:id20:",
             node_id,
@@ -32,10 +58,10 @@ def response(
     )
 
 
-def error(kind: int, asker: bytes, transaction_id: bytes, code: int, text: bytes) -> bytes:
+def error(kind: int, source: bytes, transaction_id: bytes, code: int, text: bytes) -> bytes:
     """Return an error."""
     tells_ip, end = _FRAMES[kind]
-    ip = b"2:ip6:%b" % asker if tells_ip else b""
+    ip = b"2:ip6:%b" % source if tells_ip else b""
     start = b"d1:eli%de%d:%be%b1:t%d:%b" % (code, len(text), text, ip, len(transaction_id), transaction_id)
     return start + end[: -len(b"re")] + b"ee"
 

@@ -20,8 +20,8 @@ from typing import TypeAlias
 
 import trio
 
-from crawler.synthetic.exchange import Sent
 from crawler.synthetic.network import Network
+from crawler.synthetic.replies import Sent
 from crawler.synthetic.settings import SyntheticSettings
 from dhtnode import AddressInUse, CannotListen
 from dhtnode.nurseries import open_service_nursery
@@ -35,7 +35,7 @@ LOOPBACK = 127
 _IP_PKTINFO = 8  # linux/in.h; the socket module does not name it
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _PKTINFO = struct.Struct("=i4s4s")
-_ROOM = socket.CMSG_SPACE(_PKTINFO.size)
+_CONTROL_BYTES = socket.CMSG_SPACE(_PKTINFO.size)
 _ANY = bytes(4)
 
 Bound: TypeAlias = socket.socket
@@ -71,7 +71,7 @@ def _enlarge_receive_buffer(bound: socket.socket) -> None:
 
 
 class Server:
-    """Be the way between a network and a socket; made by `serve` and `open_server`.
+    """The connection between a network and a socket; made by `serve` and `open_server`.
 
     `latency` is the time between query and reply, in seconds; `loss` holds for each of them.
     """
@@ -102,11 +102,11 @@ class Server:
             self._send_due(now)
 
     def _receive(self, now: float) -> None:
-        """Take what has come, at most `MAX_BATCH`, and answer each at once or note when."""
+        """Receive what has come, at most `MAX_BATCH`, and answer each at once or schedule the answer."""
         receive, network, random, loss = self._socket.recvmsg, self.network, self._random.random, self._loss
         for _ in range(MAX_BATCH):
             try:
-                data, ancillary, _, source = receive(RECEIVE_BYTES, _ROOM)
+                data, ancillary, _, source = receive(RECEIVE_BYTES, _CONTROL_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:

@@ -1,6 +1,6 @@
 """What a synthetic network is made from: everything about it follows from these values.
 
-Loss and latency are not here: they belong to the way that datagrams take, not to the nodes.
+Loss and latency are not here: they belong to the path of datagrams, not to the nodes.
 """
 
 from dataclasses import dataclass, fields
@@ -16,7 +16,7 @@ _SHARES = ("hostile", "bep33", "bep42", "bep51", "capped", "announce", "announce
 
 @dataclass(frozen=True, slots=True)
 class SyntheticSettings:
-    """Say what network to make; shares and chances are in 0..1, None leaves one to the kind of client.
+    """The properties of a network; shares and chances are in 0..1, None leaves one to the kind of client.
 
     Raises `ValueError` for what makes no network.
     """
@@ -59,7 +59,7 @@ class SyntheticSettings:
     """Seconds that nodes ask for between two calls of sample_infohashes; None: each kind its own."""
 
     session: float = 0.0
-    """Mean seconds that a node is there before it leaves; 0: nobody leaves."""
+    """Mean seconds that a node is there before it leaves; 0: no node leaves."""
 
     session_shape: float = 0.6
     """Of the Weibull law of sessions; below 1 most are short and a few very long."""

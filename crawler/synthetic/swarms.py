@@ -1,10 +1,10 @@
-"""The swarms of a synthetic network: how large they are, who stores them, and which peers of each.
+"""The swarms of a synthetic network: how large they are, and which nodes store which peers.
 
 Nothing is held for a swarm but its info-hash: sizes follow Zipf's law, peers are numbers with an
-address each in 198.18.0.0/15, and which of them a node stores is drawn when somebody asks, the same
+address each in 198.18.0.0/15, and which of them a node stores is drawn when a query comes, the same
 each time.  Peers were announced to the honest nodes closest to the info-hash, to each of the first 8
 with one probability, to each of the next 8 with another.  Where nodes come and go, those are the closest
-of who was there at the last announce; times are seconds since the network began.
+that were there at the last announce; times are seconds since the network began.
 
 Swarms may change: a third of them fade, a third grow, the others stay as they are.
 """
@@ -24,10 +24,12 @@ from crawler.synthetic.settings import MAX_SWARM
 
 CLOSEST = 8
 HOLDERS = 16  # nodes that may have been told of a peer
-_REGION = 128  # members around a node, among whom are all that may be closer to what it stores
+_REGION = 128  # members around a node: all that may be closer to what it stores are among them
 _KEPT_HOLDERS = 20_000  # swarms whose holders are remembered, 300 bytes each
 _KEPT_PEERS = 500_000  # peers in stores that are remembered, 50 bytes each
 _FIRST_PEER = 198 << 24 | 18 << 16
+PEER_LIFETIME = 45 * 60.0  # seconds
+MAX_PEERS = 100_000  # announced by real programs, in all; more are counted and dropped
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -35,7 +37,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class SyntheticSwarm:
-    """Tell the truth about one swarm."""
+    """The truth about one swarm."""
 
     info_hash: bytes
     seeds: int
@@ -49,7 +51,7 @@ class SyntheticSwarm:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Hold what one node stores of one swarm: compact peers of 6 bytes, in the order of a draw."""
+    """The peers of one swarm that one node stores: compact, 6 bytes each, in the order of a draw."""
 
     seeds: tuple[bytes, ...]
     leechers: tuple[bytes, ...]
@@ -61,7 +63,7 @@ class Stored:
 
 
 class Swarms:
-    """Answer all questions about swarms."""
+    """All swarms: their sizes, the nodes that store them, and the peers that each stores."""
 
     def __init__(self, population: Population, presence: Presence | None = None) -> None:
         """Draw the info-hashes; 28 bytes for each."""
@@ -177,14 +179,14 @@ class Swarms:
             bits += 1
 
     def _draw(self, place: int, swarm: SyntheticSwarm, rank: int, position: int) -> Stored:
-        """Draw which peers were announced to a node, and which of them it had room for."""
+        """Draw which peers were announced to a node, and which of them it had capacity for."""
         random = Random(mix(self._numbers[place] ^ self._salt, 100 + position))
         chance = self._settings.announce if position < CLOSEST else self._settings.announce_next
         told = sum(random.random() < chance for _ in range(swarm.peers))
         number = self._population.numbers[rank]
         capped = self._population.has("capped", number)
-        room = CAP if capped else KINDS[self._population.kinds[number]].max_peers
-        drawn = random.sample(range(swarm.peers), min(told, room))
+        capacity = CAP if capped else KINDS[self._population.kinds[number]].max_peers
+        drawn = random.sample(range(swarm.peers), min(told, capacity))
         step, shift = self._addresses(place)
         seeds = tuple(_peer(peer, step, shift) for peer in drawn if peer < swarm.seeds)
         return Stored(seeds, tuple(_peer(peer, step, shift) for peer in drawn if peer >= swarm.seeds))
@@ -198,8 +200,46 @@ class Swarms:
         return step, drawn >> 32
 
 
+class Announced:
+    """The peers that real programs announced, by node and info-hash; `MAX_PEERS` in all."""
+
+    def __init__(self, limit: int = MAX_PEERS) -> None:
+        self.dropped = 0
+        self._limit = limit
+        self._held = 0
+        self._peers: dict[tuple[int, bytes], dict[bytes, tuple[float, bool]]] = {}
+
+    def __len__(self) -> int:
+        """Return how many are held, those included whose time is over but who were not looked at."""
+        return self._held
+
+    def store(self, number: int, info_hash: bytes, peer: bytes, now: float, *, seed: bool) -> None:
+        """Store a compact peer of 6 bytes, or renew it."""
+        swarm = self._peers.get((number, info_hash), {})
+        if peer not in swarm:
+            if self._held >= self._limit:
+                self.dropped += 1
+                return
+            self._held += 1
+        swarm[peer] = now + PEER_LIFETIME, seed
+        self._peers[number, info_hash] = swarm
+
+    def peers(self, number: int, info_hash: bytes, now: float) -> tuple[list[bytes], list[bytes]]:
+        """Return seeds and leechers, after those whose time is over were forgotten."""
+        swarm = self._peers.get((number, info_hash))
+        if swarm is None:
+            return [], []
+        for peer in [peer for peer, (until, _) in swarm.items() if until <= now]:
+            del swarm[peer]
+            self._held -= 1
+        if not swarm:
+            del self._peers[number, info_hash]
+        seeds = [peer for peer, (_, seed) in swarm.items() if seed]
+        return seeds, [peer for peer, (_, seed) in swarm.items() if not seed]
+
+
 class _Cache(Generic[K, V]):
-    """Remember what was used last, up to a total of weights."""
+    """The values used last, up to a total of weights."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -1,11 +1,11 @@
-"""Whom a node of a synthetic network names when it is asked for a target.
+"""The contacts that a node of a synthetic network returns for a target.
 
 The table of a node has a bucket of 8 for each part of the id space that shares ever more bits with
 its own id.  A part with at most 8 members is in the bucket as a whole, so a node knows all of its
 neighbours.  Of a larger part the bucket holds 8 that were drawn by tickets, always the same ones
 for the same node.  Dead members are drawn like others: those are the stale contacts.  Of its dead
-neighbours a node has forgotten half: it speaks with its neighbourhood more often than with anybody
-far away, and has noticed.
+neighbours a node has forgotten half: it queries its neighbourhood more often than nodes far away, and
+has noticed.
 
 Members count by the first 64 bits of their ids here.  Answers are not sorted when they come from one
 bucket, as those of many clients are not.
@@ -27,7 +27,7 @@ _FACTORS = tuple(tuple(mix(slot, 1000 + bits) | 1 for slot in range(WIDTH)) for 
 
 
 class Tables:
-    """Know whom everybody knows; an answer costs some 10 us, whatever the size of the network."""
+    """The tables of all nodes; an answer costs some 10 us, whatever the size of the network."""
 
     def __init__(self, population: Population) -> None:
         self._population = population
@@ -41,13 +41,13 @@ class Tables:
         self._narrow = _BITS - population.cell_bits  # bits in a cell
 
     def closest(self, rank: int, target: bytes) -> bytes:
-        """Return the compact contacts that a node names for a target, 8 unless it knows fewer."""
+        """Return the compact contacts that a node returns for a target, 8 unless it knows fewer."""
         contacts = self._contacts
         known = self.known(rank, int.from_bytes(target[:8], "big"))
         return b"".join([contacts[each * CONTACT_BYTES : (each + 1) * CONTACT_BYTES] for each in known])
 
     def known(self, rank: int, target: int) -> Sequence[int]:
-        """Return the ranks of those whom a node names for the first 64 bits of a target."""
+        """Return the ranks of the members that a node returns for the first 64 bits of a target."""
         own = self._prefixes[rank]
         bits = (own ^ target).bit_length() - 1
         narrow = self._narrow
@@ -60,7 +60,7 @@ class Tables:
         return self._near(rank, own, target, bits)
 
     def entries(self, rank: int) -> list[int]:
-        """Return the ranks of everybody in the table of a node; for tests and counts, some 100 us."""
+        """Return the ranks of all members in the table of a node; for tests and counts, some 100 us."""
         own = self._prefixes[rank]
         start, end, bits = self._neighbours(own)
         known = self._believed(rank, start, end)
@@ -69,7 +69,7 @@ class Tables:
         return known
 
     def _bucket(self, own: int, bits: int, first: int, last: int) -> Sequence[int]:
-        """Return the 8 of a bucket that has more candidates: those who hold the tickets drawn."""
+        """Return the 8 of a bucket that has more candidates: the holders of the tickets drawn."""
         low = self._cell_tickets[first]
         count = self._cell_tickets[last] - low
         start, end = self._cells[first], self._cells[last]
@@ -127,7 +127,7 @@ class Tables:
         ]
 
     def _neighbours(self, own: int) -> tuple[int, int, int]:
-        """Return the ranks of all whom a node knows because no bucket is too small for them.
+        """Return the ranks of all members that a node knows because its buckets hold them as a whole.
 
         And how many bits wide the first part is that has more than 8 members.
         """
@@ -141,7 +141,7 @@ class Tables:
         return cells[first], cells[first + size], self._narrow + size.bit_length() - 1
 
     def _part(self, own: int, bits: int) -> Iterable[int]:
-        """Return whom a node knows of the part of the id space that differs first in bit `bits`."""
+        """Return the ranks that a node knows of the subtree whose ids differ first in bit `bits`."""
         narrow = self._narrow
         first = (own >> bits ^ 1) << bits - narrow
         last = first + (1 << bits - narrow)

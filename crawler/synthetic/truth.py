@@ -49,7 +49,7 @@ Row: TypeAlias = tuple[object, ...]
 
 
 class TruthError(Exception):
-    """Say why the truth could not be written; the message names the path."""
+    """The reason why the truth could not be written; the message names the path."""
 
 
 def check_place(path: Path) -> None:
@@ -91,7 +91,7 @@ def write_counts(counts: Mapping[str, int], path: Path) -> None:
 
 
 def write_sessions(network: Network, until: float, path: Path) -> None:
-    """Add who came and left when, up to a time since the network began; nodes that never leave have none.
+    """Add the sessions of nodes up to a time since the network began; nodes that never leave have none.
 
     Raises `TruthError` when it cannot be written.
     """
@@ -118,7 +118,7 @@ def _add(path: Path, name: str, rows: Iterable[Row]) -> None:
 
 
 def is_database(path: Path) -> bool:
-    """Tell whether a path is to be a database, and not a directory."""
+    """Return whether a path is to be a database, and not a directory."""
     return path.suffix in DATABASE_SUFFIXES
 
 

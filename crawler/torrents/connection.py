@@ -1,4 +1,4 @@
-"""A conversation with a peer over a stream: bytes to and fro, each stage with its time."""
+"""A conversation with a peer over a stream, each stage within its time."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -23,8 +23,8 @@ async def connect_tcp(address: Address) -> trio.abc.HalfCloseableStream:
     return await trio.open_tcp_stream(address.host, address.port)
 
 
-class PeerTalk:
-    """Carry a conversation over a stream.
+class PeerConnection:
+    """One conversation over a stream.
 
     Its methods raise `BadPeer` when the peer breaks the protocol, and `trio.BrokenResourceError` when
     the connection breaks.
@@ -40,23 +40,23 @@ class PeerTalk:
         self._has_ended = False
 
     async def introduce(self) -> None:
-        """Say who we are, and hear who the peer is and what it has, as far as it says so in time."""
+        """Exchange handshakes, and receive what the peer has, as far as it says so in time."""
         with trio.move_on_after(self._settings.hello_time):
             await self._send(self._conversation.opening())
-            while not self._conversation.has_settled and not self._has_ended:
+            while not self._conversation.is_introduction_complete and not self._has_ended:
                 await self._exchange()
 
     async def linger(self) -> None:
-        """Hear a little longer which pieces the peer has, unless it has them all."""
+        """Receive a little longer which pieces the peer has, unless it has them all."""
         if self._conversation.is_introduced and not self._conversation.is_seed:
             with trio.move_on_after(self._settings.linger_time):
                 while not self._has_ended:
                     await self._exchange()
 
     async def fetch(self, is_wanted: Callable[[], bool]) -> bytes | None:
-        """Ask for the metadata, and return it when it came in time and is right.
+        """Request the metadata, and return it when it came in time and is right.
 
-        Gives up when `is_wanted` says no, or when the peer refuses.
+        Gives up when `is_wanted` returns False, or when the peer refuses.
         """
         with trio.move_on_after(self._settings.fetch_time):
             await self._send(self._conversation.begin_fetch())

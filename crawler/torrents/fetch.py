@@ -1,7 +1,7 @@
-"""Peers of many swarms asked one swarm after the other, a few at once, and what they say written down.
+"""Peers of many swarms contacted, a few swarms at once, and their replies recorded.
 
 Swarms whose peers are known wait in a queue of bounded length.  Measuring them goes on meanwhile, and
-a swarm for which there is no room is counted and left for another day.
+a swarm for which the queue has no capacity is counted and left for another day.
 """
 
 import time
@@ -15,13 +15,13 @@ import trio
 from crawler.db.records.records import utc_text
 from crawler.db.records.torrents import Handshakes, KnownTorrent, known_of
 from crawler.db.writer import Writer
-from crawler.torrents.peers import PeerAsker
+from crawler.torrents.peers import PeerClient
 from crawler.torrents.seed_share import KEPT_PEERS, handshakes_of
 from dhtnode import Address, DhtError, InfoHash, Node
 from dhtnode.nurseries import open_service_nursery
 
 MAX_WAITING = 1000
-"""Swarms whose peers wait to be asked, each with `KEPT_PEERS` addresses: 30 MB."""
+"""Swarms whose peers wait to be contacted, each with `KEPT_PEERS` addresses: 30 MB."""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class FetchTally:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Hold what came of one swarm; of a private torrent there are no handshakes."""
+    """The outcome of one swarm; of a private torrent there are no handshakes."""
 
     info_hash: InfoHash
     torrent: KnownTorrent | None
@@ -46,11 +46,11 @@ class Fetched:
 
 
 class Fetcher:
-    """Take swarms with their peers, and have these asked; made by `open_fetcher`."""
+    """A queue of swarms whose peers are contacted; made by `open_fetcher`."""
 
     def __init__(
         self,
-        asker: PeerAsker,
+        client: PeerClient,
         writer: Writer,
         run_id: int,
         on_fetched: Callable[[Fetched], None],
@@ -59,7 +59,7 @@ class Fetcher:
         wall_clock: Callable[[], float],
     ) -> None:
         self.tally = tally
-        self._asker = asker
+        self._client = client
         self._writer = writer
         self._run_id = run_id
         self._on_fetched = on_fetched
@@ -70,14 +70,14 @@ class Fetcher:
         self._is_idle = trio.Event()
 
     def offer(self, info_hash: InfoHash, peers: Sequence[Address]) -> None:
-        """Have the first `KEPT_PEERS` of these peers asked soon; when too many swarms wait, only count it."""
+        """Queue the first `KEPT_PEERS` of these peers; when too many swarms wait, only count it."""
         try:
             self._send.send_nowait((info_hash, tuple(peers[:KEPT_PEERS])))
         except trio.WouldBlock:
             self.tally.no_room += 1
 
     async def run(self) -> None:
-        """Ask until `finish` is called and nothing waits."""
+        """Contact peers until `finish` is called and nothing waits."""
         self._working += 1
         try:
             async for info_hash, peers in self._receive:
@@ -88,12 +88,12 @@ class Fetcher:
                 self._is_idle.set()
 
     async def finish(self) -> None:
-        """Take nothing more, and wait until all that was offered is done."""
+        """Accept nothing more, and wait until all that was offered is done."""
         self._send.close()
         await self._is_idle.wait()
 
     async def fetch(self, info_hash: InfoHash, peers: Sequence[Address], named: int | None = None) -> None:
-        """Ask peers of one swarm now, and write down what they say; raises `StoreError`.
+        """Contact peers of one swarm now, and record what they reply; raises `DatabaseError`.
 
         The metadata is asked for once: after that it is known.  Peers of a torrent known to be private
         are left alone.
@@ -101,7 +101,7 @@ class Fetcher:
         if await self.leaves_alone(info_hash):
             return
         known = await self._known(info_hash)
-        contact = await self._asker.ask(
+        contact = await self._client.contact_peers(
             info_hash,
             peers,
             named=named,
@@ -139,7 +139,7 @@ class Fetcher:
 
 @asynccontextmanager
 async def open_fetcher(
-    asker: PeerAsker,
+    client: PeerClient,
     writer: Writer,
     run_id: int,
     on_fetched: Callable[[Fetched], None],
@@ -148,14 +148,14 @@ async def open_fetcher(
     source: str = "given",
     wall_clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Fetcher]:
-    """Ask peers for as long as the block lasts, and until all that was offered in it is done.
+    """Contact peers for as long as the block lasts, and until all that was offered in it is done.
 
-    A block that ends by an exception does not wait.  `on_fetched` is told the outcome of each swarm.
+    A block that ends by an exception does not wait.  `on_fetched` gets the outcome of each swarm.
     """
-    fetcher = Fetcher(asker, writer, run_id, on_fetched, tally or FetchTally(), source, wall_clock)
+    fetcher = Fetcher(client, writer, run_id, on_fetched, tally or FetchTally(), source, wall_clock)
     async with open_service_nursery() as nursery:
-        for number in range(asker.settings.swarms_at_once):
-            nursery.start_soon(fetcher.run, name=f"ask peers {number}")
+        for number in range(client.settings.swarms_at_once):
+            nursery.start_soon(fetcher.run, name=f"contact peers {number}")
         yield fetcher
         await fetcher.finish()
 
@@ -169,9 +169,9 @@ async def look_up_and_fetch(
     random: Random,
     on_failure: Callable[[InfoHash, DhtError], None],
 ) -> None:
-    """Look up the peers of each swarm and ask them, `at_once` swarms at a time.
+    """Look up the peers of each swarm and contact them, `at_once` swarms at a time.
 
-    Nobody is asked for the peers of a torrent that is known to be private (BEP 27).
+    The peers of a torrent that is known to be private are not looked up (BEP 27).
     """
     places = trio.Semaphore(at_once)
 
@@ -193,7 +193,7 @@ async def look_up_and_fetch(
 
 
 async def look_up_peers(node: Node, info_hash: InfoHash, random: Random) -> tuple[list[Address], int]:
-    """Return `KEPT_PEERS` peers at most, drawn from all that nodes name, and how many these were."""
+    """Return `KEPT_PEERS` peers at most, drawn from all that nodes return, and how many these were."""
     kept: list[Address] = []
     count = 0
     async with node.get_peers(info_hash) as peers:

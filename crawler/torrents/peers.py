@@ -1,8 +1,8 @@
-"""Ask the peers of one swarm, a few at a time: who they are, and what their torrent is called.
+"""The peers of one swarm contacted, a few at a time: for who is a seed, and the name of the torrent.
 
-Peers were named by strangers, who may name anybody.  So nobody is contacted who is in a network
-that our own socket is not part of, whom `--exclude` names, or at a port below 1024; each host once in
-a swarm and over one connection at a time, and all within a pace.
+Addresses of peers come from strangers, who may return any address.  So none is contacted in a network
+that our own socket is not part of, none that `--exclude` lists, and none at a port below 1024; each host
+once in a swarm and over one connection at a time, and all within a pace.
 """
 
 import logging
@@ -17,7 +17,7 @@ import trio
 from crawler.db.records.torrents import SwarmContact
 from crawler.db.writer import RunSync
 from crawler.settings import PeerSettings
-from crawler.torrents.connection import Connect, PeerTalk, connect_tcp
+from crawler.torrents.connection import Connect, PeerConnection, connect_tcp
 from crawler.torrents.peerwire.conversation import Conversation
 from crawler.torrents.peerwire.frames import BadPeer
 from crawler.torrents.peerwire.handshake import new_peer_id
@@ -26,15 +26,15 @@ from dhtnode.krpc import PackedEndpoint
 from dhtnode.metainfo import TorrentInfo, parse_info
 from dhtnode.token_bucket import TokenBucket
 
-LOWEST_PORT = 1024  # below are services that are no peers, and whose owners watch who knocks
+LOWEST_PORT = 1024  # below are services that are no peers, and whose owners watch for connections
 
 Excludes: TypeAlias = Callable[[bytes, PackedEndpoint, Family], bool]
 
 logger = logging.getLogger(__name__)
 
 
-class PeerAsker:
-    """Ask peers of any number of swarms, within bounds that hold for all of them together."""
+class PeerClient:
+    """A client for the peers of any number of swarms, within bounds that hold for all of them together."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class PeerAsker:
         connect: Connect = connect_tcp,
         run_sync: RunSync = trio.to_thread.run_sync,
     ) -> None:
-        """Ask peers in the families and networks of `scopes`, which are those of our own sockets."""
+        """Make a client for the families and networks of `scopes`, which are those of our own sockets."""
         self.settings = settings
         self.random = random
         self.connect = connect
@@ -57,7 +57,7 @@ class PeerAsker:
         self._pace = TokenBucket(settings.connection_rate, settings.connections_at_once, trio.current_time())
         self._readers = trio.CapacityLimiter(1)  # an info dictionary of a million values takes 150 MB to read
 
-    async def ask(
+    async def contact_peers(
         self,
         info_hash: InfoHash,
         peers: Sequence[Address],
@@ -66,20 +66,20 @@ class PeerAsker:
         pieces: int | None = None,
         wants_metadata: bool = True,
     ) -> SwarmContact:
-        """Ask the first peers that may be contacted, `settings.peers` at most.
+        """Contact the first peers that may be contacted, `settings.peers` at most.
 
         `named` is how many peers were known in all, `pieces` how many pieces the torrent has when that
-        is known already.  Of a private torrent nobody is asked any more once it is known to be one,
-        and nothing is returned of its peers.
+        is known already.  Once a torrent is known to be private no further peer is contacted, and nothing
+        is returned of its peers.
         """
         skipped: Counter[str] = Counter()
         chosen = list(self._choose(peers, skipped))
-        inquiry = _Inquiry(self, info_hash, pieces, skipped, wants_metadata=wants_metadata)
-        await inquiry.run(chosen)
-        return inquiry.result(len(peers) if named is None else named)
+        swarm = _OpenSwarm(self, info_hash, pieces, skipped, wants_metadata=wants_metadata)
+        await swarm.run(chosen)
+        return swarm.result(len(peers) if named is None else named)
 
     async def wait_turn(self) -> None:
-        """Wait until one more connection may be opened; who comes first is first."""
+        """Wait until one more connection may be opened, in the order of calls."""
         now = trio.current_time()
         delay = self._pace.wait_time(now)
         self._pace.spend(now)
@@ -121,19 +121,19 @@ class PeerAsker:
         return None
 
 
-class _Inquiry:
-    """Be one swarm that is being asked."""
+class _OpenSwarm:
+    """One swarm whose peers are being contacted."""
 
     def __init__(
         self,
-        asker: PeerAsker,
+        client: PeerClient,
         info_hash: InfoHash,
         pieces: int | None,
         skipped: Counter[str],
         *,
         wants_metadata: bool,
     ) -> None:
-        self._asker = asker
+        self._client = client
         self._info_hash = info_hash
         self._pieces = pieces
         self._skipped = skipped
@@ -145,11 +145,11 @@ class _Inquiry:
         self._bytes_sent = 0
         self._bytes_received = 0
         self._scope = trio.CancelScope()
-        self._fetches = trio.CapacityLimiter(asker.settings.fetches_at_once)
+        self._fetches = trio.CapacityLimiter(client.settings.fetches_at_once)
 
     async def run(self, peers: Sequence[Address]) -> None:
         """Visit the peers, a few at a time."""
-        settings = self._asker.settings
+        settings = self._client.settings
         self._scope.deadline = trio.current_time() + settings.swarm_time
         places = trio.Semaphore(settings.connections_at_once)
 
@@ -163,11 +163,11 @@ class _Inquiry:
             async with trio.open_nursery() as nursery:
                 for peer in peers:
                     await places.acquire()
-                    await self._asker.wait_turn()
+                    await self._client.wait_turn()
                     nursery.start_soon(visit, peer)
 
     def result(self, named: int) -> SwarmContact:
-        """Return what came of it; of the peers of a private torrent, nothing."""
+        """Return the outcome; of the peers of a private torrent, nothing."""
         is_private = self._info is not None and self._info.is_private
         pieces = self._pieces if self._info is None else self._info.pieces
         reports = () if is_private else tuple(each.report(pieces) for each in self._conversations)
@@ -184,31 +184,32 @@ class _Inquiry:
         )
 
     async def _visit_once(self, peer: Address) -> None:
-        host = self._asker.host_key(peer)
-        if host in self._asker.busy:  # it is in another swarm too, and is being asked about that
+        host = self._client.host_key(peer)
+        # The host is in another swarm too, and is being contacted about that.
+        if host in self._client.busy:
             self._skipped["busy with another swarm"] += 1
             return
-        self._asker.busy.add(host)
+        self._client.busy.add(host)
         try:
             await self._visit(peer)
         finally:
-            self._asker.busy.discard(host)
+            self._client.busy.discard(host)
 
     async def _visit(self, peer: Address) -> None:
         self._tried += 1
         try:
-            with trio.fail_after(self._asker.settings.connect_time):
-                stream = await self._asker.connect(peer)
+            with trio.fail_after(self._client.settings.connect_time):
+                stream = await self._client.connect(peer)
         except (OSError, trio.TooSlowError):
             self._failures["no connection"] += 1
             return
-        conversation = Conversation(self._info_hash, new_peer_id(self._asker.random))
-        talk = PeerTalk(stream, conversation, self._asker.settings)
+        conversation = Conversation(self._info_hash, new_peer_id(self._client.random))
+        talk = PeerConnection(stream, conversation, self._client.settings)
         try:
             async with stream:
                 await self._talk(talk, conversation)
         except BadPeer as error:
-            conversation.distrust()
+            conversation.discredit()
             self._failures[str(error)] += 1
         except trio.BrokenResourceError:
             self._failures["connection broke"] += 1
@@ -219,7 +220,7 @@ class _Inquiry:
             if conversation.is_introduced:
                 self._conversations.append(conversation)
 
-    async def _talk(self, talk: PeerTalk, conversation: Conversation) -> None:
+    async def _talk(self, talk: PeerConnection, conversation: Conversation) -> None:
         await talk.introduce()
         if not conversation.is_introduced:
             self._failures["no handshake"] += 1
@@ -231,13 +232,14 @@ class _Inquiry:
         await talk.linger()
         await talk.part()
 
-    async def _fetch(self, talk: PeerTalk) -> None:
+    async def _fetch(self, talk: PeerConnection) -> None:
         metadata = await talk.fetch(self._is_metadata_missing)
         if metadata is None or not self._is_metadata_missing():
             return
         try:
-            self._info = await self._asker.read(metadata)
-        except InvalidTorrent as error:  # with the right hash: every peer would send the same
+            self._info = await self._client.read(metadata)
+        except InvalidTorrent as error:
+            # It has the right hash, so every peer would send the same.
             self._wants_metadata = False
             logger.info("%s: the metadata cannot be read: %s", self._info_hash.hex(), error)
         else:

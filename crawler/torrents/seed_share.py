@@ -1,4 +1,4 @@
-"""What handshakes tell about a swarm, beside the filters: the share of seeds, with its interval.
+"""The share of seeds in a swarm by handshakes, beside that by filters, with its interval.
 
 It is about peers that let strangers connect and answer them, and says nothing about how many peers
 there are.
@@ -61,7 +61,7 @@ def share_interval(hits: int, trials: int) -> tuple[float | None, float | None]:
 def draw_fairly(lists: Iterable[Sequence[Address]], random: Random) -> list[Address]:
     """Draw at most `KEPT_PEERS` peers, from each list as many as from the others while it lasts.
 
-    So a node that names thousands of made-up peers has no more say than one that names a few.
+    So a node that returns thousands of made-up peers has no more weight than one that returns a few.
     """
     shuffled = [random.sample(each, len(each)) for each in lists]
     in_turns = chain.from_iterable(zip_longest(*shuffled))

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from crawler import browse
 from crawler.browse.connection import UNSEEN, open_blind
 from crawler.browse.metadata import DATABASE, FACETS, metadata_of
 from crawler.browse.plots import DASHBOARD
@@ -279,6 +280,8 @@ def test_check_fails_where_a_page_is_slow(database, monkeypatch):
 @pytest.mark.parametrize("option", ["--check", "--port=0"])
 def test_missing_datasette_is_one_line(database, monkeypatch, option):
     """Which says what to install."""
+    for name in browse.__all__:
+        monkeypatch.delattr(browse, name)
     for name in [name for name in sys.modules if name.startswith("crawler.browse.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "datasette", None)

@@ -9,7 +9,7 @@ from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import RunStatus, utc_text
 from crawler.db.records.torrents import Handshakes, KnownTorrent
-from crawler.db.records.watched_swarms import GIVEN, MeasuredSize, Settled, WatchState
+from crawler.db.records.watched_swarms import GIVEN, LeaseResult, MeasuredSize, WatchState
 from crawler.reports import REPORTS, render
 from dhtnode import InfoHash
 from dhtnode.swarm import MethodEstimate
@@ -53,7 +53,7 @@ def settled(info_hash):
     sizes = SIZES[info_hash]
     empties = sizes.count(0)
     size = MeasuredSize(sizes[-1], sizes[-1] - 2.0, sizes[-1] + 2.0)
-    return Settled(info_hash, WatchState(3600.0, EPOCH + 3 * DAY, size, empties), EPOCH + 4 * DAY)
+    return LeaseResult(info_hash, WatchState(3600.0, EPOCH + 3 * DAY, size, empties), EPOCH + 4 * DAY)
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,12 @@ from random import Random
 import pytest
 from bencode2 import BencodeDecodeError, bdecode, bencode
 
-from crawler.synthetic.announced import PEER_LIFETIME, Announced
-from crawler.synthetic.crc32c import secure_prefix
 from crawler.synthetic.hostile import FLOOD, STYLES
 from crawler.synthetic.kinds import KINDS, SHARES
 from crawler.synthetic.network import Network
-from crawler.synthetic.population import CONTACT_BYTES, Population
+from crawler.synthetic.population import CONTACT_BYTES, Population, secure_prefix
 from crawler.synthetic.settings import SyntheticSettings
-from crawler.synthetic.swarms import CLOSEST, HOLDERS
+from crawler.synthetic.swarms import CLOSEST, HOLDERS, PEER_LIFETIME, Announced
 from crawler.synthetic.tables import WIDTH, Tables
 from dhtnode import Address
 from dhtnode.krpc import ScrapeFilter
@@ -285,7 +283,7 @@ def test_dead_and_strangers_are_silent(network):
     assert ask(network, 3000, "ping") == []
     stranger = next(host for host in range(256, 9999) if network.population.number_at(host) is None)
     assert network.answer(network.address(stranger), b"", ASKER, 0.0) == []
-    assert network.counts - before == {"to the dead": 1, "to nobody": 1}
+    assert network.counts - before == {"to the dead": 1, "to no node": 1}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from crawler.db.records.torrents import KnownTorrent
 from crawler.db.writer import open_writer
 from crawler.settings import PeerSettings
 from crawler.torrents.fetch import look_up_and_fetch, open_fetcher
-from crawler.torrents.peers import PeerAsker
+from crawler.torrents.peers import PeerClient
 from dhtnode import Address, Family, InfoHash, NotJoined, Scope
 from dhtnode.addresses import pack_host
 from dhtnode.bencode import encode
@@ -50,14 +50,14 @@ async def fetcher_with(path, reachable, on_fetched, **settings):
             open_service_nursery() as nursery,
         ):
             swarm = Swarm(nursery, reachable)
-            asker = PeerAsker(
+            client = PeerClient(
                 {Family.IPV4: Scope.LOOPBACK},
                 PeerSettings(connection_rate=1000.0, **settings),
                 Random(1),
                 connect=swarm.connect,
                 run_sync=directly,
             )
-            async with open_fetcher(asker, writer, run_id, on_fetched, wall_clock=lambda: EPOCH) as fetcher:
+            async with open_fetcher(client, writer, run_id, on_fetched, wall_clock=lambda: EPOCH) as fetcher:
                 fetcher.swarm = swarm
                 yield fetcher
 

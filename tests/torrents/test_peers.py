@@ -18,7 +18,7 @@ import trio
 from crawler.core.exclusion import Exclusion
 from crawler.db.records.torrents import PeerKind, PeerReport, PiecesHeld
 from crawler.settings import PeerSettings
-from crawler.torrents.peers import PeerAsker
+from crawler.torrents.peers import PeerClient
 from crawler.torrents.peerwire.assembly import MAX_METADATA_BYTES
 from crawler.torrents.peerwire.conversation import TALK_BYTES
 from crawler.torrents.peerwire.extension import PART_BYTES
@@ -55,7 +55,7 @@ async def swarm_of(*peers):
 async def ask(swarm, addresses=None, *, scope=Scope.LOOPBACK, info_hash=INFO_HASH, excludes=None, **options):
     """Ask peers, all of the swarm if none are named."""
     asks = {name: options.pop(name) for name in ("pieces", "wants_metadata") if name in options}
-    asker = PeerAsker(
+    client = PeerClient(
         {Family.IPV4: scope},
         PeerSettings(**options),
         Random(1),
@@ -63,7 +63,7 @@ async def ask(swarm, addresses=None, *, scope=Scope.LOOPBACK, info_hash=INFO_HAS
         connect=swarm.connect,
         run_sync=directly,
     )
-    return await asker.ask(info_hash, addresses or list(swarm.peers), **asks)
+    return await client.contact_peers(info_hash, addresses or list(swarm.peers), **asks)
 
 
 async def test_seeds_leechers_and_the_name_are_told(autojump_clock):
@@ -178,11 +178,11 @@ async def test_host_is_not_asked_about_two_swarms_at_once(autojump_clock):
     """The second swarm goes without it."""
     other = InfoHash(b"o" * 20)
     async with swarm_of(Peer(INFO_HASH, NONE, delay=5.0)) as swarm:
-        asker = PeerAsker({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1), connect=swarm.connect)
+        client = PeerClient({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1), connect=swarm.connect)
         results = []
 
         async def ask_about(info_hash):
-            results.append(await asker.ask(info_hash, [address(0)]))
+            results.append(await client.contact_peers(info_hash, [address(0)]))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask_about, INFO_HASH)
@@ -214,7 +214,7 @@ HOSTILE = {  # a peer, and what is said of it
     "two bitfields": (lambda s: send_and_wait(s, hello(INFO_HASH, ALL, ALL)), "bitfield in the wrong place"),
     "content": (
         lambda s: send_and_wait(s, hello(INFO_HASH, ALL, encode_frame(FrameKind.PIECE, bytes(16392)))),
-        "sends content that nobody asked for",
+        "sends content that was not requested",
     ),
     "too much metadata": (lambda s: send_and_wait(s, hello(INFO_HASH, ALL, TOO_LARGE)), None),
     "wrong hash": (Peer(INFO_HASH, ALL, FORGED), "metadata with another hash"),
@@ -279,8 +279,8 @@ async def test_connection_that_nobody_answers_is_given_up(autojump_clock):
     async def never(_):
         await trio.sleep_forever()
 
-    asker = PeerAsker({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1), connect=never)
-    told = await asker.ask(INFO_HASH, [address(number) for number in range(20)])
+    client = PeerClient({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1), connect=never)
+    told = await client.contact_peers(INFO_HASH, [address(number) for number in range(20)])
 
     assert told.failures == {"no connection": 20}
 
@@ -321,8 +321,8 @@ async def test_connection_reset_over_tcp_is_no_error():
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(trio.serve_tcp, reset, 0, host="127.0.0.1"))
         port = listeners[0].socket.getsockname()[1]
-        asker = PeerAsker({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1))
-        told = await asker.ask(INFO_HASH, [Address("127.0.0.1", port)])
+        client = PeerClient({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1))
+        told = await client.contact_peers(INFO_HASH, [Address("127.0.0.1", port)])
         nursery.cancel_scope.cancel()
 
     assert told.reports == ()

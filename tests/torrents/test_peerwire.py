@@ -151,7 +151,7 @@ def pieces_of(*words):
     """Return a map of pieces that was told these things."""
     told = PieceMap()
     for take, payload in words:
-        getattr(told, f"take_{take}_untrusted")(payload)
+        getattr(told, f"record_{take}_untrusted")(payload)
     return told
 
 
@@ -321,7 +321,7 @@ def test_metadata_is_put_together_and_checked(size, version):
         assert len(requests) <= AT_ONCE
         assert assembly.next_requests() == []
         for part in reversed(requests):
-            assembly.take(MetadataMessage(MetadataKind.DATA, part, size, parts_of(metadata)[part]))
+            assembly.record(MetadataMessage(MetadataKind.DATA, part, size, parts_of(metadata)[part]))
 
     assert assembly.is_complete
     assert assembly.verified() == metadata
@@ -331,7 +331,7 @@ def test_metadata_with_another_hash_is_refused():
     """Whoever sent it."""
     assembly = Assembly(INFO_HASH, 5)
     assembly.next_requests()
-    assembly.take(MetadataMessage(MetadataKind.DATA, 0, None, b"12345"))
+    assembly.record(MetadataMessage(MetadataKind.DATA, 0, None, b"12345"))
 
     with pytest.raises(BadPeer, match="another hash"):
         assembly.verified()
@@ -353,7 +353,7 @@ def test_wrong_part_is_refused(message):
     assembly.next_requests()
 
     with pytest.raises(BadPeer):
-        assembly.take(message)
+        assembly.record(message)
 
 
 def introduced(*frames, has_extensions=True, has_fast=True):
@@ -392,7 +392,7 @@ def test_answer_to_a_handshake_has_what_the_peer_understands(has_extensions, has
 def test_conversation_settles_when_pieces_and_extensions_are_told():
     """Both are waited for, from a peer that knows extensions."""
     settled = [
-        introduced(*frames, has_extensions=has_extensions)[0].has_settled
+        introduced(*frames, has_extensions=has_extensions)[0].is_introduction_complete
         for frames, has_extensions in [
             ((), True),
             ((ALL,), True),

@@ -113,7 +113,7 @@ round_trips = Report(
     about="Tell how long answers take: quantiles of round-trip times by client.",
     question="How long do answers take?",
     title="Round-trip times by client",
-    text="Times of answers that came in time: who is too slow is a timeout and not in here, so the upper"
+    text="Times of answers that came in time: a slower node is a timeout and not in here, so the upper"
     " quantiles are too low. They are read from steps of 10 % or less. Our own line is in each of them.",
     run_of="run_round_trips",
     under_way=rollups.round_trips_sql(newest=True),

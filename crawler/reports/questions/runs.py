@@ -43,7 +43,7 @@ runs = Report(
     text="`asked` counts nodes asked, again or for another swarm too; each took one to four queries."
     " `peers_tried` counts peers contacted over TCP. Bytes are those of scrapes and handshakes: a census,"
     " a run of samples and the lookups of `metadata` do not count their own. `seconds` are from the first"
-    " start to the end, pauses of an interrupted run included, and empty where nobody saw the end. Of a"
+    " start to the end, pauses of an interrupted run included, and empty where the end was not recorded. Of a"
     " large run under way only rows are counted.",
     units={"seconds": "s", "bytes_sent": "B", "bytes_received": "B"},
     sql=f"""

@@ -29,9 +29,9 @@ swarms = Report(
     question="Which swarms are the largest?",
     title="Largest swarms",
     text="Distinct addresses announced for each info-hash, between `peers_low` and `peers_high` in 95 of 100"
-    " cases, and so for seeds and leechers; who left within 45 minutes still counts, who never announces"
-    " does not. Only swarms that were measured are here, and an address may announce without taking part."
-    " Saturated means: or more. A name is what peers say.",
+    " cases, and so for seeds and leechers; a peer that left within 45 minutes still counts, one that never"
+    " announces does not. Only swarms that were measured are here, and an address may announce without"
+    " taking part. Saturated means: or more. A name is what peers say.",
     sql=f"""{_LARGEST}
 SELECT sample.info_hash, taken_at, {_NUMBERS}, saturated, method, nodes_answered, name
 FROM largest
@@ -90,7 +90,8 @@ discovery = Report(
     title="Info-hashes by samples",
     text="`coverage` is the chance that what a node shows next is known already; `chao1` a lower bound of the"
     " number of info-hashes; `horvitz-thompson` those that lie with the nodes sampled. None of them"
-    " counts what lies only with clients that give no samples, and nobody vouches for an info-hash.",
+    " counts what lies only with clients that give no samples, and an info-hash need not be that"
+    " of a torrent.",
     sql=f"""
 SELECT
     runs.id AS run, started_at, family, zone, method,

@@ -58,8 +58,9 @@ dead = Report(
     about="Tell which watched swarms have died, those that died last first.",
     question="Which watched swarms have died?",
     title="Dead swarms",
-    text="Swarms on the watch whose last three measurements, or more, found nobody. They are measured rarely,"
-    " so the time of death is uncertain: between `last_alive` and `empty_since`. A swarm may come back.",
+    text="Swarms on the watch whose last three measurements, or more, found no peer. They are measured"
+    " rarely, so the time of death is uncertain: between `last_alive` and `empty_since`. A swarm may come"
+    " back.",
     units={"empty": "d"},
     sql=f"""
 WITH shown AS (

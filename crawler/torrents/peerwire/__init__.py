@@ -1,4 +1,4 @@
-"""As much of the protocol between peers as it takes to be told who they are and what a torrent is called.
+"""As much of the protocol between peers as it takes for who they are and the name of a torrent.
 
 We introduce ourselves (BEP 3, BEP 10), say that we have nothing (BEP 6), and may ask for the info
 dictionary (BEP 9).  There is no way to send anything else from here: not that we are interested, and

@@ -8,16 +8,16 @@ from crawler.torrents.peerwire.frames import BadPeer
 from dhtnode import InfoHash
 
 MAX_METADATA_BYTES = 8 * 1024 * 1024
-"""Length of an info dictionary: 400,000 pieces, or 100,000 files.  Of longer ones nothing is asked."""
+"""Length of an info dictionary: 400,000 pieces, or 100,000 files.  Longer ones are not requested."""
 
 AT_ONCE = 4  # requests under way; clients that guard against floods count them
 
 
 class Assembly:
-    """Say which parts to ask for and take them in; holds what has come and never more than `size`."""
+    """The parts that have come, never more than `size` bytes, and those to request next."""
 
     def __init__(self, info_hash: InfoHash, size: int, at_once: int = AT_ONCE) -> None:
-        """Expect `size` bytes, 1 to `MAX_METADATA_BYTES`, and ask for at most `at_once` parts at a time."""
+        """Expect `size` bytes, 1 to `MAX_METADATA_BYTES`, and request at most `at_once` parts at a time."""
         self._info_hash = info_hash
         self._size = size
         self._at_once = at_once
@@ -31,15 +31,15 @@ class Assembly:
         return not self._unasked and not self._awaited
 
     def next_requests(self) -> list[int]:
-        """Return the parts to ask for now; they count as asked for."""
+        """Return the parts to request now; they count as requested."""
         requests = []
         while self._unasked and len(self._awaited) < self._at_once:
             requests.append(self._unasked.popleft())
             self._awaited.add(requests[-1])
         return requests
 
-    def take(self, message: MetadataMessage) -> None:
-        """Take in one part; raises `BadPeer` unless it was asked for and is as long as it has to be."""
+    def record(self, message: MetadataMessage) -> None:
+        """Record one part; raises `BadPeer` unless it was requested and is as long as it has to be."""
         if message.part not in self._awaited:
             raise BadPeer("metadata that was not asked for")
         if message.total_size not in (None, self._size):

@@ -1,4 +1,4 @@
-"""One connection to one peer, from our first byte on: what came in, what goes out, what we know."""
+"""One connection to one peer, from our first byte on: what came in, what goes out, what is known."""
 
 from crawler.db.records.torrents import PeerKind, PeerReport, PiecesHeld
 from crawler.torrents.peerwire.assembly import AT_ONCE, MAX_METADATA_BYTES, Assembly
@@ -25,13 +25,13 @@ from crawler.torrents.peerwire.pieces import PieceMap
 from dhtnode import InfoHash
 
 TALK_BYTES = 256 * 1024
-"""What a peer may send besides metadata: a long bitfield and its messages to everybody."""
+"""What a peer may send besides metadata: a long bitfield and its messages to all peers."""
 
-_HEADER_BYTES = 256  # more of a part of metadata than its content
+_HEADER_BYTES = 256  # of a part of metadata beside its content
 
 
 class Conversation:
-    """Follow what a peer says, and say what we say.
+    """The state of one connection: what the peer has said, and what we send next.
 
     Holds one unfinished message (128 KiB), the bits of its pieces (125 kB), and once metadata is
     asked for, that (8 MiB).  What a peer sends altogether is bounded by `TALK_BYTES` and the metadata.
@@ -49,7 +49,7 @@ class Conversation:
         self._allowance = TALK_BYTES
         self._assembly: Assembly | None = None
         self._is_rejected = False
-        self._is_distrusted = False
+        self._is_discredited = False
 
     def opening(self) -> bytes:
         """Return what to send first."""
@@ -61,8 +61,8 @@ class Conversation:
         return self._handshake is not None
 
     @property
-    def has_settled(self) -> bool:
-        """Return whether all is there that a peer says of itself unasked, as far as that can be known."""
+    def is_introduction_complete(self) -> bool:
+        """Return whether all is there that a peer says of itself unrequested, as far as that can be known."""
         if self._handshake is None:
             return False
         if self._handshake.has_extensions and self._extended is None:
@@ -104,7 +104,7 @@ class Conversation:
         return self._assembly.verified()
 
     def receive_untrusted(self, data: bytes) -> bytes:
-        """Take in what came and return what to send; raises `BadPeer` when there is nothing more to say."""
+        """Handle what came and return what to send; raises `BadPeer` when the conversation is over."""
         self.bytes_received += len(data)
         self._allowance -= len(data)
         if self._allowance < 0:
@@ -119,15 +119,15 @@ class Conversation:
         self._assembly = None
         self._start.clear()
 
-    def distrust(self) -> None:
-        """Take note that the peer broke the protocol: what it said of its pieces does not count."""
-        self._is_distrusted = True
+    def discredit(self) -> None:
+        """Record that the peer broke the protocol: what it said of its pieces does not count."""
+        self._is_discredited = True
 
     def report(self, pieces: int | None) -> PeerReport:
         """Return what the peer said of itself; `pieces` is how many the torrent has, if known."""
         known = self._extended or ExtendedHandshake()
         holding = self._pieces.holding(pieces)
-        if self._is_distrusted:
+        if self._is_discredited:
             holding = PiecesHeld(PeerKind.UNKNOWN, None, pieces)
         elif not self._pieces.is_told and self._has_no_metadata:
             holding = PiecesHeld(PeerKind.LEECHER, 0, pieces)
@@ -136,7 +136,7 @@ class Conversation:
 
     @property
     def _has_no_metadata(self) -> bool:
-        """Return whether it knows BEP 9 and names no metadata: it has nothing yet but a magnet link."""
+        """Return whether it knows BEP 9 and offers no metadata: it has nothing yet but a magnet link."""
         known = self._extended
         return known is not None and known.ut_metadata > 0 and known.metadata_size is None
 
@@ -161,26 +161,26 @@ class Conversation:
         answer = b""
         self._frames.feed(data)
         while (frame := self._frames.next_untrusted()) is not None:
-            answer += self._take(frame)
+            answer += self._handle(frame)
         return answer
 
-    def _take(self, frame: Frame) -> bytes:
+    def _handle(self, frame: Frame) -> bytes:
         match frame.kind:
             case FrameKind.BITFIELD:
-                self._pieces.take_bitfield_untrusted(frame.payload)
+                self._pieces.record_bitfield_untrusted(frame.payload)
             case FrameKind.HAVE_ALL:
-                self._pieces.take_all_untrusted(frame.payload)
+                self._pieces.record_all_untrusted(frame.payload)
             case FrameKind.HAVE_NONE:
-                self._pieces.take_none_untrusted(frame.payload)
+                self._pieces.record_none_untrusted(frame.payload)
             case FrameKind.HAVE:
-                self._pieces.take_have_untrusted(frame.payload)
+                self._pieces.record_have_untrusted(frame.payload)
             case FrameKind.EXTENDED:
-                return self._take_extended(frame.payload)
+                return self._handle_extended(frame.payload)
             case FrameKind.PIECE:
-                raise BadPeer("sends content that nobody asked for")
+                raise BadPeer("sends content that was not requested")
         return b""
 
-    def _take_extended(self, payload: bytes) -> bytes:
+    def _handle_extended(self, payload: bytes) -> bytes:
         number, content = payload[:1], payload[1:]
         if number == bytes((HANDSHAKE_NUMBER,)):
             known = self._extended or ExtendedHandshake()
@@ -188,10 +188,11 @@ class Conversation:
         elif number == bytes((OUR_UT_METADATA,)) and self._assembly is not None and self.is_fetching:
             message = read_metadata_message_untrusted(content)
             if message.kind == MetadataKind.DATA:
-                self._assembly.take(message)
+                self._assembly.record(message)
                 return self._requests()
             self._is_rejected = message.kind == MetadataKind.REJECT
-        return b""  # another extension that we did not ask for, or a request: we have nothing
+        # Another extension, which we did not offer, or a request: we have nothing.
+        return b""
 
     def _requests(self) -> bytes:
         if self._assembly is None or self._extended is None:

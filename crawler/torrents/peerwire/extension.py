@@ -24,7 +24,7 @@ _OUR_HANDSHAKE = b"d1:md11:ut_metadatai%deee" % OUR_UT_METADATA
 
 @dataclass(frozen=True, slots=True)
 class ExtendedHandshake:
-    """Hold what a peer says of itself beyond BEP 3.
+    """What a peer says of itself beyond BEP 3.
 
     `ut_metadata` is the number under which it takes messages of BEP 9, 0 if it takes none;
     `metadata_size` the bytes of the info dictionary, None if it has none or does not say; `client` its
@@ -39,7 +39,7 @@ class ExtendedHandshake:
 
 
 class MetadataKind(IntEnum):
-    """Name the messages of BEP 9."""
+    """The messages of BEP 9."""
 
     REQUEST = 0
     DATA = 1
@@ -48,7 +48,7 @@ class MetadataKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class MetadataMessage:
-    """Hold one message of BEP 9; `kind` may be one that nobody knows yet."""
+    """One message of BEP 9; `kind` may be of a later version."""
 
     kind: int
     part: int

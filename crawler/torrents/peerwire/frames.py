@@ -4,17 +4,17 @@ from enum import IntEnum
 from typing import NamedTuple
 
 MAX_FRAME_BYTES = 128 * 1024
-"""Length of one message: a bitfield of a million pieces.  Whoever announces a longer one is left."""
+"""Length of one message: a bitfield of a million pieces.  A peer that announces a longer one is left."""
 
 _LENGTH_BYTES = 4
 
 
 class BadPeer(ValueError):
-    """Say that a peer breaks the protocol, or one of our limits: nothing more is taken from it."""
+    """A peer breaks the protocol, or one of our limits: nothing more is read from it."""
 
 
 class FrameKind(IntEnum):
-    """Name the messages that we read; all others are skipped (BEP 3, BEP 6, BEP 10)."""
+    """The messages that we read; all others are skipped (BEP 3, BEP 6, BEP 10)."""
 
     HAVE = 4
     BITFIELD = 5
@@ -25,20 +25,20 @@ class FrameKind(IntEnum):
 
 
 class Frame(NamedTuple):
-    """Hold one message: its number, and what follows it.  Of a keep-alive the number is None."""
+    """One message: its number, and what follows it.  Of a keep-alive the number is None."""
 
     kind: int | None
     payload: bytes = b""
 
 
 class FrameReader:
-    """Cut a stream into messages; holds at most one unfinished message and what was fed last."""
+    """A stream cut into messages; holds at most one unfinished message and what was fed last."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Take in bytes of the stream; to be followed by `next_untrusted` until it returns None."""
+        """Add bytes of the stream; to be followed by `next_untrusted` until it returns None."""
         self._buffer += data
 
     def next_untrusted(self) -> Frame | None:

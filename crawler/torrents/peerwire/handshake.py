@@ -18,7 +18,7 @@ _FAST = 0x04, 7  # BEP 6
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """Hold who speaks about which swarm, and whether it knows extensions (BEP 10) and BEP 6."""
+    """The peer and the swarm, and whether the peer knows extensions (BEP 10) and BEP 6."""
 
     info_hash: InfoHash
     peer_id: bytes
@@ -27,7 +27,7 @@ class Handshake:
 
 
 def new_peer_id(random: Random) -> bytes:
-    """Draw a peer id; one for each connection, so that nobody can tell that they belong together."""
+    """Draw a peer id; one for each connection, so that nothing shows that they belong together."""
     return OUR_PREFIX + random.randbytes(PEER_ID_BYTES - len(OUR_PREFIX))
 
 
@@ -42,8 +42,7 @@ def encode_handshake(handshake: Handshake) -> bytes:
 def read_handshake_untrusted(data: bytes) -> Handshake | None:
     """Read the handshake at the start of a stream; return None while there is not enough of it.
 
-    Raises `BadPeer` at the first byte that is wrong: whatever else listens at that port is not
-    kept waiting.
+    Raises `BadPeer` at the first byte that is wrong, so that another service at that port is left at once.
     """
     if not _PROTOCOL.startswith(data[: len(_PROTOCOL)]):
         raise BadPeer("not the BitTorrent protocol")

@@ -11,7 +11,7 @@ _BYTES_OF_BITS = 8
 
 
 class PieceMap:
-    """Keep what a peer said; `MAX_PIECES` bits at most."""
+    """The pieces of one peer; `MAX_PIECES` bits at most."""
 
     def __init__(self) -> None:
         self.is_told = False
@@ -19,25 +19,25 @@ class PieceMap:
         self._has_bitfield = False
         self._bits = bytearray()
 
-    def take_all_untrusted(self, payload: bytes) -> None:
-        """Take in have-all; raises `BadPeer`, as the next ones, when it says more than once what it has."""
+    def record_all_untrusted(self, payload: bytes) -> None:
+        """Record have-all; raises `BadPeer`, as the next ones, when it says more than once what it has."""
         self._begin(payload, 0)
         self._has_all = True
 
-    def take_none_untrusted(self, payload: bytes) -> None:
-        """Take in have-none."""
+    def record_none_untrusted(self, payload: bytes) -> None:
+        """Record have-none."""
         self._begin(payload, 0)
 
-    def take_bitfield_untrusted(self, payload: bytes) -> None:
-        """Take in a bitfield."""
+    def record_bitfield_untrusted(self, payload: bytes) -> None:
+        """Record a bitfield."""
         self._begin(payload, len(payload))
         if not 0 < len(payload) <= MAX_PIECES // _BYTES_OF_BITS:
             raise BadPeer("bitfield of a strange length")
         self._has_bitfield = True
         self._bits += payload
 
-    def take_have_untrusted(self, payload: bytes) -> None:
-        """Take in the number of one piece; may come before anything else, and any number of times."""
+    def record_have_untrusted(self, payload: bytes) -> None:
+        """Record the number of one piece; may come before anything else, and any number of times."""
         if len(payload) != _INDEX_BYTES:
             raise BadPeer("have of a strange length")
         index = int.from_bytes(payload)
@@ -77,9 +77,11 @@ class PieceMap:
         end = bytes(self._bits).rstrip(b"\0") if not self._has_bitfield else bytes(self._bits)
         bits = len(end) * _BYTES_OF_BITS
         if not count or int.from_bytes(end) != ((1 << count) - 1) << (bits - count):
-            return PeerKind.LEECHER  # one is missing before one that is there
+            # One is missing before one that is there.
+            return PeerKind.LEECHER
         if self._has_bitfield and bits == count:
-            return PeerKind.SEED  # spare bits are zero, so there are none
+            # Spare bits are zero, so there are none.
+            return PeerKind.SEED
         return PeerKind.LEECHER if bits - count >= _BYTES_OF_BITS else PeerKind.UNKNOWN
 
     def _fits(self, pieces: int) -> bool:
