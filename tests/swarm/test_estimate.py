@@ -2,6 +2,7 @@
 
 from array import array
 from functools import reduce
+from math import exp
 from operator import or_
 from random import Random
 from statistics import fmean, pstdev
@@ -11,7 +12,7 @@ import pytest
 from dhtnode.addresses import Address, pack_host, unpack_host
 from dhtnode.ids import NodeId
 from dhtnode.krpc.scrape_filter import FILTER_BITS, ScrapeFilter, host_mask
-from dhtnode.swarm.capture_recapture import NamedPeers, chao2, pair_ratio
+from dhtnode.swarm.capture_recapture import NamedPeers, chao2, darroch, pair_ratio
 from dhtnode.swarm.estimate import estimate_swarm
 from dhtnode.swarm.filter_size import Interval, relative_error, union_interval, zero_bits_after
 from dhtnode.swarm.replies import Observation, with_named_hosts
@@ -318,6 +319,55 @@ def test_headline_is_not_biased_by_choosing_the_higher_estimate(count):
     over_union = fmean(estimate.peers - estimate.by("union").estimate for estimate in found)
     assert over_union < 0.001 * count
     assert fmean(estimate.method == "union" for estimate in found) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("listed", "method", "peers"),
+    [
+        (98, "chao2", 100.031),  # 0.042 undetected peers by the overlap: less than `UNLIKELY`
+        (97, "union", 100.096),
+        (95, "union", 100.278),
+        (93, "recapture", 100.570),  # more than `UNDETECTED_AT_LEAST`
+    ],
+)
+def test_few_undetected_peers_do_not_change_the_name_of_the_method(listed, method, peers):
+    """Two nodes that name all they store, of 100 peers in all: (100 - n)^2 / (2n - 100) are on neither."""
+    found = estimated(two_lists(listed))
+
+    assert (found.method, found.distinct_peers) == (method, 100)
+    assert found.by("headline").estimate == pytest.approx(peers, abs=0.001)
+
+
+def two_lists(listed):
+    hosts = random_hosts(100, Random(3))
+    return [
+        reply(seeds=EMPTY, peers=filter_of(some), values=[Address(host, 1) for host in some])
+        for some in (hosts[:listed], hosts[-listed:])
+    ]
+
+
+def test_upper_end_alone_has_five_per_cent_where_the_lower_one_is_certain():
+    """All who were seen were named: there are no fewer."""
+    found = estimated(two_lists(90)).by("headline")
+
+    whole = darroch(100, [90, 90])
+    spread = exp(1.96 * whole.deviation / whole.estimate)
+    half_width = whole.estimate * (spread - 1 / spread) / 2
+    assert (found.low, found.estimate) == (100, pytest.approx(101.25))
+    assert found.high == pytest.approx(101.25 + half_width * 1.645 / 1.96)
+
+
+@pytest.mark.parametrize(("count", "method"), [(3000, "recapture"), (9000, "pair-ratio")])
+def test_headline_goes_by_the_name_of_what_has_more_weight_in_it(count, method):
+    random = Random(count)
+    peers = random_masks(count, random)
+
+    assert estimated([stores_reply(random.sample(peers, 500)) for _ in range(NODES)]).method == method
+
+
+@pytest.mark.parametrize(("count", "saturated"), [(5000, False), (5001, True)])
+def test_headline_above_5000_is_marked(count, saturated):
+    assert estimated([names_reply(random_hosts(count, Random(19)))]).saturated is saturated
 
 
 def test_pair_ratio_never_lowers_what_was_seen():
