@@ -14,6 +14,7 @@ import click
 from crawler.cli.main import main as dhtcrawl
 from crawler.db.schema.columns import TABLES, ColumnText, TableText
 from dhtnode.cli.main import main as dhtnode
+from dhtnode.swarm import METHODS, Mark
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 REFERENCE = FOLDER / "commands.md"
@@ -75,7 +76,20 @@ def section(command: click.Command, name: str, *, level: int) -> Iterator[str]:
 
 def table_reference() -> str:
     """Return the whole document about tables and views, in the order of their descriptions."""
-    return "\n".join([TABLE_HEAD, *map(table_section, TABLES.values())])
+    marks = [(mark.value, f"The node {mark.meaning}.") for mark in Mark]
+    methods = [
+        (name, f"{method.meaning[0].upper()}{method.meaning[1:]}.") for name, method in METHODS.items()
+    ]
+    sections = [*map(table_section, TABLES.values())]
+    sections += [words_section("Marks of scrape_replies", marks)]
+    sections += [words_section("Methods of swarm_samples and swarm_estimates", methods)]
+    return "\n".join([TABLE_HEAD, *sections])
+
+
+def words_section(title: str, words: list[tuple[str, str]]) -> str:
+    """Return the section about the words that a column holds."""
+    rows = "\n".join(f"| `{word}` | {meaning} |" for word, meaning in words)
+    return f"## {title}\n\n| word | meaning |\n|---|---|\n{rows}\n"
 
 
 def table_section(table: TableText) -> str:

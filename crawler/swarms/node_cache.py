@@ -6,13 +6,14 @@ from sortedcontainers import SortedSet
 
 from dhtnode.krpc import PackedContact, PackedEndpoint
 
-MAX_NODES = 50_000  # some 300 bytes each; the one that answered longest ago is forgotten first
+# Some 300 bytes each; the one that answered longest ago is forgotten first.
+MAX_NODES = 50_000
 _ID_BITS = 160
 _DEEPEST = 40  # bits shared by neighbours in a network of any size
 
 
 class RecentNodes:
-    """Remember nodes of one family by id; whoever holds an id keeps it until it is silent."""
+    """The nodes of one family that have answered of late, by id; each keeps its id until it times out."""
 
     def __init__(self, limit: int = MAX_NODES) -> None:
         self._limit = limit
@@ -36,7 +37,7 @@ class RecentNodes:
             self._endpoints.move_to_end(node_id)
 
     def discard(self, node_id: bytes, endpoint: PackedEndpoint) -> None:
-        """Forget a node that was silent."""
+        """Forget a node that timed out."""
         if self._endpoints.get(node_id) == endpoint:
             del self._endpoints[node_id]
             self._ids.remove(node_id)

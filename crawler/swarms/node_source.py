@@ -1,4 +1,4 @@
-"""Whom to ask about an info-hash: the nodes of a fresh census, or those where a lookup may start.
+"""Which nodes to query about an info-hash: the nodes of a fresh census, or those where a lookup may start.
 
 With a census that is fresh and covers the info-hash, its closest nodes are asked as they are.  Without,
 a lookup begins with what is remembered: nodes that answered in this run, nodes near the info-hash in
@@ -34,7 +34,7 @@ Excludes = Callable[[bytes, PackedEndpoint, Family], bool]
 
 
 class NodeSource:
-    """Know nodes of all families in use."""
+    """The nodes to start a measurement from, of all families in use."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class NodeSource:
         excludes: Excludes | None = None,
         fresh: float = FRESH,
     ) -> None:
-        """Know nobody yet; a census counts as fresh for so many seconds after its end, 0 means never."""
+        """Start without nodes; a census counts as fresh for so many seconds after its end, 0 means never."""
         self._node = node
         self._writer = writer
         self._compact = {asker.family: CompactContacts(asker.family, asker.scope) for asker in askers}
@@ -82,7 +82,7 @@ class NodeSource:
         """Read what the database knows about the surroundings of some info-hashes, or of all.
 
         A census that was read as a whole is kept, some 50 bytes for each node, until there is a later one.
-        Raises `NotJoined` when nothing is known and nobody answers either.
+        Raises `NotJoined` when nothing is known and no node answers either.
         """
         await self._look_for_census()
         if self._census is None or self._is_whole:

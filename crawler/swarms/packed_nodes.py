@@ -1,4 +1,4 @@
-"""The nodes that a census saw answer, packed: whom to ask about an info-hash without looking them up.
+"""The nodes that a census saw answer, packed: those near an info-hash are found without a lookup.
 
 A node takes 34 bytes (46 over IPv6): a million of them fit where objects would not.
 """
@@ -17,7 +17,7 @@ _MANY = 32  # times as many nodes as are wanted: more are not sorted if that can
 
 
 class PackedNodes:
-    """Hold nodes of one family in order of their ids; nothing changes after they are packed."""
+    """The nodes of one family in order of their ids; nothing changes after they are packed."""
 
     def __init__(self, family: Family, nodes: Iterable[PackedContact]) -> None:
         """Pack nodes, which need not be sorted; some 1 us for each, and more memory until then if not."""

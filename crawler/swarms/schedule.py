@@ -45,7 +45,7 @@ def after_sample(
 
 
 def after_failure(state: WatchState) -> WatchState:
-    """Return what is known after nobody answered, which says nothing about the swarm."""
+    """Return what is known after no node answered, which says nothing about the swarm."""
     return replace(state, failures=state.failures + 1)
 
 

@@ -47,7 +47,7 @@ LONGEST_REST = 600.0
 
 
 class SwarmWatch:
-    """Measure swarms again and again; `run` does it, `describe` says how far it is."""
+    """Measurements of swarms again and again; `run` makes them, `describe` returns how far they are."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class SwarmWatch:
         self._count_at = 0.0
 
     def took(self, info_hash: InfoHash, size: MeasuredSize | None) -> None:
-        """Take note of a measurement; `size` is None when it found nothing out."""
+        """Record a measurement; `size` is None when it found nothing out."""
         state = self._under_way.pop(info_hash, None)
         if state is not None:
             self.measured += 1
@@ -101,7 +101,7 @@ class SwarmWatch:
             )
 
     def failed(self, info_hash: InfoHash, reason: str) -> None:
-        """Take note of a measurement that nobody answered."""
+        """Record a measurement that no node answered."""
         state = self._under_way.pop(info_hash, None)
         if state is not None:
             self.failures += 1
@@ -241,7 +241,7 @@ class SwarmWatch:
         for info_hash in list(self._under_way):
             self.failed(info_hash, "not measured")
         results, self._results = self._results, []
-        # After the samples: whoever is killed in between measures once more, and loses nothing.
+        # After the samples: a process that is killed in between measures once more, and loses nothing.
         await self._writer.call(lambda store: store.watch.finish(results))
         is_silent = self.failures - failed_before == len(leases)
         self._silent_batches = self._silent_batches + 1 if is_silent else 0
@@ -259,7 +259,7 @@ class SwarmWatch:
             return
         rest = min(SHORTEST_REST * 2.0 ** min(self._silent_batches - 2, 30), LONGEST_REST)
         if self._silent_batches == 2:
-            self._say("nobody answers; trying again every so often")
+            self._say("no node answers; trying again every so often")
         await trio.sleep(rest)
 
     def _finish(

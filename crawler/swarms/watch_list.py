@@ -12,7 +12,7 @@ MOST_COMPLAINTS = 5  # lines of one file, of which each gets a line
 
 
 class Reading(NamedTuple):
-    """Hold what is to be watched, each with its source, and one line for each thing that was wrong.
+    """The swarms to watch, each with its source, and one line for each thing that was wrong.
 
     `named` is None when it is what it was.
     """
@@ -22,7 +22,7 @@ class Reading(NamedTuple):
 
 
 class WatchList:
-    """Read the list at first, and again whenever its file has changed.
+    """The list of swarms to watch, read at first, and again when its file has changed.
 
     `read` blocks; a worker thread may make the calls.
     """

@@ -1,6 +1,6 @@
 """Canary info-hashes, of swarms that do not exist: nodes that name peers of them answer anything.
 
-An honest node has nothing about an info-hash that nobody announced.  A node is queried for one once at
+An honest node has nothing about an info-hash that no peer announced.  A node is queried for one once at
 most, when it has first said that peers are in a swarm; if it names peers again, it is not believed from
 then on.  The canary begins like the info-hash that was queried before, so that it cannot be told apart.
 """
@@ -46,7 +46,7 @@ class CanaryHashes:
         return True
 
     def target(self, info_hash: bytes) -> bytes:
-        """Return an info-hash that nobody has announced."""
+        """Return an info-hash that no peer has announced."""
         return info_hash[:_ALIKE_BYTES] + self._random.randbytes(len(info_hash) - _ALIKE_BYTES)
 
     def catches(self, endpoint: PackedEndpoint, response: Response) -> bool:

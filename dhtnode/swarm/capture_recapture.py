@@ -1,4 +1,4 @@
-"""How many peers nobody told us of, from how often the others were told of.
+"""How many peers no node told us of, from how often the others were told of.
 
 Each node is an occasion on which some of the swarm were caught.  The estimators here know sizes and
 overlaps only; that a node's store is a random part of the swarm is what they all assume.
@@ -21,14 +21,17 @@ Stores without a common peer share a few bits by chance; one in five such sets w
 swarm 10 to 30 times as large as what was seen, with this limit one in fifty.
 """
 
-_STEPS = 60  # of Newton's method; 5 do for most
-_PRECISION = 1e-7  # of the number of peers
-_FAR = 1000  # times what was seen: nothing that two stores share can tell so much
+# Of Newton's method; 5 do for most.
+_STEPS = 60
+# Of the number of peers.
+_PRECISION = 1e-7
+# Times what was seen: nothing that two stores share can tell so much.
+_FAR = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class DarrochEstimate:
-    """Hold how large a swarm is of which a part was seen.
+    """The size of a swarm of which a part was seen.
 
     `slope` is how much the estimate moves when one more peer is seen, `deviation` the standard
     deviation that comes from who happened to be stored where, without that of the filters.
@@ -43,7 +46,7 @@ def darroch(seen: float, sizes: Sequence[float]) -> DarrochEstimate | None:
     """Estimate a swarm from the peers seen and from how many each node told of (Darroch 1958).
 
     The maximum likelihood when each node holds a random part of its own size: the number N of which
-    the N * (1 - s1/N) * (1 - s2/N) * ... that nobody would have told of are just those not seen.
+    the N * (1 - s1/N) * (1 - s2/N) * ... that no node would have told of are just those not seen.
     None without overlap.
     """
     caught = [min(size, seen) for size in sizes if size > 0]
@@ -103,7 +106,7 @@ def pair_ratio(stores: Sequence[ScrapeFilter]) -> Interval | None:
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Hold the sums of the pair ratio over all pairs, and over the pairs of each node."""
+    """The sums of the pair ratio over all pairs, and over the pairs of each node."""
 
     products: float
     shared: float
@@ -112,6 +115,7 @@ class _Pairs:
 
     @classmethod
     def of(cls, stores: Sequence[ScrapeFilter]) -> "_Pairs":
+        """Add up all pairs."""
         sizes, bits = [store.estimate() for store in stores], [store.bits for store in stores]
         products, shared = [0.0] * len(stores), [0.0] * len(stores)
         for i, j in combinations(range(len(stores)), 2):
@@ -132,7 +136,7 @@ def _hosts_in(bits: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class NamedPeers:
-    """Hold how many hosts were named by one node, by two, and so on, of `nodes` that named any."""
+    """The numbers of hosts named by one node, by two, and so on, of `nodes` that named any."""
 
     nodes: int
     hosts: Counter[int]

@@ -27,7 +27,7 @@ _KEPT_ENDS = 1 << 14  # pairs of numbers of zero bits, 200 bytes each
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Hold an estimate in peers and the ends of its 95 % interval.
+    """An estimate in peers with the ends of its 95 % interval.
 
     The ends are whole peers that are known to be there, so an estimate below one peer lies outside.
     """
@@ -39,7 +39,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Hold the mean and the variance of a random count."""
+    """The mean and the variance of a random count."""
 
     mean: float
     variance: float

@@ -43,7 +43,7 @@ class QueryKind(Enum):
     """The same without `scrape`."""
 
     CANARY = 2
-    """About an info-hash that nobody announced."""
+    """About an info-hash that no peer announced."""
 
 
 @dataclass(slots=True)

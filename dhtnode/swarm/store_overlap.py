@@ -1,8 +1,8 @@
-"""Which stores hold peers that nobody else has heard of, where the others agree.
+"""Which stores hold peers that no other store does, where the others agree.
 
 Peers announce themselves to all nodes near an info-hash, so honest stores overlap: two of s and t peers
 share about s * t / N of a swarm of N.  A store that is made up shares nothing, one that is padded holds
-many that no other store has.  Nobody is judged where honest stores might look like that: on few
+many that no other store has.  No store is judged where honest ones might look like that: on few
 peers, among few stores, or where the others do not agree either.
 
 Some clients tell of leechers only (mldht).  Two of those share more, s * t by the leechers, so they
@@ -23,7 +23,7 @@ FEWEST_PEERS = 8.0
 """Peers in a store from which it is judged: a few that announced a moment ago prove nothing."""
 
 MUCH_LESS = 0.65
-"""Share of the overlap that honest stores have, below which a store is a stranger.
+"""Share of the overlap that honest stores have, below which a store is an outlier.
 
 A store of which half is invented has 0.5; with 0.3 here, 41 of 55 such passed where stores are cut.
 """
@@ -32,14 +32,15 @@ PADDED = 0.3
 """Share of a store that no other has, beyond what is to be expected, from which it is one."""
 
 SIGNIFICANT = 5.0
-"""Standard deviations that a stranger is off: the core is chosen by its overlap, so 3 are no surprise."""
+"""Standard deviations that an outlier is off: the core is chosen by its overlap, so 3 are no surprise."""
 
-_CORE = 0.5  # of the usual overlap: whoever has that is asked about the others
+# Share of the usual overlap: stores that have that are the core that others are compared with.
+_CORE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStore:
-    """Hold what one node told of: the bits, how many peers these are, and whether seeds are left out."""
+    """The store of one node: its bits, how many peers these are, and whether seeds are left out."""
 
     bits: int
     peers: float
@@ -48,7 +49,7 @@ class NodeStore:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """Hold how many peers two stores share, and how many that would be if both held the same one."""
+    """The peers that two stores share, and how many that would be if both held the same one."""
 
     peers: float
     product: float
@@ -56,7 +57,7 @@ class _Shared:
 
 
 def outlier_stores(stores: Sequence[NodeStore]) -> frozenset[int]:
-    """Return the places of stores that hold what the others have not heard of.
+    """Return the places of stores that hold what the others do not.
 
     Costs 3 us per pair of stores.
     """
@@ -88,7 +89,7 @@ def outlier_stores(stores: Sequence[NodeStore]) -> frozenset[int]:
 def _overlaps(stores: Sequence[NodeStore], filled: Sequence[int]) -> dict[tuple[int, int], _Shared]:
     """Return what each pair shares, in both orders; without pairs of parts, unless most stores are parts.
 
-    Then whole stores are what is to be judged: two liars among many parts would have nobody against them.
+    Then whole stores are what is to be judged: two liars among many parts would have no store against them.
     """
     shared = {}
     has_whole = 2 * sum(not stores[place].is_part for place in filled) >= len(filled)
@@ -107,7 +108,8 @@ def _overlaps(stores: Sequence[NodeStore], filled: Sequence[int]) -> dict[tuple[
 
 
 def _second_highest(shared: dict[tuple[int, int], _Shared], place: int, filled: Sequence[int]) -> float:
-    """Return the overlap with the second best of the others: one that agrees may be an accomplice."""
+    """Return the overlap with the second best of the others."""
+    # One that agrees may be an accomplice.
     ratios = sorted(
         shared[place, other].peers / shared[place, other].product
         for other in filled
@@ -118,7 +120,7 @@ def _second_highest(shared: dict[tuple[int, int], _Shared], place: int, filled: 
 
 @dataclass(frozen=True, slots=True)
 class _Density:
-    """Hold the overlap of some pairs per product of their sizes, and the variance of that.
+    """The overlap of some pairs per product of their sizes, with its variance.
 
     For honest stores it is one by the number of peers in the swarm.
     """
@@ -145,8 +147,8 @@ def _is_apart(
     if not pairs:
         return False
     own = _density(pairs, within.overlap)
-    doubt = SIGNIFICANT * sqrt(own.variance + within.variance)
-    return own.overlap < MUCH_LESS * within.overlap and within.overlap - own.overlap > doubt
+    margin = SIGNIFICANT * sqrt(own.variance + within.variance)
+    return own.overlap < MUCH_LESS * within.overlap and within.overlap - own.overlap > margin
 
 
 def _is_padded(stores: Sequence[NodeStore], place: int, core: Sequence[int], swarm: float) -> bool:

@@ -31,7 +31,7 @@ class Mark(StrEnum):
     # These three are found by those who send the queries.
     WRONG_ID = "wrong-id", "answered under another id"
     FOREIGN_SOURCE = "foreign-source", "was answered for from another address"
-    ANSWERS_ANYTHING = "answers-anything", "named peers of a swarm that nobody announced"
+    ANSWERS_ANYTHING = "answers-anything", "named peers of a swarm that no peer announced"
 
     IMPOSSIBLE_COUNT = "impossible-count", "sent a filter with every bit set, which no store fills"
     SEEDS_ARE_LEECHERS = "seeds-are-leechers", "has the same peers as seeds and as leechers"
@@ -76,7 +76,7 @@ def classify(
     if not any(words != node.marks for words, node in zip(marks, named, strict=True)):
         return named
     marked = [replace(node, marks=words) for words, node in zip(marks, named, strict=True)]
-    # Once more: the seeds that liars named place nobody.
+    # Once more: the seeds of liars place no peer.
     return with_named_hosts(marked, peers, key)
 
 

@@ -354,7 +354,7 @@ async def test_network_that_is_gone_does_not_use_up_the_budget(autojump_clock, s
     world.silent = set(world.kinds)
     told = []
     await watch_for(3 * HOUR, store, world, say=told.append)
-    assert told == ["nobody answers; trying again every so often"]
+    assert told == ["no node answers; trying again every so often"]
     tried = len(world.begun)
     assert tried < 1000
 

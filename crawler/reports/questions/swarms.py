@@ -4,6 +4,7 @@ import sqlite3
 from dataclasses import dataclass, replace
 
 from crawler.reports.report import LIMIT, NoAnswer, Report, ReportAnswer, any_run, of_run, whole
+from dhtnode.swarm import ESTIMATORS
 
 _SIZES = whole("peers peers_low peers_high")
 _NUMBERS = f"{_SIZES}, {whole('seeds seeds_low seeds_high leechers leechers_low leechers_high')}"
@@ -41,12 +42,13 @@ ORDER BY sample.peers DESC, sample.info_hash
 """,  # noqa: S608  # our own words
 )
 
+_METHODS = [method.name for method in ESTIMATORS]
 _BY_METHOD = ", ".join(
     f"""(
     SELECT CAST(round(estimate) AS INTEGER) FROM swarm_estimates
     WHERE sample_id = sample.id AND subject = 'peers' AND method = '{method}'
     ) AS "{method.replace("-", "_")}\""""  # noqa: S608  # our own words
-    for method in ("union", "recapture", "pair-ratio", "chao2", "distinct")
+    for method in _METHODS
 )
 
 methods = Report(
@@ -55,8 +57,8 @@ methods = Report(
     about="Tell what each method says of the largest swarms, by the newest sample of each.",
     question="What does each method say of the largest swarms?",
     title="Methods side by side",
-    text="`peers` is the headline and `method` says where it is from; beside it, what `union`, `recapture`,"
-    " `pair_ratio` and `chao2` say by themselves, and how many peers were named. `seed_share` is from the"
+    text="`peers` is the headline and `method` says where it is from; beside it, what each method says by"
+    f" itself: {', '.join(f'`{name}`' for name in _METHODS).replace('-', '_')}. `seed_share` is from the"
     " filters, `by_handshakes` from peers that were contacted over TCP, with its interval: few can be"
     " reached, and those are more often seeds.",
     units=dict.fromkeys(("seed_share", "by_handshakes", "by_handshakes_low", "by_handshakes_high"), "%"),
