@@ -534,7 +534,7 @@ ITEMS = [
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize("item", ITEMS, ids=["immutable", "mutable", "salted"])
 async def test_item_comes_back_as_it_was_put(family: Family, item: Item) -> None:
-    """Through all layers, and not by the short way, which knows nothing of items."""
+    """Through all layers, and not by the fast path, which knows nothing of items."""
     bench = Bench(family)
     get = encode(Query(b"gg", ASKER_ID, Get(item.target())))
     (first,) = bench.receive(get)

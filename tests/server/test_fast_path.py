@@ -1,4 +1,4 @@
-"""The short way to a reply does exactly what the long way does."""
+"""The fast path to a reply does exactly what the slow path does."""
 
 from collections import Counter
 from dataclasses import replace
@@ -119,7 +119,7 @@ def datagrams(draw: st.DrawFn, family: Family) -> tuple[bytes, Address, float]:
 async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(
     family: Family, data: st.DataObject, nodes: int
 ) -> None:
-    """Whatever is asked, in whatever order, with and without the short way, also when our id is renewed."""
+    """Whatever is asked, in whatever order, with and without the fast path, also when our id is renewed."""
     arrivals = data.draw(st.lists(datagrams(family), max_size=12))
     arrivals.sort(key=lambda arrival: arrival[2])
     short, long = Side(family, quick=True, nodes=nodes), Side(family, quick=False, nodes=nodes)
@@ -158,7 +158,7 @@ def test_announce_to_a_full_store_is_refused_alike_both_ways(family: Family) -> 
 @settings(deadline=None, max_examples=100)
 @given(fields=st.dictionaries(st.sampled_from([b"a", b"q", b"t", b"y", b"ro", b"v"]), bencode_values()))
 def test_fields_of_any_type_are_given_back_or_answered(fields: dict[bytes, object]) -> None:
-    """Nothing that decodes makes the short way raise."""
+    """Nothing that decodes makes the fast path raise."""
     side = Side(Family.IPV4, quick=True, nodes=2, stored=2)
     quick = side.endpoint._inbound._fast_path
     source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))

@@ -1,4 +1,4 @@
-"""Fuzz target: the short way to a reply beside the long way, query after query."""
+"""Fuzz target: the fast path to a reply beside the slow path, query after query."""
 
 from collections.abc import Hashable
 from functools import cache
@@ -25,7 +25,7 @@ PAUSES = [0.0] * 12 + [0.5, 9.0, 200.0, 1000.0]
 
 
 class ResponderTarget:
-    """Feed two nodes that differ in nothing but the short way with the same queries."""
+    """Feed two nodes that differ in nothing but the fast path with the same queries."""
 
     name = "responder"
     life = 2000
