@@ -156,6 +156,17 @@ async def test_losing_our_own_network_loses_no_node(autojump_clock: MockClock) -
     assert all(map(checking.is_good, checking.contacts))
 
 
+async def test_few_are_pinged_at_once(autojump_clock: MockClock) -> None:
+    """Those heard of longest ago first, the others in the next rounds."""
+    checking = Checking()
+    for number in range(20):  # five in each of four buckets
+        node_id = as_id(1 << 159 | 1 << (155 + number // 5) | number)
+        checking.table.responded(Contact(node_id, contact_of(100 + number).address), trio.current_time())
+    await trio.sleep(CHECK_AFTER)
+
+    assert len(await checking.check()) == 16
+
+
 async def test_sources_silent_for_long_are_forgotten(autojump_clock: MockClock) -> None:
     """At the earliest after `good_for` seconds: so long an address counts as proven."""
     checking = Checking()

@@ -4,7 +4,7 @@ from random import Random
 
 from dhtnode.addresses import Address, Contact, Family, Scope
 from dhtnode.ids import as_id
-from dhtnode.node.context import MAX_LEADS, new_context
+from dhtnode.node.context import new_context
 from dhtnode.routing.table import RoutingTable
 from dhtnode.settings import NodeSettings
 
@@ -59,7 +59,7 @@ def test_leads_are_bounded_and_the_last_ones_stay():
     shared.add_leads(contacts(IPV6, 200))
     shared.add_leads(contacts(IPV4, 3))
 
-    assert shared.leads(shared.tables[IPV6][0]) == contacts(IPV6, MAX_LEADS, first=201 - MAX_LEADS)
+    assert shared.leads(shared.tables[IPV6][0]) == contacts(IPV6, 32, first=169)
     assert shared.leads(shared.tables[IPV4][0]) == contacts(IPV4, 3)
 
 

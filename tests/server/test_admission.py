@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dhtnode.addresses import Scope
-from dhtnode.server.admission import FROM_ADDRESS, FROM_NETWORK, REGULAR_AFTER, Admission
+from dhtnode.server.admission import FROM_ADDRESS, FROM_NETWORK, Admission
 from dhtnode.server.sources import Source, Sources
 from dhtnode.settings import NodeSettings
 
@@ -160,8 +160,8 @@ def test_when_replies_run_short_strangers_go_first_and_proven_sources_last() -> 
     many = replace(SETTINGS, host_rate=math.inf, network_rate=math.inf)
     admission, sources = Admission(many), Sources(Scope.PUBLIC)
     stranger, regular, proven = (source(f"21.0.{number}.1", sources) for number in range(3))
-    for _ in range(REGULAR_AFTER):
-        refusal(admission, regular, 90.0)
+    # With the next one, these are the third datagram of the one and the fourth of the other.
+    stranger.datagrams, regular.datagrams = 2, 3
     admission.expected(proven, 90.0)
 
     granted = [spend(admission, one, 100.0) for one in (stranger, regular, proven, regular)]
@@ -175,8 +175,10 @@ def test_who_keeps_asking_in_vain_may_prove_itself() -> None:
     admission, sources = Admission(SETTINGS), Sources(Scope.PUBLIC)
     one = source()
     wanted = [admission.wants_proof(one, 100.0)]
-    for _ in range(REGULAR_AFTER):
+    for _ in range(3):
         refusal(admission, one, 100.0)
+    wanted.append(admission.wants_proof(one, 100.0))
+    refusal(admission, one, 100.0)
     wanted.append(admission.wants_proof(one, 100.0))
     one.awaited = 1
     wanted.append(admission.wants_proof(one, 100.0))
@@ -186,9 +188,9 @@ def test_who_keeps_asking_in_vain_may_prove_itself() -> None:
 
     crowd = [source(f"22.0.{number}.1", sources) for number in range(200)]
     for each in crowd:
-        each.datagrams = REGULAR_AFTER
+        each.datagrams = 4
 
-    assert wanted == [False, True, False, False]
+    assert wanted == [False, False, True, False, False]
     assert sum(admission.wants_proof(each, 100.0) for each in crowd) == 49
 
 

@@ -17,7 +17,7 @@ def test_sources_are_bounded() -> None:
     for number in range(3 * MAX_SOURCES):
         sources.get((host(number), 6881))
 
-    assert MAX_SOURCES // 2 <= len(sources) <= MAX_SOURCES
+    assert 4096 <= len(sources) <= MAX_SOURCES == 8192
     assert len(sources._hosts) <= MAX_SOURCES
 
 
