@@ -37,8 +37,9 @@ CHECKS = (
     ("mypy",),
     ("mkdocs", "build", "--strict", "--quiet"),
     # Last: it takes longest, and ARGS are added to it.
-    # `worksteal` gives an idle core the tests that a busy one has not begun.
-    ("pytest", "-n", "auto", "--dist", "worksteal"),
+    # One process more than there are cores, because some tests wait for a clock.
+    # `worksteal` gives an idle process the tests that a busy one has not begun.
+    ("pytest", "-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"),
 )
 FAST = ("-m", "not slow")
 

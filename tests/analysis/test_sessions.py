@@ -134,6 +134,7 @@ def test_visits_see_what_the_law_says(shape):
     assert little == pytest.approx(2 * HOUR, rel=0.1)
 
 
+@pytest.mark.slow
 def test_fit_finds_the_law_and_says_how_well():
     """Twenty windows: the intervals of shape and mean hold the truth in nearly all."""
     law = Weibull(2 * HOUR / gamma(1 + 1 / 0.6), 0.6)

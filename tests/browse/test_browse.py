@@ -66,6 +66,7 @@ def heading(page):
     return unescape(re.search(r"<h1[^>]*>(.*?)</h1>", page, re.DOTALL)[1]).strip()
 
 
+@pytest.mark.slow
 def test_every_page_opens_and_fetches_nothing_from_elsewhere(database, fetch):
     """The front page, each table, view and query, and the plots."""
     paths = list(page_paths(database))
@@ -257,6 +258,7 @@ def run_here(line):
     return Ended(int(left.value.code or 0), stdout.getvalue(), stderr.getvalue())
 
 
+@pytest.mark.slow
 def test_check_opens_every_page(database):
     """And says for each how it went."""
     ended = run_here([str(database), "--check", "--json"])
@@ -266,6 +268,7 @@ def test_check_opens_every_page(database):
     assert {record["status"] for record in ended.records} == {200}
 
 
+@pytest.mark.slow
 def test_check_fails_where_a_page_is_slow(database, monkeypatch):
     """With a mark at the page, and one line on stderr."""
     monkeypatch.setattr("crawler.cli.browse.SLOW", -1.0)
@@ -324,6 +327,7 @@ def read(address, **headers):
             return response.status, response.read().decode()
 
 
+@pytest.mark.slow
 def test_command_serves_until_a_signal(database):
     """Its address is the first line; the database is as it was before."""
     before = database.read_bytes()
@@ -338,6 +342,7 @@ def test_command_serves_until_a_signal(database):
     assert database.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_command_serves_beside_a_crawl(tmp_path):
     """What is written meanwhile is on the next page; Ctrl-C ends it too."""
     make_database(tmp_path / "crawl.db")

@@ -9,6 +9,7 @@ from tests.browser.chromium import browsing, find_chromium, html_of, take_pictur
 from tests.small_database import LARGE, make_database
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(find_chromium() is None, reason="no chromium is installed"),
 ]

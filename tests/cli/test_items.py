@@ -10,6 +10,8 @@ from dhtnode.items import MutableItem
 from dhtnode.signatures import public_key_of
 from tests.commands import FakeNode, Running, run_command, run_each, running_testnet
 
+pytestmark = pytest.mark.slow
+
 HELLO = "e28910ea0adb94dd45ced75fbff3e135c01bc437"  # SHA-1 of 5:hello
 SEED = bytes(range(32))
 WRONG = [

@@ -8,6 +8,8 @@ import pytest
 from dhtnode.bencode import encode
 from tests.commands import FakeNode, Running, run_command, run_each, running_testnet, swarm_option
 
+pytestmark = pytest.mark.slow
+
 INFO = {b"length": 5, b"name": b"a.iso", b"piece length": 16384, b"pieces": b"p" * 20}
 INFO_HASH = sha1(encode(INFO), usedforsecurity=False).hexdigest()
 COMMANDS = [

@@ -26,6 +26,8 @@ from dhtnode.outcomes import Outcome
 from dhtnode.testing import MemoryNetwork, open_testnet
 from tests.commands import FakeNode
 
+pytestmark = pytest.mark.slow
+
 EPOCH = 1_700_000_000.0
 EPOCH_TEXT = "2023-11-14T22:13:20.000Z"
 CRAWLER = 1000  # its host in the memory network

@@ -30,6 +30,8 @@ from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation
 from tests.measurements import measurement_of
 
+pytestmark = pytest.mark.slow
+
 T0 = "2025-06-01T12:00:00.000Z"
 WHOLE = Zone()
 UNLIMITED = CrawlSettings(rate=0)

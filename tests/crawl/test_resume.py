@@ -13,6 +13,8 @@ import pytest
 
 from tests.commands import run_command
 
+pytestmark = pytest.mark.slow
+
 NODES = 500
 KILLS = 2
 

@@ -23,6 +23,8 @@ from tests.commands import (
     swarm_option,
 )
 
+pytestmark = pytest.mark.slow
+
 SIZES = {SWARM: (40, 60), "11" * 20: (3, 4), "22" * 20: (0, 1), "33" * 20: (0, 0), "44" * 20: (25, 0)}
 NODES = 20
 SCRAPE = ("dhtcrawl", "scrape", "--rate", "0", "--db")  # in a network of our own

@@ -9,6 +9,8 @@ import pytest
 from crawler.demo.demo import NODES, SIZES
 from tests.commands import SCRAPE_KEYS, run_command
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):

@@ -17,6 +17,8 @@ from dhtnode.testing import open_testnet
 from tests.commands import SCRAPE_KEYS
 from tests.fake_peers import ALL, Peer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 INFO = {b"length": 160, b"name": b"\x1b[2Jn\xc3\xa4me", b"piece length": 16, b"pieces": b"p" * 200}
 SHOWN = "\N{REPLACEMENT CHARACTER}[2Jn\N{LATIN SMALL LETTER A WITH DIAERESIS}me"

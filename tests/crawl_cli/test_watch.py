@@ -10,6 +10,8 @@ import pytest
 from crawler.db.records.watched_swarms import LEASE_LIFETIME
 from tests.commands import SCRAPE_KEYS, SWARM, Running, run_command, run_each, running_testnet, swarm_option
 
+pytestmark = pytest.mark.slow
+
 OTHER = "11" * 20
 WRONG = [
     (["watch", "--db", "a.db"], "name at least one info-hash"),

@@ -250,6 +250,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_sleep_of_the_machine_is_told_in_the_log(place, manager):
     """Eight hours later nobody in the table is taken for dead, and whoever asks is told how it is."""
     with running_testnet(5) as network:

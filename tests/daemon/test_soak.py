@@ -15,6 +15,8 @@ from benchmarks.soak.mix import EXPECTED_ERRORS, MALFORMED, WEIGHTS, Mix, Questi
 from benchmarks.soak.rules import TIMED, broken_rules
 from benchmarks.soak.watched import log_lines
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 STATUS = {
     "endpoints": [

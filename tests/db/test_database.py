@@ -473,6 +473,7 @@ def test_reader_beside_a_writer_sees_whole_batches(path: Path) -> None:
         assert reader.execute("SELECT count(*) FROM visits").fetchone() == (2,)
 
 
+@pytest.mark.slow
 def test_killed_process_leaves_whole_batches_and_an_interrupted_run(path: Path) -> None:
     """After kill -9 every batch is there or not, and the next run tells what became of the last."""
     script = f"""

@@ -380,6 +380,7 @@ UNUSABLE = {
 }
 
 
+@pytest.mark.slow
 def test_unusable_source_is_one_line_and_leaves_the_target_as_it_was(made, tmp_path):
     """Also when it comes after good ones; a target that was not there is not there afterwards."""
     target = tmp_path / "all.db"
@@ -465,6 +466,7 @@ merge.merge(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
 """
 
 
+@pytest.mark.slow
 def test_killed_merge_leaves_nothing_half(made, tmp_path, reference):
     """All rows were written, and the last step was under way: the target is as before, then all is there."""
     target = tmp_path / "all.db"

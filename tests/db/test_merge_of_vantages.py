@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, closing
 from random import Random
 from statistics import fmean
 
+import pytest
 import trio
 
 from crawler.core.session import Session
@@ -20,6 +21,8 @@ from crawler.synthetic.settings import SyntheticSettings
 from dhtnode import InfoHash, NodeSettings
 from dhtnode.net import BulkClient
 from tests.vantages import EPOCH, merged
+
+pytestmark = pytest.mark.slow
 
 NETWORK = SyntheticSettings(nodes=300, stale=0.2, seed=7, swarms=16, largest=300, bep33=0.7, announce=0.6)
 LOSS = 0.2

@@ -66,6 +66,7 @@ crawler.CrawlOptions = functools.partial(crawler.CrawlOptions, bootstrap=bootstr
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(LIBRARY)))
 def test_program_runs(bootstrap, number, tmp_path):
     """As it stands, without an error or a warning, with the live network replaced."""

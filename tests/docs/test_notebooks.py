@@ -36,6 +36,8 @@ from crawler.demo.example import (
 from crawler.synthetic.truth import TruthError
 from tests.commands import run_command
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PICTURES = {

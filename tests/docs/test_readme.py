@@ -16,6 +16,8 @@ from dhtnode.cli.main import main as dhtnode
 from tests.commands import Running, run_command, running_testnet, swarm_option
 from tests.project.test_rooms import FLOORS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)

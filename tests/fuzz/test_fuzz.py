@@ -180,6 +180,7 @@ def test_planted_defect_is_found(
     assert any(found.startswith(signature) for found in report.findings)
 
 
+@pytest.mark.slow
 def test_command_writes_what_it_found_and_replays_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The whole way: found, reported, written, exit status, found again, and gone when repaired."""
     figures = tmp_path / "figures.json"

@@ -39,6 +39,8 @@ from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 from tests.commands import PATIENCE, Running
 
+pytestmark = pytest.mark.slow
+
 EPOCH = 1_700_000_000.0
 CRAWLER = 1000  # its host in the memory network
 UNLIMITED = CrawlSettings(rate=0)

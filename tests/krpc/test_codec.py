@@ -458,6 +458,7 @@ def test_reply_with_the_whole_table_of_bittorrent_dht_is_read():
     assert decode_untrusted(data, Family.IPV4) == whole
 
 
+@pytest.mark.slow
 @given(messages())
 def test_any_message_survives_a_round_trip(message):
     """What we write, we read as the same message."""
@@ -501,6 +502,7 @@ INNER_KEYS += [b"nodes", b"nodes6", b"values", b"BFse", b"BFpe", b"noseed", b"sc
 NAMES = st.sampled_from([b"q", b"r", b"e", b"ping", b"find_node", b"get_peers", b"announce_peer", b"vote"])
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from(KEYS),

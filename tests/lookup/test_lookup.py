@@ -585,6 +585,7 @@ def run(lookup: Lookup, plans: Sequence[Plan], random: Random) -> dict[Address, 
             answered[asked] = node_id
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(PLANS, st.integers(1, 8), st.integers(1, 6), st.integers(1, 30), st.integers(1, 4), st.data())
 def test_every_lookup_ends_with_contacts_that_answered(

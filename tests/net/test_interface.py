@@ -23,10 +23,13 @@ from dhtnode.addresses import Address
 from dhtnode.net.udp import UdpSocket, open_udp_socket
 from tests.commands import PROGRAMS, Running
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None,
-    reason="needs Linux, root and `ip` of iproute2",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None,
+        reason="needs Linux, root and `ip` of iproute2",
+    ),
+]
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 PORT = 6881

@@ -420,6 +420,7 @@ async def test_names_that_do_not_resolve_hold_us_up_no_longer_than_one(
 SURROUNDINGS = st.sampled_from(Family)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     SURROUNDINGS, st.lists(st.binary(max_size=80) | st.binary(max_size=60).map(b"d1:".__add__), max_size=8)
@@ -460,6 +461,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return data[:at] + draw(known) + data[at:]
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(SURROUNDINGS, st.lists(mutated(), min_size=1, max_size=4))
 async def test_damaged_packets_do_no_harm(family: Family, packets: list[bytes]) -> None:
@@ -475,6 +477,7 @@ async def test_damaged_packets_do_no_harm(family: Family, packets: list[bytes]) 
     bench.endpoint.table.check()
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(SURROUNDINGS, st.lists(messages() | queries(), max_size=10), st.booleans())
 async def test_valid_packets_of_any_kind_do_no_harm(
@@ -492,6 +495,7 @@ async def test_valid_packets_of_any_kind_do_no_harm(
     assert all(len(data) <= 1024 for data in bench.socket.sent_bytes)
 
 
+@pytest.mark.slow
 @given(SURROUNDINGS, st.data())
 async def test_any_answer_to_a_query_of_ours_ends_it_once(family: Family, data: st.DataObject) -> None:
     """With an answer, a refusal or a fault, whatever the answer carries."""

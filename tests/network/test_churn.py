@@ -9,6 +9,8 @@ from dhtnode import random_id
 from dhtnode.ids import shared_prefix_bits
 from tests.network.scenes import closest_ids, find_ids, host_of, known_hosts, live, sleep_minutes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seed", [1])
 async def test_node_that_joined_knows_every_part_of_the_network(autojump_clock, new_network, seed):

@@ -13,6 +13,8 @@ from dhtnode.krpc import FindNode, GetPeers, Ping
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import find_peers, sleep_minutes
 
+pytestmark = pytest.mark.slow
+
 V4, V6 = Family.IPV4, Family.IPV6
 BOTH = (V4, V6)
 

@@ -24,6 +24,8 @@ from dhtnode.krpc import AnnouncePeer, FindNode, GetPeers, Ping
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import find_peers, sleep_minutes
 
+pytestmark = pytest.mark.slow
+
 V4, V6 = Family.IPV4, Family.IPV6
 OURS = (60, 61, 62)
 

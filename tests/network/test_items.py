@@ -24,6 +24,8 @@ from dhtnode.signatures import public_key_of
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import closest_ids, host_of, sleep_minutes
 
+pytestmark = pytest.mark.slow
+
 SEED = bytes(range(32))
 PUBLIC_KEY = public_key_of(SEED)
 SALT = b"salt"

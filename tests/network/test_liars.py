@@ -13,6 +13,8 @@ from dhtnode.krpc.compact import pack_contact
 from dhtnode.krpc.messages import Query
 from tests.network.scenes import closest_ids, find_ids, queries_sent, sleep_minutes
 
+pytestmark = pytest.mark.slow
+
 LIARS = 6
 ENOUGH = 60  # queries; without liars a lookup in 40 nodes needs about 12
 

@@ -19,6 +19,8 @@ from tests.network.scenes import (
     wait_until_quiet,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seed", [1])
 async def test_find_node_returns_exactly_the_closest_nodes(autojump_clock, new_network, seed):

@@ -12,6 +12,8 @@ from dhtnode import InfoHash, NodeSettings, distance, random_id
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import find_ids, find_peers, pending, wait_until_quiet
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600.0
 
 

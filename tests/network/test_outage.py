@@ -14,6 +14,8 @@ from dhtnode.node.state_file import SavedState, save_state
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import closest_ids, find_ids, host_of, known_hosts, queries_sent, sleep_minutes
 
+pytestmark = pytest.mark.slow
+
 HOURS = 2
 OWN_IDS = {Address("0.0.0.0", 0): as_id(1 << 100)}  # for whichever address there is
 SOON = 10.0  # seconds after the network is back

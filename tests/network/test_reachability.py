@@ -12,6 +12,8 @@ from dhtnode.krpc.messages import Response
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import closest_ids, find_ids, find_peers, host_of, known_hosts, sleep_minutes
 
+pytestmark = pytest.mark.slow
+
 READ_ONLY = NodeSettings(read_only=True)
 
 

@@ -38,6 +38,8 @@ from dhtnode.node.state_file import load_state, save_state
 from dhtnode.testing import MemoryNetwork, Testnet, open_testnet
 from tests.cancelling import Cut, Held, PortNetwork, Surroundings, alive, check_end, cut_everywhere, run_sync
 
+pytestmark = pytest.mark.slow
+
 SWARM = InfoHash(b"s" * 20)
 NOTE = ImmutableItem.of(b"note")
 SWARMS = [SWARM, *(InfoHash(bytes([number]) * 20) for number in range(5))]

@@ -11,6 +11,8 @@ import pytest
 from benchmarks.eclipse import Attacked, five_addresses, twenty_networks
 from dhtnode import Address, random_id
 
+pytestmark = pytest.mark.slow
+
 LOOKUPS = 50
 
 

@@ -20,6 +20,8 @@ from benchmarks.tools.gauge import Measurement, Refusal, measure
 from crawler.db.schema.columns import TABLES
 from crawler.reports import REPORTS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 COLUMNS = {"ping", "find_node", "get_peers", "get_peers, 100 stored", "announce_peer"}
 

@@ -27,7 +27,7 @@ from tests.real_clients.libtorrent_network import (
     until,
 )
 
-pytestmark = [pytest.mark.real_clients, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.real_clients, pytest.mark.timeout(60)]
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED_HOSTS = ["127.80.0.1", "127.81.0.1", "127.82.0.1"]

@@ -13,7 +13,7 @@ from dhtnode.bep42 import is_compliant
 from tests.real_clients.enforcing import CLIENTS, LEARNER, PORT
 from tests.real_clients.libtorrent_network import libtorrent_network, until
 
-pytestmark = [pytest.mark.real_clients, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.real_clients, pytest.mark.timeout(60)]
 
 ROOT = Path(__file__).resolve().parents[2]
 UNSHARED = ["unshare", "--user", "--map-root-user", "--net"]

@@ -10,7 +10,7 @@ import pytest
 from dhtnode import ImmutableItem, MutableItem, Target, mutable_target, open_node
 from tests.real_clients.libtorrent_network import libtorrent_clients, libtorrent_network, table_sizes, until
 
-pytestmark = [pytest.mark.real_clients, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.real_clients, pytest.mark.timeout(60)]
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 KEY = json.loads((VECTORS / "ed25519_rfc8032.json").read_text())["vectors"][0]

@@ -22,7 +22,7 @@ from dhtnode.krpc.compact import pack_address
 from dhtnode.testing import open_testnet
 from tests.real_clients.libtorrent_network import Client, libtorrent_clients, magnet_of, until
 
-pytestmark = [pytest.mark.real_clients, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.real_clients, pytest.mark.timeout(120)]
 
 ROOT = Path(__file__).resolve().parents[2]
 PIECE = 16 * 1024

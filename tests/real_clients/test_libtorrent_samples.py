@@ -7,7 +7,7 @@ import pytest
 from dhtnode import Address, InfoHash, open_node
 from tests.real_clients.libtorrent_network import libtorrent_network, until
 
-pytestmark = [pytest.mark.real_clients, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.real_clients, pytest.mark.timeout(60)]
 
 SWARMS = {InfoHash(bytes([number]) * 20) for number in range(1, 6)}
 

@@ -48,7 +48,7 @@ def sample(info_hash, day, peers):
     )
 
 
-def settled(info_hash):
+def lease_result(info_hash):
     """Return what a watch writes down after the last measurement."""
     sizes = SIZES[info_hash]
     empties = sizes.count(0)
@@ -66,7 +66,7 @@ def database(tmp_path_factory):
         run_id = store.runs.begin("watch", {}, "0.1", utc_text(EPOCH))
         for info_hash, sizes in SIZES.items():
             store.write(run_id, [sample(info_hash, day, peers) for day, peers in enumerate(sizes)])
-        store.watch.finish([settled(info_hash) for info_hash in SIZES])
+        store.watch.finish([lease_result(info_hash) for info_hash in SIZES])
         store.runs.finish(run_id, RunStatus.INTERRUPTED, utc_text(EPOCH + 3 * DAY))
         run_id = store.runs.begin("metadata", {}, "0.1", utc_text(EPOCH))
         counts = (9, 8, 5, 2, 2, 1, 0, 0.5, 0.15, 0.85)

@@ -8,6 +8,8 @@ import pytest
 from benchmarks.swarms.__main__ import drawn_size, measure
 from benchmarks.swarms.model import SwarmModel
 
+pytestmark = pytest.mark.slow
+
 
 def measured(count, seed, *, peers=0, **model):
     random = Random(seed)

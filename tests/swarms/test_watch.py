@@ -26,6 +26,8 @@ from dhtnode.outcomes import Outcome
 from dhtnode.testing import MemoryNetwork
 from tests.measurements import measurement_of
 
+pytestmark = pytest.mark.slow
+
 EPOCH = 1_700_000_000.0
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -20,6 +20,8 @@ from crawler.synthetic.truth import COLUMNS, TruthError, check_place, write_coun
 from dhtnode import Address, AddressInUse, InfoHash, NodeSettings, NotJoined, open_node
 from tests.commands import Running, run_command, run_each
 
+pytestmark = pytest.mark.slow
+
 if sys.platform != "linux":
     pytest.skip("only Linux has all of 127.0.0.0/8", allow_module_level=True)
 
