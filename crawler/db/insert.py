@@ -54,7 +54,7 @@ class Insert:
         expressions = _EXPRESSIONS | ({} if anonymize else {"address": "record.address.host"})
         values = [*given, *(expressions.get(name, f"record.{name}") for name in names)]
         # Compiled once, as `namedtuple` does: a look-up and a call for each field would cost more than a row.
-        code = f"lambda record, {', '.join(given)}: ({', '.join(values)},)"
+        code = f"lambda {', '.join(('record', *given))}: ({', '.join(values)},)"
         self.values: Callable[..., tuple[object, ...]] = eval(  # noqa: S307  # our own names
             code, {"dumps": json.dumps, "host_text": prefix_text}
         )

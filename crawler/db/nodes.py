@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from crawler.db.connection import GuardedConnection
-from crawler.db.records.records import RunStatus, utc_text
+from crawler.db.insert import Insert
+from crawler.db.records.records import RunStatus, client_name, utc_text
 from crawler.zone import ID_BITS, Zone
 from dhtnode import Address, Family
 
@@ -117,6 +118,28 @@ SELECT DISTINCT node_id, address, port FROM visits
 WHERE run_id = ? AND outcome = 'answered' AND NOT is_verification AND (instr(address, ':') > 0) = ?
 """
 
+
+class SeenNode(NamedTuple):
+    """A node that was queried, and what is known of it from that."""
+
+    node_id: bytes
+    address: Address
+    first_seen: str
+    last_seen: str
+    last_answer: str | None
+    version: bytes | None
+
+    @property
+    def family(self) -> int:
+        """Return 4 or 6."""
+        return self.address.family.value
+
+    @property
+    def client(self) -> str | None:
+        """Return the client by its version."""
+        return client_name(self.version)
+
+
 # Times are text that sorts as time does, so min() and max() of two are the earlier and the later.
 # Records may come out of order, and an old one must not turn a clock back.
 _OR_UPDATE = """
@@ -129,7 +152,13 @@ ON CONFLICT (node_id, address, port) DO UPDATE SET
 """
 
 
-def upsert_nodes(rows: str) -> str:
-    """Return what adds rows of a query, or of VALUES, to `nodes`, or updates the nodes that are there."""
-    columns = "node_id, address, port, family, first_seen, last_seen, last_answer, version, client"
-    return " ".join(("INSERT INTO nodes", f"({columns})", rows, _OR_UPDATE))
+def upsert_nodes(query: str) -> str:
+    """Return what adds the rows of a query to `nodes`, or updates the nodes that are there."""
+    into = "nodes (node_id, address, port, family, first_seen, last_seen, last_answer, version, client)"
+    return f"INSERT INTO {into} {query} {_OR_UPDATE}"
+
+
+def node_insert(*, anonymize: bool) -> Insert:
+    """Return what adds nodes, or updates those that are there."""
+    computed = ("family", "client")
+    return Insert("nodes", SeenNode, (), computed=computed, anonymize=anonymize, on_conflict=_OR_UPDATE)

@@ -8,8 +8,7 @@ from typing import Any
 from crawler.db import rollups
 from crawler.db.connection import GuardedConnection, Row
 from crawler.db.insert import Insert
-from crawler.db.nodes import upsert_nodes
-from crawler.db.records.records import client_name, host_text, prefix_text
+from crawler.db.nodes import SeenNode, node_insert
 from dhtnode import Address, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import HOST_HASH_BYTES, MethodEstimate, Observation, SwarmEstimate, SwarmMeasurement
@@ -33,7 +32,7 @@ class SwarmRows:
 
     def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
         self._db = connection
-        self._host_text = prefix_text if anonymize else host_text
+        self._insert_node = node_insert(anonymize=anonymize)
         self._insert_observation = Insert(
             "scrape_replies",
             Observation,
@@ -52,8 +51,10 @@ class SwarmRows:
         )
         replies: list[tuple[object, ...]] = []
         estimates: list[tuple[object, ...]] = []
-        nodes: dict[tuple[object, ...], tuple[object, ...]] = {}
+        nodes: dict[tuple[NodeId, Address], SeenNode] = {}
         for measurement in measurements:
+            if measurement.taken_at is None:
+                raise ValueError("a measurement has to say when it was made")
             # One statement each: the replies need the number that the sample gets.
             given = (run_id, measurement.info_hash.hex(), *_COUNT_VALUES(measurement))
             sample_id = _INSERT_MEASUREMENT.one(connection, measurement.estimate, *given)
@@ -61,10 +62,10 @@ class SwarmRows:
             for observation in measurement.observations:
                 replies.append(self._insert_observation.values(observation, sample_id))
                 # Swarms near each other have the same nodes, and the last row says all.
-                self._note_node(nodes, observation, measurement.taken_at)
+                _note_node(nodes, observation, measurement.taken_at)
         self._insert_observation.rows(connection, replies)
         _INSERT_ESTIMATE.rows(connection, estimates)
-        connection.executemany(_UPSERT_NODE, list(nodes.values()))
+        self._insert_node.many(connection, list(nodes.values()))
         rollups.count_filters(
             connection, run_id, (reply for each in measurements for reply in each.observations)
         )
@@ -85,32 +86,19 @@ class SwarmRows:
         """Return the estimates of all methods for one sample."""
         return self._db.select("SELECT * FROM swarm_estimates WHERE sample_id = ? ORDER BY rowid", sample_id)
 
-    def _note_node(
-        self, nodes: dict[tuple[object, ...], tuple[object, ...]], reply: Observation, taken_at: str | None
-    ) -> None:
-        """Keep the row of `nodes` for one that was queried; the answer that came last counts."""
-        key = (reply.node_id, reply.address)
-        if reply.outcome is not Outcome.ANSWERED:
-            # A node that answers under another id is not this node.
-            if reply.outcome is not Outcome.TIMEOUT or key in nodes:
-                return
-            answered, version = None, None
-        else:
-            answered, version = taken_at, reply.version
-        nodes[key] = (
-            reply.node_id.hex(),
-            self._host_text(reply.address),
-            reply.address.port,
-            reply.address.family.value,
-            taken_at,
-            answered,
-            None if version is None else version.hex(),
-            client_name(version),
-        )
-
     def _first(self, sql: str, value: object) -> Row | None:
         found = self._db.select(sql, value)
         return found[0] if found else None
+
+
+def _note_node(nodes: dict[tuple[NodeId, Address], SeenNode], reply: Observation, taken_at: str) -> None:
+    """Keep what is known of a node that was queried; the answer that came last counts."""
+    key = (reply.node_id, reply.address)
+    if reply.outcome is Outcome.ANSWERED:
+        nodes[key] = SeenNode(*key, taken_at, taken_at, taken_at, reply.version)
+    # A node that answers under another id is not this node.
+    elif reply.outcome is Outcome.TIMEOUT and key not in nodes:
+        nodes[key] = SeenNode(*key, taken_at, taken_at, None, None)
 
 
 def observation_in(row: Mapping[str, Any]) -> Observation:
@@ -162,4 +150,3 @@ ON CONFLICT (info_hash) DO UPDATE SET
     source = coalesce(source, excluded.source),
     name = coalesce(name, excluded.name)
 """
-_UPSERT_NODE = upsert_nodes("VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)")

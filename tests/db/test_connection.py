@@ -124,3 +124,39 @@ print("sqlite_utils" in sys.modules)
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "False\n"
+
+
+def test_migration_that_fails_leaves_no_table(tmp_path, monkeypatch):
+    """The next attempt begins with an empty file."""
+
+    def m002_broken(db):
+        db.conn.execute("CREATE TABLE later (id INTEGER)")
+        db.conn.execute("CREATE TABLE later (id INTEGER)")
+
+    path = tmp_path / "new.db"
+    with monkeypatch.context() as broken:
+        broken.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, m002_broken))
+        with pytest.raises(DatabaseError, match="later already exists"):
+            CrawlDatabase.open(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+    CrawlDatabase.open(path).close()
+
+
+def test_database_in_a_folder_that_cannot_be_written_is_read(path, monkeypatch):
+    """A backup on a read-only medium: SQLite cannot make its files there, and no process writes to it."""
+    connect = sqlite3.connect
+    tried = []
+
+    class WithoutFiles(sqlite3.Connection):
+        def execute(self, *_):
+            raise sqlite3.OperationalError("unable to open database file")
+
+    def connect_without_writing(place, **options):
+        tried.append(place)
+        return connect(place, **options, **({} if "immutable" in place else {"factory": WithoutFiles}))
+
+    monkeypatch.setattr("crawler.db.connection.sqlite3.connect", connect_without_writing)
+    with open_reading(path) as db:
+        assert db.execute("SELECT count(*) FROM visits").fetchone() == (20,)
+    assert len(tried) == 2

@@ -323,6 +323,21 @@ def test_whole_runs_go_with_all_they_wrote(store):
     assert store.rows("sample_turns") == []
 
 
+def test_what_ends_after_the_cutoff_stays(store):
+    """A run, and the pause of a node, that began before it."""
+    cutoff = EPOCH - 30 * DAY
+    for ended in (cutoff - 1, cutoff + 1):
+        run_id = store.runs.begin("census", {}, "0.1", utc_text(cutoff - DAY))
+        store.runs.finish(run_id, RunStatus.FINISHED, utc_text(ended))
+    # A pause lasts six hours.
+    store.samples.lease([NodeToSample(GONE_NODE, Address(GONE_HOST, 6881))], cutoff - 7 * 3600)
+    store.samples.lease([NodeToSample(KEPT_NODE, Address(KEPT_HOST, 6881))], cutoff - 3600)
+    store.purge.run(Orders(older=30), EPOCH)
+
+    assert [row["id"] for row in store.rows("runs")] == [run_id]
+    assert [row["node_id"] for row in store.rows("sample_turns")] == [KEPT_NODE.hex()]
+
+
 def test_dry_run_counts_and_changes_nothing(store):
     """The same numbers as of the real one."""
     fill(store, EPOCH - 100 * DAY)
