@@ -16,8 +16,9 @@ import pytest
 from crawler.db.database import CrawlDatabase, DatabaseError
 from crawler.db.merge.merge import merge
 from crawler.db.merge.rules import RULES, Joined, WholeTable, of_runs, tables_of
-from crawler.db.records.records import RunStatus
+from crawler.db.records.records import RunStatus, utc_text
 from tests.commands import run_command, run_each
+from tests.measurements import measurement_of
 from tests.vantages import (
     SWARMS,
     begin,
@@ -190,6 +191,48 @@ def test_node_has_the_version_of_the_later_answer(tmp_path):
     assert rows(tmp_path / "all.db", "SELECT * FROM nodes") == [
         (*node.values(), "2025-01", "2025-06", "2025-03", "5554", "UT")
     ]
+
+
+def test_source_of_a_swarm_is_that_of_the_first_sight(tmp_path):
+    """In any order of merges; a name is kept from whichever has one."""
+    columns = ("info_hash", "first_seen", "last_seen", "source", "name")
+    for name, *values in (
+        ("a", "aa", "2025-02", "2025-03", "list", "x"),
+        ("b", "aa", "2025-01", "2025-02", "sample", None),
+    ):
+        add_row(tmp_path / f"{name}.db", "swarms", **dict(zip(columns, values, strict=True)))
+    for target, order in (("one", "ab"), ("two", "ba")):
+        merge(tmp_path / f"{target}.db", [tmp_path / f"{name}.db" for name in order])
+        assert rows(tmp_path / f"{target}.db", "SELECT * FROM swarms") == [
+            ("aa", "2025-01", "2025-03", "sample", "x")
+        ]
+
+
+def test_torrent_is_that_of_the_first_fetch(tmp_path):
+    for name, day, size in (("a", "2025-02", 2), ("b", "2025-01", 1), ("c", "2025-03", 3)):
+        path = tmp_path / f"{name}.db"
+        with CrawlDatabase.open(path) as store:
+            store.runs.begin("metadata", {"of": name}, "0.1", day)
+            store.runs.finish(1, RunStatus.FINISHED, day)
+        add_row(path, "swarms", info_hash="aa", first_seen=day, last_seen=day)
+        add_row(path, "torrents", info_hash="aa", run_id=1, fetched_at=day, is_private=0, size=size)
+    merge(tmp_path / "all.db", [tmp_path / f"{name}.db" for name in "abc"])
+
+    sql = "SELECT fetched_at, size, started_at FROM torrents JOIN runs ON runs.id = run_id"
+    assert rows(tmp_path / "all.db", sql) == [("2025-01", 1, "2025-01")]
+
+
+def test_samples_within_ten_minutes_are_combined(tmp_path):
+    """Windows begin at multiples of their length."""
+    for name, minute in (("a", 0), ("b", 9), ("c", 10)):
+        with CrawlDatabase.open(tmp_path / f"{name}.db") as store:
+            run_id = store.runs.begin("scrape", {}, "0.1", utc_text(0))
+            store.write(run_id, [measurement_of(SWARMS[0], utc_text(60.0 * minute), peers=1.0)])
+            store.runs.finish(run_id, RunStatus.FINISHED, utc_text(0))
+    merge(tmp_path / "all.db", [tmp_path / f"{name}.db" for name in "abc"])
+
+    sql = "SELECT window_start, window_end, vantages FROM combined_samples"
+    assert rows(tmp_path / "all.db", sql) == [(utc_text(0), utc_text(600), 2)]
 
 
 def test_later_turn_wins(tmp_path):

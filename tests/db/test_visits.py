@@ -4,7 +4,7 @@ import pytest
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.insert import ROWS_AT_ONCE
-from crawler.db.records.records import Visit, utc_text
+from crawler.db.records.records import RunStatus, Visit, utc_text
 from dhtnode import Address, NodeId
 from dhtnode.outcomes import Outcome
 
@@ -84,3 +84,14 @@ def test_all_visits_of_a_batch_are_written_in_order(store, count):
 
     rows = store.connection.execute("SELECT node_id, taken_at FROM visits ORDER BY id").fetchall()
     assert rows == [(f"{number:040x}", utc_text(number)) for number in range(count)]
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_second_answer_counts_after_five_minutes(store, is_ended):
+    """A NAT lets a node through for a moment."""
+    store.write(1, [visit(ALICE, 0), visit(ALICE, 299), visit(BOB, 0), visit(BOB, 300)])
+    if is_ended:
+        store.runs.finish(1, RunStatus.FINISHED, utc_text(301))
+
+    (row,) = store.rows("network_size")
+    assert (row["answered_once"], row["answered_twice"]) == (2, 1)

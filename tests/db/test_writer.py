@@ -87,6 +87,17 @@ async def test_old_row_is_written_without_company(store: CrawlDatabase, autojump
         assert writer.statistics().batches_written == 1
 
 
+async def test_batch_is_500_rows_or_one_second_old(store: CrawlDatabase, autojump_clock: MockClock) -> None:
+    """A process that is killed loses no more."""
+    async with open_writer(store, 1, run_sync=call) as writer:
+        for number in range(501):
+            writer.put_nowait(visit(number))
+        await wait_all_tasks_blocked()
+        assert len(numbers(store)) == 500
+        await trio.sleep(1.01)
+        assert len(numbers(store)) == 501
+
+
 async def test_leaving_the_block_writes_the_rest(store: CrawlDatabase, autojump_clock: MockClock) -> None:
     """Rows of the last moment are written before the block is left, in batches of their own."""
     async with open_writer(store, 1, batch=4, run_sync=call) as writer:

@@ -14,7 +14,7 @@ from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
 from crawler.db.records.records import epoch_seconds, utc_text
 from crawler.db.records.torrents import Handshakes, KnownTorrent
-from crawler.db.records.watched_swarms import LEASE_LIFETIME, MeasuredSize
+from crawler.db.records.watched_swarms import MeasuredSize
 from crawler.db.writer import open_writer
 from crawler.settings import CrawlSettings, WatchSettings
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey
@@ -238,7 +238,7 @@ async def test_restart_goes_on_where_it_was(autojump_clock, store):
 
 
 async def test_what_was_under_way_is_measured_after_a_kill(autojump_clock, store):
-    """The claim of a process that is gone holds for a while only."""
+    """The lease of a process that is gone holds for 15 minutes."""
     world = World.of(stable=1)
     async with open_watch(store, world, WatchSettings()) as (watch, _):
         with trio.move_on_after(60):
@@ -248,9 +248,10 @@ async def test_what_was_under_way_is_measured_after_a_kill(autojump_clock, store
                 await trio.sleep_forever()
 
             await watch.run(hang)
+    await watch_for(780, store, world)
     assert not world.begun
 
-    await watch_for(LEASE_LIFETIME, store, world)
+    await watch_for(120, store, world)
     assert len(world.begun) == 1
 
 
