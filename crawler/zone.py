@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Self
 
-from dhtnode import NodeId
+from dhtnode.ids import ID_BITS, NodeId
 
-ID_BITS = 160
 MAX_BITS = 32  # beyond, no node is left in a network of any size
 
 

@@ -17,8 +17,8 @@ from heapq import heappop, heappush
 from random import Random
 
 from dhtnode import Address, Family
+from dhtnode.ids import ID_BITS
 
-ID_BITS = 160
 WIDTH = 8  # nodes in a bucket and in an answer
 PORT = 6881
 _ROOM_FOR_OTHERS = 1000  # host numbers below this are for real nodes

@@ -9,7 +9,7 @@ from math import exp, lgamma, log
 from random import Random
 
 from crawler.analysis.network_size import Distances, kth_distance, size_from_distances, spread_targets
-from crawler.zone import ID_BITS
+from dhtnode.ids import ID_BITS
 
 
 def prefix_counts(ids: Sequence[int], bits: int) -> list[int]:

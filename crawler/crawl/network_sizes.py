@@ -24,8 +24,9 @@ from crawler.analysis.network_size import (
 from crawler.core.frontier import ANSWERED, Sighting
 from crawler.db.records.records import SizeEstimate
 from crawler.db.run_nodes import RunNodes
-from crawler.zone import ID_BITS, Zone
+from crawler.zone import Zone
 from dhtnode import Family
+from dhtnode.ids import ID_BITS
 
 K = 8
 MAX_TARGETS = 1024  # for an error of about 1 % from distances alone

@@ -21,8 +21,9 @@ from crawler.analysis.sybils import (
 from crawler.crawl.network_sizes import FamilySizes, K, Neighbourhood, neighbourhoods_of
 from crawler.db.records.records import SybilTestResult
 from crawler.db.run_nodes import RunNodes
-from crawler.zone import ID_BITS, Zone
+from crawler.zone import Zone
 from dhtnode import Family
+from dhtnode.ids import ID_BITS
 
 FEWEST_ZONE_BITS, MOST_ZONE_BITS = 8, 12
 NODES_PER_ZONE = 64  # aimed at, where the network is large enough for so many zones

@@ -8,8 +8,9 @@ from typing import NamedTuple, TypeAlias
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
 from crawler.db.records.records import RunStatus, client_name, utc_text
-from crawler.zone import ID_BITS, Zone
+from crawler.zone import Zone
 from dhtnode import Address, Family
+from dhtnode.ids import ID_BITS
 
 Found: TypeAlias = tuple[bytes, Address]
 """The id of a node and its address."""

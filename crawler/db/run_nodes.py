@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from crawler.db.nodes import upsert_nodes
-from crawler.zone import ID_BITS, Zone
+from crawler.zone import Zone
 from dhtnode import Family
+from dhtnode.ids import ID_BITS
 
 _READ_AT_ONCE = 64  # ids
 

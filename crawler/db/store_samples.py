@@ -2,8 +2,9 @@
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.records.infohash_samples import MAX_CREDIBLE_NUM, StoreSample
-from crawler.zone import ID_BITS, Zone
+from crawler.zone import Zone
 from dhtnode import Family, NodeId
+from dhtnode.ids import ID_BITS
 
 _DEEPEST = 32  # bits shared by neighbours in a network of any size
 

@@ -12,9 +12,9 @@ from hashlib import blake2b
 from ipaddress import ip_address, ip_network
 
 from crawler.db.schema.columns import ColumnText, TableText
+from dhtnode.ids import ID_BYTES
 
 FEWEST = 10  # nodes in a group; `descriptions` has the same number in its conditions
-ID_BYTES = 20
 
 _CHANGED = {
     "host": "anonymous_host({})",

@@ -4,11 +4,11 @@ from collections import OrderedDict
 
 from sortedcontainers import SortedSet
 
+from dhtnode.ids import ID_BITS
 from dhtnode.krpc import PackedContact, PackedEndpoint
 
 # Some 300 bytes each; the one that answered longest ago is forgotten first.
 MAX_NODES = 50_000
-_ID_BITS = 160
 _DEEPEST = 40  # bits shared by neighbours in a network of any size
 
 
@@ -56,7 +56,7 @@ class RecentNodes:
         return [(node_id, self._endpoints[node_id]) for node_id in found[:k]]
 
     def _within(self, number: int, bits: int) -> list[bytes]:
-        rest = _ID_BITS - bits
+        rest = ID_BITS - bits
         low = number >> rest << rest
         high = low + (1 << rest) - 1
         return list(self._ids.irange(low.to_bytes(20, "big"), high.to_bytes(20, "big")))

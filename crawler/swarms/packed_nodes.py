@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from dhtnode import Family
+from dhtnode.ids import ID_BYTES
 from dhtnode.krpc import PackedContact
 
-_ID_BYTES = 20
 _PREFIX_BITS = 64  # of an id, by which nodes are found
 _MANY = 32  # times as many nodes as are wanted: more are not sorted if that can be helped
 
@@ -49,8 +49,8 @@ class PackedNodes:
         number = int.from_bytes(target, "big")
         size, packed = self._bytes_each, self._packed
         entries = [packed[at : at + size] for at in range(low * size, high * size, size)]
-        entries.sort(key=lambda entry: int.from_bytes(entry[:_ID_BYTES], "big") ^ number)
-        return [(entry[:_ID_BYTES], int.from_bytes(entry[_ID_BYTES:], "big")) for entry in entries[:k]]
+        entries.sort(key=lambda entry: int.from_bytes(entry[:ID_BYTES], "big") ^ number)
+        return [(entry[:ID_BYTES], int.from_bytes(entry[ID_BYTES:], "big")) for entry in entries[:k]]
 
     def _block(self, prefix: int, k: int) -> tuple[int, int]:
         """Return the places of a part of the id space around a prefix that holds k nodes or more.

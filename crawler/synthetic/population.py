@@ -20,8 +20,8 @@ from statistics import NormalDist
 from crawler.synthetic.kinds import KINDS, kind_at
 from crawler.synthetic.settings import MAX_MEMBERS, SyntheticSettings
 from dhtnode.bep42 import crc32c
+from dhtnode.ids import ID_BYTES
 
-ID_BYTES = 20
 CONTACT_BYTES = 26
 SIGMA = 1.6  # of the logarithm of the weights
 TICKETS = 8  # per member, on average

@@ -18,9 +18,10 @@ from random import Random
 from typing import Generic, TypeVar
 
 from crawler.synthetic.kinds import CAP, KINDS
-from crawler.synthetic.population import ID_BYTES, Population, mix
+from crawler.synthetic.population import Population, mix
 from crawler.synthetic.presence import Presence
 from crawler.synthetic.settings import MAX_SWARM
+from dhtnode.ids import ID_BYTES
 
 CLOSEST = 8
 HOLDERS = 16  # nodes that may have been told of a peer

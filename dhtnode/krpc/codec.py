@@ -1,9 +1,8 @@
 """KRPC: datagrams to messages and back (BEP 5, 32, 33, 42, 43, 44).
 
-Everything that decides whether bytes are a message lives here, and nothing that decides what to
-do about one.  Missing or wrong optional keys count as absent; a fault in a required key of a query
-comes with the error its sender should get, a fault in a response with the call that it ends.
-What cannot be correlated is dropped in silence, or spoofed junk would make us a reflector.
+Missing or wrong optional keys count as absent.  A fault in a required key of a query comes with the
+error for its sender, one in a response with the transaction that it ends.  What cannot be correlated
+is dropped without an error, or spoofed datagrams would make us a reflector.
 
 The arguments of each method are in `methods`.
 """
@@ -32,34 +31,43 @@ from dhtnode.krpc.methods import (
     refusal,
     require_id,
 )
+from dhtnode.krpc.scrape_filter import FILTER_BYTES
 from dhtnode.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 
-MIN_MESSAGE_BYTES = 15  # `d1:t2:aa1:y1:re`, which says nothing yet
-MAX_QUERY_ITEMS = 64  # keys and values of a query that is not canonical; those in use have up to 25
-MAX_TRANSACTION_ID_BYTES = 64  # 1 to 15 are in use; what we echo must not carry somebody's payload
-MAX_VERSION_BYTES = 32  # 4 by BEP 5
-MAX_NODES = 400  # bittorrent-dht answers with its whole table, 300 contacts
-MAX_VALUES = 2000  # a datagram of 64 KiB could hold 10,000 in the old concatenated form
-MAX_SAMPLES = 400  # 8 kB; 20 to 50 are usual
+# `d1:t2:aa1:y1:re`, which has no contents yet.
+MIN_MESSAGE_BYTES = 15
+# Keys and values of a query that is not canonical; those in use have up to 25.
+MAX_QUERY_ITEMS = 64
+# 1 to 15 are in use; what we echo must not be the payload of a third party.
+MAX_TRANSACTION_ID_BYTES = 64
+# 4 by BEP 5.
+MAX_VERSION_BYTES = 32
+# bittorrent-dht answers with its whole table, 300 contacts.
+MAX_NODES = 400
+# A datagram of 64 KiB could have 10,000 in the old concatenated form.
+MAX_VALUES = 2000
+# 8 kB; 20 to 50 are usual.
+MAX_SAMPLES = 400
 MAX_NUM = 2**31 - 1
-MAX_INTERVAL = 21_600  # seconds, by BEP 51
+# Seconds, by BEP 51.
+MAX_INTERVAL = 21_600
 MAX_ERROR_CHARACTERS = 200
-MAX_ERROR_CODE = 2**31 - 1  # those in use have three digits; this fits wherever they are stored
-FILTER_BYTES = 256  # BEP 33
+# Those in use have three digits; this fits wherever they are stored.
+MAX_ERROR_CODE = 2**31 - 1
 
 
 def decode_untrusted(data: bytes, family: Family) -> Message:
     """Read a datagram that came in over `family`; raise `MalformedMessage` and nothing else.
 
-    The family matters for one thing: over IPv4 old clients put all peers into one string.
+    Over IPv4, old clients put all peers into one string.
     """
     return read_fields(parse_untrusted(data, MAX_ITEMS), family)
 
 
 def parse_untrusted(data: bytes, max_items: int = MAX_QUERY_ITEMS) -> Fields:
-    """Read the dictionary that a datagram is: the first half of `decode_untrusted`.
+    """Read the dictionary of a datagram: the first half of `decode_untrusted`.
 
-    Where it is not canonical it may have so many keys and values: by default enough for a query.
+    `max_items` bounds the keys and values of one that is not canonical; the default is for queries.
     """
     if len(data) < MIN_MESSAGE_BYTES:
         raise MalformedMessage("too short")
@@ -69,25 +77,24 @@ def parse_untrusted(data: bytes, max_items: int = MAX_QUERY_ITEMS) -> Fields:
         decoded: Any = bencode.read_untrusted(data, max_items)
     except BencodeError:
         raise MalformedMessage("bad bencoding") from None
-    fields: Fields = decoded  # a dictionary, because it begins with d
+    # It begins with d, so it is a dictionary.
+    fields: Fields = decoded
     if fields.get(b"q") == b"put":
         _drop_inexact_value(fields, data)
     return fields
 
 
 def _drop_inexact_value(fields: Fields, data: bytes) -> None:
-    """Take `v` out of a `put` that is not canonical, so that it is refused (BEP 44).
-
-    The bytes that its sender hashed or signed cannot be had back then.  In a response that does not
-    matter: an item got is compared with a hash or a signature.
-    """
+    """Remove `v` from a `put` that is not canonical, so that it is refused (BEP 44)."""
+    # The bytes that its sender hashed or signed are lost.  In a response that does not matter: the
+    # item is compared with a hash or a signature.
     arguments = fields.get(b"a")
     if isinstance(arguments, dict) and bencode.encode(fields) != data:
         arguments.pop(b"v", None)
 
 
 def read_fields(fields: Fields, family: Family) -> Message:
-    """Read a message out of its dictionary: the second half of `decode_untrusted`."""
+    """Read a message from its dictionary: the second half of `decode_untrusted`."""
     transaction_id = fields.get(b"t")
     if not isinstance(transaction_id, bytes) or len(transaction_id) > MAX_TRANSACTION_ID_BYTES:
         raise MalformedMessage("bad transaction id")
@@ -111,20 +118,21 @@ def _read_version(fields: Fields) -> bytes | None:
 
 
 def _read_external_address(fields: Fields) -> Address | None:
-    """Read `ip`, which libtorrent also takes without a port (BEP 42)."""
+    # libtorrent also accepts an `ip` without a port (BEP 42).
     compact = fields.get(b"ip")
     if not isinstance(compact, bytes):
         return None
     return _unpack_external(compact) if len(compact) in (4, 6, 16, 18) else None
 
 
-@lru_cache(maxsize=16)  # nearly all answers name the same one
+# Nearly all answers have the same one.
+@lru_cache(maxsize=16)
 def _unpack_external(compact: bytes) -> Address:
     return unpack_address(compact) if len(compact) in (6, 18) else Address(unpack_host(compact), 0)
 
 
 def _read_contacts(compact: Value | None, size: int) -> bytes | None:
-    """Keep the whole contacts of `nodes` or `nodes6`; a remainder is no reason to lose the rest."""
+    # A remainder is no reason to lose the whole contacts before it.
     if not isinstance(compact, bytes):
         return None
     return compact[: min(len(compact) // size, MAX_NODES) * size]
@@ -140,11 +148,8 @@ def _read_values(values: Value | None, family: Family) -> tuple[bytes, ...] | No
 
 
 def _split_concatenated(peers: Value) -> list[Value]:
-    """Take apart the one string of old mainline clients; a lone 18 bytes are three IPv4 peers.
-
-    libtorrent reads it so too.  It costs us an IPv6 peer that came alone over IPv4, which BEP 32
-    forbids to send unasked.
-    """
+    """Split the one string of old mainline clients; a lone 18 bytes are three IPv4 peers."""
+    # As in libtorrent.  So we lose a lone IPv6 peer over IPv4, which BEP 32 forbids unless requested.
     if not isinstance(peers, bytes) or len(peers) % 6:
         return []
     return [peers[at : at + 6] for at in range(0, len(peers), 6)]
@@ -155,7 +160,6 @@ def _read_filter(bloom: Value | None) -> bytes | None:
 
 
 def _read_value(value: Value | None) -> bytes | None:
-    """Return the bencoding of an item's value, if it is not too long to be one."""
     encoded = None if value is None else bencode.encode(value)
     return None if encoded is None or len(encoded) > MAX_VALUE_BYTES else encoded
 
@@ -175,13 +179,15 @@ def _read_query(fields: Fields, transaction_id: bytes, _family: Family) -> Query
 def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Response | Error:
     results = fields.get(b"r")
     if not isinstance(results, dict):
-        if b"e" in fields:  # bitmagnet answers with errors of type `r`
+        # bitmagnet answers with errors of type `r`.
+        if b"e" in fields:
             return _read_error(fields, transaction_id, family)
         raise MalformedMessage("bad results", failed=transaction_id)
     node_id = results.get(b"id")
     if not isinstance(node_id, bytes) or len(node_id) != ID_BYTES:
         raise MalformedMessage("bad id", failed=transaction_id)
-    if len(results) == 1:  # the answer to a ping or an announce
+    # A fast path: the answer to a ping or an announce.
+    if len(results) == 1:
         node_id, external, version = NodeId(node_id), _read_external_address(fields), _read_version(fields)
         return Response(transaction_id, node_id, external_address=external, version=version)
     response = Response(
@@ -191,7 +197,8 @@ def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Res
         _read_contacts(results.get(b"nodes6"), _CONTACT6_BYTES),
         _read_values(results.get(b"values"), family),
         read_token(results.get(b"token")),
-        _read_filter(results.get(b"BFsd", results.get(b"BFse"))),  # mldht and old libtorrent say BFse
+        # mldht and old versions of libtorrent write BFse.
+        _read_filter(results.get(b"BFsd", results.get(b"BFse"))),
         _read_filter(results.get(b"BFpe")),
         _read_external_address(fields),
         _read_version(fields),
@@ -202,7 +209,7 @@ def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Res
 
 
 def _with_samples(response: Response, results: Fields) -> Response:
-    """Read a sample of info-hashes (BEP 51); of an interval over the six hours allowed, those."""
+    """Read a sample of info-hashes (BEP 51); a longer interval counts as the six hours allowed."""
     samples, num, interval = (results.get(key) for key in (b"samples", b"num", b"interval"))
     if not isinstance(samples, bytes):
         return response
@@ -215,7 +222,7 @@ def _with_samples(response: Response, results: Fields) -> Response:
 
 
 def _with_item(response: Response, results: Fields) -> Response:
-    """Read what few responses have: an item, or the `seq` of one (BEP 44)."""
+    """Read an item, or the `seq` of one (BEP 44)."""
     return response._replace(
         value=_read_value(results.get(b"v")),
         public_key=read_bytes(results.get(b"k"), PUBLIC_KEY_BYTES),
@@ -225,7 +232,7 @@ def _with_item(response: Response, results: Fields) -> Response:
 
 
 def _read_error(fields: Fields, transaction_id: bytes, _family: Family) -> Error:
-    """Read an error of whatever shape: that there is one says more than its contents."""
+    # Errors of any shape are accepted: that there is one matters more than its contents.
     match fields.get(b"e"):
         case [int(code), bytes(text)]:
             pass
@@ -257,7 +264,8 @@ def _write_query(query: Query) -> Fields:
 
 
 def _write_response(response: Response) -> Fields:
-    results: Fields = {}  # one `if` per key: a table of keys takes 1 us more, a quarter of the whole
+    # One `if` per key: a table of keys takes 1 us more, a quarter of the whole.
+    results: Fields = {}
     if response.peers_filter is not None:
         results[b"BFpe"] = response.peers_filter
     if response.seeds_filter is not None:

@@ -15,10 +15,10 @@ PackedEndpoint: TypeAlias = int
 """An IP address and a port in one integer, the port in the lowest 16 bits: 48 or 144 bits in all."""
 
 PackedContact: TypeAlias = tuple[bytes, PackedEndpoint]
-"""The id of a node and where it is."""
+"""The id of a node and its endpoint."""
 
 OVERSIZED = 64
-"""Contacts in one answer beyond which no more are read; 8 are usual, bittorrent-dht sends its whole table."""
+"""Contacts of one answer that are read; 8 are usual, bittorrent-dht sends its whole table."""
 
 _IPV4 = Struct(f">{ID_BYTES}sIH")
 _IPV6 = Struct(f">{ID_BYTES}sQQH")

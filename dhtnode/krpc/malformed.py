@@ -1,4 +1,4 @@
-"""Why bytes are no KRPC message, and what to do besides counting them."""
+"""Datagrams that are not KRPC messages, and why."""
 
 from typing import Literal, TypeAlias
 
@@ -28,15 +28,14 @@ Reason: TypeAlias = Literal[
     "unknown method",
     "bad results",
 ]
-"""Why bytes are no message: few and fixed, because statistics count by them."""
+"""Few and fixed, because statistics count by them."""
 
 
 class MalformedMessage(Exception):
-    """Say that bytes are no KRPC message, and what to do besides counting them.
+    """Bytes that are not a KRPC message.
 
-    `reply` is the error to send to the asker, for queries that can be answered at all; `failed` the
-    transaction id of a response so broken that the call it belongs to has failed.  At most one of
-    the two is set.
+    `reply` is the error for the client, when a query can be answered at all; `failed` the transaction
+    id of a malformed response, whose query has failed.  At most one of the two is set.
     """
 
     def __init__(self, reason: Reason, *, reply: Error | None = None, failed: bytes | None = None) -> None:

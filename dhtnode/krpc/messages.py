@@ -1,11 +1,9 @@
 """KRPC messages as values: queries, responses and errors (BEP 5, 32, 33, 42, 43, 44, 51).
 
 A `Query` is an envelope and one of the method dataclasses (`Ping`, `FindNode`, ...).  A response
-does not say on the wire what it responds to, so there is one `Response` with every result that may
-occur, each absent as None.  Lists of nodes and peers stay in their compact form until somebody
-reads them: most replies are relayed or counted, not looked into.
-
-Nothing here knows bytes (see `krpc`) or decides anything (see `responder`).
+does not contain the method that it answers, so there is one `Response` with every result that may
+occur, each absent as None.  Lists of nodes and peers stay in their compact form until they are read:
+most are relayed or counted only.
 """
 
 from dataclasses import dataclass
@@ -29,14 +27,14 @@ SEQ_TOO_LOW = 302
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Ask whether a node is there (BEP 5)."""
+    """A query whether a node is there (BEP 5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FindNode:
-    """Ask for the contacts closest to a target (BEP 5).
+    """A query for the contacts closest to a target (BEP 5).
 
-    `want` names the families to be listed; empty means that of the transport (BEP 32).
+    `want` are the families to be listed; empty means that of the transport (BEP 32).
     """
 
     target: NodeId
@@ -45,9 +43,9 @@ class FindNode:
 
 @dataclass(frozen=True, slots=True)
 class GetPeers:
-    """Ask for the peers of a swarm and the contacts closest to it (BEP 5).
+    """A query for the peers of a swarm and the contacts closest to it (BEP 5).
 
-    `scrape` asks for filters instead of a list, `noseed` for peers that are no seeds (BEP 33).
+    `scrape` requests filters instead of a list, `noseed` peers that are not seeds (BEP 33).
     """
 
     info_hash: InfoHash
@@ -58,9 +56,9 @@ class GetPeers:
 
 @dataclass(frozen=True, slots=True)
 class AnnouncePeer:
-    """Tell a node that a peer takes part in a swarm (BEP 5).
+    """The announcement of a peer of a swarm (BEP 5).
 
-    With `implied_port` the UDP source port counts and `port` means nothing; `seed` is BEP 33.
+    With `implied_port` the UDP source port counts and `port` is ignored; `seed` is BEP 33.
     """
 
     info_hash: InfoHash
@@ -72,11 +70,11 @@ class AnnouncePeer:
 
 @dataclass(frozen=True, slots=True)
 class Get:
-    """Ask for an item and the contacts closest to its target (BEP 44).
+    """A query for an item and the contacts closest to its target (BEP 44).
 
-    With `seq`, a mutable item is wanted only if its own is higher.  `padding` bytes are sent along
-    and mean nothing: a node that limits its replies to a multiple of the query, as ours do, can
-    give a large item only to a query that is not short.
+    With `seq`, a mutable item is returned only if its own is higher.  `padding` is a number of bytes
+    without meaning: a node that limits its replies to a multiple of the query, as ours does, can
+    return a large item only for a long query.
     """
 
     target: Target
@@ -87,7 +85,7 @@ class Get:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Have an item stored (BEP 44).
+    """A request to store an item (BEP 44).
 
     With `cas`, a mutable item replaces only the one with that `seq`.
     """
@@ -99,9 +97,9 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class SampleInfohashes:
-    """Ask for some of the info-hashes for which a node holds peers (BEP 51).
+    """A query for some of the info-hashes of which a node stores peers (BEP 51).
 
-    `target` steers only which contacts are listed beside them.
+    `target` determines only the contacts in the response.
     """
 
     target: NodeId
@@ -113,7 +111,7 @@ Method: TypeAlias = Ping | FindNode | GetPeers | AnnouncePeer | Get | Put | Samp
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Put a method and its arguments into the envelope of one question."""
+    """A method and its arguments, in the envelope of one query."""
 
     transaction_id: bytes
     node_id: NodeId
@@ -122,17 +120,19 @@ class Query:
     read_only: bool = False
 
 
-class Response(NamedTuple):  # a tuple, because one is made for every answer
-    """Hold all that one node said in answer to a query.
+class Response(NamedTuple):
+    """The contents of one answer.
 
     `nodes` and `nodes6` are whole compact contacts, `values` compact peers of 6 or 18 bytes,
     `seeds_filter` and `peers_filter` the two 256-byte filters of BEP 33 (`BFsd`, `BFpe`),
-    `external_address` the address under which the responder sees the asker (BEP 42).  `value` is
-    the bencoded `v` of an item, `public_key`, `signature` and `seq` are those of a mutable one; a
-    `seq` without a value is that of an item which is kept back (BEP 44).  `samples` are whole
-    info-hashes one after the other, `num` how many the node has, `interval` in seconds when it will
-    show others (BEP 51).
+    `external_address` the address at which the responder sees the client (BEP 42).  `value` is the
+    bencoded `v` of an item, `public_key`, `signature` and `seq` are those of a mutable one; a `seq`
+    without a value is that of an item that is not newer (BEP 44).  `samples` are whole info-hashes
+    one after the other, `num` how many the node has, `interval` the seconds until its sample
+    changes (BEP 51).
     """
+
+    # Not a dataclass: one is made for each answer.
 
     transaction_id: bytes
     node_id: NodeId
@@ -153,7 +153,7 @@ class Response(NamedTuple):  # a tuple, because one is made for every answer
     interval: int | None = None
 
     def contacts(self, family: Family) -> list[Contact]:
-        """Return the contacts named for one family, in the order in which they came."""
+        """Return the contacts of one family, in the order in which they came."""
         compact = self.nodes if family is Family.IPV4 else self.nodes6
         return unpack_contacts(compact, family) if compact else []
 
@@ -163,13 +163,13 @@ class Response(NamedTuple):  # a tuple, because one is made for every answer
         return [InfoHash(samples[at : at + ID_BYTES]) for at in range(0, len(samples), ID_BYTES)]
 
     def peers(self) -> list[Address]:
-        """Return the addresses of the peers named, in the order in which they came."""
+        """Return the addresses of the peers, in the order in which they came."""
         return [unpack_address(value) for value in self.values or ()]
 
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """Tell why a query was not served (BEP 5, "Errors")."""
+    """The answer to a query that was not served (BEP 5, "Errors")."""
 
     transaction_id: bytes
     code: int

@@ -1,7 +1,7 @@
 """The arguments of each query method, to and from a bencoded dictionary (BEP 5, 32, 33, 44).
 
-A fault in a required argument comes with the error that the asker should get; an optional one that
-is wrong counts as absent.  `METHOD_CODECS` is the table: a new method is two functions and one line.
+A fault in a required argument comes with the error for the client; an optional one that is wrong
+counts as absent.  `METHOD_CODECS` is the table of all methods.
 """
 
 from collections.abc import Callable
@@ -32,14 +32,16 @@ from dhtnode.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 Fields: TypeAlias = dict[bytes, Value]
 """A bencoded dictionary."""
 
-MAX_TOKEN_BYTES = 128  # 4 to 32 are in use
+# 4 to 32 are in use.
+MAX_TOKEN_BYTES = 128
 
 _PING = Ping()
 _WANT_FLAGS = ((Family.IPV4, b"n4"), (Family.IPV6, b"n6"))
 
 
 def is_set(flag: Value | None) -> bool:
-    """Take any non-zero integer for true, as libtorrent does; mldht insists on 1."""
+    """Return whether a flag is a non-zero integer."""
+    # As in libtorrent; mldht accepts 1 only.
     return isinstance(flag, int) and flag != 0
 
 
@@ -51,7 +53,7 @@ def read_token(token: Value | None) -> bytes | None:
 def refusal(
     transaction_id: bytes, reason: Reason, code: int = PROTOCOL_ERROR, text: str | None = None
 ) -> MalformedMessage:
-    """Return the exception that has an asker told what is wrong."""
+    """Return the exception for a query that is answered with an error."""
     return MalformedMessage(reason, reply=Error(transaction_id, code, text or reason))
 
 
@@ -81,10 +83,7 @@ def _read_get_peers(arguments: Fields, transaction_id: bytes) -> GetPeers:
 
 
 def _read_announce_peer(arguments: Fields, transaction_id: bytes) -> AnnouncePeer:
-    """Read an announcement; its port may be missing or anything when it is implied.
-
-    bittorrent-dht sends port 0 then, and anacrolix none.
-    """
+    # With an implied port, bittorrent-dht sends port 0, and anacrolix none.
     info_hash = InfoHash(require_id(arguments.get(b"info_hash"), transaction_id, "bad info_hash"))
     token = read_token(arguments.get(b"token"))
     if token is None:
@@ -114,10 +113,7 @@ def _read_get(arguments: Fields, transaction_id: bytes) -> Get:
 
 
 def _read_put(arguments: Fields, transaction_id: bytes) -> Put:
-    """Read an item; what a value or salt of any length costs to look at, its length has paid for.
-
-    Without `k` and `sig` it is immutable, and `seq` means nothing: anacrolix wants one in any case.
-    """
+    # Without `k` and `sig` an item is immutable, and `seq` means nothing: anacrolix always sends one.
     value = arguments.get(b"v")
     if value is None:
         raise refusal(transaction_id, "bad v", text="no v, or not canonical bencode")
@@ -136,7 +132,6 @@ def _read_put(arguments: Fields, transaction_id: bytes) -> Put:
 
 
 def _read_mutable_put(arguments: Fields, transaction_id: bytes, value: bytes, token: bytes) -> Put:
-    """Read the rest of a mutable item; all of `k`, `seq` and `sig` must be there."""
     salt = arguments.get(b"salt", b"")
     if not isinstance(salt, bytes):
         raise refusal(transaction_id, "bad salt")
@@ -152,7 +147,8 @@ def _read_mutable_put(arguments: Fields, transaction_id: bytes, value: bytes, to
     if signature is None:
         raise refusal(transaction_id, "bad sig")
     cas = arguments.get(b"cas")
-    if cas is not None and not isinstance(cas, int):  # as if absent, it would overwrite what it must not
+    # Not as if it were absent, or the item could replace one that it must not.
+    if cas is not None and not isinstance(cas, int):
         raise refusal(transaction_id, "bad cas")
     try:
         return Put(MutableItem(public_key, seq, value, signature, salt), token, cas)
@@ -161,7 +157,7 @@ def _read_mutable_put(arguments: Fields, transaction_id: bytes, value: bytes, to
 
 
 def read_unknown(arguments: Fields, transaction_id: bytes) -> FindNode:
-    """Read a method of the future as find_node, if it has a target; as libtorrent and mldht do."""
+    """Read an unknown method as find_node if it has a target, as libtorrent and mldht do."""
     for key in (b"target", b"info_hash"):
         target = arguments.get(key)
         if isinstance(target, bytes) and len(target) == ID_BYTES:
@@ -199,7 +195,7 @@ def _write_get_peers(method: GetPeers) -> Fields:
 
 
 def _write_announce_peer(method: AnnouncePeer) -> Fields:
-    """Write the port in any case: mldht does not know `implied_port`."""
+    # The port is always there, because mldht does not support `implied_port`.
     arguments: Fields = {b"info_hash": method.info_hash, b"port": method.port, b"token": method.token}
     if method.implied_port:
         arguments[b"implied_port"] = 1
@@ -241,11 +237,12 @@ def _write_want(want: frozenset[Family]) -> list[Value]:
 
 
 class MethodCodec(NamedTuple):
-    """Hold how one method is called, and how its arguments are read and written."""
+    """The name of one method, and the functions that read and write its arguments."""
 
     name: bytes
     read: Callable[[Fields, bytes], Method]
-    write: Callable[[Any], Fields]  # takes the method it stands beside in the table
+    # Takes the method beside which it stands in the table.
+    write: Callable[[Any], Fields]
 
 
 METHOD_CODECS: dict[type[Method], MethodCodec] = {

@@ -1,15 +1,16 @@
-"""Our own queries, written without a message between; a test holds them to what `krpc` writes."""
+"""The datagrams of our own queries, written faster than by `codec.encode`."""
 
 from dhtnode import bencode
 from dhtnode.ids import NodeId
 from dhtnode.krpc.messages import Method
 from dhtnode.krpc.methods import METHOD_CODECS
 
-TRANSACTION_ID_BYTES = 4  # one implementation reads no other length
+# One implementation reads no other length.
+TRANSACTION_ID_BYTES = 4
 
 
 class QueryWriter:
-    """Write the queries of one node."""
+    """A writer of the queries of one node."""
 
     def __init__(self, node_id: NodeId, *, version: bytes | None, read_only: bool) -> None:
         self._node_id = node_id
@@ -19,21 +20,19 @@ class QueryWriter:
         self._head = b""
 
     def renew_id(self, node_id: NodeId) -> None:
-        """Write all further queries under another id."""
+        """Change the id in all further queries."""
         self._node_id = node_id
         self._method = None
 
     def write(self, method: Method, transaction_id: bytes) -> bytes:
-        """Return the datagram of a query under an id of 4 bytes.
-
-        A lookup sends one method to many nodes: what the last one begins with is kept.
-        """
+        """Return the datagram of a query with a transaction id of 4 bytes."""
+        # A lookup sends one method to many nodes, so the head of the last one is stored.
         if method is not self._method:
             self._method, self._head = method, self.head(method)
         return self._head + transaction_id + self.tail
 
     def head(self, method: Method) -> bytes:
-        """Return what a query begins with, up to its transaction id; `tail` is what comes after that."""
+        """Return the bytes of a query before its transaction id; those after it are `tail`."""
         codec = METHOD_CODECS[type(method)]
         arguments = codec.write(method)
         arguments[b"id"] = self._node_id

@@ -1,8 +1,7 @@
-"""The filters of BEP 33: which addresses take part in a swarm, told in 256 bytes without a list.
+"""The Bloom filters of BEP 33: the addresses of a swarm in 256 bytes.
 
-An address sets two bits of 2048, chosen by its SHA-1; ports do not count.  Filters of several
-nodes are ORed first and estimated afterwards, never added up: the nodes hold the same peers.
-How many peers a *set* of replies stands for, and how surely, is the matter of `dhtnode.swarm`.
+An address sets two bits of 2048, chosen by its SHA-1; ports do not count.  Filters of several nodes
+are ORed first and estimated afterwards, never added up: the nodes store the same peers.
 """
 
 from collections.abc import Iterable
@@ -10,20 +9,21 @@ from dataclasses import dataclass
 from hashlib import sha1
 from math import log, log1p
 
-FILTER_BITS = 2048  # m of BEP 33
-FILTER_HASHES = 2  # k of BEP 33: bits set per address
+# m and k of BEP 33: the bits of a filter, and those set per address.
+FILTER_BITS = 2048
+FILTER_HASHES = 2
 FILTER_BYTES = FILTER_BITS // 8
 
 _FULL = (1 << FILTER_BITS) - 1
 LOG_MISSED_BY_ONE_HOST = FILTER_HASHES * log1p(-1 / FILTER_BITS)
-"""Log of the chance that one address leaves a given bit alone."""
+"""Logarithm of the probability that one address does not set a given bit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScrapeFilter:
-    """One filter as an integer whose bit i is bit i of BEP 33.
+    """One filter, as an integer whose bit i is bit i of BEP 33.
 
-    Little-endian bytes are then the wire form, OR and bit counts take a few hundred nanoseconds.
+    Its little-endian bytes are the wire form.
     """
 
     bits: int = 0
@@ -51,11 +51,6 @@ class ScrapeFilter:
         return ScrapeFilter(self.bits | other.bits)
 
     @property
-    def set_bits(self) -> int:
-        """Return how many bits are one."""
-        return self.bits.bit_count()
-
-    @property
     def zero_bits(self) -> int:
         """Return how many bits are zero."""
         return FILTER_BITS - self.bits.bit_count()
@@ -67,14 +62,14 @@ class ScrapeFilter:
 
     @property
     def is_full(self) -> bool:
-        """Return whether every bit is set, so that the filter only says "about 8000 or more"."""
+        """Return whether every bit is set, so that the filter means "about 8000 or more"."""
         return self.bits == _FULL
 
     def estimate(self) -> float:
-        """Return about how many addresses were put in (BEP 33).
+        """Return the estimated number of addresses in the filter (BEP 33).
 
-        We depart from the text at both ends.  There an empty filter reads 0.5, here 0; there a full
-        one has no value, here it reads as if one bit were zero: 7805.7, the largest finite reading.
+        Other than in BEP 33, an empty filter is 0 and not 0.5, and a full one counts as if one bit were
+        zero: 7805.7, the largest finite value.
         """
         return hosts_between(FILTER_BITS, self.zero_bits)
 
@@ -113,7 +108,7 @@ def host_mask(packed_host: bytes) -> int:
 
 
 def hosts_between(zero_bits_before: int, zero_bits_after: int) -> float:
-    """Return about how many addresses turned the one number of zero bits into the other.
+    """Return the estimated number of addresses that turned one number of zero bits into the other.
 
     No zero bit counts as one, because the logarithm ends there.
     """

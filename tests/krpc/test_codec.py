@@ -160,7 +160,6 @@ def test_published_message_is_read_in_full(case):
 
 @pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case["name"])
 def test_published_message_is_written_byte_for_byte(case):
-    """What our messages can hold is written exactly as published; the rest still means the same."""
     data = bytes.fromhex(case["hex"])
 
     written = encode(EXPECTED[case["name"]])
@@ -266,14 +265,12 @@ CHECKS_BY_NAME = {
 
 @pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case["name"])
 def test_odd_packet_leads_to_its_action(case):
-    """Each odd packet is dropped, refused or read as the table of actions says."""
     check = CHECKS_BY_NAME.get(case["name"]) or CHECKS[case["action"]]
 
     check(bytes.fromhex(case["hex"]))
 
 
 def test_every_action_has_a_case():
-    """The tables above hold no name that the vectors do not know, hence no check that never runs."""
     assert set(CHECKS) | {IMPLIED} == {case["action"] for case in MALFORMED}
     assert set(CHECKS_BY_NAME) <= {case["name"] for case in MALFORMED}
     assert set(EXPECTED) == {case["name"] for case in PUBLISHED}
@@ -317,12 +314,10 @@ def query(name, **arguments):
     ],
 )
 def test_wrong_result_counts_as_absent_or_is_cut(results, expected):
-    """Results of a wrong type or size never cost the rest of a response."""
     assert decode_untrusted(response(**results), Family.IPV4) == expected
 
 
 def test_lone_18_byte_peer_is_one_peer_over_ipv6():
-    """The old concatenated form exists over IPv4 only."""
     data = response(values=[PEER_99])
 
     assert decode_untrusted(data, Family.IPV6) == Response(b"aa", BOB, values=(PEER_99,))
@@ -341,7 +336,6 @@ def test_lone_18_byte_peer_is_one_peer_over_ipv6():
     ],
 )
 def test_external_address_is_read_with_or_without_port(compact, address):
-    """Responses and errors tell our address in 6 or 18 bytes, or without port in 4 or 16."""
     reply = {b"ip": compact, b"t": b"aa"}
 
     good = bencode.encode(reply | {b"r": {b"id": BOB}, b"y": b"r"})
@@ -356,7 +350,6 @@ def test_external_address_is_read_with_or_without_port(compact, address):
     [(b"LT\x02\x10", b"LT\x02\x10"), (b"v" * 32, b"v" * 32), (b"v" * 33, None), (4, None)],
 )
 def test_version_is_kept_unless_it_is_long(version, expected):
-    """The version is kept as it is, in every type of message."""
     for fields in ({b"r": {b"id": BOB}, b"y": b"r"}, {b"e": [201, b""], b"y": b"e"}):
         data = bencode.encode(fields | {b"t": b"aa", b"v": version})
         assert decode_untrusted(data, Family.IPV4).version == expected
@@ -384,7 +377,6 @@ def test_any_integer_but_zero_sets_a_flag(flag, is_set):
 
 @pytest.mark.parametrize("want", [[b"n6", [], {}, 6, b"n6"], [b"n6"], [b"N4", b"n6"]])
 def test_unknown_entries_of_want_are_ignored(want):
-    """A want list may hold anything; what it names is a set."""
     data = query(b"find_node", target=TARGET, want=want)
 
     expected = FindNode(TARGET, frozenset({Family.IPV6}))
@@ -393,7 +385,6 @@ def test_unknown_entries_of_want_are_ignored(want):
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 10**19, b"6881", []])
 def test_implied_port_makes_up_for_any_port(port):
-    """With implied_port set, a port that could not be used is read as 0."""
     data = query(b"announce_peer", info_hash=TARGET, port=port, token=TOKEN, implied_port=1)
 
     expected = AnnouncePeer(TARGET, 0, TOKEN, implied_port=True)
@@ -402,7 +393,6 @@ def test_implied_port_makes_up_for_any_port(port):
 
 @pytest.mark.parametrize("port", [1, 65535])
 def test_smallest_and_largest_port_are_accepted(port):
-    """Ports are accepted from 1 to 65535, both included."""
     data = query(b"announce_peer", info_hash=TARGET, port=port, token=TOKEN)
 
     assert decode_untrusted(data, Family.IPV4) == Query(b"aa", ALICE, AnnouncePeer(TARGET, port, TOKEN))
@@ -428,14 +418,12 @@ def test_smallest_and_largest_port_are_accepted(port):
     ],
 )
 def test_error_of_any_shape_is_an_error(contents, code, text):
-    """An error is read as well as it can be; 201 stands for what cannot be told."""
     data = bencode.encode({b"e": contents, b"t": b"aa", b"y": b"e"})
 
     assert decode_untrusted(data, Family.IPV4) == Error(b"aa", code, text)
 
 
 def test_error_without_contents_is_an_error():
-    """The type alone tells that a query has failed."""
     assert decode_untrusted(b"d1:t2:aa1:y1:ee", Family.IPV4) == Error(b"aa", 201, "")
 
 
@@ -461,7 +449,6 @@ def test_reply_with_the_whole_table_of_bittorrent_dht_is_read():
 @pytest.mark.slow
 @given(messages())
 def test_any_message_survives_a_round_trip(message):
-    """What we write, we read as the same message."""
     data = encode(message)
 
     assert decode_untrusted(data, Family.IPV6) == message
@@ -470,7 +457,6 @@ def test_any_message_survives_a_round_trip(message):
 
 @given(messages().filter(survives_ipv4))
 def test_family_matters_only_for_a_lone_long_peer(message):
-    """Over IPv4 a message reads as over IPv6, the old concatenated form apart."""
     assert decode_untrusted(encode(message), Family.IPV4) == message
 
 
@@ -533,7 +519,6 @@ def test_any_field_may_hold_any_value(message, key, value):
 
 @pytest.mark.parametrize("case", [*PUBLISHED, *MALFORMED], ids=lambda case: case["name"])
 def test_every_prefix_of_a_vector_decodes_or_raises_one_error(case):
-    """A datagram cut short anywhere is malformed, or the message that stands before its junk."""
     data = bytes.fromhex(case["hex"])
 
     for length in range(len(data)):
@@ -578,7 +563,6 @@ MUTABLE = {"k": bytes(32), "seq": 1, "sig": bytes(64)}
     ],
 )
 def test_faulty_put_is_refused_with_its_code(wrong, reason, code):
-    """Without one of key, number and signature it is no immutable item, but a broken mutable one."""
     arguments = {"token": TOKEN, "v": b"value"} | MUTABLE | wrong
     data = query(b"put", **{name: value for name, value in arguments.items() if value is not None})
 
@@ -590,7 +574,6 @@ def test_faulty_put_is_refused_with_its_code(wrong, reason, code):
 
 @pytest.mark.parametrize("more", [{}, {"seq": 1}, {"seq": b"", "cas": 1, "salt": b"s"}])
 def test_put_without_key_and_signature_is_immutable(more):
-    """Whatever else it names: anacrolix wants a `seq` in every put."""
     message = decode_untrusted(query(b"put", token=TOKEN, v=[1], **more), Family.IPV4)
 
     assert message.method == Put(ImmutableItem(b"li1ee"), TOKEN)
@@ -598,12 +581,10 @@ def test_put_without_key_and_signature_is_immutable(more):
 
 @pytest.mark.parametrize("seq", [-1, 1 << 63, b"1", []])
 def test_wrong_seq_of_a_get_counts_as_absent(seq):
-    """Then the item is sent."""
     assert decode_untrusted(query(b"get", target=TARGET, seq=seq), Family.IPV4).method == Get(TARGET)
 
 
 def test_get_without_target_is_refused():
-    """As find_node is."""
     refused_with(203)(query(b"get"))
 
 
@@ -625,7 +606,6 @@ def test_put_that_is_not_canonical_is_refused(data):
 
 
 def test_padding_of_a_get_lengthens_it():
-    """By as many bytes, a key and a length; nobody reads it."""
     plain, padded = (encode(Query(b"aa", ALICE, Get(TARGET, padding=padding))) for padding in (0, 96))
 
     assert len(padded) - len(plain) == len(b"7:padding96:") + 96
@@ -640,7 +620,6 @@ def test_padding_of_a_get_lengthens_it():
     ],
 )
 def test_query_for_a_sample_is_read_and_written(name: str, expected: Query) -> None:
-    """As in the vectors (BEP 51)."""
     [data] = [bytes.fromhex(case["hex"]) for case in SAMPLES if case["name"] == name]
 
     assert (decode_untrusted(data, Family.IPV4), encode(expected)) == (expected, data)
@@ -655,7 +634,6 @@ def test_query_for_a_sample_is_read_and_written(name: str, expected: Query) -> N
     ],
 )
 def test_sample_is_read_and_written(name: str, count: int | None, num: int, interval: int) -> None:
-    """An empty one is one too; without the key the node does not know the query."""
     [data] = [bytes.fromhex(case["hex"]) for case in SAMPLES if case["name"] == name]
 
     response = decode_untrusted(data, Family.IPV4)
@@ -678,7 +656,6 @@ def test_sample_is_read_and_written(name: str, count: int | None, num: int, inte
 def test_odd_sample_is_read_as_far_as_it_makes_sense(
     results: bytes, samples: bytes | None, num: int | None, interval: int | None
 ) -> None:
-    """Bytes after the last whole info-hash are ignored, numbers that cannot be are absent or cut."""
     before = results[: results.index(b"7:samples")]
     data = b"d1:rd2:id20:" + ALICE + before + results[len(before) :] + b"e1:t2:aa1:y1:re"
 

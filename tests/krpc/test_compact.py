@@ -21,7 +21,6 @@ SCOPES = st.sampled_from(list(Scope))
 
 @given(addresses())
 def test_address_survives_its_compact_form(address: Address) -> None:
-    """6 bytes hold an IPv4 address, 18 an IPv6 address, and both read back as they were."""
     compact = pack_address(address)
 
     assert len(compact) == address.family.address_bytes == (18 if ":" in address.host else 6)
@@ -30,7 +29,6 @@ def test_address_survives_its_compact_form(address: Address) -> None:
 
 @given(st.sampled_from(Family), st.data())
 def test_contacts_survive_their_compact_form(family: Family, data: st.DataObject) -> None:
-    """Contacts stand one after the other; bytes after the last whole one are ignored."""
     contacts = data.draw(st.lists(st.builds(Contact, ids(), addresses(family)), max_size=5))
     rest = data.draw(st.binary(max_size=family.contact_bytes - 1))
 
@@ -92,7 +90,6 @@ def test_what_is_read_is_what_the_scope_allows(family, scope, data):
     ],
 )
 def test_special_addresses_are_left_out_as_ever(scope, host):
-    """Networks that are special in part only are where a quick rule goes wrong."""
     address = Address(host, 6881)
     compact = pack_contact(Contact(NodeId(b"n" * 20), address))
 

@@ -25,7 +25,6 @@ def test_writer_and_codec_agree(
     order: list[tuple[int, bytes]],
     renewals: list[tuple[int, bytes]],
 ) -> None:
-    """Whatever is asked, in whatever order, the same method again among it, and our id renewed meanwhile."""
     writer = QueryWriter(node_id, version=version, read_only=read_only)
 
     for step, (number, transaction_id) in enumerate(order):

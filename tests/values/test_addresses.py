@@ -110,7 +110,6 @@ ALLOWED_BY = {
 
 @given(st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16))
 def test_host_bytes_survive_their_text(packed: bytes) -> None:
-    """Any 4 or 16 bytes have one text, and it is the canonical one."""
     host = unpack_host(packed)
 
     assert pack_host(host) == packed
@@ -134,7 +133,6 @@ def test_global_host_has_the_text_that_the_kernel_gives_it(packed: bytes) -> Non
     ],
 )
 def test_address_is_read_from_text(text: str, address: Address) -> None:
-    """The host becomes canonical, whatever form it was written in."""
     assert parse_address(text) == address
 
 
@@ -167,31 +165,26 @@ def test_address_is_read_from_text(text: str, address: Address) -> None:
     ],
 )
 def test_text_that_is_no_address_is_refused(text: str) -> None:
-    """Whatever is wrong with it, the caller sees one kind of error."""
     with pytest.raises(ValueError, match=r"."):
         parse_address(text)
 
 
 @given(addresses())
 def test_written_address_reads_back(address: Address) -> None:
-    """What is printed for people can be pasted back."""
     assert parse_address(str(address)) == address
 
 
 def test_host_may_be_a_name_where_names_are_resolved() -> None:
-    """Splitting looks at the shape only."""
     assert split_host_port("router.example.org:6881") == ("router.example.org", 6881)
 
 
 @pytest.mark.parametrize(("host", "scopes"), ALLOWED_BY.items())
 def test_scope_decides_who_may_talk_to_an_address(host: str, scopes: tuple[Scope, ...]) -> None:
-    """Special networks are for sockets inside them; some are for nobody."""
     assert tuple(scope for scope in Scope if scope.allows(Address(host, 6881))) == scopes
 
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "10.0.0.1", "127.0.0.1", "::1", "2a00::1"])
 def test_port_zero_is_nobody(host: str) -> None:
-    """No socket has port 0, so it names neither a node nor a peer."""
     nowhere = Address(host, 0)
 
     assert not any(scope.allows(nowhere) or scope.allows_peer(nowhere) for scope in Scope)
@@ -216,7 +209,6 @@ def test_port_zero_is_nobody(host: str) -> None:
     ],
 )
 def test_scope_follows_from_what_a_socket_is_bound_to(host: str, scope: Scope) -> None:
-    """A wildcard counts as public: such a socket never touches local networks."""
     assert scope_of(host) is scope
 
 
@@ -282,7 +274,6 @@ def test_addresses_that_go_together_may_be_listened_on(texts: list[str]) -> None
     ],
 )
 def test_addresses_that_clash_are_told_in_one_line(texts: list[str], complaint: str) -> None:
-    """With both of them."""
     with pytest.raises(ValueError) as refused:
         check_listen([parse_address(text) for text in texts])
 

@@ -24,7 +24,6 @@ def test_crc32c_of_its_check_value() -> None:
 
 @pytest.mark.parametrize("case", VECTORS["published"] + VECTORS["ipv6"], ids=lambda case: case["ip"])
 def test_bound_part_is_the_hash_of_the_masked_address(case: dict[str, str | int]) -> None:
-    """The vectors state what is hashed, so the hash by position is held to the plain one."""
     hashed = crc32c(bytes.fromhex(case["masked_input_hex"]))
 
     assert hashed == int(case["crc32c_hex"], 16)
@@ -33,19 +32,16 @@ def test_bound_part_is_the_hash_of_the_masked_address(case: dict[str, str | int]
 
 @pytest.mark.parametrize("case", VECTORS["ipv6"], ids=lambda case: case["ip"])
 def test_ipv6_prefix_is_that_of_the_vectors(case: dict[str, str | int]) -> None:
-    """The first 21 bits, as they are written there."""
     assert f"{bound_prefix(pack_host(case['ip']), case['rand']):06x}" == case["id_prefix_21_bits"]
 
 
 @pytest.mark.parametrize("case", VECTORS["published"] + VECTORS["checks"], ids=lambda case: case["node_id"])
 def test_published_ids_are_judged_as_the_vectors_say(case: dict[str, str | bool]) -> None:
-    """Those of the BEP, and others that differ from them in one point."""
     assert is_compliant(bytes.fromhex(case["node_id"]), case["ip"]) is case["valid"]
 
 
 @pytest.mark.parametrize("case", VECTORS["published"], ids=lambda case: case["ip"])
 def test_published_ids_are_derived_from_their_own_free_bits(case: dict[str, str]) -> None:
-    """What is not bound by the address is taken as drawn."""
     node_id = bytes.fromhex(case["node_id"])
     drawn = bytes(2) + node_id[2:]
 
@@ -54,7 +50,6 @@ def test_published_ids_are_derived_from_their_own_free_bits(case: dict[str, str]
 
 @given(addresses(), ids())
 def test_derived_id_conforms_and_keeps_what_was_drawn(address: Address, drawn: bytes) -> None:
-    """Whatever the address; only the first 21 bits may differ."""
     node_id = secure_id(address.host, drawn)
 
     assert is_compliant(node_id, address.host)
@@ -64,13 +59,11 @@ def test_derived_id_conforms_and_keeps_what_was_drawn(address: Address, drawn: b
 
 @given(st.binary(min_size=8, max_size=8), st.binary(min_size=8, max_size=8), ids())
 def test_only_the_network_of_an_ipv6_address_counts(network: bytes, rest: bytes, drawn: bytes) -> None:
-    """A host that changes its address within its /64 need not change its id."""
     assert bound_prefix(network + rest, drawn[-1]) == bound_prefix(network + bytes(8), drawn[-1])
 
 
 @pytest.mark.parametrize("host", ["10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.0.1", "127.0.0.1"])
 def test_networks_named_by_the_bep_are_exempt(host: str) -> None:
-    """As are those of IPv6 that have the same purpose, and what carriers share."""
     for exempt in (host, "100.64.0.1", "::1", "fe80::1", "fd00::1", "0.0.0.0", "::"):
         assert is_exempt(exempt)
         assert is_compliant(bytes(20), exempt)
@@ -79,7 +72,6 @@ def test_networks_named_by_the_bep_are_exempt(host: str) -> None:
 
 @given(addresses(), ids())
 def test_ids_of_one_address_are_in_8_parts_of_the_space(address: Address, node_id: NodeId) -> None:
-    """On the public network hardly any id conforms: an address buys 8 of two million prefixes."""
     parts = {bound_prefix(pack_host(address.host), last) for last in range(256)}
 
     assert len(parts) == 8
@@ -89,13 +81,11 @@ def test_ids_of_one_address_are_in_8_parts_of_the_space(address: Address, node_i
 
 
 def test_id_of_a_wrong_length_is_not_made() -> None:
-    """The caller draws 20 bytes, no more and no less."""
     with pytest.raises(ValueError, match="19 bytes"):
         secure_id("8.8.8.8", bytes(19))
 
 
 def test_same_bits_lead_elsewhere_with_another_address() -> None:
-    """Both families; this is what makes an id of one's choice costly."""
     drawn = b"d" * 20
     hosts = [f"8.8.{number}.8" for number in range(64)]
     hosts6 = [f"2a00:1:{number}::1" for number in range(1, 32)]

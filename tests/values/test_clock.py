@@ -29,7 +29,6 @@ class Sleeper:
 
 
 def test_clock_takes_in_what_was_slept() -> None:
-    """At once, and deadlines are nearer by as much."""
     sleeper = Sleeper()
     clock = BoottimeClock(sleeper)
     deadline = clock.current_time() + 3600.0
@@ -40,14 +39,12 @@ def test_clock_takes_in_what_was_slept() -> None:
 
 
 def test_clock_of_the_system_never_lags_behind_the_monotonic_one() -> None:
-    """It counts what that counts, and the sleeps; no setting of the wall clock is in it."""
     before = time.clock_gettime(time.CLOCK_MONOTONIC)
 
     assert seconds_since_start() >= before
 
 
 def test_node_never_reads_the_wall_clock() -> None:
-    """What changes it, a time server or summer, changes nothing: only log lines bear its time."""
     readers = [
         path.name
         for path in Path(dhtnode.__file__).parent.glob("*.py")
@@ -58,7 +55,6 @@ def test_node_never_reads_the_wall_clock() -> None:
 
 
 def test_deadlines_that_passed_in_the_sleep_are_over_on_waking() -> None:
-    """Without waiting for them once more."""
     sleeper = Sleeper()
 
     async def main() -> None:
@@ -71,7 +67,6 @@ def test_deadlines_that_passed_in_the_sleep_are_over_on_waking() -> None:
 
 
 def test_real_node_wakes_after_eight_hours() -> None:
-    """What it kept for others is over, its token too, and nobody in its table is taken for dead."""
     sleeper = Sleeper()
 
     async def main() -> tuple[list[Contact], list[Contact], NodeStatistics, list[bytes]]:

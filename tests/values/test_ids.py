@@ -27,7 +27,6 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "xor_distance.json
 
 @pytest.mark.parametrize("case", VECTORS)
 def test_distance_and_prefix_match_the_vectors(case: dict[str, str | int]) -> None:
-    """Distance is XOR, most significant byte first; the prefix is what the two ids share."""
     a, b = bytes.fromhex(case["a"]), bytes.fromhex(case["b"])
 
     measured = distance(a, b), distance_bits(a, b) - 1, shared_prefix_bits(a, b)
@@ -37,7 +36,6 @@ def test_distance_and_prefix_match_the_vectors(case: dict[str, str | int]) -> No
 
 @given(ids(), ids(), ids())
 def test_distance_is_a_metric(a: bytes, b: bytes, c: bytes) -> None:
-    """Zero only to itself, the same both ways, and no detour is shorter."""
     assert (distance(a, b) == 0) == (a == b)
     assert distance(a, b) == distance(b, a)
     assert distance(a, c) <= distance(a, b) + distance(b, c)
@@ -45,18 +43,15 @@ def test_distance_is_a_metric(a: bytes, b: bytes, c: bytes) -> None:
 
 @given(ids())
 def test_id_survives_the_way_through_a_number(node_id: bytes) -> None:
-    """Leading zero bytes are kept."""
     assert as_id(as_int(node_id)) == node_id
 
 
 def test_equal_ids_share_all_bits() -> None:
-    """No bit of distance is left."""
     assert (distance_bits(b"a" * 20, b"a" * 20), shared_prefix_bits(b"a" * 20, b"a" * 20)) == (0, ID_BITS)
 
 
 @given(st.data())
 def test_random_id_lies_in_its_range(data: st.DataObject) -> None:
-    """The lower end may be drawn, the upper end never."""
     low = data.draw(st.integers(0, 2**ID_BITS - 1))
     high = data.draw(st.integers(low + 1, min(low + 3, 2**ID_BITS)) | st.integers(low + 1, 2**ID_BITS))
 
@@ -67,7 +62,6 @@ def test_random_id_lies_in_its_range(data: st.DataObject) -> None:
 
 
 def test_random_id_reaches_both_ends_of_its_range() -> None:
-    """A range of two ids yields both of them."""
     random = Random(1)
 
     drawn = {random_id_between(7, 9, random) for _ in range(50)}
@@ -76,7 +70,6 @@ def test_random_id_reaches_both_ends_of_its_range() -> None:
 
 
 def test_random_ids_follow_the_seed() -> None:
-    """The same seed gives the same ids, and they are of full length."""
     drawn = [random_id(Random(3)), random_id(Random(3)), random_id(Random(4))]
 
     assert drawn[0] == drawn[1] != drawn[2]
@@ -85,7 +78,6 @@ def test_random_ids_follow_the_seed() -> None:
 
 @given(ids())
 def test_flipped_id_is_the_nearest_other_one(node_id: bytes) -> None:
-    """Only the last bit differs, and flipping it again gives the first id back."""
     flipped = flip_last_bit(node_id)
 
     assert distance(node_id, flipped) == 1
@@ -94,5 +86,4 @@ def test_flipped_id_is_the_nearest_other_one(node_id: bytes) -> None:
 
 @given(st.binary(min_size=20, max_size=20), st.integers(0, 159), st.integers())
 def test_random_id_shares_just_the_bits_asked_for(node_id: bytes, bits: int, seed: int) -> None:
-    """Not one more, or it would be in another part of the id space."""
     assert shared_prefix_bits(node_id, random_id_sharing(node_id, bits, Random(seed))) == bits

@@ -29,7 +29,6 @@ def item_of(case):
 
 @pytest.mark.parametrize("case", MUTABLE, ids=lambda case: case["name"])
 def test_mutable_item_is_signed_as_published(case):
-    """The bytes to be signed, the signature and the target; the published keys are expanded ones."""
     item = item_of(case)
     key = bytes.fromhex(case.get("private_key_expanded") or case["seed"])
 
@@ -53,7 +52,6 @@ def test_immutable_item_is_kept_under_its_hash():
 
 @pytest.mark.parametrize("case", BEP_44["negative"], ids=lambda case: case["name"][:40])
 def test_wrong_signature_is_noticed(case):
-    """Among them the second signature that lenient verifiers accept."""
     signed = (bytes.fromhex(case[name]) for name in ("k", "signed_buffer_hex", "sig"))
 
     assert not is_signed(*signed)
@@ -64,7 +62,6 @@ def test_wrong_signature_is_noticed(case):
     [{"seq": 2}, {"value": b"i1e"}, {"salt": b"x"}, {"public_key": bytes(32)}, {"signature": bytes(64)}],
 )
 def test_signature_is_over_everything(change):
-    """Nothing of a signed item can be exchanged."""
     item = MutableItem.sign(SEED, b"value", seq=1)
 
     assert item.verify()
@@ -103,7 +100,6 @@ def test_info_hash_is_read_out_of_a_mutable_torrent(value, info_hash):
 
 @given(items())
 def test_value_survives_decoding(item):
-    """The bytes are those of the decoded value, and of no other."""
     assert encode(item.decoded()) == item.value
 
 
@@ -112,7 +108,6 @@ def test_value_survives_decoding(item):
     [b"", b"i1", b"i01e", b"d1:bi1e1:ai2ee", b"d1:ai1e1:ai2ee", b"i1ei2e", b"i1ee", b"1:ab", b"e", b"ele"],
 )
 def test_bytes_that_are_not_canonical_are_no_value(value):
-    """Nobody could hash or sign what the value means; more after it would be read as the next key."""
     with pytest.raises(ValueError, match="canonical"):
         ImmutableItem(value)
     with pytest.raises(ValueError, match="canonical"):
@@ -120,7 +115,6 @@ def test_bytes_that_are_not_canonical_are_no_value(value):
 
 
 def test_value_has_1000_bytes_and_30_levels_at_most():
-    """Both bounds are reached, and one more is refused."""
     deep = b"l" * MAX_VALUE_DEPTH + b"e" * MAX_VALUE_DEPTH
 
     assert len(ImmutableItem.of(b"v" * 996).value) == 1000
@@ -136,7 +130,6 @@ def test_value_has_1000_bytes_and_30_levels_at_most():
     [({"seq": -1}, "seq -1"), ({"seq": MAX_SEQ + 1}, "seq 9"), ({"salt": bytes(65)}, "not 65")],
 )
 def test_item_outside_its_limits_is_not_signed(wrong, text):
-    """A signature would be of no use: nobody takes such an item."""
     assert MutableItem.sign(SEED, b"", seq=MAX_SEQ, salt=bytes(64)).verify()
     with pytest.raises(ValueError, match=text):
         MutableItem.sign(SEED, b"", **{"seq": 1} | wrong)

@@ -63,13 +63,11 @@ BAD = {
 
 @pytest.mark.parametrize("text", GOOD.values(), ids=GOOD)
 def test_info_hash_is_read_from_what_people_paste(text: str) -> None:
-    """Hex, base32 and magnet links name the same 20 bytes."""
     assert parse_info_hash(text) == HASH
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD)
 def test_text_without_info_hash_is_refused_in_one_line(text: str) -> None:
-    """The message is for people: one line, not longer than a terminal or two."""
     with pytest.raises(InvalidInfoHash) as refusal:
         parse_info_hash(text)
 
@@ -79,7 +77,6 @@ def test_text_without_info_hash_is_refused_in_one_line(text: str) -> None:
 
 @given(st.text() | st.text(alphabet="magnet:?xt=urn:btih&[]/%").map("magnet:".__add__))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """Whatever is pasted, the outcome is 20 bytes or the one error."""
     try:
         info_hash = parse_info_hash(text)
     except InvalidInfoHash:
@@ -108,7 +105,6 @@ def test_published_link_to_a_mutable_torrent_is_read(case: dict[str, str]) -> No
     ],
 )
 def test_link_to_a_mutable_torrent_may_hold_more(link: str) -> None:
-    """Case, escapes and other sources do not matter."""
     assert parse_mutable_link(link) == MutableLink(b"\xab" * 32, b"\xff\x00")
 
 
@@ -128,7 +124,6 @@ def test_link_to_a_mutable_torrent_may_hold_more(link: str) -> None:
     ids=range(len(BAD) + len(GOOD) + 7),
 )
 def test_text_that_names_no_mutable_torrent_is_refused_in_one_line(text: str) -> None:
-    """An info-hash is no key."""
     with pytest.raises(InvalidInfoHash) as refusal:
         parse_mutable_link(text)
 

@@ -102,7 +102,6 @@ REFUSED = {  # the bytes, and what is said about them
 
 
 def test_version_1_is_named_by_the_sha1_of_its_info():
-    """As it has been since BEP 3."""
     info_hash = InfoHash(sha1(encode(V1)).digest())
 
     assert parse_metainfo(torrent(announce=b"http://t.example")) == Metainfo("a.iso", info_hash, None)
@@ -118,7 +117,6 @@ def test_version_2_is_named_by_a_cut_sha256():
 
 
 def test_hybrid_has_both_names():
-    """Version 1 comes first: more clients know it."""
     first, second = parse_metainfo(torrent(HYBRID)).info_hashes
 
     assert first == sha1(encode(HYBRID)).digest()
@@ -141,7 +139,6 @@ def test_tree_of_hashes_serves_in_place_of_pieces():
     ],
 )
 def test_hash_is_that_of_the_original_bytes(info):
-    """Encoding them again would give another one."""
     expected = sha1(info).digest()
 
     assert parse_metainfo(b"d4:info" + info + b"e").info_hashes == (expected,)
@@ -149,7 +146,6 @@ def test_hash_is_that_of_the_original_bytes(info):
 
 
 def test_info_inside_something_else_does_not_count():
-    """Only that of the outermost dictionary."""
     data = b"d1:a" + torrent(V2) + torrent()[1:]
 
     assert parse_metainfo(data).info_hashes == (sha1(encode(V1)).digest(),)
@@ -157,7 +153,6 @@ def test_info_inside_something_else_does_not_count():
 
 @pytest.mark.parametrize("value", [1, 2, -1, b"1", b"", [], {}, 10**19])
 def test_whatever_marks_a_torrent_as_private_keeps_it_out_of_the_dht(value):
-    """Any mark but 0: a leak is for good."""
     metainfo = parse_metainfo(torrent(V1 | {b"private": value}))
 
     assert metainfo.is_private
@@ -175,12 +170,10 @@ def test_public_torrent_may_be_looked_for(info):
 
 
 def test_info_hash_alone_is_public():
-    """Nobody can tell."""
     assert public_info_hash(InfoHash(b"h" * 20)) == b"h" * 20
 
 
 def test_name_of_any_bytes_is_shown_in_one_line():
-    """It is a stranger's."""
     metainfo = parse_metainfo(torrent(V1 | {b"name": b"\xff\n\x1b[2J", b"private": 1}))
 
     assert metainfo.name == "\ufffd\n\x1b[2J"
@@ -190,7 +183,6 @@ def test_name_of_any_bytes_is_shown_in_one_line():
 
 
 def test_nodes_are_ways_in():
-    """Those that are a host with a port, up to a bound; the others are left out."""
     good = [[b"127.0.0.1", 6881], [b"dht.example.org", 1], [b"::1", 65535]]
     bad = [[b"a", 0], [b"a", 65536], [b"a", -1], [b"a"], [b"a", b"1"], [1, 2], b"a:1", [b"", 1], [], {}]
     odd = [[b"a b", 1], [b"\xff", 1], [b"a\n", 1], [b"a:b:c]d", 1], [b"[]", 1]]
@@ -205,13 +197,11 @@ def test_nodes_are_ways_in():
 
 
 def test_deepest_tree_allowed_is_read():
-    """One level more is not, see below."""
     assert parse_metainfo(torrent(deep(MAX_DEPTH - 1))).info_hash_v2
 
 
 @pytest.mark.parametrize(("data", "complaint"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_no_torrent_is_one_line(data, complaint):
-    """It says what is wrong."""
     with pytest.raises(InvalidTorrent) as refused:
         parse_metainfo(data)
 
@@ -222,7 +212,6 @@ def test_what_is_no_torrent_is_one_line(data, complaint):
 
 @given(bencode_values(), st.dictionaries(st.binary(max_size=8), bencode_values(), max_size=4))
 def test_hash_is_found_wherever_the_info_stands(inside, beside):
-    """Between any other keys, with any other content."""
     info = V1 | {b"x": inside}
     metainfo = parse_metainfo(encode(beside | {b"info": info}))
 
@@ -238,7 +227,6 @@ def test_hash_is_found_wherever_the_info_stands(inside, beside):
     | st.binary(max_size=200)
 )
 def test_any_bytes_are_a_torrent_or_one_error(data):
-    """Nothing else is raised."""
     try:
         metainfo = parse_metainfo(data)
     except InvalidTorrent:
@@ -284,7 +272,6 @@ TREE = V2 | {
     ids=["version 1", "version 2", "hybrid", "padded", "tree", "merkle"],
 )
 def test_info_dictionary_says_what_is_in_a_torrent(info, versions, size, files, pieces):
-    """Size, files and pieces follow from either version, and padding is none of the files."""
     data = encode(info)
 
     assert parse_info(data) == TorrentInfo(
@@ -299,7 +286,6 @@ def test_info_dictionary_says_what_is_in_a_torrent(info, versions, size, files, 
 
 
 def test_private_info_dictionary_is_told():
-    """Any value but zero counts, as in a file."""
     assert [parse_info(encode(V1 | {b"private": value})).is_private for value in (0, 1, b"", 2)] == [
         False,
         True,
@@ -325,14 +311,12 @@ def test_private_info_dictionary_is_told():
     ],
 )
 def test_bad_info_dictionary_is_refused(data, reason):
-    """One kind of exception, whatever the bytes."""
     with pytest.raises(InvalidTorrent, match=reason):
         parse_info(data)
 
 
 @given(st.binary(max_size=300) | bencode_values().map(encode))
 def test_any_bytes_are_read_as_info_or_refused(data):
-    """Nothing but `InvalidTorrent` comes out."""
     try:
         parse_info(data)
     except InvalidTorrent as error:

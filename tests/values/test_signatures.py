@@ -18,7 +18,6 @@ FORMS = {
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["message"] or "empty")
 @pytest.mark.parametrize("form", FORMS)
 def test_signature_is_that_of_rfc_8032(case, form):
-    """Whatever form the key comes in, and it is found right."""
     key, message = bytes.fromhex(FORMS[form](case)), bytes.fromhex(case["message"])
 
     signature = sign(key, message)
@@ -29,7 +28,6 @@ def test_signature_is_that_of_rfc_8032(case, form):
 
 @pytest.mark.parametrize("at", [0, 31, 32, 63])
 def test_changed_signature_is_wrong(at):
-    """One bit anywhere is enough."""
     key, message = bytes(32), b"message"
     signature = bytearray(sign(key, message))
 
@@ -44,13 +42,11 @@ def test_changed_signature_is_wrong(at):
     [(bytes(31), bytes(64)), (bytes(33), bytes(64)), (bytes(32), bytes(63)), (bytes(32), bytes(64))],
 )
 def test_bytes_that_are_no_key_or_signature_are_wrong_too(public_key, signature):
-    """They come from strangers: no length and no point of small order raises."""
     assert not is_signed(public_key, b"message", signature)
 
 
 @pytest.mark.parametrize("size", [0, 31, 33, 63, 65])
 def test_key_of_another_length_is_refused(size):
-    """Whoever signs is told."""
     with pytest.raises(ValueError, match=f"32 or 64 bytes, not {size}"):
         sign(bytes(size), b"message")
     with pytest.raises(ValueError, match=f"32 or 64 bytes, not {size}"):

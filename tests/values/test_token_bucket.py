@@ -12,7 +12,6 @@ def taken(bucket: TokenBucket, now: float, tries: int = 100) -> int:
 
 
 def test_burst_is_there_at_once_and_the_rate_afterwards() -> None:
-    """Ten at once, then two more for each second."""
     bucket = TokenBucket(rate=2.0, burst=10.0, now=5.0)
 
     counts = [taken(bucket, now) for now in (5.0, 5.0, 5.5, 6.0, 8.0, 1000.0)]
@@ -21,7 +20,6 @@ def test_burst_is_there_at_once_and_the_rate_afterwards() -> None:
 
 
 def test_time_that_goes_backwards_gives_nothing() -> None:
-    """And takes nothing away either."""
     bucket = TokenBucket(rate=1.0, burst=1.0, now=10.0)
 
     assert [bucket.take(now) for now in (10.0, 5.0, 10.5, 11.0)] == [True, False, False, True]
@@ -35,7 +33,6 @@ def test_time_that_goes_backwards_gives_nothing() -> None:
 def test_never_more_than_the_burst_and_what_time_brought(
     rate: float, burst: int, attempts: list[tuple[float, int]]
 ) -> None:
-    """Over any stretch of time, whatever is tried."""
     bucket = TokenBucket(rate, burst, 0.0)
     now, total = 0.0, 0
     for pause, tries in attempts:
@@ -47,7 +44,6 @@ def test_never_more_than_the_burst_and_what_time_brought(
 
 @given(st.floats(0.1, 1000), st.lists(st.floats(0, 1), min_size=1, max_size=50))
 def test_steady_takers_get_the_whole_rate(rate: float, pauses: list[float]) -> None:
-    """Who tries often enough loses at most one action to rounding."""
     bucket = TokenBucket(rate, 1001.0, 0.0)
     taken(bucket, 0.0, 2000)
     now, total = 0.0, 0
@@ -60,7 +56,6 @@ def test_steady_takers_get_the_whole_rate(rate: float, pauses: list[float]) -> N
 
 @pytest.mark.parametrize(("now", "expected"), [(0.0, 0.5), (0.25, 0.25), (0.5, 0.0), (9.0, 0.0)])
 def test_wait_time_tells_when_the_next_is_due(now: float, expected: float) -> None:
-    """Asking does not use anything up."""
     bucket = TokenBucket(rate=2.0, burst=1.0, now=0.0)
     bucket.take(0.0)
 
@@ -68,7 +63,6 @@ def test_wait_time_tells_when_the_next_is_due(now: float, expected: float) -> No
 
 
 def test_whoever_waited_as_told_may_take() -> None:
-    """Also where rounding leaves the level a hair below one."""
     # A clock that moves only while we sleep (virtual time) would never pass a wait of 1e-17 s.
     bucket = TokenBucket(rate=27.7868533677714, burst=1.0, now=0.0)
     stuck = []
@@ -84,7 +78,6 @@ def test_whoever_waited_as_told_may_take() -> None:
 
 
 def test_changed_bucket_keeps_what_is_left_up_to_the_new_burst():
-    """And fills at the new rate from then on."""
     bucket = TokenBucket(1.0, 10.0, 0.0)
     for _ in range(6):
         bucket.take(0.0)
