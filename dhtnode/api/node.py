@@ -87,13 +87,13 @@ class Node:
                 nursery.start_soon(socket.join)
 
     async def ping(self, address: Address | str) -> FoundNode:
-        """Ask one node for its id; raises `QueryError` when it does not answer, or `ValueError`."""
+        """Query one node for its id; raises `QueryError` when it does not answer, or `ValueError`."""
         return _found(await self.query(Ping(), address))
 
     async def sample_infohashes(self, address: Address | str, target: NodeId | None = None) -> InfohashSample:
-        """Ask one node which info-hashes it holds peers for (BEP 51), and for contacts near `target`.
+        """Query one node for info-hashes that it holds peers for (BEP 51), and for contacts near `target`.
 
-        It is not to be asked again before the `interval` that it names.  Raises `BadResponse` when
+        It is not to be queried again before the `interval` that it returns.  Raises `BadResponse` when
         it answers without a sample, as nodes do that do not know the query; else as `query`.
         """
         answer = await self.query(SampleInfohashes(target or self.node_id), address)
@@ -125,7 +125,7 @@ class Node:
         """Look a swarm up: `async with node.get_peers(info_hash) as peers: async for peer in peers`.
 
         Peers come from the first answer on, each once; leaving the block ends the lookup.  With
-        `noseed`, nodes are asked to leave out peers that need nothing (BEP 33).  Of a hybrid torrent,
+        `noseed`, nodes are to leave out peers that need nothing (BEP 33).  Of a hybrid torrent,
         the swarm of version 1 is looked up.  Raises `PrivateTorrent` before anything is sent (BEP 27).
         """
         info_hash = public_info_hash(torrent)
@@ -264,7 +264,7 @@ class Node:
     async def query(self, method: Method, address: Address | str) -> Answer:
         """Send one query and wait for its answer; raises `QueryError`, or `ValueError` for a bad address.
 
-        Each host is asked from one address of ours, always the same: tokens are good for no other.
+        Each host gets queries from one address of ours, always the same: tokens are valid for no other.
         """
         target = parse_address(address) if isinstance(address, str) else address
         socket = self._sockets.towards(target)

@@ -1,6 +1,6 @@
 """The command `dhtnode`, and what commands of other programs share with it.
 
-Names are imported when they are first asked for: `cli.run` brings Trio, so use it by that name.
+A name is imported when it is first used.  `cli.run` brings Trio: write it so, and do not import `run`.
 """
 
 import lazy_loader

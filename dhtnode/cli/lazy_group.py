@@ -1,4 +1,4 @@
-"""Groups of commands that are imported when asked for, and that fail in one line."""
+"""Groups of commands that are imported when they are used, and that fail in one line."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import click
 
 
 class LazyGroup(click.Group):
-    """A group of commands, each imported when it is asked for; every failure is one line on stderr.
+    """A group of commands, each imported when it is used; every failure is one line on stderr.
 
         @click.group("dhtnode", cls=LazyGroup, places={"ping": "dhtnode.cli.ask:ping"})
 

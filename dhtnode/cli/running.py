@@ -77,7 +77,7 @@ async def run_with_timeout(main: Main, timeout: float | None) -> bool:
 
 
 async def run_until_signal(main: Main) -> None:
-    """Run `main` until it ends; raise `Stopped` when a signal asks to stop."""
+    """Run `main` until it ends; raise `Stopped` when a signal stops it."""
     number: int | None = None
     with catching_signals() as next_signal:
         async with trio.open_nursery() as nursery:

@@ -116,7 +116,7 @@ class Daemon:
     def _listen(
         self, node: Node, nursery: trio.Nursery, closing: ExitStack
     ) -> Iterator[tuple[Mapping[str, object], str]]:
-        """Open the sockets that the settings ask for beside the node, and yield what to print about each."""
+        """Open the sockets that the settings name beside the node, and yield what to print about each."""
         path, metrics = self._settings.status_socket, self._settings.metrics
         if path is not None:
             listener = closing.enter_context(listening_on_path(Path(path)))

@@ -118,7 +118,7 @@ async def query_socket(path: Path, timeout: float) -> bytes:
     try:
         with trio.fail_after(timeout):
             async with await trio.open_unix_socket(path) as stream:
-                async for part in stream:
+                while part := await stream.receive_some():
                     received += part
                     if len(received) > MAX_ANSWER:
                         raise NoDaemonListens(f"{path}: what listens there is no daemon of ours")

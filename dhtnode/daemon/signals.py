@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop or to read its settings again."""
+"""Signals that tell a process to stop, or to read its settings again."""
 
 import signal
 from collections.abc import Awaitable, Callable, Iterator

@@ -49,7 +49,7 @@ def status_record(process: ProcessState, statistics: NodeStatistics, health: Hea
             "worst": _milliseconds(process.worst_delay),
             "late": process.late_wakes,
         },
-        "endpoints": [_endpoint_record(one, health.recent(one.address)) for one in statistics.sockets],
+        "endpoints": [_socket_record(one, health.recent(one.address)) for one in statistics.sockets],
         "stores": stores_of(statistics),
     }
 
@@ -79,7 +79,7 @@ def status_text(record: Mapping[str, Any]) -> str:
         ),
     ]
     for endpoint in record["endpoints"]:
-        lines += ["", *_endpoint_lines(endpoint)]
+        lines += ["", *_socket_lines(endpoint)]
     lines += ["", "stores"]
     for store, values in record["stores"].items():
         lines.append(f"  {store}: " + ", ".join(f"{value} {_spaced(name)}" for name, value in values.items()))
@@ -92,7 +92,7 @@ def stores_of(statistics: NodeStatistics) -> dict[str, dict[str, int]]:
     return {name: asdict(getattr(statistics, name)) for name in names}
 
 
-def _endpoint_record(one: SocketStatistics, recent: RecentCounts | None) -> dict[str, Any]:
+def _socket_record(one: SocketStatistics, recent: RecentCounts | None) -> dict[str, Any]:
     counts = dict(one.counts)
     return {
         "family": f"ipv{int(one.family)}",
@@ -123,7 +123,7 @@ def _endpoint_record(one: SocketStatistics, recent: RecentCounts | None) -> dict
     }
 
 
-def _endpoint_lines(one: Mapping[str, Any]) -> Iterator[str]:
+def _socket_lines(one: Mapping[str, Any]) -> Iterator[str]:
     counts = one["counts"]
     yield f"{one['family'].replace('ipv', 'IPv')} {one['address']}"
     yield f"  id        {one['node_id']}"

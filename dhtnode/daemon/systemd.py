@@ -63,7 +63,7 @@ class Notifier:
 
 
 def from_environment(environment: Mapping[str, str], pid: int | None = None) -> Notifier:
-    """Return the notifier that NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID ask for.
+    """Return the notifier that NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID describe.
 
     An unusable value counts as not set: a socket that is neither a path nor abstract, a watchdog
     meant for another process.

@@ -232,7 +232,7 @@ class MemoryNetwork:
 
 def _totals(node: Node) -> Counter[str]:
     totals: Counter[str] = Counter()
-    for endpoint in node.statistics().sockets:
-        totals.update(endpoint.counts)
-        totals["pending"] += endpoint.pending
+    for each in node.statistics().sockets:
+        totals.update(each.counts)
+        totals["pending"] += each.pending
     return totals

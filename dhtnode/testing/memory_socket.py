@@ -24,8 +24,8 @@ class Datagram:
     data: bytes
 
 
-class Network(Protocol):
-    """A network as its sockets use it."""
+class Carrier(Protocol):
+    """The network as a socket uses it."""
 
     cut_hosts: set[str]
     counts: Counter[str]
@@ -40,7 +40,7 @@ class Network(Protocol):
 class MemorySocket:
     """A `DatagramSocket` of a `MemoryNetwork`; one task at a time may wait for it."""
 
-    def __init__(self, network: Network, address: Address, *, nat: bool) -> None:
+    def __init__(self, network: Carrier, address: Address, *, nat: bool) -> None:
         self.address = address
         # Stays empty: there is no kernel that could refuse.
         self.errors: Counter[str] = Counter()
