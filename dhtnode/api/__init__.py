@@ -1,1 +1,1 @@
-"""What programs call: `open_node`, `Node`, and the values that it returns; `dhtnode` itself has these names."""
+"""What programs call: `open_node`, `Node`, and what it returns.  The package `dhtnode` has these names."""

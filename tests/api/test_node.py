@@ -249,6 +249,16 @@ async def test_address_that_cannot_be_asked_is_told() -> None:
             await node.ping("localhost:6881")
 
 
+async def test_name_is_resolved_to_an_address_that_can_be_queried(testnet: Testnet, node: Node) -> None:
+    (host, port), *_ = testnet.nodes[0].addresses
+
+    assert await node.resolve(f"localhost:{port}") == (host, port)
+    with pytest.raises(NotJoined, match="no such host"):
+        await node.resolve("[2001:db8::1]:6881")
+    with pytest.raises(ValueError, match="not HOST:PORT"):
+        await node.resolve("localhost")
+
+
 async def test_node_that_answers_nonsense_is_told() -> None:
     """As an error of its own, not as silence."""
     async with open_node(listen=["127.0.0.1:0"]) as node, trio.open_nursery() as nursery:

@@ -1,7 +1,7 @@
 """What is worth a line in the log: tables of looks at a node, and what is said about each."""
 
 from dhtnode.addresses import Address, Family
-from dhtnode.daemon.health import LOST_AFTER, RECENT_LOOKS, HealthMonitor, RecentCounts
+from dhtnode.daemon.health import LOST_AFTER, HealthMonitor, RecentCounts
 from dhtnode.ids import NodeId
 from tests.statistics_of import endpoint, node
 
@@ -149,5 +149,4 @@ def test_recent_counts_are_those_of_the_last_minutes():
         if number == 0:
             assert watch.recent(HERE) is None
 
-    looks = RECENT_LOOKS - 1
-    assert watch.recent(HERE) == RecentCounts(5.0 * looks, 4 * looks, 3 * looks, looks, 2 * looks)
+    assert watch.recent(HERE) == RecentCounts(300.0, 240, 180, 60, 120)  # five minutes

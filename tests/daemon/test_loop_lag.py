@@ -2,10 +2,11 @@
 
 import logging
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from dhtnode.daemon.loop_lag import PERIOD, REMEMBERED, WARN_AGAIN_AFTER, LoopLag
+from dhtnode.daemon.loop_lag import PERIOD, REMEMBERED, LoopLag
 
 
 async def test_late_wake_is_seen(mock_clock):
@@ -37,14 +38,14 @@ def test_warning_comes_at_most_once_a_minute(caplog):
     """And says how often it was late since the one before."""
     lag = LoopLag(late_after=0.5)
     with caplog.at_level(logging.WARNING):
-        for number in range(int(WARN_AGAIN_AFTER) + 1):
+        for number in range(61):
             lag.woke(0.75, float(number))
             lag.woke(0.25, float(number))
 
     first, second = caplog.messages
-    assert lag.late == WARN_AGAIN_AFTER + 1
+    assert lag.late == 61
     assert "0.750 s late (times since the last such line: 1)" in first
-    assert f"(times since the last such line: {int(WARN_AGAIN_AFTER)})" in second
+    assert "(times since the last such line: 60)" in second
 
 
 def test_threshold_can_be_changed():
@@ -55,6 +56,14 @@ def test_threshold_can_be_changed():
     lag.woke(1.0, 1.0)
 
     assert lag.late == 1
+
+
+@pytest.mark.parametrize(("delay", "counts"), [(29.9, (1, 0)), (30.1, (0, 1))])
+def test_half_a_minute_is_no_delay_any_more(delay, counts):
+    lag = LoopLag(late_after=0.5)
+    lag.woke(delay, 1.0)
+
+    assert (lag.late, lag.suspended) == counts
 
 
 def test_sleep_is_told_apart_from_delay(caplog):
