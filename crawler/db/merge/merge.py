@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,6 +132,7 @@ def _removed_on_failure(path: Path | None) -> Iterator[None]:
     """Delete a database that was made here, where the merge fails."""
     try:
         yield
+    # Whatever it was, an interrupt too, must not leave half a database.
     except BaseException:
         if path is not None:
             for suffix in ("", "-wal", "-shm"):
@@ -191,8 +192,7 @@ def _add_run(
 ) -> int:
     """Enter a run with where it is from, and return its number here."""
     columns, values = _run_values(source, table, number)
-    marks = ", ".join("?" * len(columns))
-    sql = f"INSERT INTO runs ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # names of our tables
+    sql = insert_into(replace(table, columns=tuple(columns)))
     added = connection.execute(sql, values).lastrowid or 0
     connection.execute("INSERT OR IGNORE INTO vantages (identity, is_here) VALUES (?, 0)", (key.vantage,))
     connection.execute("INSERT INTO merged_runs VALUES (?, ?, ?)", (added, key.vantage, key.number))
