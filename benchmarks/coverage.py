@@ -26,7 +26,7 @@ import trio.testing
 from benchmarks.sizes.__main__ import COLUMNS, result_row
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.report import head, new_report, table
-from crawler.analysis.network_size import NetworkSize
+from crawler.analysis.species_richness import NetworkSize
 from crawler.core.session import Session
 from crawler.core.visit import OpenVisit
 from crawler.crawl.census import take_census

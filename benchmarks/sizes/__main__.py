@@ -4,7 +4,7 @@
                                [--tail 1.2] [--deep 1] [--lookups 25] [--seed 1] [--json FILE]
 
 Each run draws a network (see `benchmarks.sizes.model`), crawls it as `dhtcrawl census` does, and
-applies the estimators of `crawler.analysis.network_size` to the counts:
+applies the estimators of `crawler.analysis` to the counts:
 
 - counted: the nodes that answered, nothing added;
 - crawl: `size_from_crawl`, the headline; without an interval of their own, also with Chapman
@@ -39,18 +39,9 @@ from benchmarks.sizes.model import (
 )
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.report import head, new_report, table
-from crawler.analysis.network_size import (
-    CrawlCounts,
-    CrawlSize,
-    Distances,
-    NetworkSize,
-    chao1,
-    chapman,
-    size_from_crawl,
-    size_from_distances,
-    size_from_median,
-    targets_for,
-)
+from crawler.analysis.crawl_size import CrawlCounts, CrawlSize, size_from_crawl
+from crawler.analysis.distance_size import Distances, size_from_distances, size_from_median, targets_for
+from crawler.analysis.species_richness import NetworkSize, chao1, chapman
 
 COLUMNS = ("estimator", "bias %", "+-", "RMSE %", "holds %", "below", "above", "width %")
 

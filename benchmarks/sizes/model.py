@@ -20,13 +20,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
 
-from crawler.analysis.network_size import (
-    EXACT_REFERRERS,
-    CrawlCounts,
-    kth_distance,
-    named_from_outside,
-    spread_targets,
-)
+from crawler.analysis.crawl_size import CrawlCounts, named_from_outside
+from crawler.analysis.distance_size import kth_distance, spread_targets
+from crawler.analysis.species_richness import EXACT_REFERRERS
 
 WIDTH = 8  # contacts in a bucket and in a reply
 ID_BITS = 62  # enough to tell nodes apart, and quick to compute with

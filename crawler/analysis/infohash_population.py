@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 
 from crawler.analysis.distributions import NORMAL_95
-from crawler.analysis.network_size import NetworkSize, chao1, chapman
+from crawler.analysis.species_richness import NetworkSize, chao1
 
 
 @dataclass(frozen=True, slots=True)
 class SampledNode:
-    """Hold what one node showed.
+    """What one node showed.
 
-    `num` is how many info-hashes it stores, by its own account.  `holders` are for those of the shown
-    ones that were looked up: how many nodes store it, of all that support BEP 51 and belong to the
-    area sampled, this node among them; 0 for an info-hash outside of the zone, when a zone is
-    sampled.  Which ones are looked up must not depend on what they are: the first of each sample, say.
+    `num` is how many info-hashes it stores, by its own account.  `holders` has a number for each of the
+    shown ones that were looked up: how many nodes store it, of all that support BEP 51 and belong to
+    the area sampled, this node among them; 0 for an info-hash outside of the zone sampled.  Which ones
+    are looked up must not depend on what they are: the first of each sample, say.
     """
 
     num: int
@@ -35,7 +35,7 @@ class SampledNode:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Hold how much is known: the share of what further samples will show, with its 95 % interval."""
+    """How much is known: the share of what further samples will show, with its 95 % interval."""
 
     share: float
     low: float
@@ -98,43 +98,6 @@ def _log_normal(estimate: float, relative_variance: float) -> NetworkSize:
     return NetworkSize(estimate, estimate / spread, estimate * spread, estimate**2 * relative_variance)
 
 
-def mean_population(zones: Sequence[NetworkSize]) -> NetworkSize:
-    """Return the mean of estimates from several zones, with the variance that these show.
-
-    The sample variance between zones covers what no formula for one zone does, as swarms that crowd
-    in a part of the id space.  With one zone it is that zone's own; with fewer than four, the
-    variances that the zones state count when they are larger.
-    """
-    if not zones:
-        raise ValueError("no zone, no mean")
-    count = len(zones)
-    mean = sum(zone.estimate for zone in zones) / count
-    stated = sum(zone.variance for zone in zones) / count
-    if count > 1:
-        between = sum((zone.estimate - mean) ** 2 for zone in zones) / (count - 1)
-        stated = max(stated, between) if count < 4 else between
-    return _log_normal(mean, stated / count / mean**2)
-
-
-def population_of_sweeps(first: int, second: int, both: int) -> NetworkSize:
-    """Estimate from two sweeps in different sample intervals (Chapman): a lower bound.
-
-    Info-hashes that many nodes hold are shown more often in both.
-    """
-    return chapman(first, second, both)
-
-
 def least_population(distinct: int, once: int, twice: int) -> float:
     """Return at least how many info-hashes there are, by Chao1 over the nodes that showed each."""
     return distinct + chao1(once, twice)
-
-
-def chance_to_be_shown(nums: Sequence[int], shown: int = 20, windows: int = 1) -> float:
-    """Return how likely an info-hash is seen: stored by nodes with these `num`, in so many intervals.
-
-    `1 - prod (1 - f_j)**windows`, f_j the share that a node shows in one interval.
-    """
-    missed = 1.0
-    for num in nums:
-        missed *= (1 - min(1.0, shown / num)) ** windows if num else 1.0
-    return 1 - missed

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import exp, lgamma, log
 from random import Random
 
-from crawler.analysis.network_size import Distances, kth_distance, size_from_distances, spread_targets
+from crawler.analysis.distance_size import Distances, kth_distance, size_from_distances, spread_targets
 from dhtnode.ids import ID_BITS
 
 

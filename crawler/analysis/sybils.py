@@ -1,19 +1,19 @@
 """Alarms for many ids in one hand: on one host, in one zone, around one target.
 
 Pure functions of counts and distances, without I/O.  Each returns a p-value (how often honest nodes
-would look like this, or worse) and a verdict at a stated rate of false alarms.  An alarm is a mark
-for people to look at: whoever stays just under the limits of all tests is not found, and hosts behind
-one address are honest more often than not.
+would look like this, or worse) and whether that is an alarm at a stated rate of false alarms.  An
+alarm is for people to look at: an attacker just under the limits of all tests is not found, and hosts
+behind one address are honest more often than not.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, inf, log, log2
+from math import floor, log, log2
 from random import Random
 
-from crawler.analysis.distributions import binomial_tails, chi_square_tails, f_tails, gamma_tails
-from crawler.analysis.network_size import Distances, NetworkSize
+from crawler.analysis.distance_size import Distances
+from crawler.analysis.distributions import binomial_tails, f_tails, gamma_tails
 
 FALSE_ALARMS = 0.01
 """Share of honest networks in which a whole test, over all its hosts or zones, raises an alarm."""
@@ -26,7 +26,7 @@ KL_BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Hold what a test says of one host, zone or neighbourhood.
+    """The result of a test of one host, zone or neighbourhood.
 
     `subject` is the host or the number of the zone, `score` what was measured, `expected` what honest
     nodes would show on average.
@@ -41,7 +41,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class ZoneReport:
-    """Hold the zones with too many ids, densest first, and a test of all zones together.
+    """The zones with too many ids, densest first, and a test of all zones together.
 
     `dispersion` is the variance of the counts over that of honest nodes, about 1, with its p-value.
     """
@@ -53,7 +53,7 @@ class ZoneReport:
 
 
 def benjamini_hochberg(p_values: Sequence[float], rate: float) -> list[bool]:
-    """Tell which p-values to believe so that at most `rate` of those believed are false, on average.
+    """Return which p-values to believe so that at most `rate` of those believed are false, on average.
 
     Benjamini and Hochberg (1995): the i-th smallest of m is compared with `rate i / m`, and the largest
     that passes takes all smaller ones with it.
@@ -66,22 +66,18 @@ def benjamini_hochberg(p_values: Sequence[float], rate: float) -> list[bool]:
     return [index in believed for index in range(len(p_values))]
 
 
-def crowded_hosts(ids_by_host: Mapping[str, int], rate: float = FALSE_ALARMS) -> list[Alarm]:
+def crowded_hosts(
+    hosts_with: Mapping[int, int], crowded: Mapping[str, int], rate: float = FALSE_ALARMS
+) -> list[Alarm]:
     """Return the hosts with more than `FEW_IDS` ids, most first, and whether that is an alarm.
+
+    `hosts_with` counts the hosts with so many ids, `crowded` has the ids of those above `FEW_IDS`.
 
     How many share an address differs from network to network, so honest hosts are the measure: of
     those with one id or two, a share has two; a further id is taken to be no more likely than that
     (geometric tail `share**(ids - 1)`, the share from above: one more in the numerator).  Bonferroni
     over all hosts.
     """
-    crowded = {host: ids for host, ids in ids_by_host.items() if ids > FEW_IDS}
-    return crowded_hosts_of(Counter(ids_by_host.values()), crowded, rate)
-
-
-def crowded_hosts_of(
-    hosts_with: Mapping[int, int], crowded: Mapping[str, int], rate: float = FALSE_ALARMS
-) -> list[Alarm]:
-    """Do as `crowded_hosts`, given how many hosts have so many ids, and the ids of those above `FEW_IDS`."""
     once, twice = hosts_with.get(1, 0), hosts_with.get(2, 0)
     more = (twice + 1) / (once + twice + 2)
     hosts = sum(hosts_with.values())
@@ -119,7 +115,7 @@ def dense_zones(counts: Sequence[int], rate: float = FALSE_ALARMS) -> ZoneReport
     if not mean:
         return ZoneReport((), 0.0, 1.0, 1.0)
     square = sum((count - mean) ** 2 for count in counts) / mean
-    return ZoneReport(alarms, expected, square / (zones - 1), chi_square_tails(zones - 1, square)[1])
+    return ZoneReport(alarms, expected, square / (zones - 1), gamma_tails((zones - 1) / 2, square / 2)[1])
 
 
 def distance_test(
@@ -132,23 +128,9 @@ def distance_test(
     found in the same way, as nodes missed cancel only then.
     """
     count = len(background.values) * background.k
-    density = count / sum(background.values)
-    return _closeness(distance, k, density, 2 * count, rate, target)
-
-
-def size_test(distance: float, k: int, size: NetworkSize, *, rate: float = 0.001, target: str = "") -> Alarm:
-    """Test as `distance_test` does, against the size of the network with its variance.
-
-    An estimate with relative variance v counts like 1/v distances to the closest node.
-    """
-    degrees = 2 * size.estimate**2 / size.variance if size.variance else inf
-    return _closeness(distance, k, size.estimate, degrees, rate, target)
-
-
-def _closeness(distance: float, k: int, density: float, degrees: float, rate: float, target: str) -> Alarm:
-    ratio = distance * density / k
-    tails = gamma_tails(k, ratio * k) if degrees == inf else f_tails(2 * k, degrees, ratio)
-    return Alarm(target, ratio, 1.0, tails[0], tails[0] <= rate)
+    ratio = distance * count / sum(background.values) / k
+    p_value = f_tails(2 * k, 2 * count, ratio)[0]
+    return Alarm(target, ratio, 1.0, p_value, p_value <= rate)
 
 
 def kl_divergence(prefix_lengths: Sequence[int], nodes: float) -> float:

@@ -9,7 +9,8 @@ it knows nothing of groups.
 from array import array
 from collections.abc import Callable, Iterable
 
-from crawler.analysis.network_size import EXACT_REFERRERS, OutsideNamings, named_from_outside
+from crawler.analysis.crawl_size import OutsideNamings, named_from_outside
+from crawler.analysis.species_richness import EXACT_REFERRERS
 from dhtnode.krpc import PackedEndpoint
 
 MOST_ENDPOINTS = 200_000  # at most 36 MB; some 140,000 live nodes, where 3 in 10 contacts are dead

@@ -5,22 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from random import Random
 
-from crawler.analysis.network_size import (
-    EXACT_REFERRERS,
-    CrawlCounts,
-    CrawlSize,
+from crawler.analysis.crawl_size import CrawlCounts, CrawlSize, OutsideNamings, size_from_crawl
+from crawler.analysis.distance_size import (
     Distances,
-    NetworkSize,
-    OutsideNamings,
-    chapman,
-    joint_size,
-    size_from_crawl,
     size_from_distances,
     size_from_median,
-    size_of_zones,
     spread_targets,
     targets_for,
 )
+from crawler.analysis.species_richness import EXACT_REFERRERS, NetworkSize, chapman, joint_size, size_of_zones
 from crawler.core.frontier import ANSWERED, Sighting
 from crawler.db.records.records import SizeEstimate
 from crawler.db.run_nodes import RunNodes

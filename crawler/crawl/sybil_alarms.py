@@ -6,13 +6,13 @@ What the tests are and what they miss is in `sybils`; here they are given the no
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from crawler.analysis.network_size import Distances
+from crawler.analysis.distance_size import Distances
 from crawler.analysis.sybils import (
     FALSE_ALARMS,
     FEW_IDS,
     Alarm,
     benjamini_hochberg,
-    crowded_hosts_of,
+    crowded_hosts,
     dense_zones,
     distance_test,
     kl_of_chance,
@@ -48,7 +48,7 @@ def sybil_tests(
 
 def _of_hosts(family: Family, nodes: RunNodes) -> Iterator[SybilTestResult]:
     """Test the hosts; more than `FEW_IDS` ids on one is where an alarm may begin."""
-    for alarm in crowded_hosts_of(nodes.hosts_with(), nodes.hosts_above(FEW_IDS)):
+    for alarm in crowded_hosts(nodes.hosts_with(), nodes.hosts_above(FEW_IDS)):
         if alarm.is_suspect:
             yield _suspicion(family, "ids on one host", str(alarm.subject), alarm)
 

@@ -17,7 +17,7 @@ from crawler.analysis.infohash_population import (
     population,
     sample_coverage,
 )
-from crawler.analysis.network_size import NetworkSize
+from crawler.analysis.species_richness import NetworkSize
 from crawler.core.exclusion import Excludes
 from crawler.core.pace import Pace
 from crawler.core.progress import show_progress

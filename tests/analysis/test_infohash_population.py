@@ -10,14 +10,11 @@ import pytest
 from crawler.analysis.distributions import binomial_tails
 from crawler.analysis.infohash_population import (
     SampledNode,
-    chance_to_be_shown,
     least_population,
-    mean_population,
     population,
-    population_of_sweeps,
     sample_coverage,
 )
-from crawler.analysis.network_size import NetworkSize
+from crawler.analysis.species_richness import NetworkSize
 
 SHOWN = 20
 ID_BITS = 40
@@ -171,29 +168,5 @@ class TestCoverage:
         assert_honest(hits, runs)
 
 
-class TestOthers:
-    """Sweeps, bounds, and the plan."""
-
-    def test_sweeps_and_chao(self):
-        """Lower bounds, both."""
-        assert population_of_sweeps(99, 79, 39).estimate == pytest.approx(199)
-        assert least_population(100, 10, 4) == 109
-
-    def test_mean_of_zones_has_the_spread_between_them(self):
-        """Four zones far apart say more about the error than each of them claims."""
-        zones = [NetworkSize(value, value, value, 1.0) for value in (80.0, 90.0, 110.0, 120.0)]
-        size = mean_population(zones)
-
-        assert size.estimate == 100
-        assert size.variance == pytest.approx((400 + 100 + 100 + 400) / 3 / 4)
-        assert mean_population(zones[:1]).variance == 1
-        with pytest.raises(ValueError, match="no zone"):
-            mean_population([])
-
-    @pytest.mark.parametrize(
-        ("num", "nodes", "windows", "chance"),
-        [(50, 1, 1, 0.40), (100, 8, 1, 0.83), (500, 8, 4, 0.73), (1000, 8, 28, 0.99), (10, 1, 1, 1.0)],
-    )
-    def test_chance_to_be_shown(self, num, nodes, windows, chance):
-        """The table of the plan, to its two digits."""
-        assert chance_to_be_shown([num] * nodes, windows=windows) == pytest.approx(chance, abs=0.005)
+def test_least_population_is_the_bound_of_chao():
+    assert least_population(100, 10, 4) == 109

@@ -8,25 +8,29 @@ import pytest
 
 from benchmarks.sizes.__main__ import measure
 from benchmarks.sizes.model import Crawl, ModelNetwork, SizeModel
-from crawler.analysis.distributions import binomial_tails, chi_square_quantile
-from crawler.analysis.network_size import (
+from crawler.analysis.crawl_size import (
     CrawlCounts,
-    Distances,
-    NetworkSize,
     OutsideNamings,
-    chao1,
-    chapman,
     extrapolated,
-    improved_chao1,
-    joint_size,
-    kth_distance,
     named_from_outside,
-    sample_coverage,
     size_from_crawl,
+)
+from crawler.analysis.distance_size import (
+    Distances,
+    kth_distance,
     size_from_distances,
     size_from_median,
     spread_targets,
     targets_for,
+)
+from crawler.analysis.distributions import binomial_tails, gamma_quantile
+from crawler.analysis.species_richness import (
+    NetworkSize,
+    chao1,
+    chapman,
+    improved_chao1,
+    joint_size,
+    sample_coverage,
 )
 
 COUNTS = CrawlCounts(
@@ -246,8 +250,8 @@ class TestDistances:
         size, total = size_from_distances(Distances(values, 8)), sum(values)
 
         assert size.estimate == pytest.approx(399 / total)
-        assert size.low == pytest.approx(chi_square_quantile(800, 0.025) / 2 / total, rel=1e-6)
-        assert size.high == pytest.approx(chi_square_quantile(800, 0.975) / 2 / total, rel=1e-6)
+        assert size.low == pytest.approx(gamma_quantile(400, 0.025) / total, rel=1e-6)
+        assert size.high == pytest.approx(gamma_quantile(400, 0.975) / total, rel=1e-6)
 
     def test_uncertain_share_of_found_nodes_widens_the_interval(self):
         """The estimate is divided by the share; relative variances add."""

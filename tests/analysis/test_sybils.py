@@ -1,13 +1,15 @@
 """Alarms: how often they are false, and what they find."""
 
+from collections import Counter
 from math import floor, log2
 from random import Random
 
 import pytest
 
+from crawler.analysis.distance_size import Distances
 from crawler.analysis.distributions import binomial_tails
-from crawler.analysis.network_size import Distances, NetworkSize
 from crawler.analysis.sybils import (
+    FEW_IDS,
     benjamini_hochberg,
     crowded_hosts,
     dense_zones,
@@ -15,7 +17,6 @@ from crawler.analysis.sybils import (
     kl_divergence,
     kl_of_chance,
     kl_test,
-    size_test,
 )
 
 NODES = 8_000_000
@@ -57,6 +58,12 @@ def honest_zones(random, zones=256, nodes=8000):
     return found
 
 
+def crowded(ids):
+    return crowded_hosts(
+        Counter(ids.values()), {host: count for host, count in ids.items() if count > FEW_IDS}
+    )
+
+
 class TestHosts:
     """Ids per IP address."""
 
@@ -66,7 +73,7 @@ class TestHosts:
         ids |= {f"198.18.1.{number}": 2 for number in range(20)} | {"198.18.2.1": 3}
         ids |= {"198.19.0.1": 40, "198.19.0.2": 6}
 
-        many, some = crowded_hosts(ids)
+        many, some = crowded(ids)
 
         assert (many.subject, many.score, many.is_suspect) == ("198.19.0.1", 40, True)
         assert (some.subject, some.score) == ("198.19.0.2", 6)
@@ -76,8 +83,8 @@ class TestHosts:
         """Six ids are nothing much where half of all hosts have two or more."""
         ids = {f"a{number}": 1 + number % 4 // 2 + number % 8 // 7 for number in range(400)} | {"b": 6}
 
-        assert [alarm.is_suspect for alarm in crowded_hosts(ids)] == [False]
-        assert crowded_hosts({}) == []
+        assert [alarm.is_suspect for alarm in crowded(ids)] == [False]
+        assert crowded({}) == []
 
     def test_false_alarms(self):
         """Geometric numbers of ids, as assumed: one network in a hundred."""
@@ -88,7 +95,7 @@ class TestHosts:
                 ids[str(host)] = 1
                 while random.random() < 0.2:
                     ids[str(host)] += 1
-            alarms += any(alarm.is_suspect for alarm in crowded_hosts(ids))
+            alarms += any(alarm.is_suspect for alarm in crowded(ids))
         assert_at_most(0.01, alarms, 200)
 
 
@@ -161,17 +168,6 @@ class TestDistances:
             for _ in range(200)
         )
         assert low <= found / 200 <= high
-
-    def test_against_a_size_is_the_same_test(self):
-        """A size of relative variance v stands for 1/v distances; without variance it is Gamma's."""
-        field = Distances((8 / NODES,) * 50, 8)
-        size = NetworkSize(NODES, 0, 0, NODES**2 / 400)
-        exact = NetworkSize(NODES, 0, 0, 0)
-
-        assert size_test(2 / NODES, 8, size).p_value == pytest.approx(
-            distance_test(2 / NODES, 8, field).p_value, rel=1e-9
-        )
-        assert size_test(8 / NODES, 8, exact).p_value == pytest.approx(0.5470391905)
 
     def test_benjamini_hochberg(self):
         """The largest that passes its own line takes all smaller ones with it."""

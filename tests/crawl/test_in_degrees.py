@@ -2,7 +2,7 @@
 
 from random import Random
 
-from crawler.analysis.network_size import OutsideNamings, named_from_outside
+from crawler.analysis.crawl_size import OutsideNamings, named_from_outside
 from crawler.crawl.in_degrees import MOST_ENDPOINTS, InDegrees
 
 

@@ -1,26 +1,23 @@
-"""How many nodes a network has, from what one crawl counted and from distances between ids.
+"""How many nodes a network has, from what one crawl counted.
 
-Pure functions of numbers, without I/O.  Two ways that share nothing but the crawl:
-
-- `size_from_crawl` adds to the nodes that answered those that were missed, because their packets
-  were lost or because nobody named them, each estimated from what happened to the others;
-- `size_from_distances` reads the density of ids off the distance from random targets to the k-th
-  closest node that answered.
-
-Each has a 95 % interval.  `chapman`, `chao1`, `improved_chao1` and `extrapolated` estimate the nodes that
-nobody named; docs/explanation/network_size.md says which of them is the headline, and by what evidence.
-Nodes that are silent towards everybody, behind a firewall say, are not nodes here.
+Pure functions of numbers, without I/O.  `size_from_crawl` adds to the nodes that answered those that
+were missed, because their packets were lost or because no node returned them, each estimated from what
+happened to the others; docs/explanation/network_size.md has the evidence.
+Nodes that answer no query at all, behind a firewall say, are not nodes here.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, inf, sqrt
-from statistics import median
+from math import sqrt
 
-from crawler.analysis.distributions import beta_tails, binomial_tails, gamma_quantile
-
-LOW_95, HIGH_95 = 0.025, 0.975
+from crawler.analysis.species_richness import (
+    EXACT_REFERRERS,
+    NetworkSize,
+    improved_chao1,
+    negative_binomial_95,
+    size_of_zones,
+)
 
 UNNAMED_MODEL_ERROR = 0.5
 """Standard error of the estimate of unnamed nodes beside chance, as a share of it.
@@ -37,23 +34,6 @@ About as many were missed so in networks of every kind that was simulated (docs/
 TYPICAL_GROUP = 3.5
 TYPICAL_GROWTH, TYPICAL_PARTS = 1.75, 4
 """By which factor parts become more with each referrer, and as how many parts seen that counts."""
-
-EXACT_REFERRERS = 4
-"""Up to how many distinct referrers `CrawlCounts.named` tells exactly; a last entry holds the rest."""
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSize:
-    """Hold an estimate of a number of nodes, its variance, and the ends of its 95 % interval.
-
-    `low` and `high` need not lie symmetrically.  `counted` of the nodes are certain: they answered.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    variance: float
-    counted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,60 +142,10 @@ def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
     if counts.zone_bits:
         size = size_of_zones(inside, variance, counts.zone_bits)
     else:
-        fewest, most = _negative_binomial_95(mean, variance)
+        fewest, most = negative_binomial_95(mean, variance)
         whole = counts.answered
         size = NetworkSize(inside, whole + fewest, whole + most, variance, counts.answered)
     return CrawlSize(size, _unnamed(counts, _sources(counts)), _lost(_sources(counts)), found, found_variance)
-
-
-def joint_size(sizes: Sequence[NetworkSize]) -> NetworkSize:
-    """Add the sizes of networks that have no node in common: the families IPv4 and IPv6.
-
-    Sizes add and variances add.  What is not `counted` gets the interval of the negative binomial
-    or, as it is no missed node but a share of a zone, of the Gamma distribution.
-    """
-    counted = sum(size.counted for size in sizes)
-    mean = sum(size.estimate for size in sizes)
-    variance = sum(size.variance for size in sizes)
-    if any(size.estimate and not size.counted for size in sizes):
-        low, high = _gamma_95(mean, variance)
-        return NetworkSize(mean, max(low, counted), high, variance, counted)
-    fewest, most = _negative_binomial_95(mean - counted, variance)
-    return NetworkSize(mean, counted + fewest, counted + most, variance, counted)
-
-
-def chapman(caught_by_a: int, caught_by_b: int, caught_by_both: int) -> NetworkSize:
-    """Estimate a population from two catches of it (Chapman 1951; Seber 1982, 3.1).
-
-    `(a + 1)(b + 1)/(c + 1) - 1`, variance `(a+1)(b+1)(a-c)(b-c) / ((c+1)**2 (c+2))`.  Too low where
-    some are harder to catch than others: for both, that is.  The variance of the formula is that of
-    the estimate of a fixed population, so nothing is added to it.
-    """
-    a, b, both = caught_by_a, caught_by_b, caught_by_both
-    seen = a + b - both
-    estimate = (a + 1) * (b + 1) / (both + 1) - 1
-    variance = (a + 1) * (b + 1) * (a - both) * (b - both) / ((both + 1) ** 2 * (both + 2))
-    fewest, most = _negative_binomial_95(estimate - seen, variance)
-    return NetworkSize(estimate, seen + fewest, seen + most, variance, seen)
-
-
-def chao1(once: float, twice: float) -> float:
-    """Return how many nodes nobody named, from those that one and that two named (Chao 1984).
-
-    `f1 (f1 - 1) / (2 (f2 + 1))`, a lower bound for any mixture of Poisson means.
-    """
-    return max(0.0, once * (once - 1)) / (2 * (twice + 1))
-
-
-def improved_chao1(named: Sequence[float]) -> float:
-    """Return how many nodes nobody named, from those with 1, 2, 3 and 4 referrers.
-
-    Chiu, Wang, Walther and Chao (2014): `chao1` and `f3 / (4 f4) * max(0, f1 - f2 f3 / (2 f4))`,
-    which is a lower bound too, and a closer one.
-    """
-    once, twice, thrice, four_times = named[:EXACT_REFERRERS]
-    ratio = thrice / max(four_times, 1.0)
-    return chao1(once, twice) + ratio / 4 * max(0.0, once - twice * ratio / 2)
 
 
 def extrapolated(named: Sequence[float], together: float = 1.0) -> float:
@@ -277,17 +207,6 @@ def named_from_outside(
                 squares += (high - low) ** 2
     _, once, twice, thrice, four_times = hanging
     return OutsideNamings((once, twice, thrice, four_times), squares / sum(hanging) if squares else 1.0)
-
-
-def sample_coverage(named: Sequence[int]) -> float:
-    """Return the share of all namings that fall on nodes named at least once (Good and Turing).
-
-    `1 - f1 / sum(i f_i)`; the last entry of `named` counts as if it were exact, so the result is at
-    most the coverage.  0 without any.  It is a share of namings, not of nodes: those whom few name
-    weigh little in it.
-    """
-    namings = sum(times * nodes for times, nodes in enumerate(named, start=1))
-    return 1 - named[0] / namings if namings else 0.0
 
 
 _Sources = tuple[float, ...]
@@ -357,139 +276,3 @@ def _slope(function: Callable[[_Sources], float], at: _Sources, index: int, widt
         high = min(high, (1 + at[index]) / 2)  # a loss of 1 would leave nothing to learn from
     below, above = ((*at[:index], end, *at[index + 1 :]) for end in (low, high))
     return (function(above) - function(below)) / (high - low)
-
-
-def size_of_zones(inside: float, variance: float, zone_bits: int) -> NetworkSize:
-    """Return the size of a network of which a zone has so many nodes, known with that variance."""
-    zones = 2**zone_bits
-    total_variance = zones**2 * (variance + inside * (1 - 1 / zones))
-    low, high = _gamma_95(zones * inside, total_variance, zones / 2)
-    return NetworkSize(zones * inside, low, high, total_variance)
-
-
-def _gamma_95(mean: float, variance: float, half: float = 0.0) -> tuple[float, float]:
-    """Return the quantiles of the Gamma distribution with this mean, plus `half`, and variance."""
-    middle = mean + half
-    if variance <= 0 or middle <= 0:
-        return mean, mean
-    shape = middle * middle / variance
-    scale = middle / shape
-    return scale * gamma_quantile(shape, LOW_95), scale * gamma_quantile(shape, HIGH_95)
-
-
-def _negative_binomial_95(mean: float, variance: float) -> tuple[int, int]:
-    """Return the whole numbers that hold 95 % of the negative binomial of this mean and variance.
-
-    Below lie 2.5 % at most: where that is nothing, the upper end is nearer.
-    """
-    if mean <= 0:
-        return 0, 0
-    size = mean * mean / max(variance - mean, mean * 1e-6)  # beyond, it is Poisson for all purposes
-    chance = size / (size + mean)
-
-    def up_to(count: int) -> float:
-        return beta_tails(size, count + 1, chance)[0] if count >= 0 else 0.0
-
-    limit = range(ceil(mean + 20 * sqrt(max(variance, mean)) + 20))
-    fewest = bisect_left(limit, True, key=lambda count: up_to(count) >= LOW_95)
-    held = up_to(fewest - 1) + HIGH_95 - LOW_95
-    return fewest, bisect_left(limit, True, key=lambda count: up_to(count) >= held)
-
-
-@dataclass(frozen=True, slots=True)
-class Distances:
-    """Hold how far the k-th closest node that answers is from each of some random targets.
-
-    XOR distances as shares of the id space, 0 to 1.  Targets have to lie in different regions, as
-    those of `spread_targets` for `targets_for` their nodes; `found` is the share of all nodes that answer
-    and were found, with its variance (`CrawlSize.found`).
-    """
-
-    values: tuple[float, ...]
-    k: int
-    found: float = 1.0
-    found_variance: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Raise `ValueError` unless there is something to estimate from."""
-        if not self.values or self.k < 1 or min(self.values) <= 0 or not 0 < self.found <= 1:
-            raise ValueError(f"{len(self.values)} distances to node {self.k}: nothing to estimate from")
-
-
-def size_from_distances(distances: Distances) -> NetworkSize:
-    """Estimate a network from distances: `N = (Lk - 1) / sum(d_k) / found`.
-
-    `2 N sum(d_k)` is chi-square with 2Lk degrees of freedom for a Poisson field of ids, which gives
-    the exact interval.  Two things change the degrees of freedom, by the variance that they bring:
-    a network of few nodes, of which Lk were looked at, varies less by the share seen (the sum is
-    Beta(Lk, N + 1 - Lk)); an uncertain `found` varies more.  Unbiased for every N.
-    """
-    count = len(distances.values) * distances.k
-    total = sum(distances.values)
-    answering = max((count - 1) / total, count)
-    estimate = answering / distances.found
-    relative = (1 - count / (answering + 1)) / count + distances.found_variance / distances.found**2
-    if relative <= 0:
-        return NetworkSize(estimate, estimate, estimate, 0.0)
-    shape = 1 / relative
-    scale = count / total / distances.found / shape
-    low, high = (scale * gamma_quantile(shape, share) for share in (LOW_95, HIGH_95))
-    return NetworkSize(estimate, low, high, estimate**2 * relative)
-
-
-def size_from_median(distances: Distances) -> NetworkSize:
-    """Estimate a network from the median distance, which stands if less than half are polluted.
-
-    `N = m / median(d_k) / found` with m the median of Gamma(k), `k - 1/3` nearly.  The interval is
-    that of order statistics (David and Nagaraja, 7.1): at least 95 % whatever the distribution; with
-    fewer than 6 distances its ends are 0 and infinity.  The uncertainty of `found` is left out.
-    """
-    ordered = sorted(distances.values)
-    count = len(ordered)
-    middle = gamma_quantile(distances.k, 0.5) / distances.found
-    # So many of the smallest, and of the largest, are outside with at most 2.5 % on each side.
-    outside = bisect_left(
-        range(count // 2), True, key=lambda each: binomial_tails(count, 0.5, each)[0] > LOW_95
-    )
-    estimate = middle / median(ordered)
-    if not outside:
-        return NetworkSize(estimate, 0.0, inf, inf)
-    low, high = middle / ordered[count - outside], middle / ordered[outside - 1]
-    # Asymptotic, of the median of a Gamma variable on logarithms, for those who add variances.
-    variance = estimate**2 * 1.571 / (count * distances.k)
-    return NetworkSize(estimate, low, high, variance)
-
-
-def targets_for(nodes: int, k: int) -> int:
-    """Return for how many targets the regions of their k closest nodes meet hardly ever.
-
-    A power of two, with 3 to 6 k nodes to each part: a part is then a prefix, and what is closer to its
-    target than a part is wide lies within it.  With 24 nodes expected, one part in 20,000 has fewer than 8.
-    """
-    return 1 << max(0, (nodes // (3 * k)).bit_length() - 1)
-
-
-def spread_targets(count: int, shares: Sequence[float], id_bits: int = 160) -> list[int]:
-    """Return a target in each of `count` equal parts of the id space, at the given shares of a part.
-
-    With random `shares`, 0 <= share < 1, one for each part, these are random targets whose regions
-    seldom meet (`targets_for`).
-    """
-    return [int((part + share) * 2**53) * 2**id_bits // (count * 2**53) for part, share in enumerate(shares)]
-
-
-def kth_distance(ids: Sequence[int], target: int, k: int, id_bits: int = 160) -> float | None:
-    """Return the XOR distance from a target to the k-th closest of sorted ids, as a share of the space.
-
-    None when there are fewer than k.  Costs some 10 us.
-    """
-    if len(ids) < k:
-        return None
-    height = 0
-    low = high = bisect_left(ids, target)
-    # From a part as large as k ids need on average, to the smallest around the target that holds k.
-    while high - low < k:
-        height = height + 1 if height else max(1, id_bits - (len(ids) // k).bit_length())
-        base = target >> height << height
-        low, high = bisect_left(ids, base), bisect_left(ids, base + (1 << height))
-    return float(sorted(each ^ target for each in ids[low:high])[k - 1] / 2**id_bits)
