@@ -69,24 +69,22 @@ class ExternalAddress:
             return False
         network = self._scope.network_key(voter)
         self._forget(network)
-        while self._votes and self._is_over(next(iter(self._votes.values())), now):
-            self._forget(next(iter(self._votes)))
+        while self._votes:
+            oldest, cast = next(iter(self._votes.items()))
+            if len(self._votes) < MAX_VOTES and now - cast.at < WINDOW:
+                break
+            self._forget(oldest)
         self._votes[network] = _Vote(said, now)
         self._hosts[said.host] += 1
         if said.host == self.host:
             self.next_vote = now + PAUSE
             return False
-        if not self._is_enough(self._hosts[said.host]):
+        agreeing = self._hosts[said.host]
+        needed_share = 1 / 2 if self.host is None else 2 / 3
+        if agreeing < NEEDED or agreeing / len(self._votes) <= needed_share:
             return False
         self.host = said.host
         return True
-
-    def _is_over(self, vote: _Vote, now: float) -> bool:
-        return len(self._votes) >= MAX_VOTES or now - vote.at >= WINDOW
-
-    def _is_enough(self, agreeing: int) -> bool:
-        share = agreeing / len(self._votes)
-        return agreeing >= NEEDED and share > (1 / 2 if self.host is None else 2 / 3)
 
     def _forget(self, network: str) -> None:
         vote = self._votes.pop(network, None)

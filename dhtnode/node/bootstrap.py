@@ -46,7 +46,8 @@ class BootstrapHosts:
         """Have the names among these hosts looked up, unless that was done a moment ago."""
         for name in hosts:
             host = self._known[name]
-            if host.is_due(now) and self._under_way < MAX_LOOK_UPS:
+            under_way = sum(each.under_way for each in self._known.values())
+            if host.is_due(now) and under_way < MAX_LOOK_UPS:
                 host.requested_at = now
                 host.under_way += 1
                 self._wanted.append(host)
@@ -69,10 +70,6 @@ class BootstrapHosts:
                 wanted, self._wanted = self._wanted, []
                 for host in wanted:
                     nursery.start_soon(self._resolve, host, name=f"look up {host.name}")
-
-    @property
-    def _under_way(self) -> int:
-        return sum(host.under_way for host in self._known.values())
 
     async def _resolve(self, host: "_Host") -> None:
         try:

@@ -85,7 +85,12 @@ def first_ids(
 def _kept_ids(addresses: Sequence[Address], left: dict[Address, NodeId]) -> dict[int, NodeId]:
     """Return the saved ids that go on, by the number of their address, no id twice in a family."""
     kept: dict[int, NodeId] = {}
-    for fits in (_is_same, _is_same_host, _is_same_family):
+    alike: tuple[Callable[[Address, Address], bool], ...] = (
+        lambda one, other: one == other,
+        lambda one, other: one.host == other.host,
+        lambda one, other: one.family is other.family,
+    )
+    for fits in alike:
         for index, address in enumerate(addresses):
             if index in kept:
                 continue
@@ -95,15 +100,3 @@ def _kept_ids(addresses: Sequence[Address], left: dict[Address, NodeId]) -> dict
                     kept[index] = left.pop(each)
                     break
     return kept
-
-
-def _is_same(one: Address, other: Address) -> bool:
-    return one == other
-
-
-def _is_same_host(one: Address, other: Address) -> bool:
-    return one.host == other.host
-
-
-def _is_same_family(one: Address, other: Address) -> bool:
-    return one.family is other.family

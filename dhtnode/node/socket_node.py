@@ -124,7 +124,9 @@ class SocketNode:
         driver.lookup.add_contacts(self.table.closest(target, now, 2 * self.settings.bucket_size))
         is_short = self.is_short_of_nodes
         if is_short:
-            driver.lookup.add_contacts(self._spares())
+            known = self._contacts()
+            spares = self._context.random.sample(known, MAX_SPARES) if len(known) > MAX_SPARES else known
+            driver.lookup.add_contacts(spares)
             driver.lookup.add_contacts(self._context.leads(self.table))
         driver.start()
         try:
@@ -288,10 +290,6 @@ class SocketNode:
     def _contacts(self) -> list[Contact]:
         # Bad nodes and saved contacts too: for times when no node answers.
         return [*self.table.contacts(include_bad=True), *self.saved]
-
-    def _spares(self) -> list[Contact]:
-        known = self._contacts()
-        return known if len(known) <= MAX_SPARES else self._context.random.sample(known, MAX_SPARES)
 
     def _addresses(self, hosts: Sequence[str]) -> list[Address]:
         ours = self._context.identities.by_address

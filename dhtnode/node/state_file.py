@@ -7,7 +7,7 @@ happens.  A file that cannot be understood is set aside under another name, neve
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,11 @@ def save_state(path: Path, state: SavedState) -> None:
             "format": FORMAT,
             "version": VERSION,
             "node_ids": {str(address): node_id.hex() for address, node_id in state.node_ids.items()},
-            "contacts": [_write_contact(contact) for contact in _bounded(state)],
+            "contacts": [
+                {"node_id": each.node_id.hex(), "host": each.address.host, "port": each.address.port}
+                for family in Family
+                for each in state.contacts_of(family)[:MAX_CONTACTS]
+            ],
         },
         indent=1,
     )
@@ -77,15 +81,6 @@ def save_state(path: Path, state: SavedState) -> None:
         draft.replace(path)
     except OSError as error:
         raise StateFileError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _bounded(state: SavedState) -> Iterable[Contact]:
-    for family in Family:
-        yield from state.contacts_of(family)[:MAX_CONTACTS]
-
-
-def _write_contact(contact: Contact) -> dict[str, str | int]:
-    return {"node_id": contact.node_id.hex(), "host": contact.address.host, "port": contact.address.port}
 
 
 def _parse(document: dict[str, object]) -> SavedState:

@@ -116,7 +116,8 @@ class Responder:
     ) -> Response:
         filters = None
         if method.scrape:
-            filters = self._peers.filters(method.info_hash, _one_family(method.want), now)
+            family = next(iter(method.want)) if len(method.want) == 1 else None
+            filters = self._peers.filters(method.info_hash, family, now)
         # Two node lists and two filters do not fit: then the family of the client wins (B33-7).
         want = frozenset({self._family}) if filters and len(method.want) > 1 else method.want
         nodes, nodes6 = self._contacts(method.info_hash, want, now)
@@ -223,11 +224,6 @@ class Responder:
             return None
         # The table whose id is closest to the target knows most about its surroundings.
         return min(tables, key=lambda table: distance(table.node_id, target)).closest_compact(target, now)
-
-
-def _one_family(want: frozenset[Family]) -> Family | None:
-    """Return the family a scrape is limited to, if the query wants just one."""
-    return next(iter(want)) if len(want) == 1 else None
 
 
 def _fit(response: Response, budget: int) -> Response:

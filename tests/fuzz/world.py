@@ -39,7 +39,7 @@ FORBIDDEN = {
 
 
 class HandClock(trio.abc.Clock):
-    """Be a clock that stands still until `now` is changed."""
+    """A clock that stands still until `now` is changed."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -57,7 +57,7 @@ class HandClock(trio.abc.Clock):
 
 
 class Wire:
-    """Be a socket that keeps what is sent, and takes nothing that must not be sent."""
+    """A socket that keeps what is sent, and takes nothing that must not be sent."""
 
     def __init__(self, address: Address, max_payload: int) -> None:
         self.address = address

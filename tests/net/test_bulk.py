@@ -45,7 +45,7 @@ class Scene:
         return decode_untrusted(data, Family.IPV4), Address(*source)
 
     async def run(self, seconds):
-        """Be the loop of a crawl for so long."""
+        """The loop of a crawl for so long."""
         until = trio.current_time() + seconds
         while trio.current_time() < until:
             await self.client.wait(until)
@@ -242,7 +242,7 @@ async def test_next_owner_hears_nothing_of_the_one_before(autojump_clock):
 
 
 class FailingSocket:
-    """Be a socket whose kernel refuses to send, for a reason and for a while."""
+    """A socket whose kernel refuses to send, for a reason and for a while."""
 
     def __init__(self, socket, reason):
         self.address, self.errors = socket.address, socket.errors

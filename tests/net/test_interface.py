@@ -137,13 +137,13 @@ def namespaces() -> Iterator[Namespaces]:
 
 @pytest.fixture
 def clock(mock_clock: MockClock) -> MockClock:
-    """Be a clock that jumps only when the kernel has had time to carry a datagram."""
+    """A clock that jumps only when the kernel has had time to carry a datagram."""
     mock_clock.autojump_threshold = 0.02
     return mock_clock
 
 
 class Pair:
-    """Be a node here, whose network fails, and another there."""
+    """A node here, whose network fails, and another there."""
 
     def __init__(self, node: Node, other: Node, socket: UdpSocket, address: Address) -> None:
         self.node = node

@@ -50,7 +50,7 @@ SWARM = b"mnopqrstuvwxyz123456"
 
 
 class Bench:
-    """Be one endpoint without tasks: datagrams are handed to it, what it sends is kept."""
+    """One endpoint without tasks: datagrams are handed to it, what it sends is kept."""
 
     def __init__(self, family: Family = Family.IPV4, *, hosts: tuple[str, ...] = (), **options: Any) -> None:
         self.socket = FakeSocket(US[family])

@@ -41,7 +41,7 @@ def name_of(number: int) -> str:
 
 
 class FailingSocket(kernel.socket):
-    """Be a socket of the kernel whose calls fail while an error is set."""
+    """A socket of the kernel whose calls fail while an error is set."""
 
     def __init__(self) -> None:
         super().__init__(kernel.AF_INET, kernel.SOCK_DGRAM)
@@ -69,7 +69,7 @@ class FailingSocket(kernel.socket):
 
 @pytest.fixture
 def clock(mock_clock: MockClock) -> MockClock:
-    """Be a clock that jumps only when the kernel has had time to carry a datagram over loopback."""
+    """A clock that jumps only when the kernel has had time to carry a datagram over loopback."""
     mock_clock.autojump_threshold = 0.01
     return mock_clock
 

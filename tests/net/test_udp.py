@@ -102,7 +102,7 @@ async def test_missing_family_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class StubbornSocket(kernel.socket):
-    """Be a socket that keeps what buffers it is asked for, and may refuse."""
+    """A socket that keeps what buffers it is asked for, and may refuse."""
 
     refused: tuple[int, ...] = ()
     asked: list[tuple[int, int]]

@@ -57,7 +57,7 @@ async def wait_until_quiet(nodes):
 
 
 async def live(network, number, through, *, task_status):
-    """Be a node until the scope that is handed out with it is cancelled."""
+    """A node until the scope that is handed out with it is cancelled."""
     with trio.CancelScope() as scope:
         async with network.open_node(number, through=through) as node:
             await node.wait_joined()

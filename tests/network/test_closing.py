@@ -11,7 +11,7 @@ from tests.network.scenes import host_of
 
 
 class OwnError(Exception):
-    """Be an exception of the program that uses the library."""
+    """An exception of the program that uses the library."""
 
 
 def living_tasks():

@@ -246,7 +246,7 @@ async def test_slow_family_is_waited_for(autojump_clock, new_network):
 
 
 class Uneven(MemoryNetwork):
-    """Be a network in which IPv6 is far slower than IPv4."""
+    """A network in which IPv6 is far slower than IPv4."""
 
     def carry(self, data, source, destination, now):
         """Carry a datagram, with the latency of its family."""
@@ -255,7 +255,7 @@ class Uneven(MemoryNetwork):
 
 
 class Wanting(MemoryNetwork):
-    """Be a network that counts queries which ask for both kinds of contacts."""
+    """A network that counts queries which ask for both kinds of contacts."""
 
     wanting = 0
 

@@ -31,7 +31,7 @@ OURS = (60, 61, 62)
 
 
 class Listening(MemoryNetwork):
-    """Be a network that knows who sent to whom, and who asked for a target."""
+    """A network that knows who sent to whom, and who asked for a target."""
 
     def __init__(self, **options):
         super().__init__(**options)

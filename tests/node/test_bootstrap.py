@@ -22,7 +22,7 @@ ADDRESS = Address("21.0.0.1", 6881)
 
 
 class Names:
-    """Be a name server: each name has a delay, infinite if need be, and the hosts that it stands for."""
+    """A name server: each name has a delay, infinite if need be, and the hosts that it stands for."""
 
     def __init__(self, **names: tuple[float, list[str]]) -> None:
         self.names = names

@@ -19,7 +19,7 @@ def contact_of(number: int) -> Contact:
 
 
 class Checking:
-    """Be an endpoint that pings, with nodes that answer only when a test says so."""
+    """An endpoint that pings, with nodes that answer only when a test says so."""
 
     def __init__(self, nodes: int = 1) -> None:
         self.bench = Bench()

@@ -93,7 +93,7 @@ class Sent:
 
 
 class Scene:
-    """Be a node with full tables and two swarms, asked over one of its families."""
+    """A node with full tables and two swarms, asked over one of its families."""
 
     def __init__(self, network: MemoryNetwork, node: Node, family: Family) -> None:
         self._network = network

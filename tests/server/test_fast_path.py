@@ -30,7 +30,7 @@ HOSTS = {Family.IPV4: "21.1.{}.1", Family.IPV6: "2a00:1:{}::1"}
 
 
 class Wire:
-    """Be a socket that keeps the bytes sent."""
+    """A socket that keeps the bytes sent."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -44,7 +44,7 @@ class Wire:
 
 
 class Side:
-    """Be one endpoint with everything that it may answer from, the same for a family each time."""
+    """One endpoint with everything that it may answer from, the same for a family each time."""
 
     def __init__(self, family: Family, *, quick: bool, nodes: int = 40, stored: int = 150) -> None:
         self.family = family

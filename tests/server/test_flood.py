@@ -86,7 +86,7 @@ class Asker:
 
 
 class Scene:
-    """Be a node in a small network, and another address that asks it 20 queries per second."""
+    """A node in a small network, and another address that asks it 20 queries per second."""
 
     def __init__(self, network: ListeningNetwork, node: Node) -> None:
         self.network = network

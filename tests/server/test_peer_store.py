@@ -253,7 +253,7 @@ def test_filter_of_announced_peers_is_the_published_one() -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """Be one announce after a pause, perhaps with a sweep before it."""
+    """One announce after a pause, perhaps with a sweep before it."""
 
     pause: float
     info_hash: bytes

@@ -59,7 +59,7 @@ TABLES = {family: new_table(family, 40) for family in Family}
 
 
 class Bench:
-    """Be a responder and all that it answers from."""
+    """A responder and all that it answers from."""
 
     def __init__(
         self,
