@@ -195,6 +195,16 @@ def test_stores_with_half_of_the_usual_overlap_are_asked_about_the_others():
     assert outlier_stores(stores) == {0, 1}
 
 
+def test_store_of_which_half_is_invented_is_told_where_all_are_cut():
+    """It shares half as much with the others as they do; what it alone has proves nothing there."""
+    random = Random(1)
+    hosts = [host_mask(random.randbytes(4)) for _ in range(2000)]
+    told = [random.sample(hosts, 500) for _ in range(12)]
+    told[3][250:] = [host_mask(random.randbytes(4)) for _ in range(250)]
+
+    assert outlier_stores([NodeStore(reduce(or_, some), 500) for some in told]) == {3}
+
+
 def test_two_liars_among_stores_of_leechers_are_told():
     """Nobody else is a whole store, so the leechers have to be held against each other after all."""
     random = Random(3)
