@@ -120,7 +120,9 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     square = NORMAL_95**2
     middle = (successes + square / 2) / (trials + square)
     spread = NORMAL_95 / (trials + square) * sqrt(successes * (trials - successes) / trials + square / 4)
-    return max(0.0, middle - spread), min(1.0, middle + spread)
+    # Exact where nothing or all succeeded, whatever rounding does.
+    low = max(0.0, middle - spread) if successes else 0.0
+    return low, min(1.0, middle + spread) if successes < trials else 1.0
 
 
 def created(stays: Iterable[Stay], times: Sequence[float]) -> list[Stay]:

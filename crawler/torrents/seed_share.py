@@ -7,16 +7,14 @@ there are.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
-from math import sqrt
 from random import Random
 
+from crawler.analysis.sessions import wilson
 from crawler.db.records.torrents import Handshakes, PeerKind, SwarmContact
 from dhtnode import Address
 
 KEPT_PEERS = 200
 """Addresses of one swarm that wait to be tried."""
-
-_Z = 1.959964  # standard deviations that hold 95 % of a normal distribution
 
 
 def handshakes_of(contact: SwarmContact, taken_at: str) -> Handshakes:
@@ -46,16 +44,9 @@ def handshakes_of(contact: SwarmContact, taken_at: str) -> Handshakes:
 def share_interval(hits: int, trials: int) -> tuple[float | None, float | None]:
     """Return the ends of Wilson's 95 % interval for a share; (None, None) when nothing was tried.
 
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.  The
-    peers are taken for a random draw from many, which in a small swarm makes it too wide.
+    The peers are taken for a random draw from many, which in a small swarm makes it too wide.
     """
-    if not trials:
-        return None, None
-    share = hits / trials
-    weight = 1 + _Z**2 / trials
-    middle = (share + _Z**2 / (2 * trials)) / weight
-    half = _Z * sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2)) / weight
-    return max(0.0, middle - half) if hits else 0.0, min(1.0, middle + half) if hits < trials else 1.0
+    return wilson(hits, trials) if trials else (None, None)
 
 
 def draw_fairly(lists: Iterable[Sequence[Address]], random: Random) -> list[Address]:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from crawler.db.records.infohash_samples import SAMPLE_SOURCE
 from dhtnode import InfoHash
+from dhtnode.swarm import NORMAL_95
 
 HOUR = 3600.0  # seconds
 FEW_PEERS = 10.0  # of swarms smaller than this, changes count less
-NORMAL_95 = 1.96  # standard deviations from the middle of a 95 % interval to its ends
 # Seconds.  A measurement during which the process was killed is repeated after so long.
 LEASE_LIFETIME = 900.0
 
