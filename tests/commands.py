@@ -1,4 +1,4 @@
-"""Run the installed commands in processes of their own, and be the node that they talk to.
+"""Installed commands in processes of their own, and a node that they talk to.
 
 Every wait is bounded, and every process that is started here is killed, by its number, when its
 block ends.  Warnings of a command are errors too: they would show as lines on its stderr.
@@ -102,7 +102,7 @@ class Running:
 
     @property
     def is_running(self) -> bool:
-        """Tell whether the process has not ended yet."""
+        """Return whether the process has not ended yet."""
         return self._process.poll() is None
 
     def read_line(self) -> str:
@@ -124,7 +124,7 @@ class Running:
         self._stdin = None
 
     def close_stdout(self) -> None:
-        """Go away as `head` does."""
+        """Close our end of stdout, as `head` does."""
         assert self._stdout is not None
         self._stdout.close()
         self._stdout = None
@@ -203,7 +203,7 @@ def running_testnet(nodes: int, *options: str) -> Iterator[RunningTestnet]:
 
 
 def has_ipv6_loopback() -> bool:
-    """Tell whether a socket can be bound to ::1 here."""
+    """Return whether a socket can be bound to ::1 here."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as tried:
             tried.bind(("::1", 0))

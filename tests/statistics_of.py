@@ -1,4 +1,4 @@
-"""Statistics of nodes that were never there, for tests of what is made from them."""
+"""Made-up statistics of nodes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ NO_COUNTS: Mapping[str, int] = {}
 
 @dataclass(frozen=True, slots=True)
 class WholeStatistics(SocketStatistics):
-    """Be statistics with all that a picture can show."""
+    """Statistics with all that `dhtnode status` can show."""
 
     table: tuple[BucketInfo, ...] = ()
     round_trips: Mapping[str, float] = None  # type: ignore[assignment]

@@ -75,7 +75,6 @@ def test_swarm_of_nobody_is_an_empty_list(bootstrap):
 
 @pytest.mark.parametrize("text", ["", "x", "magnet:?dn=nothing", "5d41402abc4b2a76b9719d911017c592aabbccd"])
 def test_text_that_names_no_swarm_is_refused(text):
-    """Before anything is asked."""
     with pytest.raises(InvalidInfoHash):
         find_peers(text, bootstrap=["127.0.0.1:1"])
 

@@ -9,7 +9,7 @@ from dhtnode.api.dual_stack import ANSWERING_GRACE, SILENT_GRACE, lookup_in_all_
 
 
 class Answering:
-    """Be an endpoint and its walk at once: one that answers at given times, and ends at another."""
+    """A socket node and its lookup at once: it answers at given times, and ends at another."""
 
     def __init__(self, *answers, end=math.inf):
         self.answers = {}
@@ -17,12 +17,12 @@ class Answering:
         self._times = answers
         self._end = end
 
-    def new_traversal(self, _target, _method, on_answer):
+    def new_lookup(self, _target, _method, on_answer):
         """Return itself; the answers go to `on_answer`."""
         self._on_answer = on_answer
         return self
 
-    async def drive(self, _traversal):
+    async def run(self, _lookup):
         """Answer, and end."""
         try:
             for time in self._times:
@@ -91,7 +91,6 @@ async def test_answers_are_told_as_they_come(autojump_clock):
 
 
 async def test_cancellation_ends_all_walks(autojump_clock):
-    """At once."""
     walkers = [Answering(), Answering(0.5)]
     with trio.move_on_after(1.0):
         await lookup_in_all_families(walkers, b"target", None)

@@ -141,7 +141,6 @@ async def test_seed_is_left_out_for_seeds(testnet: Testnet, node: Node) -> None:
 
 
 async def test_implied_port_is_the_one_we_send_from(testnet: Testnet, node: Node) -> None:
-    """It gets through NATs."""
     await node.announce(SWARM, 7000, implied_port=True)
 
     assert await peers_of(testnet.nodes[0]) == {node.addresses[0]}
@@ -168,7 +167,6 @@ async def test_unknown_swarm_is_empty(testnet: Testnet, node: Node) -> None:
 
 
 async def test_lookup_ends_when_the_reader_leaves(testnet: Testnet, node: Node) -> None:
-    """Queries under way are forgotten."""
     testnet.place_swarm(SWARM, seeds=20, leechers=20)
 
     async with node.get_peers(SWARM) as peers:
@@ -212,7 +210,6 @@ async def test_blocking_call_stops_at_its_limit(testnet: Testnet) -> None:
 
 
 def test_blocking_call_refuses_what_is_no_info_hash() -> None:
-    """Before it opens anything."""
     with pytest.raises(InvalidInfoHash):
         find_peers("ubuntu.iso")
 
@@ -232,7 +229,6 @@ async def test_lonely_node_says_that_it_has_not_joined() -> None:
 
 @pytest.mark.parametrize("port", [-1, 0, 65536])
 async def test_announce_of_an_impossible_port_is_the_callers_mistake(port: int) -> None:
-    """Nothing is sent."""
     async with open_node(listen=["127.0.0.1:0"]) as node:
         with pytest.raises(ValueError, match=r"1\.\.65535"):
             await node.announce(SWARM, port)
@@ -390,7 +386,6 @@ async def test_busy_port_is_told() -> None:
     ],
 )
 async def test_node_that_cannot_be_opened_says_why(options: dict, error: type[Exception]) -> None:
-    """Before anything is sent."""
     with pytest.raises(error):
         async with open_node(**options):
             pass
@@ -424,7 +419,6 @@ async def test_private_torrent_is_refused_before_anything_is_sent(node: Node) ->
 
 
 async def test_public_torrent_stands_for_its_info_hash(node: Node, testnet: Testnet) -> None:
-    """In all three operations."""
     torrent = Metainfo("a", InfoHash(SWARM), None)
     announced = await node.announce(torrent, 7)
     async with node.get_peers(torrent) as peers:

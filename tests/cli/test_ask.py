@@ -289,7 +289,6 @@ def test_scrape_states_an_interval_that_holds_the_truth(network):
 
 
 def test_scrape_without_json_is_a_line_for_people(network):
-    """Small numbers are exact."""
     ended = run_command("dhtnode", "scrape", SMALL, *network.options)
 
     assert (ended.status, ended.stderr) == (0, "")
@@ -370,7 +369,6 @@ def test_node_joins_through_its_bootstrap_and_saves_whom_it_met(tmp_path):
 
 
 def test_node_prints_its_sockets_as_json():
-    """The same facts under names."""
     with Running("dhtnode", "run", *LOOPBACK, "--json") as process:
         record = json.loads(process.read_line())
         process.signal(signal.SIGINT)
@@ -433,7 +431,6 @@ def test_network_prints_three_ways_in():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_network_stops_on_a_signal(number):
-    """With its input still open."""
     with Running("dhtnode", "testnet", "--nodes", "2", "--json") as process:
         record = json.loads(process.read_line())
         process.signal(number)
@@ -453,7 +450,6 @@ def test_network_in_the_background_runs_on_without_input():
 
 
 def test_network_stops_by_itself_after_its_timeout():
-    """As the option says."""
     with Running("dhtnode", "testnet", "--nodes", "2", "--timeout", "0.3", no_input=True) as process:
         assert process.wait().status == 0
 

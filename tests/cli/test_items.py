@@ -56,7 +56,6 @@ def put(dhtnode, *words):
 
 
 def test_text_is_kept_under_its_hash(dhtnode):
-    """And found there, by anybody."""
     stored = put(dhtnode, "hello")
     got = dhtnode("get", HELLO, "--json")
 
@@ -138,7 +137,6 @@ async def put_item(network, item):
 
 
 def test_link_to_something_else_is_status_1(dhtnode):
-    """A text is no torrent."""
     key = put(dhtnode, "a text", "--key", "key")["public_key"]
     ended = dhtnode("get", f"magnet:?xs=urn:btpk:{key}")
 
@@ -178,7 +176,6 @@ def test_other_version_than_expected_is_left_alone(dhtnode, options):
 
 
 def test_item_that_nobody_keeps_is_status_1(dhtnode):
-    """One line."""
     ended = dhtnode("get", "11" * 20)
 
     assert (ended.status, ended.stdout) == (1, "")
@@ -204,7 +201,6 @@ def refused(tmp_path_factory):
     ids=[" ".join(line)[:60] for line, _ in WRONG],
 )
 def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
-    """It says what is wrong."""
     ended = refused[number]
 
     assert (ended.status, ended.stdout) == (2, "")

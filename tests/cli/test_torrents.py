@@ -60,7 +60,6 @@ def network():
 
 @pytest.mark.parametrize(("program", "words"), [COMMANDS[0], *COMMANDS[2:]])
 def test_file_stands_for_its_info_hash(network, tmp_path, program, words):
-    """Wherever one is asked for."""
     path = write(tmp_path / "a.torrent", INFO)
     ended = run_command(program, *words, path, *network.options, "--json", cwd=tmp_path)
 
@@ -82,7 +81,6 @@ def test_file_is_told_by_its_content_and_not_by_its_name(network, tmp_path):
 
 
 def test_peer_of_a_file_is_announced(tmp_path):
-    """And found under the info-hash."""
     path = write(tmp_path / "a.torrent", INFO)
     with running_testnet(5) as changing:
         ended = run_command("dhtnode", "announce", path, "--port", "7", *changing.options)
@@ -137,7 +135,6 @@ def refused(tmp_path_factory):
     ids=[name[-20:] for name, _ in WRONG],
 )
 def test_file_that_will_not_do_is_one_line_and_status_2(refused, number, complaint):
-    """It says which and why."""
     ended = refused[number]
 
     assert (ended.status, ended.stdout) == (2, "")

@@ -181,7 +181,6 @@ def test_variables_of_others_are_passed_over_with_a_warning():
 
 
 def test_warning_about_many_variables_is_short():
-    """Whoever wrote them."""
     found = configure(environment={f"DHTNODE_{number:03}{'X' * 200}": "1" for number in range(100)})
 
     (warning,) = found.warnings
@@ -196,7 +195,6 @@ def test_file_must_know_its_settings_where_the_environment_need_not():
 
 
 def test_wrong_flags_are_named():
-    """As they are typed."""
     with pytest.raises(ConfigError, match=r"^--status-socket: an empty text"):
         configure(flags={"status_socket": ""})
     with pytest.raises(ConfigError, match=r"^--set prot: there is no such setting$"):
@@ -216,7 +214,6 @@ def test_file_that_is_no_toml_is_one_line(data):
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_settings_or_one_complaint(data):
-    """Nothing else is raised."""
     try:
         configure(file=parse_file(data))
     except ConfigError as refused:
@@ -245,7 +242,6 @@ def test_what_is_shown_can_be_read_as_a_file(given_settings):
 
 
 def test_origin_is_shown_as_a_comment():
-    """Beside each value."""
     assert in_toml("port", 1, Origin.FILE) == "port = 1".ljust(40) + "  # file"
     assert in_toml("state", None, Origin.DEFAULT) == "# state is not set"
 

@@ -118,7 +118,6 @@ def test_status_shows_the_table_by_bucket(place, manager):
 
 
 def test_status_without_a_daemon_is_one_line(place):
-    """It says where it looked."""
     ended = run_command("dhtnode", "status", "--status-socket", place)
 
     assert (ended.status, ended.stdout) == (1, "")
@@ -126,7 +125,6 @@ def test_status_without_a_daemon_is_one_line(place):
 
 
 def test_status_of_something_else_is_one_line(place):
-    """Whatever it is that answers."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
         other.bind(os.fspath(place))
         other.listen()
@@ -178,7 +176,6 @@ def test_metrics_are_served_beside_clients_that_say_nothing(place):
 
 
 def test_metrics_may_be_on_a_unix_socket(tmp_path):
-    """For its owner only."""
     path = tmp_path / "metrics"
     with Running("dhtnode", "run", *LOOPBACK, "--metrics", path, "--json") as daemon:
         daemon.read_line()
@@ -367,7 +364,6 @@ def test_hangup_with_wrong_settings_changes_nothing(tmp_path, place, manager, wr
 
 
 def test_log_that_cannot_be_opened_is_told_at_once(tmp_path):
-    """Before anything else is begun."""
     log = tmp_path / "missing" / "log"
     ended = run_command("dhtnode", "run", *LOOPBACK, "--log", log)
 
@@ -411,7 +407,6 @@ def test_settings_that_are_shown_serve_as_a_file(tmp_path):
 
 
 def test_right_settings_are_said_to_be_right():
-    """For whoever writes a file."""
     ended = run_command("dhtnode", "config", "--port", "1")
 
     assert (ended.status, ended.stdout) == (0, "the settings are valid\n")
@@ -452,7 +447,6 @@ def refused(tmp_path_factory):
     ids=[f"{' '.join(options)} {text}" for options, text, _ in WRONG],
 )
 def test_wrong_settings_are_one_line_and_status_2(refused, number, complaint):
-    """Nothing was begun."""
     ended = refused[number]
 
     assert (ended.status, ended.stdout) == (2, "")

@@ -119,7 +119,6 @@ def test_unit_is_understood_by_systemd(tmp_path):
 
 
 def test_image_runs_the_command_as_nobody_in_particular():
-    """The last stage counts."""
     (user,) = instructions("USER")
 
     assert user not in ("root", "0")
@@ -133,7 +132,6 @@ def test_image_runs_the_command_as_nobody_in_particular():
 
 
 def test_image_keeps_its_state_in_the_volume():
-    """And its settings exist."""
     given = {
         name: value
         for name, value in (word.split("=", 1) for line in instructions("ENV") for word in line.split())
@@ -220,7 +218,6 @@ def test_page_shows_command_lines_that_are_understood():
 
 
 def test_page_names_metrics_that_exist():
-    """As a scraper sees them."""
     text = new_renderer(lambda: node(endpoint({"dropped: x": 1})), LoopLag(1.0))().decode()
     named = set(re.findall(r"`(dhtnode_[a-z_]+)`", PAGE))
 

@@ -25,7 +25,6 @@ def asked(timeouts=0, answers=0, **counts):
 
 
 def test_first_answer_is_joining():
-    """Once."""
     assert told(asked(), asked(answers=9), asked(answers=20)) == [
         [],
         [("info", "IPv4: joined the network; 9 good nodes in the table")],
@@ -76,7 +75,6 @@ def test_nodes_asked_again_are_no_lost_network():
 
 
 def test_node_that_asks_nothing_has_lost_nothing():
-    """Hours of no queries."""
     assert told(asked(answers=1), *[asked(answers=1)] * 50)[1:] == [[]] * 50
 
 

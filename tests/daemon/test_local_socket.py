@@ -63,7 +63,6 @@ async def test_socket_is_for_its_owner_only(path):
 
 
 async def test_socket_goes_with_its_daemon(path):
-    """And nobody listens then."""
     with listening_on_path(path):
         assert path.is_socket()
 
@@ -115,7 +114,6 @@ async def test_socket_of_another_is_not_removed_at_the_end(path):
 
 @pytest.mark.parametrize("kind", ["file", "directory", "nowhere", "long"])
 def test_path_that_cannot_be_a_socket_is_left_alone(path, kind):
-    """One line says why."""
     if kind == "file":
         path.write_text("precious")
     elif kind == "directory":
@@ -191,7 +189,6 @@ async def test_client_that_fails_costs_its_own_answer_only(path, caplog):
 
 
 async def test_client_that_goes_away_is_no_error(path, caplog):
-    """It had its reasons."""
     gone = trio.Event()
 
     async def talk(stream):
@@ -208,8 +205,6 @@ async def test_client_that_goes_away_is_no_error(path, caplog):
 
 
 async def test_who_says_too_much_is_no_daemon_of_ours(path):
-    """Nobody reads for ever."""
-
     async def talk(stream):
         while True:
             await stream.send_all(b"x" * 65536)

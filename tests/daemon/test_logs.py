@@ -35,7 +35,6 @@ def test_lines_go_to_the_file_that_has_the_name_now(tmp_path):
 
 
 def test_file_is_appended_to(tmp_path):
-    """A restart loses no history."""
     log = tmp_path / "log"
     log.write_text("before\n")
     direct_log(str(log), "warning")

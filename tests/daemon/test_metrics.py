@@ -94,7 +94,6 @@ def status_of(response):
 
 
 def test_right_request_has_the_metrics():
-    """With their type and length."""
     response = respond_untrusted(GET, lambda: b"x 1\n")
 
     assert status_of(response) == ("HTTP/1.1 200 OK", 4, b"x 1\n")
@@ -102,7 +101,6 @@ def test_right_request_has_the_metrics():
 
 
 def test_head_is_without_the_body():
-    """As HTTP has it."""
     assert status_of(respond_untrusted(GET.replace(b"GET", b"HEAD"), lambda: b"x 1\n")) == (
         "HTTP/1.1 200 OK",
         4,

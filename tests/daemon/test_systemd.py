@@ -22,7 +22,6 @@ def manager(request, tmp_path):
 
 
 def test_messages_are_those_of_the_protocol(manager):
-    """One datagram each."""
     bound, address = manager
     notifier = from_environment({"NOTIFY_SOCKET": address})
 
@@ -69,7 +68,6 @@ def test_watchdog_is_wanted_or_not(environment, watchdog):
 
 
 async def test_without_a_watchdog_there_is_nothing_to_feed():
-    """The task ends at once."""
     await Notifier(None).keep_watchdog()
 
 
