@@ -154,8 +154,13 @@ def run(program: str, *args: str, cwd: Path) -> int:
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment variables of an activated `.venv`, free of other Pythons' paths."""
-    kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONHOME", "PYTHONPATH"}}
+    """Return the environment variables of an activated `.venv`, free of other Pythons' paths.
+
+    Bytecode is written also where that is turned off: tests start many processes, and each would compile
+    everything again.
+    """
+    dropped = {"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
     path = os.pathsep.join([str(PROGRAMS), kept.get("PATH", os.defpath)])
     return {
         **kept,

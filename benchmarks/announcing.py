@@ -40,7 +40,7 @@ PORT = 7000
 
 @dataclass
 class Swarm:
-    """Be one info-hash, the node that announces a peer of it, and when it last did."""
+    """One info-hash, the node that announces a peer of it, and the time of the last announcement."""
 
     info_hash: InfoHash
     announcer: Node
@@ -50,7 +50,7 @@ class Swarm:
 
 @dataclass
 class Scene:
-    """Hold who is online, since when, and what searches have come to."""
+    """The online members, their arrival times, and the results of searches."""
 
     network: MemoryNetwork
     random: Random

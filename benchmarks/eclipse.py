@@ -3,7 +3,7 @@
     python -m benchmarks.eclipse [--networks 3] [--lookups 100] [--nodes 200] [--sybils 500] [--json FILE]
 
 The network is a dictionary of real routing tables, each offered its neighbours, half of the other
-honest nodes and every Sybil in random order; lookups are real ones, nothing is lost and nobody leaves.
+honest nodes and every Sybil in random order; lookups are real ones, nothing is lost and no node leaves.
 Sybils sit closer to the target than any honest node, name each other, and answer always; their ids do
 not conform.  Attacks are on networks of which all honest ids conform.  Other lines have no Sybils, but
 honest nodes of which only some conform: what is found there is the price.
@@ -37,7 +37,7 @@ SHARES = (0.0, 0.3, 0.6, 1.0)  # of honest nodes whose ids conform
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hold what one lookup came to: honest nodes, those of the true 8, if the closest is among them."""
+    """The results of one lookup: honest nodes, those of the true 8, and whether the closest is among them."""
 
     honest: int
     true: int
@@ -56,7 +56,7 @@ def twenty_networks(number: int) -> Address:
 
 
 class Attacked:
-    """Be a network of honest nodes, of which a share conforms, and Sybils around one target."""
+    """A network of honest nodes, a share of which follows BEP 42, and Sybils around one target."""
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ _NOT_THE_NODE = ("*/benchmarks/*", "*/dhtnode/testing/memory_network.py", tracem
 
 @dataclass
 class Hour:
-    """Hold what one hour came to; `bytes` is None when memory was not looked at."""
+    """The results of one hour; `bytes` is None when memory was not measured."""
 
     deep_live: float
     deep_contacts: float
@@ -96,7 +96,7 @@ class Looks:
 
 @dataclass
 class Life:
-    """Hold what was seen: an entry per hour, and one per lookup with how many of the 8 were found."""
+    """All results: an entry per hour, and one per lookup with the number of the 8 that it found."""
 
     hours: list[Hour] = field(default_factory=list)
     found: list[int] = field(default_factory=list)

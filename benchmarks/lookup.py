@@ -2,7 +2,7 @@
 
     python -m benchmarks.lookup [--nodes 200] [--lookups 200] [--losses 0,0.2] [--json FILE]
 
-Real nodes on a `MemoryNetwork`, with virtual time: nobody waits for round trips.  The CPU time is that
+Real nodes on a `MemoryNetwork`, with virtual time: no task waits for round trips.  The CPU time is that
 of the whole network, of the node that looks up, of those that answer, and of the network itself.  For
 the cost of the one node alone there is a line "alone": lookups over loopback sockets among the cheap
 nodes of `fake_network`, which run on the other core.  Each line has a process of its own.

@@ -51,7 +51,7 @@ def record_census(database: Path, truth: Path) -> int:
 
 
 def scrape(database: Path, way_in: str, swarms: Sequence[str], listed: Path) -> dict[str, Any]:
-    """Measure swarms with the command that everybody uses."""
+    """Measure swarms with the public command."""
     listed.write_text("\n".join(swarms))
     common = ("--db", str(database), "--rate", "0", "--bootstrap", way_in, "--json")
     started_at = time.perf_counter()

@@ -41,7 +41,7 @@ def new_table(contacts: Sequence[Contact]) -> RoutingTable:
 
 
 class Cases:
-    """Hold a table and what its methods are called with."""
+    """A table and the arguments of its methods."""
 
     def __init__(self, nodes: int) -> None:
         choose = random.Random(nodes)

@@ -64,7 +64,7 @@ def measured(*command: str) -> dict[str, Any]:
 
 
 def census(database: Path, way_in: str, *options: str) -> dict[str, Any]:
-    """Take a census with the command that everybody uses."""
+    """Take a census with the public command."""
     common = ("--db", str(database), "--rate", "0", "--bootstrap", way_in, "--json")
     return measured("crawler", "census", *common, *options)
 

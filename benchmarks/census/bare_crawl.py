@@ -23,7 +23,7 @@ LISTING = 26
 
 
 class Crawl:
-    """Be the loop and all that it remembers."""
+    """The loop and all that it remembers."""
 
     def __init__(self, way_in: tuple[str, int]) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -70,7 +70,7 @@ class Crawl:
             self.ask(os.urandom(20), address, again=True, now=now)
 
     async def run(self) -> None:
-        """Crawl until nobody is left."""
+        """Crawl until no node is left."""
         while self.queue or self.under_way:
             now = trio.current_time()
             while self.sent_at and self.sent_at[0][0] < now - TIMEOUT:

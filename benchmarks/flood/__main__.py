@@ -226,7 +226,7 @@ def per_second(result: dict[str, Any], counter: str) -> int:
 
 
 def counter_lines(results: Sequence[dict[str, Any]]) -> list[str]:
-    """Name what was counted most for each flood, and what was wrong afterwards."""
+    """Return the largest counts for each flood, and the faults afterwards."""
     lines = []
     for each in results:
         counts = {

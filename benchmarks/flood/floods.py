@@ -28,12 +28,12 @@ INFO_HASHES = 20  # that each announcer announces to, all of them different
 TOKENS_RATE = 4_000  # get_peers per second beforehand: their replies fit into the budget of the node
 
 MOST_BEHIND = 0.02  # seconds of a flood that are sent at once, at most
-_NEAR = SERVER_ID[:-4]  # whoever has such an id is worth a place in the table, and is pinged
+_NEAR = SERVER_ID[:-4]  # nodes with such an id deserve a place in the table, and are pinged
 
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """Hold the packets of a flood, in the order in which they are sent, and the rate."""
+    """The packets of a flood, in sending order, and the rate."""
 
     rate: float
     ring: PacketRing

@@ -67,7 +67,7 @@ class Answers:
         return b"".join(each.compact for each in self.population.known_to(member, target))
 
     def _invent(self, target: bytes) -> bytes:
-        """Return a contact closer to the target than any node can be, where nobody lives."""
+        """Return a contact closer to the target than any node can be, at an unused address."""
         number = int.from_bytes(target, "big") ^ self._random.getrandbits(_LIE_BITS)
         host = self.population.unused_host(self._random)
         return number.to_bytes(20, "big") + compact_address(Address(host, PORT))

@@ -1,4 +1,4 @@
-"""Who is in a model of the DHT: ids, addresses, when each comes and goes, and whom each knows.
+"""The members of a model of the DHT: ids, addresses, arrivals and departures, and contacts.
 
 A member costs a row and, while it lives, one entry in a heap; finding the nodes closest to a target
 costs a few bisects.  Everything follows from a seed, in the order in which time passes.
@@ -23,12 +23,12 @@ WIDTH = 8  # nodes in a bucket and in an answer
 PORT = 6881
 _ROOM_FOR_OTHERS = 1000  # host numbers below this are for real nodes
 _BELIEVED_BY = 0.5  # share of members that name somebody who has been dead from the start
-_LONGEST = 4  # times the mean for which a member that has gone is named, then nobody names it
+_LONGEST = 4  # times the mean for which a departed member is still returned
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """Say how members live; times are in seconds.
+    """The sessions and absences of members; times are in seconds.
 
     Sessions are Weibull; times offline are exponential, by default as long on average as sessions, so
     that half of all members are online.  `renewal` is the share of those who come back that have a
@@ -69,7 +69,7 @@ class Habits:
 
 
 class Member:
-    """Be one row: an id, an address, and whether somebody is there now."""
+    """One row: an id, an address, and whether a member is online."""
 
     __slots__ = ("address", "compact", "gone_at", "is_liar", "number", "online_since", "peers", "salt")
 
@@ -81,7 +81,7 @@ class Member:
         self.settle(number, host, salt)
 
     def settle(self, number: int, host: str, salt: int) -> None:
-        """Take an id, an address, and what decides whom this member knows."""
+        """Take an id, an address, and the seed of this member's contacts."""
         self.number, self.salt = number, salt
         self.address = Address(host, PORT)
         octets = bytes(int(part) for part in host.split("."))
@@ -143,7 +143,7 @@ class Population:
         return len(self._named)
 
     def advance(self, now: float) -> None:
-        """Let everybody come and go who does so up to now."""
+        """Let members arrive and depart up to now."""
         self._now = now
         while self._events and self._events[0][0] <= now:
             due, _, happen, member = heappop(self._events)
@@ -177,7 +177,7 @@ class Population:
         ][:WIDTH]
 
     def known_to(self, member: Member, target: bytes) -> list[Member]:
-        """Return whom a member names when asked for a target, itself left out, stale contacts included."""
+        """Return the contacts in a member's reply for a target, without itself, with stale ones."""
         number = int.from_bytes(target, "big")
         bits = (number ^ member.number).bit_length() - 1  # of the part that the target lies in
         if bits > 0:
@@ -193,7 +193,7 @@ class Population:
         return self._members[random.choice(self._online)] if self._online else None
 
     def unused_host(self, random: Random) -> str:
-        """Return an address where nobody ever lives."""
+        """Return an address that no member ever has."""
         return self._host_of(random.randrange(1 << 21, 1 << 22), Family.IPV4)
 
     def _bucket(self, member: Member, low: int, bits: int, start: int, end: int) -> list[Member]:

@@ -53,8 +53,8 @@ def announce_peer(server: Target) -> tuple[list[dict[bytes, Any]], bytes | None]
     """Return announces with valid tokens; each source announces to the same info-hashes."""
     _check_store(server)
     info_hashes = [random.randbytes(20) for _ in range(INFO_HASHES)]
-    whom = [(at % len(SOURCES), info_hashes[at // len(SOURCES)]) for at in range(RING)]
-    return _announce(server, whom, SOURCES), None
+    pairs = [(at % len(SOURCES), info_hashes[at // len(SOURCES)]) for at in range(RING)]
+    return _announce(server, pairs, SOURCES), None
 
 
 COLUMNS: dict[str, Callable[[Target], tuple[list[dict[bytes, Any]], bytes | None]]] = {
@@ -94,10 +94,10 @@ def _check_store(server: Target) -> None:
 
 
 def _announce(
-    server: Target, whom: Sequence[tuple[int, bytes]], sources: Sequence[str]
+    server: Target, pairs: Sequence[tuple[int, bytes]], sources: Sequence[str]
 ) -> list[dict[bytes, Any]]:
     """Announce a peer from each source to its info-hash, with the token it gets; return the announces."""
-    asked = [_query(b"get_peers", source, info_hash=info_hash) for source, info_hash in whom]
+    asked = [_query(b"get_peers", source, info_hash=info_hash) for source, info_hash in pairs]
     answers = server.exchange(asked, sources)
     if not all(answer.get(b"token") for answer in answers):
         raise BenchmarkFailed("an answer without a token")
@@ -105,7 +105,7 @@ def _announce(
         _query(
             b"announce_peer", source, info_hash=info_hash, port=STORED_PORT + source, token=answer[b"token"]
         )
-        for (source, info_hash), answer in zip(whom, answers, strict=True)
+        for (source, info_hash), answer in zip(pairs, answers, strict=True)
     ]
     server.exchange(announces, sources)
     return announces

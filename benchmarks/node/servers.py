@@ -70,7 +70,7 @@ LIBTORRENT_SETTINGS: dict[str, Any] = {
 
 
 class Child:
-    """Be a process of ours that has said it is ready."""
+    """A process of ours that has said it is ready."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", name: str) -> None:
         self.pid = process.pid
@@ -194,7 +194,7 @@ def _settled_table_size(session: Any, lt: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Tell how a server is run, and what has to be installed for it."""
+    """The way to run a server, and the package that it needs."""
 
     serve: Callable[[Sequence[Address], Ready], None]
     package: str

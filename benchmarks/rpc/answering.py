@@ -5,7 +5,7 @@
 They have the addresses and ids of `fake_network`, but cost a quarter of it: replies are put together
 from bytes made beforehand, received and sent in batches.  They answer ping, find_node and get_peers,
 always with the same 8 contacts.  The process looks at its socket several thousand times a second
-instead of waiting for it: so nobody who asks pays for waking it up.  It says its port in one JSON
+instead of waiting for it: so no client pays for waking it up.  It says its port in one JSON
 line and ends when its standard input closes.
 """
 

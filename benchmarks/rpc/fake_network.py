@@ -77,7 +77,7 @@ class FakeNetwork:
                 return None
             return bencode({b"r": body, b"t": message[b"t"], b"y": b"r"})
         except (BencodeDecodeError, KeyError, TypeError, AttributeError):
-            return None  # an answer to nobody, or a query that is none
+            return None  # an unsolicited answer, or an invalid query
 
     def _closest(self, target: int) -> bytes:
         closest = nsmallest(_CLOSEST, self._numbers, key=target.__xor__)

@@ -2,7 +2,7 @@
 
 Live nodes and stale contacts share one id space.  What a node names for a target:
 
-- its buckets of 8: whoever is in the half of the space that the target is in, seen from the node,
+- its buckets of 8: nodes in the half of the space that holds the target, seen from the node,
   drawn with weights that are heavy-tailed (Pareto), so that some nodes are in very many tables and
   others in hardly any;
 - its neighbourhood: where a bucket has room for all, it holds each of them with that member's own
@@ -10,7 +10,7 @@ Live nodes and stale contacts share one id space.  What a node names for a targe
   `deep` below 1 some nodes are hardly known to their own neighbours.
 
 A datagram is lost with the probability `loss`, in either direction.  Stale contacts never answer.
-No time passes: nobody joins or leaves during a crawl.
+No time passes: no node joins or leaves during a crawl.
 """
 
 from bisect import bisect_left
@@ -32,7 +32,7 @@ _DRAWS = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class SizeModel:
-    """Hold what a simulated network is like.
+    """The properties of a simulated network.
 
     `stale` is the share of table entries that never answer, `loss` that of datagrams, `tail` the
     exponent of the Pareto weights, `deep` the mean probability to be known to a neighbour.
@@ -46,7 +46,7 @@ class SizeModel:
 
 
 class ModelNetwork:
-    """Hold one network drawn from a model."""
+    """One network drawn from a model."""
 
     def __init__(self, model: SizeModel, random: Random) -> None:
         self._random = random
@@ -69,7 +69,7 @@ class ModelNetwork:
         return self.is_live[node] and self._random.random() >= self.lost
 
     def named_by(self, node: int, target: int) -> list[int]:
-        """Return whom a node names for a target: up to 8 members, as indices."""
+        """Return a node's contacts for a target: up to 8 members, as indices."""
         height = (self.ids[node] ^ target).bit_length()  # the bucket spans the half below this bit
         low, high = self._below(target, height - 1) if height else (node, node)
         return self._drawn(low, high) if high - low > WIDTH else self._neighbours(node, target, height)
@@ -112,7 +112,7 @@ class ModelNetwork:
 
 @dataclass(slots=True)
 class _Sighted:
-    """Hold what a crawl knows of one contact."""
+    """What a crawl knows of one contact."""
 
     half: int
     referrers: set[int] = field(default_factory=set)

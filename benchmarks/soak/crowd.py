@@ -37,7 +37,7 @@ ANSWERS = {"right": 85, "none": 6, "error": 3, "garbled": 3, "other id": 1, "twi
 
 
 class Asked(NamedTuple):
-    """Be a query under way."""
+    """A query in flight."""
 
     question: Question
     source: Source
@@ -45,7 +45,7 @@ class Asked(NamedTuple):
 
 
 class Crowd:
-    """Be all sources, and count what comes of what they send."""
+    """All sources, with counts of the results of their packets."""
 
     def __init__(self, count: int, garbage: float, rate: float, random: Random) -> None:
         """Open the socket; `garbage` is the share of rubbish in `rate` packets per second."""

@@ -35,7 +35,7 @@ WEIGHTS = {
 }
 """How often each is asked, out of 100; who has no token yet asks for one instead."""
 
-ODD = {"error to nobody": 2, "response to nobody": 3}
+ODD = {"unsolicited error": 2, "unsolicited response": 3}
 """How often these are said, on top of the 100."""
 
 TOKEN_IS_OLD = SERVER_IS_FULL = frozenset({202, 203})
@@ -61,7 +61,7 @@ _WANTED_KEYS = {
 
 @dataclass(slots=True)
 class Thing:
-    """Be a text to be put, or a key under which texts are."""
+    """A text to put, or a key for texts."""
 
     target: bytes
     text: bytes
@@ -71,7 +71,7 @@ class Thing:
 
 @dataclass(slots=True)
 class Source:
-    """Be one address that asks and is asked; of the tokens it got it keeps the latest."""
+    """One address that sends and receives queries, with the latest token that it received."""
 
     host: str
     packed: bytes
@@ -91,7 +91,7 @@ class Source:
 
 
 class Question(NamedTuple):
-    """Be a query: its kind, its method and arguments, and whom or what it is about."""
+    """A query: its kind, its method, its arguments and its subject."""
 
     kind: str
     method: bytes
@@ -136,7 +136,7 @@ class Mix:
         """Return an error or a response that belongs to no query."""
         (kind,) = self._random.choices(list(ODD), list(ODD.values()))
         key = self._random.randbytes(self._random.randrange(1, 5))
-        if kind == "error to nobody":
+        if kind == "unsolicited error":
             return bencode({b"e": [201, b"never asked"], b"t": key, b"y": b"e"})
         return bencode({b"r": {b"id": self._random.randbytes(20)}, b"t": key, b"y": b"r"})
 

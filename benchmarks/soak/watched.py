@@ -47,7 +47,7 @@ _CHANGING = re.compile(r"\b[0-9a-f]{40}\b|\d+(?:[.:]\d+)*")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Hold what was seen at one moment: seconds since the start, bytes, and the answers to two questions."""
+    """What was seen at one moment: seconds since the start, bytes, and the answers to two queries."""
 
     at: float
     resident: int
@@ -60,7 +60,7 @@ class Sample:
 
 
 class Watched:
-    """Be the daemon while it runs."""
+    """The daemon while it runs."""
 
     def __init__(self, process: trio.Process, folder: Path, listening: str, metrics: str) -> None:
         """Take the process and what it has printed about itself."""

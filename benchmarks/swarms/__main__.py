@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not all(0 <= share <= 1 for share in (options.capped, options.bep33, options.hostile, options.probe)):
         parser.error("shares lie within 0 and 1")
     if not (0 <= options.loss < 1 and options.hostile < 1):
-        parser.error("a share of 1 leaves nobody to ask")
+        parser.error("a share of 1 leaves no node to query")
     return run_benchmark("swarms", run, options)
 
 

@@ -43,7 +43,7 @@ class Liar:
         return self._random.choice(self.styles)
 
     def on_anything(self, style: Style) -> Said:
-        """Return what a node says of an info-hash that nobody announced: padding needs a true store."""
+        """Return a node's reply for an info-hash that was never announced: padding needs a true store."""
         return style((None, None, ()))
 
     def full(self, _honest: Said) -> Said:
@@ -73,7 +73,7 @@ class Liar:
         )
 
     def special_values(self, _honest: Said) -> Said:
-        """Name addresses where nobody can be."""
+        """Return addresses that cannot be used."""
         random = self._random
         named = (
             random.choice(_SPECIAL).format(random.randrange(256), random.randrange(1, 255))
@@ -82,7 +82,7 @@ class Liar:
         return None, None, tuple(Address(host, 6881) for host in dict.fromkeys(named))
 
     def invented_values(self, _honest: Said) -> Said:
-        """Name addresses that could be, of peers that are not."""
+        """Return usable addresses of invented peers."""
         random = self._random
         named = {
             f"{random.randint(80, 90)}.{random.randrange(256)}.{random.randrange(256)}.7"
@@ -91,7 +91,7 @@ class Liar:
         return None, None, tuple(Address(host, 6881) for host in sorted(named))
 
     def empty(self, _honest: Said) -> Said:
-        """Say that nobody is there."""
+        """Return an empty swarm."""
         return ScrapeFilter(), ScrapeFilter(), ()
 
     def _filters(self, hosts: int) -> Said:

@@ -23,7 +23,7 @@ CLOSEST = 8
 CUT = 500
 ROOM = 2048
 ASKED_AT_MOST = 40  # nodes that may be asked of, far beyond those that know anything
-WITHHOLDS = 0.5  # share of nodes with filters that name nobody beside them
+WITHHOLDS = 0.5  # share of nodes with filters that list no peer beside them
 LONE_FILTER = 0.15  # share of nodes with filters that send one only
 VALUES = (50, 100)
 

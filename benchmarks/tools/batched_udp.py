@@ -21,7 +21,7 @@ _SOCKET_BUFFER = 4 << 20
 
 
 class BenchmarkFailed(Exception):
-    """Say in one line why there is no measurement."""
+    """There is no measurement; the message is one line."""
 
 
 class _Iovec(ctypes.Structure):
@@ -29,7 +29,7 @@ class _Iovec(ctypes.Structure):
 
 
 class _Header(ctypes.Structure):
-    """Be a `struct msghdr`."""
+    """A `struct msghdr`."""
 
     _fields_ = (
         ("name", ctypes.c_void_p),
@@ -43,13 +43,13 @@ class _Header(ctypes.Structure):
 
 
 class _Message(ctypes.Structure):
-    """Be a `struct mmsghdr`: a message, and how much of it came or went."""
+    """A `struct mmsghdr`: a message, and the bytes of it that were received or sent."""
 
     _fields_ = (("header", _Header), ("length", ctypes.c_uint32))
 
 
 class _SourceInfo(ctypes.Structure):
-    """Be a control message that holds a `struct in_pktinfo`: which address a packet leaves from."""
+    """A control message with a `struct in_pktinfo`: the source address of a packet."""
 
     _fields_ = (
         ("size", ctypes.c_size_t),
@@ -62,7 +62,7 @@ class _SourceInfo(ctypes.Structure):
 
 
 class PacketRing:
-    """Hold packets for one destination, ready to be sent any number of times.
+    """Packets for one destination, ready to be sent any number of times.
 
     They lie in `buffer`, one every `stride` bytes, where the caller may change bytes between sends.
     """
@@ -112,7 +112,7 @@ class PacketRing:
 
 
 class BatchSocket:
-    """Be a UDP socket on the wildcard address that sends and receives in batches."""
+    """A UDP socket on the wildcard address that sends and receives in batches."""
 
     def __init__(self) -> None:
         if sys.platform != "linux":
@@ -156,7 +156,7 @@ class BatchSocket:
 
 
 class ReplySocket:
-    """Be a UDP socket on the wildcard address that replies in batches, from the addresses it was asked at.
+    """A UDP socket on the wildcard address that replies in batches, from the addresses that were queried.
 
     The kernel writes down who asked and at which address; the same bytes then tell where replies go.
     """
@@ -217,7 +217,7 @@ class ReplySocket:
 
 
 class _Slots:
-    """Hold room for the bytes of a batch, and the iovecs that point there."""
+    """Buffers for the bytes of a batch, and the iovecs that point there."""
 
     def __init__(self) -> None:
         self.bytes = ctypes.create_string_buffer(_SLOT * BATCH)

@@ -15,7 +15,7 @@ Packet = tuple[bytes, tuple[str, int]]
 
 
 class FeedingSocket:
-    """Be the `DatagramSocket` of one node."""
+    """The `DatagramSocket` of one node."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -46,7 +46,7 @@ class FeedingSocket:
         return packet
 
     def send_nowait(self, data: bytes, _destination: Address) -> bool:
-        """Keep the last response for whoever makes packets; nothing reaches anybody."""
+        """Keep the last response for the packet generator; nothing is sent."""
         if data.endswith(b"1:y1:re"):
             self.last_response = data
         self.sent += 1

@@ -23,7 +23,7 @@ MAX_ERRORS = 0.01  # of all answers
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Tell what one server did with one kind of query; microseconds are per answered query."""
+    """The results of one server for one kind of query; microseconds are per answered query."""
 
     server: str
     column: str
@@ -41,7 +41,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Tell why one server was not measured with one kind of query."""
+    """The reason why one server was not measured with one kind of query."""
 
     server: str
     column: str
@@ -120,7 +120,7 @@ class Gauge:
 
 
 class _Reading(NamedTuple):
-    """Hold all clocks, in seconds, and the count of answers."""
+    """All clocks, in seconds, and the count of answers."""
 
     cpu: float
     time: float

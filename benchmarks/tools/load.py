@@ -124,7 +124,7 @@ class Load:
 
 
 class Target:
-    """Be a server under load, seen from the generator."""
+    """A server under load, seen from the generator."""
 
     def __init__(self, name: str, child: Child, socket: BatchSocket) -> None:
         self.name = name

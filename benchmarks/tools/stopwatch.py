@@ -12,7 +12,7 @@ MAX_CALLS = 10_000_000  # in one run, as a bound
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Hold CPU microseconds per call: the middle of several runs, and the lowest of them."""
+    """CPU microseconds per call: the median of several runs, and the lowest."""
 
     median: float
     lowest: float

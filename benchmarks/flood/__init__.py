@@ -1,0 +1,1 @@
+"""A node under a flood."""

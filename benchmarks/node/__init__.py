@@ -1,0 +1,1 @@
+"""CPU time per answered query, beside other nodes."""

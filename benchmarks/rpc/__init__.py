@@ -1,0 +1,1 @@
+"""CPU time per query of our client side."""

@@ -1,0 +1,1 @@
+"""Sizes of simulated networks after a crawl."""

@@ -1,0 +1,1 @@
+"""A daemon under load from thousands of addresses."""

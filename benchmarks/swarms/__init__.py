@@ -1,0 +1,1 @@
+"""Sizes of simulated swarms of known size."""

@@ -1,0 +1,1 @@
+"""What benchmarks share: sockets in batches, load, clocks and reports."""
