@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from crawler.reports.report import Column, ReportAnswer, Value
+from crawler.reports.report import Cell, Column, ReportAnswer
 
 WIDTH = 110  # characters of prose, where no terminal has another width
 NOTHING = "nothing recorded"
@@ -94,7 +94,7 @@ def _heading(column: Column) -> str:
     return f"{column.name} ({column.unit})" if column.unit else column.name
 
 
-def _cell(value: Value) -> str:
+def _cell(value: Cell) -> str:
     if value is None:
         return ""
     if isinstance(value, float):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from math import isinf
 from typing import TypeAlias
 
-Value: TypeAlias = str | int | float | None
-Row: TypeAlias = tuple[Value, ...]
+Cell: TypeAlias = str | int | float | None
+Row: TypeAlias = tuple[Cell, ...]
 
 LIMIT = 20  # rows, unless another number is given
 NEWEST = 200_000  # rows of a run under way that are counted: a second or two
@@ -39,7 +39,7 @@ class ReportAnswer:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
-    def records(self) -> list[dict[str, Value]]:
+    def records(self) -> list[dict[str, Cell]]:
         """Return the rows as dictionaries, as pandas takes them."""
         names = [column.name for column in self.columns]
         return [dict(zip(names, row, strict=True)) for row in self.rows]
@@ -109,7 +109,7 @@ class Report:
 
     def ask(
         self, db: sqlite3.Connection, run: int | None, limit: int, values: Mapping[str, str]
-    ) -> tuple[ReportAnswer, list[dict[str, Value]]]:
+    ) -> tuple[ReportAnswer, list[dict[str, Cell]]]:
         """Return the answer, and its rows with all that the browser shows."""
         check_run(db, run)
         sql, note = self.sql, ""

@@ -146,7 +146,7 @@ class _Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class Estimator:
     """A way to come to a number of peers, what it goes by in words, and the function where it is one."""
 
     name: str
@@ -154,30 +154,30 @@ class Method:
     estimate: Callable[[_Evidence], Interval | None] | None = None
 
 
-HEADLINE = Method("headline", "the result: what was seen, and what overlaps tell of the rest")
+HEADLINE = Estimator("headline", "the result: what was seen, and what overlaps tell of the rest")
 
 ESTIMATORS = (
-    Method(
+    Estimator(
         "union",
         "what was seen: all filters put together, and their bits counted",
         lambda evidence: evidence.union,
     ),
-    Method(
+    Estimator(
         "recapture",
         "how often the same hosts are met at several nodes, for what no node told of",
         lambda evidence: _highest([each.recapture.interval for each in evidence.families if each.recapture]),
     ),
-    Method(
+    Estimator(
         "pair-ratio",
         "how much the stores of any two nodes have in common (Petersen)",
         lambda evidence: _highest([each.pair_ratio for each in evidence.families]),
     ),
-    Method(
+    Estimator(
         "chao2",
         "how many hosts were named by one node only, and how many by two (Chao2)",
         lambda evidence: chao2(evidence.named),
     ),
-    Method(
+    Estimator(
         "distinct",
         "the hosts that were named, each counted once: a lower bound",
         lambda evidence: Interval(*[evidence.named.hosts.total()] * 3),
@@ -187,7 +187,7 @@ ESTIMATORS = (
 
 METHODS = {
     method.name: method
-    for method in (HEADLINE, *ESTIMATORS, Method("none", "no node said anything about anybody"))
+    for method in (HEADLINE, *ESTIMATORS, Estimator("none", "no node said anything about anybody"))
 }
 """All methods by name: the estimators, the headline, and "none" where nothing was found out."""
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.bep42 import is_compliant, reserved_slots, secure_id
 from dhtnode.ids import ZERO_ID, as_id, distance, random_id, shared_prefix_bits
-from dhtnode.lookup.candidates import MAX_CANDIDATES, REJECT_AFTER
 from dhtnode.lookup.lookup import Lookup
 from dhtnode.lookup.subtrees import SubtreeQuery
 
@@ -358,7 +357,7 @@ def test_source_of_invented_contacts_is_rejected() -> None:
         asked.append(taken)
         lookup.on_failure(taken)
 
-    assert asked == [address(n) for n in range(1, REJECT_AFTER + 1)]
+    assert asked == [address(n) for n in range(1, 5)]
     lookup.on_response(address(2000), as_id(2000), [])
     assert (lookup.is_finished, lookup.closest()) == (True, [at(1000), at(2000)])
 
@@ -516,7 +515,7 @@ def test_candidates_are_bounded() -> None:
         base = 50_000 - 17 * number
         lookup.on_response(asked, as_id(base), [at(base - n) for n in range(17, 1, -1)])
 
-    assert len(lookup._candidates._by_distance) <= MAX_CANDIDATES
+    assert len(lookup._candidates._by_distance) == 400
 
 
 BEHAVIOURS = ("answer", "answer late", "time out", "time out late", "use another id", "use our id")

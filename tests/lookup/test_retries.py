@@ -4,9 +4,7 @@ import pytest
 
 from dhtnode.addresses import Address, Contact
 from dhtnode.ids import as_id
-from dhtnode.lookup.candidates import REJECT_AFTER
-from dhtnode.lookup.lookup import MAX_RETRIES, Lookup
-from dhtnode.lookup.subtrees import MAX_ATTEMPTS
+from dhtnode.lookup.lookup import Lookup
 from tests.lookup.test_lookup import address, answer_subtree_queries, at, new_lookup, query_all
 
 
@@ -95,7 +93,7 @@ def test_all_retries_together_are_bounded() -> None:
     lookup = stalled_lookup(*range(1, 31), attempts=7)
     answer_subtree_queries(lookup)
 
-    assert len(stall_all(lookup)) == MAX_RETRIES
+    assert len(stall_all(lookup)) == 90
     for number in range(1, 31):
         lookup.on_timeout(address(number))
     assert lookup.is_finished
@@ -112,7 +110,7 @@ def test_contacts_of_a_rejected_source_are_not_retried() -> None:
     for one in invented:
         lookup.on_stall(one)
     answer_subtree_queries(lookup)
-    for one in invented[:REJECT_AFTER]:
+    for one in invented[:4]:
         lookup.on_timeout(one)
 
     assert len(invented) == 8
@@ -132,7 +130,7 @@ def test_source_of_contacts_that_have_answered_is_not_rejected() -> None:
     lookup.on_response(address(1000), as_id(1000), [])
     query_all(lookup)
     lookup.on_response(address(2000), as_id(2000), [at(n) for n in (1, 2, 3, 4, 5, 1000)])
-    for number in range(1, REJECT_AFTER + 1):
+    for number in range(1, 5):
         assert query_all(lookup) == [address(number)]
         lookup.on_failure(address(number))
 
@@ -186,9 +184,9 @@ def test_lookup_waits_for_subtree_queries() -> None:
         attempts += 1
 
     assert (attempts, lookup.is_finished, lookup.sent_and_lost()) == (
-        MAX_ATTEMPTS,
+        7,
         True,
-        (MAX_ATTEMPTS - 1,) * 2,
+        (6,) * 2,
     )
 
 

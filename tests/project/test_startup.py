@@ -1,6 +1,6 @@
-"""What a start imports, in processes of its own: nobody waits for what is not used.
+"""The modules that a start imports, seen in processes of its own, and the public names of `dhtnode`.
 
-How long it takes is for `python -m benchmarks.startup` to say, and nothing that a test may hold.
+How long it takes is measured by `python -m benchmarks.startup`.
 """
 
 import ast
@@ -65,14 +65,12 @@ def foreign(modules):
 
 
 def test_import_of_the_package_loads_no_module_of_it():
-    """A name costs something when it is asked for, not before."""
     modules = loaded("import dhtnode; dhtnode.__version__; dir(dhtnode)")
 
     assert (ours(modules), foreign(modules), modules & HEAVY) == ({"dhtnode"}, {"lazy_loader"}, set())
 
 
 def test_name_loads_what_it_needs_and_no_more():
-    """Reading info-hashes takes no Trio."""
     modules = loaded("from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash")
 
     assert (ours(modules), foreign(modules), modules & HEAVY) == (VALUES, {"lazy_loader"}, set())
@@ -111,7 +109,6 @@ def test_what_is_loaded_is_seen():
     ],
 )
 def test_command_line_is_read_without_what_the_work_needs(module, command_lines, status):
-    """Help, and the word that something is wrong, come before Trio, Rich and the database."""
     modules = loaded(COMMAND.format(module=module, command_lines=command_lines, status=status))
 
     assert (foreign(modules), modules & HEAVY) == ({"click", "lazy_loader"}, set())
@@ -130,7 +127,6 @@ def test_names_are_those_of_the_stub():
 
 
 def test_each_name_is_that_of_its_module():
-    """It is the same object, and stays where it was found."""
     for name, module in table():
         assert getattr(dhtnode, name) is getattr(importlib.import_module(module), name), name
         assert name in vars(dhtnode)
@@ -161,7 +157,6 @@ def test_any_name_may_be_the_first():
 
 
 def test_all_names_are_listed_before_they_are_imported():
-    """For whoever completes a name at a prompt, and for `from dhtnode import *`."""
     code = "import dhtnode; assert set(dhtnode.__all__) <= set(dir(dhtnode)); exec('from dhtnode import *')"
 
     assert ours(loaded(code)) >= {module for _, module in table()}
@@ -175,7 +170,6 @@ def test_unknown_name_fails_as_in_any_module():
 
 
 def test_interrupt_before_the_work_begins_is_one_line(capsys):
-    """A command imports first what it needs, and somebody may have lost patience."""
 
     @click.group("program", cls=LazyGroup)
     def program():
