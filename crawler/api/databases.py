@@ -4,11 +4,12 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from crawler.db.connection import DatabaseError, open_reading
+from crawler.db.connection import DatabaseError, GuardedConnection, open_reading
 from crawler.db.database import CrawlDatabase
 from crawler.db.purge import Orders, parse_node
+from crawler.db.swarm_measurements import SwarmRows
 from crawler.reports import files
 from crawler.reports.explain import Explanation, explain_sample
 from crawler.reports.export import Exported, export_tables
@@ -22,12 +23,15 @@ def explain(measurement: int | InfoHash, *, db: str | Path) -> Explanation | Non
 
     A measurement is given by its number, the latest one of a swarm by the info-hash.  Raises `DatabaseError`.
     """
-    with CrawlDatabase.open(db) as database:
+
+    def find(swarms: SwarmRows) -> dict[str, Any] | None:
         if isinstance(measurement, int):
-            number = measurement
-            return explain_sample(database, lambda store: store.swarms.sample(number))
-        info_hash = measurement
-        return explain_sample(database, lambda store: store.swarms.latest_sample(info_hash))
+            return swarms.sample(measurement)
+        return swarms.latest_sample(measurement)
+
+    with open_reading(db) as connection:
+        swarms = SwarmRows(GuardedConnection(str(db), connection), anonymize=False)
+        return explain_sample(swarms, find)
 
 
 def export(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,7 @@ def browse(db: Path, port: int, in_browser: bool, check: bool, as_json: bool) ->
 def _serve(db: Path, port: int, in_browser: bool, as_json: bool) -> None:
     def announce(address: str) -> None:
         console.emit(as_json, {"address": address}, f"serving {db} on {address}")
-        if in_browser and not webbrowser.open(address):
+        if in_browser and not _opens(address):
             click.echo("dhtcrawl: found no web browser to open", err=True)
 
     try:
@@ -83,3 +82,10 @@ def _check(db: Path, as_json: bool) -> None:
     crawler.browse.open_all(db, show)
     if wrong:
         raise click.ClickException(f"{len(wrong)} pages failed or took longer than {SLOW:g} s")
+
+
+def _opens(address: str) -> bool:
+    # Not above: it takes as long as all other commands together, and the list of commands imports this.
+    import webbrowser
+
+    return webbrowser.open(address)

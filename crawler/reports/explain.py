@@ -5,9 +5,8 @@ from dataclasses import dataclass, fields
 from math import isclose
 from typing import Any, TypeAlias
 
-from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import client_name
-from crawler.db.swarm_measurements import observation_in
+from crawler.db.swarm_measurements import SwarmRows, observation_in
 from dhtnode import SwarmEstimate
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.outcomes import Outcome
@@ -45,15 +44,15 @@ class Explanation:
     differences: tuple[str, ...]
 
 
-def explain_sample(store: CrawlDatabase, find: Callable[[CrawlDatabase], Row | None]) -> Explanation | None:
+def explain_sample(swarms: SwarmRows, find: Callable[[SwarmRows], Row | None]) -> Explanation | None:
     """Return what is known of the sample that `find` returns, or None if there is none.
 
-    Raises `StoreError`.
+    Raises `DatabaseError`.
     """
-    sample = find(store)
+    sample = find(swarms)
     if sample is None:
         return None
-    replies, estimates = store.swarms.replies(sample["id"]), store.swarms.estimates(sample["id"])
+    replies, estimates = swarms.replies(sample["id"]), swarms.estimates(sample["id"])
     missing = _missing(sample, replies)
     if missing is not None:
         return Explanation(sample, replies, estimates, None, missing, ())

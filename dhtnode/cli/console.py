@@ -27,7 +27,6 @@ from dhtnode.addresses import Address, parse_address, split_host_port
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.magnet import parse_info_hash
-from dhtnode.settings import LOG_LINE
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -240,5 +239,8 @@ class Stopped(click.ClickException):
 
 def set_up_logging(verbosity: int) -> None:
     """Send log lines to stderr: warnings, with -v what happens, with -vv everything."""
+    # Not above: the settings of a node are a third of what `--help` takes.
+    from dhtnode.settings import LOG_LINE
+
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
     logging.basicConfig(stream=sys.stderr, level=level, format=LOG_LINE)

@@ -87,7 +87,7 @@ def change(database, statement):
 
 def explained(database, number=1):
     with CrawlDatabase.open(database) as store:
-        return explain_sample(store, lambda store: store.swarms.sample(number))
+        return explain_sample(store.swarms, lambda swarms: swarms.sample(number))
 
 
 def test_rows_give_the_same_evidence_back(database):

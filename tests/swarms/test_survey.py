@@ -122,7 +122,7 @@ def swarms_of(network):
 def assert_explained(store):
     """Every number in the database follows from the rows beside it."""
     for row in store.rows("swarm_samples"):
-        found = explain_sample(store, lambda store, number=row["id"]: store.swarms.sample(number))
+        found = explain_sample(store.swarms, lambda swarms, number=row["id"]: swarms.sample(number))
         assert (found.missing, found.differences) == (None, ())
 
 

@@ -1,0 +1,10 @@
+from .fetch import Fetched as Fetched
+from .fetch import Fetcher as Fetcher
+from .fetch import FetchTally as FetchTally
+from .fetch import look_up_and_fetch as look_up_and_fetch
+from .fetch import look_up_peers as look_up_peers
+from .fetch import open_fetcher as open_fetcher
+from .peers import PeerClient as PeerClient
+from .seed_share import draw_fairly as draw_fairly
+from .seed_share import handshakes_of as handshakes_of
+from .seed_share import share_interval as share_interval
