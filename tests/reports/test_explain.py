@@ -215,3 +215,10 @@ def test_what_cannot_be_explained_is_one_line(database, statement, argument, sta
 
     assert ended.status == status
     assert complaint in ended.error
+
+
+def test_small_difference_is_one(database):
+    """Sums in another order differ less than a millionth of a peer."""
+    change(database, "UPDATE swarm_samples SET peers = peers + 0.00001 WHERE id = 1")
+
+    assert explained(database).differences == ("peers",)

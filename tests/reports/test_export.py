@@ -12,7 +12,7 @@ import pytest
 
 from crawler.db.connection import open_reading
 from crawler.db.schema.columns import TABLES
-from crawler.reports import NoAnswer, export
+from crawler.reports import NoAnswer, anonymize, export
 from crawler.reports.anonymize import host_prefix
 from crawler.reports.export import ExportError, export_tables
 from crawler.reports.files import CSV, CSV_GZIP, Form, NoParquet, parquet
@@ -267,3 +267,17 @@ def test_missing_pyarrow_is_one_line(monkeypatch):
         parquet()
 
     assert str(missing.value) == "Parquet needs pyarrow: pip install 'dhtnode[parquet]'"
+
+
+def test_version_of_fewer_than_ten_nodes_is_rare():
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE nodes (version, client, last_answer)")
+        rows = [("rare", "RA", 1)] * 9 + [("common", "CO", 1)] * 10 + [("silent", "SI", None)] * 10
+        connection.executemany("INSERT INTO nodes VALUES (?, ?, ?)", rows)
+        anonymize.add_functions(connection, b"key")
+        found = [
+            connection.execute("SELECT is_common_version(?)", (name,)).fetchone()[0]
+            for name in ("rare", "common", "silent")
+        ]
+
+    assert found == [0, 1, 0]

@@ -86,3 +86,10 @@ def test_empty_report_says_so():
     assert render.csv_text(EMPTY) == "name"
     assert render.json_lines(EMPTY) == ""
     assert written.getvalue().split() == ["None", "Nothing.", "nothing", "recorded"]
+
+
+def test_emphasis_of_strangers_is_escaped():
+    answer = ReportAnswer("names", "*Names*", "Text.", (Column("name"),), (("*loud*",),))
+
+    assert r"| \*loud\* |" in render.markdown(answer)
+    assert render.markdown(answer).startswith(r"## \*Names\*")

@@ -14,6 +14,7 @@ from crawler.db.writer import open_writer
 from crawler.settings import PeerSettings
 from crawler.torrents.fetch import look_up_and_fetch, open_fetcher
 from crawler.torrents.peers import PeerClient
+from crawler.torrents.seed_share import share_interval
 from dhtnode import Address, Family, InfoHash, NotJoined, Scope
 from dhtnode.addresses import pack_host
 from dhtnode.bencode import encode
@@ -230,3 +231,8 @@ async def test_peers_of_a_private_torrent_are_not_looked_up(tmp_path, autojump_c
     assert node.asked == [info_hash]
     assert [fetched.torrent for fetched in told] == [KnownTorrent(True)] * 2
     assert fetcher.tally.private == 2
+
+
+def test_interval_of_a_share_is_wilsons():
+    """As in tables of it."""
+    assert share_interval(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
