@@ -1,6 +1,6 @@
 """The pace and the bounds of all that crawls, in frozen dataclasses, each number with its reason.
 
-The defaults are polite: nobody on the network, and no router on the way, should notice a crawl.
+The defaults are polite: no node of the network, and no router on the way, should notice a crawl.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ MOST_WATCHED = 1_000_000  # swarms; what a list names beyond is counted and left
 
 @dataclass(frozen=True, slots=True)
 class CrawlSettings:
-    """Hold what a crawl goes by; times in seconds."""
+    """The pace and the bounds of a crawl; times in seconds."""
 
     rate: float = 500.0
     """Queries per second in all; 0 lifts this limit and those below: for networks of one's own."""
 
     new_endpoints_rate: float = 200.0
-    """Endpoints never asked before, per second: NAT tables of home routers overflow before lines do."""
+    """Endpoints never queried before, per second: NAT tables of home routers overflow before lines do."""
 
     host_rate: float = 0.5
     """Queries per second to one host; mldht answers 2, bitmagnet 1, libtorrent bans from 5 on."""
@@ -32,7 +32,7 @@ class CrawlSettings:
     """Visits under way at once; at 500 queries per second and up to 10 s of waiting, 5000 suffice."""
 
     max_awaited: int = 2000
-    """Queries under way that are not late yet, without a rate: who is slow is not asked faster."""
+    """Queries under way that are not late yet, without a rate: slow nodes are not queried faster."""
 
     max_endpoints: int = 30_000_000
     """Endpoints remembered of each family; contacts beyond are counted and dropped: about 4 GB."""
@@ -73,7 +73,7 @@ class CrawlOptions:
 
 @dataclass(frozen=True, slots=True)
 class PeerSettings:
-    """Hold the bounds of asking peers over TCP; times in seconds."""
+    """The bounds of connections to peers over TCP; times in seconds."""
 
     swarms_at_once: int = 4
     """Swarms whose peers are asked at once; each may take 35 MB when all its peers are hostile."""
@@ -108,7 +108,7 @@ class PeerSettings:
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """Hold the bounds of a watch: intervals in seconds, the budget in measurements per hour."""
+    """The bounds of a watch: intervals in seconds, the budget in measurements per hour."""
 
     shortest: float = 900.0
     """No faster, however fast a swarm changes: nodes keep a peer for 30 to 45 minutes anyway."""

@@ -38,7 +38,7 @@ TYPICAL_GROWTH, TYPICAL_PARTS = 1.75, 4
 
 @dataclass(frozen=True, slots=True)
 class OutsideNamings:
-    """Hold how many answered nodes lie in parts that 1, 2, 3 and 4 nodes outside of them named.
+    """The answered nodes in parts that 1, 2, 3 and 4 nodes outside of them returned.
 
     `together` is how many nodes such a part has, the mean over its nodes: that many are found or missed
     at once, and so much larger are variances than those of single nodes.
@@ -50,7 +50,7 @@ class OutsideNamings:
 
 @dataclass(frozen=True, slots=True)
 class CrawlCounts:
-    """Hold what a crawl has to count for its size to be estimated; nodes are those that answered.
+    """The counts of a crawl from which its size is estimated; nodes are those that answered.
 
     All counts are of one address family and of one zone: nodes outside of it, and what they name,
     do not count.
@@ -104,9 +104,9 @@ class CrawlCounts:
 
 @dataclass(frozen=True, slots=True)
 class CrawlSize:
-    """Say how large a network is by a crawl.
+    """The size of a network by a crawl.
 
-    `unnamed` nodes were named by nobody who answered, `lost` ones were asked and their packets were
+    `unnamed` nodes were returned by no node that answered, `lost` ones were queried and their packets were
     lost; both are estimates for the zone crawled.  `found` is the share of the zone's nodes that
     answered, with the variance `found_variance`.
     """
@@ -121,7 +121,7 @@ class CrawlSize:
 def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
     """Estimate the nodes of a network from a crawl of it, or of one zone of it.
 
-    The missed of a zone are those that nobody named, one by one by `improved_chao1` of `named`, together by
+    The missed of a zone are those never returned, one by one by `improved_chao1` of `named`, together by
     `extrapolated` of `outside`: each is blind to the other kind, so the higher, after a correction for
     loss; those named once whose only query
     was lost, and those named more often of whose two queries both were: `f1 q / (1 - q) + r q / (1 - q)`,
@@ -149,7 +149,7 @@ def size_from_crawl(counts: CrawlCounts) -> CrawlSize:
 
 
 def extrapolated(named: Sequence[float], together: float = 1.0) -> float:
-    """Return how many nodes nobody named, if counts grow by one factor with each referrer from 0 to 4.
+    """Return how many nodes were never returned, if counts grow by one factor with each referrer from 0 to 4.
 
     The factor is the likeliest for the nodes with 1, 2, 3 and 4 referrers, which come in parts of
     `together`, and for `TYPICAL_PARTS` more that are as usual: a few parts would fit nearly any factor.

@@ -17,7 +17,7 @@ from crawler.analysis.species_richness import HIGH_95, LOW_95, NetworkSize
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """Hold how far the k-th closest node that answers is from each of some random targets.
+    """The distances from random targets to the k-th closest node that answers.
 
     XOR distances as shares of the id space, 0 to 1.  Targets have to lie in different regions, as
     those of `spread_targets` for `targets_for` their nodes; `found` is the share of all nodes that answer
@@ -92,7 +92,7 @@ def spread_targets(count: int, shares: Sequence[float], id_bits: int = 160) -> l
     """Return a target in each of `count` equal parts of the id space, at the given shares of a part.
 
     With random `shares`, 0 <= share < 1, one for each part, these are random targets whose regions
-    seldom meet (`targets_for`).
+    hardly ever meet (`targets_for`).
     """
     return [int((part + share) * 2**53) * 2**id_bits // (count * 2**53) for part, share in enumerate(shares)]
 

@@ -31,7 +31,7 @@ def gamma_density(shape: int, value: float) -> float:
 
 
 def random_targets(count: int, random: Random) -> list[int]:
-    """Return random targets, one in each of `count` equal parts, so that their regions seldom meet."""
+    """Return random targets, one in each of `count` equal parts, so that their regions hardly ever meet."""
     drawn = spread_targets(count, [random.random() for _ in range(count)], ID_BITS)
     return [each ^ random.getrandbits(64) for each in drawn]
 

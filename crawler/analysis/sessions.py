@@ -1,7 +1,7 @@
 """How long nodes stay, and how often they come, from rounds of visits to all nodes of a zone.
 
 Pure functions of times, without I/O.  A round is a census of the zone; a node that answered in it was
-there.  Between two rounds nobody knows, so lengths are known to intervals only, and a session that fits
+there.  Between two rounds nothing is known, so lengths are known to intervals only, and a session that fits
 between two rounds is never seen: the fit (`weibull`) allows for both.  Stutzbach and Rejaie (2006) say
 why only sessions whose beginning was seen may count: who is met in the midst of one stays longer than most.
 Times are in seconds.
@@ -21,7 +21,7 @@ from crawler.analysis.distributions import NORMAL_95
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """Hold one session as rounds show it.
+    """One session as rounds show it.
 
     It answered from the round at `first` to that at `last`; `before` is the round before, when it was not
     there, None if there was none that tells; `after` is the round after, None if it may still be there.
@@ -41,7 +41,7 @@ class Stay:
 
 
 class NodeClass(StrEnum):
-    """Say what the whole window shows of a node."""
+    """What the whole window shows of a node."""
 
     OFFLINE = "offline"
     """Named, and never there."""
@@ -105,7 +105,7 @@ def single_miss_share(answered: Iterable[Sequence[int]]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Hold how many of a group are left after a time, with Wilson's 95 % interval."""
+    """The share of a group that is left after a time, with Wilson's 95 % interval."""
 
     time: float
     share: float
@@ -160,7 +160,7 @@ def arrivals(stays: Iterable[Stay], times: Sequence[float]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class NegativeBinomial:
-    """Hold a law of counts: Poisson with a mean that varies; `size` is infinite where it does not."""
+    """A law of counts: Poisson with a mean that varies; `size` is infinite where it does not."""
 
     mean: float
     size: float
@@ -201,7 +201,7 @@ def mean_by_little(
 
 @dataclass(frozen=True, slots=True)
 class Age:
-    """Hold how long a node has been there at a moment, and how long it stays; infinite if not seen."""
+    """How long a node has been there at a moment, and how long it stays; infinite if not seen."""
 
     elapsed: float
     remaining: float

@@ -19,7 +19,7 @@ EXACT_REFERRERS = 4
 
 @dataclass(frozen=True, slots=True)
 class NetworkSize:
-    """Hold an estimate of a number of nodes, its variance, and the ends of its 95 % interval.
+    """An estimate of a number of nodes, its variance, and the ends of its 95 % interval.
 
     `low` and `high` need not lie symmetrically.  `counted` of the nodes are certain: they answered.
     """
@@ -47,7 +47,7 @@ def chapman(caught_by_a: int, caught_by_b: int, caught_by_both: int) -> NetworkS
 
 
 def chao1(once: float, twice: float) -> float:
-    """Return how many nodes nobody named, from those that one and that two named (Chao 1984).
+    """Return how many nodes were never returned, from those returned by one node and by two (Chao 1984).
 
     `f1 (f1 - 1) / (2 (f2 + 1))`, a lower bound for any mixture of Poisson means.
     """
@@ -55,7 +55,7 @@ def chao1(once: float, twice: float) -> float:
 
 
 def improved_chao1(named: Sequence[float]) -> float:
-    """Return how many nodes nobody named, from those with 1, 2, 3 and 4 referrers.
+    """Return how many nodes were never returned, from those with 1, 2, 3 and 4 referrers.
 
     Chiu, Wang, Walther and Chao (2014): `chao1` and `f3 / (4 f4) * max(0, f1 - f2 f3 / (2 f4))`,
     which is a lower bound too, and a closer one.
@@ -69,7 +69,7 @@ def sample_coverage(named: Sequence[int]) -> float:
     """Return the share of all namings that fall on nodes named at least once (Good and Turing).
 
     `1 - f1 / sum(i f_i)`; the last entry of `named` counts as if it were exact, so the result is at
-    most the coverage.  0 without any.  It is a share of namings, not of nodes: those whom few name
+    most the coverage.  0 without any.  It is a share of namings, not of nodes: those that few return
     weigh little in it.
     """
     namings = sum(times * nodes for times, nodes in enumerate(named, start=1))

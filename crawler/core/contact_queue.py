@@ -7,7 +7,7 @@ CHUNK_CONTACTS = 1024
 
 
 class ContactQueue:
-    """Hand out contacts in the order in which they came; both ends cost the same however many wait."""
+    """Contacts in the order in which they came; both ends cost the same, however many wait."""
 
     def __init__(self, bytes_each: int) -> None:
         self._bytes_each = bytes_each

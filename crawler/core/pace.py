@@ -1,4 +1,4 @@
-"""When the next query may go out: in all, to endpoints never asked before, and to one host.
+"""When the next query may go out: in all, to endpoints never queried before, and to one host.
 
 Pure arithmetic: it is told the time, says how long to wait, and never waits itself.
 """
@@ -7,14 +7,14 @@ from crawler.settings import CrawlSettings
 from dhtnode.krpc import PackedEndpoint
 from dhtnode.token_bucket import TokenBucket
 
-SHORTEST_WAIT = 0.001  # seconds; a wait that rounding could swallow would be waited for ever
+SHORTEST_WAIT = 0.001  # seconds; a shorter wait could be rounded away, again and again
 MAX_HOSTS = 100_000  # hosts with a bucket of their own; the oldest are forgotten, and full again by then
 BACK_OFF = 60.0  # seconds for which a host that has refused is left alone
 _PORT_BITS = 16
 
 
 class Pace:
-    """Decide whether a query may be sent now."""
+    """The rates of queries in all, to new endpoints, and to each host."""
 
     def __init__(self, settings: CrawlSettings, now: float, *, by_endpoint: bool = False) -> None:
         """Start with full buckets; a rate of 0 allows everything at once.
@@ -35,7 +35,7 @@ class Pace:
         return _rounded(max(self._queries.wait_time(now), self._endpoints.wait_time(now)))
 
     def host_wait_time(self, endpoint: PackedEndpoint, now: float) -> float:
-        """Return the seconds until this host may be asked again."""
+        """Return the seconds until this host may be queried again."""
         return 0.0 if self.is_unlimited else _rounded(self._host(endpoint, now).wait_time(now))
 
     def start_visit(self, endpoint: PackedEndpoint, now: float) -> None:
@@ -45,7 +45,7 @@ class Pace:
             self._host(endpoint, now).spend(now)
             self.count_query(endpoint, now)
 
-    def go_on(self, now: float) -> None:
+    def count_second(self, now: float) -> None:
         """Count the second query of a visit: what it overdraws, the next visit waits for."""
         if not self.is_unlimited:
             self._queries.spend(now)

@@ -1,4 +1,4 @@
-"""The visits to all nodes of one family: whom to query next, and what each visit comes to.
+"""The visits to all nodes of one family: which to query next, and what each visit comes to.
 
 A visit is two queries: for the node's own id with the last bit flipped, which shows all its
 neighbours, and for a random id of the zone, which shows how it connects to the rest.  Rows of
@@ -181,7 +181,7 @@ class FamilyCrawl(Crawl[OpenVisit]):
         if response.node_id != visit.node_id:
             self._end(visit, Outcome.WRONG_ID, FAILED, now)
             return
-        self._pace.go_on(now)
+        self._pace.count_second(now)
         visit.target = self._zone.random_id(self._random)
         self._second_due.append(visit)
 

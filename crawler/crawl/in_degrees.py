@@ -1,4 +1,4 @@
-"""By whom each endpoint was named, for the estimate of nodes that are missed together.
+"""Which nodes have returned each endpoint, for the estimate of nodes that are missed together.
 
 `named_from_outside` asks, of every node that answered, for the five referrers farthest from it.  They
 take some 180 bytes for each endpoint, so they are held for networks up to a bound only, and given up
@@ -18,22 +18,22 @@ WIDTH = 8  # contacts that a node names of its own part of the id space
 _HELD = EXACT_REFERRERS + 1
 _BYTES = 4  # of an id: enough to tell parts apart in which a few of 200,000 nodes are
 _BITS = 8 * _BYTES
-_NOBODY = (0,) * _HELD
+_NONE = (0,) * _HELD
 
 
 class InDegrees:
-    """Hold for each endpoint its first 32 bits, and those of five that named it from farthest away."""
+    """The first 32 bits of each endpoint's id, and of the five farthest nodes that returned it."""
 
     def __init__(self, most_endpoints: int = MOST_ENDPOINTS) -> None:
         """Start empty; beyond so many endpoints all is given up."""
         self._most = most_endpoints
         self._rows: dict[PackedEndpoint, int] = {}
         self._ids = array("I")
-        self._distances = array("I")  # five for each row, 0 where nobody is
+        self._distances = array("I")  # five for each row, 0 where there are fewer
         self.is_given_up = False
 
     def add(self, contacts: Iterable[tuple[bytes, PackedEndpoint]], referrer: bytes) -> None:
-        """Take in whom a node names, each of them once; costs about a microsecond for each."""
+        """Add the contacts that a node returned, each once; costs about a microsecond for each."""
         if self.is_given_up:
             return
         named_by, rows, ids, distances = _prefix(referrer), self._rows, self._ids, self._distances
@@ -45,7 +45,7 @@ class InDegrees:
                     return
                 row = rows[endpoint] = len(rows)
                 ids.append(_prefix(node_id))
-                distances.extend(_NOBODY)
+                distances.extend(_NONE)
             # The farther, the fewer bits are shared.
             distance, start = ids[row] ^ named_by, row * _HELD
             held = distances[start : start + _HELD]

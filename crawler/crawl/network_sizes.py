@@ -30,7 +30,7 @@ HEADLINE, DISTANCES = "crawl", "distances"
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Hold how many endpoints have come to what, and the queries that tell how many packets were lost.
+    """The endpoints of a crawl by what is known of them, and the queries that show how many were lost.
 
     The sightings of a resumed crawl are those of all its parts, the second queries those of the last.
     `answered` counts the nodes that answered in this part.  `outside` is None where too little is known.
@@ -70,7 +70,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """Hold the ids closest to a target, closest first, up to `K`."""
+    """The ids closest to a target, closest first, up to `K`."""
 
     target: int
     ids: tuple[int, ...]
@@ -83,7 +83,7 @@ class Neighbourhood:
 
 @dataclass(frozen=True, slots=True)
 class FamilySizes:
-    """Hold what the crawl of one family says about its network."""
+    """What the crawl of one family says about its network."""
 
     family: Family
     counts: CrawlCounts

@@ -50,7 +50,7 @@ def _of_hosts(family: Family, nodes: RunNodes) -> Iterator[SybilTestResult]:
     """Test the hosts; more than `FEW_IDS` ids on one is where an alarm may begin."""
     for alarm in crowded_hosts(nodes.hosts_with(), nodes.hosts_above(FEW_IDS)):
         if alarm.is_suspect:
-            yield _suspicion(family, "ids on one host", str(alarm.subject), alarm)
+            yield _result(family, "ids on one host", str(alarm.subject), alarm)
 
 
 def _of_zones(family: Family, nodes: RunNodes, answered: int, zone: Zone) -> Iterator[SybilTestResult]:
@@ -62,10 +62,10 @@ def _of_zones(family: Family, nodes: RunNodes, answered: int, zone: Zone) -> Ite
     total = zone.bits + bits
     report = dense_zones([nodes.count(first | part, total) for part in range(1 << bits)])
     for alarm in report.suspects:
-        yield _suspicion(family, "ids in one zone", f"{first | int(alarm.subject):0{total}b}", alarm)
+        yield _result(family, "ids in one zone", f"{first | int(alarm.subject):0{total}b}", alarm)
     p_value = report.dispersion_p_value
     spread = Alarm("all zones", report.dispersion, 1.0, p_value, p_value <= FALSE_ALARMS)
-    yield _suspicion(family, "dispersion of zones", str(spread.subject), spread)
+    yield _result(family, "dispersion of zones", str(spread.subject), spread)
 
 
 def _of_neighbourhoods(
@@ -81,9 +81,9 @@ def _of_neighbourhoods(
     some = random.sample(sizes.neighbourhoods, min(KL_TARGETS, len(sizes.neighbourhoods)))
     yield from _suspects(sizes.family, "prefixes", _by_prefixes(some, found, chance))
     for alarm in _by_distance(watched, background):
-        yield _suspicion(sizes.family, "closeness", str(alarm.subject), alarm)
+        yield _result(sizes.family, "closeness", str(alarm.subject), alarm)
     for alarm in _by_prefixes(watched, found, chance):
-        yield _suspicion(sizes.family, "prefixes", str(alarm.subject), alarm)
+        yield _result(sizes.family, "prefixes", str(alarm.subject), alarm)
 
 
 def _by_distance(neighbourhoods: Sequence[Neighbourhood], background: Distances) -> list[Alarm]:
@@ -107,15 +107,15 @@ def _by_prefixes(
 
 
 def _suspects(family: Family, test: str, alarms: Sequence[Alarm]) -> Iterator[SybilTestResult]:
-    """Yield the alarms to believe, of many, so that an honest network raises one seldom."""
+    """Yield the alarms to believe, of many, so that an honest network rarely raises one."""
     believed = benjamini_hochberg([alarm.p_value for alarm in alarms], FALSE_ALARMS)
     for alarm, is_believed in zip(alarms, believed, strict=True):
         if is_believed:
-            yield _suspicion(family, test, str(alarm.subject), alarm, is_suspect=True)
+            yield _result(family, test, str(alarm.subject), alarm, is_suspect=True)
 
 
-def _suspicion(
+def _result(
     family: Family, test: str, subject: str, alarm: Alarm, *, is_suspect: bool | None = None
 ) -> SybilTestResult:
-    verdict = alarm.is_suspect if is_suspect is None else is_suspect
-    return SybilTestResult(family, test, subject, alarm.score, alarm.expected, alarm.p_value, verdict)
+    believed = alarm.is_suspect if is_suspect is None else is_suspect
+    return SybilTestResult(family, test, subject, alarm.score, alarm.expected, alarm.p_value, believed)

@@ -82,11 +82,9 @@ class Sampler(Crawl[OpenSampling]):
         turns that were claimed are used.
         """
         self.family = client.family
-        self.frontier = Frontier(
-            CompactContacts(client.family, client.scope),
-            settings.max_endpoints,
-            counts_hosts=client.scope is not Scope.LOOPBACK,
-        )
+        is_loopback = client.scope is Scope.LOOPBACK
+        self._compact = CompactContacts(client.family, client.scope)
+        self.frontier = Frontier(self._compact, settings.max_endpoints, counts_hosts=not is_loopback)
         self.outcomes: Counter[Outcome] = Counter()
         self.queries = 0
         self.not_due = 0
@@ -103,8 +101,7 @@ class Sampler(Crawl[OpenSampling]):
         self._random = random
         self._wall_clock = wall_clock
         self._excludes = excludes
-        self._compact = CompactContacts(client.family, client.scope)
-        self._host_bits = 0 if client.scope is Scope.LOOPBACK else 16
+        self._host_bits = 0 if is_loopback else 16
         self._half_key = random.getrandbits(64) | 1
         self._sample = client.template(SampleInfohashes)
         self._find_node = client.template(FindNode)
@@ -272,12 +269,11 @@ class Sampler(Crawl[OpenSampling]):
         """Handle the result of find_node, which changes nothing about what is known of samples."""
         if isinstance(result, Response):
             self._add_contacts(visit, result)
-            is_first = visit.rtt_ms is None
-            if is_first:
+            if visit.rtt_ms is None:
                 visit.rtt_ms, visit.version = round(1000 * took, 3), result.version
-            if is_first and outcome is Outcome.NOT_DUE:
-                self._follow(visit, outcome, now)
-                return
+                if outcome is Outcome.NOT_DUE:
+                    self._follow(visit, outcome, now)
+                    return
         elif outcome is Outcome.NOT_DUE and visit.rtt_ms is None:
             outcome = Outcome.TIMEOUT
         self._end(visit, outcome)

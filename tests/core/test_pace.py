@@ -38,7 +38,7 @@ def crawl(settings, hosts, seconds, *, ports=10_000):
     while now < seconds:
         while seconds_due and seconds_due[0][0] <= now:
             _, number = heappop(seconds_due)
-            pace.go_on(now)
+            pace.count_second(now)
             sent.append((now, number % hosts))
         if pace.wait_time(now) == 0 and waiting and waiting[0][0] <= now:
             _, number = heappop(waiting)
@@ -105,7 +105,7 @@ def test_new_endpoints_have_a_rate_of_their_own():
         now = step / 100
         if pace.wait_time(now) == 0:
             pace.start_visit(endpoint(started), now)
-            pace.go_on(now)
+            pace.count_second(now)
             started += 1
 
     assert 50 <= started <= 5 + 5 * 10
@@ -147,7 +147,7 @@ def test_rate_of_zero_lifts_every_limit():
     pace = Pace(CrawlSettings(rate=0.0), 0.0)
     for _ in range(10_000):
         pace.start_visit(HERE, 0.0)
-        pace.go_on(0.0)
+        pace.count_second(0.0)
         pace.count_query(HERE, 0.0)
 
     assert (pace.wait_time(0.0), pace.host_wait_time(HERE, 0.0)) == (0.0, 0.0)
