@@ -398,6 +398,7 @@ def test_only_the_closest_contacts_of_one_response_count() -> None:
 
     lookup.on_response(address(1000), as_id(1000), [at(n) for n in range(300, 0, -1)])
 
+    assert len(lookup._candidates) == 5
     assert query_all(lookup) == [address(n) for n in (1, 2)]
     for number in (1, 2):
         lookup.on_failure(address(number))
