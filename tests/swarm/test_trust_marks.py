@@ -198,11 +198,19 @@ def test_stores_with_half_of_the_usual_overlap_are_asked_about_the_others():
 def test_store_of_which_half_is_invented_is_told_where_all_are_cut():
     """It shares half as much with the others as they do; what it alone has proves nothing there."""
     random = Random(1)
-    hosts = [host_mask(random.randbytes(4)) for _ in range(2000)]
-    told = [random.sample(hosts, 500) for _ in range(12)]
+    hosts = [host_mask(random.randbytes(4)) for _ in range(3000)]
+    told = [random.sample(hosts, 500) for _ in range(8)]
     told[3][250:] = [host_mask(random.randbytes(4)) for _ in range(250)]
 
     assert outlier_stores([NodeStore(reduce(or_, some), 500) for some in told]) == {3}
+
+
+def test_two_stores_outvote_a_third():
+    random = Random(1)
+    hosts, invented = ([host_mask(random.randbytes(4)) for _ in range(60)] for _ in range(2))
+    told = [hosts[:50], hosts[10:], invented]
+
+    assert outlier_stores([NodeStore(reduce(or_, some), len(some)) for some in told]) == {2}
 
 
 def test_two_liars_among_stores_of_leechers_are_told():
