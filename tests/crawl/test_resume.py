@@ -15,7 +15,7 @@ from tests.commands import run_command
 
 pytestmark = pytest.mark.slow
 
-NODES = 500
+NODES = 300
 KILLS = 2
 
 

@@ -421,7 +421,7 @@ SURROUNDINGS = st.sampled_from(Family)
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     SURROUNDINGS, st.lists(st.binary(max_size=80) | st.binary(max_size=60).map(b"d1:".__add__), max_size=8)
 )
@@ -462,7 +462,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.slow
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(SURROUNDINGS, st.lists(mutated(), min_size=1, max_size=4))
 async def test_damaged_packets_do_no_harm(family: Family, packets: list[bytes]) -> None:
     """Each is answered, refused or dropped; at most one reply each, and the node lives on."""
@@ -478,7 +478,7 @@ async def test_damaged_packets_do_no_harm(family: Family, packets: list[bytes]) 
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(SURROUNDINGS, st.lists(messages() | queries(), max_size=10), st.booleans())
 async def test_valid_packets_of_any_kind_do_no_harm(
     family: Family, packets: list[Message], read_only: bool
@@ -496,6 +496,7 @@ async def test_valid_packets_of_any_kind_do_no_harm(
 
 
 @pytest.mark.slow
+@settings(max_examples=40)
 @given(SURROUNDINGS, st.data())
 async def test_any_answer_to_a_query_of_ours_ends_it_once(family: Family, data: st.DataObject) -> None:
     """With an answer, a refusal or a fault, whatever the answer carries."""

@@ -157,8 +157,10 @@ async def one_hour(network, families, living, alive, through):
     return total
 
 
-@pytest.mark.parametrize("trouble", ["all lost", "nobody there", "names hang"])
-@pytest.mark.parametrize(("dead", "alive"), [(V6, V4), (V4, V6)])
+@pytest.mark.parametrize(
+    ("dead", "alive", "trouble"),
+    [(V6, V4, "all lost"), (V4, V6, "all lost"), (V6, V4, "nobody there"), (V4, V6, "names hang")],
+)
 async def test_upkeep_of_one_family_is_the_same_without_the_other(
     autojump_clock, new_network, monkeypatch, dead, alive, trouble
 ):

@@ -284,7 +284,7 @@ async def test_item_expires_after_two_hours_unless_it_is_put_again(autojump_cloc
 async def test_item_is_kept_alive_for_as_long_as_somebody_cares(autojump_clock, new_network):
     """Also when its writer has gone, and whoever keeps an old one goes over to the new one."""
     network = new_network(seed=1)
-    async with network.open_nodes(16) as nodes, trio.open_nursery() as nursery:
+    async with network.open_nodes(10) as nodes, trio.open_nursery() as nursery:
         async with network.open_node(40, through=nodes[0].addresses) as writer:
             await writer.wait_joined()
             await writer.put_item(letter(1))

@@ -98,7 +98,7 @@ async def test_dead_nodes_are_blamed_while_others_live(autojump_clock, new_netwo
     """Most of the network dies at once: that is no outage of ours, and the dead are forgotten."""
     network = new_network(seed)
 
-    async with network.open_nodes(30) as nodes:
+    async with network.open_nodes(16) as nodes:
         dead = {host_of(node) for node in nodes[6:]}
         for host in dead:
             network.cut(host)

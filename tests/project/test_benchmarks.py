@@ -291,7 +291,7 @@ def test_eclipse_refuses_what_makes_no_network(wrong, capsys):
 
 def test_announcing_finds_peers_and_loses_them(tmp_path):
     """Six hours of announcing and two of silence: a peer is found in time, and not when its time is over."""
-    report, printed = report_of("announcing", tmp_path, "--nodes=14", "--hours=8", "--swarms=1")
+    report, printed = report_of("announcing", tmp_path, "--nodes=10", "--hours=8", "--swarms=1")
     counts = report["counts"]
     assert counts["searches"] > 25
     assert counts["found"] == counts["searches"]
