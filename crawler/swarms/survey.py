@@ -59,7 +59,7 @@ class SurveyCounts:
 
 @dataclass(slots=True)
 class _Job:
-    """Hold what is to happen with the swarms of one call."""
+    """The swarms of one call, and what to do with them."""
 
     tally: MeasurementCounts
     on_sample: Callable[[SwarmMeasurement], None] | None
@@ -124,7 +124,7 @@ class SwarmSurvey:
 
         By default that is 200 where nodes are known, and few where lookups are needed.  A swarm for
         which no node answers is a failure and leaves no row.  One call at a time; leaving it early
-        leaves no row of the swarms under way.  `on_peers` is told whom each node named, if its reply is
+        leaves no row of the swarms under way.  `on_peers` gets the peers that each node listed, if its reply is
         believed; addresses of peers are kept nowhere.
         """
         wanted = list(info_hashes)
