@@ -124,8 +124,8 @@ class SwarmSurvey:
 
         By default that is 200 where nodes are known, and few where lookups are needed.  A swarm for
         which no node answers is a failure and leaves no row.  One call at a time; leaving it early
-        leaves no row of the swarms under way.  `on_peers` gets the peers that each node listed, if its reply is
-        believed; addresses of peers are kept nowhere.
+        leaves no row of the swarms under way.  `on_peers` gets the peers that each node listed, if
+        its reply is believed; addresses of peers are kept nowhere.
         """
         wanted = list(info_hashes)
         job = _Job(tally, on_sample, on_failure, on_peers, source)
