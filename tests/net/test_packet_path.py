@@ -437,11 +437,15 @@ async def test_arbitrary_bytes_do_no_harm(family: Family, packets: list[bytes]) 
     assert bench.is_alive()
 
 
+KNOWN = st.sampled_from([bytes.fromhex(case["hex"]) for case in CASES if len(case["hex"]) > 2])
+MESSAGES = messages().map(encode) | KNOWN
+ANSWERS = messages().filter(lambda message: not isinstance(message, Query))
+
+
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
     """Return a valid packet with something done to it: cut, changed in one byte, doubled, or spliced."""
-    known = st.sampled_from([bytes.fromhex(case["hex"]) for case in CASES if len(case["hex"]) > 2])
-    data = draw(messages().map(encode) | known)
+    data = draw(MESSAGES)
     at = draw(st.integers(0, len(data) - 1))
     match draw(st.sampled_from(["cut", "change", "insert", "remove", "double", "splice"])):
         case "cut":
@@ -458,7 +462,7 @@ def mutated(draw: st.DrawFn) -> bytes:
             return data[:at] + data[at + 1 :]
         case "double":
             return data + data
-    return data[:at] + draw(known) + data[at:]
+    return data[:at] + draw(KNOWN) + data[at:]
 
 
 @pytest.mark.slow
@@ -502,7 +506,7 @@ async def test_any_answer_to_a_query_of_ours_ends_it_once(family: Family, data: 
     """With an answer, a refusal or a fault, whatever the answer carries."""
     bench = Bench(family)
     bench.ask(b"aa")
-    message = data.draw(messages().filter(lambda message: not isinstance(message, Query)))
+    message = data.draw(ANSWERS)
     packet = encode(message).replace(encode_id(message.transaction_id), b"1:t2:aa")
 
     for _ in range(2):

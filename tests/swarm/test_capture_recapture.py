@@ -54,5 +54,6 @@ def test_deviation_is_that_of_repeated_draws():
 
 def test_good_turing_is_the_share_of_namings_that_repeat():
     """Six namings, of which two are of hosts named once; no naming covers nothing."""
-    assert good_turing(NamedPeers.of([{"a", "b", "c"}, {"a", "b", "d"}])) == pytest.approx(4 / 6)
+    named = [{"a", "b", "c"}, {"a", "b", "d"}, {"a", "e", "f"}]
+    assert good_turing(NamedPeers.of(named)) == pytest.approx(5 / 9)
     assert good_turing(NamedPeers.of([])) == 0

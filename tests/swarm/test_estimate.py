@@ -134,6 +134,16 @@ def test_error_of_a_filter_is_as_published(count, by_formula, simulated):
 # The union and its interval
 
 
+@pytest.mark.parametrize(
+    ("zero_bits", "low", "high"),
+    [(2046, 1, 1), (2008, 20, 21), (1857, 97, 103), (771, 964, 1038), (109, 2831, 3181)],
+)
+def test_ends_of_a_union_are_those_of_the_exact_moments(zero_bits, low, high):
+    found = union_interval(ScrapeFilter((1 << 2048 - zero_bits) - 1), EMPTY, 0)
+
+    assert (found.low, found.high) == (low, high)
+
+
 @pytest.mark.parametrize("count", [*range(1, 41), 60, 80])
 def test_interval_of_a_small_swarm_covers_it(count):
     """Computed over every outcome, not simulated: the truth is inside in 95 % of cases and more."""

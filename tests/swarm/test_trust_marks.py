@@ -101,6 +101,14 @@ def test_special_use_addresses_are_marked(host):
     assert marks([*replies[:-1], leaking]) == ((),) * 8
 
 
+@pytest.mark.parametrize(("special", "marked"), [(4, False), (5, True)])
+def test_half_of_the_listed_peers_may_not_be_special(special, marked):
+    hosts = [f"10.0.0.{number}" if number < special else f"21.0.0.{number}" for number in range(10)]
+    reply = reply_of(9, None, None, tuple(Address(host, 1) for host in hosts))
+
+    assert (marks([reply]) == (("special-use-addresses",),)) is marked
+
+
 def test_on_loopback_every_address_serves():
     """There, peers are made up (198.18.0.0/15) or are at home."""
     values = tuple(Address(f"198.18.0.{number}", 1) for number in range(20))
