@@ -93,6 +93,21 @@ class TestCrawl:
         assert zone.size.counted == 0
         assert zone.found == whole.found
 
+    def test_without_groups_one_in_a_thousand_is_missed_in_groups_of_three_and_a_half(self):
+        """As in networks of every kind that was simulated."""
+        sizes = [
+            size_from_crawl(
+                CrawlCounts(answered, answered, answered, answered, (0, 0, 0, 0, answered), 0, 0, 0)
+            )
+            for answered in (10_000, 100_000)
+        ]
+
+        assert [each.size.estimate for each in sizes] == pytest.approx([10_010, 100_100], abs=0.01)
+        # 10 and 100 by chance, 2.5 times as much for the groups, and the square of half of them.
+        assert sizes[1].size.variance - sizes[0].size.variance == pytest.approx(
+            90 * 3.5 + 2500 - 25, rel=0.01
+        )
+
     def test_of_a_crawl_in_which_nobody_answered(self):
         """Nothing was learned, and nothing divides by zero."""
         nothing = CrawlCounts(0, 0, 0, 0, (0, 0, 0, 0, 0), 0, 0, 0)

@@ -5,10 +5,13 @@ from dataclasses import replace
 import pytest
 
 from dhtnode.addresses import Address
-from dhtnode.api.items import ItemSearch
+from dhtnode.api.items import PADDING, ItemSearch
+from dhtnode.ids import NodeId
 from dhtnode.items import ImmutableItem, Item, MutableItem
-from dhtnode.krpc.messages import Response
+from dhtnode.krpc.codec import encode
+from dhtnode.krpc.messages import Get, Query, Response
 from dhtnode.net.transactions import Answer
+from dhtnode.settings import VERSION_TAG
 
 SEED = bytes(range(32))
 NOTE = ImmutableItem.of(b"note")
@@ -35,6 +38,13 @@ def search_with(target_of: Item, *answers: Answer, salt: bytes = b"salt") -> Ite
     for each in answers:
         search.add(each)
     return search
+
+
+def test_query_for_an_item_is_as_long_as_the_reply_needs():
+    """Replies have up to 8 times the length of their query, and an item with its contacts some 1500 bytes."""
+    query = Query(b"abcd", NodeId(bytes(20)), Get(NOTE.target(), padding=PADDING), version=VERSION_TAG)
+
+    assert len(encode(query)) == 205
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])

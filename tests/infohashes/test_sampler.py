@@ -18,7 +18,6 @@ from crawler.db.records.infohash_samples import (
     LEASE_LIFETIME,
     MAX_INTERVAL,
     MIN_INTERVAL,
-    UNSUPPORTED_PAUSE,
     Appearances,
     NodeSample,
     NodeToSample,
@@ -27,14 +26,14 @@ from crawler.db.records.infohash_samples import (
 )
 from crawler.db.records.records import utc_text
 from crawler.db.writer import open_writer
-from crawler.infohashes.replication import choose_targets
+from crawler.infohashes.replication import ReplicationSearch, Target, choose_targets
 from crawler.infohashes.survey import InfohashSurvey, describe, describe_discovery, record
 from crawler.infohashes.turns import Plan
 from crawler.settings import CrawlSettings
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.zone import Zone
-from dhtnode import Address, Family, NodeSettings
+from dhtnode import Address, Family, NodeSettings, QueryTimeout, Scope
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 from tests.commands import PATIENCE, Running
@@ -462,12 +461,33 @@ class TestTurns:
             (Outcome.TIMEOUT, None, MAX_INTERVAL + 1),
             (Outcome.TIMEOUT, 300, 301),
             (Outcome.WRONG_ID, 60, MAX_INTERVAL + 1),
-            (Outcome.UNSUPPORTED, None, UNSUPPORTED_PAUSE),
+            (Outcome.UNSUPPORTED, None, 86_400),
         ],
     )
     def test_pauses(self, outcome, interval, pause):
         """Six hours, unless the node itself says that it may be less."""
         assert pause_after(outcome, interval) == pause
+
+
+class Facts:
+    """What a search has to know of its client."""
+
+    family, scope = Family.IPV4, Scope.PUBLIC
+
+    def template(self, _make):
+        """Return nothing, since nothing is sent."""
+
+
+def test_unresponsive_node_is_queried_twice_for_its_holding():
+    search = ReplicationSearch(Facts(), CrawlSettings(), Random(1), 0.0)
+    search.add([Target(1, b"h" * 20, [(b"n" * 20, Address("21.0.0.1", 6881))])])
+    now = 0.0
+    while (outgoing := search.next_query(now)) is not None:
+        if isinstance(outgoing, tuple):
+            search.on_end(outgoing[-1], QueryTimeout("21.0.0.1:6881: no answer"), 5.0, now)
+        now += 5.0
+
+    assert search.queries == 2
 
 
 def test_samples_become_swarms(store):
