@@ -26,7 +26,10 @@ STARTING_LOOKUPS = 4  # towards random ids of the zone: a start from several cor
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What one run works with; `settings` are those that it began with."""
+    """What one run works with; `settings` are those that it began with.
+
+    `is_resumed` says whether the run was interrupted before and continues.
+    """
 
     run_id: int
     settings: Mapping[str, object]
@@ -34,12 +37,15 @@ class Session:
     writer: Writer
     clients: tuple[BulkClient[Any], ...]
     shows_progress: bool = False
+    is_resumed: bool = False
 
     async def read_journals(self) -> list[Journal]:
         """Return what this run has written of its frontiers before it was interrupted; empty for a new one.
 
         Some 30 bytes for each endpoint that it knew, so keep them no longer than needed.
         """
+        if not self.is_resumed:
+            return []
         return await self.writer.call(lambda database: list(database.runs.journals(self.run_id)))
 
 
@@ -68,7 +74,7 @@ async def open_session(
     `bootstrap`, the nodes of the database are joined through if all of them are on loopback.
 
     The run ends as `finished` when the block does, and as `interrupted` when it is left by a
-    cancellation or an exception; all rows are written either way.  Raises `StoreError`
+    cancellation or an exception; all rows are written either way.  Raises `DatabaseError`
     and what `open_node` raises.
     """
     with CrawlDatabase.open(path, anonymize=anonymize, busy_timeout=busy_timeout) as store:
@@ -91,7 +97,9 @@ async def open_session(
             ):
                 with open_sockets(address.host for address in node.addresses) as sockets:
                     clients = tuple(BulkClient[Any](socket) for socket in sockets)
-                    yield Session(run_id, settings, node, writer, clients, shows_progress)
+                    yield Session(
+                        run_id, settings, node, writer, clients, shows_progress, interrupted is not None
+                    )
             status = RunStatus.FINISHED
         finally:
             with trio.CancelScope(shield=True):

@@ -41,7 +41,7 @@ def compute_findings(
     """Compute and record the results of a run, all visits of which are written.
 
     `watched` are ids whose surroundings are tested in any case; those outside of the zone are left out.
-    Costs some 10 us for each visit, and a second or two.  Raises `StoreError`.
+    Costs some 10 us for each visit, and a second or two.  Raises `DatabaseError`.
     """
     families: list[FamilySizes] = []
     tests: list[SybilTestResult] = []

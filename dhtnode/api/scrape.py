@@ -45,8 +45,11 @@ async def measure_swarm(
             advance()
 
         def advance() -> None:
-            for query in measurement.take_queries():
-                nursery.start_soon(query_one, query)
+            # What the lookup has been told already ends at once, and may call for further queries.
+            while queries := measurement.take_queries():
+                for query in queries:
+                    if not sockets[query.family].is_known(measurement, query):
+                        nursery.start_soon(query_one, query)
 
         advance()
     return measurement.result()
@@ -89,20 +92,25 @@ class _FamilyScrape:
         measurement.bytes_sent += driver.bytes_sent
         measurement.bytes_received += driver.bytes_received
 
-    async def query(self, measurement: Measurement, query: MeasurementQuery) -> None:
-        """Send one query and wait for its end, unless it was a part of the lookup."""
+    def is_known(self, measurement: Measurement, query: MeasurementQuery) -> bool:
+        """Return whether the query was a part of the lookup; its end is then recorded."""
         node = query.node
         node.address = self._compact.address_of(node.endpoint)
         known = self._results.get(node.endpoint) if query.kind is QueryKind.SCRAPE else None
-        if known is not None:
-            if isinstance(known, Answer):
-                node.bytes_sent += known.bytes_sent
-                node.bytes_received += known.bytes_received
-            _end(measurement, query, known)
-            return
+        if known is None:
+            return False
+        if isinstance(known, Answer):
+            node.bytes_sent += known.bytes_sent
+            node.bytes_received += known.bytes_received
+        _end(measurement, query, known)
+        return True
+
+    async def query(self, measurement: Measurement, query: MeasurementQuery) -> None:
+        """Send one query and wait for its end."""
+        query.node.address = address = self._compact.address_of(query.node.endpoint)
         method = GetPeers(InfoHash(query.target), scrape=query.kind is not QueryKind.LISTING)
         try:
-            answer = await self._lookup.socket.rpc.query(method, node.address)
+            answer = await self._lookup.socket.rpc.query(method, address)
         except QueryError as error:
             _end(measurement, query, error)
         else:
