@@ -102,7 +102,6 @@ def test_beta_is_symmetric(a, b, x):
 
 
 def test_counts_have_tails_that_include_them():
-    """Poisson and binomial, by their sums."""
     poisson = [exp(-3), 3 * exp(-3), 4.5 * exp(-3), 4.5 * exp(-3)]
     assert poisson_tails(3, 2) == (
         pytest.approx(sum(poisson[:3]), rel=1e-12),
@@ -116,7 +115,6 @@ def test_counts_have_tails_that_include_them():
 
 
 def test_ends_of_the_domain():
-    """Nothing lies below 0, everything below infinity."""
     assert gamma_tails(2, 0) == (0.0, 1.0)
     assert gamma_tails(2, inf) == (1.0, 0.0)
     assert beta_tails(2, 2, 0) == (0.0, 1.0)
@@ -137,6 +135,5 @@ def test_ends_of_the_domain():
     ],
 )
 def test_refuses_what_has_no_probability(impossible):
-    """One clear error, no endless loop."""
     with pytest.raises(ValueError, match=r"probability|share"):
         impossible()

@@ -91,7 +91,6 @@ class TestPopulation:
         assert size.variance / size.estimate**2 == pytest.approx(0.75 / 10)
 
     def test_is_none_without_anything_to_go_by(self):
-        """No node, no lookup, nothing in the zone."""
         assert population([], NetworkSize(4, 4, 4, 0)) is None
         assert population([SampledNode(30)], NetworkSize(4, 4, 4, 0)) is None
         assert population([SampledNode(30, (0,))], NetworkSize(4, 4, 4, 0)) is None
@@ -99,7 +98,6 @@ class TestPopulation:
 
     @pytest.mark.parametrize("impossible", [(-1, ()), (0, (1,)), (3, (-1,))])
     def test_refuses_what_no_node_can_show(self, impossible):
-        """A node that stores nothing shows nothing."""
         with pytest.raises(ValueError, match="no sample of"):
             SampledNode(*impossible)
 
@@ -146,7 +144,6 @@ class TestCoverage:
     """What share of further samples is known."""
 
     def test_by_hand(self):
-        """Ten of a thousand shown once."""
         coverage = sample_coverage(10, 20, 1000)
 
         assert coverage.share == pytest.approx(0.99)

@@ -31,7 +31,6 @@ def test_ids_are_counted_by_their_first_bits():
 
 
 def test_chances_and_densities_are_those_of_the_laws():
-    """By hand, and added up."""
     assert poisson_chance(2.0, 3) == pytest.approx(8 / 6 * exp(-2))
     assert (poisson_chance(0.0, 0), poisson_chance(0.0, 1)) == (1.0, 0.0)
     assert sum(poisson_chance(9.0, count) for count in range(60)) == pytest.approx(1)
@@ -50,7 +49,6 @@ def test_neighbours_are_the_closest():
 
 
 def test_targets_are_one_in_each_part():
-    """And differ in their last bits too."""
     targets = random_targets(16, Random(1))
 
     assert [target >> 156 for target in targets] == list(range(16))

@@ -85,7 +85,6 @@ class TestCrawl:
         assert size.high <= 1001
 
     def test_of_a_zone_is_multiplied_and_has_the_variance_of_a_share(self):
-        """Sixteen zones: relative variance near 15/16 over the nodes counted."""
         whole, zone = size_from_crawl(COUNTS), size_from_crawl(counts(zone_bits=4))
 
         assert zone.size.estimate == pytest.approx(16 * whole.size.estimate)
@@ -94,7 +93,6 @@ class TestCrawl:
         assert zone.found == whole.found
 
     def test_without_groups_one_in_a_thousand_is_missed_in_groups_of_three_and_a_half(self):
-        """As in networks of every kind that was simulated."""
         sizes = [
             size_from_crawl(
                 CrawlCounts(answered, answered, answered, answered, (0, 0, 0, 0, answered), 0, 0, 0)
@@ -109,7 +107,6 @@ class TestCrawl:
         )
 
     def test_of_a_crawl_in_which_nobody_answered(self):
-        """Nothing was learned, and nothing divides by zero."""
         nothing = CrawlCounts(0, 0, 0, 0, (0, 0, 0, 0, 0), 0, 0, 0)
 
         assert size_from_crawl(nothing).size == NetworkSize(0, 0, 0, pytest.approx(0, abs=10), 0)
@@ -128,12 +125,10 @@ class TestCrawl:
         ],
     )
     def test_refuses_counts_that_contradict_each_other(self, changes):
-        """An engine that counts wrongly is told so."""
         with pytest.raises(ValueError, match="contradict"):
             counts(**changes)
 
     def test_of_two_families_adds_sizes_and_variances(self):
-        """The joint interval is narrower than the sum of both."""
         one = size_from_crawl(COUNTS).size
         both = joint_size([one, one])
 
@@ -157,7 +152,6 @@ class TestUnnamed:
     """Chapman, Chao1 and its improvement."""
 
     def test_chapman_by_hand(self):
-        """Seber 1982: (n1+1)(n2+1)/(m+1) - 1."""
         size = chapman(99, 79, 39)
 
         assert size.estimate == pytest.approx(100 * 80 / 40 - 1)
@@ -166,7 +160,6 @@ class TestUnnamed:
         assert size.low < 199 < size.high
 
     def test_chao1_by_hand(self):
-        """The bias-corrected form is defined without any named twice."""
         assert chao1(10, 4) == 9
         assert chao1(0, 0) == chao1(1, 0) == 0
 
@@ -216,7 +209,6 @@ class TestUnnamed:
         assert named_from_outside([], [], 5) == OutsideNamings((0, 0, 0, 0), 1)
 
     def test_outside_namings_take_the_place_of_single_ones(self):
-        """In the estimate of the unnamed only."""
         alone, together = (
             size_from_crawl(COUNTS),
             size_from_crawl(counts(outside=OutsideNamings((30, 40, 80, 120), 3))),
@@ -227,7 +219,6 @@ class TestUnnamed:
         assert together.size.variance > 2 * alone.size.variance
 
     def test_sample_coverage(self):
-        """One less the share of single namings."""
         assert sample_coverage([5, 10, 25]) == pytest.approx(1 - 5 / 100)
         assert sample_coverage([0, 0]) == 0
 
@@ -269,7 +260,6 @@ class TestDistances:
         assert size.high == pytest.approx(gamma_quantile(400, 0.975) / total, rel=1e-6)
 
     def test_uncertain_share_of_found_nodes_widens_the_interval(self):
-        """The estimate is divided by the share; relative variances add."""
         values = tuple(Random(1).gammavariate(8, 1e-9) for _ in range(50))
         plain = size_from_distances(Distances(values, 8))
         corrected = size_from_distances(Distances(values, 8, found=0.8, found_variance=0.0016))
@@ -318,7 +308,6 @@ class TestDistances:
         assert 1 < by_median < by_sum
 
     def test_median_of_few_distances_has_no_interval(self):
-        """Five order statistics cannot hold 95 %."""
         five, six = (size_from_median(Distances((0.1,) * count, 1)) for count in (5, 6))
 
         assert (five.low, five.high) == (0.0, inf)
@@ -335,12 +324,10 @@ class TestDistances:
 
     @pytest.mark.parametrize("values", [(), (0.0, 0.1)])
     def test_refuses_what_has_no_density(self, values):
-        """Without distances, or with one of nothing."""
         with pytest.raises(ValueError, match="nothing to estimate from"):
             Distances(values, 8)
 
     def test_distance_to_the_kth_closest_is_that_of_sorting_all(self):
-        """XOR order is not that of numbers."""
         random = Random(2)
         ids = sorted(random.getrandbits(16) for _ in range(50))
         for target in (0, 65535, *(random.getrandbits(16) for _ in range(50))):
@@ -350,7 +337,6 @@ class TestDistances:
         assert kth_distance(ids, 0, 51, 16) is None
 
     def test_targets_lie_one_in_each_part(self):
-        """Of the whole id space."""
         targets = spread_targets(3, [0.0, 0.5, 0.999])
 
         assert [3 * target >> 160 for target in targets] == [0, 1, 2]

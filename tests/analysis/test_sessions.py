@@ -65,7 +65,6 @@ def test_misses_in_a_row_end_a_session(answered, misses, expected):
 
 
 def test_no_misses_end_no_session():
-    """A session has to end by something."""
     with pytest.raises(ValueError, match="0 misses"):
         stays_of([1], TIMES, 0)
 
@@ -82,7 +81,6 @@ def test_no_misses_end_no_session():
     ],
 )
 def test_nodes_have_classes(answered, expected):
-    """By where their sessions lie in the window."""
     assert class_of(stays_of(answered, TIMES)) == expected
 
 
@@ -183,7 +181,6 @@ def test_false_ends_cut_sessions_unless_misses_are_forgiven():
 
 
 def test_too_little_is_refused():
-    """Rather than fitted."""
     stay = Stay(0.0, 10.0, 20.0, 30.0)
     with pytest.raises(ValueError, match="9 sessions and 9 ends"):
         fit_weibull([stay] * 9)
@@ -194,7 +191,6 @@ def test_too_little_is_refused():
 
 
 def test_counts_that_vary_more_than_chance_are_negative_binomial():
-    """By moments; and the chances add up to one."""
     random = Random(2)
     counts = []
     for _ in range(4000):  # Poisson with a mean that is Gamma: negative binomial of size 3

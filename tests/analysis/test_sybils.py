@@ -137,7 +137,6 @@ class TestZones:
         assert report.dispersion_p_value < 1e-100
 
     def test_empty_network_raises_no_alarm(self):
-        """And one zone is refused."""
         assert dense_zones([0, 0, 0]).suspects == ()
         with pytest.raises(ValueError, match="one zone"):
             dense_zones([5])

@@ -39,14 +39,12 @@ def test_peers_are_found_by_every_name_of_a_swarm(bootstrap, wanted):
 
 
 def test_torrent_file_names_a_swarm_and_ways_in(bootstrap):
-    """Its nodes are asked where the given ones are silent."""
     torrent = Metainfo("a", HASH, None, nodes=tuple(bootstrap))
     with FakeNode() as silent:
         assert len(find_peers(torrent, bootstrap=[str(silent.address)])) == PEERS
 
 
 def test_private_torrent_is_refused_before_anything_is_sent():
-    """No node is opened at all."""
     with FakeNode() as silent:
         with pytest.raises(PrivateTorrent):
             find_peers(Metainfo("a", HASH, None, is_private=True), bootstrap=[str(silent.address)])
@@ -58,7 +56,6 @@ def test_private_torrent_is_refused_before_anything_is_sent():
     ("limit", "count"), [(1, 1), (5, 5), (PEERS, PEERS), (PEERS + 5, PEERS), (None, PEERS)]
 )
 def test_limit_is_the_most_that_is_returned(bootstrap, limit, count):
-    """Fewer come only when there are no more."""
     assert len(find_peers(HASH, limit=limit, bootstrap=bootstrap)) == count
 
 
@@ -81,25 +78,21 @@ def test_text_that_names_no_swarm_is_refused(text):
 
 @pytest.mark.parametrize("text", ["", "127.0.0.1", "127.0.0.1:70000", "::1:6881"])
 def test_bootstrap_that_is_no_host_and_port_is_refused(text):
-    """A mistake of the caller, and said so."""
     with pytest.raises(ValueError, match=r"HOST:PORT|brackets"):
         find_peers(HASH, bootstrap=[text])
 
 
 def test_network_that_does_not_answer_is_told_from_an_empty_swarm():
-    """Nobody answered at all: nothing is known about the swarm."""
     with FakeNode() as silent, pytest.raises(NotJoined, match="no node answered"):
         find_peers(HASH, bootstrap=[str(silent.address)])
 
 
 def test_time_that_runs_out_without_a_peer_is_a_failure():
-    """An empty list would say that there are none."""
     with FakeNode() as silent, pytest.raises(NotJoined, match=r"within 0\.2 s"):
         find_peers(HASH, timeout=0.2, bootstrap=[str(silent.address)])
 
 
 def test_time_that_runs_out_returns_what_has_come():
-    """One node answers and names another, which keeps silent."""
     with FakeNode(b"a" * 20) as helpful, FakeNode(b"b" * 20) as silent:
 
         def help_once():

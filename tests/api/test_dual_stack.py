@@ -55,7 +55,6 @@ HALVES = [number + 0.5 for number in range(100)]
     ],
 )
 async def test_who_is_late_has_little_time_left(autojump_clock, other, ends_at, found):
-    """And what it has found by then counts."""
     first = Answering(*FOUND, end=1.0)
 
     walks = await lookup_in_all_families([other, first], b"target", None)
@@ -66,7 +65,6 @@ async def test_who_is_late_has_little_time_left(autojump_clock, other, ends_at, 
 
 
 async def test_walk_that_ends_without_an_answer_hastens_nobody(autojump_clock):
-    """A dead family is often the first to give up."""
     dead, slow = Answering(end=0.1), Answering(20.0, end=30.0)
 
     walks = await lookup_in_all_families([dead, slow], b"target", None)
@@ -76,7 +74,6 @@ async def test_walk_that_ends_without_an_answer_hastens_nobody(autojump_clock):
 
 
 async def test_answers_are_told_as_they_come(autojump_clock):
-    """With the endpoint, and without waiting for anybody."""
     one, other = Answering(0.5, end=5.0), Answering(0.25, 0.75, end=6.0)
     told = []
 

@@ -59,7 +59,6 @@ def test_highest_seq_wins_in_any_order(order: tuple[int, ...]) -> None:
 
 
 def test_item_with_seq_zero_is_an_item() -> None:
-    """The lowest number is a number."""
     assert search_with(letter(0), answer(0, letter(0))).newest == letter(0)
 
 
@@ -83,7 +82,6 @@ def test_forged_item_counts_for_nothing(forged: Item) -> None:
 
 
 def test_value_that_hashes_to_something_else_is_forged() -> None:
-    """An immutable item is proven by its target alone."""
     search = search_with(NOTE, answer(0, ImmutableItem.of(b"other")), answer(1, letter(1)), answer(2, NOTE))
 
     assert (search.newest, search.forged, search.copies(NOTE)) == (NOTE, 2, 1)

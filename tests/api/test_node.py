@@ -78,7 +78,6 @@ async def test_ping_tells_who_is_there(testnet: Testnet, node: Node) -> None:
 
 
 async def test_query_of_ones_own_choice_is_answered(testnet: Testnet, node: Node) -> None:
-    """Waiting for it, or by callback."""
     other = testnet.nodes[5]
     outcomes = []
     done = trio.Event()
@@ -160,7 +159,6 @@ async def test_scrape_measures_a_swarm_of_known_size(testnet: Testnet, node: Nod
 
 
 async def test_unknown_swarm_is_empty(testnet: Testnet, node: Node) -> None:
-    """Nobody knows a peer: that is an answer, too."""
     scrape = await node.scrape(SWARM)
 
     assert (await peers_of(node), scrape.estimate.peers) == (set(), 0)
@@ -201,7 +199,6 @@ async def test_blocking_call_finds_peers(testnet: Testnet, node: Node) -> None:
 
 
 async def test_blocking_call_stops_at_its_limit(testnet: Testnet) -> None:
-    """Who wants three peers need not wait for all."""
     testnet.place_swarm(SWARM, seeds=20, leechers=20)
 
     found = await trio.to_thread.run_sync(partial(find_peers, SWARM, limit=3, bootstrap=testnet.bootstrap))
@@ -256,7 +253,6 @@ async def test_name_is_resolved_to_an_address_that_can_be_queried(testnet: Testn
 
 
 async def test_node_that_answers_nonsense_is_told() -> None:
-    """As an error of its own, not as silence."""
     async with open_node(listen=["127.0.0.1:0"]) as node, trio.open_nursery() as nursery:
         stranger = open_udp_socket(Address("127.0.0.1", 0))
 
@@ -345,7 +341,6 @@ async def test_damaged_state_does_not_keep_a_node_from_starting(tmp_path: Path) 
 
 
 async def test_closed_node_leaves_nothing_behind(testnet: Testnet) -> None:
-    """Its port is free, and no task runs on."""
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with open_node(bootstrap=testnet.bootstrap) as node:
         address = node.addresses[0]
@@ -363,7 +358,6 @@ async def test_error_in_the_block_comes_out_as_it_is() -> None:
 
 
 async def test_busy_port_is_told() -> None:
-    """And what was bound before it is given back."""
     async with open_node(listen=["127.0.0.1:0"]) as node:
         free = open_udp_socket(Address("::1", 0))
         free.close()
@@ -392,7 +386,6 @@ async def test_node_that_cannot_be_opened_says_why(options: dict, error: type[Ex
 
 
 async def test_seeded_nodes_have_the_same_id() -> None:
-    """For tests that must be repeatable."""
     ids = []
     for _ in range(2):
         async with open_node(listen=["127.0.0.1:0"], random=Random(7)) as node:

@@ -76,12 +76,10 @@ def test_every_page_opens_and_fetches_nothing_from_elsewhere(database, fetch):
 
 
 def test_what_would_be_fetched_is_seen():
-    """A pattern that finds nothing would let everything pass."""
     assert FETCHED.search('<script defer src="https://cdn.example/vega.js"></script>')
 
 
 def test_front_page_names_every_question_and_table(fetch):
-    """With what they are about."""
     page = unescape(fetch("/")[1])
 
     assert heading(page) == "A crawl of the BitTorrent DHT"
@@ -94,7 +92,6 @@ def test_front_page_names_every_question_and_table(fetch):
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_table_says_what_it_holds(fetch, name):
-    """Title, meaning, and each column with its meaning and unit."""
     status, page = fetch(f"/{DATABASE}/{name}")
     text = unescape(page)
 
@@ -120,7 +117,6 @@ def test_question_is_answered(fetch, name):
 
 
 def test_questions_have_names_of_their_own():
-    """Or they would stand in front of a table."""
     with sqlite3.connect(":memory:") as db:
         assert set(metadata_of(db)["databases"][DATABASE]["queries"]) == set(QUERIES)
     assert QUERIES.keys() & TABLES.keys() == set()
@@ -141,7 +137,6 @@ def test_parameters_choose(fetch):
 
 
 def test_facets_are_offered(fetch):
-    """By outcome, and with their counts."""
     page = json.loads(fetch(f"/{DATABASE}/visits.json?_shape=objects")[1])
     outcomes = {each["value"]: each["count"] for each in page["facet_results"]["outcome"]["results"]}
 
@@ -178,7 +173,6 @@ def test_what_tells_of_peers_is_never_read(database, fetch):
     ["DELETE FROM runs", "PRAGMA query_only = OFF", "ATTACH 'other.db' AS other", "CREATE TABLE new (x)"],
 )
 def test_nothing_can_be_written(database, tmp_path, monkeypatch, sql):
-    """Whatever somebody asks for."""
     monkeypatch.chdir(tmp_path)
     db = open_blind(database)
     with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|readonly"):
@@ -239,7 +233,6 @@ def test_history_of_a_swarm_is_drawn(fetch):
 
 
 def test_table_leads_to_the_history(fetch):
-    """From every info-hash in it."""
     assert f'href="{PLOTS}/swarm/{LARGE.hex()}"' in fetch(f"/{DATABASE}/swarm_samples")[1]
     assert f'href="{PLOTS}/swarm/{LARGE.hex()}"' in fetch(f"/{DATABASE}/largest_swarms")[1]
 
@@ -260,7 +253,6 @@ def run_here(line):
 
 @pytest.mark.slow
 def test_check_opens_every_page(database):
-    """And says for each how it went."""
     ended = run_here([str(database), "--check", "--json"])
 
     assert (ended.status, ended.stderr) == (0, "")
@@ -282,7 +274,6 @@ def test_check_fails_where_a_page_is_slow(database, monkeypatch):
 
 @pytest.mark.parametrize("option", ["--check", "--port=0"])
 def test_missing_datasette_is_one_line(database, monkeypatch, option):
-    """Which says what to install."""
     for name in browse.__all__:
         monkeypatch.delattr(browse, name)
     for name in [name for name in sys.modules if name.startswith("crawler.browse.")]:
@@ -297,7 +288,6 @@ def test_missing_datasette_is_one_line(database, monkeypatch, option):
 
 
 def test_busy_port_is_one_line(database):
-    """Which names it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         ended = run_here([str(database), f"--port={other.getsockname()[1]}"])
 
@@ -309,7 +299,6 @@ def test_busy_port_is_one_line(database):
     ("content", "said"), [(b"", "is empty"), (b"Dear reader,\n" * 99, "is not a SQLite")]
 )
 def test_what_is_no_crawl_is_refused(tmp_path, content, said):
-    """In one line, by both ways to read it."""
     (tmp_path / "other.db").write_bytes(content)
 
     for option in ("--check", "--port=0"):
@@ -381,7 +370,6 @@ async def announcing(_app, _listener, announce):
 
 
 def test_wrong_command_line_is_status_2(tmp_path):
-    """As with every command."""
     ended = run_here([str(tmp_path / "none.db")])
 
     assert ended.status == 2

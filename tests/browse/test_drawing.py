@@ -15,7 +15,6 @@ SOME_NUMBERS = st.lists(st.floats(0, 1e12, allow_nan=False), min_size=1, max_siz
 
 @given(SOME_NUMBERS, st.sampled_from(["linear", "log"]), st.booleans())
 def test_scale_holds_every_value_and_its_ticks(values, kind, zero):
-    """In order, and few enough to be read."""
     values = [value if kind == "linear" else 10 ** (value / 1e11) for value in values]
     scale = scale_of(kind, values, 0.0, 100.0, zero=zero)
     ticks = [tick.value for tick in scale.ticks()]
@@ -35,7 +34,6 @@ def test_scale_holds_every_value_and_its_ticks(values, kind, zero):
     ],
 )
 def test_times_are_round_and_name_the_day_once(seconds, texts):
-    """In steps that people use."""
     assert [tick.text for tick in Scale("time", 0.0, float(seconds), 0, 1).ticks()] == texts
 
 
@@ -44,12 +42,10 @@ def test_times_are_round_and_name_the_day_once(seconds, texts):
     [(0, "0"), (12, "12"), (0.25, "0.25"), (1234, "1,234"), (20_000, "20k"), (3.2e6, "3.2M"), (5e9, "5G")],
 )
 def test_numbers_are_short(number, text):
-    """And exact where that is short too."""
     assert number_text(number) == text
 
 
 def test_interval_is_drawn_from_end_to_end():
-    """On an axis that holds it."""
     point = Point(1.0, 50.0, "fifty", 10.0, 200.0)
     drawing = ElementTree.fromstring(draw_points("t", Axis("x"), Axis("y", "log"), [Series("s", [point])]))  # noqa: S314  # our own
     interval = drawing.find(f".//{SVG}line[@class='interval']")
@@ -59,7 +55,6 @@ def test_interval_is_drawn_from_end_to_end():
 
 
 def test_text_of_others_is_escaped():
-    """A client may name itself anything."""
     drawn = draw_bars("<t>", "n", [Bar('<script>"', 3.0, "</title><b>", 0.5)])
     drawing = ElementTree.fromstring(drawn)  # noqa: S314  # our own
 
@@ -69,7 +64,6 @@ def test_text_of_others_is_escaped():
 
 
 def test_marked_part_lies_on_the_bar():
-    """In its own colour, as wide as its share."""
     drawing = ElementTree.fromstring(draw_bars("t", "n", [Bar("a", 8.0, "", 0.25)], parts=("all", "marked")))  # noqa: S314  # our own
     whole, part = (float(each.get("width")) for each in drawing.iter(f"{SVG}rect"))
 

@@ -25,7 +25,6 @@ def address(tmp_path_factory):
 
 
 def test_front_page_is_shown(address):
-    """With the way to the plots."""
     page = html_of(address + "/")
 
     assert "A crawl of the BitTorrent DHT" in page

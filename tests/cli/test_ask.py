@@ -97,7 +97,6 @@ def started(process):
 
 
 def test_ping_tells_who_answered_and_how_it_sees_us(network):
-    """One object with the keys of the specification."""
     ended = run_command("dhtnode", "ping", network.bootstrap[0], "--json")
 
     (record,) = ended.records
@@ -111,7 +110,6 @@ def test_ping_tells_who_answered_and_how_it_sees_us(network):
 
 
 def test_ping_resolves_names(network):
-    """A host may be a name."""
     port = network.bootstrap[0].rpartition(":")[2]
     ended = run_command("dhtnode", "ping", f"localhost:{port}", "--json")
 
@@ -119,7 +117,6 @@ def test_ping_resolves_names(network):
 
 
 def test_ping_without_json_is_a_line_for_people(network):
-    """Id, address, time, version and our own address."""
     ended = run_command("dhtnode", "ping", network.bootstrap[0])
 
     assert (ended.status, ended.stderr) == (0, "")
@@ -131,7 +128,6 @@ def test_ping_without_json_is_a_line_for_people(network):
 
 @pytest.mark.parametrize("program", ["dhtnode", "crawler"])
 def test_package_runs_as_a_module(program):
-    """`python -m` does the same as the installed command."""
     script = {"dhtnode": "dhtnode", "crawler": "dhtcrawl"}[program]
     told = [
         subprocess.run([*command, "--version"], check=True, capture_output=True, text=True).stdout
@@ -142,7 +138,6 @@ def test_package_runs_as_a_module(program):
 
 
 def test_find_node_prints_the_closest_first(network):
-    """Eight nodes, each with its distance."""
     ended = run_command("dhtnode", "find-node", SWARM, *network.options, "--json")
 
     records = ended.records
@@ -157,7 +152,6 @@ def test_find_node_prints_the_closest_first(network):
 
 
 def test_find_node_without_json_prints_a_line_per_node(network):
-    """Id and address come first, to be cut out."""
     ended = run_command("dhtnode", "find-node", SWARM, *network.options)
 
     assert ended.status == 0
@@ -168,7 +162,6 @@ def test_find_node_without_json_prints_a_line_per_node(network):
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_get_peers_prints_each_peer_once(network, as_json):
-    """All seven of a swarm of seven."""
     options = ["--json"] if as_json else []
     ended = run_command("dhtnode", "get-peers", SMALL, *network.options, *options)
 
@@ -191,7 +184,6 @@ def test_info_hash_has_several_spellings(network, name):
 
 
 def test_get_peers_of_an_empty_swarm_says_no():
-    """The network answered that it knows nobody."""
     with running_testnet(3) as small:
         ended = run_command("dhtnode", "get-peers", EMPTY, *small.options)
 
@@ -217,7 +209,6 @@ def test_get_peers_prints_a_peer_before_the_lookup_ends():
 
 
 def test_get_peers_with_something_found_is_done_when_time_runs_out():
-    """What was found stays found: the status is 0."""
     with FakeNode(b"a" * 20) as helpful, FakeNode(b"b" * 20) as silent:
         options = ["--bootstrap", str(helpful.address), "--timeout", "1"]
         with Running("dhtnode", "get-peers", SMALL, *options) as process:
@@ -243,7 +234,6 @@ def test_announced_peer_is_found(changing_network):
 
 
 def test_announce_without_json_is_a_line_for_people(changing_network):
-    """To how many nodes, and what."""
     info_hash = "a2" * 20
     ended = run_command("dhtnode", "announce", info_hash, "--port", "5555", *changing_network.options)
 
@@ -252,7 +242,6 @@ def test_announce_without_json_is_a_line_for_people(changing_network):
 
 @pytest.mark.parametrize(("options", "seeds", "leechers"), [(["--seed"], 1, 0), ([], 0, 1)])
 def test_announced_seed_is_counted_as_one(changing_network, options, seeds, leechers):
-    """Seeds and leechers are told apart by scrapes."""
     info_hash = f"a3{seeds}{leechers}" * 10
     run_command("dhtnode", "announce", info_hash, "--port", "5555", *options, *changing_network.options)
     (record,) = run_command("dhtnode", "scrape", info_hash, *changing_network.options, "--json").records
@@ -299,7 +288,6 @@ def test_scrape_without_json_is_a_line_for_people(network):
 
 
 def test_scrape_of_an_empty_swarm_is_zero(network):
-    """Nobody there is an answer, and no failure."""
     ended = run_command("dhtnode", "scrape", EMPTY, *network.options, "--json")
 
     (record,) = ended.records
@@ -380,7 +368,6 @@ def test_node_prints_its_sockets_as_json():
 
 @pytest.mark.skipif(not has_ipv6_loopback(), reason="no IPv6 here")
 def test_node_listens_on_one_address_of_each_family():
-    """One line per socket, one id for both."""
     with Running("dhtnode", "run", *LOOPBACK, "--listen", "[::1]:0") as process:
         lines = [process.read_line(), process.read_line()]
         process.signal(signal.SIGTERM)
@@ -393,7 +380,6 @@ def test_node_listens_on_one_address_of_each_family():
 
 
 def test_node_stops_by_itself_after_its_timeout():
-    """That is what was asked for: status 0."""
     ended = run_command("dhtnode", "run", *LOOPBACK, "--timeout", "0.3")
 
     assert (ended.status, ended.stderr) == (0, "")
@@ -418,7 +404,6 @@ def test_damaged_state_is_set_aside_and_the_node_runs(tmp_path):
 
 
 def test_network_prints_three_ways_in():
-    """One address a line for people; with --json one object."""
     with Running("dhtnode", "testnet", "--nodes", "4") as process:
         lines = [process.read_line() for _ in range(3)]
         process.close_stdin()
@@ -470,7 +455,6 @@ def refused(tmp_path_factory):
     ids=[" ".join(line)[:80] for line, _ in WRONG],
 )
 def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
-    """It says what is wrong, and nothing was begun."""
     ended = refused[number]
 
     assert (ended.status, ended.stdout) == (2, "")
@@ -480,7 +464,6 @@ def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint)
 
 
 def test_command_alone_prints_its_help():
-    """The first thing that a newcomer types is answered."""
     ended = run_command("dhtnode")
 
     assert (ended.status, ended.stdout) == (2, "")
@@ -549,7 +532,6 @@ def test_address_that_has_gone_is_told_and_its_id_is_kept(tmp_path):
 
 
 def test_address_of_another_machine_is_refused():
-    """203.0.113.0/24 is for documentation: nobody has it."""
     ended = run_command("dhtnode", "run", "--listen", "203.0.113.7:0", "--no-default-bootstrap")
 
     assert (ended.status, ended.stdout) == (1, "")
@@ -557,7 +539,6 @@ def test_address_of_another_machine_is_refused():
 
 
 def test_state_file_that_cannot_be_written_is_told_at_once(tmp_path):
-    """Not when the node ends, days later."""
     state = tmp_path / "missing" / "state.json"
     ended = run_command("dhtnode", "run", *LOOPBACK, "--state", state)
 
@@ -566,7 +547,6 @@ def test_state_file_that_cannot_be_written_is_told_at_once(tmp_path):
 
 
 def test_host_that_does_not_exist_is_named():
-    """The top-level domain is reserved for that (RFC 2606)."""
     ended = run_command("dhtnode", "ping", "nosuch.invalid:6881")
 
     assert (ended.status, ended.stdout) == (1, "")
@@ -579,7 +559,6 @@ def test_host_that_does_not_exist_is_named():
     ids=lambda arguments: arguments[0],
 )
 def test_network_that_does_not_answer_is_status_1(arguments):
-    """One line, after the time that was given for it."""
     with FakeNode() as silent:
         options = ["--bootstrap", str(silent.address), "--timeout", "0.5", "--json"]
         ended = run_command("dhtnode", *arguments, *options)
@@ -590,7 +569,6 @@ def test_network_that_does_not_answer_is_status_1(arguments):
 
 @pytest.mark.parametrize("command", ["get-peers", "scrape", "find-node"])
 def test_interrupt_is_one_line_and_status_130(command):
-    """As a shell reports it, and without a traceback."""
     with (
         FakeNode() as silent,
         Running("dhtnode", command, SWARM, "--bootstrap", str(silent.address)) as process,
@@ -603,7 +581,6 @@ def test_interrupt_is_one_line_and_status_130(command):
 
 
 def test_reader_that_goes_away_ends_the_command_quietly():
-    """`dhtnode get-peers ... | head -1` complains about nothing."""
     with (
         FakeNode(b"a" * 20) as helpful,
         Running("dhtnode", "get-peers", SMALL, "--bootstrap", str(helpful.address)) as process,

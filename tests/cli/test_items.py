@@ -80,13 +80,11 @@ def test_text_is_kept_under_its_hash(dhtnode):
 
 
 def test_lines_for_people_are_short(dhtnode):
-    """The value alone, to be used in a script."""
     assert dhtnode("put", "hello").stdout == f"{HELLO} stored at 8 nodes\n"
     assert dhtnode("get", HELLO).stdout == "hello\n"
 
 
 def test_value_of_a_stranger_does_nothing_to_a_terminal(dhtnode):
-    """Control characters are shown and not sent."""
     target = put(dhtnode, "\x1b[2Jgone")["target"]
 
     assert dhtnode("get", target).stdout == "'\\x1b[2Jgone'\n"
@@ -106,7 +104,6 @@ def test_signed_text_can_be_replaced_by_its_owner(dhtnode, tmp_path):
 
 
 def test_salt_makes_another_item_of_the_same_key(dhtnode):
-    """It is needed to find it, too."""
     plain = put(dhtnode, "plain", "--key", "key")
     salted = put(dhtnode, "salted", "--key", "key", "--salt", "s")
     key = plain["public_key"]
@@ -223,7 +220,6 @@ def test_sample_prints_what_a_node_holds_peers_for():
 
 
 def test_sample_of_nobody_is_one_line():
-    """Status 1: the network said no."""
     ended = run_command("dhtnode", "sample", "127.0.0.1:1", "--timeout", "1")
 
     assert (ended.status, ended.stdout) == (1, "")

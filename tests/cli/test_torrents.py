@@ -73,7 +73,6 @@ def test_file_stands_for_its_info_hash(network, tmp_path, program, words):
 
 
 def test_file_is_told_by_its_content_and_not_by_its_name(network, tmp_path):
-    """Any path that is there will do."""
     path = write(tmp_path / "download", INFO)
     ended = run_command("dhtnode", "get-peers", path.name, *network.options, cwd=tmp_path)
 

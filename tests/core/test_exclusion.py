@@ -19,7 +19,6 @@ IPV6 = CompactContacts(Family.IPV6, Scope.PUBLIC)
 
 @given(bits=st.integers(0, 32), node_id=IDS, seed=st.integers())
 def test_zone_covers_the_ids_with_its_prefix(bits, node_id, seed):
-    """And what is drawn from it lies in it."""
     zone = Zone(int.from_bytes(node_id[:4], "big") >> 32 - bits, bits)
     drawn = zone.random_id(Random(seed))
 
@@ -31,7 +30,6 @@ def test_zone_covers_the_ids_with_its_prefix(bits, node_id, seed):
 
 
 def test_draws_from_a_zone_differ():
-    """All of it is looked at."""
     zone, random = Zone(0x5B, 8), Random(1)
     drawn = [zone.random_id(random) for _ in range(1000)]
 
@@ -44,7 +42,6 @@ def test_draws_from_a_zone_differ():
     [("0", Zone()), ("0x5b", Zone(0x5B, 8)), ("0X0", Zone(0, 4)), ("0xFFFFFFFF", Zone(0xFFFFFFFF, 32))],
 )
 def test_zone_is_read(text, zone):
-    """Hex names the prefix itself."""
     assert Zone.parse(text, Random(1)) == zone
 
 
@@ -85,7 +82,6 @@ abababababababababababababababababababab
 )
 @pytest.mark.parametrize("port", [1, 65535])
 def test_networks_and_addresses_are_excluded(host, port, is_excluded):
-    """Every port of them, and of no others."""
     address = Address(host, port)
     compact = IPV6 if address.family is Family.IPV6 else IPV4
     exclusion = Exclusion.read(LIST.splitlines())
@@ -94,7 +90,6 @@ def test_networks_and_addresses_are_excluded(host, port, is_excluded):
 
 
 def test_ids_are_excluded_wherever_they_are():
-    """A node that moves is left alone too."""
     exclusion = Exclusion.read(LIST.splitlines())
     endpoint = IPV4.endpoint_of(Address("9.9.9.9", 1))
 
@@ -117,7 +112,6 @@ def test_area_without_bounds_asks_nothing():
 
 
 def test_area_bars_what_is_outside_and_who_is_excluded():
-    """Both at once."""
     exclusion = Exclusion.read(["1.2.3.4"])
     is_outside = Area(Zone(0x5B, 8), exclusion).outside(Family.IPV4)
     inside, outside = b"\x5b" + bytes(19), b"\x5c" + bytes(19)

@@ -42,7 +42,6 @@ def filled(*numbers, half=0, **options):
 
 
 def test_contacts_are_taken_in_the_order_in_which_they_came():
-    """First named, first visited; then there is nothing to take."""
     frontier = filled(1, 2, 3)
 
     assert [frontier.take_next(0.0) for _ in range(4)] == [contact(1), contact(2), contact(3), None]
@@ -129,7 +128,6 @@ def test_silent_endpoint_that_two_named_gets_a_second_visit(times_named, state, 
 
 
 def test_there_is_no_third_visit():
-    """A node that was silent twice is taken for gone."""
     frontier = filled(1, 1)
     for _ in range(2):
         frontier.take_next(0.0)
@@ -280,7 +278,6 @@ def test_random_crawl_visits_all_and_loses_nothing(seed, max_endpoints):
 
 @given(st.lists(st.booleans(), max_size=300))
 def test_queue_hands_out_in_order_whatever_its_length(pushes):
-    """Chunks come and go unseen."""
     queue, expected, number = ContactQueue(2), [], 0
     for is_push in pushes:
         if is_push or not expected:

@@ -85,7 +85,6 @@ def test_rate_is_made_use_of():
 
 @pytest.mark.parametrize("length", [2.0, 10.0, 40.0])
 def test_one_host_gets_no_more_than_its_own_rate(length):
-    """A host with many ports is still one host."""
     settings = CrawlSettings(rate=1000.0, new_endpoints_rate=1000.0, host_rate=1.0, host_burst=4.0)
     times: dict[int, list[float]] = {}
     for time, host in crawl(settings, hosts=3, seconds=40.0, ports=600):
@@ -143,7 +142,6 @@ def test_wait_time_is_as_long_as_it_says():
 
 
 def test_rate_of_zero_lifts_every_limit():
-    """For networks of one's own."""
     pace = Pace(CrawlSettings(rate=0.0), 0.0)
     for _ in range(10_000):
         pace.start_visit(HERE, 0.0)
@@ -155,7 +153,6 @@ def test_rate_of_zero_lifts_every_limit():
 
 @pytest.mark.parametrize("by_endpoint", [False, True])
 def test_loopback_counts_endpoints_and_the_network_counts_hosts(by_endpoint):
-    """On loopback a whole network shares one address."""
     pace = Pace(CrawlSettings(), 0.0, by_endpoint=by_endpoint)
     for _ in range(4):
         pace.start_visit(endpoint(1, 1), 0.0)
@@ -189,7 +186,6 @@ def test_hosts_remembered_are_bounded_and_the_one_used_last_stays(monkeypatch):
 
 
 def test_default_pace_is_polite():
-    """Numbers that others would notice are changed on purpose only."""
     settings = CrawlSettings()
     hosts = Counter(host for _, host in crawl(settings, hosts=250, seconds=5.0, ports=100_000))
 

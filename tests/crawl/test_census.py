@@ -308,7 +308,6 @@ async def test_visit_is_written_down_whole(autojump_clock):
 
 
 async def test_contacts_of_a_node_under_a_wrong_id_are_followed(autojump_clock):
-    """Each of them is going to be asked itself."""
     network = MemoryNetwork(seed=8)
     async with network.open_nodes(3) as nodes, open_crawl(network) as (session, store):
         await trio.sleep(60)  # until all three know each other
@@ -495,7 +494,6 @@ def test_counts_are_shown_to_people_and_programs():
 
 
 def test_census_starts_from_several_corners():
-    """One lookup would show one corner of the network."""
     assert STARTING_LOOKUPS > 1
 
 

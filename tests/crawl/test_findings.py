@@ -129,7 +129,6 @@ async def test_zone_tells_the_size_of_the_whole(autojump_clock):
 
 
 async def test_printed_record_and_lines_hold_the_findings(autojump_clock):
-    """The same numbers for programs and for people."""
     network = SyntheticMemoryNetwork(SyntheticSettings(nodes=100, seed=3), seed=3)
     async with open_crawl(network) as (session, _):
         progress = await take_census(session, UNLIMITED, Random(3))
@@ -298,7 +297,6 @@ def test_both_families_are_added_up(store):
 
 
 def test_nobody_answered_is_no_size(store):
-    """There is nothing to estimate from, and nothing is."""
     run_id = store.runs.begin("census", {}, "0.1", T0)
     store.write(run_id, [answered_visit(bytes(20), "192.0.2.1", outcome=Outcome.TIMEOUT)])
     findings = compute_findings(store, run_id, {Family.IPV4: Tally(Counter(), 0, 0, 0)}, WHOLE, Random(1))

@@ -101,7 +101,6 @@ def test_finished_or_changed_census_begins_anew(tmp_path):
 
 @pytest.mark.parametrize("text", ["33", "0x", "5b", "-1"])
 def test_bad_zone_is_one_line(tmp_path, text):
-    """And nothing is begun."""
     ended = run_command("dhtcrawl", "census", "--db", tmp_path / "a.db", "--zone", text)
 
     assert ended.status == 2
@@ -111,7 +110,6 @@ def test_bad_zone_is_one_line(tmp_path, text):
 
 
 def test_bad_exclusion_is_one_line(tmp_path):
-    """It names the file and the line."""
     listed = tmp_path / "list.txt"
     listed.write_text("192.0.2.0/24\nsomebody\n")
     ended = run_command("dhtcrawl", "census", "--db", tmp_path / "a.db", "--exclude", listed)

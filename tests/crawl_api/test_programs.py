@@ -109,7 +109,6 @@ async def test_wrong_options_open_nothing(tmp_path, call):
 
 
 async def test_program_sees_no_progress(tmp_path, capsys, monkeypatch):
-    """Lines on stderr are for commands."""
     monkeypatch.setattr("crawler.core.progress.LINE_PERIOD", 0.0)
     async with open_server(SyntheticSettings(nodes=20)) as server:
         options = CrawlOptions(tmp_path / "crawl.db", CrawlSettings(rate=0), bootstrap=server.bootstrap)

@@ -168,7 +168,6 @@ def test_no_address_of_a_peer_is_in_the_database(network, database):
 
 
 def test_scrape_without_json_prints_a_line_for_people(network, database):
-    """The same line as `dhtnode scrape`."""
     ended = run_command(*SCRAPE, database, "11" * 20, *network.options)
 
     assert (ended.status, ended.stderr) == (0, looked_up(1))
@@ -247,7 +246,6 @@ def test_census_visits_every_node_of_the_network(network, database, options):
 
 
 def test_census_without_json_is_a_line_for_people(network, database):
-    """The counts in words."""
     ended = run_command("dhtcrawl", "census", "--db", database, *network.options)
 
     assert (ended.status, ended.stderr) == (0, "")
@@ -287,7 +285,6 @@ def test_serving_node_is_no_read_only_one(database, options):
 
 
 def test_runs_share_one_database(network, database):
-    """Rows are added, never replaced."""
     run_command("dhtcrawl", "census", "--db", database, *network.options)
     run_command(*SCRAPE, database, SWARM, *network.options)
     run_command("dhtcrawl", "census", "--db", database, *network.options)
@@ -310,7 +307,6 @@ def refused(tmp_path_factory):
 
 
 def test_wrong_command_line_makes_no_database(refused):
-    """Nothing was begun, so nothing is left behind."""
     _, before, after = refused
 
     assert after == before
@@ -322,7 +318,6 @@ def test_wrong_command_line_makes_no_database(refused):
     ids=[" ".join(line)[:80] for line, _ in WRONG],
 )
 def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
-    """It says what is wrong."""
     ended = refused[0][number]
 
     assert (ended.status, ended.stdout) == (2, "")
@@ -334,7 +329,6 @@ def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint)
     "arguments", [["scrape", SWARM, "--db"], ["census", "--db"], ["demo", "--nodes", "20", "--db"]]
 )
 def test_database_in_a_missing_directory_is_refused(tmp_path, arguments):
-    """One line that names the path."""
     path = tmp_path / "missing" / "a.db"
     ended = run_command("dhtcrawl", *arguments, path)
 
@@ -356,7 +350,6 @@ def test_file_that_is_no_database_is_left_alone(tmp_path, arguments):
 
 
 def test_database_of_another_program_is_left_alone(database):
-    """It is SQLite all right, and not ours."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE letters (text)")
     before = database.read_bytes()
@@ -367,7 +360,6 @@ def test_database_of_another_program_is_left_alone(database):
 
 
 def test_locked_database_is_named(database):
-    """After some seconds of waiting for whoever holds it."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         connection.execute("CREATE TABLE runs (id)")
@@ -417,7 +409,6 @@ def test_network_in_which_nobody_answers_is_status_1(tmp_path):
 
 @pytest.mark.parametrize("command", [["scrape", SWARM], ["census"]], ids=["scrape", "census"])
 def test_time_that_runs_out_is_status_1(database, command):
-    """The run is marked as what it is."""
     with FakeNode() as silent:
         options = ["--db", database, "--bootstrap", str(silent.address), "--timeout", "0.5"]
         ended = run_command("dhtcrawl", *command, *options)
@@ -444,7 +435,6 @@ def test_signal_ends_a_run_in_order(database, command, number):
 
 
 def test_interrupted_census_keeps_its_visits(database):
-    """What was seen before Ctrl-C is in the database."""
     with FakeNode(b"f" * 20) as first, FakeNode(b"s" * 20) as silent:
         options = ["--db", database, "--bootstrap", str(first.address)]
         with Running("dhtcrawl", "census", *options) as process:

@@ -59,7 +59,6 @@ def test_demo_table_fits_a_page(demo):
 
 
 def test_demo_says_what_to_do_next(demo):
-    """Open this very database, then the live network."""
     database, ended = demo
 
     assert f"sqlite-utils rows {database} latest_swarms --table" in ended.stdout
@@ -82,7 +81,6 @@ def test_demo_records_census_and_swarms(demo):
 
 
 def test_what_the_demo_says_next_works(demo):
-    """The newcomer copies the line, and reads without explanation."""
     _, ended = demo
     (line,) = re.findall(r"sqlite-utils (rows .* --table)", ended.stdout)
     shown = run_command("sqlite-utils", *line.split())
@@ -115,7 +113,6 @@ def test_demo_prints_json(small_demos):
 
 
 def test_demo_with_the_same_seed_shows_the_same_swarms(small_demos):
-    """What one newcomer sees, another can look at."""
     _, demos = small_demos
     first, second = (
         [(each["info_hash"], each["true_seeds"], each["true_peers"]) for each in ended.records]

@@ -53,7 +53,6 @@ def rows(database, query):
 
 
 def test_wrong_command_lines_are_one_line(tmp_path):
-    """With status 2, and before anything is made."""
     (tmp_path / "ours.db").touch()
     ended = run_each("dhtcrawl", [line for line, _ in WRONG], cwd=tmp_path)
 
@@ -64,7 +63,6 @@ def test_wrong_command_lines_are_one_line(tmp_path):
 
 
 def test_what_the_database_says_is_one_line(tmp_path):
-    """With status 1: no database, and one of another program."""
     (tmp_path / "text.db").write_text("this is no database, whatever it is called" * 100)
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE theirs (x)")

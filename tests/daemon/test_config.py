@@ -78,14 +78,12 @@ def test_every_number_of_a_node_is_a_setting():
 
 
 def test_default_passes_the_check_of_its_own_setting():
-    """Nobody has to leave a default out of a file."""
     for name, value, _ in configure().entries():
         if value is not None:
             assert configure(file={name: value}).settings == DaemonSettings(), name
 
 
 def test_later_place_beats_an_earlier_one():
-    """Flag, environment, file, default, in this order."""
     found = configure(
         file={"port": 1, "state": "file", "host_rate": 1, "log": "x"},
         environment={"DHTNODE_PORT": "2", "DHTNODE_STATE": "environment", "HOME": "/", "DHTNODE_CONFIG": "c"},
@@ -120,14 +118,12 @@ def test_later_place_beats_an_earlier_one():
     ],
 )
 def test_environment_is_read_as_text(name, text, value):
-    """In lists, commas or blanks stand between."""
     entries = configure(environment={f"DHTNODE_{name}": text}).entries()
 
     assert {entry[0]: entry[1] for entry in entries}[name.lower()] == value
 
 
 def test_empty_variable_is_not_set():
-    """As `docker run -e NAME=` leaves it."""
     assert configure(environment={"DHTNODE_PORT": ""}) == configure()
 
 
@@ -153,7 +149,6 @@ def test_wrong_line_of_a_file_is_one_line(text, complaint):
     ],
 )
 def test_wrong_variable_is_named(variable, text, complaint):
-    """As it is written in the environment."""
     with pytest.raises(ConfigError) as refused:
         configure(environment={variable: text})
 
@@ -205,7 +200,6 @@ def test_wrong_flags_are_named():
     "data", [b"port = ", b"port 1", b"\xff", b"a = 1\na = 2", b"x = " + b"[" * 100_000, b"port = 1_"]
 )
 def test_file_that_is_no_toml_is_one_line(data):
-    """With the place, where the parser knows it."""
     with pytest.raises(ConfigError) as refused:
         parse_file(data)
 
@@ -233,7 +227,6 @@ def test_any_bytes_are_settings_or_one_complaint(data):
     )
 )
 def test_what_is_shown_can_be_read_as_a_file(given_settings):
-    """`config --show` prints a file that has the same effect."""
     shown = configure(flags=given_settings)
 
     text = "\n".join(in_toml(*entry) for entry in shown.entries())

@@ -105,7 +105,6 @@ def test_status_is_that_of_the_daemon(place):
 
 
 def test_status_shows_the_table_by_bucket(place, manager):
-    """The nodes of all buckets are those of the table."""
     with running_testnet(5) as network:
         options = [*LOOPBACK, *network.options, "--status-socket", place]
         with Running("dhtnode", "run", *options):
@@ -189,7 +188,6 @@ def test_metrics_may_be_on_a_unix_socket(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_daemon_with_its_state_saved(tmp_path, place, manager, number):
-    """Whoever is connected, and however often the signal comes."""
     state = tmp_path / "state.json"
     options = [*LOOPBACK, "--status-socket", place, "--metrics", "127.0.0.1:0", "--state", state]
     with ExitStack() as stack:
@@ -210,7 +208,6 @@ def test_signal_ends_the_daemon_with_its_state_saved(tmp_path, place, manager, n
 
 
 def test_service_manager_is_told_when_the_node_serves(place, manager, monkeypatch):
-    """Ready means that everything listens; then the watchdog is fed."""
     monkeypatch.setenv("WATCHDOG_USEC", "200000")
     with Running("dhtnode", "run", *LOOPBACK, "--status-socket", place) as daemon:
         manager.wait_for("READY=1")
@@ -223,7 +220,6 @@ def test_service_manager_is_told_when_the_node_serves(place, manager, monkeypatc
 
 
 def test_joining_is_told_in_the_log(manager):
-    """At the level that an operator runs with."""
     with (
         running_testnet(5) as network,
         Running("dhtnode", "-v", "run", *LOOPBACK, *network.options) as daemon,
@@ -372,7 +368,6 @@ def test_log_that_cannot_be_opened_is_told_at_once(tmp_path):
 
 
 def test_effective_settings_are_shown_with_their_origin(tmp_path, monkeypatch):
-    """Every one of them, in the order of the reference."""
     (tmp_path / "c.toml").write_text('port = 1\nhost_rate = 1.5\nlisten = ["127.0.0.1:0"]\n')
     monkeypatch.setenv("DHTNODE_CONFIG", "c.toml")
     monkeypatch.setenv("DHTNODE_PORT", "2")
@@ -395,7 +390,6 @@ def test_effective_settings_are_shown_with_their_origin(tmp_path, monkeypatch):
 
 
 def test_settings_that_are_shown_serve_as_a_file(tmp_path):
-    """The text form is TOML, and has the same effect."""
     shown = run_command(
         "dhtnode", "config", "--show", "--port", "7", "--log", 'a "b"', "--set", "max_peers=9"
     )
@@ -413,7 +407,6 @@ def test_right_settings_are_said_to_be_right():
 
 
 def test_daemon_goes_by_file_and_environment(tmp_path, monkeypatch):
-    """Not only the flags reach it."""
     (tmp_path / "c.toml").write_text('listen = ["127.0.0.1:0"]\nread_only = true\n')
     monkeypatch.setenv("DHTNODE_CONFIG", str(tmp_path / "c.toml"))
     monkeypatch.setenv("DHTNODE_DEFAULT_BOOTSTRAP", "false")

@@ -55,7 +55,6 @@ def is_understood(words):
 
 
 def test_unit_starts_a_command_that_exists():
-    """With options that the command takes."""
     (start,) = unit("ExecStart")
     words = shlex.split(start)
 
@@ -154,7 +153,6 @@ def test_image_is_checked_by_a_command_that_exists():
 
 
 def test_image_is_made_of_files_that_are_there():
-    """Whatever is copied out of this checkout."""
     copied = [line.split()[:-1] for line in instructions("COPY") if not line.startswith("--from")]
 
     assert copied
@@ -163,13 +161,11 @@ def test_image_is_made_of_files_that_are_there():
 
 
 def test_example_of_settings_is_right():
-    """Also what is commented out in it."""
     configure(file=tomllib.loads(FILE))
     configure(file=tomllib.loads(re.sub(r"^# (?=[a-z_]+ = )", "", FILE, flags=re.MULTILINE)))
 
 
 def test_page_shows_settings_that_are_right():
-    """Each block of TOML, as a file."""
     blocks = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
     assert len(blocks) == 1
@@ -184,7 +180,6 @@ def test_page_lists_every_setting_of_the_daemon():
 
 
 def test_page_names_what_a_hangup_changes():
-    """All of it, and nothing else."""
     (line,) = re.findall(r"^- SIGHUP .*$", PAGE, re.MULTILINE)
 
     assert set(re.findall(r"`([a-z_]+)`", line)) == CHANGEABLE
@@ -192,7 +187,6 @@ def test_page_names_what_a_hangup_changes():
 
 @pytest.mark.parametrize("text", [UNIT, IMAGE, PAGE], ids=["unit", "image", "page"])
 def test_variables_are_settings(text):
-    """Any other name would be passed over."""
     of_kubernetes = {"service_host"}  # which the page tells about
     assert variables(text) - of_kubernetes <= set(KINDS)
 

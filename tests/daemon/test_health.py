@@ -49,7 +49,6 @@ def test_silence_is_told_once_with_what_to_look_at():
 
 
 def test_nobody_from_the_start_names_other_reasons():
-    """Queries that could not even leave count too."""
     (first, second) = told(asked(timeouts=4), asked(timeouts=5, **{"not sent: send failed": 3}))
 
     assert first == []
@@ -106,7 +105,6 @@ def test_new_id_is_told():
 
 
 def test_families_are_told_apart():
-    """One may be lost while the other is well."""
     watch = HealthMonitor()
     sixth = asked(timeouts=8)
     lines = watch.observe(
@@ -138,7 +136,6 @@ def test_addresses_of_one_family_are_told_apart():
 
 
 def test_recent_counts_are_those_of_the_last_minutes():
-    """And bounded, however long the node runs."""
     watch = HealthMonitor()
     assert watch.recent(HERE) is None
     for number in range(100):

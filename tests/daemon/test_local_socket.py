@@ -72,7 +72,6 @@ async def test_socket_goes_with_its_daemon(path):
 
 
 async def test_socket_of_a_killed_daemon_is_replaced(path):
-    """It is still there, and nobody behind it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
         killed.bind(os.fspath(path))
     with pytest.raises(NoDaemonListens, match="no daemon listens there"):
@@ -84,7 +83,6 @@ async def test_socket_of_a_killed_daemon_is_replaced(path):
 
 
 async def test_socket_of_a_living_daemon_is_left_alone(path):
-    """Also of one that is too busy to accept."""
     with listening_on_path(path), ExitStack() as clients:
         with pytest.raises(AddressInUse, match="in use by another program"), listening_on_path(path):
             pass
@@ -216,13 +214,11 @@ async def test_who_says_too_much_is_no_daemon_of_ours(path):
 
 
 async def test_who_says_nothing_is_given_up(path):
-    """After the time that was given."""
     with listening_on_path(path), pytest.raises(NoDaemonListens, match=r"no answer within 0\.01 s"):
         await query_socket(path, 0.01)
 
 
 async def test_loopback_serves_over_tcp():
-    """At a port of its own choice, which it tells."""
     with listening_on_loopback(Address("127.0.0.1", 0)) as listener:
         host, _, port = address_of(listener).rpartition(":")
         async with serving(listener, hello), await trio.open_tcp_stream(host, int(port)) as client:

@@ -46,7 +46,6 @@ def test_file_is_appended_to(tmp_path):
 
 
 def test_without_a_file_lines_go_to_stderr(capsys):
-    """Where a service manager collects them."""
     direct_log(None, "debug")
     logging.getLogger("x").debug("here")
 
@@ -54,7 +53,6 @@ def test_without_a_file_lines_go_to_stderr(capsys):
 
 
 def test_file_that_cannot_be_opened_changes_nothing(tmp_path):
-    """The lines go where they went."""
     log = tmp_path / "log"
     direct_log(str(log), "info")
     with pytest.raises(LogFileError, match="cannot open the log"):

@@ -24,7 +24,6 @@ async def test_late_wake_is_seen(mock_clock):
 
 
 def test_worst_is_that_of_the_last_minute():
-    """What was long ago is over."""
     lag = LoopLag(late_after=10.0)
     lag.woke(3.0, 0.0)
     for number in range(REMEMBERED):
@@ -49,7 +48,6 @@ def test_warning_comes_at_most_once_a_minute(caplog):
 
 
 def test_threshold_can_be_changed():
-    """By a daemon that read its settings again."""
     lag = LoopLag(late_after=0.5)
     lag.woke(1.0, 0.0)
     lag.late_after = 2.0
@@ -67,7 +65,6 @@ def test_half_a_minute_is_no_delay_any_more(delay, counts):
 
 
 def test_sleep_is_told_apart_from_delay(caplog):
-    """A laptop that was closed needs no more processor time."""
     lag = LoopLag(late_after=0.5)
     with caplog.at_level(logging.WARNING):
         lag.woke(0.2, 1.0)

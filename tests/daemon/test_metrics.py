@@ -37,7 +37,6 @@ def samples(*endpoints):
 
 
 def test_every_number_is_there():
-    """Once for each family, by cause where there are causes."""
     found = samples(endpoint(COUNTS), endpoint(family=Family.IPV6, dropped_by_kernel=None, nodes=1))
 
     assert found[("table_nodes", "ipv4")] == 12
@@ -63,7 +62,6 @@ def test_every_number_is_there():
 
 
 def test_each_address_has_numbers_of_its_own():
-    """Two sockets of one family are two nodes to others."""
     found = samples(endpoint(COUNTS), endpoint(address=Address("192.0.2.2", 6881), nodes=1))
 
     assert found[("table_nodes", "ipv4")] == 12
@@ -80,7 +78,6 @@ def test_every_count_that_a_node_makes_is_somewhere():
 
 
 def test_process_is_there_too():
-    """Its memory is what an operator looks at first."""
     text = new_renderer(lambda: node(endpoint()), LoopLag(1.0))()
 
     assert b"process_resident_memory_bytes" in text
@@ -122,8 +119,6 @@ def test_head_is_without_the_body():
     ],
 )
 def test_wrong_request_is_refused(request_head, status):
-    """And costs no look at the node."""
-
     def render():
         raise AssertionError("nobody asked for metrics")
 
@@ -131,7 +126,6 @@ def test_wrong_request_is_refused(request_head, status):
 
 
 async def test_request_may_come_in_pieces():
-    """The answer waits for its end."""
     ours, theirs = memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_http, theirs, lambda: b"x 1\n")
@@ -142,7 +136,6 @@ async def test_request_may_come_in_pieces():
 
 
 async def test_request_without_end_is_bounded():
-    """Whoever sends and sends is told so after some kilobytes."""
     ours, theirs = memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_http, theirs, bytes)
@@ -152,7 +145,6 @@ async def test_request_without_end_is_bounded():
 
 
 async def test_client_that_only_looks_in_is_let_go():
-    """A check of the port, say."""
     ours, theirs = memory_stream_pair()
     await ours.aclose()
 

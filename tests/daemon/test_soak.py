@@ -114,7 +114,6 @@ def test_daemon_holds_the_rules_for_a_moment(tmp_path):
 
 
 def test_daemon_that_is_well_breaks_no_rule():
-    """What the others are made of holds all of them."""
     assert broken_rules(report()) == {}
 
 
@@ -125,21 +124,18 @@ def test_each_rule_can_be_broken(name):
 
 
 def test_memory_of_the_first_minutes_may_grow():
-    """While stores fill for the first time."""
     samples = [sample(10.0, resident=20e6), *report()["samples"]]
 
     assert broken_rules(report(samples=samples)) == {}
 
 
 def test_late_task_is_not_ours_to_mend():
-    """It says that the machine is too busy."""
     late = "WARNING dhtnode.daemon.loop_lag: a task woke # s late (times since the last such line: #)"
 
     assert broken_rules(report(log={late: 3})) == {}
 
 
 def test_soak_refuses_what_makes_no_crowd(capsys):
-    """The command line was wrong: status 2."""
     with pytest.raises(SystemExit) as ended:
         soak.main(["--sources=10"])
     assert ended.value.code == 2
@@ -173,7 +169,6 @@ class TestMix:
         assert kinds == WEIGHTS.keys() | EXPECTED_ERRORS.keys()
 
     def test_garbage_is_of_both_kinds(self):
-        """Vectors as they are, and what no vector is."""
         cases = json.loads(MALFORMED.read_text())["cases"]
         vectors = {bytes.fromhex(case["hex"]) for case in cases}
         made = {Mix(Random(seed)).garbage() for seed in range(60)}
@@ -182,7 +177,6 @@ class TestMix:
         assert made - vectors
 
     def test_odd_packets_belong_to_no_query(self):
-        """They are an error or a response."""
         mix = Mix(Random(1))
 
         assert {bdecode(mix.odd())[b"y"] for _ in range(50)} == {b"e", b"r"}

@@ -68,7 +68,6 @@ def test_text_shows_all_there_is():
 
 
 def test_node_that_has_just_begun_is_shown_too():
-    """No division by zero, nothing that is not known yet."""
     new = endpoint(
         nodes=0,
         good_nodes=0,
@@ -90,7 +89,6 @@ def test_node_that_has_just_begun_is_shown_too():
 
 
 def test_port_that_is_not_one_is_not_shown_as_one():
-    """Behind some routers every node sees us at another port."""
     text = status_text(record_of(endpoint(external_address=Address("203.0.113.9", 0))))
 
     assert "  seen as   203.0.113.9, at ports that differ\n" in text

@@ -37,7 +37,6 @@ def test_messages_are_those_of_the_protocol(manager):
 
 
 async def test_watchdog_is_fed_twice_per_period(manager, autojump_clock):
-    """So that one message may be late."""
     bound, address = manager
     notifier = from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(int(PERIOD * 1e6))})
 
@@ -63,7 +62,6 @@ async def test_watchdog_is_fed_twice_per_period(manager, autojump_clock):
     ],
 )
 def test_watchdog_is_wanted_or_not(environment, watchdog):
-    """Only a period that is meant for this process counts."""
     assert from_environment(environment, pid=7).watchdog == watchdog
 
 

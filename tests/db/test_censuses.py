@@ -58,7 +58,6 @@ def test_rounds_are_of_all_censuses_that_cover_the_zone(path):
 
 
 def test_zone_and_family_can_be_given(path):
-    """The whole space is the zone of no bits."""
     add(path, 1, "whole", [IN_ZONE, ELSEWHERE])
     add(path, 2, "001", [IN_ZONE])
     whole = read(path, zone="")
@@ -80,7 +79,6 @@ def test_a_node_is_its_id_or_its_endpoint(path):
 
 
 def test_interrupted_censuses_do_not_count(path):
-    """Nobody knows whom they would have met."""
     add(path, 1, "whole", [IN_ZONE], status=RunStatus.INTERRUPTED)
     rounds = read(path)
 

@@ -41,7 +41,6 @@ def test_every_table_and_column_is_described_in_its_order(schema):
 
 
 def test_kinds_are_those_of_the_schema(schema):
-    """Columns of views that are computed have no declared type."""
     wrong = [
         f"{name}.{column.name} is {schema[name][column.name]}, described as {column.kind}"
         for name, table in TABLES.items()
@@ -87,7 +86,6 @@ def test_texts_are_sentences():
     ("right", "wrong"), [("-- [ms] Time", "-- [mss] Time"), ("-- [!host] The", "-- [!hsot] The")]
 )
 def test_misspelt_word_in_brackets_is_noticed(right, wrong):
-    """Or an address would leave unchanged."""
     with pytest.raises(ValueError, match="no kind, unit or mark"):
         read_tables(read_sql("schema.sql").replace(right, wrong), read_sql("views.sql"))
 

@@ -76,7 +76,6 @@ def test_node_that_two_have_asked_is_one_store():
 
 
 def test_order_does_not_matter():
-    """Neither that of the samples nor that of the replies."""
     replies = [reply(node, hosts(node, 90 + node), hosts(0, node)) for node in range(6)]
 
     def measurements(step):
@@ -90,7 +89,6 @@ def test_order_does_not_matter():
 
 
 def test_order_does_not_matter_where_as_many_were_named():
-    """Two measurements name equally many peers, others of them."""
     said = [(1, hosts(0, 40), hosts(0, 40)), (2, hosts(10, 55), hosts(60, 100))]
     measurements = [
         single(90, 40, 100, [reply(node, peers, named=named)], nodes=1, distinct=40)

@@ -35,7 +35,6 @@ def refusal(path):
 
 
 def test_file_is_not_changed_by_reading(path):
-    """Not a byte of it, and no write gets through."""
     before = path.read_bytes()
     with open_reading(path) as db:
         assert db.execute("SELECT count(*) FROM visits").fetchone() == (20,)
@@ -61,27 +60,23 @@ def test_all_is_read_from_one_moment(path):
 
 
 def test_missing_file_is_not_made(tmp_path):
-    """SQLite would make one."""
     assert refusal(tmp_path / "none.db") == "there is no such file"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_text_is_no_database(tmp_path):
-    """One line says so."""
     (tmp_path / "letter.txt").write_text("Dear reader,\n" * 500)
 
     assert refusal(tmp_path / "letter.txt") == "is not a SQLite database"
 
 
 def test_database_of_another_program_is_refused(tmp_path):
-    """It is SQLite all right, and not ours."""
     change(tmp_path / "other.db", "CREATE TABLE letters (text)")
 
     assert refusal(tmp_path / "other.db") == "is a database of another program"
 
 
 def test_empty_file_is_refused(tmp_path):
-    """Nobody has recorded anything there."""
     (tmp_path / "empty.db").write_bytes(b"")
 
     assert refusal(tmp_path / "empty.db") == "is empty, nothing was recorded there"
@@ -105,14 +100,12 @@ def test_database_without_our_last_migrations_is_refused(path, monkeypatch):
 
 
 def test_database_of_another_version_is_refused(path):
-    """Its tables may mean something else."""
     change(path, "INSERT INTO _sqlite_migrations (migration_set, name) VALUES ('crawler', 'm999_more')")
 
     assert refusal(path) == "was made by another version, with tables that this one does not know (m999_more)"
 
 
 def test_reading_does_not_load_sqlite_utils(path):
-    """It costs half a second of CPU."""
     code = f"""
 import sys
 from crawler.db.connection import open_reading
@@ -127,8 +120,6 @@ print("sqlite_utils" in sys.modules)
 
 
 def test_migration_that_fails_leaves_no_table(tmp_path, monkeypatch):
-    """The next attempt begins with an empty file."""
-
     def m002_broken(db):
         db.conn.execute("CREATE TABLE later (id INTEGER)")
         db.conn.execute("CREATE TABLE later (id INTEGER)")

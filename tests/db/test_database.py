@@ -109,7 +109,6 @@ def write_run(store: CrawlDatabase, *records: Record) -> int:
 
 
 def test_time_is_utc_text_cut_to_milliseconds() -> None:
-    """Times are written so that they sort as text."""
     assert utc_text(0.0) == "1970-01-01T00:00:00.000Z"
     assert utc_text(1700000000.9999) == "2023-11-14T22:13:20.999Z"
 
@@ -397,7 +396,6 @@ def test_resumed_run_is_counted_anew(store: CrawlDatabase) -> None:
 
 
 def test_unknown_view_is_the_callers_mistake(store: CrawlDatabase) -> None:
-    """Names are checked, so that none can carry SQL."""
     with pytest.raises(ValueError, match="neither a table nor a view"):
         store.rows('runs"; DROP TABLE runs; --')
 
@@ -414,7 +412,6 @@ def test_write_is_all_or_nothing(store: CrawlDatabase) -> None:
 
 
 def test_rows_need_a_run(store: CrawlDatabase) -> None:
-    """Foreign keys are on: an observation nobody made is refused."""
     with pytest.raises(sqlite3.IntegrityError):
         store.write(7, [VISIT])
 
@@ -466,7 +463,6 @@ def test_database_is_made_once_and_reopened(path: Path) -> None:
 
 
 def test_reader_beside_a_writer_sees_whole_batches(path: Path) -> None:
-    """Datasette may look on while the crawl goes on."""
     with CrawlDatabase.open(path) as store, closing(sqlite3.connect(path)) as reader:
         store.write(begin(store), [VISIT, VISIT._replace(node_id=BOB)])
 
@@ -535,7 +531,6 @@ def test_journal_of_a_killed_run_is_there_to_go_on_with(path: Path) -> None:
 
 
 def test_anonymized_crawl_leaves_no_journal(path: Path) -> None:
-    """A journal holds addresses in full."""
     with CrawlDatabase.open(path, anonymize=True) as store:
         store.write(begin(store), [CrawlBatch([VISIT], JOURNAL)])
 
@@ -574,7 +569,6 @@ def test_locked_database_is_reported_within_the_busy_timeout(path: Path) -> None
 
 
 def test_new_database_that_is_locked_is_reported(path: Path) -> None:
-    """Opening does not wait for ever either."""
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(DatabaseError, match=r"is locked by another process$"):
@@ -582,7 +576,6 @@ def test_new_database_that_is_locked_is_reported(path: Path) -> None:
 
 
 def test_file_that_is_no_database_is_left_untouched(path: Path) -> None:
-    """A wrong path costs nobody a file."""
     path.write_bytes(b"my only copy of a novel\n" * 100)
     with pytest.raises(DatabaseError, match=r"crawl\.db: is not a SQLite database$"):
         CrawlDatabase.open(path)
@@ -592,7 +585,6 @@ def test_file_that_is_no_database_is_left_untouched(path: Path) -> None:
 
 
 def test_database_of_another_program_is_left_untouched(path: Path) -> None:
-    """Our tables are not put among somebody else's."""
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE bookmarks (url TEXT)")
     before = path.read_bytes()
@@ -623,7 +615,6 @@ def test_database_of_another_version_is_refused(path: Path, names: list[str]) ->
 
 
 def test_missing_directory_is_named(tmp_path: Path) -> None:
-    """SQLite would only say that it cannot open the file."""
     with pytest.raises(DatabaseError, match=r"no-such/crawl\.db: the directory does not exist$"):
         CrawlDatabase.open(tmp_path / "no-such" / "crawl.db")
 
@@ -674,7 +665,6 @@ def test_disk_that_takes_no_more_is_reported(path: Path, pragma: str, reason: st
 
 
 def test_second_close_does_nothing(path: Path) -> None:
-    """Closing is safe on every way out."""
     store = CrawlDatabase.open(path)
     store.close()
     store.close()

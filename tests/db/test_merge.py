@@ -223,7 +223,6 @@ def test_torrent_is_that_of_the_first_fetch(tmp_path):
 
 
 def test_samples_within_ten_minutes_are_combined(tmp_path):
-    """Windows begin at multiples of their length."""
     for name, minute in (("a", 0), ("b", 9), ("c", 10)):
         with CrawlDatabase.open(tmp_path / f"{name}.db") as store:
             run_id = store.runs.begin("scrape", {}, "0.1", utc_text(0))
@@ -319,7 +318,6 @@ def test_run_under_way_is_merged_as_far_as_it_has_come(tmp_path):
 
 
 def test_older_state_of_a_run_changes_nothing(tmp_path):
-    """Whichever came first, the state that has come further stays."""
     source, older = tmp_path / "a.db", tmp_path / "older.db"
     with CrawlDatabase.open(source) as store:
         run_id = begin(store, "scrape", Random(1))
@@ -351,7 +349,6 @@ def test_copied_database_that_goes_on_is_told_apart(vantages, tmp_path):
 
 
 def test_identity_stays_with_the_database(tmp_path):
-    """It is drawn once, and differs between databases."""
     identities = []
     for name in ("a", "b", "a"):
         CrawlDatabase.open(tmp_path / f"{name}.db").close()
@@ -474,7 +471,6 @@ def make_damaged(path):
 
 @pytest.mark.parametrize("make", [make_newer, make_other])
 def test_unusable_target_is_left_alone(made, tmp_path, make):
-    """It is for us neither to write nor to delete."""
     make(tmp_path / "all.db")
     before = (tmp_path / "all.db").read_bytes()
     with pytest.raises(DatabaseError, match=r"another version|another program"):
@@ -484,13 +480,11 @@ def test_unusable_target_is_left_alone(made, tmp_path, make):
 
 
 def test_target_is_no_source(vantages):
-    """By whatever name it goes."""
     with pytest.raises(DatabaseError, match="is the database to merge into"):
         merge(vantages[0], [vantages[1], vantages[0].parent / "." / vantages[0].name])
 
 
 def test_target_in_use_is_left_alone(vantages, tmp_path):
-    """A crawl that writes to it is not held up."""
     with CrawlDatabase.open(vantages[0]) as store:
         begin(store, "census", Random(1))
         with pytest.raises(DatabaseError, match=r"process \d+ is writing run 4 to it"):
@@ -525,7 +519,6 @@ def test_killed_merge_leaves_nothing_half(made, tmp_path, reference):
 
 
 def test_sources_are_not_changed(made, tmp_path):
-    """Not one byte."""
     before = [path.read_bytes() for path in made]
     merge(tmp_path / "all.db", made)
 
@@ -533,7 +526,6 @@ def test_sources_are_not_changed(made, tmp_path):
 
 
 def test_command_says_what_was_merged(made, tmp_path):
-    """In lines for people and for programs."""
     told = run_command("dhtcrawl", "merge", "--into", tmp_path / "all.db", *made)
     again = run_command("dhtcrawl", "merge", "--into", tmp_path / "all.db", "--json", *made)
 
@@ -546,7 +538,6 @@ def test_command_says_what_was_merged(made, tmp_path):
 
 
 def test_wrong_command_line_is_one_line(tmp_path):
-    """And nothing is made."""
     lines = [["merge"], ["merge", "--into", "all.db"], ["merge", "--into", "all.db", "--window", "0", "a.db"]]
     for ended in run_each("dhtcrawl", lines, cwd=tmp_path):
         assert (ended.status, ended.stdout) == (2, "")

@@ -195,7 +195,6 @@ def test_names_go_with_the_torrents_they_are_from(store):
 
 @pytest.mark.parametrize("text", [GONE_HOST, "198.51.100.0/24", GONE_NODE.hex()])
 def test_all_of_a_node_goes(store, text):
-    """By address, network or id; journals go whole."""
     fill(store)
     node = parse_node(text)
     by_id = isinstance(node, bytes)
@@ -221,7 +220,6 @@ def test_networks_of_an_anonymized_database_go_when_they_lie_within():
 
 
 def test_ipv6_places_are_found(store):
-    """In brackets, with a port behind."""
     store.samples.lease([NodeToSample(GONE_NODE, Address("2001:db8::1", 6881))], EPOCH)
     store.samples.lease([NodeToSample(KEPT_NODE, Address("2001:db9::1", 6881))], EPOCH)
     assert store.purge.run(Orders(networks=(ip_network("2001:db8::/32"),)), EPOCH) == {"sample_turns": 1}
@@ -284,7 +282,6 @@ def test_retention_goes_on_where_it_was(store):
 
 
 def test_retention_takes_no_more_than_some_at_once(store, monkeypatch):
-    """Each step is a transaction of its own."""
     monkeypatch.setattr("crawler.db.purge.SAMPLES_AT_ONCE", 2)
     for _ in range(3):
         fill(store, EPOCH)
@@ -339,7 +336,6 @@ def test_what_ends_after_the_cutoff_stays(store):
 
 
 def test_dry_run_counts_and_changes_nothing(store):
-    """The same numbers as of the real one."""
     fill(store, EPOCH - 100 * DAY)
     before = dump(store)
     orders = Orders(filters_older=1, swarms=(GONE,), networks=(ip_network(KEPT_HOST),))
@@ -351,7 +347,6 @@ def test_dry_run_counts_and_changes_nothing(store):
 
 
 def test_keys_still_hold_afterwards(store):
-    """No row is left that points to nothing."""
     fill(store, EPOCH - 100 * DAY)
     fill(store, EPOCH)
     store.purge.run(Orders(older=30, swarms=(GONE,), networks=(ip_network(GONE_HOST),)), EPOCH)

@@ -38,7 +38,6 @@ def test_incredible_claims_are_left_out(store):
 
 
 def test_samples_of_other_runs_count_while_they_are_valid(store):
-    """Until the node may be queried again."""
     write(store, 1, ALICE, "192.0.2.1", 7, next_at=utc_text(101))
     write(store, 1, BOB, "192.0.2.2", 8, next_at=utc_text(99))
     write(store, 2, CAROL, "192.0.2.3", 9, outcome=Outcome.TIMEOUT, samples=b"")

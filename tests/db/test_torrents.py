@@ -97,7 +97,6 @@ def test_row_says_what_peers_said(store):
 
 
 def test_of_a_private_torrent_only_that_it_is_private_is_written(store):
-    """No name, no size, no handshakes."""
     private = known_of(replace(INFO, is_private=True))
     store.metadata.write(1, "given", handshakes_of(CONTACT, EARLY), private)
 
@@ -156,7 +155,6 @@ def test_missing_names_are_those_never_tried_first(store):
     ],
 )
 def test_share_has_the_interval_of_wilson(hits, trials, low, high):
-    """Against numbers of a statistics package."""
     assert share_interval(hits, trials) == (
         pytest.approx(low, abs=1e-4),
         pytest.approx(high, abs=1e-4),
@@ -165,7 +163,6 @@ def test_share_has_the_interval_of_wilson(hits, trials, low, high):
 
 @given(st.integers(1, 500).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials))))
 def test_interval_holds_the_share(counts):
-    """And is one, within 0 and 1."""
     low, high = share_interval(*counts)
 
     assert 0 <= low <= counts[0] / counts[1] <= high <= 1
@@ -196,7 +193,6 @@ def test_name_that_is_stored_can_be_printed(name):
     ],
 )
 def test_name_is_cleaned(name, cleaned):
-    """Letters of all scripts stay."""
     assert clean_name(name) == cleaned
 
 

@@ -70,7 +70,6 @@ def test_outcome_that_is_a_lie_by_itself_is_shown_as_a_mark(store):
 
 
 def test_first_suspects_are_found_without_a_look_at_all(store):
-    """They are read in the order of an index."""
     plan = store.connection.execute("EXPLAIN QUERY PLAN SELECT * FROM suspect_nodes LIMIT 1").fetchall()
     steps = [step for *_, step in plan]
 
@@ -88,7 +87,6 @@ def test_all_visits_of_a_batch_are_written_in_order(store, count):
 
 @pytest.mark.parametrize("is_ended", [False, True])
 def test_second_answer_counts_after_five_minutes(store, is_ended):
-    """A NAT lets a node through for a moment."""
     store.write(1, [visit(ALICE, 0), visit(ALICE, 299), visit(BOB, 0), visit(BOB, 300)])
     if is_ended:
         store.runs.finish(1, RunStatus.FINISHED, utc_text(301))

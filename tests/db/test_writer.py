@@ -88,7 +88,6 @@ async def test_old_row_is_written_without_company(store: CrawlDatabase, autojump
 
 
 async def test_batch_is_500_rows_or_one_second_old(store: CrawlDatabase, autojump_clock: MockClock) -> None:
-    """A process that is killed loses no more."""
     async with open_writer(store, 1, run_sync=call) as writer:
         for number in range(501):
             writer.put_nowait(visit(number))
@@ -109,7 +108,6 @@ async def test_leaving_the_block_writes_the_rest(store: CrawlDatabase, autojump_
 
 
 async def test_cancelled_block_writes_the_rest(store: CrawlDatabase, autojump_clock: MockClock) -> None:
-    """Ctrl-C loses no row: the last batches are shielded."""
     with trio.CancelScope() as scope:
         async with open_writer(store, 1, batch=4, run_sync=call) as writer:
             for number in range(10):
@@ -230,8 +228,6 @@ async def test_store_error_ends_the_block(
 
 
 async def test_store_error_at_the_end_is_raised(store: CrawlDatabase, autojump_clock: MockClock) -> None:
-    """The last batch is as good as any other."""
-
     async def fail(*_: object, limiter: object) -> object:
         raise DatabaseError("crawl.db: the disk is full")
 
@@ -318,7 +314,6 @@ async def test_called_function_does_not_meet_a_batch_in_the_worker_thread(
 
 
 async def test_closed_writer_calls_nothing(store: CrawlDatabase) -> None:
-    """After the block the store belongs to the caller again."""
     async with open_writer(store, 1, run_sync=call) as writer:
         pass
     with pytest.raises(trio.ClosedResourceError):

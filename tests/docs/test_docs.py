@@ -83,7 +83,6 @@ def test_setting_is_the_bound_in_its_row(name):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_relative_links_lead_to_files(document):
-    """And to headings, where they name one."""
     for link in links_of(document):
         if re.match(r"[a-z]+:", link):
             continue
@@ -102,26 +101,22 @@ def test_links_to_the_web_are_encrypted(document):
 
 
 def test_links_are_found():
-    """A pattern that finds none would let everything pass."""
     assert "docs/explanation/swarm_size.md" in links_of(ROOT / "README.md")
 
 
 def test_reference_of_commands_is_up_to_date():
-    """After a change of a command: python docs/generate.py."""
     generator = load_generator()
 
     assert generator.REFERENCE.read_text(encoding="utf-8") == generator.reference()
 
 
 def test_reference_of_tables_is_up_to_date():
-    """After a change of a description: python docs/generate.py."""
     generator = load_generator()
 
     assert generator.TABLE_REFERENCE.read_text(encoding="utf-8") == generator.table_reference()
 
 
 def test_reference_of_tables_names_every_column():
-    """Under the heading of its table, once."""
     generator = load_generator()
     text = generator.table_reference()
 
@@ -131,7 +126,6 @@ def test_reference_of_tables_names_every_column():
 
 
 def test_reference_of_commands_names_every_option():
-    """Whatever the library that parses command lines makes of them."""
     generator = load_generator()
     text = generator.reference()
 

@@ -19,7 +19,6 @@ TESTS = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
 
 
 def test_claims_name_tests():
-    """A pattern that finds none would let everything pass."""
     assert len(TESTS) > 20
 
 
@@ -39,7 +38,6 @@ def limit(text):
 
 
 def test_limits_are_those_of_the_code():
-    """As they are without any option."""
     crawl, peers = CrawlSettings(), PeerSettings()
 
     assert limit("queries per second, in all") == f"{crawl.rate:g}"
@@ -51,7 +49,6 @@ def test_limits_are_those_of_the_code():
 
 
 def test_tag_is_that_of_the_code():
-    """As people will look for it."""
     assert f"`{VERSION_TAG[:2].decode()}`, {VERSION_TAG[2]}, {VERSION_TAG[3]}" in PAGE
 
 
@@ -65,7 +62,6 @@ def test_peers_are_told_the_same(seed):
 
 
 def test_filters_of_a_watch_are_kept_as_long_as_the_page_says():
-    """By default."""
     (option,) = [each for each in main.commands["watch"].params if "--keep-filters" in each.opts]
 
     assert set(re.findall(r"(\d+) days", PAGE)) == {f"{option.default:g}"}
@@ -80,5 +76,4 @@ def test_filters_of_a_watch_are_kept_as_long_as_the_page_says():
     ],
 )
 def test_whatever_sends_anything_takes_a_list_of_whom_to_leave_alone(name):
-    """Also a command that is new."""
     assert any("--exclude" in each.opts for each in main.commands[name].params)

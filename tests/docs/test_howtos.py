@@ -27,7 +27,6 @@ INFO_HASH = "5d41402abc4b2a76b9719d911017c592aabbccdd"
 
 
 def test_pages_show_command_lines():
-    """A pattern that finds none would let everything pass."""
     shown = {name for name, _ in LINES}
 
     assert shown == set(NAMES) - {"use_the_library"}

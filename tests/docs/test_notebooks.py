@@ -216,13 +216,11 @@ def test_database_is_the_one_named_or_the_example(example, tmp_path, monkeypatch
 
 
 def test_truth_is_that_of_the_database_or_the_example(example, tmp_path):
-    """A database of somebody else's network has none."""
     assert with_truth(example, tmp_path) == example
     assert with_truth(tmp_path / "live.db", example.parent) == example.parent / "example.db" == example
 
 
 def test_example_replaces_nothing(tmp_path):
-    """One line, and the files as they were."""
     (tmp_path / "a-truth.db").write_text("mine")
     with pytest.raises(TruthError, match=r"a-truth\.db: is there already"):
         make_example(tmp_path / "a.db")

@@ -86,12 +86,10 @@ def printed():
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_python_block_runs(printed, number):
-    """As it stands, without an error or a warning."""
     assert (printed[number].returncode, printed[number].stderr) == (0, "")
 
 
 def test_smallest_program_prints_the_peers(printed):
-    """The first thing that people try finds somebody."""
     lines = printed[0].stdout.splitlines()
 
     assert len(lines) == len(set(lines)) > 50
@@ -99,7 +97,6 @@ def test_smallest_program_prints_the_peers(printed):
 
 
 def test_trio_program_prints_peers_and_the_size(printed):
-    """Peers first, the measurement last."""
     *peers, last = printed[1].stdout.splitlines()
 
     assert len(peers) > 50
@@ -115,7 +112,6 @@ def command_of(line):
 
 
 def test_shell_lines_are_of_programs_that_are_executed():
-    """What begins with anything else would not be tested."""
     assert {command_of(line)[0] for line in LINES} == {"python3", "dhtnode", "dhtcrawl", "sqlite-utils"}
 
 
@@ -221,7 +217,6 @@ def test_every_command_takes_the_options_that_all_have():
 
 
 def test_options_in_shell_lines_exist():
-    """A renamed option is renamed here too."""
     for line in LINES:
         words = command_of(line)
         if words[0] in PROGRAMS:

@@ -25,7 +25,6 @@ def site(tmp_path_factory):
 
 
 def test_every_document_is_a_page(site):
-    """And in the navigation, or the build would have failed."""
     wanted = {path.stem for path in (ROOT / "docs").rglob("*.md")}
 
     assert wanted <= {path.stem for path in site.rglob("*.html")}
@@ -43,7 +42,6 @@ def test_nothing_is_fetched_from_elsewhere(site):
 
 
 def test_pictures_are_small():
-    """They are in every clone for ever."""
     sizes = {path.name: path.stat().st_size for path in (ROOT / "docs" / "pictures").iterdir()}
 
     assert len(sizes) >= 3

@@ -68,7 +68,6 @@ def typed(command, folder):
 
 
 def test_page_begins_with_the_network():
-    """And says how to stop what it starts."""
     begin = f"$ dhtcrawl synthetic --nodes 400 --loss 0.01 --swarms 100 --seed 7 --port {PORT} "
     assert TEXT.index(begin) < TEXT.index("$ dhtcrawl census ")
     assert len(COMMANDS) == PAGE.count("\n$ ") - 1 > 8
@@ -81,7 +80,6 @@ def ended(place):
 
 
 def test_every_command_ends_well(ended):
-    """With status 0."""
     assert [(command, each.status, each.stderr) for command, _, each, _ in ended if each.status] == []
 
 
@@ -93,7 +91,6 @@ def test_what_is_printed_looks_as_on_the_page(ended):
 
 
 def test_explained_number_is_found_again(ended):
-    """The page says so, of the largest swarm."""
     (explained,) = [stdout for command, _, _, stdout in ended if " explain " in command]
 
     assert explained.endswith("Computed again from these rows it is the same.\n")
@@ -110,7 +107,6 @@ def test_nearly_all_intervals_hold_the_truth(ended):
 
 
 def test_indented_commands_exist(place, ended):
-    """Those whose output the page does not show."""
     lines = re.findall(r"^    (dhtcrawl .*)$", PAGE, re.MULTILINE)
 
     assert lines

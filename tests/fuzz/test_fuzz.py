@@ -90,7 +90,6 @@ def test_every_target_can_be_named() -> None:
 
 
 def test_corpus_is_small() -> None:
-    """It is part of the repository, for good."""
     assert sum(path.stat().st_size for path in CORPUS.iterdir()) <= 100_000
     assert {path.stem for path in CORPUS.iterdir()} == set(KINDS)
 
@@ -220,7 +219,6 @@ def test_input_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_same_seed_gives_the_same_inputs() -> None:
-    """Or no run could be had again."""
     first, second, other = fuzz("krpc", 300), fuzz("krpc", 300), fuzz("krpc", 300, seed=2)
 
     assert first.pool == second.pool

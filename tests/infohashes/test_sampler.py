@@ -243,7 +243,6 @@ async def test_continuous_mode_goes_by_the_interval_of_each_node(new_network, au
 
 
 def test_private_info_hashes_are_not_looked_up():
-    """Of what a node has shown the others are drawn."""
     shown = [bytes([number]) * 20 for number in range(1, 7)]
 
     class Stores:
@@ -325,7 +324,6 @@ async def test_zone_tells_of_the_whole_network(new_network, autojump_clock, stor
 
 
 async def test_excluded_nodes_are_left_alone(new_network, autojump_clock, store):
-    """They are neither asked nor written down."""
     model = SyntheticSettings(largest=20, nodes=100, swarms=50, bep51=1.0)
     network = new_network(10, SyntheticMemoryNetwork, synthetic=model)
 
@@ -519,7 +517,6 @@ def test_samples_become_swarms(store):
 
 
 def test_samples_of_a_killed_process_become_swarms(tmp_path):
-    """Whoever opens the database next finishes what was left."""
     path = tmp_path / "a.db"
     with CrawlDatabase.open(path) as killed:
         run = killed.runs.begin("sample", {}, "0.1", utc_text(EPOCH))

@@ -363,7 +363,6 @@ def test_version_is_kept_unless_it_is_long(version, expected):
     ("flag", "is_set"), [(1, True), (2, True), (-1, True), (0, False), (b"1", False), ([], False)]
 )
 def test_any_integer_but_zero_sets_a_flag(flag, is_set):
-    """Flags follow libtorrent: non-zero integers count, other types do not."""
     announce = query(b"announce_peer", info_hash=TARGET, port=1, token=TOKEN, seed=flag, implied_port=flag)
     get_peers = query(b"get_peers", info_hash=TARGET, noseed=flag, scrape=flag)
     ping = bencode.encode({b"a": {b"id": ALICE}, b"q": b"ping", b"ro": flag, b"t": b"aa", b"y": b"q"})
@@ -478,7 +477,6 @@ def check_any_bytes(data):
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda rest: b"d1:t2:aa1:y1:" + rest))
 @example(b"d1:ai1e-6:1:t2:aa1:y1:qe")
 def test_any_bytes_decode_or_raise_one_error(data):
-    """Garbage raises MalformedMessage or decodes, and never anything else."""
     check_any_bytes(data)
 
 

@@ -188,7 +188,6 @@ def test_failed_node_gives_way_to_the_next_closest() -> None:
 
 
 def test_stalled_query_frees_its_slot() -> None:
-    """A second stall of the same query frees nothing more."""
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10), at(20), at(30)])
     query_all(lookup)
@@ -271,7 +270,6 @@ def test_wanted_id_is_not_taken_over_by_another_address() -> None:
 
 
 def test_known_address_does_not_get_a_second_id() -> None:
-    """One address is queried once, under the first id."""
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10), at(20)])
     query_all(lookup)
@@ -480,7 +478,6 @@ def test_two_bootstrap_nodes_with_one_id_count_once() -> None:
 
 
 def test_query_limit_ends_a_lookup_that_never_gets_nearer() -> None:
-    """Each answer lists a closer contact that answers too."""
     lookup = new_lookup(query_limit=30)
     lookup.add_contacts([at(10_000)])
     number = 10_000

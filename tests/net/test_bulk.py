@@ -74,7 +74,6 @@ async def test_query_is_what_the_codec_would_write(autojump_clock, scene, method
 
 
 async def test_answer_is_told_once_with_its_tag_and_time(autojump_clock, scene):
-    """Who repeats himself is counted, not heard."""
     scene.send("first")
     query, source = await scene.take_query()
     for _ in range(3):
@@ -89,7 +88,6 @@ async def test_answer_is_told_once_with_its_tag_and_time(autojump_clock, scene):
 
 
 async def test_silence_ends_in_a_timeout(autojump_clock, scene):
-    """At the moment that the times of answers suggest."""
     began = trio.current_time()
     scene.send()
     await scene.run(FIRST_TIMEOUT + 1)
@@ -207,7 +205,6 @@ async def test_failing_callback_costs_one_answer(autojump_clock, caplog):
 
 
 async def test_forgotten_queries_are_told_to_nobody(autojump_clock, scene):
-    """Whoever stops a crawl hears no more of it."""
     scene.send()
     query, source = await scene.take_query()
     scene.client.forget_all()
@@ -219,7 +216,6 @@ async def test_forgotten_queries_are_told_to_nobody(autojump_clock, scene):
 
 
 async def test_second_owner_is_refused(autojump_clock, scene):
-    """The first one goes on as if nothing had happened."""
     with pytest.raises(RuntimeError, match="in use"), scene.client.attached(lambda *_: None):
         pass
     scene.send()

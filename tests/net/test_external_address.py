@@ -32,7 +32,6 @@ def settled(votes: int = MAX_VOTES) -> ExternalAddress:
 
 
 def test_address_is_believed_when_enough_networks_agree() -> None:
-    """Not one vote earlier, and it is told once."""
     external = ExternalAddress(Scope.PUBLIC)
 
     assert vote_all(external, TRUE, range(NEEDED - 1)) == 0
@@ -55,7 +54,6 @@ def test_network_has_one_vote() -> None:
 
 
 def test_network_of_ipv6_has_one_vote() -> None:
-    """There it is the /64."""
     external = ExternalAddress(Scope.PUBLIC)
     said = Address("2a00:5::1", 6881)
 
@@ -121,7 +119,6 @@ def test_move_while_nobody_could_be_asked_is_found_with_few_votes() -> None:
 
 
 def test_old_votes_keep_no_address_from_being_believed_but_do_not_take_it_away() -> None:
-    """Silence is no reason to doubt."""
     external = settled(NEEDED)
 
     external.vote(voter(0), TRUE, 10 * WINDOW)

@@ -216,7 +216,6 @@ async def test_node_outlives_an_interface_that_goes_down(
 async def test_node_outlives_an_interface_that_is_deleted(
     clock: MockClock, namespaces: Namespaces, bind: str, network: str
 ) -> None:
-    """The next one with its address serves as well."""
     async with opened(namespaces, bind, network) as pair:
         namespaces.ip("here", "link delete wire")
         await pair.miss(*NO_ROUTE)
@@ -242,7 +241,6 @@ async def test_node_outlives_the_loss_of_its_routes(
 async def test_node_outlives_a_firewall(
     clock: MockClock, namespaces: Namespaces, bind: str, network: str
 ) -> None:
-    """One that lets nothing out says so to whoever sends."""
     rule = "add chain inet test out { type filter hook output priority 0; policy drop; }"
     async with opened(namespaces, bind, network) as pair:
         namespaces.run_here("nft", f"add table inet test; {rule}")

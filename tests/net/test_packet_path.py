@@ -231,7 +231,6 @@ async def test_announce_with_the_token_of_another_is_refused(case: dict[str, str
 
 @pytest.mark.parametrize("case", cases("error", about="port"))
 async def test_announce_with_a_good_token_but_a_bad_port_is_refused(case: dict[str, str]) -> None:
-    """It is the port that is at fault then."""
     bench = Bench()
     token = bench.token()
 
@@ -310,7 +309,6 @@ async def test_response_that_was_not_asked_for_changes_nothing(data: bytes) -> N
     ids=str,
 )
 async def test_packet_from_nowhere_is_dropped(source: Address) -> None:
-    """No such source can be answered without harm."""
     bench = Bench()
 
     bench.receive(encode(Query(b"aa", ASKER_ID, Ping())), source)
@@ -319,7 +317,6 @@ async def test_packet_from_nowhere_is_dropped(source: Address) -> None:
 
 
 async def test_our_own_query_sent_back_gets_silence() -> None:
-    """A reflector would make us talk to ourselves."""
     bench = Bench()
 
     bench.receive(encode(Query(b"aa", OWN, FindNode(SWARM))))
@@ -351,7 +348,6 @@ async def test_read_only_stranger_is_answered_but_not_pinged() -> None:
 
 
 async def test_strangers_are_pinged_at_a_bounded_rate(autojump_clock: MockClock) -> None:
-    """Forged sources must not make us ping the world."""
     bench = Bench()
 
     for number in range(500):

@@ -10,7 +10,6 @@ from tests.net.bench import ALICE, BOB, OWN, open_bench
 
 
 async def test_query_of_another_is_answered(autojump_clock: MockClock) -> None:
-    """To where it came from."""
     async with open_bench() as bench:
         bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
         await wait_all_tasks_blocked()
@@ -20,7 +19,6 @@ async def test_query_of_another_is_answered(autojump_clock: MockClock) -> None:
 
 
 async def test_silence_is_an_answer_too(autojump_clock: MockClock) -> None:
-    """Whoever answers queries may decide for none."""
     async with open_bench(lambda *_: None) as bench:
         bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
         await wait_all_tasks_blocked()
@@ -64,7 +62,6 @@ async def test_callback_that_raises_costs_one_packet(
 
 
 async def test_burst_larger_than_a_batch_is_handled_to_its_end(autojump_clock: MockClock) -> None:
-    """The loop comes back for the rest."""
     async with open_bench(receive_batch=4) as bench:
         for number in range(50):
             bench.socket.deliver(Query(b"%04d" % number, ALICE.node_id, Ping()), ALICE.address)

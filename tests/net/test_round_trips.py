@@ -54,7 +54,6 @@ def test_limits_follow_the_answers(rtts: list[float], stall: float, timeout: flo
 
 @given(st.lists(st.floats(0, 60), max_size=600))
 def test_limits_keep_their_bounds_and_their_order(rtts: list[float]) -> None:
-    """Whatever the line does, a stall comes before the timeout."""
     times = times_after(*rtts)
 
     assert MIN_STALL <= times.stall <= MAX_STALL
@@ -96,7 +95,6 @@ def test_asks_follow_the_losses(seen: list[tuple[int, int]], asks: int) -> None:
 
 
 def test_asks_keep_to_what_the_caller_allows() -> None:
-    """Also where more would be needed, and never none."""
     assert persistence_after((1000, 500), most=4).attempts == 4
     assert persistence_after(most=1).attempts == 1
 
@@ -111,5 +109,4 @@ def test_old_losses_are_forgotten() -> None:
 
 @given(st.lists(st.integers(1, 60).flatmap(lambda asks: st.tuples(st.just(asks), st.integers(0, asks)))))
 def test_asks_stay_within_bounds(seen: list[tuple[int, int]]) -> None:
-    """Whatever happens on the line."""
     assert 1 <= persistence_after(*seen).attempts <= 7

@@ -67,7 +67,6 @@ async def test_answer_that_does_not_match_is_ignored(
 
 
 async def test_second_answer_is_ignored(autojump_clock: MockClock) -> None:
-    """A transaction is over after one answer, of whatever kind."""
     async with open_bench() as bench:
         transaction_id = bench.ask()
         for _ in range(2):
@@ -247,7 +246,6 @@ async def test_shorter_timeout_holds_for_what_is_under_way(autojump_clock: MockC
 
 
 async def test_late_answer_is_welcome_after_a_stall(autojump_clock: MockClock) -> None:
-    """The stall is told once, the answer afterwards."""
     async with open_bench() as bench:
         stalls = []
         transaction_id = bench.ask(on_stall=lambda: stalls.append(trio.current_time()))
@@ -286,7 +284,6 @@ async def test_forgotten_query_calls_nobody(autojump_clock: MockClock) -> None:
 
 
 async def test_query_returns_the_answer(autojump_clock: MockClock) -> None:
-    """The waiting face of the same mechanism."""
     async with open_bench() as bench, trio.open_nursery() as nursery:
         answers = []
 
@@ -304,7 +301,6 @@ async def test_query_returns_the_answer(autojump_clock: MockClock) -> None:
 
 
 async def test_query_raises_on_silence(autojump_clock: MockClock) -> None:
-    """As an error that names the address."""
     async with open_bench() as bench:
         with pytest.raises(QueryTimeout, match=r"^21\.0\.1\.1:6881: no answer$"):
             await bench.rpc.query(Ping(), ALICE.address)
@@ -322,7 +318,6 @@ async def test_query_raises_on_silence(autojump_clock: MockClock) -> None:
 async def test_error_reply_ends_the_query_as_refused(
     autojump_clock: MockClock, reply: bytes, expected: str
 ) -> None:
-    """In whatever form live nodes put their errors."""
     async with open_bench() as bench:
         transaction_id = bench.ask()
         bench.socket.deliver(reply.replace(b"%s", transaction_id), ALICE.address)
@@ -335,7 +330,6 @@ async def test_error_reply_ends_the_query_as_refused(
 
 @pytest.mark.parametrize("results", [b"", b"1:rle", b"1:rde", b"1:rd2:id19:aaaaaaaaaaaaaaaaaaae"])
 async def test_broken_response_fails_its_query(autojump_clock: MockClock, results: bytes) -> None:
-    """At once: waiting for a better one is in vain."""
     async with open_bench() as bench:
         transaction_id = bench.ask()
         bench.socket.deliver(b"d" + results + b"1:t4:" + transaction_id + b"1:y1:re", ALICE.address)
@@ -357,7 +351,6 @@ async def test_node_that_answers_nonsense_counts_as_failing(autojump_clock: Mock
 
 
 async def test_cancelled_query_leaves_nothing_behind(autojump_clock: MockClock) -> None:
-    """The answer comes too late for anybody."""
     async with open_bench() as bench:
         with trio.move_on_after(1) as scope:
             await bench.rpc.query(Ping(), ALICE.address)
@@ -370,7 +363,6 @@ async def test_cancelled_query_leaves_nothing_behind(autojump_clock: MockClock) 
 
 
 async def test_query_in_a_cancelled_scope_sends_nothing(autojump_clock: MockClock) -> None:
-    """Who is cancelled has no business on the network."""
     async with open_bench() as bench:
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -383,7 +375,6 @@ async def test_query_in_a_cancelled_scope_sends_nothing(autojump_clock: MockCloc
     "address", [Address("127.0.0.1", 6881), Address("10.0.0.1", 6881), Address("21.0.0.9", 0)], ids=str
 )
 async def test_address_outside_our_scope_is_not_asked(autojump_clock: MockClock, address: Address) -> None:
-    """Neither way; nothing leaves and nobody is called."""
     async with open_bench() as bench:
         sent = bench.rpc.send_query(Ping(), address, bench.on_done)
         with pytest.raises(QueryNotSent):
@@ -395,7 +386,6 @@ async def test_address_outside_our_scope_is_not_asked(autojump_clock: MockClock,
 
 
 async def test_number_of_queries_under_way_is_bounded(autojump_clock: MockClock) -> None:
-    """One more is refused until one of them is over."""
     async with open_bench(max_pending=2) as bench:
         first = bench.ask()
         bench.ask()
@@ -409,7 +399,6 @@ async def test_number_of_queries_under_way_is_bounded(autojump_clock: MockClock)
 
 
 async def test_query_that_cannot_leave_is_reported(autojump_clock: MockClock) -> None:
-    """The kernel's buffer is full: nothing is waited for."""
     async with open_bench() as bench:
         bench.socket.is_full = True
         sent = bench.rpc.send_query(Ping(), ALICE.address, bench.on_done)
@@ -430,7 +419,6 @@ async def test_transaction_ids_suit_every_implementation(autojump_clock: MockClo
 
 
 async def test_transaction_id_in_use_is_drawn_again(autojump_clock: MockClock) -> None:
-    """Also when the generator repeats itself."""
     async with open_bench() as bench:
         bench.rpc._transactions._ids._random_bytes = lambda _count: b"aaaabbbb"
 

@@ -43,7 +43,6 @@ async def test_datagram_arrives_with_its_source(family: Family) -> None:
 
 
 async def test_large_datagram_arrives_whole() -> None:
-    """One implementation answers with its whole table."""
     data = bytes(range(256)) * 200
     with opened() as alice, opened() as bob:
         alice.send_nowait(data, bob.address)
@@ -54,7 +53,6 @@ async def test_large_datagram_arrives_whole() -> None:
 
 
 async def test_empty_datagram_is_not_mistaken_for_none() -> None:
-    """No bytes are something, too."""
     with opened() as alice, opened() as bob:
         alice.send_nowait(b"", bob.address)
         await bob.wait_readable()
@@ -63,19 +61,16 @@ async def test_empty_datagram_is_not_mistaken_for_none() -> None:
 
 
 async def test_port_zero_picks_a_free_port() -> None:
-    """A different one for each."""
     with opened() as alice, opened() as bob:
         assert 0 < alice.address.port != bob.address.port > 0
 
 
 async def test_busy_port_is_told() -> None:
-    """With the address that is taken."""
     with opened() as alice, pytest.raises(AddressInUse, match=f"{alice.address} is in use"):
         open_udp_socket(alice.address)
 
 
 async def test_port_is_free_again_after_closing() -> None:
-    """Nothing is left behind."""
     with opened() as first:
         address = first.address
 
@@ -85,14 +80,11 @@ async def test_port_is_free_again_after_closing() -> None:
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "2001:db8::1"])
 async def test_foreign_address_cannot_be_listened_on(host: str) -> None:
-    """It is not one of ours."""
     with pytest.raises(CannotListen, match="cannot listen on"):
         open_udp_socket(Address(host, 6881))
 
 
 async def test_missing_family_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some machines have no IPv6."""
-
     def fail(*_args: object) -> None:
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported")
 
@@ -161,8 +153,6 @@ async def test_datagrams_that_found_the_buffer_full_are_counted(family: Family) 
 
 @on_linux
 async def test_count_of_the_kernel_may_start_again_from_zero() -> None:
-    """It has 32 bits."""
-
     class CountingSocket(kernel.socket):
         drops = 0
 
@@ -181,8 +171,6 @@ async def test_count_of_the_kernel_may_start_again_from_zero() -> None:
 
 @pytest.mark.parametrize("answer", [b"", struct.pack("=8I", *range(8)), OSError(errno.ENOPROTOOPT, "no")])
 async def test_kernel_that_does_not_count_drops_says_so(answer: bytes | OSError) -> None:
-    """Not knowing is not zero."""
-
     class SilentSocket(kernel.socket):
         def getsockopt(self, _level: int, option: int, *_size: int) -> int | bytes:
             if option == kernel.SO_RCVBUF:
@@ -227,7 +215,6 @@ async def test_socket_survives_an_unreachable_port() -> None:
 
 
 async def test_closing_wakes_whoever_waits() -> None:
-    """Instead of leaving a task behind."""
     outcome = []
 
     async def wait(socket: UdpSocket) -> None:
@@ -274,7 +261,6 @@ async def test_literal_addresses_resolve_to_themselves(
 
 
 async def test_name_resolves() -> None:
-    """The one name that every machine has."""
     assert Address("127.0.0.1", 6881) in await resolve("localhost:6881", BOTH)
 
 
@@ -289,8 +275,6 @@ async def test_name_that_does_not_resolve_is_nobody(text: str) -> None:
 async def test_name_server_that_hangs_is_given_up(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    """The others are waiting."""
-
     async def hang(*_args: object, **_options: object) -> None:
         await trio.sleep_forever()
 
@@ -301,6 +285,5 @@ async def test_name_server_that_hangs_is_given_up(
 
 @pytest.mark.parametrize("text", ["", "localhost", "localhost:", ":6881", "::1:6881", "host:65536", "host:x"])
 async def test_text_that_is_no_host_and_port_is_the_callers_mistake(text: str) -> None:
-    """It would never become right."""
     with pytest.raises(ValueError, match=r"HOST:PORT|brackets"):
         await resolve(text, BOTH)

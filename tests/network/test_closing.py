@@ -56,7 +56,6 @@ async def test_closing_in_the_middle_of_a_lookup_ends_it(autojump_clock, new_net
 
 @pytest.mark.parametrize("error", [OwnError("mine"), KeyError("mine"), KeyboardInterrupt()])
 async def test_exception_of_the_block_comes_out_as_it_is(autojump_clock, new_network, error):
-    """Not wrapped in a group, as a nursery would do."""
     network = new_network(seed=1)
 
     with pytest.raises(type(error)) as raised:
@@ -79,7 +78,6 @@ async def test_group_of_exceptions_stays_a_group(autojump_clock, new_network):
 
 
 async def test_exception_during_a_lookup_comes_out_as_it_is(autojump_clock, new_network):
-    """The same for the block of `get_peers`."""
     network, error = new_network(seed=1), OwnError()
 
     async with network.open_nodes(10) as nodes:

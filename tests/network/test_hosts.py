@@ -113,7 +113,6 @@ async def test_addresses_of_one_node_have_nothing_to_do_with_each_other(autojump
 
 @pytest.mark.parametrize("seed", [1])
 async def test_own_address_cannot_be_asked(autojump_clock, new_network, seed):
-    """What would be sent stays here, and is counted."""
     network = new_network(seed)
 
     async with open_many(network) as (_, node):
@@ -255,7 +254,6 @@ async def test_host_is_asked_from_one_address_always(autojump_clock, new_network
 async def test_contacts_of_the_other_family_come_from_an_endpoint_of_that_family(
     autojump_clock, new_network, seed
 ):
-    """From the one that knows most around the target."""
     network = new_network(seed)
 
     async with open_many(network, (V4, V6)) as (nodes, node):
@@ -304,7 +302,6 @@ async def test_given_id_is_kept_and_spread(autojump_clock, new_network, seed):
 
 @pytest.mark.parametrize("seed", [1])
 async def test_closed_node_leaves_all_its_addresses(autojump_clock, new_network, seed):
-    """None of them answers any more."""
     network = new_network(seed)
 
     async with network.open_nodes(2) as nodes:

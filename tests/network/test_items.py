@@ -266,7 +266,6 @@ async def test_cas_is_not_sent_to_a_node_that_has_nothing(autojump_clock, new_ne
 
 
 async def test_item_expires_after_two_hours_unless_it_is_put_again(autojump_clock, new_network):
-    """By anybody: the key is not needed for it."""
     async with new_network(seed=1).open_nodes(12) as nodes:
         await nodes[1].put_item(letter(1))
         await nodes[2].put_item(NOTE)
@@ -341,7 +340,6 @@ async def test_mutable_torrent_leads_to_its_info_hash(autojump_clock, new_networ
 
 
 async def test_items_are_seen_in_the_statistics(autojump_clock, new_network):
-    """What is there, what was refused, and what has gone."""
     async with new_network(seed=1).open_nodes(2) as (server, client):
         await client.put_item(letter(5))
         token = (await client.query(Get(LETTERS), server.addresses[0])).response.token

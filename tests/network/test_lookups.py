@@ -24,7 +24,6 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("seed", [1])
 async def test_find_node_returns_exactly_the_closest_nodes(autojump_clock, new_network, seed):
-    """Without loss a lookup is exact, whoever asks."""
     network, random = new_network(seed), Random(seed)
 
     async with network.open_nodes(60) as nodes:
@@ -132,7 +131,6 @@ async def test_cancelled_lookup_leaves_nothing_behind(autojump_clock, new_networ
 
 
 async def test_get_peers_that_is_left_early_leaves_nothing_behind(autojump_clock, new_network):
-    """One peer is enough for many a caller."""
     network = new_network(seed=1)
 
     async with network.open_nodes(20) as nodes:

@@ -53,7 +53,6 @@ async def test_waiting_ends_with_the_earliest_datagram(autojump_clock, new_netwo
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_loss_and_duplication_have_the_given_rates(autojump_clock, new_network, seed):
-    """A copy may be lost like the original."""
     network = new_network(seed, loss=0.3, duplication=0.1)
     a, b = pair(network)
 
@@ -93,7 +92,6 @@ async def test_nat_lets_in_only_who_was_sent_to(autojump_clock, new_network):
 
 
 async def test_nat_is_not_opened_for_what_has_come_before(autojump_clock, new_network):
-    """That nobody looked at the socket meanwhile makes no difference."""
     network = new_network(seed=1)
     outside, inside = pair(network, nat=True)
 
@@ -161,7 +159,6 @@ async def test_closed_socket_is_gone(autojump_clock, new_network):
 
 
 async def test_address_is_given_once_and_families_do_not_mix(autojump_clock, new_network):
-    """As the kernel has it."""
     network = new_network(seed=1)
     a = network.socket(network.host(0))
 
@@ -183,7 +180,6 @@ def test_hosts_are_public_and_each_in_a_network_of_its_own(family):
 
 @pytest.mark.parametrize("number", [-1, 80 << 16])
 def test_there_is_an_end_to_hosts(number):
-    """Beyond, they would not be public any more."""
     with pytest.raises(ValueError, match="is not in"):
         MemoryNetwork().host(number)
 

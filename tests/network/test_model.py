@@ -35,7 +35,6 @@ class TestPopulation:
     """Rows that come and go."""
 
     def test_closest_are_those_of_a_full_sort(self, host_of):
-        """At any size, for any target."""
         random = Random(1)
         for count in (1, 7, 8, 9, 100, 1000):
             population = Population(count, host_of, seed=count)
@@ -45,7 +44,6 @@ class TestPopulation:
                 assert population.closest(target) == everyone[:8]
 
     def test_same_seed_lives_the_same_lives(self, host_of):
-        """And another seed others."""
         same, again, other = (
             lives(Population(100, host_of, seed=seed, habits=Habits()), 48) for seed in (1, 1, 2)
         )

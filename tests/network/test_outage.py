@@ -55,7 +55,6 @@ async def test_node_is_back_within_seconds_after_hours(autojump_clock, new_netwo
 
 @pytest.mark.parametrize("seed", [1])
 async def test_node_that_started_without_a_network_joins_when_it_is_there(autojump_clock, new_network, seed):
-    """Within seconds, after hours of trying."""
     network = new_network(seed)
 
     async with network.open_nodes(12) as nodes:

@@ -110,7 +110,6 @@ async def test_read_only_node_is_in_no_table_and_answers_nothing(autojump_clock,
 
 
 async def test_read_only_node_announces_and_is_found(autojump_clock, new_network):
-    """A peer needs no node that answers."""
     network, info_hash = new_network(seed=1), random_id(Random(1))
 
     async with network.open_nodes(30) as nodes:

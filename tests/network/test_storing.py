@@ -13,7 +13,6 @@ SEEDS = [1]
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_peer_expires_after_45_minutes(autojump_clock, new_network, seed):
-    """Found at 44 minutes, gone at 46."""
     network, info_hash = new_network(seed), random_id(Random(seed))
 
     async with network.open_nodes(12) as nodes:

@@ -109,7 +109,6 @@ async def test_answers_that_came_while_we_were_stopped_count(autojump_clock, new
 
 
 async def test_state_is_saved_on_waking(autojump_clock, new_network, tmp_path, monkeypatch):
-    """The machine may be switched off next."""
     network, path, written = new_network(seed=1), tmp_path / "state.json", trio.Event()
 
     def save(path, state):

@@ -55,7 +55,6 @@ async def serving(names: Names, *hosts: str) -> AsyncIterator[BootstrapHosts]:
 
 
 def test_addresses_are_known_without_asking() -> None:
-    """Those of the other family are none for us."""
     hosts = ["21.0.0.1:6881", "[2a00::1]:6881", "21.0.0.2:1", "21.0.0.1:6881"]
     ways_in = BootstrapHosts(hosts, Family.IPV4, Names())
     ways_in.request(hosts, 0.0)
@@ -65,7 +64,6 @@ def test_addresses_are_known_without_asking() -> None:
 
 
 async def test_name_that_hangs_does_not_hide_the_others(autojump_clock: MockClock) -> None:
-    """And its answer is kept when it comes at last."""
     names = Names(slow=(60.0, ["21.0.0.9"]), quick=(0.1, ["21.0.0.1"]))
     hosts = ["slow:6881", "quick:6881"]
     async with serving(names, *hosts) as ways_in:
@@ -126,7 +124,6 @@ async def test_addresses_outlast_a_name_server_that_fails_later(autojump_clock: 
 
 
 async def test_addresses_of_one_name_are_bounded(autojump_clock: MockClock) -> None:
-    """A name server may be hostile."""
     names = Names(name=(0.0, [f"21.0.{number}.1" for number in range(250)]))
     async with serving(names, "name:6881") as ways_in:
         ways_in.request(["name:6881"], trio.current_time())
@@ -200,8 +197,6 @@ async def test_names_that_fail_for_hours_are_found_within_seconds(
 async def test_names_of_one_family_do_not_hold_up_the_other(
     autojump_clock: MockClock, use: Callable[[Names], None]
 ) -> None:
-    """Each asks for addresses of its own kind only."""
-
     class HalfNames(Names):
         async def __call__(self, name: str, port: int, family: Family) -> list[Address]:
             if family is Family.IPV6:

@@ -49,12 +49,10 @@ def test_both_kinds_are_wanted_while_the_other_family_is_short():
 
 
 def test_one_family_alone_wants_nothing():
-    """What comes without asking is what it needs."""
     assert new_shared(IPV4, IPV4).want(IPV4) == set()
 
 
 def test_leads_are_bounded_and_the_last_ones_stay():
-    """Whoever names hundreds does not fill the memory."""
     shared = new_shared(IPV4, IPV6)
     shared.add_leads(contacts(IPV6, 200))
     shared.add_leads(contacts(IPV4, 3))
@@ -64,7 +62,6 @@ def test_leads_are_bounded_and_the_last_ones_stay():
 
 
 def test_what_other_endpoints_of_the_family_know_leads_too():
-    """Not what is in the table itself, nor bad nodes."""
     shared = new_shared(IPV4, IPV4)
     one, other = shared.tables[IPV4]
     fill(other, 5)

@@ -37,7 +37,6 @@ def test_sybils_hide_nobody(place: Callable[[int], Address]) -> None:
 
 
 def test_sybils_are_all_that_is_found_where_lookups_do_not_prefer_ids_that_conform() -> None:
-    """They are the closest: the attack is a real one."""
     network = attacked(twenty_networks)
 
     found = [network.look_up(network.near_target(), is_preferring=False) for _ in range(LOOKUPS)]

@@ -53,7 +53,6 @@ def test_two_sockets_behind_one_address_are_far_apart(seed):
 
 
 def test_only_what_is_needed_is_drawn():
-    """One draw where nothing is to be avoided."""
     drawn = []
 
     def random_bytes(count):
@@ -91,7 +90,6 @@ def test_saved_ids_go_on(listen, saved, kept):
     saved=st.dictionaries(addresses(), ids(), max_size=6),
 )
 def test_no_two_addresses_of_a_family_share_an_id(listen, saved):
-    """Whatever was saved."""
     found = new_ids(listen, saved)
 
     assert len(found) == len(listen)
@@ -102,7 +100,6 @@ def test_no_two_addresses_of_a_family_share_an_id(listen, saved):
 
 @given(listen=st.lists(addresses(), min_size=1, max_size=6, unique=True))
 def test_restart_at_the_same_addresses_keeps_every_id(listen):
-    """In whatever order they are given the second time."""
     first = dict(zip(listen, new_ids(listen), strict=True))
     again = dict(zip(reversed(listen), new_ids(listen[::-1], first), strict=True))
 

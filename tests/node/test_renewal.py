@@ -87,7 +87,6 @@ async def test_id_is_renewed_when_the_address_changes(new_network, autojump_cloc
 
 
 async def test_given_id_is_never_renewed(new_network, autojump_clock) -> None:
-    """Whoever names an id wants that one."""
     network = new_network(3, Translating)
     async with (
         network.open_nodes(15) as nodes,

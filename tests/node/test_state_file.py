@@ -108,7 +108,6 @@ def test_state_comes_back_as_it_was_saved(path: Path) -> None:
 def test_any_state_comes_back(
     tmp_path_factory: pytest.TempPathFactory, node_ids: dict, contacts: list
 ) -> None:
-    """Whatever the ids and addresses; contacts are grouped by family."""
     path = tmp_path_factory.mktemp("state") / "node.json"
     by_family = sorted(contacts, key=lambda contact: contact.address.family)
 
@@ -118,14 +117,12 @@ def test_any_state_comes_back(
 
 
 def test_file_is_readable_by_people(path: Path) -> None:
-    """Ids are lower-case hex, addresses are text."""
     save_state(path, SavedState(IDS, (ALICE,)))
 
     assert json.loads(path.read_text()) == document()
 
 
 def test_missing_file_is_no_state(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The first run is nothing to warn about."""
     assert load_state(path) is None
     assert caplog.records == []
 
@@ -145,7 +142,6 @@ def test_file_that_cannot_be_understood_is_set_aside(
 
 
 def test_file_that_is_no_text_is_set_aside(path: Path) -> None:
-    """Bytes that are no UTF-8 are damage like any other."""
     path.write_bytes(b"\xff\xfe\xfd")
 
     assert load_state(path) is None
@@ -153,7 +149,6 @@ def test_file_that_is_no_text_is_set_aside(path: Path) -> None:
 
 
 def test_files_set_aside_do_not_overwrite_each_other(path: Path) -> None:
-    """Each gets a number of its own."""
     for text in ("first", "second", "third"):
         path.write_text(text)
         load_state(path)
@@ -226,13 +221,11 @@ def test_unreadable_file_is_an_error(path: Path) -> None:
 
 
 def test_missing_folder_is_an_error(path: Path) -> None:
-    """It is not made: a misspelt path should be noticed."""
     with pytest.raises(StateFileError, match="cannot write"):
         save_state(path / "deeper" / "node.json", STATE)
 
 
 def test_file_that_cannot_be_moved_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Better no start than to overwrite it later."""
     path.write_text("damaged")
 
     def fail(*_args: object) -> None:

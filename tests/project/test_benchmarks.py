@@ -84,7 +84,6 @@ class TestNode:
         assert "choose from ours,libtorrent" in capsys.readouterr().err
 
     def test_names_the_package_that_is_missing(self, monkeypatch, capsys):
-        """One line, and nothing is started."""
         monkeypatch.setitem(SERVERS, "absent", Server(serve_ours, "absent-node", "no_such_module"))
         assert node.main(["--servers=ours,absent"]) == 1
         line = (
@@ -122,7 +121,6 @@ class TestNode:
         assert cells["ours / mute, median"] == ["0.25", "-", "-", "-", "-"]
 
     def test_tells_each_reason_once(self):
-        """Columns that failed alike stand together."""
         refusals = [Refusal("mute", "ping", 0, "silence"), Refusal("mute", "find_node", 0, "silence")]
         assert node.refusal_lines(refusals) == ["- mute, ping, find_node: silence"]
 
@@ -168,7 +166,6 @@ class TestColumns:
         assert refusal.reason.startswith("an answer with")
 
     def test_takes_right_answers(self):
-        """Random targets stand where the load will renew them."""
         server = Scripted(id=bytes(20), nodes=CONTACT * 8, token=b"t")
         for column in (columns.ping, columns.find_node, columns.get_peers):
             queries, target = column(server)
@@ -176,14 +173,12 @@ class TestColumns:
             assert target is None or target in queries[0][b"a"].values()
 
     def test_needs_a_token_to_announce(self):
-        """A server that gives none is refused, not a crash."""
         with pytest.raises(BenchmarkFailed):
             columns.announce_peer(Scripted(id=bytes(20), nodes=CONTACT))
 
 
 @on_linux
 def test_rpc_measures_each_face(tmp_path):
-    """Every query of every face is answered."""
     report, printed = report_of(
         "rpc", tmp_path, "--rounds=1", "--seconds=0.2", "--nodes=20", "--methods=ping"
     )
@@ -196,7 +191,6 @@ def test_rpc_measures_each_face(tmp_path):
 
 @on_linux
 def test_codec_measures_each_message(tmp_path):
-    """Each is read and written in all ways."""
     report, printed = report_of("codec", tmp_path, "--seconds=0.0001")
     assert report["microseconds"]["find_node response"]["bytes"] == 289
     assert all(len(row) == 8 for row in report["microseconds"].values())
@@ -223,7 +217,6 @@ def test_lookup_compares_with_the_truth(tmp_path):
 
 
 def test_lookup_refuses_a_network_that_loses_everything(capsys):
-    """The command line was wrong: status 2."""
     with pytest.raises(SystemExit) as ended:
         lookup.main(["--losses=1"])
     assert ended.value.code == 2
@@ -242,7 +235,6 @@ def test_life_tells_what_became_of_a_node(tmp_path):
 
 
 def test_life_refuses_less_than_an_hour(capsys):
-    """The command line was wrong: status 2."""
     with pytest.raises(SystemExit) as ended:
         life.main(["--days=0.01"])
     assert ended.value.code == 2
@@ -262,7 +254,6 @@ def test_quality_compares_losses_and_alphas(tmp_path):
 
 @pytest.mark.parametrize("wrong", ["--losses=1", "--alphas=0", "--dead=1", "--lookups=0"])
 def test_quality_refuses_what_makes_no_network(wrong, capsys):
-    """The command line was wrong: status 2."""
     with pytest.raises(SystemExit) as ended:
         quality.main([wrong])
     assert ended.value.code == 2
@@ -282,7 +273,6 @@ def test_eclipse_compares_networks_with_and_without_sybils(tmp_path):
 
 @pytest.mark.parametrize("wrong", ["--networks=0", "--lookups=0", "--nodes=15", "--sybils=5001"])
 def test_eclipse_refuses_what_makes_no_network(wrong, capsys):
-    """The command line was wrong: status 2."""
     with pytest.raises(SystemExit) as ended:
         eclipse.main([wrong])
     assert ended.value.code == 2
@@ -334,7 +324,6 @@ def test_flood_asks_and_looks_afterwards(tmp_path):
 
 @on_linux
 def test_startup_measures_each_command(tmp_path):
-    """Processor and wall clock, of every command once."""
     report, printed = report_of("startup", tmp_path, "--runs=1")
     assert "python -m dhtnode --help" in report["milliseconds"]
     assert all(each.keys() == {"cpu", "wall"} for each in report["milliseconds"].values())
@@ -393,7 +382,6 @@ class TestCoverage:
 
     @pytest.mark.parametrize("wrong", ["--runs=0", "--nodes=0", "--stale=0.95", "--loss=1", "--processes=0"])
     def test_what_makes_no_network_is_refused(self, wrong, capsys):
-        """With a line of usage instead of a traceback."""
         with pytest.raises(SystemExit, match="2"):
             coverage.main([wrong])
         assert "error:" in capsys.readouterr().err
@@ -403,7 +391,6 @@ class TestSizes:
     """`python -m benchmarks.sizes`."""
 
     def test_holds_estimates_against_the_truth(self, tmp_path):
-        """Each estimator has a row, and each run its counts."""
         report, printed = report_of("sizes", tmp_path, "--runs=2", "--nodes=100,150", "--lookups=2")
         assert [each["nodes"] for each in report["measurements"]] == [100, 100, 150, 150]
         assert all(0 < each["counts"]["answered"] <= each["nodes"] for each in report["measurements"])
@@ -411,14 +398,12 @@ class TestSizes:
             assert printed.count(f"| {name} ") == 2
 
     def test_crawls_a_zone(self, tmp_path):
-        """There are no distances then."""
         report, printed = report_of("sizes", tmp_path, "--runs=2", "--nodes=400", "--zone-bits=2")
         assert all(each["counts"]["answered"] < 200 for each in report["measurements"])
         assert "| distances " not in printed
 
     @pytest.mark.parametrize("wrong", ["--runs=0", "--nodes=5", "--loss=1", "--deep=0"])
     def test_refuses_what_it_cannot_simulate(self, wrong, capsys):
-        """The command line was wrong: status 2."""
         with pytest.raises(SystemExit) as ended:
             sizes.main([wrong])
         assert ended.value.code == 2
@@ -438,7 +423,6 @@ class TestSwarms:
         assert printed.count("| all ") == 4
 
     def test_marks_liars(self, tmp_path):
-        """With hostile nodes there are marks, and the estimate holds."""
         report, printed = report_of(
             "swarms", tmp_path, "--swarms=6", "--peers=100", "--hostile=0.3", "--probe=1"
         )
@@ -449,7 +433,6 @@ class TestSwarms:
 
     @pytest.mark.parametrize("wrong", ["--swarms=0", "--peers=-1", "--loss=1", "--hostile=1", "--capped=2"])
     def test_refuses_what_it_cannot_simulate(self, wrong, capsys):
-        """The command line was wrong: status 2."""
         with pytest.raises(SystemExit) as ended:
             swarms.main([wrong])
         assert ended.value.code == 2
@@ -468,7 +451,6 @@ class TestLargeDatabase:
         assert printed.count("| end of ") == 3
 
     def test_refuses_too_few_rows(self, capsys):
-        """The command line was wrong: status 2."""
         with pytest.raises(SystemExit) as ended:
             large_database.main(["--visits=9"])
         assert ended.value.code == 2

@@ -78,14 +78,12 @@ def test_console_script_leads_to_its_function(script, target):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_package_runs_as_a_module_with_the_same_function(package):
-    """`python -m dhtnode` is the console script under another name."""
     same = importlib.import_module(f"{package}.__main__").main
 
     assert same is resolve_name(f"{package}.cli.main:main")
 
 
 def test_version_is_the_same_everywhere():
-    """The project file, the package and the changelog agree."""
     version = importlib.import_module("dhtnode").__version__
     headings = re.findall(r"^## .*$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
 
@@ -94,12 +92,10 @@ def test_version_is_the_same_everywhere():
 
 
 def test_minimum_python_is_the_same_everywhere():
-    """What dev.py refuses is what pip would refuse."""
     assert PROJECT["requires-python"] == ">=" + ".".join(map(str, dev.MINIMUM_PYTHON))
 
 
 def test_dev_program_needs_only_the_standard_library():
-    """It runs before anything is installed."""
     tree = ast.parse((ROOT / "dev.py").read_text(encoding="utf-8"))
 
     imported = {
@@ -114,7 +110,6 @@ def test_dev_program_needs_only_the_standard_library():
 
 
 def test_integration_runs_the_command_that_the_documents_name():
-    """There is one check command, for people and for machines."""
     script = ROOT / ".ci" / "run"
 
     last_line = script.read_text(encoding="utf-8").splitlines()[-1]
@@ -170,7 +165,6 @@ def test_no_file_names_a_package_registry():
     ],
 )
 def test_patterns_find_what_they_are_for(pattern, text, found):
-    """A pattern that matches nothing would let everything pass."""
     filled = text.replace("{}", "work" if pattern is MACHINE_PATH else ".".join(REGISTRY_HOSTS[0]))
 
     assert bool(pattern.search(filled.encode())) is found

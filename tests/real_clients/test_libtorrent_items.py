@@ -59,7 +59,6 @@ async def got(client, count=1):
 
 
 async def test_client_gets_the_immutable_item_that_we_put():
-    """Of any type that bencode has."""
     async with node_among_clients() as (network, node):
         value = {b"list": [1, b"two"], b"nonce": token_bytes(8)}
         item = ImmutableItem.of(value)
@@ -71,7 +70,6 @@ async def test_client_gets_the_immutable_item_that_we_put():
 
 
 async def test_we_get_the_immutable_item_that_a_client_put():
-    """Under the same target, at the same nodes."""
     async with node_among_clients() as (network, node):
         value = [b"value", {b"nonce": token_bytes(8)}]
         target = Target(network[-1].put(value))

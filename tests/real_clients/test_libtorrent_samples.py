@@ -13,7 +13,6 @@ SWARMS = {InfoHash(bytes([number]) * 20) for number in range(1, 6)}
 
 
 async def test_samples_go_both_ways():
-    """Each side shows what was announced to it."""
     async with (
         libtorrent_network(*["127.0.0.1"] * 4) as clients,
         open_node(bootstrap=[str(clients[0].address)]) as node,

@@ -102,7 +102,6 @@ def test_refused_export_leaves_nothing(place, ended):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_report_is_the_same_in_every_form(place, ended, name):
-    """As many rows, and the same values, whoever reads them."""
     line = " ".join(line_of(name))
     answer = crawler.report(name, LARGE.hex() if name == "swarm" else None, db=place / "small.db")
     text, as_json, as_csv, markdown = (
@@ -119,7 +118,6 @@ def test_report_is_the_same_in_every_form(place, ended, name):
 
 
 def test_summary_names_the_report_of_each_row(ended):
-    """And has a section for each in Markdown."""
     records = ended["report --db small.db --json"].records
 
     assert {"runs", "network-size", "clients", "swarms"} <= {record["report"] for record in records}
@@ -128,14 +126,12 @@ def test_summary_names_the_report_of_each_row(ended):
 
 
 def test_limit_bounds_the_rows(ended):
-    """The first ones are shown."""
     records = ended["report --db small.db --limit 1 clients --json"].records
 
     assert [record["client"] for record in records] == ["LT"]
 
 
 def test_list_names_every_report(ended):
-    """Each with what it tells, without a database."""
     lines = ended["report --list"].stdout.splitlines()
 
     assert [line.split()[0] for line in lines] == NAMES
@@ -143,7 +139,6 @@ def test_list_names_every_report(ended):
 
 
 def test_export_prints_what_it_wrote(place, ended):
-    """Each file with its rows."""
     records = ended["export --db small.db --csv out --json"].records
 
     assert {"file": "visits.csv", "table": "visits", "rows": 20} in records
@@ -154,7 +149,6 @@ def test_export_prints_what_it_wrote(place, ended):
 
 
 def test_every_report_is_documented():
-    """With an example of what it prints."""
     text = (ROOT / "docs" / "reference" / "reports.md").read_text(encoding="utf-8")
 
     for name in NAMES:

@@ -91,7 +91,6 @@ def explained(database, number=1):
 
 
 def test_rows_give_the_same_evidence_back(database):
-    """To the last bit, for whoever said something."""
     with CrawlDatabase.open(database) as store:
         rows = store.swarms.replies(1)
 
@@ -99,7 +98,6 @@ def test_rows_give_the_same_evidence_back(database):
 
 
 def test_number_computed_again_is_the_same(database):
-    """And who was left out has no part in it."""
     found = explained(database)
 
     assert (found.missing, found.differences) == (None, ())
@@ -164,7 +162,6 @@ def test_purged_filters_are_no_disagreement(database, statement):
 
 
 def test_sample_of_an_older_version_is_shown_as_it_is(database):
-    """What it would take was not kept then."""
     change(database, "UPDATE swarm_samples SET coverage = NULL, overlap = NULL, seeds_low = NULL")
     found = explained(database)
 
@@ -209,7 +206,6 @@ def test_command_explains_the_latest_sample_of_a_swarm(database):
     ],
 )
 def test_what_cannot_be_explained_is_one_line(database, statement, argument, status, complaint):
-    """On stderr, with a status that is not 0."""
     change(database, statement)
     ended = run_command("dhtcrawl", "explain", "--db", database, argument)
 

@@ -84,7 +84,6 @@ def test_schema_file_explains_each_column(database, tmp_path):
 
 
 def test_filters_never_leave(database, tmp_path):
-    """Neither their columns nor their bytes."""
     files = exported(database, tmp_path)
 
     assert "rank" in files["scrape_replies"][0]
@@ -93,12 +92,10 @@ def test_filters_never_leave(database, tmp_path):
 
 
 def test_compressed_files_hold_the_same(database, tmp_path):
-    """Byte for byte."""
     assert exported(database, tmp_path / "a", CSV_GZIP) == exported(database, tmp_path / "b")
 
 
 def test_one_run_leaves_out_what_belongs_to_none(database, tmp_path):
-    """Replies go with the samples they belong to."""
     census = exported(database, tmp_path / "census", run=CENSUS)
     scrape = exported(database, tmp_path / "scrape", run=SCRAPE)
 
@@ -109,14 +106,12 @@ def test_one_run_leaves_out_what_belongs_to_none(database, tmp_path):
 
 
 def test_unknown_run_writes_nothing(database, tmp_path):
-    """Not even the folder."""
     with pytest.raises(NoAnswer, match="no run 9"):
         exported(database, tmp_path / "new", run=9)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_file_that_is_there_is_not_overwritten(database, tmp_path):
-    """And nothing else is written beside it."""
     (tmp_path / "visits.csv").write_text("mine")
     with pytest.raises(ExportError, match=r"visits.csv: is there already"):
         exported(database, tmp_path)
@@ -137,7 +132,6 @@ def fail():
 
 
 def test_full_disk_leaves_no_half_file(database, tmp_path):
-    """One line that names the file."""
     with pytest.raises(ExportError) as failed:
         exported(database, tmp_path, Form("csv", full_disk))
 
@@ -172,13 +166,11 @@ def test_anonymized_networks_stay(files):
 
 
 def test_anonymized_rows_of_one_node_stay_together(files):
-    """Its pseudonym is the same in every file."""
     assert len({row["node_id"] for row in files["nodes"]}) == 20
     assert {row["node_id"] for row in files["visits"]} == {row["node_id"] for row in files["nodes"]}
 
 
 def test_anonymized_another_export_has_other_pseudonyms(database, files, tmp_path):
-    """Or two of them would tell more than one."""
     others = exported(database, tmp_path, key=b"another")
 
     assert not {row["node_id"] for row in others["nodes"]} & {row["node_id"] for row in files["nodes"]}
@@ -196,7 +188,6 @@ def test_anonymized_groups_of_few_nodes_are_left_out(files, folder):
 
 
 def test_anonymized_schema_file_says_so(files, folder):
-    """So that nobody takes a pseudonym for an id."""
     assert json.loads((folder / "schema.json").read_text())["anonymized"] is True
 
 
@@ -211,7 +202,6 @@ def test_anonymized_schema_file_says_so(files, folder):
     ],
 )
 def test_prefix_of_a_host(host, prefix):
-    """The /24 or /48; one that is there already stays."""
     assert host_prefix(host) == prefix
 
 
@@ -237,7 +227,6 @@ def test_parquet_values_have_types(database, tmp_path, read_table):
 
 
 def test_parquet_of_empty_tables_and_batches_are_whole(database, tmp_path, read_table, monkeypatch):
-    """With their columns, though there is no row."""
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
     done = export_parquet(database, tmp_path)
 
@@ -261,7 +250,6 @@ def test_parquet_value_of_another_type_is_one_line(database, tmp_path, read_tabl
 
 
 def test_missing_pyarrow_is_one_line(monkeypatch):
-    """Which says what to install."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(NoParquet) as missing:
         parquet()

@@ -15,7 +15,6 @@ def close_figures():
 
 
 def test_panels_are_as_wide_as_a_notebook_together():
-    """Side by side, in one figure."""
     left, right = matplotlib_style.panels(2, height=3)
 
     assert left.figure is right.figure
@@ -58,7 +57,6 @@ def test_logarithmic_axes_have_plain_numbers_where_few_do():
 
 
 def test_whole_numbers_stay_whole():
-    """No axis of counts has a tick at 2.5."""
     (axes,) = matplotlib_style.panels()
     axes.bar([0, 1, 2], [0, 1, 3])
     matplotlib_style.label(axes, "title", "x", "y", whole="xy")
@@ -67,7 +65,6 @@ def test_whole_numbers_stay_whole():
 
 
 def test_times_are_few_and_in_utc():
-    """One day has no more ticks than asked for."""
     (axes,) = matplotlib_style.panels()
     day = matplotlib_style.times([0.0, 43200.0, 86400.0])
     axes.plot(day, [1, 2, 3])

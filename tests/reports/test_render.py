@@ -43,13 +43,11 @@ def test_markdown_is_a_table():
 
 
 def test_csv_keeps_values_as_they_are():
-    """Under the bare names of the columns."""
     assert render.csv_text(REPORT) == (f'name,time,share,p_value\nfirst,7,12.5,1e-09\n"{HOSTILE}",1200,,0.25')
 
 
 @pytest.mark.parametrize("named", [False, True])
 def test_json_is_one_object_a_line(named):
-    """Which may say where it belongs."""
     lines = render.json_lines(REPORT, named=named).splitlines()
 
     head = {"report": "sizes"} if named else {}
@@ -77,7 +75,6 @@ def test_table_wider_than_the_terminal_is_left_to_it(width, is_drawn):
 
 
 def test_empty_report_says_so():
-    """Instead of a heading without rows."""
     written = io.StringIO()
     render.draw(EMPTY, Console(file=written, width=100))
 

@@ -62,7 +62,6 @@ def test_round_trips_are_quantiles_of_answers(db):
 
 
 def test_outcomes_are_shares_of_each_kind(db):
-    """Marks are counted beside."""
     assert answer(db, "outcomes", run=CENSUS) == (
         ("visit", 4, "answered", None, 14, 70.0, 1),
         ("visit", 4, "timeout", None, 5, 25.0, 0),
@@ -72,12 +71,10 @@ def test_outcomes_are_shares_of_each_kind(db):
 
 
 def test_suspects_are_listed(db):
-    """With what was seen and what chance would give."""
     assert answer(db, "sybils") == ((4, "ids on one host", "20.0.3.203", 40.0, 1.0, 1e-9),)
 
 
 def test_swarms_are_ranked_by_their_newest_sample(db):
-    """One that was larger once does not stay on top."""
     ranked = [(row[0], row[2]) for row in answer(db, "swarms")]
 
     assert ranked == [(LARGE.hex(), 800), (SMALL.hex(), 7)]
@@ -86,7 +83,6 @@ def test_swarms_are_ranked_by_their_newest_sample(db):
 
 
 def test_ranking_reads_no_row_that_it_does_not_show(db):
-    """A million samples are ranked from an index alone."""
     statements = []
     db.set_trace_callback(statements.append)
     for run in (None, SCRAPE):
@@ -101,7 +97,6 @@ def test_ranking_reads_no_row_that_it_does_not_show(db):
 
 
 def test_history_of_a_swarm_begins_with_the_newest(db):
-    """Each measurement with its interval."""
     report = REPORTS["swarm"].answer(db, info_hash=LARGE.hex())
 
     assert [row[:4] for row in report.rows] == [
@@ -111,7 +106,6 @@ def test_history_of_a_swarm_begins_with_the_newest(db):
 
 
 def test_discovery_has_no_number_for_infinity(db):
-    """JSON knows none."""
     assert [row[4:] for row in answer(db, "discovery")] == [
         ("coverage", 0.9123, 0.9, 0.92),
         ("chao1", 50.0, 40.0, None),
@@ -119,7 +113,6 @@ def test_discovery_has_no_number_for_infinity(db):
 
 
 def test_runs_tell_what_they_cost(db):
-    """The newest first."""
     assert [row[:2] + row[3:] for row in answer(db, "runs")] == [
         (SAMPLE, "sample", "finished", 1.0, 0, 0, 14, 0, 14, 14, 0, None, None),
         (SCRAPE, "scrape", "finished", 130.5, 0, 4, 0, 0, 32, 8, 0, 400, 3600),
@@ -128,7 +121,6 @@ def test_runs_tell_what_they_cost(db):
 
 
 def test_run_under_way_is_told_of_by_its_newest_rows(tmp_path):
-    """And tells the same before its end as after."""
     path = tmp_path / "crawl.db"
     with CrawlDatabase.open(path) as store:
         run_id = store.runs.begin("census", {}, "0.1.0", time_text(0))
@@ -158,7 +150,6 @@ def test_large_run_under_way_tells_its_rows_only(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_question_has_a_title_a_text_and_a_column_for_each_value(db, name):
-    """And a name that it is asked by."""
     report = REPORTS[name].answer(db)
 
     assert report.name == name
@@ -169,7 +160,6 @@ def test_question_has_a_title_a_text_and_a_column_for_each_value(db, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_question_to_a_database_without_runs_has_no_rows(tmp_path, name):
-    """It is no error either."""
     with CrawlDatabase.open(tmp_path / "new.db"):
         pass
     with open_reading(tmp_path / "new.db") as db:
@@ -179,13 +169,11 @@ def test_question_to_a_database_without_runs_has_no_rows(tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_run_has_no_answer(db, name):
-    """An empty table would say that nothing was found."""
     with pytest.raises(NoAnswer, match="there is no run 9"):
         REPORTS[name].answer(db, run=9)
 
 
 def test_unknown_swarm_has_no_answer(db):
-    """Nor has one that was not measured in this run."""
     with pytest.raises(NoAnswer, match="never measured"):
         REPORTS["swarm"].answer(db, info_hash="cc" * 20)
     with pytest.raises(NoAnswer, match="never measured in run 1"):
@@ -207,7 +195,6 @@ def test_summary_leaves_out_what_has_nothing_to_tell(database):
     ],
 )
 def test_quantile_of_counted_steps(steps, name, value):
-    """Values are spread evenly within a step."""
     with closing(sqlite3.connect(":memory:")) as connection:
         columns = "run_id, family, client, from_ms, below_ms, answers"
         connection.execute(f"CREATE TABLE run_round_trips ({columns})")
@@ -229,7 +216,6 @@ def contents(path):
 
 
 def test_rollups_of_a_run_go_with_it(tmp_path):
-    """Whoever deletes a run need not know of them."""
     path = tmp_path / "crawl.db"
     make_database(path)
     before = contents(path)

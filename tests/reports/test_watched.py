@@ -116,7 +116,6 @@ def test_methods_stand_side_by_side(db):
 
 
 def test_seeds_and_leechers_have_intervals(db):
-    """In the ranking, and in the history of one swarm."""
     history = REPORTS["swarm"].answer(db, info_hash=GROWING.hex())
     for row in (REPORTS["swarms"].answer(db).records()[0], history.records()[0]):
         assert [row[f"seeds{end}"] for end in ("", "_low", "_high")] == [166, 165, 167]

@@ -110,7 +110,6 @@ def call_a_good_node_bad(table: RoutingTable) -> None:
     ],
 )
 def test_check_finds_damage(damage: Callable[[RoutingTable], None]) -> None:
-    """The invariants that other tests rely on can fail."""
     table = full_table(8)
     table.responded(near(1), 9.0)
     table.check()

@@ -86,7 +86,6 @@ def test_replacement_that_answered_last_replaces_a_bad_node() -> None:
 
 
 def test_query_of_a_replacement_does_not_make_it_fresher() -> None:
-    """A forged query must not win a slot."""
     table = full_table(8, replacements=2)
     assert table.queried(far(8), 20.0) is False
 

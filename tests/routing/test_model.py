@@ -1,7 +1,5 @@
 """Anything done to a table, compared with a full scan and with a list that follows the rules."""
 
-# ruff: noqa: D102  (the names of the rules are sentences)
-
 from dataclasses import dataclass
 from random import Random
 

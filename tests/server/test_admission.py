@@ -56,7 +56,6 @@ def test_burst_is_admitted_and_then_the_rate() -> None:
 
 @given(st.lists(st.floats(0.0, 0.5), max_size=300))
 def test_no_more_than_burst_and_rate_is_ever_admitted(gaps: list[float]) -> None:
-    """In whatever rhythm the datagrams come."""
     admission, one = Admission(SETTINGS), source()
     now, count = 100.0, 0
 
@@ -69,7 +68,6 @@ def test_no_more_than_burst_and_rate_is_ever_admitted(gaps: list[float]) -> None
 
 @given(st.lists(st.floats(0.126, 0.5), max_size=100))
 def test_whoever_keeps_to_the_rate_is_always_admitted(gaps: list[float]) -> None:
-    """Whatever others do."""
     admission, one = Admission(SETTINGS), source()
     now = 100.0
 
@@ -79,7 +77,6 @@ def test_whoever_keeps_to_the_rate_is_always_admitted(gaps: list[float]) -> None
 
 
 def test_hosts_of_one_network_share_its_limit() -> None:
-    """Each keeps to its own; together they are too many."""
     admission, sources = Admission(SETTINGS), Sources(Scope.PUBLIC)
     hosts = [source(f"21.0.0.{number}", sources) for number in range(1, 9)]
     outcomes = [refusal(admission, one, 100.0) for one in hosts for _ in range(3)]
@@ -107,7 +104,6 @@ def test_answers_that_we_wait_for_are_free() -> None:
 
 
 def test_infinite_rate_lifts_a_limit() -> None:
-    """For networks that are your own, and for benchmarks."""
     lifted = NodeSettings(
         host_rate=math.inf, network_rate=math.inf, reply_rate=math.inf, max_amplification=math.inf
     )
@@ -119,7 +115,6 @@ def test_infinite_rate_lifts_a_limit() -> None:
 
 
 def test_reply_is_bounded_by_the_query_until_the_address_is_proven() -> None:
-    """And the proof wears off."""
     admission, one = Admission(SETTINGS), source()
 
     before = budget(admission, one, 100, 100.0)
@@ -203,7 +198,6 @@ def test_default_limits_are_well_above_an_honest_node(name: str) -> None:
 
 
 def test_changed_limits_are_those_of_a_new_admission() -> None:
-    """All of them, and nothing that was used before counts."""
     lower = NodeSettings(
         host_rate=1.0, host_burst=2.0, network_rate=3.0, network_burst=4.0, reply_rate=5.0, reply_burst=6.0
     )

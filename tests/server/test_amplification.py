@@ -191,7 +191,6 @@ async def test_query_of_any_kind_buys_little(
 async def test_malformed_message_buys_little(
     new_network: NewNetwork, autojump_clock: MockClock, family: Family
 ) -> None:
-    """Whether it is dropped or answered with an error."""
     async with open_scene(new_network, family) as scene:
         sent = await scene.measure(MALFORMED)
 
@@ -203,7 +202,6 @@ async def test_malformed_message_buys_little(
 async def test_announce_with_a_good_token_buys_little(
     new_network: NewNetwork, autojump_clock: MockClock, family: Family
 ) -> None:
-    """A token holds for every port of its host."""
     async with open_scene(new_network, family) as scene:
         asker = scene.socket(VICTIM, port=7000)
         reply: Any = decode_untrusted(await scene.ask(asker, query(b"get_peers", info_hash=TARGET))).value

@@ -139,7 +139,6 @@ async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(
 
 @pytest.mark.parametrize("family", list(Family))
 def test_announce_to_a_full_store_is_refused_alike_both_ways(family: Family) -> None:
-    """With the same error, counted in the same way."""
     short, long = Side(family, quick=True), Side(family, quick=False)
     source = Address(HOSTS[family].format(99), 6881)
     for side in (short, long):
@@ -158,7 +157,6 @@ def test_announce_to_a_full_store_is_refused_alike_both_ways(family: Family) -> 
 @settings(deadline=None, max_examples=100)
 @given(fields=st.dictionaries(st.sampled_from([b"a", b"q", b"t", b"y", b"ro", b"v"]), bencode_values()))
 def test_fields_of_any_type_are_given_back_or_answered(fields: dict[bytes, object]) -> None:
-    """Nothing that decodes makes the fast path raise."""
     side = Side(Family.IPV4, quick=True, nodes=2, stored=2)
     quick = side.endpoint._inbound._fast_path
     source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))
@@ -179,7 +177,6 @@ def test_fields_of_any_type_are_given_back_or_answered(fields: dict[bytes, objec
 def test_arguments_of_any_type_are_given_back_or_answered(
     arguments: dict[bytes, object], name: bytes
 ) -> None:
-    """Nor do arguments."""
     side = Side(Family.IPV4, quick=True, nodes=2, stored=2)
     source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))
     fields = {b"a": arguments, b"q": name, b"t": b"aa", b"y": b"q"}
@@ -190,7 +187,6 @@ def test_arguments_of_any_type_are_given_back_or_answered(
 
 
 def test_common_queries_take_the_short_way() -> None:
-    """Or all of this would be for nothing."""
     side = Side(Family.IPV4, quick=True)
     source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))
     token = side.tokens.issue(source.packed_host, SWARMS[0], 1.0)

@@ -291,7 +291,6 @@ async def test_announces_fill_the_store_and_no_more(
 async def test_addresses_of_one_network_share_a_limit(
     new_network: NewNetwork, autojump_clock: MockClock
 ) -> None:
-    """250 hosts of one /24, each within its own limit."""
     async with open_scene(new_network) as scene:
         contacts = set(scene.node.contacts())
         hosts = [Address(f"41.0.0.{number}", 6881) for number in range(1, 251)]

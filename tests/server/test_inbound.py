@@ -65,7 +65,6 @@ PONG = encode(Response(b"aa", OWN, external_address=HERE, version=b"DN"))
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_reply_and_sender_are_returned(fast: bool) -> None:
-    """The sender now and then only; each reply is counted."""
     side = Side(fast=fast)
     times = (1.0, 2.0, 0.9 + SEEN_AGAIN_AFTER, 1.0 + SEEN_AGAIN_AFTER)
 
@@ -83,7 +82,6 @@ def test_read_only_sender_gets_its_reply_and_is_never_seen() -> None:
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_query_under_our_own_id_gets_no_reply(fast: bool) -> None:
-    """A reflector sent it back."""
     side = Side(fast=fast)
     side.inbound.renew_id(SENDER)
     side.table.renew_id(SENDER, 0.0)
@@ -135,7 +133,6 @@ def test_replies_are_charged_to_the_budget_of_all() -> None:
 
 
 def test_error_is_completed_and_kept_within_the_budget() -> None:
-    """With where we see the sender, and our version."""
     side = Side()
     with pytest.raises(MalformedMessage) as caught:
         side.inbound.on_query(parse_untrusted(b"d1:ade1:q4:ping1:t2:aa1:y1:qe"), side.source, 29, 999, 1.0)

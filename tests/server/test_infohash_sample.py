@@ -12,7 +12,6 @@ STORED = {InfoHash(bytes([number]) * 20): None for number in range(100)}
 
 
 def test_sample_stays_for_an_interval_and_then_changes() -> None:
-    """Whoever asks twice learns nothing new."""
     sampler = SampleKeeper(Random(1), interval=600.0)
 
     first, again, last, next_one = (sampler.sample(STORED, now) for now in (5.0, 6.5, 604.9, 605.0))
@@ -65,6 +64,5 @@ def test_every_info_hash_is_shown_equally_often() -> None:
 
 @pytest.mark.parametrize("interval", [0.0, -1.0, MAX_INTERVAL + 1])
 def test_interval_keeps_to_the_bep(interval: float) -> None:
-    """From above nothing to six hours."""
     with pytest.raises(ValueError, match="interval"):
         SampleKeeper(Random(1), interval=interval)

@@ -42,7 +42,6 @@ def kept(store, numbers, now=0.0):
 
 @pytest.mark.parametrize("item", [note(1), letter(1), letter(1, salt=b"salt")])
 def test_item_is_kept_for_two_hours_after_it_was_last_put(item):
-    """By whomever; then it is gone and counted."""
     store = new_store()
     store.put(item, ALICE, 0.0)
     store.put(item, BOB, 7000.0)
@@ -130,7 +129,6 @@ def test_one_address_has_a_bounded_share():
 
 
 def test_addresses_of_one_ipv6_network_share():
-    """Whoever has one of them has all of the /64."""
     store = new_store(max_items_per_host=2)
     fill(store, "2a00::1", [0])
     fill(store, "2a00::2:0:0:1", [1])
@@ -176,7 +174,6 @@ def test_full_store_refuses_who_would_have_as_much():
 
 
 def test_bytes_are_bounded_like_items():
-    """One large item may displace several small ones."""
     store = new_store(max_item_bytes=4 * ITEM_BYTES + 200)
     fill(store, ALICE, [0, 1, 2, 3])
     large = ImmutableItem.of(b"x" * 900)
@@ -208,7 +205,6 @@ def test_item_that_grows_needs_room_as_a_new_one_does():
 
 
 def test_store_that_can_hold_nothing_refuses_everything():
-    """A limit of nothing is a limit."""
     for limits in ({"max_item_bytes": ITEM_BYTES}, {"max_items": 0}):
         assert new_store(**limits).put(note(0), ALICE, 0.0) is Refusal.STORE_IS_FULL
     assert new_store(max_items_per_host=0).put(note(0), ALICE, 0.0) is Refusal.OWNER_IS_FULL
@@ -219,7 +215,6 @@ HOSTS = st.integers(0, 5).map("21.0.0.{}".format)
 
 @given(st.lists(st.tuples(st.integers(0, 25), HOSTS, st.sampled_from([0.0, 10.0, 5000.0])), max_size=60))
 def test_limits_hold_whatever_is_put(puts):
-    """And the numbers add up; what `has_capacity` promises is kept."""
     limits = {"max_items": 8, "max_items_per_host": 4, "max_item_bytes": 7 * ITEM_BYTES}
     store, now, refused = new_store(**limits), 0.0, 0
 
@@ -239,7 +234,6 @@ def test_limits_hold_whatever_is_put(puts):
 
 
 def test_rate_of_signatures_can_be_changed():
-    """From then on, at the same moment."""
     store, forged = new_store(signature_rate=5.0), replace(letter(1), value=b"i1e")
 
     def outcomes(now):

@@ -53,7 +53,6 @@ def filter_of(*peers: Address) -> ScrapeFilter:
 
 
 def test_announced_peer_is_listed() -> None:
-    """In its own swarm only."""
     store = new_store()
 
     stored = store.announce(SWARM, peer(1), 0.0, seed=False)
@@ -125,7 +124,6 @@ def test_full_store_refuses_newcomers(caps: dict[str, int], info_hash: bytes) ->
 
 @pytest.mark.parametrize("caps", [{"max_swarms": 1}, {"max_peers_per_swarm": 2}, {"max_peers": 2}])
 def test_full_store_renews_who_is_there(caps: dict[str, int]) -> None:
-    """A stored host always has room in its swarm."""
     store = new_store(**caps)
     for number in (1, 2):
         store.announce(SWARM, peer(number), 0.0, seed=False)
@@ -137,7 +135,6 @@ def test_full_store_renews_who_is_there(caps: dict[str, int]) -> None:
 
 
 def test_room_is_free_again_when_peers_have_expired() -> None:
-    """Expired peers do not hold places."""
     store = new_store(max_peers=1)
     store.announce(SWARM, peer(1), 0.0, seed=False)
     store.expire(100.0)
@@ -168,7 +165,6 @@ def test_sample_leaves_out_seeds_when_asked() -> None:
 
 @given(st.integers(0, 30), st.integers(-1, 40))
 def test_sample_has_no_repeats_and_is_as_large_as_it_can_be(stored: int, wanted: int) -> None:
-    """Of those that were announced, and no others."""
     store = new_store(max_peers_per_swarm=100, max_peers=100)
     announced = [peer(number) for number in range(stored)]
     for one in announced:
@@ -181,7 +177,6 @@ def test_sample_has_no_repeats_and_is_as_large_as_it_can_be(stored: int, wanted:
 
 
 def test_samples_differ_and_reach_everybody() -> None:
-    """Each asker gets another part of a large swarm."""
     store = new_store()
     announced = [peer(number) for number in range(10)]
     for one in announced:
@@ -193,7 +188,6 @@ def test_samples_differ_and_reach_everybody() -> None:
 
 
 def test_filters_tell_seeds_from_others_by_family() -> None:
-    """The asker chooses one family or takes both."""
     store = new_store()
     store.announce(SWARM, peer(1), 0.0, seed=True)
     store.announce(SWARM, peer(2), 0.0, seed=False)

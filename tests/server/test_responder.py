@@ -172,14 +172,12 @@ def test_contacts_of_the_wanted_families_are_listed(
 
 
 def test_family_without_a_socket_is_not_listed() -> None:
-    """We know nothing of it; that is no error."""
     bench = Bench(tables={IPV4: TABLES[IPV4]})
 
     assert bench.ask(FindNode(SWARM, frozenset({IPV6}))) == bench.response()
 
 
 def test_lists_are_empty_while_the_table_is() -> None:
-    """An empty list says that we know nobody."""
     bench = Bench(tables={IPV4: new_table(IPV4, 0)})
 
     assert bench.ask(FindNode(SWARM)) == bench.response(nodes=b"")
@@ -244,7 +242,6 @@ def test_contacts_of_the_other_family_are_those_of_the_nearest_endpoint(family: 
 
 @pytest.mark.parametrize("family", Family)
 def test_family_that_is_not_in_use_is_not_listed(family: Family) -> None:
-    """Even if it is asked for."""
     bench = Bench(family, tables={family: TABLES[family]})
 
     answer = bench.ask(FindNode(SWARM, frozenset(Family)))
@@ -307,7 +304,6 @@ def test_scrape_of_an_unknown_swarm_gets_no_filters() -> None:
 
 
 def test_filters_hold_expired_peers_no_longer() -> None:
-    """A swarm that has died out is an unknown one."""
     bench = Bench()
     bench.store(IPV4, 1)
 
@@ -333,7 +329,6 @@ def test_good_token_gets_a_peer_stored(family: Family, implied: bool, port: int,
 
 
 def test_port_does_not_matter_when_it_is_implied() -> None:
-    """bittorrent-dht announces port 0 then."""
     bench = Bench()
 
     bench.ask(AnnouncePeer(SWARM, 0, bench.token(), implied_port=True))
@@ -345,7 +340,6 @@ def test_port_does_not_matter_when_it_is_implied() -> None:
     "token", [b"", b"x", b"aoeusnth", bytes(128), b"token of another host", b"token of another swarm"]
 )
 def test_bad_token_is_refused(token: bytes) -> None:
-    """With error 203, and nothing is stored."""
     bench = Bench()
     token = {
         b"token of another host": bench.tokens.issue(b"\x01\x02\x03\x04", SWARM, 1.0),
@@ -370,7 +364,6 @@ def test_token_is_good_for_five_to_ten_minutes() -> None:
 
 @pytest.mark.parametrize("scope", [Scope.PUBLIC, Scope.PRIVATE])
 def test_peer_that_may_not_be_handed_out_is_refused(scope: Scope) -> None:
-    """Port 0 leads nowhere."""
     bench = Bench(scope=scope)
 
     answer = bench.ask(AnnouncePeer(SWARM, 0, bench.token()))
@@ -391,13 +384,11 @@ def test_announce_to_a_full_store_is_refused() -> None:
 
 @pytest.mark.parametrize("method", [Ping(), FindNode(SWARM), GetPeers(SWARM), AnnouncePeer(SWARM, 1, b"x")])
 def test_query_under_our_own_id_gets_silence(method: Method) -> None:
-    """It is our own packet, sent back by a reflector."""
     assert Bench().ask(method, node_id=OWN) is None
 
 
 @pytest.mark.parametrize("transaction_id", [b"", b"a", b"t" * 64])
 def test_transaction_id_comes_back_unchanged(transaction_id: bytes) -> None:
-    """In errors as well."""
     bench = Bench()
     methods = [Ping(), FindNode(SWARM), GetPeers(SWARM), AnnouncePeer(SWARM, 1, b"x")]
 
@@ -446,7 +437,6 @@ def test_reply_fits_and_holds_as_many_peers_as_fit(
 
 @given(st.sampled_from(Family), wants(), st.binary(max_size=64))
 def test_other_replies_fit_too(family: Family, want: frozenset[Family], transaction_id: bytes) -> None:
-    """Contacts of both families and the longest transaction id."""
     bench = Bench(family)
     methods = [Ping(), FindNode(SWARM, want), AnnouncePeer(SWARM, 1, b"x")]
 

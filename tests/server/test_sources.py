@@ -22,7 +22,6 @@ def test_sources_are_bounded() -> None:
 
 
 def test_source_that_keeps_coming_survives_a_flood() -> None:
-    """It is the silent ones that are forgotten."""
     sources = Sources(Scope.PUBLIC)
     regular = sources.get(("31.0.0.1", 6881))
     silent = sources.get(("31.0.0.2", 6881))
@@ -75,7 +74,6 @@ def test_sources_that_are_not_allowed_are_forgotten_alike() -> None:
 
 
 def test_remembered_value_is_made_once() -> None:
-    """Until as many others as are remembered have come."""
     made = []
     recent: RecentSources[int, object] = RecentSources(8, lambda key: made.append(key) or object())
 
@@ -87,7 +85,6 @@ def test_remembered_value_is_made_once() -> None:
 
 
 def test_ports_of_a_host_and_hosts_of_a_network_share_their_meters() -> None:
-    """Or a flooder would have 65,536 limits, or 256."""
     sources = Sources(Scope.PUBLIC)
     first, port, neighbour, stranger = (
         sources.get(pair) for pair in (("21.0.0.1", 1), ("21.0.0.1", 2), ("21.0.0.2", 1), ("21.0.1.1", 1))
@@ -100,7 +97,6 @@ def test_ports_of_a_host_and_hosts_of_a_network_share_their_meters() -> None:
 
 
 def test_addresses_of_an_ipv6_network_share_a_meter() -> None:
-    """A /64 belongs to one customer."""
     sources = Sources(Scope.PUBLIC)
     first, second = sources.get(("2a00::1", 1)), sources.get(("2a00::2", 1))
 
@@ -108,7 +104,6 @@ def test_addresses_of_an_ipv6_network_share_a_meter() -> None:
 
 
 def test_each_endpoint_of_loopback_counts_for_itself() -> None:
-    """There a whole network shares one address."""
     sources = Sources(Scope.LOOPBACK)
     first, second = sources.get(("127.0.0.1", 1)), sources.get(("127.0.0.1", 2))
 

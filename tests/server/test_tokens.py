@@ -80,7 +80,6 @@ def test_silence_of_two_periods_changes_both_secrets() -> None:
 
 
 def test_secrets_change_at_whole_periods_whenever_somebody_asks() -> None:
-    """A late question does not shift the next change."""
     issuer = new_issuer()
     issuer.issue(BOB, SWARM, 1.9 * PERIOD)
     token = issuer.issue(ALICE, SWARM, 1.9 * PERIOD)
@@ -90,7 +89,6 @@ def test_secrets_change_at_whole_periods_whenever_somebody_asks() -> None:
 
 
 def test_tokens_are_short_and_the_same_within_a_period() -> None:
-    """8 bytes; asking again costs nothing."""
     issuer = new_issuer()
 
     tokens = {issuer.issue(ALICE, SWARM, now) for now in (0.0, 100.0, 299.0)}
@@ -99,7 +97,6 @@ def test_tokens_are_short_and_the_same_within_a_period() -> None:
 
 
 def test_issuers_do_not_accept_each_others_tokens() -> None:
-    """The secret is drawn, not derived from what everybody knows."""
     token = new_issuer(1).issue(ALICE, SWARM, 0.0)
 
     assert not new_issuer(2).accepts(token, ALICE, SWARM, 0.0)
@@ -107,13 +104,11 @@ def test_issuers_do_not_accept_each_others_tokens() -> None:
 
 @given(st.binary(max_size=128))
 def test_forged_token_is_refused(token: bytes) -> None:
-    """Of any length, and without an error."""
     assert not new_issuer().accepts(token, ALICE, SWARM, 0.0)
 
 
 @given(st.integers(0, 63))
 def test_token_with_one_bit_changed_is_refused(bit: int) -> None:
-    """All 64 bits count."""
     issuer = new_issuer()
     number = int.from_bytes(issuer.issue(ALICE, SWARM, 0.0), "big")
 

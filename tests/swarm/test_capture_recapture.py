@@ -24,12 +24,10 @@ def test_a_store_that_has_all_leaves_nothing_unseen():
 
 
 def test_stores_without_overlap_tell_nothing():
-    """The swarm could be of any size."""
     assert darroch(100, [50, 50]) is None
 
 
 def test_slope_is_that_of_the_estimate():
-    """One more peer seen moves the estimate by so much."""
     sizes = [500.0] * 8
     below, at, above = (darroch(seen, sizes) for seen in (2299.5, 2300, 2300.5))
 

@@ -208,7 +208,6 @@ def test_interval_covers_a_swarm_that_reaches_nodes_unevenly(count):
 
 
 def test_seeds_and_leechers_are_estimated_apart():
-    """Each has its own filters, ORed over the nodes."""
     random = Random(6)
     seeds = [random_filter(150, random) for _ in range(2)]
     leechers = [random_filter(400, random) for _ in range(2)]
@@ -357,7 +356,6 @@ def two_lists(listed):
 
 
 def test_upper_end_alone_has_five_per_cent_where_the_lower_one_is_certain():
-    """All who were seen were named: there are no fewer."""
     found = estimated(two_lists(90)).by("headline")
 
     whole = darroch(100, [90, 90])
@@ -483,7 +481,6 @@ def test_named_peers_alone_are_corrected_for_unseen_ones():
 
 
 def test_one_node_that_names_peers_gives_a_lower_bound():
-    """A single list cannot tell what it lacks."""
     found = estimated([names_reply(["192.0.2.1", "192.0.2.2", "2001:db8::1"])])
 
     assert (found.method, found.by("chao2")) == ("distinct", None)
@@ -492,7 +489,6 @@ def test_one_node_that_names_peers_gives_a_lower_bound():
 
 
 def test_ports_of_one_host_are_one_peer():
-    """Filters hold hosts, so named peers are counted by host."""
     values = [Address("192.0.2.1", port) for port in (1, 2, 3)]
 
     found = estimated([reply(values=values)])
@@ -551,7 +547,6 @@ def test_chao2_is_the_published_formula():
 
 
 def test_chao2_of_lists_that_agree_is_their_length():
-    """When every host was named twice, nobody is missing."""
     assert chao2(NamedPeers.of([{"a", "b"}, {"a", "b"}])) == Interval(2, 2, 2)
 
 
@@ -564,7 +559,6 @@ def test_chao2_without_a_host_named_twice_says_nothing():
 
 
 def test_no_replies_say_nothing():
-    """Nobody answered: zero peers, by no method."""
     found = estimated([])
 
     assert (found.method, found.peers, found.peers_low, found.peers_high) == ("none", 0, 0, 0)
@@ -603,7 +597,6 @@ def test_saturation_is_marked(count, saturated):
 
 
 def test_large_swarm_found_through_overlap_is_marked_saturated():
-    """The mark follows the headline, not only the union."""
     random = Random(18)
     peers = random_masks(9000, random)
 

@@ -74,7 +74,6 @@ def counting(measurement):
 
 
 def test_the_eight_closest_are_asked_together():
-    """And nobody else when all answer."""
     measurement = measurement_of(range(20, 0, -1))
     first = measurement.take_queries()
 
@@ -162,7 +161,6 @@ def test_peers_kept_back_are_asked_for_once_without_scrape():
 
 
 def test_failed_listing_leaves_the_filters():
-    """Neither silence nor another's answer takes back what was said."""
     failures = {1: silent(), 2: Response(b"tttt", NodeId(b"x" * 20), values=(VALUE,))}
 
     def respond(query):
@@ -193,12 +191,10 @@ def test_extension_queries_the_next_nodes_and_ends():
 
 
 def test_extension_without_further_nodes_ends_too():
-    """A network of few nodes has none."""
     assert places(drive(measurement_of(range(1, 11)), part_of_a_swarm)) == [*range(1, 11)]
 
 
 def test_node_that_is_marked_leaves_its_place_to_the_next():
-    """And what that one says is looked at, too."""
     measurement = measurement_of(range(1, 20))
     full = {2: b"\xff" * 256, 9: b"\xff" * 256}
     asked = drive(
@@ -245,7 +241,6 @@ def test_lookup_follows_contacts_until_the_closest_have_answered():
 
 
 def test_lookup_ends_though_liars_name_ever_closer_nodes():
-    """Its queries are counted."""
     step = iter(range(10**6, 0, -1))
     measurement = measurement_of([10**7], follows=True)
     asked = drive(measurement, lambda query: answer(query, nodes=compact(*(next(step) for _ in range(8)))))
@@ -306,7 +301,6 @@ def test_canaries_are_bounded_and_a_sample():
 
 @pytest.mark.parametrize("filter_", [None, EMPTY])
 def test_honest_answer_to_a_probe_is_no_lie(filter_):
-    """Empty filters name nobody."""
     canaries = CanaryHashes(Random(1))
     honest = Response(b"tttt", NodeId(b"n" * 20), seeds_filter=filter_, peers_filter=filter_, nodes=b"n" * 26)
 

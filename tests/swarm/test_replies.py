@@ -65,7 +65,6 @@ def test_observation_without_names_has_no_bits_of_names():
 
 
 def test_no_nodes_and_nodes_that_know_nothing_want_no_more():
-    """There is no sign of a swarm."""
     assert more_nodes_wanted([]) == 0
     assert more_nodes_wanted([NOTHING] * 8) == 0
 
@@ -91,7 +90,6 @@ def test_two_peers_or_one_per_cent_may_stay_unseen(hosts, listed, wanted):
 
 
 def test_no_more_than_sixteen_are_wanted():
-    """Those further away were not announced to."""
     source = ModelSwarm(SwarmModel(), 6000, Random(1)).replies()
     observations = observed([next(source) for _ in range(EXTENDED_TO)])
 

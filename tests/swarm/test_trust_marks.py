@@ -42,7 +42,6 @@ def changed(reply, **fields):
 
 
 def test_mark_in_a_database_has_a_meaning():
-    """A word of a later version stands for itself."""
     assert {meaning_of(mark.value) for mark in Mark} == {mark.meaning for mark in Mark}
     assert meaning_of("impossible-count") == "sent a filter with every bit set, which no store fills"
     assert meaning_of("bribed") == "bribed"
@@ -56,7 +55,6 @@ def test_marks_that_were_set_before_are_kept_in_order():
 
 
 def test_lists_of_another_length_are_refused():
-    """Marks would go to the wrong nodes."""
     observations, peers = zip(*honest(40), strict=True)
     with pytest.raises(ValueError, match="zip"):
         classify(observations, peers[1:])
@@ -110,7 +108,6 @@ def test_half_of_the_listed_peers_may_not_be_special(special, marked):
 
 
 def test_on_loopback_every_address_serves():
-    """There, peers are made up (198.18.0.0/15) or are at home."""
     values = tuple(Address(f"198.18.0.{number}", 1) for number in range(20))
     reply = reply_of(9, None, None, values)
     here = changed(reply, address=Address("127.0.0.9", 1))
@@ -153,7 +150,6 @@ def test_copies_of_another_swarm_are_one_witness():
 
 @pytest.mark.parametrize("peers", [1, 3, 10, 100, 400])
 def test_equal_stores_are_no_sign_of_copying(peers):
-    """When all announces arrive, all stores are the same."""
     assert marks(honest(peers, announce=1.0, bep33=1.0, capped=0.0, loss=0.0)) == ((),) * 8
 
 
@@ -239,7 +235,6 @@ def test_stores_without_overlap_are_not_judged():
 
 @pytest.mark.parametrize("unequal", [False, True])
 def test_honest_nodes_get_no_marks(unequal):
-    """Not even where peers differ in how well they announce."""
     random = Random(f"honest {unequal}")
     found = [measure(SwarmModel(unequal=unequal), drawn_size(3000, random), random) for _ in range(60)]
 

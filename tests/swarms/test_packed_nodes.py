@@ -47,21 +47,18 @@ def test_closest_are_found_where_somebody_has_crowded_a_place():
 
 
 def test_node_given_twice_is_one_and_one_id_at_two_places_is_two():
-    """A node is an id at an endpoint."""
     known = PackedNodes(Family.IPV4, [(b"b" * 20, 7), (b"a" * 20, 1), (b"b" * 20, 7), (b"b" * 20, 8)])
 
     assert sorted(known.closest(b"b" * 20, 8)) == [(b"a" * 20, 1), (b"b" * 20, 7), (b"b" * 20, 8)]
 
 
 def test_a_million_nodes_take_some_50_megabytes_at_most():
-    """By what each of some thousands takes."""
     assert PackedNodes(Family.IPV4, sorted(drawn(5000))).bytes_held <= 50 * 5000
     assert PackedNodes(Family.IPV6, sorted(drawn(5000, family=Family.IPV6))).bytes_held <= 50 * 5000
 
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_cache_finds_the_closest_too(count):
-    """Wherever the search before it has ended."""
     nodes = drawn(count)
     cache = RecentNodes()
     for node in nodes:
@@ -72,7 +69,6 @@ def test_cache_finds_the_closest_too(count):
 
 
 def test_cache_is_bounded_and_forgets_who_answered_longest_ago():
-    """An answer renews a node."""
     nodes = drawn(5)
     cache = RecentNodes(limit=3)
     for node in [*nodes[:3], nodes[0], *nodes[3:]]:

@@ -62,13 +62,11 @@ def test_interval_follows_the_speed(hours):
 
 
 def test_faster_than_the_shortest_interval_is_not():
-    """A swarm that doubles in ten minutes."""
     courses = follow(lambda now: 10 * 2 ** min(now / 600, 12), until=2 * HOUR)
     assert min(course.interval for course in courses) == 900
 
 
 def test_sudden_change_is_followed_at_once():
-    """A release: one measurement after a calm month is enough."""
     calm = WatchState(DAY, 0.0, size(20))
     assert after_sample(calm, size(2000), DAY, SETTINGS).interval < 1.2 * HOUR
 
@@ -99,19 +97,16 @@ def test_measurement_soon_after_another_teaches_nothing():
 
 
 def test_measurement_that_found_nothing_out_is_no_size():
-    """What was known stays."""
     course = WatchState(HOUR, 5.0, size(100), failures=2)
     assert after_sample(course, None, HOUR, SETTINGS) == WatchState(2 * HOUR, 5.0, size(100))
 
 
 def test_clock_set_back_does_no_harm():
-    """Time that passed backwards counts as none."""
     course = WatchState(HOUR, 10 * HOUR, size(100))
     assert after_sample(course, size(1000), 0.0, SETTINGS).interval == SETTINGS.shortest
 
 
 def test_failures_back_off_up_to_the_longest_interval():
-    """And leave alone what is known of the swarm."""
     course, waits = WatchState(HOUR, 5.0, size(100)), []
     for _ in range(100):
         course = after_failure(course)
@@ -123,7 +118,6 @@ def test_failures_back_off_up_to_the_longest_interval():
 
 
 def test_times_are_jittered_about_the_interval():
-    """Not all of a list stay in step."""
     random, course = Random(1), WatchState(HOUR)
     times = [next_time(course, 0.0, 1.0, SETTINGS, random) for _ in range(1000)]
     assert (1 - JITTER) * HOUR <= min(times) < 0.92 * HOUR
@@ -173,6 +167,5 @@ def test_no_hour_has_more_than_the_budget(budget):
     ],
 )
 def test_impossible_settings_are_refused(wrong, reason):
-    """Before anything is measured."""
     with pytest.raises(ValueError, match=reason):
         WatchSettings(**wrong)

@@ -221,7 +221,6 @@ async def test_lookups_find_the_nodes_that_are_closest(new_network, autojump_clo
 
 
 async def test_outside_of_the_zone_of_a_census_nodes_are_looked_up(new_network, autojump_clock, store):
-    """A census of a zone knows nothing of the rest."""
     network = new_network(5, WatchedNetwork, synthetic=MODEL)
     zone = Zone(1, 1)
     record_census(store, [node for node in live_nodes(network) if zone.covers(node[0])], zone=("1", 1))
@@ -252,7 +251,6 @@ async def test_census_is_read_whole_once_many_batches_have_read_of_it(
 
 
 async def test_no_more_are_under_way_than_asked_for(new_network, autojump_clock, store):
-    """The bound holds, and it is used."""
     network = new_network(16, WatchedNetwork, synthetic=MODEL)
     record_census(store, live_nodes(network))
     under_way = []
@@ -386,7 +384,6 @@ async def test_no_address_gets_more_than_ten_packets_in_ten_seconds(new_network,
 
 
 async def test_excluded_nodes_are_neither_asked_nor_written(new_network, autojump_clock, store):
-    """Neither those of the census nor those that others name."""
     network = new_network(9, WatchedNetwork, synthetic=MODEL)
     nodes = live_nodes(network)
     excluded = Exclusion([ip_network("95.0.0.0/9")], [nodes[0][0]])
@@ -405,7 +402,6 @@ async def test_excluded_nodes_are_neither_asked_nor_written(new_network, autojum
 
 
 async def test_swarm_is_a_failure_when_no_node_answers(new_network, autojump_clock, store):
-    """It is told once, and leaves no row."""
     network = new_network(10, WatchedNetwork, synthetic=MODEL)
     record_census(store, live_nodes(network))
     wanted, tally, failures = list(swarms_of(network))[:3], MeasurementCounts(), []
@@ -421,7 +417,6 @@ async def test_swarm_is_a_failure_when_no_node_answers(new_network, autojump_clo
 
 
 async def test_measuring_may_be_cut_short_and_begun_again(new_network, autojump_clock, store):
-    """Nothing stays under way, and what was measured is written."""
     network = new_network(11, WatchedNetwork, synthetic=MODEL)
     record_census(store, live_nodes(network))
     truth, tally = swarms_of(network), MeasurementCounts()
@@ -438,7 +433,6 @@ async def test_measuring_may_be_cut_short_and_begun_again(new_network, autojump_
 
 
 async def test_mistake_in_what_is_told_comes_out(new_network, autojump_clock, store):
-    """It does not vanish among the answers."""
     network = new_network(12, WatchedNetwork, synthetic=MODEL)
     record_census(store, live_nodes(network))
 

@@ -205,7 +205,6 @@ async def test_budget_is_kept_and_shared_fairly(autojump_clock, store):
 
 @pytest.mark.parametrize("budget", [1, 7, 600])
 async def test_budget_holds_however_large_it_is(autojump_clock, store, budget):
-    """Thousands of new swarms do not begin together."""
     world = World.of(stable=2 * budget)
     world.seconds = 0.0
     await watch_for(3 * HOUR, store, world, WatchSettings(budget=budget))
@@ -300,7 +299,6 @@ async def test_once_with_too_many_new_swarms_spreads_them(autojump_clock, store)
 
 
 async def test_once_with_a_single_swarm_measures_it_now(autojump_clock, store):
-    """Somebody who tries it out sees something at once."""
     world = World.of(stable=1)
     async with open_watch(store, world, WatchSettings()) as (watch, measure):
         await watch.run(measure, once=True)
@@ -368,8 +366,6 @@ async def test_network_that_is_gone_does_not_use_up_the_budget(autojump_clock, s
 
 
 async def test_what_the_measuring_forgets_counts_as_failed(autojump_clock, store):
-    """A swarm that is never reported must not stay claimed."""
-
     async def forget(info_hashes):
         await trio.lowlevel.checkpoint()
 
@@ -429,7 +425,6 @@ async def test_changed_file_is_taken_over(autojump_clock, store, tmp_path):
 
 
 def test_bad_lines_beyond_a_few_are_counted(tmp_path):
-    """A file of something else fills no screen."""
     path = tmp_path / "list.txt"
     path.write_bytes(b"\xff\xfe\n" * 20 + info_hash(1).hex().encode())
     reading = WatchList([info_hash(2)], path).read()
@@ -440,7 +435,6 @@ def test_bad_lines_beyond_a_few_are_counted(tmp_path):
 
 
 def test_file_that_cannot_be_read_at_the_start_is_an_error(tmp_path):
-    """Nobody shall believe that it is being watched."""
     with pytest.raises(ValueError, match="Is a directory"):
         WatchList([], tmp_path).read()
 
@@ -499,7 +493,6 @@ def _no_journal():
 
 
 async def test_clock_that_ran_ahead_stops_nothing(autojump_clock, store):
-    """What was measured in the year 2100 is due now."""
     world = World.of(stable=3)
     await watch_for(HOUR, store, world)
     store.connection.execute(

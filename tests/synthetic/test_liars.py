@@ -50,7 +50,6 @@ def sizes(results):
 
 @pytest.mark.parametrize("style", LIARS)
 def test_liars_are_honest_about_nodes(network, style):
-    """A census has nothing to say against them."""
     for each in answers(network, style, b"find_node", target=SWARM):
         assert each.keys() == {b"id", b"nodes"}
 
@@ -64,22 +63,18 @@ def test_answers_of_liars_are_well_formed(network, style):
 
 
 def test_full_filters_are_full(network):
-    """There is no zero bit."""
     assert all(each[b"BFsd"] == each[b"BFpe"] == b"\xff" * 256 for each in told(network, "full filter"))
 
 
 def test_empty_filters_are_empty(network):
-    """Nobody is there."""
     assert set(sizes(told(network, "empty filters"))) == {0}
 
 
 def test_inflated_filters_hold_thousands(network):
-    """About as many as they should."""
     assert all(size == pytest.approx(INFLATED, rel=0.15) for size in sizes(told(network, "inflated filter")))
 
 
 def test_copied_filters_are_the_same_everywhere(network):
-    """For every node, and for every info-hash."""
     copied = told(network, "copied filters") + told(network, "copied filters", OTHER)
 
     assert len({(each[b"BFsd"], each[b"BFpe"]) for each in copied}) == 1
@@ -87,7 +82,6 @@ def test_copied_filters_are_the_same_everywhere(network):
 
 
 def test_invented_filters_are_new_each_time(network):
-    """Each node has others, and others for another info-hash."""
     invented = told(network, "invented filters") + told(network, "invented filters", OTHER)
 
     assert len({(each[b"BFsd"], each[b"BFpe"]) for each in invented}) == len(invented)
@@ -95,14 +89,12 @@ def test_invented_filters_are_new_each_time(network):
 
 
 def test_special_use_values_are_nowhere(network):
-    """No peer can be there."""
     for each in told(network, "special-use values"):
         assert NAMED[0] <= len(each[b"values"]) <= NAMED[1]
         assert {value[0] for value in each[b"values"]} <= {0, 10, 127, 240}
 
 
 def test_invented_values_are_in_the_network_of_the_model(network):
-    """Whoever connects to a peer connects to nobody outside."""
     for each in told(network, "invented values"):
         assert NAMED[0] <= len(each[b"values"]) <= NAMED[1]
         assert {value[:2] for value in each[b"values"]} <= {b"\xc6\x12", b"\xc6\x13"}

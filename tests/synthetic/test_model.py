@@ -94,7 +94,6 @@ def large():
 
 
 def test_same_seed_same_network():
-    """Ids, addresses, tables, swarms and the bytes of answers."""
     settings = SyntheticSettings(nodes=300, stale=0.2, hostile=0.3, swarms=20, largest=100)
     first, second = Network(settings), Network(settings)
 
@@ -108,7 +107,6 @@ def test_same_seed_same_network():
 
 
 def test_other_seed_other_network():
-    """No id in common."""
     one, other = (Population(SyntheticSettings(nodes=100, seed=seed), 0) for seed in (1, 2))
 
     assert not set(contacts(one.contacts)) & set(contacts(other.contacts))
@@ -232,7 +230,6 @@ def test_presence_in_tables_has_a_heavy_tail(large):
 
 @pytest.mark.parametrize("feature", ["bep33", "bep42", "bep51", "capped"])
 def test_shares_of_features_are_those_asked_for(feature):
-    """Within what chance allows."""
     population = Population(SyntheticSettings(nodes=4000, **{feature: 0.4}), 0)
 
     assert is_near(sum(population.has(feature, number) for number in range(4000)), 4000, 0.4)
@@ -268,7 +265,6 @@ def test_secure_ids_are_those_of_bep_42(host, last, first):
 
 
 def test_ids_of_those_who_keep_to_bep_42_follow_from_their_addresses():
-    """And those of the others do not."""
     population = Population(SyntheticSettings(nodes=2000, bep42=0.5), 0)
     for rank, number in enumerate(population.numbers):
         node_id = population.node_id(rank)
@@ -278,7 +274,6 @@ def test_ids_of_those_who_keep_to_bep_42_follow_from_their_addresses():
 
 
 def test_dead_and_strangers_are_silent(network):
-    """They are counted apart."""
     before = Counter(network.counts)
     assert ask(network, 3000, "ping") == []
     stranger = next(host for host in range(256, 9999) if network.population.number_at(host) is None)
@@ -290,7 +285,6 @@ def test_dead_and_strangers_are_silent(network):
     "data", [b"", b"de", b"i1e", b"d1:y1:qe", b"d1:t1:a1:y1:re", b"l" * 2000, b"\xff" * 50]
 )
 def test_what_is_no_query_is_not_answered(network, data):
-    """Nobody answers junk."""
     assert network.answer(address_of(network, 0), data, ASKER, 0.0) == []
 
 
@@ -322,7 +316,6 @@ def test_odd_arguments_raise_nothing():
 
 @pytest.mark.parametrize("name", [kind.name for kind in KINDS])
 def test_replies_are_those_of_the_kind(network, name):
-    """Version, `ip`, unknown methods, and errors for bad arguments."""
     number, kind = of_kind(network, name), KINDS[[each.name for each in KINDS].index(name)]
     ((data, _),) = ask(network, number, "ping", t=b"")
     pong = bdecode(data)
@@ -433,7 +426,6 @@ def test_filters_stand_for_the_peers_stored(network):
 
 
 def test_capped_nodes_store_500_peers():
-    """Whatever their kind."""
     network = Network(SyntheticSettings(nodes=50, swarms=1, largest=5000, capped=1.0))
 
     sizes = [len(network.swarms.stored(0, rank).peers) for rank in network.swarms.holders(0)[:CLOSEST]]
@@ -486,7 +478,6 @@ def test_samples_are_stable_for_an_interval_and_early_calls_are_counted():
 
 
 def test_nodes_without_bep_51_give_no_samples():
-    """They refuse an unknown method, or say nothing."""
     network = Network(SyntheticSettings(nodes=20, bep51=0.0))
 
     for number in range(20):
@@ -518,21 +509,18 @@ def is_dictionary(data):
 
 
 def test_garbage_is_no_dictionary(hostile):
-    """Nothing can be read out of it."""
     for _, address, ((data, source),) in lies(hostile, "garbage"):
         assert source == address
         assert not is_dictionary(data)
 
 
 def test_truncated_replies_end_early(hostile):
-    """They begin like replies."""
     for _, address, ((data, source),) in lies(hostile, "truncated"):
         assert (source, data[:1]) == (address, b"d")
         assert not is_dictionary(data)
 
 
 def test_wrong_ids_are_not_those_of_the_nodes(hostile):
-    """All else is right."""
     for number, _, ((data, _),) in lies(hostile, "wrong id"):
         told = bdecode(data)[b"r"]
         assert told[b"id"] != hostile.population.node_id(hostile.population.ranks[number])
@@ -540,7 +528,6 @@ def test_wrong_ids_are_not_those_of_the_nodes(hostile):
 
 
 def test_foreign_sources_are_addresses_of_nobody(hostile):
-    """The reply leaves from where no node is."""
     for _, address, ((data, source),) in lies(hostile, "foreign source"):
         assert source != address
         assert ask_nobody(hostile, source)
@@ -568,7 +555,6 @@ def test_bogus_nodes_exist_nowhere(hostile):
 
 
 def test_floods_are_bounded(hostile):
-    """The first is the right reply."""
     for _, _, replies in lies(hostile, "flood"):
         assert FLOOD[0] <= len(replies) <= FLOOD[1]
         assert len(bdecode(replies[0][0])[b"r"][b"nodes"]) == WIDTH * CONTACT_BYTES
@@ -583,7 +569,6 @@ def test_refusals_have_every_code(hostile):
 
 
 def test_oversized_lists_fit_into_a_datagram(hostile):
-    """Hundreds of contacts that exist."""
     true = set(contacts(hostile.population.contacts))
     for _, _, ((data, _),) in lies(hostile, "oversized"):
         named = contacts(bdecode(data)[b"r"][b"nodes"])
@@ -593,7 +578,6 @@ def test_oversized_lists_fit_into_a_datagram(hostile):
 
 
 def test_malformed_replies_are_of_many_forms(hostile):
-    """Most carry the transaction id, and so reach whoever waits."""
     sent = [data for _, _, ((data, _),) in lies(hostile, "malformed")]
 
     assert len({data[:40] for data in sent}) > 5
@@ -614,7 +598,6 @@ def test_malformed_replies_are_of_many_forms(hostile):
     ],
 )
 def test_impossible_networks_are_refused(options, complaint):
-    """The message names the setting."""
     with pytest.raises(ValueError, match=complaint):
         SyntheticSettings(**options)
 

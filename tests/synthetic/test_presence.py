@@ -65,7 +65,6 @@ def test_whoever_is_there_at_the_beginning_has_been_for_long(network):
 
 
 def test_order_of_questions_changes_nothing(network):
-    """Late first, or early first."""
     other, random = Network(SETTINGS).presence, Random(1)
     times = [random.uniform(0, 100 * HOUR) for _ in range(50)]
     for number in range(100):
@@ -113,7 +112,6 @@ def test_swarms_are_announced_to_those_who_are_there(network):
 
 
 def test_nobody_leaves_without_a_session():
-    """The model as it was."""
     network = Network(SyntheticSettings(nodes=50))
 
     assert not network.presence.anybody_leaves

@@ -95,7 +95,6 @@ async def test_hostile_nodes_do_not_stop_the_server():
 
 
 def test_taken_port_is_refused():
-    """By name."""
     with bind() as bound, pytest.raises(AddressInUse, match=str(bound.getsockname()[1])):
         bind(bound.getsockname()[1])
 
@@ -158,7 +157,6 @@ def test_truth_as_a_database_is_what_the_network_is(tmp_path):
 
 
 def test_truth_as_files_is_that_of_the_database(tmp_path):
-    """Same rows, as text."""
     network = Network(SETTINGS)
     write_truth(network, tmp_path / "truth.db")
     write_truth(network, tmp_path / "truth")
@@ -175,7 +173,6 @@ def test_truth_as_files_is_that_of_the_database(tmp_path):
 
 
 def test_truth_replaces_nothing(tmp_path):
-    """Files that are there stay as they are."""
     taken, letters = tmp_path / "taken.db", tmp_path / "letters"
     taken.write_text("mine")
     letters.mkdir()
@@ -232,7 +229,6 @@ def test_command_serves_a_census_and_tells_the_truth(tmp_path):
 
 
 def test_module_is_the_command():
-    """Python -m crawler synthetic takes the same options."""
     line = [sys.executable, "-m", "crawler", "synthetic", "--nodes", "5", "--timeout", "0.1"]
     ended = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
 
@@ -253,7 +249,6 @@ WRONG = [
 
 
 def test_wrong_command_lines_are_one_line_and_status_2(tmp_path):
-    """Each says what is wrong."""
     lines = [["synthetic", *line] for line, _ in WRONG]
     for ended, (_, complaint) in zip(run_each("dhtcrawl", lines, cwd=tmp_path), WRONG, strict=True):
         assert (ended.status, ended.stdout) == (2, "")
@@ -261,7 +256,6 @@ def test_wrong_command_lines_are_one_line_and_status_2(tmp_path):
 
 
 def test_truth_without_a_place_is_status_1(tmp_path):
-    """Before the network is made."""
     (tmp_path / "there.db").write_text("mine")
     lines = [["synthetic", "--truth", "there.db"], ["synthetic", "--truth", "missing/truth.db"]]
     there, missing = run_each("dhtcrawl", lines, cwd=tmp_path)

@@ -32,7 +32,6 @@ def stored(testnet, info_hash):
 
 
 async def test_nodes_have_joined_when_the_block_begins():
-    """Everybody knows somebody, and whoever asks finds everybody."""
     async with open_testnet(8, seed=1) as testnet:
         assert [len(each.contacts()) for each in testnet.nodes] == [7] * 8
 
@@ -44,7 +43,6 @@ async def test_nodes_have_joined_when_the_block_begins():
 
 
 async def test_network_of_one_node_serves():
-    """The smallest network there is can still be asked."""
     async with open_testnet(1) as testnet, open_node(bootstrap=testnet.bootstrap) as node:
         (found,) = await node.find_node(testnet.nodes[0].node_id)
 
@@ -75,7 +73,6 @@ async def test_stores_hold_the_swarm_that_was_placed(seeds, leechers):
 
 
 async def test_closer_nodes_hold_more_and_none_holds_all_of_a_large_swarm():
-    """Announces of real clients do not reach every node either."""
     async with open_testnet(12, seed=3) as testnet:
         testnet.place_swarm(HASH, 500, 500)
         shares = stored(testnet, HASH)
@@ -112,7 +109,6 @@ async def run_once(seed):
 
 
 async def test_same_seed_makes_the_same_ids_and_shares():
-    """A failure can be looked at again."""
     assert await run_once(6) == await run_once(6)
 
 

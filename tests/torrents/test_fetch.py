@@ -234,5 +234,4 @@ async def test_peers_of_a_private_torrent_are_not_looked_up(tmp_path, autojump_c
 
 
 def test_interval_of_a_share_is_wilsons():
-    """As in tables of it."""
     assert share_interval(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)

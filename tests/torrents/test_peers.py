@@ -109,7 +109,6 @@ async def test_only_handshakes_and_requests_for_metadata_are_sent(autojump_clock
 
 
 async def test_what_is_known_is_not_asked_for(autojump_clock):
-    """With the number of pieces at hand, handshakes are enough."""
     peer = Peer(INFO_HASH, encode_frame(FrameKind.BITFIELD, b"\xff\xc0"), METADATA)
     async with swarm_of(peer) as swarm:
         told = await ask(swarm, pieces=10, wants_metadata=False)
@@ -163,7 +162,6 @@ async def test_peers_that_may_not_be_contacted_are_not(autojump_clock):
 
 
 async def test_connections_are_few_at_once_and_paced(autojump_clock):
-    """And no more peers are tried than the settings say."""
     async with swarm_of(*[Peer(INFO_HASH, NONE) for _ in range(50)]) as swarm:
         began = trio.current_time()
         told = await ask(swarm, connections_at_once=3, connection_rate=2.0, peers=21)
@@ -175,7 +173,6 @@ async def test_connections_are_few_at_once_and_paced(autojump_clock):
 
 
 async def test_host_is_not_asked_about_two_swarms_at_once(autojump_clock):
-    """The second swarm goes without it."""
     other = InfoHash(b"o" * 20)
     async with swarm_of(Peer(INFO_HASH, NONE, delay=5.0)) as swarm:
         client = PeerClient({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1), connect=swarm.connect)
@@ -274,8 +271,6 @@ async def test_memory_is_bounded_when_all_peers_are_hostile(autojump_clock):
 
 
 async def test_connection_that_nobody_answers_is_given_up(autojump_clock):
-    """As when a firewall drops our packets."""
-
     async def never(_):
         await trio.sleep_forever()
 
@@ -286,7 +281,6 @@ async def test_connection_that_nobody_answers_is_given_up(autojump_clock):
 
 
 async def test_unreadable_metadata_is_not_asked_for_twice(autojump_clock):
-    """With the right hash, everybody would send the same."""
     metadata = b"d4:name5:a.isoe"
     info_hash = InfoHash(sha1(metadata).digest())  # noqa: S324  BEP 3
     peers = [Peer(info_hash, ALL, metadata) for _ in range(5)]
@@ -299,7 +293,6 @@ async def test_unreadable_metadata_is_not_asked_for_twice(autojump_clock):
 
 
 async def test_cancelled_asking_leaves_nothing_behind(autojump_clock):
-    """Every connection is closed when the caller is cancelled."""
     async with swarm_of(*[Peer(INFO_HASH, ALL, METADATA, delay=100.0) for _ in range(8)]) as swarm:
         with trio.move_on_after(2.0):
             await ask(swarm)

@@ -67,7 +67,6 @@ def read_all(reader):
 
 @given(frames, st.lists(st.integers(1, 700), min_size=1, max_size=5))
 def test_frames_come_out_as_they_went_in_however_they_are_cut(sent, sizes):
-    """The stream knows no messages: it is cut anywhere."""
     stream = b"".join(map(on_wire, sent))
     reader = FrameReader()
     read = []
@@ -83,7 +82,6 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(sent, sizes):
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_frames_or_refused(data):
-    """What is announced too long is refused before it comes."""
     reader = FrameReader()
     reader.feed(data)
     try:
@@ -94,7 +92,6 @@ def test_any_bytes_are_frames_or_refused(data):
 
 
 def test_length_beyond_the_limit_is_refused_at_once():
-    """Four bytes are enough to leave."""
     longest, longer = FrameReader(), FrameReader()
     longest.feed(MAX_FRAME_BYTES.to_bytes(4))
     longer.feed((MAX_FRAME_BYTES + 1).to_bytes(4))
@@ -124,7 +121,6 @@ def test_handshake_has_the_bits_of_the_beps():
 
 @pytest.mark.parametrize("data", [b"HTTP/1.1 400", b"\x13BitTorrent proXocol", b"\0", b"SSH-2.0"])
 def test_other_protocols_are_left_at_the_first_wrong_byte(data):
-    """Nobody waits for the rest of a banner."""
     with pytest.raises(BadPeer):
         read_handshake_untrusted(data)
 
@@ -194,7 +190,6 @@ def test_seeds_are_told_from_leechers(words, pieces, holding):
 
 @given(st.integers(1, 70).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))), st.data())
 def test_bitfield_with_haves_counts_what_a_set_counts(torrent, data):
-    """Whatever part comes in the bitfield and whatever later."""
     pieces, owned = torrent
     early = {index for index in owned if data.draw(st.booleans())}
     bits = "".join("1" if index in early else "0" for index in range(pieces)).ljust(-(-pieces // 8) * 8, "0")
@@ -222,20 +217,17 @@ def test_bitfield_with_haves_counts_what_a_set_counts(torrent, data):
     ],
 )
 def test_impossible_words_about_pieces_are_refused(words):
-    """Said twice, too late, too long, or beyond the end."""
     with pytest.raises(BadPeer):
         pieces_of(*words)
 
 
 def test_pieces_named_one_by_one_are_bounded():
-    """The largest number that is taken sets the most memory."""
     told = pieces_of(have(MAX_PIECES - 1))
 
     assert len(told._bits) == MAX_PIECES // 8
 
 
 def test_extended_handshake_is_read():
-    """With everything we look at, in one."""
     payload = encode(
         {b"m": {b"ut_metadata": 3, b"ut_pex": 1}, b"metadata_size": 31235, b"upload_only": 1}
         | {b"v": b"libtorrent/2.1.1", b"reqq": 500, b"p": 6881}
@@ -266,12 +258,10 @@ def test_extended_handshakes_add_up():
     ],
 )
 def test_wrong_types_in_an_extended_handshake_say_nothing(entries):
-    """The peer is not left for them."""
     assert read_extended_handshake_untrusted(encode(entries), ExtendedHandshake()) == ExtendedHandshake()
 
 
 def test_name_of_a_client_is_cut():
-    """It is a text from a stranger."""
     known = read_extended_handshake_untrusted(encode({b"v": b"\xff" * 5000}), ExtendedHandshake())
 
     assert known.client == "\N{REPLACEMENT CHARACTER}" * 64
@@ -279,7 +269,6 @@ def test_name_of_a_client_is_cut():
 
 @pytest.mark.parametrize("payload", [b"", b"i1e", b"le", b"d", b"d1:a", b"x" * 20_000, b"l" * 9000])
 def test_extended_message_that_is_no_dictionary_is_refused(payload):
-    """Of either kind."""
     for read in (
         lambda: read_extended_handshake_untrusted(payload, ExtendedHandshake()),
         lambda: read_metadata_message_untrusted(payload),
@@ -301,7 +290,6 @@ def test_metadata_messages_are_those_of_bep_9():
     "payload", [b"de", b"d8:msg_typei1ee", b"d5:piecei0ee", b"d8:msg_typei1e5:piecei-1ee"]
 )
 def test_metadata_message_without_a_type_or_piece_is_refused(payload):
-    """Nobody could tell what it is about."""
     with pytest.raises(BadPeer):
         read_metadata_message_untrusted(payload)
 
@@ -328,7 +316,6 @@ def test_metadata_is_put_together_and_checked(size, version):
 
 
 def test_metadata_with_another_hash_is_refused():
-    """Whoever sent it."""
     assembly = Assembly(INFO_HASH, 5)
     assembly.next_requests()
     assembly.record(MetadataMessage(MetadataKind.DATA, 0, None, b"12345"))
@@ -348,7 +335,6 @@ def test_metadata_with_another_hash_is_refused():
     ],
 )
 def test_wrong_part_is_refused(message):
-    """By number, size or length."""
     assembly = Assembly(INFO_HASH, 5)
     assembly.next_requests()
 
@@ -390,7 +376,6 @@ def test_answer_to_a_handshake_has_what_the_peer_understands(has_extensions, has
 
 
 def test_conversation_settles_when_pieces_and_extensions_are_told():
-    """Both are waited for, from a peer that knows extensions."""
     settled = [
         introduced(*frames, has_extensions=has_extensions)[0].is_introduction_complete
         for frames, has_extensions in [
@@ -408,7 +393,6 @@ def test_conversation_settles_when_pieces_and_extensions_are_told():
 
 
 def test_report_says_what_the_peer_said():
-    """Client, what it has, and whether it wants more."""
     seed, _ = introduced(ALL, extended(0, {b"upload_only": 1}))
     leecher, _ = introduced(encode_frame(FrameKind.BITFIELD, b"\xa0"), extended(0, {}))
     starting, _ = introduced(extended(0, {b"m": {b"ut_metadata": 7}}))
@@ -454,12 +438,10 @@ def test_refused_request_ends_the_fetch():
 
 @pytest.mark.parametrize("size", [0, -1, MAX_METADATA_BYTES + 1, 10**19])
 def test_metadata_of_a_strange_size_is_not_asked_for(size):
-    """Neither none at all, nor more than we take."""
     assert not introduced(ALL, offer(size))[0].offers_metadata
 
 
 def test_number_of_requests_follows_what_the_peer_takes():
-    """With `reqq` of 1, one at a time."""
     conversation, _ = introduced(
         ALL, extended(0, {b"m": {b"ut_metadata": 7}, b"metadata_size": 10 * PART_BYTES, b"reqq": 1})
     )
@@ -486,13 +468,11 @@ def test_number_of_requests_follows_what_the_peer_takes():
     ],
 )
 def test_peer_that_breaks_the_protocol_is_left(data, reason):
-    """With a reason, and by one kind of exception."""
     with pytest.raises(BadPeer, match=reason):
         Conversation(INFO_HASH, OUR_ID).receive_untrusted(data)
 
 
 def test_other_messages_are_skipped():
-    """Choke, requests, hints, keep-alives, extensions that we do not know."""
     others = [encode_frame(kind, b"1234") for kind in (0, 1, 2, 3, 6, 8, 9, 13, 16, 17, 21, 99)]
     conversation, answer = introduced(
         *others, bytes(4), extended(9, {}), encode_frame(FrameKind.EXTENDED), ALL
