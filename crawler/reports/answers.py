@@ -29,7 +29,7 @@ REPORTS = _find()
 def report(
     name: str, info_hash: str | None = None, *, db: str | Path, run: int | None = None, limit: int = LIMIT
 ) -> ReportAnswer:
-    """ReportAnswer a question, one of `REPORTS`, from a crawl database that a crawl may be writing to.
+    """Answer a question, one of `REPORTS`, from a crawl database that a crawl may be writing to.
 
     `run` is the number of a run, None for the newest that has an answer, or for all where they are shown
     side by side.  `info_hash`, in hex, is for the report `swarm` and no other.  Raises `DatabaseError`,

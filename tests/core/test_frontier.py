@@ -264,7 +264,7 @@ def test_random_crawl_visits_all_and_loses_nothing(seed, max_endpoints):
             case 3 if in_flight and random.random() < 0.3:
                 frontier.defer(*in_flight.pop(), now + random.random())
         check()
-    while frontier.has_waiting or frontier.requeue_unresponsive():
+    while in_flight or frontier.has_waiting or frontier.requeue_unresponsive():
         now += 1.0
         take_one()
         while in_flight:

@@ -70,7 +70,7 @@ async def open_survey(network, store, *, settings=UNLIMITED, seed=1, resumed=Non
         stack.callback(socket.close)
         asker = BulkClient[Any](socket, random_bytes=Random(f"asker {seed}").randbytes)
         settings_then = resumed.settings if resumed else {}
-        session = Session(run_id, settings_then, node, writer, (asker,))
+        session = Session(run_id, settings_then, node, writer, (asker,), is_resumed=resumed is not None)
         yield InfohashSurvey(session, settings, Random(seed), wall_clock=wall_clock, **options)
 
 

@@ -435,7 +435,7 @@ async def test_arbitrary_bytes_do_no_harm(family: Family, packets: list[bytes]) 
 
 KNOWN = st.sampled_from([bytes.fromhex(case["hex"]) for case in CASES if len(case["hex"]) > 2])
 MESSAGES = messages().map(encode) | KNOWN
-ANSWERS = messages().filter(lambda message: not isinstance(message, Query))
+ANSWER_MESSAGES = messages().filter(lambda message: not isinstance(message, Query))
 
 
 @st.composite
@@ -502,7 +502,7 @@ async def test_any_answer_to_a_query_of_ours_ends_it_once(family: Family, data: 
     """With an answer, a refusal or a fault, whatever the answer carries."""
     bench = Bench(family)
     bench.ask(b"aa")
-    message = data.draw(ANSWERS)
+    message = data.draw(ANSWER_MESSAGES)
     packet = encode(message).replace(encode_id(message.transaction_id), b"1:t2:aa")
 
     for _ in range(2):

@@ -165,17 +165,15 @@ async def test_clients_find_what_we_announced(host):
 
 
 async def test_scrape_counts_the_seeds_and_leechers_of_a_swarm(tmp_path):
-    """The filters give the numbers, and the second question to each client the peers themselves."""
+    """The filters give the numbers; lists of peers would not fit into the bytes of a measurement."""
     async with network_with_swarm(tmp_path) as (network, peers, info_hash), node_in(network) as node:
         scrape = await node.scrape(info_hash)
 
         assert scrape.estimate.method == "union"
         assert scrape.estimate.seeds == len(SEED_HOSTS)
         assert scrape.estimate.leechers == len(LEECHER_HOSTS)
-        assert scrape.estimate.peers == scrape.estimate.distinct_peers == len(peers)
+        assert scrape.estimate.peers == len(peers)
         assert scrape.nodes_answered == scrape.estimate.nodes_with_filters == 8
-        named = {address for reply in scrape.replies for address in reply.values}
-        assert named == {peer.address for peer in peers}
 
 
 async def test_lookup_leaves_out_seeds_when_asked_to(tmp_path):
