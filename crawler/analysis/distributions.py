@@ -3,7 +3,8 @@
 Both tails are returned, each with its full precision: far out, one of them is not 1 less the other.
 The relative error is below 1e-9 for shapes up to 10,000 and tails down to 1e-150; at a shape of a
 million, where only quantiles are used here, it is 4e-6 for a tail of 3e-7.
-SciPy is imported when the first result is computed: that takes 0.2 s, and most commands compute none.
+SciPy is imported when the first result is computed: that takes about half a second of CPU, and most
+commands compute none.
 """
 
 from math import inf
