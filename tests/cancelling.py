@@ -48,7 +48,6 @@ class Cut(trio.abc.Instrument):
         self._everybody = everybody
 
     async def run(self, call: Call) -> "Cut":
-        """Run the call to its end; what it raises comes out, in no group."""
         failures: list[Exception] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._run, call, failures)
@@ -72,7 +71,6 @@ class Cut(trio.abc.Instrument):
             self.ended_at = trio.current_time()
 
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        """Take a task for ours when its parent is."""
         if task.parent_nursery is not None and task.parent_nursery.parent_task in self.tasks:
             self.tasks.add(task)
 
@@ -133,7 +131,6 @@ class Surroundings:
 
     @classmethod
     def now(cls) -> "Surroundings":
-        """Return what there is at the moment, in all of this process."""
         return cls(frozenset(_all_tasks()), _count_open_files(), frozenset(_threads_at_work()))
 
 
@@ -166,7 +163,6 @@ def _modules(frame: FrameType | None) -> Iterator[str]:
 
 
 def alive(objects: WeakSet[object]) -> list[object]:
-    """Return those objects that somebody still holds."""
     if objects:
         gc.collect()  # exceptions and their frames hold each other
         gc.freeze()  # what has stayed now need not be looked through again
@@ -192,7 +188,6 @@ class PortNetwork(MemoryNetwork):
 
     @property
     def bound(self) -> frozenset[Address]:
-        """Return the addresses in use."""
         return frozenset(self._sockets)
 
     def bind(self, address: Address) -> MemorySocket:
@@ -211,7 +206,6 @@ class Held:
         self.ended = 0
 
     def hold(self, function: Callable[..., object], *args: object, **options: object) -> object:
-        """Call the function after the release."""
         self.started += 1
         trio.from_thread.run_sync(self.reached.set)
         self.release.wait()

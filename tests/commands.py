@@ -69,7 +69,6 @@ class Ended:
 
     @property
     def error(self) -> str:
-        """Return the only line on stderr."""
         assert self.stderr.count("\n") == 1, self.stderr
         assert self.stderr.endswith("\n"), self.stderr
         assert "Traceback" not in self.stderr
@@ -102,7 +101,6 @@ class Running:
 
     @property
     def is_running(self) -> bool:
-        """Return whether the process has not ended yet."""
         return self._process.poll() is None
 
     def read_line(self) -> str:
@@ -118,7 +116,6 @@ class Running:
         return line[:-1].decode()
 
     def close_stdin(self) -> None:
-        """Let the process read the end of its input."""
         assert self._stdin is not None
         self._stdin.close()
         self._stdin = None
@@ -130,7 +127,6 @@ class Running:
         self._stdout = None
 
     def signal(self, number: int) -> None:
-        """Send a signal to this one process."""
         if self.is_running:
             os.kill(self._process.pid, number)
 
@@ -170,13 +166,11 @@ def _pipe_from() -> tuple[FileIO, int]:
 
 
 def run_command(*command: str | Path, cwd: Path | None = None, text: str = "") -> Ended:
-    """Run a command to its end with the text as its input."""
     with Running(*command, cwd=cwd) as process:
         return process.wait(text)
 
 
 def run_each(program: str, command_lines: Sequence[Sequence[str]], *, cwd: Path) -> list[Ended]:
-    """Run one command with each line of arguments, one after the other."""
     return [run_command(program, *line, cwd=cwd) for line in command_lines]
 
 
@@ -190,7 +184,6 @@ class RunningTestnet:
 
     @cached_property
     def options(self) -> list[str]:
-        """Return the options that lead a command into this network."""
         return [part for address in self.bootstrap for part in ("--bootstrap", address)]
 
 
@@ -213,7 +206,6 @@ def has_ipv6_loopback() -> bool:
 
 
 def swarm_option(info_hash: str = SWARM, seeds: int = SEEDS, leechers: int = LEECHERS) -> list[str]:
-    """Return the option that places a swarm in a test network."""
     return ["--swarm", f"{info_hash}:{seeds}:{leechers}"]
 
 
@@ -235,15 +227,12 @@ class FakeNode:
 
     @property
     def contact(self) -> Contact:
-        """Return the name under which others may pass this node on."""
         return Contact(self.node_id, self.address)
 
     def fileno(self) -> int:
-        """Return the number of the socket, for waiting on it."""
         return self._socket.fileno()
 
     def receive(self) -> tuple[Query, Address]:
-        """Wait for the next query and return it with its source."""
         data, source = self._socket.recvfrom(65536)
         message = decode_untrusted(data, Family.IPV4)
         assert isinstance(message, Query)
@@ -260,9 +249,7 @@ class FakeNode:
         self.send(encode(response), asker)
 
     def refuse(self, query: Query, asker: Address, code: int, text: str) -> None:
-        """Answer a query with an error."""
         self.send(encode(Error(query.transaction_id, code, text)), asker)
 
     def send(self, data: bytes, destination: Address) -> None:
-        """Send bytes as they are."""
         self._socket.sendto(data, destination)

@@ -20,12 +20,10 @@ ALL, NONE = encode_frame(FrameKind.HAVE_ALL), encode_frame(FrameKind.HAVE_NONE)
 
 
 def extended(number, entries, rest=b""):
-    """Return an extended message."""
     return encode_frame(FrameKind.EXTENDED, bytes((number,)) + encode(entries) + rest)
 
 
 def hello(info_hash, *frames):
-    """Return a handshake with what follows it."""
     return encode_handshake(Handshake(info_hash, PEER_ID)) + b"".join(frames)
 
 
@@ -101,14 +99,12 @@ class Peer:
         return extended(1, {b"msg_type": 1, b"piece": part, b"total_size": len(self.metadata)}, data)
 
     def was_sent(self):
-        """Return the kinds of messages after the handshake."""
         reader = FrameReader()
         reader.feed(bytes(self.received[HANDSHAKE_BYTES:]))
         return [frame.kind for frame in iter(reader.next_untrusted, None)]
 
 
 async def send_and_wait(stream, data):
-    """Send bytes, then take whatever comes until the other side has closed."""
     await stream.send_all(data)
     while await stream.receive_some(4096):
         pass
@@ -122,5 +118,4 @@ async def send_for_ever(stream, data, pause=0.0):
 
 
 def garbage(seed):
-    """Return a peer that sends noise."""
     return lambda stream: send_and_wait(stream, Random(seed).randbytes(5000))

@@ -32,7 +32,6 @@ LARGE = SavedState(
 
 
 def save_until_killed(path: Path) -> None:
-    """Save two states in turn, for ever."""
     while True:
         save_state(path, LARGE)
         save_state(path, SMALL)
@@ -49,7 +48,6 @@ def kill_one(path: Path, seconds: float) -> None:
 
 
 def is_torn(draft: Path) -> bool:
-    """Tell whether a draft is not even JSON."""
     try:
         json.loads(draft.read_bytes())
     except ValueError:
@@ -76,7 +74,6 @@ def kill_many(folder: Path, kills: int, random: Random) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Kill, and print what was seen."""
     parser = argparse.ArgumentParser(prog="python -m tests.killed_saves")
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)

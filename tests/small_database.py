@@ -54,7 +54,6 @@ def visits() -> list[Visit]:
 
 
 def swarm_sample(info_hash: InfoHash, seconds: float, peers: float | None) -> SwarmMeasurement:
-    """Return a measurement with two replies, one of them with filters."""
     replies = (
         Observation(node_id(0), address(0), 0, FILTER, FILTER, 5, b"LT\x02\x01", 30.0),
         Observation(node_id(12), address(12), 1, None, None, 5, b"UT\x01\x01", 31.0),
@@ -69,7 +68,6 @@ def swarm_sample(info_hash: InfoHash, seconds: float, peers: float | None) -> Sw
 
 
 def make_database(path: str | Path) -> None:
-    """Write a census, a run of scrapes, and a run of samples."""
     with CrawlDatabase.open(path) as store:
         run_id = store.runs.begin("census", {"rate": 1}, "0.1.0", time_text(0))
         store.write(run_id, visits())

@@ -25,7 +25,6 @@ class WholeStatistics(SocketStatistics):
 
 
 def endpoint(counts: Mapping[str, int] = NO_COUNTS, **changes: Any) -> WholeStatistics:
-    """Return the statistics of one socket."""
     values: dict[str, Any] = {
         "family": Family.IPV4,
         "address": Address("192.0.2.1", 6881),
@@ -49,7 +48,6 @@ def endpoint(counts: Mapping[str, int] = NO_COUNTS, **changes: Any) -> WholeStat
 
 
 def node(*endpoints: SocketStatistics) -> NodeStatistics:
-    """Return the statistics of a node."""
     return NodeStatistics(
         endpoints,
         peers=StoreStatistics(swarms=1, peers=2, refused=3, expired=4),

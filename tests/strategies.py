@@ -26,7 +26,6 @@ from dhtnode.krpc.messages import (
 
 
 def bencode_values() -> st.SearchStrategy[Value]:
-    """Return values within the limits of the codec, nested a few levels."""
     largest = 10**MAX_DIGITS - 1
     leaves = st.integers(-largest, largest) | st.binary(max_size=40)
     return st.recursive(
@@ -39,7 +38,6 @@ def bencode_values() -> st.SearchStrategy[Value]:
 
 
 def ids() -> st.SearchStrategy[bytes]:
-    """Return node ids and info-hashes."""
     return st.binary(min_size=20, max_size=20)
 
 
@@ -51,12 +49,10 @@ def addresses(family: Family | None = None) -> st.SearchStrategy[Address]:
 
 
 def wants() -> st.SearchStrategy[frozenset[Family]]:
-    """Return what a query may ask for, nothing included."""
     return st.frozensets(st.sampled_from(Family))
 
 
 def methods() -> st.SearchStrategy[Method]:
-    """Return valid methods with their arguments."""
     return st.one_of(
         st.just(Ping()),
         st.builds(FindNode, ids(), wants()),
@@ -70,17 +66,14 @@ def methods() -> st.SearchStrategy[Method]:
 
 
 def item_values() -> st.SearchStrategy[bytes]:
-    """Return bencoded values of items."""
     return bencode_values().map(encode).filter(lambda value: len(value) <= MAX_VALUE_BYTES)
 
 
 def sequence_numbers() -> st.SearchStrategy[int]:
-    """Return sequence numbers of mutable items."""
     return st.integers(0, MAX_SEQ)
 
 
 def items() -> st.SearchStrategy[Item]:
-    """Return items of both kinds; the signatures are made up."""
     signed = st.tuples(st.binary(min_size=32, max_size=32), st.binary(min_size=64, max_size=64))
     return st.builds(ImmutableItem, item_values()) | st.builds(
         lambda key, seq, value, salt: MutableItem(key[0], seq, value, key[1], salt),
@@ -100,12 +93,10 @@ def puts() -> st.SearchStrategy[Put]:
 
 
 def queries() -> st.SearchStrategy[Query]:
-    """Return valid queries."""
     return st.builds(Query, _transaction_ids(), ids(), methods(), _versions(), st.booleans())
 
 
 def responses() -> st.SearchStrategy[Response]:
-    """Return valid responses, with any of the optional results."""
     return st.builds(
         Response,
         _transaction_ids(),
@@ -141,14 +132,12 @@ def _with_sample(response: Response) -> st.SearchStrategy[Response]:
 
 
 def errors() -> st.SearchStrategy[Error]:
-    """Return valid errors."""
     codes = st.integers(0, 2**31 - 1)
     texts = st.text(max_size=200)
     return st.builds(Error, _transaction_ids(), codes, texts, st.none() | addresses(), _versions())
 
 
 def messages() -> st.SearchStrategy[Message]:
-    """Return valid messages of all types."""
     return queries() | responses() | errors()
 
 

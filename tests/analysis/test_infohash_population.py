@@ -59,7 +59,6 @@ class SampledNetwork:
         return found
 
     def truth(self, area=lambda _: True):
-        """Return how many info-hashes are with any node that can tell."""
         return sum(
             any(area(self.nodes[each]) for each in holders) and area(info_hash)
             for info_hash, holders in zip(self.hashes, self.holders, strict=True)
@@ -84,7 +83,6 @@ class TestPopulation:
         assert size.low < size.estimate < size.high
 
     def test_info_hashes_outside_of_the_zone_count_nothing(self):
-        """Of two looked up one is outside, and the network has four zones."""
         size = population([SampledNode(30, (0, 3)), SampledNode(30)], NetworkSize(2, 2, 2, 0), zone_bits=2)
 
         assert size.estimate == pytest.approx(4 * 60 / 3 / 2)

@@ -22,7 +22,6 @@ def uniform_ids(count, seed=1):
 
 
 def test_ids_are_counted_by_their_first_bits():
-    """Each part of the space has one place, empty ones too."""
     ids = [0, 1, 1 << 157, 3 << 158, (1 << 160) - 1]
 
     assert prefix_counts(ids, 2) == [3, 0, 0, 2]
@@ -40,7 +39,6 @@ def test_chances_and_densities_are_those_of_the_laws():
 
 
 def test_neighbours_are_the_closest():
-    """As a full search finds them; fewer where there are no more."""
     ids, target = uniform_ids(200), 12345 << 140
     closest = sorted(each ^ target for each in ids)[:5]
 

@@ -76,7 +76,6 @@ class TestCrawl:
         assert 1000 <= size.size.low <= size.size.estimate <= size.size.high
 
     def test_is_certain_of_what_answered_when_nothing_points_to_more(self):
-        """Many referrers each and no loss: the interval has hardly a width."""
         nobody = OutsideNamings((0, 0, 0, 0), 1)
         seen = counts(named=(0, 0, 0, 0, 1000), recovered=0, second_unanswered=0, outside=nobody)
         size = size_from_crawl(seen).size
@@ -139,7 +138,6 @@ class TestCrawl:
         assert both.high - both.low < 2 * (one.high - one.low)
 
     def test_of_two_families_of_which_one_was_counted_in_a_zone(self):
-        """What was counted stays certain; the interval is about that of a normal distribution."""
         zone = size_from_crawl(counts(zone_bits=4)).size
         both = joint_size([size_from_crawl(COUNTS).size, zone])
 
@@ -164,7 +162,6 @@ class TestUnnamed:
         assert chao1(0, 0) == chao1(1, 0) == 0
 
     def test_improvement_by_hand(self):
-        """And it is none where the counts are those of one Poisson mean."""
         assert improved_chao1([20, 10, 6, 4]) == pytest.approx(20 * 19 / 22 + 6 / 16 * (20 - 10 * 6 / 8))
         assert improved_chao1([20, 40, 80, 120, 9]) == pytest.approx(20 * 19 / 82 + 2 / 12 * (20 - 40 / 3))
         assert improved_chao1([10, 20, 40, 0]) == chao1(10, 20)
@@ -181,7 +178,6 @@ class TestUnnamed:
         assert 0.5 / sum(usual) < extrapolated([0, 0, 0, 1]) < 1 / sum(usual)
 
     def test_unknown_groups_are_allowed_for(self):
-        """A crawl that kept no namings is taken to have missed one node in a thousand, more or less."""
         seen = counts(answered=1_000_000)
         size, lost = size_from_crawl(seen).size, size_from_crawl(seen).lost
 
@@ -201,7 +197,6 @@ class TestUnnamed:
         assert named_from_outside(ids, within, 2, 3) == OutsideNamings((0, 3, 0, 0), 5 / 3)
 
     def test_nodes_alone_count_their_referrers(self):
-        """With parts of one node each this is the number of distinct referrers; nobody has none."""
         ids = [0, 5, 6, 7]
 
         referrers = [[5, 6, 7], [0, 6], [5, 5], [6]]
@@ -296,7 +291,6 @@ class TestDistances:
         assert size_from_median(polluted).estimate == pytest.approx(clean, rel=0.05)
 
     def test_median_is_moved_less_by_fakes(self):
-        """A fifth of the targets lie among fakes, which leave distances of next to nothing."""
         random = Random(4)
         values = [random.gammavariate(8, 1e-4) for _ in range(80)]
         honest, polluted = Distances(tuple(values), 8), Distances((*values[16:], *[1e-9] * 16), 8)

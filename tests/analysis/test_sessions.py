@@ -106,7 +106,6 @@ def test_seen_shares_are_those_of_the_law():
 
 @pytest.mark.parametrize("shape", [0.5, 1.0, 1.8])
 def test_visits_see_what_the_law_says(shape):
-    """Share still there, uptimes, arrivals and Little's law, for sessions short and long."""
     law = Weibull(2 * HOUR / gamma(1 + 1 / shape), shape)
     rounds, spacing = 49, HOUR / 2
     times = [number * spacing for number in range(rounds)]
@@ -134,7 +133,6 @@ def test_visits_see_what_the_law_says(shape):
 
 @pytest.mark.slow
 def test_fit_finds_the_law_and_says_how_well():
-    """Twenty windows: the intervals of shape and mean hold the truth in nearly all."""
     law = Weibull(2 * HOUR / gamma(1 + 1 / 0.6), 0.6)
     spacing, held, ratios = HOUR / 2, Counter(), []
     times = [number * spacing for number in range(37)]
@@ -153,7 +151,6 @@ def test_fit_finds_the_law_and_says_how_well():
 
 
 def test_lengths_taken_at_their_middle_would_mislead():
-    """The fit is not that of the middles: short sessions are not seen, and it knows."""
     law = Weibull(HOUR / 2, 0.6)
     times = [number * HOUR for number in range(49)]
     stays = [stay for each in simulate(law, 49, HOUR, 40, 3) for stay in stays_of(each, times)]
@@ -165,7 +162,6 @@ def test_lengths_taken_at_their_middle_would_mislead():
 
 
 def test_false_ends_cut_sessions_unless_misses_are_forgiven():
-    """One visit of twenty fails: with one miss a session of many rounds is torn, with two it is whole."""
     law = Weibull(5 * HOUR, 1.0)
     spacing = HOUR / 2
     times = [number * spacing for number in range(97)]
@@ -212,7 +208,6 @@ def test_counts_that_vary_more_than_chance_are_negative_binomial():
 
 
 def test_remaining_time_is_told_by_age():
-    """Whoever is not seen to leave counts as staying for ever; empty intervals say so."""
     ages = [Age(5.0, 1.0), Age(6.0, 3.0), Age(7.0, inf), Age(12.0, inf), Age(inf, 4.0)]
     (young, middle), (old, never), (none, missing) = median_remaining(ages, [0, 10, 20, 30])
 

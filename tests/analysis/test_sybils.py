@@ -28,7 +28,6 @@ def assert_at_most(rate, alarms, runs):
 
 
 def honest_distances(random, k, nodes=NODES):
-    """Return the distances of the k closest, as points of a Poisson process."""
     distance, found = 0.0, []
     for _ in range(k):
         distance += random.expovariate(nodes)
@@ -51,7 +50,6 @@ def prefixes(distances):
 
 
 def honest_zones(random, zones=256, nodes=8000):
-    """Return how many of the nodes fall into each zone."""
     found = [0] * zones
     for zone in random.choices(range(zones), k=nodes):
         found[zone] += 1
@@ -68,7 +66,6 @@ class TestHosts:
     """Ids per IP address."""
 
     def test_finds_a_host_among_those_that_share(self):
-        """Some hosts have two or three ids by nature; forty is another thing."""
         ids = {f"198.18.0.{number}": 1 for number in range(200)}
         ids |= {f"198.18.1.{number}": 2 for number in range(20)} | {"198.18.2.1": 3}
         ids |= {"198.19.0.1": 40, "198.19.0.2": 6}
@@ -169,7 +166,6 @@ class TestDistances:
         assert low <= found / 200 <= high
 
     def test_benjamini_hochberg(self):
-        """The largest that passes its own line takes all smaller ones with it."""
         assert benjamini_hochberg([0.04, 0.001, 0.03, 0.9], 0.05) == [False, True, False, False]
         assert benjamini_hochberg([0.037, 0.001, 0.036, 0.9], 0.05) == [True, True, True, False]
         assert benjamini_hochberg([], 0.05) == []
@@ -212,7 +208,6 @@ class TestPrefixes:
         assert chance[4950] == pytest.approx(1.52, abs=0.15)
 
     def test_false_alarms_and_power(self):
-        """It finds four fakes that lie very close better than the distance does, not eight that do not."""
         random, chance = Random(11), kl_of_chance(NODES, 8, Random(12), 4000)
 
         def found(neighbourhoods):

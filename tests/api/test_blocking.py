@@ -66,7 +66,6 @@ def test_limit_of_none_at_all_is_refused(bootstrap):
 
 
 def test_swarm_of_nobody_is_an_empty_list(bootstrap):
-    """The nodes answered and knew no peer: that is no failure."""
     assert find_peers(EMPTY, bootstrap=bootstrap) == []
 
 

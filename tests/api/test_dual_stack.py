@@ -23,7 +23,6 @@ class Answering:
         return self
 
     async def run(self, _lookup):
-        """Answer, and end."""
         try:
             for time in self._times:
                 await trio.sleep_until(time)
@@ -34,7 +33,6 @@ class Answering:
             self.ended_at = trio.current_time()
 
     def closest_answers(self):
-        """Return what has come so far."""
         return list(self.answers)
 
 

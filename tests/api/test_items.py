@@ -33,7 +33,6 @@ def answer(number: int, item: Item | None = None, *, seq: int | None = None) -> 
 
 
 def search_with(target_of: Item, *answers: Answer, salt: bytes = b"salt") -> ItemSearch:
-    """Return a search that got answers in this order."""
     search = ItemSearch(target_of.target(), salt)
     for each in answers:
         search.add(each)
@@ -97,7 +96,6 @@ def test_seq_alone_tells_that_something_is_kept() -> None:
 
 @pytest.mark.parametrize("value", [b"l" * 31 + b"e" * 31, b"2:"])
 def test_value_that_can_be_no_item_is_forged(value: bytes) -> None:
-    """Bytes that no item may hold do not come further than here."""
     search = ItemSearch(NOTE.target())
 
     search.add(Answer(NODES[0], Response(b"aa", bytes(20), value=value), 0.1, 100, 100))

@@ -49,7 +49,6 @@ async def testnet() -> AsyncIterator[Testnet]:
 
 @pytest.fixture
 async def node(testnet: Testnet) -> AsyncIterator[Node]:
-    """Run one more node, joined to the network."""
     async with open_node(bootstrap=testnet.bootstrap) as node:
         await node.wait_joined()
         yield node
@@ -68,7 +67,6 @@ async def peers_of(node: Node, *, noseed: bool = False) -> set[Address]:
 
 
 async def test_ping_tells_who_is_there(testnet: Testnet, node: Node) -> None:
-    """Id, version, and under which address we are seen; the address may be text."""
     other = testnet.nodes[5]
 
     found = await node.ping(str(other.addresses[0]))
@@ -103,7 +101,6 @@ async def test_query_of_ones_own_choice_is_answered(testnet: Testnet, node: Node
 
 @pytest.mark.parametrize("host", LOCALHOST.values())
 async def test_find_node_finds_the_true_closest(host: str) -> None:
-    """Over either family, closest first, each under the id that it answers by."""
     async with (
         open_testnet(SIZE, seed=2, host=host) as testnet,
         open_node(bootstrap=testnet.bootstrap) as node,
@@ -176,7 +173,6 @@ async def test_lookup_ends_when_the_reader_leaves(testnet: Testnet, node: Node) 
 
 
 async def test_node_on_both_families_looks_in_both(testnet: Testnet) -> None:
-    """A swarm is looked up in two networks at once, and announced in both."""
     async with (
         open_node(listen=DUAL_STACK) as first,
         open_node(listen=DUAL_STACK, bootstrap=[str(address) for address in first.addresses]) as second,
@@ -232,7 +228,6 @@ async def test_announce_of_an_impossible_port_is_the_callers_mistake(port: int) 
 
 
 async def test_address_that_cannot_be_asked_is_told() -> None:
-    """Of another family, or of a network that our socket is not part of."""
     async with open_node(listen=["127.0.0.1:0"]) as node:
         for address in ("[::1]:6881", "8.8.8.8:6881", "127.0.0.1:0"):
             with pytest.raises(QueryNotSent):
@@ -269,7 +264,6 @@ async def test_node_that_answers_nonsense_is_told() -> None:
 
 
 async def test_state_is_kept_over_two_runs(testnet: Testnet, tmp_path: Path) -> None:
-    """The same id, and the way back without anybody to join through."""
     path = tmp_path / "node.json"
     async with open_node(bootstrap=testnet.bootstrap, state_file=path) as node:
         await node.wait_joined()
@@ -288,7 +282,6 @@ SEVERAL = [Address(host, 0) for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3")]
 
 
 async def test_several_addresses_are_several_nodes(testnet: Testnet, tmp_path: Path) -> None:
-    """On real sockets: each answers under an id of its own, from where it was asked, and keeps it."""
     path = tmp_path / "node.json"
     async with open_node(listen=SEVERAL, bootstrap=testnet.bootstrap, state_file=path) as several:
         await several.wait_joined()
@@ -311,7 +304,6 @@ async def test_several_addresses_are_several_nodes(testnet: Testnet, tmp_path: P
 
 
 async def test_what_was_saved_does_not_win_over_what_is_seen(testnet: Testnet, tmp_path: Path) -> None:
-    """A node under a new id is saved under that id, whatever the file said."""
     path = tmp_path / "node.json"
     (changed, *others) = (Contact(node.node_id, node.addresses[0]) for node in testnet.nodes)
     save_state(
@@ -330,7 +322,6 @@ async def test_what_was_saved_does_not_win_over_what_is_seen(testnet: Testnet, t
 
 
 async def test_damaged_state_does_not_keep_a_node_from_starting(tmp_path: Path) -> None:
-    """It starts anew, and the damaged file is still there for whoever wants to look."""
     path = tmp_path / "node.json"
     path.write_text("{")
 
@@ -351,7 +342,6 @@ async def test_closed_node_leaves_nothing_behind(testnet: Testnet) -> None:
 
 
 async def test_error_in_the_block_comes_out_as_it_is() -> None:
-    """Not wrapped in a group: the nursery inside is our own business."""
     with pytest.raises(ZeroDivisionError):
         async with open_node(listen=["127.0.0.1:0"]):
             raise ZeroDivisionError

@@ -68,7 +68,6 @@ def heading(page):
 
 @pytest.mark.slow
 def test_every_page_opens_and_fetches_nothing_from_elsewhere(database, fetch):
-    """The front page, each table, view and query, and the plots."""
     paths = list(page_paths(database))
 
     assert {path: fetch(path)[0] for path in paths} == dict.fromkeys(paths, 200)
@@ -105,7 +104,6 @@ def test_table_says_what_it_holds(fetch, name):
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_question_is_answered(fetch, name):
-    """Under its title, from a database in which each has an answer."""
     values = {"visits_of_a_node": f"?node_id={node_id(3).hex()}"}
     path = f"/{DATABASE}/{name}.json{values.get(name, '?')}&_shape=array"
     status, text = fetch(path)
@@ -123,7 +121,6 @@ def test_questions_have_names_of_their_own():
 
 
 def test_parameters_choose(fetch):
-    """A swarm, a run, a client, in any case of letters."""
     path = f"/{DATABASE}/history_of_a_swarm.json?info_hash={LARGE.hex().upper()}&_shape=array"
     history = json.loads(fetch(path)[1])
     none = json.loads(fetch(f"/{DATABASE}/clients.json?run=7&_shape=array")[1])
@@ -144,7 +141,6 @@ def test_facets_are_offered(fetch):
 
 
 def test_large_tables_have_no_facets_and_only_quick_orders(database, monkeypatch):
-    """Nor have the views that read them; small ones keep theirs."""
     monkeypatch.setattr("crawler.browse.metadata.LARGE", 15)
     with open_reading(database) as db:
         tables = metadata_of(db)["databases"][DATABASE]["tables"]
@@ -157,7 +153,6 @@ def test_large_tables_have_no_facets_and_only_quick_orders(database, monkeypatch
 
 
 def test_what_tells_of_peers_is_never_read(database, fetch):
-    """Not in a table, as a file, nor by any SQL; nor does the crawler's journal open."""
     assert ("scrape_replies", "peers_filter") in UNSEEN
     sql = "select+count(peers_filter)+as+n,max(seeds_filter)+as+h+from+scrape_replies"
     assert json.loads(fetch(f"/{DATABASE}.json?sql={sql}&_shape=array")[1]) == [{"n": 0, "h": None}]
@@ -182,12 +177,10 @@ def test_nothing_can_be_written(database, tmp_path, monkeypatch, sql):
 
 
 def drawings(page):
-    """Return the plots of a page, read as XML."""
     return [ElementTree.fromstring(svg) for svg in re.findall(r"<svg[^>]*class=\"plot\".*?</svg>", page)]  # noqa: S314  # our own
 
 
 def marks(drawing):
-    """Return what the marks of a plot say under the pointer."""
     return [
         title.text
         for title in drawing.iterfind(".//{http://www.w3.org/2000/svg}g/{http://www.w3.org/2000/svg}title")
@@ -195,7 +188,6 @@ def marks(drawing):
 
 
 def test_dashboard_draws_every_plot(fetch):
-    """With marks that say their numbers, and a link to the history of each swarm."""
     page = fetch(PLOTS)[1]
     drawn = dict(zip(DASHBOARD, drawings(page), strict=True))
 
@@ -208,7 +200,6 @@ def test_dashboard_draws_every_plot(fetch):
 
 
 def test_dashboard_of_a_run(fetch):
-    """One that recorded nothing of a kind has no plot of it, and one that is not there is no page."""
     census, page = fetch(f"{PLOTS}?run=1")[1], fetch(f"{PLOTS}?run=2")[1]
 
     assert "visit v4: answered: 14 queries, 70.0 %, 1 with marks" in marks(drawings(census)[2])
@@ -219,7 +210,6 @@ def test_dashboard_of_a_run(fetch):
 
 
 def test_history_of_a_swarm_is_drawn(fetch):
-    """In order of time, the peers with intervals, then seeds and leechers."""
     page = fetch(f"{PLOTS}/swarm/{LARGE.hex().upper()}")[1]
     (drawing,) = drawings(page)
     said = marks(drawing)
@@ -244,7 +234,6 @@ def test_other_names_for_this_host_are_refused(fetch):
 
 
 def run_here(line):
-    """Run a command line, and return how it ended."""
     stdout, stderr = StringIO(), StringIO()
     with redirect_stdout(stdout), redirect_stderr(stderr), pytest.raises(SystemExit) as left:
         main(["browse", "--db", *line], prog_name="dhtcrawl")
@@ -262,7 +251,6 @@ def test_check_opens_every_page(database):
 
 @pytest.mark.slow
 def test_check_fails_where_a_page_is_slow(database, monkeypatch):
-    """With a mark at the page, and one line on stderr."""
     monkeypatch.setattr("crawler.cli.browse.SLOW", -1.0)
 
     ended = run_here([str(database), "--check"])
@@ -308,7 +296,6 @@ def test_what_is_no_crawl_is_refused(tmp_path, content, said):
 
 
 def read(address, **headers):
-    """Return the status and the text of a page, over a real socket."""
     found = urlsplit(address)
     with closing(HTTPConnection(found.netloc, timeout=30)) as connection:
         connection.request("GET", f"{found.path}?{found.query}", headers=headers)
@@ -318,7 +305,6 @@ def read(address, **headers):
 
 @pytest.mark.slow
 def test_command_serves_until_a_signal(database):
-    """Its address is the first line; the database is as it was before."""
     before = database.read_bytes()
     with Running("dhtcrawl", "browse", "--db", database, "--port", "0") as process:
         address = process.read_line().removeprefix(f"serving {database} on ")
@@ -333,7 +319,6 @@ def test_command_serves_until_a_signal(database):
 
 @pytest.mark.slow
 def test_command_serves_beside_a_crawl(tmp_path):
-    """What is written meanwhile is on the next page; Ctrl-C ends it too."""
     make_database(tmp_path / "crawl.db")
     with Running("dhtcrawl", "browse", "--db", tmp_path / "crawl.db", "--port", "0", "--json") as process:
         address = json.loads(process.read_line())["address"]
@@ -354,7 +339,6 @@ def test_command_serves_beside_a_crawl(tmp_path):
     ("is_there", "stderr"), [(True, ""), (False, "dhtcrawl: found no web browser to open\n")]
 )
 def test_browser_is_opened_at_the_address(database, monkeypatch, is_there, stderr):
-    """Once the server listens; a machine without one goes on serving."""
     opened = []
     monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or is_there)
     monkeypatch.setattr("crawler.browse.serving._serve", announcing)

@@ -34,7 +34,6 @@ def browsing(db: Path) -> Iterator[str]:
 
 
 def html_of(url: str) -> str:
-    """Return a page as Chromium has understood it, its scripts run."""
     return _run("--dump-dom", url)
 
 
@@ -59,7 +58,6 @@ def _run(*arguments: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Take one picture, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--db", type=Path, required=True, metavar="FILE")
     parser.add_argument("--page", default="/", metavar="PATH")

@@ -17,7 +17,6 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """Serve a small database."""
     path = tmp_path_factory.mktemp("browser") / "crawl.db"
     make_database(path)
     with browsing(path) as address:
@@ -42,7 +41,6 @@ def test_history_of_a_swarm_is_drawn(address, tmp_path):
 
 
 def test_client_census_is_shown(address):
-    """A row for each client, with the meaning of each column."""
     page = html_of(f"{address}/crawl/client_census")
 
     assert "Client census" in page

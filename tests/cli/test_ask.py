@@ -84,7 +84,6 @@ def network():
 
 @pytest.fixture(scope="module")
 def changing_network():
-    """Run a network that tests may announce to."""
     with running_testnet(10) as running:
         yield running
 
@@ -191,7 +190,6 @@ def test_get_peers_of_an_empty_swarm_says_no():
 
 
 def test_get_peers_prints_a_peer_before_the_lookup_ends():
-    """The first answer is on stdout while another node still keeps us waiting."""
     with (
         FakeNode(b"a" * 20) as helpful,
         FakeNode(b"b" * 20) as silent,
@@ -221,7 +219,6 @@ def test_get_peers_with_something_found_is_done_when_time_runs_out():
 
 
 def test_announced_peer_is_found(changing_network):
-    """What one command announces, another finds, under the port that was given."""
     info_hash = "a1" * 20
     announced = run_command(
         "dhtnode", "announce", info_hash, "--port", "5555", *changing_network.options, "--json"
@@ -297,7 +294,6 @@ def test_scrape_of_an_empty_swarm_is_zero(network):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_node_runs_until_a_signal_and_keeps_its_identity(tmp_path, number):
-    """It saves its state and ends well, and the next run is the same node."""
     state = tmp_path / "state.json"
     ids = []
     for _ in range(2):
@@ -312,7 +308,6 @@ def test_node_runs_until_a_signal_and_keeps_its_identity(tmp_path, number):
 
 
 def test_signal_right_after_the_line_ends_the_node_well(tmp_path):
-    """Whoever waits for the line may stop the node at once: it is ready for that."""
     for number in range(4):
         state = tmp_path / f"{number}.json"
         with Running("dhtnode", "run", *LOOPBACK, "--state", state) as process:
@@ -324,7 +319,6 @@ def test_signal_right_after_the_line_ends_the_node_well(tmp_path):
 
 
 def test_node_that_runs_answers(tmp_path):
-    """It can be pinged at the address it printed, under the id it printed."""
     with Running("dhtnode", "run", *LOOPBACK) as process:
         address, node_id = started(process)
         (record,) = run_command("dhtnode", "ping", address, "--json").records
@@ -342,7 +336,6 @@ def test_node_that_is_read_only_answers_nothing():
 
 
 def test_node_joins_through_its_bootstrap_and_saves_whom_it_met(tmp_path):
-    """The file holds contacts to start from next time, when the bootstrap may be gone."""
     state = tmp_path / "state.json"
     with running_testnet(5) as other:
         options = ["--state", state, "--no-default-bootstrap", *other.options]
@@ -387,7 +380,6 @@ def test_node_stops_by_itself_after_its_timeout():
 
 
 def test_damaged_state_is_set_aside_and_the_node_runs(tmp_path):
-    """Nothing of it is lost, and one line says where it went."""
     state = tmp_path / "state.json"
     state.write_bytes(b"\xff\x00 not JSON")
     with Running("dhtnode", "run", *LOOPBACK, "--state", state) as process:
@@ -426,7 +418,6 @@ def test_network_stops_on_a_signal(number):
 
 
 def test_network_in_the_background_runs_on_without_input():
-    """A job in the background has /dev/null for its input, and that is at its end from the start."""
     with Running("dhtnode", "testnet", "--nodes", "2", no_input=True) as process:
         address = process.read_line()
         ended = run_command("dhtnode", "ping", address)
@@ -483,7 +474,6 @@ def test_busy_port_is_named():
 
 @pytest.mark.skipif(not has_ipv6_loopback(), reason="no IPv6 here")
 def test_busy_port_of_the_second_socket_is_named():
-    """The first one is given back, and no line says that anybody listens."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
         taken.bind(("::1", 0))
         address = f"[::1]:{taken.getsockname()[1]}"
@@ -495,7 +485,6 @@ def test_busy_port_of_the_second_socket_is_named():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only 127.0.0.1 is set up elsewhere")
 def test_node_listens_on_several_addresses_of_a_family(tmp_path):
-    """One line per socket, each with an id of its own, kept over a restart; the status shows all."""
     place, state = tmp_path / "s", tmp_path / "state.json"
     addresses = ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"]
     options = [option for address in addresses for option in ("--listen", address)]
@@ -517,7 +506,6 @@ def test_node_listens_on_several_addresses_of_a_family(tmp_path):
 
 
 def test_address_that_has_gone_is_told_and_its_id_is_kept(tmp_path):
-    """One line names it, nobody listens, and the state file waits for it."""
     state = tmp_path / "state.json"
     ids = {"127.0.0.1:5": "6e" * 20, "[fd00:77::1]:5": "6f" * 20}
     document = {"format": "dhtnode state", "version": 3, "node_ids": ids, "contacts": []}

@@ -36,19 +36,16 @@ WRONG = [
 
 @pytest.fixture(scope="module")
 def network():
-    """Run a network that keeps what is put."""
     with running_testnet(12) as running:
         yield running
 
 
 @pytest.fixture
 def dhtnode(network, tmp_path):
-    """Return a function that runs a command in the network."""
     return lambda *words: run_command("dhtnode", *words, *network.options, cwd=tmp_path)
 
 
 def put(dhtnode, *words):
-    """Put something that somebody takes, and return the record."""
     ended = dhtnode("put", *words, "--json")
     assert ended.status == 0, ended
     (record,) = ended.records
@@ -91,7 +88,6 @@ def test_value_of_a_stranger_does_nothing_to_a_terminal(dhtnode):
 
 
 def test_signed_text_can_be_replaced_by_its_owner(dhtnode, tmp_path):
-    """The first use makes the key; each further version has the next number."""
     first = dhtnode("put", "one", "--key", "key", "--json")
     second = put(dhtnode, "two", "--key", "key")
     got = dhtnode("get", second["public_key"], "--json")
@@ -143,7 +139,6 @@ def test_link_to_something_else_is_status_1(dhtnode):
 
 @pytest.mark.parametrize("code", [301, 302])
 def test_conflict_at_some_nodes_is_a_warning(tmp_path, code):
-    """The item is stored, but not everywhere: another writer was there."""
     (tmp_path / "key").write_text(SEED.hex())
     with FakeNode(b"a" * 20) as taker, FakeNode(b"b" * 20) as refuser:
         options = ["--key", "key", "--seq", "5", "--bootstrap", str(taker.address)]
@@ -163,7 +158,6 @@ def test_conflict_at_some_nodes_is_a_warning(tmp_path, code):
 
 @pytest.mark.parametrize("options", [["--seq", "1"], ["--seq", "9", "--cas", "1"], ["--cas", "1"]])
 def test_other_version_than_expected_is_left_alone(dhtnode, options):
-    """An old number, or a version in between that we had not seen."""
     put(dhtnode, "five", "--key", "key", "--seq", "5")
     ended = dhtnode("put", "x", "--key", "key", *options)
 
@@ -205,7 +199,6 @@ def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint)
 
 
 def test_sample_prints_what_a_node_holds_peers_for():
-    """One line about the node, then one info-hash per line; the same as a record."""
     swarm = "ab" * 20
     with running_testnet(3, "--swarm", f"{swarm}:2:3") as running:
         address = running.options[1]

@@ -33,7 +33,6 @@ WRONG = [  # the name of a file, and what is said about it
 
 
 def write(path, info, *nodes):
-    """Write a torrent file with ways into the DHT."""
     ways_in = [[node.host.encode(), node.port] for node in nodes]
     path.write_bytes(encode({b"info": info, b"nodes": ways_in}))
     return path
@@ -41,19 +40,16 @@ def write(path, info, *nodes):
 
 @pytest.fixture
 def silent():
-    """Be a way in that leads nowhere, but notes who comes."""
     with FakeNode() as node:
         yield node
 
 
 def was_asked(node):
-    """Return whether a datagram has come."""
     return bool(select.select([node], [], [], 0)[0])
 
 
 @pytest.fixture(scope="module")
 def network():
-    """Run a network that knows one swarm."""
     with running_testnet(10, *swarm_option(INFO_HASH, 3, 4)) as running:
         yield running
 
@@ -90,7 +86,6 @@ def test_peer_of_a_file_is_announced(tmp_path):
 
 
 def test_nodes_of_a_file_are_ways_in(tmp_path, silent):
-    """Where the given ones do not answer; where we bind is for the given ones to say."""
     with FakeNode(b"a" * 20) as helpful:
         path = write(tmp_path / "a.torrent", INFO, helpful.address)
         with Running("dhtnode", "get-peers", path, "--bootstrap", str(silent.address)) as process:

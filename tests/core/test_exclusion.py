@@ -46,7 +46,6 @@ def test_zone_is_read(text, zone):
 
 
 def test_zone_of_a_length_is_drawn():
-    """Who does not mind which part gets another one each time."""
     drawn = {Zone.parse("8", Random(seed)) for seed in range(50)}
 
     assert {zone.bits for zone in drawn} == {8}
@@ -55,7 +54,6 @@ def test_zone_of_a_length_is_drawn():
 
 @pytest.mark.parametrize("text", ["", "33", "-1", "0x", "0xzz", "0x123456789", "5b", "1.5"])
 def test_bad_zone_is_refused(text):
-    """Neither bits nor hex, or more than there are nodes for."""
     with pytest.raises(ValueError):
         Zone.parse(text, Random(1))
 
@@ -107,7 +105,6 @@ def test_bad_line_is_named(line):
 
 
 def test_area_without_bounds_asks_nothing():
-    """The question is put for every contact of a crawl: it is left out where nobody is barred."""
     assert Area().outside(Family.IPV4) is None
 
 

@@ -25,7 +25,6 @@ HOST = 0xC0000201  # 192.0.2.1
 
 
 def contact(number, *, node_id=None, host=HOST):
-    """Return an id and an endpoint: the port tells them apart."""
     named = number if node_id is None else node_id
     return named.to_bytes(20, "big"), host << 16 | 1000 + number
 
@@ -49,7 +48,6 @@ def test_contacts_are_taken_in_the_order_in_which_they_came():
 
 @pytest.mark.parametrize("again", [contact(1), contact(1, node_id=9)], ids=["same id", "another id"])
 def test_endpoint_named_again_is_counted_and_not_queued(again):
-    """One endpoint gets one visit, whatever ids it is named under."""
     frontier = filled(1)
 
     assert frontier.add_returned([again], 0, set()) == 0
@@ -79,7 +77,6 @@ def test_ports_of_one_host_are_bounded():
 
 
 def test_deferred_contact_comes_back_when_it_is_due():
-    """Not before its time, and then ahead of those that wait anyway."""
     frontier = filled(1, 2)
     frontier.take_next(0.0)
     frontier.defer(*contact(1), 5.0)
@@ -92,7 +89,6 @@ def test_deferred_contact_comes_back_when_it_is_due():
 
 
 def test_deferred_contacts_come_back_in_the_order_of_their_times():
-    """The earliest first, and of two with one time the one that was deferred first."""
     frontier = filled(1, 2, 3)
     for number, until in ((1, 7.0), (2, 5.0), (3, 7.0)):
         frontier.take_next(0.0)
@@ -161,7 +157,6 @@ def test_end_of_every_endpoint_is_known():
 
 
 def test_node_counts_once_for_each_contact_it_names():
-    """Its two answers overlap, and so do the contacts in one answer."""
     frontier, named = new_frontier(), set()
 
     assert frontier.add_returned([contact(1), contact(2), contact(1)], 0, named) == 2

@@ -12,7 +12,6 @@ NETWORK = 0xC0000200  # 192.0.2.0
 
 
 def endpoint(host, port=6881):
-    """Return the endpoint of the n-th host of a network."""
     return NETWORK + host << 16 | port
 
 
@@ -96,7 +95,6 @@ def test_one_host_gets_no_more_than_its_own_rate(length):
 
 
 def test_new_endpoints_have_a_rate_of_their_own():
-    """Second queries do not count here: they open nothing new in a router."""
     settings = CrawlSettings(rate=1000.0, new_endpoints_rate=5.0)
     pace = Pace(settings, 0.0)
     started = 0
@@ -112,7 +110,6 @@ def test_new_endpoints_have_a_rate_of_their_own():
 
 @pytest.mark.parametrize("rate", [0.2, 0.5, 1.0])
 def test_rates_below_one_are_kept(rate):
-    """Somebody who asks for one visit in five seconds gets it: neither more, nor none at all."""
     settings = CrawlSettings(rate=rate, new_endpoints_rate=100.0)
 
     sent = crawl(settings, hosts=250, seconds=60.0)
@@ -122,7 +119,6 @@ def test_rates_below_one_are_kept(rate):
 
 @pytest.mark.parametrize("rate", [0.2, 0.5, 1.0])
 def test_new_endpoint_rates_below_one_are_kept(rate):
-    """A crawl that may start a visit every few seconds does so."""
     settings = CrawlSettings(rate=100.0, new_endpoints_rate=rate)
 
     sent = crawl(settings, hosts=250, seconds=60.0)
@@ -131,7 +127,6 @@ def test_new_endpoint_rates_below_one_are_kept(rate):
 
 
 def test_wait_time_is_as_long_as_it_says():
-    """Just before it nothing may start, and after it something may."""
     pace = Pace(CrawlSettings(rate=2.0), 0.0)
     while pace.wait_time(0.0) == 0:
         pace.start_visit(HERE, 0.0)
@@ -162,7 +157,6 @@ def test_loopback_counts_endpoints_and_the_network_counts_hosts(by_endpoint):
 
 
 def test_host_that_refuses_is_left_alone_for_a_minute():
-    """An error says that we ask too much, or that there is nothing to ask for."""
     pace = Pace(CrawlSettings(), 0.0)
     pace.start_visit(HERE, 0.0)
     pace.back_off(HERE, 0.1)
@@ -173,7 +167,6 @@ def test_host_that_refuses_is_left_alone_for_a_minute():
 
 
 def test_hosts_remembered_are_bounded_and_the_one_used_last_stays(monkeypatch):
-    """Memory does not grow with the network; who was asked just now is still held back."""
     monkeypatch.setattr("crawler.core.pace.MAX_HOSTS", 3)
     pace = Pace(CrawlSettings(rate=1e6, new_endpoints_rate=1e6), 0.0)
     for _ in range(4):

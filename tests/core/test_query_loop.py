@@ -40,7 +40,6 @@ class Errand(Crawl):
         self.events = []
 
     def next_query(self, now):
-        """Return the next query."""
         if not self.addresses:
             return None
         if now < self.times[0]:
@@ -51,24 +50,20 @@ class Errand(Crawl):
         return self.find_node, bytes(20), address, address
 
     def on_end(self, tag, result, took, now):
-        """Note the result."""
         if self.fails:
             raise ZeroDivisionError
         self.events.append((type(result).__name__, round(now)))
 
     def on_error(self, tag):
-        """Note it."""
         self.events.append("error")
 
     def on_idle(self):
-        """Go on with what is more."""
         found, self.more = self.more, []
         self.addresses.extend(found)
         self.times.extend([0.0] * len(found))
         return bool(found)
 
     def flush(self, now):
-        """Note when."""
         self.flushed_at = now
 
 
@@ -96,7 +91,6 @@ async def test_queries_leave_when_it_is_time_and_the_loop_ends_after_the_last_re
 
 
 async def test_queries_under_way_are_bounded(network, autojump_clock):
-    """Where none is answered, the next ones wait until the first are given up."""
     client = new_client(network)
     unanswered = [network.socket(network.host(100 + each), 1).address for each in range(6)]
     errand = Errand(client, unanswered)
@@ -109,7 +103,6 @@ async def test_queries_under_way_are_bounded(network, autojump_clock):
 
 
 async def test_loop_that_is_full_looks_soon_whether_queries_are_late(network, autojump_clock):
-    """A late query is not awaited any more: others may take its slot before it is given up."""
     client = new_client(network)
     unanswered = [network.socket(network.host(100 + each), 1).address for each in range(2)]
     errand = Errand(client, unanswered)
@@ -154,7 +147,6 @@ async def open_census(stack, network, nodes, client):
 
 
 async def test_survey_made_beside_a_running_census_leaves_it_alone(network, autojump_clock):
-    """Constructors used to take the client over: the census then waited for ever."""
     async with AsyncExitStack() as stack:
         nodes = await stack.enter_async_context(network.open_nodes(40))
         client = new_client(network)
@@ -173,7 +165,6 @@ async def test_survey_made_beside_a_running_census_leaves_it_alone(network, auto
 
 
 async def test_measurement_that_fails_on_a_result_is_a_failure(network, autojump_clock, monkeypatch):
-    """It neither waits for ever nor takes the others with it."""
     wanted = [InfoHash(bytes([number]) * 20) for number in (1, 2)]
     async with AsyncExitStack() as stack:
         nodes = await stack.enter_async_context(network.open_nodes(20))
@@ -199,7 +190,6 @@ async def test_measurement_that_fails_on_a_result_is_a_failure(network, autojump
 
 
 async def test_census_that_fails_on_a_result_ends(network, autojump_clock, monkeypatch):
-    """One visit has no row; second visits of unresponsive nodes come all the same."""
     async with AsyncExitStack() as stack:
         nodes = await stack.enter_async_context(network.open_nodes(30))
         client = new_client(network)

@@ -35,7 +35,6 @@ def test_answers_with_too_many_contacts_or_mostly_unusable_ones_are_marked(total
 
 @pytest.mark.parametrize(("shared", "is_marked"), [(5, False), (6, True)])
 def test_contact_closer_to_the_target_than_chance_allows_is_marked(shared, is_marked):
-    """Of another node: under its own endpoint a node may well return itself."""
     looked_at = visit()
     close = looked_at.target[:shared] + bytes(20 - shared)
     looked_at.check_contacts(close, [(close, 99)], 1)

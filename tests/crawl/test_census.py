@@ -43,7 +43,6 @@ class RecordingNetwork(MemoryNetwork):
         self.by_crawler = []
 
     def carry(self, data, source, destination, now):
-        """Take a datagram on its way, and note it."""
         if source.host == self.host(CRAWLER):
             self.by_crawler.append((now, destination))
         super().carry(data, source, destination, now)
@@ -71,7 +70,6 @@ async def open_crawl(network, *, through=(), families=(Family.IPV4,)):
 
 
 async def wait_written(session):
-    """Wait until the writer has written all that it was given."""
     await trio.sleep(2 * MAX_AGE)
     assert session.writer.statistics().rows_buffered == 0
 
@@ -100,7 +98,6 @@ async def answer_queries(socket, respond):
 
 
 async def test_census_visits_every_node_once(autojump_clock):
-    """All live nodes are found from four lookups, answer, and get one row each."""
     network = MemoryNetwork(seed=1)
     async with network.open_nodes(40) as nodes, open_crawl(network, through=nodes[0].addresses) as opened:
         session, store = opened
@@ -154,7 +151,6 @@ async def test_dead_node_is_visited_twice_and_recorded_as_silent(autojump_clock)
 
 
 async def test_closed_nodes_on_real_sockets_are_recorded_as_silent():
-    """The same over loopback: a port that nobody listens on any more is no node."""
     async with AsyncExitStack() as stack:
         testnet = await stack.enter_async_context(open_testnet(24, seed=3))
         async with open_node(listen=["127.0.0.1:0"], bootstrap=testnet.bootstrap) as leaving:
@@ -236,7 +232,6 @@ def only_first(query):
     ],
 )
 async def test_every_end_of_a_visit_has_its_outcome(autojump_clock, respond, outcomes):
-    """A node that lies or refuses is data too; one answer is enough to be there."""
     network = MemoryNetwork(seed=6)
     async with open_crawl(network) as (session, store), trio.open_nursery() as nursery:
         socket = network.socket(network.host(1))
@@ -253,7 +248,6 @@ async def test_every_end_of_a_visit_has_its_outcome(autojump_clock, respond, out
 
 
 async def test_contact_that_may_not_be_asked_is_not_taken(autojump_clock):
-    """A private address is no place that we can visit from here."""
     network = RecordingNetwork(seed=6)
     async with open_crawl(network) as (session, _store):
         engine = engine_of(session)
@@ -265,7 +259,6 @@ async def test_contact_that_may_not_be_asked_is_not_taken(autojump_clock):
 
 
 async def test_visit_is_written_down_whole(autojump_clock):
-    """Time, round trip, version, contacts named, new ones, and how many had named the node."""
     network = MemoryNetwork(seed=7, latency=(0.05, 0.05))
     others = b"".join(bytes([n]) * 20 + bytes([44, n, 0, 1, 26, 225]) for n in (1, 2, 2))
     forbidden = b"x" * 20 + bytes([10, 0, 0, 1, 26, 225])
@@ -322,7 +315,6 @@ async def test_contacts_of_a_node_under_a_wrong_id_are_followed(autojump_clock):
 
 
 async def test_crawl_keeps_its_pace(autojump_clock):
-    """Queries over the whole crawl stay within a burst and the rate, second queries included."""
     network = RecordingNetwork(seed=9)
     async with network.open_nodes(60) as nodes, open_crawl(network) as (session, _store):
         engine = engine_of(session, CrawlSettings(rate=4.0, new_endpoints_rate=100.0))
@@ -336,7 +328,6 @@ async def test_crawl_keeps_its_pace(autojump_clock):
 
 
 async def test_crawl_keeps_the_pace_of_new_endpoints(autojump_clock):
-    """Routers on the way see a few new endpoints per second, however fast the rest may go."""
     network = RecordingNetwork(seed=9)
     async with network.open_nodes(40) as nodes, open_crawl(network) as (session, _store):
         engine = engine_of(session, CrawlSettings(rate=1000.0, new_endpoints_rate=4.0))
@@ -354,7 +345,6 @@ async def test_crawl_keeps_the_pace_of_new_endpoints(autojump_clock):
 
 
 async def test_one_host_with_many_ports_is_asked_slowly(autojump_clock):
-    """Endpoints of a host wait for their turn, and others do not wait for them."""
     network = RecordingNetwork(seed=10)
     host = network.host(1)
     async with AsyncExitStack() as stack:
@@ -377,7 +367,6 @@ async def test_one_host_with_many_ports_is_asked_slowly(autojump_clock):
 
 
 async def test_visits_under_way_are_bounded(autojump_clock):
-    """No more wait for an answer at once than the settings say."""
     network = RecordingNetwork(seed=11)
     async with open_crawl(network) as (session, _store):
         engine = engine_of(session, CrawlSettings(rate=0, max_in_flight=5))
@@ -401,7 +390,6 @@ async def test_visits_under_way_are_bounded(autojump_clock):
 
 
 async def test_endpoints_beyond_the_bound_are_dropped(autojump_clock):
-    """A network that makes up contacts for ever does not fill our memory, nor keep us for ever."""
     network = MemoryNetwork(seed=12)
     random = Random(12)
 
@@ -465,7 +453,6 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
 
 
 def test_counts_are_shown_to_people_and_programs():
-    """Every count that a run ends with is printed, by name."""
     progress = Progress(
         FrontierStatistics(10, 1, 2, 7, 4, 6),
         Counter({Outcome.TIMEOUT: 2, Outcome.ANSWERED: 6}),
@@ -498,7 +485,6 @@ def test_census_starts_from_several_corners():
 
 
 async def test_nodes_are_asked_again_when_their_time_has_come(autojump_clock):
-    """Those that are still there, and those that are gone by then, each get one more row."""
     network = RecordingNetwork(seed=14)
     async with network.open_nodes(20) as nodes, open_crawl(network) as (session, store):
         engine = Census(
@@ -530,7 +516,6 @@ async def test_nodes_are_asked_again_when_their_time_has_come(autojump_clock):
 
 
 async def test_nobody_gets_more_than_ten_packets_in_ten_seconds(autojump_clock):
-    """At the default pace, in a network that loses packets, with many nodes behind one address."""
     network = RecordingNetwork(seed=15, loss=0.1)
     async with AsyncExitStack() as stack:
         nodes = await stack.enter_async_context(network.open_nodes(40))

@@ -25,7 +25,6 @@ class Facts:
         self.unexpected = Counter()
 
     def template(self, method):
-        """Return what stands for a kind of query."""
         return "find_node"
 
 
@@ -46,7 +45,6 @@ class Scene:
             assert self.crawl.add(node(number))
 
     def next(self, now=0.0):
-        """Return the visit whose query is sent next."""
         _, target, address, visit = self.crawl.next_query(now)
         assert (target, address) == (visit.target, visit.address)
         return visit
@@ -57,7 +55,6 @@ class Scene:
         self.crawl.on_end(visit, Response(b"aa", **fields), 0.1, now)
 
     def visits(self):
-        """Return the rows put so far."""
         self.crawl.flush(float("inf"))
         return [visit for batch in self.rows for visit in batch.visits]
 

@@ -69,7 +69,6 @@ class SybilNetwork(SyntheticMemoryNetwork):
         self._choice = Random("sybils")
 
     def carry(self, data, source, destination, now):
-        """Answer for the added nodes with eight of them."""
         node_id = self.sybils.get(destination)
         if node_id is None:
             super().carry(data, source, destination, now)
@@ -82,12 +81,10 @@ class SybilNetwork(SyntheticMemoryNetwork):
 
 
 def suspects(store):
-    """Return test and subject of each alarm."""
     return [(row["test"], row["subject"]) for row in store.rows("sybil_suspects")]
 
 
 async def test_sizes_hold_the_truth(autojump_clock):
-    """Some nodes are missed, the estimate makes up for it, and the intervals are honest ones."""
     truth, held, errors, alarms = 1500, Counter(), [], 0
     for seed in range(4):
         settings = SyntheticSettings(nodes=truth, stale=0.3, seed=seed)
@@ -185,7 +182,6 @@ async def test_planted_sybils_raise_the_alarms_made_for_them(autojump_clock):
 
 
 async def test_liars_are_marked_and_honest_nodes_are_not(autojump_clock):
-    """Every style that lies leaves its mark; silence and refusals are outcomes and no lies."""
     settings = SyntheticSettings(nodes=1000, stale=0.3, seed=5, hostile=0.25)
     network = SyntheticMemoryNetwork(settings, seed=5)
     population = network.synthetic.population
@@ -218,7 +214,6 @@ async def test_liars_are_marked_and_honest_nodes_are_not(autojump_clock):
 
 
 def sighting_counts():
-    """Return what a frontier tells of twelve endpoints."""
     return Counter(
         {
             Sighting(ANSWERED, 1, (True, False), False): 3,
@@ -250,7 +245,6 @@ def store():
 
 
 def test_closest_ids_are_those_of_a_full_search(store):
-    """Where ids are dense and where they are sparse, with many around the target and with none."""
     random = Random(1)
     ids = [random.randbytes(20) for _ in range(300)]
     ids += [ids[0][:15] + random.randbytes(5) for _ in range(300)]
@@ -272,7 +266,6 @@ def test_closest_ids_are_those_of_a_full_search(store):
 
 
 def test_both_families_are_added_up(store):
-    """Each has its own estimates, and a family of NULL stands for both."""
     random = Random(2)
     run_id = store.runs.begin("census", {}, "0.1", T0)
     hosts = [f"192.0.2.{each}" for each in range(60)] + [f"2001:db8::{each:x}" for each in range(1, 41)]
@@ -307,7 +300,6 @@ def test_nobody_answered_is_no_size(store):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_one_machine_full_of_nodes_is_no_alarm(store, host):
-    """On loopback one address holds all nodes, and nobody hides there."""
     run_id = store.runs.begin("census", {}, "0.1", T0)
     visits = [
         answered_visit(bytes([port] * 20), host, address=Address(host, 1000 + port)) for port in range(50)

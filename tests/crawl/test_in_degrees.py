@@ -27,7 +27,6 @@ def test_counts_are_those_of_all_referrers():
 
 
 def test_only_nodes_that_answered_count():
-    """Whoever is silent is in no part, and nobody answered is an answer too."""
     namings = InDegrees()
     namings.add([(node_id(1), 1), (node_id(2), 2)], node_id(3 << 30))
     namings.add([(node_id(3 << 30), 3)], node_id(2 << 30))

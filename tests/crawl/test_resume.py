@@ -64,7 +64,6 @@ def visits_so_far(database):
 
 
 def test_killed_census_goes_on_where_it_was(tmp_path):
-    """Nothing that is settled is asked again, nobody is forgotten, and there is one run in the books."""
     database, random = tmp_path / "a.db", Random(1)
     with synthetic_network(nodes=NODES, stale=0.2, seed=1) as way_in:
         for _ in range(KILLS):

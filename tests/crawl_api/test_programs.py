@@ -118,6 +118,5 @@ async def test_program_sees_no_progress(tmp_path, capsys, monkeypatch):
 
 
 def test_public_names_are_found():
-    """Each in the module that the stub names, and none hides a package."""
     assert all(getattr(crawler, name) is not None for name in crawler.__all__)
     assert {"census", "measure", "report", "sample", "watch"} <= set(crawler.__all__)

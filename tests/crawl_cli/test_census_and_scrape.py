@@ -78,7 +78,6 @@ CENSUS_KEYS = [
 
 @pytest.fixture(scope="module")
 def network():
-    """Run a network with swarms of known size; nobody joins it."""
     swarms = [option for each, (s, p) in SIZES.items() for option in swarm_option(each, s, p)]
     with running_testnet(NODES, *swarms) as running:
         yield running
@@ -97,7 +96,6 @@ def rows(database, query):
 
 
 def looked_up(swarms):
-    """Return what stderr says when there was no census."""
     return f"looked nodes up for {swarms} of {swarms} swarms: no fresh census covers them\n"
 
 
@@ -106,7 +104,6 @@ def runs(database):
 
 
 def test_scrape_prints_what_dhtnode_scrape_prints(network, database):
-    """The same keys, one object a line, the truth inside the interval."""
     ended = run_command(*SCRAPE, database, *SIZES, *network.options, "--json")
 
     records = {record["info_hash"]: record for record in ended.records}
@@ -118,7 +115,6 @@ def test_scrape_prints_what_dhtnode_scrape_prints(network, database):
 
 
 def test_scrape_records_what_it_prints(network, database):
-    """Each line is a row, and each node's reply is kept beside it."""
     ended = run_command(*SCRAPE, database, *SIZES, *network.options, "--json")
 
     samples = rows(database, "SELECT * FROM swarm_samples")
@@ -141,7 +137,6 @@ def test_scrape_records_what_it_prints(network, database):
 
 
 def test_latest_swarms_reads_well_with_sqlite_utils(network, database):
-    """The command that the documents name shows the last measurement of each swarm."""
     for _ in range(2):
         run_command(*SCRAPE, database, *SIZES, *network.options)
     shown = run_command("sqlite-utils", "rows", database, "latest_swarms")
@@ -152,7 +147,6 @@ def test_latest_swarms_reads_well_with_sqlite_utils(network, database):
 
 
 def test_no_address_of_a_peer_is_in_the_database(network, database):
-    """Neither as text nor packed: not in the tables, not in what SQLite has not yet tidied up."""
     run_command(*SCRAPE, database, SWARM, *network.options)
     peers = run_command("dhtnode", "get-peers", SWARM, *network.options).stdout.split()
     written = b"".join(path.read_bytes() for path in database.parent.iterdir())
@@ -217,7 +211,6 @@ def test_several_swarms_are_measured_at_once(database):
 
 @pytest.mark.parametrize("options", [[], ["--rate", "0"]], ids=["polite", "unlimited"])
 def test_census_visits_every_node_of_the_network(network, database, options):
-    """All answer, each once, and the counts printed are those of the rows."""
     ended = run_command("dhtcrawl", "census", "--db", database, *options, *network.options, "--json")
 
     (record,) = ended.records
@@ -258,7 +251,6 @@ def test_census_without_json_is_a_line_for_people(network, database):
 
 
 def test_sample_finds_its_way_into_a_network_on_loopback(network, database):
-    """The nodes of the census are asked where they are, with nothing said about where that is."""
     run_command("dhtcrawl", "census", "--db", database, *network.options)
     ended = run_command("dhtcrawl", "sample", "--db", database, "--rate", "0", "--json")
 
@@ -270,7 +262,6 @@ def test_sample_finds_its_way_into_a_network_on_loopback(network, database):
 
 @pytest.mark.parametrize("options", [[], ["--serve"]], ids=["read-only", "serving"])
 def test_serving_node_is_no_read_only_one(database, options):
-    """Its own queries say so, those of the crawl do not: their socket answers nobody."""
     with FakeNode(b"f" * 20) as only:
         command = ["census", "--db", database, "--bootstrap", str(only.address), *options]
         with Running("dhtcrawl", *command) as process:
@@ -338,7 +329,6 @@ def test_database_in_a_missing_directory_is_refused(tmp_path, arguments):
 
 @pytest.mark.parametrize("arguments", [["scrape", SWARM, "--db"], ["census", "--db"]])
 def test_file_that_is_no_database_is_left_alone(tmp_path, arguments):
-    """Somebody mistyped: no byte of his file changes, and nothing appears beside it."""
     path = tmp_path / "letter.txt"
     path.write_text("Dear reader,\n" * 500)
     ended = run_command("dhtcrawl", *arguments, path)
@@ -370,7 +360,6 @@ def test_locked_database_is_named(database):
 
 
 def test_database_that_cannot_be_written_is_named(network, database):
-    """Not even root may write it here: the right to ignore permissions is taken away first."""
     command = [PROGRAMS / "dhtcrawl", "scrape", SWARM, *network.options, "--db", database]
     assert run_command(*command).status == 0
     database.chmod(0o444)
@@ -388,7 +377,6 @@ def test_database_that_cannot_be_written_is_named(network, database):
 
 
 def test_network_in_which_nobody_answers_is_status_1(tmp_path):
-    """Each swarm is told, the runs are in the books, and no row says that anything was measured."""
     with FakeNode() as silent:
         options = ["--bootstrap", str(silent.address), "--json"]
         with (
@@ -421,7 +409,6 @@ def test_time_that_runs_out_is_status_1(database, command):
 @pytest.mark.parametrize("command", [["scrape", SWARM], ["census"]], ids=["scrape", "census"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_a_run_in_order(database, command, number):
-    """One line, no traceback, the status of an interrupted program, and a run marked as such."""
     with FakeNode() as silent:
         options = ["--db", database, "--bootstrap", str(silent.address)]
         with Running("dhtcrawl", *command, *options) as process:

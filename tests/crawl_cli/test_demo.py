@@ -20,7 +20,6 @@ def demo(tmp_path_factory):
 
 
 def test_demo_ends_well_and_writes_only_its_database(demo):
-    """Nothing on stderr, and no file but the one that was named."""
     database, ended = demo
 
     assert (ended.status, ended.stderr) == (0, "")
@@ -35,7 +34,6 @@ def test_demo_is_as_large_as_promised():
 
 
 def test_demo_table_shows_the_truth_within_the_interval(demo):
-    """Read off what is printed: nine of ten intervals hold the true size."""
     _, ended = demo
 
     lines = re.findall(r"│ *([0-9a-f]+)\.\.\. *│ *(\d+) *│ *(\d+) *│ *(\d+) to (\d+) *│", ended.stdout)
@@ -67,7 +65,6 @@ def test_demo_says_what_to_do_next(demo):
 
 
 def test_demo_records_census_and_swarms(demo):
-    """A visit for every node, a sample for every swarm, in one finished run."""
     database, _ = demo
     with closing(sqlite3.connect(database)) as connection:
 
@@ -99,7 +96,6 @@ def small_demos(tmp_path_factory):
 
 
 def test_demo_prints_json(small_demos):
-    """Truth and measurement as one object per swarm; by default into demo.db."""
     (place, _), (ended, _) = small_demos
 
     assert (ended.status, ended.stderr, len(ended.records)) == (0, "", len(SIZES))

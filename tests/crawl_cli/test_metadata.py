@@ -25,7 +25,6 @@ SHOWN = "\N{REPLACEMENT CHARACTER}[2Jn\N{LATIN SMALL LETTER A WITH DIAERESIS}me"
 
 
 def torrent(**more):
-    """Return an info dictionary as bytes, and its hash."""
     data = encode(INFO | {name.encode(): value for name, value in more.items()})
     return data, InfoHash(sha1(data).digest())  # noqa: S324  BEP 3
 
@@ -72,7 +71,6 @@ def rows(database, query):
 
 
 async def test_name_and_private_torrent_are_told(tmp_path):
-    """A line for each, in letters that the terminal has; the private one is no more than that."""
     public, private = torrent(), torrent(private=1)
     async with swarm(public, private) as way_in:
         lines, complaints = await crawl(
@@ -113,7 +111,6 @@ async def test_private_swarms_are_not_scraped_once_they_are_known(tmp_path):
 
 
 async def test_scrape_asks_peers_only_when_told_to(tmp_path):
-    """With the option, a second object for each swarm; without it, no connection is made."""
     data, info_hash = torrent()
     async with swarm((data, info_hash)) as way_in:
         without, _ = await crawl("scrape", tmp_path / "a.db", way_in, info_hash.hex(), "--json")

@@ -36,7 +36,6 @@ WRONG = [
 
 @pytest.fixture(scope="module")
 def network():
-    """Run a small network with one swarm."""
     with running_testnet(12, *swarm_option(SWARM, 4, 6)) as running:
         yield running
 
@@ -77,7 +76,6 @@ def test_what_the_database_says_is_one_line(tmp_path):
 
 
 def test_watch_once_measures_records_and_purge_deletes(network, database, tmp_path):
-    """From the network to the file, and out of it again."""
     listed = tmp_path / "list.txt"
     listed.write_text(f"{OTHER}\nnonsense\n")
     watch = ("dhtcrawl", "watch", "--db", database, *network.options, "--once", "--json")
@@ -109,7 +107,6 @@ def test_watch_once_measures_records_and_purge_deletes(network, database, tmp_pa
 
 
 def test_watch_survives_kill_9(network, database):
-    """The next one goes on with the same swarms; what was under way is due again when its claim is over."""
     command = ("dhtcrawl", "watch", "--db", database, *network.options, "--json", "--shortest", "0.2")
     command = (*command, "--budget", "36000")
     with Running(*command, SWARM) as process:

@@ -62,7 +62,6 @@ WRONG = [  # a line of a file, and what is said about it
 
 
 def test_without_anything_given_all_is_default():
-    """The defaults are those of the two dataclasses, and pass their own checks."""
     assert configure() == Configuration(DaemonSettings(), {})
     assert {origin for _, _, origin in configure().entries()} == {Origin.DEFAULT}
 
@@ -156,7 +155,6 @@ def test_wrong_variable_is_named(variable, text, complaint):
 
 
 def test_variables_of_others_are_passed_over_with_a_warning():
-    """Those that Kubernetes sets for a service named like us, and slips of the pen."""
     link = "udp://10.0.0.1:6881"
     unknown = {
         "DHTNODE_PORT_6881_UDP": link,

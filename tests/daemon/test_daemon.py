@@ -49,20 +49,17 @@ class Manager:
         self._socket.bind(os.fspath(path))
 
     def wait_for(self, start):
-        """Return the next message that begins so; those before it are lost."""
         while True:
             message = self._socket.recv(4096).decode()
             if message.startswith(start):
                 return message
 
     def close(self):
-        """Go away."""
         self._socket.close()
 
 
 @pytest.fixture
 def manager(tmp_path, monkeypatch):
-    """Be the service manager of all daemons that a test starts."""
     manager = Manager(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     yield manager
@@ -71,12 +68,10 @@ def manager(tmp_path, monkeypatch):
 
 @pytest.fixture
 def place(tmp_path):
-    """Return the path of a status socket."""
     return tmp_path / "status"
 
 
 def asked(place, *options):
-    """Return the record of the daemon that listens there."""
     ended = run_command("dhtnode", "status", "--status-socket", place, "--json", *options)
     assert (ended.status, ended.stderr) == (0, "")
     (record,) = ended.records
@@ -138,7 +133,6 @@ def test_status_of_something_else_is_one_line(place):
 
 
 def test_socket_of_a_killed_daemon_is_replaced_and_that_of_a_living_one_is_not(place):
-    """The second daemon on one socket says so and leaves the first alone."""
     options = [*LOOPBACK, "--status-socket", place]
     with Running("dhtnode", "run", *options) as killed:
         killed.read_line()
@@ -157,7 +151,6 @@ def test_socket_of_a_killed_daemon_is_replaced_and_that_of_a_living_one_is_not(p
 
 
 def test_metrics_are_served_beside_clients_that_say_nothing(place):
-    """A scraper has its numbers however many others hold connections open."""
     options = [*LOOPBACK, "--metrics", "127.0.0.1:0"]
     with Running("dhtnode", "run", *options) as daemon, ExitStack() as idle:
         address = daemon.read_line().split()[1]
@@ -245,7 +238,6 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.mark.slow
 def test_sleep_of_the_machine_is_told_in_the_log(place, manager):
-    """Eight hours later nobody in the table is taken for dead, and whoever asks is told how it is."""
     with running_testnet(5) as network:
         options = [*LOOPBACK, *network.options, "--status-socket", place, "--log", "/dev/stdout"]
         with Running(sys.executable, "-c", SLEEPY, PROGRAMS / "dhtnode", "run", *options) as daemon:
@@ -264,7 +256,6 @@ def test_sleep_of_the_machine_is_told_in_the_log(place, manager):
 
 
 def flood(address, count):
-    """Send so many pings at once, from a source that is new each time."""
     host, port = address.split(":")
     ping = b"d1:ad2:id20:" + b"a" * 20 + b"e1:q4:ping1:t2:aa1:y1:qe"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flooder:
@@ -273,7 +264,6 @@ def flood(address, count):
 
 
 def test_hangup_opens_the_log_anew_and_reads_the_settings_again(tmp_path, place, manager):
-    """What can change does, limits among it, and the rest is named."""
     settings, log = tmp_path / "c.toml", tmp_path / "log"
     common = f'log = "{log}"\nhost_rate = 0.001\n'
     settings.write_text(common + "host_burst = 1\n")
@@ -304,7 +294,6 @@ def test_hangup_opens_the_log_anew_and_reads_the_settings_again(tmp_path, place,
 
 
 def test_variables_of_others_are_told_and_passed_over(monkeypatch):
-    """As Kubernetes sets them for a service of our name; one line on stderr each, and the rest goes on."""
     monkeypatch.setenv("DHTNODE_PORT", "udp://10.0.0.1:6881")
     monkeypatch.setenv("DHTNODE_SERVICE_HOST", "10.0.0.1")
     ended = run_command("dhtnode", "config")

@@ -63,7 +63,6 @@ def test_unit_starts_a_command_that_exists():
 
 
 def test_unit_is_told_by_the_program_what_it_waits_for():
-    """Ready and alive, and SIGHUP is a reload; wrong settings are not tried again."""
     assert (unit("Type"), unit("NotifyAccess")) == (["notify"], ["main"])
     assert int(unit("WatchdogSec")[0]) >= 30
     assert unit("ExecReload") == ["/bin/kill -HUP $MAINPID"]
@@ -101,7 +100,6 @@ def test_unit_takes_away_what_is_not_needed(line):
 
 
 def test_unit_leaves_the_sockets_that_are_needed():
-    """UDP and metrics, the Unix sockets, and netlink, by which names are resolved."""
     assert unit("RestrictAddressFamilies") == ["AF_INET AF_INET6 AF_UNIX AF_NETLINK"]
 
 
@@ -144,7 +142,6 @@ def test_image_keeps_its_state_in_the_volume():
 
 
 def test_image_is_checked_by_a_command_that_exists():
-    """It asks the daemon through the socket that the environment names."""
     check = instructions("HEALTHCHECK")[0].partition("CMD ")[2]
     words = [word.strip('",') for word in check.strip("[]").split()]
 
@@ -173,7 +170,6 @@ def test_page_shows_settings_that_are_right():
 
 
 def test_page_lists_every_setting_of_the_daemon():
-    """In the order of the program; those of the node are in the other table."""
     listed = re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE)
 
     assert listed == [name for name in DaemonSettings.__dataclass_fields__ if name != "node"]
@@ -192,7 +188,6 @@ def test_variables_are_settings(text):
 
 
 def test_page_names_options_that_exist():
-    """Of our commands; those of other programs stand in lines that are indented or with their program."""
     ours = {name for command in main.commands.values() for each in command.params for name in each.opts}
     of_docker = {"--env", "--network", "--publish"}
     prose = re.sub(r"^    .*$", "", PAGE, flags=re.MULTILINE)
@@ -201,7 +196,6 @@ def test_page_names_options_that_exist():
 
 
 def test_page_shows_command_lines_that_are_understood():
-    """All lines that begin with our program, whatever stands before it."""
     lines = re.findall(
         r"^ *(?:sudo |docker exec dhtnode )?(?:/opt/dhtnode/bin/)?(dhtnode .*)$", PAGE, re.MULTILINE
     )

@@ -18,7 +18,6 @@ def told(*looks):
 
 
 def asked(timeouts=0, answers=0, **counts):
-    """Return a look at a socket whose external address nobody has told."""
     return endpoint(
         {"timeouts": timeouts, "answers": answers, **counts}, external_address=None, good_nodes=answers
     )
@@ -33,7 +32,6 @@ def test_first_answer_is_joining():
 
 
 def test_silence_is_told_once_with_what_to_look_at():
-    """And that it is over, at the same level: an operator who reads warnings sees both."""
     (_, lost, again, back, after) = told(
         asked(answers=5),
         asked(answers=5, timeouts=LOST_AFTER),
@@ -57,7 +55,6 @@ def test_nobody_from_the_start_names_other_reasons():
 
 
 def test_answer_in_between_ends_a_row_of_silences():
-    """Many dead contacts are no lost network; nor is a refusal silence."""
     looks = [asked(answers=1)]
     for number in range(1, 5):
         looks.append(asked(answers=1 + number, timeouts=7 * number))
@@ -67,7 +64,6 @@ def test_answer_in_between_ends_a_row_of_silences():
 
 
 def test_nodes_asked_again_are_no_lost_network():
-    """However often a lookup asks those that seem to be gone."""
     again = {"timeouts while others answer": 50}
 
     assert told(asked(answers=1), asked(answers=1, timeouts=50 + LOST_AFTER - 1, **again))[1] == []

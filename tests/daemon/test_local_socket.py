@@ -33,7 +33,6 @@ def path(tmp_path):
 
 @asynccontextmanager
 async def serving(listener, talk):
-    """Serve for the length of the block."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_clients, listener, talk)
         yield
@@ -45,14 +44,12 @@ async def hello(stream):
 
 
 async def test_client_has_its_answer(path):
-    """One after the other, each in a connection of its own."""
     with listening_on_path(path) as listener:
         async with serving(listener, hello):
             assert [await query_socket(path, PATIENCE) for _ in range(20)] == [b"hello"] * 20
 
 
 async def test_socket_is_for_its_owner_only(path):
-    """From the moment it is there, whatever the umask, which stays as it was."""
     before = os.umask(0)
     try:
         with listening_on_path(path):
@@ -101,7 +98,6 @@ async def test_socket_of_a_living_daemon_is_left_alone(path):
 
 
 async def test_socket_of_another_is_not_removed_at_the_end(path):
-    """If somebody has removed ours and a second daemon has its own there."""
     with ExitStack() as second:
         with listening_on_path(path):
             path.unlink()
@@ -126,7 +122,6 @@ def test_path_that_cannot_be_a_socket_is_left_alone(path, kind):
 
 
 async def test_slow_clients_do_not_keep_others_out(path):
-    """The oldest of them makes room; nobody waits for a client that does not read."""
     served = []
 
     async def talk(stream):
@@ -143,8 +138,6 @@ async def test_slow_clients_do_not_keep_others_out(path):
 
 
 async def test_client_that_takes_too_long_is_let_go(path, autojump_clock):
-    """It reads the end of a connection that had no answer, after five seconds."""
-
     async def talk(_stream):
         await trio.sleep_forever()
 
@@ -155,7 +148,6 @@ async def test_client_that_takes_too_long_is_let_go(path, autojump_clock):
 
 
 async def test_system_without_room_is_asked_again(autojump_clock):
-    """When there are no file descriptors left, say: a moment later there may be."""
     asked_at = []
 
     class Full:

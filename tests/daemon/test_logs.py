@@ -21,7 +21,6 @@ def root():
 
 
 def test_lines_go_to_the_file_that_has_the_name_now(tmp_path):
-    """After a rotation: what moved the file and told us to open it again loses no line."""
     log = tmp_path / "log"
     direct_log(str(log), "info")
     logging.getLogger("x").info("first")

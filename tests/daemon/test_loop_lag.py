@@ -10,7 +10,6 @@ from dhtnode.daemon.loop_lag import PERIOD, REMEMBERED, LoopLag
 
 
 async def test_late_wake_is_seen(mock_clock):
-    """The clock jumps over the time at which the task was to wake."""
     lag = LoopLag(late_after=0.5)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lag.measure)

@@ -70,7 +70,6 @@ def test_each_address_has_numbers_of_its_own():
 
 
 def test_every_count_that_a_node_makes_is_somewhere():
-    """None is lost on the way, and none is in two places."""
     found = samples(endpoint(COUNTS | dict.fromkeys(COUNTED, 100)))
 
     counted = [value for (name, *_), value in found.items() if name.endswith("_total")]

@@ -32,7 +32,6 @@ STATUS = {
 
 
 def sample(at, **changes):
-    """Return what is seen of a daemon that is well."""
     seen = {"at": at, "resident": 40e6, "descriptors": 12, "status": copy.deepcopy(STATUS)}
     return seen | {"internal_errors": 0.0} | changes
 
@@ -61,17 +60,14 @@ def report(**changes):
 
 
 def crowd(**changes):
-    """Return what the sources have seen, with some of it changed."""
     return {"crowd": report()["crowd"] | changes}
 
 
 def last(**changes):
-    """Return samples of which the last is changed."""
     return {"samples": [*report()["samples"][:-1], sample(600.0, **changes)]}
 
 
 def full_bucket():
-    """Return the status of a node with a bucket that holds too many."""
     status = copy.deepcopy(STATUS)
     status["endpoints"][0]["buckets"].append({"nodes": 9, "waiting": 0})
     return status
@@ -98,7 +94,6 @@ BROKEN = {
 
 @pytest.mark.skipif(sys.platform != "linux", reason="IP_PKTINFO and /proc are Linux's")
 def test_daemon_holds_the_rules_for_a_moment(tmp_path):
-    """Queries are answered, the log is rotated, the state saved and used again."""
     sizes = ("--minutes=0.05", "--sources=100", "--rate=600")
     command = [sys.executable, "-m", "benchmarks.soak", *sizes, f"--json={tmp_path / 'report'}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
@@ -119,7 +114,6 @@ def test_daemon_that_is_well_breaks_no_rule():
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_each_rule_can_be_broken(name):
-    """By what it is about, and no other is broken by that."""
     assert list(broken_rules(report(**BROKEN[name]))) == [name]
 
 
@@ -143,7 +137,6 @@ def test_soak_refuses_what_makes_no_crowd(capsys):
 
 
 def test_log_lines_are_counted_by_shape(tmp_path):
-    """Of all files of the log; what a traceback consists of stands out."""
     stamp = "2026-11-21 05:43:48,123"
     (tmp_path / "log.1").write_text(f"{stamp} INFO a.b: 127.0.0.1:5: 3 nodes, id {'ab' * 20}\n")
     (tmp_path / "log").write_text(f"{stamp} INFO a.b: 127.0.0.2:6: 4 nodes, id {'cd' * 20}\nTraceback\n")
@@ -155,7 +148,6 @@ class TestMix:
     """What is said comes from a seed, and what is answered is looked at."""
 
     def test_asks_everything_with_the_tokens_it_has(self):
-        """Of many queries none is missing, and false ones are among them."""
         mix, source = Mix(Random(1)), Source("127.6.0.1", bytes(4), bytes(20))
         kinds = set()
         for _ in range(10_000):
@@ -197,5 +189,4 @@ class TestMix:
         ],
     )
     def test_names_what_is_wrong_with_a_reply(self, kind, message, fault):
-        """Keys that are missing, errors that should not be, and what should have been one."""
         assert fault_of(Question(kind, b"", {}), message) == fault

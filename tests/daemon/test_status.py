@@ -58,7 +58,6 @@ def record_of(*endpoints, watch=None):
 
 
 def test_text_shows_all_there_is():
-    """Table per bucket, answer rates, times, stores, drops by cause, and how others see us."""
     watch = HealthMonitor()
     for number in (1, 2):
         counts = {name: count * number // 2 for name, count in COUNTS.items()}
@@ -95,7 +94,6 @@ def test_port_that_is_not_one_is_not_shown_as_one():
 
 
 def test_record_survives_the_way_through_the_socket():
-    """It is what JSON knows, and is taken back as it was."""
     record = record_of(endpoint(COUNTS), endpoint(family=Family.IPV6))
 
     assert read_status_untrusted(json.dumps(record).encode()) == record
@@ -123,6 +121,5 @@ def test_record_survives_the_way_through_the_socket():
     ],
 )
 def test_what_is_no_status_is_refused(data):
-    """Another program may have the socket, or a daemon of another version."""
     with pytest.raises(NotAStatus):
         read_status_untrusted(data)

@@ -71,7 +71,6 @@ async def test_without_a_watchdog_there_is_nothing_to_feed():
 
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1234", "/nobody/here", "/" + "x" * 200])
 def test_without_a_manager_nothing_happens(address):
-    """Not even when the environment names one that is not there."""
     notifier = from_environment({} if address is None else {"NOTIFY_SOCKET": address})
 
     notifier.ready()
@@ -79,7 +78,6 @@ def test_without_a_manager_nothing_happens(address):
 
 
 def test_manager_that_does_not_read_holds_nothing_up(manager):
-    """Its buffer is full after some messages; the others are lost."""
     _, address = manager
     notifier = from_environment({"NOTIFY_SOCKET": address})
 

@@ -45,7 +45,6 @@ def read(path, **options):
 
 
 def test_rounds_are_of_all_censuses_that_cover_the_zone(path):
-    """A whole one counts for a zone, of which most censuses are; nodes outside of it do not."""
     add(path, 1, "whole", [IN_ZONE, ELSEWHERE])
     add(path, 2, "001", [])
     add(path, 3, "001", [IN_ZONE])
@@ -68,7 +67,6 @@ def test_zone_and_family_can_be_given(path):
 
 
 def test_a_node_is_its_id_or_its_endpoint(path):
-    """Who comes back under another id is one node by endpoint."""
     add(path, 1, "whole", [IN_ZONE])
     add(path, 2, "whole", [OTHER_ID])
 

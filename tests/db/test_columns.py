@@ -53,7 +53,6 @@ def test_kinds_are_those_of_the_schema(schema):
 
 
 def test_what_tells_of_peers_or_nodes_is_marked():
-    """Filters never leave, nor blobs but those of info-hashes; addresses and ids are changed on request."""
     rules = {"address": "host", "node_id": "id", "port": "port", "client": "client", "subject": "subject"}
     for table in TABLES.values():
         for column in table.columns:
@@ -68,7 +67,6 @@ def test_what_tells_of_peers_or_nodes_is_marked():
 
 
 def test_tables_about_clients_hold_back_small_groups():
-    """Where a row is about a client, not about a node."""
     for table in TABLES.values():
         names = {column.name for column in table.columns}
         if "client" in names and "node_id" not in names:

@@ -48,7 +48,6 @@ def nothing(*replies, nodes=1):
 
 
 def combined(measurements):
-    """Return the estimate and the number of nodes that answered."""
     found = combine(measurements)
     return found.estimate, found.nodes_answered
 
@@ -99,7 +98,6 @@ def test_order_does_not_matter_where_as_many_were_named():
 
 
 def test_node_that_lied_to_one_is_believed_by_none():
-    """All its replies are left out, and no measurement that believed it counts."""
     honest = [reply(node, hosts(0, 50)) for node in range(3)]
     believing = single(3000, 2900, 3100, [*honest[:1], reply(9, hosts(0, 3000))])
     found, answered = combined(
@@ -111,7 +109,6 @@ def test_node_that_lied_to_one_is_believed_by_none():
 
 
 def test_exact_count_of_one_vantage_is_not_blurred():
-    """Named one by one the peers were counted; the filters of all say the same less sharply."""
     replies = [reply(node, hosts(0, 300)) for node in range(4)]
     blurred, _ = combined([nothing(*replies)])
     named = [reply(node, hosts(0, 300), named=hosts(0, 300)) for node in range(4)]
@@ -123,7 +120,6 @@ def test_exact_count_of_one_vantage_is_not_blurred():
 
 
 def test_sample_that_others_refute_is_not_believed():
-    """What one vantage has seen is there, however sure another is of less."""
     replies = [reply(node, hosts(0, 300)) for node in range(4)]
     found, _ = combined([single(200, 200, 200, replies[:2]), single(300, 296, 304, replies[2:])])
 
@@ -132,7 +128,6 @@ def test_sample_that_others_refute_is_not_believed():
 
 
 def test_pair_ratio_of_one_vantage_is_no_bound():
-    """It tells of peers that no node named; the filters of all have a better one, or none."""
     replies = [reply(node, hosts(0, 100)) for node in range(4)]
     found, _ = combined([single(180, 140, 220, replies, method="pair-ratio")])
 
@@ -141,7 +136,6 @@ def test_pair_ratio_of_one_vantage_is_no_bound():
 
 
 def test_without_filters_the_best_sample_stands_for_all():
-    """They were deleted, or no node sent any: then no better number can be made."""
     good, bad = single(100, 95, 105, nodes=6, distinct=20), single(80, 70, 90, nodes=2, distinct=60)
     one_left = replace(bad, observations=(reply(1, hosts(0, 10)),))
 

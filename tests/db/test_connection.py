@@ -45,7 +45,6 @@ def test_file_is_not_changed_by_reading(path):
 
 
 def test_all_is_read_from_one_moment(path):
-    """A crawl that writes meanwhile is not held up, and does not show until the next time."""
     with CrawlDatabase.open(path) as store:
         run_id = store.runs.begin("census", {}, "0.1.0", time_text(400))
         with open_reading(path) as db:

@@ -114,7 +114,6 @@ def test_time_is_utc_text_cut_to_milliseconds() -> None:
 
 
 def test_run_is_begun_and_finished(store: CrawlDatabase) -> None:
-    """A run says what it did, with what, and how it ended."""
     run_id = begin(store)
     store.runs.finish(run_id, RunStatus.FINISHED, T1)
 
@@ -123,7 +122,6 @@ def test_run_is_begun_and_finished(store: CrawlDatabase) -> None:
 
 
 def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -> None:
-    """Nothing of a measurement is lost or changed on the way in."""
     store.write(begin(store), [SAMPLE])
 
     assert store.rows("swarms") == [
@@ -282,7 +280,6 @@ def test_swarm_keeps_its_source_and_name(store: CrawlDatabase) -> None:
 
 
 def test_latest_swarms_shows_the_newest_sample_rounded(store: CrawlDatabase) -> None:
-    """One row per swarm reads without explanation; order of arrival does not matter."""
     run_id = begin(store)
     full = replace(SAMPLE.estimate, seeds=None, saturated=True)
     other = replace(SAMPLE, info_hash=InfoHash(b"\x02" * 20), estimate=full, observations=())
@@ -365,7 +362,6 @@ def test_network_size_counts_each_run_and_family(store: CrawlDatabase) -> None:
 
 
 def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: CrawlDatabase) -> None:
-    """The counts are those of before and both together, and afterwards no visit is looked at."""
     run_id = begin(store)
     elsewhere = VISIT._replace(node_id=BOB, address=Address("192.0.2.8", 1), outcome=Outcome.TIMEOUT)
     store.write(run_id, [VISIT, VISIT._replace(taken_at=T2), VISIT._replace(address=THERE), elsewhere])
@@ -381,7 +377,6 @@ def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: Craw
 
 
 def test_resumed_run_is_counted_anew(store: CrawlDatabase) -> None:
-    """What was counted at its interruption is not what it has come to."""
     run_id = begin(store)
     store.write(run_id, [VISIT])
     store.runs.finish(run_id, RunStatus.INTERRUPTED, T1)
@@ -401,7 +396,6 @@ def test_unknown_view_is_the_callers_mistake(store: CrawlDatabase) -> None:
 
 
 def test_write_is_all_or_nothing(store: CrawlDatabase) -> None:
-    """A record that does not fit takes its batch with it, and the store stays usable."""
     run_id = begin(store)
     with pytest.raises(sqlite3.IntegrityError):
         store.write(run_id, [VISIT, replace(SAMPLE, taken_at=None)])
@@ -428,7 +422,6 @@ def test_anonymize_keeps_prefixes_only() -> None:
 
 
 def test_no_column_holds_the_address_of_a_peer(store: CrawlDatabase) -> None:
-    """Addresses stand in five tables, each beside the id of the node they belong to."""
     execute = store.connection.execute
     tables = [name for (name,) in execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
     columns = {table: {row[1] for row in execute(f"PRAGMA table_info({table})")} for table in tables}
@@ -447,7 +440,6 @@ def test_no_column_holds_the_address_of_a_peer(store: CrawlDatabase) -> None:
 
 
 def test_database_is_made_once_and_reopened(path: Path) -> None:
-    """A second opening finds what the first wrote, and changes no table."""
     with CrawlDatabase.open(path) as store:
         store.write(begin(store), [VISIT])
         made = store.connection.execute("SELECT sql FROM sqlite_master").fetchall()
@@ -512,7 +504,6 @@ JOURNAL = Journal(Family.IPV4, b"contacts", b"changes")
 
 
 def test_journal_of_a_killed_run_is_there_to_go_on_with(path: Path) -> None:
-    """Visits and journal come together; a run that ended well leaves none, other settings find none."""
     with CrawlDatabase.open(path, is_running=lambda _: False) as store:
         killed = begin(store)
         store.write(killed, [CrawlBatch([VISIT], JOURNAL), CrawlBatch([], JOURNAL._replace(contacts=b""))])
@@ -596,7 +587,6 @@ def test_database_of_another_program_is_left_untouched(path: Path) -> None:
 
 @pytest.mark.parametrize("names", [["m001_initial", "m099_future"], ["m001_runs", "m002_swarms"]])
 def test_database_of_another_version_is_refused(path: Path, names: list[str]) -> None:
-    """Rows are not written into tables that we do not understand, of later versions or of earlier ones."""
     with CrawlDatabase.open(path):
         pass
     with closing(sqlite3.connect(path)) as other, other:
@@ -620,7 +610,6 @@ def test_missing_directory_is_named(tmp_path: Path) -> None:
 
 
 def test_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    """A directory stands for every path that can be no file of ours."""
     with pytest.raises(DatabaseError, match=r"cannot be opened or created$"):
         CrawlDatabase.open(tmp_path)
 
@@ -639,7 +628,6 @@ def nobody() -> Iterator[None]:
 
 
 def test_read_only_directory_is_reported() -> None:
-    """A place without the right to write is noticed when the database is opened."""
     # Not in `tmp_path`: pytest closes its folders to others altogether.
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -655,7 +643,6 @@ def test_read_only_directory_is_reported() -> None:
     ids=["read-only", "full"],
 )
 def test_disk_that_takes_no_more_is_reported(path: Path, pragma: str, reason: str) -> None:
-    """What the disk says becomes one line with the path in it."""
     with CrawlDatabase.open(path) as store:
         run_id = begin(store)
         store.connection.execute(f"PRAGMA {pragma}")

@@ -34,20 +34,17 @@ from tests.vantages import (
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Make three vantages once."""
     place = tmp_path_factory.mktemp("vantages")
     return [make_vantage(place / f"{name}.db", seed) for seed, name in enumerate("abc")]
 
 
 @pytest.fixture
 def vantages(made, tmp_path):
-    """Return copies of the three vantages, for whoever writes to them."""
     return [Path(shutil.copy(path, tmp_path / path.name)) for path in made]
 
 
 @pytest.fixture(scope="module")
 def reference(made, tmp_path_factory):
-    """Return what the three come to in one merge."""
     target = tmp_path_factory.mktemp("reference") / "all.db"
     merge(target, made)
     return merged(target)
@@ -74,7 +71,6 @@ def change(path, *statements):
 
 
 def test_every_table_has_a_rule():
-    """Whoever adds a table decides what becomes of it when databases are merged."""
     with CrawlDatabase.open(":memory:") as store:
         tables = tables_of(store.connection)
 
@@ -115,7 +111,6 @@ def test_merge_takes_all_rows_of_runs(made, reference):
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_order_does_not_matter(made, tmp_path, reference, order):
-    """One after the other, in any order, ends with the same rows in every table and view."""
     target = tmp_path / "all.db"
     for number in order:
         merge(target, [made[number]])
@@ -124,7 +119,6 @@ def test_order_does_not_matter(made, tmp_path, reference, order):
 
 
 def test_named_in_another_order_even_the_numbers_are_the_same(made, tmp_path):
-    """What one merge makes can be compared byte by byte, but for its own identity."""
     for number, order in enumerate(permutations(made)):
         merge(tmp_path / f"{number}.db", order)
     query = "SELECT * FROM swarm_samples ORDER BY id"
@@ -145,7 +139,6 @@ def test_twice_is_once(made, tmp_path, reference):
 
 
 def test_merged_databases_can_be_merged(made, tmp_path, reference):
-    """Runs keep the vantage they were made at, and those that come by two ways are taken once."""
     merge(tmp_path / "ab.db", made[:2])
     merge(tmp_path / "bc.db", made[1:])
     merge(tmp_path / "all.db", [tmp_path / "ab.db", tmp_path / "bc.db"])
@@ -154,7 +147,6 @@ def test_merged_databases_can_be_merged(made, tmp_path, reference):
 
 
 def test_target_with_runs_of_its_own_keeps_them(vantages, tmp_path, reference):
-    """Merged into one of the three the rows are the same; its own runs keep their numbers."""
     target = vantages[0]
     own = rows(target, "SELECT id, command, started_at FROM runs")
     merge(target, vantages[1:])
@@ -167,7 +159,6 @@ def test_target_with_runs_of_its_own_keeps_them(vantages, tmp_path, reference):
 
 
 def test_runs_that_come_home_are_known(vantages, tmp_path):
-    """A merged database brings nothing to a vantage that is part of it but what the others saw."""
     merge(tmp_path / "all.db", vantages)
     result = merge(vantages[0], [tmp_path / "all.db"])
 
@@ -177,7 +168,6 @@ def test_runs_that_come_home_are_known(vantages, tmp_path):
 
 
 def test_node_has_the_version_of_the_later_answer(tmp_path):
-    """Times span what all have seen, and the version goes with the client."""
     node = {"node_id": "aa", "address": "192.0.2.1", "port": 1, "family": 4}
     for name, *values in (
         ("a", "2025-01", "2025-05", "2025-03", "5554", "UT"),
@@ -194,7 +184,6 @@ def test_node_has_the_version_of_the_later_answer(tmp_path):
 
 
 def test_source_of_a_swarm_is_that_of_the_first_sight(tmp_path):
-    """In any order of merges; a name is kept from whichever has one."""
     columns = ("info_hash", "first_seen", "last_seen", "source", "name")
     for name, *values in (
         ("a", "aa", "2025-02", "2025-03", "list", "x"),
@@ -294,7 +283,6 @@ def test_new_columns_and_tables_come_along(vantages, tmp_path, monkeypatch):
 
 
 def test_run_under_way_is_merged_as_far_as_it_has_come(tmp_path):
-    """Beside the crawl that writes it; later the rest comes, in place of what was taken."""
     source, target = tmp_path / "a.db", tmp_path / "all.db"
     with CrawlDatabase.open(source) as store:
         run_id = write_census(store, Random(1), None)
@@ -380,7 +368,6 @@ def test_merged_runs_are_not_taken_for_our_own(tmp_path, vantages):
 
 
 def test_other_window_makes_other_combined_samples(made, tmp_path, reference):
-    """A wider one holds more samples; back at the first one all is as it was."""
     target = tmp_path / "all.db"
     merge(target, made, 3600)
     query = "SELECT samples, vantages, window_start, window_end FROM combined_samples"
@@ -393,7 +380,6 @@ def test_other_window_makes_other_combined_samples(made, tmp_path, reference):
 
 
 def test_combined_samples_follow_what_is_deleted_and_added(made, tmp_path, reference):
-    """The next merge computes those windows that have changed, and no others."""
     target = tmp_path / "all.db"
     merge(target, made)
     doomed = "SELECT id FROM swarm_samples ORDER BY run_id, info_hash LIMIT 2"
@@ -422,7 +408,6 @@ UNUSABLE = {
 
 @pytest.mark.slow
 def test_unusable_source_is_one_line_and_leaves_the_target_as_it_was(made, tmp_path):
-    """Also when it comes after good ones; a target that was not there is not there afterwards."""
     target = tmp_path / "all.db"
     merge(target, made[:1])
     before = contents(target)
@@ -441,7 +426,6 @@ def test_unusable_source_is_one_line_and_leaves_the_target_as_it_was(made, tmp_p
 
 
 def test_source_with_rows_that_belong_to_nothing_is_one_line(vantages, tmp_path):
-    """Somebody has deleted rows by hand, with a tool that does not look at keys."""
     change(vantages[0], "DELETE FROM swarms")
     with pytest.raises(DatabaseError, match=r"a\.db: rows contradict each other \(FOREIGN KEY"):
         merge(tmp_path / "all.db", vantages[:1])
@@ -459,7 +443,6 @@ def make_newer(path):
 
 
 def make_damaged(path):
-    """Spoil the pages of the last table, which are read late."""
     make_vantage(path, 9)
     change(path, "PRAGMA journal_mode = DELETE")
     (root,) = rows(path, "SELECT rootpage FROM sqlite_master WHERE name = 'scrape_replies'")[0]

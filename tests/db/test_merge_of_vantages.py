@@ -76,7 +76,6 @@ def answered(path):
 
 
 def errors(truth, sizes):
-    """Return the distance of each size from the truth, as a share of it."""
     return [abs(found - truth[swarm][0]) / truth[swarm][0] for swarm, found in sizes]
 
 

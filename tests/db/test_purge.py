@@ -51,7 +51,6 @@ def sample(info_hash, at, *replies):
 
 
 def write_metadata(store, run_id, info_hash, at):
-    """Write what peers told of a swarm, its name included."""
     counts = (9, 3, 3, 1, 2, 0, 0, 0.3, 0.1, 0.7)
     handshakes = Handshakes(info_hash, utc_text(at), *counts, {"qB": 3}, 1, 1)
     name = f"The name of {info_hash.hex()}"
@@ -110,7 +109,6 @@ def fill(store, at=EPOCH, mark=b""):
 
 
 def counts(store):
-    """Return the number of rows of each table that has any."""
     names = [
         name
         for (name,) in store.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -120,7 +118,6 @@ def counts(store):
 
 
 def dump(store):
-    """Return all that is in the database, as text, bytes in hex."""
     return "\n".join(
         str({k: v.hex() if isinstance(v, bytes) else v for k, v in row.items()})
         for name in counts(store)
@@ -135,7 +132,6 @@ def store():
 
 
 def test_all_of_a_swarm_goes(store):
-    """Its samples and their replies, its place in the list, and where nodes have shown it."""
     fill(store)
     before = counts(store)
     changed = store.purge.run(Orders(swarms=(GONE,)), EPOCH)
@@ -173,7 +169,6 @@ def test_every_table_can_be_deleted_from_or_is_named_with_a_reason(store):
 
 
 def test_every_table_about_swarms_or_nodes_is_found_by_its_columns(store):
-    """Where an info-hash, a sample, a node or an address is, there is a column that says so."""
     known = {"info_hash", "sample_id", "node_id", "address", "place", "subject", "run_id"}
     elsewhere = {"runs", "vantages"}  # these are about neither
     for (table,) in store.connection.execute(LIST_TABLES).fetchall():
@@ -321,7 +316,6 @@ def test_whole_runs_go_with_all_they_wrote(store):
 
 
 def test_what_ends_after_the_cutoff_stays(store):
-    """A run, and the pause of a node, that began before it."""
     cutoff = EPOCH - 30 * DAY
     for ended in (cutoff - 1, cutoff + 1):
         run_id = store.runs.begin("census", {}, "0.1", utc_text(cutoff - DAY))
@@ -354,7 +348,6 @@ def test_keys_still_hold_afterwards(store):
 
 
 def test_nothing_is_left_in_the_bytes(tmp_path):
-    """Neither in the file nor in the log beside it: info-hash, filters, id and address of the node."""
     path = tmp_path / "crawl.db"
     mark = b"THIS FILTER IS OLD"
     with CrawlDatabase.open(path) as store:
@@ -405,6 +398,5 @@ def test_info_hash_is_cut_out_where_it_stands():
 
 @pytest.mark.parametrize("text", ["", "nonsense", "192.0.2.1/24", "300.1.1.1", "zz" * 20, "11" * 19])
 def test_what_is_no_node_is_refused(text):
-    """By name; a network with bits behind its mask is a slip."""
     with pytest.raises(ValueError, match="no IP address, network or node id"):
         parse_node(text)

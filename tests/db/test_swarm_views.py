@@ -37,7 +37,6 @@ def picked(store, view, *columns):
 
 
 def test_history_shows_each_change(store):
-    """Beside the sample before, of the same swarm, whatever was written in between or found nothing out."""
     write(store, SWARM, (0, 100.0), (2, 110.0))
     write(store, OTHER, (1, 7.0))
     write(store, SWARM, (3, None), (12, 330.0), (13, 0.0), (14, 5.0))
@@ -56,7 +55,6 @@ def test_history_shows_each_change(store):
 
 
 def test_growth_is_by_day_since_the_sample_before(store):
-    """A day with one sample has a change too; the first one has it within the day, or none."""
     write(store, SWARM, (6, 100.0), (18, 150.0), (30, 200.0), (78, 200.0))
     write(store, OTHER, (5, 3.0))
 
@@ -73,7 +71,6 @@ def test_growth_is_by_day_since_the_sample_before(store):
 
 
 def test_half_life_is_where_the_series_crosses_half_of_the_peak(store):
-    """On the line between two samples, with the times between which it may have been."""
     write(store, SWARM, (0, 50.0), (10, 100.0), (20, 90.0), (30, 60.0), (40, 30.0), (50, 10.0))
 
     (row,) = store.rows("swarm_half_life")
@@ -103,7 +100,6 @@ def test_swarm_that_is_not_clearly_smaller_has_no_half_life(store):
 
 
 def test_dead_swarms_had_nobody_three_times_in_a_row(store):
-    """Two are too few; somebody in between begins it anew; one that nobody was ever seen in is dead too."""
     write(store, SWARM, (0, 5.0), (24, 0.0), (48, 1.0), (72, 0.0), (96, None), (120, 0.0))
     write(store, OTHER, (0, 0.0), (24, 0.0), (48, 0.0))
     columns = ("info_hash", "last_alive", "empty_samples", "empty_days")
@@ -118,7 +114,6 @@ def test_dead_swarms_had_nobody_three_times_in_a_row(store):
 
 @pytest.mark.parametrize("view", ["swarm_history", "swarm_growth", "swarm_half_life", "dead_swarms"])
 def test_one_swarm_does_not_cost_a_look_at_all(store, view):
-    """Asked for one info-hash, the samples are found by their index."""
     plan = store.connection.execute(
         f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE info_hash = ?",  # noqa: S608  # our own names
         (SWARM.hex(),),
@@ -132,7 +127,6 @@ def test_one_swarm_does_not_cost_a_look_at_all(store, view):
 
 
 def test_views_need_no_functions_of_ours(store):
-    """Other programs read them, with builds of SQLite that have no logarithms."""
     written = " ".join(
         row[0]
         for row in store.connection.execute(

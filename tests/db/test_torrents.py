@@ -52,7 +52,6 @@ def store(tmp_path):
 
 
 def test_row_says_what_peers_said(store):
-    """Counts, the share with its interval, clients; and the name reaches the swarm."""
     store.metadata.write(1, "given", handshakes_of(CONTACT, EARLY), known_of(INFO))
 
     low, high = share_interval(2, 3)
@@ -125,7 +124,6 @@ def test_handshakes_are_a_time_series_and_the_torrent_stays(store):
 
 
 def test_missing_names_are_those_never_tried_first(store):
-    """Then the ones tried longest ago; named ones are not among them."""
     hashes = [InfoHash(bytes([number]) * 20) for number in range(5)]
 
     def write(number, taken_at, torrent=None):
@@ -172,7 +170,6 @@ def test_interval_holds_the_share(counts):
 # Any code point: `st.text()` would first spend seconds on its table of them.
 @given(st.lists(st.integers(0, 0x10FFFF), max_size=300).map(lambda codes: "".join(map(chr, codes))))
 def test_name_that_is_stored_can_be_printed(name):
-    """On one line, of bounded length, without a character that steers a terminal."""
     cleaned = clean_name(name)
 
     assert len(cleaned) <= MAX_NAME
@@ -197,7 +194,6 @@ def test_name_is_cleaned(name, cleaned):
 
 
 def test_node_that_names_many_has_no_more_say():
-    """Peers are drawn from each list in turn, each peer once."""
     flood = [Address(f"198.51.{number // 250}.{number % 250}", 6881) for number in range(2000)]
     honest = [Address(f"203.0.113.{number}", 6881) for number in range(50)]
 

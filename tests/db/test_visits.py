@@ -23,7 +23,6 @@ def visit(node_id, at, outcome=Outcome.ANSWERED, marks=(), host="192.0.2.7"):
 
 
 def suspects(store):
-    """Return mark, visits and time by node."""
     found = {}
     for row in store.rows("suspect_nodes"):
         found.setdefault(row["node_id"], []).append((row["mark"], row["visits"], row["last_seen"]))
@@ -31,7 +30,6 @@ def suspects(store):
 
 
 def test_every_mark_of_a_visit_is_shown(store):
-    """Whatever the word is: the view has no list of them."""
     store.write(
         1,
         [

@@ -50,7 +50,6 @@ class Gate:
         self.batches: list[int] = []
 
     async def call(self, function: Callable[..., object], *args: object, limiter: object) -> object:
-        """Call the function once the gate is opened for it."""
         await self.pass_one.acquire()
         self.batches.append(len(args[1]))  # type: ignore[arg-type]
         return function(*args)
@@ -62,7 +61,6 @@ class Gate:
 
 
 async def test_full_batch_is_written_at_once(store: CrawlDatabase, autojump_clock: MockClock) -> None:
-    """Count comes before age, and what does not fill a batch waits."""
     async with open_writer(store, 1, batch=3, max_age=60.0, run_sync=call) as writer:
         for number in range(7):
             writer.put_nowait(visit(number))
@@ -98,7 +96,6 @@ async def test_batch_is_500_rows_or_one_second_old(store: CrawlDatabase, autojum
 
 
 async def test_leaving_the_block_writes_the_rest(store: CrawlDatabase, autojump_clock: MockClock) -> None:
-    """Rows of the last moment are written before the block is left, in batches of their own."""
     async with open_writer(store, 1, batch=4, run_sync=call) as writer:
         for number in range(10):
             writer.put_nowait(visit(number))
@@ -150,7 +147,6 @@ async def test_write_under_way_is_not_repeated_when_cancelled(tmp_path: Path) ->
 
 
 async def test_real_threads_write_every_row(tmp_path: Path) -> None:
-    """The default, beside the stand-ins: one store, many batches, several producers."""
     with CrawlDatabase.open(tmp_path / "crawl.db") as store:
         run_id = store.runs.begin("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
 
@@ -168,7 +164,6 @@ async def test_real_threads_write_every_row(tmp_path: Path) -> None:
 async def test_producer_waits_while_the_disk_is_behind(
     store: CrawlDatabase, autojump_clock: MockClock
 ) -> None:
-    """The buffer holds four batches and one row, whatever the producers bring."""
     gate = Gate()
     async with open_writer(store, 1, batch=2, run_sync=gate.call) as writer, trio.open_nursery() as nursery:
 
@@ -212,8 +207,6 @@ async def test_callbacks_are_not_held_up(store: CrawlDatabase, autojump_clock: M
 async def test_store_error_ends_the_block(
     store: CrawlDatabase, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A database that fails stops the crawl with its own error, in no group, once."""
-
     async def fail(*_: object, limiter: object) -> object:
         raise DatabaseError("crawl.db: the disk is full")
 
@@ -239,7 +232,6 @@ async def test_store_error_at_the_end_is_raised(store: CrawlDatabase, autojump_c
 async def test_disk_that_hangs_at_the_end_is_reported(
     store: CrawlDatabase, autojump_clock: MockClock
 ) -> None:
-    """The way out has a deadline, and rows that miss it are not lost in silence."""
     gate = Gate()
     gate.pass_one.release()
     with pytest.raises(DatabaseError, match="too slow, 1 rows were not written"):
@@ -254,7 +246,6 @@ async def test_disk_that_hangs_at_the_end_is_reported(
 async def test_exception_of_the_block_comes_through_as_it_is(
     store: CrawlDatabase, autojump_clock: MockClock
 ) -> None:
-    """The writer's nursery does not show, and the rows before the accident are kept."""
     error = ValueError("of the crawl")
     error.__cause__ = KeyError("its cause")
     with pytest.raises(ValueError, match="of the crawl") as caught:
@@ -268,7 +259,6 @@ async def test_exception_of_the_block_comes_through_as_it_is(
 
 
 async def test_closed_writer_takes_nothing(store: CrawlDatabase, autojump_clock: MockClock) -> None:
-    """A late callback is told so, instead of filling a buffer nobody empties."""
     async with open_writer(store, 1, run_sync=call) as writer:
         pass
 
@@ -279,7 +269,6 @@ async def test_closed_writer_takes_nothing(store: CrawlDatabase, autojump_clock:
 async def test_called_function_sees_all_rows_that_were_handed_over(
     store: CrawlDatabase, autojump_clock: MockClock
 ) -> None:
-    """It runs after the rows before it, without waiting for their batch to fill or grow old."""
     async with open_writer(store, 1, batch=3, max_age=60.0, run_sync=call) as writer:
         for number in range(8):
             writer.put_nowait(visit(number))
@@ -293,7 +282,6 @@ async def test_called_function_sees_all_rows_that_were_handed_over(
 async def test_called_function_does_not_meet_a_batch_in_the_worker_thread(
     store: CrawlDatabase, autojump_clock: MockClock
 ) -> None:
-    """While a batch is being written the function waits, and what comes meanwhile does not hold it up."""
     gate = Gate()
     seen: list[list[int]] = []
 

@@ -29,13 +29,11 @@ def load_generator():
 
 
 def links_of(document):
-    """Return what a document links to, outside of its code."""
     text = FENCED.sub("", document.read_text(encoding="utf-8"))
     return [found["target"] for found in LINK.finditer(text)]
 
 
 def anchors_of(document):
-    """Return the anchors that readers of Markdown make from headings."""
     headings = re.findall(r"^#+ +(.*)$", FENCED.sub("", document.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -24,7 +24,6 @@ def test_claims_name_tests():
 
 @pytest.mark.parametrize(("file", "name"), TESTS)
 def test_named_test_is_there(file, name):
-    """A test that is renamed, or goes, is renamed or goes here too, with its claim."""
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
@@ -32,7 +31,6 @@ def test_named_test_is_there(file, name):
 
 
 def limit(text):
-    """Return the second cell of the row of limits that begins so."""
     (cell,) = re.findall(rf"^\| {re.escape(text)} \| (.*) \|$", PAGE, re.MULTILINE)
     return cell
 

@@ -36,7 +36,6 @@ def test_pages_show_command_lines():
 
 @pytest.mark.parametrize(("page", "line"), LINES)
 def test_command_line_is_understood(page, line, tmp_path, monkeypatch):
-    """By the command itself, in a place where the files are that it names."""
     monkeypatch.chdir(tmp_path)
     program, name, *words = shlex.split(line.replace("INFOHASH", INFO_HASH), comments=True)
     files = [word for word in words if re.fullmatch(r"[\w-]+\.(?:db|txt)", word)]
@@ -54,7 +53,6 @@ def test_command_line_is_understood(page, line, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def bootstrap():
-    """Run a network that has the swarm of the page."""
     with running_testnet(20, *swarm_option()) as network:
         yield network.bootstrap
 
@@ -68,7 +66,6 @@ crawler.CrawlOptions = functools.partial(crawler.CrawlOptions, bootstrap=bootstr
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(LIBRARY)))
 def test_program_runs(bootstrap, number, tmp_path):
-    """As it stands, without an error or a warning, with the live network replaced."""
     program = ON_OUR_NETWORK + CRAWL_ON_OUR_NETWORK + LIBRARY[number]
     command = [sys.executable, "-W", "error", "-c", program, *bootstrap]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

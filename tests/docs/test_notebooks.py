@@ -60,13 +60,11 @@ by_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.s
 
 
 def code_of(path):
-    """Return the code cells of a notebook."""
     return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
 
 
 @by_notebook
 def test_is_stored_clean(path):
-    """No outputs, no counts, nothing of the machine that ran it, and ids that are names."""
     text = path.read_text(encoding="utf-8")
     notebook = json.loads(text)
     ids = [cell["id"] for cell in notebook["cells"]]
@@ -82,7 +80,6 @@ def test_is_stored_clean(path):
 
 @by_notebook
 def test_defines_nothing_and_says_what_misleads(path):
-    """What is worth testing is in a module; whoever reads a plot is warned."""
     for cell in code_of(path):
         tree = ast.parse("".join(cell["source"]))
         assert not any(isinstance(node, DEFINITIONS) for node in ast.walk(tree)), cell["id"]
@@ -124,7 +121,6 @@ def execute(path, folder, database):
 @by_notebook
 @pytest.mark.timeout(400)  # a busy machine; some 5 s on one that is not
 def test_runs_and_draws(path, example, tmp_path):
-    """No error, no word on stderr, and every picture there; the database stays as it is."""
     before = example.read_bytes()
     put_out = [
         (cell["id"], output)
@@ -181,7 +177,6 @@ def test_example_raises_alarms_from_the_attack_on(example):
 
 
 def test_example_shows_who_was_there(example):
-    """Each round holds those who were, by the truth, from a minute before to a minute after it."""
     truth = {}
     for node_id, arrived, departed in select(
         truth_of(example),
@@ -208,7 +203,6 @@ def test_example_shows_who_was_there(example):
 
 
 def test_database_is_the_one_named_or_the_example(example, tmp_path, monkeypatch):
-    """The variable comes first, and what is there is not made again."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "mine.db"))
     assert database() == tmp_path / "mine.db"
     monkeypatch.delenv(VARIABLE)

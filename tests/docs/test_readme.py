@@ -37,7 +37,6 @@ dhtnode.open_node = functools.partial(dhtnode.open_node, bootstrap=bootstrap)
 
 @pytest.fixture(scope="module")
 def network():
-    """Run a network with README's swarm in it."""
     with running_testnet(20, *swarm_option()) as running:
         yield running
 
@@ -117,7 +116,6 @@ def test_shell_lines_are_of_programs_that_are_executed():
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("dht")])
 def test_command_line_runs(network, workplace, line):
-    """With a way into our network, and its port where one is left open; a network of README's serves."""
     words = command_of(line)
     if words[:2] == ["dhtnode", "testnet"]:
         with Running(*words, cwd=workplace) as process:
@@ -136,7 +134,6 @@ def test_command_line_runs(network, workplace, line):
 
 @pytest.mark.parametrize("line", [line for line in LINES if "sqlite-utils" in line])
 def test_line_that_looks_into_a_database_runs(network, workplace, line):
-    """On a database of the crawler; the demonstration itself is in test_demo."""
     words = command_of(line)
     database = next(word for word in words if word.endswith(".db"))
     made = run_command(*("dhtcrawl", "scrape", "--db", database, "11" * 20), *network.options, cwd=workplace)
@@ -147,7 +144,6 @@ def test_line_that_looks_into_a_database_runs(network, workplace, line):
 
 
 def test_setup_lines_are_the_commands_of_the_setup_program(monkeypatch):
-    """One to see it work and one to check it; what they do is in test_demo, and is this very run."""
     called = []
     for name in ("demo", "check"):
         monkeypatch.setattr(dev, name, lambda args, name=name: called.append((name, args)) or 0)
@@ -161,7 +157,6 @@ def test_setup_lines_are_the_commands_of_the_setup_program(monkeypatch):
 
 
 def commands():
-    """Return every command as it is typed, with its click object."""
     return {
         f"{program} {name}": command
         for program, group in PROGRAMS.items()
@@ -189,7 +184,6 @@ def options_of(command):
 
 @pytest.mark.parametrize(("cell", "description"), table_rows())
 def test_options_of_the_table_exist(cell, description):
-    """Each option that a row names belongs to the command of that row."""
     command = commands()[" ".join(cell.split()[:2])]
     named = set(re.findall(r"--[a-z-]+", cell + description))
 
@@ -197,7 +191,6 @@ def test_options_of_the_table_exist(cell, description):
 
 
 def test_every_command_takes_the_options_that_all_have():
-    """As the text above the table says; some do not talk to the network, or bring their own."""
     others = {
         "dhtcrawl demo": {"--timeout"},
         "dhtcrawl purge": set(),
@@ -225,7 +218,6 @@ def test_options_in_shell_lines_exist():
 
 
 def test_headings_go_down_one_level_at_a_time():
-    """The table of contents that a reader's program makes has no holes."""
     levels = [len(found) for found in re.findall(r"^(#+) ", FENCE.sub("", README), re.MULTILINE)]
 
     assert levels[0] == 1

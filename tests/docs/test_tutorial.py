@@ -20,7 +20,6 @@ PORT = 7881  # in the text; the commands run with another, which is free
 
 
 def free_port():
-    """Return the number of a UDP port that no address of this machine uses."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
         tried.bind(("", 0))
         return tried.getsockname()[1]
@@ -84,7 +83,6 @@ def test_every_command_ends_well(ended):
 
 
 def test_what_is_printed_looks_as_on_the_page(ended):
-    """The first line, wherever the page shows one; of a scrape that is on stderr, after its progress."""
     for command, shown, each, stdout in ended:
         printed = each.stderr.splitlines()[-1] if " scrape " in command else stdout
         assert without_numbers(printed) == without_numbers(shown), command
@@ -116,7 +114,6 @@ def test_indented_commands_exist(place, ended):
 
 @pytest.mark.skipif("browse" not in main.commands, reason="this version has no pages to browse")
 def test_browser_is_told_where_to_go(place, ended):
-    """On the port that the page shows, or another where that is taken."""
     ((command, shown),) = [each for each in COMMANDS if SERVING in each[0]]
     with Running(*shlex.split(command), "--port", "0", cwd=place) as served:
         assert without_numbers(served.read_line()) == without_numbers(shown)

@@ -42,8 +42,6 @@ INPUTS = 1500  # per target, after the corpus: a second or two each
 
 
 def in_trio(function: Callable[[], Any]) -> Any:
-    """Run a function inside a Trio program under a clock moved by hand."""
-
     async def work() -> Any:
         await trio.lowlevel.checkpoint()
         return function()
@@ -52,7 +50,6 @@ def in_trio(function: Callable[[], Any]) -> Any:
 
 
 def fuzz(name: str, inputs: int = INPUTS, seed: int = 1) -> Report:
-    """Run one target from its seeds and its corpus."""
     kind = KINDS[name]
     pool = kind.seeds() + read_corpus(CORPUS, name)
     report: Report = in_trio(
@@ -62,13 +59,11 @@ def fuzz(name: str, inputs: int = INPUTS, seed: int = 1) -> Report:
 
 
 def command(*arguments: str) -> Result:
-    """Run the command in this process."""
     return CliRunner().invoke(main, arguments)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_corpus_finds_nothing(name: str) -> None:
-    """What once reached new code is run again, in the order in which it did."""
     corpus = read_corpus(CORPUS, name)
 
     assert corpus
@@ -77,7 +72,6 @@ def test_corpus_finds_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_short_run_finds_nothing(name: str) -> None:
-    """Some seeded variations of the corpus with every check; a failure can be had again by the seed."""
     report = fuzz(name)
 
     assert [finding.traceback for finding in report.findings.values()] == []
@@ -85,7 +79,6 @@ def test_short_run_finds_nothing(name: str) -> None:
 
 
 def test_every_target_can_be_named() -> None:
-    """The command knows the names before it may import the targets."""
     assert tuple(KINDS) == NAMES
 
 
@@ -95,7 +88,6 @@ def test_corpus_is_small() -> None:
 
 
 def fail_on_lists(data: bytes) -> Value:
-    """Read a value, but have forgotten that lists may be empty."""
     if b"le" in data:
         raise IndexError("list index out of range")
     return read_untrusted(data)
@@ -105,17 +97,14 @@ read_untrusted = bencode.read_untrusted
 
 
 def read_values_of_any_type(values: Any, _family: object) -> tuple[bytes, ...] | None:
-    """Read the peers of a response, but trust that they are strings."""
     return None if values is None else tuple(values)
 
 
 def write_less(reply: Response | Error, fields: dict[bytes, Value]) -> dict[bytes, Value]:
-    """Write a reply, but forget what is optional."""
     return {**fields, b"t": reply.transaction_id}
 
 
 def query_with_a_bug(self: RoutingTable, contact: Any, now: float) -> bool:
-    """Note a query, but fail on one kind of id."""
     if contact.node_id[0] & 1:
         raise KeyError(contact.node_id)
     return queried(self, contact, now)
@@ -125,12 +114,10 @@ queried = RoutingTable.queried
 
 
 def allow_everything(_self: Scope, _address: object) -> bool:
-    """Know no special-use addresses."""
     return True
 
 
 def reply_in_full(self: Admission, *_arguments: object, **_options: object) -> tuple[None, int]:
-    """Let short queries buy long replies."""
     return None, self._max_payload
 
 
@@ -140,12 +127,10 @@ def capacity_for_all(_self: PeerStore, _info_hash: object, _host: str) -> bool:
 
 
 def never_forget(self: RecentSources[Any, Any], key: Any) -> Any:
-    """Remember every source for ever."""
     return self._young.setdefault(key, self._make(key))
 
 
 def hosts_unless_full(before: int, after: int) -> float:
-    """Estimate peers, but forget that a filter may have no zero bit left."""
     return -1000.0 * log(after / before)
 
 
@@ -181,7 +166,6 @@ def test_planted_defect_is_found(
 
 @pytest.mark.slow
 def test_command_writes_what_it_found_and_replays_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The whole way: found, reported, written, exit status, found again, and gone when repaired."""
     figures = tmp_path / "figures.json"
     with monkeypatch.context() as patched:
         patched.setattr(RoutingTable, "queried", query_with_a_bug)
@@ -227,7 +211,6 @@ def test_same_seed_gives_the_same_inputs() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0", b"\1\2\3\xff\xffrest", b"\1\2\3\0\2abx", b"\0" * 200])
 def test_any_bytes_are_steps(data: bytes) -> None:
-    """Cut short or too long: what comes out can be joined and cut again."""
     cut = steps.cut(data)
 
     assert steps.cut(steps.join(cut)) == cut
@@ -256,7 +239,6 @@ def test_variations_are_packets_of_all_kinds() -> None:
 
 
 def test_minimised_corpus_is_written_and_read(tmp_path: Path) -> None:
-    """Of inputs that reach the same code the shortest is kept."""
     inputs = [b"i10e", b"i1e", b"4:spam", b"i100e", b"4:spat"]
 
     kept, arcs = in_trio(partial(minimised, KINDS["bencoding"], inputs))

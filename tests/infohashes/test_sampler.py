@@ -99,7 +99,6 @@ def honest(network):
 
 
 def truth(network, zone=None):
-    """Return how many info-hashes lie with nodes that give samples."""
     able, swarms = supporting(network), network.synthetic.swarms
     return sum(
         any(rank in able and swarms.stored(place, rank) for rank in swarms.holders(place))
@@ -169,7 +168,6 @@ async def test_nodes_without_samples_are_recorded(new_network, autojump_clock, s
 
 
 async def test_restart_asks_nobody_before_the_time(new_network, autojump_clock, store):
-    """Another run at once asks nobody again; one after the longest interval asks all."""
     model = SyntheticSettings(largest=20, nodes=150, swarms=300, bep51=1.0)
     network = new_network(3, SyntheticMemoryNetwork, synthetic=model, loss=0.02)
     async with open_survey(network, store) as survey:
@@ -208,7 +206,6 @@ async def test_run_that_dies_has_claimed_whom_it_asked(new_network, autojump_clo
 
 
 async def test_rounds_ask_each_node_when_its_time_has_come(new_network, autojump_clock, store):
-    """Three rounds of an interval of ten minutes take twenty, and show more than one."""
     model = SyntheticSettings(largest=20, nodes=100, swarms=600, bep51=1.0, interval=600)
     network = new_network(5, SyntheticMemoryNetwork, synthetic=model)
     async with open_survey(network, store, plan=Plan(rounds=3)) as survey:
@@ -226,7 +223,6 @@ async def test_rounds_ask_each_node_when_its_time_has_come(new_network, autojump
 
 
 async def test_continuous_mode_goes_by_the_interval_of_each_node(new_network, autojump_clock, store):
-    """In an hour nodes with short intervals are asked often, the others once; it ends in time."""
     model = SyntheticSettings(largest=20, nodes=150, swarms=100)
     network = new_network(6, SyntheticMemoryNetwork, synthetic=model, loss=0.02)
     async with open_survey(network, store, plan=Plan(seconds=HOURS)) as survey:
@@ -282,7 +278,6 @@ async def test_hostile_nodes_do_not_stop_it(new_network, autojump_clock, store):
 
 
 async def test_what_is_held_in_memory_is_bounded(new_network, autojump_clock, store):
-    """Endpoints beyond the bound are dropped and counted; so many queries wait, and no more."""
     model = SyntheticSettings(largest=20, nodes=300, swarms=300, bep51=1.0)
     network = new_network(8, SyntheticMemoryNetwork, synthetic=model)
     settings = CrawlSettings(rate=0, max_endpoints=60, max_in_flight=7)
@@ -337,7 +332,6 @@ async def test_excluded_nodes_are_left_alone(new_network, autojump_clock, store)
 
 
 async def test_excluded_nodes_are_not_looked_up_at_either(new_network, autojump_clock, store):
-    """Who gave a sample yesterday and is excluded today is asked for no peers."""
     model = SyntheticSettings(largest=20, nodes=100, swarms=50, bep51=1.0)
     network = new_network(13, SyntheticMemoryNetwork, synthetic=model)
     async with open_survey(network, store) as survey:
@@ -390,7 +384,6 @@ class TestTurns:
     """Who may ask whom when, in the database."""
 
     def test_turn_is_given_once(self, tmp_path):
-        """To one of two processes, under whatever id; to the other when it is over."""
         path = tmp_path / "a.db"
         with CrawlDatabase.open(path) as one, CrawlDatabase.open(path) as other:
             assert one.samples.lease(
@@ -409,7 +402,6 @@ class TestTurns:
             assert other.samples.lease([NodeToSample(BOB, HERE)], late) == [True]
 
     def test_anonymized_turns_hold_for_all(self, tmp_path):
-        """They name a prefix and an id, no address, and both kinds of run heed both kinds of turn."""
         path = tmp_path / "a.db"
         with CrawlDatabase.open(path, anonymize=True) as hidden:
             assert hidden.samples.lease([NodeToSample(ALICE, HERE), NodeToSample(BOB, THERE)], EPOCH) == [
@@ -427,7 +419,6 @@ class TestTurns:
             assert hidden.samples.lease([NodeToSample(CAROL, THERE)], EPOCH) == [False]
 
     def test_answer_says_when_the_next_turn_is(self, store):
-        """Two silences in a row, and a node is asked in no further round."""
         run = store.runs.begin("sample", {}, "0.1", utc_text(EPOCH))
 
         def due(now):
@@ -463,7 +454,6 @@ class TestTurns:
         ],
     )
     def test_pauses(self, outcome, interval, pause):
-        """Six hours, unless the node itself says that it may be less."""
         assert pause_after(outcome, interval) == pause
 
 
@@ -528,7 +518,6 @@ def test_samples_of_a_killed_process_become_swarms(tmp_path):
 
 
 async def test_counts_are_shown_to_people_and_programs(new_network, autojump_clock, store):
-    """Every count that a run ends with is printed, by name."""
     network = new_network(
         12, SyntheticMemoryNetwork, synthetic=SyntheticSettings(largest=20, nodes=60, swarms=50)
     )

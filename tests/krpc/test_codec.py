@@ -33,7 +33,6 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 def load(name):
-    """Return the cases of one file of vectors."""
     content = json.loads((VECTORS / name).read_text())
     return content.get("vectors") or content.get("messages") or content["cases"]
 
@@ -146,7 +145,6 @@ NOT_WRITTEN_THE_SAME = {
 
 
 def family_of(case):
-    """Return the family that a published message travels over."""
     return Family.IPV6 if "over_ipv6" in case["name"] else Family.IPV4
 
 
@@ -180,7 +178,6 @@ def dropped(data):
 
 
 def call_failed(data):
-    """Check that a packet is refused and ends the call it belongs to."""
     with pytest.raises(MalformedMessage) as caught:
         decode_untrusted(data, Family.IPV4)
     assert caught.value.reply is None
@@ -188,8 +185,6 @@ def call_failed(data):
 
 
 def refused_with(code):
-    """Return a check that a query is to be answered with an error."""
-
     def check(data):
         with pytest.raises(MalformedMessage) as caught:
             decode_untrusted(data, Family.IPV4)
@@ -202,8 +197,6 @@ def refused_with(code):
 
 
 def reads_as(expected):
-    """Return a check that a packet decodes to a message."""
-
     def check(data):
         assert decode_untrusted(data, Family.IPV4) == expected
 
@@ -277,13 +270,11 @@ def test_every_action_has_a_case():
 
 
 def response(**results):
-    """Return the bytes of a response of Bob with results of any kind."""
     fields = {key.encode(): value for key, value in results.items()}
     return bencode.encode({b"r": {b"id": BOB} | fields, b"t": b"aa", b"y": b"r"})
 
 
 def query(name, **arguments):
-    """Return the bytes of a query of Alice with arguments of any kind."""
     fields = {key.encode(): value for key, value in arguments.items()}
     return bencode.encode({b"a": {b"id": ALICE} | fields, b"q": name, b"t": b"aa", b"y": b"q"})
 
@@ -505,7 +496,6 @@ def test_any_dictionary_decodes_or_raises_one_error(fields):
 
 @given(messages(), st.sampled_from(INNER_KEYS + KEYS), bencode_values())
 def test_any_field_may_hold_any_value(message, key, value):
-    """A good message in which one field was replaced leads to a message or to MalformedMessage."""
     fields = bencode.decode_untrusted(encode(message)).value
     holder = fields if key in KEYS else fields.get(b"a") or fields.get(b"r")
     assume(holder is not None)
@@ -528,7 +518,6 @@ def test_every_prefix_of_a_vector_decodes_or_raises_one_error(case):
     ["ping_query", "announce_peer_query", "get_peers_response_values", "error_generic", "ping_read_only"],
 )
 def test_every_single_byte_change_decodes_or_raises_one_error(name):
-    """One wrong byte anywhere leads to a message or to MalformedMessage."""
     [data] = [bytes.fromhex(case["hex"]) for case in PUBLISHED if case["name"] == name]
 
     for at in range(len(data)):

@@ -43,7 +43,6 @@ def new_lookup(
 
 
 def query_all(lookup: Lookup) -> list[Address]:
-    """Take all addresses that may be queried now."""
     asked = []
     while (taken := lookup.take_next()) is not None:
         asked.append(taken)
@@ -51,7 +50,6 @@ def query_all(lookup: Lookup) -> list[Address]:
 
 
 def answer_subtree_queries(lookup: Lookup) -> list[SubtreeQuery]:
-    """Answer all queries about subtrees with nothing, and return them."""
     asked = []
     while (query := lookup.take_subtree_query()) is not None:
         asked.append(query)
@@ -69,16 +67,13 @@ class Network:
     reply: int = 8
 
     def answer(self, asked: Address, target: bytes) -> list[Contact]:
-        """Return the contacts that a node names."""
         return sorted(self.tables[asked], key=lambda contact: distance(contact.node_id, target))[: self.reply]
 
     def closest(self, target: bytes, count: int = 8) -> list[Contact]:
-        """Return the truth."""
         alive = [contact for contact in self.contacts if contact.address not in self.dead]
         return sorted(alive, key=lambda contact: distance(contact.node_id, target))[:count]
 
     def run(self, lookup: Lookup, start: Iterable[Contact]) -> None:
-        """Answer everything in the order in which it was asked."""
         ids = {contact.address: contact.node_id for contact in self.contacts}
         lookup.add_contacts(start)
         asked: list[Address] = []
@@ -250,7 +245,6 @@ def test_node_returned_under_a_false_id_is_found_under_its_own() -> None:
 
 
 def test_closest_of_several_ids_claimed_for_an_address_is_tried() -> None:
-    """A liar that moves a node away from the target does not keep it from being queried."""
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(1)])
     query_all(lookup)
@@ -407,7 +401,6 @@ def test_only_the_closest_contacts_of_one_response_count() -> None:
 
 
 def test_all_of_our_own_contacts_may_be_tried() -> None:
-    """After a long absence most saved contacts are gone, and any of the others may be of use."""
     lookup = new_lookup()
     lookup.add_contacts([at(n) for n in range(1, 101)])
 

@@ -8,12 +8,10 @@ TARGET = ZERO_ID  # so that an id, read as a number, is its distance
 
 
 def at(number: int) -> Contact:
-    """Return the contact at a distance from the target."""
     return Contact(as_id(number), Address(f"21.0.{number}.1", 6881))
 
 
 def asked(subtrees: Subtrees, *numbers: int) -> SubtreeQuery:
-    """Take the next query when the nodes at these distances are the closest."""
     query = subtrees.next([at(number) for number in numbers])
     assert query is not None
     subtrees.on_sent(query)
@@ -81,7 +79,6 @@ def test_node_with_the_target_as_id_has_no_subtree() -> None:
 
 
 def test_losses_are_those_before_the_answers() -> None:
-    """An answer to the first attempt shows that none was lost; a last one without answer shows nothing."""
     subtrees = Subtrees(TARGET)
     for lost in (2, 0):
         for _ in range(lost):

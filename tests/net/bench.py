@@ -43,7 +43,6 @@ class FakeSocket:
         self._changed = trio.Event()
 
     def deliver(self, message: Message | bytes, source: Address) -> None:
-        """Let a datagram arrive."""
         self._arrived.append((message if isinstance(message, bytes) else encode(message), source))
         self._changed.set()
 
@@ -55,11 +54,9 @@ class FakeSocket:
         await trio.lowlevel.checkpoint()
 
     def receive_nowait(self) -> tuple[bytes, Address] | None:
-        """Return what arrived first."""
         return self._arrived.popleft() if self._arrived else None
 
     def send_nowait(self, data: bytes, destination: Address) -> bool:
-        """Keep a datagram, as a message, to be compared."""
         if self.is_full:
             return False
         self.sent.append((decode_untrusted(data, self.address.family), destination))
@@ -67,7 +64,6 @@ class FakeSocket:
         return True
 
     async def wait_writable(self) -> None:
-        """Return at once."""
         await trio.lowlevel.checkpoint()
 
     def dropped_by_kernel(self) -> int | None:
@@ -79,7 +75,6 @@ class FakeSocket:
 
 
 def echo(query: Query, source: Address, _now: float, _room: int) -> Response:
-    """Answer any query."""
     return Response(query.transaction_id, OWN, external_address=source)
 
 
@@ -97,22 +92,18 @@ class Bench:
         self.times: list[float] = []
 
     def on_done(self, outcome: Answer | QueryError, now: float) -> None:
-        """Keep what became of a query."""
         self.outcomes.append(outcome)
         self.times.append(now)
 
     def ask(self, contact: Contact = ALICE, **options: Any) -> bytes:
-        """Send a ping and return its transaction id."""
         pending = self.rpc.send_query(Ping(), contact.address, self.on_done, **options)
         assert pending is not None
         return pending.transaction_id
 
     def answer(self, transaction_id: bytes, contact: Contact = ALICE) -> None:
-        """Let a contact answer."""
         self.socket.deliver(Response(transaction_id, contact.node_id), contact.address)
 
     def count(self, *names: str) -> list[int]:
-        """Return some of the counters, and that of our own faults at the end."""
         return [self.receiver.counts[name] for name in (*names, "internal errors")]
 
 
@@ -146,5 +137,4 @@ async def open_bench(
 
 
 def contacts(count: int) -> list[Contact]:
-    """Return contacts that differ from all others."""
     return [Contact(as_id(100 + number), Address(f"21.2.{number}.1", 6881)) for number in range(count)]

@@ -31,21 +31,17 @@ class Scene:
         self.template = self.client.template(FindNode)
 
     def on_end(self, tag, result, took, _now):
-        """Keep the outcome of a query."""
         self.ended.append((tag, result, took))
 
     def send(self, tag="tag", target=b"t" * 20):
-        """Send a query to the remote."""
         assert self.client.send(self.template, target, self.remote.address, tag, trio.current_time())
 
     async def take_query(self):
-        """Return the query that the remote got, and who sent it."""
         await self.remote.wait_readable()
         data, source = self.remote.receive_nowait()
         return decode_untrusted(data, Family.IPV4), Address(*source)
 
     async def run(self, seconds):
-        """The loop of a crawl for so long."""
         until = trio.current_time() + seconds
         while trio.current_time() < until:
             await self.client.wait(until)
@@ -109,7 +105,6 @@ async def test_silence_ends_in_a_timeout(autojump_clock, scene):
     ],
 )
 async def test_everything_else_from_the_node_asked_is_a_failure(autojump_clock, scene, reply, failure):
-    """It ends the query, and no byte of it is believed."""
     scene.send()
     query, source = await scene.take_query()
     scene.remote.send_nowait(reply(query.transaction_id), source)
@@ -120,7 +115,6 @@ async def test_everything_else_from_the_node_asked_is_a_failure(autojump_clock, 
 
 
 async def test_answer_from_elsewhere_does_not_count(autojump_clock, scene):
-    """The node asked may still answer; if it does not, where the answer came from is the outcome."""
     other = scene.network.socket(scene.network.host(9))
     for tag in ("both", "elsewhere"):
         scene.send(tag)
@@ -139,7 +133,6 @@ async def test_answer_from_elsewhere_does_not_count(autojump_clock, scene):
 
 
 async def test_strangers_are_dropped_unread_and_remembered_within_bounds(autojump_clock, scene, monkeypatch):
-    """A flood of junk costs no parsing, and memory for a limited number of sources."""
     monkeypatch.setattr("dhtnode.net.bulk.MAX_UNEXPECTED", 5)
     for number in range(20, 40):
         scene.network.socket(scene.network.host(number)).send_nowait(
@@ -152,7 +145,6 @@ async def test_strangers_are_dropped_unread_and_remembered_within_bounds(autojum
 
 
 async def test_window_grows_with_answers_in_time_and_shrinks_with_late_ones(autojump_clock, scene):
-    """An overrun network answers late: then fewer queries leave at once."""
     free = [scene.client.free_slots(2000)]
     for delay, count in ((0.0, 100), (1.0, 20)):
         for _ in range(count):
@@ -225,7 +217,6 @@ async def test_second_owner_is_refused(autojump_clock, scene):
 
 
 async def test_next_owner_hears_nothing_of_the_one_before(autojump_clock):
-    """Queries under way at the end of the block are forgotten."""
     scene, first = Scene(), []
     with scene.client.attached(lambda *outcome: first.append(outcome)):
         scene.send("first")
@@ -247,14 +238,12 @@ class FailingSocket:
         self._socket = socket
 
     def send_nowait(self, data, destination):
-        """Refuse, or send."""
         if self.is_failing:
             self.errors[self.reason] += 1
             return False
         return self._socket.send_nowait(data, destination)
 
     async def wait_writable(self):
-        """Be writable."""
         await trio.lowlevel.checkpoint()
 
 
@@ -263,7 +252,6 @@ class FailingSocket:
     [("send EAGAIN", 0.01), ("send ENOBUFS", 0.01), ("send ENETUNREACH", 1.0), ("send EPERM", None)],
 )
 async def test_query_that_cannot_leave_now_may_leave_later(autojump_clock, reason, pause):
-    """No room and no network pass; a firewall that forbids one address does not hold up the others."""
     network = MemoryNetwork(seed=1)
     socket = FailingSocket(network.socket(network.host(HERE)), reason)
     client = BulkClient(socket, random_bytes=Random(1).randbytes)

@@ -24,7 +24,6 @@ def vote_all(external: ExternalAddress, said: Address, numbers: range, now: floa
 
 
 def settled(votes: int = MAX_VOTES) -> ExternalAddress:
-    """Return a vote that so many networks have decided for the truth."""
     external = ExternalAddress(Scope.PUBLIC)
     vote_all(external, TRUE, range(votes))
     assert external.address == TRUE
@@ -42,7 +41,6 @@ def test_address_is_believed_when_enough_networks_agree() -> None:
 
 
 def test_network_has_one_vote() -> None:
-    """Its last word, however many addresses it has and however often it speaks."""
     external = ExternalAddress(Scope.PUBLIC)
 
     changes = [external.vote(voter(1, last), LIE, 0.0) for last in range(1, 255)]
@@ -76,7 +74,6 @@ def test_network_of_ipv6_has_one_vote() -> None:
     ],
 )
 def test_only_addresses_of_our_scope_and_family_count(scope: Scope, said: str, counts: bool) -> None:
-    """A special-use address is a lie or a mistake, except on a network of that kind."""
     external = ExternalAddress(scope)
 
     vote_all(external, Address(said, 6881), range(NEEDED))
@@ -111,7 +108,6 @@ def test_move_of_our_own_is_found() -> None:
 
 
 def test_move_while_nobody_could_be_asked_is_found_with_few_votes() -> None:
-    """After an hour off the network the old words count no more."""
     external = settled()
 
     assert vote_all(external, LIE, range(NEEDED), WINDOW) == 1
@@ -188,7 +184,6 @@ VOTES = st.tuples(st.integers(0, 40), st.sampled_from([TRUE, LIE, Address("10.0.
 
 @given(st.lists(VOTES, max_size=80))
 def test_what_is_believed_is_what_counting_again_would_find(votes: list[tuple[int, Address, float]]) -> None:
-    """After any history: the last words within the window, counted from scratch."""
     external = ExternalAddress(Scope.PUBLIC)
     last: dict[int, tuple[float, str]] = {}
     believed, now = None, 0.0

@@ -54,13 +54,11 @@ class Namespaces:
         self.names = {side: f"dhtnode-{side}-{os.getpid()}" for side in ("here", "there")}
 
     def make(self) -> None:
-        """Make both, connected."""
         for name in self.names.values():
             _run("ip", "netns", "add", name)
         self.lay_wire()
 
     def remove(self) -> None:
-        """Take away what is there; the wire goes with them."""
         for name in self.names.values():
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
@@ -86,7 +84,6 @@ class Namespaces:
         _run("ip", "-n", self.names[side], "-batch", "-", commands="\n".join(commands))
 
     def run_here(self, *command: str) -> None:
-        """Run a program in the namespace of the node."""
         _run("ip", "netns", "exec", self.names["here"], *command)
 
     def daemon(self, side: str, *options: str) -> Running:
@@ -123,7 +120,6 @@ def _run(*command: str, commands: str | None = None) -> None:
 
 @pytest.fixture
 def namespaces() -> Iterator[Namespaces]:
-    """Make two namespaces, and take them away whatever happens."""
     namespaces = Namespaces()
     try:
         try:
@@ -152,7 +148,6 @@ class Pair:
         self.address = address
 
     async def meet(self) -> None:
-        """Let each of them ask the other, again until it works."""
         with trio.fail_after(PATIENCE):
             for asker, address in ((self.other, self.address), (self.node, self.there)):
                 while not await _answers(asker, address):
@@ -173,7 +168,6 @@ class Pair:
 
     @property
     def there(self) -> Address:
-        """Return where the other node is."""
         return self.other.addresses[0]
 
 
@@ -187,7 +181,6 @@ async def _answers(asker: Node, address: Address) -> bool:
 
 @asynccontextmanager
 async def opened(namespaces: Namespaces, bind: str, network: str) -> AsyncIterator[Pair]:
-    """Open both nodes; they reach each other at first and in the end."""
     here = namespaces.socket("here", bind)
     there = namespaces.socket("there", network.format(2))
     async with (
@@ -205,7 +198,6 @@ async def opened(namespaces: Namespaces, bind: str, network: str) -> AsyncIterat
 async def test_node_outlives_an_interface_that_goes_down(
     clock: MockClock, namespaces: Namespaces, bind: str, network: str
 ) -> None:
-    """It is asked again when the interface is back, under the same address."""
     async with opened(namespaces, bind, network) as pair:
         namespaces.ip("here", "link set wire down")
         await pair.miss(*NO_ROUTE)
@@ -226,7 +218,6 @@ async def test_node_outlives_an_interface_that_is_deleted(
 async def test_node_outlives_the_loss_of_its_routes(
     clock: MockClock, namespaces: Namespaces, bind: str, network: str
 ) -> None:
-    """Each kind of dead route has an error of its own."""
     async with opened(namespaces, bind, network) as pair:
         for kind, error in (("prohibit", "EACCES"), ("unreachable", "EHOSTUNREACH"), ("blackhole", "EINVAL")):
             route = f"{kind} {pair.there.host}"
@@ -249,7 +240,6 @@ async def test_node_outlives_a_firewall(
 
 
 def test_daemon_tells_that_the_network_is_lost_and_back(namespaces: Namespaces) -> None:
-    """In the log, while its interface goes down and comes up; it knows whom it knew, and saves that."""
     here, there = (f"{PUBLIC.format(number)}:{PORT}" for number in (1, 2))
     with ExitStack() as stack:
         other = stack.enter_context(namespaces.daemon("there", "--listen", there))
@@ -267,6 +257,5 @@ def test_daemon_tells_that_the_network_is_lost_and_back(namespaces: Namespaces) 
 
 
 def wait_for(daemon: Running, text: str) -> None:
-    """Wait for a line that holds a text."""
     while text not in daemon.read_line():
         pass

@@ -85,17 +85,14 @@ class Bench:
         rpc._transactions.add(pending)
 
     def token(self) -> bytes:
-        """Return a token for the asker, got as anybody gets one."""
         (answer,) = self.receive(encode(Query(b"gp", ASKER_ID, GetPeers(SWARM))))
         return answer.token
 
     @property
     def faults(self) -> int:
-        """Return how often our own code failed."""
         return self.endpoint.receiver.counts["internal errors"]
 
     def is_alive(self) -> bool:
-        """Return whether a ping is answered."""
         pong = Response(b"ok", OWN, external_address=self.asker, version=VERSION_TAG)
         return self.receive(encode(Query(b"ok", ASKER_ID, Ping()))) == [pong]
 
@@ -110,12 +107,10 @@ def cases(*actions: str, about: str = "") -> list[Any]:
 
 
 def packet_of(case: dict[str, str], token: bytes = b"aoeusnth") -> bytes:
-    """Return the bytes of a case, with a token of ours in place of its own."""
     return bytes.fromhex(case["hex"]).replace(b"8:aoeusnth", b"8:" + token)
 
 
 def named(name: str) -> bytes:
-    """Return the bytes of one case."""
     return next(bytes.fromhex(case["hex"]) for case in CASES if case["name"] == name)
 
 
@@ -184,7 +179,6 @@ async def test_odd_query_is_answered_all_the_same(case: dict[str, str]) -> None:
 
 
 async def test_zero_id_is_answered_but_never_asked_nor_kept() -> None:
-    """Somebody has not chosen an id yet: no ping goes out."""
     bench = Bench()
 
     bench.receive(named("id all zero"))
@@ -208,7 +202,6 @@ async def test_announce_with_a_good_token_and_implied_port_is_stored(case: dict[
 async def test_announce_with_implied_port_of_a_wrong_type_is_stored_with_its_port(
     case: dict[str, str],
 ) -> None:
-    """A wrong type of an optional key is the same as its absence."""
     bench = Bench()
     token = bench.token()
 
@@ -220,7 +213,6 @@ async def test_announce_with_implied_port_of_a_wrong_type_is_stored_with_its_por
 
 @pytest.mark.parametrize("case", cases("accept", "ignore implied_port"))
 async def test_announce_with_the_token_of_another_is_refused(case: dict[str, str]) -> None:
-    """What is odd about the packet does not make its token better."""
     bench = Bench()
     bench.token()
 
@@ -278,7 +270,6 @@ async def test_odd_response_is_used_as_far_as_it_makes_sense(name: str) -> None:
     ],
 )
 async def test_bad_response_and_error_end_the_query(name: str, kind: type[QueryError], reason: str) -> None:
-    """At once, with nothing sent back and nobody in the table."""
     bench = Bench()
     bench.ask(b"aa")
 
@@ -294,7 +285,6 @@ async def test_bad_response_and_error_end_the_query(name: str, kind: type[QueryE
     [pytest.param(named(name), id=name) for name in (*ANSWERS, "response unknown t", "error as string")],
 )
 async def test_response_that_was_not_asked_for_changes_nothing(data: bytes) -> None:
-    """Neither from a stranger nor under a transaction that is not ours."""
     bench = Bench()
     bench.ask(b"zz" if b"1:t2:aa" in data else b"aa")
 
@@ -375,7 +365,6 @@ async def test_nobody_is_led_to_our_own_address(autojump_clock: MockClock) -> No
 
 
 async def test_table_full_of_dead_nodes_does_not_keep_us_out(autojump_clock: MockClock) -> None:
-    """After an outage of our own, all nodes seem bad: these and the given hosts are asked again."""
     bench = Bench(hosts=("21.0.99.1:6881",))
     table = bench.endpoint.table
     contacts = [Contact(as_id(number + 1), Address(f"21.3.{number}.1", 6881)) for number in range(8)]
@@ -396,8 +385,6 @@ async def test_table_full_of_dead_nodes_does_not_keep_us_out(autojump_clock: Moc
 async def test_names_that_do_not_resolve_hold_us_up_no_longer_than_one(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name server that hangs costs one waiting time, not one for each name."""
-
     async def hang(*_args: object, **_options: object) -> None:
         await trio.sleep_forever()
 
@@ -465,7 +452,6 @@ def mutated(draw: st.DrawFn) -> bytes:
 @settings(max_examples=60)
 @given(SURROUNDINGS, st.lists(mutated(), min_size=1, max_size=4))
 async def test_damaged_packets_do_no_harm(family: Family, packets: list[bytes]) -> None:
-    """Each is answered, refused or dropped; at most one reply each, and the node lives on."""
     bench = Bench(family)
     bench.ask(b"aa")
 
@@ -499,7 +485,6 @@ async def test_valid_packets_of_any_kind_do_no_harm(
 @settings(max_examples=40)
 @given(SURROUNDINGS, st.data())
 async def test_any_answer_to_a_query_of_ours_ends_it_once(family: Family, data: st.DataObject) -> None:
-    """With an answer, a refusal or a fault, whatever the answer carries."""
     bench = Bench(family)
     bench.ask(b"aa")
     message = data.draw(ANSWER_MESSAGES)
@@ -518,7 +503,6 @@ def encode_id(transaction_id: bytes) -> bytes:
 
 @given(st.sampled_from(Family), st.integers(1, 65535), st.booleans())
 async def test_peer_comes_back_as_it_was_announced(family: Family, port: int, seed: bool) -> None:
-    """Through all layers: token, announce, and the list that the next asker gets."""
     bench = Bench(family)
     announce = AnnouncePeer(SWARM, port, bench.token(), seed=seed)
     bench.receive(encode(Query(b"ap", ASKER_ID, announce)))
@@ -539,7 +523,6 @@ ITEMS = [
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize("item", ITEMS, ids=["immutable", "mutable", "salted"])
 async def test_item_comes_back_as_it_was_put(family: Family, item: Item) -> None:
-    """Through all layers, and not by the fast path, which knows nothing of items."""
     bench = Bench(family)
     get = encode(Query(b"gg", ASKER_ID, Get(item.target())))
     (first,) = bench.receive(get)
@@ -563,7 +546,6 @@ async def test_put_that_is_not_canonical_is_refused_in_spite_of_its_token(case: 
 
 
 async def test_item_that_may_not_be_sent_is_kept_back() -> None:
-    """Eight times the query is not enough for it: contacts and token come all the same."""
     bench = Bench()
     item = MutableItem.sign(bytes(32), b"v" * 700, seq=1)
     get = Query(b"gg", ASKER_ID, Get(item.target()))

@@ -20,7 +20,6 @@ def sources(count: int) -> list[Source]:
 
 
 def answered(one: Source, now: float) -> Reachability:
-    """Return what is known after one answer."""
     reachability = Reachability()
     reachability.answered(one, now)
     return reachability
@@ -75,7 +74,6 @@ def test_timeout_of_a_query_that_another_node_outlived_is_none_in_a_row() -> Non
 
 
 def test_node_that_times_out_again_counts_once_within_the_time_of_a_table() -> None:
-    """Until it has answered, until that is long ago, and not while no other node has answered for long."""
     first, one = sources(2)
     reachability = answered(first, 0.0)
 

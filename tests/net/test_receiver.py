@@ -41,8 +41,6 @@ async def test_read_only_node_answers_nothing(autojump_clock: MockClock) -> None
 async def test_callback_that_raises_costs_one_packet(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """On an answer, an error, a stall, a timeout or a query: counted, logged, and the node lives on."""
-
     def fail(*_args: object) -> None:
         raise ZeroDivisionError
 

@@ -18,7 +18,6 @@ from tests.net.bench import ALICE, BOB, OWN, Bench, contacts, open_bench
 
 
 async def test_answer_reaches_whoever_asked(autojump_clock: MockClock) -> None:
-    """With its round-trip time and the bytes both ways; the table hears of the node."""
     async with open_bench(version=b"DN\x00\x01") as bench:
         transaction_id = bench.ask()
         await trio.sleep(0.25)
@@ -94,13 +93,11 @@ async def test_silence_ends_in_a_timeout(autojump_clock: MockClock) -> None:
 
 
 def failures(bench: Bench, asked: list[Contact]) -> int:
-    """Return how many silences the table was told of."""
     known = [bench.table.get(contact.address) for contact in asked]
     return sum(info.failures for info in known if info is not None)
 
 
 async def ask_all(bench: Bench, asked: list[Contact]) -> None:
-    """Ask contacts that the table knows."""
     for contact in asked:
         bench.table.responded(contact, trio.current_time())
         bench.ask(contact)
@@ -108,7 +105,6 @@ async def ask_all(bench: Bench, asked: list[Contact]) -> None:
 
 
 async def test_silence_of_all_at_once_is_our_own(autojump_clock: MockClock) -> None:
-    """The first three count against them, then nobody is blamed, until somebody answers."""
     async with open_bench() as bench:
         asked = contacts(8)
         await ask_all(bench, asked[:7])
@@ -128,7 +124,6 @@ async def test_silence_of_all_at_once_is_our_own(autojump_clock: MockClock) -> N
 
 
 async def test_silence_counts_while_others_answer(autojump_clock: MockClock) -> None:
-    """However many are silent: one answer shows that the network is there."""
     async with open_bench() as bench:
         asked = contacts(8)
         await ask_all(bench, asked)
@@ -144,7 +139,6 @@ async def test_silence_counts_while_others_answer(autojump_clock: MockClock) -> 
 async def test_those_asked_before_the_network_came_back_are_excused(
     autojump_clock: MockClock, count: int, blame: int
 ) -> None:
-    """What comes in after a pause shows nothing about the time before; few may be dead all the same."""
     async with open_bench() as bench:
         asked = contacts(count)
         await ask_all(bench, asked)
@@ -156,7 +150,6 @@ async def test_those_asked_before_the_network_came_back_are_excused(
 
 
 async def test_silence_while_we_stood_still_is_no_failure(autojump_clock: MockClock) -> None:
-    """It ends the query, a moment after waking, and that is all."""
     async with open_bench() as bench:
         await ask_all(bench, [ALICE])
         autojump_clock.jump(8 * 3600)
@@ -168,14 +161,12 @@ async def test_silence_while_we_stood_still_is_no_failure(autojump_clock: MockCl
 
 
 async def hear(bench: Bench, *answering: Contact) -> None:
-    """Ask contacts that answer at once, and let a moment pass."""
     for contact in answering:
         bench.answer(bench.ask(contact), contact)
     await trio.sleep(0.1)
 
 
 async def test_silent_nodes_that_are_asked_again_are_no_outage(autojump_clock: MockClock) -> None:
-    """Each counts once, even if others answer in between, and anew when it has answered itself."""
     asked = contacts(CUT_OFF_AFTER)
     async with open_bench() as bench:
         for number in (5, 2):
@@ -209,7 +200,6 @@ async def test_silence_of_one_is_an_outage_after_a_while(autojump_clock: MockClo
 
 
 async def test_queries_that_cannot_leave_are_silence_too(autojump_clock: MockClock) -> None:
-    """So a node without an interface knows that it is cut off, at once."""
     async with open_bench() as bench:
         bench.socket.is_full = True
         for contact in contacts(CUT_OFF_AFTER):
@@ -232,7 +222,6 @@ async def test_timeout_adapts_to_the_line(autojump_clock: MockClock) -> None:
 
 
 async def test_shorter_timeout_holds_for_what_is_under_way(autojump_clock: MockClock) -> None:
-    """What was sent first is over first, though the loop slept towards its old deadline."""
     async with open_bench() as bench:
         bench.ask(ALICE)
         await trio.sleep(0.5)
@@ -259,7 +248,6 @@ async def test_late_answer_is_welcome_after_a_stall(autojump_clock: MockClock) -
 
 
 async def test_silence_after_a_stall_ends_in_a_timeout(autojump_clock: MockClock) -> None:
-    """Counted from when the query was sent, not from the stall."""
     async with open_bench() as bench:
         bench.ask(on_stall=lambda: None)
         await trio.sleep(60)
@@ -426,7 +414,6 @@ async def test_transaction_id_in_use_is_drawn_again(autojump_clock: MockClock) -
 
 
 async def test_every_query_ends_exactly_once(autojump_clock: MockClock) -> None:
-    """Over a bad line: answers, duplicates, errors, silence, in any order; the books balance."""
     random = Random(1)
     contacts = [Contact(as_id(n + 1), Address(f"21.1.{n}.1", 6881)) for n in range(200)]
     async with open_bench() as bench:
@@ -452,7 +439,6 @@ def neighbour(number: int) -> Contact:
 
 
 async def test_answers_and_errors_tell_where_we_are(autojump_clock: MockClock) -> None:
-    """Ten networks that agree are believed, whether they answer or refuse; it is told once."""
     moved: list[str] = []
     said = Address("30.1.2.3", 6881)
     async with open_bench(on_moved=lambda host, _now: moved.append(host)) as bench:
@@ -491,7 +477,6 @@ async def test_nobody_votes_who_was_not_asked(autojump_clock: MockClock) -> None
 
 
 async def test_vote_is_sampled_while_it_confirms_what_is_believed(autojump_clock: MockClock) -> None:
-    """Bulk work pays for a few votes per second, not for one with each answer."""
     said = Address("30.1.2.3", 6881)
     async with open_bench() as bench:
         for number in range(30):
@@ -509,7 +494,6 @@ async def test_vote_is_sampled_while_it_confirms_what_is_believed(autojump_clock
 
 
 async def test_renewed_id_is_in_the_next_query(autojump_clock: MockClock) -> None:
-    """Answers to queries sent under the old one are still welcome."""
     async with open_bench() as bench:
         old = bench.ask()
         bench.rpc.renew_id(as_id(99))

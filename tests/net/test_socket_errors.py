@@ -53,14 +53,12 @@ class FailingSocket(kernel.socket):
         self.fails_until = TOO_MANY
 
     def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, tuple[str, int]]:
-        """Fail, or receive."""
         if self.receive_error is not None and self.failures < self.fails_until:
             self.failures += 1
             raise self.receive_error
         return super().recvfrom(size, flags)
 
     def sendto(self, data: bytes, address: Address) -> int:
-        """Fail, or send."""
         if self.send_error is not None:
             self.failures += 1
             raise self.send_error
@@ -76,7 +74,6 @@ def clock(mock_clock: MockClock) -> MockClock:
 
 @asynccontextmanager
 async def opened(failing: FailingSocket) -> AsyncIterator[tuple[Node, Node, UdpSocket]]:
-    """Open a node on that socket, another node beside it, and let them meet."""
     socket = UdpSocket(failing)
     async with (
         open_node(sockets=[socket], well_known=False) as node,
@@ -107,7 +104,6 @@ async def test_node_answers_again_after_it_could_not_send(clock: MockClock, numb
 
 @pytest.mark.parametrize("number", RECEIVE_ERRORS, ids=name_of)
 async def test_node_is_not_kept_busy_by_an_error_that_stays(clock: MockClock, number: int) -> None:
-    """It looks again now and then, and reads what has come meanwhile when the error is gone."""
     async with opened(failing := FailingSocket()) as (node, other, socket):
         start = trio.current_time()
         failing.receive_error = OSError(number, "made up")
@@ -169,7 +165,6 @@ async def test_node_lives_without_being_woken(clock: MockClock, monkeypatch: pyt
 
 
 async def test_node_without_a_network_waits_for_it(autojump_clock: MockClock) -> None:
-    """For an hour nothing can be sent: that blames no contact, costs little, and passes."""
     network = MemoryNetwork(seed=1)
     socket = network.socket(network.host(30))
     send, failed, is_down = socket.send_nowait, 0, False
@@ -196,7 +191,6 @@ async def test_node_without_a_network_waits_for_it(autojump_clock: MockClock) ->
 
 
 async def test_memory_socket_drops_like_a_kernel(autojump_clock: MockClock) -> None:
-    """What finds the queue full is counted for that socket, closed or not."""
     network = MemoryNetwork(latency=(0.1, 0.1))
     alice, bob = network.socket(network.host(0)), network.socket(network.host(1))
     for _ in range(QUEUE_LIMIT + 7):

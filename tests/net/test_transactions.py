@@ -40,7 +40,6 @@ def test_source_is_awaited_while_queries_to_it_are_under_way() -> None:
 
 
 def test_all_are_excused_from_the_time_when_we_could_listen_again() -> None:
-    """They have some time more, and their timeouts count for nothing."""
     transactions = Transactions(Random(1).randbytes)
     pending = sent(transactions, source(4))
 

@@ -32,7 +32,6 @@ def opened(host: str = "127.0.0.1", port: int = 0) -> Iterator[UdpSocket]:
 
 @pytest.mark.parametrize("family", Family)
 async def test_datagram_arrives_with_its_source(family: Family) -> None:
-    """The source is exactly the address that the other side knows itself by."""
     with opened(LOCALHOST[family]) as alice, opened(LOCALHOST[family]) as bob:
         sent = alice.send_nowait(b"hello", bob.address)
         await bob.wait_readable()
@@ -100,7 +99,6 @@ class StubbornSocket(kernel.socket):
     asked: list[tuple[int, int]]
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
-        """Keep the option, and grant or refuse it."""
         self.asked.append((option, value))
         if option in self.refused:
             raise PermissionError(errno.EPERM, "Operation not permitted")
@@ -131,7 +129,6 @@ async def test_large_buffer_is_asked_for_beyond_the_limit_first(
 @on_linux
 @pytest.mark.parametrize("family", Family)
 async def test_datagrams_that_found_the_buffer_full_are_counted(family: Family) -> None:
-    """Each of them, and not those of others; the count outlasts the socket."""
     with opened(LOCALHOST[family]) as alice, opened(LOCALHOST[family]) as bob:
         assert bob.dropped_by_kernel() == 0
         bob._socket.setsockopt(kernel.SOL_SOCKET, kernel.SO_RCVBUF, 10_000)
@@ -189,7 +186,6 @@ async def test_kernel_that_does_not_count_drops_says_so(answer: bytes | OSError)
     ids=str,
 )
 async def test_send_that_cannot_leave_returns_false(destination: Address) -> None:
-    """No route from loopback, no permission to broadcast, no such port: all the same as lost."""
     with opened() as socket:
         assert not socket.send_nowait(b"hello", destination)
         assert socket.errors.total() == 1
@@ -202,7 +198,6 @@ async def test_ipv6_socket_takes_no_ipv4() -> None:
 
 
 async def test_socket_survives_an_unreachable_port() -> None:
-    """The ICMP message that comes back is not an error of ours."""
     with opened() as alice:
         with opened() as gone:
             nobody = gone.address
@@ -232,7 +227,6 @@ async def test_closing_wakes_whoever_waits() -> None:
 
 
 async def test_closed_socket_does_not_let_anybody_wait() -> None:
-    """Nor does it do harm to the sockets that are open."""
     with opened() as gone:
         pass
     for _ in range(2):

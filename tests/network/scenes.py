@@ -12,12 +12,10 @@ def closest_ids(nodes, target, asker=None):
 
 
 async def find_ids(node, target):
-    """Return the ids of the nodes that a lookup finds, closest first."""
     return [found.node_id for found in await node.find_node(target)]
 
 
 async def find_peers(node, info_hash):
-    """Return all peers that a lookup finds."""
     async with node.get_peers(info_hash) as peers:
         return {peer async for peer in peers}
 
@@ -28,12 +26,10 @@ def host_of(node):
 
 
 def pending(node):
-    """Return how many queries of a node are under way."""
     return sum(endpoint.pending for endpoint in node.statistics().sockets)
 
 
 def queries_sent(node):
-    """Return how many queries a node has sent so far."""
     return sum(endpoint.counts.get("queries sent", 0) for endpoint in node.statistics().sockets)
 
 
@@ -57,7 +53,6 @@ async def wait_until_quiet(nodes):
 
 
 async def live(network, number, through, *, task_status):
-    """A node until the scope that is handed out with it is cancelled."""
     with trio.CancelScope() as scope:
         async with network.open_node(number, through=through) as node:
             await node.wait_joined()

@@ -13,7 +13,6 @@ SLOW = NodeSettings(host_rate=0.001, host_burst=4.0, verify_rate=0.001)
 
 
 async def answered(socket, node, count=20):
-    """Return how many of so many pings that come at once are answered."""
     for _ in range(count):
         socket.send_nowait(PING, node.addresses[0])
     await trio.sleep(1.0)
@@ -38,7 +37,6 @@ async def test_new_rates_hold_at_once_and_old_debts_are_forgiven(new_network, au
 
 
 async def test_reply_budget_and_amplification_can_be_changed(new_network, autojump_clock):
-    """The first by the bytes of all replies, the second by the length of one."""
     network = new_network(2)
     async with network.open_node(1) as node:
         socket = network.socket(network.host(900, Family.IPV4))

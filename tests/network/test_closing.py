@@ -19,7 +19,6 @@ def living_tasks():
 
 
 async def test_nothing_is_left_of_a_closed_node(autojump_clock, new_network):
-    """No task runs, the sockets are closed, and the addresses can be used again."""
     network = new_network(seed=1)
 
     async with network.open_nodes(10) as nodes:
@@ -40,7 +39,6 @@ async def test_nothing_is_left_of_a_closed_node(autojump_clock, new_network):
 
 
 async def test_closing_in_the_middle_of_a_lookup_ends_it(autojump_clock, new_network):
-    """Lookups that were started by a node do not outlive it."""
     network = new_network(seed=1)
 
     async with network.open_nodes(20) as nodes:
@@ -89,7 +87,6 @@ async def test_exception_during_a_lookup_comes_out_as_it_is(autojump_clock, new_
 
 
 async def test_exception_while_cancelled_comes_out_as_it_is(autojump_clock, new_network):
-    """What a caller raises while he cleans up after a cancellation is his own as well."""
     network, error = new_network(seed=1), OwnError()
 
     with pytest.raises(OwnError) as raised, trio.move_on_after(1.0):
@@ -103,7 +100,6 @@ async def test_exception_while_cancelled_comes_out_as_it_is(autojump_clock, new_
 
 
 async def test_cancelling_the_block_closes_the_node(autojump_clock, new_network):
-    """A node in a scope ends with it, and the scope knows that it was cancelled."""
     network = new_network(seed=1)
     tasks = living_tasks()
 

@@ -51,7 +51,6 @@ async def test_node_with_both_families_joins_both(autojump_clock, new_network, s
 
 @pytest.mark.parametrize("seed", [1])
 async def test_want_decides_which_contacts_are_listed(autojump_clock, new_network, seed):
-    """Those asked for, or those of the family that the query came over."""
     network, target = new_network(seed), random_id(Random(seed))
 
     async with open_both(network) as (dual, only4, only6):
@@ -71,7 +70,6 @@ async def test_want_decides_which_contacts_are_listed(autojump_clock, new_networ
 
 @pytest.mark.parametrize("seed", [1])
 async def test_announce_and_get_peers_use_both_families(autojump_clock, new_network, seed):
-    """A peer with two addresses is announced under both; a lookup returns peers of both networks."""
     network, info_hash = new_network(seed), random_id(Random(seed))
 
     async with open_both(network) as (dual, only4, only6):
@@ -89,7 +87,6 @@ async def test_announce_and_get_peers_use_both_families(autojump_clock, new_netw
 
 
 async def test_family_without_a_socket_cannot_be_asked(autojump_clock, new_network):
-    """It says so at once, and is counted as not sent."""
     network = new_network(seed=1)
 
     async with network.open_nodes(2) as nodes:
@@ -100,7 +97,6 @@ async def test_family_without_a_socket_cannot_be_asked(autojump_clock, new_netwo
 @pytest.mark.parametrize("seed", [1])
 @pytest.mark.parametrize(("dead", "alive"), [(V4, V6), (V6, V4)])
 async def test_dead_family_does_not_delay_the_other(autojump_clock, new_network, seed, dead, alive):
-    """Peers come over one family while nobody at all answers in the other."""
     network, info_hash = new_network(seed), random_id(Random(seed))
 
     async with network.open_nodes(20, families=[alive]) as nodes:
@@ -227,7 +223,6 @@ async def test_operations_do_not_wait_for_a_dead_family(autojump_clock, new_netw
 
 
 async def test_joining_does_not_wait_for_a_dead_family(autojump_clock, new_network):
-    """Whoever waits for a node to join has it when the living family has."""
     network = new_network(1)
     async with network.open_nodes(20) as nodes:
         dead = [Address(network.host(number, V6), 6881) for number in range(200, 300)]
@@ -251,7 +246,6 @@ class Uneven(MemoryNetwork):
     """A network in which IPv6 is far slower than IPv4."""
 
     def carry(self, data, source, destination, now):
-        """Carry a datagram, with the latency of its family."""
         self.latency = (0.9, 1.1) if source.family is V6 else (0.04, 0.06)
         super().carry(data, source, destination, now)
 
@@ -262,7 +256,6 @@ class Wanting(MemoryNetwork):
     wanting = 0
 
     def carry(self, data, source, destination, now):
-        """Carry a datagram and count it."""
         self.wanting += b"4:wantl2:n42:n6e" in data
         super().carry(data, source, destination, now)
 
@@ -287,7 +280,6 @@ async def test_one_family_leads_to_the_other(autojump_clock, new_network, known,
 
 
 async def test_both_tables_stay_full(autojump_clock, new_network):
-    """For two hours, and every lookup finds the closest of either family."""
     network, random = new_network(1), Random(1)
     async with (
         network.open_nodes(14, families=BOTH) as nodes,

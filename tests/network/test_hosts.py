@@ -40,14 +40,12 @@ class Listening(MemoryNetwork):
         self.seekers = set()
 
     def carry(self, data, source, destination, now):
-        """Carry a datagram and take note of it."""
         self.pairs[source, destination] += 1
         if self.target in data:
             self.seekers.add(source.host)
         super().carry(data, source, destination, now)
 
     def senders(self, hosts):
-        """Return which of these hosts have sent anything."""
         return {source.host for source, _ in self.pairs} & hosts
 
 
@@ -64,7 +62,6 @@ async def open_many(network, families=(V4,), count=24, **options):
 
 
 def tables(node):
-    """Return the contacts in the table of each endpoint."""
     return {address: endpoint.table.contacts() for address, endpoint in node._sockets.by_address.items()}
 
 
@@ -92,7 +89,6 @@ async def test_each_address_is_a_node_of_its_own(autojump_clock, new_network, se
 
 @pytest.mark.parametrize("seed", [1])
 async def test_addresses_of_one_node_have_nothing_to_do_with_each_other(autojump_clock, new_network, seed):
-    """None asks another, none is in the table of another, and none is found or named by us."""
     network = new_network(seed, Listening)
 
     async with open_many(network) as (nodes, node):
@@ -141,7 +137,6 @@ async def test_lookups_take_turns_and_each_has_one_address(autojump_clock, new_n
 
 @pytest.mark.parametrize("seed", [1])
 async def test_address_whose_link_is_down_costs_no_lookup(autojump_clock, new_network, seed):
-    """Once it knows nobody any more, the others take its turns, and it keeps trying."""
     network, random = new_network(seed, Listening), Random(seed)
     down = network.host(OURS[1])
 
@@ -161,7 +156,6 @@ async def test_address_whose_link_is_down_costs_no_lookup(autojump_clock, new_ne
 
 @pytest.mark.parametrize("seed", [1])
 async def test_address_that_nobody_knows_is_led_in_by_another(autojump_clock, new_network, seed):
-    """The first node of a network waits for others, who come to one of its addresses."""
     network = new_network(seed)
 
     async with (
@@ -175,7 +169,6 @@ async def test_address_that_nobody_knows_is_led_in_by_another(autojump_clock, ne
 
 @pytest.mark.parametrize("seed", [1])
 async def test_announce_names_one_address_or_each(autojump_clock, new_network, seed):
-    """The address of a peer is that of the socket; announcing all of them is to be asked for."""
     network, random = new_network(seed), Random(seed)
     one, each = random_id(random), random_id(random)
 
@@ -195,7 +188,6 @@ async def test_announce_names_one_address_or_each(autojump_clock, new_network, s
 
 @pytest.mark.parametrize("seed", [1])
 async def test_stores_and_tokens_are_shared(autojump_clock, new_network, seed):
-    """What is announced or put at one address is served at all of them."""
     network, swarm = new_network(seed), random_id(Random(seed))
     item = ImmutableItem(b"6:shared")
 
@@ -214,7 +206,6 @@ async def test_stores_and_tokens_are_shared(autojump_clock, new_network, seed):
 
 @pytest.mark.parametrize("seed", [1])
 async def test_limits_count_what_reaches_all_addresses(autojump_clock, new_network, seed):
-    """A stranger gets no more out of three sockets than out of one."""
     network = new_network(seed)
     settings = NodeSettings(host_rate=0.01, host_burst=12.0)
     stranger = network.socket(network.host(90))
@@ -234,7 +225,6 @@ async def test_limits_count_what_reaches_all_addresses(autojump_clock, new_netwo
 
 @pytest.mark.parametrize("seed", [1])
 async def test_host_is_asked_from_one_address_always(autojump_clock, new_network, seed):
-    """So a token that a program got by hand is good for its next query; hosts are spread over ours."""
     network, swarm = new_network(seed, Listening), random_id(Random(seed))
 
     async with open_many(network) as (nodes, node):
@@ -271,7 +261,6 @@ async def test_contacts_of_the_other_family_come_from_an_endpoint_of_that_family
 
 @pytest.mark.parametrize("seed", [1])
 async def test_restart_keeps_each_id(autojump_clock, new_network, seed, tmp_path):
-    """Whatever the order of the addresses; one that is new gets a new one."""
     network, path = new_network(seed), tmp_path / "node.json"
 
     async def run(numbers):

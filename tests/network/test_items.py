@@ -34,7 +34,6 @@ INFO_HASH = b"mnopqrstuvwxyz123456"
 
 
 def letter(seq, text=b"text"):
-    """Return an item that replaces those with a lower number."""
     return MutableItem.sign(SEED, text, seq=seq, salt=SALT)
 
 
@@ -42,7 +41,6 @@ LETTERS = mutable_target(PUBLIC_KEY, SALT)
 
 
 def kept_by(nodes, target=LETTERS):
-    """Return what each node keeps under a target, nothing left out."""
     found = [node.items.get(target, trio.current_time()) for node in nodes]
     return [item for item in found if item is not None]
 
@@ -53,7 +51,6 @@ def far_first(nodes, target=LETTERS):
 
 
 async def read(node):
-    """Return the newest letter that a node finds."""
     return (await node.get_item(LETTERS, salt=SALT)).item
 
 
@@ -90,7 +87,6 @@ async def test_immutable_item_ends_the_lookup(autojump_clock, new_network):
 
 
 async def test_item_that_nobody_has_is_not_found(autojump_clock, new_network):
-    """All the same, nodes have answered; without any, that is said."""
     network = new_network(seed=1)
     async with network.open_nodes(10) as nodes:
         found = await nodes[3].get_item(LETTERS, salt=SALT)
@@ -119,7 +115,6 @@ async def test_items_of_one_key_live_apart_by_salt(autojump_clock, new_network):
 
 
 async def test_newer_letter_replaces_the_older(autojump_clock, new_network):
-    """From whatever node it comes; the older one is not put over it again."""
     async with new_network(seed=1).open_nodes(20) as nodes:
         nodes = far_first(nodes)
         await nodes[1].put_item(letter(1))
@@ -133,7 +128,6 @@ async def test_newer_letter_replaces_the_older(autojump_clock, new_network):
 
 
 async def test_newest_letter_wins_when_few_have_it(autojump_clock, new_network):
-    """One honest copy is enough; and the next put brings the others up to date."""
     async with new_network(seed=1).open_nodes(20) as nodes:
         nodes = far_first(nodes)
         await nodes[1].put_item(letter(1))
@@ -157,7 +151,6 @@ async def test_reader_that_has_it_already_gets_nothing(autojump_clock, new_netwo
 
 
 async def test_forged_items_are_passed_over(autojump_clock, new_network):
-    """However high their number, and though most of the closest nodes send them."""
     async with new_network(seed=1).open_nodes(20) as nodes:
         nodes = far_first(nodes)
         await nodes[1].put_item(letter(3))
@@ -214,7 +207,6 @@ async def test_of_two_writers_one_learns_that_it_was_late(autojump_clock, new_ne
 
 
 async def test_writers_at_the_same_time_share_the_nodes(autojump_clock, new_network):
-    """Each node takes one of two texts and refuses the other: nobody can believe that all went well."""
     async with new_network(seed=1).open_nodes(20) as nodes:
         nodes = far_first(nodes)
         await nodes[1].put_item(letter(1))
@@ -243,7 +235,6 @@ class PutsOnTheWire(MemoryNetwork):
         self.cas = {}
 
     def carry(self, data, source, destination, now):
-        """Look at a datagram and let it go on."""
         message = decode_untrusted(data, Family.IPV4)
         if isinstance(message, Query) and isinstance(message.method, Put):
             self.cas[destination.host] = message.method.cas
@@ -281,7 +272,6 @@ async def test_item_expires_after_two_hours_unless_it_is_put_again(autojump_cloc
 
 
 async def test_item_is_kept_alive_for_as_long_as_somebody_cares(autojump_clock, new_network):
-    """Also when its writer has gone, and whoever keeps an old one goes over to the new one."""
     network = new_network(seed=1)
     async with network.open_nodes(10) as nodes, trio.open_nursery() as nursery:
         async with network.open_node(40, through=nodes[0].addresses) as writer:

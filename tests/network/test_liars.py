@@ -50,11 +50,9 @@ class Liar:
         return Response(query.transaction_id, self.node_id)
 
     def _id_near(self, target):
-        """Return an id that is closer to the target than any node can be."""
         return as_id(as_int(target) ^ self._random.getrandbits(100))
 
     def _invent(self, target):
-        """Return a contact near the target, at an address where nobody lives."""
         host = self._network.host(self._random.randrange(1000, 60000))
         return Contact(self._id_near(target), Address(host, 6881))
 
@@ -116,7 +114,6 @@ async def test_liars_do_not_keep_lookups_from_the_closest_nodes(autojump_clock, 
 
 @pytest.mark.parametrize("seed", [1])
 async def test_node_that_changes_its_id_leaves_the_tables(autojump_clock, new_network, seed):
-    """Who answers under another id than before is no longer handed out, nor found, under the old one."""
     network, random = new_network(seed), Random(seed)
     impostor = Impostor(network, 100, random)
     address = impostor.contact.address

@@ -52,7 +52,6 @@ async def test_peers_are_found_under_loss(autojump_clock, new_network, seed):
 
 @pytest.mark.parametrize("seed", [1])
 async def test_duplicated_datagrams_do_no_harm(autojump_clock, new_network, seed):
-    """An answer counts once, a peer is stored once, and lookups are exact."""
     network, random = new_network(seed, duplication=0.5), Random(seed)
 
     async with network.open_nodes(20) as nodes:
@@ -73,7 +72,6 @@ async def test_duplicated_datagrams_do_no_harm(autojump_clock, new_network, seed
 
 
 async def test_counters_of_all_nodes_add_up(autojump_clock, new_network):
-    """Every query has one end: an answer, a timeout, or an answer that nobody wanted any more."""
     network, random = new_network(seed=1), Random(1)
 
     async with network.open_nodes(20) as nodes:
@@ -94,7 +92,6 @@ async def test_counters_of_all_nodes_add_up(autojump_clock, new_network):
 
 
 async def test_lookup_that_nobody_answers_says_so(autojump_clock, new_network):
-    """Nobody to ask is an error and not an empty result."""
     network = new_network(seed=1)
     nobody = Address(network.host(5), 6881)
 
@@ -108,7 +105,6 @@ async def test_lookup_that_nobody_answers_says_so(autojump_clock, new_network):
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_cancelled_lookup_leaves_nothing_behind(autojump_clock, new_network, seed):
-    """No query stays open and no task alive, whatever was cancelled."""
     network, random = new_network(seed), Random(seed)
 
     async with network.open_nodes(20) as nodes:

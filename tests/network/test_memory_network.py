@@ -12,7 +12,6 @@ from tests.network.scenes import host_of
 
 
 def drain(socket):
-    """Return all datagrams that have come to a socket."""
     return list(iter(socket.receive_nowait, None))
 
 
@@ -22,7 +21,6 @@ def pair(network, **options):
 
 
 async def test_datagram_arrives_after_its_latency(autojump_clock, new_network):
-    """Not before, not after, with the address of the sender, and once."""
     a, b = pair(new_network(seed=1, latency=(0.3, 0.3)))
 
     assert a.send_nowait(b"hello", b.address)
@@ -35,7 +33,6 @@ async def test_datagram_arrives_after_its_latency(autojump_clock, new_network):
 
 
 async def test_waiting_ends_with_the_earliest_datagram(autojump_clock, new_network):
-    """A later datagram that is faster wakes the receiver before the one that it already expects."""
     network = new_network(seed=1, latency=(5.0, 5.0))
     a, b = pair(network)
     a.send_nowait(b"slow", b.address)
@@ -71,7 +68,6 @@ async def test_loss_and_duplication_have_the_given_rates(autojump_clock, new_net
 
 
 async def test_nat_lets_in_only_who_was_sent_to(autojump_clock, new_network):
-    """The hole that a datagram makes is for one address and lasts two minutes."""
     network = new_network(seed=1, latency=(0.1, 0.1))
     outside, inside = pair(network, nat=True)
     other = network.socket(network.host(0), port=7000)
@@ -103,7 +99,6 @@ async def test_nat_is_not_opened_for_what_has_come_before(autojump_clock, new_ne
 
 
 async def test_host_that_is_cut_off_neither_sends_nor_receives(autojump_clock, new_network):
-    """What came before the cut is there; what was under way is lost, like all that follows."""
     network = new_network(seed=1, latency=(0.1, 0.1))
     a, b = pair(network)
 
@@ -137,7 +132,6 @@ async def test_full_queue_drops_what_comes_then(autojump_clock, new_network):
 
 
 async def test_closed_socket_is_gone(autojump_clock, new_network):
-    """It sends nothing, receives nothing, wakes who waits for it, and gives its address back."""
     network = new_network(seed=1)
     a, b = pair(network)
     a.send_nowait(b"under way", b.address)
@@ -205,7 +199,6 @@ def test_same_seed_makes_the_same_history():
 
 
 async def test_totals_keep_the_counters_of_closed_nodes(autojump_clock, new_network):
-    """What a node did counts, whether or not it is still there."""
     network = new_network(seed=1)
 
     async with network.open_nodes(5) as nodes:

@@ -23,7 +23,6 @@ def host_of():
 
 
 def lives(population, hours):
-    """Return who is online at the end of each hour."""
     found = []
     for hour in range(hours):
         population.advance(hour * HOUR)
@@ -51,7 +50,6 @@ class TestPopulation:
         assert same != other
 
     def test_size_is_stable(self, host_of):
-        """Those who leave are replaced by those who return, although sessions have a long tail."""
         population = Population(1000, host_of, seed=1, habits=Habits())
 
         sizes = [len(online) for online in lives(population, 240)]
@@ -83,7 +81,6 @@ class TestPopulation:
         assert gone / total == pytest.approx(dead, abs=0.03)
 
     def test_those_who_left_are_named_for_a_while(self, host_of):
-        """Some are still named soon after, none when all have noticed."""
         random, population = Random(1), Population(300, host_of, seed=1, habits=Habits(lingering=600))
         for hour in range(1, 48):
             population.advance(hour * HOUR)
@@ -123,7 +120,6 @@ class TestNetwork:
             assert await find_peers(other, info_hash) == set()
 
     async def test_liars_do_not_hide_the_honest(self, autojump_clock, new_network):
-        """One in ten invents contacts next to the target: most of the closest are found all the same."""
         network, random = new_network(1, kind=new_model, nodes=1000, liars=0.1), Random(1)
 
         hits = 0
@@ -159,7 +155,6 @@ async def test_node_lives_well_for_a_day(autojump_clock):
 
 
 async def test_lookups_find_most_of_the_closest_among_dead_contacts(autojump_clock):
-    """Three in ten contacts named are dead; without loss nine in ten of the closest live are found."""
     trio._core._run._r.seed(1)
 
     seen = await quality.measure(1000, 50, 0.0, 5, dead=0.3, seed=1)
@@ -184,7 +179,6 @@ async def test_lookups_under_loss_find_all_because_they_ask_again(autojump_clock
 
 
 async def test_liars_make_lookups_under_loss_little_dearer(autojump_clock, new_network):
-    """One in ten invents contacts next to the target, each of which stays silent."""
     trio._core._run._r.seed(1)
     costs = []
     for liars in (0.0, 0.1):
@@ -204,7 +198,6 @@ async def test_liars_make_lookups_under_loss_little_dearer(autojump_clock, new_n
 
 
 async def test_lookup_cancelled_while_it_asks_again_leaves_nothing_behind(autojump_clock, new_network):
-    """Several queries to one node, and those about parts of the neighbourhood, are all forgotten."""
     trio._core._run._r.seed(1)
     network, random = new_network(1, kind=new_model, nodes=1000, loss=0.2, dead=0.3), Random(1)
     under_way = []

@@ -22,14 +22,12 @@ SOON = 10.0  # seconds after the network is back
 
 
 def timeouts(node):
-    """Return how many queries of a node stayed unanswered so far."""
     return sum(endpoint.counts.get("timeouts", 0) for endpoint in node.statistics().sockets)
 
 
 @pytest.mark.parametrize("number", [0, 7])  # node 0 opened the network and has nobody to join through
 @pytest.mark.parametrize("seed", [1])
 async def test_node_is_back_within_seconds_after_hours(autojump_clock, new_network, seed, number):
-    """It forgets nobody, asks little meanwhile, and is found by others and finds them as before."""
     network, random = new_network(seed), Random(seed)
 
     async with network.open_nodes(14) as nodes:
@@ -73,7 +71,6 @@ async def test_node_that_started_without_a_network_joins_when_it_is_there(autoju
 
 @pytest.mark.parametrize("seed", [1])
 async def test_short_outage_blames_nobody(autojump_clock, new_network, seed):
-    """For minutes nobody answers whatever is asked: not one contact is counted as failing for it."""
     network = new_network(seed)
 
     async with network.open_nodes(14) as nodes:
@@ -94,7 +91,6 @@ async def test_short_outage_blames_nobody(autojump_clock, new_network, seed):
 
 @pytest.mark.parametrize("seed", [1])
 async def test_dead_nodes_are_blamed_while_others_live(autojump_clock, new_network, seed):
-    """Most of the network dies at once: that is no outage of ours, and the dead are forgotten."""
     network = new_network(seed)
 
     async with network.open_nodes(16) as nodes:
@@ -108,7 +104,6 @@ async def test_dead_nodes_are_blamed_while_others_live(autojump_clock, new_netwo
 
 @pytest.mark.parametrize("seed", [1])
 async def test_saved_contacts_lead_back_without_any_host(autojump_clock, new_network, seed, tmp_path):
-    """They are asked before they are believed: the dead ones among them are never handed out."""
     network, random = new_network(seed), Random(seed)
     path = tmp_path / "state.json"
 
@@ -129,7 +124,6 @@ async def test_saved_contacts_lead_back_without_any_host(autojump_clock, new_net
 async def test_many_dead_saved_contacts_do_not_keep_us_from_the_hosts(
     autojump_clock, new_network, seed, tmp_path
 ):
-    """More of them than one lookup may ask; a host that lives is reached within seconds."""
     network, random = new_network(seed), Random(seed)
     path = tmp_path / "state.json"
 
@@ -160,7 +154,6 @@ async def test_hosts_are_left_alone_when_saved_contacts_answer(autojump_clock, n
 
 
 async def test_lookup_without_a_network_ends(autojump_clock, new_network):
-    """With the one thing to say, in the time of a few timeouts."""
     network = new_network(seed=1)
 
     async with network.open_nodes(14) as nodes:
@@ -186,7 +179,6 @@ class CountingNetwork(MemoryNetwork):
 
 @asynccontextmanager
 async def open_saved(network, number, path, through=()):
-    """Open a node that was there before."""
     async with open_node(
         sockets=[network.socket(network.host(number))],
         bootstrap=[str(address) for address in through],

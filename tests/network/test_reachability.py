@@ -32,7 +32,6 @@ class OverheardNetwork(MemoryNetwork):
 
 
 async def open_with_nats(network, stack, count):
-    """Open nodes that join through the first; every third is behind a NAT."""
     nodes = []
     for number in range(count):
         through = nodes[0].addresses if nodes else []

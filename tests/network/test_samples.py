@@ -10,7 +10,6 @@ SWARMS = [InfoHash(bytes([number]) * 20) for number in range(1, 4)]
 
 
 async def test_node_shows_what_was_announced_to_it(autojump_clock: MockClock) -> None:
-    """Not what it looks up itself; with its count, the rest of the interval, and contacts."""
     async with MemoryNetwork(seed=1).open_nodes(10) as nodes:
         for swarm in SWARMS:
             await nodes[3].announce(swarm, 6881)
@@ -29,7 +28,6 @@ async def test_node_shows_what_was_announced_to_it(autojump_clock: MockClock) ->
 
 
 async def test_node_that_knows_no_samples_is_told_from_one_without_any(autojump_clock: MockClock) -> None:
-    """It answers as to find_node; the first of a network has nothing to show, and says so."""
     network = MemoryNetwork(seed=1)
     async with network.open_nodes(2) as (first, second):
         empty = await second.sample_infohashes(first.addresses[0])

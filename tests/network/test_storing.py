@@ -59,7 +59,6 @@ async def test_token_is_good_for_5_to_10_minutes(autojump_clock, new_network, se
 
 
 async def test_token_is_good_for_one_address_and_one_info_hash(autojump_clock, new_network):
-    """What was given to one node for one swarm is refused from another, and for another."""
     network = new_network(seed=1)
     info_hash, other_hash = random_id(Random(1)), random_id(Random(2))
 

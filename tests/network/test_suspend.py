@@ -16,13 +16,11 @@ NIGHT = 8 * 3600.0
 
 
 def bad_nodes(node):
-    """Return how many nodes in the table of a node are bad."""
     return sum(bucket.bad for endpoint in node.statistics().sockets for bucket in endpoint.table)
 
 
 @pytest.mark.parametrize("seed", [1])
 async def test_night_is_no_mass_failure(autojump_clock, new_network, seed):
-    """Nobody is lost, nobody turns bad, and lookups work within seconds, although queries were under way."""
     network, random = new_network(seed), Random(seed)
 
     async with network.open_nodes(20) as nodes:
@@ -50,7 +48,6 @@ async def test_night_is_no_mass_failure(autojump_clock, new_network, seed):
 
 @pytest.mark.parametrize("seed", [1])
 async def test_contacts_are_checked_again_at_a_pace(autojump_clock, new_network, seed):
-    """All of them within minutes of waking, but not all at once."""
     network = new_network(seed)
 
     async with network.open_nodes(40) as nodes:
@@ -71,7 +68,6 @@ async def test_contacts_are_checked_again_at_a_pace(autojump_clock, new_network,
 
 @pytest.mark.parametrize("seed", [1])
 async def test_what_was_kept_for_others_is_over_in_the_morning(autojump_clock, new_network, seed):
-    """Peers are not handed out, and tokens of yesterday buy nothing."""
     network, info_hash = new_network(seed), random_id(Random(seed))
 
     async with network.open_nodes(12) as nodes:
@@ -87,7 +83,6 @@ async def test_what_was_kept_for_others_is_over_in_the_morning(autojump_clock, n
 
 @pytest.mark.parametrize("seconds", [2.0, 20.0, 600.0])
 async def test_answers_that_came_while_we_were_stopped_count(autojump_clock, new_network, seconds):
-    """They waited for us, not the other way round; and they do not spoil the waiting times."""
     network = new_network(seed=1)
 
     async with network.open_nodes(14) as nodes:

@@ -31,7 +31,6 @@ class Names:
         self.most = 0
 
     async def __call__(self, name: str, port: int, family: Family) -> list[Address]:
-        """Look a name up; those that are not known have no address."""
         self.asked.append((name, family))
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -45,7 +44,6 @@ class Names:
 
 @asynccontextmanager
 async def serving(names: Names, *hosts: str) -> AsyncIterator[BootstrapHosts]:
-    """Serve hosts for the length of the block."""
     ways_in = BootstrapHosts(hosts, Family.IPV4, names)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ways_in.serve)
@@ -78,7 +76,6 @@ async def test_name_that_hangs_does_not_hide_the_others(autojump_clock: MockCloc
 
 
 async def test_look_ups_that_hang_do_not_pile_up(autojump_clock: MockClock) -> None:
-    """However often they are asked for, and however many names there are."""
     hosts = [f"name{number}:1" for number in range(20)]
     names = Names(**{f"name{number}": (float("inf"), []) for number in range(20)})
     async with serving(names, *hosts) as ways_in:
@@ -99,7 +96,6 @@ async def test_look_ups_that_hang_do_not_pile_up(autojump_clock: MockClock) -> N
 async def test_name_is_looked_up_again_after_a_pause(
     autojump_clock: MockClock, found: list[str], pause: float
 ) -> None:
-    """A short one when it had no address, a long one when it had."""
     names = Names(name=(0.0, found))
     async with serving(names, "name:6881") as ways_in:
         for _ in range(int(10 * pause)):
@@ -110,7 +106,6 @@ async def test_name_is_looked_up_again_after_a_pause(
 
 
 async def test_addresses_outlast_a_name_server_that_fails_later(autojump_clock: MockClock) -> None:
-    """What was true five minutes ago is better than nothing; what is said anew replaces it."""
     names = Names(name=(0.0, ["21.0.0.1"]))
     known = []
     async with serving(names, "name:6881") as ways_in:
@@ -150,7 +145,6 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Names], None]:
 async def test_node_joins_by_the_one_name_that_resolves(
     autojump_clock: MockClock, use: Callable[[Names], None]
 ) -> None:
-    """At once, although another hangs; and its lookups wait for nothing."""
     network = MemoryNetwork(seed=1)
     async with network.open_nodes(12) as nodes:
         use(Names(slow=(float("inf"), []), good=(0.2, [network.host(200), network.host(0)])))
@@ -216,7 +210,6 @@ async def test_names_of_one_family_do_not_hold_up_the_other(
 async def open_through(
     network: MemoryNetwork, number: int, *hosts: str, families: tuple[Family, ...] = (Family.IPV4,)
 ) -> AsyncIterator[Node]:
-    """Open a node that joins through hosts with names."""
     sockets = [network.socket(network.host(number, family)) for family in families]
     async with open_node(sockets=sockets, bootstrap=hosts, well_known=False) as node:
         yield node

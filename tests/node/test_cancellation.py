@@ -51,7 +51,6 @@ UNLIMITED = CrawlSettings(rate=0)
 
 @pytest.fixture(autouse=True)
 def short_way_to_garbage() -> Iterator[None]:
-    """Keep the collector to what a test makes: it is called after every cut."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -74,7 +73,6 @@ def held() -> Iterator[Held]:
 
 
 def pending(node: Node) -> int:
-    """Return how many queries of a node are under way."""
     return sum(endpoint.pending for endpoint in node.statistics().sockets)
 
 
@@ -92,7 +90,6 @@ class Scene:
 
     @property
     def dead(self) -> Node:
-        """Return a node that does not answer."""
         return self.others[0]
 
 
@@ -186,7 +183,6 @@ async def scrape(scene: Scene) -> object:
 
 
 async def get_item(scene: Scene) -> object:
-    """Look up what ends the lookup when it is found."""
     return (await scene.node.get_item(NOTE.target())).item
 
 
@@ -195,7 +191,6 @@ async def put_item(scene: Scene) -> object:
 
 
 async def several(scene: Scene) -> object:
-    """Do all at once, as a program does that has a nursery of its own."""
     async with trio.open_nursery() as nursery:
         for call in (join, find_node, get_peers, announce, scrape, get_item, put_item):
             nursery.start_soon(call, scene)
@@ -242,7 +237,6 @@ async def test_cancelled_call_leaves_nothing_in_its_node(
 
 
 async def test_leaving_a_lookup_early_ends_it(autojump_clock: MockClock, scene: Scene) -> None:
-    """After no peer at all, the first, ... or the last."""
     before = Surroundings.now()
 
     for count in range(PEERS + 1):
@@ -272,17 +266,14 @@ class Stage:
 
     @property
     def state_file(self) -> Path:
-        """Return where a node keeps its state."""
         return self.directory / "node.state"
 
     @property
     def database(self) -> Path:
-        """Return where a crawl keeps its rows."""
         return self.directory / "crawl.db"
 
     @property
     def bound(self) -> frozenset[Address]:
-        """Return the addresses in use; real sockets count as open files."""
         return frozenset() if self.network is None else self.network.bound
 
 
@@ -314,7 +305,6 @@ async def real_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 @asynccontextmanager
 async def open_stage(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """Run a test network, and count the rows that crawls hand over."""
     put_nowait = Writer.put_nowait
     async with open_testnet(NODES, seed=1) as testnet:
         testnet.place_swarm(SWARM, 4, PEERS - 4)
@@ -329,7 +319,6 @@ async def open_stage(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncI
 
 
 async def use_node(stage: Stage, state_file: Path | None = None) -> object:
-    """Open a node, join, ask something, and close it."""
     settings = NodeSettings(save_period=0.5)
     async with open_node(bootstrap=stage.testnet.bootstrap, state_file=state_file, settings=settings) as node:
         await node.wait_joined()
@@ -382,12 +371,10 @@ async def measurement_in(session: Session) -> object:
 
 
 def check_nothing(stage: Stage, cut: Cut) -> None:
-    """Check that nothing was written."""
     assert list(stage.directory.iterdir()) == []
 
 
 def check_state(stage: Stage, cut: Cut) -> None:
-    """Check that there is a whole state file, and no draft of one."""
     assert [path.name for path in stage.directory.iterdir()] == [stage.state_file.name]
     assert load_state(stage.state_file) is not None
 
@@ -445,7 +432,6 @@ async def cut_opener(stage: Stage, call: Opener, *, at_most: int) -> None:
 async def test_what_is_cancelled_while_open_closes(
     autojump_clock: MockClock, stage: Stage, call: Opener
 ) -> None:
-    """Tasks and sockets are gone when the call is left, and what was to be written is."""
     await cut_opener(stage, call, at_most=12)
 
 
@@ -459,7 +445,6 @@ async def test_what_is_cancelled_on_real_sockets_closes(real_stage: Stage, call:
 async def test_crawl_that_is_cancelled_in_a_session_goes_no_further(
     autojump_clock: MockClock, stage: Stage, crawl: Callable[[Session], Awaitable[object]]
 ) -> None:
-    """Its queries are forgotten, and the session can be used for another."""
     async with open_session(stage.database, "crawl", {}, bootstrap=stage.testnet.bootstrap) as session:
         await wait_all_tasks_blocked()  # until it serves
         before = Surroundings.now()
@@ -485,14 +470,12 @@ class Hanging(trio.abc.HostnameResolver):
         raise AssertionError
 
     async def getnameinfo(self, *_: object) -> NoReturn:
-        """Not be called: nobody asks for the name of an address."""
         raise AssertionError
 
 
 async def test_name_that_hangs_does_not_hold_up_the_end(
     autojump_clock: MockClock, network: PortNetwork
 ) -> None:
-    """While it is looked up, while the public names are, and when both have been given up."""
     trio.socket.set_custom_hostname_resolver(Hanging())
     before = Surroundings.now()
 

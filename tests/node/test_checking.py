@@ -36,7 +36,6 @@ class Checking:
         return sent
 
     async def check(self) -> list[Query]:
-        """Begin a round of maintenance, and return its pings."""
         self.endpoint.checks.ping_silent(trio.current_time())
         return self.take_pings()
 
@@ -47,15 +46,12 @@ class Checking:
         return self.take_pings()
 
     def answer(self, ping: Query, contact: Contact) -> None:
-        """Let a node answer."""
         self.receive(Response(ping.transaction_id, contact.node_id), contact)
 
     def refuse(self, ping: Query, contact: Contact) -> None:
-        """Let a node say that it knows no pings."""
         self.receive(Error(ping.transaction_id, 204, "no"), contact)
 
     def receive(self, message: Response | Error, contact: Contact) -> None:
-        """Let a message come from a node."""
         self.bench.receive(encode(message), contact.address)
 
     def is_good(self, contact: Contact) -> bool:
@@ -82,7 +78,6 @@ async def test_silent_node_is_pinged_before_it_stops_being_good(autojump_clock: 
 
 
 async def test_lost_ping_is_followed_by_another_at_once(autojump_clock: MockClock) -> None:
-    """A node that lost one datagram is in doubt for a few seconds, not until the next round."""
     checking = Checking()
     (contact,) = checking.contacts
     await trio.sleep(CHECK_AFTER)
@@ -98,7 +93,6 @@ async def test_lost_ping_is_followed_by_another_at_once(autojump_clock: MockCloc
 
 
 async def test_node_that_never_answers_is_pinged_until_it_is_bad(autojump_clock: MockClock) -> None:
-    """Then no more: it keeps its place, but neither gets pings nor is named."""
     checking = Checking()
     (contact,) = checking.contacts
     await trio.sleep(CHECK_AFTER)
@@ -113,7 +107,6 @@ async def test_node_that_never_answers_is_pinged_until_it_is_bad(autojump_clock:
 
 
 async def test_node_that_left_a_lookup_waiting_is_pinged_in_the_next_round(autojump_clock: MockClock) -> None:
-    """It is out of the replies meanwhile, and back with its answer."""
     checking = Checking(nodes=3)
     silent = checking.contacts[1]
     checking.table.failed(silent.address, trio.current_time())
@@ -157,7 +150,6 @@ async def test_losing_our_own_network_loses_no_node(autojump_clock: MockClock) -
 
 
 async def test_few_are_pinged_at_once(autojump_clock: MockClock) -> None:
-    """Those heard of longest ago first, the others in the next rounds."""
     checking = Checking()
     for number in range(20):  # five in each of four buckets
         node_id = as_id(1 << 159 | 1 << (155 + number // 5) | number)

@@ -21,7 +21,6 @@ def contacts(family, count, first=1):
 
 
 def new_shared(*families):
-    """Return what is shared, with an empty table for each family named."""
     shared = new_context(NodeSettings(), Random(1), Random(2).randbytes, 0.0)
     for number, family in enumerate(families):
         table = RoutingTable(as_id((number + 1) << 150), family, Scope.PUBLIC, ours=shared.identities.ids)
@@ -30,7 +29,6 @@ def new_shared(*families):
 
 
 def fill(table, count):
-    """Let nodes answer."""
     for contact in contacts(table.family, count):
         table.responded(contact, 0.0)
 

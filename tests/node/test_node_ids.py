@@ -18,7 +18,6 @@ A, B, C = b"a" * 20, b"b" * 20, b"c" * 20
 
 
 def new_ids(listen, saved=None):
-    """Return the ids with which a node starts."""
     return first_ids(listen, saved or {}, Random(1).randbytes)
 
 
@@ -79,7 +78,6 @@ def test_only_what_is_needed_is_drawn():
     ],
 )
 def test_saved_ids_go_on(listen, saved, kept):
-    """That of the same address first, then of the same host, then of the family."""
     found = new_ids(listen, saved)
 
     assert [each if each in (A, B, C) else None for each in found] == kept

@@ -23,7 +23,6 @@ class Translating(MemoryNetwork):
     outside = FIRST
 
     def carry(self, data: bytes, source: Address, destination: Address, now: float) -> None:
-        """Change the address on the way out and on the way in."""
         source = self.outside if source == INSIDE else source
         destination = INSIDE if destination == self.outside else destination
         super().carry(data, source, destination, now)
@@ -35,7 +34,6 @@ async def settle(minutes: int = 5) -> None:
 
 
 async def test_node_finds_its_address_and_takes_an_id_that_conforms(new_network, autojump_clock) -> None:
-    """It is found under that id, by nodes that knew it under the first one too."""
     network = new_network(1, Translating)
     async with (
         network.open_nodes(20) as nodes,
@@ -58,7 +56,6 @@ async def test_node_finds_its_address_and_takes_an_id_that_conforms(new_network,
 
 
 async def test_id_is_renewed_when_the_address_changes(new_network, autojump_clock) -> None:
-    """The contacts are kept, whoever asks gets the new id, and others find us under it."""
     network, random = new_network(2, Translating), Random(2)
     async with (
         network.open_nodes(20) as nodes,
@@ -128,7 +125,6 @@ async def test_fewer_than_ten_networks_decide_nothing(new_network, autojump_cloc
 async def test_node_bound_to_a_public_address_starts_with_an_id_that_conforms(
     new_network, autojump_clock
 ) -> None:
-    """One in each family; there is nothing to wait for and nothing to renew."""
     network = new_network(5)
     async with network.open_nodes(12, families=Family) as nodes:
         ids = [node.node_ids for node in nodes]
@@ -144,7 +140,6 @@ async def test_node_bound_to_a_public_address_starts_with_an_id_that_conforms(
 
 
 async def test_saved_id_is_taken_if_it_still_conforms(new_network, autojump_clock, tmp_path: Path) -> None:
-    """Each family has its own; one that does not go with the address is replaced, and saved anew."""
     network, path = new_network(6), tmp_path / "node.json"
     hosts = {family: network.host(1, family) for family in Family}
 
@@ -169,7 +164,6 @@ async def test_saved_id_is_taken_if_it_still_conforms(new_network, autojump_cloc
 async def test_any_saved_id_is_taken_where_the_address_is_not_known(
     new_network, autojump_clock, tmp_path: Path
 ) -> None:
-    """On a wildcard it is kept until others tell where we are; so is the one id of an old file."""
     network, path = new_network(7), tmp_path / "node.json"
     other = Contact(b"o" * 20, Address("8.8.8.8", 6881))
     save_state(path, SavedState({Address("10.0.0.9", 1): b"s" * 20}, (other,)))

@@ -95,7 +95,6 @@ DAMAGED = {
 
 
 def test_state_comes_back_as_it_was_saved(path: Path) -> None:
-    """Id and contacts of both families, and the split by family."""
     save_state(path, STATE)
 
     loaded = load_state(path)
@@ -131,7 +130,6 @@ def test_missing_file_is_no_state(path: Path, caplog: pytest.LogCaptureFixture) 
 def test_file_that_cannot_be_understood_is_set_aside(
     path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With one warning, under a name that tells, and byte by byte as it was."""
     path.write_text(text)
 
     assert load_state(path) is None
@@ -164,7 +162,6 @@ def test_files_set_aside_do_not_overwrite_each_other(path: Path) -> None:
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
 def test_failed_write_leaves_the_old_state(path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
-    """A full disk costs the new state, never the old one."""
     save_state(path, STATE)
     before = path.read_bytes()
     with monkeypatch.context() as broken:
@@ -187,7 +184,6 @@ def break_write(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the process that is killed is a fork")
 def test_kill_at_any_moment_leaves_a_state() -> None:
-    """The old one or the new one, whole; a draft beside it shows that a save was under way."""
     command = [sys.executable, "-m", "tests.killed_saves", "--kills", "200"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -199,7 +195,6 @@ def test_kill_at_any_moment_leaves_a_state() -> None:
 
 
 def test_draft_of_a_killed_save_is_no_state(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is neither read nor in the way of the next save."""
     draft = path.with_name("node.json.new")
     draft.write_text('{"format": "dhtn')
 
@@ -239,7 +234,6 @@ def test_file_that_cannot_be_moved_is_an_error(path: Path, monkeypatch: pytest.M
 
 
 def test_number_of_contacts_is_bounded_per_family(path: Path) -> None:
-    """The first ones are kept; many of one family do not push out the other."""
     many = [Contact(b"a" * 20, Address("8.8.8.8", 1 + n)) for n in range(MAX_CONTACTS + 5)]
 
     save_state(path, SavedState(IDS, (*many, BOB)))

@@ -27,7 +27,6 @@ COLUMNS = {"ping", "find_node", "get_peers", "get_peers, 100 stored", "announce_
 
 
 def run_benchmark(*arguments):
-    """Run one benchmark as documented, and return the finished process."""
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
 
@@ -44,7 +43,6 @@ def report_of(name, folder, *sizes):
 
 
 def run_briefly(servers, folder):
-    """Measure servers for an instant each."""
     sizes = ("--pairs=1", "--seconds=0.1", "--nodes=60")
     return run_benchmark("benchmarks.node", *sizes, f"--servers={servers}", f"--json={folder / 'report'}")
 
@@ -57,7 +55,6 @@ class TestNode:
     """`python -m benchmarks.node`."""
 
     def test_measures_each_kind_of_query(self, tmp_path):
-        """Our node answers them all, and the report names what it was measured on."""
         done = run_briefly("ours", tmp_path)
         assert done.returncode == 0, done.stderr
         report = json.loads((tmp_path / "report").read_text())
@@ -70,7 +67,6 @@ class TestNode:
 
     @pytest.mark.real_clients
     def test_compares_with_libtorrent(self, tmp_path):
-        """There is one ratio for each pair and kind of query."""
         done = run_briefly("ours,libtorrent", tmp_path)
         assert done.returncode == 0, done.stderr
         ratios = json.loads((tmp_path / "report").read_text())["ratios_of_ours_to"]["libtorrent"]
@@ -134,11 +130,9 @@ class Scripted:
         self.answer = {key.encode(): value for key, value in answer.items()}
 
     def exchange(self, queries, _sources):
-        """Answer all of them."""
         return [self.answer] * len(queries)
 
     def cpu_time(self):
-        """Be idle."""
         return 0.0
 
 
@@ -208,7 +202,6 @@ def test_table_measures_each_method(tmp_path):
 
 @on_linux
 def test_lookup_compares_with_the_truth(tmp_path):
-    """In a small network without loss, a lookup finds the closest nodes."""
     sizes = ("--nodes=10", "--lookups=3", "--losses=0")
     report, printed = report_of("lookup", tmp_path, *sizes)
     assert [each["loss"] for each in report["measurements"]] == [0.0, None]
@@ -224,7 +217,6 @@ def test_lookup_refuses_a_network_that_loses_everything(capsys):
 
 
 def test_life_tells_what_became_of_a_node(tmp_path):
-    """Two hours: an entry for each, four lookups less the one under way, and memory in both."""
     report, printed = report_of("life", tmp_path, "--days=0.0834", "--nodes=50")
     assert len(report["hours"]) == 2
     assert len(report["found"]) in (3, 4)
@@ -242,7 +234,6 @@ def test_life_refuses_less_than_an_hour(capsys):
 
 
 def test_quality_compares_losses_and_alphas(tmp_path):
-    """A line for each of both, and every lookup with what it found and took."""
     sizes = ("--nodes=100", "--lookups=5", "--losses=0,0.2", "--alphas=3,8", "--dead=0")
     report, printed = report_of("quality", tmp_path, *sizes)
     measured = report["measurements"]
@@ -261,7 +252,6 @@ def test_quality_refuses_what_makes_no_network(wrong, capsys):
 
 
 def test_eclipse_compares_networks_with_and_without_sybils(tmp_path):
-    """A line for each attack and for each share of ids that conform, and every lookup."""
     sizes = ("--networks=1", "--lookups=10", "--nodes=60", "--sybils=60")
     report, printed = report_of("eclipse", tmp_path, *sizes)
     peaceful = [f"no Sybils, {share}% conform" for share in (0, 30, 60, 100)]
@@ -280,7 +270,6 @@ def test_eclipse_refuses_what_makes_no_network(wrong, capsys):
 
 
 def test_announcing_finds_peers_and_loses_them(tmp_path):
-    """Six hours of announcing and two of silence: a peer is found in time, and not when its time is over."""
     report, printed = report_of("announcing", tmp_path, "--nodes=10", "--hours=8", "--swarms=1")
     counts = report["counts"]
     assert counts["searches"] > 25
@@ -292,7 +281,6 @@ def test_announcing_finds_peers_and_loses_them(tmp_path):
 
 @on_linux
 def test_memory_feeds_a_node(tmp_path):
-    """All packets are received, all announces stored while there is room."""
     report, printed = report_of("memory", tmp_path, "--scale=0.001", "--parts=announces,packets,hours")
     parts = report["parts"]
     assert parts["announces"]["swarms"] == 100
@@ -304,7 +292,6 @@ def test_memory_feeds_a_node(tmp_path):
 
 @on_linux
 def test_flood_asks_and_looks_afterwards(tmp_path):
-    """All four arrive, the limits take effect, and the node still has its table."""
     report, printed = report_of("flood", tmp_path, "--seconds=0.2", "--nodes=60")
     floods = {each["flood"]: each for each in report["floods"]}
     assert floods.keys() == {"garbage", "queries", "spoofed", "announces"}
@@ -338,7 +325,6 @@ def command_module(name):
 
 
 def test_documented_commands_exist(capsys):
-    """What docs/reference/benchmarks.md tells to run is there, and knows the options that it is given."""
     text = (ROOT / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
     served = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
@@ -352,7 +338,6 @@ def test_documented_commands_exist(capsys):
 
 
 def test_measuring_compares_samples_with_the_truth(tmp_path):
-    """All swarms are measured after a census, few nodes are asked for each, and the numbers are near."""
     sizes = ("--swarms=30", "--largest=40", "--nodes=100", "--loss=0", "--capped=0")
     report, printed = report_of("measuring", tmp_path, *sizes)
 
@@ -369,7 +354,6 @@ class TestCoverage:
     """`python -m benchmarks.coverage`."""
 
     def test_compares_each_size_with_the_truth(self, tmp_path):
-        """One row for each method, one measurement for each network, and the seeds are those asked for."""
         options = ("--nodes=40", "--runs=2", "--first=7", "--processes=1", "--loss=0")
         report, printed = report_of("coverage", tmp_path, *options)
         assert [each["seed"] for each in report["measurements"]] == [7, 8]
@@ -414,7 +398,6 @@ class TestSwarms:
     """`python -m benchmarks.swarms`."""
 
     def test_holds_estimates_against_the_truth(self, tmp_path):
-        """Each swarm is there with its estimate, and each size class has a row in each table."""
         report, printed = report_of("swarms", tmp_path, "--swarms=12", "--largest=300", "--seed=3")
         measured = report["measurements"]
         assert len(measured) == 12
@@ -443,7 +426,6 @@ class TestLargeDatabase:
     """`python -m benchmarks.large_database`."""
 
     def test_times_every_report_and_page(self, tmp_path):
-        """Of a database that it makes itself, with a row for each."""
         report, printed = report_of("large_database", tmp_path, "--visits=1000", "--samples=200")
         timed = report["seconds"].keys()
         assert {"report", *(f"report {name}" for name in REPORTS)} <= timed

@@ -52,7 +52,6 @@ def project_files():
 
 
 def lines_matching(pattern):
-    """Name each line of the project's files that a pattern occurs in."""
     return [
         f"{path.relative_to(ROOT)}:{number}"
         for path in project_files()
@@ -71,7 +70,6 @@ def test_package_is_marked_as_typed(package):
     ("script", "target"), [("dhtnode", "dhtnode.cli.main:main"), ("dhtcrawl", "crawler.cli.main:main")]
 )
 def test_console_script_leads_to_its_function(script, target):
-    """The names that pip puts on the PATH lead to something that can be called."""
     assert PROJECT["scripts"][script] == target
     assert callable(resolve_name(target))
 
@@ -121,7 +119,6 @@ def test_integration_runs_the_command_that_the_documents_name():
 
 
 def test_hooks_run_the_same_checks():
-    """Before a commit each of the checks, before a push the tests too."""
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     names = re.findall(r"^ +name: (.*)$", hooks, re.MULTILINE)
 
@@ -129,7 +126,6 @@ def test_hooks_run_the_same_checks():
 
 
 def test_each_file_that_is_named_is_there():
-    """Wherever a path of the repository stands in one of its files."""
     named = re.compile(
         rb"\b(?:docs|tests|dhtnode|crawler|benchmarks|notebooks)/[\w/]+\.(?:md|py|sql|ipynb|png)\b"
     )

@@ -55,12 +55,10 @@ def loaded(code, status=0):
 
 
 def ours(modules):
-    """Return those of our two packages."""
     return {name for name in modules if name.split(".")[0] in {"dhtnode", "crawler"}}
 
 
 def foreign(modules):
-    """Return the packages that pip installed, by their first names."""
     return {name.split(".")[0] for name in modules - ours(modules)} - sys.stdlib_module_names
 
 
@@ -114,7 +112,6 @@ def test_command_line_is_read_without_what_the_work_needs(module, command_lines,
 
 
 def table():
-    """Return the home of each name, as the stub for type checkers says it."""
     tree = ast.parse((ROOT / "dhtnode" / "__init__.pyi").read_text(encoding="utf-8"))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     return [(alias.name, f"dhtnode.{node.module}") for node in imports for alias in node.names]

@@ -43,7 +43,6 @@ def lay_addresses():
 
 
 async def ids_of(clients, node):
-    """Return the id of each client, as it answers with it now."""
     return {client.address: (await node.ping(client.address)).node_id for client in clients}
 
 
@@ -58,7 +57,6 @@ async def introduce(clients):
 
 
 async def holders(clients, node, host):
-    """Return how many clients hand out a node on a host."""
     for address, node_id in (await ids_of(clients, node)).items():
         next(client for client in clients if client.address == address).ask_live_nodes(node_id)
     await trio.sleep(0.5)
@@ -67,7 +65,6 @@ async def holders(clients, node, host):
 
 
 async def run():
-    """Play it through and return what is to be printed."""
     info_hash = InfoHash(token_bytes(20))
     async with libtorrent_clients(*CLIENTS, settings=ENFORCING) as clients, trio.open_nursery() as nursery:
         nursery.start_soon(introduce, clients)

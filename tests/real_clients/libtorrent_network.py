@@ -96,7 +96,6 @@ class Client:
                 self.items_got.append((alert.key, alert.salt, alert.seq, alert.item, alert.authoritative))
 
     def meet(self, address):
-        """Make this client ping a node and take it into its table."""
         self._session.add_dht_node(tuple(address))
 
     def ask_live_nodes(self, own_id):
@@ -133,7 +132,6 @@ class Client:
         self.announce_again()
 
     def announce_again(self):
-        """Announce all torrents now, instead of in a quarter of an hour."""
         for torrent in self._torrents:
             torrent.force_dht_announce()
 
@@ -156,7 +154,6 @@ def tiny_torrent(folder, *, complete):
 
 
 def info_hash_of(torrent):
-    """Return the key in the DHT of a torrent that has its metadata."""
     return InfoHash(torrent.ti.info_hashes().v1.to_bytes())
 
 
@@ -198,7 +195,6 @@ async def libtorrent_network(*hosts, settings=None):
 
 
 def table_sizes(clients):
-    """Return how many live nodes the clients have, the smallest first."""
     for client in clients:
         client.poll()
     return sorted(client.table_size for client in clients)

@@ -58,7 +58,6 @@ def host(request):
 
 @asynccontextmanager
 async def node_in(network, **settings):
-    """Run one of our nodes, joined through the first client of a network."""
     way_in = str(network[0].address)
     async with open_node(bootstrap=[way_in], settings=NodeSettings(**settings)) as node:
         await node.wait_joined()
@@ -87,20 +86,17 @@ async def network_with_swarm(folder):
 
 
 def times_announced(network, peers, info_hash):
-    """Return how many clients know of the peer that fewest know of."""
     for client in network:
         client.poll()
     return min(sum(peer.address in client.announced_here[info_hash] for client in network) for peer in peers)
 
 
 async def peers_found(node, info_hash, *, noseed=False):
-    """Return all peers that a lookup of ours finds."""
     async with node.get_peers(info_hash, noseed=noseed) as peers:
         return {peer async for peer in peers}
 
 
 async def test_node_joins_a_libtorrent_network_through_one_address(host):
-    """Our table fills with the clients of the network, under the ids that they answer with."""
     async with libtorrent_network(*[host] * 20) as network, node_in(network) as node:
         contacts = node.contacts()
         answers = [await node.ping(contact.address) for contact in contacts]
@@ -138,7 +134,6 @@ async def test_clients_take_in_our_node_but_not_a_read_only_one():
 
 
 async def test_lookup_finds_what_a_client_announced(host, tmp_path):
-    """A client adds a magnet link; we find its address and its listen port."""
     info_hash = InfoHash(token_bytes(20))
     async with libtorrent_network(*[host] * 20) as network:
         announcer = network[-1]
@@ -151,7 +146,6 @@ async def test_lookup_finds_what_a_client_announced(host, tmp_path):
 
 
 async def test_clients_find_what_we_announced(host):
-    """We announce a port; a client's lookup brings our address with that port."""
     info_hash = InfoHash(token_bytes(20))
     async with libtorrent_network(*[host] * 20) as network, node_in(network) as node:
         announcement = await node.announce(info_hash, OUR_PORT)
@@ -232,13 +226,11 @@ async def test_scrape_command_writes_the_same_numbers(tmp_path):
 
 
 def samples_in(database):
-    """Return the rows of the time series of all swarms."""
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute("SELECT info_hash, seeds, leechers, peers FROM swarm_samples").fetchall()
 
 
 async def test_clients_find_one_another_through_our_node_alone(host, tmp_path):
-    """Clients that know no address but ours become a network in which every lookup works."""
     info_hash = InfoHash(token_bytes(20))
     async with (
         open_node(listen=[str(Address(host, 0))]) as node,

@@ -29,7 +29,6 @@ def can_unshare():
 
 
 async def test_local_addresses_are_exempt():
-    """On loopback each side takes the other in under any id, although the clients enforce the rule."""
     fixed_id = NodeId(bytes(20))
     async with (
         libtorrent_network(*LOCAL_HOSTS, settings={"dht_enforce_node_id": True}) as network,
@@ -55,7 +54,6 @@ async def test_local_addresses_are_exempt():
 
 @pytest.mark.skipif(not can_unshare(), reason="cannot make a network namespace here")
 def test_node_that_learns_its_address_is_taken_in_and_one_that_does_not_is_refused():
-    """At public addresses: errors tell the first where it is, and its second id is welcome everywhere."""
     command = [*UNSHARED, sys.executable, "-m", "tests.real_clients.enforcing"]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
 

@@ -53,7 +53,6 @@ async def _more_nodes(through, count):
 
 
 async def got(client, count=1):
-    """Wait until a client has got so many items, and return them."""
     await until(lambda: client.poll() or len(client.items_got) >= count, 10.0)
     return client.items_got
 
@@ -82,7 +81,6 @@ async def test_we_get_the_immutable_item_that_a_client_put():
 
 @pytest.mark.parametrize("salt", SALTS)
 async def test_client_gets_the_mutable_item_that_we_put(salt):
-    """The newer one after the older, with its number; and what we sign, libtorrent finds right."""
     async with node_among_clients() as (network, node):
         for seq in (3, 7):
             item = MutableItem.sign(EXPANDED, b"number %d" % seq, seq=seq, salt=salt)
@@ -117,7 +115,6 @@ async def test_we_get_the_mutable_item_that_a_client_put(salt):
 
 
 async def test_client_reads_and_writes_at_our_nodes():
-    """Our tokens, our checks and our replies: a network of ours serves libtorrent."""
     async with clients_around_our_nodes() as (clients, nodes):
         writer, reader = clients
         value = b"immutable " + token_bytes(8)

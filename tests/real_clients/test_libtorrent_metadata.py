@@ -48,7 +48,6 @@ class Torrent:
 
     @cached_property
     def info(self):
-        """Return the info dictionary."""
         pieces = [self.content[at : at + PIECE] for at in range(0, len(self.content), PIECE)]
         info = {
             b"name": self.name.encode(),
@@ -61,7 +60,6 @@ class Torrent:
 
     @property
     def info_hash(self):
-        """Return its key in the DHT."""
         return InfoHash(hash_of(lt.bencode(self.info)))
 
     def roles(self):
@@ -117,7 +115,6 @@ def hosts():
 
 
 def start(torrents, clients, folder):
-    """Have each client take part in its torrent."""
     for torrent in torrents:
         torrent.clients = [clients.pop() for _ in range(PEERS)]
         for client, have in zip(torrent.clients, torrent.roles(), strict=True):
@@ -127,7 +124,6 @@ def start(torrents, clients, folder):
 
 
 async def announced(node, torrent):
-    """Return whether a lookup finds every peer of a torrent."""
     async with node.get_peers(torrent.info_hash) as peers:
         found = {peer async for peer in peers}
     return found >= {client.address for client in torrent.clients}
@@ -178,7 +174,6 @@ def truth(torrent):
 
 
 async def test_swarms_of_real_clients_are_counted_and_named(tmp_path):
-    """Counts through the DHT hold the truth; peers tell names, sizes, and who is a seed, exactly."""
     (tmp_path / "content").mkdir()
     database = tmp_path / "crawl.db"
     hashes = {torrent.info_hash.hex(): torrent for torrent in TORRENTS}

@@ -56,7 +56,6 @@ def place(tmp_path_factory):
 
 
 def run_here(line):
-    """Run a command line, and return how it ended."""
     stdout, stderr = io.StringIO(), io.StringIO()
     with redirect_stdout(stdout), redirect_stderr(stderr), pytest.raises(SystemExit) as left:
         main(line, prog_name="dhtcrawl")
@@ -80,7 +79,6 @@ def ended(place):
 
 
 def line_of(name):
-    """Return the command line that asks a question."""
     return ["report", "--db", "small.db", name, *([LARGE.hex()] if name == "swarm" else [])]
 
 
@@ -95,7 +93,6 @@ def test_refusal_is_one_line(ended, line, status, said):
 
 
 def test_refused_export_leaves_nothing(place, ended):
-    """Neither a folder nor a file beside those that are there."""
     assert not (place / "new").exists()
     assert [path.name for path in (place / "full").iterdir()] == ["runs.csv"]
 

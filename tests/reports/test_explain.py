@@ -33,7 +33,6 @@ def filter_of(addresses):
 
 
 def reply_of(number, named, *, filters=True):
-    """Return what a node said: half of those it stores are seeds."""
     half = len(named) // 2
     observation = Observation(
         NodeId(bytes([number]) * 20),
@@ -71,7 +70,6 @@ def sample():
 
 @pytest.fixture
 def database(tmp_path):
-    """Make a database with that sample in it."""
     path = tmp_path / "swarms.db"
     with CrawlDatabase.open(path) as store:
         run_id = store.runs.begin("scrape", {}, "0.1", T0)
@@ -106,7 +104,6 @@ def test_number_computed_again_is_the_same(database):
 
 
 def test_text_says_who_said_what_and_how_the_number_came_about(database):
-    """In words, closest first, with what was left out and why."""
     text = explanation_text(explained(database))
 
     assert text.startswith(f"sample 1 of run 1: {SWARM.hex()}, {T0}\n6 nodes asked, 5 answered, 3 with")
@@ -136,7 +133,6 @@ def test_text_says_who_said_what_and_how_the_number_came_about(database):
     ],
 )
 def test_what_does_not_agree_is_named(database, statement, wrong):
-    """A number that was changed, a row that is missing or damaged."""
     change(database, statement)
     found = explained(database)
     assert wrong in found.differences
@@ -170,7 +166,6 @@ def test_sample_of_an_older_version_is_shown_as_it_is(database):
 
 
 def test_estimates_of_other_kinds_do_not_disturb(database):
-    """Those that do not come from replies of nodes are shown with the others."""
     change(database, "INSERT INTO swarm_estimates VALUES (1, 'seeds', 'handshakes', 12, 10, 15)")
     found = explained(database)
 
@@ -179,7 +174,6 @@ def test_estimates_of_other_kinds_do_not_disturb(database):
 
 
 def test_command_explains_the_latest_sample_of_a_swarm(database):
-    """By info-hash or by number, in words or as one object, without filters."""
     with CrawlDatabase.open(database) as store:
         later = replace(sample(), taken_at="2025-06-02T12:00:00.000Z")
         store.write(store.runs.begin("scrape", {}, "0.1", T0), [later])
@@ -214,7 +208,6 @@ def test_what_cannot_be_explained_is_one_line(database, statement, argument, sta
 
 
 def test_small_difference_is_one(database):
-    """Sums in another order differ less than a millionth of a peer."""
     change(database, "UPDATE swarm_samples SET peers = peers + 0.00001 WHERE id = 1")
 
     assert explained(database).differences == ("peers",)

@@ -29,7 +29,6 @@ def database(tmp_path_factory):
 
 
 def exported(database, folder, form=CSV, **options):
-    """Export a database, and return the rows of each file by table."""
     with open_reading(database) as db:
         done = list(export_tables(db, folder, form, **options))
     return {each.table: read(folder / each.file) for each in done}
@@ -41,12 +40,10 @@ def read(path):
 
 
 def everything(folder):
-    """Return the bytes of all files together."""
     return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
 
 
 def test_files_hold_the_rows_of_tables_and_views(database, tmp_path):
-    """All rows, under the names of the columns; what is a working note of the crawler stays."""
     files = exported(database, tmp_path)
 
     assert set(files) == set(TABLES) - {"crawl_journal", "sample_turns", "retention"}
@@ -58,14 +55,12 @@ def test_files_hold_the_rows_of_tables_and_views(database, tmp_path):
 
 
 def test_batches_make_one_file(database, tmp_path, monkeypatch):
-    """Rows are held a few at a time, and none is lost between."""
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
 
     assert [row["id"] for row in exported(database, tmp_path)["visits"]] == [str(n) for n in range(1, 21)]
 
 
 def test_schema_file_explains_each_column(database, tmp_path):
-    """In the order of the file, with what it counts in."""
     files = exported(database, tmp_path)
     described = json.loads((tmp_path / "schema.json").read_text())
 
@@ -122,7 +117,6 @@ def test_file_that_is_there_is_not_overwritten(database, tmp_path):
 
 @contextmanager
 def full_disk(path, columns):
-    """Be a file that takes nothing."""
     with path.open("w"):
         yield lambda _: fail()
 
@@ -150,7 +144,6 @@ def files(database, folder):
 
 
 def test_anonymized_no_address_port_or_id_is_in_any_file(files, folder):
-    """Searched as text; the addresses are not those of any network they are cut to."""
     found = everything(folder)
 
     for number in range(20):
@@ -160,7 +153,6 @@ def test_anonymized_no_address_port_or_id_is_in_any_file(files, folder):
 
 
 def test_anonymized_networks_stay(files):
-    """A map can still be drawn; a suspect host is one too."""
     assert {row["address"] for row in files["visits"]} == {f"20.0.{n}.0/24" for n in range(20)}
     assert files["alarms"][0]["subject"] == "20.0.3.0/24"
 
@@ -177,7 +169,6 @@ def test_anonymized_another_export_has_other_pseudonyms(database, files, tmp_pat
 
 
 def test_anonymized_groups_of_few_nodes_are_left_out(files, folder):
-    """Two nodes of UT, one of XX: neither they nor their versions are named."""
     for name in ("run_clients", "client_census", "client_versions", "run_round_trips", "run_support"):
         assert {row["client"] for row in files[name]} <= {"LT"}, name
     assert {row["client"] for row in files["run_clients"]} == {"LT"}

@@ -22,7 +22,6 @@ def test_panels_are_as_wide_as_a_notebook_together():
 
 
 def test_intervals_reach_from_low_to_high():
-    """An end on the wrong side of the estimate is drawn at it, not mirrored."""
     (axes,) = matplotlib_style.panels()
     matplotlib_style.intervals(axes, [1, 2], [10, 20], [7, 21], [15, 30], name="x")
     (container,) = axes.containers

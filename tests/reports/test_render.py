@@ -21,7 +21,6 @@ EMPTY = ReportAnswer("none", "None", "Nothing.", (Column("name"),), ())
 
 
 def test_plain_text_is_aligned():
-    """Numbers to the right under their unit, texts to the left, nothing for nothing."""
     assert render.plain(REPORT).splitlines() == [
         "Sizes",
         "What is seen. What may mislead.",
@@ -55,7 +54,6 @@ def test_json_is_one_object_a_line(named):
 
 
 def test_terminal_gets_no_commands_of_strangers():
-    """Neither escape sequences nor markup; the text is there as text."""
     written = io.StringIO()
     render.draw(REPORT, Console(file=written, width=100, color_system=None))
 

@@ -34,7 +34,6 @@ def answer(db, name, **bounds):
 
 
 def test_size_of_the_network_stands_beside_its_counts(db):
-    """What was counted, the estimate, and nothing where no estimate was made."""
     assert answer(db, "network-size") == (
         (CENSUS, time_text(0), 4, 20, 14, 0, 14, 14, "whole", 15, 14, 18, None),
     )
@@ -54,7 +53,6 @@ def test_support_is_told_with_what_it_rests_on(db):
 
 
 def test_round_trips_are_quantiles_of_answers(db):
-    """All of them first, then by client, in steps of a millisecond here."""
     rows = answer(db, "round-trips", run=CENSUS)
 
     assert [row[:2] for row in rows] == [("all", 14), ("LT", 12), ("UT", 2)]
@@ -209,7 +207,6 @@ def test_quantile_of_counted_steps(steps, name, value):
 
 
 def contents(path):
-    """Return the rows of all rollups."""
     with closing(sqlite3.connect(path)) as connection:
         tables = (*rollups.TABLES, "run_support")
         return {name: sorted(connection.execute(f"SELECT * FROM {name}"), key=str) for name in tables}  # noqa: S608

@@ -49,7 +49,6 @@ def sample(info_hash, day, peers):
 
 
 def lease_result(info_hash):
-    """Return what a watch writes down after the last measurement."""
     sizes = SIZES[info_hash]
     empties = sizes.count(0)
     size = MeasuredSize(sizes[-1], sizes[-1] - 2.0, sizes[-1] + 2.0)
@@ -95,7 +94,6 @@ def test_watched_swarms_tell_how_they_change(db):
 
 
 def test_dead_swarms_tell_when_they_died(db):
-    """After they were last seen alive, and before they were first found empty."""
     (row,) = REPORTS["dead"].answer(db).records()
 
     assert (row["info_hash"], row["empty_samples"], row["empty"]) == (DEAD.hex(), 3, 2.0)
@@ -104,7 +102,6 @@ def test_dead_swarms_tell_when_they_died(db):
 
 
 def test_methods_stand_side_by_side(db):
-    """With the handshakes as one of them, where there were any."""
     first, second, _ = REPORTS["methods"].answer(db).records()
 
     assert [first[key] for key in ("peers", "union", "recapture", "pair_ratio", "distinct")] == [
@@ -123,7 +120,6 @@ def test_seeds_and_leechers_have_intervals(db):
 
 
 def test_runs_of_watch_and_metadata_tell_their_costs(db):
-    """Bytes of both; nodes are asked by the one, peers tried by the other."""
     metadata, watch = REPORTS["runs"].answer(db).records()
 
     assert (watch["command"], watch["swarm_samples"], watch["asked"], watch["answered"]) == (
@@ -136,7 +132,6 @@ def test_runs_of_watch_and_metadata_tell_their_costs(db):
 
 
 def test_name_of_a_torrent_is_nothing_but_text(db):
-    """On a terminal no colour comes of it, in Markdown no link, no code and no HTML."""
     about = {"swarm": {"info_hash": GROWING.hex()}}
     for name in ("swarms", "watched", "methods", "swarm"):
         report = REPORTS[name].answer(db, **about.get(name, {}))

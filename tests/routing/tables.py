@@ -21,7 +21,6 @@ def far(number: int, host: str | None = None, port: int = 6881) -> Contact:
 
 
 def near(number: int, host: str | None = None, port: int = 6881) -> Contact:
-    """Return a contact that shares all but its last bits with us."""
     return Contact(as_id(as_int(OWN) ^ number), Address(host or f"22.0.{number}.1", port))
 
 
@@ -41,6 +40,5 @@ def full_table(nodes: int = 8, replacements: int = 0) -> RoutingTable:
 
 
 def fail(table: RoutingTable, contact: Contact, now: float) -> None:
-    """Let a contact leave two queries unanswered, which makes it bad."""
     table.failed(contact.address, now)
     table.failed(contact.address, now)

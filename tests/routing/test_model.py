@@ -216,7 +216,6 @@ class TableWalk(RuleBasedStateMachine):
         return sorted(found, key=lambda record: record.last_answer > oldest)
 
     def may_displace_a_good_node(self, newcomer: Contact) -> bool:
-        """Return whether a compliant newcomer may displace a good node."""
         nodes = self.in_bucket(newcomer.node_id, replacements=False)
         share = sum(record.compliant for record in self.records.values()) / max(1, len(self.records))
         others = [record for record in nodes if not record.compliant and not record.is_bad]
@@ -305,11 +304,9 @@ class TableWalk(RuleBasedStateMachine):
                 assert all(self.rank(node) <= rank for node in nodes)
 
     def rank(self, record: Record) -> tuple[bool, bool, bool, float]:
-        """Sort the best first."""
         return record.is_bad, not record.is_good(self.now), not record.compliant, -record.last_answer
 
     def may_go(self, record: Record, rank: tuple[bool, bool, bool, float]) -> bool:
-        """Tell whether a renewed id is a reason to lose a node."""
         contact, network = record.contact, self.scope.network_key
         if contact.node_id == self.own:
             return True

@@ -35,14 +35,12 @@ def refusal(admission: Admission, one: Source, now: float) -> str | None:
 
 
 def budget(admission: Admission, one: Source, size: int, now: float) -> int:
-    """Return how many bytes may answer a datagram that is not dropped."""
     refused, longest = admission.admit(one, size, now)
     assert refused is None
     return longest
 
 
 def admitted(admission: Admission, one: Source, count: int, now: float) -> int:
-    """Return how many of so many datagrams that come at once are let in."""
     return [refusal(admission, one, now) for _ in range(count)].count(None)
 
 
@@ -87,7 +85,6 @@ def test_hosts_of_one_network_share_its_limit() -> None:
 
 
 def test_refused_datagram_is_not_charged() -> None:
-    """A limit is not a ban: when the flood ends, the source is served at once."""
     admission, one = Admission(SETTINGS), source()
     admitted(admission, one, 100_000, 100.0)
 
@@ -95,7 +92,6 @@ def test_refused_datagram_is_not_charged() -> None:
 
 
 def test_answers_that_we_wait_for_are_free() -> None:
-    """A node that we ask a thousand times may answer as often."""
     admission, one = Admission(SETTINGS), source()
 
     for _ in range(1000):
@@ -166,7 +162,6 @@ def test_when_replies_run_short_strangers_go_first_and_proven_sources_last() -> 
 
 
 def test_who_keeps_asking_in_vain_may_prove_itself() -> None:
-    """Not who came just now, nor who is being asked already, nor too many at once."""
     admission, sources = Admission(SETTINGS), Sources(Scope.PUBLIC)
     one = source()
     wanted = [admission.wants_proof(one, 100.0)]

@@ -38,7 +38,6 @@ MALFORMED = {case["name"]: bytes.fromhex(case["hex"]) for case in json.loads(VEC
 
 
 def query(method: bytes, key: bytes = b"aa", **arguments: Value) -> bytes:
-    """Return a query; the shorter its transaction id, the shorter it is."""
     body: dict[bytes, Value] = {b"id": ASKER_ID}
     body |= {name.encode(): value for name, value in arguments.items()}
     return encode({b"a": body, b"q": method, b"t": key, b"y": b"q"})
@@ -82,7 +81,6 @@ class Sent:
 
     @property
     def factor(self) -> float:
-        """Return how many times as long as the query its replies were."""
         return self.replies / max(1, self.query)
 
     @property
@@ -102,7 +100,6 @@ class Scene:
         (self.address,) = [address for address in node.addresses if address.family is family]
 
     def socket(self, number: int, port: int = 6881) -> MemorySocket:
-        """Return the socket of an address that is not known."""
         return self._network.socket(self._network.host(number, self._family), port)
 
     async def measure(self, cases: dict[str, bytes]) -> dict[str, Sent]:
@@ -114,15 +111,12 @@ class Scene:
         return {name: sent_to(victim, len(cases[name])) for name, victim in victims.items()}
 
     async def ask(self, socket: MemorySocket, data: bytes) -> bytes:
-        """Return the one reply to a query."""
         socket.send_nowait(data, self.address)
         await trio.sleep(1.0)
         (reply,) = [mail for mail in mail_of(socket) if is_reply(mail)]
         return reply
 
     async def prove(self, socket: MemorySocket) -> None:
-        """Let the node ask a socket, which answers."""
-
         async def answer() -> None:
             await socket.wait_readable()
             for data in mail_of(socket):
@@ -136,7 +130,6 @@ class Scene:
 
 
 def mail_of(socket: MemorySocket) -> list[bytes]:
-    """Return all datagrams that have come."""
     mail = []
     while (datagram := socket.receive_nowait()) is not None:
         mail.append(datagram[0])
@@ -144,13 +137,11 @@ def mail_of(socket: MemorySocket) -> list[bytes]:
 
 
 def is_reply(data: bytes) -> bool:
-    """Tell replies from queries."""
     message: Any = decode_untrusted(data).value
     return bool(message[b"y"] != b"q")
 
 
 def sent_to(victim: MemorySocket, size: int) -> Sent:
-    """Add up what has come in answer to a datagram of some size."""
     mail = mail_of(victim)
     replies = sum(len(data) for data in mail if is_reply(data))
     return Sent(size, replies, sum(map(len, mail)) - replies)
@@ -177,7 +168,6 @@ async def open_scene(new_network: NewNetwork, family: Family) -> AsyncIterator[S
 async def test_query_of_any_kind_buys_little(
     new_network: NewNetwork, autojump_clock: MockClock, family: Family
 ) -> None:
-    """Each is answered or refused, within the bounds, in spite of what there is to tell."""
     async with open_scene(new_network, family) as scene:
         sent = await scene.measure(QUERIES)
 

@@ -38,7 +38,6 @@ class Wire:
         self.sent: list[tuple[bytes, Address]] = []
 
     def send_nowait(self, data: bytes, destination: Address) -> bool:
-        """Keep one datagram."""
         self.sent.append((data, destination))
         return True
 
@@ -65,11 +64,9 @@ class Side:
             self.peers.announce(SWARMS[0], peer, 0.0, seed=number % 3 == 0)
 
     def receive(self, data: bytes, source: Address, now: float) -> None:
-        """Handle one datagram."""
         self.endpoint.receiver.handle_untrusted(data, source, now)
 
     def state(self, now: float) -> object:
-        """Return all that a query can change."""
         table = self.endpoint.table
         infos = [table.get(contact.address) for contact in table.contacts(include_bad=True)]
         filters = [self.peers.filters(swarm, None, now) for swarm in SWARMS]
@@ -119,7 +116,6 @@ def datagrams(draw: st.DrawFn, family: Family) -> tuple[bytes, Address, float]:
 async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(
     family: Family, data: st.DataObject, nodes: int
 ) -> None:
-    """Whatever is asked, in whatever order, with and without the fast path, also when our id is renewed."""
     arrivals = data.draw(st.lists(datagrams(family), max_size=12))
     arrivals.sort(key=lambda arrival: arrival[2])
     short, long = Side(family, quick=True, nodes=nodes), Side(family, quick=False, nodes=nodes)

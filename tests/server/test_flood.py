@@ -46,7 +46,6 @@ class ListeningNetwork(MemoryNetwork):
         self.heard: dict[Address, list[bytes]] = {}
 
     def carry(self, data: bytes, source: Address, destination: Address, now: float) -> None:
-        """Note a datagram, then carry it."""
         self.heard.setdefault(destination, []).append(data)
         super().carry(data, source, destination, now)
 
@@ -62,14 +61,12 @@ class Asker:
         self._under_way: set[bytes] = set()
 
     def ask(self) -> None:
-        """Send a ping, find_node or get_peers in turn."""
         packet, key = query_in_turn(self.asked)
         self._socket.send_nowait(packet, self._node)
         self._under_way.add(key)
         self.asked += 1
 
     def take(self) -> None:
-        """Take what has come."""
         while (mail := self._socket.receive_nowait()) is not None:
             message: Any = decode_untrusted(mail[0]).value
             if message[b"y"] == b"q" and self._answers:
@@ -80,7 +77,6 @@ class Asker:
                 self.answered += 1
 
     def forget(self) -> None:
-        """Count from now on."""
         self.asked = self.answered = 0
         self._under_way.clear()
 
@@ -113,7 +109,6 @@ class Scene:
         self.asker.take()
 
     async def warm_up(self) -> None:
-        """Let the asker ask for a second, and count from then on."""
         for _ in range(round(1.0 / TICK / ASKED_EVERY)):
             self.asker.ask()
             await trio.sleep(TICK * ASKED_EVERY)
@@ -123,12 +118,10 @@ class Scene:
 
     @property
     def counts(self) -> Counter[str]:
-        """Return what the node has counted."""
         return Counter(self.node.statistics().sockets[0].counts)
 
     @property
     def remembered(self) -> list[int]:
-        """Return how many sources, hosts and networks the node remembers."""
         sources = self.node._sockets.by_address[self.node.addresses[0]].rpc.sources
         return [len(sources), len(sources._hosts), len(sources._networks)]
 
@@ -169,7 +162,6 @@ async def open_scene(new_network: NewNetwork, settings: NodeSettings = SETTINGS)
 
 
 def admitted(rate: float, burst: float, seconds: float) -> float:
-    """Return how many datagrams a limit lets in within a time, at most."""
     return burst + 1 + rate * seconds
 
 
@@ -241,7 +233,6 @@ async def test_queries_beyond_the_limit_of_an_address_are_dropped(
 async def test_queries_from_ever_new_addresses_leave_enough_for_who_keeps_asking(
     new_network: NewNetwork, autojump_clock: MockClock
 ) -> None:
-    """More sources than are remembered, and more replies than there is a budget for."""
     async with open_scene(new_network) as scene:
         contacts = set(scene.node.contacts())
         packets = (
@@ -414,5 +405,4 @@ def _value(data: bytes) -> Any:
 
 
 def _tokens(heard: list[bytes]) -> list[bytes]:
-    """Return the tokens of all replies, in their order."""
     return [message[b"r"][b"token"] for message in map(_value, heard) if b"r" in message]

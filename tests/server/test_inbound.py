@@ -100,7 +100,6 @@ def test_reply_longer_than_its_budget_is_dropped(spare: int, is_sent: bool) -> N
 
 
 def test_reply_without_contacts_fits_where_one_with_them_does_not() -> None:
-    """The fast path leaves such queries to the slow one, and the query counts once."""
     side = Side()
     for number in range(8):
         side.table.responded(Contact(as_id(100 + number), Address(f"21.1.{number}.1", 6881)), 0.0)
@@ -124,7 +123,6 @@ def test_item_may_take_more_than_other_replies() -> None:
 
 
 def test_replies_are_charged_to_the_budget_of_all() -> None:
-    """Until there is none left for a source that just came."""
     side = Side(reply_rate=1.0, reply_burst=3 * len(PONG) * 1.0)
     side.ask(Ping())
     side.ask(Ping(), read_only=True)

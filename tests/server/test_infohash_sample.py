@@ -39,7 +39,6 @@ def test_small_store_is_shown_whole_and_as_it_grows() -> None:
 
 
 def test_expired_info_hash_gives_its_place_to_another() -> None:
-    """A sample names swarms for which there are peers; the others stay."""
     sampler = SampleKeeper(Random(1))
     stored = dict(STORED)
     before = sampler.sample(stored, 0.0).info_hashes

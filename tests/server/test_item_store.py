@@ -16,7 +16,6 @@ LIFETIME = 7200.0
 
 
 def new_store(**limits):
-    """Return a store with the usual limits, but for those given."""
     return ItemStore(NodeSettings(**limits))
 
 
@@ -26,17 +25,14 @@ def note(number):
 
 
 def letter(seq, text=b"text", salt=b""):
-    """Return a mutable item."""
     return MutableItem.sign(SEED, text, seq=seq, salt=salt)
 
 
 def fill(store, host, numbers, now=0.0):
-    """Put several items from one address."""
     assert [store.put(note(number), host, now) for number in numbers] == [None] * len(numbers)
 
 
 def kept(store, numbers, now=0.0):
-    """Return which of the items are there."""
     return [number for number in numbers if store.get(note(number).target(), now) is not None]
 
 
@@ -94,7 +90,6 @@ def test_refused_item_does_not_renew_what_is_there():
 
 
 def test_item_put_again_unchanged_costs_no_signature():
-    """It was checked when it came; the limit does not hold for it either."""
     store = new_store(signature_rate=1.0)
 
     outcomes = [store.put(letter(1), ALICE, 0.0) for _ in range(50)]
@@ -116,7 +111,6 @@ def test_signatures_are_checked_at_a_limited_rate():
 
 
 def test_one_address_has_a_bounded_share():
-    """What it holds may be renewed, a further item is refused and gets no token."""
     store = new_store(max_items_per_host=3)
     fill(store, ALICE, range(3))
 
@@ -162,7 +156,6 @@ def test_full_store_takes_from_whoever_has_most():
 
 
 def test_full_store_refuses_who_would_have_as_much():
-    """When all have the same, whoever was here stays; no token is given."""
     store = new_store(max_items=3)
     for number, host in enumerate((ALICE, BOB, CAROL)):
         fill(store, host, [number])

@@ -64,7 +64,6 @@ def test_announced_peer_is_listed() -> None:
 
 
 def test_peer_is_forgotten_after_its_lifetime() -> None:
-    """Each counts from its own announce, and the last one takes the swarm with it."""
     store = new_store()
     store.announce(SWARM, peer(1), 0.0, seed=False)
     store.announce(SWARM, peer(2), 30.0, seed=False)
@@ -76,7 +75,6 @@ def test_peer_is_forgotten_after_its_lifetime() -> None:
 
 
 def test_renewed_peer_lives_on() -> None:
-    """A renewal counts as a fresh announce, also when others came in between."""
     store = new_store()
     for number in (1, 2):
         store.announce(SWARM, peer(number), 0.0, seed=False)
@@ -204,7 +202,6 @@ def test_filters_tell_seeds_from_others_by_family() -> None:
 
 
 def test_filters_follow_every_change() -> None:
-    """What was computed before an announce or an expiry is not served afterwards."""
     store = new_store()
     store.announce(SWARM, peer(1), 0.0, seed=False)
     first = store.filters(SWARM, None, 0.0)

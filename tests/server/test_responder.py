@@ -96,7 +96,6 @@ class Bench:
         now: float = 1.0,
         room: int = 1024,
     ) -> Response | Error | None:
-        """Return the answer to one query."""
         return self._responder.respond(Query(transaction_id, node_id, method), self.asker, now, room)
 
     def token(self, info_hash: bytes = SWARM, now: float = 1.0) -> bytes:
@@ -104,16 +103,13 @@ class Bench:
         return self.tokens.issue(pack_host(self.asker.host), info_hash, now)
 
     def response(self, **results: Any) -> Response:
-        """Return what every response has, and more."""
         envelope = Response(b"aa", OWN, external_address=self.asker, version=VERSION)
         return envelope._replace(**results)
 
     def nodes(self, family: Family, target: bytes = SWARM) -> bytes:
-        """Return the contacts that are to be listed."""
         return self.tables[family].closest_compact(target, 1.0)
 
     def store(self, family: Family, count: int, *, seeds: int = 0, first: int = 1) -> list[Address]:
-        """Put peers into the swarm, seeds first."""
         hosts = ["9.{}.{}.{}", "2a01::{:x}:{:x}:{:x}"][family is IPV6]
         stored = [
             Address(hosts.format(0, number >> 8, number & 255), 6881)
@@ -253,7 +249,6 @@ def test_family_that_is_not_in_use_is_not_listed(family: Family) -> None:
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize("want", [[], [IPV4], [IPV6], [IPV4, IPV6]])
 def test_scrape_gets_filters_over_the_wanted_families(family: Family, want: list[Family]) -> None:
-    """Over both families, unless the asker names just one of them."""
     bench = Bench(family)
     counted = want if len(want) == 1 else [IPV4, IPV6]
     seeds, others = [], []
@@ -292,7 +287,6 @@ def test_scrape_lists_one_family(family: Family, want: list[Family], listed: lis
 
 
 def test_scrape_of_an_unknown_swarm_gets_no_filters() -> None:
-    """And so both lists, when both are wanted: there is room."""
     bench = Bench()
     bench.store(IPV4, 1)
 
@@ -316,7 +310,6 @@ def test_filters_hold_expired_peers_no_longer() -> None:
 @pytest.mark.parametrize(("implied", "port"), [(False, 6999), (True, 4000)])
 @pytest.mark.parametrize("seed", [False, True])
 def test_good_token_gets_a_peer_stored(family: Family, implied: bool, port: int, seed: bool) -> None:
-    """The sender's host, with the port it names or, when implied, the one it sends from."""
     bench = Bench(family)
 
     answer = bench.ask(AnnouncePeer(SWARM, 6999, bench.token(), implied, seed))
@@ -353,7 +346,6 @@ def test_bad_token_is_refused(token: bytes) -> None:
 
 
 def test_token_is_good_for_five_to_ten_minutes() -> None:
-    """Long enough for a lookup, not for a collector of tokens."""
     bench = Bench()
     token = bench.ask(GetPeers(SWARM), now=1.0).token
 
@@ -453,14 +445,12 @@ LETTER = MutableItem.sign(SEED, b"letter", seq=5, salt=b"salt")
 
 
 def put(bench: Bench, item: Item, *, cas: int | None = None) -> Response | Error | None:
-    """Put an item with a good token."""
     return bench.ask(Put(item, bench.token(item.target()), cas))
 
 
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize("item", [NOTE, LETTER], ids=["immutable", "mutable"])
 def test_item_comes_back_as_it_was_put(family: Family, item: Item) -> None:
-    """With contacts and a token, whether it is there or not; the salt is not told."""
     bench = Bench(family)
     target = item.target()
     always = {
@@ -536,7 +526,6 @@ def test_full_store_of_items_gives_no_token() -> None:
 
 
 def test_too_many_signatures_are_put_off() -> None:
-    """The asker may try again; the code says that it did nothing wrong."""
     bench = Bench()
 
     answers = [put(bench, replace(LETTER, seq=10 + number)) for number in range(21)]
@@ -555,7 +544,6 @@ def test_too_many_signatures_are_put_off() -> None:
 def test_reply_with_an_item_fits(
     size: int, kind: str, family: Family, want: frozenset[Family], room: int, transaction_id: bytes
 ) -> None:
-    """Contacts give way to the item, and an item that does not fit alone gives way to the contacts."""
     bench = Bench(family)
     value = b"v" * size
     item = MutableItem.sign(SEED, value, seq=1) if kind == "mutable" else ImmutableItem.of(value)

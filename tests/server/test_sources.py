@@ -11,7 +11,6 @@ def host(number: int) -> str:
 
 
 def test_sources_are_bounded() -> None:
-    """A flood from ever new addresses does not fill the memory."""
     sources = Sources(Scope.PUBLIC)
 
     for number in range(3 * MAX_SOURCES):
@@ -62,7 +61,6 @@ def test_meters_last_as_long_as_a_source_that_uses_them() -> None:
 
 
 def test_sources_that_are_not_allowed_are_forgotten_alike() -> None:
-    """They have no meters of their own, and loopback shares none."""
     refused, own = Sources(Scope.PUBLIC), Sources(Scope.LOOPBACK)
     for sources, pair in ((refused, ("127.0.0.1", 1)), (own, ("127.0.0.1", 1))):
         source = sources.get(pair)
@@ -132,7 +130,6 @@ def test_source_knows_the_beginning_of_its_replies(pair: tuple[str, int], head: 
 
 @pytest.mark.parametrize("scope", [Scope.PUBLIC, Scope.LOOPBACK])
 def test_forgiven_source_owes_nothing(scope: Scope) -> None:
-    """Nor do its host and its network, for those that come later."""
     sources = Sources(scope)
     pairs = [("21.0.0.1", 1), ("127.0.0.1", 1)]
     for source in map(sources.get, pairs):

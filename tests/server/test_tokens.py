@@ -35,7 +35,6 @@ def new_issuer(seed: int = 1, now: float = 0.0) -> TokenIssuer:
     ],
 )
 def test_token_lives_for_its_period_and_the_next(issued_at: float, checked_at: float, accepted: bool) -> None:
-    """The secret in force and the one before are good, older ones are not."""
     issuer = new_issuer()
     token = issuer.issue(ALICE, SWARM, issued_at)
 
@@ -44,7 +43,6 @@ def test_token_lives_for_its_period_and_the_next(issued_at: float, checked_at: f
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=20), st.floats(0, 1000))
 def test_token_lives_whatever_else_is_asked_meanwhile(pauses: list[float], age: float) -> None:
-    """Age alone decides: good below one period, refused from two periods on."""
     issuer = new_issuer()
     now = sum(pauses)
     for at in range(len(pauses)):
@@ -59,7 +57,6 @@ def test_token_lives_whatever_else_is_asked_meanwhile(pauses: list[float], age: 
 
 @pytest.mark.parametrize(("host", "info_hash"), [(BOB, SWARM), (ALICE, OTHER_SWARM), (bytes(16), SWARM)])
 def test_token_is_bound_to_address_and_info_hash(host: bytes, info_hash: bytes) -> None:
-    """Neither another host nor another swarm can make use of it."""
     issuer = new_issuer()
     token = issuer.issue(ALICE, SWARM, 0.0)
 
@@ -67,7 +64,6 @@ def test_token_is_bound_to_address_and_info_hash(host: bytes, info_hash: bytes) 
 
 
 def test_silence_of_two_periods_changes_both_secrets() -> None:
-    """A token from before the silence is not good as that of "the previous secret"."""
     issuer = new_issuer()
     old = issuer.issue(ALICE, SWARM, 0.0)
 

@@ -31,12 +31,10 @@ def coverage(found, part):
 
 @pytest.fixture(scope="module")
 def swarms():
-    """Measure swarms of all sizes."""
     return measured(100, 31)
 
 
 def test_swarms_of_all_sizes_are_known_within_five_per_cent(swarms):
-    """Most stores are cut, four nodes in ten send no filters, and packets get lost."""
     assert median(errors(swarms, "peers")) <= 0.01
     assert coverage(swarms, "peers") >= 0.9
 

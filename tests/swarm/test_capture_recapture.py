@@ -17,7 +17,6 @@ def test_sizes_tell_the_whole():
 
 
 def test_a_store_that_has_all_leaves_nothing_unseen():
-    """Who knows everybody that others know is taken to know everybody; so is who is alone."""
     assert darroch(50, [50, 20]) == DarrochEstimate(50, 1, 0)
     assert darroch(50, [50]) == DarrochEstimate(50, 1, 0)
     assert darroch(0, []) == DarrochEstimate(0, 1, 0)
@@ -51,7 +50,6 @@ def test_deviation_is_that_of_repeated_draws():
 
 
 def test_good_turing_is_the_share_of_namings_that_repeat():
-    """Six namings, of which two are of hosts named once; no naming covers nothing."""
     named = [{"a", "b", "c"}, {"a", "b", "d"}, {"a", "e", "f"}]
     assert good_turing(NamedPeers.of(named)) == pytest.approx(5 / 9)
     assert good_turing(NamedPeers.of([])) == 0

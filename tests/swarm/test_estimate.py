@@ -87,7 +87,6 @@ def coverage(count, estimates):
 
 @pytest.mark.parametrize("count", [1, 2, 10, 30])
 def test_moments_of_zero_bits_are_exact(count):
-    """Mean and variance are those of the distribution computed throw by throw."""
     chances = set_bits_distribution(count)
     mean = sum(chance * (FILTER_BITS - bits) for bits, chance in enumerate(chances))
     variance = sum(chance * (FILTER_BITS - bits - mean) ** 2 for bits, chance in enumerate(chances))
@@ -177,7 +176,6 @@ def test_single_bit_is_a_peer():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_tiny_swarm_is_one_number(count):
-    """Without a collision of bits a few peers are certain: no interval is made up."""
     found = estimated([reply(peers=ScrapeFilter((1 << 2 * count) - 1))])
 
     assert (found.peers_low, found.peers, found.peers_high) == (count, count, count)
@@ -193,7 +191,6 @@ def test_interval_has_the_width_of_the_error():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 10, 50, 200, 1000])
 def test_interval_covers_a_swarm_that_reaches_nodes_unevenly(count):
-    """Eight nodes of which each misses some peers: the union has them all, and is believed."""
     random = Random(count)
     found = []
     for _ in range(120 if count < 1000 else 60):
@@ -220,7 +217,6 @@ def test_seeds_and_leechers_are_estimated_apart():
 
 
 def test_peer_that_is_seed_here_and_leecher_there_counts_once():
-    """Who finished a moment ago is in both filters, but is one peer."""
     both = random_filter(200, Random(7))
 
     found = estimated([reply(seeds=both, peers=EMPTY), reply(seeds=EMPTY, peers=both)])
@@ -318,7 +314,6 @@ def test_interval_holds_between_complete_and_cut_stores():
 
 @pytest.mark.parametrize("count", [20, 200])
 def test_headline_is_not_biased_by_choosing_the_higher_estimate(count):
-    """With complete stores the pair ratio adds nothing but noise, and hardly any."""
     random = Random(count)
     found = []
     for _ in range(150):
@@ -392,7 +387,6 @@ def test_pair_ratio_never_lowers_what_was_seen():
 
 
 def test_nodes_of_two_families_are_not_compared():
-    """Each family holds its own peers; that a pair of nodes shares none does not make the swarm larger."""
     random = Random(21)
     replies = []
     for host in ("203.0.113.1", "2a00::1"):
@@ -408,7 +402,6 @@ def test_nodes_of_two_families_are_not_compared():
 
 
 def test_identical_stores_agree_with_their_union():
-    """Nodes that hold the same peers add no doubt beyond that of the filter."""
     store = random_filter(400, Random(13))
 
     found = estimated([reply(peers=store)] * NODES)
@@ -430,14 +423,12 @@ def test_disjoint_stores_have_no_pair_ratio():
 
 
 def test_pair_ratio_needs_overlap_without_any_one_node():
-    """Where one node makes all the overlap, leaving it out leaves nothing to divide by."""
     stores = [ScrapeFilter(0b001111), ScrapeFilter(0b110000), ScrapeFilter(0b111111)]
 
     assert pair_ratio(stores) is None
 
 
 def test_pair_ratio_ignores_stores_that_hold_nothing():
-    """Two stores and an empty one are two stores, too few for a jackknife."""
     random = Random(14)
     peers = random_masks(300, random)
     stores = [ScrapeFilter(reduce(or_, random.sample(peers, 200))) for _ in range(3)]
@@ -447,7 +438,6 @@ def test_pair_ratio_ignores_stores_that_hold_nothing():
 
 
 def test_overlap_by_chance_is_no_pair_ratio():
-    """Nodes without a common peer share bits; that rarely passes for a huge swarm."""
     random = Random(21)
     found = [pair_ratio([random_filter(50, random) for _ in range(NODES)]) for _ in range(300)]
 
@@ -497,7 +487,6 @@ def test_ports_of_one_host_are_one_peer():
 
 
 def test_named_peers_missing_from_filters_are_added():
-    """Filters of one family and lists of the other make one swarm."""
     seen = random_hosts(40, Random(16))
     others = [f"2001:db8::{number:x}" for number in range(25)]
 
@@ -509,7 +498,6 @@ def test_named_peers_missing_from_filters_are_added():
 
 
 def test_peers_that_are_all_named_are_counted_not_estimated():
-    """Filters that hold nobody but the named peers leave nothing to estimate."""
     hosts = random_hosts(1000, Random(12))
     assert filter_of(hosts).estimate() > 1010  # so much would be read from the filter
 
@@ -551,7 +539,6 @@ def test_chao2_of_lists_that_agree_is_their_length():
 
 
 def test_chao2_without_a_host_named_twice_says_nothing():
-    """Lists without a common host may be parts of any swarm, or made up."""
     assert chao2(NamedPeers.of([{"a", "b"}, {"c"}])) is None
 
 
@@ -566,14 +553,12 @@ def test_no_replies_say_nothing():
 
 
 def test_nodes_that_know_nobody_say_nothing():
-    """Neither filters nor peers: most nodes of the network, for most swarms."""
     found = estimated([reply(), reply()])
 
     assert (found.method, found.peers, found.nodes_with_filters) == ("none", 0, 0)
 
 
 def test_empty_filters_mean_nobody():
-    """Filters without a bit are an answer: no peers, and no doubt."""
     found = estimated([reply(seeds=EMPTY, peers=EMPTY)] * NODES)
 
     assert (found.method, found.nodes_with_filters, found.saturated) == ("union", NODES, False)
@@ -581,7 +566,6 @@ def test_empty_filters_mean_nobody():
 
 
 def test_full_filter_is_at_least_what_it_can_tell():
-    """No zero bit is left: the largest finite reading, an interval around it, and the mark."""
     found = estimated([reply(seeds=EMPTY, peers=FULL)])
 
     assert found.saturated

@@ -24,7 +24,6 @@ NEVER = CanaryHashes(Random(1), share=0.0)
 
 
 def node_at(distance, family=Family.IPV4):
-    """Return a node whose id is so far from the target."""
     number = int.from_bytes(TARGET, "big") ^ distance << SHIFT
     return NodeId(number.to_bytes(20, "big")), distance << 16 | 6881
 
@@ -65,7 +64,6 @@ def drive(measurement, respond):
 
 
 def places(queries, kind=QueryKind.SCRAPE):
-    """Return the distances of the nodes that were asked something."""
     return [query.node.distance >> SHIFT for query in queries if query.kind is kind]
 
 
@@ -97,7 +95,6 @@ def test_the_eight_closest_are_asked_together():
     ],
 )
 def test_next_node_takes_the_place_of_one_that_fails(failure, outcome, marks):
-    """Whatever the failure is, it is kept among the nodes asked."""
     measurement = measurement_of(range(1, 20))
     asked = drive(measurement, lambda query: failure if query.node.distance >> SHIFT == 3 else answer(query))
 
@@ -123,7 +120,6 @@ def silent():
 
 
 def test_lookup_begins_where_what_is_known_is_out_of_date():
-    """When hardly anybody answers, contacts that were named are asked after all, earlier ones too."""
     measurement = measurement_of(range(101, 133))
     asked = drive(
         measurement,
@@ -139,7 +135,6 @@ def test_lookup_begins_where_what_is_known_is_out_of_date():
 
 
 def test_peers_kept_back_are_asked_for_once_without_scrape():
-    """Of nodes whose filters say that somebody is there, and that named nobody (libtorrent)."""
     said = {
         1: {"seeds_filter": FILLED, "peers_filter": EMPTY},
         2: {"seeds_filter": EMPTY, "peers_filter": EMPTY},
@@ -176,7 +171,6 @@ def test_failed_listing_leaves_the_filters():
 
 
 def part_of_a_swarm(query):
-    """Answer with a store that has nothing in common with any other."""
     return answer(query, values=(bytes([95, 1, 2, query.node.distance >> SHIFT, 26, 225]),))
 
 
@@ -208,7 +202,6 @@ def test_node_that_is_marked_leaves_its_place_to_the_next():
 
 
 def test_farther_node_of_a_lookup_takes_the_place_of_a_marked_one():
-    """It has answered on the way, and was none of the closest until then."""
     closest = [*range(1, 9)]
 
     def respond(query):
@@ -258,7 +251,6 @@ def test_contacts_closer_than_anybody_can_be_are_not_followed():
 
 
 def test_liar_caught_by_a_probe_does_not_count_from_then_on():
-    """It is asked about a swarm that does not exist, once; its replies are kept and marked."""
     canaries = CanaryHashes(Random(1), share=1.0)
 
     def respond(query):
@@ -290,7 +282,6 @@ def test_liar_caught_by_a_probe_does_not_count_from_then_on():
 
 
 def test_canaries_are_bounded_and_a_sample():
-    """Not everybody is asked, and nobody once there are too many."""
     some, few = CanaryHashes(Random(1), share=0.25), CanaryHashes(Random(1), share=1.0, most=10)
     wanted = [endpoint for endpoint in range(1000) if some.wants(endpoint)]
 
@@ -325,7 +316,6 @@ def test_second_questions_of_a_lookup_stay_within_their_bytes():
 
 
 def test_each_family_has_its_own_nodes():
-    """Eight of each; what one lacks the other does not make up for."""
     measurement = measurement_of(range(1, 20), families=Family)
     asked = drive(measurement, lambda query: answer(query) if query.family is Family.IPV6 else silent())
 
@@ -334,7 +324,6 @@ def test_each_family_has_its_own_nodes():
 
 
 def test_query_that_could_not_leave_counts_as_failed():
-    """Others are asked, and what never left ends with the rest."""
     measurement = measurement_of(range(1, 20))
     for query in measurement.take_queries():
         query.node.address = THERE

@@ -46,7 +46,6 @@ def test_host_hashes_tell_nothing_without_the_key():
 
 
 def test_named_peers_are_placed_by_the_seed_filters_that_are_believed():
-    """A liar that has every peer for a seed does not make seeds of leechers."""
     replies = some_replies(40, 1, bep33=0.0)
     liar = replace(NOTHING, seeds_filter=b"\xff" * 256, peers_filter=b"\xff" * 256)
 
@@ -57,7 +56,6 @@ def test_named_peers_are_placed_by_the_seed_filters_that_are_believed():
 
 
 def test_observation_without_names_has_no_bits_of_names():
-    """NULL in the database, as where a node named no peer."""
     (silent,) = observed([(replace(NOTHING, outcome=Outcome.TIMEOUT), ())])
 
     assert (silent.host_hashes, silent.named_filter, silent.unplaced_filter) == (frozenset(), None, None)
@@ -71,7 +69,6 @@ def test_no_nodes_and_nodes_that_know_nothing_want_no_more():
 
 @pytest.mark.parametrize(("peers", "share"), [(30, 0.0), (300, 0.1), (6000, 1.0)])
 def test_more_nodes_are_wanted_where_stores_are_cut(peers, share):
-    """Complete stores are enough, those of a swarm ten times their size are not."""
     wanted = [more_nodes_wanted(observed(some_replies(peers, f"{peers} {seed}"))) for seed in range(10)]
 
     assert set(wanted) <= {0, EXTENDED_TO - 8}

@@ -69,7 +69,6 @@ def test_full_filter_is_impossible(peers):
 
 
 def test_seeds_that_are_leechers_are_marked():
-    """A peer has one role in a store; a few that share an address have two."""
     invented = random_filter(40, Random(1))
     a_few = ScrapeFilter(invented.bits & ~random_filter(1500, Random(2)).bits)
 
@@ -78,7 +77,6 @@ def test_seeds_that_are_leechers_are_marked():
 
 
 def test_names_that_are_not_in_the_filters_are_marked():
-    """A node holds whom it names, but for a few that announced in between."""
     teller = next(reply for reply in honest(40) if reply[1] and reply[0].seeds_filter)
 
     assert marks([teller]) == ((),)
@@ -90,7 +88,6 @@ def test_names_that_are_not_in_the_filters_are_marked():
 
 @pytest.mark.parametrize("host", ["10.0.0.{}", "127.0.0.{}", "100.64.0.{}", "240.0.0.{}"])
 def test_special_use_addresses_are_marked(host):
-    """Nobody on the Internet is there; one among many is a leak."""
     special = tuple(Address(host.format(number), 1) for number in range(1, 30))
     replies = honest(60, bep33=0.0)
 
@@ -120,7 +117,6 @@ def test_on_loopback_every_address_serves():
     ("peers", "hosts"), [(1, 60), (5, 500), (40, 60), (40, 3000), (400, 60), (400, 3000), (3000, 500)]
 )
 def test_invented_store_is_unknown_to_the_others(peers, hosts):
-    """The others agree, and have not heard of anybody in it."""
     liar = reply_of(
         9, random_filter(hosts // 3, Random(hosts)), random_filter(hosts, Random(f"leechers {hosts}")), ()
     )
@@ -140,7 +136,6 @@ def test_padded_store_is_unknown_to_the_others(peers):
 
 
 def test_copies_of_another_swarm_are_one_witness():
-    """Three with the same foreign filters do not outvote five that differ, and agree."""
     replies = honest(400, bep33=1.0, capped=0.0)[:5]
     copied = random_filter(100, Random(5))
     liars = [reply_of(20 + number, copied, EMPTY, ()) for number in range(3)]
@@ -155,7 +150,6 @@ def test_equal_stores_are_no_sign_of_copying(peers):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_who_tells_of_leechers_only_does_not_outvote_the_others(seed):
-    """Such stores (mldht) share more with each other than with those that hold seeds too."""
     random = Random(seed)
     hosts = [host_mask(random.randbytes(4)) for _ in range(600)]
     stores = []
@@ -175,7 +169,6 @@ def test_who_tells_of_leechers_only_does_not_outvote_the_others(seed):
 
 @pytest.mark.parametrize(("peers", "judged"), [(19, True), (21, False)])
 def test_equal_stores_are_several_witnesses_below_twenty_peers(peers, judged):
-    """Larger ones may be copies of each other, unless they are those of most nodes."""
     store, *liars = (random_filter(size, Random(size)) for size in (peers, 60, 61, 62))
     equal = [reply_of(rank, EMPTY, store, ()) for rank in range(3)]
     others = [reply_of(rank + 3, EMPTY, liar, ()) for rank, liar in enumerate(liars)]
@@ -227,7 +220,6 @@ def test_two_liars_among_stores_of_leechers_are_told():
 
 
 def test_stores_without_overlap_are_not_judged():
-    """Three that know three different swarms: nobody can say who is right."""
     replies = [reply_of(rank, random_filter(50, Random(rank)), EMPTY, ()) for rank in range(3)]
 
     assert marks(replies) == ((),) * 3

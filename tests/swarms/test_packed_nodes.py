@@ -25,7 +25,6 @@ def by_distance(nodes, target, k):
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize("count", COUNTS)
 def test_closest_are_those_with_the_least_distance(count, family):
-    """The same as sorting all nodes, for targets anywhere, in whatever order the nodes came."""
     nodes = drawn(count, family=family)
     known = PackedNodes(family, nodes)
 

@@ -54,7 +54,6 @@ def test_stable_swarm_is_measured_ever_more_rarely(noise):
 
 @pytest.mark.parametrize("hours", [4, 12, 48])
 def test_interval_follows_the_speed(hours):
-    """A swarm that grows by a factor of e in so many hours, by CHANGE in that share of them."""
     courses = follow(lambda now: 200 * exp(now / HOUR / hours), noise=0.02, until=5 * hours * HOUR)
     settled = sorted(course.interval for course in courses[4:])
 
@@ -79,7 +78,6 @@ def test_few_peers_more_or_less_are_no_change():
 
 
 def test_dead_swarm_is_left_alone_longer_and_longer():
-    """Up to seven of the longest intervals, and back at once when somebody comes."""
     courses = follow(lambda now: 100.0 if now < 3 * DAY else 0.0)
     last = courses[-1]
 
@@ -91,7 +89,6 @@ def test_dead_swarm_is_left_alone_longer_and_longer():
 
 
 def test_measurement_soon_after_another_teaches_nothing():
-    """One that was repeated after a kill does not lengthen the interval."""
     course = WatchState(HOUR, 0.0, size(100))
     assert after_sample(course, size(101), 60.0, SETTINGS).interval == HOUR
 
@@ -126,7 +123,6 @@ def test_times_are_jittered_about_the_interval():
 
 
 def test_demand_beyond_the_budget_stretches_all_intervals_alike():
-    """Within it, none; and no time is beyond what a calendar holds."""
     assert stretch(95.0, 100) == 1.0
     assert stretch(950.0, 100) == pytest.approx(10.0)
     far = next_time(WatchState(7 * DAY), 0.0, stretch(4e6, 1), SETTINGS, Random(1))

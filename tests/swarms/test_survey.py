@@ -48,7 +48,6 @@ class WatchedNetwork(SyntheticMemoryNetwork):
         self.synthetic.answer = self.answer
 
     def carry(self, data, source, destination, now):
-        """Take a datagram on its way, and note it."""
         if source.host == self.host(CRAWLER) and source.port == 7000:
             self.sent.append((now, destination))
         super().carry(data, source, destination, now)
@@ -95,7 +94,6 @@ def store():
 
 
 def live_nodes(network):
-    """Return the ids and addresses of all nodes that answer."""
     population = network.synthetic.population
     return [
         (population.node_id(rank), Address(population.address(rank)[0], network.synthetic.settings.port))
@@ -120,14 +118,12 @@ def swarms_of(network):
 
 
 def assert_explained(store):
-    """Every number in the database follows from the rows beside it."""
     for row in store.rows("swarm_samples"):
         found = explain_sample(store.swarms, lambda swarms, number=row["id"]: swarms.sample(number))
         assert (found.missing, found.differences) == (None, ())
 
 
 async def test_after_a_census_nodes_are_asked_without_lookups(new_network, autojump_clock, store):
-    """The closest ones, twelve at most; the truth is in the interval, and the rows tell it all again."""
     network = new_network(1, WatchedNetwork, synthetic=MODEL, loss=0.01)
     record_census(store, live_nodes(network))
     truth, tally, seen = swarms_of(network), MeasurementCounts(), []
@@ -181,7 +177,6 @@ async def test_rows_tell_who_was_asked_when_and_who_was_silent(new_network, auto
 async def test_second_measurement_without_a_census_costs_less_than_8_kilobytes(
     new_network, autojump_clock, store
 ):
-    """The nodes that the first one found are remembered, by later runs on the database too."""
     network = new_network(3, WatchedNetwork, synthetic=MODEL, loss=0.01)
     truth = swarms_of(network)
     wanted = sorted(truth, key=lambda each: truth[each].peers)
@@ -205,7 +200,6 @@ async def test_second_measurement_without_a_census_costs_less_than_8_kilobytes(
 
 
 async def test_lookups_find_the_nodes_that_are_closest(new_network, autojump_clock, store):
-    """With nothing lost and nobody gone, the same as sorting all nodes by distance."""
     network = new_network(4, WatchedNetwork, synthetic=replace(MODEL, stale=0.0))
     nodes, wanted = live_nodes(network), list(swarms_of(network))[:10]
     async with open_survey(network, store) as survey:
@@ -235,7 +229,6 @@ async def test_outside_of_the_zone_of_a_census_nodes_are_looked_up(new_network, 
 async def test_census_is_read_whole_once_many_batches_have_read_of_it(
     new_network, autojump_clock, store, monkeypatch
 ):
-    """As a watch does that measures a few at a time; from then on it is kept."""
     monkeypatch.setattr("crawler.swarms.node_source.MOST_PIECES", 3)
     network = new_network(15, WatchedNetwork, synthetic=MODEL)
     record_census(store, live_nodes(network))
@@ -317,7 +310,6 @@ async def test_nodes_may_be_handed_over_in_memory(new_network, autojump_clock, s
     ],
 )
 def test_which_census_is_fresh(store, census, is_fresh):
-    """One that came to its end not long ago, or is under way."""
     run_id = record_census(store, [(b"n" * 20, Address("95.0.0.1", 1))], **census)
     found = store.known.fresh_census(EPOCH - 6 * HOUR)
 
@@ -365,7 +357,6 @@ async def test_liars_are_marked_and_left_out(new_network, autojump_clock, store)
 
 
 async def test_no_address_gets_more_than_ten_packets_in_ten_seconds(new_network, autojump_clock, store):
-    """Though all swarms are in one corner of a small network; and the rate is kept."""
     network = new_network(8, WatchedNetwork, synthetic=replace(MODEL, nodes=40, swarms=30))
     record_census(store, live_nodes(network))
     settings = CrawlSettings(rate=20, new_endpoints_rate=5)
@@ -475,7 +466,6 @@ async def test_no_address_of_a_peer_reaches_the_disk(new_network, autojump_clock
 
 
 async def test_both_families_count_for_one_swarm(autojump_clock, store):
-    """Nodes of each are asked over a socket of their own, and what they say is put together."""
     network, both = MemoryNetwork(seed=14), (Family.IPV4, Family.IPV6)
     wanted = InfoHash(b"\x77" * 20)
     async with AsyncExitStack() as stack:
@@ -498,7 +488,6 @@ async def test_both_families_count_for_one_swarm(autojump_clock, store):
 
 
 async def test_both_commands_give_the_same_numbers(new_network, autojump_clock, store):
-    """Stores are cut, no census helps, and no peer is named, as the choice of names is by lot."""
     model = replace(MODEL, stale=0.0, swarms=2, largest=1500, capped=1.0)
     networks = [new_network(5, WatchedNetwork, synthetic=model) for _ in range(2)]
     for network in networks:

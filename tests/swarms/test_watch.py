@@ -72,16 +72,13 @@ class World:
 
     @classmethod
     def of(cls, **counts):
-        """Make so many swarms of each kind."""
         names = [kind for kind, count in counts.items() for _ in range(count)]
         return cls({info_hash(number): kind for number, kind in enumerate(names)})
 
     def truth(self, each, now):
-        """Return how many peers a swarm has."""
         return round(TRUTHS[self.kinds[each]](hours_since_epoch(now)))
 
     def estimate(self, each, now):
-        """Return what a measurement finds."""
         truth = self.truth(each, now)
         if not truth:
             return MeasuredSize(0.0, 0.0, 0.0)
@@ -89,8 +86,6 @@ class World:
         return MeasuredSize(peers, peers * exp(-1.96 * NOISE), peers * exp(1.96 * NOISE))
 
     def measuring(self, watch, writer):
-        """Return what measures for a watch and records what it finds."""
-
         async def measure(info_hashes):
             for each in info_hashes:
                 self.begun.append((wall_clock(), each))
@@ -107,7 +102,6 @@ class World:
         return measure
 
     def times_of(self, kind):
-        """Return how often each swarm of a kind was measured."""
         counts = Counter(each for _, each in self.begun)
         return [counts[each] for each, of in self.kinds.items() if of == kind]
 
@@ -145,7 +139,6 @@ def watched(store):
 
 
 def most_within_an_hour(world):
-    """Return the largest number of measurements begun within any hour."""
     times = sorted(time for time, _ in world.begun)
     first, most = 0, 0
     for last, time in enumerate(times):
@@ -162,7 +155,6 @@ def store():
 
 
 async def test_a_week_of_swarms(autojump_clock, store):
-    """What changes is measured often, what does not rarely, the dead hardly ever; the series are true."""
     world = World.of(stable=20, swinging=8, growing=6, shrinking=6, dying=8)
     settings = WatchSettings(budget=60)
     await watch_for(7 * DAY, store, world, settings)
@@ -255,7 +247,6 @@ async def test_what_was_under_way_is_measured_after_a_kill(autojump_clock, store
 
 
 async def test_cancelled_measurement_is_due_at_once(autojump_clock, store):
-    """Who is told to stop hands back what is under way, and keeps what has ended."""
     world = World.of(stable=2)
     async with open_watch(store, world, WatchSettings(budget=6000)) as (watch, _):
 
@@ -273,7 +264,6 @@ async def test_cancelled_measurement_is_due_at_once(autojump_clock, store):
 
 
 async def test_once_measures_what_is_due_and_ends(autojump_clock, store):
-    """As cron calls it: the second call, a moment later, finds nothing to do."""
     world = World.of(stable=5, swinging=5)
     settings = WatchSettings(budget=3600, shortest=60)
 
@@ -308,7 +298,6 @@ async def test_once_with_a_single_swarm_measures_it_now(autojump_clock, store):
 
 
 async def test_two_processes_share_the_swarms_and_the_budget(autojump_clock, store):
-    """Each turn is taken once, and together they keep to the budget."""
     world = World.of(stable=40)
     settings = WatchSettings(shortest=900, longest=900, budget=60)
     async with (
@@ -329,7 +318,6 @@ async def test_two_processes_share_the_swarms_and_the_budget(autojump_clock, sto
 
 
 async def test_silence_is_noted_and_tried_again_ever_later(autojump_clock, store):
-    """A swarm that nobody answers for keeps its interval, and the others are measured all the same."""
     world = World.of(stable=4)
     world.silent = {info_hash(0)}
     await watch_for(2 * DAY, store, world)
@@ -350,7 +338,6 @@ async def test_silence_is_noted_and_tried_again_ever_later(autojump_clock, store
 
 
 async def test_network_that_is_gone_does_not_use_up_the_budget(autojump_clock, store):
-    """When nobody answers at all the watch rests, says so once, and goes on when somebody does."""
     world = World.of(stable=200)
     world.silent = set(world.kinds)
     told = []
@@ -382,7 +369,6 @@ def write_list(path, *numbers, more=""):
 
 
 async def test_changed_file_is_taken_over(autojump_clock, store, tmp_path):
-    """New lines are measured, removed ones are not any more, a bad one is one line and not the end."""
     path, told = tmp_path / "list.txt", []
     world = World({info_hash(number): "stable" for number in range(4)})
     write_list(path, 0, 1, more="\n# a comment\n")
@@ -440,7 +426,6 @@ def test_file_that_cannot_be_read_at_the_start_is_an_error(tmp_path):
 
 
 async def test_nothing_named_goes_on_with_what_was_watched(autojump_clock, store):
-    """The list is in the database; another one takes its place."""
     world = World.of(stable=2)
     await watch_for(HOUR, store, world)
     begun = len(world.begun)
@@ -505,7 +490,6 @@ async def test_clock_that_ran_ahead_stops_nothing(autojump_clock, store):
 
 
 async def test_old_filters_go_while_watching(autojump_clock, store):
-    """The first time at the start, then each day; the numbers stay."""
     world = World.of(stable=1)
     deleted = []
     real = store.purge.delete_old_filters
@@ -522,7 +506,6 @@ async def test_old_filters_go_while_watching(autojump_clock, store):
 
 
 async def test_swarms_of_a_network_are_watched(autojump_clock, store):
-    """With real nodes in between: measured, recorded, and due again; the empty one too."""
     network = MemoryNetwork(seed=3)
     wanted = [info_hash(number) for number in range(3)]
     async with network.open_nodes(12) as nodes:
@@ -581,7 +564,6 @@ def know_as_private(store, info_hash):
 
 
 async def test_private_swarms_are_not_measured(autojump_clock, store):
-    """Neither those on the list nor those that turn out to be private later; that is said once."""
     world = World.of(stable=3)
     private, later, public = sorted(world.kinds)
     know_as_private(store, private)

@@ -17,12 +17,10 @@ SWARM, OTHER = b"s" * 20, b"o" * 20
 
 @pytest.fixture(scope="module")
 def network():
-    """Make a network in which everybody is hostile."""
     return Network(SyntheticSettings(nodes=NODES, hostile=1.0))
 
 
 def answers(network, style, name=b"get_peers", **arguments):
-    """Return what each node of a style answers."""
     number = list(STYLES).index(style) + 1
     liars = [each for each in range(NODES) if network.population.styles[each] == number]
     assert len(liars) > 10
@@ -56,7 +54,6 @@ def test_liars_are_honest_about_nodes(network, style):
 
 @pytest.mark.parametrize("style", LIARS)
 def test_answers_of_liars_are_well_formed(network, style):
-    """They are lies, no garbage: id, token and keys in order."""
     for each in told(network, style):
         assert {b"id", b"token"} <= each.keys()
         assert list(each) == sorted(each)

@@ -23,14 +23,12 @@ TARGET = bytes(range(20))
 
 
 def ask(network, number, method, now=1.0, t=b"tt", **arguments):
-    """Send one query to a member; return what comes back."""
     named = {name.encode(): value for name, value in arguments.items()}
     query = {b"a": {b"id": OWN_ID} | named, b"q": method.encode(), b"t": t, b"y": b"q"}
     return network.answer(address_of(network, number), bencode(query), ASKER, now)
 
 
 def result(network, number, method, **arguments):
-    """Return the results of the one response to a query."""
     ((data, source),) = ask(network, number, method, **arguments)
     fields = bdecode(data)
     assert bencode(fields) == data, "keys in the order of bencode"
@@ -49,7 +47,6 @@ def contacts(packed):
 
 
 def of_kind(network, name):
-    """Return the number of the first honest node of a kind."""
     kind = [each.name for each in KINDS].index(name)
     return next(
         number
@@ -83,7 +80,6 @@ def crawl(network, *targets, seed=1):
 
 @pytest.fixture(scope="module")
 def network():
-    """Make a network with a bit of everything but hostile nodes."""
     return Network(SyntheticSettings(nodes=3000, stale=0.3, swarms=200, largest=3000))
 
 
@@ -131,7 +127,6 @@ def test_every_member_has_one_address_and_one_place():
 
 @pytest.mark.parametrize("nodes", [1, 2, 7, 9, 40])
 def test_small_networks_know_everybody(nodes):
-    """Whoever has a table with room names all the others, the closest ones first."""
     network = Network(SyntheticSettings(nodes=nodes))
     packed = contacts(network.population.contacts)
     for number in range(nodes):
@@ -337,7 +332,6 @@ def test_replies_are_those_of_the_kind(network, name):
 
 
 def test_announced_peer_is_returned_until_its_time_is_over(network):
-    """With the token that the node gave, at the port that was named."""
     number = of_kind(network, "transmission")
     token = result(network, number, "get_peers", info_hash=TARGET)[b"token"]
     named = {"info_hash": TARGET, "port": 7000, "token": token}
@@ -352,7 +346,6 @@ def test_announced_peer_is_returned_until_its_time_is_over(network):
 
 
 def test_announced_peers_are_bounded():
-    """What does not fit is counted; who is there may renew."""
     held = Announced(limit=2)
     for peer in (b"1", b"2", b"3", b"1"):
         held.store(0, TARGET, peer, 0.0, seed=peer == b"1")
@@ -362,7 +355,6 @@ def test_announced_peers_are_bounded():
 
 
 def test_swarms_are_zipf_and_found_by_info_hash(network):
-    """The n-th has one n-th of the peers of the largest."""
     swarms = list(network.swarms)
 
     assert sorted((swarm.peers for swarm in swarms), reverse=True) == [3000 // n for n in range(1, 201)]
@@ -403,7 +395,6 @@ def test_peers_are_announced_to_the_closest_honest_nodes():
 
 
 def test_filters_stand_for_the_peers_stored(network):
-    """BFpe for leechers, BFsd for seeds; libtorrent gives no values then, others do."""
     answered = Counter()
     for place, swarm in enumerate(network.swarms):
         if not 100 < swarm.peers < 2000:
@@ -487,7 +478,6 @@ def test_nodes_without_bep_51_give_no_samples():
 
 @pytest.fixture(scope="module")
 def hostile():
-    """Make a network in which everybody is hostile."""
     return Network(SyntheticSettings(nodes=400, hostile=1.0))
 
 
@@ -540,7 +530,6 @@ def ask_nobody(network, address):
 
 
 def test_bogus_nodes_exist_nowhere(hostile):
-    """Some are in networks for special use, the others closer than anybody can be."""
     true = set(contacts(hostile.population.contacts))
     special = close = 0
     for _, _, ((data, _),) in lies(hostile, "bogus nodes"):
@@ -603,7 +592,6 @@ def test_impossible_networks_are_refused(options, complaint):
 
 
 def test_tables_do_not_depend_on_who_asked_before(large):
-    """Whom a node knows is the same in a new network, in any order of questions."""
     again = Tables(large.population)
     ranks = range(0, large.population.members, 1001)
 

@@ -19,7 +19,6 @@ def plant(count, seed=1):
 
 
 async def test_lookup_among_planted_nodes_finds_the_closest(autojump_clock, new_network):
-    """A real node joins through one of them and finds those of its family closest to any id."""
     planted = plant(40)
     network = new_network(1, PlantedMemoryNetwork, synthetic=SETTINGS, planted=planted, version=b"XX")
     way_in = Address("21.1.0.1", 6881)
@@ -37,7 +36,6 @@ async def test_lookup_among_planted_nodes_finds_the_closest(autojump_clock, new_
 
 
 def test_replies_are_of_one_family_and_have_the_version():
-    """Without a version there is none; what is no query gets no reply."""
     planted = plant(10)
     address = Address("2a01:1::1", 6881)
     query = b"d1:ad2:id20:" + bytes(20) + b"6:target20:" + bytes(20) + b"e1:q9:find_node1:t2:aa1:y1:qe"

@@ -42,7 +42,6 @@ def test_the_share_present_is_the_same_at_all_times(network):
 
 
 def test_sessions_follow_the_law(network):
-    """Weibull, by its mean and by the share longer than some times."""
     lengths = [stay.departed - stay.arrived for stay in complete(network.presence, 100 * HOUR)]
     scale = 4 * HOUR / gamma(1 + 1 / 0.6)
 
@@ -77,7 +76,6 @@ def test_order_of_questions_changes_nothing(network):
 
 
 def test_who_is_away_is_silent():
-    """And answers again later; the ways in are there at any time."""
     network = Network(SETTINGS)
     population = network.population
     network.begun_at = 1000.0
@@ -93,7 +91,6 @@ def test_who_is_away_is_silent():
 
 
 def test_swarms_are_announced_to_those_who_are_there(network):
-    """The closest of who was there at the last announce; what a node shows is what it stores."""
     population, presence = network.population, network.presence
     later = 50 * HOUR + 100
     announced_at = later // ANNOUNCE_PERIOD * ANNOUNCE_PERIOD
@@ -121,7 +118,6 @@ def test_nobody_leaves_without_a_session():
 
 
 def test_truth_lists_the_sessions(tmp_path, network):
-    """One row for each, under the id and the address of the node."""
     (tmp_path / "truth").mkdir()
     write_sessions(network, 10 * HOUR, tmp_path / "truth")
 

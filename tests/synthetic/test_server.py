@@ -54,7 +54,6 @@ async def test_real_node_joins_and_looks_up_on_loopback():
 
 
 async def test_announced_peer_is_found_by_another_node():
-    """What a real node announces to the network, the next one is told."""
     async with (
         open_server(SyntheticSettings(nodes=100)) as server,
         open_node(bootstrap=server.bootstrap, settings=READ_ONLY) as first,
@@ -82,7 +81,6 @@ async def test_latency_delays_and_loss_loses():
 
 
 async def test_hostile_nodes_do_not_stop_the_server():
-    """A node that asks a network of liars gets through, and all is accounted for."""
     async with (
         open_server(SyntheticSettings(nodes=200, hostile=0.5)) as server,
         open_node(bootstrap=server.bootstrap, settings=READ_ONLY) as node,
@@ -114,7 +112,6 @@ async def test_memory_network_answers_in_virtual_time(new_network, autojump_cloc
 
 
 async def test_memory_network_carries_between_real_nodes_too(new_network, autojump_clock):
-    """Two real nodes meet; one that is cut off hears of nobody."""
     network = new_network(4, SyntheticMemoryNetwork, synthetic=SyntheticSettings(nodes=30))
     ways_in = network.synthetic.ways_in()
     async with network.open_node(0, through=ways_in) as first, network.open_node(1) as second:
@@ -129,7 +126,6 @@ SETTINGS = SyntheticSettings(nodes=300, stale=0.25, hostile=0.1, bep42=0.5, swar
 
 
 def test_truth_as_a_database_is_what_the_network_is(tmp_path):
-    """One row for each contact, dead or alive, for each swarm, setting and count."""
     network = Network(SETTINGS)
     path = tmp_path / "truth.db"
     write_truth(network, path)

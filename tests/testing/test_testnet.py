@@ -50,14 +50,12 @@ async def test_network_of_one_node_serves():
 
 
 async def test_network_of_nobody_is_empty():
-    """No nodes, no way in; the block runs all the same."""
     async with open_testnet(0) as testnet:
         assert (testnet.nodes, testnet.bootstrap) == ((), [])
 
 
 @pytest.mark.parametrize(("seeds", "leechers"), [(0, 0), (1, 0), (0, 1), (3, 4), (300, 200)])
 async def test_stores_hold_the_swarm_that_was_placed(seeds, leechers):
-    """Together the closest nodes hold every peer, marked as what it is, each node a share of them."""
     async with open_testnet(12, seed=2) as testnet:
         swarm = testnet.place_swarm(HASH, seeds, leechers)
         shares = stored(testnet, HASH)
@@ -84,7 +82,6 @@ async def test_closer_nodes_hold_more_and_none_holds_all_of_a_large_swarm():
 
 
 async def test_stores_hold_every_peer_of_a_swarm_larger_than_the_usual_cap():
-    """What a test network calls the truth is what its nodes have between them."""
     async with open_testnet(8, seed=4) as testnet:
         swarm = testnet.place_swarm(HASH, 2000, 3000)
         shares = stored(testnet, HASH)
@@ -93,7 +90,6 @@ async def test_stores_hold_every_peer_of_a_swarm_larger_than_the_usual_cap():
 
 
 async def test_scrape_measures_what_was_placed():
-    """The way that the documents show: small swarms come out exactly."""
     async with open_testnet(10, seed=5) as testnet, open_node(bootstrap=testnet.bootstrap) as node:
         testnet.place_swarm(HASH, 3, 4)
         estimate = (await node.scrape(HASH)).estimate
@@ -113,7 +109,6 @@ async def test_same_seed_makes_the_same_ids_and_shares():
 
 
 async def test_other_seeds_and_none_make_other_networks():
-    """Seeds are not ignored, and without one no two networks are alike."""
     networks = [await run_once(seed) for seed in (6, 7, None, None)]
 
     assert len({tuple(ids) for ids, _, _ in networks}) == 4
@@ -147,7 +142,6 @@ async def test_placed_swarms_are_renewed(autojump_clock):
 
 
 async def test_networks_can_be_joined_to_each_other():
-    """A network that is started through another is part of it."""
     async with open_testnet(4) as first, open_testnet(4, bootstrap=first.bootstrap) as second:
         known = {contact.node_id for contact in second.nodes[0].contacts()}
 
@@ -155,7 +149,6 @@ async def test_networks_can_be_joined_to_each_other():
 
 
 async def test_network_runs_on_ipv6_loopback():
-    """The rules are the same there; skipped on machines without it."""
     try:
         open_udp_socket(Address("::1", 0)).close()
     except CannotListen as error:
@@ -169,7 +162,6 @@ async def test_network_runs_on_ipv6_loopback():
 
 @pytest.mark.parametrize("error", [KeyError("mine"), NotImplementedError("mine"), KeyboardInterrupt()])
 async def test_exception_of_the_block_comes_out_as_it_is(error):
-    """Nurseries inside do not show: what a test raises is what the test runner sees."""
     with pytest.raises(type(error)) as caught:
         async with open_testnet(2):
             raise error

@@ -26,7 +26,6 @@ EPOCH = 1_700_000_000.0
 
 
 def info_of(number, **more):
-    """Return a small info dictionary, and its hash."""
     entries = {b"length": 16, b"name": b"torrent %d" % number, b"piece length": 16, b"pieces": b"p" * 20}
     data = encode(entries | {key.encode(): value for key, value in more.items()})
     return data, InfoHash(sha1(data).digest())  # noqa: S324  BEP 3
@@ -43,7 +42,6 @@ async def directly(function, *args, limiter):
 
 @asynccontextmanager
 async def fetcher_with(path, reachable, on_fetched, **settings):
-    """Run peers by address, and a fetcher that writes what they tell."""
     with CrawlDatabase.open(path) as store:
         run_id = store.runs.begin("metadata", {}, "0", "2024-01-01T00:00:00.000Z")
         async with (
@@ -69,7 +67,6 @@ def rows(path, query):
 
 
 async def test_all_swarms_that_were_offered_are_asked(tmp_path, autojump_clock):
-    """Leaving the block waits for the last; a name, a private torrent and a silent swarm are told apart."""
     torrents = [info_of(0), info_of(1), info_of(2, private=1), info_of(3)]
     peers = {address(0, 0): Peer(torrents[0][1], ALL, torrents[0][0])}
     peers |= {
@@ -95,7 +92,6 @@ async def test_all_swarms_that_were_offered_are_asked(tmp_path, autojump_clock):
 
 
 async def test_known_torrent_is_not_fetched_again(tmp_path, autojump_clock):
-    """Its peers are asked who they are; those of a private one are left alone."""
     public, private = info_of(0), info_of(1, private=1)
     peers = {
         address(0, 0): Peer(public[1], ALL, public[0]),
@@ -116,7 +112,6 @@ async def test_known_torrent_is_not_fetched_again(tmp_path, autojump_clock):
 
 
 async def test_no_address_of_a_peer_is_written(tmp_path, autojump_clock):
-    """Neither as text nor packed, in the database or beside it, whether it answered or not."""
     torrents = [info_of(number) for number in range(4)]
     named = [address(swarm, peer) for swarm in range(4) for peer in range(20)]
     peers = {
@@ -141,7 +136,6 @@ async def test_no_address_of_a_peer_is_written(tmp_path, autojump_clock):
 
 
 async def test_swarms_that_find_no_room_are_counted(tmp_path, autojump_clock, monkeypatch):
-    """The queue is bounded, and measuring does not wait for it."""
     monkeypatch.setattr("crawler.torrents.fetch.MAX_WAITING", 3)
     told = []
     async with fetcher_with(tmp_path / "crawl.db", {}, told.append) as fetcher:
@@ -153,7 +147,6 @@ async def test_swarms_that_find_no_room_are_counted(tmp_path, autojump_clock, mo
 
 
 async def test_failing_block_does_not_wait_for_peers(tmp_path, autojump_clock):
-    """An exception comes out as it is, and the connections are closed."""
     data, info_hash = info_of(0)
     peers = {address(0, 0): Peer(info_hash, ALL, data, delay=15.0)}
     with pytest.raises(KeyError):
@@ -189,7 +182,6 @@ class ScriptedNode:
 
 
 async def test_peers_are_looked_up_and_asked(tmp_path, autojump_clock):
-    """A lookup that fails is told, and the others go on."""
     torrents = [info_of(number) for number in range(3)]
     named = {torrents[0][1]: [address(0, 0)], torrents[2][1]: [address(2, peer) for peer in range(300)]}
     peers = {

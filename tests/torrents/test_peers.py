@@ -46,7 +46,6 @@ async def directly(function, *args, limiter):
 
 @asynccontextmanager
 async def swarm_of(*peers):
-    """Run peers at the first addresses for the length of the block."""
     async with trio.open_nursery() as nursery:
         yield Swarm(nursery, {address(number): peer for number, peer in enumerate(peers)})
         nursery.cancel_scope.cancel()
@@ -67,7 +66,6 @@ async def ask(swarm, addresses=None, *, scope=Scope.LOOPBACK, info_hash=INFO_HAS
 
 
 async def test_seeds_leechers_and_the_name_are_told(autojump_clock):
-    """Each peer by its own words, and the metadata from one that has it."""
     bitfield = encode_frame(FrameKind.BITFIELD, b"\xf0\x00")
     peers = [
         Peer(INFO_HASH, ALL, METADATA, extra={b"upload_only": 1}),
@@ -95,7 +93,6 @@ async def test_seeds_leechers_and_the_name_are_told(autojump_clock):
 
 
 async def test_only_handshakes_and_requests_for_metadata_are_sent(autojump_clock):
-    """No interest, no request for content; and the connection is closed by us."""
     info = encode(INFO | {b"pieces": b"p" * 20 * 3000})
     peer = Peer(InfoHash(sha1(info).digest()), ALL, info)  # noqa: S324  BEP 3
     async with swarm_of(peer) as swarm:
@@ -132,7 +129,6 @@ async def test_private_torrent_ends_the_asking(autojump_clock):
 
 
 async def test_peers_that_may_not_be_contacted_are_not(autojump_clock):
-    """Networks that our socket is not in, low ports, excluded ones, a second port of a host."""
     peers = [
         Address("8.8.8.8", 6881),
         Address("8.8.8.8", 6882),
@@ -228,7 +224,6 @@ async def keep_sending(stream, data, pause=0.0):
 
 @pytest.mark.parametrize(("peer", "reason"), HOSTILE.values(), ids=HOSTILE)
 async def test_hostile_peer_is_left_and_the_others_are_asked(peer, reason, autojump_clock):
-    """No exception, no wait without an end, and the name comes from the honest one."""
     honest = Peer(INFO_HASH, ALL, METADATA, delay=0.1)
     async with swarm_of(peer, honest) as swarm:
         told = await ask(swarm)
@@ -242,7 +237,6 @@ async def test_hostile_peer_is_left_and_the_others_are_asked(peer, reason, autoj
 
 
 async def test_crowd_of_hostile_peers_ends_in_time(autojump_clock):
-    """The time for one swarm is over at some point, whatever they do."""
     drips = [lambda s: keep_sending(s, SLOW_DRIP, 0.5) for _ in range(200)]
     async with swarm_of(*drips) as swarm:
         began = trio.current_time()
@@ -254,7 +248,6 @@ async def test_crowd_of_hostile_peers_ends_in_time(autojump_clock):
 
 
 async def test_memory_is_bounded_when_all_peers_are_hostile(autojump_clock):
-    """Forged metadata from everybody, two at a time, and bitfields of the largest size."""
     forged = bytes(2 << 20)  # of `MAX_METADATA_BYTES` it is four times as much, and takes long
     bitfield = encode_frame(FrameKind.BITFIELD, b"\xaa" * 125_000)
     peers = [Peer(INFO_HASH, bitfield, forged) for _ in range(8)]
@@ -303,8 +296,6 @@ async def test_cancelled_asking_leaves_nothing_behind(autojump_clock):
 
 
 async def test_connection_reset_over_tcp_is_no_error():
-    """The real thing, on loopback: a peer that says hello and resets."""
-
     async def reset(stream):
         await stream.receive_some(68)
         await stream.send_all(hello(INFO_HASH, ALL)[:40])

@@ -103,7 +103,6 @@ def test_length_beyond_the_limit_is_refused_at_once():
 
 @given(st.booleans(), st.booleans(), st.binary(min_size=20, max_size=20), st.binary(max_size=9))
 def test_handshake_comes_back(has_extensions, has_fast, peer_id, rest):
-    """Both reserved bits are told apart, and what follows does not matter."""
     handshake = Handshake(INFO_HASH, peer_id, has_extensions, has_fast)
     data = encode_handshake(handshake)
 
@@ -144,7 +143,6 @@ def test_client_is_two_letters_or_unknown(peer_id, name, letters):
 
 
 def pieces_of(*words):
-    """Return a map of pieces that was told these things."""
     told = PieceMap()
     for take, payload in words:
         getattr(told, f"record_{take}_untrusted")(payload)
@@ -184,7 +182,6 @@ def have(index):
     ],
 )
 def test_seeds_are_told_from_leechers(words, pieces, holding):
-    """By all that was said, in the light of how many pieces there are."""
     assert pieces_of(*words).holding(pieces) == PiecesHeld(*holding)
 
 
@@ -301,7 +298,6 @@ def parts_of(metadata):
 @pytest.mark.parametrize("size", [1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 10 * PART_BYTES + 7])
 @pytest.mark.parametrize("version", [1, 2])
 def test_metadata_is_put_together_and_checked(size, version):
-    """Parts may come in any order; a few are asked for at once; either hash will do."""
     metadata = Random(size).randbytes(size)
     hashed = sha1(metadata) if version == 1 else sha256(metadata)
     assembly = Assembly(InfoHash(hashed.digest()[:20]), size)
@@ -405,7 +401,6 @@ def test_report_says_what_the_peer_said():
 
 
 def test_metadata_is_asked_for_under_the_number_of_the_peer():
-    """And it comes back under ours; a part that is answered lets the next one be asked for."""
     metadata = Random(5).randbytes((AT_ONCE + 1) * PART_BYTES)
     conversation = Conversation(InfoHash(sha1(metadata).digest()), OUR_ID)
     conversation.receive_untrusted(
@@ -497,7 +492,6 @@ OURS = frozenset({FrameKind.HAVE_NONE, FrameKind.EXTENDED})
     st.booleans(),
 )
 def test_nothing_but_handshakes_and_requests_for_metadata_is_ever_sent(chunks, is_introduced):
-    """Whatever a peer says: never interested, never a request for content, never an exception of ours."""
     conversation = Conversation(INFO_HASH, OUR_ID)
     sent = b""
     try:

@@ -88,7 +88,6 @@ def test_tolerant_decoder_limits_the_digits_of_an_integer(sign):
 
 @pytest.mark.timeout(5)
 def test_negative_length_does_not_stop_the_decoder():
-    """Ten bytes that make bencode.py loop for ever are refused at once."""
     with pytest.raises(BencodeError):
         decode_untrusted(b"d1:ai1e-6:")
 
@@ -186,7 +185,6 @@ def test_trailing_bytes_change_the_mark_and_not_the_value(value, junk):
 @example(b"d1:ai1e-6:")
 @example(b"1_0:")
 def test_any_bytes_decode_or_raise_one_error(data):
-    """Garbage raises BencodeError or decodes; what decodes encodes, and decodes to the same value."""
     try:
         decoded = decode_untrusted(data)
     except BencodeError:

@@ -24,7 +24,6 @@ class Sleeper:
         self.slept = 0.0
 
     def __call__(self) -> float:
-        """Return the elapsed time, sleeps included."""
         return time.monotonic() + self.slept
 
 
@@ -100,7 +99,6 @@ def test_real_node_wakes_after_eight_hours() -> None:
 
 
 async def token(asker: Node, node: Node) -> bytes:
-    """Return the token that a node gives for the swarm."""
     answer = await asker.query(GetPeers(SWARM), node.addresses[0])
     assert answer.response.token is not None
     return answer.response.token

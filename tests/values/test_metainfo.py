@@ -33,7 +33,6 @@ HYBRID = V1 | V2
 
 
 def torrent(info=V1, **others):
-    """Return the bytes of a torrent file."""
     return encode(
         {name.replace("_", " ").encode(): value for name, value in others.items()} | {b"info": info}
     )
