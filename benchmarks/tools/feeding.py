@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import trio
 
 from dhtnode import Address
+from dhtnode.net import DatagramSocket
 
 Packet = tuple[bytes, tuple[str, int]]
 
 
-class FeedingSocket:
+class FeedingSocket(DatagramSocket):
     """The `DatagramSocket` of one node."""
 
     def __init__(self, address: Address) -> None:

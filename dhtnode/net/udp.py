@@ -10,9 +10,10 @@ import socket
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Protocol
+from itertools import islice
+from typing import Protocol, TypeAlias
 
 import trio
 
@@ -33,11 +34,15 @@ _MEMINFO = struct.Struct("=9I")
 _MEMINFO_DROPS = 8  # linux/sock_diag.h
 
 
+Received: TypeAlias = tuple[bytes, tuple[str, int]]
+"""A datagram and its source, host and port."""
+
+
 class DatagramSocket(Protocol):
     """What a node needs of a socket: it never blocks, except where the name says wait.
 
     Trouble on the network is never raised: `errors` counts it, by what failed and with which errno,
-    as in "send EPERM".
+    as in "send EPERM".  A class that derives from this one gets the batches from the single datagrams.
     """
 
     address: Address
@@ -46,11 +51,19 @@ class DatagramSocket(Protocol):
     async def wait_readable(self) -> None:
         """Return when `receive_nowait` may have something."""
 
-    def receive_nowait(self) -> tuple[bytes, tuple[str, int]] | None:
-        """Return one datagram and its source, host and port, or None when none is there."""
+    def receive_nowait(self) -> Received | None:
+        """Return one datagram, or None when none is there."""
+
+    def receive_batch(self, most: int) -> list[Received]:
+        """Return up to `most` datagrams in the order of their arrival; fewer only when no more are there."""
+        return list(islice(iter(self.receive_nowait, None), most))
 
     def send_nowait(self, data: bytes, destination: Address) -> bool:
         """Send one datagram; return False when it could not leave."""
+
+    def send_batch(self, datagrams: Sequence[tuple[bytes, Address]]) -> list[int]:
+        """Send datagrams in their order; return the positions of those that could not leave."""
+        return [at for at, datagram in enumerate(datagrams) if not self.send_nowait(*datagram)]
 
     async def wait_writable(self) -> None:
         """Return when `send_nowait` may succeed again."""
@@ -65,7 +78,7 @@ class DatagramSocket(Protocol):
         """Give the address back."""
 
 
-class UdpSocket:
+class UdpSocket(DatagramSocket):
     """A non-blocking UDP socket of the kernel."""
 
     def __init__(self, bound: socket.socket) -> None:
@@ -98,33 +111,30 @@ class UdpSocket:
         """Wait until the kernel's buffer has free space."""
         await trio.lowlevel.wait_writable(self._socket)
 
-    def receive_nowait(self) -> tuple[bytes, tuple[str, int]] | None:
-        """Return one datagram and its source, or None when none is there."""
-        try:
-            if self._is_ipv6:
-                data, source = self._socket.recvfrom(RECEIVE_BYTES)
-                return data, source[:2]  # without flow and scope
-            # As it is: this is done for every packet.
-            return self._socket.recvfrom(RECEIVE_BYTES)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            return self._receive_after(error)
+    def receive_nowait(self) -> Received | None:
+        """Return one datagram, or None when none is there."""
+        datagrams = self.receive_batch(1)
+        return datagrams[0] if datagrams else None
 
-    def _receive_after(self, error: OSError) -> tuple[bytes, tuple[str, int]] | None:
-        """Receive although an error came first: it may be about something else (ECONNREFUSED ...)."""
-        self._count("receive", error)
-        for _ in range(ATTEMPTS - 1):
+    def receive_batch(self, most: int) -> list[Received]:
+        """Return up to `most` datagrams; some 2 us each, most of them in the kernel."""
+        receive, failures = self._socket.recvfrom, 0
+        datagrams: list[Received] = []
+        while len(datagrams) < most:
             try:
-                data, source = self._socket.recvfrom(RECEIVE_BYTES)
+                datagrams.append(receive(RECEIVE_BYTES))
+                failures = 0
             except BlockingIOError:
-                return None
-            except OSError as again:
-                self._count("receive", again)
-            else:
-                return data, source[:2]
-        self._is_failing = True
-        return None
+                break
+            except OSError as error:
+                # It may be about something else (ECONNREFUSED ...), with a datagram behind it.
+                self._count("receive", error)
+                failures += 1
+                if failures == ATTEMPTS:
+                    self._is_failing = True
+                    break
+        # Those of IPv6 have flow and scope, too.
+        return [(data, source[:2]) for data, source in datagrams] if self._is_ipv6 else datagrams
 
     def send_nowait(self, data: bytes, destination: Address) -> bool:
         """Send one datagram; return False when it could not leave."""
@@ -135,6 +145,17 @@ class UdpSocket:
             self._count("send", error)
             return False
         return True
+
+    def send_batch(self, datagrams: Sequence[tuple[bytes, Address]]) -> list[int]:
+        """Send datagrams; return the positions of those that could not leave."""
+        send, failed = self._socket.sendto, []
+        for at, (data, destination) in enumerate(datagrams):
+            try:
+                send(data, destination)
+            except OSError as error:
+                self._count("send", error)
+                failed.append(at)
+        return failed
 
     def dropped_by_kernel(self) -> int | None:
         """Return how many datagrams the kernel dropped since the socket was opened, or None.

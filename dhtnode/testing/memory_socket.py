@@ -9,6 +9,7 @@ from typing import Protocol
 import trio
 
 from dhtnode.addresses import Address
+from dhtnode.net.udp import DatagramSocket
 
 NAT_LIFETIME = 120.0  # seconds a NAT keeps a hole open; RFC 4787 asks for at least that much
 QUEUE_LIMIT = 1000  # datagrams not yet read; about what a kernel buffer of 200 KiB holds
@@ -37,7 +38,7 @@ class Carrier(Protocol):
         """Take a socket off the network."""
 
 
-class MemorySocket:
+class MemorySocket(DatagramSocket):
     """A `DatagramSocket` of a `MemoryNetwork`; one task at a time may wait for it."""
 
     def __init__(self, network: Carrier, address: Address, *, nat: bool) -> None:

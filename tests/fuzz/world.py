@@ -11,6 +11,7 @@ import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
 from dhtnode.ids import InfoHash, NodeId, as_id
+from dhtnode.net.udp import DatagramSocket
 from dhtnode.node.context import new_context
 from dhtnode.node.socket_node import SocketNode
 from dhtnode.server.peer_store import PeerStore
@@ -56,7 +57,7 @@ class HandClock(trio.abc.Clock):
         return 0.0 if deadline <= self.now else inf
 
 
-class Wire:
+class Wire(DatagramSocket):
     """A socket that keeps what is sent, and takes nothing that must not be sent."""
 
     def __init__(self, address: Address, max_payload: int) -> None:

@@ -18,6 +18,7 @@ from dhtnode.krpc.messages import Message, Ping, Query, Response
 from dhtnode.net.receiver import Receiver
 from dhtnode.net.rpc import Rpc
 from dhtnode.net.transactions import Answer
+from dhtnode.net.udp import DatagramSocket
 from dhtnode.routing.table import RoutingTable
 from dhtnode.server.admission import Admission
 from dhtnode.server.inbound import Inbound
@@ -30,7 +31,7 @@ BOB = Contact(as_id(8), Address("21.0.2.1", 6881))
 OWN = as_id(1 << 159)
 
 
-class FakeSocket:
+class FakeSocket(DatagramSocket):
     """A socket that keeps what is sent and receives what it is given."""
 
     def __init__(self, address: Address = US) -> None:

@@ -12,6 +12,7 @@ from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.krpc.messages import Error, FindNode, GetPeers, Response, SampleInfohashes
 from dhtnode.net.bulk import BulkClient
 from dhtnode.net.round_trips import FIRST_TIMEOUT
+from dhtnode.net.udp import DatagramSocket
 from dhtnode.testing import MemoryNetwork
 
 HERE, THERE = 1, 2
@@ -228,7 +229,7 @@ async def test_next_owner_hears_nothing_of_the_one_before(autojump_clock):
     assert [tag for tag, *_ in scene.ended] == ["second"]
 
 
-class FailingSocket:
+class FailingSocket(DatagramSocket):
     """A socket whose kernel refuses to send, for a reason and for a while."""
 
     def __init__(self, socket, reason):

@@ -32,6 +32,18 @@ async def test_datagram_arrives_after_its_latency(autojump_clock, new_network):
     assert drain(b) == [(b"hello", a.address)]
 
 
+async def test_batch_is_sent_and_received_as_single_datagrams_are(autojump_clock, new_network):
+    a, b = pair(new_network(seed=1, latency=(0.3, 0.3)))
+    elsewhere = Address("2a00::1", 6881)
+
+    failed = a.send_batch([(b"0", b.address), (b"1", elsewhere), (b"2", b.address), (b"3", b.address)])
+    await b.wait_readable()
+
+    assert failed == [1]
+    assert b.receive_batch(2) == [(b"0", a.address), (b"2", a.address)]
+    assert b.receive_batch(2) == [(b"3", a.address)]
+
+
 async def test_waiting_ends_with_the_earliest_datagram(autojump_clock, new_network):
     network = new_network(seed=1, latency=(5.0, 5.0))
     a, b = pair(network)

@@ -12,6 +12,7 @@ from dhtnode.addresses import Address, Contact, Family, Scope, pack_host
 from dhtnode.ids import as_id
 from dhtnode.krpc.codec import encode
 from dhtnode.krpc.messages import AnnouncePeer, FindNode, GetPeers, Ping, Query
+from dhtnode.net.udp import DatagramSocket
 from dhtnode.node.context import new_context
 from dhtnode.node.socket_node import SocketNode
 from dhtnode.server.peer_store import PeerStore
@@ -29,7 +30,7 @@ US = {Family.IPV4: Address("21.0.0.1", 6881), Family.IPV6: Address("2a00::1", 68
 HOSTS = {Family.IPV4: "21.1.{}.1", Family.IPV6: "2a00:1:{}::1"}
 
 
-class Wire:
+class Wire(DatagramSocket):
     """A socket that keeps the bytes sent."""
 
     def __init__(self, address: Address) -> None:
