@@ -85,7 +85,6 @@ def test_both_tails_of_gamma_are_precise(shape, x, below, above):
 def test_quantile_of_gamma_is_the_inverse_of_the_tail(shape, share):
     """Wherever the float of the quantile can say so: below 1e-290 it cannot."""
     x = gamma_quantile(shape, share)
-
     assert x < 1e-290 or gamma_tails(shape, x)[0] == pytest.approx(share, rel=1e-8)
 
 

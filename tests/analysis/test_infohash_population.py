@@ -8,12 +8,7 @@ from statistics import mean
 import pytest
 
 from crawler.analysis.distributions import binomial_tails
-from crawler.analysis.infohash_population import (
-    SampledNode,
-    least_population,
-    population,
-    sample_coverage,
-)
+from crawler.analysis.infohash_population import SampledNode, least_population, population, sample_coverage
 from crawler.analysis.species_richness import NetworkSize
 
 SHOWN = 20
@@ -84,7 +79,6 @@ class TestPopulation:
 
     def test_info_hashes_outside_of_the_zone_count_nothing(self):
         size = population([SampledNode(30, (0, 3)), SampledNode(30)], NetworkSize(2, 2, 2, 0), zone_bits=2)
-
         assert size.estimate == pytest.approx(4 * 60 / 3 / 2)
         assert size.variance / size.estimate**2 == pytest.approx(0.75 / 10)
 
@@ -143,7 +137,6 @@ class TestCoverage:
 
     def test_by_hand(self):
         coverage = sample_coverage(10, 20, 1000)
-
         assert coverage.share == pytest.approx(0.99)
         assert coverage.share - coverage.low == pytest.approx(1.96 * (10 * 0.99 + 40) ** 0.5 / 1000, rel=1e-4)
         assert sample_coverage(0, 0, 0).share == 0

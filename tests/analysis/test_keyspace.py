@@ -23,7 +23,6 @@ def uniform_ids(count, seed=1):
 
 def test_ids_are_counted_by_their_first_bits():
     ids = [0, 1, 1 << 157, 3 << 158, (1 << 160) - 1]
-
     assert prefix_counts(ids, 2) == [3, 0, 0, 2]
     assert prefix_counts(ids, 3) == [2, 1, 0, 0, 0, 0, 1, 1]
     assert prefix_counts(ids, 0) == [5]
@@ -41,14 +40,12 @@ def test_chances_and_densities_are_those_of_the_laws():
 def test_neighbours_are_the_closest():
     ids, target = uniform_ids(200), 12345 << 140
     closest = sorted(each ^ target for each in ids)[:5]
-
     assert neighbour_distances(ids, target, 5) == [each / 2**160 for each in closest]
     assert len(neighbour_distances(ids[:3], target, 5)) == 3
 
 
 def test_targets_are_one_in_each_part():
     targets = random_targets(16, Random(1))
-
     assert [target >> 156 for target in targets] == list(range(16))
     assert len({target & 0xFF for target in targets}) > 8
 

@@ -79,13 +79,11 @@ class TestCrawl:
         nobody = OutsideNamings((0, 0, 0, 0), 1)
         seen = counts(named=(0, 0, 0, 0, 1000), recovered=0, second_unanswered=0, outside=nobody)
         size = size_from_crawl(seen).size
-
         assert size.low == 1000
         assert size.high <= 1001
 
     def test_of_a_zone_is_multiplied_and_has_the_variance_of_a_share(self):
         whole, zone = size_from_crawl(COUNTS), size_from_crawl(counts(zone_bits=4))
-
         assert zone.size.estimate == pytest.approx(16 * whole.size.estimate)
         assert sqrt(zone.size.variance) / zone.size.estimate == pytest.approx(sqrt(15 / 16 / 1003), rel=0.05)
         assert zone.size.counted == 0
@@ -107,7 +105,6 @@ class TestCrawl:
 
     def test_of_a_crawl_in_which_nobody_answered(self):
         nothing = CrawlCounts(0, 0, 0, 0, (0, 0, 0, 0, 0), 0, 0, 0)
-
         assert size_from_crawl(nothing).size == NetworkSize(0, 0, 0, pytest.approx(0, abs=10), 0)
 
     @pytest.mark.parametrize(
@@ -140,7 +137,6 @@ class TestCrawl:
     def test_of_two_families_of_which_one_was_counted_in_a_zone(self):
         zone = size_from_crawl(counts(zone_bits=4)).size
         both = joint_size([size_from_crawl(COUNTS).size, zone])
-
         assert both.counted == 1000
         assert both.high - both.low == pytest.approx(2 * 1.96 * sqrt(both.variance), rel=0.01)
         assert joint_size([]) == NetworkSize(0, 0, 0, 0, 0)
@@ -151,7 +147,6 @@ class TestUnnamed:
 
     def test_chapman_by_hand(self):
         size = chapman(99, 79, 39)
-
         assert size.estimate == pytest.approx(100 * 80 / 40 - 1)
         assert size.variance == pytest.approx(100 * 80 * 60 * 40 / (40**2 * 41))
         assert size.counted == 139
@@ -180,7 +175,6 @@ class TestUnnamed:
     def test_unknown_groups_are_allowed_for(self):
         seen = counts(answered=1_000_000)
         size, lost = size_from_crawl(seen).size, size_from_crawl(seen).lost
-
         assert size.estimate == pytest.approx(1_001_000 + lost)
         assert size.low < 1_000_500
         assert size.high > 1_002_000
@@ -198,7 +192,6 @@ class TestUnnamed:
 
     def test_nodes_alone_count_their_referrers(self):
         ids = [0, 5, 6, 7]
-
         referrers = [[5, 6, 7], [0, 6], [5, 5], [6]]
         assert named_from_outside(ids, referrers, 1, 3) == OutsideNamings((2, 1, 1, 0), 1)
         assert named_from_outside([], [], 5) == OutsideNamings((0, 0, 0, 0), 1)
@@ -303,7 +296,6 @@ class TestDistances:
 
     def test_median_of_few_distances_has_no_interval(self):
         five, six = (size_from_median(Distances((0.1,) * count, 1)) for count in (5, 6))
-
         assert (five.low, five.high) == (0.0, inf)
         assert six.low == six.high == pytest.approx(6.931, rel=1e-3)
 
@@ -332,7 +324,6 @@ class TestDistances:
 
     def test_targets_lie_one_in_each_part(self):
         targets = spread_targets(3, [0.0, 0.5, 0.999])
-
         assert [3 * target >> 160 for target in targets] == [0, 1, 2]
 
 

@@ -210,6 +210,5 @@ def test_counts_that_vary_more_than_chance_are_negative_binomial():
 def test_remaining_time_is_told_by_age():
     ages = [Age(5.0, 1.0), Age(6.0, 3.0), Age(7.0, inf), Age(12.0, inf), Age(inf, 4.0)]
     (young, middle), (old, never), (none, missing) = median_remaining(ages, [0, 10, 20, 30])
-
     assert (young, middle, old, never, none) == (3, 3.0, 1, inf, 0)
     assert isnan(missing)

@@ -79,7 +79,6 @@ class TestHosts:
     def test_stays_calm_where_sharing_is_usual(self):
         """Six ids are nothing much where half of all hosts have two or more."""
         ids = {f"a{number}": 1 + number % 4 // 2 + number % 8 // 7 for number in range(400)} | {"b": 6}
-
         assert [alarm.is_suspect for alarm in crowded(ids)] == [False]
         assert crowded({}) == []
 
@@ -190,7 +189,6 @@ class TestPrefixes:
     def test_by_hand(self):
         """Eight nodes of 64, spread as expected: 4 with 3 bits, 2 with 4, 1 with 5 and 1 with more."""
         expected = [3, 3, 3, 3, 4, 4, 5, 6]
-
         assert kl_divergence(expected, 64) == pytest.approx(0.125 * 0.6931, rel=1e-3)
         assert kl_divergence([20] * 8, 64) == pytest.approx(9 * 0.6931, rel=1e-3)
 

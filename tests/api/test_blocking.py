@@ -5,15 +5,7 @@ import threading
 
 import pytest
 
-from dhtnode import (
-    Address,
-    InfoHash,
-    InvalidInfoHash,
-    Metainfo,
-    NotJoined,
-    PrivateTorrent,
-    find_peers,
-)
+from dhtnode import Address, InfoHash, InvalidInfoHash, Metainfo, NotJoined, PrivateTorrent, find_peers
 from tests.commands import FakeNode, running_testnet, swarm_option
 
 HASH = InfoHash(bytes(range(20)))
@@ -33,7 +25,6 @@ def bootstrap():
 def test_peers_are_found_by_every_name_of_a_swarm(bootstrap, wanted):
     """An info-hash as bytes, hex, base32 or a magnet link leads to the same peers, each once."""
     found = find_peers(wanted, bootstrap=bootstrap)
-
     assert len(found) == len(set(found)) == PEERS
     assert all(isinstance(peer, Address) and peer.host.startswith("198.1") for peer in found)
 
@@ -48,7 +39,6 @@ def test_private_torrent_is_refused_before_anything_is_sent():
     with FakeNode() as silent:
         with pytest.raises(PrivateTorrent):
             find_peers(Metainfo("a", HASH, None, is_private=True), bootstrap=[str(silent.address)])
-
         assert not select.select([silent], [], [], 0)[0]
 
 

@@ -54,9 +54,7 @@ HALVES = [number + 0.5 for number in range(100)]
 )
 async def test_who_is_late_has_little_time_left(autojump_clock, other, ends_at, found):
     first = Answering(*FOUND, end=1.0)
-
     walks = await lookup_in_all_families([other, first], b"target", None)
-
     assert trio.current_time() == pytest.approx(ends_at)
     assert [walk.socket for walk in walks] == [other, first]
     assert [walk.closest_answers() for walk in walks] == [found, list(FOUND)]
@@ -64,9 +62,7 @@ async def test_who_is_late_has_little_time_left(autojump_clock, other, ends_at, 
 
 async def test_walk_that_ends_without_an_answer_hastens_nobody(autojump_clock):
     dead, slow = Answering(end=0.1), Answering(20.0, end=30.0)
-
     walks = await lookup_in_all_families([dead, slow], b"target", None)
-
     assert trio.current_time() == 30.0
     assert [walk.closest_answers() for walk in walks] == [[], [20.0]]
 
@@ -89,5 +85,4 @@ async def test_cancellation_ends_all_walks(autojump_clock):
     walkers = [Answering(), Answering(0.5)]
     with trio.move_on_after(1.0):
         await lookup_in_all_families(walkers, b"target", None)
-
     assert [each.ended_at for each in walkers] == [1.0, 1.0]

@@ -42,7 +42,6 @@ def search_with(target_of: Item, *answers: Answer, salt: bytes = b"salt") -> Ite
 def test_query_for_an_item_is_as_long_as_the_reply_needs():
     """Replies have up to 8 times the length of their query, and an item with its contacts some 1500 bytes."""
     query = Query(b"abcd", NodeId(bytes(20)), Get(NOTE.target(), padding=PADDING), version=VERSION_TAG)
-
     assert len(encode(query)) == 205
 
 
@@ -50,9 +49,7 @@ def test_query_for_an_item_is_as_long_as_the_reply_needs():
 def test_highest_seq_wins_in_any_order(order: tuple[int, ...]) -> None:
     """Even when it is the only copy: its signature proves it."""
     answers = [answer(0, letter(3)), answer(1, letter(5)), answer(2, letter(4))]
-
     search = search_with(letter(1), *(answers[number] for number in order))
-
     assert (search.newest, search.answered, search.forged) == (letter(5), 3, 0)
     assert [search.copies(letter(seq)) for seq in (3, 4, 5, 6)] == [1, 1, 1, 0]
 
@@ -75,21 +72,18 @@ FORGED = {
 def test_forged_item_counts_for_nothing(forged: Item) -> None:
     """Neither as newest nor as a copy, however high its number."""
     search = search_with(letter(1), answer(0, forged), answer(1, letter(1)), answer(2, forged))
-
     assert (search.newest, search.forged, search.copies(letter(1))) == (letter(1), 2, 1)
     assert [search.keeps_any(node) for node in NODES[:4]] == [False, True, False, False]
 
 
 def test_value_that_hashes_to_something_else_is_forged() -> None:
     search = search_with(NOTE, answer(0, ImmutableItem.of(b"other")), answer(1, letter(1)), answer(2, NOTE))
-
     assert (search.newest, search.forged, search.copies(NOTE)) == (NOTE, 2, 1)
 
 
 def test_seq_alone_tells_that_something_is_kept() -> None:
     """What kept it back may be our own `seq`, or a limit on replies; it proves nothing (BEP 44)."""
     search = search_with(letter(1), answer(0, letter(4)), answer(1, seq=4), answer(2, seq=7), answer(3))
-
     assert (search.newest, search.copies(letter(4)), search.copies(letter(7))) == (letter(4), 2, 1)
     assert [search.keeps_any(node) for node in NODES[:4]] == [True, True, True, False]
 
@@ -97,7 +91,5 @@ def test_seq_alone_tells_that_something_is_kept() -> None:
 @pytest.mark.parametrize("value", [b"l" * 31 + b"e" * 31, b"2:"])
 def test_value_that_can_be_no_item_is_forged(value: bytes) -> None:
     search = ItemSearch(NOTE.target())
-
     search.add(Answer(NODES[0], Response(b"aa", bytes(20), value=value), 0.1, 100, 100))
-
     assert (search.newest, search.forged) == (None, 1)

@@ -68,9 +68,7 @@ async def peers_of(node: Node, *, noseed: bool = False) -> set[Address]:
 
 async def test_ping_tells_who_is_there(testnet: Testnet, node: Node) -> None:
     other = testnet.nodes[5]
-
     found = await node.ping(str(other.addresses[0]))
-
     assert (found.node_id, found.address, found.version) == (other.node_id, other.addresses[0], VERSION_TAG)
     assert found.external_address == node.addresses[0]
 
@@ -130,15 +128,12 @@ async def test_announced_peer_is_found_by_others(host: str) -> None:
 async def test_seed_is_left_out_for_seeds(testnet: Testnet, node: Node) -> None:
     """Announced as a seed, hidden from who asks for none (BEP 33)."""
     await node.announce(SWARM, 7000, seed=True)
-
     found = [await peers_of(testnet.nodes[0], noseed=noseed) for noseed in (False, True)]
-
     assert found == [{Address("127.0.0.1", 7000)}, set()]
 
 
 async def test_implied_port_is_the_one_we_send_from(testnet: Testnet, node: Node) -> None:
     await node.announce(SWARM, 7000, implied_port=True)
-
     assert await peers_of(testnet.nodes[0]) == {node.addresses[0]}
 
 
@@ -157,7 +152,6 @@ async def test_scrape_measures_a_swarm_of_known_size(testnet: Testnet, node: Nod
 
 async def test_unknown_swarm_is_empty(testnet: Testnet, node: Node) -> None:
     scrape = await node.scrape(SWARM)
-
     assert (await peers_of(node), scrape.estimate.peers) == (set(), 0)
 
 
@@ -188,17 +182,13 @@ async def test_node_on_both_families_looks_in_both(testnet: Testnet) -> None:
 async def test_blocking_call_finds_peers(testnet: Testnet, node: Node) -> None:
     """For scripts without an event loop: here in a thread, while the network runs."""
     await node.announce(SWARM, 7000)
-
     found = await trio.to_thread.run_sync(partial(find_peers, SWARM.hex(), bootstrap=testnet.bootstrap))
-
     assert found == [Address("127.0.0.1", 7000)]
 
 
 async def test_blocking_call_stops_at_its_limit(testnet: Testnet) -> None:
     testnet.place_swarm(SWARM, seeds=20, leechers=20)
-
     found = await trio.to_thread.run_sync(partial(find_peers, SWARM, limit=3, bootstrap=testnet.bootstrap))
-
     assert (len(found), len(set(found))) == (3, 3)
 
 
@@ -324,10 +314,8 @@ async def test_what_was_saved_does_not_win_over_what_is_seen(testnet: Testnet, t
 async def test_damaged_state_does_not_keep_a_node_from_starting(tmp_path: Path) -> None:
     path = tmp_path / "node.json"
     path.write_text("{")
-
     async with open_node(listen=["127.0.0.1:0"], state_file=path) as node:
         assert load_state(path) == SavedState(node.node_ids)
-
     assert (tmp_path / "node.json.unreadable-1").read_text() == "{"
 
 
@@ -380,7 +368,6 @@ async def test_seeded_nodes_have_the_same_id() -> None:
     for _ in range(2):
         async with open_node(listen=["127.0.0.1:0"], random=Random(7)) as node:
             ids.append(node.node_id)
-
     assert ids[0] == ids[1]
 
 

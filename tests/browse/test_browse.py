@@ -69,7 +69,6 @@ def heading(page):
 @pytest.mark.slow
 def test_every_page_opens_and_fetches_nothing_from_elsewhere(database, fetch):
     paths = list(page_paths(database))
-
     assert {path: fetch(path)[0] for path in paths} == dict.fromkeys(paths, 200)
     assert [path for path in paths if FETCHED.search(fetch(path)[1])] == []
 
@@ -136,7 +135,6 @@ def test_parameters_choose(fetch):
 def test_facets_are_offered(fetch):
     page = json.loads(fetch(f"/{DATABASE}/visits.json?_shape=objects")[1])
     outcomes = {each["value"]: each["count"] for each in page["facet_results"]["outcome"]["results"]}
-
     assert outcomes == {"answered": 14, "timeout": 5, "wrong-id": 1}
 
 
@@ -243,7 +241,6 @@ def run_here(line):
 @pytest.mark.slow
 def test_check_opens_every_page(database):
     ended = run_here([str(database), "--check", "--json"])
-
     assert (ended.status, ended.stderr) == (0, "")
     assert [record["page"] for record in ended.records] == list(page_paths(database))
     assert {record["status"] for record in ended.records} == {200}
@@ -252,9 +249,7 @@ def test_check_opens_every_page(database):
 @pytest.mark.slow
 def test_check_fails_where_a_page_is_slow(database, monkeypatch):
     monkeypatch.setattr("crawler.cli.browse.SLOW", -1.0)
-
     ended = run_here([str(database), "--check"])
-
     assert ended.status == 1
     assert all(line.endswith("  !") for line in ended.stdout.splitlines())
     assert "pages failed or took longer" in ended.error
@@ -278,7 +273,6 @@ def test_missing_datasette_is_one_line(database, monkeypatch, option):
 def test_busy_port_is_one_line(database):
     with socket.create_server(("127.0.0.1", 0)) as other:
         ended = run_here([str(database), f"--port={other.getsockname()[1]}"])
-
     assert (ended.status, ended.stdout) == (1, "")
     assert re.fullmatch(r"dhtcrawl: cannot listen on 127\.0\.0\.1:\d+: Address already in use", ended.error)
 
@@ -288,7 +282,6 @@ def test_busy_port_is_one_line(database):
 )
 def test_what_is_no_crawl_is_refused(tmp_path, content, said):
     (tmp_path / "other.db").write_bytes(content)
-
     for option in ("--check", "--port=0"):
         ended = run_here([str(tmp_path / "other.db"), option])
         assert ended.status == 1
@@ -355,6 +348,5 @@ async def announcing(_app, _listener, announce):
 
 def test_wrong_command_line_is_status_2(tmp_path):
     ended = run_here([str(tmp_path / "none.db")])
-
     assert ended.status == 2
     assert "does not exist" in ended.error

@@ -25,7 +25,6 @@ def address(tmp_path_factory):
 
 def test_front_page_is_shown(address):
     page = html_of(address + "/")
-
     assert "A crawl of the BitTorrent DHT" in page
     assert 'href="/-/plots"' in page
 
@@ -42,7 +41,6 @@ def test_history_of_a_swarm_is_drawn(address, tmp_path):
 
 def test_client_census_is_shown(address):
     page = html_of(f"{address}/crawl/client_census")
-
     assert "Client census" in page
     assert "Mean round-trip time. In milliseconds." in page
     assert re.findall(r'<td class="col-client[^"]*">(\w+)', page) == ["LT", "UT"]

@@ -111,7 +111,6 @@ def test_ping_tells_who_answered_and_how_it_sees_us(network):
 def test_ping_resolves_names(network):
     port = network.bootstrap[0].rpartition(":")[2]
     ended = run_command("dhtnode", "ping", f"localhost:{port}", "--json")
-
     assert (ended.status, ended.records[0]["address"]) == (0, network.bootstrap[0])
 
 
@@ -152,7 +151,6 @@ def test_find_node_prints_the_closest_first(network):
 
 def test_find_node_without_json_prints_a_line_per_node(network):
     ended = run_command("dhtnode", "find-node", SWARM, *network.options)
-
     assert ended.status == 0
     lines = ended.stdout.splitlines()
     assert len(lines) == 8
@@ -178,14 +176,12 @@ def test_get_peers_prints_each_peer_once(network, as_json):
 def test_info_hash_has_several_spellings(network, name):
     """Hex, base32 and magnet links are taken everywhere and printed as lower-case hex."""
     ended = run_command("dhtnode", "scrape", name, *network.options, "--json")
-
     assert (ended.status, ended.records[0]["info_hash"]) == (0, SMALL)
 
 
 def test_get_peers_of_an_empty_swarm_says_no():
     with running_testnet(3) as small:
         ended = run_command("dhtnode", "get-peers", EMPTY, *small.options)
-
     assert (ended.status, ended.stdout, ended.error) == (1, "", f"dhtnode: no peers known for {EMPTY}")
 
 
@@ -233,7 +229,6 @@ def test_announced_peer_is_found(changing_network):
 def test_announce_without_json_is_a_line_for_people(changing_network):
     info_hash = "a2" * 20
     ended = run_command("dhtnode", "announce", info_hash, "--port", "5555", *changing_network.options)
-
     assert (ended.status, ended.stdout) == (0, f"{info_hash} port 5555 announced to 8 nodes\n")
 
 
@@ -242,7 +237,6 @@ def test_announced_seed_is_counted_as_one(changing_network, options, seeds, leec
     info_hash = f"a3{seeds}{leechers}" * 10
     run_command("dhtnode", "announce", info_hash, "--port", "5555", *options, *changing_network.options)
     (record,) = run_command("dhtnode", "scrape", info_hash, *changing_network.options, "--json").records
-
     assert (record["seeds"], record["leechers"], record["peers"]) == (seeds, leechers, 1)
 
 
@@ -286,7 +280,6 @@ def test_scrape_without_json_is_a_line_for_people(network):
 
 def test_scrape_of_an_empty_swarm_is_zero(network):
     ended = run_command("dhtnode", "scrape", EMPTY, *network.options, "--json")
-
     (record,) = ended.records
     assert ended.status == 0
     assert [record[key] for key in ("seeds", "leechers", "peers", "distinct_peers")] == [0, 0, 0, 0]
@@ -322,7 +315,6 @@ def test_node_that_runs_answers(tmp_path):
     with Running("dhtnode", "run", *LOOPBACK) as process:
         address, node_id = started(process)
         (record,) = run_command("dhtnode", "ping", address, "--json").records
-
     assert (record["address"], record["node_id"]) == (address, node_id)
 
 
@@ -331,7 +323,6 @@ def test_node_that_is_read_only_answers_nothing():
     with Running("dhtnode", "run", *LOOPBACK, "--read-only") as process:
         address, _ = started(process)
         ended = run_command("dhtnode", "ping", address, "--timeout", "0.5")
-
     assert (ended.status, ended.error) == (1, "dhtnode: no result within 0.5 s")
 
 
@@ -374,7 +365,6 @@ def test_node_listens_on_one_address_of_each_family():
 
 def test_node_stops_by_itself_after_its_timeout():
     ended = run_command("dhtnode", "run", *LOOPBACK, "--timeout", "0.3")
-
     assert (ended.status, ended.stderr) == (0, "")
     assert LISTENING.fullmatch(ended.stdout.strip())
 
@@ -421,7 +411,6 @@ def test_network_in_the_background_runs_on_without_input():
     with Running("dhtnode", "testnet", "--nodes", "2", no_input=True) as process:
         address = process.read_line()
         ended = run_command("dhtnode", "ping", address)
-
         assert (ended.status, process.is_running) == (0, True)
 
 
@@ -447,7 +436,6 @@ def refused(tmp_path_factory):
 )
 def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
     ended = refused[number]
-
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.error.startswith("dhtnode: ")
     assert complaint in ended.error
@@ -456,7 +444,6 @@ def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint)
 
 def test_command_alone_prints_its_help():
     ended = run_command("dhtnode")
-
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.stderr.startswith("Usage: dhtnode")
 
@@ -521,7 +508,6 @@ def test_address_that_has_gone_is_told_and_its_id_is_kept(tmp_path):
 
 def test_address_of_another_machine_is_refused():
     ended = run_command("dhtnode", "run", "--listen", "203.0.113.7:0", "--no-default-bootstrap")
-
     assert (ended.status, ended.stdout) == (1, "")
     assert "cannot listen on 203.0.113.7:0" in ended.error
 
@@ -529,14 +515,12 @@ def test_address_of_another_machine_is_refused():
 def test_state_file_that_cannot_be_written_is_told_at_once(tmp_path):
     state = tmp_path / "missing" / "state.json"
     ended = run_command("dhtnode", "run", *LOOPBACK, "--state", state)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert str(state) in ended.error
 
 
 def test_host_that_does_not_exist_is_named():
     ended = run_command("dhtnode", "ping", "nosuch.invalid:6881")
-
     assert (ended.status, ended.stdout) == (1, "")
     assert "nosuch.invalid" in ended.error
 
@@ -550,7 +534,6 @@ def test_network_that_does_not_answer_is_status_1(arguments):
     with FakeNode() as silent:
         options = ["--bootstrap", str(silent.address), "--timeout", "0.5", "--json"]
         ended = run_command("dhtnode", *arguments, *options)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == "dhtnode: no result within 0.5 s"
 

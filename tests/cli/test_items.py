@@ -83,7 +83,6 @@ def test_lines_for_people_are_short(dhtnode):
 
 def test_value_of_a_stranger_does_nothing_to_a_terminal(dhtnode):
     target = put(dhtnode, "\x1b[2Jgone")["target"]
-
     assert dhtnode("get", target).stdout == "'\\x1b[2Jgone'\n"
 
 
@@ -132,7 +131,6 @@ async def put_item(network, item):
 def test_link_to_something_else_is_status_1(dhtnode):
     key = put(dhtnode, "a text", "--key", "key")["public_key"]
     ended = dhtnode("get", f"magnet:?xs=urn:btpk:{key}")
-
     assert (ended.status, ended.stdout) == (1, "")
     assert "points to no torrent" in ended.error
 
@@ -160,7 +158,6 @@ def test_conflict_at_some_nodes_is_a_warning(tmp_path, code):
 def test_other_version_than_expected_is_left_alone(dhtnode, options):
     put(dhtnode, "five", "--key", "key", "--seq", "5")
     ended = dhtnode("put", "x", "--key", "key", *options)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == "dhtnode: 8 nodes keep another version, number 5"
     assert put(dhtnode, "six", "--key", "key", "--cas", "5")["seq"] == 6
@@ -168,7 +165,6 @@ def test_other_version_than_expected_is_left_alone(dhtnode, options):
 
 def test_item_that_nobody_keeps_is_status_1(dhtnode):
     ended = dhtnode("get", "11" * 20)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert "nodes keeps " + "11" * 20 in ended.error
 
@@ -193,7 +189,6 @@ def refused(tmp_path_factory):
 )
 def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
     ended = refused[number]
-
     assert (ended.status, ended.stdout) == (2, "")
     assert complaint in ended.error
 
@@ -214,6 +209,5 @@ def test_sample_prints_what_a_node_holds_peers_for():
 
 def test_sample_of_nobody_is_one_line():
     ended = run_command("dhtnode", "sample", "127.0.0.1:1", "--timeout", "1")
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error.startswith("dhtnode: ")

@@ -48,7 +48,6 @@ def run(program, *words):
 def test_command_is_imported_when_it_is_run(program, capsys):
     assert run(program, "at-once") == 0
     assert "lazily_imported" not in sys.modules
-
     assert run(program, "work") == 0
     assert "lazily_imported" in sys.modules
     assert capsys.readouterr().out == "here\ndone\n"
@@ -80,7 +79,6 @@ def test_command_can_be_replaced_and_removed(program):
     other = click.Command("work")
     program.add_command(other)
     assert program.commands["work"] is other
-
     del program.commands["work"]
     assert "work" not in program.commands
 

@@ -71,7 +71,6 @@ def test_file_stands_for_its_info_hash(network, tmp_path, program, words):
 def test_file_is_told_by_its_content_and_not_by_its_name(network, tmp_path):
     path = write(tmp_path / "download", INFO)
     ended = run_command("dhtnode", "get-peers", path.name, *network.options, cwd=tmp_path)
-
     assert (ended.status, len(ended.stdout.splitlines())) == (0, 7)
 
 
@@ -130,6 +129,5 @@ def refused(tmp_path_factory):
 )
 def test_file_that_will_not_do_is_one_line_and_status_2(refused, number, complaint):
     ended = refused[number]
-
     assert (ended.status, ended.stdout) == (2, "")
     assert complaint in ended.error

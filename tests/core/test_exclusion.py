@@ -32,7 +32,6 @@ def test_zone_covers_the_ids_with_its_prefix(bits, node_id, seed):
 def test_draws_from_a_zone_differ():
     zone, random = Zone(0x5B, 8), Random(1)
     drawn = [zone.random_id(random) for _ in range(1000)]
-
     assert len({each[1] for each in drawn}) > 200
     assert len({each[-1] for each in drawn}) > 200
 
@@ -47,7 +46,6 @@ def test_zone_is_read(text, zone):
 
 def test_zone_of_a_length_is_drawn():
     drawn = {Zone.parse("8", Random(seed)) for seed in range(50)}
-
     assert {zone.bits for zone in drawn} == {8}
     assert len(drawn) > 30
 
@@ -83,14 +81,12 @@ def test_networks_and_addresses_are_excluded(host, port, is_excluded):
     address = Address(host, port)
     compact = IPV6 if address.family is Family.IPV6 else IPV4
     exclusion = Exclusion.read(LIST.splitlines())
-
     assert exclusion.excludes(b"n" * 20, compact.endpoint_of(address), address.family) is is_excluded
 
 
 def test_ids_are_excluded_wherever_they_are():
     exclusion = Exclusion.read(LIST.splitlines())
     endpoint = IPV4.endpoint_of(Address("9.9.9.9", 1))
-
     assert exclusion.excludes(b"\xab" * 20, endpoint, Family.IPV4)
     assert not exclusion.excludes(b"\xac" * 20, endpoint, Family.IPV4)
 

@@ -42,7 +42,6 @@ def filled(*numbers, half=0, **options):
 
 def test_contacts_are_taken_in_the_order_in_which_they_came():
     frontier = filled(1, 2, 3)
-
     assert [frontier.take_next(0.0) for _ in range(4)] == [contact(1), contact(2), contact(3), None]
 
 
@@ -61,9 +60,7 @@ def test_endpoint_named_again_is_counted_and_not_queued(again):
 def test_endpoints_beyond_the_bound_are_counted_and_dropped():
     """Memory is bounded; endpoints that are known already are not affected."""
     frontier = filled(1, 2, max_endpoints=2)
-
     assert frontier.add_returned([contact(3), contact(1)], 0, set()) == 0
-
     assert frontier.statistics() == FrontierStatistics(2, 2, 0, 0, 1)
     assert frontier.referrers(contact(1)[1]) == 2
 
@@ -71,7 +68,6 @@ def test_endpoints_beyond_the_bound_are_counted_and_dropped():
 def test_ports_of_one_host_are_bounded():
     """A host that answers on 65,535 ports does not keep a crawl for a day; the next host is not affected."""
     frontier = filled(*range(70), counts_hosts=True)
-
     assert frontier.statistics() == FrontierStatistics(64, 64, 0, 0, 6)
     assert frontier.add(*contact(50, host=HOST + 1)) is True
 
@@ -93,7 +89,6 @@ def test_deferred_contacts_come_back_in_the_order_of_their_times():
     for number, until in ((1, 7.0), (2, 5.0), (3, 7.0)):
         frontier.take_next(0.0)
         frontier.defer(*contact(number), until)
-
     assert [frontier.take_next(9.0) for _ in range(3)] == [contact(2), contact(1), contact(3)]
 
 
@@ -158,10 +153,8 @@ def test_end_of_every_endpoint_is_known():
 
 def test_node_counts_once_for_each_contact_it_names():
     frontier, named = new_frontier(), set()
-
     assert frontier.add_returned([contact(1), contact(2), contact(1)], 0, named) == 2
     assert frontier.add_returned([contact(2), contact(3)], 0, named) == 1
-
     assert [frontier.referrers(contact(number)[1]) for number in (1, 2, 3)] == [1, 1, 1]
 
 

@@ -78,7 +78,6 @@ def test_queries_stay_within_the_rate_over_any_window(length):
 def test_rate_is_made_use_of():
     """Limits that nobody ever reaches would be no limits but a standstill."""
     settings = CrawlSettings(rate=20.0, new_endpoints_rate=1000.0)
-
     assert len(crawl(settings, hosts=250, seconds=20.0)) >= 0.9 * 20 * 20
 
 
@@ -111,18 +110,14 @@ def test_new_endpoints_have_a_rate_of_their_own():
 @pytest.mark.parametrize("rate", [0.2, 0.5, 1.0])
 def test_rates_below_one_are_kept(rate):
     settings = CrawlSettings(rate=rate, new_endpoints_rate=100.0)
-
     sent = crawl(settings, hosts=250, seconds=60.0)
-
     assert 0.8 * rate * 60 <= len(sent) <= 4 + rate * 60
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5, 1.0])
 def test_new_endpoint_rates_below_one_are_kept(rate):
     settings = CrawlSettings(rate=100.0, new_endpoints_rate=rate)
-
     sent = crawl(settings, hosts=250, seconds=60.0)
-
     assert 0.8 * 2 * rate * 60 <= len(sent) <= 2 * (1 + rate * 60)
 
 
@@ -151,7 +146,6 @@ def test_loopback_counts_endpoints_and_the_network_counts_hosts(by_endpoint):
     pace = Pace(CrawlSettings(), 0.0, by_endpoint=by_endpoint)
     for _ in range(4):
         pace.start_visit(endpoint(1, 1), 0.0)
-
     assert pace.host_wait_time(endpoint(1, 1), 0.0) > 0
     assert (pace.host_wait_time(endpoint(1, 2), 0.0) == 0) is by_endpoint
 
@@ -181,6 +175,5 @@ def test_hosts_remembered_are_bounded_and_the_one_used_last_stays(monkeypatch):
 def test_default_pace_is_polite():
     settings = CrawlSettings()
     hosts = Counter(host for _, host in crawl(settings, hosts=250, seconds=5.0, ports=100_000))
-
     assert sum(hosts.values()) <= 2 * 500 + 500 * 5
     assert max(hosts.values()) <= 5 + 0.5 * 5

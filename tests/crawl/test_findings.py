@@ -228,7 +228,6 @@ def sighting_counts():
 def test_tally_counts_what_the_estimate_needs():
     """Nodes that answered only, by who named them; seven and more are five and more."""
     counts = Tally(sighting_counts(), 10, 8, 10).crawl_counts(3)
-
     assert (counts.answered, counts.by_a, counts.by_b, counts.by_both) == (10, 9, 6, 6)
     assert (counts.named, counts.recovered) == ((3, 2, 0, 0, 4), 2)
     assert (counts.second_sent, counts.second_unanswered, counts.zone_bits) == (10, 2, 3)
@@ -293,7 +292,6 @@ def test_nobody_answered_is_no_size(store):
     run_id = store.runs.begin("census", {}, "0.1", T0)
     store.write(run_id, [answered_visit(bytes(20), "192.0.2.1", outcome=Outcome.TIMEOUT)])
     findings = compute_findings(store, run_id, {Family.IPV4: Tally(Counter(), 0, 0, 0)}, WHOLE, Random(1))
-
     assert (findings.sizes, findings.tests) == ((), ())
     assert [(row["sighted"], row["estimate"]) for row in store.rows("network_size")] == [(1, None)]
 

@@ -101,7 +101,6 @@ def test_finished_or_changed_census_begins_anew(tmp_path):
 @pytest.mark.parametrize("text", ["33", "0x", "5b", "-1"])
 def test_bad_zone_is_one_line(tmp_path, text):
     ended = run_command("dhtcrawl", "census", "--db", tmp_path / "a.db", "--zone", text)
-
     assert ended.status == 2
     assert ended.stderr.count("\n") == 1
     assert "--zone" in ended.stderr
@@ -112,7 +111,6 @@ def test_bad_exclusion_is_one_line(tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text("192.0.2.0/24\nsomebody\n")
     ended = run_command("dhtcrawl", "census", "--db", tmp_path / "a.db", "--exclude", listed)
-
     assert (ended.status, ended.stderr.count("\n")) == (2, 1)
     assert "line 2: 'somebody' is no network, IP address or node id" in ended.stderr
 
@@ -137,7 +135,7 @@ def test_anonymized_census_writes_no_address(tmp_path):
     database = tmp_path / "a.db"
     with synthetic_network(nodes=60) as way_in:
         run_command(
-            *("dhtcrawl", "census", "--db", database, "--bootstrap", way_in, "--rate", "0", "--anonymize"),
+            *("dhtcrawl", "census", "--db", database, "--bootstrap", way_in, "--rate", "0", "--anonymize")
         )
 
     addresses = {address for (address,) in rows(database, "SELECT address FROM visits")}

@@ -38,21 +38,18 @@ def results(database):
 
 def test_census_returns_its_findings(results):
     findings = results[1]
-
     assert findings.frontier.answered > 0.9 * NODES
     assert findings.findings.size(Family.IPV4, "crawl").estimate == pytest.approx(NODES, rel=0.2)
 
 
 def test_sample_returns_counts_and_estimates(results):
     samples = results[2]
-
     assert samples.counts.shown > 0
     assert [each.family for each in samples.discoveries] == [4]
 
 
 def test_measurements_are_returned_and_told_as_they_come(results):
     swarms, _, _, measured, _, lines, told = results
-
     assert measured == told
     assert {each.info_hash for each in measured} == set(swarms)
     assert sum(each.estimate.peers_low <= swarms[each.info_hash] for each in measured) == len(swarms)
@@ -66,7 +63,6 @@ def test_watch_measures_what_is_due(results):
 def test_reports_are_answered_from_the_file(results, database):
     del results
     runs = crawler.report("runs", db=database).records()
-
     assert [row["command"] for row in reversed(runs)] == COMMANDS
     assert {row["status"] for row in runs} == {"finished"}
     assert {answer.name for answer in crawler.report_summary(db=database)} >= {"clients", "swarms", "watched"}
@@ -74,7 +70,6 @@ def test_reports_are_answered_from_the_file(results, database):
 
 def test_measurement_is_explained(results, database):
     found = crawler.explain(results[3][0].info_hash, db=database)
-
     assert found is not None
     assert found.differences == ()
     assert crawler.explain(10_000, db=database) is None
@@ -113,7 +108,6 @@ async def test_program_sees_no_progress(tmp_path, capsys, monkeypatch):
     async with open_server(SyntheticSettings(nodes=20)) as server:
         options = CrawlOptions(tmp_path / "crawl.db", CrawlSettings(rate=0), bootstrap=server.bootstrap)
         await crawler.census(options)
-
     assert capsys.readouterr() == ("", "")
 
 

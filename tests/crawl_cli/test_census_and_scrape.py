@@ -279,7 +279,6 @@ def test_runs_share_one_database(network, database):
     run_command("dhtcrawl", "census", "--db", database, *network.options)
     run_command(*SCRAPE, database, SWARM, *network.options)
     run_command("dhtcrawl", "census", "--db", database, *network.options)
-
     assert runs(database) == [("census", "finished"), ("scrape", "finished"), ("census", "finished")]
     assert len(rows(database, "SELECT * FROM visits")) == 2 * NODES
 
@@ -299,7 +298,6 @@ def refused(tmp_path_factory):
 
 def test_wrong_command_line_makes_no_database(refused):
     _, before, after = refused
-
     assert after == before
 
 
@@ -310,7 +308,6 @@ def test_wrong_command_line_makes_no_database(refused):
 )
 def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
     ended = refused[0][number]
-
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.error.startswith("dhtcrawl: ")
     assert complaint in ended.error
@@ -322,7 +319,6 @@ def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint)
 def test_database_in_a_missing_directory_is_refused(tmp_path, arguments):
     path = tmp_path / "missing" / "a.db"
     ended = run_command("dhtcrawl", *arguments, path)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == f"dhtcrawl: {path}: the directory does not exist"
 

@@ -21,7 +21,6 @@ def demo(tmp_path_factory):
 
 def test_demo_ends_well_and_writes_only_its_database(demo):
     database, ended = demo
-
     assert (ended.status, ended.stderr) == (0, "")
     assert {path.name for path in database.parent.iterdir()} == {database.name}
 
@@ -50,7 +49,6 @@ def to_number(text):
 def test_demo_table_fits_a_page(demo):
     """Piped into a file it is no wider than 110 columns, and each swarm has one line."""
     _, ended = demo
-
     table = [line for line in ended.stdout.splitlines() if line.startswith("│")]
     assert len(table) == len(SIZES)
     assert max(map(len, table)) <= 110
@@ -58,7 +56,6 @@ def test_demo_table_fits_a_page(demo):
 
 def test_demo_says_what_to_do_next(demo):
     database, ended = demo
-
     assert f"sqlite-utils rows {database} latest_swarms --table" in ended.stdout
     assert "dhtcrawl scrape --db swarms.db INFOHASH" in ended.stdout
     assert "dhtcrawl census --db census.db" in ended.stdout

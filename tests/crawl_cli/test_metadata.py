@@ -155,7 +155,4 @@ async def test_without_a_name_the_status_is_1(tmp_path):
     assert complaint == "dhtcrawl: 0 of 2 names known, 0 torrents private\n"
     assert set(
         rows(tmp_path / "a.db", "SELECT info_hash, peers_named, peers_tried FROM swarm_handshakes")
-    ) == {
-        (info_hash.hex(), 1, 0),
-        ("ab" * 20, 0, 0),
-    }
+    ) == {(info_hash.hex(), 1, 0), ("ab" * 20, 0, 0)}

@@ -118,7 +118,6 @@ def test_later_place_beats_an_earlier_one():
 )
 def test_environment_is_read_as_text(name, text, value):
     entries = configure(environment={f"DHTNODE_{name}": text}).entries()
-
     assert {entry[0]: entry[1] for entry in entries}[name.lower()] == value
 
 
@@ -150,7 +149,6 @@ def test_wrong_line_of_a_file_is_one_line(text, complaint):
 def test_wrong_variable_is_named(variable, text, complaint):
     with pytest.raises(ConfigError) as refused:
         configure(environment={variable: text})
-
     assert str(refused.value).startswith(complaint)
 
 
@@ -175,7 +173,6 @@ def test_variables_of_others_are_passed_over_with_a_warning():
 
 def test_warning_about_many_variables_is_short():
     found = configure(environment={f"DHTNODE_{number:03}{'X' * 200}": "1" for number in range(100)})
-
     (warning,) = found.warnings
     assert warning.endswith(" and 92 more")
     assert len(warning) < 600
@@ -200,7 +197,6 @@ def test_wrong_flags_are_named():
 def test_file_that_is_no_toml_is_one_line(data):
     with pytest.raises(ConfigError) as refused:
         parse_file(data)
-
     assert len(str(refused.value).splitlines()) == 1
 
 
@@ -226,9 +222,7 @@ def test_any_bytes_are_settings_or_one_complaint(data):
 )
 def test_what_is_shown_can_be_read_as_a_file(given_settings):
     shown = configure(flags=given_settings)
-
     text = "\n".join(in_toml(*entry) for entry in shown.entries())
-
     assert configure(file=tomllib.loads(text)).settings == shown.settings
 
 

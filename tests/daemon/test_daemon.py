@@ -113,7 +113,6 @@ def test_status_shows_the_table_by_bucket(place, manager):
 
 def test_status_without_a_daemon_is_one_line(place):
     ended = run_command("dhtnode", "status", "--status-socket", place)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == f"dhtnode: {place}: no daemon listens there"
 
@@ -351,7 +350,6 @@ def test_hangup_with_wrong_settings_changes_nothing(tmp_path, place, manager, wr
 def test_log_that_cannot_be_opened_is_told_at_once(tmp_path):
     log = tmp_path / "missing" / "log"
     ended = run_command("dhtnode", "run", *LOOPBACK, "--log", log)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == f"dhtnode: cannot open the log {log}: No such file or directory"
 
@@ -391,7 +389,6 @@ def test_settings_that_are_shown_serve_as_a_file(tmp_path):
 
 def test_right_settings_are_said_to_be_right():
     ended = run_command("dhtnode", "config", "--port", "1")
-
     assert (ended.status, ended.stdout) == (0, "the settings are valid\n")
 
 
@@ -430,7 +427,6 @@ def refused(tmp_path_factory):
 )
 def test_wrong_settings_are_one_line_and_status_2(refused, number, complaint):
     ended = refused[number]
-
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.error.startswith("dhtnode: ")
     assert complaint in ended.error

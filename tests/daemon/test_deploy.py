@@ -57,7 +57,6 @@ def is_understood(words):
 def test_unit_starts_a_command_that_exists():
     (start,) = unit("ExecStart")
     words = shlex.split(start)
-
     assert words[:2] == [PROGRAM, "run"]
     assert is_understood(words)
 
@@ -144,14 +143,12 @@ def test_image_keeps_its_state_in_the_volume():
 def test_image_is_checked_by_a_command_that_exists():
     check = instructions("HEALTHCHECK")[0].partition("CMD ")[2]
     words = [word.strip('",') for word in check.strip("[]").split()]
-
     assert words[:2] == ["dhtnode", "status"]
     assert is_understood(words)
 
 
 def test_image_is_made_of_files_that_are_there():
     copied = [line.split()[:-1] for line in instructions("COPY") if not line.startswith("--from")]
-
     assert copied
     assert all((ROOT / name).exists() for names in copied for name in names)
     assert "pyproject.toml" in copied[0]
@@ -164,20 +161,17 @@ def test_example_of_settings_is_right():
 
 def test_page_shows_settings_that_are_right():
     blocks = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
     assert len(blocks) == 1
     assert configure(file=tomllib.loads(blocks[0])).origins
 
 
 def test_page_lists_every_setting_of_the_daemon():
     listed = re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE)
-
     assert listed == [name for name in DaemonSettings.__dataclass_fields__ if name != "node"]
 
 
 def test_page_names_what_a_hangup_changes():
     (line,) = re.findall(r"^- SIGHUP .*$", PAGE, re.MULTILINE)
-
     assert set(re.findall(r"`([a-z_]+)`", line)) == CHANGEABLE
 
 
@@ -191,7 +185,6 @@ def test_page_names_options_that_exist():
     ours = {name for command in main.commands.values() for each in command.params for name in each.opts}
     of_docker = {"--env", "--network", "--publish"}
     prose = re.sub(r"^    .*$", "", PAGE, flags=re.MULTILINE)
-
     assert set(re.findall(r"--[a-z][a-z-]*", prose)) - of_docker <= ours
 
 
@@ -208,6 +201,5 @@ def test_page_shows_command_lines_that_are_understood():
 def test_page_names_metrics_that_exist():
     text = new_renderer(lambda: node(endpoint({"dropped: x": 1})), LoopLag(1.0))().decode()
     named = set(re.findall(r"`(dhtnode_[a-z_]+)`", PAGE))
-
     assert named <= set(re.findall(r"^(dhtnode_[a-z_]+)", text, re.MULTILINE))
     assert len(named) > 5

@@ -48,7 +48,6 @@ def test_silence_is_told_once_with_what_to_look_at():
 
 def test_nobody_from_the_start_names_other_reasons():
     (first, second) = told(asked(timeouts=4), asked(timeouts=5, **{"not sent: send failed": 3}))
-
     assert first == []
     assert [level for level, _ in second] == ["warning"]
     assert second[0][1].startswith("IPv4: no node answered the first 8 queries: is there a network")
@@ -59,13 +58,11 @@ def test_answer_in_between_ends_a_row_of_silences():
     for number in range(1, 5):
         looks.append(asked(answers=1 + number, timeouts=7 * number))
         looks.append(asked(answers=1 + number, timeouts=7 * number, **{"errors received": 1}))
-
     assert told(*looks)[1:] == [[]] * 8
 
 
 def test_nodes_asked_again_are_no_lost_network():
     again = {"timeouts while others answer": 50}
-
     assert told(asked(answers=1), asked(answers=1, timeouts=50 + LOST_AFTER - 1, **again))[1] == []
 
 
@@ -96,7 +93,6 @@ def test_external_address_that_changes_is_told():
 def test_new_id_is_told():
     """BEP 42: it follows the address."""
     found = told(endpoint(external_address=None), endpoint(node_id=NodeId(b"m" * 20), external_address=None))
-
     assert found == [[], [("info", f"IPv4: our id is now {'6d' * 20}")]]
 
 
@@ -105,8 +101,7 @@ def test_families_are_told_apart():
     sixth = asked(timeouts=8)
     lines = watch.observe(
         node(
-            asked(answers=1),
-            endpoint(sixth.counts, family=Family.IPV6, address=SIXTH, external_address=None),
+            asked(answers=1), endpoint(sixth.counts, family=Family.IPV6, address=SIXTH, external_address=None)
         ),
         0.0,
     )

@@ -62,7 +62,6 @@ async def test_socket_is_for_its_owner_only(path):
 async def test_socket_goes_with_its_daemon(path):
     with listening_on_path(path):
         assert path.is_socket()
-
     assert not path.exists()
     with pytest.raises(NoDaemonListens, match="no daemon listens there"):
         await query_socket(path, PATIENCE)

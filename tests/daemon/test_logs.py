@@ -47,7 +47,6 @@ def test_file_is_appended_to(tmp_path):
 def test_without_a_file_lines_go_to_stderr(capsys):
     direct_log(None, "debug")
     logging.getLogger("x").debug("here")
-
     assert capsys.readouterr().err.endswith("DEBUG x: here\n")
 
 

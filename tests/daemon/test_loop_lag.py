@@ -51,7 +51,6 @@ def test_threshold_can_be_changed():
     lag.woke(1.0, 0.0)
     lag.late_after = 2.0
     lag.woke(1.0, 1.0)
-
     assert lag.late == 1
 
 
@@ -59,7 +58,6 @@ def test_threshold_can_be_changed():
 def test_half_a_minute_is_no_delay_any_more(delay, counts):
     lag = LoopLag(late_after=0.5)
     lag.woke(delay, 1.0)
-
     assert (lag.late, lag.suspended) == counts
 
 

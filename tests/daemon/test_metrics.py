@@ -63,7 +63,6 @@ def test_every_number_is_there():
 
 def test_each_address_has_numbers_of_its_own():
     found = samples(endpoint(COUNTS), endpoint(address=Address("192.0.2.2", 6881), nodes=1))
-
     assert found[("table_nodes", "ipv4")] == 12
     assert found[("table_nodes", "192.0.2.2:6881", "ipv4")] == 1
     assert found[("answers_total", "192.0.2.2:6881", "ipv4")] == 0
@@ -71,14 +70,12 @@ def test_each_address_has_numbers_of_its_own():
 
 def test_every_count_that_a_node_makes_is_somewhere():
     found = samples(endpoint(COUNTS | dict.fromkeys(COUNTED, 100)))
-
     counted = [value for (name, *_), value in found.items() if name.endswith("_total")]
     assert sum(counted) == 100 * len(COUNTED) + sum(COUNTS.values()) - COUNTS["answers"] + 4 + 1
 
 
 def test_process_is_there_too():
     text = new_renderer(lambda: node(endpoint()), LoopLag(1.0))()
-
     assert b"process_resident_memory_bytes" in text
 
 
@@ -91,7 +88,6 @@ def status_of(response):
 
 def test_right_request_has_the_metrics():
     response = respond_untrusted(GET, lambda: b"x 1\n")
-
     assert status_of(response) == ("HTTP/1.1 200 OK", 4, b"x 1\n")
     assert b"Content-Type: text/plain; version=0.0.4" in response
 
@@ -139,12 +135,10 @@ async def test_request_without_end_is_bounded():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_http, theirs, bytes)
         await ours.send_all(b"x" * 8193)
-
         assert (await ours.receive_some(1000)).startswith(b"HTTP/1.1 431")
 
 
 async def test_client_that_only_looks_in_is_let_go():
     ours, theirs = memory_stream_pair()
     await ours.aclose()
-
     await answer_http(theirs, bytes)

@@ -48,12 +48,7 @@ def report(**changes):
         },
         "end": {"status": 0, "seconds": 0.3},
         "state": {"node_ids": ["aa"], "contacts": 60},
-        "restart": {
-            "good_nodes": 30,
-            "seconds": 2.0,
-            "node_id": "aa",
-            "end": {"status": 0, "seconds": 0.3},
-        },
+        "restart": {"good_nodes": 30, "seconds": 2.0, "node_id": "aa", "end": {"status": 0, "seconds": 0.3}},
         "log": {"INFO dhtnode.daemon.daemon: IPv#: joined the network; # good nodes in the table": 1},
         "stderr": "",
     } | changes
@@ -119,13 +114,11 @@ def test_each_rule_can_be_broken(name):
 
 def test_memory_of_the_first_minutes_may_grow():
     samples = [sample(10.0, resident=20e6), *report()["samples"]]
-
     assert broken_rules(report(samples=samples)) == {}
 
 
 def test_late_task_is_not_ours_to_mend():
     late = "WARNING dhtnode.daemon.loop_lag: a task woke # s late (times since the last such line: #)"
-
     assert broken_rules(report(log={late: 3})) == {}
 
 
@@ -140,7 +133,6 @@ def test_log_lines_are_counted_by_shape(tmp_path):
     stamp = "2026-11-21 05:43:48,123"
     (tmp_path / "log.1").write_text(f"{stamp} INFO a.b: 127.0.0.1:5: 3 nodes, id {'ab' * 20}\n")
     (tmp_path / "log").write_text(f"{stamp} INFO a.b: 127.0.0.2:6: 4 nodes, id {'cd' * 20}\nTraceback\n")
-
     assert log_lines(tmp_path) == {"INFO a.b: #: # nodes, id #": 2, "NONE : Traceback": 1}
 
 
@@ -164,13 +156,11 @@ class TestMix:
         cases = json.loads(MALFORMED.read_text())["cases"]
         vectors = {bytes.fromhex(case["hex"]) for case in cases}
         made = {Mix(Random(seed)).garbage() for seed in range(60)}
-
         assert made & vectors
         assert made - vectors
 
     def test_odd_packets_belong_to_no_query(self):
         mix = Mix(Random(1))
-
         assert {bdecode(mix.odd())[b"y"] for _ in range(50)} == {b"e", b"r"}
 
     @pytest.mark.parametrize(

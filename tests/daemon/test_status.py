@@ -62,7 +62,6 @@ def test_text_shows_all_there_is():
     for number in (1, 2):
         counts = {name: count * number // 2 for name, count in COUNTS.items()}
         watch.observe(node(endpoint(counts)), 10.0 * number)
-
     assert status_text(record_of(endpoint(COUNTS), watch=watch)) == TEXT
 
 
@@ -89,7 +88,6 @@ def test_node_that_has_just_begun_is_shown_too():
 
 def test_port_that_is_not_one_is_not_shown_as_one():
     text = status_text(record_of(endpoint(external_address=Address("203.0.113.9", 0))))
-
     assert "  seen as   203.0.113.9, at ports that differ\n" in text
 
 
@@ -110,15 +108,7 @@ def test_record_survives_the_way_through_the_socket():
 
 @pytest.mark.parametrize(
     "data",
-    [
-        b"",
-        b"\xff",
-        b"[]",
-        b"{}",
-        b"1",
-        b"[" * 100_000,
-        b'{"format": "dhtnode status", "format_version": 2}',
-    ],
+    [b"", b"\xff", b"[]", b"{}", b"1", b"[" * 100_000, b'{"format": "dhtnode status", "format_version": 2}'],
 )
 def test_what_is_no_status_is_refused(data):
     with pytest.raises(NotAStatus):

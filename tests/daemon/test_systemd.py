@@ -72,7 +72,6 @@ async def test_without_a_watchdog_there_is_nothing_to_feed():
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1234", "/nobody/here", "/" + "x" * 200])
 def test_without_a_manager_nothing_happens(address):
     notifier = from_environment({} if address is None else {"NOTIFY_SOCKET": address})
-
     notifier.ready()
     notifier.stopping()
 
@@ -80,6 +79,5 @@ def test_without_a_manager_nothing_happens(address):
 def test_manager_that_does_not_read_holds_nothing_up(manager):
     _, address = manager
     notifier = from_environment({"NOTIFY_SOCKET": address})
-
     for _ in range(2000):
         notifier.status("x" * 1000)

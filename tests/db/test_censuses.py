@@ -13,12 +13,7 @@ from dhtnode.outcomes import Outcome
 
 IN_ZONE, ELSEWHERE, SILENT = (bytes([first] * 20) for first in (0x20, 0x80, 0x21))
 OTHER_ID = bytes([0x22] * 20)
-ADDRESSES = {
-    IN_ZONE: "192.0.2.1",
-    OTHER_ID: "192.0.2.1",
-    ELSEWHERE: "192.0.2.2",
-    SILENT: "192.0.2.3",
-}
+ADDRESSES = {IN_ZONE: "192.0.2.1", OTHER_ID: "192.0.2.1", ELSEWHERE: "192.0.2.2", SILENT: "192.0.2.3"}
 
 
 @pytest.fixture
@@ -79,5 +74,4 @@ def test_a_node_is_its_id_or_its_endpoint(path):
 def test_interrupted_censuses_do_not_count(path):
     add(path, 1, "whole", [IN_ZONE], status=RunStatus.INTERRUPTED)
     rounds = read(path)
-
     assert (rounds.zone, rounds.runs, rounds.answered, rounds.present) == ("", (), {}, [])

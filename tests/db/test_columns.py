@@ -36,7 +36,6 @@ def schema():
 
 def test_every_table_and_column_is_described_in_its_order(schema):
     described = {name: [column.name for column in table.columns] for name, table in TABLES.items()}
-
     assert described == {name: list(columns) for name, columns in schema.items()}
 
 
@@ -76,7 +75,6 @@ def test_tables_about_clients_hold_back_small_groups():
 def test_texts_are_sentences():
     texts = [table.meaning for table in TABLES.values()]
     texts += [column.meaning for table in TABLES.values() for column in table.columns]
-
     assert [text for text in texts if not re.fullmatch(r"\w.*\w\)?(\.|, \.\.\.\.?)", text)] == []
 
 

@@ -122,7 +122,6 @@ def test_exact_count_of_one_vantage_is_not_blurred():
 def test_sample_that_others_refute_is_not_believed():
     replies = [reply(node, hosts(0, 300)) for node in range(4)]
     found, _ = combined([single(200, 200, 200, replies[:2]), single(300, 296, 304, replies[2:])])
-
     assert found.peers_low == 296
     assert 296 <= found.peers <= 304
 
@@ -130,7 +129,6 @@ def test_sample_that_others_refute_is_not_believed():
 def test_pair_ratio_of_one_vantage_is_no_bound():
     replies = [reply(node, hosts(0, 100)) for node in range(4)]
     found, _ = combined([single(180, 140, 220, replies, method="pair-ratio")])
-
     assert found.method == "union"
     assert found.peers == pytest.approx(100, abs=5)
 
@@ -138,7 +136,6 @@ def test_pair_ratio_of_one_vantage_is_no_bound():
 def test_without_filters_the_best_sample_stands_for_all():
     good, bad = single(100, 95, 105, nodes=6, distinct=20), single(80, 70, 90, nodes=2, distinct=60)
     one_left = replace(bad, observations=(reply(1, hosts(0, 10)),))
-
     for other in (bad, one_left):
         assert combined([other, good]) == (replace(good.estimate, distinct_peers=60), 6)
     assert combined([nothing(), nothing(reply(1, None, None), nodes=2)]) == (nothing().estimate, 2)
@@ -147,6 +144,5 @@ def test_without_filters_the_best_sample_stands_for_all():
 def test_peers_that_were_named_count_as_well():
     """A node without BEP 33 named peers whose bits are kept."""
     found, _ = combined([nothing(reply(1, None, None, named=hosts(0, 40))), nothing()])
-
     assert found.peers == pytest.approx(40, abs=2)
     assert found.leechers == found.peers

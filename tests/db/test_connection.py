@@ -65,19 +65,16 @@ def test_missing_file_is_not_made(tmp_path):
 
 def test_text_is_no_database(tmp_path):
     (tmp_path / "letter.txt").write_text("Dear reader,\n" * 500)
-
     assert refusal(tmp_path / "letter.txt") == "is not a SQLite database"
 
 
 def test_database_of_another_program_is_refused(tmp_path):
     change(tmp_path / "other.db", "CREATE TABLE letters (text)")
-
     assert refusal(tmp_path / "other.db") == "is a database of another program"
 
 
 def test_empty_file_is_refused(tmp_path):
     (tmp_path / "empty.db").write_bytes(b"")
-
     assert refusal(tmp_path / "empty.db") == "is empty, nothing was recorded there"
 
 
@@ -100,7 +97,6 @@ def test_database_without_our_last_migrations_is_refused(path, monkeypatch):
 
 def test_database_of_another_version_is_refused(path):
     change(path, "INSERT INTO _sqlite_migrations (migration_set, name) VALUES ('crawler', 'm999_more')")
-
     assert refusal(path) == "was made by another version, with tables that this one does not know (m999_more)"
 
 

@@ -116,7 +116,6 @@ def test_time_is_utc_text_cut_to_milliseconds() -> None:
 def test_run_is_begun_and_finished(store: CrawlDatabase) -> None:
     run_id = begin(store)
     store.runs.finish(run_id, RunStatus.FINISHED, T1)
-
     run = Run(1, "census", T0, T1, RunStatus.FINISHED, "0.1", {"rate": 100}, os.getpid())
     assert store.runs.all() == [run]
 
@@ -262,7 +261,6 @@ def test_node_keeps_its_first_sight_and_its_last_answer(store: CrawlDatabase) ->
 def test_only_an_answer_counts_as_one(store: CrawlDatabase, outcome: Outcome) -> None:
     """Whatever else came of a visit, it does not show that the node is there."""
     write_run(store, VISIT._replace(outcome=outcome))
-
     assert [node["last_answer"] for node in store.rows("nodes")] == [None]
 
 
@@ -308,13 +306,7 @@ def test_latest_swarms_shows_the_newest_sample_rounded(store: CrawlDatabase) -> 
         "coverage": 0.97,
         "sample_id": 1,
     }
-    second = newest | {
-        "info_hash": "02" * 20,
-        "taken_at": T0,
-        "seeds": None,
-        "saturated": 1,
-        "sample_id": 3,
-    }
+    second = newest | {"info_hash": "02" * 20, "taken_at": T0, "seeds": None, "saturated": 1, "sample_id": 3}
     assert sorted(store.rows("latest_swarms"), key=lambda row: str(row["info_hash"])) == [newest, second]
 
 
@@ -457,7 +449,6 @@ def test_database_is_made_once_and_reopened(path: Path) -> None:
 def test_reader_beside_a_writer_sees_whole_batches(path: Path) -> None:
     with CrawlDatabase.open(path) as store, closing(sqlite3.connect(path)) as reader:
         store.write(begin(store), [VISIT, VISIT._replace(node_id=BOB)])
-
         assert reader.execute("SELECT count(*) FROM visits").fetchone() == (2,)
 
 
@@ -524,7 +515,6 @@ def test_journal_of_a_killed_run_is_there_to_go_on_with(path: Path) -> None:
 def test_anonymized_crawl_leaves_no_journal(path: Path) -> None:
     with CrawlDatabase.open(path, anonymize=True) as store:
         store.write(begin(store), [CrawlBatch([VISIT], JOURNAL)])
-
         assert (len(store.rows("visits")), store.rows("crawl_journal")) == (1, [])
 
 
@@ -570,7 +560,6 @@ def test_file_that_is_no_database_is_left_untouched(path: Path) -> None:
     path.write_bytes(b"my only copy of a novel\n" * 100)
     with pytest.raises(DatabaseError, match=r"crawl\.db: is not a SQLite database$"):
         CrawlDatabase.open(path)
-
     assert path.read_bytes() == b"my only copy of a novel\n" * 100
     assert list(path.parent.iterdir()) == [path]
 

@@ -114,7 +114,6 @@ def test_order_does_not_matter(made, tmp_path, reference, order):
     target = tmp_path / "all.db"
     for number in order:
         merge(target, [made[number]])
-
     assert merged(target) == reference
 
 
@@ -123,7 +122,6 @@ def test_named_in_another_order_even_the_numbers_are_the_same(made, tmp_path):
         merge(tmp_path / f"{number}.db", order)
     query = "SELECT * FROM swarm_samples ORDER BY id"
     first, *others = (rows(tmp_path / f"{number}.db", query) for number in range(6))
-
     assert all(other == first for other in others)
 
 
@@ -142,7 +140,6 @@ def test_merged_databases_can_be_merged(made, tmp_path, reference):
     merge(tmp_path / "ab.db", made[:2])
     merge(tmp_path / "bc.db", made[1:])
     merge(tmp_path / "all.db", [tmp_path / "ab.db", tmp_path / "bc.db"])
-
     assert merged(tmp_path / "all.db") == reference
 
 
@@ -161,7 +158,6 @@ def test_target_with_runs_of_its_own_keeps_them(vantages, tmp_path, reference):
 def test_runs_that_come_home_are_known(vantages, tmp_path):
     merge(tmp_path / "all.db", vantages)
     result = merge(vantages[0], [tmp_path / "all.db"])
-
     (source,) = result.sources
     assert (source.new_runs, source.renewed_runs, source.known_runs) == (6, 0, 3)
     assert rows(vantages[0], "SELECT count(*) FROM run_vantages WHERE is_here") == [(3,)]
@@ -429,7 +425,6 @@ def test_source_with_rows_that_belong_to_nothing_is_one_line(vantages, tmp_path)
     change(vantages[0], "DELETE FROM swarms")
     with pytest.raises(DatabaseError, match=r"a\.db: rows contradict each other \(FOREIGN KEY"):
         merge(tmp_path / "all.db", vantages[:1])
-
     assert not (tmp_path / "all.db").exists()
 
 
@@ -458,7 +453,6 @@ def test_unusable_target_is_left_alone(made, tmp_path, make):
     before = (tmp_path / "all.db").read_bytes()
     with pytest.raises(DatabaseError, match=r"another version|another program"):
         merge(tmp_path / "all.db", made)
-
     assert (tmp_path / "all.db").read_bytes() == before
 
 
@@ -472,7 +466,6 @@ def test_target_in_use_is_left_alone(vantages, tmp_path):
         begin(store, "census", Random(1))
         with pytest.raises(DatabaseError, match=r"process \d+ is writing run 4 to it"):
             merge(vantages[0], vantages[1:])
-
     assert rows(vantages[0], "SELECT count(*) FROM runs") == [(4,)]
 
 
@@ -504,7 +497,6 @@ def test_killed_merge_leaves_nothing_half(made, tmp_path, reference):
 def test_sources_are_not_changed(made, tmp_path):
     before = [path.read_bytes() for path in made]
     merge(tmp_path / "all.db", made)
-
     assert [path.read_bytes() for path in made] == before
 
 

@@ -33,7 +33,6 @@ def sizes(store):
 def test_incredible_claims_are_left_out(store):
     write(store, 2, ALICE, "192.0.2.1", 100_000)
     write(store, 2, BOB, "192.0.2.2", 100_001)
-
     assert sizes(store) == [100_000]
 
 
@@ -41,14 +40,12 @@ def test_samples_of_other_runs_count_while_they_are_valid(store):
     write(store, 1, ALICE, "192.0.2.1", 7, next_at=utc_text(101))
     write(store, 1, BOB, "192.0.2.2", 8, next_at=utc_text(99))
     write(store, 2, CAROL, "192.0.2.3", 9, outcome=Outcome.TIMEOUT, samples=b"")
-
     assert sizes(store) == [7]
 
 
 def test_last_sample_of_an_endpoint_counts(store):
     write(store, 2, ALICE, "192.0.2.1", 7)
     write(store, 2, BOB, "192.0.2.1", 8)
-
     stores = store.samples.stores(2, Family.IPV4, Zone())
     assert (len(stores), stores.store(1).node_id, stores.store(1).num) == (1, BOB, 8)
     assert stores.store(1).samples == b"s" * 20
@@ -56,7 +53,6 @@ def test_last_sample_of_an_endpoint_counts(store):
 
 def test_size_is_what_was_returned_if_the_node_says_less(store):
     write(store, 2, ALICE, "192.0.2.1", None, samples=b"s" * 60)
-
     assert sizes(store) == [3]
 
 

@@ -153,16 +153,12 @@ def test_missing_names_are_those_never_tried_first(store):
     ],
 )
 def test_share_has_the_interval_of_wilson(hits, trials, low, high):
-    assert share_interval(hits, trials) == (
-        pytest.approx(low, abs=1e-4),
-        pytest.approx(high, abs=1e-4),
-    )
+    assert share_interval(hits, trials) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
 
 
 @given(st.integers(1, 500).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials))))
 def test_interval_holds_the_share(counts):
     low, high = share_interval(*counts)
-
     assert 0 <= low <= counts[0] / counts[1] <= high <= 1
     assert low < high
 
@@ -171,7 +167,6 @@ def test_interval_holds_the_share(counts):
 @given(st.lists(st.integers(0, 0x10FFFF), max_size=300).map(lambda codes: "".join(map(chr, codes))))
 def test_name_that_is_stored_can_be_printed(name):
     cleaned = clean_name(name)
-
     assert len(cleaned) <= MAX_NAME
     assert cleaned.splitlines() in ([cleaned], [])
     assert all(character >= " " and character != "\x7f" for character in cleaned)
@@ -196,8 +191,6 @@ def test_name_is_cleaned(name, cleaned):
 def test_node_that_names_many_has_no_more_say():
     flood = [Address(f"198.51.{number // 250}.{number % 250}", 6881) for number in range(2000)]
     honest = [Address(f"203.0.113.{number}", 6881) for number in range(50)]
-
     drawn = draw_fairly([flood, honest, honest[:10], []], Random(1))
-
     assert len(drawn) == len(set(drawn)) == KEPT_PEERS
     assert set(honest) <= set(drawn)

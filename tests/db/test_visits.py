@@ -70,7 +70,6 @@ def test_outcome_that_is_a_lie_by_itself_is_shown_as_a_mark(store):
 def test_first_suspects_are_found_without_a_look_at_all(store):
     plan = store.connection.execute("EXPLAIN QUERY PLAN SELECT * FROM suspect_nodes LIMIT 1").fetchall()
     steps = [step for *_, step in plan]
-
     assert any(step.startswith("SCAN visits USING INDEX idx_visits_suspect") for step in steps), steps
     assert not any("TEMP B-TREE FOR GROUP BY" in step or step == "SCAN visits" for step in steps), steps
 
@@ -78,7 +77,6 @@ def test_first_suspects_are_found_without_a_look_at_all(store):
 @pytest.mark.parametrize("count", [1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 3 * ROWS_AT_ONCE - 1])
 def test_all_visits_of_a_batch_are_written_in_order(store, count):
     store.write(1, [visit(NodeId(number.to_bytes(20, "big")), number) for number in range(count)])
-
     rows = store.connection.execute("SELECT node_id, taken_at FROM visits ORDER BY id").fetchall()
     assert rows == [(f"{number:040x}", utc_text(number)) for number in range(count)]
 
@@ -88,6 +86,5 @@ def test_second_answer_counts_after_five_minutes(store, is_ended):
     store.write(1, [visit(ALICE, 0), visit(ALICE, 299), visit(BOB, 0), visit(BOB, 300)])
     if is_ended:
         store.runs.finish(1, RunStatus.FINISHED, utc_text(301))
-
     (row,) = store.rows("network_size")
     assert (row["answered_once"], row["answered_twice"]) == (2, 1)

@@ -99,7 +99,6 @@ async def test_leaving_the_block_writes_the_rest(store: CrawlDatabase, autojump_
     async with open_writer(store, 1, batch=4, run_sync=call) as writer:
         for number in range(10):
             writer.put_nowait(visit(number))
-
     assert numbers(store) == list(range(10))
     assert writer.statistics() == WriterStatistics(rows_written=10, batches_written=3, rows_buffered=0)
 
@@ -261,7 +260,6 @@ async def test_exception_of_the_block_comes_through_as_it_is(
 async def test_closed_writer_takes_nothing(store: CrawlDatabase, autojump_clock: MockClock) -> None:
     async with open_writer(store, 1, run_sync=call) as writer:
         pass
-
     with pytest.raises(trio.ClosedResourceError):
         writer.put_nowait(visit(0))
 

@@ -94,7 +94,6 @@ def test_relative_links_lead_to_files(document):
 def test_links_to_the_web_are_encrypted(document):
     """Nothing is fetched over plain HTTP by whoever follows a link."""
     schemes = {link.partition(":")[0] for link in links_of(document) if re.match(r"[a-z]+:", link)}
-
     assert schemes <= {"https"}
 
 
@@ -104,20 +103,17 @@ def test_links_are_found():
 
 def test_reference_of_commands_is_up_to_date():
     generator = load_generator()
-
     assert generator.REFERENCE.read_text(encoding="utf-8") == generator.reference()
 
 
 def test_reference_of_tables_is_up_to_date():
     generator = load_generator()
-
     assert generator.TABLE_REFERENCE.read_text(encoding="utf-8") == generator.table_reference()
 
 
 def test_reference_of_tables_names_every_column():
     generator = load_generator()
     text = generator.table_reference()
-
     for table in generator.TABLES.values():
         section = text.partition(f"## {table.name}\n")[2].partition("\n## ")[0]
         assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == [each.name for each in table.columns]

@@ -26,7 +26,6 @@ def test_claims_name_tests():
 def test_named_test_is_there(file, name):
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-
     assert name in names
 
 
@@ -54,14 +53,12 @@ def test_tag_is_that_of_the_code():
 def test_peers_are_told_the_same(seed):
     """The letters of `v`, in the form of peer ids, before what is drawn."""
     (prefix,) = re.findall(r"peer id that begins with `([^`]*)`", PAGE)
-
     assert prefix[1:3] == VERSION_TAG[:2].decode()
     assert new_peer_id(Random(seed)).startswith(prefix.encode())
 
 
 def test_filters_of_a_watch_are_kept_as_long_as_the_page_says():
     (option,) = [each for each in main.commands["watch"].params if "--keep-filters" in each.opts]
-
     assert set(re.findall(r"(\d+) days", PAGE)) == {f"{option.default:g}"}
 
 

@@ -28,7 +28,6 @@ INFO_HASH = "5d41402abc4b2a76b9719d911017c592aabbccdd"
 
 def test_pages_show_command_lines():
     shown = {name for name, _ in LINES}
-
     assert shown == set(NAMES) - {"use_the_library"}
     assert len(LINES) >= 10
     assert len(LIBRARY) == 4

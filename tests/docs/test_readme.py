@@ -90,14 +90,12 @@ def test_python_block_runs(printed, number):
 
 def test_smallest_program_prints_the_peers(printed):
     lines = printed[0].stdout.splitlines()
-
     assert len(lines) == len(set(lines)) > 50
     assert all(re.fullmatch(r"198\.1[89]\.\d+\.\d+:6881", line) for line in lines)
 
 
 def test_trio_program_prints_peers_and_the_size(printed):
     *peers, last = printed[1].stdout.splitlines()
-
     assert len(peers) > 50
     found = re.fullmatch(r"(\d+) peers, between (\d+) and (\d+)", last)
     assert found
@@ -172,7 +170,6 @@ def table_rows():
 def test_table_lists_exactly_the_commands_that_exist():
     """Nothing is promised that is not there, and nothing is kept quiet."""
     listed = [" ".join(cell.split()[:2]) for cell, _ in table_rows()]
-
     assert sorted(listed) == sorted(commands())
 
 
@@ -186,7 +183,6 @@ def options_of(command):
 def test_options_of_the_table_exist(cell, description):
     command = commands()[" ".join(cell.split()[:2])]
     named = set(re.findall(r"--[a-z-]+", cell + description))
-
     assert named <= options_of(command)
 
 
@@ -219,6 +215,5 @@ def test_options_in_shell_lines_exist():
 
 def test_headings_go_down_one_level_at_a_time():
     levels = [len(found) for found in re.findall(r"^(#+) ", FENCE.sub("", README), re.MULTILINE)]
-
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))

@@ -25,7 +25,6 @@ def site(tmp_path_factory):
 
 def test_every_document_is_a_page(site):
     wanted = {path.stem for path in (ROOT / "docs").rglob("*.md")}
-
     assert wanted <= {path.stem for path in site.rglob("*.html")}
     assert list(site.rglob("*.py")) == []
 
@@ -42,6 +41,5 @@ def test_nothing_is_fetched_from_elsewhere(site):
 
 def test_pictures_are_small():
     sizes = {path.name: path.stat().st_size for path in (ROOT / "docs" / "pictures").iterdir()}
-
     assert len(sizes) >= 3
     assert max(sizes.values()) < 150_000, sizes

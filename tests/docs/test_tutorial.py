@@ -90,7 +90,6 @@ def test_what_is_printed_looks_as_on_the_page(ended):
 
 def test_explained_number_is_found_again(ended):
     (explained,) = [stdout for command, _, _, stdout in ended if " explain " in command]
-
     assert explained.endswith("Computed again from these rows it is the same.\n")
     assert PAGE.count("Computed again from these rows it is the same.") == 1
 
@@ -99,14 +98,12 @@ def test_nearly_all_intervals_hold_the_truth(ended):
     """Of 100 swarms, in the last table that the page shows."""
     (table,) = [stdout for command, _, _, stdout in ended if "--attach" in command]
     swarms, held = map(int, table.split()[-2:])
-
     assert swarms == 100
     assert held >= 90
 
 
 def test_indented_commands_exist(place, ended):
     lines = re.findall(r"^    (dhtcrawl .*)$", PAGE, re.MULTILINE)
-
     assert lines
     for line in lines:
         assert typed(line, place)[0].status == 0

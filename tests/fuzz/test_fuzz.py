@@ -65,7 +65,6 @@ def command(*arguments: str) -> Result:
 @pytest.mark.parametrize("name", KINDS)
 def test_corpus_finds_nothing(name: str) -> None:
     corpus = read_corpus(CORPUS, name)
-
     assert corpus
     assert in_trio(partial(replay, KINDS[name], corpus)) is None
 
@@ -73,7 +72,6 @@ def test_corpus_finds_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_short_run_finds_nothing(name: str) -> None:
     report = fuzz(name)
-
     assert [finding.traceback for finding in report.findings.values()] == []
     assert report.outcomes > 20  # or the inputs would not get past the first check
 
@@ -204,7 +202,6 @@ def test_input_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_same_seed_gives_the_same_inputs() -> None:
     first, second, other = fuzz("krpc", 300), fuzz("krpc", 300), fuzz("krpc", 300, seed=2)
-
     assert first.pool == second.pool
     assert first.pool != other.pool
 
@@ -212,7 +209,6 @@ def test_same_seed_gives_the_same_inputs() -> None:
 @pytest.mark.parametrize("data", [b"", b"\0\0\0", b"\1\2\3\xff\xffrest", b"\1\2\3\0\2abx", b"\0" * 200])
 def test_any_bytes_are_steps(data: bytes) -> None:
     cut = steps.cut(data)
-
     assert steps.cut(steps.join(cut)) == cut
     assert len(cut) <= steps.MAX_STEPS
 
@@ -240,9 +236,7 @@ def test_variations_are_packets_of_all_kinds() -> None:
 
 def test_minimised_corpus_is_written_and_read(tmp_path: Path) -> None:
     inputs = [b"i10e", b"i1e", b"4:spam", b"i100e", b"4:spat"]
-
     kept, arcs = in_trio(partial(minimised, KINDS["bencoding"], inputs))
     write_corpus(tmp_path, "bencoding", kept)
-
     assert read_corpus(tmp_path, "bencoding") == kept == [b"i1e", b"4:spam"]
     assert arcs > 5

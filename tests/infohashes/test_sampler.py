@@ -388,11 +388,7 @@ class TestTurns:
         with CrawlDatabase.open(path) as one, CrawlDatabase.open(path) as other:
             assert one.samples.lease(
                 [NodeToSample(ALICE, HERE), NodeToSample(BOB, HERE), NodeToSample(BOB, THERE)], EPOCH
-            ) == [
-                True,
-                False,
-                True,
-            ]
+            ) == [True, False, True]
             assert other.samples.lease([NodeToSample(ALICE, HERE), NodeToSample(BOB, THERE)], EPOCH + 1) == [
                 False,
                 False,

@@ -152,16 +152,13 @@ def family_of(case):
 def test_published_message_is_read_in_full(case):
     """Each message of BEP 5 and BEP 32 decodes to all that it says."""
     message = decode_untrusted(bytes.fromhex(case["hex"]), family_of(case))
-
     assert message == EXPECTED[case["name"]]
 
 
 @pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case["name"])
 def test_published_message_is_written_byte_for_byte(case):
     data = bytes.fromhex(case["hex"])
-
     written = encode(EXPECTED[case["name"]])
-
     assert (written != data) == (case["name"] in NOT_WRITTEN_THE_SAME)
     assert decode_untrusted(written, family_of(case)) == EXPECTED[case["name"]]
 
@@ -259,7 +256,6 @@ CHECKS_BY_NAME = {
 @pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case["name"])
 def test_odd_packet_leads_to_its_action(case):
     check = CHECKS_BY_NAME.get(case["name"]) or CHECKS[case["action"]]
-
     check(bytes.fromhex(case["hex"]))
 
 
@@ -310,7 +306,6 @@ def test_wrong_result_counts_as_absent_or_is_cut(results, expected):
 
 def test_lone_18_byte_peer_is_one_peer_over_ipv6():
     data = response(values=[PEER_99])
-
     assert decode_untrusted(data, Family.IPV6) == Response(b"aa", BOB, values=(PEER_99,))
 
 
@@ -328,10 +323,8 @@ def test_lone_18_byte_peer_is_one_peer_over_ipv6():
 )
 def test_external_address_is_read_with_or_without_port(compact, address):
     reply = {b"ip": compact, b"t": b"aa"}
-
     good = bencode.encode(reply | {b"r": {b"id": BOB}, b"y": b"r"})
     bad = bencode.encode(reply | {b"e": [202, b"full"], b"y": b"e"})
-
     assert decode_untrusted(good, Family.IPV4) == Response(b"aa", BOB, external_address=address)
     assert decode_untrusted(bad, Family.IPV4) == Error(b"aa", 202, "full", external_address=address)
 
@@ -368,7 +361,6 @@ def test_any_integer_but_zero_sets_a_flag(flag, is_set):
 @pytest.mark.parametrize("want", [[b"n6", [], {}, 6, b"n6"], [b"n6"], [b"N4", b"n6"]])
 def test_unknown_entries_of_want_are_ignored(want):
     data = query(b"find_node", target=TARGET, want=want)
-
     expected = FindNode(TARGET, frozenset({Family.IPV6}))
     assert decode_untrusted(data, Family.IPV4) == Query(b"aa", ALICE, expected)
 
@@ -376,7 +368,6 @@ def test_unknown_entries_of_want_are_ignored(want):
 @pytest.mark.parametrize("port", [0, -1, 65536, 10**19, b"6881", []])
 def test_implied_port_makes_up_for_any_port(port):
     data = query(b"announce_peer", info_hash=TARGET, port=port, token=TOKEN, implied_port=1)
-
     expected = AnnouncePeer(TARGET, 0, TOKEN, implied_port=True)
     assert decode_untrusted(data, Family.IPV4) == Query(b"aa", ALICE, expected)
 
@@ -384,7 +375,6 @@ def test_implied_port_makes_up_for_any_port(port):
 @pytest.mark.parametrize("port", [1, 65535])
 def test_smallest_and_largest_port_are_accepted(port):
     data = query(b"announce_peer", info_hash=TARGET, port=port, token=TOKEN)
-
     assert decode_untrusted(data, Family.IPV4) == Query(b"aa", ALICE, AnnouncePeer(TARGET, port, TOKEN))
 
 
@@ -409,7 +399,6 @@ def test_smallest_and_largest_port_are_accepted(port):
 )
 def test_error_of_any_shape_is_an_error(contents, code, text):
     data = bencode.encode({b"e": contents, b"t": b"aa", b"y": b"e"})
-
     assert decode_untrusted(data, Family.IPV4) == Error(b"aa", code, text)
 
 
@@ -421,7 +410,6 @@ def test_refusal_of_an_unknown_method_uses_the_words_of_bep_5():
     """The reply to an unknown method is the error that BEP 5 prints."""
     with pytest.raises(MalformedMessage) as caught:
         decode_untrusted(query(b"vote"), Family.IPV4)
-
     assert caught.value.reason == "unknown method"
     assert encode(caught.value.reply) == b"d1:eli204e14:Method Unknowne1:t2:aa1:y1:ee"
 
@@ -429,9 +417,7 @@ def test_refusal_of_an_unknown_method_uses_the_words_of_bep_5():
 def test_reply_with_the_whole_table_of_bittorrent_dht_is_read():
     """A reply of 8 kB with 300 contacts and 100 peers is taken as it is."""
     whole = Response(b"aaaa", BOB, nodes=b"n" * 26 * 300, values=(b"peer01",) * 100, token=TOKEN)
-
     data = encode(whole)
-
     assert len(data) > 8000
     assert decode_untrusted(data, Family.IPV4) == whole
 
@@ -440,7 +426,6 @@ def test_reply_with_the_whole_table_of_bittorrent_dht_is_read():
 @given(messages())
 def test_any_message_survives_a_round_trip(message):
     data = encode(message)
-
     assert decode_untrusted(data, Family.IPV6) == message
     assert bencode.decode_untrusted(data).canonical
 
@@ -499,16 +484,13 @@ def test_any_field_may_hold_any_value(message, key, value):
     fields = bencode.decode_untrusted(encode(message)).value
     holder = fields if key in KEYS else fields.get(b"a") or fields.get(b"r")
     assume(holder is not None)
-
     holder[key] = value
-
     check_any_bytes(bencode.encode(fields))
 
 
 @pytest.mark.parametrize("case", [*PUBLISHED, *MALFORMED], ids=lambda case: case["name"])
 def test_every_prefix_of_a_vector_decodes_or_raises_one_error(case):
     data = bytes.fromhex(case["hex"])
-
     for length in range(len(data)):
         check_any_bytes(data[:length])
 
@@ -519,7 +501,6 @@ def test_every_prefix_of_a_vector_decodes_or_raises_one_error(case):
 )
 def test_every_single_byte_change_decodes_or_raises_one_error(name):
     [data] = [bytes.fromhex(case["hex"]) for case in PUBLISHED if case["name"] == name]
-
     for at in range(len(data)):
         for byte in b"\x00\xff019:-_deilq" + bytes([data[at] ^ 1, data[at] ^ 0x80]):
             check_any_bytes(data[:at] + bytes([byte]) + data[at + 1 :])
@@ -552,17 +533,14 @@ MUTABLE = {"k": bytes(32), "seq": 1, "sig": bytes(64)}
 def test_faulty_put_is_refused_with_its_code(wrong, reason, code):
     arguments = {"token": TOKEN, "v": b"value"} | MUTABLE | wrong
     data = query(b"put", **{name: value for name, value in arguments.items() if value is not None})
-
     with pytest.raises(MalformedMessage) as caught:
         decode_untrusted(data, Family.IPV4)
-
     assert (caught.value.reason, caught.value.reply.code) == (reason, code)
 
 
 @pytest.mark.parametrize("more", [{}, {"seq": 1}, {"seq": b"", "cas": 1, "salt": b"s"}])
 def test_put_without_key_and_signature_is_immutable(more):
     message = decode_untrusted(query(b"put", token=TOKEN, v=[1], **more), Family.IPV4)
-
     assert message.method == Put(ImmutableItem(b"li1ee"), TOKEN)
 
 
@@ -594,7 +572,6 @@ def test_put_that_is_not_canonical_is_refused(data):
 
 def test_padding_of_a_get_lengthens_it():
     plain, padded = (encode(Query(b"aa", ALICE, Get(TARGET, padding=padding))) for padding in (0, 96))
-
     assert len(padded) - len(plain) == len(b"7:padding96:") + 96
     assert decode_untrusted(padded, Family.IPV4) == decode_untrusted(plain, Family.IPV4)
 
@@ -608,7 +585,6 @@ def test_padding_of_a_get_lengthens_it():
 )
 def test_query_for_a_sample_is_read_and_written(name: str, expected: Query) -> None:
     [data] = [bytes.fromhex(case["hex"]) for case in SAMPLES if case["name"] == name]
-
     assert (decode_untrusted(data, Family.IPV4), encode(expected)) == (expected, data)
 
 
@@ -645,7 +621,5 @@ def test_odd_sample_is_read_as_far_as_it_makes_sense(
 ) -> None:
     before = results[: results.index(b"7:samples")]
     data = b"d1:rd2:id20:" + ALICE + before + results[len(before) :] + b"e1:t2:aa1:y1:re"
-
     response = decode_untrusted(data, Family.IPV4)
-
     assert (response.samples, response.num, response.interval) == (samples, num, interval)

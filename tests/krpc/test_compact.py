@@ -6,13 +6,7 @@ from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Contact, Family, Scope
 from dhtnode.ids import NodeId
-from dhtnode.krpc.compact import (
-    CompactContacts,
-    pack_address,
-    pack_contact,
-    unpack_address,
-    unpack_contacts,
-)
+from dhtnode.krpc.compact import CompactContacts, pack_address, pack_contact, unpack_address, unpack_contacts
 from tests.strategies import addresses, ids
 
 FAMILIES = st.sampled_from(list(Family))
@@ -22,7 +16,6 @@ SCOPES = st.sampled_from(list(Scope))
 @given(addresses())
 def test_address_survives_its_compact_form(address: Address) -> None:
     compact = pack_address(address)
-
     assert len(compact) == address.family.address_bytes == (18 if ":" in address.host else 6)
     assert unpack_address(compact) == address
 
@@ -31,9 +24,7 @@ def test_address_survives_its_compact_form(address: Address) -> None:
 def test_contacts_survive_their_compact_form(family: Family, data: st.DataObject) -> None:
     contacts = data.draw(st.lists(st.builds(Contact, ids(), addresses(family)), max_size=5))
     rest = data.draw(st.binary(max_size=family.contact_bytes - 1))
-
     compact = b"".join(map(pack_contact, contacts))
-
     assert len(compact) == len(contacts) * family.contact_bytes
     assert unpack_contacts(compact + rest, family) == contacts
 
@@ -92,13 +83,11 @@ def test_what_is_read_is_what_the_scope_allows(family, scope, data):
 def test_special_addresses_are_left_out_as_ever(scope, host):
     address = Address(host, 6881)
     compact = pack_contact(Contact(NodeId(b"n" * 20), address))
-
     assert bool(CompactContacts(Family.IPV4, scope).read(compact)) is scope.allows(address)
 
 
 def test_port_zero_is_left_out():
     compact = b"".join(pack_contact(Contact(NodeId(b"n" * 20), Address("1.2.3.4", port))) for port in (0, 1))
-
     assert len(CompactContacts(Family.IPV4, Scope.PUBLIC).read(compact)) == 1
 
 

@@ -37,9 +37,7 @@ def test_published_vector_is_reproduced():
 @pytest.mark.parametrize(("name", "hosts"), [("192.0.2.0-255", IPV4_HOSTS), ("2001:db8::0-3e7", IPV6_HOSTS)])
 def test_each_family_gives_its_own_filter(name, hosts):
     case = DERIVED[name]
-
     built = ScrapeFilter.of(hosts)
-
     assert built == read(case)
     assert built.zero_bits == case["zero_bits"]
     assert built.estimate() == pytest.approx(case["estimate"], abs=1e-9)
@@ -64,7 +62,6 @@ def test_one_address_sets_its_two_bits(case):
 def test_empty_filter_counts_nobody():
     """We report 0 where the formula of the BEP reads 0.5."""
     empty = read(DERIVED["empty"])
-
     assert empty == ScrapeFilter() == ScrapeFilter.of([])
     assert (empty.is_empty, empty.is_full, empty.zero_bits) == (True, False, 2048)
     assert empty.estimate() == 0.0
@@ -73,7 +70,6 @@ def test_empty_filter_counts_nobody():
 def test_full_filter_reads_as_the_largest_finite_number():
     full = read(DERIVED["full"])
     one_zero = ScrapeFilter(full.bits >> 1)
-
     assert (full.is_empty, full.is_full, full.zero_bits) == (False, True, 0)
     assert (one_zero.is_full, one_zero.zero_bits) == (False, 1)
     assert full.estimate() == one_zero.estimate() == pytest.approx(7805.7, abs=0.05)
@@ -87,7 +83,6 @@ def test_filter_of_other_length_is_refused(length):
 
 def test_any_bytes_survive_a_round_trip():
     packed = Random(33).randbytes(FILTER_BYTES)
-
     assert ScrapeFilter.from_bytes(packed).to_bytes() == packed
 
 
@@ -95,14 +90,11 @@ def test_filter_can_be_built_address_by_address():
     bits = 0
     for host in reversed(IPV4_HOSTS + IPV4_HOSTS[:7]):
         bits |= host_mask(host)
-
     assert ScrapeFilter(bits) == read(DERIVED["192.0.2.0-255"])
 
 
 def test_addresses_added_to_a_used_filter_are_estimated_from_the_bits_they_changed():
     part, union = read(DERIVED["2001:db8::0-3e7"]), read(PUBLISHED)
-
     added = hosts_between(part.zero_bits, union.zero_bits)
-
     assert added == pytest.approx(union.estimate() - part.estimate())
     assert added == pytest.approx(256, rel=0.05)

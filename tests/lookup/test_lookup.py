@@ -134,24 +134,19 @@ def test_lookup_finds_the_closest_live_nodes_among_dead_ones(seed: int) -> None:
 def test_lookup_in_a_tiny_network_ends_with_all_nodes() -> None:
     network = new_network(5, Random(1))
     lookup = new_lookup()
-
     network.run(lookup, network.contacts[:1])
-
     assert lookup.closest() == network.closest(TARGET)
 
 
 def test_lookup_without_candidates_is_finished() -> None:
     lookup = new_lookup()
-
     assert (lookup.take_next(), lookup.is_finished, lookup.closest()) == (None, True, [])
 
 
 def test_closest_are_queried_first_within_the_parallelism() -> None:
     lookup = new_lookup(parallelism=3)
     lookup.add_contacts([at(n) for n in (50, 10, 40, 20, 30)])
-
     asked = query_all(lookup)
-
     assert asked == [address(10), address(20), address(30)]
     assert (lookup.queries, lookup.is_finished) == (3, False)
 
@@ -226,9 +221,7 @@ def test_node_that_moves_towards_the_target_is_not_found() -> None:
     lookup = new_lookup()
     lookup.add_contacts([at(10)])
     query_all(lookup)
-
     counted = lookup.on_response(address(10), as_id(9), [at(5)])
-
     assert (counted, lookup.closest(), query_all(lookup), lookup.is_finished) == (False, [], [], True)
 
 
@@ -249,7 +242,6 @@ def test_closest_of_several_ids_claimed_for_an_address_is_tried() -> None:
     lookup.add_contacts([at(1)])
     query_all(lookup)
     lookup.on_response(address(1), as_id(1), [Contact(as_id(1000), address(10)), at(20), at(10)])
-
     assert query_all(lookup) == [address(10)]
 
 
@@ -257,9 +249,7 @@ def test_wanted_id_is_not_taken_over_by_another_address() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10), at(20)])
     query_all(lookup)
-
     lookup.on_response(address(10), as_id(10), [at(20, host=66), at(10, host=67)])
-
     assert query_all(lookup) == [address(20)]
 
 
@@ -300,7 +290,6 @@ def test_node_that_answers_under_our_own_id_does_not_count() -> None:
     lookup = new_lookup()
     lookup.add_bootstrap_nodes([address(7)])
     query_all(lookup)
-
     assert not lookup.on_response(address(7), OWN, [at(10)])
     assert (lookup.closest(), lookup.is_finished) == ([], True)
 
@@ -334,7 +323,6 @@ def test_networks_do_not_matter_on_loopback() -> None:
     lookup = new_lookup(scope=Scope.LOOPBACK)
     contacts = [Contact(as_id(n), Address("127.0.0.1", n)) for n in (10, 20, 30)]
     lookup.add_contacts(contacts)
-
     assert query_all(lookup) == [contact.address for contact in contacts]
 
 
@@ -464,9 +452,7 @@ def test_two_bootstrap_nodes_with_one_id_count_once() -> None:
     lookup = new_lookup()
     lookup.add_bootstrap_nodes([address(7), address(8)])
     query_all(lookup)
-
     counted = [lookup.on_response(address(n), as_id(700), []) for n in (7, 8)]
-
     assert (counted, lookup.closest()) == ([True, False], [Contact(as_id(700), address(7))])
 
 
@@ -640,16 +626,13 @@ def finished_lookup(contacts: Sequence[Contact], reserved: int) -> Lookup:
 def test_reserved_slots_go_to_the_closest_compliant_nodes() -> None:
     liars = [at(number) for number in range(1, 21)]
     honest = sorted((secure(number) for number in range(20)), key=lambda contact: contact.node_id)
-
     lookup = finished_lookup([*liars, *honest], reserved=4)
-
     assert lookup.closest() == [*liars[:4], *honest[:4]]
     assert lookup.queries == 8  # no node was queried that could not count
 
 
 def test_reserved_slots_without_compliant_nodes_go_to_the_next() -> None:
     others = [at(number) for number in range(1, 21)]
-
     assert finished_lookup(others, reserved=4).closest() == others[:8]
     assert finished_lookup([*others, secure(1)], reserved=4).closest() == [*others[:7], secure(1)]
     assert finished_lookup([*others, secure(1)], reserved=0).closest() == others[:8]
@@ -657,7 +640,6 @@ def test_reserved_slots_without_compliant_nodes_go_to_the_next() -> None:
 
 def test_preference_changes_nothing_where_enough_nodes_are_compliant() -> None:
     contacts = [secure(number) for number in range(40)]
-
     assert finished_lookup(contacts, reserved=4).closest() == finished_lookup(contacts, reserved=0).closest()
 
 

@@ -34,7 +34,6 @@ def stall_all(lookup: Lookup) -> list[Address]:
 def test_stalled_nodes_of_the_closest_are_queried_up_to_the_limit() -> None:
     lookup = stalled_lookup(1, 2, 150, attempts=3)
     answer_subtree_queries(lookup)
-
     assert stall_all(lookup) == [address(n) for n in (1, 2, 1, 2)]
 
 
@@ -82,9 +81,7 @@ def test_single_attempt_may_be_answered_until_the_timeout() -> None:
     lookup = stalled_lookup(1, attempts=1)
     answer_subtree_queries(lookup)
     before = lookup.is_finished
-
     lookup.on_timeout(address(1))
-
     assert (before, lookup.is_finished, query_all(lookup)) == (False, True, [])
 
 
@@ -169,7 +166,6 @@ def test_neighbours_are_queried_about_their_subtree_when_some_are_unresponsive()
 
 def test_neighbours_are_not_queried_about_subtrees_when_all_have_answered() -> None:
     lookup = stalled_lookup(attempts=3)
-
     assert (lookup.take_subtree_query(), lookup.is_finished) == (None, True)
 
 
@@ -183,11 +179,7 @@ def test_lookup_waits_for_subtree_queries() -> None:
         lookup.on_subtree_timeout(query)
         attempts += 1
 
-    assert (attempts, lookup.is_finished, lookup.sent_and_lost()) == (
-        7,
-        True,
-        (6,) * 2,
-    )
+    assert (attempts, lookup.is_finished, lookup.sent_and_lost()) == (7, True, (6,) * 2)
 
 
 @pytest.mark.parametrize("limit", [9, 10, 11])

@@ -20,9 +20,7 @@ def asked(subtrees: Subtrees, *numbers: int) -> SubtreeQuery:
 
 def test_two_widest_subtrees_are_queried_for_their_id_nearest_to_the_target() -> None:
     subtrees, closest = Subtrees(TARGET), (1, 2, 3, 9, 12, 40, 50)
-
     widest, second = asked(subtrees, *closest), asked(subtrees, *closest)
-
     assert widest == SubtreeQuery(6, 1, at(40).address, as_id(32))
     assert second == SubtreeQuery(4, 1, at(9).address, as_id(8))
     assert (subtrees.next(list(map(at, closest))), subtrees.in_flight) == (None, 2)
@@ -69,7 +67,6 @@ def test_closer_nodes_make_other_subtrees_the_widest() -> None:
     subtrees = Subtrees(TARGET)
     for _ in range(2):
         subtrees.on_answer(asked(subtrees, 3, 9, 40))
-
     assert subtrees.next([at(3), at(9), at(40)]) is None
     assert subtrees.next([at(3), at(9)]) == SubtreeQuery(2, 1, at(3).address, as_id(2))
 

@@ -213,7 +213,6 @@ async def test_second_owner_is_refused(autojump_clock, scene):
         pass
     scene.send()
     await scene.run(10.0)
-
     assert [tag for tag, *_ in scene.ended] == ["tag"]
 
 

@@ -54,7 +54,6 @@ def test_network_has_one_vote() -> None:
 def test_network_of_ipv6_has_one_vote() -> None:
     external = ExternalAddress(Scope.PUBLIC)
     said = Address("2a00:5::1", 6881)
-
     assert not any(external.vote(Address(f"2a00:1::{n:x}", 1), said, 0.0) for n in range(1, 30))
     assert sum(external.vote(Address(f"2a00:1:0:{n:x}::1", 1), said, 0.0) for n in range(1, 30)) == 1
 
@@ -75,9 +74,7 @@ def test_network_of_ipv6_has_one_vote() -> None:
 )
 def test_only_addresses_of_our_scope_and_family_count(scope: Scope, said: str, counts: bool) -> None:
     external = ExternalAddress(scope)
-
     vote_all(external, Address(said, 6881), range(NEEDED))
-
     assert (external.host is not None) == counts
     assert len(external) == (NEEDED if counts else 0)
 
@@ -109,16 +106,13 @@ def test_move_of_our_own_is_found() -> None:
 
 def test_move_while_nobody_could_be_asked_is_found_with_few_votes() -> None:
     external = settled()
-
     assert vote_all(external, LIE, range(NEEDED), WINDOW) == 1
     assert external.host == LIE.host
 
 
 def test_old_votes_keep_no_address_from_being_believed_but_do_not_take_it_away() -> None:
     external = settled(NEEDED)
-
     external.vote(voter(0), TRUE, 10 * WINDOW)
-
     assert external.address == TRUE
     assert len(external) == 1
 

@@ -121,7 +121,6 @@ def test_every_case_of_the_vectors_is_covered() -> None:
     """A new kind of action must not slip through the tests below."""
     responses = [case["name"] for case in CASES if case["name"].startswith(("response", "error "))]
     queries = [case["name"] for case in CASES if case["action"].startswith(QUERY_ACTIONS)]
-
     assert {case["name"] for case in CASES} == {*responses, *queries}
     assert len(CASES) == 70
 
@@ -141,9 +140,7 @@ async def test_packet_without_a_claim_to_an_answer_gets_silence(case: dict[str, 
 async def test_huge_integer_costs_nothing() -> None:
     """Converting it would take quadratic time; it stands in a key that a ping does not have."""
     bench = Bench()
-
     sent = bench.receive(named("huge integer"))
-
     assert [message.transaction_id for message in sent] in ([], [b"aa"])
     assert (len(bench.endpoint.table), bench.faults, bench.is_alive()) == (0, 0, True)
 
@@ -180,9 +177,7 @@ async def test_odd_query_is_answered_all_the_same(case: dict[str, str]) -> None:
 
 async def test_zero_id_is_answered_but_never_asked_nor_kept() -> None:
     bench = Bench()
-
     bench.receive(named("id all zero"))
-
     assert [type(message) for message, _ in bench.socket.sent] == [Response]
 
 
@@ -204,9 +199,7 @@ async def test_announce_with_implied_port_of_a_wrong_type_is_stored_with_its_por
 ) -> None:
     bench = Bench()
     token = bench.token()
-
     bench.receive(packet_of(case, token))
-
     peer = Address(bench.asker.host, 6881)
     assert bench.peers.sample(SWARM, Family.IPV4, 9, 0.0) == [pack_address(peer)]
 
@@ -215,9 +208,7 @@ async def test_announce_with_implied_port_of_a_wrong_type_is_stored_with_its_por
 async def test_announce_with_the_token_of_another_is_refused(case: dict[str, str]) -> None:
     bench = Bench()
     bench.token()
-
     (error,) = bench.receive(packet_of(case))
-
     assert (error.code, error.text, bench.peers.statistics().peers) == (203, "Bad token", 0)
 
 
@@ -225,9 +216,7 @@ async def test_announce_with_the_token_of_another_is_refused(case: dict[str, str
 async def test_announce_with_a_good_token_but_a_bad_port_is_refused(case: dict[str, str]) -> None:
     bench = Bench()
     token = bench.token()
-
     (error,) = bench.receive(packet_of(case, token))
-
     assert (error.code, error.text, bench.peers.statistics().peers) == (203, "bad port", 0)
 
 
@@ -287,9 +276,7 @@ async def test_bad_response_and_error_end_the_query(name: str, kind: type[QueryE
 async def test_response_that_was_not_asked_for_changes_nothing(data: bytes) -> None:
     bench = Bench()
     bench.ask(b"zz" if b"1:t2:aa" in data else b"aa")
-
     sent = bench.receive(data)
-
     assert (sent, bench.outcomes, len(bench.endpoint.table), bench.endpoint.rpc.pending) == ([], [], 0, 1)
 
 
@@ -300,17 +287,13 @@ async def test_response_that_was_not_asked_for_changes_nothing(data: bytes) -> N
 )
 async def test_packet_from_nowhere_is_dropped(source: Address) -> None:
     bench = Bench()
-
     bench.receive(encode(Query(b"aa", ASKER_ID, Ping())), source)
-
     assert (bench.socket.sent, bench.endpoint.receiver.counts["dropped: source not allowed"]) == ([], 1)
 
 
 async def test_our_own_query_sent_back_gets_silence() -> None:
     bench = Bench()
-
     bench.receive(encode(Query(b"aa", OWN, FindNode(SWARM))))
-
     assert (bench.socket.sent, bench.faults) == ([], 0)
 
 
@@ -331,9 +314,7 @@ async def test_stranger_that_asks_is_pinged_once_and_kept_when_it_answers() -> N
 async def test_read_only_stranger_is_answered_but_not_pinged() -> None:
     """It would not answer (BEP 43)."""
     bench = Bench()
-
     bench.receive(encode(Query(b"aa", ASKER_ID, Ping(), read_only=True)))
-
     assert [type(message) for message, _ in bench.socket.sent] == [Response]
 
 
@@ -539,9 +520,7 @@ async def test_put_that_is_not_canonical_is_refused_in_spite_of_its_token(case: 
     """It is the value that is at fault: what the sender hashed or signed cannot be known."""
     bench = Bench()
     bench.token()
-
     (error,) = bench.receive(packet_of(case, bench.token()))
-
     assert (error.code, error.text) == (203, "no v, or not canonical bencode")
 
 

@@ -61,14 +61,12 @@ def test_those_that_would_time_out_are_counted_with_those_that_did(row: int, mor
     reachability = Reachability()
     for _ in range(row):
         reachability.not_sent()
-
     assert reachability.would_count(more) is counts
 
 
 def test_timeout_of_a_query_that_another_node_outlived_is_none_in_a_row() -> None:
     first, *others = sources(20)
     reachability = answered(first, 5.0)
-
     assert not any(reachability.timed_out(one, sent_at, 9.0) for one in others for sent_at in (1.0, 5.0))
     assert not reachability.is_cut_off
 
@@ -91,5 +89,4 @@ def test_node_that_times_out_again_counts_once_within_the_time_of_a_table() -> N
 
 def test_we_were_deaf_when_nothing_came_in_for_more_than_two_seconds() -> None:
     reachability = Reachability()
-
     assert [reachability.received(now) for now in (0.0, 1.0, 3.0, 5.1)] == [True, False, False, True]

@@ -13,7 +13,6 @@ async def test_query_of_another_is_answered(autojump_clock: MockClock) -> None:
     async with open_bench() as bench:
         bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
         await wait_all_tasks_blocked()
-
         assert bench.socket.sent == [(Response(b"aa", OWN, external_address=ALICE.address), ALICE.address)]
         assert bench.count("queries received", "replies sent") == [1, 1, 0]
 
@@ -22,7 +21,6 @@ async def test_silence_is_an_answer_too(autojump_clock: MockClock) -> None:
     async with open_bench(lambda *_: None) as bench:
         bench.socket.deliver(Query(b"aa", ALICE.node_id, Ping()), ALICE.address)
         await wait_all_tasks_blocked()
-
         assert (bench.socket.sent, bench.count("replies sent", "errors sent")) == ([], [0, 0, 0])
 
 

@@ -31,7 +31,6 @@ def limits(times: RoundTripTimes) -> tuple[float, float]:
 def test_first_limits_hold_until_enough_is_known() -> None:
     """Three answers tell nothing yet; the fourth is believed, or a short program would live by guesses."""
     few, enough = times_after(*[0.01] * 3), times_after(*[0.01] * 4)
-
     assert [limits(few), limits(enough)] == [(FIRST_STALL, FIRST_TIMEOUT), (0.11, MIN_TIMEOUT)]
 
 
@@ -55,7 +54,6 @@ def test_limits_follow_the_answers(rtts: list[float], stall: float, timeout: flo
 @given(st.lists(st.floats(0, 60), max_size=600))
 def test_limits_keep_their_bounds_and_their_order(rtts: list[float]) -> None:
     times = times_after(*rtts)
-
     assert MIN_STALL <= times.stall <= MAX_STALL
     assert MIN_TIMEOUT <= times.timeout <= MAX_TIMEOUT
     assert times.stall < times.timeout
@@ -65,7 +63,6 @@ def test_limits_forget_what_is_long_past() -> None:
     """After a window of slow answers nothing is left of the fast ones, and the other way round."""
     slow = times_after(*[0.05] * 1024, *[1.0] * WINDOW)
     fast = times_after(*[1.0] * 1024, *[0.05] * WINDOW)
-
     assert [limits(slow), limits(fast)] == [(1.1, 3.0), (0.15, MIN_TIMEOUT)]
 
 
@@ -103,7 +100,6 @@ def test_old_losses_are_forgotten() -> None:
     """A line that has become better, or worse, is known as such after some hundred asks."""
     better = persistence_after(*[(10, 4)] * 200, *[(10, 0)] * 200)
     worse = persistence_after(*[(10, 0)] * 200, *[(10, 4)] * 50)
-
     assert (better.attempts, worse.attempts) == (2, 7)
 
 

@@ -251,7 +251,6 @@ async def test_silence_after_a_stall_ends_in_a_timeout(autojump_clock: MockClock
     async with open_bench() as bench:
         bench.ask(on_stall=lambda: None)
         await trio.sleep(60)
-
         assert ([type(one) for one in bench.outcomes], bench.times) == ([QueryTimeout], [FIRST_TIMEOUT])
 
 
@@ -355,7 +354,6 @@ async def test_query_in_a_cancelled_scope_sends_nothing(autojump_clock: MockCloc
         with trio.CancelScope() as scope:
             scope.cancel()
             await bench.rpc.query(Ping(), ALICE.address)
-
         assert (bench.socket.sent, bench.rpc.pending) == ([], 0)
 
 
@@ -409,7 +407,6 @@ async def test_transaction_ids_suit_every_implementation(autojump_clock: MockClo
 async def test_transaction_id_in_use_is_drawn_again(autojump_clock: MockClock) -> None:
     async with open_bench() as bench:
         bench.rpc._transactions._ids._random_bytes = lambda _count: b"aaaabbbb"
-
         assert [bench.ask(), bench.ask()] == [b"bbbb", b"aaaa"]
 
 

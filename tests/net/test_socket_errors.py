@@ -134,8 +134,7 @@ async def test_datagram_behind_an_error_is_received_at_once(times: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "name"),
-    [(OSError("without a number"), "OSError"), (kernel.gaierror(-2, "a name"), "gaierror")],
+    ("error", "name"), [(OSError("without a number"), "OSError"), (kernel.gaierror(-2, "a name"), "gaierror")]
 )
 async def test_error_without_a_known_number_goes_by_its_kind(error: OSError, name: str) -> None:
     failing = FailingSocket()

@@ -34,7 +34,6 @@ def test_source_is_awaited_while_queries_to_it_are_under_way() -> None:
     transactions = Transactions(Random(1).randbytes)
     first, second = sent(transactions, source(3)), sent(transactions, source(3))
     assert (source(3).awaited, len(transactions)) == (2, 2)
-
     assert [transactions.remove(one) for one in (first, first, second)] == [True, False, True]
     assert (source(3).awaited, len(transactions)) == (0, 0)
 

@@ -80,7 +80,6 @@ async def test_empty_datagram_is_not_mistaken_for_none() -> None:
     with opened() as alice, opened() as bob:
         alice.send_nowait(b"", bob.address)
         await bob.wait_readable()
-
         assert bob.receive_nowait() == (b"", alice.address)
 
 
@@ -97,7 +96,6 @@ async def test_busy_port_is_told() -> None:
 async def test_port_is_free_again_after_closing() -> None:
     with opened() as first:
         address = first.address
-
     with opened(*address) as second:
         assert second.address == address
 
@@ -298,7 +296,6 @@ async def test_name_server_that_hangs_is_given_up(
         await trio.sleep_forever()
 
     monkeypatch.setattr(trio.socket, "getaddrinfo", hang)
-
     assert await resolve("example.org:6881", BOTH) == []
 
 

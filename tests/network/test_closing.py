@@ -25,10 +25,7 @@ async def test_nothing_is_left_of_a_closed_node(autojump_clock, new_network):
         tasks = living_tasks()
         sockets = [network.socket(network.host(10, family)) for family in Family]
         async with open_node(
-            sockets=sockets,
-            bootstrap=[str(nodes[0].addresses[0])],
-            well_known=False,
-            random=Random(1),
+            sockets=sockets, bootstrap=[str(nodes[0].addresses[0])], well_known=False, random=Random(1)
         ) as node:
             await node.find_node(nodes[3].node_id)
             assert living_tasks() > tasks

@@ -88,7 +88,6 @@ async def test_announce_and_get_peers_use_both_families(autojump_clock, new_netw
 
 async def test_family_without_a_socket_cannot_be_asked(autojump_clock, new_network):
     network = new_network(seed=1)
-
     async with network.open_nodes(2) as nodes:
         with pytest.raises(QueryNotSent):
             await nodes[1].query(Ping(), Address(network.host(0, V6), 6881))
@@ -238,7 +237,6 @@ async def test_slow_family_is_waited_for(autojump_clock, new_network):
     network, target = new_network(1, Uneven), random_id(Random(1))
     async with network.open_nodes(20, families=BOTH) as nodes:
         found = await nodes[7].find_node(target)
-
     assert Counter(each.address.family for each in found) == {V4: 8, V6: 8}
 
 

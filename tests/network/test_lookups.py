@@ -25,11 +25,9 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
 async def test_find_node_returns_exactly_the_closest_nodes(autojump_clock, new_network, seed):
     network, random = new_network(seed), Random(seed)
-
     async with network.open_nodes(60) as nodes:
         for asker in nodes:
             target = random_id(random)
-
             assert await find_ids(asker, target) == closest_ids(nodes, target, asker)
 
 

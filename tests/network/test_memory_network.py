@@ -167,7 +167,6 @@ async def test_closed_socket_is_gone(autojump_clock, new_network):
 async def test_address_is_given_once_and_families_do_not_mix(autojump_clock, new_network):
     network = new_network(seed=1)
     a = network.socket(network.host(0))
-
     with pytest.raises(ValueError, match="taken"):
         network.socket(network.host(0))
     assert not a.send_nowait(b"hello", Address(network.host(1, Family.IPV6), 6881))

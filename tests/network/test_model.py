@@ -51,9 +51,7 @@ class TestPopulation:
 
     def test_size_is_stable(self, host_of):
         population = Population(1000, host_of, seed=1, habits=Habits())
-
         sizes = [len(online) for online in lives(population, 240)]
-
         assert 900 < min(sizes) <= max(sizes) < 1100
 
     def test_half_of_the_sessions_are_over_after_the_median(self):
@@ -156,9 +154,7 @@ async def test_node_lives_well_for_a_day(autojump_clock):
 
 async def test_lookups_find_most_of_the_closest_among_dead_contacts(autojump_clock):
     trio._core._run._r.seed(1)
-
     seen = await quality.measure(1000, 50, 0.0, 5, dead=0.3, seed=1)
-
     assert sum(each["found"] for each in seen["lookups"]) / (8 * 50) >= 0.9
 
 

@@ -76,8 +76,6 @@ async def test_token_is_good_for_one_address_and_one_info_hash(autojump_clock, n
 async def test_implied_port_is_that_of_the_socket(autojump_clock, new_network):
     """A peer behind a NAT does not know its port outside, but the node that it asks does (BEP 5)."""
     network, info_hash = new_network(seed=1), random_id(Random(1))
-
     async with network.open_nodes(12) as nodes:
         await nodes[3].announce(info_hash, 7000, implied_port=True)
-
         assert await find_peers(nodes[5], info_hash) == {nodes[3].addresses[0]}

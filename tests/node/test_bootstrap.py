@@ -9,12 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from dhtnode import Node, open_node
 from dhtnode.addresses import Address, Family
-from dhtnode.node.bootstrap import (
-    AGAIN_AFTER,
-    MAX_ADDRESSES,
-    RENEW_AFTER,
-    BootstrapHosts,
-)
+from dhtnode.node.bootstrap import AGAIN_AFTER, MAX_ADDRESSES, RENEW_AFTER, BootstrapHosts
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import find_peers
 
@@ -56,7 +51,6 @@ def test_addresses_are_known_without_asking() -> None:
     hosts = ["21.0.0.1:6881", "[2a00::1]:6881", "21.0.0.2:1", "21.0.0.1:6881"]
     ways_in = BootstrapHosts(hosts, Family.IPV4, Names())
     ways_in.request(hosts, 0.0)
-
     assert ways_in.addresses(hosts) == [ADDRESS, Address("21.0.0.2", 1)]
     assert not ways_in.is_waiting(hosts)
 
@@ -123,7 +117,6 @@ async def test_addresses_of_one_name_are_bounded(autojump_clock: MockClock) -> N
     async with serving(names, "name:6881") as ways_in:
         ways_in.request(["name:6881"], trio.current_time())
         await wait_all_tasks_blocked()
-
         assert len(ways_in.addresses(["name:6881"])) == MAX_ADDRESSES
 
 

@@ -54,7 +54,6 @@ def test_leads_are_bounded_and_the_last_ones_stay():
     shared = new_shared(IPV4, IPV6)
     shared.add_leads(contacts(IPV6, 200))
     shared.add_leads(contacts(IPV4, 3))
-
     assert shared.leads(shared.tables[IPV6][0]) == contacts(IPV6, 32, first=169)
     assert shared.leads(shared.tables[IPV4][0]) == contacts(IPV4, 3)
 

@@ -38,9 +38,7 @@ def test_sybils_hide_nobody(place: Callable[[int], Address]) -> None:
 
 def test_sybils_are_all_that_is_found_where_lookups_do_not_prefer_ids_that_conform() -> None:
     network = attacked(twenty_networks)
-
     found = [network.look_up(network.near_target(), is_preferring=False) for _ in range(LOOKUPS)]
-
     assert sum(each.honest == 0 for each in found) >= 0.95 * LOOKUPS
 
 
@@ -48,7 +46,5 @@ def test_sybils_are_all_that_is_found_where_lookups_do_not_prefer_ids_that_confo
 def test_the_price_where_not_all_honest_ids_conform_is_small(share: float, needed: float) -> None:
     """Nearly all of the true 8 are found; all of them where ids cannot differ in that."""
     network = Attacked(1, sybils=0, share=share)
-
     found = [network.look_up(random_id(network.random)) for _ in range(LOOKUPS)]
-
     assert sum(each.true for each in found) / LOOKUPS >= needed

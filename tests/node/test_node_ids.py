@@ -34,7 +34,6 @@ def test_each_address_of_a_family_gets_an_id_of_its_own():
 def test_ids_of_public_addresses_go_with_them():
     """Each with its own (BEP 42)."""
     listen = [PUBLIC, PUBLIC2, Address("8.8.8.8", 2)]
-
     assert all(
         is_compliant(each, address.host) for each, address in zip(new_ids(listen), listen, strict=True)
     )
@@ -79,7 +78,6 @@ def test_only_what_is_needed_is_drawn():
 )
 def test_saved_ids_go_on(listen, saved, kept):
     found = new_ids(listen, saved)
-
     assert [each if each in (A, B, C) else None for each in found] == kept
 
 
@@ -89,7 +87,6 @@ def test_saved_ids_go_on(listen, saved, kept):
 )
 def test_no_two_addresses_of_a_family_share_an_id(listen, saved):
     found = new_ids(listen, saved)
-
     assert len(found) == len(listen)
     for family in Family:
         own = [each for each, address in zip(found, listen, strict=True) if address.family is family]
@@ -100,7 +97,6 @@ def test_no_two_addresses_of_a_family_share_an_id(listen, saved):
 def test_restart_at_the_same_addresses_keeps_every_id(listen):
     first = dict(zip(listen, new_ids(listen), strict=True))
     again = dict(zip(reversed(listen), new_ids(listen[::-1], first), strict=True))
-
     assert again == first
 
 

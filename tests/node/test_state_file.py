@@ -96,9 +96,7 @@ DAMAGED = {
 
 def test_state_comes_back_as_it_was_saved(path: Path) -> None:
     save_state(path, STATE)
-
     loaded = load_state(path)
-
     assert loaded == STATE
     assert [loaded.contacts_of(family) for family in Family] == [[ALICE], [BOB]]
 
@@ -109,15 +107,12 @@ def test_any_state_comes_back(
 ) -> None:
     path = tmp_path_factory.mktemp("state") / "node.json"
     by_family = sorted(contacts, key=lambda contact: contact.address.family)
-
     save_state(path, SavedState(node_ids, tuple(contacts)))
-
     assert load_state(path) == SavedState(node_ids, tuple(by_family))
 
 
 def test_file_is_readable_by_people(path: Path) -> None:
     save_state(path, SavedState(IDS, (ALICE,)))
-
     assert json.loads(path.read_text()) == document()
 
 
@@ -131,9 +126,7 @@ def test_file_that_cannot_be_understood_is_set_aside(
     path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_text(text)
-
     assert load_state(path) is None
-
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert [entry.name for entry in path.parent.iterdir()] == ["node.json.unreadable-1"]
     assert (path.parent / "node.json.unreadable-1").read_text() == text
@@ -141,7 +134,6 @@ def test_file_that_cannot_be_understood_is_set_aside(
 
 def test_file_that_is_no_text_is_set_aside(path: Path) -> None:
     path.write_bytes(b"\xff\xfe\xfd")
-
     assert load_state(path) is None
     assert (path.parent / "node.json.unreadable-1").read_bytes() == b"\xff\xfe\xfd"
 
@@ -208,10 +200,8 @@ def test_draft_of_a_killed_save_is_no_state(path: Path, caplog: pytest.LogCaptur
 def test_unreadable_file_is_an_error(path: Path) -> None:
     """What cannot be read cannot be judged, so it is not set aside."""
     path.mkdir()
-
     with pytest.raises(StateFileError, match="cannot read"):
         load_state(path)
-
     assert path.is_dir()
 
 
@@ -235,7 +225,5 @@ def test_file_that_cannot_be_moved_is_an_error(path: Path, monkeypatch: pytest.M
 
 def test_number_of_contacts_is_bounded_per_family(path: Path) -> None:
     many = [Contact(b"a" * 20, Address("8.8.8.8", 1 + n)) for n in range(MAX_CONTACTS + 5)]
-
     save_state(path, SavedState(IDS, (*many, BOB)))
-
     assert load_state(path) == SavedState(IDS, (*many[:MAX_CONTACTS], BOB))

@@ -77,14 +77,12 @@ def test_console_script_leads_to_its_function(script, target):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_package_runs_as_a_module_with_the_same_function(package):
     same = importlib.import_module(f"{package}.__main__").main
-
     assert same is resolve_name(f"{package}.cli.main:main")
 
 
 def test_version_is_the_same_everywhere():
     version = importlib.import_module("dhtnode").__version__
     headings = re.findall(r"^## .*$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-
     assert version == PROJECT["version"]
     assert version in headings[0]
 
@@ -121,7 +119,6 @@ def test_integration_runs_the_command_that_the_documents_name():
 def test_hooks_run_the_same_checks():
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     names = re.findall(r"^ +name: (.*)$", hooks, re.MULTILINE)
-
     assert names == [*(shlex.join(step) for step in dev.CHECKS[:-1]), f"{CHECK_COMMAND} --fast"]
 
 
@@ -162,5 +159,4 @@ def test_no_file_names_a_package_registry():
 )
 def test_patterns_find_what_they_are_for(pattern, text, found):
     filled = text.replace("{}", "work" if pattern is MACHINE_PATH else ".".join(REGISTRY_HOSTS[0]))
-
     assert bool(pattern.search(filled.encode())) is found

@@ -64,19 +64,16 @@ def foreign(modules):
 
 def test_import_of_the_package_loads_no_module_of_it():
     modules = loaded("import dhtnode; dhtnode.__version__; dir(dhtnode)")
-
     assert (ours(modules), foreign(modules), modules & HEAVY) == ({"dhtnode"}, {"lazy_loader"}, set())
 
 
 def test_name_loads_what_it_needs_and_no_more():
     modules = loaded("from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash")
-
     assert (ours(modules), foreign(modules), modules & HEAVY) == (VALUES, {"lazy_loader"}, set())
 
 
 def test_what_is_loaded_is_seen():
     modules = loaded("from dhtnode import open_node")
-
     assert "trio" in foreign(modules)
     assert {"dhtnode.api.open_node", "dhtnode.net.udp"} <= ours(modules)
     assert "socket" in modules & HEAVY
@@ -107,7 +104,6 @@ def test_what_is_loaded_is_seen():
 )
 def test_command_line_is_read_without_what_the_work_needs(module, command_lines, status):
     modules = loaded(COMMAND.format(module=module, command_lines=command_lines, status=status))
-
     assert (foreign(modules), modules & HEAVY) == ({"click", "lazy_loader"}, set())
 
 
@@ -154,7 +150,6 @@ def test_any_name_may_be_the_first():
 
 def test_all_names_are_listed_before_they_are_imported():
     code = "import dhtnode; assert set(dhtnode.__all__) <= set(dir(dhtnode)); exec('from dhtnode import *')"
-
     assert ours(loaded(code)) >= {module for _, module in table()}
 
 

@@ -21,11 +21,7 @@ from tests.real_clients.libtorrent_network import libtorrent_clients, table_size
 
 CLIENTS = [f"45.{number}.0.1" for number in range(1, 13)]  # ten /24 at least must agree where we are
 LEARNER, STUBBORN = "31.4.5.6", "32.4.5.6"
-ENFORCING = {
-    "dht_enforce_node_id": True,
-    "dht_restrict_routing_ips": True,
-    "dht_restrict_search_ips": True,
-}
+ENFORCING = {"dht_enforce_node_id": True, "dht_restrict_routing_ips": True, "dht_restrict_search_ips": True}
 PORT, OTHER_PORT = 6881, 6882  # the first is taken on all addresses
 FIXED_ID = NodeId(bytes(20))
 SECONDS = 25.0

@@ -86,7 +86,6 @@ def line_of(name):
 def test_refusal_is_one_line(ended, line, status, said):
     """With status 2 for a wrong command line, and 1 where the data say no."""
     end = ended[" ".join(line)]
-
     assert (end.status, end.stdout) == (status, "")
     assert end.error.startswith("dhtcrawl: ")
     assert said in end.error
@@ -116,7 +115,6 @@ def test_report_is_the_same_in_every_form(place, ended, name):
 
 def test_summary_names_the_report_of_each_row(ended):
     records = ended["report --db small.db --json"].records
-
     assert {"runs", "network-size", "clients", "swarms"} <= {record["report"] for record in records}
     assert ended["report --db small.db --markdown"].stdout.count("## ") == 7
     assert "Largest swarms" in ended["report --db small.db"].stdout
@@ -124,13 +122,11 @@ def test_summary_names_the_report_of_each_row(ended):
 
 def test_limit_bounds_the_rows(ended):
     records = ended["report --db small.db --limit 1 clients --json"].records
-
     assert [record["client"] for record in records] == ["LT"]
 
 
 def test_list_names_every_report(ended):
     lines = ended["report --list"].stdout.splitlines()
-
     assert [line.split()[0] for line in lines] == NAMES
     assert all(" Tell " in line and line.endswith(".") for line in lines)
 
@@ -147,7 +143,6 @@ def test_export_prints_what_it_wrote(place, ended):
 
 def test_every_report_is_documented():
     text = (ROOT / "docs" / "reference" / "reports.md").read_text(encoding="utf-8")
-
     for name in NAMES:
         section = text.partition(f"\n### {name}\n")[2].partition("\n#")[0]
         assert f"$ dhtcrawl report --db crawl.db {name}" in section, name

@@ -91,13 +91,11 @@ def explained(database, number=1):
 def test_rows_give_the_same_evidence_back(database):
     with CrawlDatabase.open(database) as store:
         rows = store.swarms.replies(1)
-
     assert [observation_in(row) for row in rows] == [*OBSERVATIONS, SILENT]
 
 
 def test_number_computed_again_is_the_same(database):
     found = explained(database)
-
     assert (found.missing, found.differences) == (None, ())
     assert found.again.peers == found.sample["peers"] == 30
     assert found.again.distinct_peers == 30
@@ -160,7 +158,6 @@ def test_purged_filters_are_no_disagreement(database, statement):
 def test_sample_of_an_older_version_is_shown_as_it_is(database):
     change(database, "UPDATE swarm_samples SET coverage = NULL, overlap = NULL, seeds_low = NULL")
     found = explained(database)
-
     assert "recorded before all that it takes was kept" in explanation_text(found)
     assert found.differences == ()
 
@@ -168,7 +165,6 @@ def test_sample_of_an_older_version_is_shown_as_it_is(database):
 def test_estimates_of_other_kinds_do_not_disturb(database):
     change(database, "INSERT INTO swarm_estimates VALUES (1, 'seeds', 'handshakes', 12, 10, 15)")
     found = explained(database)
-
     assert found.differences == ()
     assert "seeds by handshakes: 12.0 (10.0 to 15.0)" in explanation_text(found)
 
@@ -202,12 +198,10 @@ def test_command_explains_the_latest_sample_of_a_swarm(database):
 def test_what_cannot_be_explained_is_one_line(database, statement, argument, status, complaint):
     change(database, statement)
     ended = run_command("dhtcrawl", "explain", "--db", database, argument)
-
     assert ended.status == status
     assert complaint in ended.error
 
 
 def test_small_difference_is_one(database):
     change(database, "UPDATE swarm_samples SET peers = peers + 0.00001 WHERE id = 1")
-
     assert explained(database).differences == ("peers",)

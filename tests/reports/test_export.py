@@ -56,7 +56,6 @@ def test_files_hold_the_rows_of_tables_and_views(database, tmp_path):
 
 def test_batches_make_one_file(database, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
-
     assert [row["id"] for row in exported(database, tmp_path)["visits"]] == [str(n) for n in range(1, 21)]
 
 
@@ -80,7 +79,6 @@ def test_schema_file_explains_each_column(database, tmp_path):
 
 def test_filters_never_leave(database, tmp_path):
     files = exported(database, tmp_path)
-
     assert "rank" in files["scrape_replies"][0]
     assert not {"seeds_filter", "peers_filter"} & set(files["scrape_replies"][0])
     assert FILTER.hex().encode() not in everything(tmp_path).lower()
@@ -110,7 +108,6 @@ def test_file_that_is_there_is_not_overwritten(database, tmp_path):
     (tmp_path / "visits.csv").write_text("mine")
     with pytest.raises(ExportError, match=r"visits.csv: is there already"):
         exported(database, tmp_path)
-
     assert [path.name for path in tmp_path.iterdir()] == ["visits.csv"]
     assert (tmp_path / "visits.csv").read_text() == "mine"
 
@@ -128,7 +125,6 @@ def fail():
 def test_full_disk_leaves_no_half_file(database, tmp_path):
     with pytest.raises(ExportError) as failed:
         exported(database, tmp_path, Form("csv", full_disk))
-
     assert str(failed.value) == f"{tmp_path / 'runs.csv'}: No space left on device"
     assert list(tmp_path.iterdir()) == []
 
@@ -145,7 +141,6 @@ def files(database, folder):
 
 def test_anonymized_no_address_port_or_id_is_in_any_file(files, folder):
     found = everything(folder)
-
     for number in range(20):
         assert address(number).host.encode() not in found
         assert node_id(number).hex().encode() not in found
@@ -164,7 +159,6 @@ def test_anonymized_rows_of_one_node_stay_together(files):
 
 def test_anonymized_another_export_has_other_pseudonyms(database, files, tmp_path):
     others = exported(database, tmp_path, key=b"another")
-
     assert not {row["node_id"] for row in others["nodes"]} & {row["node_id"] for row in files["nodes"]}
 
 
@@ -244,7 +238,6 @@ def test_missing_pyarrow_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(NoParquet) as missing:
         parquet()
-
     assert str(missing.value) == "Parquet needs pyarrow: pip install 'dhtnode[parquet]'"
 
 

@@ -16,7 +16,6 @@ def close_figures():
 
 def test_panels_are_as_wide_as_a_notebook_together():
     left, right = matplotlib_style.panels(2, height=3)
-
     assert left.figure is right.figure
     assert tuple(left.figure.get_size_inches()) == (matplotlib_style.WIDTH, 3)
 
@@ -59,7 +58,6 @@ def test_whole_numbers_stay_whole():
     (axes,) = matplotlib_style.panels()
     axes.bar([0, 1, 2], [0, 1, 3])
     matplotlib_style.label(axes, "title", "x", "y", whole="xy")
-
     assert all(tick == int(tick) for tick in [*axes.get_xticks(), *axes.get_yticks()])
 
 

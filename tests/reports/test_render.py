@@ -48,7 +48,6 @@ def test_csv_keeps_values_as_they_are():
 @pytest.mark.parametrize("named", [False, True])
 def test_json_is_one_object_a_line(named):
     lines = render.json_lines(REPORT, named=named).splitlines()
-
     head = {"report": "sizes"} if named else {}
     assert list(map(json.loads, lines)) == [head | record for record in REPORT.records()]
 
@@ -56,7 +55,6 @@ def test_json_is_one_object_a_line(named):
 def test_terminal_gets_no_commands_of_strangers():
     written = io.StringIO()
     render.draw(REPORT, Console(file=written, width=100, color_system=None))
-
     assert "\x1b" not in written.getvalue()
     assert "\ufffd[31mred|\ufffd[bold]" in written.getvalue()
     assert "12.5" in written.getvalue()
@@ -67,7 +65,6 @@ def test_table_wider_than_the_terminal_is_left_to_it(width, is_drawn):
     """Columns folded to a few letters each would be no table; long lines still are one."""
     written = io.StringIO()
     render.draw(REPORT, Console(file=written, width=width, color_system=None))
-
     assert ("\u2502" in written.getvalue()) == is_drawn
     assert ("\nname              time (ms)  share (%)  p_value\n" in written.getvalue()) != is_drawn
 
@@ -85,6 +82,5 @@ def test_empty_report_says_so():
 
 def test_emphasis_of_strangers_is_escaped():
     answer = ReportAnswer("names", "*Names*", "Text.", (Column("name"),), (("*loud*",),))
-
     assert r"| \*loud\* |" in render.markdown(answer)
     assert render.markdown(answer).startswith(r"## \*Names\*")

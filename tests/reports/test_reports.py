@@ -54,7 +54,6 @@ def test_support_is_told_with_what_it_rests_on(db):
 
 def test_round_trips_are_quantiles_of_answers(db):
     rows = answer(db, "round-trips", run=CENSUS)
-
     assert [row[:2] for row in rows] == [("all", 14), ("LT", 12), ("UT", 2)]
     assert rows[1][2:] == (20.6, 23.0, 26.0, 29.0, 31.4, 31.9)
 
@@ -74,7 +73,6 @@ def test_suspects_are_listed(db):
 
 def test_swarms_are_ranked_by_their_newest_sample(db):
     ranked = [(row[0], row[2]) for row in answer(db, "swarms")]
-
     assert ranked == [(LARGE.hex(), 800), (SMALL.hex(), 7)]
     assert answer(db, "swarms", limit=1)[0][0] == LARGE.hex()
     assert answer(db, "swarms", run=CENSUS) == ()
@@ -96,7 +94,6 @@ def test_ranking_reads_no_row_that_it_does_not_show(db):
 
 def test_history_of_a_swarm_begins_with_the_newest(db):
     report = REPORTS["swarm"].answer(db, info_hash=LARGE.hex())
-
     assert [row[:4] for row in report.rows] == [
         (time_text(200), 800, 798, 802),
         (time_text(100), 900, 898, 902),
@@ -149,7 +146,6 @@ def test_large_run_under_way_tells_its_rows_only(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_question_has_a_title_a_text_and_a_column_for_each_value(db, name):
     report = REPORTS[name].answer(db)
-
     assert report.name == name
     assert report.title
     assert report.text.endswith(".")

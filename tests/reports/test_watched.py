@@ -95,7 +95,6 @@ def test_watched_swarms_tell_how_they_change(db):
 
 def test_dead_swarms_tell_when_they_died(db):
     (row,) = REPORTS["dead"].answer(db).records()
-
     assert (row["info_hash"], row["empty_samples"], row["empty"]) == (DEAD.hex(), 3, 2.0)
     assert (row["last_alive"], row["empty_since"]) == (utc_text(EPOCH), utc_text(EPOCH + DAY))
     assert REPORTS["dead"].answer(db, run=2).rows == ()

@@ -60,7 +60,6 @@ def test_node_that_only_sent_a_query_is_not_added() -> None:
 )
 def test_contact_that_can_never_be_a_node_is_refused(contact: Contact) -> None:
     table = new_table()
-
     assert table.queried(contact, 0.0) is False
     assert table.responded(contact, 0.0) is REFUSED
     assert len(table) == 0
@@ -94,36 +93,29 @@ def test_second_node_of_one_ip_is_refused_in_the_whole_table() -> None:
     table = full_table(8)
     table.responded(near(1), 9.0)
     other = near(2, far(0).address.host, port=7000)
-
     assert table.queried(other, 9.0) is False
     assert table.responded(other, 9.0) is REFUSED
 
 
 def test_second_node_of_one_network_is_refused_in_its_bucket_only() -> None:
     table = full_table(8, replacements=1)
-
     assert table.responded(far(20, "21.0.0.2"), 9.0) is REFUSED
     assert table.responded(near(1, "21.0.0.2"), 9.0) is ADDED
     assert table.responded(near(2, "21.0.0.3"), 9.0) is REFUSED
 
 
 @pytest.mark.parametrize(
-    ("host", "expected"),
-    [("2a00:0:0:1::2", REFUSED), ("2a00:0:0:2::1", ADDED)],
-    ids=["same /64", "next /64"],
+    ("host", "expected"), [("2a00:0:0:1::2", REFUSED), ("2a00:0:0:2::1", ADDED)], ids=["same /64", "next /64"]
 )
 def test_ipv6_networks_are_counted_by_their_64_bit_prefix(host: str, expected: InsertOutcome) -> None:
     table = RoutingTable(OWN, Family.IPV6, Scope.PUBLIC)
     table.responded(far(1, "2a00:0:0:1::1"), 0.0)
-
     assert table.responded(far(2, host), 0.0) is expected
 
 
 def test_loopback_counts_endpoints_instead_of_addresses() -> None:
     table = new_table(Scope.LOOPBACK)
-
     outcomes = [table.responded(far(port, "127.0.0.1", port), 0.0) for port in range(1, 9)]
-
     assert outcomes == [ADDED] * 8
 
 
@@ -201,18 +193,14 @@ def test_newcomer_replaces_the_bad_node_that_answered_longest_ago() -> None:
 def test_bad_node_is_replaced_before_the_bucket_is_split() -> None:
     table = full_table(8)
     fail(table, far(0), 10.0)
-
     table.responded(near(1), 11.0)
-
     assert len(table.buckets(11.0)) == 1
 
 
 def test_newcomer_is_refused_while_the_cache_is_full_of_good_nodes() -> None:
     table = full_table(8, replacements=8)
-
     assert table.queried(far(16), 16.0) is False  # not worth a ping
     assert table.responded(far(16), 16.0) is NO_SLOT
-
     assert table.buckets(16.0)[-1].replacements == 8
     assert table.get(far(16).address) is None
 
@@ -232,7 +220,6 @@ def test_stalest_replacement_gives_way_when_it_is_no_longer_good() -> None:
 def test_replacement_gives_way_to_another_node_of_its_network() -> None:
     table = full_table(8, replacements=1)
     newcomer = far(20, "21.0.8.2")
-
     assert table.queried(newcomer, 9.0) is False  # but it is not worth a ping of its own
     assert table.responded(newcomer, 9.0) is CACHED
     assert table.get(far(8).address) is None
@@ -247,5 +234,4 @@ def test_newcomer_near_us_is_always_worth_a_ping() -> None:
     table = new_table()
     for number in range(1, 9):
         table.responded(near(number), 0.0)
-
     assert table.queried(near(9), 1.0) is True

@@ -6,15 +6,7 @@ import pytest
 
 from dhtnode.ids import as_id
 from dhtnode.routing import BucketInfo, RoutingTable
-from tests.routing.tables import (
-    GOOD_FOR,
-    HALF,
-    fail,
-    far,
-    full_table,
-    near,
-    new_table,
-)
+from tests.routing.tables import GOOD_FOR, HALF, fail, far, full_table, near, new_table
 
 
 def test_bucket_is_stale_until_something_in_it_changes() -> None:
@@ -31,9 +23,7 @@ def test_bucket_is_stale_until_something_in_it_changes() -> None:
 
 def test_halves_of_a_split_bucket_keep_the_time_of_its_last_change() -> None:
     table = full_table(8)
-
     table.responded(near(1), 100.0)
-
     assert table.stale_ranges(906.0, 900.0) == []
     assert table.stale_ranges(907.0, 900.0) == [(HALF, 2 * HALF)]
 
@@ -54,9 +44,7 @@ def test_bucket_marked_as_refreshed_is_not_stale() -> None:
     table = full_table(8)
     table.responded(near(1), 8.0)
     assert [low for low, _ in table.stale_ranges(2000.0, 900.0)] == [0, HALF]
-
     table.mark_refreshed(HALF, 2000.0)
-
     assert table.stale_ranges(2000.0, 900.0) == [(0, HALF)]
 
 

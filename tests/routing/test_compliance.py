@@ -93,9 +93,7 @@ def test_half_of_a_bucket_is_reserved_where_most_nodes_are_compliant() -> None:
 
 def test_fewer_slots_are_reserved_where_fewer_nodes_are_compliant() -> None:
     table = full_table(8)
-
     assert [table.responded(secure(n), 9.0) for n in range(1, 5)] == [CACHED, ADDED, ADDED, CACHED]
-
     table.check()
 
 
@@ -114,9 +112,7 @@ def test_compliant_replacement_is_promoted_before_a_fresher_one() -> None:
     table = half_secure_table()
     table.responded(secure(5), 9.0)
     table.responded(far(8), 10.0)
-
     fail(table, far(0), 11.0)
-
     assert table.contacts()[-1] == secure(5)
 
 

@@ -45,9 +45,7 @@ def test_node_is_questionable_from_its_first_failure_to_its_next_answer() -> Non
 
 def test_failure_does_not_make_a_questionable_node_good_for_longer() -> None:
     table = full_table(1)
-
     table.failed(far(0).address, GOOD_FOR + 5.0)
-
     assert table.get(far(0).address).good_until == GOOD_FOR
 
 
@@ -88,9 +86,7 @@ def test_replacement_that_answered_last_replaces_a_bad_node() -> None:
 def test_query_of_a_replacement_does_not_make_it_fresher() -> None:
     table = full_table(8, replacements=2)
     assert table.queried(far(8), 20.0) is False
-
     fail(table, far(0), 21.0)
-
     assert table.contacts()[-1] == far(9)
 
 
@@ -107,18 +103,14 @@ def test_losing_our_network_does_not_empty_the_table() -> None:
 
 def test_replacement_leaves_at_its_first_failure() -> None:
     table = full_table(8, replacements=1)
-
     table.failed(far(8).address, 9.0)
-
     assert table.get(far(8).address) is None
     assert len(table) == 8
 
 
 def test_query_of_a_known_node_keeps_it_good() -> None:
     table = full_table(1)
-
     worth_a_ping = table.queried(far(0), 800.0)
-
     assert worth_a_ping is False
     assert table.questionable(1000.0) == []
     assert table.questionable(800.0 + GOOD_FOR) == [far(0)]
@@ -127,7 +119,6 @@ def test_query_of_a_known_node_keeps_it_good() -> None:
 def test_query_does_not_make_a_bad_node_good() -> None:
     table = full_table(1)
     fail(table, far(0), 1.0)
-
     assert table.queried(far(0), 2.0) is True
     assert table.closest(OWN, 2.0) == []
 
@@ -147,7 +138,6 @@ def test_questionable_nodes_come_least_recently_seen_first() -> None:
     table = full_table(8, replacements=1)
     table.responded(near(1), -50.0)
     table.queried(far(0), 8.5)
-
     assert table.questionable(GOOD_FOR + 8.0) == [*(far(n) for n in range(1, 8)), near(1)]
     assert table.questionable(GOOD_FOR + 9.0) == [*(far(n) for n in range(1, 8)), far(0), near(1)]
 
@@ -155,7 +145,6 @@ def test_questionable_nodes_come_least_recently_seen_first() -> None:
 def test_questionable_at_a_later_time_are_those_that_will_be() -> None:
     table = full_table(3)
     table.failed(far(2).address, 3.0)
-
     assert table.questionable(4.0) == [far(2)]
     assert table.questionable(GOOD_FOR) == [far(2), far(0)]
     assert set(table.closest(OWN, 4.0, 2)) == {far(0), far(1)}
@@ -163,6 +152,5 @@ def test_questionable_at_a_later_time_are_those_that_will_be() -> None:
 
 def test_questionable_is_empty_while_all_are_good() -> None:
     table = full_table(1)
-
     assert table.questionable(GOOD_FOR - 0.001) == []
     assert table.questionable(GOOD_FOR) == [far(0)]

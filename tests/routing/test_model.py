@@ -111,11 +111,7 @@ PICKS = st.integers(0, 10_000)
 class TableWalk(RuleBasedStateMachine):
     """Anything done to a table, which is compared after every step with a list that follows the rules."""
 
-    @initialize(
-        family=st.sampled_from(Family),
-        scope=st.sampled_from(Scope),
-        size=st.sampled_from([1, 2, 3]),
-    )
+    @initialize(family=st.sampled_from(Family), scope=st.sampled_from(Scope), size=st.sampled_from([1, 2, 3]))
     def start(self, family: Family, scope: Scope, size: int) -> None:
         self.scope = scope
         self.size = size

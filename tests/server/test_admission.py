@@ -47,7 +47,6 @@ def admitted(admission: Admission, one: Source, count: int, now: float) -> int:
 def test_burst_is_admitted_and_then_the_rate() -> None:
     """One more than the burst, because the first needs no credit."""
     admission, one = Admission(SETTINGS), source()
-
     assert [admitted(admission, one, 20, now) for now in (100.0, 100.0, 100.5, 200.0)] == [6, 0, 4, 6]
     assert refusal(admission, one, 200.0) == FROM_ADDRESS
 
@@ -68,7 +67,6 @@ def test_no_more_than_burst_and_rate_is_ever_admitted(gaps: list[float]) -> None
 def test_whoever_keeps_to_the_rate_is_always_admitted(gaps: list[float]) -> None:
     admission, one = Admission(SETTINGS), source()
     now = 100.0
-
     for gap in gaps:
         now += gap
         assert refusal(admission, one, now) is None
@@ -87,13 +85,11 @@ def test_hosts_of_one_network_share_its_limit() -> None:
 def test_refused_datagram_is_not_charged() -> None:
     admission, one = Admission(SETTINGS), source()
     admitted(admission, one, 100_000, 100.0)
-
     assert refusal(admission, one, 100.125) is None
 
 
 def test_answers_that_we_wait_for_are_free() -> None:
     admission, one = Admission(SETTINGS), source()
-
     for _ in range(1000):
         assert refusal(admission, one, 100.0) is None
         admission.expected(one, 100.0)
@@ -188,7 +184,6 @@ def test_who_keeps_asking_in_vain_may_prove_itself() -> None:
 def test_default_limits_are_well_above_an_honest_node(name: str) -> None:
     """20 queries per second, replies of 1 kB to a hundred of them, a scrape over IPv4."""
     needed = {"host_rate": 40, "network_rate": 80, "reply_rate": 100 * 1024, "max_amplification": 7.8}
-
     assert getattr(NodeSettings(), name) >= needed[name]
 
 

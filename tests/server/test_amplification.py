@@ -183,7 +183,6 @@ async def test_malformed_message_buys_little(
 ) -> None:
     async with open_scene(new_network, family) as scene:
         sent = await scene.measure(MALFORMED)
-
         assert [name for name, each in sent.items() if not each.is_modest] == []
         assert sum(each.replies > 0 for each in sent.values()) >= 30
 

@@ -157,7 +157,6 @@ def test_fields_of_any_type_are_given_back_or_answered(fields: dict[bytes, objec
     side = Side(Family.IPV4, quick=True, nodes=2, stored=2)
     quick = side.endpoint._inbound._fast_path
     source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))
-
     assert quick.reply(fields, source, 1.0, 1024) is None or isinstance(fields[b"a"], dict)
 
 
@@ -177,9 +176,7 @@ def test_arguments_of_any_type_are_given_back_or_answered(
     side = Side(Family.IPV4, quick=True, nodes=2, stored=2)
     source = Sources(Scope.PUBLIC).get(("21.1.9.9", 6881))
     fields = {b"a": arguments, b"q": name, b"t": b"aa", b"y": b"q"}
-
     reply = side.endpoint._inbound._fast_path.reply(fields, source, 1.0, 1024)
-
     assert reply is None or reply.startswith(b"d2:ip6:")
 
 

@@ -85,16 +85,13 @@ def test_query_under_our_own_id_gets_no_reply(fast: bool) -> None:
     side = Side(fast=fast)
     side.inbound.renew_id(SENDER)
     side.table.renew_id(SENDER, 0.0)
-
     assert side.ask(Ping())[0] is None
 
 
 @pytest.mark.parametrize(("spare", "is_sent"), [(0, True), (-1, False)])
 def test_reply_longer_than_its_budget_is_dropped(spare: int, is_sent: bool) -> None:
     side = Side()
-
     reply, sender = side.ask(Ping(), budget=len(PONG) + spare)
-
     assert (reply, sender) == (PONG if is_sent else None, SENDER)
     assert side.inbound.counts()["dropped: reply too long"] == (not is_sent)
 
@@ -126,7 +123,6 @@ def test_replies_are_charged_to_the_budget_of_all() -> None:
     side = Side(reply_rate=1.0, reply_burst=3 * len(PONG) * 1.0)
     side.ask(Ping())
     side.ask(Ping(), read_only=True)
-
     assert side.admission.admit(side.source, 100, 1.0) == ("dropped: reply budget used up", 0)
 
 
@@ -148,5 +144,4 @@ def test_renewed_id_is_in_the_next_reply(fast: bool) -> None:
     side = Side(fast=fast)
     side.table.renew_id(RENEWED, 0.0)
     side.inbound.renew_id(RENEWED)
-
     assert side.ask(Ping())[0] == encode(Response(b"aa", RENEWED, external_address=HERE, version=b"DN"))

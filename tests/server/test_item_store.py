@@ -91,9 +91,7 @@ def test_refused_item_does_not_renew_what_is_there():
 
 def test_item_put_again_unchanged_costs_no_signature():
     store = new_store(signature_rate=1.0)
-
     outcomes = [store.put(letter(1), ALICE, 0.0) for _ in range(50)]
-
     assert (outcomes, store.statistics(0.0).signatures_checked) == ([None] * 50, 1)
 
 
@@ -126,7 +124,6 @@ def test_addresses_of_one_ipv6_network_share():
     store = new_store(max_items_per_host=2)
     fill(store, "2a00::1", [0])
     fill(store, "2a00::2:0:0:1", [1])
-
     assert store.put(note(2), "2a00::ffff", 0.0) is Refusal.OWNER_IS_FULL
     assert store.put(note(2), "2a00:0:0:1::1", 0.0) is None
 

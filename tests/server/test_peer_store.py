@@ -136,7 +136,6 @@ def test_room_is_free_again_when_peers_have_expired() -> None:
     store = new_store(max_peers=1)
     store.announce(SWARM, peer(1), 0.0, seed=False)
     store.expire(100.0)
-
     assert store.announce(OTHER, peer(2), 100.0, seed=False)
 
 
@@ -220,7 +219,6 @@ def test_unknown_swarm_has_no_filters() -> None:
     """Two empty filters would claim that we know of an empty swarm (BEP 33)."""
     store = new_store()
     store.announce(SWARM, peer(1), 0.0, seed=False)
-
     assert store.filters(OTHER, None, 0.0) is None
     assert store.filters(SWARM, None, LIFETIME) is None
 

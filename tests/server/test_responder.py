@@ -132,7 +132,6 @@ def values_of(*peers: Address) -> tuple[bytes, ...]:
 def test_ping_gets_our_id_and_the_address_we_see(family: Family) -> None:
     """Every response tells the asker its own address (BEP 42)."""
     bench = Bench(family)
-
     assert bench.ask(Ping()) == Response(b"aa", OWN, external_address=ASKER[family], version=VERSION)
 
 
@@ -158,10 +157,7 @@ def test_contacts_of_the_wanted_families_are_listed(
         nodes6=bench.nodes(IPV6) if IPV6 in listed else None,
     )
 
-    answers = [
-        bench.ask(FindNode(SWARM, frozenset(want))),
-        bench.ask(GetPeers(SWARM, frozenset(want))),
-    ]
+    answers = [bench.ask(FindNode(SWARM, frozenset(want))), bench.ask(GetPeers(SWARM, frozenset(want)))]
 
     assert answers == [expected, expected._replace(token=bench.token())]
     assert {len(unpack_contacts(bench.nodes(family), family)) for family in listed} == {8}
@@ -169,13 +165,11 @@ def test_contacts_of_the_wanted_families_are_listed(
 
 def test_family_without_a_socket_is_not_listed() -> None:
     bench = Bench(tables={IPV4: TABLES[IPV4]})
-
     assert bench.ask(FindNode(SWARM, frozenset({IPV6}))) == bench.response()
 
 
 def test_lists_are_empty_while_the_table_is() -> None:
     bench = Bench(tables={IPV4: new_table(IPV4, 0)})
-
     assert bench.ask(FindNode(SWARM)) == bench.response(nodes=b"")
 
 
@@ -196,9 +190,7 @@ def test_noseed_leaves_seeds_out() -> None:
     """The asker is a seed itself (BEP 33)."""
     bench = Bench()
     _, leecher = bench.store(IPV4, 2, seeds=1)
-
     answer = bench.ask(GetPeers(SWARM, noseed=True))
-
     assert answer == bench.response(values=values_of(leecher), token=bench.token(), nodes=bench.nodes(IPV4))
 
 
@@ -239,9 +231,7 @@ def test_contacts_of_the_other_family_are_those_of_the_nearest_endpoint(family: 
 @pytest.mark.parametrize("family", Family)
 def test_family_that_is_not_in_use_is_not_listed(family: Family) -> None:
     bench = Bench(family, tables={family: TABLES[family]})
-
     answer = bench.ask(FindNode(SWARM, frozenset(Family)))
-
     assert isinstance(answer, Response)
     assert [answer.nodes is None, answer.nodes6 is None] == [family is IPV6, family is IPV4]
 
@@ -300,9 +290,7 @@ def test_scrape_of_an_unknown_swarm_gets_no_filters() -> None:
 def test_filters_hold_expired_peers_no_longer() -> None:
     bench = Bench()
     bench.store(IPV4, 1)
-
     answer = bench.ask(GetPeers(SWARM, scrape=True), now=100.0)
-
     assert (answer.values, answer.seeds_filter, answer.peers_filter) == (None, None, None)
 
 
@@ -323,9 +311,7 @@ def test_good_token_gets_a_peer_stored(family: Family, implied: bool, port: int,
 
 def test_port_does_not_matter_when_it_is_implied() -> None:
     bench = Bench()
-
     bench.ask(AnnouncePeer(SWARM, 0, bench.token(), implied_port=True))
-
     assert bench.peers.sample(SWARM, IPV4, 9, 1.0) == [pack_address(bench.asker)]
 
 
@@ -348,18 +334,14 @@ def test_bad_token_is_refused(token: bytes) -> None:
 def test_token_is_good_for_five_to_ten_minutes() -> None:
     bench = Bench()
     token = bench.ask(GetPeers(SWARM), now=1.0).token
-
     answers = [bench.ask(AnnouncePeer(SWARM, 6999, token), now=now) for now in (599.0, 600.0)]
-
     assert [type(answer) for answer in answers] == [Response, Error]
 
 
 @pytest.mark.parametrize("scope", [Scope.PUBLIC, Scope.PRIVATE])
 def test_peer_that_may_not_be_handed_out_is_refused(scope: Scope) -> None:
     bench = Bench(scope=scope)
-
     answer = bench.ask(AnnouncePeer(SWARM, 0, bench.token()))
-
     assert answer == Error(b"aa", 203, "Address not allowed", bench.asker, VERSION)
     assert bench.peers.statistics().peers == 0
 
@@ -368,9 +350,7 @@ def test_announce_to_a_full_store_is_refused() -> None:
     """The token may be from a better time: that is our fault, hence 202."""
     bench = Bench(max_peers=1)
     bench.store(IPV4, 1)
-
     answer = bench.ask(AnnouncePeer(SWARM, 6999, bench.token()))
-
     assert answer == Error(b"aa", 202, "Store is full", bench.asker, VERSION)
 
 
@@ -383,9 +363,7 @@ def test_query_under_our_own_id_gets_silence(method: Method) -> None:
 def test_transaction_id_comes_back_unchanged(transaction_id: bytes) -> None:
     bench = Bench()
     methods = [Ping(), FindNode(SWARM), GetPeers(SWARM), AnnouncePeer(SWARM, 1, b"x")]
-
     answers = [bench.ask(method, transaction_id=transaction_id) for method in methods]
-
     assert {answer.transaction_id for answer in answers} == {transaction_id}
 
 
@@ -431,9 +409,7 @@ def test_reply_fits_and_holds_as_many_peers_as_fit(
 def test_other_replies_fit_too(family: Family, want: frozenset[Family], transaction_id: bytes) -> None:
     bench = Bench(family)
     methods = [Ping(), FindNode(SWARM, want), AnnouncePeer(SWARM, 1, b"x")]
-
     sizes = [len(encode(bench.ask(method, transaction_id=transaction_id))) for method in methods]
-
     assert max(sizes) <= MAX_PAYLOAD
 
 
@@ -507,9 +483,7 @@ def test_put_gets_the_error_it_deserves(item: MutableItem, cas: int | None, code
 def test_put_with_a_bad_token_costs_no_signature() -> None:
     """The token is checked first: it proves the address, and is a hundred times cheaper."""
     bench = Bench()
-
     answers = [bench.ask(Put(item, bench.token(UNKNOWN))) for item in (NOTE, LETTER)]
-
     assert answers == [Error(b"aa", 203, "Bad token", bench.asker, VERSION)] * 2
     assert (bench.items.statistics(1.0).items, bench.items.statistics(1.0).signatures_checked) == (0, 0)
 
@@ -527,9 +501,7 @@ def test_full_store_of_items_gives_no_token() -> None:
 
 def test_too_many_signatures_are_put_off() -> None:
     bench = Bench()
-
     answers = [put(bench, replace(LETTER, seq=10 + number)) for number in range(21)]
-
     assert [answer.code for answer in answers] == [206] * 20 + [202]
 
 

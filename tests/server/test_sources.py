@@ -12,10 +12,8 @@ def host(number: int) -> str:
 
 def test_sources_are_bounded() -> None:
     sources = Sources(Scope.PUBLIC)
-
     for number in range(3 * MAX_SOURCES):
         sources.get((host(number), 6881))
-
     assert 4096 <= len(sources) <= MAX_SOURCES == 8192
     assert len(sources._hosts) <= MAX_SOURCES
 
@@ -97,14 +95,12 @@ def test_ports_of_a_host_and_hosts_of_a_network_share_their_meters() -> None:
 def test_addresses_of_an_ipv6_network_share_a_meter() -> None:
     sources = Sources(Scope.PUBLIC)
     first, second = sources.get(("2a00::1", 1)), sources.get(("2a00::2", 1))
-
     assert first.network is second.network
 
 
 def test_each_endpoint_of_loopback_counts_for_itself() -> None:
     sources = Sources(Scope.LOOPBACK)
     first, second = sources.get(("127.0.0.1", 1)), sources.get(("127.0.0.1", 2))
-
     assert len({first.host, first.network, second.host, second.network}) == 4
 
 
@@ -124,7 +120,6 @@ def test_address_outside_our_scope_or_our_own_is_not_allowed(pair: tuple[str, in
 def test_source_knows_the_beginning_of_its_replies(pair: tuple[str, int], head: bytes) -> None:
     """The key `ip` with its compact address comes first (BEP 42)."""
     source = Sources(Scope.PUBLIC).get(pair)
-
     assert (source.head, source.packed_host) == (head, head.split(b":")[2][:-2])
 
 

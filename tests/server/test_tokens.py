@@ -37,7 +37,6 @@ def new_issuer(seed: int = 1, now: float = 0.0) -> TokenIssuer:
 def test_token_lives_for_its_period_and_the_next(issued_at: float, checked_at: float, accepted: bool) -> None:
     issuer = new_issuer()
     token = issuer.issue(ALICE, SWARM, issued_at)
-
     assert issuer.accepts(token, ALICE, SWARM, checked_at) is accepted
 
 
@@ -59,7 +58,6 @@ def test_token_lives_whatever_else_is_asked_meanwhile(pauses: list[float], age: 
 def test_token_is_bound_to_address_and_info_hash(host: bytes, info_hash: bytes) -> None:
     issuer = new_issuer()
     token = issuer.issue(ALICE, SWARM, 0.0)
-
     assert not issuer.accepts(token, host, info_hash, 0.0)
 
 
@@ -79,22 +77,18 @@ def test_secrets_change_at_whole_periods_whenever_somebody_asks() -> None:
     issuer = new_issuer()
     issuer.issue(BOB, SWARM, 1.9 * PERIOD)
     token = issuer.issue(ALICE, SWARM, 1.9 * PERIOD)
-
     assert issuer.accepts(token, ALICE, SWARM, 2.9 * PERIOD)
     assert not issuer.accepts(token, ALICE, SWARM, 3 * PERIOD)
 
 
 def test_tokens_are_short_and_the_same_within_a_period() -> None:
     issuer = new_issuer()
-
     tokens = {issuer.issue(ALICE, SWARM, now) for now in (0.0, 100.0, 299.0)}
-
     assert [len(token) for token in tokens] == [8]
 
 
 def test_issuers_do_not_accept_each_others_tokens() -> None:
     token = new_issuer(1).issue(ALICE, SWARM, 0.0)
-
     assert not new_issuer(2).accepts(token, ALICE, SWARM, 0.0)
 
 
@@ -107,5 +101,4 @@ def test_forged_token_is_refused(token: bytes) -> None:
 def test_token_with_one_bit_changed_is_refused(bit: int) -> None:
     issuer = new_issuer()
     number = int.from_bytes(issuer.issue(ALICE, SWARM, 0.0), "big")
-
     assert not issuer.accepts((number ^ 1 << bit).to_bytes(8, "big"), ALICE, SWARM, 0.0)

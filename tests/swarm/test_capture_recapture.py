@@ -11,7 +11,6 @@ from dhtnode.swarm.capture_recapture import DarrochEstimate, NamedPeers, darroch
 def test_sizes_tell_the_whole():
     """Half of 100 and half of 100 that make 75 together are parts of 100 (Petersen)."""
     found = darroch(75, [50, 50])
-
     assert found is not None
     assert found.estimate == pytest.approx(100)
 
@@ -29,7 +28,6 @@ def test_stores_without_overlap_tell_nothing():
 def test_slope_is_that_of_the_estimate():
     sizes = [500.0] * 8
     below, at, above = (darroch(seen, sizes) for seen in (2299.5, 2300, 2300.5))
-
     assert below is not None and at is not None and above is not None
     assert above.estimate - below.estimate == pytest.approx(at.slope, rel=0.01)
 

@@ -139,7 +139,6 @@ def test_error_of_a_filter_is_as_published(count, by_formula, simulated):
 )
 def test_ends_of_a_union_are_those_of_the_exact_moments(zero_bits, low, high):
     found = union_interval(ScrapeFilter((1 << 2048 - zero_bits) - 1), EMPTY, 0)
-
     assert (found.low, found.high) == (low, high)
 
 
@@ -170,21 +169,18 @@ def test_interval_of_one_filter_covers_the_swarm(count):
 def test_single_bit_is_a_peer():
     """Both hashes of one address may fall on one bit; half a peer is not reported as none."""
     found = estimated([reply(peers=ScrapeFilter(1))])
-
     assert (found.peers_low, found.peers, found.peers_high) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_tiny_swarm_is_one_number(count):
     found = estimated([reply(peers=ScrapeFilter((1 << 2 * count) - 1))])
-
     assert (found.peers_low, found.peers, found.peers_high) == (count, count, count)
 
 
 def test_interval_has_the_width_of_the_error():
     """Around 1000 peers it spans twice 1.96 standard errors, within a tenth."""
     found = estimated([reply(peers=random_filter(1000, Random(5)))])
-
     width = found.peers_high - found.peers_low
     assert width == pytest.approx(2 * 1.96 * relative_error(1000) * 1000, rel=0.1)
 
@@ -218,19 +214,15 @@ def test_seeds_and_leechers_are_estimated_apart():
 
 def test_peer_that_is_seed_here_and_leecher_there_counts_once():
     both = random_filter(200, Random(7))
-
     found = estimated([reply(seeds=both, peers=EMPTY), reply(seeds=EMPTY, peers=both)])
-
     assert found.seeds == found.leechers == found.peers == round(both.estimate())
 
 
 def test_named_peer_in_a_seed_filter_is_no_leecher():
     """A node without BEP 33 does not know who seeds; the other nodes do (BEP 33)."""
     hosts = random_hosts(30, Random(8))
-
     filters = reply(seeds=filter_of(hosts[:20]), peers=filter_of(hosts[20:]))
     found = estimated([filters, names_reply(hosts)])
-
     assert (found.seeds, found.leechers, found.peers) == (20, 10, 30)
 
 
@@ -260,7 +252,6 @@ def test_share_of_nothing_is_not_certain():
 def test_empty_filters_say_nothing_about_roles():
     """A node that knows nobody does not make 60 named peers neither seeds nor leechers."""
     found = estimated([reply(seeds=EMPTY, peers=EMPTY), names_reply(random_hosts(60, Random(8)))])
-
     assert (found.seeds, found.leechers, found.peers) == (0, 60, 60)
     assert (found.seeds_high, found.leechers_high) == (60, 60)
 
@@ -268,7 +259,6 @@ def test_empty_filters_say_nothing_about_roles():
 def test_roles_of_peers_that_were_only_named_are_unknown():
     """Without a filter every peer may be a seed; the text of BEP 33 is the estimate, not the interval."""
     found = estimated([names_reply(random_hosts(60, Random(8)))])
-
     assert (found.seeds_low, found.seeds, found.seeds_high) == (0, 0, 60)
     assert (found.leechers, found.leechers_high) == (60, 60)
 
@@ -276,7 +266,6 @@ def test_roles_of_peers_that_were_only_named_are_unknown():
 def test_lone_filter_is_enough():
     """A node that sent only one of the two filters counts as one with filters."""
     found = estimated([reply(seeds=filter_of(["192.0.2.1"]))])
-
     assert (found.seeds, found.leechers, found.peers, found.nodes_with_filters) == (1, 0, 1, 1)
 
 
@@ -337,7 +326,6 @@ def test_headline_is_not_biased_by_choosing_the_higher_estimate(count):
 def test_few_undetected_peers_do_not_change_the_name_of_the_method(listed, method, peers):
     """Two nodes that name all they store, of 100 peers in all: (100 - n)^2 / (2n - 100) are on neither."""
     found = estimated(two_lists(listed))
-
     assert (found.method, found.distinct_peers) == (method, 100)
     assert found.by("headline").estimate == pytest.approx(peers, abs=0.001)
 
@@ -364,7 +352,6 @@ def test_upper_end_alone_has_five_per_cent_where_the_lower_one_is_certain():
 def test_headline_goes_by_the_name_of_what_has_more_weight_in_it(count, method):
     random = Random(count)
     peers = random_masks(count, random)
-
     assert estimated([stores_reply(random.sample(peers, 500)) for _ in range(NODES)]).method == method
 
 
@@ -415,16 +402,13 @@ def test_identical_stores_agree_with_their_union():
 def test_disjoint_stores_have_no_pair_ratio():
     """Without overlap the swarm could be of any size: the union stands, as a lower bound."""
     stores = [ScrapeFilter(0b1111 << 4 * node) for node in range(NODES)]
-
     found = estimated([reply(peers=store) for store in stores])
-
     assert found.by("pair-ratio") is None
     assert (found.method, found.peers) == ("union", 16)
 
 
 def test_pair_ratio_needs_overlap_without_any_one_node():
     stores = [ScrapeFilter(0b001111), ScrapeFilter(0b110000), ScrapeFilter(0b111111)]
-
     assert pair_ratio(stores) is None
 
 
@@ -432,7 +416,6 @@ def test_pair_ratio_ignores_stores_that_hold_nothing():
     random = Random(14)
     peers = random_masks(300, random)
     stores = [ScrapeFilter(reduce(or_, random.sample(peers, 200))) for _ in range(3)]
-
     assert pair_ratio([stores[0], stores[1], EMPTY]) is None
     assert pair_ratio([stores[0], EMPTY, stores[1], stores[2]]) == pair_ratio(stores) is not None
 
@@ -440,7 +423,6 @@ def test_pair_ratio_ignores_stores_that_hold_nothing():
 def test_overlap_by_chance_is_no_pair_ratio():
     random = Random(21)
     found = [pair_ratio([random_filter(50, random) for _ in range(NODES)]) for _ in range(300)]
-
     assert fmean(interval is not None for interval in found) < 0.03
 
 
@@ -472,7 +454,6 @@ def test_named_peers_alone_are_corrected_for_unseen_ones():
 
 def test_one_node_that_names_peers_gives_a_lower_bound():
     found = estimated([names_reply(["192.0.2.1", "192.0.2.2", "2001:db8::1"])])
-
     assert (found.method, found.by("chao2")) == ("distinct", None)
     assert (found.peers_low, found.peers, found.peers_high) == (3, 3, 3)
     assert (found.distinct_peers, found.leechers, found.seeds) == (3, 3, 0)
@@ -480,9 +461,7 @@ def test_one_node_that_names_peers_gives_a_lower_bound():
 
 def test_ports_of_one_host_are_one_peer():
     values = [Address("192.0.2.1", port) for port in (1, 2, 3)]
-
     found = estimated([reply(values=values)])
-
     assert (found.distinct_peers, found.peers) == (1, 1)
 
 
@@ -528,7 +507,6 @@ def test_interval_covers_a_swarm_seen_by_filters_and_lists(count):
 def test_chao2_is_the_published_formula():
     """Three nodes, Q1 = 4, Q2 = 2, one host seen by all: 7 + 2/3 * 4*3 / (2*3)."""
     found = chao2(NamedPeers.of([{"a", "b", "x", "y", "z"}, {"c", "x", "z"}, {"d", "y", "z"}]))
-
     assert found is not None
     assert found.estimate == pytest.approx(7 + 2 / 3 * 12 / 6)
     assert 7 < found.low < found.estimate < found.high
@@ -547,27 +525,23 @@ def test_chao2_without_a_host_named_twice_says_nothing():
 
 def test_no_replies_say_nothing():
     found = estimated([])
-
     assert (found.method, found.peers, found.peers_low, found.peers_high) == ("none", 0, 0, 0)
     assert (found.by("union"), found.by("pair-ratio"), found.by("chao2")) == (Interval(0, 0, 0), None, None)
 
 
 def test_nodes_that_know_nobody_say_nothing():
     found = estimated([reply(), reply()])
-
     assert (found.method, found.peers, found.nodes_with_filters) == ("none", 0, 0)
 
 
 def test_empty_filters_mean_nobody():
     found = estimated([reply(seeds=EMPTY, peers=EMPTY)] * NODES)
-
     assert (found.method, found.nodes_with_filters, found.saturated) == ("union", NODES, False)
     assert (found.peers, found.peers_low, found.peers_high) == (0, 0, 0)
 
 
 def test_full_filter_is_at_least_what_it_can_tell():
     found = estimated([reply(seeds=EMPTY, peers=FULL)])
-
     assert found.saturated
     assert found.peers_low < 7000 < found.peers == 7806 < 10_000 < found.peers_high < 12_000
 
@@ -576,16 +550,13 @@ def test_full_filter_is_at_least_what_it_can_tell():
 def test_saturation_is_marked(count, saturated):
     """Above 5000 a filter has too few zero bits to be trusted."""
     found = estimated([reply(peers=random_filter(count, Random(count)))])
-
     assert found.saturated is saturated
 
 
 def test_large_swarm_found_through_overlap_is_marked_saturated():
     random = Random(18)
     peers = random_masks(9000, random)
-
     found = estimated([stores_reply(random.sample(peers, 500)) for _ in range(NODES)])
-
     assert found.by("union").estimate < 5000 < found.peers
     assert (found.method != "union", found.saturated) == (True, True)
 
@@ -593,9 +564,7 @@ def test_large_swarm_found_through_overlap_is_marked_saturated():
 def test_more_named_peers_than_a_filter_can_hold_are_still_counted():
     """A list is no filter: 9000 named peers are 9000, whatever bits they share."""
     hosts = random_hosts(9000, Random(19))
-
     found = estimated([names_reply(hosts)])
-
     assert (found.peers, found.peers_low, found.distinct_peers) == (9000, 9000, 9000)
 
 
@@ -603,6 +572,5 @@ def test_masks_of_hosts_and_random_masks_are_alike():
     """The simulations above draw random bits; those of real addresses spread as evenly."""
     random = Random(20)
     hosts = [pack_host(host) for host in random_hosts(1000, random)]
-
     assert ScrapeFilter.of(hosts).estimate() == pytest.approx(1000, rel=0.06)
     assert {host_mask(host).bit_count() for host in hosts} <= {1, 2}

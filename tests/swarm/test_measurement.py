@@ -237,7 +237,6 @@ def test_lookup_ends_though_liars_name_ever_closer_nodes():
     step = iter(range(10**6, 0, -1))
     measurement = measurement_of([10**7], follows=True)
     asked = drive(measurement, lambda query: answer(query, nodes=compact(*(next(step) for _ in range(8)))))
-
     assert len(asked) == MOST_QUERIED_ON_THE_WAY
 
 
@@ -246,7 +245,6 @@ def test_contacts_closer_than_anybody_can_be_are_not_followed():
     made = TARGET[:6] + b"z" * 14 + (7).to_bytes(6, "big")
     measurement = measurement_of(range(1001, 1010), follows=True)
     asked = drive(measurement, lambda query: answer(query, nodes=made))
-
     assert places(asked) == [*range(1001, 1009)]
 
 
@@ -284,7 +282,6 @@ def test_liar_caught_by_a_probe_does_not_count_from_then_on():
 def test_canaries_are_bounded_and_a_sample():
     some, few = CanaryHashes(Random(1), share=0.25), CanaryHashes(Random(1), share=1.0, most=10)
     wanted = [endpoint for endpoint in range(1000) if some.wants(endpoint)]
-
     assert 200 < len(wanted) < 300
     assert [endpoint for endpoint in range(100) if few.wants(endpoint)] == [*range(10)]
     assert not any(few.wants(endpoint) for endpoint in range(10))
@@ -294,7 +291,6 @@ def test_canaries_are_bounded_and_a_sample():
 def test_honest_answer_to_a_probe_is_no_lie(filter_):
     canaries = CanaryHashes(Random(1))
     honest = Response(b"tttt", NodeId(b"n" * 20), seeds_filter=filter_, peers_filter=filter_, nodes=b"n" * 26)
-
     assert not canaries.catches(1, honest)
     assert canaries.catches(1, honest._replace(peers_filter=FILLED))
     assert canaries.is_liar(1)
@@ -318,7 +314,6 @@ def test_second_questions_of_a_lookup_stay_within_their_bytes():
 def test_each_family_has_its_own_nodes():
     measurement = measurement_of(range(1, 20), families=Family)
     asked = drive(measurement, lambda query: answer(query) if query.family is Family.IPV6 else silent())
-
     assert Counter(query.family for query in asked) == {Family.IPV4: 19, Family.IPV6: CLOSEST}
     assert len(counting(measurement)) == CLOSEST
 

@@ -28,7 +28,6 @@ def observed(replies, key=b""):
 @pytest.mark.parametrize("peers", [3, 40, 400, 3000])
 def test_host_hashes_of_any_key_give_the_same_estimate(peers):
     replies = some_replies(peers, peers)
-
     assert estimate_swarm(observed(replies, b"secret")) == estimate_swarm(observed(replies))
 
 
@@ -57,7 +56,6 @@ def test_named_peers_are_placed_by_the_seed_filters_that_are_believed():
 
 def test_observation_without_names_has_no_bits_of_names():
     (silent,) = observed([(replace(NOTHING, outcome=Outcome.TIMEOUT), ())])
-
     assert (silent.host_hashes, silent.named_filter, silent.unplaced_filter) == (frozenset(), None, None)
     assert (silent.named_tokens, silent.named, silent.is_believed) == (None, ScrapeFilter(), False)
 
@@ -70,7 +68,6 @@ def test_no_nodes_and_nodes_that_know_nothing_want_no_more():
 @pytest.mark.parametrize(("peers", "share"), [(30, 0.0), (300, 0.1), (6000, 1.0)])
 def test_more_nodes_are_wanted_where_stores_are_cut(peers, share):
     wanted = [more_nodes_wanted(observed(some_replies(peers, f"{peers} {seed}"))) for seed in range(10)]
-
     assert set(wanted) <= {0, EXTENDED_TO - 8}
     assert abs(sum(map(bool, wanted)) / len(wanted) - share) <= 0.2
 
@@ -82,14 +79,12 @@ def test_two_peers_or_one_per_cent_may_stay_unseen(hosts, listed, wanted):
     """Two lists tell by their overlap (Petersen) that 1.3, 2.3, 9.9 and 12.5 peers are on neither."""
     peers = [Address(f"198.51.{number >> 8}.{number & 255}", 6881) for number in range(hosts)]
     observations = observed([(NOTHING, peers[:listed]), (NOTHING, peers[-listed:])])
-
     assert more_nodes_wanted(observations) == wanted
 
 
 def test_no_more_than_sixteen_are_wanted():
     source = ModelSwarm(SwarmModel(), 6000, Random(1)).replies()
     observations = observed([next(source) for _ in range(EXTENDED_TO)])
-
     assert more_nodes_wanted(observations[:12]) == 4
     assert more_nodes_wanted(observations) == 0
 
@@ -98,6 +93,5 @@ def test_families_are_looked_at_apart():
     """That IPv4 and IPv6 share no peer is no sign of cut stores."""
     four = observed(some_replies(60, 3))
     six = [replace(node, address=Address("2a00::1", 6881)) for node in observed(some_replies(60, 4))]
-
     assert more_nodes_wanted(four) == more_nodes_wanted(six) == 0
     assert estimate_swarm([*four, *six]).peers == pytest.approx(120, abs=2)

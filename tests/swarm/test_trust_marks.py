@@ -50,7 +50,6 @@ def test_mark_in_a_database_has_a_meaning():
 def test_marks_that_were_set_before_are_kept_in_order():
     replies = honest(40)
     replies[7] = changed(replies[7], marks=("foreign-source", "wrong-id"))
-
     assert marks(replies) == ((),) * 7 + (("wrong-id", "foreign-source"),)
 
 
@@ -64,14 +63,12 @@ def test_lists_of_another_length_are_refused():
 def test_full_filter_is_impossible(peers):
     """No store holds as many peers as it takes to set every bit."""
     found = marks_of_last(honest(peers), reply_of(9, EMPTY, FULL, ()))
-
     assert "impossible-count" in found
 
 
 def test_seeds_that_are_leechers_are_marked():
     invented = random_filter(40, Random(1))
     a_few = ScrapeFilter(invented.bits & ~random_filter(1500, Random(2)).bits)
-
     assert "seeds-are-leechers" in marks([reply_of(9, invented, invented, ())])[0]
     assert marks([reply_of(9, invented | a_few, a_few, ())]) == ((),)
 
@@ -90,7 +87,6 @@ def test_names_that_are_not_in_the_filters_are_marked():
 def test_special_use_addresses_are_marked(host):
     special = tuple(Address(host.format(number), 1) for number in range(1, 30))
     replies = honest(60, bep33=0.0)
-
     assert "special-use-addresses" in marks_of_last(replies, reply_of(9, None, None, special))
     leaking = replies[-1][0], (*replies[-1][1], special[0])
     assert marks([*replies[:-1], leaking]) == ((),) * 8
@@ -100,7 +96,6 @@ def test_special_use_addresses_are_marked(host):
 def test_half_of_the_listed_peers_may_not_be_special(special, marked):
     hosts = [f"10.0.0.{number}" if number < special else f"21.0.0.{number}" for number in range(10)]
     reply = reply_of(9, None, None, tuple(Address(host, 1) for host in hosts))
-
     assert (marks([reply]) == (("special-use-addresses",),)) is marked
 
 
@@ -109,7 +104,6 @@ def test_on_loopback_every_address_serves():
     reply = reply_of(9, None, None, values)
     here = changed(reply, address=Address("127.0.0.9", 1))
     at_home = here[0], (Address("10.0.0.1", 1),)
-
     assert marks([reply]) == marks([here]) == marks([at_home]) == ((),)
 
 
@@ -120,7 +114,6 @@ def test_invented_store_is_unknown_to_the_others(peers, hosts):
     liar = reply_of(
         9, random_filter(hosts // 3, Random(hosts)), random_filter(hosts, Random(f"leechers {hosts}")), ()
     )
-
     assert marks_of_last(honest(peers, 2), liar) == ("unknown-to-the-others",)
 
 
@@ -129,9 +122,7 @@ def test_padded_store_is_unknown_to_the_others(peers):
     """Half of it is true; the other half only this node knows."""
     replies = honest(peers, bep33=1.0, capped=0.0)
     stored = replies[0][0].stored
-
     liar = reply_of(9, EMPTY, stored | random_filter(peers, Random(4)), ())
-
     assert marks_of_last(replies, liar) == ("unknown-to-the-others",)
 
 
@@ -139,7 +130,6 @@ def test_copies_of_another_swarm_are_one_witness():
     replies = honest(400, bep33=1.0, capped=0.0)[:5]
     copied = random_filter(100, Random(5))
     liars = [reply_of(20 + number, copied, EMPTY, ()) for number in range(3)]
-
     assert marks([*replies, *liars]) == ((),) * 5 + (("copied-filters",),) * 3
 
 
@@ -206,7 +196,6 @@ def test_two_stores_outvote_a_third():
     random = Random(1)
     hosts, invented = ([host_mask(random.randbytes(4)) for _ in range(60)] for _ in range(2))
     told = [hosts[:50], hosts[10:], invented]
-
     assert outlier_stores([NodeStore(reduce(or_, some), len(some)) for some in told]) == {2}
 
 
@@ -221,7 +210,6 @@ def test_two_liars_among_stores_of_leechers_are_told():
 
 def test_stores_without_overlap_are_not_judged():
     replies = [reply_of(rank, random_filter(50, Random(rank)), EMPTY, ()) for rank in range(3)]
-
     assert marks(replies) == ((),) * 3
 
 
@@ -229,7 +217,6 @@ def test_stores_without_overlap_are_not_judged():
 def test_honest_nodes_get_no_marks(unequal):
     random = Random(f"honest {unequal}")
     found = [measure(SwarmModel(unequal=unequal), drawn_size(3000, random), random) for _ in range(60)]
-
     assert not [mark for each in found for mark in each.marks]
 
 

@@ -47,7 +47,6 @@ def test_closest_are_found_where_somebody_has_crowded_a_place():
 
 def test_node_given_twice_is_one_and_one_id_at_two_places_is_two():
     known = PackedNodes(Family.IPV4, [(b"b" * 20, 7), (b"a" * 20, 1), (b"b" * 20, 7), (b"b" * 20, 8)])
-
     assert sorted(known.closest(b"b" * 20, 8)) == [(b"a" * 20, 1), (b"b" * 20, 7), (b"b" * 20, 8)]
 
 

@@ -46,7 +46,6 @@ def follow(truth_at, *, noise=0.05, seed=1, until=60 * DAY, settings=SETTINGS):
 def test_stable_swarm_is_measured_ever_more_rarely(noise):
     """Whatever the noise, as long as the intervals tell of it: a false alarm is soon forgotten."""
     intervals = [course.interval for course in follow(lambda _: 300.0, noise=noise)]
-
     assert intervals[0] == 4 * 900
     assert intervals.count(DAY) > 0.8 * len(intervals)
     assert max(intervals) == DAY
@@ -56,7 +55,6 @@ def test_stable_swarm_is_measured_ever_more_rarely(noise):
 def test_interval_follows_the_speed(hours):
     courses = follow(lambda now: 200 * exp(now / HOUR / hours), noise=0.02, until=5 * hours * HOUR)
     settled = sorted(course.interval for course in courses[4:])
-
     assert CHANGE * hours * HOUR / 2.5 < settled[len(settled) // 2] < CHANGE * hours * HOUR * 2.5
 
 

@@ -200,7 +200,6 @@ async def test_budget_holds_however_large_it_is(autojump_clock, store, budget):
     world = World.of(stable=2 * budget)
     world.seconds = 0.0
     await watch_for(3 * HOUR, store, world, WatchSettings(budget=budget))
-
     assert most_within_an_hour(world) <= budget
     assert len(world.begun) >= budget
 
@@ -292,7 +291,6 @@ async def test_once_with_a_single_swarm_measures_it_now(autojump_clock, store):
     world = World.of(stable=1)
     async with open_watch(store, world, WatchSettings()) as (watch, measure):
         await watch.run(measure, once=True)
-
     assert len(world.begun) == 1
     assert "1 swarms, 1 measured, 0 failed, next in" in watch.describe()
 

@@ -73,14 +73,12 @@ def test_inflated_filters_hold_thousands(network):
 
 def test_copied_filters_are_the_same_everywhere(network):
     copied = told(network, "copied filters") + told(network, "copied filters", OTHER)
-
     assert len({(each[b"BFsd"], each[b"BFpe"]) for each in copied}) == 1
     assert sizes(copied[:1])[0] == pytest.approx(COPIED, rel=0.1)
 
 
 def test_invented_filters_are_new_each_time(network):
     invented = told(network, "invented filters") + told(network, "invented filters", OTHER)
-
     assert len({(each[b"BFsd"], each[b"BFpe"]) for each in invented}) == len(invented)
     assert all(INVENTED[0] * 0.9 < size < INVENTED[1] * 1.1 for size in sizes(invented))
 

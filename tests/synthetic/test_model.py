@@ -104,7 +104,6 @@ def test_same_seed_same_network():
 
 def test_other_seed_other_network():
     one, other = (Population(SyntheticSettings(nodes=100, seed=seed), 0) for seed in (1, 2))
-
     assert not set(contacts(one.contacts)) & set(contacts(other.contacts))
 
 
@@ -226,7 +225,6 @@ def test_presence_in_tables_has_a_heavy_tail(large):
 @pytest.mark.parametrize("feature", ["bep33", "bep42", "bep51", "capped"])
 def test_shares_of_features_are_those_asked_for(feature):
     population = Population(SyntheticSettings(nodes=4000, **{feature: 0.4}), 0)
-
     assert is_near(sum(population.has(feature, number) for number in range(4000)), 4000, 0.4)
 
 
@@ -255,7 +253,6 @@ def test_shares_of_kinds_and_styles_are_those_asked_for():
 def test_secure_ids_are_those_of_bep_42(host, last, first):
     """The vectors of the BEP: 21 bits of each id are told by its address and last byte."""
     packed = int.from_bytes(bytes(map(int, host.split("."))), "big")
-
     assert secure_prefix(packed, last) == int(first, 16) >> 3
 
 
@@ -264,7 +261,6 @@ def test_ids_of_those_who_keep_to_bep_42_follow_from_their_addresses():
     for rank, number in enumerate(population.numbers):
         node_id = population.node_id(rank)
         bound = secure_prefix(int.from_bytes(population.packed_host(rank), "big"), node_id[-1])
-
         assert (int.from_bytes(node_id[:3], "big") >> 3 == bound) == population.has("bep42", number)
 
 
@@ -349,14 +345,12 @@ def test_announced_peers_are_bounded():
     held = Announced(limit=2)
     for peer in (b"1", b"2", b"3", b"1"):
         held.store(0, TARGET, peer, 0.0, seed=peer == b"1")
-
     assert (len(held), held.dropped) == (2, 1)
     assert held.peers(0, TARGET, 1.0) == ([b"1"], [b"2"])
 
 
 def test_swarms_are_zipf_and_found_by_info_hash(network):
     swarms = list(network.swarms)
-
     assert sorted((swarm.peers for swarm in swarms), reverse=True) == [3000 // n for n in range(1, 201)]
     assert [network.swarms.find(swarm.info_hash) for swarm in swarms] == list(range(200))
     assert network.swarms.find(TARGET) is None
@@ -418,7 +412,6 @@ def test_filters_stand_for_the_peers_stored(network):
 
 def test_capped_nodes_store_500_peers():
     network = Network(SyntheticSettings(nodes=50, swarms=1, largest=5000, capped=1.0))
-
     sizes = [len(network.swarms.stored(0, rank).peers) for rank in network.swarms.holders(0)[:CLOSEST]]
     assert sizes == [500] * CLOSEST
 
@@ -470,7 +463,6 @@ def test_samples_are_stable_for_an_interval_and_early_calls_are_counted():
 
 def test_nodes_without_bep_51_give_no_samples():
     network = Network(SyntheticSettings(nodes=20, bep51=0.0))
-
     for number in range(20):
         replies = ask(network, number, "sample_infohashes", target=TARGET)
         assert [bdecode(data)[b"e"][0] for data, _ in replies] in ([], [203], [204])
@@ -553,7 +545,6 @@ def test_floods_are_bounded(hostile):
 def test_refusals_have_every_code(hostile):
     """Those of BEP 5."""
     codes = {bdecode(data)[b"e"][0] for _, _, ((data, _),) in lies(hostile, "errors")}
-
     assert codes == {201, 202, 203, 204}
 
 
@@ -568,7 +559,6 @@ def test_oversized_lists_fit_into_a_datagram(hostile):
 
 def test_malformed_replies_are_of_many_forms(hostile):
     sent = [data for _, _, ((data, _),) in lies(hostile, "malformed")]
-
     assert len({data[:40] for data in sent}) > 5
     assert any(b"2:tt" in data for data in sent)
 
@@ -594,7 +584,6 @@ def test_impossible_networks_are_refused(options, complaint):
 def test_tables_do_not_depend_on_who_asked_before(large):
     again = Tables(large.population)
     ranks = range(0, large.population.members, 1001)
-
     assert [again.entries(rank) for rank in reversed(ranks)] == [
         large.tables.entries(rank) for rank in reversed(ranks)
     ]

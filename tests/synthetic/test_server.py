@@ -227,7 +227,6 @@ def test_command_serves_a_census_and_tells_the_truth(tmp_path):
 def test_module_is_the_command():
     line = [sys.executable, "-m", "crawler", "synthetic", "--nodes", "5", "--timeout", "0.1"]
     ended = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
-
     lines = ended.stdout.splitlines()
     assert [text.split(".")[0] for text in lines] == ["127"] * 3
 
@@ -255,6 +254,5 @@ def test_truth_without_a_place_is_status_1(tmp_path):
     (tmp_path / "there.db").write_text("mine")
     lines = [["synthetic", "--truth", "there.db"], ["synthetic", "--truth", "missing/truth.db"]]
     there, missing = run_each("dhtcrawl", lines, cwd=tmp_path)
-
     assert (there.status, there.error) == (1, "dhtcrawl: there.db: is there already")
     assert (missing.status, missing.error) == (1, "dhtcrawl: missing/truth.db: the directory does not exist")

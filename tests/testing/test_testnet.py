@@ -45,7 +45,6 @@ async def test_nodes_have_joined_when_the_block_begins():
 async def test_network_of_one_node_serves():
     async with open_testnet(1) as testnet, open_node(bootstrap=testnet.bootstrap) as node:
         (found,) = await node.find_node(testnet.nodes[0].node_id)
-
         assert found.address == testnet.nodes[0].addresses[0]
 
 
@@ -85,7 +84,6 @@ async def test_stores_hold_every_peer_of_a_swarm_larger_than_the_usual_cap():
     async with open_testnet(8, seed=4) as testnet:
         swarm = testnet.place_swarm(HASH, 2000, 3000)
         shares = stored(testnet, HASH)
-
     assert len(reduce(or_, shares.values(), set())) == swarm.peers
 
 
@@ -93,7 +91,6 @@ async def test_scrape_measures_what_was_placed():
     async with open_testnet(10, seed=5) as testnet, open_node(bootstrap=testnet.bootstrap) as node:
         testnet.place_swarm(HASH, 3, 4)
         estimate = (await node.scrape(HASH)).estimate
-
     assert (estimate.seeds, estimate.leechers, estimate.peers) == (3, 4, 7)
 
 
@@ -110,7 +107,6 @@ async def test_same_seed_makes_the_same_ids_and_shares():
 
 async def test_other_seeds_and_none_make_other_networks():
     networks = [await run_once(seed) for seed in (6, 7, None, None)]
-
     assert len({tuple(ids) for ids, _, _ in networks}) == 4
 
 
@@ -119,7 +115,6 @@ async def test_more_peers_than_addresses_are_refused():
     async with open_testnet(1) as testnet:
         with pytest.raises(ValueError, match="at most 131070 peers in a swarm, not 131071"):
             testnet.place_swarm(HASH, 131_071, 0)
-
         assert (testnet.swarms, stored(testnet, HASH)) == ([], {})
 
 
@@ -144,7 +139,6 @@ async def test_placed_swarms_are_renewed(autojump_clock):
 async def test_networks_can_be_joined_to_each_other():
     async with open_testnet(4) as first, open_testnet(4, bootstrap=first.bootstrap) as second:
         known = {contact.node_id for contact in second.nodes[0].contacts()}
-
         assert {node.node_id for node in first.nodes} <= known
 
 
@@ -165,7 +159,6 @@ async def test_exception_of_the_block_comes_out_as_it_is(error):
     with pytest.raises(type(error)) as caught:
         async with open_testnet(2):
             raise error
-
     assert caught.value is error
 
 

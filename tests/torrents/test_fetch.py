@@ -44,10 +44,7 @@ async def directly(function, *args, limiter):
 async def fetcher_with(path, reachable, on_fetched, **settings):
     with CrawlDatabase.open(path) as store:
         run_id = store.runs.begin("metadata", {}, "0", "2024-01-01T00:00:00.000Z")
-        async with (
-            open_writer(store, run_id, run_sync=directly) as writer,
-            open_service_nursery() as nursery,
-        ):
+        async with open_writer(store, run_id, run_sync=directly) as writer, open_service_nursery() as nursery:
             swarm = Swarm(nursery, reachable)
             client = PeerClient(
                 {Family.IPV4: Scope.LOOPBACK},
@@ -93,10 +90,7 @@ async def test_all_swarms_that_were_offered_are_asked(tmp_path, autojump_clock):
 
 async def test_known_torrent_is_not_fetched_again(tmp_path, autojump_clock):
     public, private = info_of(0), info_of(1, private=1)
-    peers = {
-        address(0, 0): Peer(public[1], ALL, public[0]),
-        address(1, 0): Peer(private[1], ALL, private[0]),
-    }
+    peers = {address(0, 0): Peer(public[1], ALL, public[0]), address(1, 0): Peer(private[1], ALL, private[0])}
     for _ in range(2):
         told = []
         async with fetcher_with(tmp_path / "crawl.db", peers, told.append) as fetcher:

@@ -269,7 +269,6 @@ async def test_connection_that_nobody_answers_is_given_up(autojump_clock):
 
     client = PeerClient({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1), connect=never)
     told = await client.contact_peers(INFO_HASH, [address(number) for number in range(20)])
-
     assert told.failures == {"no connection": 20}
 
 

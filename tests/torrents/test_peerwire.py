@@ -105,7 +105,6 @@ def test_length_beyond_the_limit_is_refused_at_once():
 def test_handshake_comes_back(has_extensions, has_fast, peer_id, rest):
     handshake = Handshake(INFO_HASH, peer_id, has_extensions, has_fast)
     data = encode_handshake(handshake)
-
     assert len(data) == HANDSHAKE_BYTES
     assert read_handshake_untrusted(data + rest) == handshake
     assert read_handshake_untrusted(data[:-1]) is None
@@ -114,7 +113,6 @@ def test_handshake_comes_back(has_extensions, has_fast, peer_id, rest):
 def test_handshake_has_the_bits_of_the_beps():
     """BEP 10: byte 5 has 0x10; BEP 6: byte 7 has 0x04."""
     data = encode_handshake(Handshake(INFO_HASH, PEER_ID))
-
     assert data == b"\x13BitTorrent protocol" + bytes.fromhex("0000000000100004") + INFO_HASH + PEER_ID
 
 
@@ -220,7 +218,6 @@ def test_impossible_words_about_pieces_are_refused(words):
 
 def test_pieces_named_one_by_one_are_bounded():
     told = pieces_of(have(MAX_PIECES - 1))
-
     assert len(told._bits) == MAX_PIECES // 8
 
 
@@ -260,7 +257,6 @@ def test_wrong_types_in_an_extended_handshake_say_nothing(entries):
 
 def test_name_of_a_client_is_cut():
     known = read_extended_handshake_untrusted(encode({b"v": b"\xff" * 5000}), ExtendedHandshake())
-
     assert known.client == "\N{REPLACEMENT CHARACTER}" * 64
 
 
@@ -315,7 +311,6 @@ def test_metadata_with_another_hash_is_refused():
     assembly = Assembly(INFO_HASH, 5)
     assembly.next_requests()
     assembly.record(MetadataMessage(MetadataKind.DATA, 0, None, b"12345"))
-
     with pytest.raises(BadPeer, match="another hash"):
         assembly.verified()
 
@@ -333,7 +328,6 @@ def test_metadata_with_another_hash_is_refused():
 def test_wrong_part_is_refused(message):
     assembly = Assembly(INFO_HASH, 5)
     assembly.next_requests()
-
     with pytest.raises(BadPeer):
         assembly.record(message)
 
@@ -440,7 +434,6 @@ def test_number_of_requests_follows_what_the_peer_takes():
     conversation, _ = introduced(
         ALL, extended(0, {b"m": {b"ut_metadata": 7}, b"metadata_size": 10 * PART_BYTES, b"reqq": 1})
     )
-
     assert conversation.begin_fetch() == encode_metadata_request(7, 0)
 
 

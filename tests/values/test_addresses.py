@@ -111,7 +111,6 @@ ALLOWED_BY = {
 @given(st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16))
 def test_host_bytes_survive_their_text(packed: bytes) -> None:
     host = unpack_host(packed)
-
     assert pack_host(host) == packed
     assert normalize_host(host) == host
 
@@ -186,7 +185,6 @@ def test_scope_decides_who_may_talk_to_an_address(host: str, scopes: tuple[Scope
 @pytest.mark.parametrize("host", ["8.8.8.8", "10.0.0.1", "127.0.0.1", "::1", "2a00::1"])
 def test_port_zero_is_nobody(host: str) -> None:
     nowhere = Address(host, 0)
-
     assert not any(scope.allows(nowhere) or scope.allows_peer(nowhere) for scope in Scope)
 
 
@@ -276,6 +274,5 @@ def test_addresses_that_go_together_may_be_listened_on(texts: list[str]) -> None
 def test_addresses_that_clash_are_told_in_one_line(texts: list[str], complaint: str) -> None:
     with pytest.raises(ValueError) as refused:
         check_listen([parse_address(text) for text in texts])
-
     assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -80,7 +80,6 @@ def test_numbers_are_ascii_digits_only(data):
 @pytest.mark.parametrize("sign", [b"", b"-"])
 def test_tolerant_decoder_limits_the_digits_of_an_integer(sign):
     longest = b"i" + sign + b"0" + b"9" * (19) + b"e"
-
     assert decode_untrusted(longest).value == int(longest[1:-1])
     with pytest.raises(BencodeError):
         decode_untrusted(longest.replace(b"0", b"00"))
@@ -105,7 +104,6 @@ def test_string_shorter_than_its_length_is_refused(data):
 def test_depth_is_limited_on_both_paths(opening, ballast):
     deepest = 31
     inner = opening * deepest + (b"i1e" if opening != b"l" else b"") + b"e" * deepest
-
     decode_untrusted(b"l" + inner + ballast + b"e")
     with pytest.raises(BencodeError):
         decode_untrusted(b"ll" + inner + ballast + b"ee")
@@ -125,14 +123,12 @@ def test_number_of_items_is_limited(item):
 
 def test_keys_count_as_items():
     pairs = 1024
-
     with pytest.raises(BencodeError):
         decode_untrusted(b"d" + b"".join(b"4:%04d0:" % key for key in range(pairs)) + b"e")
 
 
 def test_whole_table_of_bittorrent_dht_decodes():
     reply = encode({b"r": {b"nodes": b"n" * 26 * 300, b"values": [b"peer%02d" % n for n in range(100)]}})
-
     assert decode_untrusted(reply).canonical
 
 
@@ -156,7 +152,6 @@ def test_hostile_datagram_takes_little_time(data):
     started = time.process_time()
     with contextlib.suppress(BencodeError):
         decode_untrusted(data)
-
     assert time.process_time() - started < 0.1
 
 
@@ -171,7 +166,6 @@ def test_any_value_survives_a_round_trip(value):
 def test_both_decoders_agree_on_canonical_input(value):
     data = encode(value)
     long = encode([value, b"x" * 5000])
-
     assert _TolerantDecoder().decode(data) == decode_untrusted(data).value
     assert decode_untrusted(long) == Decoded([value, b"x" * 5000], canonical=True)
 
@@ -199,7 +193,6 @@ def test_any_bytes_decode_or_raise_one_error(data):
 @given(bencode_values(), st.binary(max_size=30))
 def test_value_is_told_from_what_follows_it(value, rest):
     data = encode(value)
-
     assert read_prefix_untrusted(data + rest) == (value, len(data))
 
 

@@ -39,7 +39,6 @@ def test_clock_takes_in_what_was_slept() -> None:
 
 def test_clock_of_the_system_never_lags_behind_the_monotonic_one() -> None:
     before = time.clock_gettime(time.CLOCK_MONOTONIC)
-
     assert seconds_since_start() >= before
 
 

@@ -28,9 +28,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "xor_distance.json
 @pytest.mark.parametrize("case", VECTORS)
 def test_distance_and_prefix_match_the_vectors(case: dict[str, str | int]) -> None:
     a, b = bytes.fromhex(case["a"]), bytes.fromhex(case["b"])
-
     measured = distance(a, b), distance_bits(a, b) - 1, shared_prefix_bits(a, b)
-
     assert measured == (int(case["xor"], 16), case["bucket_distance_exp"], case["shared_prefix_bits"])
 
 
@@ -54,24 +52,19 @@ def test_equal_ids_share_all_bits() -> None:
 def test_random_id_lies_in_its_range(data: st.DataObject) -> None:
     low = data.draw(st.integers(0, 2**ID_BITS - 1))
     high = data.draw(st.integers(low + 1, min(low + 3, 2**ID_BITS)) | st.integers(low + 1, 2**ID_BITS))
-
     drawn = random_id_between(low, high, Random(data.draw(st.integers())))
-
     assert len(drawn) == 20
     assert low <= as_int(drawn) < high
 
 
 def test_random_id_reaches_both_ends_of_its_range() -> None:
     random = Random(1)
-
     drawn = {random_id_between(7, 9, random) for _ in range(50)}
-
     assert drawn == {as_id(7), as_id(8)}
 
 
 def test_random_ids_follow_the_seed() -> None:
     drawn = [random_id(Random(3)), random_id(Random(3)), random_id(Random(4))]
-
     assert drawn[0] == drawn[1] != drawn[2]
     assert {len(node_id) for node_id in drawn} == {20}
 
@@ -79,7 +72,6 @@ def test_random_ids_follow_the_seed() -> None:
 @given(ids())
 def test_flipped_id_is_the_nearest_other_one(node_id: bytes) -> None:
     flipped = flip_last_bit(node_id)
-
     assert distance(node_id, flipped) == 1
     assert flip_last_bit(flipped) == node_id
 

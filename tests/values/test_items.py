@@ -43,9 +43,7 @@ def test_mutable_item_is_signed_as_published(case):
 def test_immutable_item_is_kept_under_its_hash():
     """Test 3 of BEP 44."""
     case = BEP_44["immutable_published"]
-
     item = ImmutableItem.of(b"Hello World!")
-
     assert (item.value.hex(), item.target().hex()) == (case["v_bencoded_hex"], case["target"])
     assert item.decoded() == b"Hello World!"
 
@@ -53,7 +51,6 @@ def test_immutable_item_is_kept_under_its_hash():
 @pytest.mark.parametrize("case", BEP_44["negative"], ids=lambda case: case["name"][:40])
 def test_wrong_signature_is_noticed(case):
     signed = (bytes.fromhex(case[name]) for name in ("k", "signed_buffer_hex", "sig"))
-
     assert not is_signed(*signed)
 
 
@@ -63,7 +60,6 @@ def test_wrong_signature_is_noticed(case):
 )
 def test_signature_is_over_everything(change):
     item = MutableItem.sign(SEED, b"value", seq=1)
-
     assert item.verify()
     assert not replace(item, **change).verify()
 
@@ -77,7 +73,6 @@ def test_empty_salt_is_none():
 def test_target_of_a_mutable_torrent(case):
     """The two vectors of BEP 46."""
     target = mutable_target(bytes.fromhex(case["k"]), bytes.fromhex(case["salt_hex"]))
-
     assert target.hex() == case["target"]
 
 
@@ -126,8 +121,7 @@ def test_value_has_1000_bytes_and_30_levels_at_most():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "text"),
-    [({"seq": -1}, "seq -1"), ({"seq": 2**63}, "seq 9"), ({"salt": bytes(65)}, "not 65")],
+    ("wrong", "text"), [({"seq": -1}, "seq -1"), ({"seq": 2**63}, "seq 9"), ({"salt": bytes(65)}, "not 65")]
 )
 def test_item_outside_its_limits_is_not_signed(wrong, text):
     assert MutableItem.sign(SEED, b"", seq=2**63 - 1, salt=bytes(64)).verify()

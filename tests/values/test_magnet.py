@@ -70,7 +70,6 @@ def test_info_hash_is_read_from_what_people_paste(text: str) -> None:
 def test_text_without_info_hash_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(InvalidInfoHash) as refusal:
         parse_info_hash(text)
-
     assert len(str(refusal.value).splitlines()) == 1
     assert 20 < len(str(refusal.value)) < 160
 
@@ -81,7 +80,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         info_hash = parse_info_hash(text)
     except InvalidInfoHash:
         return
-
     assert len(info_hash) == 20
 
 
@@ -93,7 +91,6 @@ KEY = "ab" * 32
 def test_published_link_to_a_mutable_torrent_is_read(case: dict[str, str]) -> None:
     """Key and salt, both in hex (BEP 46)."""
     expected = MutableLink(bytes.fromhex(case["k"]), bytes.fromhex(case["salt_hex"]))
-
     assert parse_mutable_link(case["magnet"]) == expected
 
 
@@ -126,6 +123,5 @@ def test_link_to_a_mutable_torrent_may_hold_more(link: str) -> None:
 def test_text_that_names_no_mutable_torrent_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(InvalidInfoHash) as refusal:
         parse_mutable_link(text)
-
     assert len(str(refusal.value).splitlines()) == 1
     assert 20 < len(str(refusal.value)) < 250

@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 from dhtnode.bencode import encode
 from dhtnode.errors import InvalidTorrent, PrivateTorrent
 from dhtnode.ids import InfoHash
-from dhtnode.metainfo import (
-    Metainfo,
-    TorrentInfo,
-    parse_info,
-    parse_metainfo,
-    public_info_hash,
-)
+from dhtnode.metainfo import Metainfo, TorrentInfo, parse_info, parse_metainfo, public_info_hash
 from tests.strategies import bencode_values
 
 sha1 = partial(hashlib.sha1, usedforsecurity=False)
@@ -97,7 +91,6 @@ REFUSED = {  # the bytes, and what is said about them
 
 def test_version_1_is_named_by_the_sha1_of_its_info():
     info_hash = InfoHash(sha1(encode(V1)).digest())
-
     assert parse_metainfo(torrent(announce=b"http://t.example")) == Metainfo("a.iso", info_hash, None)
     assert parse_metainfo(torrent()).info_hashes == (info_hash,)
 
@@ -105,14 +98,12 @@ def test_version_1_is_named_by_the_sha1_of_its_info():
 def test_version_2_is_named_by_a_cut_sha256():
     """Whole in the value, cut for the DHT (BEP 52)."""
     metainfo = parse_metainfo(torrent(V2, piece_layers={}))
-
     assert metainfo == Metainfo("a.iso", None, sha256(encode(V2)).digest())
     assert metainfo.info_hashes == (sha256(encode(V2)).digest()[:20],)
 
 
 def test_hybrid_has_both_names():
     first, second = parse_metainfo(torrent(HYBRID)).info_hashes
-
     assert first == sha1(encode(HYBRID)).digest()
     assert second == sha256(encode(HYBRID)).digest()[:20]
     assert public_info_hash(parse_metainfo(torrent(HYBRID))) == first
@@ -121,7 +112,6 @@ def test_hybrid_has_both_names():
 def test_tree_of_hashes_serves_in_place_of_pieces():
     """BEP 30."""
     info = without(V1, b"pieces") | {b"root hash": b"r" * 20}
-
     assert parse_metainfo(torrent(info)).info_hashes == (sha1(encode(info)).digest(),)
 
 
@@ -134,21 +124,18 @@ def test_tree_of_hashes_serves_in_place_of_pieces():
 )
 def test_hash_is_that_of_the_original_bytes(info):
     expected = sha1(info).digest()
-
     assert parse_metainfo(b"d4:info" + info + b"e").info_hashes == (expected,)
     assert parse_metainfo(b"d1:zi1e4:info" + info + b"1:ai1ee\r\n").info_hashes == (expected,)
 
 
 def test_info_inside_something_else_does_not_count():
     data = b"d1:a" + torrent(V2) + torrent()[1:]
-
     assert parse_metainfo(data).info_hashes == (sha1(encode(V1)).digest(),)
 
 
 @pytest.mark.parametrize("value", [1, 2, -1, b"1", b"", [], {}, 10**19])
 def test_whatever_marks_a_torrent_as_private_keeps_it_out_of_the_dht(value):
     metainfo = parse_metainfo(torrent(V1 | {b"private": value}))
-
     assert metainfo.is_private
     with pytest.raises(PrivateTorrent, match=r"^'a\.iso' is a private torrent"):
         public_info_hash(metainfo)
@@ -158,7 +145,6 @@ def test_whatever_marks_a_torrent_as_private_keeps_it_out_of_the_dht(value):
 def test_public_torrent_may_be_looked_for(info):
     """A mark outside of the info means nothing (BEP 27)."""
     metainfo = parse_metainfo(torrent(info, private=1))
-
     assert not metainfo.is_private
     assert public_info_hash(metainfo) == metainfo.info_hashes[0]
 
@@ -169,7 +155,6 @@ def test_info_hash_alone_is_public():
 
 def test_name_of_any_bytes_is_shown_in_one_line():
     metainfo = parse_metainfo(torrent(V1 | {b"name": b"\xff\n\x1b[2J", b"private": 1}))
-
     assert metainfo.name == "\ufffd\n\x1b[2J"
     with pytest.raises(PrivateTorrent) as refused:
         public_info_hash(metainfo)
@@ -198,7 +183,6 @@ def test_deepest_tree_allowed_is_read():
 def test_what_is_no_torrent_is_one_line(data, complaint):
     with pytest.raises(InvalidTorrent) as refused:
         parse_metainfo(data)
-
     assert complaint in str(refused.value)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 100
@@ -208,7 +192,6 @@ def test_what_is_no_torrent_is_one_line(data, complaint):
 def test_hash_is_found_wherever_the_info_stands(inside, beside):
     info = V1 | {b"x": inside}
     metainfo = parse_metainfo(encode(beside | {b"info": info}))
-
     assert metainfo.info_hashes == (sha1(encode(info)).digest(),)
 
 
@@ -225,7 +208,6 @@ def test_any_bytes_are_a_torrent_or_one_error(data):
         metainfo = parse_metainfo(data)
     except InvalidTorrent:
         return
-
     assert metainfo.info_hashes
 
 

@@ -19,9 +19,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_signature_is_that_of_rfc_8032(case, form):
     key, message = bytes.fromhex(FORMS[form](case)), bytes.fromhex(case["message"])
-
     signature = sign(key, message)
-
     assert (public_key_of(key).hex(), signature.hex()) == (case["public"], case["signature"])
     assert is_signed(public_key_of(key), message, signature)
 
@@ -30,9 +28,7 @@ def test_signature_is_that_of_rfc_8032(case, form):
 def test_changed_signature_is_wrong(at):
     key, message = bytes(32), b"message"
     signature = bytearray(sign(key, message))
-
     signature[at] ^= 1
-
     assert not is_signed(public_key_of(key), message, bytes(signature))
     assert not is_signed(public_key_of(key), b"massage", sign(key, message))
 

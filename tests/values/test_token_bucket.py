@@ -13,15 +13,12 @@ def taken(bucket: TokenBucket, now: float, tries: int = 100) -> int:
 
 def test_burst_is_there_at_once_and_the_rate_afterwards() -> None:
     bucket = TokenBucket(rate=2.0, burst=10.0, now=5.0)
-
     counts = [taken(bucket, now) for now in (5.0, 5.0, 5.5, 6.0, 8.0, 1000.0)]
-
     assert counts == [10, 0, 1, 1, 4, 10]
 
 
 def test_time_that_goes_backwards_gives_nothing() -> None:
     bucket = TokenBucket(rate=1.0, burst=1.0, now=10.0)
-
     assert [bucket.take(now) for now in (10.0, 5.0, 10.5, 11.0)] == [True, False, False, True]
 
 
@@ -58,7 +55,6 @@ def test_steady_takers_get_the_whole_rate(rate: float, pauses: list[float]) -> N
 def test_wait_time_tells_when_the_next_is_due(now: float, expected: float) -> None:
     bucket = TokenBucket(rate=2.0, burst=1.0, now=0.0)
     bucket.take(0.0)
-
     assert (bucket.wait_time(now), bucket.wait_time(now)) == (expected, expected)
 
 

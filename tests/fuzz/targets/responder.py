@@ -13,12 +13,7 @@ from tests.fuzz.world import SWARMS, Faults, World, family_of, known_address, ne
 
 LOOK_EVERY = 64  # inputs between two looks at everything
 SETTINGS = NodeSettings(
-    max_swarms=3,
-    max_peers_per_swarm=40,
-    max_peers=90,
-    max_amplification=5.0,
-    host_rate=inf,
-    network_rate=inf,
+    max_swarms=3, max_peers_per_swarm=40, max_peers=90, max_amplification=5.0, host_rate=inf, network_rate=inf
 )
 KEYS = (b"1:eli", b"5:nodes", b"6:nodes6", b"5:token", b"6:values", b"4:BFpe")
 PAUSES = [0.0] * 12 + [0.5, 9.0, 200.0, 1000.0]
