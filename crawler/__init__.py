@@ -12,6 +12,6 @@ measurement; an *observation* is any of these, a row that is written once and ne
 A name is imported from its module when it is first used: `import crawler` alone costs next to nothing.
 """
 
-import lazy_loader
+from dhtnode.lazy_names import names_of_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = names_of_stub(__name__, __file__)

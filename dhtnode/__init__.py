@@ -14,13 +14,9 @@ A name is imported from its module when it is first used: `import dhtnode` alone
 and a program that only reads info-hashes does not import Trio.
 """
 
-import lazy_loader
+from dhtnode.lazy_names import names_of_stub
 
 __version__ = "0.1.0"
 
-__getattr__, _, _names = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, _names = names_of_stub(__name__, __file__)
 __all__ = [*_names, "__version__"]
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

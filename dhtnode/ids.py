@@ -4,8 +4,12 @@ Both are plain 20-byte `bytes`, and only the type checker tells them apart: a wr
 built for every contact in every response.  For people, both are written as 40 lower-case hex digits.
 """
 
-from random import Random
-from typing import NewType
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:  # it is slow to import, and a program that reads an info-hash needs none
+    from random import Random
 
 NodeId = NewType("NodeId", bytes)
 """The 20 bytes that identify a node, in network order."""

@@ -5,6 +5,6 @@
 A report is a `Report` in a module of `questions`; it needs to be named nowhere else.
 """
 
-import lazy_loader
+from dhtnode.lazy_names import names_of_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = names_of_stub(__name__, __file__)

@@ -6,6 +6,6 @@ nodes, `tables` their contacts, `swarms` what they store, `sampling` what they s
 `SyntheticMemoryNetwork` puts one into a test in virtual time; `truth` writes the truth into files.
 """
 
-import lazy_loader
+from dhtnode.lazy_names import names_of_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = names_of_stub(__name__, __file__)

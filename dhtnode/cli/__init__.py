@@ -3,6 +3,6 @@
 A name is imported when it is first used.  `cli.run` brings Trio: write it so, and do not import `run`.
 """
 
-import lazy_loader
+from dhtnode.lazy_names import names_of_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = names_of_stub(__name__, __file__)

@@ -35,7 +35,7 @@ for arguments in {command_lines}:
     except SystemExit as ended:
         assert ended.code == {status}, (arguments, ended.code)
 """
-VALUES = {"dhtnode", *(f"dhtnode.{name}" for name in ("addresses", "errors", "ids", "magnet"))}
+VALUES = {"dhtnode", *(f"dhtnode.{name}" for name in ("addresses", "errors", "ids", "lazy_names", "magnet"))}
 HEAVY = {"asyncio", "multiprocessing", "socket", "sqlite3", "ssl"}
 """Of the standard library, what is slow to import and what only the work needs."""
 
@@ -64,12 +64,13 @@ def foreign(modules):
 
 def test_import_of_the_package_loads_no_module_of_it():
     modules = loaded("import dhtnode; dhtnode.__version__; dir(dhtnode)")
-    assert (ours(modules), foreign(modules), modules & HEAVY) == ({"dhtnode"}, {"lazy_loader"}, set())
+    assert ours(modules) == {"dhtnode", "dhtnode.lazy_names"}
+    assert (foreign(modules), modules & HEAVY) == (set(), set())
 
 
 def test_name_loads_what_it_needs_and_no_more():
     modules = loaded("from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash")
-    assert (ours(modules), foreign(modules), modules & HEAVY) == (VALUES, {"lazy_loader"}, set())
+    assert (ours(modules), foreign(modules), modules & HEAVY) == (VALUES, set(), set())
 
 
 def test_what_is_loaded_is_seen():
@@ -104,7 +105,7 @@ def test_what_is_loaded_is_seen():
 )
 def test_command_line_is_read_without_what_the_work_needs(module, command_lines, status):
     modules = loaded(COMMAND.format(module=module, command_lines=command_lines, status=status))
-    assert (foreign(modules), modules & HEAVY) == ({"click", "lazy_loader"}, set())
+    assert (foreign(modules), modules & HEAVY) == ({"click"}, set())
 
 
 def table():
