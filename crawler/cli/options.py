@@ -6,14 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
-from random import Random
 from typing import Any, TextIO, TypeVar
 
 import click
 
 import crawler
 from crawler.settings import FRESH, CrawlOptions, CrawlSettings
-from crawler.zone import Zone
 from dhtnode import cli
 from dhtnode.cli import console
 
@@ -72,6 +70,11 @@ PACE_OPTIONS: tuple[Option, ...] = (
 
 
 def _check_zone(_: click.Context, __: click.Parameter, text: str) -> str:
+    # Not above: they are slow to import, and `--help` needs none.
+    from random import Random
+
+    from crawler.zone import Zone
+
     try:
         Zone.parse(text, Random(0))
     except ValueError as error:

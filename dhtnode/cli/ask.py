@@ -17,7 +17,6 @@ from dhtnode.cli.console import NetworkOptions, SwarmArgument, emit, network_opt
 from dhtnode.clients import format_version
 from dhtnode.errors import NotJoined, QueryTimeout
 from dhtnode.ids import NodeId, distance_bits
-from dhtnode.settings import NodeSettings
 
 
 @click.command()
@@ -143,7 +142,7 @@ def query_network(
             bootstrap=bootstrap,
             torrent_nodes=torrent_nodes,
             well_known=only is None,
-            settings=NodeSettings(read_only=True),
+            settings=dhtnode.NodeSettings(read_only=True),
         ) as node:
             await query(node)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -239,7 +238,9 @@ class Stopped(click.ClickException):
 
 def set_up_logging(verbosity: int) -> None:
     """Send log lines to stderr: warnings, with -v what happens, with -vv everything."""
-    # Not above: the settings of a node are a third of what `--help` takes.
+    # Not above: these are a fifth of what `--help` takes.
+    import logging
+
     from dhtnode.settings import LOG_LINE
 
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
