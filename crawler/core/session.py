@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import trio
@@ -17,7 +18,8 @@ import trio
 from crawler.db.database import BUSY_TIMEOUT, CrawlDatabase
 from crawler.db.records.records import Journal, RunStatus, utc_text
 from crawler.db.writer import Writer, open_writer
-from dhtnode import Node, NodeSettings, __version__, open_node
+from crawler.zone import Zone
+from dhtnode import Contact, Node, NodeSettings, __version__, open_node
 from dhtnode.net import BulkClient, open_sockets
 
 KNOWN_NODES = 8  # of a database on loopback that are joined through
@@ -47,6 +49,18 @@ class Session:
         if not self.is_resumed:
             return []
         return await self.writer.call(lambda database: list(database.runs.journals(self.run_id)))
+
+    async def starting_contacts(self, zone: Zone, random: Random) -> list[Contact]:
+        """Return nodes to start from: what a few lookups in the zone find, and those that our node knows.
+
+        Raises `NotJoined` when no node answers.
+        """
+        found = [
+            Contact(each.node_id, each.address)
+            for _ in range(STARTING_LOOKUPS)
+            for each in await self.node.find_node(zone.random_id(random))
+        ]
+        return [*found, *self.node.contacts()]
 
 
 @asynccontextmanager
@@ -78,29 +92,43 @@ async def open_session(
     and what `open_node` raises.
     """
     with CrawlDatabase.open(path, anonymize=anonymize, busy_timeout=busy_timeout) as store:
-        interrupted = store.runs.resumable(command, settings) if resume else None
-        if interrupted is None:
-            settings = {**settings, **(drawn or {})}
-            run_id = store.runs.begin(command, settings, __version__, utc_text(time.time()))
-        else:
-            run_id, settings = interrupted.id, interrupted.settings
-            store.runs.resume(run_id)
-        status = RunStatus.INTERRUPTED
-        try:
+        run_id, settings, is_resumed = _begin_run(store, command, settings, resume, drawn or {})
+        async with _ended_run(store, run_id):
             if joins_known and not bootstrap:
                 bootstrap = store.samples.bootstrap_on_loopback(KNOWN_NODES)
+            node_settings = NodeSettings(read_only=not serve)
             async with (
-                open_node(
-                    bootstrap=bootstrap, torrent_nodes=ways_in, settings=NodeSettings(read_only=not serve)
-                ) as node,
+                open_node(bootstrap=bootstrap, torrent_nodes=ways_in, settings=node_settings) as node,
                 open_writer(store, run_id) as writer,
             ):
                 with open_sockets(address.host for address in node.addresses) as sockets:
                     clients = tuple(BulkClient[Any](socket) for socket in sockets)
-                    yield Session(
-                        run_id, settings, node, writer, clients, shows_progress, interrupted is not None
-                    )
-            status = RunStatus.FINISHED
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(store.runs.finish, run_id, status, utc_text(time.time()))
+                    yield Session(run_id, settings, node, writer, clients, shows_progress, is_resumed)
+
+
+def _begin_run(
+    store: CrawlDatabase,
+    command: str,
+    settings: Mapping[str, object],
+    resume: bool,
+    drawn: Mapping[str, object],
+) -> tuple[int, Mapping[str, object], bool]:
+    """Return the number and the settings of a run that begins, or of one that continues, and which it is."""
+    interrupted = store.runs.resumable(command, settings) if resume else None
+    if interrupted is not None:
+        store.runs.resume(interrupted.id)
+        return interrupted.id, interrupted.settings, True
+    settings = {**settings, **drawn}
+    return store.runs.begin(command, settings, __version__, utc_text(time.time())), settings, False
+
+
+@asynccontextmanager
+async def _ended_run(store: CrawlDatabase, run_id: int) -> AsyncIterator[None]:
+    """Record how a run ends: with the block, or by an exception from it."""
+    status = RunStatus.INTERRUPTED
+    try:
+        yield
+        status = RunStatus.FINISHED
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(store.runs.finish, run_id, status, utc_text(time.time()))

@@ -15,7 +15,7 @@ from crawler.core.frontier import FrontierStatistics
 from crawler.core.pace import Pace
 from crawler.core.progress import show_progress
 from crawler.core.query_loop import drive
-from crawler.core.session import STARTING_LOOKUPS, Session
+from crawler.core.session import Session
 from crawler.crawl.crawl import FamilyCrawl
 from crawler.crawl.findings import Findings, compute_findings
 from crawler.crawl.network_sizes import HEADLINE, Tally
@@ -179,10 +179,7 @@ async def take_census(
     area = area or Area()
     census = Census(session.clients, session.writer, settings, random, area=area, wall_clock=wall_clock)
     census.restore(await session.read_journals())
-    for _ in range(STARTING_LOOKUPS):
-        for found in await session.node.find_node(area.zone.random_id(random)):
-            census.add(Contact(found.node_id, found.address))
-    for contact in session.node.contacts():
+    for contact in await session.starting_contacts(area.zone, random):
         census.add(contact)
     async with open_service_nursery() as nursery:
         if session.shows_progress:

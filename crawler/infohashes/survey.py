@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 from random import Random
+from typing import Any
 
 import trio
 
@@ -22,7 +23,7 @@ from crawler.core.exclusion import Excludes
 from crawler.core.pace import Pace
 from crawler.core.progress import show_progress
 from crawler.core.query_loop import drive
-from crawler.core.session import STARTING_LOOKUPS, Session
+from crawler.core.session import Session
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import Appearances
 from crawler.infohashes.replication import ReplicationSearch, Target, choose_targets
@@ -31,6 +32,7 @@ from crawler.infohashes.turns import Plan, Turns
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
 from dhtnode import Family, Scope
+from dhtnode.net import BulkClient
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.outcomes import Outcome
 
@@ -90,29 +92,18 @@ class InfohashSurvey:
         self._started_at = trio.current_time()
         by_endpoint = any(client.scope is Scope.LOOPBACK for client in session.clients)
         pace = Pace(settings, self._started_at, by_endpoint=by_endpoint)
-        self.turns = tuple(
-            Turns(
-                client,
-                Sampler(
-                    client,
-                    session.writer.put_nowait,
-                    settings,
-                    pace,
-                    self._zone,
-                    random,
-                    wall_clock,
-                    excludes=excludes,
-                ),
-                session.writer,
-                settings,
-                self._zone,
-                wall_clock,
-                plan=plan or Plan(),
-                on_round=self._note_round,
-            )
-            for client in session.clients
-        )
+        self._plan = plan or Plan()
+        self._wall_clock = wall_clock
+        self.turns = tuple(self._turns_of(client, pace) for client in session.clients)
         self._lookup_queries = 0
+
+    def _turns_of(self, client: BulkClient[Any], pace: Pace) -> Turns:
+        put, writer = self._session.writer.put_nowait, self._session.writer
+        settings, zone, clock = self._settings, self._zone, self._wall_clock
+        sampler = Sampler(client, put, settings, pace, zone, self._random, clock, excludes=self._excludes)
+        return Turns(
+            client, sampler, writer, settings, zone, clock, plan=self._plan, on_round=self._note_round
+        )
 
     async def run(self, *, joins: bool) -> None:
         """Sample the nodes known to the database, and with `joins`, or if there are none, find others too.
@@ -165,15 +156,10 @@ class InfohashSurvey:
         return await self._session.writer.call(add_all)
 
     async def _add_found(self) -> None:
-        node, by_family = self._session.node, {each.family: each.sampler for each in self.turns}
-        found = [
-            (each.node_id, each.address)
-            for _ in range(STARTING_LOOKUPS)
-            for each in await node.find_node(self._zone.random_id(self._random))
-        ]
-        for node_id, address in [*found, *node.contacts()]:
-            if address.family in by_family:
-                by_family[address.family].add(node_id, address)
+        samplers = {each.family: each.sampler for each in self.turns}
+        for node_id, address in await self._session.starting_contacts(self._zone, self._random):
+            if address.family in samplers:
+                samplers[address.family].add(node_id, address)
 
     async def _aggregate_regularly(self) -> None:
         while True:

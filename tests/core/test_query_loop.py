@@ -2,12 +2,13 @@
 
 from collections import Counter, deque
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from random import Random
 
 import pytest
 import trio
 
-from crawler.core.query_loop import FULL_PAUSE, Crawl, drive
+from crawler.core.query_loop import Crawl, drive
 from crawler.crawl.census import Census
 from crawler.db.database import CrawlDatabase
 from crawler.db.writer import open_writer
@@ -38,6 +39,7 @@ class Errand(Crawl):
         self.fails = fails
         self.more = []
         self.events = []
+        self.turns = []
 
     def next_query(self, now):
         if not self.addresses:
@@ -64,7 +66,7 @@ class Errand(Crawl):
         return bool(found)
 
     def flush(self, now):
-        self.flushed_at = now
+        self.turns.append(now)
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ async def test_queries_leave_when_it_is_time_and_the_loop_ends_after_the_last_re
         kinds = [event if isinstance(event, str) else event[0] for event in errand.events]
         assert kinds == ["sent", "Response", "sent", "Response", "sent", "QueryTimeout"]
         assert errand.events[2][1] == pytest.approx(start + 30.0, abs=1.0)
-        assert errand.flushed_at == float("inf")
+        assert errand.turns[-1] == float("inf")
         assert client.in_flight == 0
 
 
@@ -108,7 +110,10 @@ async def test_loop_that_is_full_looks_soon_whether_queries_are_late(network, au
     errand = Errand(client, unanswered)
     await drive(client, errand, CrawlSettings(rate=0, max_awaited=1))
     first, second = (event[1] for event in errand.events if event[0] == "sent")
-    assert client.times.stall <= second - first <= client.times.stall + 2 * FULL_PAUSE
+    assert client.times.stall <= second - first <= client.times.stall + 0.1
+    turns = [time for time in errand.turns if first <= time <= second]
+    assert [later - time for time, later in pairwise(turns)] == pytest.approx([0.05] * (len(turns) - 1))
+    assert len(turns) > 5
 
 
 async def test_error_of_a_crawl_on_a_result_does_not_keep_it_from_ending(network, autojump_clock):

@@ -1,0 +1,5 @@
+from .census import Census as Census
+from .census import Progress as Progress
+from .census import take_census as take_census
+from .findings import Findings as Findings
+from .findings import compute_findings as compute_findings
