@@ -17,8 +17,11 @@ import hashlib
 import importlib.util
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 MINIMUM_PYTHON = (3, 11)  # as requires-python; tests/project/test_project.py holds the two together
@@ -36,7 +39,7 @@ CHECKS = (
     ("ruff", "check", "."),
     ("mypy",),
     ("mkdocs", "build", "--strict", "--quiet"),
-    # Last: it takes longest, and ARGS are added to it.
+    # Last: it takes longest, what it prints is shown while it runs, and ARGS are added to it.
     # One process more than there are cores, because some tests wait for a clock.
     # `worksteal` gives an idle process the tests that a busy one has not begun.
     ("pytest", "-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"),
@@ -78,17 +81,65 @@ def demo(args: list[str]) -> int:
 
 
 def check(pytest_args: list[str]) -> int:
-    """Run every check in order; return the status of the first that fails, or 0."""
+    """Run all checks at once, and show them in order; return the status of the first that fails, or 0."""
     prepare(group="dev")
-    for step in CHECKS:
-        command = (*step, *pytest_args) if step[0] == "pytest" else step
-        heading(shlex.join(command))
-        status = run(*command, cwd=ROOT)
-        if status != 0:
-            print(f"dev.py: {step[0]} failed with status {status}", file=sys.stderr)
-            return status
+    running: list[Running] = []
+    try:
+        # A generator: what has been started is stopped also where the next one cannot be.
+        running.extend(Running(*step) for step in (*CHECKS[:-1], (*CHECKS[-1], *pytest_args)))
+        for each in running:
+            heading(shlex.join(each.command))
+            status = each.show()
+            if status != 0:
+                print(f"dev.py: {each.command[0]} failed with status {status}", file=sys.stderr)
+                return status
+    finally:
+        for each in running:
+            each.stop()
     heading("all checks passed")
     return 0
+
+
+class Running:
+    """A program of `.venv` under way, which prints to a file."""
+
+    def __init__(self, *command: str) -> None:
+        self.command = command
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by `stop`
+        colours = {"FORCE_COLOR": "1", "MYPY_FORCE_COLOR": "1"} if sys.stdout.isatty() else {}
+        self._process = subprocess.Popen(
+            (executable(command[0]), *command[1:]),
+            cwd=ROOT,
+            env=child_environment() | colours,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def show(self) -> int:
+        """Print what the program has printed and goes on printing; return its exit status."""
+        shown = 0
+        while True:
+            # Asked first: what it prints until its end is then in the file.
+            status = self._process.poll()
+            # Not `read`, which would move the place where the program writes on.
+            while part := os.pread(self._output.fileno(), 65536, shown):
+                sys.stdout.buffer.write(part)
+                shown += len(part)
+            sys.stdout.flush()
+            if status is not None:
+                return exit_status(status)
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the program as Ctrl-C does, if it still runs, or by force."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._output.close()
 
 
 def prepare(*, group: str | None) -> None:
@@ -144,13 +195,21 @@ def install(*what: str) -> None:
 
 
 def run(program: str, *args: str, cwd: Path) -> int:
-    """Run a program of `.venv`; return its exit status, 128 + n if signal n ended it."""
-    executable = PROGRAMS / program
-    try:
-        status = subprocess.run((executable, *args), cwd=cwd, env=child_environment(), check=False).returncode
-    except FileNotFoundError:
-        raise SetupFailed(f"{program} is missing from .venv; remove .venv and try again") from None
-    return status if status >= 0 else 128 - status
+    """Run a program of `.venv`; return its exit status."""
+    command = [str(executable(program)), *args]
+    return exit_status(subprocess.run(command, cwd=cwd, env=child_environment(), check=False).returncode)
+
+
+def executable(program: str) -> Path:
+    """Return where a program of `.venv` is."""
+    if not (PROGRAMS / program).exists():
+        raise SetupFailed(f"{program} is missing from .venv; remove .venv and try again")
+    return PROGRAMS / program
+
+
+def exit_status(returned: int) -> int:
+    """Return what a shell would report: 128 + n if signal n ended a program."""
+    return returned if returned >= 0 else 128 - returned
 
 
 def child_environment() -> dict[str, str]:

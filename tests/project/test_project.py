@@ -122,6 +122,32 @@ def test_hooks_run_the_same_checks():
     assert names == [*(shlex.join(step) for step in dev.CHECKS[:-1]), f"{CHECK_COMMAND} --fast"]
 
 
+def test_checks_run_at_once_are_shown_in_order_and_end_with_the_first_that_fails(
+    tmp_path, monkeypatch, capfdbinary
+):
+    programs = {
+        "waits": f"while ! test -e {tmp_path}/ready; do sleep 0.01; done; echo first",
+        "is_ready": f"echo second; touch {tmp_path}/ready",
+        "fails": "echo third $1; exit 3",
+        "runs": f"trap 'touch {tmp_path}/stopped; exit' INT; echo fourth; while :; do sleep 0.01; done",
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setattr(dev, "PROGRAMS", tmp_path)
+    monkeypatch.setattr(dev, "prepare", lambda **_: None)
+    monkeypatch.setattr(dev, "CHECKS", [(name,) for name in programs])
+    assert dev.check([]) == 3
+    printed, told = capfdbinary.readouterr()
+    assert printed == b"== waits\nfirst\n== is_ready\nsecond\n== fails\nthird\n"
+    assert told == b"dev.py: fails failed with status 3\n"
+    assert (tmp_path / "stopped").exists()
+    monkeypatch.setattr(dev, "CHECKS", [("is_ready",), ("fails",)])
+    (tmp_path / "fails").write_text("#!/bin/sh\necho third $1\n")
+    assert dev.check(["-x"]) == 0
+    assert capfdbinary.readouterr().out.endswith(b"== fails -x\nthird -x\n== all checks passed\n")
+
+
 def test_each_file_that_is_named_is_there():
     named = re.compile(
         rb"\b(?:docs|tests|dhtnode|crawler|benchmarks|notebooks)/[\w/]+\.(?:md|py|sql|ipynb|png)\b"
