@@ -10,20 +10,20 @@ nodes of `fake_network`, which run on the other core.  Each line has a process o
 
 import argparse
 import json
-import os
 import random
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from statistics import mean, median, quantiles
 from typing import Any
 
 import trio
 import trio.testing
 
-from benchmarks.node.servers import running
 from benchmarks.rpc.fake_network import host_of, node_numbers
-from benchmarks.tools.command import choose_cores, new_parser, option_values, result_of, run_benchmark
+from benchmarks.tools.command import choose_cores, new_parser, option_values, run_benchmark
+from benchmarks.tools.processes import result_of, running
 from benchmarks.tools.report import head, new_report, table
 from dhtnode import Node, NodeId, NotJoined, distance, open_node, random_id
 from dhtnode.testing import MemoryNetwork
@@ -133,13 +133,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure in processes of their own and return the report."""
     cores = choose_cores()
     report = new_report("lookup", option_values(options))
-    sizes = (f"--nodes={options.nodes}", f"--lookups={options.lookups}", f"--core={cores[0]}")
-    report["measurements"] = [
-        result_of("benchmarks.lookup", *sizes, f"--only-loss={loss}") for loss in options.losses
-    ]
-    with running("benchmarks.rpc.fake_network", f"--nodes={options.nodes}", f"--core={cores[1]}") as network:
-        alone = result_of("benchmarks.lookup", *sizes, f"--alone={network.ready['port']}")
-    report["measurements"].append(alone)
+    sizes = (f"--nodes={options.nodes}", f"--lookups={options.lookups}")
+    part = partial(result_of, "benchmarks.lookup", *sizes, core=cores[0])
+    report["measurements"] = [part(f"--only-loss={loss}") for loss in options.losses]
+    with running("benchmarks.rpc.fake_network", f"--nodes={options.nodes}", core=cores[1]) as network:
+        report["measurements"].append(part(f"--alone={network.ready['port']}"))
     print(head(report))
     print(f"{options.nodes} nodes, {options.lookups} lookups per line\n")
     print(table(COLUMNS, [result_row(each) for each in report["measurements"]]))
@@ -169,11 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--losses", type=_losses, default=[0.0, 0.2], help="shares of packets, with commas")
     parser.add_argument("--only-loss", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.core is None:
+    if options.alone is None and options.only_loss is None:
         return run_benchmark("lookup", run, options)
-    os.sched_setaffinity(0, {options.core})
     print(json.dumps(measure_part(options)))
     return 0
 

@@ -1,62 +1,41 @@
 """What it costs to measure many swarms after a census, and how near the truth the numbers are.
 
     python -m benchmarks.measuring [--swarms 10000] [--largest 5000] [--nodes 20000] [--loss 0.02]
-                                   [--hostile 0] [--capped 0.7] [--bep33 0.6] [--lookups] [--json FILE]
+                                   [--hostile 0] [--capped 0.7] [--bep33 0.6] [--lookups] [--pairs 1]
+                                   [--against PATH] [--db FILE] [--json FILE]
 
-`dhtcrawl synthetic` plays the network in one process; its live nodes are in the database as a census
-would have recorded them (`--lookups` leaves them out, and they are looked up); `dhtcrawl scrape
---rate 0` measures all swarms from another process, and writes every row.  CPU time is that of the whole
-measuring process, start and last row included, user and system; what the same command takes for one
-swarm is shown beside it.
+`dhtcrawl synthetic` plays the network in one process; `dhtcrawl census` finds its nodes (`--lookups` goes
+without, and nodes are looked up); `dhtcrawl scrape --rate 0` measures all swarms from another process,
+and writes every row.  CPU time is that of the whole measuring process, start and last row included,
+user and system; what the same command takes for one swarm is shown beside it.
 """
 
 import argparse
+import shutil
 import sqlite3
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.census.__main__ import measured, synthetic
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
-from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import RunStatus, Visit, utc_text
-from dhtnode import Address, __version__
-from dhtnode.outcomes import Outcome
+from benchmarks.census.__main__ import census, checkouts_of, synthetic
+from benchmarks.tools.command import add_against, new_parser, option_values, run_benchmark
+from benchmarks.tools.processes import result_of
+from benchmarks.tools.report import head, in_brackets, new_report, table
 
 PLAYED = ("nodes", "seed", "loss", "hostile", "capped", "bep33", "swarms", "largest", "announce_next")
 CLASSES = ((1, 9), (10, 99), (100, 499), (500, 100_000))
-AT_ONCE = 5000  # visits in one transaction
 
 
-def record_census(database: Path, truth: Path) -> int:
-    """Write the live nodes of a network as a census that has just ended, and return how many they are."""
-    now = utc_text(time.time())
-    with closing(sqlite3.connect(truth)) as connection, CrawlDatabase.open(database) as store:
-        rows = connection.execute("SELECT node_id, address, port FROM nodes WHERE alive").fetchall()
-        run_id = store.runs.begin("census", {"zone": "0", "prefix": 0}, __version__, now)
-        visits = [
-            Visit(bytes.fromhex(node_id), Address(host, port), now, Outcome.ANSWERED)
-            for node_id, host, port in rows
-        ]
-        for at in range(0, len(visits), AT_ONCE):
-            store.write(run_id, visits[at : at + AT_ONCE])
-        store.runs.finish(run_id, RunStatus.FINISHED, utc_text(time.time()))
-    return len(rows)
-
-
-def scrape(database: Path, way_in: str, swarms: Sequence[str], listed: Path) -> dict[str, Any]:
+def scrape(database: Path, way_in: str, swarms: Sequence[str], products: Path) -> dict[str, Any]:
     """Measure swarms with the public command."""
+    listed = database.with_suffix(".txt")
     listed.write_text("\n".join(swarms))
     common = ("--db", str(database), "--rate", "0", "--bootstrap", way_in, "--json")
-    started_at = time.perf_counter()
-    result = measured("crawler", "scrape", *common, "--from", str(listed))
-    return result | {"seconds": time.perf_counter() - started_at}
+    return result_of("crawler", "scrape", *common, "--from", str(listed), products=products)
 
 
 def compare(database: Path, truth: Path) -> dict[str, Any]:
@@ -97,53 +76,72 @@ def compare(database: Path, truth: Path) -> dict[str, Any]:
     }
 
 
-def count_of(truth: Path, name: str) -> int:
-    """Return a count that the network wrote down when it ended."""
-    with closing(sqlite3.connect(truth)) as connection:
-        row = connection.execute("SELECT value FROM counts WHERE name = ?", (name,)).fetchone()
-    return int(row[0]) if row else 0
-
-
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure and return the report."""
-    report = new_report("measuring", {name: str(value) for name, value in option_values(options).items()})
+    """Measure in turns and return the report."""
+    report = new_report("measuring", option_values(options))
     played = {name.replace("_", "-"): getattr(options, name) for name in PLAYED}
+    report["measuring"] = taken = {name: list[dict[str, Any]]() for name in checkouts_of(options)}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        truth, database = folder / "truth.db", options.db or folder / "swarms.db"
-        with synthetic(truth, **played) as way_in:
-            with closing(sqlite3.connect(truth)) as connection:
+        with synthetic(folder / "truth.db", **played) as way_in:
+            with closing(sqlite3.connect(folder / "truth.db")) as connection:
                 swarms = [row[0] for row in connection.execute("SELECT info_hash FROM swarms")]
-            if not options.lookups:
-                record_census(database, truth)
-            one = scrape(folder / "one.db", way_in, swarms[:1], folder / "one.txt")
-            ours = scrape(database, way_in, swarms, folder / "swarms.txt")
-        ours |= compare(database, truth) | {"queries": count_of(truth, "query get_peers")}
-    ours["start_cpu_seconds"] = one["process_cpu_seconds"]
-    report |= {"measuring": ours}
-    print(head(report), table(("measuring", ""), _rows(ours)), sep="\n\n")
+            for name, products in checkouts_of(options).items():
+                if not options.lookups:
+                    census(folder / f"{name}.db", way_in, products=products)
+            for _ in range(options.pairs):
+                for name, products in checkouts_of(options).items():
+                    taken[name].append(_one(folder, name, way_in, swarms, products))
+                    print(f"{name}: {taken[name][-1]['milliseconds']:.2f} ms for each swarm", file=sys.stderr)
+        if options.db:
+            shutil.copy(folder / "this-all.db", options.db)
+    print(head(report), table(("measuring", *taken), _rows(taken)), sep="\n\n")
     columns = ("peers", "swarms", "median error", "mean ratio", "in the interval")
-    print("", table(columns, _class_rows(ours)), sep="\n")
+    print("", table(columns, _class_rows(taken["this"][-1])), sep="\n")
     return report
 
 
-def _rows(ours: dict[str, Any]) -> list[list[str]]:
-    samples, cpu = ours["samples"], ours["process_cpu_seconds"]
-    return [
-        ["swarms measured", f"{samples}"],
-        ["CPU time", f"{cpu:.1f} s, {1000 * cpu / samples:.2f} ms for each swarm"],
-        ["of it a start", f"{ours['start_cpu_seconds']:.1f} s, with one swarm"],
-        ["swarms per CPU minute", f"{60 * samples / cpu:.0f}"],
-        ["queries for each swarm", f"{ours['queries'] / samples:.1f}, that reached a node"],
-        ["nodes asked", f"{ours['nodes_asked']:.2f} in the mean"],
-        ["most, if not extended", f"{ours['nodes_asked_most']}"],
-        ["extended", f"{ours['extended']} swarms"],
-        ["bytes for each swarm", f"{ours['bytes']:.0f}, both ways"],
-        ["replies marked", f"{ours['marked_replies']}"],
-        ["wall clock", f"{ours['seconds']:.0f} s"],
-        ["peak memory", f"{ours['process_peak_kilobytes'] / 1000:.0f} MB"],
-        ["database", f"{ours['database_bytes'] / 1e6:.0f} MB"],
-    ]
+def _one(folder: Path, name: str, way_in: str, swarms: Sequence[str], products: Path) -> dict[str, Any]:
+    """Measure one swarm, and all of them, each after the same census."""
+    found: dict[str, Any] = {}
+    for which, some in (("one", swarms[:1]), ("all", swarms)):
+        database = folder / f"{name}-{which}.db"
+        database.unlink(missing_ok=True)
+        if (folder / f"{name}.db").exists():
+            shutil.copy(folder / f"{name}.db", database)
+        found[which] = scrape(database, way_in, some, products)
+    cpu = found["all"]["process_cpu_seconds"]
+    return (
+        found["all"]
+        | {"start_cpu_seconds": found["one"]["process_cpu_seconds"], "milliseconds": 1000 * cpu / len(swarms)}
+        | compare(folder / f"{name}-all.db", folder / "truth.db")
+    )
+
+
+def _rows(taken: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
+    """Return a line for each figure: medians over the pairs, with lowest and highest of what varies."""
+    lines: dict[str, Callable[[dict[str, Any]], str]] = {
+        "swarms measured": lambda one: f"{one['samples']}",
+        "CPU seconds": lambda one: f"{one['process_cpu_seconds']:.1f}",
+        "of these with one swarm": lambda one: f"{one['start_cpu_seconds']:.1f}",
+        "nodes asked for each": lambda one: f"{one['nodes_asked']:.2f}",
+        "most, if not extended": lambda one: f"{one['nodes_asked_most']}",
+        "swarms extended to more nodes": lambda one: f"{one['extended']}",
+        "bytes for each, both ways": lambda one: f"{one['bytes']:.0f}",
+        "replies marked": lambda one: f"{one['marked_replies']}",
+        "wall clock, seconds": lambda one: f"{one['process_seconds']:.0f}",
+        "peak memory, MB": lambda one: f"{one['process_peak_kilobytes'] / 1000:.0f}",
+        "database, MB": lambda one: f"{one['database_bytes'] / 1e6:.0f}",
+    }
+    rows = [[name, *(write(each[-1]) for each in taken.values())] for name, write in lines.items()]
+    costs = {name: [one["milliseconds"] for one in each] for name, each in taken.items()}
+    rows.append(["ms of CPU for each swarm", *(in_brackets(each, 2) for each in costs.values())])
+    per_minute = ([60_000 / cost for cost in each] for each in costs.values())
+    rows.append(["swarms per CPU minute", *(in_brackets(each, 0) for each in per_minute)])
+    if "against" in costs:
+        ratios = [ours / other for ours, other in zip(costs["this"], costs["against"], strict=True)]
+        rows.append(["this / against", in_brackets(ratios, 2), ""])
+    return rows
 
 
 def _class_rows(ours: dict[str, Any]) -> list[list[str]]:
@@ -172,10 +170,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bep33", type=float, default=0.6, help="share of nodes with filters")
     parser.add_argument("--announce-next", type=float, default=0.5, help="chance for the next 8 nodes")
     parser.add_argument("--lookups", action="store_true", help="without a census")
+    parser.add_argument("--pairs", type=int, default=1, help="how often all swarms are measured")
     parser.add_argument("--db", type=Path, metavar="FILE", help="keep the database")
+    add_against(parser)
     options = parser.parse_args(arguments)
-    if options.swarms < 1 or options.nodes < 20:
-        parser.error("at least 1 swarm and 20 nodes")
+    if min(options.swarms, options.pairs) < 1 or options.nodes < 20:
+        parser.error("at least 1 swarm, 1 pair and 20 nodes")
     if options.db is not None and options.db.exists():
         parser.error(f"{options.db} is there already")
     return run_benchmark("measuring", run, options)

@@ -29,8 +29,9 @@ import trio
 import trio.testing
 from bencode2 import bencode
 
-from benchmarks.tools.command import new_parser, option_values, result_of, run_benchmark
+from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.feeding import FeedingSocket, Packet
+from benchmarks.tools.processes import result_of
 from benchmarks.tools.report import head, new_report, table
 from dhtnode import Address, Node, NodeSettings, open_node
 from dhtnode.testing import MemoryNetwork

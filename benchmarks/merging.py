@@ -14,7 +14,6 @@ import argparse
 import sqlite3
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -22,9 +21,10 @@ from random import Random
 from statistics import fmean
 from typing import Any
 
-from benchmarks.census.__main__ import measured, synthetic
+from benchmarks.census.__main__ import synthetic
 from benchmarks.tools.batched_udp import BenchmarkFailed
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.processes import result_of
 from benchmarks.tools.report import head, new_report, table
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import RunStatus, Visit, utc_text
@@ -66,10 +66,10 @@ def judge(path: Path, truth: dict[str, int]) -> dict[str, Any]:
 def crawl(database: Path, way_in: str, wanted: Path) -> None:
     """Do what an operator does at one vantage."""
     common = ("--db", str(database), "--bootstrap", way_in, "--json")
-    measured("crawler", "scrape", *common, "--from", str(wanted), "--at-once", "16")
+    result_of("crawler", "scrape", *common, "--from", str(wanted), "--at-once", "16")
     for tries_left in reversed(range(TRIES)):
         try:
-            measured("crawler", "census", *common, "--rate", "0")
+            result_of("crawler", "census", *common, "--rate", "0")
         except BenchmarkFailed:  # the one node it starts from may be lost on the way
             if not tries_left:
                 raise
@@ -90,7 +90,7 @@ def compare_vantages(options: argparse.Namespace, folder: Path) -> dict[str, Any
             crawl(path, way_in, wanted)
     # The slowest start and the last answer may be minutes apart here: one window for all.
     merged = ("merge", "--into", str(into), "--window", "86400", "--json", *map(str, paths))
-    cost = measured("crawler", *merged)
+    cost = result_of("crawler", *merged)
     return {
         "nodes": alive,
         "swarms": len(truth),
@@ -122,20 +122,19 @@ def time_merge(count: int, folder: Path) -> dict[str, Any]:
                 batch.clear()
         store.write(run_id, batch)
         store.runs.finish(run_id, RunStatus.FINISHED, utc_text(1_750_003_600.0))
-    began_at = time.monotonic()
-    cost = measured("crawler", "merge", "--into", str(into), "--json", str(source))
+    cost = result_of("crawler", "merge", "--into", str(into), "--json", str(source))
     return {
         "visits": count,
         "source_bytes": source.stat().st_size,
         "cpu_seconds": cost["process_cpu_seconds"],
-        "seconds": time.monotonic() - began_at,
+        "seconds": cost["process_seconds"],
         "peak_kilobytes": cost["process_peak_kilobytes"],
     }
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Crawl, merge and return the report."""
-    report = new_report("merging", {name: str(value) for name, value in option_values(options).items()})
+    report = new_report("merging", option_values(options))
     with tempfile.TemporaryDirectory() as folder:
         report["network"] = found = compare_vantages(options, Path(folder))
         report["large"] = large = time_merge(options.visits, Path(folder)) if options.visits else None

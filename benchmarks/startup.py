@@ -7,22 +7,13 @@ for all of them.  A first round, which may have bytecode to write, does not coun
 """
 
 import argparse
-import resource
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.tools.batched_udp import BenchmarkFailed
-from benchmarks.tools.command import (
-    PART_TIMEOUT,
-    new_parser,
-    option_values,
-    run_benchmark,
-    stay_on_one_core,
-)
+from benchmarks.tools.command import new_parser, option_values, run_benchmark, stay_on_one_core
+from benchmarks.tools.processes import run_to_end
 from benchmarks.tools.report import head, new_report, table
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -35,29 +26,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "python -m crawler --help": ("-m", "crawler", "--help"),
 }
 
-Times = tuple[float, float]  # seconds: CPU, user and system, and wall clock
-
-
-def start(arguments: Sequence[str]) -> Times:
-    """Run Python to its end with these arguments, and return what it took."""
-    cpu, wall = _cpu_of_children(), time.perf_counter()
-    try:
-        # What it prints comes through a pipe, whose end we see at once; without one, `run` would look
-        # now and then whether the process has ended.
-        command = [sys.executable, *arguments]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=PART_TIMEOUT)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        raise BenchmarkFailed(f"{' '.join(arguments)} takes more than {PART_TIMEOUT:.0f} s") from None
-    if done.returncode:
-        raise BenchmarkFailed(f"{' '.join(arguments)} failed with status {done.returncode}")
-    return _cpu_of_children() - cpu, time.perf_counter() - wall
-
-
-def _cpu_of_children() -> float:
-    """Return the CPU seconds of all processes that we have waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
 
 def in_milliseconds(times: Sequence[float]) -> dict[str, float]:
     """Return lowest, median and highest."""
@@ -69,12 +37,11 @@ def in_milliseconds(times: Sequence[float]) -> dict[str, float]:
 
 def measure(runs: int) -> dict[str, dict[str, dict[str, float]]]:
     """Return the milliseconds of each command."""
-    for arguments in COMMANDS.values():
-        start(arguments)
-    rounds = [[start(arguments) for arguments in COMMANDS.values()] for _ in range(runs)]
+    commands = [(sys.executable, *arguments) for arguments in COMMANDS.values()]
+    rounds = [[run_to_end(*command) for command in commands] for _ in range(1 + runs)][1:]
     results = {}
-    for name, times in zip(COMMANDS, zip(*rounds, strict=True), strict=True):
-        cpu, wall = zip(*times, strict=True)
+    for name, ended in zip(COMMANDS, zip(*rounds, strict=True), strict=True):
+        cpu, wall = [each.cpu for each in ended], [each.wall for each in ended]
         results[name] = {"cpu": in_milliseconds(cpu), "wall": in_milliseconds(wall)}
     return results
 

@@ -1,29 +1,28 @@
 """What a census costs and what it finds, on a synthetic network of which the truth is known.
 
     python -m benchmarks.census [--nodes 20000] [--stale 0.3] [--loss 0.02] [--hostile 0] [--zone 0]
-                                [--latency 0] [--no-bare] [--db FILE] [--json FILE]
+                                [--latency 0] [--pairs 1] [--against PATH] [--no-bare] [--db FILE]
+                                [--json FILE]
 
 `dhtcrawl synthetic` plays the network in one process, `dhtcrawl census --rate 0` crawls it in another
 and writes its database; beside it, on the same network, the least that a crawl can be (`bare_crawl`).
 CPU time is that of the whole crawling process, start and last row included, user and system.  Memory
-is its peak beyond that of a census of 200 nodes, for each contact sighted.
+is its peak beyond that of a census of 200 nodes, for each contact sighted.  With more than one pair,
+each is taken so often, in turns, and ratios are those of pairs.
 """
 
 import argparse
-import json
-import os
 import sqlite3
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tools.batched_udp import BenchmarkFailed
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.command import add_against, new_parser, option_values, run_benchmark
+from benchmarks.tools.processes import ROOT, result_of, running
+from benchmarks.tools.report import head, in_brackets, new_report, table
 
 FEW = 200  # nodes of the census that shows what a start takes
 PLAYED = ("nodes", "seed", "stale", "loss", "hostile", "latency")
@@ -33,40 +32,19 @@ PLAYED = ("nodes", "seed", "stale", "loss", "hostile", "latency")
 def synthetic(truth: Path, **options: Any) -> Iterator[str]:
     """Play a network for the length of the block, and yield a way in."""
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    command = [sys.executable, "-m", "crawler", "synthetic", *arguments, "--truth", str(truth), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
-        try:
-            assert process.stdout is not None  # noqa: S101  for mypy
-            line = process.stdout.readline()
-            if not line:
-                raise BenchmarkFailed("the synthetic network did not start")
-            yield json.loads(line)["bootstrap"][0]
-        finally:
-            process.terminate()
+    with running("crawler", "synthetic", *arguments, "--truth", str(truth), "--json") as network:
+        yield network.ready["bootstrap"][0]
 
 
-def measured(*command: str) -> dict[str, Any]:
-    """Run a command that prints JSON, and return its last line with CPU seconds and peak memory."""
-    with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None  # noqa: S101  for mypy
-        lines = process.stdout.read().splitlines()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode or not lines:
-        raise BenchmarkFailed(f"{' '.join(command)} failed with status {process.returncode}")
-    result: dict[str, Any] = json.loads(lines[-1])
-    return result | {
-        "process_cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "process_peak_kilobytes": usage.ru_maxrss,
-    }
+def checkouts_of(options: argparse.Namespace) -> dict[str, Path]:
+    """Return where the products that are measured in turns are: here, and where `--against` says."""
+    return {"this": ROOT} | ({"against": options.against} if options.against else {})
 
 
-def census(database: Path, way_in: str, *options: str) -> dict[str, Any]:
+def census(database: Path, way_in: str, *options: str, products: Path) -> dict[str, Any]:
     """Take a census with the public command."""
     common = ("--db", str(database), "--rate", "0", "--bootstrap", way_in, "--json")
-    return measured("crawler", "census", *common, *options)
+    return result_of("crawler", "census", *common, *options, products=products)
 
 
 def compare(database: Path, truth: Path, zone: str) -> dict[str, Any]:
@@ -81,7 +59,7 @@ def compare(database: Path, truth: Path, zone: str) -> dict[str, Any]:
             f"SELECT count(DISTINCT node_id) FROM visits WHERE outcome = 'answered' AND node_id IN ({nodes})",  # noqa: S608
             (prefix + "%",),
         ).fetchone()
-        (answers,) = connection.execute("SELECT sum(outcome = 'answered') FROM visits").fetchone()
+        (visits,) = connection.execute("SELECT count(*) FROM visits").fetchone()
         styles = connection.execute(
             "SELECT style, outcome, marks <> '', count(*) FROM visits JOIN truth.nodes USING (node_id)"
             " WHERE style NOT IN ('honest', '') GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
@@ -89,59 +67,95 @@ def compare(database: Path, truth: Path, zone: str) -> dict[str, Any]:
     return {
         "honest_nodes": honest,
         "honest_found": found,
-        "nodes_answered": answers,
+        "visits": visits,
         "hostile": [list(row) for row in styles],
         "database_bytes": database.stat().st_size,
     }
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Crawl and return the report."""
-    report = new_report("census", {name: str(value) for name, value in option_values(options).items()})
+    """Crawl in turns and return the report."""
+    report = new_report("census", option_values(options))
     played = {name: getattr(options, name) for name in PLAYED}
+    checkouts = checkouts_of(options)
+    taken: dict[str, list[dict[str, Any]]] = {name: [] for name in checkouts}
+    report |= {"censuses": taken, "bare": []}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         with synthetic(folder / "few.db", **(played | {"nodes": FEW})) as way_in:
-            few = census(folder / "few-census.db", way_in)
+            few = {
+                name: census(folder / f"few-{name}.db", way_in, products=products)
+                for name, products in checkouts.items()
+            }
         with synthetic(folder / "truth.db", **played) as way_in:
-            database = options.db or folder / "census.db"
-            zone = ("--zone", options.zone) if options.zone != "0" else ()
-            ours = census(database, way_in, *zone)
-            bare = measured("benchmarks.census.bare_crawl", way_in) if options.bare else None
-        ours |= compare(database, folder / "truth.db", options.zone)
-    ours["start_kilobytes"] = few["process_peak_kilobytes"]
-    report |= {"census": ours, "bare": bare}
-    print(head(report), table(("census", ""), _rows(ours, bare)), sep="\n\n")
-    if ours["hostile"]:
-        print("", table(("style", "outcome", "marked", "visits"), _hostile_rows(ours)), sep="\n")
+            for _ in range(options.pairs):
+                if options.bare:
+                    report["bare"].append(result_of("benchmarks.census.bare_crawl", way_in))
+                for name, products in checkouts.items():
+                    # Databases of one run are all the same: only the last one of ours is kept.
+                    database = options.db if name == "this" and options.db else folder / f"{name}.db"
+                    database.unlink(missing_ok=True)
+                    taken[name].append(_one(database, way_in, options, products))
+                    taken[name][-1] |= compare(database, folder / "truth.db", options.zone)
+                    taken[name][-1]["start_kilobytes"] = few[name]["process_peak_kilobytes"]
+    print(head(report), table(("census", *taken), _rows(report)), sep="\n\n")
+    hostile = taken["this"][-1]["hostile"]
+    if hostile:
+        print("", table(("style", "outcome", "marked", "visits"), _hostile_rows(hostile)), sep="\n")
     return report
 
 
-def _rows(ours: dict[str, Any], bare: dict[str, Any] | None) -> list[list[str]]:
-    queries, answered = ours["queries"], ours["answered"]
-    answers = answered + ours["second_answers"]
-    cost = 1e6 * ours["process_cpu_seconds"] / answers
-    beyond = 1000 * (ours["process_peak_kilobytes"] - ours["start_kilobytes"]) / ours["sighted"]
-    rows = [
-        ["honest nodes that answered", f"{ours['honest_found']} of {ours['honest_nodes']}"],
-        ["of these", f"{ours['honest_found'] / ours['honest_nodes']:.2%}"],
-        ["contacts sighted", f"{ours['sighted']}"],
-        ["queries", f"{queries}, {queries / answered:.2f} for each node that answered"],
-        ["CPU time", f"{ours['process_cpu_seconds']:.1f} s, {cost:.1f} us for each answer"],
-        ["wall clock", f"{ours['seconds']:.0f} s"],
-        ["peak memory", f"{ours['process_peak_kilobytes'] / 1000:.0f} MB"],
-        ["beyond a start", f"{beyond:.0f} bytes for each contact sighted"],
-        ["database", f"{ours['database_bytes'] / 1e6:.0f} MB"],
-    ]
-    if bare is not None:
-        bare_cost = 1e6 * bare["process_cpu_seconds"] / bare["answers"]
-        rows.append(["a bare loop", f"{bare_cost:.1f} us for each answer, {bare['sighted']} sighted"])
-        rows.append(["census / bare loop", f"{cost / bare_cost:.2f}"])
+def _one(database: Path, way_in: str, options: argparse.Namespace, products: Path) -> dict[str, Any]:
+    """Take one census, and ask for the report on it."""
+    zone = ("--zone", options.zone) if options.zone != "0" else ()
+    found = census(database, way_in, *zone, products=products)
+    cost = found["process_cpu_seconds"] * 1e6 / (found["answered"] + found["second_answers"])
+    print(f"{products}: {cost:.1f} us for each answer", file=sys.stderr)
+    told = result_of("crawler", "report", "--db", str(database), "--json", products=products)
+    return found | {"microseconds": cost, "report_cpu_seconds": told["process_cpu_seconds"]}
+
+
+def _rows(report: dict[str, Any]) -> list[list[str]]:
+    """Return a line for each figure: medians over the pairs, with lowest and highest of what varies."""
+    lines: dict[str, Callable[[dict[str, Any]], str]] = {
+        "honest nodes that answered": lambda one: f"{one['honest_found']} of {one['honest_nodes']}",
+        "of these": lambda one: f"{one['honest_found'] / one['honest_nodes']:.2%}",
+        "contacts sighted": lambda one: f"{one['sighted']}",
+        "queries for each node that answered": lambda one: f"{one['queries'] / one['answered']:.2f}",
+        "CPU seconds": lambda one: f"{one['process_cpu_seconds']:.1f}",
+        "wall clock, seconds": lambda one: f"{one['process_seconds']:.0f}",
+        "of these before and after the crawl": lambda one: f"{one['process_seconds'] - one['seconds']:.1f}",
+        "peak memory, MB": lambda one: f"{one['process_peak_kilobytes'] / 1000:.0f}",
+        "with 200 nodes, MB": lambda one: f"{one['start_kilobytes'] / 1000:.0f}",
+        "bytes beyond that for each contact": lambda one: f"{_bytes_for_each(one):.0f}",
+        "database, MB": lambda one: f"{one['database_bytes'] / 1e6:.0f}",
+        "bytes for each visit": lambda one: f"{one['database_bytes'] / one['visits']:.0f}",
+        "`dhtcrawl report`, CPU seconds": lambda one: f"{one['report_cpu_seconds']:.2f}",
+    }
+    taken, bare = report["censuses"], report["bare"]
+    rows = [[name, *(write(each[-1]) for each in taken.values())] for name, write in lines.items()]
+    costs = {name: [one["microseconds"] for one in each] for name, each in taken.items()}
+    rows.append(["us of CPU for each answer", *(in_brackets(each, 1) for each in costs.values())])
+    if bare:
+        bare_costs = [1e6 * each["process_cpu_seconds"] / each["answers"] for each in bare]
+        rows.append(["the same of a bare loop", *([in_brackets(bare_costs, 1)] * len(taken))])
+        rows.append(["census / bare loop", *(_ratio(each, bare_costs) for each in costs.values())])
+    if "against" in costs:
+        rows.append(["this / against", _ratio(costs["this"], costs["against"]), ""])
     return rows
 
 
-def _hostile_rows(ours: dict[str, Any]) -> list[list[str]]:
-    return [[style, outcome, "yes" if mark else "no", f"{n}"] for style, outcome, mark, n in ours["hostile"]]
+def _ratio(costs: Sequence[float], others: Sequence[float]) -> str:
+    return in_brackets([cost / other for cost, other in zip(costs, others, strict=True)], 2)
+
+
+def _bytes_for_each(one: dict[str, Any]) -> float:
+    """Return the bytes of memory beyond a start for each contact sighted."""
+    return float(1024 * (one["process_peak_kilobytes"] - one["start_kilobytes"]) / one["sighted"])
+
+
+def _hostile_rows(hostile: Sequence[tuple[str, str, bool, int]]) -> list[list[str]]:
+    return [[style, outcome, "yes" if mark else "no", f"{n}"] for style, outcome, mark, n in hostile]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,11 +168,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hostile", type=float, default=0.0, help="share of nodes that are hostile")
     parser.add_argument("--latency", default="0", metavar="LOW:HIGH", help="seconds until an answer")
     parser.add_argument("--zone", default="0", metavar="0xHEX", help="only ids with this prefix")
+    parser.add_argument("--pairs", type=int, default=1, help="how often each census is taken")
     parser.add_argument("--no-bare", dest="bare", action="store_false", help="do without the bare loop")
     parser.add_argument("--db", type=Path, metavar="FILE", help="keep the database")
+    add_against(parser)
     options = parser.parse_args(arguments)
-    if options.nodes < FEW:
-        parser.error(f"--nodes: at least {FEW}")
+    if options.nodes < FEW or options.pairs < 1:
+        parser.error(f"--nodes: at least {FEW}, --pairs: at least 1")
     if options.zone != "0" and not options.zone.startswith("0x"):
         parser.error("--zone: a prefix as 0x5b")
     if options.db is not None and options.db.exists():

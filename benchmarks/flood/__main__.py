@@ -25,10 +25,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.flood.floods import FLOODS, Sender, query_in_turn
-from benchmarks.node.servers import Child, running
 from benchmarks.tools.batched_udp import BatchSocket
 from benchmarks.tools.command import choose_cores, new_parser, option_values, run_benchmark
 from benchmarks.tools.load import Target
+from benchmarks.tools.processes import Child, running
 from benchmarks.tools.report import head, new_report, table
 
 WARM_UP = 1.0  # seconds that the asker has been asking when the flood begins
@@ -247,10 +247,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     cores = choose_cores()
     report["cores"] = {"node": cores[0], "generator": cores[1]}
     report["floods"] = results = []
-    with running("benchmarks.rpc.fake_network", f"--nodes={options.nodes}", f"--core={cores[1]}") as network:
+    with running("benchmarks.rpc.fake_network", f"--nodes={options.nodes}", core=cores[1]) as network:
         to_whom = (f"--network={network.ready['port']}", f"--nodes={options.nodes}")
         for name in options.floods:
-            with running("benchmarks.flood.flooded", *to_whom, f"--core={cores[0]}") as child:
+            with running("benchmarks.flood.flooded", *to_whom, core=cores[0]) as child:
                 result = measure(name, child, options.seconds)
             results.append(result)
             print(f"{name}: {result['answered']} of {result['asked']} answered", file=sys.stderr)

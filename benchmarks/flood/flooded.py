@@ -1,6 +1,6 @@
 """Our node with default settings, to be flooded, in a process of its own on 127.0.0.1.
 
-    python -m benchmarks.flood.flooded [--network PORT] [--nodes 1000] [--core N]
+    python -m benchmarks.flood.flooded [--network PORT] [--nodes 1000]
 
 It fills its table as `benchmarks.node.servers ours` does, and says its address in one JSON line.  To each
 line on its standard input it answers with another one: statistics, contacts, settings.  It ends when
@@ -59,10 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flood.flooded")
     parser.add_argument("--network", type=int, help="port of the fake network")
     parser.add_argument("--nodes", type=int, default=1000, help="nodes in the fake network")
-    parser.add_argument("--core", type=int)
     options = parser.parse_args(arguments)
-    if options.core is not None:
-        os.sched_setaffinity(0, {options.core})
     nodes = options.nodes if options.network else 0
     contacts = [Address(host_of(number), options.network) for number in range(nodes)]
     trio.run(serve, contacts, NodeSettings())

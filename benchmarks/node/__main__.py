@@ -1,13 +1,16 @@
 """CPU time per answered query, of our node and of others in the same run.
 
-    python -m benchmarks.node [--pairs 5] [--seconds 2] [--servers ours,libtorrent] [--json FILE]
+    python -m benchmarks.node [--pairs 5] [--seconds 2] [--rate N] [--servers ours,libtorrent]
+                              [--against PATH] [--json FILE]
 
 For each pair the servers, two or any number, are started afresh, and for each kind of query they are
 loaded in turns of 0.2 s: what else the machine does then hits all.  The first is compared with each
-other one.  Linux only.  docs/reference/benchmarks.md tells the method and its limits.
+other one.  With a rate they are not saturated: queries come one by one, so many in a second.
+Linux only.  docs/reference/benchmarks.md tells the method and its limits.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,15 +19,17 @@ from statistics import median
 from typing import Any
 
 from benchmarks.node.columns import COLUMNS
-from benchmarks.node.servers import SERVERS, running
+from benchmarks.node.servers import SERVERS
 from benchmarks.tools.batched_udp import BatchSocket, BenchmarkFailed
-from benchmarks.tools.command import choose_cores, new_parser, option_values, run_benchmark
-from benchmarks.tools.gauge import Measurement, Refusal, measure
+from benchmarks.tools.command import add_against, choose_cores, new_parser, option_values, run_benchmark
+from benchmarks.tools.gauge import TURN, Measurement, Refusal, measure
 from benchmarks.tools.load import RING, Target
+from benchmarks.tools.processes import running
 from benchmarks.tools.report import head, new_report, table, versions
 
-DEFAULT_SERVERS = ["ours", "libtorrent"]
+AGAINST = "against"
 SATURATED = 0.9  # of a core, from which on a server counts as saturated
+MIN_TABLE = 0.95  # of the nodes in the largest table
 SMALL = 0.1  # below this, a ratio is shown with four decimal places
 
 _Event = Measurement | Refusal | Target
@@ -36,21 +41,21 @@ def measure_pairs(options: argparse.Namespace, cores: tuple[int, int]) -> Iterat
     A server is not asked again what it has refused once.
     """
     refused = set()
-    with running("benchmarks.rpc.fake_network", f"--nodes={options.nodes}", f"--core={cores[1]}") as network:
+    with running("benchmarks.rpc.fake_network", f"--nodes={options.nodes}", core=cores[1]) as network:
         for pair in range(options.pairs):
             with ExitStack() as stack:
                 socket = stack.enter_context(BatchSocket())
                 targets = []
                 for name in options.servers:
-                    arguments = (f"--network={network.ready['port']}", f"--nodes={options.nodes}")
-                    child = stack.enter_context(
-                        running("benchmarks.node.servers", name, *arguments, f"--core={cores[0]}")
-                    )
-                    targets.append(Target(name, child, socket))
+                    what, products = ("ours", options.against) if name == AGAINST else (name, None)
+                    arguments = (what, f"--network={network.ready['port']}", f"--nodes={options.nodes}")
+                    server = running("benchmarks.node.servers", *arguments, core=cores[0], products=products)
+                    targets.append(Target(name, stack.enter_context(server), socket))
                 yield from targets
                 for column in COLUMNS:
                     asked = [each for each in targets if (each.name, column) not in refused]
-                    for event in measure(asked, column, pair, options.seconds, options.outstanding):
+                    how = (options.seconds, options.outstanding, options.rate)
+                    for event in measure(asked, column, pair, *how):
                         if isinstance(event, Refusal):
                             refused.add((event.server, column))
                         yield event
@@ -90,8 +95,13 @@ def result_table(report: dict[str, Any], measurements: Sequence[Measurement]) ->
             if each.server == name:
                 mine.setdefault(each.column, []).append(each)
         busy = _cells(mine, lambda row: f"{median(each.busy for each in row):.0%}")
+        each_second = _cells(mine, lambda row: f"{median(each.answered / each.seconds for each in row):.0f}")
         size = _cells(mine, lambda row: f"{median(each.reply_bytes for each in row):.0f}")
-        rows += [[f"{name}: core in use", *busy], [f"{name}: bytes per reply", *size]]
+        rows += [
+            [f"{name}: core in use", *busy],
+            [f"{name}: answers per second", *each_second],
+            [f"{name}: bytes per reply", *size],
+        ]
     return table(["CPU microseconds per answer", *COLUMNS], rows)
 
 
@@ -125,9 +135,10 @@ def generator_line(measurements: Sequence[Measurement]) -> str:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure, tell progress on standard error, and return the report."""
-    _check_installed(options.servers)
+    named = [name for name in options.servers if name != AGAINST]
+    _check_installed(named)
     report = new_report("node", option_values(options))
-    report["versions"] |= versions([SERVERS[name].package for name in options.servers])
+    report["versions"] |= versions([SERVERS[name].package for name in named])
     cores = choose_cores()
     report["cores"] = {"servers": cores[0], "generator": cores[1]}
     report["nodes_in_table"] = {name: [] for name in options.servers}
@@ -149,16 +160,22 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     report |= summary(measurements, options.servers)
     report["refusals"] = [asdict(each) for each in refusals]
     report["measurements"] = [asdict(each) for each in measurements]
+    most_nodes = max(median(seen) for seen in report["nodes_in_table"].values())
     sizes = ", ".join(f"{name} {median(seen):.0f}" for name, seen in report["nodes_in_table"].items())
     print(head(report))
+    if options.against:
+        print(f"against: {options.against}")
     print(f"servers on core {cores[0]}, generator on core {cores[1]}; nodes in the table: {sizes}")
     if cores[0] == cores[1]:
         print("only one core: servers and generator share it, so the servers are not saturated")
     print(generator_line(measurements), result_table(report, measurements), sep="\n\n")
     if refusals:
         print("\nnot measured:", *refusal_lines(refusals), sep="\n")
+    small = [name for name, seen in report["nodes_in_table"].items() if min(seen) < MIN_TABLE * most_nodes]
+    if small:
+        print(f"\nsmaller tables than others, so that answers cost less: {', '.join(small)}")
     idle = sum(each.busy < SATURATED for each in measurements)
-    if idle:
+    if idle and math.isinf(options.rate):
         print(f"\n{idle} of {len(measurements)} measurements used less than {SATURATED:.0%} of the core:")
         print("something else ran on these cores, or the generator was too slow")
     return report
@@ -184,12 +201,18 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = new_parser("node", __doc__)
     parser.add_argument("--pairs", type=int, default=5, help="rounds, with fresh servers each")
     parser.add_argument("--seconds", type=float, default=2.0, help="per server and kind of query")
-    parser.add_argument("--servers", type=_server_names, default=DEFAULT_SERVERS, help=",".join(SERVERS))
+    parser.add_argument("--rate", type=float, default=math.inf, help="queries per second; none: saturated")
+    parser.add_argument("--servers", type=_server_names, default="ours,libtorrent", help=",".join(SERVERS))
     parser.add_argument("--outstanding", type=int, default=64, help="queries under way at once")
     parser.add_argument("--nodes", type=int, default=1000, help="nodes in the network around the servers")
+    add_against(parser)
     options = parser.parse_args(arguments)
     if options.pairs < 1 or options.seconds <= 0 or not 0 < options.outstanding <= RING // 2:
         parser.error(f"pairs and seconds must be positive, outstanding queries within 1..{RING // 2}")
+    if options.rate * TURN < 1:
+        parser.error(f"--rate: at least {1 / TURN:.0f}")
+    if options.against:
+        options.servers.append(AGAINST)
     return options
 
 

@@ -1,6 +1,6 @@
 """The nodes that are measured, each in a process of its own on 127.0.0.1.
 
-    python -m benchmarks.node.servers NAME [--network PORT] [--nodes 1000] [--core N]
+    python -m benchmarks.node.servers NAME [--network PORT] [--nodes 1000]
 
 A server pings each node of the fake network whose port is given once, and says its address and the
 size of its table in one JSON line.  It ends when its standard input closes.  Limits of what it
@@ -13,13 +13,10 @@ import argparse
 import importlib
 import json
 import math
-import os
-import select
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, redirect_stdout
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -28,13 +25,10 @@ import trio
 
 from benchmarks.node.rivals import Ready, serve_aio_btdht, serve_btdht, serve_pythontorrentdht
 from benchmarks.rpc.fake_network import SERVER_ID, host_of
-from benchmarks.tools.batched_udp import BenchmarkFailed
 from dhtnode import Address, Node, NodeId, NodeSettings, QueryError, open_node
 
 _WAYS_IN = 3
 _PINGS_AT_ONCE = 50
-_START_TIMEOUT = 60.0  # seconds
-_END_TIMEOUT = 5.0  # seconds
 _SETTLE = 0.1  # seconds between two looks at libtorrent's table
 _ENOUGH_LOOKS = 100
 
@@ -67,62 +61,6 @@ LIBTORRENT_SETTINGS: dict[str, Any] = {
     "dht_max_torrents": 1_000_000,
     "alert_mask": 0,
 }
-
-
-class Child:
-    """A process of ours that has said it is ready."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", name: str) -> None:
-        self.pid = process.pid
-        self.ready = _json_line(process, f"{name} did not start")
-        self._process = process
-        self._name = name
-
-    def ask(self) -> dict[str, Any]:
-        """Send an empty line and return the JSON line that is the answer; not every server gives one."""
-        assert self._process.stdin is not None  # noqa: S101  for mypy
-        try:
-            self._process.stdin.write(b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise BenchmarkFailed(f"{self._name} ended by itself") from None
-        return _json_line(self._process, f"{self._name} does not tell how it is")
-
-
-@contextmanager
-def running(module: str, *arguments: str) -> Iterator[Child]:
-    """Run a module as a process for the length of the block; it is ready when the block begins."""
-    command = [sys.executable, "-m", module, *arguments]
-    # A session of its own: on Ctrl-C it is this process that ends the others, in order.
-    process = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    )
-    try:
-        yield Child(process, " ".join(command[2:]))
-    finally:
-        _end(process)
-
-
-def _json_line(process: "subprocess.Popen[bytes]", or_else: str) -> dict[str, Any]:
-    assert process.stdout is not None  # noqa: S101  for mypy
-    readable, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT)
-    line = process.stdout.readline() if readable else b""
-    if not line:
-        raise BenchmarkFailed(or_else)
-    said: dict[str, Any] = json.loads(line)
-    return said
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    assert process.stdin is not None  # noqa: S101  for mypy
-    assert process.stdout is not None  # noqa: S101
-    process.stdin.close()
-    try:
-        process.wait(_END_TIMEOUT)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        process.kill()
-        process.wait()
-    process.stdout.close()
 
 
 def _say_ready(address: Address, nodes: int) -> None:
@@ -221,10 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("server", choices=SERVERS)
     parser.add_argument("--network", type=int, help="port of the fake network")
     parser.add_argument("--nodes", type=int, default=1000, help="nodes in the fake network")
-    parser.add_argument("--core", type=int)
     options = parser.parse_args(arguments)
-    if options.core is not None:
-        os.sched_setaffinity(0, {options.core})  # before there are threads, which inherit it
     nodes = options.nodes if options.network else 0
     contacts = [Address(host_of(number), options.network) for number in range(nodes)]
     with redirect_stdout(sys.stderr):  # some of them print; here only the one line may stand

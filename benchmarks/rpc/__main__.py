@@ -1,6 +1,7 @@
 """CPU time per query and response of our client side: callbacks, and tasks that await.
 
-    python -m benchmarks.rpc [--rounds 3] [--seconds 1] [--nodes 300] [--methods ping ...] [--json FILE]
+    python -m benchmarks.rpc [--rounds 3] [--seconds 1] [--nodes 300] [--methods ping ...]
+                             [--against PATH] [--json FILE]
 
 A fresh asking process for each line of the table and each round, alone on its core; all the nodes
 that it asks are one cheap process on the other.  Linux only.
@@ -8,15 +9,17 @@ that it asks are one cheap process on the other.  Linux only.
 
 import argparse
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import product
 from statistics import median
 from typing import Any
 
-from benchmarks.node.servers import running
 from benchmarks.rpc.asking import METHODS, UNDER_WAY
 from benchmarks.tools.batched_udp import BenchmarkFailed
-from benchmarks.tools.command import choose_cores, new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.command import add_against, choose_cores, new_parser, option_values, run_benchmark
+from benchmarks.tools.processes import running
+from benchmarks.tools.report import head, new_report, spread, table
 
 NAMES = {"send_query": "callback: send_query", "query": "awaiting: query", "ping": "awaiting: ping"}
 
@@ -28,17 +31,21 @@ def cases(methods: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def measure_rounds(options: argparse.Namespace, cores: tuple[int, int]) -> list[dict[str, Any]]:
-    """Return the result of each case in each round."""
+    """Return the result of each case in each round, of both checkouts in turns if there are two."""
     results = []
-    with running("benchmarks.rpc.answering", f"--nodes={options.nodes}", f"--core={cores[1]}") as answering:
+    checkouts = {"this": None} | ({"against": options.against} if options.against else {})
+    with running("benchmarks.rpc.answering", f"--nodes={options.nodes}", core=cores[1]) as answering:
         to_whom = (f"--port={answering.ready['port']}", f"--nodes={options.nodes}")
-        how = (f"--seconds={options.seconds}", f"--core={cores[0]}")
         for number in range(options.rounds):
-            for case in cases(options.methods):
-                with running("benchmarks.rpc.asking", *case, *to_whom, *how) as asking:
-                    result = asking.ready | {"round": number}
+            for case, (name, products) in product(cases(options.methods), checkouts.items()):
+                command = ("benchmarks.rpc.asking", *case, *to_whom, f"--seconds={options.seconds}")
+                with running(*command, core=cores[0], products=products) as asking:
+                    result = asking.ready | {"round": number, "checkout": name}
                 results.append(result)
-                print(f"round {number + 1}, {case}: {result['cpu_microseconds']:.1f} us", file=sys.stderr)
+                print(
+                    f"round {number + 1}, {name}, {case}: {result['cpu_microseconds']:.1f} us",
+                    file=sys.stderr,
+                )
                 if not result["answered"]:
                     raise BenchmarkFailed(f"{case}: nothing was answered")
     return results
@@ -46,20 +53,27 @@ def measure_rounds(options: argparse.Namespace, cores: tuple[int, int]) -> list[
 
 def result_table(results: Sequence[dict[str, Any]]) -> str:
     """Return the medians of each case."""
+    cases = defaultdict[tuple[str, str, str], list[dict[str, Any]]](list)
+    for each in results:
+        cases[each["face"], each["method"], each["checkout"]].append(each)
     rows = []
-    for face, method in dict.fromkeys((each["face"], each["method"]) for each in results):
-        mine = [each for each in results if (each["face"], each["method"]) == (face, method)]
+    for (face, method, checkout), mine in cases.items():
         costs = [each["cpu_microseconds"] for each in mine]
         row = [
-            f"{NAMES[face]}, {method}",
+            f"{NAMES[face]}, {method}" if checkout == "this" else "  against",
             f"{UNDER_WAY[face]}",
-            f"{median(costs):.1f}",
-            f"{min(costs):.1f}-{max(costs):.1f}",
+            *spread(costs, 1),
             f"{median(each['answered_per_cpu_second'] for each in mine):.0f}",
             f"{median(each['busy'] for each in mine):.0%}",
             f"{sum(each['failed'] for each in mine)}",
         ]
         rows.append(row)
+        if checkout != "this":
+            ratios = [
+                ours["cpu_microseconds"] / cost
+                for ours, cost in zip(cases[face, method, "this"], costs, strict=True)
+            ]
+            rows.append(["  this / against", "", *spread(ratios, 2), "", "", ""])
     columns = ("face, query", "under way", "us each", "lowest-highest", "per CPU s", "core in use", "failed")
     return table(columns, rows)
 
@@ -83,6 +97,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.0, help="for each line of the table and round")
     parser.add_argument("--nodes", type=int, default=300, help="nodes that are asked")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    add_against(parser)
     options = parser.parse_args(arguments)
     if options.rounds < 1 or not 0 < options.seconds <= 30:
         parser.error("rounds must be positive, seconds within 0..30")

@@ -1,6 +1,6 @@
 """Many cheap nodes in one process: what our client side asks when it is measured.
 
-    python -m benchmarks.rpc.answering [--nodes 1000] [--core N]
+    python -m benchmarks.rpc.answering [--nodes 1000]
 
 They have the addresses and ids of `fake_network`, but cost a quarter of it: replies are put together
 from bytes made beforehand, received and sent in batches.  They answer ping, find_node and get_peers,
@@ -11,7 +11,6 @@ line and ends when its standard input closes.
 
 import argparse
 import json
-import os
 import random
 import select
 import socket
@@ -75,10 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run until standard input closes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rpc.answering")
     parser.add_argument("--nodes", type=int, default=1000)
-    parser.add_argument("--core", type=int)
     options = parser.parse_args(arguments)
-    if options.core is not None:
-        os.sched_setaffinity(0, {options.core})
     opened = ReplySocket()
     nodes = CheapNodes(options.nodes, opened.port)
     print(json.dumps({"port": opened.port, "nodes": options.nodes}), flush=True)

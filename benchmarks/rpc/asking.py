@@ -1,6 +1,6 @@
 """Our node as a client, under full load: one way to ask, one kind of query, one process.
 
-    python -m benchmarks.rpc.asking FACE METHOD --port PORT [--nodes 1000] [--seconds 1] [--core N]
+    python -m benchmarks.rpc.asking FACE METHOD --port PORT [--nodes 1000] [--seconds 1]
 
 It asks the nodes of `answering` in turn and keeps a fixed number of queries under way.  The CPU time
 is that of the whole process.  The result is one JSON line; the process ends when its standard input
@@ -9,7 +9,6 @@ closes.
 
 import argparse
 import json
-import os
 import random
 import sys
 import time
@@ -22,7 +21,6 @@ import trio
 from benchmarks.rpc.fake_network import SERVER_ID, host_of
 from dhtnode import Address, InfoHash, Node, NodeId, QueryError, open_node
 from dhtnode.krpc import FindNode, GetPeers, Method, Ping
-from dhtnode.net import Answer
 
 UNDER_WAY = {"send_query": 200, "query": 50, "ping": 50}
 """The faces of a node, and how many queries each keeps under way: callbacks, or so many tasks."""
@@ -70,7 +68,7 @@ class Asker:
         else:
             self.failed += 1
 
-    def _on_done(self, result: Answer | QueryError, _now: float) -> None:
+    def _on_done(self, result: object, _now: float) -> None:
         self._under_way -= 1
         if isinstance(result, QueryError):
             self.failed += 1
@@ -141,10 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--core", type=int)
     options = parser.parse_args(arguments)
-    if options.core is not None:
-        os.sched_setaffinity(0, {options.core})
     addresses = [Address(host_of(number), options.port) for number in range(options.nodes)]
     print(json.dumps(trio.run(measure, options.face, options.method, addresses, options.seconds)), flush=True)
     sys.stdin.read()

@@ -1,6 +1,6 @@
 """A thousand nodes in one process, each on an address of its own in 127.3.0.0/16.
 
-    python -m benchmarks.rpc.fake_network [--nodes 1000] [--core N]
+    python -m benchmarks.rpc.fake_network [--nodes 1000]
 
 One wildcard socket receives for all of them; IP_PKTINFO tells which address was asked and lets the
 reply leave from there.  They answer ping, find_node and get_peers with the 8 of them that are
@@ -8,7 +8,7 @@ closest to the target, and nothing else.  The process says its port in one JSON 
 its standard input closes.
 
 Their ids are those that a node of a large network, with the id `SERVER_ID`, would meet: half of them
-uniform, half spread evenly over distances down to 37 bits in common, so that its table grows deep.
+uniform, half spread evenly over distances down to 32 bits in common, so that its table grows deep.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SERVER_ID = bytes(range(0x30, 0x44))
 """The id of our node when it is measured."""
 
 MAX_NODES = 65_000  # addresses in 127.3.0.0/16
-_SHALLOWEST, _DEEPEST = 5, 37  # bits that the ids of the second half have in common with SERVER_ID
+_SHALLOWEST, _DEEPEST = 5, 32  # bits that the ids of the second half have in common with SERVER_ID
 _CLOSEST = 8
 
 
@@ -114,10 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rpc.fake_network")
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--port", type=int, default=0, help="default: any free one")
-    parser.add_argument("--core", type=int)
     options = parser.parse_args(arguments)
-    if options.core is not None:
-        os.sched_setaffinity(0, {options.core})
     with open_wildcard_socket(options.port) as opened:
         opened.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         port = opened.getsockname()[1]

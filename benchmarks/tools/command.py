@@ -1,9 +1,7 @@
-"""What the commands have in common: options, cores, exit status, processes of their own."""
+"""What the commands have in common: options, cores, exit status."""
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +9,6 @@ from typing import Any
 
 from benchmarks.tools.batched_udp import BenchmarkFailed
 from benchmarks.tools.report import write_json
-
-PART_TIMEOUT = 300.0  # seconds
 
 
 def new_parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -23,9 +19,22 @@ def new_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def add_against(parser: argparse.ArgumentParser) -> None:
+    """Add `--against`, for benchmarks that measure the products of two checkouts in turns."""
+    parser.add_argument("--against", type=_checkout, metavar="PATH", help="measure that checkout too")
+
+
+def _checkout(text: str) -> Path:
+    path = Path(text).resolve()
+    if not (path / "dhtnode" / "__init__.py").is_file():
+        raise argparse.ArgumentTypeError(f"{text} is no checkout of this project")
+    return path
+
+
 def option_values(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options that a result depends on."""
-    return {name: value for name, value in vars(options).items() if name != "json"}
+    values = {name: value for name, value in vars(options).items() if name != "json"}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
 def run_benchmark(
@@ -55,16 +64,3 @@ def choose_cores() -> tuple[int, int]:
 def stay_on_one_core() -> None:
     """Run on the first usable core from now on."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
-
-def result_of(module: str, *arguments: str) -> dict[str, Any]:
-    """Run a part of a benchmark as a process of its own, and return the result that it prints as JSON."""
-    command = [sys.executable, "-m", module, *arguments]
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=PART_TIMEOUT)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        raise BenchmarkFailed(f"{' '.join(command[2:])} takes more than {PART_TIMEOUT:.0f} s") from None
-    if done.returncode:
-        raise BenchmarkFailed(f"{' '.join(command[2:])} failed with status {done.returncode}")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result

@@ -3,6 +3,7 @@
 A server that does not answer a kind of query as it should is not measured with it, and the reason kept.
 """
 
+import math
 import resource
 import time
 from collections.abc import Sequence
@@ -64,13 +65,13 @@ class Gauge:
         except BenchmarkFailed as failure:
             self._refusal = str(failure)
 
-    def run(self, seconds: float, outstanding: int, *, counted: bool = True) -> None:
+    def run(self, seconds: float, outstanding: int, rate: float, *, counted: bool = True) -> None:
         """Load for one slice, unless the server has failed before."""
         if self._refusal or self._load is None:
             return
         try:
             before = self._read(self._load)
-            self._load.run(seconds, outstanding)
+            self._load.run(seconds, outstanding, rate)
             if counted:
                 self._spent = self._spent.plus(self._read(self._load), before)
         except BenchmarkFailed as failure:
@@ -137,16 +138,21 @@ class _Reading(NamedTuple):
 
 
 def measure(
-    servers: Sequence[Target], column: str, pair: int, seconds: float, outstanding: int
+    servers: Sequence[Target],
+    column: str,
+    pair: int,
+    seconds: float,
+    outstanding: int,
+    rate: float = math.inf,
 ) -> list[Measurement | Refusal]:
     """Measure servers with one kind of query, in short turns: the speed of a core drifts in seconds."""
     gauges = [Gauge(server, column) for server in servers]
     for gauge in gauges:
-        gauge.run(min(WARM_UP, seconds), outstanding, counted=False)
+        gauge.run(min(WARM_UP, seconds), outstanding, rate, counted=False)
         gauge.rest()
     turns = max(1, round(seconds / TURN))
     for turn in range(turns):
         for gauge in gauges if turn % 2 == pair % 2 else gauges[::-1]:
-            gauge.run(seconds / turns, outstanding)
+            gauge.run(seconds / turns, outstanding, rate)
             gauge.rest()
     return [gauge.result(pair) for gauge in gauges]

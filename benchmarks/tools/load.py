@@ -4,6 +4,7 @@ The generator must be cheaper than what it loads: sending a packet costs no Pyth
 a microsecond of it.  Which queries are sent is in `columns`, how their cost is measured in `gauge`.
 """
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from typing import Any
 
 from bencode2 import BencodeDecodeError, bdecode, bencode
 
-from benchmarks.node.servers import Child
 from benchmarks.tools.batched_udp import BATCH, BatchSocket, BenchmarkFailed, PacketRing
+from benchmarks.tools.processes import Child
 
 SOURCES = tuple(f"127.2.0.{number}" for number in range(1, 65))
 RING = 16 * BATCH  # packets of a load; each is sent again once all others have been
@@ -45,16 +46,24 @@ class Load:
         self._next = 0
         self._tail = 4  # from the transaction id to the end of a reply; the same for all replies of a server
 
-    def run(self, seconds: float, outstanding: int) -> None:
-        """Load the server for a time; raise `BenchmarkFailed` when it falls silent."""
-        now = last_answer = time.monotonic()
+    def run(self, seconds: float, outstanding: int, rate: float = math.inf) -> None:
+        """Load the server for a time; raise `BenchmarkFailed` when it falls silent.
+
+        With a rate, queries leave one by one at equal distances, that many in a second.
+        """
+        now = last_answer = next_at = time.monotonic()
         until, most = now + seconds, self.sent + seconds * MAX_RATE + outstanding
         pause = SHORTEST_PAUSE
         while now < until and self.sent < most:
-            self._send(outstanding - len(self._pending))
+            if math.isinf(rate):
+                self._send(outstanding - len(self._pending))
+            elif now >= next_at:
+                self._send(1)
+                # A query that is late because this process was is not made up for: two at once are cheaper.
+                next_at = max(next_at, now - 0.5 / rate) + 1 / rate
             # Asleep until about half the answers are there.  Waiting for the first one would be dear
             # for both sides: the server would spend CPU time on waking this process up.
-            time.sleep(pause)
+            time.sleep(pause if math.isinf(rate) else max(SHORTEST_PAUSE, next_at - time.monotonic()))
             replies = self._socket.receive()
             self._take(replies)
             busier = len(replies) * 2 > outstanding

@@ -83,6 +83,17 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(columns), line(rule), *map(line, rows)])
 
 
+def spread(values: Sequence[float], digits: int) -> tuple[str, str]:
+    """Return the median, and the lowest and highest, as two cells."""
+    return f"{median(values):.{digits}f}", f"{min(values):.{digits}f}-{max(values):.{digits}f}"
+
+
+def in_brackets(values: Sequence[float], digits: int) -> str:
+    """Return the median, with the lowest and the highest in brackets where there are several values."""
+    middle, ends = spread(values, digits)
+    return middle if len(values) == 1 else f"{middle} ({ends})"
+
+
 def write_json(report: dict[str, Any], path: Path) -> None:
     """Write the whole report."""
     path.write_text(json.dumps(report, indent=2) + "\n")

@@ -17,6 +17,7 @@ from benchmarks.sizes import __main__ as sizes
 from benchmarks.swarms import __main__ as swarms
 from benchmarks.tools.batched_udp import BenchmarkFailed
 from benchmarks.tools.gauge import Measurement, Refusal, measure
+from benchmarks.tools.processes import command_of, run_to_end
 from crawler.db.schema.columns import TABLES
 from crawler.reports import REPORTS
 
@@ -64,6 +65,22 @@ class TestNode:
         assert {"python", "trio", "bencode2", "libtorrent"} <= report["versions"].keys()
         assert report["machine"]["cpu"]
         assert "| ours " in done.stdout
+
+    def test_queries_come_at_a_rate(self, tmp_path):
+        """One by one, and another checkout is asked in turns with this one."""
+        sizes = (
+            "--pairs=1",
+            "--seconds=0.4",
+            "--nodes=60",
+            "--servers=ours",
+            "--rate=50",
+            f"--against={ROOT}",
+        )
+        report, printed = report_of("node", tmp_path, *sizes)
+        answered = [each["answered"] for each in report["measurements"]]
+        assert len(answered) == 2 * len(COLUMNS)
+        assert all(1 <= each <= 21 for each in answered)
+        assert "| ours / against, median " in printed
 
     @pytest.mark.real_clients
     def test_compares_with_libtorrent(self, tmp_path):
@@ -328,7 +345,7 @@ def test_documented_commands_exist(capsys):
     text = (ROOT / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
     served = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
-    known = served | {"soak", "life", "quality", "announcing", "eclipse", "measuring"}
+    known = served | {"soak", "life", "quality", "announcing", "eclipse", "measuring", "census"}
     assert {name for name, _ in commands} == known
     for name, arguments in commands:
         with pytest.raises(SystemExit):
@@ -341,13 +358,53 @@ def test_measuring_compares_samples_with_the_truth(tmp_path):
     sizes = ("--swarms=30", "--largest=40", "--nodes=100", "--loss=0", "--capped=0")
     report, printed = report_of("measuring", tmp_path, *sizes)
 
-    found = report["measuring"]
+    (found,) = report["measuring"]["this"]
     assert found["samples"] == sum(each["swarms"] for each in found["classes"]) == 30
     assert found["process_cpu_seconds"] > 0 and found["start_cpu_seconds"] > 0
     assert 8 <= found["nodes_asked_most"] <= 12
-    assert found["queries"] >= 30 * 8
+    assert found["nodes_asked"] >= 8
     assert all(each["median_error"] < 0.05 for each in found["classes"])
     assert "| swarms per CPU minute" in printed
+
+
+def test_census_has_a_line_for_each_figure(tmp_path):
+    report, printed = report_of("census", tmp_path, "--nodes=200", "--loss=0")
+
+    (found,) = report["censuses"]["this"]
+    assert found["honest_found"] > 190
+    assert found["visits"] >= found["answered"]
+    assert found["database_bytes"] > 20 * found["visits"]
+    assert [each["sighted"] > 200 for each in report["bare"]] == [True]
+    for line in ("census / bare loop", "us of CPU for each answer", "bytes for each visit"):
+        assert f"| {line} " in printed
+
+
+def test_no_checkout_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        node.main([f"--against={tmp_path}"])
+    assert "is no checkout of this project" in capsys.readouterr().err
+
+
+def test_processes_use_the_products_of_the_checkout_that_is_named(tmp_path):
+    """The module that runs is ours, though the other checkout has one of the same name."""
+    for name, text in {
+        "dhtnode": "ORIGIN = 'there'",
+        "crawler": "",
+        "benchmarks": "raise SystemExit(9)",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(text)
+    (tmp_path / "crawler" / "__main__.py").write_text(
+        "import json, benchmarks, dhtnode; print(json.dumps([benchmarks.__file__, dhtnode.ORIGIN]))"
+    )
+    ended = run_to_end(*command_of("crawler", products=tmp_path))
+    assert json.loads(ended.output) == [str(ROOT / "benchmarks" / "__init__.py"), "there"]
+    assert ended.cpu > 0
+
+
+def test_last_words_of_a_process_that_fails_are_told():
+    with pytest.raises(BenchmarkFailed, match=r"crawler --nonsense failed with status 2: .*--nonsense"):
+        run_to_end(*command_of("crawler", "--nonsense"))
 
 
 class TestCoverage:
