@@ -21,17 +21,25 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import islice
 from math import exp, log
 from random import Random
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.swarms.model import CLOSEST, ModelSwarm, Reply, SwarmModel
+from benchmarks.swarms.model import CLOSEST, ModelSwarm, SwarmModel
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.report import head, new_report, table
-from dhtnode.swarm import Mark, SwarmEstimate, classify, estimate_swarm, more_nodes_wanted
+from dhtnode.swarm import (
+    Mark,
+    Reply,
+    SwarmEstimate,
+    capture_histories,
+    classify,
+    estimate_swarm,
+    more_nodes_wanted,
+)
 
 CLASSES = ((1, 9), (10, 49), (50, 199), (200, 499), (500, 999), (1000, 1999), (2000, 3499), (3500, 1 << 20))
 COLUMNS = (
@@ -91,18 +99,20 @@ def measure(model: SwarmModel, peers: int, random: Random, probe: float = 0.0) -
     replies: list[Reply] = []
     wanted = CLOSEST
     while wanted:
-        for observation, named in islice(source, wanted):
+        for reply in islice(source, wanted):
             if random.random() < probe and swarm.answers_anything():
-                observation = replace(observation, marks=(Mark.ANSWERS_ANYTHING,))
-            replies.append((observation, named))
-        observations = classify(*zip(*replies, strict=True))
+                reply.marks = (Mark.ANSWERS_ANYTHING,)
+            replies.append(reply)
+        observations = classify(replies)
         believed = [each for each in observations if each.is_believed]
-        wanted = min(more_nodes_wanted(believed), 2 * CLOSEST - len(replies))
+        histories = capture_histories(believed)
+        wanted = max(map(more_nodes_wanted, histories.values()), default=0)
+        wanted = min(wanted, 2 * CLOSEST - len(replies))
     return Measured(
         peers,
         swarm.seeds,
         len(replies),
-        estimate_swarm(believed),
+        estimate_swarm(believed, histories),
         next((each.stored.estimate() for each in observations if each.has_filters), 0.0),
         len(swarm.liars),
         sum(bool(observations[place].marks) for place in swarm.liars),

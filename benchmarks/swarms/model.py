@@ -12,12 +12,12 @@ A share of the nodes may be hostile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import TypeAlias
 
 from benchmarks.swarms.liars import Liar, Said, Style
 from dhtnode import Address, NodeId
 from dhtnode.krpc import ScrapeFilter
-from dhtnode.swarm import Observation
+from dhtnode.krpc.compact import pack_address
+from dhtnode.swarm import Reply
 
 CLOSEST = 8
 CUT = 500
@@ -26,10 +26,6 @@ ASKED_AT_MOST = 40  # nodes that may be asked of, far beyond those that know any
 WITHHOLDS = 0.5  # share of nodes with filters that list no peer beside them
 LONE_FILTER = 0.15  # share of nodes with filters that send one only
 VALUES = (50, 100)
-
-
-Reply: TypeAlias = tuple[Observation, tuple[Address, ...]]
-"""What a node said, and the peers that it named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +122,7 @@ def reply_of(
     """Return the reply of the node of a rank."""
     packed = [None if each is None else each.to_bytes() for each in (seeds, leechers)]
     address = Address(f"9.0.0.{rank + 1}", 6881)
-    return Observation(NodeId(rank.to_bytes(20, "big")), address, rank, *packed), values
+    return Reply(NodeId(rank.to_bytes(20, "big")), address, rank, *packed, tuple(map(pack_address, values)))
 
 
 def filter_of(hosts: Iterator[str]) -> ScrapeFilter:

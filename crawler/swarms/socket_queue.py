@@ -74,7 +74,7 @@ class SocketQueue(Crawl[MeasurementQuery]):
                     continue
             query = queue.popleft()
             node, template = query.node, self._templates[query.kind]
-            if node.address is None:
+            if node.asked_at is None:
                 node.address = self._compact.address_of(node.endpoint)
                 node.asked_at = utc_text(self._wall_clock())
             self._owner.count_sent(query, template.size)

@@ -6,6 +6,7 @@ are ORed first and estimated afterwards, never added up: the nodes store the sam
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha1
 from math import log, log1p
 
@@ -107,6 +108,8 @@ def host_mask(packed_host: bytes) -> int:
     return 1 << first % FILTER_BITS | 1 << second % FILTER_BITS
 
 
+# The stores of one swarm are compared two by two, so the same numbers come up again and again.
+@lru_cache(maxsize=1 << 14)
 def hosts_between(zero_bits_before: int, zero_bits_after: int) -> float:
     """Return the estimated number of addresses that turned one number of zero bits into the other.
 

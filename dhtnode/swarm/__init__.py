@@ -6,6 +6,7 @@ from dhtnode.swarm.estimate import (
     METHODS,
     MethodEstimate,
     SwarmEstimate,
+    capture_histories,
     estimate_swarm,
     more_nodes_wanted,
 )
@@ -19,7 +20,7 @@ from dhtnode.swarm.measurement import (
     SwarmMeasurement,
 )
 from dhtnode.swarm.queried_nodes import CLOSEST, QueriedNode
-from dhtnode.swarm.replies import HOST_HASH_BYTES, Observation
+from dhtnode.swarm.replies import HOST_HASH_BYTES, Observation, Reply
 from dhtnode.swarm.trust_marks import Mark, classify, meaning_of
 
 __all__ = [
@@ -38,8 +39,10 @@ __all__ = [
     "Observation",
     "QueriedNode",
     "QueryKind",
+    "Reply",
     "SwarmEstimate",
     "SwarmMeasurement",
+    "capture_histories",
     "classify",
     "estimate_swarm",
     "meaning_of",

@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import exp, hypot, log, sqrt
 
-from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of, union_of_packed
+from dhtnode.krpc.scrape_filter import ScrapeFilter, union_of
 from dhtnode.swarm.capture_recapture import MAX_SPREAD, DarrochEstimate, darroch, pair_ratio
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
 from dhtnode.swarm.replies import Observation
+
+UNLIKELY = 0.05
+"""Undetected peers to be expected below which none is: the chance that there is one after all."""
+
+ONE_SIDED = 1.645 / NORMAL_95
+"""Width of one side when only that side errs, in 5 % of cases, by that when both do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +25,8 @@ class Combined:
     pair_share: float
 
 
-@dataclass(frozen=True, slots=True)
+# Not slotted, for the cached results: whether more nodes are wanted is asked before the estimate is made.
+@dataclass(frozen=True)
 class CaptureHistory:
     """The captures of one family: what each node told of, and all of them together.
 
@@ -31,20 +39,24 @@ class CaptureHistory:
     sizes: tuple[float, ...]
     stores: tuple[ScrapeFilter, ...]
 
-    def darroch(self) -> DarrochEstimate | None:
+    @cached_property
+    def by_sizes(self) -> DarrochEstimate | None:
         """Estimate the swarm from the sizes of the stores and of their union."""
         return darroch(self.seen.estimate, self.sizes)
 
-    def pair_ratio(self) -> Interval | None:
+    @cached_property
+    def by_pairs(self) -> Interval | None:
         """Estimate the swarm from the overlaps of stores."""
         return pair_ratio(self.stores)
 
-    def recapture(self, by_sizes: DarrochEstimate | None, by_pairs: Interval | None) -> Combined | None:
+    @cached_property
+    def recapture(self) -> Combined | None:
         """Estimate the swarm from both; None when nothing is known about what was not seen.
 
         The better each is known, the more it counts.  Nothing is known when the interval would be wider
         than `MAX_SPREAD`: the overlap may be chance.
         """
+        by_sizes, by_pairs = self.by_sizes, self.by_pairs
         pairs_alone = Combined(by_pairs, 1.0) if by_pairs else None
         if by_sizes is None or not by_sizes.estimate:
             return pairs_alone
@@ -57,6 +69,25 @@ class CaptureHistory:
             return Combined(_interval(by_sizes.estimate, deviation), 0.0)
         pairs = _Estimate(by_pairs.estimate, log(by_pairs.high / by_pairs.estimate) / NORMAL_95)
         return _weighted_mean(_Estimate(by_sizes.estimate, deviation), pairs, noise)
+
+    @property
+    def undetected(self) -> float:
+        """Return how many more peers there are than were seen."""
+        if self.recapture is None:
+            return 0.0
+        undetected = self.recapture.interval.estimate - self.seen.estimate
+        return undetected if undetected >= UNLIKELY else 0.0
+
+    @property
+    def half_width(self) -> float:
+        """Return half the width of the interval, as far as it is not that of the union."""
+        if self.recapture is None or not self.undetected:
+            return 0.0
+        seen, whole = self.seen, self.recapture.interval
+        by_filters, by_both = (seen.high - seen.low) / 2, (whole.high - whole.low) / 2
+        half_width = sqrt(max(by_both**2 - by_filters**2, 0.0))
+        # When all that were seen were named, the lower end is certain: the upper one has all 5 % to err.
+        return half_width if by_filters else half_width * ONE_SIDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +117,15 @@ def capture_history(observations: Sequence[Observation]) -> CaptureHistory:
     is_full = [node.has_both_filters for node in observations]
     if not any(is_full):
         is_full = [node.has_filters for node in observations]
-    named = union_of_packed(node.named_filter for node in observations)
+    named = union_of(node.named for node in observations)
     known = len(frozenset[bytes]().union(*(node.host_hashes for node in observations)))
     stores, sizes, sizes_of_lists = [], [], []
     for node, yes in zip(observations, is_full, strict=True):
-        listed = len(node.host_hashes)
         if yes:
-            stores.append(node.stored | node.named)
-            sizes.append(listed + hosts_between(node.named.zero_bits, stores[-1].zero_bits))
+            stores.append(node.told)
+            sizes.append(node.peers_told)
         else:
-            sizes_of_lists.append(float(listed))
+            sizes_of_lists.append(float(len(node.host_hashes)))
     total = union_of((named, *stores))
     seen = union_interval(total, named, known)
     return CaptureHistory(total, seen, (*sizes, *sizes_of_lists), tuple(stores))

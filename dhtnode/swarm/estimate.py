@@ -7,15 +7,15 @@ swarm where they are cut.  docs/explanation/swarm_size.md has formulas, evidence
 One host is one peer here, whatever its ports: filters cannot tell more.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, hypot, sqrt
+from math import ceil, floor, hypot
 
 from dhtnode.addresses import Family
-from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of, union_of_packed
-from dhtnode.swarm.capture_history import CaptureHistory, Combined, capture_history
+from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of
+from dhtnode.swarm.capture_history import CaptureHistory, capture_history
 from dhtnode.swarm.capture_recapture import NamedPeers, chao2, good_turing
-from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
+from dhtnode.swarm.filter_size import Interval, union_interval
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.seeds import SeedsAndLeechers, seeds_and_leechers
 
@@ -24,12 +24,6 @@ SATURATED_ABOVE = 5000
 
 UNDETECTED_AT_LEAST = 0.5
 """Undetected peers from which the headline is a recapture and not a union: one after rounding."""
-
-UNLIKELY = 0.05
-"""Undetected peers to be expected below which none is: the chance that there is one after all."""
-
-ONE_SIDED = 1.645 / NORMAL_95
-"""Width of one side when only that side errs, in 5 % of cases, by that when both do."""
 
 MOST_OF_IT = 0.5
 """Weight of the pair ratio in the headline from which the headline is called by its name."""
@@ -103,41 +97,13 @@ class SwarmEstimate:
 
 
 @dataclass(frozen=True, slots=True)
-class _FamilyEstimate:
-    """The peers of one family, seen and not."""
-
-    history: CaptureHistory
-    pair_ratio: Interval | None
-    recapture: Combined | None
-
-    @property
-    def undetected(self) -> float:
-        """Return how many more peers there are than were seen."""
-        if self.recapture is None:
-            return 0.0
-        undetected = self.recapture.interval.estimate - self.history.seen.estimate
-        return undetected if undetected >= UNLIKELY else 0.0
-
-    @property
-    def half_width(self) -> float:
-        """Return half the width of the interval, as far as it is not that of the union."""
-        if self.recapture is None or not self.undetected:
-            return 0.0
-        seen, whole = self.history.seen, self.recapture.interval
-        by_filters, by_both = (seen.high - seen.low) / 2, (whole.high - whole.low) / 2
-        half_width = sqrt(max(by_both**2 - by_filters**2, 0.0))
-        # When all that were seen were named, the lower end is certain: the upper one has all 5 % to err.
-        return half_width if by_filters else half_width * ONE_SIDED
-
-
-@dataclass(frozen=True, slots=True)
 class _Evidence:
     """All that estimators of peers work on; `seen` is None when no node sent a filter."""
 
     union: Interval
     seen: ScrapeFilter | None
     named: NamedPeers
-    families: Sequence[_FamilyEstimate]
+    families: Sequence[CaptureHistory]
 
     @property
     def half_width(self) -> float:
@@ -170,7 +136,7 @@ ESTIMATORS = (
     Estimator(
         "pair-ratio",
         "how much the stores of any two nodes have in common (Petersen)",
-        lambda evidence: _highest([each.pair_ratio for each in evidence.families]),
+        lambda evidence: _highest([each.by_pairs for each in evidence.families]),
     ),
     Estimator(
         "chao2",
@@ -192,18 +158,30 @@ METHODS = {
 """All methods by name: the estimators, the headline, and "none" where nothing was found out."""
 
 
-def estimate_swarm(observations: Sequence[Observation]) -> SwarmEstimate:
+def capture_histories(observations: Sequence[Observation]) -> dict[Family, CaptureHistory]:
+    """Return the captures of each family: nodes of the other may hold none of its peers (libtorrent)."""
+    nodes: dict[Family, list[Observation]] = {}
+    for node in observations:
+        nodes.setdefault(node.family, []).append(node)
+    return {family: capture_history(nodes[family]) for family in Family if family in nodes}
+
+
+def estimate_swarm(
+    observations: Sequence[Observation], histories: Mapping[Family, CaptureHistory] | None = None
+) -> SwarmEstimate:
     """Estimate the size of a swarm from what different nodes said, all of them believed.
 
-    Never below the distinct peers named.
+    Never below the distinct peers named.  `histories` are the `capture_histories` of the same nodes, if
+    they are known already.
     """
-    named = union_of_packed(node.named_filter for node in observations)
-    seen = union_of((named, *(node.stored for node in observations)))
+    families = capture_histories(observations) if histories is None else histories
+    named = union_of(node.named for node in observations)
+    seen = union_of(node.told for node in observations)
     named_peers = NamedPeers.of([node.host_hashes for node in observations if node.host_hashes])
     distinct = named_peers.hosts.total()
     union = union_interval(seen, named, distinct)
     with_filters = sum(node.has_filters for node in observations)
-    evidence = _Evidence(union, seen if with_filters else None, named_peers, _by_family(observations))
+    evidence = _Evidence(union, seen if with_filters else None, named_peers, list(families.values()))
     found = {each.name: each.estimate(evidence) for each in ESTIMATORS if each.estimate}
     method, headline = _headline(evidence, found["chao2"])
     low, peers, high = _whole_peers(headline)
@@ -230,33 +208,19 @@ def estimate_swarm(observations: Sequence[Observation]) -> SwarmEstimate:
     )
 
 
-def more_nodes_wanted(observations: Sequence[Observation]) -> int:
+def more_nodes_wanted(history: CaptureHistory) -> int:
     """Return how many further nodes should be queried for a good estimate: 0 when it is enough.
 
     Pass what all nodes of one family said that were queried so far; the next nodes are the next closest.
     More are wanted where the overlap of what they said tells that they did not say all, or where
-    there is no overlap to tell.  Costs a tenth of an estimate.
+    there is no overlap to tell.
     """
-    missing = EXTENDED_TO - len(observations)
-    if missing <= 0 or not observations:
+    missing = EXTENDED_TO - len(history.sizes)
+    if missing <= 0:
         return 0
-    history = capture_history(observations)
-    seen, whole = history.seen.estimate, history.darroch()
+    seen, whole = history.seen.estimate, history.by_sizes
     undetected = seen if whole is None else whole.estimate - seen
     return missing if undetected > max(UNSEEN_PEERS, UNSEEN_SHARE * (seen + undetected)) else 0
-
-
-def _by_family(observations: Sequence[Observation]) -> list[_FamilyEstimate]:
-    """Look at each family alone: nodes of the other may hold none of its peers (libtorrent)."""
-    found = []
-    for family in Family:
-        nodes = [node for node in observations if node.family is family]
-        if nodes:
-            history = capture_history(nodes)
-            pair_ratio = history.pair_ratio()
-            recapture = history.recapture(history.darroch(), pair_ratio)
-            found.append(_FamilyEstimate(history, pair_ratio, recapture))
-    return found
 
 
 def _headline(evidence: _Evidence, by_names: Interval | None) -> tuple[str, Interval]:
@@ -270,7 +234,7 @@ def _headline(evidence: _Evidence, by_names: Interval | None) -> tuple[str, Inte
         if by_names is not None:
             return "chao2", by_names
         return ("distinct" if union.estimate else "none"), union
-    captured = union_of(family.history.total for family in families)
+    captured = union_of(family.total for family in families)
     elsewhere = hosts_between(captured.zero_bits, evidence.seen.zero_bits)
     undetected = max(sum(family.undetected for family in families) - elsewhere, 0.0)
     half_width = evidence.half_width
@@ -283,7 +247,7 @@ def _headline(evidence: _Evidence, by_names: Interval | None) -> tuple[str, Inte
     return _name(families, undetected), Interval(union.estimate + undetected, low, high)
 
 
-def _name(families: Sequence[_FamilyEstimate], undetected: float) -> str:
+def _name(families: Sequence[CaptureHistory], undetected: float) -> str:
     if undetected < UNDETECTED_AT_LEAST:
         return "union"
     most = max(families, key=lambda family: family.undetected)

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, log1p, sqrt
+from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import (
     FILTER_BITS,
@@ -25,8 +26,7 @@ _LOG_TWO_MISSED = FILTER_HASHES * log1p(-2 / FILTER_BITS)
 _KEPT_ENDS = 1 << 14  # pairs of numbers of zero bits, 200 bytes each
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """An estimate in peers with the ends of its 95 % interval.
 
     The ends are whole peers that are known to be there, so an estimate below one peer lies outside.

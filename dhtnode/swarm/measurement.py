@@ -10,16 +10,18 @@ and all count for one swarm.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from typing import TypeAlias
 
 from dhtnode.addresses import Address, Family
 from dhtnode.errors import QueryError
 from dhtnode.ids import IMPOSSIBLY_CLOSE, InfoHash
-from dhtnode.krpc.compact import OVERSIZED, PackedContact
+from dhtnode.krpc.compact import OVERSIZED, PackedContact, unpack_address
 from dhtnode.krpc.messages import Response
 from dhtnode.outcomes import Outcome, outcome_of
 from dhtnode.swarm.canary_hashes import CanaryHashes
-from dhtnode.swarm.estimate import SwarmEstimate, estimate_swarm, more_nodes_wanted
+from dhtnode.swarm.capture_history import CaptureHistory
+from dhtnode.swarm.estimate import SwarmEstimate, capture_histories, estimate_swarm, more_nodes_wanted
 from dhtnode.swarm.queried_nodes import FamilyNodes, NodeProgress, QueriedNode
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.trust_marks import Mark, classify
@@ -106,8 +108,8 @@ class Measurement:
         self._key = key
         self._next: list[MeasurementQuery] = []
         self._held_back: list[MeasurementQuery] = []
-        self._peers: dict[bytes, Address] = {}  # by their compact form
         self._observations: tuple[Observation, ...] = ()
+        self._histories: dict[Family, CaptureHistory] = {}
 
     def add_nodes(self, family: Family, known: Iterable[PackedContact], *, follows: bool) -> None:
         """Add the nodes to start from; with `follows`, contacts that they return are queried too."""
@@ -125,7 +127,11 @@ class Measurement:
 
     def named_peers(self) -> list[tuple[Address, ...]]:
         """Return the peers that each node named whose reply is believed."""
-        return [node.peers for node in self.nodes() if node.rtt is not None and not node.marks]
+        return [
+            tuple(map(unpack_address, node.peers))
+            for node in self.nodes()
+            if node.rtt_ms is not None and not node.marks
+        ]
 
     def take_queries(self) -> list[MeasurementQuery]:
         """Return what to query now; when that is nothing and nothing is pending, the result is there."""
@@ -149,7 +155,7 @@ class Measurement:
                 node.mark(Mark.ANSWERS_ANYTHING)
         elif query.kind is QueryKind.LISTING:
             if isinstance(result, Response) and result.node_id == node.node_id:
-                node.peers = self._peers_of(result)
+                node.peers = (result.values or ())[:MAX_PEERS]
         else:
             self.families[query.family].waiting -= 1
             if isinstance(result, Response):
@@ -183,7 +189,7 @@ class Measurement:
         observations = self._observations
         return SwarmMeasurement(
             self.info_hash,
-            estimate_swarm([each for each in observations if each.is_believed]),
+            estimate_swarm([each for each in observations if each.is_believed], self._histories),
             observations,
             nodes_asked=len(observations),
             nodes_answered=sum(each.outcome is Outcome.ANSWERED for each in observations),
@@ -202,25 +208,29 @@ class Measurement:
         if outdated or self._queries_held_back():
             return True
         self._classify()
+        believed = [each for each in self._observations if each.is_believed]
+        self._histories = capture_histories(believed)
         goes_on = False
         for family, nodes in self.families.items():
-            believed = [each for each in self._observations if each.is_believed and each.family is family]
-            more = min(more_nodes_wanted(believed), MOST_CLOSEST - nodes.wanted)
-            if more > 0:
-                nodes.extend(more)
+            if family in self._histories:
+                more = min(more_nodes_wanted(self._histories[family]), MOST_CLOSEST - nodes.wanted)
+                if more > 0:
+                    nodes.extend(more)
             goes_on |= nodes.has_place()
         return goes_on
 
     def _classify(self) -> None:
         """Observe what all nodes said, and mark what cannot be; some 0.3 ms for 8 with filters."""
         while True:
-            relevant = {family: nodes.relevant() for family, nodes in self.families.items()}
-            nodes = [node for found in relevant.values() for node in found]
-            said = [node.observation(rank) for found in relevant.values() for rank, node in enumerate(found)]
-            self._observations = classify(said, [node.peers for node in nodes], self._key)
+            relevant = [nodes.relevant() for nodes in self.families.values()]
+            for found in relevant:
+                for rank, node in enumerate(found):
+                    node.rank = rank
+            nodes = list(chain.from_iterable(relevant))
+            self._observations = classify(nodes, self._key)
             for node, observation in zip(nodes, self._observations, strict=True):
-                for mark in observation.marks:
-                    node.mark(mark)
+                if observation.marks:
+                    node.mark(*observation.marks)
             # Nodes that are farther may come to count for those that were marked.
             if len(self.nodes()) == len(nodes):
                 return
@@ -253,10 +263,10 @@ class Measurement:
             self._add_contacts(nodes, compact)
         elif compact:
             nodes.unread.append(compact)
-        node.rtt = took
+        node.rtt_ms = round(1000 * took, 3)
         node.version = response.version
         node.seeds_filter, node.peers_filter = response.seeds_filter, response.peers_filter
-        node.peers = self._peers_of(response)
+        node.peers = (response.values or ())[:MAX_PEERS]
         if response.node_id != node.node_id:
             node.outcome = Outcome.WRONG_ID
             node.mark(Mark.WRONG_ID)
@@ -267,15 +277,6 @@ class Measurement:
             node.mark(Mark.ANSWERS_ANYTHING)
         elif node.claims_peers:
             self._query_again(query)
-
-    def _peers_of(self, response: Response) -> tuple[Address, ...]:
-        """Return the peers that a node has named; the same ones are named by many."""
-        if not response.values:
-            return ()
-        values, known = response.values[:MAX_PEERS], self._peers
-        new = tuple(value for value in values if value not in known)
-        known.update(zip(new, response._replace(values=new).peers(), strict=True))
-        return tuple(known[value] for value in values)
 
     def _query_again(self, query: MeasurementQuery) -> None:
         """Query a node that says it has peers for those it kept back, and perhaps for a canary."""

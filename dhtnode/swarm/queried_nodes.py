@@ -10,7 +10,7 @@ from dhtnode.ids import NodeId
 from dhtnode.krpc.compact import PackedContact, PackedEndpoint
 from dhtnode.krpc.scrape_filter import FILTER_BYTES
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm.replies import Observation
+from dhtnode.swarm.replies import Reply
 
 CLOSEST = 8  # nodes that a peer announces to (BEP 5)
 MOST_QUERIED = 12  # scrapes for a swarm and family whose nodes are known, without those that extend
@@ -21,6 +21,7 @@ TOO_FEW = 4  # answers of 12 nodes known: then what is known is out of date, and
 
 _DISTANCE = attrgetter("distance")
 _EMPTY = bytes(FILTER_BYTES)
+_UNKNOWN = Address("", 0)
 
 
 class NodeProgress(Enum):
@@ -35,28 +36,16 @@ class NodeProgress(Enum):
     """It timed out, or is not believed: another one is queried instead."""
 
 
-class QueriedNode:
-    """One node, with what it has said about one swarm and the peers that it named."""
+class QueriedNode(Reply):
+    """One node, with what it has replied about one swarm; what sends the first query sets its address."""
 
-    __slots__ = (
-        *("address", "asked_at", "bytes_received", "bytes_sent", "distance", "endpoint", "marks", "node_id"),
-        *("outcome", "peers", "peers_filter", "rtt", "seeds_filter", "state", "version"),
-    )
+    __slots__ = ("bytes_received", "bytes_sent", "distance", "endpoint", "state")
 
     def __init__(self, node_id: bytes, endpoint: PackedEndpoint, distance: int) -> None:
-        self.node_id = node_id
+        super().__init__(NodeId(node_id), _UNKNOWN, outcome=Outcome.TIMEOUT)
         self.endpoint = endpoint
         self.distance = distance
         self.state = NodeProgress.NEW
-        self.address: Address | None = None  # set by what sends the first query, like `asked_at`
-        self.asked_at: str | None = None
-        self.outcome: Outcome | None = None
-        self.rtt: float | None = None
-        self.version: bytes | None = None
-        self.seeds_filter: bytes | None = None
-        self.peers_filter: bytes | None = None
-        self.peers: tuple[Address, ...] = ()
-        self.marks: tuple[str, ...] = ()
         self.bytes_sent = 0
         self.bytes_received = 0
 
@@ -77,27 +66,10 @@ class QueriedNode:
         self.outcome = outcome
         self.state = NodeProgress.FAILED
 
-    def mark(self, mark: str) -> None:
+    def mark(self, *marks: str) -> None:
         """Record why it is not believed; another node is queried instead."""
-        if mark not in self.marks:
-            self.marks = (*self.marks, mark)
+        self.marks = (*self.marks, *(mark for mark in marks if mark not in self.marks))
         self.state = NodeProgress.FAILED
-
-    def observation(self, rank: int) -> Observation:
-        """Return what it said, without the peers it named."""
-        assert self.address is not None  # noqa: S101  # for mypy: it was queried
-        return Observation(
-            NodeId(self.node_id),
-            self.address,
-            rank,
-            self.seeds_filter,
-            self.peers_filter,
-            version=self.version,
-            rtt_ms=None if self.rtt is None else round(1000 * self.rtt, 3),
-            marks=self.marks,
-            outcome=self.outcome or Outcome.TIMEOUT,
-            asked_at=self.asked_at,
-        )
 
 
 class FamilyNodes:

@@ -1,23 +1,49 @@
-"""What nodes said about one swarm, without an address of a peer: what is stored and estimated from.
+"""What nodes said about one swarm: as it came, and as it is stored and estimated from.
 
 The peers that a node named become host hashes and bits of filters.  So an observation can be stored, and
 the estimate computed again from what was stored is the same to the last digit.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
+from typing import TypeAlias
 
-from dhtnode.addresses import Address, Family, pack_host
+from dhtnode.addresses import Address, Family
 from dhtnode.ids import NodeId
-from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask, union_of_packed
+from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask, hosts_between, union_of_packed
 from dhtnode.outcomes import Outcome
 
 HOST_HASH_BYTES = 8
 """Length of what stands for a host: two of 10,000 hosts share one in 4 of 10**12 cases."""
 
+Marks: TypeAlias = tuple[str, ...]
+"""What makes a reply suspect; () is one to be believed."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, eq=False)
+class Reply:
+    """What one node said about one swarm, with the `peers` that it named in their compact form.
+
+    The other fields are those of an `Observation`.
+    """
+
+    node_id: NodeId
+    address: Address
+    rank: int = 0
+    seeds_filter: bytes | None = None
+    peers_filter: bytes | None = None
+    peers: Sequence[bytes] = ()
+    version: bytes | None = None
+    rtt_ms: float | None = None
+    marks: Marks = ()
+    outcome: Outcome = Outcome.ANSWERED
+    asked_at: str | None = None
+
+
+# Not slotted, for the cached filters.
+@dataclass(frozen=True)
 class Observation:
     """What one node said about one swarm.
 
@@ -37,7 +63,7 @@ class Observation:
     values_count: int = 0
     version: bytes | None = None
     rtt_ms: float | None = None
-    marks: tuple[str, ...] = ()
+    marks: Marks = ()
     outcome: Outcome = Outcome.ANSWERED
     asked_at: str | None = None
     host_hashes: frozenset[bytes] = frozenset()
@@ -69,60 +95,104 @@ class Observation:
         """Return whether the node sent all that it stores as filters."""
         return self.seeds_filter is not None and self.peers_filter is not None
 
-    @property
+    @cached_property
     def stored(self) -> ScrapeFilter:
         """Return the filter of all the peers that the node stores, seeds and others."""
         return union_of_packed((self.seeds_filter, self.peers_filter))
 
-    @property
+    @cached_property
     def named(self) -> ScrapeFilter:
         """Return the filter of the hosts that the node named."""
         return union_of_packed((self.named_filter,))
 
+    @cached_property
+    def told(self) -> ScrapeFilter:
+        """Return the filter of all the peers that the node told of."""
+        return self.stored if self.named.is_empty else self.stored | self.named
 
-def with_named_hosts(
-    observations: Sequence[Observation], peers: Sequence[Sequence[Address]], key: bytes = b""
+    @property
+    def peers_told(self) -> float:
+        """Return how many peers the node told of: those that it named, and others in its filters."""
+        return len(self.host_hashes) + hosts_between(self.named.zero_bits, self.told.zero_bits)
+
+
+def observe(
+    replies: Sequence[Reply], key: bytes = b"", marks: Sequence[Marks] | None = None
 ) -> tuple[Observation, ...]:
-    """Return the observations of one measurement with the hosts that each node named.
+    """Return what is kept of the replies of one measurement, with `marks` in place of their own.
 
-    `peers` holds the addresses that each of the nodes named, in the same order.  `key` of up to 64 bytes
-    goes into the host hashes: without it they can be traced back to addresses by trying them all, so keep
-    it secret while hashes are stored.  Hashes of different keys do not compare.  The seed filters of nodes
-    that are not believed say nothing about the hosts that others named.
-    Costs 3 us per host named by one node; raises `ValueError` for a longer key.
+    `key` of up to 64 bytes goes into the host hashes: without it they can be traced back to addresses by
+    trying them all, so keep it secret while hashes are stored.  Hashes of different keys do not compare.
+    The seed filters of nodes that are not believed say nothing about the hosts that others named.
+    Costs 3 us per reply and 2 us per host named; raises `ValueError` for a longer key.
     """
-    seeds = union_of_packed(each.seeds_filter for each in observations if each.is_believed).bits
-    known: dict[str, tuple[bytes, int]] = {}
+    if marks is None:
+        marks = [reply.marks for reply in replies]
+    seeds = union_of_packed(
+        reply.seeds_filter
+        for reply, words in zip(replies, marks, strict=True)
+        if reply.outcome is Outcome.ANSWERED and not words
+    )
+    hosts = _Hosts(key, seeds.bits)
     return tuple(
-        _with_hosts(observation, named, key, seeds, known) if named else observation
-        for observation, named in zip(observations, peers, strict=True)
+        Observation(
+            reply.node_id,
+            reply.address,
+            reply.rank,
+            reply.seeds_filter,
+            reply.peers_filter,
+            len(reply.peers),
+            reply.version,
+            reply.rtt_ms,
+            words,
+            reply.outcome,
+            reply.asked_at,
+            *(hosts.of(reply.peers) if reply.peers else _NO_HOSTS),
+        )
+        for reply, words in zip(replies, marks, strict=True)
     )
 
 
-def _with_hosts(
-    observation: Observation,
-    peers: Sequence[Address],
-    key: bytes,
-    seeds: int,
-    known: dict[str, tuple[bytes, int]],
-) -> Observation:
-    hashes = set[bytes]()
-    named = unplaced = 0
-    for peer in peers:
-        found = known.get(peer.host)
+_Named: TypeAlias = tuple[frozenset[bytes], bytes | None, bytes | None]
+"""The hashes, the bits, and the bits in no seed filter of the hosts that one node named."""
+
+_NO_HOSTS: _Named = frozenset(), None, None
+
+
+class _Hosts:
+    """The hosts that nodes named, each hashed once however many nodes name it."""
+
+    def __init__(self, key: bytes, seeds: int) -> None:
+        """Start without hosts; `seeds` are the bits of all seeds."""
+        self._state = blake2b(digest_size=HOST_HASH_BYTES, key=key)
+        self._seeds = seeds
+        self._hashes: dict[bytes, bytes] = {}  # by compact address
+        self._masks: dict[bytes, int] = {}  # by hash
+        self._unplaced = set[bytes]()
+        self._named: dict[frozenset[bytes], _Named] = {}
+
+    def of(self, peers: Collection[bytes]) -> _Named:
+        """Return the hosts of compact addresses; nodes that name the same ones share the result."""
+        for peer in set(peers).difference(self._hashes):
+            self._add(peer)
+        hashes = frozenset(map(self._hashes.__getitem__, peers))
+        found = self._named.get(hashes)
         if found is None:
-            packed = pack_host(peer.host)
-            found = blake2b(packed, digest_size=HOST_HASH_BYTES, key=key).digest(), host_mask(packed)
-            known[peer.host] = found
-        host_hash, mask = found
-        hashes.add(host_hash)
-        named |= mask
-        if seeds & mask != mask:
-            unplaced |= mask
-    return replace(
-        observation,
-        values_count=len(peers),
-        host_hashes=frozenset(hashes),
-        named_filter=ScrapeFilter(named).to_bytes(),
-        unplaced_filter=ScrapeFilter(unplaced).to_bytes(),
-    )
+            unplaced = hashes & self._unplaced
+            found = self._named[hashes] = hashes, self._filter_of(hashes), self._filter_of(unplaced)
+        return found
+
+    def _add(self, peer: bytes) -> None:
+        host, state = peer[:-2], self._state.copy()
+        state.update(host)
+        host_hash, mask = state.digest(), host_mask(host)
+        self._hashes[peer] = host_hash
+        self._masks[host_hash] = mask
+        if self._seeds & mask != mask:
+            self._unplaced.add(host_hash)
+
+    def _filter_of(self, hashes: frozenset[bytes]) -> bytes:
+        bits, masks = 0, self._masks
+        for each in hashes:
+            bits |= masks[each]
+        return ScrapeFilter(bits).to_bytes()

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import exp, expm1, log1p, sqrt
 from statistics import median_high
+from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import FILTER_BITS, LOG_MISSED_BY_ONE_HOST, hosts_between
 
@@ -47,8 +48,8 @@ class NodeStore:
     is_part: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
+# Not a dataclass: one is made for each pair of stores.
+class _Shared(NamedTuple):
     """The peers that two stores share, and how many that would be if both held the same one."""
 
     peers: float

@@ -13,9 +13,10 @@ from crawler.db.swarm_measurements import observation_in
 from crawler.reports.explain import explain_sample, explanation_record, explanation_text
 from dhtnode import Address, InfoHash, NodeId
 from dhtnode.krpc import ScrapeFilter
+from dhtnode.krpc.compact import pack_address
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm import Observation, SwarmMeasurement, estimate_swarm
-from dhtnode.swarm.replies import with_named_hosts
+from dhtnode.swarm import Observation, Reply, SwarmMeasurement, estimate_swarm
+from dhtnode.swarm.replies import observe
 from tests.commands import run_command
 
 T0 = "2025-06-01T12:00:00.000Z"
@@ -34,18 +35,18 @@ def filter_of(addresses):
 
 def reply_of(number, named, *, filters=True):
     half = len(named) // 2
-    observation = Observation(
+    return Reply(
         NodeId(bytes([number]) * 20),
         Address(f"192.0.2.{number}", 6881),
         number - 1,
         filter_of(named[:half]) if filters else None,
         filter_of(named[half:]) if filters else None,
+        tuple(map(pack_address, named)),
         version=b"LT\x02\x10",
         rtt_ms=12.5,
         marks=("invented",) if number - 1 == LEFT_OUT else (),
         asked_at=T0,
     )
-    return observation, named
 
 
 REPLIES = (
@@ -58,7 +59,7 @@ REPLIES = (
 SILENT = Observation(NodeId(b"s" * 20), Address("2001:db8::1", 1), 5, outcome=Outcome.TIMEOUT, asked_at=T0)
 
 
-OBSERVATIONS = with_named_hosts(*zip(*REPLIES, strict=True), KEY)
+OBSERVATIONS = observe(REPLIES, KEY)
 
 
 def sample():

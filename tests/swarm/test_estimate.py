@@ -11,11 +11,12 @@ import pytest
 
 from dhtnode.addresses import Address, pack_host, unpack_host
 from dhtnode.ids import NodeId
+from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.scrape_filter import FILTER_BITS, ScrapeFilter, host_mask
 from dhtnode.swarm.capture_recapture import NamedPeers, chao2, darroch, pair_ratio
 from dhtnode.swarm.estimate import estimate_swarm
 from dhtnode.swarm.filter_size import Interval, relative_error, union_interval, zero_bits_after
-from dhtnode.swarm.replies import Observation, with_named_hosts
+from dhtnode.swarm.replies import Reply, observe
 
 EMPTY = ScrapeFilter()
 FULL = ScrapeFilter((1 << FILTER_BITS) - 1)
@@ -24,11 +25,11 @@ NODES = 8
 
 def reply(*, seeds=None, peers=None, values=(), host="203.0.113.1"):
     packed = [None if each is None else each.to_bytes() for each in (seeds, peers)]
-    return Observation(NodeId(bytes(20)), Address(host, 6881), 0, *packed), tuple(values)
+    return Reply(NodeId(bytes(20)), Address(host, 6881), 0, *packed, tuple(map(pack_address, values)))
 
 
 def estimated(replies):
-    return estimate_swarm(with_named_hosts(*zip(*replies, strict=True))) if replies else estimate_swarm([])
+    return estimate_swarm(observe(replies))
 
 
 def stores_reply(masks):

@@ -8,6 +8,7 @@ import pytest
 from dhtnode import Address, BadResponse, Family, InfoHash, NodeId, QueryRefused, QueryTimeout
 from dhtnode.errors import ForeignSource
 from dhtnode.krpc import Response, ScrapeFilter
+from dhtnode.krpc.compact import pack_address
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.estimate import EXTENDED_TO
@@ -274,7 +275,7 @@ def test_liar_caught_by_a_probe_does_not_count_from_then_on():
         assert (liar.distance >> SHIFT, liar.marks, liar.peers) == (
             4,
             ("answers-anything",),
-            (Address("95.1.2.3", 1029),),
+            (pack_address(Address("95.1.2.3", 1029)),),
         )
     assert canaries.caught == 1
 

@@ -6,14 +6,14 @@ from random import Random
 import pytest
 
 from benchmarks.swarms.model import ModelSwarm, SwarmModel
-from dhtnode.addresses import Address, pack_host
+from dhtnode.addresses import Address
 from dhtnode.ids import NodeId
 from dhtnode.krpc.scrape_filter import ScrapeFilter
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm.estimate import EXTENDED_TO, estimate_swarm, more_nodes_wanted
-from dhtnode.swarm.replies import HOST_HASH_BYTES, Observation, with_named_hosts
+from dhtnode.swarm.estimate import EXTENDED_TO, capture_histories, estimate_swarm, more_nodes_wanted
+from dhtnode.swarm.replies import HOST_HASH_BYTES, Reply, observe
 
-NOTHING = Observation(NodeId(bytes(20)), Address("203.0.113.1", 6881))
+NOTHING = Reply(NodeId(bytes(20)), Address("203.0.113.1", 6881))
 
 
 def some_replies(peers, seed, **model):
@@ -21,27 +21,29 @@ def some_replies(peers, seed, **model):
     return [next(source) for _ in range(8)]
 
 
-def observed(replies, key=b""):
-    return with_named_hosts(*zip(*replies, strict=True), key)
+def wanted_after(observations):
+    """Return how many more nodes are wanted, of one family."""
+    (history,) = capture_histories(observations).values()
+    return more_nodes_wanted(history)
 
 
 @pytest.mark.parametrize("peers", [3, 40, 400, 3000])
 def test_host_hashes_of_any_key_give_the_same_estimate(peers):
     replies = some_replies(peers, peers)
-    assert estimate_swarm(observed(replies, b"secret")) == estimate_swarm(observed(replies))
+    assert estimate_swarm(observe(replies, b"secret")) == estimate_swarm(observe(replies))
 
 
 def test_host_hashes_tell_nothing_without_the_key():
     """One host is one hash, of 8 bytes; under another key it is another."""
     replies = some_replies(40, 1)
-    one, two = (observed(replies, key) for key in (b"one", b"two"))
-    named = {peer.host for _, peers in replies for peer in peers}
+    one, two = (observe(replies, key) for key in (b"one", b"two"))
+    named = {peer[:-2] for reply in replies for peer in reply.peers}
 
     hashes = frozenset[bytes]().union(*(node.host_hashes for node in one))
     assert len(hashes) == len(named)
     assert {len(each) for each in hashes} == {HOST_HASH_BYTES}
     assert not hashes & frozenset[bytes]().union(*(node.host_hashes for node in two))
-    assert not hashes & {pack_host(host) for host in named}
+    assert not hashes & named
 
 
 def test_named_peers_are_placed_by_the_seed_filters_that_are_believed():
@@ -49,25 +51,25 @@ def test_named_peers_are_placed_by_the_seed_filters_that_are_believed():
     liar = replace(NOTHING, seeds_filter=b"\xff" * 256, peers_filter=b"\xff" * 256)
 
     for marks, is_placed in ((), True), (("impossible-count",), False):
-        observations = observed([*replies, (replace(liar, marks=marks), ())])
+        observations = observe([*replies, replace(liar, marks=marks)])
         unplaced = [node.unplaced_filter for node in observations[:-1]]
         assert unplaced == [bytes(256) if is_placed else node.named_filter for node in observations[:-1]]
 
 
 def test_observation_without_names_has_no_bits_of_names():
-    (silent,) = observed([(replace(NOTHING, outcome=Outcome.TIMEOUT), ())])
+    (silent,) = observe([replace(NOTHING, outcome=Outcome.TIMEOUT)])
     assert (silent.host_hashes, silent.named_filter, silent.unplaced_filter) == (frozenset(), None, None)
     assert (silent.named_tokens, silent.named, silent.is_believed) == (None, ScrapeFilter(), False)
 
 
 def test_no_nodes_and_nodes_that_know_nothing_want_no_more():
-    assert more_nodes_wanted([]) == 0
-    assert more_nodes_wanted([NOTHING] * 8) == 0
+    assert capture_histories([]) == {}
+    assert wanted_after(observe([NOTHING] * 8)) == 0
 
 
 @pytest.mark.parametrize(("peers", "share"), [(30, 0.0), (300, 0.1), (6000, 1.0)])
 def test_more_nodes_are_wanted_where_stores_are_cut(peers, share):
-    wanted = [more_nodes_wanted(observed(some_replies(peers, f"{peers} {seed}"))) for seed in range(10)]
+    wanted = [wanted_after(observe(some_replies(peers, f"{peers} {seed}"))) for seed in range(10)]
     assert set(wanted) <= {0, EXTENDED_TO - 8}
     assert abs(sum(map(bool, wanted)) / len(wanted) - share) <= 0.2
 
@@ -77,21 +79,21 @@ def test_more_nodes_are_wanted_where_stores_are_cut(peers, share):
 )
 def test_two_peers_or_one_per_cent_may_stay_unseen(hosts, listed, wanted):
     """Two lists tell by their overlap (Petersen) that 1.3, 2.3, 9.9 and 12.5 peers are on neither."""
-    peers = [Address(f"198.51.{number >> 8}.{number & 255}", 6881) for number in range(hosts)]
-    observations = observed([(NOTHING, peers[:listed]), (NOTHING, peers[-listed:])])
-    assert more_nodes_wanted(observations) == wanted
+    peers = [bytes((198, 51, number >> 8, number & 255, 26, 225)) for number in range(hosts)]
+    replies = [replace(NOTHING, peers=some) for some in (peers[:listed], peers[-listed:])]
+    assert wanted_after(observe(replies)) == wanted
 
 
 def test_no_more_than_sixteen_are_wanted():
     source = ModelSwarm(SwarmModel(), 6000, Random(1)).replies()
-    observations = observed([next(source) for _ in range(EXTENDED_TO)])
-    assert more_nodes_wanted(observations[:12]) == 4
-    assert more_nodes_wanted(observations) == 0
+    observations = observe([next(source) for _ in range(EXTENDED_TO)])
+    assert wanted_after(observations[:12]) == 4
+    assert wanted_after(observations) == 0
 
 
 def test_families_are_looked_at_apart():
     """That IPv4 and IPv6 share no peer is no sign of cut stores."""
-    four = observed(some_replies(60, 3))
-    six = [replace(node, address=Address("2a00::1", 6881)) for node in observed(some_replies(60, 4))]
-    assert more_nodes_wanted(four) == more_nodes_wanted(six) == 0
+    four = observe(some_replies(60, 3))
+    six = [replace(node, address=Address("2a00::1", 6881)) for node in observe(some_replies(60, 4))]
+    assert wanted_after(four) == wanted_after(six) == 0
     assert estimate_swarm([*four, *six]).peers == pytest.approx(120, abs=2)

@@ -14,9 +14,11 @@ from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from dhtnode.addresses import Address
 from dhtnode.ids import InfoHash
+from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask
+from dhtnode.swarm.replies import observe
 from dhtnode.swarm.store_overlap import NodeStore, outlier_stores
-from dhtnode.swarm.trust_marks import Mark, classify, meaning_of
+from dhtnode.swarm.trust_marks import Mark, classify, marks_of, meaning_of
 
 EMPTY = ScrapeFilter()
 FULL = ScrapeFilter((1 << 2048) - 1)
@@ -28,17 +30,13 @@ def honest(peers, seed=1, **model):
 
 
 def marks(replies):
-    return tuple(node.marks for node in classify(*zip(*replies, strict=True)))
+    return tuple(node.marks for node in classify(replies))
 
 
 def marks_of_last(replies, liar):
     *others, last = marks([*replies, liar])
     assert not any(others)
     return last
-
-
-def changed(reply, **fields):
-    return replace(reply[0], **fields), reply[1]
 
 
 def test_mark_in_a_database_has_a_meaning():
@@ -49,14 +47,13 @@ def test_mark_in_a_database_has_a_meaning():
 
 def test_marks_that_were_set_before_are_kept_in_order():
     replies = honest(40)
-    replies[7] = changed(replies[7], marks=("foreign-source", "wrong-id"))
+    replies[7] = replace(replies[7], marks=("foreign-source", "wrong-id"))
     assert marks(replies) == ((),) * 7 + (("wrong-id", "foreign-source"),)
 
 
 def test_lists_of_another_length_are_refused():
-    observations, peers = zip(*honest(40), strict=True)
     with pytest.raises(ValueError, match="zip"):
-        classify(observations, peers[1:])
+        marks_of(observe(honest(40)), [()] * 7)
 
 
 @pytest.mark.parametrize("peers", [1, 3, 40, 400, 3000])
@@ -74,11 +71,11 @@ def test_seeds_that_are_leechers_are_marked():
 
 
 def test_names_that_are_not_in_the_filters_are_marked():
-    teller = next(reply for reply in honest(40) if reply[1] and reply[0].seeds_filter)
+    teller = next(reply for reply in honest(40) if reply.peers and reply.seeds_filter)
 
     assert marks([teller]) == ((),)
     others = random_filter(20, Random(3)).to_bytes()
-    assert marks([changed(teller, seeds_filter=others, peers_filter=bytes(256))]) == (
+    assert marks([replace(teller, seeds_filter=others, peers_filter=bytes(256))]) == (
         ("names-others-than-it-stores",),
     )
 
@@ -88,7 +85,7 @@ def test_special_use_addresses_are_marked(host):
     special = tuple(Address(host.format(number), 1) for number in range(1, 30))
     replies = honest(60, bep33=0.0)
     assert "special-use-addresses" in marks_of_last(replies, reply_of(9, None, None, special))
-    leaking = replies[-1][0], (*replies[-1][1], special[0])
+    leaking = replace(replies[-1], peers=(*replies[-1].peers, pack_address(special[0])))
     assert marks([*replies[:-1], leaking]) == ((),) * 8
 
 
@@ -102,8 +99,8 @@ def test_half_of_the_listed_peers_may_not_be_special(special, marked):
 def test_on_loopback_every_address_serves():
     values = tuple(Address(f"198.18.0.{number}", 1) for number in range(20))
     reply = reply_of(9, None, None, values)
-    here = changed(reply, address=Address("127.0.0.9", 1))
-    at_home = here[0], (Address("10.0.0.1", 1),)
+    here = replace(reply, address=Address("127.0.0.9", 1))
+    at_home = replace(here, peers=(pack_address(Address("10.0.0.1", 1)),))
     assert marks([reply]) == marks([here]) == marks([at_home]) == ((),)
 
 
@@ -121,7 +118,7 @@ def test_invented_store_is_unknown_to_the_others(peers, hosts):
 def test_padded_store_is_unknown_to_the_others(peers):
     """Half of it is true; the other half only this node knows."""
     replies = honest(peers, bep33=1.0, capped=0.0)
-    stored = replies[0][0].stored
+    stored = observe(replies)[0].stored
     liar = reply_of(9, EMPTY, stored | random_filter(peers, Random(4)), ())
     assert marks_of_last(replies, liar) == ("unknown-to-the-others",)
 
