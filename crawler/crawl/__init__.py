@@ -1,5 +1,5 @@
 """The census: a visit to every node, then network sizes and Sybil alarms."""
 
-import lazy_loader
+from dhtnode.lazy_names import names_of_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = names_of_stub(__name__, __file__)

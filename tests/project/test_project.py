@@ -4,7 +4,8 @@ Rules about imports are in `test_rooms`, those about documents in `tests/docs`.
 """
 
 import ast
-import importlib
+import importlib.metadata
+import itertools
 import os
 import re
 import shlex
@@ -21,6 +22,8 @@ import dev
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PACKAGES = ("dhtnode", "crawler")
+
+BROUGHT_BY_DATASETTE = {"markupsafe", "uvicorn"}
 
 CHECK_COMMAND = "python3 dev.py check"
 
@@ -103,6 +106,27 @@ def test_dev_program_needs_only_the_standard_library():
     imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
 
     assert imported <= sys.stdlib_module_names
+
+
+def test_what_is_imported_is_a_dependency():
+    """Each other package that a product imports, at the top of a module or inside a function, is declared."""
+    declared = [*PROJECT["dependencies"], *itertools.chain(*PROJECT["optional-dependencies"].values())]
+    names = {re.match(r"[\w.-]+", each)[0].lower() for each in declared} | BROUGHT_BY_DATASETTE
+    ours = {*PACKAGES, *sys.stdlib_module_names}
+    trees = (ast.parse(path.read_bytes()) for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+    imported = set()
+    for node in itertools.chain.from_iterable(map(ast.walk, trees)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imported.add(node.module.partition(".")[0])
+    owners = importlib.metadata.packages_distributions()
+    undeclared = {
+        module
+        for module in imported - ours
+        if not {each.lower().replace("_", "-") for each in owners.get(module, ())} & names
+    }
+    assert not undeclared
 
 
 def test_integration_runs_the_command_that_the_documents_name():
