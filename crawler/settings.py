@@ -6,6 +6,9 @@ The defaults are polite: no node of the network, and no router on the way, shoul
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from dhtnode.ranges import Range, check_ranges
 
 YEAR = 365 * 86_400.0  # seconds
 FRESH = 6 * 3600.0  # seconds after the end of a census; by then a third of its nodes are gone
@@ -16,10 +19,10 @@ MOST_WATCHED = 1_000_000  # swarms; what a list names beyond is counted and left
 class CrawlSettings:
     """The pace and the bounds of a crawl; times in seconds."""
 
-    rate: float = 500.0
+    rate: Annotated[float, Range(0)] = 500.0
     """Queries per second in all; 0 lifts this limit and those below: for networks of one's own."""
 
-    new_endpoints_rate: float = 200.0
+    new_endpoints_rate: Annotated[float, Range(0, is_open=True)] = 200.0
     """Endpoints never queried before, per second: NAT tables of home routers overflow before lines do."""
 
     host_rate: float = 0.5
@@ -75,16 +78,16 @@ class CrawlOptions:
 class PeerSettings:
     """The bounds of connections to peers over TCP; times in seconds."""
 
-    swarms_at_once: int = 4
+    swarms_at_once: Annotated[int, Range(1, 32)] = 4
     """Swarms whose peers are asked at once; each may take 35 MB when all its peers are hostile."""
 
     connections_at_once: int = 8
     """Connections of one swarm at once."""
 
-    connection_rate: float = 20.0
+    connection_rate: Annotated[float, Range(0, is_open=True)] = 20.0
     """New connections per second in all: NAT tables of home routers overflow before lines do."""
 
-    peers: int = 40
+    peers: Annotated[int, Range(1, 200)] = 40
     """Peers of one swarm that are tried; most are behind a NAT or gone, and 8 tell enough."""
 
     connect_time: float = 5.0
@@ -110,20 +113,19 @@ class PeerSettings:
 class WatchSettings:
     """The bounds of a watch: intervals in seconds, the budget in measurements per hour."""
 
-    shortest: float = 900.0
+    shortest: Annotated[float, Range(0, is_open=True)] = 900.0
     """No faster, however fast a swarm changes: nodes keep a peer for 30 to 45 minutes anyway."""
 
-    longest: float = 86_400.0
+    longest: Annotated[float, Range(0, is_open=True)] = 86_400.0
     """No slower, while a swarm has peers."""
 
-    budget: int = 1200
+    budget: Annotated[int, Range(1)] = 1200
     """A measurement costs some 30 queries: this is 10 queries per second on average."""
 
-    keep_filters: float = 30.0
+    keep_filters: Annotated[float, Range(0, 36_500)] = 30.0
     """Days after which the raw filters of a measurement go; its numbers stay."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.shortest <= self.longest <= YEAR:
+        check_ranges(self)
+        if not self.shortest <= self.longest <= YEAR:
             raise ValueError("the longest interval is a year at most, and no shorter than the shortest")
-        if self.budget < 1:
-            raise ValueError("the budget is below one measurement per hour")

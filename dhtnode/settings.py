@@ -1,10 +1,12 @@
 """Every number that a node uses, in one frozen dataclass, each with its source.
 
-Times are in seconds, sizes in bytes.
+Times are in seconds, sizes in bytes.  A number without a range may be any above 0.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated
+
+from dhtnode.ranges import Range
 
 VERSION_TAG = b"DN\x00\x01"
 """Our `v` key: two letters and two version bytes (BEP 5, BEP 20)."""
@@ -21,13 +23,6 @@ WELL_KNOWN_BOOTSTRAP = (
 
 LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 """Form of a log line."""
-
-
-class Range(NamedTuple):
-    """The least and the greatest value of a setting; one without a range may be any number above 0."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-import crawler
 import crawler.browse
 from crawler.cli.options import READ_OPTION
 from dhtnode.cli import console
-
-if TYPE_CHECKING:
-    from crawler.browse import Opened
 
 PORT = 8001
 SLOW = 2.0  # seconds for a page
@@ -35,7 +30,7 @@ SLOW = 2.0  # seconds for a page
     help="Open each page once, say how long it took, and end: status 1 if one fails or takes longer than"
     f" {SLOW:g} s.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
+@console.JSON_OPTION
 def browse(db: Path, port: int, in_browser: bool, check: bool, as_json: bool) -> None:
     """Serve a database to browsers on this machine until SIGINT or SIGTERM.
 
@@ -46,8 +41,6 @@ def browse(db: Path, port: int, in_browser: bool, check: bool, as_json: bool) ->
             _check(db, as_json)
         else:
             _serve(db, port, in_browser, as_json)
-    except crawler.DatabaseError as error:
-        raise click.ClickException(str(error)) from error
     except ImportError as error:
         # An error in an import of ours stays one.
         if str(error.name).partition(".")[0] not in ("datasette", "uvicorn", "markupsafe"):
@@ -72,7 +65,7 @@ def _serve(db: Path, port: int, in_browser: bool, as_json: bool) -> None:
 def _check(db: Path, as_json: bool) -> None:
     wrong = []
 
-    def show(opened: Opened) -> None:
+    def show(opened: crawler.browse.Opened) -> None:
         is_wrong = opened.status != 200 or opened.seconds > SLOW
         wrong.extend([opened.path] * is_wrong)
         record = {"page": opened.path, "status": opened.status, "seconds": round(opened.seconds, 3)}

@@ -30,7 +30,7 @@ from dhtnode.cli import console
     help="Ask all that answered once more, so long after they did; 300 tells guests from residents.",
 )
 @click.option("--new", is_flag=True, help="Begin a new census, even if the last one was interrupted.")
-@console.common_options(None)
+@console.network_options(None)
 def census(
     crawl: CrawlOptions,
     zone: str,
@@ -38,8 +38,7 @@ def census(
     watched: tuple[InfoHash, ...],
     verify_after: float | None,
     new: bool,
-    as_json: bool,
-    timeout: float | None,
+    network: console.NetworkOptions,
 ) -> None:
     """Visit every node that can be reached, and record each visit.
 
@@ -50,7 +49,7 @@ def census(
     visit = partial(
         crawler.census, crawl, zone=zone, watched=watched, verify_after=verify_after, new=new, serve=serve
     )
-    found = run_crawl(visit, timeout)
+    found = run_crawl(visit, network.timeout)
     if found is None:
         raise click.ClickException(f"stopped before the end; {crawl.db} holds the visits made")
-    console.emit(as_json, api.printing.census_record(found), api.printing.census_text(found))
+    console.emit(network.as_json, api.printing.census_record(found), api.printing.census_text(found))

@@ -7,34 +7,22 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-import crawler
 import crawler.demo
 from crawler import api
-from crawler.cli.options import run_crawl
+from crawler.cli.options import SEED_OPTION, db_option, run_crawl
 from dhtnode.cli import console
-
-if TYPE_CHECKING:
-    from crawler.demo import Comparison, DemoResult
 
 
 @click.command()
-@click.option(
-    "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default="demo.db",
-    show_default=True,
-    metavar="FILE",
-    help="The SQLite database to record in.",
-)
+@db_option("The SQLite database to record in.", default="demo.db")
 @click.option(
     "--nodes", type=click.IntRange(20, 500), default=60, show_default=True, help="Size of the network."
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same ids and swarms.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
+@SEED_OPTION(help="Same seed, same ids and swarms.")
+@console.JSON_OPTION
 @click.option(
     "--timeout", type=console.SECONDS, default=120.0, metavar="SECONDS", help="Give up after so long."
 )
@@ -50,7 +38,7 @@ def demo(db: Path, nodes: int, seed: int, as_json: bool, timeout: float) -> None
         _print_text(result, db)
 
 
-def _print_text(result: DemoResult, db: Path) -> None:
+def _print_text(result: crawler.demo.DemoResult, db: Path) -> None:
     click.echo(f"{api.printing.census_text(result.census)}\n")
     crawler.demo.print_comparison(result.swarms)
     click.echo(
@@ -76,7 +64,7 @@ def _installed(command: str) -> str:
     return os.path.relpath(beside_us / command)
 
 
-def _record(swarm: Comparison) -> dict[str, object]:
+def _record(swarm: crawler.demo.Comparison) -> dict[str, object]:
     truth = {"true_seeds": swarm.seeds, "true_leechers": swarm.leechers, "true_peers": swarm.peers}
     measured = (
         console.scrape_record(swarm.measured) if swarm.measured else {"info_hash": swarm.info_hash.hex()}

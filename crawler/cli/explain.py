@@ -8,6 +8,7 @@ import click
 
 import crawler
 from crawler import reports
+from crawler.cli.options import db_option
 from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
 from dhtnode.cli import console
 
@@ -15,13 +16,7 @@ MAX_DIGITS = 18  # of the number of a sample; an info-hash has 40
 
 
 @click.command()
-@click.option(
-    "--db",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="The SQLite database that holds the sample.",
-)
+@db_option("The SQLite database that holds the sample.", exists=True)
 @click.argument("sample", metavar="SAMPLE")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def explain(db: Path, sample: str, as_json: bool) -> None:
@@ -30,11 +25,7 @@ def explain(db: Path, sample: str, as_json: bool) -> None:
     SAMPLE is the number of a sample, or an info-hash for its latest one.  The number is computed again
     from what was kept; the exit status is 1 when that comes to anything else.
     """
-    wanted = _measurement(sample)
-    try:
-        found = crawler.explain(wanted, db=db)
-    except crawler.DatabaseError as error:
-        raise click.ClickException(str(error)) from error
+    found = crawler.explain(_measurement(sample), db=db)
     if found is None:
         raise click.ClickException(f"{db} has no sample {sample}")
     texts = reports.explain

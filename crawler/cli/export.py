@@ -26,7 +26,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     " about groups of fewer than 10 nodes.",
 )
 @RUN_OPTION
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
+@console.JSON_OPTION
 def export(
     db: Path,
     parquet: Path | None,
@@ -48,9 +48,6 @@ def export(
         raise click.UsageError("--gzip is for CSV; Parquet files are compressed anyway")
 
     form: Literal["parquet", "csv", "csv.gz"] = "parquet" if parquet else "csv.gz" if gzip else "csv"
-    try:
-        for done in crawler.export(folder, db=db, form=form, anonymize=anonymize, run=run):
-            record: dict[str, object] = {"file": done.file, "table": done.table, "rows": done.rows}
-            console.emit(as_json, record, f"{done.rows:12,} rows  {done.file}")
-    except (crawler.DatabaseError, crawler.NoAnswer, crawler.ExportError, crawler.NoParquet) as error:
-        raise click.ClickException(str(error)) from error
+    for done in crawler.export(folder, db=db, form=form, anonymize=anonymize, run=run):
+        record = {"file": done.file, "table": done.table, "rows": done.rows}
+        console.emit(as_json, record, f"{done.rows:12,} rows  {done.file}")

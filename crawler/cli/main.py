@@ -6,7 +6,9 @@ come from their modules only then.
 
 import click
 
-from dhtnode import __version__
+import crawler
+import crawler.synthetic
+from dhtnode import DhtError, __version__
 from dhtnode.cli import LazyGroup, console
 
 NAMES = (
@@ -15,10 +17,23 @@ NAMES = (
 )
 
 
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return the exceptions that say in one line what the network or a file refused."""
+    return (
+        DhtError,
+        crawler.DatabaseError,
+        crawler.ExportError,
+        crawler.NoAnswer,
+        crawler.NoParquet,
+        crawler.synthetic.TruthError,
+    )
+
+
 @click.group(
     "dhtcrawl",
     cls=LazyGroup,
     places={name: f"crawler.cli.{name}:{name}" for name in NAMES},
+    refusals=_refusals,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="dhtcrawl")

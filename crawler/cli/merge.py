@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 import crawler
 from dhtnode.cli import console
-
-if TYPE_CHECKING:
-    from crawler import MergedSource
 
 MAX_WINDOW = 86_400  # seconds
 
@@ -35,16 +31,13 @@ MAX_WINDOW = 86_400  # seconds
     metavar="SECONDS",
     help="Samples of one swarm from the same window of time are combined.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
+@console.JSON_OPTION
 def merge(sources: tuple[Path, ...], into: Path, window: int, as_json: bool) -> None:
     """Merge the databases of several machines or vantage points into one.
 
     The sources are only read.  Merging the same database again adds what has been recorded since.
     """
-    try:
-        result = crawler.merge(into, sources, window)
-    except crawler.DatabaseError as error:
-        raise click.ClickException(str(error)) from error
+    result = crawler.merge(into, sources, window)
     for source in result.sources:
         console.emit(as_json, _record(source), _text(source))
     plural = "" if result.combined == 1 else "s"
@@ -55,7 +48,7 @@ def merge(sources: tuple[Path, ...], into: Path, window: int, as_json: bool) -> 
     )
 
 
-def _record(source: MergedSource) -> dict[str, object]:
+def _record(source: crawler.MergedSource) -> dict[str, object]:
     return {
         "source": str(source.path),
         "vantage": source.identity,
@@ -66,7 +59,7 @@ def _record(source: MergedSource) -> dict[str, object]:
     }
 
 
-def _text(source: MergedSource) -> str:
+def _text(source: crawler.MergedSource) -> str:
     runs = f"{source.new_runs} runs new, {source.renewed_runs} gone on, {source.known_runs} known"
     rows = ", ".join(f"{count} {table}" for table, count in source.rows.items() if count)
     return f"{source.path} (vantage {source.identity[:8]}): {runs}" + (f"; {rows}" if rows else "")

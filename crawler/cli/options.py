@@ -1,10 +1,11 @@
-"""What the commands that crawl share: where to record, how fast to go, what to leave alone."""
+"""What the commands of the crawler share: their options, the errors in one line, and how a crawl runs."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import fields
 from functools import partial, wraps
+from math import inf
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -12,32 +13,43 @@ import click
 
 import crawler
 from crawler.settings import FRESH, CrawlOptions, CrawlSettings
-from dhtnode import cli
+from dhtnode import InfoHash, cli
 from dhtnode.cli import console
+from dhtnode.ranges import range_of
 
 T = TypeVar("T")
-Option = Callable[[console.Command], console.Command]
 
-DEFAULTS = CrawlSettings()
 
-DB_OPTION = click.option(
-    "--db",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="The SQLite database to record in; made when it is not there.",
-)
+def db_option(help_text: str, *, exists: bool = False, default: str | None = None) -> console.Decorator:
+    """Return the option `--db`, which has to be given unless there is a default."""
+    presence: dict[str, Any] = {"default": default, "show_default": True} if default else {"required": True}
+    path = click.Path(exists=exists, dir_okay=False, path_type=Path)
+    return click.option("--db", type=path, metavar="FILE", help=help_text, **presence)
 
-READ_OPTION = click.option(
-    "--db",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="The SQLite database to read; it is not changed.",
-)
 
+def setting_option(
+    kind: Any, flag: str, help_text: str, *, field: str | None = None, metavar: str | None = None
+) -> console.Decorator:
+    """Return the option for one field of a dataclass of settings, with its range and its default."""
+    field = field or flag.removeprefix("--").replace("-", "_")
+    number, (low, high, is_open) = range_of(kind, field)
+    default = kind.__dataclass_fields__[field].default
+    limits: Callable[..., click.ParamType[Any]] = click.IntRange if number is int else console.Number
+    return click.option(
+        flag,
+        field,
+        type=limits(low, None if high == inf else high, min_open=is_open),
+        default=default,
+        show_default=default is not None,
+        metavar=metavar,
+        help=help_text,
+    )
+
+
+DB_OPTION = db_option("The SQLite database to record in; made when it is not there.")
+READ_OPTION = db_option("The SQLite database to read; it is not changed.", exists=True)
 RUN_OPTION = click.option("--run", type=click.IntRange(1), metavar="N", help="Only what this run saw.")
-
+SEED_OPTION = partial(click.option, "--seed", type=int, default=1, show_default=True)
 FRESH_OPTION = click.option(
     "--fresh",
     type=console.Number(min=0),
@@ -47,26 +59,28 @@ FRESH_OPTION = click.option(
     help="Ask the nodes of a census that ended so long ago at most, without lookups; 0 always looks up.",
 )
 
-# Each has the name of a field of `CrawlSettings`.
-PACE_OPTIONS: tuple[Option, ...] = (
-    click.option(
-        "--rate",
-        type=console.Number(min=0),
-        default=DEFAULTS.rate,
-        show_default=True,
-        metavar="N",
-        help="Queries per second; 0 lifts all limits, for a network of your own.",
-    ),
-    click.option(
-        "--max-new-endpoints",
-        "new_endpoints_rate",
-        type=console.Number(min=0, min_open=True),
-        default=DEFAULTS.new_endpoints_rate,
-        show_default=True,
-        metavar="N",
-        help="Endpoints never asked before, per second: spares the NAT tables of routers.",
-    ),
-)
+
+def at_once_option(most: int) -> console.Decorator:
+    """Return the option for how many swarms are measured together."""
+    help_text = "How many to measure at once; by default 4 with lookups, 200 without."
+    return click.option("--at-once", type=click.IntRange(1, most), metavar="N", help=help_text)
+
+
+def exclude_option(help_text: str) -> console.Decorator:
+    """Return the option `--exclude`, to be read by `read_exclusion`."""
+    return click.option("--exclude", type=click.File(), metavar="FILE", help=help_text)
+
+
+def read_exclusion(file: TextIO | None) -> list[str]:
+    """Read the list that `--exclude` names, or none."""
+    if file is None:
+        return []
+    try:
+        lines = file.read().splitlines()
+        crawler.Exclusion.read(lines)
+    except (OSError, ValueError) as error:  # a text that is no UTF-8 is a ValueError too
+        raise click.UsageError(f"{file.name}: {error}") from error
+    return lines
 
 
 def _check_zone(_: click.Context, __: click.Parameter, text: str) -> str:
@@ -83,7 +97,24 @@ def _check_zone(_: click.Context, __: click.Parameter, text: str) -> str:
     return text
 
 
-_AREA_OPTIONS: tuple[Option, ...] = (
+# Each has the name of a field of `CrawlSettings`.
+PACE_OPTIONS = (
+    setting_option(
+        CrawlSettings,
+        "--rate",
+        "Queries per second; 0 lifts all limits, for a network of your own.",
+        metavar="N",
+    ),
+    setting_option(
+        CrawlSettings,
+        "--max-new-endpoints",
+        "Endpoints never asked before, per second: spares the NAT tables of routers.",
+        field="new_endpoints_rate",
+        metavar="N",
+    ),
+)
+
+_AREA_OPTIONS = (
     click.option(
         "--zone",
         default="0",
@@ -99,59 +130,50 @@ _AREA_OPTIONS: tuple[Option, ...] = (
     ),
 )
 
-_LIMITING_OPTIONS: tuple[Option, ...] = (
-    click.option(
-        "--exclude",
-        type=click.File(),
-        metavar="FILE",
-        help="Networks, addresses and node ids to leave alone, one to a line; - is standard input.",
-    ),
+_LIMITING_OPTIONS = (
+    exclude_option("Networks, addresses and node ids to leave alone, one to a line; - is standard input."),
     click.option("--anonymize", is_flag=True, help="Write /24 and /48 instead of addresses of nodes."),
 )
 
 
 def crawl_options(command: console.Command) -> console.Command:
-    """Add the options of a crawl, of which a command gets a `CrawlOptions` as `crawl`."""
-    return _add(command, (DB_OPTION, *PACE_OPTIONS, *_LIMITING_OPTIONS))
+    """Add the options of a crawl, of which a command gets a `CrawlOptions` as `crawl`.
+
+    The bootstrap nodes are those of its `network_options`.
+    """
+    return _add(command, DB_OPTION, *PACE_OPTIONS, *_LIMITING_OPTIONS)
 
 
 def crawl_options_with_area(command: console.Command) -> console.Command:
     """Add the options of a crawl, and where to go and whether to serve beside it."""
-    return _add(command, (DB_OPTION, *PACE_OPTIONS, *_AREA_OPTIONS, *_LIMITING_OPTIONS))
+    return _add(command, DB_OPTION, *PACE_OPTIONS, *_AREA_OPTIONS, *_LIMITING_OPTIONS)
 
 
-def _add(command: console.Command, options: Sequence[Option]) -> console.Command:
+def _add(command: console.Command, *options: console.Decorator) -> console.Command:
     @wraps(command)
-    def gathered(
-        *, db: Path, exclude: TextIO | None, anonymize: bool, bootstrap: tuple[str, ...], **others: Any
-    ) -> None:
+    def call(*, db: Path, exclude: TextIO | None, anonymize: bool, **others: Any) -> None:
         pace = {field.name: others.pop(field.name) for field in fields(CrawlSettings) if field.name in others}
         crawl = CrawlOptions(
             db,
             CrawlSettings(**pace),
             exclude=read_exclusion(exclude),
             anonymize=anonymize,
-            bootstrap=bootstrap,
+            bootstrap=others["bootstrap"],
             shows_progress=True,
         )
         command(crawl=crawl, **others)
 
-    decorated: console.Command = gathered
-    for option in reversed(options):
-        decorated = option(decorated)
-    return decorated
+    return console.add_options(*options)(call)
 
 
-def read_exclusion(file: TextIO | None) -> list[str]:
-    """Read the list that `--exclude` names, or none."""
-    if file is None:
-        return []
-    try:
-        lines = file.read().splitlines()
-        crawler.Exclusion.read(lines)
-    except (OSError, ValueError) as error:  # a text that is no UTF-8 is a ValueError too
-        raise click.UsageError(f"{file.name}: {error}") from error
-    return lines
+def info_hashes_of(swarms: Iterable[console.SwarmArgument]) -> list[InfoHash]:
+    """Return the info-hashes of these swarms, each once."""
+    return list(dict.fromkeys(swarm.info_hash for swarm in swarms))
+
+
+def torrent_nodes_of(swarms: Iterable[console.SwarmArgument]) -> list[str]:
+    """Return the bootstrap nodes that their torrent files list."""
+    return [host for swarm in swarms for host in swarm.nodes]
 
 
 def run_crawl(crawl: Callable[[], Awaitable[T]], timeout: float | None) -> T | None:
@@ -168,6 +190,4 @@ def run_crawl(crawl: Callable[[], Awaitable[T]], timeout: float | None) -> T | N
     return results[0] if results else None
 
 
-def to_stderr(line: str) -> None:
-    """Print a line that is no result."""
-    click.echo(line, err=True)
+to_stderr = partial(click.echo, err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 import crawler
+from crawler.cli.options import db_option
 from dhtnode import InfoHash
 from dhtnode.cli import console
 
@@ -14,13 +15,7 @@ DAYS = console.Number(min=0, max=36_500)
 
 
 @click.command()
-@click.option(
-    "--db",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="The SQLite database to delete from.",
-)
+@db_option("The SQLite database to delete from.", exists=True)
 @click.option(
     "--filters-older",
     type=DAYS,
@@ -49,7 +44,7 @@ DAYS = console.Number(min=0, max=36_500)
     "--vacuum", is_flag=True, help="Write the file again, so that nothing of what was deleted is left in it."
 )
 @click.option("--dry-run", "dry", is_flag=True, help="Only count what would go.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")
+@console.JSON_OPTION
 def purge(
     db: Path,
     filters_older: float | None,
@@ -70,16 +65,10 @@ def purge(
         changed = crawler.purge(
             db, filters_older=filters_older, older=older, swarms=swarms, nodes=nodes, dry=dry
         )
-        _print(changed, dry, as_json)
-        if vacuum and not dry:
-            crawler.vacuum(db)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--node") from error
-    except crawler.DatabaseError as error:
-        raise click.ClickException(str(error)) from error
-
-
-def _print(changed: dict[str, int], dry: bool, as_json: bool) -> None:
     what = "to go" if dry else "deleted or emptied"
     rows = ", ".join(f"{count} in {table}" for table, count in changed.items()) or "none"
     console.emit(as_json, {"dry_run": dry, "rows": changed}, f"rows {what}: {rows}")
+    if vacuum and not dry:
+        crawler.vacuum(db)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +12,6 @@ import crawler
 from crawler import reports
 from crawler.cli.options import READ_OPTION, RUN_OPTION
 from dhtnode.cli import console
-
-if TYPE_CHECKING:
-    from crawler import ReportAnswer
 
 
 def _print_list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -67,12 +63,10 @@ def report(
             answers = [crawler.report(name, info_hash.hex() if info_hash else None, db=db, **bounds)]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    except (crawler.DatabaseError, crawler.NoAnswer) as error:
-        raise click.ClickException(str(error)) from error
     _print(answers, form, is_summary=name is None)
 
 
-def _print(answers: Sequence[ReportAnswer], form: str | None, *, is_summary: bool) -> None:
+def _print(answers: Sequence[crawler.ReportAnswer], form: str | None, *, is_summary: bool) -> None:
     render = reports.render
     if form == "json":
         for each in answers:

@@ -25,7 +25,7 @@ from dhtnode.cli import console
     metavar="SECONDS",
     help="Go on for so long, each node again whenever its time has come.",
 )
-@console.common_options(None)
+@console.network_options(None)
 def sample(
     crawl: CrawlOptions,
     zone: str,
@@ -33,8 +33,7 @@ def sample(
     once: bool,
     rounds: int | None,
     seconds: float | None,
-    as_json: bool,
-    timeout: float | None,
+    network: console.NetworkOptions,
 ) -> None:
     """Ask nodes which info-hashes they store, and estimate how many there are (BEP 51).
 
@@ -46,8 +45,9 @@ def sample(
     if crawl.anonymize and ((rounds or 1) > 1 or seconds is not None):
         raise click.UsageError("--rounds and --for need addresses to ask again: leave --anonymize out")
     found = run_crawl(
-        partial(crawler.sample, crawl, zone=zone, rounds=rounds, seconds=seconds, serve=serve), timeout
+        partial(crawler.sample, crawl, zone=zone, rounds=rounds, seconds=seconds, serve=serve),
+        network.timeout,
     )
     if found is None:
         raise click.ClickException(f"stopped before the end; {crawl.db} holds the samples taken")
-    console.emit(as_json, api.printing.sample_record(found), api.printing.sample_text(found))
+    console.emit(network.as_json, api.printing.sample_record(found), api.printing.sample_text(found))

@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 import crawler
+import dhtnode
 from crawler import CrawlOptions
-from crawler.cli.options import FRESH_OPTION, crawl_options, run_crawl, to_stderr
+from crawler.cli.options import (
+    FRESH_OPTION,
+    at_once_option,
+    crawl_options,
+    info_hashes_of,
+    run_crawl,
+    setting_option,
+    to_stderr,
+    torrent_nodes_of,
+)
 from crawler.settings import MOST_WATCHED, WatchSettings
 from dhtnode.cli import console
 
-if TYPE_CHECKING:
-    from dhtnode.swarm import SwarmMeasurement
-
-DEFAULTS = WatchSettings()
+option = partial(setting_option, WatchSettings)
 
 
 @click.command()
@@ -38,46 +44,21 @@ DEFAULTS = WatchSettings()
     help="Watch so many of the swarms that `dhtcrawl sample` has found, drawn at random.",
 )
 @click.option("--once", is_flag=True, help="Measure what is due and end: for cron.")
-@click.option(
-    "--shortest",
-    type=console.SECONDS,
-    default=DEFAULTS.shortest,
-    show_default=True,
-    metavar="SECONDS",
-    help="The interval for swarms that change fast.",
-)
-@click.option(
+@option("--shortest", "The interval for swarms that change fast.", metavar="SECONDS")
+@option(
     "--longest",
-    type=console.SECONDS,
-    default=DEFAULTS.longest,
-    show_default=True,
+    "The interval for swarms that do not change; dead ones are measured more rarely still.",
     metavar="SECONDS",
-    help="The interval for swarms that do not change; dead ones are measured more rarely still.",
 )
-@click.option(
+@option(
     "--budget",
-    type=click.IntRange(1),
-    default=DEFAULTS.budget,
-    show_default=True,
+    "Measurements per hour at most, of all watches of this database; each costs some 30 queries.",
     metavar="N",
-    help="Measurements per hour at most, of all watches of this database; each costs some 30 queries.",
 )
-@click.option(
-    "--keep-filters",
-    type=console.Number(min=0, max=36_500),
-    default=DEFAULTS.keep_filters,
-    show_default=True,
-    metavar="DAYS",
-    help="Delete the raw filters of older samples; their numbers stay.",
-)
-@click.option(
-    "--at-once",
-    type=click.IntRange(1, 64),
-    metavar="N",
-    help="How many to measure at once; by default 4 with lookups, 200 without.",
-)
+@option("--keep-filters", "Delete the raw filters of older samples; their numbers stay.", metavar="DAYS")
+@at_once_option(64)
 @FRESH_OPTION
-@console.common_options(None)
+@console.network_options(None)
 def watch(
     swarms: tuple[console.SwarmArgument, ...],
     crawl: CrawlOptions,
@@ -86,8 +67,7 @@ def watch(
     once: bool,
     at_once: int | None,
     fresh: float,
-    as_json: bool,
-    timeout: float | None,
+    network: console.NetworkOptions,
     **bounds: float,
 ) -> None:
     """Measure swarms again and again, each as often as it changes, within a budget.
@@ -105,13 +85,13 @@ def watch(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--longest") from error
 
-    def print_measured(scrape: SwarmMeasurement) -> None:
-        console.emit(as_json, console.scrape_record(scrape), console.scrape_text(scrape))
+    def print_measured(scrape: dhtnode.SwarmMeasurement) -> None:
+        console.emit(network.as_json, console.scrape_record(scrape), console.scrape_text(scrape))
 
     watch = partial(
         crawler.watch,
-        [swarm.info_hash for swarm in swarms],
-        replace(crawl, torrent_nodes=[host for swarm in swarms for host in swarm.nodes]),
+        info_hashes_of(swarms),
+        replace(crawl, torrent_nodes=torrent_nodes_of(swarms)),
         list_file=listed,
         discovered=discovered,
         settings=settings,
@@ -121,7 +101,7 @@ def watch(
         on_measured=print_measured,
         say=to_stderr,
     )
-    counts = run_crawl(watch, timeout)
+    counts = run_crawl(watch, network.timeout)
     if not once:
         return
     if counts is None:

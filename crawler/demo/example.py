@@ -13,7 +13,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ from crawler.settings import CrawlSettings
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey
 from crawler.synthetic.planted import PlantedMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
-from crawler.synthetic.truth import check_place, write_counts, write_sessions, write_swarm_sizes, write_truth
+from crawler.synthetic.truth import check_place, write_end, write_truth
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeSettings, __version__
 from dhtnode.net import BulkClient
@@ -128,9 +128,7 @@ def _run(path: Path, truth: Path, seed: int) -> None:
         clock = MockClock(autojump_threshold=0)
         network = trio.run(_live_a_day, store, seed, clock=clock)
     write_truth(network.synthetic, truth)
-    write_counts(network.synthetic.counts, truth)
-    write_sessions(network.synthetic, HOURS * HOUR, truth)
-    write_swarm_sizes(network.synthetic, HOURS * HOUR, truth)
+    write_end(network.synthetic, HOURS * HOUR, truth)
 
 
 @dataclass(slots=True)
@@ -145,7 +143,7 @@ class _Day:
 async def _live_a_day(store: CrawlDatabase, seed: int) -> PlantedMemoryNetwork:
     random = Random(f"example {seed}")
     network = PlantedMemoryNetwork(
-        SyntheticSettings(**SYNTHETIC.record() | {"seed": seed}),  # type: ignore[arg-type]
+        replace(SYNTHETIC, seed=seed),
         _sybils(random) | _ipv6_nodes(random),
         seed=seed,
         loss=0.01,

@@ -9,7 +9,5 @@ from .server import serve as serve
 from .settings import SyntheticSettings as SyntheticSettings
 from .truth import TruthError as TruthError
 from .truth import check_place as check_place
-from .truth import write_counts as write_counts
-from .truth import write_sessions as write_sessions
-from .truth import write_swarm_sizes as write_swarm_sizes
+from .truth import write_end as write_end
 from .truth import write_truth as write_truth

@@ -8,6 +8,7 @@ import csv
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
@@ -67,54 +68,27 @@ def write_truth(network: Network, path: Path) -> None:
     A path that ends like a database becomes one, any other a directory with CSV files.  Raises
     `TruthError` when it is there already, unless it is an empty directory, or cannot be written.
     """
-    tables: dict[str, Iterable[Row]] = {
-        "settings": ((name, value) for name, value in network.settings.record().items()),
+    swarms = ((swarm.info_hash.hex(), swarm.seeds, swarm.leechers, swarm.peers) for swarm in network.swarms)
+    tables = {
+        "settings": asdict(network.settings).items(),
         "nodes": _nodes(network),
-        "swarms": (
-            (swarm.info_hash.hex(), swarm.seeds, swarm.leechers, swarm.peers) for swarm in network.swarms
-        ),
+        "swarms": swarms,
     }
-    try:
-        if is_database(path):
-            _make_database(path, tables)
-        else:
-            path.mkdir(exist_ok=True)
-            for name, rows in tables.items():
-                _write_csv(path / f"{name}.csv", name, rows)
-    except (OSError, sqlite3.Error) as error:
-        raise TruthError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    _write(path, tables, is_new=True)
 
 
-def write_counts(counts: Mapping[str, int], path: Path) -> None:
-    """Add what has been counted in a run; raises `TruthError` when it cannot be written."""
-    _add(path, "counts", sorted(counts.items()))
+def write_end(network: Network, until: float, path: Path) -> None:
+    """Add what has been counted in a run, the sessions of nodes, and how large each swarm was when.
 
-
-def write_sessions(network: Network, until: float, path: Path) -> None:
-    """Add the sessions of nodes up to a time since the network began; nodes that never leave have none.
-
-    Raises `TruthError` when it cannot be written.
+    The times are up to `until` since the network began; nodes that never leave have no sessions.  Takes
+    some 3 us for each announce of a swarm.  Raises `TruthError` when it cannot be written.
     """
-    _add(path, "sessions", _sessions(network, until))
-
-
-def write_swarm_sizes(network: Network, until: float, path: Path) -> None:
-    """Add how large each swarm was when, up to a time since the network began, some 3 us for each announce.
-
-    Raises `TruthError` when it cannot be written.
-    """
-    _add(path, "swarm_sizes", _swarm_sizes(network, until))
-
-
-def _add(path: Path, name: str, rows: Iterable[Row]) -> None:
-    try:
-        if is_database(path):
-            with closing(sqlite3.connect(path)) as connection, connection:
-                _fill(connection, name, rows)
-        else:
-            _write_csv(path / f"{name}.csv", name, rows)
-    except (OSError, sqlite3.Error) as error:
-        raise TruthError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    tables = {
+        "counts": sorted(network.counts.items()),
+        "sessions": _sessions(network, until),
+        "swarm_sizes": _swarm_sizes(network, until),
+    }
+    _write(path, tables)
 
 
 def is_database(path: Path) -> bool:
@@ -122,25 +96,25 @@ def is_database(path: Path) -> bool:
     return path.suffix in DATABASE_SUFFIXES
 
 
-def _make_database(path: Path, tables: Mapping[str, Iterable[Row]]) -> None:
-    path.touch(exist_ok=False)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        # The file is new and can be made again: a journal would only write everything twice.
-        connection.execute("PRAGMA synchronous = OFF")
-        for name, columns in COLUMNS.items():
-            connection.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
-        for name, rows in tables.items():
-            _fill(connection, name, rows)
-
-
-def _fill(connection: sqlite3.Connection, name: str, rows: Iterable[Row]) -> None:
-    places = ", ".join("?" * len(COLUMNS[name]))
-    connection.executemany(f"INSERT INTO {name} VALUES ({places})", rows)  # noqa: S608  a name of ours
-
-
-def _write_csv(path: Path, name: str, rows: Iterable[Row]) -> None:
-    with path.open("x", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(chain((COLUMNS[name],), rows))
+def _write(path: Path, tables: Mapping[str, Iterable[Row]], *, is_new: bool = False) -> None:
+    try:
+        if is_database(path):
+            path.touch(exist_ok=not is_new)
+            with closing(sqlite3.connect(path)) as connection, connection:
+                # The file is new and can be made again: a journal would only write everything twice.
+                connection.execute("PRAGMA synchronous = OFF")
+                for name, columns in COLUMNS.items():
+                    connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(columns)})")
+                for name, rows in tables.items():
+                    places = ", ".join("?" * len(COLUMNS[name]))
+                    connection.executemany(f"INSERT INTO {name} VALUES ({places})", rows)  # noqa: S608
+        else:
+            path.mkdir(exist_ok=True)
+            for name, rows in tables.items():
+                with (path / f"{name}.csv").open("x", newline="", encoding="utf-8") as file:
+                    csv.writer(file, lineterminator="\n").writerows(chain((COLUMNS[name],), rows))
+    except (OSError, sqlite3.Error) as error:
+        raise TruthError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _nodes(network: Network) -> Iterator[Row]:

@@ -168,13 +168,8 @@ def option_group(kind: Callable[..., object], parameter: str, *options: Decorato
     return decorate
 
 
-def common_options(default_timeout: float | None) -> Decorator:
-    """Add the options of commands that use the network: `--json`, `--timeout`, `--bootstrap`."""
-    return add_options(JSON_OPTION, timeout_option(default_timeout), BOOTSTRAP_OPTION)
-
-
 class NetworkOptions(NamedTuple):
-    """What `common_options` read: form of the output, seconds to work at most, nodes to join through."""
+    """What `network_options` read: form of the output, seconds to work at most, nodes to join through."""
 
     as_json: bool
     timeout: float | None
@@ -182,8 +177,10 @@ class NetworkOptions(NamedTuple):
 
 
 def network_options(default_timeout: float | None) -> Decorator:
-    """Add what `common_options` adds, as one parameter `network` of type `NetworkOptions`."""
-    return option_group(NetworkOptions, "network", common_options(default_timeout))
+    """Add `--json`, `--timeout` and `--bootstrap`, which a command gets as `network: NetworkOptions`."""
+    return option_group(
+        NetworkOptions, "network", JSON_OPTION, timeout_option(default_timeout), BOOTSTRAP_OPTION
+    )
 
 
 def emit(as_json: bool, record: Mapping[str, object], text: str) -> None:

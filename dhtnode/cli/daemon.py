@@ -12,7 +12,7 @@ import click
 
 from dhtnode import cli, daemon
 from dhtnode.cli import console
-from dhtnode.cli.console import SECONDS, common_options, emit
+from dhtnode.cli.console import SECONDS, emit
 from dhtnode.errors import DhtError
 
 FILE = click.Path(dir_okay=False)
@@ -80,7 +80,9 @@ VERBOSE = (None, "info", "debug")  # what -v and -vv stand for
 
 @click.command("run")
 @setting_options
-@common_options(None)
+@console.JSON_OPTION
+@console.timeout_option(None)
+@console.BOOTSTRAP_OPTION
 def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
     """Run a node until SIGINT or SIGTERM; prints one line per socket when it serves.
 

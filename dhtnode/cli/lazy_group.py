@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -18,9 +18,20 @@ class LazyGroup(click.Group):
     The list of commands in `--help` shows a line of each, so it imports all of them.
     """
 
-    def __init__(self, name: str | None, *, places: Mapping[str, str] | None = None, **kwargs: Any) -> None:
-        """Make a group; `places` maps the name of a command to `MODULE:ATTRIBUTE`."""
+    def __init__(
+        self,
+        name: str | None,
+        *,
+        places: Mapping[str, str] | None = None,
+        refusals: Callable[[], tuple[type[Exception], ...]] = lambda: (),
+        **kwargs: Any,
+    ) -> None:
+        """Make a group; `places` maps the name of a command to `MODULE:ATTRIBUTE`.
+
+        When a command fails, `refusals` returns the exceptions whose text is all that a user needs.
+        """
         super().__init__(name, commands=_LazyCommands(places or {}), **kwargs)
+        self._refusals = refusals
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the command line and exit."""
@@ -38,6 +49,11 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             # The reader of our output has gone.  Python would complain at exit that it cannot flush.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except Exception as error:
+            if not isinstance(error, self._refusals()):
+                raise
+            click.echo(f"{self.name}: {error}", err=True)
             sys.exit(1)
         sys.exit(status if isinstance(status, int) else 0)
 

@@ -18,7 +18,8 @@ from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from dhtnode.addresses import Scope, check_listen, parse_address, scope_of, split_host_port
-from dhtnode.settings import LIMITS, NodeSettings, Range
+from dhtnode.ranges import Range
+from dhtnode.settings import LIMITS, NodeSettings
 
 PREFIX = "DHTNODE_"
 FILE_VARIABLE = "DHTNODE_CONFIG"

@@ -12,7 +12,7 @@ from bencode2 import bencode
 from crawler.synthetic.network import Network
 from crawler.synthetic.presence import ANNOUNCE_PERIOD, RESIDENTS
 from crawler.synthetic.settings import SyntheticSettings
-from crawler.synthetic.truth import COLUMNS, write_sessions, write_swarm_sizes
+from crawler.synthetic.truth import COLUMNS, write_end
 from dhtnode import Address
 
 HOUR = 3600.0
@@ -118,7 +118,7 @@ def test_nobody_leaves_without_a_session():
 
 def test_truth_lists_the_sessions(tmp_path, network):
     (tmp_path / "truth").mkdir()
-    write_sessions(network, 10 * HOUR, tmp_path / "truth")
+    write_end(network, 10 * HOUR, tmp_path / "truth")
 
     with (tmp_path / "truth" / "sessions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
@@ -138,7 +138,7 @@ def test_truth_lists_the_sizes_of_swarms(tmp_path, half_life):
     """One row for each size that a swarm had; one only where none changes."""
     network = Network(replace(SETTINGS, swarms=20, largest=400, half_life=half_life))
     (tmp_path / "truth").mkdir()
-    write_swarm_sizes(network, 10 * HOUR, tmp_path / "truth")
+    write_end(network, 10 * HOUR, tmp_path / "truth")
 
     with (tmp_path / "truth" / "swarm_sizes.csv").open(newline="") as file:
         header, *rows = csv.reader(file)

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import asdict
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.network import Network
 from crawler.synthetic.server import bind, open_server
 from crawler.synthetic.settings import SyntheticSettings
-from crawler.synthetic.truth import COLUMNS, TruthError, check_place, write_counts, write_truth
+from crawler.synthetic.truth import COLUMNS, TruthError, check_place, write_end, write_truth
 from dhtnode import Address, AddressInUse, InfoHash, NodeSettings, NotJoined, open_node
 from tests.commands import Running, run_command, run_each
 
@@ -129,7 +130,8 @@ def test_truth_as_a_database_is_what_the_network_is(tmp_path):
     network = Network(SETTINGS)
     path = tmp_path / "truth.db"
     write_truth(network, path)
-    write_counts({"replies": 3}, path)
+    network.counts["replies"] = 3
+    write_end(network, 0.0, path)
 
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
@@ -140,7 +142,7 @@ def test_truth_as_a_database_is_what_the_network_is(tmp_path):
     assert swarms == [
         (each.info_hash.hex(), each.seeds, each.leechers, each.peers) for each in network.swarms
     ]
-    assert (settings, counts) == (SETTINGS.record(), {"replies": 3})
+    assert (settings, counts) == (asdict(SETTINGS), {"replies": 3})
     assert [row["node_id"] for row in nodes] == sorted(row["node_id"] for row in nodes)
     assert (len(nodes), sum(row["alive"] for row in nodes)) == (400, 300)
     for row in nodes:
@@ -156,7 +158,8 @@ def test_truth_as_files_is_that_of_the_database(tmp_path):
     network = Network(SETTINGS)
     write_truth(network, tmp_path / "truth.db")
     write_truth(network, tmp_path / "truth")
-    write_counts({"replies": 3}, tmp_path / "truth")
+    network.counts["replies"] = 3
+    write_end(network, 0.0, tmp_path / "truth")
 
     with closing(sqlite3.connect(tmp_path / "truth.db")) as connection:
         for name in ("nodes", "swarms", "settings"):
