@@ -30,7 +30,9 @@ class Crawl:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self.socket.setblocking(False)
         self.socket.bind(("127.0.0.1", 0))
-        self.queue: deque[tuple[bytes, tuple[str, int]]] = deque([(os.urandom(20), way_in)])
+        self.queue: deque[tuple[bytes, tuple[str, int]]] = deque()
+        # Several, because one may be lost.
+        self.queue.extend((os.urandom(20), way_in) for _ in range(8))
         self.seen: set[bytes] = set()
         self.again: dict[bytes, bool] = {}
         self.sent_at: deque[tuple[float, bytes]] = deque()

@@ -20,14 +20,18 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
 
-from crawler.analysis.crawl_size import CrawlCounts, named_from_outside
+import numpy as np
+
+from crawler.analysis.crawl_size import CrawlCounts
 from crawler.analysis.distance_size import kth_distance, spread_targets
+from crawler.analysis.outside_referrers import named_from_outside
 from crawler.analysis.species_richness import EXACT_REFERRERS
 
 WIDTH = 8  # contacts in a bucket and in a reply
 ID_BITS = 62  # enough to tell nodes apart, and quick to compute with
 WAYS_IN = 4
 _DRAWS = 1 << 32
+_SHIFT = ID_BITS - 32  # what the census keeps of an id
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +198,13 @@ class Crawl:
             ((ids[node], known) for node, known in self._sighted.items() if known.has_answered),
             key=lambda pair: pair[0],
         )
-        outside = named_from_outside(
-            [own for own, _ in pairs],
-            [[ids[each] for each in known.referrers] for _, known in pairs],
-            WIDTH * len(answered) // max(len(self._sighted), 1),
-            ID_BITS,
+        distances = np.zeros(
+            (len(pairs), max([len(known.referrers) for known in answered], default=0)), np.uint32
         )
+        for row, (own, known) in enumerate(pairs):
+            distances[row, : len(known.referrers)] = [(own ^ ids[each]) >> _SHIFT for each in known.referrers]
+        own_ids = np.array([own >> _SHIFT for own, _ in pairs], np.uint32)
+        outside = named_from_outside(own_ids, distances, WIDTH * len(answered) // max(len(self._sighted), 1))
         return CrawlCounts(
             answered=len(answered),
             by_a=sum(0 in halves for halves in by_half),

@@ -6,7 +6,6 @@ happened to the others; docs/explanation/network_size.md has the evidence.
 Nodes that answer no query at all, behind a firewall say, are not nodes here.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -172,41 +171,6 @@ def _mean_referrers(growth: float) -> float:
     """Return the mean of 1 to 4 where each number is so many times as frequent as the one before."""
     weights = [growth**referrers for referrers in range(1, EXACT_REFERRERS + 1)]
     return sum(referrers * weight for referrers, weight in enumerate(weights, start=1)) / sum(weights)
-
-
-def named_from_outside(
-    ids: Sequence[int], referrers: Sequence[Sequence[int]], most: int, id_bits: int = 160
-) -> OutsideNamings:
-    """Return how many nodes lie in parts of the id space that hardly anybody outside of them named.
-
-    A few nodes alone in their part of the id space, beside parts that are full, are named by each other
-    only, but for the rare reply that goes that far: they are found together or missed together.  So the
-    nodes of a part count together, and namings within it do not count.
-
-    - `ids`: of the nodes that answered, sorted;
-    - `referrers`: for each of them, the ids of the answering nodes that named it; of many, the five
-      that share the fewest bits with it do;
-    - `most`: nodes in a part, the largest aligned ones that have no more: about as many of 8 contacts
-      as answer (`8 * answered // sighted`), since 8 are what a node names of its own part.
-
-    Costs some 5 us per id.
-    """
-    hanging = [0] * (EXACT_REFERRERS + 1)
-    squares = 0
-    waiting = [(0, len(ids), id_bits)]
-    while waiting:
-        low, high, bits = waiting.pop()
-        if high - low > max(most, 1) and bits:
-            middle = bisect_left(ids, ((ids[low] >> bits) << bits) + (1 << bits - 1), low, high)
-            waiting += (low, middle, bits - 1), (middle, high, bits - 1)
-        elif high > low:
-            part = ids[low] >> bits
-            outside = {each for named in referrers[low:high] for each in named if each >> bits != part}
-            if 0 < len(outside) <= EXACT_REFERRERS:
-                hanging[len(outside)] += high - low
-                squares += (high - low) ** 2
-    _, once, twice, thrice, four_times = hanging
-    return OutsideNamings((once, twice, thrice, four_times), squares / sum(hanging) if squares else 1.0)
 
 
 _Sources = tuple[float, ...]

@@ -17,9 +17,6 @@ from dhtnode.krpc import PackedEndpoint
 Excludes: TypeAlias = Callable[[bytes, PackedEndpoint, Family], bool]
 """Whether a node, by id and endpoint, is to be left alone: neither queried nor written down."""
 
-IsOutside: TypeAlias = Callable[[bytes, PackedEndpoint], bool]
-"""The same for the nodes of one family."""
-
 _PORT_BITS = 16
 _ID_DIGITS = 40
 
@@ -73,12 +70,3 @@ class Area:
 
     zone: Zone = field(default_factory=Zone)
     exclusion: Exclusion = field(default_factory=Exclusion)
-
-    def outside(self, family: Family) -> IsOutside | None:
-        """Return a check for nodes out of bounds, or None without bounds: it is called for every contact."""
-        zone, exclusion = self.zone, self.exclusion
-        if not zone.bits and not exclusion:
-            return None
-        return lambda node_id, endpoint: (
-            not zone.covers(node_id) or exclusion.excludes(node_id, endpoint, family)
-        )

@@ -5,37 +5,47 @@ and port are not queried, or one host could keep a crawl busy for ever.  When no
 that were unresponsive but were returned by two nodes or more get a second visit: their packet may have
 been lost.
 
-Millions of endpoints are known at the end, so each takes little: an entry in a dictionary from the
-endpoint to a small integer, some 95 bytes, and 26 more while it waits.  The integer holds how far the
-endpoint has come, how many different nodes have returned it (up to 5), and whether a node of each half
-of the crawl has: the estimate of how many nodes were missed needs that of every node that answered.
-It stays below 256, because Python has one object for each number up to there.
+Millions of endpoints are known at the end, so each is a row of a few arrays: some 45 bytes over IPv4.
+They are numbered as they come, and wait in that order, so that a queue is no more than the number of the
+next.  One byte holds how far an endpoint has come, how many different nodes have returned it (up to 5),
+and whether a node of each half of the crawl has: the estimate of how many nodes were missed needs that
+of every node that answered.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from random import Random
 from typing import NamedTuple
 
-from crawler.core.contact_queue import ContactQueue
-from dhtnode.krpc import CompactContacts, PackedEndpoint
+import numpy as np
+from numpy.typing import NDArray
+
+from crawler.core.contact_table import Bytes, ContactTable, Keys, Numbers, group_starts, grow, rank_in_group
+from dhtnode import Family
+from dhtnode.ids import ID_BYTES
 
 SECOND_VISIT_REFERRERS = 2
 # Ports of one IP address that are visited; behind carrier-grade NATs are dozens.
 MAX_PORTS_PER_HOST = 64
-# One byte each, for all hosts; two hosts that share a counter share the 64.
-_HOST_COUNTERS = 1 << 22
+# Endpoints of one /24, or of one /64 over IPv6, where one host has all the addresses.
+MAX_PER_NETWORK = 4096
+# Two hosts that share a counter share the 64, and so do two networks their bound.
+_HOST_COUNTERS, _NETWORK_COUNTERS = 1 << 22, 1 << 20
+_NETWORK_BYTES = {Family.IPV4: 3, Family.IPV6: 8}
 
 # The lowest two bits of what is known of an endpoint: how far it has come.
 WAITING, UNRESPONSIVE, ANSWERED, FAILED = range(4)
 _STATE = 0b11
 _REFERRER = 0b100
 _REFERRERS = 0b1_1100
-_MANY = 5 * _REFERRER  # where the counter stops
-_HALVES = (0b10_0000, 0b100_0000)  # returned by a node of this half of the crawl
+_MANY = 5  # where the counter stops
 _VISITED_AGAIN = 0b1000_0000
-NO_HALF = -1  # instead of a half: the word of the node is not counted
+HALVES = (0b10_0000, 0b100_0000)  # returned by a node of this half of the crawl
+NO_HALF = 0  # instead of a half: the word of the node is not counted
+
+_CHANGE = np.dtype([("number", ">u4"), ("known", "u1")])
 
 
 class Sighting(NamedTuple):
@@ -62,186 +72,226 @@ class FrontierStatistics:
 class Frontier:
     """All endpoints of one family that a crawl has heard of."""
 
-    def __init__(self, compact: CompactContacts, max_endpoints: int, *, counts_hosts: bool = True) -> None:
-        """Start empty; with `counts_hosts`, no more than 64 ports of one IP address are taken."""
-        self._compact = compact
+    def __init__(
+        self, family: Family, max_endpoints: int, random: Random, *, counts_hosts: bool = True
+    ) -> None:
+        """Start empty; with `counts_hosts`, endpoints of one IP address and of one network are bounded."""
+        self._size = family.contact_bytes
         self._max_endpoints = max_endpoints
-        self._ports_of_hosts = bytearray(_HOST_COUNTERS) if counts_hosts else None
-        self._known: dict[PackedEndpoint, int] = {}
-        self._queue = ContactQueue(compact.bytes_each)
-        self._unresponsive = ContactQueue(compact.bytes_each)
-        self._later: list[tuple[float, int, bytes]] = []
+        self.table = ContactTable(self._size, random)
+        self._known: Bytes = np.zeros(0, np.uint8)
+        self._bounds = [
+            _Bound(_HOST_COUNTERS, family.address_bytes - 2, MAX_PORTS_PER_HOST),
+            _Bound(_NETWORK_COUNTERS, _NETWORK_BYTES[family], MAX_PER_NETWORK),
+        ][: 2 * counts_hosts]
+        self._next = 0  # of those that were never taken
+        # Those that are to be taken before, of which so many were taken.
+        self._again: Numbers = np.zeros(0, np.int64)
+        self._taken_again = 0
+        self._later: list[tuple[float, int, int]] = []
         self._deferrals = 0
         self._in_flight = 0
         self._dropped = 0
         self._answered = 0
-        self._new_contacts = bytearray()
-        self._changes: list[int] = []  # endpoints and, in the lowest byte, what is known of them
-        self._change_bytes = compact.family.address_bytes + 1
+        self._journaled = 0  # contacts that are in a journal
+        self._changes: list[Numbers] = []
 
-    def add(self, node_id: bytes, endpoint: PackedEndpoint) -> bool:
-        """Add a contact to start from; return whether it was new."""
-        return endpoint not in self._known and self._add_new(node_id, endpoint, 0)
+    def add(self, contact: bytes) -> bool:
+        """Add a compact contact to start from; return whether it was new."""
+        row = np.frombuffer(contact, np.uint8).reshape(1, -1)
+        keys = self.table.keys(row)
+        if self.table.find(keys)[0] >= 0:
+            return False
+        is_new = bool(self._add_new(row, keys).size)
+        self._dropped += not is_new
+        return is_new
 
     def add_returned(
-        self, contacts: Iterable[tuple[bytes, PackedEndpoint]], half: int, returned: set[PackedEndpoint]
-    ) -> int:
-        """Add the contacts that one node returned, and return how many are new.
+        self, contacts: Bytes, keys: Keys, owners: Numbers, halves: Bytes, answers: int
+    ) -> tuple[NDArray[np.int64], Numbers]:
+        """Add the contacts of some answers; return how many of each answer are new, and the numbers of all.
 
-        `returned` are those that it has returned before: it counts once for each.  `half` is the half of
-        the crawl that it belongs to, or NO_HALF if its word is not to be counted.
+        `owners` are the positions of the answers that the contacts stand in, below `answers`; of one node,
+        each contact comes once.  `halves` has for each answer the half of the crawl that the node belongs
+        to, or NO_HALF if its word is not to be counted.  What is dropped has the number -1.
         """
-        new = 0
-        known_endpoints, changes = self._known, self._changes
-        mark = 0 if half == NO_HALF else _HALVES[half]
-        for node_id, endpoint in contacts:
-            if endpoint in returned:
-                continue
-            returned.add(endpoint)
-            known = known_endpoints.get(endpoint)
-            if known is None:
-                new += self._add_new(node_id, endpoint, mark)
-            elif mark:
-                after = known | mark if known & _REFERRERS >= _MANY else (known | mark) + _REFERRER
-                if after != known:
-                    known_endpoints[endpoint] = after
-                    changes.append(endpoint << 8 | after)
-        return new
+        numbers = self.table.find(keys)
+        unknown = np.flatnonzero(numbers < 0)
+        new = np.zeros(answers, np.int64)
+        if unknown.size:
+            _, first = np.unique(keys[unknown], return_index=True)
+            candidates = unknown[np.sort(first)]
+            added = candidates[self._add_new(contacts[candidates], keys[candidates])]
+            new += np.bincount(owners[added], minlength=answers)
+            numbers[unknown] = self.table.find(keys[unknown])
+            self._dropped += int(np.count_nonzero(numbers[unknown] < 0))
+        marks = halves[owners]
+        counted = np.flatnonzero((numbers >= 0) & (marks != NO_HALF))
+        if counted.size:
+            self._count_referrers(numbers[counted], marks[counted])
+        return new, numbers
 
-    def take_next(self, now: float) -> tuple[bytes, PackedEndpoint] | None:
-        """Return a contact to visit now, or None when none is due; it then counts as in flight."""
-        if self._later and self._later[0][0] <= now:
-            contact = heappop(self._later)[2]
-        elif self._queue:
-            contact = self._queue.pop()
-        else:
-            return None
-        self._in_flight += 1
-        return self._split(contact)
+    def _add_new(self, contacts: Bytes, keys: Keys) -> Numbers:
+        """Add contacts that are not known, each endpoint once, within the bounds; return their positions."""
+        positions = np.arange(len(keys))
+        for bound in self._bounds:
+            positions = positions[bound.admit(contacts[positions])]
+        positions = positions[: max(0, self._max_endpoints - len(self.table))]
+        for bound in self._bounds:
+            bound.count(contacts[positions])
+        self.table.add(contacts[positions], keys[positions])
+        grow(self._known, len(self.table))
+        return positions
 
-    def defer(self, node_id: bytes, endpoint: PackedEndpoint, until: float) -> None:
+    def _count_referrers(self, numbers: Numbers, marks: Bytes) -> None:
+        order = np.argsort(numbers, kind="stable")
+        ordered = numbers[order]
+        starts = group_starts(ordered)
+        times = np.diff(starts, append=len(ordered))
+        distinct = ordered[starts]
+        before = self._known[distinct]
+        referrers = np.minimum(((before & _REFERRERS) >> 2) + times, _MANY).astype(np.uint8)
+        after = (
+            (before & ~np.uint8(_REFERRERS)) | referrers << 2 | np.bitwise_or.reduceat(marks[order], starts)
+        )
+        self._set(distinct[after != before], after[after != before])
+
+    def take(self, now: float, most: int) -> list[tuple[int, bytes]]:
+        """Return up to `most` contacts to visit now, each with its number; they then count as in flight."""
+        numbers: list[int] = []
+        while self._later and self._later[0][0] <= now and len(numbers) < most:
+            numbers.append(heappop(self._later)[2])
+        again = self._again[self._taken_again : self._taken_again + most - len(numbers)].tolist()
+        self._taken_again += len(again)
+        numbers += again
+        end = min(self._next + most - len(numbers), len(self.table))
+        numbers.extend(range(self._next, end))
+        self._next = end
+        if not numbers:
+            return []
+        self._in_flight += len(numbers)
+        compact, size = self.table.compact(np.array(numbers)), self._size
+        return [(number, compact[at * size : (at + 1) * size]) for at, number in enumerate(numbers)]
+
+    def defer(self, number: int, until: float) -> None:
         """Put a contact that was taken back, to be taken again at `until`."""
         self._in_flight -= 1
         self._deferrals += 1
-        heappush(self._later, (until, self._deferrals, self._compact.write(node_id, endpoint)))
+        heappush(self._later, (until, self._deferrals, number))
 
-    def finish(self, node_id: bytes, endpoint: PackedEndpoint, state: int) -> None:
-        """Record how a visit has ended: UNRESPONSIVE, ANSWERED or FAILED."""
-        self._in_flight -= 1
-        known = self._known[endpoint]
-        if known & _STATE == UNRESPONSIVE:
-            known |= _VISITED_AGAIN
-        elif state == UNRESPONSIVE:
-            self._unresponsive.push(self._compact.write(node_id, endpoint))
-        self._answered += state == ANSWERED
-        self._set(endpoint, known & ~_STATE | state)
+    def finish(self, numbers: Sequence[int], states: Sequence[int]) -> list[int]:
+        """Record how visits have ended: UNRESPONSIVE, ANSWERED or FAILED; return the referrers of each."""
+        ended, outcomes = np.array(numbers, np.int64), np.array(states, np.uint8)
+        self._in_flight -= len(ended)
+        known = self._known[ended]
+        again = np.where(known & _STATE == UNRESPONSIVE, _VISITED_AGAIN, 0).astype(np.uint8)
+        self._answered += int(np.count_nonzero(outcomes == ANSWERED))
+        self._set(ended, (known & ~np.uint8(_STATE)) | outcomes | again)
+        referrers: list[int] = ((known & _REFERRERS) >> 2).tolist()
+        return referrers
 
     def requeue_unresponsive(self) -> int:
         """Queue the unresponsive endpoints that enough nodes returned by now, each once; return how many.
 
-        Cost: linear in the unresponsive endpoints.
+        Cost: linear in the endpoints, some ms for a million.  To be called when nothing is in flight.
         """
-        for contact in self._unresponsive.drain():
-            is_due = self.referrers(self._split(contact)[1]) >= SECOND_VISIT_REFERRERS
-            (self._queue if is_due else self._unresponsive).push(contact)
-        return len(self._queue)
+        if self._taken_again == len(self._again):
+            known = self._known[: len(self.table)]
+            is_due = known & (_STATE | _VISITED_AGAIN) == UNRESPONSIVE
+            is_due &= known & _REFERRERS >= SECOND_VISIT_REFERRERS * _REFERRER
+            self._again, self._taken_again = np.flatnonzero(is_due), 0
+        return len(self._again) - self._taken_again
 
     def next_due(self) -> float | None:
         """Return when the first deferred contact is due, if any is deferred."""
         return self._later[0][0] if self._later else None
 
-    def referrers(self, endpoint: PackedEndpoint) -> int:
-        """Return how many different nodes have returned an endpoint, 5 for five or more."""
-        return (self._known[endpoint] & _REFERRERS) // _REFERRER
-
-    def has_answered(self, endpoint: PackedEndpoint) -> bool:
-        """Return whether an endpoint is known, and its visit brought an answer."""
-        return self._known.get(endpoint, WAITING) & _STATE == ANSWERED
+    @property
+    def answered(self) -> Numbers:
+        """Return the numbers of the endpoints whose visit brought an answer; linear in the endpoints."""
+        return np.flatnonzero(self._known[: len(self.table)] & _STATE == ANSWERED)
 
     @property
     def has_waiting(self) -> bool:
         """Return whether contacts wait to be visited."""
-        return bool(self._queue or self._later)
+        return bool(self._queued)
+
+    @property
+    def _queued(self) -> int:
+        again = len(self._again) - self._taken_again
+        return len(self.table) - self._next + again + len(self._later)
 
     def statistics(self) -> FrontierStatistics:
         """Return the counts of the moment."""
-        sighted, queued = len(self._known), len(self._queue) + len(self._later)
+        sighted, queued = len(self.table), self._queued
         finished = sighted - queued - self._in_flight
         return FrontierStatistics(sighted, queued, self._in_flight, finished, self._dropped, self._answered)
 
     def sightings(self) -> Counter[Sighting]:
-        """Count endpoints by what is known of them; cost: linear in those known, some 50 ns each."""
-        return Counter({_sighting(known): count for known, count in Counter(self._known.values()).items()})
+        """Count endpoints by what is known of them; cost: linear in those known, some ns each."""
+        counts = np.bincount(self._known[: len(self.table)], minlength=256)
+        return Counter({_sighting(int(known)): int(counts[known]) for known in np.flatnonzero(counts)})
 
     def take_journal(self) -> tuple[bytes, bytes]:
         """Return what has changed since the last call: new contacts, and what is known of endpoints."""
-        size = self._change_bytes
-        changes = b"".join([change.to_bytes(size, "big") for change in self._changes])
-        journal = bytes(self._new_contacts), changes
-        self._new_contacts.clear()
+        contacts = self.table.since(self._journaled)
+        self._journaled = len(self.table)
+        changed = np.unique(np.concatenate([*self._changes, np.zeros(0, np.int64)]))
         self._changes.clear()
-        return journal
+        changes = np.empty(len(changed), _CHANGE)
+        changes["number"], changes["known"] = changed, self._known[changed]
+        return contacts, changes.tobytes()
 
     def restore(self, journals: Iterable[tuple[bytes, bytes]]) -> None:
         """Make of an empty frontier the one that wrote these journals, given all in their order.
 
-        What was in flight waits again.  Cost: about a microsecond per entry.
+        What was in flight waits again.
         """
-        contacts = bytearray()
-        for new_contacts, changes in journals:
-            contacts += new_contacts
-            for _, endpoint in self._each(new_contacts):
-                self._known[endpoint] = WAITING
-                self._count_host(endpoint)
-            for at in range(0, len(changes), self._change_bytes):
-                endpoint = int.from_bytes(changes[at : at + self._change_bytes - 1], "big")
-                self._known[endpoint] = changes[at + self._change_bytes - 1]
-        for node_id, endpoint in self._each(contacts):
-            known = self._known[endpoint]
-            if known & _STATE == WAITING:
-                self._queue.push(self._compact.write(node_id, endpoint))
-            elif known & _STATE == ANSWERED:
-                self._answered += 1
-            elif known & _STATE == UNRESPONSIVE and not known & _VISITED_AGAIN:
-                self._unresponsive.push(self._compact.write(node_id, endpoint))
+        for compact, journal in journals:
+            contacts = np.frombuffer(compact, np.uint8).reshape(-1, self._size)
+            self.table.add(contacts, self.table.keys(contacts))
+            for bound in self._bounds:
+                bound.count(contacts)
+            grow(self._known, len(self.table))
+            changes = np.frombuffer(journal, _CHANGE)
+            self._known[changes["number"]] = changes["known"]
+        self._journaled = self._next = len(self.table)
+        states = self._known[: len(self.table)] & _STATE
+        self._again = np.flatnonzero(states == WAITING)
+        self._answered = int(np.count_nonzero(states == ANSWERED))
 
-    def _add_new(self, node_id: bytes, endpoint: PackedEndpoint, mark: int) -> bool:
-        if len(self._known) >= self._max_endpoints or not self._count_host(endpoint):
-            self._dropped += 1
-            return False
-        contact = self._compact.write(node_id, endpoint)
-        self._queue.push(contact)
-        self._new_contacts += contact
-        self._known[endpoint] = WAITING
-        if mark:
-            self._set(endpoint, _REFERRER | mark)
-        return True
+    def _set(self, numbers: Numbers, known: Bytes) -> None:
+        self._known[numbers] = known
+        self._changes.append(numbers)
 
-    def _count_host(self, endpoint: PackedEndpoint) -> bool:
-        """Count one more port of a host, and return whether it may have so many."""
-        counters = self._ports_of_hosts
-        if counters is None:
-            return True
-        place = hash(endpoint >> 16) * 0x9E3779B1 % _HOST_COUNTERS
-        if counters[place] >= MAX_PORTS_PER_HOST:
-            return False
-        counters[place] += 1
-        return True
 
-    def _set(self, endpoint: PackedEndpoint, known: int) -> None:
-        self._known[endpoint] = known
-        self._changes.append(endpoint << 8 | known)
+class _Bound:
+    """A bound on the endpoints whose addresses have the same first bytes."""
 
-    def _each(self, contacts: bytes | bytearray) -> Iterable[tuple[bytes, PackedEndpoint]]:
-        size = self._compact.bytes_each
-        return (self._split(contacts[at : at + size]) for at in range(0, len(contacts), size))
+    def __init__(self, counters: int, prefix_bytes: int, most: int) -> None:
+        self._counters = np.zeros(counters, np.uint16)
+        self._prefix = slice(ID_BYTES, ID_BYTES + prefix_bytes)
+        self._most = most
 
-    def _split(self, contact: bytes | bytearray) -> tuple[bytes, PackedEndpoint]:
-        return bytes(contact[:20]), int.from_bytes(contact[20:], "big")
+    def admit(self, contacts: Bytes) -> NDArray[np.bool_]:
+        """Return for each contact whether it is within the bound, those before it counted."""
+        places = self._places(contacts)
+        return self._counters[places] + rank_in_group(places) < self._most
+
+    def count(self, contacts: Bytes) -> None:
+        """Count contacts that are taken."""
+        np.add.at(self._counters, self._places(contacts), 1)
+
+    def _places(self, contacts: Bytes) -> Numbers:
+        places = np.zeros(len(contacts), np.uint64)
+        for column in contacts[:, self._prefix].T:
+            places = places * np.uint64(0x9E3779B97F4A7C15) + column
+        places ^= places >> np.uint64(32)
+        return (places % np.uint64(len(self._counters))).astype(np.int64)
 
 
 def _sighting(known: int) -> Sighting:
-    first, second = (bool(known & half) for half in _HALVES)
+    first, second = (bool(known & half) for half in HALVES)
     return Sighting(
         known & _STATE, (known & _REFERRERS) // _REFERRER, (first, second), bool(known & _VISITED_AGAIN)
     )

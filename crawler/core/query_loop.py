@@ -3,27 +3,32 @@
 A crawl decides and does no I/O, so that it can be tested without a network or a clock.  `drive`
 attaches it to a client for as long as it runs: nothing happens to a client before, and a second
 crawl on the same client is an error.
+
+A turn of the loop has phases: receive many datagrams, handle many results, choose many queries, send
+many.  Each costs less for one node than it would alone.
 """
 
+import logging
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
 from crawler.settings import CrawlSettings
-from dhtnode import Address, Family, NodeId, QueryError, Scope
+from dhtnode import Family, NodeId, QueryError, Scope
 from dhtnode.krpc import Method, Response
-from dhtnode.net import BulkClient, QueryTemplate
+from dhtnode.net import BulkClient, Ended, Outgoing, QueryTemplate
 
-LONGEST_SLEEP = 1.0  # seconds between two calls of `next_query` when nothing happens
+logger = logging.getLogger(__name__)
+
+LONGEST_SLEEP = 1.0  # seconds between two looks for queries when nothing happens
 FULL_PAUSE = 0.05  # seconds until fewer queries may be awaited, because some are late by then
+SENT_AT_ONCE = 256  # queries; then answers are looked for, before they fill the kernel's buffer
 
 Tag = TypeVar("Tag")
-
-Outgoing: TypeAlias = tuple[QueryTemplate, bytes, Address, Tag]
-"""A query to be sent: its kind, its target, where it goes, and what the crawl knows it by."""
 
 
 class ClientFacts(Protocol):
@@ -37,42 +42,66 @@ class ClientFacts(Protocol):
         """Prepare a kind of query."""
 
 
-class Crawl(Generic[Tag]):
-    """What is queried over one client, and what follows from the results."""
+class BatchCrawl(ABC, Generic[Tag]):
+    """What is queried over one client, many queries at once, and what follows from the results."""
 
-    def next_query(self, now: float) -> Outgoing[Tag] | float | None:
-        """Return a query to send now, or how many seconds there will be none, or None.
+    @abstractmethod
+    def next_queries(self, now: float, most: int) -> tuple[list[Outgoing[Tag]], float | None]:
+        """Return up to `most` queries to send now; if fewer, in how many seconds there may be more, or None.
 
         None means that only the results of the queries under way can lead to more.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def on_end(self, tag: Tag, result: Response | QueryError, took: float, now: float) -> None:
         """Handle the result of a query, which took so many seconds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_stuck(self, tag: Tag, now: float) -> None:
         """Take a query back that could not leave now, but may later."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_not_sent(self, tag: Tag, now: float) -> None:
         """Handle a query that could not leave, and never will."""
-        raise NotImplementedError
 
-    def on_error(self, tag: Tag) -> None:
-        """Give up a query on whose result `on_end` has raised an exception."""
+    def before_results(self, results: Sequence[Ended[Tag]]) -> None:  # optional
+        """Prepare for the results that `on_end` is going to be called with, all at once."""
+
+    def on_error(self, tag: Tag) -> None:  # optional
+        """Give up a query on whose result an exception was raised."""
 
     def on_idle(self) -> bool:
         """Return whether there is more to query after all, now that nothing is under way."""
         return False
 
-    def flush(self, now: float) -> None:
+    def flush(self, now: float) -> None:  # optional
         """Write what is complete or old by `now`; all there is when that is infinity."""
+
+
+class Crawl(BatchCrawl[Tag]):
+    """A crawl that names its queries one by one."""
+
+    @abstractmethod
+    def next_query(self, now: float) -> Outgoing[Tag] | float | None:
+        """Return a query to send now, or how many seconds there will be none, or None.
+
+        None means that only the results of the queries under way can lead to more.
+        """
+
+    def next_queries(self, now: float, most: int) -> tuple[list[Outgoing[Tag]], float | None]:
+        """Return what `next_query` does, up to `most` times."""
+        queries: list[Outgoing[Tag]] = []
+        while len(queries) < most:
+            query = self.next_query(now)
+            if not isinstance(query, tuple):
+                return queries, query
+            queries.append(query)
+        return queries, 0.0
 
 
 async def drive(
     client: BulkClient[Any],
-    crawl: Crawl[Tag],
+    crawl: BatchCrawl[Tag],
     settings: CrawlSettings,
     before_turn: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
 ) -> None:
@@ -83,39 +112,56 @@ async def drive(
     a result on which the crawl failed cannot keep it from ending.
     Raises `RuntimeError` while another crawl runs over the client.
     """
-    with client.attached(crawl.on_end, crawl.on_error):
+    with client.attached(lambda results, now: _deliver(client, crawl, results, now)):
         try:
-            while True:
+            pause: float | None = 0.0
+            while pause is not None or crawl.on_idle():
                 await before_turn()
                 now = trio.current_time()
                 crawl.flush(now)
                 pause = _send_due(client, crawl, settings, now)
-                if pause is None:
-                    if client.in_flight:
-                        pause = LONGEST_SLEEP
-                    elif crawl.on_idle():
-                        continue
-                    else:
-                        return
-                await client.wait(now + min(pause, LONGEST_SLEEP))
-                client.receive()
+                if pause is None and client.in_flight:
+                    pause = LONGEST_SLEEP
+                if pause is not None:
+                    await client.wait(now + min(pause, LONGEST_SLEEP))
+                    client.receive()
         finally:
             crawl.flush(inf)
 
 
 def _send_due(
-    client: BulkClient[Any], crawl: Crawl[Tag], settings: CrawlSettings, now: float
+    client: BulkClient[Any], crawl: BatchCrawl[Tag], settings: CrawlSettings, now: float
 ) -> float | None:
-    """Send what may leave now; return the seconds until more may, or None as `next_query` does."""
-    send, next_query = client.send, crawl.next_query
+    """Send what may leave now; return the seconds until more may, or None as `next_queries` does."""
     slots = min(settings.max_in_flight - client.in_flight, client.free_slots(settings.max_awaited))
-    for _ in range(slots):
-        query = next_query(now)
-        if not isinstance(query, tuple):
-            return query
-        if not send(*query, now):
-            if client.is_stuck:
-                crawl.on_stuck(query[3], now)
-                return 0.0
-            crawl.on_not_sent(query[3], now)
-    return FULL_PAUSE
+    if slots <= 0:
+        return FULL_PAUSE
+    most = min(slots, SENT_AT_ONCE)
+    queries, pause = crawl.next_queries(now, most)
+    failed = client.send_batch(queries, now)
+    is_stuck = client.is_stuck
+    # What is taken back is put first, so the last of them goes first.
+    for position in reversed(failed):
+        (crawl.on_stuck if is_stuck else crawl.on_not_sent)(queries[position][3], now)
+    if is_stuck or len(queries) == most < slots:
+        return 0.0
+    return FULL_PAUSE if len(queries) == most else pause
+
+
+def _deliver(
+    client: BulkClient[Any], crawl: BatchCrawl[Tag], results: Sequence[Ended[Tag]], now: float
+) -> None:
+    """Have a crawl handle results; a bug in it costs results, not the crawl."""
+    try:
+        crawl.before_results(results)
+    except Exception:
+        logger.exception("failed on the results of %d queries", len(results))
+        client.events["internal errors"] += 1
+    for each in results:
+        client.answer_bytes = each.size
+        try:
+            crawl.on_end(each.tag, each.result, each.took, now)
+        except Exception:
+            logger.exception("failed on the result of a query")
+            client.events["internal errors"] += 1
+            crawl.on_error(each.tag)

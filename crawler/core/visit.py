@@ -1,12 +1,13 @@
 """A visit under way: what one node has returned so far, and what makes its answers suspect."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Self
 
 from crawler.db.records.records import Visit
 from dhtnode import Address, QueryError, QueryRefused
-from dhtnode.ids import IMPOSSIBLY_CLOSE, flip_last_bit
-from dhtnode.krpc import OVERSIZED, PackedEndpoint
+from dhtnode.ids import ID_BYTES, IMPOSSIBLY_CLOSE, flip_last_bit
+from dhtnode.krpc import OVERSIZED, PackedContact, PackedEndpoint
 from dhtnode.outcomes import Outcome, outcome_of
 
 MOSTLY_UNUSABLE = 0.5  # share of the contacts in an answer
@@ -38,34 +39,47 @@ class VisitMark(StrEnum):
 
 
 class OpenVisit:
-    """What one visit has brought so far."""
+    """What one visit to a contact has brought so far; `number` is that of the contact in the frontier."""
 
     __slots__ = (
         "address",
+        "contact",
         "contacts",
-        "endpoint",
+        "half",
         "marks",
         "new_contacts",
-        "node_id",
+        "number",
         "returned",
-        "rtt_ms",
+        "rtt",
         "target",
         "unusable",
         "version",
     )
 
-    def __init__(self, node_id: bytes, endpoint: PackedEndpoint, address: Address) -> None:
-        self.node_id = node_id
-        self.endpoint = endpoint
+    def __init__(self, contact: bytes, address: Address, number: int = -1) -> None:
+        """Begin a visit to a contact in its compact form, with a query for its neighbours."""
+        self.contact = contact
         self.address = address
-        self.target = flip_last_bit(node_id)  # of the query under way
-        self.rtt_ms: float | None = None  # None until the first answer
+        self.number = number
+        self.target = flip_last_bit(contact[:ID_BYTES])  # of the query under way
+        self.rtt: float | None = None  # seconds; None until the first answer
         self.version: bytes | None = None
         self.contacts = 0
         self.unusable = 0
         self.new_contacts = 0
-        self.returned: set[PackedEndpoint] = set()
+        self.returned = b""  # the contacts so far, in their compact form
+        self.half = 0  # of the crawl, once it has answered
         self.marks: set[VisitMark] | None = None
+
+    @property
+    def node_id(self) -> bytes:
+        """Return the id that the node was returned with."""
+        return self.contact[:ID_BYTES]
+
+    @property
+    def endpoint(self) -> PackedEndpoint:
+        """Return the address and port as an integer."""
+        return int.from_bytes(self.contact[ID_BYTES:], "big")
 
     def mark(self, mark: VisitMark) -> None:
         """Note a reason to suspect this node."""
@@ -78,18 +92,24 @@ class OpenVisit:
         """Return the marks in order of their names."""
         return () if self.marks is None else tuple(sorted(self.marks))
 
-    def check_contacts(self, compact: bytes, usable: list[tuple[bytes, PackedEndpoint]], total: int) -> None:
-        """Mark an answer with contacts that no honest node would return; `usable` are those of `total`."""
+    def check_count(self, total: int, usable: int) -> None:
+        """Count the contacts of an answer that no honest node would return, and mark too many of them."""
+        self.unusable += total - usable
         if total > OVERSIZED:
             self.mark(VisitMark.OVERSIZED)
-        if total - len(usable) > MOSTLY_UNUSABLE * total:
+        if total - usable > MOSTLY_UNUSABLE * total:
             self.mark(VisitMark.UNUSABLE_CONTACTS)
-        # A search of the bytes tells nearly always that there is nothing to look for.
-        prefix = self.target[:IMPOSSIBLY_CLOSE]
-        if prefix in compact:
-            for node_id, endpoint in usable:
-                if node_id.startswith(prefix) and endpoint != self.endpoint:
-                    self.mark(VisitMark.IMPOSSIBLY_CLOSE)
+
+    @property
+    def impossible_prefix(self) -> bytes:
+        """Return how ids begin that are closer to the target than any node can be by chance."""
+        return self.target[:IMPOSSIBLY_CLOSE]
+
+    def check_distances(self, usable: Sequence[PackedContact]) -> None:
+        """Mark an answer with a contact that is too close to the target; its own does not count."""
+        prefix = self.impossible_prefix
+        if any(node_id.startswith(prefix) and each != self.endpoint for node_id, each in usable):
+            self.mark(VisitMark.IMPOSSIBLY_CLOSE)
 
     def row(
         self,
@@ -108,7 +128,7 @@ class OpenVisit:
             taken_at=taken_at,
             outcome=outcome,
             error_code=code,
-            rtt_ms=self.rtt_ms,
+            rtt_ms=None if self.rtt is None else round(1000 * self.rtt, 3),
             version=self.version,
             conforms=conforms,
             contacts=self.contacts,

@@ -6,45 +6,32 @@ visits are put in batches.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from math import inf
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from crawler.core.exclusion import Area
-from crawler.core.frontier import ANSWERED, FAILED, NO_HALF, UNRESPONSIVE, Frontier
+from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE, Frontier
 from crawler.core.pace import Pace
-from crawler.core.query_loop import ClientFacts, Crawl, Outgoing
+from crawler.core.query_loop import BatchCrawl, ClientFacts
+from crawler.core.returned_contacts import ReturnedContacts
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark, failure_of
 from crawler.crawl.in_degrees import InDegrees
 from crawler.crawl.network_sizes import Tally
 from crawler.db.records.records import CrawlBatch, Journal, Visit, utc_text
 from crawler.settings import CrawlSettings
-from dhtnode import Contact, Family, QueryError, Scope
+from dhtnode import Contact, QueryError, Scope
 from dhtnode.bep42 import is_compliant
-from dhtnode.krpc import OVERSIZED, CompactContacts, FindNode, Response
+from dhtnode.ids import ID_BYTES
+from dhtnode.krpc import FindNode, Response, unpack_address
+from dhtnode.net import Ended, Outgoing
 from dhtnode.outcomes import Outcome
 
 BATCH = 500  # visits that are put together
 MAX_BATCH_AGE = 1.0  # seconds after which they are in any case
-FADING = 0.8  # of what was counted, at every batch
 MOST_DEFERRED = 1000  # contacts put off in one call, because their hosts were queried too often
 
 
-class NewShare:
-    """The share of new contacts among those returned of late: old counts fade."""
-
-    __slots__ = ("all", "new")
-
-    def __init__(self) -> None:
-        self.all = self.new = 0.0
-
-    def fade(self) -> None:
-        """Let what was counted so far weigh less."""
-        self.all *= FADING
-        self.new *= FADING
-
-
-class FamilyCrawl(Crawl[OpenVisit]):
+class FamilyCrawl(BatchCrawl[OpenVisit]):
     """A crawl of one family, until nothing is left to visit."""
 
     def __init__(
@@ -59,38 +46,33 @@ class FamilyCrawl(Crawl[OpenVisit]):
     ) -> None:
         """Start empty; `put` takes the rows, and `pace` may be shared with other crawls."""
         self._family = client.family
-        self._scope = client.scope
         self._unexpected = client.unexpected
         self._put = put
         self._pace = pace
         self._zone = area.zone
-        self._is_outside = area.outside(client.family)
         self._random = random
         self._wall_clock = wall_clock
-        self._compact = CompactContacts(client.family, client.scope)
         self._is_exempt = client.scope is Scope.LOOPBACK  # from BEP 42
-        self.frontier = Frontier(self._compact, settings.max_endpoints, counts_hosts=not self._is_exempt)
+        self.frontier = Frontier(
+            client.family, settings.max_endpoints, random, counts_hosts=not self._is_exempt
+        )
+        excludes = area.exclusion.excludes if area.exclusion else None
+        self._returned = ReturnedContacts(client, self.frontier, area.zone, excludes, random)
         self._in_degrees = InDegrees()
         self.outcomes: Counter[Outcome] = Counter()
         self.queries = 0
         self.second_queries = 0
         self.second_answers = 0
-        self.new_share = NewShare()
-        self._half_key = random.getrandbits(64) | 1
+        self.new_share = self._returned.share
         self._find_node = client.template(FindNode)
         self._second_due: deque[OpenVisit] = deque()
+        self._ended: list[tuple[OpenVisit, Outcome, int, int | None]] = []
         self._visits: list[Visit] = []
         self._batch_since = 0.0
-        self._taken_at, self._taken_at_now = "", -inf
 
     def add(self, contact: Contact) -> bool:
         """Add a contact to start from; return whether it was new."""
-        if not self._scope.allows(contact.address):
-            return False
-        endpoint = self._compact.endpoint_of(contact.address)
-        if self._is_outside is not None and self._is_outside(contact.node_id, endpoint):
-            return False
-        return self.frontier.add(contact.node_id, endpoint)
+        return self._returned.add(contact.node_id, contact.address)
 
     def restore(self, journals: Iterable[tuple[bytes, bytes]]) -> None:
         """Continue, before anything else is called, where another crawl was when it wrote the last of these.
@@ -102,88 +84,106 @@ class FamilyCrawl(Crawl[OpenVisit]):
 
     def tally(self) -> Tally:
         """Return the counts of the crawl; linear in the endpoints."""
+        frontier = self.frontier
+        answered = frontier.answered
+        prefixes = frontier.table.id_prefixes(answered)
         return Tally(
-            self.frontier.sightings(),
+            frontier.sightings(),
             self.second_queries,
             self.second_answers,
             self.outcomes[Outcome.ANSWERED],
-            self._in_degrees.outside(self.frontier.has_answered, self.frontier.statistics().sighted),
+            self._in_degrees.outside(answered, prefixes, len(frontier.table)),
         )
 
-    def next_query(self, now: float) -> Outgoing[OpenVisit] | float | None:
-        """Return the second query of a visit, or the first one of the next, as the pace allows."""
-        if self._second_due:
-            visit = self._second_due.popleft()
-            self.second_queries += 1
-            return self._query(visit)
-        frontier, pace = self.frontier, self._pace
+    def next_queries(self, now: float, most: int) -> tuple[list[Outgoing[OpenVisit]], float | None]:
+        """Return the second queries of visits that are due, and then first ones, as the pace allows."""
+        visits = [self._second_due.popleft() for _ in range(min(most, len(self._second_due)))]
+        self.second_queries += len(visits)
+        pause: float | None = 0.0
+        if len(visits) < most:
+            begun, pause = self._begin(now, most - len(visits))
+            visits += begun
+        self.queries += len(visits)
+        return [(self._find_node, visit.target, visit.address, visit) for visit in visits], pause
+
+    def _begin(self, now: float, most: int) -> tuple[list[OpenVisit], float | None]:
+        """Return up to `most` new visits, and if there are fewer, how long to wait for more."""
+        if self._pace.is_unlimited:
+            visits = [self._new_visit(number, contact) for number, contact in self.frontier.take(now, most)]
+            return visits, self._next_due(now)
+        visits = []
         for _ in range(MOST_DEFERRED):
-            wait = 0.0 if pace.is_unlimited else pace.wait_time(now)
+            wait = self._pace.wait_time(now)
             if wait > 0:
-                return wait
-            contact = frontier.take_next(now)
-            if contact is None:
-                due = frontier.next_due()
-                return None if due is None else max(0.0, due - now)
-            node_id, endpoint = contact
-            if not pace.is_unlimited:
-                host_wait = pace.host_wait_time(endpoint, now)
-                if host_wait > 0:
-                    frontier.defer(node_id, endpoint, now + host_wait)
-                    continue
-                pace.start_visit(endpoint, now)
-            visit = OpenVisit(node_id, endpoint, self._compact.address_of(endpoint))
+                return visits, wait
+            taken = self.frontier.take(now, 1)
+            if not taken:
+                return visits, self._next_due(now)
+            visit = self._new_visit(*taken[0])
+            host_wait = self._pace.host_wait_time(visit.endpoint, now)
+            if host_wait > 0:
+                self.frontier.defer(visit.number, now + host_wait)
+                continue
+            self._pace.start_visit(visit.endpoint, now)
+            visits.append(visit)
+            if len(visits) == most:
+                break
+        return visits, 0.0
+
+    def _next_due(self, now: float) -> float | None:
+        due = self.frontier.next_due()
+        return None if due is None else max(0.0, due - now)
+
+    def _new_visit(self, number: int, contact: bytes) -> OpenVisit:
+        visit = OpenVisit(contact, unpack_address(contact[ID_BYTES:]), number)
+        if self._unexpected:
             # A late answer to the visit before, perhaps.
             self._unexpected.pop(visit.address, None)
-            return self._query(visit)
-        return 0.0
-
-    def _query(self, visit: OpenVisit) -> Outgoing[OpenVisit]:
-        self.queries += 1
-        return self._find_node, visit.target, visit.address, visit
+        return visit
 
     def on_stuck(self, visit: OpenVisit, now: float) -> None:
         """Visit the node later; a second query is done without."""
-        if visit.rtt_ms is None:
-            self.frontier.defer(visit.node_id, visit.endpoint, now)
+        if visit.rtt is None:
+            self.frontier.defer(visit.number, now)
         else:
             self.on_not_sent(visit, now)
 
-    def on_not_sent(self, visit: OpenVisit, now: float) -> None:
+    def on_not_sent(self, visit: OpenVisit, _now: float) -> None:
         """End the visit."""
-        if visit.rtt_ms is None:
-            self._end(visit, Outcome.NOT_SENT, FAILED, now)
+        if visit.rtt is None:
+            self._ended.append((visit, Outcome.NOT_SENT, FAILED, None))
         else:
             self.second_queries -= 1
-            self._end(visit, Outcome.ANSWERED, ANSWERED, now)
+            self._ended.append((visit, Outcome.ANSWERED, ANSWERED, None))
 
     def on_idle(self) -> bool:
         """Queue unresponsive nodes for their second visit, once all others were visited."""
         return self.frontier.requeue_unresponsive() > 0
 
+    def before_results(self, results: Sequence[Ended[OpenVisit]]) -> None:
+        """Record the contacts that nodes have returned."""
+        # Under a wrong id, too, contacts are worth following: each is going to be queried itself.
+        answers = [(each.tag, each.result) for each in results if isinstance(each.result, Response)]
+        if answers:
+            referrals = self._returned.record(answers)
+            prefixes = self.frontier.table.id_prefixes(referrals.contacts)
+            self._in_degrees.add(referrals.contacts, prefixes ^ referrals.referrers)
+
     def on_end(self, visit: OpenVisit, result: Response | QueryError, took: float, now: float) -> None:
-        """Record what a node has returned; end its visit, or have it queried once more."""
-        if visit.rtt_ms is not None:
-            if isinstance(result, Response):
-                self.second_answers += 1
-                self._add_contacts(visit, result)
-            self._end(visit, Outcome.ANSWERED, ANSWERED, now)
+        """End a visit, or have the node queried once more."""
+        if visit.rtt is not None:
+            self.second_answers += isinstance(result, Response)
+            self._ended.append((visit, Outcome.ANSWERED, ANSWERED, None))
         elif isinstance(result, Response):
-            self._on_neighbours(visit, result, took, now)
+            visit.rtt, visit.version = took, result.version
+            if result.node_id != visit.node_id:
+                self._ended.append((visit, Outcome.WRONG_ID, FAILED, None))
+                return
+            self._pace.count_second(now)
+            visit.target = self._zone.random_id(self._random)
+            self._second_due.append(visit)
         else:
             self._on_failure(visit, result, now)
-
-    def _on_neighbours(self, visit: OpenVisit, response: Response, took: float, now: float) -> None:
-        visit.rtt_ms = round(1000 * took, 3)
-        visit.version = response.version
-        # Under a wrong id, too, contacts are worth following: each is going to be queried itself.
-        self._add_contacts(visit, response)
-        if response.node_id != visit.node_id:
-            self._end(visit, Outcome.WRONG_ID, FAILED, now)
-            return
-        self._pace.count_second(now)
-        visit.target = self._zone.random_id(self._random)
-        self._second_due.append(visit)
 
     def _on_failure(self, visit: OpenVisit, failure: QueryError, now: float) -> None:
         outcome, code = failure_of(failure)
@@ -191,58 +191,30 @@ class FamilyCrawl(Crawl[OpenVisit]):
             outcome = Outcome.MALFORMED  # it said something, but no answer
         elif outcome is Outcome.ERROR:
             self._pace.back_off(visit.endpoint, now)
-        self._end(visit, outcome, UNRESPONSIVE if outcome is Outcome.TIMEOUT else FAILED, now, code)
+        self._ended.append((visit, outcome, UNRESPONSIVE if outcome is Outcome.TIMEOUT else FAILED, code))
 
-    def _add_contacts(self, visit: OpenVisit, response: Response) -> None:
-        compact = response.nodes if self._family is Family.IPV4 else response.nodes6
-        if not compact:
-            return
-        contacts = self._compact.read(compact)
-        total = len(compact) // self._compact.bytes_each
-        visit.contacts += total
-        visit.unusable += total - len(contacts)
-        visit.check_contacts(compact, contacts, total)
-        # Under a wrong id its word is not counted: it would belong to another half.
-        half = visit.endpoint * self._half_key >> 40 & 1 if response.node_id == visit.node_id else NO_HALF
-        if self._is_outside is not None:
-            contacts = [contact for contact in contacts if not self._is_outside(*contact)]
-        contacts = contacts[:OVERSIZED]
-        if half != NO_HALF and not self._in_degrees.is_given_up:
-            fresh = [contact for contact in contacts if contact[1] not in visit.returned]
-            self._in_degrees.add(fresh, visit.node_id)
-        new = self.frontier.add_returned(contacts, half, visit.returned)
-        visit.new_contacts += new
-        self.new_share.new += new
-        self.new_share.all += len(contacts)
-
-    def _end(
-        self, visit: OpenVisit, outcome: Outcome, state: int, now: float, code: int | None = None
-    ) -> None:
-        self.outcomes[outcome] += 1
-        self.frontier.finish(visit.node_id, visit.endpoint, state)
-        if self._unexpected.pop(visit.address, 0) >= FLOOD_DATAGRAMS:
-            visit.mark(VisitMark.FLOOD)
-        # One text for all visits that end at the same moment: it takes as long to write as a row.
-        if now != self._taken_at_now:
-            self._taken_at, self._taken_at_now = utc_text(self._wall_clock()), now
-        is_unproven = self._is_exempt or visit.rtt_ms is None
-        self._visits.append(
-            visit.row(
-                self._taken_at,
-                outcome,
-                code,
-                conforms=None if is_unproven else is_compliant(visit.node_id, visit.address.host),
-                referrers=self.frontier.referrers(visit.endpoint),
-            )
-        )
+    def _record_ended(self) -> None:
+        """Record the visits that have ended, in the frontier and as rows."""
+        ended, self._ended = self._ended, []
+        numbers, states = [visit.number for visit, *_ in ended], [state for *_, state, _ in ended]
+        all_referrers = self.frontier.finish(numbers, states)
+        taken_at = utc_text(self._wall_clock())
+        for (visit, outcome, _, code), referrers in zip(ended, all_referrers, strict=True):
+            self.outcomes[outcome] += 1
+            if self._unexpected and self._unexpected.pop(visit.address, 0) >= FLOOD_DATAGRAMS:
+                visit.mark(VisitMark.FLOOD)
+            is_unproven = self._is_exempt or visit.rtt is None
+            conforms = None if is_unproven else is_compliant(visit.node_id, visit.address.host)
+            self._visits.append(visit.row(taken_at, outcome, code, conforms=conforms, referrers=referrers))
 
     def flush(self, now: float) -> None:
         """Put the visits made, once they are many or old, with the journal of the frontier."""
+        if self._ended:
+            self._record_ended()
         if not self._visits:
             self._batch_since = now
         elif len(self._visits) >= BATCH or now - self._batch_since >= MAX_BATCH_AGE:
-            journal = Journal(self._family, *self.frontier.take_journal())
-            self._put(CrawlBatch(self._visits, journal))
+            self._put(CrawlBatch(self._visits, Journal(self._family, *self.frontier.take_journal())))
             self._visits = []
             self._batch_since = now
             self.new_share.fade()

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from crawler.core.pace import Pace
-from crawler.core.query_loop import ClientFacts, Crawl, Outgoing
+from crawler.core.query_loop import ClientFacts, Crawl
 from crawler.core.visit import OpenVisit, failure_of
 from crawler.db.records.records import Answered, Visit, utc_text
 from dhtnode import QueryError
 from dhtnode.ids import flip_last_bit
 from dhtnode.krpc import CompactContacts, FindNode, Response
+from dhtnode.net import Outgoing
 from dhtnode.outcomes import Outcome
 
 
@@ -84,7 +85,7 @@ class SecondVisits(Crawl[Answered]):
         """End a visit."""
         visit = self._visit(node)
         if isinstance(result, Response):
-            visit.rtt_ms, visit.version = round(1000 * took, 3), result.version
+            visit.rtt, visit.version = took, result.version
             is_same = result.node_id == node.node_id
             self._end(visit, Outcome.ANSWERED if is_same else Outcome.WRONG_ID)
         else:
@@ -94,7 +95,8 @@ class SecondVisits(Crawl[Answered]):
             self._end(visit, outcome, code)
 
     def _visit(self, node: Answered) -> OpenVisit:
-        return OpenVisit(node.node_id, self._compact.endpoint_of(node.address), node.address)
+        contact = self._compact.write(node.node_id, self._compact.endpoint_of(node.address))
+        return OpenVisit(contact, node.address)
 
     def _end(self, visit: OpenVisit, outcome: Outcome, code: int | None = None) -> None:
         self.answered += outcome is Outcome.ANSWERED

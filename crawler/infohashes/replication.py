@@ -12,12 +12,13 @@ from random import Random
 
 from crawler.core.exclusion import Excludes
 from crawler.core.pace import Pace
-from crawler.core.query_loop import ClientFacts, Crawl, Outgoing
+from crawler.core.query_loop import ClientFacts, Crawl
 from crawler.db.store_samples import StoreSamples
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
 from dhtnode import Address, InfoHash, QueryError, QueryTimeout, Scope
 from dhtnode.krpc import CompactContacts, GetPeers, Response
+from dhtnode.net import Outgoing
 from dhtnode.swarm import CanaryHashes
 
 HOST_PAUSE = 0.1  # seconds, when all that is left is for hosts queried a moment ago

@@ -11,9 +11,10 @@ from random import Random
 from typing import TypeAlias
 
 from crawler.core.exclusion import Excludes
-from crawler.core.frontier import ANSWERED, FAILED, NO_HALF, UNRESPONSIVE, Frontier
+from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE, Frontier
 from crawler.core.pace import Pace
-from crawler.core.query_loop import LONGEST_SLEEP, ClientFacts, Crawl, Outgoing
+from crawler.core.query_loop import LONGEST_SLEEP, ClientFacts, Crawl
+from crawler.core.returned_contacts import ReturnedContacts
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark
 from crawler.db.records.infohash_samples import (
     LEASE_LIFETIME,
@@ -25,12 +26,16 @@ from crawler.db.records.infohash_samples import (
 from crawler.db.records.records import Journal, utc_text
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
-from dhtnode import Address, Family, QueryError, QueryRefused, Scope
-from dhtnode.krpc import OVERSIZED, CompactContacts, FindNode, PackedEndpoint, Response, SampleInfohashes
+from dhtnode import Address, QueryError, QueryRefused, Scope
+from dhtnode.ids import ID_BYTES
+from dhtnode.krpc import CompactContacts, FindNode, PackedEndpoint, Response, SampleInfohashes, unpack_address
+from dhtnode.net import Ended, Outgoing
 from dhtnode.outcomes import Outcome, outcome_of
 
-Turn: TypeAlias = tuple[NodeToSample, PackedEndpoint, bool]
-"""A turn to be claimed, its endpoint, and whether the node was queried before."""
+Turn: TypeAlias = tuple[NodeToSample, PackedEndpoint, int]
+"""A turn to be claimed, its endpoint, and its number in the frontier, or `AGAIN` if the node is not of it."""
+
+AGAIN = -1  # the number of a node that was queried before
 
 MOST_CLAIMED = 500  # turns in one claim
 CLAIM_PERIOD = 0.1  # seconds for which a claim lasts when the pace is what holds us up
@@ -42,12 +47,11 @@ UNSUPPORTED_CODES = frozenset({203, 204})  # libtorrent before BEP 51 says 203
 class OpenSampling(OpenVisit):
     """What one node has returned so far; `outcome` is that of the query for a sample, once it has ended."""
 
-    __slots__ = ("code", "interval", "is_again", "known_interval", "num", "outcome", "samples")
+    __slots__ = ("code", "interval", "known_interval", "num", "outcome", "samples")
 
-    def __init__(self, turn: NodeToSample, endpoint: PackedEndpoint, *, is_again: bool) -> None:
-        super().__init__(turn.node_id, endpoint, turn.address)
+    def __init__(self, turn: NodeToSample, contact: bytes, number: int) -> None:
+        super().__init__(contact, turn.address, number)
         self.known_interval = turn.interval
-        self.is_again = is_again
         self.outcome: Outcome | None = None
         self.code: int | None = None
         self.samples = b""
@@ -57,7 +61,12 @@ class OpenSampling(OpenVisit):
     @property
     def is_first_query(self) -> bool:
         """Return whether the query to be sent is the first to this node."""
-        return self.rtt_ms is None and self.outcome in (None, Outcome.NOT_DUE)
+        return self.rtt is None and self.outcome in (None, Outcome.NOT_DUE)
+
+    @property
+    def is_again(self) -> bool:
+        """Return whether the node was queried before."""
+        return self.number == AGAIN
 
 
 class Sampler(Crawl[OpenSampling]):
@@ -83,16 +92,13 @@ class Sampler(Crawl[OpenSampling]):
         """
         self.family = client.family
         is_loopback = client.scope is Scope.LOOPBACK
-        self._compact = CompactContacts(client.family, client.scope)
-        self.frontier = Frontier(self._compact, settings.max_endpoints, counts_hosts=not is_loopback)
+        self.frontier = Frontier(client.family, settings.max_endpoints, random, counts_hosts=not is_loopback)
+        self._returned = ReturnedContacts(client, self.frontier, zone, excludes, random)
         self.outcomes: Counter[Outcome] = Counter()
-        self.queries = 0
-        self.not_due = 0
-        self.shown = 0
-        self.follows_contacts = False
-        self.is_complete = False
+        self.queries = self.not_due = self.shown = 0
+        self.follows_contacts = self.is_complete = False
         self.on_all_sent: Callable[[], None] = lambda: None
-        self._scope = client.scope
+        self._compact = CompactContacts(client.family, client.scope)
         self._unexpected = client.unexpected
         self._put = put
         self._settings = settings
@@ -102,9 +108,7 @@ class Sampler(Crawl[OpenSampling]):
         self._wall_clock = wall_clock
         self._excludes = excludes
         self._host_bits = 0 if is_loopback else 16
-        self._half_key = random.getrandbits(64) | 1
-        self._sample = client.template(SampleInfohashes)
-        self._find_node = client.template(FindNode)
+        self._sample, self._find_node = client.template(SampleInfohashes), client.template(FindNode)
         self._again: deque[NodeToSample] = deque()
         self._claimed: deque[OpenSampling] = deque()
         self._claimed_at = 0.0
@@ -114,10 +118,7 @@ class Sampler(Crawl[OpenSampling]):
 
     def add(self, node_id: bytes, address: Address) -> bool:
         """Add a node to start from; return whether it was new."""
-        if not self._scope.allows(address):
-            return False
-        endpoint = self._compact.endpoint_of(address)
-        return self._may_query(node_id, endpoint) and self.frontier.add(node_id, endpoint)
+        return self._returned.add(node_id, address)
 
     def add_again(self, turns: Iterable[NodeToSample]) -> None:
         """Add turns of nodes that were queried before."""
@@ -148,27 +149,26 @@ class Sampler(Crawl[OpenSampling]):
             taken = self._take(now)
             if taken is None:
                 break
-            turn, endpoint, is_again = taken
+            turn, endpoint, number = taken
             host = endpoint >> self._host_bits
             wait = CLAIM_PERIOD if host in hosts else self._pace.host_wait_time(endpoint, now)
             if settings.rate <= 0 or wait <= 0:
                 hosts.add(host)
                 turns.append(taken)
-            elif is_again:
+            elif number == AGAIN:
                 self._again.append(turn)
             else:
-                self.frontier.defer(turn.node_id, endpoint, now + wait)
+                self.frontier.defer(number, now + wait)
         due = self.frontier.next_due()
         return turns, LONGEST_SLEEP if due is None else max(due - now, 0.001)
 
     def _take(self, now: float) -> Turn | None:
-        contact = self.frontier.take_next(now)
-        if contact is not None:
-            node_id, endpoint = contact
-            return NodeToSample(node_id, self._compact.address_of(endpoint)), endpoint, False
+        for number, contact in self.frontier.take(now, 1):
+            address = unpack_address(contact[ID_BYTES:])
+            return NodeToSample(contact[:ID_BYTES], address), self._compact.endpoint_of(address), number
         if self._again:
             turn = self._again.popleft()
-            return turn, self._compact.endpoint_of(turn.address), True
+            return turn, self._compact.endpoint_of(turn.address), AGAIN
         return None
 
     def use_turns(
@@ -182,13 +182,13 @@ class Sampler(Crawl[OpenSampling]):
         `claimed_at` is a time on the wall clock.
         """
         self._claimed_at = claimed_at
-        for (turn, endpoint, is_again), is_due in zip(turns, granted, strict=True):
-            visit = OpenSampling(turn, endpoint, is_again=is_again)
-            is_useless = not is_due and (is_again or not self.follows_contacts)
-            if is_useless or (is_again and self._is_excluded(turn.node_id, endpoint)):
+        for (turn, endpoint, number), is_due in zip(turns, granted, strict=True):
+            visit = OpenSampling(turn, self._compact.write(turn.node_id, endpoint), number)
+            is_useless = not is_due and (visit.is_again or not self.follows_contacts)
+            if is_useless or (visit.is_again and self._is_excluded(turn.node_id, endpoint)):
                 self.not_due += 1
-                if not is_again:
-                    self.frontier.finish(turn.node_id, endpoint, FAILED)
+                if not visit.is_again:
+                    self.frontier.finish([number], [FAILED])
                 continue
             if not is_due:
                 visit.outcome = Outcome.NOT_DUE
@@ -229,6 +229,12 @@ class Sampler(Crawl[OpenSampling]):
         self.queries -= 1
         self._end(visit, Outcome.NOT_SENT if visit.is_first_query else visit.outcome or Outcome.NOT_SENT)
 
+    def before_results(self, results: Sequence[Ended[OpenSampling]]) -> None:
+        """Record the contacts that nodes have returned."""
+        self._returned.record(
+            [(each.tag, each.result) for each in results if isinstance(each.result, Response)]
+        )
+
     def on_end(self, visit: OpenSampling, result: Response | QueryError, took: float, now: float) -> None:
         """Record what a node has returned; end its visit, or have it queried for contacts."""
         if visit.outcome is not None:
@@ -239,8 +245,7 @@ class Sampler(Crawl[OpenSampling]):
             self._on_failure(visit, result, now)
 
     def _on_sample(self, visit: OpenSampling, response: Response, took: float, now: float) -> None:
-        visit.rtt_ms, visit.version = round(1000 * took, 3), response.version
-        self._add_contacts(visit, response)
+        visit.rtt, visit.version = took, response.version
         if response.node_id != visit.node_id:
             self._end(visit, Outcome.WRONG_ID)
         elif response.samples is None:
@@ -268,13 +273,12 @@ class Sampler(Crawl[OpenSampling]):
     ) -> None:
         """Handle the result of find_node, which changes nothing about what is known of samples."""
         if isinstance(result, Response):
-            self._add_contacts(visit, result)
-            if visit.rtt_ms is None:
-                visit.rtt_ms, visit.version = round(1000 * took, 3), result.version
+            if visit.rtt is None:
+                visit.rtt, visit.version = took, result.version
                 if outcome is Outcome.NOT_DUE:
                     self._follow(visit, outcome, now)
                     return
-        elif outcome is Outcome.NOT_DUE and visit.rtt_ms is None:
+        elif outcome is Outcome.NOT_DUE and visit.rtt is None:
             outcome = Outcome.TIMEOUT
         self._end(visit, outcome)
 
@@ -289,33 +293,17 @@ class Sampler(Crawl[OpenSampling]):
             self._pace.back_off(visit.endpoint, now)
             self._end(visit, Outcome.ERROR)
 
-    def _add_contacts(self, visit: OpenSampling, response: Response) -> None:
-        compact = response.nodes if self.family is Family.IPV4 else response.nodes6
-        if not compact:
-            return
-        contacts = self._compact.read(compact)
-        total = len(compact) // self._compact.bytes_each
-        visit.contacts += total
-        visit.check_contacts(compact, contacts, total)
-        is_same = response.node_id == visit.node_id
-        half = visit.endpoint * self._half_key >> 40 & 1 if is_same else NO_HALF
-        wanted = [each for each in contacts[:OVERSIZED] if self._may_query(*each)]
-        visit.new_contacts += self.frontier.add_returned(wanted, half, visit.returned)
-
-    def _may_query(self, node_id: bytes, endpoint: PackedEndpoint) -> bool:
-        return self._zone.covers(node_id) and not self._is_excluded(node_id, endpoint)
-
     def _is_excluded(self, node_id: bytes, endpoint: PackedEndpoint) -> bool:
         return self._excludes is not None and self._excludes(node_id, endpoint, self.family)
 
     def _end(self, visit: OpenSampling, outcome: Outcome) -> None:
         self.outcomes[outcome] += 1
         if not visit.is_again:
-            state = ANSWERED if visit.rtt_ms is not None else FAILED
+            state = ANSWERED if visit.rtt is not None else FAILED
             # Only where contacts are followed has a second visit a use: a sample has to wait for its turn.
             if outcome is Outcome.TIMEOUT and self.follows_contacts:
                 state = UNRESPONSIVE
-            self.frontier.finish(visit.node_id, visit.endpoint, state)
+            self.frontier.finish([visit.number], [state])
         if self._unexpected.pop(visit.address, 0) >= FLOOD_DATAGRAMS:
             visit.mark(VisitMark.FLOOD)
         wall = self._wall_clock()
@@ -328,7 +316,7 @@ class Sampler(Crawl[OpenSampling]):
                 taken_at=utc_text(wall),
                 outcome=outcome,
                 error_code=visit.code,
-                rtt_ms=visit.rtt_ms,
+                rtt_ms=None if visit.rtt is None else round(1000 * visit.rtt, 3),
                 version=visit.version,
                 num=visit.num,
                 interval=visit.interval,

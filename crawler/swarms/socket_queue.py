@@ -7,10 +7,11 @@ from itertools import count
 from typing import Protocol
 
 from crawler.core.pace import Pace
-from crawler.core.query_loop import LONGEST_SLEEP, ClientFacts, Crawl, Outgoing
+from crawler.core.query_loop import LONGEST_SLEEP, ClientFacts, Crawl
 from crawler.db.records.records import utc_text
 from dhtnode import InfoHash, QueryError
 from dhtnode.krpc import CompactContacts, GetPeers, PackedEndpoint, Response
+from dhtnode.net import Outgoing
 from dhtnode.swarm import MeasurementQuery, QueryKind
 
 MAX_RECENT = 100_000  # endpoints that count as queried before: routers forget them in minutes

@@ -1,6 +1,6 @@
 """The wire: messages of BEP 5 and its extensions as dataclasses, and their bytes."""
 
-from dhtnode.krpc.compact import OVERSIZED, CompactContacts, PackedContact, PackedEndpoint
+from dhtnode.krpc.compact import OVERSIZED, CompactContacts, PackedContact, PackedEndpoint, unpack_address
 from dhtnode.krpc.messages import (
     AnnouncePeer,
     FindNode,
@@ -30,4 +30,5 @@ __all__ = [
     "SampleInfohashes",
     "ScrapeFilter",
     "union_of_packed",
+    "unpack_address",
 ]

@@ -190,6 +190,11 @@ def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Res
     if len(results) == 1:
         node_id, external, version = NodeId(node_id), _read_external_address(fields), _read_version(fields)
         return Response(transaction_id, node_id, external_address=external, version=version)
+    # Another one: the answer to a find_node.
+    if len(results) == 2 and b"nodes" in results:
+        nodes = _read_contacts(results[b"nodes"], _CONTACT_BYTES)
+        external, version = _read_external_address(fields), _read_version(fields)
+        return Response(transaction_id, NodeId(node_id), nodes, external_address=external, version=version)
     response = Response(
         transaction_id,
         NodeId(node_id),

@@ -1,6 +1,6 @@
 """Sockets and queries: UDP, our queries, the receive loop, and the client for bulk work."""
 
-from dhtnode.net.bulk import BulkClient, QueryTemplate
+from dhtnode.net.bulk import BulkClient, Ended, Outgoing, QueryTemplate
 from dhtnode.net.transactions import Answer
 from dhtnode.net.udp import DatagramSocket, open_sockets, open_udp_socket
 
@@ -8,6 +8,8 @@ __all__ = [
     "Answer",
     "BulkClient",
     "DatagramSocket",
+    "Ended",
+    "Outgoing",
     "QueryTemplate",
     "open_sockets",
     "open_udp_socket",

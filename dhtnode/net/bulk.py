@@ -4,23 +4,22 @@ A node remembers the nodes it talks to, keeps a table and answers; to query a mi
 twice, none of that is needed.  So there is no task and no source record per query here, and no
 answer for others either: all queries say that we are read-only (BEP 43).  The caller owns the loop:
 
-    with client.attached(on_end):
+    with client.attached(on_results):
         while visits_are_left:
-            ...                           # call `send` as often as the pace allows
+            client.send_batch(queries, now)  # as many as the pace allows
             await client.wait(until)
-            client.receive()              # calls `on_end` once for each query that has ended
+            client.receive()                 # calls `on_results` with the queries that have ended
 
 An answer counts only if transaction id, source address and source port all match; what matches no
 query is dropped before it is parsed.
 """
 
-import logging
 import secrets
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import trio
 
@@ -37,14 +36,25 @@ from dhtnode.net.transactions import TransactionIds
 from dhtnode.net.udp import DatagramSocket
 from dhtnode.settings import VERSION_TAG
 
-logger = logging.getLogger(__name__)
-
 Tag = TypeVar("Tag")
 
-OnEnd: TypeAlias = Callable[[Tag, Response | QueryError, float, float], None]
-"""A function called once per query: with its tag, the outcome, the seconds it took, and the time."""
+Outgoing: TypeAlias = tuple["QueryTemplate", bytes, Address, Tag]
+"""A query to be sent: its kind, its target, where it goes, and what its owner knows it by."""
 
-BATCH = 64  # datagrams handled between two looks at the clock, and between two checkpoints
+
+class Ended(NamedTuple, Generic[Tag]):
+    """The end of one query: its tag, the outcome, the seconds it took, and the bytes of the answer."""
+
+    tag: Tag
+    result: Response | QueryError
+    took: float
+    size: int
+
+
+OnResults: TypeAlias = Callable[[Sequence[Ended[Tag]], float], None]
+"""A function called with queries that have ended, each once, and with the time."""
+
+BATCH = 256  # datagrams handled between two looks at the clock, and between two checkpoints
 MAX_UNEXPECTED = 10_000  # sources remembered for datagrams that answer nothing
 FIRST_WINDOW, MAX_WINDOW = 64, 10_000  # queries awaited at once, at first and ever; see `free_slots`
 CLOGGED_PAUSE = 0.01  # seconds to wait when the kernel's buffer is full
@@ -68,7 +78,7 @@ class QueryTemplate:
 
 
 class BulkClient(Generic[Tag]):
-    """Queries over one socket; the function attached is called when one has ended."""
+    """Queries over one socket; the function attached is called with those that have ended."""
 
     def __init__(
         self,
@@ -86,15 +96,17 @@ class BulkClient(Generic[Tag]):
         self.unexpected: Counter[tuple[str, int]] = Counter()  # datagrams that answered nothing, by source
         self.bytes_sent = 0
         self.bytes_received = 0
-        self.answer_bytes = 0  # of the answer that `on_end` is called for; 0 when there was none
-        self._on_end: OnEnd[Tag] | None = None
-        self._on_error: Callable[[Tag], None] | None = None
+        self.answer_bytes = 0  # of the answer that is being handled; 0 when there was none
+        self._on_results: OnResults[Tag] | None = None
         self._waiting: trio.CancelScope | None = None
         self._writer = QueryWriter(NodeId(random_bytes(ID_BYTES)), version=version, read_only=True)
         self._ids = TransactionIds(random_bytes)
+        self._in_flight: dict[bytes, tuple[Address, Tag, _SentBatch]] = {}
+        # Ids of queries under way that an answer came to from another address.
+        self._answered_elsewhere: set[bytes] = set()
         # In the order of sending, which is that of expiry: all wait equally long.
-        self._in_flight: OrderedDict[bytes, _SentQuery[Tag]] = OrderedDict()
-        self._recent: deque[_SentQuery[Tag]] = deque()  # sent within the stall time, answered or not
+        self._sent: deque[_SentBatch] = deque()
+        self._recent: deque[_SentBatch] = deque()  # sent within the stall time
         self._awaited = 0
         self._window = FIRST_WINDOW
         self.is_stuck = False
@@ -103,20 +115,18 @@ class BulkClient(Generic[Tag]):
         self._failures: Counter[str] = Counter()  # to send, when last looked at
 
     @contextmanager
-    def attached(self, on_end: OnEnd[Tag], on_error: Callable[[Tag], None] | None = None) -> Iterator[None]:
-        """Have `on_end` called for each query that ends within the block; the others are forgotten.
+    def attached(self, on_results: OnResults[Tag]) -> Iterator[None]:
+        """Have `on_results` called for all queries that end within the block; the others are forgotten.
 
-        `on_error` is called with the tag of a query on which `on_end` has raised an exception: that is
-        logged, and nothing more comes of the query.
         Raises `RuntimeError` when another function is attached: each query has one owner.
         """
-        if self._on_end is not None:
+        if self._on_results is not None:
             raise RuntimeError("this client is in use: its queries belong to another crawl")
-        self._on_end, self._on_error = on_end, on_error
+        self._on_results = on_results
         try:
             yield
         finally:
-            self._on_end = self._on_error = None
+            self._on_results = None
             self.forget_all()
 
     @property
@@ -129,9 +139,9 @@ class BulkClient(Generic[Tag]):
         """Return how many queries are under way and not late yet: what a network has to work on."""
         stalled_at = trio.current_time() - self.times.stall
         while self._recent and self._recent[0].sent_at <= stalled_at:
-            query = self._recent.popleft()
-            self._awaited -= query.is_awaited
-            query.is_awaited = False
+            batch = self._recent.popleft()
+            self._awaited -= batch.open
+            batch.is_late = True
         return self._awaited
 
     def free_slots(self, most: int) -> int:
@@ -148,21 +158,34 @@ class BulkClient(Generic[Tag]):
         size = len(before) + ID_BYTES + len(after) + TRANSACTION_ID_BYTES + len(self._tail)
         return QueryTemplate(before, after, size)
 
-    def send(self, template: QueryTemplate, target: bytes, address: Address, tag: Tag, now: float) -> bool:
-        """Send a query, or return False when it could not leave; costs one system call and some 2 us.
+    def send_batch(self, queries: Sequence[Outgoing[Tag]], now: float) -> list[int]:
+        """Send queries, some 4 us each and the kernel; return the positions of those that could not leave.
 
         When the kernel's buffer is full, or there is no network, `is_stuck` is set until `wait` has waited.
         """
-        transaction_id = self._ids.new(self._in_flight)
-        data = b"%b%b%b%b%b" % (template.before, target, template.after, transaction_id, self._tail)
-        if not self.socket.send_nowait(data, address):
+        if not queries:
+            return []
+        new_id, in_flight, tail, batch = self._ids.new, self._in_flight, self._tail, _SentBatch(now)
+        datagrams = []
+        for template, target, address, tag in queries:
+            transaction_id = new_id(in_flight)
+            in_flight[transaction_id] = address, tag, batch
+            batch.ids.append(transaction_id)
+            self.bytes_sent += template.size
+            datagrams.append(
+                (b"%b%b%b%b%b" % (template.before, target, template.after, transaction_id, tail), address)
+            )
+        failed = self.socket.send_batch(datagrams)
+        if failed:
             self._note_failure()
-            return False
-        self.bytes_sent += len(data)
-        query = self._in_flight[transaction_id] = _SentQuery(address, now, tag)
-        self._recent.append(query)
-        self._awaited += 1
-        return True
+            for position in failed:
+                del in_flight[batch.ids[position]]
+                self.bytes_sent -= queries[position][0].size
+        batch.open = len(queries) - len(failed)
+        self._awaited += batch.open
+        self._sent.append(batch)
+        self._recent.append(batch)
+        return failed
 
     async def wait(self, until: float) -> None:
         """Wait until a datagram has come, a query is overdue, the time `until`, or a call of `wake`."""
@@ -179,19 +202,41 @@ class BulkClient(Generic[Tag]):
         if self._waiting is not None:
             self._waiting.cancel()
 
-    def receive(self) -> None:
-        """Handle what has come, a batch at most, and what has waited too long."""
-        receive, handle, now = self.socket.receive_nowait, self._handle, trio.current_time()
-        for _ in range(BATCH):
-            datagram = receive()
-            if datagram is None:
-                break
-            handle(*datagram, now)
-        self._end_overdue(now)
+    def receive(self) -> int:
+        """Handle what has come, a batch at most, and what has waited too long; return how many datagrams."""
+        now, in_flight, times = trio.current_time(), self._in_flight, self.times
+        datagrams = self.socket.receive_batch(BATCH)
+        results: list[Ended[Tag]] = []
+        step = 0
+        for data, source in datagrams:
+            at = data.rfind(_ID_KEY) + len(_ID_KEY)
+            transaction_id = data[at : at + TRANSACTION_ID_BYTES]
+            query = in_flight.get(transaction_id)
+            if query is None or query[0] != source:
+                self._on_unexpected(transaction_id, source, is_foreign=query is not None)
+                continue
+            address, tag, batch = query
+            result = self._read(data, transaction_id, address)
+            del in_flight[transaction_id]
+            batch.open -= 1
+            took = now - batch.sent_at
+            step += 1 if took <= times.stall else -1
+            if not batch.is_late:
+                self._awaited -= 1
+            times.add(took)
+            results.append(Ended(tag, result, took, len(data)))
+        self.bytes_received += sum([len(data) for data, _ in datagrams])
+        self._window = min(MAX_WINDOW, max(FIRST_WINDOW, self._window + step))
+        self._end_overdue(now, results)
+        if results and self._on_results is not None:
+            self._on_results(results, now)
+        return len(datagrams)
 
     def forget_all(self) -> None:
         """Give up all queries under way; nothing is called for them."""
         self._in_flight.clear()
+        self._answered_elsewhere.clear()
+        self._sent.clear()
         self._recent.clear()
         self._awaited = 0
 
@@ -201,42 +246,6 @@ class BulkClient(Generic[Tag]):
         self._failures = Counter({name: self.socket.errors[name] for name in _STUCK})
         self.is_stuck = bool(failed)
         self._pause = CLOGGED_PAUSE if failed.isdisjoint(_DOWN) else DOWN_PAUSE
-
-    def _handle(self, data: bytes, source: tuple[str, int], now: float) -> None:
-        self.bytes_received += len(data)
-        at = data.rfind(_ID_KEY) + len(_ID_KEY)
-        transaction_id = data[at : at + 4]
-        query = self._in_flight.get(transaction_id)
-        if query is None:
-            self._on_unexpected("dropped: unknown transaction", source)
-            return
-        if query.address != source:
-            query.is_answered_elsewhere = True
-            self._on_unexpected("dropped: foreign source", source)
-            return
-        result = self._read(data, transaction_id, query.address)
-        del self._in_flight[transaction_id]
-        self._awaited -= query.is_awaited
-        query.is_awaited = False
-        took = now - query.sent_at
-        step = 1 if took <= self.times.stall else -1
-        self._window = min(MAX_WINDOW, max(FIRST_WINDOW, self._window + step))
-        self.times.add(took)
-        self.answer_bytes = len(data)
-        self._end(query, result, took, now)
-        self.answer_bytes = 0
-
-    def _end(self, query: "_SentQuery[Tag]", result: Response | QueryError, took: float, now: float) -> None:
-        if self._on_end is None:
-            return
-        try:
-            self._on_end(query.tag, result, took, now)
-        except Exception:
-            # The last barrier: a bug in `on_end` costs one answer, not the crawl.
-            self.events["internal errors"] += 1
-            logger.exception("failed on the answer of %s", query.address)
-            if self._on_error is not None:
-                self._on_error(query.tag)
 
     def _read(self, data: bytes, transaction_id: bytes, address: Address) -> Response | QueryError:
         """Return what an answer says; whatever is wrong with it is the end of its query too."""
@@ -252,37 +261,46 @@ class BulkClient(Generic[Tag]):
         self.events["malformed: not an answer"] += 1
         return BadResponse(address, "not an answer")
 
-    def _on_unexpected(self, reason: str, source: tuple[str, int]) -> None:
-        self.events[reason] += 1
+    def _on_unexpected(self, transaction_id: bytes, source: tuple[str, int], *, is_foreign: bool) -> None:
+        if is_foreign:
+            self._answered_elsewhere.add(transaction_id)
+        self.events["dropped: foreign source" if is_foreign else "dropped: unknown transaction"] += 1
         if source in self.unexpected or len(self.unexpected) < MAX_UNEXPECTED:
             self.unexpected[source] += 1
 
     def _next_due(self) -> float:
-        for query in self._in_flight.values():
-            return query.sent_at + self.times.timeout
-        return inf
+        while self._sent and not self._sent[0].open:
+            self._sent.popleft()
+        return self._sent[0].sent_at + self.times.timeout if self._sent else inf
 
-    def _end_overdue(self, now: float) -> None:
-        while self._in_flight:
-            transaction_id, query = next(iter(self._in_flight.items()))
-            # As in `_next_due`, so that rounding is the same.
-            if now < query.sent_at + self.times.timeout:
-                return
-            del self._in_flight[transaction_id]
-            failure = (
-                ForeignSource(query.address) if query.is_answered_elsewhere else QueryTimeout(query.address)
-            )
-            self._end(query, failure, now - query.sent_at, now)
+    def _end_overdue(self, now: float, results: list[Ended[Tag]]) -> None:
+        # As in `_next_due`, so that rounding is the same.
+        while self._sent and now >= self._sent[0].sent_at + self.times.timeout:
+            batch = self._sent.popleft()
+            if not batch.is_late:
+                batch.is_late = True
+                self._awaited -= batch.open
+            for transaction_id in batch.ids if batch.open else ():
+                query = self._in_flight.get(transaction_id)
+                if query is None or query[2] is not batch:
+                    continue
+                del self._in_flight[transaction_id]
+                address, tag, _ = query
+                is_foreign = transaction_id in self._answered_elsewhere
+                failure = ForeignSource(address) if is_foreign else QueryTimeout(address)
+                results.append(Ended(tag, failure, now - batch.sent_at, 0))
+            # What is left of an id was for a query that has ended: they are drawn at random.
+            self._answered_elsewhere.difference_update(batch.ids)
+            batch.open = 0
 
 
-class _SentQuery(Generic[Tag]):
-    """One query under way."""
+class _SentBatch:
+    """Queries that were sent at once; `open` are those under way."""
 
-    __slots__ = ("address", "is_answered_elsewhere", "is_awaited", "sent_at", "tag")
+    __slots__ = ("ids", "is_late", "open", "sent_at")
 
-    def __init__(self, address: Address, sent_at: float, tag: Tag) -> None:
-        self.address = address
+    def __init__(self, sent_at: float) -> None:
         self.sent_at = sent_at
-        self.tag = tag
-        self.is_answered_elsewhere = False
-        self.is_awaited = True
+        self.ids: list[bytes] = []
+        self.open = 0
+        self.is_late = False

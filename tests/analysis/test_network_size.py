@@ -12,7 +12,6 @@ from crawler.analysis.crawl_size import (
     CrawlCounts,
     OutsideNamings,
     extrapolated,
-    named_from_outside,
     size_from_crawl,
 )
 from crawler.analysis.distance_size import (
@@ -178,23 +177,6 @@ class TestUnnamed:
         assert size.estimate == pytest.approx(1_001_000 + lost)
         assert size.low < 1_000_500
         assert size.high > 1_002_000
-
-    def test_nodes_of_one_part_count_together(self):
-        """Two alone in the half 0, three in the half 1, which is split: 100 alone, and 110 with 111."""
-        ids = [0b000, 0b001, 0b100, 0b110, 0b111]
-        within = [[0b001], [0b000], [0b110, 0b111], [0b111], [0b110]]
-
-        assert named_from_outside(ids, within, 2, 3) == OutsideNamings((0, 1, 0, 0), 1)
-        within[1] = [0b000, 0b111]
-        assert named_from_outside(ids, within, 2, 3) == OutsideNamings((2, 1, 0, 0), 5 / 3)
-        within[0] = [0b111, 0b100]
-        assert named_from_outside(ids, within, 2, 3) == OutsideNamings((0, 3, 0, 0), 5 / 3)
-
-    def test_nodes_alone_count_their_referrers(self):
-        ids = [0, 5, 6, 7]
-        referrers = [[5, 6, 7], [0, 6], [5, 5], [6]]
-        assert named_from_outside(ids, referrers, 1, 3) == OutsideNamings((2, 1, 1, 0), 1)
-        assert named_from_outside([], [], 5) == OutsideNamings((0, 0, 0, 0), 1)
 
     def test_outside_namings_take_the_place_of_single_ones(self):
         alone, together = (

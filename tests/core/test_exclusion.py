@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.core.exclusion import Area, Exclusion
+from crawler.core.exclusion import Exclusion
 from crawler.zone import Zone
 from dhtnode import Address, Family, Scope
 from dhtnode.ids import shared_prefix_bits
@@ -98,21 +98,3 @@ def test_bad_line_is_named(line):
     """Somebody who asked to be left alone must not be asked because of a typing error."""
     with pytest.raises(ValueError, match=r"^line 2: "):
         Exclusion.read(["# a comment", line])
-
-
-def test_area_without_bounds_asks_nothing():
-    assert Area().outside(Family.IPV4) is None
-
-
-def test_area_bars_what_is_outside_and_who_is_excluded():
-    exclusion = Exclusion.read(["1.2.3.4"])
-    is_outside = Area(Zone(0x5B, 8), exclusion).outside(Family.IPV4)
-    inside, outside = b"\x5b" + bytes(19), b"\x5c" + bytes(19)
-    listed, other = (IPV4.endpoint_of(Address(host, 1)) for host in ("1.2.3.4", "1.2.3.5"))
-
-    assert is_outside is not None
-    assert [is_outside(inside, other), is_outside(outside, other), is_outside(inside, listed)] == [
-        False,
-        True,
-        True,
-    ]

@@ -1,106 +1,141 @@
 """The frontier: every endpoint is visited once, silent ones that others named a second time."""
 
+from collections import Counter
 from random import Random
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.core.contact_queue import CHUNK_CONTACTS, ContactQueue
+from crawler.core.contact_table import ContactTable, group_starts, rank_in_group
 from crawler.core.frontier import (
     ANSWERED,
     FAILED,
+    HALVES,
     NO_HALF,
     UNRESPONSIVE,
     WAITING,
     Frontier,
     FrontierStatistics,
 )
-from dhtnode import Family, Scope
-from dhtnode.krpc import CompactContacts
+from dhtnode import Family
 
-IPV4 = CompactContacts(Family.IPV4, Scope.PUBLIC)
-IPV6 = CompactContacts(Family.IPV6, Scope.PUBLIC)
-HOST = 0xC0000201  # 192.0.2.1
+IPV4, IPV6 = Family.IPV4, Family.IPV6
+HOST, HOST6 = bytes([192, 0, 2, 1]), bytes([42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
 
 
 def contact(number, *, node_id=None, host=HOST):
     named = number if node_id is None else node_id
-    return named.to_bytes(20, "big"), host << 16 | 1000 + number
+    return named.to_bytes(20, "big") + host + (1000 + number).to_bytes(2, "big")
 
 
-def new_frontier(max_endpoints=100, *, compact=IPV4, counts_hosts=False):
-    return Frontier(compact, max_endpoints, counts_hosts=counts_hosts)
+def rows(contacts):
+    return np.frombuffer(b"".join(contacts), np.uint8).reshape(len(contacts), -1)
 
 
-def filled(*numbers, half=0, **options):
+def new_frontier(max_endpoints=100, *, family=IPV4, counts_hosts=False):
+    return Frontier(family, max_endpoints, Random(1), counts_hosts=counts_hosts)
+
+
+def add(frontier, *contacts, half=HALVES[0]):
+    """Let as many nodes return one contact each; return how many are new."""
+    table, count = rows(contacts), len(contacts)
+    halves = np.full(count, half, np.uint8)
+    new, _ = frontier.add_returned(table, frontier.table.keys(table), np.arange(count), halves, count)
+    return int(new.sum())
+
+
+def filled(*numbers, half=HALVES[0], **options):
     frontier = new_frontier(**options)
-    for number in numbers:
-        frontier.add_returned([contact(number)], half, set())
+    add(frontier, *map(contact, numbers), half=half)
     return frontier
+
+
+def take(frontier, now=0.0, most=1):
+    return [taken for _, taken in frontier.take(now, most)]
+
+
+def referrers(frontier):
+    """Return how many referrers each known endpoint has, sorted."""
+    return sorted(each.referrers for each in frontier.sightings().elements())
 
 
 def test_contacts_are_taken_in_the_order_in_which_they_came():
     frontier = filled(1, 2, 3)
-    assert [frontier.take_next(0.0) for _ in range(4)] == [contact(1), contact(2), contact(3), None]
+    assert take(frontier, most=2) == [contact(1), contact(2)]
+    assert take(frontier, most=2) == [contact(3)]
+    assert take(frontier, most=2) == []
 
 
 @pytest.mark.parametrize("again", [contact(1), contact(1, node_id=9)], ids=["same id", "another id"])
 def test_endpoint_named_again_is_counted_and_not_queued(again):
     frontier = filled(1)
-
-    assert frontier.add_returned([again], 0, set()) == 0
-
-    assert frontier.referrers(contact(1)[1]) == 2
+    assert (add(frontier, again), frontier.add(again)) == (0, False)
+    assert referrers(frontier) == [2]
     assert frontier.statistics() == FrontierStatistics(1, 1, 0, 0, 0)
-    assert frontier.take_next(0.0) == contact(1)
-    assert frontier.take_next(0.0) is None
+    assert take(frontier, most=9) == [contact(1)]
 
 
 def test_endpoints_beyond_the_bound_are_counted_and_dropped():
     """Memory is bounded; endpoints that are known already are not affected."""
     frontier = filled(1, 2, max_endpoints=2)
-    assert frontier.add_returned([contact(3), contact(1)], 0, set()) == 0
-    assert frontier.statistics() == FrontierStatistics(2, 2, 0, 0, 1)
-    assert frontier.referrers(contact(1)[1]) == 2
+    assert add(frontier, contact(3), contact(1)) == 0
+    assert frontier.add(contact(4)) is False
+    assert frontier.statistics() == FrontierStatistics(2, 2, 0, 0, 2)
+    assert referrers(frontier) == [1, 2]
 
 
 def test_ports_of_one_host_are_bounded():
     """A host that answers on 65,535 ports does not keep a crawl for a day; the next host is not affected."""
-    frontier = filled(*range(70), counts_hosts=True)
+    frontier = filled(*range(40), counts_hosts=True)
+    add(frontier, *map(contact, range(40, 70)))
     assert frontier.statistics() == FrontierStatistics(64, 64, 0, 0, 6)
-    assert frontier.add(*contact(50, host=HOST + 1)) is True
+    assert frontier.add(contact(50, host=bytes([192, 0, 2, 2]))) is True
+
+
+@pytest.mark.parametrize(
+    ("family", "hosts", "other"),
+    [
+        (IPV4, [bytes([192, 0, 2, n]) for n in range(100)], bytes([192, 0, 3, 1])),
+        (IPV6, [HOST6[:8] + n.to_bytes(8, "big") for n in range(5000)], HOST6[:7] + bytes(9)),
+    ],
+)
+def test_endpoints_of_one_network_are_bounded(family, hosts, other):
+    """Over IPv6 one host has a whole /64 of addresses."""
+    frontier = new_frontier(10_000, family=family, counts_hosts=True)
+    for host in hosts:
+        add(frontier, *(contact(port, host=host) for port in range(5000 // len(hosts))))
+    assert frontier.statistics() == FrontierStatistics(4096, 4096, 0, 0, 5000 - 4096)
+    assert frontier.add(contact(1, host=other)) is True
 
 
 def test_deferred_contact_comes_back_when_it_is_due():
     frontier = filled(1, 2)
-    frontier.take_next(0.0)
-    frontier.defer(*contact(1), 5.0)
+    ((number, _),) = frontier.take(0.0, 1)
+    frontier.defer(number, 5.0)
 
     assert frontier.next_due() == 5.0
-    assert frontier.take_next(4.9) == contact(2)
-    assert frontier.take_next(4.9) is None
-    assert frontier.take_next(5.0) == contact(1)
+    assert take(frontier, 4.9, 9) == [contact(2)]
+    assert take(frontier, 5.0, 9) == [contact(1)]
     assert frontier.next_due() is None
 
 
 def test_deferred_contacts_come_back_in_the_order_of_their_times():
     frontier = filled(1, 2, 3)
-    for number, until in ((1, 7.0), (2, 5.0), (3, 7.0)):
-        frontier.take_next(0.0)
-        frontier.defer(*contact(number), until)
-    assert [frontier.take_next(9.0) for _ in range(3)] == [contact(2), contact(1), contact(3)]
+    for until in (7.0, 5.0, 7.0):
+        frontier.defer(frontier.take(0.0, 1)[0][0], until)
+    assert take(frontier, 9.0, 3) == [contact(2), contact(1), contact(3)]
 
 
 def test_contacts_wait_while_queued_or_deferred():
     frontier = filled(1)
     stages = [frontier.has_waiting]
-    frontier.take_next(0.0)
+    ((number, _),) = frontier.take(0.0, 1)
     stages.append(frontier.has_waiting)
-    frontier.defer(*contact(1), 1.0)
+    frontier.defer(number, 1.0)
     stages.append(frontier.has_waiting)
-    frontier.take_next(1.0)
-
+    frontier.take(1.0, 1)
     assert [*stages, frontier.has_waiting] == [True, False, True, False]
 
 
@@ -111,37 +146,34 @@ def test_contacts_wait_while_queued_or_deferred():
 def test_silent_endpoint_that_two_named_gets_a_second_visit(times_named, state, again):
     """One that only one node named may never have been there; one that answered is done."""
     frontier = filled(*[1] * times_named)
-    frontier.take_next(0.0)
-    frontier.finish(*contact(1), state)
-
+    ((number, _),) = frontier.take(0.0, 1)
+    assert frontier.finish([number], [state]) == [times_named]
     assert frontier.requeue_unresponsive() == again
-    assert frontier.take_next(0.0) == (contact(1) if again else None)
+    assert take(frontier) == [contact(1)] * again
 
 
 def test_there_is_no_third_visit():
     frontier = filled(1, 1)
     for _ in range(2):
-        frontier.take_next(0.0)
-        frontier.finish(*contact(1), UNRESPONSIVE)
+        ((number, _),) = frontier.take(0.0, 1)
+        frontier.finish([number], [UNRESPONSIVE])
         frontier.requeue_unresponsive()
-
     assert not frontier.has_waiting
     assert frontier.statistics() == FrontierStatistics(1, 0, 0, 1, 0)
 
 
 def test_end_of_every_endpoint_is_known():
     """Who estimates what a crawl has missed needs to know who named whom, and how it ended."""
-    frontier = filled(1, 2, 3, 4, half=0)
-    for _ in range(3):
-        frontier.add_returned([contact(1)], 1, set())
-    frontier.add(*contact(5))
+    frontier = filled(1, 2, 3, 4)
+    add(frontier, *3 * [contact(1)], half=HALVES[1])
+    frontier.add(contact(5))
     for _ in range(9):
-        frontier.add_returned([contact(2)], 0, set())
-        frontier.add_returned([contact(2)], NO_HALF, set())
-    for number, state in ((1, ANSWERED), (2, UNRESPONSIVE), (3, FAILED), (4, ANSWERED)):
-        frontier.take_next(0.0)
-        frontier.finish(*contact(number), state)
+        add(frontier, contact(2))
+        add(frontier, contact(2), half=NO_HALF)
+    frontier.take(0.0, 4)
+    frontier.finish(range(4), [ANSWERED, UNRESPONSIVE, FAILED, ANSWERED])
 
+    assert frontier.answered.tolist() == [0, 3]
     assert frontier.sightings() == {
         (ANSWERED, 4, (True, True), False): 1,
         (ANSWERED, 1, (True, False), False): 1,
@@ -151,26 +183,19 @@ def test_end_of_every_endpoint_is_known():
     }
 
 
-def test_node_counts_once_for_each_contact_it_names():
-    frontier, named = new_frontier(), set()
-    assert frontier.add_returned([contact(1), contact(2), contact(1)], 0, named) == 2
-    assert frontier.add_returned([contact(2), contact(3)], 0, named) == 1
-    assert [frontier.referrers(contact(number)[1]) for number in (1, 2, 3)] == [1, 1, 1]
-
-
-def crawl_at_random(frontier, random, compact, steps):
+def crawl_at_random(frontier, random, family, steps):
     """Do what a crawl does to a frontier, in any order, and return its journals."""
     in_flight, journals = [], []
     for _ in range(steps):
         match random.randrange(6):
             case 0 | 1:
-                host = HOST if compact is IPV4 else 0x2A << 120 | 1
-                named = contact(random.randrange(40), host=host)
-                frontier.add_returned([named], random.choice([NO_HALF, 0, 1]), set())
-            case 2 if (taken := frontier.take_next(0.0)) is not None:
-                in_flight.append(taken)
+                host = HOST if family is IPV4 else HOST6
+                named = [contact(random.randrange(40), host=host) for _ in range(3)]
+                add(frontier, *named, half=random.choice([NO_HALF, *HALVES]))
+            case 2 if taken := frontier.take(0.0, 2):
+                in_flight += taken
             case 3 | 4 if in_flight:
-                frontier.finish(*in_flight.pop(0), random.choice([UNRESPONSIVE, ANSWERED, FAILED]))
+                frontier.finish([in_flight.pop(0)[0]], [random.choice([UNRESPONSIVE, ANSWERED, FAILED])])
             case 5 if random.random() < 0.2:
                 journals.append(frontier.take_journal())
             case _ if not (frontier.has_waiting or in_flight):
@@ -183,57 +208,54 @@ def visit_all(frontier):
     """Let everybody stay silent who is still to be visited, and return the visits."""
     visits = []
     while frontier.has_waiting or frontier.requeue_unresponsive():
-        taken = frontier.take_next(0.0)
-        assert taken is not None
+        ((number, taken),) = frontier.take(0.0, 1)
         visits.append(taken)
-        frontier.finish(*taken, UNRESPONSIVE)
+        frontier.finish([number], [UNRESPONSIVE])
     return visits
 
 
-@given(seed=st.integers(0, 2**32), steps=st.integers(0, 150), compact=st.sampled_from([IPV4, IPV6]))
-def test_frontier_is_made_again_from_its_journals(seed, steps, compact):
+@given(seed=st.integers(0, 2**32), steps=st.integers(0, 150), family=st.sampled_from([IPV4, IPV6]))
+def test_frontier_is_made_again_from_its_journals(seed, steps, family):
     """A crawl that was killed goes on: the same endpoints are due, and no others; none is asked again."""
     random = Random(seed)
-    before, after = new_frontier(compact=compact), new_frontier(compact=compact)
-    journals, in_flight = crawl_at_random(before, random, compact, steps)
+    before, after = new_frontier(family=family), new_frontier(family=family)
+    journals, in_flight = crawl_at_random(before, random, family, steps)
 
     after.restore(journals)
 
     assert after.sightings() == before.sightings()
     assert after.statistics().sighted == before.statistics().sighted
+    assert after.statistics().answered == before.statistics().answered
     assert after.take_journal() == (b"", b"")
-    for taken in in_flight:
-        before.defer(*taken, 0.0)
+    for number, _ in in_flight:
+        before.defer(number, 0.0)
     assert sorted(visit_all(after)) == sorted(visit_all(before))
 
 
 @given(seed=st.integers(0, 2**32), max_endpoints=st.integers(1, 40))
 def test_random_crawl_visits_all_and_loses_nothing(seed, max_endpoints):
     """Counts balance at every step; at the end each endpoint was visited once, or twice if silent."""
-    random = Random(seed)
-    frontier = new_frontier(max_endpoints)
-    added: dict[int, bytes] = {}
-    visits: dict[int, list[int]] = {}
-    in_flight: list[tuple[bytes, int]] = []
-    now = 0.0
+    random, frontier = Random(seed), new_frontier(max_endpoints)
+    added, visits, times_named, in_flight, now = {}, {}, Counter(), [], 0.0
 
     def name_one():
-        node_id, endpoint = contact(random.randrange(30), node_id=random.randrange(3))
-        is_new = frontier.add_returned([(node_id, endpoint)], random.randrange(2), set())
-        assert is_new == (endpoint not in added and len(added) < max_endpoints)
+        named = contact(random.randrange(30), node_id=random.randrange(3))
+        is_new = add(frontier, named, half=random.choice(HALVES))
+        assert is_new == (named[20:] not in added and len(added) < max_endpoints)
         if is_new:
-            added[endpoint] = node_id
+            added[named[20:]] = named
+        times_named[named[20:]] += named[20:] in added
 
     def take_one():
-        taken = frontier.take_next(now)
-        if taken is not None:
-            assert added[taken[1]] == taken[0]
+        for taken in frontier.take(now, 1):
+            assert added[taken[1][20:]] == taken[1]
             in_flight.append(taken)
 
     def finish_one():
-        node_id, endpoint = in_flight.pop(random.randrange(len(in_flight)))
-        visits.setdefault(endpoint, []).append(random.choice([UNRESPONSIVE, ANSWERED]))
-        frontier.finish(node_id, endpoint, visits[endpoint][-1])
+        number, named = in_flight.pop(random.randrange(len(in_flight)))
+        visits.setdefault(named[20:], []).append(random.choice([UNRESPONSIVE, ANSWERED]))
+        (count,) = frontier.finish([number], [visits[named[20:]][-1]])
+        assert count == min(5, times_named[named[20:]])
 
     def check():
         counts = frontier.statistics()
@@ -250,7 +272,7 @@ def test_random_crawl_visits_all_and_loses_nothing(seed, max_endpoints):
             case 2 if in_flight:
                 finish_one()
             case 3 if in_flight and random.random() < 0.3:
-                frontier.defer(*in_flight.pop(), now + random.random())
+                frontier.defer(in_flight.pop()[0], now + random.random())
         check()
     while in_flight or frontier.has_waiting or frontier.requeue_unresponsive():
         now += 1.0
@@ -261,23 +283,32 @@ def test_random_crawl_visits_all_and_loses_nothing(seed, max_endpoints):
 
     assert visits.keys() == added.keys()
     for endpoint, ends in visits.items():
-        assert len(ends) == 1 + (ends[0] == UNRESPONSIVE and frontier.referrers(endpoint) >= 2)
+        is_due = ends[0] == UNRESPONSIVE and times_named[endpoint] >= 2
+        assert len(ends) == 1 + is_due
 
 
-@given(st.lists(st.booleans(), max_size=300))
-def test_queue_hands_out_in_order_whatever_its_length(pushes):
-    queue, expected, number = ContactQueue(2), [], 0
-    for is_push in pushes:
-        if is_push or not expected:
-            for _ in range(CHUNK_CONTACTS // 3):
-                number += 1
-                expected.append(number.to_bytes(4, "big")[2:])
-                queue.push(expected[-1])
-        else:
-            for _ in range(CHUNK_CONTACTS // 4):
-                if expected:
-                    assert queue.pop() == expected.pop(0)
-        assert len(queue) == len(expected)
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 12_000), family=st.sampled_from([IPV4, IPV6]))
+def test_table_finds_each_endpoint_by_the_number_that_it_got(seed, count, family):
+    """Also beyond the size at which its index and its arrays grow."""
+    random = Random(seed)
+    hosts = list({random.randbytes(family.address_bytes) for _ in range(count)})
+    contacts = rows([bytes(20) + host for host in hosts])
+    table = ContactTable(family.contact_bytes, random)
+    keys = table.keys(contacts)
+    assert table.find(keys).max() == -1
+    half = len(hosts) // 2
+    for part in (slice(0, half), slice(half, None)):
+        table.add(contacts[part], keys[part])
 
-    assert list(queue.drain()) == expected
-    assert len(queue) == 0
+    assert table.find(keys).tolist() == list(range(len(hosts)))
+    assert table.compact(np.arange(len(hosts))) == contacts.tobytes()
+    assert table.since(half) == contacts[half:].tobytes()
+    others = rows([bytes(20) + random.randbytes(family.address_bytes) for _ in range(50)])
+    assert max(table.find(table.keys(others))) == -1
+
+
+def test_groups_and_ranks():
+    assert group_starts(np.array([4, 4, 5, 7, 7])).tolist() == [0, 2, 3]
+    assert rank_in_group(np.array([7, 4, 7, 7, 4, 5])).tolist() == [0, 0, 1, 2, 1, 0]
+    assert rank_in_group(np.array([], np.int64)).tolist() == []

@@ -56,6 +56,13 @@ class Errand(Crawl):
             raise ZeroDivisionError
         self.events.append((type(result).__name__, round(now)))
 
+    def on_stuck(self, tag, now):
+        self.addresses.appendleft(tag)
+        self.times.appendleft(now)
+
+    def on_not_sent(self, tag, now):
+        self.events.append("not sent")
+
     def on_error(self, tag):
         self.events.append("error")
 
@@ -200,7 +207,7 @@ async def test_census_that_fails_on_a_result_ends(network, autojump_clock, monke
         client = new_client(network)
         census, _, _ = await open_census(stack, network, nodes, client)
         (crawl,) = census._crawls.values()
-        end, calls = crawl._end, Counter()
+        end, calls = crawl.on_end, Counter()
 
         def fail_once(*args):
             calls["end"] += 1
@@ -209,7 +216,7 @@ async def test_census_that_fails_on_a_result_ends(network, autojump_clock, monke
             end(*args)
 
         network.cut(nodes[5].addresses[0].host)
-        monkeypatch.setattr(crawl, "_end", fail_once)
+        monkeypatch.setattr(crawl, "on_end", fail_once)
         with trio.fail_after(600):
             progress = await census.run()
         assert progress.frontier.answered == 28

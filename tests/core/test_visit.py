@@ -9,11 +9,7 @@ NODE_ID = b"n" * 20
 
 
 def visit():
-    return OpenVisit(NODE_ID, 99, Address("192.0.2.1", 6881))
-
-
-def contacts(count):
-    return [(bytes([number]) * 20, number) for number in range(1, count + 1)]
+    return OpenVisit(NODE_ID + bytes([192, 0, 2, 1, 0, 99]), Address("192.0.2.1", 99))
 
 
 @pytest.mark.parametrize(
@@ -29,17 +25,18 @@ def contacts(count):
 )
 def test_answers_with_too_many_contacts_or_mostly_unusable_ones_are_marked(total, usable, marks):
     looked_at = visit()
-    looked_at.check_contacts(bytes(26 * total), contacts(usable), total)
-    assert looked_at.sorted_marks == marks
+    looked_at.check_count(total, usable)
+    assert (looked_at.sorted_marks, looked_at.unusable) == (marks, total - usable)
 
 
 @pytest.mark.parametrize(("shared", "is_marked"), [(5, False), (6, True)])
 def test_contact_closer_to_the_target_than_chance_allows_is_marked(shared, is_marked):
+    """Of another node: under its own endpoint a node may well return itself."""
     looked_at = visit()
     close = looked_at.target[:shared] + bytes(20 - shared)
-    looked_at.check_contacts(close, [(close, 99)], 1)
+    looked_at.check_distances([(close, looked_at.endpoint)])
     assert looked_at.sorted_marks == ()
-    looked_at.check_contacts(close, [(close, 98)], 1)
+    looked_at.check_distances([(close, looked_at.endpoint - 1)])
     assert looked_at.sorted_marks == (("impossibly-close",) if is_marked else ())
 
 

@@ -3,14 +3,13 @@
 from collections import Counter
 from random import Random
 
-import pytest
-
 from crawler.core.exclusion import Area
 from crawler.core.pace import Pace
-from crawler.crawl.crawl import FamilyCrawl, NewShare
+from crawler.crawl.crawl import FamilyCrawl
 from crawler.settings import CrawlSettings
 from dhtnode import Address, Contact, Family, NodeId, QueryTimeout, Scope
 from dhtnode.krpc import Response
+from dhtnode.net import Ended
 
 EPOCH = 1_700_000_000.0
 
@@ -45,14 +44,18 @@ class Scene:
             assert self.crawl.add(node(number))
 
     def next(self, now=0.0):
-        _, target, address, visit = self.crawl.next_query(now)
+        self.crawl.flush(now)
+        (query,), _ = self.crawl.next_queries(now, 1)
+        _, target, address, visit = query
         assert (target, address) == (visit.target, visit.address)
         return visit
 
     def answer(self, visit, now=1.0, **fields):
         """Answer a query, under the id of the node unless told otherwise."""
         fields = {"node_id": NodeId(visit.node_id)} | fields
-        self.crawl.on_end(visit, Response(b"aa", **fields), 0.1, now)
+        response = Response(b"aa", **fields)
+        self.crawl.before_results([Ended(visit, response, 0.1, 99)])
+        self.crawl.on_end(visit, response, 0.1, now)
 
     def visits(self):
         self.crawl.flush(float("inf"))
@@ -75,7 +78,7 @@ def test_wrong_id_ends_a_visit_at_once():
     scene = Scene(1)
     scene.answer(scene.next(), node_id=NodeId(b"x" * 20))
     assert [row.outcome for row in scene.visits()] == ["wrong-id"]
-    assert scene.crawl.next_query(0.0) is None
+    assert scene.crawl.next_queries(0.0, 1) == ([], None)
 
 
 def test_timeout_after_datagrams_that_answer_nothing_is_malformed_and_three_are_a_flood():
@@ -119,10 +122,3 @@ def test_rows_are_put_when_they_are_a_second_old():
     assert scene.rows == []
     scene.crawl.flush(1.0)
     assert [len(batch.visits) for batch in scene.rows] == [1]
-
-
-def test_old_counts_of_new_contacts_fade_by_a_fifth():
-    share = NewShare()
-    share.all, share.new = 100.0, 10.0
-    share.fade()
-    assert (share.all, share.new) == (pytest.approx(80.0), pytest.approx(8.0))

@@ -1,50 +1,61 @@
-"""By whom endpoints were named: what is held, what it comes to, and when it is given up."""
+"""By which nodes endpoints were returned: what is held, what it comes to, and when it is given up."""
 
 from random import Random
 
-from crawler.analysis.crawl_size import OutsideNamings, named_from_outside
-from crawler.crawl.in_degrees import MOST_ENDPOINTS, InDegrees
+import numpy as np
+
+from crawler.analysis.crawl_size import OutsideNamings
+from crawler.analysis.outside_referrers import named_from_outside
+from crawler.crawl import in_degrees
+from crawler.crawl.in_degrees import InDegrees
 
 
-def node_id(first_bits):
-    """Return an id that begins with these 32 bits."""
-    return first_bits.to_bytes(4, "big") + bytes(16)
+def words(*values):
+    return np.array(values, np.uint32)
 
 
-def test_counts_are_those_of_all_referrers():
-    """Five referrers of each node, the farthest, tell as much as all of them."""
+def numbers(*values):
+    return np.array(values, np.int64)
+
+
+def test_counts_are_those_of_all_referrers(monkeypatch):
+    """Five referrers of each node, the farthest, tell as much as all of them; whenever they are merged."""
     random = Random(1)
     ids = sorted({random.getrandbits(32) for _ in range(60)})
-    referrers = {each: random.sample(ids, random.choice((1, 2, 3, 20))) for each in ids}
-    namings = InDegrees()
-    for referrer in random.sample(ids, len(ids)):
-        named = [(node_id(each), each) for each in ids if referrer in referrers[each]]
-        namings.add(named, node_id(referrer))
+    referrers = [random.sample(range(60), random.choice((1, 2, 3, 20))) for _ in ids]
+    for merged_at_once in (1, 50, 10_000):
+        monkeypatch.setattr(in_degrees, "_MERGED_AT_ONCE", merged_at_once)
+        held = InDegrees()
+        for referrer in random.sample(range(60), 60):
+            named = [each for each in range(60) if referrer in referrers[each]]
+            held.add(numbers(*named), words(*(ids[each] ^ ids[referrer] for each in named)))
 
-    expected = named_from_outside(ids, [referrers[each] for each in ids], 8 * 60 // 90, 32)
-    assert namings.outside(lambda endpoint: True, 90) == expected
-    assert sum(expected.named) >= 4
+        everyone = np.zeros((60, 20), np.uint32)
+        for each, its in enumerate(referrers):
+            everyone[each, : len(its)] = [ids[each] ^ ids[other] for other in its]
+        expected = named_from_outside(words(*ids), everyone, 8 * 60 // 90)
+        assert held.outside(np.arange(60), words(*ids), 90) == expected
+        assert sum(expected.named) >= 4
 
 
 def test_only_nodes_that_answered_count():
-    namings = InDegrees()
-    namings.add([(node_id(1), 1), (node_id(2), 2)], node_id(3 << 30))
-    namings.add([(node_id(3 << 30), 3)], node_id(2 << 30))
+    """Whoever is silent is in no part, and nobody answered is an answer too."""
+    held, third = InDegrees(), 3 << 30
+    held.add(numbers(0, 1), words(1 ^ third, 2 ^ third))
+    held.add(numbers(2), words(third ^ 2 << 30))
 
     # Two nodes, each alone in its half, and the second named from within.
-    assert namings.outside({1, 3}.__contains__, 16) == OutsideNamings((1, 0, 0, 0), 1)
-    assert namings.outside(lambda endpoint: False, 8) == OutsideNamings((0, 0, 0, 0), 1)
+    assert held.outside(numbers(0, 2), words(1, third), 16) == OutsideNamings((1, 0, 0, 0), 1)
+    assert held.outside(numbers(), words(), 8) == OutsideNamings((0, 0, 0, 0), 1)
 
 
-def test_too_many_endpoints_are_given_up():
-    """Memory is bounded: beyond it nothing is said, rather than something of a part."""
-    namings = InDegrees(most_endpoints=2)
-    namings.add([(node_id(1), 1), (node_id(2), 2)], node_id(9))
-    assert namings.outside(lambda endpoint: True, 2) is not None
+def test_nodes_that_no_node_returned_are_no_trouble():
+    assert InDegrees().outside(numbers(7), words(5), 1) == OutsideNamings((0, 0, 0, 0), 1)
 
-    namings.add([(node_id(3), 3)], node_id(9))
 
-    assert namings.is_given_up
-    namings.add([(node_id(1), 1)], node_id(8))
-    assert namings.outside(lambda endpoint: True, 2) is None
-    assert MOST_ENDPOINTS == 200_000
+def test_what_is_given_up_says_nothing():
+    held = InDegrees()
+    held.add(numbers(0), words(9))
+    held.give_up()
+    held.add(numbers(1), words(9))
+    assert held.outside(numbers(0), words(1), 2) is None

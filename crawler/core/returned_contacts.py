@@ -1,0 +1,166 @@
+"""The contacts that nodes return, for many answers at once: what is wrong with them, and which are new."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crawler.core.contact_table import Bytes, Numbers, id_prefixes
+from crawler.core.exclusion import Excludes
+from crawler.core.frontier import HALVES, NO_HALF, Frontier
+from crawler.core.query_loop import ClientFacts
+from crawler.core.visit import OpenVisit
+from crawler.zone import Zone
+from dhtnode import Address, Family
+from dhtnode.ids import ID_BYTES
+from dhtnode.krpc import OVERSIZED, CompactContacts, Response
+
+FADING = 0.8  # of what was counted, at every batch of rows
+_FORBIDDEN, _ALLOWED, _MIXED = range(3)  # addresses by their first octet
+_KINDS = {False: _FORBIDDEN, True: _ALLOWED, None: _MIXED}
+
+
+class Referrals(NamedTuple):
+    """Which contacts were returned by nodes whose word counts, each contact once for each node.
+
+    `contacts` are numbers in the frontier, `referrers` the first 32 bits of the ids of the nodes.
+    """
+
+    contacts: Numbers
+    referrers: NDArray[np.uint32]
+
+
+class NewShare:
+    """The share of new contacts among those returned of late: old counts fade."""
+
+    __slots__ = ("all", "new")
+
+    def __init__(self) -> None:
+        self.all = self.new = 0.0
+
+    def fade(self) -> None:
+        """Let what was counted so far weigh less."""
+        self.all *= FADING
+        self.new *= FADING
+
+
+class ReturnedContacts:
+    """A reader of the contacts in answers, which adds them to a frontier and marks what is suspect."""
+
+    def __init__(
+        self, client: ClientFacts, frontier: Frontier, zone: Zone, excludes: Excludes | None, random: Random
+    ) -> None:
+        """Start with a zone, without the contacts that `excludes` returns True for."""
+        self._family = client.family
+        self._size = client.family.contact_bytes
+        self._scope = client.scope
+        self._compact = CompactContacts(client.family, client.scope)
+        octets = client.scope.first_octets() if client.family is Family.IPV4 else (None,) * 256
+        self._kinds = np.array([_KINDS[each] for each in octets], np.uint8)
+        self._frontier = frontier
+        self._zone = zone
+        self._excludes = excludes
+        self._random = random
+        self.share = NewShare()
+
+    def add(self, node_id: bytes, address: Address) -> bool:
+        """Add a contact to start from; return whether it was new, and may be visited."""
+        if not self._scope.allows(address):
+            return False
+        contact = self._compact.write(node_id, self._compact.endpoint_of(address))
+        return self._is_inside(contact) and self._frontier.add(contact)
+
+    def record(self, answers: Sequence[tuple[OpenVisit, Response]]) -> Referrals:
+        """Record the contacts of answers to visits, in the visits and in the frontier.
+
+        Costs some 0.2 ms, and some 4 us for each answer.
+        """
+        visits, pieces, halves = [], list[bytes](), []
+        for visit, response in answers:
+            compact = response.nodes if self._family is Family.IPV4 else response.nodes6
+            if compact:
+                visits.append(visit)
+                # Those returned before come first: a node counts once for each contact.
+                pieces += visit.returned, self._checked(visit, compact)
+                visit.returned += pieces[-1]
+                halves.append(self._half(visit, response))
+        if not visits:
+            return Referrals(np.zeros(0, np.int64), np.zeros(0, np.uint32))
+        contacts = np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, self._size)
+        sources = np.repeat(np.arange(len(pieces)), [len(piece) // self._size for piece in pieces])
+        is_allowed = self._are_allowed(contacts)
+        allowed = np.bincount(sources[is_allowed], minlength=len(pieces))[1::2].tolist()
+        for visit, piece, count in zip(visits, pieces[1::2], allowed, strict=True):
+            visit.check_count(len(piece) // self._size, count)
+        inside = np.flatnonzero(is_allowed)
+        inside = inside[self._are_inside(contacts[inside])]
+        self.share.all += int(np.count_nonzero(sources[inside] & 1))
+        return self._add(visits, contacts[inside], sources[inside], np.array(halves, np.uint8))
+
+    def _add(
+        self, visits: Sequence[OpenVisit], contacts: Bytes, sources: Numbers, halves: Bytes
+    ) -> Referrals:
+        keys, owners = self._frontier.table.keys(contacts), sources >> 1
+        # Over IPv4 this is exact, since an endpoint has 48 bits and a batch of answers fewer than 2**16.
+        _, first = np.unique(keys << np.uint64(16) | owners.astype(np.uint64), return_index=True)
+        first = np.sort(first)
+        first = first[sources[first] & 1 > 0]
+        owners = owners[first]
+        new, numbers = self._frontier.add_returned(contacts[first], keys[first], owners, halves, len(visits))
+        for visit, count in zip(visits, new.tolist(), strict=True):
+            visit.new_contacts += count
+        self.share.new += int(new.sum())
+        counted = (numbers >= 0) & (halves[owners] != NO_HALF)
+        ids = b"".join([visit.contact[:4] for visit in visits])
+        referrers = id_prefixes(np.frombuffer(ids, np.uint8).reshape(-1, 4))
+        return Referrals(numbers[counted], referrers[owners[counted]])
+
+    def _checked(self, visit: OpenVisit, compact: bytes) -> bytes:
+        """Count and mark the contacts of one answer, and return those that are used."""
+        size, total = self._size, len(compact) // self._size
+        visit.contacts += total
+        # A search of the bytes tells nearly always that nothing is as close as this.
+        if visit.impossible_prefix in compact:
+            visit.check_distances(self._compact.read(compact))
+        if total <= OVERSIZED:
+            return compact
+        each = [compact[at : at + size] for at in range(0, total * size, size)]
+        allowed = [contact for contact in each if self._compact.read(contact)]
+        visit.check_count(total, len(allowed))
+        return b"".join([contact for contact in allowed if self._is_inside(contact)][:OVERSIZED])
+
+    def _half(self, visit: OpenVisit, response: Response) -> int:
+        """Return the half of the crawl that a node belongs to, drawn at its first answer."""
+        # Under a wrong id its word is not counted: it would belong to another half.
+        if response.node_id != visit.node_id:
+            return NO_HALF
+        if visit.half == NO_HALF:
+            visit.half = HALVES[self._random.getrandbits(1)]
+        return visit.half
+
+    def _are_allowed(self, contacts: Bytes) -> NDArray[np.bool_]:
+        """Return which contacts the client may talk to."""
+        kinds = self._kinds[contacts[:, ID_BYTES]]
+        is_allowed: NDArray[np.bool_] = (kinds == _ALLOWED) & (contacts[:, -2:] != 0).any(axis=1)
+        for position in np.flatnonzero(kinds == _MIXED).tolist():
+            is_allowed[position] = bool(self._compact.read(contacts[position].tobytes()))
+        return is_allowed
+
+    def _are_inside(self, contacts: Bytes) -> NDArray[np.bool_]:
+        """Return which contacts lie in the zone and are not excluded."""
+        if self._excludes is not None:
+            return np.fromiter(
+                (self._is_inside(each.tobytes()) for each in contacts), np.bool_, len(contacts)
+            )
+        if not self._zone.bits:
+            return np.ones(len(contacts), np.bool_)
+        is_inside: NDArray[np.bool_] = id_prefixes(contacts) >> 32 - self._zone.bits == self._zone.prefix
+        return is_inside
+
+    def _is_inside(self, contact: bytes) -> bool:
+        if not self._zone.covers(contact):
+            return False
+        endpoint = int.from_bytes(contact[ID_BYTES:], "big")
+        return self._excludes is None or not self._excludes(contact[:ID_BYTES], endpoint, self._family)
