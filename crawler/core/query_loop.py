@@ -64,9 +64,6 @@ class BatchCrawl(ABC, Generic[Tag]):
     def on_not_sent(self, tag: Tag, now: float) -> None:
         """Handle a query that could not leave, and never will."""
 
-    def before_results(self, results: Sequence[Ended[Tag]]) -> None:  # optional
-        """Prepare for the results that `on_end` is going to be called with, all at once."""
-
     def on_error(self, tag: Tag) -> None:  # optional
         """Give up a query on whose result an exception was raised."""
 
@@ -152,11 +149,6 @@ def _deliver(
     client: BulkClient[Any], crawl: BatchCrawl[Tag], results: Sequence[Ended[Tag]], now: float
 ) -> None:
     """Have a crawl handle results; a bug in it costs results, not the crawl."""
-    try:
-        crawl.before_results(results)
-    except Exception:
-        logger.exception("failed on the results of %d queries", len(results))
-        client.events["internal errors"] += 1
     for each in results:
         client.answer_bytes = each.size
         try:

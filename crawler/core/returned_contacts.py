@@ -1,6 +1,7 @@
 """The contacts that nodes return, for many answers at once: what is wrong with them, and which are new."""
 
 from collections.abc import Sequence
+from math import inf
 from random import Random
 from typing import NamedTuple
 
@@ -14,9 +15,11 @@ from crawler.core.query_loop import ClientFacts
 from crawler.core.visit import OpenVisit
 from crawler.zone import Zone
 from dhtnode import Address, Family
-from dhtnode.ids import ID_BYTES
+from dhtnode.ids import ID_BYTES, IMPOSSIBLY_CLOSE
 from dhtnode.krpc import OVERSIZED, CompactContacts, Response
 
+MANY = 256  # answers and visits that have ended, which are recorded at once
+LONGEST_WAIT = 0.05  # seconds until they are in any case
 FADING = 0.8  # of what was counted, at every batch of rows
 _FORBIDDEN, _ALLOWED, _MIXED = range(3)  # addresses by their first octet
 _KINDS = {False: _FORBIDDEN, True: _ALLOWED, None: _MIXED}
@@ -63,6 +66,8 @@ class ReturnedContacts:
         self._zone = zone
         self._excludes = excludes
         self._random = random
+        self._answers: list[tuple[OpenVisit, bytes, bytes, int]] = []
+        self._recorded_at = -inf
         self.share = NewShare()
 
     def add(self, node_id: bytes, address: Address) -> bool:
@@ -72,22 +77,43 @@ class ReturnedContacts:
         contact = self._compact.write(node_id, self._compact.endpoint_of(address))
         return self._is_inside(contact) and self._frontier.add(contact)
 
-    def record(self, answers: Sequence[tuple[OpenVisit, Response]]) -> Referrals:
-        """Record the contacts of answers to visits, in the visits and in the frontier.
+    def note(self, visit: OpenVisit, response: Response) -> None:
+        """Note the answer to the query under way, to be recorded with others."""
+        compact = response.nodes if self._family is Family.IPV4 else response.nodes6
+        if compact:
+            visit.contacts += len(compact) // self._size
+            self._answers.append((visit, visit.target, compact, self._half(visit, response)))
+
+    @property
+    def has_noted(self) -> bool:
+        """Return whether answers wait to be recorded."""
+        return bool(self._answers)
+
+    def is_due(self, now: float, ended: int) -> bool:
+        """Return whether it is time to record the answers noted, and what so many visits came to.
+
+        That is when they are many, have waited, or nothing is left to visit without them.
+        """
+        if not (ended or self._answers):
+            self._recorded_at = now
+            return False
+        is_old = now - self._recorded_at >= LONGEST_WAIT or not self._frontier.has_waiting
+        return is_old or len(self._answers) + ended >= MANY
+
+    def record(self, now: float) -> Referrals:
+        """Record the contacts of the answers noted, in their visits and in the frontier.
 
         Costs some 0.2 ms, and some 4 us for each answer.
         """
-        visits, pieces, halves = [], list[bytes](), []
-        for visit, response in answers:
-            compact = response.nodes if self._family is Family.IPV4 else response.nodes6
-            if compact:
-                visits.append(visit)
-                # Those returned before come first: a node counts once for each contact.
-                pieces += visit.returned, self._checked(visit, compact)
-                visit.returned += pieces[-1]
-                halves.append(self._half(visit, response))
-        if not visits:
+        answers, self._answers, self._recorded_at = self._answers, [], now
+        if not answers:
             return Referrals(np.zeros(0, np.int64), np.zeros(0, np.uint32))
+        pieces = list[bytes]()
+        for visit, target, compact, _ in answers:
+            # Those returned before come first: a node counts once for each contact.
+            pieces += visit.returned, self._checked(visit, compact, target)
+            visit.returned += pieces[-1]
+        visits, _, _, halves = zip(*answers, strict=True)
         contacts = np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, self._size)
         sources = np.repeat(np.arange(len(pieces)), [len(piece) // self._size for piece in pieces])
         is_allowed = self._are_allowed(contacts)
@@ -117,13 +143,12 @@ class ReturnedContacts:
         referrers = id_prefixes(np.frombuffer(ids, np.uint8).reshape(-1, 4))
         return Referrals(numbers[counted], referrers[owners[counted]])
 
-    def _checked(self, visit: OpenVisit, compact: bytes) -> bytes:
-        """Count and mark the contacts of one answer, and return those that are used."""
+    def _checked(self, visit: OpenVisit, compact: bytes, target: bytes) -> bytes:
+        """Mark what is wrong with the contacts of one answer, and return those that are used."""
         size, total = self._size, len(compact) // self._size
-        visit.contacts += total
         # A search of the bytes tells nearly always that nothing is as close as this.
-        if visit.impossible_prefix in compact:
-            visit.check_distances(self._compact.read(compact))
+        if target[:IMPOSSIBLY_CLOSE] in compact:
+            visit.check_distances(target, self._compact.read(compact))
         if total <= OVERSIZED:
             return compact
         each = [compact[at : at + size] for at in range(0, total * size, size)]

@@ -100,14 +100,9 @@ class OpenVisit:
         if total - usable > MOSTLY_UNUSABLE * total:
             self.mark(VisitMark.UNUSABLE_CONTACTS)
 
-    @property
-    def impossible_prefix(self) -> bytes:
-        """Return how ids begin that are closer to the target than any node can be by chance."""
-        return self.target[:IMPOSSIBLY_CLOSE]
-
-    def check_distances(self, usable: Sequence[PackedContact]) -> None:
-        """Mark an answer with a contact that is too close to the target; its own does not count."""
-        prefix = self.impossible_prefix
+    def check_distances(self, target: bytes, usable: Sequence[PackedContact]) -> None:
+        """Mark an answer with a contact that is too close to the target; the node's own does not count."""
+        prefix = target[:IMPOSSIBLY_CLOSE]
         if any(node_id.startswith(prefix) and each != self.endpoint for node_id, each in usable):
             self.mark(VisitMark.IMPOSSIBLY_CLOSE)
 

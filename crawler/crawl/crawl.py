@@ -6,7 +6,7 @@ visits are put in batches.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from random import Random
 
 from crawler.core.exclusion import Area
@@ -23,7 +23,7 @@ from dhtnode import Contact, QueryError, Scope
 from dhtnode.bep42 import is_compliant
 from dhtnode.ids import ID_BYTES
 from dhtnode.krpc import FindNode, Response, unpack_address
-from dhtnode.net import Ended, Outgoing
+from dhtnode.net import Outgoing
 from dhtnode.outcomes import Outcome
 
 BATCH = 500  # visits that are put together
@@ -160,17 +160,11 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         """Queue unresponsive nodes for their second visit, once all others were visited."""
         return self.frontier.requeue_unresponsive() > 0
 
-    def before_results(self, results: Sequence[Ended[OpenVisit]]) -> None:
-        """Record the contacts that nodes have returned."""
-        # Under a wrong id, too, contacts are worth following: each is going to be queried itself.
-        answers = [(each.tag, each.result) for each in results if isinstance(each.result, Response)]
-        if answers:
-            referrals = self._returned.record(answers)
-            prefixes = self.frontier.table.id_prefixes(referrals.contacts)
-            self._in_degrees.add(referrals.contacts, prefixes ^ referrals.referrers)
-
     def on_end(self, visit: OpenVisit, result: Response | QueryError, took: float, now: float) -> None:
         """End a visit, or have the node queried once more."""
+        if isinstance(result, Response):
+            # Under a wrong id, too, contacts are worth following: each is going to be queried itself.
+            self._returned.note(visit, result)
         if visit.rtt is not None:
             self.second_answers += isinstance(result, Response)
             self._ended.append((visit, Outcome.ANSWERED, ANSWERED, None))
@@ -193,8 +187,11 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
             self._pace.back_off(visit.endpoint, now)
         self._ended.append((visit, outcome, UNRESPONSIVE if outcome is Outcome.TIMEOUT else FAILED, code))
 
-    def _record_ended(self) -> None:
-        """Record the visits that have ended, in the frontier and as rows."""
+    def _record(self, now: float) -> None:
+        """Record the contacts that nodes have returned, and the visits that have ended."""
+        referrals = self._returned.record(now)
+        prefixes = self.frontier.table.id_prefixes(referrals.contacts)
+        self._in_degrees.add(referrals.contacts, prefixes ^ referrals.referrers)
         ended, self._ended = self._ended, []
         numbers, states = [visit.number for visit, *_ in ended], [state for *_, state, _ in ended]
         all_referrers = self.frontier.finish(numbers, states)
@@ -209,8 +206,8 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
 
     def flush(self, now: float) -> None:
         """Put the visits made, once they are many or old, with the journal of the frontier."""
-        if self._ended:
-            self._record_ended()
+        if self._returned.is_due(now, len(self._ended)):
+            self._record(now)
         if not self._visits:
             self._batch_since = now
         elif len(self._visits) >= BATCH or now - self._batch_since >= MAX_BATCH_AGE:

@@ -14,7 +14,7 @@ from crawler.core.contact_table import Numbers, group_starts, grow, rank_in_grou
 
 WIDTH = 8  # contacts that a node names of its own part of the id space
 _HELD = EXACT_REFERRERS + 1
-_MERGED_AT_ONCE = 1 << 15
+_MERGED_AT_ONCE, _COUNTED_AT_ONCE = 1 << 15, 1 << 15
 
 
 class InDegrees:
@@ -53,8 +53,19 @@ class InDegrees:
         if len(answered):
             grow(self._farthest, int(answered[-1]) + 1)
         order = np.argsort(prefixes, kind="stable")
+        prefixes, answered = prefixes[order], answered[order]
         most = WIDTH * len(answered) // max(sighted, 1)
-        return named_from_outside(prefixes[order], self._farthest[answered[order]], most)
+        named, squares = np.zeros(EXACT_REFERRERS, np.int64), 0.0
+        # In parts of the id space, so that the memory for it does not grow with the network.
+        bits = (len(answered) // _COUNTED_AT_ONCE).bit_length()
+        ends = np.searchsorted(prefixes, np.arange(1, 1 << bits, dtype=np.uint32) << np.uint32(32 - bits))
+        for some_prefixes, some in zip(np.split(prefixes, ends), np.split(answered, ends), strict=True):
+            found = named_from_outside(some_prefixes, self._farthest[some], most)
+            named += found.named
+            squares += found.together * sum(found.named)
+        once, twice, thrice, four_times = named.tolist()
+        together = squares / float(named.sum()) if squares else 1.0
+        return OutsideNamings((once, twice, thrice, four_times), together)
 
     def _merge(self) -> None:
         """Keep the farthest of those held and those that wait."""

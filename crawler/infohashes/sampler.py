@@ -29,7 +29,7 @@ from crawler.zone import Zone
 from dhtnode import Address, QueryError, QueryRefused, Scope
 from dhtnode.ids import ID_BYTES
 from dhtnode.krpc import CompactContacts, FindNode, PackedEndpoint, Response, SampleInfohashes, unpack_address
-from dhtnode.net import Ended, Outgoing
+from dhtnode.net import Outgoing
 from dhtnode.outcomes import Outcome, outcome_of
 
 Turn: TypeAlias = tuple[NodeToSample, PackedEndpoint, int]
@@ -113,6 +113,7 @@ class Sampler(Crawl[OpenSampling]):
         self._claimed: deque[OpenSampling] = deque()
         self._claimed_at = 0.0
         self._counted: deque[OpenSampling] = deque()  # queries that the pace has counted already
+        self._ended: list[tuple[OpenSampling, Outcome, float]] = []
         self._rows: list[NodeSample] = []
         self._rows_since = 0.0
 
@@ -131,8 +132,8 @@ class Sampler(Crawl[OpenSampling]):
 
     @property
     def has_turns(self) -> bool:
-        """Return whether nodes wait for their turn to be claimed."""
-        return bool(self._again) or self.frontier.has_waiting
+        """Return whether nodes wait for their turn to be claimed, or more of them may in a moment."""
+        return bool(self._again or self._ended) or self.frontier.has_waiting or self._returned.has_noted
 
     def take_turns(self, now: float, slots: int) -> tuple[list[Turn], float]:
         """Return turns to be claimed, as many as the pace allows soon, and how long to wait if none.
@@ -229,14 +230,10 @@ class Sampler(Crawl[OpenSampling]):
         self.queries -= 1
         self._end(visit, Outcome.NOT_SENT if visit.is_first_query else visit.outcome or Outcome.NOT_SENT)
 
-    def before_results(self, results: Sequence[Ended[OpenSampling]]) -> None:
-        """Record the contacts that nodes have returned."""
-        self._returned.record(
-            [(each.tag, each.result) for each in results if isinstance(each.result, Response)]
-        )
-
     def on_end(self, visit: OpenSampling, result: Response | QueryError, took: float, now: float) -> None:
         """Record what a node has returned; end its visit, or have it queried for contacts."""
+        if isinstance(result, Response):
+            self._returned.note(visit, result)
         if visit.outcome is not None:
             self._on_contacts(visit, visit.outcome, result, took, now)
         elif isinstance(result, Response):
@@ -298,38 +295,51 @@ class Sampler(Crawl[OpenSampling]):
 
     def _end(self, visit: OpenSampling, outcome: Outcome) -> None:
         self.outcomes[outcome] += 1
-        if not visit.is_again:
-            state = ANSWERED if visit.rtt is not None else FAILED
-            # Only where contacts are followed has a second visit a use: a sample has to wait for its turn.
-            if outcome is Outcome.TIMEOUT and self.follows_contacts:
-                state = UNRESPONSIVE
-            self.frontier.finish([visit.number], [state])
+        self._ended.append((visit, outcome, self._wall_clock()))
+
+    def _record(self, now: float) -> None:
+        """Record the contacts that nodes have returned, and the visits that have ended."""
+        self._returned.record(now)
+        ended, self._ended = self._ended, []
+        new = [
+            (visit.number, self._state(visit, outcome)) for visit, outcome, _ in ended if not visit.is_again
+        ]
+        self.frontier.finish([number for number, _ in new], [state for _, state in new])
+        self._rows += [self._row(*each) for each in ended]
+        self.on_all_sent()
+
+    def _state(self, visit: OpenSampling, outcome: Outcome) -> int:
+        # Only where contacts are followed has a second visit a use: a sample has to wait for its turn.
+        if outcome is Outcome.TIMEOUT and self.follows_contacts:
+            return UNRESPONSIVE
+        return ANSWERED if visit.rtt is not None else FAILED
+
+    def _row(self, visit: OpenSampling, outcome: Outcome, wall: float) -> NodeSample:
         if self._unexpected.pop(visit.address, 0) >= FLOOD_DATAGRAMS:
             visit.mark(VisitMark.FLOOD)
-        wall = self._wall_clock()
         keeps_turn = visit.outcome is Outcome.NOT_DUE
         interval = visit.interval if outcome is Outcome.ANSWERED else visit.known_interval
-        self._rows.append(
-            NodeSample(
-                node_id=visit.node_id,
-                address=visit.address,
-                taken_at=utc_text(wall),
-                outcome=outcome,
-                error_code=visit.code,
-                rtt_ms=None if visit.rtt is None else round(1000 * visit.rtt, 3),
-                version=visit.version,
-                num=visit.num,
-                interval=visit.interval,
-                samples=visit.samples,
-                next_at=None if keeps_turn else utc_text(wall + pause_after(outcome, interval)),
-                contacts=visit.contacts,
-                new_contacts=visit.new_contacts,
-                marks=visit.sorted_marks,
-            )
+        return NodeSample(
+            node_id=visit.node_id,
+            address=visit.address,
+            taken_at=utc_text(wall),
+            outcome=outcome,
+            error_code=visit.code,
+            rtt_ms=None if visit.rtt is None else round(1000 * visit.rtt, 3),
+            version=visit.version,
+            num=visit.num,
+            interval=visit.interval,
+            samples=visit.samples,
+            next_at=None if keeps_turn else utc_text(wall + pause_after(outcome, interval)),
+            contacts=visit.contacts,
+            new_contacts=visit.new_contacts,
+            marks=visit.sorted_marks,
         )
 
     def flush(self, now: float) -> None:
         """Put the samples taken, once they are many or old, with the journal of the frontier."""
+        if self._returned.is_due(now, len(self._ended)):
+            self._record(now)
         if not self._rows:
             self._rows_since = now
         elif len(self._rows) >= BATCH or now - self._rows_since >= MAX_BATCH_AGE:

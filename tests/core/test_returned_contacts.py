@@ -45,7 +45,8 @@ class Scene:
         return visit, Response(b"aaaa", NodeId(node_id or visit.node_id), **named)
 
     def record(self, visit, *contacts, **more):
-        return self.returned.record([self.answer(visit, *contacts, **more)])
+        self.returned.note(*self.answer(visit, *contacts, **more))
+        return self.returned.record(0.0)
 
     def queued(self):
         """Return the hosts that are to be visited."""
@@ -92,7 +93,9 @@ def test_node_counts_once_for_each_contact_it_returns():
     scene = Scene()
     first, second = scene.visit(1), scene.visit(2)
     one, two, three = (scene.contact(f"44.0.0.{number}") for number in (1, 2, 3))
-    referrals = scene.returned.record([scene.answer(first, one, two, one), scene.answer(second, two)])
+    for answer in (scene.answer(first, one, two, one), scene.answer(second, two)):
+        scene.returned.note(*answer)
+    referrals = scene.returned.record(0.0)
     assert referrals.contacts.tolist() == [0, 1, 1]
     assert [each >> 24 for each in referrals.referrers.tolist()] == [1, 1, 2]
     assert scene.record(first, two, three).contacts.tolist() == [2]
@@ -144,6 +147,28 @@ def test_contact_too_close_to_the_target_is_marked():
     visit = scene.visit(1)
     scene.record(visit, scene.contact("44.0.0.1", visit.target[:6] + bytes(14)))
     assert visit.sorted_marks == ("impossibly-close",)
+
+
+def test_answers_are_recorded_when_many_or_old_or_needed():
+    scene = Scene()
+    returned, nodes = scene.returned, [scene.contact(f"44.0.0.{number}") for number in range(1, 3)]
+    assert not returned.is_due(10.0, 0)
+    returned.note(*scene.answer(scene.visit(1), nodes[0]))
+    assert returned.is_due(10.0, 0)  # nothing is left to visit without it
+    returned.record(10.0)
+    assert not returned.is_due(10.0, 0)
+    returned.note(*scene.answer(scene.visit(1), nodes[1]))
+    assert [returned.is_due(now, 0) for now in (10.04, 10.06)] == [False, True]
+    assert [returned.is_due(10.0, ended) for ended in (254, 255)] == [False, True]
+
+
+def test_two_answers_of_a_node_recorded_at_once_count_once():
+    scene = Scene()
+    visit, contact = scene.visit(1), scene.contact("44.0.0.1")
+    for _ in range(2):
+        scene.returned.note(*scene.answer(visit, contact))
+    assert scene.returned.record(0.0).contacts.tolist() == [0]
+    assert (visit.contacts, visit.new_contacts) == (2, 1)
 
 
 def test_old_counts_of_new_contacts_fade_by_a_fifth():

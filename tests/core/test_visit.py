@@ -34,9 +34,9 @@ def test_contact_closer_to_the_target_than_chance_allows_is_marked(shared, is_ma
     """Of another node: under its own endpoint a node may well return itself."""
     looked_at = visit()
     close = looked_at.target[:shared] + bytes(20 - shared)
-    looked_at.check_distances([(close, looked_at.endpoint)])
+    looked_at.check_distances(looked_at.target, [(close, looked_at.endpoint)])
     assert looked_at.sorted_marks == ()
-    looked_at.check_distances([(close, looked_at.endpoint - 1)])
+    looked_at.check_distances(looked_at.target, [(close, looked_at.endpoint - 1)])
     assert looked_at.sorted_marks == (("impossibly-close",) if is_marked else ())
 
 

@@ -3,6 +3,7 @@
 from random import Random
 
 import numpy as np
+import pytest
 
 from crawler.analysis.crawl_size import OutsideNamings
 from crawler.analysis.outside_referrers import named_from_outside
@@ -36,6 +37,21 @@ def test_counts_are_those_of_all_referrers(monkeypatch):
         expected = named_from_outside(words(*ids), everyone, 8 * 60 // 90)
         assert held.outside(np.arange(60), words(*ids), 90) == expected
         assert sum(expected.named) >= 4
+
+
+def test_counts_in_parts_of_the_id_space_add_up(monkeypatch):
+    random = Random(2)
+    ids = words(*random.sample(range(1 << 32), 3000))
+    held = InDegrees()
+    for referrer in random.sample(range(3000), 300):
+        named = random.sample(range(3000), 8)
+        held.add(numbers(*named), ids[named] ^ ids[referrer])
+    whole = held.outside(np.arange(3000), ids, 4000)
+    monkeypatch.setattr(in_degrees, "_COUNTED_AT_ONCE", 200)
+    parts = held.outside(np.arange(3000), ids, 4000)
+    assert parts.named == whole.named
+    assert parts.together == pytest.approx(whole.together)
+    assert whole.together > 1
 
 
 def test_only_nodes_that_answered_count():
