@@ -58,18 +58,25 @@ def read_untrusted(data: bytes, max_items: int = MAX_ITEMS) -> Value:
     Canonical input may have integers of any length.  Other input may have `max_items` values and
     keys, at up to 2 us each.
     """
+    value = read_canonical_untrusted(data)
+    return _TolerantDecoder(max_items).decode(data) if value is None else value
+
+
+def read_canonical_untrusted(data: bytes) -> Value | None:
+    """Return the value that `data` is the encoding of, or None if that takes a tolerant decoder.
+
+    0.4 to 1 us for a message of the network; raises nothing.
+    """
     # bencode2 bounds neither depth nor items, so it gets only input that cannot have too many.  Each
     # level ends with an `e`, hence more levels than `MAX_DEPTH` need more `e` than that.
     # A refusal costs it 40 times a success: it does not see what does not end as a message ends.
-    if len(data) <= _FAST_BYTES and data[-1:] == b"e" and data.count(b"e") <= MAX_DEPTH:
-        try:
-            value: Value = bencode2.bdecode(data)
-        except ValueError:
-            # Not canonical, or not bencode at all: the tolerant decoder finds out.
-            pass
-        else:
-            return value
-    return _TolerantDecoder(max_items).decode(data)
+    if len(data) > _FAST_BYTES or data[-1:] != b"e" or data.count(b"e") > MAX_DEPTH:
+        return None
+    try:
+        value: Value = bencode2.bdecode(data)
+    except ValueError:
+        return None
+    return value
 
 
 def read_prefix_untrusted(data: bytes, max_items: int = MAX_ITEMS) -> tuple[Value, int]:

@@ -59,6 +59,7 @@ class Traffic:
     answers: int = 0
     timeouts: int = 0
 
+    @property
     def counts(self) -> Counter[str]:
         """Return the counts by name."""
         return Counter({field.name.replace("_", " "): getattr(self, field.name) for field in fields(self)})

@@ -273,7 +273,12 @@ class SocketNode:
         )
         fast_path = FastPath(self.table, context.peers, context.tokens, version=VERSION_TAG)
         return Inbound(
-            self.family, responder.respond, context.admission, fast_path=fast_path, version=VERSION_TAG
+            self.family,
+            self.rpc.sources,
+            responder.respond,
+            context.admission,
+            fast_path=None if self.settings.read_only else fast_path,
+            version=VERSION_TAG,
         )
 
     async def _find_nodes(self, target: NodeId) -> LookupDriver:

@@ -43,7 +43,7 @@ class Bucket:
     refreshed; -inf until then.
     """
 
-    __slots__ = ("_compact", "_compact_until", "bits", "changed_at", "low", "nodes", "replacements", "size")
+    __slots__ = ("bits", "changed_at", "compact", "compact_until", "low", "nodes", "replacements", "size")
 
     def __init__(self, low: int, bits: int, size: int) -> None:
         self.low = low
@@ -52,8 +52,8 @@ class Bucket:
         self.nodes: list[Entry] = []
         self.replacements: list[Entry] = []
         self.changed_at = -inf
-        self._compact = b""
-        self._compact_until = -inf
+        self.compact = b""
+        self.compact_until = -inf
 
     @property
     def high(self) -> int:
@@ -186,22 +186,21 @@ class Bucket:
     def whole_compact(self, now: float) -> bytes | None:
         """Return the compact form of all nodes when the bucket is full of good ones, else None.
 
-        Constant cost until a node comes, goes or times out, or the first would have stopped being good.
+        `compact` has the same until a node comes, goes or times out, or `compact_until`, when the first
+        would have stopped being good.
         """
-        if now < self._compact_until:
-            return self._compact
         if not self.is_full:
             return None
         until = min(entry.good_until for entry in self.nodes)
         if now >= until:
             return None
-        self._compact = b"".join([entry.compact for entry in self.nodes])
-        self._compact_until = until
-        return self._compact
+        self.compact = b"".join([entry.compact for entry in self.nodes])
+        self.compact_until = until
+        return self.compact
 
     def forget_compact(self) -> None:
         """Drop the compact bytes, because a node came, went or timed out."""
-        self._compact_until = -inf
+        self.compact_until = -inf
 
     def info(self, now: float) -> BucketInfo:
         """Return the numbers of this bucket."""
@@ -233,11 +232,11 @@ class Bucket:
         )
         require(len({entry.network for entry in entries}) == len(entries), "one node per network")
         require(len({entry.contact.node_id for entry in entries}) == len(entries), "no id is there twice")
-        if self._compact_until > -inf:
+        if self.compact_until > -inf:
             require(len(nodes) == self.size, "compact bytes are those of a full bucket")
-            require(self._compact == b"".join(entry.compact for entry in nodes), "compact bytes are current")
+            require(self.compact == b"".join(entry.compact for entry in nodes), "compact bytes are current")
             require(
-                all(self._compact_until <= entry.good_until for entry in nodes),
+                all(self.compact_until <= entry.good_until for entry in nodes),
                 "nodes in compact bytes are good",
             )
 

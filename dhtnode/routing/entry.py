@@ -74,6 +74,10 @@ class Entry:
         """Return when the node last answered or sent a query."""
         return self.last_answer if self.last_query is None else max(self.last_answer, self.last_query)
 
+    def rank(self, now: float) -> tuple[bool, bool, bool, float]:
+        """Return a key that sorts nodes: good ones first, then compliant ones, then by last answer."""
+        return self.bad, self.good_until <= now, not self.compliant, -self.last_answer
+
     def info(self) -> NodeInfo:
         """Return a copy of what is known."""
         return NodeInfo(

@@ -76,7 +76,7 @@ class RoutingTable:
         self.node_id = node_id
         self.family = family
         self._scope = scope
-        self._bucket_size = bucket_size
+        self.bucket_size = bucket_size
         self._good_for = good_for
         self._bad_after = bad_after
         self._ours = ours
@@ -156,10 +156,10 @@ class RoutingTable:
         Buckets with a new range are stale.  Cost: as much as adding every node once more.
         """
         changed_at = {(bucket.low, bucket.high): bucket.changed_at for bucket in self._tree}
-        ranked = sorted(self._index.by_address.values(), key=lambda entry: _rank(entry, now))
+        ranked = sorted(self._index.by_address.values(), key=lambda entry: entry.rank(now))
         self.node_id = node_id
-        self._tree = BucketTree(as_int(node_id), self._bucket_size)
-        self._index = EntryIndex(self._bucket_size)
+        self._tree = BucketTree(as_int(node_id), self.bucket_size)
+        self._index = EntryIndex(self.bucket_size)
         for entry in self._tree.insert_all(ranked):
             self._index.add(entry)
         for bucket in self._tree:
@@ -171,18 +171,21 @@ class RoutingTable:
         When there are fewer in the whole table, the closest questionable ones fill up; bad ones
         are never returned.  Cost: the bucket of the target, others only while good nodes are missing.
         """
-        wanted = self._bucket_size if count is None else count
+        wanted = self.bucket_size if count is None else count
         return [entry.contact for entry in self._tree.closest(as_int(target), now, wanted)]
 
     def closest_compact(self, target: bytes, now: float) -> bytes:
         """Return the compact contacts of `closest`, in any order; constant cost in most tables."""
         number = as_int(target)
+        bucket = self._tree.bucket_of(number)
         # A bucket full of good nodes is the answer for every target in it, so its bytes are stored.
         # They are not sorted by distance: no receiver may rely on that anyway.
-        whole = self._tree.bucket_of(number).whole_compact(now)
+        if now < bucket.compact_until:
+            return bucket.compact
+        whole = bucket.whole_compact(now)
         if whole is not None:
             return whole
-        closest = self._tree.closest(number, now, self._bucket_size)
+        closest = self._tree.closest(number, now, self.bucket_size)
         return b"".join([entry.compact for entry in closest])
 
     def questionable(self, now: float) -> list[Contact]:
@@ -337,14 +340,10 @@ class RoutingTable:
             bucket.exchange(displaced, entry, now)
             if displaced.good_until <= now:
                 self._remove(displaced)
-        if len(bucket.replacements) > self._bucket_size:
+        if len(bucket.replacements) > self.bucket_size:
             self._remove(bucket.weakest_replacement(entry, now))
         return InsertOutcome.CACHED if entry.replacement else InsertOutcome.ADDED
 
     def _remove(self, entry: Entry) -> None:
         self._index.remove(entry)
         self._tree.bucket_of(entry.number).remove(entry)
-
-
-def _rank(entry: Entry, now: float) -> tuple[bool, bool, bool, float]:
-    return entry.bad, entry.good_until <= now, not entry.compliant, -entry.last_answer

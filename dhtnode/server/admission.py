@@ -8,6 +8,7 @@ Every rate is kept as one number per meter, the moment up to which what was used
 generic cell rate algorithm): a meter that is not in use needs no upkeep.
 """
 
+from math import inf
 from typing import TypeAlias
 
 from dhtnode.server.sources import Meters, Source
@@ -29,13 +30,17 @@ PROOFS_RATE = 50  # pings per second to those that keep querying while there is 
 
 
 class Admission:
-    """The limits on what others may use of one node; all methods have constant cost."""
+    """The limits on what others may use of one node; all methods have constant cost.
+
+    Attributes are seconds per datagram or byte, and bytes: `Inbound.answer` applies them to most
+    datagrams, as `admit` would.  All replies together are paid for up to `replies_until`.
+    """
 
     def __init__(self, settings: NodeSettings) -> None:
         """Apply the limits of the settings; `math.inf` lifts one."""
         self.meters = Meters()
         self._proof_lasts = settings.good_for
-        self._proofs = TokenBucket(PROOFS_RATE, PROOFS_RATE, float("-inf"))
+        self._proofs = TokenBucket(PROOFS_RATE, PROOFS_RATE, -inf)
         self.change_limits(settings)
 
     def change_limits(self, settings: NodeSettings) -> None:
@@ -43,19 +48,27 @@ class Admission:
 
         The meters of sources are to be reset too, see `Sources.reset_meters`.
         """
-        self._host_interval = 1.0 / settings.host_rate
+        self.host_interval = 1.0 / settings.host_rate
         self._host_slack = settings.host_burst / settings.host_rate
-        self._network_interval = 1.0 / settings.network_rate
+        self.network_interval = 1.0 / settings.network_rate
         self._network_slack = settings.network_burst / settings.network_rate
-        self._seconds_per_byte = 1.0 / settings.reply_rate
+        self.seconds_per_byte = 1.0 / settings.reply_rate
         self._reply_slack = settings.reply_burst / settings.reply_rate
         self._newcomers_slack = self._reply_slack * NEWCOMERS_SHARE
         self._regulars_slack = self._reply_slack * REGULARS_SHARE
         # Else sources would wait at the old rate for what the new one allows.
-        self._replies_until = float("-inf")
-        self._max_payload = settings.max_payload
+        self.replies_until = -inf
+        self.max_payload = settings.max_payload
         self._max_item_payload = settings.max_item_payload
-        self._max_amplification = settings.max_amplification
+        self.max_amplification = settings.max_amplification
+
+    def limits(self, now: float, is_behind: bool) -> tuple[float, float, float]:
+        """Return up to when a host, a network and all replies may be used so that `admit` is not needed.
+
+        Then the datagram is admitted whatever its source is.
+        """
+        newcomers_limit = -inf if is_behind else now + self._newcomers_slack
+        return now + self._host_slack, now + self._network_slack, newcomers_limit
 
     def admit(self, source: Source, size: int, now: float, is_behind: bool = False) -> Verdict:
         """Record a datagram of `size` bytes and decide on it.
@@ -63,30 +76,22 @@ class Admission:
         `is_behind` means that more comes than can be handled: then sources that just came are dropped.
         """
         host, network = source.host, source.network
-        host_until, network_until = host.used_until, network.used_until
-        if host_until < now:
-            host_until = now
-        elif host_until - now > self._host_slack:
+        if host.used_until > now + self._host_slack:
             return FROM_ADDRESS, 0
-        if network_until < now:
-            network_until = now
-        elif network_until - now > self._network_slack:
+        if network.used_until > now + self._network_slack:
             return FROM_NETWORK, 0
-        host.used_until = host_until + self._host_interval
-        network.used_until = network_until + self._network_interval
+        host.used_until = max(host.used_until, now) + self.host_interval
+        network.used_until = max(network.used_until, now) + self.network_interval
         source.datagrams += 1
-        owed = self._replies_until - now
-        if owed < 0.0:
-            self._replies_until = now
-        if is_behind or owed > self._newcomers_slack:
-            if owed > self._slack_of(source, now):
+        if is_behind or self.replies_until > now + self._newcomers_slack:
+            if self.replies_until > now + self._slack_of(source, now):
                 return NO_BUDGET, 0
             if is_behind and source.datagrams < REGULAR_AFTER and now >= source.proven_until:
                 return TOO_BUSY, 0
         # A forged query must not buy much more traffic towards its victim than it cost.
-        paid_for = size * self._max_amplification
-        if now < source.proven_until or paid_for >= self._max_payload:
-            return None, self._max_payload
+        paid_for = size * self.max_amplification
+        if now < source.proven_until or paid_for >= self.max_payload:
+            return None, self.max_payload
         return None, int(paid_for)
 
     def item_budget(self, source: Source, size: int, now: float) -> int:
@@ -95,7 +100,7 @@ class Admission:
         An item of full size is longer than BEP 32 allows a reply to be; it may have a whole datagram
         (BEP 44).
         """
-        paid_for = size * self._max_amplification
+        paid_for = size * self.max_amplification
         if now < source.proven_until or paid_for >= self._max_item_payload:
             return self._max_item_payload
         return int(paid_for)
@@ -106,12 +111,12 @@ class Admission:
         It proves the address and is not charged.
         """
         source.proven_until = now + self._proof_lasts
-        source.host.used_until -= self._host_interval
-        source.network.used_until -= self._network_interval
+        source.host.used_until -= self.host_interval
+        source.network.used_until -= self.network_interval
 
-    def spend(self, size: int) -> None:
-        """Take the `size` bytes of a reply to the query just admitted out of the budget for replies."""
-        self._replies_until += size * self._seconds_per_byte
+    def spend(self, size: int, now: float) -> None:
+        """Take the `size` bytes of a reply out of the budget for replies."""
+        self.replies_until = max(self.replies_until, now) + size * self.seconds_per_byte
 
     def wants_proof(self, source: Source, now: float) -> bool:
         """Return whether to ping a source that got no reply for want of budget.

@@ -7,18 +7,17 @@ saves some ten objects per query, about 25 of 40 us.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from dhtnode.addresses import Family
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.krpc.codec import MAX_TRANSACTION_ID_BYTES
-from dhtnode.krpc.methods import MAX_TOKEN_BYTES, Fields
+from dhtnode.krpc.methods import MAX_TOKEN_BYTES
 from dhtnode.routing.table import RoutingTable
 from dhtnode.server.peer_store import VALUE_BYTES, PeerStore
 from dhtnode.server.sources import Source
 from dhtnode.server.tokens import TokenIssuer
 
-_Body: TypeAlias = bytes | None
 _BEFORE_ID = [b"e1:t%d:" % length for length in range(MAX_TRANSACTION_ID_BYTES + 1)]
 _STORE_IS_FULL = b"d1:eli202e13:Store is fulle"
 _UNUSUAL = frozenset({b"want", b"scrape", b"noseed"})
@@ -39,11 +38,22 @@ class FastPath:
         self._peers = peers
         self._tokens = tokens
         self.renew_id(table.node_id)
-        self._nodes_key = b"5:nodes" if table.family is Family.IPV4 else b"6:nodes6"
+        nodes_key = b"5:nodes%d:" if table.family is Family.IPV4 else b"6:nodes6%d:"
+        # By the bytes of contacts that follow: a full bucket, or as many as there are.
+        sizes = (count * table.family.contact_bytes for count in range(table.bucket_size + 1))
+        self._nodes_keys = {size: nodes_key % size for size in sizes}
         self._value_bytes = VALUE_BYTES[table.family]
-        self._before_type = (b"" if version is None else b"1:v%d:%b" % (len(version), version)) + b"1:y1:"
-        self._always = len(self._open) + len(self._before_type) + len(b"re")
-        self._methods: dict[bytes, Callable[[Fields, Source, int, float], _Body]] = {
+        before_type = (b"" if version is None else b"1:v%d:%b" % (len(version), version)) + b"1:y1:"
+        self._tail, self._error_tail = before_type + b"re", before_type + b"ee"
+        # By the length of a transaction id: what stands before it, and all bytes but those of the body.
+        always = (
+            len(b"d2:ip18:" if table.family is Family.IPV6 else b"d2:ip6:")
+            + table.family.address_bytes
+            + len(self._open)
+            + len(self._tail)
+        )
+        self._frames = [(before, always + len(before) + n) for n, before in enumerate(_BEFORE_ID)]
+        self._methods: dict[bytes, Callable[[Any, Source, int, float], bytes | None]] = {
             b"ping": self._ping,
             b"find_node": self._find_node,
             b"get_peers": self._get_peers,
@@ -55,55 +65,62 @@ class FastPath:
         self._own_id = node_id
         self._open = b"1:rd2:id20:" + node_id
 
-    def reply(self, fields: Fields, source: Source, now: float, budget: int) -> bytes | None:
-        """Return the reply to a query whose fields were read, or None to leave it to the slow path.
+    def reply(self, fields: Any, source: Source, now: float, budget: int) -> bytes | None:
+        """Return the reply to what a datagram holds, or None to leave it to the slow path.
 
         It has at most `budget` bytes; queries for which contacts must be left out take the slow path too.
         """
-        arguments, name, transaction_id = fields.get(b"a"), fields.get(b"q"), fields.get(b"t")
-        if type(arguments) is not dict or type(name) is not bytes or type(transaction_id) is not bytes:
+        if type(fields) is not dict or fields.get(b"y") != b"q" or b"ro" in fields:
             return None
-        node_id, method = arguments.get(b"id"), self._methods.get(name)
-        if method is None or type(node_id) is not bytes or len(node_id) != ID_BYTES or b"ro" in fields:
+        try:
+            arguments, name, transaction_id = fields[b"a"], fields[b"q"], fields[b"t"]
+            node_id = arguments[b"id"]
+            method = self._methods[name]
+            before_id, always = self._frames[len(transaction_id)]
+        except (KeyError, TypeError, IndexError):
+            # A key is missing or of a wrong type, or the method is another one.
             return None
-        if node_id == self._own_id or len(transaction_id) > MAX_TRANSACTION_ID_BYTES:
+        if type(transaction_id) is not bytes or type(node_id) is not bytes or len(node_id) != ID_BYTES:
             return None
-        head, before_id = source.head, _BEFORE_ID[len(transaction_id)]
-        budget -= len(head) + self._always + len(before_id) + len(transaction_id)
-        body = method(arguments, source, budget, now)
+        if node_id == self._own_id:
+            return None
+        body = method(arguments, source, budget - always, now)
+        if body is None:
+            return None
         if body is _STORE_IS_FULL:
             # An error, whose keys are e, ip, t, v, y; always shorter than the announce that it answers.
-            return b"".join(
-                (_STORE_IS_FULL, head[1:], before_id[1:], transaction_id, self._before_type, b"ee")
-            )
-        if body is None or len(body) > budget:
-            return None
-        return b"".join((head, self._open, body, before_id, transaction_id, self._before_type, b"re"))
+            return b"".join((body, source.head[1:], before_id[1:], transaction_id, self._error_tail))
+        reply = b"".join((source.head, self._open, body, before_id, transaction_id, self._tail))
+        return reply if len(reply) <= budget else None
 
-    def _ping(self, _arguments: Fields, _source: Source, _budget: int, _now: float) -> _Body:
+    def _ping(self, _arguments: Any, _source: Source, _budget: int, _now: float) -> bytes | None:
         return b""
 
-    def _find_node(self, arguments: Fields, _source: Source, _budget: int, now: float) -> _Body:
+    def _find_node(self, arguments: Any, _source: Source, _budget: int, now: float) -> bytes | None:
         target = arguments.get(b"target")
         if type(target) is not bytes or len(target) != ID_BYTES or b"want" in arguments:
             return None
         nodes = self._table.closest_compact(target, now)
-        return b"%b%d:%b" % (self._nodes_key, len(nodes), nodes)
+        return self._nodes_keys[len(nodes)] + nodes
 
-    def _get_peers(self, arguments: Fields, source: Source, budget: int, now: float) -> _Body:
+    def _get_peers(self, arguments: Any, source: Source, budget: int, now: float) -> bytes | None:
         info_hash = arguments.get(b"info_hash")
         if type(info_hash) is not bytes or len(info_hash) != ID_BYTES or not _UNUSUAL.isdisjoint(arguments):
             return None
-        info_hash = InfoHash(info_hash)
         nodes = self._table.closest_compact(info_hash, now)
-        body = b"%b%d:%b" % (self._nodes_key, len(nodes), nodes)
-        if self._peers.has_capacity(info_hash, source.address.host):
-            body += b"5:token8:" + self._tokens.issue(source.packed_host, info_hash, now)
-        left = budget - len(body) - len(b"6:valuesle")
-        values = self._peers.sample_encoded(info_hash, self._table.family, left // self._value_bytes, now)
-        return body + b"6:valuesl" + values + b"e" if values else body
+        key = self._nodes_keys[len(nodes)]
+        if self._peers.has_capacity(InfoHash(info_hash), source.address.host):
+            token = self._tokens.issue(source.packed_host, InfoHash(info_hash), now)
+            body = b"".join((key, nodes, b"5:token8:", token))
+        else:
+            body = key + nodes
+        if info_hash not in self._peers.swarms:
+            return body
+        count = (budget - len(body) - len(b"6:valuesle")) // self._value_bytes
+        values = self._peers.sample_encoded(InfoHash(info_hash), self._table.family, count, now)
+        return b"%b6:valuesl%be" % (body, values) if values else body
 
-    def _announce_peer(self, arguments: Fields, source: Source, _budget: int, now: float) -> _Body:
+    def _announce_peer(self, arguments: Any, source: Source, _budget: int, now: float) -> bytes | None:
         info_hash, port, token = arguments.get(b"info_hash"), arguments.get(b"port"), arguments.get(b"token")
         implied, seed = arguments.get(b"implied_port", 0), arguments.get(b"seed", 0)
         if type(info_hash) is not bytes or len(info_hash) != ID_BYTES or type(token) is not bytes:
@@ -116,15 +133,6 @@ class FastPath:
         host = source.address.host
         if not self._tokens.accepts(token, source.packed_host, info_hash, now):
             return None
-        if not self._peers.has_capacity(info_hash, host):
-            self._peers.refuse()
-            return _STORE_IS_FULL
         compact = source.packed_host + (source.address.port if implied else port).to_bytes(2, "big")
-        self._peers.store(info_hash, host, compact, now, seed=seed != 0)
-        return b""
-
-
-def sender_of(fields: Fields) -> NodeId:
-    """Return the id of the node that sent a query which `FastPath.reply` has answered."""
-    arguments: Any = fields[b"a"]
-    return NodeId(arguments[b"id"])
+        is_stored = self._peers.store(info_hash, host, compact, now, seed=seed != 0)
+        return b"" if is_stored else _STORE_IS_FULL

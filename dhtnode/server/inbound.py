@@ -1,101 +1,157 @@
-"""Queries of others, from decoded fields to the bytes of a reply: pure.
+"""The datagrams that reach one socket, from their bytes to those of the replies: pure.
 
-Admission has decided before that a query is read at all, and how many bytes may answer it.  Common
-queries take the fast path; all others become a message and go to the responder.
+`answer` is the loop that a flood of common queries goes through: admit, decode, reply, with few calls
+for each.  What is not common comes out of it again: answers to our queries, which `net.rpc` knows,
+and all other queries, which become a message for the responder in `on_query`.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from dhtnode.addresses import Address, Family
+from dhtnode.addresses import Address, Contact, Family
+from dhtnode.bencode import Value, read_canonical_untrusted
 from dhtnode.ids import NodeId
-from dhtnode.krpc.codec import encode, read_fields
+from dhtnode.krpc.codec import MIN_MESSAGE_BYTES, encode, read_fields
 from dhtnode.krpc.messages import Error, Get, Query, Response
 from dhtnode.krpc.methods import Fields
 from dhtnode.server.admission import Admission
-from dhtnode.server.fast_path import FastPath, sender_of
-from dhtnode.server.sources import Source
+from dhtnode.server.fast_path import FastPath
+from dhtnode.server.sources import Source, Sources
 
 Respond: TypeAlias = Callable[[Query, Address, float, int], Response | Error | None]
 """A function that answers a query from a source, at a time, in so many bytes."""
+
+Arrival: TypeAlias = tuple[bytes, tuple[str, int]]
+"""A datagram and its source, host and port."""
+
+Reply: TypeAlias = tuple[bytes, Address]
+"""A datagram and its destination."""
+
+Uncommon: TypeAlias = tuple[bytes, Value | None, Source, str | None, int]
+"""A datagram, its value if it is canonical, its source, and what `Admission.admit` decided."""
 
 SEEN_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
 
 
 class Inbound:
-    """The queries that reach one socket."""
+    """The queries that reach one socket.
+
+    `seen` are the senders of queries, each now and then, as possible contacts: to be taken out by the
+    caller.  Read-only nodes are never among them (BEP 43).
+    """
 
     def __init__(
         self,
         family: Family,
+        sources: Sources,
         respond: Respond,
         admission: Admission,
         *,
         fast_path: FastPath | None = None,
         version: bytes | None = None,
     ) -> None:
+        self.seen: list[Contact] = []
         self._received = 0
+        self._not_allowed = 0
         self._too_long = 0
         self._family = family
+        self._sources = sources
         self._respond = respond
         self._admission = admission
         self._fast_path = fast_path
         self._version = version
 
+    @property
     def counts(self) -> Counter[str]:
         """Return what has been counted, by name."""
-        return Counter({"queries received": self._received, "dropped: reply too long": self._too_long})
+        return Counter(
+            {
+                "queries received": self._received,
+                "dropped: source not allowed": self._not_allowed,
+                "dropped: reply too long": self._too_long,
+            }
+        )
 
     def renew_id(self, node_id: NodeId) -> None:
         """Answer under another id from now on; the table is renewed by the caller."""
         if self._fast_path is not None:
             self._fast_path.renew_id(node_id)
 
-    def on_query(
-        self, fields: Fields, source: Source, size: int, budget: int, now: float
-    ) -> tuple[bytes | None, NodeId | None]:
-        """Return the reply to a query of `size` bytes, and the id of its sender; None for none.
+    def answer(
+        self, arrived: Iterator[Arrival], now: float, replies: list[Reply], *, is_behind: bool = False
+    ) -> Iterator[Uncommon]:
+        """Append the replies to common queries; yield what else has come, in the order of arrival.
 
-        The sender is returned now and then, as a possible contact; never if it is read-only (BEP 43).
+        `is_behind` means that more comes than can be handled.
+        """
+        admission, find, get = self._admission, self._sources.find, self._sources.get
+        fast_reply = _no_reply if self._fast_path is None else self._fast_path.reply
+        host_limit, network_limit, reply_limit = admission.limits(now, is_behind)
+        for data, pair in arrived:
+            source, size = find(pair) or get(pair), len(data)
+            if not source.is_allowed:
+                self._not_allowed += 1
+                continue
+            host, network, replied = source.host, source.network, admission.replies_until
+            if host.used_until > host_limit or network.used_until > network_limit or replied > reply_limit:
+                refusal, budget = admission.admit(source, size, now, is_behind)
+            else:
+                # As `admit` does it.  The calls, of `max` too, would take longer than what they do.
+                until = host.used_until if host.used_until > now else now  # noqa: FURB136
+                host.used_until = until + admission.host_interval
+                until = network.used_until if network.used_until > now else now  # noqa: FURB136
+                network.used_until = until + admission.network_interval
+                source.datagrams += 1
+                refusal, budget = None, admission.max_payload
+                if now >= source.proven_until and size * admission.max_amplification < budget:
+                    budget = int(size * admission.max_amplification)
+            fields: Any = None if refusal or size < MIN_MESSAGE_BYTES else read_canonical_untrusted(data)
+            reply = fast_reply(fields, source, now, budget)
+            if reply is None:
+                yield data, fields, source, refusal, budget
+                continue
+            until = replied if replied > now else now  # noqa: FURB136
+            admission.replies_until = until + len(reply) * admission.seconds_per_byte
+            self._received += 1
+            replies.append((reply, source.address))
+            if now - source.seen_at >= SEEN_AGAIN_AFTER:
+                # Not a read-only node: the fast path leaves these to the slow one.
+                self._see(source, fields[b"a"][b"id"], now)
+
+    def on_query(self, fields: Fields, source: Source, size: int, budget: int, now: float) -> bytes | None:
+        """Return the reply to any query of `size` bytes, or None for none.
+
         Raises `MalformedMessage`, for which see `on_malformed`.
         """
-        reply = None if self._fast_path is None else self._fast_path.reply(fields, source, now, budget)
-        if reply is None:
-            return self._on_slow_path(fields, source, size, budget, now)
-        self._received += 1
-        self._admission.spend(len(reply))
-        if now - source.seen_at < SEEN_AGAIN_AFTER:
-            return reply, None
-        source.seen_at = now
-        # Not that of a read-only node: the fast path leaves these to the slow one.
-        return reply, sender_of(fields)
-
-    def on_malformed(self, error: Error, source: Source, budget: int) -> bytes | None:
-        """Return the reply to a query that breaks the rules, or None when there is no budget for it."""
-        reply = replace(error, external_address=source.address, version=self._version)
-        return self._within(budget, encode(reply))
-
-    def _on_slow_path(
-        self, fields: Fields, source: Source, size: int, budget: int, now: float
-    ) -> tuple[bytes | None, NodeId | None]:
         query = read_fields(fields, self._family)
         assert isinstance(query, Query)  # noqa: S101  for mypy
         if isinstance(query.method, Get):
             budget = self._admission.item_budget(source, size, now)
         self._received += 1
         reply = self._respond(query, source.address, now, budget)
-        data = None if reply is None else self._within(budget, encode(reply))
-        if query.read_only or now - source.seen_at < SEEN_AGAIN_AFTER:
-            return data, None
-        source.seen_at = now
-        return data, query.node_id
+        if not query.read_only and now - source.seen_at >= SEEN_AGAIN_AFTER:
+            self._see(source, query.node_id, now)
+        return None if reply is None else self._within(budget, encode(reply), now)
 
-    def _within(self, budget: int, reply: bytes) -> bytes | None:
+    def on_malformed(self, error: Error, source: Source, budget: int, now: float) -> bytes | None:
+        """Return the reply to a query that breaks the rules, or None when there is no budget for it."""
+        reply = replace(error, external_address=source.address, version=self._version)
+        return self._within(budget, encode(reply), now)
+
+    def _see(self, source: Source, node_id: NodeId, now: float) -> None:
+        source.seen_at = now
+        self.seen.append(Contact(node_id, source.address))
+
+    def _within(self, budget: int, reply: bytes, now: float) -> bytes | None:
         """Charge a reply to the budget of all, or drop it when it is longer than its own."""
         if len(reply) > budget:
             self._too_long += 1
             return None
-        self._admission.spend(len(reply))
+        self._admission.spend(len(reply), now)
         return reply
+
+
+def _no_reply(_fields: Value | None, _source: Source, _now: float, _budget: int) -> None:
+    """Leave a query to the slow path."""

@@ -8,8 +8,8 @@ wash out a swarm.
 """
 
 from dataclasses import dataclass
+from math import inf
 from random import Random
-from typing import NamedTuple
 
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import InfoHash
@@ -36,7 +36,7 @@ class StoreStatistics:
 
 
 class PeerStore:
-    """Announced peers of both families."""
+    """Announced peers of both families; `swarms` is for others to look up info-hashes in."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class PeerStore:
         self._max_swarms = max_swarms
         self._max_peers_per_swarm = max_peers_per_swarm
         self._max_peers = max_peers
-        self._swarms: dict[InfoHash, _Swarm] = {}
+        self.swarms: dict[InfoHash, _Swarm] = {}
         self._sampler = SampleKeeper(random, interval=sample_interval)
         self._count = 0
         self._refused = 0
@@ -61,37 +61,33 @@ class PeerStore:
 
     def statistics(self) -> StoreStatistics:
         """Return the sizes and counters of the store."""
-        return StoreStatistics(len(self._swarms), self._count, self._refused, self._expired)
+        return StoreStatistics(len(self.swarms), self._count, self._refused, self._expired)
 
     def has_capacity(self, info_hash: InfoHash, host: str) -> bool:
         """Return whether an announce from `host` would be stored; if not, no token is given."""
-        swarm = self._swarms.get(info_hash)
+        swarm = self.swarms.get(info_hash)
         if swarm is not None and host in swarm.peers:
             return True
         if self._count >= self._max_peers:
             return False
         if swarm is None:
-            return len(self._swarms) < self._max_swarms
+            return len(self.swarms) < self._max_swarms
         return len(swarm.peers) < self._max_peers_per_swarm
-
-    def refuse(self) -> None:
-        """Count an announce that was refused."""
-        self._refused += 1
 
     def announce(self, info_hash: InfoHash, peer: Address, now: float, *, seed: bool) -> bool:
         """Store a peer or renew it; return False when a cap is reached."""
-        if not self.has_capacity(info_hash, peer.host):
+        return self.store(info_hash, peer.host, pack_address(peer), now, seed=seed)
+
+    def store(self, info_hash: InfoHash, host: str, compact: bytes, now: float, *, seed: bool) -> bool:
+        """Store or renew a peer at a host, in compact form; return False when a cap is reached."""
+        if not self.has_capacity(info_hash, host):
             self._refused += 1
             return False
-        self.store(info_hash, peer.host, pack_address(peer), now, seed=seed)
-        return True
-
-    def store(self, info_hash: InfoHash, host: str, compact: bytes, now: float, *, seed: bool) -> None:
-        """Store a peer that `has_capacity` allows, given by its host and its compact form."""
-        swarm = self._swarms.get(info_hash)
+        swarm = self.swarms.get(info_hash)
         if swarm is None:
-            swarm = self._swarms[info_hash] = _Swarm()
-        self._count += swarm.put(host, _Peer(compact, seed, now + self._lifetime), self._random)
+            swarm = self.swarms[info_hash] = _Swarm()
+        self._count += swarm.put(host, compact, seed, now + self._lifetime, self._random)
+        return True
 
     def sample(
         self, info_hash: InfoHash, family: Family, count: int, now: float, *, noseed: bool = False
@@ -134,27 +130,28 @@ class PeerStore:
 
     def sample_info_hashes(self, now: float) -> SampleAnswer:
         """Return some of the info-hashes stored, the same ones for hours (BEP 51)."""
-        return self._sampler.sample(self._swarms.keys(), now)
+        return self._sampler.sample(self.swarms.keys(), now)
 
     def expire(self, now: float) -> None:
         """Drop every peer whose time is over; cost: linear in swarms and in peers dropped."""
-        for info_hash in list(self._swarms):
+        for info_hash in list(self.swarms):
             self._fresh(info_hash, now)
 
     def _fresh(self, info_hash: InfoHash, now: float) -> "_Swarm | None":
-        swarm = self._swarms.get(info_hash)
-        if swarm is None:
-            return None
+        swarm = self.swarms.get(info_hash)
+        if swarm is None or now < swarm.first_expiry:
+            return swarm
         dropped = swarm.expire(now)
         self._count -= dropped
         self._expired += dropped
         if swarm.peers:
             return swarm
-        del self._swarms[info_hash]
+        del self.swarms[info_hash]
         return None
 
 
-class _Peer(NamedTuple):  # a tuple, because one is made for every announce
+@dataclass(slots=True)
+class _Peer:
     compact: bytes
     seed: bool
     expires_at: float
@@ -165,21 +162,30 @@ class _Peer(NamedTuple):  # a tuple, because one is made for every announce
 
 
 class _Swarm:
-    """The peers of one info-hash by host, the one to expire first in front."""
+    """The peers of one info-hash by host, the one to expire first in front.
 
-    __slots__ = ("_filters", "_lists", "peers")
+    No peer is over before `first_expiry`.
+    """
+
+    __slots__ = ("_filters", "_lists", "first_expiry", "peers")
 
     def __init__(self) -> None:
+        self.first_expiry = -inf
         self.peers: dict[str, _Peer] = {}
         self._lists: dict[Family, _PeerList] = {}
         self._filters: dict[Family | None, tuple[ScrapeFilter, ScrapeFilter]] = {}
 
-    def put(self, host: str, new: _Peer, random: Random) -> int:
+    def put(self, host: str, compact: bytes, seed: bool, expires_at: float, random: Random) -> int:
         """Add or renew a peer and return by how many the swarm has grown."""
         # So that a renewed peer goes to the end.
         old = self.peers.pop(host, None)
-        self.peers[host] = new
-        if old is None or old.compact != new.compact:
+        if old is not None and old.compact == compact and old.seed is seed:
+            # Most announces bring no news.
+            old.expires_at = expires_at
+            self.peers[host] = old
+            return 0
+        new = self.peers[host] = _Peer(compact, seed, expires_at)
+        if old is None or old.compact != compact:
             self._list(host, new, random)
         if self._filters:
             self._update_filters(old, new)
@@ -208,6 +214,7 @@ class _Swarm:
         dropped = []
         for host, peer in self.peers.items():
             if peer.expires_at > now:
+                self.first_expiry = peer.expires_at
                 break
             dropped.append(host)
         for host in dropped:

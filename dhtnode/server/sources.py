@@ -73,13 +73,15 @@ class RecentSources(Generic[K, V]):
     old values not used since are forgotten: nearly the order of use, for one look-up per call.
     """
 
-    __slots__ = ("_half", "_make", "_old", "_young")
+    __slots__ = ("_half", "_make", "_old", "_young", "find")
 
     def __init__(self, limit: int, make: Callable[[K], V]) -> None:
         self._half = limit // 2
         self._make = make
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
+        # Of the young generation only, without a call of Python: for what is done per packet.
+        self.find = self._young.get
 
     def __len__(self) -> int:
         """Return how many values are remembered."""
@@ -96,7 +98,8 @@ class RecentSources(Generic[K, V]):
 
     def next_generation(self) -> None:
         """Begin a generation, and forget what was not used since the last one began."""
-        self._old, self._young = self._young, {}
+        self._old = self._young.copy()
+        self._young.clear()
 
     def keep(self, key: K, value: V) -> None:
         """Remember a value as if it had been used now."""

@@ -3,6 +3,9 @@
 A token is a keyed BLAKE2b of the client's IP and the info-hash, so nothing is stored per client.
 The secret changes every period and the one before stays good: a token lives for one to two
 periods.  Secrets come from the caller, since this module draws no randomness of its own.
+
+The tokens issued last are remembered, because an announce follows its get_peers: computing one again
+costs more than all else that a token takes.
 """
 
 from collections.abc import Callable
@@ -14,6 +17,7 @@ from dhtnode.ids import InfoHash
 # Short replies; all clients but one store up to 39 bytes, libtorrent any length.
 TOKEN_BYTES = 8
 SECRET_BYTES = 16
+MAX_REMEMBERED = 8192  # tokens; 2 MB
 
 
 class TokenIssuer:
@@ -23,34 +27,45 @@ class TokenIssuer:
         """Start with fresh secrets; `random_bytes(n)` must be unpredictable in production."""
         self._random_bytes = random_bytes
         self._period = period
-        self._rotated_at = now
+        self._rotates_at = now + period
         self._current = random_bytes(SECRET_BYTES)
         self._previous = random_bytes(SECRET_BYTES)
+        # Those of the current secret by address and info-hash, and those before the last half was new.
+        self._remembered: dict[bytes, bytes] = {}
+        self._old: dict[bytes, bytes] = {}
 
     def issue(self, host: bytes, info_hash: InfoHash, now: float) -> bytes:
         """Return the 8-byte token for one packed IP address and one info-hash."""
-        self._rotate(now)
-        return _token(self._current, host, info_hash)
+        if now >= self._rotates_at:
+            self._rotate(now)
+        holder = host + info_hash
+        token = self._remembered.get(holder)
+        return self._remember(holder) if token is None else token
 
     def accepts(self, token: bytes, host: bytes, info_hash: InfoHash, now: float) -> bool:
         """Return whether `token` was issued to this address and info-hash, 5 to 10 minutes ago at most.
 
         The comparison takes the same time wherever the bytes differ.
         """
-        self._rotate(now)
-        return compare_digest(token, _token(self._current, host, info_hash)) or compare_digest(
-            token, _token(self._previous, host, info_hash)
-        )
+        if compare_digest(token, self.issue(host, info_hash, now)):
+            return True
+        return compare_digest(token, _token(self._previous, host + info_hash))
 
     def _rotate(self, now: float) -> None:
-        if now - self._rotated_at < self._period:
-            return
-        periods = int((now - self._rotated_at) // self._period)
-        self._rotated_at += periods * self._period
+        periods = int((now - self._rotates_at) // self._period) + 1
+        self._rotates_at += periods * self._period
         # After two periods without a call neither old secret is good.
         self._previous = self._current if periods == 1 else self._random_bytes(SECRET_BYTES)
         self._current = self._random_bytes(SECRET_BYTES)
+        self._remembered, self._old = {}, {}
+
+    def _remember(self, holder: bytes) -> bytes:
+        if len(self._remembered) >= MAX_REMEMBERED // 2:
+            self._remembered, self._old = {}, self._remembered
+        token = self._old.get(holder) or _token(self._current, holder)
+        self._remembered[holder] = token
+        return token
 
 
-def _token(secret: bytes, host: bytes, info_hash: InfoHash) -> bytes:
-    return blake2b(host + info_hash, digest_size=TOKEN_BYTES, key=secret).digest()
+def _token(secret: bytes, holder: bytes) -> bytes:
+    return blake2b(holder, digest_size=TOKEN_BYTES, key=secret).digest()

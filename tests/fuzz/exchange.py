@@ -47,7 +47,7 @@ class Exchange:
         packet = self._filled_in(packet, source, now)
         if any(secret in packet for secret in self._secrets.get(source, ())):
             self._proven[source] = now
-        self.endpoint.receiver.handle_untrusted(packet, source, now)
+        self.endpoint.receiver.handle_untrusted([(packet, source)], now)
         sent = self.wire.sent
         require(len(sent) <= MAX_SENDS, "one datagram sets off few others")
         replies = [entry for entry in sent if not entry[0].endswith(QUERY_END)]

@@ -128,7 +128,7 @@ async def open_bench(
         version=version,
         settings=settings,
     )
-    receiver = Receiver(rpc, admission, Inbound(Family.IPV4, respond, admission), settings=settings)
+    receiver = Receiver(rpc, admission, Inbound(Family.IPV4, sources, respond, admission), settings=settings)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(rpc.expire)
         nursery.start_soon(receiver.serve)

@@ -66,7 +66,7 @@ class Bench:
         """Handle one datagram and return what was sent back to its source, pings of ours aside."""
         source = source or self.asker
         before = len(self.socket.sent)
-        self.endpoint.receiver.handle_untrusted(data, source, trio.current_time())
+        self.endpoint.receiver.handle_untrusted([(data, source)], trio.current_time())
         return [
             message
             for message, destination in self.socket.sent[before:]

@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from dhtnode.krpc.codec import encode
 from dhtnode.krpc.messages import Error, Ping, Query, Response
 from dhtnode.net.transactions import Answer
 from tests.net.bench import ALICE, BOB, OWN, open_bench
@@ -65,3 +66,22 @@ async def test_burst_larger_than_a_batch_is_handled_to_its_end(autojump_clock: M
 
         answered = [message.transaction_id for message, _ in bench.socket.sent]
         assert answered == [b"%04d" % number for number in range(50)]
+
+
+async def test_turn_ends_when_its_time_is_over(autojump_clock: MockClock) -> None:
+    """What is left is handled in the next one, in its order."""
+    async with open_bench() as bench:
+        queries = [Query(b"%02d" % number, ALICE.node_id, Ping()) for number in range(9)]
+        # Unsorted keys: not canonical, so that reading takes long.
+        arrived = [
+            (encode(query).replace(b"1:y1:q", b"")[:-1] + b"1:y1:q1:v1:xe", ALICE.address)
+            for query in queries
+        ]
+
+        left = bench.receiver.handle_untrusted(arrived, 1.0, 0.0)
+        while left:
+            assert left == arrived[-len(left) :]
+            left = bench.receiver.handle_untrusted(left, 1.0, 0.0)
+
+        assert [message.transaction_id for message, _ in bench.socket.sent] == [b"%02d" % n for n in range(9)]
+        assert bench.count("datagrams received", "queries received") == [9, 9, 0]

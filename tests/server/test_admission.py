@@ -102,7 +102,7 @@ def test_infinite_rate_lifts_a_limit() -> None:
     admission, one = Admission(lifted), source()
 
     assert admitted(admission, one, 10_000, 100.0) == 10_000
-    admission.spend(10_000 * 1024)
+    admission.spend(10_000 * 1024, 100.0)
     assert budget(admission, one, 60, 100.0) == lifted.max_payload
 
 
@@ -137,7 +137,7 @@ def spend(admission: Admission, one: Source, now: float) -> int:
     for number in range(1000):
         if refusal(admission, one, now) is not None:
             return number
-        admission.spend(100)
+        admission.spend(100, now)
         one.datagrams = datagrams
     raise AssertionError("no end of it")
 
@@ -193,7 +193,7 @@ def test_changed_limits_are_those_of_a_new_admission() -> None:
     )
     lower = replace(lower, max_amplification=2.0, max_payload=600, max_item_payload=700)
     admission = Admission(SETTINGS)
-    admission.spend(3000)
+    admission.spend(3000, 0.0)
 
     admission.change_limits(lower)
 

@@ -46,14 +46,22 @@ class Wire(DatagramSocket):
 class Side:
     """One endpoint with everything that it may answer from, the same for a family each time."""
 
-    def __init__(self, family: Family, *, quick: bool, nodes: int = 40, stored: int = 150) -> None:
+    def __init__(
+        self,
+        family: Family,
+        *,
+        quick: bool,
+        nodes: int = 40,
+        stored: int = 150,
+        options: NodeSettings | None = None,
+    ) -> None:
         self.family = family
         self.wire = Wire(US[family])
         self.peers = PeerStore(
             Random(3), lifetime=2700.0, max_swarms=3, max_peers_per_swarm=200, max_peers=220
         )
         self.tokens = TokenIssuer(Random(1).randbytes, 300.0, 0.0)
-        shared = new_context(NodeSettings(), Random(2), Random(3).randbytes, 0.0)
+        shared = new_context(options, Random(2), Random(3).randbytes, 0.0)
         self.endpoint = SocketNode(self.wire, OWN, replace(shared, peers=self.peers, tokens=self.tokens))
         if not quick:
             self.endpoint._inbound._fast_path = None
@@ -65,14 +73,22 @@ class Side:
             self.peers.announce(SWARMS[0], peer, 0.0, seed=number % 3 == 0)
 
     def receive(self, data: bytes, source: Address, now: float) -> None:
-        self.endpoint.receiver.handle_untrusted(data, source, now)
+        self.endpoint.receiver.handle_untrusted([(data, source)], now)
+
+    def receive_batch(self, batch: list[tuple[bytes, Address, float]]) -> None:
+        """Handle datagrams that come at once."""
+        self.endpoint.receiver.handle_untrusted([(data, source) for data, source, _ in batch], batch[-1][2])
 
     def state(self, now: float) -> object:
         table = self.endpoint.table
         infos = [table.get(contact.address) for contact in table.contacts(include_bad=True)]
         filters = [self.peers.filters(swarm, None, now) for swarm in SWARMS]
         counts = {name: count for name, count in self.endpoint.receiver.counts.items() if count}
-        return infos, filters, self.peers.statistics(), counts
+        admission, sources = self.endpoint._context.admission, self.endpoint.rpc.sources.values()
+        used = [
+            (each.host.used_until, each.network.used_until, each.datagrams, each.seen_at) for each in sources
+        ]
+        return infos, filters, self.peers.statistics(), counts, admission.replies_until, used
 
 
 def sources(family: Family) -> st.SearchStrategy[Address]:
@@ -132,6 +148,31 @@ async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(
     assert short.wire.sent == long.wire.sent  # pings to possible contacts included
     assert short.state(last) == long.state(last)
     assert not short.endpoint.receiver.counts["internal errors"]
+
+
+TIGHT = NodeSettings(
+    host_rate=0.1, host_burst=3, network_rate=0.2, network_burst=5, reply_rate=50.0, reply_burst=3000.0
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), options=st.sampled_from([NodeSettings(), TIGHT]))
+async def test_batches_and_single_datagrams_have_the_same_effects(
+    data: st.DataObject, options: NodeSettings
+) -> None:
+    """With the fast path and without, also where limits are reached within a batch."""
+    arrivals = data.draw(st.lists(datagrams(Family.IPV4), min_size=1, max_size=12))
+    sides = [Side(Family.IPV4, quick=quick, options=options) for quick in (True, True, False)]
+
+    batch = [(packet, source, arrivals[-1][2]) for packet, source, _ in arrivals]
+    for arrival in batch:
+        sides[0].receive(*arrival)
+    for side in sides[1:]:
+        side.receive_batch(batch)
+
+    replies = [sorted(side.wire.sent) for side in sides]  # pings may leave before replies
+    assert replies[0] == replies[1] == replies[2]
+    assert sides[0].state(batch[0][2]) == sides[1].state(batch[0][2]) == sides[2].state(batch[0][2])
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -200,7 +241,7 @@ def test_common_queries_take_the_short_way() -> None:
 
     replies = [
         side.endpoint._inbound._fast_path.reply(
-            {b"a": asker | arguments, b"q": name, b"t": b"aa"}, source, 1.0, 1024
+            {b"a": asker | arguments, b"q": name, b"t": b"aa", b"y": b"q"}, source, 1.0, 1024
         )
         for name, arguments in asked.items()
     ]

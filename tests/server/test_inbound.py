@@ -1,5 +1,6 @@
 """From the fields of a query to the bytes of its reply, without a socket or a clock."""
 
+from math import inf
 from random import Random
 from typing import Any
 
@@ -40,9 +41,11 @@ class Side:
         responder = Responder(table, tables, Scope.PUBLIC, peers, tokens, items, version=b"DN")
         self.table = table
         self.admission = Admission(settings)
-        self.source = Sources(Scope.PUBLIC, (), self.admission.meters).get(HERE)
+        self.sources = Sources(Scope.PUBLIC, (), self.admission.meters)
+        self.source = self.sources.get(HERE)
         self.inbound = Inbound(
             Family.IPV4,
+            self.sources,
             responder.respond,
             self.admission,
             fast_path=FastPath(table, peers, tokens, version=b"DN") if fast else None,
@@ -54,10 +57,16 @@ class Side:
     ) -> tuple[bytes | None, Any]:
         """Return the reply to a query, and its sender if that is to be seen."""
         data = encode(Query(b"aa", SENDER, method, **fields))
-        refusal, admitted = self.admission.admit(self.source, len(data), now)
-        assert refusal is None
-        budget = admitted if budget is None else budget
-        return self.inbound.on_query(parse_untrusted(data), self.source, len(data), budget, now)
+        if budget is not None:
+            # A reply may then have so many bytes.
+            self.admission.max_payload = budget
+            self.source.proven_until = inf
+        replies: list[Any] = []
+        for _, value, source, refusal, admitted in self.inbound.answer(iter([(data, HERE)]), now, replies):
+            assert refusal is None
+            replies = [(self.inbound.on_query(value, source, len(data), admitted, now), HERE)]
+        seen, self.inbound.seen = self.inbound.seen, []
+        return replies[0][0] if replies else None, seen[0].node_id if seen else None
 
 
 PONG = encode(Response(b"aa", OWN, external_address=HERE, version=b"DN"))
@@ -71,7 +80,7 @@ def test_reply_and_sender_are_returned(fast: bool) -> None:
     outcomes = [side.ask(Ping(), now) for now in times]
 
     assert outcomes == [(PONG, SENDER), (PONG, None), (PONG, None), (PONG, SENDER)]
-    assert +side.inbound.counts() == {"queries received": 4}
+    assert +side.inbound.counts == {"queries received": 4}
     assert SEEN_AGAIN_AFTER == 10.0
 
 
@@ -93,7 +102,7 @@ def test_reply_longer_than_its_budget_is_dropped(spare: int, is_sent: bool) -> N
     side = Side()
     reply, sender = side.ask(Ping(), budget=len(PONG) + spare)
     assert (reply, sender) == (PONG if is_sent else None, SENDER)
-    assert side.inbound.counts()["dropped: reply too long"] == (not is_sent)
+    assert side.inbound.counts["dropped: reply too long"] == (not is_sent)
 
 
 def test_reply_without_contacts_fits_where_one_with_them_does_not() -> None:
@@ -105,7 +114,7 @@ def test_reply_without_contacts_fits_where_one_with_them_does_not() -> None:
     cut, _ = side.ask(FindNode(as_id(9)), budget=len(full) - 1)
 
     assert len(full) - 30 < len(cut) < len(full)
-    assert side.inbound.counts()["queries received"] == 2
+    assert side.inbound.counts["queries received"] == 2
 
 
 def test_item_may_take_more_than_other_replies() -> None:
@@ -132,11 +141,11 @@ def test_error_is_completed_and_kept_within_the_budget() -> None:
         side.inbound.on_query(parse_untrusted(b"d1:ade1:q4:ping1:t2:aa1:y1:qe"), side.source, 29, 999, 1.0)
     error = caught.value.reply
 
-    reply = side.inbound.on_malformed(error, side.source, 999)
+    reply = side.inbound.on_malformed(error, side.source, 999, 1.0)
 
     assert reply == encode(Error(b"aa", error.code, error.text, HERE, b"DN"))
-    assert side.inbound.on_malformed(error, side.source, len(reply) - 1) is None
-    assert +side.inbound.counts() == {"dropped: reply too long": 1}
+    assert side.inbound.on_malformed(error, side.source, len(reply) - 1, 1.0) is None
+    assert +side.inbound.counts == {"dropped: reply too long": 1}
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhtnode.server.tokens import TokenIssuer
+from dhtnode.server.tokens import MAX_REMEMBERED, TokenIssuer
 
 PERIOD = 300.0
 ALICE = bytes([8, 8, 8, 8])
@@ -102,3 +102,15 @@ def test_token_with_one_bit_changed_is_refused(bit: int) -> None:
     issuer = new_issuer()
     number = int.from_bytes(issuer.issue(ALICE, SWARM, 0.0), "big")
     assert not issuer.accepts((number ^ 1 << bit).to_bytes(8, "big"), ALICE, SWARM, 0.0)
+
+
+def test_remembered_tokens_are_few_and_are_those_computed() -> None:
+    issuer, other = new_issuer(), new_issuer()
+    hosts = [number.to_bytes(4, "big") for number in range(3 * MAX_REMEMBERED // 2)]
+
+    issued = [issuer.issue(host, SWARM, 0.0) for host in hosts]
+
+    assert len(issuer._remembered) + len(issuer._old) <= MAX_REMEMBERED
+    assert [issuer.issue(host, SWARM, 0.0) for host in hosts[-5:]] == issued[-5:]
+    assert [other.issue(host, SWARM, 0.0) for host in hosts[:5]] == issued[:5]
+    assert issuer.issue(hosts[-1], SWARM, PERIOD) != issued[-1]

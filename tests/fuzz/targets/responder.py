@@ -60,7 +60,7 @@ class ResponderTarget:
             packet = packet.replace(TOKEN_MARK, token)
         for world in (self._short, self._long):
             world.wires[family].sent.clear()
-            world.endpoints[family].receiver.handle_untrusted(packet, source, self._now)
+            world.endpoints[family].receiver.handle_untrusted([(packet, source)], self._now)
         self._faults.check()
         short, long = (world.wires[family].sent for world in (self._short, self._long))
         require(short == long, "both ways send the same bytes")
