@@ -19,7 +19,7 @@ from dhtnode.ids import ID_BYTES, IMPOSSIBLY_CLOSE
 from dhtnode.krpc import OVERSIZED, CompactContacts, Response
 
 MANY = 256  # answers and visits that have ended, which are recorded at once
-LONGEST_WAIT = 0.05  # seconds until they are in any case
+LONGEST_WAIT = 0.02  # seconds until they are in any case
 FADING = 0.8  # of what was counted, at every batch of rows
 _FORBIDDEN, _ALLOWED, _MIXED = range(3)  # addresses by their first octet
 _KINDS = {False: _FORBIDDEN, True: _ALLOWED, None: _MIXED}
@@ -92,13 +92,12 @@ class ReturnedContacts:
     def is_due(self, now: float, ended: int) -> bool:
         """Return whether it is time to record the answers noted, and what so many visits came to.
 
-        That is when they are many, have waited, or nothing is left to visit without them.
+        That is when they are many, or have waited for `LONGEST_WAIT`.
         """
         if not (ended or self._answers):
             self._recorded_at = now
             return False
-        is_old = now - self._recorded_at >= LONGEST_WAIT or not self._frontier.has_waiting
-        return is_old or len(self._answers) + ended >= MANY
+        return now - self._recorded_at >= LONGEST_WAIT or len(self._answers) + ended >= MANY
 
     def record(self, now: float) -> Referrals:
         """Record the contacts of the answers noted, in their visits and in the frontier.

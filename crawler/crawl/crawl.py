@@ -13,7 +13,7 @@ from crawler.core.exclusion import Area
 from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE, Frontier
 from crawler.core.pace import Pace
 from crawler.core.query_loop import BatchCrawl, ClientFacts
-from crawler.core.returned_contacts import ReturnedContacts
+from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark, failure_of
 from crawler.crawl.in_degrees import InDegrees
 from crawler.crawl.network_sizes import Tally
@@ -103,6 +103,8 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         if len(visits) < most:
             begun, pause = self._begin(now, most - len(visits))
             visits += begun
+            if pause is None and (self._ended or self._returned.has_noted):
+                pause = LONGEST_WAIT
         self.queries += len(visits)
         return [(self._find_node, visit.target, visit.address, visit) for visit in visits], pause
 

@@ -14,7 +14,7 @@ from crawler.core.exclusion import Excludes
 from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE, Frontier
 from crawler.core.pace import Pace
 from crawler.core.query_loop import LONGEST_SLEEP, ClientFacts, Crawl
-from crawler.core.returned_contacts import ReturnedContacts
+from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark
 from crawler.db.records.infohash_samples import (
     LEASE_LIFETIME,
@@ -210,10 +210,11 @@ class Sampler(Crawl[OpenSampling]):
                 self._end(visit, Outcome.NOT_SENT)
             else:
                 return self._query(visit)
-        if self.is_complete:
-            return None
-        self.on_all_sent()
-        return LONGEST_SLEEP
+        if not self.is_complete:
+            self.on_all_sent()
+        if self._ended or self._returned.has_noted:
+            return LONGEST_WAIT
+        return None if self.is_complete else LONGEST_SLEEP
 
     def _query(self, visit: OpenSampling) -> Outgoing[OpenSampling]:
         self.queries += 1
