@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_SLEEP = 1.0  # seconds between two looks for queries when nothing happens
 FULL_PAUSE = 0.05  # seconds until fewer queries may be awaited, because some are late by then
+FEW_AT_ONCE = 64  # answers
 SENT_AT_ONCE = 256  # queries; then answers are looked for, before they fill the kernel's buffer
 
 Tag = TypeVar("Tag")
@@ -43,7 +44,12 @@ class ClientFacts(Protocol):
 
 
 class BatchCrawl(ABC, Generic[Tag]):
-    """What is queried over one client, many queries at once, and what follows from the results."""
+    """What is queried over one client, many queries at once, and what follows from the results.
+
+    `patience` is how many seconds an answer may wait for others.
+    """
+
+    patience = 0.0
 
     @abstractmethod
     def next_queries(self, now: float, most: int) -> tuple[list[Outgoing[Tag]], float | None]:
@@ -121,7 +127,9 @@ async def drive(
                     pause = LONGEST_SLEEP
                 if pause is not None:
                     await client.wait(now + min(pause, LONGEST_SLEEP))
-                    client.receive()
+                    # A turn costs more than an answer: let some more come.
+                    if client.receive() < FEW_AT_ONCE and crawl.patience:
+                        await trio.sleep(crawl.patience)
         finally:
             crawl.flush(inf)
 

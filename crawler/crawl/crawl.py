@@ -34,6 +34,8 @@ MOST_DEFERRED = 1000  # contacts put off in one call, because their hosts were q
 class FamilyCrawl(BatchCrawl[OpenVisit]):
     """A crawl of one family, until nothing is left to visit."""
 
+    patience = 0.01
+
     def __init__(
         self,
         client: ClientFacts,
