@@ -1,12 +1,12 @@
+from .api.crawls import InfohashResults as InfohashResults
+from .api.crawls import census as census
+from .api.crawls import sample as sample
 from .api.databases import explain as explain
 from .api.databases import export as export
 from .api.databases import purge as purge
 from .api.databases import vacuum as vacuum
 from .api.measuring import measure as measure
 from .api.metadata import fetch_metadata as fetch_metadata
-from .api.sampling import InfohashResults as InfohashResults
-from .api.sampling import sample as sample
-from .api.visiting import census as census
 from .api.watching import watch as watch
 from .core.exclusion import Exclusion as Exclusion
 from .db.connection import DatabaseError as DatabaseError

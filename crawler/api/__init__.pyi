@@ -1,11 +1,10 @@
-from . import printing as printing
+from .crawls import InfohashResults as InfohashResults
+from .crawls import census as census
+from .crawls import sample as sample
 from .databases import explain as explain
 from .databases import export as export
 from .databases import purge as purge
 from .databases import vacuum as vacuum
 from .measuring import measure as measure
 from .metadata import fetch_metadata as fetch_metadata
-from .sampling import InfohashResults as InfohashResults
-from .sampling import sample as sample
-from .visiting import census as census
 from .watching import watch as watch

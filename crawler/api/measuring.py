@@ -1,7 +1,6 @@
 """Measurements of swarms: how large they are, by the nodes that store their peers."""
 
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,8 +22,8 @@ async def measure(
     *,
     at_once: int | None = None,
     fresh: float = FRESH,
-    on_measured: Callable[[SwarmMeasurement], None] | None = None,
-    on_failure: Callable[[InfoHash, DhtError], None] | None = None,
+    on_measured: Callable[[SwarmMeasurement], None] = lambda _: None,
+    on_failure: Callable[[InfoHash, DhtError], None] = lambda _, __: None,
     on_fetched: Callable[[Fetched], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[SwarmMeasurement]:
@@ -45,16 +44,13 @@ async def measure(
 
     def on_sample(scrape: SwarmMeasurement) -> None:
         measured.append(scrape)
-        if on_measured is not None:
-            on_measured(scrape)
+        on_measured(scrape)
 
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_crawl(options, "scrape", settings))
-        on_peers = None
-        if on_fetched is not None:
-            fetching = fetching_beside(session, excludes, on_fetched, say)
-            on_peers = await stack.enter_async_context(fetching)
-        nursery = await stack.enter_async_context(open_service_nursery())
+    async with (
+        open_crawl(options, "scrape", settings) as session,
+        fetching_beside(session, excludes, on_fetched, say) as on_peers,
+        open_service_nursery() as nursery,
+    ):
         survey = new_survey(session, options, excludes, fresh)
         if session.shows_progress:
             nursery.start_soon(show_progress, lambda: describe(survey.counts, counts, len(wanted)))

@@ -62,13 +62,16 @@ async def fetch_metadata(
 async def fetching_beside(
     session: Session,
     excludes: Excludes | None,
-    on_fetched: Callable[[Fetched], None],
+    on_fetched: Callable[[Fetched], None] | None,
     say: Callable[[str], None],
-) -> AsyncIterator[OnPeers]:
+) -> AsyncIterator[OnPeers | None]:
     """Yield what takes an info-hash with the peers that each node returned, and has some of them contacted.
 
-    Leaving the block waits until all were contacted.
+    Leaving the block waits until all were contacted.  Without `on_fetched` it yields None.
     """
+    if on_fetched is None:
+        yield None
+        return
     random, tally = new_random(), FetchTally()
     async with _open_fetcher(session, PeerSettings(), random, excludes, on_fetched, tally) as fetcher:
         yield lambda info_hash, returned: fetcher.offer(info_hash, draw_fairly(returned, random))

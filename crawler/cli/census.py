@@ -6,8 +6,8 @@ from functools import partial
 
 import click
 
-import crawler
-from crawler import CrawlOptions, api
+import crawler.crawl
+from crawler import CrawlOptions
 from crawler.cli.options import crawl_options_with_area, run_crawl
 from dhtnode import InfoHash
 from dhtnode.cli import console
@@ -52,4 +52,5 @@ def census(
     found = run_crawl(visit, network.timeout)
     if found is None:
         raise click.ClickException(f"stopped before the end; {crawl.db} holds the visits made")
-    console.emit(network.as_json, api.printing.census_record(found), api.printing.census_text(found))
+    texts = crawler.crawl.census
+    console.emit(network.as_json, texts.record(found), texts.describe(found))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
+import crawler.crawl
 import crawler.demo
-from crawler import api
 from crawler.cli.options import SEED_OPTION, db_option, run_crawl
 from dhtnode.cli import console
 
@@ -39,7 +39,7 @@ def demo(db: Path, nodes: int, seed: int, as_json: bool, timeout: float) -> None
 
 
 def _print_text(result: crawler.demo.DemoResult, db: Path) -> None:
-    click.echo(f"{api.printing.census_text(result.census)}\n")
+    click.echo(f"{crawler.crawl.census.describe(result.census)}\n")
     crawler.demo.print_comparison(result.swarms)
     click.echo(
         f"The truth lies in the interval for {result.within} of {len(result.swarms)} swarms"

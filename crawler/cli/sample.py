@@ -6,8 +6,8 @@ from functools import partial
 
 import click
 
-import crawler
-from crawler import CrawlOptions, api
+import crawler.infohashes
+from crawler import CrawlOptions
 from crawler.cli.options import crawl_options_with_area, run_crawl
 from dhtnode.cli import console
 
@@ -50,4 +50,6 @@ def sample(
     )
     if found is None:
         raise click.ClickException(f"stopped before the end; {crawl.db} holds the samples taken")
-    console.emit(network.as_json, api.printing.sample_record(found), api.printing.sample_text(found))
+    texts = crawler.infohashes.survey
+    lines = [texts.describe(found.counts), *map(texts.describe_discovery, found.discoveries)]
+    console.emit(network.as_json, texts.record(found.counts, found.discoveries), "\n".join(lines))

@@ -1,3 +1,4 @@
+from . import census as census
 from .census import Census as Census
 from .census import Progress as Progress
 from .census import take_census as take_census

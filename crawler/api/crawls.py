@@ -1,0 +1,97 @@
+"""Crawls from node to node: a census, and a sample of the info-hashes that nodes show (BEP 51)."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+from crawler.api.session import excludes_of, new_random, open_crawl
+from crawler.core.exclusion import Area, Exclusion
+from crawler.core.session import Session
+from crawler.crawl.census import Progress, take_census
+from crawler.infohashes.survey import Discovery, InfohashSurvey, SampleCounts
+from crawler.infohashes.turns import Plan
+from crawler.settings import CrawlOptions
+from crawler.zone import Zone
+from dhtnode import InfoHash
+
+
+async def census(
+    db: str | Path | CrawlOptions,
+    *,
+    zone: str = "0",
+    watched: Sequence[InfoHash] = (),
+    verify_after: float | None = None,
+    new: bool = False,
+    serve: bool = False,
+    random: Random | None = None,
+) -> Progress:
+    """Visit every node that can be reached, record each visit, and return the counts with the findings.
+
+    `db` is the database, or all options of a crawl.  `zone` is a part of the id space, as `Zone.parse`
+    reads it; `watched` are ids whose surroundings are tested for nodes put there.  With `verify_after`,
+    nodes that replied are queried again so many seconds later.  A census that was interrupted goes on
+    when it is called again with the same settings, unless `new`.  With `serve`, a full node answers
+    others meanwhile.
+
+    Raises `DatabaseError`, `NotJoined` when no node replies at the start, and `ValueError`.
+    """
+    options = CrawlOptions.of(db)
+    if options.anonymize and verify_after is not None:
+        raise ValueError("a second visit needs the addresses that an anonymized database does not keep")
+    random, exclusion = random or new_random(), Exclusion.read(options.exclude)
+    drawn = Zone.parse(zone, random)
+    settings, prefix = asdict(options.settings) | {"zone": zone}, {"prefix": drawn.prefix}
+    async with open_crawl(options, "census", settings, resume=not new, drawn=prefix, serve=serve) as session:
+        area = Area(_zone_of(session, drawn), exclusion)
+        return await take_census(
+            session, options.settings, random, area, watched=watched, verify_after=verify_after
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InfohashResults:
+    """The counts of one run of samples, and what is known of the info-hashes of each family."""
+
+    counts: SampleCounts
+    discoveries: Sequence[Discovery]
+
+
+async def sample(
+    db: str | Path | CrawlOptions,
+    *,
+    zone: str = "0",
+    rounds: int | None = None,
+    seconds: float | None = None,
+    serve: bool = False,
+    random: Random | None = None,
+) -> InfohashResults:
+    """Query nodes for the info-hashes that they store, and estimate how many there are.
+
+    Queries the nodes of a census in the database; without any, or with bootstrap nodes, it crawls from
+    node to node.  Each node is queried once, or in so many `rounds`, or for so many `seconds` whenever
+    the interval that it named is over.  `db`, `zone` and `serve` are as for `census`.
+
+    Raises `DatabaseError`, `NotJoined` when no node replies at the start, and `ValueError`.
+    """
+    options, plan = CrawlOptions.of(db), Plan(rounds or 1, seconds)
+    if options.anonymize and plan.queries_again:
+        raise ValueError("to query nodes again takes the addresses that an anonymized database does not keep")
+    random, excludes = random or new_random(), excludes_of(options)
+    drawn = Zone.parse(zone, random)
+    settings = asdict(options.settings) | {"zone": zone, "rounds": plan.rounds, "seconds": seconds}
+    prefix = {"prefix": drawn.prefix}
+    async with open_crawl(
+        options, "sample", settings, resume=True, drawn=prefix, serve=serve, joins_known=True
+    ) as session:
+        survey = InfohashSurvey(
+            session, options.settings, random, zone=_zone_of(session, drawn), plan=plan, excludes=excludes
+        )
+        await survey.run(joins=bool(options.bootstrap))
+        found = await survey.discover(looks_up=not options.anonymize)
+        return InfohashResults(survey.counts(), found)
+
+
+def _zone_of(session: Session, drawn: Zone) -> Zone:
+    # One that goes on keeps the part of the id space that it drew at first.
+    return Zone(int(str(session.settings["prefix"])), drawn.bits)
