@@ -12,7 +12,7 @@ from dhtnode.ranges import Range, check_ranges
 
 YEAR = 365 * 86_400.0  # seconds
 FRESH = 6 * 3600.0  # seconds after the end of a census; by then a third of its nodes are gone
-MOST_WATCHED = 1_000_000  # swarms; what a list names beyond is counted and left out
+MOST_WATCHED = 1_000_000  # swarms; more of a list are counted and left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class CrawlOptions:
     """Nodes to join through, as `HOST:PORT`; all on loopback, and our sockets are there too."""
 
     torrent_nodes: Sequence[str] = ()
-    """More nodes to join through, from torrent files of strangers."""
+    """More nodes to join through, from torrent files; they may lead anywhere."""
 
     shows_progress: bool = False
     """Write to stderr how far the work is."""
@@ -97,7 +97,7 @@ class PeerSettings:
     """For a peer to say who it is, and what it has."""
 
     linger_time: float = 1.0
-    """After that, for pieces that are named one by one: clients hide some from the bitfield."""
+    """After that, for pieces that come one by one: clients hide some from the bitfield."""
 
     fetch_time: float = 20.0
     """For the info dictionary from one peer."""

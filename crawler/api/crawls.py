@@ -70,7 +70,7 @@ async def sample(
 
     Queries the nodes of a census in the database; without any, or with bootstrap nodes, it crawls from
     node to node.  Each node is queried once, or in so many `rounds`, or for so many `seconds` whenever
-    the interval that it named is over.  `db`, `zone` and `serve` are as for `census`.
+    the interval that it asked for is over.  `db`, `zone` and `serve` are as for `census`.
 
     Raises `DatabaseError`, `NotJoined` when no node replies at the start, and `ValueError`.
     """

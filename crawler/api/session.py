@@ -30,7 +30,7 @@ def open_crawl(
 
 
 def excludes_of(options: CrawlOptions) -> Excludes | None:
-    """Return what tells excluded contacts, or None where nothing is; raises `ValueError`."""
+    """Return a check for excluded contacts, or None where none is; raises `ValueError`."""
     exclusion = Exclusion.read(options.exclude)
     return exclusion.excludes if exclusion else None
 

@@ -96,7 +96,7 @@ def print_failure(info_hash: InfoHash, error: DhtError) -> None:
 
 
 def fetched_record(fetched: crawler.Fetched) -> dict[str, object]:
-    """Return what came of one swarm, as `--json` prints it."""
+    """Return the outcome of one swarm, as `--json` prints it."""
     counts = ("peers_tried", "peers_answered", "seeds", "leechers", "unknown")
     shares = ("seed_share", "seed_share_low", "seed_share_high")
     return {
@@ -108,9 +108,9 @@ def fetched_record(fetched: crawler.Fetched) -> dict[str, object]:
 
 
 def fetched_text(fetched: crawler.Fetched) -> str:
-    """Return what came of one swarm in a line for people, in letters that the terminal has."""
+    """Return the outcome of one swarm in a line for people, in letters that the terminal has."""
     torrent, counts = fetched.torrent, fetched.handshakes
-    told = (
+    handshakes = (
         ""
         if counts is None
         else (
@@ -119,10 +119,10 @@ def fetched_text(fetched: crawler.Fetched) -> str:
         )
     )
     if torrent is None:
-        line = f"no name; {told}"
+        line = f"no name; {handshakes}"
     elif torrent.is_private:
         line = "a private torrent: its peers are left alone"
     else:
-        line = f"{torrent.name!r}, {torrent.size} bytes in {torrent.files} files; {told}"
+        line = f"{torrent.name!r}, {torrent.size} bytes in {torrent.files} files; {handshakes}"
     encoding = sys.stdout.encoding or "utf-8"
     return f"{fetched.info_hash.hex()} {line}".encode(encoding, "backslashreplace").decode(encoding)

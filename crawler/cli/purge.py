@@ -1,4 +1,4 @@
-"""The command `dhtcrawl purge`: delete what is old, or what somebody asks to have deleted."""
+"""The command `dhtcrawl purge`: delete what is old, or what a request asks for."""
 
 from __future__ import annotations
 

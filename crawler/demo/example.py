@@ -6,7 +6,7 @@ the network is written beside it.  A day takes some ten seconds: the clock jumps
 The network has 1200 nodes of which some 530 are there at a time, 60 more on IPv6, and 500 swarms, some
 of which fade or grow.  The whole of it is crawled every eight hours, an eighth of it every half hour;
 ten swarms are measured every four hours, 250 once, and samples of info-hashes are taken once.  From the
-twelfth hour on somebody has put nodes into it: 30 on one host, 40 in one zone, 10 around one id.
+twelfth hour on there are planted nodes in it: 30 on one host, 40 in one zone, 10 around one id.
 """
 
 import os
@@ -75,13 +75,8 @@ def database(name: str = EXAMPLE, folder: Path | None = None) -> Path:
 
     The example is made in the folder, by default the present one, when it is not there.
     """
-    named = os.environ.get(VARIABLE)
-    if named:
-        return Path(named)
-    path = (folder or Path.cwd()) / name
-    if not path.exists():
-        make_example(path)
-    return path
+    given = os.environ.get(VARIABLE)
+    return Path(given) if given else _made(name, folder)
 
 
 def truth_of(path: Path) -> Path:
@@ -94,9 +89,11 @@ def with_truth(path: Path, folder: Path | None = None) -> Path:
 
     The example is made in the folder, as `database` does.
     """
-    if truth_of(path).exists():
-        return path
-    path = (folder or Path.cwd()) / EXAMPLE
+    return path if truth_of(path).exists() else _made(EXAMPLE, folder)
+
+
+def _made(name: str, folder: Path | None) -> Path:
+    path = (folder or Path.cwd()) / name
     if not path.exists():
         make_example(path)
     return path

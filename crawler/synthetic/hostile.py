@@ -60,7 +60,7 @@ def bogus_nodes(exchange: Exchange) -> Sent:
 
 
 def flood(exchange: Exchange) -> Sent:
-    """Send many replies to one query: the right one, and others that name invented nodes."""
+    """Send many replies to one query: the right one, and others that return invented nodes."""
     count = exchange.random.randint(*FLOOD)
     others = [(_with_nodes(exchange, [_invent(exchange)]), exchange.host) for _ in range(count - 1)]
     return [(exchange.reply, exchange.host), *others]
@@ -77,8 +77,8 @@ def oversized(exchange: Exchange) -> Sent:
     """Return hundreds of nodes, true ones, in up to 64 kB."""
     population, random = exchange.population, exchange.random
     starts = [random.randrange(population.members) * CONTACT_BYTES for _ in range(random.randint(*OVERSIZED))]
-    named = [population.contacts[start : start + CONTACT_BYTES] for start in starts]
-    return [(_with_nodes(exchange, named), exchange.host)]
+    found = [population.contacts[start : start + CONTACT_BYTES] for start in starts]
+    return [(_with_nodes(exchange, found), exchange.host)]
 
 
 def malformed(exchange: Exchange) -> Sent:
@@ -155,9 +155,9 @@ def _invent(exchange: Exchange) -> bytes:
     return close.to_bytes(20, "big") + host.to_bytes(4, "big") + port.to_bytes(2, "big")
 
 
-def _with_nodes(exchange: Exchange, named: list[bytes]) -> bytes:
+def _with_nodes(exchange: Exchange, found: list[bytes]) -> bytes:
     """Return a response that holds nothing but contacts."""
-    contacts, t = b"".join(named), exchange.transaction_id
+    contacts, t = b"".join(found), exchange.transaction_id
     return b"d1:rd2:id20:%b5:nodes%d:%be1:t%d:%b1:y1:re" % (
         exchange.node_id,
         len(contacts),

@@ -15,7 +15,7 @@ from dhtnode.krpc import ScrapeFilter
 INFLATED = 3000  # hosts of an inflated filter
 INVENTED = (50, 500)  # hosts of a swarm invented for one query
 COPIED = 300  # hosts of the one swarm whose filters are sent for every other
-NAMED = (20, 70)  # peers named that are not there: about 1 kB
+PEERS_RETURNED = (20, 70)  # peers that are not there: about 1 kB
 _FULL = b"\xff" * 256
 _SPECIAL = (0, 10, 127, 240)  # first octets of networks where no peer is
 _PEERS = 198 << 24 | 18 << 16  # where all peers of the model are, 198.18.0.0/15
@@ -89,26 +89,26 @@ def _filter_of(random: Random, hosts: int) -> bytes:
 def _with_filters(exchange: Exchange, filters: _Filters) -> Sent:
     """Return the honest answer with these filters of seeds and of others in the place of its own."""
     reply = exchange.reply
-    if not _names_peers(reply):
+    if not _is_of_get_peers(reply):
         return [(reply, exchange.host)]
     seeds, leechers = filters
     start = len(b"d1:rd") if reply.startswith(b"d1:rd") else len(b"d2:ip6:......1:rd")
     end = reply.index(b"2:id20:" + exchange.node_id)
-    told = b"4:BFpe256:%b4:BFsd256:%b" % (leechers, seeds)
-    return [(reply[:start] + told + reply[end:], exchange.host)]
+    changed = b"4:BFpe256:%b4:BFsd256:%b" % (leechers, seeds)
+    return [(reply[:start] + changed + reply[end:], exchange.host)]
 
 
 def _with_values(exchange: Exchange, invent: Callable[[], bytes]) -> Sent:
-    """Return the honest answer with invented peers behind its token, if it names none."""
+    """Return the honest answer with invented peers behind its token, if it has none."""
     reply, t = exchange.reply, exchange.transaction_id
     end = reply.rfind(b"e1:t%d:%b" % (len(t), t))
-    if not _names_peers(reply) or b"6:valuesl" in reply or end < 0:
+    if not _is_of_get_peers(reply) or b"6:valuesl" in reply or end < 0:
         return [(reply, exchange.host)]
-    count = exchange.random.randint(*NAMED)
+    count = exchange.random.randint(*PEERS_RETURNED)
     values = b"".join(b"6:%b\x1a\xe1" % invent() for _ in range(count))
     return [(reply[:end] + b"6:valuesl%be" % values + reply[end:], exchange.host)]
 
 
-def _names_peers(reply: bytes) -> bool:
+def _is_of_get_peers(reply: bytes) -> bool:
     """Return whether a reply is one to get_peers: no other has a token."""
     return b"5:token" in reply

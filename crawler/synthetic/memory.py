@@ -40,7 +40,7 @@ class SyntheticMemoryNetwork(MemoryNetwork):
 
     def carry(self, data: bytes, source: Address, destination: Address, now: float) -> None:
         """Answer at once what goes to a node of the synthetic network; carry all else as ever."""
-        if not destination.host.startswith(f"{FIRST_OCTET}."):
+        if not self._has(destination):
             super().carry(data, source, destination, now)
             return
         self.counts["sent"] += 1
@@ -51,5 +51,13 @@ class SyntheticMemoryNetwork(MemoryNetwork):
         else:
             self.counts["delivered"] += 1
             due = now + self._fate.uniform(*self.latency)
-            for reply, sender in self.synthetic.answer(destination, data, source, due):
+            for reply, sender in self._answer(destination, data, source, due):
                 super().carry(reply, sender, source, due)
+
+    def _has(self, address: Address) -> bool:
+        return address.host.startswith(f"{FIRST_OCTET}.")
+
+    def _answer(
+        self, address: Address, data: bytes, source: Address, now: float
+    ) -> list[tuple[bytes, Address]]:
+        return self.synthetic.answer(address, data, source, now)

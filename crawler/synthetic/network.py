@@ -97,7 +97,7 @@ class Network:
         if number is None or number >= self._nodes:
             counts["to no node" if number is None else "to the dead"] += 1
             return []
-        if self.presence.anybody_leaves and not self.presence.is_present(number, now - self.begun_at):
+        if self.presence.nodes_leave and not self.presence.is_present(number, now - self.begun_at):
             counts["to the absent"] += 1
             return []
         fields = _read(data)
@@ -194,12 +194,12 @@ class Network:
 
     def _stored(self, number: int, rank: int, info_hash: bytes, now: float) -> Stored | None:
         place = self.swarms.find(info_hash)
-        made_up = None if place is None else self.swarms.stored(place, rank, now - self.begun_at)
+        modelled = None if place is None else self.swarms.stored(place, rank, now - self.begun_at)
         seeds, leechers = self.announced.peers(number, info_hash, now)
         if not seeds and not leechers:
-            return made_up
-        if made_up is not None:
-            seeds, leechers = [*made_up.seeds, *seeds], [*made_up.leechers, *leechers]
+            return modelled
+        if modelled is not None:
+            seeds, leechers = [*modelled.seeds, *seeds], [*modelled.leechers, *leechers]
         return Stored(tuple(seeds), tuple(leechers))
 
     def _values(self, kind: NodeKind, stored: Stored | None) -> Sequence[bytes]:

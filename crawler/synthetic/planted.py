@@ -15,7 +15,7 @@ from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from dhtnode import Address, Family
 
-NAMED = 8  # contacts in an answer
+CONTACTS = 8  # in an answer
 
 
 class PlantedMemoryNetwork(SyntheticMemoryNetwork):
@@ -40,20 +40,17 @@ class PlantedMemoryNetwork(SyntheticMemoryNetwork):
             packed = ip_address(address.host).packed + address.port.to_bytes(2, "big")
             self._contacts[address.family].append((int.from_bytes(node_id, "big"), node_id + packed))
 
-    def carry(self, data: bytes, source: Address, destination: Address, now: float) -> None:
-        """Answer for a planted node; leave all else to the network."""
-        node_id = self.planted.get(destination)
+    def _has(self, address: Address) -> bool:
+        return address in self.planted or super()._has(address)
+
+    def _answer(
+        self, address: Address, data: bytes, source: Address, now: float
+    ) -> list[tuple[bytes, Address]]:
+        node_id = self.planted.get(address)
         if node_id is None:
-            super().carry(data, source, destination, now)
-            return
-        self.counts["sent"] += 1
-        if self.loss and self._fate.random() < self.loss:
-            self.counts["lost"] += 1
-            return
-        self.counts["delivered"] += 1
-        reply = self._reply(data, node_id, destination.family)
-        if reply:
-            super().carry(reply, destination, source, now + self._fate.uniform(*self.latency))
+            return super()._answer(address, data, source, now)
+        reply = self._reply(data, node_id, address.family)
+        return [(reply, address)] if reply else []
 
     def _reply(self, data: bytes, node_id: bytes, family: Family) -> bytes:
         """Return the closest of the family to what a query is about, or to the node itself."""
@@ -66,7 +63,7 @@ class PlantedMemoryNetwork(SyntheticMemoryNetwork):
             return b""
         wanted: Any = arguments.get(b"target") or arguments.get(b"info_hash") or node_id
         target = int.from_bytes(wanted, "big")
-        closest = sorted(self._contacts[family], key=lambda contact: contact[0] ^ target)[:NAMED]
+        closest = sorted(self._contacts[family], key=lambda contact: contact[0] ^ target)[:CONTACTS]
         key = b"nodes" if family is Family.IPV4 else b"nodes6"
         body = {b"id": node_id, key: b"".join(contact for _, contact in closest)}
         return bencode({b"r": body, b"t": query[b"t"], b"y": b"r"} | self._version)

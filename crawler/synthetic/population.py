@@ -6,7 +6,7 @@ key, its rank and number, its kind and style, and its tickets: some 80 bytes, in
 
 Tickets make presence in the tables of others heavy-tailed: a bucket draws tickets, and a member has
 some in proportion to a weight, log-normal with `SIGMA`.  Half of all members have a few or none, and
-are in hardly any table but those of their neighbours; the most prominent have thousands.
+are in few tables but those of their neighbours; the most prominent have thousands.
 """
 
 import math
@@ -123,7 +123,7 @@ class Population:
     def bounds(self, start: int, bits: int) -> tuple[int, int]:
         """Return which ranks the part of the id space has that begins at `start`, `bits` bits wide.
 
-        Ids count by their first 64 bits, of which more than one member has the same hardly ever.
+        Ids count by their first 64 bits; two members with the same are very rare.
         """
         narrow = 64 - self.cell_bits
         if bits >= narrow:

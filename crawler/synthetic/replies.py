@@ -73,16 +73,16 @@ def nodes(contacts: bytes) -> bytes:
 
 def token_and_values(token: bytes, values: Sequence[bytes] | None) -> bytes:
     """Return the results of get_peers that sort behind the nodes; None leaves the values out."""
-    told = b"5:token%d:%b" % (len(token), token)
-    return told + b"6:valuesl%be" % b"".join([b"6:" + value for value in values]) if values else told
+    results = b"5:token%d:%b" % (len(token), token)
+    return results + b"6:valuesl%be" % b"".join([b"6:" + value for value in values]) if values else results
 
 
 def filters(kind: NodeKind, seeds: Sequence[bytes], leechers: Sequence[bytes]) -> bytes:
     """Return the filters of BEP 33 for stored peers, about 1 us for each."""
-    told = b"4:BFpe256:" + ScrapeFilter.of(peer[:4] for peer in leechers).to_bytes()
+    results = b"4:BFpe256:" + ScrapeFilter.of(peer[:4] for peer in leechers).to_bytes()
     if kind.has_seeds_filter:
-        told += b"4:BFsd256:" + ScrapeFilter.of(peer[:4] for peer in seeds).to_bytes()
-    return told
+        results += b"4:BFsd256:" + ScrapeFilter.of(peer[:4] for peer in seeds).to_bytes()
+    return results
 
 
 def samples(interval: int, contacts: bytes, num: int, hashes: Sequence[bytes]) -> bytes:

@@ -27,7 +27,7 @@ from dhtnode import AddressInUse, CannotListen
 from dhtnode.nurseries import open_service_nursery
 
 KERNEL_BUFFER_BYTES = 64 << 20  # asked for; the kernel may grant less
-RECEIVE_BYTES = 2048  # a query is hardly longer; the rest of one that is gets lost, and so does it
+RECEIVE_BYTES = 2048  # queries are shorter; a longer one is cut and so gets no answer
 MAX_BATCH = 256  # datagrams received before the rest of the program gets its turn
 MAX_DELAYED = 500_000  # replies under way; what is more is counted and dropped
 LOOPBACK = 127

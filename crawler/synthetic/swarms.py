@@ -24,7 +24,7 @@ from crawler.synthetic.settings import MAX_SWARM
 from dhtnode.ids import ID_BYTES
 
 CLOSEST = 8
-HOLDERS = 16  # nodes that may have been told of a peer
+HOLDERS = 16  # nodes to which a peer may have been announced
 _REGION = 128  # members around a node: all that may be closer to what it stores are among them
 _KEPT_HOLDERS = 20_000  # swarms whose holders are remembered, 300 bytes each
 _KEPT_PEERS = 500_000  # peers in stores that are remembered, 50 bytes each
@@ -183,11 +183,11 @@ class Swarms:
         """Draw which peers were announced to a node, and which of them it had capacity for."""
         random = Random(mix(self._numbers[place] ^ self._salt, 100 + position))
         chance = self._settings.announce if position < CLOSEST else self._settings.announce_next
-        told = sum(random.random() < chance for _ in range(swarm.peers))
+        announced = sum(random.random() < chance for _ in range(swarm.peers))
         number = self._population.numbers[rank]
         capped = self._population.has("capped", number)
         capacity = CAP if capped else KINDS[self._population.kinds[number]].max_peers
-        drawn = random.sample(range(swarm.peers), min(told, capacity))
+        drawn = random.sample(range(swarm.peers), min(announced, capacity))
         step, shift = self._addresses(place)
         seeds = tuple(_peer(peer, step, shift) for peer in drawn if peer < swarm.seeds)
         return Stored(seeds, tuple(_peer(peer, step, shift) for peer in drawn if peer >= swarm.seeds))

@@ -92,7 +92,7 @@ class Fetcher:
         self._send.close()
         await self._is_idle.wait()
 
-    async def fetch(self, info_hash: InfoHash, peers: Sequence[Address], named: int | None = None) -> None:
+    async def fetch(self, info_hash: InfoHash, peers: Sequence[Address], returned: int | None = None) -> None:
         """Contact peers of one swarm now, and record what they reply; raises `DatabaseError`.
 
         The metadata is asked for once: after that it is known.  Peers of a torrent known to be private
@@ -104,7 +104,7 @@ class Fetcher:
         contact = await self._client.contact_peers(
             info_hash,
             peers,
-            named=named,
+            returned=returned,
             pieces=None if known is None else known.pieces,
             wants_metadata=known is None,
         )
@@ -178,8 +178,8 @@ async def look_up_and_fetch(
     async def fetch(info_hash: InfoHash) -> None:
         try:
             if not await fetcher.leaves_alone(info_hash):
-                peers, named = await look_up_peers(node, info_hash, random)
-                await fetcher.fetch(info_hash, peers, named)
+                peers, returned = await look_up_peers(node, info_hash, random)
+                await fetcher.fetch(info_hash, peers, returned)
         except DhtError as error:
             fetcher.tally.failed += 1
             on_failure(info_hash, error)

@@ -1,6 +1,6 @@
 """The peers of one swarm contacted, a few at a time: for who is a seed, and the name of the torrent.
 
-Addresses of peers come from strangers, who may return any address.  So none is contacted in a network
+Addresses of peers come from unknown nodes, which may return any address.  So none is contacted in a network
 that our own socket is not part of, none that `--exclude` lists, and none at a port below 1024; each host
 once in a swarm and over one connection at a time, and all within a pace.
 """
@@ -62,13 +62,13 @@ class PeerClient:
         info_hash: InfoHash,
         peers: Sequence[Address],
         *,
-        named: int | None = None,
+        returned: int | None = None,
         pieces: int | None = None,
         wants_metadata: bool = True,
     ) -> SwarmContact:
         """Contact the first peers that may be contacted, `settings.peers` at most.
 
-        `named` is how many peers were known in all, `pieces` how many pieces the torrent has when that
+        `returned` is how many peers nodes returned in all, `pieces` how many pieces the torrent has when that
         is known already.  Once a torrent is known to be private no further peer is contacted, and nothing
         is returned of its peers.
         """
@@ -76,7 +76,7 @@ class PeerClient:
         chosen = list(self._choose(peers, skipped))
         swarm = _OpenSwarm(self, info_hash, pieces, skipped, wants_metadata=wants_metadata)
         await swarm.run(chosen)
-        return swarm.result(len(peers) if named is None else named)
+        return swarm.result(len(peers) if returned is None else returned)
 
     async def wait_turn(self) -> None:
         """Wait until one more connection may be opened, in the order of calls."""
@@ -166,7 +166,7 @@ class _OpenSwarm:
                     await self._client.wait_turn()
                     nursery.start_soon(visit, peer)
 
-    def result(self, named: int) -> SwarmContact:
+    def result(self, returned: int) -> SwarmContact:
         """Return the outcome; of the peers of a private torrent, nothing."""
         is_private = self._info is not None and self._info.is_private
         pieces = self._pieces if self._info is None else self._info.pieces
@@ -174,7 +174,7 @@ class _OpenSwarm:
         return SwarmContact(
             self._info_hash,
             self._info,
-            named,
+            returned,
             self._tried,
             reports,
             dict(self._skipped),
@@ -204,36 +204,36 @@ class _OpenSwarm:
             self._failures["no connection"] += 1
             return
         conversation = Conversation(self._info_hash, new_peer_id(self._client.random))
-        talk = PeerConnection(stream, conversation, self._client.settings)
+        connection = PeerConnection(stream, conversation, self._client.settings)
         try:
             async with stream:
-                await self._talk(talk, conversation)
+                await self._converse(connection, conversation)
         except BadPeer as error:
             conversation.discredit()
             self._failures[str(error)] += 1
         except trio.BrokenResourceError:
             self._failures["connection broke"] += 1
         finally:
-            self._bytes_sent += talk.bytes_sent
+            self._bytes_sent += connection.bytes_sent
             self._bytes_received += conversation.bytes_received
             conversation.end()
             if conversation.is_introduced:
                 self._conversations.append(conversation)
 
-    async def _talk(self, talk: PeerConnection, conversation: Conversation) -> None:
-        await talk.introduce()
+    async def _converse(self, connection: PeerConnection, conversation: Conversation) -> None:
+        await connection.introduce()
         if not conversation.is_introduced:
             self._failures["no handshake"] += 1
             return
         if conversation.offers_metadata and self._is_metadata_missing():
             async with self._fetches:
                 if self._is_metadata_missing():
-                    await self._fetch(talk)
-        await talk.linger()
-        await talk.part()
+                    await self._fetch(connection)
+        await connection.linger()
+        await connection.part()
 
-    async def _fetch(self, talk: PeerConnection) -> None:
-        metadata = await talk.fetch(self._is_metadata_missing)
+    async def _fetch(self, connection: PeerConnection) -> None:
+        metadata = await connection.fetch(self._is_metadata_missing)
         if metadata is None or not self._is_metadata_missing():
             return
         try:

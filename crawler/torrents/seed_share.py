@@ -1,6 +1,6 @@
 """The share of seeds in a swarm by handshakes, beside that by filters, with its interval.
 
-It is about peers that let strangers connect and answer them, and says nothing about how many peers
+It is about peers that accept connections and answer, and says nothing about how many peers
 there are.
 """
 

@@ -4,7 +4,7 @@ import pytest
 from bencode2 import bdecode, bencode
 
 from crawler.synthetic.hostile import STYLES
-from crawler.synthetic.liars import COPIED, INFLATED, INVENTED, LIARS, NAMED
+from crawler.synthetic.liars import COPIED, INFLATED, INVENTED, LIARS, PEERS_RETURNED
 from crawler.synthetic.network import Network
 from crawler.synthetic.settings import SyntheticSettings
 from dhtnode import Address
@@ -85,11 +85,11 @@ def test_invented_filters_are_new_each_time(network):
 
 def test_special_use_values_are_nowhere(network):
     for each in told(network, "special-use values"):
-        assert NAMED[0] <= len(each[b"values"]) <= NAMED[1]
+        assert PEERS_RETURNED[0] <= len(each[b"values"]) <= PEERS_RETURNED[1]
         assert {value[0] for value in each[b"values"]} <= {0, 10, 127, 240}
 
 
 def test_invented_values_are_in_the_network_of_the_model(network):
     for each in told(network, "invented values"):
-        assert NAMED[0] <= len(each[b"values"]) <= NAMED[1]
+        assert PEERS_RETURNED[0] <= len(each[b"values"]) <= PEERS_RETURNED[1]
         assert {value[:2] for value in each[b"values"]} <= {b"\xc6\x12", b"\xc6\x13"}

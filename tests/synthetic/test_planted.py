@@ -4,7 +4,7 @@ from random import Random
 
 from bencode2 import bdecode
 
-from crawler.synthetic.planted import NAMED, PlantedMemoryNetwork
+from crawler.synthetic.planted import CONTACTS, PlantedMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from dhtnode import Address, NodeSettings
 
@@ -31,7 +31,7 @@ async def test_lookup_among_planted_nodes_finds_the_closest(autojump_clock, new_
         (node_id for address, node_id in planted.items() if ":" not in address.host),
         key=lambda node_id: int.from_bytes(node_id) ^ int.from_bytes(target),
     )
-    assert [bytes(each.node_id) for each in found] == mine[:NAMED]
+    assert [bytes(each.node_id) for each in found] == mine[:CONTACTS]
     assert network.counts["delivered"] > 0
 
 
@@ -43,7 +43,7 @@ def test_replies_are_of_one_family_and_have_the_version():
     reply = bdecode(with_version._reply(query, planted[address], address.family))
 
     assert (reply[b"t"], reply[b"v"], set(reply[b"r"])) == (b"aa", b"XX", {b"id", b"nodes6"})
-    assert len(reply[b"r"][b"nodes6"]) == NAMED * 38
+    assert len(reply[b"r"][b"nodes6"]) == CONTACTS * 38
     without = PlantedMemoryNetwork(SETTINGS, planted)
     assert b"v" not in bdecode(without._reply(query, planted[address], address.family))
     for data in (b"", b"de", b"i1e", b"x", query.replace(b"1:y1:q", b"1:y1:r")):

@@ -110,7 +110,7 @@ def test_swarms_are_announced_to_those_who_are_there(network):
 
 def test_nobody_leaves_without_a_session():
     network = Network(SyntheticSettings(nodes=50))
-    assert not network.presence.anybody_leaves
+    assert not network.presence.nodes_leave
     assert network.presence.share == 1.0
     assert all(network.presence.is_present(number, 1e9) for number in range(50))
     assert [network.presence.stays(number, 1e9) for number in range(50)] == [[]] * 50
