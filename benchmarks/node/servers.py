@@ -26,6 +26,7 @@ import trio
 from benchmarks.node.rivals import Ready, serve_aio_btdht, serve_btdht, serve_pythontorrentdht
 from benchmarks.rpc.fake_network import SERVER_ID, host_of
 from dhtnode import Address, Node, NodeId, NodeSettings, QueryError, open_node
+from dhtnode.net import NodeClock
 
 _WAYS_IN = 3
 _PINGS_AT_ONCE = 50
@@ -70,7 +71,8 @@ def _say_ready(address: Address, nodes: int) -> None:
 
 def serve_ours(contacts: Sequence[Address], ready: Ready) -> None:
     """Run our node until standard input closes."""
-    trio.run(_serve_ours, contacts, ready)
+    # As the commands do.
+    trio.run(_serve_ours, contacts, ready, clock=NodeClock())
 
 
 async def _serve_ours(contacts: Sequence[Address], ready: Ready) -> None:

@@ -15,9 +15,9 @@ import click
 import trio
 
 from dhtnode.cli.console import Main, Stopped
-from dhtnode.clock import BoottimeClock
 from dhtnode.daemon.signals import catching_signals
 from dhtnode.errors import DhtError
+from dhtnode.net import NodeClock
 from dhtnode.nurseries import open_service_nursery
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
     """
     refusals: tuple[type[Exception], ...] = (DhtError, *expected)
     try:
-        return trio.run(_until_interrupted, main, clock=BoottimeClock())
+        return trio.run(_until_interrupted, main, clock=NodeClock())
     except refusals as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:

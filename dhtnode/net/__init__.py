@@ -1,6 +1,7 @@
 """Sockets and queries: UDP, our queries, the receive loop, and the client for bulk work."""
 
 from dhtnode.net.bulk import BulkClient, Ended, Outgoing, QueryTemplate
+from dhtnode.net.node_clock import NodeClock
 from dhtnode.net.transactions import Answer
 from dhtnode.net.udp import DatagramSocket, open_sockets, open_udp_socket
 
@@ -9,6 +10,7 @@ __all__ = [
     "BulkClient",
     "DatagramSocket",
     "Ended",
+    "NodeClock",
     "Outgoing",
     "QueryTemplate",
     "open_sockets",

@@ -78,10 +78,18 @@ class Receiver:
 
     async def serve(self) -> None:
         """Receive until cancelled."""
-        while True:
-            await self._socket.wait_readable()
-            while not self._take_turn():
-                await trio.lowlevel.checkpoint()
+        with self._socket.calling(self.receive):
+            while True:
+                await self._socket.wait_readable()
+                while not self._take_turn():
+                    await trio.lowlevel.checkpoint()
+
+    def receive(self, now: float, most: int) -> int:
+        """Handle up to `most` datagrams in place of the task, and return how many there were."""
+        datagrams = self._socket.receive_batch(most)
+        if datagrams:
+            self.handle_untrusted(datagrams, now)
+        return len(datagrams)
 
     def _take_turn(self) -> bool:
         """Handle what has come, but not for long; return whether that was all."""

@@ -11,7 +11,7 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from itertools import islice
 from typing import Protocol, TypeAlias
 
@@ -19,6 +19,7 @@ import trio
 
 from dhtnode.addresses import Address, Family, split_host_port
 from dhtnode.errors import AddressInUse, CannotListen
+from dhtnode.net.node_clock import Handle, NodeClock
 
 RECEIVE_BYTES = 65536  # one implementation sends its whole table, 8 kB, in one reply
 KERNEL_BUFFER_BYTES = 4 << 20  # requested; the kernel may grant less
@@ -50,6 +51,13 @@ class DatagramSocket(Protocol):
 
     async def wait_readable(self) -> None:
         """Return when `receive_nowait` may have something."""
+
+    def calling(self, handle: Handle) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Have `handle` called in the block while no task can run and a datagram is there.
+
+        That it is called at all is not promised: a task waits, and handles what comes, as well.
+        """
+        return nullcontext()
 
     def receive_nowait(self) -> Received | None:
         """Return one datagram, or None when none is there."""
@@ -106,6 +114,11 @@ class UdpSocket(DatagramSocket):
             # The kernel has no memory to wait with (ENOMEM, ENOSPC): try now and then instead.
             self._count("wait", error)
             await trio.sleep(PAUSE)
+
+    def calling(self, handle: Handle) -> AbstractContextManager[None]:
+        """Have the clock call `handle` while no task can run, if it is one that does."""
+        clock = trio.lowlevel.current_clock()
+        return clock.calling(self._socket.fileno(), handle) if isinstance(clock, NodeClock) else nullcontext()
 
     async def wait_writable(self) -> None:
         """Wait until the kernel's buffer has free space."""

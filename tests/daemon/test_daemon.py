@@ -226,10 +226,10 @@ def test_joining_is_told_in_the_log(manager):
 
 SLEEPY = """
 import functools, runpy, signal, sys, time
-from dhtnode import clock
+from dhtnode import net
 slept = []
 signal.signal(signal.SIGUSR1, lambda *_: slept.append(8 * 3600.0))
-clock.BoottimeClock = functools.partial(clock.BoottimeClock, lambda: time.monotonic() + sum(slept))
+net.NodeClock = functools.partial(net.NodeClock, lambda: time.monotonic() + sum(slept))
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
