@@ -1,11 +1,14 @@
 """Tell somebody at a terminal, or a log file, how far long work has come: on stderr, never stdout."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import click
 import trio
 from rich.console import Console
+
+from dhtnode.nurseries import open_service_nursery
 
 TERMINAL_PERIOD = 0.25  # seconds between two drawings on a terminal
 LINE_PERIOD = 10.0  # seconds between two plain lines elsewhere
@@ -24,3 +27,18 @@ async def show_progress(describe: Callable[[], str]) -> None:
         while True:
             await trio.sleep(TERMINAL_PERIOD)
             status.update(describe())
+
+
+@asynccontextmanager
+async def shown_progress(describe: Callable[[], str], *, shows: bool) -> AsyncIterator[None]:
+    """Show progress for as long as the block lasts, or not."""
+    async with open_service_nursery() as nursery:
+        if shows:
+            nursery.start_soon(show_progress, describe)
+        yield
+
+
+def timed(doing: str) -> Callable[[], str]:
+    """Return what describes work that has no counts: what it is, and how long it has taken from now."""
+    started_at = trio.current_time()
+    return lambda: f"{doing}, {trio.current_time() - started_at:.0f} s so far"

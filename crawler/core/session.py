@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from crawler.core.progress import shown_progress, timed
 from crawler.db.database import BUSY_TIMEOUT, CrawlDatabase
 from crawler.db.records.records import Journal, RunStatus, utc_text
 from crawler.db.writer import Writer, open_writer
@@ -93,7 +94,7 @@ async def open_session(
     """
     with CrawlDatabase.open(path, anonymize=anonymize, busy_timeout=busy_timeout) as store:
         run_id, settings, is_resumed = _begin_run(store, command, settings, resume, drawn or {})
-        async with _ended_run(store, run_id):
+        async with _ended_run(store, run_id, shows_progress=shows_progress):
             if joins_known and not bootstrap:
                 bootstrap = store.samples.bootstrap_on_loopback(KNOWN_NODES)
             node_settings = NodeSettings(read_only=not serve)
@@ -123,12 +124,14 @@ def _begin_run(
 
 
 @asynccontextmanager
-async def _ended_run(store: CrawlDatabase, run_id: int) -> AsyncIterator[None]:
+async def _ended_run(store: CrawlDatabase, run_id: int, *, shows_progress: bool) -> AsyncIterator[None]:
     """Record how a run ends: with the block, or by an exception from it."""
     status = RunStatus.INTERRUPTED
     try:
         yield
         status = RunStatus.FINISHED
     finally:
+        doing = timed("writing what the run amounts to")
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(store.runs.finish, run_id, status, utc_text(time.time()))
+            async with shown_progress(doing, shows=shows_progress):
+                await trio.to_thread.run_sync(store.runs.finish, run_id, status, utc_text(time.time()))

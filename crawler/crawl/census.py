@@ -13,7 +13,7 @@ import trio
 from crawler.core.exclusion import Area
 from crawler.core.frontier import FrontierStatistics
 from crawler.core.pace import Pace
-from crawler.core.progress import show_progress
+from crawler.core.progress import shown_progress, timed
 from crawler.core.query_loop import drive
 from crawler.core.session import Session
 from crawler.crawl.crawl import FamilyCrawl
@@ -25,7 +25,6 @@ from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, Family, Scope
 from dhtnode.net import BulkClient
-from dhtnode.nurseries import open_service_nursery
 from dhtnode.outcomes import Outcome
 
 PAGE = 5000  # nodes read from the database at once
@@ -181,23 +180,17 @@ async def take_census(
     census.restore(await session.read_journals())
     for contact in await session.starting_contacts(area.zone, random):
         census.add(contact)
-    async with open_service_nursery() as nursery:
-        if session.shows_progress:
-            nursery.start_soon(show_progress, lambda: describe(census.progress()))
+    async with shown_progress(lambda: describe(census.progress()), shows=session.shows_progress):
         await census.run()
         if verify_after is not None:
             await census.verify(session.run_id, verify_after)
         progress = census.progress()
-    findings = await session.writer.call(
-        partial(
-            compute_findings,
-            run_id=session.run_id,
-            tallies=census.tallies(),
-            zone=area.zone,
-            random=random,
-            watched=watched,
+    run_id, zone = session.run_id, area.zone
+    async with shown_progress(timed("census: computing sizes and alarms"), shows=session.shows_progress):
+        # In the worker thread as a whole: it takes seconds for a million nodes.
+        findings = await session.writer.call(
+            lambda database: compute_findings(database, run_id, census.tallies(), zone, random, watched)
         )
-    )
     return replace(progress, findings=findings)
 
 
