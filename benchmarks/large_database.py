@@ -60,16 +60,19 @@ def census_of(number: int, count: int) -> Iterator[Visit]:
     first = number * count // (STAYING + 1)
     for at in range(count):
         node_id, address, seed = node_of(first + at)
-        taken_at = utc_text(T0 + 86_400 * number + at / 500)
+        seconds = T0 + 86_400 * number + at / 500
         outcome = OUTCOMES[seed[5] % len(OUTCOMES)]
         if outcome is not Outcome.ANSWERED:
-            yield Visit(node_id, address, taken_at, outcome, referrers=1 + seed[1] % 5)
+            yield Visit.of(node_id, address, seconds, outcome, referrers=1 + seed[1] % 5)
             continue
         marks = ("unusable-contacts",) if seed[2] < 5 else ()
-        rtt = 20.0 + seed[3] * seed[4] / 40
-        yield Visit(
-            node_id, address, taken_at, outcome, None, rtt, version_of(seed), seed[1] < 128, 8, 0, 2, 3, marks
-        )
+        of_answer = {
+            "rtt_ms": 20.0 + seed[3] * seed[4] / 40,
+            "version": version_of(seed),
+            "conforms": seed[1] < 128,
+        }
+        counts = {"contacts": 8, "new_contacts": 2, "referrers": 3}
+        yield Visit.of(node_id, address, seconds, outcome, marks=marks, **of_answer, **counts)
 
 
 def node_samples_of(count: int) -> Iterator[SampleBatch]:
@@ -173,7 +176,7 @@ def time_browsing(path: Path) -> dict[str, float]:
 
 
 def _page_of(name: str) -> Callable[[Any], Any]:
-    return lambda db: db.execute(f'SELECT * FROM "{name}" LIMIT {PAGE}').fetchall()  # noqa: S608  # our own
+    return lambda db: db.execute(f'SELECT * FROM "{name}" LIMIT {PAGE}').fetchall()
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from dhtnode import Address
 from dhtnode.outcomes import Outcome
 
 PLAYED = ("nodes", "seed", "stale", "loss", "swarms", "largest")
+T0 = 1_750_000_000.0  # seconds since the epoch
 AT_ONCE = 10_000  # visits written at once
 TRIES = 5  # to begin a census
 
@@ -47,7 +48,7 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 def sizes_in(path: Path, name: str) -> Sizes:
     """Return the measured sizes of a table of samples."""
-    query = f"SELECT info_hash, peers, peers_low, peers_high FROM {name} WHERE peers IS NOT NULL"  # noqa: S608
+    query = f"SELECT info_hash, peers, peers_low, peers_high FROM {name} WHERE peers IS NOT NULL"
     return {swarm: (peers, low, high) for swarm, peers, low, high in rows(path, query)}
 
 
@@ -102,18 +103,24 @@ def compare_vantages(options: argparse.Namespace, folder: Path) -> dict[str, Any
 
 def visits(count: int) -> Iterator[Visit]:
     """Yield visits to nodes that are all different, in no order."""
-    random, taken_at = Random(1), utc_text(1_750_000_000.0)
+    random = Random(1)
     for number in range(count):
         host = f"{1 + number % 200}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-        contents = (12.5, b"LT\x02\x10", True, 8, 0, 3, 2)
-        yield Visit(random.randbytes(20), Address(host, 6881), taken_at, Outcome.ANSWERED, None, *contents)
+        of_answer = {
+            "rtt_ms": 12.5,
+            "version": b"LT\x02\x10",
+            "conforms": True,
+            "contacts": 8,
+            "new_contacts": 3,
+        }
+        yield Visit.of(random.randbytes(20), Address(host, 6881), T0, Outcome.ANSWERED, **of_answer)
 
 
 def time_merge(count: int, folder: Path) -> dict[str, Any]:
     """Make a database of visits, merge it, and return what that took."""
     source, into = folder / "large.db", folder / "large-merged.db"
     with CrawlDatabase.open(source) as store:
-        run_id = store.runs.begin("census", {}, "benchmark", utc_text(1_750_000_000.0))
+        run_id = store.runs.begin("census", {}, "benchmark", utc_text(T0))
         batch: list[Visit] = []
         for visit in visits(count):
             batch.append(visit)
@@ -121,7 +128,7 @@ def time_merge(count: int, folder: Path) -> dict[str, Any]:
                 store.write(run_id, batch)
                 batch.clear()
         store.write(run_id, batch)
-        store.runs.finish(run_id, RunStatus.FINISHED, utc_text(1_750_003_600.0))
+        store.runs.finish(run_id, RunStatus.FINISHED, utc_text(T0 + 3600))
     cost = result_of("crawler", "merge", "--into", str(into), "--json", str(source))
     return {
         "visits": count,

@@ -37,11 +37,11 @@ class Zone:
         return not self.bits or int.from_bytes(node_id[:4], "big") >> 32 - self.bits == self.prefix
 
     @property
-    def id_range(self) -> tuple[str, str]:
-        """Return the first and the last id of the zone, in hex as the database has them."""
+    def id_range(self) -> tuple[bytes, bytes]:
+        """Return the first and the last id of the zone."""
         rest = ID_BITS - self.bits
         low = self.prefix << rest
-        return f"{low:040x}", f"{low + (1 << rest) - 1:040x}"
+        return low.to_bytes(20, "big"), (low + (1 << rest) - 1).to_bytes(20, "big")
 
     def random_id(self, random: Random) -> NodeId:
         """Return an id drawn uniformly from the zone; costs some 0.3 us."""

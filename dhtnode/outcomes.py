@@ -30,6 +30,10 @@ class Outcome(StrEnum):
     """It was too early for another sample: the node was queried for contacts instead, and answered."""
 
 
+LIES = frozenset({Outcome.WRONG_ID, Outcome.FOREIGN_SOURCE, Outcome.MALFORMED})
+"""Outcomes that make a node suspect by themselves."""
+
+
 def outcome_of(failure: QueryError) -> Outcome:
     """Return the outcome of a query that failed."""
     match failure:

@@ -33,10 +33,10 @@ def address(number: int) -> Address:
 def visits() -> list[Visit]:
     """Return 12 answers of LT and 2 of UT, 5 timeouts and one lie."""
     answered = [
-        Visit(
+        Visit.of(
             node_id(number),
             address(number),
-            time_text(number),
+            T0 + number,
             Outcome.ANSWERED,
             rtt_ms=20.0 + number if number < 12 else 400.0,
             version=b"LT\x02\x01" if number < 12 else b"UT\x01\x01",
@@ -46,10 +46,9 @@ def visits() -> list[Visit]:
         for number in range(14)
     ]
     silent = [
-        Visit(node_id(number), address(number), time_text(number), Outcome.TIMEOUT)
-        for number in range(14, 19)
+        Visit.of(node_id(number), address(number), T0 + number, Outcome.TIMEOUT) for number in range(14, 19)
     ]
-    liar = Visit(node_id(19), address(19), time_text(19), Outcome.WRONG_ID, version=b"XX\x01\x01")
+    liar = Visit.of(node_id(19), address(19), T0 + 19, Outcome.WRONG_ID, version=b"XX\x01\x01")
     return [*answered, *silent, liar]
 
 

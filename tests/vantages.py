@@ -60,8 +60,9 @@ def write_census(store: CrawlDatabase, random: Random, status: RunStatus | None 
     for number in random.sample(range(NODES), 30):
         outcome = random.choice((Outcome.ANSWERED, Outcome.ANSWERED, Outcome.TIMEOUT, Outcome.WRONG_ID))
         version = random.choice(VERSIONS) if outcome is Outcome.ANSWERED else None
-        at = utc_text(EPOCH + random.randrange(200))
-        visits.append(Visit(NODE_IDS[number], address(number), at, outcome, None, 5.5, version, True, 8))
+        at = EPOCH + random.randrange(200)
+        contents = {"rtt_ms": 5.5, "version": version, "conforms": True, "contacts": 8}
+        visits.append(Visit.of(NODE_IDS[number], address(number), at, outcome, **contents))
     store.write(run_id, [CrawlBatch(visits, Journal(Family.IPV4, b"contacts", b"changes"))])
     if status is not None:
         size = SizeEstimate(Family.IPV4, "crawl", random.random() * 100, 10, 200, "whole", {"seed": 1})
@@ -160,7 +161,7 @@ def contents(path: Path) -> dict[str, list[str]]:
             return repr(sorted(values.items()))
 
         return {
-            name: sorted(map(canonical, connection.execute(f'SELECT * FROM "{name}"')))  # noqa: S608
+            name: sorted(map(canonical, connection.execute(f'SELECT * FROM "{name}"')))
             for (name,) in names
             if name != "_sqlite_migrations"
         }

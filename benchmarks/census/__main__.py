@@ -54,9 +54,9 @@ def compare(database: Path, truth: Path, zone: str) -> dict[str, Any]:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("ATTACH ? AS truth", (str(truth),))
         nodes = "SELECT node_id FROM truth.nodes WHERE alive AND style = 'honest' AND node_id LIKE ?"
-        (honest,) = connection.execute(f"SELECT count(*) FROM ({nodes})", (prefix + "%",)).fetchone()  # noqa: S608
+        (honest,) = connection.execute(f"SELECT count(*) FROM ({nodes})", (prefix + "%",)).fetchone()
         (found,) = connection.execute(
-            f"SELECT count(DISTINCT node_id) FROM visits WHERE outcome = 'answered' AND node_id IN ({nodes})",  # noqa: S608
+            f"SELECT count(DISTINCT node_id) FROM visits WHERE outcome = 'answered' AND node_id IN ({nodes})",
             (prefix + "%",),
         ).fetchone()
         (visits,) = connection.execute("SELECT count(*) FROM visits").fetchone()

@@ -54,7 +54,7 @@ FROM visits
 WHERE {one_run("visits")} AND node_id = lower(:node_id)
 ORDER BY id DESC
 LIMIT {MOST_ROWS}
-""",  # noqa: S608  # our own words
+""",
     ),
     CannedQuery(
         "nodes_of_a_client",
@@ -65,7 +65,7 @@ SELECT node_id, address, port, family, version, first_seen, last_seen, last_answ
 FROM nodes
 WHERE client = coalesce(nullif(:client, ''), 'LT') AND last_answer IS NOT NULL
 LIMIT {MOST_ROWS}
-""",  # noqa: S608  # our own words
+""",
     ),
 )
 

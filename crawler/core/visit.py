@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Self
 
-from crawler.db.records.records import Visit
+from crawler.db.records.records import OUTCOME_CODES, Visit, epoch_ms
 from dhtnode import Address, QueryError, QueryRefused
 from dhtnode.ids import ID_BYTES, IMPOSSIBLY_CLOSE, flip_last_bit
 from dhtnode.krpc import OVERSIZED, PackedContact, PackedEndpoint
@@ -108,7 +108,7 @@ class OpenVisit:
 
     def row(
         self,
-        taken_at: str,
+        seconds: float,
         outcome: Outcome,
         code: int | None = None,
         *,
@@ -116,22 +116,24 @@ class OpenVisit:
         referrers: int = 0,
         is_verification: bool = False,
     ) -> Visit:
-        """Return what is written down of this visit, now that it has ended."""
+        """Return what is written down of this visit, which ended so many seconds after the epoch."""
+        host, port = self.address
         return Visit(
-            node_id=self.node_id,
-            address=self.address,
-            taken_at=taken_at,
-            outcome=outcome,
-            error_code=code,
-            rtt_ms=None if self.rtt is None else round(1000 * self.rtt, 3),
-            version=self.version,
-            conforms=conforms,
-            contacts=self.contacts,
-            unusable=self.unusable,
-            new_contacts=self.new_contacts,
-            referrers=referrers,
-            marks=self.sorted_marks,
-            is_verification=is_verification,
+            self.node_id,
+            host if ":" in host else int.from_bytes(self.contact[ID_BYTES:-2], "big"),
+            port,
+            epoch_ms(seconds),
+            OUTCOME_CODES[outcome],
+            code,
+            None if self.rtt is None else round(1e6 * self.rtt),
+            self.version,
+            conforms,
+            self.contacts,
+            self.unusable,
+            self.new_contacts,
+            referrers,
+            None if self.marks is None else " ".join(sorted(self.marks)),
+            is_verification,
         )
 
 

@@ -1,10 +1,11 @@
 """Which nodes were there in each of many censuses of one zone: what sessions are made of."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from crawler.db.records.records import epoch_seconds
+from crawler.db.records.records import ANSWERED, address_of, epoch_seconds
+from crawler.db.schema import FAMILY, OF_RUN
 from crawler.zone import Zone
 
 WHOLE = ""
@@ -17,10 +18,10 @@ WHERE runs.status = 'finished' AND method = 'crawl' AND family = ?
 ORDER BY runs.started_at, runs.id
 """
 
-_NODES = """
-SELECT {by}, max(outcome = 'answered') FROM visits
-WHERE run_id = ? AND node_id BETWEEN ? AND ? AND (instr(address, ':') > 0) = ?
-GROUP BY 1
+_NODES = f"""
+SELECT {{key}}, max(outcome = {ANSWERED}) FROM visit_rows
+{OF_RUN} AND node_id BETWEEN ?2 AND ?3 AND {FAMILY} = ?4
+GROUP BY {{key}}
 """
 
 
@@ -64,9 +65,10 @@ def read_rounds(
     answered: dict[str, list[int]] = {}
     low, high = Zone(int(zone or "0", 2), len(zone)).id_range
     for number, (run_id, _) in enumerate(covering):
-        sql = _NODES.format(by=_KEYS[by])
-        for node, has_answered in connection.execute(sql, (run_id, low, high, family == 6)):
-            rounds = answered.setdefault(node, [])
+        columns, name_of = _KEYS[by]
+        rows = connection.execute(_NODES.format(key=columns), (run_id, low, high, family))
+        for *key, has_answered in rows:
+            rounds = answered.setdefault(name_of(*key), [])
             if has_answered:
                 rounds.append(number)
     return Rounds(
@@ -77,7 +79,11 @@ def read_rounds(
     )
 
 
-_KEYS = {"node_id": "node_id", "endpoint": "address || ' ' || port"}
+_KEYS: dict[str, tuple[str, Callable[..., str]]] = {
+    "node_id": ("node_id", bytes.hex),
+    "endpoint": ("host, port", lambda host, port: f"{address_of(host, port).host} {port}"),
+}
+"""The columns that tell nodes apart, and what makes one text of them."""
 
 
 def _most_covered(zones: Sequence[str]) -> str:

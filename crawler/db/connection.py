@@ -7,11 +7,9 @@ exception of SQLite is a mistake of ours.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from crawler.db.records.records import client_name
 from crawler.db.schema import migrations
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
@@ -113,7 +111,6 @@ def open_writable(path: str, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Conn
         )
         unless_ready.callback(connection.close)
         check_is_ours(connection, path, may_be_new=True)
-        add_functions(connection)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA journal_mode = WAL")
         # The last batches may be lost with the power, never the database; a killed process loses none.
@@ -138,7 +135,6 @@ def open_readable(path: Path, *, any_thread: bool = False) -> sqlite3.Connection
     with reported(name), ExitStack() as unless_ready:
         connection = _connect_read_only(path, any_thread=any_thread)
         unless_ready.callback(connection.close)
-        add_functions(connection)
         check_is_ours(connection, name)
         unless_ready.pop_all()
     return connection
@@ -198,13 +194,3 @@ def check_is_ours(connection: sqlite3.Connection, path: str, *, may_be_new: bool
             f"{path}: was made by an older version (it lacks {', '.join(pending)});"
             " any command that records in it brings it up to date"
         )
-
-
-def add_functions(connection: sqlite3.Connection) -> None:
-    """Add the SQL function `client_name`, of a version in hex."""
-    connection.create_function("client_name", 1, _client_name_of, deterministic=True)
-
-
-@lru_cache(maxsize=4096)  # a census has millions of nodes and few versions
-def _client_name_of(version: str | None) -> str | None:
-    return client_name(None if version is None else bytes.fromhex(version))

@@ -121,4 +121,4 @@ class CrawlDatabase:
         sql = "SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?"
         if self._db.first(sql, name) is None:
             raise ValueError(f"{name!r} is neither a table nor a view of {self.path}")
-        return self._db.select(f'SELECT * FROM "{name}"')  # noqa: S608  # the database has it
+        return self._db.select(f'SELECT * FROM "{name}"')  # the database has it

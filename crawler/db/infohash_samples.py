@@ -6,7 +6,7 @@ time and in order: an index of millions takes a sorted batch many times faster t
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
@@ -20,7 +20,8 @@ from crawler.db.records.infohash_samples import (
     NodeSample,
     NodeToSample,
 )
-from crawler.db.records.records import host_text, prefix_text, utc_text
+from crawler.db.records.records import RESPONDED, address_of, host_prefix, host_value, utc_text
+from crawler.db.schema import FAMILY
 from crawler.db.store_samples import StoreSamples
 from crawler.zone import Zone
 from dhtnode import Address, Family
@@ -35,9 +36,12 @@ class SampleRows:
     def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
         self._db = connection
         self._is_anonymized = anonymize
-        self._host_text = prefix_text if anonymize else host_text
         self._insert = Insert(
-            "node_samples", NodeSample, computed=("family", "returned"), anonymize=anonymize
+            "node_sample_rows",
+            NodeSample,
+            computed=("returned",),
+            times=("taken_at", "next_at"),
+            anonymize=anonymize,
         )
 
     def lease(self, nodes: Sequence[NodeToSample], now: float) -> list[bool]:
@@ -57,7 +61,7 @@ class SampleRows:
 
         Only nodes last queried before `queried_before` count.
         """
-        values = (utc_text(now), utc_text(queried_before), family, *zone.id_range, most)
+        values = (utc_text(now), utc_text(queried_before), family, *_hex_range(zone), most)
         with self._db.reported():
             rows = self._db.execute(f"{_DUE} AND next_at <= ? {_WAITING} LIMIT ?", values)
             return [
@@ -67,7 +71,7 @@ class SampleRows:
 
     def next_due(self, family: Family, zone: Zone, queried_before: float) -> str | None:
         """Return when the next of these nodes is due, or None when there is none."""
-        values = (utc_text(queried_before), family, *zone.id_range)
+        values = (utc_text(queried_before), family, *_hex_range(zone))
         with self._db.reported():
             row = self._db.execute(f"{_NEXT} {_WAITING} LIMIT 1", values).fetchone()
         return None if row is None else str(row[0])
@@ -79,7 +83,7 @@ class SampleRows:
         """
         with self._db.reported():
             for node_id, host, port, _ in self._db.execute(_KNOWN, (family, *zone.id_range)):
-                yield NodeToSample(bytes.fromhex(node_id), Address(host, port))
+                yield NodeToSample(node_id, address_of(host, port))
 
     def bootstrap_on_loopback(self, most: int) -> list[str]:
         """Return `HOST:PORT` of the nodes that answered last, if all that ever did are on loopback."""
@@ -87,7 +91,7 @@ class SampleRows:
             if self._db.execute(_BEYOND_LOOPBACK).fetchone():
                 return []
             rows = self._db.execute(_LAST_TO_ANSWER, (most,)).fetchall()
-        return [str(Address(host, port)) for host, port in rows]
+        return [str(address_of(host, port)) for host, port in rows]
 
     def write(self, run_id: int, samples: Sequence[NodeSample]) -> None:
         """Add samples, and when their nodes may be queried again; the caller has a transaction open."""
@@ -140,14 +144,14 @@ class SampleRows:
         execute = self._db.execute
         place = self._place(node.node_id, node.address)
         # One database may have been written with and without `--anonymize`.
-        other = _place(prefix_text if not self._is_anonymized else host_text, node.node_id, node.address)
+        other = _place(node.node_id, node.address, anonymize=not self._is_anonymized)
         if execute("SELECT 1 FROM sample_turns WHERE place = ? AND next_at > ?", (other, now)).fetchone():
             return False
         values = (place, node.node_id.hex(), node.address.family, now, until)
         return execute(_LEASE, values).rowcount > 0
 
     def _place(self, node_id: bytes, address: Address) -> str:
-        return _place(self._host_text, node_id, address)
+        return _place(node_id, address, anonymize=self._is_anonymized)
 
 
 def aggregate(connection: sqlite3.Connection) -> None:
@@ -156,14 +160,14 @@ def aggregate(connection: sqlite3.Connection) -> None:
     Some 100 us per sample of 20 while the index of swarms fits into memory.
     """
     execute = connection.execute
-    row = execute("SELECT id FROM node_samples WHERE new IS NOT NULL ORDER BY id DESC LIMIT 1").fetchone()
+    row = execute("SELECT id FROM node_sample_rows WHERE new IS NOT NULL ORDER BY id DESC LIMIT 1").fetchone()
     done = row[0] if row else 0
-    if not execute("SELECT 1 FROM node_samples WHERE id > ? LIMIT 1", (done,)).fetchone():
+    if not execute("SELECT 1 FROM node_sample_rows WHERE id > ? LIMIT 1", (done,)).fetchone():
         return
     _make_places(connection)
     execute("DROP TABLE IF EXISTS temp.shown")
     execute(_LIST_SHOWN, (done,))
-    execute("UPDATE node_samples SET new = 0 WHERE id > ?", (done,))
+    execute("UPDATE node_sample_rows SET new = 0 WHERE id > ?", (done,))
     execute(_COUNT_NEW)
     execute(_ADD_SHOWN, (SAMPLE_SOURCE,))
     execute("DROP TABLE temp.shown")
@@ -177,10 +181,12 @@ def _make_places(connection: sqlite3.Connection) -> None:
     connection.executemany("INSERT OR IGNORE INTO temp.places VALUES (?)", numbers)
 
 
-def _place(text_of: Callable[[Address], str], node_id: bytes, address: Address) -> str:
-    if text_of is host_text:
-        return str(address)
-    return f"{text_of(address)} {address.port} {node_id.hex()}"
+def _place(node_id: bytes, address: Address, *, anonymize: bool) -> str:
+    return f"{host_prefix(host_value(address))} {address.port} {node_id.hex()}" if anonymize else str(address)
+
+
+def _hex_range(zone: Zone) -> tuple[str, ...]:
+    return tuple(node_id.hex() for node_id in zone.id_range)
 
 
 def _address(place: str) -> Address:
@@ -211,40 +217,46 @@ _DUE = "SELECT node_id, place, interval FROM sample_turns WHERE chances > 0"
 _NEXT = "SELECT next_at FROM sample_turns WHERE chances > 0"
 
 # In the order of ids, so that neighbouring addresses are not queried one after the other.
-_KNOWN = """
-SELECT node_id, address, port, max(last_answer) FROM nodes
-WHERE last_answer IS NOT NULL AND family = ? AND node_id BETWEEN ? AND ? AND address NOT LIKE '%/%'
-GROUP BY address, port
+_KNOWN = f"""
+SELECT node_id, host, port, max(last_answer) FROM node_rows
+WHERE last_answer IS NOT NULL AND {FAMILY} = ? AND node_id BETWEEN ? AND ? AND NOT instr(host, '/')
+GROUP BY host, port
 ORDER BY node_id
 """
 
+# 127.0.0.0/8 as numbers, and ::1.
 _BEYOND_LOOPBACK = """
-SELECT 1 FROM nodes WHERE last_answer IS NOT NULL AND address NOT LIKE '127.%' AND address <> '::1' LIMIT 1
+SELECT 1 FROM node_rows
+WHERE last_answer IS NOT NULL AND NOT (typeof(host) = 'integer' AND host >> 24 = 127) AND host <> '::1'
+LIMIT 1
 """
 
 _LAST_TO_ANSWER = """
-SELECT address, port FROM nodes WHERE last_answer IS NOT NULL AND address NOT LIKE '%/%'
+SELECT host, port FROM node_rows WHERE last_answer IS NOT NULL AND NOT instr(host, '/')
 ORDER BY last_answer DESC LIMIT ?
 """
 
-_LIST_SHOWN = """
+_TIME = "strftime('%Y-%m-%dT%H:%M:%fZ', {} / 1000.0, 'unixepoch')"
+
+_LIST_SHOWN = f"""
 CREATE TEMP TABLE shown AS
 SELECT
     lower(hex(substr(samples, 20 * n + 1, 20))) AS info_hash,
-    min(id) AS first_id, min(taken_at) AS first_seen, max(taken_at) AS last_seen
-FROM node_samples CROSS JOIN temp.places
+    min(id) AS first_id,
+    {_TIME.format("min(taken_at)")} AS first_seen, {_TIME.format("max(taken_at)")} AS last_seen
+FROM node_sample_rows CROSS JOIN temp.places
 WHERE id > ? AND n < length(samples) / 20
 GROUP BY 1
 """
 
 _COUNT_NEW = """
-UPDATE node_samples SET new = found.count
+UPDATE node_sample_rows SET new = found.count
 FROM (
     SELECT first_id, count(*) AS count FROM temp.shown AS shown
     WHERE NOT EXISTS (SELECT 1 FROM swarms WHERE swarms.info_hash = shown.info_hash)
     GROUP BY first_id
 ) AS found
-WHERE node_samples.id = found.first_id
+WHERE node_sample_rows.id = found.first_id
 """
 
 _ADD_SHOWN = """
@@ -256,23 +268,22 @@ ON CONFLICT (info_hash) DO UPDATE SET
     source = coalesce(source, excluded.source)
 """
 
-_ADD_NODES = upsert_nodes("""
+_ADD_NODES = upsert_nodes(f"""
 SELECT
-    node_id, address, port, family, min(taken_at), max(taken_at),
-    max(taken_at) FILTER (WHERE outcome IN ('answered', 'unsupported', 'not-due')),
-    max(version), client_name(max(version))
-FROM node_samples
+    node_id, host, port, min(taken_at), max(taken_at),
+    max(taken_at) FILTER (WHERE outcome IN {RESPONDED}), max(version)
+FROM node_sample_rows
 WHERE id > ?
-GROUP BY node_id, address, port
-ORDER BY node_id, address, port
+GROUP BY node_id, host, port
+ORDER BY node_id, host, port
 """)
 
-_APPEARANCES = """
+_APPEARANCES = f"""
 SELECT count(*), sum(nodes = 1), sum(nodes = 2), sum(nodes)
 FROM (
     SELECT count(DISTINCT node_id) AS nodes
-    FROM node_samples CROSS JOIN temp.places
-    WHERE run_id = ? AND family = ? AND n < length(samples) / 20
+    FROM node_sample_rows CROSS JOIN temp.places
+    WHERE run_id = ? AND {FAMILY} = ? AND n < length(samples) / 20
     GROUP BY substr(samples, 20 * n + 1, 20)
 )
 """

@@ -8,32 +8,41 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from crawler.db.records.records import prefix_text
+from crawler.db.records.records import OUTCOME_CODES, host_prefix, host_value, text_ms
 
 VALUES_AT_ONCE = 999  # what SQLite takes in one statement at least
 ROWS_AT_ONCE = 50
 
+_COLUMNS = {"address": ("host", "port"), "rtt_ms": ("rtt_us",)}
+"""The columns of fields that have others than one of their name."""
+
 _EXPRESSIONS = {
-    "node_id": "record.node_id.hex()",
     "info_hash": "record.info_hash.hex()",
-    "version": "None if record.version is None else record.version.hex()",
-    "address": "host_text(record.address)",
+    "host": "host_value(record.address)",
     "port": "record.address.port",
-    # SQLite takes 2 us longer over the member itself.
-    "outcome": "record.outcome.value",
-    "marks": "' '.join(record.marks)",
+    "rtt_us": "None if record.rtt_ms is None else round(1000 * record.rtt_ms)",
+    "outcome": "codes[record.outcome]",
+    "marks": "' '.join(record.marks) or None",
     "details": "dumps(dict(record.details))",
     "clients": "dumps(record.clients)",
 }
 """The values of columns that are not the field of that name as it is."""
 
+_NAMES = {
+    "codes": OUTCOME_CODES,
+    "dumps": json.dumps,
+    "host_value": host_value,
+    "host_prefix": host_prefix,
+    "ms": lambda text: None if text is None else text_ms(text),
+}
+
 
 class Insert:
     """The statement that writes records of one class into one table.
 
-    The columns are those `given` with each call, then the fields of the class but for those `without`, then
-    the `computed` properties of it.  An `address` fills two columns, the other one being `port`; with
-    `anonymize`, the first is a prefix.
+    The columns are those `given` with each call, then those of the fields of the class but for those
+    `without`, then the `computed` properties of it.  The fields in `times` are UTC text, and milliseconds in
+    the table.  With `anonymize`, a host is written as a prefix.
     """
 
     def __init__(
@@ -44,20 +53,19 @@ class Insert:
         *,
         computed: Sequence[str] = (),
         without: Sequence[str] = (),
+        times: Sequence[str] = (),
         anonymize: bool = False,
         on_conflict: str = "",
     ) -> None:
-        names = [*_fields(record), *computed]
-        if "address" in names:
-            names.append("port")
-        names = [name for name in names if name not in without]
-        expressions = _EXPRESSIONS | ({} if anonymize else {"address": "record.address.host"})
+        fields = [name for name in (*_fields(record), *computed) if name not in without]
+        names = [column for name in fields for column in _COLUMNS.get(name, (name,))]
+        expressions = _EXPRESSIONS | {name: f"ms(record.{name})" for name in times}
+        if anonymize:
+            expressions["host"] = "host_prefix(host_value(record.address))"
         values = [*given, *(expressions.get(name, f"record.{name}") for name in names)]
         # Compiled once, as `namedtuple` does: a look-up and a call for each field would cost more than a row.
         code = f"lambda {', '.join(('record', *given))}: ({', '.join(values)},)"
-        self.values: Callable[..., tuple[object, ...]] = eval(  # noqa: S307  # our own names
-            code, {"dumps": json.dumps, "host_text": prefix_text}
-        )
+        self.values: Callable[..., tuple[object, ...]] = eval(code, _NAMES)  # noqa: S307  # our own names
         """Returns the values of a row for a record and what is given."""
 
         self._columns = (*given, *names)
@@ -83,7 +91,7 @@ class Insert:
 
     def _make_statement(self, rows: int) -> str:
         marks = ", ".join([f"({', '.join('?' * len(self._columns))})"] * rows)
-        return f"INSERT INTO {self._table} ({', '.join(self._columns)}) VALUES {marks} {self._on_conflict}"  # noqa: S608
+        return f"INSERT INTO {self._table} ({', '.join(self._columns)}) VALUES {marks} {self._on_conflict}"
 
 
 def _fields(record: Any) -> Sequence[str]:

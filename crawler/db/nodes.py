@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from crawler.db.connection import GuardedConnection
-from crawler.db.insert import Insert
-from crawler.db.records.records import RunStatus, client_name, utc_text
+from crawler.db.records.records import ANSWERED, HostValue, RunStatus, address_of, text_ms, utc_text
+from crawler.db.schema import FAMILY, OF_RUN
 from crawler.zone import Zone
 from dhtnode import Address, Family
 from dhtnode.ids import ID_BITS
@@ -53,8 +53,8 @@ class NodeTable:
 
     def answered(self, census: FreshCensus, family: Family) -> Iterator[Found]:
         """Yield the nodes that answered in a census; in order of ids when it has ended."""
-        of_nodes = (census.started_at, family.value, *census.zone.id_range)
-        of_visits = (census.run_id, family is Family.IPV6)
+        of_nodes = (text_ms(census.started_at), family, *census.zone.id_range)
+        of_visits = (census.run_id, family)
         with self._db.reported():
             if census.is_finished:
                 yield from _found(self._db.execute(_OF_NODES, of_nodes))
@@ -71,9 +71,10 @@ class NodeTable:
 
     def _near(self, target: int, family: Family, count: int, since: str) -> list[Found]:
         found: list[Found] = []
+        since_ms = text_ms(since) if since else 0
         for bits in range(_DEEPEST, -1, -1):
             low, high = Zone(target >> ID_BITS - bits, bits).id_range
-            values = (since, family.value, low, high, _MOST_READ * count)
+            values = (since_ms, family, low, high, _MOST_READ * count)
             with self._db.reported():
                 found = list(_found(self._db.execute(f"{_OF_NODES} LIMIT ?", values)))
             if len(found) >= count:
@@ -81,15 +82,14 @@ class NodeTable:
         return found
 
     def _has_addresses(self, run_id: int) -> bool:
-        sql = "SELECT address FROM visits WHERE run_id = ? AND outcome = 'answered' LIMIT 1"
         with self._db.reported():
-            row = self._db.execute(sql, (run_id,)).fetchone()
-        return row is not None and "/" not in row[0]
+            row = self._db.execute(_A_HOST, (run_id,)).fetchone()
+        return row is not None and "/" not in str(row[0])
 
 
-def _found(rows: Iterable[tuple[str, str, int]]) -> Iterator[Found]:
+def _found(rows: Iterable[tuple[bytes, HostValue, int]]) -> Iterator[Found]:
     for node_id, host, port in rows:
-        yield bytes.fromhex(node_id), Address(host, port)
+        yield node_id, address_of(host, port)
 
 
 def _zone_of(settings: str) -> Zone:
@@ -108,58 +108,43 @@ ORDER BY status <> 'finished', id DESC
 """
 
 # A node that answered after the census is as good as one that answered in it.
-_OF_NODES = """
-SELECT node_id, address, port FROM nodes
-WHERE last_answer >= ? AND family = ? AND node_id BETWEEN ? AND ? AND address NOT LIKE '%/%'
+_OF_NODES = f"""
+SELECT node_id, host, port FROM node_rows
+WHERE last_answer >= ? AND {FAMILY} = ? AND node_id BETWEEN ? AND ? AND NOT instr(host, '/')
 ORDER BY node_id
 """
 
-_OF_VISITS = """
-SELECT DISTINCT node_id, address, port FROM visits
-WHERE run_id = ? AND outcome = 'answered' AND NOT is_verification AND (instr(address, ':') > 0) = ?
+_OF_VISITS = f"""
+SELECT DISTINCT node_id, host, port FROM visit_rows
+{OF_RUN} AND outcome = {ANSWERED} AND NOT is_verification AND {FAMILY} = ?2
 """
+
+_A_HOST = f"SELECT host FROM visit_rows {OF_RUN} AND outcome = {ANSWERED} LIMIT 1"
 
 
 class SeenNode(NamedTuple):
-    """A node that was queried, and what is known of it from that."""
+    """A node that was queried, and what is known of it from that, as `node_rows` has it."""
 
     node_id: bytes
-    address: Address
-    first_seen: str
-    last_seen: str
-    last_answer: str | None
+    host: HostValue
+    port: int
+    first_seen: int
+    last_seen: int
+    last_answer: int | None
     version: bytes | None
 
-    @property
-    def family(self) -> int:
-        """Return 4 or 6."""
-        return self.address.family.value
 
-    @property
-    def client(self) -> str | None:
-        """Return the client by its version."""
-        return client_name(self.version)
-
-
-# Times are text that sorts as time does, so min() and max() of two are the earlier and the later.
 # Records may come out of order, and an old one must not turn a clock back.
-_OR_UPDATE = """
-ON CONFLICT (node_id, address, port) DO UPDATE SET
+OR_UPDATE = """
+ON CONFLICT (node_id, host, port) DO UPDATE SET
     first_seen = min(first_seen, excluded.first_seen),
     last_seen = max(last_seen, excluded.last_seen),
     last_answer = coalesce(max(last_answer, excluded.last_answer), last_answer, excluded.last_answer),
-    version = coalesce(excluded.version, version),
-    client = coalesce(excluded.client, client)
+    version = coalesce(excluded.version, version)
 """
+"""What updates a node that is there already."""
 
 
 def upsert_nodes(query: str) -> str:
-    """Return what adds the rows of a query to `nodes`, or updates the nodes that are there."""
-    into = "nodes (node_id, address, port, family, first_seen, last_seen, last_answer, version, client)"
-    return f"INSERT INTO {into} {query} {_OR_UPDATE}"
-
-
-def node_insert(*, anonymize: bool) -> Insert:
-    """Return what adds nodes, or updates those that are there."""
-    computed = ("family", "client")
-    return Insert("nodes", SeenNode, (), computed=computed, anonymize=anonymize, on_conflict=_OR_UPDATE)
+    """Return what adds the rows of a query to `node_rows`, or updates the nodes that are there."""
+    return f"INSERT INTO node_rows ({', '.join(SeenNode._fields)}) {query} {OR_UPDATE}"

@@ -1,7 +1,7 @@
 """Deleting from the database: raw filters that are old, and what is requested to be deleted.
 
 What a table is about follows from its columns: `info_hash` and `sample_id` lead to a swarm, `node_id` and
-`address` to a node, `run_id` to a run.  A table that a later version adds is covered the same way.
+`host` to a node, `run_id` to a run.  A table that a later version adds is covered the same way.
 """
 
 from collections import Counter
@@ -9,11 +9,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import TypeAlias
 
 from crawler.db.connection import GuardedConnection
-from crawler.db.records.records import utc_text
+from crawler.db.records.records import text_ms, utc_text
+from crawler.db.schema import OF_RUN, SHOWN_AS
 from dhtnode import InfoHash, NodeId
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -96,7 +97,7 @@ class Purge:
                 changed.update(self._clear("IN temp.old_samples"))
             if dry:
                 raise _Undo
-        return {table: count for table, count in changed.items() if count}
+        return {SHOWN_AS.get(table, table): count for table, count in changed.items() if count}
 
     def compact(self) -> bool:
         """Rewrite the file without what was deleted, and empty the log beside it.
@@ -119,7 +120,7 @@ class Purge:
             if filters and key in columns:
                 emptied = ", ".join(f"{each} = {_NOTHING[columns[each]]}" for each in filters)
                 is_full = " OR ".join(f"length({each}) > 0" for each in filters)
-                sql = f"UPDATE {table} SET {emptied} WHERE {key} {samples} AND ({is_full})"  # noqa: S608  # ours
+                sql = f"UPDATE {table} SET {emptied} WHERE {key} {samples} AND ({is_full})"
                 changed[table] += self._db.execute(sql).rowcount
         return changed
 
@@ -131,14 +132,15 @@ class Purge:
         rows = self._db.execute(_SHOWING, (info_hash,)).fetchall()
         cut = [(without(samples, info_hash), number) for number, samples in rows]
         cut = [each for each, (_, samples) in zip(cut, rows, strict=True) if each[0] != samples]
-        self._db.executemany("UPDATE node_samples SET samples = ? WHERE id = ?", cut)
-        changed["node_samples"] += len(cut)
+        self._db.executemany("UPDATE node_sample_rows SET samples = ? WHERE id = ?", cut)
+        changed["node_sample_rows"] += len(cut)
         return changed
 
     def _delete_nodes(self, orders: Orders) -> Counter[str]:
         """Delete all rows of nodes, and all journals, because their endpoints cannot be told apart."""
         changed: Counter[str] = Counter()
-        ids = ", ".join(f"'{node_id.hex()}'" for node_id in orders.node_ids)
+        # As text and as bytes: a column has one or the other.
+        ids = ", ".join(f"'{node_id.hex()}', x'{node_id.hex()}'" for node_id in orders.node_ids)
         for table in self._tables():
             columns = self._columns(table)
             wanted = [term for column, term in _NODE_TERMS.items() if column in columns]
@@ -150,14 +152,15 @@ class Purge:
     def _delete_older(self, cutoff: str) -> Counter[str]:
         """Delete the runs that ended before a time, with all they wrote, and what was not seen since."""
         dated = [table for table in self._tables() if {"run_id", "taken_at"} <= self._columns(table).keys()]
-        newer = " ".join(_NO_NEWER_ROW.format(table=table) for table in dated)
-        self._make("old_runs", f"{_OLD_RUNS} {newer}", (cutoff,))
+        newer = " ".join(map(_no_newer_row, dated))
+        values = {"cutoff": cutoff, "ms": text_ms(cutoff)}
+        self._make("old_runs", f"{_OLD_RUNS} {newer}", values)
         changed = self._delete_samples("SELECT id FROM swarm_samples WHERE run_id IN temp.old_runs")
         changed["swarms"] += self._db.execute(_FORGET_NAMES).rowcount
         changed += self._delete_by("run_id", "IN temp.old_runs")
         changed["runs"] += self._delete("runs", "id IN temp.old_runs")
         for table, sql in _OUTLIVED.items():
-            changed[table] += self._db.execute(sql, (cutoff,)).rowcount
+            changed[table] += self._db.execute(sql, values).rowcount
         self._make("chosen", _UNSEEN_SWARMS, (cutoff,))
         return changed + self._delete_swarms()
 
@@ -181,9 +184,9 @@ class Purge:
         )
 
     def _delete(self, table: str, condition: str) -> int:
-        return self._db.execute(f"DELETE FROM {table} WHERE {condition}").rowcount  # noqa: S608  # our own words
+        return self._db.execute(f"DELETE FROM {table} WHERE {condition}").rowcount
 
-    def _make(self, name: str, query: str, values: tuple[object, ...]) -> None:
+    def _make(self, name: str, query: str, values: tuple[object, ...] | dict[str, object]) -> None:
         self._db.execute(f"DROP TABLE IF EXISTS temp.{name}")
         self._db.execute(f"CREATE TEMP TABLE {name} AS {query}", values)
 
@@ -192,7 +195,7 @@ class Purge:
 
     def _columns(self, table: str) -> dict[str, bool]:
         """Return the columns of a table, each with whether it must not be NULL."""
-        rows = self._db.execute('SELECT name, "notnull" FROM pragma_table_info(?)', (table,))
+        rows = self._db.execute('SELECT name, "notnull" FROM pragma_table_xinfo(?)', (table,))
         return {name: bool(notnull) for name, notnull in rows}
 
 
@@ -216,14 +219,14 @@ def parse_node(text: str) -> Network | NodeId:
 
 
 def _matcher(networks: tuple[Network, ...]) -> Callable[[object], bool]:
-    """Return a function that decides whether an address, or one with a port, lies in one of the networks.
+    """Return a function that decides whether a host, or an address with a port, lies in one of the networks.
 
     In an anonymized database an address is a network; it has to lie in one of those as a whole.
     """
 
     @lru_cache(maxsize=65_536)
-    def is_in_network(text: object) -> bool:
-        host = str(text).partition(" ")[0]
+    def is_in_network(found_host: int | str) -> bool:
+        host = str(IPv4Address(found_host) if isinstance(found_host, int) else found_host).partition(" ")[0]
         for candidate in (host, host.rpartition(":")[0].strip("[]")):
             with suppress(ValueError):
                 found = ip_network(candidate, strict=False)
@@ -239,12 +242,18 @@ def _contains(network: Network, other: Network) -> bool:
     return isinstance(other, IPv6Network) and other.subnet_of(network)
 
 
+def _no_newer_row(table: str) -> str:
+    of_run = OF_RUN.replace("?1", "runs.id") if table == "visit_rows" else "WHERE run_id = runs.id"
+    since = ":ms" if table in SHOWN_AS else ":cutoff"
+    return f"AND NOT EXISTS (SELECT 1 FROM {table} {of_run} AND taken_at >= {since})"
+
+
 # For a column that may be NULL, and one that must not.
 _NOTHING = {False: "NULL", True: "x''"}
 
 _NODE_TERMS = {
     "node_id": "node_id IN ({ids})",
-    "address": "is_in_network(address)",
+    "host": "is_in_network(host)",
     "place": "is_in_network(place)",
     "subject": "is_in_network(subject) OR subject IN ({ids})",
 }
@@ -256,10 +265,9 @@ _SET_DONE = """
 INSERT INTO retention (task, done_to, done_at) VALUES (?, ?, ?)
 ON CONFLICT (task) DO UPDATE SET done_to = excluded.done_to, done_at = coalesce(excluded.done_at, done_at)
 """
-_SHOWING = "SELECT id, samples FROM node_samples WHERE instr(samples, ?)"
-_NO_NEWER_ROW = "AND NOT EXISTS (SELECT 1 FROM {table} WHERE run_id = runs.id AND taken_at >= ?1)"
+_SHOWING = "SELECT id, samples FROM node_sample_rows WHERE instr(samples, ?)"
 _OLD_RUNS = """
-SELECT id FROM runs WHERE status <> 'running' AND coalesce(finished_at, started_at) < ?1
+SELECT id FROM runs WHERE status <> 'running' AND coalesce(finished_at, started_at) < :cutoff
 """
 # A name is known from the torrent, which is deleted with its run.
 _FORGET_NAMES = """
@@ -268,11 +276,11 @@ WHERE name IS NOT NULL AND info_hash IN (SELECT info_hash FROM torrents WHERE ru
 """
 # What belongs to no run is deleted when it is of no further use.
 _OUTLIVED = {
-    "nodes": "DELETE FROM nodes WHERE last_seen < ?",
-    "sample_turns": "DELETE FROM sample_turns WHERE max(asked_at, next_at) < ?",
-    "watched_swarms": "DELETE FROM watched_swarms WHERE removed_at < ?",
+    "node_rows": "DELETE FROM node_rows WHERE last_seen < :ms",
+    "sample_turns": "DELETE FROM sample_turns WHERE max(asked_at, next_at) < :cutoff",
+    "watched_swarms": "DELETE FROM watched_swarms WHERE removed_at < :cutoff",
     "combined_samples": """
-        DELETE FROM combined_samples WHERE window_start < ? AND samples <> (
+        DELETE FROM combined_samples WHERE window_start < :cutoff AND samples <> (
             SELECT count(*) FROM swarm_samples AS sample
             WHERE sample.info_hash = combined_samples.info_hash
                 AND taken_at >= window_start AND taken_at < window_end
@@ -280,7 +288,7 @@ _OUTLIVED = {
     """,
     "vantages": """
         DELETE FROM vantages
-        WHERE ? IS NOT NULL AND NOT is_here AND identity NOT IN (SELECT vantage FROM merged_runs)
+        WHERE NOT is_here AND identity NOT IN (SELECT vantage FROM merged_runs)
     """,
 }
 _UNSEEN_SWARMS = """

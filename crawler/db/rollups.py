@@ -8,14 +8,15 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 
-from crawler.db.records.records import client_name
+from crawler.db.records.records import ANSWERED, OUTCOME_CODES, RESPONDED, client_name
+from crawler.db.schema import CLIENT, FAMILY, OF_RUN
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation
 
 TABLES = ("run_outcomes", "run_round_trips", "run_costs")
 
-_VISITS = "(SELECT *, iif(instr(address, ':'), 6, 4) AS family FROM visits WHERE run_id = ?1 {newest})"
-_NODE_SAMPLES = "(SELECT * FROM node_samples WHERE run_id = ?1 {newest})"
+_VISITS = f"(SELECT *, {FAMILY} AS family FROM visit_rows {OF_RUN} {{newest}})"
+_NODE_SAMPLES = f"(SELECT *, {FAMILY} AS family FROM node_sample_rows WHERE run_id = ?1 {{newest}})"
 _NEWEST = "ORDER BY id DESC LIMIT ?2"
 SOURCES = {
     "iif(is_verification, 'verification', 'visit')": _VISITS,
@@ -27,10 +28,15 @@ def outcomes_sql(*, newest: bool = False) -> str:
     """Return what counts the queries of run `?1` by outcome; with `newest`, of the last `?2` rows only."""
     return " UNION ALL ".join(
         f"""
-SELECT run_id, family, {kind} AS kind, outcome, error_code, count(*) AS queries, total(marks <> '') AS marked
-FROM {source.format(newest=_NEWEST if newest else "")}
-GROUP BY family, 3, outcome, error_code
-"""  # noqa: S608  # our own words
+SELECT run_id, family, kind, outcome_codes.outcome, error_code, queries, marked
+FROM (
+    SELECT
+        run_id, family, {kind} AS kind, outcome AS code, error_code,
+        count(*) AS queries, count(marks) AS marked
+    FROM {source.format(newest=_NEWEST if newest else "")}
+    GROUP BY family, 3, outcome, error_code
+) JOIN outcome_codes USING (code)
+"""
         for kind, source in SOURCES.items()
     )
 
@@ -45,44 +51,41 @@ def round_trips_sql(*, newest: bool = False) -> str:
         f"""
 SELECT run_id, family, version, {_STEP} AS from_ms, count(*) AS answers
 FROM {source.format(newest=_NEWEST if newest else "")}
-WHERE rtt_ms IS NOT NULL AND outcome = 'answered'
+WHERE rtt_us IS NOT NULL AND outcome = {ANSWERED}
 GROUP BY family, version, 4
-"""  # noqa: S608  # our own words
+"""
         for source in SOURCES.values()
     )
     return f"""
 SELECT
-    run_id, family, coalesce(client_name(version), 'unknown') AS client, from_ms,
+    run_id, family, {CLIENT} AS client, from_ms,
     round(from_ms + CASE WHEN from_ms < 10 THEN 0.1 WHEN from_ms < 100 THEN 1
         WHEN from_ms < 1000 THEN 10 ELSE 100 END, 1) AS below_ms,
     sum(answers) AS answers
 FROM ({both})
 GROUP BY run_id, family, 3, from_ms
-"""  # noqa: S608  # our own words
+"""
 
 
 _STEP = """CASE
-    WHEN rtt_ms < 10 THEN CAST(rtt_ms * 10 AS INTEGER) / 10.0
-    WHEN rtt_ms < 100 THEN CAST(rtt_ms AS INTEGER) * 1.0
-    WHEN rtt_ms < 1000 THEN CAST(rtt_ms / 10 AS INTEGER) * 10.0
-    ELSE CAST(rtt_ms / 100 AS INTEGER) * 100.0
+    WHEN rtt_us < 10000 THEN rtt_us / 100 / 10.0
+    WHEN rtt_us < 100000 THEN rtt_us / 1000 * 1.0
+    WHEN rtt_us < 1000000 THEN rtt_us / 10000 * 10.0
+    ELSE rtt_us / 100000 * 100.0
 END"""
 
 # A query for a sample of info-hashes is one for contacts too, which is not counted twice.
-COSTS = """
+COSTS = f"""
 SELECT
     ?1 AS run_id, visits, swarm_samples, node_samples, handshakes,
-    visits + node_samples + scraped AS asked,
-    (SELECT count(*) FROM visits WHERE run_id = ?1 AND outcome = 'answered')
-    + (SELECT count(*) FROM node_samples
-       WHERE run_id = ?1 AND outcome IN ('answered', 'unsupported', 'not-due'))
-    + replied AS answered,
+    visits + node_samples + scraped AS asked, visited + sampled + replied AS answered,
     peers_tried,
     CASE WHEN told IS NULL THEN sent ELSE coalesce(sent, 0) + told END AS bytes_sent,
     CASE WHEN heard IS NULL THEN received ELSE coalesce(received, 0) + heard END AS bytes_received
 FROM
-    (SELECT count(*) AS visits FROM visits WHERE run_id = ?1),
-    (SELECT count(*) AS node_samples FROM node_samples WHERE run_id = ?1),
+    (SELECT count(*) AS visits, coalesce(sum(outcome = {ANSWERED}), 0) AS visited FROM visit_rows {OF_RUN}),
+    (SELECT count(*) AS node_samples, coalesce(sum(outcome IN {RESPONDED}), 0) AS sampled
+     FROM node_sample_rows WHERE run_id = ?1),
     (SELECT
         count(*) AS swarm_samples,
         coalesce(sum(nodes_asked), 0) AS scraped, coalesce(sum(nodes_answered), 0) AS replied,
@@ -94,13 +97,13 @@ FROM
      FROM swarm_handshakes WHERE run_id = ?1)
 """
 
-_COUNT_SAMPLERS = """
+_COUNT_SAMPLERS = f"""
 INSERT INTO run_support (run_id, bep, client, replies, capable)
-SELECT run_id, 51, coalesce(client_name(version), 'unknown'), sum(replies), sum(capable)
+SELECT run_id, 51, {CLIENT}, sum(replies), sum(capable)
 FROM (
-    SELECT run_id, version, count(*) AS replies, sum(outcome = 'answered') AS capable
-    FROM node_samples
-    WHERE run_id = ? AND outcome IN ('answered', 'unsupported')
+    SELECT run_id, version, count(*) AS replies, sum(outcome = {ANSWERED}) AS capable
+    FROM node_sample_rows
+    WHERE run_id = ? AND outcome IN ({ANSWERED}, {OUTCOME_CODES[Outcome.UNSUPPORTED]})
     GROUP BY version
 )
 GROUP BY 3
@@ -124,7 +127,7 @@ def make_rollups(connection: sqlite3.Connection, run_id: int) -> None:
 def forget_rollups(connection: sqlite3.Connection, run_id: int) -> None:
     """Delete what is made at the end of a run, because it is resumed."""
     for table in TABLES:
-        connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608  # our own names
+        connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
     connection.execute("DELETE FROM run_support WHERE run_id = ? AND bep = 51", (run_id,))
 
 

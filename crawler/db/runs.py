@@ -9,7 +9,7 @@ from crawler.db import infohash_samples, rollups
 from crawler.db.connection import DatabaseError, GuardedConnection, Row
 from crawler.db.insert import Insert
 from crawler.db.records.records import Journal, Run, RunStatus
-from crawler.db.run_nodes import forget_counts, make_run_nodes
+from crawler.db.run_nodes import count_nodes, forget_counts
 from dhtnode import Family
 
 
@@ -57,9 +57,10 @@ class RunRows:
     def finish(self, run_id: int, status: RunStatus, now_text: str) -> None:
         """Record how and when a run ended."""
         with self._db.transaction():
-            _aggregate(self._db.connection, run_id)
+            # The journal first, whose place in the file the nodes can take.
             if status is RunStatus.FINISHED:
                 self._db.execute("DELETE FROM crawl_journal WHERE run_id = ?", (run_id,))
+            _aggregate(self._db.connection, run_id)
             self._db.execute(
                 "UPDATE runs SET status = ?, finished_at = ? WHERE id = ?", (status, now_text, run_id)
             )
@@ -127,7 +128,7 @@ class RunRows:
 
 def _aggregate(connection: sqlite3.Connection, run_id: int) -> None:
     infohash_samples.aggregate(connection)
-    make_run_nodes(connection, run_id)
+    count_nodes(connection, run_id)
     rollups.make_rollups(connection, run_id)
 
 

@@ -2,6 +2,8 @@
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.records.infohash_samples import MAX_CREDIBLE_NUM, StoreSample
+from crawler.db.records.records import ANSWERED, HostValue, address_of
+from crawler.db.schema import FAMILY
 from crawler.zone import Zone
 from dhtnode import Family, NodeId
 from dhtnode.ids import ID_BITS
@@ -21,7 +23,7 @@ class StoreSamples:
     ) -> None:
         """Read the samples; with `by_id`, nodes are told apart by their ids, because addresses were cut."""
         self._db = connection
-        key = "address, port, node_id" if by_id else "address, port"
+        key = "host, port, node_id" if by_id else "host, port"
         values = (family, *zone.id_range, run_id, run_id, MAX_CREDIBLE_NUM)
         with connection.transaction():
             connection.execute("DROP TABLE IF EXISTS temp.stores")
@@ -54,23 +56,25 @@ class StoreSamples:
         return sorted(found, key=lambda node: int.from_bytes(node.node_id, "big") ^ number)[:count]
 
 
-def _store_sample(node_id: str, address: str, port: int, num: int, samples: bytes | None) -> StoreSample:
-    return StoreSample(NodeId(bytes.fromhex(node_id)), address, port, num, samples or b"")
+def _store_sample(node_id: bytes, host: HostValue, port: int, num: int, samples: bytes | None) -> StoreSample:
+    return StoreSample(NodeId(node_id), address_of(host, port), num, samples or b"")
 
 
 # SQLite takes the columns that are not grouped from the row with the largest id.
-_MAKE_STORES = """
+_MAKE_STORES = f"""
 CREATE TEMP TABLE stores AS
-SELECT node_id, address, port, max(coalesce(num, 0), returned) AS num, max(id) AS id
-FROM node_samples
-WHERE outcome = 'answered' AND family = ? AND node_id BETWEEN ? AND ?
-    AND (run_id = ? OR next_at > (SELECT started_at FROM runs WHERE runs.id = ?))
+SELECT node_id, host, port, max(coalesce(num, 0), returned) AS num, max(id) AS id
+FROM node_sample_rows
+WHERE outcome = {ANSWERED} AND {FAMILY} = ? AND node_id BETWEEN ? AND ?
+    AND (run_id = ? OR next_at > (
+        SELECT round((julianday(started_at) - 2440587.5) * 86400000) FROM runs WHERE runs.id = ?
+    ))
     AND max(coalesce(num, 0), returned) <= ?
-GROUP BY {key}
+GROUP BY {{key}}
 """
 _STORE = """
-SELECT store.node_id, store.address, store.port, store.num, samples
-FROM temp.stores AS store JOIN node_samples USING (id)
+SELECT store.node_id, store.host, store.port, store.num, samples
+FROM temp.stores AS store JOIN node_sample_rows USING (id)
 WHERE store.rowid = ?
 """
-_STORES_WITHIN = "SELECT node_id, address, port, num, NULL FROM temp.stores WHERE node_id BETWEEN ? AND ?"
+_STORES_WITHIN = "SELECT node_id, host, port, num, NULL FROM temp.stores WHERE node_id BETWEEN ? AND ?"

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from crawler.db import rollups
 from crawler.db.connection import GuardedConnection, Row
 from crawler.db.insert import Insert
-from crawler.db.nodes import SeenNode, node_insert
+from crawler.db.nodes import OR_UPDATE, SeenNode
+from crawler.db.records.records import host_prefix, host_value, text_ms
 from dhtnode import Address, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import HOST_HASH_BYTES, MethodEstimate, Observation, SwarmEstimate, SwarmMeasurement
@@ -27,18 +28,23 @@ ESTIMATE_COLUMNS = [field.name for field in fields(SwarmEstimate) if field.name 
 """Columns of a measurement that are fields of its estimate."""
 
 
+_Nodes: TypeAlias = dict[tuple[NodeId, Address], tuple[int, int | None, bytes | None]]
+"""When each node was queried and when it answered, and its version."""
+
+
 class SwarmRows:
     """The measurements of swarms; part of a `CrawlDatabase`."""
 
     def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
         self._db = connection
-        self._insert_node = node_insert(anonymize=anonymize)
+        self._is_anonymized = anonymize
         self._insert_observation = Insert(
-            "scrape_replies",
+            "reply_rows",
             Observation,
             ("sample_id",),
-            computed=("family", "named_tokens"),
+            computed=("named_tokens",),
             without=("host_hashes",),
+            times=("asked_at",),
             anonymize=anonymize,
         )
 
@@ -51,10 +57,11 @@ class SwarmRows:
         )
         replies: list[tuple[object, ...]] = []
         estimates: list[tuple[object, ...]] = []
-        nodes: dict[tuple[NodeId, Address], SeenNode] = {}
+        nodes: _Nodes = {}
         for measurement in measurements:
             if measurement.taken_at is None:
                 raise ValueError("a measurement has to say when it was made")
+            taken_at = text_ms(measurement.taken_at)
             # One statement each: the replies need the number that the sample gets.
             given = (run_id, measurement.info_hash.hex(), *_COUNT_VALUES(measurement))
             sample_id = _INSERT_MEASUREMENT.one(connection, measurement.estimate, *given)
@@ -62,10 +69,17 @@ class SwarmRows:
             for observation in measurement.observations:
                 replies.append(self._insert_observation.values(observation, sample_id))
                 # Swarms near each other have the same nodes, and the last row says all.
-                _note_node(nodes, observation, measurement.taken_at)
+                _note_node(nodes, observation, taken_at)
         self._insert_observation.rows(connection, replies)
         _INSERT_ESTIMATE.rows(connection, estimates)
-        self._insert_node.many(connection, list(nodes.values()))
+        host_of = _prefix_of if self._is_anonymized else host_value
+        _INSERT_NODE.rows(
+            connection,
+            [
+                SeenNode(node_id, host_of(address), address.port, seen, seen, answered, version)
+                for (node_id, address), (seen, answered, version) in nodes.items()
+            ],
+        )
         rollups.count_filters(
             connection, run_id, (reply for each in measurements for reply in each.observations)
         )
@@ -80,7 +94,9 @@ class SwarmRows:
 
     def replies(self, sample_id: int) -> list[Row]:
         """Return what nodes said for one sample, in order of families and distance."""
-        return self._db.select("SELECT * FROM scrape_replies WHERE sample_id = ? ORDER BY rowid", sample_id)
+        return self._db.select(
+            "SELECT * FROM scrape_replies WHERE sample_id = ? ORDER BY family, rank", sample_id
+        )
 
     def estimates(self, sample_id: int) -> list[Row]:
         """Return the estimates of all methods for one sample."""
@@ -91,14 +107,18 @@ class SwarmRows:
         return found[0] if found else None
 
 
-def _note_node(nodes: dict[tuple[NodeId, Address], SeenNode], reply: Observation, taken_at: str) -> None:
+def _note_node(nodes: _Nodes, reply: Observation, taken_at: int) -> None:
     """Keep what is known of a node that was queried; the answer that came last counts."""
     key = (reply.node_id, reply.address)
     if reply.outcome is Outcome.ANSWERED:
-        nodes[key] = SeenNode(*key, taken_at, taken_at, taken_at, reply.version)
+        nodes[key] = taken_at, taken_at, reply.version
     # A node that answers under another id is not this node.
     elif reply.outcome is Outcome.TIMEOUT and key not in nodes:
-        nodes[key] = SeenNode(*key, taken_at, taken_at, None, None)
+        nodes[key] = taken_at, None, None
+
+
+def _prefix_of(address: Address) -> str:
+    return host_prefix(host_value(address))
 
 
 def observation_in(row: Mapping[str, Any]) -> Observation:
@@ -140,6 +160,7 @@ SELECT * FROM swarm_samples WHERE info_hash = ? ORDER BY taken_at DESC, peers DE
 _INSERT_MEASUREMENT = Insert(
     "swarm_samples", SwarmEstimate, ("run_id", "info_hash", *_COUNTS), without=("estimates",)
 )
+_INSERT_NODE = Insert("node_rows", SeenNode, (), on_conflict=OR_UPDATE)
 _INSERT_ESTIMATE = Insert("swarm_estimates", MethodEstimate, ("sample_id",))
 
 UPSERT_SWARM = """

@@ -72,9 +72,7 @@ def choose_targets(
                 closest = stores.closest(info_hash, CLOSEST)
                 target.holders.add(node.node_id)
                 target.candidates = [
-                    (each.node_id, Address(each.address, each.port))
-                    for each in closest
-                    if each.node_id != node.node_id
+                    (each.node_id, each.address) for each in closest if each.node_id != node.node_id
                 ]
             targets.append(target)
     return targets

@@ -79,5 +79,5 @@ def _common(connection: sqlite3.Connection, column: str) -> frozenset[str | None
     """Return the versions or clients that enough nodes have."""
     sql = f"""
     SELECT {column} FROM nodes WHERE last_answer IS NOT NULL GROUP BY {column} HAVING count(*) >= {FEWEST}
-    """  # noqa: S608  # our own names
+    """
     return frozenset(found for (found,) in connection.execute(sql))

@@ -153,7 +153,7 @@ def of_run(run: int | None) -> str:
 
 def one_run(table: str) -> str:
     """Return the condition for rows of run `:run`, by default of the newest that has rows in a table."""
-    newest = f"(SELECT max(run_id) FROM {table})"  # noqa: S608  # our own names
+    newest = f"(SELECT max(run_id) FROM {table})"
     return f"run_id = coalesce(nullif(:run, ''), {newest})"
 
 
@@ -171,5 +171,5 @@ def whole(names: str, table: str = "") -> str:
 
 
 def _newest(db: sqlite3.Connection, table: str) -> int | None:
-    found = db.execute(f"SELECT max(run_id) FROM {table}").fetchone()[0]  # noqa: S608  # our own names
+    found = db.execute(f"SELECT max(run_id) FROM {table}").fetchone()[0]
     return None if found is None else int(found)

@@ -47,7 +47,7 @@ def test_numbers_are_short(number, text):
 
 def test_interval_is_drawn_from_end_to_end():
     point = Point(1.0, 50.0, "fifty", 10.0, 200.0)
-    drawing = ElementTree.fromstring(draw_points("t", Axis("x"), Axis("y", "log"), [Series("s", [point])]))  # noqa: S314  # our own
+    drawing = ElementTree.fromstring(draw_points("t", Axis("x"), Axis("y", "log"), [Series("s", [point])]))  # noqa: S314
     interval = drawing.find(f".//{SVG}line[@class='interval']")
     circle = drawing.find(f".//{SVG}g/{SVG}circle")
     assert 0 < float(interval.get("y2")) < float(circle.get("cy")) < float(interval.get("y1")) < HEIGHT
@@ -55,14 +55,14 @@ def test_interval_is_drawn_from_end_to_end():
 
 def test_text_of_others_is_escaped():
     drawn = draw_bars("<t>", "n", [Bar('<script>"', 3.0, "</title><b>", 0.5)])
-    drawing = ElementTree.fromstring(drawn)  # noqa: S314  # our own
+    drawing = ElementTree.fromstring(drawn)  # noqa: S314
     assert '<script>"' in [text.text for text in drawing.iter(f"{SVG}text")]
     assert [title.text for title in drawing.iter(f"{SVG}title")] == ["<t>", "</title><b>"]
     assert drawing.find(f".//{SVG}b") is None
 
 
 def test_marked_part_lies_on_the_bar():
-    drawing = ElementTree.fromstring(draw_bars("t", "n", [Bar("a", 8.0, "", 0.25)], parts=("all", "marked")))  # noqa: S314  # our own
+    drawing = ElementTree.fromstring(draw_bars("t", "n", [Bar("a", 8.0, "", 0.25)], parts=("all", "marked")))  # noqa: S314
     whole, part = (float(each.get("width")) for each in drawing.iter(f"{SVG}rect"))
     assert part == pytest.approx(whole / 4, abs=0.1)
     assert whole < WIDTH

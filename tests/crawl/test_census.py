@@ -439,7 +439,7 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
         with trio.CancelScope() as scope:
             async with open_session(database, "census", {}, bootstrap=ways_in) as session:
                 engine = engine_of(session)
-                session.writer.put_nowait(Visit(b"x" * 20, other.address, EPOCH_TEXT, Outcome.TIMEOUT))
+                session.writer.put_nowait(Visit.of(b"x" * 20, other.address, 0.0, Outcome.TIMEOUT))
                 engine.add(late.contact)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(engine.run)

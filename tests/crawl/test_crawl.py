@@ -9,7 +9,9 @@ from crawler.crawl.crawl import FamilyCrawl
 from crawler.settings import CrawlSettings
 from dhtnode import Address, Contact, Family, NodeId, QueryTimeout, Scope
 from dhtnode.krpc import Response
+from dhtnode.outcomes import Outcome
 
+OUTCOMES = list(Outcome)
 EPOCH = 1_700_000_000.0
 
 
@@ -66,7 +68,7 @@ def test_node_that_answered_is_queried_a_second_time_before_the_next_node():
     assert scene.next() is first
     scene.answer(first)
     (row,) = scene.visits()
-    assert (row.outcome, row.rtt_ms, row.taken_at[:10]) == ("answered", 100.0, "2023-11-14")
+    assert (OUTCOMES[row.outcome], row.rtt_us, row.taken_at) == (Outcome.ANSWERED, 100_000, 1_700_000_000_000)
     assert (scene.crawl.queries, scene.crawl.second_queries, scene.crawl.second_answers) == (2, 1, 1)
     assert scene.next().node_id == node(2).node_id
 
@@ -74,7 +76,7 @@ def test_node_that_answered_is_queried_a_second_time_before_the_next_node():
 def test_wrong_id_ends_a_visit_at_once():
     scene = Scene(1)
     scene.answer(scene.next(), node_id=NodeId(b"x" * 20))
-    assert [row.outcome for row in scene.visits()] == ["wrong-id"]
+    assert [OUTCOMES[row.outcome] for row in scene.visits()] == [Outcome.WRONG_ID]
     assert scene.crawl.next_queries(0.0, 1) == ([], None)
 
 
@@ -86,13 +88,13 @@ def test_timeout_after_datagrams_that_answer_nothing_is_malformed_and_three_are_
         scene.answer(visit)
         visit = scene.next()
         scene.crawl.on_end(visit, QueryTimeout(visit.address), 2.0, 2.0)
-    assert [row.marks for row in scene.visits()] == [(), ("flood",)]
+    assert [row.marks for row in scene.visits()] == [None, "flood"]
 
     scene = Scene(1)
     visit = scene.next()
     scene.facts.unexpected[visit.address] = 1
     scene.crawl.on_end(visit, QueryTimeout(visit.address), 2.0, 2.0)
-    assert [row.outcome for row in scene.visits()] == ["malformed"]
+    assert [OUTCOMES[row.outcome] for row in scene.visits()] == [Outcome.MALFORMED]
 
 
 def test_query_that_could_not_leave_is_sent_later_or_recorded():
@@ -100,13 +102,13 @@ def test_query_that_could_not_leave_is_sent_later_or_recorded():
     scene.crawl.on_stuck(scene.next(), 5.0)
     visit = scene.next(5.0)
     scene.crawl.on_not_sent(visit, 6.0)
-    assert [row.outcome for row in scene.visits()] == ["not-sent"]
+    assert [OUTCOMES[row.outcome] for row in scene.visits()] == [Outcome.NOT_SENT]
 
     scene = Scene(1)
     visit = scene.next()
     scene.answer(visit)
     scene.crawl.on_stuck(scene.next(), 5.0)
-    assert [row.outcome for row in scene.visits()] == ["answered"]
+    assert [OUTCOMES[row.outcome] for row in scene.visits()] == [Outcome.ANSWERED]
     assert scene.crawl.second_queries == 0
 
 

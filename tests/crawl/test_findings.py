@@ -17,7 +17,8 @@ from crawler.crawl.census import describe, record, take_census
 from crawler.crawl.findings import compute_findings
 from crawler.crawl.network_sizes import Tally
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import RunStatus, Visit
+from crawler.db.records.infohash_samples import NodeSample, SampleBatch
+from crawler.db.records.records import Journal, RunStatus, Visit, epoch_seconds
 from crawler.db.writer import open_writer
 from crawler.settings import CrawlSettings
 from crawler.synthetic.hostile import STYLES
@@ -233,8 +234,9 @@ def test_tally_counts_what_the_estimate_needs():
     assert (counts.second_sent, counts.second_unanswered, counts.zone_bits) == (10, 2, 3)
 
 
-def answered_visit(node_id, host, version=b"LT\x02\x01", **other):
-    return Visit(node_id, Address(host, 6881), T0, Outcome.ANSWERED, None, 50.0, version)._replace(**other)
+def answered_visit(node_id, host, version=b"LT\x02\x01", port=6881, outcome=Outcome.ANSWERED, **other):
+    contents = {"rtt_ms": 50.0, "version": version} | other
+    return Visit.of(node_id, Address(host, port), epoch_seconds(T0), outcome, **contents)
 
 
 @pytest.fixture
@@ -299,12 +301,10 @@ def test_nobody_answered_is_no_size(store):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_one_machine_full_of_nodes_is_no_alarm(store, host):
     run_id = store.runs.begin("census", {}, "0.1", T0)
-    visits = [
-        answered_visit(bytes([port] * 20), host, address=Address(host, 1000 + port)) for port in range(50)
-    ]
+    visits = [answered_visit(bytes([port] * 20), host, port=1000 + port) for port in range(50)]
     store.write(run_id, visits)
     tally = Tally(Counter({Sighting(ANSWERED, 7, (True, True), False): 50}), 50, 50, 50)
-    family = visits[0].address.family
+    family = Address(host, 1).family
 
     assert compute_findings(store, run_id, {family: tally}, WHOLE, Random(1)).tests == ()
 
@@ -339,12 +339,9 @@ def test_client_census_shows_what_is_known_of_each_client(store):
         unknown | {"bep42": None, "bep51": None},
     ]
 
-    taken = [(ids[0], 0, "answered"), (ids[1], 1, "unsupported"), (ids[2], 2, "timeout")]
-    for node_id, number, outcome in taken:
-        store.connection.execute(
-            "INSERT INTO node_samples (run_id, node_id, address, port, family, taken_at, outcome, version,"
-            " returned) VALUES (1, ?, ?, 6881, 4, ?, ?, '4c540101', 0)",
-            (node_id.hex(), f"192.0.2.{number}", T0, outcome),
-        )
+    taken = [(ids[0], Outcome.ANSWERED), (ids[1], Outcome.UNSUPPORTED), (ids[2], Outcome.TIMEOUT)]
+    where = Address("192.0.2.1", 6881)
+    samples = [NodeSample(node_id, where, T0, outcome, version=b"LT\x01\x01") for node_id, outcome in taken]
+    store.write(run_id, [SampleBatch(samples, Journal(Family.IPV4, b"", b""))])
     store.runs.finish(run_id, RunStatus.FINISHED, T0)
     assert [row["bep51"] for row in store.rows("client_census")] == [0.5, None]

@@ -23,15 +23,15 @@ def path(tmp_path):
 
 def add(path, hour, zone, answered, family=Family.IPV4, status=RunStatus.FINISHED):
     """Add a census in which these nodes answered, and another one was silent."""
-    now = utc_text(3600.0 * hour)
+    now = 3600.0 * hour
     with CrawlDatabase.open(path) as store:
-        run_id = store.runs.begin("census", {}, "0.1", now)
+        run_id = store.runs.begin("census", {}, "0.1", utc_text(now))
         visits = [
-            Visit(node_id, Address(ADDRESSES[node_id], 1), now, Outcome.ANSWERED) for node_id in answered
+            Visit.of(node_id, Address(ADDRESSES[node_id], 1), now, Outcome.ANSWERED) for node_id in answered
         ]
-        store.write(run_id, [*visits, Visit(SILENT, Address(ADDRESSES[SILENT], 1), now, Outcome.TIMEOUT)])
+        store.write(run_id, [*visits, Visit.of(SILENT, Address(ADDRESSES[SILENT], 1), now, Outcome.TIMEOUT)])
         store.visits.write_results(run_id, [SizeEstimate(family, "crawl", 1.0, 1.0, 1.0, zone)], [])
-        store.runs.finish(run_id, status, now)
+        store.runs.finish(run_id, status, utc_text(now))
 
 
 def read(path, **options):

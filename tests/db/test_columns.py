@@ -29,7 +29,7 @@ def schema():
             " AND substr(name, 1, 6) <> 'sqlite' AND name <> '_sqlite_migrations'"
         ).fetchall()
         return {
-            name: {column: kind for _, column, kind, *_ in execute(f"PRAGMA table_info({name})")}
+            name: {column: kind for _, column, kind, *_ in execute(f"PRAGMA table_xinfo({name})")}
             for (name,) in names
         }
 
@@ -52,12 +52,19 @@ def test_kinds_are_those_of_the_schema(schema):
 
 
 def test_what_tells_of_peers_or_nodes_is_marked():
-    rules = {"address": "host", "node_id": "id", "port": "port", "client": "client", "subject": "subject"}
+    rules = {
+        "address": "host",
+        "host": "host",
+        "node_id": "id",
+        "port": "port",
+        "client": "client",
+        "subject": "subject",
+    }
     for table in TABLES.values():
         for column in table.columns:
             if re.search("filter|tokens|place", column.name) and column.kind in ("bytes", "text"):
                 assert column.privacy == "never", (table.name, column.name)
-            if column.kind == "bytes" and column.name != "samples":
+            if column.kind == "bytes" and column.name not in {"samples", "node_id", "host", "version"}:
                 assert column.privacy == "never", (table.name, column.name)
             if column.name in rules:
                 assert column.privacy == rules[column.name], (table.name, column.name)
@@ -79,7 +86,7 @@ def test_texts_are_sentences():
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"), [("-- [ms] Time", "-- [mss] Time"), ("-- [!host] The", "-- [!hsot] The")]
+    ("right", "wrong"), [("-- [ms] Mean", "-- [mss] Mean"), ("-- [!host] The", "-- [!hsot] The")]
 )
 def test_misspelt_word_in_brackets_is_noticed(right, wrong):
     with pytest.raises(ValueError, match="no kind, unit or mark"):
@@ -88,4 +95,4 @@ def test_misspelt_word_in_brackets_is_noticed(right, wrong):
 
 def test_column_without_a_meaning_is_noticed():
     with pytest.raises(ValueError, match="no meaning"):
-        read_tables(read_sql("schema.sql").replace("-- [!host] The IP", "-- [!host] \n--"), "")
+        read_tables(read_sql("schema.sql").replace("-- [!host] The host", "-- [!host] \n--"), "")

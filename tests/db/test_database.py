@@ -11,12 +11,13 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, DatabaseError, Record
-from crawler.db.records.records import CrawlBatch, Journal, Run, RunStatus, Visit, utc_text
+from crawler.db.records.records import CrawlBatch, Journal, Run, RunStatus, Visit, epoch_seconds, utc_text
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import InfoHash, NodeId
 from dhtnode.outcomes import Outcome
@@ -80,9 +81,22 @@ SAMPLE = measurement_of(
     source="cli",
     name="debian.iso",
 )
-VISIT = Visit(
-    ALICE, HERE, T0, Outcome.ANSWERED, None, 40.5, b"LT\x02\x10", True, 8, 1, 3, 2, ("flood", "oversized")
-)
+
+
+def visit(
+    node_id: NodeId = ALICE,
+    address: Address = HERE,
+    at: str = T0,
+    outcome: Outcome = Outcome.ANSWERED,
+    **others: Any,
+) -> Visit:
+    """Return a visit with something in each column."""
+    contents: dict[str, Any] = {"version": b"LT\x02\x10", "conforms": True, "contacts": 8, "unusable": 1}
+    contents |= {"rtt_ms": 40.5, "new_contacts": 3, "referrers": 2, "marks": ("flood", "oversized")}
+    return Visit.of(node_id, address, epoch_seconds(at), outcome, **(contents | others))
+
+
+VISIT = visit()
 
 
 @pytest.fixture
@@ -241,9 +255,9 @@ def test_visit_becomes_a_node_and_a_visit(store: CrawlDatabase) -> None:
 
 def test_node_keeps_its_first_sight_and_its_last_answer(store: CrawlDatabase) -> None:
     """A later silence advances the last sight only, and an old record turns no clock back."""
-    write_run(store, VISIT._replace(taken_at=T1))
-    write_run(store, Visit(ALICE, HERE, T2, Outcome.TIMEOUT))
-    write_run(store, VISIT._replace(taken_at=T0))
+    write_run(store, visit(at=T1))
+    write_run(store, Visit.of(ALICE, HERE, epoch_seconds(T2), Outcome.TIMEOUT))
+    write_run(store, visit(at=T0))
 
     (node,) = store.rows("nodes")
     seen = {key: node[key] for key in ("first_seen", "last_seen", "last_answer", "version", "client")}
@@ -260,7 +274,8 @@ def test_node_keeps_its_first_sight_and_its_last_answer(store: CrawlDatabase) ->
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.ANSWERED])
 def test_only_an_answer_counts_as_one(store: CrawlDatabase, outcome: Outcome) -> None:
     """Whatever else came of a visit, it does not show that the node is there."""
-    write_run(store, VISIT._replace(outcome=outcome))
+    write_run(store, visit(outcome=outcome))
+
     assert [node["last_answer"] for node in store.rows("nodes")] == [None]
 
 
@@ -314,10 +329,10 @@ def test_client_versions_counts_nodes_that_answered(store: CrawlDatabase) -> Non
     """Clients go by the two characters of their `v`; silent nodes are not counted."""
     versions = [b"LT\x02\x10", b"LT\x01\x20", b"A2\x00\x01", b"\x00\x01\x02\x03", b"", None]
     visits = [
-        VISIT._replace(address=Address("192.0.2.7", port), version=version)
+        visit(address=Address("192.0.2.7", port), version=version)
         for port, version in enumerate(versions, start=1)
     ]
-    silent = Visit(BOB, HERE, T0, Outcome.TIMEOUT)
+    silent = Visit.of(BOB, HERE, epoch_seconds(T0), Outcome.TIMEOUT)
     write_run(store, *visits, silent)
 
     assert store.rows("client_versions") == [
@@ -334,13 +349,13 @@ def test_network_size_counts_each_run_and_family(store: CrawlDatabase) -> None:
         first,
         [
             VISIT,
-            VISIT._replace(taken_at=T2),
-            VISIT._replace(node_id=BOB),
-            VISIT._replace(address=Address(HERE.host, 1), outcome=Outcome.TIMEOUT),
-            VISIT._replace(address=THERE),
+            visit(at=T2),
+            visit(node_id=BOB),
+            visit(address=Address(HERE.host, 1), outcome=Outcome.TIMEOUT),
+            visit(address=THERE),
         ],
     )
-    store.write(second, [VISIT._replace(outcome=Outcome.TIMEOUT)])
+    store.write(second, [visit(outcome=Outcome.TIMEOUT)])
 
     columns = (
         *("run_id", "started_at", "family", "sighted", "answered_once", "answered_twice"),
@@ -355,8 +370,8 @@ def test_network_size_counts_each_run_and_family(store: CrawlDatabase) -> None:
 
 def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: CrawlDatabase) -> None:
     run_id = begin(store)
-    elsewhere = VISIT._replace(node_id=BOB, address=Address("192.0.2.8", 1), outcome=Outcome.TIMEOUT)
-    store.write(run_id, [VISIT, VISIT._replace(taken_at=T2), VISIT._replace(address=THERE), elsewhere])
+    elsewhere = visit(node_id=BOB, address=Address("192.0.2.8", 1), outcome=Outcome.TIMEOUT)
+    store.write(run_id, [VISIT, visit(at=T2), visit(address=THERE), elsewhere])
     before = store.rows("network_size")
     store.runs.finish(run_id, RunStatus.FINISHED, T2)
     counted = store.rows("network_size")
@@ -364,7 +379,7 @@ def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: Craw
     assert counted[:2] == before
     both = {"family": None, "sighted": 3, "answered_once": 2, "answered_twice": 1, "distinct_ids": 1}
     assert counted[2:] == [before[0] | both | {"distinct_endpoints": 2, "distinct_ips": 2}]
-    store.connection.execute("DELETE FROM visits")
+    store.connection.execute("DELETE FROM visit_rows")
     assert store.rows("network_size") == counted
 
 
@@ -373,7 +388,7 @@ def test_resumed_run_is_counted_anew(store: CrawlDatabase) -> None:
     store.write(run_id, [VISIT])
     store.runs.finish(run_id, RunStatus.INTERRUPTED, T1)
     store.runs.resume(run_id)
-    store.write(run_id, [VISIT._replace(node_id=BOB)])
+    store.write(run_id, [visit(node_id=BOB)])
     while_running = store.rows("network_size")
     store.runs.finish(run_id, RunStatus.FINISHED, T2)
 
@@ -399,13 +414,13 @@ def test_write_is_all_or_nothing(store: CrawlDatabase) -> None:
 
 def test_rows_need_a_run(store: CrawlDatabase) -> None:
     with pytest.raises(sqlite3.IntegrityError):
-        store.write(7, [VISIT])
+        store.write(7, [SAMPLE])
 
 
 def test_anonymize_keeps_prefixes_only() -> None:
     """Node addresses are cut to /24 and /48 in every table that holds one."""
     with CrawlDatabase.open(":memory:", anonymize=True) as store:
-        write_run(store, VISIT, VISIT._replace(address=THERE), SAMPLE)
+        write_run(store, VISIT, visit(address=THERE), SAMPLE)
 
         assert [row["address"] for row in store.rows("visits")] == ["192.0.2.0/24", "2001:db8:1::/48"]
         assert {row["address"] for row in store.rows("nodes")} == {"192.0.2.0/24", "2001:db8:1::/48"}
@@ -421,14 +436,14 @@ def test_no_column_holds_the_address_of_a_peer(store: CrawlDatabase) -> None:
     found = {table: {name for name in names if suspect.search(name)} for table, names in columns.items()}
 
     assert {table: names for table, names in found.items() if names} == {
-        "node_samples": {"address", "port"},
-        "nodes": {"address", "port"},
+        "node_rows": {"host", "port"},
+        "node_sample_rows": {"host", "port"},
+        "reply_rows": {"host", "port", "unplaced_filter"},  # the last is 2048 bits
         "run_counts": {"distinct_endpoints", "distinct_ips"},  # numbers
         "sample_turns": {"place"},
-        "scrape_replies": {"address", "port", "unplaced_filter"},  # the last is 2048 bits
-        "visits": {"address", "port"},
+        "visit_rows": {"host", "port"},
     }
-    assert all("node_id" in columns[table] for table in ("nodes", "scrape_replies", "visits"))
+    assert all("node_id" in columns[table] for table in found if "host" in found[table])
 
 
 def test_database_is_made_once_and_reopened(path: Path) -> None:
@@ -448,7 +463,8 @@ def test_database_is_made_once_and_reopened(path: Path) -> None:
 
 def test_reader_beside_a_writer_sees_whole_batches(path: Path) -> None:
     with CrawlDatabase.open(path) as store, closing(sqlite3.connect(path)) as reader:
-        store.write(begin(store), [VISIT, VISIT._replace(node_id=BOB)])
+        store.write(begin(store), [VISIT, visit(node_id=BOB)])
+
         assert reader.execute("SELECT count(*) FROM visits").fetchone() == (2,)
 
 
@@ -468,7 +484,7 @@ while True:
     for _ in range(100):
         number += 1
         node_id = number.to_bytes(20, "big")
-        batch.append(Visit(node_id, Address("192.0.2.7", 6881), {T0!r}, Outcome.ANSWERED))
+        batch.append(Visit.of(node_id, Address("192.0.2.7", 6881), 0.0, Outcome.ANSWERED))
     store.write(run_id, batch)
     print(number, flush=True)
 """
@@ -635,7 +651,7 @@ def test_disk_that_takes_no_more_is_reported(path: Path, pragma: str, reason: st
     with CrawlDatabase.open(path) as store:
         run_id = begin(store)
         store.connection.execute(f"PRAGMA {pragma}")
-        visits = [VISIT._replace(node_id=NodeId(bytes([n]) * 20)) for n in range(200)]
+        visits = [visit(node_id=NodeId(bytes([n]) * 20)) for n in range(200)]
         with pytest.raises(DatabaseError, match=rf"crawl\.db: .*{reason}"):
             store.write(run_id, visits)
 

@@ -82,7 +82,7 @@ def errors(truth, sizes):
 def assert_held(truth, path):
     """Nearly all intervals of combined samples hold the truth: of peers, seeds and leechers."""
     columns = (f"{subject}_{end}" for subject in ("peers", "seeds", "leechers") for end in ("low", "high"))
-    found = rows(path, f"SELECT info_hash, {', '.join(columns)} FROM combined_samples")  # noqa: S608
+    found = rows(path, f"SELECT info_hash, {', '.join(columns)} FROM combined_samples")
     for place in range(3):
         held = []
         for swarm, *ends in found:

@@ -20,6 +20,7 @@ from crawler.db.records.records import (
 )
 from crawler.db.records.torrents import Handshakes, KnownTorrent
 from crawler.db.records.watched_swarms import GIVEN
+from crawler.db.schema import SHOWN_AS
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
@@ -32,6 +33,7 @@ KEPT, GONE = InfoHash(b"keepthisswarm" + b"k" * 7), InfoHash(b"purgethisswarm" +
 KEPT_NODE, GONE_NODE = NodeId(b"keepthisnode" + b"k" * 8), NodeId(b"purgethisnode" + b"p" * 7)
 KEPT_HOST, GONE_HOST = "192.0.2.7", "198.51.100.99"
 LEFT_ALONE = {
+    "outcome_codes": "says what the numbers of outcomes stand for",
     "retention": "says how far deleting has come, and nothing about nodes or swarms",
     "_sqlite_migrations": "says which version of the tables this is",
 }
@@ -77,8 +79,7 @@ def fill(store, at=EPOCH, mark=b""):
     run_id = store.runs.begin("all", {}, "0.1", utc_text(at))
     replies = [reply(node_id, host, mark, rank) for rank, (node_id, host) in enumerate(pairs)]
     visits = [
-        Visit(node_id, Address(host, 6881), utc_text(at), Outcome.ANSWERED, None, 5.5)
-        for node_id, host in pairs
+        Visit.of(node_id, Address(host, 6881), at, Outcome.ANSWERED, rtt_ms=5.5) for node_id, host in pairs
     ]
     samples = [
         NodeSample(
@@ -114,6 +115,7 @@ def counts(store):
         for (name,) in store.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         if not name.startswith(("sqlite_", "_sqlite"))
     ]
+    names = [SHOWN_AS.get(name, name) for name in names]
     return {name: len(store.rows(name)) for name in names if store.rows(name)}
 
 
@@ -169,7 +171,7 @@ def test_every_table_can_be_deleted_from_or_is_named_with_a_reason(store):
 
 
 def test_every_table_about_swarms_or_nodes_is_found_by_its_columns(store):
-    known = {"info_hash", "sample_id", "node_id", "address", "place", "subject", "run_id"}
+    known = {"info_hash", "sample_id", "node_id", "host", "place", "subject", "run_id"}
     elsewhere = {"runs", "vantages"}  # these are about neither
     for (table,) in store.connection.execute(LIST_TABLES).fetchall():
         columns = {row[1] for row in store.connection.execute(f"PRAGMA table_info({table})")}
@@ -241,7 +243,7 @@ def test_filters_of_other_columns_and_tables_go_too(store):
     run = store.connection.execute
     run("CREATE TABLE estimates (sample_id INTEGER, unplaced_filter BLOB NOT NULL, peers REAL)")
     fill(store, EPOCH - 31 * DAY)
-    run("UPDATE scrape_replies SET named_tokens = x'0102', seeds_filter = NULL, peers_filter = NULL")
+    run("UPDATE reply_rows SET named_tokens = x'0102', seeds_filter = NULL, peers_filter = NULL")
     run("INSERT INTO estimates VALUES (1, x'ff', 3), (2, x'', 4)")
 
     assert store.purge.run(Orders(filters_older=30), EPOCH) == {"scrape_replies": 4, "estimates": 1}
@@ -270,7 +272,7 @@ def test_retention_goes_on_where_it_was(store):
     assert not purge.is_retention_due(now + 0.9 * DAY)
     assert purge.is_retention_due(now + 1.1 * DAY)
     assert purge.is_retention_due(now - DAY)  # the clock was set back
-    store.connection.execute("UPDATE scrape_replies SET peers_filter = x'01' WHERE sample_id = 1")
+    store.connection.execute("UPDATE reply_rows SET peers_filter = x'01' WHERE sample_id = 1")
     retain(now + 1.1 * DAY)
     with_filters = {row["sample_id"] for row in store.rows("scrape_replies") if row["peers_filter"]}
     assert with_filters == {1, 9, 10}  # the first one was done with, and is not looked at again

@@ -115,7 +115,7 @@ def test_dead_swarms_had_nobody_three_times_in_a_row(store):
 @pytest.mark.parametrize("view", ["swarm_history", "swarm_growth", "swarm_half_life", "dead_swarms"])
 def test_one_swarm_does_not_cost_a_look_at_all(store, view):
     plan = store.connection.execute(
-        f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE info_hash = ?",  # noqa: S608  # our own names
+        f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE info_hash = ?",
         (SWARM.hex(),),
     ).fetchall()
     steps = [row[3] for row in plan if re.match(r"(SCAN|SEARCH) ", row[3])]

@@ -4,9 +4,9 @@ import pytest
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.insert import ROWS_AT_ONCE
-from crawler.db.records.records import RunStatus, Visit, utc_text
+from crawler.db.records.records import OUTCOME_CODES, RunStatus, Visit, client_name, utc_text
 from dhtnode import Address, NodeId
-from dhtnode.outcomes import Outcome
+from dhtnode.outcomes import LIES, Outcome
 
 ALICE, BOB, CAROL = (NodeId(bytes([number]) * 20) for number in (1, 2, 3))
 
@@ -19,7 +19,7 @@ def store():
 
 
 def visit(node_id, at, outcome=Outcome.ANSWERED, marks=(), host="192.0.2.7"):
-    return Visit(node_id, Address(host, 6881), utc_text(at), outcome, marks=marks)
+    return Visit.of(node_id, Address(host, 6881), at, outcome, marks=marks)
 
 
 def suspects(store):
@@ -70,8 +70,52 @@ def test_outcome_that_is_a_lie_by_itself_is_shown_as_a_mark(store):
 def test_first_suspects_are_found_without_a_look_at_all(store):
     plan = store.connection.execute("EXPLAIN QUERY PLAN SELECT * FROM suspect_nodes LIMIT 1").fetchall()
     steps = [step for *_, step in plan]
-    assert any(step.startswith("SCAN visits USING INDEX idx_visits_suspect") for step in steps), steps
-    assert not any("TEMP B-TREE FOR GROUP BY" in step or step == "SCAN visits" for step in steps), steps
+    of_all, of_one_node = steps[: (place := steps.index("SCAN suspects"))], steps[place:]
+
+    assert of_all == ["CO-ROUTINE suspects", "SCAN visit_rows USING INDEX idx_visit_rows_suspect"]
+    assert any(step.startswith("SEARCH visit USING INDEX idx_visit_rows_suspect") for step in of_one_node), (
+        steps
+    )
+
+
+def test_outcomes_are_those_of_the_program(store):
+    assert store.rows("outcome_codes") == [
+        {"code": code, "outcome": outcome.value, "is_lie": outcome in LIES}
+        for outcome, code in OUTCOME_CODES.items()
+    ]
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_lies_are_suspect_and_no_other_outcome(store, outcome):
+    store.write(1, [visit(ALICE, 1, outcome)])
+
+    assert suspects(store) == ({ALICE.hex(): [(outcome.value, 1, utc_text(1))]} if outcome in LIES else {})
+
+
+def test_rows_of_each_run_lie_together(store):
+    """Two runs of one database at a time: what one writes stays with it."""
+    store.runs.begin("census", {}, "0.1", utc_text(0))
+    for run_id, node_id in ((2, ALICE), (1, BOB), (2, CAROL), (1, ALICE)):
+        store.write(run_id, [visit(node_id, run_id)])
+
+    assert [(row["run_id"], row["id"], row["node_id"]) for row in store.rows("visits")] == [
+        (1, 1, BOB.hex()),
+        (1, 2, ALICE.hex()),
+        (2, 1, ALICE.hex()),
+        (2, 2, CAROL.hex()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "version", [b"LT\x02\x01", b"L", b"", b"\xff\xfeLT", b"\0T\0\0", "é1".encode(), b"a9", None]
+)
+def test_client_is_the_same_in_sql(store, version):
+    store.write(1, [visit(ALICE, 1)._replace(version=version)])
+    store.runs.finish(1, RunStatus.FINISHED, utc_text(2))
+
+    assert [row["client"] for row in store.rows("nodes")] == [client_name(version)]
+    assert [row["client"] for row in store.rows("client_versions")] == [client_name(version) or "unknown"]
+    assert [row["client"] for row in store.rows("run_clients")] == [client_name(version) or "unknown"]
 
 
 @pytest.mark.parametrize("count", [1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 3 * ROWS_AT_ONCE - 1])

@@ -25,12 +25,7 @@ def store() -> Iterator[CrawlDatabase]:
 
 
 def visit(number: int) -> Visit:
-    return Visit(
-        NodeId(number.to_bytes(20, "big")),
-        Address("192.0.2.7", 6881),
-        "2025-06-01T12:00:00.000Z",
-        Outcome.ANSWERED,
-    )
+    return Visit.of(NodeId(number.to_bytes(20, "big")), Address("192.0.2.7", 6881), 0.0, Outcome.ANSWERED)
 
 
 def numbers(store: CrawlDatabase) -> list[int]:

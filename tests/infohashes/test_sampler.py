@@ -246,7 +246,7 @@ def test_private_info_hashes_are_not_looked_up():
             return 1
 
         def store(self, number):
-            return StoreSample(b"n" * 20, "20.0.0.1", 1, 6, b"".join(shown))
+            return StoreSample(b"n" * 20, Address("20.0.0.1", 1), 6, b"".join(shown))
 
         def closest(self, info_hash, count):
             return []

@@ -125,10 +125,10 @@ def test_text_says_who_said_what_and_how_the_number_came_about(database):
         ("UPDATE swarm_samples SET coverage = 0.125", "coverage"),
         ("UPDATE swarm_estimates SET high = high + 1 WHERE method = 'union'", "peers by union"),
         ("DELETE FROM swarm_estimates WHERE method = 'chao2'", "peers by chao2"),
-        ("UPDATE scrape_replies SET marks = ''", "peers"),
-        ("UPDATE scrape_replies SET named_tokens = x'00' WHERE rank = 0", "replies"),
-        ("UPDATE scrape_replies SET peers_filter = x'00' WHERE rank = 0", "replies"),
-        ("UPDATE scrape_replies SET named_tokens = x'0000000000000000' WHERE rank = 1", "distinct_peers"),
+        ("UPDATE reply_rows SET marks = NULL", "peers"),
+        ("UPDATE reply_rows SET named_tokens = x'00' WHERE rank = 0", "replies"),
+        ("UPDATE reply_rows SET peers_filter = x'00' WHERE rank = 0", "replies"),
+        ("UPDATE reply_rows SET named_tokens = x'0000000000000000' WHERE rank = 1", "distinct_peers"),
     ],
 )
 def test_what_does_not_agree_is_named(database, statement, wrong):
@@ -141,9 +141,9 @@ def test_what_does_not_agree_is_named(database, statement, wrong):
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE scrape_replies SET seeds_filter = NULL, peers_filter = NULL",
-        "UPDATE scrape_replies SET named_tokens = NULL, named_filter = NULL, unplaced_filter = NULL",
-        "DELETE FROM scrape_replies",
+        "UPDATE reply_rows SET seeds_filter = NULL, peers_filter = NULL",
+        "UPDATE reply_rows SET named_tokens = NULL, named_filter = NULL, unplaced_filter = NULL",
+        "DELETE FROM reply_rows",
     ],
 )
 def test_purged_filters_are_no_disagreement(database, statement):

@@ -205,7 +205,7 @@ def test_quantile_of_counted_steps(steps, name, value):
 def contents(path):
     with closing(sqlite3.connect(path)) as connection:
         tables = (*rollups.TABLES, "run_support")
-        return {name: sorted(connection.execute(f"SELECT * FROM {name}"), key=str) for name in tables}  # noqa: S608
+        return {name: sorted(connection.execute(f"SELECT * FROM {name}"), key=str) for name in tables}
 
 
 def test_rollups_of_a_run_go_with_it(tmp_path):
@@ -214,9 +214,9 @@ def test_rollups_of_a_run_go_with_it(tmp_path):
     before = contents(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
-        tables = ("visits", "run_counts", "run_clients", "size_estimates", "alarms", "scrape_replies")
-        for table in (*tables, "swarm_samples", "node_samples", "discovery_estimates", "runs"):
-            connection.execute(f"DELETE FROM {table}")  # noqa: S608
+        tables = ("visit_rows", "run_counts", "run_clients", "size_estimates", "alarms", "reply_rows")
+        for table in (*tables, "swarm_samples", "node_sample_rows", "discovery_estimates", "runs"):
+            connection.execute(f"DELETE FROM {table}")
 
     assert all(before.values())
     assert not any(contents(path).values())

@@ -23,6 +23,7 @@ from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeSettings, NotJoined
+from dhtnode.addresses import pack_host
 from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
@@ -106,8 +107,7 @@ def record_census(store, nodes, *, ended_at=EPOCH, status=RunStatus.FINISHED, zo
     """Write nodes as a census would have."""
     settings = {"zone": zone[0], "prefix": zone[1]}
     run_id = store.runs.begin("census", settings, "0.1", utc_text(ended_at - 600))
-    taken_at = utc_text(ended_at - 300)
-    store.write(run_id, [Visit(*node, taken_at, Outcome.ANSWERED) for node in nodes])
+    store.write(run_id, [Visit.of(*node, ended_at - 300, Outcome.ANSWERED) for node in nodes])
     if status is not RunStatus.RUNNING:
         store.runs.finish(run_id, status, utc_text(ended_at))
     return run_id
@@ -456,7 +456,7 @@ async def test_no_address_of_a_peer_reaches_the_disk(new_network, autojump_clock
     }
     assert len(peers) > 100
     assert named
-    assert any(address.host.encode() in written for _, address in live_nodes(network))
+    assert any(pack_host(address.host) in written for _, address in live_nodes(network))
     for peer in peers:
         host = ".".join(map(str, peer[:4]))
         assert host.encode() not in written

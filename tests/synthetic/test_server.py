@@ -165,7 +165,7 @@ def test_truth_as_files_is_that_of_the_database(tmp_path):
         for name in ("nodes", "swarms", "settings"):
             with (tmp_path / "truth" / f"{name}.csv").open(newline="") as file:
                 header, *rows = csv.reader(file)
-            stored = connection.execute(f"SELECT * FROM {name}").fetchall()  # noqa: S608
+            stored = connection.execute(f"SELECT * FROM {name}").fetchall()
             assert tuple(header) == COLUMNS[name]
             assert rows == [["" if value is None else str(value) for value in row] for row in stored]
     assert (tmp_path / "truth" / "counts.csv").read_text() == "name,value\nreplies,3\n"

@@ -41,7 +41,7 @@ HAVING count(DISTINCT vantage) > 1
 """
 
 _KEY = "(info_hash, window_start, window_end, samples, newest_sample)"
-_FORGET = f"DELETE FROM combined_samples WHERE {_KEY} NOT IN (SELECT {_KEY[1:-1]} FROM temp.windows)"  # noqa: S608
+_FORGET = f"DELETE FROM combined_samples WHERE {_KEY} NOT IN (SELECT {_KEY[1:-1]} FROM temp.windows)"
 
 _MISSING = """
 SELECT * FROM temp.windows AS wanted
@@ -53,17 +53,14 @@ ORDER BY info_hash, window_start
 """
 
 _WITHIN = "info_hash = ? AND taken_at >= ? AND taken_at < ?"
-_SAMPLES = f"SELECT * FROM swarm_samples WHERE {_WITHIN}"  # noqa: S608  # our own words
+_SAMPLES = f"SELECT * FROM swarm_samples WHERE {_WITHIN}"
 _REPLIES = "SELECT * FROM scrape_replies WHERE sample_id = ? AND outcome = 'answered'"
 
 _COLUMNS = (
     *("info_hash", "window_start", "window_end", "vantages", "samples", "newest_sample"),
     *("nodes_answered", *_ESTIMATE),
 )
-_INSERT = (
-    f"INSERT INTO combined_samples ({', '.join(_COLUMNS)})"  # noqa: S608
-    f" VALUES ({', '.join('?' * len(_COLUMNS))})"
-)
+_INSERT = f"INSERT INTO combined_samples ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
 def bring_up_to_date(connection: sqlite3.Connection, seconds: int) -> int:

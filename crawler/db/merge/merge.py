@@ -29,6 +29,7 @@ from crawler.db.merge.rules import (
     tables_of,
 )
 from crawler.db.merge.source import MergeSource, open_source
+from crawler.db.schema import OF_RUN, SHOWN_AS
 
 WINDOW = 600  # seconds; a peer stays in the stores for 45 minutes, and few come or go in 10
 
@@ -40,9 +41,9 @@ FROM runs LEFT JOIN merged_runs ON merged_runs.run_id = runs.id
 ORDER BY 2, 3, started_at
 """
 
-_OBSERVATIONS = """
-SELECT (SELECT count(*) FROM visits WHERE run_id = ?1)
-    + (SELECT count(*) FROM node_samples WHERE run_id = ?1)
+_OBSERVATIONS = f"""
+SELECT (SELECT count(*) FROM visit_rows {OF_RUN})
+    + (SELECT count(*) FROM node_sample_rows WHERE run_id = ?1)
     + (SELECT count(*) FROM swarm_samples WHERE run_id = ?1)
 """
 
@@ -205,14 +206,14 @@ def _renew_run(
     """Bring the row of a run up to date, and list it among those whose rows are to be taken again."""
     columns, values = _run_values(source, table, theirs)
     changes = ", ".join(f"{column} = ?" for column in columns)
-    connection.execute(f"UPDATE runs SET {changes} WHERE id = ?", (*values, number))  # noqa: S608
+    connection.execute(f"UPDATE runs SET {changes} WHERE id = ?", (*values, number))
     connection.execute("INSERT INTO temp.renewed VALUES (?)", (number,))
 
 
 def _run_values(source: MergeSource, table: Table, number: int) -> tuple[list[str], tuple[object, ...]]:
     """Return the columns of a run but for its number, and what they hold."""
     columns = [column for column in table.columns if column != "id"]
-    sql = f"SELECT {', '.join(columns)} FROM runs WHERE id = ?"  # noqa: S608  # names of our tables
+    sql = f"SELECT {', '.join(columns)} FROM runs WHERE id = ?"
     (values,) = source.rows(sql, (number,))
     return columns, values
 
@@ -224,10 +225,10 @@ def _copy_rows(
     added = {}
     for name, table in tables.items():
         if table.is_numbered:
-            (most,) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {name}").fetchone()  # noqa: S608
+            (most,) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {name}").fetchone()
             added[name] = most
     return {
-        table.name: connection.executemany(
+        SHOWN_AS.get(table.name, table.name): connection.executemany(
             insert_into(table), source.rows(select_of_runs(table, tables), added)
         ).rowcount
         for table in of_runs(tables)

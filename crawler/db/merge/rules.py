@@ -48,7 +48,7 @@ Rule: TypeAlias = WholeTable | Joined
 
 RULES: Mapping[str, Rule] = {
     "runs": WholeTable.RUNS,
-    "visits": WholeTable.OF_RUN,
+    "visit_rows": WholeTable.OF_RUN,
     "run_counts": WholeTable.OF_RUN,
     "run_clients": WholeTable.OF_RUN,
     "size_estimates": WholeTable.OF_RUN,
@@ -57,13 +57,13 @@ RULES: Mapping[str, Rule] = {
     "run_round_trips": WholeTable.OF_RUN,
     "run_support": WholeTable.OF_RUN,
     "run_costs": WholeTable.OF_RUN,
-    "node_samples": WholeTable.OF_RUN,
+    "node_sample_rows": WholeTable.OF_RUN,
     "discovery_estimates": WholeTable.OF_RUN,
     "swarm_samples": WholeTable.OF_RUN,
-    "scrape_replies": WholeTable.OF_RUN,
+    "reply_rows": WholeTable.OF_RUN,
     "swarm_estimates": WholeTable.OF_RUN,
     "swarm_handshakes": WholeTable.OF_RUN,
-    "nodes": Joined(least=("first_seen",), most=("last_seen", "last_answer"), latest="last_answer"),
+    "node_rows": Joined(least=("first_seen",), most=("last_seen", "last_answer"), latest="last_answer"),
     # A name is kept once it is known; the source is that of the database which knew the swarm first.
     "swarms": Joined(least=("first_seen",), most=("last_seen", "name"), earliest="first_seen"),
     # The longest wait counts for all: a node does not care which of us queries it.
@@ -75,6 +75,7 @@ RULES: Mapping[str, Rule] = {
     "watched_swarms": WholeTable.STAYS,
     "retention": WholeTable.STAYS,
     # Written run by run.
+    "outcome_codes": WholeTable.STAYS,
     "vantages": WholeTable.STAYS,
     "merged_runs": WholeTable.STAYS,
     # Computed again from what was merged.
@@ -96,11 +97,13 @@ class Table:
     key: tuple[str, ...]
     references: Mapping[str, str]
     rule: Rule
+    lies_by_run: bool = False
+    """Whether the number of a run is the upper part of the numbers of its rows, which lie together then."""
 
     @property
     def is_numbered(self) -> bool:
         """Return whether its rows have numbers of their own."""
-        return self.key == ("id",)
+        return self.key == ("id",) and not self.lies_by_run
 
 
 def tables_of(connection: sqlite3.Connection) -> dict[str, Table]:
@@ -129,7 +132,8 @@ def shared(tables: Mapping[str, Table], others: Mapping[str, Table]) -> dict[str
 
 
 def _table(connection: sqlite3.Connection, name: str) -> Table:
-    columns = connection.execute(f'PRAGMA table_info("{name}")').fetchall()
+    columns = connection.execute(f'PRAGMA table_xinfo("{name}")').fetchall()
+    stored = [column for _, column, *_, is_computed in columns if not is_computed]
     keys = connection.execute(f'PRAGMA foreign_key_list("{name}")').fetchall()
     named = {column: _REFERENCES[column] for _, column, *_ in columns if column in _REFERENCES}
     references = named | {column: parent for _, _, parent, column, to, *_ in keys if to in (None, "id")}
@@ -138,10 +142,11 @@ def _table(connection: sqlite3.Connection, name: str) -> Table:
     )
     return Table(
         name=name,
-        columns=tuple(column for _, column, *_ in columns),
-        key=tuple(column for _, column, *_, place in sorted(columns, key=lambda row: row[-1]) if place),
+        columns=tuple(stored),
+        key=tuple(column for _, column, *_, place, _ in sorted(columns, key=lambda row: row[-2]) if place),
         references=references,
         rule=RULES.get(name, default),
+        lies_by_run="run_id" in references and "run_id" not in stored,
     )
 
 
@@ -169,11 +174,16 @@ def select_of_runs(table: Table, tables: Mapping[str, Table]) -> str:
         )
         joins.append(f"CROSS JOIN {inner.name} ON {inner.name}.{column} = {parent.name}.id")
         inner = parent
-    joins.append(f"CROSS JOIN {inner.name} ON {inner.name}.{_run_column(inner)} = run_map.old")
+    is_of_run = (
+        f"{inner.name}.id BETWEEN run_map.old << 32 AND (run_map.old << 32) + 4294967295"
+        if inner.lies_by_run
+        else f"{inner.name}.{_run_column(inner)} = run_map.old"
+    )
+    joins.append(f"CROSS JOIN {inner.name} ON {is_of_run}")
     # From the runs down, so that each step follows an index, and rows come in the order of their numbers.
     way = " ".join(["temp.run_map AS run_map", *reversed(joins)])
     values = ", ".join(_value(table, column) for column in table.columns)
-    return f"SELECT {values} FROM {way} WHERE run_map.is_taken"  # noqa: S608  # our own names
+    return f"SELECT {values} FROM {way} WHERE run_map.is_taken"
 
 
 def _run_column(table: Table) -> str:
@@ -183,8 +193,10 @@ def _run_column(table: Table) -> str:
 def _value(table: Table, column: str) -> str:
     name = f"{table.name}.{column}"
     parent = table.references.get(column)
+    if table.lies_by_run and column == "id":
+        return f"(run_map.new << 32) + ({name} & 4294967295)"
     if parent == "runs":
-        return f"(SELECT new FROM temp.run_map WHERE old = {name})"  # noqa: S608
+        return f"(SELECT new FROM temp.run_map WHERE old = {name})"
     if parent is not None:
         return f"{name} + :{parent}"
     return f"{name} + :{table.name}" if table.is_numbered and column == "id" else name
@@ -192,24 +204,24 @@ def _value(table: Table, column: str) -> str:
 
 def insert_into(table: Table) -> str:
     """Return what writes a row of a table."""
-    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({_marks(table)})"  # noqa: S608
+    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({_marks(table)})"
 
 
 def delete_of_runs(table: Table, tables: Mapping[str, Table]) -> str:
     """Return what deletes the rows of the runs whose numbers are in `temp.renewed`."""
     if "runs" in table.references.values():
-        return f"DELETE FROM {table.name} WHERE {_run_column(table)} IN (SELECT id FROM temp.renewed)"  # noqa: S608
+        return f"DELETE FROM {table.name} WHERE {_run_column(table)} IN (SELECT id FROM temp.renewed)"
     column, parent = next(
         (column, tables[parent]) for column, parent in table.references.items() if parent in tables
     )
     rows = delete_of_runs(parent, tables).replace("DELETE", "SELECT id", 1)
-    return f"DELETE FROM {table.name} WHERE {column} IN ({rows})"  # noqa: S608
+    return f"DELETE FROM {table.name} WHERE {column} IN ({rows})"
 
 
 def select_joined(table: Table) -> str:
     """Return what reads all rows of a table that is joined, in the order of its key."""
     values = ", ".join(_value(table, column) for column in table.columns)
-    return f"SELECT {values} FROM {table.name} ORDER BY {', '.join(table.key)}"  # noqa: S608
+    return f"SELECT {values} FROM {table.name} ORDER BY {', '.join(table.key)}"
 
 
 def join_into(table: Table, rule: Joined) -> str:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crawler.db import infohash_samples
-from crawler.db.connection import CACHE_KIB, add_functions, open_readable, reported
+from crawler.db.connection import CACHE_KIB, open_readable, reported
 from crawler.db.merge.rules import Table, tables_of
-from crawler.db.run_nodes import make_run_nodes
+from crawler.db.run_nodes import count_nodes
 from crawler.db.runs import RUNS_UNDER_WAY
 
 _HAS_UNCOUNTED_ROWS = """
 SELECT EXISTS (SELECT 1 FROM runs WHERE status = 'running' AND id NOT IN (SELECT run_id FROM merged_runs))
-    OR EXISTS (SELECT 1 FROM node_samples WHERE new IS NULL)
+    OR EXISTS (SELECT 1 FROM node_sample_rows WHERE new IS NULL)
 """
 
 
@@ -65,9 +65,8 @@ def open_source(path: Path) -> Iterator[MergeSource]:
 
 def _count_all(copy: sqlite3.Connection) -> None:
     """Count all that a copy holds."""
-    add_functions(copy)
     copy.execute("BEGIN")
     infohash_samples.aggregate(copy)
     for run_id, _ in copy.execute(RUNS_UNDER_WAY).fetchall():
-        make_run_nodes(copy, run_id)
+        count_nodes(copy, run_id)
     copy.execute("COMMIT")

@@ -53,11 +53,6 @@ class NodeSample(NamedTuple):  # a tuple, because there are millions
     marks: tuple[str, ...] = ()
 
     @property
-    def family(self) -> int:
-        """Return 4 or 6."""
-        return self.address.family.value
-
-    @property
     def returned(self) -> int:
         """Return how many info-hashes came."""
         return len(self.samples) // 20
@@ -91,8 +86,7 @@ class StoreSample(NamedTuple):
     """What the latest sample of a node says about its store."""
 
     node_id: bytes
-    address: str
-    port: int
+    address: Address
     num: int
     samples: bytes
 

@@ -1,21 +1,23 @@
 """What the crawler records: frozen values that become rows of the database.
 
 Every record is an observation with its own time, failures included; nothing is averaged here.
-Ids and info-hashes are bytes in a record and lower-case hex in the database; times are UTC text
-in both (`utc_text`), so that rows read well in Datasette and pandas without conversion.
+Times are UTC text (`utc_text`) except in visits, of which a census makes millions: those are what their
+table holds.  Views show ids as lower-case hex and times as text, so that rows read well in Datasette and
+pandas without conversion.
 
 Addresses in these records are addresses of *nodes*.  Addresses of peers have no field here, and
 that is on purpose: what has no field cannot be stored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from ipaddress import ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from dhtnode import Address, Family
+from dhtnode.addresses import pack_host, unpack_host
 from dhtnode.outcomes import Outcome
 
 
@@ -44,32 +46,66 @@ class Run:
     pid: int
 
 
+HostValue: TypeAlias = int | str
+"""A host as tables hold it: a number for an IPv4 address, text for an IPv6 address or a prefix."""
+
+OUTCOME_CODES = {outcome: code for code, outcome in enumerate(Outcome)}
+"""What stands for an outcome in tables of many rows; the table `outcome_codes` has the same."""
+
+ANSWERED = OUTCOME_CODES[Outcome.ANSWERED]
+RESPONDED = tuple(OUTCOME_CODES[each] for each in (Outcome.ANSWERED, Outcome.UNSUPPORTED, Outcome.NOT_DUE))
+"""Outcomes of requests for samples that show that the node is there."""
+
+
 # A tuple, because a census makes millions.
 class Visit(NamedTuple):
-    """The result of querying one node.
+    """The result of querying one node, as the columns of `visit_rows` hold it, in their order.
 
     `contacts` counts the contacts it returned, `unusable` those of them with an address that we may not
     query, `new_contacts` those that were not known before, `referrers` the nodes that had returned this
     one by then, 5 standing for five and more.  `conforms` is whether its id is BEP 42 compliant, None when
-    there was no response or the address is exempt; `marks` are anomalies of its responses, in words without
-    spaces.  `is_verification` is set when the node had responded before, and was queried only to see whether
-    it still is there.
+    there was no response or the address is exempt; `marks` are anomalies of its responses, words with
+    spaces between, None for nothing.  `is_verification` is set when the node had responded before, and was
+    queried only to see whether it still is there.
     """
 
     node_id: bytes
-    address: Address
-    taken_at: str
-    outcome: Outcome
+    host: HostValue
+    port: int
+    taken_at: int  # milliseconds since the epoch
+    outcome: int  # of `OUTCOME_CODES`
     error_code: int | None = None
-    rtt_ms: float | None = None
+    rtt_us: int | None = None
     version: bytes | None = None
     conforms: bool | None = None
     contacts: int = 0
     unusable: int = 0
     new_contacts: int = 0
     referrers: int = 0
-    marks: tuple[str, ...] = ()
+    marks: str | None = None
     is_verification: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        node_id: bytes,
+        address: Address,
+        seconds: float,
+        outcome: Outcome,
+        *,
+        rtt_ms: float | None = None,
+        marks: Iterable[str] = (),
+        **others: Any,
+    ) -> Self:
+        """Return the row of a visit that ended `seconds` after the epoch; `others` are fields as they are."""
+        rtt_us = None if rtt_ms is None else round(1000 * rtt_ms)
+        where = (host_value(address), address.port)
+        return cls(
+            *(node_id, *where, epoch_ms(seconds), OUTCOME_CODES[outcome]),
+            rtt_us=rtt_us,
+            marks=" ".join(marks) or None,
+            **others,
+        )
 
 
 class Answered(NamedTuple):
@@ -147,6 +183,17 @@ def epoch_seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+def epoch_ms(seconds: float) -> int:
+    """Return a wall-clock time as tables of many rows hold it."""
+    # Half a microsecond more: no float is exactly a time of milliseconds.
+    return int(1000 * seconds + 0.0005)
+
+
+def text_ms(text: str) -> int:
+    """Return what `utc_text` has written as tables of many rows hold it."""
+    return round(1000 * epoch_seconds(text))
+
+
 def client_name(version: bytes | None) -> str | None:
     """Return the two characters that stand for a client in its `v` key (BEP 20), or "unknown".
 
@@ -159,12 +206,17 @@ def client_name(version: bytes | None) -> str | None:
     return letters.decode() if len(letters) == 2 and letters.isalnum() else "unknown"
 
 
-def host_text(address: Address) -> str:
-    """Return the host of an address in full."""
-    return address.host
+def host_value(address: Address) -> HostValue:
+    """Return the host of an address as tables hold it."""
+    host = address.host
+    return host if ":" in host else int.from_bytes(pack_host(host), "big")
 
 
-def prefix_text(address: Address) -> str:
-    """Return the /24 or /48 that an address is in: enough for a map, too little to reach a host."""
-    bits = 48 if address.family is Family.IPV6 else 24
-    return str(ip_network((address.host, bits), strict=False))
+def host_prefix(host: HostValue) -> str:
+    """Return the /24 or /48 that a host is in: enough for a map, too little to find the host."""
+    return str(ip_network((host, 48 if isinstance(host, str) else 24), strict=False))
+
+
+def address_of(host: HostValue, port: int) -> Address:
+    """Return an address of which a table has the host."""
+    return Address(host if isinstance(host, str) else unpack_host(host.to_bytes(4, "big")), port)

@@ -2,7 +2,27 @@
 
 from importlib.resources import files
 
-__all__ = ["read_sql"]
+__all__ = ["CLIENT", "FAMILY", "OF_RUN", "SHOWN_AS", "read_sql"]
+
+SHOWN_AS = {
+    "node_rows": "nodes",
+    "visit_rows": "visits",
+    "reply_rows": "scrape_replies",
+    "node_sample_rows": "node_samples",
+}
+"""The view that shows the rows of a table that holds few bytes a row."""
+
+OF_RUN = "WHERE id BETWEEN ?1 << 32 AND (?1 << 32) + 4294967295"
+"""The condition for the rows of run `?1` in `visit_rows`, which lie together."""
+
+FAMILY = "iif(instr(host, ':'), 6, 4)"
+"""The family of a row that has a host."""
+
+CLIENT = """iif(
+    CAST(substr(version, 1, 2) AS TEXT) GLOB '[0-9A-Za-z][0-9A-Za-z]',
+    CAST(substr(version, 1, 2) AS TEXT), 'unknown'
+)"""
+"""The client of a row that has a version, as `client_name` says it, and unknown without a version."""
 
 
 def read_sql(name: str) -> str:

@@ -4,7 +4,7 @@ The words are the comments of schema.sql and views.sql, whose beginnings say how
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
@@ -52,18 +52,27 @@ def read_tables(schema: str, views: str) -> dict[str, TableText]:
 
     Raises `ValueError` for a word in brackets that means nothing, and for a column without a meaning.
     """
-    first: dict[str, ColumnText] = {}
     found = {}
     for head, name, body in _statements("TABLE", r"\(\n(.*?)\n\)", schema):
         declared = re.findall(r"^    (\w+) (INTEGER|REAL|TEXT|BLOB)\b.*? -- (.*)$", body, re.MULTILINE)
         columns = [_column(column, comment, _KINDS[kind]) for column, kind, comment in declared]
         found[name] = _table(name, head, columns)
-        first = {column.name: column for column in columns} | first
+    hidden = _first_columns(table for table in found.values() if not table.exported)
+    first = _first_columns(table for table in found.values() if table.exported)
     for head, name, query in _statements("VIEW", r"AS\n(.*?;)\n", views):
         columns = [
-            _column(column, comment) if comment else first[column] for column, comment in _selected(query)
+            _column(column, comment) if comment else (hidden | first)[column]
+            for column, comment in _selected(query)
         ]
         found[name] = _table(name, head, columns)
+        first = _first_columns([found[name]]) | first
+    return found
+
+
+def _first_columns(tables: Iterable[TableText]) -> dict[str, ColumnText]:
+    found: dict[str, ColumnText] = {}
+    for table in tables:
+        found = {column.name: column for column in table.columns} | found
     return found
 
 

@@ -14,6 +14,11 @@
 --   !host, !id, !port, !version, !client, !subject    changed when an export is anonymized.
 --
 -- A `family` is 4 or 6, NULL for both together.  Ids and info-hashes are lower-case hex.
+--
+-- Tables of millions of rows, named `..._rows`, hold few bytes a row; views.sql has a view of each for readers, with
+-- the same values as text.  In them an id is its 20 bytes, a time is in milliseconds since the epoch, a round trip in
+-- microseconds, and an outcome the number that `outcome_codes` has for it.  A `host` is a number for an IPv4 address, and
+-- text for all else: an IPv6 address, or in an anonymized database a /24 or /48.
 
 -- One row for each invocation of the crawler: who wrote the other rows, when, with which settings.
 CREATE TABLE runs (
@@ -46,51 +51,58 @@ CREATE TABLE merged_runs (
     number INTEGER NOT NULL                 -- The number that it had there.
 );
 
--- One row for each node ever met: an id at an address and port.
---
--- One id at two endpoints is two nodes, and so is the reverse: deciding which of them lies is up to the reader
--- of the data.
-CREATE TABLE nodes (
-    node_id TEXT,                           -- [!id] The id of the node, 40 hex digits.
-    address TEXT,                           -- [!host] The IP address of the node; a /24 or /48 in an anonymized database.
-    port INTEGER,                           -- [!port] The UDP port of the node.
-    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    first_seen TEXT NOT NULL,               -- [time] When it was first queried.
-    last_seen TEXT NOT NULL,                -- [time] When it was last queried.
-    last_answer TEXT,                       -- [time] When it last answered.
-    version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
-    client TEXT,                            -- [!client] The first two characters of the version, or unknown (BEP 20).
-    PRIMARY KEY (node_id, address, port)
+-- One row for each way that a query can end.
+CREATE TABLE outcome_codes (
+    code INTEGER PRIMARY KEY,               -- What stands for it in tables of many rows.
+    outcome TEXT NOT NULL,                  -- Its name.
+    is_lie INTEGER NOT NULL                 -- [flag] Whether it makes the node suspect by itself.
 );
-CREATE INDEX idx_nodes_client ON nodes (client, version) WHERE last_answer IS NOT NULL;
+INSERT INTO outcome_codes (code, outcome, is_lie) VALUES
+    (0, 'answered', 0), (1, 'timeout', 0), (2, 'error', 0), (3, 'wrong-id', 1), (4, 'foreign-source', 1),
+    (5, 'malformed', 1), (6, 'not-sent', 0), (7, 'unsupported', 0), (8, 'not-due', 0);
 
--- One row for each visit of a census to a node, with or without a response.
---
--- No key to `nodes`: checking it would cost a look-up in the largest index for every visit.
-CREATE TABLE visits (
-    id INTEGER PRIMARY KEY,                 -- Number of the row.
-    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
-    node_id TEXT NOT NULL,                  -- [!id] The id of the node, 40 hex digits.
-    address TEXT NOT NULL,                  -- [!host] The IP address of the node; a /24 or /48 in an anonymized database.
+-- What `nodes` shows, in few bytes.
+-- not exported
+CREATE TABLE node_rows (
+    node_id BLOB NOT NULL,                  -- [!id] The id of the node.
+    host BLOB NOT NULL,                     -- [!host] The host of the node, a number for IPv4.
     port INTEGER NOT NULL,                  -- [!port] The UDP port of the node.
-    taken_at TEXT NOT NULL,                 -- [time] When it was measured.
-    outcome TEXT NOT NULL,                  -- How the query ended: answered, timeout, error, wrong-id, foreign-source, malformed, ...
-    rtt_ms REAL,                            -- [ms] Time from the query to its answer.
-    version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
-    contacts INTEGER,                       -- Contacts that the node returned.
-    new_contacts INTEGER,                   -- Those of them that had not been heard of before.
-    referrers INTEGER,                      -- Nodes that had returned this one when it was queried; 5 stands for five and more.
+    first_seen INTEGER NOT NULL,            -- [ms] When it was first queried.
+    last_seen INTEGER NOT NULL,             -- [ms] When it was last queried.
+    last_answer INTEGER,                    -- [ms] When it last answered.
+    version BLOB,                           -- [!version] What the node sends as `v`: its client and version.
+    PRIMARY KEY (node_id, host, port)
+) WITHOUT ROWID;
+CREATE INDEX idx_node_rows_version ON node_rows (version) WHERE last_answer IS NOT NULL;
+
+-- What `visits` shows, in few bytes.
+-- not exported
+--
+-- The rows of a run lie together, which takes the place of an index.  No key to `node_rows`: checking it would cost a
+-- look-up in the largest index for every visit.
+CREATE TABLE visit_rows (
+    id INTEGER PRIMARY KEY,                 -- The number of the run times 2^32, plus that of the visit in its run.
+    node_id BLOB NOT NULL,                  -- [!id] The id of the node.
+    host BLOB NOT NULL,                     -- [!host] The host of the node, a number for IPv4.
+    port INTEGER NOT NULL,                  -- [!port] The UDP port of the node.
+    taken_at INTEGER NOT NULL,              -- [ms] When it was measured.
+    outcome INTEGER NOT NULL,               -- How the query ended (outcome_codes.code).
     error_code INTEGER,                     -- The code of the error that the node answered with.
-    conforms INTEGER,                       -- [flag] Whether the id is secure for the address (BEP 42); NULL where that cannot be judged.
-    unusable INTEGER,                       -- Contacts it returned with addresses that may not be queried.
-    marks TEXT,                             -- What makes the answer suspect, words with spaces between; empty for nothing.
-    is_verification INTEGER NOT NULL DEFAULT 0 -- [flag] Whether it had answered before, and was queried only to see if it still is there.
+    rtt_us INTEGER,                         -- Time from the query to its answer.
+    version BLOB,                           -- [!version] What the node sends as `v`: its client and version.
+    conforms INTEGER,                       -- [flag] Whether the id is secure for the address (BEP 42).
+    contacts INTEGER NOT NULL,              -- Contacts that the node returned.
+    unusable INTEGER NOT NULL,              -- Contacts it returned with addresses that may not be queried.
+    new_contacts INTEGER NOT NULL,          -- Those of them that had not been heard of before.
+    referrers INTEGER NOT NULL,             -- Nodes that had returned this one when it was queried.
+    marks TEXT,                             -- What makes the answer suspect, words with spaces between; NULL for nothing.
+    is_verification INTEGER NOT NULL,       -- [flag] Whether it had answered before.
+    run_id INTEGER AS (id >> 32),           -- The run that wrote the row (runs.id).
+    is_suspect INTEGER AS (marks IS NOT NULL OR outcome IN (3, 4, 5)) -- [flag] Whether it has marks, or is a lie (outcome_codes.is_lie).
 );
-CREATE INDEX idx_visits_run_id ON visits (run_id);
-CREATE INDEX idx_visits_verified ON visits (run_id, node_id, port) WHERE is_verification;
+CREATE INDEX idx_visit_rows_verified ON visit_rows (run_id, node_id, host, port) WHERE is_verification;
 -- Few visits are suspect, so that this index costs nearly nothing.
-CREATE INDEX idx_visits_suspect ON visits (run_id, node_id, address, port)
-    WHERE marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed');
+CREATE INDEX idx_visit_rows_suspect ON visit_rows (run_id, node_id, host, port) WHERE is_suspect;
 
 -- What an interrupted census is resumed from; deleted when it is finished.
 -- not exported
@@ -244,52 +256,52 @@ CREATE INDEX idx_swarm_samples_run_id ON swarm_samples (run_id);
 -- The ranking of swarms is read from this index alone.
 CREATE INDEX idx_swarm_samples_latest ON swarm_samples (info_hash, taken_at, peers, run_id);
 
--- One row for each node queried for a swarm, with or without a response: what a measurement came from.
-CREATE TABLE scrape_replies (
+-- What `scrape_replies` shows, in few bytes.
+-- not exported
+CREATE TABLE reply_rows (
     sample_id INTEGER NOT NULL REFERENCES swarm_samples (id), -- The measurement (swarm_samples.id).
-    node_id TEXT NOT NULL,                  -- [!id] The id of the node, 40 hex digits.
-    address TEXT NOT NULL,                  -- [!host] The IP address of the node; a /24 or /48 in an anonymized database.
+    node_id BLOB NOT NULL,                  -- [!id] The id of the node.
+    host BLOB NOT NULL,                     -- [!host] The host of the node, a number for IPv4.
     port INTEGER NOT NULL,                  -- [!port] The UDP port of the node.
     rank INTEGER NOT NULL,                  -- Place of the node by distance to the info-hash among those queried, 0 the closest.
+    outcome INTEGER NOT NULL,               -- How the query ended (outcome_codes.code).
+    asked_at INTEGER,                       -- [ms] When the node was queried.
+    rtt_us INTEGER,                         -- Time from the query to its answer.
+    version BLOB,                           -- [!version] What the node sends as `v`: its client and version.
+    values_count INTEGER,                   -- Peers that the node listed by address; the addresses are not kept.
+    marks TEXT,                             -- What makes the answer suspect, words with spaces between; NULL for nothing.
     seeds_filter BLOB,                      -- [!never] The filter of seeds, 256 bytes (BEP 33).
     peers_filter BLOB,                      -- [!never] The filter of other peers, 256 bytes (BEP 33).
-    values_count INTEGER,                   -- Peers that the node listed by address; the addresses are not kept.
-    version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
-    rtt_ms REAL,                            -- [ms] Time from the query to its answer.
-    marks TEXT,                             -- What makes the answer suspect, words with spaces between; empty for nothing.
-    outcome TEXT NOT NULL DEFAULT 'answered', -- How the query ended: answered, timeout, error, wrong-id, foreign-source, malformed, ...
-    asked_at TEXT,                          -- [time] When the node was queried.
-    family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
     named_tokens BLOB,                      -- [!never] Tokens of 8 bytes for the hosts it listed; their key goes with the run.
     named_filter BLOB,                      -- [!never] The bits of these hosts, 256 bytes, as a filter has them.
     unplaced_filter BLOB                    -- [!never] The bits of those of them that no filter of seeds holds.
 );
-CREATE INDEX idx_scrape_replies_sample_id ON scrape_replies (sample_id);
+CREATE INDEX idx_reply_rows_sample_id ON reply_rows (sample_id);
 
--- One row for each request for a sample of info-hashes (BEP 51).
-CREATE TABLE node_samples (
+-- What `node_samples` shows, in few bytes.
+-- not exported
+CREATE TABLE node_sample_rows (
     id INTEGER PRIMARY KEY,                 -- Number of the row.
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
-    node_id TEXT NOT NULL,                  -- [!id] The id of the node, 40 hex digits.
-    address TEXT NOT NULL,                  -- [!host] The IP address of the node; a /24 or /48 in an anonymized database.
+    node_id BLOB NOT NULL,                  -- [!id] The id of the node.
+    host BLOB NOT NULL,                     -- [!host] The host of the node, a number for IPv4.
     port INTEGER NOT NULL,                  -- [!port] The UDP port of the node.
-    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    taken_at TEXT NOT NULL,                 -- [time] When it was measured.
-    outcome TEXT NOT NULL,                  -- How the query ended: answered, timeout, error, wrong-id, foreign-source, malformed, ...
+    taken_at INTEGER NOT NULL,              -- [ms] When it was measured.
+    outcome INTEGER NOT NULL,               -- How the query ended (outcome_codes.code).
     error_code INTEGER,                     -- The code of the error that the node answered with.
-    rtt_ms REAL,                            -- [ms] Time from the query to its answer.
-    version TEXT,                           -- [!version] What the node sends as `v`, in hex: the client and its version.
+    rtt_us INTEGER,                         -- Time from the query to its answer.
+    version BLOB,                           -- [!version] What the node sends as `v`: its client and version.
     num INTEGER,                            -- How many info-hashes the node says it stores.
     interval INTEGER,                       -- [s] The pause that it asks for.
     returned INTEGER NOT NULL,              -- Info-hashes in its sample.
     new INTEGER,                            -- Those of them not known before; NULL until they are in swarms.
-    next_at TEXT,                           -- [time] When it may be queried again.
-    contacts INTEGER,                       -- Contacts that the node returned.
-    new_contacts INTEGER,                   -- Those of them that had not been heard of before.
-    marks TEXT,                             -- What makes the answer suspect, words with spaces between; empty for nothing.
+    next_at INTEGER,                        -- [ms] When it may be queried again.
+    contacts INTEGER NOT NULL,              -- Contacts that the node returned.
+    new_contacts INTEGER NOT NULL,          -- Those of them that had not been heard of before.
+    marks TEXT,                             -- What makes the answer suspect, words with spaces between; NULL for nothing.
     samples BLOB                            -- The info-hashes, 20 bytes each, one after the other.
 );
-CREATE INDEX idx_node_samples_run_id ON node_samples (run_id);
+CREATE INDEX idx_node_sample_rows_run_id ON node_sample_rows (run_id);
 
 -- When each node may be queried for a sample again.
 -- not exported

@@ -4,7 +4,121 @@
 -- read them.  Asked for one `info_hash`, those about swarms read the samples of that swarm only.
 --
 -- A comment behind a column says what it holds, as in schema.sql.  A column without one means the same as the
--- first column of that name in a table.
+-- first column of that name in an exported table, or else in a view, or else in a table.
+
+-- One row for each node ever met: an id at an address and port.
+--
+-- One id at two endpoints is two nodes, and so is the reverse: deciding which of them lies is up to the reader
+-- of the data.
+CREATE VIEW nodes AS
+SELECT
+    lower(hex(node_id)) AS node_id,         -- [text !id] The id of the node, 40 hex digits.
+    iif(typeof(host) <> 'integer', host,
+        (host >> 24) || '.' || (host >> 16 & 255) || '.' || (host >> 8 & 255) || '.' || (host & 255))
+        AS address,                         -- [text !host] The IP address of the node; a /24 or /48 in an anonymized database.
+    port,                                   -- [integer !port] The UDP port of the node.
+    iif(instr(host, ':'), 6, 4) AS family,
+    strftime('%Y-%m-%dT%H:%M:%fZ', first_seen / 1000.0, 'unixepoch')
+        AS first_seen,                      -- [time] When it was first queried.
+    strftime('%Y-%m-%dT%H:%M:%fZ', last_seen / 1000.0, 'unixepoch')
+        AS last_seen,                       -- [time] When it was last queried.
+    strftime('%Y-%m-%dT%H:%M:%fZ', last_answer / 1000.0, 'unixepoch')
+        AS last_answer,                     -- [time] When it last answered.
+    iif(version IS NULL, NULL, lower(hex(version)))
+        AS version,                         -- [text !version] What the node sends as `v`, in hex: the client and its version.
+    CASE
+        WHEN version IS NULL THEN NULL
+        WHEN CAST(substr(version, 1, 2) AS TEXT) GLOB '[0-9A-Za-z][0-9A-Za-z]'
+        THEN CAST(substr(version, 1, 2) AS TEXT) ELSE 'unknown'
+    END
+        AS client                           -- [text !client] The first two characters of the version, or unknown (BEP 20).
+FROM node_rows;
+
+-- One row for each visit of a census to a node, with or without a response.
+CREATE VIEW visits AS
+SELECT
+    visit_rows.id & 4294967295
+        AS id,                              -- [integer] Number of the visit in its run.
+    runs.id AS run_id,
+    lower(hex(node_id)) AS node_id,
+    iif(typeof(host) <> 'integer', host,
+        (host >> 24) || '.' || (host >> 16 & 255) || '.' || (host >> 8 & 255) || '.' || (host & 255))
+        AS address,
+    port,
+    strftime('%Y-%m-%dT%H:%M:%fZ', taken_at / 1000.0, 'unixepoch')
+        AS taken_at,
+    (SELECT outcome_codes.outcome FROM outcome_codes WHERE code = visit_rows.outcome)
+        AS outcome,
+    rtt_us / 1000.0 AS rtt_ms,              -- [number ms] Time from the query to its answer.
+    iif(visit_rows.version IS NULL, NULL, lower(hex(visit_rows.version)))
+        AS version,                         -- [text !version] What the node sends as `v`, in hex: the client and its version.
+    contacts,
+    new_contacts,
+    referrers,                              -- [integer] Nodes that had returned this one when it was queried; 5 stands for five and more.
+    error_code,
+    conforms,                               -- [flag] Whether the id is secure for the address (BEP 42); NULL where that cannot be judged.
+    unusable,
+    coalesce(marks, '') AS marks,           -- [text] What makes the answer suspect, words with spaces between; empty for nothing.
+    is_verification                         -- [flag] Whether it had answered before, and was queried only to see if it still is there.
+FROM runs CROSS JOIN visit_rows ON visit_rows.id BETWEEN runs.id << 32 AND (runs.id << 32) + 4294967295;
+
+-- One row for each node queried for a swarm, with or without a response: what a measurement came from.
+CREATE VIEW scrape_replies AS
+SELECT
+    sample_id,
+    lower(hex(node_id)) AS node_id,
+    iif(typeof(host) <> 'integer', host,
+        (host >> 24) || '.' || (host >> 16 & 255) || '.' || (host >> 8 & 255) || '.' || (host & 255))
+        AS address,
+    port,
+    rank,
+    seeds_filter,
+    peers_filter,
+    values_count,
+    iif(version IS NULL, NULL, lower(hex(version)))
+        AS version,                         -- [text !version] What the node sends as `v`, in hex: the client and its version.
+    rtt_us / 1000.0 AS rtt_ms,              -- [number ms] Time from the query to its answer.
+    coalesce(marks, '') AS marks,
+    (SELECT outcome_codes.outcome FROM outcome_codes WHERE code = reply_rows.outcome)
+        AS outcome,
+    strftime('%Y-%m-%dT%H:%M:%fZ', asked_at / 1000.0, 'unixepoch')
+        AS asked_at,                        -- [time] When the node was queried.
+    iif(instr(host, ':'), 6, 4) AS family,
+    named_tokens,
+    named_filter,
+    unplaced_filter
+FROM reply_rows;
+
+-- One row for each request for a sample of info-hashes (BEP 51).
+CREATE VIEW node_samples AS
+SELECT
+    id,
+    run_id,
+    lower(hex(node_id)) AS node_id,
+    iif(typeof(host) <> 'integer', host,
+        (host >> 24) || '.' || (host >> 16 & 255) || '.' || (host >> 8 & 255) || '.' || (host & 255))
+        AS address,
+    port,
+    iif(instr(host, ':'), 6, 4) AS family,
+    strftime('%Y-%m-%dT%H:%M:%fZ', taken_at / 1000.0, 'unixepoch')
+        AS taken_at,
+    (SELECT outcome_codes.outcome FROM outcome_codes WHERE code = node_sample_rows.outcome)
+        AS outcome,
+    error_code,
+    rtt_us / 1000.0 AS rtt_ms,              -- [number ms] Time from the query to its answer.
+    iif(version IS NULL, NULL, lower(hex(version)))
+        AS version,                         -- [text !version] What the node sends as `v`, in hex: the client and its version.
+    num,
+    interval,                               -- [integer s] The pause that it asks for.
+    returned,
+    new,
+    strftime('%Y-%m-%dT%H:%M:%fZ', next_at / 1000.0, 'unixepoch')
+        AS next_at,                         -- [time] When it may be queried again.
+    contacts,
+    new_contacts,
+    coalesce(marks, '') AS marks,
+    samples                                 -- [bytes] The info-hashes, 20 bytes each, one after the other.
+FROM node_sample_rows;
 
 -- One row for each run: in which database it was made, and which number it had there.
 CREATE VIEW run_vantages AS
@@ -29,14 +143,14 @@ JOIN vantages ON CASE WHEN merged_runs.run_id IS NULL THEN is_here ELSE identity
 CREATE VIEW network_size AS
 WITH seen AS (
     SELECT
-        runs.id AS run_id, node_id, address, port,
-        CASE WHEN instr(address, ':') THEN 6 ELSE 4 END AS family,
-        max(outcome = 'answered') AS answered,
-        min(taken_at) FILTER (WHERE outcome = 'answered') AS first_answer,
-        max(taken_at) FILTER (WHERE outcome = 'answered') AS last_answer
-    FROM runs CROSS JOIN visits ON visits.run_id = runs.id
+        runs.id AS run_id, node_id, host, port,
+        iif(instr(host, ':'), 6, 4) AS family,
+        max(outcome = 0) AS answered,
+        min(taken_at) FILTER (WHERE outcome = 0) AS first_answer,
+        max(taken_at) FILTER (WHERE outcome = 0) AS last_answer
+    FROM runs CROSS JOIN visit_rows ON visit_rows.id BETWEEN runs.id << 32 AND (runs.id << 32) + 4294967295
     WHERE runs.id NOT IN (SELECT run_id FROM run_counts)
-    GROUP BY runs.id, node_id, address, port
+    GROUP BY runs.id, node_id, host, port
 ),
 counted AS (
     SELECT * FROM run_counts
@@ -46,10 +160,10 @@ counted AS (
         family,
         count(*),
         sum(answered),
-        coalesce(sum(strftime('%s', last_answer) - strftime('%s', first_answer) >= 300), 0),
+        coalesce(sum(last_answer - first_answer >= 300000), 0),
         count(DISTINCT node_id) FILTER (WHERE answered),
-        count(DISTINCT address || ' ' || port) FILTER (WHERE answered),
-        count(DISTINCT address) FILTER (WHERE answered)
+        count(DISTINCT host || ' ' || port) FILTER (WHERE answered),
+        count(DISTINCT host) FILTER (WHERE answered)
     FROM seen
     GROUP BY run_id, family
 )
@@ -106,45 +220,41 @@ ORDER BY alarms.run_id, p_value, observed DESC;
 -- hold are split here: no list of marks has to be kept.
 CREATE VIEW suspect_nodes AS
 WITH suspects AS (
-    SELECT run_id, node_id, address, port
-    FROM visits
-    WHERE marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed')
-    GROUP BY run_id, node_id, address, port
-),
-marked AS (
-    SELECT suspects.*, mark.value AS mark
-    FROM suspects CROSS JOIN json_each((
-        SELECT json_group_array(DISTINCT word.value)
-        FROM visits CROSS JOIN json_each(
-            '[' || replace(json_quote(trim(coalesce(marks, '')
-                || iif(outcome IN ('wrong-id', 'foreign-source', 'malformed'), ' ' || outcome, ''))), ' ', '","')
-            || ']'
-        ) AS word
-        WHERE visits.run_id = suspects.run_id AND visits.node_id = suspects.node_id
-            AND visits.address = suspects.address AND visits.port = suspects.port
-            AND (marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed'))
-    )) AS mark
+    SELECT run_id, node_id, host, port
+    FROM visit_rows
+    WHERE is_suspect
+    GROUP BY run_id, node_id, host, port
 )
 SELECT
     run_id,
-    node_id,
-    address,
+    lower(hex(node_id)) AS node_id,
+    iif(typeof(host) <> 'integer', host,
+        (host >> 24) || '.' || (host >> 16 & 255) || '.' || (host >> 8 & 255) || '.' || (host & 255))
+        AS address,
     port,
-    iif(instr(address, ':'), 6, 4) AS family,
-    mark,                                   -- [text] The mark, or the outcome where that is a lie by itself.
-    (SELECT count(*) FROM visits
-     WHERE visits.run_id = marked.run_id AND visits.node_id = marked.node_id
-        AND visits.address = marked.address AND visits.port = marked.port
-        AND (marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed'))
-        AND (outcome = mark OR instr(' ' || marks || ' ', ' ' || mark || ' '))
-    ) AS visits,                            -- [integer] Visits that show it.
-    (SELECT max(taken_at) FROM visits
-     WHERE visits.run_id = marked.run_id AND visits.node_id = marked.node_id
-        AND visits.address = marked.address AND visits.port = marked.port
-        AND (marks <> '' OR outcome IN ('wrong-id', 'foreign-source', 'malformed'))
-        AND (outcome = mark OR instr(' ' || marks || ' ', ' ' || mark || ' '))
-    ) AS last_seen                          -- [time] When the last of them was.
-FROM marked;
+    iif(instr(host, ':'), 6, 4) AS family,
+    json_extract(found.value, '$[0]')
+        AS mark,                            -- [text] The mark, or the outcome where that is a lie by itself.
+    json_extract(found.value, '$[1]')
+        AS visits,                          -- [integer] Visits that show it.
+    strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(found.value, '$[2]') / 1000.0, 'unixepoch')
+        AS last_seen                        -- [time] When the last of them was.
+FROM suspects CROSS JOIN json_each((
+    SELECT json_group_array(json_array(mark, visits, last_seen))
+    FROM (
+        SELECT word.value AS mark, count(DISTINCT visit.id) AS visits, max(taken_at) AS last_seen
+        FROM visit_rows AS visit
+        LEFT JOIN outcome_codes ON code = visit.outcome AND is_lie
+        CROSS JOIN json_each(
+            '['
+            || replace(json_quote(trim(coalesce(marks, '') || ' ' || coalesce(outcome_codes.outcome, ''))), ' ', '","')
+            || ']'
+        ) AS word
+        WHERE is_suspect AND visit.run_id = suspects.run_id AND visit.node_id = suspects.node_id
+            AND visit.host = suspects.host AND visit.port = suspects.port
+        GROUP BY word.value
+    )
+)) AS found;
 
 -- One row for each client of the nodes that ever answered.
 -- groups: nodes >= 10
@@ -152,16 +262,16 @@ FROM marked;
 -- Only nodes that answered: a version in an unsolicited packet proves little.  Read from an index alone.
 CREATE VIEW client_versions AS
 SELECT
-    coalesce(client, 'unknown') AS client,
+    iif(name GLOB '[0-9A-Za-z][0-9A-Za-z]', name, 'unknown') AS client,
     sum(nodes) AS nodes,                    -- [integer] Nodes of this client.
     round(1.0 * sum(nodes) / sum(sum(nodes)) OVER (), 4) AS share, -- [number] Their share of all, from 0 to 1.
     count(DISTINCT version) AS versions     -- [integer] Different versions among them.
 FROM (
-    SELECT client, version, count(*) AS nodes
-    FROM nodes WHERE last_answer IS NOT NULL
-    GROUP BY client, version
+    SELECT CAST(substr(version, 1, 2) AS TEXT) AS name, version, count(*) AS nodes
+    FROM node_rows WHERE last_answer IS NOT NULL
+    GROUP BY version
 )
-GROUP BY coalesce(client, 'unknown')
+GROUP BY 1
 ORDER BY nodes DESC, client;
 
 -- One row for each run that has ended, and client in it: how many, how fast, what they support.

@@ -32,7 +32,7 @@ LEFT JOIN size_estimates AS distances ON
 WHERE {any_run("run_counts.run_id")}
 ORDER BY run_counts.run_id DESC, run_counts.family IS NULL, run_counts.family
 LIMIT :limit
-""",  # noqa: S608  # our own words
+""",
 )
 
 clients = Report(
@@ -54,7 +54,7 @@ FROM run_clients AS counted WHERE {one_run("run_clients")}
 GROUP BY client
 ORDER BY sum(counted.nodes) DESC, client
 LIMIT :limit
-""",  # noqa: S608  # our own words
+""",
 )
 
 beps = Report(
@@ -90,7 +90,7 @@ LEFT JOIN support AS scrapes ON scrapes.client = named.client AND scrapes.bep = 
 LEFT JOIN support AS samples ON samples.client = named.client AND samples.bep = 51
 ORDER BY nodes DESC, scrapes.replies DESC, named.client
 LIMIT :limit
-""",  # noqa: S608  # our own words
+""",
 )
 
 
@@ -139,7 +139,7 @@ FROM ranked
 GROUP BY is_all, client
 ORDER BY is_all DESC, total DESC, client
 LIMIT :limit
-""",  # noqa: S608  # our own words
+""",
 )
 
 outcomes = Report(
@@ -162,7 +162,7 @@ SELECT
 FROM run_outcomes WHERE {one_run("run_outcomes")}
 ORDER BY kind DESC, family, queries DESC
 LIMIT :limit
-""",  # noqa: S608  # our own words
+""",
 )
 
 sybils = Report(
@@ -182,5 +182,5 @@ SELECT run_id, family, test, subject, round(observed, 3) AS observed, round(expe
 FROM alarms WHERE {one_run("run_counts")} AND verdict = 'suspect'
 ORDER BY p_value, alarms.observed DESC
 LIMIT :limit
-""",  # noqa: S608  # our own words
+""",
 )

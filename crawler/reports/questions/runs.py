@@ -54,6 +54,6 @@ FROM runs LEFT JOIN run_costs ON run_costs.run_id = runs.id
 WHERE {any_run("runs.id")}
 ORDER BY runs.id DESC
 LIMIT :limit
-""",  # noqa: S608  # our own words
+""",
     complete=_with_costs,
 )

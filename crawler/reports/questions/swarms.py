@@ -19,7 +19,7 @@ WITH latest AS (
 ),
 largest AS (
     SELECT id FROM latest WHERE peers IS NOT NULL ORDER BY peers DESC, info_hash LIMIT :limit
-)"""  # noqa: S608  # our own words
+)"""
 
 swarms = Report(
     name="swarms",
@@ -39,7 +39,7 @@ FROM largest
 JOIN swarm_samples AS sample ON sample.id = largest.id
 JOIN swarms ON swarms.info_hash = sample.info_hash
 ORDER BY sample.peers DESC, sample.info_hash
-""",  # noqa: S608  # our own words
+""",
 )
 
 _METHODS = [method.name for method in ESTIMATORS]
@@ -47,7 +47,7 @@ _BY_METHOD = ", ".join(
     f"""(
     SELECT CAST(round(estimate) AS INTEGER) FROM swarm_estimates
     WHERE sample_id = sample.id AND subject = 'peers' AND method = '{method}'
-    ) AS "{method.replace("-", "_")}\""""  # noqa: S608  # our own words
+    ) AS "{method.replace("-", "_")}\""""
     for method in _METHODS
 )
 
@@ -79,7 +79,7 @@ LEFT JOIN swarm_handshakes AS handshakes ON handshakes.id = (
     LIMIT 1
 )
 ORDER BY sample.peers DESC, sample.info_hash
-""",  # noqa: S608  # our own words
+""",
 )
 
 discovery = Report(
@@ -103,7 +103,7 @@ FROM discovery_estimates JOIN runs ON runs.id = run_id
 WHERE {any_run()}
 ORDER BY runs.id DESC, family, discovery_estimates.id
 LIMIT :limit
-""",  # noqa: S608  # our own words
+""",
 )
 
 
@@ -145,5 +145,5 @@ WHERE info_hash = coalesce(nullif(lower(:info_hash), ''), (
 )) AND {any_run()}
 ORDER BY taken_at DESC, id DESC
 LIMIT :limit
-""",  # noqa: S608  # our own words
+""",
 )

@@ -14,7 +14,7 @@ _CHANGES = ", ".join(
     f"""(
     SELECT change_per_day{end} FROM swarm_growth AS growth
     WHERE growth.info_hash = shown.info_hash AND day = shown.day
-    ) AS change{end}"""  # noqa: S608  # our own words
+    ) AS change{end}"""
     for end in ("", "_low", "_high")
 )
 
@@ -49,7 +49,7 @@ SELECT
     round(interval) AS interval, next_at, failures, name
 FROM shown
 ORDER BY shown.peers DESC, info_hash
-""",  # noqa: S608  # our own words
+""",
 )
 
 dead = Report(
@@ -82,5 +82,5 @@ FROM shown LEFT JOIN swarm_samples AS sample ON
     sample.info_hash = shown.info_hash AND sample.peers IS NOT NULL AND taken_at > coalesce(last_alive, '')
 GROUP BY shown.info_hash
 ORDER BY empties, shown.measured_at DESC, shown.info_hash
-""",  # noqa: S608  # our own words
+""",
 )
