@@ -51,9 +51,9 @@ async def _call(function: Callable[..., Any], *args: Any, limiter: object) -> An
 async def _open_session(network: SyntheticMemoryNetwork) -> AsyncIterator[Session]:
     with CrawlDatabase.open(":memory:") as store:
         run_id = store.runs.begin("census", {}, "benchmark", _STARTED_AT)
-        ways_in, settings = network.synthetic.ways_in(), NodeSettings(read_only=True)
+        bootstrap_nodes, settings = network.synthetic.bootstrap_nodes(), NodeSettings(read_only=True)
         async with (
-            network.open_node(0, through=ways_in, settings=settings) as node,
+            network.open_node(0, through=bootstrap_nodes, settings=settings) as node,
             open_writer(store, run_id, run_sync=_call) as writer,
         ):
             asker = BulkClient[OpenVisit](network.socket(network.host(0), 7000))

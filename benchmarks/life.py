@@ -163,7 +163,7 @@ async def live(
     """Let one node live among a model, and return what was seen; under a clock that jumps."""
     network = ModelNetwork(nodes, seed=seed, loss=LOSS, habits=habits or Habits())
     life = Life()
-    async with network.open_node(0, through=network.ways_in(), settings=settings) as node:
+    async with network.open_node(0, through=network.bootstrap_nodes(), settings=settings) as node:
         await node.wait_joined()
         load = Load(network, node.addresses[0], rate=rate, seed=seed)
         async with trio.open_nursery() as nursery:

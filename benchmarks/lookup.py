@@ -58,8 +58,8 @@ async def measure_alone(nodes: int, lookups: int, port: int) -> dict[str, Any]:
     """Return the same, and the CPU time of the node that looks up alone, one lookup after the other."""
     choose = random.Random(0)
     ids = [NodeId(number.to_bytes(20, "big")) for number in node_numbers(nodes)]
-    ways_in = [f"{host_of(number)}:{port}" for number in range(min(3, nodes))]
-    async with open_node(listen=["127.0.0.1:0"], bootstrap=ways_in, well_known=False) as node:
+    bootstrap_nodes = [f"{host_of(number)}:{port}" for number in range(min(3, nodes))]
+    async with open_node(listen=["127.0.0.1:0"], bootstrap=bootstrap_nodes, well_known=False) as node:
         await node.wait_joined()
         await _warm_up(node, choose)
         found = [await _look_up(ids, node, random_id(choose)) for _ in range(lookups)]

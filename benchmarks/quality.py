@@ -51,7 +51,7 @@ async def measure(
     choose = Random(f"targets {seed}")
     started, found = time.process_time(), []
     settings = NodeSettings(parallelism=alpha, lookup_attempts=asks)
-    async with network.open_node(0, through=network.ways_in(), settings=settings) as node:
+    async with network.open_node(0, through=network.bootstrap_nodes(), settings=settings) as node:
         await node.wait_joined()
         for number in range(WARM_UP + lookups):
             target, began = random_id(choose), trio.current_time()

@@ -20,7 +20,7 @@ class ModelNetwork(MemoryNetwork):
     """Carry datagrams between real nodes and a population.
 
         network = ModelNetwork(1000, seed=1, loss=0.05, habits=Habits())
-        async with network.open_node(0, through=network.ways_in()) as node:
+        async with network.open_node(0, through=network.bootstrap_nodes()) as node:
             found = await node.find_node(target)
             true = network.population.closest(target)
 
@@ -45,7 +45,7 @@ class ModelNetwork(MemoryNetwork):
         self.on_reply: OnReply | None = None  # is told what real nodes answer to members
         self._delay = Random(f"delays {seed}")
 
-    def ways_in(self, count: int = 3) -> list[Address]:
+    def bootstrap_nodes(self, count: int = 3) -> list[Address]:
         """Return addresses of members that are online now, to join through."""
         choose = Random(0)
         found = [self.population.choose_online(choose) for _ in range(count)]

@@ -138,7 +138,7 @@ class Crawl:
 
     def run(self) -> CrawlCounts:
         """Visit everything, then silent contacts named by two others once more; return the counts."""
-        for node in self._ways_in():
+        for node in self._bootstrap_nodes():
             self._hear_of(node)
         self._empty_queue()
         again = [
@@ -150,7 +150,7 @@ class Crawl:
         self._empty_queue()
         return self._counts()
 
-    def _ways_in(self) -> Iterator[int]:
+    def _bootstrap_nodes(self) -> Iterator[int]:
         """Yield a few live nodes to start from; those of a lookup, for a zone."""
         ids, live = self._network.ids, self._network.is_live
         inside = [node for node, own in enumerate(ids) if live[node] and not own >> self._outside]

@@ -47,7 +47,7 @@ async def soak(minutes: float, sources: int, garbage: float, rate: float, seed: 
         folder = Path(name)
         async with open_service_nursery() as nursery:
             nursery.start_soon(crowd.listen)
-            async with watching(folder, "127.0.0.1:0", crowd.ways_in) as daemon:
+            async with watching(folder, "127.0.0.1:0", crowd.bootstrap_nodes) as daemon:
                 found = await _under_load(daemon, crowd, 60 * minutes)
             found["state"] = _saved(folder / "state")
             host, port = daemon.address

@@ -2,7 +2,7 @@
 
 One wildcard socket sends for all of them, and IP_PKTINFO tells which one was asked.  All have the same
 port.  Three quarters are online; who goes answers nothing, and half of those who come back have another
-id.  The node may enter through `ways_in`, who never go.
+id.  The node may enter through `bootstrap_nodes`, which never leave.
 """
 
 import socket
@@ -75,7 +75,7 @@ class Crowd:
         self._socket.close()
 
     @property
-    def ways_in(self) -> list[str]:
+    def bootstrap_nodes(self) -> list[str]:
         """Return addresses to join through, `HOST:PORT`."""
         return [f"{source.host}:{self.port}" for source in self._sources[:WAYS_IN]]
 

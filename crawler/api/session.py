@@ -22,7 +22,7 @@ def open_crawl(
         command,
         settings,
         bootstrap=options.bootstrap,
-        ways_in=options.torrent_nodes[:MAX_TORRENT_NODES],
+        torrent_nodes=options.torrent_nodes[:MAX_TORRENT_NODES],
         anonymize=options.anonymize,
         shows_progress=options.shows_progress,
         **more,

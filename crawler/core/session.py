@@ -71,7 +71,7 @@ async def open_session(
     settings: Mapping[str, object],
     *,
     bootstrap: Sequence[str] = (),
-    ways_in: Sequence[str] = (),
+    torrent_nodes: Sequence[str] = (),
     anonymize: bool = False,
     resume: bool = False,
     drawn: Mapping[str, object] | None = None,
@@ -99,7 +99,7 @@ async def open_session(
                 bootstrap = store.samples.bootstrap_on_loopback(KNOWN_NODES)
             node_settings = NodeSettings(read_only=not serve)
             async with (
-                open_node(bootstrap=bootstrap, torrent_nodes=ways_in, settings=node_settings) as node,
+                open_node(bootstrap=bootstrap, torrent_nodes=torrent_nodes, settings=node_settings) as node,
                 open_writer(store, run_id) as writer,
             ):
                 with open_sockets(address.host for address in node.addresses) as sockets:

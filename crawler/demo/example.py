@@ -210,7 +210,7 @@ async def _open_session(
 ) -> AsyncIterator[Session]:
     """Open a run, a node and a writer, as `session.open_session` does on the live network."""
     network, store = day.network, day.store
-    through = network.synthetic.ways_in()
+    through = network.synthetic.bootstrap_nodes()
     for host, wanted in ((CROWDED_HOST, is_attacked), ("2a01:1::1", Family.IPV6 in families)):
         through += [address for address in network.planted if wanted and address.host == host][:1]
     run_id = store.runs.begin(command, settings, __version__, utc_text(_wall_clock()))

@@ -19,7 +19,7 @@ class SyntheticMemoryNetwork(MemoryNetwork):
     """A memory network that carries datagrams between real nodes and a synthetic network.
 
         network = SyntheticMemoryNetwork(SyntheticSettings(nodes=1000), seed=1, loss=0.02)
-        async with network.open_node(0, through=network.synthetic.ways_in()) as node: ...
+        async with network.open_node(0, through=network.synthetic.bootstrap_nodes()) as node: ...
 
     The settings' first octet is replaced by `FIRST_OCTET`.
     """

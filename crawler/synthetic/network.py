@@ -71,9 +71,9 @@ class Network:
         """Return the samples of info-hashes that nodes show."""
         return SampleAnswers(self.population, self.swarms)
 
-    def ways_in(self, count: int = 3) -> list[Address]:
+    def bootstrap_nodes(self, count: int = 3) -> list[Address]:
         """Return addresses of honest nodes to join through."""
-        return [Address(*address) for address in self.population.ways_in(count)]
+        return [Address(*address) for address in self.population.bootstrap_nodes(count)]
 
     def answer(
         self, address: Address, data: bytes, source: Address, now: float

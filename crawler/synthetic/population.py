@@ -150,7 +150,7 @@ class Population:
             bisect_left(self.prefixes, start + (1 << bits), low, high),
         )
 
-    def ways_in(self, count: int = 3) -> list[tuple[str, int]]:
+    def bootstrap_nodes(self, count: int = 3) -> list[tuple[str, int]]:
         """Return addresses of honest nodes, as far as there are so many; the same ones each time."""
         honest = (number for number in range(self.settings.nodes) if self.is_honest(number))
         return [self.address(self.ranks[number]) for number, _ in zip(honest, range(count), strict=False)]

@@ -90,7 +90,7 @@ class Server:
     @property
     def bootstrap(self) -> list[str]:
         """Return `HOST:PORT` texts to join the network through."""
-        return [str(address) for address in self.network.ways_in()]
+        return [str(address) for address in self.network.bootstrap_nodes()]
 
     async def run(self) -> None:
         """Answer until cancelled."""

@@ -29,7 +29,7 @@ def test_peers_are_found_by_every_name_of_a_swarm(bootstrap, wanted):
     assert all(isinstance(peer, Address) and peer.host.startswith("198.1") for peer in found)
 
 
-def test_torrent_file_names_a_swarm_and_ways_in(bootstrap):
+def test_torrent_file_names_a_swarm_and_bootstrap_nodes(bootstrap):
     torrent = Metainfo("a", HASH, None, nodes=tuple(bootstrap))
     with FakeNode() as silent:
         assert len(find_peers(torrent, bootstrap=[str(silent.address)])) == PEERS

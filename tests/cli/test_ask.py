@@ -385,7 +385,7 @@ def test_damaged_state_is_set_aside_and_the_node_runs(tmp_path):
     assert json.loads(state.read_text())["node_ids"] == {address: node_id}
 
 
-def test_network_prints_three_ways_in():
+def test_network_prints_three_bootstrap_nodes():
     with Running("dhtnode", "testnet", "--nodes", "4") as process:
         lines = [process.read_line() for _ in range(3)]
         process.close_stdin()

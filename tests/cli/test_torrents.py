@@ -33,8 +33,8 @@ WRONG = [  # the name of a file, and what is said about it
 
 
 def write(path, info, *nodes):
-    ways_in = [[node.host.encode(), node.port] for node in nodes]
-    path.write_bytes(encode({b"info": info, b"nodes": ways_in}))
+    bootstrap_nodes = [[node.host.encode(), node.port] for node in nodes]
+    path.write_bytes(encode({b"info": info, b"nodes": bootstrap_nodes}))
     return path
 
 
@@ -84,7 +84,7 @@ def test_peer_of_a_file_is_announced(tmp_path):
     assert found.stdout == "127.0.0.1:7\n"
 
 
-def test_nodes_of_a_file_are_ways_in(tmp_path, silent):
+def test_nodes_of_a_file_are_bootstrap_nodes(tmp_path, silent):
     with FakeNode(b"a" * 20) as helpful:
         path = write(tmp_path / "a.torrent", INFO, helpful.address)
         with Running("dhtnode", "get-peers", path, "--bootstrap", str(silent.address)) as process:

@@ -428,7 +428,7 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
     """The last batch takes its time, and nodes asked before still answer: nobody needs to see that."""
     database = tmp_path / "a.db"
     with FakeNode() as late, FakeNode() as other:
-        ways_in = [str(other.address)]
+        bootstrap_nodes = [str(other.address)]
 
         async def call_slowly(function, *args, limiter):
             late.refuse(*asked, 202, "Server Error")
@@ -437,7 +437,7 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
 
         monkeypatch.setattr("crawler.core.session.open_writer", partial(open_writer, run_sync=call_slowly))
         with trio.CancelScope() as scope:
-            async with open_session(database, "census", {}, bootstrap=ways_in) as session:
+            async with open_session(database, "census", {}, bootstrap=bootstrap_nodes) as session:
                 engine = engine_of(session)
                 session.writer.put_nowait(Visit.of(b"x" * 20, other.address, 0.0, Outcome.TIMEOUT))
                 engine.add(late.contact)

@@ -44,12 +44,12 @@ async def call(function, *args, limiter):
 
 
 @asynccontextmanager
-async def open_crawl(network, ways_in=()):
+async def open_crawl(network, bootstrap_nodes=()):
     """Open what a census of a synthetic network needs, and the store to look at afterwards."""
     async with AsyncExitStack() as stack:
         store = stack.enter_context(CrawlDatabase.open(":memory:"))
         run_id = store.runs.begin("census", {}, "0.1", T0)
-        through = [*network.synthetic.ways_in(), *ways_in]
+        through = [*network.synthetic.bootstrap_nodes(), *bootstrap_nodes]
         settings = NodeSettings(read_only=True)
         node = await stack.enter_async_context(network.open_node(0, through=through, settings=settings))
         writer = await stack.enter_async_context(open_writer(store, run_id, run_sync=call))
@@ -158,7 +158,7 @@ async def test_planted_sybils_raise_the_alarms_made_for_them(autojump_clock):
     }
     settings = SyntheticSettings(nodes=1500, stale=0.3, seed=11)
     network = SybilNetwork(settings, crowd | dense | near, seed=11)
-    async with open_crawl(network, ways_in=list(crowd)[:2]) as (session, store):
+    async with open_crawl(network, bootstrap_nodes=list(crowd)[:2]) as (session, store):
         progress = await take_census(session, UNLIMITED, Random(11), watched=[watched])
 
         found = suspects(store)

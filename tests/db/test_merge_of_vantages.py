@@ -50,7 +50,9 @@ async def crawl(path, seed):
         store = stack.enter_context(CrawlDatabase.open(path))
         run_id = store.runs.begin("demo", {}, "0.1", utc_text(wall_clock()))
         node = await stack.enter_async_context(
-            network.open_node(0, through=network.synthetic.ways_in(), settings=NodeSettings(read_only=True))
+            network.open_node(
+                0, through=network.synthetic.bootstrap_nodes(), settings=NodeSettings(read_only=True)
+            )
         )
         async with open_writer(store, run_id, run_sync=call) as writer:
             socket = network.socket(network.host(0), 7000)

@@ -62,7 +62,7 @@ async def open_survey(network, store, *, settings=UNLIMITED, seed=1, resumed=Non
         run_id = resumed.id if resumed else store.runs.begin("sample", {}, "0.1", utc_text(wall_clock()))
         node = await stack.enter_async_context(
             network.open_node(
-                CRAWLER, through=network.synthetic.ways_in(), settings=NodeSettings(read_only=True)
+                CRAWLER, through=network.synthetic.bootstrap_nodes(), settings=NodeSettings(read_only=True)
             )
         )
         writer = await stack.enter_async_context(open_writer(store, run_id, run_sync=call))

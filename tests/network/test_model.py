@@ -95,7 +95,7 @@ class TestNetwork:
         """Nothing is lost and nobody is dead, so all 8 are found, each time."""
         network, random = new_network(1, kind=new_model, nodes=2000), Random(1)
 
-        async with network.open_node(0, through=network.ways_in()) as node:
+        async with network.open_node(0, through=network.bootstrap_nodes()) as node:
             await node.wait_joined()
             for _ in range(20):
                 target = random_id(random)
@@ -107,8 +107,8 @@ class TestNetwork:
         network, info_hash = new_network(1, kind=new_model, nodes=200), InfoHash(random_id(Random(1)))
 
         async with (
-            network.open_node(0, through=network.ways_in()) as one,
-            network.open_node(1, through=network.ways_in()) as other,
+            network.open_node(0, through=network.bootstrap_nodes()) as one,
+            network.open_node(1, through=network.bootstrap_nodes()) as other,
         ):
             await one.wait_joined()
             await other.wait_joined()
@@ -121,7 +121,7 @@ class TestNetwork:
         network, random = new_network(1, kind=new_model, nodes=1000, liars=0.1), Random(1)
 
         hits = 0
-        async with network.open_node(0, through=network.ways_in()) as node:
+        async with network.open_node(0, through=network.bootstrap_nodes()) as node:
             await node.wait_joined()
             for _ in range(20):
                 target = random_id(random)
@@ -182,7 +182,7 @@ async def test_liars_make_lookups_under_loss_little_dearer(autojump_clock, new_n
             new_network(1, kind=new_model, nodes=1000, loss=0.2, dead=0.3, liars=liars),
             Random(1),
         )
-        async with network.open_node(0, through=network.ways_in()) as node:
+        async with network.open_node(0, through=network.bootstrap_nodes()) as node:
             await node.wait_joined()
             before = network.totals()["queries sent"]
             for _ in range(20):
@@ -199,7 +199,7 @@ async def test_lookup_cancelled_while_it_asks_again_leaves_nothing_behind(autoju
     under_way = []
     settings = NodeSettings(maintenance_period=1e9)  # or silent nodes are pinged meanwhile
 
-    async with network.open_node(0, through=network.ways_in(), settings=settings) as node:
+    async with network.open_node(0, through=network.bootstrap_nodes(), settings=settings) as node:
         await node.wait_joined()
         for number in range(25):
             await wait_until_quiet([node])

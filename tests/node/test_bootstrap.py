@@ -39,48 +39,48 @@ class Names:
 
 @asynccontextmanager
 async def serving(names: Names, *hosts: str) -> AsyncIterator[BootstrapHosts]:
-    ways_in = BootstrapHosts(hosts, Family.IPV4, names)
+    bootstrap_hosts = BootstrapHosts(hosts, Family.IPV4, names)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ways_in.serve)
-        yield ways_in
+        nursery.start_soon(bootstrap_hosts.serve)
+        yield bootstrap_hosts
         nursery.cancel_scope.cancel()
     assert names.under_way == 0
 
 
 def test_addresses_are_known_without_asking() -> None:
     hosts = ["21.0.0.1:6881", "[2a00::1]:6881", "21.0.0.2:1", "21.0.0.1:6881"]
-    ways_in = BootstrapHosts(hosts, Family.IPV4, Names())
-    ways_in.request(hosts, 0.0)
-    assert ways_in.addresses(hosts) == [ADDRESS, Address("21.0.0.2", 1)]
-    assert not ways_in.is_waiting(hosts)
+    bootstrap_hosts = BootstrapHosts(hosts, Family.IPV4, Names())
+    bootstrap_hosts.request(hosts, 0.0)
+    assert bootstrap_hosts.addresses(hosts) == [ADDRESS, Address("21.0.0.2", 1)]
+    assert not bootstrap_hosts.is_waiting(hosts)
 
 
 async def test_name_that_hangs_does_not_hide_the_others(autojump_clock: MockClock) -> None:
     names = Names(slow=(60.0, ["21.0.0.9"]), quick=(0.1, ["21.0.0.1"]))
     hosts = ["slow:6881", "quick:6881"]
-    async with serving(names, *hosts) as ways_in:
-        ways_in.request(hosts, trio.current_time())
-        await ways_in.wait_changed()
-        first = ways_in.addresses(hosts)
-        assert ways_in.is_waiting(hosts)
-        await ways_in.wait_changed()
+    async with serving(names, *hosts) as bootstrap_hosts:
+        bootstrap_hosts.request(hosts, trio.current_time())
+        await bootstrap_hosts.wait_changed()
+        first = bootstrap_hosts.addresses(hosts)
+        assert bootstrap_hosts.is_waiting(hosts)
+        await bootstrap_hosts.wait_changed()
 
-        assert (first, ways_in.addresses(hosts)) == ([ADDRESS], [Address("21.0.0.9", 6881), ADDRESS])
-        assert not ways_in.is_waiting(hosts)
+        assert (first, bootstrap_hosts.addresses(hosts)) == ([ADDRESS], [Address("21.0.0.9", 6881), ADDRESS])
+        assert not bootstrap_hosts.is_waiting(hosts)
 
 
 async def test_look_ups_that_hang_do_not_pile_up(autojump_clock: MockClock) -> None:
     hosts = [f"name{number}:1" for number in range(20)]
     names = Names(**{f"name{number}": (float("inf"), []) for number in range(20)})
-    async with serving(names, *hosts) as ways_in:
+    async with serving(names, *hosts) as bootstrap_hosts:
         for _ in range(1000):
-            ways_in.request(hosts, trio.current_time())
+            bootstrap_hosts.request(hosts, trio.current_time())
             await trio.sleep(AGAIN_AFTER)
         assert (names.most, len(names.asked)) == (8, 8)
     names.asked.clear()
-    async with serving(names, *hosts[:1]) as ways_in:
+    async with serving(names, *hosts[:1]) as bootstrap_hosts:
         for _ in range(1000):
-            ways_in.request(hosts[:1], trio.current_time())
+            bootstrap_hosts.request(hosts[:1], trio.current_time())
             await trio.sleep(AGAIN_AFTER)
 
         assert len(names.asked) == 2
@@ -91,9 +91,9 @@ async def test_name_is_looked_up_again_after_a_pause(
     autojump_clock: MockClock, found: list[str], pause: float
 ) -> None:
     names = Names(name=(0.0, found))
-    async with serving(names, "name:6881") as ways_in:
+    async with serving(names, "name:6881") as bootstrap_hosts:
         for _ in range(int(10 * pause)):
-            ways_in.request(["name:6881"], trio.current_time())
+            bootstrap_hosts.request(["name:6881"], trio.current_time())
             await trio.sleep(1.0)
 
     assert len(names.asked) == 10
@@ -102,22 +102,22 @@ async def test_name_is_looked_up_again_after_a_pause(
 async def test_addresses_outlast_a_name_server_that_fails_later(autojump_clock: MockClock) -> None:
     names = Names(name=(0.0, ["21.0.0.1"]))
     known = []
-    async with serving(names, "name:6881") as ways_in:
+    async with serving(names, "name:6881") as bootstrap_hosts:
         for hosts in (["21.0.0.1"], [], ["21.0.0.2"]):
             names.names["name"] = (0.0, hosts)
-            ways_in.request(["name:6881"], trio.current_time())
+            bootstrap_hosts.request(["name:6881"], trio.current_time())
             await trio.sleep(RENEW_AFTER)
-            known.append(ways_in.addresses(["name:6881"]))
+            known.append(bootstrap_hosts.addresses(["name:6881"]))
 
     assert known == [[ADDRESS], [ADDRESS], [Address("21.0.0.2", 6881)]]
 
 
 async def test_addresses_of_one_name_are_bounded(autojump_clock: MockClock) -> None:
     names = Names(name=(0.0, [f"21.0.{number}.1" for number in range(250)]))
-    async with serving(names, "name:6881") as ways_in:
-        ways_in.request(["name:6881"], trio.current_time())
+    async with serving(names, "name:6881") as bootstrap_hosts:
+        bootstrap_hosts.request(["name:6881"], trio.current_time())
         await wait_all_tasks_blocked()
-        assert len(ways_in.addresses(["name:6881"])) == MAX_ADDRESSES
+        assert len(bootstrap_hosts.addresses(["name:6881"])) == MAX_ADDRESSES
 
 
 @pytest.fixture

@@ -110,9 +110,11 @@ async def scene(
             )
             await other.wait_joined()
             others.append(other)
-        ways_in = [other.addresses[0] for other in others[1:4]]
+        bootstrap_nodes = [other.addresses[0] for other in others[1:4]]
         settings = NodeSettings(read_only=True, maintenance_period=STILL)
-        node = await stack.enter_async_context(network.open_node(99, through=ways_in, settings=settings))
+        node = await stack.enter_async_context(
+            network.open_node(99, through=bootstrap_nodes, settings=settings)
+        )
         await node.find_node(others[5].node_id)
         for number in range(PEERS):
             for other in others:

@@ -64,11 +64,14 @@ async def run():
     info_hash = InfoHash(token_bytes(20))
     async with libtorrent_clients(*CLIENTS, settings=ENFORCING) as clients, trio.open_nursery() as nursery:
         nursery.start_soon(introduce, clients)
-        ways_in = [str(client.address) for client in clients]
+        bootstrap_nodes = [str(client.address) for client in clients]
         async with (
-            open_node(listen=[f"0.0.0.0:{PORT}"], bootstrap=ways_in, well_known=False) as learner,
+            open_node(listen=[f"0.0.0.0:{PORT}"], bootstrap=bootstrap_nodes, well_known=False) as learner,
             open_node(
-                listen=[f"{STUBBORN}:{OTHER_PORT}"], bootstrap=ways_in, well_known=False, node_id=FIXED_ID
+                listen=[f"{STUBBORN}:{OTHER_PORT}"],
+                bootstrap=bootstrap_nodes,
+                well_known=False,
+                node_id=FIXED_ID,
             ) as stubborn,
         ):
             first_id = learner.node_id

@@ -16,7 +16,7 @@ from dhtnode import Address, InfoHash
 SETTINGS = {
     # One address each, any free port.  TCP and the DHT share its number.
     "listen_interfaces": "127.0.0.1:0",
-    # The default asks a host on the Internet; tests name the ways in themselves.
+    # The default asks a host on the Internet; tests give bootstrap nodes of their own.
     "dht_bootstrap_nodes": "",
     # Nothing may leave loopback, and nobody may be found but through the DHT.
     "enable_lsd": False,

@@ -234,7 +234,7 @@ async def test_a_node_leaves_out_what_it_marks(autojump_clock):
     settings = SyntheticSettings(nodes=400, hostile=0.3, swarms=12, largest=300, capped=0.0, seed=4)
     network = SyntheticMemoryNetwork(settings, seed=4)
     found, errors = set(), []
-    async with network.open_node(0, through=network.synthetic.ways_in()) as node:
+    async with network.open_node(0, through=network.synthetic.bootstrap_nodes()) as node:
         for swarm in network.synthetic.swarms:
             scrape = await node.scrape(InfoHash(swarm.info_hash))
             found.update(*(node.marks for node in scrape.observations))

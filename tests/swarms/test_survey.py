@@ -76,9 +76,9 @@ async def open_survey(network, store, *, settings=UNLIMITED, seed=1, **options):
     """Begin a run on a store, as a process of its own would."""
     async with AsyncExitStack() as stack:
         run_id = store.runs.begin("scrape", {}, "0.1", utc_text(wall_clock()))
-        ways_in = network.synthetic.ways_in()
+        bootstrap_nodes = network.synthetic.bootstrap_nodes()
         node = await stack.enter_async_context(
-            network.open_node(CRAWLER, through=ways_in, settings=NodeSettings(read_only=True))
+            network.open_node(CRAWLER, through=bootstrap_nodes, settings=NodeSettings(read_only=True))
         )
         writer = await stack.enter_async_context(open_writer(store, run_id, run_sync=call))
         socket = network.socket(network.host(CRAWLER), 7000)
@@ -496,7 +496,7 @@ async def test_both_commands_give_the_same_numbers(new_network, autojump_clock, 
     measured = []
     async with open_survey(networks[0], store) as survey:
         await survey.measure([info_hash], tally=MeasurementCounts(), on_sample=measured.append)
-    async with networks[1].open_node(0, through=networks[1].synthetic.ways_in()) as node:
+    async with networks[1].open_node(0, through=networks[1].synthetic.bootstrap_nodes()) as node:
         measured.append(await node.scrape(info_hash))
 
     by_survey, by_node = measured

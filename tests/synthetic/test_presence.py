@@ -86,7 +86,7 @@ def test_who_is_away_is_silent():
             assert bool(replies) == network.presence.is_present(number, hours * HOUR)
     assert network.counts["to the absent"] > 0 < network.counts["replies"]
     for hours in range(100):
-        answers = [network.answer(way, PING, ASKER, hours * HOUR) for way in network.ways_in()]
+        answers = [network.answer(way, PING, ASKER, hours * HOUR) for way in network.bootstrap_nodes()]
         assert [len(each) for each in answers] == [1] * RESIDENTS
 
 

@@ -72,10 +72,10 @@ async def test_latency_delays_and_loss_loses():
         open_server(settings, latency=(0.05, 0.06)) as server,
         open_node(bootstrap=server.bootstrap, settings=READ_ONLY) as node,
     ):
-        assert (await node.ping(server.network.ways_in()[0])).rtt >= 0.05
+        assert (await node.ping(server.network.bootstrap_nodes()[0])).rtt >= 0.05
     async with open_server(settings, loss=1.0) as server:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-            asker.sendto(b"d1:y1:qe", server.network.ways_in()[0])
+            asker.sendto(b"d1:y1:qe", server.network.bootstrap_nodes()[0])
             while not server.network.counts["lost"]:
                 await trio.lowlevel.checkpoint()
         assert server.network.counts == {"received": 1, "lost": 1}
@@ -103,7 +103,7 @@ async def test_memory_network_answers_in_virtual_time(new_network, autojump_cloc
     network = new_network(
         3, SyntheticMemoryNetwork, synthetic=SyntheticSettings(nodes=500, stale=0.2), loss=0.02
     )
-    async with network.open_node(0, through=network.synthetic.ways_in()) as node:
+    async with network.open_node(0, through=network.synthetic.bootstrap_nodes()) as node:
         await node.wait_joined()
         assert await closest_found(node, network.synthetic, b"t" * 20) >= 6
         await trio.sleep(3600)
@@ -114,8 +114,8 @@ async def test_memory_network_answers_in_virtual_time(new_network, autojump_cloc
 
 async def test_memory_network_carries_between_real_nodes_too(new_network, autojump_clock):
     network = new_network(4, SyntheticMemoryNetwork, synthetic=SyntheticSettings(nodes=30))
-    ways_in = network.synthetic.ways_in()
-    async with network.open_node(0, through=ways_in) as first, network.open_node(1) as second:
+    bootstrap_nodes = network.synthetic.bootstrap_nodes()
+    async with network.open_node(0, through=bootstrap_nodes) as first, network.open_node(1) as second:
         assert (await second.ping(first.addresses[0])).node_id == first.node_id
         network.cut(network.host(0))
         with pytest.raises(NotJoined):
@@ -203,8 +203,8 @@ def test_command_serves_a_census_and_tells_the_truth(tmp_path):
     ]
     with Running("dhtcrawl", "synthetic", *map(str, options)) as process:
         told = json.loads(process.read_line())
-        ways_in = [part for address in told["bootstrap"] for part in ("--bootstrap", address)]
-        census = run_command("dhtcrawl", "census", "--db", db, "--rate", "0", "--json", *ways_in)
+        bootstrap_nodes = [part for address in told["bootstrap"] for part in ("--bootstrap", address)]
+        census = run_command("dhtcrawl", "census", "--db", db, "--rate", "0", "--json", *bootstrap_nodes)
         process.signal(signal.SIGTERM)
         ended = process.wait()
 
@@ -216,7 +216,7 @@ def test_command_serves_a_census_and_tells_the_truth(tmp_path):
     with closing(sqlite3.connect(truth)) as connection:
         alive = {row[0] for row in connection.execute("SELECT node_id FROM nodes WHERE alive")}
         counts = dict(connection.execute("SELECT * FROM counts").fetchall())
-        # All but the ways in, whom nobody sees coming.
+        # All but the bootstrap nodes, which never leave.
         assert connection.execute("SELECT count(DISTINCT node_id) FROM sessions").fetchone() == (497,)
     with closing(sqlite3.connect(db)) as connection:
         answered = {

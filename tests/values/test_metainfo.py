@@ -161,7 +161,7 @@ def test_name_of_any_bytes_is_shown_in_one_line():
     assert str(refused.value).isprintable()
 
 
-def test_nodes_are_ways_in():
+def test_nodes_are_bootstrap_nodes():
     good = [[b"127.0.0.1", 6881], [b"dht.example.org", 1], [b"::1", 65535]]
     bad = [[b"a", 0], [b"a", 65536], [b"a", -1], [b"a"], [b"a", b"1"], [1, 2], b"a:1", [b"", 1], [], {}]
     odd = [[b"a b", 1], [b"\xff", 1], [b"a\n", 1], [b"a:b:c]d", 1], [b"[]", 1]]

@@ -139,7 +139,7 @@ def _concatenated(message: Message, family: Family) -> Message:
 
 
 class MetainfoTarget:
-    """Hold `metainfo` to its promises: one exception type, hashes of the original bytes, few ways in."""
+    """The promises of `metainfo`: one exception type, hashes of the original bytes, few bootstrap nodes."""
 
     name = "metainfo"
     life = 10_000
@@ -151,8 +151,8 @@ class MetainfoTarget:
         except InvalidTorrent as error:
             return str(error)[:24]
         require(1 <= len(metainfo.info_hashes) <= 2, "there is one info-hash or two")
-        require(len(metainfo.nodes) <= MAX_NODES, "ways in are few")
-        require(all(split_host_port(node)[1] for node in metainfo.nodes), "ways in can be asked")
+        require(len(metainfo.nodes) <= MAX_NODES, "bootstrap nodes are few")
+        require(all(split_host_port(node)[1] for node in metainfo.nodes), "bootstrap nodes can be queried")
         _compare_with_messages(data, metainfo)
         kinds = metainfo.info_hash_v1 is None, metainfo.info_hash_v2 is None, metainfo.is_private
         return (*kinds, len(metainfo.nodes), len(metainfo.name).bit_length(), len(data).bit_length())
