@@ -157,6 +157,13 @@ def test_when_replies_run_short_strangers_go_first_and_proven_sources_last() -> 
     assert [spend(admission, one, 101.0) for one in (stranger, regular, proven)] == [0, 0, 10]
 
 
+def test_budget_for_replies_is_not_saved_up() -> None:
+    many = replace(SETTINGS, host_rate=math.inf, network_rate=math.inf)
+    admission, stranger = Admission(many), source()
+    # 1.1 s of replies are paid for at 101.1.
+    assert [spend(admission, stranger, now) for now in (100.0, 101.6)] == [11, 11]
+
+
 def test_who_keeps_asking_in_vain_may_prove_itself() -> None:
     admission, sources = Admission(SETTINGS), Sources(Scope.PUBLIC)
     one = source()

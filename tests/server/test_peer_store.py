@@ -215,6 +215,14 @@ def test_filters_follow_every_change() -> None:
     ]
 
 
+def test_filters_follow_a_peer_that_becomes_a_seed() -> None:
+    store = new_store()
+    store.announce(SWARM, peer(1), 0.0, seed=False)
+    assert store.filters(SWARM, None, 0.0) == (ScrapeFilter(), filter_of(peer(1)))
+    store.announce(SWARM, peer(1), 1.0, seed=True)
+    assert store.filters(SWARM, None, 1.0) == (filter_of(peer(1)), ScrapeFilter())
+
+
 def test_unknown_swarm_has_no_filters() -> None:
     """Two empty filters would claim that we know of an empty swarm (BEP 33)."""
     store = new_store()

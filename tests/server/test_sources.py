@@ -46,6 +46,17 @@ def test_source_silent_between_two_turns_is_forgotten() -> None:
     assert sources.get(("31.0.1.2", 6881)) is not silent
 
 
+def test_source_is_forgotten_after_one_to_two_lifetimes() -> None:
+    sources = Sources(Scope.PUBLIC, lifetime=10.0)
+    remembered = []
+    for now in (0.0, 9.9, 10.0, 19.9, 20.0):
+        sources.expire(now)
+        remembered.append(len(sources))
+        if not now:
+            sources.get(("31.0.0.1", 6881))
+    assert remembered == [0, 1, 1, 1, 0]
+
+
 def test_meters_last_as_long_as_a_source_that_uses_them() -> None:
     """Or whoever keeps coming would get another limit with a new port, now and then."""
     sources = Sources(Scope.PUBLIC)

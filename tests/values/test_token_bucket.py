@@ -82,3 +82,12 @@ def test_changed_bucket_keeps_what_is_left_up_to_the_new_burst():
 
     assert [bucket.take(1.0) for _ in range(4)] == [True, True, True, False]
     assert bucket.wait_time(1.0) == 0.5
+
+
+def test_change_keeps_what_is_left_up_to_the_new_burst():
+    bucket = TokenBucket(1.0, 4.0, 0.0)
+    assert [bucket.take(0.0) for _ in range(3)] == [True] * 3
+    bucket.change(1.0, 9.0, 0.0)
+    assert [bucket.take(0.0) for _ in range(2)] == [True, False]
+    bucket.change(1.0, 2.0, 60.0)
+    assert [bucket.take(60.0) for _ in range(3)] == [True, True, False]
