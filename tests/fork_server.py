@@ -1,8 +1,8 @@
 """Start installed commands as forks of one process, which has imported what they need.
 
 Loading a command takes half a second of CPU, a fork takes a few milliseconds.  A fork runs the console
-script that pip installed, with pipes, signals and an exit status of its own, as a new process would.
-Any other program is executed.
+script that pip installed, or the module behind `python -m`, with pipes, signals and an exit status of its
+own, as a new process would.  Any other program is executed.
 """
 
 import atexit
@@ -125,15 +125,19 @@ def _supervise(fds: list[int]) -> None:
 
 def _run(command: list[str], cwd: str, env: dict[str, str]) -> None:
     os.chdir(cwd)
-    if Path(command[0]).name not in SCRIPTS:
+    is_module = Path(command[0]).name == "python" and command[1] == "-m"
+    if Path(command[0]).name not in SCRIPTS and not is_module:
         os.execve(command[0], command, env)
     os.environ.clear()
     os.environ.update(env)
-    sys.argv = command
-    sys.path[0] = str(Path(command[0]).parent)  # as Python does for a script
+    sys.argv = command[2:] if is_module else command
+    sys.path[0] = cwd if is_module else str(Path(command[0]).parent)  # as Python does
     status = 0
     try:
-        runpy.run_path(command[0], run_name="__main__")
+        if is_module:
+            runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(command[0], run_name="__main__")
     except SystemExit as ended:
         assert ended.code is None or isinstance(ended.code, int), ended.code
         status = ended.code or 0

@@ -18,15 +18,11 @@ from dhtnode import Contact, DhtError, InfoHash, NodeSettings
 from dhtnode.krpc import FindNode
 from dhtnode.net import BulkClient
 from dhtnode.testing import MemoryNetwork
+from tests.virtual_time import call
 
 CRAWLER = 1000  # its host in the memory network
 UNLIMITED = CrawlSettings(rate=0)
 EPOCH_TEXT = "2023-11-14T22:13:20.000Z"
-
-
-async def call(function, *args, limiter):
-    """Stand in for the worker thread, which virtual time does not wait for."""
-    return function(*args)
 
 
 class Errand(Crawl):

@@ -25,6 +25,7 @@ from dhtnode.net import BulkClient, open_sockets
 from dhtnode.outcomes import Outcome
 from dhtnode.testing import MemoryNetwork, open_testnet
 from tests.commands import FakeNode
+from tests.virtual_time import call
 
 pytestmark = pytest.mark.slow
 
@@ -46,11 +47,6 @@ class RecordingNetwork(MemoryNetwork):
         if source.host == self.host(CRAWLER):
             self.by_crawler.append((now, destination))
         super().carry(data, source, destination, now)
-
-
-async def call(function, *args, limiter):
-    """Stand in for the worker thread, which virtual time does not wait for."""
-    return function(*args)
 
 
 @asynccontextmanager

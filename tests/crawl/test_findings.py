@@ -30,17 +30,13 @@ from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation
 from tests.measurements import measurement_of
+from tests.virtual_time import call
 
 pytestmark = pytest.mark.slow
 
 T0 = "2025-06-01T12:00:00.000Z"
 WHOLE = Zone()
 UNLIMITED = CrawlSettings(rate=0)
-
-
-async def call(function, *args, limiter):
-    """Stand in for the worker thread, which virtual time does not wait for."""
-    return function(*args)
 
 
 @asynccontextmanager

@@ -1,17 +1,17 @@
 """A census that is killed, again and again, and ends as if nothing had happened."""
 
 import json
+import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from random import Random
 
 import pytest
 
-from tests.commands import run_command
+from tests.commands import Running, run_command
+from tests.databases import rows
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +23,8 @@ KILLS = 2
 def synthetic_network(**options):
     """Play a network for the length of the block, and yield a way in."""
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    command = [sys.executable, "-m", "crawler", "synthetic", *arguments, "--json", "--timeout", "300"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield json.loads(process.stdout.readline())["bootstrap"][0]
-        finally:
-            process.terminate()
+    with Running("dhtcrawl", "synthetic", *arguments, "--json") as process:
+        yield json.loads(process.read_line())["bootstrap"][0]
 
 
 def census_command(database, way_in):
@@ -37,23 +33,16 @@ def census_command(database, way_in):
     return ["census", "--db", str(database), "--bootstrap", way_in, "--json", *pace]
 
 
-def rows(database, query):
-    with closing(sqlite3.connect(database)) as connection:
-        return connection.execute(query).fetchall()
-
-
 def kill_one(database, way_in, random):
     """Let a census go on until it has written something more, and a little longer, then kill it."""
-    command = [sys.executable, "-m", "crawler", *census_command(database, way_in)]
     before = len(rows(database, "SELECT 1 FROM visits")) if database.exists() else 0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
+    with Running("dhtcrawl", *census_command(database, way_in)) as process:
+        while process.is_running:
             time.sleep(0.02)
             if database.exists() and len(visits_so_far(database)) > before:
                 break
         time.sleep(random.uniform(0, 0.3))
-        process.kill()
+        process.signal(signal.SIGKILL)
 
 
 def visits_so_far(database):

@@ -22,6 +22,7 @@ from tests.commands import (
     running_testnet,
     swarm_option,
 )
+from tests.databases import records
 
 pytestmark = pytest.mark.slow
 
@@ -88,19 +89,12 @@ def database(tmp_path):
     return tmp_path / "crawl.db"
 
 
-def rows(database, query):
-    """Return what a query yields, as dictionaries."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(query)]
-
-
 def looked_up(swarms):
     return f"looked nodes up for {swarms} of {swarms} swarms: no fresh census covers them\n"
 
 
 def runs(database):
-    return [(row["command"], row["status"]) for row in rows(database, "SELECT * FROM runs ORDER BY id")]
+    return [(row["command"], row["status"]) for row in records(database, "SELECT * FROM runs ORDER BY id")]
 
 
 def test_scrape_prints_what_dhtnode_scrape_prints(network, database):
@@ -117,16 +111,16 @@ def test_scrape_prints_what_dhtnode_scrape_prints(network, database):
 def test_scrape_records_what_it_prints(network, database):
     ended = run_command(*SCRAPE, database, *SIZES, *network.options, "--json")
 
-    samples = rows(database, "SELECT * FROM swarm_samples")
+    samples = records(database, "SELECT * FROM swarm_samples")
     printed = {record["info_hash"]: record for record in ended.records}
     for sample in samples:
         record = printed.pop(sample["info_hash"])
         assert {key: sample[key] for key in STORED_KEYS} == {key: record[key] for key in STORED_KEYS}
     assert not printed
     assert runs(database) == [("scrape", "finished")]
-    assert {row["info_hash"] for row in rows(database, "SELECT * FROM swarms")} == SIZES.keys()
+    assert {row["info_hash"] for row in records(database, "SELECT * FROM swarms")} == SIZES.keys()
     for sample in samples:
-        replies = rows(database, f"SELECT * FROM scrape_replies WHERE sample_id = {sample['id']}")
+        replies = records(database, f"SELECT * FROM scrape_replies WHERE sample_id = {sample['id']}")
         assert sample["run_id"] == 1
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", sample["taken_at"])
         assert sample["bytes_sent"] > 0 < sample["bytes_received"]
@@ -143,7 +137,7 @@ def test_latest_swarms_reads_well_with_sqlite_utils(network, database):
 
     assert shown.status == 0
     assert {row["info_hash"] for row in json.loads(shown.stdout)} == SIZES.keys()
-    assert len(rows(database, "SELECT * FROM swarm_samples")) == 2 * len(SIZES)
+    assert len(records(database, "SELECT * FROM swarm_samples")) == 2 * len(SIZES)
 
 
 def test_no_address_of_a_peer_is_in_the_database(network, database):
@@ -187,7 +181,7 @@ def test_info_hashes_are_read_from_a_list(network, database, tmp_path, source):
     assert (ended.status, ended.stderr) == (0, looked_up(4))
     expected = ["11" * 20, "22" * 20, "44" * 20, SWARM]
     assert sorted(record["info_hash"] for record in ended.records) == expected
-    assert len(rows(database, "SELECT * FROM swarm_samples")) == 4
+    assert len(records(database, "SELECT * FROM swarm_samples")) == 4
 
 
 def test_several_swarms_are_measured_at_once(database):
@@ -228,13 +222,13 @@ def test_census_visits_every_node_of_the_network(network, database, options):
         "queries": 2 * NODES,
         "alarms": 0,
     }
-    (counted,) = rows(database, "SELECT * FROM network_size")
+    (counted,) = records(database, "SELECT * FROM network_size")
     assert (counted["family"], counted["sighted"], counted["answered_once"]) == (4, NODES, NODES)
     assert (counted["low"], counted["high"]) == (round(by_crawl["low"]), round(by_crawl["high"]))
-    visits = rows(database, "SELECT node_id, port, outcome, version FROM visits")
+    visits = records(database, "SELECT node_id, port, outcome, version FROM visits")
     assert len(visits) == len({(visit["node_id"], visit["port"]) for visit in visits}) == NODES
     assert {(visit["outcome"], visit["version"]) for visit in visits} == {("answered", "444e0001")}
-    assert len(rows(database, "SELECT * FROM nodes")) == NODES
+    assert len(records(database, "SELECT * FROM nodes")) == NODES
     assert runs(database) == [("census", "finished")]
 
 
@@ -280,7 +274,7 @@ def test_runs_share_one_database(network, database):
     run_command(*SCRAPE, database, SWARM, *network.options)
     run_command("dhtcrawl", "census", "--db", database, *network.options)
     assert runs(database) == [("census", "finished"), ("scrape", "finished"), ("census", "finished")]
-    assert len(rows(database, "SELECT * FROM visits")) == 2 * NODES
+    assert len(records(database, "SELECT * FROM visits")) == 2 * NODES
 
 
 @pytest.fixture(scope="module")
@@ -386,8 +380,8 @@ def test_network_in_which_nobody_answers_is_status_1(tmp_path):
     assert sorted(failures) == [f"{'11' * 20}: no node answered", f"{SWARM}: no node answered"]
     assert last == "dhtcrawl: 0 of 2 swarms measured"
     assert visited.error == "dhtcrawl: no node answered"
-    assert rows(tmp_path / "s.db", "SELECT * FROM swarm_samples") == []
-    assert rows(tmp_path / "c.db", "SELECT * FROM visits") == []
+    assert records(tmp_path / "s.db", "SELECT * FROM swarm_samples") == []
+    assert records(tmp_path / "c.db", "SELECT * FROM visits") == []
     assert runs(tmp_path / "c.db") == [("census", "interrupted")]
 
 
@@ -433,7 +427,7 @@ def test_interrupted_census_keeps_its_visits(database):
             process.wait()
 
     assert runs(database) == [("census", "interrupted")]
-    visits = rows(database, "SELECT node_id, outcome, contacts FROM visits")
+    visits = records(database, "SELECT node_id, outcome, contacts FROM visits")
     assert visits == [{"node_id": "66" * 20, "outcome": "answered", "contacts": 1}]
 
 

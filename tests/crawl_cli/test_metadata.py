@@ -1,9 +1,8 @@
 """The commands that ask peers, as they are installed: peers of the test on loopback, in a DHT of ours."""
 
 import json
-import sqlite3
 import sys
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from functools import partial
 from hashlib import sha1
 from pathlib import Path
@@ -15,6 +14,7 @@ from dhtnode import InfoHash, open_node
 from dhtnode.bencode import encode
 from dhtnode.testing import open_testnet
 from tests.commands import SCRAPE_KEYS
+from tests.databases import rows
 from tests.fake_peers import ALL, Peer
 
 pytestmark = pytest.mark.slow
@@ -63,11 +63,6 @@ async def crawl(command, database, way_in, *options, status=0, **environment):
         )
     assert done.returncode == status, done.stderr
     return done.stdout.decode().splitlines(), done.stderr.decode()
-
-
-def rows(database, query):
-    with closing(sqlite3.connect(database)) as connection:
-        return connection.execute(query).fetchall()
 
 
 async def test_name_and_private_torrent_are_told(tmp_path):

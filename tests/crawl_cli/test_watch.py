@@ -9,6 +9,7 @@ import pytest
 
 from crawler.db.records.watched_swarms import LEASE_LIFETIME
 from tests.commands import SCRAPE_KEYS, SWARM, Running, run_command, run_each, running_testnet, swarm_option
+from tests.databases import records
 
 pytestmark = pytest.mark.slow
 
@@ -43,12 +44,6 @@ def network():
 @pytest.fixture
 def database(tmp_path):
     return tmp_path / "crawl.db"
-
-
-def rows(database, query):
-    with closing(sqlite3.connect(database)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(query)]
 
 
 def test_wrong_command_lines_are_one_line(tmp_path):
@@ -91,9 +86,9 @@ def test_watch_once_measures_records_and_purge_deletes(network, database, tmp_pa
     assert (other.status, [row["info_hash"] for row in other.records]) == (0, [OTHER])
     assert "list.txt, line 2: 'nonsense' is not an info-hash" in other.error
 
-    watched = rows(database, "SELECT info_hash, source, removed_at IS NULL AS on_list FROM watched_swarms")
+    watched = records(database, "SELECT info_hash, source, removed_at IS NULL AS on_list FROM watched_swarms")
     assert [tuple(row.values()) for row in watched] == [(OTHER, "list", 1), (SWARM, "given", 0)]
-    assert [row["peers"] for row in rows(database, "SELECT * FROM swarm_history")] == [0.0, 10.0]
+    assert [row["peers"] for row in records(database, "SELECT * FROM swarm_history")] == [0.0, 10.0]
 
     purge = ("dhtcrawl", "purge", "--db", database, "--swarm", SWARM, "--vacuum", "--json")
     told = run_command(*purge, "--dry-run")
@@ -113,7 +108,7 @@ def test_watch_survives_kill_9(network, database):
         assert json.loads(process.read_line())["info_hash"] == SWARM
         process.signal(signal.SIGKILL)
         process.wait()
-    (before,) = rows(database, "SELECT * FROM watched_swarms")
+    (before,) = records(database, "SELECT * FROM watched_swarms")
     with closing(sqlite3.connect(database)) as connection, connection:  # as if that time had passed
         connection.execute("UPDATE watched_swarms SET next_at = since")
 
@@ -124,10 +119,10 @@ def test_watch_survives_kill_9(network, database):
         ended = process.wait()
     assert ended.status == 143
     assert "Traceback" not in ended.stderr
-    (after,) = rows(database, "SELECT * FROM watched_swarms")
+    (after,) = records(database, "SELECT * FROM watched_swarms")
     assert after["since"] == before["since"]
-    assert len(rows(database, "SELECT * FROM swarm_samples")) >= 2
-    runs = [row["status"] for row in rows(database, "SELECT status FROM runs ORDER BY id")]
+    assert len(records(database, "SELECT * FROM swarm_samples")) >= 2
+    runs = [row["status"] for row in records(database, "SELECT status FROM runs ORDER BY id")]
     assert runs == ["interrupted", "interrupted"]
     assert LEASE_LIFETIME == 900.0  # what docs/reference/watch.md says
 
@@ -139,6 +134,6 @@ def test_watch_without_a_network_does_not_end(database):
 
     assert (ended.status, ended.stdout) == (1, "")
     assert "none of 1 swarms measured" in ended.error
-    (row,) = rows(database, "SELECT * FROM watched_swarms")
+    (row,) = records(database, "SELECT * FROM watched_swarms")
     assert (row["failures"], row["measured_at"]) == (1, None)
     assert row["failure"]

@@ -19,6 +19,7 @@ from crawler.db.merge.rules import RULES, Joined, WholeTable, of_runs, tables_of
 from crawler.db.records.records import RunStatus, utc_text
 from crawler.db.schema import SHOWN_AS
 from tests.commands import run_command, run_each
+from tests.databases import rows
 from tests.measurements import measurement_of
 from tests.vantages import (
     SWARMS,
@@ -49,11 +50,6 @@ def reference(made, tmp_path_factory):
     target = tmp_path_factory.mktemp("reference") / "all.db"
     merge(target, made)
     return merged(target)
-
-
-def rows(path, query):
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
 
 
 def add_row(path, table, **values):
@@ -120,6 +116,7 @@ def test_order_does_not_matter(made, tmp_path, reference, order):
     assert merged(target) == reference
 
 
+@pytest.mark.slow
 def test_named_in_another_order_even_the_numbers_are_the_same(made, tmp_path):
     for number, order in enumerate(permutations(made)):
         merge(tmp_path / f"{number}.db", order)
@@ -501,6 +498,7 @@ def test_sources_are_not_changed(made, tmp_path):
     assert [path.read_bytes() for path in made] == before
 
 
+@pytest.mark.slow
 def test_command_says_what_was_merged(made, tmp_path):
     told = run_command("dhtcrawl", "merge", "--into", tmp_path / "all.db", *made)
     again = run_command("dhtcrawl", "merge", "--into", tmp_path / "all.db", "--json", *made)

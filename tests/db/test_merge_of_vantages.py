@@ -1,7 +1,6 @@
 """Three vantages of one network know more together than the best of them alone, in any order."""
 
-import sqlite3
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from random import Random
 from statistics import fmean
 
@@ -20,17 +19,14 @@ from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from dhtnode import InfoHash, NodeSettings
 from dhtnode.net import BulkClient
+from tests.databases import rows
 from tests.vantages import EPOCH, merged
+from tests.virtual_time import call
 
 pytestmark = pytest.mark.slow
 
 NETWORK = SyntheticSettings(nodes=300, stale=0.2, seed=7, swarms=16, largest=300, bep33=0.7, announce=0.6)
 LOSS = 0.2
-
-
-async def call(function, *args, limiter):
-    """Stand in for the worker thread, which virtual time does not wait for."""
-    return function(*args)
 
 
 async def crawl(path, seed):
@@ -66,11 +62,6 @@ async def crawl(path, seed):
             await take_census(session, CrawlSettings(rate=0), Random(seed))
         store.runs.finish(run_id, RunStatus.FINISHED, utc_text(wall_clock()))
     return {info_hash.hex(): sizes for info_hash, sizes in truth.items()}
-
-
-def rows(path, query):
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
 
 
 def answered(path):

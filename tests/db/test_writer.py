@@ -15,6 +15,7 @@ from crawler.db.writer import Writer, WriterStatistics, open_writer
 from dhtnode.addresses import Address
 from dhtnode.ids import NodeId
 from dhtnode.outcomes import Outcome
+from tests.virtual_time import call
 
 
 @pytest.fixture
@@ -30,11 +31,6 @@ def visit(number: int) -> Visit:
 
 def numbers(store: CrawlDatabase) -> list[int]:
     return [int(row["node_id"], 16) for row in store.rows("visits")]
-
-
-async def call(function: Callable[..., object], *args: object, limiter: object) -> object:
-    """Stand in for the worker thread, which virtual time does not wait for."""
-    return function(*args)
 
 
 class Gate:

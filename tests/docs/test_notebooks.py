@@ -35,6 +35,7 @@ from crawler.demo.example import (
 )
 from crawler.synthetic.truth import TruthError
 from tests.commands import run_command
+from tests.databases import rows
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +120,6 @@ def execute(path, folder, database):
 
 
 @by_notebook
-@pytest.mark.timeout(400)  # a busy machine; some 5 s on one that is not
 def test_runs_and_draws(path, example, tmp_path):
     before = example.read_bytes()
     put_out = [
@@ -139,26 +139,21 @@ def test_runs_and_draws(path, example, tmp_path):
             Path(kept, f"{path.stem}-{cell}.png").write_bytes(base64.b64decode(picture))
 
 
-def select(path, query, *values):
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        return connection.execute(query, values).fetchall()
-
-
 def test_example_is_a_day_of_crawls(example):
     """All of them finished, in order, within the day, and each kind as often as it says."""
     rounds = int(HOURS * HOUR / ROUND) + 1
-    runs = select(example, "SELECT command, status, started_at, finished_at FROM runs ORDER BY id")
+    runs = rows(example, "SELECT command, status, started_at, finished_at FROM runs ORDER BY id")
 
     assert Counter(command for command, *_ in runs) == {"census": rounds, "scrape": 7, "sample": 1}
     assert {status for _, status, *_ in runs} == {"finished"}
     assert [started for *_, started, _ in runs] == sorted(started for *_, started, _ in runs)
     assert all(started <= finished for *_, started, finished in runs)
     assert (runs[0][2], runs[-1][2][:14]) == ("2025-06-01T00:00:00.000Z", "2025-06-02T00:")
-    assert select(example, "SELECT count(*), count(DISTINCT info_hash) FROM swarm_samples") == [
+    assert rows(example, "SELECT count(*), count(DISTINCT info_hash) FROM swarm_samples") == [
         (6 * len(MEASURED) + len(MANY), len(MANY))
     ]
-    assert select(example, "SELECT count(*) > 100 FROM node_samples WHERE outcome = 'answered'") == [(1,)]
-    assert {family for (family,) in select(example, "SELECT DISTINCT family FROM size_estimates")} == {
+    assert rows(example, "SELECT count(*) > 100 FROM node_samples WHERE outcome = 'answered'") == [(1,)]
+    assert {family for (family,) in rows(example, "SELECT DISTINCT family FROM size_estimates")} == {
         4,
         6,
         None,
@@ -167,8 +162,8 @@ def test_example_is_a_day_of_crawls(example):
 
 def test_example_raises_alarms_from_the_attack_on(example):
     """By the tests that are made for what was planted, in those censuses only."""
-    begins = select(example, "SELECT id FROM runs WHERE command = 'census' ORDER BY id")[ATTACK_AT][0]
-    suspects = select(
+    begins = rows(example, "SELECT id FROM runs WHERE command = 'census' ORDER BY id")[ATTACK_AT][0]
+    suspects = rows(
         example, "SELECT DISTINCT run_id >= ?, test FROM sybil_suspects WHERE test <> 'prefixes'", begins
     )
 
@@ -178,7 +173,7 @@ def test_example_raises_alarms_from_the_attack_on(example):
 
 def test_example_shows_who_was_there(example):
     truth = {}
-    for node_id, arrived, departed in select(
+    for node_id, arrived, departed in rows(
         truth_of(example),
         "SELECT node_id, arrived, departed FROM sessions JOIN nodes USING (node_id) WHERE style = 'honest'",
     ):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("material", reason="needs the dependency group docs")
 
 ROOT = Path(__file__).resolve().parents[2]

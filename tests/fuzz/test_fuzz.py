@@ -148,6 +148,7 @@ PLANTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "place", "attribute", "defect", "signature"), PLANTED)
 def test_planted_defect_is_found(
     monkeypatch: pytest.MonkeyPatch, name: str, place: object, attribute: str, defect: object, signature: str

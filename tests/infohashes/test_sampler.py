@@ -37,6 +37,7 @@ from dhtnode import Address, Family, NodeSettings, QueryTimeout, Scope
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 from tests.commands import PATIENCE, Running
+from tests.virtual_time import call
 
 pytestmark = pytest.mark.slow
 
@@ -44,11 +45,6 @@ EPOCH = 1_700_000_000.0
 CRAWLER = 1000  # its host in the memory network
 UNLIMITED = CrawlSettings(rate=0)
 HOURS = 3600.0
-
-
-async def call(function, *args, limiter):
-    """Stand in for the worker thread, which virtual time does not wait for."""
-    return function(*args)
 
 
 def wall_clock():

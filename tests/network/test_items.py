@@ -280,7 +280,7 @@ async def test_item_is_kept_alive_for_as_long_as_somebody_cares(autojump_clock, 
             nursery.start_soon(nodes[5].keep_item, letter(1))
             await sleep_minutes(90)
             await writer.put_item(letter(2))
-        await sleep_minutes(5 * 60)
+        await sleep_minutes(3 * 60)
 
         assert await read(nodes[7]) == letter(2)
         nursery.cancel_scope.cancel()

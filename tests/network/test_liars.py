@@ -99,7 +99,7 @@ async def test_liars_do_not_keep_lookups_from_the_closest_nodes(autojump_clock, 
             nursery.start_soon(liar.run, nodes)
         await sleep_minutes(2)
         known = sum(liar.contact in node.contacts() for liar in liars for node in nodes)
-        for _ in range(40):
+        for _ in range(20):
             asker, target = random.choice(nodes), random_id(random)
             before = queries_sent(asker)
             found = await find_ids(asker, target)
@@ -108,7 +108,7 @@ async def test_liars_do_not_keep_lookups_from_the_closest_nodes(autojump_clock, 
         nursery.cancel_scope.cancel()
 
     assert known > 40  # the liars were there to be asked
-    assert sum(map(len, missed)) <= 3  # of 320; as without liars, the eighth may be unknown to the others
+    assert sum(map(len, missed)) <= 2  # of 160; as without liars, the eighth may be unknown to the others
     assert max(costs) <= ENOUGH
 
 

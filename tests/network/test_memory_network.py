@@ -189,6 +189,7 @@ def test_there_is_an_end_to_hosts(number):
         MemoryNetwork().host(number)
 
 
+@pytest.mark.slow
 def test_same_seed_makes_the_same_history():
     """Ids, delays and losses follow from the seed, so that a failure can be replayed."""
 

@@ -135,18 +135,18 @@ def new_model(**options):
     return ModelNetwork(options.pop("nodes"), **options)
 
 
-async def test_node_lives_well_for_a_day(autojump_clock):
+async def test_node_lives_well_for_half_a_day(autojump_clock):
     """Among 300 nodes that come and go, with 5 % loss: its table is alive and everything bounded.
 
     In single hours of a small network one node that has gone counts for much: they may fall below.
     """
     trio._core._run._r.seed(1)
 
-    seen = life.summary(await life.live(1, 300, seed=1))
+    seen = life.summary(await life.live(0.5, 300, seed=1))
 
     assert seen["deep_live_mean"] >= life.NEEDED_LIVE
     assert seen["deep_contacts"] >= 16
-    assert seen["lookups"] == 47
+    assert seen["lookups"] == 23
     assert seen["lookups_succeeded"] >= 0.95
     assert seen["queries_received_per_hour"] > 300
     assert seen["over_bounds"] == []

@@ -8,6 +8,8 @@ from dhtnode import Address, QueryRefused, random_id
 from dhtnode.krpc import AnnouncePeer, GetPeers, Ping
 from tests.network.scenes import find_peers, host_of, sleep_minutes
 
+pytestmark = pytest.mark.slow
+
 SEEDS = [1]
 
 

@@ -12,6 +12,8 @@ from dhtnode.net import Answer
 from dhtnode.node.state_file import save_state
 from tests.network.scenes import closest_ids, find_ids, find_peers, host_of, known_hosts, queries_sent
 
+pytestmark = pytest.mark.slow
+
 NIGHT = 8 * 3600.0
 
 

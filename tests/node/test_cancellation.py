@@ -49,11 +49,17 @@ NODES = 10
 UNLIMITED = CrawlSettings(rate=0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def all_garbage() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+    gc.collect()  # so that what was kept by a test and never closed complains
+
+
 @pytest.fixture(autouse=True)
 def short_way_to_garbage() -> Iterator[None]:
     gc.freeze()
     yield
-    gc.unfreeze()
     gc.collect()  # so that what was not closed complains in the test that it belongs to
 
 

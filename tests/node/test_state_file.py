@@ -174,6 +174,7 @@ def break_write(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     monkeypatch.setattr(owners[step](), step, fail)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the process that is killed is a fork")
 def test_kill_at_any_moment_leaves_a_state() -> None:
     command = [sys.executable, "-m", "tests.killed_saves", "--kills", "200"]

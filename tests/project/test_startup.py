@@ -144,6 +144,7 @@ for name in {names}:
 """
 
 
+@pytest.mark.slow
 def test_any_name_may_be_the_first():
     """No module needs another one to be imported before it; a fork each, so that all are new."""
     assert "trio" in loaded(FIRST.format(names=[name for name, _ in table()]))

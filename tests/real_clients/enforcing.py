@@ -24,7 +24,6 @@ LEARNER, STUBBORN = "31.4.5.6", "32.4.5.6"
 ENFORCING = {"dht_enforce_node_id": True, "dht_restrict_routing_ips": True, "dht_restrict_search_ips": True}
 PORT, OTHER_PORT = 6881, 6882  # the first is taken on all addresses
 FIXED_ID = NodeId(bytes(20))
-SECONDS = 25.0
 
 
 def lay_addresses():
@@ -53,10 +52,11 @@ async def introduce(clients):
 
 
 async def holders(clients, node, host):
-    for address, node_id in (await ids_of(clients, node)).items():
-        next(client for client in clients if client.address == address).ask_live_nodes(node_id)
-    await trio.sleep(0.5)
-    table_sizes(clients)
+    ids = await ids_of(clients, node)
+    for client in clients:
+        client.live_nodes = None
+        client.ask_live_nodes(ids[client.address])
+    await until(lambda: table_sizes(clients) and all(client.live_nodes is not None for client in clients))
     return sum(any(address.host == host for address in client.live_nodes) for client in clients)
 
 
@@ -75,11 +75,11 @@ async def run():
             ) as stubborn,
         ):
             first_id = learner.node_id
-            await until(lambda: learner.statistics().sockets[0].good_nodes >= len(clients), SECONDS)
-            await until(lambda: table_sizes(clients)[0] >= len(clients), SECONDS)
+            await until(lambda: learner.statistics().sockets[0].good_nodes >= len(clients))
+            await until(lambda: table_sizes(clients)[0] >= len(clients))
             announced = await learner.announce(info_hash, PORT)
             clients[-1].ask_peers(info_hash)
-            await until(lambda: clients[-1].poll() or clients[-1].found[info_hash], SECONDS)
+            await until(lambda: clients[-1].poll() or clients[-1].found[info_hash])
             (seen,), (other,) = (node.statistics().sockets for node in (learner, stubborn))
             ids = await ids_of(clients, learner)
             result = {

@@ -4,10 +4,7 @@ All on loopback.  The swarms need one address per peer, because filters count ad
 uses 127.80.0.1 and further ones, which Linux has without being asked.
 """
 
-import json
-import sqlite3
-import sys
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_bytes
 from socket import AF_INET6, SOCK_DGRAM, socket
@@ -17,7 +14,10 @@ import trio
 
 from dhtnode import Address, InfoHash, NodeSettings, open_node
 from dhtnode.krpc import GetPeers, ScrapeFilter
+from tests.commands import run_command
+from tests.databases import rows
 from tests.real_clients.libtorrent_network import (
+    PATIENCE,
     info_hash_of,
     libtorrent_clients,
     libtorrent_network,
@@ -27,7 +27,7 @@ from tests.real_clients.libtorrent_network import (
     until,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_clients, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.real_clients]
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED_HOSTS = ["127.80.0.1", "127.81.0.1", "127.82.0.1"]
@@ -81,7 +81,7 @@ async def network_with_swarm(folder):
     async with libtorrent_network(*["127.0.0.1"] * 12, *SEED_HOSTS, *LEECHER_HOSTS) as network:
         peers = network[12:]
         info_hash = start_swarm(peers, folder)
-        await until(lambda: times_announced(network, peers, info_hash) == 8, 20.0)
+        await until(lambda: times_announced(network, peers, info_hash) == 8)
         yield network, peers, info_hash
 
 
@@ -126,7 +126,7 @@ async def test_clients_take_in_our_node_but_not_a_read_only_one():
             return {client.address for client in network if address in client.live_nodes}
 
         # Clients look over who asked them every 5 seconds.
-        await until(lambda: asked <= holders(own_address), 15.0)
+        await until(lambda: asked <= holders(own_address))
 
         assert {client.live_nodes.get(own_address) for client in network} - {None} == {node.node_id}
         assert holders(reader.addresses[0]) == set()
@@ -138,7 +138,7 @@ async def test_lookup_finds_what_a_client_announced(host, tmp_path):
     async with libtorrent_network(*[host] * 20) as network:
         announcer = network[-1]
         announcer.take_part(magnet_of(info_hash, tmp_path))
-        await until(lambda: times_announced(network, [announcer], info_hash) == 8, 10.0)
+        await until(lambda: times_announced(network, [announcer], info_hash) == 8)
         async with node_in(network) as node:
             found = await peers_found(node, info_hash)
 
@@ -151,7 +151,7 @@ async def test_clients_find_what_we_announced(host):
         announcement = await node.announce(info_hash, OUR_PORT)
         asker = network[-1]
         asker.ask_peers(info_hash)
-        await until(lambda: asker.poll() or asker.found[info_hash], 10.0)
+        await until(lambda: asker.poll() or asker.found[info_hash])
 
         assert len(announcement.announced_to) == 8
         assert announcement.not_taken == 0
@@ -193,9 +193,9 @@ async def test_our_store_counts_a_swarm_as_clients_announced_it(tmp_path):
         own_address = node.addresses[0]
         for client in network:
             client.meet(own_address)
-        await until(lambda: table_sizes(network)[0] == len(network), 10.0)
+        await until(lambda: table_sizes(network)[0] == len(network))
         info_hash = start_swarm(network, tmp_path)
-        await until(lambda: node.statistics().peers.peers == len(network), 20.0)
+        await until(lambda: node.statistics().peers.peers == len(network))
 
         answer = (await reader.query(GetPeers(info_hash, scrape=True), own_address)).response
 
@@ -209,25 +209,17 @@ async def test_scrape_command_writes_the_same_numbers(tmp_path):
     database = tmp_path / "crawl.db"
     async with network_with_swarm(tmp_path) as (network, peers, info_hash):
         options = ["--db", str(database), "--bootstrap", str(network[0].address), "--json"]
-        command = [sys.executable, "-m", "crawler", "scrape", *options, info_hash.hex()]
-        with trio.fail_after(30):
-            done = await trio.run_process(
-                command, cwd=ROOT, check=False, capture_stdout=True, capture_stderr=True
-            )
+        command = ("dhtcrawl", "scrape", *options, info_hash.hex())
+        done = await trio.to_thread.run_sync(run_command, *command)
 
-    assert done.returncode == 0, done.stderr.decode()
-    [line] = done.stdout.splitlines()
-    printed = json.loads(line)
+    assert done.status == 0, done.stderr
+    [printed] = done.records
     assert printed["seeds"] == len(SEED_HOSTS)
     assert printed["leechers"] == len(LEECHER_HOSTS)
     assert printed["peers"] == len(peers)
     assert printed["peers_low"] <= len(peers) <= printed["peers_high"]
-    assert samples_in(database) == [(info_hash.hex(), len(SEED_HOSTS), len(LEECHER_HOSTS), len(peers))]
-
-
-def samples_in(database):
-    with closing(sqlite3.connect(database)) as connection:
-        return connection.execute("SELECT info_hash, seeds, leechers, peers FROM swarm_samples").fetchall()
+    measured = rows(database, "SELECT info_hash, seeds, leechers, peers FROM swarm_samples")
+    assert measured == [(info_hash.hex(), len(SEED_HOSTS), len(LEECHER_HOSTS), len(peers))]
 
 
 async def test_clients_find_one_another_through_our_node_alone(host, tmp_path):
@@ -238,7 +230,7 @@ async def test_clients_find_one_another_through_our_node_alone(host, tmp_path):
     ):
         announcer, *seekers = clients
         announcer.take_part(magnet_of(info_hash, tmp_path))
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             while not (table_sizes(clients)[0] >= 5 and all(seeker.found[info_hash] for seeker in seekers)):
                 announcer.announce_again()  # the first one came too early to reach anybody
                 for seeker in seekers:

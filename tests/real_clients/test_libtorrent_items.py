@@ -10,7 +10,7 @@ import pytest
 from dhtnode import ImmutableItem, MutableItem, Target, mutable_target, open_node
 from tests.real_clients.libtorrent_network import libtorrent_clients, libtorrent_network, table_sizes, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_clients, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.real_clients]
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 KEY = json.loads((VECTORS / "ed25519_rfc8032.json").read_text())["vectors"][0]
@@ -38,7 +38,7 @@ async def clients_around_our_nodes():
             for client in clients:
                 for node in (first, *nodes):
                     client.meet(node.addresses[0])
-            await until(lambda: table_sizes(clients)[0] >= 10, 15.0)
+            await until(lambda: table_sizes(clients)[0] >= 10)
             yield clients, [first, *nodes]
 
 
@@ -53,7 +53,7 @@ async def _more_nodes(through, count):
 
 
 async def got(client, count=1):
-    await until(lambda: client.poll() or len(client.items_got) >= count, 10.0)
+    await until(lambda: client.poll() or len(client.items_got) >= count)
     return client.items_got
 
 
@@ -72,7 +72,7 @@ async def test_we_get_the_immutable_item_that_a_client_put():
     async with node_among_clients() as (network, node):
         value = [b"value", {b"nonce": token_bytes(8)}]
         target = Target(network[-1].put(value))
-        await until(lambda: network[-1].poll() or network[-1].items_put, 10.0)
+        await until(lambda: network[-1].poll() or network[-1].items_put)
         found = await node.get_item(target, count=True)
 
         assert (found.item, found.forged) == (ImmutableItem.of(value), 0)
@@ -88,7 +88,7 @@ async def test_client_gets_the_mutable_item_that_we_put(salt):
             assert (len(stored.stored_at), stored.conflicts) == (8, 0)
         reader = network[-1]
         reader.get_signed(PUBLIC_KEY, salt)
-        await until(lambda: reader.poll() or any(entry[-1] for entry in reader.items_got), 10.0)
+        await until(lambda: reader.poll() or any(entry[-1] for entry in reader.items_got))
 
         assert reader.items_got[-1] == (PUBLIC_KEY, salt, 7, b"number 7", True)
 
@@ -99,7 +99,7 @@ async def test_we_get_the_mutable_item_that_a_client_put(salt):
     async with node_among_clients() as (network, node):
         target = mutable_target(PUBLIC_KEY, salt)
         network[-1].put_signed(EXPANDED, PUBLIC_KEY, b"theirs", salt)
-        await until(lambda: network[-1].poll() or network[-1].items_put, 10.0)
+        await until(lambda: network[-1].poll() or network[-1].items_put)
         found = await node.get_item(target, salt=salt)
         theirs = found.item
 
@@ -120,11 +120,11 @@ async def test_client_reads_and_writes_at_our_nodes():
         value = b"immutable " + token_bytes(8)
         target = writer.put(value)
         writer.put_signed(EXPANDED, PUBLIC_KEY, b"mutable", b"salt")
-        await until(lambda: writer.poll() or writer.items_put >= 12, 15.0)
+        await until(lambda: writer.poll() or writer.items_put >= 12)
         reader.get(target)
         reader.get_signed(PUBLIC_KEY, b"salt")
-        await until(lambda: reader.poll() or any(entry[-1] is True for entry in reader.items_got), 15.0)
-        await until(lambda: reader.poll() or (target, value) in reader.items_got, 15.0)
+        await until(lambda: reader.poll() or any(entry[-1] is True for entry in reader.items_got))
+        await until(lambda: reader.poll() or (target, value) in reader.items_got)
 
         kept = [node.statistics().items for node in nodes]
         assert sum(store.items for store in kept) >= 12

@@ -3,10 +3,7 @@
 All on loopback, each client at an address of its own, because filters count addresses.
 """
 
-import json
-import sqlite3
-import sys
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha1
@@ -20,9 +17,17 @@ import trio
 from dhtnode import InfoHash, open_node
 from dhtnode.krpc.compact import pack_address
 from dhtnode.testing import open_testnet
-from tests.real_clients.libtorrent_network import Client, libtorrent_clients, magnet_of, until
+from tests.commands import run_command
+from tests.databases import rows
+from tests.real_clients.libtorrent_network import (
+    PATIENCE,
+    Client,
+    libtorrent_clients,
+    magnet_of,
+    until,
+)
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_clients, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.real_clients]
 
 ROOT = Path(__file__).resolve().parents[2]
 PIECE = 16 * 1024
@@ -138,9 +143,9 @@ async def swarms(folder):
             libtorrent_clients(*hosts(), bootstrap=way_in) as clients,
             open_node(bootstrap=[way_in]) as node,
         ):
-            await until(lambda: all(client.poll() or client.table_size >= 8 for client in clients), 30.0)
+            await until(lambda: all(client.poll() or client.table_size >= 8 for client in clients))
             start(TORRENTS, list(clients), folder)
-            with trio.fail_after(40.0):
+            with trio.fail_after(PATIENCE):
                 for torrent in TORRENTS:
                     while not await announced(node, torrent):
                         for client in torrent.clients:
@@ -151,21 +156,13 @@ async def swarms(folder):
 
 async def crawl(command, *options):
     """Run a command of the crawler, and return what it printed, one object a line."""
-    with trio.fail_after(60.0):
-        done = await trio.run_process(
-            [sys.executable, "-m", "crawler", command, *map(str, options), "--json"],
-            cwd=ROOT,
-            check=False,
-            capture_stdout=True,
-            capture_stderr=True,
-        )
-    assert done.returncode == 0, done.stderr.decode()
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    done = await trio.to_thread.run_sync(run_command, "dhtcrawl", command, *options, "--json")
+    assert done.status == 0, done.stderr
+    return done.records
 
 
-def rows(path, query):
-    with closing(sqlite3.connect(path)) as connection:
-        return {row[0]: row[1:] for row in connection.execute(query)}
+def by_first(path, query):
+    return {first: tuple(others) for first, *others in rows(path, query)}
 
 
 def truth(torrent):
@@ -181,10 +178,10 @@ async def test_swarms_of_real_clients_are_counted_and_named(tmp_path):
         await crawl("scrape", "--db", database, "--metadata", "--bootstrap", way_in, *hashes)
         again = await crawl("metadata", "--db", database, "--rate", 1000, "--bootstrap", way_in, *hashes)
 
-    samples = rows(
+    samples = by_first(
         database, "SELECT info_hash, peers_low, peers_high, seeds, leechers, peers FROM latest_swarms"
     )
-    told = rows(
+    told = by_first(
         database,
         "SELECT info_hash, name, size, files, peers_answered, seeds, leechers, unknown FROM torrent_swarms",
     )
@@ -192,7 +189,7 @@ async def test_swarms_of_real_clients_are_counted_and_named(tmp_path):
     for low, high, *_ in samples.values():
         assert low <= PEERS <= high
     assert told == {info_hash: truth(torrent) for info_hash, torrent in hashes.items()}
-    assert rows(database, "SELECT info_hash, name FROM swarms") == {
+    assert by_first(database, "SELECT info_hash, name FROM swarms") == {
         info_hash: (torrent.name,) for info_hash, torrent in hashes.items()
     }
     assert {record["info_hash"]: (record["name"], record["seeds"]) for record in again} == {

@@ -210,6 +210,7 @@ def test_stores_without_overlap_are_not_judged():
     assert marks(replies) == ((),) * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unequal", [False, True])
 def test_honest_nodes_get_no_marks(unequal):
     random = Random(f"honest {unequal}")

@@ -30,6 +30,9 @@ from dhtnode.outcomes import Outcome
 from dhtnode.swarm import CLOSEST, Mark, QueryKind
 from dhtnode.swarm.queried_nodes import MOST_QUERIED
 from dhtnode.testing import MemoryNetwork
+from tests.virtual_time import call
+
+pytestmark = pytest.mark.slow
 
 EPOCH = 1_700_000_000.0
 CRAWLER = 1000  # its host in the memory network
@@ -60,11 +63,6 @@ class WatchedNetwork(SyntheticMemoryNetwork):
             return replies
         said = [(decode_untrusted(reply, Family.IPV4), sender) for reply, sender in replies]
         return [(encode(reply._replace(**self.lies[destination])), sender) for reply, sender in said]
-
-
-async def call(function, *args, limiter):
-    """Stand in for the worker thread, which virtual time does not wait for."""
-    return function(*args)
 
 
 def wall_clock():

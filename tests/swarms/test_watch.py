@@ -25,6 +25,7 @@ from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 from dhtnode.testing import MemoryNetwork
 from tests.measurements import measurement_of
+from tests.virtual_time import call
 
 pytestmark = pytest.mark.slow
 
@@ -32,11 +33,6 @@ EPOCH = 1_700_000_000.0
 HOUR = 3600.0
 DAY = 24 * HOUR
 NOISE = 0.05  # standard deviation of the logarithm of an estimate
-
-
-async def call(function, *args, limiter):
-    """Stand in for the worker thread, which virtual time does not wait for."""
-    return function(*args)
 
 
 def wall_clock():

@@ -201,6 +201,7 @@ def test_share_of_dead_contacts_is_that_asked_for(large):
     assert abs(dead_near - 0.15 / 0.85) < 0.03
 
 
+@pytest.mark.slow
 def test_two_targets_find_nearly_all_where_random_ones_do_not(large):
     """As simulations of heavy-tailed tables showed: 99 to 100 %, against 30 to 84 %."""
     assert crawl(large, "own", "random") >= 0.995

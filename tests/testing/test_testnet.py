@@ -69,6 +69,7 @@ async def test_stores_hold_the_swarm_that_was_placed(seeds, leechers):
     assert shares.keys() <= {node.node_id for node in closest}
 
 
+@pytest.mark.slow
 async def test_closer_nodes_hold_more_and_none_holds_all_of_a_large_swarm():
     async with open_testnet(12, seed=3) as testnet:
         testnet.place_swarm(HASH, 500, 500)

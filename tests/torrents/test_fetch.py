@@ -1,7 +1,6 @@
 """Peers of many swarms: all are asked, what they say is written, and their addresses are not."""
 
-import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from hashlib import sha1
 from random import Random
 
@@ -20,6 +19,7 @@ from dhtnode.addresses import pack_host
 from dhtnode.bencode import encode
 from dhtnode.krpc.compact import pack_address
 from dhtnode.nurseries import open_service_nursery
+from tests.databases import rows
 from tests.fake_peers import ALL, NONE, Peer, Swarm
 
 EPOCH = 1_700_000_000.0
@@ -56,11 +56,6 @@ async def fetcher_with(path, reachable, on_fetched, **settings):
             async with open_fetcher(client, writer, run_id, on_fetched, wall_clock=lambda: EPOCH) as fetcher:
                 fetcher.swarm = swarm
                 yield fetcher
-
-
-def rows(path, query):
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
 
 
 async def test_all_swarms_that_were_offered_are_asked(tmp_path, autojump_clock):
