@@ -94,7 +94,7 @@ class ContactTable:
 
     def id_prefixes(self, numbers: Numbers) -> NDArray[np.uint32]:
         """Return the first 32 bits of the ids of contacts."""
-        return id_prefixes(self._contacts[numbers])
+        return id_prefixes(self._contacts[numbers, :4])
 
     def _enter(self, numbers: NDArray[np.int32]) -> None:
         places = self._places(self._keys[numbers])

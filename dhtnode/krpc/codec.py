@@ -186,13 +186,9 @@ def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Res
     node_id = results.get(b"id")
     if not isinstance(node_id, bytes) or len(node_id) != ID_BYTES:
         raise MalformedMessage("bad id", failed=transaction_id)
-    # A fast path: the answer to a ping or an announce.
-    if len(results) == 1:
-        node_id, external, version = NodeId(node_id), _read_external_address(fields), _read_version(fields)
-        return Response(transaction_id, node_id, external_address=external, version=version)
-    # Another one: the answer to a find_node.
-    if len(results) == 2 and b"nodes" in results:
-        nodes = _read_contacts(results[b"nodes"], _CONTACT_BYTES)
+    # A fast path: the answer to a ping, an announce, or a find_node.
+    if len(results) == 1 or (len(results) == 2 and b"nodes" in results):
+        nodes = _read_contacts(results.get(b"nodes"), _CONTACT_BYTES)
         external, version = _read_external_address(fields), _read_version(fields)
         return Response(transaction_id, NodeId(node_id), nodes, external_address=external, version=version)
     response = Response(
