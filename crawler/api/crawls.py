@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
-from crawler.api.session import excludes_of, new_random, open_crawl
-from crawler.core.exclusion import Area, Exclusion
-from crawler.core.session import Session
+from crawler.core.exclusion import Area
+from crawler.core.session import Session, new_random, open_session
 from crawler.crawl.census import Progress, take_census
 from crawler.infohashes.survey import Discovery, InfohashSurvey, SampleCounts
 from crawler.infohashes.turns import Plan
@@ -39,11 +38,13 @@ async def census(
     options = CrawlOptions.of(db)
     if options.anonymize and verify_after is not None:
         raise ValueError("a second visit needs the addresses that an anonymized database does not keep")
-    random, exclusion = random or new_random(), Exclusion.read(options.exclude)
+    random = random or new_random()
     drawn = Zone.parse(zone, random)
     settings, prefix = asdict(options.settings) | {"zone": zone}, {"prefix": drawn.prefix}
-    async with open_crawl(options, "census", settings, resume=not new, drawn=prefix, serve=serve) as session:
-        area = Area(_zone_of(session, drawn), exclusion)
+    async with open_session(
+        options, "census", settings, resume=not new, drawn=prefix, serve=serve
+    ) as session:
+        area = Area(_zone_of(session, drawn), session.exclusion)
         return await take_census(
             session, options.settings, random, area, watched=watched, verify_after=verify_after
         )
@@ -77,15 +78,20 @@ async def sample(
     options, plan = CrawlOptions.of(db), Plan(rounds or 1, seconds)
     if options.anonymize and plan.queries_again:
         raise ValueError("to query nodes again takes the addresses that an anonymized database does not keep")
-    random, excludes = random or new_random(), excludes_of(options)
+    random = random or new_random()
     drawn = Zone.parse(zone, random)
     settings = asdict(options.settings) | {"zone": zone, "rounds": plan.rounds, "seconds": seconds}
     prefix = {"prefix": drawn.prefix}
-    async with open_crawl(
+    async with open_session(
         options, "sample", settings, resume=True, drawn=prefix, serve=serve, joins_known=True
     ) as session:
         survey = InfohashSurvey(
-            session, options.settings, random, zone=_zone_of(session, drawn), plan=plan, excludes=excludes
+            session,
+            options.settings,
+            random,
+            zone=_zone_of(session, drawn),
+            plan=plan,
+            excludes=session.excludes,
         )
         await survey.run(joins=bool(options.bootstrap))
         found = await survey.discover(looks_up=not options.anonymize)

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from crawler.api.metadata import fetching_beside
-from crawler.api.session import excludes_of, new_random, open_crawl
-from crawler.core.progress import show_progress
-from crawler.core.session import Session
+from crawler.core.progress import shown_progress
+from crawler.core.session import Session, new_random, open_session
 from crawler.settings import FRESH, CrawlOptions
-from crawler.swarms.node_source import Excludes
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey, describe
 from crawler.torrents.fetch import Fetched
 from dhtnode import DhtError, InfoHash, SwarmMeasurement
-from dhtnode.nurseries import open_service_nursery
 
 
 async def measure(
@@ -39,7 +37,7 @@ async def measure(
     """
     options = CrawlOptions.of(db)
     wanted, measured = list(dict.fromkeys(info_hashes)), list[SwarmMeasurement]()
-    excludes, counts = excludes_of(options), MeasurementCounts()
+    counts = MeasurementCounts()
     settings = asdict(options.settings) | {"at_once": at_once, "fresh": fresh, "info_hashes": len(wanted)}
 
     def on_sample(scrape: SwarmMeasurement) -> None:
@@ -47,32 +45,29 @@ async def measure(
         on_measured(scrape)
 
     async with (
-        open_crawl(options, "scrape", settings) as session,
-        fetching_beside(session, excludes, on_fetched, say) as on_peers,
-        open_service_nursery() as nursery,
+        open_session(options, "scrape", settings) as session,
+        fetching_beside(session, on_fetched, say) as on_peers,
     ):
-        survey = new_survey(session, options, excludes, fresh)
-        if session.shows_progress:
-            nursery.start_soon(show_progress, lambda: describe(survey.counts, counts, len(wanted)))
+        survey = new_survey(session, options, fresh)
         private = await session.writer.call(lambda store: store.metadata.private(wanted))
         if private:
             say(f"{len(private)} of {len(wanted)} swarms are private and left alone")
-        await survey.measure(
-            [info_hash for info_hash in wanted if info_hash not in private],
-            tally=counts,
-            at_once=at_once,
-            on_sample=on_sample,
-            on_failure=on_failure,
-            on_peers=on_peers,
-        )
+        doing = partial(describe, survey.counts, counts, len(wanted))
+        async with shown_progress(doing, shows=session.shows_progress):
+            await survey.measure(
+                [info_hash for info_hash in wanted if info_hash not in private],
+                tally=counts,
+                at_once=at_once,
+                on_sample=on_sample,
+                on_failure=on_failure,
+                on_peers=on_peers,
+            )
         for line in _how_found(survey, len(wanted)):
             say(line)
     return measured
 
 
-def new_survey(
-    session: Session, options: CrawlOptions, excludes: Excludes | None, fresh: float
-) -> SwarmSurvey:
+def new_survey(session: Session, options: CrawlOptions, fresh: float) -> SwarmSurvey:
     """Return what measures swarms over the sockets of a session."""
     return SwarmSurvey(
         session.node,
@@ -80,7 +75,7 @@ def new_survey(
         session.clients,
         options.settings,
         new_random(),
-        excludes=excludes,
+        excludes=session.excludes,
         fresh=fresh,
     )
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from random import Random
 from typing import TypeAlias
 
-from crawler.api.session import excludes_of, new_random, open_crawl
-from crawler.core.session import Session
+from crawler.core.session import Session, new_random, open_session
 from crawler.settings import CrawlOptions, PeerSettings
 from crawler.torrents.fetch import Fetched, Fetcher, FetchTally, look_up_and_fetch, open_fetcher
-from crawler.torrents.peers import Excludes, PeerClient
+from crawler.torrents.peers import PeerClient
 from crawler.torrents.seed_share import draw_fairly
 from dhtnode import Address, DhtError, InfoHash
 from dhtnode.addresses import scope_of
@@ -39,14 +38,14 @@ async def fetch_metadata(
     Raises `DatabaseError`, and `ValueError` when a line of the exclusion is wrong.
     """
     options, settings = CrawlOptions.of(db), settings or PeerSettings()
-    wanted, excludes, random = dict.fromkeys(info_hashes), excludes_of(options), new_random()
+    wanted, random = dict.fromkeys(info_hashes), new_random()
     run_settings = asdict(settings) | {"info_hashes": len(wanted), "missing": missing}
-    async with open_crawl(options, "metadata", run_settings) as session:
+    async with open_session(options, "metadata", run_settings) as session:
         if missing is not None:
             wanted |= dict.fromkeys(await session.writer.call(lambda store: store.metadata.missing(missing)))
         tally = tally or FetchTally()
         tally.wanted = len(wanted)
-        async with _open_fetcher(session, settings, random, excludes, on_fetched, tally) as fetcher:
+        async with _open_fetcher(session, settings, random, on_fetched, tally) as fetcher:
             await look_up_and_fetch(
                 session.node,
                 fetcher,
@@ -61,7 +60,6 @@ async def fetch_metadata(
 @asynccontextmanager
 async def fetching_beside(
     session: Session,
-    excludes: Excludes | None,
     on_fetched: Callable[[Fetched], None] | None,
     say: Callable[[str], None],
 ) -> AsyncIterator[OnPeers | None]:
@@ -73,7 +71,7 @@ async def fetching_beside(
         yield None
         return
     random, tally = new_random(), FetchTally()
-    async with _open_fetcher(session, PeerSettings(), random, excludes, on_fetched, tally) as fetcher:
+    async with _open_fetcher(session, PeerSettings(), random, on_fetched, tally) as fetcher:
         yield lambda info_hash, returned: fetcher.offer(info_hash, draw_fairly(returned, random))
     if tally.no_room:
         say(
@@ -87,11 +85,10 @@ async def _open_fetcher(
     session: Session,
     settings: PeerSettings,
     random: Random,
-    excludes: Excludes | None,
     on_fetched: Callable[[Fetched], None],
     tally: FetchTally,
 ) -> AsyncIterator[Fetcher]:
     scopes = {address.family: scope_of(address.host) for address in session.node.addresses}
-    client = PeerClient(scopes, settings, random, excludes=excludes)
+    client = PeerClient(scopes, settings, random, excludes=session.excludes)
     async with open_fetcher(client, session.writer, session.run_id, on_fetched, tally=tally) as fetcher:
         yield fetcher

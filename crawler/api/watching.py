@@ -1,19 +1,19 @@
 """A watch: measure swarms again and again, each as often as it changes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from crawler.api.measuring import new_survey
-from crawler.api.session import excludes_of, new_random, open_crawl
-from crawler.core.progress import show_progress
+from crawler.core.progress import shown_progress
+from crawler.core.session import new_random, open_session
 from crawler.db.records.watched_swarms import MeasuredSize
 from crawler.settings import FRESH, CrawlOptions, WatchSettings
 from crawler.swarms.survey import MeasurementCounts
 from crawler.swarms.watch import SwarmWatch
 from crawler.swarms.watch_list import WatchList
-from dhtnode import DhtError, InfoHash, SwarmMeasurement
-from dhtnode.nurseries import open_service_nursery
+from dhtnode import InfoHash, SwarmMeasurement
 
 BUSY_TIMEOUT = 60.0  # seconds; a purge of a large database takes that long, and is no reason to end
 
@@ -41,13 +41,10 @@ async def watch(
     Raises `DatabaseError`, and `ValueError` when the file or a line of the exclusion cannot be read.
     """
     options, settings = CrawlOptions.of(db), settings or WatchSettings()
-    given, excludes, counts = list(info_hashes), excludes_of(options), MeasurementCounts()
+    given, counts = list(info_hashes), MeasurementCounts()
     is_named = bool(given or list_file or discovered is not None)
     run_settings = asdict(options.settings) | asdict(settings) | {"at_once": at_once, "fresh": fresh}
-    async with (
-        open_crawl(options, "watch", run_settings, busy_timeout=BUSY_TIMEOUT) as session,
-        open_service_nursery() as nursery,
-    ):
+    async with open_session(options, "watch", run_settings, busy_timeout=BUSY_TIMEOUT) as session:
         swarm_watch = SwarmWatch(
             session.writer,
             settings,
@@ -57,7 +54,7 @@ async def watch(
             keep_filters=settings.keep_filters,
             say=say,
         )
-        survey = new_survey(session, options, excludes, fresh)
+        survey = new_survey(session, options, fresh)
 
         def on_sample(scrape: SwarmMeasurement) -> None:
             estimate = scrape.estimate
@@ -65,15 +62,13 @@ async def watch(
             swarm_watch.took(scrape.info_hash, size)
             on_measured(scrape)
 
-        def on_failure(info_hash: InfoHash, error: DhtError) -> None:
-            swarm_watch.failed(info_hash, str(error))
-
-        async def measure_due(due: Sequence[InfoHash]) -> None:
-            await survey.measure(
-                due, tally=counts, at_once=at_once, on_sample=on_sample, on_failure=on_failure
-            )
-
-        if session.shows_progress:
-            nursery.start_soon(show_progress, swarm_watch.describe)
-        await swarm_watch.run(measure_due, once=once)
+        measure_due = partial(
+            survey.measure,
+            tally=counts,
+            at_once=at_once,
+            on_sample=on_sample,
+            on_failure=lambda info_hash, error: swarm_watch.failed(info_hash, str(error)),
+        )
+        async with shown_progress(swarm_watch.describe, shows=session.shows_progress):
+            await swarm_watch.run(measure_due, once=once)
     return counts

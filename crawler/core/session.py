@@ -6,23 +6,26 @@ answer no queries, so theirs say the same, always.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 from typing import Any
 
 import trio
 
+from crawler.core.exclusion import Excludes, Exclusion
 from crawler.core.progress import shown_progress, timed
 from crawler.db.database import BUSY_TIMEOUT, CrawlDatabase
 from crawler.db.records.records import Journal, RunStatus, utc_text
 from crawler.db.writer import Writer, open_writer
+from crawler.settings import CrawlOptions
 from crawler.zone import Zone
 from dhtnode import Contact, Node, NodeSettings, __version__, open_node
 from dhtnode.net import BulkClient, open_sockets
 
+MAX_TORRENT_NODES = 32  # of all torrent files together; each may cost a look-up of a name
 KNOWN_NODES = 8  # of a database on loopback that are joined through
 STARTING_LOOKUPS = 4  # towards random ids of the zone: a start from several corners at once
 
@@ -39,8 +42,14 @@ class Session:
     node: Node
     writer: Writer
     clients: tuple[BulkClient[Any], ...]
+    exclusion: Exclusion = field(default_factory=Exclusion)
     shows_progress: bool = False
     is_resumed: bool = False
+
+    @property
+    def excludes(self) -> Excludes | None:
+        """Return a check for excluded contacts, or None where none is."""
+        return self.exclusion.excludes if self.exclusion else None
 
     async def read_journals(self) -> list[Journal]:
         """Return what this run has written of its frontiers before it was interrupted; empty for a new one.
@@ -64,21 +73,22 @@ class Session:
         return [*found, *self.node.contacts()]
 
 
+def new_random() -> Random:
+    """Return a generator seeded by the system: fast, and not predictable from outside."""
+    return Random(SystemRandom().getrandbits(256))
+
+
 @asynccontextmanager
 async def open_session(
-    path: str | Path,
+    db: str | Path | CrawlOptions,
     command: str,
     settings: Mapping[str, object],
     *,
-    bootstrap: Sequence[str] = (),
-    torrent_nodes: Sequence[str] = (),
-    anonymize: bool = False,
     resume: bool = False,
     drawn: Mapping[str, object] | None = None,
     busy_timeout: float = BUSY_TIMEOUT,
     serve: bool = False,
     joins_known: bool = False,
-    shows_progress: bool = False,
 ) -> AsyncIterator[Session]:
     """Open a database and a node, with a run in the database that lasts as long as the block.
 
@@ -86,25 +96,31 @@ async def open_session(
     to its end.  `drawn` are further settings that it need not have had: a run that continues keeps its own.
     `busy_timeout` is how long, in seconds, another process may keep us from writing.
     With `serve`, the node answers queries and is known to others.  With `joins_known` and no
-    `bootstrap`, the nodes of the database are joined through if all of them are on loopback.
+    bootstrap nodes, the nodes of the database are joined through if all of them are on loopback.
 
     The run ends as `finished` when the block does, and as `interrupted` when it is left by a
-    cancellation or an exception; all rows are written either way.  Raises `DatabaseError`
-    and what `open_node` raises.
+    cancellation or an exception; all rows are written either way.  Raises `DatabaseError`,
+    `ValueError` when a line of the exclusion is wrong, and what `open_node` raises.
     """
-    with CrawlDatabase.open(path, anonymize=anonymize, busy_timeout=busy_timeout) as store:
+    options = CrawlOptions.of(db)
+    exclusion, bootstrap = Exclusion.read(options.exclude), options.bootstrap
+    with CrawlDatabase.open(options.db, anonymize=options.anonymize, busy_timeout=busy_timeout) as store:
         run_id, settings, is_resumed = _begin_run(store, command, settings, resume, drawn or {})
-        async with _ended_run(store, run_id, shows_progress=shows_progress):
+        async with _ended_run(store, run_id, shows_progress=options.shows_progress):
             if joins_known and not bootstrap:
                 bootstrap = store.samples.bootstrap_on_loopback(KNOWN_NODES)
-            node_settings = NodeSettings(read_only=not serve)
             async with (
-                open_node(bootstrap=bootstrap, torrent_nodes=torrent_nodes, settings=node_settings) as node,
+                open_node(
+                    bootstrap=bootstrap,
+                    torrent_nodes=options.torrent_nodes[:MAX_TORRENT_NODES],
+                    settings=NodeSettings(read_only=not serve),
+                ) as node,
                 open_writer(store, run_id) as writer,
             ):
                 with open_sockets(address.host for address in node.addresses) as sockets:
                     clients = tuple(BulkClient[Any](socket) for socket in sockets)
-                    yield Session(run_id, settings, node, writer, clients, shows_progress, is_resumed)
+                    shown = options.shows_progress
+                    yield Session(run_id, settings, node, writer, clients, exclusion, shown, is_resumed)
 
 
 def _begin_run(

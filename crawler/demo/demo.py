@@ -13,7 +13,7 @@ import trio
 
 from crawler.core.session import open_session
 from crawler.crawl.census import Progress, take_census
-from crawler.settings import CrawlSettings
+from crawler.settings import CrawlOptions, CrawlSettings
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey
 from dhtnode import InfoHash
 from dhtnode.swarm import SwarmMeasurement
@@ -76,9 +76,8 @@ async def run_demo(path: str | Path, *, nodes: int = NODES, seed: int = 1) -> De
             truth[info_hash] = testnet.place_swarm(info_hash, seeds, size - seeds)
         measured: dict[InfoHash, SwarmMeasurement] = {}
         settings = CrawlSettings(rate=0)  # a network of our own
-        async with open_session(
-            path, "demo", {"nodes": nodes, "seed": seed}, bootstrap=testnet.bootstrap, shows_progress=True
-        ) as session:
+        options = CrawlOptions(path, settings, bootstrap=testnet.bootstrap, shows_progress=True)
+        async with open_session(options, "demo", {"nodes": nodes, "seed": seed}) as session:
             census = await take_census(session, settings, random)
             survey = SwarmSurvey(session.node, session.writer, session.clients, settings, random)
             await survey.measure(

@@ -7,7 +7,6 @@ from crawler.synthetic.liars import LIARS
 from crawler.synthetic.population import CONTACT_BYTES
 from crawler.synthetic.replies import Exchange, Sent, Style
 
-MAX_DATAGRAM = 65507
 FLOOD = (5, 20)  # datagrams for one query
 OVERSIZED = (300, 2400)  # contacts in one answer
 _CODES = (201, 202, 203, 204)

@@ -7,13 +7,13 @@ once in a swarm and over one connection at a time, and all within a pace.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from random import Random
-from typing import TypeAlias
 
 import trio
 
+from crawler.core.exclusion import Excludes
 from crawler.db.records.torrents import SwarmContact
 from crawler.db.writer import RunSync
 from crawler.settings import PeerSettings
@@ -22,13 +22,10 @@ from crawler.torrents.peerwire.conversation import Conversation
 from crawler.torrents.peerwire.frames import BadPeer
 from crawler.torrents.peerwire.handshake import new_peer_id
 from dhtnode import Address, Family, InfoHash, InvalidTorrent, Scope
-from dhtnode.krpc import PackedEndpoint
 from dhtnode.metainfo import TorrentInfo, parse_info
 from dhtnode.token_bucket import TokenBucket
 
 LOWEST_PORT = 1024  # below are services that are no peers, and whose owners watch for connections
-
-Excludes: TypeAlias = Callable[[bytes, PackedEndpoint, Family], bool]
 
 logger = logging.getLogger(__name__)
 

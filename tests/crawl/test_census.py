@@ -16,7 +16,7 @@ from crawler.crawl.census import Census, Progress, describe, record, take_census
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import Visit
 from crawler.db.writer import MAX_AGE, open_writer
-from crawler.settings import CrawlSettings
+from crawler.settings import CrawlOptions, CrawlSettings
 from dhtnode import Address, Contact, Family, NodeId, NodeSettings, NotJoined, open_node
 from dhtnode.krpc import FindNode
 from dhtnode.krpc.codec import decode_untrusted, encode
@@ -433,7 +433,9 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
 
         monkeypatch.setattr("crawler.core.session.open_writer", partial(open_writer, run_sync=call_slowly))
         with trio.CancelScope() as scope:
-            async with open_session(database, "census", {}, bootstrap=bootstrap_nodes) as session:
+            async with open_session(
+                CrawlOptions(database, bootstrap=bootstrap_nodes), "census", {}
+            ) as session:
                 engine = engine_of(session)
                 session.writer.put_nowait(Visit.of(b"x" * 20, other.address, 0.0, Outcome.TIMEOUT))
                 engine.add(late.contact)

@@ -146,7 +146,7 @@ def test_no_address_of_a_peer_is_in_the_database(network, database):
     written = b"".join(path.read_bytes() for path in database.parent.iterdir())
 
     assert len(peers) > 50
-    assert b"127.0.0.1" in written
+    assert bytes((127, 0, 0, 1)) in written
     assert not re.search(rb"198\.1[89]\.", written)
     for peer in peers:
         host, port = peer.split(":")

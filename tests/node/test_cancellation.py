@@ -27,7 +27,7 @@ from crawler.crawl.census import take_census
 from crawler.db.database import CrawlDatabase, Record
 from crawler.db.records.records import CrawlBatch
 from crawler.db.writer import Writer, open_writer
-from crawler.settings import CrawlSettings
+from crawler.settings import CrawlOptions, CrawlSettings
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey
 from dhtnode import Address, InfoHash, Node, NodeSettings, NotJoined, QueryTimeout, open_node
 from dhtnode.api.blocking import _find_peers
@@ -356,13 +356,13 @@ async def open_another_testnet(stage: Stage) -> object:
 
 
 async def take_whole_census(stage: Stage) -> object:
-    async with open_session(stage.database, "census", {}, bootstrap=stage.testnet.bootstrap) as session:
+    async with open_session(options_of(stage), "census", {}) as session:
         stage.session = session
         return await census_in(session)
 
 
 async def measure_some_swarms(stage: Stage) -> object:
-    async with open_session(stage.database, "scrape", {}, bootstrap=stage.testnet.bootstrap) as session:
+    async with open_session(options_of(stage), "scrape", {}) as session:
         stage.session = session
         return await measurement_in(session)
 
@@ -376,6 +376,10 @@ async def measurement_in(session: Session) -> object:
     survey = SwarmSurvey(session.node, session.writer, session.clients, UNLIMITED, Random(1))
     await survey.measure(SWARMS, at_once=2, tally=tally)
     return tally
+
+
+def options_of(stage: Stage) -> CrawlOptions:
+    return CrawlOptions(stage.database, bootstrap=stage.testnet.bootstrap)
 
 
 def check_nothing(stage: Stage, cut: Cut) -> None:
@@ -453,7 +457,7 @@ async def test_what_is_cancelled_on_real_sockets_closes(real_stage: Stage, call:
 async def test_crawl_that_is_cancelled_in_a_session_goes_no_further(
     autojump_clock: MockClock, stage: Stage, crawl: Callable[[Session], Awaitable[object]]
 ) -> None:
-    async with open_session(stage.database, "crawl", {}, bootstrap=stage.testnet.bootstrap) as session:
+    async with open_session(options_of(stage), "crawl", {}) as session:
         await wait_all_tasks_blocked()  # until it serves
         before = Surroundings.now()
 
@@ -556,9 +560,7 @@ async def test_batch_that_is_being_written_is_written_to_its_end(
     before = Surroundings.now()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(held.release_when_cancelled)
-        async with open_session(
-            real_stage.database, "census", {}, bootstrap=real_stage.testnet.bootstrap
-        ) as session:
+        async with open_session(options_of(real_stage), "census", {}) as session:
             real_stage.session = session
             nursery.start_soon(census_in, session)
             await held.reached.wait()
