@@ -31,7 +31,7 @@ _QUERIES = (
     *map(_of_report, REPORTS.values()),
     CannedQuery(
         "replies_of_a_sample",
-        "Who said what about a swarm, in one measurement?",
+        "What did each node say about a swarm, in one measurement?",
         "One row for each node that was asked, the closest first: by the number of the measurement.",
         """
 SELECT
@@ -43,7 +43,7 @@ ORDER BY rank
     ),
     CannedQuery(
         "visits_of_a_node",
-        "When was one node visited in a run, and what came of it?",
+        "When was one node visited in a run, and with what result?",
         "By its id, 40 hex digits, which several nodes at several addresses may have. All"
         " visits of the run are looked through; those of all runs, where there are millions, take too long.",
         f"""

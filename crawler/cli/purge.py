@@ -55,7 +55,7 @@ def purge(
     dry: bool,
     as_json: bool,
 ) -> None:
-    """Delete what is old or what somebody asks to have deleted, and say how many rows went.
+    """Delete what is old or what a request asks for, and say how many rows went.
 
     All of it goes in one transaction, or nothing.
     """

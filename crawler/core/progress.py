@@ -1,4 +1,4 @@
-"""Tell somebody at a terminal, or a log file, how far long work has come: on stderr, never stdout."""
+"""Shows on a terminal, or in a log file, how far long work has come: on stderr, never stdout."""
 
 import sys
 from collections.abc import AsyncIterator, Callable

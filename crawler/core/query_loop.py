@@ -1,4 +1,4 @@
-"""The loop that all crawls share: it sends what a crawl decides, and tells the crawl what came of it.
+"""The loop that all crawls share: it sends what a crawl decides, and tells the crawl the outcome.
 
 A crawl decides and does no I/O, so that it can be tested without a network or a clock.  `drive`
 attaches it to a client for as long as it runs: nothing happens to a client before, and a second

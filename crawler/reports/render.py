@@ -1,6 +1,6 @@
 """Answers of reports as text for a terminal, as plain text, and as Markdown, CSV and JSON.
 
-What the database holds may come from anybody, the names of torrents too: what does not print is replaced.
+What the database holds comes from the network, the names of torrents too: what does not print is replaced.
 """
 
 import csv

@@ -41,7 +41,7 @@ def get(target: str, salt: str, network: NetworkOptions) -> None:
         text = _info_hash_of(found.item) if is_link else _text_of(found.item)
         if text is None:
             raise DhtError(f"what is kept under {wanted.hex()} points to no torrent")
-        # Of a stranger: what it would do to a terminal is not wanted.
+        # From the network: it might hold control codes for the terminal.
         emit(network.as_json, _found_record(found), text if text.isprintable() else repr(text))
 
     query_network(query, network)

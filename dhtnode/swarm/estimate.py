@@ -152,8 +152,7 @@ ESTIMATORS = (
 """The estimators that are computed for each swarm and kept side by side."""
 
 METHODS = {
-    method.name: method
-    for method in (HEADLINE, *ESTIMATORS, Estimator("none", "no node said anything about anybody"))
+    method.name: method for method in (HEADLINE, *ESTIMATORS, Estimator("none", "no node knows a peer"))
 }
 """All methods by name: the estimators, the headline, and "none" where nothing was found out."""
 

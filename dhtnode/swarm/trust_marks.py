@@ -1,4 +1,4 @@
-"""Marks of distrust: what about a reply to a scrape cannot be, word by word.
+"""Marks of replies: what about a reply to a scrape cannot be, word by word.
 
 A marked reply is kept, and left out of the estimate.  Each test is one that honest nodes pass, whatever
 client they are: docs/explanation/swarm_size.md says how often they do not, and what passes that should not.

@@ -42,7 +42,7 @@ clients = Report(
     about="Tell which clients the nodes of a census run, by the first two characters of their version.",
     question="What do the nodes run?",
     title="Clients of the nodes that answered",
-    text="Clients name themselves, and anybody may claim to be any of them; `unknown` sends no readable"
+    text="Clients name themselves, and any node may claim to be any of them; `unknown` sends no readable"
     " version. A run is counted when it ends. One client may run many nodes on one host.",
     run_of="run_clients",
     units={"share": "%", "rtt_mean": "ms"},
