@@ -19,7 +19,7 @@ ACCURACY = 1e-9  # as a share: sums may be taken in another order
 COMPARED = tuple(field.name for field in fields(SwarmEstimate) if field.name != "estimates")
 
 WORDS = {
-    Outcome.TIMEOUT: "was silent",
+    Outcome.TIMEOUT: "timed out",
     Outcome.ERROR: "answered with an error",
     Outcome.WRONG_ID: "answered under another id than it is known by",
     Outcome.FOREIGN_SOURCE: "was answered for from another address",
@@ -108,7 +108,7 @@ def explanation_text(found: Explanation) -> str:
         f"sample {sample['id']} of run {sample['run_id']}: {sample['info_hash']}, {sample['taken_at']}",
         _asked_text(sample),
         "",
-        "Who said what, the closest first:",
+        "What each node said, the closest first:",
         *(f"  {_reply_text(row)}" for row in found.replies),
         "",
         "What each method makes of it:",
@@ -169,7 +169,7 @@ def _size(packed: bytes | None) -> str:
 
 
 def _named_text(row: Row) -> str:
-    return f"{row['values_count']} peers named" if row["values_count"] else "no peers named"
+    return f"{row['values_count']} peers listed" if row["values_count"] else "no peers listed"
 
 
 def _estimate_text(row: Row) -> str:
@@ -193,7 +193,7 @@ def _headline_text(found: Explanation) -> list[str]:
     ]
     if sample["coverage"] is not None:
         lines.append(
-            f"  of what nodes name, {100 * sample['coverage']:.0f} % is known by name;"
+            f"  of what nodes list, {100 * sample['coverage']:.0f} % is of hosts listed twice or more;"
             f" {sample['overlap']:.0f} peers count as seeds and as leechers"
         )
     if found.missing is not None:

@@ -120,7 +120,7 @@ class Estimator:
     estimate: Callable[[_Evidence], Interval | None] | None = None
 
 
-HEADLINE = Estimator("headline", "the result: what was seen, and what overlaps tell of the rest")
+HEADLINE = Estimator("headline", "the result: what was seen, and the rest by the overlaps of stores")
 
 ESTIMATORS = (
     Estimator(
@@ -130,7 +130,7 @@ ESTIMATORS = (
     ),
     Estimator(
         "recapture",
-        "how often the same hosts are met at several nodes, for what no node told of",
+        "the peers that no node returned, by how often several nodes have the same hosts",
         lambda evidence: _highest([each.recapture.interval for each in evidence.families if each.recapture]),
     ),
     Estimator(
@@ -140,12 +140,12 @@ ESTIMATORS = (
     ),
     Estimator(
         "chao2",
-        "how many hosts were named by one node only, and how many by two (Chao2)",
+        "how many hosts one node alone listed, and how many two (Chao2)",
         lambda evidence: chao2(evidence.named),
     ),
     Estimator(
         "distinct",
-        "the hosts that were named, each counted once: a lower bound",
+        "the listed hosts, each counted once: a lower bound",
         lambda evidence: Interval(*[evidence.named.hosts.total()] * 3),
     ),
 )

@@ -108,11 +108,11 @@ def test_text_says_who_said_what_and_how_the_number_came_about(database):
     assert text.startswith(f"sample 1 of run 1: {SWARM.hex()}, {T0}\n6 nodes asked, 5 answered, 3 with")
     lines = text.splitlines()
     assert "  1. 010101010101 at 192.0.2.1:6881, asked 12:00:00.000Z (12.5 ms, LT):" in lines[4]
-    assert "filters of about 10 seeds and about 10 leechers, 20 peers named" in lines[4]
-    assert "no filters, 26 peers named" in lines[5]
+    assert "filters of about 10 seeds and about 10 leechers, 20 peers listed" in lines[4]
+    assert "no filters, 26 peers listed" in lines[5]
     assert lines[6].endswith("left out: invented")
-    assert lines[8].endswith("about 0 seeds and about 0 leechers, no peers named")
-    assert lines[9] == "  6. 737373737373 at [2001:db8::1]:1, asked 12:00:00.000Z: was silent"
+    assert lines[8].endswith("about 0 seeds and about 0 leechers, no peers listed")
+    assert lines[9] == "  6. 737373737373 at [2001:db8::1]:1, asked 12:00:00.000Z: timed out"
     assert "  30 peers (" in text
     assert text.endswith("Computed again from these rows it is the same.")
 
