@@ -95,4 +95,6 @@ class Insert:
 
 
 def _fields(record: Any) -> Sequence[str]:
-    return [field.name for field in fields(record)] if is_dataclass(record) else record._fields
+    if not is_dataclass(record):
+        return record._fields  # type: ignore[no-any-return]
+    return [field.name for field in fields(record) if field.init]

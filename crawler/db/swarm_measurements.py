@@ -21,7 +21,7 @@ _COUNT_VALUES = attrgetter(*_COUNTS)
 _AS_THEY_ARE = [
     field.name
     for field in fields(Observation)
-    if field.name not in {"node_id", "address", "version", "marks", "outcome", "host_hashes"}
+    if field.init and field.name not in {"node_id", "address", "version", "marks", "outcome", "host_hashes"}
 ]
 
 ESTIMATE_COLUMNS = [field.name for field in fields(SwarmEstimate) if field.name != "estimates"]

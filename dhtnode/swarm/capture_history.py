@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp, hypot, log, sqrt
+from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import ScrapeFilter, union_of
 from dhtnode.swarm.capture_recapture import MAX_SPREAD, DarrochEstimate, darroch, pair_ratio
@@ -17,8 +18,7 @@ ONE_SIDED = 1.645 / NORMAL_95
 """Width of one side when only that side errs, in 5 % of cases, by that when both do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Combined:
+class Combined(NamedTuple):
     """A weighted mean of two estimates with its 95 % interval, and the weight of the pair ratio in it."""
 
     interval: Interval
@@ -90,8 +90,7 @@ class CaptureHistory:
         return half_width if by_filters else half_width * ONE_SIDED
 
 
-@dataclass(frozen=True, slots=True)
-class _Estimate:
+class _Estimate(NamedTuple):
     """An estimate with its relative standard deviation."""
 
     estimate: float

@@ -7,9 +7,9 @@ overlaps only; that a node's store is a random part of the swarm is what they al
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from itertools import combinations
 from math import exp, hypot, log, log1p, sqrt
+from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import FILTER_BITS, ScrapeFilter, hosts_between, union_of
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, relative_error
@@ -29,8 +29,7 @@ _PRECISION = 1e-7
 _FAR = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class DarrochEstimate:
+class DarrochEstimate(NamedTuple):
     """The size of a swarm of which a part was seen.
 
     `slope` is how much the estimate moves when one more peer is seen, `deviation` the standard
@@ -91,12 +90,15 @@ def pair_ratio(stores: Sequence[ScrapeFilter]) -> Interval | None:
     Costs 3 us per pair.
     """
     filled = [store for store in stores if not store.is_empty]
-    pairs = _Pairs.of(filled)
-    without_one = [pairs.without(node) for node in range(len(filled))]
-    if len(filled) < 3 or min(part.shared for part in without_one) <= 0:
+    if len(filled) < 3:
         return None
-    estimate = pairs.products / pairs.shared
-    logs = [log(part.products / part.shared) for part in without_one]
+    products, shared = _sums_of_pairs(filled)
+    product, overlap = sum(products) / 2, sum(shared) / 2
+    without_one = [(product - products[node], overlap - shared[node]) for node in range(len(filled))]
+    if min(part for _, part in without_one) <= 0:
+        return None
+    estimate = product / overlap
+    logs = [log(part_product / part_overlap) for part_product, part_overlap in without_one]
     mean = sum(logs) / len(logs)
     jackknife = sqrt((1 - 1 / len(logs)) * sum((value - mean) ** 2 for value in logs))
     filter_noise = relative_error(union_of(filled).estimate())
@@ -104,38 +106,22 @@ def pair_ratio(stores: Sequence[ScrapeFilter]) -> Interval | None:
     return Interval(estimate, estimate / spread, estimate * spread) if spread <= MAX_SPREAD else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """The sums of the pair ratio over all pairs, and over the pairs of each node."""
-
-    products: float
-    shared: float
-    products_by_node: tuple[float, ...] = ()
-    shared_by_node: tuple[float, ...] = ()
-
-    @classmethod
-    def of(cls, stores: Sequence[ScrapeFilter]) -> "_Pairs":
-        """Add up all pairs."""
-        sizes, bits = [store.estimate() for store in stores], [store.bits for store in stores]
-        products, shared = [0.0] * len(stores), [0.0] * len(stores)
-        for i, j in combinations(range(len(stores)), 2):
-            product = sizes[i] * sizes[j]
-            overlap = sizes[i] + sizes[j] - _hosts_in(bits[i] | bits[j])
-            for node in (i, j):
-                products[node] += product
-                shared[node] += overlap
-        return cls(sum(products) / 2, sum(shared) / 2, tuple(products), tuple(shared))
-
-    def without(self, node: int) -> "_Pairs":
-        return _Pairs(self.products - self.products_by_node[node], self.shared - self.shared_by_node[node])
+def _sums_of_pairs(stores: Sequence[ScrapeFilter]) -> tuple[list[float], list[float]]:
+    """Return for each store the products of its size with the others', and the peers shared, added up."""
+    sizes, bits = [store.estimate() for store in stores], [store.bits for store in stores]
+    products, shared = [0.0] * len(stores), [0.0] * len(stores)
+    for i, j in combinations(range(len(stores)), 2):
+        product = sizes[i] * sizes[j]
+        union = hosts_between(FILTER_BITS, FILTER_BITS - (bits[i] | bits[j]).bit_count())
+        overlap = sizes[i] + sizes[j] - union
+        products[i] += product
+        products[j] += product
+        shared[i] += overlap
+        shared[j] += overlap
+    return products, shared
 
 
-def _hosts_in(bits: int) -> float:
-    return hosts_between(FILTER_BITS, FILTER_BITS - bits.bit_count())
-
-
-@dataclass(frozen=True, slots=True)
-class NamedPeers:
+class NamedPeers(NamedTuple):
     """The numbers of hosts named by one node, by two, and so on, of `nodes` that named any."""
 
     nodes: int

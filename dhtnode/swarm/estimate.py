@@ -10,6 +10,7 @@ One host is one peer here, whatever its ports: filters cannot tell more.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, hypot
+from typing import NamedTuple
 
 from dhtnode.addresses import Family
 from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of
@@ -40,8 +41,7 @@ UNSEEN_PEERS = 2.0
 _ROUNDING = 1e-6  # peers; sums of whole numbers come out a little beside them
 
 
-@dataclass(frozen=True, slots=True)
-class MethodEstimate:
+class MethodEstimate(NamedTuple):
     """The result of one method for one subject: "peers", "seeds" or "leechers".
 
     Methods that give no interval have both ends at the estimate.
@@ -96,8 +96,7 @@ class SwarmEstimate:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Evidence:
+class _Evidence(NamedTuple):
     """All that estimators of peers work on; `seen` is None when no node sent a filter."""
 
     union: Interval

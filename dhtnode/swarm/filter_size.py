@@ -1,7 +1,6 @@
 """How many addresses the bits of a filter stand for, and how surely (BEP 33)."""
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, log1p, sqrt
 from typing import NamedTuple
@@ -37,8 +36,7 @@ class Interval(NamedTuple):
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
+class Moments(NamedTuple):
     """The mean and the variance of a random count."""
 
     mean: float

@@ -1,9 +1,10 @@
 """The nodes that are queried about one swarm, closest first, and what each has said so far."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from enum import Enum
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import NodeId
@@ -79,8 +80,8 @@ class FamilyNodes:
         """Start with nodes that are known; with `follows`, contacts that nodes return are queried too."""
         self.family = family
         self.wanted = CLOSEST
-        self.follows = follows
-        self.most = MOST_QUERIED_ON_THE_WAY if follows else MOST_QUERIED
+        self.follows = False
+        self.most = MOST_QUERIED
         self.queried = 0
         self.waiting = 0
         self.nodes: list[QueriedNode] = []
@@ -88,11 +89,15 @@ class FamilyNodes:
         self.is_changed = True  # since `take_new`
         self._target = target
         self._endpoints: set[PackedEndpoint] = set()
+        found = []
         for node_id, endpoint in known:
             if endpoint not in self._endpoints:
                 self._endpoints.add(endpoint)
-                self.nodes.append(QueriedNode(node_id, endpoint, int.from_bytes(node_id, "big") ^ target))
-        self.nodes.sort(key=_DISTANCE)
+                found.append((node_id, endpoint, int.from_bytes(node_id, "big") ^ target))
+        # Most are never queried, so they become nodes when their turn comes.
+        self._later = deque(sorted(found, key=itemgetter(2)))
+        if follows:
+            self.begin_lookup()
 
     def add(self, contacts: Iterable[PackedContact]) -> None:
         """Add those not met before, each endpoint once."""
@@ -106,6 +111,12 @@ class FamilyNodes:
                 self.nodes.insert(at, QueriedNode(node_id, endpoint, distance))
         del self.nodes[MOST_CANDIDATES:]
 
+    def _in_order(self) -> Iterator[QueriedNode]:
+        yield from self.nodes
+        while self._later:
+            self.nodes.append(QueriedNode(*self._later.popleft()))
+            yield self.nodes[-1]
+
     def take_new(self) -> list[QueriedNode]:
         """Return the nodes to query now: of the closest that have not failed those not queried yet."""
         if not (self.is_changed or self.follows):
@@ -115,7 +126,7 @@ class FamilyNodes:
         places = self.wanted
         # On the way to the closest, each answer may save other queries.
         at_once = AT_ONCE_ON_THE_WAY if self.follows else self.wanted
-        for node in self.nodes:
+        for node in self._in_order():
             if node.state is NodeProgress.FAILED:
                 continue
             if not places or self.waiting >= at_once or self.queried >= self.most:
@@ -150,6 +161,7 @@ class FamilyNodes:
         if self.queried < self.most:
             counting = [node for node in self.nodes if node.state is not NodeProgress.FAILED]
             self.is_changed |= any(node.state is NodeProgress.NEW for node in counting[: self.wanted])
+            self.is_changed |= len(counting) < self.wanted and bool(self._later)
         return self.is_changed
 
     def is_out_of_date(self) -> bool:
@@ -162,4 +174,5 @@ class FamilyNodes:
         """Query contacts that nodes return from now on; return those that came before."""
         self.follows = True
         self.most = MOST_QUERIED_ON_THE_WAY
+        self.nodes = list(self._in_order())
         return self.unread

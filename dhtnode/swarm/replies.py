@@ -5,8 +5,7 @@ the estimate computed again from what was stored is the same to the last digit.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -17,6 +16,8 @@ from dhtnode.outcomes import Outcome
 
 HOST_HASH_BYTES = 8
 """Length of what stands for a host: two of 10,000 hosts share one in 4 of 10**12 cases."""
+
+_EMPTY = ScrapeFilter()
 
 Marks: TypeAlias = tuple[str, ...]
 """What makes a reply suspect; () is one to be believed."""
@@ -42,8 +43,8 @@ class Reply:
     asked_at: str | None = None
 
 
-# Not slotted, for the cached filters.
-@dataclass(frozen=True)
+# Not frozen, or 17 fields would take 10 us to set.
+@dataclass(slots=True)
 class Observation:
     """What one node said about one swarm.
 
@@ -53,6 +54,9 @@ class Observation:
     `unplaced_filter` the bits of those in no seed filter of the measurement; None where none was named.
     `marks` name what makes the reply suspect (`Mark`).  A node without an answer has an `outcome` and
     nothing else.
+
+    `stored` is the filter of all peers that the node stores, `named` that of those it named, and `told`
+    that of both.
     """
 
     node_id: NodeId
@@ -69,6 +73,20 @@ class Observation:
     host_hashes: frozenset[bytes] = frozenset()
     named_filter: bytes | None = None
     unplaced_filter: bytes | None = None
+    # What follows is derived.
+    stored: ScrapeFilter = field(init=False, repr=False, compare=False)
+    named: ScrapeFilter = field(init=False, repr=False, compare=False)
+    told: ScrapeFilter = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Read the filters once; raise `ValueError` for one of another length."""
+        stored = named = told = _EMPTY
+        if self.seeds_filter is not None or self.peers_filter is not None:
+            stored = told = union_of_packed((self.seeds_filter, self.peers_filter))
+        if self.named_filter is not None:
+            named = ScrapeFilter.from_bytes(self.named_filter)
+            told = stored | named
+        self.stored, self.named, self.told = stored, named, told
 
     @property
     def family(self) -> Family:
@@ -94,21 +112,6 @@ class Observation:
     def has_both_filters(self) -> bool:
         """Return whether the node sent all that it stores as filters."""
         return self.seeds_filter is not None and self.peers_filter is not None
-
-    @cached_property
-    def stored(self) -> ScrapeFilter:
-        """Return the filter of all the peers that the node stores, seeds and others."""
-        return union_of_packed((self.seeds_filter, self.peers_filter))
-
-    @cached_property
-    def named(self) -> ScrapeFilter:
-        """Return the filter of the hosts that the node named."""
-        return union_of_packed((self.named_filter,))
-
-    @cached_property
-    def told(self) -> ScrapeFilter:
-        """Return the filter of all the peers that the node told of."""
-        return self.stored if self.named.is_empty else self.stored | self.named
 
     @property
     def peers_told(self) -> float:

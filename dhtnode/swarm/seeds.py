@@ -1,8 +1,8 @@
 """How many of a swarm's peers are seeds, and how many are not, from filters (BEP 33)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import hypot, sqrt
+from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of_packed
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
@@ -11,8 +11,7 @@ from dhtnode.swarm.replies import Observation
 _EMPTY = ScrapeFilter()
 
 
-@dataclass(frozen=True, slots=True)
-class SeedsAndLeechers:
+class SeedsAndLeechers(NamedTuple):
     """Seeds and leechers of the whole swarm, and as the union of all filters has them."""
 
     seeds: Interval
@@ -47,8 +46,9 @@ def seeds_and_leechers(
         return SeedsAndLeechers(
             _at_most(seen_seeds, peers.high), _at_most(seen_leechers, peers.high), seen_seeds, seen_leechers
         )
-    seeds = union_of_packed(node.seeds_filter for node in whole)
-    leechers = union_of_packed(node.peers_filter for node in whole)
+    if len(whole) < sum(not node.stored.is_empty for node in observations):
+        seeds = union_of_packed(node.seeds_filter for node in whole)
+        leechers = union_of_packed(node.peers_filter for node in whole)
     placed = seeds | leechers
     rest = hosts_between(placed.zero_bits, (placed | seen).zero_bits) + undetected
     split = [_share(part, placed, rest, half_width, peers.high) for part in (seeds, leechers)]

@@ -10,7 +10,6 @@ are held against the others and not against each other.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from math import exp, expm1, log1p, sqrt
 from statistics import median_high
 from typing import NamedTuple
@@ -39,8 +38,7 @@ SIGNIFICANT = 5.0
 _CORE = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class NodeStore:
+class NodeStore(NamedTuple):
     """The store of one node: its bits, how many peers these are, and whether seeds are left out."""
 
     bits: int
@@ -48,7 +46,6 @@ class NodeStore:
     is_part: bool = False
 
 
-# Not a dataclass: one is made for each pair of stores.
 class _Shared(NamedTuple):
     """The peers that two stores share, and how many that would be if both held the same one."""
 
@@ -119,8 +116,7 @@ def _second_highest(shared: dict[tuple[int, int], _Shared], place: int, filled: 
     return ratios[-2] if len(ratios) >= FEWEST_STORES else ratios[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Density:
+class _Density(NamedTuple):
     """The overlap of some pairs per product of their sizes, with its variance.
 
     For honest stores it is one by the number of peers in the swarm.

@@ -4,7 +4,7 @@ A marked reply is kept, and left out of the estimate.  Each test is one that hon
 client they are: docs/explanation/swarm_size.md says how often they do not, and what passes that should not.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cache
 from typing import Self
@@ -84,11 +84,12 @@ def marks_of(observations: Sequence[Observation], peers: Sequence[Sequence[bytes
     `peers` holds the compact addresses that each node named; raises `ValueError` when it has another length.
     Costs 3 us per pair of nodes that told of peers, 0.1 us per peer named.
     """
-    found: list[set[str]] = [
-        {*node.marks, *_own_marks(node, named)} for node, named in zip(observations, peers, strict=True)
+    found = [
+        node.marks if node.told.is_empty else (*node.marks, *_own_marks(node, named))
+        for node, named in zip(observations, peers, strict=True)
     ]
-    for place, mark in _outliers(observations, {place for place, words in enumerate(found) if words}):
-        found[place].add(mark)
+    for place, mark in _outliers(observations, found):
+        found[place] = (*found[place], mark)
     return [tuple(mark for mark in Mark if mark in words) if words else () for words in found]
 
 
@@ -107,6 +108,8 @@ def _own_marks(node: Observation, peers: Sequence[bytes]) -> Iterator[Mark]:
 
 def _has_same_roles(node: Observation) -> bool:
     """Return whether most seeds of a store are leechers in it too, which no store has twice."""
+    if node.stored.estimate() < FEWEST:
+        return False
     seeds = union_of_packed((node.seeds_filter,)).estimate()
     leechers = union_of_packed((node.peers_filter,)).estimate()
     fewer = min(seeds, leechers)
@@ -142,19 +145,18 @@ def _first_octets(scope: Scope) -> tuple[bool | None, ...]:
     return scope.first_octets()
 
 
-def _outliers(observations: Sequence[Observation], marked: Collection[int]) -> Iterator[tuple[int, Mark]]:
-    """Yield the places and marks that come from comparing the nodes of each family."""
-    for family in {node.family for node in observations}:
+def _outliers(observations: Sequence[Observation], found: Sequence[Marks]) -> Iterator[tuple[int, Mark]]:
+    """Yield the places and marks that come from comparing the nodes of each family without marks."""
+    for family in Family:
         alike: dict[int, list[int]] = {}
         stores: dict[int, NodeStore] = {}
         for place, node in enumerate(observations):
-            if node.family is not family or place in marked:
-                continue
             told = node.told
-            if not told.is_empty:
-                alike.setdefault(told.bits, []).append(place)
-                is_part = node.seeds_filter is None and node.peers_filter is not None
-                stores[told.bits] = NodeStore(told.bits, node.peers_told, is_part)
+            if told.is_empty or found[place] or node.family is not family:
+                continue
+            alike.setdefault(told.bits, []).append(place)
+            is_part = node.seeds_filter is None and node.peers_filter is not None
+            stores[told.bits] = NodeStore(told.bits, node.peers_told, is_part)
         groups = list(_witnesses(alike, stores))
         for number in outlier_stores([store for store, _ in groups]):
             store, places = groups[number]
