@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from typing import Protocol
 
 from crawler.core.pace import Pace
@@ -48,6 +49,7 @@ class SocketQueue(Crawl[MeasurementQuery]):
         self._deferred: list[tuple[float, int, MeasurementQuery]] = []
         self._number = count()  # of what was deferred, so that queries are never compared
         self._recent: dict[PackedEndpoint, None] = {}
+        self._written_at, self._written = -inf, ""
         scrape = client.template(lambda target: GetPeers(InfoHash(target), scrape=True))
         listing = client.template(lambda target: GetPeers(InfoHash(target)))
         self._templates = {QueryKind.SCRAPE: scrape, QueryKind.CANARY: scrape, QueryKind.LISTING: listing}
@@ -77,10 +79,16 @@ class SocketQueue(Crawl[MeasurementQuery]):
             node, template = query.node, self._templates[query.kind]
             if node.asked_at is None:
                 node.address = self._compact.address_of(node.endpoint)
-                node.asked_at = utc_text(self._wall_clock())
+                node.asked_at = self._time_text(now)
             self._owner.count_sent(query, template.size)
             return template, query.target, node.address, query
         return max(0.0, self._deferred[0][0] - now) if self._deferred else LONGEST_SLEEP
+
+    def _time_text(self, now: float) -> str:
+        # Many queries leave within one turn of the loop, and the text takes longer than the rest of a query.
+        if now != self._written_at:
+            self._written_at, self._written = now, utc_text(self._wall_clock())
+        return self._written
 
     def _defers_first(self, now: float) -> bool:
         """Defer the first query because its host was queried too often, or have the pace count it."""

@@ -215,7 +215,9 @@ class SwarmSurvey:
             self._pace.back_off(node.endpoint, now)
         if query.kind is QueryKind.SCRAPE:
             self.counts.outcomes[node.outcome or Outcome.TIMEOUT] += 1
-            self.whereabouts.note(query.family, node)
+            # The nodes of a census are all known, and where the next lookup may start is not asked of them.
+            if measurement.families[query.family].follows:
+                self.whereabouts.note(query.family, node)
 
     def _go_on(self, inquiry: Measurement) -> None:
         """Queue what an inquiry asks next, or end it."""
