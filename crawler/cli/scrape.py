@@ -62,7 +62,8 @@ def scrape(
     def print_measured(scrape: dhtnode.SwarmMeasurement) -> None:
         nonlocal measured
         measured += 1
-        console.emit(network.as_json, console.scrape_record(scrape), console.scrape_text(scrape))
+        text = "" if network.as_json else console.scrape_text(scrape)
+        console.emit(network.as_json, console.scrape_record(scrape), text)
 
     measure = partial(
         crawler.measure,

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import click
 import trio
-from rich.console import Console
 
 from dhtnode.nurseries import open_service_nursery
 
@@ -23,6 +22,9 @@ async def show_progress(describe: Callable[[], str]) -> None:
         while True:
             await trio.sleep(LINE_PERIOD)
             click.echo(describe(), err=True)
+    # Half as long to import as Trio, for those few who see it.
+    from rich.console import Console
+
     with Console(stderr=True).status(describe()) as status:
         while True:
             await trio.sleep(TERMINAL_PERIOD)

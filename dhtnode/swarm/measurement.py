@@ -9,7 +9,7 @@ and all count for one swarm.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 from itertools import chain
 from typing import TypeAlias
 
@@ -37,7 +37,7 @@ Reader: TypeAlias = Callable[[Family, bytes], Sequence[PackedContact]]
 """Reads compact contacts, and leaves out nodes that we may not query."""
 
 
-class QueryKind(Enum):
+class QueryKind(IntEnum):
     """The queries of a measurement."""
 
     SCRAPE = 0

@@ -11,7 +11,6 @@ are held against the others and not against each other.
 
 from collections.abc import Collection, Sequence
 from math import exp, expm1, log1p, sqrt
-from statistics import median_high
 from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import FILTER_BITS, LOG_MISSED_BY_ONE_HOST, hosts_between
@@ -65,7 +64,7 @@ def outlier_stores(stores: Sequence[NodeStore]) -> frozenset[int]:
         return frozenset()
     shared = _overlaps(stores, filled)
     usual = {place: _second_highest(shared, place, filled) for place in filled}
-    typical = median_high(usual.values())
+    typical = sorted(usual.values())[len(usual) // 2]
     if typical <= 0:
         return frozenset()
     core = [place for place in filled if usual[place] >= _CORE * typical]
