@@ -41,7 +41,8 @@ from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.report import head, new_report, table
 from crawler.analysis.crawl_size import CrawlCounts, CrawlSize, size_from_crawl
 from crawler.analysis.distance_size import Distances, size_from_distances, size_from_median, targets_for
-from crawler.analysis.species_richness import NetworkSize, chao1, chapman
+from crawler.analysis.species_richness import NetworkSize, chapman
+from dhtnode.swarm import chao1
 
 COLUMNS = ("estimator", "bias %", "+-", "RMSE %", "holds %", "below", "above", "width %")
 

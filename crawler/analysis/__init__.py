@@ -1,1 +1,5 @@
 """Statistics without I/O: sizes of the network, Sybil tests, sessions, the population of info-hashes."""
+
+from dhtnode.lazy_names import names_of_stub
+
+__getattr__, __dir__, __all__ = names_of_stub(__name__, __file__)

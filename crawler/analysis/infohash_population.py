@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 
 from crawler.analysis.distributions import NORMAL_95
-from crawler.analysis.species_richness import NetworkSize, chao1
+from crawler.analysis.species_richness import NetworkSize
+from dhtnode.swarm import chao1
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 
 from crawler.analysis.distributions import beta_tails, gamma_quantile
+from dhtnode.swarm import chao1
 
 LOW_95, HIGH_95 = 0.025, 0.975
 
@@ -46,14 +47,6 @@ def chapman(caught_by_a: int, caught_by_b: int, caught_by_both: int) -> NetworkS
     return NetworkSize(estimate, seen + fewest, seen + most, variance, seen)
 
 
-def chao1(once: float, twice: float) -> float:
-    """Return how many nodes were never returned, from those returned by one node and by two (Chao 1984).
-
-    `f1 (f1 - 1) / (2 (f2 + 1))`, a lower bound for any mixture of Poisson means.
-    """
-    return max(0.0, once * (once - 1)) / (2 * (twice + 1))
-
-
 def improved_chao1(named: Sequence[float]) -> float:
     """Return how many nodes were never returned, from those with 1, 2, 3 and 4 referrers.
 
@@ -63,17 +56,6 @@ def improved_chao1(named: Sequence[float]) -> float:
     once, twice, thrice, four_times = named[:EXACT_REFERRERS]
     ratio = thrice / max(four_times, 1.0)
     return chao1(once, twice) + ratio / 4 * max(0.0, once - twice * ratio / 2)
-
-
-def sample_coverage(named: Sequence[int]) -> float:
-    """Return the share of all namings that fall on nodes named at least once (Good and Turing).
-
-    `1 - f1 / sum(i f_i)`; the last entry of `named` counts as if it were exact, so the result is at
-    most the coverage.  0 without any.  It is a share of namings, not of nodes: those that few return
-    weigh little in it.
-    """
-    namings = sum(times * nodes for times, nodes in enumerate(named, start=1))
-    return 1 - named[0] / namings if namings else 0.0
 
 
 def joint_size(sizes: Sequence[NetworkSize]) -> NetworkSize:

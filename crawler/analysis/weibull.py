@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import exp, gamma, inf, lgamma, log, sqrt
-from typing import Any
 
 from crawler.analysis.distributions import NORMAL_95, gamma_tails
 from crawler.analysis.sessions import Stay
@@ -70,7 +69,6 @@ def fit_weibull(stays: Iterable[Stay]) -> WeibullFit:
     between two others, or is not over at the last.  Intervals are from the second derivatives, on
     logarithms.  Some 0.1 s for 50 rounds.  Raises `ValueError` for fewer than 10 sessions or 5 ends.
     """
-    import numpy as np
     from scipy.optimize import minimize
 
     counts = Counter(
@@ -90,7 +88,7 @@ def fit_weibull(stays: Iterable[Stay]) -> WeibullFit:
     scales = log(shortest / 100), log(longest * 100)
 
     likelihood = _log_likelihood_of(counts)
-    start = np.array([log(shortest + longest / 2), 0.0])
+    start = log(shortest + longest / 2), 0.0
     # The stubs of SciPy know no function with a float result here.
     best = minimize(  # type: ignore[call-overload]
         lambda at: -likelihood(at[0], at[1]), start, method="Nelder-Mead", bounds=[scales, _SHAPES], tol=_STEP
@@ -98,15 +96,12 @@ def fit_weibull(stays: Iterable[Stay]) -> WeibullFit:
     log_scale, log_shape = map(float, best.x)
     law = Weibull(exp(log_scale), exp(log_shape))
     shape_error, mean_error = _errors(likelihood, log_scale, log_shape)
-    shape_ratio, mean_ratio = exp(NORMAL_95 * shape_error), exp(NORMAL_95 * mean_error)
-    return WeibullFit(
-        law,
-        total,
-        law.shape / shape_ratio,
-        law.shape * shape_ratio,
-        law.mean / mean_ratio,
-        law.mean * mean_ratio,
-    )
+    return WeibullFit(law, total, *_interval(law.shape, shape_error), *_interval(law.mean, mean_error))
+
+
+def _interval(estimate: float, log_error: float) -> tuple[float, float]:
+    ratio = exp(NORMAL_95 * log_error)
+    return estimate / ratio, estimate * ratio
 
 
 def _log_likelihood_of(counts: Counter[tuple[float, float, float]]) -> Callable[[float, float], float]:
@@ -116,17 +111,16 @@ def _log_likelihood_of(counts: Counter[tuple[float, float, float]]) -> Callable[
 
     before, last, after = np.array(list(counts)).T
     times = np.array(list(counts.values()))
+    moments = np.stack((last, last + before, after, after + before, before))
 
     def likelihood(log_scale: float, log_shape: float) -> float:
+        """Return the log likelihood of one law, from the tails that `Weibull.uptime_tail` returns."""
         shape = exp(log_shape)
-
-        # The share of uptimes that are longer, as in `Weibull.uptime_tail`.
-        def tail(time: Any) -> Any:
-            return gammaincc(1 / shape, (time / exp(log_scale)) ** shape)
-
-        ended = tail(last) - tail(last + before) - (tail(after) - tail(after + before))
-        seen = 1 - tail(before)
-        return float(np.sum(times * np.log(np.maximum(ended, 1e-300) / np.maximum(seen, 1e-300))))
+        lasted, lasted_more, ended, ended_more, unseen = gammaincc(
+            1 / shape, (moments / exp(log_scale)) ** shape
+        )
+        chances = np.maximum(lasted - lasted_more - (ended - ended_more), 1e-300)
+        return float(np.sum(times * np.log(chances / np.maximum(1 - unseen, 1e-300))))
 
     return likelihood
 

@@ -82,7 +82,7 @@ def new_survey(session: Session, options: CrawlOptions, fresh: float) -> SwarmSu
 
 def _how_found(survey: SwarmSurvey, wanted: int) -> list[str]:
     """Return how nodes were found, in lines for a user."""
-    counts, census = survey.counts, survey.whereabouts.census
+    counts, census = survey.counts, survey.nodes.census
     lines = []
     if counts.direct and census is not None:
         lines.append(

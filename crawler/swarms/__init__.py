@@ -1,1 +1,5 @@
 """Swarms measured through the DHT, once or again and again."""
+
+from dhtnode.lazy_names import names_of_stub
+
+__getattr__, __dir__, __all__ = names_of_stub(__name__, __file__)

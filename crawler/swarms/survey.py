@@ -1,8 +1,8 @@
 """Measure many swarms: no task per swarm, and none per node.
 
 One query loop for each family sends what waits in its `SocketQueue`; what comes back goes to the
-measurement that the query belongs to, which says what to query next.  An inquiry that has ended becomes a row
-for the writer.  What one swarm's lookup has learnt of nodes, the next one starts with.
+measurement that the query belongs to, which says what to query next.  One that has ended becomes a row for
+the writer.  What one swarm's lookup has learnt of nodes, the next one starts with.
 """
 
 import secrets
@@ -41,7 +41,7 @@ AT_ONCE_DIRECT = 200  # swarms under way when their nodes are known: 12 queries 
 
 @dataclass(slots=True)
 class MeasurementCounts:
-    """Count measurements as they end."""
+    """The numbers of measurements that have ended."""
 
     measured: int = 0
     failed: int = 0
@@ -49,7 +49,7 @@ class MeasurementCounts:
 
 @dataclass(slots=True)
 class SurveyCounts:
-    """Count what was sent, and how swarms were measured."""
+    """The numbers of queries, of their results, and of swarms by how nodes were found."""
 
     direct: int = 0
     by_lookup: int = 0
@@ -68,7 +68,7 @@ class _Job:
     source: str | None
     places: trio.Semaphore | None = None
     under_way: set[Measurement] = field(default_factory=set)
-    nobody_left: trio.Event = field(default_factory=trio.Event)
+    all_ended: trio.Event = field(default_factory=trio.Event)
     is_fed: bool = False
 
 
@@ -103,7 +103,7 @@ class SwarmSurvey:
             client.family: SocketQueue(client, self, self._pace, wall_clock) for client in clients
         }
         self._key = secrets.token_bytes(KEY_BYTES) if key is None else key
-        self.whereabouts = NodeSource(node, writer, clients, wall_clock, excludes=excludes, fresh=fresh)
+        self.nodes = NodeSource(node, writer, clients, wall_clock, excludes=excludes, fresh=fresh)
         self.canaries = CanaryHashes(random)
         self.counts = SurveyCounts()
         self._jobs: dict[Measurement, _Job] = {}
@@ -135,21 +135,21 @@ class SwarmSurvey:
                     queue = self._queues[family]
                     nursery.start_soon(drive, client, queue, self._settings, self._advance_all)
                 await self._feed(job, wanted, at_once)
-                await job.nobody_left.wait()
+                await job.all_ended.wait()
                 nursery.cancel_scope.cancel()
         finally:
             for queue in self._queues.values():
                 queue.clear()
             self._moved.clear()
-            for inquiry in job.under_way:
-                self._jobs.pop(inquiry, None)
+            for measurement in job.under_way:
+                self._jobs.pop(measurement, None)
 
     async def _feed(self, job: _Job, wanted: Sequence[InfoHash], at_once: int | None) -> None:
-        """Start one inquiry after the other, as many at a time as may be."""
+        """Start one measurement after the other, as many at a time as may be."""
         for at in range(0, len(wanted), FEW):
             some = wanted[at : at + FEW]
             try:
-                await self.whereabouts.prepare(some if at else wanted)
+                await self.nodes.prepare(some if at else wanted)
             except NotJoined as error:
                 for info_hash in some:
                     self._fail(job, info_hash, error)
@@ -164,18 +164,18 @@ class SwarmSurvey:
         self._note_end(job)
 
     def _default_at_once(self) -> int:
-        return AT_ONCE_DIRECT if self.whereabouts.is_direct else self._settings.scrapes_at_once
+        return AT_ONCE_DIRECT if self.nodes.is_direct else self._settings.scrapes_at_once
 
     def _start(self, job: _Job, info_hash: InfoHash) -> None:
-        inquiry = Measurement(info_hash, self.canaries, self.whereabouts.read, key=self._key)
-        if self.whereabouts.begin(inquiry):
+        measurement = Measurement(info_hash, self.canaries, self.nodes.read, key=self._key)
+        if self.nodes.begin(measurement):
             self.counts.direct += 1
         else:
             self.counts.by_lookup += 1
-            inquiry.most_bytes = MOST_BYTES
-        self._jobs[inquiry] = job
-        job.under_way.add(inquiry)
-        self._go_on(inquiry)
+            measurement.most_bytes = MOST_BYTES
+        self._jobs[measurement] = job
+        job.under_way.add(measurement)
+        self._go_on(measurement)
 
     async def _advance_all(self) -> None:
         """Let the measurements go on of which queries have ended."""
@@ -217,34 +217,34 @@ class SwarmSurvey:
             self.counts.outcomes[node.outcome or Outcome.TIMEOUT] += 1
             # The nodes of a census are all known, and where the next lookup may start is not asked of them.
             if measurement.families[query.family].follows:
-                self.whereabouts.note(query.family, node)
+                self.nodes.note(query.family, node)
 
-    def _go_on(self, inquiry: Measurement) -> None:
-        """Queue what an inquiry asks next, or end it."""
-        for query in inquiry.take_queries():
+    def _go_on(self, measurement: Measurement) -> None:
+        """Queue what a measurement queries next, or end it."""
+        for query in measurement.take_queries():
             self._queues[query.family].add(query)
             self._clients[query.family].wake()
-        if not inquiry.pending:
-            self._end(inquiry)
+        if not measurement.pending:
+            self._end(measurement)
 
-    def _end(self, inquiry: Measurement) -> None:
-        """Make rows of what an inquiry has come to."""
-        job = self._jobs.pop(inquiry)
-        if inquiry.has_answers:
-            measurement = inquiry.result(taken_at=utc_text(self._wall_clock()), source=job.source)
-            self._writer.put_nowait(measurement)
+    def _end(self, measurement: Measurement) -> None:
+        """Hand over what a measurement has come to."""
+        job = self._jobs.pop(measurement)
+        if measurement.has_answers:
+            result = measurement.result(taken_at=utc_text(self._wall_clock()), source=job.source)
+            self._writer.put_nowait(result)
             job.tally.measured += 1
             if job.on_sample is not None:
-                job.on_sample(measurement)
+                job.on_sample(result)
             if job.on_peers is not None:
-                job.on_peers(inquiry.info_hash, inquiry.named_peers())
+                job.on_peers(measurement.info_hash, measurement.named_peers())
         else:
-            self._fail(job, inquiry.info_hash, NotJoined("no node answered"))
-        self._finish(job, inquiry)
+            self._fail(job, measurement.info_hash, NotJoined("no node answered"))
+        self._finish(job, measurement)
 
-    def _finish(self, job: _Job, inquiry: Measurement) -> None:
-        job.under_way.discard(inquiry)
-        assert job.places is not None  # noqa: S101  # for mypy: the inquiry has taken one
+    def _finish(self, job: _Job, measurement: Measurement) -> None:
+        job.under_way.discard(measurement)
+        assert job.places is not None  # noqa: S101  # for mypy: the measurement has taken one
         job.places.release()
         self._note_end(job)
 
@@ -255,7 +255,7 @@ class SwarmSurvey:
 
     def _note_end(self, job: _Job) -> None:
         if job.is_fed and not job.under_way:
-            job.nobody_left.set()
+            job.all_ended.set()
 
 
 def describe(counts: SurveyCounts, tally: MeasurementCounts, wanted: int) -> str:

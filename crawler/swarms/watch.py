@@ -65,12 +65,10 @@ class SwarmWatch:
     ) -> None:
         """Prepare a watch of what is `named`, or with None, of what was watched the last time.
 
-        `keep_filters` are days after which raw filters go, None for never; `say` is told in single
-        lines what somebody should know.  `run_sync` calls what reads the file.
+        `keep_filters` are days after which raw filters go, None for never; `say` gets single lines for a
+        user.  `run_sync` calls what reads the file.
         """
-        self.measured = 0
-        self.failures = 0
-        self.swarms = 0
+        self.measured = self.failures = self.swarms = 0
         self._writer = writer
         self._settings = settings
         self._random = random
@@ -234,6 +232,7 @@ class SwarmWatch:
         failed_before = self.failures
         try:
             await measure(list(self._under_way))
+        # Of any kind, a cancellation too: a lease that is not handed back would last until it runs out.
         except BaseException:
             with trio.CancelScope(shield=True), suppress(DatabaseError):
                 await self._hand_back()

@@ -200,8 +200,12 @@ class Node:
 
         Costs one lookup, and further queries while the closest nodes cost less than 7000 bytes: one to
         each of them that lists no peers beside its filters, one to some for a swarm that does not exist.
-        Where stores look cut, 8 more nodes are queried.  Raises `NotJoined` when no node answered, and
-        `PrivateTorrent` before anything is sent (BEP 27).
+        Where stores look cut, 8 more nodes are queried.
+
+        It tells how many peers there are, and not which: for addresses there is `get_peers`.  Peers that
+        nodes name are counted in `distinct_peers`, which is 0 where filters take up all the bytes.
+
+        Raises `NotJoined` when no node answered, and `PrivateTorrent` before anything is sent (BEP 27).
         """
         info_hash = public_info_hash(torrent)
         method = GetPeers(info_hash, scrape=True)

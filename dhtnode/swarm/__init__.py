@@ -1,6 +1,7 @@
 """How many peers a swarm has: observations of nodes, their marks, and estimates with intervals. Pure."""
 
 from dhtnode.swarm.canary_hashes import CanaryHashes
+from dhtnode.swarm.capture_recapture import chao1
 from dhtnode.swarm.estimate import (
     ESTIMATORS,
     METHODS,
@@ -43,6 +44,7 @@ __all__ = [
     "SwarmEstimate",
     "SwarmMeasurement",
     "capture_histories",
+    "chao1",
     "classify",
     "estimate_swarm",
     "meaning_of",

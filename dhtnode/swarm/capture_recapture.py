@@ -146,6 +146,14 @@ def good_turing(namings: NamedPeers) -> float:
     return 1 - namings.hosts[1] / total if total else 0.0
 
 
+def chao1(once: float, twice: float) -> float:
+    """Return how many were never met, from those met once and those met twice (Chao 1984, bias-corrected).
+
+    `f1 (f1 - 1) / (2 (f2 + 1))`, a lower bound for any mixture of Poisson means.
+    """
+    return max(0.0, once * (once - 1)) / (2 * (twice + 1))
+
+
 def chao2(namings: NamedPeers) -> Interval | None:
     """Estimate a swarm from the hosts that each node named (Chao2, log-normal interval).
 
@@ -156,7 +164,7 @@ def chao2(namings: NamedPeers) -> Interval | None:
     if namings.nodes < 2 or (once and not twice):
         return None
     factor = 1 - 1 / namings.nodes
-    unseen = factor * once * (once - 1) / (2 * (twice + 1))
+    unseen = factor * chao1(once, twice)
     if not unseen:
         return Interval(distinct, distinct, distinct)
     ratio = once / twice

@@ -25,12 +25,11 @@ from crawler.analysis.distance_size import (
 from crawler.analysis.distributions import binomial_tails, gamma_quantile
 from crawler.analysis.species_richness import (
     NetworkSize,
-    chao1,
     chapman,
     improved_chao1,
     joint_size,
-    sample_coverage,
 )
+from dhtnode.swarm import chao1
 
 COUNTS = CrawlCounts(
     answered=1000,
@@ -187,10 +186,6 @@ class TestUnnamed:
         assert together.lost == alone.lost
         assert together.unnamed > 1.5 * alone.unnamed
         assert together.size.variance > 2 * alone.size.variance
-
-    def test_sample_coverage(self):
-        assert sample_coverage([5, 10, 25]) == pytest.approx(1 - 5 / 100)
-        assert sample_coverage([0, 0]) == 0
 
     def test_comes_near_where_neighbours_differ_in_how_well_they_are_known(self):
         """The improved form errs least: half of all neighbours known, unequally."""

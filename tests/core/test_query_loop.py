@@ -179,7 +179,7 @@ async def test_measurement_that_fails_on_a_result_is_a_failure(network, autojump
         client = new_client(network)
         _, node, writer = await open_census(stack, network, nodes, client)
         survey = SwarmSurvey(node, writer, [client], UNLIMITED, Random(1))
-        note, told = survey.whereabouts.note, []
+        note, told = survey.nodes.note, []
 
         def fail_once(*args):
             if not told:
@@ -187,7 +187,7 @@ async def test_measurement_that_fails_on_a_result_is_a_failure(network, autojump
                 raise ZeroDivisionError
             note(*args)
 
-        monkeypatch.setattr(survey.whereabouts, "note", fail_once)
+        monkeypatch.setattr(survey.nodes, "note", fail_once)
         tally = MeasurementCounts()
         with trio.fail_after(600):
             await survey.measure(wanted, tally=tally, on_failure=lambda *failure: told.append(failure))

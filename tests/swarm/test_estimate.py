@@ -17,6 +17,7 @@ from dhtnode.swarm.capture_recapture import NamedPeers, chao2, darroch, pair_rat
 from dhtnode.swarm.estimate import estimate_swarm
 from dhtnode.swarm.filter_size import Interval, relative_error, union_interval, zero_bits_after
 from dhtnode.swarm.replies import Reply, observe
+from dhtnode.swarm.seeds import seeds_and_leechers
 
 EMPTY = ScrapeFilter()
 FULL = ScrapeFilter((1 << FILTER_BITS) - 1)
@@ -225,6 +226,22 @@ def test_named_peer_in_a_seed_filter_is_no_leecher():
     filters = reply(seeds=filter_of(hosts[:20]), peers=filter_of(hosts[20:]))
     found = estimated([filters, names_reply(hosts)])
     assert (found.seeds, found.leechers, found.peers) == (20, 10, 30)
+
+
+def test_interval_of_a_part_is_wider_by_its_share_of_what_is_unsure():
+    """Of 90 peers in the filters, 30 are seeds; whether 40 more are there is known to within 20."""
+    hosts = random_hosts(90, Random(3))
+    observations = observe([reply(seeds=filter_of(hosts[:30]), peers=filter_of(hosts[30:]))])
+    whole, seen = Interval(130.0, 100.0, 1000.0), observations[0].told
+    sure, unsure = (seeds_and_leechers(observations, whole, seen, 40.0, width) for width in (0.0, 20.0))
+    for one, other, part in (
+        (sure.seeds, unsure.seeds, observations[0].seeds_filter),
+        (sure.leechers, unsure.leechers, observations[0].peers_filter),
+    ):
+        share = ScrapeFilter.from_bytes(part).estimate() / seen.estimate()
+        for end in ("low", "high"):
+            squares = [(getattr(each, end) - each.estimate) ** 2 for each in (one, other)]
+            assert squares[1] - squares[0] == pytest.approx((20 * share) ** 2)
 
 
 def test_named_peers_in_no_filter_are_split_like_the_others():

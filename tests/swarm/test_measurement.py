@@ -12,7 +12,7 @@ from dhtnode.krpc.compact import pack_address
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.estimate import EXTENDED_TO
-from dhtnode.swarm.measurement import MOST_CLOSEST, Measurement, QueryKind
+from dhtnode.swarm.measurement import MOST_CLOSEST, SMALL_BYTES, Measurement, QueryKind
 from dhtnode.swarm.queried_nodes import CLOSEST, MOST_QUERIED, MOST_QUERIED_ON_THE_WAY, NodeProgress
 
 SHIFT = 120  # bits: distances of 1, 2, 3 are too far to be made for the target
@@ -310,6 +310,31 @@ def test_second_questions_of_a_lookup_stay_within_their_bytes():
     assert places(asked) == [*range(1, 9)]
     assert len(places(asked, QueryKind.LISTING)) == 1  # 8 * 300, and 450 to 466 for each list
     assert measurement.bytes_sent + measurement.bytes_received == 9 * 300
+
+
+def test_canaries_come_before_lists_where_bytes_are_few():
+    """8 * 300 bytes are spent, and 450 are left: for one canary, asked for after the list."""
+    canaries = CanaryHashes(Random(1), share=1.0)
+    measurement = measurement_of(
+        range(1, 20), follows=True, canaries=canaries, most_bytes=8 * 300 + SMALL_BYTES
+    )
+
+    def respond(query):
+        measurement.count_bytes(query, sent=100, received=200)
+        teller = query.kind is QueryKind.SCRAPE and query.node.distance >> SHIFT == 5
+        return answer(query, seeds_filter=FILLED if teller else None)
+
+    asked = drive(measurement, respond)
+    assert [query.kind for query in asked[8:]] == [QueryKind.CANARY]
+
+
+def test_lookup_has_four_queries_under_way():
+    """Each answer may save others; where nodes are known, all are asked together."""
+    measurement = measurement_of(range(1, 20), follows=True)
+    first = measurement.take_queries()
+    assert places(first) == [1, 2, 3, 4]
+    measurement.on_end(first[2], answer(first[2]), 0.1)
+    assert places(measurement.take_queries()) == [5]
 
 
 def test_each_family_has_its_own_nodes():

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.swarms.model import ModelSwarm, SwarmModel
 from dhtnode.addresses import Address
 from dhtnode.ids import NodeId
-from dhtnode.krpc.scrape_filter import ScrapeFilter
+from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm.estimate import EXTENDED_TO, capture_histories, estimate_swarm, more_nodes_wanted
 from dhtnode.swarm.replies import HOST_HASH_BYTES, Reply, observe
@@ -54,6 +54,17 @@ def test_named_peers_are_placed_by_the_seed_filters_that_are_believed():
         observations = observe([*replies, replace(liar, marks=marks)])
         unplaced = [node.unplaced_filter for node in observations[:-1]]
         assert unplaced == [bytes(256) if is_placed else node.named_filter for node in observations[:-1]]
+
+
+def test_host_of_which_one_bit_alone_is_in_the_seed_filters_is_no_seed():
+    peer = bytes((198, 51, 100, 1, 26, 225))
+    mask = host_mask(peer[:-2])
+    lowest = mask & -mask
+    assert mask.bit_count() == 2
+    for seeds, unplaced in ((lowest, mask), (mask ^ lowest, mask), (mask, 0)):
+        seed_filter = ScrapeFilter(seeds).to_bytes()
+        (observation,) = observe([replace(NOTHING, seeds_filter=seed_filter, peers=[peer])])
+        assert observation.unplaced_filter == ScrapeFilter(unplaced).to_bytes()
 
 
 def test_observation_without_names_has_no_bits_of_names():

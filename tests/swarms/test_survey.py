@@ -262,14 +262,14 @@ async def test_bad_start_does_not_slow_down_the_rest(new_network, autojump_clock
     record_census(store, live_nodes(network))
     tally, under_way, failing = MeasurementCounts(), [], [NotJoined("no node answered")]
     async with open_survey(network, store) as survey:
-        prepare = survey.whereabouts.prepare
+        prepare = survey.nodes.prepare
 
         async def prepare_later(wanted):
             if failing:
                 raise failing.pop()
             await prepare(wanted)
 
-        survey.whereabouts.prepare = prepare_later
+        survey.nodes.prepare = prepare_later
         await survey.measure(
             swarms_of(network),
             tally=tally,
@@ -291,7 +291,7 @@ async def test_nodes_may_be_handed_over_in_memory(new_network, autojump_clock, s
         ),
     )
     async with open_survey(network, store) as survey:
-        survey.whereabouts.hand_over({Family.IPV4: known}, FreshCensus(7, Zone(), utc_text(EPOCH), True))
+        survey.nodes.hand_over({Family.IPV4: known}, FreshCensus(7, Zone(), utc_text(EPOCH), True))
         await survey.measure(list(swarms_of(network))[:10], tally=MeasurementCounts())
 
     assert (survey.counts.direct, survey.counts.by_lookup) == (10, 0)
