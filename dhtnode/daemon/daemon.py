@@ -105,7 +105,6 @@ class Daemon:
                 # A signal may have changed the settings while the node was opened.
                 node.change_limits(self._settings.node)
                 lines = list(self._listen(node, nursery, closing))
-                nursery.start_soon(self._lag.measure, name="loop lag")
                 nursery.start_soon(self._notifier.keep_watchdog, name="watchdog")
                 nursery.start_soon(self._look, node, name="look at the node")
                 for record, line in [*_sockets(node), *lines]:
@@ -175,7 +174,10 @@ class Daemon:
             for level, text in self._health.observe(statistics, trio.current_time()):
                 logger.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
             self._notifier.status(", ".join(_good_nodes(statistics)))
-            await trio.sleep(LOOK_EVERY)
+            due = trio.current_time() + LOOK_EVERY
+            await trio.sleep_until(due)
+            now = trio.current_time()
+            self._lag.woke(now - due, now)
 
 
 def _open(settings: DaemonSettings) -> AbstractAsyncContextManager[Node]:

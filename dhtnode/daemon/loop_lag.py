@@ -1,6 +1,6 @@
 """How late tasks wake: the first sign of a machine that is too busy, or of code that blocks.
 
-A task sleeps for a second and measures by how much it overslept.  Every answer of the node waits as
+A task that sleeps for some seconds tells by how much it overslept.  Every answer of the node waits as
 long.  A delay so long that the process was stopped, or the machine asleep (which only a
 `BoottimeClock` shows), counts apart: it is no lack of processor time.
 """
@@ -9,14 +9,11 @@ import logging
 from collections import deque
 from math import inf
 
-import trio
-
 from dhtnode.daemon.status import duration
 
 logger = logging.getLogger(__name__)
 
-PERIOD = 1.0  # seconds between two looks
-REMEMBERED = 60  # looks of which the worst is shown
+REMEMBERED = 12  # looks of which the worst is shown: those of a minute
 WARN_AGAIN_AFTER = 60.0  # seconds
 SUSPENDED_AFTER = 30.0  # seconds of delay
 
@@ -45,14 +42,6 @@ class LoopLag:
     def worst(self) -> float:
         """Return the longest delay of the last minute."""
         return max(self._delays)
-
-    async def measure(self) -> None:
-        """Measure every second until cancelled."""
-        while True:
-            due = trio.current_time() + PERIOD
-            await trio.sleep_until(due)
-            now = trio.current_time()
-            self.woke(now - due, now)
 
     def woke(self, delay: float, now: float) -> None:
         """Record one delay; warn when it is long, at most once a minute."""

@@ -9,7 +9,6 @@ source address and source port all match.
 """
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -100,8 +99,7 @@ class Rpc:
         self._queries = QueryWriter(table.node_id, version=version, read_only=settings.read_only)
         self._transactions = Transactions(random_bytes)
         self._max_pending = settings.max_pending
-        self._wake_at = math.inf
-        self._wakeup = trio.Event()
+        self._expiring = trio.CancelScope()
 
     @property
     def pending(self) -> int:
@@ -135,9 +133,9 @@ class Rpc:
         pending = Pending(transaction_id, source, len(data), now, on_done, on_stall)
         self._transactions.add(pending)
         due = now + (self.times.timeout if on_stall is None else self.times.stall)
-        if due < self._wake_at:
-            self._wake_at = due
-            self._wakeup.set()
+        # Moving the deadline wakes no task; an event would.
+        if due < self._expiring.deadline:
+            self._expiring.deadline = self._next_due()
         self.traffic.queries_sent += 1
         return pending
 
@@ -270,15 +268,16 @@ class Rpc:
         self.events[f"not sent: {reason}"] += 1
         return None
 
+    def _next_due(self) -> float:
+        return self._transactions.next_due(self.times.stall, self.times.timeout)
+
     async def expire(self) -> None:
         """End the queries whose answers are late, or will not come any more, until cancelled."""
         while True:
-            self._wake_at = self._transactions.next_due(self.times.stall, self.times.timeout)
-            self._wakeup = trio.Event()
-            with trio.move_on_at(self._wake_at):
-                await self._wakeup.wait()
+            with trio.CancelScope(deadline=self._next_due()) as self._expiring:
+                await trio.sleep_forever()
             now = trio.current_time()
-            if now - self._wake_at > SUSPENDED_AFTER:
+            if now - self._expiring.deadline > SUSPENDED_AFTER:
                 self.events["stood still"] += 1
                 self._transactions.excuse_all(now - self.times.timeout + GRACE)
             self.end_overdue(now)
