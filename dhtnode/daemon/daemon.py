@@ -169,12 +169,13 @@ class Daemon:
         # The first look sees the outcome of the first attempt to join.
         with trio.move_on_after(LOOK_EVERY):
             await node.wait_joined()
+        now = trio.current_time()
         while True:
             statistics = node.statistics()
-            for level, text in self._health.observe(statistics, trio.current_time()):
+            for level, text in self._health.observe(statistics, now):
                 logger.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
             self._notifier.status(", ".join(_good_nodes(statistics)))
-            due = trio.current_time() + LOOK_EVERY
+            due = now + LOOK_EVERY
             await trio.sleep_until(due)
             now = trio.current_time()
             self._lag.woke(now - due, now)

@@ -44,6 +44,17 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="sendmmsg, recvmms
 
 
 @on_linux
+def test_idle_looks_at_two_daemons_in_three_states(tmp_path):
+    sizes = ("--seconds=0.5", "--settle=0.5", "--load=0.5", f"--against={ROOT}")
+    report, shown = report_of("idle", tmp_path, *sizes)
+    states = ["fresh", "after load", "without a network"]
+    assert [(each["state"], each["daemon"]) for each in report["windows"]] == [
+        (state, daemon) for state in states for daemon in ("ours", "against")
+    ]
+    assert "wake-ups per s" in shown
+
+
+@on_linux
 class TestNode:
     """`python -m benchmarks.node`."""
 
