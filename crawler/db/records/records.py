@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -189,6 +190,7 @@ def epoch_ms(seconds: float) -> int:
     return int(1000 * seconds + 0.0005)
 
 
+@lru_cache(maxsize=256)  # the queries of one moment have one text
 def text_ms(text: str) -> int:
     """Return what `utc_text` has written as tables of many rows hold it."""
     return round(1000 * epoch_seconds(text))
@@ -208,7 +210,11 @@ def client_name(version: bytes | None) -> str | None:
 
 def host_value(address: Address) -> HostValue:
     """Return the host of an address as tables hold it."""
-    host = address.host
+    return _host_value(address.host)
+
+
+@lru_cache(maxsize=4096)  # swarms near each other are measured at the same nodes
+def _host_value(host: str) -> HostValue:
     return host if ":" in host else int.from_bytes(pack_host(host), "big")
 
 

@@ -15,8 +15,8 @@ SHOWN_AS = {
 OF_RUN = "WHERE id BETWEEN ?1 << 32 AND (?1 << 32) + 4294967295"
 """The condition for the rows of run `?1` in `visit_rows`, which lie together."""
 
-FAMILY = "iif(instr(host, ':'), 6, 4)"
-"""The family of a row that has a host."""
+FAMILY = "iif(host < '' OR NOT instr(host, ':'), 4, 6)"
+"""The family of a row that has a host: a number, which is less than any text, or text."""
 
 CLIENT = """iif(
     CAST(substr(version, 1, 2) AS TEXT) GLOB '[0-9A-Za-z][0-9A-Za-z]',
