@@ -1,4 +1,6 @@
-"""Time of every report, of the first page of every table and view, and of every page of `dhtcrawl browse`.
+"""Time of every report and page of a large database, and what a visit costs in bytes and CPU.
+
+Pages are the first one of every table and view, and every page of `dhtcrawl browse`.
 
     python -m benchmarks.large_database [--visits 5000000] [--samples 1000000] [--json FILE]
 
@@ -18,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
 from benchmarks.tools.report import head, new_report, table
@@ -122,27 +124,48 @@ def _replies(number: int) -> Iterator[Observation]:
         yield Observation(NodeId(node_id), address, rank, *filters, 20, version_of(seed), 90.0)
 
 
-def make_database(path: Path, visits: int, samples: int) -> dict[str, float]:
-    """Make the database, and return the seconds that the ends of runs took."""
+def make_database(path: Path, visits: int, samples: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Make the database, and return the seconds that the ends of runs took, and what a visit costs."""
     ends: dict[str, float] = {}
     with CrawlDatabase.open(path) as store:
-        for number in range(CENSUSES):
-            ends["end of a census"] = _add_run(store, "census", census_of(number, visits // CENSUSES))
-        ends["end of a run of samples"] = _add_run(store, "sample", node_samples_of(samples // 5))
+        censuses = [
+            _add_run(store, "census", census_of(number, visits // CENSUSES)) for number in range(CENSUSES)
+        ]
+        pages, page_size = (
+            store.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+        )
+        visit = {
+            "bytes": pages * page_size / visits,
+            "write_us": 1e6 * sum(cost.write for cost in censuses) / visits,
+            "end_us": 1e6 * sum(cost.end for cost in censuses) / visits,
+        }
+        ends["end of a census"] = censuses[-1].seconds
+        ends["end of a run of samples"] = _add_run(store, "sample", node_samples_of(samples // 5)).seconds
         swarms = samples // ROUNDS
         measured = (sample_of(number, swarms) for number in range(samples))
-        ends["end of a run of scrapes"] = _add_run(store, "scrape", measured)
-    return ends
+        ends["end of a run of scrapes"] = _add_run(store, "scrape", measured).seconds
+    return ends, visit
 
 
-def _add_run(store: CrawlDatabase, command: str, records: Iterator[Record]) -> float:
-    """Write a run, and return the seconds that its end took."""
+class RunCost(NamedTuple):
+    """The CPU seconds of writing a run and of its end, and the seconds that the end took."""
+
+    write: float
+    end: float
+    seconds: float
+
+
+def _add_run(store: CrawlDatabase, command: str, records: Iterator[Record]) -> RunCost:
+    """Write a run, and return what that cost."""
     run_id = store.runs.begin(command, {}, "0.1.0", utc_text(T0))
+    write = 0.0
     while batch := list(islice(records, 1 if command == "sample" else BATCH)):
+        began = time.process_time()
         store.write(run_id, batch)
-    began = time.perf_counter()
+        write += time.process_time() - began
+    began, began_at = time.process_time(), time.perf_counter()
     store.runs.finish(run_id, RunStatus.FINISHED, utc_text(T0 + 3600))
-    return time.perf_counter() - began
+    return RunCost(write, time.process_time() - began, time.perf_counter() - began_at)
 
 
 def time_all(path: Path) -> dict[str, float]:
@@ -185,13 +208,18 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with TemporaryDirectory(prefix="large_database") as folder:
         path = Path(folder) / "large.db"
         began = time.perf_counter()
-        ends = make_database(path, options.visits, options.samples)
+        ends, visit = make_database(path, options.visits, options.samples)
         made_in = time.perf_counter() - began
         seconds = time_all(path) | time_browsing(path)
-        report |= {"bytes": path.stat().st_size, "made_in": made_in, "ends": ends, "seconds": seconds}
+        report |= {"bytes": path.stat().st_size, "made_in": made_in, "visit": visit}
+        report |= {"ends": ends, "seconds": seconds}
     print(head(report))
     size = report["bytes"] / 1e9
-    print(f"{options.visits} visits, {options.samples} samples: {size:.2f} GB, made in {made_in:.0f} s\n")
+    print(f"{options.visits} visits, {options.samples} samples: {size:.2f} GB, made in {made_in:.0f} s")
+    print(
+        f"A visit takes {visit['bytes']:.0f} bytes with its node, {visit['write_us']:.1f} us of CPU to write"
+        f" and {visit['end_us']:.1f} us at the end of its census.\n"
+    )
     rows = [[name, f"{taken:.2f}"] for name, taken in (seconds | ends).items()]
     print(table(["", "seconds"], rows))
     return report

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from crawler.cli.main import main as dhtcrawl
+from crawler.core.visit import VisitMark
 from crawler.db.schema.columns import TABLES, ColumnText, TableText
 from dhtnode.cli.main import main as dhtnode
 from dhtnode.swarm import METHODS, Mark
@@ -81,6 +82,8 @@ def table_reference() -> str:
         (name, f"{method.meaning[0].upper()}{method.meaning[1:]}.") for name, method in METHODS.items()
     ]
     sections = [*map(table_section, TABLES.values())]
+    visit_marks = [(mark.value, f"The node {mark.meaning}.") for mark in VisitMark]
+    sections += [words_section("Marks of visits and node_samples", visit_marks)]
     sections += [words_section("Marks of scrape_replies", marks)]
     sections += [words_section("Methods of swarm_samples and swarm_estimates", methods)]
     return "\n".join([TABLE_HEAD, *sections])

@@ -22,7 +22,7 @@ class VisitMark(StrEnum):
     OVERSIZED = "oversized", f"returned more than {OVERSIZED} contacts in one answer"
     UNUSABLE_CONTACTS = (
         "unusable-contacts",
-        "more than half of the contacts in an answer cannot exist: private addresses, port 0",
+        "returned contacts of which more than half cannot exist: private addresses, port 0",
     )
     IMPOSSIBLY_CLOSE = (
         "impossibly-close",

@@ -1,1 +1,5 @@
 """The SQLite database: its schema, one module for each family of tables, writer and reader."""
+
+from dhtnode.lazy_names import names_of_stub
+
+__getattr__, __dir__, __all__ = names_of_stub(__name__, __file__)

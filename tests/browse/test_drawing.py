@@ -25,6 +25,14 @@ def test_scale_holds_every_value_and_its_ticks(values, kind, zero):
     assert 1 <= len(ticks) <= 12
 
 
+def test_logarithmic_scale_has_a_round_value_beside_any_number():
+    """Between 2 and 5 the step is the largest: 2.5 times."""
+    for tenths in range(10, 100):
+        scale = scale_of("log", [tenths / 10], 0.0, 1.0)
+        assert (scale.low, scale.high) == pytest.approx((tenths / 16, tenths * 0.16))
+        assert any(tick.value in (1, 2, 5, 10) for tick in scale.ticks())
+
+
 @pytest.mark.parametrize(
     ("seconds", "texts"),
     [

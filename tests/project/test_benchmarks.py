@@ -447,3 +447,4 @@ class TestLargeDatabase:
         assert {"report", *(f"report {name}" for name in REPORTS)} <= timed
         assert TABLES.keys() <= timed
         assert printed.count("| end of ") == 3
+        assert report["visit"].keys() == {"bytes", "write_us", "end_us"}
