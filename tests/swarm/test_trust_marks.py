@@ -70,6 +70,12 @@ def test_seeds_that_are_leechers_are_marked():
     assert marks([reply_of(9, invented | a_few, a_few, ())]) == ((),)
 
 
+def test_seeds_share_bits_with_many_leechers_by_chance():
+    random = Random(1)
+    replies = [reply_of(9, random_filter(12, random), random_filter(3000, random), ()) for _ in range(50)]
+    assert {marks([reply]) for reply in replies} == {((),)}
+
+
 def test_names_that_are_not_in_the_filters_are_marked():
     teller = next(reply for reply in honest(40) if reply.peers and reply.seeds_filter)
 
