@@ -92,7 +92,6 @@ def test_quantile_of_gamma_is_the_inverse_of_the_tail(shape, share):
 def test_beta_is_symmetric(a, b, x):
     """What lies below x for (a, b) lies above 1 - x for (b, a)."""
     below, above = beta_tails(a, b, x, 1 - x)
-
     assert beta_tails(b, a, 1 - x, x) == (
         pytest.approx(above, rel=1e-9, abs=1e-300),
         pytest.approx(below, rel=1e-9, abs=1e-300),

@@ -71,7 +71,6 @@ class TestPopulation:
     def test_by_hand(self):
         """Four nodes, two visited, that store 30 and 10; held twice each where looked up."""
         size = population([SampledNode(30, (2,)), SampledNode(10, (2,))], NetworkSize(4, 4, 4, 0))
-
         assert size.estimate == pytest.approx(4 * 20 / 2)
         # Half of the nodes are missing; their variance of 200 over 2 nodes and the mean of 20 squared.
         assert size.variance / size.estimate**2 == pytest.approx(0.5 * 200 / 2 / 400)

@@ -8,12 +8,7 @@ import pytest
 
 from benchmarks.sizes.__main__ import measure
 from benchmarks.sizes.model import Crawl, ModelNetwork, SizeModel
-from crawler.analysis.crawl_size import (
-    CrawlCounts,
-    OutsideNamings,
-    extrapolated,
-    size_from_crawl,
-)
+from crawler.analysis.crawl_size import CrawlCounts, OutsideNamings, extrapolated, size_from_crawl
 from crawler.analysis.distance_size import (
     Distances,
     kth_distance,
@@ -125,7 +120,6 @@ class TestCrawl:
     def test_of_two_families_adds_sizes_and_variances(self):
         one = size_from_crawl(COUNTS).size
         both = joint_size([one, one])
-
         assert both.estimate == pytest.approx(2 * one.estimate)
         assert both.variance == pytest.approx(2 * one.variance)
         assert both.counted == 2000
@@ -182,7 +176,6 @@ class TestUnnamed:
             size_from_crawl(COUNTS),
             size_from_crawl(counts(outside=OutsideNamings((30, 40, 80, 120), 3))),
         )
-
         assert together.lost == alone.lost
         assert together.unnamed > 1.5 * alone.unnamed
         assert together.size.variance > 2 * alone.size.variance
@@ -219,7 +212,6 @@ class TestDistances:
         """A sum of L distances: chi2(2Lk) / 2S, and (Lk - 1) / S."""
         values = tuple(Random(1).gammavariate(8, 1e-9) for _ in range(50))
         size, total = size_from_distances(Distances(values, 8)), sum(values)
-
         assert size.estimate == pytest.approx(399 / total)
         assert size.low == pytest.approx(gamma_quantile(400, 0.025) / total, rel=1e-6)
         assert size.high == pytest.approx(gamma_quantile(400, 0.975) / total, rel=1e-6)
@@ -255,7 +247,6 @@ class TestDistances:
         random = Random(3)
         values = [random.gammavariate(8, 1e-4) for _ in range(57)]
         polluted = Distances((*values, 0.3, 0.2, 0.4), 8)
-
         assert size_from_distances(polluted).high < 6000
         clean = size_from_median(Distances(tuple(values), 8)).estimate
         assert size_from_median(polluted).estimate == pytest.approx(clean, rel=0.05)
@@ -268,7 +259,6 @@ class TestDistances:
             size(polluted).estimate / size(honest).estimate
             for size in (size_from_distances, size_from_median)
         )
-
         assert 1 < by_median < by_sum
 
     def test_median_of_few_distances_has_no_interval(self):

@@ -96,7 +96,6 @@ def test_wilson_intervals_are_those_of_the_literature():
 def test_seen_shares_are_those_of_the_law():
     """An exponential law, where all integrals are known, and its spacing by hand."""
     law = Weibull(100.0, 1.0)
-
     assert law.mean == pytest.approx(100.0)
     assert law.survival(50.0) == pytest.approx(exp(-0.5))
     assert law.uptime_tail(50.0) == pytest.approx(exp(-0.5))
@@ -155,7 +154,6 @@ def test_lengths_taken_at_their_middle_would_mislead():
     times = [number * HOUR for number in range(49)]
     stays = [stay for each in simulate(law, 49, HOUR, 40, 3) for stay in stays_of(each, times)]
     middles = [stay.midpoint for stay in stays if stay.midpoint < inf]
-
     fit = fit_weibull(stays)
     assert mean(middles) > 1.5 * law.mean
     assert fit.mean_low <= law.mean <= fit.mean_high

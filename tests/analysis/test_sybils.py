@@ -69,9 +69,7 @@ class TestHosts:
         ids = {f"198.18.0.{number}": 1 for number in range(200)}
         ids |= {f"198.18.1.{number}": 2 for number in range(20)} | {"198.18.2.1": 3}
         ids |= {"198.19.0.1": 40, "198.19.0.2": 6}
-
         many, some = crowded(ids)
-
         assert (many.subject, many.score, many.is_suspect) == ("198.19.0.1", 40, True)
         assert (some.subject, some.score) == ("198.19.0.2", 6)
         assert many.p_value < some.p_value

@@ -104,7 +104,6 @@ async def test_find_node_finds_the_true_closest(host: str) -> None:
         open_node(bootstrap=testnet.bootstrap) as node,
     ):
         found = await node.find_node(SWARM)
-
         assert [Contact(one.node_id, one.address) for one in found if one.node_id != node.node_id] == closest(
             testnet, SWARM
         )
@@ -140,9 +139,7 @@ async def test_implied_port_is_the_one_we_send_from(testnet: Testnet, node: Node
 async def test_scrape_measures_a_swarm_of_known_size(testnet: Testnet, node: Node) -> None:
     """To a few percent: each of the 8 closest nodes holds another share of it."""
     swarm = testnet.place_swarm(SWARM, seeds=120, leechers=80)
-
     scrape = await node.scrape(SWARM)
-
     estimate = scrape.estimate
     assert estimate.peers == pytest.approx(swarm.peers, rel=0.15)
     assert (estimate.saturated, scrape.nodes_answered, estimate.nodes_with_filters) == (False, 8, 8)
@@ -157,11 +154,9 @@ async def test_unknown_swarm_is_empty(testnet: Testnet, node: Node) -> None:
 
 async def test_lookup_ends_when_the_reader_leaves(testnet: Testnet, node: Node) -> None:
     testnet.place_swarm(SWARM, seeds=20, leechers=20)
-
     async with node.get_peers(SWARM) as peers:
         first = await anext(peers)
     await trio.testing.wait_all_tasks_blocked()
-
     assert first.host.startswith("198.1")
     assert [endpoint.pending for endpoint in node.statistics().sockets] == [0]
 
@@ -222,14 +217,12 @@ async def test_address_that_cannot_be_asked_is_told() -> None:
         for address in ("[::1]:6881", "8.8.8.8:6881", "127.0.0.1:0"):
             with pytest.raises(QueryNotSent):
                 await node.ping(address)
-
         with pytest.raises(ValueError, match="not an IP address"):
             await node.ping("localhost:6881")
 
 
 async def test_name_is_resolved_to_an_address_that_can_be_queried(testnet: Testnet, node: Node) -> None:
     (host, port), *_ = testnet.nodes[0].addresses
-
     assert await node.resolve(f"localhost:{port}") == (host, port)
     with pytest.raises(NotJoined, match="no such host"):
         await node.resolve("[2001:db8::1]:6881")
@@ -323,7 +316,6 @@ async def test_closed_node_leaves_nothing_behind(testnet: Testnet) -> None:
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with open_node(bootstrap=testnet.bootstrap) as node:
         address = node.addresses[0]
-
     after = trio.lowlevel.current_statistics().tasks_living
     open_udp_socket(address).close()
     assert after == tasks
@@ -342,7 +334,6 @@ async def test_busy_port_is_told() -> None:
         with pytest.raises(AddressInUse):
             async with open_node(listen=[free.address, node.addresses[0]]):
                 pass
-
         open_udp_socket(free.address).close()
 
 
@@ -394,7 +385,6 @@ async def test_public_torrent_stands_for_its_info_hash(node: Node, testnet: Test
     async with node.get_peers(torrent) as peers:
         found = [peer async for peer in peers]
     measured = await node.scrape(torrent)
-
     assert (announced.info_hash, len(announced.announced_to)) == (SWARM, 8)
     assert found == [Address("127.0.0.1", 7)]
     assert (measured.info_hash, measured.estimate.peers) == (SWARM, 1)

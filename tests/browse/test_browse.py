@@ -79,7 +79,6 @@ def test_what_would_be_fetched_is_seen():
 
 def test_front_page_names_every_question_and_table(fetch):
     page = unescape(fetch("/")[1])
-
     assert heading(page) == "A crawl of the BitTorrent DHT"
     for query in QUERIES.values():
         assert query.title in page
@@ -92,7 +91,6 @@ def test_front_page_names_every_question_and_table(fetch):
 def test_table_says_what_it_holds(fetch, name):
     status, page = fetch(f"/{DATABASE}/{name}")
     text = unescape(page)
-
     assert status == 200
     assert heading(page).partition(" (view)")[0] == name.replace("_", " ").capitalize()
     assert TABLES[name].meaning in text
@@ -107,7 +105,6 @@ def test_question_is_answered(fetch, name):
     path = f"/{DATABASE}/{name}.json{values.get(name, '?')}&_shape=array"
     status, text = fetch(path)
     records = json.loads(text)
-
     assert status == 200
     assert bool(records) == (name not in {"watched", "dead"})  # no swarm is on a watch here
     assert heading(fetch(f"/{DATABASE}/{name}")[1]) == QUERIES[name].title
@@ -142,7 +139,6 @@ def test_large_tables_have_no_facets_and_only_quick_orders(database, monkeypatch
     monkeypatch.setattr("crawler.browse.metadata.LARGE", 15)
     with open_reading(database) as db:
         tables = metadata_of(db)["databases"][DATABASE]["tables"]
-
     assert "facets" not in tables["visits"]
     assert tables["visits"]["sortable_columns"] == []
     assert "facets" not in tables["suspect_nodes"]
@@ -188,7 +184,6 @@ def marks(drawing):
 def test_dashboard_draws_every_plot(fetch):
     page = fetch(PLOTS)[1]
     drawn = dict(zip(DASHBOARD, drawings(page), strict=True))
-
     assert marks(drawn["network-size"]) == ["run 1, 2025-06-15T15:06:40.000Z: 15 (14 to 18) nodes"]
     assert marks(drawn["clients"])[0] == "LT: 12 nodes, 85.71 %"
     assert marks(drawn["outcomes"])[1] == "sample v4: unsupported: 3 queries, 21.43 %, 0 with marks"
@@ -199,7 +194,6 @@ def test_dashboard_draws_every_plot(fetch):
 
 def test_dashboard_of_a_run(fetch):
     census, page = fetch(f"{PLOTS}?run=1")[1], fetch(f"{PLOTS}?run=2")[1]
-
     assert "visit v4: answered: 14 queries, 70.0 %, 1 with marks" in marks(drawings(census)[2])
     assert "Nothing to draw" in page
     assert len(drawings(page)) == 1
@@ -335,9 +329,7 @@ def test_browser_is_opened_at_the_address(database, monkeypatch, is_there, stder
     opened = []
     monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or is_there)
     monkeypatch.setattr("crawler.browse.serving._serve", announcing)
-
     ended = run_here([str(database), "--port=0", "--open"])
-
     assert (ended.status, ended.stderr) == (0, stderr)
     assert ended.stdout == f"serving {database} on {opened[0]}\n"
 

@@ -18,7 +18,6 @@ def test_scale_holds_every_value_and_its_ticks(values, kind, zero):
     values = [value if kind == "linear" else 10 ** (value / 1e11) for value in values]
     scale = scale_of(kind, values, 0.0, 100.0, zero=zero)
     ticks = [tick.value for tick in scale.ticks()]
-
     assert all(0.0 <= scale.place(value) <= 100.0 for value in [*values, *ticks])
     assert [scale.place(value) for value in sorted(values)] == sorted(map(scale.place, values))
     assert all(scale.low <= tick <= scale.high for tick in ticks)

@@ -33,7 +33,6 @@ def test_history_of_a_swarm_is_drawn(address, tmp_path):
     """With six marks and three lines between them; and as a picture of the size asked for."""
     page = html_of(f"{address}/-/plots/swarm/{LARGE.hex()}")
     take_picture(f"{address}/-/plots/swarm/{LARGE.hex()}", tmp_path / "swarm.png", (900, 600))
-
     assert len(re.findall("<g><title>", page)) == 6
     assert len(re.findall("<polyline", page)) == 3
     assert struct.unpack(">II", (tmp_path / "swarm.png").read_bytes()[16:24]) == (900, 600)

@@ -116,7 +116,6 @@ def test_ping_resolves_names(network):
 
 def test_ping_without_json_is_a_line_for_people(network):
     ended = run_command("dhtnode", "ping", network.bootstrap[0])
-
     assert (ended.status, ended.stderr) == (0, "")
     assert re.fullmatch(
         rf"[0-9a-f]{{40}}  {network.bootstrap[0]}  [0-9.]+ ms  DN 0001  sees us as 127\.0\.0\.1:\d+\n",
@@ -131,7 +130,6 @@ def test_package_runs_as_a_module(program):
         subprocess.run([*command, "--version"], check=True, capture_output=True, text=True).stdout
         for command in ([sys.executable, "-m", program], [PROGRAMS / script])
     ]
-
     assert told[0] == told[1] == f"{script}, version 0.1.0\n"
 
 
@@ -161,7 +159,6 @@ def test_find_node_without_json_prints_a_line_per_node(network):
 def test_get_peers_prints_each_peer_once(network, as_json):
     options = ["--json"] if as_json else []
     ended = run_command("dhtnode", "get-peers", SMALL, *network.options, *options)
-
     if as_json:
         assert {tuple(record) for record in ended.records} == {("address",)}
     lines = [record["address"] for record in ended.records] if as_json else ended.stdout.splitlines()
@@ -210,7 +207,6 @@ def test_get_peers_with_something_found_is_done_when_time_runs_out():
             values = (bytes([198, 18, 0, 7, 26, 225]),)
             helpful.respond(query, asker, silent.contact, values=values, token=b"t")
             ended = process.wait()
-
     assert (ended.status, ended.stdout, ended.stderr) == (0, "198.18.0.7:6881\n", "")
 
 
@@ -220,7 +216,6 @@ def test_announced_peer_is_found(changing_network):
         "dhtnode", "announce", info_hash, "--port", "5555", *changing_network.options, "--json"
     )
     found = run_command("dhtnode", "get-peers", info_hash, *changing_network.options, "--json")
-
     assert (announced.status, announced.stderr) == (0, "")
     assert announced.records == [{"info_hash": info_hash, "port": 5555, "announced_to": 8}]
     assert found.records == [{"address": "127.0.0.1:5555"}]
@@ -246,7 +241,6 @@ def test_implied_port_is_the_one_that_we_asked_from(changing_network):
     options = ["--port", "5", "--implied-port", *changing_network.options]
     ended = run_command("dhtnode", "announce", info_hash, *options)
     (peer,) = run_command("dhtnode", "get-peers", info_hash, *changing_network.options).stdout.split()
-
     host, port = peer.split(":")
     assert (ended.status, host) == (0, "127.0.0.1")
     assert int(port) > 1023
@@ -270,7 +264,6 @@ def test_scrape_states_an_interval_that_holds_the_truth(network):
 
 def test_scrape_without_json_is_a_line_for_people(network):
     ended = run_command("dhtnode", "scrape", SMALL, *network.options)
-
     assert (ended.status, ended.stderr) == (0, "")
     assert ended.stdout == (
         f"{SMALL} 7 peers (7 to 7): 3 seeds (3 to 3), 4 leechers (4 to 4);"
@@ -307,7 +300,6 @@ def test_signal_right_after_the_line_ends_the_node_well(tmp_path):
             process.read_line()
             process.signal(signal.SIGTERM)
             ended = process.wait()
-
         assert (ended.status, ended.stderr) == (0, "")
 
 
@@ -345,7 +337,6 @@ def test_node_prints_its_sockets_as_json():
         record = json.loads(process.read_line())
         process.signal(signal.SIGINT)
         assert process.wait().status == 0
-
     assert list(record) == ["listening", "node_id"]
     assert LISTENING.fullmatch(f"listening {record['listening']} id={record['node_id']}")
 
@@ -356,7 +347,6 @@ def test_node_listens_on_one_address_of_each_family():
         lines = [process.read_line(), process.read_line()]
         process.signal(signal.SIGTERM)
         ended = process.wait()
-
     node_id = lines[0][-40:]
     assert LISTENING.fullmatch(lines[0])
     assert re.fullmatch(rf"listening \[::1\]:\d+ id={node_id}", lines[1])
@@ -390,7 +380,6 @@ def test_network_prints_three_bootstrap_nodes():
         lines = [process.read_line() for _ in range(3)]
         process.close_stdin()
         ended = process.wait()
-
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+", line) for line in lines)
     assert len(set(lines)) == 3
     assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
@@ -402,7 +391,6 @@ def test_network_stops_on_a_signal(number):
         record = json.loads(process.read_line())
         process.signal(number)
         ended = process.wait()
-
     assert (list(record), record["nodes"]) == (["bootstrap", "nodes"], 2)
     assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
 
@@ -454,7 +442,6 @@ def test_busy_port_is_named():
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         ended = run_command("dhtnode", "run", "--listen", address, "--no-default-bootstrap")
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == f"dhtnode: {address} is in use by another program"
 
@@ -465,7 +452,6 @@ def test_busy_port_of_the_second_socket_is_named():
         taken.bind(("::1", 0))
         address = f"[::1]:{taken.getsockname()[1]}"
         ended = run_command("dhtnode", "run", *LOOPBACK, "--listen", address)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == f"dhtnode: {address} is in use by another program"
 
@@ -547,7 +533,6 @@ def test_interrupt_is_one_line_and_status_130(command):
         silent.receive()
         process.signal(signal.SIGINT)
         ended = process.wait()
-
     assert (ended.status, ended.stdout, ended.error) == (130, "", "dhtnode: interrupted")
 
 

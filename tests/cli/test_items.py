@@ -90,7 +90,6 @@ def test_signed_text_can_be_replaced_by_its_owner(dhtnode, tmp_path):
     first = dhtnode("put", "one", "--key", "key", "--json")
     second = put(dhtnode, "two", "--key", "key")
     got = dhtnode("get", second["public_key"], "--json")
-
     assert first.error == "key: a new key"
     assert [first.records[0]["seq"], second["seq"]] == [1, 2]
     assert first.records[0]["target"] == second["target"]
@@ -102,7 +101,6 @@ def test_salt_makes_another_item_of_the_same_key(dhtnode):
     plain = put(dhtnode, "plain", "--key", "key")
     salted = put(dhtnode, "salted", "--key", "key", "--salt", "s")
     key = plain["public_key"]
-
     assert dhtnode("get", key).stdout == "plain\n"
     assert dhtnode("get", key, "--salt", "s").stdout == "salted\n"
     assert dhtnode("get", salted["target"], "--salt", "s").stdout == "salted\n"
@@ -117,7 +115,6 @@ def test_link_to_a_torrent_that_changes_leads_to_its_info_hash(network, dhtnode,
         item = MutableItem.sign(SEED, {b"ih": bytes([number]) * 20}, seq=number, salt=salt)
         trio.run(put_item, network, item)
     text, record = dhtnode("get", link), dhtnode("get", link, "--json")
-
     assert (text.status, text.stdout, text.stderr) == (0, "02" * 20 + "\n", "")
     assert (record.records[0]["info_hash"], record.records[0]["seq"]) == ("02" * 20, 2)
 

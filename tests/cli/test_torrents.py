@@ -79,7 +79,6 @@ def test_peer_of_a_file_is_announced(tmp_path):
     with running_testnet(5) as changing:
         ended = run_command("dhtnode", "announce", path, "--port", "7", *changing.options)
         found = run_command("dhtnode", "get-peers", INFO_HASH, *changing.options)
-
     assert ended.stdout == f"{INFO_HASH} port 7 announced to 5 nodes\n"
     assert found.stdout == "127.0.0.1:7\n"
 

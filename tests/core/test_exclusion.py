@@ -21,7 +21,6 @@ IPV6 = CompactContacts(Family.IPV6, Scope.PUBLIC)
 def test_zone_covers_the_ids_with_its_prefix(bits, node_id, seed):
     zone = Zone(int.from_bytes(node_id[:4], "big") >> 32 - bits, bits)
     drawn = zone.random_id(Random(seed))
-
     assert zone.covers(node_id)
     assert zone.covers(drawn)
     assert shared_prefix_bits(node_id, drawn) >= bits

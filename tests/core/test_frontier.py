@@ -114,7 +114,6 @@ def test_deferred_contact_comes_back_when_it_is_due():
     frontier = filled(1, 2)
     ((number, _),) = frontier.take(0.0, 1)
     frontier.defer(number, 5.0)
-
     assert frontier.next_due() == 5.0
     assert take(frontier, 4.9, 9) == [contact(2)]
     assert take(frontier, 5.0, 9) == [contact(1)]

@@ -69,9 +69,7 @@ def test_queries_stay_within_the_rate_over_any_window(length):
     The answers to what one burst asked may be awaited when the next begins, so there are two bursts.
     """
     settings = CrawlSettings(rate=20.0, new_endpoints_rate=1000.0)
-
     times = [time for time, _ in crawl(settings, hosts=250, seconds=20.0)]
-
     assert most_in_a_window(times, length) <= 2 * 20 + 20 * length
 
 
@@ -87,7 +85,6 @@ def test_one_host_gets_no_more_than_its_own_rate(length):
     times: dict[int, list[float]] = {}
     for time, host in crawl(settings, hosts=3, seconds=40.0, ports=600):
         times.setdefault(host, []).append(time)
-
     assert sorted(times) == [0, 1, 2]
     for host, its_times in times.items():
         assert most_in_a_window(its_times, length) <= 5 + length, host
@@ -126,7 +123,6 @@ def test_wait_time_is_as_long_as_it_says():
     while pace.wait_time(0.0) == 0:
         pace.start_visit(HERE, 0.0)
     wait = pace.wait_time(0.0)
-
     assert pace.wait_time(wait - 0.01) > 0
     assert pace.wait_time(wait + 0.01) == 0
 
@@ -137,7 +133,6 @@ def test_rate_of_zero_lifts_every_limit():
         pace.start_visit(HERE, 0.0)
         pace.count_second(0.0)
         pace.count_query(HERE, 0.0)
-
     assert (pace.wait_time(0.0), pace.host_wait_time(HERE, 0.0)) == (0.0, 0.0)
 
 
@@ -154,7 +149,6 @@ def test_host_that_refuses_is_left_alone_for_a_minute():
     pace = Pace(CrawlSettings(), 0.0)
     pace.start_visit(HERE, 0.0)
     pace.back_off(HERE, 0.1)
-
     assert pace.host_wait_time(HERE, 50.0) > 0
     assert pace.host_wait_time(HERE, 61.0) == 0
     assert pace.host_wait_time(endpoint(2), 0.1) == 0
@@ -168,7 +162,6 @@ def test_hosts_remembered_are_bounded_and_the_one_used_last_stays(monkeypatch):
     for number in range(100, 200):
         pace.start_visit(endpoint(number), 0.0)
         assert pace.host_wait_time(HERE, 0.0) > 0
-
     assert len(pace._hosts) == 3
 
 

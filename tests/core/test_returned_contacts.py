@@ -67,7 +67,6 @@ def test_only_contacts_that_may_be_visited_are_used(family):
     scene = Scene(family)
     visit, hosts = scene.visit(1), [*PUBLIC[family], *SPECIAL[family]]
     scene.record(visit, *map(scene.contact, hosts), scene.contact(hosts[0], port=0))
-
     assert scene.queued() == PUBLIC[family]
     assert (visit.contacts, visit.new_contacts) == (len(hosts) + 1, len(PUBLIC[family]))
     assert visit.unusable == len(SPECIAL[family]) + 1

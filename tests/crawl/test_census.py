@@ -173,10 +173,8 @@ async def test_census_finds_all_despite_loss(new_network, autojump_clock):
     network = new_network(4, loss=0.1)
     async with network.open_nodes(40) as nodes, open_crawl(network, through=nodes[0].addresses) as opened:
         session, store = opened
-
         progress = await take_census(session, UNLIMITED, Random(1))
         await wait_written(session)
-
         assert outcomes_by_node(store).keys() == {node.node_id for node in nodes}
         assert progress.outcomes[Outcome.ANSWERED] >= 36
 
@@ -187,7 +185,6 @@ async def test_census_without_a_way_in_fails(autojump_clock):
     async with open_crawl(network, through=[Address(network.host(7), 6881)]) as (session, store):
         with pytest.raises(NotJoined):
             await take_census(session, UNLIMITED, Random(1))
-
         assert store.rows("visits") == []
 
 
@@ -247,9 +244,7 @@ async def test_contact_that_may_not_be_asked_is_not_taken(autojump_clock):
     network = RecordingNetwork(seed=6)
     async with open_crawl(network) as (session, _store):
         engine = engine_of(session)
-
         assert engine.add(Contact(NodeId(b"f" * 20), Address("10.0.0.1", 6881))) is False
-
         assert (await engine.run()).frontier.sighted == 0
         assert network.by_crawler == []
 
@@ -316,9 +311,7 @@ async def test_crawl_keeps_its_pace(autojump_clock):
         engine = engine_of(session, CrawlSettings(rate=4.0, new_endpoints_rate=100.0))
         for node in nodes:
             engine.add(Contact(node.node_id, node.addresses[0]))
-
         progress = await engine.run()
-
         assert progress.queries == len(network.by_crawler) == 120
         assert progress.queries <= 2 * 4 + 4 * progress.seconds
 

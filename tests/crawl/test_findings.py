@@ -301,7 +301,6 @@ def test_one_machine_full_of_nodes_is_no_alarm(store, host):
     store.write(run_id, visits)
     tally = Tally(Counter({Sighting(ANSWERED, 7, (True, True), False): 50}), 50, 50, 50)
     family = Address(host, 1).family
-
     assert compute_findings(store, run_id, {family: tally}, WHOLE, Random(1)).tests == ()
 
 

@@ -59,7 +59,6 @@ def test_only_nodes_that_answered_count():
     held, third = InDegrees(), 3 << 30
     held.add(numbers(0, 1), words(1 ^ third, 2 ^ third))
     held.add(numbers(2), words(third ^ 2 << 30))
-
     # Two nodes, each alone in its half, and the second named from within.
     assert held.outside(numbers(0, 2), words(1, third), 16) == OutsideNamings((1, 0, 0, 0), 1)
     assert held.outside(numbers(), words(), 8) == OutsideNamings((0, 0, 0, 0), 1)

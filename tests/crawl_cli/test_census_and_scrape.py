@@ -99,7 +99,6 @@ def runs(database):
 
 def test_scrape_prints_what_dhtnode_scrape_prints(network, database):
     ended = run_command(*SCRAPE, database, *SIZES, *network.options, "--json")
-
     records = {record["info_hash"]: record for record in ended.records}
     assert (ended.status, ended.stderr) == (0, looked_up(len(SIZES)))
     assert {tuple(record) for record in ended.records} == {tuple(SCRAPE_KEYS)}
@@ -134,7 +133,6 @@ def test_latest_swarms_reads_well_with_sqlite_utils(network, database):
     for _ in range(2):
         run_command(*SCRAPE, database, *SIZES, *network.options)
     shown = run_command("sqlite-utils", "rows", database, "latest_swarms")
-
     assert shown.status == 0
     assert {row["info_hash"] for row in json.loads(shown.stdout)} == SIZES.keys()
     assert len(records(database, "SELECT * FROM swarm_samples")) == 2 * len(SIZES)
@@ -157,7 +155,6 @@ def test_no_address_of_a_peer_is_in_the_database(network, database):
 
 def test_scrape_without_json_prints_a_line_for_people(network, database):
     ended = run_command(*SCRAPE, database, "11" * 20, *network.options)
-
     assert (ended.status, ended.stderr) == (0, looked_up(1))
     assert ended.stdout == (
         f"{'11' * 20} 7 peers (7 to 7): 3 seeds (3 to 3), 4 leechers (4 to 4);"
@@ -234,7 +231,6 @@ def test_census_visits_every_node_of_the_network(network, database, options):
 
 def test_census_without_json_is_a_line_for_people(network, database):
     ended = run_command("dhtcrawl", "census", "--db", database, *network.options)
-
     assert (ended.status, ended.stderr) == (0, "")
     assert re.fullmatch(
         rf"census: {NODES} endpoints sighted, {NODES} answered, 0 visits without answer,"
@@ -247,7 +243,6 @@ def test_census_without_json_is_a_line_for_people(network, database):
 def test_sample_finds_its_way_into_a_network_on_loopback(network, database):
     run_command("dhtcrawl", "census", "--db", database, *network.options)
     ended = run_command("dhtcrawl", "sample", "--db", database, "--rate", "0", "--json")
-
     (record,) = ended.records
     assert (ended.status, ended.stderr) == (0, "")
     assert (record["sighted"], record["sampled"]) == (NODES, NODES)
@@ -322,7 +317,6 @@ def test_file_that_is_no_database_is_left_alone(tmp_path, arguments):
     path = tmp_path / "letter.txt"
     path.write_text("Dear reader,\n" * 500)
     ended = run_command("dhtcrawl", *arguments, path)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == f"dhtcrawl: {path}: is not a SQLite database"
     assert path.read_text() == "Dear reader,\n" * 500
@@ -334,7 +328,6 @@ def test_database_of_another_program_is_left_alone(database):
         connection.execute("CREATE TABLE letters (text)")
     before = database.read_bytes()
     ended = run_command("dhtcrawl", "census", "--db", database)
-
     assert (ended.status, ended.error) == (1, f"dhtcrawl: {database}: is a database of another program")
     assert database.read_bytes() == before
 
@@ -344,7 +337,6 @@ def test_locked_database_is_named(database):
         connection.execute("BEGIN EXCLUSIVE")
         connection.execute("CREATE TABLE runs (id)")
         ended = run_command("dhtcrawl", "census", "--db", database)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == f"dhtcrawl: {database}: is locked by another process"
 
@@ -390,7 +382,6 @@ def test_time_that_runs_out_is_status_1(database, command):
     with FakeNode() as silent:
         options = ["--db", database, "--bootstrap", str(silent.address), "--timeout", "0.5"]
         ended = run_command("dhtcrawl", *command, *options)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error.startswith("dhtcrawl: ")
     assert runs(database) == [(command[0], "interrupted")]

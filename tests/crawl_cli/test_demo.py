@@ -34,7 +34,6 @@ def test_demo_is_as_large_as_promised():
 
 def test_demo_table_shows_the_truth_within_the_interval(demo):
     _, ended = demo
-
     lines = re.findall(r"│ *([0-9a-f]+)\.\.\. *│ *(\d+) *│ *(\d+) *│ *(\d+) to (\d+) *│", ended.stdout)
     within = [low <= true <= high for _, true, _, low, high in (map(to_number, line) for line in lines)]
     assert sorted(int(line[1]) for line in lines) == sorted(SIZES)
@@ -78,7 +77,6 @@ def test_what_the_demo_says_next_works(demo):
     _, ended = demo
     (line,) = re.findall(r"sqlite-utils (rows .* --table)", ended.stdout)
     shown = run_command("sqlite-utils", *line.split())
-
     assert shown.status == 0
     assert len(shown.stdout.splitlines()) == 2 + len(SIZES)
     assert {"info_hash", "peers", "peers_low", "peers_high"} <= set(shown.stdout.split("\n")[0].split())
@@ -111,5 +109,4 @@ def test_demo_with_the_same_seed_shows_the_same_swarms(small_demos):
         [(each["info_hash"], each["true_seeds"], each["true_peers"]) for each in ended.records]
         for ended in demos
     )
-
     assert first == second

@@ -49,7 +49,6 @@ def database(tmp_path):
 def test_wrong_command_lines_are_one_line(tmp_path):
     (tmp_path / "ours.db").touch()
     ended = run_each("dhtcrawl", [line for line, _ in WRONG], cwd=tmp_path)
-
     for (line, reason), each in zip(WRONG, ended, strict=True):
         assert (each.status, each.stdout) == (2, ""), line
         assert reason in each.error, line
@@ -131,7 +130,6 @@ def test_watch_without_a_network_does_not_end(database):
     """Nobody answers: noted, tried again later; with --once that is status 1."""
     command = ("dhtcrawl", "watch", "--db", database, SWARM, "--bootstrap", "127.0.0.1:1")
     ended = run_command(*command, "--once")
-
     assert (ended.status, ended.stdout) == (1, "")
     assert "none of 1 swarms measured" in ended.error
     (row,) = records(database, "SELECT * FROM watched_swarms")

@@ -69,7 +69,6 @@ def test_without_anything_given_all_is_default():
 def test_every_number_of_a_node_is_a_setting():
     """Also those that come later: a field of another type needs a reader first."""
     names = [field.name for of in (DaemonSettings, NodeSettings) for field in fields(of)]
-
     assert sorted(KINDS) == sorted(set(names) - {"node"})
     assert len(names) == len(set(names))
     assert set(KINDS.values()) <= {bool, int, float, str, tuple}
@@ -130,7 +129,6 @@ def test_wrong_line_of_a_file_is_one_line(text, complaint):
     """It names the file, the setting, the value and the reason."""
     with pytest.raises(ConfigError) as refused:
         configure(file=parse_file(text.encode()), file_name="f.toml")
-
     assert complaint in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
     assert len(str(refused.value)) < 200

@@ -105,7 +105,6 @@ def test_status_shows_the_table_by_bucket(place, manager):
         with Running("dhtnode", "run", *options):
             manager.wait_for("STATUS=IPv4: 5 good nodes")
             (endpoint,) = asked(place)["endpoints"]
-
     assert sum(bucket["nodes"] for bucket in endpoint["buckets"]) == endpoint["nodes"] == 5
     assert sum(bucket["good"] for bucket in endpoint["buckets"]) == 5
     assert endpoint["rtt_ms"]["median"] > 0
@@ -296,7 +295,6 @@ def test_variables_of_others_are_told_and_passed_over(monkeypatch):
     monkeypatch.setenv("DHTNODE_PORT", "udp://10.0.0.1:6881")
     monkeypatch.setenv("DHTNODE_SERVICE_HOST", "10.0.0.1")
     ended = run_command("dhtnode", "config")
-
     assert (ended.status, ended.stdout) == (0, "the settings are valid\n")
     assert ended.stderr == (
         "dhtnode: warning: there is no such setting, passed over: DHTNODE_SERVICE_HOST\n"
@@ -382,7 +380,6 @@ def test_settings_that_are_shown_serve_as_a_file(tmp_path):
     )
     (tmp_path / "c.toml").write_text(shown.stdout)
     again = run_command("dhtnode", "config", "--show", "--json", "--config", tmp_path / "c.toml")
-
     values = {record["name"]: record["value"] for record in again.records}
     assert (values["port"], values["log"], values["max_peers"]) == (7, 'a "b"', 9)
 

@@ -71,7 +71,6 @@ def test_unit_is_told_by_the_program_what_it_waits_for():
 def test_unit_sets_settings_that_exist_to_places_that_it_makes():
     """A name that is not one would end the service at its start."""
     given = dict(value.split("=", 1) for value in unit("Environment"))
-
     assert given == {
         "DHTNODE_STATE": "%S/dhtnode/state.json",
         "DHTNODE_STATUS_SOCKET": "%t/dhtnode/status.sock",
@@ -110,7 +109,6 @@ def test_unit_is_understood_by_systemd(tmp_path):
     ended = subprocess.run(
         [ANALYZE, "verify", installed], capture_output=True, text=True, timeout=60, check=False
     )
-
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
@@ -193,7 +191,6 @@ def test_page_shows_command_lines_that_are_understood():
         r"^ *(?:sudo |docker exec dhtnode )?(?:/opt/dhtnode/bin/)?(dhtnode .*)$", PAGE, re.MULTILINE
     )
     typed = re.findall(r"`(dhtnode [^`]*)`", PAGE)
-
     assert len(lines) == 4
     assert all(is_understood(shlex.split(line)) for line in [*lines, *typed] if line != "dhtnode run")
 

@@ -134,5 +134,4 @@ def test_recent_counts_are_those_of_the_last_minutes():
         watch.observe(node(endpoint(counts | {"queries received": 2 * number})), 5.0 * number)
         if number == 0:
             assert watch.recent(HERE) is None
-
     assert watch.recent(HERE) == RecentCounts(300.0, 240, 180, 60, 120)  # five minutes

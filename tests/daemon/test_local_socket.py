@@ -72,7 +72,6 @@ async def test_socket_of_a_killed_daemon_is_replaced(path):
         killed.bind(os.fspath(path))
     with pytest.raises(NoDaemonListens, match="no daemon listens there"):
         await query_socket(path, PATIENCE)
-
     with listening_on_path(path) as listener:
         async with serving(listener, hello):
             assert await query_socket(path, PATIENCE) == b"hello"
@@ -156,7 +155,6 @@ async def test_system_without_room_is_asked_again(autojump_clock):
 
     with trio.move_on_after(10 * PAUSE + PAUSE / 2):
         await serve_clients(Full(), hello)
-
     assert len(asked_at) == 11
 
 

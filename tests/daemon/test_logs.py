@@ -39,7 +39,6 @@ def test_file_is_appended_to(tmp_path):
     direct_log(str(log), "warning")
     logging.getLogger("x").info("not this")
     logging.getLogger("x").warning("this")
-
     assert log.read_text().startswith("before\n")
     assert log.read_text().count("this") == 1
 
@@ -56,5 +55,4 @@ def test_file_that_cannot_be_opened_changes_nothing(tmp_path):
     with pytest.raises(LogFileError, match="cannot open the log"):
         direct_log(str(tmp_path / "missing" / "log"), "info")
     logging.getLogger("x").info("still here")
-
     assert "still here" in log.read_text()

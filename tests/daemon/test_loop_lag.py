@@ -20,7 +20,6 @@ def test_worst_is_that_of_the_last_minute():
     for number in range(REMEMBERED):
         assert lag.worst == 3.0
         lag.woke(0.5, float(number))
-
     assert lag.worst == lag.last == 0.5
 
 
@@ -58,6 +57,5 @@ def test_sleep_is_told_apart_from_delay(caplog):
     with caplog.at_level(logging.WARNING):
         lag.woke(0.2, 1.0)
         lag.woke(8 * 3600.0 + 61.0, 30000.0)
-
     assert (lag.late, lag.suspended, lag.worst) == (0, 1, 0.2)
     assert [line.partition(":")[0] for line in caplog.messages] == ["stood still for 8 h 1 min 1 s"]

@@ -126,7 +126,6 @@ async def test_request_may_come_in_pieces():
         nursery.start_soon(answer_http, theirs, lambda: b"x 1\n")
         for at in range(len(GET)):
             await ours.send_all(GET[at : at + 1])
-
         assert (await ours.receive_some(1000)).startswith(b"HTTP/1.1 200 OK")
 
 

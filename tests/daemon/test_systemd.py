@@ -39,10 +39,8 @@ def test_messages_are_those_of_the_protocol(manager):
 async def test_watchdog_is_fed_twice_per_period(manager, autojump_clock):
     bound, address = manager
     notifier = from_environment({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(int(PERIOD * 1e6))})
-
     with trio.move_on_after(PERIOD * 2 - 1):
         await notifier.keep_watchdog()
-
     bound.setblocking(False)
     assert [bound.recv(1000) for _ in range(4)] == [b"WATCHDOG=1"] * 4
     with pytest.raises(BlockingIOError):

@@ -45,7 +45,6 @@ def test_rounds_are_of_all_censuses_that_cover_the_zone(path):
     add(path, 3, "001", [IN_ZONE])
     add(path, 4, "10", [ELSEWHERE])
     rounds = read(path)
-
     assert (rounds.zone, rounds.runs, rounds.times) == ("001", (1, 2, 3), (3600.0, 7200.0, 10800.0))
     assert rounds.answered == {IN_ZONE.hex(): [0, 2], SILENT.hex(): []}
     assert rounds.present == [1, 0, 1]
@@ -55,7 +54,6 @@ def test_zone_and_family_can_be_given(path):
     add(path, 1, "whole", [IN_ZONE, ELSEWHERE])
     add(path, 2, "001", [IN_ZONE])
     whole = read(path, zone="")
-
     assert (whole.runs, set(whole.answered)) == ((1,), {IN_ZONE.hex(), ELSEWHERE.hex(), SILENT.hex()})
     assert read(path, zone="10").answered == {ELSEWHERE.hex(): [0]}
     assert read(path, family=6).runs == ()
@@ -64,7 +62,6 @@ def test_zone_and_family_can_be_given(path):
 def test_a_node_is_its_id_or_its_endpoint(path):
     add(path, 1, "whole", [IN_ZONE])
     add(path, 2, "whole", [OTHER_ID])
-
     assert read(path, by="endpoint").answered == {"192.0.2.1 1": [0, 1], "192.0.2.3 1": []}
     assert len(read(path).answered) == 3
     with pytest.raises(ValueError, match="'name' is neither"):

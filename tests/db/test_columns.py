@@ -46,7 +46,6 @@ def test_kinds_are_those_of_the_schema(schema):
         for column in table.columns
         if schema[name][column.name] and schema[name][column.name] not in DECLARED[column.kind]
     ]
-
     # Views over a table pass its type on, though they round the numbers.
     assert wrong == []
 

@@ -56,7 +56,6 @@ def test_filters_of_all_vantages_are_ored():
     """Each saw a half, together they know all: within what filters can tell."""
     replies = [reply(1, hosts(0, 100)), reply(2, hosts(100, 200))]
     found, answered = combined([single(100, 96, 104, [each], nodes=1) for each in replies])
-
     assert (answered, found.nodes_with_filters, found.method) == (2, 2, "union")
     assert found.peers_low <= 200 <= found.peers_high
     assert found.peers == pytest.approx(200, abs=8)
@@ -68,7 +67,6 @@ def test_node_that_two_have_asked_is_one_store():
     stores = [random.sample(hosts(0, 600), 250) for _ in range(8)]
     one = single(500, 1, 9999, [reply(*each) for each in enumerate(stores)], method="pair-ratio", nodes=8)
     once, _ = combined([one])
-
     assert combined([one, one])[0] == once
     assert once.nodes_with_filters == 8
     assert once.peers == pytest.approx(600, rel=0.05)
@@ -93,7 +91,6 @@ def test_order_does_not_matter_where_as_many_were_named():
         single(90, 40, 100, [reply(node, peers, named=named)], nodes=1, distinct=40)
         for node, peers, named in said
     ]
-
     assert combine(measurements[::-1]) == combine(measurements)
 
 
@@ -103,7 +100,6 @@ def test_node_that_lied_to_one_is_believed_by_none():
     found, answered = combined(
         [believing, single(50, 50, 51, [*honest[1:], reply(9, hosts(0, 3000), is_suspect=True)])]
     )
-
     assert found.peers == pytest.approx(50, abs=2)
     assert (answered, found.nodes_with_filters) == (4, 3)
 
@@ -113,7 +109,6 @@ def test_exact_count_of_one_vantage_is_not_blurred():
     blurred, _ = combined([nothing(*replies)])
     named = [reply(node, hosts(0, 300), named=hosts(0, 300)) for node in range(4)]
     found, _ = combined([single(300, 300, 300, named, distinct=300), single(296, 290, 305, replies)])
-
     assert blurred.peers_low < blurred.peers_high
     assert (found.peers, found.peers_low) == (300, 300)
     assert found.peers_high <= 301

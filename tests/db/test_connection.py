@@ -40,7 +40,6 @@ def test_file_is_not_changed_by_reading(path):
         assert db.execute("SELECT count(*) FROM visits").fetchone() == (20,)
         with pytest.raises(sqlite3.OperationalError, match=r"readonly|query_only"):
             db.execute("DELETE FROM visit_rows")
-
     assert path.read_bytes() == before
 
 

@@ -275,7 +275,6 @@ def test_node_keeps_its_first_sight_and_its_last_answer(store: CrawlDatabase) ->
 def test_only_an_answer_counts_as_one(store: CrawlDatabase, outcome: Outcome) -> None:
     """Whatever else came of a visit, it does not show that the node is there."""
     write_run(store, visit(outcome=outcome))
-
     assert [node["last_answer"] for node in store.rows("nodes")] == [None]
 
 
@@ -406,7 +405,6 @@ def test_write_is_all_or_nothing(store: CrawlDatabase) -> None:
     run_id = begin(store)
     with pytest.raises(sqlite3.IntegrityError):
         store.write(run_id, [VISIT, replace(SAMPLE, taken_at=None)])
-
     assert (store.rows("visits"), store.rows("swarms")) == ([], [])
     store.write(run_id, [VISIT])
     assert len(store.rows("visits")) == 1
@@ -421,7 +419,6 @@ def test_anonymize_keeps_prefixes_only() -> None:
     """Node addresses are cut to /24 and /48 in every table that holds one."""
     with CrawlDatabase.open(":memory:", anonymize=True) as store:
         write_run(store, VISIT, visit(address=THERE), SAMPLE)
-
         assert [row["address"] for row in store.rows("visits")] == ["192.0.2.0/24", "2001:db8:1::/48"]
         assert {row["address"] for row in store.rows("nodes")} == {"192.0.2.0/24", "2001:db8:1::/48"}
         assert [row["family"] for row in store.rows("network_size")] == [4, 6, None]
@@ -464,7 +461,6 @@ def test_database_is_made_once_and_reopened(path: Path) -> None:
 def test_reader_beside_a_writer_sees_whole_batches(path: Path) -> None:
     with CrawlDatabase.open(path) as store, closing(sqlite3.connect(path)) as reader:
         store.write(begin(store), [VISIT, visit(node_id=BOB)])
-
         assert reader.execute("SELECT count(*) FROM visits").fetchone() == (2,)
 
 
@@ -586,7 +582,6 @@ def test_database_of_another_program_is_left_untouched(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(DatabaseError, match=r"crawl\.db: is a database of another program$"):
         CrawlDatabase.open(path)
-
     assert path.read_bytes() == before
 
 

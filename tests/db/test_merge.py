@@ -56,8 +56,7 @@ def add_row(path, table, **values):
     with CrawlDatabase.open(path) as store:
         marks = ", ".join("?" * len(values))
         store.connection.execute(
-            f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})",
-            tuple(values.values()),
+            f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
         )
 
 
@@ -70,7 +69,6 @@ def change(path, *statements):
 def test_every_table_has_a_rule():
     with CrawlDatabase.open(":memory:") as store:
         tables = tables_of(store.connection)
-
     assert set(tables) - set(RULES) == set()
     names = list(tables)
     for table in of_runs(tables, WholeTable.LEFT_BEHIND):
@@ -82,7 +80,6 @@ def test_every_column_that_a_rule_names_is_there():
     """A misspelt column would be an error of SQL for the first user."""
     with CrawlDatabase.open(":memory:") as store:
         tables = tables_of(store.connection)
-
     for name, rule in RULES.items():
         if isinstance(rule, Joined) and name in tables:
             named = {*rule.least, *rule.most, rule.latest or rule.earliest}
@@ -130,7 +127,6 @@ def test_twice_is_once(made, tmp_path, reference):
     target = tmp_path / "all.db"
     merge(target, [*made, made[0]])
     again = merge(target, made)
-
     assert merged(target) == reference
     assert [(each.new_runs, each.renewed_runs, each.known_runs) for each in again.sources] == [(0, 0, 3)] * 3
     assert again.combined == 0
@@ -148,7 +144,6 @@ def test_target_with_runs_of_its_own_keeps_them(vantages, tmp_path, reference):
     own = rows(target, "SELECT id, command, started_at FROM runs")
     merge(target, vantages[1:])
     found = contents(target)
-
     assert rows(target, "SELECT id, command, started_at FROM runs")[:3] == own
     assert rows(target, "SELECT count(*) FROM run_vantages WHERE is_here") == [(3,)]
     for name in ("nodes", "visits", "scrape_replies", "combined_samples", "sample_turns", "swarms"):
@@ -165,15 +160,10 @@ def test_runs_that_come_home_are_known(vantages, tmp_path):
 
 def test_node_has_the_version_of_the_later_answer(tmp_path):
     node = {"node_id": b"a", "host": 7, "port": 1}
-    for name, *values in (
-        ("a", 1, 5, 3, b"UT"),
-        ("b", 2, 6, 2, b"LT"),
-        ("c", 4, 4, None, None),
-    ):
+    for name, *values in (("a", 1, 5, 3, b"UT"), ("b", 2, 6, 2, b"LT"), ("c", 4, 4, None, None)):
         columns = ("first_seen", "last_seen", "last_answer", "version")
         add_row(tmp_path / f"{name}.db", "node_rows", **node, **dict(zip(columns, values, strict=True)))
     merge(tmp_path / "all.db", [tmp_path / f"{name}.db" for name in "abc"])
-
     assert rows(tmp_path / "all.db", "SELECT * FROM node_rows") == [(*node.values(), 1, 6, 3, b"UT")]
 
 
@@ -212,7 +202,6 @@ def test_samples_within_ten_minutes_are_combined(tmp_path):
             store.write(run_id, [measurement_of(SWARMS[0], utc_text(60.0 * minute), peers=1.0)])
             store.runs.finish(run_id, RunStatus.FINISHED, utc_text(0))
     merge(tmp_path / "all.db", [tmp_path / f"{name}.db" for name in "abc"])
-
     sql = "SELECT window_start, window_end, vantages FROM combined_samples"
     assert rows(tmp_path / "all.db", sql) == [(utc_text(0), utc_text(600), 2)]
 
@@ -325,7 +314,6 @@ def test_copied_database_that_goes_on_is_told_apart(vantages, tmp_path):
         with CrawlDatabase.open(path) as store:
             write_swarms(store, Random(100 + seed))
     merge(tmp_path / "all.db", [vantages[0], copy])
-
     numbers = rows(tmp_path / "all.db", "SELECT number FROM run_vantages ORDER BY number")
     assert numbers == [(1,), (2,), (3,), (4,), (4,)]
 
@@ -335,7 +323,6 @@ def test_identity_stays_with_the_database(tmp_path):
     for name in ("a", "b", "a"):
         CrawlDatabase.open(tmp_path / f"{name}.db").close()
         identities += rows(tmp_path / f"{name}.db", "SELECT identity, is_here FROM vantages")
-
     assert identities[0] == identities[2] != identities[1]
     assert all(len(identity) == 32 and is_here for identity, is_here in identities)
 
@@ -367,7 +354,6 @@ def test_other_window_makes_other_combined_samples(made, tmp_path, reference):
     query = "SELECT samples, vantages, window_start, window_end FROM combined_samples"
     wide = rows(target, query)
     merge(target, made)
-
     day = "2025-06-15T"
     assert wide == [(6, 3, f"{day}15:00:00.000Z", f"{day}16:00:00.000Z")] * len(SWARMS)
     assert merged(target) == reference
@@ -502,7 +488,6 @@ def test_sources_are_not_changed(made, tmp_path):
 def test_command_says_what_was_merged(made, tmp_path):
     told = run_command("dhtcrawl", "merge", "--into", tmp_path / "all.db", *made)
     again = run_command("dhtcrawl", "merge", "--into", tmp_path / "all.db", "--json", *made)
-
     assert (told.status, told.stderr, again.status, again.stderr) == (0, "", 0, "")
     assert told.stdout.count("3 runs new, 0 gone on, 0 known; ") == 3
     assert told.stdout.endswith("all.db: 8 combined samples computed\n")

@@ -185,7 +185,6 @@ def test_names_go_with_the_torrents_they_are_from(store):
     later = store.runs.begin("scrape", {}, "0.1", utc_text(EPOCH))
     store.write(later, [sample(KEPT, EPOCH, reply(KEPT_NODE, KEPT_HOST))])
     store.purge.run(Orders(older=30), EPOCH)
-
     assert [(row["info_hash"], row["name"]) for row in store.rows("swarms")] == [(KEPT.hex(), None)]
     assert "The name of" not in dump(store)
 
@@ -336,7 +335,6 @@ def test_dry_run_counts_and_changes_nothing(store):
     before = dump(store)
     orders = Orders(filters_older=1, swarms=(GONE,), networks=(ip_network(KEPT_HOST),))
     told = store.purge.run(orders, EPOCH, dry=True)
-
     assert dump(store) == before
     assert told == store.purge.run(orders, EPOCH)
     assert dump(store) != before

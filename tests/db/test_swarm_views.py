@@ -72,7 +72,6 @@ def test_growth_is_by_day_since_the_sample_before(store):
 
 def test_half_life_is_where_the_series_crosses_half_of_the_peak(store):
     write(store, SWARM, (0, 50.0), (10, 100.0), (20, 90.0), (30, 60.0), (40, 30.0), (50, 10.0))
-
     (row,) = store.rows("swarm_half_life")
     # 60 to 30 passes 50 after a third of the ten hours.
     assert (row["peak"], row["peers"], row["half_life_hours"]) == (100.0, 10.0, 23.33)
@@ -92,7 +91,6 @@ def test_swarm_that_is_not_clearly_smaller_has_no_half_life(store):
     write(store, SWARM, (0, 100.0), (10, 95.0))
     write(store, OTHER, (0, 10.0), (10, 20.0))
     assert store.rows("swarm_half_life") == []
-
     write(store, SWARM, (20, 70.0))
     assert picked(store, "swarm_half_life", "peers", "half_life_hours", "half_life_hours_high") == [
         (70.0, None, None)
@@ -115,8 +113,7 @@ def test_dead_swarms_had_nobody_three_times_in_a_row(store):
 @pytest.mark.parametrize("view", ["swarm_history", "swarm_growth", "swarm_half_life", "dead_swarms"])
 def test_one_swarm_does_not_cost_a_look_at_all(store, view):
     plan = store.connection.execute(
-        f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE info_hash = ?",
-        (SWARM.hex(),),
+        f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE info_hash = ?", (SWARM.hex(),)
     ).fetchall()
     steps = [row[3] for row in plan if re.match(r"(SCAN|SEARCH) ", row[3])]
     steps = [

@@ -71,7 +71,6 @@ def test_first_suspects_are_found_without_a_look_at_all(store):
     plan = store.connection.execute("EXPLAIN QUERY PLAN SELECT * FROM suspect_nodes LIMIT 1").fetchall()
     steps = [step for *_, step in plan]
     of_all, of_one_node = steps[: (place := steps.index("SCAN suspects"))], steps[place:]
-
     assert of_all == ["CO-ROUTINE suspects", "SCAN visit_rows USING INDEX idx_visit_rows_suspect"]
     assert any(step.startswith("SEARCH visit USING INDEX idx_visit_rows_suspect") for step in of_one_node), (
         steps
@@ -88,7 +87,6 @@ def test_outcomes_are_those_of_the_program(store):
 @pytest.mark.parametrize("outcome", Outcome)
 def test_lies_are_suspect_and_no_other_outcome(store, outcome):
     store.write(1, [visit(ALICE, 1, outcome)])
-
     assert suspects(store) == ({ALICE.hex(): [(outcome.value, 1, utc_text(1))]} if outcome in LIES else {})
 
 
@@ -112,7 +110,6 @@ def test_rows_of_each_run_lie_together(store):
 def test_client_is_the_same_in_sql(store, version):
     store.write(1, [visit(ALICE, 1)._replace(version=version)])
     store.runs.finish(1, RunStatus.FINISHED, utc_text(2))
-
     assert [row["client"] for row in store.rows("nodes")] == [client_name(version)]
     assert [row["client"] for row in store.rows("client_versions")] == [client_name(version) or "unknown"]
     assert [row["client"] for row in store.rows("run_clients")] == [client_name(version) or "unknown"]

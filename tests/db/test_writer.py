@@ -56,7 +56,6 @@ async def test_full_batch_is_written_at_once(store: CrawlDatabase, autojump_cloc
         for number in range(7):
             writer.put_nowait(visit(number))
         await wait_all_tasks_blocked()
-
         assert numbers(store) == [0, 1, 2, 3, 4, 5]
         assert writer.statistics() == WriterStatistics(rows_written=6, batches_written=2, rows_buffered=1)
         assert trio.current_time() == 0.0
@@ -101,7 +100,6 @@ async def test_cancelled_block_writes_the_rest(store: CrawlDatabase, autojump_cl
                 writer.put_nowait(visit(number))
             scope.cancel()
             await trio.sleep_forever()
-
     assert scope.cancelled_caught
     assert numbers(store) == list(range(10))
 
@@ -228,7 +226,6 @@ async def test_disk_that_hangs_at_the_end_is_reported(
         async with open_writer(store, 1, batch=2, run_sync=gate.call) as writer:
             for number in range(3):
                 writer.put_nowait(visit(number))
-
     assert numbers(store) == [0, 1]
     assert trio.current_time() == 30.0
 
@@ -261,7 +258,6 @@ async def test_called_function_sees_all_rows_that_were_handed_over(
     async with open_writer(store, 1, batch=3, max_age=60.0, run_sync=call) as writer:
         for number in range(8):
             writer.put_nowait(visit(number))
-
         assert await writer.call(numbers) == [0, 1, 2, 3, 4, 5, 6, 7]
         assert await writer.call(numbers) == [0, 1, 2, 3, 4, 5, 6, 7]
         assert trio.current_time() == 0.0

@@ -36,7 +36,6 @@ def limit(text):
 
 def test_limits_are_those_of_the_code():
     crawl, peers = CrawlSettings(), PeerSettings()
-
     assert limit("queries per second, in all") == f"{crawl.rate:g}"
     assert limit("new nodes per second") == f"{crawl.new_endpoints_rate:g}"
     assert limit("queries to one host") == f"{crawl.host_rate:g} per second, {crawl.host_burst:g} at once"

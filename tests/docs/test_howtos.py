@@ -71,6 +71,5 @@ def test_program_runs(bootstrap, number, tmp_path):
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=environment
     )
-
     assert (ended.returncode, ended.stderr) == (0, "")
     assert bool(ended.stdout) == (number != 2)

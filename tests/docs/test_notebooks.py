@@ -166,7 +166,6 @@ def test_example_raises_alarms_from_the_attack_on(example):
     suspects = rows(
         example, "SELECT DISTINCT run_id >= ?, test FROM sybil_suspects WHERE test <> 'prefixes'", begins
     )
-
     assert {(1, "ids on one host"), (1, "closeness")} <= set(suspects)
     assert (0, "ids on one host") not in suspects
 
@@ -214,7 +213,6 @@ def test_example_replaces_nothing(tmp_path):
     with pytest.raises(TruthError, match=r"a-truth\.db: is there already"):
         make_example(tmp_path / "a.db")
     ended = run_command("dhtcrawl", "example", "--db", tmp_path / "a-truth.db")
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.stderr == f"dhtcrawl: {tmp_path / 'a-truth.db'}: is there already\n"
     assert [path.name for path in tmp_path.iterdir()] == ["a-truth.db"]

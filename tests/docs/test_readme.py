@@ -59,7 +59,6 @@ def test_tree_is_that_of_the_code():
     for product, lines in re.findall(r"^(\w+)/\n((?: .*\n)+)", tree, re.MULTILINE):
         named = re.findall(r"^  (\w+)/ ", lines, re.MULTILINE)
         floors = [room for floor in FLOORS[product][1:] for room in floor.split()]
-
         assert sorted(named) == sorted(path.parent.name for path in ROOT.glob(f"{product}/*/__init__.py"))
         assert named == floors
 
@@ -136,7 +135,6 @@ def test_line_that_looks_into_a_database_runs(network, workplace, line):
     database = next(word for word in words if word.endswith(".db"))
     made = run_command(*("dhtcrawl", "scrape", "--db", database, "11" * 20), *network.options, cwd=workplace)
     ended = run_command(*words, cwd=workplace)
-
     assert (made.status, ended.status, ended.stderr) == (0, 0, "")
     assert "11" * 20 in ended.stdout
 

@@ -35,7 +35,6 @@ def test_nothing_is_fetched_from_elsewhere(site):
     """Whoever reads a page is known to nobody but the server that it is on."""
     found = [target for page in site.rglob("*.html") for target in ASSET.findall(page.read_text("utf-8"))]
     found += [target for sheet in site.rglob("*.css") for target in STYLE.findall(sheet.read_text("utf-8"))]
-
     assert any(target.endswith(".js") for target in found)
     assert any(target.endswith(".css") for target in found)
     assert [target for target in found if re.match(r"(?:https?:)?//", target)] == []

@@ -31,7 +31,6 @@ class Report:
     findings: dict[str, Finding] = field(default_factory=dict)
 
     def summary(self) -> dict[str, object]:
-        """Return the figures, as JSON can hold them."""
         return {
             "target": self.target,
             "engine": self.engine,
@@ -54,7 +53,6 @@ class Limits:
     inputs: int | None = None
 
     def reached(self, report: Report) -> bool:
-        """Return whether the run is over."""
         if len(report.findings) >= MAX_FINDINGS:
             return True
         return report.seconds >= (self.seconds or 0.0) and report.inputs >= (self.inputs or 0)
@@ -76,7 +74,6 @@ class Life:
         self._history: list[bytes] = []
 
     def take(self, data: bytes) -> bool:
-        """Run one input; return whether what came of it is new."""
         self._history.append(data)
         self._report.inputs += 1
         WATCHDOG.beat()
@@ -94,14 +91,12 @@ class Life:
         return True
 
     def end(self) -> None:
-        """Let the target look back; to be called after the last input."""
         try:
             self.finish()
         except (Exception, Stuck) as error:  # noqa: BLE001  that is what we look for
             self._keep(error)
 
     def finish(self) -> None:
-        """End the life of this target and begin another."""
         self._target.end()
         self._begin()
 

@@ -47,7 +47,6 @@ class Finding:
 
 
 def finding_of(target: str, inputs: Sequence[bytes], error: BaseException) -> Finding:
-    """Return the finding that an exception and the inputs before it make."""
     return Finding(target, tuple(inputs), signature_of(error), "".join(traceback.format_exception(error)))
 
 
@@ -62,6 +61,5 @@ def signature_of(error: BaseException) -> str:
 
 
 def load_inputs(path: Path) -> tuple[str, list[bytes]]:
-    """Return the target and the inputs of a saved finding."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return content["target"], [bytes.fromhex(text) for text in content["inputs"]]

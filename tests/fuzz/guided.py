@@ -25,7 +25,6 @@ MAX_BYTES = 2048  # longer ones cost more than they show
 
 
 def is_installed() -> bool:
-    """Return whether there is an atheris to import."""
     return find_spec("atheris") is not None
 
 

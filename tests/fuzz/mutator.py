@@ -51,7 +51,6 @@ class Mutator:
         self._opaque: set[bytes] = set()
 
     def packet(self, data: bytes) -> bytes:
-        """Return a variation of one packet; one in twenty is left as it is."""
         roll = self._random.random()
         if roll < 0.05:
             return data

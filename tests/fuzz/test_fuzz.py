@@ -157,9 +157,7 @@ def test_planted_defect_is_found(
     monkeypatch.setattr(place, attribute, defect)
     monkeypatch.setattr("tests.fuzz.kinds.SHRINK_INPUTS", 0)
     monkeypatch.setattr("tests.fuzz.engine.MAX_FINDINGS", 1)
-
     report = fuzz(name, inputs=5000)
-
     assert any(found.startswith(signature) for found in report.findings)
 
 

@@ -18,12 +18,10 @@ class Watchdog:
         self._seen = -1
 
     def beat(self) -> None:
-        """Say that the work goes on."""
         self._beats += 1
 
     @contextmanager
     def on_duty(self) -> Iterator[None]:
-        """Watch while the block runs; in the main thread only."""
         # CPU time, so that a busy machine is no finding; and not the timer that pytest-timeout uses.
         before = signal.signal(signal.SIGVTALRM, self._look)
         signal.setitimer(signal.ITIMER_VIRTUAL, STUCK_AFTER, STUCK_AFTER)

@@ -53,7 +53,6 @@ class HandClock(trio.abc.Clock):
         return self.now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Let nobody wait for a time that only a hand can bring."""
         return 0.0 if deadline <= self.now else inf
 
 
@@ -85,7 +84,6 @@ class Wire(DatagramSocket):
         self._checked.add(destination)
 
     def receive_nowait(self) -> tuple[bytes, tuple[str, int]] | None:
-        """Return nothing: what arrives is handed to the node."""
         return None
 
     async def wait_readable(self) -> None:
@@ -93,7 +91,6 @@ class Wire(DatagramSocket):
         await trio.sleep_forever()
 
     async def wait_writable(self) -> None:
-        """Return at once."""
         await trio.lowlevel.checkpoint()
 
     def dropped_by_kernel(self) -> int | None:
@@ -148,7 +145,6 @@ def family_of(action: int) -> Family:
 
 
 def known_address(family: Family, number: int) -> Address:
-    """Return the address of a node that is in the table of a new world."""
     host = f"21.1.{number}.1" if family is Family.IPV4 else f"2a00:1:{number:x}::1"
     return Address(host, 6881)
 
@@ -183,11 +179,9 @@ class Faults(logging.Handler):
         logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the exception of one record."""
         if record.exc_info and record.exc_info[1]:
             self.errors.append(record.exc_info[1])
 
     def check(self) -> None:
-        """Raise what was kept."""
         if self.errors:
             raise Broken("no datagram makes the node fail") from self.errors[0]

@@ -466,7 +466,6 @@ def test_unresponsive_node_is_queried_twice_for_its_holding():
         if isinstance(outgoing, tuple):
             search.on_end(outgoing[-1], QueryTimeout("21.0.0.1:6881: no answer"), 5.0, now)
         now += 5.0
-
     assert search.queries == 2
 
 

@@ -350,7 +350,6 @@ def test_any_integer_but_zero_sets_a_flag(flag, is_set):
     announce = query(b"announce_peer", info_hash=TARGET, port=1, token=TOKEN, seed=flag, implied_port=flag)
     get_peers = query(b"get_peers", info_hash=TARGET, noseed=flag, scrape=flag)
     ping = bencode.encode({b"a": {b"id": ALICE}, b"q": b"ping", b"ro": flag, b"t": b"aa", b"y": b"q"})
-
     assert [decode_untrusted(data, Family.IPV4) for data in (announce, get_peers, ping)] == [
         Query(b"aa", ALICE, AnnouncePeer(TARGET, 1, TOKEN, implied_port=is_set, seed=is_set)),
         Query(b"aa", ALICE, GetPeers(TARGET, noseed=is_set, scrape=is_set)),
@@ -598,9 +597,7 @@ def test_query_for_a_sample_is_read_and_written(name: str, expected: Query) -> N
 )
 def test_sample_is_read_and_written(name: str, count: int | None, num: int, interval: int) -> None:
     [data] = [bytes.fromhex(case["hex"]) for case in SAMPLES if case["name"] == name]
-
     response = decode_untrusted(data, Family.IPV4)
-
     hashes = [sha1(bytes([number]), usedforsecurity=False).digest() for number in range(count or 0)]
     assert (response.samples is None) == (count is None)
     assert (response.info_hashes(), response.num, response.interval) == (hashes, num, interval)

@@ -47,12 +47,10 @@ def test_what_is_read_is_what_the_scope_allows(family, scope, data):
     size = family.contact_bytes
     compact = data.draw(st.lists(st.binary(min_size=size, max_size=size), max_size=20).map(b"".join))
     contacts = CompactContacts(family, scope)
-
     found = [
         Contact(NodeId(node_id), contacts.address_of(endpoint))
         for node_id, endpoint in contacts.read(compact)
     ]
-
     assert found == [each for each in unpack_contacts(compact, family) if scope.allows(each.address)]
 
 
@@ -102,7 +100,6 @@ def test_contact_survives_both_ways(contact):
     """Address to endpoint and back, and what is written is what BEP 5 and 32 have."""
     contacts = CompactContacts(contact.address.family, Scope.PUBLIC)
     endpoint = contacts.endpoint_of(contact.address)
-
     assert contacts.address_of(endpoint) == contact.address
     assert contacts.write(contact.node_id, endpoint) == pack_contact(contact)
     assert contacts.read(pack_contact(contact)) == [(contact.node_id, endpoint)]

@@ -27,7 +27,6 @@ def read(case: dict[str, Any]) -> ScrapeFilter:
 def test_published_vector_is_reproduced():
     """The 1256 addresses of BEP 33 give its filter, its zero bits and its estimate."""
     built = ScrapeFilter.of(IPV4_HOSTS + IPV6_HOSTS)
-
     assert built.to_bytes().hex() == PUBLISHED["filter_hex"]
     assert built.zero_bits == PUBLISHED["zero_bits"]
     assert built.estimate() == pytest.approx(PUBLISHED["estimate"], abs=1e-9)
@@ -53,7 +52,6 @@ def test_one_address_sets_its_two_bits(case):
     expected = bytearray(FILTER_BYTES)
     for index, value in case["set_bytes"].items():
         expected[int(index)] = value
-
     assert pack_host(case["ip"]) == packed
     assert host_mask(packed) == sum(1 << index for index in case["bit_indices"])
     assert ScrapeFilter.of([packed]).to_bytes() == expected == bytes.fromhex(case["filter_hex"])

@@ -110,9 +110,7 @@ def test_lookup_finds_the_true_closest(seed: int) -> None:
     network = new_network(300, random)
     target = random_id(random)
     lookup = Lookup(target, OWN, Scope.PUBLIC)
-
     network.run(lookup, random.sample(network.contacts, 3))
-
     assert lookup.closest() == network.closest(target)
     assert lookup.queries == lookup.answers < 60
 
@@ -125,9 +123,7 @@ def test_lookup_finds_the_closest_live_nodes_among_dead_ones(seed: int) -> None:
     network.reply = 12  # so that 8 of those named are alive, as where tables are reserved fresh
     target = random_id(random)
     lookup = Lookup(target, OWN, Scope.PUBLIC)
-
     network.run(lookup, network.closest(OWN, 16))
-
     assert lookup.closest() == network.closest(target)
 
 
@@ -155,11 +151,9 @@ def test_lookup_ends_when_the_closest_have_answered() -> None:
     lookup = new_lookup(width=2, parallelism=3)
     lookup.add_contacts([at(n) for n in (10, 20, 30, 40)])
     query_all(lookup)
-
     lookup.on_response(address(10), as_id(10), [])
     before = lookup.is_finished
     lookup.on_response(address(20), as_id(20), [])
-
     assert (before, lookup.is_finished) == (False, True)
     assert lookup.closest() == [at(10), at(20)]
 
@@ -168,9 +162,7 @@ def test_failed_node_gives_way_to_the_next_closest() -> None:
     lookup = new_lookup(width=1, parallelism=1)
     lookup.add_contacts([at(10), at(20)])
     query_all(lookup)
-
     lookup.on_failure(address(10))
-
     assert query_all(lookup) == [address(20)]
     lookup.on_response(address(20), as_id(20), [])
     answer_subtree_queries(lookup)
@@ -181,10 +173,8 @@ def test_stalled_query_frees_its_slot() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10), at(20), at(30)])
     query_all(lookup)
-
     lookup.on_stall(address(10))
     lookup.on_stall(address(10))
-
     assert (query_all(lookup), lookup.is_finished) == ([address(20)], False)
 
 
@@ -231,9 +221,7 @@ def test_node_returned_under_a_false_id_is_found_under_its_own() -> None:
     query_all(lookup)
     lookup.on_response(address(1), as_id(1), [Contact(as_id(2), address(10))])
     query_all(lookup)
-
     counted = lookup.on_response(address(10), as_id(10), [])
-
     assert (counted, lookup.closest()) == (True, [at(1), at(10)])
 
 
@@ -257,9 +245,7 @@ def test_known_address_does_not_get_a_second_id() -> None:
     lookup = new_lookup(parallelism=1)
     lookup.add_contacts([at(10), at(20)])
     query_all(lookup)
-
     lookup.on_response(address(10), as_id(10), [at(1, host=20)])
-
     assert query_all(lookup) == [address(20)]
     assert lookup.on_response(address(20), as_id(20), [])
 
@@ -280,9 +266,7 @@ def test_contacts_that_must_not_be_queried_are_skipped(useless: Contact) -> None
     lookup.add_contacts([at(10)])
     lookup.add_bootstrap_nodes([useless.address] if useless.node_id != OWN else [])
     query_all(lookup)
-
     lookup.on_response(address(10), as_id(10), [useless])
-
     assert (query_all(lookup), lookup.is_finished) == ([], True)
 
 
@@ -313,9 +297,7 @@ def test_network_gets_another_chance_when_its_node_failed() -> None:
     neighbour = Contact(as_id(15), Address("21.0.10.77", 6881))
     lookup.add_contacts([at(10), neighbour])
     query_all(lookup)
-
     lookup.on_failure(address(10))
-
     assert (lookup.is_finished, query_all(lookup)) == (False, [neighbour.address])
 
 
@@ -391,23 +373,19 @@ def test_only_the_closest_contacts_of_one_response_count() -> None:
 def test_all_of_our_own_contacts_may_be_tried() -> None:
     lookup = new_lookup()
     lookup.add_contacts([at(n) for n in range(1, 101)])
-
     while (taken := lookup.take_next()) is not None:
         if taken == address(100):
             lookup.on_response(taken, as_id(100), [])
         else:
             lookup.on_failure(taken)
-
     assert (lookup.is_finished, lookup.closest()) == (True, [at(100)])
 
 
 def test_bootstrap_nodes_are_queried_when_no_contacts_are_known() -> None:
     lookup = new_lookup(parallelism=2)
     lookup.add_bootstrap_nodes([address(7), address(8), address(9), address(7)])
-
     asked = query_all(lookup)
     counted = lookup.on_response(address(7), as_id(700), [at(10)])
-
     assert (asked, counted) == ([address(7), address(8)], True)
     assert query_all(lookup) == [address(10)]
     assert lookup.closest() == [Contact(as_id(700), address(7))]
@@ -420,7 +398,6 @@ def test_bootstrap_nodes_are_left_alone_once_enough_nodes_have_answered() -> Non
     for number in (10, 20):
         query_all(lookup)
         lookup.on_response(address(number), as_id(number), [])
-
     assert (query_all(lookup), lookup.is_finished) == ([], True)
 
 
@@ -429,9 +406,7 @@ def test_lookup_is_not_finished_while_a_bootstrap_node_is_left() -> None:
     lookup.add_contacts([at(10)])
     lookup.add_bootstrap_nodes([address(7)])
     query_all(lookup)
-
     lookup.on_failure(address(10))
-
     assert (lookup.is_finished, query_all(lookup)) == (False, [address(7)])
 
 
@@ -441,10 +416,8 @@ def test_false_id_does_not_spoil_a_bootstrap_node() -> None:
     lookup.add_bootstrap_nodes([address(7)])
     query_all(lookup)
     lookup.on_response(address(1000), as_id(1000), [at(1, host=7)])
-
     asked = query_all(lookup)
     counted = lookup.on_response(address(7), as_id(700), [at(10)])
-
     assert (asked, counted, query_all(lookup)) == ([address(7)], True, [address(10)])
 
 
@@ -473,12 +446,10 @@ def test_query_limit_waits_for_queries_in_flight() -> None:
     lookup = new_lookup(query_limit=2)
     lookup.add_contacts([at(10), at(20), at(30)])
     asked = query_all(lookup)
-
     states = [lookup.is_finished]
     for number in (10, 20):
         lookup.on_response(address(number), as_id(number), [])
         states.append(lookup.is_finished)
-
     assert (asked, states) == ([address(10), address(20)], [False, False, True])
 
 
@@ -688,5 +659,4 @@ def test_bootstrap_nodes_come_first_when_many_contacts_timed_out() -> None:
         lookup.add_bootstrap_nodes([address(200)])
         asked += query_all(lookup)
         lookup.on_failure(asked[-1])
-
     assert asked.index(address(200)) == 9  # the width of the lookup is 8

@@ -42,10 +42,8 @@ def test_no_node_is_retried_while_others_may_answer() -> None:
     lookup.add_contacts([at(1), at(2)])
     query_all(lookup)
     lookup.on_stall(address(1))
-
     before = query_all(lookup)
     lookup.on_response(address(2), as_id(2), [])
-
     assert (before, lookup.is_finished, query_all(lookup)) == ([], False, [address(1)])
 
 
@@ -71,9 +69,7 @@ def test_node_is_passed_over_after_its_last_attempt_and_first_timeout() -> None:
     answer_subtree_queries(lookup)
     asked = stall_all(lookup)
     before = lookup.is_finished
-
     lookup.on_timeout(address(1))
-
     assert (asked, before, lookup.is_finished) == ([address(1)], False, True)
 
 
@@ -89,7 +85,6 @@ def test_all_retries_together_are_bounded() -> None:
     """The 30 unresponsive nodes are from our own table, so no source can be rejected."""
     lookup = stalled_lookup(*range(1, 31), attempts=7)
     answer_subtree_queries(lookup)
-
     assert len(stall_all(lookup)) == 90
     for number in range(1, 31):
         lookup.on_timeout(address(number))
@@ -157,9 +152,7 @@ def test_neighbours_are_queried_about_their_subtree_when_some_are_unresponsive()
     assert query is not None
     assert (query.address, query.target) == (address(101), as_id(64))
     taken_meanwhile = lookup.take_subtree_query(), query_all(lookup)
-
     lookup.on_subtree_response(query, [at(64)])
-
     assert (taken_meanwhile, lookup.queries) == ((None, []), 10)
     assert query_all(lookup) == [address(64)]
 
@@ -173,12 +166,10 @@ def test_lookup_waits_for_subtree_queries() -> None:
     lookup = stalled_lookup(1, attempts=1)
     lookup.on_timeout(address(1))
     attempts = 0
-
     while (query := lookup.take_subtree_query()) is not None:
         assert not lookup.is_finished
         lookup.on_subtree_timeout(query)
         attempts += 1
-
     assert (attempts, lookup.is_finished, lookup.sent_and_lost()) == (7, True, (6,) * 2)
 
 

@@ -28,12 +28,10 @@ def test_two_widest_subtrees_are_queried_for_their_id_nearest_to_the_target() ->
 
 def test_each_attempt_goes_to_another_node() -> None:
     subtrees, turns = Subtrees(TARGET), []
-
     while subtrees.next([at(40), at(50)]) is not None:
         query = asked(subtrees, 40, 50)
         turns.append(query.address)
         subtrees.on_timeout(query)
-
     assert turns == [at(40).address, at(50).address] * 3 + [at(40).address]
     assert len(turns) == 7
     assert subtrees.in_flight == 0
@@ -44,11 +42,9 @@ def test_answered_subtree_is_not_queried_again() -> None:
     first = asked(subtrees, 40, 50)
     subtrees.on_timeout(first)
     second = asked(subtrees, 40, 50)
-
     subtrees.on_answer(first)
     subtrees.on_timeout(first)
     subtrees.on_timeout(second)
-
     assert (subtrees.next([at(40), at(50)]), subtrees.in_flight) == (None, 0)
 
 
@@ -57,9 +53,7 @@ def test_late_timeout_of_an_earlier_attempt_changes_nothing() -> None:
     first = asked(subtrees, 40)
     subtrees.on_timeout(first)
     asked(subtrees, 40)
-
     subtrees.on_timeout(first)
-
     assert subtrees.in_flight == 1
 
 

@@ -64,9 +64,7 @@ async def test_query_is_what_the_codec_would_write(autojump_clock, scene, method
     target = random_id(Random(2))
     query = scene.client.template(method), target, scene.remote.address, None
     assert scene.client.send_batch([query], 0.0) == []
-
     query, source = await scene.take_query()
-
     assert query.method == method(target)
     assert query.read_only
     assert source == scene.client.socket.address
@@ -90,7 +88,6 @@ async def test_silence_ends_in_a_timeout(autojump_clock, scene):
     began = trio.current_time()
     scene.send()
     await scene.run(FIRST_TIMEOUT + 1)
-
     ((_, result, took),) = scene.ended
     assert isinstance(result, QueryTimeout)
     assert took == pytest.approx(FIRST_TIMEOUT)
@@ -112,7 +109,6 @@ async def test_everything_else_from_the_node_asked_is_a_failure(autojump_clock, 
     query, source = await scene.take_query()
     scene.remote.send_nowait(reply(query.transaction_id), source)
     await scene.run(1.0)
-
     ((_, result, _),) = scene.ended
     assert isinstance(result, failure)
 
@@ -142,7 +138,6 @@ async def test_strangers_are_dropped_unread_and_remembered_within_bounds(autojum
             b"d1:t4:abcde", scene.client.socket.address
         )
     await scene.run(1.0)
-
     assert scene.client.events == {"dropped: unknown transaction": 20}
     assert len(scene.client.unexpected) == 5
 
@@ -186,7 +181,6 @@ async def test_forgotten_queries_are_told_to_nobody(autojump_clock, scene):
     scene.client.forget_all()
     scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID)), source)
     await scene.run(10.0)
-
     assert scene.ended == []
     assert (scene.client.in_flight, scene.client.awaited) == (0, 0)
 
@@ -206,7 +200,6 @@ async def test_next_owner_hears_nothing_of_the_one_before(autojump_clock):
     with scene.client.attached(scene.on_results):
         scene.send("second")
         await scene.run(10.0)
-
     assert first == []
     assert [tag for tag, *_ in scene.ended] == ["second"]
 

@@ -32,7 +32,6 @@ def settled(votes: int = MAX_VOTES) -> ExternalAddress:
 
 def test_address_is_believed_when_enough_networks_agree() -> None:
     external = ExternalAddress(Scope.PUBLIC)
-
     assert vote_all(external, TRUE, range(NEEDED - 1)) == 0
     assert external.address is None
     assert external.vote(voter(NEEDED), TRUE, 0.0)
@@ -42,11 +41,9 @@ def test_address_is_believed_when_enough_networks_agree() -> None:
 
 def test_network_has_one_vote() -> None:
     external = ExternalAddress(Scope.PUBLIC)
-
     changes = [external.vote(voter(1, last), LIE, 0.0) for last in range(1, 255)]
     assert not any(changes)
     assert len(external) == 1
-
     external.vote(voter(1), TRUE, 1.0)
     assert vote_all(external, TRUE, range(2, NEEDED + 1), 1.0) == 1
 
@@ -97,7 +94,6 @@ def test_move_of_our_own_is_found() -> None:
     """By votes of networks that have spoken before, once more than two thirds have spoken again."""
     external = settled()
     needed = MAX_VOTES * 2 // 3 + 1
-
     assert vote_all(external, LIE, range(needed - 1), 60.0) == 0
     assert external.host == TRUE.host
     assert vote_all(external, LIE, range(needed - 1, needed), 60.0) == 1
@@ -123,7 +119,6 @@ def test_split_vote_changes_nothing() -> None:
     changes = 0
     for number in range(4 * MAX_VOTES):
         changes += external.vote(voter(number), TRUE if number % 2 else LIE, number * 1.0)
-
     assert changes <= 1
 
 
@@ -131,10 +126,8 @@ def test_confirmation_makes_a_pause() -> None:
     """What is believed need not be heard with every answer; a doubt ends no pause and makes none."""
     external = settled()
     assert external.next_vote == PAUSE
-
     external.vote(voter(1), TRUE, 5.0)
     external.vote(voter(2), LIE, 6.0)
-
     assert external.next_vote == 5.0 + PAUSE
 
 
@@ -143,7 +136,6 @@ def test_memory_is_bounded() -> None:
     external = ExternalAddress(Scope.PUBLIC)
     for number in range(5000):
         external.vote(voter(number), Address(f"30.{number >> 8}.{number & 255}.9", 1), 0.0)
-
     assert len(external) == MAX_VOTES
     assert len(external._hosts) == MAX_VOTES
 
@@ -156,7 +148,6 @@ def test_liars_need_two_thirds_of_the_networks_to_move_us(share: float, fooled: 
     for step in range(20 * MAX_VOTES):
         number = random.randrange(1000)
         external.vote(voter(number), LIE if number < share * 1000 else TRUE, step * 1.0)
-
     assert (external.host == LIE.host) == fooled
 
 
@@ -169,7 +160,6 @@ def test_newcomer_among_a_third_of_liars_finds_the_truth(seed: int) -> None:
     for step in range(20 * MAX_VOTES):
         number = random.randrange(1000)
         external.vote(voter(number), LIE if number < 200 else TRUE, step * 1.0)
-
     assert external.host == TRUE.host
 
 

@@ -129,9 +129,7 @@ def test_every_case_of_the_vectors_is_covered() -> None:
 async def test_packet_without_a_claim_to_an_answer_gets_silence(case: dict[str, str]) -> None:
     """An answer would make us a reflector; nothing is kept of it."""
     bench = Bench()
-
     sent = bench.receive(packet_of(case))
-
     assert (sent, bench.socket.sent) == ([], [])
     assert (len(bench.endpoint.table), bench.peers.statistics().peers, bench.faults) == (0, 0, 0)
     assert bench.is_alive()
@@ -150,9 +148,7 @@ async def test_faulty_query_gets_the_error_it_deserves(case: dict[str, str]) -> 
     """With its transaction id and address, from a node with our version; nothing is stored."""
     bench = Bench()
     code = int(case["action"].removeprefix("error "))
-
     (error,) = bench.receive(packet_of(case))
-
     assert (type(error), error.transaction_id, error.code) == (Error, b"aa", code)
     assert (error.external_address, error.version) == (bench.asker, VERSION_TAG)
     assert (len(bench.endpoint.table), bench.peers.statistics().peers, bench.faults) == (0, 0, 0)
@@ -186,9 +182,7 @@ async def test_announce_with_a_good_token_and_implied_port_is_stored(case: dict[
     """With the port that the packet came from, whatever `port` says."""
     bench = Bench()
     token = bench.token()
-
     (answer,) = bench.receive(packet_of(case, token))
-
     assert isinstance(answer, Response)
     assert bench.peers.sample(SWARM, Family.IPV4, 9, 0.0) == [pack_address(bench.asker)]
 
@@ -240,9 +234,7 @@ async def test_odd_response_is_used_as_far_as_it_makes_sense(name: str) -> None:
     """The node answered, so it may enter the table; what is wrong counts as absent."""
     bench = Bench()
     bench.ask(b"aa")
-
     sent = bench.receive(named(name))
-
     (answer,) = bench.outcomes
     assert (answer.response, sent, bench.faults) == (ANSWERS[name], [], 0)
     assert bench.endpoint.table.contacts() == [Contact(BOB_ID, bench.asker)]
@@ -261,9 +253,7 @@ async def test_odd_response_is_used_as_far_as_it_makes_sense(name: str) -> None:
 async def test_bad_response_and_error_end_the_query(name: str, kind: type[QueryError], reason: str) -> None:
     bench = Bench()
     bench.ask(b"aa")
-
     sent = bench.receive(named(name))
-
     (outcome,) = bench.outcomes
     assert (type(outcome), outcome.reason, outcome.address) == (kind, reason, bench.asker)
     assert (sent, len(bench.endpoint.table), bench.endpoint.rpc.pending, bench.faults) == ([], 0, 0, 0)
@@ -320,11 +310,9 @@ async def test_read_only_stranger_is_answered_but_not_pinged() -> None:
 
 async def test_strangers_are_pinged_at_a_bounded_rate(autojump_clock: MockClock) -> None:
     bench = Bench()
-
     for number in range(500):
         source = Address(f"21.9.{number % 250}.1", 1 + number)
         bench.receive(encode(Query(b"aa", as_id(number + 1), Ping())), source)
-
     kinds = [type(message) for message, _ in bench.socket.sent]
     assert (kinds.count(Response), kinds.count(Query)) == (500, 32)
 
@@ -374,7 +362,6 @@ async def test_names_that_do_not_resolve_hold_us_up_no_longer_than_one(
     bench.endpoint.saved = [Contact(ASKER_ID, SOURCE)]
     with trio.move_on_after(RESOLVE_TIMEOUT + 1):
         await bench.endpoint.lookup(SWARM, FindNode(SWARM))
-
     assert [destination for _, destination in bench.socket.sent] == [SOURCE]
 
 
@@ -393,10 +380,8 @@ async def test_arbitrary_bytes_do_no_harm(family: Family, packets: list[bytes]) 
     """Nothing raises, nothing is counted as our fault, and the node lives on."""
     bench = Bench(family)
     bench.ask(b"aa")
-
     for packet in packets:
         bench.receive(packet)
-
     assert (bench.faults, len(bench.endpoint.table), bench.peers.statistics().peers) == (0, 0, 0)
     assert bench.is_alive()
 
@@ -435,9 +420,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 async def test_damaged_packets_do_no_harm(family: Family, packets: list[bytes]) -> None:
     bench = Bench(family)
     bench.ask(b"aa")
-
     replies = [bench.receive(packet) for packet in packets]
-
     assert all(len(reply) <= 1 for reply in replies)
     assert bench.faults == 0
     assert bench.is_alive()
@@ -452,12 +435,10 @@ async def test_valid_packets_of_any_kind_do_no_harm(
 ) -> None:
     """Every query gets one reply within the size that BEP 32 allows, unless we are read-only."""
     bench = Bench(family, read_only=read_only)
-
     for packet in packets:
         replies = bench.receive(encode(packet))
         expected = isinstance(packet, Query) and not read_only and packet.node_id != OWN
         assert len(replies) == expected
-
     assert bench.faults == 0
     assert all(len(data) <= 1024 for data in bench.socket.sent_bytes)
 
@@ -470,10 +451,8 @@ async def test_any_answer_to_a_query_of_ours_ends_it_once(family: Family, data: 
     bench.ask(b"aa")
     message = data.draw(ANSWER_MESSAGES)
     packet = encode(message).replace(encode_id(message.transaction_id), b"1:t2:aa")
-
     for _ in range(2):
         assert bench.receive(packet) == []
-
     assert (len(bench.outcomes), bench.endpoint.rpc.pending, bench.faults) == (1, 0, 0)
     bench.endpoint.table.check()
 
@@ -487,9 +466,7 @@ async def test_peer_comes_back_as_it_was_announced(family: Family, port: int, se
     bench = Bench(family)
     announce = AnnouncePeer(SWARM, port, bench.token(), seed=seed)
     bench.receive(encode(Query(b"ap", ASKER_ID, announce)))
-
     (answer,) = bench.receive(encode(Query(b"gp", ASKER_ID, GetPeers(SWARM))))
-
     assert answer.peers() == [Address(bench.asker.host, port)]
     assert Scope.PUBLIC.allows_peer(answer.peers()[0])
 
@@ -507,10 +484,8 @@ async def test_item_comes_back_as_it_was_put(family: Family, item: Item) -> None
     bench = Bench(family)
     get = encode(Query(b"gg", ASKER_ID, Get(item.target())))
     (first,) = bench.receive(get)
-
     (stored,) = bench.receive(encode(Query(b"pp", ASKER_ID, Put(item, first.token))))
     (second,) = bench.receive(get)
-
     assert stored == Response(b"pp", OWN, external_address=bench.asker, version=VERSION_TAG)
     assert (first.value, second.value, second.token) == (None, item.value, first.token)
 

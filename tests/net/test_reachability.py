@@ -48,7 +48,6 @@ def test_first_three_count_against_nodes_though_nothing_came_in() -> None:
     for one in sources(5):
         reachability.timed_out(one, 1.0, 6.0)
         counted.append(reachability.counts_against(1.0))
-
     assert counted == [True, True, True, False, False]
     reachability.received(7.0)
     assert [reachability.counts_against(sent_at) for sent_at in (7.0, 7.1)] == [True, False]

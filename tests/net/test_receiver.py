@@ -32,7 +32,6 @@ async def test_read_only_node_answers_nothing(autojump_clock: MockClock) -> None
         bench.socket.deliver(b"d1:ade1:q4:ping1:t2:aa1:y1:qe", ALICE.address)
         await wait_all_tasks_blocked()
         transaction_id = bench.ask()
-
         assert bench.socket.sent == [(Query(transaction_id, OWN, Ping(), read_only=True), ALICE.address)]
         assert bench.count("dropped: query while read-only") == [2, 0]
 
@@ -63,7 +62,6 @@ async def test_burst_larger_than_a_batch_is_handled_to_its_end(autojump_clock: M
         for number in range(50):
             bench.socket.deliver(Query(b"%04d" % number, ALICE.node_id, Ping()), ALICE.address)
         await wait_all_tasks_blocked()
-
         answered = [message.transaction_id for message, _ in bench.socket.sent]
         assert answered == [b"%04d" % number for number in range(50)]
 

@@ -72,7 +72,6 @@ async def test_second_answer_is_ignored(autojump_clock: MockClock) -> None:
             bench.answer(transaction_id)
         bench.socket.deliver(Error(transaction_id, 201, ""), ALICE.address)
         await wait_all_tasks_blocked()
-
         assert [type(outcome) for outcome in bench.outcomes] == [Answer]
         assert bench.count("answers", "dropped: unknown transaction") == [1, 2, 0]
 
@@ -129,7 +128,6 @@ async def test_silence_counts_while_others_answer(autojump_clock: MockClock) -> 
         await ask_all(bench, asked)
         bench.answer(bench.ask())
         await trio.sleep(60)
-
         assert (bench.rpc.reachability.is_cut_off, failures(bench, asked)) == (False, len(asked))
 
 
@@ -145,7 +143,6 @@ async def test_those_asked_before_the_network_came_back_are_excused(
         await trio.sleep(DEAF_AFTER + 0.1)
         bench.answer(bench.ask())
         await trio.sleep(60)
-
         assert failures(bench, asked) == blame
 
 
@@ -154,7 +151,6 @@ async def test_silence_while_we_stood_still_is_no_failure(autojump_clock: MockCl
         await ask_all(bench, [ALICE])
         autojump_clock.jump(8 * 3600)
         await trio.sleep(60)
-
         assert bench.times == [8 * 3600 + 1.0]
         assert (failures(bench, [ALICE]), bench.rpc.reachability.is_cut_off) == (0, False)
         assert bench.count("timeouts", "stood still") == [1, 1, 0]
@@ -205,7 +201,6 @@ async def test_queries_that_cannot_leave_are_silence_too(autojump_clock: MockClo
         for contact in contacts(CUT_OFF_AFTER):
             assert not bench.rpc.reachability.is_cut_off
             assert bench.rpc.send_query(Ping(), contact.address, bench.on_done) is None
-
         assert bench.rpc.reachability.is_cut_off
 
 
@@ -217,7 +212,6 @@ async def test_timeout_adapts_to_the_line(autojump_clock: MockClock) -> None:
         start = trio.current_time()
         bench.ask()
         await trio.sleep(60)
-
         assert bench.times == [pytest.approx(start + 1.8)]
 
 
@@ -309,7 +303,6 @@ async def test_error_reply_ends_the_query_as_refused(
         transaction_id = bench.ask()
         bench.socket.deliver(reply.replace(b"%s", transaction_id), ALICE.address)
         await wait_all_tasks_blocked()
-
         (refused,) = bench.outcomes
         assert (type(refused), str(refused)) == (QueryRefused, f"{ALICE.address}: {expected}")
         assert len(bench.table) == 0
@@ -321,7 +314,6 @@ async def test_broken_response_fails_its_query(autojump_clock: MockClock, result
         transaction_id = bench.ask()
         bench.socket.deliver(b"d" + results + b"1:t4:" + transaction_id + b"1:y1:re", ALICE.address)
         await wait_all_tasks_blocked()
-
         assert [type(outcome) for outcome in bench.outcomes] == [BadResponse]
         assert (bench.rpc.pending, len(bench.table)) == (0, 0)
 
@@ -333,7 +325,6 @@ async def test_node_that_answers_nonsense_counts_as_failing(autojump_clock: Mock
         transaction_id = bench.ask()
         bench.socket.deliver(b"d1:rde1:t4:" + transaction_id + b"1:y1:re", ALICE.address)
         await wait_all_tasks_blocked()
-
         assert bench.table.get(ALICE.address).failures == 1
 
 
@@ -344,7 +335,6 @@ async def test_cancelled_query_leaves_nothing_behind(autojump_clock: MockClock) 
         ((query, _),) = bench.socket.sent
         bench.answer(query.transaction_id)
         await trio.sleep(60)
-
         assert (scope.cancelled_caught, bench.rpc.pending) == (True, 0)
         assert bench.count("answers", "timeouts", "dropped: unknown transaction") == [0, 0, 1, 0]
 
@@ -366,7 +356,6 @@ async def test_address_outside_our_scope_is_not_asked(autojump_clock: MockClock,
         with pytest.raises(QueryNotSent):
             await bench.rpc.query(Ping(), address)
         await trio.sleep(60)
-
         assert (sent, bench.socket.sent, bench.outcomes) == (None, [], [])
         assert bench.count("not sent: address not allowed") == [2, 0]
 
@@ -389,7 +378,6 @@ async def test_query_that_cannot_leave_is_reported(autojump_clock: MockClock) ->
         bench.socket.is_full = True
         sent = bench.rpc.send_query(Ping(), ALICE.address, bench.on_done)
         await trio.sleep(60)
-
         assert (sent, bench.rpc.pending, bench.outcomes) == (None, 0, [])
         assert bench.count("not sent: send failed", "queries sent") == [1, 0, 0]
 
@@ -398,7 +386,6 @@ async def test_transaction_ids_suit_every_implementation(autojump_clock: MockClo
     """4 bytes, no NUL among them, and no two the same while both are under way."""
     async with open_bench() as bench:
         transaction_ids = [bench.ask() for _ in range(5000)]
-
         assert {len(one) for one in transaction_ids} == {4}
         assert not any(b"\0" in one for one in transaction_ids)
         assert len(set(transaction_ids)) == bench.rpc.pending == 5000
@@ -497,6 +484,5 @@ async def test_renewed_id_is_in_the_next_query(autojump_clock: MockClock) -> Non
         bench.ask(BOB)
         bench.answer(old)
         await wait_all_tasks_blocked()
-
         assert [query.node_id for query, _ in bench.socket.sent] == [OWN, as_id(99)]
         assert [outcome.address for outcome in bench.outcomes] == [ALICE.address]

@@ -97,7 +97,6 @@ async def test_node_answers_again_after_it_could_not_send(clock: MockClock, numb
         with pytest.raises(QueryTimeout):
             await other.ping(node.addresses[0])
         failing.send_error = None
-
         assert socket.errors == {f"send {name_of(number)}": failing.failures}
         assert failing.failures > 0
 
@@ -140,7 +139,6 @@ async def test_error_without_a_known_number_goes_by_its_kind(error: OSError, nam
     failing = FailingSocket()
     failing.send_error = error
     socket = UdpSocket(failing)
-
     assert not socket.send_nowait(b"hello", socket.address)
     assert socket.errors == {f"send {name}": 1}
     socket.close()

@@ -24,7 +24,6 @@ def test_few_packets_of_a_node_may_be_the_answer_to_one_query() -> None:
     """It knows the id, and could send any number of packets that are slow to read and no answer."""
     transactions = Transactions(Random(1).randbytes)
     data = b"d1:rde1:t4:%be" % sent(transactions, source(1)).transaction_id
-
     assert not transactions.may_answer(data, source(2))
     assert [transactions.may_answer(data, source(1)) for _ in range(6)] == [True] * 4 + [False] * 2
     assert not transactions.may_answer(data.replace(b"1:t4", b"1:t5"), source(1))
@@ -41,9 +40,7 @@ def test_source_is_awaited_while_queries_to_it_are_under_way() -> None:
 def test_all_are_excused_from_the_time_when_we_could_listen_again() -> None:
     transactions = Transactions(Random(1).randbytes)
     pending = sent(transactions, source(4))
-
     transactions.excuse_all(50.0)
-
     assert (pending.sent_at, pending.is_excused) == (50.0, True)
     assert transactions.take_expired(54.9, 5.0) is None
     assert transactions.take_expired(55.0, 5.0) is pending

@@ -35,7 +35,6 @@ async def test_datagram_arrives_with_its_source(family: Family) -> None:
     with opened(LOCALHOST[family]) as alice, opened(LOCALHOST[family]) as bob:
         sent = alice.send_nowait(b"hello", bob.address)
         await bob.wait_readable()
-
         assert (sent, bob.receive_nowait()) == (True, (b"hello", alice.address))
         assert bob.receive_nowait() is None
         assert alice.address.family is family
@@ -46,9 +45,7 @@ async def test_batch_arrives_in_its_order_and_no_longer_than_wanted(family: Fami
     with opened(LOCALHOST[family]) as alice, opened(LOCALHOST[family]) as bob:
         failed = alice.send_batch([(b"%d" % number, bob.address) for number in range(5)])
         await bob.wait_readable()
-
         first, rest, none = (bob.receive_batch(most) for most in (3, 64, 64))
-
     assert (failed, none) == ([], [])
     assert first == [(b"%d" % number, alice.address) for number in range(3)]
     assert rest == [(b"%d" % number, alice.address) for number in (3, 4)]
@@ -61,7 +58,6 @@ async def test_batch_tells_which_datagrams_could_not_leave() -> None:
             [(b"0", nowhere), (b"1", bob.address), (b"2", nowhere), (b"3", bob.address)]
         )
         await bob.wait_readable()
-
         assert (failed, alice.errors) == ([0, 2], {"send EINVAL": 2})
         assert [data for data, _ in bob.receive_batch(64)] == [b"1", b"3"]
 
@@ -71,7 +67,6 @@ async def test_large_datagram_arrives_whole() -> None:
     with opened() as alice, opened() as bob:
         alice.send_nowait(data, bob.address)
         await bob.wait_readable()
-
         assert bob.receive_nowait() == (data, alice.address)
         assert len(data) < RECEIVE_BYTES
 
@@ -144,7 +139,6 @@ async def test_large_buffer_is_asked_for_beyond_the_limit_first(
     monkeypatch.setattr(StubbornSocket, "asked", [], raising=False)
     monkeypatch.setattr(StubbornSocket, "refused", refused)
     monkeypatch.setattr(kernel, "socket", StubbornSocket)
-
     with opened():
         assert StubbornSocket.asked == [(option, KERNEL_BUFFER_BYTES) for option in asked]
 
@@ -227,7 +221,6 @@ async def test_socket_survives_an_unreachable_port() -> None:
         alice.send_nowait(b"hello", nobody)
         alice.send_nowait(b"myself", alice.address)
         await alice.wait_readable()
-
         received = [alice.receive_nowait() for _ in range(3)]
         assert (b"myself", alice.address) in received
 
@@ -255,7 +248,6 @@ async def test_closed_socket_does_not_let_anybody_wait() -> None:
     for _ in range(2):
         with pytest.raises(trio.ClosedResourceError):
             await gone.wait_readable()
-
     assert gone.receive_nowait() is None
     assert not gone.send_nowait(b"hello", gone.address)
 

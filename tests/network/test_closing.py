@@ -52,58 +52,48 @@ async def test_closing_in_the_middle_of_a_lookup_ends_it(autojump_clock, new_net
 @pytest.mark.parametrize("error", [OwnError("mine"), KeyError("mine"), KeyboardInterrupt()])
 async def test_exception_of_the_block_comes_out_as_it_is(autojump_clock, new_network, error):
     network = new_network(seed=1)
-
     with pytest.raises(type(error)) as raised:
         async with network.open_nodes(3) as nodes:
             await nodes[2].find_node(nodes[0].node_id)
             raise error
-
     assert raised.value is error
 
 
 async def test_group_of_exceptions_stays_a_group(autojump_clock, new_network):
     """What the caller has wrapped is not unwrapped, even when it holds one exception only."""
     network, error = new_network(seed=1), OwnError()
-
     with pytest.raises(ExceptionGroup, match="mine") as raised:
         async with network.open_node(0):
             raise ExceptionGroup("mine", [error])
-
     assert raised.value.exceptions == (error,)
 
 
 async def test_exception_during_a_lookup_comes_out_as_it_is(autojump_clock, new_network):
     network, error = new_network(seed=1), OwnError()
-
     async with network.open_nodes(10) as nodes:
         with pytest.raises(OwnError) as raised:
             async with nodes[3].get_peers(nodes[5].node_id):
                 raise error
-
         assert raised.value is error
 
 
 async def test_exception_while_cancelled_comes_out_as_it_is(autojump_clock, new_network):
     network, error = new_network(seed=1), OwnError()
-
     with pytest.raises(OwnError) as raised, trio.move_on_after(1.0):
         async with network.open_node(0):
             try:
                 await trio.sleep_forever()
             finally:
                 raise error
-
     assert raised.value is error
 
 
 async def test_cancelling_the_block_closes_the_node(autojump_clock, new_network):
     network = new_network(seed=1)
     tasks = living_tasks()
-
     with trio.move_on_after(100.0) as scope:
         async with network.open_nodes(5) as nodes:
             await trio.sleep_forever()
-
     assert scope.cancelled_caught
     assert living_tasks() == tasks
     assert [network.socket(host_of(node)).address for node in nodes] == [n.addresses[0] for n in nodes]

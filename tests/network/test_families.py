@@ -225,7 +225,6 @@ async def test_joining_does_not_wait_for_a_dead_family(autojump_clock, new_netwo
         async with network.open_node(60, families=BOTH, through=[*dead, *nodes[0].addresses]) as node:
             with trio.fail_after(SILENT_GRACE + 6.0):
                 await node.wait_joined()
-
             assert len(node.contacts()) >= 8
 
 

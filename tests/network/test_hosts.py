@@ -155,13 +155,11 @@ async def test_address_whose_link_is_down_costs_no_lookup(autojump_clock, new_ne
 @pytest.mark.parametrize("seed", [1])
 async def test_address_that_nobody_knows_is_led_in_by_another(autojump_clock, new_network, seed):
     network = new_network(seed)
-
     async with (
         network.open_node(OURS[0], also=OURS[1:]) as node,
         network.open_nodes(12, through=[Address(network.host(OURS[0]), 6881)]),
     ):
         await sleep_minutes(15)
-
         assert {len(contacts) >= 8 for contacts in tables(node).values()} == {True}
 
 
@@ -279,7 +277,6 @@ async def test_restart_keeps_each_id(autojump_clock, new_network, seed, tmp_path
 async def test_given_id_is_kept_and_spread(autojump_clock, new_network, seed):
     """One for all addresses would look like one node that keeps moving."""
     network = new_network(seed)
-
     async with open_many(network, node_id=b"i" * 20) as (nodes, node):
         first, *others = node.node_ids.values()
         assert first == node.node_id == b"i" * 20
@@ -290,7 +287,6 @@ async def test_given_id_is_kept_and_spread(autojump_clock, new_network, seed):
 @pytest.mark.parametrize("seed", [1])
 async def test_closed_node_leaves_all_its_addresses(autojump_clock, new_network, seed):
     network = new_network(seed)
-
     async with network.open_nodes(2) as nodes:
         async with network.open_node(OURS[0], also=OURS[1:], through=nodes[0].addresses) as node:
             await node.wait_joined()

@@ -81,7 +81,6 @@ async def test_immutable_item_ends_the_lookup(autojump_clock, new_network):
         await nodes[3].put_item(NOTE)
         quick = await nodes[9].get_item(NOTE.target())
         whole = await nodes[9].get_item(NOTE.target(), count=True)
-
         assert quick.item == whole.item == NOTE
         assert quick.nodes_answered < whole.nodes_answered
 
@@ -134,7 +133,6 @@ async def test_newest_letter_wins_when_few_have_it(autojump_clock, new_network):
         nodes[-1].items.put(letter(2), "21.0.0.1", trio.current_time())
         found = await nodes[2].get_item(LETTERS, salt=SALT)
         await nodes[2].put_item(found.item)
-
         assert (found.item, found.copies) == (letter(2), 1)
         assert kept_by(nodes) == [letter(2)] * 8
 
@@ -143,10 +141,8 @@ async def test_reader_that_has_it_already_gets_nothing(autojump_clock, new_netwo
     """But learns who keeps it by the `seq` (BEP 44)."""
     async with new_network(seed=1).open_nodes(12) as nodes:
         await nodes[1].put_item(letter(5))
-
         same = await nodes[2].get_item(LETTERS, salt=SALT, newer_than=5)
         newer = await nodes[2].get_item(LETTERS, salt=SALT, newer_than=4)
-
         assert (same.item, newer.item) == (None, letter(5))
 
 

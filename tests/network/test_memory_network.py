@@ -22,12 +22,10 @@ def pair(network, **options):
 
 async def test_datagram_arrives_after_its_latency(autojump_clock, new_network):
     a, b = pair(new_network(seed=1, latency=(0.3, 0.3)))
-
     assert a.send_nowait(b"hello", b.address)
     assert b.receive_nowait() is None
     started = trio.current_time()
     await b.wait_readable()
-
     assert trio.current_time() - started == pytest.approx(0.3)
     assert drain(b) == [(b"hello", a.address)]
 
@@ -35,10 +33,8 @@ async def test_datagram_arrives_after_its_latency(autojump_clock, new_network):
 async def test_batch_is_sent_and_received_as_single_datagrams_are(autojump_clock, new_network):
     a, b = pair(new_network(seed=1, latency=(0.3, 0.3)))
     elsewhere = Address("2a00::1", 6881)
-
     failed = a.send_batch([(b"0", b.address), (b"1", elsewhere), (b"2", b.address), (b"3", b.address)])
     await b.wait_readable()
-
     assert failed == [1]
     assert b.receive_batch(2) == [(b"0", a.address), (b"2", a.address)]
     assert b.receive_batch(2) == [(b"3", a.address)]
@@ -102,11 +98,9 @@ async def test_nat_lets_in_only_who_was_sent_to(autojump_clock, new_network):
 async def test_nat_is_not_opened_for_what_has_come_before(autojump_clock, new_network):
     network = new_network(seed=1)
     outside, inside = pair(network, nat=True)
-
     outside.send_nowait(b"hello", inside.address)
     await trio.sleep(1.0)
     inside.send_nowait(b"hello", outside.address)
-
     assert drain(inside) == []
 
 
@@ -134,11 +128,9 @@ async def test_full_queue_drops_what_comes_then(autojump_clock, new_network):
     """A node that does not keep up loses the newest datagrams, as in the kernel."""
     network = new_network(seed=1, latency=(0.1, 0.1))
     a, b = pair(network)
-
     for number in range(QUEUE_LIMIT + 7):
         a.send_nowait(b"%d" % number, b.address)
     await trio.sleep(1.0)
-
     assert [data for data, _ in drain(b)] == [b"%d" % number for number in range(QUEUE_LIMIT)]
     assert network.statistics().queue_full == 7
 
@@ -177,7 +169,6 @@ def test_hosts_are_public_and_each_in_a_network_of_its_own(family):
     """Or the rules of diversity would keep nodes out of each other's tables."""
     network = MemoryNetwork()
     addresses = [Address(network.host(number, family), 6881) for number in (0, 1, 255, 256, 65535, 65536)]
-
     assert all(Scope.PUBLIC.allows(address) for address in addresses)
     assert len({Scope.PUBLIC.network_key(address) for address in addresses}) == len(addresses)
     assert {address.family for address in addresses} == {family}
@@ -212,12 +203,9 @@ def test_same_seed_makes_the_same_history():
 
 async def test_totals_keep_the_counters_of_closed_nodes(autojump_clock, new_network):
     network = new_network(seed=1)
-
     async with network.open_nodes(5) as nodes:
         await nodes[1].ping(nodes[2].addresses[0])
         sent = sum(node.statistics().sockets[0].counts["queries sent"] for node in nodes)
-
         assert network.totals()["queries sent"] == sent
-
     assert network.totals()["queries sent"] == sent
     assert {host_of(node) for node in nodes} == {network.host(number) for number in range(5)}

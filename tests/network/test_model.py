@@ -58,7 +58,6 @@ class TestPopulation:
         """And one in six lasts ten times as long, as shape 0.5 has it: 2 ** -(10 ** 0.5) is 0.11."""
         random, habits = Random(1), Habits()
         sessions = [habits.session(random) for _ in range(10_000)]
-
         assert sum(length < HOUR for length in sessions) / len(sessions) == pytest.approx(0.5, abs=0.02)
         assert sum(length > 10 * HOUR for length in sessions) / len(sessions) == pytest.approx(0.11, abs=0.02)
         assert sum(sessions) / len(sessions) == pytest.approx(habits.session_mean, rel=0.05)
@@ -94,7 +93,6 @@ class TestNetwork:
     async def test_lookup_ends_on_the_closest_members(self, autojump_clock, new_network):
         """Nothing is lost and nobody is dead, so all 8 are found, each time."""
         network, random = new_network(1, kind=new_model, nodes=2000), Random(1)
-
         async with network.open_node(0, through=network.bootstrap_nodes()) as node:
             await node.wait_joined()
             for _ in range(20):

@@ -92,13 +92,11 @@ async def test_short_outage_blames_nobody(autojump_clock, new_network, seed):
 @pytest.mark.parametrize("seed", [1])
 async def test_dead_nodes_are_blamed_while_others_live(autojump_clock, new_network, seed):
     network = new_network(seed)
-
     async with network.open_nodes(16) as nodes:
         dead = {host_of(node) for node in nodes[6:]}
         for host in dead:
             network.cut(host)
         await sleep_minutes(30)
-
         assert [known_hosts(node) & dead for node in nodes[:6]] == [set()] * 6
 
 
@@ -126,13 +124,11 @@ async def test_many_dead_saved_contacts_do_not_keep_us_from_the_hosts(
 ):
     network, random = new_network(seed), Random(seed)
     path = tmp_path / "state.json"
-
     async with network.open_nodes(12) as nodes:
         dead = [Address(network.host(number), 6881) for number in range(100, 500)]
         save_state(path, SavedState(OWN_IDS, tuple(Contact(random_id(random), address) for address in dead)))
         async with open_saved(network, 50, path, through=nodes[0].addresses) as node:
             await trio.sleep(SOON)
-
             assert len(known_hosts(node)) >= 8
 
 
@@ -155,7 +151,6 @@ async def test_hosts_are_left_alone_when_saved_contacts_answer(autojump_clock, n
 
 async def test_lookup_without_a_network_ends(autojump_clock, new_network):
     network = new_network(seed=1)
-
     async with network.open_nodes(14) as nodes:
         node = nodes[7]
         network.cut(host_of(node))

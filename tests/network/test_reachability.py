@@ -110,10 +110,8 @@ async def test_read_only_node_is_in_no_table_and_answers_nothing(autojump_clock,
 
 async def test_read_only_node_announces_and_is_found(autojump_clock, new_network):
     network, info_hash = new_network(seed=1), random_id(Random(1))
-
     async with network.open_nodes(30) as nodes:
         through = nodes[0].addresses
         async with network.open_node(30, through=through, settings=READ_ONLY) as reader:
             await reader.announce(info_hash, 7000)
-
             assert await find_peers(nodes[3], info_hash) == {Address(host_of(reader), 7000)}

@@ -16,14 +16,12 @@ SEEDS = [1]
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_peer_expires_after_45_minutes(autojump_clock, new_network, seed):
     network, info_hash = new_network(seed), random_id(Random(seed))
-
     async with network.open_nodes(12) as nodes:
         await nodes[3].announce(info_hash, 7000)
         await sleep_minutes(44)
         assert await find_peers(nodes[5], info_hash) == {Address(host_of(nodes[3]), 7000)}
         await sleep_minutes(2)
         assert await find_peers(nodes[5], info_hash) == set()
-
         assert sum(node.statistics().peers.peers for node in nodes) == 0
 
 

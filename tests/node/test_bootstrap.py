@@ -95,7 +95,6 @@ async def test_name_is_looked_up_again_after_a_pause(
         for _ in range(int(10 * pause)):
             bootstrap_hosts.request(["name:6881"], trio.current_time())
             await trio.sleep(1.0)
-
     assert len(names.asked) == 10
 
 

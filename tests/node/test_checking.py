@@ -110,11 +110,9 @@ async def test_node_that_left_a_lookup_waiting_is_pinged_in_the_next_round(autoj
     checking = Checking(nodes=3)
     silent = checking.contacts[1]
     checking.table.failed(silent.address, trio.current_time())
-
     (ping,) = await checking.check()
     assert not checking.is_good(silent)
     checking.answer(ping, silent)
-
     assert checking.is_good(silent)
     assert await checking.check() == []
 
@@ -155,7 +153,6 @@ async def test_few_are_pinged_at_once(autojump_clock: MockClock) -> None:
         node_id = as_id(1 << 159 | 1 << (155 + number // 5) | number)
         checking.table.responded(Contact(node_id, contact_of(100 + number).address), trio.current_time())
     await trio.sleep(CHECK_AFTER)
-
     assert len(await checking.check()) == 16
 
 

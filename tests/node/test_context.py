@@ -65,7 +65,6 @@ def test_what_other_endpoints_of_the_family_know_leads_too():
     gone = other.contacts()[0]
     for _ in range(2):
         other.failed(gone.address, 1.0)
-
     assert set(shared.leads(one)) == set(contacts(IPV4, 5)) - {gone}
     assert shared.leads(other) == []
 
@@ -75,6 +74,5 @@ def test_own_ids_get_no_place_in_any_table():
     shared = new_shared(IPV4, IPV4)
     one, other = shared.tables[IPV4]
     one.responded(Contact(other.node_id, Address("21.0.0.1", 1)), 0.0)
-
     assert one.contacts() == []
     assert not one.queried(Contact(other.node_id, Address("21.0.0.1", 1)), 0.0)

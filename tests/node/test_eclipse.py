@@ -26,9 +26,7 @@ def attacked(place: Callable[[int], Address]) -> Attacked:
 def test_sybils_hide_nobody(place: Callable[[int], Address]) -> None:
     """Half of the nodes found are honest, and the closest honest one is among them."""
     network = attacked(place)
-
     found = [network.look_up(network.near_target()) for _ in range(LOOKUPS)]
-
     good = [each for each in found if each.honest >= 4 and each.has_closest]
     assert len(good) >= 0.95 * LOOKUPS
     assert max(each.queries for each in found) <= 30

@@ -24,7 +24,6 @@ def new_ids(listen, saved=None):
 def test_each_address_of_a_family_gets_an_id_of_its_own():
     """Far from the others; the first of each family may share one, as BEP 32 has it."""
     found = new_ids([LAN, LAN6, LAN2, *(Address(f"10.0.1.{number}", 1) for number in range(20))])
-
     assert found[0] == found[1]
     own = [found[0], *found[2:]]
     assert len(set(own)) == 22
@@ -45,7 +44,6 @@ def test_two_sockets_behind_one_address_are_far_apart(seed):
     random_bytes = Random(seed).randbytes
     first = distant_id(PUBLIC.host, [], random_bytes)
     second = distant_id(PUBLIC.host, [first], random_bytes)
-
     assert is_compliant(second, PUBLIC.host)
     assert shared_prefix_bits(first, second) < 8
 

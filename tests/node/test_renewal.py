@@ -167,7 +167,6 @@ async def test_any_saved_id_is_taken_where_the_address_is_not_known(
     network, path = new_network(7), tmp_path / "node.json"
     other = Contact(b"o" * 20, Address("8.8.8.8", 6881))
     save_state(path, SavedState({Address("10.0.0.9", 1): b"s" * 20}, (other,)))
-
     sockets = [network.socket(*INSIDE)]
     async with open_node(sockets=sockets, well_known=False, state_file=path) as node:
         assert node.node_id == b"s" * 20

@@ -181,7 +181,6 @@ def test_kill_at_any_moment_leaves_a_state() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     seen = json.loads(done.stdout)
-
     assert seen["kills"] == 200
     assert seen["drafts"] > 0
     assert seen["wrong"] == []
@@ -190,10 +189,8 @@ def test_kill_at_any_moment_leaves_a_state() -> None:
 def test_draft_of_a_killed_save_is_no_state(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     draft = path.with_name("node.json.new")
     draft.write_text('{"format": "dhtn')
-
     assert load_state(path) is None
     save_state(path, STATE)
-
     assert load_state(path) == STATE
     assert (draft.exists(), caplog.records) == (False, [])
 
@@ -220,7 +217,6 @@ def test_file_that_cannot_be_moved_is_an_error(path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(StateFileError, match=r"cannot move .*Permission denied"):
         load_state(path)
-
     assert path.read_text() == "damaged"
 
 

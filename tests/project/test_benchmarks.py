@@ -328,7 +328,6 @@ def test_measuring_compares_samples_with_the_truth(tmp_path):
 
 def test_census_has_a_line_for_each_figure(tmp_path):
     report, printed = report_of("census", tmp_path, "--nodes=200", "--loss=0")
-
     (found,) = report["censuses"]["this"]
     assert found["honest_found"] > 190
     assert found["visits"] >= found["answered"]

@@ -131,9 +131,7 @@ def test_what_is_imported_is_a_dependency():
 
 def test_integration_runs_the_command_that_the_documents_name():
     script = ROOT / ".ci" / "run"
-
     last_line = script.read_text(encoding="utf-8").splitlines()[-1]
-
     assert last_line == f"exec {CHECK_COMMAND}"
     assert os.access(script, os.X_OK)
     for document in ("README.md", "CONTRIBUTING.md"):

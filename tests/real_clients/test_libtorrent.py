@@ -100,7 +100,6 @@ async def test_node_joins_a_libtorrent_network_through_one_address(host):
     async with libtorrent_network(*[host] * 20) as network, node_in(network) as node:
         contacts = node.contacts()
         answers = [await node.ping(contact.address) for contact in contacts]
-
         assert len(contacts) >= 8
         assert {contact.address for contact in contacts} <= {client.address for client in network}
         assert [answer.node_id for answer in answers] == [contact.node_id for contact in contacts]
@@ -141,7 +140,6 @@ async def test_lookup_finds_what_a_client_announced(host, tmp_path):
         await until(lambda: times_announced(network, [announcer], info_hash) == 8)
         async with node_in(network) as node:
             found = await peers_found(node, info_hash)
-
     assert found == {announcer.address}
 
 
@@ -162,7 +160,6 @@ async def test_scrape_counts_the_seeds_and_leechers_of_a_swarm(tmp_path):
     """The filters give the numbers; lists of peers would not fit into the bytes of a measurement."""
     async with network_with_swarm(tmp_path) as (network, peers, info_hash), node_in(network) as node:
         scrape = await node.scrape(info_hash)
-
         assert scrape.estimate.method == "union"
         assert scrape.estimate.seeds == len(SEED_HOSTS)
         assert scrape.estimate.leechers == len(LEECHER_HOSTS)
@@ -175,7 +172,6 @@ async def test_lookup_leaves_out_seeds_when_asked_to(tmp_path):
     async with network_with_swarm(tmp_path) as (network, peers, info_hash), node_in(network) as node:
         everybody = await peers_found(node, info_hash)
         leechers = await peers_found(node, info_hash, noseed=True)
-
         assert everybody == {peer.address for peer in peers}
         assert leechers == {peer.address for peer in peers if peer.address.host in LEECHER_HOSTS}
 

@@ -63,7 +63,6 @@ async def test_client_gets_the_immutable_item_that_we_put():
         item = ImmutableItem.of(value)
         stored = await node.put_item(item)
         network[-1].get(item.target())
-
         assert (len(stored.stored_at), stored.not_taken) == (8, 0)
         assert await got(network[-1]) == [(item.target(), value)]
 
@@ -74,7 +73,6 @@ async def test_we_get_the_immutable_item_that_a_client_put():
         target = Target(network[-1].put(value))
         await until(lambda: network[-1].poll() or network[-1].items_put)
         found = await node.get_item(target, count=True)
-
         assert (found.item, found.forged) == (ImmutableItem.of(value), 0)
         assert found.copies >= 7
 

@@ -19,13 +19,7 @@ from dhtnode.krpc.compact import pack_address
 from dhtnode.testing import open_testnet
 from tests.commands import run_command
 from tests.databases import rows
-from tests.real_clients.libtorrent_network import (
-    PATIENCE,
-    Client,
-    libtorrent_clients,
-    magnet_of,
-    until,
-)
+from tests.real_clients.libtorrent_network import PATIENCE, Client, libtorrent_clients, magnet_of, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_clients]
 

@@ -133,7 +133,6 @@ def test_list_names_every_report(ended):
 
 def test_export_prints_what_it_wrote(place, ended):
     records = ended["export --db small.db --csv out --json"].records
-
     assert {"file": "visits.csv", "table": "visits", "rows": 20} in records
     assert {record["file"] for record in records} | {"schema.json"} == {
         path.name for path in (place / "out").iterdir()

@@ -150,7 +150,6 @@ def test_purged_filters_are_no_disagreement(database, statement):
     """The number stays, and it is said why it cannot be computed again."""
     change(database, statement)
     found = explained(database)
-
     assert (found.again, found.differences) == (None, ())
     assert explanation_text(found).endswith("cannot be computed again: the raw filters were purged.")
     assert explanation_record(found)["agrees"] is None

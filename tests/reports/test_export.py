@@ -45,7 +45,6 @@ def everything(folder):
 
 def test_files_hold_the_rows_of_tables_and_views(database, tmp_path):
     files = exported(database, tmp_path)
-
     assert set(files) == {name for name, table in TABLES.items() if table.exported}
     assert len(files["visits"]) == 20
     assert files["visits"][0]["address"] == address(0).host
@@ -91,7 +90,6 @@ def test_compressed_files_hold_the_same(database, tmp_path):
 def test_one_run_leaves_out_what_belongs_to_none(database, tmp_path):
     census = exported(database, tmp_path / "census", run=CENSUS)
     scrape = exported(database, tmp_path / "scrape", run=SCRAPE)
-
     assert not {"nodes", "swarms", "watched_swarms", "client_versions"} & set(census)
     assert [len(run["latest_swarms"]) for run in (census, scrape)] == [0, len(scrape["swarm_samples"]) // 2]
     assert [len(census[name]) for name in ("runs", "visits", "scrape_replies", "alarms")] == [1, 20, 0, 1]
@@ -204,7 +202,6 @@ def test_parquet_values_have_types(database, tmp_path, read_table):
     """Times are times, flags true or false, and nothing is None."""
     export_parquet(database, tmp_path)
     visit = read_table(tmp_path / "visits.parquet").to_pylist()[0]
-
     assert visit["taken_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z") == time_text(0)
     assert (visit["conforms"], visit["is_verification"]) == (True, False)
     assert (visit["rtt_ms"], visit["error_code"], visit["version"]) == (20.0, None, "4c540201")
@@ -214,7 +211,6 @@ def test_parquet_values_have_types(database, tmp_path, read_table):
 def test_parquet_of_empty_tables_and_batches_are_whole(database, tmp_path, read_table, monkeypatch):
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
     done = export_parquet(database, tmp_path)
-
     for each in done:
         found = read_table(tmp_path / each.file)
         assert found.num_rows == each.rows
@@ -230,7 +226,6 @@ def test_parquet_value_of_another_type_is_one_line(database, tmp_path, read_tabl
         connection.execute("UPDATE swarm_samples SET taken_at = 'yesterday' WHERE id = 2")
     with pytest.raises(ExportError, match=r"swarm_samples.parquet: .*yesterday"):
         export_parquet(copy, tmp_path / "out")
-
     assert not [path.name for path in (tmp_path / "out").iterdir() if "swarm_samples" in path.name]
 
 

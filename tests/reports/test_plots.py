@@ -25,7 +25,6 @@ def test_intervals_reach_from_low_to_high():
     matplotlib_style.intervals(axes, [1, 2], [10, 20], [7, 21], [15, 30], name="x")
     (container,) = axes.containers
     (bars,) = container[2]
-
     assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[7, 15], [20, 30]]
     assert container.get_label() == "x"
 
@@ -35,7 +34,6 @@ def test_shares_count_what_is_infinite_without_drawing_it():
     left, right = matplotlib_style.panels(2)
     matplotlib_style.shares_above(left, [3, 1, float("inf"), float("inf")])
     matplotlib_style.shares_below(right, [3, 1, 2, 2])
-
     assert left.lines[0].get_xydata().tolist() == [[1, 0.75], [3, 0.5]]
     assert right.lines[0].get_xydata().tolist() == [[1, 0.25], [2, 0.5], [2, 0.75], [3, 1]]
 
@@ -66,6 +64,5 @@ def test_times_are_few_and_in_utc():
     day = matplotlib_style.times([0.0, 43200.0, 86400.0])
     axes.plot(day, [1, 2, 3])
     matplotlib_style.time_axis(axes, ticks=5)
-
     assert [each.isoformat() for each in day][1] == "1970-01-01T12:00:00+00:00"
     assert 3 <= len(axes.get_xticks()) <= 5

@@ -72,7 +72,6 @@ def test_table_wider_than_the_terminal_is_left_to_it(width, is_drawn):
 def test_empty_report_says_so():
     written = io.StringIO()
     render.draw(EMPTY, Console(file=written, width=100))
-
     assert render.plain(EMPTY) == "None\nNothing.\n\nnothing recorded"
     assert render.markdown(EMPTY) == "## None\n\nNothing.\n\nNothing recorded."
     assert render.csv_text(EMPTY) == "name"

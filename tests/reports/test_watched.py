@@ -84,7 +84,6 @@ def db(database):
 def test_watched_swarms_tell_how_they_change(db):
     """By the day, the largest first, with what the half-life is; dead ones are not among them."""
     first, second = REPORTS["watched"].answer(db).records()
-
     assert (first["info_hash"], first["peers"], first["name"]) == (GROWING.hex(), 500, NAME)
     assert (first["change"], first["change_low"], first["change_high"]) == (100.0, 96.0, 104.0)
     assert (first["half_life"], first["interval"]) == (None, 3600.0)
@@ -102,7 +101,6 @@ def test_dead_swarms_tell_when_they_died(db):
 
 def test_methods_stand_side_by_side(db):
     first, second, _ = REPORTS["methods"].answer(db).records()
-
     assert [first[key] for key in ("peers", "union", "recapture", "pair_ratio", "distinct")] == [
         *(500, 499, None, 509, 3)
     ]
@@ -120,7 +118,6 @@ def test_seeds_and_leechers_have_intervals(db):
 
 def test_runs_of_watch_and_metadata_tell_their_costs(db):
     metadata, watch = REPORTS["runs"].answer(db).records()
-
     assert (watch["command"], watch["swarm_samples"], watch["asked"], watch["answered"]) == (
         *("watch", 12, 96, 96),
     )

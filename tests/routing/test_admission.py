@@ -24,9 +24,7 @@ from tests.routing.tables import (
 
 def test_node_that_answered_is_handed_out() -> None:
     table = new_table()
-
     outcome = table.responded(far(1), 10.0, rtt=0.05)
-
     assert outcome is ADDED
     assert table.closest(OWN, 10.0) == [far(1)]
     assert table.get(far(1).address) == NodeInfo(
@@ -38,9 +36,7 @@ def test_node_that_answered_is_handed_out() -> None:
 def test_node_that_only_sent_a_query_is_not_added() -> None:
     """A query may come from a forged source: it is a reason to ping, not to insert."""
     table = new_table()
-
     worth_a_ping = table.queried(far(1), 10.0)
-
     assert worth_a_ping
     assert len(table) == 0
     assert table.get(far(1).address) is None
@@ -67,10 +63,8 @@ def test_contact_that_can_never_be_a_node_is_refused(contact: Contact) -> None:
 
 def test_only_the_bucket_with_our_id_is_split() -> None:
     table = full_table(8)
-
     assert table.responded(far(8), 8.0) is CACHED
     assert [table.responded(near(n), 9.0) for n in range(1, 10)] == [ADDED] * 9
-
     assert table.buckets(9.0)[-1] == BucketInfo(HALF, 2 * HALF, 1, nodes=8, good=8, bad=0, replacements=1)
     assert len(table) == 17
     table.check()
@@ -79,12 +73,10 @@ def test_only_the_bucket_with_our_id_is_split() -> None:
 def test_table_of_closest_possible_neighbours_stays_bounded() -> None:
     """One node at each distance 2**n splits down to pairs of ids: 160 buckets and no more."""
     table = new_table(Scope.LOOPBACK, bucket_size=1)
-
     for bit in range(160):
         contact = Contact(as_id(as_int(OWN) ^ (1 << bit)), Address("127.0.0.1", 1000 + bit))
         assert table.responded(contact, 0.0) is ADDED
         table.check()
-
     assert len(table.buckets(0.0)) == 160
     assert len(table) == 160
 
@@ -122,7 +114,6 @@ def test_loopback_counts_endpoints_instead_of_addresses() -> None:
 def test_known_id_keeps_its_address() -> None:
     table = full_table(3)
     thief = far(1, "23.0.0.1")
-
     assert table.queried(thief, 3.0) is False
     assert table.responded(thief, 3.0) is REFUSED
     assert table.get(far(1).address) is not None
@@ -133,7 +124,6 @@ def test_id_of_a_bad_node_may_move_to_another_address() -> None:
     table = full_table(3)
     moved = far(1, "23.0.0.1")
     fail(table, far(1), 3.0)
-
     assert table.queried(moved, 4.0) is True
     assert table.responded(moved, 4.0) is ADDED
     assert table.get(far(1).address) is None
@@ -145,7 +135,6 @@ def test_bad_node_gives_its_ip_to_a_newcomer_in_another_bucket() -> None:
     table.responded(near(1), 8.0)
     fail(table, far(3), 9.0)
     reborn = near(2, far(3).address.host, port=7000)
-
     assert table.responded(reborn, 10.0) is ADDED
     assert far(3) not in table.contacts(include_bad=True)
     table.check()
@@ -174,7 +163,6 @@ def test_memory_for_changed_ids_is_bounded() -> None:
         table.responded(near(1, host), 0.0)
         assert table.responded(near(2, host), 0.0) is ID_CHANGED
     table.check()
-
     assert table.responded(near(3, "25.0.1.1"), 1.0) is REFUSED
     assert table.responded(near(3, "25.0.0.1"), 1.0) is ADDED
 
@@ -183,10 +171,8 @@ def test_newcomer_replaces_the_bad_node_that_answered_longest_ago() -> None:
     table = full_table(8)
     fail(table, far(5), 10.0)
     fail(table, far(2), 11.0)
-
     assert table.queried(far(8), 12.0) is True
     assert table.responded(far(8), 12.0) is ADDED
-
     assert table.contacts(include_bad=True) == [far(n) for n in (0, 1, 3, 4, 5, 6, 7, 8)]
 
 
@@ -208,10 +194,8 @@ def test_newcomer_is_refused_while_the_cache_is_full_of_good_nodes() -> None:
 def test_stalest_replacement_gives_way_when_it_is_no_longer_good() -> None:
     table = full_table(8, replacements=8)
     now = 8.0 + GOOD_FOR
-
     assert table.responded(far(16), now - 0.1) is NO_SLOT
     assert table.responded(far(16), now) is CACHED
-
     assert table.buckets(now)[-1].replacements == 8
     assert table.get(far(8).address) is None
     assert table.get(far(9).address) is not None

@@ -13,10 +13,8 @@ def test_bucket_is_stale_until_something_in_it_changes() -> None:
     table = new_table()
     whole = [(0, 2 * HALF)]
     assert table.stale_ranges(0.0, 900.0) == whole
-
     table.responded(far(1), 10.0)
     table.responded(far(1), 20.0)
-
     assert table.stale_ranges(919.0, 900.0) == []
     assert table.stale_ranges(920.0, 900.0) == whole
 
@@ -30,12 +28,10 @@ def test_halves_of_a_split_bucket_keep_the_time_of_its_last_change() -> None:
 
 def test_query_and_failure_do_not_refresh_a_bucket() -> None:
     table = full_table(8, replacements=1)  # the last addition was at 7: far 8 is a replacement
-
     table.queried(far(0), 100.0)
     table.failed(far(0).address, 100.0)
     table.responded(far(8), 100.0)
     assert (HALF, 2 * HALF) in table.stale_ranges(907.0, 900.0)
-
     table.failed(far(0).address, 200.0)  # far 8 replaces it
     assert (HALF, 2 * HALF) not in table.stale_ranges(907.0, 900.0)
 
@@ -53,7 +49,6 @@ def test_buckets_count_every_kind_of_node() -> None:
     table.responded(near(1), 500.0)
     table.responded(near(2), 500.0)
     fail(table, near(2), 501.0)
-
     assert table.buckets(GOOD_FOR + 1.5) == [
         BucketInfo(0, HALF, 1, nodes=2, good=1, bad=1, replacements=0),
         BucketInfo(HALF, 2 * HALF, 1, nodes=8, good=6, bad=0, replacements=2),
@@ -101,8 +96,6 @@ def test_check_finds_damage(damage: Callable[[RoutingTable], None]) -> None:
     table = full_table(8)
     table.responded(near(1), 9.0)
     table.check()
-
     damage(table)
-
     with pytest.raises(AssertionError, match="broken rule"):
         table.check()

@@ -40,10 +40,8 @@ def test_compact_bytes_end_when_a_node_stops_being_good() -> None:
     table = full_table(8)
     table.responded(near(1), 100.0)
     target = as_id(HALF)
-
     early = table.closest_compact(target, 100.0)
     late = table.closest_compact(target, GOOD_FOR + 0.5)
-
     assert set(unpack_contacts(early, Family.IPV4)) == {far(n) for n in range(8)}
     assert set(unpack_contacts(late, Family.IPV4)) == {near(1), *(far(n) for n in range(1, 8))}
 

@@ -42,7 +42,6 @@ def test_first_change_to_a_compliant_id_is_accepted() -> None:
     table = full_table(3)
     contact, other = secure(1), secure_id("24.0.1.1", b"x" * 20)
     table.responded(Contact(as_id(HALF + 99), contact.address), 0.0)
-
     assert table.responded(contact, 1.0) is ID_CHANGED
     assert table.responded(contact, 2.0) is ADDED
     assert table.responded(Contact(other, contact.address), 3.0) is ID_CHANGED
@@ -52,7 +51,6 @@ def test_first_change_to_a_compliant_id_is_accepted() -> None:
 def test_compliant_share_leaves_out_bad_nodes() -> None:
     table = new_table()
     assert table.compliant_share() == 0.0
-
     for contact in (far(0), far(1), far(2), secure(1), secure(2)):
         table.responded(contact, 0.0)
     fail(table, far(0), 1.0)
@@ -100,9 +98,7 @@ def test_fewer_slots_are_reserved_where_fewer_nodes_are_compliant() -> None:
 def test_full_cache_of_replacements_takes_a_displaced_node() -> None:
     table = full_table(8, replacements=8)
     secure_elsewhere(table, 8)
-
     assert table.responded(secure(1), 16.0) is ADDED
-
     assert table.get(far(7).address) is None  # the replacement that answered longest ago
     assert table.buckets(16.0)[-1].replacements == 8
     table.check()

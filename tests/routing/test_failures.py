@@ -51,11 +51,9 @@ def test_failure_does_not_make_a_questionable_node_good_for_longer() -> None:
 
 def test_answer_between_two_failures_keeps_a_node() -> None:
     table = full_table(1)
-
     table.failed(far(0).address, 1.0)
     outcome = table.responded(far(0), 2.0)
     table.failed(far(0).address, 3.0)
-
     assert outcome is UPDATED
     assert table.closest(OWN, 3.0) == [far(0)]
 
@@ -63,9 +61,7 @@ def test_answer_between_two_failures_keeps_a_node() -> None:
 def test_bad_node_is_good_again_after_an_answer() -> None:
     table = full_table(1)
     fail(table, far(0), 1.0)
-
     outcome = table.responded(far(0), 2.0)
-
     assert outcome is UPDATED
     assert table.closest(OWN, 2.0) == [far(0)]
     table.failed(far(0).address, 3.0)
@@ -75,9 +71,7 @@ def test_bad_node_is_good_again_after_an_answer() -> None:
 def test_replacement_that_answered_last_replaces_a_bad_node() -> None:
     table = full_table(8, replacements=3)
     assert table.responded(far(9), 20.0) is CACHED  # answered again as a replacement
-
     fail(table, far(4), 21.0)
-
     assert table.contacts() == [far(n) for n in (0, 1, 2, 3, 5, 6, 7, 9)]
     assert table.get(far(4).address) is None
     table.check()
@@ -92,10 +86,8 @@ def test_query_of_a_replacement_does_not_make_it_fresher() -> None:
 
 def test_losing_our_network_does_not_empty_the_table() -> None:
     table = full_table(8)
-
     for number in range(8):
         fail(table, far(number), 10.0)
-
     assert table.closest(OWN, 10.0) == []
     assert table.contacts(include_bad=True) == [far(n) for n in range(8)]
     assert table.queried(far(3), 11.0) is True  # perhaps the network is back
@@ -127,9 +119,7 @@ def test_query_from_a_known_address_under_another_id_changes_nothing() -> None:
     """Otherwise a forged packet could remove any node, or have us ping it."""
     table = full_table(1)
     before = table.get(far(0).address)
-
     worth_a_ping = table.queried(Contact(as_id(HALF + 99), far(0).address), 1.0)
-
     assert worth_a_ping is False
     assert table.get(far(0).address) == before
 

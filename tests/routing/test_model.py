@@ -58,7 +58,6 @@ def assert_same_as_full_scan(table: RoutingTable, target: NodeId, now: float) ->
     by_distance = sorted(infos, key=lambda info: distance(info.contact.node_id, target))
     good_first = sorted(by_distance, key=lambda info: now >= info.good_until)
     expected = sorted((info.contact for info in good_first[:8]), key=lambda c: distance(c.node_id, target))
-
     assert table.closest(target, now) == expected
     assert set(unpack_contacts(table.closest_compact(target, now), table.family)) == set(expected)
 
@@ -251,9 +250,7 @@ class TableWalk(RuleBasedStateMachine):
     def query(self, contact: Contact) -> None:
         record = self.records.get(contact.address)
         expected = record.is_bad if record else self.is_wanted(contact)
-
         worth_a_ping = self.table.queried(contact, self.now)
-
         assert worth_a_ping == expected
         if record and record.contact == contact:
             record.last_query = self.now

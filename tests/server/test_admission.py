@@ -55,11 +55,9 @@ def test_burst_is_admitted_and_then_the_rate() -> None:
 def test_no_more_than_burst_and_rate_is_ever_admitted(gaps: list[float]) -> None:
     admission, one = Admission(SETTINGS), source()
     now, count = 100.0, 0
-
     for gap in gaps:
         now += gap
         count += refusal(admission, one, now) is None
-
     assert count <= SETTINGS.host_burst + 1 + SETTINGS.host_rate * (now - 100.0) + 1e-6
 
 
@@ -76,7 +74,6 @@ def test_hosts_of_one_network_share_its_limit() -> None:
     admission, sources = Admission(SETTINGS), Sources(Scope.PUBLIC)
     hosts = [source(f"21.0.0.{number}", sources) for number in range(1, 9)]
     outcomes = [refusal(admission, one, 100.0) for one in hosts for _ in range(3)]
-
     assert outcomes.count(None) == 13
     assert set(outcomes) == {None, FROM_NETWORK}
     assert refusal(admission, source("21.0.1.1", sources), 100.0) is None
@@ -100,7 +97,6 @@ def test_infinite_rate_lifts_a_limit() -> None:
         host_rate=math.inf, network_rate=math.inf, reply_rate=math.inf, max_amplification=math.inf
     )
     admission, one = Admission(lifted), source()
-
     assert admitted(admission, one, 10_000, 100.0) == 10_000
     admission.spend(10_000 * 1024, 100.0)
     assert budget(admission, one, 60, 100.0) == lifted.max_payload
@@ -123,10 +119,8 @@ def test_reply_is_bounded_by_the_query_until_the_address_is_proven() -> None:
 def test_reply_with_an_item_may_be_longer() -> None:
     """A whole datagram, to whoever has proven its address or sent enough itself (BEP 44)."""
     admission, one = Admission(SETTINGS), source()
-
     before = [admission.item_budget(one, size, 100.0) for size in (100, 300, 1000)]
     admission.expected(one, 100.0)
-
     assert before == [400, 1200, 1472]
     assert admission.item_budget(one, 100, 100.0) == 1472
 

@@ -170,7 +170,6 @@ async def test_query_of_any_kind_buys_little(
 ) -> None:
     async with open_scene(new_network, family) as scene:
         sent = await scene.measure(QUERIES)
-
         assert [name for name, each in sent.items() if not each.is_modest] == []
         assert [name for name, each in sent.items() if not each.replies] == []
         assert sent["get_peers, 300 stored"].factor > 7.0
@@ -196,7 +195,6 @@ async def test_announce_with_a_good_token_buys_little(
         reply: Any = decode_untrusted(await scene.ask(asker, query(b"get_peers", info_hash=TARGET))).value
         announce = query(b"announce_peer", info_hash=TARGET, port=1, token=reply[b"r"][b"token"])
         sent = (await scene.measure({"announce_peer": announce}))["announce_peer"]
-
         assert sent.is_modest
         assert 0 < sent.factor < 1
         assert scene.node.peers.sample(InfoHash(TARGET), family, 2, trio.current_time()) != []

@@ -76,9 +76,7 @@ PONG = encode(Response(b"aa", OWN, external_address=HERE, version=b"DN"))
 def test_reply_and_sender_are_returned(fast: bool) -> None:
     side = Side(fast=fast)
     times = (1.0, 2.0, 0.9 + SEEN_AGAIN_AFTER, 1.0 + SEEN_AGAIN_AFTER)
-
     outcomes = [side.ask(Ping(), now) for now in times]
-
     assert outcomes == [(PONG, SENDER), (PONG, None), (PONG, None), (PONG, SENDER)]
     assert +side.inbound.counts == {"queries received": 4}
     assert SEEN_AGAIN_AFTER == 10.0
@@ -110,9 +108,7 @@ def test_reply_without_contacts_fits_where_one_with_them_does_not() -> None:
     for number in range(8):
         side.table.responded(Contact(as_id(100 + number), Address(f"21.1.{number}.1", 6881)), 0.0)
     full, _ = side.ask(FindNode(as_id(9)))
-
     cut, _ = side.ask(FindNode(as_id(9)), budget=len(full) - 1)
-
     assert len(full) - 30 < len(cut) < len(full)
     assert side.inbound.counts["queries received"] == 2
 
@@ -121,9 +117,7 @@ def test_item_may_take_more_than_other_replies() -> None:
     """A whole datagram, to a node that has proven its address (BEP 44)."""
     side = Side()
     side.source.proven_until = 100.0
-
     reply, _ = side.ask(Get(ITEM.target()))
-
     assert 1024 < len(reply) <= 1472
     assert b"i" * 996 in reply
 
@@ -140,9 +134,7 @@ def test_error_is_completed_and_kept_within_the_budget() -> None:
     with pytest.raises(MalformedMessage) as caught:
         side.inbound.on_query(parse_untrusted(b"d1:ade1:q4:ping1:t2:aa1:y1:qe"), side.source, 29, 999, 1.0)
     error = caught.value.reply
-
     reply = side.inbound.on_malformed(error, side.source, 999, 1.0)
-
     assert reply == encode(Error(b"aa", error.code, error.text, HERE, b"DN"))
     assert side.inbound.on_malformed(error, side.source, len(reply) - 1, 1.0) is None
     assert +side.inbound.counts == {"dropped: reply too long": 1}

@@ -13,9 +13,7 @@ STORED = {InfoHash(bytes([number]) * 20): None for number in range(100)}
 
 def test_sample_stays_for_an_interval_and_then_changes() -> None:
     sampler = SampleKeeper(Random(1), interval=600.0)
-
     first, again, last, next_one = (sampler.sample(STORED, now) for now in (5.0, 6.5, 604.9, 605.0))
-
     assert first.info_hashes == again.info_hashes == last.info_hashes
     assert (len(set(first.info_hashes)), first.num) == (SAMPLE_SIZE, 100)
     assert set(first.info_hashes) <= STORED.keys()
@@ -42,10 +40,8 @@ def test_expired_info_hash_gives_its_place_to_another() -> None:
     sampler = SampleKeeper(Random(1))
     stored = dict(STORED)
     before = sampler.sample(stored, 0.0).info_hashes
-
     del stored[before[3]]
     after = sampler.sample(stored, 1.0).info_hashes
-
     assert after[:-1] == before[:3] + before[4:]
     assert after[-1] not in before
 
@@ -57,7 +53,6 @@ def test_every_info_hash_is_shown_equally_often() -> None:
     for second in range(2000):
         for info_hash in sampler.sample(STORED, float(second)).info_hashes:
             times[info_hash] += 1
-
     assert all(abs(count - 400) < 5 * (2000 * 0.2 * 0.8) ** 0.5 for count in times.values())
 
 

@@ -41,10 +41,8 @@ def test_item_is_kept_for_two_hours_after_it_was_last_put(item):
     store = new_store()
     store.put(item, ALICE, 0.0)
     store.put(item, BOB, 7000.0)
-
     assert store.get(item.target(), 7000.0 + LIFETIME - 1) == item
     assert store.get(item.target(), 7000.0 + LIFETIME) is None
-
     statistics = store.statistics(7000.0 + LIFETIME)
     assert (statistics.items, statistics.owners, statistics.bytes, statistics.expired) == (0, 0, 0, 1)
 
@@ -70,9 +68,7 @@ def test_mutable_item_gives_way_to_a_newer_one(put, cas, refusal):
     """Never to an older, never to a forged one; `cas` is compared where there is something (BEP 44)."""
     store, first = new_store(), letter(5)
     store.put(first, ALICE, 0.0)
-
     assert store.put(put, BOB, 1.0, cas=cas) is refusal
-
     current = first if refusal or put.salt else put
     assert store.get(first.target(), 1.0) == current
     assert store.refusals.total() == (refusal is not None)
@@ -82,10 +78,8 @@ def test_refused_item_does_not_renew_what_is_there():
     """Or a stranger could keep an item alive by putting nonsense."""
     store, first = new_store(), letter(5)
     store.put(first, ALICE, 0.0)
-
     store.put(letter(4), BOB, 7000.0)
     store.put(letter(5, b"other"), BOB, 7000.0)
-
     assert store.get(first.target(), LIFETIME) is None
 
 
@@ -99,9 +93,7 @@ def test_signatures_are_checked_at_a_limited_rate():
     """They cost more than all the rest: a flood of forged items must not stop the node."""
     store = new_store(signature_rate=5.0)
     forged = [replace(letter(1), salt=b"%d" % number) for number in range(20)]
-
     outcomes = [store.put(item, ALICE, 0.0) for item in forged]
-
     assert outcomes == [Refusal.BAD_SIGNATURE] * 5 + [Refusal.BUSY] * 15
     assert store.statistics(0.0).signatures_checked == 5
     assert store.put(note(1), BOB, 0.0) is None
@@ -111,7 +103,6 @@ def test_signatures_are_checked_at_a_limited_rate():
 def test_one_address_has_a_bounded_share():
     store = new_store(max_items_per_host=3)
     fill(store, ALICE, range(3))
-
     assert not store.has_capacity(note(3).target(), ALICE, 0.0)
     assert store.put(note(3), ALICE, 0.0) is Refusal.OWNER_IS_FULL
     assert store.has_capacity(note(2).target(), ALICE, 0.0)
@@ -133,7 +124,6 @@ def test_item_put_again_by_another_still_belongs_to_the_first():
     store = new_store(max_items_per_host=2)
     fill(store, ALICE, [0, 1])
     fill(store, BOB, [0, 1])
-
     assert store.put(note(2), ALICE, 0.0) is Refusal.OWNER_IS_FULL
     assert store.put(note(2), BOB, 0.0) is None
 
@@ -156,7 +146,6 @@ def test_full_store_refuses_who_would_have_as_much():
     store = new_store(max_items=3)
     for number, host in enumerate((ALICE, BOB, CAROL)):
         fill(store, host, [number])
-
     assert not store.has_capacity(note(3).target(), DAVE, 0.0)
     assert store.put(note(3), DAVE, 0.0) is Refusal.STORE_IS_FULL
     assert store.put(note(3), ALICE, 0.0) is Refusal.STORE_IS_FULL
@@ -167,9 +156,7 @@ def test_bytes_are_bounded_like_items():
     store = new_store(max_item_bytes=4 * ITEM_BYTES + 200)
     fill(store, ALICE, [0, 1, 2, 3])
     large = ImmutableItem.of(b"x" * 900)
-
     assert store.put(large, BOB, 0.0) is None
-
     statistics = store.statistics(0.0)
     assert (statistics.displaced, kept(store, range(4))) == (2, [2, 3])
     assert statistics.bytes == 3 * ITEM_BYTES + len(large.value) + 2 * len(note(0).value)
@@ -231,5 +218,4 @@ def test_rate_of_signatures_can_be_changed():
 
     before = outcomes(0.0)
     store.change_rate(2.0, 0.0)
-
     assert (before, outcomes(0.0), outcomes(10.0)) == (5, 0, 2)

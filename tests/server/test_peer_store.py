@@ -54,9 +54,7 @@ def filter_of(*peers: Address) -> ScrapeFilter:
 
 def test_announced_peer_is_listed() -> None:
     store = new_store()
-
     stored = store.announce(SWARM, peer(1), 0.0, seed=False)
-
     assert stored
     assert listed(store, 0.0) == compact(peer(1))
     assert store.sample(OTHER, Family.IPV4, 10, 0.0) == []
@@ -67,9 +65,7 @@ def test_peer_is_forgotten_after_its_lifetime() -> None:
     store = new_store()
     store.announce(SWARM, peer(1), 0.0, seed=False)
     store.announce(SWARM, peer(2), 30.0, seed=False)
-
     listings = [listed(store, now) for now in (99.9, 100.0, 129.9, 130.0)]
-
     assert listings == [compact(peer(1), peer(2)), compact(peer(2)), compact(peer(2)), []]
     assert store.statistics() == StoreStatistics(swarms=0, peers=0, refused=0, expired=2)
 
@@ -79,9 +75,7 @@ def test_renewed_peer_lives_on() -> None:
     for number in (1, 2):
         store.announce(SWARM, peer(number), 0.0, seed=False)
     store.announce(SWARM, peer(1), 60.0, seed=False)
-
     store.expire(100.0)
-
     assert store.statistics() == StoreStatistics(swarms=1, peers=1, refused=0, expired=1)
     assert listed(store, 159.9) == compact(peer(1))
 
@@ -90,9 +84,7 @@ def test_renewal_moves_port_and_seed_flag_in_place() -> None:
     """There is one entry per host, whatever port it announces (BEP 33)."""
     store = new_store()
     store.announce(SWARM, peer(1, port=1), 0.0, seed=False)
-
     store.announce(SWARM, peer(1, port=2), 0.0, seed=True)
-
     assert listed(store, 0.0) == compact(peer(1, port=2))
     assert store.filters(SWARM, None, 0.0) == (filter_of(peer(1)), ScrapeFilter())
     assert store.statistics().peers == 1
@@ -112,9 +104,7 @@ def test_full_store_refuses_newcomers(caps: dict[str, int], info_hash: bytes) ->
     store = new_store(**caps)
     for number in (1, 2):
         store.announce(SWARM, peer(number), 0.0, seed=False)
-
     stored = store.announce(info_hash, peer(3), 1.0, seed=False)
-
     assert (store.has_capacity(info_hash, peer(3).host), stored) == (False, False)
     assert listed(store, 1.0) == compact(peer(1), peer(2))
     assert store.statistics() == StoreStatistics(swarms=1, peers=2, refused=1, expired=0)
@@ -125,9 +115,7 @@ def test_full_store_renews_who_is_there(caps: dict[str, int]) -> None:
     store = new_store(**caps)
     for number in (1, 2):
         store.announce(SWARM, peer(number), 0.0, seed=False)
-
     renewed = store.announce(SWARM, peer(1), 50.0, seed=True)
-
     assert (store.has_capacity(SWARM, peer(1).host), renewed) == (True, True)
     assert listed(store, 149.9) == compact(peer(1))
 
@@ -144,9 +132,7 @@ def test_sample_is_of_one_family() -> None:
     store = new_store()
     store.announce(SWARM, peer(1), 0.0, seed=False)
     store.announce(SWARM, peer6(1), 0.0, seed=False)
-
     samples = [listed(store, 0.0, family) for family in Family]
-
     assert samples == [compact(peer(1)), compact(peer6(1))]
 
 
@@ -155,7 +141,6 @@ def test_sample_leaves_out_seeds_when_asked() -> None:
     store = new_store()
     store.announce(SWARM, peer(1), 0.0, seed=True)
     store.announce(SWARM, peer(2), 0.0, seed=False)
-
     assert listed(store, 0.0, noseed=True) == compact(peer(2))
     assert listed(store, 0.0, noseed=False) == compact(peer(1), peer(2))
 
@@ -166,9 +151,7 @@ def test_sample_has_no_repeats_and_is_as_large_as_it_can_be(stored: int, wanted:
     announced = [peer(number) for number in range(stored)]
     for one in announced:
         store.announce(SWARM, one, 0.0, seed=False)
-
     sample = store.sample(SWARM, Family.IPV4, wanted, 0.0)
-
     assert len(set(sample)) == len(sample) == max(0, min(stored, wanted))
     assert set(sample) <= set(compact(*announced))
 
@@ -178,9 +161,7 @@ def test_samples_differ_and_reach_everybody() -> None:
     announced = [peer(number) for number in range(10)]
     for one in announced:
         store.announce(SWARM, one, 0.0, seed=False)
-
     seen = {one for _ in range(100) for one in store.sample(SWARM, Family.IPV4, 2, 0.0)}
-
     assert sorted(seen) == compact(*announced)
 
 

@@ -180,9 +180,7 @@ def test_get_peers_lists_peers_and_contacts(family: Family) -> None:
     (peer,) = bench.store(family, 1)
     bench.store(IPV6 if family is IPV4 else IPV4, 1)
     nodes = {"nodes" if family is IPV4 else "nodes6": bench.nodes(family)}
-
     answer = bench.ask(GetPeers(SWARM))
-
     assert answer == bench.response(values=values_of(peer), token=bench.token(), **nodes)
 
 
@@ -200,9 +198,7 @@ def test_token_is_withheld_when_the_store_is_full() -> None:
     bench.store(IPV4, 1)
     without = bench.ask(GetPeers(SWARM))
     bench.asker = Address("9.0.0.1", 4000)
-
     with_token = bench.ask(GetPeers(SWARM))
-
     assert (without.token, with_token.token) == (None, bench.token())
 
 
@@ -268,9 +264,7 @@ def test_scrape_lists_one_family(family: Family, want: list[Family], listed: lis
     """The wanted one; of two, which do not fit beside filters, the asker's (BEP 33)."""
     bench = Bench(family)
     bench.store(family, 1)
-
     answer = bench.ask(GetPeers(SWARM, frozenset(want), scrape=True))
-
     assert (answer.nodes, answer.nodes6) == tuple(
         bench.nodes(one) if one in listed else None for one in Family
     )
@@ -279,9 +273,7 @@ def test_scrape_lists_one_family(family: Family, want: list[Family], listed: lis
 def test_scrape_of_an_unknown_swarm_gets_no_filters() -> None:
     bench = Bench()
     bench.store(IPV4, 1)
-
     answer = bench.ask(GetPeers(UNKNOWN, frozenset(Family), scrape=True))
-
     assert answer == bench.response(
         nodes=bench.nodes(IPV4, UNKNOWN), nodes6=bench.nodes(IPV6, UNKNOWN), token=bench.token(UNKNOWN)
     )
@@ -299,9 +291,7 @@ def test_filters_hold_expired_peers_no_longer() -> None:
 @pytest.mark.parametrize("seed", [False, True])
 def test_good_token_gets_a_peer_stored(family: Family, implied: bool, port: int, seed: bool) -> None:
     bench = Bench(family)
-
     answer = bench.ask(AnnouncePeer(SWARM, 6999, bench.token(), implied, seed))
-
     peer = Address(ASKER[family].host, port)
     filters = [ScrapeFilter(), ScrapeFilter.of([pack_host(peer.host)])]
     assert answer == bench.response()
@@ -324,9 +314,7 @@ def test_bad_token_is_refused(token: bytes) -> None:
         b"token of another host": bench.tokens.issue(b"\x01\x02\x03\x04", SWARM, 1.0),
         b"token of another swarm": bench.token(UNKNOWN),
     }.get(token, token)
-
     answer = bench.ask(AnnouncePeer(SWARM, 6999, token))
-
     assert answer == Error(b"aa", 203, "Bad token", bench.asker, VERSION)
     assert bench.peers.statistics().peers == 0
 
@@ -450,9 +438,7 @@ def test_item_that_is_not_newer_is_kept_back(seq: int | None, is_sent: bool) -> 
     bench = Bench()
     for item in (LETTER, NOTE):
         put(bench, item)
-
     letter, note = (bench.ask(Get(item.target(), seq=seq)) for item in (LETTER, NOTE))
-
     assert (letter.seq, letter.value is not None) == (5, is_sent)
     assert (letter.public_key is None, letter.signature is None) == (not is_sent, not is_sent)
     assert (note.seq, note.value) == (None, NOTE.value)
@@ -473,9 +459,7 @@ def test_put_gets_the_error_it_deserves(item: MutableItem, cas: int | None, code
     """Those of BEP 44, beside an item with `seq` 5; what was there is not touched."""
     bench = Bench()
     put(bench, LETTER)
-
     answer = put(bench, item, cas=cas)
-
     assert (answer.code if isinstance(answer, Error) else None) == code
     assert bench.items.get(LETTER.target(), 1.0) == (item if code is None else LETTER)
 
@@ -494,7 +478,6 @@ def test_full_store_of_items_gives_no_token() -> None:
     items = [ImmutableItem.of(number) for number in range(4)]
     for number, item in enumerate(items[:3]):
         bench.items.put(item, f"9.0.0.{number}", 0.0)
-
     assert [bench.ask(Get(item.target())).token is None for item in items] == [False] * 3 + [True]
     assert put(bench, items[3]) == Error(b"aa", 202, "Store is full", bench.asker, VERSION)
 
@@ -543,9 +526,7 @@ def test_full_size_item_leaves_room_for_contacts() -> None:
     bench = Bench()
     item = MutableItem.sign(SEED, b"v" * 996, seq=1)
     put(bench, item)
-
     answer = bench.ask(Get(item.target()), room=1472)
-
     assert (answer.value, len(answer.contacts(IPV4))) == (item.value, 8)
 
 

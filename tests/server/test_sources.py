@@ -22,12 +22,10 @@ def test_source_that_keeps_coming_survives_a_flood() -> None:
     sources = Sources(Scope.PUBLIC)
     regular = sources.get(("31.0.0.1", 6881))
     silent = sources.get(("31.0.0.2", 6881))
-
     for number in range(3 * MAX_SOURCES):
         sources.get((host(number), 6881))
         if number % 1000 == 0:
             assert sources.get(("31.0.0.1", 6881)) is regular
-
     assert sources.get(("31.0.0.2", 6881)) is not silent
 
 
@@ -61,7 +59,6 @@ def test_meters_last_as_long_as_a_source_that_uses_them() -> None:
     """Or whoever keeps coming would get another limit with a new port, now and then."""
     sources = Sources(Scope.PUBLIC)
     first = sources.get(("21.0.0.1", 1))
-
     for port in range(2, 9):
         sources.next_generation()
         assert sources.get(("21.0.0.1", 1)) is first
@@ -83,11 +80,9 @@ def test_sources_that_are_not_allowed_are_forgotten_alike() -> None:
 def test_remembered_value_is_made_once() -> None:
     made = []
     recent: RecentSources[int, object] = RecentSources(8, lambda key: made.append(key) or object())
-
     for _ in range(3):
         for key in range(5):  # more than one generation holds
             recent.get(key)
-
     assert made == [0, 1, 2, 3, 4]
 
 
@@ -96,7 +91,6 @@ def test_ports_of_a_host_and_hosts_of_a_network_share_their_meters() -> None:
     first, port, neighbour, stranger = (
         sources.get(pair) for pair in (("21.0.0.1", 1), ("21.0.0.1", 2), ("21.0.0.2", 1), ("21.0.1.1", 1))
     )
-
     assert first.host is port.host
     assert first.host is not neighbour.host
     assert first.network is port.network is neighbour.network
@@ -140,8 +134,6 @@ def test_forgiven_source_owes_nothing(scope: Scope) -> None:
     pairs = [("21.0.0.1", 1), ("127.0.0.1", 1)]
     for source in map(sources.get, pairs):
         source.host.used_until = source.network.used_until = 1e9
-
     sources.reset_meters()
-
     for source in map(sources.get, [*pairs, ("21.0.0.1", 2), ("21.0.0.2", 1)]):
         assert (source.host.used_until, source.network.used_until) == (float("-inf"), float("-inf"))

@@ -47,9 +47,7 @@ def test_token_lives_whatever_else_is_asked_meanwhile(pauses: list[float], age: 
     for at in range(len(pauses)):
         issuer.issue(BOB, SWARM, sum(pauses[:at]))
     token = issuer.issue(ALICE, SWARM, now)
-
     accepted = issuer.accepts(token, ALICE, SWARM, now + age)
-
     assert accepted or age > PERIOD * 0.999
     assert not accepted or age < 2 * PERIOD
 
@@ -64,9 +62,7 @@ def test_token_is_bound_to_address_and_info_hash(host: bytes, info_hash: bytes) 
 def test_silence_of_two_periods_changes_both_secrets() -> None:
     issuer = new_issuer()
     old = issuer.issue(ALICE, SWARM, 0.0)
-
     fresh = issuer.issue(ALICE, SWARM, 5 * PERIOD)
-
     assert fresh != old
     assert not issuer.accepts(old, ALICE, SWARM, 5 * PERIOD)
     assert not issuer.accepts(old, ALICE, SWARM, 6 * PERIOD)
@@ -107,9 +103,7 @@ def test_token_with_one_bit_changed_is_refused(bit: int) -> None:
 def test_remembered_tokens_are_few_and_are_those_computed() -> None:
     issuer, other = new_issuer(), new_issuer()
     hosts = [number.to_bytes(4, "big") for number in range(3 * MAX_REMEMBERED // 2)]
-
     issued = [issuer.issue(host, SWARM, 0.0) for host in hosts]
-
     assert len(issuer._remembered) + len(issuer._old) <= MAX_REMEMBERED
     assert [issuer.issue(host, SWARM, 0.0) for host in hosts[-5:]] == issued[-5:]
     assert [other.issue(host, SWARM, 0.0) for host in hosts[:5]] == issued[:5]

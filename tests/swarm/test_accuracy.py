@@ -42,7 +42,6 @@ def test_swarms_of_all_sizes_are_known_within_five_per_cent(swarms):
 def test_parts_of_swarms_are_known_as_well(swarms):
     """Seeds and leechers of swarms of 50 and more, with intervals that hold them."""
     found = [each for each in swarms if each.peers >= 50]
-
     assert len(found) > 40
     for part in ("seeds", "leechers"):
         assert median(errors(found, part)) <= 0.05
@@ -52,7 +51,6 @@ def test_parts_of_swarms_are_known_as_well(swarms):
 def test_large_swarms_in_cut_stores_are_not_underestimated():
     """Nobody stores more than 500 of 3000; what one node tells is 500 at most."""
     found = measured(12, 33, peers=3000, capped=1.0)
-
     assert all(each.one_filter < 560 for each in found)
     assert 0.95 <= fmean(each.estimate.peers / 3000 for each in found) <= 1.05
     assert coverage(found, "peers") >= 0.75
@@ -65,6 +63,5 @@ def test_peers_that_announce_badly_are_seen_to_be_missing_where_all_are_named():
     found = measured(60, 34, peers=40, unequal=True)
     missed = fmean(1 - each.estimate.distinct_peers / 40 for each in found)
     corrected = fmean(1 - each.estimate.peers / 40 for each in found)
-
     assert corrected < 0.85 * missed
     assert coverage(found, "peers") > 0.5

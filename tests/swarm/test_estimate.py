@@ -92,9 +92,7 @@ def test_moments_of_zero_bits_are_exact(count):
     chances = set_bits_distribution(count)
     mean = sum(chance * (FILTER_BITS - bits) for bits, chance in enumerate(chances))
     variance = sum(chance * (FILTER_BITS - bits - mean) ** 2 for bits, chance in enumerate(chances))
-
     moments = zero_bits_after(count)
-
     assert moments.mean == pytest.approx(mean, rel=1e-9)
     assert moments.variance == pytest.approx(variance, rel=1e-4)
 
@@ -104,9 +102,7 @@ def test_moments_hold_for_a_filter_that_is_in_use():
     random = Random(1)
     used = random_filter(700, random)
     zeros = [(used | random_filter(300, random)).zero_bits for _ in range(2000)]
-
     moments = zero_bits_after(300, used.zero_bits)
-
     assert moments.mean == pytest.approx(fmean(zeros), abs=1)
     assert moments.variance**0.5 == pytest.approx(pstdev(zeros), rel=0.05)
 
@@ -126,7 +122,6 @@ def test_error_of_a_filter_is_as_published(count, by_formula, simulated):
     """The formula and our own simulation reproduce the table; the estimate is not biased."""
     random = Random(count)
     readings = [random_filter(count, random).estimate() / count for _ in range(500)]
-
     assert 100 * relative_error(count) == pytest.approx(by_formula, abs=0.02)
     assert 100 * pstdev(readings) == pytest.approx(simulated, rel=0.1)
     assert fmean(readings) == pytest.approx(1, abs=0.2 * relative_error(count))
@@ -152,7 +147,6 @@ def test_interval_of_a_small_swarm_covers_it(count):
         found = union_interval(ScrapeFilter((1 << bits) - 1), EMPTY, 0)
         too_high += chance * (found.low > count)
         too_low += chance * (found.high < count)
-
     assert too_high + too_low <= 0.05
     assert too_high <= 0.025  # what was seen was there: the lower end is the surer one
 
@@ -162,7 +156,6 @@ def test_interval_of_one_filter_covers_the_swarm(count):
     """From one peer to thousands, at least 93 of 100 printed intervals hold the truth."""
     random = Random(count)
     found = [estimated([reply(peers=random_filter(count, random))]) for _ in range(300)]
-
     assert coverage(count, found) >= 0.93
     assert fmean(estimate.peers for estimate in found) == pytest.approx(count, rel=0.006)
     assert all(estimate.peers_low <= estimate.peers <= estimate.peers_high for estimate in found)
@@ -194,7 +187,6 @@ def test_interval_covers_a_swarm_that_reaches_nodes_unevenly(count):
     for _ in range(120 if count < 1000 else 60):
         peers = random_masks(count, random)
         found.append(estimated([stores_reply(reached(peers, rank, random)) for rank in range(NODES)]))
-
     assert coverage(count, found) >= 0.9
     assert fmean(estimate.peers for estimate in found) == pytest.approx(count, rel=0.01)
 
@@ -206,9 +198,7 @@ def test_seeds_and_leechers_are_estimated_apart():
     random = Random(6)
     seeds = [random_filter(150, random) for _ in range(2)]
     leechers = [random_filter(400, random) for _ in range(2)]
-
     found = estimated([reply(seeds=s, peers=p) for s, p in zip(seeds, leechers, strict=True)])
-
     assert found.seeds == pytest.approx(300, rel=0.06)
     assert found.leechers == pytest.approx(800, rel=0.06)
     assert found.peers == pytest.approx(1100, rel=0.06)
@@ -247,10 +237,8 @@ def test_interval_of_a_part_is_wider_by_its_share_of_what_is_unsure():
 def test_named_peers_in_no_filter_are_split_like_the_others():
     """Whether a peer seeds has nothing to do with which node heard of it (not so BEP 33)."""
     hosts = random_hosts(60, Random(8))
-
     filters = reply(seeds=filter_of(hosts[:30]), peers=filter_of(hosts[30:40]))
     found = estimated([filters, names_reply(hosts)])
-
     assert (found.seeds, found.leechers, found.peers) == (45, 15, 60)
     assert found.seeds_low < 45 < found.seeds_high <= 60
     assert found.leechers_low < 15 < found.leechers_high
@@ -259,10 +247,8 @@ def test_named_peers_in_no_filter_are_split_like_the_others():
 def test_share_of_nothing_is_not_certain():
     """None of 40 peers in filters is a seed: of 60 more, 0 to 3 may be, as half a peer of 41 tells."""
     hosts = random_hosts(100, Random(8))
-
     filters = reply(seeds=EMPTY, peers=filter_of(hosts[:40]))
     found = estimated([filters, names_reply(hosts)])
-
     assert (found.seeds_low, found.seeds, found.seeds_high) == (0, 0, 3)
     assert (found.leechers_low, found.leechers, found.leechers_high) == (96, 100, 100)
 
@@ -326,7 +312,6 @@ def test_headline_is_not_biased_by_choosing_the_higher_estimate(count):
     for _ in range(150):
         peers = random_masks(count, random)
         found.append(estimated([stores_reply(reached(peers, rank, random)) for rank in range(NODES)]))
-
     over_union = fmean(estimate.peers - estimate.by("union").estimate for estimate in found)
     assert over_union < 0.001 * count
     assert fmean(estimate.method == "union" for estimate in found) > 0.9
@@ -358,7 +343,6 @@ def two_lists(listed):
 
 def test_upper_end_alone_has_five_per_cent_where_the_lower_one_is_certain():
     found = estimated(two_lists(90)).by("headline")
-
     whole = darroch(100, [90, 90])
     spread = exp(1.96 * whole.deviation / whole.estimate)
     half_width = whole.estimate * (spread - 1 / spread) / 2
@@ -382,9 +366,7 @@ def test_pair_ratio_never_lowers_what_was_seen():
     """Peers that only some nodes are told of depress the overlap; the union stays."""
     random = Random(12)
     common, rare = random_masks(100, random), random_masks(100, random)
-
     found = estimated([stores_reply(common + rare[20 * i : 20 * i + 20]) for i in range(5)])
-
     assert found.by("pair-ratio") is not None
     assert found.by("pair-ratio").estimate < 170
     assert found.method == "union"
@@ -408,9 +390,7 @@ def test_nodes_of_two_families_are_not_compared():
 
 def test_identical_stores_agree_with_their_union():
     store = random_filter(400, Random(13))
-
     found = estimated([reply(peers=store)] * NODES)
-
     assert found.by("pair-ratio") is not None
     assert found.by("pair-ratio").estimate == pytest.approx(found.by("union").estimate)
     assert found.by("union").estimate == pytest.approx(store.estimate())
@@ -448,9 +428,7 @@ def test_pair_ratio_reaches_swarms_far_above_the_stores():
     """Eight nodes that keep 500 each still tell a swarm of 12,000, where filters fill up."""
     random = Random(22)
     peers = random_masks(12_000, random)
-
     found = pair_ratio([ScrapeFilter(reduce(or_, random.sample(peers, 500))) for _ in range(NODES)])
-
     assert found is not None
     assert 8000 < found.low < 12_000 < found.high < 20_000
 
@@ -463,7 +441,6 @@ def test_named_peers_alone_are_corrected_for_unseen_ones():
     random = Random(15)
     hosts = random_hosts(1000, random)
     found = [estimated([names_reply(random.sample(hosts, 100)) for _ in range(NODES)]) for _ in range(60)]
-
     assert {(estimate.method, estimate.nodes_with_filters) for estimate in found} == {("chao2", 0)}
     assert all(estimate.distinct_peers < 650 for estimate in found)
     assert fmean(estimate.peers for estimate in found) == pytest.approx(1000, rel=0.03)
@@ -486,9 +463,7 @@ def test_ports_of_one_host_are_one_peer():
 def test_named_peers_missing_from_filters_are_added():
     seen = random_hosts(40, Random(16))
     others = [f"2001:db8::{number:x}" for number in range(25)]
-
     found = estimated([reply(seeds=EMPTY, peers=filter_of(seen)), names_reply(others)])
-
     assert found.peers == pytest.approx(65, abs=1)
     assert found.peers_low >= 25
     assert found.method == "union"
@@ -497,9 +472,7 @@ def test_named_peers_missing_from_filters_are_added():
 def test_peers_that_are_all_named_are_counted_not_estimated():
     hosts = random_hosts(1000, Random(12))
     assert filter_of(hosts).estimate() > 1010  # so much would be read from the filter
-
     found = estimated([reply(peers=filter_of(hosts)), names_reply(hosts)])
-
     assert found.by("union").estimate == 1000
     assert (found.peers_low, found.peers, found.distinct_peers) == (1000, 1000, 1000)
     assert found.leechers == 1000

@@ -98,7 +98,6 @@ def test_the_eight_closest_are_asked_together():
 def test_next_node_takes_the_place_of_one_that_fails(failure, outcome, marks):
     measurement = measurement_of(range(1, 20))
     asked = drive(measurement, lambda query: failure if query.node.distance >> SHIFT == 3 else answer(query))
-
     assert places(asked) == [*range(1, 10)]
     assert counting(measurement) == [1, 2, 4, 5, 6, 7, 8, 9]
     (failed,) = [node for node in measurement.nodes() if node.state is NodeProgress.FAILED]
@@ -111,7 +110,6 @@ def test_no_more_than_twelve_are_asked_where_some_answer():
     odd_ones = drive(
         measurement, lambda query: answer(query) if query.node.distance >> SHIFT & 1 else silent()
     )
-
     assert places(odd_ones) == [*range(1, MOST_QUERIED + 1)]
     assert counting(measurement) == [1, 3, 5, 7, 9, 11]
 
@@ -179,7 +177,6 @@ def test_extension_queries_the_next_nodes_and_ends():
     """Stores without overlap tell that a swarm is not seen whole, on 16 nodes as on 8."""
     measurement = measurement_of(range(1, 40))
     asked = drive(measurement, part_of_a_swarm)
-
     assert places(asked) == [*range(1, EXTENDED_TO + 1)]
     assert counting(measurement) == [*range(1, EXTENDED_TO + 1)]
     assert measurement.result().nodes_answered == EXTENDED_TO <= MOST_CLOSEST

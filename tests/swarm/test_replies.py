@@ -49,7 +49,6 @@ def test_host_hashes_tell_nothing_without_the_key():
 def test_named_peers_are_placed_by_the_seed_filters_that_are_believed():
     replies = some_replies(40, 1, bep33=0.0)
     liar = replace(NOTHING, seeds_filter=b"\xff" * 256, peers_filter=b"\xff" * 256)
-
     for marks, is_placed in ((), True), (("impossible-count",), False):
         observations = observe([*replies, replace(liar, marks=marks)])
         unplaced = [node.unplaced_filter for node in observations[:-1]]

@@ -78,7 +78,6 @@ def test_seeds_share_bits_with_many_leechers_by_chance():
 
 def test_names_that_are_not_in_the_filters_are_marked():
     teller = next(reply for reply in honest(40) if reply.peers and reply.seeds_filter)
-
     assert marks([teller]) == ((),)
     others = random_filter(20, Random(3)).to_bytes()
     assert marks([replace(teller, seeds_filter=others, peers_filter=bytes(256))]) == (
@@ -165,7 +164,6 @@ def test_equal_stores_are_several_witnesses_below_twenty_peers(peers, judged):
     store, *liars = (random_filter(size, Random(size)) for size in (peers, 60, 61, 62))
     equal = [reply_of(rank, EMPTY, store, ()) for rank in range(3)]
     others = [reply_of(rank + 3, EMPTY, liar, ()) for rank, liar in enumerate(liars)]
-
     assert store.estimate() == pytest.approx(peers, abs=0.5)
     expected = ("unknown-to-the-others",) if judged else ()
     assert marks([*equal, *others]) == ((),) * 3 + (expected,) * 3
@@ -191,7 +189,6 @@ def test_store_of_which_half_is_invented_is_told_where_all_are_cut():
     hosts = [host_mask(random.randbytes(4)) for _ in range(3000)]
     told = [random.sample(hosts, 500) for _ in range(8)]
     told[3][250:] = [host_mask(random.randbytes(4)) for _ in range(250)]
-
     assert outlier_stores([NodeStore(reduce(or_, some), 500) for some in told]) == {3}
 
 
@@ -229,7 +226,6 @@ def test_estimate_withstands_one_liar_in_five():
     random = Random(11)
     found = [measure(SwarmModel(hostile=0.2), drawn_size(3000, random), random, probe=0.3) for _ in range(80)]
     errors = sorted(abs(each.estimate.peers / each.peers - 1) for each in found)
-
     assert errors[len(errors) // 2] <= 0.1
     assert sum(each.liars_marked for each in found) > 0.6 * sum(each.liars for each in found)
     assert sum(each.honest_marked for each in found) <= 1

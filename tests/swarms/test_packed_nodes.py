@@ -27,7 +27,6 @@ def by_distance(nodes, target, k):
 def test_closest_are_those_with_the_least_distance(count, family):
     nodes = drawn(count, family=family)
     known = PackedNodes(family, nodes)
-
     assert len(known) == count
     for target in [bytes(20), b"\xff" * 20, *(Random(2).randbytes(20) for _ in range(20))]:
         for k in (1, 8, 32):
@@ -40,7 +39,6 @@ def test_closest_are_found_where_somebody_has_crowded_a_place():
     crowd = [(b"\x5b" * 9 + random.randbytes(11), number) for number in range(2000)]
     nodes = [*crowd, *drawn(200)]
     known = PackedNodes(Family.IPV4, nodes)
-
     for target in [b"\x5b" * 20, crowd[7][0], b"\x5b" * 4 + bytes(16), bytes(20)]:
         assert known.closest(target, 16) == by_distance(nodes, target, 16)
 
@@ -61,7 +59,6 @@ def test_cache_finds_the_closest_too(count):
     cache = RecentNodes()
     for node in nodes:
         cache.add(*node)
-
     for target in [bytes(20), *(Random(2).randbytes(20) for _ in range(20))]:
         assert cache.closest(target, 16) == by_distance(nodes, target, 16)
 
@@ -71,7 +68,6 @@ def test_cache_is_bounded_and_forgets_who_answered_longest_ago():
     cache = RecentNodes(limit=3)
     for node in [*nodes[:3], nodes[0], *nodes[3:]]:
         cache.add(*node)
-
     assert len(cache) == 3
     assert set(cache.closest(bytes(20), 8)) == {nodes[0], nodes[3], nodes[4]}
 

@@ -78,7 +78,6 @@ def test_few_peers_more_or_less_are_no_change():
 def test_dead_swarm_is_left_alone_longer_and_longer():
     courses = follow(lambda now: 100.0 if now < 3 * DAY else 0.0)
     last = courses[-1]
-
     assert last.interval == 7 * DAY
     assert last.empties > 3
     assert min(course.interval for course in courses if course.empties == 1) < 0.3 * DAY

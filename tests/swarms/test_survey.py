@@ -219,7 +219,6 @@ async def test_outside_of_the_zone_of_a_census_nodes_are_looked_up(new_network, 
     wanted = list(swarms_of(network))
     async with open_survey(network, store) as survey:
         await survey.measure(wanted, tally=MeasurementCounts())
-
     inside = sum(zone.covers(each) for each in wanted)
     assert (survey.counts.direct, survey.counts.by_lookup) == (inside, 40 - inside)
 
@@ -310,7 +309,6 @@ async def test_nodes_may_be_handed_over_in_memory(new_network, autojump_clock, s
 def test_which_census_is_fresh(store, census, is_fresh):
     run_id = record_census(store, [(b"n" * 20, Address("95.0.0.1", 1))], **census)
     found = store.known.fresh_census(EPOCH - 6 * HOUR)
-
     assert (found is not None) is is_fresh
     if found is not None:
         assert (found.run_id, found.zone) == (run_id, Zone())

@@ -184,7 +184,6 @@ async def test_budget_is_kept_and_shared_fairly(autojump_clock, store):
     world = World.of(stable=60, swinging=60)
     settings = WatchSettings(shortest=900, longest=4 * HOUR, budget=12)
     await watch_for(4 * DAY, store, world, settings)
-
     assert most_within_an_hour(world) <= 12
     assert len(world.begun) > 0.85 * 12 * 96
     assert min(world.times_of("stable")) >= 3
@@ -353,7 +352,6 @@ async def test_what_the_measuring_forgets_counts_as_failed(autojump_clock, store
     world = World.of(stable=1)
     async with open_watch(store, world, WatchSettings()) as (watch, _):
         await watch.run(forget, once=True)
-
     assert (watch.measured, watch.failures) == (0, 1)
     assert watched(store)[info_hash(0)]["failure"] == "not measured"
 
@@ -408,7 +406,6 @@ def test_bad_lines_beyond_a_few_are_counted(tmp_path):
     path = tmp_path / "list.txt"
     path.write_bytes(b"\xff\xfe\n" * 20 + info_hash(1).hex().encode())
     reading = WatchList([info_hash(2)], path).read()
-
     assert [each for each, _ in reading.named] == [info_hash(2), info_hash(1)]
     assert len(reading.complaints) == 6
     assert reading.complaints[-1] == f"{path}: 15 more lines are no info-hashes"

@@ -233,7 +233,6 @@ def test_shares_of_kinds_and_styles_are_those_asked_for():
     """Every kind and every style occurs, each as often as it should."""
     population = Population(SyntheticSettings(nodes=20_000, hostile=0.2), len(STYLES))
     kinds, styles = Counter(population.kinds), Counter(population.styles)
-
     assert math.isclose(sum(SHARES), 1)
     assert all(is_near(kinds[kind], 20_000, share) for kind, share in enumerate(SHARES))
     assert is_near(styles[0], 20_000, 0.8)

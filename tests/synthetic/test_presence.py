@@ -44,7 +44,6 @@ def test_the_share_present_is_the_same_at_all_times(network):
 def test_sessions_follow_the_law(network):
     lengths = [stay.departed - stay.arrived for stay in complete(network.presence, 100 * HOUR)]
     scale = 4 * HOUR / gamma(1 + 1 / 0.6)
-
     assert len(lengths) > 15_000
     assert mean(lengths) == pytest.approx(4 * HOUR, rel=0.06)
     for time in (0.2 * HOUR, HOUR, 5 * HOUR, 20 * HOUR):
@@ -57,7 +56,6 @@ def test_whoever_is_there_at_the_beginning_has_been_for_long(network):
     stays = [stay for number in range(SETTINGS.nodes) for stay in network.presence.stays(number, 1.0)]
     at_hand = [stay for stay in stays if stay.arrived <= 0]
     expected = 4 * HOUR * gamma(1 + 2 / 0.6) / gamma(1 + 1 / 0.6) ** 2 / 2
-
     assert len(at_hand) > 700
     for part in (-mean(stay.arrived for stay in at_hand), mean(stay.departed for stay in at_hand)):
         assert part == pytest.approx(expected, rel=0.35)  # 4 standard errors

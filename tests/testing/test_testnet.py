@@ -34,7 +34,6 @@ def stored(testnet, info_hash):
 async def test_nodes_have_joined_when_the_block_begins():
     async with open_testnet(8, seed=1) as testnet:
         assert [len(each.contacts()) for each in testnet.nodes] == [7] * 8
-
         async with open_node(bootstrap=testnet.bootstrap, settings=NodeSettings(read_only=True)) as node:
             found = await node.find_node(testnet.nodes[5].node_id)
         assert {each.node_id for each in found} == {each.node_id for each in testnet.nodes}
@@ -75,7 +74,6 @@ async def test_closer_nodes_hold_more_and_none_holds_all_of_a_large_swarm():
         testnet.place_swarm(HASH, 500, 500)
         shares = stored(testnet, HASH)
         closest = sorted(testnet.nodes, key=lambda node: distance(node.node_id, HASH))[:HOLDERS]
-
     sizes = [len(shares[node.node_id]) for node in closest]
     assert max(sizes) < 1000
     assert sizes[0] > sizes[3] > sizes[7] > 0
@@ -150,7 +148,6 @@ async def test_network_runs_on_ipv6_loopback():
         pytest.skip(f"no IPv6 loopback: {error}")
     async with open_testnet(4, host="::1") as testnet, open_node(bootstrap=testnet.bootstrap) as node:
         found = await node.find_node(testnet.nodes[0].node_id)
-
         assert {each.address.family for each in found} == {Family.IPV6}
         assert len(found) == 4
 
@@ -170,6 +167,5 @@ async def test_cancelled_block_leaves_no_socket_behind():
             addresses = [node.addresses[0] for node in testnet.nodes]
             scope.cancel()
             await trio.sleep_forever()
-
     for address in addresses:
         open_udp_socket(address).close()

@@ -130,7 +130,6 @@ async def test_swarms_that_find_no_room_are_counted(tmp_path, autojump_clock, mo
     async with fetcher_with(tmp_path / "crawl.db", {}, told.append) as fetcher:
         for number in range(10):
             fetcher.offer(info_of(number)[1], [])
-
     assert fetcher.tally.no_room == 7
     assert len(told) == 3
 

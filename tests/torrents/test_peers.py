@@ -109,7 +109,6 @@ async def test_what_is_known_is_not_asked_for(autojump_clock):
     peer = Peer(INFO_HASH, encode_frame(FrameKind.BITFIELD, b"\xff\xc0"), METADATA)
     async with swarm_of(peer) as swarm:
         told = await ask(swarm, pieces=10, wants_metadata=False)
-
     assert told.info is None
     assert told.reports == (PeerReport(PiecesHeld(SEED, 10, 10), False, "LT"),)
     assert peer.was_sent() == [FrameKind.HAVE_NONE, FrameKind.EXTENDED]
@@ -161,7 +160,6 @@ async def test_connections_are_few_at_once_and_paced(autojump_clock):
     async with swarm_of(*[Peer(INFO_HASH, NONE) for _ in range(50)]) as swarm:
         began = trio.current_time()
         told = await ask(swarm, connections_at_once=3, connection_rate=2.0, peers=21)
-
     assert swarm.most_open == 3
     assert told.peers_tried == len(told.reports) == 21
     assert told.skipped == {"enough others": 29}
@@ -241,7 +239,6 @@ async def test_crowd_of_hostile_peers_ends_in_time(autojump_clock):
     async with swarm_of(*drips) as swarm:
         began = trio.current_time()
         told = await ask(swarm, peers=200, swarm_time=60.0)
-
     assert trio.current_time() - began <= 61.0  # virtual time
     assert told.info is None
     assert {report.holding.kind for report in told.reports} == {UNKNOWN}
@@ -278,7 +275,6 @@ async def test_unreadable_metadata_is_not_asked_for_twice(autojump_clock):
     peers = [Peer(info_hash, ALL, metadata) for _ in range(5)]
     async with swarm_of(*peers) as swarm:
         told = await ask(swarm, info_hash=info_hash, connections_at_once=1)
-
     assert told.info is None
     assert [peer.was_sent().count(FrameKind.EXTENDED) for peer in peers] == [2, 1, 1, 1, 1]
     assert len(told.reports) == 5

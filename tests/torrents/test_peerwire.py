@@ -95,7 +95,6 @@ def test_length_beyond_the_limit_is_refused_at_once():
     longest, longer = FrameReader(), FrameReader()
     longest.feed(MAX_FRAME_BYTES.to_bytes(4))
     longer.feed((MAX_FRAME_BYTES + 1).to_bytes(4))
-
     assert longest.next_untrusted() is None
     with pytest.raises(BadPeer, match="too long"):
         longer.next_untrusted()
@@ -190,7 +189,6 @@ def test_bitfield_with_haves_counts_what_a_set_counts(torrent, data):
     bits = "".join("1" if index in early else "0" for index in range(pieces)).ljust(-(-pieces // 8) * 8, "0")
     bitfield = int(bits, 2).to_bytes(len(bits) // 8)
     told = pieces_of(("bitfield", bitfield), *map(have, owned - early))
-
     assert told.holding(pieces) == (SEED if len(owned) == pieces else LEECHER, len(owned), pieces)
     if told.holding(None).kind is not UNKNOWN:
         assert told.holding(None).kind is told.holding(pieces).kind
@@ -226,7 +224,6 @@ def test_extended_handshake_is_read():
         {b"m": {b"ut_metadata": 3, b"ut_pex": 1}, b"metadata_size": 31235, b"upload_only": 1}
         | {b"v": b"libtorrent/2.1.1", b"reqq": 500, b"p": 6881}
     )
-
     assert read_extended_handshake_untrusted(payload, ExtendedHandshake()) == ExtendedHandshake(
         3, 31235, True, "libtorrent/2.1.1", 500
     )
@@ -235,7 +232,6 @@ def test_extended_handshake_is_read():
 def test_extended_handshakes_add_up():
     """A later one changes what it names only (BEP 10)."""
     first = ExtendedHandshake(3, 100, True, "x", 5)
-
     assert read_extended_handshake_untrusted(b"d1:mdee", first) == first
     assert read_extended_handshake_untrusted(
         encode({b"m": {b"ut_metadata": 0}, b"upload_only": 0}), first
@@ -387,7 +383,6 @@ def test_report_says_what_the_peer_said():
     leecher, _ = introduced(encode_frame(FrameKind.BITFIELD, b"\xa0"), extended(0, {}))
     starting, _ = introduced(extended(0, {b"m": {b"ut_metadata": 7}}))
     silent, _ = introduced()
-
     assert seed.report(3) == PeerReport(PiecesHeld(SEED, 3, 3), True, "LT")
     assert leecher.report(3) == PeerReport(PiecesHeld(LEECHER, 2, 3), False, "LT")
     assert starting.report(3) == PeerReport(PiecesHeld(LEECHER, 0, 3), False, "LT")
@@ -417,7 +412,6 @@ def test_refused_request_ends_the_fetch():
     """And an unknown kind of message does not (BEP 9)."""
     conversation, _ = introduced(ALL, offer(5))
     conversation.begin_fetch()
-
     assert conversation.receive_untrusted(extended(1, {b"msg_type": 9, b"piece": 0})) == b""
     assert conversation.is_fetching
     conversation.receive_untrusted(extended(1, {b"msg_type": 2, b"piece": 0}))
@@ -465,7 +459,6 @@ def test_other_messages_are_skipped():
     conversation, answer = introduced(
         *others, bytes(4), extended(9, {}), encode_frame(FrameKind.EXTENDED), ALL
     )
-
     assert answer == NONE + encode_extended_handshake()
     assert conversation.is_seed
 

@@ -32,13 +32,11 @@ BAD_INTEGERS = [b"i1_0e", b"i+1e", b"i--1e", b"i-e", b"i1 e", b"i\xb2e", b"i0x1e
 @pytest.mark.parametrize("case", VECTORS, ids=lambda case: case["note"] or case["ascii"][:20])
 def test_vector_decodes_and_is_canonical_as_stated(case):
     data = bytes.fromhex(case["hex"])
-
     if not case["decodes"] or case["note"] in REFUSED_ALTHOUGH_LENIENT:
         with pytest.raises(BencodeError):
             decode_untrusted(data)
         return
     decoded = decode_untrusted(data)
-
     assert decoded.canonical == case["canonical"]
     assert (encode(decoded.value) == data) == case["canonical"]
 
@@ -112,9 +110,7 @@ def test_depth_is_limited_on_both_paths(opening, ballast):
 @pytest.mark.parametrize("item", [b"0:", b"le", b"de", b"i1e"])
 def test_number_of_items_is_limited(item):
     fitting = 2047
-
     value = decode_untrusted(b"l" + item * fitting + b"e").value
-
     assert isinstance(value, list)
     assert len(value) == fitting
     with pytest.raises(BencodeError):
@@ -183,9 +179,7 @@ def test_any_bytes_decode_or_raise_one_error(data):
         decoded = decode_untrusted(data)
     except BencodeError:
         return
-
     again = encode(decoded.value)
-
     assert decode_untrusted(again) == Decoded(decoded.value, canonical=True)
     assert decoded.canonical == (again == data)
 

@@ -32,7 +32,6 @@ def test_clock_takes_in_what_was_slept() -> None:
     clock = BoottimeClock(sleeper)
     deadline = clock.current_time() + 3600.0
     sleeper.slept = 3000.0
-
     assert 0 < clock.deadline_to_sleep_time(deadline) <= 600.0
     assert clock.current_time() >= deadline - 600.0
 
@@ -48,7 +47,6 @@ def test_node_never_reads_the_wall_clock() -> None:
         for path in Path(dhtnode.__file__).parent.glob("*.py")
         if re.search(r"\btime\.time|CLOCK_REALTIME|datetime", path.read_text(encoding="utf-8"))
     ]
-
     assert readers == []
 
 

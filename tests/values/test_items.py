@@ -31,9 +31,7 @@ def item_of(case):
 def test_mutable_item_is_signed_as_published(case):
     item = item_of(case)
     key = bytes.fromhex(case.get("private_key_expanded") or case["seed"])
-
     signed = MutableItem.sign(key, item.decoded(), seq=item.seq, salt=item.salt)
-
     assert signed == item
     assert (item.message().hex(), item.target().hex()) == (case["signed_buffer_hex"], case["target"])
     assert item.target() == mutable_target(item.public_key, item.salt)
@@ -111,7 +109,6 @@ def test_bytes_that_are_not_canonical_are_no_value(value):
 
 def test_value_has_1000_bytes_and_30_levels_at_most():
     deep = b"l" * 30 + b"e" * 30
-
     assert len(ImmutableItem.of(b"v" * 996).value) == 1000
     assert ImmutableItem(deep).value == deep
     with pytest.raises(ValueError, match="1000 bytes, not 1001"):

@@ -35,7 +35,6 @@ def test_never_more_than_the_burst_and_what_time_brought(
     for pause, tries in attempts:
         now += pause
         total += taken(bucket, now, tries)
-
         assert total <= burst + rate * now + 1e-6
 
 
@@ -47,7 +46,6 @@ def test_steady_takers_get_the_whole_rate(rate: float, pauses: list[float]) -> N
     for pause in pauses:
         now += pause
         total += taken(bucket, now, 1001)
-
     assert total >= rate * now - 1 - 1e-6
 
 
@@ -77,9 +75,7 @@ def test_changed_bucket_keeps_what_is_left_up_to_the_new_burst():
     bucket = TokenBucket(1.0, 10.0, 0.0)
     for _ in range(6):
         bucket.take(0.0)
-
     bucket.change(2.0, 3.0, 1.0)
-
     assert [bucket.take(1.0) for _ in range(4)] == [True, True, True, False]
     assert bucket.wait_time(1.0) == 0.5
 

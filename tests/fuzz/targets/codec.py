@@ -29,7 +29,6 @@ class BencodingTarget:
     life = 10_000
 
     def run(self, data: bytes) -> Hashable:
-        """Read one input in every way there is."""
         try:
             value, canonical = bencode.decode_untrusted(data)
         except BencodeError as error:
@@ -98,7 +97,6 @@ class KrpcTarget:
     life = 10_000
 
     def run(self, data: bytes) -> Hashable:
-        """Read one datagram as one of each family."""
         return tuple(_read(data, family) for family in Family)
 
     def end(self) -> None:
@@ -145,7 +143,6 @@ class MetainfoTarget:
     life = 10_000
 
     def run(self, data: bytes) -> Hashable:
-        """Read one input as a torrent file."""
         try:
             metainfo = parse_metainfo(data)
         except InvalidTorrent as error:

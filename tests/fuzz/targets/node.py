@@ -97,7 +97,6 @@ class NodeTarget:
         return outcome
 
     def end(self) -> None:
-        """Let every query come to its end and look at everything."""
         while self._lookups:
             self._lookups.popleft().cancel()
         for _ in range(2):
@@ -182,7 +181,6 @@ class NodeTarget:
             endpoint.rpc.end_overdue(self._clock.now)
 
     def _check_bounds(self) -> None:
-        """Look at what costs next to nothing to look at."""
         stored = self._world.peers.statistics()
         require(0 <= stored.swarms <= SETTINGS.max_swarms, "swarms are bounded")
         require(0 <= stored.peers <= SETTINGS.max_peers, "peers are bounded")
@@ -217,5 +215,4 @@ def _remember_less(endpoint: SocketNode) -> None:
 
 
 def _read_peers(answer: Answer) -> None:
-    """Do what everybody does with an answer."""
     answer.response.peers()

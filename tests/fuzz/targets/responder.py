@@ -43,7 +43,6 @@ class ResponderTarget:
         return outcome[-1] if outcome else None
 
     def end(self) -> None:
-        """Compare the whole state of both nodes."""
         require(self._state(self._short) == self._state(self._long), "both ways leave the same state")
 
     def _take(self, step: Step) -> Hashable:
@@ -71,7 +70,6 @@ class ResponderTarget:
         return family, len(sent) // 32, parts, statistics.swarms, statistics.peers // 30
 
     def _state(self, world: World) -> object:
-        """Return all that a query can change."""
         infos = [
             endpoint.table.get(contact.address)
             for endpoint in world.endpoints.values()

@@ -28,7 +28,6 @@ class ScrapeTarget:
     life = 10_000
 
     def run(self, data: bytes) -> Hashable:
-        """Read the responses of one input and look at the result."""
         responses: dict[Family, dict[PackedContact, Response]] = {family: {} for family in Family}
         for step in cut(data):
             family, response = family_of(step.action), _response(step)
