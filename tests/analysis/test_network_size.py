@@ -267,13 +267,14 @@ class TestDistances:
         assert six.low == six.high == pytest.approx(6.931, rel=1e-3)
 
     def test_interval_of_the_median_holds_the_truth(self):
-        """At least as often as it says, for whole numbers of order statistics."""
-        random, hits = Random(5), 0
-        for _ in range(200):
-            values = tuple(random.gammavariate(8, 1e-3) for _ in range(25))
-            size = size_from_median(Distances(values, 8))
-            hits += size.low <= 1000 <= size.high
+        """At least as often as it says, for whole numbers of order statistics; the variance is its own."""
+        random = Random(5)
+        draws = [tuple(random.gammavariate(8, 1e-3) for _ in range(25)) for _ in range(200)]
+        sizes = [size_from_median(Distances(values, 8)) for values in draws]
+        hits = sum(size.low <= 1000 <= size.high for size in sizes)
         assert binomial_tails(200, 0.95, hits)[0] > 0.001
+        spread = mean((size.estimate - 1000) ** 2 for size in sizes)
+        assert mean(size.variance for size in sizes) == pytest.approx(spread, rel=0.25)
 
     @pytest.mark.parametrize("values", [(), (0.0, 0.1)])
     def test_refuses_what_has_no_density(self, values):
