@@ -85,6 +85,14 @@ def test_dead_swarm_is_left_alone_longer_and_longer():
     assert (back.interval < DAY, back.empties) == (True, 0)
 
 
+def test_swarm_is_dead_at_the_third_measurement_without_a_peer():
+    nobody = MeasuredSize(0, 0, 0)
+    seen = [
+        after_sample(WatchState(DAY, 0.0, nobody, empties), nobody, 9 * DAY, SETTINGS) for empties in (1, 2)
+    ]
+    assert [(state.interval, state.empties) for state in seen] == [(DAY, 2), (7 * DAY, 3)]
+
+
 def test_measurement_soon_after_another_teaches_nothing():
     course = WatchState(HOUR, 0.0, size(100))
     assert after_sample(course, size(101), 60.0, SETTINGS).interval == HOUR
