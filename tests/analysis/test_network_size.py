@@ -96,7 +96,7 @@ class TestCrawl:
             90 * 3.5 + 2500 - 25, rel=0.01
         )
 
-    def test_of_a_crawl_in_which_nobody_answered(self):
+    def test_crawl_without_answers(self):
         nothing = CrawlCounts(0, 0, 0, 0, (0, 0, 0, 0, 0), 0, 0, 0)
         assert size_from_crawl(nothing).size == NetworkSize(0, 0, 0, pytest.approx(0, abs=10), 0)
 

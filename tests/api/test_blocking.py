@@ -55,7 +55,7 @@ def test_limit_of_none_at_all_is_refused(bootstrap):
         find_peers(HASH, limit=0, bootstrap=bootstrap)
 
 
-def test_swarm_of_nobody_is_an_empty_list(bootstrap):
+def test_swarm_without_peers_is_an_empty_list(bootstrap):
     assert find_peers(EMPTY, bootstrap=bootstrap) == []
 
 

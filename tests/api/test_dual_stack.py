@@ -52,7 +52,7 @@ HALVES = [number + 0.5 for number in range(100)]
         (Answering(0.2, end=0.4), 1.0, [0.2]),  # this one does not wait for long either
     ],
 )
-async def test_who_is_late_has_little_time_left(autojump_clock, other, ends_at, found):
+async def test_late_peer_has_little_time_left(autojump_clock, other, ends_at, found):
     first = Answering(*FOUND, end=1.0)
     walks = await lookup_in_all_families([other, first], b"target", None)
     assert trio.current_time() == pytest.approx(ends_at)
@@ -60,7 +60,7 @@ async def test_who_is_late_has_little_time_left(autojump_clock, other, ends_at, 
     assert [walk.closest_answers() for walk in walks] == [found, list(FOUND)]
 
 
-async def test_walk_that_ends_without_an_answer_hastens_nobody(autojump_clock):
+async def test_lookup_that_ends_without_an_answer_hastens_no_other(autojump_clock):
     dead, slow = Answering(end=0.1), Answering(20.0, end=30.0)
     walks = await lookup_in_all_families([dead, slow], b"target", None)
     assert trio.current_time() == 30.0

@@ -66,7 +66,7 @@ async def peers_of(node: Node, *, noseed: bool = False) -> set[Address]:
         return {peer async for peer in peers}
 
 
-async def test_ping_tells_who_is_there(testnet: Testnet, node: Node) -> None:
+async def test_ping_returns_the_node_that_is_there(testnet: Testnet, node: Node) -> None:
     other = testnet.nodes[5]
     found = await node.ping(str(other.addresses[0]))
     assert (found.node_id, found.address, found.version) == (other.node_id, other.addresses[0], VERSION_TAG)

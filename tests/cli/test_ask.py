@@ -95,7 +95,7 @@ def started(process):
     return found["address"], found["id"]
 
 
-def test_ping_tells_who_answered_and_how_it_sees_us(network):
+def test_ping_returns_the_node_and_how_it_sees_us(network):
     ended = run_command("dhtnode", "ping", network.bootstrap[0], "--json")
 
     (record,) = ended.records
@@ -318,7 +318,7 @@ def test_node_that_is_read_only_answers_nothing():
     assert (ended.status, ended.error) == (1, "dhtnode: no result within 0.5 s")
 
 
-def test_node_joins_through_its_bootstrap_and_saves_whom_it_met(tmp_path):
+def test_node_joins_through_its_bootstrap_and_saves_its_contacts(tmp_path):
     state = tmp_path / "state.json"
     with running_testnet(5) as other:
         options = ["--state", state, "--no-default-bootstrap", *other.options]

@@ -81,7 +81,7 @@ def test_lines_for_people_are_short(dhtnode):
     assert dhtnode("get", HELLO).stdout == "hello\n"
 
 
-def test_value_of_a_stranger_does_nothing_to_a_terminal(dhtnode):
+def test_value_from_the_network_does_nothing_to_a_terminal(dhtnode):
     target = put(dhtnode, "\x1b[2Jgone")["target"]
     assert dhtnode("get", target).stdout == "'\\x1b[2Jgone'\n"
 
@@ -160,7 +160,7 @@ def test_other_version_than_expected_is_left_alone(dhtnode, options):
     assert put(dhtnode, "six", "--key", "key", "--cas", "5")["seq"] == 6
 
 
-def test_item_that_nobody_keeps_is_status_1(dhtnode):
+def test_item_that_no_node_keeps_is_status_1(dhtnode):
     ended = dhtnode("get", "11" * 20)
     assert (ended.status, ended.stdout) == (1, "")
     assert "nodes keeps " + "11" * 20 in ended.error
@@ -204,7 +204,7 @@ def test_sample_prints_what_a_node_holds_peers_for():
     assert second == swarm
 
 
-def test_sample_of_nobody_is_one_line():
+def test_sample_without_a_node_is_one_line():
     ended = run_command("dhtnode", "sample", "127.0.0.1:1", "--timeout", "1")
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error.startswith("dhtnode: ")

@@ -142,7 +142,7 @@ def test_contacts_wait_while_queued_or_deferred():
     ("times_named", "state", "again"),
     [(1, UNRESPONSIVE, 0), (2, UNRESPONSIVE, 1), (5, UNRESPONSIVE, 1), (2, ANSWERED, 0), (2, FAILED, 0)],
 )
-def test_silent_endpoint_that_two_named_gets_a_second_visit(times_named, state, again):
+def test_unresponsive_endpoint_that_two_returned_gets_a_second_visit(times_named, state, again):
     """One that only one node named may never have been there; one that answered is done."""
     frontier = filled(*[1] * times_named)
     ((number, _),) = frontier.take(0.0, 1)

@@ -128,7 +128,7 @@ async def test_both_families_are_counted_by_themselves_and_together(autojump_clo
         assert counted == {Family.IPV4: 25, Family.IPV6: 35, None: 60}
 
 
-async def test_dead_node_is_visited_twice_and_recorded_as_silent(autojump_clock):
+async def test_dead_node_is_visited_twice_and_recorded_as_timeout(autojump_clock):
     """Others still name it: its packet may have been lost, so it gets a second chance."""
     network = MemoryNetwork(seed=2)
     async with network.open_nodes(30) as nodes, open_crawl(network, through=nodes[0].addresses) as opened:
@@ -146,7 +146,7 @@ async def test_dead_node_is_visited_twice_and_recorded_as_silent(autojump_clock)
         assert progress.outcomes == {Outcome.ANSWERED: 27, Outcome.TIMEOUT: 6}
 
 
-async def test_closed_nodes_on_real_sockets_are_recorded_as_silent():
+async def test_closed_nodes_on_real_sockets_are_recorded_as_timeouts():
     async with AsyncExitStack() as stack:
         testnet = await stack.enter_async_context(open_testnet(24, seed=3))
         async with open_node(listen=["127.0.0.1:0"], bootstrap=testnet.bootstrap) as leaving:
@@ -506,7 +506,7 @@ async def test_nodes_are_asked_again_when_their_time_has_come(autojump_clock):
         assert len(network.by_crawler) == asked_before
 
 
-async def test_nobody_gets_more_than_ten_packets_in_ten_seconds(autojump_clock):
+async def test_no_host_gets_more_than_ten_packets_in_ten_seconds(autojump_clock):
     network = RecordingNetwork(seed=15, loss=0.1)
     async with AsyncExitStack() as stack:
         nodes = await stack.enter_async_context(network.open_nodes(40))

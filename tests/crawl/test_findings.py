@@ -286,7 +286,7 @@ def test_both_families_are_added_up(store):
     assert store.rows("network_size") == rows
 
 
-def test_nobody_answered_is_no_size(store):
+def test_no_answers_give_no_size(store):
     run_id = store.runs.begin("census", {}, "0.1", T0)
     store.write(run_id, [answered_visit(bytes(20), "192.0.2.1", outcome=Outcome.TIMEOUT)])
     findings = compute_findings(store, run_id, {Family.IPV4: Tally(Counter(), 0, 0, 0)}, WHOLE, Random(1))

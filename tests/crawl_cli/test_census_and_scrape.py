@@ -358,7 +358,7 @@ def test_database_that_cannot_be_written_is_named(network, database):
     assert runs(database) == [("scrape", "finished")]
 
 
-def test_network_in_which_nobody_answers_is_status_1(tmp_path):
+def test_network_without_answers_is_status_1(tmp_path):
     with FakeNode() as silent:
         options = ["--bootstrap", str(silent.address), "--json"]
         with (

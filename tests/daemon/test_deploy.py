@@ -112,7 +112,7 @@ def test_unit_is_understood_by_systemd(tmp_path):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_image_runs_the_command_as_nobody_in_particular():
+def test_image_runs_the_command_as_an_unprivileged_user():
     (user,) = instructions("USER")
 
     assert user not in ("root", "0")

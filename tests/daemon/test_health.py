@@ -46,7 +46,7 @@ def test_silence_is_told_once_with_what_to_look_at():
     assert back == [("warning", "IPv4: nodes answer again; 6 good nodes in the table")]
 
 
-def test_nobody_from_the_start_names_other_reasons():
+def test_no_answer_from_the_start_gives_other_reasons():
     (first, second) = told(asked(timeouts=4), asked(timeouts=5, **{"not sent: send failed": 3}))
     assert first == []
     assert [level for level, _ in second] == ["warning"]

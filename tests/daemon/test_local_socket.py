@@ -191,7 +191,7 @@ async def test_client_that_goes_away_is_no_error(path, caplog):
     assert caplog.messages == []
 
 
-async def test_who_says_too_much_is_no_daemon_of_ours(path):
+async def test_answer_that_is_too_long_is_from_no_daemon_of_ours(path):
     async def talk(stream):
         while True:
             await stream.send_all(b"x" * 65536)
@@ -202,7 +202,7 @@ async def test_who_says_too_much_is_no_daemon_of_ours(path):
                 await query_socket(path, PATIENCE)
 
 
-async def test_who_says_nothing_is_given_up(path):
+async def test_peer_that_sends_nothing_is_given_up(path):
     with listening_on_path(path), pytest.raises(NoDaemonListens, match=r"no answer within 0\.01 s"):
         await query_socket(path, 0.01)
 

@@ -97,7 +97,7 @@ def test_swarm_that_is_not_clearly_smaller_has_no_half_life(store):
     ]
 
 
-def test_dead_swarms_had_nobody_three_times_in_a_row(store):
+def test_dead_swarms_had_no_peer_three_times_in_a_row(store):
     write(store, SWARM, (0, 5.0), (24, 0.0), (48, 1.0), (72, 0.0), (96, None), (120, 0.0))
     write(store, OTHER, (0, 0.0), (24, 0.0), (48, 0.0))
     columns = ("info_hash", "last_alive", "empty_samples", "empty_days")

@@ -69,5 +69,5 @@ def test_filters_of_a_watch_are_kept_as_long_as_the_page_says():
         if any("--bootstrap" in each.opts for each in command.params)
     ],
 )
-def test_whatever_sends_anything_takes_a_list_of_whom_to_leave_alone(name):
+def test_every_command_that_sends_takes_a_list_of_exclusions(name):
     assert any("--exclude" in each.opts for each in main.commands[name].params)

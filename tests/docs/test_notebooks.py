@@ -170,7 +170,7 @@ def test_example_raises_alarms_from_the_attack_on(example):
     assert (0, "ids on one host") not in suspects
 
 
-def test_example_shows_who_was_there(example):
+def test_example_shows_the_nodes_that_were_there(example):
     truth = {}
     for node_id, arrived, departed in rows(
         truth_of(example),

@@ -163,7 +163,7 @@ async def test_nodes_without_samples_are_recorded(new_network, autojump_clock, s
     assert {row["chances"] for row in turns if row["node_id"] in refused} == {0}
 
 
-async def test_restart_asks_nobody_before_the_time(new_network, autojump_clock, store):
+async def test_restart_queries_no_node_before_the_time(new_network, autojump_clock, store):
     model = SyntheticSettings(largest=20, nodes=150, swarms=300, bep51=1.0)
     network = new_network(3, SyntheticMemoryNetwork, synthetic=model, loss=0.02)
     async with open_survey(network, store) as survey:
@@ -181,7 +181,7 @@ async def test_restart_asks_nobody_before_the_time(new_network, autojump_clock, 
     assert_nobody_asked_too_early(network)
 
 
-async def test_run_that_dies_has_claimed_whom_it_asked(new_network, autojump_clock, store):
+async def test_run_that_dies_has_leased_the_nodes_it_queried(new_network, autojump_clock, store):
     """No row was written about those in flight, and still they are not asked again too early."""
     model = SyntheticSettings(largest=20, nodes=150, swarms=300, bep51=1.0)
     network = new_network(4, SyntheticMemoryNetwork, synthetic=model)
@@ -533,7 +533,7 @@ def rows_written(path):
         return 0
 
 
-def test_killed_command_goes_on_and_asks_nobody_too_early(tmp_path):
+def test_killed_command_continues_and_queries_no_node_too_early(tmp_path):
     """Over loopback, with kill -9: the second part ends the same run, and all that was written stays."""
     path = tmp_path / "a.db"
     model = ["--nodes", "300", "--swarms", "300", "--largest", "20", "--bep51", "1.0", "--interval", "21600"]

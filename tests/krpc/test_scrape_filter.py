@@ -57,7 +57,7 @@ def test_one_address_sets_its_two_bits(case):
     assert ScrapeFilter.of([packed]).to_bytes() == expected == bytes.fromhex(case["filter_hex"])
 
 
-def test_empty_filter_counts_nobody():
+def test_empty_filter_counts_no_host():
     """We report 0 where the formula of the BEP reads 0.5."""
     empty = read(DERIVED["empty"])
     assert empty == ScrapeFilter() == ScrapeFilter.of([])

@@ -131,7 +131,9 @@ async def test_answer_from_elsewhere_does_not_count(autojump_clock, scene):
     assert scene.client.events["dropped: foreign source"] == 2
 
 
-async def test_strangers_are_dropped_unread_and_remembered_within_bounds(autojump_clock, scene, monkeypatch):
+async def test_unknown_sources_are_dropped_unread_and_remembered_within_bounds(
+    autojump_clock, scene, monkeypatch
+):
     monkeypatch.setattr("dhtnode.net.bulk.MAX_UNEXPECTED", 5)
     for number in range(20, 40):
         scene.network.socket(scene.network.host(number)).send_nowait(
@@ -175,7 +177,7 @@ async def test_late_queries_are_no_longer_awaited(autojump_clock, scene):
     assert scene.client.in_flight == 5
 
 
-async def test_forgotten_queries_are_told_to_nobody(autojump_clock, scene):
+async def test_forgotten_queries_end_without_a_call(autojump_clock, scene):
     scene.send()
     query, source = await scene.take_query()
     scene.client.forget_all()

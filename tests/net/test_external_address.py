@@ -100,7 +100,7 @@ def test_move_of_our_own_is_found() -> None:
     assert external.host == LIE.host
 
 
-def test_move_while_nobody_could_be_asked_is_found_with_few_votes() -> None:
+def test_move_during_an_outage_is_found_with_few_votes() -> None:
     external = settled()
     assert vote_all(external, LIE, range(NEEDED), WINDOW) == 1
     assert external.host == LIE.host

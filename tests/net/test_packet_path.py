@@ -287,7 +287,7 @@ async def test_our_own_query_sent_back_gets_silence() -> None:
     assert (bench.socket.sent, bench.faults) == ([], 0)
 
 
-async def test_stranger_that_asks_is_pinged_once_and_kept_when_it_answers() -> None:
+async def test_unknown_node_that_queries_is_pinged_once_and_kept_when_it_answers() -> None:
     """Only an answer to a query of ours proves that somebody is there."""
     bench = Bench()
     for transaction_id in (b"aa", b"bb"):
@@ -301,14 +301,14 @@ async def test_stranger_that_asks_is_pinged_once_and_kept_when_it_answers() -> N
     assert bench.endpoint.table.contacts() == [Contact(ASKER_ID, bench.asker)]
 
 
-async def test_read_only_stranger_is_answered_but_not_pinged() -> None:
+async def test_unknown_read_only_node_is_answered_but_not_pinged() -> None:
     """It would not answer (BEP 43)."""
     bench = Bench()
     bench.receive(encode(Query(b"aa", ASKER_ID, Ping(), read_only=True)))
     assert [type(message) for message, _ in bench.socket.sent] == [Response]
 
 
-async def test_strangers_are_pinged_at_a_bounded_rate(autojump_clock: MockClock) -> None:
+async def test_unknown_nodes_are_pinged_at_a_bounded_rate(autojump_clock: MockClock) -> None:
     bench = Bench()
     for number in range(500):
         source = Address(f"21.9.{number % 250}.1", 1 + number)
@@ -317,7 +317,7 @@ async def test_strangers_are_pinged_at_a_bounded_rate(autojump_clock: MockClock)
     assert (kinds.count(Response), kinds.count(Query)) == (500, 32)
 
 
-async def test_nobody_is_led_to_our_own_address(autojump_clock: MockClock) -> None:
+async def test_no_node_is_led_to_our_own_address(autojump_clock: MockClock) -> None:
     """A contact with our address under an invented id would have us ask ourselves."""
     bench = Bench(hosts=(str(SOURCE),))
     with trio.move_on_after(60):

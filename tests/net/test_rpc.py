@@ -17,7 +17,7 @@ from dhtnode.net.transactions import Answer
 from tests.net.bench import ALICE, BOB, OWN, Bench, contacts, open_bench
 
 
-async def test_answer_reaches_whoever_asked(autojump_clock: MockClock) -> None:
+async def test_answer_reaches_the_node_that_queried(autojump_clock: MockClock) -> None:
     async with open_bench(version=b"DN\x00\x01") as bench:
         transaction_id = bench.ask()
         await trio.sleep(0.25)
@@ -162,7 +162,7 @@ async def hear(bench: Bench, *answering: Contact) -> None:
     await trio.sleep(0.1)
 
 
-async def test_silent_nodes_that_are_asked_again_are_no_outage(autojump_clock: MockClock) -> None:
+async def test_unresponsive_nodes_that_are_queried_again_are_no_outage(autojump_clock: MockClock) -> None:
     asked = contacts(CUT_OFF_AFTER)
     async with open_bench() as bench:
         for number in (5, 2):
@@ -248,7 +248,7 @@ async def test_silence_after_a_stall_ends_in_a_timeout(autojump_clock: MockClock
         assert ([type(one) for one in bench.outcomes], bench.times) == ([QueryTimeout], [FIRST_TIMEOUT])
 
 
-async def test_forgotten_query_calls_nobody(autojump_clock: MockClock) -> None:
+async def test_forgotten_query_makes_no_call(autojump_clock: MockClock) -> None:
     """Neither on an answer nor on a stall or timeout; forgetting twice is harmless."""
     async with open_bench() as bench:
         stalls: list[None] = []
@@ -439,7 +439,7 @@ async def test_answers_and_errors_tell_where_we_are(autojump_clock: MockClock) -
         assert bench.count() == [0]
 
 
-async def test_nobody_votes_who_was_not_asked(autojump_clock: MockClock) -> None:
+async def test_node_that_was_not_queried_has_no_vote(autojump_clock: MockClock) -> None:
     """An answer that belongs to no query of ours says nothing about us, nor does one from elsewhere."""
     said = Address("30.1.2.3", 6881)
     async with open_bench() as bench:

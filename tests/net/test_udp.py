@@ -225,7 +225,7 @@ async def test_socket_survives_an_unreachable_port() -> None:
         assert (b"myself", alice.address) in received
 
 
-async def test_closing_wakes_whoever_waits() -> None:
+async def test_closing_wakes_waiting_tasks() -> None:
     outcome = []
 
     async def wait(socket: UdpSocket) -> None:
@@ -242,7 +242,7 @@ async def test_closing_wakes_whoever_waits() -> None:
     assert outcome == ["closed"]
 
 
-async def test_closed_socket_does_not_let_anybody_wait() -> None:
+async def test_closed_socket_lets_no_task_wait() -> None:
     with opened() as gone:
         pass
     for _ in range(2):
@@ -276,7 +276,7 @@ async def test_name_resolves() -> None:
 @pytest.mark.parametrize(
     "text", ["no-such-host.invalid:6881", "a..b:6881", f"{'a' * 64}.example:6881", "\udcff:6881", "a\0b:6881"]
 )
-async def test_name_that_does_not_resolve_is_nobody(text: str) -> None:
+async def test_name_that_does_not_resolve_is_no_node(text: str) -> None:
     """One bad way in must not keep us from the others."""
     assert await resolve(text, BOTH) == []
 

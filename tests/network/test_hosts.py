@@ -153,7 +153,7 @@ async def test_address_whose_link_is_down_costs_no_lookup(autojump_clock, new_ne
 
 
 @pytest.mark.parametrize("seed", [1])
-async def test_address_that_nobody_knows_is_led_in_by_another(autojump_clock, new_network, seed):
+async def test_address_that_no_node_knows_is_led_in_by_another(autojump_clock, new_network, seed):
     network = new_network(seed)
     async with (
         network.open_node(OURS[0], also=OURS[1:]) as node,

@@ -85,7 +85,7 @@ async def test_immutable_item_ends_the_lookup(autojump_clock, new_network):
         assert quick.nodes_answered < whole.nodes_answered
 
 
-async def test_item_that_nobody_has_is_not_found(autojump_clock, new_network):
+async def test_item_that_no_node_has_is_not_found(autojump_clock, new_network):
     network = new_network(seed=1)
     async with network.open_nodes(10) as nodes:
         found = await nodes[3].get_item(LETTERS, salt=SALT)
@@ -267,7 +267,7 @@ async def test_item_expires_after_two_hours_unless_it_is_put_again(autojump_cloc
         assert await read(nodes[4]) is None
 
 
-async def test_item_is_kept_alive_for_as_long_as_somebody_cares(autojump_clock, new_network):
+async def test_item_is_kept_alive_for_as_long_as_a_node_puts_it(autojump_clock, new_network):
     network = new_network(seed=1)
     async with network.open_nodes(10) as nodes, trio.open_nursery() as nursery:
         async with network.open_node(40, through=nodes[0].addresses) as writer:

@@ -89,7 +89,7 @@ async def test_counters_of_all_nodes_add_up(autojump_clock, new_network):
     assert totals["datagrams received"] == datagrams.delivered
 
 
-async def test_lookup_that_nobody_answers_says_so(autojump_clock, new_network):
+async def test_lookup_without_answers_says_so(autojump_clock, new_network):
     network = new_network(seed=1)
     nobody = Address(network.host(5), 6881)
     for through in ([], [nobody]):

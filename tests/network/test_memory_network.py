@@ -75,7 +75,7 @@ async def test_loss_and_duplication_have_the_given_rates(autojump_clock, new_net
     assert numbers.delivered == numbers.sent + numbers.duplicated - numbers.lost
 
 
-async def test_nat_lets_in_only_who_was_sent_to(autojump_clock, new_network):
+async def test_nat_lets_in_only_hosts_that_were_sent_to(autojump_clock, new_network):
     network = new_network(seed=1, latency=(0.1, 0.1))
     outside, inside = pair(network, nat=True)
     other = network.socket(network.host(0), port=7000)

@@ -77,7 +77,7 @@ class TestPopulation:
         assert total > 7.9 * 2000
         assert gone / total == pytest.approx(dead, abs=0.03)
 
-    def test_those_who_left_are_named_for_a_while(self, host_of):
+    def test_nodes_that_left_are_returned_for_a_while(self, host_of):
         random, population = Random(1), Population(300, host_of, seed=1, habits=Habits(lingering=600))
         for hour in range(1, 48):
             population.advance(hour * HOUR)

@@ -70,7 +70,7 @@ async def test_node_that_started_without_a_network_joins_when_it_is_there(autoju
 
 
 @pytest.mark.parametrize("seed", [1])
-async def test_short_outage_blames_nobody(autojump_clock, new_network, seed):
+async def test_short_outage_counts_against_no_node(autojump_clock, new_network, seed):
     network = new_network(seed)
 
     async with network.open_nodes(14) as nodes:

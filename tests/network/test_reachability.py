@@ -72,7 +72,7 @@ async def test_nodes_behind_nats_find_and_are_found(autojump_clock, new_network,
 
 
 @pytest.mark.parametrize("seed", [1])
-async def test_nobody_hands_out_a_node_that_never_answered_him(autojump_clock, new_network, seed):
+async def test_no_node_returns_one_that_never_answered_it(autojump_clock, new_network, seed):
     """Who only asks, or is only named by others, is in no table."""
     network = new_network(seed, OverheardNetwork)
 

@@ -60,7 +60,7 @@ class Checking:
         return info is not None and trio.current_time() < info.good_until
 
 
-async def test_silent_node_is_pinged_before_it_stops_being_good(autojump_clock: MockClock) -> None:
+async def test_unheard_node_is_pinged_before_it_stops_being_good(autojump_clock: MockClock) -> None:
     """After half of the time, and only then; its answer makes it good for as long again."""
     checking = Checking()
     (contact,) = checking.contacts
@@ -156,7 +156,7 @@ async def test_few_are_pinged_at_once(autojump_clock: MockClock) -> None:
     assert len(await checking.check()) == 16
 
 
-async def test_sources_silent_for_long_are_forgotten(autojump_clock: MockClock) -> None:
+async def test_sources_unheard_for_long_are_forgotten(autojump_clock: MockClock) -> None:
     """At the earliest after `good_for` seconds: so long an address counts as proven."""
     checking = Checking()
     sources, now = checking.endpoint.rpc.sources, trio.current_time()

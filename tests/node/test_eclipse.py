@@ -23,7 +23,7 @@ def attacked(place: Callable[[int], Address]) -> Attacked:
 
 
 @pytest.mark.parametrize("place", [five_addresses, twenty_networks])
-def test_sybils_hide_nobody(place: Callable[[int], Address]) -> None:
+def test_sybils_hide_no_node(place: Callable[[int], Address]) -> None:
     """Half of the nodes found are honest, and the closest honest one is among them."""
     network = attacked(place)
     found = [network.look_up(network.near_target()) for _ in range(LOOKUPS)]

@@ -102,7 +102,7 @@ def test_number_computed_again_is_the_same(database):
     assert found.again.distinct_peers == 30
 
 
-def test_text_says_who_said_what_and_how_the_number_came_about(database):
+def test_text_has_each_reply_and_how_the_number_came_about(database):
     text = explanation_text(explained(database))
 
     assert text.startswith(f"sample 1 of run 1: {SWARM.hex()}, {T0}\n6 nodes asked, 5 answered, 3 with")

@@ -52,7 +52,7 @@ def test_json_is_one_object_a_line(named):
     assert list(map(json.loads, lines)) == [head | record for record in REPORT.records()]
 
 
-def test_terminal_gets_no_commands_of_strangers():
+def test_terminal_gets_no_commands_from_the_network():
     written = io.StringIO()
     render.draw(REPORT, Console(file=written, width=100, color_system=None))
     assert "\x1b" not in written.getvalue()
@@ -79,7 +79,7 @@ def test_empty_report_says_so():
     assert written.getvalue().split() == ["None", "Nothing.", "nothing", "recorded"]
 
 
-def test_emphasis_of_strangers_is_escaped():
+def test_emphasis_from_the_network_is_escaped():
     answer = ReportAnswer("names", "*Names*", "Text.", (Column("name"),), (("*loud*",),))
     assert r"| \*loud\* |" in render.markdown(answer)
     assert render.markdown(answer).startswith(r"## \*Names\*")

@@ -62,7 +62,7 @@ def test_no_more_than_burst_and_rate_is_ever_admitted(gaps: list[float]) -> None
 
 
 @given(st.lists(st.floats(0.126, 0.5), max_size=100))
-def test_whoever_keeps_to_the_rate_is_always_admitted(gaps: list[float]) -> None:
+def test_source_within_the_rate_is_always_admitted(gaps: list[float]) -> None:
     admission, one = Admission(SETTINGS), source()
     now = 100.0
     for gap in gaps:
@@ -136,7 +136,7 @@ def spend(admission: Admission, one: Source, now: float) -> int:
     raise AssertionError("no end of it")
 
 
-def test_when_replies_run_short_strangers_go_first_and_proven_sources_last() -> None:
+def test_when_the_reply_budget_is_short_unknown_sources_go_first_and_proven_ones_last() -> None:
     """A third of the burst for those who just came, two for those who keep coming, all for the proven."""
     many = replace(SETTINGS, host_rate=math.inf, network_rate=math.inf)
     admission, sources = Admission(many), Sources(Scope.PUBLIC)
@@ -158,7 +158,7 @@ def test_budget_for_replies_is_not_saved_up() -> None:
     assert [spend(admission, stranger, now) for now in (100.0, 101.6)] == [11, 11]
 
 
-def test_who_keeps_asking_in_vain_may_prove_itself() -> None:
+def test_node_that_keeps_querying_in_vain_may_prove_itself() -> None:
     admission, sources = Admission(SETTINGS), Sources(Scope.PUBLIC)
     one = source()
     wanted = [admission.wants_proof(one, 100.0)]

@@ -201,7 +201,7 @@ async def test_announce_with_a_good_token_buys_little(
 
 
 @pytest.mark.parametrize("family", Family)
-async def test_who_has_answered_us_gets_whole_replies(
+async def test_node_that_has_answered_us_gets_whole_replies(
     new_network: NewNetwork, autojump_clock: MockClock, family: Family
 ) -> None:
     """As long as the proof lasts; from another port of the same host nothing is proven."""

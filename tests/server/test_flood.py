@@ -230,7 +230,7 @@ async def test_queries_beyond_the_limit_of_an_address_are_dropped(
         await scene.check_calm(contacts)
 
 
-async def test_queries_from_ever_new_addresses_leave_enough_for_who_keeps_asking(
+async def test_queries_from_ever_new_addresses_leave_enough_for_known_ones(
     new_network: NewNetwork, autojump_clock: MockClock
 ) -> None:
     async with open_scene(new_network) as scene:
@@ -298,7 +298,7 @@ async def test_addresses_of_one_network_share_a_limit(
         await scene.check_calm(contacts)
 
 
-async def test_strangers_are_not_read_while_more_comes_than_can_be_handled(
+async def test_unknown_sources_are_not_read_while_more_comes_than_can_be_handled(
     new_network: NewNetwork, autojump_clock: MockClock
 ) -> None:
     """Whoever has been asking before is served, though it comes after all the others."""
@@ -350,7 +350,7 @@ async def test_each_limit_can_be_set_and_is_counted(
         assert (grown["replies sent"], grown[counter]) == (answered, 100 - answered)
 
 
-async def test_who_keeps_asking_is_pinged_and_served_once_it_has_answered(
+async def test_node_that_keeps_querying_is_pinged_and_served_once_it_has_answered(
     new_network: NewNetwork, autojump_clock: MockClock
 ) -> None:
     """When replies run short: not who came just now, then not who keeps coming, and last who is proven."""

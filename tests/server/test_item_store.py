@@ -128,7 +128,7 @@ def test_item_put_again_by_another_still_belongs_to_the_first():
     assert store.put(note(2), BOB, 0.0) is None
 
 
-def test_full_store_takes_from_whoever_has_most():
+def test_full_store_takes_from_the_owner_that_has_most():
     """The oldest of the largest owner goes; nobody else loses anything."""
     store = new_store(max_items=6)
     fill(store, ALICE, [0])
@@ -142,7 +142,7 @@ def test_full_store_takes_from_whoever_has_most():
     assert store.statistics(0.0).displaced == 1
 
 
-def test_full_store_refuses_who_would_have_as_much():
+def test_full_store_refuses_an_owner_that_would_have_as_much():
     store = new_store(max_items=3)
     for number, host in enumerate((ALICE, BOB, CAROL)):
         fill(store, host, [number])

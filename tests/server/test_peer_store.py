@@ -111,7 +111,7 @@ def test_full_store_refuses_newcomers(caps: dict[str, int], info_hash: bytes) ->
 
 
 @pytest.mark.parametrize("caps", [{"max_swarms": 1}, {"max_peers_per_swarm": 2}, {"max_peers": 2}])
-def test_full_store_renews_who_is_there(caps: dict[str, int]) -> None:
+def test_full_store_renews_peers_that_are_there(caps: dict[str, int]) -> None:
     store = new_store(**caps)
     for number in (1, 2):
         store.announce(SWARM, peer(number), 0.0, seed=False)
@@ -156,7 +156,7 @@ def test_sample_has_no_repeats_and_is_as_large_as_it_can_be(stored: int, wanted:
     assert set(sample) <= set(compact(*announced))
 
 
-def test_samples_differ_and_reach_everybody() -> None:
+def test_samples_differ_and_reach_every_peer() -> None:
     store = new_store()
     announced = [peer(number) for number in range(10)]
     for one in announced:

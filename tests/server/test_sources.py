@@ -29,7 +29,7 @@ def test_source_that_keeps_coming_survives_a_flood() -> None:
     assert sources.get(("31.0.0.2", 6881)) is not silent
 
 
-def test_source_silent_between_two_turns_is_forgotten() -> None:
+def test_source_unheard_between_two_turns_is_forgotten() -> None:
     """Or a quiet node would fill its memory with addresses of last week."""
     sources = Sources(Scope.PUBLIC)
     regular, silent = sources.get(("31.0.0.1", 6881)), sources.get(("31.0.1.2", 6881))

@@ -69,7 +69,7 @@ def test_silence_of_two_periods_changes_both_secrets() -> None:
     assert issuer.accepts(fresh, ALICE, SWARM, 6 * PERIOD)
 
 
-def test_secrets_change_at_whole_periods_whenever_somebody_asks() -> None:
+def test_secrets_change_at_whole_periods_whenever_a_query_comes() -> None:
     issuer = new_issuer()
     issuer.issue(BOB, SWARM, 1.9 * PERIOD)
     token = issuer.issue(ALICE, SWARM, 1.9 * PERIOD)

@@ -520,12 +520,12 @@ def test_no_replies_say_nothing():
     assert (found.by("union"), found.by("pair-ratio"), found.by("chao2")) == (Interval(0, 0, 0), None, None)
 
 
-def test_nodes_that_know_nobody_say_nothing():
+def test_nodes_without_contacts_return_none():
     found = estimated([reply(), reply()])
     assert (found.method, found.peers, found.nodes_with_filters) == ("none", 0, 0)
 
 
-def test_empty_filters_mean_nobody():
+def test_empty_filters_mean_no_peer():
     found = estimated([reply(seeds=EMPTY, peers=EMPTY)] * NODES)
     assert (found.method, found.nodes_with_filters, found.saturated) == ("union", NODES, False)
     assert (found.peers, found.peers_low, found.peers_high) == (0, 0, 0)

@@ -238,7 +238,7 @@ def test_lookup_ends_though_liars_name_ever_closer_nodes():
     assert len(asked) == MOST_QUERIED_ON_THE_WAY
 
 
-def test_contacts_closer_than_anybody_can_be_are_not_followed():
+def test_contacts_closer_than_any_node_can_be_are_not_followed():
     """An id that shares 6 bytes with the info-hash was made for it."""
     made = TARGET[:6] + b"z" * 14 + (7).to_bytes(6, "big")
     measurement = measurement_of(range(1001, 1010), follows=True)

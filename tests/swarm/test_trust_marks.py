@@ -141,7 +141,7 @@ def test_equal_stores_are_no_sign_of_copying(peers):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_who_tells_of_leechers_only_does_not_outvote_the_others(seed):
+def test_node_with_leechers_only_does_not_outvote_the_others(seed):
     random = Random(seed)
     hosts = [host_mask(random.randbytes(4)) for _ in range(600)]
     stores = []

@@ -33,7 +33,7 @@ def test_closest_are_those_with_the_least_distance(count, family):
             assert known.closest(target, k) == by_distance(nodes, target, k)
 
 
-def test_closest_are_found_where_somebody_has_crowded_a_place():
+def test_closest_are_found_where_sybils_crowd_a_place():
     """Thousands of ids in one corner change nothing for targets there or elsewhere."""
     random = Random(3)
     crowd = [(b"\x5b" * 9 + random.randbytes(11), number) for number in range(2000)]
@@ -63,7 +63,7 @@ def test_cache_finds_the_closest_too(count):
         assert cache.closest(target, 16) == by_distance(nodes, target, 16)
 
 
-def test_cache_is_bounded_and_forgets_who_answered_longest_ago():
+def test_cache_is_bounded_and_forgets_the_node_that_answered_longest_ago():
     nodes = drawn(5)
     cache = RecentNodes(limit=3)
     for node in [*nodes[:3], nodes[0], *nodes[3:]]:
@@ -72,7 +72,7 @@ def test_cache_is_bounded_and_forgets_who_answered_longest_ago():
     assert set(cache.closest(bytes(20), 8)) == {nodes[0], nodes[3], nodes[4]}
 
 
-def test_nobody_takes_an_id_over_while_its_node_answers():
+def test_no_node_takes_an_id_over_while_its_node_answers():
     """A stranger under a known id is not remembered; nor can its silence drive the node out."""
     cache = RecentNodes()
     cache.add(b"a" * 20, 1)

@@ -140,7 +140,7 @@ async def test_after_a_census_nodes_are_asked_without_lookups(new_network, autoj
     assert "40 measured, 0 failed, of 40; 40 asked directly" in describe(survey.counts, tally, 40)
 
 
-async def test_rows_tell_who_was_asked_when_and_who_was_silent(new_network, autojump_clock, store):
+async def test_rows_have_the_queried_nodes_their_times_and_timeouts(new_network, autojump_clock, store):
     """One row for each node, closest first, with what is needed to compute the number again."""
     network = new_network(2, WatchedNetwork, synthetic=replace(MODEL, stale=0.0), loss=0.1)
     record_census(store, live_nodes(network))

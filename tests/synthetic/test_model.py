@@ -125,7 +125,7 @@ def test_every_member_has_one_address_and_one_place():
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 7, 9, 40])
-def test_small_networks_know_everybody(nodes):
+def test_nodes_of_small_networks_know_all_others(nodes):
     network = Network(SyntheticSettings(nodes=nodes))
     packed = contacts(network.population.contacts)
     for number in range(nodes):
@@ -256,7 +256,7 @@ def test_secure_ids_are_those_of_bep_42(host, last, first):
     assert secure_prefix(packed, last) == int(first, 16) >> 3
 
 
-def test_ids_of_those_who_keep_to_bep_42_follow_from_their_addresses():
+def test_ids_of_bep_42_nodes_follow_from_their_addresses():
     population = Population(SyntheticSettings(nodes=2000, bep42=0.5), 0)
     for rank, number in enumerate(population.numbers):
         node_id = population.node_id(rank)
@@ -264,7 +264,7 @@ def test_ids_of_those_who_keep_to_bep_42_follow_from_their_addresses():
         assert (int.from_bytes(node_id[:3], "big") >> 3 == bound) == population.has("bep42", number)
 
 
-def test_dead_and_strangers_are_silent(network):
+def test_dead_nodes_and_unknown_addresses_do_not_answer(network):
     before = Counter(network.counts)
     assert ask(network, 3000, "ping") == []
     stranger = next(host for host in range(256, 9999) if network.population.number_at(host) is None)
@@ -509,7 +509,7 @@ def test_wrong_ids_are_not_those_of_the_nodes(hostile):
         assert len(told[b"nodes"]) == WIDTH * CONTACT_BYTES
 
 
-def test_foreign_sources_are_addresses_of_nobody(hostile):
+def test_foreign_sources_are_addresses_without_a_node(hostile):
     for _, address, ((data, source),) in lies(hostile, "foreign source"):
         assert source != address
         assert ask_nobody(hostile, source)
@@ -581,7 +581,7 @@ def test_impossible_networks_are_refused(options, complaint):
         SyntheticSettings(**options)
 
 
-def test_tables_do_not_depend_on_who_asked_before(large):
+def test_tables_do_not_depend_on_earlier_queries(large):
     again = Tables(large.population)
     ranks = range(0, large.population.members, 1001)
     assert [again.entries(rank) for rank in reversed(ranks)] == [

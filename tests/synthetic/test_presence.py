@@ -51,7 +51,7 @@ def test_sessions_follow_the_law(network):
         assert share == pytest.approx(exp(-((time / scale) ** 0.6)), abs=0.016)
 
 
-def test_whoever_is_there_at_the_beginning_has_been_for_long(network):
+def test_nodes_present_at_the_beginning_are_within_long_sessions(network):
     """Length-biased: elapsed and remaining time have the mean E[L^2] / 2 E[L]."""
     stays = [stay for number in range(SETTINGS.nodes) for stay in network.presence.stays(number, 1.0)]
     at_hand = [stay for stay in stays if stay.arrived <= 0]
@@ -73,7 +73,7 @@ def test_order_of_questions_changes_nothing(network):
                     assert found[time]
 
 
-def test_who_is_away_is_silent():
+def test_absent_node_does_not_answer():
     network = Network(SETTINGS)
     population = network.population
     network.begun_at = 1000.0
@@ -88,7 +88,7 @@ def test_who_is_away_is_silent():
         assert [len(each) for each in answers] == [1] * RESIDENTS
 
 
-def test_swarms_are_announced_to_those_who_are_there(network):
+def test_swarms_are_announced_to_nodes_that_are_there(network):
     population, presence = network.population, network.presence
     later = 50 * HOUR + 100
     announced_at = later // ANNOUNCE_PERIOD * ANNOUNCE_PERIOD
@@ -106,7 +106,7 @@ def test_swarms_are_announced_to_those_who_are_there(network):
         assert network.swarms.stored(place, there[0], later) is not None
 
 
-def test_nobody_leaves_without_a_session():
+def test_no_node_leaves_without_a_session():
     network = Network(SyntheticSettings(nodes=50))
     assert not network.presence.nodes_leave
     assert network.presence.share == 1.0

@@ -47,7 +47,7 @@ async def test_network_of_one_node_serves():
         assert found.address == testnet.nodes[0].addresses[0]
 
 
-async def test_network_of_nobody_is_empty():
+async def test_network_without_nodes_is_empty():
     async with open_testnet(0) as testnet:
         assert (testnet.nodes, testnet.bootstrap) == ((), [])
 

@@ -260,7 +260,7 @@ async def test_memory_is_bounded_when_all_peers_are_hostile(autojump_clock):
     )  # the parts and the whole, twice; docs/reference/torrents.md
 
 
-async def test_connection_that_nobody_answers_is_given_up(autojump_clock):
+async def test_connection_without_an_answer_is_given_up(autojump_clock):
     async def never(_):
         await trio.sleep_forever()
 

@@ -178,12 +178,12 @@ def test_host_may_be_a_name_where_names_are_resolved() -> None:
 
 
 @pytest.mark.parametrize(("host", "scopes"), ALLOWED_BY.items())
-def test_scope_decides_who_may_talk_to_an_address(host: str, scopes: tuple[Scope, ...]) -> None:
+def test_scope_decides_which_sockets_may_contact_an_address(host: str, scopes: tuple[Scope, ...]) -> None:
     assert tuple(scope for scope in Scope if scope.allows(Address(host, 6881))) == scopes
 
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "10.0.0.1", "127.0.0.1", "::1", "2a00::1"])
-def test_port_zero_is_nobody(host: str) -> None:
+def test_port_zero_is_no_node(host: str) -> None:
     nowhere = Address(host, 0)
     assert not any(scope.allows(nowhere) or scope.allows_peer(nowhere) for scope in Scope)
 

@@ -56,7 +56,7 @@ def test_wait_time_tells_when_the_next_is_due(now: float, expected: float) -> No
     assert (bucket.wait_time(now), bucket.wait_time(now)) == (expected, expected)
 
 
-def test_whoever_waited_as_told_may_take() -> None:
+def test_client_that_waited_as_stated_may_take() -> None:
     # A clock that moves only while we sleep (virtual time) would never pass a wait of 1e-17 s.
     bucket = TokenBucket(rate=27.7868533677714, burst=1.0, now=0.0)
     stuck = []
