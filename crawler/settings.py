@@ -38,7 +38,7 @@ class CrawlSettings:
     """Queries under way that are not late yet, without a rate: slow nodes are not queried faster."""
 
     max_endpoints: int = 30_000_000
-    """Endpoints remembered of each family; contacts beyond are counted and dropped: about 4 GB."""
+    """Endpoints remembered of each family; contacts beyond are counted and dropped: about 2.5 GB."""
 
     scrapes_at_once: int = 4
     """Info-hashes measured at once (BEP 33, "Scraping": few at a time)."""

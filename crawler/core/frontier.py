@@ -96,15 +96,11 @@ class Frontier:
         self._journaled = 0  # contacts that are in a journal
         self._changes: list[Numbers] = []
 
-    def add(self, contact: bytes) -> bool:
-        """Add a compact contact to start from; return whether it was new."""
-        row = np.frombuffer(contact, np.uint8).reshape(1, -1)
-        keys = self.table.keys(row)
-        if self.table.find(keys)[0] >= 0:
-            return False
-        is_new = bool(self._add_new(row, keys).size)
-        self._dropped += not is_new
-        return is_new
+    def add(self, contacts: bytes) -> int:
+        """Add compact contacts to start from; return how many are new."""
+        rows = np.frombuffer(contacts, np.uint8).reshape(-1, self._size)
+        new, _ = self._add_unknown(rows, self.table.keys(rows))
+        return len(new)
 
     def add_returned(
         self, contacts: Bytes, keys: Keys, owners: Numbers, halves: Bytes, answers: int
@@ -115,33 +111,32 @@ class Frontier:
         each contact comes once.  `halves` has for each answer the half of the crawl that the node belongs
         to, or NO_HALF if its word is not to be counted.  What is dropped has the number -1.
         """
-        numbers = self.table.find(keys)
-        unknown = np.flatnonzero(numbers < 0)
-        new = np.zeros(answers, np.int64)
-        if unknown.size:
-            _, first = np.unique(keys[unknown], return_index=True)
-            candidates = unknown[np.sort(first)]
-            added = candidates[self._add_new(contacts[candidates], keys[candidates])]
-            new += np.bincount(owners[added], minlength=answers)
-            numbers[unknown] = self.table.find(keys[unknown])
-            self._dropped += int(np.count_nonzero(numbers[unknown] < 0))
+        added, numbers = self._add_unknown(contacts, keys)
+        new = np.bincount(owners[added], minlength=answers)
         marks = halves[owners]
         counted = np.flatnonzero((numbers >= 0) & (marks != NO_HALF))
         if counted.size:
             self._count_referrers(numbers[counted], marks[counted])
         return new, numbers
 
-    def _add_new(self, contacts: Bytes, keys: Keys) -> Numbers:
-        """Add contacts that are not known, each endpoint once, within the bounds; return their positions."""
-        positions = np.arange(len(keys))
+    def _add_unknown(self, contacts: Bytes, keys: Keys) -> tuple[Numbers, Numbers]:
+        """Add what is not known, within the bounds; return the positions added, and the numbers of all."""
+        numbers = self.table.find(keys)
+        unknown = np.flatnonzero(numbers < 0)
+        if not unknown.size:
+            return unknown, numbers
+        _, first = np.unique(keys[unknown], return_index=True)
+        added = unknown[np.sort(first)]
         for bound in self._bounds:
-            positions = positions[bound.admit(contacts[positions])]
-        positions = positions[: max(0, self._max_endpoints - len(self.table))]
+            added = added[bound.admit(contacts[added])]
+        added = added[: max(0, self._max_endpoints - len(self.table))]
         for bound in self._bounds:
-            bound.count(contacts[positions])
-        self.table.add(contacts[positions], keys[positions])
+            bound.count(contacts[added])
+        self.table.add(contacts[added], keys[added])
         grow(self._known, len(self.table))
-        return positions
+        numbers[unknown] = self.table.find(keys[unknown])
+        self._dropped += int(np.count_nonzero(numbers[unknown] < 0))
+        return added, numbers
 
     def _count_referrers(self, numbers: Numbers, marks: Bytes) -> None:
         order = np.argsort(numbers, kind="stable")

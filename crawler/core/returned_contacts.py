@@ -1,6 +1,7 @@
 """The contacts that nodes return, for many answers at once: what is wrong with them, and which are new."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from math import inf
 from random import Random
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from dhtnode.krpc import OVERSIZED, CompactContacts, Response
 MANY = 256  # answers and visits that have ended, which are recorded at once
 LONGEST_WAIT = 0.02  # seconds until they are in any case
 FADING = 0.8  # of what was counted, at every batch of rows
+_ADDED_AT_ONCE = 4096  # nodes to start from
 _FORBIDDEN, _ALLOWED, _MIXED = range(3)  # addresses by their first octet
 _KINDS = {False: _FORBIDDEN, True: _ALLOWED, None: _MIXED}
 
@@ -70,12 +72,17 @@ class ReturnedContacts:
         self._recorded_at = -inf
         self.share = NewShare()
 
-    def add(self, node_id: bytes, address: Address) -> bool:
-        """Add a contact to start from; return whether it was new, and may be visited."""
-        if not self._scope.allows(address):
-            return False
-        contact = self._compact.write(node_id, self._compact.endpoint_of(address))
-        return self._is_inside(contact) and self._frontier.add(contact)
+    def add(self, nodes: Iterable[tuple[bytes, Address]]) -> int:
+        """Add nodes to start from, those that may be visited; return how many are new."""
+        new, remaining = 0, iter(nodes)
+        while some := list(islice(remaining, _ADDED_AT_ONCE)):
+            contacts = [
+                self._compact.write(node_id, self._compact.endpoint_of(address))
+                for node_id, address in some
+                if self._scope.allows(address)
+            ]
+            new += self._frontier.add(b"".join([each for each in contacts if self._is_inside(each)]))
+        return new
 
     def note(self, visit: OpenVisit, response: Response) -> None:
         """Note the answer to the query under way, to be recorded with others."""

@@ -74,7 +74,7 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
 
     def add(self, contact: Contact) -> bool:
         """Add a contact to start from; return whether it was new."""
-        return self._returned.add(contact.node_id, contact.address)
+        return self._returned.add([contact]) > 0
 
     def restore(self, journals: Iterable[tuple[bytes, bytes]]) -> None:
         """Continue, before anything else is called, where another crawl was when it wrote the last of these.

@@ -117,9 +117,9 @@ class Sampler(Crawl[OpenSampling]):
         self._rows: list[NodeSample] = []
         self._rows_since = 0.0
 
-    def add(self, node_id: bytes, address: Address) -> bool:
-        """Add a node to start from; return whether it was new."""
-        return self._returned.add(node_id, address)
+    def add(self, nodes: Iterable[tuple[bytes, Address]]) -> int:
+        """Add nodes to start from; return how many are new."""
+        return self._returned.add(nodes)
 
     def add_again(self, turns: Iterable[NodeToSample]) -> None:
         """Add turns of nodes that were queried before."""

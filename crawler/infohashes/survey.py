@@ -148,18 +148,19 @@ class InfohashSurvey:
 
         def add_all(store: CrawlDatabase) -> int:
             return sum(
-                turns.sampler.add(node_id, address)
+                turns.sampler.add(
+                    (node_id, address)
+                    for node_id, address, _ in store.samples.known_nodes(turns.family, self._zone)
+                )
                 for turns in self.turns
-                for node_id, address, _ in store.samples.known_nodes(turns.family, self._zone)
             )
 
         return await self._session.writer.call(add_all)
 
     async def _add_found(self) -> None:
-        samplers = {each.family: each.sampler for each in self.turns}
-        for node_id, address in await self._session.starting_contacts(self._zone, self._random):
-            if address.family in samplers:
-                samplers[address.family].add(node_id, address)
+        found = await self._session.starting_contacts(self._zone, self._random)
+        for turns in self.turns:
+            turns.sampler.add(each for each in found if each.address.family is turns.family)
 
     async def _aggregate_regularly(self) -> None:
         while True:

@@ -71,17 +71,23 @@ def test_contacts_are_taken_in_the_order_in_which_they_came():
 @pytest.mark.parametrize("again", [contact(1), contact(1, node_id=9)], ids=["same id", "another id"])
 def test_endpoint_named_again_is_counted_and_not_queued(again):
     frontier = filled(1)
-    assert (add(frontier, again), frontier.add(again)) == (0, False)
+    assert (add(frontier, again), frontier.add(again)) == (0, 0)
     assert referrers(frontier) == [2]
     assert frontier.statistics() == FrontierStatistics(1, 1, 0, 0, 0)
     assert take(frontier, most=9) == [contact(1)]
+
+
+def test_contacts_to_start_from_are_added_once():
+    frontier = filled(1)
+    assert frontier.add(contact(2) + contact(1) + contact(3) + contact(2, node_id=9)) == 2
+    assert (take(frontier, most=9), frontier.add(b"")) == ([contact(1), contact(2), contact(3)], 0)
 
 
 def test_endpoints_beyond_the_bound_are_counted_and_dropped():
     """Memory is bounded; endpoints that are known already are not affected."""
     frontier = filled(1, 2, max_endpoints=2)
     assert add(frontier, contact(3), contact(1)) == 0
-    assert frontier.add(contact(4)) is False
+    assert frontier.add(contact(4)) == 0
     assert frontier.statistics() == FrontierStatistics(2, 2, 0, 0, 2)
     assert referrers(frontier) == [1, 2]
 
@@ -91,7 +97,7 @@ def test_ports_of_one_host_are_bounded():
     frontier = filled(*range(40), counts_hosts=True)
     add(frontier, *map(contact, range(40, 70)))
     assert frontier.statistics() == FrontierStatistics(64, 64, 0, 0, 6)
-    assert frontier.add(contact(50, host=bytes([192, 0, 2, 2]))) is True
+    assert frontier.add(contact(50, host=bytes([192, 0, 2, 2]))) == 1
 
 
 @pytest.mark.parametrize(
@@ -107,7 +113,7 @@ def test_endpoints_of_one_network_are_bounded(family, hosts, other):
     for host in hosts:
         add(frontier, *(contact(port, host=host) for port in range(5000 // len(hosts))))
     assert frontier.statistics() == FrontierStatistics(4096, 4096, 0, 0, 5000 - 4096)
-    assert frontier.add(contact(1, host=other)) is True
+    assert frontier.add(contact(1, host=other)) == 1
 
 
 def test_deferred_contact_comes_back_when_it_is_due():

@@ -70,7 +70,7 @@ def test_only_contacts_that_may_be_visited_are_used(family):
     assert scene.queued() == PUBLIC[family]
     assert (visit.contacts, visit.new_contacts) == (len(hosts) + 1, len(PUBLIC[family]))
     assert visit.unusable == len(SPECIAL[family]) + 1
-    assert not scene.returned.add(bytes(20), Address(SPECIAL[family][0], 1))
+    assert scene.returned.add([(bytes(20), Address(SPECIAL[family][0], 1))]) == 0
 
 
 def test_zone_and_exclusion_bound_what_is_added():
@@ -79,7 +79,7 @@ def test_zone_and_exclusion_bound_what_is_added():
     visit = scene.visit(1)
     wanted = [("44.0.1.1", inside), ("44.0.1.2", outside), ("44.0.0.3", inside), ("44.0.1.4", b"\x5b" * 20)]
     scene.record(visit, *(scene.contact(host, node_id) for host, node_id in wanted))
-    assert [scene.returned.add(node_id, Address(host, 2)) for host, node_id in wanted] == [True] + 3 * [False]
+    assert scene.returned.add((node_id, Address(host, 2)) for host, node_id in wanted) == 1
     assert scene.queued() == ["44.0.1.1", "44.0.1.1"]
 
     scene = Scene(zone=Zone(0x5B, 8))
