@@ -1,11 +1,15 @@
 """A node that learns its address from others and takes an id that goes with it (BEP 42)."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import trio
 
 from dhtnode.addresses import Address, Contact, Family
+from dhtnode.api.node import Node
 from dhtnode.api.open_node import open_node
 from dhtnode.bep42 import is_compliant
 from dhtnode.ids import random_id
@@ -28,6 +32,25 @@ class Translating(MemoryNetwork):
         super().carry(data, source, destination, now)
 
 
+@asynccontextmanager
+async def joined_inside(
+    network: Translating, count: int, **options: Any
+) -> AsyncIterator[tuple[list[Node], Node]]:
+    """Open so many nodes, and one behind the translation that has joined through them."""
+    async with (
+        network.open_nodes(count) as nodes,
+        open_node(
+            sockets=[network.socket(*INSIDE)],
+            bootstrap=[str(nodes[0].addresses[0])],
+            well_known=False,
+            random=Random(1),
+            **options,
+        ) as node,
+    ):
+        await node.wait_joined()
+        yield nodes, node
+
+
 async def settle(minutes: int = 5) -> None:
     """Let rounds of maintenance pass, in virtual time."""
     await trio.sleep(minutes * 60.0)
@@ -35,16 +58,7 @@ async def settle(minutes: int = 5) -> None:
 
 async def test_node_finds_its_address_and_takes_an_id_that_conforms(new_network, autojump_clock) -> None:
     network = new_network(1, Translating)
-    async with (
-        network.open_nodes(20) as nodes,
-        open_node(
-            sockets=[network.socket(*INSIDE)],
-            bootstrap=[str(nodes[0].addresses[0])],
-            well_known=False,
-            random=Random(1),
-        ) as node,
-    ):
-        await node.wait_joined()
+    async with joined_inside(network, 20) as (nodes, node):
         await settle(45)  # until those who know our first id have asked us, and have been asked again
 
         (statistics,) = node.statistics().sockets
@@ -57,16 +71,7 @@ async def test_node_finds_its_address_and_takes_an_id_that_conforms(new_network,
 
 async def test_id_is_renewed_when_the_address_changes(new_network, autojump_clock) -> None:
     network, random = new_network(2, Translating), Random(2)
-    async with (
-        network.open_nodes(20) as nodes,
-        open_node(
-            sockets=[network.socket(*INSIDE)],
-            bootstrap=[str(nodes[0].addresses[0])],
-            well_known=False,
-            random=Random(1),
-        ) as node,
-    ):
-        await node.wait_joined()
+    async with joined_inside(network, 20) as (nodes, node):
         await settle()
         first_id, contacts = node.node_id, set(node.contacts())
 
@@ -85,17 +90,7 @@ async def test_id_is_renewed_when_the_address_changes(new_network, autojump_cloc
 
 async def test_given_id_is_never_renewed(new_network, autojump_clock) -> None:
     network = new_network(3, Translating)
-    async with (
-        network.open_nodes(15) as nodes,
-        open_node(
-            sockets=[network.socket(*INSIDE)],
-            bootstrap=[str(nodes[0].addresses[0])],
-            well_known=False,
-            random=Random(1),
-            node_id=b"i" * 20,
-        ) as node,
-    ):
-        await node.wait_joined()
+    async with joined_inside(network, 15, node_id=b"i" * 20) as (_nodes, node):
         await settle()
 
         assert node.statistics().sockets[0].external_address == FIRST
@@ -103,18 +98,8 @@ async def test_given_id_is_never_renewed(new_network, autojump_clock) -> None:
 
 
 async def test_fewer_than_ten_networks_decide_nothing(new_network, autojump_clock) -> None:
-    """In a network as small as that nobody's word is good enough."""
     network = new_network(4, Translating)
-    async with (
-        network.open_nodes(9) as nodes,
-        open_node(
-            sockets=[network.socket(*INSIDE)],
-            bootstrap=[str(nodes[0].addresses[0])],
-            well_known=False,
-            random=Random(1),
-        ) as node,
-    ):
-        await node.wait_joined()
+    async with joined_inside(network, 9) as (_nodes, node):
         first_id = node.node_id
         await settle()
 
