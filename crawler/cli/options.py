@@ -12,6 +12,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 import crawler
+import dhtnode
 from crawler.settings import FRESH, CrawlOptions, CrawlSettings
 from dhtnode import InfoHash, cli
 from dhtnode.cli import console
@@ -188,6 +189,11 @@ def run_crawl(crawl: Callable[[], Awaitable[T]], timeout: float | None) -> T | N
 
     cli.run(limited, crawler.DatabaseError)
     return results[0] if results else None
+
+
+def print_measured(as_json: bool, measured: dhtnode.SwarmMeasurement) -> None:
+    """Print the size of one swarm."""
+    console.emit(as_json, console.scrape_record(measured), "" if as_json else console.scrape_text(measured))
 
 
 to_stderr = partial(click.echo, err=True)

@@ -18,6 +18,7 @@ from crawler.cli.options import (
     at_once_option,
     crawl_options,
     info_hashes_of,
+    print_measured,
     run_crawl,
     to_stderr,
     torrent_nodes_of,
@@ -57,13 +58,11 @@ def scrape(
     wanted = list(dict.fromkeys([*info_hashes_of(swarms), *(_read_list(listed) if listed else ())]))
     if not wanted:
         raise click.UsageError("name at least one info-hash, or a file with --from")
-    measured = 0
+    measured: list[dhtnode.SwarmMeasurement] = []
 
-    def print_measured(scrape: dhtnode.SwarmMeasurement) -> None:
-        nonlocal measured
-        measured += 1
-        text = "" if network.as_json else console.scrape_text(scrape)
-        console.emit(network.as_json, console.scrape_record(scrape), text)
+    def on_measured(scrape: dhtnode.SwarmMeasurement) -> None:
+        measured.append(scrape)
+        print_measured(network.as_json, scrape)
 
     measure = partial(
         crawler.measure,
@@ -71,13 +70,13 @@ def scrape(
         replace(crawl, torrent_nodes=torrent_nodes_of(swarms)),
         at_once=at_once,
         fresh=fresh,
-        on_measured=print_measured,
+        on_measured=on_measured,
         on_failure=print_failure,
         on_fetched=partial(print_fetched, network.as_json) if wants_metadata else None,
         say=to_stderr,
     )
     if not run_crawl(measure, network.timeout):
-        raise click.ClickException(f"{measured} of {len(wanted)} swarms measured")
+        raise click.ClickException(f"{len(measured)} of {len(wanted)} swarms measured")
 
 
 def _read_list(file: TextIO) -> Iterable[InfoHash]:

@@ -135,5 +135,4 @@ def synthetic(
     counts = dict(sorted(network.counts.items()))
     # For people there is nothing to read when nothing came.
     if as_json or counts:
-        text = "\n".join(f"{name}: {value}" for name, value in counts.items())
-        console.emit(as_json, {"counts": counts}, text)
+        console.emit(as_json, {"counts": counts}, "\n".join(f"{name}: {counts[name]}" for name in counts))

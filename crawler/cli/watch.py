@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 import crawler
-import dhtnode
 from crawler import CrawlOptions
 from crawler.cli.options import (
     FRESH_OPTION,
     at_once_option,
     crawl_options,
     info_hashes_of,
+    print_measured,
     run_crawl,
     setting_option,
     to_stderr,
@@ -85,9 +85,6 @@ def watch(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--longest") from error
 
-    def print_measured(scrape: dhtnode.SwarmMeasurement) -> None:
-        console.emit(network.as_json, console.scrape_record(scrape), console.scrape_text(scrape))
-
     watch = partial(
         crawler.watch,
         info_hashes_of(swarms),
@@ -98,7 +95,7 @@ def watch(
         once=once,
         at_once=at_once,
         fresh=fresh,
-        on_measured=print_measured,
+        on_measured=partial(print_measured, network.as_json),
         say=to_stderr,
     )
     counts = run_crawl(watch, network.timeout)
