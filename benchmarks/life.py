@@ -122,7 +122,7 @@ def container_sizes(node: Node) -> dict[str, tuple[int, int]]:
     stored = node.peers.statistics()
     sizes["swarms"] = stored.swarms, settings.max_swarms
     sizes["peers"] = stored.peers, settings.max_peers
-    largest = max((len(swarm.peers) for swarm in node.peers._swarms.values()), default=0)  # noqa: SLF001
+    largest = max((len(swarm.peers) for swarm in node.peers.swarms.values()), default=0)
     sizes["peers of one swarm"] = largest, settings.max_peers_per_swarm
     items = node.items.statistics(trio.current_time())
     sizes["items"] = items.items, settings.max_items

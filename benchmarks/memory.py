@@ -30,10 +30,11 @@ import trio.testing
 from bencode2 import bencode
 
 from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.feeding import FeedingSocket, Packet
+from benchmarks.tools.feeding import FeedingSocket
 from benchmarks.tools.processes import result_of
 from benchmarks.tools.report import head, new_report, table
 from dhtnode import Address, Node, NodeSettings, open_node
+from dhtnode.net.udp import Received
 from dhtnode.testing import MemoryNetwork
 
 INFO_HASHES = 100_000
@@ -90,7 +91,7 @@ def _query(choose: random.Random, method: bytes, **arguments: bytes | int) -> by
     )
 
 
-def _announces(count: int, feeding: FeedingSocket) -> Iterator[Packet]:
+def _announces(count: int, feeding: FeedingSocket) -> Iterator[Received]:
     """Yield for each info-hash a get_peers and, with the token that was the answer, an announce."""
     choose = random.Random(0)
     for number in range(count):
@@ -103,7 +104,7 @@ def _announces(count: int, feeding: FeedingSocket) -> Iterator[Packet]:
             yield _query(choose, b"announce_peer", info_hash=info_hash, port=6881, token=token), source
 
 
-def _strangers(count: int) -> Iterator[Packet]:
+def _strangers(count: int) -> Iterator[Received]:
     choose = random.Random(0)
     for number in range(count):
         match number % 3:
@@ -117,7 +118,7 @@ def _strangers(count: int) -> Iterator[Packet]:
 
 
 async def _fed(
-    settings: NodeSettings, packets: Callable[[FeedingSocket], Iterator[Packet]], count: int
+    settings: NodeSettings, packets: Callable[[FeedingSocket], Iterator[Received]], count: int
 ) -> dict[str, Any]:
     """Return by how much memory grows when a node is fed."""
     feeding = FeedingSocket(OWN_ADDRESS)

@@ -11,8 +11,7 @@ import trio
 
 from dhtnode import Address
 from dhtnode.net import DatagramSocket
-
-Packet = tuple[bytes, tuple[str, int]]
+from dhtnode.net.udp import Received
 
 
 class FeedingSocket(DatagramSocket):
@@ -23,11 +22,11 @@ class FeedingSocket(DatagramSocket):
         self.errors: Counter[str] = Counter()
         self.last_response = b""
         self.sent = 0
-        self._packets: Iterator[Packet] = iter(())
+        self._packets: Iterator[Received] = iter(())
         self._has_packets = trio.Event()
         self._is_fed = trio.Event()
 
-    async def feed(self, packets: Iterator[Packet]) -> None:
+    async def feed(self, packets: Iterator[Received]) -> None:
         """Let the node receive packets; each is made when the one before has been dealt with."""
         self._packets, self._is_fed = packets, trio.Event()
         self._has_packets.set()
@@ -38,13 +37,18 @@ class FeedingSocket(DatagramSocket):
         await trio.lowlevel.checkpoint()
         await self._has_packets.wait()
 
-    def receive_nowait(self) -> Packet | None:
+    def receive_nowait(self) -> Received | None:
         """Return the next packet."""
         packet = next(self._packets, None)
         if packet is None:
             self._has_packets = trio.Event()
             self._is_fed.set()
         return packet
+
+    def receive_batch(self, most: int) -> list[Received]:  # noqa: ARG002
+        """Return the next packet only: what comes after it may depend on the reply."""
+        packet = self.receive_nowait()
+        return [] if packet is None else [packet]
 
     def send_nowait(self, data: bytes, _destination: Address) -> bool:
         """Keep the last response for the packet generator; nothing is sent."""
