@@ -15,17 +15,16 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 import trio
 import trio.testing
 
 from benchmarks.model.population import Habits
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, WrongOptions, benchmark
+from benchmarks.tools.report import head, table
 from dhtnode import Address, InfoHash, Node, NotJoined
 from dhtnode.testing import MemoryNetwork
 
@@ -131,9 +130,16 @@ async def _search(scene: Scene, swarm: Swarm) -> None:
         scene.counts["found too late" if over else "found"] += peer in found
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.count("--nodes", 100, "online on average", at_least=2),
+    option.number("--hours", 48.0, at_least=SEARCH_PERIOD / HOUR),
+    option.count("--swarms", 4, "as many nodes announce and never leave"),
+    option.SEED,
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Live, and return the report."""
-    report = new_report("announcing", option_values(options))
+    if options.swarms >= options.nodes:
+        raise WrongOptions("there are fewer swarms than nodes")
     started = time.process_time()
 
     async def main() -> dict[str, int]:
@@ -149,20 +155,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         ["CPU seconds", f"{report['cpu_seconds']:.0f}"],
     ]
     print(head(report), table(("figure", "measured"), rows), sep="\n\n")
-    return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("announcing", __doc__)
-    parser.add_argument("--nodes", type=int, default=100, help="online on average")
-    parser.add_argument("--hours", type=float, default=48.0)
-    parser.add_argument("--swarms", type=int, default=4, help="as many nodes announce and never leave")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    if not 0 < options.swarms < options.nodes or options.hours * HOUR < SEARCH_PERIOD:
-        parser.error("there are fewer swarms than nodes, and it takes ten minutes at least")
-    return run_benchmark("announcing", run, options)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from typing import Any
 import bencode2
 import bencodepy
 
-from benchmarks.tools.command import new_parser, option_values, run_benchmark, stay_on_one_core
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark, stay_on_one_core
+from benchmarks.tools.report import head, table
 from benchmarks.tools.stopwatch import Cost, cost, in_short
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.krpc import AnnouncePeer, FindNode, GetPeers, Ping, Response
@@ -109,24 +110,16 @@ def measure(make: Make, seconds: float) -> tuple[int, dict[str, Cost]]:
     return len(packets[0]), dict(zip(COLUMNS, costs, strict=True))
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(option.number("--seconds", 0.1, "for each number of the table, about", above=0))
+def main(options: argparse.Namespace, report: Report) -> None:
     """Measure and return the report."""
     stay_on_one_core()
-    report = new_report("codec", option_values(options))
     rows, report["microseconds"] = [], {}
     for name, make in MESSAGES.items():
         size, costs = measure(make, options.seconds)
         report["microseconds"][name] = {"bytes": size} | {key: asdict(each) for key, each in costs.items()}
         rows.append([name, str(size), *(in_short(each.lowest) for each in costs.values())])
     print(head(report), table(["us per message, lowest", "bytes", *COLUMNS], rows), sep="\n\n")
-    return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
-    parser = new_parser("codec", __doc__)
-    parser.add_argument("--seconds", type=float, default=0.1, help="for each number of the table, about")
-    return run_benchmark("codec", run, parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ are those of `benchmarks.sizes`, where the crawl is a model too and a run costs 
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,8 +24,9 @@ import trio
 import trio.testing
 
 from benchmarks.sizes.__main__ import COLUMNS, result_row
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark
+from benchmarks.tools.report import head, table
 from crawler.analysis.species_richness import NetworkSize
 from crawler.core.session import Session
 from crawler.core.visit import OpenVisit
@@ -80,9 +81,16 @@ def measure(seed: int, *, nodes: int, stale: float, loss: float) -> tuple[int, d
     return trio.run(_take, settings, loss, clock=clock)
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.count("--nodes", 1000, "live nodes of each network"),
+    option.count("--runs", 200, "networks"),
+    option.count("--first", 1, "seed of the first network", at_least=0),
+    option.STALE,
+    option.LOSS,
+    option.count("--processes", 2),
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Take all censuses and return the report."""
-    report = new_report("coverage", option_values(options))
     print(head(report))
     one = partial(measure, nodes=options.nodes, stale=options.stale, loss=options.loss)
     seeds = range(options.first, options.first + options.runs)
@@ -101,24 +109,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     print(f"\n{options.nodes} nodes, {options.runs} runs, {answered:.1f} answered on average\n")
     rows = [result_row(method, options.nodes, sizes) for method, sizes in by_method.items()]
     print(table(COLUMNS, rows), flush=True)
-    return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("coverage", __doc__)
-    parser.add_argument("--nodes", type=int, default=1000, help="live nodes of each network")
-    parser.add_argument("--runs", type=int, default=200, help="networks")
-    parser.add_argument("--first", type=int, default=1, metavar="SEED", help="of the first network")
-    parser.add_argument("--stale", type=float, default=0.3, help="share of contacts that never answer")
-    parser.add_argument("--loss", type=float, default=0.02, help="share of datagrams, each way")
-    parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args(arguments)
-    if min(options.nodes, options.runs, options.processes) < 1:
-        parser.error("at least one node, one run and one process")
-    if not (0 <= options.stale < 0.95 and 0 <= options.loss < 1):
-        parser.error("shares lie within 0 and 1, that of stale contacts below 0.95")
-    return run_benchmark("coverage", run, options)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 from heapq import nsmallest
 from random import Random
 from statistics import mean
-from typing import Any
 
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark
+from benchmarks.tools.report import head, table
 from dhtnode import Address, Contact, Family, NodeId, Scope, distance, random_id
 from dhtnode.bep42 import reserved_slots, secure_id
 from dhtnode.ids import as_id, as_int
@@ -143,9 +143,15 @@ def summary(found: Sequence[Found]) -> dict[str, float]:
     }
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.count("--networks", 3, "for each line, each from a seed of its own"),
+    option.count("--lookups", 100, "in each network"),
+    option.count("--nodes", 200, "honest ones", at_least=2 * WIDTH),
+    # Twenty networks have no room for more.
+    option.number("--sybils", 500, at_least=1, at_most=5000),
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Attack, look, and return the report."""
-    report = new_report("eclipse", option_values(options))
     found = {
         f"{options.sybils} ids, 5 addresses": attack(options, five_addresses),
         f"{options.sybils} ids, 20 networks": attack(options, twenty_networks),
@@ -168,22 +174,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     ]
     columns = ("network", "any honest", "closest honest", "honest of 8", "of the true 8", "queries")
     print(table(columns, rows))
-    return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("eclipse", __doc__)
-    parser.add_argument("--networks", type=int, default=3, help="for each line, each from a seed of its own")
-    parser.add_argument("--lookups", type=int, default=100, help="in each network")
-    parser.add_argument("--nodes", type=int, default=200, help="honest ones")
-    parser.add_argument("--sybils", type=int, default=500)
-    options = parser.parse_args(arguments)
-    if min(options.networks, options.lookups) < 1 or options.nodes < 2 * WIDTH:
-        parser.error("it takes a network, a lookup and 16 honest nodes at least")
-    if not 1 <= options.sybils <= 5000:
-        parser.error("twenty networks have room for 1 to 5000 Sybils")
-    return run_benchmark("eclipse", run, options)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -22,8 +22,9 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark
+from benchmarks.tools.report import head, table
 from crawler.browse.serving import Opened, open_all
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, Record
@@ -202,9 +203,12 @@ def _page_of(name: str) -> Callable[[Any], Any]:
     return lambda db: db.execute(f'SELECT * FROM "{name}" LIMIT {PAGE}').fetchall()
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.count("--visits", 5_000_000, at_least=CENSUSES),
+    option.count("--samples", 1_000_000, at_least=ROUNDS),
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Make the database, time it, and return the report."""
-    report = new_report("large_database", option_values(options))
     with TemporaryDirectory(prefix="large_database") as folder:
         path = Path(folder) / "large.db"
         began = time.perf_counter()
@@ -222,18 +226,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     )
     rows = [[name, f"{taken:.2f}"] for name, taken in (seconds | ends).items()]
     print(table(["", "seconds"], rows))
-    return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark, and return the exit status."""
-    parser = new_parser("large_database", __doc__)
-    parser.add_argument("--visits", type=int, default=5_000_000, metavar="N")
-    parser.add_argument("--samples", type=int, default=1_000_000, metavar="N")
-    options = parser.parse_args(arguments)
-    if options.visits < CENSUSES or options.samples < ROUNDS:
-        parser.error(f"at least {CENSUSES} visits and {ROUNDS} samples")
-    return run_benchmark("large_database", run, options)
 
 
 if __name__ == "__main__":

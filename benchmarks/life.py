@@ -21,7 +21,6 @@ import sys
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 from statistics import mean, median
@@ -33,8 +32,9 @@ import trio.testing
 from benchmarks.model.load import Load
 from benchmarks.model.network import ModelNetwork
 from benchmarks.model.population import WIDTH, Habits
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark
+from benchmarks.tools.report import head, table
 from dhtnode import Node, NodeSettings, NotJoined, random_id
 from dhtnode.ids import shared_prefix_bits
 from dhtnode.net.external_address import MAX_VOTES
@@ -280,9 +280,19 @@ def result_rows(found: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+async def _live(options: argparse.Namespace) -> Life:
+    return await live(options.days, options.nodes, options.seed, rate=options.rate)
+
+
+@benchmark(
+    option.number("--days", 30.0, at_least=HOUR / DAY),
+    option.count("--nodes", 1000, "model nodes online on average", at_least=WIDTH),
+    option.SEED,
+    option.number("--rate", RATE, "queries per second from model nodes", above=0),
+    option.flag("--no-memory", "do not trace memory: faster"),
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Live, and return the report."""
-    report = new_report("life", option_values(options))
     started = time.process_time()
     clock = trio.testing.MockClock(autojump_threshold=0)
     if options.memory:
@@ -299,27 +309,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     print(table(("figure", "measured", "goal"), result_rows(report["summary"])), end="\n\n")
     sizes = [[name, f"{size}", f"{bound}"] for name, (size, bound) in life.largest.items()]
     print(table(("container", "largest", "bound"), sizes))
-    return report
-
-
-async def _live(options: argparse.Namespace) -> Life:
-    return await live(options.days, options.nodes, options.seed, rate=options.rate)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("life", __doc__)
-    parser.add_argument("--days", type=float, default=30.0)
-    parser.add_argument("--nodes", type=int, default=1000, help="model nodes online on average")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=RATE, help="queries per second from model nodes")
-    parser.add_argument(
-        "--no-memory", dest="memory", action="store_false", help="do not trace memory: faster"
-    )
-    options = parser.parse_args(arguments)
-    if options.days * DAY < HOUR or options.nodes < WIDTH:
-        parser.error("it takes an hour and 8 nodes at least")
-    return run_benchmark("life", run, options)
 
 
 if __name__ == "__main__":

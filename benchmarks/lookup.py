@@ -22,9 +22,10 @@ import trio
 import trio.testing
 
 from benchmarks.rpc.fake_network import host_of, node_numbers
-from benchmarks.tools.command import choose_cores, new_parser, option_values, run_benchmark
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark, choose_cores
 from benchmarks.tools.processes import result_of, running
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.report import head, table
 from dhtnode import Node, NodeId, NotJoined, distance, open_node, random_id
 from dhtnode.testing import MemoryNetwork
 
@@ -32,7 +33,6 @@ WIDTH = 8  # nodes that a lookup is to find
 WARM_UP = 3  # lookups of each node before: nodes of a network in use know more than their neighbours
 AT_ONCE = 20  # nodes that warm up at the same time
 PAUSE = 0.1  # virtual seconds between two lookups
-MAX_LOSS = 0.5
 
 
 async def measure(nodes: int, lookups: int, loss: float) -> dict[str, Any]:
@@ -129,21 +129,6 @@ def _percentile_95(values: Sequence[float]) -> float:
     return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure in processes of their own and return the report."""
-    cores = choose_cores()
-    report = new_report("lookup", option_values(options))
-    sizes = (f"--nodes={options.nodes}", f"--lookups={options.lookups}")
-    part = partial(result_of, "benchmarks.lookup", *sizes, core=cores[0])
-    report["measurements"] = [part(f"--only-loss={loss}") for loss in options.losses]
-    with running("benchmarks.rpc.fake_network", f"--nodes={options.nodes}", core=cores[1]) as network:
-        report["measurements"].append(part(f"--alone={network.ready['port']}"))
-    print(head(report))
-    print(f"{options.nodes} nodes, {options.lookups} lookups per line\n")
-    print(table(COLUMNS, [result_row(each) for each in report["measurements"]]))
-    return report
-
-
 def measure_part(options: argparse.Namespace) -> dict[str, Any]:
     """Measure one line of the table in this process."""
     if options.alone is not None:
@@ -152,26 +137,27 @@ def measure_part(options: argparse.Namespace) -> dict[str, Any]:
     return trio.run(measure, options.nodes, options.lookups, options.only_loss, clock=clock)
 
 
-def _losses(text: str) -> list[float]:
-    losses = [float(part) for part in text.split(",")]
-    if not all(0 <= loss <= MAX_LOSS for loss in losses):
-        raise argparse.ArgumentTypeError(f"losses lie within 0..{MAX_LOSS}")
-    return losses
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark, or the part of it that has a process of its own; return the exit status."""
-    parser = new_parser("lookup", __doc__)
-    parser.add_argument("--nodes", type=int, default=200)
-    parser.add_argument("--lookups", type=int, default=200)
-    parser.add_argument("--losses", type=_losses, default=[0.0, 0.2], help="shares of packets, with commas")
-    parser.add_argument("--only-loss", type=float, help=argparse.SUPPRESS)
-    parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.alone is None and options.only_loss is None:
-        return run_benchmark("lookup", run, options)
-    print(json.dumps(measure_part(options)))
-    return 0
+@benchmark(
+    option.count("--nodes", 200),
+    option.count("--lookups", 200),
+    option.numbers("--losses", [0.0, 0.2], "shares of packets", at_least=0, at_most=0.5),
+    option.hidden("--only-loss", float),
+    option.hidden("--alone", int),
+)
+def main(options: argparse.Namespace, report: Report) -> None:
+    """Measure in processes of their own and return the report."""
+    if options.alone is not None or options.only_loss is not None:
+        print(json.dumps(measure_part(options)))
+        return
+    cores = choose_cores()
+    sizes = (f"--nodes={options.nodes}", f"--lookups={options.lookups}")
+    part = partial(result_of, "benchmarks.lookup", *sizes, core=cores[0])
+    report["measurements"] = [part(f"--only-loss={loss}") for loss in options.losses]
+    with running("benchmarks.rpc.fake_network", f"--nodes={options.nodes}", core=cores[1]) as network:
+        report["measurements"].append(part(f"--alone={network.ready['port']}"))
+    print(head(report))
+    print(f"{options.nodes} nodes, {options.lookups} lookups per line\n")
+    print(table(COLUMNS, [result_row(each) for each in report["measurements"]]))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ from statistics import mean, median
 from typing import Any
 
 from benchmarks.census.__main__ import census, checkouts_of, synthetic
-from benchmarks.tools.command import add_against, new_parser, option_values, run_benchmark
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark
 from benchmarks.tools.processes import result_of
-from benchmarks.tools.report import head, in_brackets, new_report, table
+from benchmarks.tools.report import head, in_brackets, table
 
 PLAYED = ("nodes", "seed", "loss", "hostile", "capped", "bep33", "swarms", "largest", "announce_next")
 CLASSES = ((1, 9), (10, 99), (100, 499), (500, 100_000))
@@ -74,31 +75,6 @@ def compare(database: Path, truth: Path) -> dict[str, Any]:
         "classes": classes,
         "database_bytes": database.stat().st_size,
     }
-
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure in turns and return the report."""
-    report = new_report("measuring", option_values(options))
-    played = {name.replace("_", "-"): getattr(options, name) for name in PLAYED}
-    report["measuring"] = taken = {name: list[dict[str, Any]]() for name in checkouts_of(options)}
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        with synthetic(folder / "truth.db", **played) as way_in:
-            with closing(sqlite3.connect(folder / "truth.db")) as connection:
-                swarms = [row[0] for row in connection.execute("SELECT info_hash FROM swarms")]
-            for name, products in checkouts_of(options).items():
-                if not options.lookups:
-                    census(folder / f"{name}.db", way_in, products=products)
-            for _ in range(options.pairs):
-                for name, products in checkouts_of(options).items():
-                    taken[name].append(_one(folder, name, way_in, swarms, products))
-                    print(f"{name}: {taken[name][-1]['milliseconds']:.2f} ms for each swarm", file=sys.stderr)
-        if options.db:
-            shutil.copy(folder / "this-all.db", options.db)
-    print(head(report), table(("measuring", *taken), _rows(taken)), sep="\n\n")
-    columns = ("peers", "swarms", "median error", "mean ratio", "in the interval")
-    print("", table(columns, _class_rows(taken["this"][-1])), sep="\n")
-    return report
 
 
 def _one(folder: Path, name: str, way_in: str, swarms: Sequence[str], products: Path) -> dict[str, Any]:
@@ -157,28 +133,42 @@ def _class_rows(ours: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("measuring", __doc__)
-    parser.add_argument("--swarms", type=int, default=10_000)
-    parser.add_argument("--largest", type=int, default=5000, help="peers of the largest; the n-th has 1/n")
-    parser.add_argument("--nodes", type=int, default=20_000, help="that answer")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--loss", type=float, default=0.02, help="share of datagrams lost")
-    parser.add_argument("--hostile", type=float, default=0.0, help="share of nodes that are hostile")
-    parser.add_argument("--capped", type=float, default=0.7, help="share of nodes that store 500 peers")
-    parser.add_argument("--bep33", type=float, default=0.6, help="share of nodes with filters")
-    parser.add_argument("--announce-next", type=float, default=0.5, help="chance for the next 8 nodes")
-    parser.add_argument("--lookups", action="store_true", help="without a census")
-    parser.add_argument("--pairs", type=int, default=1, help="how often all swarms are measured")
-    parser.add_argument("--db", type=Path, metavar="FILE", help="keep the database")
-    add_against(parser)
-    options = parser.parse_args(arguments)
-    if min(options.swarms, options.pairs) < 1 or options.nodes < 20:
-        parser.error("at least 1 swarm, 1 pair and 20 nodes")
-    if options.db is not None and options.db.exists():
-        parser.error(f"{options.db} is there already")
-    return run_benchmark("measuring", run, options)
+@benchmark(
+    option.count("--swarms", 10_000),
+    option.count("--largest", 5000, "peers of the largest; the n-th has 1/n"),
+    option.count("--nodes", 20_000, "that answer", at_least=20),
+    option.SEED,
+    option.LOSS,
+    option.HOSTILE,
+    option.CAPPED,
+    option.BEP33,
+    option.share("--announce-next", 0.5, "of the next 8 nodes that a peer announces to"),
+    option.flag("--lookups", "without a census"),
+    option.count("--pairs", 1, "how often all swarms are measured"),
+    option.KEPT,
+    option.AGAINST,
+)
+def main(options: argparse.Namespace, report: Report) -> None:
+    """Measure in turns and return the report."""
+    played = {name.replace("_", "-"): getattr(options, name) for name in PLAYED}
+    report["measuring"] = taken = {name: list[dict[str, Any]]() for name in checkouts_of(options)}
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        with synthetic(folder / "truth.db", **played) as way_in:
+            with closing(sqlite3.connect(folder / "truth.db")) as connection:
+                swarms = [row[0] for row in connection.execute("SELECT info_hash FROM swarms")]
+            for name, products in checkouts_of(options).items():
+                if not options.lookups:
+                    census(folder / f"{name}.db", way_in, products=products)
+            for _ in range(options.pairs):
+                for name, products in checkouts_of(options).items():
+                    taken[name].append(_one(folder, name, way_in, swarms, products))
+                    print(f"{name}: {taken[name][-1]['milliseconds']:.2f} ms for each swarm", file=sys.stderr)
+        if options.db:
+            shutil.copy(folder / "this-all.db", options.db)
+    print(head(report), table(("measuring", *taken), _rows(taken)), sep="\n\n")
+    columns = ("peers", "swarms", "median error", "mean ratio", "in the interval")
+    print("", table(columns, _class_rows(taken["this"][-1])), sep="\n")
 
 
 if __name__ == "__main__":

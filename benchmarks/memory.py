@@ -19,7 +19,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,10 +29,11 @@ import trio
 import trio.testing
 from bencode2 import bencode
 
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark
 from benchmarks.tools.feeding import FeedingSocket
 from benchmarks.tools.processes import result_of
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.report import head, table
 from dhtnode import Address, Node, NodeSettings, open_node
 from dhtnode.net.udp import Received
 from dhtnode.testing import MemoryNetwork
@@ -177,9 +178,16 @@ def run_part(name: str, scale: float) -> dict[str, Any]:
     return trio.run(PARTS[name], scale, clock=clock)
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.names("--parts", PARTS),
+    option.number("--scale", 1.0, "share of all sizes, 0.1 for a tenth", above=0, at_most=1),
+    option.hidden("--only"),
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Run each part in a process of its own and return the report."""
-    report = new_report("memory", option_values(options))
+    if options.only is not None:
+        print(json.dumps(run_part(options.only, options.scale)))
+        return
     report["parts"] = {}
     for name in options.parts:
         result = result_of("benchmarks.memory", f"--scale={options.scale}", f"--only={name}")
@@ -200,29 +208,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     ]
     columns = ("part", "count", "received", "stored", "MB before", "MB more", "bytes each", "CPU s")
     print(head(report), table(columns, rows), sep="\n\n")
-    return report
-
-
-def _part_names(text: str) -> list[str]:
-    names = text.split(",")
-    if not set(names) <= PARTS.keys():
-        raise argparse.ArgumentTypeError(f"choose from {','.join(PARTS)}")
-    return names
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark, or the part of it that has a process of its own; return the exit status."""
-    parser = new_parser("memory", __doc__)
-    parser.add_argument("--parts", type=_part_names, default=list(PARTS), help=",".join(PARTS))
-    parser.add_argument("--scale", type=float, default=1.0, help="share of all sizes, 0.1 for a tenth")
-    parser.add_argument("--only", choices=PARTS, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if not 0 < options.scale <= 1:
-        parser.error("the scale lies within 0..1")
-    if options.only is None:
-        return run_benchmark("memory", run, options)
-    print(json.dumps(run_part(options.only, options.scale)))
-    return 0
 
 
 if __name__ == "__main__":

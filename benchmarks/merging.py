@@ -14,7 +14,7 @@ import argparse
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -22,10 +22,11 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.census.__main__ import synthetic
+from benchmarks.tools import option
 from benchmarks.tools.batched_udp import BenchmarkFailed
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
+from benchmarks.tools.command import Report, benchmark
 from benchmarks.tools.processes import result_of
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.report import head, table
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import RunStatus, Visit, utc_text
 from dhtnode import Address
@@ -139,9 +140,18 @@ def time_merge(count: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.count("--vantages", 3),
+    option.count("--nodes", 2000, "that answer"),
+    option.SEED,
+    option.STALE,
+    option.share("--loss", 0.1, "of datagrams lost, each way", below=1),
+    option.count("--swarms", 100),
+    option.count("--largest", 3000, "peers of the largest swarm"),
+    option.count("--visits", 0, "of a large database to merge", at_least=0),
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Crawl, merge and return the report."""
-    report = new_report("merging", option_values(options))
     with tempfile.TemporaryDirectory() as folder:
         report["network"] = found = compare_vantages(options, Path(folder))
         report["large"] = large = time_merge(options.visits, Path(folder)) if options.visits else None
@@ -169,24 +179,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             f"\n{large['visits']} visits, {large['source_bytes'] / 1e6:.0f} MB: {large['seconds']:.0f} s,"
             f" {each:.1f} us of CPU each, peak memory {large['peak_kilobytes'] / 1000:.0f} MB"
         )
-    return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("merging", __doc__)
-    parser.add_argument("--vantages", type=int, default=3)
-    parser.add_argument("--nodes", type=int, default=2000, help="that answer")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--stale", type=float, default=0.3, help="share of contacts that never answer")
-    parser.add_argument("--loss", type=float, default=0.1, help="share of datagrams lost")
-    parser.add_argument("--swarms", type=int, default=100)
-    parser.add_argument("--largest", type=int, default=3000, help="peers of the largest swarm")
-    parser.add_argument("--visits", type=int, default=0, help="of a large database to merge")
-    options = parser.parse_args(arguments)
-    if min(options.vantages, options.nodes, options.swarms) < 1:
-        parser.error("--vantages, --nodes, --swarms: at least 1")
-    return run_benchmark("merging", run, options)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ import trio.testing
 
 from benchmarks.model.network import ModelNetwork
 from benchmarks.model.population import WIDTH
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark
+from benchmarks.tools.report import head, table
 from dhtnode import NodeSettings, NotJoined, random_id
 
 DEFAULTS = NodeSettings()
@@ -104,19 +105,6 @@ def _percentile_95(values: Sequence[float]) -> float:
     return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure each loss with each alpha and return the report."""
-    report = new_report("quality", option_values(options))
-    report["measurements"] = [
-        _measure(options, loss, alpha) for loss in options.losses for alpha in options.alphas
-    ]
-    print(head(report))
-    dead = f"{options.dead:.0%} of the contacts dead"
-    print(f"{options.nodes} nodes, {dead}, {options.lookups} lookups per line\n")
-    print(table(COLUMNS, [result_row(each) for each in report["measurements"]]))
-    return report
-
-
 def _measure(options: argparse.Namespace, loss: float, alpha: int) -> dict[str, Any]:
     async def main() -> dict[str, Any]:
         return await measure(
@@ -132,40 +120,24 @@ def _measure(options: argparse.Namespace, loss: float, alpha: int) -> dict[str, 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-def _losses(text: str) -> list[float]:
-    losses = [float(part) for part in text.split(",")]
-    if not all(0 <= loss <= MAX_LOSS for loss in losses):
-        raise argparse.ArgumentTypeError(f"losses lie within 0..{MAX_LOSS}")
-    return losses
-
-
-def _alphas(text: str) -> list[int]:
-    alphas = [int(part) for part in text.split(",")]
-    if min(alphas) < 1:
-        raise argparse.ArgumentTypeError("at least one query is under way")
-    return alphas
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("quality", __doc__)
-    parser.add_argument("--nodes", type=int, default=3000, help="model nodes, all of them online")
-    parser.add_argument("--lookups", type=int, default=500, help="for each loss and alpha")
-    parser.add_argument(
-        "--losses", type=_losses, default=[0.0, 0.05, 0.2], help="shares of packets, with commas"
-    )
-    parser.add_argument("--alphas", type=_alphas, default=[3, 4, 5, 8], help="queries at once, with commas")
-    parser.add_argument("--dead", type=float, default=0.3, help="share of the contacts named")
-    parser.add_argument(
-        "--asks", type=int, default=DEFAULTS.lookup_attempts, help="of one silent node, at most"
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    if not 0 <= options.dead <= MAX_DEAD or min(options.lookups, options.asks) < 1 or options.nodes < WIDTH:
-        parser.error(
-            f"at least a lookup, an ask and 8 nodes, and the share of the dead lies within 0..{MAX_DEAD}"
-        )
-    return run_benchmark("quality", run, options)
+@benchmark(
+    option.count("--nodes", 3000, "model nodes, all of them online", at_least=WIDTH),
+    option.count("--lookups", 500, "for each loss and alpha"),
+    option.numbers("--losses", [0.0, 0.05, 0.2], "shares of packets", at_least=0, at_most=MAX_LOSS),
+    option.numbers("--alphas", [3, 4, 5, 8], "queries at once", at_least=1),
+    option.share("--dead", 0.3, "of the contacts named", at_most=MAX_DEAD),
+    option.count("--asks", DEFAULTS.lookup_attempts, "of one silent node, at most"),
+    option.SEED,
+)
+def main(options: argparse.Namespace, report: Report) -> None:
+    """Measure each loss with each alpha and return the report."""
+    report["measurements"] = [
+        _measure(options, loss, alpha) for loss in options.losses for alpha in options.alphas
+    ]
+    print(head(report))
+    dead = f"{options.dead:.0%} of the contacts dead"
+    print(f"{options.nodes} nodes, {dead}, {options.lookups} lookups per line\n")
+    print(table(COLUMNS, [result_row(each) for each in report["measurements"]]))
 
 
 if __name__ == "__main__":

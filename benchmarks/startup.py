@@ -10,11 +10,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
-from benchmarks.tools.command import new_parser, option_values, run_benchmark, stay_on_one_core
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark, stay_on_one_core
 from benchmarks.tools.processes import run_to_end
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.report import head, table
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "python -c pass": ("-c", "pass"),
@@ -46,10 +46,10 @@ def measure(runs: int) -> dict[str, dict[str, dict[str, float]]]:
     return results
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(option.count("--runs", 15, "how often each command is started"))
+def main(options: argparse.Namespace, report: Report) -> None:
     """Measure and return the report."""
     stay_on_one_core()
-    report = new_report("startup", option_values(options))
     report["milliseconds"] = measured = measure(options.runs)
     rows = []
     for name, each in measured.items():
@@ -58,17 +58,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         rows.append([name, f"{cpu['median']:.0f}", extremes, f"{wall['median']:.0f}"])
     columns = ("ms per process", "CPU", "lowest-highest", "wall clock")
     print(head(report), table(columns, rows), sep="\n\n")
-    return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
-    parser = new_parser("startup", __doc__)
-    parser.add_argument("--runs", type=int, default=15, help="how often each command is started")
-    options = parser.parse_args(arguments)
-    if options.runs < 1:
-        parser.error("--runs: one at least")
-    return run_benchmark("startup", run, options)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.rpc.fake_network import SERVER_ID, node_numbers
-from benchmarks.tools.command import new_parser, option_values, run_benchmark, stay_on_one_core
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark, stay_on_one_core
+from benchmarks.tools.report import head, table
 from benchmarks.tools.stopwatch import Cost, cost, in_short
 from dhtnode import Address, Contact, Family, NodeId, Scope
 from dhtnode.routing.table import RoutingTable
@@ -77,10 +78,13 @@ class Cases:
         return costs | {"responded, newcomer to a growing table": growing}
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.number("--seconds", 0.5, "for each line of the table, about", above=0),
+    option.count("--nodes", 1000, "nodes that have answered"),
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Measure and return the report."""
     stay_on_one_core()
-    report = new_report("table", option_values(options))
     cases = Cases(options.nodes)
     sizes = {"nodes": len(cases.table), "buckets": len(cases.table.buckets(NOW))}
     costs = cases.costs(options.seconds)
@@ -89,15 +93,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     print(f"{sizes['nodes']} nodes in {sizes['buckets']} buckets\n")
     rows = [[name, in_short(each.lowest), in_short(each.median)] for name, each in costs.items()]
     print(table(["us per call", "lowest", "median"], rows))
-    return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
-    parser = new_parser("table", __doc__)
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each line of the table, about")
-    parser.add_argument("--nodes", type=int, default=1000, help="nodes that have answered")
-    return run_benchmark("table", run, parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tools.command import add_against, new_parser, option_values, run_benchmark
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, WrongOptions, benchmark
 from benchmarks.tools.processes import ROOT, result_of, running
-from benchmarks.tools.report import head, in_brackets, new_report, table
+from benchmarks.tools.report import head, in_brackets, table
 
 FEW = 200  # nodes of the census that shows what a start takes
 PLAYED = ("nodes", "seed", "stale", "loss", "hostile", "latency")
@@ -71,38 +72,6 @@ def compare(database: Path, truth: Path, zone: str) -> dict[str, Any]:
         "hostile": [list(row) for row in styles],
         "database_bytes": database.stat().st_size,
     }
-
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Crawl in turns and return the report."""
-    report = new_report("census", option_values(options))
-    played = {name: getattr(options, name) for name in PLAYED}
-    checkouts = checkouts_of(options)
-    taken: dict[str, list[dict[str, Any]]] = {name: [] for name in checkouts}
-    report |= {"censuses": taken, "bare": []}
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        with synthetic(folder / "few.db", **(played | {"nodes": FEW})) as way_in:
-            few = {
-                name: census(folder / f"few-{name}.db", way_in, products=products)
-                for name, products in checkouts.items()
-            }
-        with synthetic(folder / "truth.db", **played) as way_in:
-            for _ in range(options.pairs):
-                if options.bare:
-                    report["bare"].append(result_of("benchmarks.census.bare_crawl", way_in))
-                for name, products in checkouts.items():
-                    # Databases of one run are all the same: only the last one of ours is kept.
-                    database = options.db if name == "this" and options.db else folder / f"{name}.db"
-                    database.unlink(missing_ok=True)
-                    taken[name].append(_one(database, way_in, options, products))
-                    taken[name][-1] |= compare(database, folder / "truth.db", options.zone)
-                    taken[name][-1]["start_kilobytes"] = few[name]["process_peak_kilobytes"]
-    print(head(report), table(("census", *taken), _rows(report)), sep="\n\n")
-    hostile = taken["this"][-1]["hostile"]
-    if hostile:
-        print("", table(("style", "outcome", "marked", "visits"), _hostile_rows(hostile)), sep="\n")
-    return report
 
 
 def _one(database: Path, way_in: str, options: argparse.Namespace, products: Path) -> dict[str, Any]:
@@ -158,28 +127,49 @@ def _hostile_rows(hostile: Sequence[tuple[str, str, bool, int]]) -> list[list[st
     return [[style, outcome, "yes" if mark else "no", f"{n}"] for style, outcome, mark, n in hostile]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("census", __doc__)
-    parser.add_argument("--nodes", type=int, default=20_000, help="that answer")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--stale", type=float, default=0.3, help="share of contacts that never answer")
-    parser.add_argument("--loss", type=float, default=0.02, help="share of datagrams lost")
-    parser.add_argument("--hostile", type=float, default=0.0, help="share of nodes that are hostile")
-    parser.add_argument("--latency", default="0", metavar="LOW:HIGH", help="seconds until an answer")
-    parser.add_argument("--zone", default="0", metavar="0xHEX", help="only ids with this prefix")
-    parser.add_argument("--pairs", type=int, default=1, help="how often each census is taken")
-    parser.add_argument("--no-bare", dest="bare", action="store_false", help="do without the bare loop")
-    parser.add_argument("--db", type=Path, metavar="FILE", help="keep the database")
-    add_against(parser)
-    options = parser.parse_args(arguments)
-    if options.nodes < FEW or options.pairs < 1:
-        parser.error(f"--nodes: at least {FEW}, --pairs: at least 1")
+@benchmark(
+    option.count("--nodes", 20_000, "that answer", at_least=FEW),
+    option.SEED,
+    option.STALE,
+    option.LOSS,
+    option.HOSTILE,
+    ("--latency", {"default": "0", "metavar": "LOW:HIGH", "help": "seconds until an answer"}),
+    ("--zone", {"default": "0", "metavar": "0xHEX", "help": "only ids with this prefix"}),
+    option.count("--pairs", 1, "how often each census is taken"),
+    option.flag("--no-bare", "do without the bare loop"),
+    option.KEPT,
+    option.AGAINST,
+)
+def main(options: argparse.Namespace, report: Report) -> None:
+    """Crawl in turns and return the report."""
     if options.zone != "0" and not options.zone.startswith("0x"):
-        parser.error("--zone: a prefix as 0x5b")
-    if options.db is not None and options.db.exists():
-        parser.error(f"{options.db} is there already")
-    return run_benchmark("census", run, options)
+        raise WrongOptions("--zone: a prefix as 0x5b")
+    played = {name: getattr(options, name) for name in PLAYED}
+    checkouts = checkouts_of(options)
+    taken: dict[str, list[dict[str, Any]]] = {name: [] for name in checkouts}
+    report |= {"censuses": taken, "bare": []}
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        with synthetic(folder / "few.db", **(played | {"nodes": FEW})) as way_in:
+            few = {
+                name: census(folder / f"few-{name}.db", way_in, products=products)
+                for name, products in checkouts.items()
+            }
+        with synthetic(folder / "truth.db", **played) as way_in:
+            for _ in range(options.pairs):
+                if options.bare:
+                    report["bare"].append(result_of("benchmarks.census.bare_crawl", way_in))
+                for name, products in checkouts.items():
+                    # Databases of one run are all the same: only the last one of ours is kept.
+                    database = options.db if name == "this" and options.db else folder / f"{name}.db"
+                    database.unlink(missing_ok=True)
+                    taken[name].append(_one(database, way_in, options, products))
+                    taken[name][-1] |= compare(database, folder / "truth.db", options.zone)
+                    taken[name][-1]["start_kilobytes"] = few[name]["process_peak_kilobytes"]
+    print(head(report), table(("census", *taken), _rows(report)), sep="\n\n")
+    hostile = taken["this"][-1]["hostile"]
+    if hostile:
+        print("", table(("style", "outcome", "marked", "visits"), _hostile_rows(hostile)), sep="\n")
 
 
 if __name__ == "__main__":

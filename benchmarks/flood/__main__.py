@@ -25,11 +25,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.flood.floods import FLOODS, Sender, query_in_turn
+from benchmarks.tools import option
 from benchmarks.tools.batched_udp import BatchSocket
-from benchmarks.tools.command import choose_cores, new_parser, option_values, run_benchmark
+from benchmarks.tools.command import Report, benchmark, choose_cores
 from benchmarks.tools.load import Target
 from benchmarks.tools.processes import Child, running
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.report import head, table
 
 WARM_UP = 1.0  # seconds that the asker has been asking when the flood begins
 REST = 0.0002  # seconds between two looks at what is due
@@ -240,10 +241,14 @@ def counter_lines(results: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.number("--seconds", 5.0, "that each flood lasts", above=0, at_most=60),
+    option.names("--floods", FLOODS),
+    option.count("--nodes", 1000, "nodes in the network around the node"),
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Flood a fresh node with each, and return the report."""
     random.seed(0)  # the same packets each time
-    report = new_report("flood", option_values(options))
     cores = choose_cores()
     report["cores"] = {"node": cores[0], "generator": cores[1]}
     report["floods"] = results = []
@@ -258,30 +263,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     nodes = ", ".join(f"{each['nodes']}" for each in results)
     print(f"node on core {cores[0]}, generator on core {cores[1]}; nodes in the table: {nodes}\n")
     print(result_table(results), "\n".join(counter_lines(results)), sep="\n\n")
-    return report
-
-
-def _flood_names(text: str) -> list[str]:
-    names = text.split(",")
-    if not set(names) <= FLOODS.keys() or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"choose from {','.join(FLOODS)}")
-    return names
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = new_parser("flood", __doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="that each flood lasts")
-    parser.add_argument("--floods", type=_flood_names, default=list(FLOODS), help=",".join(FLOODS))
-    parser.add_argument("--nodes", type=int, default=1000, help="nodes in the network around the node")
-    options = parser.parse_args(arguments)
-    if not 0 < options.seconds <= 60:
-        parser.error("seconds lie within 0..60")
-    return options
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
-    return run_benchmark("flood", run, _options(arguments))
 
 
 if __name__ == "__main__":

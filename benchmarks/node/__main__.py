@@ -20,14 +20,15 @@ from typing import Any
 
 from benchmarks.node.columns import COLUMNS
 from benchmarks.node.servers import SERVERS
+from benchmarks.tools import option
 from benchmarks.tools.batched_udp import BatchSocket, BenchmarkFailed
-from benchmarks.tools.command import add_against, choose_cores, new_parser, option_values, run_benchmark
+from benchmarks.tools.command import Report, benchmark, choose_cores
 from benchmarks.tools.gauge import TURN, Measurement, Refusal, measure
 from benchmarks.tools.load import RING, Target
 from benchmarks.tools.processes import running
-from benchmarks.tools.report import head, new_report, table, versions
+from benchmarks.tools.report import head, table, versions
 
-AGAINST = "against"
+OTHER = "against"
 SATURATED = 0.9  # of a core, from which on a server counts as saturated
 MIN_TABLE = 0.95  # of the nodes in the largest table
 SMALL = 0.1  # below this, a ratio is shown with four decimal places
@@ -47,7 +48,7 @@ def measure_pairs(options: argparse.Namespace, cores: tuple[int, int]) -> Iterat
                 socket = stack.enter_context(BatchSocket())
                 targets = []
                 for name in options.servers:
-                    what, products = ("ours", options.against) if name == AGAINST else (name, None)
+                    what, products = ("ours", options.against) if name == OTHER else (name, None)
                     arguments = (what, f"--network={network.ready['port']}", f"--nodes={options.nodes}")
                     server = running("benchmarks.node.servers", *arguments, core=cores[0], products=products)
                     targets.append(Target(name, stack.enter_context(server), socket))
@@ -133,12 +134,30 @@ def generator_line(measurements: Sequence[Measurement]) -> str:
     )
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+def _check_installed(servers: Sequence[str]) -> None:
+    for name in servers:
+        if not SERVERS[name].installed:
+            package = SERVERS[name].package
+            raise BenchmarkFailed(
+                f"{name} is not installed: pip install {package}, see docs/reference/benchmarks.md"
+            )
+
+
+@benchmark(
+    option.count("--pairs", 5, "rounds, with fresh servers each"),
+    option.number("--seconds", 2.0, "per server and kind of query", above=0),
+    option.number("--rate", math.inf, "queries per second; none: saturated", at_least=1 / TURN),
+    option.names("--servers", SERVERS, ["ours", "libtorrent"]),
+    option.number("--outstanding", 64, "queries under way at once", at_least=1, at_most=RING // 2),
+    option.count("--nodes", 1000, "nodes in the network around the servers"),
+    option.AGAINST,
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Measure, tell progress on standard error, and return the report."""
-    named = [name for name in options.servers if name != AGAINST]
-    _check_installed(named)
-    report = new_report("node", option_values(options))
-    report["versions"] |= versions([SERVERS[name].package for name in named])
+    _check_installed(options.servers)
+    report["versions"] |= versions([SERVERS[name].package for name in options.servers])
+    if options.against:
+        options.servers = report["options"]["servers"] = [*options.servers, OTHER]
     cores = choose_cores()
     report["cores"] = {"servers": cores[0], "generator": cores[1]}
     report["nodes_in_table"] = {name: [] for name in options.servers}
@@ -178,47 +197,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if idle and math.isinf(options.rate):
         print(f"\n{idle} of {len(measurements)} measurements used less than {SATURATED:.0%} of the core:")
         print("something else ran on these cores, or the generator was too slow")
-    return report
-
-
-def _check_installed(servers: Sequence[str]) -> None:
-    for name in servers:
-        if not SERVERS[name].installed:
-            package = SERVERS[name].package
-            raise BenchmarkFailed(
-                f"{name} is not installed: pip install {package}, see docs/reference/benchmarks.md"
-            )
-
-
-def _server_names(text: str) -> list[str]:
-    names = text.split(",")
-    if not set(names) <= SERVERS.keys() or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"choose from {','.join(SERVERS)}")
-    return names
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = new_parser("node", __doc__)
-    parser.add_argument("--pairs", type=int, default=5, help="rounds, with fresh servers each")
-    parser.add_argument("--seconds", type=float, default=2.0, help="per server and kind of query")
-    parser.add_argument("--rate", type=float, default=math.inf, help="queries per second; none: saturated")
-    parser.add_argument("--servers", type=_server_names, default="ours,libtorrent", help=",".join(SERVERS))
-    parser.add_argument("--outstanding", type=int, default=64, help="queries under way at once")
-    parser.add_argument("--nodes", type=int, default=1000, help="nodes in the network around the servers")
-    add_against(parser)
-    options = parser.parse_args(arguments)
-    if options.pairs < 1 or options.seconds <= 0 or not 0 < options.outstanding <= RING // 2:
-        parser.error(f"pairs and seconds must be positive, outstanding queries within 1..{RING // 2}")
-    if options.rate * TURN < 1:
-        parser.error(f"--rate: at least {1 / TURN:.0f}")
-    if options.against:
-        options.servers.append(AGAINST)
-    return options
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
-    return run_benchmark("node", run, _options(arguments))
 
 
 if __name__ == "__main__":

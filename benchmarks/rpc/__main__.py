@@ -16,10 +16,11 @@ from statistics import median
 from typing import Any
 
 from benchmarks.rpc.asking import METHODS, UNDER_WAY
+from benchmarks.tools import option
 from benchmarks.tools.batched_udp import BenchmarkFailed
-from benchmarks.tools.command import add_against, choose_cores, new_parser, option_values, run_benchmark
+from benchmarks.tools.command import Report, benchmark, choose_cores
 from benchmarks.tools.processes import running
-from benchmarks.tools.report import head, new_report, spread, table
+from benchmarks.tools.report import head, spread, table
 
 NAMES = {"send_query": "callback: send_query", "query": "awaiting: query", "ping": "awaiting: ping"}
 
@@ -78,9 +79,15 @@ def result_table(results: Sequence[dict[str, Any]]) -> str:
     return table(columns, rows)
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.count("--rounds", 3),
+    option.number("--seconds", 1.0, "for each line of the table and round", above=0, at_most=30),
+    option.count("--nodes", 300, "nodes that are asked"),
+    ("--methods", {"nargs": "+", "choices": METHODS, "default": list(METHODS), "help": "kinds of queries"}),
+    option.AGAINST,
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Measure and return the report."""
-    report = new_report("rpc", option_values(options))
     cores = choose_cores()
     report["cores"] = {"asking": cores[0], "answering": cores[1]}
     report["measurements"] = results = measure_rounds(options, cores)
@@ -88,25 +95,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     nodes = median(each["nodes"] for each in results)
     print(f"asking on core {cores[0]}, answering on core {cores[1]}; nodes in the table: {nodes:.0f}\n")
     print(result_table(results))
-    return report
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = new_parser("rpc", __doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each line of the table and round")
-    parser.add_argument("--nodes", type=int, default=300, help="nodes that are asked")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    add_against(parser)
-    options = parser.parse_args(arguments)
-    if options.rounds < 1 or not 0 < options.seconds <= 30:
-        parser.error("rounds must be positive, seconds within 0..30")
-    return options
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
-    return run_benchmark("rpc", run, _options(arguments))
 
 
 if __name__ == "__main__":

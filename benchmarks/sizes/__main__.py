@@ -27,7 +27,6 @@ from dataclasses import asdict, replace
 from math import sqrt
 from random import Random
 from statistics import mean, stdev
-from typing import Any
 
 from benchmarks.sizes.model import (
     WIDTH,
@@ -37,8 +36,9 @@ from benchmarks.sizes.model import (
     distances_in,
     looked_up_distances,
 )
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark
+from benchmarks.tools.report import head, table
 from crawler.analysis.crawl_size import CrawlCounts, CrawlSize, size_from_crawl
 from crawler.analysis.distance_size import Distances, size_from_distances, size_from_median, targets_for
 from crawler.analysis.species_richness import NetworkSize, chapman
@@ -100,9 +100,19 @@ def result_row(name: str, nodes: int, sizes: Sequence[NetworkSize]) -> list[str]
     return [*row, f"{holds:.1f}", f"{below}", f"{above}", f"{100 * width:.3f}"]
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.count("--runs", 200, "networks of each size"),
+    option.numbers("--nodes", [2000, 10000], "live nodes", at_least=4 * WIDTH),
+    option.number("--zone-bits", 0, "crawl one zone of 1/2**BITS only", at_least=0, at_most=16),
+    option.STALE,
+    option.LOSS,
+    option.number("--tail", 1.2, "exponent of the Pareto weights", above=0),
+    option.number("--deep", 1.0, "share of its neighbours that a node knows", above=0, at_most=1),
+    option.count("--lookups", 25, "for the size without a crawl; 0: none", at_least=0),
+    option.SEED,
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Measure networks of each size and return the report."""
-    report = new_report("sizes", option_values(options))
     report["measurements"] = []
     print(head(report))
     for nodes in options.nodes:
@@ -126,34 +136,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             f" {seconds:.0f} s of processor time\n"
         )
         print(table(COLUMNS, [result_row(name, nodes, each) for name, each in by_name.items()]), flush=True)
-    return report
-
-
-def _sizes(text: str) -> list[int]:
-    sizes = [int(part) for part in text.split(",")]
-    if min(sizes) < 4 * WIDTH:
-        raise argparse.ArgumentTypeError(f"a network has at least {4 * WIDTH} nodes")
-    return sizes
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("sizes", __doc__)
-    parser.add_argument("--runs", type=int, default=200, help="networks of each size")
-    parser.add_argument("--nodes", type=_sizes, default=[2000, 10000], help="live nodes, with commas")
-    parser.add_argument("--zone-bits", type=int, default=0, help="crawl one zone of 1/2**BITS only")
-    parser.add_argument("--stale", type=float, default=0.3, help="share of contacts that never answer")
-    parser.add_argument("--loss", type=float, default=0.02, help="share of datagrams, each way")
-    parser.add_argument("--tail", type=float, default=1.2, help="exponent of the Pareto weights")
-    parser.add_argument("--deep", type=float, default=1.0, help="share of its neighbours that a node knows")
-    parser.add_argument("--lookups", type=int, default=25, help="for the size without a crawl; 0: none")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    if options.runs < 1 or not 0 <= options.zone_bits <= 16 or options.lookups < 0:
-        parser.error("at least one run, a zone of up to 16 bits, and no negative number of lookups")
-    if not (0 <= options.stale < 1 and 0 <= options.loss < 1 and 0 < options.deep <= 1 and options.tail > 0):
-        parser.error("shares lie within 0 and 1, and the exponent is above 0")
-    return run_benchmark("sizes", run, options)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ The exit status is 1 when a rule is broken; each that is has a line.  Linux only
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -26,9 +26,10 @@ import trio
 from benchmarks.soak.crowd import PATIENCE, Crowd
 from benchmarks.soak.rules import JOINED, broken_rules, largest_of, shed_by, totals_of, worst_delay
 from benchmarks.soak.watched import Sample, Watched, log_lines, watching
+from benchmarks.tools import option
 from benchmarks.tools.batched_udp import BenchmarkFailed
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.command import Report, benchmark
+from benchmarks.tools.report import head, table
 from dhtnode.node.state_file import load_state
 from dhtnode.nurseries import open_service_nursery
 
@@ -158,9 +159,15 @@ def figures_table(found: Mapping[str, Any]) -> str:
     return table(("figure", "measured"), rows)
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.number("--minutes", 10.0, above=0, at_most=1440),
+    option.number("--sources", 2000, at_least=100, at_most=60_000),
+    option.share("--garbage", 0.1, "of all packets", below=1),
+    option.number("--rate", 2000.0, "packets per second", above=0, at_most=100_000),
+    option.SEED,
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Soak a daemon, print the figures, and return the report."""
-    report = new_report("soak", option_values(options))
     report |= trio.run(soak, options.minutes, options.sources, options.garbage, options.rate, options.seed)
     report["broken"] = broken_rules(report)
     print(head(report), kinds_table(report["crowd"]["kinds"]), figures_table(report), sep="\n\n")
@@ -169,31 +176,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         print(f"- {count} {line}")
     for name, text in report["broken"].items():
         print(f"broken rule, {name}: {text}", file=sys.stderr)
-    return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("soak", __doc__)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--sources", type=int, default=2000)
-    parser.add_argument("--garbage", type=float, default=0.1, help="share of all packets")
-    parser.add_argument("--rate", type=float, default=2000.0, help="packets per second")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    if not (0 < options.minutes <= 1440 and 100 <= options.sources <= 60_000):
-        parser.error("minutes lie within 0..1440, sources within 100..60000")
-    if not (0 <= options.garbage < 1 and 0 < options.rate <= 100_000):
-        parser.error("garbage lies within 0..1, without 1, the rate within 0..100000")
-    broken: dict[str, str] = {}
-
-    def judge(options: argparse.Namespace) -> dict[str, Any]:
-        report = run(options)
-        broken.update(report["broken"])
-        return report
-
-    status = run_benchmark("soak", judge, options)
-    return 1 if broken else status
 
 
 if __name__ == "__main__":

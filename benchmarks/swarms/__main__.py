@@ -26,11 +26,11 @@ from itertools import islice
 from math import exp, log
 from random import Random
 from statistics import mean, median
-from typing import Any
 
 from benchmarks.swarms.model import CLOSEST, ModelSwarm, SwarmModel
-from benchmarks.tools.command import new_parser, option_values, run_benchmark
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools import option
+from benchmarks.tools.command import Report, benchmark
+from benchmarks.tools.report import head, table
 from dhtnode.swarm import (
     Mark,
     Reply,
@@ -198,9 +198,20 @@ def trust_row(name: str, rows: Sequence[Measured]) -> list[str]:
     ]
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+@benchmark(
+    option.count("--swarms", 300),
+    option.count("--largest", 6000, "peers in the largest swarm"),
+    option.number("--peers", 0, "peers in every swarm; 0: drawn", at_least=0, at_most=1 << 20),
+    option.CAPPED,
+    option.BEP33,
+    option.LOSS,
+    option.HOSTILE,
+    option.share("--probe", 0.0, "of nodes asked for a random info-hash"),
+    option.flag("--unequal", "announces of some peers arrive less often"),
+    option.SEED,
+)
+def main(options: argparse.Namespace, report: Report) -> None:
     """Measure all swarms and return the report."""
-    report = new_report("swarms", option_values(options))
     model = SwarmModel(
         capped=options.capped,
         bep33=options.bep33,
@@ -228,32 +239,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     counts = Counter(word for each in found for word in each.marks)
     print("\n" + (", ".join(f"{word}: {count}" for word, count in counts.most_common()) or "no marks"))
     report["measurements"] = [asdict(each) for each in found]
-    return report
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return the exit status."""
-    parser = new_parser("swarms", __doc__)
-    parser.add_argument("--swarms", type=int, default=300)
-    parser.add_argument("--largest", type=int, default=6000, help="peers in the largest swarm")
-    parser.add_argument("--peers", type=int, default=0, help="peers in every swarm; 0: drawn")
-    parser.add_argument("--capped", type=float, default=0.7, help="share of nodes that keep 500 peers")
-    parser.add_argument("--bep33", type=float, default=0.6, help="share of nodes that send filters")
-    parser.add_argument("--loss", type=float, default=0.02, help="share of datagrams, each way")
-    parser.add_argument("--hostile", type=float, default=0.0, help="share of nodes that lie")
-    parser.add_argument(
-        "--probe", type=float, default=0.0, help="share of nodes asked for a random info-hash"
-    )
-    parser.add_argument("--unequal", action="store_true", help="announces of some peers arrive less often")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    if options.swarms < 1 or options.largest < 1 or not 0 <= options.peers <= 1 << 20:
-        parser.error("at least one swarm, of at least one peer")
-    if not all(0 <= share <= 1 for share in (options.capped, options.bep33, options.hostile, options.probe)):
-        parser.error("shares lie within 0 and 1")
-    if not (0 <= options.loss < 1 and options.hostile < 1):
-        parser.error("a share of 1 leaves no node to query")
-    return run_benchmark("swarms", run, options)
 
 
 if __name__ == "__main__":

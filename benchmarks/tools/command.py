@@ -1,56 +1,68 @@
-"""What the commands have in common: options, cores, exit status."""
+"""What the commands have in common: report, exit status, cores."""
 
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from benchmarks.tools import option
 from benchmarks.tools.batched_udp import BenchmarkFailed
-from benchmarks.tools.report import write_json
+from benchmarks.tools.report import new_report, write_json
+
+Report: TypeAlias = dict[str, Any]
+Run: TypeAlias = Callable[[argparse.Namespace, Report], None]
+"""A function that measures what the options ask for, prints it, and completes the report."""
 
 
-def new_parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Return a parser that knows `--json`; the first line of `description` goes into the help."""
-    first_line = (description or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=first_line)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole report there")
-    return parser
+def benchmark(*options: option.Option) -> Callable[[Run], Callable[[Sequence[str] | None], int]]:
+    """Make a function the command that its module is, which returns an exit status.
+
+    Each knows `--json`.  The first line of the module's docstring goes into the help.  The status is 1
+    also where the report tells of something `broken`.
+    """
+
+    def command(run: Run) -> Callable[..., int]:
+        module = sys.modules[run.__module__]
+        assert module.__spec__ is not None  # noqa: S101  for mypy
+        name = module.__spec__.name.removesuffix(".__main__")
+        parser = argparse.ArgumentParser(
+            prog=f"python -m {name}",
+            description=(module.__doc__ or "").partition("\n")[0],
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        for each, how in (*options, option.JSON):
+            parser.add_argument(each, **how)
+        return lambda arguments=None: _run(name, run, parser, arguments)
+
+    return command
 
 
-def add_against(parser: argparse.ArgumentParser) -> None:
-    """Add `--against`, for benchmarks that measure the products of two checkouts in turns."""
-    parser.add_argument("--against", type=_checkout, metavar="PATH", help="measure that checkout too")
-
-
-def _checkout(text: str) -> Path:
-    path = Path(text).resolve()
-    if not (path / "dhtnode" / "__init__.py").is_file():
-        raise argparse.ArgumentTypeError(f"{text} is no checkout of this project")
-    return path
-
-
-def option_values(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that a result depends on."""
-    values = {name: value for name, value in vars(options).items() if name != "json"}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-
-
-def run_benchmark(
-    name: str, run: Callable[[argparse.Namespace], dict[str, Any]], options: argparse.Namespace
-) -> int:
-    """Run one benchmark, write its report if asked to, and return the exit status."""
+def _run(name: str, run: Run, parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    options = parser.parse_args(arguments)
+    values = {key: _plain(value) for key, value in vars(options).items() if key != "json"}
+    report = new_report(name.partition(".")[2], values)
     try:
-        report = run(options)
+        run(options, report)
+    except WrongOptions as wrong:
+        parser.error(str(wrong))
     except BenchmarkFailed as failure:
-        print(f"benchmarks.{name}: {failure}", file=sys.stderr)
+        print(f"{name}: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as a shell would report it
     if options.json:
         write_json(report, options.json)
-    return 0
+    return 1 if report.get("broken") else 0
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+class WrongOptions(Exception):
+    """Options that do not go together."""
 
 
 def choose_cores() -> tuple[int, int]:
