@@ -1,7 +1,7 @@
 """Options of the benchmarks and their bounds; imported as a module, for `option.count("--nodes", 100)`."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -53,18 +53,17 @@ def numbers(name: str, defaults: Sequence[float], help_text: str = "", **bounds:
     }
 
 
-def names(name: str, choices: Iterable[str], defaults: Iterable[str] | None = None) -> Option:
+def names(name: str, choices: Collection[str], defaults: Iterable[str] | None = None) -> Option:
     """Return an option that takes some of the choices with commas between them, by default all."""
-    known = list(choices)
 
     def read(text: str) -> list[str]:
         found = text.split(",")
-        if not set(found) <= set(known) or len(set(found)) < len(found):
-            raise argparse.ArgumentTypeError(f"choose from {','.join(known)}")
+        if not set(found) <= set(choices) or len(set(found)) < len(found):
+            raise argparse.ArgumentTypeError(f"choose from {','.join(choices)}")
         return found
 
-    default = known if defaults is None else list(defaults)
-    return name, {"type": read, "default": default, "help": ",".join(known), "metavar": "NAME,..."}
+    default = list(choices if defaults is None else defaults)
+    return name, {"type": read, "default": default, "help": ",".join(choices), "metavar": "NAME,..."}
 
 
 def flag(name: str, help_text: str) -> Option:
