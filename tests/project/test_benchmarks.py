@@ -268,7 +268,7 @@ def test_memory_feeds_a_node(tmp_path):
 
 @on_linux
 def test_flood_asks_and_looks_afterwards(tmp_path):
-    report, printed = report_of("flood", tmp_path, "--seconds=0.2", "--nodes=60")
+    report, printed = report_of("flood", tmp_path, "--seconds=1", "--nodes=60")
     floods = {each["flood"]: each for each in report["floods"]}
     assert floods.keys() == {"garbage", "queries", "spoofed", "announces"}
     assert all(each["sent"] and each["counts"]["datagrams received"] for each in floods.values())
