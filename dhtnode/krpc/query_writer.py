@@ -31,6 +31,11 @@ class QueryWriter:
             self._method, self._head = method, self.head(method)
         return self._head + transaction_id + self.tail
 
+    def transaction_id_of(self, data: bytes) -> bytes:
+        """Return the transaction id of a datagram that was written here; of another, any bytes."""
+        end = len(data) - len(self.tail)
+        return data[end - TRANSACTION_ID_BYTES : end]
+
     def head(self, method: Method) -> bytes:
         """Return the bytes of a query before its transaction id; those after it are `tail`."""
         codec = METHOD_CODECS[type(method)]

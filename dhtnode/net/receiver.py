@@ -34,7 +34,6 @@ OnSeen: TypeAlias = Callable[[Contact, float], None]
 
 BATCH = 64  # datagrams received, handled and answered at once
 MAX_TURN = 0.005  # seconds after which other tasks have their turn, however many datagrams are left
-_ERROR = b"d1:e"[3]  # the first key of an error; that of a response is `ip` or `r`
 
 
 class Receiver:
@@ -114,10 +113,10 @@ class Receiver:
         Those that slow ones leave no time for, `until` a moment, are returned.
         """
         self._hear(datagrams, now)
-        arrived, replies = iter(datagrams), list[Reply]()
+        arrived, outgoing = iter(datagrams), self._rpc.begin_batch(now)
         while True:
             try:
-                self._handle_all(arrived, replies, now, until)
+                self._handle_all(arrived, outgoing, now, until)
                 break
             except Exception:
                 # The last barrier: a bug of ours or of a caller costs one packet, not the node.
@@ -127,8 +126,7 @@ class Receiver:
         done = len(datagrams) - length_hint(arrived)
         self._traffic.datagrams_received += done
         self._traffic.bytes_received += sum([len(data) for data, _ in datagrams[:done]])
-        if replies:
-            self._send_replies(replies)
+        self._rpc.end_batch(now)
         return datagrams[done:]
 
     def _hear(self, datagrams: list[Received], now: float) -> None:
@@ -140,13 +138,13 @@ class Receiver:
                 return
 
     def _handle_all(
-        self, arrived: Iterator[Received], replies: list[Reply], now: float, until: float
+        self, arrived: Iterator[Received], outgoing: list[Reply], now: float, until: float
     ) -> None:
         is_behind = self._backlog >= self._behind_after
-        for uncommon in self._inbound.answer(arrived, now, replies, is_behind=is_behind):
+        for uncommon in self._inbound.answer(arrived, now, outgoing, is_behind=is_behind):
             reply = self._handle(*uncommon, now)
             if reply is not None:
-                replies.append((reply, uncommon[2].address))
+                outgoing.append((reply, uncommon[2].address))
             # What is not canonical takes long to decode.
             if uncommon[1] is None and trio.current_time() >= until:
                 break
@@ -186,19 +184,6 @@ class Receiver:
         if refusal is NO_BUDGET and self._admission.wants_proof(source, now):
             # Its answer proves its address: then it is served before those that have not.
             self._rpc.send_query(Ping(), source.address, lambda _result, _now: None)
-
-    def _send_replies(self, replies: list[Reply]) -> None:
-        failed = self._socket.send_batch(replies)
-        if failed:
-            self._events["dropped: send failed"] += len(failed)
-            replies = [reply for at, reply in enumerate(replies) if at not in failed]
-        errors = [data[3] for data, _ in replies].count(_ERROR)
-        if errors:
-            self._events["errors sent"] += errors
-        traffic = self._traffic
-        traffic.datagrams_sent += len(replies)
-        traffic.bytes_sent += sum([len(data) for data, _ in replies])
-        traffic.replies_sent += len(replies) - errors
 
     def _on_malformed(
         self, malformed: MalformedMessage, source: Source, budget: int, now: float

@@ -11,7 +11,6 @@ source address and source port all match.
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from functools import partial
 from typing import TypeAlias
 
@@ -25,10 +24,12 @@ from dhtnode.krpc.query_writer import QueryWriter
 from dhtnode.net.external_address import ExternalAddress
 from dhtnode.net.reachability import Reachability
 from dhtnode.net.round_trips import RoundTripTimes
+from dhtnode.net.sender import Sender, Traffic
 from dhtnode.net.transactions import Answer, OnDone, OnStall, Pending, Transactions
 from dhtnode.net.udp import DatagramSocket
 from dhtnode.routing.table import RoutingTable
 from dhtnode.server.admission import Admission
+from dhtnode.server.inbound import Reply
 from dhtnode.server.sources import Source, Sources
 from dhtnode.settings import NodeSettings
 
@@ -39,29 +40,6 @@ OnMoved: TypeAlias = Callable[[str, float], None]
 
 SUSPENDED_AFTER = 0.5  # seconds by which a deadline was missed
 GRACE = 1.0  # seconds for answers that have come meanwhile, or may still come
-
-
-@dataclass(slots=True)
-class Traffic:
-    """What happens for nearly every datagram, counted.
-
-    The names are those in `Receiver.counts`, with spaces for underscores.
-    """
-
-    # Attributes: a counter in a dictionary costs five times as much, and an answered query has six.
-    datagrams_received: int = 0
-    bytes_received: int = 0
-    datagrams_sent: int = 0
-    bytes_sent: int = 0
-    replies_sent: int = 0
-    queries_sent: int = 0
-    answers: int = 0
-    timeouts: int = 0
-
-    @property
-    def counts(self) -> Counter[str]:
-        """Return the counts by name."""
-        return Counter({field.name.replace("_", " "): getattr(self, field.name) for field in fields(self)})
 
 
 class Rpc:
@@ -93,6 +71,7 @@ class Rpc:
         self.events: Counter[str] = Counter()
         self.external = ExternalAddress(scope_of(socket.address.host))
         self.reachability = Reachability()
+        self.sender = Sender(socket, self.traffic, self.events)
         self._table = table
         self._admission = admission
         self._on_moved = on_moved
@@ -100,11 +79,12 @@ class Rpc:
         self._transactions = Transactions(random_bytes)
         self._max_pending = settings.max_pending
         self._expiring = trio.CancelScope()
+        self._now: float | None = None  # of the batch that is being handled
 
     @property
     def pending(self) -> int:
         """Return how many queries are under way."""
-        return len(self._transactions)
+        return len(self._transactions.pending)
 
     def renew_id(self, node_id: NodeId) -> None:
         """Query under another id from now on; the caller renews that of the table."""
@@ -116,38 +96,45 @@ class Rpc:
         """Send a query and return at once; `on_done` is called later, exactly once.
 
         Returns None, and calls nothing, when the query could not be sent: the address is not one
-        that this socket talks to, too many queries are under way, or the kernel refused.
-        `on_stall` is called when the answer is late but still welcome.
+        that this socket talks to, too many queries are under way, or the kernel refused.  A query
+        that is sent within a callback leaves a moment later; if the kernel refuses it then, it ends
+        with `QueryNotSent`.  `on_stall` is called when the answer is late but still welcome.
         """
-        source = self.sources.get(address)
+        source = self.sources.find(address) or self.sources.get(address)
         if not source.is_allowed:
             return self._not_sent("address not allowed")
-        if len(self._transactions) >= self._max_pending:
+        transactions = self._transactions
+        if len(transactions.pending) >= self._max_pending:
             return self._not_sent("too many pending")
-        transaction_id = self._transactions.new_id()
+        transaction_id = transactions.new_id()
         data = self._queries.write(method, transaction_id)
-        if not self.send(data, source.address):
+        if not self.sender.send(data, source.address):
             self.reachability.not_sent()
             return self._not_sent("send failed")
-        now = trio.current_time()
+        now = trio.current_time() if self._now is None else self._now
         pending = Pending(transaction_id, source, len(data), now, on_done, on_stall)
-        self._transactions.add(pending)
+        transactions.add(pending)
         due = now + (self.times.timeout if on_stall is None else self.times.stall)
         # Moving the deadline wakes no task; an event would.
         if due < self._expiring.deadline:
             self._expiring.deadline = self._next_due()
-        self.traffic.queries_sent += 1
         return pending
 
-    def send(self, data: bytes, destination: Address) -> bool:
-        """Send a datagram and count it; return False when it could not leave."""
-        if self.socket.send_nowait(data, destination):
-            traffic = self.traffic
-            traffic.datagrams_sent += 1
-            traffic.bytes_sent += len(data)
-            return True
-        self.events["dropped: send failed"] += 1
-        return False
+    def begin_batch(self, now: float) -> list[Reply]:
+        """Let what is sent leave at the end of the batch, and return the list of it for more to be added."""
+        self._now = now
+        batch = self.sender.batch = list[Reply]()
+        return batch
+
+    def end_batch(self, now: float) -> None:
+        """Send what the batch brought about."""
+        self._now = None
+        for data in self.sender.flush():
+            pending = self._transactions.get(self._queries.transaction_id_of(data))
+            if pending is not None and self._transactions.remove(pending):
+                self.reachability.not_sent()
+                self._not_sent("send failed")
+                self._call(partial(pending.on_done, QueryNotSent(pending.address, "send failed"), now))
 
     def forget(self, pending: Pending) -> None:
         """Give a query up: its `on_done` will not be called, its answer is dropped."""
@@ -196,14 +183,25 @@ class Rpc:
 
     def on_answer(self, message: Message, source: Source, size: int, now: float) -> None:
         """Handle a response or an error of `size` bytes; those that answer no query are dropped."""
-        match message:
-            case Response():
-                self._on_response(message, source, size)
-            case Error():
-                self.events["errors received"] += 1
-                refused = QueryRefused(source.address, message.code, message.text)
-                if self._end(message.transaction_id, refused, source, now):
-                    self._vote(message, source, now)
+        if isinstance(message, Error):
+            self.events["errors received"] += 1
+            refused = QueryRefused(source.address, message.code, message.text)
+            if self._end(message.transaction_id, refused, source, now):
+                self._vote(message, source, now)
+        elif isinstance(message, Response):
+            pending = self._match(message.transaction_id, source, now)
+            if pending is None:
+                return
+            rtt = now - pending.sent_at
+            if not pending.is_excused:
+                self.times.add(rtt)
+            self.traffic.answers += 1
+            try:
+                self._table.responded(Contact(message.node_id, source.address), now, rtt=rtt)
+            finally:
+                pending.on_done(Answer(source.address, message, rtt, pending.size, size), now)
+            if now >= self.external.next_vote:
+                self._vote(message, source, now)
 
     def on_bad_response(self, transaction_id: bytes, reason: str, source: Source, now: float) -> None:
         """Handle a response so broken that the query it belongs to has failed."""
@@ -216,21 +214,6 @@ class Rpc:
         if not self.reachability.would_count(len(waiting)):
             for pending in waiting:
                 pending.is_excused = True
-
-    def _on_response(self, response: Response, source: Source, size: int) -> None:
-        now = trio.current_time()  # not that of the batch, in which the query may have gone out
-        pending = self._match(response.transaction_id, source, now)
-        if pending is None:
-            return
-        rtt = now - pending.sent_at
-        if not pending.is_excused:
-            self.times.add(rtt)
-        self.traffic.answers += 1
-        try:
-            self._table.responded(Contact(response.node_id, source.address), now, rtt=rtt)
-        finally:
-            pending.on_done(Answer(source.address, response, rtt, pending.size, size), now)
-        self._vote(response, source, now)
 
     def _vote(self, answer: Response | Error, source: Source, now: float) -> None:
         """Count where an answer says that we are."""

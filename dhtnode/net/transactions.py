@@ -99,34 +99,28 @@ class TransactionIds:
 
 
 class Transactions:
-    """The queries under way on one socket; every method has constant cost."""
+    """The queries under way on one socket, `pending`; every method has constant cost."""
 
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         """Draw transaction ids from `random_bytes`, which must be unpredictable in production."""
         self._ids = TransactionIds(random_bytes)
         # Ordered dictionaries, because looking for the first entry of a plain one passes over all
         # those deleted before it.
-        self._pending: OrderedDict[bytes, Pending] = OrderedDict()
+        self.pending: OrderedDict[bytes, Pending] = OrderedDict()
         self._impatient: OrderedDict[bytes, Pending] = OrderedDict()
-
-    def __len__(self) -> int:
-        """Return how many queries are under way."""
-        return len(self._pending)
+        # The query that bears an id, if it is under way; without a call of Python.
+        self.get = self.pending.get
 
     def new_id(self) -> bytes:
         """Return an id that no query under way bears."""
-        return self._ids.new(self._pending)
+        return self._ids.new(self.pending)
 
     def add(self, pending: Pending) -> None:
         """Keep a query that has been sent, later than all before it."""
-        self._pending[pending.transaction_id] = pending
+        self.pending[pending.transaction_id] = pending
         if pending.on_stall is not None:
             self._impatient[pending.transaction_id] = pending
         pending.source.awaited += 1
-
-    def get(self, transaction_id: bytes) -> Pending | None:
-        """Return the query that bears an id, if it is under way."""
-        return self._pending.get(transaction_id)
 
     def may_answer(self, data: bytes, source: Source) -> bool:
         """Return, without reading a packet, whether it bears the id of a query to its source.
@@ -135,7 +129,7 @@ class Transactions:
         of packets with it that are slow to read and no answer.
         """
         at = data.rfind(_ID_KEY) + len(_ID_KEY)
-        pending = self._pending.get(data[at : at + 4])
+        pending = self.pending.get(data[at : at + 4])
         if pending is None or pending.address != source.address:
             return False
         pending.looks += 1
@@ -144,9 +138,9 @@ class Transactions:
     def remove(self, pending: Pending) -> bool:
         """Drop a query because it has ended; return False when it had ended before."""
         transaction_id = pending.transaction_id
-        if self._pending.get(transaction_id) is not pending:
+        if self.pending.get(transaction_id) is not pending:
             return False
-        del self._pending[transaction_id]
+        del self.pending[transaction_id]
         if pending.on_stall is not None:
             self._impatient.pop(transaction_id, None)
         pending.source.awaited -= 1
@@ -155,7 +149,7 @@ class Transactions:
     def next_due(self, stall: float, timeout: float) -> float:
         """Return when the first query will have waited too long, one way or the other."""
         due = inf
-        for waiting, limit in ((self._impatient, stall), (self._pending, timeout)):
+        for waiting, limit in ((self._impatient, stall), (self.pending, timeout)):
             for pending in waiting.values():
                 due = min(due, pending.sent_at + limit)
                 break
@@ -163,14 +157,14 @@ class Transactions:
 
     def sent_before(self, limit: float) -> list[Pending]:
         """Return the queries under way that were sent before a time, in their order."""
-        return list(takewhile(lambda pending: pending.sent_at < limit, self._pending.values()))
+        return list(takewhile(lambda pending: pending.sent_at < limit, self.pending.values()))
 
     def excuse_all(self, since: float) -> None:
         """Let all queries under way count as sent no earlier than `since`, and their timeouts for nothing.
 
         To be called when we could not listen for a while.
         """
-        for pending in self._pending.values():
+        for pending in self.pending.values():
             pending.sent_at = max(pending.sent_at, since)
             pending.is_excused = True
 
@@ -185,7 +179,7 @@ class Transactions:
 
     def take_expired(self, now: float, timeout: float) -> Pending | None:
         """Return one query that has been waiting for `timeout` seconds, no longer under way."""
-        for pending in self._pending.values():
+        for pending in self.pending.values():
             if now >= pending.sent_at + timeout:
                 self.remove(pending)
                 return pending

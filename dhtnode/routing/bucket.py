@@ -43,7 +43,18 @@ class Bucket:
     refreshed; -inf until then.
     """
 
-    __slots__ = ("bits", "changed_at", "compact", "compact_until", "low", "nodes", "replacements", "size")
+    __slots__ = (
+        "_closed_until",
+        "_is_compliant",
+        "bits",
+        "changed_at",
+        "compact",
+        "compact_until",
+        "low",
+        "nodes",
+        "replacements",
+        "size",
+    )
 
     def __init__(self, low: int, bits: int, size: int) -> None:
         self.low = low
@@ -54,6 +65,9 @@ class Bucket:
         self.changed_at = -inf
         self.compact = b""
         self.compact_until = -inf
+        # The cache is full of good nodes, and whether all nodes are compliant; until entries change.
+        self._closed_until = -inf
+        self._is_compliant = False
 
     @property
     def high(self) -> int:
@@ -83,12 +97,18 @@ class Bucket:
         It would not while the cache is full of good nodes.
         """
         # Those replacements are as fresh as makes a difference, and a crawl brings many newcomers.
+        if now < self._closed_until:
+            return False
         if len(self.replacements) < self.size:
             return True
-        return any(entry.good_until <= now for entry in self.replacements)
+        self._closed_until = min(entry.good_until for entry in self.replacements)
+        self._is_compliant = all(entry.compliant for entry in self.entries())
+        return now >= self._closed_until
 
     def accepts_compliant(self, now: float, reserved: int) -> bool:
         """Return whether a compliant newcomer would displace a node that is not compliant."""
+        if self._is_compliant and now < self._closed_until:
+            return False
         if not all(entry.compliant for entry in self.replacements):
             return True
         return self.displaceable(now, reserved) is not None
@@ -141,6 +161,7 @@ class Bucket:
         """Put a node into the cache of replacements."""
         entry.replacement = True
         self.replacements.append(entry)
+        self._closed_until = -inf
 
     def remove(self, entry: Entry) -> None:
         """Remove an entry; the best replacement, if any, gets the slot of a removed node.
@@ -148,6 +169,7 @@ class Bucket:
         Compliant replacements come first, then those that answered last.
         """
         # Not those seen last: a forged query must not win a slot.
+        self._closed_until = -inf
         if entry.replacement:
             self.replacements.remove(entry)
             return
@@ -232,6 +254,10 @@ class Bucket:
         )
         require(len({entry.network for entry in entries}) == len(entries), "one node per network")
         require(len({entry.contact.node_id for entry in entries}) == len(entries), "no id is there twice")
+        require(
+            self._closed_until <= min((entry.good_until for entry in self.replacements), default=-inf),
+            "a bucket is closed while its replacements are good",
+        )
         if self.compact_until > -inf:
             require(len(nodes) == self.size, "compact bytes are those of a full bucket")
             require(self.compact == b"".join(entry.compact for entry in nodes), "compact bytes are current")

@@ -486,3 +486,23 @@ async def test_renewed_id_is_in_the_next_query(autojump_clock: MockClock) -> Non
         await wait_all_tasks_blocked()
         assert [query.node_id for query, _ in bench.socket.sent] == [OWN, as_id(99)]
         assert [outcome.address for outcome in bench.outcomes] == [ALICE.address]
+
+
+async def test_query_from_a_callback_that_the_kernel_refuses_ends_at_once(autojump_clock: MockClock) -> None:
+    """It leaves with the batch, too late for `send_query` to say so; no node is blamed for it."""
+    async with open_bench() as bench:
+
+        def ask_again(_result: object, _now: float) -> None:
+            bench.socket.is_full = True
+            pendings.append(bench.rpc.send_query(Ping(), BOB.address, bench.on_done))
+
+        pendings: list[Pending | None] = []
+        first = bench.rpc.send_query(Ping(), ALICE.address, ask_again)
+        bench.answer(first.transaction_id)
+        await wait_all_tasks_blocked()
+
+        assert pendings[0] is not None
+        assert [type(outcome) for outcome in bench.outcomes] == [QueryNotSent]
+        assert bench.outcomes[0].address == BOB.address
+        assert bench.count("not sent: send failed", "dropped: send failed", "queries sent") == [1, 1, 1, 0]
+        assert bench.rpc.pending == 0

@@ -32,9 +32,9 @@ def test_few_packets_of_a_node_may_be_the_answer_to_one_query() -> None:
 def test_source_is_awaited_while_queries_to_it_are_under_way() -> None:
     transactions = Transactions(Random(1).randbytes)
     first, second = sent(transactions, source(3)), sent(transactions, source(3))
-    assert (source(3).awaited, len(transactions)) == (2, 2)
+    assert (source(3).awaited, len(transactions.pending)) == (2, 2)
     assert [transactions.remove(one) for one in (first, first, second)] == [True, False, True]
-    assert (source(3).awaited, len(transactions)) == (0, 0)
+    assert (source(3).awaited, len(transactions.pending)) == (0, 0)
 
 
 def test_all_are_excused_from_the_time_when_we_could_listen_again() -> None:
