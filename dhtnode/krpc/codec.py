@@ -186,23 +186,25 @@ def _read_response(fields: Fields, transaction_id: bytes, family: Family) -> Res
     node_id = results.get(b"id")
     if not isinstance(node_id, bytes) or len(node_id) != ID_BYTES:
         raise MalformedMessage("bad id", failed=transaction_id)
-    # A fast path: the answer to a ping, an announce, or a find_node.
-    if len(results) == 1 or (len(results) == 2 and b"nodes" in results):
-        nodes = _read_contacts(results.get(b"nodes"), _CONTACT_BYTES)
-        external, version = _read_external_address(fields), _read_version(fields)
-        return Response(transaction_id, NodeId(node_id), nodes, external_address=external, version=version)
+    node_id, nodes, token = NodeId(node_id), results.get(b"nodes"), results.get(b"token")
+    contacts = None if nodes is None else _read_contacts(nodes, _CONTACT_BYTES)
+    external, version = _read_external_address(fields), _read_version(fields)
+    # A fast path for most answers, which have nothing else.
+    if len(results) == 1 + (nodes is not None) + (token is not None):
+        token = read_token(token)
+        return Response(transaction_id, node_id, contacts, None, None, token, None, None, external, version)
     response = Response(
         transaction_id,
-        NodeId(node_id),
-        _read_contacts(results.get(b"nodes"), _CONTACT_BYTES),
+        node_id,
+        contacts,
         _read_contacts(results.get(b"nodes6"), _CONTACT6_BYTES),
         _read_values(results.get(b"values"), family),
-        read_token(results.get(b"token")),
+        read_token(token),
         # mldht and old versions of libtorrent write BFse.
         _read_filter(results.get(b"BFsd", results.get(b"BFse"))),
         _read_filter(results.get(b"BFpe")),
-        _read_external_address(fields),
-        _read_version(fields),
+        external,
+        version,
     )
     if not _ITEM_KEYS.isdisjoint(results):
         response = _with_item(response, results)

@@ -496,7 +496,7 @@ async def test_query_from_a_callback_that_the_kernel_refuses_ends_at_once(autoju
             bench.socket.is_full = True
             pendings.append(bench.rpc.send_query(Ping(), BOB.address, bench.on_done))
 
-        pendings: list[Pending | None] = []
+        pendings: list[object] = []
         first = bench.rpc.send_query(Ping(), ALICE.address, ask_again)
         bench.answer(first.transaction_id)
         await wait_all_tasks_blocked()
