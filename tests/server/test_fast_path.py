@@ -61,7 +61,7 @@ class Side:
             Random(3), lifetime=2700.0, max_swarms=3, max_peers_per_swarm=200, max_peers=220
         )
         self.tokens = TokenIssuer(Random(1).randbytes, 300.0, 0.0)
-        shared = new_context(options, Random(2), Random(3).randbytes, 0.0)
+        shared = new_context(options or NodeSettings(), Random(2), Random(3).randbytes, 0.0)
         self.endpoint = SocketNode(self.wire, OWN, replace(shared, peers=self.peers, tokens=self.tokens))
         if not quick:
             self.endpoint._inbound._fast_path = None
