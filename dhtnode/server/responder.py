@@ -8,11 +8,12 @@ node which has none, but for the `seq` of a mutable item.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dhtnode.addresses import Address, Family, Scope, pack_host
 from dhtnode.ids import InfoHash, NodeId, distance
 from dhtnode.items import MutableItem
-from dhtnode.krpc.codec import encode
+from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.messages import (
     CAS_MISMATCH,
     INVALID_SIGNATURE,
@@ -134,7 +135,9 @@ class Responder:
         return self._with_values(_fit(response, budget), method, now, budget)
 
     def _with_values(self, response: Response, method: GetPeers, now: float, budget: int) -> Response:
-        left = budget - len(encode(response)) - len(b"6:valuesle")
+        if method.info_hash not in self._peers.swarms:
+            return response
+        left = budget - size_of(response) - len(b"6:valuesle")
         values = self._peers.sample(
             method.info_hash, self._family, left // VALUE_BYTES[self._family], now, noseed=method.noseed
         )
@@ -191,7 +194,7 @@ class Responder:
             if method.seq is not None and item.seq <= method.seq:
                 return response
             full = full._replace(seq=item.seq, public_key=item.public_key, signature=item.signature)
-        return full if len(encode(full)) <= budget else response
+        return full if size_of(full) <= budget else response
 
     def _put(self, method: Put, query: Query, source: Address, now: float) -> Response | Error:
         target = InfoHash(method.item.target())
@@ -228,7 +231,7 @@ class Responder:
 
 def _fit(response: Response, budget: int) -> Response:
     """Leave out as many contacts as it takes, those of IPv6 first because they are longer."""
-    excess = len(encode(response)) - budget
+    excess = size_of(response) - budget
     if excess > 0 and response.nodes6:
         nodes6 = _without(response.nodes6, excess, Family.IPV6)
         excess -= len(response.nodes6) - len(nodes6)
@@ -242,3 +245,42 @@ def _without(compact: bytes, excess: int, family: Family) -> bytes:
     """Return compact contacts shorter by `excess` bytes or a little more, or empty."""
     size = family.contact_bytes
     return compact[: max(0, (len(compact) - excess) // size * size)]
+
+
+def size_of(response: Response) -> int:
+    """Return how many bytes a response has on the wire, without writing it."""
+    size = len(b"d1:rd2:ide1:t1:y1:re") + _string(response.node_id) + _string(response.transaction_id)
+    fields: tuple[Any, ...] = response
+    size += sum([key + _string(fields[place]) for key, place in _STRINGS if fields[place] is not None])
+    size += sum([key + len(b"i%de" % fields[place]) for key, place in _NUMBERS if fields[place] is not None])
+    if response.external_address is not None:
+        size += len(b"2:ip") + _string(pack_address(response.external_address))
+    if response.value is not None:
+        size += len(b"1:v") + len(response.value)
+    if response.values is not None:
+        size += len(b"6:valuesle") + sum(map(_string, response.values))
+    return size
+
+
+def _string(text: bytes) -> int:
+    return len(b"%d:" % len(text)) + len(text)
+
+
+# The bytes of each key, and the place of its value in a response.
+_STRINGS, _NUMBERS = (
+    [(len(name) + len(b"n:"), Response._fields.index(field)) for name, field in names.items()]
+    for names in (
+        {
+            "BFpe": "peers_filter",
+            "BFsd": "seeds_filter",
+            "k": "public_key",
+            "nodes": "nodes",
+            "nodes6": "nodes6",
+            "samples": "samples",
+            "sig": "signature",
+            "token": "token",
+            "v": "version",
+        },
+        {"interval": "interval", "num": "num", "seq": "seq"},
+    )
+)

@@ -30,10 +30,10 @@ from dhtnode.krpc.scrape_filter import ScrapeFilter
 from dhtnode.routing.table import RoutingTable
 from dhtnode.server.item_store import ItemStore
 from dhtnode.server.peer_store import PeerStore
-from dhtnode.server.responder import Responder
+from dhtnode.server.responder import Responder, size_of
 from dhtnode.server.tokens import TokenIssuer
 from dhtnode.settings import NodeSettings
-from tests.strategies import wants
+from tests.strategies import responses, wants
 
 IPV4, IPV6 = Family
 OWN = as_id(1 << 159)
@@ -557,3 +557,8 @@ def test_sample_fits_into_a_reply() -> None:
     assert len(encode(full)) <= 1024
     assert len(encode(cut)) <= 600
     assert len(cut.nodes) == 8 * 26
+
+
+@given(responses())
+def test_size_of_a_response_is_that_of_its_bytes(response: Response) -> None:
+    assert size_of(response) == len(encode(response))
