@@ -139,7 +139,7 @@ class Frontier:
         return added, numbers
 
     def _count_referrers(self, numbers: Numbers, marks: Bytes) -> None:
-        order = np.argsort(numbers, kind="stable")
+        order = np.argsort(numbers)
         ordered = numbers[order]
         starts = group_starts(ordered)
         times = np.diff(starts, append=len(ordered))

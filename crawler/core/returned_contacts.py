@@ -121,11 +121,14 @@ class ReturnedContacts:
             visit.returned += pieces[-1]
         visits, _, _, halves = zip(*answers, strict=True)
         contacts = np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, self._size)
-        sources = np.repeat(np.arange(len(pieces)), [len(piece) // self._size for piece in pieces])
+        lengths = np.array([len(piece) for piece in pieces]) // self._size
+        sources = np.repeat(np.arange(len(pieces)), lengths)
         is_allowed = self._are_allowed(contacts)
-        allowed = np.bincount(sources[is_allowed], minlength=len(pieces))[1::2].tolist()
-        for visit, piece, count in zip(visits, pieces[1::2], allowed, strict=True):
-            visit.check_count(len(piece) // self._size, count)
+        allowed = np.bincount(sources[is_allowed], minlength=len(pieces))
+        for source in np.flatnonzero(allowed < lengths).tolist():
+            # Those returned before were counted before.
+            if source & 1:
+                visits[source >> 1].check_count(int(lengths[source]), int(allowed[source]))
         inside = np.flatnonzero(is_allowed)
         inside = inside[self._are_inside(contacts[inside])]
         self.share.all += int(np.count_nonzero(sources[inside] & 1))
@@ -135,14 +138,17 @@ class ReturnedContacts:
         self, visits: Sequence[OpenVisit], contacts: Bytes, sources: Numbers, halves: Bytes
     ) -> Referrals:
         keys, owners = self._frontier.table.keys(contacts), sources >> 1
-        # Over IPv4 this is exact, since an endpoint has 48 bits and a batch of answers fewer than 2**16.
-        _, first = np.unique(keys << np.uint64(16) | owners.astype(np.uint64), return_index=True)
-        first = np.sort(first)
-        first = first[sources[first] & 1 > 0]
+        # Over IPv4 this is exact, since an endpoint has 48 bits and there are fewer than 2**16 sources.
+        places = keys << np.uint64(16) | sources.astype(np.uint64)
+        order = np.argsort(places)
+        nodes = places[order] >> np.uint64(1)  # and endpoints: what was returned before comes first
+        is_counted = sources[order] & 1 > 0
+        is_counted[1:] &= nodes[1:] != nodes[:-1]
+        first = np.sort(order[is_counted])
         owners = owners[first]
         new, numbers = self._frontier.add_returned(contacts[first], keys[first], owners, halves, len(visits))
-        for visit, count in zip(visits, new.tolist(), strict=True):
-            visit.new_contacts += count
+        for owner in np.flatnonzero(new).tolist():
+            visits[owner].new_contacts += int(new[owner])
         self.share.new += int(new.sum())
         counted = (numbers >= 0) & (halves[owners] != NO_HALF)
         ids = b"".join([visit.contact[:4] for visit in visits])
@@ -174,7 +180,7 @@ class ReturnedContacts:
     def _are_allowed(self, contacts: Bytes) -> NDArray[np.bool_]:
         """Return which contacts the client may talk to."""
         kinds = self._kinds[contacts[:, ID_BYTES]]
-        is_allowed: NDArray[np.bool_] = (kinds == _ALLOWED) & (contacts[:, -2:] != 0).any(axis=1)
+        is_allowed: NDArray[np.bool_] = (kinds == _ALLOWED) & (contacts[:, -2] | contacts[:, -1] > 0)
         for position in np.flatnonzero(kinds == _MIXED).tolist():
             is_allowed[position] = bool(self._compact.read(contacts[position].tobytes()))
         return is_allowed

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Self
 
-from crawler.db.records.records import OUTCOME_CODES, Visit, epoch_ms
+from crawler.db.records.records import OUTCOME_CODES, Visit
 from dhtnode import Address, QueryError, QueryRefused
 from dhtnode.ids import ID_BYTES, IMPOSSIBLY_CLOSE, flip_last_bit
 from dhtnode.krpc import OVERSIZED, PackedContact, PackedEndpoint
@@ -108,7 +108,7 @@ class OpenVisit:
 
     def row(
         self,
-        seconds: float,
+        taken_at: int,
         outcome: Outcome,
         code: int | None = None,
         *,
@@ -116,13 +116,13 @@ class OpenVisit:
         referrers: int = 0,
         is_verification: bool = False,
     ) -> Visit:
-        """Return what is written down of this visit, which ended so many seconds after the epoch."""
+        """Return what is written down of this visit, which ended so many milliseconds after the epoch."""
         host, port = self.address
         return Visit(
             self.node_id,
             host if ":" in host else int.from_bytes(self.contact[ID_BYTES:-2], "big"),
             port,
-            epoch_ms(seconds),
+            taken_at,
             OUTCOME_CODES[outcome],
             code,
             None if self.rtt is None else round(1e6 * self.rtt),

@@ -17,7 +17,7 @@ from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark, failure_of
 from crawler.crawl.in_degrees import InDegrees
 from crawler.crawl.network_sizes import Tally
-from crawler.db.records.records import CrawlBatch, Journal, Visit
+from crawler.db.records.records import CrawlBatch, Journal, Visit, epoch_ms
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, QueryError, Scope
 from dhtnode.bep42 import is_compliant
@@ -199,14 +199,14 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         ended, self._ended = self._ended, []
         numbers, states = [visit.number for visit, *_ in ended], [state for *_, state, _ in ended]
         all_referrers = self.frontier.finish(numbers, states)
-        seconds = self._wall_clock()
+        taken_at = epoch_ms(self._wall_clock())
         for (visit, outcome, _, code), referrers in zip(ended, all_referrers, strict=True):
             self.outcomes[outcome] += 1
             if self._unexpected and self._unexpected.pop(visit.address, 0) >= FLOOD_DATAGRAMS:
                 visit.mark(VisitMark.FLOOD)
             is_unproven = self._is_exempt or visit.rtt is None
             conforms = None if is_unproven else is_compliant(visit.node_id, visit.address.host)
-            self._visits.append(visit.row(seconds, outcome, code, conforms=conforms, referrers=referrers))
+            self._visits.append(visit.row(taken_at, outcome, code, conforms=conforms, referrers=referrers))
 
     def flush(self, now: float) -> None:
         """Put the visits made, once they are many or old, with the journal of the frontier."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from crawler.core.pace import Pace
 from crawler.core.query_loop import ClientFacts, Crawl
 from crawler.core.visit import OpenVisit, failure_of
-from crawler.db.records.records import Answered, Visit
+from crawler.db.records.records import Answered, Visit, epoch_ms
 from dhtnode import QueryError
 from dhtnode.ids import flip_last_bit
 from dhtnode.krpc import CompactContacts, FindNode, Response
@@ -101,4 +101,4 @@ class SecondVisits(Crawl[Answered]):
     def _end(self, visit: OpenVisit, outcome: Outcome, code: int | None = None) -> None:
         self.answered += outcome is Outcome.ANSWERED
         self.unresponsive += outcome is Outcome.TIMEOUT
-        self._put(visit.row(self._wall_clock(), outcome, code, is_verification=True))
+        self._put(visit.row(epoch_ms(self._wall_clock()), outcome, code, is_verification=True))
