@@ -195,23 +195,17 @@ async def opened(namespaces: Namespaces, bind: str, network: str) -> AsyncIterat
 
 
 @pytest.mark.parametrize(("bind", "network"), BINDINGS)
-async def test_node_outlives_an_interface_that_goes_down(
-    clock: MockClock, namespaces: Namespaces, bind: str, network: str
+@pytest.mark.parametrize("change", ["set wire down", "delete wire"])
+async def test_node_outlives_an_interface_that_goes(
+    clock: MockClock, namespaces: Namespaces, bind: str, network: str, change: str
 ) -> None:
     async with opened(namespaces, bind, network) as pair:
-        namespaces.ip("here", "link set wire down")
+        namespaces.ip("here", f"link {change}")
         await pair.miss(*NO_ROUTE)
-        namespaces.configure("here")
-
-
-@pytest.mark.parametrize(("bind", "network"), BINDINGS)
-async def test_node_outlives_an_interface_that_is_deleted(
-    clock: MockClock, namespaces: Namespaces, bind: str, network: str
-) -> None:
-    async with opened(namespaces, bind, network) as pair:
-        namespaces.ip("here", "link delete wire")
-        await pair.miss(*NO_ROUTE)
-        namespaces.lay_wire()
+        if "delete" in change:
+            namespaces.lay_wire()
+        else:
+            namespaces.configure("here")
 
 
 @pytest.mark.parametrize(("bind", "network"), BINDINGS)

@@ -12,13 +12,12 @@ from tests.network.scenes import closest_ids, find_ids, host_of, known_hosts, li
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_node_that_joined_knows_every_part_of_the_network(autojump_clock, new_network, seed):
+async def test_node_that_joined_knows_every_part_of_the_network(autojump_clock, new_network):
     """Its table has full buckets for the other half and the other quarter, not only its neighbours.
 
     Or liars could fence it in: with an empty bucket, whoever names himself is the closest it knows.
     """
-    network = new_network(seed)
+    network = new_network(1)
 
     async with network.open_nodes(40) as nodes:
         await sleep_minutes(1)
@@ -31,14 +30,13 @@ async def test_node_that_joined_knows_every_part_of_the_network(autojump_clock, 
                 assert shared.count(1) >= 4
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_network_survives_the_loss_of_half_of_its_nodes(autojump_clock, new_network, seed):
+async def test_network_survives_the_loss_of_half_of_its_nodes(autojump_clock, new_network):
     """Over an hour 12 of 24 nodes die without a word and are replaced.
 
     A dead node is questionable after 15 minutes and bad two pings later, so at any time the dead of
     16 minutes, 3 of 24, may still be in tables: at least 85 % of the contacts are alive.
     """
-    network, random = new_network(seed), Random(seed)
+    network, random = new_network(1), Random(1)
 
     async with trio.open_nursery() as nursery:
         alive = []
@@ -68,14 +66,13 @@ async def test_network_survives_the_loss_of_half_of_its_nodes(autojump_clock, ne
     assert sum(known) / len(known) > 0.85
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_dead_nodes_leave_the_tables(autojump_clock, new_network, seed):
+async def test_dead_nodes_leave_the_tables(autojump_clock, new_network):
     """Nobody hands out a node that has been dead for 25 minutes.
 
     It is good for 15 and bad two pings later, a minute at most; but a node that waited for its place
     may be as dead, and takes as long to be found out.
     """
-    network = new_network(seed)
+    network = new_network(1)
 
     async with network.open_nodes(24) as nodes:
         dead = {host_of(node) for node in nodes[12:]}
@@ -86,10 +83,9 @@ async def test_dead_nodes_leave_the_tables(autojump_clock, new_network, seed):
         assert [known_hosts(node) & dead for node in nodes[:12]] == [set()] * 12
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_address_that_changes_its_id_is_evicted(autojump_clock, new_network, seed):
+async def test_address_that_changes_its_id_is_evicted(autojump_clock, new_network):
     """Nobody hands out the old id once the old contact would have turned questionable."""
-    network, random = new_network(seed), Random(seed)
+    network, random = new_network(1), Random(1)
 
     async with network.open_nodes(20) as nodes:
         async with network.open_node(30, through=nodes[0].addresses, node_id=random_id(random)) as old:
@@ -106,10 +102,9 @@ def ids_known(node):
     return {contact.node_id for contact in node.contacts()}
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_network_that_falls_apart_grows_together_again(autojump_clock, new_network, seed):
+async def test_network_that_falls_apart_grows_together_again(autojump_clock, new_network):
     """All hosts lose their network at once for an hour; ten minutes later lookups are as good as ever."""
-    network, random = new_network(seed), Random(seed)
+    network, random = new_network(1), Random(1)
 
     async with network.open_nodes(14) as nodes:
         for node in nodes:

@@ -31,10 +31,9 @@ async def open_both(network):
             yield dual, only4, only6
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_node_with_both_families_joins_both(autojump_clock, new_network, seed):
+async def test_node_with_both_families_joins_both(autojump_clock, new_network):
     """Each family has a table of its own, with contacts of that family only."""
-    network = new_network(seed)
+    network = new_network(1)
 
     async with (
         open_both(network) as (dual, _, _),
@@ -49,9 +48,8 @@ async def test_node_with_both_families_joins_both(autojump_clock, new_network, s
     assert sorted(families) == [V4] * endpoints[0].nodes + [V6] * endpoints[1].nodes
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_want_decides_which_contacts_are_listed(autojump_clock, new_network, seed):
-    network, target = new_network(seed), random_id(Random(seed))
+async def test_want_decides_which_contacts_are_listed(autojump_clock, new_network):
+    network, target = new_network(1), random_id(Random(1))
 
     async with open_both(network) as (dual, only4, only6):
         server4, server6 = dual[3].addresses
@@ -68,9 +66,8 @@ async def test_want_decides_which_contacts_are_listed(autojump_clock, new_networ
                     }
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_announce_and_get_peers_use_both_families(autojump_clock, new_network, seed):
-    network, info_hash = new_network(seed), random_id(Random(seed))
+async def test_announce_and_get_peers_use_both_families(autojump_clock, new_network):
+    network, info_hash = new_network(1), random_id(Random(1))
 
     async with open_both(network) as (dual, only4, only6):
         announcement = await dual[3].announce(info_hash, 7000)
@@ -93,10 +90,9 @@ async def test_family_without_a_socket_cannot_be_asked(autojump_clock, new_netwo
             await nodes[1].query(Ping(), Address(network.host(0, V6), 6881))
 
 
-@pytest.mark.parametrize("seed", [1])
 @pytest.mark.parametrize(("dead", "alive"), [(V4, V6), (V6, V4)])
-async def test_dead_family_does_not_delay_the_other(autojump_clock, new_network, seed, dead, alive):
-    network, info_hash = new_network(seed), random_id(Random(seed))
+async def test_dead_family_does_not_delay_the_other(autojump_clock, new_network, dead, alive):
+    network, info_hash = new_network(1), random_id(Random(1))
 
     async with network.open_nodes(20, families=[alive]) as nodes:
         await nodes[3].announce(info_hash, 7000)
@@ -113,10 +109,9 @@ async def test_dead_family_does_not_delay_the_other(autojump_clock, new_network,
             assert {contact.address.family for contact in node.contacts()} == {alive}
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_family_that_dies_later_does_not_harm_the_other(autojump_clock, new_network, seed):
+async def test_family_that_dies_later_does_not_harm_the_other(autojump_clock, new_network):
     """Half an hour after IPv4 was lost, IPv6 goes on as before, and announces still count."""
-    network, info_hash = new_network(seed), random_id(Random(seed))
+    network, info_hash = new_network(1), random_id(Random(1))
 
     async with network.open_nodes(9, families=BOTH) as dual:
         for node in dual:

@@ -65,10 +65,9 @@ def tables(node):
     return {address: endpoint.table.contacts() for address, endpoint in node._sockets.by_address.items()}
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_each_address_is_a_node_of_its_own(autojump_clock, new_network, seed):
+async def test_each_address_is_a_node_of_its_own(autojump_clock, new_network):
     """It has an id that goes with it, far from the others, joins by itself, and is known to others."""
-    network = new_network(seed)
+    network = new_network(1)
 
     async with open_many(network, (V4, V6)) as (nodes, node):
         await sleep_minutes(20)
@@ -87,9 +86,8 @@ async def test_each_address_is_a_node_of_its_own(autojump_clock, new_network, se
         assert [endpoint.address for endpoint in node.statistics().sockets] == list(node.addresses)
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_addresses_of_one_node_have_nothing_to_do_with_each_other(autojump_clock, new_network, seed):
-    network = new_network(seed, Listening)
+async def test_addresses_of_one_node_have_nothing_to_do_with_each_other(autojump_clock, new_network):
+    network = new_network(1, Listening)
 
     async with open_many(network) as (nodes, node):
         await sleep_minutes(40)
@@ -107,19 +105,17 @@ async def test_addresses_of_one_node_have_nothing_to_do_with_each_other(autojump
         assert not {pair for pair in network.pairs if set(pair) <= ours}
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_own_address_cannot_be_asked(autojump_clock, new_network, seed):
-    network = new_network(seed)
+async def test_own_address_cannot_be_asked(autojump_clock, new_network):
+    network = new_network(1)
     async with open_many(network) as (_, node):
         for address in node.addresses:
             assert node.send_query(Ping(), address, print) is None
         assert sum(each.counts["not sent: address not allowed"] for each in node.statistics().sockets) == 3
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_lookups_take_turns_and_each_has_one_address(autojump_clock, new_network, seed):
+async def test_lookups_take_turns_and_each_has_one_address(autojump_clock, new_network):
     """Nobody is asked for one target by several of our sockets (BEP 45)."""
-    network, random = new_network(seed, Listening), Random(seed)
+    network, random = new_network(1, Listening), Random(1)
     used = []
 
     async with open_many(network) as (_, node):
@@ -133,9 +129,8 @@ async def test_lookups_take_turns_and_each_has_one_address(autojump_clock, new_n
     assert used[3:] == used[:3]
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_address_whose_link_is_down_costs_no_lookup(autojump_clock, new_network, seed):
-    network, random = new_network(seed, Listening), Random(seed)
+async def test_address_whose_link_is_down_costs_no_lookup(autojump_clock, new_network):
+    network, random = new_network(1, Listening), Random(1)
     down = network.host(OURS[1])
 
     async with open_many(network) as (_, node):
@@ -152,9 +147,8 @@ async def test_address_whose_link_is_down_costs_no_lookup(autojump_clock, new_ne
         assert {len(contacts) >= 8 for contacts in tables(node).values()} == {True}
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_address_that_no_node_knows_is_led_in_by_another(autojump_clock, new_network, seed):
-    network = new_network(seed)
+async def test_address_that_no_node_knows_is_led_in_by_another(autojump_clock, new_network):
+    network = new_network(1)
     async with (
         network.open_node(OURS[0], also=OURS[1:]) as node,
         network.open_nodes(12, through=[Address(network.host(OURS[0]), 6881)]),
@@ -163,9 +157,8 @@ async def test_address_that_no_node_knows_is_led_in_by_another(autojump_clock, n
         assert {len(contacts) >= 8 for contacts in tables(node).values()} == {True}
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_announce_names_one_address_or_each(autojump_clock, new_network, seed):
-    network, random = new_network(seed), Random(seed)
+async def test_announce_names_one_address_or_each(autojump_clock, new_network):
+    network, random = new_network(1), Random(1)
     one, each = random_id(random), random_id(random)
 
     async with open_many(network) as (nodes, node):
@@ -182,9 +175,8 @@ async def test_announce_names_one_address_or_each(autojump_clock, new_network, s
         assert told.not_taken == 0
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_stores_and_tokens_are_shared(autojump_clock, new_network, seed):
-    network, swarm = new_network(seed), random_id(Random(seed))
+async def test_stores_and_tokens_are_shared(autojump_clock, new_network):
+    network, swarm = new_network(1), random_id(Random(1))
     item = ImmutableItem(b"6:shared")
 
     async with open_many(network) as (nodes, node):
@@ -200,9 +192,8 @@ async def test_stores_and_tokens_are_shared(autojump_clock, new_network, seed):
         assert (await node.get_item(item.target())).item == item
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_limits_count_what_reaches_all_addresses(autojump_clock, new_network, seed):
-    network = new_network(seed)
+async def test_limits_count_what_reaches_all_addresses(autojump_clock, new_network):
+    network = new_network(1)
     settings = NodeSettings(host_rate=0.01, host_burst=12.0)
     stranger = network.socket(network.host(90))
 
@@ -219,9 +210,8 @@ async def test_limits_count_what_reaches_all_addresses(autojump_clock, new_netwo
     assert all(refused)
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_host_is_asked_from_one_address_always(autojump_clock, new_network, seed):
-    network, swarm = new_network(seed, Listening), random_id(Random(seed))
+async def test_host_is_asked_from_one_address_always(autojump_clock, new_network):
+    network, swarm = new_network(1, Listening), random_id(Random(1))
 
     async with open_many(network) as (nodes, node):
         await sleep_minutes(1)
@@ -236,11 +226,8 @@ async def test_host_is_asked_from_one_address_always(autojump_clock, new_network
         assert not any(each.pending for each in node.statistics().sockets)
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_contacts_of_the_other_family_come_from_an_endpoint_of_that_family(
-    autojump_clock, new_network, seed
-):
-    network = new_network(seed)
+async def test_contacts_of_the_other_family_come_from_an_endpoint_of_that_family(autojump_clock, new_network):
+    network = new_network(1)
 
     async with open_many(network, (V4, V6)) as (nodes, node):
         await sleep_minutes(20)
@@ -255,9 +242,8 @@ async def test_contacts_of_the_other_family_come_from_an_endpoint_of_that_family
             assert listed <= set(tables(node)[near])
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_restart_keeps_each_id(autojump_clock, new_network, seed, tmp_path):
-    network, path = new_network(seed), tmp_path / "node.json"
+async def test_restart_keeps_each_id(autojump_clock, new_network, tmp_path):
+    network, path = new_network(1), tmp_path / "node.json"
 
     async def run(numbers):
         sockets = [network.socket(network.host(number, family)) for number in numbers for family in (V4, V6)]
@@ -273,10 +259,9 @@ async def test_restart_keeps_each_id(autojump_clock, new_network, seed, tmp_path
     }
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_given_id_is_kept_and_spread(autojump_clock, new_network, seed):
+async def test_given_id_is_kept_and_spread(autojump_clock, new_network):
     """One for all addresses would look like one node that keeps moving."""
-    network = new_network(seed)
+    network = new_network(1)
     async with open_many(network, node_id=b"i" * 20) as (nodes, node):
         first, *others = node.node_ids.values()
         assert first == node.node_id == b"i" * 20
@@ -284,9 +269,8 @@ async def test_given_id_is_kept_and_spread(autojump_clock, new_network, seed):
         assert (await nodes[0].ping(node.addresses[2])).node_id == others[1]
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_closed_node_leaves_all_its_addresses(autojump_clock, new_network, seed):
-    network = new_network(seed)
+async def test_closed_node_leaves_all_its_addresses(autojump_clock, new_network):
+    network = new_network(1)
     async with network.open_nodes(2) as nodes:
         async with network.open_node(OURS[0], also=OURS[1:], through=nodes[0].addresses) as node:
             await node.wait_joined()

@@ -22,19 +22,17 @@ from tests.network.scenes import (
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_find_node_returns_exactly_the_closest_nodes(autojump_clock, new_network, seed):
-    network, random = new_network(seed), Random(seed)
+async def test_find_node_returns_exactly_the_closest_nodes(autojump_clock, new_network):
+    network, random = new_network(1), Random(1)
     async with network.open_nodes(40) as nodes:
         for asker in nodes:
             target = random_id(random)
             assert await find_ids(asker, target) == closest_ids(nodes, target, asker)
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_peers_are_found_under_loss(autojump_clock, new_network, seed):
+async def test_peers_are_found_under_loss(autojump_clock, new_network):
     """With one datagram in five lost, more than a third of all queries fail, but hardly a lookup."""
-    network, random = new_network(seed, loss=0.2), Random(seed)
+    network, random = new_network(1, loss=0.2), Random(1)
     found = 0
 
     async with network.open_nodes(24) as nodes:
@@ -48,9 +46,8 @@ async def test_peers_are_found_under_loss(autojump_clock, new_network, seed):
     assert network.statistics().lost / network.statistics().sent == pytest.approx(0.2, abs=0.01)
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_duplicated_datagrams_do_no_harm(autojump_clock, new_network, seed):
-    network, random = new_network(seed, duplication=0.5), Random(seed)
+async def test_duplicated_datagrams_do_no_harm(autojump_clock, new_network):
+    network, random = new_network(1, duplication=0.5), Random(1)
 
     async with network.open_nodes(20) as nodes:
         for announcer in nodes:

@@ -26,9 +26,8 @@ def timeouts(node):
 
 
 @pytest.mark.parametrize("number", [0, 7])  # node 0 opened the network and has nobody to join through
-@pytest.mark.parametrize("seed", [1])
-async def test_node_is_back_within_seconds_after_hours(autojump_clock, new_network, seed, number):
-    network, random = new_network(seed), Random(seed)
+async def test_node_is_back_within_seconds_after_hours(autojump_clock, new_network, number):
+    network, random = new_network(1), Random(1)
 
     async with network.open_nodes(14) as nodes:
         node = nodes[number]
@@ -51,9 +50,8 @@ async def test_node_is_back_within_seconds_after_hours(autojump_clock, new_netwo
         assert node.node_id in await find_ids(nodes[3], node.node_id)
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_node_that_started_without_a_network_joins_when_it_is_there(autojump_clock, new_network, seed):
-    network = new_network(seed)
+async def test_node_that_started_without_a_network_joins_when_it_is_there(autojump_clock, new_network):
+    network = new_network(1)
 
     async with network.open_nodes(12) as nodes:
         network.cut(network.host(20))
@@ -69,9 +67,8 @@ async def test_node_that_started_without_a_network_joins_when_it_is_there(autoju
             assert asked < 1000
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_short_outage_counts_against_no_node(autojump_clock, new_network, seed):
-    network = new_network(seed)
+async def test_short_outage_counts_against_no_node(autojump_clock, new_network):
+    network = new_network(1)
 
     async with network.open_nodes(14) as nodes:
         node = nodes[7]
@@ -89,9 +86,8 @@ async def test_short_outage_counts_against_no_node(autojump_clock, new_network, 
         await trio.sleep(SOON)
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_dead_nodes_are_blamed_while_others_live(autojump_clock, new_network, seed):
-    network = new_network(seed)
+async def test_dead_nodes_are_blamed_while_others_live(autojump_clock, new_network):
+    network = new_network(1)
     async with network.open_nodes(16) as nodes:
         dead = {host_of(node) for node in nodes[6:]}
         for host in dead:
@@ -100,9 +96,8 @@ async def test_dead_nodes_are_blamed_while_others_live(autojump_clock, new_netwo
         assert [known_hosts(node) & dead for node in nodes[:6]] == [set()] * 6
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_saved_contacts_lead_back_without_any_host(autojump_clock, new_network, seed, tmp_path):
-    network, random = new_network(seed), Random(seed)
+async def test_saved_contacts_lead_back_without_any_host(autojump_clock, new_network, tmp_path):
+    network, random = new_network(1), Random(1)
     path = tmp_path / "state.json"
 
     async with network.open_nodes(12) as nodes:
@@ -118,11 +113,8 @@ async def test_saved_contacts_lead_back_without_any_host(autojump_clock, new_net
             assert not known_hosts(node) & {address.host for address in dead}
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_many_dead_saved_contacts_do_not_keep_us_from_the_hosts(
-    autojump_clock, new_network, seed, tmp_path
-):
-    network, random = new_network(seed), Random(seed)
+async def test_many_dead_saved_contacts_do_not_keep_us_from_the_hosts(autojump_clock, new_network, tmp_path):
+    network, random = new_network(1), Random(1)
     path = tmp_path / "state.json"
     async with network.open_nodes(12) as nodes:
         dead = [Address(network.host(number), 6881) for number in range(100, 500)]
@@ -132,10 +124,9 @@ async def test_many_dead_saved_contacts_do_not_keep_us_from_the_hosts(
             assert len(known_hosts(node)) >= 8
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_hosts_are_left_alone_when_saved_contacts_answer(autojump_clock, new_network, seed, tmp_path):
+async def test_hosts_are_left_alone_when_saved_contacts_answer(autojump_clock, new_network, tmp_path):
     """A restart is no reason to ask whoever lets newcomers in."""
-    network = new_network(seed, CountingNetwork)
+    network = new_network(1, CountingNetwork)
     path = tmp_path / "state.json"
 
     async with network.open_nodes(20) as nodes:

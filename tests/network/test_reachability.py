@@ -41,14 +41,13 @@ async def open_with_nats(network, stack, count):
     return [node for number, node in enumerate(nodes) if number % 3 != 2], nodes[2::3]
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_nodes_behind_nats_find_and_are_found(autojump_clock, new_network, seed):
+async def test_nodes_behind_nats_find_and_are_found(autojump_clock, new_network):
     """With a third of the nodes behind NATs, everybody finds whatever anybody announced.
 
     Lookups find the closest nodes that can be reached, and hardly miss one: a reply has room for 8
     contacts, some of them behind NATs.
     """
-    network, random = new_network(seed), Random(seed)
+    network, random = new_network(1), Random(1)
     hits, sought = 0, 0
 
     async with AsyncExitStack() as stack:
@@ -71,10 +70,9 @@ async def test_nodes_behind_nats_find_and_are_found(autojump_clock, new_network,
     assert hits > 0.95 * sought
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_no_node_returns_one_that_never_answered_it(autojump_clock, new_network, seed):
+async def test_no_node_returns_one_that_never_answered_it(autojump_clock, new_network):
     """Who only asks, or is only named by others, is in no table."""
-    network = new_network(seed, OverheardNetwork)
+    network = new_network(1, OverheardNetwork)
 
     async with AsyncExitStack() as stack:
         public, nated = await open_with_nats(network, stack, 30)
@@ -89,10 +87,9 @@ async def test_no_node_returns_one_that_never_answered_it(autojump_clock, new_ne
     assert sum(known) / len(known) < 1 / 3  # fewer than there are, although every one of them asks about
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_read_only_node_is_in_no_table_and_answers_nothing(autojump_clock, new_network, seed):
+async def test_read_only_node_is_in_no_table_and_answers_nothing(autojump_clock, new_network):
     """It asks like any other, but it is not there for others (BEP 43)."""
-    network, random = new_network(seed), Random(seed)
+    network, random = new_network(1), Random(1)
 
     async with network.open_nodes(20) as nodes:
         through = nodes[0].addresses

@@ -21,9 +21,8 @@ def bad_nodes(node):
     return sum(bucket.bad for endpoint in node.statistics().sockets for bucket in endpoint.table)
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_night_is_no_mass_failure(autojump_clock, new_network, seed):
-    network, random = new_network(seed), Random(seed)
+async def test_night_is_no_mass_failure(autojump_clock, new_network):
+    network, random = new_network(1), Random(1)
 
     async with network.open_nodes(20) as nodes:
         await trio.sleep(300)
@@ -48,9 +47,8 @@ async def test_night_is_no_mass_failure(autojump_clock, new_network, seed):
         assert await find_ids(nodes[7], target) == closest_ids(nodes, target, nodes[7])
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_contacts_are_checked_again_at_a_pace(autojump_clock, new_network, seed):
-    network = new_network(seed)
+async def test_contacts_are_checked_again_at_a_pace(autojump_clock, new_network):
+    network = new_network(1)
 
     async with network.open_nodes(40) as nodes:
         await trio.sleep(300)
@@ -68,9 +66,8 @@ async def test_contacts_are_checked_again_at_a_pace(autojump_clock, new_network,
         assert in_a_minute < 300
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_what_was_kept_for_others_is_over_in_the_morning(autojump_clock, new_network, seed):
-    network, info_hash = new_network(seed), random_id(Random(seed))
+async def test_what_was_kept_for_others_is_over_in_the_morning(autojump_clock, new_network):
+    network, info_hash = new_network(1), random_id(Random(1))
 
     async with network.open_nodes(12) as nodes:
         await nodes[3].announce(info_hash, 7000)
