@@ -20,7 +20,6 @@ from tests.commands import (
     Running,
     has_ipv6_loopback,
     run_command,
-    run_each,
     running_testnet,
     swarm_option,
 )
@@ -407,27 +406,14 @@ def test_network_stops_by_itself_after_its_timeout():
         assert process.wait().status == 0
 
 
-@pytest.fixture(scope="module")
-def refused(tmp_path_factory):
-    """Run all the wrong command lines, in a directory that must stay empty; return how each ended."""
-    place = tmp_path_factory.mktemp("empty")
-    lines = [line for line, _ in WRONG]
-    ended = run_each("dhtnode", lines, cwd=place)
-    assert list(place.iterdir()) == []
-    return ended
-
-
-@pytest.mark.parametrize(
-    ("number", "complaint"),
-    [(number, complaint) for number, (_, complaint) in enumerate(WRONG)],
-    ids=[" ".join(line)[:80] for line, _ in WRONG],
-)
-def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
-    ended = refused[number]
+@pytest.mark.parametrize(("line", "complaint"), WRONG, ids=[" ".join(line)[:80] for line, _ in WRONG])
+def test_wrong_command_line_is_one_line_and_status_2(tmp_path, line, complaint):
+    ended = run_command("dhtnode", *line, cwd=tmp_path)
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.error.startswith("dhtnode: ")
     assert complaint in ended.error
     assert len(ended.error) < 500
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_command_alone_prints_its_help():

@@ -8,7 +8,7 @@ import trio
 from dhtnode import NodeSettings, open_node
 from dhtnode.items import MutableItem
 from dhtnode.signatures import public_key_of
-from tests.commands import FakeNode, Running, run_command, run_each, running_testnet
+from tests.commands import FakeNode, Running, run_command, running_testnet
 
 pytestmark = pytest.mark.slow
 
@@ -166,28 +166,15 @@ def test_item_that_no_node_keeps_is_status_1(dhtnode):
     assert "nodes keeps " + "11" * 20 in ended.error
 
 
-@pytest.fixture(scope="module")
-def refused(tmp_path_factory):
-    """Run all the wrong command lines and return how they ended; none of them makes a key."""
-    place = tmp_path_factory.mktemp("place")
-    (place / "short").write_text("12" * 31)
-    (place / "binary").write_bytes(bytes(range(256)))
-    (place / "key").write_text("12" * 32 + "\n")
-    lines = [[*line, "--bootstrap", "127.0.0.1:1"] for line, _ in WRONG]
-    ended = run_each("dhtnode", lines, cwd=place)
-    assert {path.name for path in place.iterdir()} == {"short", "binary", "key"}
-    return ended
-
-
-@pytest.mark.parametrize(
-    ("number", "complaint"),
-    [(number, complaint) for number, (_, complaint) in enumerate(WRONG)],
-    ids=[" ".join(line)[:60] for line, _ in WRONG],
-)
-def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
-    ended = refused[number]
+@pytest.mark.parametrize(("line", "complaint"), WRONG, ids=[" ".join(line)[:60] for line, _ in WRONG])
+def test_wrong_command_line_is_one_line_and_makes_no_key(tmp_path, line, complaint):
+    (tmp_path / "short").write_text("12" * 31)
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    (tmp_path / "key").write_text("12" * 32 + "\n")
+    ended = run_command("dhtnode", *line, "--bootstrap", "127.0.0.1:1", cwd=tmp_path)
     assert (ended.status, ended.stdout) == (2, "")
     assert complaint in ended.error
+    assert {path.name for path in tmp_path.iterdir()} == {"short", "binary", "key"}
 
 
 def test_sample_prints_what_a_node_holds_peers_for():

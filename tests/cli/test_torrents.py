@@ -6,7 +6,7 @@ from hashlib import sha1
 import pytest
 
 from dhtnode.bencode import encode
-from tests.commands import FakeNode, Running, run_command, run_each, running_testnet, swarm_option
+from tests.commands import FakeNode, Running, run_command, running_testnet, swarm_option
 
 pytestmark = pytest.mark.slow
 
@@ -106,27 +106,15 @@ def test_private_torrent_is_refused_before_anything_is_sent(tmp_path, silent, pr
     assert [each.name for each in tmp_path.iterdir()] == ["a.torrent"]
 
 
-@pytest.fixture(scope="module")
-def refused(tmp_path_factory):
-    """Give all the wrong files to one command each, and return how they ended."""
-    place = tmp_path_factory.mktemp("place")
-    (place / "directory").mkdir()
-    (place / "text").write_text("hello")
-    (place / "empty.torrent").write_bytes(b"")
-    (place / "long.torrent").write_bytes(b"d1:a10000000:" + b"x" * 10_000_000)
-    (place / "deep.torrent").write_bytes(b"d1:a" * 1000)
-    (place / "twice.torrent").write_bytes(b"d1:a0:1:a0:e")
-    (place / "negative.torrent").write_bytes(b"d4:info-6:e")
-    lines = [["get-peers", name, "--bootstrap", "127.0.0.1:1"] for name, _ in WRONG]
-    return run_each("dhtnode", lines, cwd=place)
-
-
-@pytest.mark.parametrize(
-    ("number", "complaint"),
-    [(number, complaint) for number, (_, complaint) in enumerate(WRONG)],
-    ids=[name[-20:] for name, _ in WRONG],
-)
-def test_file_that_will_not_do_is_one_line_and_status_2(refused, number, complaint):
-    ended = refused[number]
+@pytest.mark.parametrize(("name", "complaint"), WRONG, ids=[name[-20:] for name, _ in WRONG])
+def test_file_that_will_not_do_is_one_line_and_status_2(tmp_path, name, complaint):
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "empty.torrent").write_bytes(b"")
+    (tmp_path / "long.torrent").write_bytes(b"d1:a10000000:" + b"x" * 10_000_000)
+    (tmp_path / "deep.torrent").write_bytes(b"d1:a" * 1000)
+    (tmp_path / "twice.torrent").write_bytes(b"d1:a0:1:a0:e")
+    (tmp_path / "negative.torrent").write_bytes(b"d4:info-6:e")
+    ended = run_command("dhtnode", "get-peers", name, "--bootstrap", "127.0.0.1:1", cwd=tmp_path)
     assert (ended.status, ended.stdout) == (2, "")
     assert complaint in ended.error

@@ -18,7 +18,6 @@ from tests.commands import (
     FakeNode,
     Running,
     run_command,
-    run_each,
     running_testnet,
     swarm_option,
 )
@@ -272,34 +271,17 @@ def test_runs_share_one_database(network, database):
     assert len(records(database, "SELECT * FROM visits")) == 2 * NODES
 
 
-@pytest.fixture(scope="module")
-def refused(tmp_path_factory):
-    """Run all the wrong command lines beside a few files; return how each ended."""
-    place = tmp_path_factory.mktemp("files")
-    (place / "wrong.txt").write_text(f"{SWARM}\n\nwhat is this\n")
-    (place / "junk.bin").write_bytes(bytes(range(256)) * 4)
-    (place / "empty.txt").write_text("# nothing\n\n")
-    before = sorted(place.iterdir())
-    lines = [line for line, _ in WRONG]
-    ended = run_each("dhtcrawl", lines, cwd=place)
-    return ended, before, sorted(place.iterdir())
-
-
-def test_wrong_command_line_makes_no_database(refused):
-    _, before, after = refused
-    assert after == before
-
-
-@pytest.mark.parametrize(
-    ("number", "complaint"),
-    [(number, complaint) for number, (_, complaint) in enumerate(WRONG)],
-    ids=[" ".join(line)[:80] for line, _ in WRONG],
-)
-def test_wrong_command_line_is_one_line_and_status_2(refused, number, complaint):
-    ended = refused[0][number]
+@pytest.mark.parametrize(("line", "complaint"), WRONG, ids=[" ".join(line)[:80] for line, _ in WRONG])
+def test_wrong_command_line_is_one_line_and_makes_no_database(tmp_path, line, complaint):
+    (tmp_path / "wrong.txt").write_text(f"{SWARM}\n\nwhat is this\n")
+    (tmp_path / "junk.bin").write_bytes(bytes(range(256)) * 4)
+    (tmp_path / "empty.txt").write_text("# nothing\n\n")
+    before = set(tmp_path.iterdir())
+    ended = run_command("dhtcrawl", *line, cwd=tmp_path)
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.error.startswith("dhtcrawl: ")
     assert complaint in ended.error
+    assert set(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

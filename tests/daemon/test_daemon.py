@@ -17,7 +17,7 @@ from contextlib import ExitStack
 import pytest
 
 from dhtnode.daemon.config import KINDS
-from tests.commands import PROGRAMS, Running, run_command, run_each, running_testnet
+from tests.commands import PROGRAMS, Running, run_command, running_testnet
 
 LOOPBACK = ["--listen", "127.0.0.1:0", "--no-default-bootstrap"]
 PATIENCE = 60
@@ -405,25 +405,14 @@ def test_daemon_goes_by_file_and_environment(tmp_path, monkeypatch):
     assert (tmp_path / "state.json").exists()
 
 
-@pytest.fixture(scope="module")
-def refused(tmp_path_factory):
-    """Run all the wrong command lines, each with its file of settings, and return how they ended."""
-    place = tmp_path_factory.mktemp("place")
-    lines = []
-    for number, (options, text, _) in enumerate(WRONG):
-        (place / str(number)).mkdir()
-        (place / str(number) / "c.toml").write_text(text)
-        lines.append([f"{number}/{word}" if word == "c.toml" else word for word in options])
-    return run_each("dhtnode", lines, cwd=place)
-
-
 @pytest.mark.parametrize(
-    ("number", "complaint"),
-    [(number, complaint) for number, (_, _, complaint) in enumerate(WRONG)],
+    ("options", "text", "complaint"),
+    WRONG,
     ids=[f"{' '.join(options)} {text}" for options, text, _ in WRONG],
 )
-def test_wrong_settings_are_one_line_and_status_2(refused, number, complaint):
-    ended = refused[number]
+def test_wrong_settings_are_one_line_and_status_2(tmp_path, options, text, complaint):
+    (tmp_path / "c.toml").write_text(text)
+    ended = run_command("dhtnode", *options, cwd=tmp_path)
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.error.startswith("dhtnode: ")
     assert complaint in ended.error
