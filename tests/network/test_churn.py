@@ -66,21 +66,20 @@ async def test_network_survives_the_loss_of_half_of_its_nodes(autojump_clock, ne
     assert sum(known) / len(known) > 0.85
 
 
-async def test_dead_nodes_leave_the_tables(autojump_clock, new_network):
-    """Nobody hands out a node that has been dead for 25 minutes.
+@pytest.mark.parametrize(("nodes_in_all", "alive"), [(24, 12), (16, 6)])
+async def test_dead_nodes_leave_the_tables(autojump_clock, new_network, nodes_in_all, alive):
+    """Nobody hands out a node that has been dead for 25 minutes, be it most of the network.
 
     It is good for 15 and bad two pings later, a minute at most; but a node that waited for its place
     may be as dead, and takes as long to be found out.
     """
     network = new_network(1)
-
-    async with network.open_nodes(24) as nodes:
-        dead = {host_of(node) for node in nodes[12:]}
+    async with network.open_nodes(nodes_in_all) as nodes:
+        dead = {host_of(node) for node in nodes[alive:]}
         for host in dead:
             network.cut(host)
         await sleep_minutes(25)
-
-        assert [known_hosts(node) & dead for node in nodes[:12]] == [set()] * 12
+        assert [known_hosts(node) & dead for node in nodes[:alive]] == [set()] * alive
 
 
 async def test_address_that_changes_its_id_is_evicted(autojump_clock, new_network):

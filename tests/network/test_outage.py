@@ -86,16 +86,6 @@ async def test_short_outage_counts_against_no_node(autojump_clock, new_network):
         await trio.sleep(SOON)
 
 
-async def test_dead_nodes_are_blamed_while_others_live(autojump_clock, new_network):
-    network = new_network(1)
-    async with network.open_nodes(16) as nodes:
-        dead = {host_of(node) for node in nodes[6:]}
-        for host in dead:
-            network.cut(host)
-        await sleep_minutes(30)
-        assert [known_hosts(node) & dead for node in nodes[:6]] == [set()] * 6
-
-
 async def test_saved_contacts_lead_back_without_any_host(autojump_clock, new_network, tmp_path):
     network, random = new_network(1), Random(1)
     path = tmp_path / "state.json"

@@ -10,12 +10,9 @@ from tests.network.scenes import find_peers, host_of, sleep_minutes
 
 pytestmark = pytest.mark.slow
 
-SEEDS = [1]
 
-
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_peer_expires_after_45_minutes(autojump_clock, new_network, seed):
-    network, info_hash = new_network(seed), random_id(Random(seed))
+async def test_peer_expires_after_45_minutes(autojump_clock, new_network):
+    network, info_hash = new_network(1), random_id(Random(1))
     async with network.open_nodes(12) as nodes:
         await nodes[3].announce(info_hash, 7000)
         await sleep_minutes(44)
@@ -25,10 +22,9 @@ async def test_peer_expires_after_45_minutes(autojump_clock, new_network, seed):
         assert sum(node.statistics().peers.peers for node in nodes) == 0
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_announcing_again_keeps_a_peer(autojump_clock, new_network, seed):
+async def test_announcing_again_keeps_a_peer(autojump_clock, new_network):
     """The 45 minutes count from the last announce, and the last port counts."""
-    network, info_hash = new_network(seed), random_id(Random(seed))
+    network, info_hash = new_network(1), random_id(Random(1))
 
     async with network.open_nodes(12) as nodes:
         await nodes[3].announce(info_hash, 7000)
@@ -40,13 +36,12 @@ async def test_announcing_again_keeps_a_peer(autojump_clock, new_network, seed):
         assert await find_peers(nodes[5], info_hash) == set()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_token_is_good_for_5_to_10_minutes(autojump_clock, new_network, seed):
+async def test_token_is_good_for_5_to_10_minutes(autojump_clock, new_network):
     """Accepted after 4 minutes, refused after 10 with error 203 (BEP 5)."""
-    network, info_hash = new_network(seed), random_id(Random(seed))
+    network, info_hash = new_network(1), random_id(Random(1))
 
     async with network.open_nodes(2) as (server, client):
-        await sleep_minutes(Random(seed).uniform(0, 10))
+        await sleep_minutes(Random(1).uniform(0, 10))
         token = (await client.query(GetPeers(info_hash), server.addresses[0])).response.token
         await sleep_minutes(4)
         await client.query(AnnouncePeer(info_hash, 7000, token), server.addresses[0])
