@@ -6,10 +6,12 @@ millions of rows.  A parameter that is left empty stands for the newest run or t
 
 from dataclasses import dataclass
 
+from crawler.db.schema import query_of
 from crawler.reports import REPORTS, Report
 from crawler.reports.report import one_run
 
 MOST_ROWS = 500
+_CLIENT = "coalesce(nullif(:client, ''), 'LT')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ SELECT
     id, run_id, node_id, address, port, taken_at, outcome, error_code, rtt_ms, version, contacts,
     is_verification, marks
 FROM visits
-WHERE {one_run("visits")} AND node_id = lower(:node_id)
+WHERE {one_run("(SELECT max(id) >> 32 AS run_id FROM visit_rows)")} AND node_id = lower(:node_id)
 ORDER BY id DESC
 LIMIT {MOST_ROWS}
 """,
@@ -60,10 +62,11 @@ LIMIT {MOST_ROWS}
         "nodes_of_a_client",
         "Which nodes run a client?",
         "By the two characters of its name. Only nodes that ever answered.",
+        # A version begins with the two characters: the index has those between them and the next two.
         f"""
-SELECT node_id, address, port, family, version, first_seen, last_seen, last_answer
-FROM nodes
-WHERE client = coalesce(nullif(:client, ''), 'LT') AND last_answer IS NOT NULL
+{query_of("nodes")}
+WHERE last_answer IS NOT NULL AND version >= CAST({_CLIENT} AS BLOB)
+    AND version < CAST(substr({_CLIENT}, 1, 1) || char(unicode(substr({_CLIENT}, 2)) + 1) AS BLOB)
 LIMIT {MOST_ROWS}
 """,
     ),

@@ -1,8 +1,9 @@
 """The tables and views of a crawl database: their SQL, what each column holds, and how they are made."""
 
+import re
 from importlib.resources import files
 
-__all__ = ["CLIENT", "FAMILY", "OF_RUN", "SHOWN_AS", "read_sql"]
+__all__ = ["CLIENT", "FAMILY", "OF_RUN", "SHOWN_AS", "query_of", "read_sql"]
 
 SHOWN_AS = {
     "node_rows": "nodes",
@@ -23,6 +24,12 @@ CLIENT = """iif(
     CAST(substr(version, 1, 2) AS TEXT), 'unknown'
 )"""
 """The client of a row that has a version, as `client_name` says it, and unknown without a version."""
+
+
+def query_of(view: str) -> str:
+    """Return the query of a view without a condition, so that one on the columns of its table can follow."""
+    code = re.sub(r" *-- .*", "", read_sql("views.sql"))
+    return code.partition(f"CREATE VIEW {view} AS\n")[2].partition(";")[0]
 
 
 def read_sql(name: str) -> str:

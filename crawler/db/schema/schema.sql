@@ -73,7 +73,8 @@ CREATE TABLE node_rows (
     version BLOB,                           -- [!version] What the node sends as `v`: its client and version.
     PRIMARY KEY (node_id, host, port)
 ) WITHOUT ROWID;
-CREATE INDEX idx_node_rows_version ON node_rows (version) WHERE last_answer IS NOT NULL;
+-- With the time, though its being there is all that counts, or every node would be looked up.
+CREATE INDEX idx_node_rows_version ON node_rows (version, last_answer) WHERE last_answer IS NOT NULL;
 
 -- What `visits` shows, in few bytes.
 -- not exported
