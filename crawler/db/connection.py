@@ -17,6 +17,12 @@ CACHE_KIB = 64 * 1024  # the index of nodes is hit at random, and SQLite's defau
 CHECKPOINT_PAGES = 8000  # 32 MB of log: a page of that index is copied back once, not every batch
 
 
+# Without these, which change no value, `sqlite3` looks for a method of every value that is none of int, float
+# and str, and fails: in CPython 3.11 that takes longer than all else about a row of a visit.
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(bool, int)
+sqlite3.register_adapter(type(None), dict[None, None]().get)
+
 Row: TypeAlias = dict[str, Any]
 """A row by column name; values are what SQLite has: str, int, float, bytes, None."""
 
