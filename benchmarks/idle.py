@@ -98,11 +98,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         network = ExitStack()
         closing.push(network)
         port = network.enter_context(running("benchmarks.rpc.fake_network", f"--nodes={NODES}")).ready["port"]
-        ways_in = [f"--bootstrap={host_of(number)}:{port}" for number in range(3)]
+        bootstrap = [f"--bootstrap={host_of(number)}:{port}" for number in range(3)]
         daemons = []
         for name, products in {"ours": None, "against": options.against}.items():
             if name == "ours" or products:
-                arguments = ("--json", "--listen=127.0.0.1:0", "--no-default-bootstrap", *ways_in)
+                arguments = ("--json", "--listen=127.0.0.1:0", "--no-default-bootstrap", *bootstrap)
                 child = closing.enter_context(running("dhtnode", "run", *arguments, products=products))
                 daemons.append(Daemon(name, child))
         time.sleep(options.settle)

@@ -31,11 +31,11 @@ Call: TypeAlias = Callable[[], Awaitable[object]]
 class Cut(trio.abc.Instrument):
     """Run a call in a task of its own, and cancel it after one of its steps.
 
-    With `everybody`, steps of all tasks of the process count, so that the call is also met after
+    With `all_tasks`, steps of all tasks of the process count, so that the call is also met after
     what it waits for has happened and before it runs again.
     """
 
-    def __init__(self, after: int | None = None, *, everybody: bool = False) -> None:
+    def __init__(self, after: int | None = None, *, all_tasks: bool = False) -> None:
         """Prepare; a call is not cancelled after None, and before its first step after 0."""
         self.scope = trio.CancelScope()
         self.steps = 0
@@ -45,7 +45,7 @@ class Cut(trio.abc.Instrument):
         self.ended_at = 0.0
         self.tasks: WeakSet[object] = WeakSet()
         self._after = after
-        self._everybody = everybody
+        self._all_tasks = all_tasks
 
     async def run(self, call: Call) -> "Cut":
         failures: list[Exception] = []
@@ -76,7 +76,7 @@ class Cut(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Count a step, and cancel if it is the one."""
-        if self._everybody or task in self.tasks:
+        if self._all_tasks or task in self.tasks:
             self.steps += 1
             if self.steps == self._after:
                 self._cancel()
@@ -100,19 +100,19 @@ def check_end(cut: Cut, *, is_prompt: bool = True) -> None:
 
 async def cut_everywhere(call: Call, check: Callable[[Cut], None], *, at_most: int = 24) -> None:
     """Cancel a call at its checkpoints, and at moments between; check each time, and once more whole."""
-    for everybody in (False, True):
-        whole = await Cut(everybody=everybody).run(call)
+    for all_tasks in (False, True):
+        whole = await Cut(all_tasks=all_tasks).run(call)
         check(whole)
         cancelled = 0
         moments = sample(whole.steps, at_most)
         for moment in moments:
             try:
-                cut = await Cut(moment, everybody=everybody).run(call)
+                cut = await Cut(moment, all_tasks=all_tasks).run(call)
                 check(cut)
                 assert alive(cut.tasks) == []
                 assert cut.result == (whole.result if cut.is_done else None)
             except BaseException as failure:
-                failure.add_note(f"cancelled after {moment} of {whole.steps} steps, {everybody=}")
+                failure.add_note(f"cancelled after {moment} of {whole.steps} steps, {all_tasks=}")
                 raise
             cancelled += cut.scope.cancelled_caught
         assert cancelled > len(moments) / 3  # or the moments were none of this call

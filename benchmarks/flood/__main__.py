@@ -253,9 +253,9 @@ def main(options: argparse.Namespace, report: Report) -> None:
     report["cores"] = {"node": cores[0], "generator": cores[1]}
     report["floods"] = results = []
     with running("benchmarks.rpc.fake_network", f"--nodes={options.nodes}", core=cores[1]) as network:
-        to_whom = (f"--network={network.ready['port']}", f"--nodes={options.nodes}")
+        target = (f"--network={network.ready['port']}", f"--nodes={options.nodes}")
         for name in options.floods:
-            with running("benchmarks.flood.flooded", *to_whom, core=cores[0]) as child:
+            with running("benchmarks.flood.flooded", *target, core=cores[0]) as child:
                 result = measure(name, child, options.seconds)
             results.append(result)
             print(f"{name}: {result['answered']} of {result['asked']} answered", file=sys.stderr)

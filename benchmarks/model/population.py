@@ -22,7 +22,7 @@ from dhtnode.ids import ID_BITS
 WIDTH = 8  # nodes in a bucket and in an answer
 PORT = 6881
 _ROOM_FOR_OTHERS = 1000  # host numbers below this are for real nodes
-_BELIEVED_BY = 0.5  # share of members that name somebody who has been dead from the start
+_BELIEVED_BY = 0.5  # share of members that return a node dead from the start
 _LONGEST = 4  # times the mean for which a departed member is still returned
 
 

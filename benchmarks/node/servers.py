@@ -28,7 +28,7 @@ from benchmarks.rpc.fake_network import SERVER_ID, host_of
 from dhtnode import Address, Node, NodeId, NodeSettings, QueryError, open_node
 from dhtnode.net import NodeClock
 
-_WAYS_IN = 3
+_BOOTSTRAP_NODES = 3
 _PINGS_AT_ONCE = 50
 _SETTLE = 0.1  # seconds between two looks at libtorrent's table
 _ENOUGH_LOOKS = 100
@@ -86,7 +86,7 @@ async def open_our_node(contacts: Sequence[Address], settings: NodeSettings) -> 
     """Run our node for the length of the block; when the block begins it has pinged all contacts once."""
     async with open_node(
         listen=["127.0.0.1:0"],
-        bootstrap=[str(contact) for contact in contacts[:_WAYS_IN]],
+        bootstrap=[str(contact) for contact in contacts[:_BOOTSTRAP_NODES]],
         well_known=False,
         settings=settings,
         node_id=NodeId(SERVER_ID),

@@ -36,10 +36,10 @@ def measure_rounds(options: argparse.Namespace, cores: tuple[int, int]) -> list[
     results = []
     checkouts = {"this": None} | ({"against": options.against} if options.against else {})
     with running("benchmarks.rpc.answering", f"--nodes={options.nodes}", core=cores[1]) as answering:
-        to_whom = (f"--port={answering.ready['port']}", f"--nodes={options.nodes}")
+        target = (f"--port={answering.ready['port']}", f"--nodes={options.nodes}")
         for number in range(options.rounds):
             for case, (name, products) in product(cases(options.methods), checkouts.items()):
-                command = ("benchmarks.rpc.asking", *case, *to_whom, f"--seconds={options.seconds}")
+                command = ("benchmarks.rpc.asking", *case, *target, f"--seconds={options.seconds}")
                 with running(*command, core=cores[0], products=products) as asking:
                     result = asking.ready | {"round": number, "checkout": name}
                 results.append(result)

@@ -48,7 +48,7 @@ class CheapNodes:
         self._get_peers = {host: head + listed + b"5:token8:12345678e1:t4:" for host, head in heads.items()}
 
     def answer(self, data: bytes, asked: bytes) -> bytes:
-        """Return the reply to a query, or nothing that anybody would take for one."""
+        """Return the reply to a query, or nothing that passes for one."""
         at = data.rfind(_TRANSACTION_KEY) + len(_TRANSACTION_KEY)
         if b"1:q4:ping" in data:
             head = self._ping

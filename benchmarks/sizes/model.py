@@ -29,7 +29,7 @@ from crawler.analysis.species_richness import EXACT_REFERRERS
 
 WIDTH = 8  # contacts in a bucket and in a reply
 ID_BITS = 62  # enough to tell nodes apart, and quick to compute with
-WAYS_IN = 4
+BOOTSTRAP_NODES = 4
 _DRAWS = 1 << 32
 _SHIFT = ID_BITS - 32  # what the census keeps of an id
 
@@ -100,7 +100,7 @@ class ModelNetwork:
     def _neighbours(self, node: int, target: int, height: int) -> list[int]:
         """Return the 8 closest to a target of the members that a node knows around itself."""
         known: list[int] = []
-        height = max(height, self._narrow)  # below, hardly anybody is left to tell apart
+        height = max(height, self._narrow)  # below, few nodes are left to tell apart
         below, above = self._below(target, height - 1)
         fresh = [*range(below, above)]
         while True:
@@ -154,7 +154,7 @@ class Crawl:
         """Yield a few live nodes to start from; those of a lookup, for a zone."""
         ids, live = self._network.ids, self._network.is_live
         inside = [node for node, own in enumerate(ids) if live[node] and not own >> self._outside]
-        yield from self._random.sample(inside, min(WAYS_IN, len(inside)))
+        yield from self._random.sample(inside, min(BOOTSTRAP_NODES, len(inside)))
 
     def _hear_of(self, node: int, referrer: int | None = None) -> None:
         if self._network.ids[node] >> self._outside:

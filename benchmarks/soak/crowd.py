@@ -20,7 +20,7 @@ from bencode2 import BencodeDecodeError, bdecode, bencode
 from benchmarks.soak.mix import ODD, WEIGHTS, Mix, Question, Source, fault_of
 from benchmarks.tools.batched_udp import IP_PKTINFO, open_wildcard_socket
 
-WAYS_IN = 3
+BOOTSTRAP_NODES = 3
 CLOSEST = 8
 TICK = 0.005  # seconds between two looks at what is due
 MOST_BEHIND = 0.05  # seconds of the load that are sent at once, at most
@@ -77,7 +77,7 @@ class Crowd:
     @property
     def bootstrap_nodes(self) -> list[str]:
         """Return addresses to join through, `HOST:PORT`."""
-        return [f"{source.host}:{self.port}" for source in self._sources[:WAYS_IN]]
+        return [f"{source.host}:{self.port}" for source in self._sources[:BOOTSTRAP_NODES]]
 
     def report(self) -> dict[str, Any]:
         """Return all that was counted; `dropped_by_kernel` are packets to us for which there was no room."""
@@ -126,7 +126,7 @@ class Crowd:
             await trio.sleep(TICK)
 
     def give_up(self, now: float) -> None:
-        """Forget the queries that nobody has answered in time."""
+        """Forget the queries that were not answered in time."""
         while self._asked:
             key, asked = next(iter(self._asked.items()))
             if asked.sent_at > now - PATIENCE:
@@ -219,7 +219,7 @@ class Crowd:
         return b"".join(each.node_id + each.packed + port for each in closest)
 
     def _come_and_go(self, seconds: float) -> None:
-        for source in self._sources[WAYS_IN:]:
+        for source in self._sources[BOOTSTRAP_NODES:]:
             mean = MEAN_ONLINE if source.is_online else MEAN_AWAY
             if self._random.random() >= seconds / mean:
                 continue

@@ -69,8 +69,8 @@ class TestCrawl:
         assert 1000 <= size.size.low <= size.size.estimate <= size.size.high
 
     def test_is_certain_of_what_answered_when_nothing_points_to_more(self):
-        nobody = OutsideNamings((0, 0, 0, 0), 1)
-        seen = counts(named=(0, 0, 0, 0, 1000), recovered=0, second_unanswered=0, outside=nobody)
+        none = OutsideNamings((0, 0, 0, 0), 1)
+        seen = counts(named=(0, 0, 0, 0, 1000), recovered=0, second_unanswered=0, outside=none)
         size = size_from_crawl(seen).size
         assert size.low == 1000
         assert size.high <= 1001

@@ -43,7 +43,7 @@ HALVES = [number + 0.5 for number in range(100)]
 @pytest.mark.parametrize(
     ("other", "ends_at", "found"),
     [
-        (Answering(), 1.0 + SILENT_GRACE, []),  # nobody there
+        (Answering(), 1.0 + SILENT_GRACE, []),  # no node there
         (Answering(end=0.1), 1.0, []),  # no socket could even send
         (Answering(0.9, end=4.0), 4.0, [0.9]),
         (Answering(2.9, end=10.0), 10.0, [2.9]),  # the first answer comes just in time

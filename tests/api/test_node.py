@@ -111,7 +111,7 @@ async def test_find_node_finds_the_true_closest(host: str) -> None:
 
 @pytest.mark.parametrize("host", LOCALHOST.values())
 async def test_announced_peer_is_found_by_others(host: str) -> None:
-    """The 8 closest nodes take it, and whoever looks the swarm up gets it."""
+    """The 8 closest nodes take it, and every lookup of the swarm gets it."""
     async with (
         open_testnet(SIZE, seed=3, host=host) as testnet,
         open_node(bootstrap=testnet.bootstrap) as alice,

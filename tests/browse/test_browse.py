@@ -220,7 +220,7 @@ def test_table_leads_to_the_history(fetch):
 
 
 def test_other_names_for_this_host_are_refused(fetch):
-    """So that a page of somebody's cannot read here under a name that leads to 127.0.0.1."""
+    """So that a page from elsewhere cannot read here under a name that leads to 127.0.0.1."""
     assert [fetch("/", host)[0] for host in ("127.0.0.1:8001", "localhost:1", "[::1]:8001")] == [200] * 3
     assert [fetch("/", host)[0] for host in ("evil.example", "127.0.0.1.evil.example:8001", "")] == [403] * 3
 

@@ -76,7 +76,7 @@ LOOPBACK = ["--listen", "127.0.0.1:0", "--no-default-bootstrap"]
 
 @pytest.fixture(scope="module")
 def network():
-    """Run a network with one swarm of README's size and one of seven peers; nobody joins it."""
+    """Run a network with one swarm of README's size and one of seven peers; no node joins it."""
     with running_testnet(20, *swarm_option(), *swarm_option(SMALL, 3, 4)) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""Where a crawl goes: zones by prefix, and whoever wants to be left alone."""
+"""Where a crawl goes: zones by prefix, and nodes that want to be left alone."""
 
 from random import Random
 
@@ -94,6 +94,6 @@ def test_ids_are_excluded_wherever_they_are():
     "line", ["192.0.2.1/24", "300.1.1.1", "example.org", "ab" * 19, "zz" * 20, "1.2.3.4:6881"]
 )
 def test_bad_line_is_named(line):
-    """Somebody who asked to be left alone must not be asked because of a typing error."""
+    """A host that asked to be left alone must not be queried because of a typing error."""
     with pytest.raises(ValueError, match=r"^line 2: "):
         Exclusion.read(["# a comment", line])

@@ -168,7 +168,7 @@ def test_there_is_no_third_visit():
 
 
 def test_end_of_every_endpoint_is_known():
-    """Who estimates what a crawl has missed needs to know who named whom, and how it ended."""
+    """An estimate of what a crawl has missed needs in-degrees and outcomes."""
     frontier = filled(1, 2, 3, 4)
     add(frontier, *3 * [contact(1)], half=HALVES[1])
     frontier.add(contact(5))
@@ -210,7 +210,7 @@ def crawl_at_random(frontier, random, family, steps):
 
 
 def visit_all(frontier):
-    """Let everybody stay silent who is still to be visited, and return the visits."""
+    """Let all nodes still to be visited time out, and return the visits."""
     visits = []
     while frontier.has_waiting or frontier.requeue_unresponsive():
         ((number, taken),) = frontier.take(0.0, 1)

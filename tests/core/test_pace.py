@@ -74,7 +74,7 @@ def test_queries_stay_within_the_rate_over_any_window(length):
 
 
 def test_rate_is_made_use_of():
-    """Limits that nobody ever reaches would be no limits but a standstill."""
+    """Limits that are never reached would be no limits but a standstill."""
     settings = CrawlSettings(rate=20.0, new_endpoints_rate=1000.0)
     assert len(crawl(settings, hosts=250, seconds=20.0)) >= 0.9 * 20 * 20
 

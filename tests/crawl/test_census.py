@@ -37,7 +37,7 @@ UNLIMITED = CrawlSettings(rate=0)
 
 
 class RecordingNetwork(MemoryNetwork):
-    """Note when the crawler sent what to whom."""
+    """Note when the crawler sent what to which host."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -180,7 +180,7 @@ async def test_census_finds_all_despite_loss(new_network, autojump_clock):
 
 
 async def test_census_without_a_way_in_fails(autojump_clock):
-    """Nobody answered: there is nothing to count, and no row says otherwise."""
+    """No node answered: there is nothing to count, and no row says otherwise."""
     network = MemoryNetwork(seed=5)
     async with open_crawl(network, through=[Address(network.host(7), 6881)]) as (session, store):
         with pytest.raises(NotJoined):
@@ -398,7 +398,7 @@ async def test_endpoints_beyond_the_bound_are_dropped(autojump_clock):
 
 
 async def test_cancelled_crawl_keeps_the_visits_made(autojump_clock):
-    """Whoever stops a crawl half-way has what it found by then."""
+    """A crawl stopped half-way keeps what it found by then."""
     network = MemoryNetwork(seed=13)
     async with network.open_nodes(20) as nodes, open_crawl(network) as (session, store):
         engine = engine_of(session, CrawlSettings(rate=2.0))
@@ -414,7 +414,7 @@ async def test_cancelled_crawl_keeps_the_visits_made(autojump_clock):
 
 
 async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkeypatch, caplog):
-    """The last batch takes its time, and nodes asked before still answer: nobody needs to see that."""
+    """The last batch takes its time, and nodes asked before still answer: no warning is needed."""
     database = tmp_path / "a.db"
     with FakeNode() as late, FakeNode() as other:
         bootstrap_nodes = [str(other.address)]
@@ -520,7 +520,7 @@ async def test_no_host_gets_more_than_ten_packets_in_ten_seconds(autojump_clock)
         )
         for node in nodes:
             engine.add(Contact(node.node_id, node.addresses[0]))
-        for port in range(1, 40):  # of a host where nobody answers
+        for port in range(1, 40):  # of a host where no node answers
             engine.add(Contact(NodeId(bytes([port]) * 20), Address(network.host(900), port)))
         await engine.run()
         await engine.verify(session.run_id, 1.0)

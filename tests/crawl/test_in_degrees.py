@@ -55,7 +55,7 @@ def test_counts_in_parts_of_the_id_space_add_up(monkeypatch):
 
 
 def test_only_nodes_that_answered_count():
-    """Whoever is silent is in no part, and nobody answered is an answer too."""
+    """Unresponsive nodes are in no part, and a crawl without answers has counts too."""
     held, third = InDegrees(), 3 << 30
     held.add(numbers(0, 1), words(1 ^ third, 2 ^ third))
     held.add(numbers(2), words(third ^ 2 << 30))

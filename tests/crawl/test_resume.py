@@ -74,8 +74,8 @@ def test_killed_census_goes_on_where_it_was(tmp_path):
     assert rows(database, "SELECT count(*) FROM crawl_journal") == [(0,)]
 
 
-def test_finished_or_changed_census_begins_anew(tmp_path):
-    """Whoever asks for something else, or has all, gets a run of its own."""
+def test_finished_or_changed_census_begins_again(tmp_path):
+    """A crawl with other settings, or one that is complete, gets a run of its own."""
     database = tmp_path / "a.db"
     with synthetic_network(nodes=30) as way_in:
         for options in ([], [], ["--zone", "0x5"], ["--zone", "0x5", "--new"]):

@@ -94,11 +94,11 @@ def test_wrong_question_is_a_value_error(database, arguments, said):
         lambda path: crawler.census(CrawlOptions(path, anonymize=True), verify_after=1.0),
         lambda path: crawler.sample(CrawlOptions(path, anonymize=True), rounds=2),
         lambda path: crawler.census(path, zone="5b"),
-        lambda path: crawler.measure([], CrawlOptions(path, exclude=["nobody"])),
+        lambda path: crawler.measure([], CrawlOptions(path, exclude=["nothing"])),
     ],
 )
 async def test_wrong_options_open_nothing(tmp_path, call):
-    with pytest.raises(ValueError, match=r"address|invalid literal|nobody"):
+    with pytest.raises(ValueError, match=r"address|invalid literal|nothing"):
         await call(tmp_path / "none.db")
     assert list(tmp_path.iterdir()) == []
 

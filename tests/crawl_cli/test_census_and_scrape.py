@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 SIZES = {SWARM: (40, 60), "11" * 20: (3, 4), "22" * 20: (0, 1), "33" * 20: (0, 0), "44" * 20: (25, 0)}
 NODES = 20
 SCRAPE = ("dhtcrawl", "scrape", "--rate", "0", "--db")  # in a network of our own
-NOWHERE = ["--bootstrap", "127.0.0.1:1"]  # should a bad option be taken, nobody shall hear of it
+NOWHERE = ["--bootstrap", "127.0.0.1:1"]  # should a bad option be taken, no packet may leave
 WRONG: list[tuple[list[str], str]] = [
     (["scrape", SWARM], "Missing option '--db'"),
     (["census"], "Missing option '--db'"),

@@ -135,7 +135,7 @@ async def test_scrape_asks_peers_only_when_told_to(tmp_path):
 
 
 async def test_without_a_name_the_status_is_1(tmp_path):
-    """A peer that is excluded is not contacted, and elsewhere nobody is there to ask; both are recorded."""
+    """A peer that is excluded is not contacted, and elsewhere no peer is there; both are recorded."""
     data, info_hash = torrent()
     (tmp_path / "alone.txt").write_text("127.0.0.0/8  # asked for it\n")
     async with swarm((data, info_hash)) as way_in:

@@ -29,7 +29,7 @@ WRONG = [
     (["purge"], "Missing option '--db'"),
     (["purge", "--db", "missing.db", "--vacuum"], "missing.db"),
     (["purge", "--db", "ours.db"], "say what to delete"),
-    (["purge", "--db", "ours.db", "--node", "nobody"], "'nobody' is no IP address"),
+    (["purge", "--db", "ours.db", "--node", "nothing"], "'nothing' is no IP address"),
     (["purge", "--db", "ours.db", "--older", "-1"], "--older"),
     (["purge", "--db", "ours.db", "--older", "1e300"], "--older"),
 ]
@@ -127,7 +127,7 @@ def test_watch_survives_kill_9(network, database):
 
 
 def test_watch_without_a_network_does_not_end(database):
-    """Nobody answers: noted, tried again later; with --once that is status 1."""
+    """No node answers: noted, tried again later; with --once that is status 1."""
     command = ("dhtcrawl", "watch", "--db", database, SWARM, "--bootstrap", "127.0.0.1:1")
     ended = run_command(*command, "--once")
     assert (ended.status, ended.stdout) == (1, "")

@@ -177,7 +177,7 @@ def test_warning_about_many_variables_is_short():
 
 
 def test_file_must_know_its_settings_where_the_environment_need_not():
-    """Nobody else writes there; a link is no value there either."""
+    """No other program writes there; a link is no value there either."""
     with pytest.raises(ConfigError, match="port: 'tcp://a:1' is not a whole number"):
         configure(file={"port": "tcp://a:1"})
 

@@ -261,7 +261,7 @@ def flood(address, count):
             flooder.sendto(ping, (host, int(port)))
 
 
-def test_hangup_opens_the_log_anew_and_reads_the_settings_again(tmp_path, place, manager):
+def test_hangup_opens_the_log_again_and_reads_the_settings_again(tmp_path, place, manager):
     settings, log = tmp_path / "c.toml", tmp_path / "log"
     common = f'log = "{log}"\nhost_rate = 0.001\n'
     settings.write_text(common + "host_burst = 1\n")

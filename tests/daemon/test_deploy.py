@@ -93,7 +93,7 @@ def test_unit_sets_settings_that_exist_to_places_that_it_makes():
     ],
 )
 def test_unit_takes_away_what_is_not_needed(line):
-    """A line lost here would be noticed by nobody: the service works as well without."""
+    """A line lost here would go unnoticed: the service works as well without."""
     assert line in UNIT.splitlines()
 
 

@@ -115,7 +115,7 @@ def test_head_is_without_the_body():
 )
 def test_wrong_request_is_refused(request_head, status):
     def render():
-        raise AssertionError("nobody asked for metrics")
+        raise AssertionError("no request for metrics was expected")
 
     assert status_of(respond_untrusted(request_head, render))[0] == f"HTTP/1.1 {status}"
 

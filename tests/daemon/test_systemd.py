@@ -67,7 +67,7 @@ async def test_without_a_watchdog_there_is_nothing_to_feed():
     await Notifier(None).keep_watchdog()
 
 
-@pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1234", "/nobody/here", "/" + "x" * 200])
+@pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1234", "/nothing/here", "/" + "x" * 200])
 def test_without_a_manager_nothing_happens(address):
     notifier = from_environment({} if address is None else {"NOTIFY_SOCKET": address})
     notifier.ready()

@@ -382,7 +382,7 @@ def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: Craw
     assert store.rows("network_size") == counted
 
 
-def test_resumed_run_is_counted_anew(store: CrawlDatabase) -> None:
+def test_resumed_run_is_counted_again(store: CrawlDatabase) -> None:
     run_id = begin(store)
     store.write(run_id, [VISIT])
     store.runs.finish(run_id, RunStatus.INTERRUPTED, T1)
@@ -615,7 +615,7 @@ def test_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
 
 @contextmanager
-def nobody() -> Iterator[None]:
+def unprivileged() -> Iterator[None]:
     """Give up what root may do, if we are root, for the length of the block."""
     if os.geteuid() != 0:
         yield
@@ -632,7 +632,7 @@ def test_read_only_directory_is_reported() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o555)
-        with nobody(), pytest.raises(DatabaseError, match=r"cannot be opened or created$"):
+        with unprivileged(), pytest.raises(DatabaseError, match=r"cannot be opened or created$"):
             CrawlDatabase.open(folder / "crawl.db")
         folder.chmod(0o755)
 

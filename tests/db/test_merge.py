@@ -284,8 +284,8 @@ def test_run_under_way_is_merged_as_far_as_it_has_come(tmp_path):
     assert {name: found[name] for name in ("visits", "nodes", "run_counts")} == {
         name: half[name] for name in ("visits", "nodes", "run_counts")
     }
-    merge(tmp_path / "anew.db", [source])
-    assert merged(tmp_path / "anew.db") == found
+    merge(tmp_path / "again.db", [source])
+    assert merged(tmp_path / "again.db") == found
 
 
 def test_older_state_of_a_run_changes_nothing(tmp_path):

@@ -86,7 +86,7 @@ def assert_held(truth, path):
 
 
 async def test_three_vantages_know_more_than_the_best_of_them(autojump_clock, tmp_path):
-    """More nodes than anybody saw, sizes at least as good as the best ones, and no order matters."""
+    """More nodes than any of them saw, sizes at least as good as the best ones, and no order matters."""
     paths = [tmp_path / f"{name}.db" for name in "abc"]
     for seed, path in enumerate(paths, 1):
         truth = await crawl(path, seed)
@@ -103,7 +103,7 @@ async def test_three_vantages_know_more_than_the_best_of_them(autojump_clock, tm
     # Nothing is known of a swarm that was not measured.
     unknown = [sum(errors(truth, sizes)) + len(truth) - len(sizes) for sizes in alone]
     assert sum(errors(truth, together)) + len(truth) - len(together) < min(unknown)
-    # The same stores have been asked, so what nobody was told is unknown to all: no better than this.
+    # The same stores have been asked, so what none stores is unknown to all: no better than this.
     assert fmean(errors(truth, together)) <= fmean(fmean(errors(truth, sizes)) for sizes in alone)
     assert len(together) == len(truth)
     assert_held(truth, target)

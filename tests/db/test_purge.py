@@ -1,4 +1,4 @@
-"""Deleting: what is old, what somebody asks for, all of it and nothing else, and down to the bytes."""
+"""Deleting: what is old, what a request asks for, all of it and nothing else, and down to the bytes."""
 
 import sqlite3
 from contextlib import closing
@@ -288,7 +288,7 @@ def test_retention_takes_no_more_than_some_at_once(store, monkeypatch):
 
 
 def test_whole_runs_go_with_all_they_wrote(store):
-    """Nodes and swarms too that nobody has seen since; not what is watched, and not a run under way."""
+    """Nodes and swarms too that no run has seen since; not what is watched, and not a run under way."""
     fill(store, EPOCH - 100 * DAY)
     store.watch.replace_list([(KEPT, GIVEN)], EPOCH, lambda count: (900.0, [EPOCH] * count))
     running = store.runs.begin("watch", {}, "0.1", utc_text(EPOCH - 100 * DAY))
@@ -375,7 +375,7 @@ def _bytes_of(folder):
 
 
 def test_reader_in_the_way_is_told(tmp_path):
-    """While somebody reads an old state, the log that holds it cannot be emptied."""
+    """While a reader has an old state, the log that holds it cannot be emptied."""
     path = tmp_path / "crawl.db"
     with CrawlDatabase.open(path, busy_timeout=0.05) as store:
         fill(store)

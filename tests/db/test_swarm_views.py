@@ -80,7 +80,7 @@ def test_half_life_is_where_the_series_crosses_half_of_the_peak(store):
 
 
 def test_half_life_of_a_sudden_death_lies_between_two_samples(store):
-    """Nobody knows when it was; the middle is as good a guess as any."""
+    """The time is unknown; the middle is as good a guess as any."""
     write(store, SWARM, (0, 100.0), (10, 100.0), (20, 0.0))
     columns = ("half_life_hours_low", "half_life_hours", "half_life_hours_high")
     assert picked(store, "swarm_half_life", *columns) == [(10.0, 15.0, 20.0)]

@@ -176,7 +176,7 @@ async def test_producer_waits_while_the_disk_is_behind(
 
 
 async def test_callbacks_are_not_held_up(store: CrawlDatabase, autojump_clock: MockClock) -> None:
-    """`put_nowait` always takes the row; whoever starts work asks for room first."""
+    """`put_nowait` always takes the row; callers that start work wait for capacity first."""
     gate = Gate()
     async with open_writer(store, 1, batch=2, run_sync=gate.call) as writer:
         await writer.wait_for_capacity()

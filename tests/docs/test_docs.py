@@ -92,7 +92,7 @@ def test_relative_links_lead_to_files(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_to_the_web_are_encrypted(document):
-    """Nothing is fetched over plain HTTP by whoever follows a link."""
+    """Nothing is fetched over plain HTTP by following a link."""
     schemes = {link.partition(":")[0] for link in links_of(document) if re.match(r"[a-z]+:", link)}
     assert schemes <= {"https"}
 

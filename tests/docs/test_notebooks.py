@@ -193,7 +193,7 @@ def test_example_shows_the_nodes_that_were_there(example):
             else:
                 missed += any(arrived < begins and departed > ends for arrived, departed in stays)
     assert seen > 2000
-    assert missed < 0.06 * seen  # whom nobody named: some 3 %
+    assert missed < 0.06 * seen  # never returned: some 3 %
 
 
 def test_database_is_the_one_named_or_the_example(example, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def test_every_document_is_a_page(site):
 
 
 def test_nothing_is_fetched_from_elsewhere(site):
-    """Whoever reads a page is known to nobody but the server that it is on."""
+    """The reader of a page is known to no server but its own."""
     found = [target for page in site.rglob("*.html") for target in ASSET.findall(page.read_text("utf-8"))]
     found += [target for sheet in site.rglob("*.css") for target in STYLE.findall(sheet.read_text("utf-8"))]
     assert any(target.endswith(".js") for target in found)

@@ -1,6 +1,6 @@
 """Datagrams to and from one endpoint, and what a stranger can know: ids and tokens sent to it.
 
-This is the accountant of the node target: it remembers what was sent to whom, so that answers can
+This is the accountant of the node target: it remembers what was sent to which address, so that answers can
 match, and holds each reply to the size that its query has paid for.
 """
 

@@ -1,6 +1,6 @@
-"""Variations of packets, made by somebody who knows bencode.
+"""Variations of packets, made with a knowledge of bencode.
 
-Bytes changed at random seldom get past the first length prefix.  So most changes are made to the
+Bytes changed at random rarely get past the first length prefix.  So most changes are made to the
 decoded value and encoded again, and some to the bytes, which is where wrong lengths, keys out of
 order and cut packets come from.
 """

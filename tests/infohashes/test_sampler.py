@@ -107,7 +107,7 @@ def asked(network):
     return network.synthetic.counts["query sample_infohashes"]
 
 
-def assert_nobody_asked_too_early(network):
+def assert_no_node_queried_too_early(network):
     assert network.synthetic.counts["sampled too early"] == 0
 
 
@@ -132,7 +132,7 @@ async def test_walk_samples_the_network_and_tells_its_size(new_network, autojump
     assert found.population.low < found.population.estimate < found.population.high
     assert found.nodes == len(sampled(store))
     assert 0.9 < found.coverage.low < found.coverage.share < found.coverage.high <= 1
-    assert_nobody_asked_too_early(network)
+    assert_no_node_queried_too_early(network)
 
     rows = store.rows("node_samples")
     swarms = {row["info_hash"] for row in store.rows("swarms")}
@@ -178,7 +178,7 @@ async def test_restart_queries_no_node_before_the_time(new_network, autojump_clo
     async with open_survey(network, store) as survey:
         await survey.run(joins=False)
     assert asked(network) >= 1.9 * first
-    assert_nobody_asked_too_early(network)
+    assert_no_node_queried_too_early(network)
 
 
 async def test_run_that_dies_has_leased_the_nodes_it_queried(new_network, autojump_clock, store):
@@ -198,7 +198,7 @@ async def test_run_that_dies_has_leased_the_nodes_it_queried(new_network, autoju
     async with open_survey(network, store) as survey:
         await survey.run(joins=True)
     assert asked(network) == network.synthetic.counts["query sample_infohashes"] <= 152
-    assert_nobody_asked_too_early(network)
+    assert_no_node_queried_too_early(network)
 
 
 async def test_rounds_ask_each_node_when_its_time_has_come(new_network, autojump_clock, store):
@@ -215,7 +215,7 @@ async def test_rounds_ask_each_node_when_its_time_has_come(new_network, autojump
     assert all(row["new"] is not None for row in store.rows("node_samples"))
     assert sum(news[1] + news[2] for news in by_node.values()) > 0
     assert 1200 < seconds < 1500
-    assert_nobody_asked_too_early(network)
+    assert_no_node_queried_too_early(network)
 
 
 async def test_continuous_mode_goes_by_the_interval_of_each_node(new_network, autojump_clock, store):
@@ -231,7 +231,7 @@ async def test_continuous_mode_goes_by_the_interval_of_each_node(new_network, au
     assert set(times) == {60, 300, 21600}
     assert len(times[21600]) == len(set(times[21600]))
     assert len(times[300]) >= 9 * len(set(times[300]))
-    assert_nobody_asked_too_early(network)
+    assert_no_node_queried_too_early(network)
 
 
 def test_private_info_hashes_are_not_looked_up():
@@ -270,7 +270,7 @@ async def test_hostile_nodes_do_not_stop_it(new_network, autojump_clock, store):
     assert {"flood", "oversized", "unusable-contacts"} <= marks
     assert found.population.estimate == pytest.approx(truth(network), rel=0.1)
     assert asker.events["internal errors"] == 0
-    assert_nobody_asked_too_early(network)
+    assert_no_node_queried_too_early(network)
 
 
 async def test_what_is_held_in_memory_is_bounded(new_network, autojump_clock, store):
@@ -301,7 +301,7 @@ async def test_what_is_held_in_memory_is_bounded(new_network, autojump_clock, st
 
 
 async def test_zone_tells_of_the_whole_network(new_network, autojump_clock, store):
-    """A quarter of the id space is asked, and nobody outside; its estimate is that of all."""
+    """A quarter of the id space is queried, and no node outside; its estimate is that of all."""
     zone = Zone(0b10, 2)
     model = SyntheticSettings(largest=20, nodes=500, swarms=1200, bep51=0.6)
     network = new_network(9, SyntheticMemoryNetwork, synthetic=model)
@@ -340,7 +340,7 @@ async def test_excluded_nodes_are_not_looked_up_at_either(new_network, autojump_
 
 
 async def test_resumed_rounds_are_not_counted_from_the_first(new_network, autojump_clock, store):
-    """Cut short in the second round of two, it goes on with the second, and asks nobody a third time."""
+    """Cut short in the second round of two, it goes on with the second, and queries no node a third time."""
     model = SyntheticSettings(largest=20, nodes=100, swarms=600, bep51=1.0, interval=600)
     network = new_network(14, SyntheticMemoryNetwork, synthetic=model)
     async with open_survey(network, store, plan=Plan(rounds=2)) as survey:
@@ -356,7 +356,7 @@ async def test_resumed_rounds_are_not_counted_from_the_first(new_network, autoju
     assert run.id == run_id
     times = Counter(row["node_id"] for row in store.rows("node_samples") if row["outcome"] == "answered")
     assert set(times.values()) == {2}
-    assert_nobody_asked_too_early(network)
+    assert_no_node_queried_too_early(network)
 
 
 async def test_our_own_node_has_nothing_to_show(new_network, autojump_clock, store):
@@ -377,7 +377,7 @@ ALICE, BOB, CAROL = b"a" * 20, b"b" * 20, b"c" * 20
 
 
 class TestTurns:
-    """Who may ask whom when, in the database."""
+    """Which node may be queried when, in the database."""
 
     def test_turn_is_given_once(self, tmp_path):
         path = tmp_path / "a.db"

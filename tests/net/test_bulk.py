@@ -60,7 +60,7 @@ async def scene():
 
 @pytest.mark.parametrize("method", [FindNode, SampleInfohashes, lambda target: GetPeers(target, scrape=True)])
 async def test_query_is_what_the_codec_would_write(autojump_clock, scene, method):
-    """Written in a hurry, read by everybody; and it says that we answer nobody (BEP 43)."""
+    """Written fast, readable for all clients; and it says that we answer no queries (BEP 43)."""
     target = random_id(Random(2))
     query = scene.client.template(method), target, scene.remote.address, None
     assert scene.client.send_batch([query], 0.0) == []
@@ -162,7 +162,7 @@ async def test_window_grows_with_answers_in_time_and_shrinks_with_late_ones(auto
 
 
 async def test_late_queries_are_no_longer_awaited(autojump_clock, scene):
-    """Who does not answer in time frees a place for somebody else, long before the timeout."""
+    """A node that does not answer in time frees a place for another, long before the timeout."""
     for number in range(10):
         scene.send(number)
     before = scene.client.awaited

@@ -142,7 +142,7 @@ def test_memory_is_bounded() -> None:
 
 @pytest.mark.parametrize(("share", "fooled"), [(0.5, False), (0.75, True)])
 def test_liars_need_two_thirds_of_the_networks_to_move_us(share: float, fooled: bool) -> None:
-    """Whom we ask is drawn at random here, so it takes less when luck is with them, but never half."""
+    """The queried nodes are drawn at random here, so it takes less when luck is with them, but never half."""
     random = Random(42)
     external = settled()
     for step in range(20 * MAX_VOTES):

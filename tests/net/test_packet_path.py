@@ -288,7 +288,7 @@ async def test_our_own_query_sent_back_gets_silence() -> None:
 
 
 async def test_unknown_node_that_queries_is_pinged_once_and_kept_when_it_answers() -> None:
-    """Only an answer to a query of ours proves that somebody is there."""
+    """Only an answer to a query of ours proves that a node is there."""
     bench = Bench()
     for transaction_id in (b"aa", b"bb"):
         bench.receive(encode(Query(transaction_id, ASKER_ID, Ping())))

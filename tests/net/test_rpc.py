@@ -183,7 +183,7 @@ async def test_unresponsive_nodes_that_are_queried_again_are_no_outage(autojump_
 
 
 async def test_silence_of_one_is_an_outage_after_a_while(autojump_clock: MockClock) -> None:
-    """Who knows nobody else is cut off when that one stays silent for long."""
+    """A node with one contact is cut off when that one times out for long."""
     async with open_bench() as bench:
         await hear(bench, ALICE)
         asks = 0
@@ -205,7 +205,7 @@ async def test_queries_that_cannot_leave_are_silence_too(autojump_clock: MockClo
 
 
 async def test_timeout_adapts_to_the_line(autojump_clock: MockClock) -> None:
-    """After answers within 0.6 s nobody waits five seconds any more."""
+    """After answers within 0.6 s no query waits five seconds any more."""
     async with open_bench() as bench:
         for _ in range(RECOMPUTE_EVERY):
             bench.rpc.times.add(0.6)

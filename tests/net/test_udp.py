@@ -217,8 +217,8 @@ async def test_ipv6_socket_takes_no_ipv4() -> None:
 async def test_socket_survives_an_unreachable_port() -> None:
     with opened() as alice:
         with opened() as gone:
-            nobody = gone.address
-        alice.send_nowait(b"hello", nobody)
+            closed = gone.address
+        alice.send_nowait(b"hello", closed)
         alice.send_nowait(b"myself", alice.address)
         await alice.wait_readable()
         received = [alice.receive_nowait() for _ in range(3)]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 async def test_node_that_joined_knows_every_part_of_the_network(autojump_clock, new_network):
     """Its table has full buckets for the other half and the other quarter, not only its neighbours.
 
-    Or liars could fence it in: with an empty bucket, whoever names himself is the closest it knows.
+    Or liars could fence it in: with an empty bucket, any node that returns itself is the closest it knows.
     """
     network = new_network(1)
 
@@ -68,7 +68,7 @@ async def test_network_survives_the_loss_of_half_of_its_nodes(autojump_clock, ne
 
 @pytest.mark.parametrize(("nodes_in_all", "alive"), [(24, 12), (16, 6)])
 async def test_dead_nodes_leave_the_tables(autojump_clock, new_network, nodes_in_all, alive):
-    """Nobody hands out a node that has been dead for 25 minutes, be it most of the network.
+    """No node returns one that has been dead for 25 minutes, be it most of the network.
 
     It is good for 15 and bad two pings later, a minute at most; but a node that waited for its place
     may be as dead, and takes as long to be found out.
@@ -83,7 +83,7 @@ async def test_dead_nodes_leave_the_tables(autojump_clock, new_network, nodes_in
 
 
 async def test_address_that_changes_its_id_is_evicted(autojump_clock, new_network):
-    """Nobody hands out the old id once the old contact would have turned questionable."""
+    """No node returns the old id once the old contact would have turned questionable."""
     network, random = new_network(1), Random(1)
 
     async with network.open_nodes(20) as nodes:

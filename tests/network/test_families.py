@@ -96,8 +96,8 @@ async def test_dead_family_does_not_delay_the_other(autojump_clock, new_network,
 
     async with network.open_nodes(20, families=[alive]) as nodes:
         await nodes[3].announce(info_hash, 7000)
-        nobody = [Address(network.host(number, dead), 6881) for number in range(30, 40)]
-        through = [*nobody, *nodes[0].addresses]
+        unused = [Address(network.host(number, dead), 6881) for number in range(30, 40)]
+        through = [*unused, *nodes[0].addresses]
         async with network.open_node(60, families=BOTH, through=through) as node:
             with trio.fail_after(4.0):  # less than the first timeout, 5 s
                 while len(node.contacts()) < 8:
@@ -146,7 +146,7 @@ async def half_an_hour(network, families, living, alive, through):
 
 @pytest.mark.parametrize(
     ("dead", "alive", "trouble"),
-    [(V6, V4, "all lost"), (V4, V6, "all lost"), (V6, V4, "nobody there"), (V4, V6, "names hang")],
+    [(V6, V4, "all lost"), (V4, V6, "all lost"), (V6, V4, "no node there"), (V4, V6, "names hang")],
 )
 async def test_upkeep_of_one_family_is_the_same_without_the_other(
     autojump_clock, new_network, monkeypatch, dead, alive, trouble
@@ -159,7 +159,7 @@ async def test_upkeep_of_one_family_is_the_same_without_the_other(
         if trouble == "all lost":
             for number in MEASURED:
                 network.cut(network.host(number, dead))
-        elif trouble == "nobody there":
+        elif trouble == "no node there":
             through += [Address(network.host(number, dead), 6881) for number in range(80, 90)]
         else:
             through = ["name:6881"]

@@ -1,4 +1,4 @@
-"""Several addresses in one node: to everybody else each is a node of its own (BEP 45)."""
+"""Several addresses in one node: to all others each is a node of its own (BEP 45)."""
 
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ OURS = (60, 61, 62)
 
 
 class Listening(MemoryNetwork):
-    """A network that knows who sent to whom, and who asked for a target."""
+    """A network that records which host sent to which, and which asked for a target."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -114,7 +114,7 @@ async def test_own_address_cannot_be_asked(autojump_clock, new_network):
 
 
 async def test_lookups_take_turns_and_each_has_one_address(autojump_clock, new_network):
-    """Nobody is asked for one target by several of our sockets (BEP 45)."""
+    """No node is queried for one target by several of our sockets (BEP 45)."""
     network, random = new_network(1, Listening), Random(1)
     used = []
 

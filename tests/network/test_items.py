@@ -57,7 +57,7 @@ async def read(node):
 @pytest.mark.parametrize("size", [0, 100, 600, 996])
 @pytest.mark.parametrize("kind", ["immutable", "mutable"])
 async def test_item_is_kept_by_the_closest_and_found_by_others(autojump_clock, new_network, size, kind):
-    """At the 8 truly closest nodes; whoever looks for it gets the same bytes."""
+    """At the 8 truly closest nodes; every lookup gets the same bytes."""
     value = b"v" * size
     item = MutableItem.sign(SEED, value, seq=1) if kind == "mutable" else ImmutableItem.of(value)
 
@@ -76,7 +76,7 @@ async def test_item_is_kept_by_the_closest_and_found_by_others(autojump_clock, n
 
 
 async def test_immutable_item_ends_the_lookup(autojump_clock, new_network):
-    """It cannot be newer elsewhere, unless somebody wants the copies counted."""
+    """It cannot be newer elsewhere, unless the copies are to be counted."""
     async with new_network(seed=1).open_nodes(40) as nodes:
         await nodes[3].put_item(NOTE)
         quick = await nodes[9].get_item(NOTE.target())
@@ -174,7 +174,7 @@ async def test_forged_items_are_passed_over(autojump_clock, new_network):
     ],
 )
 async def test_node_says_why_it_takes_no_item(autojump_clock, new_network, wrong, cas, code):
-    """Whoever puts by hand sees the codes of BEP 44."""
+    """A put by hand sees the codes of BEP 44."""
     async with new_network(seed=1).open_nodes(2) as (server, client):
         address = server.addresses[0]
         await client.put_item(letter(5))

@@ -75,7 +75,7 @@ class Accomplice(Liar):
 
 
 class Impostor(Liar):
-    """Answer under another id each time, and name nobody."""
+    """Answer under another id each time, and return no node."""
 
     def _lie(self, transaction_id, target):
         return Response(transaction_id, self._id_near(target), nodes=b"")

@@ -88,8 +88,8 @@ async def test_counters_of_all_nodes_add_up(autojump_clock, new_network):
 
 async def test_lookup_without_answers_says_so(autojump_clock, new_network):
     network = new_network(seed=1)
-    nobody = Address(network.host(5), 6881)
-    for through in ([], [nobody]):
+    unused = Address(network.host(5), 6881)
+    for through in ([], [unused]):
         async with network.open_node(0, through=through) as node:
             with pytest.raises(NotJoined):
                 await node.find_node(node.node_id)

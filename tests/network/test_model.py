@@ -91,7 +91,7 @@ class TestNetwork:
     """Real nodes among the rows."""
 
     async def test_lookup_ends_on_the_closest_members(self, autojump_clock, new_network):
-        """Nothing is lost and nobody is dead, so all 8 are found, each time."""
+        """Nothing is lost and no node is dead, so all 8 are found, each time."""
         network, random = new_network(1, kind=new_model, nodes=2000), Random(1)
         async with network.open_node(0, through=network.bootstrap_nodes()) as node:
             await node.wait_joined()

@@ -25,7 +25,7 @@ def timeouts(node):
     return sum(endpoint.counts.get("timeouts", 0) for endpoint in node.statistics().sockets)
 
 
-@pytest.mark.parametrize("number", [0, 7])  # node 0 opened the network and has nobody to join through
+@pytest.mark.parametrize("number", [0, 7])  # node 0 opened the network and has no node to join through
 async def test_node_is_back_within_seconds_after_hours(autojump_clock, new_network, number):
     network, random = new_network(1), Random(1)
 
@@ -115,7 +115,7 @@ async def test_many_dead_saved_contacts_do_not_keep_us_from_the_hosts(autojump_c
 
 
 async def test_hosts_are_left_alone_when_saved_contacts_answer(autojump_clock, new_network, tmp_path):
-    """A restart is no reason to ask whoever lets newcomers in."""
+    """A restart is no reason to query the bootstrap nodes."""
     network = new_network(1, CountingNetwork)
     path = tmp_path / "state.json"
 

@@ -18,7 +18,7 @@ READ_ONLY = NodeSettings(read_only=True)
 
 
 class OverheardNetwork(MemoryNetwork):
-    """Remember who has sent a response to whom."""
+    """Remember which node has sent a response to which."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -42,7 +42,7 @@ async def open_with_nats(network, stack, count):
 
 
 async def test_nodes_behind_nats_find_and_are_found(autojump_clock, new_network):
-    """With a third of the nodes behind NATs, everybody finds whatever anybody announced.
+    """With a third of the nodes behind NATs, every node finds whatever any node announced.
 
     Lookups find the closest nodes that can be reached, and hardly miss one: a reply has room for 8
     contacts, some of them behind NATs.

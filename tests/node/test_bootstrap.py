@@ -170,7 +170,7 @@ async def test_late_answer_of_a_name_server_is_used(
 async def test_names_that_fail_for_hours_are_found_within_seconds(
     autojump_clock: MockClock, use: Callable[[Names], None]
 ) -> None:
-    """A node that starts for the first time, without a network, knows nobody else."""
+    """A node that starts for the first time, without a network, knows no other node."""
     network, names = MemoryNetwork(seed=1), Names()
     use(names)
     async with open_through(network, 30, "name:6881") as node:

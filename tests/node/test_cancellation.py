@@ -65,7 +65,7 @@ def short_way_to_garbage() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_complaints(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Let no test pass in which something was logged that somebody should look at."""
+    """Let no test pass in which a warning was logged."""
     yield
     records = [*caplog.get_records("setup"), *caplog.get_records("call")]
     assert [record.getMessage() for record in records if record.levelno >= logging.WARNING] == []

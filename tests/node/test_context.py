@@ -1,4 +1,4 @@
-"""What endpoints share: whom to ask when one of them knows nobody, and when to ask for it."""
+"""What endpoints share: which nodes to query when one of them knows none, and when."""
 
 from random import Random
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = [path for product in ("dhtnode", "crawler") for path in (ROOT / product).rglob("*")]
-TEXTS = [*CODE, *(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+OTHERS = [path for folder in ("tests", "benchmarks", "docs") for path in (ROOT / folder).rglob("*")]
+TEXTS = [*CODE, *OTHERS, ROOT / "README.md", ROOT / "CHANGELOG.md"]
 BANNED = re.compile(
-    r"\b(?:whoever|whomever|whom|nobody|everybody|anew|seldom|manieth|ways_in)\b", re.IGNORECASE
+    r"(?<![a-z])(?:whoever|whomever|whom|nobody|everybody|anew|seldom|manieth|ways_in)(?![a-z])",
+    re.IGNORECASE,
 )
 
 
@@ -16,7 +18,7 @@ def test_no_banned_word():
     found = {
         (path.relative_to(ROOT).as_posix(), word)
         for path in TEXTS
-        if path.suffix in {".py", ".pyi", ".sql", ".md"}
+        if path.suffix in {".py", ".pyi", ".sql", ".md"} and path != Path(__file__)
         for word in BANNED.findall(path.read_text(encoding="utf-8"))
     }
     assert found == set()

@@ -1,4 +1,4 @@
-"""A libtorrent network that takes nobody whose id does not go with its address (BEP 42), and two of ours.
+"""A libtorrent network that takes no node whose id does not go with its address (BEP 42), and two of ours.
 
     unshare --user --map-root-user --net python -m tests.real_clients.enforcing
 

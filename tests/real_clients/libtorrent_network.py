@@ -18,7 +18,7 @@ SETTINGS = {
     "listen_interfaces": "127.0.0.1:0",
     # The default asks a host on the Internet; tests give bootstrap nodes of their own.
     "dht_bootstrap_nodes": "",
-    # Nothing may leave loopback, and nobody may be found but through the DHT.
+    # Nothing may leave loopback, and no peer may be found but through the DHT.
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,

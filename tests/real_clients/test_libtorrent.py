@@ -36,7 +36,7 @@ OUR_PORT = 4711
 
 
 def has_ipv6_loopback():
-    """Tell whether this machine lets anybody listen on ::1."""
+    """Tell whether this machine allows to listen on ::1."""
     try:
         with socket(AF_INET6, SOCK_DGRAM) as probe:
             probe.bind(("::1", 0))
@@ -168,11 +168,11 @@ async def test_scrape_counts_the_seeds_and_leechers_of_a_swarm(tmp_path):
 
 
 async def test_lookup_leaves_out_seeds_when_asked_to(tmp_path):
-    """With `noseed` libtorrent names leechers only, without it everybody (BEP 33)."""
+    """With `noseed` libtorrent returns leechers only, without it all peers (BEP 33)."""
     async with network_with_swarm(tmp_path) as (network, peers, info_hash), node_in(network) as node:
-        everybody = await peers_found(node, info_hash)
+        all_peers = await peers_found(node, info_hash)
         leechers = await peers_found(node, info_hash, noseed=True)
-        assert everybody == {peer.address for peer in peers}
+        assert all_peers == {peer.address for peer in peers}
         assert leechers == {peer.address for peer in peers if peer.address.host in LEECHER_HOSTS}
 
 
@@ -228,7 +228,7 @@ async def test_clients_find_one_another_through_our_node_alone(host, tmp_path):
         announcer.take_part(magnet_of(info_hash, tmp_path))
         with trio.fail_after(PATIENCE):
             while not (table_sizes(clients)[0] >= 5 and all(seeker.found[info_hash] for seeker in seekers)):
-                announcer.announce_again()  # the first one came too early to reach anybody
+                announcer.announce_again()  # the first one came too early to reach a node
                 for seeker in seekers:
                     seeker.ask_peers(info_hash)
                 await trio.sleep(0.5)

@@ -1,4 +1,4 @@
-"""Our node among libtorrent clients that take nobody whose id does not go with its address (BEP 42)."""
+"""Our node among libtorrent clients that take no node whose id does not go with its address (BEP 42)."""
 
 import json
 import shutil

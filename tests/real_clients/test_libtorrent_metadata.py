@@ -130,7 +130,7 @@ async def announced(node, torrent):
 
 @asynccontextmanager
 async def swarms(folder):
-    """Run a DHT of ours with all the clients in it, everybody announced; yield a way in."""
+    """Run a DHT of ours with all the clients in it, all announced; yield a bootstrap node."""
     async with open_testnet(20, seed=1) as testnet:
         [way_in, *_] = testnet.bootstrap
         async with (

@@ -117,7 +117,7 @@ def test_reply_is_bounded_by_the_query_until_the_address_is_proven() -> None:
 
 
 def test_reply_with_an_item_may_be_longer() -> None:
-    """A whole datagram, to whoever has proven its address or sent enough itself (BEP 44)."""
+    """A whole datagram, to a client that has proven its address or sent enough itself (BEP 44)."""
     admission, one = Admission(SETTINGS), source()
     before = [admission.item_budget(one, size, 100.0) for size in (100, 300, 1000)]
     admission.expected(one, 100.0)

@@ -1,4 +1,4 @@
-"""What a forged query sends to whoever it names: never much more than it cost.
+"""What a forged query sends to the host that it names: never much more than it cost.
 
 Each case is one datagram from an address that the node has never heard of and that answers nothing.
 All that the address is sent within ten seconds counts; the one ping with which the node may ask

@@ -91,7 +91,7 @@ class Scene:
         self.asker = self.new_asker()
 
     def new_asker(self, number: int = ASKER, *, answers: bool = False) -> Asker:
-        """Return somebody else who asks the node."""
+        """Return another client of the node."""
         return Asker(self.network.socket(self.network.host(number)), self.address, answers=answers)
 
     async def flood(self, packets: Iterator[Packet], rate: int, seconds: float) -> None:
@@ -150,7 +150,7 @@ def check_counts(counts: Counter[str]) -> None:
 
 @asynccontextmanager
 async def open_scene(new_network: NewNetwork, settings: NodeSettings = SETTINGS) -> AsyncIterator[Scene]:
-    """Open a node that knows twelve others, with an asker; nobody has asked for anything yet."""
+    """Open a node that knows twelve others, with an asker; no query has come yet."""
     random.seed(1)
     network = new_network(1, kind=ListeningNetwork)
     async with network.open_nodes(12) as others:
@@ -189,7 +189,7 @@ async def test_garbage_is_not_read_beyond_the_limit_of_its_address(
 async def test_garbage_of_a_source_that_we_wait_for_is_not_read_either(
     new_network: NewNetwork, autojump_clock: MockClock
 ) -> None:
-    """Whoever is pinged, because it asked, has no more say than others, though its answer would be free."""
+    """A node pinged because it queried has no more rights than others, though its answer would be free."""
     async with open_scene(new_network) as scene:
         contacts = set(scene.node.contacts())
         flooder = Address(scene.network.host(FLOODER), 6881)
@@ -301,7 +301,7 @@ async def test_addresses_of_one_network_share_a_limit(
 async def test_unknown_sources_are_not_read_while_more_comes_than_can_be_handled(
     new_network: NewNetwork, autojump_clock: MockClock
 ) -> None:
-    """Whoever has been asking before is served, though it comes after all the others."""
+    """A known client is served, though its query comes after all the others."""
     async with open_scene(new_network) as scene:
         contacts = set(scene.node.contacts())
         await scene.warm_up()

@@ -120,7 +120,7 @@ def test_addresses_of_one_ipv6_network_share():
 
 
 def test_item_put_again_by_another_still_belongs_to_the_first():
-    """Or somebody could take over items, and wash them out together with his own."""
+    """Or an owner could take over items, and wash them out together with its own."""
     store = new_store(max_items_per_host=2)
     fill(store, ALICE, [0, 1])
     fill(store, BOB, [0, 1])
@@ -129,7 +129,7 @@ def test_item_put_again_by_another_still_belongs_to_the_first():
 
 
 def test_full_store_takes_from_the_owner_that_has_most():
-    """The oldest of the largest owner goes; nobody else loses anything."""
+    """The oldest of the largest owner goes; no other owner loses anything."""
     store = new_store(max_items=6)
     fill(store, ALICE, [0])
     fill(store, BOB, [10, 11, 12, 13])
@@ -164,7 +164,7 @@ def test_bytes_are_bounded_like_items():
 
 
 def test_item_that_grows_needs_room_as_a_new_one_does():
-    """It may push out somebody who has more, and nobody who has as little; what was there stays."""
+    """It may push out an owner that has more, and none that has as little; what was there stays."""
     store, grown = new_store(max_item_bytes=3 * ITEM_BYTES + 300), letter(2, b"x" * 500)
     fill(store, BOB, [0])
     store.put(letter(1), ALICE, 0.0)

@@ -100,7 +100,7 @@ def test_renewal_moves_port_and_seed_flag_in_place() -> None:
     ],
 )
 def test_full_store_refuses_newcomers(caps: dict[str, int], info_hash: bytes) -> None:
-    """Nobody who is there gives way, so a flood cannot wash a swarm out."""
+    """No stored peer gives way, so a flood cannot wash a swarm out."""
     store = new_store(**caps)
     for number in (1, 2):
         store.announce(SWARM, peer(number), 0.0, seed=False)

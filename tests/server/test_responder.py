@@ -193,7 +193,7 @@ def test_noseed_leaves_seeds_out() -> None:
 
 
 def test_token_is_withheld_when_the_store_is_full() -> None:
-    """No token, no announce (BEP 33); whoever is stored may renew."""
+    """No token, no announce (BEP 33); stored peers may renew."""
     bench = Bench(max_peers=1)
     bench.store(IPV4, 1)
     without = bench.ask(GetPeers(SWARM))

@@ -56,7 +56,7 @@ def test_source_is_forgotten_after_one_to_two_lifetimes() -> None:
 
 
 def test_meters_last_as_long_as_a_source_that_uses_them() -> None:
-    """Or whoever keeps coming would get another limit with a new port, now and then."""
+    """Or a persistent source would get another limit with a new port, now and then."""
     sources = Sources(Scope.PUBLIC)
     first = sources.get(("21.0.0.1", 1))
     for port in range(2, 9):

@@ -1,4 +1,4 @@
-"""Announce tokens: for whom they are good, and for how long."""
+"""Announce tokens: for which clients they are good, and for how long."""
 
 from random import Random
 

@@ -49,7 +49,7 @@ def test_parts_of_swarms_are_known_as_well(swarms):
 
 
 def test_large_swarms_in_cut_stores_are_not_underestimated():
-    """Nobody stores more than 500 of 3000; what one node tells is 500 at most."""
+    """No node stores more than 500 of 3000, and returns 500 at most."""
     found = measured(12, 33, peers=3000, capped=1.0)
     assert all(each.one_filter < 560 for each in found)
     assert 0.95 <= fmean(each.estimate.peers / 3000 for each in found) <= 1.05

@@ -254,7 +254,7 @@ def test_share_of_nothing_is_not_certain():
 
 
 def test_empty_filters_say_nothing_about_roles():
-    """A node that knows nobody does not make 60 named peers neither seeds nor leechers."""
+    """A node that knows no peer does not make 60 named peers neither seeds nor leechers."""
     found = estimated([reply(seeds=EMPTY, peers=EMPTY), names_reply(random_hosts(60, Random(8)))])
     assert (found.seeds, found.leechers, found.peers) == (0, 60, 60)
     assert (found.seeds_high, found.leechers_high) == (60, 60)

@@ -200,7 +200,7 @@ def test_two_stores_outvote_a_third():
 
 
 def test_two_liars_among_stores_of_leechers_are_told():
-    """Nobody else is a whole store, so the leechers have to be held against each other after all."""
+    """No other store is complete, so the leechers have to be held against each other after all."""
     random = Random(3)
     (leecher,) = (host_mask(random.randbytes(4)) for _ in range(1))
     liars = [reduce(or_, (host_mask(random.randbytes(4)) for _ in range(size))) for size in (3000, 400)]

@@ -86,9 +86,9 @@ def test_dead_swarm_is_left_alone_longer_and_longer():
 
 
 def test_swarm_is_dead_at_the_third_measurement_without_a_peer():
-    nobody = MeasuredSize(0, 0, 0)
+    empty = MeasuredSize(0, 0, 0)
     seen = [
-        after_sample(WatchState(DAY, 0.0, nobody, empties), nobody, 9 * DAY, SETTINGS) for empties in (1, 2)
+        after_sample(WatchState(DAY, 0.0, empty, empties), empty, 9 * DAY, SETTINGS) for empties in (1, 2)
     ]
     assert [(state.interval, state.empties) for state in seen] == [(DAY, 2), (7 * DAY, 3)]
 

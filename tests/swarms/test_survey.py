@@ -1,4 +1,4 @@
-"""Measuring many swarms: whom it asks, what it costs, what it writes, and what it never writes."""
+"""Measuring many swarms: which nodes it queries, what it costs, what it writes, and what it never writes."""
 
 from collections import Counter, defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -42,7 +42,7 @@ MODEL = SyntheticSettings(nodes=300, stale=0.2, swarms=40, largest=300, announce
 
 
 class WatchedNetwork(SyntheticMemoryNetwork):
-    """Note what the crawler sends to whom, and have some nodes say what they like."""
+    """Note what the crawler sends to which node, and have some nodes say what they like."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -255,7 +255,7 @@ async def test_no_more_are_under_way_than_asked_for(new_network, autojump_clock,
 
 
 async def test_bad_start_does_not_slow_down_the_rest(new_network, autojump_clock, store, monkeypatch):
-    """The first few swarms fail because nobody answers; of the others as many are under way as may be."""
+    """The first few swarms fail because no node answers; of the others as many are under way as may be."""
     monkeypatch.setattr("crawler.swarms.survey.FEW", 4)
     network = new_network(17, WatchedNetwork, synthetic=MODEL)
     record_census(store, live_nodes(network))

@@ -180,7 +180,7 @@ async def test_a_week_of_swarms(autojump_clock, store):
 
 
 async def test_budget_is_kept_and_shared_fairly(autojump_clock, store):
-    """Ten times as much is asked for as is allowed: all intervals stretch, and nobody starves."""
+    """Ten times as much is asked for as is allowed: all intervals stretch, and no swarm starves."""
     world = World.of(stable=60, swinging=60)
     settings = WatchSettings(shortest=900, longest=4 * HOUR, budget=12)
     await watch_for(4 * DAY, store, world, settings)

@@ -1,4 +1,4 @@
-"""Nodes of the synthetic network that lie about swarms, and that nobody believes them."""
+"""Nodes of the synthetic network that lie about swarms, and that no estimate believes them."""
 
 import pytest
 from bencode2 import bdecode, bencode

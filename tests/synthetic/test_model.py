@@ -370,22 +370,22 @@ def test_peers_are_announced_to_the_closest_honest_nodes():
         target = int.from_bytes(swarm.info_hash[:8], "big")
         honest.sort(key=lambda rank: population.prefixes[rank] ^ target)
         assert network.swarms.holders(place) == tuple(honest[:HOLDERS])
-        everybody = set()
+        all_peers = set()
         for position, rank in enumerate(honest[: HOLDERS + 4]):
             stored = network.swarms.stored(place, rank)
             if position >= HOLDERS:
                 assert stored is None
                 continue
-            everybody.update(stored.peers)
+            all_peers.update(stored.peers)
             limit = KINDS[population.kinds[population.numbers[rank]]].max_peers
             chance = 0.8 if position < CLOSEST else 0.2
             if swarm.peers * chance + 200 < limit:
                 assert is_near(len(stored.peers), swarm.peers, chance)
             else:
                 assert len(stored.peers) <= limit
-        assert swarm.peers * 0.99 <= len(everybody) <= swarm.peers
-        assert len({peer[:4] for peer in everybody}) == len(everybody)
-        assert all(peer[0] == 198 and peer[1] in (18, 19) for peer in everybody)
+        assert swarm.peers * 0.99 <= len(all_peers) <= swarm.peers
+        assert len({peer[:4] for peer in all_peers}) == len(all_peers)
+        assert all(peer[0] == 198 and peer[1] in (18, 19) for peer in all_peers)
 
 
 def test_filters_stand_for_the_peers_stored(network):
@@ -512,11 +512,11 @@ def test_wrong_ids_are_not_those_of_the_nodes(hostile):
 def test_foreign_sources_are_addresses_without_a_node(hostile):
     for _, address, ((data, source),) in lies(hostile, "foreign source"):
         assert source != address
-        assert ask_nobody(hostile, source)
+        assert is_unused(hostile, source)
         assert bdecode(data)[b"y"] == b"r"
 
 
-def ask_nobody(network, address):
+def is_unused(network, address):
     a, b, c, d = map(int, address.host.split("."))
     return a == 127 and network.population.number_at(b << 16 | c << 8 | d) is None
 

@@ -22,7 +22,7 @@ def stored(testnet, info_hash):
     for node in testnet.nodes:
         held = {
             (peer.compact, peer.seed)
-            for known, swarm in node.peers._swarms.items()
+            for known, swarm in node.peers.swarms.items()
             if known == info_hash
             for peer in swarm.peers.values()
         }
@@ -58,13 +58,13 @@ async def test_stores_hold_the_swarm_that_was_placed(seeds, leechers):
         swarm = testnet.place_swarm(HASH, seeds, leechers)
         shares = stored(testnet, HASH)
 
-    everybody = reduce(or_, shares.values(), set())
+    all_peers = reduce(or_, shares.values(), set())
     closest = sorted(testnet.nodes, key=lambda node: distance(node.node_id, HASH))[:HOLDERS]
     assert swarm == PlacedSwarm(HASH, seeds, leechers)
-    assert swarm.peers == len(everybody) == seeds + leechers
-    assert len({compact[:4] for compact, _ in everybody}) == seeds + leechers
-    assert sum(seed for _, seed in everybody) == seeds
-    assert all(compact[0] == 198 and compact[1] in (18, 19) for compact, _ in everybody)
+    assert swarm.peers == len(all_peers) == seeds + leechers
+    assert len({compact[:4] for compact, _ in all_peers}) == seeds + leechers
+    assert sum(seed for _, seed in all_peers) == seeds
+    assert all(compact[0] == 198 and compact[1] in (18, 19) for compact, _ in all_peers)
     assert shares.keys() <= {node.node_id for node in closest}
 
 
@@ -124,7 +124,7 @@ async def test_placed_swarms_are_renewed(autojump_clock):
         testnet = opened
         testnet.place_swarm(HASH, 2, 3)
         node = testnet.nodes[0]
-        (swarm,) = node.peers._swarms.values()
+        (swarm,) = node.peers.swarms.values()
         before = {host: peer.expires_at for host, peer in swarm.peers.items()}
         started_at = trio.current_time()
         await trio.sleep(RENEW_AFTER + 1.0)

@@ -196,7 +196,7 @@ async def test_peers_are_looked_up_and_asked(tmp_path, autojump_clock):
 
 
 async def test_peers_of_a_private_torrent_are_not_looked_up(tmp_path, autojump_clock):
-    """Once it is known to be private, nobody is asked for them."""
+    """Once it is known to be private, no node is queried for them."""
     data, info_hash = info_of(0, private=1)
     node = ScriptedNode({info_hash: [address(0, 0)]})
     told = []

@@ -1,4 +1,4 @@
-"""The peers of a swarm: what they tell, whom we leave alone, and what hostile ones can do to us.
+"""The peers of a swarm: what they send, which we leave alone, and what hostile ones can do to us.
 
 All of it over streams in memory and in virtual time.
 """

@@ -126,7 +126,7 @@ class NodeTarget:
         return family, *outcome
 
     def _source(self, step: Step, exchange: Exchange) -> Address:
-        """Return who sends: one we asked, one we know, one of a few, somebody new, or nobody at all."""
+        """Return who sends: one we asked, one we know, one of a few, a new one, or none at all."""
         family, number = exchange.endpoint.family, step.source
         if number < 64 or (number < 220 and TRANSACTION_MARK in step.packet):
             asked = exchange.asked(number)
@@ -184,7 +184,7 @@ class NodeTarget:
         stored = self._world.peers.statistics()
         require(0 <= stored.swarms <= SETTINGS.max_swarms, "swarms are bounded")
         require(0 <= stored.peers <= SETTINGS.max_peers, "peers are bounded")
-        require(self._told <= self._asked, "nobody is told twice")
+        require(self._told <= self._asked, "no callback is called twice")
         for endpoint in self._world.endpoints.values():
             rpc = endpoint.rpc
             require(rpc.pending <= SETTINGS.max_pending, "queries under way are bounded")
