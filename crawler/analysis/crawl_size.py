@@ -59,7 +59,7 @@ class CrawlCounts:
       half B, of both.  A keyed hash of its id puts a node into one half.
     - `named`: answered nodes with 1, 2, 3, 4 distinct answering referrers, and with 5 or more.
       Distinct by endpoint: two replies of one node count once.
-    - `recovered`: answered nodes that were silent at their first visit and answered at the second.
+    - `recovered`: answered nodes that timed out at their first visit and answered at the second.
     - `second_sent`, `second_unanswered`: queries to nodes that had just answered one, and those of
       them that no answer came to.
     - `zone_bits`: length of the prefix crawled; 0 for the whole network.

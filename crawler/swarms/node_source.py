@@ -8,6 +8,7 @@ the database, and the table of our own node.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from crawler.core.exclusion import Excludes
 from crawler.db.database import CrawlDatabase
 from crawler.db.nodes import Found, FreshCensus
 from crawler.db.records.records import utc_text
@@ -16,7 +17,7 @@ from crawler.settings import FRESH
 from crawler.swarms.node_cache import RecentNodes
 from crawler.swarms.packed_nodes import PackedNodes
 from dhtnode import Family, InfoHash, Node, NodeId
-from dhtnode.krpc import CompactContacts, PackedContact, PackedEndpoint
+from dhtnode.krpc import CompactContacts, PackedContact
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import CLOSEST, Measurement, QueriedNode
@@ -28,9 +29,6 @@ START = 16  # nodes that a lookup starts with
 ENOUGH = 1000  # nodes remembered beside which our own table, with some 200, adds nothing
 REMEMBERED = 7 * 86400.0  # seconds after which nodes of the database are no longer worth asking
 LOOK_AGAIN = 60.0  # seconds until a new census is looked for
-
-Excludes = Callable[[bytes, PackedEndpoint, Family], bool]
-"""Tells whether a node is to be left alone."""
 
 
 class NodeSource:
@@ -126,7 +124,7 @@ class NodeSource:
         return is_direct
 
     def note(self, family: Family, node: QueriedNode) -> None:
-        """Remember a node that has answered, and forget one that was silent."""
+        """Remember a node that has answered, and forget one that timed out."""
         if node.outcome is Outcome.ANSWERED:
             self._caches[family].add(node.node_id, node.endpoint)
         else:

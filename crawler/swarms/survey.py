@@ -15,12 +15,13 @@ from typing import Any
 
 import trio
 
+from crawler.core.exclusion import Excludes
 from crawler.core.pace import Pace
 from crawler.core.query_loop import drive
 from crawler.db.records.records import utc_text
 from crawler.db.writer import Writer
 from crawler.settings import FRESH, CrawlSettings
-from crawler.swarms.node_source import FEW, Excludes, NodeSource
+from crawler.swarms.node_source import FEW, NodeSource
 from crawler.swarms.socket_queue import SocketQueue
 from dhtnode import Address, DhtError, InfoHash, Node, NotJoined, QueryError, QueryRefused, Scope
 from dhtnode.krpc import Response

@@ -44,7 +44,7 @@ class NodeKind:
 
     has_nodes_with_values: bool = True
     unknown: int | None = 204
-    """The error sent for an unknown method, or None for silence."""
+    """The error sent for an unknown method, or None for no answer."""
 
 
 KINDS = (

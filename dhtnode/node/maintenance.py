@@ -88,7 +88,7 @@ async def _wait_until_worth_joining(node: SocketNode, own_id: NodeId, limit: flo
 
 
 async def keep_fresh(node: SocketNode) -> None:
-    """Ping silent nodes and refresh stale buckets, a few at a time; forget sources of long ago."""
+    """Ping unresponsive nodes and refresh stale buckets, a few at a time; forget sources of long ago."""
     while True:
         await trio.sleep(node.settings.maintenance_period)
         now = trio.current_time()

@@ -121,49 +121,49 @@ def _sums_of_pairs(stores: Sequence[ScrapeFilter]) -> tuple[list[float], list[fl
     return products, shared
 
 
-class NamedPeers(NamedTuple):
-    """The numbers of hosts named by one node, by two, and so on, of `nodes` that named any."""
+class ListedHosts(NamedTuple):
+    """The numbers of hosts listed by one node, by two, and so on, of `nodes` that listed any."""
 
     nodes: int
     hosts: Counter[int]
 
     @classmethod
-    def of(cls, occasions: Sequence[AbstractSet[Hashable]]) -> "NamedPeers":
-        """Count the namings of each host; 0.1 us for each naming."""
+    def of(cls, occasions: Sequence[AbstractSet[Hashable]]) -> "ListedHosts":
+        """Count how often each host was listed; 0.1 us for each time."""
         times = Counter[Hashable]()
         for hosts in occasions:
             times.update(hosts)
         return cls(len(occasions), Counter(times.values()))
 
 
-def good_turing(namings: NamedPeers) -> float:
-    """Return the share of namings that are of hosts named at least twice (Good and Turing).
+def good_turing(listed: ListedHosts) -> float:
+    """Return the share of all listings that are of hosts listed at least twice (Good and Turing).
 
-    It estimates how likely the next host named is one already known: the coverage of the names,
-    not of the swarm when each node names a part only.  0 when none was named.
+    It estimates how likely the next listed host is a known one: the coverage of the lists, not of
+    the swarm when each node lists a part only.  0 when none was listed.
     """
-    total = sum(times * hosts for times, hosts in namings.hosts.items())
-    return 1 - namings.hosts[1] / total if total else 0.0
+    total = sum(times * hosts for times, hosts in listed.hosts.items())
+    return 1 - listed.hosts[1] / total if total else 0.0
 
 
 def chao1(once: float, twice: float) -> float:
-    """Return how many were never met, from those met once and those met twice (Chao 1984, bias-corrected).
+    """Return how many were never seen, from those seen once and those seen twice (Chao 1984, bias-corrected).
 
     `f1 (f1 - 1) / (2 (f2 + 1))`, a lower bound for any mixture of Poisson means.
     """
     return max(0.0, once * (once - 1)) / (2 * (twice + 1))
 
 
-def chao2(namings: NamedPeers) -> Interval | None:
-    """Estimate a swarm from the hosts that each node named (Chao2, log-normal interval).
+def chao2(listed: ListedHosts) -> Interval | None:
+    """Estimate a swarm from the hosts that each node listed (Chao2, log-normal interval).
 
     A lower bound: peers that are harder to see than others are under-counted.  None with fewer than
-    two nodes, or when no host was named by exactly two while some were named by one only.
+    two nodes, or when exactly two listed no host while one alone listed some.
     """
-    distinct, once, twice = namings.hosts.total(), namings.hosts[1], namings.hosts[2]
-    if namings.nodes < 2 or (once and not twice):
+    distinct, once, twice = listed.hosts.total(), listed.hosts[1], listed.hosts[2]
+    if listed.nodes < 2 or (once and not twice):
         return None
-    factor = 1 - 1 / namings.nodes
+    factor = 1 - 1 / listed.nodes
     unseen = factor * chao1(once, twice)
     if not unseen:
         return Interval(distinct, distinct, distinct)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from dhtnode.addresses import Family
 from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of
 from dhtnode.swarm.capture_history import CaptureHistory, capture_history
-from dhtnode.swarm.capture_recapture import NamedPeers, chao2, good_turing
+from dhtnode.swarm.capture_recapture import ListedHosts, chao2, good_turing
 from dhtnode.swarm.filter_size import Interval, union_interval
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.seeds import SeedsAndLeechers, seeds_and_leechers
@@ -67,8 +67,8 @@ class SwarmEstimate:
     a filter can tell: it rests on overlaps then, or is an "at least".
 
     `overlap` is how many peers are in both counts, seeds and leechers, at least 0.  `coverage` is the
-    share of all namings that new names would repeat (Good and Turing): 1 when every peer was named
-    twice, 0 when none was, or none was named.  `estimates` holds every method side by side.
+    share of all listings that new ones would repeat (Good and Turing): 1 when every peer was listed
+    twice, 0 when none was, or none was listed.  `estimates` holds every method side by side.
     """
 
     seeds: int
@@ -101,7 +101,7 @@ class _Evidence(NamedTuple):
 
     union: Interval
     seen: ScrapeFilter | None
-    named: NamedPeers
+    named: ListedHosts
     families: Sequence[CaptureHistory]
 
     @property
@@ -175,7 +175,7 @@ def estimate_swarm(
     families = capture_histories(observations) if histories is None else histories
     named = union_of(node.named for node in observations)
     seen = union_of(node.told for node in observations)
-    named_peers = NamedPeers.of([node.host_hashes for node in observations if node.host_hashes])
+    named_peers = ListedHosts.of([node.host_hashes for node in observations if node.host_hashes])
     distinct = named_peers.hosts.total()
     union = union_interval(seen, named, distinct)
     with_filters = sum(node.has_filters for node in observations)

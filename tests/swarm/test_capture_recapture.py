@@ -5,7 +5,7 @@ from statistics import fmean, pstdev
 
 import pytest
 
-from dhtnode.swarm.capture_recapture import DarrochEstimate, NamedPeers, darroch, good_turing
+from dhtnode.swarm.capture_recapture import DarrochEstimate, ListedHosts, darroch, good_turing
 
 
 def test_sizes_tell_the_whole():
@@ -49,5 +49,5 @@ def test_deviation_is_that_of_repeated_draws():
 
 def test_good_turing_is_the_share_of_namings_that_repeat():
     named = [{"a", "b", "c"}, {"a", "b", "d"}, {"a", "e", "f"}]
-    assert good_turing(NamedPeers.of(named)) == pytest.approx(5 / 9)
-    assert good_turing(NamedPeers.of([])) == 0
+    assert good_turing(ListedHosts.of(named)) == pytest.approx(5 / 9)
+    assert good_turing(ListedHosts.of([])) == 0

@@ -13,7 +13,7 @@ from dhtnode.addresses import Address, pack_host, unpack_host
 from dhtnode.ids import NodeId
 from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.scrape_filter import FILTER_BITS, ScrapeFilter, host_mask
-from dhtnode.swarm.capture_recapture import NamedPeers, chao2, darroch, pair_ratio
+from dhtnode.swarm.capture_recapture import ListedHosts, chao2, darroch, pair_ratio
 from dhtnode.swarm.estimate import estimate_swarm
 from dhtnode.swarm.filter_size import Interval, relative_error, union_interval, zero_bits_after
 from dhtnode.swarm.replies import Reply, observe
@@ -497,18 +497,18 @@ def test_interval_covers_a_swarm_seen_by_filters_and_lists(count):
 
 def test_chao2_is_the_published_formula():
     """Three nodes, Q1 = 4, Q2 = 2, one host seen by all: 7 + 2/3 * 4*3 / (2*3)."""
-    found = chao2(NamedPeers.of([{"a", "b", "x", "y", "z"}, {"c", "x", "z"}, {"d", "y", "z"}]))
+    found = chao2(ListedHosts.of([{"a", "b", "x", "y", "z"}, {"c", "x", "z"}, {"d", "y", "z"}]))
     assert found is not None
     assert found.estimate == pytest.approx(7 + 2 / 3 * 12 / 6)
     assert 7 < found.low < found.estimate < found.high
 
 
 def test_chao2_of_lists_that_agree_is_their_length():
-    assert chao2(NamedPeers.of([{"a", "b"}, {"a", "b"}])) == Interval(2, 2, 2)
+    assert chao2(ListedHosts.of([{"a", "b"}, {"a", "b"}])) == Interval(2, 2, 2)
 
 
 def test_chao2_without_a_host_named_twice_says_nothing():
-    assert chao2(NamedPeers.of([{"a", "b"}, {"c"}])) is None
+    assert chao2(ListedHosts.of([{"a", "b"}, {"c"}])) is None
 
 
 # Nothing, and too much

@@ -65,7 +65,7 @@ beps = Report(
     question="Which clients support BEP 33, BEP 42 and BEP 51?",
     title="Support of BEPs by client",
     text="Shares of what nodes show: for BEP 42 of the ids at public addresses in this run, for BEP 33 and"
-    " BEP 51 of the replies to scrapes and to requests for samples in all runs. A client that is silent"
+    " BEP 51 of the replies to scrapes and to requests for samples in all runs. A client that does not answer"
     " when it does not know a method is missing from the latter, so its share is too high.",
     run_of="run_clients",
     units={"bep33": "%", "bep42": "%", "bep51": "%"},
