@@ -36,6 +36,7 @@ from .items import Item as Item
 from .items import MutableItem as MutableItem
 from .items import Target as Target
 from .items import mutable_target as mutable_target
+from .items import public_key_of as public_key_of
 from .magnet import MutableLink as MutableLink
 from .magnet import parse_info_hash as parse_info_hash
 from .magnet import parse_mutable_link as parse_mutable_link
@@ -44,7 +45,6 @@ from .metainfo import parse_metainfo as parse_metainfo
 from .metainfo import public_info_hash as public_info_hash
 from .metainfo import read_torrent as read_torrent
 from .settings import NodeSettings as NodeSettings
-from .signatures import public_key_of as public_key_of
 from .swarm.estimate import SwarmEstimate as SwarmEstimate
 from .swarm.filter_size import Interval as Interval
 from .swarm.measurement import SwarmMeasurement as SwarmMeasurement

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 from bencode2 import bencode
 
-from dhtnode.items import MutableItem, mutable_target
-from dhtnode.signatures import public_key_of
+from dhtnode.items import MutableItem, mutable_target, public_key_of
 
 MALFORMED = Path(__file__).parents[2] / "tests" / "vectors" / "krpc_malformed.json"
 INFO_HASHES, TEXTS, KEYS = 2000, 600, 200

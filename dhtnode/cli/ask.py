@@ -5,80 +5,118 @@ They open a node of their own, short-lived and read-only.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial, wraps
+from typing import Any, TypeAlias
 
 import click
 
 import dhtnode
 from dhtnode import cli
 from dhtnode.cli import console
-from dhtnode.cli.console import NetworkOptions, SwarmArgument, emit, network_options
-from dhtnode.clients import format_version
+from dhtnode.cli.console import Command, Decorator, NetworkOptions, SwarmArgument, emit, network_options
 from dhtnode.errors import NotJoined, QueryTimeout
 from dhtnode.ids import NodeId, distance_bits
+
+Show: TypeAlias = Callable[[Mapping[str, object], str], None]
+"""A function that prints one result: as a record, or as a text."""
+
+
+def asking(default_timeout: float) -> Decorator:
+    """Make a command of a coroutine function that is called with a node, a way to show, and its arguments.
+
+    A `host_port` among these is the only node to query, and that to join through.  The nodes that the
+    torrent file of a `swarm` lists are to join through too.
+    """
+
+    def decorate(ask: Callable[..., Awaitable[None]]) -> Command:
+        @wraps(ask)
+        def command(network: NetworkOptions, **given: Any) -> None:
+            torrent_nodes = given["swarm"].nodes if "swarm" in given else ()
+            query = partial(ask, **given)
+            query_network(query, network, only=given.get("host_port"), torrent_nodes=torrent_nodes)
+
+        return network_options(default_timeout)(command)
+
+    return decorate
+
+
+def query_network(
+    ask: Callable[[dhtnode.Node, Show], Awaitable[None]],
+    network: NetworkOptions,
+    *,
+    only: str | None = None,
+    torrent_nodes: tuple[str, ...] = (),
+) -> None:
+    """Open a short-lived, read-only node and ask; fail when time runs out before anything is shown.
+
+    With `only`, the node joins through one host that is to be queried, and through no well-known one.
+    """
+    shown: list[str] = []
+
+    def show(record: Mapping[str, object], text: str) -> None:
+        shown.append(text)
+        emit(network.as_json, record, text)
+
+    async def ask_briefly() -> None:
+        async with dhtnode.open_node(
+            bootstrap=network.bootstrap if only is None else (*network.bootstrap, only),
+            torrent_nodes=torrent_nodes,
+            well_known=only is None,
+            settings=dhtnode.NodeSettings(read_only=True),
+        ) as node:
+            await ask(node, show)
+
+    is_done = cli.run(partial(cli.run_with_timeout, ask_briefly, network.timeout))
+    if not is_done and not shown:
+        raise click.ClickException(f"no result within {network.timeout:g} s")
 
 
 @click.command()
 @click.argument("host_port", type=console.host_port, metavar="HOST:PORT")
-@network_options(10.0)
-def ping(host_port: str, network: NetworkOptions) -> None:
+@asking(10.0)
+async def ping(node: dhtnode.Node, show: Show, host_port: str) -> None:
     """Ask one node for its id, and how it sees us."""
-
-    async def query(node: dhtnode.Node) -> None:
-        found = await _ping_patiently(node, await node.resolve(host_port))
-        record = {
-            "address": str(found.address),
-            "node_id": found.node_id.hex(),
-            "version": format_version(found.version),
-            "rtt_ms": _milliseconds(found.rtt),
-            "external_address": str(found.external_address) if found.external_address else None,
-        }
-        emit(network.as_json, record, _describe(found))
-
-    query_network(query, network, only=host_port)
+    found = await _ping_patiently(node, await node.resolve(host_port))
+    record = {
+        "address": str(found.address),
+        "node_id": found.node_id.hex(),
+        "version": _client(found.version),
+        "rtt_ms": _milliseconds(found.rtt),
+        "external_address": str(found.external_address) if found.external_address else None,
+    }
+    show(record, _describe(found))
 
 
 @click.command("find-node")
 @click.argument("target", type=console.node_id, metavar="ID")
-@network_options(30.0)
-def find_node(target: NodeId, network: NetworkOptions) -> None:
+@asking(30.0)
+async def find_node(node: dhtnode.Node, show: Show, target: NodeId) -> None:
     """Find the nodes closest to an id, closest first; each of them answered."""
-
-    async def query(node: dhtnode.Node) -> None:
-        for found in await node.find_node(target):
-            record = {
-                "node_id": found.node_id.hex(),
-                "address": str(found.address),
-                "distance_bits": distance_bits(found.node_id, target),
-                "rtt_ms": _milliseconds(found.rtt),
-            }
-            emit(network.as_json, record, _describe(found))
-
-    query_network(query, network)
+    for found in await node.find_node(target):
+        record = {
+            "node_id": found.node_id.hex(),
+            "address": str(found.address),
+            "distance_bits": distance_bits(found.node_id, target),
+            "rtt_ms": _milliseconds(found.rtt),
+        }
+        show(record, _describe(found))
 
 
 @click.command("get-peers")
 @click.argument("swarm", type=console.swarm, metavar="INFOHASH")
-@network_options(30.0)
-def get_peers(swarm: SwarmArgument, network: NetworkOptions) -> None:
+@asking(30.0)
+async def get_peers(node: dhtnode.Node, show: Show, swarm: SwarmArgument) -> None:
     """Print the peers of a swarm as they are found, each once.
 
     INFOHASH may be the path of a torrent file.
     """
-    info_hash = swarm.info_hash
-    count = 0
-
-    async def query(node: dhtnode.Node) -> None:
-        nonlocal count
-        async with node.get_peers(info_hash) as peers:
-            async for peer in peers:
-                count += 1
-                emit(network.as_json, {"address": str(peer)}, str(peer))
-        if not count:
-            raise NotJoined(f"no peers known for {info_hash.hex()}")
-
-    query_network(query, network, torrent_nodes=swarm.nodes, is_enough=lambda: count > 0)
+    peer = None
+    async with node.get_peers(swarm.info_hash) as peers:
+        async for peer in peers:
+            show({"address": str(peer)}, str(peer))
+    if peer is None:
+        raise NotJoined(f"no peers known for {swarm.info_hash.hex()}")
 
 
 @click.command()
@@ -86,69 +124,33 @@ def get_peers(swarm: SwarmArgument, network: NetworkOptions) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="TCP port of the peer.")
 @click.option("--seed", is_flag=True, help="The peer has everything (BEP 33).")
 @click.option("--implied-port", is_flag=True, help="Nodes shall use our UDP source port instead.")
-@network_options(30.0)
-def announce(
-    swarm: SwarmArgument, port: int, seed: bool, implied_port: bool, network: NetworkOptions
+@asking(30.0)
+async def announce(
+    node: dhtnode.Node, show: Show, swarm: SwarmArgument, port: int, seed: bool, implied_port: bool
 ) -> None:
     """Announce a peer on this host to the nodes closest to a swarm.
 
     INFOHASH may be the path of a torrent file.
     """
-    info_hash = swarm.info_hash
-
-    async def query(node: dhtnode.Node) -> None:
-        done = await node.announce(info_hash, port, seed=seed, implied_port=implied_port)
-        record = {"info_hash": info_hash.hex(), "port": port, "announced_to": len(done.announced_to)}
-        if not done.announced_to:
-            raise NotJoined(f"none of {done.not_taken} nodes took the announcement")
-        text = f"{info_hash.hex()} port {port} announced to {len(done.announced_to)} nodes"
-        emit(network.as_json, record, text)
-
-    query_network(query, network, torrent_nodes=swarm.nodes)
+    info_hash = swarm.info_hash.hex()
+    done = await node.announce(swarm.info_hash, port, seed=seed, implied_port=implied_port)
+    count = len(done.announced_to)
+    if not count:
+        raise NotJoined(f"none of {done.not_taken} nodes took the announcement")
+    record = {"info_hash": info_hash, "port": port, "announced_to": count}
+    show(record, f"{info_hash} port {port} announced to {count} nodes")
 
 
 @click.command()
 @click.argument("swarm", type=console.swarm, metavar="INFOHASH")
-@network_options(60.0)
-def scrape(swarm: SwarmArgument, network: NetworkOptions) -> None:
+@asking(60.0)
+async def scrape(node: dhtnode.Node, show: Show, swarm: SwarmArgument) -> None:
     """Measure how large a swarm is, with an interval (BEP 33).
 
     INFOHASH may be the path of a torrent file.
     """
-
-    async def query(node: dhtnode.Node) -> None:
-        measured = await node.scrape(swarm.info_hash)
-        emit(network.as_json, console.scrape_record(measured), console.scrape_text(measured))
-
-    query_network(query, network, torrent_nodes=swarm.nodes)
-
-
-def query_network(
-    query: Callable[[dhtnode.Node], Awaitable[None]],
-    network: NetworkOptions,
-    *,
-    only: str | None = None,
-    torrent_nodes: tuple[str, ...] = (),
-    is_enough: Callable[[], bool] = bool,
-) -> None:
-    """Open a short-lived, read-only node and query; fail when time runs out before there is enough.
-
-    With `only`, the node joins through one host that is to be queried, and through no well-known one.
-    """
-    bootstrap = network.bootstrap if only is None else (*network.bootstrap, only)
-
-    async def query_briefly() -> None:
-        async with dhtnode.open_node(
-            bootstrap=bootstrap,
-            torrent_nodes=torrent_nodes,
-            well_known=only is None,
-            settings=dhtnode.NodeSettings(read_only=True),
-        ) as node:
-            await query(node)
-
-    is_done = cli.run(partial(cli.run_with_timeout, query_briefly, network.timeout))
-    if not is_done and not is_enough():
-        raise click.ClickException(f"no result within {network.timeout:g} s")
+    measured = await node.scrape(swarm.info_hash)
+    show(console.scrape_record(measured), console.scrape_text(measured))
 
 
 async def _ping_patiently(node: dhtnode.Node, address: dhtnode.Address) -> dhtnode.FoundNode:
@@ -163,7 +165,7 @@ async def _ping_patiently(node: dhtnode.Node, address: dhtnode.Address) -> dhtno
 
 def _describe(found: dhtnode.FoundNode) -> str:
     parts = [found.node_id.hex(), str(found.address), f"{_milliseconds(found.rtt)} ms"]
-    if version := format_version(found.version):
+    if version := _client(found.version):
         parts.append(version)
     if found.external_address:
         parts.append(f"sees us as {found.external_address}")
@@ -172,3 +174,16 @@ def _describe(found: dhtnode.FoundNode) -> str:
 
 def _milliseconds(seconds: float) -> float:
     return round(1000 * seconds, 3)
+
+
+def _client(version: bytes | None) -> str | None:
+    """Return `v` for people (BEP 20): two letters and the version bytes in hex, or plain hex, or None.
+
+    `LT` is libtorrent, `DN` this program, `JC` jech's library, `ml` mldht, and so on; it can be forged.
+    """
+    if not version:
+        return None
+    letters, rest = version[:2], version[2:]
+    if len(letters) == 2 and letters.isalnum() and letters.isascii():
+        return f"{letters.decode()} {rest.hex()}".strip()
+    return version.hex()

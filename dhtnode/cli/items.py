@@ -9,8 +9,8 @@ import click
 
 import dhtnode
 from dhtnode.cli import console
-from dhtnode.cli.ask import query_network
-from dhtnode.cli.console import NetworkOptions, emit, network_options
+from dhtnode.cli.ask import Show, asking, query_network
+from dhtnode.cli.console import NetworkOptions, network_options
 from dhtnode.errors import DhtError, InvalidInfoHash, NotJoined
 
 TARGET_DIGITS = 40
@@ -33,7 +33,7 @@ def get(target: str, salt: str, network: NetworkOptions) -> None:
     is_link = target.strip()[:7].lower() == "magnet:"
     wanted, salt_bytes = _linked(target, salt) if is_link else (_target(target, salt), os.fsencode(salt))
 
-    async def query(node: dhtnode.Node) -> None:
+    async def look_up(node: dhtnode.Node, show: Show) -> None:
         found = await node.get_item(wanted, salt=salt_bytes)
         if found.item is None:
             forged = f", and {found.forged} sent a forged one" if found.forged else ""
@@ -42,9 +42,9 @@ def get(target: str, salt: str, network: NetworkOptions) -> None:
         if text is None:
             raise DhtError(f"what is kept under {wanted.hex()} points to no torrent")
         # From the network: it might hold control codes for the terminal.
-        emit(network.as_json, _found_record(found), text if text.isprintable() else repr(text))
+        show(_found_record(found), text if text.isprintable() else repr(text))
 
-    query_network(query, network)
+    query_network(look_up, network)
 
 
 @click.command()
@@ -83,27 +83,33 @@ def put(
         raise click.UsageError("--salt, --seq and --cas are for mutable items: give --key too")
     key = None if key_file is None else _read_key(key_file)
 
-    async def query(node: dhtnode.Node) -> None:
-        if key is None:
-            stored = await node.put_item(dhtnode.ImmutableItem.of(os.fsencode(value)))
-        else:
-            stored = await _put_signed(node, key, os.fsencode(value), os.fsencode(salt), seq, cas)
-        _check_stored(stored)
-        emit(network.as_json, _stored_record(stored), _stored_text(stored))
-
-    query_network(query, network)
+    texts = os.fsencode(value), os.fsencode(salt)
+    query_network(lambda node, show: _put(node, show, key, *texts, seq, cas), network)
 
 
-async def _put_signed(
-    node: dhtnode.Node, key: bytes, value: bytes, salt: bytes, seq: int | None, cas: int | None
-) -> dhtnode.StoredItem:
-    """Sign and put; without a `seq`, the one after that which is there, and only in its place."""
-    if seq is None:
-        found = await node.get_item(dhtnode.mutable_target(dhtnode.public_key_of(key), salt), salt=salt)
-        known = found.item.seq if isinstance(found.item, dhtnode.MutableItem) else None
-        seq = 1 if known is None else known + 1
-        cas = known if cas is None else cas
-    return await node.put_item(dhtnode.MutableItem.sign(key, value, seq=seq, salt=salt), cas=cas)
+async def _put(
+    node: dhtnode.Node,
+    show: Show,
+    key: bytes | None,
+    value: bytes,
+    salt: bytes,
+    seq: int | None,
+    cas: int | None,
+) -> None:
+    """Put a text; signed without a `seq`, under the one after that which is there, and only in its place."""
+    item: dhtnode.Item
+    if key is None:
+        item = dhtnode.ImmutableItem.of(value)
+    else:
+        if seq is None:
+            found = await node.get_item(dhtnode.mutable_target(dhtnode.public_key_of(key), salt), salt=salt)
+            known = found.item.seq if isinstance(found.item, dhtnode.MutableItem) else None
+            seq = 1 if known is None else known + 1
+            cas = known if cas is None else cas
+        item = dhtnode.MutableItem.sign(key, value, seq=seq, salt=salt)
+    stored = await node.put_item(item, cas=cas)
+    _check_stored(stored)
+    show(_stored_record(stored), _stored_text(stored))
 
 
 def _linked(link: str, salt: str) -> tuple[dhtnode.Target, bytes]:
@@ -225,22 +231,18 @@ def _text_of(item: dhtnode.Item) -> str:
 
 @click.command()
 @click.argument("host_port", type=console.host_port, metavar="HOST:PORT")
-@network_options(10.0)
-def sample(host_port: str, network: NetworkOptions) -> None:
+@asking(10.0)
+async def sample(node: dhtnode.Node, show: Show, host_port: str) -> None:
     """Ask one node for some of the info-hashes that it holds peers for (BEP 51)."""
-
-    async def query(node: dhtnode.Node) -> None:
-        found = await node.sample_infohashes(await node.resolve(host_port))
-        record = {
-            "address": str(found.node.address),
-            "node_id": found.node.node_id.hex(),
-            "num": found.num,
-            "interval": found.interval,
-            "info_hashes": [info_hash.hex() for info_hash in found.info_hashes],
-        }
-        emit(network.as_json, record, _describe_sample(found))
-
-    query_network(query, network, only=host_port)
+    found = await node.sample_infohashes(await node.resolve(host_port))
+    record = {
+        "address": str(found.node.address),
+        "node_id": found.node.node_id.hex(),
+        "num": found.num,
+        "interval": found.interval,
+        "info_hashes": [info_hash.hex() for info_hash in found.info_hashes],
+    }
+    show(record, _describe_sample(found))
 
 
 def _describe_sample(found: dhtnode.InfohashSample) -> str:

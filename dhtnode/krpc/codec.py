@@ -15,7 +15,7 @@ from dhtnode import bencode
 from dhtnode.addresses import Address, Family, unpack_host
 from dhtnode.bencode import MAX_ITEMS, BencodeError, Value
 from dhtnode.ids import ID_BYTES, NodeId
-from dhtnode.items import MAX_VALUE_BYTES
+from dhtnode.items import MAX_VALUE_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from dhtnode.krpc.compact import pack_address, unpack_address
 from dhtnode.krpc.malformed import MalformedMessage
 from dhtnode.krpc.messages import GENERIC_ERROR, Error, Message, Query, Response
@@ -32,7 +32,6 @@ from dhtnode.krpc.methods import (
     require_id,
 )
 from dhtnode.krpc.scrape_filter import FILTER_BYTES
-from dhtnode.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 
 # `d1:t2:aa1:y1:re`, which has no contents yet.
 MIN_MESSAGE_BYTES = 15

@@ -10,7 +10,16 @@ from typing import Any, NamedTuple, TypeAlias
 from dhtnode.addresses import Family
 from dhtnode.bencode import Value, decode_canonical, encode
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
-from dhtnode.items import MAX_SALT_BYTES, MAX_SEQ, MAX_VALUE_BYTES, ImmutableItem, MutableItem, Target
+from dhtnode.items import (
+    MAX_SALT_BYTES,
+    MAX_SEQ,
+    MAX_VALUE_BYTES,
+    PUBLIC_KEY_BYTES,
+    SIGNATURE_BYTES,
+    ImmutableItem,
+    MutableItem,
+    Target,
+)
 from dhtnode.krpc.malformed import MalformedMessage, Reason
 from dhtnode.krpc.messages import (
     METHOD_UNKNOWN,
@@ -27,7 +36,6 @@ from dhtnode.krpc.messages import (
     Put,
     SampleInfohashes,
 )
-from dhtnode.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 
 Fields: TypeAlias = dict[bytes, Value]
 """A bencoded dictionary."""

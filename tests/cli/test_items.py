@@ -6,8 +6,7 @@ import pytest
 import trio
 
 from dhtnode import NodeSettings, open_node
-from dhtnode.items import MutableItem
-from dhtnode.signatures import public_key_of
+from dhtnode.items import MutableItem, public_key_of
 from tests.commands import FakeNode, Running, run_command, running_testnet
 
 pytestmark = pytest.mark.slow

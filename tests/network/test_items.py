@@ -17,10 +17,10 @@ from dhtnode import (
     distance,
     mutable_target,
 )
+from dhtnode.items import public_key_of
 from dhtnode.krpc import Get, Put
 from dhtnode.krpc.codec import decode_untrusted
 from dhtnode.krpc.messages import Query
-from dhtnode.signatures import public_key_of
 from dhtnode.testing import MemoryNetwork
 from tests.network.scenes import closest_ids, host_of, sleep_minutes
 

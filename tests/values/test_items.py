@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 
 from dhtnode.bencode import encode
-from dhtnode.items import ImmutableItem, MutableItem, mutable_target
-from dhtnode.signatures import is_signed
+from dhtnode.items import ImmutableItem, MutableItem, is_signed, mutable_target
 from tests.strategies import items
 
 VECTORS = Path(__file__).parents[1] / "vectors"

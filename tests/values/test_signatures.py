@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dhtnode.signatures import is_signed, public_key_of, sign
+from dhtnode.items import is_signed, public_key_of, sign
 
 CASES = json.loads((Path(__file__).parents[1] / "vectors" / "ed25519_rfc8032.json").read_text())["vectors"]
 FORMS = {
