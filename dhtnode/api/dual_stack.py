@@ -14,7 +14,7 @@ from zlib import crc32
 import trio
 
 from dhtnode.addresses import Address, Family
-from dhtnode.errors import NotJoined
+from dhtnode.errors import NotJoined, QueryError
 from dhtnode.krpc.messages import Method
 from dhtnode.net.transactions import Answer
 from dhtnode.node.lookup_driver import LookupDriver
@@ -167,3 +167,26 @@ async def lookup_closest(
     if not closest:
         raise NotJoined("no node answered")
     return closest
+
+
+async def query_closest(
+    closest: Sequence[tuple[SocketNode, Answer]], method_of: Callable[[Address, bytes], Method]
+) -> list[Answer | QueryError | None]:
+    """Query the nodes that `lookup_closest` found all at once, each a second time after a timeout.
+
+    `method_of` makes the query from the address of a node and the token that it gave.  Returns how each
+    ended, in the order of the nodes; None without a token, without which nothing is sent.
+    """
+    ends: list[Answer | QueryError | None] = [None] * len(closest)
+
+    async def query(at: int, socket: SocketNode, address: Address, token: bytes) -> None:
+        try:
+            ends[at] = await socket.rpc.query_twice(method_of(address, token), address)
+        except QueryError as error:
+            ends[at] = error
+
+    async with trio.open_nursery() as nursery:
+        for at, (socket, answer) in enumerate(closest):
+            if answer.response.token is not None:
+                nursery.start_soon(query, at, socket, answer.address, answer.response.token)
+    return ends

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import trio
 
 from dhtnode.addresses import Address, Contact
-from dhtnode.api.dual_stack import lookup_closest, lookup_in_all_families
+from dhtnode.api.dual_stack import lookup_closest, lookup_in_all_families, query_closest
 from dhtnode.api.results import FoundItem, StoredItem
-from dhtnode.errors import NotJoined, QueryError, QueryRefused
+from dhtnode.errors import NotJoined, QueryRefused
 from dhtnode.items import ImmutableItem, Item, MutableItem, Target
 from dhtnode.krpc.messages import CAS_MISMATCH, SEQ_TOO_LOW, Get, Put, Response
 from dhtnode.net.transactions import Answer
@@ -126,29 +126,21 @@ async def store_item(
     stored = {answer.address for _, answer in closest if search.keeps(answer.address, item)}
     conflicts = {answer.address for _, answer in closest if search.keeps_any(answer.address)} - stored
 
-    async def put(socket: SocketNode, answer: Answer) -> None:
-        address, token = answer.address, answer.response.token
-        if token is None:
-            return
-        # A node that sent nothing has nothing to compare with (BEP 44, "CAS").
-        method = Put(item, token, cas if search.keeps_any(address) else None)
-        stored.discard(address)
-        conflicts.discard(address)
-        try:
-            await socket.rpc.query_twice(method, address)
-        except QueryRefused as refused:
-            if refused.code in (CAS_MISMATCH, SEQ_TOO_LOW):
-                conflicts.add(address)
-        except QueryError:
-            pass
-        else:
-            stored.add(address)
-
     is_well_kept = len(stored) == len(closest) and search.copies(item) > WELL_KEPT
     if not _must_stay(search.newest, item, cas) and not (if_needed and is_well_kept):
-        async with trio.open_nursery() as nursery:
-            for socket, answer in closest:
-                nursery.start_soon(put, socket, answer)
+        # A node that sent nothing has nothing to compare with (BEP 44, "CAS").
+        ends = await query_closest(
+            closest, lambda address, token: Put(item, token, cas if search.keeps_any(address) else None)
+        )
+        for (_, answer), end in zip(closest, ends, strict=True):
+            if end is None:
+                continue
+            stored.discard(answer.address)
+            conflicts.discard(answer.address)
+            if isinstance(end, Answer):
+                stored.add(answer.address)
+            elif isinstance(end, QueryRefused) and end.code in (CAS_MISMATCH, SEQ_TOO_LOW):
+                conflicts.add(answer.address)
     contacts = [Contact(answer.response.node_id, answer.address) for _, answer in closest]
     return StoredItem(
         search.target,

@@ -11,7 +11,7 @@ from random import Random, SystemRandom
 import trio
 
 from dhtnode.addresses import Address, Contact, parse_address
-from dhtnode.api.dual_stack import SocketNodes, lookup_closest, lookup_in_all_families
+from dhtnode.api.dual_stack import SocketNodes, lookup_closest, lookup_in_all_families, query_closest
 from dhtnode.api.items import ItemSearch, find_item, keep_item, store_item
 from dhtnode.api.peer_stream import PeerStream
 from dhtnode.api.results import (
@@ -24,7 +24,7 @@ from dhtnode.api.results import (
     StoredItem,
 )
 from dhtnode.api.scrape import measure_swarm
-from dhtnode.errors import BadResponse, NotJoined, QueryError, QueryNotSent
+from dhtnode.errors import BadResponse, NotJoined, QueryNotSent
 from dhtnode.ids import InfoHash, NodeId, as_int
 from dhtnode.items import Item, MutableItem, Target, mutable_target
 from dhtnode.krpc.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, SampleInfohashes
@@ -170,27 +170,18 @@ class Node:
         info_hash = public_info_hash(torrent)
         if not 0 < port < 65536:
             raise ValueError(f"port {port} is not in 1..65535")
-        sockets = self._sockets
         taken: list[Contact] = []
         queried = 0
-
-        async def tell(socket: SocketNode, answer: Answer) -> None:
-            token = answer.response.token
-            if token is None:
-                return
-            method = AnnouncePeer(info_hash, port, token, implied_port, seed)
-            with suppress(QueryError):
-                reply = await socket.rpc.query_twice(method, answer.address)
-                taken.append(Contact(reply.response.node_id, reply.address))
-
-        for together in sockets.rounds() if every_address else [sockets.next_in_turn()]:
+        rounds = self._sockets.rounds() if every_address else [self._sockets.next_in_turn()]
+        for sockets in rounds:
             closest: list[tuple[SocketNode, Answer]] = []
             with suppress(NotJoined):
-                closest = await lookup_closest(together, info_hash, GetPeers(info_hash))
+                closest = await lookup_closest(sockets, info_hash, GetPeers(info_hash))
             queried += len(closest)
-            async with trio.open_nursery() as nursery:
-                for socket, answer in closest:
-                    nursery.start_soon(tell, socket, answer)
+            ends = await query_closest(
+                closest, lambda _, token: AnnouncePeer(info_hash, port, token, implied_port, seed)
+            )
+            taken += [Contact(end.response.node_id, end.address) for end in ends if isinstance(end, Answer)]
         if not queried:
             raise NotJoined("no node answered")
         return Announcement(info_hash, port, tuple(taken), queried - len(taken))

@@ -21,6 +21,8 @@ from dhtnode.addresses import Scope, check_listen, parse_address, scope_of, spli
 from dhtnode.ranges import Range
 from dhtnode.settings import LIMITS, NodeSettings
 
+_Read = Callable[[str, Any], object]
+
 PREFIX = "DHTNODE_"
 FILE_VARIABLE = "DHTNODE_CONFIG"
 DEFAULT_PORT = 6881
@@ -177,9 +179,7 @@ def configure(
     values: dict[str, object] = {}
     origins: dict[str, Origin] = {}
 
-    def take(
-        name: str, given: object, shown: str, origin: Origin, read: Callable[[str, Any], object]
-    ) -> None:
+    def take(name: str, given: object, shown: str, origin: Origin, read: _Read) -> None:
         if name not in KINDS:
             raise ConfigError(f"{shown}: there is no such setting")
         try:

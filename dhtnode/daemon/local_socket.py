@@ -114,14 +114,9 @@ async def query_socket(path: Path, timeout: float) -> bytes:
 
     Raises `NoDaemonListens` when the path does not lead to a daemon that answers in time.
     """
-    received = bytearray()
     try:
         with trio.fail_after(timeout):
-            async with await trio.open_unix_socket(path) as stream:
-                while part := await stream.receive_some():
-                    received += part
-                    if len(received) > MAX_ANSWER:
-                        raise NoDaemonListens(f"{path}: what listens there is no daemon of ours")
+            received = await _receive_from(path)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoDaemonListens(f"{path}: no daemon listens there") from error
     except trio.TooSlowError as error:
@@ -130,7 +125,17 @@ async def query_socket(path: Path, timeout: float) -> bytes:
         raise NoDaemonListens(f"{path}: cannot ask there: {error.strerror or error}") from error
     except trio.BrokenResourceError as error:
         raise NoDaemonListens(f"{path}: the daemon there is too busy to answer") from error
+    if len(received) > MAX_ANSWER:
+        raise NoDaemonListens(f"{path}: what listens there is no daemon of ours")
     return bytes(received)
+
+
+async def _receive_from(path: Path) -> bytearray:
+    received = bytearray()
+    async with await trio.open_unix_socket(path) as stream:
+        while len(received) <= MAX_ANSWER and (part := await stream.receive_some()):
+            received += part
+    return received
 
 
 async def _serve_client(stream: trio.SocketStream, answer: Answer) -> None:

@@ -60,11 +60,10 @@ class SocketNode:
         only when no other node answers.  Unless `is_id_fixed`, the id is renewed when others see us
         at an address for which it is not secure (BEP 42).
         """
-        settings = context.settings
         self.socket = socket
         self.family = socket.address.family
         self.scope = scope_of(socket.address.host)
-        self.settings = settings
+        self.settings = settings = context.settings
         self.saved: list[Contact] = []
         self.is_id_fixed = False
         self._context = context
@@ -75,19 +74,7 @@ class SocketNode:
         self._retries = RetryPolicy(settings.lookup_attempts)
         self.table = _new_table(node_id, self.family, self.scope, context)
         context.enter(socket.address, self.table)
-        sources = Sources(
-            self.scope, context.identities.by_address, context.admission.meters, lifetime=settings.good_for
-        )
-        self.rpc = Rpc(
-            socket,
-            self.table,
-            sources,
-            context.admission,
-            context.random_bytes,
-            on_moved=self._on_moved,
-            version=VERSION_TAG,
-            settings=settings,
-        )
+        self.rpc = self._new_rpc()
         self.checks = TableChecks(self.rpc, self.table, settings, context.random, now)
         self._inbound = self._new_inbound()
         self.receiver = Receiver(
@@ -258,6 +245,20 @@ class SocketNode:
             rpc.external.address,
             tuple(buckets),
             rpc.times.quantiles(),
+        )
+
+    def _new_rpc(self) -> Rpc:
+        context = self._context
+        meters, lifetime = context.admission.meters, self.settings.good_for
+        return Rpc(
+            self.socket,
+            self.table,
+            Sources(self.scope, context.identities.by_address, meters, lifetime=lifetime),
+            context.admission,
+            context.random_bytes,
+            on_moved=self._on_moved,
+            version=VERSION_TAG,
+            settings=self.settings,
         )
 
     def _new_inbound(self) -> Inbound:
