@@ -8,6 +8,7 @@ wash out a swarm.
 """
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from math import inf
 from random import Random
 
@@ -54,6 +55,8 @@ class PeerStore:
         self._max_peers_per_swarm = max_peers_per_swarm
         self._max_peers = max_peers
         self.swarms: dict[InfoHash, _Swarm] = {}
+        # A heap: each swarm once, with a time before which none of its peers is over.
+        self._due: list[tuple[float, InfoHash, _Swarm]] = []
         self._sampler = SampleKeeper(random, interval=sample_interval)
         self._count = 0
         self._refused = 0
@@ -86,6 +89,7 @@ class PeerStore:
         swarm = self.swarms.get(info_hash)
         if swarm is None:
             swarm = self.swarms[info_hash] = _Swarm()
+            heappush(self._due, (now + self._lifetime, info_hash, swarm))
         self._count += swarm.put(host, compact, seed, now + self._lifetime, self._random)
         return True
 
@@ -133,9 +137,12 @@ class PeerStore:
         return self._sampler.sample(self.swarms.keys(), now)
 
     def expire(self, now: float) -> None:
-        """Drop every peer whose time is over; cost: linear in swarms and in peers dropped."""
-        for info_hash in list(self.swarms):
-            self._fresh(info_hash, now)
+        """Drop every peer whose time is over; cost: constant, and linear in swarms and peers concerned."""
+        while self._due and self._due[0][0] <= now:
+            _, info_hash, known = heappop(self._due)
+            # One that was dropped meanwhile, and is known again, has another entry.
+            if self.swarms.get(info_hash) is known and self._fresh(info_hash, now) is not None:
+                heappush(self._due, (known.first_expiry, info_hash, known))
 
     def _fresh(self, info_hash: InfoHash, now: float) -> "_Swarm | None":
         swarm = self.swarms.get(info_hash)

@@ -120,6 +120,32 @@ def test_full_store_renews_peers_that_are_there(caps: dict[str, int]) -> None:
     assert listed(store, 149.9) == compact(peer(1))
 
 
+def test_expiring_looks_at_no_swarm_before_its_time() -> None:
+    """Every half minute, in a daemon that may hold thousands: while nothing is over it costs nothing."""
+    store = new_store(max_swarms=100, max_peers=200)
+    looked_at: list[bytes] = []
+
+    class Watched(dict[bytes, object]):
+        def get(self, info_hash: bytes, default: object = None) -> object:
+            looked_at.append(info_hash)
+            return super().get(info_hash, default)
+
+    swarms = [b"%020d" % number for number in range(100)]
+    for at, swarm in enumerate(swarms):
+        store.announce(swarm, peer(1), float(at), seed=False)
+    store.announce(swarms[0], peer(2), 50.0, seed=False)
+    store.swarms = Watched(store.swarms)
+    store.expire(LIFETIME - 0.5)
+    assert looked_at == []
+    store.expire(LIFETIME + 1.5)
+    assert (set(looked_at), len(store.swarms)) == ({swarms[0], swarms[1]}, 99)
+    looked_at.clear()
+    store.expire(LIFETIME + 1.9)
+    assert looked_at == []
+    store.expire(LIFETIME + 50.0)
+    assert (set(looked_at), len(store.swarms)) == ({swarms[0], *swarms[2:51]}, 49)
+
+
 def test_room_is_free_again_when_peers_have_expired() -> None:
     store = new_store(max_peers=1)
     store.announce(SWARM, peer(1), 0.0, seed=False)
