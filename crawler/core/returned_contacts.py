@@ -15,7 +15,7 @@ from crawler.core.frontier import HALVES, NO_HALF, Frontier
 from crawler.core.query_loop import ClientFacts
 from crawler.core.visit import OpenVisit
 from crawler.zone import Zone
-from dhtnode import Address, Family
+from dhtnode import Address, Family, Scope
 from dhtnode.ids import ID_BYTES, IMPOSSIBLY_CLOSE
 from dhtnode.krpc import OVERSIZED, CompactContacts, Response
 
@@ -55,16 +55,22 @@ class ReturnedContacts:
     """A reader of the contacts in answers, which adds them to a frontier and marks what is suspect."""
 
     def __init__(
-        self, client: ClientFacts, frontier: Frontier, zone: Zone, excludes: Excludes | None, random: Random
+        self,
+        client: ClientFacts,
+        max_endpoints: int,
+        zone: Zone,
+        excludes: Excludes | None,
+        random: Random,
     ) -> None:
-        """Start with a zone, without the contacts that `excludes` returns True for."""
+        """Start with an empty frontier for a zone, without the contacts that `excludes` returns True for."""
+        is_loopback = client.scope is Scope.LOOPBACK  # where one address holds all nodes
+        self.frontier = Frontier(client.family, max_endpoints, random, counts_hosts=not is_loopback)
         self._family = client.family
         self._size = client.family.contact_bytes
         self._scope = client.scope
         self._compact = CompactContacts(client.family, client.scope)
         octets = client.scope.first_octets() if client.family is Family.IPV4 else (None,) * 256
         self._kinds = np.array([_KINDS[each] for each in octets], np.uint8)
-        self._frontier = frontier
         self._zone = zone
         self._excludes = excludes
         self._random = random
@@ -81,7 +87,7 @@ class ReturnedContacts:
                 for node_id, address in some
                 if self._scope.allows(address)
             ]
-            new += self._frontier.add(b"".join([each for each in contacts if self._is_inside(each)]))
+            new += self.frontier.add(b"".join([each for each in contacts if self._is_inside(each)]))
         return new
 
     def note(self, visit: OpenVisit, response: Response) -> None:
@@ -137,7 +143,7 @@ class ReturnedContacts:
     def _add(
         self, visits: Sequence[OpenVisit], contacts: Bytes, sources: Numbers, halves: Bytes
     ) -> Referrals:
-        keys, owners = self._frontier.table.keys(contacts), sources >> 1
+        keys, owners = self.frontier.table.keys(contacts), sources >> 1
         # Over IPv4 this is exact, since an endpoint has 48 bits and there are fewer than 2**16 sources.
         places = keys << np.uint64(16) | sources.astype(np.uint64)
         order = np.argsort(places)
@@ -146,7 +152,7 @@ class ReturnedContacts:
         is_counted[1:] &= nodes[1:] != nodes[:-1]
         first = np.sort(order[is_counted])
         owners = owners[first]
-        new, numbers = self._frontier.add_returned(contacts[first], keys[first], owners, halves, len(visits))
+        new, numbers = self.frontier.add_returned(contacts[first], keys[first], owners, halves, len(visits))
         for owner in np.flatnonzero(new).tolist():
             visits[owner].new_contacts += int(new[owner])
         self.share.new += int(new.sum())

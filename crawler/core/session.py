@@ -103,18 +103,15 @@ async def open_session(
     `ValueError` when a line of the exclusion is wrong, and what `open_node` raises.
     """
     options = CrawlOptions.of(db)
-    exclusion, bootstrap = Exclusion.read(options.exclude), options.bootstrap
+    exclusion, torrent_nodes = Exclusion.read(options.exclude), options.torrent_nodes[:MAX_TORRENT_NODES]
     with CrawlDatabase.open(options.db, anonymize=options.anonymize, busy_timeout=busy_timeout) as store:
         run_id, settings, is_resumed = _begin_run(store, command, settings, resume, drawn or {})
         async with _ended_run(store, run_id, shows_progress=options.shows_progress):
+            bootstrap, node_settings = options.bootstrap, NodeSettings(read_only=not serve)
             if joins_known and not bootstrap:
                 bootstrap = store.samples.bootstrap_on_loopback(KNOWN_NODES)
             async with (
-                open_node(
-                    bootstrap=bootstrap,
-                    torrent_nodes=options.torrent_nodes[:MAX_TORRENT_NODES],
-                    settings=NodeSettings(read_only=not serve),
-                ) as node,
+                open_node(bootstrap=bootstrap, torrent_nodes=torrent_nodes, settings=node_settings) as node,
                 open_writer(store, run_id) as writer,
             ):
                 with open_sockets(address.host for address in node.addresses) as sockets:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 
 from crawler.core.exclusion import Area
-from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE, Frontier
+from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE
 from crawler.core.pace import Pace
 from crawler.core.query_loop import BatchCrawl, ClientFacts
 from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
@@ -55,11 +55,9 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         self._random = random
         self._wall_clock = wall_clock
         self._is_exempt = client.scope is Scope.LOOPBACK  # from BEP 42
-        self.frontier = Frontier(
-            client.family, settings.max_endpoints, random, counts_hosts=not self._is_exempt
-        )
         excludes = area.exclusion.excludes if area.exclusion else None
-        self._returned = ReturnedContacts(client, self.frontier, area.zone, excludes, random)
+        self._returned = ReturnedContacts(client, settings.max_endpoints, area.zone, excludes, random)
+        self.frontier = self._returned.frontier
         self._in_degrees = InDegrees()
         self.outcomes: Counter[Outcome] = Counter()
         self.queries = 0

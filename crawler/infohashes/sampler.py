@@ -11,7 +11,7 @@ from random import Random
 from typing import TypeAlias
 
 from crawler.core.exclusion import Excludes
-from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE, Frontier
+from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE
 from crawler.core.pace import Pace
 from crawler.core.query_loop import LONGEST_SLEEP, ClientFacts, Crawl
 from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
@@ -91,9 +91,8 @@ class Sampler(Crawl[OpenSampling]):
         turns that were claimed are used.
         """
         self.family = client.family
-        is_loopback = client.scope is Scope.LOOPBACK
-        self.frontier = Frontier(client.family, settings.max_endpoints, random, counts_hosts=not is_loopback)
-        self._returned = ReturnedContacts(client, self.frontier, zone, excludes, random)
+        self._returned = ReturnedContacts(client, settings.max_endpoints, zone, excludes, random)
+        self.frontier = self._returned.frontier
         self.outcomes: Counter[Outcome] = Counter()
         self.queries = self.not_due = self.shown = 0
         self.follows_contacts = self.is_complete = False
@@ -102,20 +101,17 @@ class Sampler(Crawl[OpenSampling]):
         self._unexpected = client.unexpected
         self._put = put
         self._settings = settings
-        self._pace = pace
-        self._zone = zone
+        self._pace, self._zone = pace, zone
         self._random = random
         self._wall_clock = wall_clock
         self._excludes = excludes
-        self._host_bits = 0 if is_loopback else 16
+        self._host_bits = 0 if client.scope is Scope.LOOPBACK else 16
         self._sample, self._find_node = client.template(SampleInfohashes), client.template(FindNode)
-        self._again: deque[NodeToSample] = deque()
-        self._claimed: deque[OpenSampling] = deque()
-        self._claimed_at = 0.0
-        self._counted: deque[OpenSampling] = deque()  # queries that the pace has counted already
+        self._again = deque[NodeToSample]()
+        self._claimed, self._claimed_at = deque[OpenSampling](), 0.0
+        self._counted = deque[OpenSampling]()  # queries that the pace has counted already
         self._ended: list[tuple[OpenSampling, Outcome, float]] = []
-        self._rows: list[NodeSample] = []
-        self._rows_since = 0.0
+        self._rows, self._rows_since = list[NodeSample](), 0.0
 
     def add(self, nodes: Iterable[tuple[bytes, Address]]) -> int:
         """Add nodes to start from; return how many are new."""
@@ -172,12 +168,7 @@ class Sampler(Crawl[OpenSampling]):
             return turn, self._compact.endpoint_of(turn.address), AGAIN
         return None
 
-    def use_turns(
-        self,
-        turns: Sequence[Turn],
-        granted: Sequence[bool],
-        claimed_at: float,
-    ) -> None:
+    def use_turns(self, turns: Sequence[Turn], granted: Sequence[bool], claimed_at: float) -> None:
         """Query nodes whose turns were granted for a sample; the others for contacts only, if at all.
 
         `claimed_at` is a time on the wall clock.

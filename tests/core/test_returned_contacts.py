@@ -5,7 +5,6 @@ from random import Random
 import pytest
 
 from crawler.core.exclusion import Exclusion
-from crawler.core.frontier import Frontier
 from crawler.core.returned_contacts import NewShare, ReturnedContacts
 from crawler.core.visit import OpenVisit
 from crawler.zone import Zone
@@ -28,10 +27,10 @@ class Scene:
     def __init__(self, family=IPV4, *, scope=Scope.PUBLIC, zone=None, listed=()):
         self.family = family
         self.compact = CompactContacts(family, scope)
-        self.frontier = Frontier(family, 1000, Random(1))
         excludes = Exclusion.read(listed).excludes if listed else None
         facts, zone = Facts(family, scope), zone or Zone()
-        self.returned = ReturnedContacts(facts, self.frontier, zone, excludes, Random(1))
+        self.returned = ReturnedContacts(facts, 1000, zone, excludes, Random(1))
+        self.frontier = self.returned.frontier
 
     def contact(self, host, node_id=bytes(20), port=1):
         return self.compact.write(node_id, self.compact.endpoint_of(Address(host, port)))
