@@ -156,16 +156,20 @@ async def lookup_in_all_families(
 
 
 async def lookup_closest(
-    sockets: Sequence[SocketNode], target: bytes, method: Method, on_answer: OnAnswer | None = None
+    sockets: Sequence[SocketNode],
+    target: bytes,
+    method: Method,
+    on_answer: OnAnswer | None = None,
+    failure: str = "no node answered",
 ) -> list[tuple[SocketNode, Answer]]:
     """Look a target up, and return what the closest nodes of each family answered, closest first.
 
-    Raises `NotJoined` when no node answered in any family.
+    Raises `NotJoined`, with the text `failure`, when no node answered in any family.
     """
     lookups = await lookup_in_all_families(sockets, target, method, on_answer)
     closest = [(lookup.socket, answer) for lookup in lookups for answer in lookup.closest_answers()]
     if not closest:
-        raise NotJoined("no node answered")
+        raise NotJoined(failure)
     return closest
 
 

@@ -22,6 +22,7 @@ from dhtnode.node.socket_node import SocketNode
 logger = logging.getLogger(__name__)
 
 PADDING = 96  # makes a `get` 200 bytes long: eight times that is more than any item needs
+NO_ANSWER = "no node answered a query for an item (BEP 44)"  # those that know none may have refused it
 WELL_KEPT = 8  # more copies than this, and among them all the closest, need no further put (BEP 44)
 
 
@@ -104,7 +105,7 @@ async def find_item(
 
         await lookup_in_all_families(sockets, search.target, method, on_answer)
     if not search.answered:
-        raise NotJoined("no node answered")
+        raise NotJoined(NO_ANSWER)
     copies = search.copies(search.newest)
     return FoundItem(search.target, search.newest, copies, search.forged, search.answered)
 
@@ -121,7 +122,11 @@ async def store_item(
     """
     search = ItemSearch(item.target(), item.salt if isinstance(item, MutableItem) else b"")
     closest = await lookup_closest(
-        sockets, search.target, Get(search.target, padding=PADDING), lambda _, answer: search.add(answer)
+        sockets,
+        search.target,
+        Get(search.target, padding=PADDING),
+        lambda _, answer: search.add(answer),
+        NO_ANSWER,
     )
     stored = {answer.address for _, answer in closest if search.keeps(answer.address, item)}
     conflicts = {answer.address for _, answer in closest if search.keeps_any(answer.address)} - stored

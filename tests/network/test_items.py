@@ -93,9 +93,9 @@ async def test_item_that_no_node_has_is_not_found(autojump_clock, new_network):
         assert found.nodes_answered >= 8
 
     async with network.open_node(50) as alone:
-        with pytest.raises(NotJoined):
+        with pytest.raises(NotJoined, match=r"a query for an item \(BEP 44\)"):
             await alone.get_item(LETTERS)
-        with pytest.raises(NotJoined):
+        with pytest.raises(NotJoined, match=r"a query for an item \(BEP 44\)"):
             await alone.put_item(NOTE)
 
 
