@@ -1,8 +1,8 @@
 """What a census costs and what it finds, on a synthetic network of which the truth is known.
 
     python -m benchmarks.census [--nodes 20000] [--stale 0.3] [--loss 0.02] [--hostile 0] [--zone 0]
-                                [--latency 0] [--pairs 1] [--against PATH] [--no-bare] [--db FILE]
-                                [--json FILE]
+                                [--latency 0] [--pairs 1] [--against PATH] [--no-bare] [--screen]
+                                [--db FILE] [--json FILE]
 
 `dhtcrawl synthetic` plays the network in one process, `dhtcrawl census --rate 0` crawls it in another
 and writes its database; beside it, on the same network, the least that a crawl can be (`bare_crawl`).
@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from benchmarks.tools import option
 from benchmarks.tools.command import Report, WrongOptions, benchmark
 from benchmarks.tools.processes import ROOT, result_of, running
 from benchmarks.tools.report import head, in_brackets, table
+from benchmarks.tools.screen import Screen
 
 FEW = 200  # nodes of the census that shows what a start takes
 PLAYED = ("nodes", "seed", "stale", "loss", "hostile", "latency")
@@ -42,10 +43,12 @@ def checkouts_of(options: argparse.Namespace) -> dict[str, Path]:
     return {"this": ROOT} | ({"against": options.against} if options.against else {})
 
 
-def census(database: Path, way_in: str, *options: str, products: Path) -> dict[str, Any]:
+def census(
+    database: Path, way_in: str, *options: str, products: Path, screen: Screen | None = None
+) -> dict[str, Any]:
     """Take a census with the public command."""
     common = ("--db", str(database), "--rate", "0", "--bootstrap", way_in, "--json")
-    return result_of("crawler", "census", *common, *options, products=products)
+    return result_of("crawler", "census", *common, *options, products=products, screen=screen)
 
 
 def compare(database: Path, truth: Path, zone: str) -> dict[str, Any]:
@@ -77,7 +80,10 @@ def compare(database: Path, truth: Path, zone: str) -> dict[str, Any]:
 def _one(database: Path, way_in: str, options: argparse.Namespace, products: Path) -> dict[str, Any]:
     """Take one census, and ask for the report on it."""
     zone = ("--zone", options.zone) if options.zone != "0" else ()
-    found = census(database, way_in, *zone, products=products)
+    with Screen() if options.screen else nullcontext() as screen:
+        found = census(database, way_in, *zone, products=products, screen=screen)
+    if screen is not None:
+        found["longest_without_news"] = screen.longest
     cost = found["process_cpu_seconds"] * 1e6 / (found["answered"] + found["second_answers"])
     print(f"{products}: {cost:.1f} us for each answer", file=sys.stderr)
     told = result_of("crawler", "report", "--db", str(database), "--json", products=products)
@@ -102,6 +108,8 @@ def _rows(report: dict[str, Any]) -> list[list[str]]:
         "`dhtcrawl report`, CPU seconds": lambda one: f"{one['report_cpu_seconds']:.2f}",
     }
     taken, bare = report["censuses"], report["bare"]
+    if report["options"]["screen"]:
+        lines["longest without news, seconds"] = lambda one: f"{one['longest_without_news']:.1f}"
     rows = [[name, *(write(each[-1]) for each in taken.values())] for name, write in lines.items()]
     costs = {name: [one["microseconds"] for one in each] for name, each in taken.items()}
     rows.append(["us of CPU for each answer", *(in_brackets(each, 1) for each in costs.values())])
@@ -136,6 +144,7 @@ def _hostile_rows(hostile: Sequence[tuple[str, str, bool, int]]) -> list[list[st
     ("--latency", {"default": "0", "metavar": "LOW:HIGH", "help": "seconds until an answer"}),
     ("--zone", {"default": "0", "metavar": "0xHEX", "help": "only ids with this prefix"}),
     option.count("--pairs", 1, "how often each census is taken"),
+    option.flag("--screen", "show progress on a terminal, and tell the longest time without news"),
     option.flag("--no-bare", "do without the bare loop"),
     option.KEPT,
     option.AGAINST,

@@ -20,6 +20,7 @@ from threading import Timer
 from typing import Any
 
 from benchmarks.tools.batched_udp import BenchmarkFailed
+from benchmarks.tools.screen import Screen
 
 ROOT = Path(__file__).parents[2]
 MAX_SECONDS = 3600.0  # after which a process that should end by itself is killed
@@ -57,12 +58,20 @@ class Ended:
     peak: int
 
 
-def run_to_end(*command: str) -> Ended:
-    """Run a command to its end; raises `BenchmarkFailed` with its last words when its status is not 0."""
+def run_to_end(*command: str, screen: Screen | None = None) -> Ended:
+    """Run a command to its end, with its progress on a screen if there is one.
+
+    Raises `BenchmarkFailed` with its last words when its status is not 0.
+    """
     began = time.perf_counter()
     with (
         tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,  # noqa: S603
+        subprocess.Popen(  # noqa: S603
+            command,
+            stdout=subprocess.PIPE,
+            stderr=screen.fd if screen else errors,
+            env=os.environ | {"TERM": "xterm"},
+        ) as process,
     ):
         timer = Timer(MAX_SECONDS, process.kill)
         timer.start()
@@ -80,9 +89,9 @@ def run_to_end(*command: str) -> Ended:
     return Ended(output, usage.ru_utime + usage.ru_stime, time.perf_counter() - began, usage.ru_maxrss)
 
 
-def result_of(module: str, *arguments: str, **where: Any) -> dict[str, Any]:
+def result_of(module: str, *arguments: str, screen: Screen | None = None, **where: Any) -> dict[str, Any]:
     """Run a module to its end; return the last line that it prints, which is JSON, with what it used."""
-    ended = run_to_end(*command_of(module, *arguments, **where))
+    ended = run_to_end(*command_of(module, *arguments, **where), screen=screen)
     if not ended.output.strip():
         raise BenchmarkFailed(f"{module} has printed nothing")
     result: dict[str, Any] = json.loads(ended.output.splitlines()[-1])

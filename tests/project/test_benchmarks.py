@@ -14,6 +14,7 @@ from benchmarks.node.servers import SERVERS, Server, serve_ours
 from benchmarks.tools.batched_udp import BenchmarkFailed
 from benchmarks.tools.gauge import Measurement, Refusal, measure
 from benchmarks.tools.processes import command_of, run_to_end
+from benchmarks.tools.screen import Screen
 from crawler.db.schema.columns import TABLES
 from crawler.reports import REPORTS
 from tests.commands import run_command
@@ -447,3 +448,13 @@ class TestLargeDatabase:
         assert TABLES.keys() <= timed
         assert printed.count("| end of ") == 3
         assert report["visit"].keys() == {"bytes", "write_us", "end_us"}
+
+
+def test_screen_tells_how_long_nothing_new_was_shown():
+    """A character that turns round is nothing new."""
+    turning = (
+        "for turn in '⠋⠙⠹': print(f'\\r{turn} at work', end='', file=sys.stderr, flush=True); time.sleep(0.2)"
+    )
+    with Screen() as screen:
+        run_to_end(sys.executable, "-c", f"import sys, time\n{turning}", screen=screen)
+    assert screen.longest > 0.5
