@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.rpc.fake_network import host_of
+from benchmarks.tools import option
 from benchmarks.tools.batched_udp import BenchmarkFailed
-from benchmarks.tools.command import add_against, new_parser, option_values, run_benchmark
+from benchmarks.tools.command import Report, benchmark
 from benchmarks.tools.processes import Child, running
-from benchmarks.tools.report import head, new_report, table
+from benchmarks.tools.report import head, table
 from dhtnode import parse_address
 
 NODES = 1000
@@ -88,11 +88,16 @@ def load(daemons: Sequence[Daemon], seconds: float) -> None:
             time.sleep(1 / RATE)
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure and return the report."""
+@benchmark(
+    option.number("--seconds", 120.0, "of each look at the daemon", above=0),
+    option.number("--settle", 30.0, "seconds to join, or to miss the network"),
+    option.number("--load", 60.0, f"seconds of {RATE} queries each"),
+    option.AGAINST,
+)
+def main(options: argparse.Namespace, report: Report) -> None:
+    """Measure and complete the report."""
     if sys.platform != "linux":
         raise BenchmarkFailed("/proc is Linux's")
-    report = new_report("idle", option_values(options))
     seen: list[Idleness] = []
     with ExitStack() as closing:
         network = ExitStack()
@@ -119,24 +124,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     ]
     columns = ["daemon", "state", "ms of CPU per s", "of a core", "wake-ups per s"]
     print(head(report), table(columns, rows), sep="\n\n")
-    return report
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = new_parser("idle", __doc__)
-    parser.add_argument("--seconds", type=float, default=120.0, help="of each look at the daemon")
-    parser.add_argument("--settle", type=float, default=30.0, help="seconds to join, or to miss the network")
-    parser.add_argument("--load", type=float, default=60.0, help=f"seconds of {RATE} queries each")
-    add_against(parser)
-    options = parser.parse_args(arguments)
-    if options.seconds <= 0 or options.load < 0 or options.settle < 0:
-        parser.error("seconds must be positive")
-    return options
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
-    return run_benchmark("idle", run, _options(arguments))
 
 
 if __name__ == "__main__":
