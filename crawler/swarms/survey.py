@@ -222,9 +222,11 @@ class SwarmSurvey:
 
     def _go_on(self, measurement: Measurement) -> None:
         """Queue what a measurement queries next, or end it."""
-        for query in measurement.take_queries():
+        queries = measurement.take_queries()
+        for query in queries:
             self._queues[query.family].add(query)
-            self._clients[query.family].wake()
+        for family in {query.family for query in queries}:
+            self._clients[family].wake()
         if not measurement.pending:
             self._end(measurement)
 

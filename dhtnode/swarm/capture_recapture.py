@@ -146,12 +146,13 @@ def good_turing(listed: ListedHosts) -> float:
     return 1 - listed.hosts[1] / total if total else 0.0
 
 
-def chao1(once: float, twice: float) -> float:
+def chao1(once: float, twice: float, factor: float = 1.0) -> float:
     """Return how many were never seen, from those seen once and those seen twice (Chao 1984, bias-corrected).
 
-    `f1 (f1 - 1) / (2 (f2 + 1))`, a lower bound for any mixture of Poisson means.
+    `f1 (f1 - 1) / (2 (f2 + 1))`, a lower bound for any mixture of Poisson means.  With k occasions, the
+    `factor` of Chao2 is `1 - 1 / k`.
     """
-    return max(0.0, once * (once - 1)) / (2 * (twice + 1))
+    return max(0.0, factor * once * (once - 1)) / (2 * (twice + 1))
 
 
 def chao2(listed: ListedHosts) -> Interval | None:
@@ -164,7 +165,7 @@ def chao2(listed: ListedHosts) -> Interval | None:
     if listed.nodes < 2 or (once and not twice):
         return None
     factor = 1 - 1 / listed.nodes
-    unseen = factor * chao1(once, twice)
+    unseen = chao1(once, twice, factor)
     if not unseen:
         return Interval(distinct, distinct, distinct)
     ratio = once / twice

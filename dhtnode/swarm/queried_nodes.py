@@ -53,8 +53,8 @@ class QueriedNode(Reply):
     @property
     def claims_peers(self) -> bool:
         """Return whether it says that any peer is in the swarm."""
-        filters = (self.seeds_filter, self.peers_filter)
-        return bool(self.peers) or any(each not in (None, _EMPTY) for each in filters)
+        seeds, leechers = self.seeds_filter or _EMPTY, self.peers_filter or _EMPTY
+        return bool(self.peers) or seeds != _EMPTY or leechers != _EMPTY
 
     @property
     def filtered_peers(self) -> int:

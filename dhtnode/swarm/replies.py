@@ -55,8 +55,8 @@ class Observation:
     `marks` name what makes the reply suspect (`Mark`).  A node without an answer has an `outcome` and
     nothing else.
 
-    `stored` is the filter of all peers that the node stores, `named` that of those it named, and `told`
-    that of both.
+    `family` is that of its address.  `stored` is the filter of all peers that the node stores, `named`
+    that of those it named, and `told` that of both.
     """
 
     node_id: NodeId
@@ -74,12 +74,14 @@ class Observation:
     named_filter: bytes | None = None
     unplaced_filter: bytes | None = None
     # What follows is derived.
+    family: Family = field(init=False, repr=False, compare=False)
     stored: ScrapeFilter = field(init=False, repr=False, compare=False)
     named: ScrapeFilter = field(init=False, repr=False, compare=False)
     told: ScrapeFilter = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Read the filters once; raise `ValueError` for one of another length."""
+        self.family = self.address.family
         stored = named = told = _EMPTY
         if self.seeds_filter is not None or self.peers_filter is not None:
             stored = told = union_of_packed((self.seeds_filter, self.peers_filter))
@@ -87,11 +89,6 @@ class Observation:
             named = ScrapeFilter.from_bytes(self.named_filter)
             told = stored | named
         self.stored, self.named, self.told = stored, named, told
-
-    @property
-    def family(self) -> Family:
-        """Return the family of the node's address."""
-        return self.address.family
 
     @property
     def named_tokens(self) -> bytes | None:

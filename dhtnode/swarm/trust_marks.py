@@ -13,7 +13,7 @@ from dhtnode.addresses import Family, Scope, scope_of
 from dhtnode.krpc.compact import unpack_address
 from dhtnode.krpc.scrape_filter import hosts_between, union_of_packed
 from dhtnode.swarm.replies import Marks, Observation, Reply, observe
-from dhtnode.swarm.store_overlap import NodeStore, outlier_stores
+from dhtnode.swarm.store_overlap import FEWEST_PEERS, NodeStore, outlier_stores
 
 
 class Mark(StrEnum):
@@ -85,7 +85,7 @@ def marks_of(observations: Sequence[Observation], peers: Sequence[Sequence[bytes
     Costs 3 us per pair of nodes that told of peers, 0.1 us per peer named.
     """
     found = [
-        node.marks if node.told.is_empty else (*node.marks, *_own_marks(node, named))
+        (*node.marks, *_own_marks(node, named)) if node.told.bits else node.marks
         for node, named in zip(observations, peers, strict=True)
     ]
     for place, mark in _outliers(observations, found):
@@ -147,16 +147,17 @@ def _first_octets(scope: Scope) -> tuple[bool | None, ...]:
 
 def _outliers(observations: Sequence[Observation], found: Sequence[Marks]) -> Iterator[tuple[int, Mark]]:
     """Yield the places and marks that come from comparing the nodes of each family without marks."""
-    for family in Family:
+    for family in {node.family for node in observations}:
         alike: dict[int, list[int]] = {}
         stores: dict[int, NodeStore] = {}
         for place, node in enumerate(observations):
-            told = node.told
-            if told.is_empty or found[place] or node.family is not family:
-                continue
-            alike.setdefault(told.bits, []).append(place)
-            is_part = node.seeds_filter is None and node.peers_filter is not None
-            stores[told.bits] = NodeStore(told.bits, node.peers_told, is_part)
+            bits = node.told.bits
+            if bits and node.family is family and not found[place]:
+                alike.setdefault(bits, []).append(place)
+                is_part = node.seeds_filter is None and node.peers_filter is not None
+                stores[bits] = NodeStore(bits, node.peers_told, is_part)
+        if not any(store.peers >= FEWEST_PEERS for store in stores.values()):
+            continue
         groups = list(_witnesses(alike, stores))
         for number in outlier_stores([store for store, _ in groups]):
             store, places = groups[number]
