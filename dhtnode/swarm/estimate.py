@@ -9,11 +9,13 @@ One host is one peer here, whatever its ports: filters cannot tell more.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor, hypot
 from typing import NamedTuple
 
-from dhtnode.addresses import Family
-from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of
+from dhtnode.addresses import Address, Family
+from dhtnode.ids import ID_BYTES, NodeId
+from dhtnode.krpc.scrape_filter import FILTER_BYTES, ScrapeFilter, hosts_between, union_of
 from dhtnode.swarm.capture_history import CaptureHistory, capture_history
 from dhtnode.swarm.capture_recapture import ListedHosts, chao2, good_turing
 from dhtnode.swarm.filter_size import Interval, union_interval
@@ -172,14 +174,28 @@ def estimate_swarm(
     Never below the distinct peers named.  `histories` are the `capture_histories` of the same nodes, if
     they are known already.
     """
-    families = capture_histories(observations) if histories is None else histories
+    if not any(node.told.bits for node in observations):
+        return _nothing_found(sum(node.has_filters for node in observations))
+    return _estimate(observations, capture_histories(observations) if histories is None else histories)
+
+
+# Most swarms that are listed somewhere have no peer any more, and nothing but this is known of them.
+@lru_cache(maxsize=64)
+def _nothing_found(with_filters: int) -> SwarmEstimate:
+    node = Observation(NodeId(bytes(ID_BYTES)), Address("::", 0), peers_filter=bytes(FILTER_BYTES))
+    return _estimate([node] * with_filters, {})
+
+
+def _estimate(
+    observations: Sequence[Observation], histories: Mapping[Family, CaptureHistory]
+) -> SwarmEstimate:
     named = union_of(node.named for node in observations)
     seen = union_of(node.told for node in observations)
     named_peers = ListedHosts.of([node.host_hashes for node in observations if node.host_hashes])
     distinct = named_peers.hosts.total()
     union = union_interval(seen, named, distinct)
     with_filters = sum(node.has_filters for node in observations)
-    evidence = _Evidence(union, seen if with_filters else None, named_peers, list(families.values()))
+    evidence = _Evidence(union, seen if with_filters else None, named_peers, list(histories.values()))
     found = {each.name: each.estimate(evidence) for each in ESTIMATORS if each.estimate}
     method, headline = _headline(evidence, found["chao2"])
     low, peers, high = _whole_peers(headline)

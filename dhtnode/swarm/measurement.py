@@ -209,7 +209,8 @@ class Measurement:
             return True
         self._classify()
         believed = [each for each in self._observations if each.is_believed]
-        self._histories = capture_histories(believed)
+        is_known = any(each.told.bits for each in believed)
+        self._histories = capture_histories(believed) if is_known else {}
         goes_on = False
         for family, nodes in self.families.items():
             if family in self._histories:
