@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.bep42 import is_compliant, reserved_slots, secure_id
 from dhtnode.ids import ZERO_ID, as_id, distance, random_id, shared_prefix_bits
+from dhtnode.lookup.candidates import Candidates, CandidateState
 from dhtnode.lookup.lookup import Lookup
 from dhtnode.lookup.subtrees import SubtreeQuery
 
@@ -607,6 +608,20 @@ def test_reserved_slots_without_compliant_nodes_go_to_the_next() -> None:
     assert finished_lookup(others, reserved=4).closest() == others[:8]
     assert finished_lookup([*others, secure(1)], reserved=4).closest() == [*others[:7], secure(1)]
     assert finished_lookup([*others, secure(1)], reserved=0).closest() == others[:8]
+
+
+def test_only_nodes_that_take_a_slot_leave_the_next_to_the_compliant() -> None:
+    candidates = Candidates(TARGET, OWN, Scope.PUBLIC, width=4, reserved=2)
+    candidates.add([*map(at, (1, 2, 3)), secure(1)], None)
+
+    def ranked() -> list[int]:
+        order = [*map(address, (1, 2, 3)), secure(1).address]
+        return [order.index(each.address) for each in candidates.ranked(CandidateState.ANSWERED)]
+
+    assert ranked() == [0, 1, 2, 3]
+    for number in (1, 2):
+        candidates.get(address(number)).state = CandidateState.ANSWERED  # type: ignore[union-attr]
+    assert ranked() == [0, 1, 3, 2]
 
 
 def test_preference_changes_nothing_where_enough_nodes_are_compliant() -> None:
