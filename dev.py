@@ -106,11 +106,13 @@ class Running:
     def __init__(self, *command: str) -> None:
         self.command = command
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by `stop`
-        colours = {"FORCE_COLOR": "1", "MYPY_FORCE_COLOR": "1"} if sys.stdout.isatty() else {}
+        told = {"PYTHONUNBUFFERED": "1"}
+        if sys.stdout.isatty():
+            told |= {"FORCE_COLOR": "1", "MYPY_FORCE_COLOR": "1"}
         self._process = subprocess.Popen(
             (executable(command[0]), *command[1:]),
             cwd=ROOT,
-            env=child_environment() | colours,
+            env=child_environment() | told,
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )

@@ -56,13 +56,16 @@ class Fork:
 def _server(_pid: int) -> socket.socket:
     """Start the server of this process; it ends when the socket is closed, at our own end."""
     ours, theirs = socket.socketpair()
+    environment = os.environ | {"PYTHONWARNINGS": "error"}
+    # Or a command that forgets to flush would not be noticed.
+    environment.pop("PYTHONUNBUFFERED", None)
     process = subprocess.Popen(
         [sys.executable, "-c", "from tests.fork_server import main; main()", str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         cwd=Path(__file__).resolve().parents[1],
-        env=os.environ | {"PYTHONWARNINGS": "error"},
+        env=environment,
     )
     theirs.close()
 
