@@ -66,6 +66,11 @@ def test_limits_forget_what_is_long_past() -> None:
     assert [limits(slow), limits(fast)] == [(1.1, 3.0), (0.15, MIN_TIMEOUT)]
 
 
+def test_answer_later_than_any_timeout_has_waited_for_us() -> None:
+    assert times_after(10.001).quantiles() == {}
+    assert times_after(10.0).quantiles() == {"median": 10.0, "p90": 10.0}
+
+
 def persistence_after(*seen: tuple[int, int], most: int = 7) -> RetryPolicy:
     persistence = RetryPolicy(most)
     for asks, lost in seen:
