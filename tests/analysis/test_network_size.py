@@ -18,12 +18,7 @@ from crawler.analysis.distance_size import (
     targets_for,
 )
 from crawler.analysis.distributions import binomial_tails, gamma_quantile
-from crawler.analysis.species_richness import (
-    NetworkSize,
-    chapman,
-    improved_chao1,
-    joint_size,
-)
+from crawler.analysis.species_richness import NetworkSize, chapman, improved_chao1, joint_size
 from dhtnode.swarm import chao1
 
 COUNTS = CrawlCounts(
@@ -220,7 +215,6 @@ class TestDistances:
         values = tuple(Random(1).gammavariate(8, 1e-9) for _ in range(50))
         plain = size_from_distances(Distances(values, 8))
         corrected = size_from_distances(Distances(values, 8, found=0.8, found_variance=0.0016))
-
         assert corrected.estimate == pytest.approx(plain.estimate / 0.8)
         relative = plain.variance / plain.estimate**2 + 0.0016 / 0.64
         assert corrected.variance == pytest.approx(corrected.estimate**2 * relative)

@@ -124,7 +124,6 @@ class TestZones:
         for zone in range(4):
             counts[zone] += 500
         report = dense_zones(counts)
-
         assert {alarm.subject for alarm in report.suspects} == {0, 1, 2, 3}
         assert report.expected == pytest.approx(2000 / 64, rel=0.05)
         assert report.dispersion > 10
@@ -198,7 +197,6 @@ class TestPrefixes:
             for _ in range(100)
             for divergence in kl_of_chance(random.uniform(5e6, 15e6), 8, random, 50)
         )
-
         assert chance[2500] == pytest.approx(0.44, abs=0.04)
         assert chance[4750] == pytest.approx(1.06, abs=0.06)
         assert chance[4950] == pytest.approx(1.52, abs=0.15)

@@ -93,5 +93,4 @@ def test_time_that_runs_out_returns_what_has_come():
         thread.start()
         found = find_peers(HASH, timeout=1.0, bootstrap=[str(helpful.address)])
         thread.join(30)
-
     assert found == [Address("198.51.100.7", 6881)]

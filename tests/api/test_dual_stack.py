@@ -70,14 +70,12 @@ async def test_lookup_that_ends_without_an_answer_hastens_no_other(autojump_cloc
 async def test_answers_are_told_as_they_come(autojump_clock):
     one, other = Answering(0.5, end=5.0), Answering(0.25, 0.75, end=6.0)
     told = []
-
     await lookup_in_all_families(
         [one, other],
         b"target",
         None,
         lambda endpoint, answer: told.append((endpoint, answer, trio.current_time())),
     )
-
     assert told == [(other, 0.25, 0.25), (one, 0.5, 0.5), (other, 0.75, 0.75)]
 
 

@@ -118,7 +118,6 @@ async def test_announced_peer_is_found_by_others(host: str) -> None:
         open_node(bootstrap=testnet.bootstrap, settings=NodeSettings(read_only=True)) as bob,
     ):
         announcement = await alice.announce(SWARM, 7000)
-
         assert (announcement.port, announcement.not_taken) == (7000, 0)
         assert set(announcement.announced_to) == set(closest(testnet, SWARM))
         assert await peers_of(bob) == {Address(host, 7000)}
@@ -168,7 +167,6 @@ async def test_node_on_both_families_looks_in_both(testnet: Testnet) -> None:
     ):
         await second.wait_joined()
         announcement = await second.announce(SWARM, 7000)
-
         assert await peers_of(second) == {Address(host, 7000) for host in LOCALHOST.values()}
         assert {contact.address for contact in announcement.announced_to} == set(first.addresses)
         assert {one.address for one in await second.find_node(SWARM)} == set(first.addresses)
@@ -201,7 +199,6 @@ async def test_lonely_node_says_that_it_has_not_joined() -> None:
                 await operation(SWARM)
         with pytest.raises(NotJoined):
             await peers_of(node)
-
         assert node.contacts() == []
 
 
@@ -251,11 +248,9 @@ async def test_state_is_kept_over_two_runs(testnet: Testnet, tmp_path: Path) -> 
     async with open_node(bootstrap=testnet.bootstrap, state_file=path) as node:
         await node.wait_joined()
         first = node.node_id, set(node.contacts())
-
     async with open_node(listen=["127.0.0.1:0"], state_file=path) as node:
         await node.wait_joined()
         second = node.node_id, set(node.contacts())
-
     assert second[0] == first[0]
     assert min(len(first[1]), len(second[1])) >= 8
     assert first[1] | second[1] <= {Contact(node.node_id, node.addresses[0]) for node in testnet.nodes}

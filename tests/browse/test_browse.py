@@ -122,7 +122,6 @@ def test_parameters_choose(fetch):
     none = json.loads(fetch(f"/{DATABASE}/clients.json?run=7&_shape=array")[1])
     clients = json.loads(fetch(f"/{DATABASE}/clients.json?run=1&_shape=array")[1])
     visits = f"/{DATABASE}/visits_of_a_node.json?_shape=array&node_id={node_id(3).hex()}"
-
     assert [row["peers"] for row in history] == [800.0, 900.0]
     assert none == []
     assert [(row["client"], row["nodes"]) for row in clients] == [("LT", 12), ("UT", 2)]
@@ -205,7 +204,6 @@ def test_history_of_a_swarm_is_drawn(fetch):
     page = fetch(f"{PLOTS}/swarm/{LARGE.hex().upper()}")[1]
     (drawing,) = drawings(page)
     said = marks(drawing)
-
     assert said[:2] == [
         "2025-06-15T15:08:20.000Z: 900 (898 to 902) peers",
         "2025-06-15T15:10:00.000Z: 800 (798 to 802) peers",
@@ -257,9 +255,7 @@ def test_missing_datasette_is_one_line(database, monkeypatch, option):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "datasette", None)
     monkeypatch.setitem(sys.modules, "datasette.app", None)
-
     ended = run_here([str(database), option])
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == "dhtcrawl: browsing needs Datasette: pip install 'dhtnode[browse]'"
 
@@ -298,7 +294,6 @@ def test_command_serves_until_a_signal(database):
         assert "A crawl of the BitTorrent DHT" in read(address)[1]
         process.signal(signal.SIGTERM)
         ended = process.wait()
-
     assert (ended.status, ended.stdout) == (128 + signal.SIGTERM, "")
     assert ended.error == "dhtcrawl: interrupted"
     assert database.read_bytes() == before

@@ -96,7 +96,6 @@ def started(process):
 
 def test_ping_returns_the_node_and_how_it_sees_us(network):
     ended = run_command("dhtnode", "ping", network.bootstrap[0], "--json")
-
     (record,) = ended.records
     assert (ended.status, ended.stderr) == (0, "")
     assert list(record) == ["address", "node_id", "version", "rtt_ms", "external_address"]
@@ -134,7 +133,6 @@ def test_package_runs_as_a_module(program):
 
 def test_find_node_prints_the_closest_first(network):
     ended = run_command("dhtnode", "find-node", SWARM, *network.options, "--json")
-
     records = ended.records
     assert (ended.status, ended.stderr, len(records)) == (0, "", 8)
     assert {tuple(record) for record in records} == {("node_id", "address", "distance_bits", "rtt_ms")}
@@ -288,7 +286,6 @@ def test_node_runs_until_a_signal_and_keeps_its_identity(tmp_path, number):
             process.signal(number)
             ended = process.wait()
         assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
-
     assert [ids[0]] == [ids[1]] == list(json.loads(state.read_text())["node_ids"].values())
 
 
@@ -326,7 +323,6 @@ def test_node_joins_through_its_bootstrap_and_saves_its_contacts(tmp_path):
             found = run_command("dhtnode", "find-node", SWARM, "--bootstrap", address, "--json")
             process.signal(signal.SIGTERM)
             process.wait()
-
     assert len(found.records) == 6
     assert len(json.loads(state.read_text())["contacts"]) == 5
 
@@ -471,7 +467,6 @@ def test_address_that_has_gone_is_told_and_its_id_is_kept(tmp_path):
     before = json.dumps(document)
     state.write_text(before)
     ended = run_command("dhtnode", "run", *LOOPBACK, "--listen", "[fd00:77::1]:5", "--state", state)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error.startswith("dhtnode: cannot listen on [fd00:77::1]:5: ")
     assert "\n" not in ended.error
@@ -532,5 +527,4 @@ def test_reader_that_goes_away_ends_the_command_quietly():
         values = (bytes([198, 18, 0, 7, 26, 225]),)
         helpful.respond(query, asker, values=values, token=b"t")
         ended = process.wait()
-
     assert (ended.status, ended.stderr) == (1, "")

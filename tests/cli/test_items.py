@@ -181,7 +181,6 @@ def test_sample_prints_what_a_node_holds_peers_for():
     with running_testnet(3, "--swarm", f"{swarm}:2:3") as running:
         address = running.options[1]
         text, record = (run_command("dhtnode", "sample", address, *more) for more in ([], ["--json"]))
-
     (shown,) = record.records
     assert (text.status, record.status) == (0, 0)
     assert (shown["address"], shown["num"], shown["info_hashes"]) == (address, 1, [swarm])

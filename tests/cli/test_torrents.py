@@ -58,7 +58,6 @@ def network():
 def test_file_stands_for_its_info_hash(network, tmp_path, program, words):
     path = write(tmp_path / "a.torrent", INFO)
     ended = run_command(program, *words, path, *network.options, "--json", cwd=tmp_path)
-
     said = "looked nodes up for 1 of 1 swarms: no fresh census covers them\n" if program == "dhtcrawl" else ""
     assert (ended.status, ended.stderr) == (0, said)
     if words[0] == "scrape":
@@ -97,7 +96,6 @@ def test_private_torrent_is_refused_before_anything_is_sent(tmp_path, silent, pr
     """One line, status 1; neither the given node nor that of the file hears of it, no database is made."""
     path = write(tmp_path / "a.torrent", INFO | {b"private": 1}, silent.address)
     ended = run_command(program, *words, path, "--bootstrap", str(silent.address), cwd=tmp_path)
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == (
         f"{program}: {path}: 'a.iso' is a private torrent: its peers are for its tracker alone"

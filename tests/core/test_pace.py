@@ -100,7 +100,6 @@ def test_new_endpoints_have_a_rate_of_their_own():
             pace.start_visit(endpoint(started), now)
             pace.count_second(now)
             started += 1
-
     assert 50 <= started <= 5 + 5 * 10
 
 

@@ -87,7 +87,6 @@ async def test_queries_leave_when_it_is_time_and_the_loop_ends_after_the_last_re
         errand = Errand(client, 2 * [node.addresses[0]], times=[start, start + 30.0])
         errand.more = [network.socket(network.host(99), 1).address]  # where no node answers
         await drive(client, errand, UNLIMITED)
-
         kinds = [event if isinstance(event, str) else event[0] for event in errand.events]
         assert kinds == ["sent", "Response", "sent", "Response", "sent", "QueryTimeout"]
         assert errand.events[2][1] == pytest.approx(start + 30.0, abs=1.0)

@@ -80,7 +80,6 @@ def test_zone_and_exclusion_bound_what_is_added():
     scene.record(visit, *(scene.contact(host, node_id) for host, node_id in wanted))
     assert scene.returned.add((node_id, Address(host, 2)) for host, node_id in wanted) == 1
     assert scene.queued() == ["44.0.1.1", "44.0.1.1"]
-
     scene = Scene(zone=Zone(0x5B, 8))
     scene.record(scene.visit(1), *(scene.contact(host, node_id) for host, node_id in wanted))
     assert scene.queued() == ["44.0.1.1", "44.0.0.3", "44.0.1.4"]

@@ -97,10 +97,8 @@ async def test_census_visits_every_node_once(autojump_clock):
     network = MemoryNetwork(seed=1)
     async with network.open_nodes(40) as nodes, open_crawl(network, through=nodes[0].addresses) as opened:
         session, store = opened
-
         progress = await take_census(session, UNLIMITED, Random(1))
         await wait_written(session)
-
         assert outcomes_by_node(store) == {node.node_id: ["answered"] for node in nodes}
         assert progress.outcomes == {Outcome.ANSWERED: 40}
         assert progress.queries == 2 * 40
@@ -299,7 +297,6 @@ async def test_contacts_of_a_node_under_a_wrong_id_are_followed(autojump_clock):
         engine.add(Contact(NodeId(b"f" * 20), nodes[0].addresses[0]))
         await engine.run()
         await wait_written(session)
-
         outcomes = outcomes_by_node(store)
         assert outcomes[b"f" * 20] == ["wrong-id"]
         assert {node.node_id for node in nodes[1:]} <= outcomes.keys()

@@ -83,7 +83,6 @@ def test_finished_or_changed_census_begins_again(tmp_path):
                 "dhtcrawl", "census", "--db", database, "--bootstrap", way_in, "--rate", "0", *options
             )
             assert (ended.status, ended.stderr) == (0, "")
-
     assert rows(database, "SELECT status FROM runs") == [("finished",)] * 4
 
 
@@ -126,7 +125,6 @@ def test_anonymized_census_writes_no_address(tmp_path):
         run_command(
             *("dhtcrawl", "census", "--db", database, "--bootstrap", way_in, "--rate", "0", "--anonymize")
         )
-
     addresses = {address for (address,) in rows(database, "SELECT address FROM visits")}
     assert len(addresses) > 50
     assert all(address.endswith(".0/24") for address in addresses)

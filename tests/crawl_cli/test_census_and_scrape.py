@@ -378,7 +378,6 @@ def test_signal_ends_a_run_in_order(database, command, number):
             silent.receive()
             process.signal(number)
             ended = process.wait()
-
     assert (ended.status, ended.stdout) == (128 + number, "")
     assert ended.error.startswith("dhtcrawl: ")
     assert runs(database) == [(command[0], "interrupted")]

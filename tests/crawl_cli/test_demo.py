@@ -92,7 +92,6 @@ def small_demos(tmp_path_factory):
 
 def test_demo_prints_json(small_demos):
     (place, _), (ended, _) = small_demos
-
     assert (ended.status, ended.stderr, len(ended.records)) == (0, "", len(SIZES))
     keys = [*SCRAPE_KEYS, "true_seeds", "true_leechers", "true_peers", "within"]
     assert {tuple(record) for record in ended.records} == {tuple(keys)}

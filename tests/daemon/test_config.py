@@ -233,7 +233,6 @@ def test_reload_takes_what_can_change_and_names_the_rest():
     """The settings in force stay as they are where a restart is needed."""
     old = DaemonSettings(port=1, log="a", node=NodeSettings(host_rate=1.0))
     new = replace(old, port=2, log="b", late_after=1.0, node=NodeSettings(host_rate=2.0, max_peers=9))
-
     assert reload(old, new) == (
         replace(old, log="b", late_after=1.0, node=NodeSettings(host_rate=2.0)),
         ["log", "late_after", "host_rate"],

@@ -125,7 +125,6 @@ def test_status_of_something_else_is_one_line(place):
             connection.sendall(b"220 mail.example.org ESMTP\r\n")
             connection.close()
             ended = asking.wait()
-
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error == f"dhtnode: {place}: what was answered is no status"
 
@@ -218,7 +217,6 @@ def test_joining_is_told_in_the_log(manager):
         manager.wait_for("STATUS=IPv4: 5 good nodes")
         daemon.signal(signal.SIGTERM)
         ended = daemon.wait()
-
     assert "INFO dhtnode.daemon.daemon: IPv4: joined the network; 5 good nodes in the table\n" in ended.stderr
     assert "INFO dhtnode.daemon.daemon: SIGTERM: saving and closing\n" in ended.stderr
 
@@ -312,7 +310,6 @@ def test_hangup_is_obeyed_under_nohup_too(manager):
         manager.wait_for("READY=1")
         daemon.signal(signal.SIGTERM)
         ended = daemon.wait()
-
     assert ended.status == 0
     assert "INFO dhtnode.daemon.daemon: settings read again; changed: none\n" in ended.stderr
 
@@ -406,9 +403,7 @@ def test_daemon_goes_by_file_and_environment(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "text", "complaint"),
-    WRONG,
-    ids=[f"{' '.join(options)} {text}" for options, text, _ in WRONG],
+    ("options", "text", "complaint"), WRONG, ids=[f"{' '.join(options)} {text}" for options, text, _ in WRONG]
 )
 def test_wrong_settings_are_one_line_and_status_2(tmp_path, options, text, complaint):
     (tmp_path / "c.toml").write_text(text)

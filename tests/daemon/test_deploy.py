@@ -114,7 +114,6 @@ def test_unit_is_understood_by_systemd(tmp_path):
 
 def test_image_runs_the_command_as_an_unprivileged_user():
     (user,) = instructions("USER")
-
     assert user not in ("root", "0")
     assert (
         f"useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin {user}"
@@ -131,7 +130,6 @@ def test_image_keeps_its_state_in_the_volume():
         for name, value in (word.split("=", 1) for line in instructions("ENV") for word in line.split())
         if name.startswith(PREFIX)
     }
-
     settings = configure(environment=given).settings
     assert instructions("VOLUME") == [str(Path(settings.state).parent)]
     assert str(Path(settings.status_socket).parent) in IMAGE.partition("install --directory")[2]

@@ -105,7 +105,6 @@ def test_families_are_told_apart():
         ),
         0.0,
     )
-
     assert [line.text.split(":")[0] for line in lines] == ["IPv4", "IPv6"]
     assert [line.level for line in lines] == ["info", "warning"]
 

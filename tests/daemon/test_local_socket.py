@@ -111,10 +111,8 @@ def test_path_that_cannot_be_a_socket_is_left_alone(path, kind):
     elif kind == "directory":
         path.mkdir()
     wanted = {"nowhere": path / "a" / "b", "long": path.with_name("x" * 200)}.get(kind, path)
-
     with pytest.raises(CannotListen, match="cannot listen on"), listening_on_path(wanted):
         pass
-
     if kind == "file":
         assert path.read_text() == "precious"
 
@@ -187,7 +185,6 @@ async def test_client_that_goes_away_is_no_error(path, caplog):
             await (await trio.open_unix_socket(path)).aclose()
             gone.set()
             assert len(await query_socket(path, PATIENCE)) == MAX_ANSWER
-
     assert caplog.messages == []
 
 

@@ -28,7 +28,6 @@ def test_lines_go_to_the_file_that_has_the_name_now(tmp_path):
     logging.getLogger("x").info("second")
     direct_log(str(log), "info")
     logging.getLogger("x").info("third")
-
     assert [line.split()[-1] for line in (tmp_path / "log.1").read_text().splitlines()] == ["first", "second"]
     assert log.read_text().endswith("INFO x: third\n")
 

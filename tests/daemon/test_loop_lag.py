@@ -30,7 +30,6 @@ def test_warning_comes_at_most_once_a_minute(caplog):
         for number in range(61):
             lag.woke(0.75, float(number))
             lag.woke(0.25, float(number))
-
     first, second = caplog.messages
     assert lag.late == 61
     assert "0.750 s late (times since the last such line: 1)" in first

@@ -91,7 +91,6 @@ def test_daemon_holds_the_rules_for_a_moment(tmp_path):
     sizes = ("--minutes=0.05", "--sources=100", "--rate=600")
     done = run_command("python", "-m", "benchmarks.soak", *sizes, f"--json={tmp_path / 'report'}", cwd=ROOT)
     found = json.loads((tmp_path / "report").read_text())
-
     assert found["broken"].keys() <= TIMED, done.stderr
     assert done.status == bool(found["broken"])
     assert found["crowd"]["kinds"].keys() >= WEIGHTS.keys() - {"put"}  # which takes two turns
@@ -140,7 +139,6 @@ class TestMix:
                 source.announcing = question.about, b"token"
             elif question.kind == "get":
                 source.putting = question.about, b"token"
-
         assert kinds == WEIGHTS.keys() | EXPECTED_ERRORS.keys()
 
     def test_garbage_is_of_both_kinds(self):

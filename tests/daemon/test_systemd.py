@@ -24,12 +24,10 @@ def manager(request, tmp_path):
 def test_messages_are_those_of_the_protocol(manager):
     bound, address = manager
     notifier = from_environment({"NOTIFY_SOCKET": address})
-
     notifier.ready()
     notifier.status("two\nlines")
     notifier.stopping()
     notifier.reloading()
-
     assert [bound.recv(1000) for _ in range(3)] == [b"READY=1", b"STATUS=two lines", b"STOPPING=1"]
     reloading, monotonic = bound.recv(1000).split(b"\n")
     assert (reloading, monotonic.partition(b"=")[0]) == (b"RELOADING=1", b"MONOTONIC_USEC")

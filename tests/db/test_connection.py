@@ -53,7 +53,6 @@ def test_all_is_read_from_one_moment(path):
             meanwhile = db.execute(count).fetchone()
         with open_reading(path) as db:
             after = db.execute(count).fetchone()
-
     assert (before, meanwhile, after) == ((20,), (20,), (40,))
 
 

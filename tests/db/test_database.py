@@ -284,7 +284,6 @@ def test_swarm_keeps_its_source_and_name(store: CrawlDatabase) -> None:
     store.write(run_id, [replace(SAMPLE, taken_at=T1, name=None)])
     store.write(run_id, [replace(SAMPLE, taken_at=T2, source="census", name="late.iso")])
     store.write(run_id, [replace(SAMPLE, taken_at=T0, source=None, name=None)])
-
     assert store.rows("swarms") == [
         {"info_hash": "01" * 20, "first_seen": T0, "last_seen": T2, "source": "cli", "name": "late.iso"}
     ]
@@ -390,7 +389,6 @@ def test_resumed_run_is_counted_again(store: CrawlDatabase) -> None:
     store.write(run_id, [visit(node_id=BOB)])
     while_running = store.rows("network_size")
     store.runs.finish(run_id, RunStatus.FINISHED, T2)
-
     assert [row["answered_once"] for row in while_running] == [2]
     assert store.rows("network_size") == while_running
     assert [row["nodes"] for row in store.rows("client_census")] == [2]
@@ -555,7 +553,6 @@ def test_locked_database_is_reported_within_the_busy_timeout(path: Path) -> None
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(DatabaseError, match=r"crawl\.db: is locked by another process$"):
             store.write(run_id, [VISIT])
-
         other.rollback()
         store.write(run_id, [VISIT])
         assert len(store.rows("visits")) == 1

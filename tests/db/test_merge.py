@@ -190,7 +190,6 @@ def test_torrent_is_that_of_the_first_fetch(tmp_path):
         add_row(path, "swarms", info_hash="aa", first_seen=day, last_seen=day)
         add_row(path, "torrents", info_hash="aa", run_id=1, fetched_at=day, is_private=0, size=size)
     merge(tmp_path / "all.db", [tmp_path / f"{name}.db" for name in "abc"])
-
     sql = "SELECT fetched_at, size, started_at FROM torrents JOIN runs ON runs.id = run_id"
     assert rows(tmp_path / "all.db", sql) == [("2025-01", 1, "2025-01")]
 
@@ -471,7 +470,6 @@ def test_killed_merge_leaves_nothing_half(made, tmp_path, reference):
     before = contents(target)
     command = [sys.executable, "-c", _KILLED, target, *made[1:]]
     killed = subprocess.run(command, check=False)
-
     assert killed.returncode == -signal.SIGKILL
     assert contents(target) == before
     merge(target, made)

@@ -163,7 +163,6 @@ def test_every_table_can_be_deleted_from_or_is_named_with_a_reason(store):
     filled = {name for name in names if store.rows(name)}
     assert names - filled - LEFT_ALONE.keys() == set()  # or this test would say nothing about them
     store.watch.replace_list([], EPOCH - 99 * DAY, lambda count: (900.0, []))
-
     store.purge.run(Orders(older=30), EPOCH)
     left = {name for name in names - LEFT_ALONE.keys() if store.rows(name)}
     assert left == {"vantages"}
@@ -196,7 +195,6 @@ def test_all_of_a_node_goes(store, text):
     by_id = isinstance(node, bytes)
     orders = Orders(node_ids=(node,)) if by_id else Orders(networks=(node,))
     changed = store.purge.run(orders, EPOCH)
-
     once = dict.fromkeys(("nodes", "visits", "node_samples", "sample_turns"), 1)
     assert changed == once | {"scrape_replies": 2, "crawl_journal": 2} | ({} if by_id else {"alarms": 1})
     assert (GONE_NODE.hex() in dump(store), KEPT_NODE.hex() in dump(store)) == (False, True)
@@ -244,7 +242,6 @@ def test_filters_of_other_columns_and_tables_go_too(store):
     fill(store, EPOCH - 31 * DAY)
     run("UPDATE reply_rows SET named_tokens = x'0102', seeds_filter = NULL, peers_filter = NULL")
     run("INSERT INTO estimates VALUES (1, x'ff', 3), (2, x'', 4)")
-
     assert store.purge.run(Orders(filters_older=30), EPOCH) == {"scrape_replies": 4, "estimates": 1}
     assert {row["named_tokens"] for row in store.rows("scrape_replies")} == {None}
     assert [row["unplaced_filter"] for row in store.rows("estimates")] == [b"", b""]
@@ -325,7 +322,6 @@ def test_what_ends_after_the_cutoff_stays(store):
     store.samples.lease([NodeToSample(GONE_NODE, Address(GONE_HOST, 6881))], cutoff - 7 * 3600)
     store.samples.lease([NodeToSample(KEPT_NODE, Address(KEPT_HOST, 6881))], cutoff - 3600)
     store.purge.run(Orders(older=30), EPOCH)
-
     assert [row["id"] for row in store.rows("runs")] == [run_id]
     assert [row["node_id"] for row in store.rows("sample_turns")] == [KEPT_NODE.hex()]
 

@@ -64,6 +64,5 @@ def test_closest_are_those_by_the_metric_within_the_zone(store):
     whole = store.samples.stores(2, Family.IPV4, Zone()).closest(target, 8)
     expected = sorted(range(1, 200), key=lambda number: number ^ 77)[:8]
     half = store.samples.stores(2, Family.IPV4, Zone(1, 1)).closest(target, 200)
-
     assert [node.node_id[0] for node in whole] == expected
     assert {node.node_id[0] for node in half} == set(range(128, 200))

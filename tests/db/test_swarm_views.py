@@ -102,7 +102,6 @@ def test_dead_swarms_had_no_peer_three_times_in_a_row(store):
     write(store, OTHER, (0, 0.0), (24, 0.0), (48, 0.0))
     columns = ("info_hash", "last_alive", "empty_samples", "empty_days")
     assert picked(store, "dead_swarms", *columns) == [(OTHER.hex(), None, 3, 2.0)]
-
     write(store, SWARM, (144, 0.0))
     assert picked(store, "dead_swarms", *columns) == [
         (SWARM.hex(), utc_text(EPOCH + 48 * HOUR), 3, 3.0),

@@ -98,7 +98,6 @@ def test_row_says_what_peers_said(store):
 def test_of_a_private_torrent_only_that_it_is_private_is_written(store):
     private = known_of(replace(INFO, is_private=True))
     store.metadata.write(1, "given", handshakes_of(CONTACT, EARLY), private)
-
     assert private == KnownTorrent(is_private=True)
     assert store.rows("swarm_handshakes") == []
     assert [tuple(row.values()) for row in store.rows("torrents")] == [

@@ -95,7 +95,6 @@ def test_rows_of_each_run_lie_together(store):
     store.runs.begin("census", {}, "0.1", utc_text(0))
     for run_id, node_id in ((2, ALICE), (1, BOB), (2, CAROL), (1, ALICE)):
         store.write(run_id, [visit(node_id, run_id)])
-
     assert [(row["run_id"], row["id"], row["node_id"]) for row in store.rows("visits")] == [
         (1, 1, BOB.hex()),
         (1, 2, ALICE.hex()),

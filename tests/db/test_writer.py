@@ -67,10 +67,8 @@ async def test_old_row_is_written_without_company(store: CrawlDatabase, autojump
         await writer.put(visit(0))
         await trio.sleep(0.9)
         assert numbers(store) == []
-
         await trio.sleep(0.2)
         assert numbers(store) == [0]
-
         await trio.sleep(100)
         assert writer.statistics().batches_written == 1
 
@@ -145,7 +143,6 @@ async def test_real_threads_write_every_row(tmp_path: Path) -> None:
         async with open_writer(store, run_id, batch=10) as writer, trio.open_nursery() as nursery:
             for first in (0, 200, 400):
                 nursery.start_soon(produce, writer, first)
-
         assert sorted(numbers(store)) == list(range(600))
 
 
@@ -204,7 +201,6 @@ async def test_store_error_ends_the_block(
                 writer.put_nowait(visit(number))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.sleep_forever)
-
     assert [record.getMessage() for record in caplog.records] == ["3 rows could not be written to :memory:"]
 
 
@@ -239,7 +235,6 @@ async def test_exception_of_the_block_comes_through_as_it_is(
         async with open_writer(store, 1, run_sync=call) as writer:
             writer.put_nowait(visit(0))
             raise error
-
     assert caught.value is error
     assert isinstance(error.__cause__, KeyError)
     assert numbers(store) == [0]

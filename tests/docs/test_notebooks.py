@@ -69,7 +69,6 @@ def test_is_stored_clean(path):
     text = path.read_text(encoding="utf-8")
     notebook = json.loads(text)
     ids = [cell["id"] for cell in notebook["cells"]]
-
     assert notebook["metadata"] == METADATA
     assert text == json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
     assert len(set(ids)) == len(ids)

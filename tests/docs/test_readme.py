@@ -144,7 +144,6 @@ def test_setup_lines_are_the_commands_of_the_setup_program(monkeypatch):
     for name in ("demo", "check"):
         monkeypatch.setattr(dev, name, lambda args, name=name: called.append((name, args)) or 0)
     lines = [line for line in LINES if line.startswith("python3")]
-
     for line in lines:
         python, program, *arguments = line.split()
         assert (python, program) == ("python3", "dev.py")

@@ -35,7 +35,6 @@ def test_compact_forms_are_those_of_the_standards() -> None:
         pack_contact(Contact(b"i" * 20, Address("1.2.3.4", 0x1AE1))),
         pack_contact(Contact(b"i" * 20, Address("2a00::1", 6881))),
     ]
-
     assert packed == [
         b"i" * 20 + bytes([1, 2, 3, 4, 0x1A, 0xE1]),
         b"i" * 20 + bytes([0x2A, *[0] * 14, 1, 0x1A, 0xE1]),

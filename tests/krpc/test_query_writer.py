@@ -26,7 +26,6 @@ def test_writer_and_codec_agree(
     renewals: list[tuple[int, bytes]],
 ) -> None:
     writer = QueryWriter(node_id, version=version, read_only=read_only)
-
     for step, (number, transaction_id) in enumerate(order):
         for at, renewed in renewals:
             if at == step:

@@ -185,9 +185,7 @@ def test_late_answer_still_counts() -> None:
     query_all(lookup)
     lookup.on_stall(address(10))
     query_all(lookup)
-
     counted = lookup.on_response(address(10), as_id(10), [at(5)])
-
     assert (counted, query_all(lookup), lookup.closest()) == (True, [], [at(10)])
     lookup.on_response(address(20), as_id(20), [])
     assert query_all(lookup) == [address(5)]
@@ -198,12 +196,10 @@ def test_answer_without_a_query_is_ignored() -> None:
     lookup.add_contacts([at(10), at(20)])
     query_all(lookup)
     lookup.on_response(address(10), as_id(10), [])
-
     counted = [lookup.on_response(at(n).address, as_id(n), [at(1)]) for n in (99, 20, 10)]
     lookup.on_failure(address(10))
     lookup.on_failure(address(99))
     lookup.on_stall(address(99))
-
     assert counted == [False, False, False]
     assert (lookup.answers, lookup.closest(), query_all(lookup)) == (1, [at(10)], [address(20)])
 
@@ -285,9 +281,7 @@ def test_one_network_is_queried_once() -> None:
     neighbour = Contact(as_id(5), Address("21.0.10.77", 6881))
     lookup.add_contacts([at(10), at(20)])
     query_all(lookup)
-
     lookup.on_response(address(10), as_id(10), [neighbour])
-
     assert query_all(lookup) == [address(20)]
     lookup.on_response(address(20), as_id(20), [])
     assert (lookup.is_finished, lookup.closest()) == (True, [at(10), at(20)])
@@ -333,10 +327,8 @@ def test_contact_that_an_honest_node_returned_too_is_queried() -> None:
     for number in (1, 2, 3, 4):
         query_all(lookup)
         lookup.on_failure(address(number))
-
     query_all(lookup)
     lookup.on_response(address(2000), as_id(2000), [at(500)])
-
     assert query_all(lookup) == [address(500)]
 
 
@@ -350,7 +342,6 @@ def test_source_with_a_live_contact_is_not_rejected() -> None:
     for number in range(2, 9):
         assert query_all(lookup) == [address(number)]
         lookup.on_failure(address(number))
-
     assert query_all(lookup) == [address(9)]
 
 
@@ -439,7 +430,6 @@ def test_query_limit_ends_a_lookup_that_never_gets_nearer() -> None:
         for one in asked:
             number -= 1
             lookup.on_response(one, as_id(number + 1), [at(number)])
-
     assert (lookup.queries, len(lookup.closest())) == (30, 8)
 
 
@@ -463,7 +453,6 @@ def test_candidates_are_bounded() -> None:
         (asked,) = query_all(lookup)
         base = 50_000 - 17 * number
         lookup.on_response(asked, as_id(base), [at(base - n) for n in range(17, 1, -1)])
-
     assert len(lookup._candidates._by_distance) == 400
 
 

@@ -76,7 +76,6 @@ async def test_answer_is_told_once_with_its_tag_and_time(autojump_clock, scene):
     for _ in range(3):
         scene.remote.send_nowait(encode(Response(query.transaction_id, NODE_ID, nodes=b"")), source)
     await scene.run(10.0)
-
     ((tag, result, took),) = scene.ended
     assert (tag, result.node_id, took) == ("first", NODE_ID, pytest.approx(0.1))
     assert scene.client.events["dropped: unknown transaction"] == 2

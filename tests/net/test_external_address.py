@@ -82,10 +82,8 @@ def test_port_is_the_one_that_most_agree_on() -> None:
     for number in range(NEEDED):
         external.vote(voter(number), Address(TRUE.host, 1000 + number % 2 * number), 0.0)
     assert external.address == Address(TRUE.host, 0)
-
     external.vote(voter(NEEDED), Address(TRUE.host, 1000), 0.0)
     assert external.address == Address(TRUE.host, 1000)
-
     vote_all(external, Address(TRUE.host, 0), range(100, 130))
     assert external.address == Address(TRUE.host, 0)
 

@@ -160,7 +160,6 @@ class Pair:
             await self.node.ping(self.there)
         with pytest.raises(QueryError):
             await self.other.ping(self.address)
-
         assert sum(self.socket.errors[f"send {error}"] for error in errors) > before, self.socket.errors
         (statistics,) = self.node.statistics().sockets
         assert statistics.counts["dropped: send failed"] == self.socket.errors.total()

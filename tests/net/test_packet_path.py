@@ -160,9 +160,7 @@ async def test_odd_query_is_answered_all_the_same(case: dict[str, str]) -> None:
     """Under its own transaction id; unknown methods with a target as find_node."""
     bench = Bench()
     data = packet_of(case)
-
     (answer,) = bench.receive(data)
-
     has_target = b"6:target" in data or b"9:info_hash" in data
     assert (type(answer), answer.node_id, answer.external_address) == (Response, OWN, bench.asker)
     assert b"1:t%d:%b" % (len(answer.transaction_id), answer.transaction_id) in data
@@ -294,9 +292,7 @@ async def test_unknown_node_that_queries_is_pinged_once_and_kept_when_it_answers
         bench.receive(encode(Query(transaction_id, ASKER_ID, Ping())))
     before = bench.endpoint.table.contacts()
     pings = [message for message, _ in bench.socket.sent if isinstance(message, Query)]
-
     bench.receive(encode(Response(pings[0].transaction_id, ASKER_ID)))
-
     assert (before, [ping.method for ping in pings]) == ([], [Ping()])
     assert bench.endpoint.table.contacts() == [Contact(ASKER_ID, bench.asker)]
 
@@ -505,9 +501,7 @@ async def test_item_that_may_not_be_sent_is_kept_back() -> None:
     get = Query(b"gg", ASKER_ID, Get(item.target()))
     (first,) = bench.receive(encode(get))
     bench.receive(encode(Query(b"pp", ASKER_ID, Put(item, first.token))))
-
     (short,) = bench.receive(encode(get))
     (long,) = bench.receive(encode(Query(b"gg", ASKER_ID, Get(item.target(), padding=60))))
-
     assert (short.value, short.seq, short.token, short.nodes) == (None, 1, first.token, b"")
     assert (long.value, long.seq) == (item.value, 1)

@@ -38,7 +38,6 @@ def test_eight_timeouts_in_a_row_mean_that_we_are_cut_off() -> None:
         reachability.not_sent()
         assert reachability.is_cut_off is (one is others[3])
     reachability.answered(first, 7.0)
-
     assert not reachability.is_cut_off
 
 

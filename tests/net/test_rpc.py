@@ -191,7 +191,6 @@ async def test_silence_of_one_is_an_outage_after_a_while(autojump_clock: MockClo
             asks += 1
             bench.ask()
             await trio.sleep(FIRST_TIMEOUT + 0.1)
-
         assert asks == CUT_OFF_AFTER + HUSH // FIRST_TIMEOUT - 1  # the second, within the hush, is none
 
 
@@ -223,7 +222,6 @@ async def test_shorter_timeout_holds_for_what_is_under_way(autojump_clock: MockC
             bench.rpc.times.add(0.0)
         bench.ask(BOB)
         await trio.sleep(60)
-
         assert [one.address for one in bench.outcomes] == [ALICE.address, BOB.address]
         assert bench.times == [1.5, 2.0]
 
@@ -235,7 +233,6 @@ async def test_late_answer_is_welcome_after_a_stall(autojump_clock: MockClock) -
         await trio.sleep(FIRST_TIMEOUT - 0.5)
         bench.answer(transaction_id)
         await trio.sleep(60)
-
         assert stalls == [FIRST_STALL]
         assert [type(outcome) for outcome in bench.outcomes] == [Answer]
         assert bench.count("stalled", "timeouts") == [1, 0, 0]
@@ -367,7 +364,6 @@ async def test_number_of_queries_under_way_is_bounded(autojump_clock: MockClock)
         refused = bench.rpc.send_query(Ping(), BOB.address, bench.on_done)
         bench.answer(first)
         await wait_all_tasks_blocked()
-
         assert (refused, bench.rpc.pending) == (None, 1)
         assert bench.rpc.send_query(Ping(), BOB.address, bench.on_done) is not None
         assert bench.count("not sent: too many pending") == [1, 0]

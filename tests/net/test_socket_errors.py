@@ -110,7 +110,6 @@ async def test_node_is_not_kept_busy_by_an_error_that_stays(clock: MockClock, nu
             await other.ping(node.addresses[0])
         looks = 2 + (trio.current_time() - start) / PAUSE
         failing.receive_error = None
-
         assert socket.errors == {f"receive {name_of(number)}": failing.failures}
         assert ATTEMPTS < failing.failures <= ATTEMPTS * looks
 
@@ -194,7 +193,6 @@ async def test_memory_socket_drops_like_a_kernel(autojump_clock: MockClock) -> N
         alice.send_nowait(b"hello", bob.address)
     before = bob.dropped_by_kernel()
     await trio.sleep(1.0)
-
     assert (before, bob.dropped_by_kernel(), alice.dropped_by_kernel()) == (0, 7, 0)
     bob.close()
     assert bob.dropped_by_kernel() == 7

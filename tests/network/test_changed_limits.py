@@ -27,7 +27,6 @@ async def test_new_rates_hold_at_once_and_old_debts_are_forgiven(new_network, au
     network = new_network(1)
     async with network.open_node(1, settings=SLOW) as node:
         socket = network.socket(network.host(900, Family.IPV4))
-
         assert await answered(socket, node) == 5
         assert await answered(socket, node) == 0
         node.change_limits(replace(SLOW, host_burst=9.0))
@@ -40,7 +39,6 @@ async def test_reply_budget_and_amplification_can_be_changed(new_network, autoju
     network = new_network(2)
     async with network.open_node(1) as node:
         socket = network.socket(network.host(900, Family.IPV4))
-
         assert await answered(socket, node) == 20
         node.change_limits(NodeSettings(max_amplification=1.0))
         assert await answered(socket, node) == 0  # a reply says where we are, so it is longer

@@ -85,14 +85,12 @@ async def test_dead_nodes_leave_the_tables(autojump_clock, new_network, nodes_in
 async def test_address_that_changes_its_id_is_evicted(autojump_clock, new_network):
     """No node returns the old id once the old contact would have turned questionable."""
     network, random = new_network(1), Random(1)
-
     async with network.open_nodes(20) as nodes:
         async with network.open_node(30, through=nodes[0].addresses, node_id=random_id(random)) as old:
             await sleep_minutes(1)
             assert any(old.node_id in ids_known(node) for node in nodes)
         async with network.open_node(30, through=nodes[0].addresses, node_id=random_id(random)) as new:
             await sleep_minutes(20)
-
             assert not any(old.node_id in ids_known(node) for node in nodes)
             assert any(new.node_id in ids_known(node) for node in nodes)
 

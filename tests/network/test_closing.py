@@ -37,7 +37,6 @@ async def test_nothing_is_left_of_a_closed_node(autojump_clock, new_network):
 
 async def test_closing_in_the_middle_of_a_lookup_ends_it(autojump_clock, new_network):
     network = new_network(seed=1)
-
     async with network.open_nodes(20) as nodes:
         tasks = living_tasks()
         async with network.open_node(20, through=nodes[0].addresses) as node:
@@ -45,7 +44,6 @@ async def test_closing_in_the_middle_of_a_lookup_ends_it(autojump_clock, new_net
             async with node.get_peers(random_id(Random(1))):
                 await trio.sleep(0.1)
         await wait_all_tasks_blocked()
-
         assert living_tasks() == tasks
 
 

@@ -112,13 +112,11 @@ async def test_dead_family_does_not_delay_the_other(autojump_clock, new_network,
 async def test_family_that_dies_later_does_not_harm_the_other(autojump_clock, new_network):
     """Half an hour after IPv4 was lost, IPv6 goes on as before, and announces still count."""
     network, info_hash = new_network(1), random_id(Random(1))
-
     async with network.open_nodes(9, families=BOTH) as dual:
         for node in dual:
             network.cut(node.addresses[0].host)
         await sleep_minutes(30)
         announcement = await dual[3].announce(info_hash, 7000)
-
         assert {contact.address.family for contact in announcement.announced_to} == {V6}
         assert await find_peers(dual[7], info_hash) == {Address(dual[3].addresses[1].host, 7000)}
 

@@ -91,7 +91,6 @@ async def test_item_that_no_node_has_is_not_found(autojump_clock, new_network):
         found = await nodes[3].get_item(LETTERS, salt=SALT)
         assert (found.item, found.copies, found.forged) == (None, 0, 0)
         assert found.nodes_answered >= 8
-
     async with network.open_node(50) as alone:
         with pytest.raises(NotJoined, match=r"a query for an item \(BEP 44\)"):
             await alone.get_item(LETTERS)
@@ -107,7 +106,6 @@ async def test_items_of_one_key_live_apart_by_salt(autojump_clock, new_network):
         await nodes[1].put_item(plain)
         await nodes[2].put_item(letter(1))
         without = await nodes[3].get_item(LETTERS)
-
         assert await read(nodes[4]) == letter(1)
         assert (await nodes[5].get_item(plain.target())).item == plain
         assert (without.item, without.copies, without.forged) == (None, 0, 8)
@@ -119,7 +117,6 @@ async def test_newer_letter_replaces_the_older(autojump_clock, new_network):
         await nodes[1].put_item(letter(1))
         newer = await nodes[2].put_item(letter(2))
         older = await nodes[3].put_item(letter(1))
-
         assert (newer.current, newer.conflicts, len(newer.stored_at)) == (letter(1), 0, 8)
         assert (older.current, older.conflicts, older.stored_at) == (letter(2), 8, ())
         assert await read(nodes[4]) == letter(2)
@@ -179,10 +176,8 @@ async def test_node_says_why_it_takes_no_item(autojump_clock, new_network, wrong
         address = server.addresses[0]
         await client.put_item(letter(5))
         token = (await client.query(Get(LETTERS), address)).response.token
-
         with pytest.raises(QueryRefused) as refusal:
             await client.query(Put(wrong, token, cas), address)
-
         assert refusal.value.code == code
         assert kept_by([server]) == [letter(5)]
 
@@ -245,9 +240,7 @@ async def test_cas_is_not_sent_to_a_node_that_has_nothing(autojump_clock, new_ne
         await nodes[1].put_item(letter(1))
         nodes[-1].items._remove(LETTERS)
         network.cas.clear()
-
         outcome = await nodes[1].put_item(letter(2), cas=1)
-
         assert (len(outcome.stored_at), outcome.conflicts, outcome.not_taken) == (8, 0, 0)
         assert network.cas == {host_of(node): 1 for node in nodes[-8:-1]} | {host_of(nodes[-1]): None}
 
@@ -259,10 +252,8 @@ async def test_item_expires_after_two_hours_unless_it_is_put_again(autojump_cloc
         await sleep_minutes(60)
         await nodes[3].put_item((await nodes[3].get_item(LETTERS, salt=SALT)).item)
         await sleep_minutes(61)
-
         assert await read(nodes[4]) == letter(1)
         assert (await nodes[4].get_item(NOTE.target())).item is None
-
         await sleep_minutes(60)
         assert await read(nodes[4]) is None
 
@@ -334,6 +325,5 @@ async def test_items_are_seen_in_the_statistics(autojump_clock, new_network):
         before = server.statistics().items
         await sleep_minutes(121)
         after = server.statistics().items
-
         assert (before.items, before.refused, before.expired, before.signatures_checked) == (1, 1, 0, 2)
         assert (after.items, after.bytes, after.expired) == (0, 0, 1)

@@ -117,7 +117,6 @@ class TestNetwork:
 
     async def test_liars_do_not_hide_the_honest(self, autojump_clock, new_network):
         network, random = new_network(1, kind=new_model, nodes=1000, liars=0.1), Random(1)
-
         hits = 0
         async with network.open_node(0, through=network.bootstrap_nodes()) as node:
             await node.wait_joined()
@@ -125,7 +124,6 @@ class TestNetwork:
                 target = random_id(random)
                 true = {member.node_id for member in network.population.closest(target)}
                 hits += len(true.intersection(await find_ids(node, target)))
-
         assert hits >= 0.9 * 8 * 20
 
 

@@ -25,7 +25,6 @@ async def test_peer_expires_after_45_minutes(autojump_clock, new_network):
 async def test_announcing_again_keeps_a_peer(autojump_clock, new_network):
     """The 45 minutes count from the last announce, and the last port counts."""
     network, info_hash = new_network(1), random_id(Random(1))
-
     async with network.open_nodes(12) as nodes:
         await nodes[3].announce(info_hash, 7000)
         await sleep_minutes(30)
@@ -56,14 +55,12 @@ async def test_token_is_good_for_5_to_10_minutes(autojump_clock, new_network):
 async def test_token_is_good_for_one_address_and_one_info_hash(autojump_clock, new_network):
     network = new_network(seed=1)
     info_hash, other_hash = random_id(Random(1)), random_id(Random(2))
-
     async with network.open_nodes(3) as (server, client, thief):
         token = (await client.query(GetPeers(info_hash), server.addresses[0])).response.token
         for asker, swarm in ((thief, info_hash), (client, other_hash)):
             with pytest.raises(QueryRefused) as refusal:
                 await asker.query(AnnouncePeer(swarm, 7000, token), server.addresses[0])
             assert refusal.value.code == 203
-
         await server.query(Ping(), client.addresses[0])
         assert server.statistics().peers.peers == 0
 

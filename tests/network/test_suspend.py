@@ -68,14 +68,12 @@ async def test_contacts_are_checked_again_at_a_pace(autojump_clock, new_network)
 
 async def test_what_was_kept_for_others_is_over_in_the_morning(autojump_clock, new_network):
     network, info_hash = new_network(1), random_id(Random(1))
-
     async with network.open_nodes(12) as nodes:
         await nodes[3].announce(info_hash, 7000)
         assert len(await find_peers(nodes[5], info_hash)) == 1
         question = GetPeers(info_hash), nodes[0].addresses[0]
         evening = (await nodes[5].query(*question)).response.token
         autojump_clock.jump(NIGHT)
-
         assert await find_peers(nodes[5], info_hash) == set()
         assert (await nodes[5].query(*question)).response.token != evening
 

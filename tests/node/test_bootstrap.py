@@ -64,7 +64,6 @@ async def test_name_that_hangs_does_not_hide_the_others(autojump_clock: MockCloc
         first = bootstrap_hosts.addresses(hosts)
         assert bootstrap_hosts.is_waiting(hosts)
         await bootstrap_hosts.wait_changed()
-
         assert (first, bootstrap_hosts.addresses(hosts)) == ([ADDRESS], [Address("21.0.0.9", 6881), ADDRESS])
         assert not bootstrap_hosts.is_waiting(hosts)
 
@@ -107,7 +106,6 @@ async def test_addresses_outlast_a_name_server_that_fails_later(autojump_clock: 
             bootstrap_hosts.request(["name:6881"], trio.current_time())
             await trio.sleep(RENEW_AFTER)
             known.append(bootstrap_hosts.addresses(["name:6881"]))
-
     assert known == [[ADDRESS], [ADDRESS], [Address("21.0.0.2", 6881)]]
 
 
@@ -162,7 +160,6 @@ async def test_late_answer_of_a_name_server_is_used(
             await node.wait_joined()
             assert node.contacts() == []
             await trio.sleep(20.0)
-
             assert len(node.contacts()) >= 8
 
 

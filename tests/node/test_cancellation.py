@@ -246,12 +246,10 @@ async def test_cancelled_call_leaves_nothing_in_its_node(
 
 async def test_leaving_a_lookup_early_ends_it(autojump_clock: MockClock, scene: Scene) -> None:
     before = Surroundings.now()
-
     for count in range(PEERS + 1):
         async with scene.node.get_peers(SWARM) as peers:
             found = [await anext(peers) for _ in range(count)]
         await wait_all_tasks_blocked()
-
         assert len(set(found)) == count
         assert pending(scene.node) == 0
         assert Surroundings.now() == before

@@ -82,11 +82,9 @@ async def test_lost_ping_is_followed_by_another_at_once(autojump_clock: MockCloc
     (contact,) = checking.contacts
     await trio.sleep(CHECK_AFTER)
     await checking.check()
-
     (second,) = await checking.give_up()
     assert not checking.is_good(contact)
     checking.answer(second, contact)
-
     assert checking.is_good(contact)
     assert await checking.give_up() == []
     assert await checking.check() == []
@@ -96,10 +94,8 @@ async def test_node_that_never_answers_is_pinged_until_it_is_bad(autojump_clock:
     checking = Checking()
     (contact,) = checking.contacts
     await trio.sleep(CHECK_AFTER)
-
     assert len(await checking.check()) == 1
     following = [len(await checking.give_up()) for _ in range(BAD_AFTER + 1)]
-
     assert following == [1] * (BAD_AFTER - 1) + [0, 0]
     assert checking.table.get(contact.address).bad
     assert await checking.check() == []
@@ -122,13 +118,11 @@ async def test_node_that_refuses_pings_fails_once_a_round(autojump_clock: MockCl
     checking = Checking()
     (contact,) = checking.contacts
     await trio.sleep(CHECK_AFTER)
-
     for failures in range(1, BAD_AFTER + 1):
         (ping,) = await checking.check()
         checking.refuse(ping, contact)
         assert checking.table.get(contact.address).failures == failures
         assert checking.take_pings() == []
-
     assert checking.table.get(contact.address).bad
 
 
@@ -136,11 +130,9 @@ async def test_losing_our_own_network_loses_no_node(autojump_clock: MockClock) -
     """It is not their silence: all are kept, and good again as soon as they answer."""
     checking = Checking(nodes=8)
     await trio.sleep(CHECK_AFTER)
-
     await checking.check()
     while await checking.give_up():
         pass
-
     assert checking.table.contacts() == checking.contacts
     for contact in checking.contacts:
         checking.table.responded(contact, trio.current_time())

@@ -38,7 +38,6 @@ def test_both_kinds_are_wanted_while_the_other_family_is_short():
     shared = new_shared(IPV4, IPV6, IPV6)
     four, six, sixth = shared.tables[IPV4] + shared.tables[IPV6]
     assert shared.want(IPV4) == shared.want(IPV6) == {IPV4, IPV6}
-
     fill(four, 8)
     fill(six, 8)
     assert (shared.want(IPV4), shared.want(IPV6)) == ({IPV4, IPV6}, set())

@@ -116,7 +116,6 @@ def test_own_ids_follow_every_change():
     for address, node_id in ((LAN, A), (LAN6, A), (LAN2, B)):
         own.enter(address, node_id)
     own.enter(LAN, C)
-
     assert watched == {A, B, C}
     assert own.elsewhere(LAN) == [B]
     own.enter(LAN6, C)

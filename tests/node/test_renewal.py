@@ -60,7 +60,6 @@ async def test_node_finds_its_address_and_takes_an_id_that_conforms(new_network,
     network = new_network(1, Translating)
     async with joined_inside(network, 20) as (nodes, node):
         await settle(45)  # until those who know our first id have asked us, and have been asked again
-
         (statistics,) = node.statistics().sockets
         assert statistics.external_address == FIRST
         assert statistics.node_id == node.node_id
@@ -92,7 +91,6 @@ async def test_given_id_is_never_renewed(new_network, autojump_clock) -> None:
     network = new_network(3, Translating)
     async with joined_inside(network, 15, node_id=b"i" * 20) as (_nodes, node):
         await settle()
-
         assert node.statistics().sockets[0].external_address == FIRST
         assert node.node_id == b"i" * 20
 
@@ -102,7 +100,6 @@ async def test_fewer_than_ten_networks_decide_nothing(new_network, autojump_cloc
     async with joined_inside(network, 9) as (_nodes, node):
         first_id = node.node_id
         await settle()
-
         assert node.statistics().sockets[0].external_address is None
         assert node.node_id == first_id
 

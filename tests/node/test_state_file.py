@@ -142,9 +142,7 @@ def test_files_set_aside_do_not_overwrite_each_other(path: Path) -> None:
     for text in ("first", "second", "third"):
         path.write_text(text)
         load_state(path)
-
     aside = {entry.name: entry.read_text() for entry in path.parent.iterdir()}
-
     assert aside == {
         "node.json.unreadable-1": "first",
         "node.json.unreadable-2": "second",
@@ -160,7 +158,6 @@ def test_failed_write_leaves_the_old_state(path: Path, monkeypatch: pytest.Monke
         break_write(broken, failing)
         with pytest.raises(StateFileError, match=r"cannot write .*No space left"):
             save_state(path, SavedState({HERE: b"x" * 20}))
-
     assert path.read_bytes() == before
     save_state(path, SavedState({HERE: b"x" * 20}))
     assert load_state(path) == SavedState({HERE: b"x" * 20})

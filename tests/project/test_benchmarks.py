@@ -317,7 +317,6 @@ def test_documented_commands_exist(capsys):
 def test_measuring_compares_samples_with_the_truth(tmp_path):
     sizes = ("--swarms=30", "--largest=40", "--nodes=100", "--loss=0", "--capped=0")
     report, printed = report_of("measuring", tmp_path, *sizes)
-
     (found,) = report["measuring"]["this"]
     assert found["samples"] == sum(each["swarms"] for each in found["classes"]) == 30
     assert found["process_cpu_seconds"] > 0 and found["start_cpu_seconds"] > 0

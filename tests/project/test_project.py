@@ -96,7 +96,6 @@ def test_minimum_python_is_the_same_everywhere():
 
 def test_dev_program_needs_only_the_standard_library():
     tree = ast.parse((ROOT / "dev.py").read_text(encoding="utf-8"))
-
     imported = {
         alias.name.split(".")[0]
         for node in ast.walk(tree)
@@ -104,7 +103,6 @@ def test_dev_program_needs_only_the_standard_library():
         for alias in node.names
     }
     imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-
     assert imported <= sys.stdlib_module_names
 
 
@@ -180,7 +178,6 @@ def test_each_file_that_is_named_is_there():
         for found in named.findall(path.read_bytes())
         if not (ROOT / found.decode()).exists()
     }
-
     assert absent == set()
 
 

@@ -174,6 +174,5 @@ def test_interrupt_before_the_work_begins_is_one_line(capsys):
 
     with pytest.raises(SystemExit) as ended:
         program.main(["work"])
-
     assert ended.value.code == 130
     assert capsys.readouterr() == ("", "program: interrupted\n")

@@ -150,7 +150,6 @@ async def test_clients_find_what_we_announced(host):
         asker = network[-1]
         asker.ask_peers(info_hash)
         await until(lambda: asker.poll() or asker.found[info_hash])
-
         assert len(announcement.announced_to) == 8
         assert announcement.not_taken == 0
         assert asker.found[info_hash] == {Address(host, OUR_PORT)}

@@ -87,7 +87,6 @@ async def test_client_gets_the_mutable_item_that_we_put(salt):
         reader = network[-1]
         reader.get_signed(PUBLIC_KEY, salt)
         await until(lambda: reader.poll() or any(entry[-1] for entry in reader.items_got))
-
         assert reader.items_got[-1] == (PUBLIC_KEY, salt, 7, b"number 7", True)
 
 
@@ -139,6 +138,5 @@ async def test_mutable_torrent_is_found_at_clients():
         await node.put_item(item)
         resolved = await node.resolve_torrent(f"magnet:?xs=urn:btpk:{PUBLIC_KEY.hex()}")
         network[-1].get_signed(PUBLIC_KEY, b"")
-
         assert (resolved.info_hash, resolved.item) == (info_hash, item)
         assert (await got(network[-1]))[0][3] == {b"ih": info_hash}

@@ -246,5 +246,4 @@ def test_version_of_fewer_than_ten_nodes_is_rare():
             connection.execute("SELECT is_common_version(?)", (name,)).fetchone()[0]
             for name in ("rare", "common", "silent")
         ]
-
     assert found == [0, 1, 0]

@@ -45,7 +45,6 @@ def test_logarithmic_axes_have_plain_numbers_where_few_do():
         axes.plot([1, 2], [1, top])
         matplotlib_style.label(axes, "title", "x (s)", "y", log="y")
         axes.figure.canvas.draw()
-
     texts = [text.get_text() for text in few.get_yticklabels()]
     assert {"1", "2", "5", "10", "20"} <= set(texts)
     assert any("10^" in text.get_text() for text in many.get_yticklabels())

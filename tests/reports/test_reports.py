@@ -84,7 +84,6 @@ def test_ranking_reads_no_row_that_it_does_not_show(db):
     for run in (None, SCRAPE):
         REPORTS["swarms"].answer(db, run=run)
     db.set_trace_callback(None)
-
     ranking = [each for each in statements if "WITH latest" in each]
     assert len(ranking) == 2
     for statement in ranking:
@@ -196,7 +195,6 @@ def test_quantile_of_counted_steps(steps, name, value):
         connection.executemany("INSERT INTO run_round_trips VALUES (?, ?, ?, ?, ?, ?)", rows)
         _, answered = select(connection, REPORTS["round-trips"].sql, run=1, limit=9)
     total = sum(count for _, _, count in steps)
-
     place = ["run_id", "client", "answers", "p05", "p25", "p50", "p75", "p95", "p99"].index(name)
     assert [row[1:3] for row in answered] == [("all", 2 * total), ("LT", total), ("all", total)]
     assert [row[place] for row in answered] == pytest.approx([value] * 3, abs=0.051)
@@ -217,6 +215,5 @@ def test_rollups_of_a_run_go_with_it(tmp_path):
         tables = ("visit_rows", "run_counts", "run_clients", "size_estimates", "alarms", "reply_rows")
         for table in (*tables, "swarm_samples", "node_sample_rows", "discovery_estimates", "runs"):
             connection.execute(f"DELETE FROM {table}")
-
     assert all(before.values())
     assert not any(contents(path).values())

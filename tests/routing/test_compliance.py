@@ -116,12 +116,10 @@ def test_compliant_newcomer_takes_the_place_of_a_replacement_that_is_not() -> No
     table = half_secure_table()
     for number in range(8, 16):
         table.responded(far(number), float(number))
-
     assert table.queried(secure(5), 16.0) is True
     assert [table.responded(secure(n), 16.0) for n in range(5, 13)] == [CACHED] * 8
     assert table.queried(secure(13), 17.0) is False
     assert table.responded(secure(13), 17.0) is NO_SLOT
     assert table.responded(far(16), 17.0) is NO_SLOT
-
     assert all(table.get(secure(n).address) is not None for n in range(1, 13))
     table.check()

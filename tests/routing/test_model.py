@@ -284,9 +284,7 @@ class TableWalk(RuleBasedStateMachine):
     @rule(node_id=IDS | st.binary(min_size=20, max_size=20).map(NodeId))
     def our_id_is_renewed(self, node_id: NodeId) -> None:
         before = {address: (record, self.rank(record)) for address, record in self.records.items()}
-
         self.table.renew_id(node_id, self.now)
-
         self.own = node_id
         self.records = {a: record for a, (record, _) in before.items() if self.table.get(a) is not None}
         for address, (record, rank) in before.items():

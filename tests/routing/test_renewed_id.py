@@ -59,10 +59,8 @@ def test_renewed_id_prefers_good_nodes_then_compliant_ones() -> None:
 def test_renewed_id_makes_new_ranges_stale() -> None:
     table = full_table(8)
     table.responded(near(1), 8.0)
-
     table.renew_id(as_id(as_int(OWN) ^ 3), 10.0)
     assert table.stale_ranges(10.0, 900.0) == []  # the same two halves
-
     table.renew_id(as_id(HALF + 999), 10.0)
     table.responded(far(9), 11.0)  # splits the upper half
     table.renew_id(OWN, 12.0)

@@ -104,10 +104,8 @@ def test_infinite_rate_lifts_a_limit() -> None:
 
 def test_reply_is_bounded_by_the_query_until_the_address_is_proven() -> None:
     admission, one = Admission(SETTINGS), source()
-
     before = budget(admission, one, 100, 100.0)
     admission.expected(one, 100.0)
-
     assert [before, budget(admission, one, 100, 999.0), budget(admission, one, 100, 1000.0)] == [
         400,
         1000,
@@ -144,9 +142,7 @@ def test_when_the_reply_budget_is_short_unknown_sources_go_first_and_proven_ones
     # With the next one, these are the third datagram of the one and the fourth of the other.
     stranger.datagrams, regular.datagrams = 2, 3
     admission.expected(proven, 90.0)
-
     granted = [spend(admission, one, 100.0) for one in (stranger, regular, proven, regular)]
-
     assert granted == [11, 10, 10, 0]
     assert [spend(admission, one, 101.0) for one in (stranger, regular, proven)] == [0, 0, 10]
 
@@ -195,7 +191,6 @@ def test_changed_limits_are_those_of_a_new_admission() -> None:
     lower = replace(lower, max_amplification=2.0, max_payload=600, max_item_payload=700)
     admission = Admission(SETTINGS)
     admission.spend(3000, 0.0)
-
     admission.change_limits(lower)
 
     def numbers(of: Admission) -> dict[str, object]:

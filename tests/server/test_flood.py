@@ -345,7 +345,6 @@ async def test_each_limit_can_be_set_and_is_counted(
             scene.network.carry(_query(b"ping"), source, scene.address, trio.current_time())
         before = scene.counts
         await trio.sleep(3 * LATENCY)
-
         grown = scene.counts - before
         assert (grown["replies sent"], grown[counter]) == (answered, 100 - answered)
 

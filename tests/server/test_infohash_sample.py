@@ -25,13 +25,11 @@ def test_small_store_is_shown_whole_and_as_it_grows() -> None:
     """A node that has just started would show nothing for hours otherwise."""
     sampler = SampleKeeper(Random(1))
     stored: dict[InfoHash, None] = {}
-
     empty = sampler.sample(stored, 0.0)
     stored[InfoHash(b"a" * 20)] = None
     one = sampler.sample(stored, 1.0)
     stored[InfoHash(b"b" * 20)] = None
     two = sampler.sample(stored, 2.0)
-
     assert (empty.info_hashes, empty.num, empty.interval) == ((), 0, int(MAX_INTERVAL))
     assert (one.info_hashes, two.info_hashes) == ((b"a" * 20,), (b"a" * 20, b"b" * 20))
 

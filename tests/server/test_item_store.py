@@ -135,9 +135,7 @@ def test_full_store_takes_from_the_owner_that_has_most():
     fill(store, BOB, [10, 11, 12, 13])
     fill(store, CAROL, [20])
     fill(store, BOB, [10])  # renewed, so 11 is the one to expire first
-
     fill(store, DAVE, [30])
-
     assert kept(store, range(31)) == [0, 10, 12, 13, 20, 30]
     assert store.statistics(0.0).displaced == 1
 

@@ -156,9 +156,7 @@ def test_contacts_of_the_wanted_families_are_listed(
         nodes=bench.nodes(IPV4) if IPV4 in listed else None,
         nodes6=bench.nodes(IPV6) if IPV6 in listed else None,
     )
-
     answers = [bench.ask(FindNode(SWARM, frozenset(want))), bench.ask(GetPeers(SWARM, frozenset(want)))]
-
     assert answers == [expected, expected._replace(token=bench.token())]
     assert {len(unpack_contacts(bench.nodes(family), family)) for family in listed} == {8}
 
@@ -242,9 +240,7 @@ def test_scrape_gets_filters_over_the_wanted_families(family: Family, want: list
         seed, other = bench.store(one, 2, seeds=1)
         seeds += [seed] if one in counted else []
         others += [other] if one in counted else []
-
     answer = bench.ask(GetPeers(SWARM, frozenset(want), scrape=True))
-
     assert (answer.seeds_filter, answer.peers_filter) == (filter_of(*seeds), filter_of(*others))
     assert len(answer.values) == 2
 
@@ -537,7 +533,6 @@ def test_sample_names_what_is_stored_and_stays(family: Family) -> None:
     empty = bench.ask(SampleInfohashes(SWARM))
     bench.store(family, 3)
     first, again = (bench.ask(SampleInfohashes(SWARM), now=now) for now in (1.5, 61.5))
-
     nodes = {"nodes": bench.nodes(IPV4)} if family is IPV4 else {"nodes6": bench.nodes(IPV6)}
     assert empty == bench.response(**nodes, samples=b"", num=0, interval=21600)
     assert first == bench.response(**nodes, samples=SWARM, num=1, interval=21600)
@@ -550,9 +545,7 @@ def test_sample_fits_into_a_reply() -> None:
     for number in range(10):
         bench.peers.announce(InfoHash(bytes([number]) * 20), bench.asker, 0.0, seed=False)
     both = frozenset(Family)
-
     full, cut = (bench.ask(SampleInfohashes(SWARM, both), room=room) for room in (1024, 600))
-
     assert [len(answer.info_hashes()) for answer in (full, cut)] == [10, 10]
     assert len(encode(full)) <= 1024
     assert len(encode(cut)) <= 600

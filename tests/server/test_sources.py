@@ -33,12 +33,10 @@ def test_source_unheard_between_two_turns_is_forgotten() -> None:
     """Or a quiet node would fill its memory with addresses of last week."""
     sources = Sources(Scope.PUBLIC)
     regular, silent = sources.get(("31.0.0.1", 6881)), sources.get(("31.0.1.2", 6881))
-
     sources.next_generation()
     assert sources.get(("31.0.0.1", 6881)) is regular
     assert len(sources) == 2
     sources.next_generation()
-
     assert len(sources) == len(sources._hosts) == len(sources._networks) == 1
     assert sources.get(("31.0.0.1", 6881)) is regular
     assert sources.get(("31.0.1.2", 6881)) is not silent

@@ -299,7 +299,6 @@ def test_interval_holds_between_complete_and_cut_stores():
         peers = random_masks(1500, random)
         stores = [reached(peers, rank, random) for rank in range(NODES)]
         found.append(estimated([stores_reply(random.sample(store, 500)) for store in stores]))
-
     assert fmean(estimate.by("union").estimate for estimate in found) < 0.97 * 1500
     assert fmean(estimate.peers for estimate in found) == pytest.approx(1500, rel=0.01)
     assert coverage(1500, found) >= 0.88
@@ -381,9 +380,7 @@ def test_nodes_of_two_families_are_not_compared():
         for _ in range(NODES):
             stored = ScrapeFilter(reduce(or_, [mask for mask in swarm if random.random() < 0.9], 0))
             replies.append(reply(seeds=EMPTY, peers=stored, host=host))
-
     found = estimated(replies)
-
     assert found.method == "union"
     assert found.peers_low <= 600 <= found.peers_high
 

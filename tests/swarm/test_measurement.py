@@ -75,7 +75,6 @@ def counting(measurement):
 def test_the_eight_closest_are_asked_together():
     measurement = measurement_of(range(20, 0, -1))
     first = measurement.take_queries()
-
     assert places(first) == [*range(1, 9)]
     assert {query.target for query in first} == {TARGET}
     for query in first:
@@ -164,7 +163,6 @@ def test_failed_listing_leaves_the_filters():
 
     measurement = measurement_of(range(1, 20))
     drive(measurement, respond)
-
     assert counting(measurement) == [*range(1, 9)]
     assert [node.peers for node in measurement.nodes()[:2]] == [(), ()]
 
@@ -192,7 +190,6 @@ def test_node_that_is_marked_leaves_its_place_to_the_next():
     asked = drive(
         measurement, lambda query: answer(query, seeds_filter=full.get(query.node.distance >> SHIFT))
     )
-
     assert places(asked) == [*range(1, 11)]
     assert counting(measurement) == [1, 3, 4, 5, 6, 7, 8, 10]
     marks = {each.rank: each.marks for each in measurement.result().observations if each.marks}
@@ -225,7 +222,6 @@ def test_lookup_follows_contacts_until_the_closest_have_answered():
 
     measurement = measurement_of([4000, 5000, 6000], follows=True)
     asked = places(drive(measurement, respond))
-
     assert counting(measurement)[0] == 1
     assert max(Counter(asked).values()) == 1
     assert len(asked) < 80
@@ -303,7 +299,6 @@ def test_second_questions_of_a_lookup_stay_within_their_bytes():
         return answer(query, seeds_filter=FILLED if query.kind is QueryKind.SCRAPE else None, values=None)
 
     asked = drive(measurement, respond)
-
     assert places(asked) == [*range(1, 9)]
     assert len(places(asked, QueryKind.LISTING)) == 1  # 8 * 300, and 450 to 466 for each list
     assert measurement.bytes_sent + measurement.bytes_received == 9 * 300
@@ -350,6 +345,5 @@ def test_query_that_could_not_leave_counts_as_failed():
         else:
             measurement.on_end(query, answer(query), 0.1)
     asked = drive(measurement, answer)
-
     assert places(asked) == [9]
     assert measurement.nodes()[0].outcome is Outcome.NOT_SENT

@@ -38,7 +38,6 @@ def test_host_hashes_tell_nothing_without_the_key():
     replies = some_replies(40, 1)
     one, two = (observe(replies, key) for key in (b"one", b"two"))
     named = {peer[:-2] for reply in replies for peer in reply.peers}
-
     hashes = frozenset[bytes]().union(*(node.host_hashes for node in one))
     assert len(hashes) == len(named)
     assert {len(each) for each in hashes} == {HOST_HASH_BYTES}

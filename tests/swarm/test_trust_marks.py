@@ -179,7 +179,6 @@ def test_stores_with_half_of_the_usual_overlap_are_asked_about_the_others():
         if number < 2:
             some += [host_mask(random.randbytes(4)) for _ in range(40)]
         stores.append(NodeStore(reduce(or_, some), len(some)))
-
     assert outlier_stores(stores) == {0, 1}
 
 

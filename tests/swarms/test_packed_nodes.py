@@ -79,7 +79,6 @@ def test_no_node_takes_an_id_over_while_its_node_answers():
     cache.add(b"a" * 20, 2)
     cache.discard(b"a" * 20, 2)
     assert cache.closest(b"a" * 20, 8) == [(b"a" * 20, 1)]
-
     cache.discard(b"a" * 20, 1)
     cache.add(b"a" * 20, 2)
     assert cache.closest(b"a" * 20, 8) == [(b"a" * 20, 2)]

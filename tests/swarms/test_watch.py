@@ -422,7 +422,6 @@ async def test_nothing_named_goes_on_with_what_was_watched(autojump_clock, store
     begun = len(world.begun)
     await watch_for(2 * DAY, store, world, named=None)
     assert {each for _, each in world.begun[begun:]} == set(world.kinds)
-
     await watch_for(HOUR, store, world, named=WatchList([info_hash(1)], None))
     assert {each: row["removed_at"] is None for each, row in watched(store).items()} == {
         info_hash(0): False,

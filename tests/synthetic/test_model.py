@@ -92,7 +92,6 @@ def large():
 def test_same_seed_same_network():
     settings = SyntheticSettings(nodes=300, stale=0.2, hostile=0.3, swarms=20, largest=100)
     first, second = Network(settings), Network(settings)
-
     assert first.population.contacts == second.population.contacts
     assert list(first.swarms) == list(second.swarms)
     for number in range(300):
@@ -131,7 +130,6 @@ def test_nodes_of_small_networks_know_all_others(nodes):
     for number in range(nodes):
         own = network.population.ranks[number]
         named = contacts(result(network, number, "find_node", target=packed[own][:20])[b"nodes"])
-
         assert len(named) == min(nodes - 1, WIDTH) == len(set(named))
         assert packed[own] not in named
         if nodes <= WIDTH + 1:
@@ -219,7 +217,6 @@ def test_presence_in_tables_has_a_heavy_tail(large):
         for each in large.tables.known(random.randrange(population.members), random.getrandbits(64))
     )
     counts = sorted((named[rank] for rank in range(population.members)), reverse=True)
-
     assert sum(counts[: len(counts) // 100]) > sum(counts[len(counts) // 2 :])
 
 
@@ -331,7 +328,6 @@ def test_announced_peer_is_returned_until_its_time_is_over(network):
     number = of_kind(network, "transmission")
     token = result(network, number, "get_peers", info_hash=TARGET)[b"token"]
     named = {"info_hash": TARGET, "port": 7000, "token": token}
-
     ((refusal, _),) = ask(network, number, "announce_peer", **named | {"token": b"wrong"})
     assert bdecode(refusal)[b"e"][0] == 203
     assert result(network, number, "announce_peer", **named).keys() == {b"id"}

@@ -142,7 +142,6 @@ async def test_failing_block_does_not_wait_for_peers(tmp_path, autojump_clock):
             fetcher.offer(info_hash, list(peers))
             await trio.sleep(5.0)
             raise KeyError
-
     assert fetcher.swarm.connected == list(peers)
     assert rows(tmp_path / "crawl.db", "SELECT * FROM torrents") == []
 

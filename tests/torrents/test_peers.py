@@ -99,7 +99,6 @@ async def test_only_handshakes_and_requests_for_metadata_are_sent(autojump_clock
         told = await ask(swarm, info_hash=peer.info_hash)
         await trio.testing.wait_all_tasks_blocked()
         assert swarm.open_now == 0
-
     assert told.info is not None
     assert peer.was_sent() == [FrameKind.HAVE_NONE] + [FrameKind.EXTENDED] * (1 + -(-len(info) // PART_BYTES))
     assert told.bytes_sent == len(peer.received)
@@ -120,7 +119,6 @@ async def test_private_torrent_ends_the_asking(autojump_clock):
     info_hash = InfoHash(sha1(info).digest())  # noqa: S324  BEP 3
     async with swarm_of(*[Peer(info_hash, ALL, info) for _ in range(30)]) as swarm:
         told = await ask(swarm, info_hash=info_hash, connections_at_once=2, connection_rate=1.0)
-
     assert told.info is not None
     assert told.info.is_private
     assert told.reports == ()
@@ -225,7 +223,6 @@ async def test_hostile_peer_is_left_and_the_others_are_asked(peer, reason, autoj
     honest = Peer(INFO_HASH, ALL, METADATA, delay=0.1)
     async with swarm_of(peer, honest) as swarm:
         told = await ask(swarm)
-
     assert told.info == parse_info(METADATA)
     assert PeerReport(PiecesHeld(SEED, 10, 10), False, "LT") in told.reports
     if reason is not None:

@@ -76,7 +76,6 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(sent, sizes):
         stream = stream[size:]
         if not stream:
             break
-
     assert read == sent
 
 
@@ -298,7 +297,6 @@ def test_metadata_is_put_together_and_checked(size, version):
         assert assembly.next_requests() == []
         for part in reversed(requests):
             assembly.record(MetadataMessage(MetadataKind.DATA, part, size, parts_of(metadata)[part]))
-
     assert assembly.is_complete
     assert assembly.verified() == metadata
 

@@ -165,7 +165,6 @@ def test_nodes_are_bootstrap_nodes():
     good = [[b"127.0.0.1", 6881], [b"dht.example.org", 1], [b"::1", 65535]]
     bad = [[b"a", 0], [b"a", 65536], [b"a", -1], [b"a"], [b"a", b"1"], [1, 2], b"a:1", [b"", 1], [], {}]
     odd = [[b"a b", 1], [b"\xff", 1], [b"a\n", 1], [b"a:b:c]d", 1], [b"[]", 1]]
-
     assert parse_metainfo(torrent(nodes=bad + odd + good)).nodes == (
         "127.0.0.1:6881",
         "dht.example.org:1",
@@ -249,7 +248,6 @@ TREE = V2 | {
 )
 def test_info_dictionary_says_what_is_in_a_torrent(info, versions, size, files, pieces):
     data = encode(info)
-
     assert parse_info(data) == TorrentInfo(
         name=info[b"name"].decode(),
         info_hash_v1=InfoHash(sha1(data).digest()) if 1 in versions else None,

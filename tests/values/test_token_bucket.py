@@ -67,7 +67,6 @@ def test_client_that_waited_as_stated_may_take() -> None:
         later += bucket.wait_time(later)
         if not bucket.take(later):
             stuck.append(later)
-
     assert stuck == []
 
 
