@@ -8,6 +8,7 @@ once in a swarm and over one connection at a time, and all within a pace.
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from random import Random
 
@@ -71,7 +72,7 @@ class PeerClient:
         """
         skipped: Counter[str] = Counter()
         chosen = list(self._choose(peers, skipped))
-        swarm = _OpenSwarm(self, info_hash, pieces, skipped, wants_metadata=wants_metadata)
+        swarm = _OpenSwarm(self, info_hash, pieces, skipped, wants_metadata)
         await swarm.run(chosen)
         return swarm.result(len(peers) if returned is None else returned)
 
@@ -118,36 +119,31 @@ class PeerClient:
         return None
 
 
+@dataclass(slots=True)
 class _OpenSwarm:
     """One swarm whose peers are being contacted."""
 
-    def __init__(
-        self,
-        client: PeerClient,
-        info_hash: InfoHash,
-        pieces: int | None,
-        skipped: Counter[str],
-        *,
-        wants_metadata: bool,
-    ) -> None:
-        self._client = client
-        self._info_hash = info_hash
-        self._pieces = pieces
-        self._skipped = skipped
-        self._wants_metadata = wants_metadata
-        self._info: TorrentInfo | None = None
-        self._conversations: list[Conversation] = []
-        self._failures: Counter[str] = Counter()
-        self._tried = 0
-        self._bytes_sent = 0
-        self._bytes_received = 0
-        self._scope = trio.CancelScope()
-        self._fetches = trio.CapacityLimiter(client.settings.fetches_at_once)
+    client: PeerClient
+    info_hash: InfoHash
+    pieces: int | None
+    skipped: Counter[str]
+    wants_metadata: bool
+    info: TorrentInfo | None = None
+    conversations: list[Conversation] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    tried: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    fetches: trio.CapacityLimiter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fetches = trio.CapacityLimiter(self.client.settings.fetches_at_once)
 
     async def run(self, peers: Sequence[Address]) -> None:
         """Visit the peers, a few at a time."""
-        settings = self._client.settings
-        self._scope.deadline = trio.current_time() + settings.swarm_time
+        settings = self.client.settings
+        self.scope.deadline = trio.current_time() + settings.swarm_time
         places = trio.Semaphore(settings.connections_at_once)
 
         async def visit(peer: Address) -> None:
@@ -156,74 +152,74 @@ class _OpenSwarm:
             finally:
                 places.release()
 
-        with self._scope:
+        with self.scope:
             async with trio.open_nursery() as nursery:
                 for peer in peers:
                     await places.acquire()
-                    await self._client.wait_turn()
+                    await self.client.wait_turn()
                     nursery.start_soon(visit, peer)
 
     def result(self, returned: int) -> SwarmContact:
         """Return the outcome; of the peers of a private torrent, nothing."""
-        is_private = self._info is not None and self._info.is_private
-        pieces = self._pieces if self._info is None else self._info.pieces
-        reports = () if is_private else tuple(each.report(pieces) for each in self._conversations)
+        is_private = self.info is not None and self.info.is_private
+        pieces = self.pieces if self.info is None else self.info.pieces
+        reports = () if is_private else tuple(each.report(pieces) for each in self.conversations)
         return SwarmContact(
-            self._info_hash,
-            self._info,
+            self.info_hash,
+            self.info,
             returned,
-            self._tried,
+            self.tried,
             reports,
-            dict(self._skipped),
-            dict(self._failures),
-            self._bytes_sent,
-            self._bytes_received,
+            dict(self.skipped),
+            dict(self.failures),
+            self.bytes_sent,
+            self.bytes_received,
         )
 
     async def _visit_once(self, peer: Address) -> None:
-        host = self._client.host_key(peer)
+        host = self.client.host_key(peer)
         # The host is in another swarm too, and is being contacted about that.
-        if host in self._client.busy:
-            self._skipped["busy with another swarm"] += 1
+        if host in self.client.busy:
+            self.skipped["busy with another swarm"] += 1
             return
-        self._client.busy.add(host)
+        self.client.busy.add(host)
         try:
             await self._visit(peer)
         finally:
-            self._client.busy.discard(host)
+            self.client.busy.discard(host)
 
     async def _visit(self, peer: Address) -> None:
-        self._tried += 1
+        self.tried += 1
         try:
-            with trio.fail_after(self._client.settings.connect_time):
-                stream = await self._client.connect(peer)
+            with trio.fail_after(self.client.settings.connect_time):
+                stream = await self.client.connect(peer)
         except (OSError, trio.TooSlowError):
-            self._failures["no connection"] += 1
+            self.failures["no connection"] += 1
             return
-        conversation = Conversation(self._info_hash, new_peer_id(self._client.random))
-        connection = PeerConnection(stream, conversation, self._client.settings)
+        conversation = Conversation(self.info_hash, new_peer_id(self.client.random))
+        connection = PeerConnection(stream, conversation, self.client.settings)
         try:
             async with stream:
                 await self._converse(connection, conversation)
         except BadPeer as error:
             conversation.discredit()
-            self._failures[str(error)] += 1
+            self.failures[str(error)] += 1
         except trio.BrokenResourceError:
-            self._failures["connection broke"] += 1
+            self.failures["connection broke"] += 1
         finally:
-            self._bytes_sent += connection.bytes_sent
-            self._bytes_received += conversation.bytes_received
+            self.bytes_sent += connection.bytes_sent
+            self.bytes_received += conversation.bytes_received
             conversation.end()
             if conversation.is_introduced:
-                self._conversations.append(conversation)
+                self.conversations.append(conversation)
 
     async def _converse(self, connection: PeerConnection, conversation: Conversation) -> None:
         await connection.introduce()
         if not conversation.is_introduced:
-            self._failures["no handshake"] += 1
+            self.failures["no handshake"] += 1
             return
         if conversation.offers_metadata and self._is_metadata_missing():
-            async with self._fetches:
+            async with self.fetches:
                 if self._is_metadata_missing():
                     await self._fetch(connection)
         await connection.linger()
@@ -234,14 +230,14 @@ class _OpenSwarm:
         if metadata is None or not self._is_metadata_missing():
             return
         try:
-            self._info = await self._client.read(metadata)
+            self.info = await self.client.read(metadata)
         except InvalidTorrent as error:
             # It has the right hash, so every peer would send the same.
-            self._wants_metadata = False
-            logger.info("%s: the metadata cannot be read: %s", self._info_hash.hex(), error)
+            self.wants_metadata = False
+            logger.info("%s: the metadata cannot be read: %s", self.info_hash.hex(), error)
         else:
-            if self._info.is_private:
-                self._scope.cancel()
+            if self.info.is_private:
+                self.scope.cancel()
 
     def _is_metadata_missing(self) -> bool:
-        return self._wants_metadata and self._info is None
+        return self.wants_metadata and self.info is None
