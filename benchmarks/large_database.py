@@ -29,7 +29,16 @@ from crawler.browse.serving import Opened, open_all
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, Record
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
-from crawler.db.records.records import Journal, RunStatus, Visit, utc_text
+from crawler.db.records.records import (
+    ANSWERED,
+    OUTCOME_CODES,
+    Journal,
+    RunStatus,
+    Visit,
+    epoch_ms,
+    host_value,
+    utc_text,
+)
 from crawler.db.schema.columns import TABLES
 from crawler.reports import REPORTS, report_summary
 from dhtnode import Address, Family, InfoHash, NodeId
@@ -63,19 +72,15 @@ def census_of(number: int, count: int) -> Iterator[Visit]:
     first = number * count // (STAYING + 1)
     for at in range(count):
         node_id, address, seed = node_of(first + at)
-        seconds = T0 + 86_400 * number + at / 500
-        outcome = OUTCOMES[seed[5] % len(OUTCOMES)]
-        if outcome is not Outcome.ANSWERED:
-            yield Visit.of(node_id, address, seconds, outcome, referrers=1 + seed[1] % 5)
+        taken_at = epoch_ms(T0 + 86_400 * number + at / 500)
+        outcome = OUTCOME_CODES[OUTCOMES[seed[5] % len(OUTCOMES)]]
+        ended = (node_id, host_value(address), address.port, taken_at, outcome)
+        if outcome != ANSWERED:
+            yield Visit(*ended, referrers=1 + seed[1] % 5)
             continue
-        marks = ("unusable-contacts",) if seed[2] < 5 else ()
-        of_answer = {
-            "rtt_ms": 20.0 + seed[3] * seed[4] / 40,
-            "version": version_of(seed),
-            "conforms": seed[1] < 128,
-        }
-        counts = {"contacts": 8, "new_contacts": 2, "referrers": 3}
-        yield Visit.of(node_id, address, seconds, outcome, marks=marks, **of_answer, **counts)
+        marks = "unusable-contacts" if seed[2] < 5 else None
+        rtt_us = 20_000 + 25 * seed[3] * seed[4]
+        yield Visit(*ended, None, rtt_us, version_of(seed), seed[1] < 128, 8, 0, 2, 3, marks)
 
 
 def node_samples_of(count: int) -> Iterator[SampleBatch]:

@@ -28,9 +28,7 @@ from benchmarks.tools.command import Report, benchmark
 from benchmarks.tools.processes import result_of
 from benchmarks.tools.report import head, table
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import RunStatus, Visit, utc_text
-from dhtnode import Address
-from dhtnode.outcomes import Outcome
+from crawler.db.records.records import ANSWERED, RunStatus, Visit, epoch_ms, utc_text
 
 PLAYED = ("nodes", "seed", "stale", "loss", "swarms", "largest")
 T0 = 1_750_000_000.0  # seconds since the epoch
@@ -106,15 +104,9 @@ def visits(count: int) -> Iterator[Visit]:
     """Yield visits to nodes that are all different, in no order."""
     random = Random(1)
     for number in range(count):
-        host = f"{1 + number % 200}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-        of_answer = {
-            "rtt_ms": 12.5,
-            "version": b"LT\x02\x10",
-            "conforms": True,
-            "contacts": 8,
-            "new_contacts": 3,
-        }
-        yield Visit.of(random.randbytes(20), Address(host, 6881), T0, Outcome.ANSWERED, **of_answer)
+        where = (1 + number % 200 << 24 | number & 0xFFFFFF, 6881)
+        of_answer = (None, 12_500, b"LT\x02\x10", True, 8, 0, 3, 2)
+        yield Visit(random.randbytes(20), *where, epoch_ms(T0), ANSWERED, *of_answer)
 
 
 def time_merge(count: int, folder: Path) -> dict[str, Any]:

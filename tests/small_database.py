@@ -10,6 +10,7 @@ from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation, SwarmMeasurement
 from tests.measurements import measurement_of
+from tests.visits import visit_of
 
 T0 = 1_750_000_000.0
 LARGE, SMALL = InfoHash(b"\xaa" * 20), InfoHash(b"\xbb" * 20)
@@ -33,7 +34,7 @@ def address(number: int) -> Address:
 def visits() -> list[Visit]:
     """Return 12 answers of LT and 2 of UT, 5 timeouts and one lie."""
     answered = [
-        Visit.of(
+        visit_of(
             node_id(number),
             address(number),
             T0 + number,
@@ -46,9 +47,9 @@ def visits() -> list[Visit]:
         for number in range(14)
     ]
     silent = [
-        Visit.of(node_id(number), address(number), T0 + number, Outcome.TIMEOUT) for number in range(14, 19)
+        visit_of(node_id(number), address(number), T0 + number, Outcome.TIMEOUT) for number in range(14, 19)
     ]
-    liar = Visit.of(node_id(19), address(19), T0 + 19, Outcome.WRONG_ID, version=b"XX\x01\x01")
+    liar = visit_of(node_id(19), address(19), T0 + 19, Outcome.WRONG_ID, version=b"XX\x01\x01")
     return [*answered, *silent, liar]
 
 

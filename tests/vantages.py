@@ -14,7 +14,6 @@ from crawler.db.records.records import (
     RunStatus,
     SizeEstimate,
     SybilTestResult,
-    Visit,
     utc_text,
 )
 from crawler.zone import Zone
@@ -23,6 +22,7 @@ from dhtnode.krpc import ScrapeFilter
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation, SwarmMeasurement
 from tests.measurements import measurement_of
+from tests.visits import visit_of
 
 EPOCH = 1_750_000_200.0  # seconds; a multiple of 600
 NODES = 40
@@ -62,7 +62,7 @@ def write_census(store: CrawlDatabase, random: Random, status: RunStatus | None 
         version = random.choice(VERSIONS) if outcome is Outcome.ANSWERED else None
         at = EPOCH + random.randrange(200)
         contents = {"rtt_ms": 5.5, "version": version, "conforms": True, "contacts": 8}
-        visits.append(Visit.of(NODE_IDS[number], address(number), at, outcome, **contents))
+        visits.append(visit_of(NODE_IDS[number], address(number), at, outcome, **contents))
     store.write(run_id, [CrawlBatch(visits, Journal(Family.IPV4, b"contacts", b"changes"))])
     if status is not None:
         size = SizeEstimate(Family.IPV4, "crawl", random.random() * 100, 10, 200, "whole", {"seed": 1})

@@ -14,7 +14,6 @@ from crawler.core.session import STARTING_LOOKUPS, Session, open_session
 from crawler.core.visit import OpenVisit
 from crawler.crawl.census import Census, Progress, describe, record, take_census
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import Visit
 from crawler.db.writer import MAX_AGE, open_writer
 from crawler.settings import CrawlOptions, CrawlSettings
 from dhtnode import Address, Contact, Family, NodeId, NodeSettings, NotJoined, open_node
@@ -26,6 +25,7 @@ from dhtnode.outcomes import Outcome
 from dhtnode.testing import MemoryNetwork, open_testnet
 from tests.commands import FakeNode
 from tests.virtual_time import call
+from tests.visits import visit_of
 
 pytestmark = pytest.mark.slow
 
@@ -427,7 +427,7 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
                 CrawlOptions(database, bootstrap=bootstrap_nodes), "census", {}
             ) as session:
                 engine = engine_of(session)
-                session.writer.put_nowait(Visit.of(b"x" * 20, other.address, 0.0, Outcome.TIMEOUT))
+                session.writer.put_nowait(visit_of(b"x" * 20, other.address, 0.0, Outcome.TIMEOUT))
                 engine.add(late.contact)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(engine.run)

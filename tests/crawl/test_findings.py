@@ -18,7 +18,7 @@ from crawler.crawl.findings import compute_findings
 from crawler.crawl.network_sizes import Tally
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
-from crawler.db.records.records import Journal, RunStatus, Visit, epoch_seconds
+from crawler.db.records.records import Journal, RunStatus, epoch_seconds
 from crawler.db.writer import open_writer
 from crawler.settings import CrawlSettings
 from crawler.synthetic.hostile import STYLES
@@ -31,6 +31,7 @@ from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation
 from tests.measurements import measurement_of
 from tests.virtual_time import call
+from tests.visits import visit_of
 
 pytestmark = pytest.mark.slow
 
@@ -232,7 +233,7 @@ def test_tally_counts_what_the_estimate_needs():
 
 def answered_visit(node_id, host, version=b"LT\x02\x01", port=6881, outcome=Outcome.ANSWERED, **other):
     contents = {"rtt_ms": 50.0, "version": version} | other
-    return Visit.of(node_id, Address(host, port), epoch_seconds(T0), outcome, **contents)
+    return visit_of(node_id, Address(host, port), epoch_seconds(T0), outcome, **contents)
 
 
 @pytest.fixture

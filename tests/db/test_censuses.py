@@ -7,9 +7,10 @@ import pytest
 
 from crawler.db.censuses import read_rounds
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import RunStatus, SizeEstimate, Visit, utc_text
+from crawler.db.records.records import RunStatus, SizeEstimate, utc_text
 from dhtnode import Address, Family
 from dhtnode.outcomes import Outcome
+from tests.visits import visit_of
 
 IN_ZONE, ELSEWHERE, SILENT = (bytes([first] * 20) for first in (0x20, 0x80, 0x21))
 OTHER_ID = bytes([0x22] * 20)
@@ -27,9 +28,9 @@ def add(path, hour, zone, answered, family=Family.IPV4, status=RunStatus.FINISHE
     with CrawlDatabase.open(path) as store:
         run_id = store.runs.begin("census", {}, "0.1", utc_text(now))
         visits = [
-            Visit.of(node_id, Address(ADDRESSES[node_id], 1), now, Outcome.ANSWERED) for node_id in answered
+            visit_of(node_id, Address(ADDRESSES[node_id], 1), now, Outcome.ANSWERED) for node_id in answered
         ]
-        store.write(run_id, [*visits, Visit.of(SILENT, Address(ADDRESSES[SILENT], 1), now, Outcome.TIMEOUT)])
+        store.write(run_id, [*visits, visit_of(SILENT, Address(ADDRESSES[SILENT], 1), now, Outcome.TIMEOUT)])
         store.visits.write_results(run_id, [SizeEstimate(family, "crawl", 1.0, 1.0, 1.0, zone)], [])
         store.runs.finish(run_id, status, utc_text(now))
 

@@ -24,6 +24,7 @@ from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation
 from dhtnode.swarm.estimate import MethodEstimate
 from tests.measurements import measurement_of
+from tests.visits import visit_of
 
 T0 = "2025-06-01T12:00:00.000Z"
 T1 = "2025-06-01T12:00:01.000Z"
@@ -93,7 +94,7 @@ def visit(
     """Return a visit with something in each column."""
     contents: dict[str, Any] = {"version": b"LT\x02\x10", "conforms": True, "contacts": 8, "unusable": 1}
     contents |= {"rtt_ms": 40.5, "new_contacts": 3, "referrers": 2, "marks": ("flood", "oversized")}
-    return Visit.of(node_id, address, epoch_seconds(at), outcome, **(contents | others))
+    return visit_of(node_id, address, epoch_seconds(at), outcome, **(contents | others))
 
 
 VISIT = visit()
@@ -256,7 +257,7 @@ def test_visit_becomes_a_node_and_a_visit(store: CrawlDatabase) -> None:
 def test_node_keeps_its_first_sight_and_its_last_answer(store: CrawlDatabase) -> None:
     """A later silence advances the last sight only, and an old record turns no clock back."""
     write_run(store, visit(at=T1))
-    write_run(store, Visit.of(ALICE, HERE, epoch_seconds(T2), Outcome.TIMEOUT))
+    write_run(store, visit_of(ALICE, HERE, epoch_seconds(T2), Outcome.TIMEOUT))
     write_run(store, visit(at=T0))
 
     (node,) = store.rows("nodes")
@@ -330,7 +331,7 @@ def test_client_versions_counts_nodes_that_answered(store: CrawlDatabase) -> Non
         visit(address=Address("192.0.2.7", port), version=version)
         for port, version in enumerate(versions, start=1)
     ]
-    silent = Visit.of(BOB, HERE, epoch_seconds(T0), Outcome.TIMEOUT)
+    silent = visit_of(BOB, HERE, epoch_seconds(T0), Outcome.TIMEOUT)
     write_run(store, *visits, silent)
 
     assert store.rows("client_versions") == [
@@ -466,9 +467,8 @@ def test_reader_beside_a_writer_sees_whole_batches(path: Path) -> None:
 def test_killed_process_leaves_whole_batches_and_an_interrupted_run(path: Path) -> None:
     """After kill -9 every batch is there or not, and the next run tells what became of the last."""
     script = f"""
-from crawler.db.records.records import Outcome, Visit
+from crawler.db.records.records import Visit
 from crawler.db.database import CrawlDatabase
-from dhtnode.addresses import Address
 
 store = CrawlDatabase.open({str(path)!r})
 run_id = store.runs.begin("census", {{}}, "0.1", {T0!r})
@@ -478,7 +478,7 @@ while True:
     for _ in range(100):
         number += 1
         node_id = number.to_bytes(20, "big")
-        batch.append(Visit.of(node_id, Address("192.0.2.7", 6881), 0.0, Outcome.ANSWERED))
+        batch.append(Visit(node_id, 7, 6881, 0, 0))
     store.write(run_id, batch)
     print(number, flush=True)
 """

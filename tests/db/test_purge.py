@@ -15,7 +15,6 @@ from crawler.db.records.records import (
     RunStatus,
     SizeEstimate,
     SybilTestResult,
-    Visit,
     utc_text,
 )
 from crawler.db.records.torrents import Handshakes, KnownTorrent
@@ -26,6 +25,7 @@ from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import MethodEstimate, Observation
 from tests.measurements import measurement_of
+from tests.visits import visit_of
 
 EPOCH = 1_700_000_000.0
 DAY = 86_400.0
@@ -79,7 +79,7 @@ def fill(store, at=EPOCH, mark=b""):
     run_id = store.runs.begin("all", {}, "0.1", utc_text(at))
     replies = [reply(node_id, host, mark, rank) for rank, (node_id, host) in enumerate(pairs)]
     visits = [
-        Visit.of(node_id, Address(host, 6881), at, Outcome.ANSWERED, rtt_ms=5.5) for node_id, host in pairs
+        visit_of(node_id, Address(host, 6881), at, Outcome.ANSWERED, rtt_ms=5.5) for node_id, host in pairs
     ]
     samples = [
         NodeSample(

@@ -4,9 +4,10 @@ import pytest
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.insert import ROWS_AT_ONCE
-from crawler.db.records.records import OUTCOME_CODES, RunStatus, Visit, client_name, utc_text
+from crawler.db.records.records import OUTCOME_CODES, RunStatus, client_name, utc_text
 from dhtnode import Address, NodeId
 from dhtnode.outcomes import LIES, Outcome
+from tests.visits import visit_of
 
 ALICE, BOB, CAROL = (NodeId(bytes([number]) * 20) for number in (1, 2, 3))
 
@@ -19,7 +20,7 @@ def store():
 
 
 def visit(node_id, at, outcome=Outcome.ANSWERED, marks=(), host="192.0.2.7"):
-    return Visit.of(node_id, Address(host, 6881), at, outcome, marks=marks)
+    return visit_of(node_id, Address(host, 6881), at, outcome, marks=marks)
 
 
 def suspects(store):

@@ -16,6 +16,7 @@ from dhtnode.addresses import Address
 from dhtnode.ids import NodeId
 from dhtnode.outcomes import Outcome
 from tests.virtual_time import call
+from tests.visits import visit_of
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def store() -> Iterator[CrawlDatabase]:
 
 
 def visit(number: int) -> Visit:
-    return Visit.of(NodeId(number.to_bytes(20, "big")), Address("192.0.2.7", 6881), 0.0, Outcome.ANSWERED)
+    return visit_of(NodeId(number.to_bytes(20, "big")), Address("192.0.2.7", 6881), 0.0, Outcome.ANSWERED)
 
 
 def numbers(store: CrawlDatabase) -> list[int]:

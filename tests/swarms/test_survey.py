@@ -13,7 +13,7 @@ import trio
 from crawler.core.exclusion import Exclusion
 from crawler.db.database import CrawlDatabase
 from crawler.db.nodes import FreshCensus
-from crawler.db.records.records import RunStatus, Visit, utc_text
+from crawler.db.records.records import RunStatus, utc_text
 from crawler.db.writer import open_writer
 from crawler.reports.explain import explain_sample
 from crawler.settings import CrawlSettings
@@ -31,6 +31,7 @@ from dhtnode.swarm import CLOSEST, Mark, QueryKind
 from dhtnode.swarm.queried_nodes import MOST_QUERIED
 from dhtnode.testing import MemoryNetwork
 from tests.virtual_time import call
+from tests.visits import visit_of
 
 pytestmark = pytest.mark.slow
 
@@ -105,7 +106,7 @@ def record_census(store, nodes, *, ended_at=EPOCH, status=RunStatus.FINISHED, zo
     """Write nodes as a census would have."""
     settings = {"zone": zone[0], "prefix": zone[1]}
     run_id = store.runs.begin("census", settings, "0.1", utc_text(ended_at - 600))
-    store.write(run_id, [Visit.of(*node, ended_at - 300, Outcome.ANSWERED) for node in nodes])
+    store.write(run_id, [visit_of(*node, ended_at - 300, Outcome.ANSWERED) for node in nodes])
     if status is not RunStatus.RUNNING:
         store.runs.finish(run_id, status, utc_text(ended_at))
     return run_id

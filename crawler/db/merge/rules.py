@@ -48,21 +48,15 @@ Rule: TypeAlias = WholeTable | Joined
 
 RULES: Mapping[str, Rule] = {
     "runs": WholeTable.RUNS,
-    "visit_rows": WholeTable.OF_RUN,
-    "run_counts": WholeTable.OF_RUN,
-    "run_clients": WholeTable.OF_RUN,
-    "size_estimates": WholeTable.OF_RUN,
-    "alarms": WholeTable.OF_RUN,
-    "run_outcomes": WholeTable.OF_RUN,
-    "run_round_trips": WholeTable.OF_RUN,
-    "run_support": WholeTable.OF_RUN,
-    "run_costs": WholeTable.OF_RUN,
-    "node_sample_rows": WholeTable.OF_RUN,
-    "discovery_estimates": WholeTable.OF_RUN,
-    "swarm_samples": WholeTable.OF_RUN,
-    "reply_rows": WholeTable.OF_RUN,
-    "swarm_estimates": WholeTable.OF_RUN,
-    "swarm_handshakes": WholeTable.OF_RUN,
+    **dict.fromkeys(
+        (
+            *("visit_rows", "run_counts", "run_clients", "size_estimates", "alarms"),
+            *("run_outcomes", "run_round_trips", "run_support", "run_costs"),
+            *("node_sample_rows", "discovery_estimates"),
+            *("swarm_samples", "reply_rows", "swarm_estimates", "swarm_handshakes"),
+        ),
+        WholeTable.OF_RUN,
+    ),
     "node_rows": Joined(least=("first_seen",), most=("last_seen", "last_answer"), latest="last_answer"),
     # A name is kept once it is known; the source is that of the database which knew the swarm first.
     "swarms": Joined(least=("first_seen",), most=("last_seen", "name"), earliest="first_seen"),

@@ -9,13 +9,13 @@ Addresses in these records are addresses of *nodes*.  Addresses of peers have no
 that is on purpose: what has no field cannot be stored.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_network
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from dhtnode import Address, Family
 from dhtnode.addresses import pack_host, unpack_host
@@ -85,28 +85,6 @@ class Visit(NamedTuple):
     referrers: int = 0
     marks: str | None = None
     is_verification: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        node_id: bytes,
-        address: Address,
-        seconds: float,
-        outcome: Outcome,
-        *,
-        rtt_ms: float | None = None,
-        marks: Iterable[str] = (),
-        **others: Any,
-    ) -> Self:
-        """Return the row of a visit that ended `seconds` after the epoch; `others` are fields as they are."""
-        rtt_us = None if rtt_ms is None else round(1000 * rtt_ms)
-        where = (host_value(address), address.port)
-        return cls(
-            *(node_id, *where, epoch_ms(seconds), OUTCOME_CODES[outcome]),
-            rtt_us=rtt_us,
-            marks=" ".join(marks) or None,
-            **others,
-        )
 
 
 class Answered(NamedTuple):
