@@ -108,7 +108,7 @@ class Rpc:
             return self._not_sent("too many pending")
         transaction_id = transactions.new_id()
         data = self._queries.write(method, transaction_id)
-        if not self.sender.send(data, source.address):
+        if not self.sender.send_query(data, source.address):
             self.reachability.not_sent()
             return self._not_sent("send failed")
         now = trio.current_time() if self._now is None else self._now

@@ -46,19 +46,25 @@ class Sender:
         self._traffic = traffic
         self._events = events
 
-    def send(self, data: bytes, destination: Address) -> bool:
-        """Send a datagram, now or with the batch; return False when it could not leave."""
+    def send_query(self, data: bytes, destination: Address) -> bool:
+        """Send a query of ours, now or with the batch; return False when it could not leave."""
         if self.batch is not None:
             self.batch.append((data, destination))
             return True
-        return not self._send([(data, destination)])
+        if self._socket.send_nowait(data, destination):
+            traffic = self._traffic
+            traffic.datagrams_sent += 1
+            traffic.bytes_sent += len(data)
+            traffic.queries_sent += 1
+            return True
+        self._events["dropped: send failed"] += 1
+        return False
 
     def flush(self) -> list[bytes]:
         """Send the batch, and return what could not leave; afterwards datagrams go at once."""
         batch, self.batch = self.batch, None
-        return self._send(batch) if batch else []
-
-    def _send(self, batch: list[Reply]) -> list[bytes]:
+        if not batch:
+            return []
         positions = self._socket.send_batch(batch)
         failed = [batch[at][0] for at in positions]
         if failed:

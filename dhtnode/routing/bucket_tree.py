@@ -2,7 +2,7 @@
 
 At first one bucket covers everything.  Only the bucket with our own id is ever split (BEP 5, "Routing
 Table"), so there is one for each number of bits that ids share with ours, and a last one for more:
-at most 160, found by a subtraction instead of a search.
+at most 160, found by the bits of a distance instead of a search.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from dhtnode.routing.entry import Entry
 class BucketTree:
     """The buckets around one id; iterating yields them in order of their ranges."""
 
-    __slots__ = ("_buckets", "_by_prefix", "own")
+    __slots__ = ("_buckets", "by_bits", "own")
 
     def __init__(self, own: int, bucket_size: int) -> None:
         """Begin with one bucket for all ids."""
@@ -26,16 +26,15 @@ class BucketTree:
         whole = Bucket(0, ID_BITS, bucket_size)
         # In order of their ranges, keyed by the lower ends.
         self._buckets: SortedDict[int, Bucket] = SortedDict({0: whole})
-        # The same by the number of bits that their ids share with ours; in the last one, or more.
-        self._by_prefix = [whole]
+        # The same by the bits that the distance of an id from ours takes.
+        self.by_bits = [whole] * (ID_BITS + 1)
 
     def __iter__(self) -> Iterator[Bucket]:
         return iter(self._buckets.values())
 
     def bucket_of(self, number: int) -> Bucket:
         """Return the bucket of an id."""
-        shared = ID_BITS - (number ^ self.own).bit_length()
-        return self._by_prefix[shared] if shared < len(self._by_prefix) else self._by_prefix[-1]
+        return self.by_bits[(number ^ self.own).bit_length()]
 
     def split_for(self, number: int) -> Bucket:
         """Return the bucket of another id than ours, after splitting it while it is full and our own."""
@@ -51,7 +50,8 @@ class BucketTree:
         self._buckets[lower.low] = lower
         self._buckets[upper.low] = upper
         ours, other = (upper, lower) if upper.covers(self.own) else (lower, upper)
-        self._by_prefix[-1:] = other, ours
+        self.by_bits[bucket.bits] = other
+        self.by_bits[: bucket.bits] = [ours] * bucket.bits
 
     def insert_all(self, ranked: Iterable[Entry]) -> list[Entry]:
         """Put entries into the buckets, the first ones first, and return those that found a place.
@@ -107,7 +107,7 @@ class BucketTree:
         found = [
             self.bucket_of(bucket.low) is bucket is self.bucket_of(bucket.high - 1) for bucket in buckets
         ]
-        require(all(found) and len(self._by_prefix) == len(buckets), "buckets are found by prefix")
+        require(all(found) and set(self.by_bits) == set(buckets), "buckets are found by distance")
         for bucket in buckets:
             bucket.check()
             require(bucket.parent_covers(self.own), "only buckets with our own id were split")

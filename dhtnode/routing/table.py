@@ -176,8 +176,9 @@ class RoutingTable:
 
     def closest_compact(self, target: bytes, now: float) -> bytes:
         """Return the compact contacts of `closest`, in any order; constant cost in most tables."""
-        number = as_int(target)
-        bucket = self._tree.bucket_of(number)
+        # Written out, for there is one for each query: `as_int` and `bucket_of`.
+        number, tree = int.from_bytes(target, "big"), self._tree
+        bucket = tree.by_bits[(number ^ tree.own).bit_length()]
         # A bucket full of good nodes is the answer for every target in it, so its bytes are stored.
         # They are not sorted by distance: no receiver may rely on that anyway.
         if now < bucket.compact_until:
@@ -185,7 +186,7 @@ class RoutingTable:
         whole = bucket.whole_compact(now)
         if whole is not None:
             return whole
-        closest = self._tree.closest(number, now, self.bucket_size)
+        closest = tree.closest(number, now, self.bucket_size)
         return b"".join([entry.compact for entry in closest])
 
     def questionable(self, now: float) -> list[Contact]:

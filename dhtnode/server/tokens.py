@@ -17,7 +17,7 @@ from dhtnode.ids import InfoHash
 # Short replies; all clients but one store up to 39 bytes, libtorrent any length.
 TOKEN_BYTES = 8
 SECRET_BYTES = 16
-MAX_REMEMBERED = 8192  # tokens; 2 MB
+MAX_REMEMBERED = 4096  # tokens; 1 MB
 
 
 class TokenIssuer:
@@ -28,8 +28,9 @@ class TokenIssuer:
         self._random_bytes = random_bytes
         self._period = period
         self._rotates_at = now + period
-        self._current = random_bytes(SECRET_BYTES)
-        self._previous = random_bytes(SECRET_BYTES)
+        # Hashes that have read a secret: to copy one takes less than to begin one.
+        self._current = self._new_secret()
+        self._previous = self._new_secret()
         # Those of the current secret by address and info-hash, and those before the last half was new.
         self._remembered: dict[bytes, bytes] = {}
         self._old: dict[bytes, bytes] = {}
@@ -55,9 +56,12 @@ class TokenIssuer:
         periods = int((now - self._rotates_at) // self._period) + 1
         self._rotates_at += periods * self._period
         # After two periods without a call neither old secret is good.
-        self._previous = self._current if periods == 1 else self._random_bytes(SECRET_BYTES)
-        self._current = self._random_bytes(SECRET_BYTES)
+        self._previous = self._current if periods == 1 else self._new_secret()
+        self._current = self._new_secret()
         self._remembered, self._old = {}, {}
+
+    def _new_secret(self) -> blake2b:
+        return blake2b(digest_size=TOKEN_BYTES, key=self._random_bytes(SECRET_BYTES))
 
     def _remember(self, holder: bytes) -> bytes:
         if len(self._remembered) >= MAX_REMEMBERED // 2:
@@ -67,5 +71,7 @@ class TokenIssuer:
         return token
 
 
-def _token(secret: bytes, holder: bytes) -> bytes:
-    return blake2b(holder, digest_size=TOKEN_BYTES, key=secret).digest()
+def _token(secret: blake2b, holder: bytes) -> bytes:
+    keyed = secret.copy()
+    keyed.update(holder)
+    return keyed.digest()
