@@ -90,8 +90,8 @@ def load(daemons: Sequence[Daemon], seconds: float) -> None:
 
 @benchmark(
     option.number("--seconds", 120.0, "of each look at the daemon", above=0),
-    option.number("--settle", 30.0, "seconds to join, or to miss the network"),
-    option.number("--load", 60.0, f"seconds of {RATE} queries each"),
+    option.number("--settle", 30.0, "seconds to join, or to miss the network", at_least=0),
+    option.number("--load", 60.0, f"seconds of {RATE} queries each", at_least=0),
     option.AGAINST,
 )
 def main(options: argparse.Namespace, report: Report) -> None:

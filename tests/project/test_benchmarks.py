@@ -305,7 +305,7 @@ def test_documented_commands_exist(capsys):
     text = (ROOT / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
     served = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
-    known = served | {"soak", "life", "quality", "announcing", "eclipse", "measuring", "census"}
+    known = served | {"soak", "life", "quality", "announcing", "eclipse", "measuring", "census", "idle"}
     assert {name for name, _ in commands} == known
     for name, arguments in commands:
         with pytest.raises(SystemExit):
