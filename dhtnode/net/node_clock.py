@@ -26,7 +26,7 @@ Handle: TypeAlias = Callable[[float, int], int]
 ROUNDS = 32  # waits in a row before Trio has a turn in any case
 LONGEST = 3600.0  # seconds of one wait: no task of a node sleeps longer
 APART = 200e-6  # seconds between two wake-ups, above which datagrams come one by one
-BURST = 16  # datagrams handled at once otherwise; if there are more, a task handles them
+BURST = 64  # datagrams handled at once otherwise; if there are more, a task handles them
 
 
 class NodeClock(BoottimeClock):
