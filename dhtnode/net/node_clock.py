@@ -63,10 +63,13 @@ class NodeClock(BoottimeClock):
 
     def _start(self) -> bool:
         """Begin to watch what Trio waits for; False where that cannot be done."""
-        # Trio has no public name for it.
-        runner = trio.lowlevel.current_task()._runner  # noqa: SLF001
-        epoll = getattr(runner.io_manager, "_epoll", None)
-        if epoll is None or runner.is_guest:
+        # Trio has no public names for these, and another version may not have them.
+        try:
+            runner = trio.lowlevel.current_task()._runner  # noqa: SLF001
+            epoll, _ = runner.io_manager._epoll, (runner.runq, runner.deadlines.next_deadline)  # noqa: SLF001
+        except AttributeError:
+            return False
+        if runner.is_guest:
             return False
         self._runner, self._poll = runner, select.poll()
         self._poll.register(epoll.fileno(), select.POLLIN)

@@ -215,3 +215,15 @@ def test_node_under_it_answers_and_keeps_its_own_queries_going() -> None:
             assert counts["queries received"] >= 2 * ROUNDS
 
     run(main)
+
+
+def test_with_another_trio_it_is_a_clock_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose insides are not those that it knows."""
+
+    async def main(clock: NodeClock) -> None:
+        monkeypatch.setattr(trio.lowlevel, "current_task", object)
+        with clock.calling(0, lambda _now, most: most):
+            monkeypatch.undo()
+            assert 9 < clock.deadline_to_sleep_time(clock.current_time() + 10) <= 10
+
+    run(main)
