@@ -36,6 +36,11 @@ def picked(store, view, *columns):
     return [tuple(row[column] for column in columns) for row in store.rows(view)]
 
 
+def test_of_two_measurements_at_one_time_the_larger_is_shown(store):
+    write(store, SWARM, (1, 9.0), (1, 4.0))
+    assert picked(store, "latest_swarms", "peers") == [(9,)]
+
+
 def test_history_shows_each_change(store):
     write(store, SWARM, (0, 100.0), (2, 110.0))
     write(store, OTHER, (1, 7.0))

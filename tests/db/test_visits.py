@@ -4,8 +4,8 @@ import pytest
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.insert import ROWS_AT_ONCE
-from crawler.db.records.records import OUTCOME_CODES, RunStatus, client_name, utc_text
-from dhtnode import Address, NodeId
+from crawler.db.records.records import OUTCOME_CODES, RunStatus, SybilTestResult, client_name, utc_text
+from dhtnode import Address, Family, NodeId
 from dhtnode.outcomes import LIES, Outcome
 from tests.visits import visit_of
 
@@ -28,6 +28,12 @@ def suspects(store):
     for row in store.rows("suspect_nodes"):
         found.setdefault(row["node_id"], []).append((row["mark"], row["visits"], row["last_seen"]))
     return {node_id: sorted(marks) for node_id, marks in found.items()}
+
+
+def test_only_alarms_with_the_verdict_are_suspects(store):
+    alarms = [SybilTestResult(Family.IPV4, "closeness", str(n), 1.0, 1.0, 0.1, n > 1) for n in range(3)]
+    store.visits.write_results(1, [], alarms)
+    assert [row["subject"] for row in store.rows("sybil_suspects")] == ["2"]
 
 
 def test_every_mark_of_a_visit_is_shown(store):

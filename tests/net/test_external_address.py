@@ -120,6 +120,17 @@ def test_split_vote_changes_nothing() -> None:
     assert changes <= 1
 
 
+def test_half_of_the_votes_are_too_few_at_first_and_two_thirds_later() -> None:
+    external = ExternalAddress(Scope.PUBLIC)
+    for number in range(NEEDED):
+        external.vote(voter(number), Address(f"32.0.{number}.1", 1), 0.0)
+    assert vote_all(external, TRUE, range(10, 10 + NEEDED)) == 0
+    assert external.vote(voter(20), TRUE, 0.0)
+    # 11 of 21 agree; another address needs more than 42 of 63.
+    assert vote_all(external, LIE, range(21, 63)) == 0
+    assert external.vote(voter(63), LIE, 0.0)
+
+
 def test_confirmation_makes_a_pause() -> None:
     """What is believed need not be heard with every answer; a doubt ends no pause and makes none."""
     external = settled()
