@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from crawler.db.schema import migrations
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
-CACHE_KIB = 64 * 1024  # the index of nodes is hit at random, and SQLite's default is 2 MB
+CACHE_KIB = 16 * 1024  # SQLite's default is 2 MB; most rows come in the order of their keys
 CHECKPOINT_PAGES = 8000  # 32 MB of log: a page of that index is copied back once, not every batch
 
 
