@@ -13,7 +13,7 @@ import trio
 from dhtnode.addresses import Address, Contact
 from dhtnode.api.dual_stack import lookup_closest, lookup_in_all_families, query_closest
 from dhtnode.api.results import FoundItem, StoredItem
-from dhtnode.errors import NotJoined, QueryRefused
+from dhtnode.errors import NotJoined, QueryError, QueryRefused
 from dhtnode.items import ImmutableItem, Item, MutableItem, Target
 from dhtnode.krpc.messages import CAS_MISMATCH, SEQ_TOO_LOW, Get, Put, Response
 from dhtnode.net.transactions import Answer
@@ -137,15 +137,9 @@ async def store_item(
         ends = await query_closest(
             closest, lambda address, token: Put(item, token, cas if search.keeps_any(address) else None)
         )
-        for (_, answer), end in zip(closest, ends, strict=True):
-            if end is None:
-                continue
-            stored.discard(answer.address)
-            conflicts.discard(answer.address)
-            if isinstance(end, Answer):
-                stored.add(answer.address)
-            elif isinstance(end, QueryRefused) and end.code in (CAS_MISMATCH, SEQ_TOO_LOW):
-                conflicts.add(answer.address)
+        ended = {each.address: end for (_, each), end in zip(closest, ends, strict=True) if end is not None}
+        stored = stored - ended.keys() | {each for each, end in ended.items() if isinstance(end, Answer)}
+        conflicts = conflicts - ended.keys() | {each for each, end in ended.items() if _is_conflict(end)}
     contacts = [Contact(answer.response.node_id, answer.address) for _, answer in closest]
     return StoredItem(
         search.target,
@@ -172,6 +166,10 @@ async def keep_item(next_in_turn: Callable[[], Sequence[SocketNode]], item: Item
             if _must_stay(outcome.current, item, None) and outcome.current is not None:
                 item = outcome.current
         await trio.sleep(interval)
+
+
+def _is_conflict(end: Answer | QueryError) -> bool:
+    return isinstance(end, QueryRefused) and end.code in (CAS_MISMATCH, SEQ_TOO_LOW)
 
 
 def _must_stay(current: Item | None, item: Item, cas: int | None) -> bool:

@@ -28,7 +28,7 @@ from dhtnode.node.context import NodeContext, new_context
 from dhtnode.node.maintenance import keep_expiring, keep_fresh, keep_joined, keep_saved
 from dhtnode.node.node_ids import first_ids, spread_ids
 from dhtnode.node.socket_node import SocketNode
-from dhtnode.node.state_file import load_state, save_state
+from dhtnode.node.state_file import SavedState, load_state, save_state
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.settings import WELL_KNOWN_BOOTSTRAP, NodeSettings
 
@@ -62,24 +62,20 @@ async def open_node(
     our address.  `sockets` and a seeded `random` serve tests.  Raises `AddressInUse`, `CannotListen`,
     `StateFileError` or `ValueError`.
     """
-    for host in (*bootstrap, *torrent_nodes):
+    hosts = (*bootstrap, *torrent_nodes)
+    for host in hosts:
         split_host_port(host)
-    settings = settings or NodeSettings()
     path = None if state_file is None else Path(state_file)
-    saved = None if path is None else load_state(path)
+    saved = SavedState({}) if path is None else load_state(path) or SavedState({})
     bound = list(sockets) if sockets is not None else _bind(listen, port, bootstrap)
     try:
         random_bytes = secrets.token_bytes if random is None else random.randbytes
-        addresses = [socket.address for socket in bound]
-        old_ids = saved.node_ids if saved else {}
-        ids = spread_ids(node_id, addresses) if node_id else first_ids(addresses, old_ids, random_bytes)
         random = random or random_module.Random(secrets.randbits(256))
-        context = new_context(settings, random, random_bytes, trio.current_time())
-        socket_nodes = _socket_nodes(bound, ids, context, (*bootstrap, *torrent_nodes), well_known=well_known)
-        for socket_node in socket_nodes:
-            socket_node.is_id_fixed = node_id is not None
-            socket_node.saved = saved.contacts_of(socket_node.family) if saved else []
-        async with _running(socket_nodes, context, path) as node:
+        context = new_context(settings or NodeSettings(), random, random_bytes, trio.current_time())
+        last_hosts = WELL_KNOWN_BOOTSTRAP if well_known else ()
+        async with _running(
+            _socket_nodes(bound, node_id, context, saved, hosts, last_hosts), context, path
+        ) as node:
             yield node
     finally:
         for socket in bound:
@@ -161,16 +157,22 @@ def _loopback_families(bootstrap: Sequence[str]) -> list[Family]:
 
 def _socket_nodes(
     sockets: Sequence[DatagramSocket],
-    ids: Sequence[NodeId],
+    node_id: NodeId | None,
     context: NodeContext,
-    bootstrap: Sequence[str],
-    *,
-    well_known: bool,
+    saved: SavedState,
+    hosts: Sequence[str],
+    last_hosts: Sequence[str],
 ) -> list[SocketNode]:
-    now = trio.current_time()
+    addresses, now = [socket.address for socket in sockets], trio.current_time()
+    ids = (
+        spread_ids(node_id, addresses)
+        if node_id
+        else first_ids(addresses, saved.node_ids, context.random_bytes)
+    )
     made = []
-    for socket, node_id in zip(sockets, ids, strict=True):
-        is_public = scope_of(socket.address.host) is not Scope.LOOPBACK
-        last_hosts = WELL_KNOWN_BOOTSTRAP if well_known and is_public else ()
-        made.append(SocketNode(socket, node_id, context, hosts=bootstrap, last_hosts=last_hosts, now=now))
+    for socket, each_id in zip(sockets, ids, strict=True):
+        last = () if scope_of(socket.address.host) is Scope.LOOPBACK else last_hosts
+        made.append(SocketNode(socket, each_id, context, hosts=hosts, last_hosts=last, now=now))
+        made[-1].is_id_fixed = node_id is not None
+        made[-1].saved = saved.contacts_of(made[-1].family)
     return made
