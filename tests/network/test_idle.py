@@ -1,4 +1,4 @@
-"""What a node does while nobody asks it anything: steps of tasks per hour, counted in virtual time."""
+"""What a node without traffic does: steps of tasks per hour, counted in virtual time."""
 
 from collections import Counter
 
@@ -28,7 +28,7 @@ async def steps_per_hour(node):
 async def test_node_without_contacts_looks_for_a_network_and_rests(autojump_clock, new_network):
     async with new_network(1).open_node(0) as node:
         steps = await steps_per_hour(node)
-    # It looks every 5 seconds whether somebody has turned up.
+    # It looks every 5 seconds whether a node has turned up.
     assert 720 <= steps["join"] <= 850
     assert steps.total() <= 1200
     assert steps["deadlines"] == 0
