@@ -14,7 +14,7 @@ from crawler.db.schema import migrations
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
 CACHE_KIB = 16 * 1024  # SQLite's default is 2 MB; most rows come in the order of their keys
-CHECKPOINT_PAGES = 8000  # 32 MB of log: a page of that index is copied back once, not every batch
+CHECKPOINT_PAGES = 8000  # 32 MB of log: a page that changes often is copied back once, not every batch
 
 
 # Without these, which change no value, `sqlite3` looks for a method of every value that is none of int, float
