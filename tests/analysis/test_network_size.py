@@ -55,7 +55,6 @@ class TestCrawl:
         lost = (20 + 38) * loss / (1 - loss)
         twice = 1 - loss**2
         unnamed = improved_chao1([20 / (1 - loss), 40 / twice, 80 / twice, 120 / twice])
-
         assert size.lost == pytest.approx(lost)
         assert size.unnamed == pytest.approx(unnamed)
         assert size.size.estimate == pytest.approx(1000 + lost + unnamed)
@@ -84,7 +83,6 @@ class TestCrawl:
             )
             for answered in (10_000, 100_000)
         ]
-
         assert [each.size.estimate for each in sizes] == pytest.approx([10_010, 100_100], abs=0.01)
         # 10 and 100 by chance, 2.5 times as much for the groups, and the square of half of them.
         assert sizes[1].size.variance - sizes[0].size.variance == pytest.approx(

@@ -168,7 +168,6 @@ def test_false_ends_cut_sessions_unless_misses_are_forgiven():
         misses: fit_weibull([stay for each in found for stay in stays_of(each, times, misses)]).law.mean
         for misses in (1, 2)
     }
-
     assert by_misses[1] < 0.8 * 5 * HOUR
     assert by_misses[2] == pytest.approx(5 * HOUR, rel=0.1)
     assert single_miss_share(found) == pytest.approx(0.05, abs=0.01)

@@ -65,6 +65,11 @@ def crowded(ids):
 class TestHosts:
     """Ids per IP address."""
 
+    def test_share_is_one_higher_than_what_was_seen(self):
+        (alarm,) = crowded_hosts({1: 98, 6: 1}, {"21.0.0.1": 6})
+        assert alarm.p_value == pytest.approx(0.01**5)
+        assert alarm.expected == pytest.approx(1 / 0.99)
+
     def test_finds_a_host_among_those_that_share(self):
         ids = {f"198.18.0.{number}": 1 for number in range(200)}
         ids |= {f"198.18.1.{number}": 2 for number in range(20)} | {"198.18.2.1": 3}

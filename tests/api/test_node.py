@@ -361,7 +361,6 @@ async def test_private_torrent_is_refused_before_anything_is_sent(node: Node) ->
     """Whether its peers are asked for, counted, or one is told (BEP 27)."""
     private = Metainfo("a", InfoHash(SWARM), None, is_private=True)
     (before,) = (one.counts["queries sent"] for one in node.statistics().sockets)
-
     with pytest.raises(PrivateTorrent):
         async with node.get_peers(private):
             pass
@@ -369,7 +368,6 @@ async def test_private_torrent_is_refused_before_anything_is_sent(node: Node) ->
         await node.announce(private, 1)
     with pytest.raises(PrivateTorrent):
         await node.scrape(private)
-
     (after,) = (one.counts["queries sent"] for one in node.statistics().sockets)
     assert after == before
 

@@ -246,7 +246,6 @@ def test_implied_port_is_the_one_that_we_asked_from(changing_network):
 def test_scrape_states_an_interval_that_holds_the_truth(network):
     """The example of README and issue: 40 seeds and 60 leechers."""
     ended = run_command("dhtnode", "scrape", SWARM, *network.options, "--json")
-
     (record,) = ended.records
     assert (ended.status, ended.stderr, list(record)) == (0, "", SCRAPE_KEYS)
     assert record["info_hash"] == SWARM
@@ -361,7 +360,6 @@ def test_damaged_state_is_set_aside_and_the_node_runs(tmp_path):
         address, node_id = started(process)
         process.signal(signal.SIGTERM)
         ended = process.wait()
-
     aside = state.with_name("state.json.unreadable-1")
     assert ended.status == 0
     assert "WARNING" in ended.error

@@ -225,9 +225,7 @@ def test_frontier_is_made_again_from_its_journals(seed, steps, family):
     random = Random(seed)
     before, after = new_frontier(family=family), new_frontier(family=family)
     journals, in_flight = crawl_at_random(before, random, family, steps)
-
     after.restore(journals)
-
     assert after.sightings() == before.sightings()
     assert after.statistics().sighted == before.statistics().sighted
     assert after.statistics().answered == before.statistics().answered

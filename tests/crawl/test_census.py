@@ -229,11 +229,9 @@ async def test_every_end_of_a_visit_has_its_outcome(autojump_clock, respond, out
         nursery.start_soon(answer_queries, socket, respond)
         engine = engine_of(session)
         engine.add(Contact(NodeId(b"f" * 20), socket.address))
-
         progress = await engine.run()
         await wait_written(session)
         nursery.cancel_scope.cancel()
-
         assert outcomes_by_node(store) == {b"f" * 20: outcomes}
         assert progress.outcomes == {Outcome(outcome): 1 for outcome in outcomes}
 
@@ -319,9 +317,7 @@ async def test_crawl_keeps_the_pace_of_new_endpoints(autojump_clock):
         engine = engine_of(session, CrawlSettings(rate=1000.0, new_endpoints_rate=4.0))
         for node in nodes:
             engine.add(Contact(node.node_id, node.addresses[0]))
-
         await engine.run()
-
         first_seen = {}
         for time, destination in network.by_crawler:
             first_seen.setdefault(destination, time)
@@ -404,7 +400,6 @@ async def test_cancelled_crawl_keeps_the_visits_made(autojump_clock):
         with trio.move_on_after(3.0):
             await engine.run()
         await wait_written(session)
-
         ended = engine.progress().outcomes[Outcome.ANSWERED]
         assert 0 < ended < 20
         assert len(store.rows("visits")) == ended

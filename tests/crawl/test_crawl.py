@@ -103,7 +103,6 @@ def test_query_that_could_not_leave_is_sent_later_or_recorded():
     visit = scene.next(5.0)
     scene.crawl.on_not_sent(visit, 6.0)
     assert [OUTCOMES[row.outcome] for row in scene.visits()] == [Outcome.NOT_SENT]
-
     scene = Scene(1)
     visit = scene.next()
     scene.answer(visit)

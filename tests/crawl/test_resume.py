@@ -112,7 +112,6 @@ def test_excluded_nodes_are_neither_asked_nor_written_down(tmp_path):
             *("dhtcrawl", "census", "--db", database, "--bootstrap", way_in, "--rate", "0"),
             *("--exclude", listed),
         )
-
     asked = [address for (address,) in rows(database, "SELECT DISTINCT address FROM visits")]
     assert len(asked) > 50
     assert max(int(address.split(".")[1]) for address in asked) < 128

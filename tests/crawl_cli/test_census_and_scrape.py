@@ -141,7 +141,6 @@ def test_no_address_of_a_peer_is_in_the_database(network, database):
     run_command(*SCRAPE, database, SWARM, *network.options)
     peers = run_command("dhtnode", "get-peers", SWARM, *network.options).stdout.split()
     written = b"".join(path.read_bytes() for path in database.parent.iterdir())
-
     assert len(peers) > 50
     assert bytes((127, 0, 0, 1)) in written
     assert not re.search(rb"198\.1[89]\.", written)

@@ -98,7 +98,6 @@ async def test_private_swarms_are_not_scraped_once_they_are_known(tmp_path):
         await crawl("metadata", tmp_path / "a.db", way_in, private[1].hex())
         lines, said = await crawl("scrape", tmp_path / "a.db", way_in, *both, "--json")
         _, refused = await crawl("scrape", tmp_path / "a.db", way_in, private[1].hex(), status=1)
-
     assert [json.loads(line)["info_hash"] for line in lines] == [public[1].hex()]
     assert said.splitlines()[0] == "1 of 2 swarms are private and left alone"
     assert refused.splitlines()[0] == "1 of 1 swarms are private and left alone"

@@ -396,7 +396,6 @@ def test_daemon_goes_by_file_and_environment(tmp_path, monkeypatch):
         ended = run_command("dhtnode", "ping", address, "--timeout", "0.5")
         daemon.signal(signal.SIGTERM)
         assert daemon.wait().status == 0
-
     assert address.startswith("127.0.0.1:")
     assert ended.status == 1
     assert (tmp_path / "state.json").exists()

@@ -39,7 +39,6 @@ def test_silence_is_told_once_with_what_to_look_at():
         asked(answers=6, timeouts=51),
         asked(answers=6, timeouts=51),
     )
-
     text = f"IPv4: no answer to the last {LOST_AFTER} queries: is the network down, or UDP blocked?"
     assert lost == [("warning", text)]
     assert again == after == []
@@ -120,7 +119,6 @@ def test_addresses_of_one_family_are_told_apart():
         ),
         0.0,
     )
-
     assert [line.text.rpartition(": ")[0] for line in lines if line.level == "info"] == [str(HERE), "IPv6"]
     assert [line.text.split(": ")[0] for line in lines if line.level == "warning"] == [str(THERE)]
 

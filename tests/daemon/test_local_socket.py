@@ -169,7 +169,6 @@ async def test_client_that_fails_costs_its_own_answer_only(path, caplog):
         async with serving(listener, talk):
             assert await query_socket(path, PATIENCE) == b""
             assert await query_socket(path, PATIENCE) == b"hello"
-
     assert [record.exc_info[1].args for record in caplog.records] == [("a bug",)]
 
 

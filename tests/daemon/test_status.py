@@ -93,7 +93,6 @@ def test_port_that_is_not_one_is_not_shown_as_one():
 
 def test_record_survives_the_way_through_the_socket():
     record = record_of(endpoint(COUNTS), endpoint(family=Family.IPV6))
-
     assert read_status_untrusted(json.dumps(record).encode()) == record
     assert [one["family"] for one in record["endpoints"]] == ["ipv4", "ipv6"]
     assert record["endpoints"][0]["buckets"][0] == {

@@ -83,7 +83,6 @@ def test_database_without_our_last_migrations_is_refused(path, monkeypatch):
         db.conn.execute("CREATE TABLE later (id INTEGER)")
 
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, m002_later))
-
     assert refusal(path) == (
         "was made by an older version (it lacks m002_later);"
         " any command that records in it brings it up to date"

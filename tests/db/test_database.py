@@ -374,7 +374,6 @@ def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: Craw
     before = store.rows("network_size")
     store.runs.finish(run_id, RunStatus.FINISHED, T2)
     counted = store.rows("network_size")
-
     assert counted[:2] == before
     both = {"family": None, "sighted": 3, "answered_once": 2, "answered_twice": 1, "distinct_ids": 1}
     assert counted[2:] == [before[0] | both | {"distinct_endpoints": 2, "distinct_ips": 2}]
@@ -447,7 +446,6 @@ def test_database_is_made_once_and_reopened(path: Path) -> None:
         store.write(begin(store), [VISIT])
         made = store.connection.execute("SELECT sql FROM sqlite_master").fetchall()
         migrations = store.rows("_sqlite_migrations")
-
     with CrawlDatabase.open(path) as store:
         assert store.connection.execute("SELECT sql FROM sqlite_master").fetchall() == made
         assert store.rows("_sqlite_migrations") == migrations

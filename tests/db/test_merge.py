@@ -214,7 +214,6 @@ def test_later_turn_wins(tmp_path):
     ):
         add_row(tmp_path / f"{name}.db", "sample_turns", **dict(zip(columns, values, strict=True)))
     merge(tmp_path / "all.db", [tmp_path / "a.db", tmp_path / "b.db"])
-
     assert rows(tmp_path / "all.db", "SELECT * FROM sample_turns") == [
         ("192.0.2.1:1", "aa", 4, "2025-01-02", "2025-01-03", 600, 2)
     ]
@@ -368,7 +367,6 @@ def test_combined_samples_follow_what_is_deleted_and_added(made, tmp_path, refer
         f"DELETE FROM swarm_samples WHERE id IN ({doomed})",
     )
     result = merge(target, made)
-
     assert result.combined == 2
     samples = dict(rows(target, "SELECT info_hash, min(samples) FROM combined_samples GROUP BY 1"))
     assert samples == {swarm.hex(): 2 if swarm == SWARMS[0] else 3 for swarm in SWARMS}

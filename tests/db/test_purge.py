@@ -225,7 +225,6 @@ def test_old_filters_go_and_numbers_stay(store):
     fill(store, EPOCH - 31 * DAY)
     fill(store, EPOCH - 29 * DAY)
     numbers = [{key: row[key] for key in row if key != "id"} for row in store.rows("latest_swarms")]
-
     orders = Orders(filters_older=30)
     assert store.purge.run(orders, EPOCH) == {"scrape_replies": 4}
     kept = [row["peers_filter"] is not None for row in store.rows("scrape_replies")]

@@ -62,7 +62,6 @@ def test_history_shows_each_change(store):
 def test_growth_is_by_day_since_the_sample_before(store):
     write(store, SWARM, (6, 100.0), (18, 150.0), (30, 200.0), (78, 200.0))
     write(store, OTHER, (5, 3.0))
-
     columns = ("day", "samples", "first", "last", "mean", "change_per_day")
     assert picked(store, "swarm_growth", *columns) == [
         ("2023-11-14", 2, 100.0, 150.0, 125.0, 100.0),

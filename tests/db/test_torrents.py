@@ -112,7 +112,6 @@ def test_handshakes_are_a_time_series_and_the_torrent_stays(store):
     store.metadata.write(1, "given", handshakes_of(CONTACT, EARLY), known_of(INFO))
     none_left = SwarmContact(INFO_HASH, None, 0, 0, ())
     store.metadata.write(1, "given", handshakes_of(none_left, LATE), known_of(INFO))
-
     rows = store.rows("swarm_handshakes")
     assert [(row["taken_at"], row["seed_share"], row["seed_share_low"]) for row in rows] == [
         (EARLY, 2 / 3, share_interval(2, 3)[0]),

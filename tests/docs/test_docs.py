@@ -122,7 +122,6 @@ def test_reference_of_tables_names_every_column():
 def test_reference_of_commands_names_every_option():
     generator = load_generator()
     text = generator.reference()
-
     for group in (generator.dhtnode, generator.dhtcrawl):
         for name, command in group.commands.items():
             section = (

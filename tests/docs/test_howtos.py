@@ -43,7 +43,6 @@ def test_command_line_is_understood(page, line, tmp_path, monkeypatch):
     words = [word if not word.startswith(("/", "$")) else "there" for word in words]
     Path("there").touch()
     command = PROGRAMS[program].commands[name]
-
     with command.make_context(
         name, words, parent=click.Context(PROGRAMS[program], help_option_names=HELP)
     ) as context:

@@ -308,12 +308,10 @@ def test_source_of_invented_contacts_is_rejected() -> None:
     lookup.add_contacts([at(1000), at(2000)])
     query_all(lookup)
     lookup.on_response(address(1000), as_id(1000), [at(n) for n in range(1, 17)])
-
     asked = []
     while (taken := lookup.take_next()) is not None and taken != address(2000):
         asked.append(taken)
         lookup.on_failure(taken)
-
     assert asked == [address(n) for n in range(1, 5)]
     lookup.on_response(address(2000), as_id(2000), [])
     assert (lookup.is_finished, lookup.closest()) == (True, [at(1000), at(2000)])
@@ -349,9 +347,7 @@ def test_only_the_closest_contacts_of_one_response_count() -> None:
     lookup = new_lookup(width=2, parallelism=100)
     lookup.add_contacts([at(1000)])
     query_all(lookup)
-
     lookup.on_response(address(1000), as_id(1000), [at(n) for n in range(300, 0, -1)])
-
     assert len(lookup._candidates) == 5
     assert query_all(lookup) == [address(n) for n in (1, 2)]
     for number in (1, 2):

@@ -53,9 +53,7 @@ def test_answer_to_an_earlier_attempt_counts() -> None:
     for _ in range(2):
         lookup.on_stall(address(1))
         assert query_all(lookup) == [address(1)]
-
     counted = lookup.on_response(address(1), as_id(1), [at(2)])
-
     assert (counted, lookup.closest()[0], query_all(lookup)) == (True, at(1), [address(2)])
     assert not lookup.on_response(address(1), as_id(1), [])
     lookup.on_stall(address(1))
@@ -125,7 +123,6 @@ def test_source_of_contacts_that_have_answered_is_not_rejected() -> None:
     for number in range(1, 5):
         assert query_all(lookup) == [address(number)]
         lookup.on_failure(address(number))
-
     assert query_all(lookup) == [address(5)]
 
 
@@ -135,11 +132,9 @@ def test_network_of_a_stalled_node_may_be_queried_at_another_address() -> None:
     answer_subtree_queries(lookup)
     lookup.add_contacts([neighbour])
     assert query_all(lookup) == [address(1)]
-
     lookup.on_timeout(address(1))
     lookup.on_stall(address(1))
     lookup.on_timeout(address(1))
-
     assert query_all(lookup) == [neighbour.address]
     lookup.on_response(neighbour.address, neighbour.node_id, [])
     answer_subtree_queries(lookup)

@@ -81,5 +81,4 @@ def test_losses_are_those_before_the_answers() -> None:
     subtrees.on_answer(early)
     for _ in range(3):
         subtrees.on_timeout(asked(subtrees, 1))
-
     assert subtrees.sent_and_lost() == (3 + 1 + 1 + 2, 2 + 0 + 0 + 2)

@@ -171,7 +171,6 @@ async def test_late_queries_are_no_longer_awaited(autojump_clock, scene):
     await scene.run(0.06)
     between = scene.client.awaited
     await scene.run(1.0)
-
     assert (before, between, scene.client.awaited) == (10, 5, 0)
     assert scene.client.in_flight == 5
 

@@ -325,7 +325,6 @@ async def test_no_node_is_led_to_our_own_address(autojump_clock: MockClock) -> N
             bench.receive(encode(Response(query.transaction_id, ASKER_ID, nodes=ourselves)))
             await trio.sleep(1)
             nursery.cancel_scope.cancel()
-
     assert [destination for _, destination in bench.socket.sent] == [SOURCE]
 
 

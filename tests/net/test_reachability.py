@@ -72,7 +72,6 @@ def test_timeout_of_a_query_that_another_node_outlived_is_none_in_a_row() -> Non
 def test_node_that_times_out_again_counts_once_within_the_time_of_a_table() -> None:
     first, one = sources(2)
     reachability = answered(first, 0.0)
-
     assert [reachability.timed_out(one, sent_at, sent_at + 5.0) for sent_at in (1.0, 4.0, HUSH)] == [
         True,
         False,

@@ -23,7 +23,6 @@ async def test_answer_reaches_the_node_that_queried(autojump_clock: MockClock) -
         await trio.sleep(0.25)
         bench.answer(transaction_id)
         await wait_all_tasks_blocked()
-
         response = Response(transaction_id, ALICE.node_id)
         sent = len(bench.socket.sent_bytes[0])
         assert bench.outcomes == [Answer(ALICE.address, response, 0.25, sent, len(encode(response)))]
@@ -84,7 +83,6 @@ async def test_silence_ends_in_a_timeout(autojump_clock: MockClock) -> None:
         await trio.sleep(60)
         bench.answer(transaction_id)
         await wait_all_tasks_blocked()
-
         assert [(type(one), one.address) for one in bench.outcomes] == [(QueryTimeout, ALICE.address)]
         assert bench.times == [FIRST_TIMEOUT]
         assert bench.table.get(ALICE.address).failures == 1
@@ -256,7 +254,6 @@ async def test_forgotten_query_makes_no_call(autojump_clock: MockClock) -> None:
         bench.rpc.forget(pending)
         bench.answer(pending.transaction_id)
         await trio.sleep(60)
-
         assert (bench.outcomes, stalls, bench.rpc.pending) == ([], [], 0)
         assert bench.count("stalled", "timeouts", "dropped: unknown transaction") == [0, 0, 1, 0]
 
@@ -273,7 +270,6 @@ async def test_query_returns_the_answer(autojump_clock: MockClock) -> None:
         ((query, _),) = bench.socket.sent
         bench.answer(query.transaction_id)
         await wait_all_tasks_blocked()
-
         assert query.method == FindNode(b"t" * 20)
         assert [answer.response for answer in answers] == [Response(query.transaction_id, ALICE.node_id)]
 

@@ -83,7 +83,6 @@ async def opened(failing: FailingSocket) -> AsyncIterator[tuple[Node, Node, UdpS
         await other.ping(node.addresses[0])
         yield node, other, socket
         found = await other.ping(node.addresses[0])
-
         assert found.node_id == node.node_id
         (statistics,) = node.statistics().sockets
         assert statistics.counts.get("internal errors", 0) == 0
@@ -122,9 +121,7 @@ async def test_datagram_behind_an_error_is_received_at_once(times: int) -> None:
     socket = UdpSocket(failing)
     socket.send_nowait(b"hello", socket.address)
     await trio.lowlevel.wait_readable(failing)
-
     received = [socket.receive_nowait() for _ in range(3)]
-
     hello = (b"hello", socket.address)
     assert received == ([hello, None, None] if times < ATTEMPTS else [None, hello, None])
     assert socket.errors == {"receive ECONNREFUSED": times}
@@ -155,7 +152,6 @@ async def test_node_lives_without_being_woken(clock: MockClock, monkeypatch: pyt
         start = trio.current_time()
         await other.ping(node.addresses[0])
         await trio.sleep(10 * PAUSE)
-
         looks = 2 + (trio.current_time() - start) / PAUSE
         assert 0 < socket.errors["wait ENOSPC"] <= looks
 

@@ -178,7 +178,6 @@ async def test_count_of_the_kernel_may_start_again_from_zero() -> None:
         counted = []
         for bound.drops in (0, 5, 5, (1 << 32) - 1, 0, 3, 2):
             counted.append(socket.dropped_by_kernel())
-
     full = 1 << 32
     assert counted == [0, 5, 5, full - 1, full, full + 3, 2 * full + 2]
 
@@ -238,7 +237,6 @@ async def test_closing_wakes_waiting_tasks() -> None:
         with opened() as socket:
             nursery.start_soon(wait, socket)
             await wait_all_tasks_blocked()
-
     assert outcome == ["closed"]
 
 

@@ -20,7 +20,6 @@ def living_tasks():
 
 async def test_nothing_is_left_of_a_closed_node(autojump_clock, new_network):
     network = new_network(seed=1)
-
     async with network.open_nodes(10) as nodes:
         tasks = living_tasks()
         sockets = [network.socket(network.host(10, family)) for family in Family]
@@ -29,7 +28,6 @@ async def test_nothing_is_left_of_a_closed_node(autojump_clock, new_network):
         ) as node:
             await node.find_node(nodes[3].node_id)
             assert living_tasks() > tasks
-
         assert living_tasks() == tasks
         assert not any(socket.send_nowait(b"hello", socket.address) for socket in sockets)
         assert [network.socket(socket.address.host).address for socket in sockets] == list(node.addresses)

@@ -34,7 +34,6 @@ async def open_both(network):
 async def test_node_with_both_families_joins_both(autojump_clock, new_network):
     """Each family has a table of its own, with contacts of that family only."""
     network = new_network(1)
-
     async with (
         open_both(network) as (dual, _, _),
         network.open_node(60, families=BOTH, through=dual[0].addresses) as node,
@@ -42,7 +41,6 @@ async def test_node_with_both_families_joins_both(autojump_clock, new_network):
         await node.wait_joined()
         families = [contact.address.family for contact in node.contacts()]
         endpoints = node.statistics().sockets
-
     assert [endpoint.family for endpoint in endpoints] == [V4, V6]
     assert min(endpoint.nodes for endpoint in endpoints) >= 8
     assert sorted(families) == [V4] * endpoints[0].nodes + [V6] * endpoints[1].nodes
@@ -68,14 +66,12 @@ async def test_want_decides_which_contacts_are_listed(autojump_clock, new_networ
 
 async def test_announce_and_get_peers_use_both_families(autojump_clock, new_network):
     network, info_hash = new_network(1), random_id(Random(1))
-
     async with open_both(network) as (dual, only4, only6):
         announcement = await dual[3].announce(info_hash, 7000)
         await only4[3].announce(info_hash, 7001)
         await only6[3].announce(info_hash, 7002)
         peers4 = {Address(dual[3].addresses[0].host, 7000), Address(only4[3].addresses[0].host, 7001)}
         peers6 = {Address(dual[3].addresses[1].host, 7000), Address(only6[3].addresses[0].host, 7002)}
-
         told = [contact.address.family for contact in announcement.announced_to]
         assert sorted(told) == [V4] * 8 + [V6] * 8
         assert await find_peers(dual[7], info_hash) == peers4 | peers6

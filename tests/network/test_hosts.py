@@ -117,13 +117,11 @@ async def test_lookups_take_turns_and_each_has_one_address(autojump_clock, new_n
     """No node is queried for one target by several of our sockets (BEP 45)."""
     network, random = new_network(1, Listening), Random(1)
     used = []
-
     async with open_many(network) as (_, node):
         for _ in range(6):
             network.target, network.seekers = random_id(random), set()
             await node.find_node(network.target)
             used.append(network.seekers)
-
     assert [len(each) for each in used] == [1] * 6
     assert set().union(*used[:3]) == {network.host(number) for number in OURS}
     assert used[3:] == used[:3]
@@ -178,14 +176,12 @@ async def test_announce_names_one_address_or_each(autojump_clock, new_network):
 async def test_stores_and_tokens_are_shared(autojump_clock, new_network):
     network, swarm = new_network(1), random_id(Random(1))
     item = ImmutableItem(b"6:shared")
-
     async with open_many(network) as (nodes, node):
         asker, (first, second, third) = nodes[4], node.addresses
         token = (await asker.query(GetPeers(swarm), first)).response.token
         await asker.query(AnnouncePeer(swarm, 7000, token), second)
         (peer,) = (await asker.query(GetPeers(swarm), third)).response.peers()
         assert peer == Address(asker.addresses[0].host, 7000)
-
         with pytest.raises(QueryRefused, match="token"):
             await nodes[5].query(AnnouncePeer(swarm, 7000, token), first)
         assert (await node.put_item(item)).stored_at
@@ -212,7 +208,6 @@ async def test_limits_count_what_reaches_all_addresses(autojump_clock, new_netwo
 
 async def test_host_is_asked_from_one_address_always(autojump_clock, new_network):
     network, swarm = new_network(1, Listening), random_id(Random(1))
-
     async with open_many(network) as (nodes, node):
         await sleep_minutes(1)
         network.pairs.clear()
@@ -221,14 +216,12 @@ async def test_host_is_asked_from_one_address_always(autojump_clock, new_network
             await node.query(AnnouncePeer(swarm, 7000, token), other.addresses[0])
         pending = node.send_query(Ping(), nodes[0].addresses[0], print)
         node.forget(pending)
-
         assert len(network.senders({address.host for address in node.addresses})) == 3
         assert not any(each.pending for each in node.statistics().sockets)
 
 
 async def test_contacts_of_the_other_family_come_from_an_endpoint_of_that_family(autojump_clock, new_network):
     network = new_network(1)
-
     async with open_many(network, (V4, V6)) as (nodes, node):
         await sleep_minutes(20)
         fours, sixes = node.addresses[::2], node.addresses[1::2]

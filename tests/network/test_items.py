@@ -190,7 +190,6 @@ async def test_of_two_writers_one_learns_that_it_was_late(autojump_clock, new_ne
         first = await nodes[2].put_item(letter(2, b"first"), cas=1)
         second = await nodes[3].put_item(letter(3, b"second"), cas=1)
         again = await nodes[3].put_item(letter(3, b"second"), cas=second.current.seq)
-
         assert (len(first.stored_at), first.conflicts) == (8, 0)
         assert (second.stored_at, second.conflicts, second.current) == ((), 8, letter(2, b"first"))
         assert (len(again.stored_at), again.conflicts) == (8, 0)
@@ -268,7 +267,6 @@ async def test_item_is_kept_alive_for_as_long_as_a_node_puts_it(autojump_clock, 
             await sleep_minutes(90)
             await writer.put_item(letter(2))
         await sleep_minutes(3 * 60)
-
         assert await read(nodes[7]) == letter(2)
         nursery.cancel_scope.cancel()
 

@@ -34,14 +34,12 @@ async def test_peers_are_found_under_loss(autojump_clock, new_network):
     """With one datagram in five lost, more than a third of all queries fail, but hardly a lookup."""
     network, random = new_network(1, loss=0.2), Random(1)
     found = 0
-
     async with network.open_nodes(24) as nodes:
         for _ in range(40):
             info_hash = random_id(random)
             announcer, seeker = random.sample(nodes, 2)
             await announcer.announce(info_hash, 7000)
             found += Address(host_of(announcer), 7000) in await find_peers(seeker, info_hash)
-
     assert found >= 39
     assert network.statistics().lost / network.statistics().sent == pytest.approx(0.2, abs=0.01)
 
@@ -122,16 +120,13 @@ async def test_cancelled_lookup_leaves_nothing_behind(autojump_clock, new_networ
 
 async def test_get_peers_that_is_left_early_leaves_nothing_behind(autojump_clock, new_network):
     network = new_network(seed=1)
-
     async with network.open_nodes(20) as nodes:
         info_hash = random_id(Random(1))
         await nodes[3].announce(info_hash, 7000)
         await wait_until_quiet(nodes)
         tasks = trio.lowlevel.current_statistics().tasks_living
-
         async with nodes[7].get_peers(info_hash) as peers:
             assert await anext(peers) == (host_of(nodes[3]), 7000)
         await wait_all_tasks_blocked()
-
         assert pending(nodes[7]) == 0
         assert trio.lowlevel.current_statistics().tasks_living == tasks

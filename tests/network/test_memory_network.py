@@ -44,14 +44,12 @@ async def test_waiting_ends_with_the_earliest_datagram(autojump_clock, new_netwo
     network = new_network(seed=1, latency=(5.0, 5.0))
     a, b = pair(network)
     a.send_nowait(b"slow", b.address)
-
     async with trio.open_nursery() as nursery:
         nursery.start_soon(b.wait_readable)
         await trio.sleep(1.0)
         network.latency = (0.5, 0.5)
         a.send_nowait(b"fast", b.address)
         started = trio.current_time()
-
     assert trio.current_time() - started == pytest.approx(0.5)
     assert drain(b) == [(b"fast", a.address)]
 

@@ -73,7 +73,6 @@ class TestPopulation:
             assert len({member.number for member in named} - {asked.number}) == len(named) <= 8
             total += len(named)
             gone += sum(member.online_since is None for member in named)
-
         assert total > 7.9 * 2000
         assert gone / total == pytest.approx(dead, abs=0.03)
 
@@ -103,7 +102,6 @@ class TestNetwork:
     async def test_peers_are_kept_for_real_nodes(self, autojump_clock, new_network):
         """What one node announces to members another one finds, for 45 minutes."""
         network, info_hash = new_network(1, kind=new_model, nodes=200), InfoHash(random_id(Random(1)))
-
         async with (
             network.open_node(0, through=network.bootstrap_nodes()) as one,
             network.open_node(1, through=network.bootstrap_nodes()) as other,
@@ -137,9 +135,7 @@ async def test_node_lives_well_for_half_a_day(autojump_clock):
     In single hours of a small network one node that has gone counts for much: they may fall below.
     """
     trio._core._run._r.seed(1)
-
     seen = life.summary(await life.live(0.5, 300, seed=1))
-
     assert seen["deep_live_mean"] >= life.NEEDED_LIVE
     assert seen["deep_contacts"] >= 16
     assert seen["lookups"] == 23
@@ -160,10 +156,8 @@ async def test_lookups_under_loss_find_all_because_they_ask_again(autojump_clock
     Where 98 % find all, fewer than 22 of 25 do in one of 500 runs.
     """
     trio._core._run._r.seed(1)
-
     once = await quality.measure(1000, 25, 0.2, 5, dead=0.3, asks=1, seed=1)
     again = await quality.measure(1000, 25, 0.2, 5, dead=0.3, seed=1)
-
     complete = [sum(each["found"] == 8 for each in seen["lookups"]) for seen in (once, again)]
     assert complete[0] <= 5
     assert complete[1] >= 22
@@ -194,7 +188,6 @@ async def test_lookup_cancelled_while_it_asks_again_leaves_nothing_behind(autoju
     network, random = new_network(1, kind=new_model, nodes=1000, loss=0.2, dead=0.3), Random(1)
     under_way = []
     settings = NodeSettings(maintenance_period=1e9)  # or silent nodes are pinged meanwhile
-
     async with network.open_node(0, through=network.bootstrap_nodes(), settings=settings) as node:
         await node.wait_joined()
         for number in range(25):
@@ -202,5 +195,4 @@ async def test_lookup_cancelled_while_it_asks_again_leaves_nothing_behind(autoju
             with trio.move_on_after(0.2 * number):
                 await find_ids(node, random_id(random))
             under_way.append(pending(node))
-
     assert under_way == [0] * 25

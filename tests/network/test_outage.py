@@ -52,7 +52,6 @@ async def test_node_is_back_within_seconds_after_hours(autojump_clock, new_netwo
 
 async def test_node_that_started_without_a_network_joins_when_it_is_there(autojump_clock, new_network):
     network = new_network(1)
-
     async with network.open_nodes(12) as nodes:
         network.cut(network.host(20))
         async with network.open_node(20, through=nodes[0].addresses) as node:
@@ -62,7 +61,6 @@ async def test_node_that_started_without_a_network_joins_when_it_is_there(autoju
             asked = queries_sent(node) / HOURS
             network.restore(network.host(20))
             await trio.sleep(SOON)
-
             assert len(known_hosts(node)) >= 8
             assert asked < 1000
 
@@ -89,7 +87,6 @@ async def test_short_outage_counts_against_no_node(autojump_clock, new_network):
 async def test_saved_contacts_lead_back_without_any_host(autojump_clock, new_network, tmp_path):
     network, random = new_network(1), Random(1)
     path = tmp_path / "state.json"
-
     async with network.open_nodes(12) as nodes:
         dead = [Address(network.host(number), 6881) for number in range(100, 400)]
         alive = [contact for node in nodes for contact in node.contacts()][:20]
@@ -99,7 +96,6 @@ async def test_saved_contacts_lead_back_without_any_host(autojump_clock, new_net
             with trio.fail_after(60.0):
                 while len(known_hosts(node)) < 8:
                     await sleep_minutes(1 / 60)
-
             assert not known_hosts(node) & {address.host for address in dead}
 
 
@@ -118,7 +114,6 @@ async def test_hosts_are_left_alone_when_saved_contacts_answer(autojump_clock, n
     """A restart is no reason to query the bootstrap nodes."""
     network = new_network(1, CountingNetwork)
     path = tmp_path / "state.json"
-
     async with network.open_nodes(20) as nodes:
         host = Address(network.host(99), 6881)
         contacts = [contact for node in nodes for contact in node.contacts()]
@@ -126,7 +121,6 @@ async def test_hosts_are_left_alone_when_saved_contacts_answer(autojump_clock, n
         async with open_saved(network, 50, path, through=[host]) as node:
             await sleep_minutes(10)
             assert len(known_hosts(node)) >= 8
-
     assert network.sent_to[host] == 0
 
 

@@ -73,7 +73,6 @@ async def test_nodes_behind_nats_find_and_are_found(autojump_clock, new_network)
 async def test_no_node_returns_one_that_never_answered_it(autojump_clock, new_network):
     """Who only asks, or is only named by others, is in no table."""
     network = new_network(1, OverheardNetwork)
-
     async with AsyncExitStack() as stack:
         public, nated = await open_with_nats(network, stack, 30)
         hidden = {host_of(node) for node in nated}
@@ -83,7 +82,6 @@ async def test_no_node_returns_one_that_never_answered_it(autojump_clock, new_ne
                 answered = {host for host, asker in network.responses if asker == host_of(node)}
                 assert known_hosts(node) <= answered
         known = [len(known_hosts(node) & hidden) / len(known_hosts(node)) for node in public]
-
     assert sum(known) / len(known) < 1 / 3  # fewer than there are, although every one of them asks about
 
 

@@ -38,5 +38,4 @@ async def test_node_that_knows_no_samples_is_told_from_one_without_any(autojump_
         )
         with pytest.raises(BadResponse, match="no sample"):
             await second.sample_infohashes(first.addresses[0])
-
     assert (empty.info_hashes, empty.num) == ((), 0)

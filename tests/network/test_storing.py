@@ -38,7 +38,6 @@ async def test_announcing_again_keeps_a_peer(autojump_clock, new_network):
 async def test_token_is_good_for_5_to_10_minutes(autojump_clock, new_network):
     """Accepted after 4 minutes, refused after 10 with error 203 (BEP 5)."""
     network, info_hash = new_network(1), random_id(Random(1))
-
     async with network.open_nodes(2) as (server, client):
         await sleep_minutes(Random(1).uniform(0, 10))
         token = (await client.query(GetPeers(info_hash), server.addresses[0])).response.token
@@ -47,7 +46,6 @@ async def test_token_is_good_for_5_to_10_minutes(autojump_clock, new_network):
         await sleep_minutes(6)
         with pytest.raises(QueryRefused) as refusal:
             await client.query(AnnouncePeer(info_hash, 7001, token), server.addresses[0])
-
         assert refusal.value.code == 203
         assert await find_peers(client, info_hash) == {Address(host_of(client), 7000)}
 

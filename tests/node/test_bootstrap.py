@@ -176,7 +176,6 @@ async def test_names_that_fail_for_hours_are_found_within_seconds(
         async with network.open_nodes(12):
             names.names["name"] = (0.1, [network.host(0)])
             await trio.sleep(AGAIN_AFTER + 10.0)
-
             assert asked <= 3 * 3600 / AGAIN_AFTER + 1
             assert len(node.contacts()) >= 8
 
@@ -195,7 +194,6 @@ async def test_names_of_one_family_do_not_hold_up_the_other(
         use(HalfNames(name=(0.1, [network.host(0)])))
         async with open_through(network, 30, "name:6881", families=tuple(Family)) as node:
             await trio.sleep(4.0)
-
             assert len(node.contacts()) >= 8
 
 

@@ -64,14 +64,12 @@ async def test_unheard_node_is_pinged_before_it_stops_being_good(autojump_clock:
     """After half of the time, and only then; its answer makes it good for as long again."""
     checking = Checking()
     (contact,) = checking.contacts
-
     await trio.sleep(CHECK_AFTER - 1)
     assert await checking.check() == []
     await trio.sleep(1)
     (ping,) = await checking.check()
     assert checking.is_good(contact)
     checking.answer(ping, contact)
-
     await trio.sleep(CHECK_AFTER - 1)
     assert await checking.check() == []
     assert checking.is_good(contact)
@@ -155,7 +153,6 @@ async def test_sources_unheard_for_long_are_forgotten(autojump_clock: MockClock)
     sources.expire(now)
     for number in range(10):
         checking.receive(Error(b"aa", 204, "no"), contact_of(number))
-
     sources.expire(now + GOOD_FOR)
     sources.expire(now + 2 * GOOD_FOR - 1)
     assert len(sources) == 10

@@ -114,7 +114,6 @@ async def test_node_bound_to_a_public_address_starts_with_an_id_that_conforms(
             for address in node.addresses:
                 assert is_compliant(node.node_ids[address], address.host)
         await settle()
-
         assert [node.node_ids for node in nodes] == ids
         for endpoint in nodes[3].statistics().sockets:
             assert endpoint.external_address == endpoint.address

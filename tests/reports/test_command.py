@@ -103,7 +103,6 @@ def test_report_is_the_same_in_every_form(place, ended, name):
     text, as_json, as_csv, markdown = (
         ended[line + form] for form in ("", " --json", " --csv", " --markdown")
     )
-
     assert {end.status for end in (text, as_json, as_csv, markdown)} == {0}
     assert {end.stderr for end in (text, as_json, as_csv, markdown)} == {""}
     assert as_json.records == answer.records()

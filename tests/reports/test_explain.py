@@ -104,7 +104,6 @@ def test_number_computed_again_is_the_same(database):
 
 def test_text_has_each_reply_and_how_the_number_came_about(database):
     text = explanation_text(explained(database))
-
     assert text.startswith(f"sample 1 of run 1: {SWARM.hex()}, {T0}\n6 nodes asked, 5 answered, 3 with")
     lines = text.splitlines()
     assert "  1. 010101010101 at 192.0.2.1:6881, asked 12:00:00.000Z (12.5 ms, LT):" in lines[4]

@@ -143,11 +143,9 @@ def test_bad_node_gives_its_ip_to_a_newcomer_in_another_bucket() -> None:
 def test_address_that_answers_under_another_id_is_removed_and_rejected() -> None:
     table = full_table(8, replacements=1)
     changed = Contact(as_id(HALF + 99), far(0).address)
-
     assert table.responded(changed, 9.0) is ID_CHANGED
     assert table.get(changed.address) is None
     assert far(8) in table.contacts()  # the replacement was promoted
-
     assert table.queried(changed, 10.0) is False
     assert table.responded(changed, 10.0) is REFUSED
     assert table.responded(far(0, port=7000), 10.0) is REFUSED

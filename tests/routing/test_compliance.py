@@ -63,10 +63,8 @@ def test_compliant_newcomer_replaces_a_questionable_node_that_is_not() -> None:
     table.responded(far(0), 50.0)
     now = 3.0 + GOOD_FOR
     assert table.responded(far(9), now) is CACHED
-
     assert table.queried(secure(2), now) is True
     assert table.responded(secure(2), now) is ADDED
-
     assert set(table.contacts()) == {far(0), *(far(n) for n in range(2, 7)), secure(1), secure(2)}
     assert table.get(far(1).address) is None
     assert table.stale_ranges(now + 899.0, 900.0) == [(0, HALF)]
@@ -77,10 +75,8 @@ def test_half_of_a_bucket_is_reserved_where_most_nodes_are_compliant() -> None:
     table = full_table(8)
     secure_elsewhere(table, 8)
     table.closest_compact(as_id(HALF), 9.0)
-
     assert table.queried(secure(1), 9.0) is True
     assert [table.responded(secure(n), 9.0) for n in range(1, 6)] == [ADDED] * 4 + [CACHED]
-
     nodes = [*(far(n) for n in range(4)), *(secure(n) for n in range(1, 5))]
     assert table.contacts()[-8:] == nodes
     assert set(unpack_contacts(table.closest_compact(as_id(HALF), 9.0), Family.IPV4)) == set(nodes)

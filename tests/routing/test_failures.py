@@ -8,11 +8,9 @@ from tests.routing.tables import CACHED, GOOD_FOR, HALF, OWN, UPDATED, fail, far
 
 def test_node_turns_bad_after_two_failures_in_a_row() -> None:
     table = full_table(2)
-
     table.failed(far(1).address, 2.0)
     after_one = table.contacts()
     table.failed(far(1).address, 3.0)
-
     assert after_one == [far(0), far(1)]
     assert table.closest(OWN, 3.0) == [far(0)]
     assert table.closest_compact(OWN, 3.0) == pack_contact(far(0))

@@ -214,5 +214,4 @@ async def test_node_that_has_answered_us_gets_whole_replies(
         after, beside = [len(await scene.ask(socket, asked)) for socket in (asker, neighbour)]
         await trio.sleep(SETTINGS.good_for)
         later = len(await scene.ask(asker, asked))
-
         assert max(before, beside, later) <= bound < after <= SETTINGS.max_payload

@@ -163,13 +163,11 @@ async def test_batches_and_single_datagrams_have_the_same_effects(
     """With the fast path and without, also where limits are reached within a batch."""
     arrivals = data.draw(st.lists(datagrams(Family.IPV4), min_size=1, max_size=12))
     sides = [Side(Family.IPV4, quick=quick, options=options) for quick in (True, True, False)]
-
     batch = [(packet, source, arrivals[-1][2]) for packet, source, _ in arrivals]
     for arrival in batch:
         sides[0].receive(*arrival)
     for side in sides[1:]:
         side.receive_batch(batch)
-
     replies = [sorted(side.wire.sent) for side in sides]  # pings may leave before replies
     assert replies[0] == replies[1] == replies[2]
     assert sides[0].state(batch[0][2]) == sides[1].state(batch[0][2]) == sides[2].state(batch[0][2])
@@ -185,7 +183,6 @@ def test_announce_to_a_full_store_is_refused_alike_both_ways(family: Family) -> 
         token = side.tokens.issue(pack_host(source.host), b"x" * 20, 1.0)
         query = Query(b"tt", b"a" * 20, AnnouncePeer(b"x" * 20, 1, token), b"LT")
         side.receive(encode(query), source, 1.0)
-
     assert short.wire.sent == long.wire.sent
     assert short.wire.sent[0][0].startswith(b"d1:eli202e13:Store is fulle2:ip")
     assert short.state(1.0) == long.state(1.0)

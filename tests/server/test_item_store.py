@@ -167,14 +167,11 @@ def test_item_that_grows_needs_room_as_a_new_one_does():
     fill(store, BOB, [0])
     store.put(letter(1), ALICE, 0.0)
     fill(store, CAROL, [1])
-
     assert store.put(grown, ALICE, 1.0) is Refusal.STORE_IS_FULL
     assert store.get(grown.target(), 1.0) == letter(1)
-
     store = new_store(max_item_bytes=3 * ITEM_BYTES + 300)
     fill(store, BOB, [0, 1])
     store.put(letter(1), ALICE, 0.0)
-
     assert store.put(grown, ALICE, 1.0) is None
     assert (kept(store, range(2)), store.get(grown.target(), 1.0)) == ([1], grown)
 

@@ -197,9 +197,7 @@ def test_filters_tell_seeds_from_others_by_family() -> None:
     store.announce(SWARM, peer(2), 0.0, seed=False)
     store.announce(SWARM, peer6(3), 0.0, seed=True)
     store.announce(SWARM, peer6(4), 0.0, seed=False)
-
     filters = [store.filters(SWARM, family, 0.0) for family in (None, Family.IPV4, Family.IPV6)]
-
     assert filters == [
         (filter_of(peer(1), peer6(3)), filter_of(peer(2), peer6(4))),
         (filter_of(peer(1)), filter_of(peer(2))),
@@ -214,7 +212,6 @@ def test_filters_follow_every_change() -> None:
     store.announce(SWARM, peer(2), 50.0, seed=False)
     second = store.filters(SWARM, None, 50.0)
     third = store.filters(SWARM, None, 100.0)
-
     assert [first, second, third] == [
         (ScrapeFilter(), filter_of(peer(1))),
         (ScrapeFilter(), filter_of(peer(1), peer(2))),
@@ -248,9 +245,7 @@ def test_filter_of_announced_peers_is_the_published_one() -> None:
         low, high = ip_address(first), ip_address(last)
         for offset in range(int(high) - int(low) + 1):
             store.announce(SWARM, Address(str(low + offset), 6881), 0.0, seed=False)
-
     seeds, others = store.filters(SWARM, None, 0.0)
-
     assert store.statistics().peers == published["inserted"]
     assert (seeds.is_empty, others.to_bytes().hex()) == (True, published["filter_hex"])
 

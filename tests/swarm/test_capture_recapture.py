@@ -40,7 +40,6 @@ def test_deviation_is_that_of_repeated_draws():
         whole = darroch(len(set().union(*stores)), [300.0] * 6)
         assert whole is not None
         found.append(whole)
-
     assert fmean(whole.estimate for whole in found) == pytest.approx(2000, rel=0.01)
     assert fmean(whole.deviation for whole in found) == pytest.approx(
         pstdev(whole.estimate for whole in found), rel=0.15

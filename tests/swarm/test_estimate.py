@@ -283,7 +283,6 @@ def test_pair_ratio_sees_through_stores_that_keep_500():
     for _ in range(40):
         peers = random_masks(3000, random)
         found.append(estimated([stores_reply(random.sample(peers, 500)) for _ in range(NODES)]))
-
     assert all(estimate.by("pair-ratio") and estimate.method != "union" for estimate in found)
     assert all(estimate.by("union").high < 2700 for estimate in found)
     assert all(abs(estimate.peers - 3000) < 450 for estimate in found)
@@ -486,7 +485,6 @@ def test_interval_covers_a_swarm_seen_by_filters_and_lists(count):
         with_filters = [reply(seeds=EMPTY, peers=filter_of(store)) for store in stores[::2]]
         with_lists = [names_reply(random.sample(store, min(100, len(store)))) for store in stores[1::2]]
         found.append(estimated(with_filters + with_lists))
-
     assert coverage(count, found) >= 0.9
     assert all(estimate.peers_low >= estimate.distinct_peers for estimate in found)
     assert all(estimate.nodes_with_filters == 4 for estimate in found)

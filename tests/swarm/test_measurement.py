@@ -127,7 +127,6 @@ def test_lookup_begins_where_what_is_known_is_out_of_date():
             else silent()
         ),
     )
-
     assert places(asked)[:MOST_QUERIED] == [*range(101, 101 + MOST_QUERIED)]
     assert counting(measurement) == [*range(1, 9)]
 
@@ -206,7 +205,6 @@ def test_farther_node_of_a_lookup_takes_the_place_of_a_marked_one():
 
     measurement = measurement_of([9], follows=True)
     drive(measurement, respond)
-
     result = measurement.result()
     assert counting(measurement) == [1, *range(3, 10)]
     assert [each.rank for each in result.observations if each.is_believed] == [0, *range(2, 9)]

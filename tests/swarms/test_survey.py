@@ -203,7 +203,6 @@ async def test_lookups_find_the_nodes_that_are_closest(new_network, autojump_clo
     nodes, wanted = live_nodes(network), list(swarms_of(network))[:10]
     async with open_survey(network, store) as survey:
         await survey.measure(wanted, tally=MeasurementCounts())
-
     asked = defaultdict(list)
     for row in store.rows("scrape_replies"):
         asked[row["sample_id"]].append(bytes.fromhex(row["node_id"]))
@@ -236,7 +235,6 @@ async def test_census_is_read_whole_once_many_batches_have_read_of_it(
     async with open_survey(network, store) as survey:
         for wanted in list(swarms_of(network))[:6]:
             await survey.measure([wanted], tally=MeasurementCounts())
-
     assert read == ["some"] * 3 + ["all"]
     assert (survey.counts.direct, survey.counts.by_lookup) == (6, 0)
 
@@ -398,7 +396,6 @@ async def test_swarm_is_a_failure_when_no_node_answers(new_network, autojump_clo
         await survey.measure(
             wanted, tally=tally, on_failure=lambda info_hash, error: failures.append((info_hash, str(error)))
         )
-
     assert (tally.measured, tally.failed) == (0, 3)
     assert sorted(failures) == sorted((each, "no node answered") for each in wanted)
     assert store.rows("swarm_samples") == []
@@ -416,7 +413,6 @@ async def test_measuring_may_be_cut_short_and_begun_again(new_network, autojump_
         await trio.sleep(60)
         assert len(network.sent) == before
         await survey.measure(truth, tally=tally)
-
     assert len(store.rows("swarm_samples")) == tally.measured > 40
 
 

@@ -235,7 +235,6 @@ async def test_what_was_under_way_is_measured_after_a_kill(autojump_clock, store
             await watch.run(hang)
     await watch_for(780, store, world)
     assert not world.begun
-
     await watch_for(120, store, world)
     assert len(world.begun) == 1
 
@@ -338,7 +337,6 @@ async def test_network_that_is_gone_does_not_use_up_the_budget(autojump_clock, s
     assert told == ["no node answers; trying again every so often"]
     tried = len(world.begun)
     assert tried < 1000
-
     world.silent.clear()
     await watch_for(DAY, store, world, say=told.append)
     assert {row["failures"] for row in watched(store).values()} == {0}
@@ -485,7 +483,6 @@ async def test_old_filters_go_while_watching(autojump_clock, store):
     real = store.purge.delete_old_filters
     store.purge.delete_old_filters = lambda days, now: deleted.append((days, now)) or real(days, now)
     await watch_for(4 * DAY, store, world, keep_filters=30.0)
-
     times = [now for _, now in deleted]
     assert [days for days, _ in deleted] == [30.0] * 4
     assert times[0] < EPOCH + HOUR

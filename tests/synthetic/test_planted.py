@@ -41,7 +41,6 @@ def test_replies_are_of_one_family_and_have_the_version():
     query = b"d1:ad2:id20:" + bytes(20) + b"6:target20:" + bytes(20) + b"e1:q9:find_node1:t2:aa1:y1:qe"
     with_version = PlantedMemoryNetwork(SETTINGS, planted, version=b"XX")
     reply = bdecode(with_version._reply(query, planted[address], address.family))
-
     assert (reply[b"t"], reply[b"v"], set(reply[b"r"])) == (b"aa", b"XX", {b"id", b"nodes6"})
     assert len(reply[b"r"][b"nodes6"]) == CONTACTS * 38
     without = PlantedMemoryNetwork(SETTINGS, planted)

@@ -47,7 +47,6 @@ async def test_real_node_joins_and_looks_up_on_loopback():
         await node.wait_joined()
         swarm = max(server.network.swarms, key=lambda each: each.peers)
         assert await closest_found(node, server.network, swarm.info_hash) >= 6
-
         measured = await node.scrape(InfoHash(swarm.info_hash))
         assert abs(measured.estimate.peers - 200) < 40
         assert server.network.counts["sent"] == server.network.counts["replies"] > 20

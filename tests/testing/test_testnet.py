@@ -57,7 +57,6 @@ async def test_stores_hold_the_swarm_that_was_placed(seeds, leechers):
     async with open_testnet(12, seed=2) as testnet:
         swarm = testnet.place_swarm(HASH, seeds, leechers)
         shares = stored(testnet, HASH)
-
     all_peers = reduce(or_, shares.values(), set())
     closest = sorted(testnet.nodes, key=lambda node: distance(node.node_id, HASH))[:HOLDERS]
     assert swarm == PlacedSwarm(HASH, seeds, leechers)

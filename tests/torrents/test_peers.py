@@ -176,7 +176,6 @@ async def test_host_is_not_asked_about_two_swarms_at_once(autojump_clock):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask_about, INFO_HASH)
             nursery.start_soon(ask_about, other)
-
     assert len(swarm.connected) == 1
     assert sum(told.skipped.get("busy with another swarm", 0) for told in results) == 1
 
@@ -250,7 +249,6 @@ async def test_memory_is_bounded_when_all_peers_are_hostile(autojump_clock):
         told = await ask(swarm)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-
     assert told.failures == {"metadata with another hash": len(peers)}
     assert (
         peak < 2 * 2 * len(forged) + len(peers) * 300_000
