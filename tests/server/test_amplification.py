@@ -23,6 +23,8 @@ from dhtnode.ids import InfoHash, NodeId
 from dhtnode.settings import NodeSettings
 from dhtnode.testing import MemoryNetwork, MemorySocket
 
+pytestmark = pytest.mark.slow
+
 NewNetwork = Callable[..., MemoryNetwork]
 
 SETTINGS = NodeSettings()

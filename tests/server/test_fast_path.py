@@ -127,6 +127,7 @@ def datagrams(draw: st.DrawFn, family: Family) -> tuple[bytes, Address, float]:
     return encode(query), source, now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", list(Family))
 @settings(deadline=None, max_examples=60)
 @given(data=st.data(), nodes=st.sampled_from([0, 3, 40]))
@@ -155,6 +156,7 @@ TIGHT = NodeSettings(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(data=st.data(), options=st.sampled_from([NodeSettings(), TIGHT]))
 async def test_batches_and_single_datagrams_have_the_same_effects(

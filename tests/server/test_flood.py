@@ -24,6 +24,8 @@ from dhtnode.server.sources import MAX_SOURCES
 from dhtnode.settings import NodeSettings
 from dhtnode.testing import QUEUE_LIMIT, MemoryNetwork, MemorySocket
 
+pytestmark = pytest.mark.slow
+
 NewNetwork = Callable[..., "ListeningNetwork"]
 Packet = tuple[bytes, Address]
 
