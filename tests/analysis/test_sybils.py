@@ -188,6 +188,9 @@ class TestDistances:
 class TestPrefixes:
     """The divergence of shared prefixes."""
 
+    def test_p_value_is_never_zero(self):
+        assert kl_test([20] * 8, 64, (0.1,) * 9).p_value == pytest.approx(0.1)
+
     def test_by_hand(self):
         """Eight nodes of 64, spread as expected: 4 with 3 bits, 2 with 4, 1 with 5 and 1 with more."""
         expected = [3, 3, 3, 3, 4, 4, 5, 6]
