@@ -6,7 +6,7 @@ The long one is a command, `python -m tests.fuzz`; docs/explanation/performance.
 import json
 from collections.abc import Callable
 from functools import partial
-from math import log
+from math import inf, log
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +26,7 @@ from dhtnode.server import fast_path
 from dhtnode.server.admission import Admission
 from dhtnode.server.peer_store import PeerStore
 from dhtnode.server.sources import RecentSources
+from dhtnode.settings import NodeSettings
 from dhtnode.swarm import filter_size
 from tests.fuzz import engine, steps, watch
 from tests.fuzz.__main__ import NAMES, main
@@ -115,8 +116,12 @@ def allow_everything(_self: Scope, _address: object) -> bool:
     return True
 
 
-def reply_in_full(self: Admission, *_arguments: object, **_options: object) -> tuple[None, int]:
-    return None, self._max_payload
+def reply_in_full(self: Admission, settings: NodeSettings) -> None:
+    change_limits(self, settings)
+    self.max_amplification = inf
+
+
+change_limits = Admission.change_limits
 
 
 def capacity_for_all(_self: PeerStore, _info_hash: object, _host: str) -> bool:
@@ -141,7 +146,7 @@ PLANTED = [
     ("scrape", filter_size, "hosts_between", hosts_unless_full, "ValueError"),
     ("node", RoutingTable, "queried", query_with_a_bug, "KeyError"),
     ("node", Scope, "allows", allow_everything, "Broken: destinations are allowed"),
-    ("node", Admission, "admit", reply_in_full, "Broken: a reply costs"),
+    ("node", Admission, "change_limits", reply_in_full, "Broken: a reply costs"),
     ("node", RecentSources, "_renew", never_forget, "Broken: sources are bounded"),
     ("node", Transactions, "take_expired", lambda *_arguments: None, "Broken: every query"),
     ("node", PeerStore, "has_capacity", capacity_for_all, "Broken: peers are bounded"),
