@@ -145,11 +145,12 @@ def test_hooks_run_the_same_checks():
 def test_checks_run_at_once_are_shown_in_order_and_end_with_the_first_that_fails(
     tmp_path, monkeypatch, capfdbinary
 ):
+    wait = "while ! test -e {}/{}; do sleep 0.01; done"
     programs = {
-        "waits": f"while ! test -e {tmp_path}/ready; do sleep 0.01; done; echo first",
+        "waits": f"{wait.format(tmp_path, 'ready')}; echo first",
         "is_ready": f"echo second; touch {tmp_path}/ready",
-        "fails": "echo third $1; exit 3",
-        "runs": f"trap 'touch {tmp_path}/stopped; exit' INT; echo fourth; while :; do sleep 0.01; done",
+        "fails": f"{wait.format(tmp_path, 'trapped')}; echo third $1; exit 3",
+        "runs": f"trap 'touch {tmp_path}/stopped; exit' INT; touch {tmp_path}/trapped; {wait.format('', 'no')}",
     }
     for name, script in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
