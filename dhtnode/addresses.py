@@ -251,7 +251,8 @@ def _kind_of_mixed(first: int, second: int, third: int) -> _Kind:
 
 
 def _kind_of_ipv6(host: IPv6Address) -> _Kind:
-    if host.is_loopback:
+    # Not `is_loopback`, which from Python 3.13 on looks into mapped IPv4 addresses.
+    if int(host) == 1:
         return _Kind.LOOPBACK
     if host in _PRIVATE_V6:
         return _Kind.PRIVATE
