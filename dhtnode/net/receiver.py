@@ -68,6 +68,7 @@ class Receiver:
         self._behind_after = settings.behind_after * settings.receive_batch
         self._backlog = 0  # datagrams handled since the socket was empty
         self._left: list[Received] = []  # by the last turn
+        self._waiting = trio.CancelScope()
 
     @property
     def counts(self) -> Counter[str]:
@@ -79,7 +80,9 @@ class Receiver:
         """Receive until cancelled."""
         with self._socket.calling(self.receive):
             while True:
-                await self._socket.wait_readable()
+                with self._waiting:
+                    await self._socket.wait_readable()
+                self._waiting = trio.CancelScope()
                 while not self._take_turn():
                     await trio.lowlevel.checkpoint()
 
@@ -87,7 +90,10 @@ class Receiver:
         """Handle up to `most` datagrams in place of the task, and return how many there were."""
         datagrams = self._socket.receive_batch(most)
         if datagrams:
-            self.handle_untrusted(datagrams, now)
+            self._left = self.handle_untrusted(datagrams, now, now + MAX_TURN)
+            if self._left:
+                # They were slow: other tasks have their turn, and then ours handles what is left.
+                self._waiting.cancel()
         return len(datagrams)
 
     def _take_turn(self) -> bool:

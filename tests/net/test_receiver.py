@@ -7,6 +7,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from dhtnode.krpc.codec import encode
 from dhtnode.krpc.messages import Error, Ping, Query, Response
 from dhtnode.net.transactions import Answer
+from dhtnode.net.udp import Received
 from tests.net.bench import ALICE, BOB, OWN, open_bench
 
 
@@ -66,16 +67,16 @@ async def test_burst_larger_than_a_batch_is_handled_to_its_end(autojump_clock: M
         assert answered == [b"%04d" % number for number in range(50)]
 
 
+def slow_queries() -> list[Received]:
+    """Return nine queries with unsorted keys: not canonical, so that reading takes long."""
+    queries = [encode(Query(b"%02d" % number, ALICE.node_id, Ping())) for number in range(9)]
+    return [(data.replace(b"1:y1:q", b"")[:-1] + b"1:y1:q1:v1:xe", ALICE.address) for data in queries]
+
+
 async def test_turn_ends_when_its_time_is_over(autojump_clock: MockClock) -> None:
     """What is left is handled in the next one, in its order."""
     async with open_bench() as bench:
-        queries = [Query(b"%02d" % number, ALICE.node_id, Ping()) for number in range(9)]
-        # Unsorted keys: not canonical, so that reading takes long.
-        arrived = [
-            (encode(query).replace(b"1:y1:q", b"")[:-1] + b"1:y1:q1:v1:xe", ALICE.address)
-            for query in queries
-        ]
-
+        arrived = slow_queries()
         left = bench.receiver.handle_untrusted(arrived, 1.0, 0.0)
         while left:
             assert left == arrived[-len(left) :]
@@ -83,3 +84,17 @@ async def test_turn_ends_when_its_time_is_over(autojump_clock: MockClock) -> Non
 
         assert [message.transaction_id for message, _ in bench.socket.sent] == [b"%02d" % n for n in range(9)]
         assert bench.count("datagrams received", "queries received") == [9, 9, 0]
+
+
+async def test_what_is_too_slow_for_the_clock_is_left_to_the_task(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_bench() as bench:
+        await wait_all_tasks_blocked()
+        batches = [slow_queries()]
+        monkeypatch.setattr(bench.socket, "receive_batch", lambda _most: batches.pop() if batches else [])
+        assert bench.receiver.receive(trio.current_time() - 1, 9) == 9
+        assert len(bench.socket.sent) == 1
+        await wait_all_tasks_blocked()
+        answered = [message.transaction_id for message, _ in bench.socket.sent]
+        assert answered == [b"%02d" % number for number in range(9)]

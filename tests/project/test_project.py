@@ -150,7 +150,8 @@ def test_checks_run_at_once_are_shown_in_order_and_end_with_the_first_that_fails
         "waits": f"{wait.format(tmp_path, 'ready')}; echo first",
         "is_ready": f"echo second; touch {tmp_path}/ready",
         "fails": f"{wait.format(tmp_path, 'trapped')}; echo third $1; exit 3",
-        "runs": f"trap 'touch {tmp_path}/stopped; exit' INT; touch {tmp_path}/trapped; {wait.format('', 'no')}",
+        "runs": f"trap 'touch {tmp_path}/stopped; exit' INT; touch {tmp_path}/trapped; "
+        f"{wait.format('', 'no')}",
     }
     for name, script in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
