@@ -25,7 +25,7 @@ from benchmarks.census.__main__ import census, checkouts_of, synthetic
 from benchmarks.tools import option
 from benchmarks.tools.command import Report, benchmark
 from benchmarks.tools.processes import result_of
-from benchmarks.tools.report import head, in_brackets, table
+from benchmarks.tools.report import head, in_brackets, ratio_in_brackets, table
 
 PLAYED = ("nodes", "seed", "loss", "hostile", "capped", "bep33", "swarms", "largest", "announce_next")
 CLASSES = ((1, 9), (10, 99), (100, 499), (500, 100_000))
@@ -115,8 +115,7 @@ def _rows(taken: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
     per_minute = ([60_000 / cost for cost in each] for each in costs.values())
     rows.append(["swarms per CPU minute", *(in_brackets(each, 0) for each in per_minute)])
     if "against" in costs:
-        ratios = [ours / other for ours, other in zip(costs["this"], costs["against"], strict=True)]
-        rows.append(["this / against", in_brackets(ratios, 2), ""])
+        rows.append(["this / against", ratio_in_brackets(costs["this"], costs["against"]), ""])
     return rows
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.tools import option
 from benchmarks.tools.command import Report, WrongOptions, benchmark
 from benchmarks.tools.processes import ROOT, result_of, running
-from benchmarks.tools.report import head, in_brackets, table
+from benchmarks.tools.report import head, in_brackets, ratio_in_brackets, table
 from benchmarks.tools.screen import Screen
 
 FEW = 200  # nodes of the census that shows what a start takes
@@ -116,14 +116,10 @@ def _rows(report: dict[str, Any]) -> list[list[str]]:
     if bare:
         bare_costs = [1e6 * each["process_cpu_seconds"] / each["answers"] for each in bare]
         rows.append(["the same of a bare loop", *([in_brackets(bare_costs, 1)] * len(taken))])
-        rows.append(["census / bare loop", *(_ratio(each, bare_costs) for each in costs.values())])
+        rows.append(["census / bare loop", *(ratio_in_brackets(each, bare_costs) for each in costs.values())])
     if "against" in costs:
-        rows.append(["this / against", _ratio(costs["this"], costs["against"]), ""])
+        rows.append(["this / against", ratio_in_brackets(costs["this"], costs["against"]), ""])
     return rows
-
-
-def _ratio(costs: Sequence[float], others: Sequence[float]) -> str:
-    return in_brackets([cost / other for cost, other in zip(costs, others, strict=True)], 2)
 
 
 def _bytes_for_each(one: dict[str, Any]) -> float:

@@ -94,6 +94,11 @@ def in_brackets(values: Sequence[float], digits: int) -> str:
     return middle if len(values) == 1 else f"{middle} ({ends})"
 
 
+def ratio_in_brackets(costs: Sequence[float], others: Sequence[float]) -> str:
+    """Return the median ratio of pairs, with the lowest and the highest in brackets."""
+    return in_brackets([cost / other for cost, other in zip(costs, others, strict=True)], 2)
+
+
 def write_json(report: dict[str, Any], path: Path) -> None:
     """Write the whole report."""
     path.write_text(json.dumps(report, indent=2) + "\n")
