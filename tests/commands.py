@@ -100,6 +100,10 @@ class Running:
         assert self._process.wait(PATIENCE) is not None
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         return self._process.poll() is None
 

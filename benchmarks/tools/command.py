@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ def _run(name: str, run: Run, parser: argparse.ArgumentParser, arguments: Sequen
     options = parser.parse_args(arguments)
     values = {key: _plain(value) for key, value in vars(options).items() if key != "json"}
     report = new_report(name.partition(".")[2], values)
+    # As Ctrl-C does, it must end the processes that the benchmark has started too.
+    before = signal.signal(signal.SIGTERM, _exit_by_sigterm)
     try:
         run(options, report)
     except WrongOptions as wrong:
@@ -52,9 +55,17 @@ def _run(name: str, run: Run, parser: argparse.ArgumentParser, arguments: Sequen
         return 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as a shell would report it
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if options.json:
         write_json(report, options.json)
     return 1 if report.get("broken") else 0
+
+
+def _exit_by_sigterm(number: int, _frame: object) -> None:
+    # A second one must not end the first one's work.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,9 @@
 import importlib
 import json
 import re
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from benchmarks.tools.processes import command_of, run_to_end
 from benchmarks.tools.screen import Screen
 from crawler.db.schema.columns import TABLES
 from crawler.reports import REPORTS
-from tests.commands import run_command
+from tests.commands import Running, run_command
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +55,18 @@ def test_idle_looks_at_two_daemons_in_three_states(tmp_path):
         (state, daemon) for state in states for daemon in ("ours", "against")
     ]
     assert "wake-ups per s" in shown
+
+
+@on_linux
+def test_processes_of_a_benchmark_end_when_it_is_terminated():
+    with Running("python", "-m", "benchmarks.idle", "--settle=300", cwd=ROOT) as benchmark:
+        children = Path(f"/proc/{benchmark.pid}/task/{benchmark.pid}/children")
+        # A network and a daemon.
+        while len(started := children.read_text().split()) < 2 and benchmark.is_running:
+            time.sleep(0.05)
+        benchmark.signal(signal.SIGTERM)
+        assert benchmark.wait().status == 128 + signal.SIGTERM
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
 
 
 @on_linux
