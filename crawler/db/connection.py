@@ -6,7 +6,7 @@ exception of SQLite is a mistake of ours.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +15,8 @@ from crawler.db.schema import migrations
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
 CACHE_KIB = 16 * 1024  # SQLite's default is 2 MB; most rows come in the order of their keys
 CHECKPOINT_PAGES = 8000  # 32 MB of log: a page that changes often is copied back once, not every batch
+LOG_BYTES = CHECKPOINT_PAGES * 4096  # what is left of the log after a transaction that made it longer
+CLOSING_TIMEOUT = 1.0  # seconds to wait for readers until all of the log is in the file
 
 
 # Without these, which change no value, `sqlite3` looks for a method of every value that is none of int, float
@@ -89,6 +91,18 @@ class GuardedConnection:
                 # Does nothing after a COMMIT.
                 self.connection.rollback()
 
+    def close(self) -> None:
+        """Close the connection, with all that was written in the file itself: a copy of it is whole.
+
+        What another connection still reads from the log stays there.  A second call does nothing.
+        """
+        # Nothing is lost where this fails, or where the connection is closed already.
+        with suppress(sqlite3.Error):
+            self.execute(f"PRAGMA busy_timeout = {1000 * CLOSING_TIMEOUT:.0f}")
+            self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with reported(self.path):
+            self.connection.close()
+
     def select(self, sql: str, *values: object) -> list[Row]:
         """Return the rows of a query."""
         with reported(self.path):
@@ -123,6 +137,7 @@ def open_writable(path: str, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Conn
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         migrations.bring_up_to_date(connection)
         unless_ready.pop_all()
     return connection

@@ -73,8 +73,7 @@ class CrawlDatabase:
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
-        with self._db.reported():
-            self.connection.close()
+        self._db.close()
 
     def __enter__(self) -> Self:
         return self

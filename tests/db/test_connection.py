@@ -1,5 +1,6 @@
 """A database opened to be read: what is refused, and that nothing is changed."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, DatabaseError
 from crawler.db.schema import migrations
+from tests.databases import rows
 from tests.small_database import make_database, time_text, visits
 
 
@@ -54,6 +56,38 @@ def test_all_is_read_from_one_moment(path):
         with open_reading(path) as db:
             after = db.execute(count).fetchone()
     assert (before, meanwhile, after) == ((20,), (20,), (40,))
+
+
+def test_copied_file_holds_everything_while_a_reader_is_there(path, tmp_path):
+    """With another connection open, SQLite leaves what was written in the log by itself."""
+    with open_reading(path) as db:
+        db.execute("COMMIT")
+        with CrawlDatabase.open(path) as store:
+            store.write(store.runs.begin("census", {}, "0.1.0", time_text(400)), visits())
+        copy = shutil.copy(path, tmp_path / "copy.db")
+        assert rows(copy, "SELECT count(*) FROM visits") == [(40,)]
+        db.execute("BEGIN")
+
+
+def test_database_whose_log_is_still_read_is_closed(path, monkeypatch):
+    monkeypatch.setattr("crawler.db.connection.CLOSING_TIMEOUT", 0.01)
+    with open_reading(path) as db:
+        before = db.execute("SELECT count(*) FROM visits").fetchone()
+        with CrawlDatabase.open(path) as store:
+            store.write(store.runs.begin("census", {}, "0.1.0", time_text(400)), visits())
+        assert db.execute("SELECT count(*) FROM visits").fetchone() == before
+    assert rows(path, "SELECT count(*) FROM visits") == [(40,)]
+
+
+def test_log_of_a_long_transaction_is_cut(path, monkeypatch):
+    monkeypatch.setattr("crawler.db.connection.LOG_BYTES", 100_000)
+    log = path.with_name(f"{path.name}-wal")
+    with CrawlDatabase.open(path) as store, closing(sqlite3.connect(path)):
+        store.connection.execute("CREATE TABLE long AS SELECT zeroblob(1000000) AS one")
+        assert log.stat().st_size > 1_000_000
+        store.connection.execute("PRAGMA wal_checkpoint")
+        store.runs.begin("census", {}, "0.1.0", time_text(400))
+        assert log.stat().st_size <= 100_000
 
 
 def test_missing_file_is_not_made(tmp_path):
