@@ -41,6 +41,8 @@ from .magnet import MutableLink as MutableLink
 from .magnet import parse_info_hash as parse_info_hash
 from .magnet import parse_mutable_link as parse_mutable_link
 from .metainfo import Metainfo as Metainfo
+from .metainfo import TorrentInfo as TorrentInfo
+from .metainfo import parse_info as parse_info
 from .metainfo import parse_metainfo as parse_metainfo
 from .metainfo import public_info_hash as public_info_hash
 from .metainfo import read_torrent as read_torrent

@@ -6,6 +6,7 @@ keys, leading zeros, bytes after the value).  Depth, items and length of input b
 both paths, and `BencodeError` is all that a reader of bytes can raise.
 """
 
+from collections.abc import Container
 from typing import Any, NamedTuple, TypeAlias
 
 import bencode2
@@ -94,14 +95,14 @@ def read_prefix_untrusted(data: bytes, max_items: int = MAX_ITEMS) -> tuple[Valu
 
 
 def read_file_untrusted(
-    data: bytes, max_items: int, max_depth: int
+    data: bytes, max_items: int, max_depth: int, once: Container[bytes]
 ) -> tuple[dict[bytes, Value], dict[bytes, slice]]:
     """Read the dictionary at the start of a file: its values, and the slice of `data` that each is.
 
-    For parts that are hashed as they stand.  No dictionary may have a key twice.  Raises
-    `BencodeError`; up to 2 us per item.
+    For parts that are hashed as they stand.  Of equal keys the first wins, but the keys `once` may
+    not be repeated.  Raises `BencodeError`; up to 2 us per item.
     """
-    decoder = _FileDecoder(max_items, max_depth)
+    decoder = _FileDecoder(max_items, max_depth, once)
     entries = decoder.decode(data)
     if not isinstance(entries, dict):
         raise BencodeError("not a dictionary")
@@ -187,11 +188,12 @@ class _TolerantDecoder(bencodepy.BencodeDecoder):  # type: ignore[misc]  # ships
 
 
 class _FileDecoder(_TolerantDecoder):
-    """A decoder that refuses repeated keys and records where the outermost values stand."""
+    """A decoder that refuses some keys repeated and records where the outermost values stand."""
 
-    def __init__(self, max_items: int, max_depth: int) -> None:
+    def __init__(self, max_items: int, max_depth: int, once: Container[bytes]) -> None:
         super().__init__(max_items, max_depth)
         self.places: dict[bytes, slice] = {}
+        self._once = once
 
     def decode_dict(self, x: bytes, f: int, depth: int = 0, **_kwargs: Any) -> tuple[dict[bytes, Value], int]:
         self._count_item()
@@ -202,9 +204,10 @@ class _FileDecoder(_TolerantDecoder):
         while x[f : f + 1] != b"e":
             key, start = self.decode_string(x, f)
             value, f = self.decode_func[x[start : start + 1]](x, start, depth=depth + 1)
-            if key in entries:
+            if key not in entries:
+                entries[key] = value
+                if not depth:
+                    self.places[key] = slice(start, f)
+            elif key in self._once:
                 raise BencodeError("repeated key")
-            entries[key] = value
-            if not depth:
-                self.places[key] = slice(start, f)
         return entries, f + 1

@@ -1,11 +1,15 @@
 """Info-hashes in text: hex, base32 or a magnet link (BEP 9, BEP 52).
 
-A link may also have a public key instead of an info-hash: a mutable torrent (BEP 46).
+A link may also have a public key instead of an info-hash: a mutable torrent (BEP 46).  Links are read as
+people have them: topics may be numbered (`xt.1`), keys in capitals, and `&` as a web page writes it.
+Of several topics the first good one counts, whatever stands before it.
 """
 
+import re
 from base64 import b32decode
+from collections.abc import Iterable
 from typing import NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from dhtnode.errors import InvalidInfoHash
 from dhtnode.ids import ID_BYTES, InfoHash
@@ -14,6 +18,7 @@ _V1_PREFIX = "urn:btih:"
 _V2_PREFIX = "urn:btmh:"
 _KEY_PREFIX = "urn:btpk:"
 _SHA256_MULTIHASH = bytes((0x12, 0x20))
+_AMPERSAND_OF_HTML = re.compile("&(?:(?:amp|#0*38|#x0*26);)+", re.IGNORECASE)
 
 
 class MutableLink(NamedTuple):
@@ -28,13 +33,17 @@ def parse_mutable_link(text: str) -> MutableLink:
 
     Raises `InvalidInfoHash` for anything else.
     """
-    link = text.strip()
-    if link[:7].lower() == "magnet:":
-        fields = _fields_of(link)
-        for source in fields.get("xs", []):
-            if source.lower().startswith(_KEY_PREFIX):
-                return _mutable_link(source[len(_KEY_PREFIX) :], fields.get("s", [""])[0])
-    raise InvalidInfoHash(f"{_shown(link)} is no magnet link with a key (xs=urn:btpk:...)")
+    link = _stripped(text)
+    fields = list(_fields_of(link))
+    keys = _after(_KEY_PREFIX, (value for name, value in fields if name == "xs"))
+    salt = next((value for name, value in fields if name == "s"), "")
+    wrong = InvalidInfoHash(f"{_shown(link)} is no magnet link with a key (xs=urn:btpk:...)")
+    for key in keys:
+        try:
+            return _mutable_link(key, salt)
+        except InvalidInfoHash as error:
+            wrong = error
+    raise wrong
 
 
 def _mutable_link(key: str, salt: str) -> MutableLink:
@@ -55,10 +64,18 @@ def parse_info_hash(text: str) -> InfoHash:
     Accepted are 40 hex digits, 32 base32 characters, and magnet links with `btih` (either form) or
     `btmh`, whose SHA-256 is cut to 20 bytes as the DHT does (BEP 52).  Raises `InvalidInfoHash`.
     """
-    stripped = text.strip()
-    if stripped[:7].lower() == "magnet:":
-        return _from_magnet(stripped)
-    return _from_digits(stripped)
+    stripped = _stripped(text)
+    return _from_magnet(stripped) if _is_magnet(stripped) else _from_digits(stripped)
+
+
+def _stripped(text: str) -> str:
+    if not isinstance(text, str):
+        raise InvalidInfoHash(f"an info-hash is read from a str, not from {type(text).__name__}")
+    return text.strip()
+
+
+def _is_magnet(text: str) -> bool:
+    return text[:7].lower() == "magnet:"
 
 
 def _from_digits(text: str) -> InfoHash:
@@ -75,22 +92,33 @@ def _from_digits(text: str) -> InfoHash:
 
 
 def _from_magnet(link: str) -> InfoHash:
-    topics = _fields_of(link).get("xt", [])
-    for topic in topics:
-        if topic.lower().startswith(_V1_PREFIX):
-            return _from_digits(topic[len(_V1_PREFIX) :])
-    for topic in topics:
-        if topic.lower().startswith(_V2_PREFIX):
-            return _from_multihash(topic[len(_V2_PREFIX) :])
-    raise InvalidInfoHash(f"{_shown(link)}: the magnet link names no info-hash (xt=urn:btih:...)")
+    topics = [value for name, value in _fields_of(link) if name == "xt"]
+    wrong = InvalidInfoHash(f"{_shown(link)}: the magnet link names no info-hash (xt=urn:btih:...)")
+    for prefix, read in ((_V1_PREFIX, _from_digits), (_V2_PREFIX, _from_multihash)):
+        for digits in _after(prefix, topics):
+            try:
+                return read(digits)
+            except InvalidInfoHash as error:
+                wrong = error
+    raise wrong
 
 
-def _fields_of(link: str) -> dict[str, list[str]]:
+def _fields_of(link: str) -> Iterable[tuple[str, str]]:
+    """Yield the fields of a magnet link: names in small letters, without the number of a group."""
+    if not _is_magnet(link):
+        return
     try:
-        return parse_qs(urlsplit(link).query)
+        fields = parse_qsl(urlsplit(_AMPERSAND_OF_HTML.sub("&", link)).query)
     except ValueError:
         # Such as a host with one bracket.
-        return {}
+        return
+    for name, value in fields:
+        stem, _, number = name.lower().partition(".")
+        yield stem if number.isdigit() else name.lower(), value
+
+
+def _after(prefix: str, values: Iterable[str]) -> list[str]:
+    return [value.strip()[len(prefix) :] for value in values if value.strip().lower().startswith(prefix)]
 
 
 def _from_multihash(digits: str) -> InfoHash:

@@ -2,11 +2,13 @@
 
 The info-hash is that of the bytes of the info dictionary as they stand in the file.  A file is not
 trusted: length, items and depth bound the work, and `InvalidTorrent` is all that a reader can raise.
-Clients disagree on which of two equal keys counts, so a file with such is refused.
+Clients disagree on which of two equal keys counts, so a file in which one of them decides of which swarm
+it is, or whether it is private, is refused.  All that says nothing about either may be wrong or missing.
 """
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1, sha256
 from pathlib import Path
@@ -15,11 +17,17 @@ from dhtnode.bencode import BencodeError, Value, read_file_untrusted
 from dhtnode.errors import InvalidTorrent, PrivateTorrent
 from dhtnode.ids import ID_BYTES, InfoHash
 
-MAX_BYTES = 10_000_000
-"""Length of a file: enough for 350,000 pieces and 50,000 names."""
+MAX_BYTES = 100_000_000
+"""Length of a file: enough for 5 million pieces, or a million names."""
 
-MAX_ITEMS = 1_000_000
-"""Values and keys in one file: 140,000 files.  A hostile one takes 2 s and 150 MB to read."""
+MAX_ITEMS = 3_000_000
+"""Values and keys in one file: 420,000 files, as libtorrent.  A hostile one takes 6 s and 450 MB to read."""
+
+MAX_INFO_BYTES = 10_000_000
+"""Length of an info dictionary that a peer sends."""
+
+MAX_INFO_ITEMS = 1_000_000
+"""Values and keys in one that a peer sends: a hostile one takes 2 s and 150 MB to read."""
 
 MAX_DEPTH = 100
 """Lists and dictionaries inside one another, as libtorrent: the directories of version 2 are nested."""
@@ -30,6 +38,9 @@ MAX_SIZE = (1 << 63) - 1
 MAX_NODES = 32
 """Bootstrap nodes that are taken from one file; each may cost a look-up of a name."""
 
+_DECISIVE = frozenset({b"info", b"private", b"meta version", b"pieces", b"root hash", b"file tree"})
+"""Keys that decide of which swarm a torrent is, and whether it is private."""
+
 _HOST = re.compile(rb"[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Fa-f:.]{2,45}")
 
 
@@ -37,8 +48,9 @@ _HOST = re.compile(rb"[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Fa-f:.
 class Metainfo:
     """The swarms of a torrent file.
 
-    `info_hash_v1` is the SHA-1, `info_hash_v2` the whole SHA-256 of the info dictionary; at least
-    one is there, and both in a hybrid.  `nodes` are bootstrap nodes, `HOST:PORT` (BEP 5).
+    `name` is empty when the file has none.  `info_hash_v1` is the SHA-1, `info_hash_v2` the whole SHA-256
+    of the info dictionary; at least one is there, and both in a hybrid.  `nodes` are bootstrap nodes,
+    `HOST:PORT` (BEP 5).
     """
 
     name: str
@@ -55,7 +67,7 @@ class Metainfo:
 
 
 def read_torrent(path: Path) -> Metainfo:
-    """Read a torrent file, of 10 MB at most; raises `OSError` or `InvalidTorrent`."""
+    """Read a torrent file, of 100 MB at most; raises `OSError` or `InvalidTorrent`."""
     with path.open("rb") as file:
         return parse_metainfo(file.read(MAX_BYTES + 1))
 
@@ -65,12 +77,7 @@ def parse_metainfo(data: bytes) -> Metainfo:
 
     Takes up to 2 us for each value in it.
     """
-    if len(data) > MAX_BYTES:
-        raise InvalidTorrent(f"longer than {MAX_BYTES} bytes")
-    try:
-        entries, places = read_file_untrusted(data, MAX_ITEMS, MAX_DEPTH)
-    except BencodeError as error:
-        raise InvalidTorrent(str(error)) from error
+    entries, places = _read(data, MAX_BYTES, MAX_ITEMS)
     info = entries.get(b"info")
     if not isinstance(info, dict):
         raise InvalidTorrent("no info dictionary")
@@ -109,12 +116,7 @@ def parse_info(data: bytes) -> TorrentInfo:
     Takes up to 3 us for each value in it, 3 s and 150 MB at worst: check the hash of untrusted bytes
     first.
     """
-    if len(data) > MAX_BYTES:
-        raise InvalidTorrent(f"longer than {MAX_BYTES} bytes")
-    try:
-        info, _ = read_file_untrusted(data, MAX_ITEMS, MAX_DEPTH)
-    except BencodeError as error:
-        raise InvalidTorrent(str(error)) from error
+    info, _ = _read(data, MAX_INFO_BYTES, MAX_INFO_ITEMS)
     _check_lengths(info)
     has_version_1 = _has_version_1(info)
     has_version_2 = _has_version_2(info)
@@ -147,11 +149,24 @@ def public_info_hash(torrent: InfoHash | Metainfo) -> InfoHash:
     return torrent.info_hashes[0]
 
 
+def _read(data: bytes, max_bytes: int, max_items: int) -> tuple[dict[bytes, Value], dict[bytes, slice]]:
+    if not isinstance(data, bytes):
+        raise InvalidTorrent(f"a torrent is read from bytes, not from {type(data).__name__}")
+    if len(data) > max_bytes:
+        raise InvalidTorrent(f"longer than {max_bytes} bytes")
+    try:
+        return read_file_untrusted(data, max_items, MAX_DEPTH, _DECISIVE)
+    except BencodeError as error:
+        raise InvalidTorrent(str(error)) from error
+
+
 def _name_in(info: dict[bytes, Value]) -> str:
-    name = info.get(b"name")
-    if not isinstance(name, bytes) or not name:
-        raise InvalidTorrent("no name")
-    return name.decode("utf-8", "replace")
+    # Clients of Asia have the name in a code page of theirs, and in UTF-8 beside it.
+    names = [name for key in (b"name.utf-8", b"name") if isinstance(name := info.get(key), bytes) and name]
+    for name in names:
+        with suppress(UnicodeDecodeError):
+            return name.decode("utf-8")
+    return names[-1].decode("utf-8", "replace") if names else ""
 
 
 def _has_version_1(info: dict[bytes, Value]) -> bool:

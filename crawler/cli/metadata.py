@@ -123,6 +123,7 @@ def fetched_text(fetched: crawler.Fetched) -> str:
     elif torrent.is_private:
         line = "a private torrent: its peers are left alone"
     else:
-        line = f"{torrent.name!r}, {torrent.size} bytes in {torrent.files} files; {handshakes}"
+        name = "without a name" if torrent.name is None else repr(torrent.name)
+        line = f"{name}, {torrent.size} bytes in {torrent.files} files; {handshakes}"
     encoding = sys.stdout.encoding or "utf-8"
     return f"{fetched.info_hash.hex()} {line}".encode(encoding, "backslashreplace").decode(encoding)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.cli.metadata import fetched_text
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.torrents import (
     MAX_NAME,
@@ -19,6 +20,7 @@ from crawler.db.records.torrents import (
     clean_name,
     known_of,
 )
+from crawler.torrents.fetch import Fetched
 from crawler.torrents.seed_share import KEPT_PEERS, draw_fairly, handshakes_of, share_interval
 from dhtnode import Address, InfoHash
 from dhtnode.metainfo import TorrentInfo
@@ -93,6 +95,16 @@ def test_row_says_what_peers_said(store):
     assert [(row["name"], row["seeds"]) for row in store.rows("torrent_swarms")] == [
         ("a\N{REPLACEMENT CHARACTER}b", 2)
     ]
+
+
+def test_torrent_without_a_name_is_known_all_the_same(store):
+    nameless = known_of(replace(INFO, name=""))
+    store.metadata.write(1, "given", handshakes_of(CONTACT, EARLY), nameless)
+    assert store.metadata.known(INFO_HASH) == nameless == KnownTorrent(False, None, 5000, 2, 3)
+    assert store.metadata.missing(10) == []
+    assert fetched_text(Fetched(INFO_HASH, nameless, None)).startswith(
+        f"{INFO_HASH.hex()} without a name, 5000 bytes in 2 files"
+    )
 
 
 def test_of_a_private_torrent_only_that_it_is_private_is_written(store):

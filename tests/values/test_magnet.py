@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,18 @@ GOOD = {
     "version 2 only": f"magnet:?xt=urn:btmh:1220{SHA256}",
     "hybrid, version 1 last": f"magnet:?xt=urn:btmh:1220{'aa' * 32}&xt=urn:btih:{HEX}",
     "first of two": f"magnet:?xt=urn:btih:{HEX}&xt=urn:btih:{OTHER_HEX}",
+    "numbered topic": f"magnet:?xt.1=urn:btih:{HEX}&xt.2=urn:btih:{OTHER_HEX}",
+    "numbered topics of several kinds": f"magnet:?xt.1=urn:ed2k:{'0' * 32}&xt.20=urn:btih:{BASE32}",
+    "numbered topic of version 2": f"magnet:?xt.1=urn:btmh:1220{SHA256}",
+    "key in capitals": f"magnet:?DN=a&XT=urn:btih:{HEX}",
+    "from a web page": f"magnet:?dn=a&amp;xt=urn:btih:{HEX}&amp;tr=b",
+    "from a web page in a web page": f"magnet:?dn=a&amp;amp;xt=urn:btih:{HEX}",
+    "from a web page, by number": f"magnet:?dn=a&#38;xt=urn:btih:{HEX}&#X26;tr=b",
+    "empty topic before a good one": f"magnet:?xt=urn:btih:&xt=urn:btih:{HEX}",
+    "short topic before a good one": f"magnet:?xt=urn:btih:{OTHER_HEX[2:]}&xt.2=urn:btih:{HEX}",
+    "broken topic beside version 2": f"magnet:?xt=urn:btih:{OTHER_HEX[2:]}&xt=urn:btmh:1220{SHA256}",
+    "broken version 2 before a good one": f"magnet:?xt=urn:btmh:1220&xt=urn:btmh:1220{SHA256}",
+    "spaces in a topic": f"magnet:?xt=+urn:btih:{HEX}%20&dn=a",
     "another kind of topic first": f"magnet:?xt=urn:sha1:{BASE32[::-1]}&xt=urn:btih:{HEX}",
 }
 
@@ -53,6 +66,8 @@ BAD = {
     "magnet with short hash": f"magnet:?xt=urn:btih:{HEX[:-2]}",
     "magnet with padded base32": "magnet:?xt=urn:btih:" + "A" * 26 + "======",
     "magnet with a broken host": f"magnet://[?xt=urn:btih:{HEX}",
+    "topic of a name that only begins alike": f"magnet:?xt.a=urn:btih:{HEX}&xtra=urn:btih:{HEX}",
+    "topics that are all broken": f"magnet:?xt=urn:btih:&xt.1=urn:btih:{HEX[1:]}&xt=urn:btmh:1220",
     "multihash of another kind": f"magnet:?xt=urn:btmh:1114{HEX}",
     "short multihash": f"magnet:?xt=urn:btmh:1220{SHA256[:-2]}",
     "multihash that is no hex": f"magnet:?xt=urn:btmh:{'z' * 68}",
@@ -83,6 +98,13 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert len(info_hash) == 20
 
 
+@pytest.mark.parametrize("wrong", [None, 5, HASH, bytearray(HASH), [HEX], Path(HEX)], ids=repr)
+@pytest.mark.parametrize("parse", [parse_info_hash, parse_mutable_link])
+def test_what_is_no_text_is_refused_as_a_wrong_info_hash(parse: Any, wrong: Any) -> None:
+    with pytest.raises(InvalidInfoHash, match=f"not from {type(wrong).__name__}$"):
+        parse(wrong)
+
+
 BEP_46 = json.loads((Path(__file__).parents[1] / "vectors" / "bep46_targets.json").read_text())["published"]
 KEY = "ab" * 32
 
@@ -99,6 +121,7 @@ def test_published_link_to_a_mutable_torrent_is_read(case: dict[str, str]) -> No
     [
         f" MAGNET:?XS=x&xs=URN:BTPK:{KEY.upper()}&s=ff00\n",
         f"magnet:?xt=urn:btih:{HEX}&xs=http%3A%2F%2Fx&xs=urn%3Abtpk%3A{KEY}&s=ff00&dn=name",
+        f"magnet:?xs.1=urn:btpk:&amp;xs.2=urn:btpk:{KEY}&amp;S=ff00",
     ],
 )
 def test_link_to_a_mutable_torrent_may_hold_more(link: str) -> None:

@@ -108,7 +108,7 @@ def known_of(info: TorrentInfo) -> KnownTorrent:
     """Return what is kept of an info dictionary."""
     if info.is_private:
         return KnownTorrent(is_private=True)
-    return KnownTorrent(False, clean_name(info.name), info.size, info.files, info.pieces)
+    return KnownTorrent(False, clean_name(info.name) or None, info.size, info.files, info.pieces)
 
 
 def clean_name(name: str) -> str:
