@@ -28,8 +28,13 @@ _START_TIMEOUT, _END_TIMEOUT = 600.0, 60.0  # seconds; a synthetic network has m
 
 # `benchmarks` is imported before the packages of the other checkout come first in the search path.
 _LAUNCH = """
-import os, runpy, sys
-_, core, here, products, *sys.argv = sys.argv
+import ctypes, os, runpy, signal, sys
+_, parent, core, here, products, *sys.argv = sys.argv
+if sys.platform == "linux":
+    # However its parent ends, by SIGKILL too, a process must not go on without it.
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if os.getppid() != int(parent):  # it has ended already
+        sys.exit(1)
 if core:
     os.sched_setaffinity(0, {int(core)})  # before there are threads, which inherit it
 sys.path.insert(0, here)
@@ -43,7 +48,7 @@ def command_of(
     module: str, *arguments: str, core: int | None = None, products: Path | None = None
 ) -> list[str]:
     """Return the command that runs a module on a core, with the packages of a checkout, by default ours."""
-    where = ["" if core is None else f"{core}", f"{ROOT}", f"{products or ROOT}"]
+    where = [f"{os.getpid()}", "" if core is None else f"{core}", f"{ROOT}", f"{products or ROOT}"]
     # Without -P the working directory would come first in the search path.
     return [sys.executable, "-P", "-c", _LAUNCH, *where, module, *arguments]
 
@@ -141,7 +146,7 @@ def running(module: str, *arguments: str, **where: Any) -> Iterator[Child]:
 
 def _name_of(command: "tuple[str, ...] | list[str]") -> str:
     """Return a command as a user would write it."""
-    return " ".join(command[7:] if _LAUNCH in command else command[1:])
+    return " ".join(command[8:] if _LAUNCH in command else command[1:])
 
 
 def _json_line(process: "subprocess.Popen[bytes]", or_else: str) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_node_that_learns_its_address_is_taken_in_and_one_that_does_not_is_refus
         "first_id_conforms": False,
         "id_conforms": True,
         "external_address": f"{LEARNER}:{PORT}",
-        "good_nodes": len(CLIENTS),
+        "known_nodes": len(CLIENTS),
         "held_by": len(CLIENTS),
         "announced_to": 8,
         "peer_found": True,
