@@ -7,6 +7,7 @@ import sys
 from contextlib import closing
 
 import pytest
+from sqlite_utils import Database, Migrations
 
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, DatabaseError
@@ -114,7 +115,7 @@ def test_database_without_our_last_migrations_is_refused(path, monkeypatch):
     """Reading must not change it, so it is told what would."""
 
     def m002_later(db):
-        db.conn.execute("CREATE TABLE later (id INTEGER)")
+        db.execute("CREATE TABLE later (id INTEGER)")
 
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, m002_later))
     assert refusal(path) == (
@@ -131,24 +132,35 @@ def test_database_of_another_version_is_refused(path):
     assert refusal(path) == "was made by another version, with tables that this one does not know (m999_more)"
 
 
-def test_reading_does_not_load_sqlite_utils(path):
+def test_neither_making_nor_reading_a_database_loads_what_is_large(path):
+    """Pandas comes with `sqlite_utils`, where there is one."""
     code = f"""
 import sys
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase
+CrawlDatabase.open({str(path.with_name("new.db"))!r}).close()
 with open_reading({str(path)!r}):
     pass
-CrawlDatabase.open({str(path)!r}).close()
-print("sqlite_utils" in sys.modules)
+print({{"sqlite_utils", "pandas", "scipy"}} & {{*sys.modules}})
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ended.stdout == "False\n"
+    assert ended.stdout == "set()\n"
+
+
+def test_migrations_are_written_down_where_sqlite_utils_looks_for_them(path):
+    mine = Migrations(migrations.SET)
+    for migration in migrations.MIGRATIONS:
+        mine()(migration)
+    with closing(sqlite3.connect(path)) as connection:
+        database = Database(connection)
+        assert [each.name for each in mine.applied(database)] == ["m001_initial"]
+        assert mine.pending(database) == []
 
 
 def test_migration_that_fails_leaves_no_table(tmp_path, monkeypatch):
     def m002_broken(db):
-        db.conn.execute("CREATE TABLE later (id INTEGER)")
-        db.conn.execute("CREATE TABLE later (id INTEGER)")
+        db.execute("CREATE TABLE later (id INTEGER)")
+        db.execute("CREATE TABLE later (id INTEGER)")
 
     path = tmp_path / "new.db"
     with monkeypatch.context() as broken:

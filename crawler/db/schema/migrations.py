@@ -1,28 +1,34 @@
 """How a database gets its tables: by migrations, of which one makes all that this version has.
 
-A migration that has been released is never edited: a later one changes what it made.
+A migration that has been released is never edited: a later one changes what it made.  Which were applied
+stands in the table in which `sqlite-utils migrate` has it too; that library itself, which imports pandas
+where there is one, takes a second and 60 MB.
 """
 
 import re
 import sqlite3
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from datetime import UTC, datetime
+from typing import TypeAlias
 
 from crawler.db.schema import read_sql
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
-Migration: TypeAlias = "Callable[[Database], None]"
+Migration: TypeAlias = Callable[[sqlite3.Connection], None]
 
 SET = "crawler"  # the name of our migrations, among those that other programs may add
 
+_MAKE_TABLE = """
+CREATE TABLE IF NOT EXISTS _sqlite_migrations (
+    id INTEGER PRIMARY KEY, migration_set TEXT, name TEXT, applied_at TEXT, UNIQUE (migration_set, name)
+)
+"""
 
-def m001_initial(db: "Database") -> None:
+
+def m001_initial(connection: sqlite3.Connection) -> None:
     """Make all tables, indexes and views."""
     # `executescript` would commit first, and the tables of a migration that fails would stay.
     for statement in re.split(r"(?<=;)\n", read_sql("schema.sql") + read_sql("views.sql")):
-        db.conn.execute(statement)
+        connection.execute(statement)
 
 
 MIGRATIONS: tuple[Migration, ...] = (m001_initial,)
@@ -58,15 +64,15 @@ def bring_up_to_date(connection: sqlite3.Connection) -> None:
     """
     if not pending(applied(connection)):
         return
-    # It costs half a second of CPU, which a database that has all its tables does not need.
-    from sqlite_utils import Database, Migrations
-
-    migrations = Migrations(SET)
-    for migration in MIGRATIONS:
-        migrations()(migration)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        migrations.apply(Database(connection, execute_plugins=False))
+        names = pending(applied(connection))
+        connection.execute(_MAKE_TABLE)
+        for migration in MIGRATIONS:
+            if migration.__name__ in names:
+                migration(connection)
+                row = SET, migration.__name__, str(datetime.now(UTC))
+                connection.execute("INSERT INTO _sqlite_migrations VALUES (NULL, ?, ?, ?)", row)
         connection.execute("COMMIT")
     finally:
         # Does nothing after a COMMIT.
