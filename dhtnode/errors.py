@@ -6,6 +6,7 @@ caller of the node never sees).
 """
 
 from dhtnode.addresses import Address
+from dhtnode.escaping import escaped
 
 
 class DhtError(Exception):
@@ -61,10 +62,10 @@ class QueryNotSent(QueryError):
 
 
 class QueryRefused(QueryError):
-    """A node that answered with a KRPC error."""
+    """A node that answered with a KRPC error; `text` is as it came, escaped only where this is printed."""
 
     def __init__(self, address: Address, code: int, text: str) -> None:
-        super().__init__(address, f"error {code}: {text}" if text else f"error {code}")
+        super().__init__(address, f"error {code}: {escaped(text)}" if text else f"error {code}")
         self.code = code
         self.text = text
 

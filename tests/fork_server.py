@@ -126,6 +126,15 @@ def _supervise(fds: list[int]) -> None:
     os._exit(0)
 
 
+def _open_streams(encoding: str) -> None:
+    """Open standard input, output and error as Python does at its start."""
+    for number, (name, mode, errors) in enumerate(
+        (("stdin", "r", "strict"), ("stdout", "w", "strict"), ("stderr", "w", "backslashreplace"))
+    ):
+        buffering = 1 if number == 2 else -1
+        setattr(sys, name, open(number, mode, buffering, encoding, errors, closefd=False))  # noqa: SIM115
+
+
 def _run(command: list[str], cwd: str, env: dict[str, str]) -> None:
     os.chdir(cwd)
     is_module = Path(command[0]).name == "python" and command[1] == "-m"
@@ -133,6 +142,7 @@ def _run(command: list[str], cwd: str, env: dict[str, str]) -> None:
         os.execve(command[0], command, env)
     os.environ.clear()
     os.environ.update(env)
+    _open_streams(os.environ.get("PYTHONIOENCODING") or "utf-8")
     sys.argv = command[2:] if is_module else command
     sys.path[0] = cwd if is_module else str(Path(command[0]).parent)  # as Python does
     status = 0

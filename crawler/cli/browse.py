@@ -9,6 +9,7 @@ import click
 import crawler.browse
 from crawler.cli.options import READ_OPTION
 from dhtnode.cli import console
+from dhtnode.lines import say
 
 PORT = 8001
 SLOW = 2.0  # seconds for a page
@@ -52,7 +53,7 @@ def _serve(db: Path, port: int, in_browser: bool, as_json: bool) -> None:
     def announce(address: str) -> None:
         console.emit(as_json, {"address": address}, f"serving {db} on {address}")
         if in_browser and not _opens(address):
-            click.echo("dhtcrawl: found no web browser to open", err=True)
+            say("dhtcrawl: found no web browser to open")
 
     try:
         number = crawler.browse.serve(db, port, announce)

@@ -53,4 +53,4 @@ def census(
     if found is None:
         raise click.ClickException(f"stopped before the end; {crawl.db} holds the visits made")
     texts = crawler.crawl.census
-    console.emit(network.as_json, texts.record(found), texts.describe(found))
+    console.emit(network.as_json, texts.record(found), *texts.describe(found).split("\n"))

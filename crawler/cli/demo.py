@@ -13,7 +13,7 @@ import click
 import crawler.crawl
 import crawler.demo
 from crawler.cli.options import SEED_OPTION, db_option, run_crawl
-from dhtnode.cli import console
+from dhtnode.cli import console, streams
 
 
 @click.command()
@@ -33,22 +33,23 @@ def demo(db: Path, nodes: int, seed: int, as_json: bool, timeout: float) -> None
         raise click.ClickException("stopped before the end")
     if as_json:
         for swarm in result.swarms:
-            console.emit(True, _record(swarm), "")
+            console.emit(True, _record(swarm))
     else:
         _print_text(result, db)
 
 
 def _print_text(result: crawler.demo.DemoResult, db: Path) -> None:
-    click.echo(f"{crawler.crawl.census.describe(result.census)}\n")
+    streams.print_lines(*crawler.crawl.census.describe(result.census).split("\n"), "")
     crawler.demo.print_comparison(result.swarms)
-    click.echo(
+    streams.print_lines(
         f"The truth lies in the interval for {result.within} of {len(result.swarms)} swarms"
-        f" (an interval is made to hold it in 95 of 100).\n"
-        f"{result.nodes} nodes, {len(result.swarms)} swarms, {result.seconds:.0f} s; recorded in {db}.\n\n"
-        f"Look at it:        {_installed('dhtcrawl')} report --db {db}\n"
-        f"                   {_installed('sqlite-utils')} rows {db} latest_swarms --table\n"
-        f"Measure for real:  {_installed('dhtcrawl')} scrape --db swarms.db INFOHASH\n"
-        f"                   {_installed('dhtcrawl')} census --db census.db --timeout 600"
+        f" (an interval is made to hold it in 95 of 100).",
+        f"{result.nodes} nodes, {len(result.swarms)} swarms, {result.seconds:.0f} s; recorded in {db}.",
+        "",
+        f"Look at it:        {_installed('dhtcrawl')} report --db {db}",
+        f"                   {_installed('sqlite-utils')} rows {db} latest_swarms --table",
+        f"Measure for real:  {_installed('dhtcrawl')} scrape --db swarms.db INFOHASH",
+        f"                   {_installed('dhtcrawl')} census --db census.db --timeout 600",
     )
 
 

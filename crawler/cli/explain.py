@@ -29,7 +29,7 @@ def explain(db: Path, sample: str, as_json: bool) -> None:
     if found is None:
         raise click.ClickException(f"{db} has no sample {sample}")
     texts = reports.explain
-    console.emit(as_json, texts.explanation_record(found), texts.explanation_text(found))
+    console.emit(as_json, texts.explanation_record(found), *texts.explanation_lines(found))
     if found.differences:
         raise click.ClickException(
             f"sample {found.sample['id']}: computed again it differs in {', '.join(found.differences)}"

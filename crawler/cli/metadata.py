@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,6 +21,7 @@ from crawler.cli.options import (
 from crawler.settings import CrawlOptions, PeerSettings
 from dhtnode import DhtError, InfoHash
 from dhtnode.cli import console
+from dhtnode.lines import say
 
 option = partial(setting_option, PeerSettings)
 METADATA_OPTION = click.option(
@@ -92,7 +92,7 @@ def print_fetched(as_json: bool, fetched: crawler.Fetched) -> None:
 
 def print_failure(info_hash: InfoHash, error: DhtError) -> None:
     """Print why a swarm has no result."""
-    click.echo(f"{info_hash.hex()}: {error}", err=True)
+    say(f"{info_hash.hex()}: {error}")
 
 
 def fetched_record(fetched: crawler.Fetched) -> dict[str, object]:
@@ -108,7 +108,7 @@ def fetched_record(fetched: crawler.Fetched) -> dict[str, object]:
 
 
 def fetched_text(fetched: crawler.Fetched) -> str:
-    """Return the outcome of one swarm in a line for people, in letters that the terminal has."""
+    """Return the outcome of one swarm in a line for people."""
     torrent, counts = fetched.torrent, fetched.handshakes
     handshakes = (
         ""
@@ -123,7 +123,6 @@ def fetched_text(fetched: crawler.Fetched) -> str:
     elif torrent.is_private:
         line = "a private torrent: its peers are left alone"
     else:
-        name = "without a name" if torrent.name is None else repr(torrent.name)
+        name = "without a name" if torrent.name is None else f"'{torrent.name}'"
         line = f"{name}, {torrent.size} bytes in {torrent.files} files; {handshakes}"
-    encoding = sys.stdout.encoding or "utf-8"
-    return f"{fetched.info_hash.hex()} {line}".encode(encoding, "backslashreplace").decode(encoding)
+    return f"{fetched.info_hash.hex()} {line}"

@@ -194,6 +194,3 @@ def run_crawl(crawl: Callable[[], Awaitable[T]], timeout: float | None) -> T | N
 def print_measured(as_json: bool, measured: dhtnode.SwarmMeasurement) -> None:
     """Print the size of one swarm."""
     console.emit(as_json, console.scrape_record(measured), "" if as_json else console.scrape_text(measured))
-
-
-to_stderr = partial(click.echo, err=True)

@@ -11,7 +11,7 @@ import click
 import crawler
 from crawler import reports
 from crawler.cli.options import READ_OPTION, RUN_OPTION
-from dhtnode.cli import console
+from dhtnode.cli import console, streams
 
 
 def _print_list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -20,7 +20,7 @@ def _print_list(context: click.Context, _: click.Parameter, wanted: bool) -> Non
         return
     for each in crawler.REPORTS.values():
         name = f"{each.name} {each.needs.upper().replace('_', '')}".rstrip()
-        click.echo(f"{name:16} {each.about}")
+        streams.print_lines(f"{name:16} {each.about}")
     context.exit()
 
 
@@ -71,15 +71,15 @@ def _print(answers: Sequence[crawler.ReportAnswer], form: str | None, *, is_summ
     if form == "json":
         for each in answers:
             if each.rows:
-                click.echo(render.json_lines(each, named=is_summary))
+                streams.print_lines(*render.json_lines(each, named=is_summary).split("\n"))
         return
     if not answers:
-        click.echo(render.NOTHING)
+        streams.print_lines(render.NOTHING)
     write = {"csv": render.csv_text, "markdown": render.markdown}.get(form or "", render.plain)
     for number, each in enumerate(answers):
         if number:
-            click.echo()
+            streams.print_lines("")
         if form is None and sys.stdout.isatty():
             render.draw(each)
         else:
-            click.echo(write(each))
+            streams.print_lines(*write(each).split("\n"))

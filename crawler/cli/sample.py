@@ -52,4 +52,4 @@ def sample(
         raise click.ClickException(f"stopped before the end; {crawl.db} holds the samples taken")
     texts = crawler.infohashes.survey
     lines = [texts.describe(found.counts), *map(texts.describe_discovery, found.discoveries)]
-    console.emit(network.as_json, texts.record(found.counts, found.discoveries), "\n".join(lines))
+    console.emit(network.as_json, texts.record(found.counts, found.discoveries), *lines)

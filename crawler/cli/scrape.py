@@ -20,11 +20,11 @@ from crawler.cli.options import (
     info_hashes_of,
     print_measured,
     run_crawl,
-    to_stderr,
     torrent_nodes_of,
 )
 from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
 from dhtnode.cli import console
+from dhtnode.lines import say
 
 
 @click.command()
@@ -73,7 +73,7 @@ def scrape(
         on_measured=on_measured,
         on_failure=print_failure,
         on_fetched=partial(print_fetched, network.as_json) if wants_metadata else None,
-        say=to_stderr,
+        say=say,
     )
     if not run_crawl(measure, network.timeout):
         raise click.ClickException(f"{len(measured)} of {len(wanted)} swarms measured")

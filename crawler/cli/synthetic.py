@@ -126,7 +126,7 @@ def synthetic(
         async def serve() -> None:
             async with crawler.synthetic.serve(network, bound, loss=loss, latency=latency) as server:
                 record = {"bootstrap": server.bootstrap, "nodes": settings.nodes}
-                announce = partial(console.emit, as_json, record, "\n".join(server.bootstrap))
+                announce = partial(console.emit, as_json, record, *server.bootstrap)
                 await cli.serve_until_stopped(announce, timeout)
 
         cli.run(serve)
@@ -135,4 +135,4 @@ def synthetic(
     counts = dict(sorted(network.counts.items()))
     # For people there is nothing to read when nothing came.
     if as_json or counts:
-        console.emit(as_json, {"counts": counts}, "\n".join(f"{name}: {counts[name]}" for name in counts))
+        console.emit(as_json, {"counts": counts}, *(f"{name}: {counts[name]}" for name in counts))

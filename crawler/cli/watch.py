@@ -18,11 +18,11 @@ from crawler.cli.options import (
     print_measured,
     run_crawl,
     setting_option,
-    to_stderr,
     torrent_nodes_of,
 )
 from crawler.settings import MOST_WATCHED, WatchSettings
 from dhtnode.cli import console
+from dhtnode.lines import say
 
 option = partial(setting_option, WatchSettings)
 
@@ -96,7 +96,7 @@ def watch(
         at_once=at_once,
         fresh=fresh,
         on_measured=partial(print_measured, network.as_json),
-        say=to_stderr,
+        say=say,
     )
     counts = run_crawl(watch, network.timeout)
     if not once:

@@ -4,9 +4,9 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import click
 import trio
 
+from dhtnode.lines import say
 from dhtnode.nurseries import open_service_nursery
 
 TERMINAL_PERIOD = 0.25  # seconds between two drawings on a terminal
@@ -21,7 +21,7 @@ async def show_progress(describe: Callable[[], str]) -> None:
     if not sys.stderr.isatty():
         while True:
             await trio.sleep(LINE_PERIOD)
-            click.echo(describe(), err=True)
+            say(*describe().split("\n"))
     # Half as long to import as Trio, for those few who see it.
     from rich.console import Console
 

@@ -101,10 +101,10 @@ def _is_same(kept: object, computed: object) -> bool:
     return kept == computed
 
 
-def explanation_text(found: Explanation) -> str:
+def explanation_lines(found: Explanation) -> list[str]:
     """Return it in words for people."""
     sample = found.sample
-    lines = [
+    return [
         f"sample {sample['id']} of run {sample['run_id']}: {sample['info_hash']}, {sample['taken_at']}",
         _asked_text(sample),
         "",
@@ -116,7 +116,6 @@ def explanation_text(found: Explanation) -> str:
         "",
         *_headline_text(found),
     ]
-    return "\n".join(lines)
 
 
 def _asked_text(sample: Row) -> str:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from crawler.db.schema.columns import ColumnText
+from dhtnode.escaping import escaped
 
 Rows: TypeAlias = Sequence[Sequence[Any]]
 Write: TypeAlias = Callable[[Rows], None]
+
+_FORMULAS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # the latter in their wide forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +42,25 @@ def _gzip_file(path: Path, columns: Sequence[ColumnText]) -> Iterator[Write]:
 
 
 def _csv_writer(file: Any, columns: Sequence[ColumnText]) -> Write:
-    """Write the line of names, and return what writes rows; bytes become hex, NULL an empty field."""
+    """Write the line of names, and return what writes rows."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([column.name for column in columns])
-    binary = [number for number, column in enumerate(columns) if column.kind == "bytes"]
 
     def write(rows: Rows) -> None:
-        if not binary:
-            writer.writerows(rows)
-            return
-        for row in rows:
-            values = list(row)
-            for number in binary:
-                values[number] = None if values[number] is None else values[number].hex()
-            writer.writerow(values)
+        writer.writerows(map(csv_cell, row) for row in rows)
 
     return write
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a value as a field of CSV: bytes in hex, a text in one line that no spreadsheet takes to run.
+
+    A text that begins as a formula gets an apostrophe before it.
+    """
+    if isinstance(value, str) and value:
+        text = escaped(value)
+        return f"'{text}" if text.lstrip()[:1] in _FORMULAS else text
+    return value.hex() if isinstance(value, bytes) else value
 
 
 CSV = Form("csv", _csv_file)

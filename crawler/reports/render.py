@@ -1,6 +1,6 @@
 """Answers of reports as text for a terminal, as plain text, and as Markdown, CSV and JSON.
 
-What the database holds comes from the network, the names of torrents too: what does not print is replaced.
+What the database holds comes from the network, the names of torrents too: what does not print is escaped.
 """
 
 import csv
@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
+from crawler.reports.files import csv_cell
 from crawler.reports.report import Cell, Column, ReportAnswer
+from dhtnode.escaping import escaped
 
 WIDTH = 110  # characters of prose, where no terminal has another width
 NOTHING = "nothing recorded"
@@ -24,7 +26,7 @@ NOTHING = "nothing recorded"
 def draw(answer: ReportAnswer, console: Console | None = None) -> None:
     """Draw an answer on a terminal; a table that is wider than it is written as `plain` does it."""
     console = console or Console()
-    console.print(Text(_printable(answer.title), style="bold"))
+    console.print(Text(escaped(answer.title), style="bold"))
     console.print(Text(answer.text))
     if not answer.rows:
         console.print(Text(NOTHING))
@@ -47,12 +49,12 @@ def plain(answer: ReportAnswer) -> str:
     """Return an answer as aligned text."""
     prose = textwrap.fill(answer.text, WIDTH)
     table = _aligned(answer) if answer.rows else NOTHING
-    return f"{_printable(answer.title)}\n{prose}\n\n{table}"
+    return f"{escaped(answer.title)}\n{prose}\n\n{table}"
 
 
 def markdown(answer: ReportAnswer) -> str:
     """Return an answer as a section of Markdown."""
-    cells = [[_escaped(cell) for cell in row] for row in _cells(answer)]
+    cells = [[_unmarked(cell) for cell in row] for row in _cells(answer)]
     headings = [_heading(column) for column in answer.columns]
     # Cells are text already: left to itself, tabulate reads numbers and writes them in its own way.
     table = (
@@ -60,7 +62,7 @@ def markdown(answer: ReportAnswer) -> str:
         if answer.rows
         else f"{NOTHING.capitalize()}."
     )
-    return f"## {_escaped(_printable(answer.title))}\n\n{answer.text}\n\n{table}"
+    return f"## {_unmarked(escaped(answer.title))}\n\n{answer.text}\n\n{table}"
 
 
 def _aligned(answer: ReportAnswer) -> str:
@@ -76,7 +78,7 @@ def csv_text(answer: ReportAnswer) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.name for column in answer.columns])
-    writer.writerows(answer.rows)
+    writer.writerows(map(csv_cell, row) for row in answer.rows)
     return text.getvalue().removesuffix("\n")
 
 
@@ -99,14 +101,10 @@ def _cell(value: Cell) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.3g}" if 0 < abs(value) < 0.001 else f"{value:.15g}"
-    return _printable(str(value))
+    return escaped(str(value))
 
 
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
-def _escaped(text: str) -> str:
+def _unmarked(text: str) -> str:
     """Return a text that Markdown shows as it is: no link, no image and no HTML comes of a name."""
     return re.sub(r"[\\|<\[`*]", r"\\\g<0>", text)
 

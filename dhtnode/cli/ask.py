@@ -18,8 +18,8 @@ from dhtnode.cli.console import Command, Decorator, NetworkOptions, SwarmArgumen
 from dhtnode.errors import NotJoined, QueryTimeout
 from dhtnode.ids import NodeId, distance_bits
 
-Show: TypeAlias = Callable[[Mapping[str, object], str], None]
-"""A function that prints one result: as a record, or as a text."""
+Show: TypeAlias = Callable[[Mapping[str, object], *tuple[str, ...]], None]
+"""A function that prints one result: as a record, or as lines of text."""
 
 
 def asking(default_timeout: float) -> Decorator:
@@ -54,9 +54,9 @@ def query_network(
     """
     shown: list[str] = []
 
-    def show(record: Mapping[str, object], text: str) -> None:
-        shown.append(text)
-        emit(network.as_json, record, text)
+    def show(record: Mapping[str, object], *lines: str) -> None:
+        shown.extend(lines)
+        emit(network.as_json, record, *lines)
 
     async def ask_briefly() -> None:
         async with dhtnode.open_node(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -23,6 +22,7 @@ import click
 
 import dhtnode
 from dhtnode.addresses import Address, parse_address, split_host_port
+from dhtnode.cli.streams import print_lines
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.magnet import parse_info_hash
@@ -183,10 +183,9 @@ def network_options(default_timeout: float | None) -> Decorator:
     )
 
 
-def emit(as_json: bool, record: Mapping[str, object], text: str) -> None:
-    """Print one result, as a line of JSON or as text, at once: another program may read along."""
-    click.echo(json.dumps(record) if as_json else text)
-    sys.stdout.flush()
+def emit(as_json: bool, record: Mapping[str, object], *lines: str) -> None:
+    """Print one result, as a line of JSON or as lines of text."""
+    print_lines(*([json.dumps(record)] if as_json else lines))
 
 
 def scrape_record(measured: dhtnode.SwarmMeasurement) -> dict[str, object]:
@@ -235,10 +234,7 @@ class Stopped(click.ClickException):
 
 def set_up_logging(verbosity: int) -> None:
     """Send log lines to stderr: warnings, with -v what happens, with -vv everything."""
-    # Not above: these are a fifth of what `--help` takes.
-    import logging
+    # Not above: it is a fifth of what `--help` takes.
+    from dhtnode.logs import direct_log
 
-    from dhtnode.settings import LOG_LINE
-
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
-    logging.basicConfig(stream=sys.stderr, level=level, format=LOG_LINE)
+    direct_log(None, ("warning", "info", "debug")[min(verbosity, 2)], replaces=False)

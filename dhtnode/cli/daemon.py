@@ -14,6 +14,7 @@ from dhtnode import cli, daemon
 from dhtnode.cli import console
 from dhtnode.cli.console import SECONDS, emit
 from dhtnode.errors import DhtError
+from dhtnode.lines import say
 
 FILE = click.Path(dir_okay=False)
 # Whether we may read the socket is found out when we connect to it.
@@ -131,7 +132,7 @@ def status(as_json: bool, timeout: float, **given: Any) -> None:
             record = daemon.read_status_untrusted(answer)
         except daemon.NotAStatus as error:
             raise DhtError(f"{path}: {error}") from error
-        emit(as_json, record, "" if as_json else daemon.status_text(record))
+        emit(as_json, record, *daemon.status_text(record).split("\n"))
 
     cli.run(show)
 
@@ -153,7 +154,7 @@ def _load(read: Callable[[], daemon.Configuration]) -> daemon.Configuration:
 def _warned(configuration: daemon.Configuration) -> daemon.Configuration:
     """Print the warnings about settings, and return the settings as they are."""
     for line in configuration.warnings:
-        click.echo(f"dhtnode: warning: {line}", err=True)
+        say(f"dhtnode: warning: {line}")
     return configuration
 
 

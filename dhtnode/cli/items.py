@@ -12,6 +12,7 @@ from dhtnode.cli import console
 from dhtnode.cli.ask import Show, asking, query_network
 from dhtnode.cli.console import NetworkOptions, network_options
 from dhtnode.errors import DhtError, InvalidInfoHash, NotJoined
+from dhtnode.lines import say
 
 TARGET_DIGITS = 40
 PUBLIC_KEY_DIGITS = 64
@@ -41,8 +42,7 @@ def get(target: str, salt: str, network: NetworkOptions) -> None:
         text = _info_hash_of(found.item) if is_link else _text_of(found.item)
         if text is None:
             raise DhtError(f"what is kept under {wanted.hex()} points to no torrent")
-        # From the network: it might hold control codes for the terminal.
-        show(_found_record(found), text if text.isprintable() else repr(text))
+        show(_found_record(found), text)
 
     query_network(look_up, network)
 
@@ -160,7 +160,7 @@ def _make_key(path: Path) -> bytes:
             file.write(key.hex() + "\n")
     except OSError as error:
         raise click.UsageError(f"cannot make {path}: {error.strerror}") from error
-    click.echo(f"{path}: a new key", err=True)
+    say(f"{path}: a new key")
     return key
 
 
@@ -170,7 +170,7 @@ def _check_stored(stored: dhtnode.StoredItem) -> None:
     conflict = f"{stored.conflicts} nodes keep another version" + (f", number {seq}" if seq else "")
     if stored.stored_at:
         if stored.conflicts:
-            click.echo(f"dhtnode: warning: {conflict}", err=True)
+            say(f"dhtnode: warning: {conflict}")
         return
     if stored.conflicts:
         raise DhtError(conflict)
@@ -235,18 +235,18 @@ def _text_of(item: dhtnode.Item) -> str:
 async def sample(node: dhtnode.Node, show: Show, host_port: str) -> None:
     """Ask one node for some of the info-hashes that it holds peers for (BEP 51)."""
     found = await node.sample_infohashes(await node.resolve(host_port))
+    info_hashes = [info_hash.hex() for info_hash in found.info_hashes]
     record = {
         "address": str(found.node.address),
         "node_id": found.node.node_id.hex(),
         "num": found.num,
         "interval": found.interval,
-        "info_hashes": [info_hash.hex() for info_hash in found.info_hashes],
+        "info_hashes": info_hashes,
     }
-    show(record, _describe_sample(found))
+    show(record, _describe_sample(found), *info_hashes)
 
 
 def _describe_sample(found: dhtnode.InfohashSample) -> str:
     total = "an unknown number" if found.num is None else str(found.num)
     again = "" if found.interval is None else f"; others in {found.interval} s"
-    head = f"{found.node.address} shows {len(found.info_hashes)} of {total} info-hashes{again}"
-    return "\n".join([head, *(info_hash.hex() for info_hash in found.info_hashes)])
+    return f"{found.node.address} shows {len(found.info_hashes)} of {total} info-hashes{again}"

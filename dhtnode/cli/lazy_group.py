@@ -1,6 +1,5 @@
 """Groups of commands that are imported when they are used, and that fail in one line."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -8,6 +7,9 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import click
+
+from dhtnode.cli import streams
+from dhtnode.lines import say
 
 
 class LazyGroup(click.Group):
@@ -35,27 +37,33 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the command line and exit."""
+        streams.prepare()
         try:
             status = super().main(*args, **kwargs | {"standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
+            say(*error.format_message().split("\n"))
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            click.echo(f"{self.name}: {error.format_message()}", err=True)
+            say(f"{self.name}: {error.format_message()}")
             sys.exit(error.exit_code)
         except click.Abort:
-            click.echo(f"{self.name}: interrupted", err=True)
+            say(f"{self.name}: interrupted")
             sys.exit(128 + signal.SIGINT)
         except BrokenPipeError:
-            # The reader of our output has gone.  Python would complain at exit that it cannot flush.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader of our output has gone.
+            streams.drop_output()
             sys.exit(1)
         except Exception as error:
-            if not isinstance(error, self._refusals()):
+            if (reason := self._reason(error)) is None:
                 raise
-            click.echo(f"{self.name}: {error}", err=True)
+            say(f"{self.name}: {reason}")
+            streams.drop_output()
             sys.exit(1)
-        sys.exit(status if isinstance(status, int) else 0)
+        sys.exit(status if isinstance(status, int) and status else bool(streams.failures))
+
+    def _reason(self, error: Exception) -> str | None:
+        """Return in one line what the network or the system refused, or None for a mistake of ours."""
+        return str(error) if isinstance(error, self._refusals()) else streams.reason_of(error)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an interrupt, even of what it imports first, is one line too."""

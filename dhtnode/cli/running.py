@@ -15,6 +15,7 @@ import click
 import trio
 
 from dhtnode.cli.console import Main, Stopped
+from dhtnode.cli.streams import reason_of
 from dhtnode.daemon.signals import catching_signals
 from dhtnode.errors import DhtError
 from dhtnode.net import NodeClock
@@ -40,10 +41,12 @@ def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
             raise click.Abort from group
         if gone := group.subgroup(BrokenPipeError):
             raise _leaves(gone)[0] from group
-        refused, others = group.split(refusals)
-        if refused is None or others is not None:
+        reasons = [
+            str(error) if isinstance(error, refusals) else reason_of(error) for error in _leaves(group)
+        ]
+        if None in reasons:
             raise
-        raise click.ClickException("; ".join(map(str, _leaves(refused)))) from group
+        raise click.ClickException("; ".join(dict.fromkeys(filter(None, reasons)))) from group
 
 
 async def _until_interrupted(main: Callable[[], Awaitable[T]]) -> T:

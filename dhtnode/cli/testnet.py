@@ -35,7 +35,7 @@ def testnet(nodes: int, swarms: tuple[str, ...], seed: int | None, network: Netw
             for info_hash, seeds, leechers in wanted:
                 testnet.place_swarm(info_hash, seeds, leechers)
             record = {"bootstrap": testnet.bootstrap, "nodes": nodes}
-            announce = partial(emit, network.as_json, record, "\n".join(testnet.bootstrap))
+            announce = partial(emit, network.as_json, record, *testnet.bootstrap)
             await cli.serve_until_stopped(announce, network.timeout, stops_with_input=True)
 
     cli.run(serve)

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
@@ -35,36 +34,15 @@ from dhtnode.daemon.loop_lag import LoopLag
 from dhtnode.daemon.signals import catching_signals
 from dhtnode.daemon.status import ProcessState, status_record
 from dhtnode.daemon.systemd import from_environment
-from dhtnode.errors import DhtError
+from dhtnode.logs import LogFileError, direct_log
 from dhtnode.nurseries import open_service_nursery
-from dhtnode.settings import LIMITS, LOG_LINE
+from dhtnode.settings import LIMITS
 
 logger = logging.getLogger(__name__)
 
 Load = Callable[[], Configuration]
 Announce = Callable[[Mapping[str, object], str], None]
 """A callback that prints where we listen: as a record, or as a line."""
-
-
-class LogFileError(DhtError):
-    """A log file that cannot be opened."""
-
-
-def direct_log(path: str | None, level: str) -> None:
-    """Send lines of a level and above to a file, or to stderr; what was used before is closed.
-
-    A file is opened again and appended to, so that after a rotation lines go to the new one.
-    Raises `LogFileError`; lines then go where they went before.
-    """
-    handler: logging.Handler
-    if path is None:
-        handler = logging.StreamHandler(sys.stderr)
-    else:
-        try:
-            handler = logging.FileHandler(Path(path), encoding="utf-8")
-        except OSError as error:
-            raise LogFileError(f"cannot open the log {path}: {error.strerror}") from error
-    logging.basicConfig(handlers=[handler], level=level.upper(), format=LOG_LINE, force=True)
 
 
 class Daemon:

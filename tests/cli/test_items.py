@@ -82,7 +82,7 @@ def test_lines_for_people_are_short(dhtnode):
 
 def test_value_from_the_network_does_nothing_to_a_terminal(dhtnode):
     target = put(dhtnode, "\x1b[2Jgone")["target"]
-    assert dhtnode("get", target).stdout == "'\\x1b[2Jgone'\n"
+    assert dhtnode("get", target).stdout == "\\x1b[2Jgone\n"
 
 
 def test_signed_text_can_be_replaced_by_its_owner(dhtnode, tmp_path):

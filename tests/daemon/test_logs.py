@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from dhtnode.daemon.daemon import LogFileError, direct_log
+from dhtnode.logs import LogFileError, direct_log
 
 
 @pytest.fixture(autouse=True)

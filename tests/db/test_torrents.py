@@ -84,17 +84,15 @@ def test_row_says_what_peers_said(store):
             "run_id": 1,
             "fetched_at": EARLY,
             "is_private": 0,
-            "name": "a\N{REPLACEMENT CHARACTER}b",
+            "name": r"a\nb",
             "size": 5000,
             "files": 2,
             "pieces": 3,
         }
     ]
     assert store.metadata.known(INFO_HASH) == known_of(INFO)
-    assert [row["name"] for row in store.rows("swarms")] == ["a\N{REPLACEMENT CHARACTER}b"]
-    assert [(row["name"], row["seeds"]) for row in store.rows("torrent_swarms")] == [
-        ("a\N{REPLACEMENT CHARACTER}b", 2)
-    ]
+    assert [row["name"] for row in store.rows("swarms")] == [r"a\nb"]
+    assert [(row["name"], row["seeds"]) for row in store.rows("torrent_swarms")] == [(r"a\nb", 2)]
 
 
 def test_torrent_without_a_name_is_known_all_the_same(store):
@@ -177,7 +175,7 @@ def test_interval_holds_the_share(counts):
 @given(st.lists(st.integers(0, 0x10FFFF), max_size=300).map(lambda codes: "".join(map(chr, codes))))
 def test_name_that_is_stored_can_be_printed(name):
     cleaned = clean_name(name)
-    assert len(cleaned) <= MAX_NAME
+    assert len(cleaned) <= 10 * MAX_NAME
     assert cleaned.splitlines() in ([cleaned], [])
     assert all(character >= " " and character != "\x7f" for character in cleaned)
 
@@ -186,9 +184,9 @@ def test_name_that_is_stored_can_be_printed(name):
     ("name", "cleaned"),
     [
         ("a.iso", "a.iso"),
-        ("\x1b[31mred\x07", "\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}"),
-        ("gpj.\N{RIGHT-TO-LEFT OVERRIDE}exe", "gpj.\N{REPLACEMENT CHARACTER}exe"),
-        ("a\N{LINE SEPARATOR}b\x85c", "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c"),
+        ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
+        ("gpj.\N{RIGHT-TO-LEFT OVERRIDE}exe", r"gpj.\u202eexe"),
+        ("a\N{LINE SEPARATOR}b\x85c", r"a\u2028b\x85c"),
         ("\N{GRINNING FACE}\N{ZERO WIDTH JOINER}x", "\N{GRINNING FACE}\N{ZERO WIDTH JOINER}x"),
         ("x" * 1000, "x" * MAX_NAME),
         ("", ""),

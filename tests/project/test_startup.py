@@ -35,7 +35,10 @@ for arguments in {command_lines}:
     except SystemExit as ended:
         assert ended.code == {status}, (arguments, ended.code)
 """
-VALUES = {"dhtnode", *(f"dhtnode.{name}" for name in ("addresses", "errors", "ids", "lazy_names", "magnet"))}
+VALUES = {
+    "dhtnode",
+    *(f"dhtnode.{name}" for name in ("addresses", "errors", "escaping", "ids", "lazy_names", "magnet")),
+}
 HEAVY = {"asyncio", "multiprocessing", "socket", "sqlite3", "ssl"}
 """Of the standard library, what is slow to import and what only the work needs."""
 

@@ -10,7 +10,7 @@ import pytest
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import RunStatus
 from crawler.db.swarm_measurements import observation_in
-from crawler.reports.explain import explain_sample, explanation_record, explanation_text
+from crawler.reports.explain import explain_sample, explanation_lines, explanation_record
 from dhtnode import Address, InfoHash, NodeId
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.krpc.compact import pack_address
@@ -103,7 +103,7 @@ def test_number_computed_again_is_the_same(database):
 
 
 def test_text_has_each_reply_and_how_the_number_came_about(database):
-    text = explanation_text(explained(database))
+    text = "\n".join(explanation_lines(explained(database)))
     assert text.startswith(f"sample 1 of run 1: {SWARM.hex()}, {T0}\n6 nodes asked, 5 answered, 3 with")
     lines = text.splitlines()
     assert "  1. 010101010101 at 192.0.2.1:6881, asked 12:00:00.000Z (12.5 ms, LT):" in lines[4]
@@ -134,7 +134,7 @@ def test_what_does_not_agree_is_named(database, statement, wrong):
     change(database, statement)
     found = explained(database)
     assert wrong in found.differences
-    assert ("a row is damaged" if wrong == "replies" else wrong) in explanation_text(found)
+    assert ("a row is damaged" if wrong == "replies" else wrong) in "\n".join(explanation_lines(found))
 
 
 @pytest.mark.parametrize(
@@ -150,14 +150,16 @@ def test_purged_filters_are_no_disagreement(database, statement):
     change(database, statement)
     found = explained(database)
     assert (found.again, found.differences) == (None, ())
-    assert explanation_text(found).endswith("cannot be computed again: the raw filters were purged.")
+    assert "\n".join(explanation_lines(found)).endswith(
+        "cannot be computed again: the raw filters were purged."
+    )
     assert explanation_record(found)["agrees"] is None
 
 
 def test_sample_of_an_older_version_is_shown_as_it_is(database):
     change(database, "UPDATE swarm_samples SET coverage = NULL, overlap = NULL, seeds_low = NULL")
     found = explained(database)
-    assert "recorded before all that it takes was kept" in explanation_text(found)
+    assert "recorded before all that it takes was kept" in "\n".join(explanation_lines(found))
     assert found.differences == ()
 
 
@@ -165,7 +167,7 @@ def test_estimates_of_other_kinds_do_not_disturb(database):
     change(database, "INSERT INTO swarm_estimates VALUES (1, 'seeds', 'handshakes', 12, 10, 15)")
     found = explained(database)
     assert found.differences == ()
-    assert "seeds by handshakes: 12.0 (10.0 to 15.0)" in explanation_text(found)
+    assert "seeds by handshakes: 12.0 (10.0 to 15.0)" in "\n".join(explanation_lines(found))
 
 
 def test_command_explains_the_latest_sample_of_a_swarm(database):

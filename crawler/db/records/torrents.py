@@ -1,19 +1,15 @@
 """What is learned from peers about a swarm and its torrent: frozen values without a single address."""
 
-import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from dhtnode import InfoHash
+from dhtnode.escaping import escaped
 from dhtnode.metainfo import TorrentInfo
 
 MAX_NAME = 255
-"""Characters of the name of a torrent that are stored."""
-
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # part of words in Persian and Hindi
-_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # general categories of Unicode
+"""Characters of the name of a torrent that are stored, before those that do not print are escaped."""
 
 
 class PeerKind(StrEnum):
@@ -112,15 +108,8 @@ def known_of(info: TorrentInfo) -> KnownTorrent:
 
 
 def clean_name(name: str) -> str:
-    """Return a name that may be stored and printed: any peer may have chosen it.
+    """Return a name in one line that may be stored and printed: any peer may have chosen it.
 
-    Control characters, marks that turn the direction of writing, and line ends become U+FFFD; the rest
-    is cut after 255 characters.
+    It is cut after 255 characters; those that do not print are escaped then.
     """
-    return "".join(map(_visible, name[:MAX_NAME]))
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) in _HIDDEN and character not in _JOINERS:
-        return _REPLACEMENT
-    return character
+    return escaped(name[:MAX_NAME])
