@@ -5,11 +5,15 @@ and port are not queried, or one host could keep a crawl busy for ever.  When no
 that were unresponsive but were returned by two nodes or more get a second visit: their packet may have
 been lost.
 
+Endpoints that two nodes have returned are confirmed, and go first.  Hosts that return ever new addresses of
+their own lead to endpoints that one node alone has returned, without an end.  In an honest network few nodes
+are like that, so there is a bound on how many of them may respond, as a share of the confirmed: beyond it
+the rest is held back, and counted.
+
 Millions of endpoints are known at the end, so each is a row of a few arrays: some 45 bytes over IPv4.
-They are numbered as they come, and wait in that order, so that a queue is no more than the number of the
-next.  One byte holds how far an endpoint has come, how many different nodes have returned it (up to 5),
-and whether a node of each half of the crawl has: the estimate of how many nodes were missed needs that
-of every node that answered.
+They are numbered as they come.  One byte holds how far an endpoint has come, how many different nodes have
+returned it (up to 5), and whether a node of each half of the crawl has: the estimate of how many nodes were
+missed needs that of every node that answered.
 """
 
 from collections import Counter
@@ -17,23 +21,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crawler.core.contact_table import Bytes, ContactTable, Keys, Numbers, group_starts, grow, rank_in_group
+from crawler.core.bounds import bounds_of
+from crawler.core.contact_table import Bytes, ContactTable, Keys, Numbers, group_starts, grow
 from dhtnode import Family
-from dhtnode.ids import ID_BYTES
 
-SECOND_VISIT_REFERRERS = 2
-# Ports of one IP address that are visited; behind carrier-grade NATs are dozens.
-MAX_PORTS_PER_HOST = 64
-# Endpoints of one /24, or of one /64 over IPv6, where one host has all the addresses.
-MAX_PER_NETWORK = 4096
-# Two hosts that share a counter share the 64, and so do two networks their bound.
-_HOST_COUNTERS, _NETWORK_COUNTERS = 1 << 22, 1 << 20
-_NETWORK_BYTES = {Family.IPV4: 3, Family.IPV6: 8}
+CONFIRMING_REFERRERS = 2
+# Unconfirmed endpoints that may respond: so many, and so many for each confirmed one that does.
+FREE_UNCONFIRMED, UNCONFIRMED_SHARE = 128, 0.5
+_LEAST_UNCONFIRMED = 256  # that are queued at once, if there are so many and they may be
 
 # The lowest two bits of what is known of an endpoint: how far it has come.
 WAITING, UNRESPONSIVE, ANSWERED, FAILED = range(4)
@@ -44,6 +44,9 @@ _MANY = 5  # where the counter stops
 _VISITED_AGAIN = 0b1000_0000
 HALVES = (0b10_0000, 0b100_0000)  # returned by a node of this half of the crawl
 NO_HALF = 0  # instead of a half: the word of the node is not counted
+
+Waiting: TypeAlias = NDArray[np.int32]
+"""Numbers of endpoints that wait, in half of the bytes."""
 
 _CHANGE = np.dtype([("number", ">u4"), ("known", "u1")])
 
@@ -59,7 +62,10 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FrontierStatistics:
-    """Endpoints by how far they have come, and contacts that were not followed."""
+    """Endpoints by how far they have come, and contacts that were not followed.
+
+    `held` are those that one node alone has returned, and that are not visited: too many like them respond.
+    """
 
     sighted: int
     queued: int
@@ -67,6 +73,7 @@ class FrontierStatistics:
     finished: int
     dropped: int
     answered: int = 0
+    held: int = 0
 
 
 class Frontier:
@@ -75,19 +82,19 @@ class Frontier:
     def __init__(
         self, family: Family, max_endpoints: int, random: Random, *, counts_hosts: bool = True
     ) -> None:
-        """Start empty; with `counts_hosts`, endpoints of one IP address and of one network are bounded."""
+        """Start empty; with `counts_hosts`, endpoints of one host and of one network are bounded."""
         self._size = family.contact_bytes
         self._max_endpoints = max_endpoints
         self.table = ContactTable(self._size, random)
         self._known: Bytes = np.zeros(0, np.uint8)
-        self._bounds = [
-            _Bound(_HOST_COUNTERS, family.address_bytes - 2, MAX_PORTS_PER_HOST),
-            _Bound(_NETWORK_COUNTERS, _NETWORK_BYTES[family], MAX_PER_NETWORK),
-        ][: 2 * counts_hosts]
-        self._next = 0  # of those that were never taken
-        # Those that are to be taken before, of which so many were taken.
-        self._again: Numbers = np.zeros(0, np.int64)
-        self._taken_again = 0
+        self._bounds = bounds_of(family) if counts_hosts else ()
+        self._next = 0  # of those that were never looked at
+        # Those that are to be taken, of which so many were.
+        self._due: Waiting = np.zeros(0, np.int32)
+        self._taken = 0
+        self._unconfirmed: Waiting = np.zeros(0, np.int32)
+        self._probed: Waiting = np.zeros(0, np.int32)  # taken while they were unconfirmed
+        self._is_held = False
         self._later: list[tuple[float, int, int]] = []
         self._deferrals = 0
         self._in_flight = 0
@@ -97,9 +104,13 @@ class Frontier:
         self._changes: list[Numbers] = []
 
     def add(self, contacts: bytes) -> int:
-        """Add compact contacts to start from; return how many are new."""
+        """Add compact contacts to start from, which need nobody's word; return how many are new."""
         rows = np.frombuffer(contacts, np.uint8).reshape(-1, self._size)
+        first = len(self.table)
         new, _ = self._add_unknown(rows, self.table.keys(rows))
+        self._look_at_new(first)
+        self._due = np.concatenate([self._due, self._new_since(first)])
+        self._next = len(self.table)
         return len(new)
 
     def add_returned(
@@ -156,17 +167,62 @@ class Frontier:
         numbers: list[int] = []
         while self._later and self._later[0][0] <= now and len(numbers) < most:
             numbers.append(heappop(self._later)[2])
-        again = self._again[self._taken_again : self._taken_again + most - len(numbers)].tolist()
-        self._taken_again += len(again)
-        numbers += again
-        end = min(self._next + most - len(numbers), len(self.table))
-        numbers.extend(range(self._next, end))
-        self._next = end
+        while len(numbers) < most and self._has_due():
+            due = self._due[self._taken : self._taken + most - len(numbers)].tolist()
+            self._taken += len(due)
+            numbers += due
         if not numbers:
             return []
         self._in_flight += len(numbers)
         compact, size = self.table.compact(np.array(numbers)), self._size
         return [(number, compact[at * size : (at + 1) * size]) for at, number in enumerate(numbers)]
+
+    def _has_due(self) -> bool:
+        """Return whether endpoints are to be taken; queue more if none are: the confirmed, or else others.
+
+        Others are held where there is no room for them, unless one of those under way may make some.
+        """
+        if self._taken < len(self._due):
+            return True
+        self._look_at_new(len(self.table))
+        waiting = self._unconfirmed
+        is_confirmed = self._are_confirmed(self._known[waiting])
+        due, rest = waiting[is_confirmed], waiting[~is_confirmed]
+        self._is_held = False
+        if rest.size and not due.size:
+            room = self._room_for_unconfirmed()
+            self._is_held = room <= 0 and not self._probed.size
+            due, rest = np.split(rest, [max(0, min(room, max(_LEAST_UNCONFIRMED, len(rest) // 8)))])
+            self._probed = np.concatenate([self._probed, due])
+        self._due, self._taken, self._unconfirmed = due, 0, rest
+        return len(due) > 0
+
+    def _look_at_new(self, end: int) -> None:
+        """Let the new ones below a number wait until they are confirmed."""
+        if self._next < end:
+            self._unconfirmed = np.concatenate(
+                [self._unconfirmed, self._new_since(self._next)[: end - self._next]]
+            )
+            self._next = end
+
+    def _new_since(self, number: int) -> Waiting:
+        return np.arange(number, len(self.table), dtype=np.int32)
+
+    def _room_for_unconfirmed(self) -> int:
+        """Return how many more unconfirmed endpoints may be visited now; 1 ns for each known."""
+        known = self._known[self._probed]
+        self._probed = self._probed[(known & _STATE == WAITING) & ~self._are_confirmed(known)]
+        counts = np.bincount(self._known[: len(self.table)], minlength=256)
+        kinds = np.arange(256, dtype=np.uint8)
+        has_responded = kinds & _STATE >= ANSWERED
+        confirmed = int(counts[has_responded & self._are_confirmed(kinds)].sum())
+        unconfirmed = int(counts[has_responded].sum()) - confirmed
+        return FREE_UNCONFIRMED + int(UNCONFIRMED_SHARE * confirmed) - unconfirmed - len(self._probed)
+
+    @staticmethod
+    def _are_confirmed(known: Bytes) -> NDArray[np.bool_]:
+        are_confirmed: NDArray[np.bool_] = known & _REFERRERS >= CONFIRMING_REFERRERS * _REFERRER
+        return are_confirmed
 
     def defer(self, number: int, until: float) -> None:
         """Put a contact that was taken back, to be taken again at `until`."""
@@ -190,12 +246,11 @@ class Frontier:
 
         Cost: linear in the endpoints, some ms for a million.  To be called when nothing is in flight.
         """
-        if self._taken_again == len(self._again):
+        if not self._has_due():
             known = self._known[: len(self.table)]
-            is_due = known & (_STATE | _VISITED_AGAIN) == UNRESPONSIVE
-            is_due &= known & _REFERRERS >= SECOND_VISIT_REFERRERS * _REFERRER
-            self._again, self._taken_again = np.flatnonzero(is_due), 0
-        return len(self._again) - self._taken_again
+            is_due = (known & (_STATE | _VISITED_AGAIN) == UNRESPONSIVE) & self._are_confirmed(known)
+            self._due, self._taken = np.flatnonzero(is_due).astype(np.int32), 0
+        return len(self._due) - self._taken
 
     def next_due(self) -> float | None:
         """Return when the first deferred contact is due, if any is deferred."""
@@ -203,8 +258,13 @@ class Frontier:
 
     @property
     def answered(self) -> Numbers:
-        """Return the numbers of the endpoints whose visit brought an answer; linear in the endpoints."""
-        return np.flatnonzero(self._known[: len(self.table)] & _STATE == ANSWERED)
+        """Return the numbers of the endpoints whose visit brought an answer; linear in the endpoints.
+
+        Where others are held back, those that no second node has returned do not count.
+        """
+        known = self._known[: len(self.table)]
+        is_answered = known & _STATE == ANSWERED
+        return np.flatnonzero(is_answered & self._are_confirmed(known) if self._is_held else is_answered)
 
     @property
     def has_waiting(self) -> bool:
@@ -213,14 +273,19 @@ class Frontier:
 
     @property
     def _queued(self) -> int:
-        again = len(self._again) - self._taken_again
-        return len(self.table) - self._next + again + len(self._later)
+        due = len(self._due) - self._taken + len(self._later)
+        return due + len(self.table) - self._next + len(self._unconfirmed) - self._held
+
+    @property
+    def _held(self) -> int:
+        return len(self._unconfirmed) if self._is_held else 0
 
     def statistics(self) -> FrontierStatistics:
         """Return the counts of the moment."""
         sighted, queued = len(self.table), self._queued
-        finished = sighted - queued - self._in_flight
-        return FrontierStatistics(sighted, queued, self._in_flight, finished, self._dropped, self._answered)
+        finished = sighted - queued - self._in_flight - self._held
+        counts = (sighted, queued, self._in_flight, finished)
+        return FrontierStatistics(*counts, self._dropped, self._answered, self._held)
 
     def sightings(self) -> Counter[Sighting]:
         """Count endpoints by what is known of them; cost: linear in those known, some ns each."""
@@ -252,37 +317,12 @@ class Frontier:
             self._known[changes["number"]] = changes["known"]
         self._journaled = self._next = len(self.table)
         states = self._known[: len(self.table)] & _STATE
-        self._again = np.flatnonzero(states == WAITING)
+        self._unconfirmed = np.flatnonzero(states == WAITING).astype(np.int32)
         self._answered = int(np.count_nonzero(states == ANSWERED))
 
     def _set(self, numbers: Numbers, known: Bytes) -> None:
         self._known[numbers] = known
         self._changes.append(numbers)
-
-
-class _Bound:
-    """A bound on the endpoints whose addresses have the same first bytes."""
-
-    def __init__(self, counters: int, prefix_bytes: int, most: int) -> None:
-        self._counters = np.zeros(counters, np.uint16)
-        self._prefix = slice(ID_BYTES, ID_BYTES + prefix_bytes)
-        self._most = most
-
-    def admit(self, contacts: Bytes) -> NDArray[np.bool_]:
-        """Return for each contact whether it is within the bound, those before it counted."""
-        places = self._places(contacts)
-        return self._counters[places] + rank_in_group(places) < self._most
-
-    def count(self, contacts: Bytes) -> None:
-        """Count contacts that are taken."""
-        np.add.at(self._counters, self._places(contacts), 1)
-
-    def _places(self, contacts: Bytes) -> Numbers:
-        places = np.zeros(len(contacts), np.uint64)
-        for column in contacts[:, self._prefix].T:
-            places = places * np.uint64(0x9E3779B97F4A7C15) + column
-        places ^= places >> np.uint64(32)
-        return (places % np.uint64(len(self._counters))).astype(np.int64)
 
 
 def _sighting(known: int) -> Sighting:

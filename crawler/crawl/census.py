@@ -142,6 +142,7 @@ class Census:
                 sum(part.finished for part in parts),
                 sum(part.dropped for part in parts),
                 sum(part.answered for part in parts),
+                sum(part.held for part in parts),
             ),
             dict(sum((crawl.outcomes for crawl in crawls), Counter[Outcome]())),
             sum(crawl.queries for crawl in crawls),
@@ -203,6 +204,8 @@ def describe(progress: Progress) -> str:
         f" {unresponsive} visits without answer, {frontier.queued} waiting, {frontier.in_flight} in flight,"
         f" {progress.queries} queries in {progress.seconds:.1f} s"
     )
+    if frontier.held:
+        line += f"; {frontier.held} that one node alone returned are not visited: too many such nodes respond"
     if frontier.queued and left is not None:
         line += f"; {progress.known_share:.0%} of what is named is known, {left:.0f} s left"
     if progress.verified:
@@ -217,6 +220,7 @@ def record(progress: Progress) -> dict[str, object]:
         "answered": progress.frontier.answered,
         "outcomes": {outcome.value: count for outcome, count in sorted(progress.outcomes.items())},
         "dropped": progress.frontier.dropped,
+        "held": progress.frontier.held,
         "queries": progress.queries,
         "second_answers": progress.second_answers,
         "verified": progress.verified,

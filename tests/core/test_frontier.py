@@ -80,7 +80,7 @@ def test_endpoint_named_again_is_counted_and_not_queued(again):
 def test_contacts_to_start_from_are_added_once():
     frontier = filled(1)
     assert frontier.add(contact(2) + contact(1) + contact(3) + contact(2, node_id=9)) == 2
-    assert (take(frontier, most=9), frontier.add(b"")) == ([contact(1), contact(2), contact(3)], 0)
+    assert (take(frontier, most=9), frontier.add(b"")) == ([contact(2), contact(3), contact(1)], 0)
 
 
 def test_endpoints_beyond_the_bound_are_counted_and_dropped():
@@ -101,19 +101,78 @@ def test_ports_of_one_host_are_bounded():
 
 
 @pytest.mark.parametrize(
-    ("family", "hosts", "other"),
+    ("family", "hosts", "other", "most"),
     [
-        (IPV4, [bytes([192, 0, 2, n]) for n in range(100)], bytes([192, 0, 3, 1])),
-        (IPV6, [HOST6[:8] + n.to_bytes(8, "big") for n in range(5000)], HOST6[:7] + bytes(9)),
+        (IPV4, [bytes([192, 0, 2, n]) for n in range(100)], bytes([192, 0, 3, 1]), 4096),
+        (IPV6, [HOST6[:8] + n.to_bytes(8, "big") for n in range(100)], HOST6[:7] + bytes(9), 64),
+        (IPV6, [HOST6[:6] + n.to_bytes(10, "big") for n in range(0, 100 << 64, 1 << 64)], bytes(16), 4096),
     ],
+    ids=["/24", "/64", "/48"],
 )
-def test_endpoints_of_one_network_are_bounded(family, hosts, other):
-    """Over IPv6 one host has a whole /64 of addresses."""
+def test_endpoints_of_one_network_are_bounded(family, hosts, other, most):
+    """Over IPv6 one host has a whole /64 of addresses, and one customer a whole /48."""
     frontier = new_frontier(10_000, family=family, counts_hosts=True)
     for host in hosts:
-        add(frontier, *(contact(port, host=host) for port in range(5000 // len(hosts))))
-    assert frontier.statistics() == FrontierStatistics(4096, 4096, 0, 0, 5000 - 4096)
+        add(frontier, *(contact(port, host=host) for port in range(50)))
+    assert frontier.statistics() == FrontierStatistics(most, most, 0, 0, 5000 - most)
     assert frontier.add(contact(1, host=other)) == 1
+
+
+def visit_endless(frontier, most=1000, twice=0):
+    """Visit all that may be, each of which answers and returns a new one; return how many were visited.
+
+    The first `twice` are returned by two nodes.
+    """
+    visits = 0
+    while visits < most and (taken := frontier.take(0.0, 9)):
+        frontier.finish([number for number, _ in taken], [ANSWERED] * len(taken))
+        for _ in taken:
+            visits += 1
+            add(frontier, *[contact(visits)] * (1 + (visits < twice)))
+    return visits
+
+
+def test_endless_supply_of_endpoints_that_one_node_returned_is_held_back():
+    """One that invents a new address in every answer, and answers there, cannot keep a crawl for ever."""
+    frontier = new_frontier(10_000)
+    frontier.add(contact(0))
+    assert 128 <= visit_endless(frontier) < 140
+    counts = frontier.statistics()
+    assert (counts.queued, counts.in_flight) == (0, 0)
+    assert counts.held == counts.sighted - counts.finished > 0
+    assert not (frontier.has_waiting or frontier.requeue_unresponsive())
+    # Nor do they count as nodes of the network.
+    assert not frontier.answered.size
+
+
+def test_network_in_which_two_nodes_return_each_is_visited_as_a_whole():
+    frontier = new_frontier(10_000)
+    frontier.add(contact(0))
+    assert 1320 < visit_endless(frontier, 9000, twice=800) < 1340  # 800, 128, and one for two of the 800
+    assert len(frontier.answered) == 799
+
+
+def test_held_endpoint_that_a_second_node_returns_is_visited():
+    frontier = new_frontier(10_000)
+    frontier.add(contact(0))
+    visited = visit_endless(frontier)
+    add(frontier, contact(visited))
+    assert (take(frontier), take(frontier)) == ([contact(visited)], [])
+
+
+def test_confirmed_endpoints_go_first():
+    frontier = filled(1, 2, 3)
+    add(frontier, contact(3))
+    assert take(frontier, most=9) == [contact(3), contact(1), contact(2)]
+
+
+def test_unconfirmed_endpoints_under_way_take_room():
+    """Their answers may all come at once."""
+    frontier = filled(*range(1, 300), max_endpoints=300)
+    assert len(frontier.take(0.0, 300)) == 128
+    assert frontier.has_waiting
+    frontier.finish(range(100), [UNRESPONSIVE] * 100)
+    assert len(frontier.take(0.0, 300)) == 100
 
 
 def test_deferred_contact_comes_back_when_it_is_due():

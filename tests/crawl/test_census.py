@@ -437,7 +437,7 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
 
 def test_counts_are_shown_to_people_and_programs():
     progress = Progress(
-        FrontierStatistics(10, 1, 2, 7, 4, 6),
+        FrontierStatistics(13, 1, 2, 7, 4, 6, 3),
         Counter({Outcome.TIMEOUT: 2, Outcome.ANSWERED: 6}),
         14,
         6,
@@ -447,18 +447,21 @@ def test_counts_are_shown_to_people_and_programs():
     )
 
     assert record(progress) == {
-        "sighted": 10,
+        "sighted": 13,
         "answered": 6,
         "outcomes": {"answered": 6, "timeout": 2},
         "dropped": 4,
+        "held": 3,
         "queries": 14,
         "second_answers": 6,
         "verified": 0,
         "seconds": 1.234,
     }
     assert describe(progress) == (
-        "census: 10 endpoints sighted, 6 answered, 2 visits without answer,"
-        " 1 waiting, 2 in flight, 14 queries in 1.2 s; 90% of what is named is known, 1 s left"
+        "census: 13 endpoints sighted, 6 answered, 2 visits without answer,"
+        " 1 waiting, 2 in flight, 14 queries in 1.2 s;"
+        " 3 that one node alone returned are not visited: too many such nodes respond;"
+        " 90% of what is named is known, 1 s left"
     )
     assert "left" not in describe(replace(progress, frontier=FrontierStatistics(10, 0, 0, 10, 4, 6)))
 

@@ -71,7 +71,17 @@ WRONG: list[tuple[list[str], str]] = [
 STORED_KEYS = [key for key in SCRAPE_KEYS if not key.startswith(("seeds_", "leechers_"))]
 """What a sample keeps in columns of its own; intervals of parts are beside it."""
 CENSUS_KEYS = [
-    *("sighted", "answered", "outcomes", "dropped", "queries", "second_answers", "verified", "seconds"),
+    *(
+        "sighted",
+        "answered",
+        "outcomes",
+        "dropped",
+        "held",
+        "queries",
+        "second_answers",
+        "verified",
+        "seconds",
+    ),
     *("sizes", "alarms"),
 ]
 
@@ -214,6 +224,7 @@ def test_census_visits_every_node_of_the_network(network, database, options):
         "second_answers": NODES,
         "verified": 0,
         "dropped": 0,
+        "held": 0,
         "queries": 2 * NODES,
         "alarms": 0,
     }
