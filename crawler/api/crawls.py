@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 from crawler.core.exclusion import Area
-from crawler.core.session import Session, new_random, open_session
+from crawler.core.session import Resume, Session, new_random, open_session
 from crawler.crawl.census import Progress, take_census
 from crawler.infohashes.survey import Discovery, InfohashSurvey, SampleCounts
 from crawler.infohashes.turns import Plan
@@ -30,8 +30,8 @@ async def census(
     `db` is the database, or all options of a crawl.  `zone` is a part of the id space, as `Zone.parse`
     reads it; `watched` are ids whose surroundings are tested for nodes put there.  With `verify_after`,
     nodes that replied are queried again so many seconds later.  A census that was interrupted goes on
-    when it is called again with the same settings, unless `new`.  With `serve`, a full node answers
-    others meanwhile.
+    when it is called again with the same settings, unless `new`; while it is under way, another is
+    refused.  With `serve`, a full node answers others meanwhile.
 
     Raises `DatabaseError`, `NotJoined` when no node replies at the start, and `ValueError`.
     """
@@ -41,9 +41,8 @@ async def census(
     random = random or new_random()
     drawn = Zone.parse(zone, random)
     settings, prefix = asdict(options.settings) | {"zone": zone}, {"prefix": drawn.prefix}
-    async with open_session(
-        options, "census", settings, resume=not new, drawn=prefix, serve=serve
-    ) as session:
+    resume = Resume.NEVER if new else Resume.ALONE
+    async with open_session(options, "census", settings, resume=resume, drawn=prefix, serve=serve) as session:
         area = Area(_zone_of(session, drawn), session.exclusion)
         return await take_census(
             session, options.settings, random, area, watched=watched, verify_after=verify_after
@@ -83,7 +82,7 @@ async def sample(
     settings = asdict(options.settings) | {"zone": zone, "rounds": plan.rounds, "seconds": seconds}
     prefix = {"prefix": drawn.prefix}
     async with open_session(
-        options, "sample", settings, resume=True, drawn=prefix, serve=serve, joins_known=True
+        options, "sample", settings, resume=Resume.SHARED, drawn=prefix, serve=serve, joins_known=True
     ) as session:
         survey = InfohashSurvey(
             session,

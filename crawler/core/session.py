@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -18,16 +19,26 @@ import trio
 from crawler.core.exclusion import Excludes, Exclusion
 from crawler.core.progress import shown_progress, timed
 from crawler.db.database import BUSY_TIMEOUT, CrawlDatabase
+from crawler.db.leases.leases import RENEWAL_PERIOD
 from crawler.db.records.records import Journal, RunStatus, utc_text
 from crawler.db.writer import Writer, open_writer
 from crawler.settings import CrawlOptions
 from crawler.zone import Zone
 from dhtnode import Contact, Node, NodeSettings, __version__, open_node
 from dhtnode.net import BulkClient, open_sockets
+from dhtnode.nurseries import open_service_nursery
 
 MAX_TORRENT_NODES = 32  # of all torrent files together; each may cost a look-up of a name
 KNOWN_NODES = 8  # of a database on loopback that are joined through
 STARTING_LOOKUPS = 4  # towards random ids of the zone: a start from several corners at once
+
+
+class Resume(Enum):
+    """What becomes of the last run of a command that did not come to its end."""
+
+    NEVER = "it stays as it is"
+    ALONE = "it continues; while it is under way, another is refused"
+    SHARED = "it continues; while it is under way, others share the work with it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,7 @@ async def open_session(
     command: str,
     settings: Mapping[str, object],
     *,
-    resume: bool = False,
+    resume: Resume = Resume.NEVER,
     drawn: Mapping[str, object] | None = None,
     busy_timeout: float = BUSY_TIMEOUT,
     serve: bool = False,
@@ -92,8 +103,9 @@ async def open_session(
 ) -> AsyncIterator[Session]:
     """Open a database and a node, with a run in the database that lasts as long as the block.
 
-    With `resume`, the last run of this command continues if it had the same settings and did not come
-    to its end.  `drawn` are further settings that it need not have had: a run that continues keeps its own.
+    `resume` says whether the last run of this command continues if it had the same settings and did not
+    come to its end.  `drawn` are further settings that it need not have had: a run that continues keeps
+    its own.
     `busy_timeout` is how long, in seconds, another process may keep us from writing.
     With `serve`, the node answers queries and is known to others.  With `joins_known` and no
     bootstrap nodes, the nodes of the database are joined through if all of them are on loopback.
@@ -105,7 +117,7 @@ async def open_session(
     options = CrawlOptions.of(db)
     exclusion, torrent_nodes = Exclusion.read(options.exclude), options.torrent_nodes[:MAX_TORRENT_NODES]
     with CrawlDatabase.open(options.db, anonymize=options.anonymize, busy_timeout=busy_timeout) as store:
-        run_id, settings, is_resumed = _begin_run(store, command, settings, resume, drawn or {})
+        run_id, settings, is_resumed = _begin_run(store, command, settings, drawn or {}, resume)
         async with _ended_run(store, run_id, shows_progress=options.shows_progress):
             bootstrap, node_settings = options.bootstrap, NodeSettings(read_only=not serve)
             if joins_known and not bootstrap:
@@ -113,7 +125,9 @@ async def open_session(
             async with (
                 open_node(bootstrap=bootstrap, torrent_nodes=torrent_nodes, settings=node_settings) as node,
                 open_writer(store, run_id) as writer,
+                open_service_nursery() as nursery,
             ):
+                nursery.start_soon(_renew_lease, writer, run_id)
                 with open_sockets(address.host for address in node.addresses) as sockets:
                     clients = tuple(BulkClient[Any](socket) for socket in sockets)
                     shown = options.shows_progress
@@ -124,16 +138,23 @@ def _begin_run(
     store: CrawlDatabase,
     command: str,
     settings: Mapping[str, object],
-    resume: bool,
     drawn: Mapping[str, object],
+    resume: Resume,
 ) -> tuple[int, Mapping[str, object], bool]:
     """Return the number and the settings of a run that begins, or of one that continues, and which it is."""
-    interrupted = store.runs.resumable(command, settings) if resume else None
-    if interrupted is not None:
-        store.runs.resume(interrupted.id)
-        return interrupted.id, interrupted.settings, True
-    settings = {**settings, **drawn}
-    return store.runs.begin(command, settings, __version__, utc_text(time.time())), settings, False
+    now, all_settings = utc_text(time.time()), {**settings, **drawn}
+    if resume is Resume.NEVER:
+        return store.runs.begin(command, all_settings, __version__, now), all_settings, False
+    is_shared = resume is Resume.SHARED
+    run, number = store.runs.resume_or_begin(command, settings, drawn, __version__, now, is_shared=is_shared)
+    return number, run.settings if run else all_settings, run is not None
+
+
+async def _renew_lease(writer: Writer, run_id: int) -> None:
+    """Show, while the run writes nothing, that it is there."""
+    while True:
+        await trio.sleep(RENEWAL_PERIOD)
+        await writer.call_at_once(lambda store: store.runs.renew(run_id))
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ batches behind.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +15,13 @@ from typing import Self, TypeAlias
 from crawler.db import infohash_samples
 from crawler.db.connection import BUSY_TIMEOUT, DatabaseError, GuardedConnection, Row, open_writable
 from crawler.db.infohash_samples import SampleRows
+from crawler.db.leases.leases import RunLeases
 from crawler.db.nodes import NodeTable
 from crawler.db.purge import Purge
 from crawler.db.records.infohash_samples import SampleBatch
 from crawler.db.records.records import CrawlBatch, Visit
 from crawler.db.run_nodes import forget_run_nodes
-from crawler.db.runs import RunRows, is_process_running
+from crawler.db.runs import RunRows
 from crawler.db.swarm_measurements import SwarmRows
 from crawler.db.torrents import MetadataRows
 from crawler.db.visits import VisitRows
@@ -38,15 +39,14 @@ class CrawlDatabase:
     Raises `DatabaseError` for what the file, the disk or another process does to it.
     """
 
-    def __init__(
-        self, connection: GuardedConnection, *, anonymize: bool, is_running: Callable[[int], bool]
-    ) -> None:
+    def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
         self.path = connection.path
         self.connection = connection.connection
         self._db = connection
-        self.runs = RunRows(connection, is_running, anonymize=anonymize)
+        self._leases = RunLeases(connection)
+        self.runs = RunRows(connection, self._leases, anonymize=anonymize)
         self.visits = VisitRows(connection, anonymize=anonymize)
-        self.known = NodeTable(connection, is_running)
+        self.known = NodeTable(connection, self._leases.is_alive)
         self.swarms = SwarmRows(connection, anonymize=anonymize)
         self.samples = SampleRows(connection, anonymize=anonymize)
         self.watch = WatchRows(connection)
@@ -60,7 +60,6 @@ class CrawlDatabase:
         *,
         anonymize: bool = False,
         busy_timeout: float = BUSY_TIMEOUT,
-        is_running: Callable[[int], bool] = is_process_running,
     ) -> Self:
         """Open a crawl database, creating it or bringing its tables up to date as needed.
 
@@ -69,10 +68,11 @@ class CrawlDatabase:
         database, not one of ours, or made by another version.
         """
         connection = open_writable(str(path), busy_timeout)
-        return cls(GuardedConnection(str(path), connection), anonymize=anonymize, is_running=is_running)
+        return cls(GuardedConnection(str(path), connection), anonymize=anonymize)
 
     def close(self) -> None:
-        """Close the connection; a second call does nothing."""
+        """Close the connection, and let go of the runs that have not ended; a second call does nothing."""
+        self._leases.close()
         self._db.close()
 
     def __enter__(self) -> Self:
@@ -89,6 +89,7 @@ class CrawlDatabase:
         Costs some 5 us per visit and 25 per scrape reply, more as the index of nodes grows.
         """
         with self._db.transaction():
+            self._leases.renew(run_id)
             self.swarms.write(run_id, [each for each in records if isinstance(each, SwarmMeasurement)])
             self.visits.write(run_id, [each for each in records if isinstance(each, Visit)])
             for record in records:

@@ -45,9 +45,9 @@ class NodeTable:
         """
         with self._db.reported():
             rows = self._db.execute(_CENSUSES, (utc_text(not_before),)).fetchall()
-        for run_id, status, started_at, settings, pid in rows:
+        for run_id, status, started_at, settings in rows:
             is_finished = status == RunStatus.FINISHED
-            if (is_finished or self._is_running(pid)) and self._has_addresses(run_id):
+            if (is_finished or self._is_running(run_id)) and self._has_addresses(run_id):
                 return FreshCensus(run_id, _zone_of(settings), started_at, is_finished)
         return None
 
@@ -101,7 +101,7 @@ def _zone_of(settings: str) -> Zone:
 
 
 _CENSUSES = """
-SELECT id, status, started_at, settings, pid FROM runs
+SELECT id, status, started_at, settings FROM runs
 WHERE command IN ('census', 'demo') AND (status = 'running' OR status = 'finished' AND finished_at >= ?)
     AND id NOT IN (SELECT run_id FROM merged_runs)
 ORDER BY status <> 'finished', id DESC

@@ -3,9 +3,12 @@
 Raw filters, the journal, and what else could tell of peers never leave; node addresses may be left out.
 """
 
+import fcntl
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,16 +48,18 @@ def export_tables(
     check_run(db, run)
     tables = [table for table in TABLES.values() if table.exported and (run is None or _of_run(table))]
     files = {table.name: f"{table.name}.{form.suffix}" for table in tables}
-    _check_folder(folder, [*files.values(), SCHEMA_FILE])
     if key is not None:
         anonymize.add_functions(db, key)
     done = []
-    for table in tables:
-        cursor = db.execute(_select(table, run=run, is_anonymous=key is not None), _values(run))
-        rows = _write(folder / files[table.name], form, exported_columns(table), cursor)
-        done.append(Exported(files[table.name], table.name, rows))
-        yield done[-1]
-    _write_schema(folder / SCHEMA_FILE, done, run=run, is_anonymous=key is not None)
+    with _own_folder(folder):
+        _check_files(folder, [*files.values(), SCHEMA_FILE])
+        for table in tables:
+            cursor = db.execute(_select(table, run=run, is_anonymous=key is not None), _values(run))
+            rows = _write(folder / files[table.name], form, exported_columns(table), cursor)
+            done.append(Exported(files[table.name], table.name, rows))
+            yield done[-1]
+        # The last file of a whole export: without it, a folder is of one that was cut off.
+        _write_schema(folder / SCHEMA_FILE, done, run=run, is_anonymous=key is not None)
 
 
 def exported_columns(table: TableText) -> list[ColumnText]:
@@ -62,11 +67,32 @@ def exported_columns(table: TableText) -> list[ColumnText]:
     return [column for column in table.columns if column.privacy != "never"]
 
 
-def _check_folder(folder: Path, names: Sequence[str]) -> None:
+@contextmanager
+def _own_folder(folder: Path) -> Iterator[None]:
+    """Make a folder if it is not there, and keep other exports out of it for the length of the block."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise ExportError(f"{folder}: {error.strerror}") from error
+    try:
+        _lock(opened, folder)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _lock(opened: int, folder: Path) -> None:
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ExportError(f"{folder}: another export is writing to it") from error
+    except OSError:
+        # A file system that locks no folders.
+        return
+
+
+def _check_files(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         if (folder / name).exists():
             raise ExportError(f"{folder / name}: is there already, and is not overwritten")
@@ -99,20 +125,26 @@ def _values(run: int | None) -> tuple[int, ...]:
 
 
 def _write(path: Path, form: Form, columns: Sequence[ColumnText], cursor: sqlite3.Cursor) -> int:
-    """Write rows to a file, under another name until it is whole; return how many."""
-    part = path.with_name(f"{path.name}.part")
+    """Write rows to a file, and return how many."""
     count = 0
+    with _renamed_when_whole(path) as part, form.open(part, columns) as write:
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            write(rows)
+            count += len(rows)
+    return count
+
+
+@contextmanager
+def _renamed_when_whole(path: Path) -> Iterator[Path]:
+    """Give another name for a file, which gets its own when the block has written it."""
+    part = path.with_name(f"{path.name}.part")
     try:
-        with form.open(part, columns) as write:
-            while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                write(rows)
-                count += len(rows)
+        yield part
         part.rename(path)
     except (OSError, ValueError) as error:  # the latter for what does not fit the kind of its column
         raise ExportError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         part.unlink(missing_ok=True)
-    return count
 
 
 def _write_schema(path: Path, done: Sequence[Exported], *, run: int | None, is_anonymous: bool) -> None:
@@ -139,7 +171,5 @@ def _write_schema(path: Path, done: Sequence[Exported], *, run: int | None, is_a
             for each in done
         ],
     }
-    try:
-        path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ExportError(f"{path}: {error.strerror}") from error
+    with _renamed_when_whole(path) as part:
+        part.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")

@@ -24,6 +24,7 @@ from dhtnode.net import BulkClient, open_sockets
 from dhtnode.outcomes import Outcome
 from dhtnode.testing import MemoryNetwork, open_testnet
 from tests.commands import FakeNode
+from tests.databases import rows
 from tests.virtual_time import call
 from tests.visits import visit_of
 
@@ -433,6 +434,18 @@ async def test_answer_that_comes_while_a_crawl_ends_is_no_error(tmp_path, monkey
     with CrawlDatabase.open(database) as store:
         assert outcomes_by_node(store)[b"x" * 20] == ["timeout"]
         assert [run.status for run in store.runs.all()] == ["interrupted"]
+
+
+async def test_crawl_that_writes_nothing_shows_that_it_is_there(tmp_path, monkeypatch):
+    """A watch with nothing due, say: another machine must not take its run over."""
+    monkeypatch.setattr("crawler.core.session.RENEWAL_PERIOD", 0.01)
+    database = tmp_path / "a.db"
+    with FakeNode() as way_in:
+        options = CrawlOptions(database, bootstrap=[str(way_in.address)])
+        async with open_session(options, "watch", {}):
+            (first,) = rows(database, "SELECT renewed_at FROM run_leases")
+            while rows(database, "SELECT renewed_at FROM run_leases") == [first]:  # noqa: ASYNC110  a file
+                await trio.sleep(0.02)
 
 
 def test_counts_are_shown_to_people_and_programs():

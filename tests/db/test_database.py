@@ -383,9 +383,9 @@ def test_network_size_of_an_ended_run_is_what_was_counted_at_its_end(store: Craw
 
 def test_resumed_run_is_counted_again(store: CrawlDatabase) -> None:
     run_id = begin(store)
-    store.write(run_id, [VISIT])
+    store.write(run_id, [CrawlBatch([VISIT], JOURNAL)])
     store.runs.finish(run_id, RunStatus.INTERRUPTED, T1)
-    store.runs.resume(run_id)
+    assert store.runs.resume("census", {"rate": 100}) is not None
     store.write(run_id, [visit(node_id=BOB)])
     while_running = store.rows("network_size")
     store.runs.finish(run_id, RunStatus.FINISHED, T2)
@@ -503,20 +503,20 @@ JOURNAL = Journal(Family.IPV4, b"contacts", b"changes")
 
 
 def test_journal_of_a_killed_run_is_there_to_go_on_with(path: Path) -> None:
-    with CrawlDatabase.open(path, is_running=lambda _: False) as store:
+    with CrawlDatabase.open(path) as store:
         killed = begin(store)
         store.write(killed, [CrawlBatch([VISIT], JOURNAL), CrawlBatch([], JOURNAL._replace(contacts=b""))])
 
-        assert store.runs.resumable("census", {"rate": 200}) is None
-        assert store.runs.resumable("sample", {"rate": 100}) is None
-        found = store.runs.resumable("census", {"rate": 100})
+    with CrawlDatabase.open(path) as store:
+        assert store.runs.resume("census", {"rate": 200}) is None
+        assert store.runs.resume("sample", {"rate": 100}) is None
+        found = store.runs.resume("census", {"rate": 100})
         assert found is not None
         assert found.id == killed
         assert list(store.runs.journals(killed)) == [JOURNAL, JOURNAL._replace(contacts=b"")]
 
-        store.runs.resume(killed)
         store.runs.finish(killed, RunStatus.FINISHED, T1)
-        assert store.runs.resumable("census", {"rate": 100}) is None
+        assert store.runs.resume("census", {"rate": 100}) is None
         assert store.rows("crawl_journal") == []
 
 
@@ -524,24 +524,6 @@ def test_anonymized_crawl_leaves_no_journal(path: Path) -> None:
     with CrawlDatabase.open(path, anonymize=True) as store:
         store.write(begin(store), [CrawlBatch([VISIT], JOURNAL)])
         assert (len(store.rows("visits")), store.rows("crawl_journal")) == (1, [])
-
-
-def test_run_of_a_living_process_is_left_alone(path: Path) -> None:
-    """Two crawls may share a database; only the dead are declared so, and ends are not revised."""
-    with CrawlDatabase.open(path, is_running=lambda _: True) as store:
-        begin(store)
-        store.runs.finish(begin(store), RunStatus.FINISHED, T1)
-        begin(store)
-        assert [run.status for run in store.runs.all()] == ["running", "finished", "running"]
-
-    with CrawlDatabase.open(path, is_running=lambda _: False) as store:
-        begin(store)
-        assert [run.status for run in store.runs.all()] == [
-            "interrupted",
-            "finished",
-            "interrupted",
-            "running",
-        ]
 
 
 def test_locked_database_is_reported_within_the_busy_timeout(path: Path) -> None:

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import permutations
 from pathlib import Path
 from random import Random
@@ -14,6 +14,7 @@ from random import Random
 import pytest
 
 from crawler.db.database import CrawlDatabase, DatabaseError
+from crawler.db.leases.locks import MERGE, FileLocks
 from crawler.db.merge.merge import merge
 from crawler.db.merge.rules import RULES, Joined, WholeTable, of_runs, tables_of
 from crawler.db.records.records import RunStatus, utc_text
@@ -336,14 +337,14 @@ def test_merged_runs_are_not_taken_for_our_own(tmp_path, vantages):
     merge(target, vantages)
     with CrawlDatabase.open(target) as store:
         settings = next(run.settings for run in store.runs.all() if run.id == run_id)
-        resumable = store.runs.resumable("census", settings)
+        resumed = store.runs.resume("census", settings)
 
-        assert resumable is not None
-        assert resumable.id == run_id
+        assert resumed is not None
+        assert resumed.id == run_id
         assert len(list(store.runs.journals(run_id))) == 1
         theirs = [run for run in store.runs.all() if run.pid == 999999999]
         assert [run.status for run in theirs] == [RunStatus.RUNNING]
-        assert store.runs.resumable("census", theirs[0].settings) is None
+        assert store.runs.resume("census", theirs[0].settings) is None
 
 
 def test_other_window_makes_other_combined_samples(made, tmp_path, reference):
@@ -445,9 +446,35 @@ def test_target_is_no_source(vantages):
 def test_target_in_use_is_left_alone(vantages, tmp_path):
     with CrawlDatabase.open(vantages[0]) as store:
         begin(store, "census", Random(1))
-        with pytest.raises(DatabaseError, match=r"process \d+ is writing run 4 to it"):
+        with pytest.raises(DatabaseError, match=r"run 4 is being written to it by process \d+ on "):
             merge(vantages[0], vantages[1:])
     assert rows(vantages[0], "SELECT count(*) FROM runs") == [(4,)]
+
+
+def test_second_merge_does_no_harm_to_the_first(vantages, tmp_path):
+    """It would have waited, given up, and deleted the database that it found missing at its start."""
+    target = tmp_path / "all.db"
+    with closing(FileLocks(str(target))) as locks:
+        assert locks.hold(MERGE)
+        CrawlDatabase.open(target).close()
+        with pytest.raises(DatabaseError, match=r"all\.db: another merge into it is under way$"):
+            merge(target, vantages)
+    merge(target, vantages)
+    assert rows(target, "SELECT count(*) FROM vantages") == [(4,)]
+
+
+def test_failed_merge_leaves_a_database_that_another_has_begun_to_use(vantages, tmp_path, monkeypatch):
+    target = tmp_path / "all.db"
+    with ExitStack() as stack:
+
+        def begin_then_fail(*_):
+            begin(stack.enter_context(CrawlDatabase.open(target)), "census", Random(1))
+            raise DatabaseError("no room")
+
+        monkeypatch.setattr("crawler.db.merge.merge.CrawlDatabase.merging", begin_then_fail)
+        with pytest.raises(DatabaseError, match="no room"):
+            merge(target, vantages)
+    assert rows(target, "SELECT count(*) FROM runs") == [(1,)]
 
 
 _KILLED = """

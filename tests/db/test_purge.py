@@ -35,6 +35,7 @@ KEPT_HOST, GONE_HOST = "192.0.2.7", "198.51.100.99"
 LEFT_ALONE = {
     "outcome_codes": "says what the numbers of outcomes stand for",
     "retention": "says how far deleting has come, and nothing about nodes or swarms",
+    "run_leases": "says which processes write runs that are under way, and these stay",
     "_sqlite_migrations": "says which version of the tables this is",
 }
 LIST_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"

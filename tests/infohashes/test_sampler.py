@@ -502,7 +502,7 @@ def test_samples_of_a_killed_process_become_swarms(tmp_path):
     with CrawlDatabase.open(path) as killed:
         run = killed.runs.begin("sample", {}, "0.1", utc_text(EPOCH))
         killed.samples.write(run, [NodeSample(ALICE, HERE, utc_text(EPOCH), Outcome.ANSWERED, samples=BOB)])
-    with CrawlDatabase.open(path, is_running=lambda pid: False) as store:
+    with CrawlDatabase.open(path) as store:
         assert store.rows("swarms") == []
         store.runs.begin("census", {}, "0.1", utc_text(EPOCH))
         assert [row["info_hash"] for row in store.rows("swarms")] == [BOB.hex()]

@@ -120,6 +120,16 @@ def fail():
     raise OSError(ENOSPC, "No space left on device")
 
 
+def test_second_export_into_one_folder_is_refused(database, tmp_path):
+    with open_reading(database) as db, closing(export_tables(db, tmp_path, CSV)) as first:
+        next(first)
+        before = everything(tmp_path)
+        with pytest.raises(ExportError, match=r"another export is writing to it$"):
+            exported(database, tmp_path)
+        assert everything(tmp_path) == before
+        assert len(list(first)) > 10
+
+
 def test_full_disk_leaves_no_half_file(database, tmp_path):
     with pytest.raises(ExportError) as failed:
         exported(database, tmp_path, Form("csv", full_disk))

@@ -321,8 +321,10 @@ def test_census_without_addresses_or_without_its_process_is_of_no_use(tmp_path):
     with CrawlDatabase.open(tmp_path / "a.db", anonymize=True) as store:
         record_census(store, [(b"n" * 20, Address("95.0.0.1", 1))])
         assert store.known.fresh_census(0.0) is None
-    with CrawlDatabase.open(tmp_path / "b.db", is_running=lambda pid: False) as store:
+    with CrawlDatabase.open(tmp_path / "b.db") as store:
         record_census(store, [(b"n" * 20, Address("95.0.0.1", 1))], status=RunStatus.RUNNING)
+        assert store.known.fresh_census(0.0) is not None
+    with CrawlDatabase.open(tmp_path / "b.db") as store:
         assert store.known.fresh_census(0.0) is None
 
 

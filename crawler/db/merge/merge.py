@@ -8,12 +8,13 @@ but for the numbers of runs and samples.
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from crawler.db.database import CrawlDatabase, DatabaseError
+from crawler.db.leases.locks import MERGE, FileLocks
 from crawler.db.merge import combined_measurements
 from crawler.db.merge.rules import (
     Table,
@@ -105,8 +106,11 @@ def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeRes
     memory does not grow with the databases.  Raises `DatabaseError`, and leaves the target as it was, when
     a database is missing, damaged, of another program or version, or in use where it is written.
     """
-    existed = into.exists()
     with ExitStack() as stack:
+        locks = stack.enter_context(closing(FileLocks(str(into))))
+        if not locks.hold(MERGE):
+            raise DatabaseError(f"{into}: another merge into it is under way")
+        existed = into.exists()
         opened = []
         for path in sources:
             if existed and path.exists() and path.samefile(into):
@@ -114,7 +118,8 @@ def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeRes
             opened.append(stack.enter_context(open_source(path)))
         # The same numbers in the target, whatever the order of the arguments.
         opened.sort(key=lambda source: (source.identity, str(source.path)))
-        stack.enter_context(_removed_on_failure(None if existed else into))
+        if not existed:
+            stack.enter_context(_removed_on_failure(into, locks))
         store = stack.enter_context(CrawlDatabase.open(into))
         try:
             with store.merging() as connection:
@@ -129,13 +134,13 @@ def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeRes
 
 
 @contextmanager
-def _removed_on_failure(path: Path | None) -> Iterator[None]:
-    """Delete a database that was made here, where the merge fails."""
+def _removed_on_failure(path: Path, locks: FileLocks) -> Iterator[None]:
+    """Delete a database that was made here, where the merge fails, unless a run has begun in it."""
     try:
         yield
     # Whatever it was, an interrupt too, must not leave half a database.
     except BaseException:
-        if path is not None:
+        if locks.is_alone():
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
         raise

@@ -68,6 +68,8 @@ RULES: Mapping[str, Rule] = {
     # The plan of one machine.
     "watched_swarms": WholeTable.STAYS,
     "retention": WholeTable.STAYS,
+    # Of processes that write here.
+    "run_leases": WholeTable.STAYS,
     # Written run by run.
     "outcome_codes": WholeTable.STAYS,
     "vantages": WholeTable.STAYS,

@@ -29,7 +29,18 @@ CREATE TABLE runs (
     status TEXT NOT NULL,                   -- running, finished or interrupted.
     version TEXT NOT NULL,                  -- The version of this software.
     settings TEXT NOT NULL,                 -- [json] The settings it ran with.
-    pid INTEGER NOT NULL                    -- The number of its process on the machine it ran on.
+    pid INTEGER NOT NULL                    -- The number of the process that began it.
+);
+
+-- One row for each run that is under way: the process that owns it.
+-- not exported
+CREATE TABLE run_leases (
+    run_id INTEGER PRIMARY KEY REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
+    pid INTEGER NOT NULL,                   -- The number of its process, as it sees it.
+    machine TEXT NOT NULL,                  -- [!never] The name of the machine or container.
+    boot TEXT NOT NULL,                     -- [!never] What tells this start of the machine from all others; empty where unknown.
+    process_start INTEGER NOT NULL,         -- When the process began, in ticks since then.
+    renewed_at TEXT NOT NULL                -- [time] When it last showed that it is there.
 );
 
 -- One row for each database whose runs are here.

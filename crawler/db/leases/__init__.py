@@ -1,0 +1,1 @@
+"""Which process owns a run, and whether it is still there."""
