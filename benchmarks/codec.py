@@ -1,9 +1,9 @@
-"""CPU time per message of reading and writing KRPC, and of the bencode libraries alone beside it.
+"""CPU time per message of reading and writing KRPC, and of the bencode library alone beside it.
 
     python -m benchmarks.codec [--seconds 0.1] [--json FILE]
 
 "tolerant" is what messages cost that are not canonical bencode: here the same ones with a byte after
-them, which bencode2 refuses and our other decoder reads.
+them, which bencode2 refuses and our tolerant reader reads.
 """
 
 import argparse
@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 import bencode2
-import bencodepy
 
 from benchmarks.tools import option
 from benchmarks.tools.command import Report, benchmark, stay_on_one_core
@@ -81,8 +80,6 @@ COLUMNS = (
     "encode",
     "bencode2 decode",
     "bencode2 encode",
-    "bencode.py decode",
-    "bencode.py encode",
 )
 
 
@@ -96,15 +93,12 @@ def measure(make: Make, seconds: float) -> tuple[int, dict[str, Cost]]:
     messages = [make(choose) for _ in range(COPIES)]
     packets = [encode(message) for message in messages]
     values = [bencode2.bdecode(packet) for packet in packets]
-    decode_slow, encode_slow = bencodepy.BencodeDecoder().decode, bencodepy.BencodeEncoder().encode
     cases: tuple[tuple[Callable[[Any], object], Sequence[Any]], ...] = (
         (_decode, packets),
         (_decode, [packet + b"\n" for packet in packets]),
         (encode, messages),
         (bencode2.bdecode, packets),
         (bencode2.bencode, values),
-        (decode_slow, packets),
-        (encode_slow, values),
     )
     costs = [cost(function, arguments, seconds) for function, arguments in cases]
     return len(packets[0]), dict(zip(COLUMNS, costs, strict=True))

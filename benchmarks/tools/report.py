@@ -12,7 +12,7 @@ from statistics import median
 from timeit import repeat
 from typing import Any
 
-PACKAGES = ("dhtnode", "trio", "bencode2", "bencode.py", "libtorrent")
+PACKAGES = ("dhtnode", "trio", "bencode2", "libtorrent")
 
 
 def machine() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from dhtnode import bencode
 from dhtnode.addresses import Address, Family, unpack_host
-from dhtnode.bencode import MAX_ITEMS, BencodeError, Value
+from dhtnode.bencode import BencodeError, Value
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.items import MAX_VALUE_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from dhtnode.krpc.compact import pack_address, unpack_address
@@ -35,8 +35,10 @@ from dhtnode.krpc.scrape_filter import FILTER_BYTES
 
 # `d1:t2:aa1:y1:re`, which has no contents yet.
 MIN_MESSAGE_BYTES = 15
-# Keys and values of a query that is not canonical; those in use have up to 25.
+# Keys and values of a message that is not canonical; those of queries in use have up to 25, and of an
+# answer none but a few are shorter than a peer, 8 bytes.
 MAX_QUERY_ITEMS = 64
+BYTES_PER_ITEM = 4
 # 1 to 15 are in use; what we echo must not be the payload of a third party.
 MAX_TRANSACTION_ID_BYTES = 64
 # 4 by BEP 5.
@@ -60,23 +62,32 @@ def decode_untrusted(data: bytes, family: Family) -> Message:
 
     Over IPv4, old clients put all peers into one string.
     """
-    return read_fields(parse_untrusted(data, MAX_ITEMS), family)
+    return read_fields(parse_untrusted(data, is_answer=True), family)
 
 
-def parse_untrusted(data: bytes, max_items: int = MAX_QUERY_ITEMS) -> Fields:
+def parse_untrusted(data: bytes, *, is_answer: bool = False) -> Fields:
     """Read the dictionary of a datagram: the first half of `decode_untrusted`.
 
-    `max_items` bounds the keys and values of one that is not canonical; the default is for queries.
+    What is not canonical may have more items in an answer than in a query.
     """
+    if len(data) >= MIN_MESSAGE_BYTES and data[:1] == b"d":
+        fields: Any = bencode.read_canonical_untrusted(data)
+        if fields is not None:
+            return fields  # type: ignore[no-any-return]  # it begins with d, so it is a dictionary
+    return parse_tolerantly_untrusted(data, is_answer=is_answer)
+
+
+def parse_tolerantly_untrusted(data: bytes, *, is_answer: bool = False) -> Fields:
+    """Read the dictionary of a datagram that `bencode.read_canonical_untrusted` does not take."""
     if len(data) < MIN_MESSAGE_BYTES:
         raise MalformedMessage("too short")
     if data[:1] != b"d":
         raise MalformedMessage("no dictionary")
+    max_items = MAX_QUERY_ITEMS + (len(data) // BYTES_PER_ITEM if is_answer else 0)
     try:
-        decoded: Any = bencode.read_untrusted(data, max_items)
+        decoded: Any = bencode.read_prefix_untrusted(data, max_items)[0]
     except BencodeError:
         raise MalformedMessage("bad bencoding") from None
-    # It begins with d, so it is a dictionary.
     fields: Fields = decoded
     if fields.get(b"q") == b"put":
         _drop_inexact_value(fields, data)

@@ -24,7 +24,6 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 import trio
 
 from dhtnode.addresses import Address, Family, scope_of
-from dhtnode.bencode import MAX_ITEMS
 from dhtnode.errors import BadResponse, ForeignSource, QueryError, QueryRefused, QueryTimeout
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.krpc.codec import parse_untrusted, read_fields
@@ -250,7 +249,7 @@ class BulkClient(Generic[Tag]):
     def _read(self, data: bytes, transaction_id: bytes, address: Address) -> Response | QueryError:
         """Return what an answer says; whatever is wrong with it is the end of its query too."""
         try:
-            message = read_fields(parse_untrusted(data, MAX_ITEMS), self.family)
+            message = read_fields(parse_untrusted(data, is_answer=True), self.family)
         except MalformedMessage as malformed:
             self.events[f"malformed: {malformed.reason}"] += 1
             return BadResponse(address, malformed.reason)

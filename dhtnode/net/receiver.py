@@ -16,10 +16,11 @@ from typing import TypeAlias
 import trio
 
 from dhtnode.addresses import Contact
-from dhtnode.bencode import MAX_ITEMS, Value
-from dhtnode.krpc.codec import parse_untrusted, read_fields
+from dhtnode.bencode import Value, encode
+from dhtnode.krpc.codec import parse_tolerantly_untrusted, read_fields
 from dhtnode.krpc.malformed import MalformedMessage
 from dhtnode.krpc.messages import Ping
+from dhtnode.krpc.methods import Fields
 from dhtnode.net.rpc import Rpc
 from dhtnode.net.udp import Received
 from dhtnode.server.admission import NO_BUDGET, Admission
@@ -167,12 +168,7 @@ class Receiver:
             self._refuse(refusal, source, now)
             return None
         try:
-            # Only a node that we queried may send what takes long to read: a reply can list hundreds
-            # of peers.
-            if isinstance(value, dict):
-                fields = value
-            else:
-                fields = parse_untrusted(data, MAX_ITEMS) if source.awaited else parse_untrusted(data)
+            fields = value if isinstance(value, dict) else _read_tolerantly(data, source)
             if fields.get(b"y") != b"q":
                 self._rpc.on_answer(read_fields(fields, self._family), source, len(data), now)
             elif refusal is not None:
@@ -200,3 +196,12 @@ class Receiver:
         if malformed.failed is not None:
             self._rpc.on_bad_response(malformed.failed, malformed.reason, source, now)
         return None
+
+
+def _read_tolerantly(data: bytes, source: Source) -> Fields:
+    """Return the dictionary of a datagram that is not canonical, as far as one looked."""
+    source.is_tolerated = True
+    # Only a node that we queried may send what takes long to read: a reply can list hundreds of peers.
+    fields = parse_tolerantly_untrusted(data, is_answer=source.awaited > 0)
+    source.is_tolerated = encode(fields) != data
+    return fields

@@ -32,6 +32,7 @@ Reply: TypeAlias = tuple[bytes, Address]
 Uncommon: TypeAlias = tuple[bytes, Value | None, Source, str | None, int]
 """A datagram, its value if it is canonical, its source, and what `Admission.admit` decided."""
 
+COMMON_BYTES = 512  # all queries but those that put an item are shorter
 SEEN_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
 
 
@@ -107,7 +108,15 @@ class Inbound:
                 refusal, budget = None, admission.max_payload
                 if now >= source.proven_until and size * admission.max_amplification < budget:
                     budget = int(size * admission.max_amplification)
-            fields: Any = None if refusal or size < MIN_MESSAGE_BYTES else read_canonical_untrusted(data)
+            fields: Any = None
+            # A refusal of the strict decoder takes long, the deeper the longer: nobody gets two in a row.
+            if (
+                size >= MIN_MESSAGE_BYTES
+                and not refusal
+                and not source.is_tolerated
+                and (size <= COMMON_BYTES or source.awaited)
+            ):
+                fields = read_canonical_untrusted(data)
             reply = fast_reply(fields, source, now, budget)
             if reply is None:
                 yield data, fields, source, refusal, budget

@@ -36,6 +36,8 @@ class Source:
     `awaited` counts our queries to it under way.  While `now < proven_until` it has proven its
     address, by an answer to one of them.  `timed_out_at` is when the last of them timed out, if
     none was answered since; `seen_at` when its sender was last reported as a possible contact.
+    `is_tolerated` means that its last datagram was not canonical: so the next is not shown to the strict
+    decoder, whose refusals take long.
     """
 
     __slots__ = (
@@ -45,6 +47,7 @@ class Source:
         "head",
         "host",
         "is_allowed",
+        "is_tolerated",
         "network",
         "packed_host",
         "proven_until",
@@ -56,6 +59,7 @@ class Source:
         """Begin with an address not heard of; meters are shared with others of its host and network."""
         self.address = address
         self.is_allowed = is_allowed
+        self.is_tolerated = False
         compact = pack_address(address) if is_allowed else b""
         self.packed_host = compact[:-2]
         self.head = b"d2:ip%d:%b" % (len(compact), compact)

@@ -9,7 +9,6 @@ from collections.abc import Hashable
 from hashlib import sha1
 
 from dhtnode.addresses import Address, pack_host
-from dhtnode.bencode import MAX_ITEMS
 from dhtnode.krpc.codec import parse_untrusted
 from dhtnode.node.socket_node import SocketNode
 from dhtnode.server.tokens import TokenIssuer
@@ -62,7 +61,7 @@ class Exchange:
     ) -> None:
         ((data, destination),) = replies
         require(destination == source, "a reply goes to who asked")
-        require(parse_untrusted(packet, MAX_ITEMS).get(b"y") == b"q", "nothing but a query is replied to")
+        require(parse_untrusted(packet).get(b"y") == b"q", "nothing but a query is replied to")
         proven_at = self._proven.get(source)
         settings = self.endpoint.settings
         if proven_at is None or now - proven_at > settings.good_for:

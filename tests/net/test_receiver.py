@@ -1,10 +1,11 @@
 """What the receive loop does with datagrams: replies, batches, and faults that cost one packet."""
 
+import bencode2
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from dhtnode.krpc.codec import encode
+from dhtnode.krpc.codec import MAX_VALUES, encode
 from dhtnode.krpc.messages import Error, Ping, Query, Response
 from dhtnode.net.transactions import Answer
 from dhtnode.net.udp import Received
@@ -98,3 +99,54 @@ async def test_what_is_too_slow_for_the_clock_is_left_to_the_task(
         await wait_all_tasks_blocked()
         answered = [message.transaction_id for message, _ in bench.socket.sent]
         assert answered == [b"%02d" % number for number in range(9)]
+
+
+def watch_strict_decoder(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list that takes all that it is shown."""
+    shown: list[bytes] = []
+    strict = bencode2.bdecode
+    monkeypatch.setattr("bencode2.bdecode", lambda data: (shown.append(data), strict(data))[1])
+    return shown
+
+
+async def test_refusal_of_the_strict_decoder_is_not_had_twice_in_a_row(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes as long as many good packets; a source that is canonical again gets the strict one back."""
+    shown = watch_strict_decoder(monkeypatch)
+    good, (odd, _) = encode(Query(b"aa", ALICE.node_id, Ping())), slow_queries()[0]
+    packets = [(packet, ALICE.address) for packet in (good, odd, odd, odd, good, good)]
+    async with open_bench() as bench:
+        bench.receiver.handle_untrusted([*packets[:4], (good, BOB.address), *packets[4:]], 1.0)
+
+        # The third is that of another source; the socket of the bench reads replies.
+        assert [packet for packet in shown if packet in (good, odd)] == [good, odd, good, good]
+        assert bench.count("queries received", "replies sent") == [7, 7, 0]
+
+
+async def test_long_query_of_a_stranger_is_not_shown_to_the_strict_decoder(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be deep; answers to queries of ours are long, and are."""
+    shown = watch_strict_decoder(monkeypatch)
+    long = b"d1:ad2:id20:%b1:x600:%be1:q4:ping1:t2:aa1:y1:qe" % (ALICE.node_id, bytes(600))
+    async with open_bench() as bench:
+        bench.receiver.handle_untrusted([(long, ALICE.address)], 1.0)
+        assert (long in shown, bench.count("replies sent")) == (False, [1, 0])
+        answer = encode(Response(bench.ask(), ALICE.node_id, nodes=bytes(26 * 30)))
+        bench.receiver.handle_untrusted([(answer, ALICE.address)], 1.0)
+        assert (answer in shown, len(bench.outcomes)) == (True, 1)
+
+
+@pytest.mark.parametrize("count", [300, 2000, 8000])
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+async def test_long_answer_is_taken_whole_up_to_the_number_of_values(
+    autojump_clock: MockClock, count: int, ending: bytes
+) -> None:
+    values = tuple(b"%06d" % number for number in range(count))
+    async with open_bench() as bench:
+        reply = Response(bench.ask(), ALICE.node_id, nodes=bytes(26 * 8), token=b"token", values=values)
+        bench.receiver.handle_untrusted([(encode(reply) + ending, ALICE.address)], 1.0)
+        (answer,) = bench.outcomes
+        assert isinstance(answer, Answer)
+        assert answer.response == reply._replace(values=values[:MAX_VALUES])

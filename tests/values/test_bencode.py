@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from dhtnode.bencode import (
     BencodeError,
     Decoded,
-    _TolerantDecoder,
     decode_untrusted,
     encode,
     read_prefix_untrusted,
+    read_untrusted,
 )
 from tests.strategies import bencode_values
 
@@ -94,7 +94,7 @@ def test_string_shorter_than_its_length_is_refused(data):
     with pytest.raises(BencodeError):
         decode_untrusted(data)
     with pytest.raises(BencodeError):
-        _TolerantDecoder().decode(data)
+        read_prefix_untrusted(data)
 
 
 @pytest.mark.parametrize("ballast", [b"", b"5000:" + b"x" * 5000], ids=["fast", "tolerant"])
@@ -151,6 +151,69 @@ def test_hostile_datagram_takes_little_time(data):
     assert time.process_time() - started < 0.1
 
 
+class Decoder:
+    """A decoder that fails, and remembers what it was given."""
+
+    def __init__(self, failure: type[Exception]) -> None:
+        self.given: list[bytes] = []
+        self._failure = failure
+
+    def __call__(self, data: bytes) -> None:
+        self.given.append(data)
+        raise self._failure
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, RecursionError, MemoryError, SystemError, TypeError])
+def test_whatever_the_strict_decoder_raises_the_tolerant_one_reads_on(monkeypatch, failure):
+    monkeypatch.setattr("bencode2.bdecode", Decoder(failure))
+    assert read_untrusted(b"d1:ai1ee") == {b"a": 1}
+    with pytest.raises(BencodeError):
+        read_untrusted(b"d1:a9223372036854775807:e")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"d1:a" + b"l" * 4091 + b"e",
+        b"d1:a" + b"l" * 40 + b"e",
+        b"d1:a" * 12 + b"e",
+        b"d0:" * 1365 + b"e",
+        b"l" * 16 + b"1:xl" * 16 + b"e",
+        b"l1:a" * 300 + b"e",
+        b"l" * 40 + b"e" * 40,
+        b"d1:b2000:%bd0:ld0:l" % bytes(2000) + b"ld0:" * 16 + b"e",
+    ],
+    ids=lambda data: repr(data[:12]),
+)
+def test_what_may_be_deep_is_not_shown_to_the_strict_decoder(monkeypatch, data):
+    """Each level that is open when it fails costs it 2 us."""
+    strict = Decoder(ValueError)
+    monkeypatch.setattr("bencode2.bdecode", strict)
+    with contextlib.suppress(BencodeError):
+        read_untrusted(data)
+    assert strict.given == []
+
+
+def test_what_looks_like_a_message_is_shown_to_the_strict_decoder(monkeypatch):
+    strict = Decoder(ValueError)
+    monkeypatch.setattr("bencode2.bdecode", strict)
+    reply = encode({b"r": {b"id": bytes(20), b"nodes": bytes(range(208)), b"values": [b"peer01"] * 20}})
+    assert read_untrusted(reply)
+    assert strict.given == [reply]
+
+
+@pytest.mark.parametrize("path", [read_untrusted, lambda data: read_prefix_untrusted(data)[0]])
+@pytest.mark.parametrize(
+    "data", [b"d1:a1:b1:ce", b"di1e1:ae", b"dle1:ae", b"d1:ae", b"e", b"le1:", b"l0x", b"d0:0:0:0:e"]
+)
+def test_dictionary_is_keys_that_are_strings_each_with_a_value(path, data):
+    if data == b"le1:":
+        assert path(data) == []
+        return
+    with pytest.raises(BencodeError):
+        path(data)
+
+
 @given(bencode_values())
 @example(10**19)
 @example(-(10**20) + 1)
@@ -162,7 +225,7 @@ def test_any_value_survives_a_round_trip(value):
 def test_both_decoders_agree_on_canonical_input(value):
     data = encode(value)
     long = encode([value, b"x" * 5000])
-    assert _TolerantDecoder().decode(data) == decode_untrusted(data).value
+    assert read_prefix_untrusted(data)[0] == decode_untrusted(data).value
     assert decode_untrusted(long) == Decoded([value, b"x" * 5000], canonical=True)
 
 
