@@ -45,9 +45,13 @@ class QueryError(DhtError):
     """The base of all ways in which one query to one node can fail."""
 
     def __init__(self, address: Address, reason: str) -> None:
-        super().__init__(f"{address}: {reason}")
+        super().__init__(address, reason)
         self.address = address
         self.reason = reason
+
+    def __str__(self) -> str:
+        # Written when it is read: a crawl makes one for every dead node.
+        return f"{self.address}: {self.reason}"
 
 
 class QueryTimeout(QueryError):

@@ -157,11 +157,11 @@ def _deliver(
     client: BulkClient[Any], crawl: BatchCrawl[Tag], results: Sequence[Ended[Tag]], now: float
 ) -> None:
     """Have a crawl handle results; a bug in it costs results, not the crawl."""
-    for each in results:
-        client.answer_bytes = each.size
+    for tag, result, took, size in results:
+        client.answer_bytes = size
         try:
-            crawl.on_end(each.tag, each.result, each.took, now)
+            crawl.on_end(tag, result, took, now)
         except Exception:
             logger.exception("failed on the result of a query")
             client.events["internal errors"] += 1
-            crawl.on_error(each.tag)
+            crawl.on_error(tag)

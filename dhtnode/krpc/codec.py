@@ -132,12 +132,13 @@ def _read_external_address(fields: Fields) -> Address | None:
     compact = fields.get(b"ip")
     if not isinstance(compact, bytes):
         return None
-    return _unpack_external(compact) if len(compact) in (4, 6, 16, 18) else None
+    return unpack_external(compact) if len(compact) in (4, 6, 16, 18) else None
 
 
 # Nearly all answers have the same one.
 @lru_cache(maxsize=16)
-def _unpack_external(compact: bytes) -> Address:
+def unpack_external(compact: bytes) -> Address:
+    """Read the address at which a node sees us: 4, 6, 16 or 18 bytes."""
     return unpack_address(compact) if len(compact) in (6, 18) else Address(unpack_host(compact), 0)
 
 

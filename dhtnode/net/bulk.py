@@ -19,7 +19,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import trio
 
@@ -27,6 +27,7 @@ from dhtnode.addresses import Address, Family, scope_of
 from dhtnode.errors import BadResponse, ForeignSource, QueryError, QueryRefused, QueryTimeout
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.krpc.codec import parse_untrusted, read_fields
+from dhtnode.krpc.common_answers import common_reader
 from dhtnode.krpc.malformed import MalformedMessage
 from dhtnode.krpc.messages import Error, Method, Response
 from dhtnode.krpc.query_writer import QueryWriter
@@ -41,14 +42,9 @@ Outgoing: TypeAlias = tuple["QueryTemplate", bytes, Address, Tag]
 """A query to be sent: its kind, its target, where it goes, and what its owner knows it by."""
 
 
-class Ended(NamedTuple, Generic[Tag]):
-    """The end of one query: its tag, the outcome, the seconds it took, and the bytes of the answer."""
-
-    tag: Tag
-    result: Response | QueryError
-    took: float
-    size: int
-
+# A plain tuple, because one is made for each query.
+Ended: TypeAlias = tuple[Tag, Response | QueryError, float, int]
+"""The end of one query: its tag, the outcome, the seconds it took, and the bytes of the answer."""
 
 OnResults: TypeAlias = Callable[[Sequence[Ended[Tag]], float], None]
 """A function called with queries that have ended, each once, and with the time."""
@@ -100,6 +96,7 @@ class BulkClient(Generic[Tag]):
         self._waiting: trio.CancelScope | None = None
         self._writer = QueryWriter(NodeId(random_bytes(ID_BYTES)), version=version, read_only=True)
         self._ids = TransactionIds(random_bytes)
+        self._read_common = common_reader(self.family)
         self._in_flight: dict[bytes, tuple[Address, Tag, _SentBatch]] = {}
         # Ids of queries under way that an answer came to from another address.
         self._answered_elsewhere: set[bytes] = set()
@@ -164,16 +161,13 @@ class BulkClient(Generic[Tag]):
         """
         if not queries:
             return []
-        new_id, in_flight, tail, batch = self._ids.new, self._in_flight, self._tail, _SentBatch(now)
+        in_flight, tail = self._in_flight, self._tail
+        batch = _SentBatch(now, self._ids.several(len(queries), in_flight))
         datagrams = []
-        for template, target, address, tag in queries:
-            transaction_id = new_id(in_flight)
+        for transaction_id, (template, target, address, tag) in zip(batch.ids, queries, strict=True):
             in_flight[transaction_id] = address, tag, batch
-            batch.ids.append(transaction_id)
             self.bytes_sent += template.size
-            datagrams.append(
-                (b"%b%b%b%b%b" % (template.before, target, template.after, transaction_id, tail), address)
-            )
+            datagrams.append((template.before + target + template.after + transaction_id + tail, address))
         failed = self.socket.send_batch(datagrams)
         if failed:
             self._note_failure()
@@ -203,10 +197,9 @@ class BulkClient(Generic[Tag]):
 
     def receive(self) -> int:
         """Handle what has come, a batch at most, and what has waited too long; return how many datagrams."""
-        now, in_flight, times = trio.current_time(), self._in_flight, self.times
+        now, in_flight = trio.current_time(), self._in_flight
         datagrams = self.socket.receive_batch(BATCH)
         results: list[Ended[Tag]] = []
-        step = 0
         for data, source in datagrams:
             at = data.rfind(_ID_KEY) + len(_ID_KEY)
             transaction_id = data[at : at + TRANSACTION_ID_BYTES]
@@ -215,21 +208,29 @@ class BulkClient(Generic[Tag]):
                 self._on_unexpected(transaction_id, source, is_foreign=query is not None)
                 continue
             address, tag, batch = query
-            result = self._read(data, transaction_id, address)
+            common = self._read_common(data)
+            if common is not None and common.transaction_id == transaction_id:
+                result: Response | QueryError = common
+            else:
+                result = self._read(data, transaction_id, address)
             del in_flight[transaction_id]
             batch.open -= 1
-            took = now - batch.sent_at
-            step += 1 if took <= times.stall else -1
             if not batch.is_late:
                 self._awaited -= 1
-            times.add(took)
-            results.append(Ended(tag, result, took, len(data)))
+            results.append((tag, result, now - batch.sent_at, len(data)))
         self.bytes_received += sum([len(data) for data, _ in datagrams])
-        self._window = min(MAX_WINDOW, max(FIRST_WINDOW, self._window + step))
+        if results:
+            self._note_times([took for _, _, took, _ in results])
         self._end_overdue(now, results)
         if results and self._on_results is not None:
             self._on_results(results, now)
         return len(datagrams)
+
+    def _note_times(self, times: Sequence[float]) -> None:
+        """Learn from answers how long to wait, and how many queries may be awaited."""
+        late = sum([took > self.times.stall for took in times])
+        self._window = min(MAX_WINDOW, max(FIRST_WINDOW, self._window + len(times) - 2 * late))
+        self.times.add_all(times)
 
     def forget_all(self) -> None:
         """Give up all queries under way; nothing is called for them."""
@@ -287,7 +288,7 @@ class BulkClient(Generic[Tag]):
                 address, tag, _ = query
                 is_foreign = transaction_id in self._answered_elsewhere
                 failure = ForeignSource(address) if is_foreign else QueryTimeout(address)
-                results.append(Ended(tag, failure, now - batch.sent_at, 0))
+                results.append((tag, failure, now - batch.sent_at, 0))
             # What is left of an id was for a query that has ended: they are drawn at random.
             self._answered_elsewhere.difference_update(batch.ids)
             batch.open = 0
@@ -298,8 +299,8 @@ class _SentBatch:
 
     __slots__ = ("ids", "is_late", "open", "sent_at")
 
-    def __init__(self, sent_at: float) -> None:
+    def __init__(self, sent_at: float, ids: list[bytes]) -> None:
         self.sent_at = sent_at
-        self.ids: list[bytes] = []
+        self.ids = ids
         self.open = 0
         self.is_late = False

@@ -5,6 +5,8 @@ Past the *stall* a lookup may query another node while the late answer is still 
 delays packets is mostly our own line.
 """
 
+from collections import deque
+from collections.abc import Iterable
 from math import ceil, log
 
 WINDOW = 256  # answers remembered
@@ -51,8 +53,7 @@ class RoundTripTimes:
     """Recent round-trip times, and the two limits derived from them."""
 
     def __init__(self) -> None:
-        self._window: list[float] = []
-        self._at = 0
+        self._window: deque[float] = deque(maxlen=WINDOW)
         self._since = 0
         self.stall = FIRST_STALL
         self.timeout = FIRST_TIMEOUT
@@ -62,16 +63,17 @@ class RoundTripTimes:
         # No query waits for longer than this: such an answer has waited for us.
         if rtt > MAX_TIMEOUT:
             return
-        if len(self._window) < WINDOW:
-            self._window.append(rtt)
-        else:
-            self._window[self._at] = rtt
-            self._at = (self._at + 1) % WINDOW
+        self._window.append(rtt)
         self._since += 1
-        if self._since >= RECOMPUTE_EVERY:
-            self._since = 0
+        if self._since >= RECOMPUTE_EVERY or len(self._window) in FIRST_LOOKS:
             self._recompute()
-        elif len(self._window) in FIRST_LOOKS:
+
+    def add_all(self, rtts: Iterable[float]) -> None:
+        """Record queries that were answered at one time, in seconds; the limits follow after all of them."""
+        counted, before = [rtt for rtt in rtts if rtt <= MAX_TIMEOUT], len(self._window)
+        self._window.extend(counted)
+        self._since += len(counted)
+        if self._since >= RECOMPUTE_EVERY or any(before < look <= len(self._window) for look in FIRST_LOOKS):
             self._recompute()
 
     def quantiles(self) -> dict[str, float]:
@@ -84,6 +86,8 @@ class RoundTripTimes:
         return {name: ordered[int(share * len(ordered))] for name, share in shares.items()}
 
     def _recompute(self) -> None:
+        if self._since >= RECOMPUTE_EVERY:
+            self._since = 0
         ordered = sorted(self._window)
         last = len(ordered) - 1
         p10, p90, p99 = (ordered[min(last, int(share * len(ordered)))] for share in (0.10, 0.90, 0.99))

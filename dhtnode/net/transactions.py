@@ -90,12 +90,26 @@ class TransactionIds:
     def new(self, taken: Container[bytes]) -> bytes:
         """Return an id that is not taken; costs some 0.2 us."""
         while True:
-            while not self._unused:
-                drawn = self._random_bytes(4096).replace(b"\0", b"")
-                self._unused = [drawn[at : at + 4] for at in range(0, len(drawn) - 3, 4)]
+            if not self._unused:
+                self._draw()
             transaction_id = self._unused.pop()
             if transaction_id not in taken:
                 return transaction_id
+
+    def several(self, count: int, taken: Container[bytes]) -> list[bytes]:
+        """Return so many different ids that are not taken."""
+        ids: dict[bytes, None] = {}
+        while len(ids) < count:
+            if not self._unused:
+                self._draw()
+            some, self._unused = self._unused[: count - len(ids)], self._unused[count - len(ids) :]
+            ids.update(dict.fromkeys([each for each in some if each not in taken]))
+        return list(ids)
+
+    def _draw(self) -> None:
+        while not self._unused:
+            drawn = self._random_bytes(4096).replace(b"\0", b"")
+            self._unused = [drawn[at : at + 4] for at in range(0, len(drawn) - 3, 4)]
 
 
 class Transactions:

@@ -32,7 +32,7 @@ class Scene:
         self.template = self.client.template(FindNode)
 
     def on_results(self, results, _now):
-        self.ended += [(each.tag, each.result, each.took) for each in results]
+        self.ended += [(tag, result, took) for tag, result, took, _ in results]
 
     def send(self, tag="tag", target=b"t" * 20):
         query = self.template, target, self.remote.address, tag

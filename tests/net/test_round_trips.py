@@ -66,6 +66,23 @@ def test_limits_forget_what_is_long_past() -> None:
     assert [limits(slow), limits(fast)] == [(1.1, 3.0), (0.15, MIN_TIMEOUT)]
 
 
+@given(st.lists(st.floats(0, 12), min_size=1, max_size=600))
+def test_answers_of_one_moment_count_like_single_ones(rtts: list[float]) -> None:
+    """The limits of single ones may be of some answers before."""
+    together, one_by_one = RoundTripTimes(), times_after(*rtts)
+    together.add_all(rtts)
+    assert together.quantiles() == one_by_one.quantiles()
+    if sum(rtt <= MAX_TIMEOUT for rtt in rtts) in (4, 8, 16, 32, 256):
+        assert limits(together) == limits(one_by_one)
+
+
+def test_few_answers_of_one_moment_are_believed_from_the_fourth_on() -> None:
+    few, enough = RoundTripTimes(), RoundTripTimes()
+    few.add_all([0.01] * 3)
+    enough.add_all([0.01] * 5)
+    assert [limits(few), limits(enough)] == [(FIRST_STALL, FIRST_TIMEOUT), (0.11, MIN_TIMEOUT)]
+
+
 def test_answer_later_than_any_timeout_has_waited_for_us() -> None:
     assert times_after(10.001).quantiles() == {}
     assert times_after(10.0).quantiles() == {"median": 10.0, "p90": 10.0}

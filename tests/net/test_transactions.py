@@ -3,7 +3,7 @@
 from random import Random
 
 from dhtnode.addresses import Scope
-from dhtnode.net.transactions import Pending, Transactions
+from dhtnode.net.transactions import Pending, TransactionIds, Transactions
 from dhtnode.server.sources import Source, Sources
 
 SOURCES = Sources(Scope.PUBLIC)
@@ -44,3 +44,13 @@ def test_all_are_excused_from_the_time_when_we_could_listen_again() -> None:
     assert (pending.sent_at, pending.is_excused) == (50.0, True)
     assert transactions.take_expired(54.9, 5.0) is None
     assert transactions.take_expired(55.0, 5.0) is pending
+
+
+def test_several_ids_differ_from_each_other_and_from_those_taken() -> None:
+    """Even where the source of randomness repeats itself."""
+    drawn = iter([b"\0aaaabbbbaaaac\0" * 2, b"ccccddddaaaaeeee", b"ffff"])
+    ids = TransactionIds(lambda _: next(drawn))
+    assert ids.several(0, ()) == []
+    assert ids.several(4, {b"bbbb", b"dddd"}) == [b"aaaa", b"caaa", b"abbb", b"baaa"]
+    assert ids.several(3, ()) == [b"cccc", b"dddd", b"aaaa"]
+    assert ids.new({b"eeee"}) == b"ffff"
