@@ -21,7 +21,7 @@ class Reachability:
 
     def __init__(self) -> None:
         self.answered_at = -inf
-        self._received_at = -inf
+        self.received_at = -inf
         self._timeouts = 0  # in a row
 
     @property
@@ -35,8 +35,8 @@ class Reachability:
 
     def received(self, now: float) -> bool:
         """Record that a datagram came in; return whether none had come for long."""
-        was_deaf = now - self._received_at > DEAF_AFTER
-        self._received_at = now
+        was_deaf = now - self.received_at > DEAF_AFTER
+        self.received_at = now
         return was_deaf
 
     def answered(self, source: Source, now: float) -> None:
@@ -65,4 +65,4 @@ class Reachability:
 
     def counts_against(self, sent_at: float) -> bool:
         """Return whether the timeout of a query sent at a time is a failure of the node queried."""
-        return sent_at <= self._received_at or self.would_count(0)
+        return sent_at <= self.received_at or self.would_count(0)

@@ -60,6 +60,16 @@ class Sender:
         self._events["dropped: send failed"] += 1
         return False
 
+    def send_reply(self, data: bytes, destination: Address) -> None:
+        """Send a reply now."""
+        if self._socket.send_nowait(data, destination):
+            traffic = self._traffic
+            traffic.datagrams_sent += 1
+            traffic.bytes_sent += len(data)
+            traffic.replies_sent += 1
+        else:
+            self._events["dropped: send failed"] += 1
+
     def flush(self) -> list[bytes]:
         """Send the batch, and return what could not leave; afterwards datagrams go at once."""
         batch, self.batch = self.batch, None

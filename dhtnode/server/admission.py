@@ -49,12 +49,12 @@ class Admission:
         The meters of sources are to be reset too, see `Sources.reset_meters`.
         """
         self.host_interval = 1.0 / settings.host_rate
-        self._host_slack = settings.host_burst / settings.host_rate
+        self.host_slack = settings.host_burst / settings.host_rate
         self.network_interval = 1.0 / settings.network_rate
-        self._network_slack = settings.network_burst / settings.network_rate
+        self.network_slack = settings.network_burst / settings.network_rate
         self.seconds_per_byte = 1.0 / settings.reply_rate
         self._reply_slack = settings.reply_burst / settings.reply_rate
-        self._newcomers_slack = self._reply_slack * NEWCOMERS_SHARE
+        self.newcomers_slack = self._reply_slack * NEWCOMERS_SHARE
         self._regulars_slack = self._reply_slack * REGULARS_SHARE
         # Else sources would wait at the old rate for what the new one allows.
         self.replies_until = -inf
@@ -67,8 +67,8 @@ class Admission:
 
         Then the datagram is admitted whatever its source is.
         """
-        newcomers_limit = -inf if is_behind else now + self._newcomers_slack
-        return now + self._host_slack, now + self._network_slack, newcomers_limit
+        newcomers_limit = -inf if is_behind else now + self.newcomers_slack
+        return now + self.host_slack, now + self.network_slack, newcomers_limit
 
     def admit(self, source: Source, size: int, now: float, is_behind: bool = False) -> Verdict:
         """Record a datagram of `size` bytes and decide on it.
@@ -76,14 +76,17 @@ class Admission:
         `is_behind` means that more comes than can be handled: then sources that just came are dropped.
         """
         host, network = source.host, source.network
-        if host.used_until > now + self._host_slack:
+        if host.used_until > now + self.host_slack:
             return FROM_ADDRESS, 0
-        if network.used_until > now + self._network_slack:
+        if network.used_until > now + self.network_slack:
             return FROM_NETWORK, 0
-        host.used_until = max(host.used_until, now) + self.host_interval
-        network.used_until = max(network.used_until, now) + self.network_interval
+        # A call of `max` would take as long as the rest.
+        until = host.used_until if host.used_until > now else now  # noqa: FURB136
+        host.used_until = until + self.host_interval
+        until = network.used_until if network.used_until > now else now  # noqa: FURB136
+        network.used_until = until + self.network_interval
         source.datagrams += 1
-        if is_behind or self.replies_until > now + self._newcomers_slack:
+        if is_behind or self.replies_until > now + self.newcomers_slack:
             if self.replies_until > now + self._slack_of(source, now):
                 return NO_BUDGET, 0
             if is_behind and source.datagrams < REGULAR_AFTER and now >= source.proven_until:
@@ -116,7 +119,8 @@ class Admission:
 
     def spend(self, size: int, now: float) -> None:
         """Take the `size` bytes of a reply out of the budget for replies."""
-        self.replies_until = max(self.replies_until, now) + size * self.seconds_per_byte
+        until = self.replies_until if self.replies_until > now else now  # noqa: FURB136
+        self.replies_until = until + size * self.seconds_per_byte
 
     def wants_proof(self, source: Source, now: float) -> bool:
         """Return whether to ping a source that got no reply for want of budget.
@@ -133,4 +137,4 @@ class Admission:
     def _slack_of(self, source: Source, now: float) -> float:
         if now < source.proven_until:
             return self._reply_slack
-        return self._regulars_slack if source.datagrams >= REGULAR_AFTER else self._newcomers_slack
+        return self._regulars_slack if source.datagrams >= REGULAR_AFTER else self.newcomers_slack

@@ -1,4 +1,4 @@
-"""The fast path from a common query to its reply: from decoded fields to bytes, no message between.
+"""The fast path from a common query to its reply: no message between, and often not even decoded fields.
 
 It serves what nearly all queries look like, and gives everything else back (None): unusual keys,
 anything missing or of a wrong type, refusals.  The slow path, `krpc` and `responder`, decides then,
@@ -13,6 +13,7 @@ from dhtnode.addresses import Family
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.krpc.codec import MAX_TRANSACTION_ID_BYTES
 from dhtnode.krpc.methods import MAX_TOKEN_BYTES
+from dhtnode.krpc.query_layouts import TELLING, query_layouts
 from dhtnode.routing.table import RoutingTable
 from dhtnode.server.peer_store import VALUE_BYTES, PeerStore
 from dhtnode.server.sources import Source
@@ -59,6 +60,19 @@ class FastPath:
             b"get_peers": self._get_peers,
             b"announce_peer": self._announce_peer,
         }
+        bodies = {b"ping": None, b"find_node": self._nodes, b"get_peers": self._nodes_and_peers}
+        self._layouts = {
+            size: {
+                telling: (
+                    each.unpack,
+                    each.fixed,
+                    bodies[each.method],
+                    *self._frames[each.transaction_id_bytes],
+                )
+                for telling, each in layouts.items()
+            }
+            for size, layouts in query_layouts().items()
+        }
 
     def renew_id(self, node_id: NodeId) -> None:
         """Write all further replies under another id."""
@@ -93,6 +107,23 @@ class FastPath:
         reply = b"".join((source.head, self._open, body, before_id, transaction_id, self._tail))
         return reply if len(reply) <= budget else None
 
+    def reply_unread(self, data: bytes, source: Source, now: float, budget: int) -> bytes | None:
+        """Return what `reply` would, from the bytes of a query in a common layout; None for all else."""
+        layouts = self._layouts.get(len(data))
+        layout = None if layouts is None else layouts.get(data[TELLING])
+        if layout is None:
+            return None
+        unpack, fixed, body_of, before_id, always = layout
+        parts = unpack(data)
+        if parts[::2] != fixed or parts[1] == self._own_id:
+            return None
+        if body_of is None:
+            body, transaction_id = b"", parts[3]
+        else:
+            body, transaction_id = body_of(parts[3], source, budget - always, now), parts[5]
+        reply = b"".join((source.head, self._open, body, before_id, transaction_id, self._tail))
+        return reply if len(reply) <= budget else None
+
     def _ping(self, _arguments: Any, _source: Source, _budget: int, _now: float) -> bytes | None:
         return b""
 
@@ -100,6 +131,9 @@ class FastPath:
         target = arguments.get(b"target")
         if type(target) is not bytes or len(target) != ID_BYTES or b"want" in arguments:
             return None
+        return self._nodes(target, _source, _budget, now)
+
+    def _nodes(self, target: bytes, _source: Source, _budget: int, now: float) -> bytes:
         nodes = self._table.closest_compact(target, now)
         return self._nodes_keys[len(nodes)] + nodes
 
@@ -107,6 +141,9 @@ class FastPath:
         info_hash = arguments.get(b"info_hash")
         if type(info_hash) is not bytes or len(info_hash) != ID_BYTES or not _UNUSUAL.isdisjoint(arguments):
             return None
+        return self._nodes_and_peers(info_hash, source, budget, now)
+
+    def _nodes_and_peers(self, info_hash: bytes, source: Source, budget: int, now: float) -> bytes:
         nodes = self._table.closest_compact(info_hash, now)
         key = self._nodes_keys[len(nodes)]
         if self._peers.has_capacity(InfoHash(info_hash), source.address.host):

@@ -16,6 +16,7 @@ from dhtnode.ids import NodeId
 from dhtnode.krpc.codec import MIN_MESSAGE_BYTES, encode, read_fields
 from dhtnode.krpc.messages import Error, Get, Query, Response
 from dhtnode.krpc.methods import Fields
+from dhtnode.krpc.query_layouts import query_layouts
 from dhtnode.server.admission import Admission
 from dhtnode.server.fast_path import FastPath
 from dhtnode.server.sources import Source, Sources
@@ -33,6 +34,7 @@ Uncommon: TypeAlias = tuple[bytes, Value | None, Source, str | None, int]
 """A datagram, its value if it is canonical, its source, and what `Admission.admit` decided."""
 
 COMMON_BYTES = 512  # all queries but those that put an item are shorter
+COMMON_SIZES = frozenset(query_layouts())
 SEEN_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
 
 
@@ -87,27 +89,24 @@ class Inbound:
 
         `is_behind` means that more comes than can be handled.
         """
-        admission, find, get = self._admission, self._sources.find, self._sources.get
+        find, get, admit, answer_unread = (
+            self._sources.find,
+            self._sources.get,
+            self._admission.admit,
+            self.answer_unread,
+        )
         fast_reply = _no_reply if self._fast_path is None else self._fast_path.reply
-        host_limit, network_limit, reply_limit = admission.limits(now, is_behind)
         for data, pair in arrived:
             source, size = find(pair) or get(pair), len(data)
+            if size in COMMON_SIZES and not is_behind:
+                reply = answer_unread(data, source, now)
+                if reply is not None:
+                    replies.append((reply, source.address))
+                    continue
             if not source.is_allowed:
                 self._not_allowed += 1
                 continue
-            host, network, replied = source.host, source.network, admission.replies_until
-            if host.used_until > host_limit or network.used_until > network_limit or replied > reply_limit:
-                refusal, budget = admission.admit(source, size, now, is_behind)
-            else:
-                # As `admit` does it.  The calls, of `max` too, would take longer than what they do.
-                until = host.used_until if host.used_until > now else now  # noqa: FURB136
-                host.used_until = until + admission.host_interval
-                until = network.used_until if network.used_until > now else now  # noqa: FURB136
-                network.used_until = until + admission.network_interval
-                source.datagrams += 1
-                refusal, budget = None, admission.max_payload
-                if now >= source.proven_until and size * admission.max_amplification < budget:
-                    budget = int(size * admission.max_amplification)
+            refusal, budget = admit(source, size, now, is_behind)
             fields: Any = None
             # A refusal of the strict decoder takes long, the deeper the longer: nobody gets two in a row.
             if (
@@ -121,13 +120,44 @@ class Inbound:
             if reply is None:
                 yield data, fields, source, refusal, budget
                 continue
-            until = replied if replied > now else now  # noqa: FURB136
-            admission.replies_until = until + len(reply) * admission.seconds_per_byte
             self._received += 1
+            self._admission.spend(len(reply), now)
             replies.append((reply, source.address))
             if now - source.seen_at >= SEEN_AGAIN_AFTER:
                 # Not a read-only node: the fast path leaves these to the slow one.
                 self._see(source, fields[b"a"][b"id"], now)
+
+    def answer_unread(self, data: bytes, source: Source, now: float) -> bytes | None:
+        """Return the reply to a query in a common layout, from a source that has queried lately.
+
+        None for all else, and then nothing has changed: `answer` serves it.
+        """
+        admission, host, network = self._admission, source.host, source.network
+        replied = admission.replies_until
+        if (
+            now - source.seen_at >= SEEN_AGAIN_AFTER
+            or host.used_until > now + admission.host_slack
+            or network.used_until > now + admission.network_slack
+            or replied > now + admission.newcomers_slack
+            or self._fast_path is None
+        ):
+            return None
+        budget = admission.max_payload
+        if now >= source.proven_until and len(data) * admission.max_amplification < budget:
+            budget = int(len(data) * admission.max_amplification)
+        reply = self._fast_path.reply_unread(data, source, now, budget)
+        if reply is None:
+            return None
+        # As `Admission.admit` does it.  The calls, of `max` too, would take longer than what they do.
+        until = host.used_until if host.used_until > now else now  # noqa: FURB136
+        host.used_until = until + admission.host_interval
+        until = network.used_until if network.used_until > now else now  # noqa: FURB136
+        network.used_until = until + admission.network_interval
+        source.datagrams += 1
+        until = replied if replied > now else now  # noqa: FURB136
+        admission.replies_until = until + len(reply) * admission.seconds_per_byte
+        self._received += 1
+        return reply
 
     def on_query(self, fields: Fields, source: Source, size: int, budget: int, now: float) -> bytes | None:
         """Return the reply to any query of `size` bytes, or None for none.
