@@ -73,8 +73,8 @@ def make_database(path: str | Path) -> None:
         store.write(run_id, visits())
         store.visits.write_results(
             run_id,
-            [SizeEstimate(Family.IPV4, "crawl", 15.2, 14.0, 18.0, "whole")],
-            [SybilTestResult(Family.IPV4, "ids on one host", "20.0.3.203", 40.0, 1.0, 1e-9, True)],
+            [SizeEstimate(Family.IPV4, "crawl", "hosts", 15.2, 14.0, 18.0, "whole")],
+            [SybilTestResult(Family.IPV4, "ids on one host", "20.0.3.203", 40.0, 1.0, 1e-9, True, "40 ids")],
         )
         store.runs.finish(run_id, RunStatus.FINISHED, time_text(60))
         run_id = store.runs.begin("scrape", {}, "0.1.0", time_text(100))

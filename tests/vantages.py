@@ -65,8 +65,12 @@ def write_census(store: CrawlDatabase, random: Random, status: RunStatus | None 
         visits.append(visit_of(NODE_IDS[number], address(number), at, outcome, **contents))
     store.write(run_id, [CrawlBatch(visits, Journal(Family.IPV4, b"contacts", b"changes"))])
     if status is not None:
-        size = SizeEstimate(Family.IPV4, "crawl", random.random() * 100, 10, 200, "whole", {"seed": 1})
-        alarm = SybilTestResult(Family.IPV4, "ids on one host", "192.0.2.7", random.random(), 1.0, 1e-9, True)
+        size = SizeEstimate(
+            Family.IPV4, "crawl", "hosts", random.random() * 100, 10, 200, "whole", {"seed": 1}
+        )
+        alarm = SybilTestResult(
+            Family.IPV4, "ids on one host", "192.0.2.7", random.random(), 1.0, 1e-9, True, ""
+        )
         store.visits.write_results(run_id, [size], [alarm])
         store.runs.finish(run_id, status, utc_text(EPOCH + 300))
     return run_id

@@ -1,8 +1,8 @@
 """How many nodes a network has, from distances between ids.
 
 Pure functions of numbers, without I/O.  `size_from_distances` reads the density of ids off the distance
-from random targets to the k-th closest node that answered: it shares nothing with `crawl_size` but the
-crawl.
+from random targets to the k-th closest node that answered.  The ids are those that a crawl has found, and
+the share found is that of `crawl_size`: it tests whether ids are spread evenly, and is no second count.
 """
 
 from bisect import bisect_left

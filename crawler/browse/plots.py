@@ -36,7 +36,8 @@ def plot_network_size(db: Connection, run: int | None = None) -> Plot:
     found: dict[str, list[Point]] = {}
     for row in _records(answer):
         if row["estimate"] is not None and row["family"] is not None:
-            text = f"run {row['run']}, {row['started_at']}: {_between(row, 'estimate', 'low', 'high')} nodes"
+            size = _between(row, "estimate", "low", "high")
+            text = f"run {row['run']}, {row['started_at']}: {size} {row['unit']}"
             point = Point(_seconds(row["started_at"]), row["estimate"], text, row["low"], row["high"])
             found.setdefault(f"IPv{row['family']}", []).append(point)
     series = [Series(name, points) for name, points in sorted(found.items())]

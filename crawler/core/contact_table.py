@@ -88,6 +88,11 @@ class ContactTable:
         """Return contacts in their compact form, one after the other."""
         return self._contacts[numbers].tobytes()
 
+    def columns(self, numbers: Numbers, part: slice) -> Bytes:
+        """Return a part of the compact form of contacts, a row for each."""
+        columns: Bytes = self._contacts[numbers, part]
+        return columns
+
     def since(self, number: int) -> bytes:
         """Return the contacts from a number on, in their compact form."""
         return self._contacts[number : self._count].tobytes()

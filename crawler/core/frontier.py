@@ -238,7 +238,7 @@ class Frontier:
         again = np.where(known & _STATE == UNRESPONSIVE, _VISITED_AGAIN, 0).astype(np.uint8)
         self._answered += int(np.count_nonzero(outcomes == ANSWERED))
         self._set(ended, (known & ~np.uint8(_STATE)) | outcomes | again)
-        referrers: list[int] = ((known & _REFERRERS) >> 2).tolist()
+        referrers: list[int] = self.referrers(ended).tolist()
         return referrers
 
     def requeue_unresponsive(self) -> int:
@@ -258,13 +258,17 @@ class Frontier:
 
     @property
     def answered(self) -> Numbers:
-        """Return the numbers of the endpoints whose visit brought an answer; linear in the endpoints.
+        """Return the numbers of the endpoints whose visit brought an answer; linear in the endpoints."""
+        return np.flatnonzero(self._known[: len(self.table)] & _STATE == ANSWERED)
 
-        Where others are held back, those that no second node has returned do not count.
-        """
-        known = self._known[: len(self.table)]
-        is_answered = known & _STATE == ANSWERED
-        return np.flatnonzero(is_answered & self._are_confirmed(known) if self._is_held else is_answered)
+    def believed(self, numbers: Numbers) -> Numbers:
+        """Return those of some endpoints that a size counts: where others are held, the confirmed ones."""
+        return numbers[self._are_confirmed(self._known[numbers])] if self._is_held else numbers
+
+    def referrers(self, numbers: Numbers) -> Bytes:
+        """Return by how many nodes endpoints were returned, 5 for five or more."""
+        referrers: Bytes = (self._known[numbers] & np.uint8(_REFERRERS)) // np.uint8(_REFERRER)
+        return referrers
 
     @property
     def has_waiting(self) -> bool:
@@ -287,9 +291,10 @@ class Frontier:
         counts = (sighted, queued, self._in_flight, finished)
         return FrontierStatistics(*counts, self._dropped, self._answered, self._held)
 
-    def sightings(self) -> Counter[Sighting]:
-        """Count endpoints by what is known of them; cost: linear in those known, some ns each."""
-        counts = np.bincount(self._known[: len(self.table)], minlength=256)
+    def sightings(self, numbers: Numbers | None = None) -> Counter[Sighting]:
+        """Count endpoints, all or some, by what is known of them; some ns for each."""
+        known = self._known[: len(self.table)]
+        counts = np.bincount(known if numbers is None else known[numbers], minlength=256)
         return Counter({_sighting(int(known)): int(counts[known]) for known in np.flatnonzero(counts)})
 
     def take_journal(self) -> tuple[bytes, bytes]:

@@ -18,9 +18,9 @@ from crawler.core.query_loop import drive
 from crawler.core.session import Session
 from crawler.crawl.crawl import FamilyCrawl
 from crawler.crawl.findings import Findings, compute_findings
-from crawler.crawl.network_sizes import HEADLINE, Tally
+from crawler.crawl.network_sizes import ENDPOINTS, HEADLINE, FamilyTally
 from crawler.crawl.second_visits import SecondVisits
-from crawler.db.records.records import Journal
+from crawler.db.records.records import Journal, SizeEstimate
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, Family, Scope
@@ -28,6 +28,7 @@ from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 
 PAGE = 5000  # nodes read from the database at once
+MOST_EXPLAINED = 5  # alarms, in the lines for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ class Census:
             / (sum(crawl.new_share.all for crawl in crawls) or 1),
         )
 
-    def tallies(self) -> dict[Family, Tally]:
+    def tallies(self) -> dict[Family, FamilyTally]:
         """Return the counts of each family; linear in the endpoints."""
         return {family: crawl.tally() for family, crawl in self._crawls.items()}
 
@@ -231,29 +232,59 @@ def record(progress: Progress) -> dict[str, object]:
 
 def _result_lines(progress: Progress) -> list[str]:
     """Return the lines with the results of a census, none while it is under way."""
-    if progress.findings is None:
+    found = progress.findings
+    if found is None:
         return []
     lines = []
     for family in (*Family, None):
-        size = progress.findings.size(family, HEADLINE)
-        if size is not None and size.low is not None and size.high is not None:
+        size, endpoints = found.size(family, HEADLINE), found.size(family, ENDPOINTS)
+        if size is not None and endpoints is not None:
             name = f"IPv{family}" if family else "both"
-            lines.append(f"{name}: about {size.estimate:.0f} nodes, {size.low:.0f} to {size.high:.0f}")
-    return [*lines, f"{progress.findings.alarms} alarms"]
+            line = f"{name}: about {_size_text(size)}"
+            lines.append(line if size.unit == endpoints.unit else f"{line}; at {_size_text(endpoints)}")
+    suspects = [each for each in found.tests if each.is_suspect]
+    lines.append(f"{len(suspects)} alarms")
+    lines += [f"  {each.test}, {each.subject}: {each.explanation}" for each in suspects[:MOST_EXPLAINED]]
+    if len(suspects) > MOST_EXPLAINED:
+        lines.append("  the others: dhtcrawl report sybils")
+    return lines
+
+
+def _size_text(size: SizeEstimate) -> str:
+    between = "" if size.low is None else f", {size.low:.0f} to {size.high:.0f}"
+    return f"{size.estimate:.0f} {size.unit}{between}"
 
 
 def _findings_record(progress: Progress) -> dict[str, object]:
-    if progress.findings is None:
+    found = progress.findings
+    if found is None:
         return {}
-    sizes = [
-        {
-            "family": None if size.family is None else int(size.family),
-            "method": size.method,
-            "estimate": round(size.estimate, 1),
-            "low": None if size.low is None else round(size.low, 1),
-            "high": None if size.high is None else round(size.high, 1),
-            "zone": size.zone,
-        }
-        for size in progress.findings.sizes
-    ]
-    return {"sizes": sizes, "alarms": progress.findings.alarms}
+    return {
+        "sizes": [_size_record(each) for each in found.sizes if each.method != ENDPOINTS],
+        "endpoints": [_size_record(each) for each in found.sizes if each.method == ENDPOINTS],
+        "alarms": found.alarms,
+        "suspects": [
+            {
+                "family": int(each.family),
+                "test": each.test,
+                "subject": each.subject,
+                "observed": each.observed,
+                "expected": each.expected,
+                "explanation": each.explanation,
+            }
+            for each in found.tests
+            if each.is_suspect
+        ],
+    }
+
+
+def _size_record(size: SizeEstimate) -> dict[str, object]:
+    return {
+        "family": None if size.family is None else int(size.family),
+        "method": size.method,
+        "unit": size.unit,
+        "estimate": round(size.estimate, 1),
+        "low": None if size.low is None else round(size.low, 1),
+        "high": None if size.high is None else round(size.high, 1),
+        "zone": size.zone,
+    }

@@ -9,14 +9,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from random import Random
 
+from crawler.core.contact_table import Numbers
 from crawler.core.exclusion import Area
 from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE
 from crawler.core.pace import Pace
 from crawler.core.query_loop import BatchCrawl, ClientFacts
 from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark, failure_of
+from crawler.crawl.answered_nodes import AnsweredNodes, one_of_each_host
 from crawler.crawl.in_degrees import InDegrees
-from crawler.crawl.network_sizes import Tally
+from crawler.crawl.network_sizes import FamilyTally, Tally
 from crawler.db.records.records import CrawlBatch, Journal, Visit, epoch_ms
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, QueryError, Scope
@@ -54,7 +56,7 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         self._zone = area.zone
         self._random = random
         self._wall_clock = wall_clock
-        self._is_exempt = client.scope is Scope.LOOPBACK  # from BEP 42
+        self._is_loopback = client.scope is Scope.LOOPBACK
         excludes = area.exclusion.excludes if area.exclusion else None
         self._returned = ReturnedContacts(client, settings.max_endpoints, area.zone, excludes, random)
         self.frontier = self._returned.frontier
@@ -82,13 +84,26 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         self._in_degrees.give_up()
         self.frontier.restore(journals)
 
-    def tally(self) -> Tally:
+    def tally(self) -> FamilyTally:
         """Return the counts of the crawl; linear in the endpoints."""
         frontier = self.frontier
         answered = frontier.answered
+        believed = frontier.believed(answered)
+        endpoints, hosts = self._tally_of(believed), None
+        if not self._is_loopback:
+            places = one_of_each_host(endpoints.nodes.hosts(), frontier.referrers(believed))
+            hosts = self._tally_of(believed[places]) if len(places) < len(believed) else endpoints
+        is_all = len(believed) == len(answered)
+        nodes = endpoints.nodes if is_all else AnsweredNodes(frontier.table, answered, self._family)
+        unconfirmed = len(answered) - len(believed)
+        return FamilyTally(hosts, endpoints, nodes, unconfirmed, frontier.statistics().held)
+
+    def _tally_of(self, answered: Numbers) -> Tally:
+        frontier = self.frontier
         prefixes = frontier.table.id_prefixes(answered)
         return Tally(
-            frontier.sightings(),
+            AnsweredNodes(frontier.table, answered, self._family),
+            frontier.sightings(answered),
             self.second_queries,
             self.second_answers,
             self.outcomes[Outcome.ANSWERED],
@@ -202,7 +217,7 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
             self.outcomes[outcome] += 1
             if self._unexpected and self._unexpected.pop(visit.address, 0) >= FLOOD_DATAGRAMS:
                 visit.mark(VisitMark.FLOOD)
-            is_unproven = self._is_exempt or visit.rtt is None
+            is_unproven = self._is_loopback or visit.rtt is None
             conforms = None if is_unproven else is_compliant(visit.node_id, visit.address.host)
             self._visits.append(visit.row(taken_at, outcome, code, conforms=conforms, referrers=referrers))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from crawler.crawl.network_sizes import FamilySizes, Tally, estimates_of, family_sizes, joint_estimates
+from crawler.crawl.network_sizes import FamilySizes, FamilyTally, estimates_of, family_sizes, joint_estimates
 from crawler.crawl.sybil_alarms import sybil_tests
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import SizeEstimate, SybilTestResult
@@ -33,7 +33,7 @@ class Findings:
 def compute_findings(
     store: CrawlDatabase,
     run_id: int,
-    tallies: Mapping[Family, Tally],
+    tallies: Mapping[Family, FamilyTally],
     zone: Zone,
     random: Random,
     watched: Sequence[bytes] = (),
@@ -41,17 +41,15 @@ def compute_findings(
     """Compute and record the results of a run, all visits of which are written.
 
     `watched` are ids whose surroundings are tested in any case; those outside of the zone are left out.
-    Costs some 10 us for each visit, and a second or two.  Raises `DatabaseError`.
+    Costs some us for each node, and a second or two.  Raises `DatabaseError`.
     """
     families: list[FamilySizes] = []
     tests: list[SybilTestResult] = []
-    with store.visits.by_node(run_id) as nodes_of:
-        for family, tally in sorted(tallies.items()):
-            nodes = nodes_of(family)
-            sizes = family_sizes(family, tally, nodes, zone, random)
-            if sizes.counts.answered:
-                families.append(sizes)
-                tests += sybil_tests(sizes, nodes, zone, watched, random)
+    for family, tally in sorted(tallies.items()):
+        sizes = family_sizes(family, tally, zone, random)
+        if sizes.counts.answered:
+            families.append(sizes)
+            tests += sybil_tests(sizes, tally, zone, watched, random)
     estimates = [estimate for each in families for estimate in estimates_of(each, zone)]
     estimates += joint_estimates(families, zone)
     store.visits.write_results(run_id, estimates, tests)

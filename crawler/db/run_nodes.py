@@ -1,23 +1,17 @@
 """The nodes that one run has visited, in a temporary table with one row for the visits to each.
 
-The visits are grouped once for all that read them by node: `node_rows`, the counts of the run, the
-Sybil tests, and the distances between ids.  The table is on disk, in order of ids; nothing here holds more
-than a few rows in memory, whatever the size of the run.
+The visits are grouped once for all that read them by node: `node_rows`, and the counts of the run.  The table
+is on disk, in order of ids; nothing here holds more than a few rows in memory, whatever the size of the run.
 """
 
 import sqlite3
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from crawler.db.nodes import upsert_nodes
-from crawler.db.records.records import ANSWERED, address_of
+from crawler.db.records.records import ANSWERED
 from crawler.db.schema import CLIENT, FAMILY, OF_RUN
-from crawler.zone import Zone
 from dhtnode import Family
-from dhtnode.ids import ID_BITS
-
-_READ_AT_ONCE = 64  # ids
 
 _MAKE_NODES = """
 CREATE TEMP TABLE run_nodes (
@@ -92,20 +86,6 @@ FROM (
 GROUP BY 2, 3
 """
 
-# Tests put whole networks on one machine, 127.0.0.1 or ::1.
-_HOSTS = "FROM run_hosts WHERE family = ? AND host NOT IN (2130706433, '::1') AND NOT instr(host, '/')"
-_HOSTS_WITH = f"SELECT ids, count(*) {_HOSTS} GROUP BY ids"
-_HOSTS_ABOVE = f"SELECT host, ids {_HOSTS} AND ids > ?"
-_COUNT_IDS = """
-SELECT count(DISTINCT node_id) FROM run_nodes
-WHERE last_answer IS NOT NULL AND family = ? AND node_id BETWEEN ? AND ?
-"""
-_IDS = """
-SELECT DISTINCT node_id FROM run_nodes
-WHERE last_answer IS NOT NULL AND family = ? AND node_id BETWEEN ? AND ?
-LIMIT ?
-"""
-
 
 def make_run_nodes(connection: sqlite3.Connection, run_id: int) -> None:
     """Group the visits of a run by node, in temporary tables; in an open transaction.
@@ -164,56 +144,3 @@ def forget_counts(connection: sqlite3.Connection, run_id: int) -> None:
 def _has_nodes(connection: sqlite3.Connection, family: Family) -> bool:
     sql = "SELECT 1 FROM run_nodes WHERE family = ? LIMIT 1"
     return connection.execute(sql, (int(family),)).fetchone() is not None
-
-
-class RunNodes:
-    """The nodes of one family that answered in the run that was grouped last."""
-
-    def __init__(self, connection: sqlite3.Connection, family: Family) -> None:
-        self._connection = connection
-        self._family = int(family)
-        # Of the subtree that the last search ended in.
-        self._height = ID_BITS
-
-    def count(self, prefix: int, bits: int) -> int:
-        """Return how many ids begin with the `bits` bits of `prefix`."""
-        values = (self._family, *Zone(prefix, bits).id_range)
-        (count,) = self._connection.execute(_COUNT_IDS, values).fetchone()
-        return int(count)
-
-    def closest(self, target: int, k: int) -> list[int]:
-        """Return up to k ids, closest first, without the target itself.
-
-        Costs some 50 us at a million nodes.
-        """
-        height = self._height
-        while height < ID_BITS and len(self._ids(target, height)) <= k:
-            height += 1
-        found = [each for each in self._closest(target, target, height, k + 1) if each != target][:k]
-        self._height = (found[-1] ^ target).bit_length() if found else ID_BITS
-        return found
-
-    def hosts_with(self) -> Counter[int]:
-        """Return how many hosts have so many ids; networks and this machine do not count as hosts."""
-        return Counter(dict(self._connection.execute(_HOSTS_WITH, (self._family,))))
-
-    def hosts_above(self, ids: int) -> dict[str, int]:
-        """Return the hosts with more ids than that, and their ids."""
-        rows = self._connection.execute(_HOSTS_ABOVE, (self._family, ids))
-        return {address_of(host, 0).host: count for host, count in rows}
-
-    def _closest(self, target: int, near: int, height: int, k: int) -> list[int]:
-        """Return up to k ids of the subtree of that height around `near`, closest to `target` first."""
-        ids = self._ids(near, height)
-        if len(ids) < _READ_AT_ONCE or not height:
-            return sorted(ids, key=target.__xor__)[:k]
-        found = self._closest(target, near, height - 1, k)
-        if len(found) < k:
-            found += self._closest(target, near ^ 1 << height - 1, height - 1, k - len(found))
-        return found
-
-    def _ids(self, near: int, height: int) -> Sequence[int]:
-        """Return the first ids, up to 64, of the subtree of that height around `near`."""
-        values = (self._family, *Zone(near >> height, ID_BITS - height).id_range, _READ_AT_ONCE)
-        rows = self._connection.execute(_IDS, values)
-        return [int.from_bytes(node_id, "big") for (node_id,) in rows]

@@ -1,7 +1,6 @@
 """Visits to nodes in the database, and what a run of them amounts to."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import count
 from operator import add
 
@@ -16,7 +15,7 @@ from crawler.db.records.records import (
     address_of,
     host_prefix,
 )
-from crawler.db.run_nodes import RunNodes, forget_run_nodes, make_run_nodes
+from crawler.db.run_nodes import forget_run_nodes
 from crawler.db.schema import OF_RUN
 from dhtnode import Family
 
@@ -49,17 +48,6 @@ class VisitRows:
             Answered(number, node_id, address_of(host, port), taken_at / 1000)
             for number, node_id, host, port, taken_at in rows
         ]
-
-    @contextmanager
-    def by_node(self, run_id: int) -> Iterator[Callable[[Family], RunNodes]]:
-        """Give, for the length of the block, what reads the nodes of a family that a run has visited.
-
-        The visits are grouped by node first; some 3 us for each.
-        """
-        with self._db.transaction():
-            make_run_nodes(self._db.connection, run_id)
-        with self._db.reported():
-            yield lambda family: RunNodes(self._db.connection, family)
 
     def write_results(
         self, run_id: int, sizes: Sequence[SizeEstimate], tests: Sequence[SybilTestResult]

@@ -183,7 +183,7 @@ def marks(drawing):
 def test_dashboard_draws_every_plot(fetch):
     page = fetch(PLOTS)[1]
     drawn = dict(zip(DASHBOARD, drawings(page), strict=True))
-    assert marks(drawn["network-size"]) == ["run 1, 2025-06-15T15:06:40.000Z: 15 (14 to 18) nodes"]
+    assert marks(drawn["network-size"]) == ["run 1, 2025-06-15T15:06:40.000Z: 15 (14 to 18) hosts"]
     assert marks(drawn["clients"])[0] == "LT: 12 nodes, 85.71 %"
     assert marks(drawn["outcomes"])[1] == "sample v4: unsupported: 3 queries, 21.43 %, 0 with marks"
     assert marks(drawn["swarms"])[0] == f"1. {LARGE.hex()}: 800 (798 to 802) peers"

@@ -6,16 +6,19 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from random import Random
 
+import numpy as np
 import pytest
 from bencode2 import bdecode
 
+from crawler.core.contact_table import ContactTable
 from crawler.core.exclusion import Area
 from crawler.core.frontier import ANSWERED, UNRESPONSIVE, Sighting
 from crawler.core.session import Session
 from crawler.core.visit import OpenVisit
+from crawler.crawl.answered_nodes import AnsweredNodes
 from crawler.crawl.census import describe, record, take_census
 from crawler.crawl.findings import compute_findings
-from crawler.crawl.network_sizes import Tally
+from crawler.crawl.network_sizes import FamilyTally, Tally
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
 from crawler.db.records.records import Journal, RunStatus, epoch_seconds
@@ -26,6 +29,8 @@ from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId, NodeSettings
+from dhtnode.addresses import pack_host
+from dhtnode.krpc import unpack_address
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation
@@ -115,7 +120,7 @@ async def test_zone_tells_the_size_of_the_whole(autojump_clock):
         sizes = {size.method: size for size in progress.findings.sizes}
         assert {size.zone for size in sizes.values()} == {"10"}
         assert sizes["counted"].estimate == 4 * progress.outcomes[Outcome.ANSWERED]
-        for method in ("crawl", "chapman", "distances"):
+        for method in ("crawl", "distances"):
             # Twice the way to the end of the interval: four standard errors.
             low, high = sizes[method].low, sizes[method].high
             assert abs(sizes[method].estimate - 2000) < high - low
@@ -139,8 +144,13 @@ async def test_printed_record_and_lines_hold_the_findings(autojump_clock):
     assert crawl["low"] <= crawl["estimate"] <= crawl["high"]
     assert printed["alarms"] == 0
     lines = describe(progress).splitlines()
-    about = f"IPv4: about {crawl['estimate']:.0f} nodes, {crawl['low']:.0f} to {crawl['high']:.0f}"
-    assert lines[1:] == [about, "0 alarms"]
+    between = f"{crawl['low']:.0f} to {crawl['high']:.0f}"
+    size = f"{crawl['estimate']:.0f} hosts, {between}; at {crawl['estimate']:.0f} endpoints, {between}"
+    assert lines[1:] == [f"IPv4: about {size}", "0 alarms"]
+    # Each node has a host of its own: as many of both.
+    (endpoints,) = printed["endpoints"]
+    assert endpoints == crawl | {"method": "endpoints", "unit": "endpoints"}
+    assert printed["suspects"] == []
 
 
 async def test_planted_sybils_raise_the_alarms_made_for_them(autojump_clock):
@@ -223,9 +233,24 @@ def sighting_counts():
     )
 
 
+def nodes_of(contacts, family=Family.IPV4):
+    """Return the nodes of these ids, hosts and ports, all of which have answered."""
+    table = ContactTable(family.contact_bytes, Random(1))
+    packed = [node_id + pack_host(host) + port.to_bytes(2, "big") for node_id, host, port in contacts]
+    rows = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), family.contact_bytes)
+    table.add(rows, table.keys(rows))
+    return AnsweredNodes(table, np.arange(len(packed)), family)
+
+
+def tally_of(contacts, family=Family.IPV4):
+    nodes, count = nodes_of(contacts, family), len(contacts)
+    tally = Tally(nodes, Counter({Sighting(ANSWERED, 7, (True, True), False): count}), count, count, count)
+    return FamilyTally(tally, tally, nodes)
+
+
 def test_tally_counts_what_the_estimate_needs():
     """Nodes that answered only, by who named them; seven and more are five and more."""
-    counts = Tally(sighting_counts(), 10, 8, 10).crawl_counts(3)
+    counts = Tally(nodes_of([]), sighting_counts(), 10, 8, 10).crawl_counts(3)
     assert (counts.answered, counts.by_a, counts.by_b, counts.by_both) == (10, 9, 6, 6)
     assert (counts.named, counts.recovered) == ((3, 2, 0, 0, 4), 2)
     assert (counts.second_sent, counts.second_unanswered, counts.zone_bits) == (10, 2, 3)
@@ -242,44 +267,108 @@ def store():
         yield opened
 
 
-def test_closest_ids_are_those_of_a_full_search(store):
+@pytest.mark.parametrize("family", Family)
+def test_closest_ids_are_those_of_a_full_search(family):
+    """Also of ids that share 64 bits or more, and of one id at several endpoints."""
     random = Random(1)
     ids = [random.randbytes(20) for _ in range(300)]
-    ids += [ids[0][:15] + random.randbytes(5) for _ in range(300)]
-    run_id = store.runs.begin("census", {}, "0.1", T0)
-    visits = [answered_visit(each, f"192.0.{number >> 8}.{number & 255}") for number, each in enumerate(ids)]
-    silent = [answered_visit(random.randbytes(20), "192.0.9.9", outcome=Outcome.TIMEOUT) for _ in range(300)]
-    store.write(run_id, [*visits, *silent])
+    ids += [ids[0][:7] + random.randbytes(13) for _ in range(200)]
+    ids += [ids[1][:15] + random.randbytes(5) for _ in range(200)]
+    at = "192.0.2.1" if family is Family.IPV4 else "2a00::1"
+    nodes = nodes_of([(each, at, 1000 + port) for port, each in enumerate([*ids, *ids[:350]])], family)
     numbers = [int.from_bytes(each, "big") for each in ids]
 
-    with store.visits.by_node(run_id) as nodes_of:
-        nodes = nodes_of(Family.IPV4)
-        for target in [*numbers[:2], numbers[0] ^ 1 << 140, *(random.getrandbits(160) for _ in range(50))]:
-            others = sorted((each for each in numbers if each != target), key=target.__xor__)
-            assert nodes.closest(target, 8) == others[:8]
-            assert nodes.closest(target, 400) == others[:400]
-        in_zones = [nodes.count(zone, 4) for zone in range(16)]
-        assert in_zones == [sum(each >> 156 == zone for each in numbers) for zone in range(16)]
-        assert nodes_of(Family.IPV6).closest(numbers[0], 8) == []
+    for target in [*numbers[:3], numbers[1] ^ 1, numbers[1] ^ 1 << 140, *map(random.getrandbits, [160] * 50)]:
+        others = sorted((each for each in numbers if each != target), key=target.__xor__)
+        for k in (8, 400, 1000):
+            assert nodes.closest(target, k) == others[:k]
+    for bits in (0, 4, 64):
+        found = Counter(each >> 160 - bits for each in numbers)
+        assert {zone: nodes.count(zone, bits) for zone in found} == found
+    assert nodes_of([], family).closest(numbers[0], 8) == []
+
+
+def test_hosts_are_addresses_of_ipv4_and_networks_of_64_bits_of_ipv6():
+    """A host with one id at many ports has one id."""
+    ids = [bytes([number] * 20) for number in range(9)]
+    ipv4 = [(each, "192.0.2.1", 1) for each in ids[:5]] + [(ids[5], "192.0.2.2", n) for n in range(9)]
+    nodes = nodes_of([(each, host, 1000 + port) for port, (each, host, _) in enumerate(ipv4)])
+    assert (+nodes.hosts_with(), nodes.hosts_above(4)) == ({1: 1, 5: 1}, {"192.0.2.1": 5})
+    ipv6 = [(each, f"2a00:0:0:1::{each[0]}", 1) for each in ids[:5]] + [(ids[5], "2a00:0:0:2::1", 1)]
+    nodes = nodes_of(ipv6, Family.IPV6)
+    assert (+nodes.hosts_with(), nodes.hosts_above(4)) == ({1: 1, 5: 1}, {"2a00:0:0:1::/64": 5})
+
+
+async def test_few_hosts_with_many_ports_do_not_make_a_network_large(autojump_clock):
+    """One host in a hundred answers on 64 ports, under an id on each: sizes count hosts, and say so."""
+    random, truth = Random(13), 600
+    crowd = {
+        Address(f"95.0.0.{host}", 1000 + port): NodeId(random.randbytes(20))
+        for host in range(6)
+        for port in range(64)
+    }
+    network = SybilNetwork(SyntheticSettings(nodes=truth, stale=0.3, seed=13), crowd, seed=13)
+    async with open_crawl(network, bootstrap_nodes=list(crowd)[:12]) as (session, store):
+        progress = await take_census(session, UNLIMITED, Random(13))
+
+        sizes = {size.method: size for size in progress.findings.sizes}
+        assert {size.unit for method, size in sizes.items() if method != "endpoints"} == {"hosts"}
+        for method in ("counted", "crawl", "chapman"):
+            assert truth - 6 <= sizes[method].estimate <= truth + 12
+        assert sizes["distances"].low <= truth + 6 <= sizes["distances"].high
+        assert sizes["endpoints"].estimate == pytest.approx(truth + 384, rel=0.01)
+        (row,) = store.rows("network_size")
+        assert (row["unit"], row["endpoints"]) == ("hosts", round(sizes["endpoints"].estimate))
+        crowded = [row for row in store.rows("sybil_suspects") if row["test"] == "ids on one host"]
+        assert {row["subject"] for row in crowded} == {f"95.0.0.{host}" for host in range(6)}
+        (said,) = {row["explanation"] for row in crowded}
+        assert said.startswith("64 ids on one host, where 1.00 are usual; sizes count the host once")
+    assert len(describe(progress).splitlines()) == 1 + 1 + 1 + 5 + 1
+
+
+class EndlessNetwork(SybilNetwork):
+    """Let the nodes that were added name addresses at random, at each of which one more of them answers."""
+
+    def carry(self, data, source, destination, now):
+        if destination in self.sybils:
+            hosts = [bytes([96, *self._choice.randbytes(3)]) for _ in range(8)]
+            self._contacts = [self._choice.randbytes(20) + host + b"\x1a\xe1" for host in hosts]
+            self.sybils |= {unpack_address(each[20:]): NodeId(each[:20]) for each in self._contacts}
+        super().carry(data, source, destination, now)
+
+
+async def test_endless_invented_nodes_are_held_back_and_left_out_of_sizes(autojump_clock):
+    random, truth = Random(17), 400
+    known = {Address(f"95.0.{host}.1", 6881): NodeId(random.randbytes(20)) for host in range(4)}
+    network = EndlessNetwork(SyntheticSettings(nodes=truth, seed=17), dict(known), seed=17)
+    async with open_crawl(network, bootstrap_nodes=list(known)) as (session, store):
+        progress = await take_census(session, UNLIMITED, Random(17))
+
+        assert progress.frontier.held > 0
+        assert progress.frontier.answered < 2 * truth
+        sizes = {size.method: size for size in progress.findings.sizes}
+        for method in ("counted", "crawl", "endpoints"):
+            assert truth - 4 <= sizes[method].estimate <= truth + 8
+        (alarm,) = [row for row in store.rows("sybil_suspects") if "one other" in row["test"]]
+        assert alarm["observed"] == progress.frontier.answered - sizes["counted"].estimate
+        assert f"{progress.frontier.held} more were not visited" in alarm["explanation"]
 
 
 def test_both_families_are_added_up(store):
     random = Random(2)
     run_id = store.runs.begin("census", {}, "0.1", T0)
-    hosts = [f"192.0.2.{each}" for each in range(60)] + [f"2001:db8::{each:x}" for each in range(1, 41)]
-    store.write(run_id, [answered_visit(random.randbytes(20), host) for host in hosts])
-    tallies = {
-        family: Tally(Counter({Sighting(ANSWERED, 7, (True, True), False): nodes}), nodes, nodes, nodes)
-        for family, nodes in ((Family.IPV4, 60), (Family.IPV6, 40))
-    }
+    hosts = [f"192.0.2.{each}" for each in range(60)] + [f"2001:db8:0:{each:x}::1" for each in range(1, 41)]
+    contacts = [(random.randbytes(20), host, 6881) for host in hosts]
+    store.write(run_id, [answered_visit(node_id, host) for node_id, host, _ in contacts])
+    tallies = {Family.IPV4: tally_of(contacts[:60]), Family.IPV6: tally_of(contacts[60:], Family.IPV6)}
     compute_findings(store, run_id, tallies, WHOLE, Random(3))
     store.runs.finish(run_id, RunStatus.FINISHED, T0)
 
     rows = store.rows("network_size")
-    assert [(row["family"], row["answered_once"], row["estimate"]) for row in rows] == [
-        (4, 60, 60),
-        (6, 40, 40),
-        (None, 100, 100),
+    assert [(row["family"], row["answered_once"], row["estimate"], row["endpoints"]) for row in rows] == [
+        (4, 60, 60, 60),
+        (6, 40, 40, 40),
+        (None, 100, 100, 100),
     ]
     assert all(row["by_distances_low"] < row["by_distances"] < row["by_distances_high"] for row in rows)
     # A second time replaces the first.
@@ -290,7 +379,7 @@ def test_both_families_are_added_up(store):
 def test_no_answers_give_no_size(store):
     run_id = store.runs.begin("census", {}, "0.1", T0)
     store.write(run_id, [answered_visit(bytes(20), "192.0.2.1", outcome=Outcome.TIMEOUT)])
-    findings = compute_findings(store, run_id, {Family.IPV4: Tally(Counter(), 0, 0, 0)}, WHOLE, Random(1))
+    findings = compute_findings(store, run_id, {Family.IPV4: tally_of([])}, WHOLE, Random(1))
     assert (findings.sizes, findings.tests) == ((), ())
     assert [(row["sighted"], row["estimate"]) for row in store.rows("network_size")] == [(1, None)]
 
@@ -298,10 +387,8 @@ def test_no_answers_give_no_size(store):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_one_machine_full_of_nodes_is_no_alarm(store, host):
     run_id = store.runs.begin("census", {}, "0.1", T0)
-    visits = [answered_visit(bytes([port] * 20), host, port=1000 + port) for port in range(50)]
-    store.write(run_id, visits)
-    tally = Tally(Counter({Sighting(ANSWERED, 7, (True, True), False): 50}), 50, 50, 50)
     family = Address(host, 1).family
+    tally = tally_of([(bytes([port] * 20), host, 1000 + port) for port in range(50)], family)
     assert compute_findings(store, run_id, {family: tally}, WHOLE, Random(1)).tests == ()
 
 

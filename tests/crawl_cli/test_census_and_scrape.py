@@ -82,7 +82,7 @@ CENSUS_KEYS = [
         "verified",
         "seconds",
     ),
-    *("sizes", "alarms"),
+    *("sizes", "endpoints", "alarms", "suspects"),
 ]
 
 
@@ -216,6 +216,7 @@ def test_census_visits_every_node_of_the_network(network, database, options):
     assert (ended.status, ended.stderr, list(record)) == (0, "", CENSUS_KEYS)
     assert record.pop("seconds") > 0
     (by_crawl,) = [size for size in record.pop("sizes") if (size["family"], size["method"]) == (4, "crawl")]
+    assert record.pop("endpoints") == [by_crawl | {"method": "endpoints"}]
     assert by_crawl["low"] <= NODES <= by_crawl["high"]
     assert record == {
         "sighted": NODES,
@@ -227,6 +228,7 @@ def test_census_visits_every_node_of_the_network(network, database, options):
         "held": 0,
         "queries": 2 * NODES,
         "alarms": 0,
+        "suspects": [],
     }
     (counted,) = records(database, "SELECT * FROM network_size")
     assert (counted["family"], counted["sighted"], counted["answered_once"]) == (4, NODES, NODES)
@@ -244,7 +246,7 @@ def test_census_without_json_is_a_line_for_people(network, database):
     assert re.fullmatch(
         rf"census: {NODES} endpoints sighted, {NODES} answered, 0 visits without answer,"
         rf" 0 waiting, 0 in flight, {2 * NODES} queries in [0-9.]+ s\n"
-        r"IPv4: about \d+ nodes, \d+ to \d+\n0 alarms\n",
+        r"IPv4: about \d+ endpoints, \d+ to \d+\n0 alarms\n",
         ended.stdout,
     )
 

@@ -31,7 +31,7 @@ def add(path, hour, zone, answered, family=Family.IPV4, status=RunStatus.FINISHE
             visit_of(node_id, Address(ADDRESSES[node_id], 1), now, Outcome.ANSWERED) for node_id in answered
         ]
         store.write(run_id, [*visits, visit_of(SILENT, Address(ADDRESSES[SILENT], 1), now, Outcome.TIMEOUT)])
-        store.visits.write_results(run_id, [SizeEstimate(family, "crawl", 1.0, 1.0, 1.0, zone)], [])
+        store.visits.write_results(run_id, [SizeEstimate(family, "crawl", "hosts", 1.0, 1.0, 1.0, zone)], [])
         store.runs.finish(run_id, status, utc_text(now))
 
 

@@ -99,8 +99,8 @@ def fill(store, at=EPOCH, mark=b""):
     store.write(run_id, [CrawlBatch(visits, journal), SampleBatch(samples, journal)])
     store.samples.aggregate()
     store.watch.replace_list([(KEPT, GIVEN), (GONE, GIVEN)], at, lambda count: (900.0, [at] * count))
-    suspicions = [SybilTestResult(Family.IPV4, "hosts", host, 9.0, 1.0, 0.0, True) for _, host in pairs]
-    size = SizeEstimate(Family.IPV4, "crawl", 2.0, 1.0, 3.0, "whole")
+    suspicions = [SybilTestResult(Family.IPV4, "hosts", host, 9.0, 1.0, 0.0, True, "") for _, host in pairs]
+    size = SizeEstimate(Family.IPV4, "crawl", "hosts", 2.0, 1.0, 3.0, "whole")
     store.visits.write_results(run_id, [size], suspicions)
     store.samples.add_estimate(run_id, Family.IPV4, "chao1", (2.0, 2.0, 3.0), Zone(), {})
     for info_hash in (KEPT, GONE):

@@ -31,7 +31,7 @@ def suspects(store):
 
 
 def test_only_alarms_with_the_verdict_are_suspects(store):
-    alarms = [SybilTestResult(Family.IPV4, "closeness", str(n), 1.0, 1.0, 0.1, n > 1) for n in range(3)]
+    alarms = [SybilTestResult(Family.IPV4, "closeness", str(n), 1.0, 1.0, 0.1, n > 1, "") for n in range(3)]
     store.visits.write_results(1, [], alarms)
     assert [row["subject"] for row in store.rows("sybil_suspects")] == ["2"]
 

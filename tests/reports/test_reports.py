@@ -35,7 +35,7 @@ def answer(db, name, **bounds):
 
 def test_size_of_the_network_stands_beside_its_counts(db):
     assert answer(db, "network-size") == (
-        (CENSUS, time_text(0), 4, 20, 14, 0, 14, 14, "whole", 15, 14, 18, None),
+        (CENSUS, time_text(0), 4, 20, 14, 0, 14, 14, "whole", "hosts", 15, 14, 18, None, None),
     )
 
 
@@ -68,7 +68,7 @@ def test_outcomes_are_shares_of_each_kind(db):
 
 
 def test_suspects_are_listed(db):
-    assert answer(db, "sybils") == ((4, "ids on one host", "20.0.3.203", 40.0, 1.0, 1e-9),)
+    assert answer(db, "sybils") == ((4, "ids on one host", "20.0.3.203", 40.0, 1.0, 1e-9, "40 ids"),)
 
 
 def test_swarms_are_ranked_by_their_newest_sample(db):

@@ -114,13 +114,14 @@ class CrawlBatch(NamedTuple):
 class SizeEstimate(NamedTuple):
     """The number of nodes of a network by one method.
 
-    `family` is None for both together.  `low` and `high` are the ends of the 95 % interval, None for a
-    mere count.  Whatever the zone was, these are numbers for the whole network; `details` are what they
-    were computed from.
+    `family` is None for both together.  `unit` says what counts: hosts or endpoints.  `low` and `high`
+    are the ends of the 95 % interval, None for a mere count.  Whatever the zone was, these are numbers for
+    the whole network; `details` are what they were computed from.
     """
 
     family: Family | None
     method: str
+    unit: str
     estimate: float
     low: float | None
     high: float | None
@@ -132,7 +133,7 @@ class SybilTestResult(NamedTuple):
     """The result of one test of one subject: a host, a prefix of ids, the neighbourhood of an id.
 
     `observed` and `expected` are in the unit of the test; `p_value` is how often honest nodes would look
-    like this or worse.
+    like this or worse; `explanation` is what it says, in words that do not name the subject.
     """
 
     family: Family
@@ -142,6 +143,7 @@ class SybilTestResult(NamedTuple):
     expected: float
     p_value: float
     is_suspect: bool
+    explanation: str
 
     @property
     def verdict(self) -> str:

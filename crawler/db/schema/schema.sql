@@ -157,9 +157,10 @@ CREATE TABLE run_clients (
 CREATE TABLE size_estimates (
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
     family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    method TEXT NOT NULL,                   -- How: counted, crawl (the headline), distances, median, chapman.
-    estimate REAL NOT NULL,                 -- [nodes] Nodes of the whole network.
-    low REAL,                               -- Lower end of the 95 % interval.
+    method TEXT NOT NULL,                   -- How: counted, crawl (the headline), distances, median, chapman; endpoints, as crawl.
+    unit TEXT NOT NULL,                     -- What is counted: hosts (IPv4 addresses, IPv6 /64), or endpoints.
+    estimate REAL NOT NULL,                 -- [nodes] Hosts or endpoints of the whole network.
+    low REAL,                               -- Lower end of the 95 % interval; NULL where the method has none to trust.
     high REAL,                              -- Upper end of the 95 % interval; may be infinite.
     zone TEXT NOT NULL,                     -- The part of the id space that was looked at, bits or "whole"; the number is for all of it.
     details TEXT NOT NULL                   -- [json] What the number was computed from.
@@ -170,12 +171,13 @@ CREATE INDEX idx_size_estimates_run_id ON size_estimates (run_id);
 CREATE TABLE alarms (
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
     family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    test TEXT NOT NULL,                     -- Which test: ids on one host, ids in one zone, dispersion of zones, closeness, prefixes.
+    test TEXT NOT NULL,                     -- Which test: ids on one host, ids in one zone, dispersion of zones, closeness, prefixes, nodes that one other returned.
     subject TEXT NOT NULL,                  -- [!subject] What the test is about: a host, the first bits of ids, or an id.
     observed REAL NOT NULL,                 -- What was found, in the unit of the test.
     expected REAL NOT NULL,                 -- What chance would give, in the same unit.
     p_value REAL NOT NULL,                  -- How often honest nodes would look like this or worse.
-    verdict TEXT NOT NULL                   -- suspect or inconspicuous.
+    verdict TEXT NOT NULL,                  -- suspect or inconspicuous.
+    explanation TEXT NOT NULL               -- What that says, in words.
 );
 CREATE INDEX idx_alarms_run_id ON alarms (run_id);
 

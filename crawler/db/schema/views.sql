@@ -178,11 +178,15 @@ SELECT
     distinct_endpoints,
     distinct_ips,
     coalesce(crawl.zone, distances.zone) AS zone,
-    CAST(round(crawl.estimate) AS INTEGER) AS estimate, -- [integer nodes] Nodes of the whole network, from the crawl.
+    crawl.unit,                             -- [text] What estimates count: hosts (IPv4 addresses, IPv6 /64), or endpoints.
+    CAST(round(crawl.estimate) AS INTEGER) AS estimate, -- [integer nodes] Hosts or endpoints of the whole network, from the crawl.
     CAST(round(crawl.low) AS INTEGER) AS low, -- [integer nodes] Lower end of the 95 % interval of estimate.
     CAST(round(crawl.high) AS INTEGER) AS high, -- [integer nodes] Upper end of the 95 % interval of estimate.
+    CAST(round(endpoints.estimate) AS INTEGER) AS endpoints, -- [integer nodes] Endpoints of the whole network, from the crawl.
+    CAST(round(endpoints.low) AS INTEGER) AS endpoints_low, -- [integer nodes] Lower end of the 95 % interval of endpoints.
+    CAST(round(endpoints.high) AS INTEGER) AS endpoints_high, -- [integer nodes] Upper end of the 95 % interval of endpoints.
     CAST(round(distances.estimate) AS INTEGER)
-        AS by_distances,                    -- [integer nodes] Nodes of the whole network, from distances between ids.
+        AS by_distances,                    -- [integer nodes] Hosts or endpoints, from distances between ids.
     CAST(round(distances.low) AS INTEGER)
         AS by_distances_low,                -- [integer nodes] Lower end of the 95 % interval of by_distances.
     CAST(round(distances.high) AS INTEGER)
@@ -194,12 +198,15 @@ LEFT JOIN size_estimates AS crawl ON
 LEFT JOIN size_estimates AS distances ON
     distances.run_id = counted.run_id AND distances.family IS counted.family
     AND distances.method = 'distances'
+LEFT JOIN size_estimates AS endpoints ON
+    endpoints.run_id = counted.run_id AND endpoints.family IS counted.family
+    AND endpoints.method = 'endpoints'
 ORDER BY counted.run_id, counted.family IS NULL, counted.family;
 
 -- The alarms whose verdict is suspect, the least likely first; a mark, no proof.
 --
 -- The test says what a subject is: a host, the first bits of ids, or an id; docs/explanation/network_size.md
--- says what is observed.  An alarm is a mark: nothing is deleted, and no count is changed by it.
+-- says what is observed.  An alarm is a mark: nothing is deleted.
 CREATE VIEW sybil_suspects AS
 SELECT
     alarms.run_id,
@@ -209,7 +216,8 @@ SELECT
     subject,
     observed,
     expected,
-    p_value
+    p_value,
+    explanation
 FROM alarms JOIN runs ON runs.id = alarms.run_id
 WHERE verdict = 'suspect'
 ORDER BY alarms.run_id, p_value, observed DESC;

@@ -14,21 +14,27 @@ network_size = Report(
     " intervals.",
     question="How many nodes are there?",
     title="Size of the network",
-    text="Nodes that answered are what was counted; `estimate` adds those that were missed, between `low` and"
-    " `high` in 95 of 100 cases. Rows without a family count both together. A node behind a NAT may be"
-    " sighted and never answer, and liars may be counted more than once: see `sybils`.",
-    units={"estimate": "nodes", "low": "nodes", "high": "nodes", "by_distances": "nodes"},
+    text="Nodes that answered are what was counted; `estimate` counts hosts (`unit`), so that a few with many"
+    " ports do not make a network large, and adds those that were missed, between `low` and `high` in 95 of"
+    " 100 cases; `endpoints` is the same with each port counted. Rows without a family count both together. A"
+    " node behind a NAT may be sighted and never answer; where `endpoints` is far above `estimate`, see"
+    " `sybils`.",
+    units=dict.fromkeys(("estimate", "low", "high", "endpoints", "by_distances"), "nodes"),
     sql=f"""
 SELECT
     run_counts.run_id AS run, runs.started_at, run_counts.family, sighted, answered_once AS answered,
     answered_twice, distinct_ids, distinct_ips, coalesce(crawl.zone, distances.zone) AS zone,
-    {whole("estimate low high", "crawl.")}, CAST(round(distances.estimate) AS INTEGER) AS by_distances
+    crawl.unit, {whole("estimate low high", "crawl.")},
+    CAST(round(endpoints.estimate) AS INTEGER) AS endpoints,
+    CAST(round(distances.estimate) AS INTEGER) AS by_distances
 FROM run_counts
 JOIN runs ON runs.id = run_counts.run_id
 LEFT JOIN size_estimates AS crawl ON
     crawl.run_id = runs.id AND crawl.family IS run_counts.family AND crawl.method = 'crawl'
 LEFT JOIN size_estimates AS distances ON
     distances.run_id = runs.id AND distances.family IS run_counts.family AND distances.method = 'distances'
+LEFT JOIN size_estimates AS endpoints ON
+    endpoints.run_id = runs.id AND endpoints.family IS run_counts.family AND endpoints.method = 'endpoints'
 WHERE {any_run("run_counts.run_id")}
 ORDER BY run_counts.run_id DESC, run_counts.family IS NULL, run_counts.family
 LIMIT :limit
@@ -173,12 +179,14 @@ sybils = Report(
     about="Tell which hosts, parts of the id space and ids have more nodes than chance would give them.",
     question="Where are more ids than chance would give?",
     title="Suspected Sybils",
-    text="`observed` and `expected` are in the unit of the test, as docs/explanation/network_size.md says."
+    text="`observed` and `expected` are in the unit of the test, `explanation` is what they say."
     " An alarm is a reason to look, no proof: many nodes behind one NAT raise one too. An empty table says"
     " that none of these tests found any.",
     run_of="run_counts",
     sql=f"""
-SELECT run_id, family, test, subject, round(observed, 3) AS observed, round(expected, 3) AS expected, p_value
+SELECT
+    run_id, family, test, subject, round(observed, 3) AS observed, round(expected, 3) AS expected, p_value,
+    explanation
 FROM alarms WHERE {one_run("run_counts")} AND verdict = 'suspect'
 ORDER BY p_value, alarms.observed DESC
 LIMIT :limit
