@@ -18,6 +18,7 @@ from .errors import AddressInUse as AddressInUse
 from .errors import BadResponse as BadResponse
 from .errors import CannotListen as CannotListen
 from .errors import DhtError as DhtError
+from .errors import InvalidArgument as InvalidArgument
 from .errors import InvalidInfoHash as InvalidInfoHash
 from .errors import InvalidTorrent as InvalidTorrent
 from .errors import NotJoined as NotJoined

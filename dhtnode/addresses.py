@@ -73,24 +73,26 @@ def parse_address(text: str) -> Address:
 
 def split_host_port(text: str) -> tuple[str, int]:
     """Split `HOST:PORT`, where an IPv6 host is in brackets; raise `ValueError` for anything else."""
+    if not isinstance(text, str):
+        raise ValueError(f"HOST:PORT is read from a str, not from {type(text).__name__}")  # noqa: TRY004
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"{text!r}: put an IPv6 address in brackets, as in [::1]:6881")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT")
+        raise ValueError(f"{text[:80]!r}: put an IPv6 address in brackets, as in [::1]:6881")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
+        raise ValueError(f"{text[:80]!r} is not HOST:PORT")
     return host, int(port)
 
 
 def normalize_host(host: str) -> str:
     """Return the canonical text of an IP address; raise `ValueError` for a name or an IPv6 zone."""
     if "%" in host:
-        raise ValueError(f"{host!r}: an IPv6 zone names an interface here, not a place on the network")
+        raise ValueError(f"{host[:80]!r}: an IPv6 zone names an interface here, not a place on the network")
     try:
         return str(IPv6Address(host)) if ":" in host else str(IPv4Address(host))
     except AddressValueError as error:
-        raise ValueError(f"{host!r} is not an IP address") from error
+        raise ValueError(f"{host[:80]!r} is not an IP address") from error
 
 
 def pack_host(host: str) -> bytes:

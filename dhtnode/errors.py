@@ -1,8 +1,8 @@
 """The exceptions that the library raises.
 
-There are three kinds: mistakes of the caller (`ValueError` and its subclasses), queries that failed
-(`QueryError` and its subclasses), and bytes that are not a message (`krpc.MalformedMessage`, which a
-caller of the node never sees).
+There are three kinds: mistakes of the caller (`InvalidArgument` and its subclasses, all `ValueError`),
+queries that failed (`QueryError` and its subclasses), and bytes that are not a message
+(`krpc.MalformedMessage`, which a caller of the node never sees).
 """
 
 from dhtnode.addresses import Address
@@ -13,11 +13,15 @@ class DhtError(Exception):
     """The base of all that this package raises for reasons other than a wrong argument."""
 
 
-class InvalidInfoHash(ValueError):
+class InvalidArgument(ValueError):
+    """An argument of a wrong type, length or range: every public call raises it before it does anything."""
+
+
+class InvalidInfoHash(InvalidArgument):
     """A text that is neither an info-hash nor a magnet link with one."""
 
 
-class InvalidTorrent(ValueError):
+class InvalidTorrent(InvalidArgument):
     """Bytes that are not a torrent file, or one over our limits."""
 
 

@@ -16,7 +16,9 @@ from typing import NewType, Self, TypeAlias
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
+from dhtnode.arguments import check_type
 from dhtnode.bencode import MAX_DEPTH, BencodeError, Value, decode_canonical, decode_untrusted, encode
+from dhtnode.errors import InvalidArgument
 from dhtnode.ids import ID_BYTES, InfoHash
 
 Target = NewType("Target", bytes)
@@ -51,7 +53,7 @@ class ImmutableItem:
     @classmethod
     def of(cls, value: Value) -> Self:
         """Return the item of a value that is not bencoded yet."""
-        return cls(encode(value))
+        return cls(_encoded(value))
 
     def target(self) -> Target:
         """Return the SHA-1 of the bencoded value."""
@@ -79,6 +81,8 @@ class MutableItem:
     def __post_init__(self) -> None:
         _check_value(self.value)
         _check_seq_and_salt(self.seq, self.salt)
+        check_type("a public key", self.public_key, bytes)
+        check_type("a signature", self.signature, bytes)
         if len(self.public_key) != PUBLIC_KEY_BYTES or len(self.signature) != SIGNATURE_BYTES:
             raise ValueError("a public key has 32 bytes, a signature 64")
 
@@ -90,7 +94,7 @@ class MutableItem:
         libsodium or of libtorrent.
         """
         _check_seq_and_salt(seq, salt)
-        encoded = encode(value)
+        encoded = _encoded(value)
         return cls(public_key_of(key), seq, encoded, sign(key, _message(salt, seq, encoded)), salt)
 
     def target(self) -> Target:
@@ -121,7 +125,9 @@ Item: TypeAlias = ImmutableItem | MutableItem
 
 
 def mutable_target(public_key: bytes, salt: bytes = b"") -> Target:
-    """Return the target of the mutable items of a public key and a salt (BEP 44)."""
+    """Return the target of the mutable items of a public key and a salt (BEP 44); raises `ValueError`."""
+    check_type("a public key", public_key, bytes)
+    check_type("a salt", salt, bytes)
     return Target(sha1(public_key + salt, usedforsecurity=False).digest())
 
 
@@ -156,6 +162,7 @@ def is_signed(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 def _seed_of(key: bytes) -> bytes | None:
     """Return the seed of a key, or None when it is expanded, so that its seed cannot be known."""
+    check_type("a signing key", key, bytes)
     if len(key) == SEED_BYTES:
         return key
     if len(key) != 2 * SEED_BYTES:
@@ -186,7 +193,15 @@ def _message(salt: bytes, seq: int, value: bytes) -> bytes:
     return b"%b3:seqi%de1:v%b" % (salted, seq, value)
 
 
+def _encoded(value: Value) -> bytes:
+    try:
+        return encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidArgument(f"a value that bencode cannot express: {error}") from error
+
+
 def _check_value(value: bytes) -> None:
+    check_type("a value", value, bytes)
     if len(value) > MAX_VALUE_BYTES:
         raise ValueError(f"a bencoded value may have {MAX_VALUE_BYTES} bytes, not {len(value)}")
     levels = MAX_DEPTH - MAX_VALUE_DEPTH
@@ -201,6 +216,8 @@ def _check_value(value: bytes) -> None:
 
 
 def _check_seq_and_salt(seq: int, salt: bytes) -> None:
+    check_type("seq", seq, int)
+    check_type("salt", salt, bytes)
     if not 0 <= seq <= MAX_SEQ:
         raise ValueError(f"seq {seq} is not in 0..2**63-1")
     if len(salt) > MAX_SALT_BYTES:

@@ -14,8 +14,9 @@ from hashlib import sha1, sha256
 from pathlib import Path
 
 from dhtnode.bencode import BencodeError, Value, read_file_untrusted
-from dhtnode.errors import InvalidTorrent, PrivateTorrent
+from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
 from dhtnode.ids import ID_BYTES, InfoHash
+from dhtnode.magnet import parse_info_hash
 
 MAX_BYTES = 100_000_000
 """Length of a file: enough for 5 million pieces, or a million names."""
@@ -66,10 +67,16 @@ class Metainfo:
         return tuple(InfoHash(each) for each in hashes if each)
 
 
-def read_torrent(path: Path) -> Metainfo:
+def read_torrent(path: Path | str) -> Metainfo:
     """Read a torrent file, of 100 MB at most; raises `OSError` or `InvalidTorrent`."""
-    with path.open("rb") as file:
-        return parse_metainfo(file.read(MAX_BYTES + 1))
+    if not isinstance(path, Path | str):
+        raise InvalidTorrent(f"the path of a torrent is a Path or str, not a {type(path).__name__}")
+    try:
+        with Path(path).open("rb") as file:
+            return parse_metainfo(file.read(MAX_BYTES + 1))
+    except ValueError as error:
+        # Such as a NUL in the path.
+        raise error if isinstance(error, InvalidTorrent) else InvalidTorrent(str(error)) from error
 
 
 def parse_metainfo(data: bytes) -> Metainfo:
@@ -135,18 +142,51 @@ def parse_info(data: bytes) -> TorrentInfo:
     )
 
 
-def public_info_hash(torrent: InfoHash | Metainfo) -> InfoHash:
-    """Return the info-hash to look up: the argument itself, or the first one of a torrent file.
+def is_path(torrent: object) -> bool:
+    """Return whether a torrent is given by its file: a `Path`, or a text that ends in `.torrent`."""
+    return isinstance(torrent, Path) or (
+        isinstance(torrent, str) and torrent[-8:].lower() == ".torrent" and torrent[:7].lower() != "magnet:"
+    )
+
+
+def read_swarm(torrent: InfoHash | Metainfo | Path | str) -> InfoHash | Metainfo:
+    """Return the info-hash in a text, or what a torrent file says; anything else raises `InvalidInfoHash`.
+
+    Texts are those that `parse_info_hash` reads, and paths that end in `.torrent`.  A file that cannot be
+    read raises `OSError` or `InvalidTorrent`.
+    """
+    match torrent:
+        case Metainfo():
+            return torrent
+        case Path() | str() if is_path(torrent):
+            return read_torrent(torrent)
+        case str():
+            return parse_info_hash(torrent)
+        case bytes() if len(torrent) == ID_BYTES:
+            return InfoHash(bytes(torrent))
+        case bytes():
+            raise InvalidInfoHash(
+                f"an info-hash has {ID_BYTES} bytes, not {len(torrent)}: of a SHA-256 the DHT uses the first"
+                f" {ID_BYTES} (BEP 52), as in `Metainfo.info_hashes`"
+            )
+    raise InvalidInfoHash(
+        f"a swarm is given as InfoHash, Metainfo, Path or str, not as {type(torrent).__name__}"
+    )
+
+
+def public_info_hash(torrent: InfoHash | Metainfo | Path | str) -> InfoHash:
+    """Return the info-hash to look up, given as for `read_swarm`; of a torrent file, the first one.
 
     Raises `PrivateTorrent`.  An info-hash alone does not show whether its torrent is private.
     """
-    if not isinstance(torrent, Metainfo):
-        return torrent
-    if torrent.is_private:
-        raise PrivateTorrent(
-            f"{torrent.name[:80]!r} is a private torrent: its peers are for its tracker alone"
-        )
-    return torrent.info_hashes[0]
+    read = read_swarm(torrent)
+    if not isinstance(read, Metainfo):
+        return read
+    if read.is_private:
+        raise PrivateTorrent(f"{read.name[:80]!r} is a private torrent: its peers are for its tracker alone")
+    if not read.info_hashes:
+        raise InvalidTorrent("no info-hash")
+    return public_info_hash(read.info_hashes[0])
 
 
 def _read(data: bytes, max_bytes: int, max_items: int) -> tuple[dict[bytes, Value], dict[bytes, slice]]:

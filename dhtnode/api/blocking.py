@@ -1,20 +1,22 @@
 """One blocking call, for scripts that have no event loop of their own."""
 
+import sys
 from collections.abc import Sequence
 
 import trio
 
 from dhtnode.addresses import Address
+from dhtnode.api.arguments import Torrent
 from dhtnode.api.open_node import open_node
+from dhtnode.arguments import check_positive, check_whole
 from dhtnode.errors import NotJoined
 from dhtnode.ids import InfoHash
-from dhtnode.magnet import parse_info_hash
-from dhtnode.metainfo import Metainfo, public_info_hash
+from dhtnode.metainfo import Metainfo, public_info_hash, read_swarm
 from dhtnode.settings import NodeSettings
 
 
 def find_peers(
-    torrent: InfoHash | Metainfo | str,
+    torrent: Torrent,
     *,
     limit: int | None = None,
     timeout: float = 30.0,
@@ -23,14 +25,16 @@ def find_peers(
     """Return peers of a swarm, given by info-hash, magnet link or torrent file, without a tracker.
 
     Returns after the lookup, after `limit` peers, or after `timeout` seconds with the peers found by
-    then.  An empty list means that no node knows of a peer.  Raises `InvalidInfoHash` for a text that
-    is none, `PrivateTorrent` before anything is sent (BEP 27), and `NotJoined` when no node answered
-    at all.  It cannot be called from inside Trio.
+    then.  An empty list means that no node knows of a peer.  Raises `InvalidArgument`, such as
+    `InvalidInfoHash` for a text that is none, and `PrivateTorrent`, both before anything is sent, and
+    `NotJoined` when no node answered at all.  It cannot be called from inside Trio.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit {limit}: ask for one peer at least")
-    wanted = parse_info_hash(torrent) if isinstance(torrent, str) else public_info_hash(torrent)
-    torrent_nodes = torrent.nodes if isinstance(torrent, Metainfo) else ()
+    if limit is not None:
+        check_whole("limit", limit, 1, sys.maxsize)
+    check_positive("timeout", timeout)
+    read = read_swarm(torrent)
+    wanted = public_info_hash(read)
+    torrent_nodes = read.nodes if isinstance(read, Metainfo) else ()
     return trio.run(_find_peers, wanted, limit, timeout, bootstrap, torrent_nodes)
 
 

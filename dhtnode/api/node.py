@@ -1,6 +1,9 @@
 """A whole node: the operations a program calls, over one socket per family or several.
 
 An operation runs in the task of its caller: cancelling the caller ends it and forgets its queries.
+A wrong argument raises `InvalidArgument`, a `ValueError`, before anything is sent, and nothing that a
+caller gives can end the node.  A torrent is given as info-hash, `Metainfo`, `Path` or text: hex, base32,
+a magnet link, or a path that ends in `.torrent`; an id as 20 bytes or 40 hex digits.
 `open_node` opens and closes nodes.
 """
 
@@ -10,7 +13,8 @@ from random import Random, SystemRandom
 
 import trio
 
-from dhtnode.addresses import Address, Contact, parse_address
+from dhtnode.addresses import Address, Contact
+from dhtnode.api.arguments import Torrent, check_item, check_method, check_seq, swarm_of
 from dhtnode.api.dual_stack import SocketNodes, lookup_closest, lookup_in_all_families, query_closest
 from dhtnode.api.items import ItemSearch, find_item, keep_item, store_item
 from dhtnode.api.peer_stream import PeerStream
@@ -24,12 +28,20 @@ from dhtnode.api.results import (
     StoredItem,
 )
 from dhtnode.api.scrape import measure_swarm
-from dhtnode.errors import BadResponse, NotJoined, QueryNotSent
-from dhtnode.ids import InfoHash, NodeId, as_int
-from dhtnode.items import Item, MutableItem, Target, mutable_target
+from dhtnode.arguments import (
+    address_of,
+    check_bytes,
+    check_positive,
+    check_settings,
+    check_type,
+    check_whole,
+    id_of,
+)
+from dhtnode.errors import BadResponse, InvalidArgument, NotJoined, QueryNotSent
+from dhtnode.ids import NodeId, as_int
+from dhtnode.items import MAX_SALT_BYTES, Item, MutableItem, Target, mutable_target
 from dhtnode.krpc.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, SampleInfohashes
 from dhtnode.magnet import parse_mutable_link
-from dhtnode.metainfo import Metainfo, public_info_hash
 from dhtnode.net.transactions import Answer, OnDone, Pending
 from dhtnode.net.udp import resolve
 from dhtnode.node.socket_node import SocketNode
@@ -96,7 +108,8 @@ class Node:
         It is not to be queried again before the `interval` that it returns.  Raises `BadResponse` when
         it answers without a sample, as nodes do that do not know the query; else as `query`.
         """
-        answer = await self.query(SampleInfohashes(target or self.node_id), address)
+        target = self.node_id if target is None else id_of("target", target)
+        answer = await self.query(SampleInfohashes(target), address)
         response = answer.response
         if response.samples is None:
             raise BadResponse(answer.address, "gives no sample of info-hashes")
@@ -114,33 +127,35 @@ class Node:
         Every one of them answered under its id, and none is a socket of ours.  Raises `NotJoined`
         when no node answered at all.
         """
+        target = id_of("target", target)
         closest = await lookup_closest(self._sockets.next_in_turn(), target, FindNode(target))
         found = [_found(answer) for _, answer in closest]
         return sorted(found, key=lambda node: as_int(node.node_id) ^ as_int(target))
 
     @asynccontextmanager
-    async def get_peers(
-        self, torrent: InfoHash | Metainfo, *, noseed: bool = False
-    ) -> AsyncIterator[PeerStream]:
+    async def get_peers(self, torrent: Torrent, *, noseed: bool = False) -> AsyncIterator[PeerStream]:
         """Look a swarm up: `async with node.get_peers(info_hash) as peers: async for peer in peers`.
 
         Peers come from the first answer on, each once; leaving the block ends the lookup.  With
         `noseed`, nodes are to leave out peers that need nothing (BEP 33).  Of a hybrid torrent,
         the swarm of version 1 is looked up.  Raises `PrivateTorrent` before anything is sent (BEP 27).
         """
-        info_hash = public_info_hash(torrent)
-        method = GetPeers(info_hash, noseed=noseed)
+        info_hash = await swarm_of(torrent)
+        method = GetPeers(info_hash, noseed=bool(noseed))
         stream = PeerStream(1)
         scope = trio.CancelScope()
 
         async def look_up() -> None:
-            with scope:
-                await lookup_in_all_families(
-                    self._sockets.next_in_turn(),
-                    info_hash,
-                    method,
-                    lambda socket, answer: stream.on_answer(socket.scope, answer),
-                )
+            try:
+                with scope:
+                    await lookup_in_all_families(
+                        self._sockets.next_in_turn(),
+                        info_hash,
+                        method,
+                        lambda socket, answer: stream.on_answer(socket.scope, answer),
+                    )
+            except Exception as error:  # noqa: BLE001  it is the caller's, and must not end the node
+                stream.on_failure(error)
             stream.on_end()
 
         self._nursery.start_soon(look_up, name=f"get_peers {info_hash.hex()}")
@@ -151,7 +166,7 @@ class Node:
 
     async def announce(
         self,
-        torrent: InfoHash | Metainfo,
+        torrent: Torrent,
         port: int,
         *,
         seed: bool = False,
@@ -167,9 +182,9 @@ class Node:
         takes a lookup for each.  Raises `NotJoined` when no node answered, and `PrivateTorrent` before
         anything is sent (BEP 27).
         """
-        info_hash = public_info_hash(torrent)
-        if not 0 < port < 65536:
-            raise ValueError(f"port {port} is not in 1..65535")
+        info_hash = await swarm_of(torrent)
+        check_whole("port", port, 1, 65535)
+        implied_port, seed = bool(implied_port), bool(seed)
         taken: list[Contact] = []
         queried = 0
         rounds = self._sockets.rounds() if every_address else [self._sockets.next_in_turn()]
@@ -186,7 +201,7 @@ class Node:
             raise NotJoined("no node answered")
         return Announcement(info_hash, port, tuple(taken), queried - len(taken))
 
-    async def scrape(self, torrent: InfoHash | Metainfo) -> SwarmMeasurement:
+    async def scrape(self, torrent: Torrent) -> SwarmMeasurement:
         """Measure the size of a swarm over the closest nodes of every family (BEP 33).
 
         Costs one lookup, and further queries while the closest nodes cost less than 7000 bytes: one to
@@ -198,7 +213,7 @@ class Node:
 
         Raises `NotJoined` when no node answered, and `PrivateTorrent` before anything is sent (BEP 27).
         """
-        info_hash = public_info_hash(torrent)
+        info_hash = await swarm_of(torrent)
         method = GetPeers(info_hash, scrape=True)
         lookups = await lookup_in_all_families(self._sockets.next_in_turn(), info_hash, method)
         if not any(lookup.driver.answers for lookup in lookups):
@@ -215,6 +230,9 @@ class Node:
         An immutable item ends the lookup as soon as it is found, unless `count` asks for the number
         of its copies.  Raises `NotJoined` when no node answered.
         """
+        target = Target(id_of("target", target))
+        check_bytes("salt", salt, 0, MAX_SALT_BYTES)
+        check_seq("newer_than", newer_than)
         search = ItemSearch(target, salt)
         return await find_item(self._sockets.next_in_turn(), search, newer_than=newer_than, count=count)
 
@@ -225,6 +243,8 @@ class Node:
         and reads `conflicts` afterwards.  With `if_needed` nothing is put while there are
         plenty of copies.  Raises `NotJoined` when no node answered.
         """
+        check_item(item)
+        check_seq("cas", cas)
         return await store_item(self._sockets.next_in_turn(), item, cas=cas, if_needed=if_needed)
 
     async def keep_item(self, item: Item, *, interval: float = 3600.0) -> None:
@@ -232,6 +252,8 @@ class Node:
 
         The key is not needed for it: any node may keep a signed item alive (BEP 44).
         """
+        check_item(item)
+        check_positive("interval", interval)
         await keep_item(self._sockets.next_in_turn, item, interval)
 
     async def resolve_torrent(self, link: str) -> ResolvedTorrent | None:
@@ -261,7 +283,8 @@ class Node:
 
         Each host gets queries from one address of ours, always the same: tokens are valid for no other.
         """
-        target = parse_address(address) if isinstance(address, str) else address
+        check_method(method)
+        target = address_of(address)
         socket = self._sockets.towards(target)
         if socket is None:
             await trio.lowlevel.checkpoint()
@@ -274,11 +297,16 @@ class Node:
         For bulk work: no task, scope or event per query.  Returns None, and calls nothing, when the
         query could not be sent; the handle is for `forget`.
         """
+        check_method(method)
+        if not callable(on_done):
+            raise InvalidArgument(f"on_done is called, and a {type(on_done).__name__} cannot be")
+        address = address_of(address)
         socket = self._sockets.towards(address)
         return None if socket is None else socket.rpc.send_query(method, address, on_done)
 
     def forget(self, pending: Pending) -> None:
         """Give up a query of `send_query`: its `on_done` will not be called."""
+        check_type("pending", pending, Pending)
         socket = self._sockets.towards(pending.address)
         if socket is not None:
             socket.rpc.forget(pending)
@@ -299,6 +327,7 @@ class Node:
 
         What was used before no longer counts.  Cost: linear in the sources remembered, 8192 per socket.
         """
+        check_settings(settings, NodeSettings)
         now = trio.current_time()
         for socket in self._sockets.by_address.values():
             socket.change_limits(settings, now)

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
+from types import NoneType
 
 import trio
 
@@ -15,12 +16,12 @@ from dhtnode.addresses import (
     Scope,
     check_listen,
     normalize_host,
-    parse_address,
     scope_of,
     split_host_port,
 )
 from dhtnode.api.dual_stack import SocketNodes
 from dhtnode.api.node import Node
+from dhtnode.arguments import address_of, check_settings, check_type, check_whole, hosts_of, id_of, several
 from dhtnode.errors import CannotListen
 from dhtnode.ids import NodeId
 from dhtnode.net.udp import DatagramSocket, open_udp_socket
@@ -60,18 +61,29 @@ async def open_node(
     `state_file` keeps ids and contacts between runs.  `node_id` is that of the first address of
     each family, and stays in any case; other ids are renewed when they do not comply with BEP 42 at
     our address.  `sockets` and a seeded `random` serve tests.  Raises `AddressInUse`, `CannotListen`,
-    `StateFileError` or `ValueError`.
+    `StateFileError`, `InvalidArgument` or another `ValueError`, and `RuntimeError` outside of Trio; then
+    nothing is left open.
     """
-    hosts = (*bootstrap, *torrent_nodes)
-    for host in hosts:
-        split_host_port(host)
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "a node runs on Trio, and Trio is not running here: start the program with trio.run(main);"
+            " under asyncio or in a notebook, await asyncio.to_thread(dhtnode.find_peers, info_hash)"
+        )
+    bootstrap = hosts_of("bootstrap", bootstrap)
+    hosts = (*bootstrap, *hosts_of("torrent_nodes", torrent_nodes))
+    settings = NodeSettings() if settings is None else settings
+    check_settings(settings, NodeSettings)
+    check_whole("port", port, 0, 65535)
+    check_type("random", random, random_module.Random, NoneType)
+    check_type("state_file", state_file, Path, str, NoneType)
+    node_id = None if node_id is None else id_of("node_id", node_id)
     path = None if state_file is None else Path(state_file)
     saved = SavedState({}) if path is None else load_state(path) or SavedState({})
     bound = list(sockets) if sockets is not None else _bind(listen, port, bootstrap)
     try:
         random_bytes = secrets.token_bytes if random is None else random.randbytes
         random = random or random_module.Random(secrets.randbits(256))
-        context = new_context(settings or NodeSettings(), random, random_bytes, trio.current_time())
+        context = new_context(settings, random, random_bytes, trio.current_time())
         last_hosts = WELL_KNOWN_BOOTSTRAP if well_known else ()
         async with _running(
             _socket_nodes(bound, node_id, context, saved, hosts, last_hosts), context, path
@@ -118,7 +130,7 @@ def _bind(
         # BEP 32 and BEP 45 advise against wildcards: on a host with several addresses a reply may leave
         # from another than the query came to.  `listen` names those; a wildcard works wherever there is one.
         return _bind_all(wanted or [Address(host, port) for host in WILDCARDS], all_needed=False)
-    addresses = [parse_address(entry) if isinstance(entry, str) else entry for entry in listen]
+    addresses = [address_of(entry) for entry in several("listen", listen)]
     check_listen(addresses)
     return _bind_all(addresses, all_needed=True)
 

@@ -23,6 +23,7 @@ class PeerStream:
         self._seen: set[Address] = set()
         self._unread: deque[Address] = deque()
         self._changed = trio.Event()
+        self._failure: Exception | None = None
 
     def on_answer(self, scope: Scope, answer: Answer) -> None:
         """Add the peers of one answer, without addresses that have no place in this scope."""
@@ -32,6 +33,10 @@ class PeerStream:
                 self._seen.add(peer)
                 self._unread.append(peer)
         self._changed.set()
+
+    def on_failure(self, error: Exception) -> None:
+        """Record why a lookup has failed, to be raised after the peers found."""
+        self._failure = error
 
     def on_end(self) -> None:
         """Record that one lookup has ended."""
@@ -45,6 +50,8 @@ class PeerStream:
         while not self._unread:
             if self._lookups <= 0:
                 await trio.lowlevel.checkpoint()
+                if self._failure is not None:
+                    raise self._failure
                 if not self.nodes_answered:
                     raise NotJoined("no node answered")
                 raise StopAsyncIteration

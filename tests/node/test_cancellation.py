@@ -537,7 +537,7 @@ async def test_state_that_is_being_written_is_written_to_its_end(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(held.release_when_cancelled)
         async with open_node(
-            listen=["127.0.0.1:0"], state_file=path, settings=NodeSettings(save_period=0.0), well_known=False
+            listen=["127.0.0.1:0"], state_file=path, settings=NodeSettings(save_period=1e-6), well_known=False
         ):
             await held.reached.wait()
             nursery.cancel_scope.cancel()
