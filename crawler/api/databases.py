@@ -15,8 +15,6 @@ from crawler.reports.explain import Explanation, explain_sample
 from crawler.reports.export import Exported, export_tables
 from dhtnode import InfoHash
 
-BUSY_TIMEOUT = 60.0  # seconds; a crawl that writes lets others in between its batches
-
 
 def explain(measurement: int | InfoHash, *, db: str | Path) -> Explanation | None:
     """Return how the numbers of a measurement came about, computed again; None if there is none.
@@ -77,14 +75,14 @@ def purge(
         tuple(each for each in found if not isinstance(each, bytes)),
         tuple(each for each in found if isinstance(each, bytes)),
     )
-    with CrawlDatabase.open(db, busy_timeout=BUSY_TIMEOUT) as database:
+    with CrawlDatabase.open(db) as database:
         return database.purge.run(orders, time.time(), dry=dry)
 
 
 def vacuum(db: str | Path) -> None:
     """Write the file again, so that nothing deleted is left in it; raises `DatabaseError`."""
     path = Path(db)
-    with CrawlDatabase.open(path, busy_timeout=BUSY_TIMEOUT) as database:
+    with CrawlDatabase.open(path) as database:
         if not database.purge.compact():
             raise DatabaseError(
                 f"{db}: another process reads it, so traces may be left in {path.name}-wal;"

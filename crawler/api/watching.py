@@ -15,8 +15,6 @@ from crawler.swarms.watch import SwarmWatch
 from crawler.swarms.watch_list import WatchList
 from dhtnode import InfoHash, SwarmMeasurement
 
-BUSY_TIMEOUT = 60.0  # seconds; a purge of a large database takes that long, and is no reason to end
-
 
 async def watch(
     info_hashes: Iterable[InfoHash],
@@ -44,7 +42,7 @@ async def watch(
     given, counts = list(info_hashes), MeasurementCounts()
     is_named = bool(given or list_file or discovered is not None)
     run_settings = asdict(options.settings) | asdict(settings) | {"at_once": at_once, "fresh": fresh}
-    async with open_session(options, "watch", run_settings, busy_timeout=BUSY_TIMEOUT) as session:
+    async with open_session(options, "watch", run_settings) as session:
         swarm_watch = SwarmWatch(
             session.writer,
             settings,

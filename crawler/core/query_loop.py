@@ -119,7 +119,7 @@ async def drive(
         try:
             pause: float | None = 0.0
             while pause is not None or crawl.on_idle():
-                await before_turn()
+                await _wait_for_turn(client, crawl, before_turn)
                 now = trio.current_time()
                 crawl.flush(now)
                 pause = _send_due(client, crawl, settings, now)
@@ -132,6 +132,20 @@ async def drive(
                         await trio.sleep(crawl.patience)
         finally:
             crawl.flush(inf)
+
+
+async def _wait_for_turn(
+    client: BulkClient[Any], crawl: BatchCrawl[Tag], before_turn: Callable[[], Awaitable[None]]
+) -> None:
+    """Await the next turn; where that takes long, take answers in meanwhile, which would count as lost."""
+    while True:
+        with trio.move_on_after(LONGEST_SLEEP) as limit:
+            await before_turn()
+        if not limit.cancelled_caught:
+            return
+        while client.receive() >= FEW_AT_ONCE:
+            await trio.lowlevel.checkpoint()
+        crawl.flush(trio.current_time())
 
 
 def _send_due(

@@ -6,27 +6,31 @@ answer no queries, so theirs say the same, always.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
 from crawler.core.exclusion import Excludes, Exclusion
 from crawler.core.progress import shown_progress, timed
-from crawler.db.database import BUSY_TIMEOUT, CrawlDatabase
+from crawler.db.database import CrawlDatabase, DatabaseError
 from crawler.db.leases.leases import RENEWAL_PERIOD
 from crawler.db.records.records import Journal, RunStatus, utc_text
+from crawler.db.unwritten.patience import START, TRY, Patience, patiently
 from crawler.db.writer import Writer, open_writer
 from crawler.settings import CrawlOptions
 from crawler.zone import Zone
 from dhtnode import Contact, Node, NodeSettings, __version__, open_node
 from dhtnode.net import BulkClient, open_sockets
 from dhtnode.nurseries import open_service_nursery
+
+T = TypeVar("T")
 
 MAX_TORRENT_NODES = 32  # of all torrent files together; each may cost a look-up of a name
 KNOWN_NODES = 8  # of a database on loopback that are joined through
@@ -97,7 +101,6 @@ async def open_session(
     *,
     resume: Resume = Resume.NEVER,
     drawn: Mapping[str, object] | None = None,
-    busy_timeout: float = BUSY_TIMEOUT,
     serve: bool = False,
     joins_known: bool = False,
 ) -> AsyncIterator[Session]:
@@ -106,7 +109,6 @@ async def open_session(
     `resume` says whether the last run of this command continues if it had the same settings and did not
     come to its end.  `drawn` are further settings that it need not have had: a run that continues keeps
     its own.
-    `busy_timeout` is how long, in seconds, another process may keep us from writing.
     With `serve`, the node answers queries and is known to others.  With `joins_known` and no
     bootstrap nodes, the nodes of the database are joined through if all of them are on loopback.
 
@@ -116,8 +118,10 @@ async def open_session(
     """
     options = CrawlOptions.of(db)
     exclusion, torrent_nodes = Exclusion.read(options.exclude), options.torrent_nodes[:MAX_TORRENT_NODES]
-    with CrawlDatabase.open(options.db, anonymize=options.anonymize, busy_timeout=busy_timeout) as store:
-        run_id, settings, is_resumed = _begin_run(store, command, settings, drawn or {}, resume)
+    async with _opened(options) as store:
+        run_id, settings, is_resumed = await _within_start(
+            partial(_begin_run, store, command, settings, drawn or {}, resume)
+        )
         async with _ended_run(store, run_id, shows_progress=options.shows_progress):
             bootstrap, node_settings = options.bootstrap, NodeSettings(read_only=not serve)
             if joins_known and not bootstrap:
@@ -132,6 +136,23 @@ async def open_session(
                     clients = tuple(BulkClient[Any](socket) for socket in sockets)
                     shown = options.shows_progress
                     yield Session(run_id, settings, node, writer, clients, exclusion, shown, is_resumed)
+
+
+@asynccontextmanager
+async def _opened(options: CrawlOptions) -> AsyncIterator[CrawlDatabase]:
+    """Open the database; a try to write it is short, because a cancellation waits for its end."""
+    opened = partial(CrawlDatabase.open, options.db, anonymize=options.anonymize, busy_timeout=TRY)
+    with await _within_start(opened) as store:
+        yield store
+
+
+async def _within_start(function: Callable[[], T]) -> T:
+    """Call a function of the database, again while another process holds it, for half a minute at most."""
+
+    async def attempt() -> T:
+        return function()
+
+    return await patiently(attempt, Patience(trio.current_time(), busy=START, full=0.0))
 
 
 def _begin_run(
@@ -160,12 +181,19 @@ async def _renew_lease(writer: Writer, run_id: int) -> None:
 @asynccontextmanager
 async def _ended_run(store: CrawlDatabase, run_id: int, *, shows_progress: bool) -> AsyncIterator[None]:
     """Record how a run ends: with the block, or by an exception from it."""
-    status = RunStatus.INTERRUPTED
+    status, patience = RunStatus.INTERRUPTED, START
     try:
         yield
         status = RunStatus.FINISHED
+    except DatabaseError:
+        patience = 0.0  # it was waited for already
+        raise
     finally:
-        doing = timed("writing what the run amounts to")
-        with trio.CancelScope(shield=True):
-            async with shown_progress(doing, shows=shows_progress):
-                await trio.to_thread.run_sync(store.runs.finish, run_id, status, utc_text(time.time()))
+        # The first reason is the one to tell; the next command finds the run without a process.
+        with trio.CancelScope(shield=True), nullcontext() if patience else suppress(DatabaseError):
+            async with shown_progress(timed("writing what the run amounts to"), shows=shows_progress):
+                finish = partial(store.runs.finish, run_id, status, utc_text(time.time()))
+                await patiently(
+                    partial(trio.to_thread.run_sync, finish),
+                    Patience(trio.current_time(), busy=patience, full=0.0),
+                )

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 
 from crawler.db.schema import migrations
 
-BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
+BUSY_TIMEOUT = 60.0  # seconds to wait for another process that writes: a purge takes that long
+READING_TIMEOUT = 5.0  # to read, only one that lets no other in is in the way
 CACHE_KIB = 16 * 1024  # SQLite's default is 2 MB; most rows come in the order of their keys
 CHECKPOINT_PAGES = 8000  # 32 MB of log: a page that changes often is copied back once, not every batch
 LOG_BYTES = CHECKPOINT_PAGES * 4096  # what is left of the log after a transaction that made it longer
@@ -33,6 +34,14 @@ class DatabaseError(Exception):
     """The reason, in one line with the path, why a database cannot be used or written."""
 
 
+class DatabaseBusy(DatabaseError):
+    """The reason why a database cannot be written as long as another process holds it."""
+
+
+class DatabaseFull(DatabaseError):
+    """The reason why a database cannot be written as long as the disk has no room, or fails."""
+
+
 _REASONS = {
     sqlite3.SQLITE_PERM: "access was denied",
     sqlite3.SQLITE_BUSY: "is locked by another process",
@@ -46,16 +55,26 @@ _REASONS = {
 }
 
 
+_KINDS = {
+    sqlite3.SQLITE_BUSY: DatabaseBusy,
+    sqlite3.SQLITE_LOCKED: DatabaseBusy,
+    sqlite3.SQLITE_FULL: DatabaseFull,
+    # Of a full disk too, where the log or its index cannot grow.
+    sqlite3.SQLITE_IOERR: DatabaseFull,
+}
+
+
 @contextmanager
 def reported(path: str) -> Iterator[None]:
     """Turn what SQLite says about the file into `DatabaseError`, and let mistakes of ours pass."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        reason = _REASONS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        reason = _REASONS.get(code)
         if reason is None and not isinstance(error, sqlite3.OperationalError):
             raise
-        raise DatabaseError(f"{path}: {reason or error}") from error
+        raise _KINDS.get(code, DatabaseError)(f"{path}: {reason or error}") from error
 
 
 def rows_of(connection: sqlite3.Connection, sql: str, *values: object) -> list[Row]:
@@ -178,7 +197,7 @@ def _connect_read_only(path: Path, *, any_thread: bool) -> sqlite3.Connection:
     last_attempt = False
     while True:
         connection = sqlite3.connect(
-            uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=not any_thread
+            uri, uri=True, timeout=READING_TIMEOUT, isolation_level=None, check_same_thread=not any_thread
         )
         try:
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()

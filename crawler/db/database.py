@@ -7,7 +7,7 @@ batches behind.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -20,17 +20,21 @@ from crawler.db.nodes import NodeTable
 from crawler.db.purge import Purge
 from crawler.db.records.infohash_samples import SampleBatch
 from crawler.db.records.records import CrawlBatch, Visit
+from crawler.db.records.torrents import HandshakeBatch
 from crawler.db.run_nodes import forget_run_nodes
 from crawler.db.runs import RunRows
 from crawler.db.swarm_measurements import SwarmRows
 from crawler.db.torrents import MetadataRows
+from crawler.db.unwritten import files
 from crawler.db.visits import VisitRows
 from crawler.db.watched_swarms import WatchRows
 from dhtnode.swarm import SwarmMeasurement
 
 __all__ = ["BUSY_TIMEOUT", "CrawlDatabase", "DatabaseError", "Record"]
 
-Record: TypeAlias = SwarmMeasurement | Visit | CrawlBatch | SampleBatch
+_NOTE_FILE = "INSERT OR IGNORE INTO files_taken_in (name) VALUES (?)"
+
+Record: TypeAlias = SwarmMeasurement | Visit | CrawlBatch | SampleBatch | HandshakeBatch
 
 
 class CrawlDatabase:
@@ -43,6 +47,7 @@ class CrawlDatabase:
         self.path = connection.path
         self.connection = connection.connection
         self._db = connection
+        self._is_anonymized = anonymize
         self._leases = RunLeases(connection)
         self.runs = RunRows(connection, self._leases, anonymize=anonymize)
         self.visits = VisitRows(connection, anonymize=anonymize)
@@ -67,8 +72,13 @@ class CrawlDatabase:
         there stay as they are.  Raises `DatabaseError`, and leaves the file untouched, when it is no
         database, not one of ours, or made by another version.
         """
-        connection = open_writable(str(path), busy_timeout)
-        return cls(GuardedConnection(str(path), connection), anonymize=anonymize)
+        connection = GuardedConnection(str(path), open_writable(str(path), busy_timeout))
+        store = cls(connection, anonymize=anonymize)
+        with ExitStack() as unless_ready:
+            unless_ready.callback(store.close)
+            store.take_in()
+            unless_ready.pop_all()
+        return store
 
     def close(self) -> None:
         """Close the connection, and let go of the runs that have not ended; a second call does nothing."""
@@ -90,15 +100,52 @@ class CrawlDatabase:
         """
         with self._db.transaction():
             self._leases.renew(run_id)
-            self.swarms.write(run_id, [each for each in records if isinstance(each, SwarmMeasurement)])
-            self.visits.write(run_id, [each for each in records if isinstance(each, Visit)])
-            for record in records:
-                if isinstance(record, CrawlBatch):
-                    self.visits.write(run_id, record.visits)
-                    self.runs.write_journal(run_id, record.journal)
-                elif isinstance(record, SampleBatch):
-                    self.samples.write(run_id, record.samples)
-                    self.runs.write_journal(run_id, record.journal)
+            self._write(run_id, records)
+
+    def _write(self, run_id: int, records: Sequence[Record], *, with_journals: bool = True) -> None:
+        self.swarms.write(run_id, [each for each in records if isinstance(each, SwarmMeasurement)])
+        self.visits.write(run_id, [each for each in records if isinstance(each, Visit)])
+        for record in records:
+            if isinstance(record, CrawlBatch):
+                self.visits.write(run_id, record.visits)
+            elif isinstance(record, SampleBatch):
+                self.samples.write(run_id, record.samples)
+            elif isinstance(record, HandshakeBatch):
+                self.metadata.write(run_id, record)
+            if with_journals and isinstance(record, CrawlBatch | SampleBatch):
+                self.runs.write_journal(run_id, record.journal)
+
+    def hand_over(self, run_id: int, records: Sequence[Record]) -> Path | None:
+        """Write records to a file, because they cannot be written here, and return where it is.
+
+        The next process that opens this database to write takes them in.  Returns None where that cannot be:
+        no disk has room, or the addresses in them must not be kept.
+        """
+        if self._is_anonymized or self.path == ":memory:":
+            return None
+        with suppress(DatabaseError):
+            handed = files.HandedOver(run_id, self.runs.count_journals(run_id), records)
+            return files.write(self.path, handed)
+        return None
+
+    def take_in(self) -> None:
+        """Write what other processes have handed over, each file once, and delete the files."""
+        for path in files.waiting(self.path):
+            handed = files.read(path)
+            if handed is not None:
+                with self._db.transaction():
+                    if self._db.execute(_NOTE_FILE, (path.name,)).rowcount:
+                        self._take_in(handed)
+                path.unlink(missing_ok=True)
+
+    def _take_in(self, handed: files.HandedOver) -> None:
+        run_id = handed.run_id
+        if self._db.first("SELECT 1 FROM runs WHERE id = ?", run_id) is None:
+            return  # it was deleted meanwhile
+        # A run that has gone on since then has asked those nodes again, and its journals follow each other.
+        has_stood = self.runs.count_journals(run_id) == handed.journals
+        self._write(run_id, handed.records, with_journals=has_stood)
+        self.runs.count_again(run_id)
 
     @contextmanager
     def merging(self) -> Iterator[sqlite3.Connection]:

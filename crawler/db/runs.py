@@ -102,6 +102,16 @@ class RunRows:
             for family, contacts, changes in self._db.execute(sql, (run_id,)):
                 yield Journal(Family(family), contacts, changes)
 
+    def count_journals(self, run_id: int) -> int:
+        """Return how many journals a run has."""
+        row = self._db.first("SELECT count(*) FROM crawl_journal WHERE run_id = ?", run_id)
+        return 0 if row is None else int(row[0])
+
+    def count_again(self, run_id: int) -> None:
+        """Count what a run amounts to again, if it has ended: rows were added; in an open transaction."""
+        if self._db.first("SELECT 1 FROM runs WHERE id = ? AND status <> 'running'", run_id):
+            _aggregate(self._db.connection, run_id)
+
     def all(self) -> list[Run]:
         """Return all runs, the oldest first."""
         return [_run_of(row) for row in self._db.select("SELECT * FROM runs ORDER BY id")]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
-from crawler.db.records.torrents import Handshakes, KnownTorrent
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
 from crawler.db.swarm_measurements import UPSERT_SWARM
 from dhtnode import InfoHash
 
@@ -39,19 +39,19 @@ class MetadataRows:
             rows = self._db.execute(_SELECT_MISSING, (most,)).fetchall()
         return [InfoHash(bytes.fromhex(info_hash)) for (info_hash,) in rows]
 
-    def write(self, run_id: int, source: str, handshakes: Handshakes, torrent: KnownTorrent | None) -> None:
-        """Write one round of handshakes, and the torrent if it has become known, in one transaction.
+    def write(self, run_id: int, batch: HandshakeBatch) -> None:
+        """Write one round of handshakes, and the torrent if it is known; in an open transaction.
 
         Of a private torrent only that it is private is written.
         """
+        handshakes, torrent, connection = batch.handshakes, batch.torrent, self._db.connection
         info_hash, taken_at = handshakes.info_hash.hex(), handshakes.taken_at
         name = None if torrent is None else torrent.name
-        with self._db.transaction():
-            self._db.execute(UPSERT_SWARM, (info_hash, taken_at, source, name))
-            if torrent is not None:
-                _INSERT_TORRENT.one(self._db.connection, torrent, info_hash, run_id, taken_at)
-            if torrent is None or not torrent.is_private:
-                _INSERT_HANDSHAKES.one(self._db.connection, handshakes, run_id)
+        self._db.execute(UPSERT_SWARM, (info_hash, taken_at, batch.source, name))
+        if torrent is not None:
+            _INSERT_TORRENT.one(connection, torrent, info_hash, run_id, taken_at)
+        if torrent is None or not torrent.is_private:
+            _INSERT_HANDSHAKES.one(connection, handshakes, run_id)
 
 
 # An info-hash fixes all of a torrent, so a second fetch changes nothing.

@@ -1,8 +1,9 @@
 """Rows from the crawl to the database: buffered, written in batches, in a worker thread.
 
 No other task uses the database while a writer is open.  A batch is written when it is full or its time is
-up, and leaves the buffer only after its transaction: cancelling never loses one.  Leaving the block writes
-what is left, even when the block was cancelled.
+up, and leaves the buffer only after its transaction: cancelling never loses one.  While the database cannot
+be written, it waits (`patience`).  Leaving the block writes what is left, even when the block was cancelled,
+or hands it over to a file.
 
 The buffer has a soft bound: `put` waits.  A callback, which has to use `put_nowait`, calls
 `wait_for_capacity` before it starts new work, so that it exceeds the bound by the work in flight only.
@@ -10,8 +11,9 @@ The buffer has a soft bound: `put` waits.  A callback, which has to use `put_now
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import trio
@@ -19,6 +21,7 @@ import trio
 from crawler.db.database import CrawlDatabase, DatabaseError, Record
 from crawler.db.records.infohash_samples import SampleBatch
 from crawler.db.records.records import CrawlBatch
+from crawler.db.unwritten.patience import Patience, patiently
 from dhtnode.nurseries import open_service_nursery
 
 # Rows.  Larger batches save little more, and a killed process loses up to one.
@@ -66,7 +69,8 @@ class Writer:
         self._rows_written = 0
         self._batches_written = 0
         self._closed = False
-        self._failed = False
+        self._failure: DatabaseError | None = None
+        self._is_waiting = False  # and the user knows
         self._has_rows = trio.Event()
         self._has_batch = trio.Event()
         self._has_capacity = trio.Event()
@@ -109,8 +113,7 @@ class Writer:
             # It is written now, however small it is.
             self._has_batch.set()
             await self._has_capacity.wait()
-        result: T = await self._run_sync(function, self._database, limiter=self._limiter)
-        return result
+        return await self._patiently(function, self._database)
 
     def statistics(self) -> WriterStatistics:
         """Return how many rows were written and how many wait."""
@@ -121,8 +124,7 @@ class Writer:
         if self._closed:
             raise trio.ClosedResourceError("the writer is closed")
         await trio.lowlevel.checkpoint()
-        result: T = await self._run_sync(function, self._database, limiter=self._limiter)
-        return result
+        return await self._patiently(function, self._database)
 
     async def run(self) -> None:
         """Write batches as they fill or grow old, for ever; raise what the database raises."""
@@ -135,26 +137,53 @@ class Writer:
     async def aclose(self) -> None:
         """Refuse further records and write what is buffered, for at most `CLOSING_TIME`.
 
-        Not to be called while `run` is running.  Raises `DatabaseError` when rows stay unwritten; if
-        `run` has reported that already, only logs how many.
+        Not to be called while `run` is running.  Hands what stays unwritten over to a file, and raises
+        `DatabaseError`, which says so.
         """
         self._closed = True
-        if self._failed:
-            logger.warning("%d rows could not be written to %s", self._rows, self._database.path)
-            return
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_TIME):
-            while self._buffer:
+        closing = trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_TIME)
+        with closing, suppress(DatabaseError):
+            # What was waited for in vain is not waited for again.
+            while self._buffer and self._failure is None:
                 await self._write_batch()
         if self._buffer:
-            raise DatabaseError(f"{self._database.path}: too slow, {self._rows} rows were not written")
+            reason = self._failure or DatabaseError(f"{self._database.path}: too slow")
+            raise type(reason)(f"{reason}; {self._hand_over()}") from self._failure
+
+    def _hand_over(self) -> str:
+        """Put what is buffered into a file, and return what became of it."""
+        path = self._database.hand_over(self._run_id, self._buffer)
+        rows, self._rows = self._rows, 0
+        self._buffer.clear()
+        if path is None:
+            return f"{rows} rows are lost"
+        if path.parent == Path(self._database.path).resolve().parent:
+            return f"{rows} rows are in {path} until the next command that writes takes them in"
+        return f"{rows} rows are in {path}: move it beside the database, and the next command takes them in"
+
+    async def _patiently(self, function: Callable[..., T], *args: object) -> T:
+        """Run a function in the worker thread; while the database cannot be written, again and again."""
+
+        async def attempt() -> T:
+            result: T = await self._run_sync(function, *args, limiter=self._limiter)
+            return result
+
+        try:
+            result = await patiently(attempt, Patience(trio.current_time()), self._say)
+        except DatabaseError as error:
+            self._failure = error
+            raise
+        self._failure, self._is_waiting = None, False
+        return result
+
+    def _say(self, error: DatabaseError) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            logger.warning("%s; %d rows wait until it can be written", error, self._rows)
 
     async def _write_batch(self) -> None:
         records, rows = self._next_batch()
-        try:
-            await self._run_sync(self._database.write, self._run_id, records, limiter=self._limiter)
-        except DatabaseError:
-            self._failed = True
-            raise
+        await self._patiently(self._database.write, self._run_id, records)
         self._rows_written += rows
         self._batches_written += 1
         self._drop_written(len(records), rows)

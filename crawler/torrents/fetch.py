@@ -13,7 +13,7 @@ from random import Random
 import trio
 
 from crawler.db.records.records import utc_text
-from crawler.db.records.torrents import Handshakes, KnownTorrent, known_of
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent, known_of
 from crawler.db.writer import Writer
 from crawler.torrents.peers import PeerClient
 from crawler.torrents.seed_share import KEPT_PEERS, handshakes_of
@@ -110,9 +110,9 @@ class Fetcher:
         )
         torrent = known if contact.info is None else known_of(contact.info)
         handshakes = handshakes_of(contact, utc_text(self._wall_clock()))
-        await self._writer.call_at_once(
-            lambda store: store.metadata.write(self._run_id, self._source, handshakes, torrent)
-        )
+        # In the buffer first, which no cancellation empties.
+        self._writer.put_nowait(HandshakeBatch(self._source, handshakes, torrent))
+        await self._writer.call(lambda _: None)
         is_private = torrent is not None and torrent.is_private
         self._end(Fetched(info_hash, torrent, None if is_private else handshakes))
 

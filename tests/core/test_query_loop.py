@@ -118,6 +118,22 @@ async def test_loop_that_is_full_looks_soon_whether_queries_are_late(network, au
     assert len(turns) > 5
 
 
+async def test_answers_are_taken_in_while_the_next_turn_is_awaited(network, autojump_clock):
+    """The database is held by another program for minutes: what nodes say meanwhile is no timeout."""
+    async with network.open_nodes(1) as (node,):
+        client, start = new_client(network), trio.current_time()
+        # The second is due before the first is answered.
+        errand = Errand(client, 2 * [node.addresses[0]], times=[start, start + 1e-4])
+
+        async def before_turn():
+            await trio.sleep_until(start if not errand.events else start + 300.0)
+
+        await drive(client, errand, UNLIMITED, before_turn)
+    assert [name for name, _ in errand.events] == ["sent", "Response", "sent", "Response"]
+    times = [time for _, time in errand.events]
+    assert times == pytest.approx([start, start, start + 300.0, start + 300.0], abs=2.0)
+
+
 async def test_error_of_a_crawl_on_a_result_does_not_keep_it_from_ending(network, autojump_clock):
     async with network.open_nodes(2) as nodes:
         client = new_client(network)

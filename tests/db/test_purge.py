@@ -17,7 +17,7 @@ from crawler.db.records.records import (
     SybilTestResult,
     utc_text,
 )
-from crawler.db.records.torrents import Handshakes, KnownTorrent
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
 from crawler.db.records.watched_swarms import GIVEN
 from crawler.db.schema import SHOWN_AS
 from crawler.zone import Zone
@@ -35,6 +35,7 @@ KEPT_HOST, GONE_HOST = "192.0.2.7", "198.51.100.99"
 LEFT_ALONE = {
     "outcome_codes": "says what the numbers of outcomes stand for",
     "retention": "says how far deleting has come, and nothing about nodes or swarms",
+    "files_taken_in": "says which rows were added later, and nothing about nodes or swarms",
     "run_leases": "says which processes write runs that are under way, and these stay",
     "_sqlite_migrations": "says which version of the tables this is",
 }
@@ -57,7 +58,7 @@ def write_metadata(store, run_id, info_hash, at):
     counts = (9, 3, 3, 1, 2, 0, 0, 0.3, 0.1, 0.7)
     handshakes = Handshakes(info_hash, utc_text(at), *counts, {"qB": 3}, 1, 1)
     name = f"The name of {info_hash.hex()}"
-    store.metadata.write(run_id, "test", handshakes, KnownTorrent(False, name, 1, 1, 1))
+    store.write(run_id, [HandshakeBatch("test", handshakes, KnownTorrent(False, name, 1, 1, 1))])
 
 
 def write_combined(store, run_id, at):

@@ -12,6 +12,7 @@ from crawler.cli.metadata import fetched_text
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.torrents import (
     MAX_NAME,
+    HandshakeBatch,
     KnownTorrent,
     PeerKind,
     PeerReport,
@@ -54,7 +55,7 @@ def store(tmp_path):
 
 
 def test_row_says_what_peers_said(store):
-    store.metadata.write(1, "given", handshakes_of(CONTACT, EARLY), known_of(INFO))
+    store.write(1, [HandshakeBatch("given", handshakes_of(CONTACT, EARLY), known_of(INFO))])
 
     low, high = share_interval(2, 3)
     assert store.rows("swarm_handshakes") == [
@@ -97,7 +98,7 @@ def test_row_says_what_peers_said(store):
 
 def test_torrent_without_a_name_is_known_all_the_same(store):
     nameless = known_of(replace(INFO, name=""))
-    store.metadata.write(1, "given", handshakes_of(CONTACT, EARLY), nameless)
+    store.write(1, [HandshakeBatch("given", handshakes_of(CONTACT, EARLY), nameless)])
     assert store.metadata.known(INFO_HASH) == nameless == KnownTorrent(False, None, 5000, 2, 3)
     assert store.metadata.missing(10) == []
     assert fetched_text(Fetched(INFO_HASH, nameless, None)).startswith(
@@ -107,7 +108,7 @@ def test_torrent_without_a_name_is_known_all_the_same(store):
 
 def test_of_a_private_torrent_only_that_it_is_private_is_written(store):
     private = known_of(replace(INFO, is_private=True))
-    store.metadata.write(1, "given", handshakes_of(CONTACT, EARLY), private)
+    store.write(1, [HandshakeBatch("given", handshakes_of(CONTACT, EARLY), private)])
     assert private == KnownTorrent(is_private=True)
     assert store.rows("swarm_handshakes") == []
     assert [tuple(row.values()) for row in store.rows("torrents")] == [
@@ -119,9 +120,9 @@ def test_of_a_private_torrent_only_that_it_is_private_is_written(store):
 
 def test_handshakes_are_a_time_series_and_the_torrent_stays(store):
     """What was known is not overwritten; the view has the newest."""
-    store.metadata.write(1, "given", handshakes_of(CONTACT, EARLY), known_of(INFO))
+    store.write(1, [HandshakeBatch("given", handshakes_of(CONTACT, EARLY), known_of(INFO))])
     none_left = SwarmContact(INFO_HASH, None, 0, 0, ())
-    store.metadata.write(1, "given", handshakes_of(none_left, LATE), known_of(INFO))
+    store.write(1, [HandshakeBatch("given", handshakes_of(none_left, LATE), known_of(INFO))])
     rows = store.rows("swarm_handshakes")
     assert [(row["taken_at"], row["seed_share"], row["seed_share_low"]) for row in rows] == [
         (EARLY, 2 / 3, share_interval(2, 3)[0]),
@@ -136,7 +137,7 @@ def test_missing_names_are_those_never_tried_first(store):
 
     def write(number, taken_at, torrent=None):
         contact = replace(CONTACT, info_hash=hashes[number], info=None)
-        store.metadata.write(1, "given", handshakes_of(contact, taken_at), torrent)
+        store.write(1, [HandshakeBatch("given", handshakes_of(contact, taken_at), torrent)])
 
     write(0, LATE)
     write(1, EARLY)

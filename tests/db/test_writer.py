@@ -1,16 +1,18 @@
 """The writer: batches by count and age, nothing lost, nothing unbounded, nothing silent."""
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from crawler.db.connection import DatabaseBusy, DatabaseFull
 from crawler.db.database import CrawlDatabase, DatabaseError
 from crawler.db.records.records import Visit
+from crawler.db.unwritten import files
 from crawler.db.writer import Writer, WriterStatistics, open_writer
 from dhtnode.addresses import Address
 from dhtnode.ids import NodeId
@@ -190,28 +192,111 @@ async def test_callbacks_are_not_held_up(store: CrawlDatabase, autojump_clock: M
         assert writer.statistics().rows_buffered <= 8
 
 
-async def test_store_error_ends_the_block(
-    store: CrawlDatabase, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def fail(*_: object, limiter: object) -> object:
-        raise DatabaseError("crawl.db: the disk is full")
+class Refusal:
+    """Stand in for a database that cannot be written before a moment of virtual time."""
 
-    with caplog.at_level(logging.WARNING), pytest.raises(DatabaseError, match="the disk is full"):
-        async with open_writer(store, 1, batch=2, run_sync=fail) as writer:
+    def __init__(self, error: DatabaseError, until: float = inf) -> None:
+        self.error = error
+        self.until = until
+        self.tries = 0
+
+    async def call(self, function: Callable[..., object], *args: object, limiter: object) -> object:
+        self.tries += 1
+        if trio.current_time() < self.until:
+            raise self.error
+        return function(*args)
+
+
+BUSY = DatabaseBusy("crawl.db: is locked by another process")
+FULL = DatabaseFull("crawl.db: the disk is full")
+
+
+async def test_database_error_ends_the_block(store: CrawlDatabase, autojump_clock: MockClock) -> None:
+    refusal = Refusal(DatabaseError("crawl.db: is damaged"))
+    with pytest.raises(DatabaseError, match=r"^crawl\.db: is damaged; 3 rows are lost$"):
+        async with open_writer(store, 1, batch=2, run_sync=refusal.call) as writer:
             for number in range(3):
                 writer.put_nowait(visit(number))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.sleep_forever)
-    assert [record.getMessage() for record in caplog.records] == ["3 rows could not be written to :memory:"]
+    assert (refusal.tries, trio.current_time()) == (1, 0.0)
 
 
-async def test_store_error_at_the_end_is_raised(store: CrawlDatabase, autojump_clock: MockClock) -> None:
-    async def fail(*_: object, limiter: object) -> object:
-        raise DatabaseError("crawl.db: the disk is full")
-
-    with pytest.raises(DatabaseError, match="the disk is full"):
-        async with open_writer(store, 1, run_sync=fail) as writer:
+async def test_database_error_at_the_end_is_raised(store: CrawlDatabase, autojump_clock: MockClock) -> None:
+    refusal = Refusal(DatabaseError("crawl.db: is damaged"))
+    with pytest.raises(DatabaseError, match=r"^crawl\.db: is damaged; 1 rows are lost$"):
+        async with open_writer(store, 1, run_sync=refusal.call) as writer:
             writer.put_nowait(visit(0))
+
+
+@pytest.mark.parametrize(("error", "until"), [(BUSY, 600.0), (FULL, 25.0)], ids=["held", "full"])
+async def test_rows_wait_until_they_can_be_written(
+    store: CrawlDatabase, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, error, until
+) -> None:
+    """For a VACUUM of ten minutes, say; the producer waits too, and a user is told once."""
+    refusal = Refusal(error, until)
+    async with open_writer(store, 1, batch=2, run_sync=refusal.call) as writer, trio.open_nursery() as tasks:
+
+        async def produce() -> None:
+            for number in range(100):
+                await writer.put(visit(number))
+
+        tasks.start_soon(produce)
+        tasks.start_soon(writer.call_at_once, numbers)
+        await trio.sleep(until - 1)
+        assert writer.statistics() == WriterStatistics(0, 0, rows_buffered=9)
+    assert numbers(store) == list(range(100))
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"{error}; 9 rows wait until it can be written"]
+
+
+async def test_short_wait_is_not_worth_a_line(
+    store: CrawlDatabase, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_writer(store, 1, run_sync=Refusal(BUSY, 10.0).call) as writer:
+        await writer.put(visit(0))
+        await trio.sleep(20)
+        assert numbers(store) == [0]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(("error", "seconds"), [(BUSY, 900.0), (FULL, 30.0)], ids=["held", "full"])
+async def test_rows_that_waited_in_vain_are_handed_over(
+    tmp_path: Path, autojump_clock: MockClock, error, seconds
+) -> None:
+    path = tmp_path / "crawl.db"
+    with CrawlDatabase.open(path) as store:
+        run_id = store.runs.begin("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
+        with pytest.raises(type(error)) as refused:
+            async with open_writer(store, run_id, batch=2, run_sync=Refusal(error).call) as writer:
+                for number in range(5):
+                    writer.put_nowait(visit(number))
+                await trio.sleep_forever()
+        assert seconds <= trio.current_time() <= seconds + 2
+        assert numbers(store) == []
+    (handed,) = files.waiting(str(path))
+    assert str(refused.value) == (
+        f"{error}; 5 rows are in {handed} until the next command that writes takes them in"
+    )
+    with CrawlDatabase.open(path) as store:
+        assert numbers(store) == [0, 1, 2, 3, 4]
+    assert files.waiting(str(path)) == []
+
+
+async def test_interrupted_while_the_disk_is_full(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Ctrl-C is not waited for longer than the end of any run, and loses nothing."""
+    path = tmp_path / "crawl.db"
+    with CrawlDatabase.open(path) as store:
+        run_id = store.runs.begin("census", {}, "0.1", "2025-06-01T12:00:00.000Z")
+        with trio.CancelScope() as scope, pytest.raises(DatabaseError, match="too slow; 1 rows are in "):
+            async with open_writer(store, run_id, batch=1, run_sync=Refusal(BUSY).call) as writer:
+                writer.put_nowait(visit(7))
+                await trio.sleep(3)
+                scope.cancel()
+                await trio.sleep_forever()
+        assert trio.current_time() == 33.0
+    with CrawlDatabase.open(path) as store:
+        assert numbers(store) == [7]
 
 
 async def test_disk_that_hangs_at_the_end_is_reported(
@@ -219,7 +304,7 @@ async def test_disk_that_hangs_at_the_end_is_reported(
 ) -> None:
     gate = Gate()
     gate.pass_one.release()
-    with pytest.raises(DatabaseError, match="too slow, 1 rows were not written"):
+    with pytest.raises(DatabaseError, match="too slow; 1 rows are lost"):
         async with open_writer(store, 1, batch=2, run_sync=gate.call) as writer:
             for number in range(3):
                 writer.put_nowait(visit(number))

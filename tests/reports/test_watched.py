@@ -8,7 +8,7 @@ from rich.console import Console
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import RunStatus, utc_text
-from crawler.db.records.torrents import Handshakes, KnownTorrent
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
 from crawler.db.records.watched_swarms import GIVEN, LeaseResult, MeasuredSize, WatchState
 from crawler.reports import REPORTS, render
 from dhtnode import InfoHash
@@ -70,7 +70,7 @@ def database(tmp_path_factory):
         run_id = store.runs.begin("metadata", {}, "0.1", utc_text(EPOCH))
         counts = (9, 8, 5, 2, 2, 1, 0, 0.5, 0.15, 0.85)
         handshakes = Handshakes(GROWING, utc_text(EPOCH), *counts, {"qB": 5}, 700, 9000)
-        store.metadata.write(run_id, "given", handshakes, KnownTorrent(False, NAME, 1, 1, 1))
+        store.write(run_id, [HandshakeBatch("given", handshakes, KnownTorrent(False, NAME, 1, 1, 1))])
         store.runs.finish(run_id, RunStatus.FINISHED, utc_text(EPOCH + 60))
     return path
 

@@ -13,7 +13,7 @@ import trio
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
 from crawler.db.records.records import epoch_seconds, utc_text
-from crawler.db.records.torrents import Handshakes, KnownTorrent
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
 from crawler.db.records.watched_swarms import MeasuredSize
 from crawler.db.writer import open_writer
 from crawler.settings import CrawlSettings, WatchSettings
@@ -547,7 +547,7 @@ def know_as_private(store, info_hash):
     run_id = store.runs.begin("metadata", {}, "0.1", utc_text(EPOCH))
     counts = (3, 3, 3, 1, 2, 0, 0, 0.3, 0.1, 0.7)
     handshakes = Handshakes(info_hash, utc_text(EPOCH), *counts, {}, 1, 1)
-    store.metadata.write(run_id, "given", handshakes, KnownTorrent(is_private=True))
+    store.write(run_id, [HandshakeBatch("given", handshakes, KnownTorrent(is_private=True))])
 
 
 async def test_private_swarms_are_not_measured(autojump_clock, store):

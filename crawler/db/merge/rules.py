@@ -70,6 +70,7 @@ RULES: Mapping[str, Rule] = {
     "retention": WholeTable.STAYS,
     # Of processes that write here.
     "run_leases": WholeTable.STAYS,
+    "files_taken_in": WholeTable.STAYS,
     # Written run by run.
     "outcome_codes": WholeTable.STAYS,
     "vantages": WholeTable.STAYS,

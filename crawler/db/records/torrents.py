@@ -100,6 +100,14 @@ class Handshakes:
     bytes_received: int
 
 
+class HandshakeBatch(NamedTuple):
+    """One round of handshakes, the torrent if it has become known, and where the swarm is known from."""
+
+    source: str
+    handshakes: Handshakes
+    torrent: KnownTorrent | None
+
+
 def known_of(info: TorrentInfo) -> KnownTorrent:
     """Return what is kept of an info dictionary."""
     if info.is_private:

@@ -410,6 +410,12 @@ CREATE TABLE watched_swarms (
 CREATE INDEX idx_watched_swarms_due ON watched_swarms (next_at) WHERE removed_at IS NULL;
 CREATE INDEX idx_watched_swarms_tried_at ON watched_swarms (tried_at);
 
+-- One row for each file of rows that a process could not write, and another has taken in.
+-- not exported
+CREATE TABLE files_taken_in (
+    name TEXT PRIMARY KEY                   -- [!never] Its name.
+);
+
 -- How far the deletion of old filters has come.
 -- not exported
 CREATE TABLE retention (
