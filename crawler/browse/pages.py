@@ -1,21 +1,29 @@
 """Our plugin for Datasette: the pages of plots, links to them, and a check of the host asked for."""
 
 import asyncio
+import logging
 import re
 import sqlite3
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from datasette import NotFound, Response, hookimpl
 from datasette.utils import sqlite_timelimit
+from datasette.utils.asgi import Base400
+from datasette.views.base import DatasetteError
 from markupsafe import Markup, escape
 
 from crawler.browse.connection import UNSEEN
 from crawler.browse.metadata import DATABASE, SETTINGS
 from crawler.browse.plots import DASHBOARD, Plot, plot_swarm
 from crawler.reports import NoAnswer
+from dhtnode.lines import say
+
+logger = logging.getLogger(__name__)
 
 PLOTS = "/-/plots"
+REASONS = "crawler.reasons"  # under which a request holds why it is refused
 STYLE = "style"  # where our style sheet is mounted
 INFO_HASH = re.compile(r"[0-9a-f]{40}")
 LISTED = 20  # swarms, on the page of plots
@@ -65,18 +73,67 @@ def prepare_jinja2_environment(env: Any) -> None:
 
 @hookimpl  # type: ignore[untyped-decorator]
 def asgi_wrapper() -> Callable[[Any], Any]:
-    """Answer only requests for this host, so that no other site's name can lead a browser here."""
+    """Answer only requests for this host, so that no other site's name can lead a browser here.
+
+    What is refused is told in one line on stderr.
+    """
 
     def wrap(app: Callable[[Any, Any, Any], Awaitable[None]]) -> Any:
         async def guarded(scope: Any, receive: Any, send: Any) -> None:
+            reasons: list[str] = []
+
+            async def told(message: Any) -> None:
+                if message.get("status", 200) >= 400:
+                    reason = "; ".join(reasons) or HTTPStatus(message["status"]).phrase
+                    say(f"dhtcrawl: {message['status']} for {scope['path']}: {reason}")
+                await send(message)
+
             if scope["type"] == "http" and not _is_for_us(dict(scope["headers"]).get(b"host", b"")):
-                await Response.text("This server answers on loopback only.", status=403).asgi_send(send)
+                await Response.text("This server answers on loopback only.", status=403).asgi_send(told)
                 return
-            await app(scope, receive, send)
+            await app({**scope, REASONS: reasons}, receive, told)
 
         return guarded
 
     return wrap
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def handle_exception(datasette: Any, request: Any, exception: Exception) -> Awaitable[Response]:
+    """Answer a request that failed with a page that says why."""
+    page = _page_of(exception)
+    request.scope[REASONS].append(str(page["error"]))
+    logger.debug("failed on a request", exc_info=exception)
+    return _error_page(datasette, request, page)
+
+
+def _page_of(exception: Exception) -> dict[str, Any]:
+    """Return what a page says of an error; of a mistake of ours, nothing but that there is one."""
+    status, title, more = getattr(exception, "status", 400), None, {}
+    match exception:
+        case DatasetteError():
+            # Its default is 500, also where the address asks for what is not there.
+            status = 400 if exception.status == 500 else exception.status
+            title, more = exception.title, exception.error_dict
+            error = exception.message
+        case NotFound():
+            error = "there is no such page" if str(exception) in ("", "404") else str(exception)
+        case Base400():
+            error = str(exception)
+        case sqlite3.Error():
+            error = f"the database refuses that: {exception}"
+        case ValueError():
+            error = f"a value in this address is wrong: {exception}"
+        case _:
+            status, error = 500, f"this page failed: {type(exception).__name__}"
+    return {**more, "ok": False, "title": title, "status": status, "error": error}
+
+
+async def _error_page(datasette: Any, request: Any, page: dict[str, Any]) -> Response:
+    if request.path.endswith(".json"):
+        return Response.json(page, status=page["status"])
+    text = await datasette.render_template("error.html", page, request=request)
+    return Response.html(text, status=page["status"])
 
 
 def _prose(text: str) -> Markup:

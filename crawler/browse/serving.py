@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,7 +89,10 @@ async def _serve(app: Any, listener: socket.socket, announce: Callable[[], None]
 
     for number in (SIGINT, SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    await server.serve([listener])
+    with warnings.catch_warnings():
+        # Datasette leaves such behind when a query of a page fails; what failed is told already.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        await server.serve([listener])
     return came[0] if came else None
 
 

@@ -223,6 +223,59 @@ def test_other_names_for_this_host_are_refused(fetch):
     assert [fetch("/", host)[0] for host in ("evil.example", "127.0.0.1.evil.example:8001", "")] == [403] * 3
 
 
+WRONG = {
+    "/x": (404, "Database not found"),
+    f"/{DATABASE}/x": (404, "Table not found"),
+    f"/{DATABASE}/runs/99999": (404, "Record not found"),
+    f"/{DATABASE}/runs/1/x": (404, "there is no such page"),
+    f"{PLOTS}/swarm/zz": (404, "there is no such page"),
+    f"{PLOTS}?run=77": (404, "there is no run 77"),
+    f"/{DATABASE}?sql=delete+from+runs": (400, "Statement must be a SELECT"),
+    f"/{DATABASE}/runs?_sort=zz": (400, "Cannot sort table by zz"),
+    f"/{DATABASE}/runs?_where=zz": (400, "no such column: zz"),
+    f"/{DATABASE}/runs?_next=zz": (400, "a value in this address is wrong"),
+}
+
+
+@pytest.mark.parametrize("path", WRONG)
+def test_wrong_address_is_a_page_and_one_line_on_stderr(fetch, capsys, path):
+    status, reason = WRONG[path]
+    found, page = fetch(f"{path}{'&' if '?' in path else '?'}wrong=1")
+    stdout, stderr = capsys.readouterr()
+    assert (found, stdout, stderr.count("\n")) == (status, "", 1)
+    assert reason in unescape(page)
+    assert stderr.startswith(f"dhtcrawl: {status} for {path.partition('?')[0]}: ")
+    assert reason in stderr
+
+
+def test_wrong_address_of_data_is_told_as_data(fetch):
+    status, text = fetch(f"/{DATABASE}.json?sql=delete+from+runs")
+    assert (status, json.loads(text)["error"]) == (400, "Statement must be a SELECT")
+
+
+def test_address_cannot_forge_a_line(fetch, capsys):
+    assert fetch("/x%0adhtcrawl:%20forged%1b")[0] in (302, 404)
+    assert fetch(f"/{DATABASE}/x~0adhtcrawl:~20forged~1b")[0] == 404
+    assert capsys.readouterr().err.count("\n") <= 2
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+def test_name_of_a_torrent_is_text_on_every_page_that_shows_it(tmp_path, name):
+    path = tmp_path / "hostile.db"
+    make_database(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE swarms SET name = ?", (name,))
+    site = make_site(path)
+    with asyncio.Runner() as runner:
+        runner.run(site.invoke_startup())
+        for where in ("swarms", "latest_swarms", "largest_swarms", f"x{name}", f"runs?_sort={name}"):
+            found = runner.run(site.client.get(f"/{DATABASE}/{where}", headers={"host": "localhost"}))
+            assert name not in found.text
+            assert "<script>alert" not in found.text
+            assert "<img src=x" not in found.text
+    close_site(site)
+
+
 def run_here(line):
     stdout, stderr = StringIO(), StringIO()
     with redirect_stdout(stdout), redirect_stderr(stderr), pytest.raises(SystemExit) as left:
@@ -314,7 +367,8 @@ def test_command_serves_beside_a_crawl(tmp_path):
         ended = process.wait()
 
     assert (runs, stranger) == ([3, 4], 403)
-    assert (ended.status, ended.error) == (128 + signal.SIGINT, "dhtcrawl: interrupted")
+    assert ended.status == 128 + signal.SIGINT
+    assert ended.stderr.splitlines() == ["dhtcrawl: 403 for /: Forbidden", "dhtcrawl: interrupted"]
 
 
 @pytest.mark.parametrize(
