@@ -29,7 +29,7 @@ from dhtnode.node.context import NodeContext, new_context
 from dhtnode.node.maintenance import keep_expiring, keep_fresh, keep_joined, keep_saved
 from dhtnode.node.node_ids import first_ids, spread_ids
 from dhtnode.node.socket_node import SocketNode
-from dhtnode.node.state_file import SavedState, load_state, save_state
+from dhtnode.node.state_file import SavedState, StateFile
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.settings import WELL_KNOWN_BOOTSTRAP, NodeSettings
 
@@ -77,33 +77,32 @@ async def open_node(
     check_type("random", random, random_module.Random, NoneType)
     check_type("state_file", state_file, Path, str, NoneType)
     node_id = None if node_id is None else id_of("node_id", node_id)
-    path = None if state_file is None else Path(state_file)
-    saved = SavedState({}) if path is None else load_state(path) or SavedState({})
-    bound = list(sockets) if sockets is not None else _bind(listen, port, bootstrap)
-    try:
+    async with AsyncExitStack() as stack:
+        file = None if state_file is None else stack.enter_context(StateFile(Path(state_file)))
+        saved = (file and file.load()) or SavedState({})
+        bound = list(sockets) if sockets is not None else _bind(listen, port, bootstrap)
+        for socket in bound:
+            stack.callback(socket.close)
         random_bytes = secrets.token_bytes if random is None else random.randbytes
         random = random or random_module.Random(secrets.randbits(256))
         context = new_context(settings, random, random_bytes, trio.current_time())
         last_hosts = WELL_KNOWN_BOOTSTRAP if well_known else ()
         async with _running(
-            _socket_nodes(bound, node_id, context, saved, hosts, last_hosts), context, path
+            _socket_nodes(bound, node_id, context, saved, hosts, last_hosts), context, file
         ) as node:
             yield node
-    finally:
-        for socket in bound:
-            socket.close()
 
 
 @asynccontextmanager
 async def _running(
-    socket_nodes: Sequence[SocketNode], context: NodeContext, path: Path | None
+    socket_nodes: Sequence[SocketNode], context: NodeContext, file: StateFile | None
 ) -> AsyncIterator[Node]:
     settings, peers = context.settings, context.peers
     sockets = SocketNodes(socket_nodes)
     async with AsyncExitStack() as stack:
-        if path is not None:
+        if file is not None:
             # Saved last, when no task changes anything any more.
-            stack.callback(lambda: save_state(path, node.state()))
+            stack.callback(lambda: file.save(node.state()))
         nursery = await stack.enter_async_context(open_service_nursery())
         node = Node(sockets, peers, context.items, nursery)
         for address, each in sockets.by_address.items():
@@ -113,10 +112,10 @@ async def _running(
             if not settings.read_only:
                 nursery.start_soon(keep_joined, each, sockets.first_attempt(address), name=f"join {address}")
         nursery.start_soon(keep_expiring, peers, settings.maintenance_period, name="expire peers")
-        if path is not None:
+        if file is not None:
             # Saved now too, so that a path that cannot be written fails at once.
-            save_state(path, node.state())
-            nursery.start_soon(keep_saved, path, node.state, settings.save_period, name="save state")
+            file.save(node.state())
+            nursery.start_soon(keep_saved, file, node.state, settings.save_period, name="save state")
         yield node
 
 

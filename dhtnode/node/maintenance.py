@@ -7,14 +7,13 @@ them run until cancelled, in the nursery of the node.
 import logging
 from collections.abc import Callable
 from math import inf
-from pathlib import Path
 
 import trio
 
 from dhtnode.errors import StateFileError
 from dhtnode.ids import NodeId
 from dhtnode.node.socket_node import SocketNode
-from dhtnode.node.state_file import SavedState, save_state
+from dhtnode.node.state_file import SavedState, StateFile
 from dhtnode.server.peer_store import PeerStore
 
 logger = logging.getLogger(__name__)
@@ -106,11 +105,11 @@ async def keep_expiring(peers: PeerStore, period: float) -> None:
         peers.expire(trio.current_time())
 
 
-async def keep_saved(path: Path, state: Callable[[], SavedState], period: float) -> None:
+async def keep_saved(file: StateFile, state: Callable[[], SavedState], period: float) -> None:
     """Write the state file now and then; a failure, such as a full disk, is logged and tried again."""
     while True:
         await trio.sleep(period)
         try:
-            await trio.to_thread.run_sync(save_state, path, state())
+            await trio.to_thread.run_sync(file.save, state())
         except StateFileError as error:
             logger.warning("%s", error)

@@ -233,7 +233,7 @@ WRONG = {
     f"/{DATABASE}?sql=delete+from+runs": (400, "Statement must be a SELECT"),
     f"/{DATABASE}/runs?_sort=zz": (400, "Cannot sort table by zz"),
     f"/{DATABASE}/runs?_where=zz": (400, "no such column: zz"),
-    f"/{DATABASE}/runs?_next=zz": (400, "a value in this address is wrong"),
+    f"/{DATABASE}/nodes?_next=zz": (400, "a value in this address is wrong"),
 }
 
 

@@ -34,7 +34,7 @@ from dhtnode.api.blocking import _find_peers
 from dhtnode.items import ImmutableItem
 from dhtnode.krpc import FindNode
 from dhtnode.node.lookup_driver import LookupDriver
-from dhtnode.node.state_file import load_state, save_state
+from dhtnode.node.state_file import SavedState, StateFile, load_state
 from dhtnode.testing import MemoryNetwork, Testnet, open_testnet
 from tests.cancelling import Cut, Held, PortNetwork, Surroundings, alive, check_end, cut_everywhere, run_sync
 
@@ -532,7 +532,16 @@ async def test_state_that_is_being_written_is_written_to_its_end(
 ) -> None:
     """A thread cannot be stopped, so the node waits for it: two must not write one file."""
     path = tmp_path / "node.state"
-    monkeypatch.setattr("dhtnode.node.maintenance.save_state", partial(held.hold, save_state))
+    save = StateFile.save
+
+    def held_save(file: StateFile, state: SavedState) -> None:
+        # The first and the last time are in Trio's own thread.
+        if threading.current_thread() is threading.main_thread():
+            save(file, state)
+        else:
+            held.hold(save, file, state)
+
+    monkeypatch.setattr(StateFile, "save", held_save)
     before = Surroundings.now()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(held.release_when_cancelled)

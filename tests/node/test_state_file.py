@@ -1,5 +1,6 @@
 """The state file: it comes back as it was, and nothing that can happen to it is made worse."""
 
+import errno
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Contact, Family
 from dhtnode.errors import StateFileError
-from dhtnode.node.state_file import MAX_CONTACTS, SavedState, load_state, save_state
+from dhtnode.node.state_file import MAX_CONTACTS, SavedState, StateFile, load_state, save_state
 from tests.strategies import addresses, ids
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,6 @@ def with_contact(**changes: Any) -> str:
 
 
 DAMAGED = {
-    "empty": "",
     "cut short": json.dumps(document())[:-20],
     "binary": "\0\0\0\0",
     "a list": "[]",
@@ -201,7 +201,7 @@ def test_unreadable_file_is_an_error(path: Path) -> None:
 
 
 def test_missing_folder_is_an_error(path: Path) -> None:
-    with pytest.raises(StateFileError, match="cannot write"):
+    with pytest.raises(StateFileError, match=r"cannot use .*No such file"):
         save_state(path / "deeper" / "node.json", STATE)
 
 
@@ -221,3 +221,107 @@ def test_number_of_contacts_is_bounded_per_family(path: Path) -> None:
     many = [Contact(b"a" * 20, Address("8.8.8.8", 1 + n)) for n in range(MAX_CONTACTS + 5)]
     save_state(path, SavedState(IDS, (*many, BOB)))
     assert load_state(path) == SavedState(IDS, (*many[:MAX_CONTACTS], BOB))
+
+
+def test_empty_file_is_no_state(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Such is made by `touch`, to be mounted into a container."""
+    path.touch()
+    assert load_state(path) is None
+    assert (list(path.parent.iterdir()), caplog.records) == ([path], [])
+
+
+def test_link_stays_one_and_the_file_is_written_where_it_is(path: Path) -> None:
+    (path.parent / "volume").mkdir()
+    path.symlink_to("volume/state")
+    save_state(path, STATE)
+    save_state(path, STATE)
+    assert path.is_symlink()
+    assert load_state(path.parent / "volume" / "state") == STATE
+    assert sorted(entry.name for entry in path.parent.rglob("*")) == ["node.json", "state", "volume"]
+
+
+def test_file_that_cannot_be_replaced_is_written_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that is mounted by itself; no draft is left."""
+    save_state(path, STATE)
+    number = path.stat().st_ino
+
+    def fail(*_args: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    small = SavedState({HERE: b"x" * 20})
+    with StateFile(path) as file:
+        file.save(small)
+    assert load_state(path) == small
+    assert (list(path.parent.iterdir()), path.stat().st_ino) == ([path], number)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="for root every folder can be written to")
+def test_file_in_a_folder_of_others_is_written_over(path: Path) -> None:
+    save_state(path, STATE)
+    path.parent.chmod(0o500)
+    try:
+        save_state(path, SavedState({HERE: b"x" * 20}))
+        assert load_state(path) == SavedState({HERE: b"x" * 20})
+    finally:
+        path.parent.chmod(0o700)
+
+
+def test_damaged_file_that_is_mounted_is_copied_aside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_text("damaged")
+
+    def fail(*_args: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with StateFile(path) as file:
+        assert file.load() is None
+        file.save(STATE)
+    assert (path.parent / "node.json.unreadable-1").read_text() == "damaged"
+    assert load_state(path) == STATE
+
+
+def test_second_node_on_one_file_is_refused(path: Path) -> None:
+    """Also after the file was replaced or set aside, by its own name or by a link."""
+    link = path.with_name("link")
+    link.symlink_to(path)
+    path.write_text("damaged")
+    with StateFile(path) as file:
+        for use in (lambda: None, file.load, lambda: file.save(STATE), lambda: file.save(STATE)):
+            use()
+            for name in (path, link):
+                with pytest.raises(StateFileError, match=r"cannot use .*: another node that runs has it"):
+                    StateFile(name)
+    with StateFile(path) as file:
+        assert file.load() == STATE
+
+
+def test_node_that_does_not_start_leaves_no_file(path: Path) -> None:
+    with StateFile(path):
+        assert path.exists()
+    assert list(path.parent.iterdir()) == []
+    path.touch()
+    with StateFile(path):
+        pass
+    assert path.exists()
+
+
+def test_permissions_stay_and_are_for_the_owner_alone_at_first(path: Path) -> None:
+    save_state(path, STATE)
+    first = path.stat().st_mode & 0o777
+    path.chmod(0o640)
+    save_state(path, STATE)
+    assert (first, path.stat().st_mode & 0o777) == (0o600, 0o640)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_fifo_is_refused_at_once(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(StateFileError, match="it is no regular file"):
+        StateFile(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "nul\0", "/dev/null", "."])
+def test_path_that_is_no_file_is_one_error(path: Path, name: str) -> None:
+    with pytest.raises(StateFileError, match="cannot use"):
+        StateFile(path.parent / name)
