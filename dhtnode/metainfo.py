@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dhtnode.bencode import BencodeError, Value, read_file_untrusted
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
+from dhtnode.files import read_file
 from dhtnode.ids import ID_BYTES, InfoHash
 from dhtnode.magnet import parse_info_hash
 
@@ -72,11 +73,11 @@ def read_torrent(path: Path | str) -> Metainfo:
     if not isinstance(path, Path | str):
         raise InvalidTorrent(f"the path of a torrent is a Path or str, not a {type(path).__name__}")
     try:
-        with Path(path).open("rb") as file:
-            return parse_metainfo(file.read(MAX_BYTES + 1))
+        data = read_file(path, MAX_BYTES + 1)
     except ValueError as error:
         # Such as a NUL in the path.
-        raise error if isinstance(error, InvalidTorrent) else InvalidTorrent(str(error)) from error
+        raise InvalidTorrent(str(error)) from error
+    return parse_metainfo(data)
 
 
 def parse_metainfo(data: bytes) -> Metainfo:

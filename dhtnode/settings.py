@@ -1,6 +1,6 @@
 """Every number that a node uses, in one frozen dataclass, each with its source.
 
-Times are in seconds, sizes in bytes.  A number without a range may be any above 0.
+Times are in seconds, sizes in bytes.  A number without a range may be any above 0, up to 10^12.
 """
 
 from dataclasses import dataclass

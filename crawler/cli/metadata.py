@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -50,7 +50,7 @@ def metadata(
     swarms: tuple[console.SwarmArgument, ...],
     db: Path,
     missing: int | None,
-    exclude: TextIO | None,
+    exclude: console.ListedLines | None,
     network: console.NetworkOptions,
     **settings: Any,
 ) -> None:

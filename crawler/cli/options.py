@@ -7,7 +7,7 @@ from dataclasses import fields
 from functools import partial, wraps
 from math import inf
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -69,19 +69,18 @@ def at_once_option(most: int) -> console.Decorator:
 
 def exclude_option(help_text: str) -> console.Decorator:
     """Return the option `--exclude`, to be read by `read_exclusion`."""
-    return click.option("--exclude", type=click.File(), metavar="FILE", help=help_text)
+    return click.option("--exclude", type=console.ListFile(), metavar="FILE", help=help_text)
 
 
-def read_exclusion(file: TextIO | None) -> list[str]:
-    """Read the list that `--exclude` names, or none."""
-    if file is None:
+def read_exclusion(listed: console.ListedLines | None) -> list[str]:
+    """Check the list that `--exclude` names, or none."""
+    if listed is None:
         return []
     try:
-        lines = file.read().splitlines()
-        crawler.Exclusion.read(lines)
-    except (OSError, ValueError) as error:  # a text that is no UTF-8 is a ValueError too
-        raise click.UsageError(f"{file.name}: {error}") from error
-    return lines
+        crawler.Exclusion.read(listed.lines)
+    except ValueError as error:
+        raise click.UsageError(f"{listed.name}: {error}") from error
+    return listed.lines
 
 
 def _check_zone(_: click.Context, __: click.Parameter, text: str) -> str:
@@ -152,7 +151,7 @@ def crawl_options_with_area(command: console.Command) -> console.Command:
 
 def _add(command: console.Command, *options: console.Decorator) -> console.Command:
     @wraps(command)
-    def call(*, db: Path, exclude: TextIO | None, anonymize: bool, **others: Any) -> None:
+    def call(*, db: Path, exclude: console.ListedLines | None, anonymize: bool, **others: Any) -> None:
         pace = {field.name: others.pop(field.name) for field in fields(CrawlSettings) if field.name in others}
         crawl = CrawlOptions(
             db,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TextIO
 
 import click
 
@@ -33,7 +32,7 @@ from dhtnode.lines import say
 @click.option(
     "--from",
     "listed",
-    type=click.File(),
+    type=console.ListFile(),
     metavar="FILE",
     help="Read more info-hashes from a file, one per line; - is standard input.",
 )
@@ -44,7 +43,7 @@ from dhtnode.lines import say
 def scrape(
     swarms: tuple[console.SwarmArgument, ...],
     crawl: CrawlOptions,
-    listed: TextIO | None,
+    listed: console.ListedLines | None,
     at_once: int | None,
     fresh: float,
     wants_metadata: bool,
@@ -79,15 +78,11 @@ def scrape(
         raise click.ClickException(f"{len(measured)} of {len(wanted)} swarms measured")
 
 
-def _read_list(file: TextIO) -> Iterable[InfoHash]:
+def _read_list(listed: console.ListedLines) -> Iterable[InfoHash]:
     """Yield the info-hashes of a file; blank lines and those that begin with # are skipped."""
-    try:
-        lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{file.name}: {error}") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(listed.lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
             try:
                 yield parse_info_hash(line)
             except InvalidInfoHash as error:
-                raise click.UsageError(f"{file.name}, line {number}: {error}") from error
+                raise click.UsageError(f"{listed.name}, line {number}: {error}") from error

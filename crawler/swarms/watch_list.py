@@ -7,7 +7,9 @@ from typing import NamedTuple
 from crawler.db.records.watched_swarms import GIVEN, LISTED
 from crawler.settings import MOST_WATCHED
 from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
+from dhtnode.files import read_file, text_of
 
+MAX_BYTES = 100_000_000  # of the file: a magnet link for each that can be watched, and a remark
 MOST_COMPLAINTS = 5  # lines of one file, of which each gets a line
 
 
@@ -74,20 +76,22 @@ def _read(path: Path) -> tuple[list[tuple[bytes, str]], list[str]]:
     named: list[tuple[bytes, str]] = []
     complaints: list[str] = []
     wrong = 0
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            text = line.strip()
-            if not text or text.startswith("#"):
-                continue
-            if len(named) == MOST_WATCHED:
-                complaints.append(f"{path}, line {number}: only {MOST_WATCHED} are watched")
-                break
-            try:
-                named.append((parse_info_hash(text), LISTED))
-            except InvalidInfoHash as error:
-                wrong += 1
-                if wrong <= MOST_COMPLAINTS:
-                    complaints.append(f"{path}, line {number}: {error}")
+    data = read_file(path, MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        complaints.append(f"{path}: only its first {MAX_BYTES} bytes are read")
+    for number, line in enumerate(text_of(data[:MAX_BYTES]).splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        if len(named) == MOST_WATCHED:
+            complaints.append(f"{path}, line {number}: only {MOST_WATCHED} are watched")
+            break
+        try:
+            named.append((parse_info_hash(text), LISTED))
+        except InvalidInfoHash as error:
+            wrong += 1
+            if wrong <= MOST_COMPLAINTS:
+                complaints.append(f"{path}, line {number}: {error}")
     if wrong > MOST_COMPLAINTS:
         complaints.append(f"{path}: {wrong - MOST_COMPLAINTS} more lines are no info-hashes")
     return named, complaints

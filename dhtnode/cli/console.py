@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -24,6 +25,7 @@ import dhtnode
 from dhtnode.addresses import Address, parse_address, split_host_port
 from dhtnode.cli.streams import print_lines
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
+from dhtnode.files import read_file, text_of
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.magnet import parse_info_hash
 
@@ -115,6 +117,30 @@ class Number(click.FloatRange):
 
 
 SECONDS = Number(min=0, min_open=True)
+MAX_LIST = 100_000_000  # bytes: a million magnet links
+
+
+class ListedLines(NamedTuple):
+    """The lines of a file that an option names."""
+
+    name: str
+    lines: list[str]
+
+
+class ListFile(click.ParamType[ListedLines]):
+    """A file whose lines are read, where - is standard input."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ListedLines:
+        """Read the file."""
+        try:
+            data = sys.stdin.buffer.read(MAX_LIST + 1) if value == "-" else read_file(value, MAX_LIST + 1)
+        except OSError as error:
+            self.fail(f"cannot read {value}: {error.strerror}", param, ctx)
+        if len(data) > MAX_LIST:
+            self.fail(f"{value} is longer than {MAX_LIST} bytes", param, ctx)
+        return ListedLines("<stdin>" if value == "-" else value, text_of(data).splitlines())
 
 
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout.")

@@ -14,6 +14,7 @@ from dhtnode import cli, daemon
 from dhtnode.cli import console
 from dhtnode.cli.console import SECONDS, emit
 from dhtnode.errors import DhtError
+from dhtnode.files import read_file
 from dhtnode.lines import say
 
 FILE = click.Path(dir_okay=False)
@@ -165,7 +166,7 @@ def _read(
     document: dict[str, object] = {}
     if path is not None:
         try:
-            document = daemon.parse_file(path.read_bytes())
+            document = daemon.parse_file(read_file(path, daemon.MAX_FILE + 1))
         except OSError as error:
             raise daemon.ConfigError(f"cannot read {path}: {error.strerror}") from error
         except daemon.ConfigError as error:

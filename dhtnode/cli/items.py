@@ -12,6 +12,7 @@ from dhtnode.cli import console
 from dhtnode.cli.ask import Show, asking, query_network
 from dhtnode.cli.console import NetworkOptions, network_options
 from dhtnode.errors import DhtError, InvalidInfoHash, NotJoined
+from dhtnode.files import read_file, text_of
 from dhtnode.lines import say
 
 TARGET_DIGITS = 40
@@ -140,8 +141,7 @@ def _target(text: str, salt: str) -> dhtnode.Target:
 def _read_key(path: Path) -> bytes:
     """Return the key in a file of 64 or 128 hex digits; make the file, for its owner only, if need be."""
     try:
-        with path.open("rb") as file:
-            key = bytes.fromhex(file.read(MAX_KEY_FILE).decode("ascii"))
+        key = bytes.fromhex(text_of(read_file(path, MAX_KEY_FILE)))
     except FileNotFoundError:
         return _make_key(path)
     except OSError as error:

@@ -1,3 +1,4 @@
+from .config import MAX_FILE as MAX_FILE
 from .config import ConfigError as ConfigError
 from .config import Configuration as Configuration
 from .config import DaemonSettings as DaemonSettings

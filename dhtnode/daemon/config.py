@@ -26,6 +26,8 @@ _Read = Callable[[str, Any], object]
 PREFIX = "DHTNODE_"
 FILE_VARIABLE = "DHTNODE_CONFIG"
 DEFAULT_PORT = 6881
+MAX_FILE = 1_000_000  # bytes
+MOST = 1e12  # of anything that is counted or allowed
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -153,8 +155,10 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 def parse_file(data: bytes) -> dict[str, object]:
     """Read the bytes of a TOML file; raises `ConfigError` with line and column when it is none."""
+    if len(data) > MAX_FILE:
+        raise ConfigError(f"longer than {MAX_FILE} bytes")
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ConfigError(" ".join(str(error).split())) from error
 
@@ -299,5 +303,7 @@ def _check_number(value: float, allowed: Range | None = None) -> None:
     if allowed is None:
         if value <= 0:
             raise ValueError(f"{value} is not above 0")
+        if value > MOST:
+            raise ValueError(f"{_shown(value)} is above {MOST:.0e}")
     elif not allowed.low <= value <= allowed.high:
         raise ValueError(f"{_shown(value)} is not between {allowed.low} and {allowed.high}")

@@ -402,7 +402,7 @@ async def test_changed_file_is_taken_over(autojump_clock, store, tmp_path):
 
 def test_bad_lines_beyond_a_few_are_counted(tmp_path):
     path = tmp_path / "list.txt"
-    path.write_bytes(b"\xff\xfe\n" * 20 + info_hash(1).hex().encode())
+    path.write_bytes(b"\xfd\xfe\n" * 20 + info_hash(1).hex().encode())
     reading = WatchList([info_hash(2)], path).read()
     assert [each for each, _ in reading.named] == [info_hash(2), info_hash(1)]
     assert len(reading.complaints) == 6
