@@ -8,7 +8,7 @@ Addresses outside the public network (private, loopback, link-local, shared by N
 id is compliant.
 """
 
-from dhtnode.addresses import Address, Scope, pack_host
+from dhtnode.addresses import Address, Scope, pack_host, unpack_host
 from dhtnode.ids import ID_BYTES, NodeId
 
 # CRC32C: the polynomial of Castagnoli, bits in reverse.
@@ -17,6 +17,8 @@ _POLYNOMIAL = 0x82F63B78
 _MASK_V6 = bytes.fromhex("0103070f1f3f7fff")
 # The bits of the first three bytes of an id that follow from the address.
 _BOUND_BITS = 0xFFFFF8
+# By the first octet, whether all IPv4 addresses are.
+_IS_PUBLIC = [each is True for each in Scope.PUBLIC.first_octets()]
 
 
 def _shift_byte(crc: int) -> int:
@@ -74,8 +76,17 @@ def is_exempt(host: str) -> bool:
 
 def is_compliant(node_id: bytes, host: str) -> bool:
     """Return whether an id may be that of a node at an IP in text; 2 to 4 us, with IPv6 5 times that."""
+    return is_compliant_at(node_id, pack_host(host))
+
+
+def is_compliant_at(node_id: bytes, packed_host: bytes) -> bool:
+    """Return whether an id may be that of a node at an IP of 4 or 16 bytes."""
     claimed = int.from_bytes(node_id[:3], "big") & _BOUND_BITS
-    return claimed == bound_prefix(pack_host(host), node_id[-1]) or is_exempt(host)
+    if claimed == bound_prefix(packed_host, node_id[-1]):
+        return True
+    if len(packed_host) == 4 and _IS_PUBLIC[packed_host[0]]:
+        return False
+    return is_exempt(unpack_host(packed_host))
 
 
 def reserved_slots(width: int, compliant_share: float) -> int:

@@ -67,9 +67,12 @@ def random_id_sharing(node_id: bytes, bits: int, random: Random) -> NodeId:
     return as_id(other_half << rest | random.getrandbits(rest) if rest else other_half)
 
 
+_FLIPPED = [bytes([byte ^ 1]) for byte in range(256)]
+
+
 def flip_last_bit(node_id: bytes) -> NodeId:
     """Return the id nearest to `node_id` that is not `node_id` itself.
 
     A node that is queried for this target returns its own neighbours.
     """
-    return NodeId(node_id[:-1] + bytes([node_id[-1] ^ 1]))
+    return NodeId(node_id[:-1] + _FLIPPED[node_id[-1]])

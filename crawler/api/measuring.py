@@ -1,17 +1,23 @@
 """Measurements of swarms: how large they are, by the nodes that store their peers."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from crawler.api.metadata import fetching_beside
 from crawler.core.progress import shown_progress
 from crawler.core.session import Session, new_random, open_session
 from crawler.settings import FRESH, CrawlOptions
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey, describe
-from crawler.torrents.fetch import Fetched
 from dhtnode import DhtError, InfoHash, SwarmMeasurement
+
+if TYPE_CHECKING:
+    from crawler.api.metadata import OnPeers
+    from crawler.torrents.fetch import Fetched
 
 
 async def measure(
@@ -24,29 +30,25 @@ async def measure(
     on_failure: Callable[[InfoHash, DhtError], None] = lambda _, __: None,
     on_fetched: Callable[[Fetched], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> list[SwarmMeasurement]:
-    """Measure each swarm once, record each measurement, and return those that a node replied to.
+) -> MeasurementCounts:
+    """Measure each swarm once, record each measurement, and return how many a node replied to.
 
     The nodes of a census that ended `fresh` seconds ago at most are queried directly; without one, nodes
     are looked up.  `at_once` swarms are measured together, by default 4 with lookups and 200 without.
     Swarms of torrents known to be private are left alone.  `on_measured` and `on_failure` get each
-    outcome as it comes, `say` gets single lines for a user.  With `on_fetched`, peers are contacted over
+    outcome as it comes, which is then forgotten: with all its observations it takes some 15 kB.  `say`
+    gets single lines for a user.  With `on_fetched`, peers are contacted over
     TCP for the name and size of the torrent and for the share of seeds, and it gets what they replied.
 
     Raises `DatabaseError`, and `ValueError` when a line of the exclusion is wrong.
     """
     options = CrawlOptions.of(db)
-    wanted, measured = list(dict.fromkeys(info_hashes)), list[SwarmMeasurement]()
-    counts = MeasurementCounts()
+    wanted, counts = list(dict.fromkeys(info_hashes)), MeasurementCounts()
     settings = asdict(options.settings) | {"at_once": at_once, "fresh": fresh, "info_hashes": len(wanted)}
-
-    def on_sample(scrape: SwarmMeasurement) -> None:
-        measured.append(scrape)
-        on_measured(scrape)
 
     async with (
         open_session(options, "scrape", settings) as session,
-        fetching_beside(session, on_fetched, say) as on_peers,
+        _fetching(session, on_fetched, say) as on_peers,
     ):
         survey = new_survey(session, options, fresh)
         private = await session.writer.call(lambda store: store.metadata.private(wanted))
@@ -58,13 +60,25 @@ async def measure(
                 [info_hash for info_hash in wanted if info_hash not in private],
                 tally=counts,
                 at_once=at_once,
-                on_sample=on_sample,
+                on_sample=on_measured,
                 on_failure=on_failure,
                 on_peers=on_peers,
             )
         for line in _how_found(survey, len(wanted)):
             say(line)
-    return measured
+    return counts
+
+
+def _fetching(
+    session: Session, on_fetched: Callable[[Fetched], None] | None, say: Callable[[str], None]
+) -> AbstractAsyncContextManager[OnPeers | None]:
+    """Return what contacts peers while swarms are measured, or nothing where that is not wanted."""
+    if on_fetched is None:
+        return nullcontext()
+    # What talks to peers is imported for those few who want it.
+    from crawler.api.metadata import fetching_beside
+
+    return fetching_beside(session, on_fetched, say)
 
 
 def new_survey(session: Session, options: CrawlOptions, fresh: float) -> SwarmSurvey:

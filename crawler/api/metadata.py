@@ -60,16 +60,13 @@ async def fetch_metadata(
 @asynccontextmanager
 async def fetching_beside(
     session: Session,
-    on_fetched: Callable[[Fetched], None] | None,
+    on_fetched: Callable[[Fetched], None],
     say: Callable[[str], None],
-) -> AsyncIterator[OnPeers | None]:
+) -> AsyncIterator[OnPeers]:
     """Yield what takes an info-hash with the peers that each node returned, and has some of them contacted.
 
-    Leaving the block waits until all were contacted.  Without `on_fetched` it yields None.
+    Leaving the block waits until all were contacted.
     """
-    if on_fetched is None:
-        yield None
-        return
     random, tally = new_random(), FetchTally()
     async with _open_fetcher(session, PeerSettings(), random, on_fetched, tally) as fetcher:
         yield lambda info_hash, returned: fetcher.offer(info_hash, draw_fairly(returned, random))

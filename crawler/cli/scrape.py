@@ -57,10 +57,11 @@ def scrape(
     wanted = list(dict.fromkeys([*info_hashes_of(swarms), *(_read_list(listed) if listed else ())]))
     if not wanted:
         raise click.UsageError("name at least one info-hash, or a file with --from")
-    measured: list[dhtnode.SwarmMeasurement] = []
+    measured = 0
 
     def on_measured(scrape: dhtnode.SwarmMeasurement) -> None:
-        measured.append(scrape)
+        nonlocal measured
+        measured += 1
         print_measured(network.as_json, scrape)
 
     measure = partial(
@@ -74,8 +75,9 @@ def scrape(
         on_fetched=partial(print_fetched, network.as_json) if wants_metadata else None,
         say=say,
     )
-    if not run_crawl(measure, network.timeout):
-        raise click.ClickException(f"{len(measured)} of {len(wanted)} swarms measured")
+    counts = run_crawl(measure, network.timeout)
+    if counts is None or not counts.measured:
+        raise click.ClickException(f"{measured} of {len(wanted)} swarms measured")
 
 
 def _read_list(listed: console.ListedLines) -> Iterable[InfoHash]:

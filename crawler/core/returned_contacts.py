@@ -19,8 +19,8 @@ from dhtnode import Address, Family, Scope
 from dhtnode.ids import ID_BYTES, IMPOSSIBLY_CLOSE
 from dhtnode.krpc import OVERSIZED, CompactContacts, Response
 
-MANY = 256  # answers and visits that have ended, which are recorded at once
-LONGEST_WAIT = 0.02  # seconds until they are in any case
+MANY = 1024  # answers and visits that have ended, which are recorded at once
+LONGEST_WAIT = 0.1  # seconds until they are in any case
 FADING = 0.8  # of what was counted, at every batch of rows
 _ADDED_AT_ONCE = 4096  # nodes to start from
 _FORBIDDEN, _ALLOWED, _MIXED = range(3)  # addresses by their first octet
@@ -91,11 +91,18 @@ class ReturnedContacts:
         return new
 
     def note(self, visit: OpenVisit, response: Response) -> None:
-        """Note the answer to the query under way, to be recorded with others."""
+        """Note the answer to the query under way, to be recorded with others.
+
+        The half of the crawl that a node belongs to is drawn at its first answer.
+        """
         compact = response.nodes if self._family is Family.IPV4 else response.nodes6
         if compact:
             visit.contacts += len(compact) // self._size
-            self._answers.append((visit, visit.target, compact, self._half(visit, response)))
+            half = NO_HALF
+            # Under a wrong id its word is not counted: it would belong to another half.
+            if response.node_id == visit.contact[:ID_BYTES]:
+                half = visit.half = visit.half or HALVES[self._random.getrandbits(1)]
+            self._answers.append((visit, visit.target, compact, half))
 
     @property
     def has_noted(self) -> bool:
@@ -115,7 +122,7 @@ class ReturnedContacts:
     def record(self, now: float) -> Referrals:
         """Record the contacts of the answers noted, in their visits and in the frontier.
 
-        Costs some 0.2 ms, and some 4 us for each answer.
+        Costs some 0.4 ms, and some 4 us for each answer.
         """
         answers, self._answers, self._recorded_at = self._answers, [], now
         if not answers:
@@ -173,15 +180,6 @@ class ReturnedContacts:
         allowed = [contact for contact in each if self._compact.read(contact)]
         visit.check_count(total, len(allowed))
         return b"".join([contact for contact in allowed if self._is_inside(contact)][:OVERSIZED])
-
-    def _half(self, visit: OpenVisit, response: Response) -> int:
-        """Return the half of the crawl that a node belongs to, drawn at its first answer."""
-        # Under a wrong id its word is not counted: it would belong to another half.
-        if response.node_id != visit.node_id:
-            return NO_HALF
-        if visit.half == NO_HALF:
-            visit.half = HALVES[self._random.getrandbits(1)]
-        return visit.half
 
     def _are_allowed(self, contacts: Bytes) -> NDArray[np.bool_]:
         """Return which contacts the client may talk to."""

@@ -118,8 +118,8 @@ class OpenVisit:
     ) -> Visit:
         """Return what is written down of this visit, which ended so many milliseconds after the epoch."""
         host, port = self.address
-        return Visit(
-            self.node_id,
+        values = (
+            self.contact[:ID_BYTES],
             host if ":" in host else int.from_bytes(self.contact[ID_BYTES:-2], "big"),
             port,
             taken_at,
@@ -135,6 +135,8 @@ class OpenVisit:
             None if self.marks is None else " ".join(sorted(self.marks)),
             is_verification,
         )
+        # A third of the time that a call of the class takes.
+        return tuple.__new__(Visit, values)
 
 
 def failure_of(failure: QueryError) -> tuple[Outcome, int | None]:

@@ -22,7 +22,7 @@ from crawler.crawl.network_sizes import FamilyTally, Tally
 from crawler.db.records.records import CrawlBatch, Journal, Visit, epoch_ms
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, QueryError, Scope
-from dhtnode.bep42 import is_compliant
+from dhtnode.bep42 import is_compliant_at
 from dhtnode.ids import ID_BYTES
 from dhtnode.krpc import FindNode, Response, unpack_address
 from dhtnode.net import Outgoing
@@ -126,17 +126,16 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
     def _begin(self, now: float, most: int) -> tuple[list[OpenVisit], float | None]:
         """Return up to `most` new visits, and if there are fewer, how long to wait for more."""
         if self._pace.is_unlimited:
-            visits = [self._new_visit(number, contact) for number, contact in self.frontier.take(now, most)]
-            return visits, self._next_due(now)
-        visits = []
+            return self._new_visits(now, most), self._next_due(now)
+        visits: list[OpenVisit] = []
         for _ in range(MOST_DEFERRED):
             wait = self._pace.wait_time(now)
             if wait > 0:
                 return visits, wait
-            taken = self.frontier.take(now, 1)
+            taken = self._new_visits(now, 1)
             if not taken:
                 return visits, self._next_due(now)
-            visit = self._new_visit(*taken[0])
+            (visit,) = taken
             host_wait = self._pace.host_wait_time(visit.endpoint, now)
             if host_wait > 0:
                 self.frontier.defer(visit.number, now + host_wait)
@@ -151,12 +150,15 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         due = self.frontier.next_due()
         return None if due is None else max(0.0, due - now)
 
-    def _new_visit(self, number: int, contact: bytes) -> OpenVisit:
-        visit = OpenVisit(contact, unpack_address(contact[ID_BYTES:]), number)
-        if self._unexpected:
+    def _new_visits(self, now: float, most: int) -> list[OpenVisit]:
+        visits = [
+            OpenVisit(contact, unpack_address(contact[ID_BYTES:]), number)
+            for number, contact in self.frontier.take(now, most)
+        ]
+        for visit in visits if self._unexpected else ():
             # A late answer to the visit before, perhaps.
             self._unexpected.pop(visit.address, None)
-        return visit
+        return visits
 
     def on_stuck(self, visit: OpenVisit, now: float) -> None:
         """Visit the node later; a second query is done without."""
@@ -213,12 +215,12 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         numbers, states = [visit.number for visit, *_ in ended], [state for *_, state, _ in ended]
         all_referrers = self.frontier.finish(numbers, states)
         taken_at = epoch_ms(self._wall_clock())
+        self.outcomes.update([outcome for _, outcome, *_ in ended])
         for (visit, outcome, _, code), referrers in zip(ended, all_referrers, strict=True):
-            self.outcomes[outcome] += 1
             if self._unexpected and self._unexpected.pop(visit.address, 0) >= FLOOD_DATAGRAMS:
                 visit.mark(VisitMark.FLOOD)
             is_unproven = self._is_loopback or visit.rtt is None
-            conforms = None if is_unproven else is_compliant(visit.node_id, visit.address.host)
+            conforms = None if is_unproven else is_compliant_at(visit.node_id, visit.contact[ID_BYTES:-2])
             self._visits.append(visit.row(taken_at, outcome, code, conforms=conforms, referrers=referrers))
 
     def flush(self, now: float) -> None:

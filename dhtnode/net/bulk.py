@@ -167,7 +167,9 @@ class BulkClient(Generic[Tag]):
         for transaction_id, (template, target, address, tag) in zip(batch.ids, queries, strict=True):
             in_flight[transaction_id] = address, tag, batch
             self.bytes_sent += template.size
-            datagrams.append((template.before + target + template.after + transaction_id + tail, address))
+            datagrams.append(
+                (b"".join((template.before, target, template.after, transaction_id, tail)), address)
+            )
         failed = self.socket.send_batch(datagrams)
         if failed:
             self._note_failure()

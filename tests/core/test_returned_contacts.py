@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from crawler.core.exclusion import Exclusion
-from crawler.core.returned_contacts import NewShare, ReturnedContacts
+from crawler.core.returned_contacts import LONGEST_WAIT, MANY, NewShare, ReturnedContacts
 from crawler.core.visit import OpenVisit
 from crawler.zone import Zone
 from dhtnode import Address, Family, NodeId, Scope
@@ -151,12 +151,20 @@ def test_answers_are_recorded_when_many_or_old():
     returned, nodes = scene.returned, [scene.contact(f"44.0.0.{number}") for number in range(1, 3)]
     assert not returned.is_due(10.0, 0)
     returned.note(*scene.answer(scene.visit(1), nodes[0]))
-    assert [returned.is_due(now, 0) for now in (10.015, 10.025)] == [False, True]
-    returned.record(10.03)
-    assert not returned.is_due(10.03, 0)
+    assert [returned.is_due(now, 0) for now in (10.0, 9.99 + LONGEST_WAIT, 10.01 + LONGEST_WAIT)] == [
+        False,
+        False,
+        True,
+    ]
+    returned.record(20.0)
+    assert not returned.is_due(20.0, 0)
     returned.note(*scene.answer(scene.visit(1), nodes[1]))
-    assert [returned.is_due(now, 0) for now in (10.045, 10.055)] == [False, True]
-    assert [returned.is_due(10.03, ended) for ended in (254, 255)] == [False, True]
+    assert [returned.is_due(now, 0) for now in (20.0, 19.99 + LONGEST_WAIT, 20.01 + LONGEST_WAIT)] == [
+        False,
+        False,
+        True,
+    ]
+    assert [returned.is_due(20.0, ended) for ended in (MANY - 2, MANY - 1)] == [False, True]
 
 
 def test_two_answers_of_a_node_recorded_at_once_count_once():
