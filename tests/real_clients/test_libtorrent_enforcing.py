@@ -1,31 +1,18 @@
 """Our node among libtorrent clients that take no node whose id does not go with its address (BEP 42)."""
 
 import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from dhtnode import NodeId, open_node
 from dhtnode.bep42 import is_compliant
+from tests.namespaces import in_a_namespace, run_unshared
 from tests.real_clients.enforcing import CLIENTS, LEARNER, PORT
 from tests.real_clients.libtorrent_network import libtorrent_network, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_clients]
 
-ROOT = Path(__file__).resolve().parents[2]
-UNSHARED = ["unshare", "--user", "--map-root-user", "--net"]
 LOCAL_HOSTS = [f"127.{number}.0.1" for number in range(90, 102)]
-
-
-def can_unshare():
-    """Tell whether this machine lets us make a network namespace and configure it."""
-    if sys.platform != "linux" or shutil.which("unshare") is None or shutil.which("ip") is None:
-        return False
-    probe = [*UNSHARED, "ip", "link", "set", "lo", "up"]
-    return subprocess.run(probe, check=False, capture_output=True).returncode == 0
 
 
 async def test_local_addresses_are_exempt():
@@ -52,10 +39,9 @@ async def test_local_addresses_are_exempt():
         assert {client.live_nodes.get(own_address) for client in network} - {None} == {fixed_id}
 
 
-@pytest.mark.skipif(not can_unshare(), reason="cannot make a network namespace here")
+@in_a_namespace
 def test_node_that_learns_its_address_is_taken_in_and_one_that_does_not_is_refused():
-    command = [*UNSHARED, sys.executable, "-m", "tests.real_clients.enforcing"]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    done = run_unshared("tests.real_clients.enforcing")
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
