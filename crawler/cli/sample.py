@@ -49,7 +49,8 @@ def sample(
         network.timeout,
     )
     if found is None:
-        raise click.ClickException(f"stopped before the end; {crawl.db} holds the samples taken")
+        kept = f"{crawl.db} holds the samples taken, and what they amount to"
+        raise click.ClickException(f"stopped before the end; {kept}")
     texts = crawler.infohashes.survey
     lines = [texts.describe(found.counts), *map(texts.describe_discovery, found.discoveries)]
     console.emit(network.as_json, texts.record(found.counts, found.discoveries), *lines)

@@ -31,23 +31,27 @@ HOST_RATE = 0.5  # queries per second to one node: near several of the info-hash
 
 @dataclass(slots=True)
 class Target:
-    """An info-hash and the nodes that may store it; `holders` are those found to."""
+    """An info-hash and the nodes that may store it; `holders` are those found to.
+
+    `waiting` counts the queries about it that are still to end.
+    """
 
     number: int
     info_hash: bytes
     candidates: Sequence[tuple[bytes, Address]]
     holders: set[bytes] = field(default_factory=set)
+    waiting: int = 0
 
 
 @dataclass(slots=True)
 class TargetQuery:
-    """A node that is queried for one info-hash."""
+    """A node that is queried for one info-hash, or for a canary near it."""
 
     target: Target
     node_id: bytes
     address: Address
     attempts_left: int = ATTEMPTS
-    is_canary: bool = False
+    canary: bytes | None = None
 
 
 def choose_targets(
@@ -103,12 +107,10 @@ class ReplicationSearch(Crawl[TargetQuery]):
 
     def add(self, targets: Sequence[Target]) -> None:
         """Have the holders of these info-hashes looked for."""
-        self._queue.extend(
-            TargetQuery(target, node_id, address)
-            for target in targets
-            for node_id, address in target.candidates
-            if not self._is_excluded(node_id, address)
-        )
+        for target in targets:
+            for node_id, address in target.candidates:
+                if not self._is_excluded(node_id, address):
+                    self._add(TargetQuery(target, node_id, address))
 
     def remove_liars(self, targets: Sequence[Target]) -> None:
         """Take away the holders that claim to store everything, once the search has ended."""
@@ -134,7 +136,7 @@ class ReplicationSearch(Crawl[TargetQuery]):
                 continue
             self._pace.count_query(endpoint, now)
             self.queries += 1
-            return self._get_peers, query.target.info_hash, query.address, query
+            return self._get_peers, query.canary or query.target.info_hash, query.address, query
         return HOST_PAUSE if self._queue else None
 
     def on_stuck(self, query: TargetQuery, _now: float) -> None:
@@ -147,20 +149,31 @@ class ReplicationSearch(Crawl[TargetQuery]):
 
     def on_end(self, query: TargetQuery, result: Response | QueryError, _took: float, _now: float) -> None:
         """Note a holder, and check with a canary whether it claims to store everything."""
-        endpoint = self._compact.endpoint_of(query.address)
-        if isinstance(result, Response):
-            if query.is_canary:
-                if self._canaries.catches(endpoint, result):
-                    self._liars.add(query.node_id)
-            elif result.values and result.node_id == query.node_id:
-                query.target.holders.add(query.node_id)
-                if self._canaries.wants(endpoint):
-                    canary = Target(0, self._canaries.target(query.target.info_hash), ())
-                    self._queue.append(TargetQuery(canary, query.node_id, query.address, is_canary=True))
-        elif isinstance(result, QueryTimeout):
+        if isinstance(result, QueryTimeout):
             self._fail(query)
+            return
+        if isinstance(result, Response):
+            self._note(query, result)
+        query.target.waiting -= 1
+
+    def _note(self, query: TargetQuery, response: Response) -> None:
+        endpoint, target = self._compact.endpoint_of(query.address), query.target
+        if query.canary is not None:
+            if self._canaries.catches(endpoint, response):
+                self._liars.add(query.node_id)
+        elif response.values and response.node_id == query.node_id:
+            target.holders.add(query.node_id)
+            if self._canaries.wants(endpoint):
+                canary = self._canaries.target(target.info_hash)
+                self._add(TargetQuery(target, query.node_id, query.address, canary=canary))
+
+    def _add(self, query: TargetQuery) -> None:
+        query.target.waiting += 1
+        self._queue.append(query)
 
     def _fail(self, query: TargetQuery) -> None:
         query.attempts_left -= 1
         if query.attempts_left:
             self._queue.append(query)
+        else:
+            query.target.waiting -= 1

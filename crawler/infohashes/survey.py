@@ -21,11 +21,12 @@ from crawler.analysis.infohash_population import (
 from crawler.analysis.species_richness import NetworkSize
 from crawler.core.exclusion import Excludes
 from crawler.core.pace import Pace
-from crawler.core.progress import show_progress
+from crawler.core.progress import show_progress, shown_progress
 from crawler.core.query_loop import drive
 from crawler.core.session import Session
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import Appearances
+from crawler.db.store_samples import StoreSamples
 from crawler.infohashes.replication import ReplicationSearch, Target, choose_targets
 from crawler.infohashes.sampler import Sampler
 from crawler.infohashes.turns import Plan, Turns
@@ -185,20 +186,30 @@ class InfohashSurvey:
         """Estimate coverage and population of each family, and store both.
 
         With `looks_up`, some info-hashes are looked up for the population: at most 6400 queries twice, and
-        one more to each node that names peers.
+        one more to each node that names peers.  When that is cut short, what has been looked up by then
+        makes the estimate.
         """
         return [await self._discover(turns.family, looks_up) for turns in self.turns]
 
     async def _discover(self, family: Family, looks_up: bool) -> Discovery:
         writer, run_id, zone = self._session.writer, self._session.run_id, self._zone
         stores = await writer.call(lambda store: store.samples.stores(run_id, family, zone))
-        showings = await writer.call(lambda store: store.samples.appearances(run_id, family))
         targets: list[Target] = []
-        if looks_up and stores:
-            targets = await writer.call(
-                lambda store: choose_targets(stores, zone, self._random, store.metadata.is_private)
-            )
-            await self._look_up(family, targets)
+        try:
+            if looks_up and stores:
+                targets = await writer.call(
+                    lambda store: choose_targets(stores, zone, self._random, store.metadata.is_private)
+                )
+                await self._look_up(family, targets)
+        finally:
+            with trio.CancelScope(shield=True):
+                found = await self._estimate(family, stores, [each for each in targets if not each.waiting])
+        return found
+
+    async def _estimate(self, family: Family, stores: StoreSamples, targets: Sequence[Target]) -> Discovery:
+        """Estimate from the info-hashes that have been looked up to the end, and store what comes out."""
+        writer, run_id, zone = self._session.writer, self._session.run_id, self._zone
+        showings = await writer.call(lambda store: store.samples.appearances(run_id, family))
         sizes = await writer.call(lambda _: stores.sizes())
         found = Discovery(
             family,
@@ -215,12 +226,24 @@ class InfohashSurvey:
     async def _look_up(self, family: Family, targets: Sequence[Target]) -> None:
         for client in self._session.clients:
             if client.family is family:
-                now = trio.current_time()
-                search = ReplicationSearch(client, self._settings, self._random, now, self._excludes)
-                search.add(targets)
+                await self._look_up_by(client, targets)
+
+    async def _look_up_by(self, client: BulkClient[Any], targets: Sequence[Target]) -> None:
+        now = trio.current_time()
+        search = ReplicationSearch(client, self._settings, self._random, now, self._excludes)
+        search.add(targets)
+
+        def describe_search() -> str:
+            done = sum(not target.waiting for target in targets)
+            of = f"{done} of {len(targets)} info-hashes"
+            return f"sample: looking up which nodes store them, {of}, {search.queries} queries"
+
+        try:
+            async with shown_progress(describe_search, shows=self._session.shows_progress):
                 await drive(client, search, self._settings)
-                search.remove_liars(targets)
-                self._lookup_queries += search.queries
+        finally:
+            search.remove_liars(targets)
+            self._lookup_queries += search.queries
 
 
 def _round_name(family: Family) -> str:

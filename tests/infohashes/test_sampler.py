@@ -33,7 +33,8 @@ from crawler.settings import CrawlSettings
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.zone import Zone
-from dhtnode import Address, Family, NodeSettings, QueryTimeout, Scope
+from dhtnode import Address, Family, NodeId, NodeSettings, QueryTimeout, Scope
+from dhtnode.krpc import Response
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 from tests.commands import PATIENCE, Running
@@ -460,13 +461,46 @@ class Facts:
 
 def test_unresponsive_node_is_queried_twice_for_its_holding():
     search = ReplicationSearch(Facts(), CrawlSettings(), Random(1), 0.0)
-    search.add([Target(1, b"h" * 20, [(b"n" * 20, Address("21.0.0.1", 6881))])])
+    target = Target(1, b"h" * 20, [(b"n" * 20, Address("21.0.0.1", 6881))])
+    search.add([target])
+    assert target.waiting == 1
     now = 0.0
     while (outgoing := search.next_query(now)) is not None:
         if isinstance(outgoing, tuple):
             search.on_end(outgoing[-1], QueryTimeout("21.0.0.1:6881: no answer"), 5.0, now)
         now += 5.0
-    assert search.queries == 2
+    assert (search.queries, target.waiting) == (2, 0)
+
+
+def test_holding_waits_for_the_canary():
+    """An info-hash has been looked up when it is known which of its holders claim everything."""
+    search = ReplicationSearch(Facts(), CrawlSettings(rate=0), Random(1), 0.0)
+    target = Target(1, b"h" * 20, [(b"n" * 20, Address("21.0.0.1", 6881))])
+    search.add([target])
+    values = Response(b"", NodeId(b"n" * 20), values=(b"\x16\x00\x00\x01\x1a\xe1",))
+    waiting = []
+    for _ in range(2):
+        *_, query = search.next_query(0.0)
+        search.on_end(query, values, 0.1, 0.0)
+        waiting.append(target.waiting)
+    search.remove_liars([target])
+    assert (waiting, target.holders, search.next_query(0.0)) == ([1, 0], set(), None)
+
+
+async def test_search_for_holders_that_is_cut_keeps_its_estimate(new_network, autojump_clock, store):
+    network = new_network(
+        12, SyntheticMemoryNetwork, synthetic=SyntheticSettings(largest=20, nodes=60, swarms=50)
+    )
+    polite = CrawlSettings()
+    async with open_survey(network, store, settings=polite) as survey:
+        await survey.run(joins=True)
+        with trio.move_on_after(60) as cut:
+            await survey.discover()
+    assert cut.cancelled_caught
+    estimates = {row["method"]: row for row in store.rows("discovery_estimates")}
+    looked_up = json.loads(estimates["horvitz-thompson"]["details"])["looked_up"]
+    assert estimates.keys() == {"coverage", "chao1", "horvitz-thompson"}
+    assert 5 <= looked_up < 100
 
 
 def test_samples_become_swarms(store):
