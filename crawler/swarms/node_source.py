@@ -58,6 +58,8 @@ class NodeSource:
         self._is_whole = False
         self._read_in_pieces = 0  # info-hashes whose surroundings were read from this census
         self._looked_at = float("-inf")
+        self._silent: FreshCensus | None = None  # a census of which no node answers any more
+        self._forgotten_at = float("-inf")
 
     @property
     def census(self) -> FreshCensus | None:
@@ -75,6 +77,18 @@ class NodeSource:
         self._census = census
         self._is_whole = True
         self._looked_at = float("inf")
+
+    async def forget(self) -> None:
+        """Take no node of the database any more that answered before now, because none does; look anew.
+
+        The network of then may have gone, or a test network begun again.
+        """
+        if self._census is not None:
+            self._silent = self._census
+        self._census, self._known, self._is_whole = None, {}, False
+        self._caches = {family: RecentNodes() for family in self._compact}
+        self._forgotten_at = self._wall_clock()
+        await self._node.join()
 
     async def prepare(self, info_hashes: Sequence[InfoHash]) -> None:
         """Read what the database knows about the surroundings of some info-hashes, or of all.
@@ -99,6 +113,8 @@ class NodeSource:
             return
         self._looked_at = now
         found = await self._writer.call(lambda store: store.known.fresh_census(now - self._fresh))
+        if found is not None and found == self._silent:
+            found = None
         if found != self._census:
             self._census = found
             self._is_whole = False
@@ -145,7 +161,8 @@ class NodeSource:
         """Read nodes for lookups from the database; when there are none, find some."""
         if not info_hashes:
             return
-        since, few = utc_text(self._wall_clock() - REMEMBERED), info_hashes[:FEW]
+        since = utc_text(max(self._wall_clock() - REMEMBERED, self._forgotten_at))
+        few = info_hashes[:FEW]
         await self._writer.call(lambda store: self._fill_caches(store, few, since))
         if not any(self._starting_nodes(family, info_hashes[0]) for family in self._compact):
             for found in await self._node.find_node(NodeId(info_hashes[0])):

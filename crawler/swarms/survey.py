@@ -70,7 +70,8 @@ class _Job:
     places: trio.Semaphore | None = None
     under_way: set[Measurement] = field(default_factory=set)
     all_ended: trio.Event = field(default_factory=trio.Event)
-    is_fed: bool = False
+    # Swarms of which none of the nodes that we knew answers; None when others were looked for.
+    unanswered: list[InfoHash] | None = field(default_factory=list)
 
 
 class SwarmSurvey:
@@ -136,7 +137,11 @@ class SwarmSurvey:
                     queue = self._queues[family]
                     nursery.start_soon(drive, client, queue, self._settings, self._advance_all)
                 await self._feed(job, wanted, at_once)
-                await job.all_ended.wait()
+                if job.unanswered:
+                    # Nodes of a database may all have gone: there are other ways in.
+                    wanted, job.unanswered = job.unanswered, None
+                    await self.nodes.forget()
+                    await self._feed(job, wanted, at_once)
                 nursery.cancel_scope.cancel()
         finally:
             for queue in self._queues.values():
@@ -146,7 +151,7 @@ class SwarmSurvey:
                 self._jobs.pop(measurement, None)
 
     async def _feed(self, job: _Job, wanted: Sequence[InfoHash], at_once: int | None) -> None:
-        """Start one measurement after the other, as many at a time as may be."""
+        """Make one measurement after the other, as many at a time as may be, and wait for their end."""
         for at in range(0, len(wanted), FEW):
             some = wanted[at : at + FEW]
             try:
@@ -161,8 +166,9 @@ class SwarmSurvey:
                 await job.places.acquire()
                 await self._writer.wait_for_capacity()
                 self._start(job, info_hash)
-        job.is_fed = True
-        self._note_end(job)
+        while job.under_way:
+            job.all_ended = trio.Event()
+            await job.all_ended.wait()
 
     def _default_at_once(self) -> int:
         return AT_ONCE_DIRECT if self.nodes.is_direct else self._settings.scrapes_at_once
@@ -241,6 +247,8 @@ class SwarmSurvey:
                 job.on_sample(result)
             if job.on_peers is not None:
                 job.on_peers(measurement.info_hash, measurement.named_peers())
+        elif job.unanswered is not None:
+            job.unanswered.append(measurement.info_hash)
         else:
             self._fail(job, measurement.info_hash, NotJoined("no node answered"))
         self._finish(job, measurement)
@@ -249,16 +257,13 @@ class SwarmSurvey:
         job.under_way.discard(measurement)
         assert job.places is not None  # noqa: S101  # for mypy: the measurement has taken one
         job.places.release()
-        self._note_end(job)
+        if not job.under_way:
+            job.all_ended.set()
 
     def _fail(self, job: _Job, info_hash: InfoHash, error: DhtError) -> None:
         job.tally.failed += 1
         if job.on_failure is not None:
             job.on_failure(info_hash, error)
-
-    def _note_end(self, job: _Job) -> None:
-        if job.is_fed and not job.under_way:
-            job.all_ended.set()
 
 
 def describe(counts: SurveyCounts, tally: MeasurementCounts, wanted: int) -> str:

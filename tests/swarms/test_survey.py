@@ -141,6 +141,25 @@ async def test_after_a_census_nodes_are_asked_without_lookups(new_network, autoj
     assert "40 measured, 0 failed, of 40; 40 asked directly" in describe(survey.counts, tally, 40)
 
 
+async def test_nodes_that_have_all_gone_do_not_bar_the_other_ways_in(new_network, autojump_clock, store):
+    """A census of a network that was begun again since: its nodes first, then the bootstrap nodes."""
+    network = new_network(1, WatchedNetwork, synthetic=MODEL)
+    gone = [(node_id, Address(f"21.0.{at}.1", 6881)) for at, (node_id, _) in enumerate(live_nodes(network))]
+    record_census(store, gone[:250])
+    truth, failed = sorted(swarms_of(network))[:5], []
+    hosts = {address.host for _, address in gone}
+    asked = []
+    async with open_survey(network, store) as survey:
+        for _ in range(2):
+            tally, sent = MeasurementCounts(), len(network.sent)
+            await survey.measure(truth, tally=tally, on_failure=lambda *_: failed.append(_))
+            assert (tally.measured, tally.failed, failed) == (5, 0, [])
+            asked.append({address.host for _, address in network.sent[sent:]} & hosts)
+    # The second time, nobody asks the nodes that have gone.
+    assert asked[0]
+    assert not asked[1]
+
+
 async def test_rows_have_the_queried_nodes_their_times_and_timeouts(new_network, autojump_clock, store):
     """One row for each node, closest first, with what is needed to compute the number again."""
     network = new_network(2, WatchedNetwork, synthetic=replace(MODEL, stale=0.0), loss=0.1)
