@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from dhtnode.addresses import Address, Contact
-from dhtnode.api.dual_stack import lookup_closest, lookup_in_all_families, query_closest
+from dhtnode.api.dual_stack import lookup_closest, lookup_in_all_families, not_joined, query_closest
 from dhtnode.api.results import FoundItem, StoredItem
 from dhtnode.errors import NotJoined, QueryError, QueryRefused
 from dhtnode.items import ImmutableItem, Item, MutableItem, Target
@@ -34,6 +34,7 @@ class ItemSearch:
         self.target = target
         self.newest: Item | None = None
         self.forged = 0
+        self.other_salt = 0
         self.answered = 0
         self._salt = salt
         self._genuine: set[Item] = set()
@@ -47,7 +48,6 @@ class ItemSearch:
         if response.value is not None:
             item = self._item_in(response)
             if item is None:
-                self.forged += 1
                 return
             self._kept[answer.address] = _seq_of(item)
             if self.newest is None or (_seq_of(item) or 0) > (_seq_of(self.newest) or 0):
@@ -68,22 +68,26 @@ class ItemSearch:
         return 0 if item is None else sum(self.keeps(address, item) for address in self._kept)
 
     def _item_in(self, response: Response) -> Item | None:
-        """Return the item in a response, or None when it is not genuine."""
+        """Return the item in a response; count it and return None when it is not genuine."""
         value, key, signature, seq = response.value, response.public_key, response.signature, response.seq
-        if value is None:
-            return None
         item: Item
         try:
             if key is None or signature is None or seq is None:
-                item = ImmutableItem(value)
+                item = ImmutableItem(value or b"")
             else:
-                item = MutableItem(key, seq, value, signature, self._salt)
+                item = MutableItem(key, seq, value or b"", signature, self._salt)
         except ValueError:
+            self.forged += 1
             return None
-        if item not in self._genuine:
-            if item.target() != self.target or not (isinstance(item, ImmutableItem) or item.verify()):
-                return None
-            self._genuine.add(item)
+        if item in self._genuine:
+            return item
+        if item.target() != self.target and isinstance(item, MutableItem):
+            self.other_salt += 1
+            return None
+        if item.target() != self.target or (isinstance(item, MutableItem) and not item.verify()):
+            self.forged += 1
+            return None
+        self._genuine.add(item)
         return item
 
 
@@ -105,9 +109,9 @@ async def find_item(
 
         await lookup_in_all_families(sockets, search.target, method, on_answer)
     if not search.answered:
-        raise NotJoined(NO_ANSWER)
+        raise not_joined(sockets, NO_ANSWER)
     copies = search.copies(search.newest)
-    return FoundItem(search.target, search.newest, copies, search.forged, search.answered)
+    return FoundItem(search.target, search.newest, copies, search.forged, search.other_salt, search.answered)
 
 
 async def store_item(

@@ -42,13 +42,16 @@ class FoundItem:
     """What nodes keep under one target (BEP 44).
 
     `item` is the newest whose hash and signature are right, or None; `copies` counts the nodes that
-    keep it, `forged` those that sent something else instead, `nodes_answered` all that answered.
+    keep it, `nodes_answered` all that answered.  `forged` counts those that sent something else
+    instead, `other_salt` those whose signed item has another target with the salt that we know: it was
+    put with another one, which no node returns, or it is forged too.
     """
 
     target: Target
     item: Item | None
     copies: int
     forged: int
+    other_salt: int
     nodes_answered: int
 
 

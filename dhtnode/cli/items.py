@@ -38,14 +38,23 @@ def get(target: str, salt: str, network: NetworkOptions) -> None:
     async def look_up(node: dhtnode.Node, show: Show) -> None:
         found = await node.get_item(wanted, salt=salt_bytes)
         if found.item is None:
-            forged = f", and {found.forged} sent a forged one" if found.forged else ""
-            raise NotJoined(f"none of {found.nodes_answered} nodes keeps {wanted.hex()}{forged}")
+            none = f"none of {found.nodes_answered} nodes keeps {wanted.hex()}"
+            raise NotJoined(none + _unread(found, salt))
         text = _info_hash_of(found.item) if is_link else _text_of(found.item)
         if text is None:
             raise DhtError(f"what is kept under {wanted.hex()} points to no torrent")
         show(_found_record(found), text)
 
     query_network(look_up, network)
+
+
+def _unread(found: dhtnode.FoundItem, salt: str) -> str:
+    """Return what to add about nodes that keep something else."""
+    forged = f", and {found.forged} sent a forged one" if found.forged else ""
+    if not found.other_salt:
+        return forged
+    which = "another salt" if salt else "a salt"
+    return f"{forged}; {found.other_salt} keep an item that was put with {which}: give it with --salt"
 
 
 @click.command()

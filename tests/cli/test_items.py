@@ -1,5 +1,6 @@
 """`dhtnode get` and `dhtnode put`, as they are installed, on a network of their own."""
 
+import re
 import stat
 
 import pytest
@@ -193,3 +194,16 @@ def test_sample_without_a_node_is_one_line():
     ended = run_command("dhtnode", "sample", "127.0.0.1:1", "--timeout", "1")
     assert (ended.status, ended.stdout) == (1, "")
     assert ended.error.startswith("dhtnode: ")
+
+
+def test_salt_that_is_missing_is_asked_for(dhtnode):
+    """Nobody is accused of forging: that an item has a salt, no node says."""
+    target = put(dhtnode, "salted", "--key", "salted_key", "--salt", "s")["target"]
+    without, other = dhtnode("get", target), dhtnode("get", target, "--salt", "t")
+    assert re.fullmatch(
+        rf"dhtnode: none of \d+ nodes keeps {target};"
+        r" 8 keep an item that was put with a salt: give it with --salt",
+        without.error,
+    )
+    assert "put with another salt" in other.error
+    assert dhtnode("get", target, "--salt", "s").stdout == "salted\n"

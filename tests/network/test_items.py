@@ -108,7 +108,7 @@ async def test_items_of_one_key_live_apart_by_salt(autojump_clock, new_network):
         without = await nodes[3].get_item(LETTERS)
         assert await read(nodes[4]) == letter(1)
         assert (await nodes[5].get_item(plain.target())).item == plain
-        assert (without.item, without.copies, without.forged) == (None, 0, 8)
+        assert (without.item, without.copies, without.forged, without.other_salt) == (None, 0, 0, 8)
 
 
 async def test_newer_letter_replaces_the_older(autojump_clock, new_network):
