@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from dhtnode import Address
 from dhtnode.ranges import Range, check_ranges
 
 YEAR = 365 * 86_400.0  # seconds
@@ -60,7 +61,10 @@ class CrawlOptions:
     """Write /24 and /48 instead of addresses of nodes."""
 
     bootstrap: Sequence[str] = ()
-    """Nodes to join through, as `HOST:PORT`; all on loopback, and our sockets are there too."""
+    """Nodes to join through, as `HOST:PORT`; where they are, on loopback or private, we are too."""
+
+    listen: Sequence[str | Address] = ()
+    """Addresses to bind, `IP:PORT`, of which the host counts; those of the machine by default."""
 
     torrent_nodes: Sequence[str] = ()
     """More nodes to join through, from torrent files; they may lead anywhere."""

@@ -4,7 +4,8 @@ An `Address` is a host in text and a port; a `Contact` is an address and the nod
 to live there.  Their compact forms are in `krpc.compact`.
 
 The rule about special-use addresses lives here and nowhere else (`Scope`): what a remote node
-sends us can never make us talk to a network that our socket is not part of.
+sends us can never make us talk to a network that our socket is not part of.  The user decides that
+with the addresses that it binds, and with those of the nodes that it joins through.
 """
 
 from collections.abc import Sequence
@@ -118,7 +119,8 @@ class Scope(Enum):
     """The networks that a socket is part of, and so the addresses it may talk to.
 
     LOOPBACK talks to loopback only, PRIVATE to private and public addresses, PUBLIC to public ones
-    only.  So a test network on 127.0.0.0/8 needs no flag.
+    only.  So a test network on 127.0.0.0/8 needs no flag, and a network of one's own none either.
+    Private are 10/8, 172.16/12, 192.168/16, 100.64/10 and fc00::/7.
     """
 
     LOOPBACK = "loopback"
@@ -137,6 +139,28 @@ class Scope(Enum):
         # A node never contacts a peer, and test networks have swarms of made-up ones (198.18.0.0/15).
         return 0 < address.port < 65536 if self is Scope.LOOPBACK else self.allows(address)
 
+    @property
+    def of_strangers(self) -> "Scope":
+        """Return the scope for what comes from no node of a private network."""
+        return Scope.PUBLIC if self is Scope.PRIVATE else self
+
+    def told_by(self, source: Address) -> "Scope":
+        """Return the scope for what a node at an address returns: only a private one names private ones."""
+        return self if is_private(source.host) else self.of_strangers
+
+    def refusal(self, address: Address) -> str | None:
+        """Return why a socket of this scope does not talk to an address, or None when it does."""
+        if self.allows(address):
+            return None
+        match _kind_of(address.host):
+            case _Kind.LOOPBACK:
+                return "it is on loopback, and this node is not: join through nodes on loopback only"
+            case _Kind.PRIVATE if self is Scope.PUBLIC:
+                return "it is in a private network: name a node there to join through, or listen there"
+            case _Kind.PRIVATE | _Kind.PUBLIC if address.port:
+                return "it is not on loopback, as this node is"
+        return "no node can be there"
+
     def first_octets(self) -> tuple[bool | None, ...]:
         """Return for each first octet of an IPv4 address what `allows` returns, None where it varies."""
         return tuple(
@@ -145,16 +169,25 @@ class Scope(Enum):
         )
 
     def host_key(self, address: Address) -> str:
-        """Return the key of the rule "one node per IP": the host, or on loopback host and port."""
-        return str(address) if self is Scope.LOOPBACK else address.host
+        """Return the key of the rule "one node per IP": the host, or in one's own network host and port."""
+        return str(address) if self._counts_endpoints(address) else address.host
 
     def network_key(self, address: Address) -> str:
-        """Return the key of the rule "one node per network": the /24 or /64, or on loopback host and port."""
-        if self is Scope.LOOPBACK:
+        """Return the key of the rule "one node per network": the /24 or /64, or again host and port."""
+        if self._counts_endpoints(address):
             return str(address)
         if address.family is Family.IPV4:
             return address.host.rpartition(".")[0]
         return IPv6Address(address.host).packed[:8].hex()
+
+    def _counts_endpoints(self, address: Address) -> bool:
+        # The nodes of a private network share one /24, and often one machine.
+        return self is Scope.LOOPBACK or (self is Scope.PRIVATE and is_private(address.host))
+
+
+def is_private(host: str) -> bool:
+    """Return whether an IP address is of a private network."""
+    return _kind_of(host) is _Kind.PRIVATE
 
 
 def scope_of(host: str) -> Scope:

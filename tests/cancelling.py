@@ -21,6 +21,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from dhtnode import Address
+from dhtnode.addresses import Scope
 from dhtnode.testing import MemoryNetwork, MemorySocket
 
 PACKAGES = ("dhtnode.", "crawler.")
@@ -190,7 +191,7 @@ class PortNetwork(MemoryNetwork):
     def bound(self) -> frozenset[Address]:
         return frozenset(self._sockets)
 
-    def bind(self, address: Address) -> MemorySocket:
+    def bind(self, address: Address, _scope: Scope) -> MemorySocket:
         """Be `open_udp_socket`."""
         return self.socket(address.host, address.port or next(self._ports))
 

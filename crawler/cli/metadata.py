@@ -70,6 +70,7 @@ def metadata(
             db,
             exclude=read_exclusion(exclude),
             bootstrap=network.bootstrap,
+            listen=network.listen,
             torrent_nodes=torrent_nodes_of(swarms),
         ),
         missing=missing,

@@ -159,6 +159,7 @@ def _add(command: console.Command, *options: console.Decorator) -> console.Comma
             exclude=read_exclusion(exclude),
             anonymize=anonymize,
             bootstrap=others["bootstrap"],
+            listen=others["listen"],
             shows_progress=True,
         )
         command(crawl=crawl, **others)

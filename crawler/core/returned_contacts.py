@@ -69,6 +69,7 @@ class ReturnedContacts:
         self._size = client.family.contact_bytes
         self._scope = client.scope
         self._compact = CompactContacts(client.family, client.scope)
+        self._of_strangers = CompactContacts(client.family, client.scope.of_strangers)
         octets = client.scope.first_octets() if client.family is Family.IPV4 else (None,) * 256
         self._kinds = np.array([_KINDS[each] for each in octets], np.uint8)
         self._zone = zone
@@ -170,6 +171,9 @@ class ReturnedContacts:
 
     def _checked(self, visit: OpenVisit, compact: bytes, target: bytes) -> bytes:
         """Mark what is wrong with the contacts of one answer, and return those that are used."""
+        if self._scope is not self._scope.told_by(visit.address):
+            told = self._of_strangers.read(compact)
+            compact = b"".join([self._compact.write(*contact) for contact in told])
         size, total = self._size, len(compact) // self._size
         # A search of the bytes tells nearly always that nothing is as close as this.
         if target[:IMPOSSIBLY_CLOSE] in compact:

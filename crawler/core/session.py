@@ -127,12 +127,17 @@ async def open_session(
             if joins_known and not bootstrap:
                 bootstrap = store.samples.bootstrap_on_loopback(KNOWN_NODES)
             async with (
-                open_node(bootstrap=bootstrap, torrent_nodes=torrent_nodes, settings=node_settings) as node,
+                open_node(
+                    listen=options.listen or None,
+                    bootstrap=bootstrap,
+                    torrent_nodes=torrent_nodes,
+                    settings=node_settings,
+                ) as node,
                 open_writer(store, run_id) as writer,
                 open_service_nursery() as nursery,
             ):
                 nursery.start_soon(_renew_lease, writer, run_id)
-                with open_sockets(address.host for address in node.addresses) as sockets:
+                with open_sockets(node.places) as sockets:
                     clients = tuple(BulkClient[Any](socket) for socket in sockets)
                     shown = options.shows_progress
                     yield Session(run_id, settings, node, writer, clients, exclusion, shown, is_resumed)

@@ -57,5 +57,6 @@ async def _find_peers(
                 if limit is not None and len(found) >= limit:
                     break
         if not peers.nodes_answered:
-            raise NotJoined(f"no node answered within {timeout:g} s")
+            trouble = node.bootstrap_trouble()
+            raise NotJoined("; ".join([f"no node answered within {timeout:g} s", *trouble]))
     return found

@@ -18,7 +18,7 @@ from dhtnode.errors import NotJoined, QueryError
 from dhtnode.krpc.messages import Method
 from dhtnode.net.transactions import Answer
 from dhtnode.node.lookup_driver import LookupDriver
-from dhtnode.node.socket_node import SocketNode
+from dhtnode.node.socket_node import NO_ADDRESS, SocketNode
 
 SILENT_GRACE = 2.0  # seconds; the first answer takes a round trip, or some more while datagrams are lost
 ANSWERING_GRACE = 15.0  # seconds; a whole lookup takes 2 to 5
@@ -169,8 +169,24 @@ async def lookup_closest(
     lookups = await lookup_in_all_families(sockets, target, method, on_answer)
     closest = [(lookup.socket, answer) for lookup in lookups for answer in lookup.closest_answers()]
     if not closest:
-        raise NotJoined(failure)
+        raise not_joined(sockets, failure)
     return closest
+
+
+def not_joined(sockets: Sequence[SocketNode], failure: str = "no node answered") -> NotJoined:
+    """Return the error for a lookup that no node answered; it names bootstrap nodes that cannot be asked."""
+    return NotJoined("; ".join([failure, *bootstrap_trouble(sockets)]))
+
+
+def bootstrap_trouble(sockets: Sequence[SocketNode]) -> list[str]:
+    """Return a line about each bootstrap node given that none of these sockets can query."""
+    troubles = []
+    for host in dict.fromkeys(host for socket in sockets for host in socket.given_hosts):
+        reasons = [socket.trouble_with(host) for socket in sockets]
+        if None not in reasons:
+            known = [reason for reason in reasons if reason and reason != NO_ADDRESS]
+            troubles.append(f"{host}: {known[0] if known else NO_ADDRESS}")
+    return troubles
 
 
 async def query_closest(

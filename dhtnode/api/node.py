@@ -9,13 +9,21 @@ a magnet link, or a path that ends in `.torrent`; an id as 20 bytes or 40 hex di
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from random import Random, SystemRandom
 
 import trio
 
-from dhtnode.addresses import Address, Contact
+from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.api.arguments import Torrent, check_item, check_method, check_seq, swarm_of
-from dhtnode.api.dual_stack import SocketNodes, lookup_closest, lookup_in_all_families, query_closest
+from dhtnode.api.dual_stack import (
+    SocketNodes,
+    bootstrap_trouble,
+    lookup_closest,
+    lookup_in_all_families,
+    not_joined,
+    query_closest,
+)
 from dhtnode.api.items import ItemSearch, find_item, keep_item, store_item
 from dhtnode.api.peer_stream import PeerStream
 from dhtnode.api.results import (
@@ -80,6 +88,18 @@ class Node:
         """Return the local addresses, in the order in which they were given; by default IPv4 first."""
         return tuple(self._sockets.by_address)
 
+    @property
+    def places(self) -> tuple[tuple[str, Scope], ...]:
+        """Return the host of each local address, and the networks that it is part of."""
+        return tuple((each.host, node.scope) for each, node in self._sockets.by_address.items())
+
+    def bootstrap_trouble(self) -> tuple[str, ...]:
+        """Return a line about each bootstrap node given that cannot be queried, with the reason.
+
+        Its name has no address so far, or its address is of a network that the node is not part of.
+        """
+        return tuple(bootstrap_trouble(tuple(self._sockets.by_address.values())))
+
     async def wait_joined(self) -> None:
         """Wait until the first attempt to join has ended at each address, with or without success.
 
@@ -142,14 +162,15 @@ class Node:
         """
         info_hash = await swarm_of(torrent)
         method = GetPeers(info_hash, noseed=bool(noseed))
-        stream = PeerStream(1)
+        sockets = self._sockets.next_in_turn()
+        stream = PeerStream(1, partial(not_joined, sockets))
         scope = trio.CancelScope()
 
         async def look_up() -> None:
             try:
                 with scope:
                     await lookup_in_all_families(
-                        self._sockets.next_in_turn(),
+                        sockets,
                         info_hash,
                         method,
                         lambda socket, answer: stream.on_answer(socket.scope, answer),
@@ -198,7 +219,7 @@ class Node:
             )
             taken += [Contact(end.response.node_id, end.address) for end in ends if isinstance(end, Answer)]
         if not queried:
-            raise NotJoined("no node answered")
+            raise not_joined([socket for sockets in rounds for socket in sockets])
         return Announcement(info_hash, port, tuple(taken), queried - len(taken))
 
     async def scrape(self, torrent: Torrent) -> SwarmMeasurement:
@@ -215,9 +236,10 @@ class Node:
         """
         info_hash = await swarm_of(torrent)
         method = GetPeers(info_hash, scrape=True)
-        lookups = await lookup_in_all_families(self._sockets.next_in_turn(), info_hash, method)
+        sockets = self._sockets.next_in_turn()
+        lookups = await lookup_in_all_families(sockets, info_hash, method)
         if not any(lookup.driver.answers for lookup in lookups):
-            raise NotJoined("no node answered")
+            raise not_joined(sockets)
         return await measure_swarm(lookups, info_hash, self._canaries)
 
     async def get_item(
@@ -273,10 +295,20 @@ class Node:
 
         Raises `NotJoined` when there is none, and `ValueError` for a text of another form.
         """
-        addresses = await resolve(host_port, frozenset(address.family for address in self.addresses))
+        return (await self.resolve_all(host_port))[0]
+
+    async def resolve_all(self, host_port: str) -> list[Address]:
+        """Return all addresses of `HOST:PORT` that this node can query, at least one; raises as `resolve`."""
+        families = frozenset(address.family for address in self.addresses)
+        addresses = await resolve(host_port, families)
         if not addresses:
             raise NotJoined(f"{host_port}: no such host")
-        return addresses[0]
+        sockets = [(each, self._sockets.towards(each)) for each in addresses]
+        refusals = {each: socket.scope.refusal(each) for each, socket in sockets if socket is not None}
+        allowed = [address for address, refusal in refusals.items() if refusal is None]
+        if not allowed:
+            raise NotJoined(f"{host_port}: {next(iter(refusals.values()))}")
+        return allowed
 
     async def query(self, method: Method, address: Address | str) -> Answer:
         """Send one query and wait for its answer; raises `QueryError`, or `ValueError` for a bad address.

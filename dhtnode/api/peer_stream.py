@@ -5,6 +5,7 @@ are not read yet are bounded by the size of the lookup: 200 replies of at most 2
 """
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -16,10 +17,14 @@ from dhtnode.net.transactions import Answer
 class PeerStream:
     """The addresses of peers, each once; raises `NotJoined` at the end when no node answered."""
 
-    def __init__(self, lookups: int) -> None:
-        """Expect `on_answer` from that many lookups, and `on_end` once from each."""
+    def __init__(self, lookups: int, not_joined: Callable[[], NotJoined]) -> None:
+        """Expect `on_answer` from that many lookups, and `on_end` once from each.
+
+        `not_joined` makes the error for the case that no node answers.
+        """
         self.nodes_answered = 0
         self._lookups = lookups
+        self._not_joined = not_joined
         self._seen: set[Address] = set()
         self._unread: deque[Address] = deque()
         self._changed = trio.Event()
@@ -28,6 +33,7 @@ class PeerStream:
     def on_answer(self, scope: Scope, answer: Answer) -> None:
         """Add the peers of one answer, without addresses that have no place in this scope."""
         self.nodes_answered += 1
+        scope = scope.told_by(answer.address)
         for peer in answer.response.peers():
             if peer not in self._seen and scope.allows_peer(peer):
                 self._seen.add(peer)
@@ -53,7 +59,7 @@ class PeerStream:
                 if self._failure is not None:
                     raise self._failure
                 if not self.nodes_answered:
-                    raise NotJoined("no node answered")
+                    raise self._not_joined()
                 raise StopAsyncIteration
             self._changed = trio.Event()
             await self._changed.wait()

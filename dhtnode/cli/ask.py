@@ -5,7 +5,8 @@ They open a node of their own, short-lived and read-only.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, TypeAlias
 
@@ -53,23 +54,29 @@ def query_network(
     With `only`, the node joins through one host that is to be queried, and through no well-known one.
     """
     shown: list[str] = []
+    trouble: tuple[str, ...] = ()
 
     def show(record: Mapping[str, object], *lines: str) -> None:
         shown.extend(lines)
         emit(network.as_json, record, *lines)
 
     async def ask_briefly() -> None:
+        nonlocal trouble
         async with dhtnode.open_node(
+            listen=network.listen or None,
             bootstrap=network.bootstrap if only is None else (*network.bootstrap, only),
             torrent_nodes=torrent_nodes,
             well_known=only is None,
             settings=dhtnode.NodeSettings(read_only=True),
         ) as node:
-            await ask(node, show)
+            try:
+                await ask(node, show)
+            finally:
+                trouble = node.bootstrap_trouble()
 
     is_done = cli.run(partial(cli.run_with_timeout, ask_briefly, network.timeout))
     if not is_done and not shown:
-        raise click.ClickException(f"no result within {network.timeout:g} s")
+        raise click.ClickException("; ".join([f"no result within {network.timeout:g} s", *trouble]))
 
 
 @click.command()
@@ -77,7 +84,7 @@ def query_network(
 @asking(10.0)
 async def ping(node: dhtnode.Node, show: Show, host_port: str) -> None:
     """Ask one node for its id, and how it sees us."""
-    found = await _ping_patiently(node, await node.resolve(host_port))
+    found = await _ping_patiently(node, await node.resolve_all(host_port))
     record = {
         "address": str(found.address),
         "node_id": found.node_id.hex(),
@@ -153,14 +160,13 @@ async def scrape(node: dhtnode.Node, show: Show, swarm: SwarmArgument) -> None:
     show(console.scrape_record(measured), console.scrape_text(measured))
 
 
-async def _ping_patiently(node: dhtnode.Node, address: dhtnode.Address) -> dhtnode.FoundNode:
-    """Ping again after each timeout, since a datagram may be lost; the caller limits the time."""
-    for _ in range(2):
-        try:
+async def _ping_patiently(node: dhtnode.Node, addresses: Sequence[dhtnode.Address]) -> dhtnode.FoundNode:
+    """Ping one after the other, each three times: a datagram may be lost; the caller limits the time."""
+    *firsts, last = list(addresses) * 3
+    for address in firsts:
+        with suppress(QueryTimeout):
             return await node.ping(address)
-        except QueryTimeout:
-            continue
-    return await node.ping(address)
+    return await node.ping(last)
 
 
 def _describe(found: dhtnode.FoundNode) -> str:

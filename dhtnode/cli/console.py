@@ -149,7 +149,15 @@ BOOTSTRAP_OPTION = click.option(
     type=host_port,
     multiple=True,
     metavar="HOST:PORT",
-    help="A node to join through; may be repeated. Bind to loopback when all are on loopback.",
+    help="A node to join through; may be repeated. When all are on loopback, or one is in a private"
+    " network, we are there too.",
+)
+LISTEN_OPTION = click.option(
+    "--listen",
+    type=local_address,
+    multiple=True,
+    metavar="IP:PORT",
+    help="Address to ask from, where port 0 is any free one; may be repeated.",
 )
 
 
@@ -195,18 +203,21 @@ def option_group(kind: Callable[..., object], parameter: str, *options: Decorato
 
 
 class NetworkOptions(NamedTuple):
-    """What `network_options` read: form of the output, seconds to work at most, nodes to join through."""
+    """What `network_options` read: form of the output, time, nodes to join through, addresses to bind."""
 
     as_json: bool
     timeout: float | None
     bootstrap: tuple[str, ...]
+    listen: tuple[Address, ...]
 
 
 def network_options(default_timeout: float | None) -> Decorator:
-    """Add `--json`, `--timeout` and `--bootstrap`, which a command gets as `network: NetworkOptions`."""
-    return option_group(
-        NetworkOptions, "network", JSON_OPTION, timeout_option(default_timeout), BOOTSTRAP_OPTION
-    )
+    """Add the options that all commands on the network have, which a command gets as `network`.
+
+    They are `--json`, `--timeout`, `--bootstrap` and `--listen`.
+    """
+    options = JSON_OPTION, timeout_option(default_timeout), BOOTSTRAP_OPTION, LISTEN_OPTION
+    return option_group(NetworkOptions, "network", *options)
 
 
 def emit(as_json: bool, record: Mapping[str, object], *lines: str) -> None:

@@ -8,7 +8,7 @@ import click
 
 from dhtnode import cli, testing
 from dhtnode.cli import console
-from dhtnode.cli.console import NetworkOptions, emit, network_options
+from dhtnode.cli.console import emit
 from dhtnode.ids import InfoHash
 
 
@@ -22,8 +22,17 @@ from dhtnode.ids import InfoHash
     help="A swarm of known size; repeatable.",
 )
 @click.option("--seed", type=int, help="Make ids and swarms the same each time.")
-@network_options(None)
-def testnet(nodes: int, swarms: tuple[str, ...], seed: int | None, network: NetworkOptions) -> None:
+@console.JSON_OPTION
+@console.timeout_option(None)
+@console.BOOTSTRAP_OPTION
+def testnet(
+    nodes: int,
+    swarms: tuple[str, ...],
+    seed: int | None,
+    as_json: bool,
+    timeout: float | None,
+    bootstrap: tuple[str, ...],
+) -> None:
     """Run a small DHT on loopback; prints addresses to join it through.
 
     Serves until SIGINT or SIGTERM, or until standard input ends if that is a pipe.
@@ -31,12 +40,12 @@ def testnet(nodes: int, swarms: tuple[str, ...], seed: int | None, network: Netw
     wanted = [_parse_swarm(text) for text in swarms]
 
     async def serve() -> None:
-        async with testing.open_testnet(nodes, seed=seed, bootstrap=network.bootstrap) as testnet:
+        async with testing.open_testnet(nodes, seed=seed, bootstrap=bootstrap) as testnet:
             for info_hash, seeds, leechers in wanted:
                 testnet.place_swarm(info_hash, seeds, leechers)
             record = {"bootstrap": testnet.bootstrap, "nodes": nodes}
-            announce = partial(emit, network.as_json, record, *testnet.bootstrap)
-            await cli.serve_until_stopped(announce, network.timeout, stops_with_input=True)
+            announce = partial(emit, as_json, record, *testnet.bootstrap)
+            await cli.serve_until_stopped(announce, timeout, stops_with_input=True)
 
     cli.run(serve)
 

@@ -54,6 +54,7 @@ class Lookup:
         self.target = target
         self.queries = 0
         self.answers = 0
+        self._scope = scope
         self._width = width
         self._parallelism = parallelism
         self._query_limit = query_limit
@@ -69,7 +70,13 @@ class Lookup:
 
     def add_contacts(self, contacts: Iterable[Contact], source: Address | None = None) -> None:
         """Add contacts from our own table, or those that `source` returned."""
-        self._candidates.add(contacts, None if source is None else self._candidates.get(source))
+        if source is None:
+            self._candidates.add(contacts, None)
+            return
+        scope = self._scope.told_by(source)
+        if scope is not self._scope:
+            contacts = [contact for contact in contacts if scope.allows(contact.address)]
+        self._candidates.add(contacts, self._candidates.get(source))
 
     def add_bootstrap_nodes(self, addresses: Iterable[Address]) -> None:
         """Add addresses whose node ids are not known, to be queried while few nodes have answered.

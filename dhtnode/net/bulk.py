@@ -23,7 +23,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import trio
 
-from dhtnode.addresses import Address, Family, scope_of
+from dhtnode.addresses import Address, Family
 from dhtnode.errors import BadResponse, ForeignSource, QueryError, QueryRefused, QueryTimeout
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.krpc.codec import parse_untrusted, read_fields
@@ -85,7 +85,7 @@ class BulkClient(Generic[Tag]):
         """Take over the socket; `random_bytes` must be unpredictable in production."""
         self.socket = socket
         self.family: Family = socket.address.family
-        self.scope = scope_of(socket.address.host)
+        self.scope = socket.scope
         self.times = RoundTripTimes()
         self.events: Counter[str] = Counter()
         self.unexpected: Counter[tuple[str, int]] = Counter()  # datagrams that answered nothing, by source

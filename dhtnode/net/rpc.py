@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import trio
 
-from dhtnode.addresses import Address, Contact, scope_of
+from dhtnode.addresses import Address, Contact
 from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
 from dhtnode.ids import NodeId
 from dhtnode.krpc.messages import Error, Message, Method, Response
@@ -69,7 +69,7 @@ class Rpc:
         self.times = RoundTripTimes()
         self.traffic = Traffic()
         self.events: Counter[str] = Counter()
-        self.external = ExternalAddress(scope_of(socket.address.host))
+        self.external = ExternalAddress(socket.scope)
         self.reachability = Reachability()
         self.sender = Sender(socket, self.traffic, self.events)
         self._table = table
@@ -156,7 +156,7 @@ class Rpc:
         pending = self.send_query(method, address, on_done)
         if pending is None:
             await trio.lowlevel.cancel_shielded_checkpoint()
-            raise QueryNotSent(address, "cannot be asked from here")
+            raise QueryNotSent(address, self.socket.scope.refusal(address) or "cannot be asked from here")
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             self.forget(pending)

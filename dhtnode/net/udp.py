@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias
 
 import trio
 
-from dhtnode.addresses import Address, Family, split_host_port
+from dhtnode.addresses import WILDCARDS, Address, Family, Scope, scope_of, split_host_port
 from dhtnode.errors import AddressInUse, CannotListen
 from dhtnode.net.node_clock import Handle, NodeClock
 
@@ -48,6 +48,12 @@ class DatagramSocket(Protocol):
 
     address: Address
     errors: Counter[str]
+    given_scope: Scope | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """Return the networks that the socket is part of: those given, or by its address."""
+        return self.given_scope or scope_of(self.address.host)
 
     async def wait_readable(self) -> None:
         """Return when `receive_nowait` may have something."""
@@ -89,8 +95,9 @@ class DatagramSocket(Protocol):
 class UdpSocket(DatagramSocket):
     """A non-blocking UDP socket of the kernel."""
 
-    def __init__(self, bound: socket.socket) -> None:
+    def __init__(self, bound: socket.socket, scope: Scope | None = None) -> None:
         self._socket = bound
+        self.given_scope = scope
         self.address = Address(*bound.getsockname()[:2])
         self.errors: Counter[str] = Counter()
         self._is_ipv6 = self.address.family is Family.IPV6
@@ -196,9 +203,10 @@ class UdpSocket(DatagramSocket):
         self.errors[f"{doing} {name}"] += 1
 
 
-def open_udp_socket(address: Address) -> UdpSocket:
+def open_udp_socket(address: Address, scope: Scope | None = None) -> UdpSocket:
     """Bind a UDP socket; port 0 picks a free one.
 
+    Of a wildcard, which has no network of its own, `scope` tells to which it belongs.
     Raises `AddressInUse` when the port is taken and `CannotListen` when the address is not ours.
     """
     kind = socket.AF_INET6 if address.family is Family.IPV6 else socket.AF_INET
@@ -217,19 +225,19 @@ def open_udp_socket(address: Address) -> UdpSocket:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUse(f"{address} is in use by another program") from error
         raise CannotListen(f"cannot listen on {address}: {error.strerror}") from error
-    return UdpSocket(bound)
+    return UdpSocket(bound, scope if address.host in WILDCARDS else None)
 
 
 @contextmanager
-def open_sockets(hosts: Iterable[str]) -> Iterator[tuple[UdpSocket, ...]]:
-    """Bind a socket on any free port of each host, and close them at the end of the block.
+def open_sockets(places: Iterable[tuple[str, Scope]]) -> Iterator[tuple[UdpSocket, ...]]:
+    """Bind a socket on any free port of each host, in a scope, and close them at the end of the block.
 
     Raises as `open_udp_socket`.
     """
     with ExitStack() as closing:
         sockets = []
-        for host in hosts:
-            sockets.append(open_udp_socket(Address(host, 0)))
+        for host, scope in places:
+            sockets.append(open_udp_socket(Address(host, 0), scope))
             closing.callback(sockets[-1].close)
         yield tuple(sockets)
 
@@ -249,6 +257,9 @@ async def look_up(host: str, port: int, family: Family) -> list[Address]:
     Only that family is queried: some name servers never answer for the other.  Takes a thread, as
     long as the resolver of the system takes; a caller that is cancelled leaves it behind.
     """
+    if host.lower().rstrip(".") == "localhost":
+        # Both, whatever a hosts file says (RFC 6761).
+        return [Address("::1" if family is Family.IPV6 else "127.0.0.1", port)]
     kind = socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET
     try:
         found = await trio.socket.getaddrinfo(host, port, kind, socket.SOCK_DGRAM)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from dhtnode.addresses import Address, Contact, Family, Scope, scope_of
+from dhtnode.addresses import Address, Contact, Family, Scope
 from dhtnode.bep42 import is_compliant, reserved_slots
 from dhtnode.errors import QueryError, QueryRefused
 from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
@@ -36,6 +36,7 @@ from dhtnode.settings import VERSION_TAG, NodeSettings
 
 logger = logging.getLogger(__name__)
 
+NO_ADDRESS = "no address found"  # what is said of a bootstrap node without one
 REFRESHES_AT_ONCE = 2  # stale buckets per round of maintenance
 HEAD_START = 2.0  # seconds that saved contacts have before bootstrap hosts are queried
 MAX_SPARES = 64  # saved contacts and nodes that seemed bad, in one lookup; all of them could use it up
@@ -51,26 +52,28 @@ class SocketNode:
         context: NodeContext,
         *,
         hosts: Sequence[str] = (),
+        torrent_hosts: Sequence[str] = (),
         last_hosts: Sequence[str] = (),
         now: float = 0.0,
     ) -> None:
         """Take over the socket and enter its table and its id into the context.
 
-        `hosts` are bootstrap nodes, `HOST:PORT`, queried when the table is short of nodes; `last_hosts`
-        only when no other node answers.  Unless `is_id_fixed`, the id is renewed when others see us
-        at an address for which it is not secure (BEP 42).
+        `hosts` are bootstrap nodes, `HOST:PORT`, queried when the table is short of nodes, and so are
+        those that a torrent lists; `last_hosts` only when no other node answers.  Unless `is_id_fixed`,
+        the id is renewed when others see us at an address for which it is not secure (BEP 42).
         """
         self.socket = socket
         self.family = socket.address.family
-        self.scope = scope_of(socket.address.host)
+        self.scope = socket.scope
         self.settings = settings = context.settings
         self.saved: list[Contact] = []
         self.is_id_fixed = False
         self._context = context
         self._renewed = trio.Event()
-        self._hosts = tuple(hosts)
+        self._given = frozenset(hosts)
+        self._hosts = (*hosts, *torrent_hosts)
         self._last_hosts = tuple(last_hosts)
-        self._bootstrap = BootstrapHosts([*hosts, *last_hosts], self.family)
+        self._bootstrap = BootstrapHosts([*self._hosts, *last_hosts], self.family)
         self._retries = RetryPolicy(settings.lookup_attempts)
         self.table = _new_table(node_id, self.family, self.scope, context)
         context.enter(socket.address, self.table)
@@ -166,6 +169,19 @@ class SocketNode:
         self._context.identities.enter(self.socket.address, node_id)
         self._renewed.set()
         self._renewed = trio.Event()
+
+    def trouble_with(self, host: str) -> str | None:
+        """Return why none of the addresses of a bootstrap node can be queried, or None if one can."""
+        addresses = self._bootstrap.addresses([host])
+        if not addresses:
+            return NO_ADDRESS
+        refusals = [self.scope.refusal(address) for address in addresses]
+        return None if None in refusals else refusals[0]
+
+    @property
+    def given_hosts(self) -> tuple[str, ...]:
+        """Return the bootstrap nodes that the user gave."""
+        return tuple(host for host in self._hosts if host in self._given)
 
     def change_limits(self, settings: NodeSettings, now: float) -> None:
         """Apply other limits on what others may use, from now on; linear in the sources remembered."""
@@ -290,7 +306,8 @@ class SocketNode:
     def _add_leads(self, answer: Answer) -> None:
         for family in Family:
             if family is not self.family:
-                contacts = answer.response.contacts(family)
+                told = self.scope.told_by(answer.address)
+                contacts = [each for each in answer.response.contacts(family) if told.allows(each.address)]
                 self._context.add_leads(contacts[: 2 * self.settings.bucket_size])
 
     def _contacts(self) -> list[Contact]:
@@ -298,8 +315,11 @@ class SocketNode:
         return [*self.table.contacts(include_bad=True), *self.saved]
 
     def _addresses(self, hosts: Sequence[str]) -> list[Address]:
-        ours = self._context.identities.by_address
-        return [each for each in self._bootstrap.addresses(hosts) if each not in ours]
+        ours, strangers = self._context.identities.by_address, self.scope.of_strangers
+        given = self._bootstrap.addresses([host for host in hosts if host in self._given])
+        others = self._bootstrap.addresses([host for host in hosts if host not in self._given])
+        allowed = [each for each in others if strangers.allows(each)]
+        return [each for each in dict.fromkeys((*given, *allowed)) if each not in ours]
 
     async def _bootstrap_through(self, driver: LookupDriver, hosts: Sequence[str]) -> None:
         """Query hosts as well, and return when the lookup has ended.

@@ -94,5 +94,8 @@ def test_options_of_a_group_come_as_one_value():
 
     command.main(["--json", "--bootstrap", "a:1", "--bootstrap", "b:2"], standalone_mode=False)
     command.main(["--timeout", "5", "--more", "2"], standalone_mode=False)
-    assert got == [(NetworkOptions(True, 3.0, ("a:1", "b:2")), 1), (NetworkOptions(False, 5.0, ()), 2)]
-    assert [option.name for option in command.params] == ["more", "as_json", "timeout", "bootstrap"]
+    assert got == [
+        (NetworkOptions(True, 3.0, ("a:1", "b:2"), ()), 1),
+        (NetworkOptions(False, 5.0, (), ()), 2),
+    ]
+    assert [option.name for option in command.params] == ["more", "as_json", "timeout", "bootstrap", "listen"]

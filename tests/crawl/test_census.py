@@ -17,6 +17,7 @@ from crawler.db.database import CrawlDatabase
 from crawler.db.writer import MAX_AGE, open_writer
 from crawler.settings import CrawlOptions, CrawlSettings
 from dhtnode import Address, Contact, Family, NodeId, NodeSettings, NotJoined, open_node
+from dhtnode.addresses import Scope
 from dhtnode.krpc import FindNode
 from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.krpc.messages import Error, Response
@@ -158,7 +159,7 @@ async def test_closed_nodes_on_real_sockets_are_recorded_as_timeouts():
         node = await stack.enter_async_context(open_node(bootstrap=testnet.bootstrap, settings=settings))
         for each in testnet.nodes:
             await node.ping(each.addresses[0])  # enough answers for it to learn how short to wait
-        (socket,) = stack.enter_context(open_sockets(["127.0.0.1"]))
+        (socket,) = stack.enter_context(open_sockets([("127.0.0.1", Scope.LOOPBACK)]))
         async with open_writer(store, run_id) as writer:
             session = Session(run_id, {}, node, writer, (BulkClient[OpenVisit](socket),))
             await take_census(session, UNLIMITED, Random(1))

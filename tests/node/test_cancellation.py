@@ -288,7 +288,7 @@ async def network(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) ->
     """Put memory in place of sockets and threads, under all that opens a node."""
     network = PortNetwork(seed=7)
     trio._core._run._r.seed(7)  # the order of tasks
-    monkeypatch.setattr("dhtnode.api.open_node.open_udp_socket", network.bind)
+    monkeypatch.setattr("dhtnode.api.binding.open_udp_socket", network.bind)
     monkeypatch.setattr("crawler.core.session.open_writer", partial(open_writer, batch=4, run_sync=run_sync))
     monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
     return network

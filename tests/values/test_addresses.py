@@ -229,16 +229,17 @@ def test_loopback_stores_any_peer(host: str, scopes: tuple[Scope, ...]) -> None:
     ("scope", "address", "host_key", "network_key"),
     [
         (PUBLIC, Address("8.9.10.11", 1), "8.9.10.11", "8.9.10"),
-        (PRIVATE, Address("10.9.10.11", 1), "10.9.10.11", "10.9.10"),
+        (PRIVATE, Address("8.9.10.11", 1), "8.9.10.11", "8.9.10"),
+        (PRIVATE, Address("10.9.10.11", 1), "10.9.10.11:1", "10.9.10.11:1"),
         (PUBLIC, Address("2a00:1:2:3:4::5", 1), "2a00:1:2:3:4::5", "2a00000100020003"),
         (LOOPBACK, Address("127.0.0.1", 1), "127.0.0.1:1", "127.0.0.1:1"),
         (LOOPBACK, Address("::1", 1), "[::1]:1", "[::1]:1"),
     ],
 )
-def test_diversity_counts_hosts_and_networks_but_endpoints_on_loopback(
+def test_diversity_counts_hosts_and_networks_but_endpoints_in_own_networks(
     scope: Scope, address: Address, host_key: str, network_key: str
 ) -> None:
-    """One node per IP, one per /24 or /64; a test network shares one address."""
+    """One node per IP, one per /24 or /64; the nodes of a test network, or of a lab, share these."""
     assert (scope.host_key(address), scope.network_key(address)) == (host_key, network_key)
 
 
