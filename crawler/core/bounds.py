@@ -1,4 +1,4 @@
-"""How many endpoints of one host, and of one network, a crawl visits: nobody can keep it busy for ever."""
+"""How many endpoints of one host, and of one network, a crawl visits: none can keep it busy for ever."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -104,7 +104,7 @@ class Frontier:
         self._changes: list[Numbers] = []
 
     def add(self, contacts: bytes) -> int:
-        """Add compact contacts to start from, which need nobody's word; return how many are new."""
+        """Add compact contacts to start from, which need no referrer; return how many are new."""
         rows = np.frombuffer(contacts, np.uint8).reshape(-1, self._size)
         first = len(self.table)
         new, _ = self._add_unknown(rows, self.table.keys(rows))

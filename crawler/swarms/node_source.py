@@ -79,7 +79,7 @@ class NodeSource:
         self._looked_at = float("inf")
 
     async def forget(self) -> None:
-        """Take no node of the database any more that answered before now, because none does; look anew.
+        """Take no node of the database any more that answered before now, because none does; look for others.
 
         The network of then may have gone, or a test network begun again.
         """

@@ -138,7 +138,7 @@ class SwarmSurvey:
                     nursery.start_soon(drive, client, queue, self._settings, self._advance_all)
                 await self._feed(job, wanted, at_once)
                 if job.unanswered:
-                    # Nodes of a database may all have gone: there are other ways in.
+                    # Nodes of a database may all have gone: there are bootstrap nodes.
                     wanted, job.unanswered = job.unanswered, None
                     await self.nodes.forget()
                     await self._feed(job, wanted, at_once)

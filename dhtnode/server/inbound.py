@@ -108,7 +108,7 @@ class Inbound:
                 continue
             refusal, budget = admit(source, size, now, is_behind)
             fields: Any = None
-            # A refusal of the strict decoder takes long, the deeper the longer: nobody gets two in a row.
+            # A refusal of the strict decoder takes long, the deeper the longer: no source gets two in a row.
             if (
                 size >= MIN_MESSAGE_BYTES
                 and not refusal

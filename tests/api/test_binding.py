@@ -1,4 +1,4 @@
-"""Where a node is: decided by what the user types, and by nobody else."""
+"""Where a node is: decided by what the user types, and by nothing else."""
 
 import pytest
 import trio

@@ -197,7 +197,7 @@ def test_sample_without_a_node_is_one_line():
 
 
 def test_salt_that_is_missing_is_asked_for(dhtnode):
-    """Nobody is accused of forging: that an item has a salt, no node says."""
+    """No node is accused of forging: that an item has a salt, no node says."""
     target = put(dhtnode, "salted", "--key", "salted_key", "--salt", "s")["target"]
     without, other = dhtnode("get", target), dhtnode("get", target, "--salt", "t")
     assert re.fullmatch(

@@ -58,7 +58,7 @@ def test_idle_looks_at_two_daemons_in_three_states(tmp_path):
 
 
 def has_ended(pid):
-    """Tell whether a process is gone, or a zombie that nobody has waited for."""
+    """Tell whether a process is gone, or a zombie that no process has waited for."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

@@ -64,7 +64,7 @@ async def ask_again_and_again(node, clients):
 def known_nodes(node):
     """Count the nodes of a table, with the ones that wait for a place.
 
-    Ids are drawn anew in each run: in one of fourteen, nine and more fall into a bucket of eight.
+    Ids are new in each run: in one of fourteen, nine and more fall into a bucket of eight.
     """
     buckets = node.statistics().sockets[0].table
     return sum(bucket.good + bucket.replacements for bucket in buckets)

@@ -141,7 +141,7 @@ async def test_after_a_census_nodes_are_asked_without_lookups(new_network, autoj
     assert "40 measured, 0 failed, of 40; 40 asked directly" in describe(survey.counts, tally, 40)
 
 
-async def test_nodes_that_have_all_gone_do_not_bar_the_other_ways_in(new_network, autojump_clock, store):
+async def test_nodes_that_have_all_gone_do_not_bar_the_bootstrap_nodes(new_network, autojump_clock, store):
     """A census of a network that was begun again since: its nodes first, then the bootstrap nodes."""
     network = new_network(1, WatchedNetwork, synthetic=MODEL)
     gone = [(node_id, Address(f"21.0.{at}.1", 6881)) for at, (node_id, _) in enumerate(live_nodes(network))]
@@ -155,7 +155,7 @@ async def test_nodes_that_have_all_gone_do_not_bar_the_other_ways_in(new_network
             await survey.measure(truth, tally=tally, on_failure=lambda *_: failed.append(_))
             assert (tally.measured, tally.failed, failed) == (5, 0, [])
             asked.append({address.host for _, address in network.sent[sent:]} & hosts)
-    # The second time, nobody asks the nodes that have gone.
+    # The second time, the nodes that have gone are not asked.
     assert asked[0]
     assert not asked[1]
 
