@@ -28,7 +28,7 @@ def explain(measurement: int | InfoHash, *, db: str | Path) -> Explanation | Non
         return swarms.latest_sample(measurement)
 
     with open_reading(db) as connection:
-        swarms = SwarmRows(GuardedConnection(str(db), connection), anonymize=False)
+        swarms = SwarmRows(GuardedConnection(str(db), connection))
         return explain_sample(swarms, find)
 
 

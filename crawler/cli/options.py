@@ -132,7 +132,11 @@ _AREA_OPTIONS = (
 
 _LIMITING_OPTIONS = (
     exclude_option("Networks, addresses and node ids to leave alone, one to a line; - is standard input."),
-    click.option("--anonymize", is_flag=True, help="Write /24 and /48 instead of addresses of nodes."),
+    click.option(
+        "--anonymize",
+        is_flag=True,
+        help="Write /24 and /48 instead of addresses of nodes, no ports, and pseudonyms instead of ids.",
+    ),
 )
 
 

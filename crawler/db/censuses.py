@@ -20,7 +20,7 @@ ORDER BY runs.started_at, runs.id
 
 _NODES = f"""
 SELECT {{key}}, max(outcome = {ANSWERED}) FROM visit_rows
-{OF_RUN} AND node_id BETWEEN ?2 AND ?3 AND {FAMILY} = ?4
+{OF_RUN} AND (node_id BETWEEN ?2 AND ?3 OR instr(host, '/')) AND {FAMILY} = ?4
 GROUP BY {{key}}
 """
 
@@ -61,7 +61,11 @@ def read_rounds(
     runs = connection.execute(_RUNS, (family,)).fetchall()
     if zone is None:
         zone = _most_covered([crawled for _, _, crawled in runs])
-    covering = [(run_id, started_at) for run_id, started_at, crawled in runs if zone.startswith(crawled)]
+    covering = [
+        (run_id, started_at)
+        for run_id, started_at, crawled in runs
+        if zone.startswith(crawled) and (zone == crawled or not _is_anonymized(connection, run_id))
+    ]
     answered: dict[str, list[int]] = {}
     low, high = Zone(int(zone or "0", 2), len(zone)).id_range
     for number, (run_id, _) in enumerate(covering):
@@ -77,6 +81,14 @@ def read_rounds(
         tuple(epoch_seconds(started_at) for _, started_at in covering),
         answered,
     )
+
+
+def _is_anonymized(connection: sqlite3.Connection, run_id: int) -> bool:
+    """Return whether ids of a run are pseudonyms, which do not tell in which zone a node is."""
+    row = connection.execute(
+        f"SELECT instr(host, '/') FROM visit_rows {OF_RUN} LIMIT 1", (run_id,)
+    ).fetchone()
+    return row is not None and bool(row[0])
 
 
 _KEYS: dict[str, tuple[str, Callable[..., str]]] = {

@@ -17,6 +17,7 @@ from crawler.db.connection import BUSY_TIMEOUT, DatabaseError, GuardedConnection
 from crawler.db.infohash_samples import SampleRows
 from crawler.db.leases.leases import RunLeases
 from crawler.db.nodes import NodeTable
+from crawler.db.pseudonyms import Pseudonyms
 from crawler.db.purge import Purge
 from crawler.db.records.infohash_samples import SampleBatch
 from crawler.db.records.records import CrawlBatch, Visit
@@ -43,19 +44,22 @@ class CrawlDatabase:
     Raises `DatabaseError` for what the file, the disk or another process does to it.
     """
 
-    def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
+    def __init__(
+        self, connection: GuardedConnection, pseudonyms: Pseudonyms | None, *, anonymize: bool
+    ) -> None:
+        shown = pseudonyms if anonymize else None
         self.path = connection.path
         self.connection = connection.connection
         self._db = connection
         self._is_anonymized = anonymize
         self._leases = RunLeases(connection)
         self.runs = RunRows(connection, self._leases, anonymize=anonymize)
-        self.visits = VisitRows(connection, anonymize=anonymize)
+        self.visits = VisitRows(connection, shown)
         self.known = NodeTable(connection, self._leases.is_alive)
-        self.swarms = SwarmRows(connection, anonymize=anonymize)
-        self.samples = SampleRows(connection, anonymize=anonymize)
+        self.swarms = SwarmRows(connection, shown)
+        self.samples = SampleRows(connection, pseudonyms, anonymize=anonymize)
         self.watch = WatchRows(connection)
-        self.purge = Purge(connection)
+        self.purge = Purge(connection, pseudonyms)
         self.metadata = MetadataRows(connection)
 
     @classmethod
@@ -68,13 +72,17 @@ class CrawlDatabase:
     ) -> Self:
         """Open a crawl database, creating it or bringing its tables up to date as needed.
 
-        With `anonymize`, node addresses are written as their /24 or /48; rows that are already
-        there stay as they are.  Raises `DatabaseError`, and leaves the file untouched, when it is no
-        database, not one of ours, or made by another version.
+        With `anonymize`, nodes are written with their /24 or /48, no port, and pseudonyms in place of ids,
+        whose key is drawn into a file beside the database; rows that are already there stay.  Raises
+        `DatabaseError`, and leaves the file untouched, when it is no database, not one of ours, or made
+        by another version.
         """
         connection = GuardedConnection(str(path), open_writable(str(path), busy_timeout))
-        store = cls(connection, anonymize=anonymize)
         with ExitStack() as unless_ready:
+            unless_ready.callback(connection.close)
+            with connection.transaction():  # so that no other process draws a key now
+                pseudonyms = _pseudonyms_of(str(path), may_be_new=anonymize)
+            store = cls(connection, pseudonyms, anonymize=anonymize)
             unless_ready.callback(store.close)
             store.take_in()
             unless_ready.pop_all()
@@ -169,3 +177,11 @@ class CrawlDatabase:
         if self._db.first(sql, name) is None:
             raise ValueError(f"{name!r} is neither a table nor a view of {self.path}")
         return self._db.select(f'SELECT * FROM "{name}"')  # the database has it
+
+
+def _pseudonyms_of(path: str, *, may_be_new: bool) -> Pseudonyms | None:
+    try:
+        return Pseudonyms.of_database(path, may_be_new=may_be_new)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DatabaseError(f"{path}: no key for pseudonyms: {reason}") from error

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
 from crawler.db.nodes import upsert_nodes
+from crawler.db.pseudonyms import Pseudonyms
 from crawler.db.records.infohash_samples import (
     CHANCES,
     LEASE_LIFETIME,
@@ -33,15 +34,18 @@ MOST_SHOWN = 400  # info-hashes in one sample that the codec accepts
 class SampleRows:
     """The samples of info-hashes; part of a `CrawlDatabase`."""
 
-    def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
+    def __init__(
+        self, connection: GuardedConnection, pseudonyms: Pseudonyms | None, *, anonymize: bool
+    ) -> None:
         self._db = connection
-        self._is_anonymized = anonymize
+        self._pseudonyms = pseudonyms
+        self._hides = anonymize
         self._insert = Insert(
             "node_sample_rows",
             NodeSample,
             computed=("returned",),
             times=("taken_at", "next_at"),
-            anonymize=anonymize,
+            pseudonyms=pseudonyms if anonymize else None,
         )
 
     def lease(self, nodes: Sequence[NodeToSample], now: float) -> list[bool]:
@@ -103,7 +107,7 @@ class SampleRows:
                     sample.next_at,
                     sample.interval,
                     _CHANCES.get(sample.outcome),
-                    self._place(sample.node_id, sample.address),
+                    self._places(sample.node_id, sample.address)[0],
                 )
                 for sample in samples
                 if sample.next_at is not None
@@ -124,7 +128,7 @@ class SampleRows:
 
     def stores(self, run_id: int, family: Family, zone: Zone) -> StoreSamples:
         """Return what the nodes sampled in a run store; some 10 us for each of them."""
-        return StoreSamples(self._db, run_id, family, zone, by_id=self._is_anonymized)
+        return StoreSamples(self._db, run_id, family, zone, by_id=self._hides)
 
     def add_estimate(
         self,
@@ -142,16 +146,20 @@ class SampleRows:
 
     def _lease(self, node: NodeToSample, now: str, until: str) -> bool:
         execute = self._db.execute
-        place = self._place(node.node_id, node.address)
         # One database may have been written with and without `--anonymize`.
-        other = _place(node.node_id, node.address, anonymize=not self._is_anonymized)
+        place, other = self._places(node.node_id, node.address)
         if execute("SELECT 1 FROM sample_turns WHERE place = ? AND next_at > ?", (other, now)).fetchone():
             return False
-        values = (place, node.node_id.hex(), node.address.family, now, until)
+        node_id = self._pseudonyms.of_id(node.node_id) if self._hides and self._pseudonyms else node.node_id
+        values = (place, node_id.hex(), node.address.family, now, until)
         return execute(_LEASE, values).rowcount > 0
 
-    def _place(self, node_id: bytes, address: Address) -> str:
-        return _place(node_id, address, anonymize=self._is_anonymized)
+    def _places(self, node_id: bytes, address: Address) -> tuple[str, str | None]:
+        """Return what stands for a node here, and what does with or without `--anonymize`, if anything."""
+        clear, hidden = str(address), None
+        if self._pseudonyms:
+            hidden = f"{host_prefix(host_value(address))} {self._pseudonyms.of_id(node_id).hex()}"
+        return (hidden, clear) if hidden and self._hides else (clear, hidden)
 
 
 def aggregate(connection: sqlite3.Connection) -> None:
@@ -179,10 +187,6 @@ def _make_places(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS places (n INTEGER PRIMARY KEY)")
     numbers = [(number,) for number in range(MOST_SHOWN)]
     connection.executemany("INSERT OR IGNORE INTO temp.places VALUES (?)", numbers)
-
-
-def _place(node_id: bytes, address: Address, *, anonymize: bool) -> str:
-    return f"{host_prefix(host_value(address))} {address.port} {node_id.hex()}" if anonymize else str(address)
 
 
 def _hex_range(zone: Zone) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import TypeAlias
 
 from crawler.db.connection import GuardedConnection
+from crawler.db.pseudonyms import Pseudonyms
 from crawler.db.records.records import text_ms, utc_text
 from crawler.db.schema import OF_RUN, SHOWN_AS
 from dhtnode import InfoHash, NodeId
@@ -49,8 +50,9 @@ class Purge:
     Costs a look at each row of the tables in question, except for the filters.
     """
 
-    def __init__(self, connection: GuardedConnection) -> None:
+    def __init__(self, connection: GuardedConnection, pseudonyms: Pseudonyms | None = None) -> None:
         self._db = connection
+        self._pseudonyms = pseudonyms
 
     def is_retention_due(self, now: float) -> bool:
         """Return whether old filters have not been looked for within the last day."""
@@ -139,8 +141,11 @@ class Purge:
     def _delete_nodes(self, orders: Orders) -> Counter[str]:
         """Delete all rows of nodes, and all journals, because their endpoints cannot be told apart."""
         changed: Counter[str] = Counter()
+        found: list[bytes] = list(orders.node_ids)
+        if self._pseudonyms:
+            found += map(self._pseudonyms.of_id, orders.node_ids)
         # As text and as bytes: a column has one or the other.
-        ids = ", ".join(f"'{node_id.hex()}', x'{node_id.hex()}'" for node_id in orders.node_ids)
+        ids = ", ".join(f"'{node_id.hex()}', x'{node_id.hex()}'" for node_id in found)
         for table in self._tables():
             columns = self._columns(table)
             wanted = [term for column, term in _NODE_TERMS.items() if column in columns]

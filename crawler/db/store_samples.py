@@ -21,10 +21,14 @@ class StoreSamples:
     def __init__(
         self, connection: GuardedConnection, run_id: int, family: Family, zone: Zone, *, by_id: bool
     ) -> None:
-        """Read the samples; with `by_id`, nodes are told apart by their ids, because addresses were cut."""
+        """Read the samples; with `by_id`, addresses were cut, and ids are pseudonyms, which are in no zone.
+
+        Then only those of the run count, whatever the zone: it has visited no other.
+        """
         self._db = connection
         key = "host, port, node_id" if by_id else "host, port"
-        values = (family, *zone.id_range, run_id, run_id, MAX_CREDIBLE_NUM)
+        id_range = Zone().id_range if by_id else zone.id_range
+        values = (family, *id_range, run_id, None if by_id else run_id, MAX_CREDIBLE_NUM)
         with connection.transaction():
             connection.execute("DROP TABLE IF EXISTS temp.stores")
             connection.execute(_MAKE_STORES.format(key=key), values)

@@ -9,7 +9,8 @@ from crawler.db import rollups
 from crawler.db.connection import GuardedConnection, Row
 from crawler.db.insert import Insert
 from crawler.db.nodes import OR_UPDATE, SeenNode
-from crawler.db.records.records import host_prefix, host_value, text_ms
+from crawler.db.pseudonyms import NO_PORT, Pseudonyms
+from crawler.db.records.records import HostValue, host_prefix, host_value, text_ms
 from dhtnode import Address, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import HOST_HASH_BYTES, MethodEstimate, Observation, SwarmEstimate, SwarmMeasurement
@@ -35,9 +36,9 @@ _Nodes: TypeAlias = dict[tuple[NodeId, Address], tuple[int, int | None, bytes | 
 class SwarmRows:
     """The measurements of swarms; part of a `CrawlDatabase`."""
 
-    def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
+    def __init__(self, connection: GuardedConnection, pseudonyms: Pseudonyms | None = None) -> None:
         self._db = connection
-        self._is_anonymized = anonymize
+        self._pseudonyms = pseudonyms
         self._insert_observation = Insert(
             "reply_rows",
             Observation,
@@ -45,7 +46,7 @@ class SwarmRows:
             computed=("named_tokens",),
             without=("host_hashes",),
             times=("asked_at",),
-            anonymize=anonymize,
+            pseudonyms=pseudonyms,
         )
 
     def write(self, run_id: int, measurements: Sequence[SwarmMeasurement]) -> None:
@@ -72,17 +73,22 @@ class SwarmRows:
                 _note_node(nodes, observation, taken_at)
         self._insert_observation.rows(connection, replies)
         _INSERT_ESTIMATE.rows(connection, estimates)
-        host_of = _prefix_of if self._is_anonymized else host_value
         _INSERT_NODE.rows(
             connection,
             [
-                SeenNode(node_id, host_of(address), address.port, seen, seen, answered, version)
-                for (node_id, address), (seen, answered, version) in nodes.items()
+                SeenNode(*self._shown(*node), seen, seen, answered, version)
+                for node, (seen, answered, version) in nodes.items()
             ],
         )
         rollups.count_filters(
             connection, run_id, (reply for each in measurements for reply in each.observations)
         )
+
+    def _shown(self, node_id: NodeId, address: Address) -> tuple[bytes, HostValue, int]:
+        host = host_value(address)
+        if self._pseudonyms is None:
+            return node_id, host, address.port
+        return self._pseudonyms.of_id(node_id), host_prefix(host), NO_PORT
 
     def sample(self, number: int) -> Row | None:
         """Return the sample of that number, or None."""
@@ -115,10 +121,6 @@ def _note_node(nodes: _Nodes, reply: Observation, taken_at: int) -> None:
     # A node that answers under another id is not this node.
     elif reply.outcome is Outcome.TIMEOUT and key not in nodes:
         nodes[key] = taken_at, None, None
-
-
-def _prefix_of(address: Address) -> str:
-    return host_prefix(host_value(address))
 
 
 def observation_in(row: Mapping[str, Any]) -> Observation:

@@ -6,6 +6,7 @@ from operator import add
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
+from crawler.db.pseudonyms import NO_PORT, Pseudonyms
 from crawler.db.records.records import (
     ANSWERED,
     Answered,
@@ -14,6 +15,7 @@ from crawler.db.records.records import (
     Visit,
     address_of,
     host_prefix,
+    network_text,
 )
 from crawler.db.run_nodes import forget_run_nodes
 from crawler.db.schema import OF_RUN
@@ -23,9 +25,9 @@ from dhtnode import Family
 class VisitRows:
     """The visits of runs, and the results of a census; part of a `CrawlDatabase`."""
 
-    def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
+    def __init__(self, connection: GuardedConnection, pseudonyms: Pseudonyms | None) -> None:
         self._db = connection
-        self._is_anonymized = anonymize
+        self._pseudonyms = pseudonyms
 
     def write(self, run_id: int, visits: Sequence[Visit]) -> None:
         """Add visits; the caller has a transaction open.
@@ -36,8 +38,12 @@ class VisitRows:
             return
         connection = self._db.connection
         forget_run_nodes(connection)
-        if self._is_anonymized:
-            visits = [visit._replace(host=host_prefix(visit.host)) for visit in visits]
+        if self._pseudonyms:
+            of_id = self._pseudonyms.of_id
+            visits = [
+                visit._replace(node_id=of_id(visit.node_id), host=host_prefix(visit.host), port=NO_PORT)
+                for visit in visits
+            ]
         (last,) = connection.execute(_LAST_ID, (run_id,)).fetchone()
         _INSERT_VISIT.rows(connection, list(map(add, zip(count(last + 1)), visits)))
 
@@ -54,6 +60,8 @@ class VisitRows:
     ) -> None:
         """Record the results of a census, in place of what was recorded for it before."""
         connection = self._db.connection
+        if self._pseudonyms:
+            tests = [each._replace(subject=network_text(each.subject)) for each in tests]
         with self._db.transaction():
             connection.execute("DELETE FROM size_estimates WHERE run_id = ?", (run_id,))
             connection.execute("DELETE FROM alarms WHERE run_id = ?", (run_id,))

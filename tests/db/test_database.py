@@ -17,7 +17,18 @@ import pytest
 
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, DatabaseError, Record
-from crawler.db.records.records import CrawlBatch, Journal, Run, RunStatus, Visit, epoch_seconds, utc_text
+from crawler.db.purge import Orders
+from crawler.db.records.infohash_samples import NodeSample, NodeToSample, SampleBatch
+from crawler.db.records.records import (
+    CrawlBatch,
+    Journal,
+    Run,
+    RunStatus,
+    SybilTestResult,
+    Visit,
+    epoch_seconds,
+    utc_text,
+)
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import InfoHash, NodeId
 from dhtnode.outcomes import Outcome
@@ -413,7 +424,73 @@ def test_rows_need_a_run(store: CrawlDatabase) -> None:
         store.write(7, [SAMPLE])
 
 
-def test_anonymize_keeps_prefixes_only() -> None:
+def clear_parts(path: Path, node_id: bytes) -> list[str]:
+    """Return what of a node at 192.0.2.7:51413 is in the bytes of a database, in any form."""
+    raw = b"".join(each.read_bytes() for each in path.parent.iterdir() if each.suffix != ".key").lower()
+    forms = {
+        "id": node_id,
+        "hex": node_id.hex().encode(),
+        "first bytes of the id": node_id[:6],
+        "host": b"192.0.2.7",
+        "packed host": bytes([192, 0, 2, 7]),
+        "port": b"51413",
+    }
+    return [name for name, form in forms.items() if form.lower() in raw]
+
+
+def test_anonymize_writes_prefixes_no_ports_and_pseudonyms_of_ids(tmp_path: Path) -> None:
+    """In every table with nodes: beside the /24, an id that follows BEP 42 would give the host away."""
+    path, node_id = tmp_path / "a.db", bytes(range(101, 121))
+    here = Address("192.0.2.7", 51413)
+    asked = replace(SAMPLE, observations=(Observation(NodeId(node_id), here),))
+    shown = NodeSample(NodeId(node_id), here, T0, Outcome.ANSWERED, next_at=T0)
+    for _ in range(2):
+        with CrawlDatabase.open(path, anonymize=True) as store:
+            store.samples.lease([NodeToSample(NodeId(node_id), here)], 0.0)
+            alarm = SybilTestResult(Family.IPV4, "ids on one host", "192.0.2.7", 9.0, 1.0, 0.0, True, "9 ids")
+            write_run(
+                store,
+                visit(NodeId(node_id), here),
+                asked,
+                SampleBatch([shown], Journal(Family.IPV4, b"", b"")),
+            )
+            store.visits.write_results(1, [], [alarm])
+        assert clear_parts(path, node_id) == []
+    with CrawlDatabase.open(path) as store:
+        tables = [store.rows(name) for name in ("visits", "scrape_replies", "node_samples", "nodes")]
+        # Those of two runs compare.
+        assert {(row["address"], row["port"]) for rows in tables for row in rows} == {("192.0.2.0/24", 0)}
+        (pseudonym,) = {row["node_id"] for rows in tables for row in rows}
+        assert [(row["node_id"], row["place"]) for row in store.rows("sample_turns")] == [
+            (pseudonym, f"192.0.2.0/24 {pseudonym}")
+        ]
+        assert [row["subject"] for row in store.rows("alarms")] == ["192.0.2.0/24"]
+        # Whoever asks for the id is found by the key.
+        changed = store.purge.run(Orders(node_ids=(NodeId(node_id),)), 0.0)
+        assert changed == {"nodes": 1, "visits": 2, "scrape_replies": 2, "node_samples": 2, "sample_turns": 1}
+
+
+def test_key_of_pseudonyms_is_of_one_database_and_of_its_owner_alone(tmp_path: Path) -> None:
+    names, pseudonyms = ("a.db", "b.db"), []
+    for name in names:
+        with CrawlDatabase.open(tmp_path / name, anonymize=True) as store:
+            write_run(store, VISIT)
+            pseudonyms += [row["node_id"] for row in store.rows("nodes")]
+        assert (tmp_path / f"{name}.key").stat().st_mode & 0o777 == 0o600
+    assert len(set(pseudonyms)) == 2
+
+
+def test_key_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.db.key").write_bytes(b"short")
+    with pytest.raises(DatabaseError, match=r"a\.db\.key: is no key of 32 bytes$"):
+        CrawlDatabase.open(tmp_path / "a.db", anonymize=True)
+    (tmp_path / "a.db.key").unlink()
+    with CrawlDatabase.open(tmp_path / "a.db"):
+        pass
+    assert not (tmp_path / "a.db.key").exists()
+
+
+def test_anonymize_keeps_families_and_prefixes() -> None:
     """Node addresses are cut to /24 and /48 in every table that holds one."""
     with CrawlDatabase.open(":memory:", anonymize=True) as store:
         write_run(store, VISIT, visit(address=THERE), SAMPLE)

@@ -203,6 +203,16 @@ def host_prefix(host: HostValue) -> str:
     return str(ip_network((host, 48 if isinstance(host, str) else 24), strict=False))
 
 
+def network_text(subject: str) -> str:
+    """Return the /24 or /48 of a subject that is a host or a smaller network, and any other as it is."""
+    try:
+        network = ip_network(subject)
+    except ValueError:
+        return subject
+    bits = 24 if network.version == 4 else 48
+    return str(network.supernet(new_prefix=bits) if network.prefixlen > bits else network)
+
+
 def address_of(host: HostValue, port: int) -> Address:
     """Return an address of which a table has the host."""
     return Address(host if isinstance(host, str) else unpack_host(host.to_bytes(4, "big")), port)

@@ -18,7 +18,8 @@
 -- Tables of millions of rows, named `..._rows`, hold few bytes a row; views.sql has a view of each for readers, with
 -- the same values as text.  In them an id is its 20 bytes, a time is in milliseconds since the epoch, a round trip in
 -- microseconds, and an outcome the number that `outcome_codes` has for it.  A `host` is a number for an IPv4 address, and
--- text for all else: an IPv6 address, or in an anonymized database a /24 or /48.
+-- text for all else: an IPv6 address, or in an anonymized database a /24 or /48.  There an id is a pseudonym, and a
+-- port is 0.
 
 -- One row for each invocation of the crawler: who wrote the other rows, when, with which settings.
 CREATE TABLE runs (
@@ -322,7 +323,7 @@ CREATE INDEX idx_node_sample_rows_run_id ON node_sample_rows (run_id);
 --
 -- By endpoint, because ids change easily.
 CREATE TABLE sample_turns (
-    place TEXT PRIMARY KEY NOT NULL,        -- [!never] Address and port of the node, or prefix, port and id in an anonymized database.
+    place TEXT PRIMARY KEY NOT NULL,        -- [!never] Address and port of the node, or prefix and pseudonym in an anonymized database.
     node_id TEXT NOT NULL,                  -- [!id] The id of the node, 40 hex digits.
     family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
     asked_at TEXT NOT NULL,                 -- [time] When it was last queried.

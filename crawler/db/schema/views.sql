@@ -12,11 +12,11 @@
 -- of the data.
 CREATE VIEW nodes AS
 SELECT
-    lower(hex(node_id)) AS node_id,         -- [text !id] The id of the node, 40 hex digits.
+    lower(hex(node_id)) AS node_id,         -- [text !id] The id of the node, 40 hex digits; a pseudonym in an anonymized database.
     iif(typeof(host) <> 'integer', host,
         (host >> 24) || '.' || (host >> 16 & 255) || '.' || (host >> 8 & 255) || '.' || (host & 255))
         AS address,                         -- [text !host] The IP address of the node; a /24 or /48 in an anonymized database.
-    port,                                   -- [integer !port] The UDP port of the node.
+    port,                                   -- [integer !port] The UDP port of the node; 0 in an anonymized database.
     iif(instr(host, ':'), 6, 4) AS family,
     strftime('%Y-%m-%dT%H:%M:%fZ', first_seen / 1000.0, 'unixepoch')
         AS first_seen,                      -- [time] When it was first queried.
