@@ -138,7 +138,7 @@ class Watched:
         page = bytearray()
         with trio.move_on_after(START_TIMEOUT):
             async with await trio.open_tcp_stream(host, int(port)) as stream:
-                await stream.send_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+                await stream.send_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
                 async for part in stream:
                     page += part
         if not page.startswith(b"HTTP/1.1 200 OK\r\n"):

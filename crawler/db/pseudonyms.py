@@ -5,12 +5,12 @@ So an id becomes a keyed hash.  The key stands in a file of its own beside the d
 with it, pseudonyms of several runs compare, and an id can be looked for.
 """
 
-import os
 import secrets
 from hashlib import blake2b
 from pathlib import Path
 from typing import Self
 
+from crawler.private_files import private_opener
 from dhtnode.ids import ID_BYTES
 
 KEY_BYTES = 32
@@ -35,7 +35,7 @@ class Pseudonyms:
             return cls(secrets.token_bytes(KEY_BYTES)) if may_be_new else None
         file = Path(path + _SUFFIX)
         if may_be_new and not file.exists():
-            with open(file, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as opened:
+            with open(file, "xb", opener=private_opener) as opened:
                 opened.write(secrets.token_bytes(KEY_BYTES))
         if not file.exists():
             return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crawler.db.schema.columns import TABLES, ColumnText, TableText
+from crawler.private_files import make_private
 from crawler.reports import anonymize
 from crawler.reports.files import Form
 from crawler.reports.report import check_run
@@ -71,7 +72,7 @@ def exported_columns(table: TableText) -> list[ColumnText]:
 def _own_folder(folder: Path) -> Iterator[None]:
     """Make a folder if it is not there, and keep other exports out of it for the length of the block."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(0o700, parents=True, exist_ok=True)
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise ExportError(f"{folder}: {error.strerror}") from error
@@ -138,6 +139,7 @@ def _write(path: Path, form: Form, columns: Sequence[ColumnText], cursor: sqlite
 def _renamed_when_whole(path: Path) -> Iterator[Path]:
     """Give another name for a file, which gets its own when the block has written it."""
     part = path.with_name(f"{path.name}.part")
+    make_private(part)
     try:
         yield part
         part.rename(path)

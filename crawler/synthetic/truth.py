@@ -99,7 +99,7 @@ def is_database(path: Path) -> bool:
 def _write(path: Path, tables: Mapping[str, Iterable[Row]], *, is_new: bool = False) -> None:
     try:
         if is_database(path):
-            path.touch(exist_ok=not is_new)
+            path.touch(0o600, exist_ok=not is_new)
             with closing(sqlite3.connect(path)) as connection, connection:
                 # The file is new and can be made again: a journal would only write everything twice.
                 connection.execute("PRAGMA synchronous = OFF")
@@ -109,7 +109,7 @@ def _write(path: Path, tables: Mapping[str, Iterable[Row]], *, is_new: bool = Fa
                     places = ", ".join("?" * len(COLUMNS[name]))
                     connection.executemany(f"INSERT INTO {name} VALUES ({places})", rows)  # noqa: S608
         else:
-            path.mkdir(exist_ok=True)
+            path.mkdir(0o700, exist_ok=True)
             for name, rows in tables.items():
                 with (path / f"{name}.csv").open("x", newline="", encoding="utf-8") as file:
                     csv.writer(file, lineterminator="\n").writerows(chain((COLUMNS[name],), rows))

@@ -110,7 +110,8 @@ class Daemon:
             else:
                 listener = closing.enter_context(listening_on_loopback(parse_address(metrics)))
                 where = f"http://{address_of(listener)}/metrics"
-            nursery.start_soon(serve_clients, listener, partial(answer_http, render=render), name="metrics")
+            answer = partial(answer_http, render=render, by_port="/" not in metrics)
+            nursery.start_soon(serve_clients, listener, answer, name="metrics")
             yield {"metrics": where}, f"metrics {where}"
 
     async def _handle_signals(

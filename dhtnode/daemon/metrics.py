@@ -5,6 +5,7 @@ node's numbers belong to its Trio thread, and because nothing but one path is se
 this machine.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import trio
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from dhtnode.addresses import Scope, normalize_host, scope_of
 from dhtnode.api.results import NodeStatistics
 from dhtnode.daemon.loop_lag import LoopLag
 from dhtnode.daemon.status import stores_of
@@ -84,30 +86,51 @@ def new_renderer(look: Callable[[], NodeStatistics], lag: LoopLag) -> Callable[[
     return lambda: generate_latest(registry)
 
 
-async def answer_http(stream: trio.abc.Stream, render: Callable[[], bytes]) -> None:
-    """Read one request and answer it; the caller limits the time and closes the connection."""
+async def answer_http(stream: trio.abc.Stream, render: Callable[[], bytes], *, by_port: bool) -> None:
+    """Read one request and answer it; the caller limits the time and closes the connection.
+
+    What came `by_port`, and not over a Unix socket, has to name this machine as its host: else a page from
+    elsewhere could have a browser read here, under a name of its own that leads to loopback.
+    """
     request = bytearray()
     while b"\r\n\r\n" not in request and len(request) <= MAX_REQUEST:
         part = await stream.receive_some(MAX_REQUEST)
         if not part:
             return
         request += part
-    await stream.send_all(respond_untrusted(bytes(request), render))
+    await stream.send_all(respond_untrusted(bytes(request), render, by_port=by_port))
 
 
-def respond_untrusted(request: bytes, render: Callable[[], bytes]) -> bytes:
-    """Return the response to the head of an HTTP request, whatever it is."""
+def respond_untrusted(request: bytes, render: Callable[[], bytes], *, by_port: bool = True) -> bytes:
+    """Return the response to the head of an HTTP request, whatever it is; see `answer_http`."""
     if len(request) > MAX_REQUEST:
         return _response("431 Request Header Fields Too Large", b"too long\n")
     words = request.partition(b"\r\n")[0].split(b" ")
     if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
         return _response("400 Bad Request", b"not HTTP\n")
+    if by_port and not _names_this_machine(request):
+        return _response("403 Forbidden", b"this server answers on loopback only\n")
     method, target, _ = words
     if target.partition(b"?")[0] != b"/metrics":
         return _response("404 Not Found", b"only /metrics is here\n")
     if method not in (b"GET", b"HEAD"):
         return _response("405 Method Not Allowed", b"only GET\n", "Allow: GET, HEAD\r\n")
     return _response("200 OK", render(), is_head=method == b"HEAD")
+
+
+def _names_this_machine(request: bytes) -> bool:
+    """Return whether the one Host header of a request, port aside, is loopback."""
+    lines = [line.partition(b":") for line in request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
+    hosts = [value.strip().decode("latin-1") for name, _, value in lines if name.strip().lower() == b"host"]
+    if len(hosts) != 1:
+        return False
+    host = re.sub(r":\d*$", "", hosts[0])
+    if host.lower() == "localhost":
+        return True
+    try:
+        return scope_of(normalize_host(host.removeprefix("[").removesuffix("]"))) is Scope.LOOPBACK
+    except ValueError:
+        return False
 
 
 def _response(status: str, body: bytes, more: str = "", *, is_head: bool = False) -> bytes:

@@ -1,6 +1,7 @@
 """Metrics for Prometheus: which there are, and how they are served."""
 
 import re
+from functools import partial
 
 import pytest
 import trio
@@ -14,7 +15,7 @@ from tests.statistics_of import endpoint, node
 
 COUNTS = {"answers": 5, "dropped: reply too long": 1, "malformed: not bencode": 2, "socket: send EPERM": 3}
 COUNTS |= {"not sent: send failed": 4, "stalled": 6}
-GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def samples(*endpoints):
@@ -103,9 +104,23 @@ def test_head_is_without_the_body():
 @pytest.mark.parametrize(
     ("request_head", "status"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", "404 Not Found"),
-        (b"GET /metrics/x HTTP/1.0\r\n\r\n", "404 Not Found"),
-        (b"POST /metrics HTTP/1.1\r\n\r\n", "405 Method Not Allowed"),
+        (b"GET / HTTP/1.1\r\nHost: [::1]:9000\r\n\r\n", "404 Not Found"),
+        (b"GET /metrics/x HTTP/1.0\r\nhost:127.0.0.1\r\n\r\n", "404 Not Found"),
+        (b"POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "405 Method Not Allowed"),
+        *(
+            (b"GET /metrics HTTP/1.1\r\n%b\r\n" % hosts, "403 Forbidden")
+            for hosts in (
+                b"",
+                b"Host: metrics.example:9000\r\n",
+                b"Host: 127.0.0.1.example\r\n",
+                b"Host: localhost.example:9000\r\n",
+                b"Host: 192.0.2.1:9000\r\n",
+                b"Host: 0.0.0.0:9000\r\n",
+                b"Host: \xff\r\n",
+                b"Host: localhost\r\nHost: metrics.example\r\n",
+                b"X-Host: localhost\r\n",
+            )
+        ),
         (b"\r\n\r\n", "400 Bad Request"),
         (b"GET /metrics\r\n\r\n", "400 Bad Request"),
         (b"GET /metrics SSH-2.0\r\n\r\n", "400 Bad Request"),
@@ -120,10 +135,22 @@ def test_wrong_request_is_refused(request_head, status):
     assert status_of(respond_untrusted(request_head, render))[0] == f"HTTP/1.1 {status}"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:9000", "localhost", "LOCALHOST:1", "[::1]:9000", "127.1.2.3"])
+def test_every_name_of_this_machine_is_served(host):
+    request = b"GET /metrics HTTP/1.1\r\nAccept: */*\r\nhOST:  %b \r\n\r\n" % host.encode()
+    assert status_of(respond_untrusted(request, bytes))[0] == "HTTP/1.1 200 OK"
+
+
+def test_unix_socket_serves_whatever_the_host_is_called():
+    """No page in a browser can reach it."""
+    for request in (b"GET /metrics HTTP/1.0\r\n\r\n", b"GET /metrics HTTP/1.1\r\nHost: node\r\n\r\n"):
+        assert status_of(respond_untrusted(request, bytes, by_port=False))[0] == "HTTP/1.1 200 OK"
+
+
 async def test_request_may_come_in_pieces():
     ours, theirs = memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer_http, theirs, lambda: b"x 1\n")
+        nursery.start_soon(partial(answer_http, theirs, lambda: b"x 1\n", by_port=True))
         for at in range(len(GET)):
             await ours.send_all(GET[at : at + 1])
         assert (await ours.receive_some(1000)).startswith(b"HTTP/1.1 200 OK")
@@ -132,7 +159,7 @@ async def test_request_may_come_in_pieces():
 async def test_request_without_end_is_bounded():
     ours, theirs = memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer_http, theirs, bytes)
+        nursery.start_soon(partial(answer_http, theirs, bytes, by_port=True))
         await ours.send_all(b"x" * 8193)
         assert (await ours.receive_some(1000)).startswith(b"HTTP/1.1 431")
 
@@ -140,4 +167,4 @@ async def test_request_without_end_is_bounded():
 async def test_client_that_only_looks_in_is_let_go():
     ours, theirs = memory_stream_pair()
     await ours.aclose()
-    await answer_http(theirs, bytes)
+    await answer_http(theirs, bytes, by_port=True)

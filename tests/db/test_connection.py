@@ -1,5 +1,6 @@
 """A database opened to be read: what is refused, and that nothing is changed."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -189,3 +190,31 @@ def test_database_in_a_folder_that_cannot_be_written_is_read(path, monkeypatch):
     with open_reading(path) as db:
         assert db.execute("SELECT count(*) FROM visits").fetchone() == (20,)
     assert len(tried) == 2
+
+
+def mode_of(path):
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_new_database_and_the_files_beside_it_are_for_their_owner_alone(tmp_path):
+    """They hold addresses of nodes, and hints at peers; whatever the umask of a shell or a container is."""
+    before = os.umask(0)
+    try:
+        with CrawlDatabase.open(tmp_path / "new.db") as store:
+            store.runs.begin("census", {}, "0.1", time_text(0))
+            modes = {path.name: mode_of(path) for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes.keys() >= {"new.db", "new.db-wal", "new.db-shm"}
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_database_that_is_there_keeps_its_permissions(tmp_path):
+    """So others can read what an operator has made for them."""
+    path = tmp_path / "made.db"
+    path.touch()
+    path.chmod(0o640)
+    with CrawlDatabase.open(path):
+        assert {mode_of(path), mode_of(tmp_path / "made.db-wal")} == {0o640}

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import sqlite3
 import sys
 from contextlib import closing, contextmanager
@@ -51,6 +52,24 @@ def test_files_hold_the_rows_of_tables_and_views(database, tmp_path):
     assert files["latest_swarms"][0]["peers"] == "800"
     assert files["node_samples"][0]["samples"] == LARGE.hex()
     assert files["node_samples"][0]["num"] == ""
+
+
+def test_files_are_for_their_owner_alone(database, tmp_path, monkeypatch):
+    """Also while they are written, and the folder; whoever publishes them says so."""
+    folder, seen = tmp_path / "out", set()
+    rename = export.Path.rename
+    monkeypatch.setattr(
+        export.Path, "rename", lambda part, to: seen.add(part.stat().st_mode & 0o777) or rename(part, to)
+    )
+    before = os.umask(0)
+    try:
+        for form in (CSV, CSV_GZIP):
+            exported(database, folder / form.suffix, form)
+    finally:
+        os.umask(before)
+    assert seen == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in folder.glob("*/*")} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in folder.glob("*")} == {0o700}
 
 
 def test_batches_make_one_file(database, tmp_path, monkeypatch):
