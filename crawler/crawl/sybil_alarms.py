@@ -138,7 +138,7 @@ def _suspects(family: Family, test: str, alarms: Sequence[Alarm]) -> Iterator[Sy
 
 EXPLANATIONS = {
     "nodes that one other returned": "{:.0f} nodes answered that one other node alone returned, {:.0f} may;"
-    " somebody invents nodes, and sizes leave all of these out",
+    " nodes are invented, and sizes leave all of these out",
     "ids on one host": "{:.0f} ids on one host, where {:.2f} are usual; sizes count the host once; many users"
     " behind one NAT look the same",
     "ids in one zone": "{:.0f} ids begin with these bits, where chance has {:.1f}; sizes count them all",

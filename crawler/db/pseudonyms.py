@@ -28,8 +28,8 @@ class Pseudonyms:
     def of_database(cls, path: str, *, may_be_new: bool) -> Self | None:
         """Read the key of a database; without one, draw it if it may be new, or return None.
 
-        Whoever may write the database has to be kept from doing so at the same time.  Raises `ValueError`
-        for a file that is no key, and `OSError`.
+        Other processes have to be kept from doing so at the same time.  Raises `ValueError` for a file that
+        is no key, and `OSError`.
         """
         if path == ":memory:":
             return cls(secrets.token_bytes(KEY_BYTES)) if may_be_new else None

@@ -465,7 +465,7 @@ def test_anonymize_writes_prefixes_no_ports_and_pseudonyms_of_ids(tmp_path: Path
             (pseudonym, f"192.0.2.0/24 {pseudonym}")
         ]
         assert [row["subject"] for row in store.rows("alarms")] == ["192.0.2.0/24"]
-        # Whoever asks for the id is found by the key.
+        # A node is found by its id and the key.
         changed = store.purge.run(Orders(node_ids=(NodeId(node_id),)), 0.0)
         assert changed == {"nodes": 1, "visits": 2, "scrape_replies": 2, "node_samples": 2, "sample_turns": 1}
 

@@ -55,7 +55,7 @@ def test_files_hold_the_rows_of_tables_and_views(database, tmp_path):
 
 
 def test_files_are_for_their_owner_alone(database, tmp_path, monkeypatch):
-    """Also while they are written, and the folder; whoever publishes them says so."""
+    """Also while they are written, and the folder: to publish them is a step of its own."""
     folder, seen = tmp_path / "out", set()
     rename = export.Path.rename
     monkeypatch.setattr(
