@@ -78,7 +78,9 @@ def read_canonical_untrusted(data: bytes) -> Value | None:
     size = len(data)
     if not 0 < size <= _FAST_BYTES or data[-1] != _END:
         return None
-    if data.count(b"l") + data.count(b"d") > min(MAX_DEPTH, _OPENINGS + size // _BYTES_PER_OPENING):
+    openings = data.count(b"l") + data.count(b"d")
+    # Most have fewer, and a call of `min` would take as long as the counts.
+    if openings > _OPENINGS and openings > min(MAX_DEPTH, _OPENINGS + size // _BYTES_PER_OPENING):
         return None
     try:
         value: Value = bencode2.bdecode(data)

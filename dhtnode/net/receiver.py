@@ -116,7 +116,7 @@ class Receiver:
         if source is None or is_behind or now - self._reachability.received_at > DEAF_AFTER:
             return False
         try:
-            reply = self._inbound.answer_unread(data, source, now)
+            reply = self._inbound.answer_common(data, source, now)
         except Exception:  # noqa: BLE001
             # It is raised again where it is logged.
             return False

@@ -138,18 +138,19 @@ class UdpSocket(DatagramSocket):
 
     def receive_batch(self, most: int) -> list[Received]:
         """Return up to `most` datagrams; some 2 us each, most of them in the kernel."""
-        receive, failures = self._socket.recvfrom, 0
+        receive, failed_at, failures = self._socket.recvfrom, 0, 0
         datagrams: list[Received] = []
         while len(datagrams) < most:
             try:
-                datagrams.append(receive(RECEIVE_BYTES))
-                failures = 0
+                for _ in range(most - len(datagrams)):
+                    datagrams.append(receive(RECEIVE_BYTES))  # noqa: PERF401
             except BlockingIOError:
                 break
             except OSError as error:
                 # It may be about something else (ECONNREFUSED ...), with a datagram behind it.
                 self._count("receive", error)
-                failures += 1
+                failures = failures + 1 if failed_at == len(datagrams) else 1
+                failed_at = len(datagrams)
                 if failures == ATTEMPTS:
                     self._is_failing = True
                     break

@@ -16,7 +16,6 @@ from dhtnode.ids import NodeId
 from dhtnode.krpc.codec import MIN_MESSAGE_BYTES, encode, read_fields
 from dhtnode.krpc.messages import Error, Get, Query, Response
 from dhtnode.krpc.methods import Fields
-from dhtnode.krpc.query_layouts import query_layouts
 from dhtnode.server.admission import Admission
 from dhtnode.server.fast_path import FastPath
 from dhtnode.server.sources import Source, Sources
@@ -34,8 +33,10 @@ Uncommon: TypeAlias = tuple[bytes, Value | None, Source, str | None, int]
 """A datagram, its value if it is canonical, its source, and what `Admission.admit` decided."""
 
 COMMON_BYTES = 512  # all queries but those that put an item are shorter
-COMMON_SIZES = frozenset(query_layouts())
 SEEN_AGAIN_AFTER = 10.0  # seconds between two looks at one source as a possible contact
+
+_QUERY_END = b"qe"
+_ANNOUNCE_BYTES = 120  # the shortest announce has more, and other common queries have fewer
 
 
 class Inbound:
@@ -89,17 +90,17 @@ class Inbound:
 
         `is_behind` means that more comes than can be handled.
         """
-        find, get, admit, answer_unread = (
+        find, get, admit, answer_common = (
             self._sources.find,
             self._sources.get,
             self._admission.admit,
-            self.answer_unread,
+            self.answer_common,
         )
         fast_reply = _no_reply if self._fast_path is None else self._fast_path.reply
         for data, pair in arrived:
             source, size = find(pair) or get(pair), len(data)
-            if size in COMMON_SIZES and not is_behind:
-                reply = answer_unread(data, source, now)
+            if data[-2:] == _QUERY_END and not is_behind:
+                reply = answer_common(data, source, now)
                 if reply is not None:
                     replies.append((reply, source.address))
                     continue
@@ -127,25 +128,29 @@ class Inbound:
                 # Not a read-only node: the fast path leaves these to the slow one.
                 self._see(source, fields[b"a"][b"id"], now)
 
-    def answer_unread(self, data: bytes, source: Source, now: float) -> bytes | None:
-        """Return the reply to a query in a common layout, from a source that has queried lately.
+    def answer_common(self, data: bytes, source: Source, now: float) -> bytes | None:
+        """Return the reply to a common query of a source that has queried lately and is within its limits.
 
-        None for all else, and then nothing has changed: `answer` serves it.
+        None for all else, and then nothing has been charged: `answer` serves it.
         """
-        admission, host, network = self._admission, source.host, source.network
+        admission, host, network, fast_path = self._admission, source.host, source.network, self._fast_path
         replied = admission.replies_until
         if (
-            now - source.seen_at >= SEEN_AGAIN_AFTER
+            fast_path is None
+            or now - source.seen_at >= SEEN_AGAIN_AFTER
             or host.used_until > now + admission.host_slack
             or network.used_until > now + admission.network_slack
             or replied > now + admission.newcomers_slack
-            or self._fast_path is None
         ):
             return None
         budget = admission.max_payload
         if now >= source.proven_until and len(data) * admission.max_amplification < budget:
             budget = int(len(data) * admission.max_amplification)
-        reply = self._fast_path.reply_unread(data, source, now, budget)
+        reply = fast_path.reply_unread(data, source, now, budget)
+        if reply is None and not source.is_tolerated and _ANNOUNCE_BYTES < len(data) <= COMMON_BYTES:
+            fields = read_canonical_untrusted(data)
+            source.is_tolerated = fields is None
+            reply = fast_path.reply(fields, source, now, budget)
         if reply is None:
             return None
         # As `Admission.admit` does it.  The calls, of `max` too, would take longer than what they do.

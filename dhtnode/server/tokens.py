@@ -1,6 +1,6 @@
 """Announce tokens: proof that an announcer receives at the address it claims (BEP 5).
 
-A token is a keyed BLAKE2b of the client's IP and the info-hash, so nothing is stored per client.
+A token is a BLAKE2s of a secret, the client's IP and the info-hash, so nothing is stored per client.
 The secret changes every period and the one before stays good: a token lives for one to two
 periods.  Secrets come from the caller, since this module draws no randomness of its own.
 
@@ -9,7 +9,7 @@ costs more than all else that a token takes.
 """
 
 from collections.abc import Callable
-from hashlib import blake2b
+from hashlib import blake2s
 from hmac import compare_digest
 
 from dhtnode.ids import InfoHash
@@ -17,6 +17,7 @@ from dhtnode.ids import InfoHash
 # Short replies; all clients but one store up to 39 bytes, libtorrent any length.
 TOKEN_BYTES = 8
 SECRET_BYTES = 16
+BLOCK_BYTES = 64  # of BLAKE2s
 MAX_REMEMBERED = 4096  # tokens; 1 MB
 
 
@@ -28,7 +29,7 @@ class TokenIssuer:
         self._random_bytes = random_bytes
         self._period = period
         self._rotates_at = now + period
-        # Hashes that have read a secret: to copy one takes less than to begin one.
+        # Hashes that have read a secret and compressed it: to copy one takes half of what a key would.
         self._current = self._new_secret()
         self._previous = self._new_secret()
         # Those of the current secret by address and info-hash, and those before the last half was new.
@@ -60,8 +61,9 @@ class TokenIssuer:
         self._current = self._new_secret()
         self._remembered, self._old = {}, {}
 
-    def _new_secret(self) -> blake2b:
-        return blake2b(digest_size=TOKEN_BYTES, key=self._random_bytes(SECRET_BYTES))
+    def _new_secret(self) -> blake2s:
+        # A hash compresses a block when the next one begins.
+        return blake2s(self._random_bytes(SECRET_BYTES).ljust(BLOCK_BYTES + 1), digest_size=TOKEN_BYTES)
 
     def _remember(self, holder: bytes) -> bytes:
         if len(self._remembered) >= MAX_REMEMBERED // 2:
@@ -71,7 +73,7 @@ class TokenIssuer:
         return token
 
 
-def _token(secret: blake2b, holder: bytes) -> bytes:
-    keyed = secret.copy()
-    keyed.update(holder)
-    return keyed.digest()
+def _token(secret: blake2s, holder: bytes) -> bytes:
+    begun = secret.copy()
+    begun.update(holder)
+    return begun.digest()
