@@ -179,7 +179,8 @@ class Receiver:
         self, arrived: Iterator[Received], outgoing: list[Reply], now: float, until: float
     ) -> None:
         is_behind = self._backlog >= self._behind_after
-        for uncommon in self._inbound.answer(arrived, now, outgoing, is_behind=is_behind):
+        take_common = self._rpc.take_common
+        for uncommon in self._inbound.answer(arrived, now, outgoing, take_common, is_behind=is_behind):
             reply = self._handle(*uncommon, now)
             if reply is not None:
                 outgoing.append((reply, uncommon[2].address))

@@ -19,6 +19,7 @@ import trio
 from dhtnode.addresses import Address, Contact
 from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
 from dhtnode.ids import NodeId
+from dhtnode.krpc.common_answers import common_reader
 from dhtnode.krpc.messages import Error, Message, Method, Response
 from dhtnode.krpc.query_writer import QueryWriter
 from dhtnode.net.external_address import ExternalAddress
@@ -77,6 +78,7 @@ class Rpc:
         self._on_moved = on_moved
         self._queries = QueryWriter(table.node_id, version=version, read_only=settings.read_only)
         self._transactions = Transactions(random_bytes)
+        self._read_common = common_reader(self.family)
         self._max_pending = settings.max_pending
         self._expiring = trio.CancelScope()
         self._now: float | None = None  # of the batch that is being handled
@@ -190,18 +192,25 @@ class Rpc:
                 self._vote(message, source, now)
         elif isinstance(message, Response):
             pending = self._match(message.transaction_id, source, now)
-            if pending is None:
-                return
-            rtt = now - pending.sent_at
-            if not pending.is_excused:
-                self.times.add(rtt)
-            self.traffic.answers += 1
-            try:
-                self._table.responded(Contact(message.node_id, source.address), now, rtt=rtt)
-            finally:
-                pending.on_done(Answer(source.address, message, rtt, pending.size, size), now)
-            if now >= self.external.next_vote:
-                self._vote(message, source, now)
+            if pending is not None:
+                self._on_response(message, pending, source, size, now)
+
+    def take_common(self, data: bytes, source: Source, now: float) -> bool:
+        """Handle a datagram that is a common answer to a query under way; return False for all else.
+
+        Then nothing has changed.  What is taken is charged to no limit, so that it need not be given back.
+        """
+        response = self._read_common(data)
+        if response is None:
+            return False
+        pending = self._transactions.get(response.transaction_id)
+        if pending is None or pending.source is not source:
+            return False
+        self._transactions.remove(pending)
+        self._admission.proved(source, now)
+        self.reachability.answered(source, now)
+        self._on_response(response, pending, source, len(data), now)
+        return True
 
     def on_bad_response(self, transaction_id: bytes, reason: str, source: Source, now: float) -> None:
         """Handle a response so broken that the query it belongs to has failed."""
@@ -214,6 +223,20 @@ class Rpc:
         if not self.reachability.would_count(len(waiting)):
             for pending in waiting:
                 pending.is_excused = True
+
+    def _on_response(
+        self, response: Response, pending: Pending, source: Source, size: int, now: float
+    ) -> None:
+        rtt = now - pending.sent_at
+        if not pending.is_excused:
+            self.times.add(rtt)
+        self.traffic.answers += 1
+        try:
+            self._table.responded(Contact(response.node_id, source.address), now, rtt=rtt)
+        finally:
+            pending.on_done(Answer(source.address, response, rtt, pending.size, size), now)
+        if now >= self.external.next_vote:
+            self._vote(response, source, now)
 
     def _vote(self, answer: Response | Error, source: Source, now: float) -> None:
         """Count where an answer says that we are."""

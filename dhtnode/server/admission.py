@@ -113,9 +113,13 @@ class Admission:
 
         It proves the address and is not charged.
         """
-        source.proven_until = now + self._proof_lasts
+        self.proved(source, now)
         source.host.used_until -= self.host_interval
         source.network.used_until -= self.network_interval
+
+    def proved(self, source: Source, now: float) -> None:
+        """Record an answer to a query of ours that was not charged."""
+        source.proven_until = now + self._proof_lasts
 
     def spend(self, size: int, now: float) -> None:
         """Take the `size` bytes of a reply out of the budget for replies."""

@@ -29,6 +29,9 @@ Arrival: TypeAlias = tuple[bytes, tuple[str, int]]
 Reply: TypeAlias = tuple[bytes, Address]
 """A datagram and its destination."""
 
+TakeAnswer: TypeAlias = Callable[[bytes, Source, float], bool]
+"""A function that handles a common answer to a query of ours, at a time; it returns False for all else."""
+
 Uncommon: TypeAlias = tuple[bytes, Value | None, Source, str | None, int]
 """A datagram, its value if it is canonical, its source, and what `Admission.admit` decided."""
 
@@ -84,11 +87,18 @@ class Inbound:
             self._fast_path.renew_id(node_id)
 
     def answer(
-        self, arrived: Iterator[Arrival], now: float, replies: list[Reply], *, is_behind: bool = False
+        self,
+        arrived: Iterator[Arrival],
+        now: float,
+        replies: list[Reply],
+        take_answer: TakeAnswer,
+        *,
+        is_behind: bool = False,
     ) -> Iterator[Uncommon]:
         """Append the replies to common queries; yield what else has come, in the order of arrival.
 
-        `is_behind` means that more comes than can be handled.
+        `take_answer` is shown what may answer a query of ours; what it takes is done with.  `is_behind`
+        means that more comes than can be handled.
         """
         find, get, admit, answer_common = (
             self._sources.find,
@@ -104,6 +114,8 @@ class Inbound:
                 if reply is not None:
                     replies.append((reply, source.address))
                     continue
+            elif source.awaited and take_answer(data, source, now):
+                continue
             if not source.is_allowed:
                 self._not_allowed += 1
                 continue

@@ -25,6 +25,8 @@ def mutations() -> st.SearchStrategy[bytes]:
 
     def build(family, node_id, count, names, values, ip, version, port, transaction_id, kind, cut):
         results = {b"id": node_id, names: values * count}
+        if not count:
+            del results[names]
         if port is not None:
             results[b"p"] = port
         fields = {b"r": results, b"t": transaction_id, b"y": kind}
@@ -71,6 +73,12 @@ def test_answers_of_most_nodes_are_read(family, other):
     if "ip" in other:
         other = {"ip": other["ip"] * (1 if family is Family.IPV4 else 3)}
     data = encode(answer(family, **other))
+    assert common_reader(family)(data) == codec.decode_untrusted(data, family)
+
+
+@pytest.mark.parametrize("family", Family)
+def test_answers_to_pings_are_read(family):
+    data = encode({b"r": {b"id": b"i" * 20}, b"t": b"abcd", b"v": b"LT\x01\x02", b"y": b"r"})
     assert common_reader(family)(data) == codec.decode_untrusted(data, family)
 
 

@@ -62,7 +62,9 @@ class Side:
             self.admission.max_payload = budget
             self.source.proven_until = inf
         replies: list[Any] = []
-        for _, value, source, refusal, admitted in self.inbound.answer(iter([(data, HERE)]), now, replies):
+        for _, value, source, refusal, admitted in self.inbound.answer(
+            iter([(data, HERE)]), now, replies, lambda *_arrival: False
+        ):
             assert refusal is None
             replies = [(self.inbound.on_query(value, source, len(data), admitted, now), HERE)]
         seen, self.inbound.seen = self.inbound.seen, []
