@@ -238,6 +238,53 @@ async def test_odd_response_is_used_as_far_as_it_makes_sense(name: str) -> None:
     assert bench.endpoint.table.contacts() == [Contact(BOB_ID, bench.asker)]
 
 
+@pytest.mark.parametrize("nodes", [None, bytes(range(208))])
+@pytest.mark.parametrize("asked", [b"abcd", b"dcba"])
+async def test_common_answer_has_the_effects_of_one_that_is_decoded(
+    autojump_clock: MockClock, nodes: bytes | None, asked: bytes
+) -> None:
+    """The same answer with a key more takes the long way."""
+    sides = Bench(), Bench()
+    common = encode(
+        Response(b"abcd", BOB_ID, nodes=nodes, external_address=US[Family.IPV4], version=b"LT\1\2")
+    )
+    seen = []
+    for bench, data in zip(sides, (common, common[:-1] + b"1:zi1ee"), strict=True):
+        bench.ask(asked)
+        sent = bench.receive(data)
+        rpc = bench.endpoint.rpc
+        source = rpc.sources.get(bench.asker)
+        seen.append(
+            (
+                [outcome._replace(bytes_received=0) for outcome in bench.outcomes],
+                (sent, rpc.pending, rpc.external.next_vote, rpc.reachability.answered_at),
+                bench.endpoint.table.get(bench.asker),
+                (source.awaited, source.proven_until, source.host.used_until <= trio.current_time()),
+                {
+                    name: count
+                    for name, count in bench.endpoint.receiver.counts.items()
+                    if "bytes" not in name
+                },
+            )
+        )
+    if asked == b"abcd":
+        assert seen[0] == seen[1]
+    assert [len(outcomes) for outcomes, *_ in seen] == [asked == b"abcd"] * 2
+
+
+async def test_common_answers_are_not_charged_and_others_are() -> None:
+    """However many come, they leave what queries of the same address may use."""
+    bench = Bench(host_burst=1, host_rate=0.001)
+    for number in range(5):
+        bench.ask(b"ab%02d" % number)
+        bench.receive(encode(Response(b"ab%02d" % number, BOB_ID)))
+    assert len(bench.outcomes) == 5
+    assert bench.is_alive()
+    for _ in range(2):
+        bench.receive(encode(Response(b"none", BOB_ID)))
+    assert bench.endpoint.receiver.counts["dropped: too many from one address"] == 1
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "reason"),
     [
