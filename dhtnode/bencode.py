@@ -25,10 +25,9 @@ MAX_DIGITS = 20
 
 # No item is shorter than `0:` or `le`, so this length bounds the items.
 _FAST_BYTES = 2 * MAX_ITEMS
-# Bytes `l` and `d`, each of which may open a level: messages have up to 8, and one in 128 random bytes
-# is such a one.
-_OPENINGS = 8
-_BYTES_PER_OPENING = 64
+# By the length of an input: how many `l` and `d` it may have, each of which may open a level.  Messages
+# have up to 8, and one in 128 random bytes is such a one.
+_MAX_OPENINGS = bytes(min(MAX_DEPTH, 8 + size // 64) for size in range(_FAST_BYTES + 1))
 _DICTIONARY, _INTEGER, _LIST, _END, _ZERO, _NINE = b"dile09"
 
 
@@ -78,9 +77,7 @@ def read_canonical_untrusted(data: bytes) -> Value | None:
     size = len(data)
     if not 0 < size <= _FAST_BYTES or data[-1] != _END:
         return None
-    openings = data.count(b"l") + data.count(b"d")
-    # Most have fewer, and a call of `min` would take as long as the counts.
-    if openings > _OPENINGS and openings > min(MAX_DEPTH, _OPENINGS + size // _BYTES_PER_OPENING):
+    if data.count(b"l") + data.count(b"d") > _MAX_OPENINGS[size]:
         return None
     try:
         value: Value = bencode2.bdecode(data)

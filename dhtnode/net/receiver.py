@@ -24,7 +24,7 @@ from dhtnode.krpc.methods import Fields
 from dhtnode.net.reachability import DEAF_AFTER
 from dhtnode.net.rpc import Rpc
 from dhtnode.net.udp import Received
-from dhtnode.server.admission import NO_BUDGET, Admission
+from dhtnode.server.admission import TOO_BUSY, Admission
 from dhtnode.server.inbound import Inbound, Reply
 from dhtnode.server.sources import Source
 from dhtnode.settings import NodeSettings
@@ -215,7 +215,7 @@ class Receiver:
 
     def _refuse(self, refusal: str, source: Source, now: float) -> None:
         self._events[refusal] += 1
-        if refusal is NO_BUDGET and self._admission.wants_proof(source, now):
+        if refusal is not TOO_BUSY and self._admission.wants_proof(source, now):
             # Its answer proves its address: then it is served before those that have not.
             self._rpc.send_query(Ping(), source.address, lambda _result, _now: None)
 

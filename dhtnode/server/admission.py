@@ -4,6 +4,10 @@ The source of a datagram can be forged.  So a limit never bans an address, it on
 much at the moment.  When there is not enough for all, sources that have proven their address come
 first, then those that keep querying, then those that just came.
 
+The ports of one address share its limit, and the addresses of one network the limit of that.  Beyond
+these limits there is a reserve, for whoever has sent little: so one port that floods, or a forged one,
+leaves its neighbours what they need.
+
 Every rate is kept as one number per meter, the moment up to which what was used is paid for (the
 generic cell rate algorithm): a meter that is not in use needs no upkeep.
 """
@@ -24,9 +28,16 @@ TOO_BUSY = "dropped: too busy for strangers"
 NO_BUDGET = "dropped: reply budget used up"
 
 REGULAR_AFTER = 4  # datagrams; a flood from ever new addresses has none that come again so often
-NEWCOMERS_SHARE = 1 / 3  # of the burst of replies may be used up by sources that just came
-REGULARS_SHARE = 2 / 3  # and this by those that come again; the rest is for proven ones
+# Of the burst of replies, and of the reserve of an address or a network, so much may be used up by
+# sources that just came, and so much by those that come again; the rest is for proven ones.
+NEWCOMERS_SHARE = 1 / 3
+REGULARS_SHARE = 2 / 3
+RESERVE = 0.5  # of the burst of an address or a network, in addition to it
+# Seconds for which a port owes the reserve what it drew: one datagram, when all of the reserve is there
+# and when nothing is left, and in all.  Its claim shrinks with its debt.
+DRAW, DEAREST_DRAW, MAX_DEBT = 0.2, 2.0, 10.0
 PROOFS_RATE = 50  # pings per second to those that keep querying while there is not enough for all
+PROOFS_INTERVAL = 5.0  # seconds between two such pings to one address, at least: it may be forged
 
 
 class Admission:
@@ -52,10 +63,12 @@ class Admission:
         self.host_slack = settings.host_burst / settings.host_rate
         self.network_interval = 1.0 / settings.network_rate
         self.network_slack = settings.network_burst / settings.network_rate
+        # Of a limit that is lifted, nothing is needed.
+        self._host_reserve = self.host_slack * RESERVE or inf
+        self._network_reserve = self.network_slack * RESERVE or inf
         self.seconds_per_byte = 1.0 / settings.reply_rate
         self._reply_slack = settings.reply_burst / settings.reply_rate
         self.newcomers_slack = self._reply_slack * NEWCOMERS_SHARE
-        self._regulars_slack = self._reply_slack * REGULARS_SHARE
         # Else sources would wait at the old rate for what the new one allows.
         self.replies_until = -inf
         self.max_payload = settings.max_payload
@@ -76,10 +89,11 @@ class Admission:
         `is_behind` means that more comes than can be handled: then sources that just came are dropped.
         """
         host, network = source.host, source.network
-        if host.used_until > now + self.host_slack:
-            return FROM_ADDRESS, 0
-        if network.used_until > now + self.network_slack:
-            return FROM_NETWORK, 0
+        if host.used_until > now + self.host_slack or network.used_until > now + self.network_slack:
+            refusal = self._draw_on_reserve(source, now)
+            if refusal is not None:
+                source.datagrams += 1
+                return refusal, 0
         # A call of `max` would take as long as the rest.
         until = host.used_until if host.used_until > now else now  # noqa: FURB136
         host.used_until = until + self.host_interval
@@ -87,7 +101,7 @@ class Admission:
         network.used_until = until + self.network_interval
         source.datagrams += 1
         if is_behind or self.replies_until > now + self.newcomers_slack:
-            if self.replies_until > now + self._slack_of(source, now):
+            if self.replies_until > now + self._reply_slack * self._share_of(source, now):
                 return NO_BUDGET, 0
             if is_behind and source.datagrams < REGULAR_AFTER and now >= source.proven_until:
                 return TOO_BUSY, 0
@@ -127,18 +141,37 @@ class Admission:
         self.replies_until = until + size * self.seconds_per_byte
 
     def wants_proof(self, source: Source, now: float) -> bool:
-        """Return whether to ping a source that got no reply for want of budget.
+        """Return whether to ping a source that was refused because others use too much.
 
         If it answers it has proven its address.
         """
-        return (
-            now >= source.proven_until
-            and source.datagrams >= REGULAR_AFTER
-            and not source.awaited
-            and self._proofs.take(now)
-        )
+        if (
+            now < source.host.proof_at + PROOFS_INTERVAL
+            or now < source.proven_until
+            or source.datagrams < REGULAR_AFTER
+            or source.awaited
+            or not self._proofs.take(now)
+        ):
+            return False
+        source.host.proof_at = now
+        return True
 
-    def _slack_of(self, source: Source, now: float) -> float:
+    def _draw_on_reserve(self, source: Source, now: float) -> str | None:
+        """Admit a source beyond the limit of its address or network, or return why not."""
+        debt = max(0.0, source.drawn_until - now)
+        claim = self._share_of(source, now) * (1.0 - debt / MAX_DEBT)
+        of_host = (source.host.used_until - now - self.host_slack) / self._host_reserve
+        if of_host > claim:
+            return FROM_ADDRESS
+        of_network = (source.network.used_until - now - self.network_slack) / self._network_reserve
+        if of_network > claim:
+            return FROM_NETWORK
+        # Dearer the less there is left, so that the reserve is shared by as many as there are.
+        price = DRAW + (DEAREST_DRAW - DRAW) * max(of_host, of_network) ** 2
+        source.drawn_until = now + debt + price
+        return None
+
+    def _share_of(self, source: Source, now: float) -> float:
         if now < source.proven_until:
-            return self._reply_slack
-        return self._regulars_slack if source.datagrams >= REGULAR_AFTER else self.newcomers_slack
+            return 1.0
+        return REGULARS_SHARE if source.datagrams >= REGULAR_AFTER else NEWCOMERS_SHARE

@@ -21,12 +21,15 @@ V = TypeVar("V")
 
 
 class Meter:
-    """The moment up to which what was used of a rate is paid for; see `admission`."""
+    """The moment up to which what was used of a rate is paid for; see `admission`.
 
-    __slots__ = ("used_until",)
+    `proof_at` is when one of its sources was last pinged so that it could prove its address.
+    """
+
+    __slots__ = ("proof_at", "used_until")
 
     def __init__(self) -> None:
-        self.used_until = -inf
+        self.used_until = self.proof_at = -inf
 
 
 class Source:
@@ -37,13 +40,15 @@ class Source:
     address, by an answer to one of them.  `timed_out_at` is when the last of them timed out, if
     none was answered since; `seen_at` when its sender was last reported as a possible contact.
     `is_tolerated` means that its last datagram was not canonical: so the next is not shown to the strict
-    decoder, whose refusals take long.
+    decoder, whose refusals take long.  `drawn_until` is the moment up to which what it drew on the
+    reserve of its address is paid for; see `admission`.
     """
 
     __slots__ = (
         "address",
         "awaited",
         "datagrams",
+        "drawn_until",
         "head",
         "host",
         "is_allowed",
@@ -67,7 +72,7 @@ class Source:
         self.network = network
         self.awaited = 0
         self.datagrams = 0
-        self.seen_at = self.proven_until = self.timed_out_at = -inf
+        self.seen_at = self.proven_until = self.timed_out_at = self.drawn_until = -inf
 
 
 class RecentSources(Generic[K, V]):
@@ -138,7 +143,7 @@ class Meters:
 class Sources(RecentSources[tuple[str, int], Source]):
     """The sources of one socket by the pairs that it returns."""
 
-    __slots__ = ("_began_at", "_hosts", "_lifetime", "_networks", "_own", "_scope")
+    __slots__ = ("_began_at", "_hosts", "_lifetime", "_networks", "_own", "_proven", "_scope")
 
     def __init__(
         self,
@@ -160,11 +165,13 @@ class Sources(RecentSources[tuple[str, int], Source]):
         self._networks = meters.networks
         self._lifetime = lifetime
         self._began_at = -inf
+        # Of sources that were forgotten: a flood from ever new ones must not take their rights.
+        self._proven: dict[tuple[str, int], float] = {}
 
     def reset_meters(self) -> None:
         """Count what was used of all rates as paid for; to be done when the rates change.  Linear cost."""
         for source in self.values():
-            source.host.used_until = source.network.used_until = -inf
+            source.host.used_until = source.network.used_until = source.drawn_until = -inf
         for meter in chain(self._hosts.values(), self._networks.values()):
             meter.used_until = -inf
 
@@ -176,9 +183,18 @@ class Sources(RecentSources[tuple[str, int], Source]):
         if now - self._began_at >= self._lifetime:
             self._began_at = now
             self.next_generation()
+            self._proven = {pair: until for pair, until in self._proven.items() if now < until}
 
     def next_generation(self) -> None:
-        """Forget sources not heard of since the last generation began, and meters only they used."""
+        """Forget sources not heard of since the last generation began, and meters only they used.
+
+        How long those are proven is kept, for half as many as there may be sources.
+        """
+        for pair, source in self._old.items():
+            if source.proven_until > -inf:
+                self._proven[pair] = source.proven_until
+        for pair in list(self._proven)[: -self._half]:
+            del self._proven[pair]
         super().next_generation()
         self._hosts.next_generation()
         self._networks.next_generation()
@@ -195,13 +211,16 @@ class Sources(RecentSources[tuple[str, int], Source]):
             return Source(address, is_allowed=False, host=_UNUSED, network=_UNUSED)
         if scope is Scope.LOOPBACK:
             # There each endpoint is a host of its own (design note 2).
-            return Source(address, is_allowed=True, host=Meter(), network=Meter())
-        return Source(
-            address,
-            is_allowed=True,
-            host=self._hosts.get(scope.host_key(address)),
-            network=self._networks.get(scope.network_key(address)),
-        )
+            source = Source(address, is_allowed=True, host=Meter(), network=Meter())
+        else:
+            source = Source(
+                address,
+                is_allowed=True,
+                host=self._hosts.get(scope.host_key(address)),
+                network=self._networks.get(scope.network_key(address)),
+            )
+        source.proven_until = self._proven.pop(pair, -inf)
+        return source
 
 
 _UNUSED = Meter()

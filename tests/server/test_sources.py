@@ -29,6 +29,22 @@ def test_source_that_keeps_coming_survives_a_flood() -> None:
     assert sources.get(("31.0.0.2", 6881)) is not silent
 
 
+def test_flood_of_new_sources_does_not_take_the_proof_of_an_address() -> None:
+    """A silent one is forgotten, but not that it has proven its address, while that holds."""
+    sources = Sources(Scope.PUBLIC, lifetime=10.0)
+    for number in range(3 * MAX_SOURCES):
+        sources.get(("31.0.0.1", 6881 + number % 2)).proven_until = 900.0
+        sources.get((host(number), 6881)).proven_until = 5.0
+    for number in range(3 * MAX_SOURCES):
+        sources.get((host(MAX_SOURCES * 3 + number), 6881))
+    assert len(sources._proven) <= MAX_SOURCES
+    sources.expire(10.0)
+    assert set(sources._proven.values()) == {900.0}
+    assert sources.get(("31.0.0.1", 6881)).proven_until == 900.0
+    sources.expire(900.0)
+    assert not sources._proven
+
+
 def test_source_unheard_between_two_turns_is_forgotten() -> None:
     """Or a quiet node would fill its memory with addresses of last week."""
     sources = Sources(Scope.PUBLIC)
