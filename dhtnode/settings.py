@@ -89,16 +89,17 @@ class NodeSettings:
     """A reply may be so many times as long as its query, unless the client has proven its address."""
 
     host_rate: float = 50.0
-    """Datagrams per second from one IP, answers to our queries not counted; more are dropped unread."""
+    """Datagrams per second from one IP, answers to our queries not counted; more are dropped unread.
+    Its ports share them: those that send little come before one that floods."""
 
     host_burst: float = 250.0
-    """Datagrams from one IP that may come at once."""
+    """Datagrams from one IP that may come at once, and half as many more from ports that sent little."""
 
     network_rate: float = 200.0
-    """Datagrams per second from one /24 (IPv6: /64), counted in the same way."""
+    """Datagrams per second from one /24 (IPv6: /64), counted and shared in the same way."""
 
     network_burst: float = 1000.0
-    """Datagrams from one /24 or /64 that may come at once."""
+    """Datagrams from one /24 or /64 that may come at once, and half as many more in the same way."""
 
     reply_rate: float = 2_000_000.0
     """Bytes per second of all replies together; clients with a proven address are served first."""

@@ -408,3 +408,25 @@ def _value(data: bytes) -> Any:
 
 def _tokens(heard: list[bytes]) -> list[bytes]:
     return [message[b"r"][b"token"] for message in map(_value, heard) if b"r" in message]
+
+
+async def test_forged_packets_do_not_lock_a_real_address_out(
+    new_network: NewNetwork, autojump_clock: MockClock
+) -> None:
+    """Ever new ports of it use its limit up; it is pinged and proves itself."""
+    async with open_scene(new_network) as scene:
+        victim = scene.new_asker(ASKER + 1, answers=True)
+        host, before = scene.network.host(ASKER + 1), scene.counts
+        for number in range(4000):
+            port = Address(host, 10_000 + number)
+            scene.network.carry(query_in_turn(number)[0], port, scene.address, trio.current_time())
+            if number % 100 == 0:
+                victim.ask()
+            await trio.sleep(0.005)
+            victim.take()
+
+        grown = scene.counts - before
+        assert (victim.asked, victim.answered) == (40, 40)
+        assert grown[FROM_ADDRESS] > 2000
+        source = scene.node._sockets.by_address[scene.address].rpc.sources.get(victim._socket.address)
+        assert source.proven_until > trio.current_time()
