@@ -5,7 +5,7 @@ much at the moment.  When there is not enough for all, sources that have proven 
 first, then those that keep querying, then those that just came.
 
 The ports of one address share its limit, and the addresses of one network the limit of that.  Beyond
-these limits there is a reserve, for whoever has sent little: so one port that floods, or a forged one,
+these limits there is a reserve for those that send little: so one port that floods, or a forged one,
 leaves its neighbours what they need.
 
 Every rate is kept as one number per meter, the moment up to which what was used is paid for (the
