@@ -70,8 +70,14 @@ class ReturnedContacts:
         self._scope = client.scope
         self._compact = CompactContacts(client.family, client.scope)
         self._of_strangers = CompactContacts(client.family, client.scope.of_strangers)
-        octets = client.scope.first_octets() if client.family is Family.IPV4 else (None,) * 256
+        octets, of_strangers = (
+            scope.first_octets() if client.family is Family.IPV4 else (None,) * 256
+            for scope in (client.scope, client.scope.of_strangers)
+        )
         self._kinds = np.array([_KINDS[each] for each in octets], np.uint8)
+        # With another first octet, what a stranger returns is as good as what others do.
+        self._doubtful = frozenset(octet for octet in range(256) if of_strangers[octet] is not True)
+        self._strangers_differ = client.scope.of_strangers is not client.scope
         self._zone = zone
         self._excludes = excludes
         self._random = random
@@ -171,10 +177,15 @@ class ReturnedContacts:
 
     def _checked(self, visit: OpenVisit, compact: bytes, target: bytes) -> bytes:
         """Mark what is wrong with the contacts of one answer, and return those that are used."""
-        if self._scope is not self._scope.told_by(visit.address):
+        size = self._size
+        if (
+            self._strangers_differ
+            and not self._doubtful.isdisjoint(compact[ID_BYTES::size])
+            and self._scope is not self._scope.told_by(visit.address)
+        ):
             told = self._of_strangers.read(compact)
             compact = b"".join([self._compact.write(*contact) for contact in told])
-        size, total = self._size, len(compact) // self._size
+        total = len(compact) // size
         # A search of the bytes tells nearly always that nothing is as close as this.
         if target[:IMPOSSIBLY_CLOSE] in compact:
             visit.check_distances(target, self._compact.read(compact))
