@@ -66,7 +66,10 @@ class Sender:
             traffic = self._traffic
             traffic.datagrams_sent += 1
             traffic.bytes_sent += len(data)
-            traffic.replies_sent += 1
+            if data[3] == _ERROR:
+                self._events["errors sent"] += 1
+            else:
+                traffic.replies_sent += 1
         else:
             self._events["dropped: send failed"] += 1
 

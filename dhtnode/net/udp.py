@@ -133,12 +133,22 @@ class UdpSocket(DatagramSocket):
 
     def receive_nowait(self) -> Received | None:
         """Return one datagram, or None when none is there."""
-        datagrams = self.receive_batch(1)
-        return datagrams[0] if datagrams else None
+        try:
+            data, source = self._socket.recvfrom(RECEIVE_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self._count("receive", error)
+            datagrams = self._receive(1, failures=1)
+            return datagrams[0] if datagrams else None
+        return data, source[:2] if self._is_ipv6 else source
 
     def receive_batch(self, most: int) -> list[Received]:
         """Return up to `most` datagrams; some 2 us each, most of them in the kernel."""
-        receive, failed_at, failures = self._socket.recvfrom, 0, 0
+        return self._receive(most)
+
+    def _receive(self, most: int, failures: int = 0) -> list[Received]:
+        receive, failed_at = self._socket.recvfrom, 0
         datagrams: list[Received] = []
         while len(datagrams) < most:
             try:

@@ -187,18 +187,19 @@ async def test_batches_and_single_datagrams_have_the_same_effects(
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_announce_to_a_full_store_is_refused_alike_both_ways(family: Family) -> None:
-    short, long = Side(family, quick=True), Side(family, quick=False)
+def test_announce_to_a_full_store_is_refused_alike_all_ways(family: Family) -> None:
+    alone, short, long = (Side(family, quick=quick) for quick in (True, True, False))
     source = Address(HOSTS[family].format(99), 6881)
-    for side in (short, long):
+    for side, receive in ((alone, alone.receive_alone), (short, short.receive), (long, long.receive)):
         for number, swarm in enumerate(SWARMS):
             side.peers.announce(swarm, Address(HOSTS[family].format(number), 7000), 0.0, seed=False)
         token = side.tokens.issue(pack_host(source.host), b"x" * 20, 1.0)
         query = Query(b"tt", b"a" * 20, AnnouncePeer(b"x" * 20, 1, token), b"LT")
-        side.receive(encode(query), source, 1.0)
-    assert short.wire.sent == long.wire.sent
-    assert short.wire.sent[0][0].startswith(b"d1:eli202e13:Store is fulle2:ip")
-    assert short.state(1.0) == long.state(1.0)
+        side.receive(encode(Query(b"tt", b"a" * 20, Ping())), source, 1.0)
+        receive(encode(query), source, 1.0)
+    assert alone.wire.sent == short.wire.sent == long.wire.sent
+    assert short.wire.sent[-1][0].startswith(b"d1:eli202e13:Store is fulle2:ip")
+    assert alone.state(1.0) == short.state(1.0) == long.state(1.0)
     assert (short.endpoint.receiver.counts["errors sent"], short.peers.statistics().refused) == (1, 1)
 
 
