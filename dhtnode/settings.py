@@ -69,7 +69,7 @@ class NodeSettings:
     """How long an announced peer is kept; libtorrent's value."""
 
     max_swarms: int = 8192
-    """Info-hashes stored; a further one gets no token."""
+    """Info-hashes stored; another gets no token, unless one of a network that holds more gives way."""
 
     # BEP 33: filters are full at 6000 peers.
     max_peers_per_swarm: Annotated[int, Range(1, 5999)] = 3000
@@ -77,6 +77,12 @@ class NodeSettings:
 
     max_peers: int = 200_000
     """Peers stored in all: 67 MB when they fill 8192 swarms evenly, measured."""
+
+    max_peers_per_host: int = 1024
+    """Peers stored for one IP (IPv6: one /64), each in another swarm; a further one gets no token."""
+
+    max_peers_per_network: int = 8192
+    """Peers stored for one /24 (IPv6: one /48); one host of it may have a quarter of what is left."""
 
     sample_interval: Annotated[float, Range(60, 21_600)] = 6 * 3600.0
     """How long our sample of info-hashes stays the same; BEP 51 allows six hours."""
@@ -134,8 +140,13 @@ class NodeSettings:
     max_items_per_host: int = 64
     """Items stored for one IP (IPv6: one /64); a further one gets no token."""
 
+    max_items_per_network: int = 512
+    """Items stored for one /24 (IPv6: one /48); one host of it may have a quarter of what is left."""
+
     signature_rate: float = 200.0
-    """Signatures of items checked per second, at 0.1 to 0.2 ms each; other puts are refused for now."""
+    """Signatures of items checked per second, at 0.1 to 0.2 ms each; other puts are refused for now.
+
+    A host may use a twentieth of it, a network a fifth."""
 
     max_item_payload: Annotated[int, Range(512, 1472)] = 1472
     """Bytes of a reply with an item: one of full size does not fit into what BEP 32 allows."""

@@ -11,6 +11,7 @@ from dhtnode.node.statistics import SocketStatistics
 from dhtnode.routing.bucket import BucketInfo
 from dhtnode.server.item_store import ItemStatistics
 from dhtnode.server.peer_store import StoreStatistics
+from dhtnode.server.shares import RefusedNetwork
 
 NO_COUNTS: Mapping[str, int] = {}
 
@@ -50,7 +51,16 @@ def endpoint(counts: Mapping[str, int] = NO_COUNTS, **changes: Any) -> WholeStat
 def node(*endpoints: SocketStatistics) -> NodeStatistics:
     return NodeStatistics(
         endpoints,
-        peers=StoreStatistics(swarms=1, peers=2, refused=3, expired=4),
+        peers=StoreStatistics(
+            swarms=1,
+            peers=2,
+            refused=3,
+            expired=4,
+            withheld=5,
+            displaced=6,
+            reasons={"too many swarms": 1, "too many from one address": 7},
+            refused_most=(RefusedNetwork("192.0.2.0/24", "too many from one address", 7),),
+        ),
         items=ItemStatistics(
             items=1, owners=1, bytes=100, refused=0, expired=0, displaced=0, signatures_checked=7
         ),

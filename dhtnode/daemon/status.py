@@ -51,6 +51,7 @@ def status_record(process: ProcessState, statistics: NodeStatistics, health: Hea
         },
         "endpoints": [_socket_record(one, health.recent(one.address)) for one in statistics.sockets],
         "stores": stores_of(statistics),
+        "refusals": _refusals_of(statistics),
     }
 
 
@@ -83,13 +84,36 @@ def status_text(record: Mapping[str, Any]) -> str:
     lines += ["", "stores"]
     for store, values in record["stores"].items():
         lines.append(f"  {store}: " + ", ".join(f"{value} {_spaced(name)}" for name, value in values.items()))
+        lines += _refusal_lines(record["refusals"][store])
     return "\n".join(lines)
 
 
 def stores_of(statistics: NodeStatistics) -> dict[str, dict[str, int]]:
     """Return the numbers of each store of the node, by its name there."""
+    return {
+        name: {key: value for key, value in values.items() if isinstance(value, int)}
+        for name, values in _stores(statistics).items()
+    }
+
+
+def _stores(statistics: NodeStatistics) -> dict[str, dict[str, Any]]:
     names = [field.name for field in fields(statistics) if field.name != "sockets"]
     return {name: asdict(getattr(statistics, name)) for name in names}
+
+
+def _refusals_of(statistics: NodeStatistics) -> dict[str, dict[str, Any]]:
+    """Return for each store the refusals by reason, and the networks that were refused most."""
+    return {
+        name: {"reasons": values["reasons"], "most": list(values["refused_most"])}
+        for name, values in _stores(statistics).items()
+    }
+
+
+def _refusal_lines(refusals: Mapping[str, Any]) -> Iterator[str]:
+    for reason, times in sorted(refusals["reasons"].items()):
+        yield f"    refused, {reason}: {times}"
+    for each in refusals["most"]:
+        yield f"    refused most: {each['network']}, {each['reason']}: {each['times']}"
 
 
 def _socket_record(one: SocketStatistics, recent: RecentCounts | None) -> dict[str, Any]:

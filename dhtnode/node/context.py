@@ -89,6 +89,8 @@ def new_context(
             max_swarms=settings.max_swarms,
             max_peers_per_swarm=settings.max_peers_per_swarm,
             max_peers=settings.max_peers,
+            max_peers_per_host=settings.max_peers_per_host,
+            max_peers_per_network=settings.max_peers_per_network,
             sample_interval=settings.sample_interval,
         ),
         ItemStore(settings),

@@ -1,32 +1,49 @@
-"""The items that were put to us, with ageing, rules of replacement and caps (BEP 44).
+"""The items that were put to us, with ageing, rules of replacement, caps and shares (BEP 44).
 
 An item lives for a fixed time after it was last put, from any address.  It belongs to the address
-that put it first (IPv6: the /64), and three caps bound the store: items of one owner, items in all,
-and bytes in all.
+that put it first (IPv6: the /64).  Items and bytes in all bound the store, and no host or network may
+hold more than its share of the items (`shares`).
 
-In a full store a new item displaces one of the owner that has most, the one to expire first, if that
-owner is then left with no fewer than the owner of the new one; otherwise the new one is refused.  So
-a flood from a few addresses washes out its own items before those of others.
+In a full store a new item displaces one of the network that has most, of the host there that has most
+the one to expire first, if it then has no fewer than the owner of the new one; otherwise the new one is
+refused.  So a flood from a few networks washes out its own items before those of others.
 
-Signatures cost more than all the rest: they are checked after everything cheap, at a limited rate,
-and not at all when an item that is here is put again unchanged.
+Signatures cost more than all the rest: they are checked after everything cheap, and not at all when an
+item that is here is put again unchanged.  The checks of all, of a network and of a host are limited in
+rate, and who sends a bad signature has none for a while: so a few addresses cannot use them up.
 """
 
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 
 from sortedcontainers import SortedSet
 
 from dhtnode.addresses import pack_host
 from dhtnode.items import Item, MutableItem, Target
+from dhtnode.server.shares import (
+    CHECKS_OF_HOST,
+    CHECKS_OF_NETWORK,
+    FROM_HOST,
+    FROM_NETWORK,
+    Refusals,
+    RefusedNetwork,
+    Shares,
+    host_of,
+    network_of,
+)
+from dhtnode.server.sources import MAX_SOURCES, Meter, RecentSources
 from dhtnode.settings import NodeSettings
 from dhtnode.token_bucket import TokenBucket
 
 ITEM_BYTES = 1000
 """What an item takes beside its value and salt; 960 were measured when each has an owner of its own."""
 
-OWNER_BYTES = 8  # of an IPv6 address: a host that has one address there has the whole /64
+HOST_CHECKS = 1 / 20  # of the rate of signatures
+NETWORK_CHECKS = 1 / 5
+CHECKS_AT_ONCE = 64  # of a host, and twice as many of a network: all that a host may have here
+BAD_SIGNATURE_PAUSE = 10.0  # seconds without a check for the host that sent it
 
 
 class Refusal(Enum):
@@ -35,16 +52,20 @@ class Refusal(Enum):
     BAD_SIGNATURE = "bad signature"
     CAS_MISMATCH = "CAS mismatch"
     OLD_SEQ = "old seq"
-    OWNER_IS_FULL = "too many from one address"
+    OWNER_IS_FULL = FROM_HOST
+    NETWORK_IS_FULL = FROM_NETWORK
     STORE_IS_FULL = "full"
     BUSY = "too many signatures to check"
+    BUSY_WITH_OWNER = CHECKS_OF_HOST
+    BUSY_WITH_NETWORK = CHECKS_OF_NETWORK
 
 
 @dataclass(frozen=True, slots=True)
 class ItemStatistics:
     """What an item store holds, and what it did since it was made.
 
-    `bytes` is what counts towards the cap; `displaced` counts items dropped for others.
+    `bytes` is what counts towards the cap; `displaced` counts items dropped for others.  `reasons` has the
+    refused by reason, and `refused_most` the networks that were refused most often.
     """
 
     items: int
@@ -54,6 +75,8 @@ class ItemStatistics:
     expired: int
     displaced: int
     signatures_checked: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    refused_most: tuple[RefusedNetwork, ...] = ()
 
 
 class ItemStore:
@@ -61,14 +84,17 @@ class ItemStore:
 
     def __init__(self, settings: NodeSettings) -> None:
         """Apply the limits of the settings."""
-        self.refusals: Counter[Refusal] = Counter()
+        self.refusals = Refusals()
         self._lifetime = settings.item_lifetime
         self._max_items = settings.max_items
         self._max_bytes = settings.max_item_bytes
-        self._max_per_owner = settings.max_items_per_host
-        self._signatures = TokenBucket(settings.signature_rate, settings.signature_rate, float("-inf"))
+        self._shares = Shares(settings.max_items_per_host, settings.max_items_per_network)
+        self._signatures = TokenBucket(settings.signature_rate, settings.signature_rate, -inf)
+        self._rate = settings.signature_rate
+        self._checks: RecentSources[bytes, Meter] = RecentSources(MAX_SOURCES, lambda _: Meter())
         self._items: dict[Target, _Stored] = {}  # the one to expire first in front
-        self._owners: dict[bytes, dict[Target, None]] = {}  # of each, the one to expire first in front
+        # Of each network, the one to expire first in front.
+        self._networks: dict[bytes, dict[Target, None]] = {}
         self._by_count: SortedSet[tuple[int, bytes]] = SortedSet()
         self._bytes = 0
         self._expired = 0
@@ -78,18 +104,21 @@ class ItemStore:
     def change_rate(self, signature_rate: float, now: float) -> None:
         """Check so many signatures per second from now on."""
         self._signatures.change(signature_rate, signature_rate, now)
+        self._rate = signature_rate
 
     def statistics(self, now: float) -> ItemStatistics:
         """Return the sizes and counters of the store."""
         self.expire(now)
         return ItemStatistics(
             len(self._items),
-            len(self._owners),
+            self._shares.hosts,
             self._bytes,
-            self.refusals.total(),
+            self.refusals.reasons.total(),
             self._expired,
             self._displaced,
             self._signatures_checked,
+            dict(self.refusals.reasons),
+            self.refusals.most(),
         )
 
     def get(self, target: Target, now: float) -> Item | None:
@@ -101,7 +130,7 @@ class ItemStore:
     def has_capacity(self, target: Target, host: str, now: float) -> bool:
         """Return whether an item put by `host` would be stored; if not, no token is given."""
         self.expire(now)
-        return target in self._items or self._lack_of_capacity(_owner_of(host), 1, ITEM_BYTES) is None
+        return target in self._items or self._lack_of_capacity(pack_host(host), 1, ITEM_BYTES) is None
 
     def put(self, item: Item, host: str, now: float, *, cas: int | None = None) -> Refusal | None:
         """Store an item or renew it; return why not, or None when it is stored.
@@ -110,16 +139,16 @@ class ItemStore:
         `cas` must equal the `seq` of the one that is here, if there is one.
         """
         self.expire(now)
-        target, owner = item.target(), _owner_of(host)
+        target, packed = item.target(), pack_host(host)
         stored = self._items.get(target)
         size = _size_of(item)
-        refusal = self._refusal(item, stored, now, cas)
+        owner = packed if stored is None else stored.owner
+        refusal = self._refusal(item, stored, packed, now, cas)
         if refusal is None:
             new, growth = (1, size) if stored is None else (0, size - stored.size)
-            owner = owner if stored is None else stored.owner
             refusal = self._lack_of_capacity(owner, new, growth)
         if refusal is not None:
-            self.refusals[refusal] += 1
+            self.refusals.add(refusal.value, packed)
             return refusal
         if stored is not None:
             self._remove(target)
@@ -136,18 +165,18 @@ class ItemStore:
             self._remove(target)
             self._expired += 1
 
-    def _refusal(self, item: Item, stored: "_Stored | None", now: float, cas: int | None) -> Refusal | None:
+    def _refusal(
+        self, item: Item, stored: "_Stored | None", packed: bytes, now: float, cas: int | None
+    ) -> Refusal | None:
         """Return why an item may not take the place of the stored one, or None."""
         current = None if stored is None else stored.item
         if not isinstance(item, MutableItem):
             # Its target is proof enough.
             return None
         if item != current:
-            if not self._signatures.take(now):
-                return Refusal.BUSY
-            self._signatures_checked += 1
-            if not item.verify():
-                return Refusal.BAD_SIGNATURE
+            refusal = self._check(item, packed, now)
+            if refusal is not None:
+                return refusal
         if not isinstance(current, MutableItem):
             return None
         if cas is not None and cas != current.seq:
@@ -156,41 +185,74 @@ class ItemStore:
             return Refusal.OLD_SEQ
         return None
 
+    def _check(self, item: MutableItem, packed: bytes, now: float) -> Refusal | None:
+        """Return why a signature is not right, or was not checked, or None."""
+        of_host, of_network = self._checks.get(host_of(packed)), self._checks.get(network_of(packed))
+        host_interval, network_interval = 1 / (self._rate * HOST_CHECKS), 1 / (self._rate * NETWORK_CHECKS)
+        if of_host.used_until > now + (CHECKS_AT_ONCE - 1) * host_interval:
+            return Refusal.BUSY_WITH_OWNER
+        if of_network.used_until > now + (2 * CHECKS_AT_ONCE - 1) * network_interval:
+            return Refusal.BUSY_WITH_NETWORK
+        if not self._signatures.take(now):
+            return Refusal.BUSY
+        self._signatures_checked += 1
+        of_host.used_until = max(of_host.used_until, now) + host_interval
+        of_network.used_until = max(of_network.used_until, now) + network_interval
+        if item.verify():
+            return None
+        of_host.used_until = now + (CHECKS_AT_ONCE - 1) * host_interval + BAD_SIGNATURE_PAUSE
+        return Refusal.BAD_SIGNATURE
+
     def _lack_of_capacity(self, owner: bytes, new: int, growth: int) -> Refusal | None:
         """Return why an owner may not have `new` items (1 or 0) and `growth` bytes more, or None."""
-        own = len(self._owners.get(owner, ()))
-        if own + new > self._max_per_owner:
-            return Refusal.OWNER_IS_FULL
+        refusal = self._shares.refusal(owner) if new else None
+        if refusal is not None:
+            return Refusal(refusal)
         if len(self._items) + new <= self._max_items and self._bytes + growth <= self._max_bytes:
             return None
-        most = self._by_count[-1][0] if self._by_count else 0
-        return None if most > own + new else Refusal.STORE_IS_FULL
+        largest = self._largest()
+        if largest is None or not self._shares.gives_way(self._items[largest].owner, owner, new):
+            return Refusal.STORE_IS_FULL
+        return None
+
+    def _largest(self) -> Target | None:
+        """Return the item to give way first: linear in the items of one network."""
+        if not self._by_count:
+            return None
+        _, network = self._by_count[-1]
+        return max(self._networks[network], key=lambda target: self._shares.held(self._items[target].owner))
 
     def _shrink(self) -> None:
-        """Drop items of the owner that has most until the caps hold."""
+        """Drop items of the one that has most until the caps hold."""
         while len(self._items) > self._max_items or self._bytes > self._max_bytes:
-            _, owner = self._by_count[-1]
-            self._remove(next(iter(self._owners[owner])))
+            largest = self._largest()
+            # With a cap below one item there is none at all.
+            assert largest is not None  # noqa: S101
+            self._remove(largest)
             self._displaced += 1
 
     def _add(self, target: Target, stored: "_Stored") -> None:
         self._items[target] = stored
         self._bytes += stored.size
-        own = self._owners.setdefault(stored.owner, {})
-        self._by_count.discard((len(own), stored.owner))
+        self._shares.add(stored.owner)
+        network = network_of(stored.owner)
+        own = self._networks.setdefault(network, {})
+        self._by_count.discard((len(own), network))
         own[target] = None
-        self._by_count.add((len(own), stored.owner))
+        self._by_count.add((len(own), network))
 
     def _remove(self, target: Target) -> None:
         stored = self._items.pop(target)
         self._bytes -= stored.size
-        own = self._owners[stored.owner]
-        self._by_count.remove((len(own), stored.owner))
+        self._shares.remove(stored.owner)
+        network = network_of(stored.owner)
+        own = self._networks[network]
+        self._by_count.remove((len(own), network))
         del own[target]
         if own:
-            self._by_count.add((len(own), stored.owner))
+            self._by_count.add((len(own), network))
         else:
-            del self._owners[stored.owner]
+            del self._networks[network]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +261,6 @@ class _Stored:
     owner: bytes
     size: int
     expires_at: float
-
-
-def _owner_of(host: str) -> bytes:
-    return pack_host(host)[:OWNER_BYTES]
 
 
 def _size_of(item: Item) -> int:

@@ -1,39 +1,59 @@
-"""The peers that were announced to us, per info-hash, with ageing and caps.
+"""The peers that were announced to us, per info-hash, with ageing, caps and shares.
 
 One entry per info-hash and IP (BEP 33), holding the port and whether the peer is a seed; a new
 announce from the same IP replaces the old one.  An entry lives for a fixed time after its last
-announce.  Three caps bound the store: info-hashes, peers per info-hash, peers in all; what does
-not fit is refused and counted, and never displaces what is there, so a flood of announces cannot
-wash out a swarm.
+announce.  Three caps bound the store: info-hashes, peers per info-hash, peers in all; and no host or
+network may hold more than its share (`shares`).  At a cap, what one of the networks that hold most has
+announced gives way to one that holds less; all else is refused and counted.
+
+A swarm counts as held by the one of its peers' networks that holds least: one that others announce
+too is not washed out together with those of a flood.  Who holds most is looked for among a few
+entries drawn at random: a flood that matters is a large part of the store.
 """
 
-from dataclasses import dataclass
-from heapq import heappop, heappush
-from math import inf
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from random import Random
 
-from dhtnode.addresses import Address, Family
+from dhtnode.addresses import Address, Family, pack_host
 from dhtnode.ids import InfoHash
 from dhtnode.krpc.codec import MAX_INTERVAL
 from dhtnode.krpc.compact import pack_address
-from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask
+from dhtnode.krpc.scrape_filter import ScrapeFilter
 from dhtnode.server.infohash_sample import SampleAnswer, SampleKeeper
+from dhtnode.server.shares import Refusals, RefusedNetwork, Shares, network_of
+from dhtnode.server.stored_swarm import VALUE_BYTES as VALUE_BYTES
+from dhtnode.server.stored_swarm import StoredPeer, StoredSwarm
 
-_PREFIXES = {family: b"%d:" % family.address_bytes for family in Family}
-_FAMILIES = {family.address_bytes: family for family in Family}
+TOO_MANY_SWARMS = "too many swarms"
+SWARM_IS_FULL = "too many peers of one swarm"
+STORE_IS_FULL = "too many peers"
 
-VALUE_BYTES = {family: len(prefix) + family.address_bytes for family, prefix in _PREFIXES.items()}
-"""What one peer takes in the `values` of a reply: 8 bytes, or 21."""
+_CAPS = frozenset({TOO_MANY_SWARMS, SWARM_IS_FULL, STORE_IS_FULL})
+
+DRAWN = 32  # entries looked at for one that gives way: an eighth of the store is met 98 times of 100
+DRAWN_OF_SWARM = 8  # peers looked at for whose a swarm is
+SPARE_DUE = 1024  # entries of the heap for swarms that are gone, beside as many as there are swarms
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """What a peer store holds, and what it refused since it was made."""
+    """What a peer store holds, and what it did since it was made.
+
+    `refused` counts announces, `withheld` tokens that were not given since an announce would be refused,
+    `displaced` peers that gave way to others.  `reasons` has both kinds of refusals by reason, and
+    `refused_most` the networks that met most of them.
+    """
 
     swarms: int
     peers: int
     refused: int
     expired: int
+    withheld: int = 0
+    displaced: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    refused_most: tuple[RefusedNetwork, ...] = ()
 
 
 class PeerStore:
@@ -47,6 +67,8 @@ class PeerStore:
         max_swarms: int,
         max_peers_per_swarm: int,
         max_peers: int,
+        max_peers_per_host: int = 1024,
+        max_peers_per_network: int = 8192,
         sample_interval: float = MAX_INTERVAL,
     ) -> None:
         self._random = random
@@ -54,43 +76,85 @@ class PeerStore:
         self._max_swarms = max_swarms
         self._max_peers_per_swarm = max_peers_per_swarm
         self._max_peers = max_peers
-        self.swarms: dict[InfoHash, _Swarm] = {}
-        # A heap: each swarm once, with a time before which none of its peers is over.
-        self._due: list[tuple[float, InfoHash, _Swarm]] = []
+        self._shares = Shares(max_peers_per_host, max_peers_per_network)
+        self.swarms: dict[InfoHash, StoredSwarm] = {}
+        # The same in a list, to draw from.
+        self._listed: list[StoredSwarm] = []
+        # A heap: each swarm once, with a time before which none of its peers is over.  The number
+        # keeps swarms of one moment apart.
+        self._due: list[tuple[float, int, StoredSwarm]] = []
+        self._made = 0
         self._sampler = SampleKeeper(random, interval=sample_interval)
         self._count = 0
+        # Whether a host, a network or the whole may be at its limit: else no newcomer needs a second look.
+        self._is_tight = max_peers <= 0 or self._shares.is_used_up
+        self._refusals = Refusals()
         self._refused = 0
+        self._withheld = 0
+        self._displaced = 0
         self._expired = 0
 
     def statistics(self) -> StoreStatistics:
         """Return the sizes and counters of the store."""
-        return StoreStatistics(len(self.swarms), self._count, self._refused, self._expired)
+        return StoreStatistics(
+            len(self.swarms),
+            self._count,
+            self._refused,
+            self._expired,
+            self._withheld,
+            self._displaced,
+            dict(self._refusals.reasons),
+            self._refusals.most(),
+        )
 
     def has_capacity(self, info_hash: InfoHash, host: str) -> bool:
-        """Return whether an announce from `host` would be stored; if not, no token is given."""
+        """Return whether an announce from `host` would be stored; if not, no token is given.
+
+        At a cap, True only says that something may give way.
+        """
         swarm = self.swarms.get(info_hash)
-        if swarm is not None and host in swarm.peers:
-            return True
-        if self._count >= self._max_peers:
-            return False
         if swarm is None:
-            return len(self.swarms) < self._max_swarms
-        return len(swarm.peers) < self._max_peers_per_swarm
+            if not self._is_tight and len(self.swarms) < self._max_swarms:
+                return True
+        elif host in swarm.peers or (not self._is_tight and len(swarm.peers) < self._max_peers_per_swarm):
+            return True
+        packed = pack_host(host)
+        reason = self._shares.refusal(packed) or self._cap_reached(swarm)
+        if reason is None or (reason in _CAPS and self._shares.may_displace(packed)):
+            return True
+        self._withheld += 1
+        self._refusals.add(reason, packed)
+        return False
 
     def announce(self, info_hash: InfoHash, peer: Address, now: float, *, seed: bool) -> bool:
-        """Store a peer or renew it; return False when a cap is reached."""
+        """Store a peer or renew it; return False when it is refused."""
         return self.store(info_hash, peer.host, pack_address(peer), now, seed=seed)
 
     def store(self, info_hash: InfoHash, host: str, compact: bytes, now: float, *, seed: bool) -> bool:
-        """Store or renew a peer at a host, in compact form; return False when a cap is reached."""
-        if not self.has_capacity(info_hash, host):
-            self._refused += 1
-            return False
+        """Store or renew a peer at a host, in compact form; return False when it is refused."""
         swarm = self.swarms.get(info_hash)
+        if swarm is not None and host in swarm.peers:
+            swarm.put(host, compact, seed, now + self._lifetime, self._random)
+            return True
+        if self._is_tight or (
+            len(self.swarms) >= self._max_swarms
+            if swarm is None
+            else len(swarm.peers) >= self._max_peers_per_swarm
+        ):
+            reason = self._shares.refusal(compact) or self._make_room(swarm, compact)
+            if reason is not None:
+                self._refused += 1
+                self._refusals.add(reason, compact)
+                return False
+            # It may have been the last peer of this swarm that gave way.
+            swarm = self.swarms.get(info_hash)
         if swarm is None:
-            swarm = self.swarms[info_hash] = _Swarm()
-            heappush(self._due, (now + self._lifetime, info_hash, swarm))
-        self._count += swarm.put(host, compact, seed, now + self._lifetime, self._random)
+            swarm = self.swarms[info_hash] = StoredSwarm(info_hash, len(self._listed))
+            self._listed.append(swarm)
+            self._await(swarm, now + self._lifetime)
+        swarm.put(host, compact, seed, now + self._lifetime, self._random)
+        self._count += 1
+        self._is_tight = self._shares.add(compact) or self._count >= self._max_peers
         return True
 
     def sample(
@@ -134,186 +198,99 @@ class PeerStore:
 
     def sample_info_hashes(self, now: float) -> SampleAnswer:
         """Return some of the info-hashes stored, the same ones for hours (BEP 51)."""
-        return self._sampler.sample(self.swarms.keys(), now)
+        return self._sampler.sample(self.swarms.keys(), now, self._network_of)
 
     def expire(self, now: float) -> None:
-        """Drop every peer whose time is over; cost: constant, and linear in swarms and peers concerned."""
-        while self._due and self._due[0][0] <= now:
-            _, info_hash, known = heappop(self._due)
-            # One that was dropped meanwhile, and is known again, has another entry.
-            if self.swarms.get(info_hash) is known and self._fresh(info_hash, now) is not None:
-                heappush(self._due, (known.first_expiry, info_hash, known))
+        """Drop every peer whose time is over; cost: constant, and linear in swarms and peers concerned.
 
-    def _fresh(self, info_hash: InfoHash, now: float) -> "_Swarm | None":
+        Linear in all hosts when one of them may hold all that it is allowed to.
+        """
+        while self._due and self._due[0][0] <= now:
+            _, _, swarm = heappop(self._due)
+            # One that was dropped meanwhile, and is known again, has another entry.
+            if self.swarms.get(swarm.info_hash) is swarm and self._fresh(swarm.info_hash, now) is not None:
+                self._await(swarm, swarm.first_expiry)
+        if self._is_tight:
+            self._shares.measure()
+            self._is_tight = self._count >= self._max_peers or self._shares.is_used_up
+
+    def _fresh(self, info_hash: InfoHash, now: float) -> StoredSwarm | None:
         swarm = self.swarms.get(info_hash)
         if swarm is None or now < swarm.first_expiry:
             return swarm
         dropped = swarm.expire(now)
-        self._count -= dropped
-        self._expired += dropped
+        self._expired += len(dropped)
+        self._forget(dropped)
         if swarm.peers:
             return swarm
-        del self.swarms[info_hash]
+        self._end(swarm)
         return None
 
+    def _await(self, swarm: StoredSwarm, due: float) -> None:
+        self._made += 1
+        heappush(self._due, (due, self._made, swarm))
+        if len(self._due) > 2 * len(self._listed) + SPARE_DUE:
+            self._due = [each for each in self._due if self.swarms.get(each[2].info_hash) is each[2]]
+            heapify(self._due)
 
-@dataclass(slots=True)
-class _Peer:
-    compact: bytes
-    seed: bool
-    expires_at: float
+    def _end(self, swarm: StoredSwarm) -> None:
+        """Drop a swarm that has no peers left; the last one gets its place in the list."""
+        del self.swarms[swarm.info_hash]
+        last = self._listed.pop()
+        if last is not swarm:
+            self._listed[swarm.place] = last
+            last.place = swarm.place
 
-    @property
-    def family(self) -> Family:
-        return _FAMILIES[len(self.compact)]
+    def _forget(self, peers: Iterable[StoredPeer]) -> None:
+        for peer in peers:
+            self._count -= 1
+            self._shares.remove(peer.compact)
 
+    def _cap_reached(self, swarm: StoredSwarm | None) -> str | None:
+        """Return a cap that one more peer of a swarm would exceed; None is a swarm not known."""
+        if swarm is None:
+            if len(self.swarms) >= self._max_swarms:
+                return TOO_MANY_SWARMS
+        elif len(swarm.peers) >= self._max_peers_per_swarm:
+            return SWARM_IS_FULL
+        return STORE_IS_FULL if self._count >= self._max_peers else None
 
-class _Swarm:
-    """The peers of one info-hash by host, the one to expire first in front.
+    def _make_room(self, swarm: StoredSwarm | None, newcomer: bytes) -> str | None:
+        """Let something give way where a cap is reached; return the first cap where nothing does."""
+        while (cap := self._cap_reached(swarm)) is not None:
+            if not self._displace(cap, swarm, newcomer):
+                return cap
+            if swarm is not None and not swarm.peers:
+                swarm = None
+        return None
 
-    No peer is over before `first_expiry`.
-    """
+    def _displace(self, cap: str, swarm: StoredSwarm | None, newcomer: bytes) -> bool:
+        """Drop what is held by the one that holds most among some drawn; False if it does not give way."""
+        random = self._random
+        if cap == SWARM_IS_FULL and swarm is not None:
+            drawn = [(swarm, [host]) for host in swarm.draw(DRAWN, random)]
+        else:
+            swarms = random.sample(self._listed, min(DRAWN, len(self._listed)))
+            count = DRAWN_OF_SWARM if cap == TOO_MANY_SWARMS else 1
+            drawn = [(each, each.draw(count, random)) for each in swarms]
+        if not drawn:
+            return False
+        (victim, hosts), holder = max(
+            ((each, self._holder(*each)) for each in drawn), key=lambda pair: self._shares.held(pair[1])
+        )
+        if not self._shares.gives_way(holder, newcomer):
+            return False
+        gone = [victim.drop(host) for host in (list(victim.peers) if cap == TOO_MANY_SWARMS else hosts)]
+        self._displaced += len(gone)
+        self._forget(gone)
+        if not victim.peers:
+            self._end(victim)
+        return True
 
-    __slots__ = ("_filters", "_lists", "first_expiry", "peers")
+    def _holder(self, swarm: StoredSwarm, hosts: Iterable[str]) -> bytes:
+        """Return the peer whose network holds least."""
+        return min((swarm.peers[host].compact for host in hosts), key=self._shares.held)
 
-    def __init__(self) -> None:
-        self.first_expiry = -inf
-        self.peers: dict[str, _Peer] = {}
-        self._lists: dict[Family, _PeerList] = {}
-        self._filters: dict[Family | None, tuple[ScrapeFilter, ScrapeFilter]] = {}
-
-    def put(self, host: str, compact: bytes, seed: bool, expires_at: float, random: Random) -> int:
-        """Add or renew a peer and return by how many the swarm has grown."""
-        # So that a renewed peer goes to the end.
-        old = self.peers.pop(host, None)
-        if old is not None and old.compact == compact and old.seed is seed:
-            # Most announces bring no news.
-            old.expires_at = expires_at
-            self.peers[host] = old
-            return 0
-        new = self.peers[host] = _Peer(compact, seed, expires_at)
-        if old is None or old.compact != compact:
-            self._list(host, new, random)
-        if self._filters:
-            self._update_filters(old, new)
-        return old is None
-
-    def sample(self, family: Family, count: int, random: Random) -> bytes:
-        peers = self._lists.get(family)
-        return b"" if peers is None else peers.sample(count, random)
-
-    def _list(self, host: str, peer: _Peer, random: Random) -> None:
-        family = peer.family
-        if family not in self._lists:
-            self._lists[family] = _PeerList(VALUE_BYTES[family])
-        self._lists[family].put(host, _PREFIXES[family] + peer.compact, random)
-
-    def _update_filters(self, old: _Peer | None, new: _Peer) -> None:
-        # So that an announce before every scrape does not make scrapes dear.
-        if old is None:
-            self._filters = {family: _with_peer(pair, new, family) for family, pair in self._filters.items()}
-        elif old.seed is not new.seed:
-            # A bit that is set cannot be taken back.
-            self._filters.clear()
-
-    def expire(self, now: float) -> int:
-        """Drop what is over and return how many; announces come in the order of their expiry."""
-        dropped = []
-        for host, peer in self.peers.items():
-            if peer.expires_at > now:
-                self.first_expiry = peer.expires_at
-                break
-            dropped.append(host)
-        for host in dropped:
-            self._lists[self.peers.pop(host).family].remove(host)
-        if dropped:
-            self._filters.clear()
-        return len(dropped)
-
-    def filters(self, family: Family | None) -> tuple[ScrapeFilter, ScrapeFilter]:
-        if family not in self._filters:
-            pair = _EMPTY_FILTERS
-            for peer in self.peers.values():
-                pair = _with_peer(pair, peer, family)
-            self._filters[family] = pair
-        return self._filters[family]
-
-
-_EMPTY_FILTERS = (ScrapeFilter(), ScrapeFilter())
-
-
-def _with_peer(
-    pair: tuple[ScrapeFilter, ScrapeFilter], peer: _Peer, family: Family | None
-) -> tuple[ScrapeFilter, ScrapeFilter]:
-    """Return the filters of seeds and of others with one more peer, if it is of the family."""
-    if family not in (None, peer.family):
-        return pair
-    seeds, others = pair
-    added = ScrapeFilter(host_mask(peer.compact[:-2]))
-    return (seeds | added, others) if peer.seed else (seeds, others | added)
-
-
-class _PeerList:
-    """The peers of one swarm and family, encoded as `6:......` or `18:......`, in a random order.
-
-    A reply lists a share of the peers.  Cutting a piece out of a sequence in random order is as good as
-    drawing them one by one, and costs a copy of bytes.  The order of each node is its own, so that
-    samples of different nodes are independent.
-    """
-
-    __slots__ = ("_encoded", "_hosts", "_item_bytes", "_slots")
-
-    def __init__(self, item_bytes: int) -> None:
-        """Begin empty; items have that many bytes each, the length prefix included."""
-        self._item_bytes = item_bytes
-        self._encoded = bytearray()
-        self._hosts: list[str] = []
-        self._slots: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._hosts)
-
-    def put(self, host: str, item: bytes, random: Random) -> None:
-        """Add a peer at a random place, or overwrite what was known of its host."""
-        slot = self._slots.get(host)
-        if slot is None:
-            last = len(self._hosts)
-            slot = random.randrange(last + 1)
-            self._hosts.append(host)
-            self._encoded += item
-            self._move(slot, last)
-            self._hosts[slot] = host
-            self._slots[host] = slot
-        self._write(slot, item)
-
-    def remove(self, host: str) -> None:
-        """Take a peer out; the last one gets its place."""
-        slot = self._slots.pop(host, None)
-        if slot is None:
-            return
-        last = len(self._hosts) - 1
-        if slot != last:
-            self._move(last, slot)
-        self._hosts.pop()
-        del self._encoded[last * self._item_bytes :]
-
-    def sample(self, count: int, random: Random) -> bytes:
-        """Return up to `count` items, each peer as likely as any other, none twice."""
-        size = self._item_bytes
-        if count >= len(self._hosts):
-            return bytes(self._encoded)
-        start = int(random.random() * len(self._hosts)) * size
-        end = start + count * size
-        piece = bytes(self._encoded[start:end])
-        return piece + self._encoded[: end - len(self._encoded)] if end > len(self._encoded) else piece
-
-    def _move(self, source: int, target: int) -> None:
-        host = self._hosts[source]
-        self._hosts[target] = host
-        self._slots[host] = target
-        size = self._item_bytes
-        self._write(target, self._encoded[source * size : (source + 1) * size])
-
-    def _write(self, slot: int, item: bytes | bytearray) -> None:
-        size = self._item_bytes
-        self._encoded[slot * size : (slot + 1) * size] = item
+    def _network_of(self, info_hash: InfoHash) -> bytes:
+        swarm = self.swarms[info_hash]
+        return network_of(self._holder(swarm, swarm.draw(DRAWN_OF_SWARM, self._random)))

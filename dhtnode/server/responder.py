@@ -40,8 +40,11 @@ _ITEM_ERRORS = {
     Refusal.CAS_MISMATCH: (CAS_MISMATCH, "CAS mismatch, re-read value and try again"),
     Refusal.OLD_SEQ: (SEQ_TOO_LOW, "Sequence number less than current"),
     Refusal.OWNER_IS_FULL: (SERVER_ERROR, "Too many items from your address"),
+    Refusal.NETWORK_IS_FULL: (SERVER_ERROR, "Too many items from your network"),
     Refusal.STORE_IS_FULL: (SERVER_ERROR, "Store is full"),
     Refusal.BUSY: (SERVER_ERROR, "Too many items at once, try again"),
+    Refusal.BUSY_WITH_OWNER: (SERVER_ERROR, "Too many items at once from your address, try again"),
+    Refusal.BUSY_WITH_NETWORK: (SERVER_ERROR, "Too many items at once from your network, try again"),
 }
 
 

@@ -23,7 +23,13 @@ MAX_PEERS = 2**17 - 2  # addresses in 198.18.0.0/15
 HOLDERS = 8  # nodes that store a swarm, the closest ones
 RENEW_AFTER = 15 * 60.0  # seconds; clients announce about as often
 
-_SETTINGS = NodeSettings(max_peers_per_swarm=MAX_PEERS, max_peers=16 * MAX_PEERS)  # what is placed must fit
+# What is placed must fit, and all of it is from one network.
+_SETTINGS = NodeSettings(
+    max_peers_per_swarm=MAX_PEERS,
+    max_peers=16 * MAX_PEERS,
+    max_peers_per_host=MAX_PEERS,
+    max_peers_per_network=16 * MAX_PEERS,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,10 @@ IPv4 192.0.2.1:6881
     socket: send EPERM: 8
 
 stores
-  peers: 1 swarms, 2 peers, 3 refused, 4 expired
+  peers: 1 swarms, 2 peers, 3 refused, 4 expired, 5 withheld, 6 displaced
+    refused, too many from one address: 7
+    refused, too many swarms: 1
+    refused most: 192.0.2.0/24, too many from one address: 7
   items: 1 items, 1 owners, 100 bytes, 0 refused, 0 expired, 0 displaced, 7 signatures checked"""
 
 

@@ -1,5 +1,6 @@
 """Samples of a store: stable within an interval, true at any moment, fair over many intervals."""
 
+from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -52,6 +53,40 @@ def test_every_info_hash_is_shown_equally_often() -> None:
         for info_hash in sampler.sample(STORED, float(second)).info_hashes:
             times[info_hash] += 1
     assert all(abs(count - 400) < 5 * (2000 * 0.2 * 0.8) ** 0.5 for count in times.values())
+
+
+def test_no_network_fills_a_sample_while_there_are_others() -> None:
+    """9000 info-hashes of one network beside 30 of others: it has a quarter of the places."""
+    flood = {InfoHash(b"%020d" % number): b"flood" for number in range(9000)}
+    others = {InfoHash(b"%020x" % number): b"%d" % number for number in range(10, 40)}
+    networks = flood | others
+    sampler = SampleKeeper(Random(1), interval=1.0)
+    for second in range(5):
+        shown = [
+            networks[each]
+            for each in sampler.sample(networks, float(second), networks.__getitem__).info_hashes
+        ]
+        assert (len(shown), shown.count(b"flood")) == (SAMPLE_SIZE, SAMPLE_SIZE // 4)
+    alone = sampler.sample(flood, 10.0, flood.__getitem__)
+    assert (len(set(alone.info_hashes)), alone.num) == (SAMPLE_SIZE, 9000)
+
+
+def test_large_store_is_not_searched_at_each_query() -> None:
+    """Or announces that drop what a sample shows could make every query dear."""
+    sampler = SampleKeeper(Random(1))
+    stored = {InfoHash(b"%020d" % number): None for number in range(1000)}
+    passes: list[float] = []
+
+    class Watched(dict[InfoHash, None]):
+        def __iter__(self) -> Iterator[InfoHash]:
+            passes.append(now)
+            return super().__iter__()
+
+    watched = Watched(stored)
+    for tick in range(50):
+        now = tick / 10
+        del watched[sampler.sample(watched, now).info_hashes[0]]
+    assert passes == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 @pytest.mark.parametrize("interval", [0.0, -1.0, MAX_INTERVAL + 1])

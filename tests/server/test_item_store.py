@@ -71,7 +71,7 @@ def test_mutable_item_gives_way_to_a_newer_one(put, cas, refusal):
     assert store.put(put, BOB, 1.0, cas=cas) is refusal
     current = first if refusal or put.salt else put
     assert store.get(first.target(), 1.0) == current
-    assert store.refusals.total() == (refusal is not None)
+    assert store.refusals.reasons.total() == (refusal is not None)
 
 
 def test_refused_item_does_not_renew_what_is_there():
@@ -92,12 +92,51 @@ def test_item_put_again_unchanged_costs_no_signature():
 def test_signatures_are_checked_at_a_limited_rate():
     """They cost more than all the rest: a flood of forged items must not stop the node."""
     store = new_store(signature_rate=5.0)
-    forged = [replace(letter(1), salt=b"%d" % number) for number in range(20)]
-    outcomes = [store.put(item, ALICE, 0.0) for item in forged]
+    outcomes = [store.put(forged(number), f"22.0.{number}.1", 0.0) for number in range(20)]
     assert outcomes == [Refusal.BAD_SIGNATURE] * 5 + [Refusal.BUSY] * 15
     assert store.statistics(0.0).signatures_checked == 5
     assert store.put(note(1), BOB, 0.0) is None
     assert store.put(letter(1), BOB, 1.0) is None
+
+
+def forged(number):
+    return replace(letter(1), salt=b"%d" % number)
+
+
+@pytest.mark.parametrize("host", ["23.0.{}.1", "23.0.0.{}", "2a00:{}::1"])
+def test_few_addresses_with_bad_signatures_leave_the_checks_to_others(host):
+    """Five of them at 50 puts a second; each honest item is stored at once."""
+    store = new_store()
+    for tick in range(1000):
+        now = tick / 50
+        for number in range(5):
+            assert store.put(forged(5 * tick + number), host.format(number + 1), now) is not None
+        if not tick % 10:
+            assert store.put(letter(1, salt=b"%d" % tick), f"24.0.{tick // 10}.1", now) is None
+    statistics = store.statistics(20.0)
+    assert statistics.signatures_checked == 100 + 5 * 2  # one each, and one more after ten seconds
+    assert statistics.reasons == {
+        "bad signature": 10,
+        "too many signatures to check from one address": 4990,
+    }
+    networks = {each.network for each in statistics.refused_most}
+    expected = {host.format(number).rpartition(".")[0] + ".0/24" for number in range(1, 6)}
+    assert networks == expected or ":" in host
+    assert sum(each.times for each in statistics.refused_most) == 4990
+
+
+def test_good_signatures_of_one_address_or_network_use_up_no_more_than_their_share():
+    store = new_store(
+        max_items=10**6, max_items_per_host=10**6, max_items_per_network=10**6, max_item_bytes=10**9
+    )
+    for tick in range(500):
+        now = tick / 10
+        for number in range(20):
+            store.put(letter(1, salt=b"%d %d" % (tick, number)), f"23.0.0.{number % 10}", now)
+        assert store.put(letter(1, salt=b"%d" % tick), f"24.{tick // 200}.{tick % 200}.1", now) is None
+    checked = store.statistics(now).signatures_checked - 500
+    assert 40 * 50 <= checked <= 40 * 50 + 128
+    assert store.put(letter(2, salt=b"a"), "23.0.0.1", now) is Refusal.BUSY_WITH_NETWORK
 
 
 def test_one_address_has_a_bounded_share():
@@ -117,6 +156,50 @@ def test_addresses_of_one_ipv6_network_share():
     fill(store, "2a00::2:0:0:1", [1])
     assert store.put(note(2), "2a00::ffff", 0.0) is Refusal.OWNER_IS_FULL
     assert store.put(note(2), "2a00:0:0:1::1", 0.0) is None
+
+
+@pytest.mark.parametrize("host", ["23.0.0.{}", "2a00:0:0:{}::1"])
+def test_one_network_has_a_bounded_share_and_each_of_its_hosts_a_part_of_the_rest(host):
+    store, taken = new_store(max_items_per_host=30, max_items_per_network=100), []
+    for number in range(1, 40):
+        puts = [store.put(note(100 * number + each), host.format(number), 0.0) for each in range(40)]
+        taken.append(puts.count(None))
+    assert (taken[:5], sum(taken)) == ([20, 16, 13, 10, 8], 100)
+    assert set(store.statistics(0.0).reasons) == {"too many from one network"}
+    assert not store.has_capacity(note(5).target(), host.format(99), 0.0)
+    assert store.put(note(5), host.format(99), 0.0) is Refusal.NETWORK_IS_FULL
+    fill(store, BOB, [5])
+    networks = {(refused.network, refused.reason) for refused in store.statistics(0.0).refused_most}
+    assert networks in [
+        {("23.0.0.0/24", "too many from one network")},
+        {("2a00::/48", "too many from one network")},
+    ]
+
+
+def test_full_store_takes_from_the_network_that_has_most_and_there_from_the_host_that_has_most():
+    store = new_store(max_items=9)
+    for number in range(4):
+        fill(store, f"23.0.0.{number}", [number])
+    fill(store, "23.0.0.9", [10, 11])
+    fill(store, "24.0.0.1", [20, 21, 22])
+    fill(store, "25.0.0.1", [30])
+    assert kept(store, range(30)) == [0, 1, 2, 3, 11, 20, 21, 22]
+    fill(store, "25.0.0.1", [31])
+    assert store.put(note(32), "24.0.0.1", 0.0) is Refusal.STORE_IS_FULL
+    assert kept(store, range(40)) == [1, 2, 3, 11, 20, 21, 22, 30, 31]
+    assert store.put(note(33), "23.0.0.8", 0.0) is Refusal.STORE_IS_FULL
+
+
+def test_flood_from_one_network_leaves_its_neighbours_a_share():
+    """In its own network too: the host that has most gives way."""
+    store = new_store(max_items=100, max_items_per_host=100, max_items_per_network=10_000)
+    fill(store, "23.0.0.1", range(100))
+    fill(store, "23.0.0.2", range(200, 250))
+    fill(store, "24.0.0.1", range(300, 350))
+    assert store.put(note(999), "24.0.0.1", 0.0) is Refusal.STORE_IS_FULL
+    assert len(kept(store, range(300, 350))) == 50
+    assert len(kept(store, range(200, 250))) == 25
+    assert store.statistics(0.0).items == 100
 
 
 def test_item_put_again_by_another_still_belongs_to_the_first():
@@ -206,11 +289,12 @@ def test_limits_hold_whatever_is_put(puts):
 
 
 def test_rate_of_signatures_can_be_changed():
-    store, forged = new_store(signature_rate=5.0), replace(letter(1), value=b"i1e")
+    store = new_store(signature_rate=5.0)
 
     def outcomes(now):
-        return [store.put(forged, ALICE, now) for _ in range(9)].count(Refusal.BAD_SIGNATURE)
+        put = [store.put(forged(number), f"22.{int(now)}.{number}.1", now) for number in range(9)]
+        return put.count(Refusal.BAD_SIGNATURE)
 
     before = outcomes(0.0)
     store.change_rate(2.0, 0.0)
-    assert (before, outcomes(0.0), outcomes(10.0)) == (5, 0, 2)
+    assert (before, outcomes(1e-3), outcomes(10.0)) == (5, 0, 2)

@@ -1,6 +1,7 @@
 """The store of announced peers: ageing, caps, samples, filters, and counts that add up."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,7 +14,13 @@ from hypothesis import strategies as st
 from dhtnode.addresses import Address, Family, pack_host
 from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.scrape_filter import ScrapeFilter
-from dhtnode.server.peer_store import PeerStore, StoreStatistics
+from dhtnode.server.peer_store import (
+    STORE_IS_FULL,
+    SWARM_IS_FULL,
+    TOO_MANY_SWARMS,
+    PeerStore,
+)
+from dhtnode.server.shares import FROM_HOST, FROM_NETWORK, Refusals, RefusedNetwork, host_of, network_of
 
 SWARM = b"s" * 20
 OTHER = b"t" * 20
@@ -52,13 +59,19 @@ def filter_of(*peers: Address) -> ScrapeFilter:
     return ScrapeFilter.of(pack_host(one.host) for one in peers)
 
 
+def sizes(store: PeerStore) -> tuple[int, int, int, int]:
+    """Return how many swarms and peers there are, how many were refused, and how many have expired."""
+    statistics = store.statistics()
+    return statistics.swarms, statistics.peers, statistics.refused, statistics.expired
+
+
 def test_announced_peer_is_listed() -> None:
     store = new_store()
     stored = store.announce(SWARM, peer(1), 0.0, seed=False)
     assert stored
     assert listed(store, 0.0) == compact(peer(1))
     assert store.sample(OTHER, Family.IPV4, 10, 0.0) == []
-    assert store.statistics() == StoreStatistics(swarms=1, peers=1, refused=0, expired=0)
+    assert sizes(store) == (1, 1, 0, 0)
 
 
 def test_peer_is_forgotten_after_its_lifetime() -> None:
@@ -67,7 +80,7 @@ def test_peer_is_forgotten_after_its_lifetime() -> None:
     store.announce(SWARM, peer(2), 30.0, seed=False)
     listings = [listed(store, now) for now in (99.9, 100.0, 129.9, 130.0)]
     assert listings == [compact(peer(1), peer(2)), compact(peer(2)), compact(peer(2)), []]
-    assert store.statistics() == StoreStatistics(swarms=0, peers=0, refused=0, expired=2)
+    assert sizes(store) == (0, 0, 0, 2)
 
 
 def test_renewed_peer_lives_on() -> None:
@@ -76,7 +89,7 @@ def test_renewed_peer_lives_on() -> None:
         store.announce(SWARM, peer(number), 0.0, seed=False)
     store.announce(SWARM, peer(1), 60.0, seed=False)
     store.expire(100.0)
-    assert store.statistics() == StoreStatistics(swarms=1, peers=1, refused=0, expired=1)
+    assert sizes(store) == (1, 1, 0, 1)
     assert listed(store, 159.9) == compact(peer(1))
 
 
@@ -100,14 +113,14 @@ def test_renewal_moves_port_and_seed_flag_in_place() -> None:
     ],
 )
 def test_full_store_refuses_newcomers(caps: dict[str, int], info_hash: bytes) -> None:
-    """No stored peer gives way, so a flood cannot wash a swarm out."""
+    """No stored peer gives way to one of a network that holds as much."""
     store = new_store(**caps)
     for number in (1, 2):
         store.announce(SWARM, peer(number), 0.0, seed=False)
     stored = store.announce(info_hash, peer(3), 1.0, seed=False)
     assert (store.has_capacity(info_hash, peer(3).host), stored) == (False, False)
     assert listed(store, 1.0) == compact(peer(1), peer(2))
-    assert store.statistics() == StoreStatistics(swarms=1, peers=2, refused=1, expired=0)
+    assert sizes(store) == (1, 2, 1, 0)
 
 
 @pytest.mark.parametrize("caps", [{"max_swarms": 1}, {"max_peers_per_swarm": 2}, {"max_peers": 2}])
@@ -261,11 +274,27 @@ class Step:
     sweep: bool
 
 
+def is_held(store: PeerStore, info_hash: bytes, host: str) -> bool:
+    swarm = store.swarms.get(info_hash)
+    return swarm is not None and host in swarm.peers
+
+
+def shares_of(store: PeerStore) -> Counter[bytes]:
+    """Return what the store believes that each network holds, after checking its other books."""
+    peers = [peer for swarm in store.swarms.values() for peer in swarm.peers.values()]
+    assert store.statistics().peers == len(peers)
+    assert [swarm.place for swarm in store._listed] == list(range(len(store.swarms)))
+    assert {swarm.info_hash for swarm in store._listed} == store.swarms.keys()
+    assert store._shares.hosts == len({host_of(peer.compact) for peer in peers})
+    return Counter(store._shares._networks)
+
+
 STEPS = st.builds(
     Step,
     st.sampled_from([0.0, 1.0, 20.0, 60.0]),
     st.sampled_from([bytes([n]) * 20 for n in range(4)]),
-    st.builds(peer, st.integers(0, 5), st.integers(1, 3)) | st.builds(peer6, st.integers(0, 2)),
+    st.builds(peer, st.sampled_from([0, 1, 2, 256, 257, 512]), st.integers(1, 3))
+    | st.builds(peer6, st.integers(0, 2)),
     st.booleans(),
     st.booleans(),
 )
@@ -286,11 +315,14 @@ def test_counts_stay_right_whatever_is_announced(steps: list[Step]) -> None:
         if stored:
             alive[step.info_hash, step.peer.host] = (step.peer, step.seed, now + LIFETIME)
 
-        assert stored is had_capacity
+        assert stored <= had_capacity
         assert store.statistics().peers <= 8
+        # Something may have given way to it.
+        alive = {key: entry for key, entry in alive.items() if is_held(store, *key)}
 
     store.expire(now)
     alive = {key: entry for key, entry in alive.items() if entry[2] > now}
+    assert shares_of(store) == Counter(network_of(pack_host(host)) for _, host in alive)
     swarms = {info_hash for info_hash, _ in alive}
     statistics = store.statistics()
     assert (statistics.peers, statistics.swarms) == (len(alive), len(swarms))
@@ -302,3 +334,137 @@ def test_counts_stay_right_whatever_is_announced(steps: list[Step]) -> None:
             filter_of(*(entry[0] for entry in entries if entry[1])),
             filter_of(*(entry[0] for entry in entries if not entry[1])),
         )
+
+
+def swarm(number: int) -> bytes:
+    return b"%020d" % number
+
+
+def take_all(store: PeerStore, hosts: list[str], most: int, now: float = 0.0) -> int:
+    """Announce ever new swarms from hosts in turn, and return how many were stored."""
+    return sum(
+        store.announce(swarm(number), Address(hosts[number % len(hosts)], 1), now, seed=False)
+        for number in range(most)
+    )
+
+
+@pytest.mark.parametrize("host", ["23.0.0.1", "2a00:1:2:3::1"])
+def test_one_address_never_has_more_than_its_share(host: str) -> None:
+    """Of IPv6, the /64: the rest of the store is free for others, and statistics say why."""
+    store = PeerStore(
+        Random(1), lifetime=LIFETIME, max_swarms=8192, max_peers_per_swarm=3000, max_peers=200_000
+    )
+    hosts = [host] if "." in host else [f"2a00:1:2:3::{number:x}" for number in range(1, 100)]
+    assert take_all(store, hosts, 8300) == 1024
+    assert store.has_capacity(b"n" * 20, "24.0.0.1")
+    assert not store.has_capacity(b"n" * 20, host)
+    statistics = store.statistics()
+    assert (statistics.refused, statistics.withheld) == (8300 - 1024, 1)
+    assert statistics.reasons == {FROM_HOST: 8300 - 1024 + 1}
+    (refused,) = statistics.refused_most
+    assert refused in {
+        RefusedNetwork("23.0.0.0/24", FROM_HOST, 8300 - 1023),
+        RefusedNetwork("2a00:1:2::/48", FROM_HOST, 8300 - 1023),
+    }
+    store.expire(LIFETIME)
+    assert store.has_capacity(b"n" * 20, host)
+
+
+def test_one_network_never_has_more_than_its_share_and_leaves_its_hosts_some() -> None:
+    store = PeerStore(
+        Random(1), lifetime=LIFETIME, max_swarms=1000, max_peers_per_swarm=1000, max_peers=10_000,
+        max_peers_per_host=50, max_peers_per_network=200,
+    )  # fmt: skip
+    taken = [take_all(store, [f"23.0.0.{number}"], 100) for number in range(1, 100)]
+    assert (taken[0], min(taken[:10]) > 2, sum(taken)) == (40, True, 200)
+    assert set(store.statistics().reasons) == {FROM_NETWORK}
+    assert store.has_capacity(SWARM, "23.0.1.1")
+
+
+def test_test_network_on_loopback_may_share_one_address() -> None:
+    assert take_all(new_store(max_swarms=5000, max_peers=5000), ["127.0.0.1"], 3000) == 3000
+
+
+FLOODS = {
+    "one address": ["23.0.0.1"],
+    "one network": [f"23.0.0.{number}" for number in range(200)],
+    "an IPv6 /48": [f"2a00:1:2:{number:x}::1" for number in range(200)],
+    "five networks": [f"23.{number}.0.1" for number in range(5)],
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+@pytest.mark.parametrize("cap", [TOO_MANY_SWARMS, STORE_IS_FULL, SWARM_IS_FULL])
+def test_flood_locks_no_one_out_and_washes_out_only_itself(flood: list[str], cap: str) -> None:
+    """Every honest peer is stored, and stays, while the flood goes on all the time."""
+    caps = {TOO_MANY_SWARMS: "max_swarms", STORE_IS_FULL: "max_peers", SWARM_IS_FULL: "max_peers_per_swarm"}
+    limits = {"max_swarms": 10_000, "max_peers": 10_000, "max_peers_per_swarm": 10_000, caps[cap]: 200}
+    store = PeerStore(
+        Random(1), lifetime=LIFETIME, max_peers_per_host=5000, max_peers_per_network=50_000, **limits
+    )
+
+    def announce(number: int, host: str) -> bool:
+        if cap == SWARM_IS_FULL:
+            # Of IPv6, one /64 can fill a swarm.
+            host = f"2a00:1:2:3::{number:x}" if host.startswith("2") and number < 10_000 else host
+            return store.announce(SWARM, Address(host, 1), 0.0, seed=False)
+        return store.announce(swarm(number), Address(host, 1), 0.0, seed=False)
+
+    honest = [f"40.0.{number}.1" for number in range(30)]
+    stored = []
+    for turn in range(30):
+        for number in range(20):
+            announce(20 * turn + number, flood[number % len(flood)])
+        stored.append(announce(10_000 + turn, honest[turn]))
+    assert stored == [True] * 30
+    hosts = {host for each in store.swarms.values() for host in each.peers}
+    assert hosts >= set(honest)
+    assert (store.statistics().displaced > 0, set(store.statistics().reasons)) == (True, {cap})
+    assert sum(shares_of(store).values()) <= 200
+
+
+def test_swarm_of_others_is_not_washed_out_with_those_of_a_flood() -> None:
+    """Even if the flood was the first to announce it, and takes part in it from many hosts."""
+    store = new_store(max_swarms=100, max_peers=1000, max_peers_per_swarm=1000)
+    flood = [f"23.0.0.{number}" for number in range(5)]
+    for host in flood:
+        store.announce(SWARM, Address(host, 1), 0.0, seed=False)
+    store.announce(SWARM, Address("40.0.0.1", 1), 0.0, seed=False)
+    take_all(store, flood, 500)
+    for number in range(40):
+        assert store.announce(b"%020x" % number, Address(f"41.0.{number}.1", 1), 0.0, seed=False)
+    assert SWARM in store.swarms
+    assert shares_of(store)[network_of(pack_host("40.0.0.1"))] == 1
+
+
+def test_neighbours_of_a_flood_displace_it_too() -> None:
+    store = new_store(max_swarms=100, max_peers=1000)
+    take_all(store, ["23.0.0.1"], 200)
+    assert all(
+        store.announce(b"%020x" % number, Address("23.0.0.2", 1), 0.0, seed=False) for number in range(40)
+    )
+    assert not store.announce(b"x" * 20, Address("23.0.0.1", 1), 0.0, seed=False)
+
+
+def test_swarms_that_give_way_leave_nothing_behind() -> None:
+    """Not in the heap of what is due either, in which two may have the same info-hash and time."""
+    store = new_store(max_swarms=2, max_peers=100)
+    take_all(store, ["23.0.0.1"], 2)
+    for number in range(10_000):
+        store.announce(swarm(number % 7), Address(f"{24 + number % 100}.0.0.1", 1), 0.0, seed=False)
+        store.announce(swarm(number % 7), Address("23.0.0.1", 1), 0.0, seed=False)
+    assert len(store._due) <= 1024 + 2 * 2 + 1
+    store.expire(LIFETIME)
+    assert (store.statistics().swarms, store.statistics().peers, store._shares.hosts) == (0, 0, 0)
+
+
+def test_who_is_refused_most_is_named_among_very_many() -> None:
+    refusals = Refusals()
+    for number in range(10_000):
+        refusals.add(FROM_HOST, pack_host(f"30.{number >> 8}.{number & 255}.1"))
+        refusals.add(FROM_NETWORK, pack_host("31.0.0.1"))
+    assert refusals.reasons == {FROM_HOST: 10_000, FROM_NETWORK: 10_000}
+    first, *others = refusals.most()
+    assert (first.network, first.reason, first.times > 9_000) == ("31.0.0.0/24", FROM_NETWORK, True)
+    assert len(others) <= 7
+    assert len(refusals._named) <= 64

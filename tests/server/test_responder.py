@@ -386,7 +386,8 @@ def test_reply_fits_and_holds_as_many_peers_as_fit(
     assert size <= MAX_PAYLOAD
     assert len(set(listed)) == len(listed) <= eligible
     assert len(listed) == eligible or size + 2 * VALUE_BYTES[family] > MAX_PAYLOAD
-    assert (answer.token is None) is full
+    assert full or answer.token is not None
+    assert (answer.token is not None) is bench.peers.has_capacity(SWARM, bench.asker.host)
 
 
 @given(st.sampled_from(Family), wants(), st.binary(max_size=64))
@@ -473,15 +474,15 @@ def test_full_store_of_items_gives_no_token() -> None:
     bench = Bench()
     items = [ImmutableItem.of(number) for number in range(4)]
     for number, item in enumerate(items[:3]):
-        bench.items.put(item, f"9.0.0.{number}", 0.0)
+        bench.items.put(item, f"9.0.{number}.1", 0.0)
     assert [bench.ask(Get(item.target())).token is None for item in items] == [False] * 3 + [True]
     assert put(bench, items[3]) == Error(b"aa", 202, "Store is full", bench.asker, VERSION)
 
 
 def test_too_many_signatures_are_put_off() -> None:
     bench = Bench()
-    answers = [put(bench, replace(LETTER, seq=10 + number)) for number in range(21)]
-    assert [answer.code for answer in answers] == [206] * 20 + [202]
+    answers = [put(bench, replace(LETTER, seq=10 + number)) for number in range(3)]
+    assert [answer.code for answer in answers] == [206, 202, 202]
 
 
 @pytest.mark.parametrize("size", [10, 300, 600, 780, 996])
