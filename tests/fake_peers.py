@@ -69,6 +69,7 @@ class Peer:
     size: int | None = None
     extra: dict = field(default_factory=dict)
     delay: float = 0.0
+    is_greeted: bool = False
     received: bytearray = field(default_factory=bytearray)
 
     async def __call__(self, stream):
@@ -78,7 +79,7 @@ class Peer:
         entries = {b"m": {b"ut_metadata": 5}, b"v": b"fake 1.0"} | offer | self.extra
         await stream.send_all(hello(self.info_hash, self.has, extended(0, entries)))
         self.received.clear()
-        reader, is_greeted = FrameReader(), False
+        reader, is_greeted = FrameReader(), self.is_greeted
         while data := await stream.receive_some(4096):
             self.received += data
             if not is_greeted and len(self.received) >= HANDSHAKE_BYTES:

@@ -11,6 +11,7 @@ from crawler.torrents.peerwire.conversation import Conversation
 from dhtnode import Address
 
 CHUNK_BYTES = 16 * 1024  # read at once
+REQUEST_AGAIN_AFTER = 1.0  # seconds of silence while parts of the metadata are to come
 PARTING_TIME = 1.0  # seconds for a peer to close its side after we closed ours
 PARTING_BYTES = 64 * 1024
 
@@ -61,7 +62,10 @@ class PeerConnection:
         with trio.move_on_after(self._settings.fetch_time):
             await self._send(self._conversation.begin_fetch())
             while self._conversation.is_fetching and is_wanted() and not self._has_ended:
-                await self._exchange()
+                with trio.move_on_after(REQUEST_AGAIN_AFTER) as silence:
+                    await self._exchange()
+                if silence.cancelled_caught:
+                    await self._send(self._conversation.fetch_again())
         return self._conversation.metadata()
 
     async def part(self) -> None:

@@ -2,12 +2,13 @@
 
 Addresses of peers come from unknown nodes, which may return any address.  So none is contacted in a network
 that our own socket is not part of, none that `--exclude` lists, and none at a port below 1024; each host
-once in a swarm and over one connection at a time, and all within a pace.
+once in a swarm, at a second port when nothing listens at the first, over one connection at a time, and
+all within a pace.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from random import Random
@@ -26,6 +27,7 @@ from dhtnode import Address, Family, InfoHash, InvalidTorrent, Scope
 from dhtnode.metainfo import TorrentInfo, parse_info
 from dhtnode.token_bucket import TokenBucket
 
+PORTS_OF_HOST = 2  # one may be the other with its bytes swapped, as rTorrent's nodes hand them out
 LOWEST_PORT = 1024  # below are services that are no peers, and whose owners watch for connections
 
 logger = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ class PeerClient:
         self.settings = settings
         self.random = random
         self.connect = connect
-        self.busy: set[str] = set()  # hosts that a connection goes to now
+        self.turns: dict[str, trio.Lock] = {}  # of hosts that connections go to, or wait for
         self._scopes = scopes
         self._excludes = excludes
         self._run_sync = run_sync
@@ -71,7 +73,7 @@ class PeerClient:
         is returned of its peers.
         """
         skipped: Counter[str] = Counter()
-        chosen = list(self._choose(peers, skipped))
+        chosen = self._choose(peers, skipped)
         swarm = _OpenSwarm(self, info_hash, pieces, skipped, wants_metadata)
         await swarm.run(chosen)
         return swarm.result(len(peers) if returned is None else returned)
@@ -92,20 +94,22 @@ class PeerClient:
         info: TorrentInfo = await self._run_sync(parse_info, metadata, limiter=self._readers)
         return info
 
-    def _choose(self, peers: Sequence[Address], skipped: Counter[str]) -> Iterator[Address]:
-        """Yield the peers to try, and count the others by reason."""
-        hosts: set[str] = set()
+    def _choose(self, peers: Sequence[Address], skipped: Counter[str]) -> list[list[Address]]:
+        """Return the peers to try, by host, with a second port at most, and count the others by reason."""
+        hosts: dict[str, list[Address]] = {}
         for peer in peers:
             reason = self._reason_against(peer)
-            if reason is None and self.host_key(peer) in hosts:
-                reason = "another port of a host"
-            elif reason is None and len(hosts) >= self.settings.peers:
-                reason = "enough others"
             if reason is None:
-                hosts.add(self.host_key(peer))
-                yield peer
+                ports = hosts.get(self.host_key(peer))
+                if ports is not None and len(ports) >= PORTS_OF_HOST:
+                    reason = "another port of a host"
+                elif ports is None and len(hosts) >= self.settings.peers:
+                    reason = "enough others"
+            if reason is None:
+                hosts.setdefault(self.host_key(peer), []).append(peer)
             else:
                 skipped[reason] += 1
+        return list(hosts.values())
 
     def _reason_against(self, peer: Address) -> str | None:
         scope = self._scopes.get(peer.family)
@@ -140,24 +144,23 @@ class _OpenSwarm:
     def __post_init__(self) -> None:
         self.fetches = trio.CapacityLimiter(self.client.settings.fetches_at_once)
 
-    async def run(self, peers: Sequence[Address]) -> None:
-        """Visit the peers, a few at a time."""
+    async def run(self, hosts: Sequence[Sequence[Address]]) -> None:
+        """Visit the peers, each with the ports of one host, a few at a time."""
         settings = self.client.settings
         self.scope.deadline = trio.current_time() + settings.swarm_time
         places = trio.Semaphore(settings.connections_at_once)
 
-        async def visit(peer: Address) -> None:
+        async def visit(ports: Sequence[Address]) -> None:
             try:
-                await self._visit_once(peer)
+                await self._visit_in_turn(ports)
             finally:
                 places.release()
 
         with self.scope:
             async with trio.open_nursery() as nursery:
-                for peer in peers:
+                for ports in hosts:
                     await places.acquire()
-                    await self.client.wait_turn()
-                    nursery.start_soon(visit, peer)
+                    nursery.start_soon(visit, ports)
 
     def result(self, returned: int) -> SwarmContact:
         """Return the outcome; of the peers of a private torrent, nothing."""
@@ -176,26 +179,31 @@ class _OpenSwarm:
             self.bytes_received,
         )
 
-    async def _visit_once(self, peer: Address) -> None:
-        host = self.client.host_key(peer)
-        # The host is in another swarm too, and is being contacted about that.
-        if host in self.client.busy:
-            self.skipped["busy with another swarm"] += 1
-            return
-        self.client.busy.add(host)
+    async def _visit_in_turn(self, ports: Sequence[Address]) -> None:
+        """Visit the peer of a host, when its turn has come: a seedbox is in many swarms."""
+        turns, host = self.client.turns, self.client.host_key(ports[0])
+        turn = turns.setdefault(host, trio.Lock())
         try:
-            await self._visit(peer)
+            async with turn:
+                for number, peer in enumerate(ports):
+                    await self.client.wait_turn()
+                    if await self._visit(peer):
+                        if number + 1 < len(ports):
+                            self.skipped["another port of a host"] += len(ports) - number - 1
+                        break
         finally:
-            self.client.busy.discard(host)
+            if not turn.locked():
+                turns.pop(host, None)
 
-    async def _visit(self, peer: Address) -> None:
+    async def _visit(self, peer: Address) -> bool:
+        """Visit one peer, and return whether a connection could be opened."""
         self.tried += 1
         try:
             with trio.fail_after(self.client.settings.connect_time):
                 stream = await self.client.connect(peer)
         except (OSError, trio.TooSlowError):
             self.failures["no connection"] += 1
-            return
+            return False
         conversation = Conversation(self.info_hash, new_peer_id(self.client.random))
         connection = PeerConnection(stream, conversation, self.client.settings)
         try:
@@ -212,6 +220,7 @@ class _OpenSwarm:
             conversation.end()
             if conversation.is_introduced:
                 self.conversations.append(conversation)
+        return True
 
     async def _converse(self, connection: PeerConnection, conversation: Conversation) -> None:
         await connection.introduce()

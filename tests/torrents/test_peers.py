@@ -22,7 +22,8 @@ from crawler.torrents.peers import PeerClient
 from crawler.torrents.peerwire.assembly import MAX_METADATA_BYTES
 from crawler.torrents.peerwire.conversation import TALK_BYTES
 from crawler.torrents.peerwire.extension import PART_BYTES
-from crawler.torrents.peerwire.frames import FrameKind, encode_frame
+from crawler.torrents.peerwire.frames import FrameKind, FrameReader, encode_frame
+from crawler.torrents.peerwire.handshake import HANDSHAKE_BYTES
 from dhtnode import Address, Family, InfoHash, Scope
 from dhtnode.bencode import encode
 from dhtnode.metainfo import parse_info
@@ -129,6 +130,7 @@ async def test_peers_that_may_not_be_contacted_are_not(autojump_clock):
     peers = [
         Address("8.8.8.8", 6881),
         Address("8.8.8.8", 6882),
+        Address("8.8.8.8", 6883),
         Address("127.0.0.1", 6881),
         Address("10.0.0.1", 6881),
         Address("192.168.1.1", 6881),
@@ -144,14 +146,18 @@ async def test_peers_that_may_not_be_contacted_are_not(autojump_clock):
     async with swarm_of() as swarm:
         told = await ask(swarm, peers, scope=Scope.PUBLIC, excludes=Exclusion.read(["5.5.0.0/16"]).excludes)
 
-    assert swarm.connected == [Address("8.8.8.8", 6881), Address("9.9.9.9", 1024)]
+    assert set(swarm.connected) == {
+        Address("8.8.8.8", 6881),
+        Address("8.8.8.8", 6882),
+        Address("9.9.9.9", 1024),
+    }
     assert told.skipped == {
         "another port of a host": 1,
         "address that we do not talk to": 7,
         "port below 1024": 2,
         "excluded": 1,
     }
-    assert told.failures == {"no connection": 2}
+    assert told.failures == {"no connection": 3}
 
 
 async def test_connections_are_few_at_once_and_paced(autojump_clock):
@@ -164,20 +170,91 @@ async def test_connections_are_few_at_once_and_paced(autojump_clock):
     assert trio.current_time() - began >= (21 - 3) / 2.0  # virtual time
 
 
-async def test_host_is_not_asked_about_two_swarms_at_once(autojump_clock):
-    other = InfoHash(b"o" * 20)
-    async with swarm_of(Peer(INFO_HASH, NONE, delay=5.0)) as swarm:
-        client = PeerClient({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1), connect=swarm.connect)
-        results = []
+@pytest.mark.parametrize("ports", [(7814, 34334), (34334, 7814)])
+async def test_port_with_swapped_bytes_does_not_hide_the_peer(autojump_clock, ports):
+    """As rTorrent's nodes return it beside the right one: the second is tried, if the first is nothing."""
+    right, named = Address("45.0.0.1", 7814), [Address("45.0.0.1", port) for port in ports]
+    async with trio.open_nursery() as nursery:
+        swarm = Swarm(nursery, {right: Peer(INFO_HASH, ALL, METADATA)})
+        told = await ask(swarm, named, scope=Scope.PUBLIC)
+        nursery.cancel_scope.cancel()
+    assert told.info == parse_info(METADATA)
+    assert [report.holding.kind for report in told.reports] == [SEED]
+    assert swarm.connected == named[: 1 + named.index(right)]
+
+
+async def test_host_in_many_swarms_is_asked_about_each_in_turn(autojump_clock):
+    """A seedbox has the names of all of them, and one connection from us at a time."""
+    infos = [encode(INFO | {b"name": b"%d" % number}) for number in range(6)]
+    hashes = [InfoHash(sha1(info).digest()) for info in infos]  # noqa: S324  BEP 3
+    seedbox = Address("45.0.0.1", 7820)
+    told = {}
+
+    async def serve(stream):
+        data = await stream.receive_some(4096)
+        which = hashes.index(data[28:48])
+        await Peer(hashes[which], ALL, infos[which], is_greeted=True)(stream)
+
+    async with trio.open_nursery() as nursery:
+        swarm = Swarm(nursery, {seedbox: serve})
+        client = PeerClient(
+            {Family.IPV4: Scope.PUBLIC}, PeerSettings(), Random(1), connect=swarm.connect, run_sync=directly
+        )
 
         async def ask_about(info_hash):
-            results.append(await client.contact_peers(info_hash, [address(0)]))
+            told[info_hash] = await client.contact_peers(info_hash, [seedbox])
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask_about, INFO_HASH)
-            nursery.start_soon(ask_about, other)
-    assert len(swarm.connected) == 1
-    assert sum(told.skipped.get("busy with another swarm", 0) for told in results) == 1
+        async with trio.open_nursery() as asking:
+            for info_hash in hashes:
+                asking.start_soon(ask_about, info_hash)
+        nursery.cancel_scope.cancel()
+    assert {each.info.name for each in told.values()} == {str(number) for number in range(6)}
+    assert (swarm.most_open, len(swarm.connected), client.turns) == (1, 6, {})
+
+
+async def test_requests_that_a_peer_forgets_are_made_again_one_at_a_time(autojump_clock):
+    """As rTorrent does with those that come while it sends, however many it says to take at once."""
+    info = encode(INFO | {b"pieces": b"p" * 20 * 3070})
+    info_hash = InfoHash(sha1(info).digest())  # noqa: S324  BEP 3
+    async with swarm_of(Forgetful(info_hash, ALL, info, extra={b"reqq": 2048})) as swarm:
+        told = await ask(swarm, info_hash=info_hash)
+    assert told.info == parse_info(info)
+    assert told.failures == {}
+
+
+class Forgetful(Peer):
+    """A peer that answers no request for metadata within half a second of the last one."""
+
+    async def __call__(self, stream):
+        await stream.send_all(hello(self.info_hash, self.has, self.offer()))
+        reader, busy_until, to_skip = FrameReader(), -1.0, HANDSHAKE_BYTES
+        while data := await stream.receive_some(4096):
+            reader.feed(data[to_skip:])
+            to_skip = max(0, to_skip - len(data))
+            while (frame := reader.next_untrusted()) is not None:
+                is_request = frame.kind == FrameKind.EXTENDED and frame.payload[:1] == b"\x05"
+                if is_request and trio.current_time() >= busy_until:
+                    busy_until = trio.current_time() + 0.5
+                    await stream.send_all(self._part(frame.payload[1:]))
+
+    def offer(self):
+        offer = {b"m": {b"ut_metadata": 5}, b"metadata_size": len(self.metadata)}
+        return extended(0, offer | self.extra)
+
+
+@pytest.mark.parametrize(("said", "kind"), [(bytes(4), LEECHER), (encode_frame(1), LEECHER), (b"", UNKNOWN)])
+async def test_peer_without_bep_6_that_sends_no_bitfield_first_has_nothing(autojump_clock, said, kind):
+    """RTorrent sends a keep-alive in its place; one that says nothing at all may still be asked later."""
+    offer = extended(0, {b"m": {b"ut_metadata": 5}, b"metadata_size": len(METADATA)})
+    start = bytearray(hello(INFO_HASH, offer, said))
+    start[27] &= ~4  # the bit of BEP 6
+
+    async def peer(stream):
+        await send_and_wait(stream, bytes(start))
+
+    async with swarm_of(peer) as swarm:
+        told = await ask(swarm, wants_metadata=False, pieces=10)
+    assert [report.holding.kind for report in told.reports] == [kind]
 
 
 SLOW_DRIP = bytes(4)

@@ -493,3 +493,20 @@ def test_nothing_but_handshakes_and_requests_for_metadata_is_ever_sent(chunks, i
 
     assert {frame.kind for frame in read_all(reader)} <= OURS
     assert conversation.report(3).holding.kind in PeerKind
+
+
+def test_parts_that_are_put_back_are_requested_one_at_a_time_and_may_come_twice():
+    data = bytes(3 * PART_BYTES)
+    assembly = Assembly(InfoHash(sha1(data).digest()), len(data))
+    parts = [MetadataMessage(MetadataKind.DATA, part, len(data), bytes(PART_BYTES)) for part in range(3)]
+    assert assembly.next_requests() == [0, 1, 2]
+    assembly.record(parts[1])
+    assembly.put_back()
+    assert assembly.next_requests() == [0]
+    assert assembly.next_requests() == []
+    assembly.record(parts[2])
+    assembly.record(parts[0])
+    assembly.record(parts[0])
+    assert (assembly.next_requests(), assembly.is_complete, assembly.verified()) == ([], True, data)
+    with pytest.raises(BadPeer, match="not asked for"):
+        assembly.record(parts[1])

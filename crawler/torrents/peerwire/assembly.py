@@ -23,6 +23,7 @@ class Assembly:
         self._at_once = at_once
         self._unasked = deque(range(-(-size // PART_BYTES)))
         self._awaited: set[int] = set()
+        self._put_back: set[int] = set()  # these may come twice
         self._parts: dict[int, bytes] = {}
 
     @property
@@ -38,16 +39,26 @@ class Assembly:
             self._awaited.add(requests[-1])
         return requests
 
+    def put_back(self) -> None:
+        """Count what was requested and has not come as not requested, to be requested one at a time."""
+        self._put_back |= self._awaited
+        self._unasked.extendleft(sorted(self._awaited, reverse=True))
+        self._awaited.clear()
+        self._at_once = 1
+
     def record(self, message: MetadataMessage) -> None:
         """Record one part; raises `BadPeer` unless it was requested and is as long as it has to be."""
-        if message.part not in self._awaited:
+        if message.part not in self._awaited | self._put_back:
             raise BadPeer("metadata that was not asked for")
         if message.total_size not in (None, self._size):
             raise BadPeer("another size of metadata than before")
         if len(message.data) != min(PART_BYTES, self._size - message.part * PART_BYTES):
             raise BadPeer("part of metadata of the wrong length")
-        self._awaited.remove(message.part)
+        self._awaited.discard(message.part)
         self._parts[message.part] = message.data
+        if message.part in self._unasked:
+            # It has come after all.
+            self._unasked.remove(message.part)
 
     def verified(self) -> bytes:
         """Return the whole; raises `BadPeer` when its hash is not the info-hash.

@@ -50,6 +50,7 @@ class Conversation:
         self._assembly: Assembly | None = None
         self._is_rejected = False
         self._is_discredited = False
+        self._has_begun = False
 
     def opening(self) -> bytes:
         """Return what to send first."""
@@ -67,7 +68,7 @@ class Conversation:
             return False
         if self._handshake.has_extensions and self._extended is None:
             return False
-        return self._pieces.is_told or self._has_no_metadata
+        return self._pieces.is_told or self._has_no_metadata or self._has_begun_without
 
     @property
     def is_seed(self) -> bool:
@@ -95,6 +96,17 @@ class Conversation:
         size = known.metadata_size
         self._allowance += size + _HEADER_BYTES * (size // PART_BYTES + 1)
         self._assembly = Assembly(self._info_hash, size, min(AT_ONCE, known.reqq or AT_ONCE))
+        return self._requests()
+
+    def fetch_again(self) -> bytes:
+        """Return a request for one part that was requested and has not come, and request the others later.
+
+        Some clients forget requests that come while they send.
+        """
+        if self._assembly is None:
+            return b""
+        self._allowance += PART_BYTES + _HEADER_BYTES
+        self._assembly.put_back()
         return self._requests()
 
     def metadata(self) -> bytes | None:
@@ -129,7 +141,7 @@ class Conversation:
         holding = self._pieces.holding(pieces)
         if self._is_discredited:
             holding = PiecesHeld(PeerKind.UNKNOWN, None, pieces)
-        elif not self._pieces.is_told and self._has_no_metadata:
+        elif not self._pieces.is_told and (self._has_no_metadata or self._has_begun_without):
             holding = PiecesHeld(PeerKind.LEECHER, 0, pieces)
         peer_id = b"" if self._handshake is None else self._handshake.peer_id
         return PeerReport(holding, known.upload_only, client_letters(peer_id, known.client))
@@ -139,6 +151,16 @@ class Conversation:
         """Return whether it knows BEP 9 and offers no metadata: it has nothing yet but a magnet link."""
         known = self._extended
         return known is not None and known.ut_metadata > 0 and known.metadata_size is None
+
+    @property
+    def _has_begun_without(self) -> bool:
+        """Return whether it sends other messages than those that would say what it has, so it has nothing.
+
+        A bitfield may only come first, and who has nothing may leave it out (BEP 3); with BEP 6, who has
+        nothing says so.
+        """
+        handshake = self._handshake
+        return self._has_begun and handshake is not None and not handshake.has_fast
 
     def _begin(self, data: bytes) -> bytes:
         self._start += data
@@ -178,6 +200,9 @@ class Conversation:
                 return self._handle_extended(frame.payload)
             case FrameKind.PIECE:
                 raise BadPeer("sends content that was not requested")
+            case _:
+                # A keep-alive, or whether it is choked: the time for a bitfield is over.
+                self._has_begun = True
         return b""
 
     def _handle_extended(self, payload: bytes) -> bytes:
