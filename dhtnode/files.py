@@ -10,11 +10,12 @@ from pathlib import Path
 PATIENCE = 5.0  # seconds without anything from a pipe or a device
 
 
-def read_file(path: str | Path, most: int, *, patience: float = PATIENCE) -> bytes:
+def read_file(path: str | Path, most: int, *, patience: float | None = None) -> bytes:
     """Return at most so many bytes of a file, a pipe or a device; raises `OSError`, `ValueError` for a NUL.
 
-    A pipe to which nothing is written for `patience` seconds is an `OSError` too.
+    A pipe to which nothing is written for `patience` seconds is an `OSError` too, by default `PATIENCE`.
     """
+    patience = PATIENCE if patience is None else patience
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
     with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
         # A pipe that has no writer yet reads as an empty file.

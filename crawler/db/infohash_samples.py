@@ -15,8 +15,10 @@ from crawler.db.pseudonyms import Pseudonyms
 from crawler.db.records.infohash_samples import (
     CHANCES,
     LEASE_LIFETIME,
+    MARGIN,
     MAX_INTERVAL,
     SAMPLE_SOURCE,
+    UNSUPPORTED_PAUSE,
     Appearances,
     NodeSample,
     NodeToSample,
@@ -57,6 +59,16 @@ class SampleRows:
         now_text, until = utc_text(now), utc_text(now + LEASE_LIFETIME + MAX_INTERVAL)
         with self._db.transaction():
             return [self._lease(node, now_text, until) for node in nodes]
+
+    def forget_future(self, now: float) -> None:
+        """Cut pauses longer than any that is kept: they were written while the clock was ahead.
+
+        When those nodes were queried is not known, so the longest interval of BEP 51 begins now.
+        """
+        longest = MAX_INTERVAL + MARGIN
+        times = (utc_text(now), utc_text(now + longest), utc_text(now + longest + UNSUPPORTED_PAUSE))
+        with self._db.transaction():
+            self._db.execute(_FORGET_FUTURE, times)
 
     def due(
         self, family: Family, zone: Zone, now: float, queried_before: float, most: int
@@ -206,6 +218,10 @@ INSERT INTO sample_turns (place, node_id, family, asked_at, next_at) VALUES (?1,
 ON CONFLICT (place) DO UPDATE SET
     node_id = excluded.node_id, asked_at = excluded.asked_at, next_at = excluded.next_at
 WHERE next_at <= excluded.asked_at
+"""
+
+_FORGET_FUTURE = """
+UPDATE sample_turns SET asked_at = min(asked_at, ?1), next_at = min(next_at, ?2) WHERE next_at > ?3
 """
 
 _SET_NEXT = """

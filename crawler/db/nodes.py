@@ -37,14 +37,15 @@ class NodeTable:
         self._db = connection
         self._is_running = is_running
 
-    def fresh_census(self, not_before: float) -> FreshCensus | None:
-        """Return the last census that ended after a time, in seconds since the epoch, or is running.
+    def fresh_census(self, not_before: float, now: float) -> FreshCensus | None:
+        """Return the last census that ended between two times, in seconds since the epoch, or is running.
 
         A finished census is preferred to one under way.  A census that wrote prefixes instead of addresses
         does not count, nor one of another machine: what answered there may not be reached from here.
+        One that ended after `now` was made while the clock was ahead: how old it is, is not known.
         """
         with self._db.reported():
-            rows = self._db.execute(_CENSUSES, (utc_text(not_before),)).fetchall()
+            rows = self._db.execute(_CENSUSES, (utc_text(not_before), utc_text(now))).fetchall()
         for run_id, status, started_at, settings in rows:
             is_finished = status == RunStatus.FINISHED
             if (is_finished or self._is_running(run_id)) and self._has_addresses(run_id):
@@ -102,7 +103,8 @@ def _zone_of(settings: str) -> Zone:
 
 _CENSUSES = """
 SELECT id, status, started_at, settings FROM runs
-WHERE command IN ('census', 'demo') AND (status = 'running' OR status = 'finished' AND finished_at >= ?)
+WHERE command IN ('census', 'demo')
+    AND (status = 'running' OR status = 'finished' AND finished_at BETWEEN ? AND ?)
     AND id NOT IN (SELECT run_id FROM merged_runs)
 ORDER BY status <> 'finished', id DESC
 """
@@ -134,12 +136,17 @@ class SeenNode(NamedTuple):
     version: bytes | None
 
 
-# Records may come out of order, and an old one must not turn a clock back.
-OR_UPDATE = """
+# Records may come out of order, and an old one must not turn a time back.  Where it goes back by more than a
+# month, the time that is there was written while the clock was ahead.
+_AHEAD = 30 * 86_400_000
+OR_UPDATE = f"""
 ON CONFLICT (node_id, host, port) DO UPDATE SET
     first_seen = min(first_seen, excluded.first_seen),
-    last_seen = max(last_seen, excluded.last_seen),
-    last_answer = coalesce(max(last_answer, excluded.last_answer), last_answer, excluded.last_answer),
+    last_seen = iif(last_seen > excluded.last_seen + {_AHEAD}, excluded.last_seen,
+        max(last_seen, excluded.last_seen)),
+    last_answer = iif(last_answer > coalesce(excluded.last_answer, excluded.last_seen) + {_AHEAD},
+        excluded.last_answer,
+        coalesce(max(last_answer, excluded.last_answer), last_answer, excluded.last_answer)),
     version = coalesce(excluded.version, version)
 """
 """What updates a node that is there already."""

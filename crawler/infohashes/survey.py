@@ -148,6 +148,7 @@ class InfohashSurvey:
         """Add the nodes of the database, in its thread: a million of them are held once only so."""
 
         def add_all(store: CrawlDatabase) -> int:
+            store.samples.forget_future(self._wall_clock())
             return sum(
                 turns.sampler.add(
                     (node_id, address)

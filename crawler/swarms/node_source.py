@@ -28,6 +28,7 @@ MOST_KNOWN = 32  # nodes that a measurement starts with: 20 that answer, and tho
 START = 16  # nodes that a lookup starts with
 ENOUGH = 1000  # nodes remembered beside which our own table, with some 200, adds nothing
 REMEMBERED = 7 * 86400.0  # seconds after which nodes of the database are no longer worth asking
+CLOCK_STEP = 3600.0  # seconds by which a clock may have been set back since a census
 LOOK_AGAIN = 60.0  # seconds until a new census is looked for
 
 
@@ -112,7 +113,8 @@ class NodeSource:
         if self._fresh <= 0 or now - self._looked_at < LOOK_AGAIN:
             return
         self._looked_at = now
-        found = await self._writer.call(lambda store: store.known.fresh_census(now - self._fresh))
+        until = now + CLOCK_STEP
+        found = await self._writer.call(lambda store: store.known.fresh_census(now - self._fresh, until))
         if found is not None and found == self._silent:
             found = None
         if found != self._census:

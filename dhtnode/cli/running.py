@@ -41,12 +41,9 @@ def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
             raise click.Abort from group
         if gone := group.subgroup(BrokenPipeError):
             raise _leaves(gone)[0] from group
-        reasons = [
-            str(error) if isinstance(error, refusals) else reason_of(error) for error in _leaves(group)
-        ]
-        if None in reasons:
+        if (reason := reason_of(group, refusals)) is None:
             raise
-        raise click.ClickException("; ".join(dict.fromkeys(filter(None, reasons)))) from group
+        raise click.ClickException(reason) from group
 
 
 async def _until_interrupted(main: Callable[[], Awaitable[T]]) -> T:

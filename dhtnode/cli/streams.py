@@ -61,9 +61,17 @@ def drop_output() -> None:
             os.close(null)
 
 
-def reason_of(error: BaseException) -> str | None:
-    """Return in one line what the system refused, or None when an error is of another kind."""
+def reason_of(error: BaseException, refusals: tuple[type[BaseException], ...] = ()) -> str | None:
+    """Return in one line what the system refused, or None when an error is of another kind.
+
+    Of `refusals` the text is the reason.  A group has a reason when each of its errors has one.
+    """
+    if isinstance(error, refusals):
+        return str(error)
     match error:
+        case BaseExceptionGroup(exceptions=errors):
+            reasons = [reason_of(each, refusals) for each in errors]
+            return None if None in reasons else "; ".join(dict.fromkeys(filter(None, reasons)))
         case MemoryError():
             return "there is not enough memory"
         case OSError(strerror=str(strerror)):

@@ -103,6 +103,10 @@ def test_help_on_a_full_disk_is_one_line(monkeypatch, capsys):
         (OSError(24, "Too many open files"), "Too many open files"),
         (OSError(36, "File name too long", "a.db"), "File name too long: a.db"),
         (MemoryError(), "there is not enough memory"),
+        (
+            ExceptionGroup("", [ExceptionGroup("", [OSError(24, "Too many open files")]), MemoryError()]),
+            "Too many open files; there is not enough memory",
+        ),
         (RuntimeError("can't start new thread"), "the system lets us start no thread"),
         (
             ImportError("libx.so: failed to map segment from shared object"),
@@ -116,9 +120,12 @@ def test_what_the_system_refuses_is_one_line(capsys, error, line):
     assert capsys.readouterr() == ("", f"program: {line}\n")
 
 
-def test_mistake_of_ours_shows_where_it_is():
-    with pytest.raises(ZeroDivisionError):
-        run(Raising("fail", ZeroDivisionError()), words=["fail"])
+@pytest.mark.parametrize("among", [(), (MemoryError(),)])
+def test_mistake_of_ours_shows_where_it_is(among):
+    mistake = ZeroDivisionError()
+    error = ExceptionGroup("", [mistake, *among]) if among else mistake
+    with pytest.raises(type(error)):
+        run(Raising("fail", error), words=["fail"])
 
 
 def test_line_that_has_no_room_is_left_out_and_counted(monkeypatch, unread):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from crawler import report
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import utc_text
 from dhtnode import InfoHash
@@ -21,7 +22,7 @@ def store():
         yield opened
 
 
-def write(store, info_hash, *series, margin=0.1):
+def write(store, info_hash, *series, margin=0.1, run_id=1):
     """Write samples, each given as hour and peers; intervals are `margin` to either side."""
     for hour, peers in series:
         sizes = {}
@@ -29,7 +30,7 @@ def write(store, info_hash, *series, margin=0.1):
             low, high = peers * (1 - margin), peers * (1 + margin)
             sizes = {"seeds": 1.0, "leechers": 2.0, "peers": peers, "peers_low": low, "peers_high": high}
         row = measurement_of(info_hash, utc_text(EPOCH + hour * HOUR), **sizes)
-        store.write(1, [row])
+        store.write(run_id, [row])
 
 
 def picked(store, view, *columns):
@@ -119,9 +120,9 @@ def test_one_swarm_does_not_cost_a_look_at_all(store, view):
         f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE info_hash = ?", (SWARM.hex(),)
     ).fetchall()
     steps = [row[3] for row in plan if re.match(r"(SCAN|SEARCH) ", row[3])]
-    steps = [
-        step for step in steps if not re.fullmatch(r"SCAN (series|peaks|trailing|\(subquery-\d+\))", step)
-    ]
+    # The runs are looked at once: whether the clock ever went back.
+    small = r"SCAN (series|peaks|trailing|\(subquery-\d+\)|runs|run_clock)"
+    steps = [step for step in steps if not re.match(small, step)]
     assert steps
     assert all(re.match("SEARCH .*(info_hash=|INTEGER PRIMARY KEY)", step) for step in steps), steps
 
@@ -136,3 +137,24 @@ def test_views_need_no_functions_of_ours(store):
     )
     for function in ("ln(", "log(", "exp(", "power(", "sqrt(", "client_name("):
         assert function not in written
+
+
+@pytest.mark.parametrize("hours", [3 * 365 * 24, -3 * 365 * 24])
+def test_newest_sample_is_that_taken_last_though_the_clock_was_wrong_before(tmp_path, hours):
+    """In the run before, the clock was years ahead; or it is years behind in this one."""
+    with CrawlDatabase.open(tmp_path / "a.db") as store:
+        for at, peers in ((max(hours, 0), 100.0), (min(hours, 0), 50.0)):
+            run_id = store.runs.begin("scrape", {}, "0", utc_text(EPOCH + HOUR * at))
+            write(store, SWARM, (at, peers), run_id=run_id)
+        newest = store.rows("swarm_samples")[-1]["id"]
+        assert picked(store, "run_clock", "went_back") == [(1,)]
+        assert picked(store, "latest_swarms", "sample_id", "peers") == [(newest, 50)]
+        assert store.swarms.latest_sample(SWARM)["id"] == newest
+    answer = report("swarms", db=tmp_path / "a.db")
+    assert [record["peers"] for record in answer.records()] == [50]
+
+
+def test_clock_that_goes_on_tells_which_sample_is_the_newest(store):
+    write(store, SWARM, (5, 100.0), (1, 50.0))
+    assert picked(store, "run_clock", "went_back") == [(0,)]
+    assert picked(store, "latest_swarms", "peers") == [(100,)]

@@ -433,6 +433,17 @@ class TestTurns:
         assert due(EPOCH + 80) == []
         assert store.samples.next_due(Family.IPV4, Zone(), EPOCH + 80) is None
 
+    def test_clock_that_was_ahead_delays_no_turn_beyond_the_longest_interval(self, store):
+        years = 3 * 365 * 86_400
+        store.samples.lease([NodeToSample(ALICE, HERE)], EPOCH + years)
+        store.samples.lease([NodeToSample(BOB, THERE)], EPOCH)
+        store.samples.forget_future(EPOCH)
+        turns = {row["node_id"]: (row["asked_at"], row["next_at"]) for row in store.rows("sample_turns")}
+        assert turns == {
+            ALICE.hex(): (utc_text(EPOCH), utc_text(EPOCH + MAX_INTERVAL + 1)),
+            BOB.hex(): (utc_text(EPOCH), utc_text(EPOCH + MAX_INTERVAL + LEASE_LIFETIME)),
+        }
+
     @pytest.mark.parametrize(
         ("outcome", "interval", "pause"),
         [

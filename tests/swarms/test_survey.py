@@ -320,13 +320,14 @@ async def test_nodes_may_be_handed_over_in_memory(new_network, autojump_clock, s
         ({}, True),
         ({"ended_at": EPOCH - 5 * HOUR}, True),
         ({"ended_at": EPOCH - 7 * HOUR}, False),
+        ({"ended_at": EPOCH + 7 * HOUR}, False),
         ({"status": RunStatus.INTERRUPTED}, False),
         ({"status": RunStatus.RUNNING}, True),
     ],
 )
 def test_which_census_is_fresh(store, census, is_fresh):
     run_id = record_census(store, [(b"n" * 20, Address("95.0.0.1", 1))], **census)
-    found = store.known.fresh_census(EPOCH - 6 * HOUR)
+    found = store.known.fresh_census(EPOCH - 6 * HOUR, EPOCH)
     assert (found is not None) is is_fresh
     if found is not None:
         assert (found.run_id, found.zone) == (run_id, Zone())
@@ -339,12 +340,12 @@ def test_census_without_addresses_or_without_its_process_is_of_no_use(tmp_path):
     """Prefixes cannot be asked, and what a killed run has missed is not known."""
     with CrawlDatabase.open(tmp_path / "a.db", anonymize=True) as store:
         record_census(store, [(b"n" * 20, Address("95.0.0.1", 1))])
-        assert store.known.fresh_census(0.0) is None
+        assert store.known.fresh_census(0.0, 2 * EPOCH) is None
     with CrawlDatabase.open(tmp_path / "b.db") as store:
         record_census(store, [(b"n" * 20, Address("95.0.0.1", 1))], status=RunStatus.RUNNING)
-        assert store.known.fresh_census(0.0) is not None
+        assert store.known.fresh_census(0.0, 2 * EPOCH) is not None
     with CrawlDatabase.open(tmp_path / "b.db") as store:
-        assert store.known.fresh_census(0.0) is None
+        assert store.known.fresh_census(0.0, 2 * EPOCH) is None
 
 
 async def test_liars_are_marked_and_left_out(new_network, autojump_clock, store):

@@ -120,6 +120,19 @@ SELECT
     samples                                 -- [bytes] The info-hashes, 20 bytes each, one after the other.
 FROM node_sample_rows;
 
+-- One row: whether the clock has gone back between two runs of this database.
+-- not exported
+--
+-- Then times do not say which of two rows is newer, and their numbers do.
+CREATE VIEW run_clock AS
+SELECT
+    count(*) > 0 AS went_back               -- [flag] Whether a run began at an earlier time than the one before it.
+FROM (
+    SELECT started_at < lag(started_at) OVER (ORDER BY id) AS is_earlier
+    FROM runs WHERE id NOT IN (SELECT run_id FROM merged_runs)
+)
+WHERE is_earlier;
+
 -- One row for each run: in which database it was made, and which number it had there.
 CREATE VIEW run_vantages AS
 SELECT
@@ -345,11 +358,15 @@ SELECT
     round(sample.coverage, 4) AS coverage,
     sample.id AS sample_id
 FROM swarms
-JOIN swarm_samples AS sample ON sample.id = (
-    SELECT id FROM swarm_samples
-    WHERE info_hash = swarms.info_hash
-    ORDER BY taken_at DESC, peers DESC, id DESC
-    LIMIT 1
+JOIN swarm_samples AS sample ON sample.id = iif(
+    (SELECT went_back FROM run_clock),
+    (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash),
+    (
+        SELECT id FROM swarm_samples
+        WHERE info_hash = swarms.info_hash
+        ORDER BY taken_at DESC, peers DESC, id DESC
+        LIMIT 1
+    )
 );
 
 -- Each torrent that is known with the newest handshakes of its swarm.
@@ -373,11 +390,15 @@ SELECT
     handshakes.seed_share_low,
     handshakes.seed_share_high
 FROM torrents
-LEFT JOIN swarm_handshakes AS handshakes ON handshakes.id = (
-    SELECT id FROM swarm_handshakes
-    WHERE info_hash = torrents.info_hash
-    ORDER BY taken_at DESC, id DESC
-    LIMIT 1
+LEFT JOIN swarm_handshakes AS handshakes ON handshakes.id = iif(
+    (SELECT went_back FROM run_clock),
+    (SELECT max(id) FROM swarm_handshakes WHERE info_hash = torrents.info_hash),
+    (
+        SELECT id FROM swarm_handshakes
+        WHERE info_hash = torrents.info_hash
+        ORDER BY taken_at DESC, id DESC
+        LIMIT 1
+    )
 );
 
 -- One row for each measurement of a swarm, beside the one before it.
@@ -486,9 +507,12 @@ WITH peaks AS (
 crossings AS (
     SELECT
         peaks.*,
-        (SELECT id FROM swarm_samples AS sample
-         WHERE sample.info_hash = peaks.info_hash AND peers IS NOT NULL
-         ORDER BY taken_at DESC, id DESC LIMIT 1) AS latest_id,
+        iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM swarm_samples AS sample
+             WHERE sample.info_hash = peaks.info_hash AND peers IS NOT NULL),
+            (SELECT id FROM swarm_samples AS sample
+             WHERE sample.info_hash = peaks.info_hash AND peers IS NOT NULL
+             ORDER BY taken_at DESC, id DESC LIMIT 1)) AS latest_id,
         (SELECT min(taken_at) FROM swarm_samples AS sample
          WHERE sample.info_hash = peaks.info_hash AND taken_at > peak_at AND peers <= peak / 2) AS half_at,
         (SELECT min(taken_at) FROM swarm_samples AS sample

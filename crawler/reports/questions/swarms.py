@@ -10,10 +10,14 @@ _SIZES = whole("peers peers_low peers_high")
 _NUMBERS = f"{_SIZES}, {whole('seeds seeds_low seeds_high leechers leechers_low leechers_high')}"
 
 # SQLite takes `peers` and `id` from the row with the latest time, all of it from one index: the plus
-# keeps it from another one, which would send it through the table.
+# keeps it from another one, which would send it through the table.  Where the clock went back, the latest row
+# is that with the highest number.
 _LARGEST = f"""
 WITH latest AS (
-    SELECT info_hash, max(taken_at), peers, id FROM swarm_samples
+    SELECT
+        info_hash, peers, id,
+        max(iif((SELECT went_back FROM run_clock), printf('%020d', id), taken_at))
+    FROM swarm_samples
     WHERE {any_run("+run_id")}
     GROUP BY info_hash
 ),
@@ -75,7 +79,7 @@ JOIN swarms ON swarms.info_hash = sample.info_hash
 LEFT JOIN swarm_handshakes AS handshakes ON handshakes.id = (
     SELECT id FROM swarm_handshakes
     WHERE info_hash = sample.info_hash
-    ORDER BY taken_at DESC, id DESC
+    ORDER BY iif((SELECT went_back FROM run_clock), id, 0) DESC, taken_at DESC, id DESC
     LIMIT 1
 )
 ORDER BY sample.peers DESC, sample.info_hash
