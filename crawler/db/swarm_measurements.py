@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
+from random import SystemRandom
 from typing import Any, TypeAlias
 
 from crawler.db import rollups
@@ -13,11 +14,14 @@ from crawler.db.pseudonyms import NO_PORT, Pseudonyms
 from crawler.db.records.records import HostValue, host_prefix, host_value, text_ms
 from dhtnode import Address, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm import HOST_HASH_BYTES, MethodEstimate, Observation, SwarmEstimate, SwarmMeasurement
+from dhtnode.swarm import MethodEstimate, Observation, SwarmEstimate, SwarmMeasurement
 
 # Columns of a measurement beside those of its estimate.
 _COUNTS = ("taken_at", "nodes_asked", "nodes_answered", "bytes_sent", "bytes_received")
 _COUNT_VALUES = attrgetter(*_COUNTS)
+
+_shuffle = SystemRandom().shuffle
+NUMBER_BYTES = 3  # of a host that a node named, within one measurement
 
 _AS_THEY_ARE = [
     field.name
@@ -42,8 +46,7 @@ class SwarmRows:
         self._insert_observation = Insert(
             "reply_rows",
             Observation,
-            ("sample_id",),
-            computed=("named_tokens",),
+            ("sample_id", "named_tokens"),
             without=("host_hashes",),
             times=("asked_at",),
             pseudonyms=pseudonyms,
@@ -67,8 +70,10 @@ class SwarmRows:
             given = (run_id, measurement.info_hash.hex(), *_COUNT_VALUES(measurement))
             sample_id = _INSERT_MEASUREMENT.one(connection, measurement.estimate, *given)
             estimates += [_INSERT_ESTIMATE.values(each, sample_id) for each in measurement.estimate.estimates]
+            numbers = _numbers_of_hosts(measurement.observations)
             for observation in measurement.observations:
-                replies.append(self._insert_observation.values(observation, sample_id))
+                named = b"".join(map(numbers.__getitem__, observation.host_hashes)) or None
+                replies.append(self._insert_observation.values(observation, sample_id, named))
                 # Swarms near each other have the same nodes, and the last row says all.
                 _note_node(nodes, observation, taken_at)
         self._insert_observation.rows(connection, replies)
@@ -113,6 +118,19 @@ class SwarmRows:
         return found[0] if found else None
 
 
+def _numbers_of_hosts(observations: Iterable[Observation]) -> dict[bytes, bytes]:
+    """Return a number for each host that nodes named, by its hash, drawn for this one measurement.
+
+    A filter of the same hosts is written beside them.  A hash would add what the filter does not tell: that a
+    host is the same as in another measurement.
+    """
+    hosts = list(frozenset[bytes]().union(*(each.host_hashes for each in observations)))
+    if not hosts:
+        return {}
+    _shuffle(hosts)
+    return {host: number.to_bytes(NUMBER_BYTES, "big") for number, host in enumerate(hosts)}
+
+
 def _note_node(nodes: _Nodes, reply: Observation, taken_at: int) -> None:
     """Keep what is known of a node that was queried; the answer that came last counts."""
     key = (reply.node_id, reply.address)
@@ -125,18 +143,16 @@ def _note_node(nodes: _Nodes, reply: Observation, taken_at: int) -> None:
 
 def observation_in(row: Mapping[str, Any]) -> Observation:
     """Return what a node said from its row in `scrape_replies`; raise `ValueError` if that is damaged."""
-    tokens: bytes = row["named_tokens"] or b""
-    if len(tokens) % HOST_HASH_BYTES:
-        raise ValueError(f"host hashes have {HOST_HASH_BYTES} bytes each, not {len(tokens)} in all")
+    named: bytes = row["named_tokens"] or b""
+    if len(named) % NUMBER_BYTES:
+        raise ValueError(f"numbers of hosts have {NUMBER_BYTES} bytes each, not {len(named)} in all")
     return Observation(
         NodeId(bytes.fromhex(row["node_id"])),
         Address(row["address"], row["port"]),
         version=None if row["version"] is None else bytes.fromhex(row["version"]),
         marks=tuple((row["marks"] or "").split()),
         outcome=Outcome(row["outcome"]),
-        host_hashes=frozenset(
-            tokens[at : at + HOST_HASH_BYTES] for at in range(0, len(tokens), HOST_HASH_BYTES)
-        ),
+        host_hashes=frozenset(named[at : at + NUMBER_BYTES] for at in range(0, len(named), NUMBER_BYTES)),
         **{name: row[name] for name in _AS_THEY_ARE},
     )
 

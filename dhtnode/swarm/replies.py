@@ -91,11 +91,6 @@ class Observation:
         self.stored, self.named, self.told = stored, named, told
 
     @property
-    def named_tokens(self) -> bytes | None:
-        """Return the host hashes one after the other, as databases hold them; None without any."""
-        return b"".join(sorted(self.host_hashes)) or None
-
-    @property
     def is_believed(self) -> bool:
         """Return whether the node answered, and nothing speaks against what it said."""
         return self.outcome is Outcome.ANSWERED and not self.marks

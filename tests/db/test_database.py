@@ -29,6 +29,7 @@ from crawler.db.records.records import (
     epoch_seconds,
     utc_text,
 )
+from crawler.db.swarm_measurements import observation_in
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import InfoHash, NodeId
 from dhtnode.outcomes import Outcome
@@ -183,7 +184,10 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -
         {"sample_id": 1, "subject": "peers", "method": "union", "estimate": 31.0, "low": 28.2, "high": 33.9},
         {"sample_id": 1, "subject": "seeds", "method": "union", "estimate": 10.4, "low": 9.0, "high": 12.0},
     ]
-    assert store.rows("scrape_replies") == [
+    (reply,) = store.rows("scrape_replies")
+    # Two hosts were named: of their hashes numbers are left.
+    assert reply.pop("named_tokens") in (b"\0\0\0\0\0\1", b"\0\0\1\0\0\0")
+    assert [reply] == [
         {
             "sample_id": 1,
             "node_id": "61" * 20,
@@ -199,11 +203,26 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -
             "outcome": "answered",
             "asked_at": T0,
             "family": 4,
-            "named_tokens": b"t" * 8 + b"u" * 8,
             "named_filter": b"\x03" * 256,
             "unplaced_filter": b"\x01" * 256,
         }
     ]
+
+
+def test_hosts_that_nodes_named_have_numbers_that_hold_within_one_measurement(path: Path) -> None:
+    """Beside the filter of the same hosts a hash would tell only that a host came again: numbers do not."""
+    hashes = [bytes([number]) * 8 for number in range(200)]
+    replies = tuple(
+        Observation(node_id, HERE, rank, values_count=100, host_hashes=frozenset(hashes[first : first + 100]))
+        for rank, (node_id, first) in enumerate(((ALICE, 0), (BOB, 50)))
+    )
+    with CrawlDatabase.open(path) as store:
+        store.write(begin(store), [replace(SAMPLE, observations=replies)] * 2)
+        said = [observation_in(row).host_hashes for row in store.rows("scrape_replies")]
+    assert [(len(one), len(one & other)) for one, other in (said[:2], said[2:])] == [(100, 50)] * 2
+    # That both draw the same numbers for a host of 100 is as rare as 1 in 10**100.
+    assert said[0] != said[2]
+    assert not any(each in path.read_bytes() for each in hashes[1:])
 
 
 def test_filters_that_are_empty_are_not_those_that_were_never_sent(store: CrawlDatabase) -> None:

@@ -11,6 +11,7 @@ from crawler.cli.main import main
 from crawler.core.pace import BACK_OFF
 from crawler.settings import CrawlSettings, PeerSettings
 from crawler.torrents.peerwire.handshake import new_peer_id
+from dhtnode.krpc.scrape_filter import host_mask
 from dhtnode.settings import VERSION_TAG
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,3 +72,18 @@ def test_filters_of_a_watch_are_kept_as_long_as_the_page_says():
 )
 def test_every_command_that_sends_takes_a_list_of_exclusions(name):
     assert any("--exclude" in each.opts for each in main.commands[name].params)
+
+
+def test_filter_of_one_peer_tells_as_much_as_the_page_says():
+    """Which addresses fit the filter of a peer, among those of a /16 and, by the share, among all."""
+    mask = host_mask(bytes([198, 51, 100, 7]))
+    fitting = [
+        host for host in range(1 << 16) if host_mask(bytes([198, 51]) + host.to_bytes(2)) | mask == mask
+    ]
+    assert fitting == [100 << 8 | 7]
+    # Each of two bits is one of the two of 2048; some 3.7 thousand million addresses are public.
+    assert round((2 / 2048) ** 2 * 3.7e9, -2) == 3500
+    assert "3,500 candidates" in PAGE
+    bits = 1 - (1 - 1 / 2048) ** 600
+    assert round(1 / bits**2) == 15
+    assert "at 300 every fifteenth address fits" in PAGE

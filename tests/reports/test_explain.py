@@ -127,7 +127,7 @@ def test_text_has_each_reply_and_how_the_number_came_about(database):
         ("UPDATE reply_rows SET marks = NULL", "peers"),
         ("UPDATE reply_rows SET named_tokens = x'00' WHERE rank = 0", "replies"),
         ("UPDATE reply_rows SET peers_filter = x'00' WHERE rank = 0", "replies"),
-        ("UPDATE reply_rows SET named_tokens = x'0000000000000000' WHERE rank = 1", "distinct_peers"),
+        ("UPDATE reply_rows SET named_tokens = x'ffffff' WHERE rank = 1", "distinct_peers"),
     ],
 )
 def test_what_does_not_agree_is_named(database, statement, wrong):

@@ -68,7 +68,7 @@ def test_host_of_which_one_bit_alone_is_in_the_seed_filters_is_no_seed():
 def test_observation_without_names_has_no_bits_of_names():
     (silent,) = observe([replace(NOTHING, outcome=Outcome.TIMEOUT)])
     assert (silent.host_hashes, silent.named_filter, silent.unplaced_filter) == (frozenset(), None, None)
-    assert (silent.named_tokens, silent.named, silent.is_believed) == (None, ScrapeFilter(), False)
+    assert (silent.named, silent.is_believed) == (ScrapeFilter(), False)
 
 
 def test_no_nodes_and_nodes_that_know_nothing_want_no_more():

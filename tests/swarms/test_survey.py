@@ -181,7 +181,7 @@ async def test_rows_have_the_queried_nodes_their_times_and_timeouts(new_network,
         assert utc_text(EPOCH) <= row["asked_at"] <= sample["taken_at"]
         names = (row["named_tokens"], row["named_filter"], row["unplaced_filter"])
         if row["values_count"]:
-            assert len(row["named_tokens"]) == 8 * row["values_count"]  # each host once
+            assert len(row["named_tokens"]) == 3 * row["values_count"]  # each host once
             assert [len(bits) for bits in names[1:]] == [256, 256]
         else:
             assert names == (None, None, None)

@@ -75,10 +75,13 @@ def _stores(believed: Sequence[Sequence[Observation]]) -> list[Observation]:
     the most of them; those that others named are bits of filters.
     """
     named = [frozenset[bytes]().union(*(each.host_hashes for each in some)) for some in believed]
+
     # Of those with equally many, one is taken by what is in it: the order depends on the database.
-    counted = max(
-        range(len(named)), key=lambda place: (len(named[place]), max(named[place], default=b"")), default=0
-    )
+    def worth(place: int) -> tuple[int, bytes]:
+        filters = (each.named_filter for each in believed[place])
+        return len(named[place]), max((each for each in filters if each), default=b"")
+
+    counted = max(range(len(named)), key=worth, default=0)
     nodes: dict[_Node, Observation] = {}
     for place, some in enumerate(believed):
         for each in some:

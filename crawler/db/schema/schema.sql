@@ -287,7 +287,7 @@ CREATE TABLE reply_rows (
     marks TEXT,                             -- What makes the answer suspect, words with spaces between; NULL for nothing.
     seeds_filter BLOB,                      -- [!never] The filter of seeds, 256 bytes (BEP 33).
     peers_filter BLOB,                      -- [!never] The filter of other peers, 256 bytes (BEP 33).
-    named_tokens BLOB,                      -- [!never] Tokens of 8 bytes for the hosts it listed; their key goes with the run.
+    named_tokens BLOB,                      -- [!never] Numbers of 3 bytes for the hosts it listed, drawn for this sample alone.
     named_filter BLOB,                      -- [!never] The bits of these hosts, 256 bytes, as a filter has them.
     unplaced_filter BLOB                    -- [!never] The bits of those of them that no filter of seeds holds.
 );
