@@ -239,3 +239,5 @@ def check_is_ours(connection: sqlite3.Connection, path: str, *, may_be_new: bool
             f"{path}: was made by an older version (it lacks {', '.join(pending)});"
             " any command that records in it brings it up to date"
         )
+    if not migrations.pending(names) and (strange := migrations.strange(connection)):
+        raise DatabaseError(f"{path}: was changed by another program: {strange} is not that of this version")

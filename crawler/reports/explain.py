@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from math import isclose
 from typing import Any, TypeAlias
 
+from crawler.db.connection import DatabaseError
 from crawler.db.records.records import client_name
+from crawler.db.schema.columns import TABLES
 from crawler.db.swarm_measurements import SwarmRows, observation_in
 from dhtnode import SwarmEstimate
 from dhtnode.krpc import ScrapeFilter
@@ -53,6 +55,14 @@ def explain_sample(swarms: SwarmRows, find: Callable[[SwarmRows], Row | None]) -
     if sample is None:
         return None
     replies, estimates = swarms.replies(sample["id"]), swarms.estimates(sample["id"])
+    for table, rows in (
+        ("swarm_samples", [sample]),
+        ("scrape_replies", replies),
+        ("swarm_estimates", estimates),
+    ):
+        for row in rows:
+            if wrong := TABLES[table].wrong_column(row):
+                raise DatabaseError(f"sample {sample['id']}: a row of {table} is damaged: its {wrong}")
     missing = _missing(sample, replies)
     if missing is not None:
         return Explanation(sample, replies, estimates, None, missing, ())
@@ -190,7 +200,7 @@ def _headline_text(found: Explanation) -> list[str]:
         f"  {_count_text(sample, 'seeds')}",
         f"  {_count_text(sample, 'leechers')}",
     ]
-    if sample["coverage"] is not None:
+    if sample["coverage"] is not None and sample["overlap"] is not None:
         lines.append(
             f"  of what nodes list, {100 * sample['coverage']:.0f} % is of hosts listed twice or more;"
             f" {sample['overlap']:.0f} peers count as seeds and as leechers"
@@ -204,7 +214,7 @@ def _headline_text(found: Explanation) -> list[str]:
 
 def _count_text(sample: Row, subject: str) -> str:
     low, high = sample[f"{subject}_low"], sample[f"{subject}_high"]
-    between = "" if low is None else f" ({low:.0f} to {high:.0f})"
+    between = "" if low is None or high is None else f" ({low:.0f} to {high:.0f})"
     return f"{sample[subject] or 0:.0f} {subject}{between}"
 
 

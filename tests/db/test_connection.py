@@ -218,3 +218,35 @@ def test_database_that_is_there_keeps_its_permissions(tmp_path):
     path.chmod(0o640)
     with CrawlDatabase.open(path):
         assert {mode_of(path), mode_of(tmp_path / "made.db-wal")} == {0o640}
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ("ALTER TABLE swarms RENAME TO others; CREATE VIEW swarms AS SELECT * FROM others", "swarms"),
+        (
+            "DROP VIEW nodes; CREATE VIEW nodes AS"
+            + " WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT * FROM n",
+            "nodes",
+        ),
+        ("DROP TABLE alarms", "alarms"),
+        ("DROP VIEW network_size; CREATE TABLE network_size (run_id)", "network_size"),
+    ],
+)
+def test_database_whose_views_run_something_else_is_refused(path, change, name):
+    """It may be from elsewhere, and a view is a program."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"PRAGMA legacy_alter_table = ON; {change}")
+    with pytest.raises(DatabaseError, match=f"changed by another program: {name} is not"), open_reading(path):
+        pass
+    with pytest.raises(DatabaseError, match=f"changed by another program: {name} is not"):
+        CrawlDatabase.open(path)
+
+
+def test_tables_and_columns_that_were_added_by_hand_are_left_alone(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "ALTER TABLE runs ADD COLUMN note TEXT; CREATE TABLE notes (text); CREATE VIEW mine AS SELECT 1"
+        )
+    with open_reading(path) as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone()[0] > 0

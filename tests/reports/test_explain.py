@@ -4,10 +4,11 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
-from crawler.db.database import CrawlDatabase
+from crawler.db.database import CrawlDatabase, DatabaseError
 from crawler.db.records.records import RunStatus
 from crawler.db.swarm_measurements import observation_in
 from crawler.reports.explain import explain_sample, explanation_lines, explanation_record
@@ -92,7 +93,16 @@ def explained(database, number=1):
 def test_rows_give_the_same_evidence_back(database):
     with CrawlDatabase.open(database) as store:
         rows = store.swarms.replies(1)
-    assert [observation_in(row) for row in rows] == [*OBSERVATIONS, SILENT]
+    found, given = [observation_in(row) for row in rows], [*OBSERVATIONS, SILENT]
+    # Hosts have other names, and each the same one at all nodes.
+    pairs = [(one.host_hashes, other.host_hashes) for one, other in product(found, found)]
+    assert [len(one & other) for one, other in pairs] == [
+        len(one.host_hashes & other.host_hashes) for one, other in product(given, given)
+    ]
+    nothing = frozenset[bytes]()
+    assert [replace(each, host_hashes=nothing) for each in found] == [
+        replace(each, host_hashes=nothing) for each in given
+    ]
 
 
 def test_number_computed_again_is_the_same(database):
@@ -135,6 +145,31 @@ def test_what_does_not_agree_is_named(database, statement, wrong):
     found = explained(database)
     assert wrong in found.differences
     assert ("a row is damaged" if wrong == "replies" else wrong) in "\n".join(explanation_lines(found))
+
+
+@pytest.mark.parametrize(
+    ("statement", "wrong"),
+    [
+        ("UPDATE reply_rows SET host = x'ff00'", "scrape_replies is damaged: its address"),
+        ("UPDATE reply_rows SET values_count = 'many'", "scrape_replies is damaged: its values_count"),
+        ("UPDATE reply_rows SET seeds_filter = 7", "scrape_replies is damaged: its seeds_filter"),
+        ("UPDATE swarm_samples SET seeds_low = 'x'", "swarm_samples is damaged: its seeds_low"),
+        ("UPDATE swarm_samples SET nodes_asked = 0.5", "swarm_samples is damaged: its nodes_asked"),
+        ("UPDATE swarm_samples SET method = x'00'", "swarm_samples is damaged: its method"),
+        ("UPDATE swarm_estimates SET low = 'nan'", "swarm_estimates is damaged: its low"),
+    ],
+)
+def test_values_of_other_kinds_are_refused_in_one_line(database, statement, wrong):
+    """SQLite lets them pass, and the database may be from elsewhere."""
+    change(database, statement)
+    with pytest.raises(DatabaseError, match=wrong):
+        explained(database)
+
+
+@pytest.mark.parametrize("column", ["overlap", "seeds_high", "peers_low", "leechers"])
+def test_missing_number_is_no_obstacle(database, column):
+    change(database, f"UPDATE swarm_samples SET {column} = NULL")
+    assert explanation_lines(explained(database))
 
 
 @pytest.mark.parametrize(

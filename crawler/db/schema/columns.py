@@ -4,8 +4,9 @@ The words are the comments of schema.sql and views.sql, whose beginnings say how
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import UnionType
 from typing import Literal, TypeAlias, cast, get_args
 
 from crawler.db.schema import read_sql
@@ -17,6 +18,9 @@ Privacy: TypeAlias = Literal["", "never", "host", "id", "port", "version", "clie
 """How a column is treated when it leaves this machine: not exported, or changed by `anonymize`."""
 
 UNITS = ("ms", "s", "h", "d", "B", "nodes", "peers", "peers/h", "peers/d")
+
+_TYPES: dict[Kind, type | UnionType] = {"integer": int, "flag": int, "number": int | float, "bytes": bytes}
+"""The types of values that are no text."""
 
 _KINDS: dict[str, Kind] = {"INTEGER": "integer", "REAL": "number", "TEXT": "text", "BLOB": "bytes"}
 
@@ -45,6 +49,14 @@ class TableText:
     columns: tuple[ColumnText, ...]
     groups: str = ""
     exported: bool = True
+
+    def wrong_column(self, row: Mapping[str, object]) -> str | None:
+        """Return the first column of a row whose value is not of its kind, which SQLite lets pass."""
+        for column in self.columns:
+            value = row.get(column.name)
+            if value is not None and not isinstance(value, _TYPES.get(column.kind, str)):
+                return column.name
+        return None
 
 
 def read_tables(schema: str, views: str) -> dict[str, TableText]:

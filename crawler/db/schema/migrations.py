@@ -8,7 +8,9 @@ where there is one, takes a second and 60 MB.
 import re
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeAlias
 
 from crawler.db.schema import read_sql
@@ -54,6 +56,29 @@ def pending(names: Iterable[str] | None) -> list[str]:
 def unknown(names: Iterable[str] | None) -> list[str]:
     """Return the migrations of a database that this version does not have."""
     return [name for name in names or () if name not in {migration.__name__ for migration in MIGRATIONS}]
+
+
+def strange(connection: sqlite3.Connection) -> str | None:
+    """Return a table or view that is missing, or is something else, in a database that lacks no migration.
+
+    A view is a program that runs when it is read: one of ours with another text may be made to run for ever.
+    Further columns, tables and views are left alone, as nothing here reads them.
+    """
+    found = _objects(connection)
+    return next((name for name, made in _expected().items() if found.get(name) != made), None)
+
+
+@lru_cache
+def _expected() -> dict[str, tuple[str, str | None]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        bring_up_to_date(connection)
+        return _objects(connection)
+
+
+def _objects(connection: sqlite3.Connection) -> dict[str, tuple[str, str | None]]:
+    """Return the kinds of all tables and views by name, and the text of views."""
+    rows = connection.execute("SELECT name, type, sql FROM sqlite_master WHERE type IN ('table', 'view')")
+    return {name: (kind, sql if kind == "view" else None) for name, kind, sql in rows}
 
 
 def bring_up_to_date(connection: sqlite3.Connection) -> None:
