@@ -220,15 +220,17 @@ def test_database_that_is_there_keeps_its_permissions(tmp_path):
         assert {mode_of(path), mode_of(tmp_path / "made.db-wal")} == {0o640}
 
 
+ENDLESS = """
+DROP VIEW nodes;
+CREATE VIEW nodes AS WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT * FROM n
+"""
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [
         ("ALTER TABLE swarms RENAME TO others; CREATE VIEW swarms AS SELECT * FROM others", "swarms"),
-        (
-            "DROP VIEW nodes; CREATE VIEW nodes AS"
-            + " WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT * FROM n",
-            "nodes",
-        ),
+        (ENDLESS, "nodes"),
         ("DROP TABLE alarms", "alarms"),
         ("DROP VIEW network_size; CREATE TABLE network_size (run_id)", "network_size"),
     ],
