@@ -6,6 +6,7 @@ only: what nodes send is checked by `krpc`.
 
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import lru_cache
 from math import inf
 from typing import TypeVar, get_type_hints
 
@@ -14,6 +15,9 @@ from dhtnode.errors import InvalidArgument
 from dhtnode.ids import ID_BYTES, NodeId
 
 T = TypeVar("T")
+
+# A host comes again and again, and to read one takes longer than to query it.
+_normalized = lru_cache(maxsize=4096)(normalize_host)
 
 
 def check_type(name: str, value: object, *wanted: type) -> None:
@@ -25,6 +29,9 @@ def check_type(name: str, value: object, *wanted: type) -> None:
 
 def check_bytes(name: str, value: object, least: int, most: int) -> None:
     """Raise `InvalidArgument` unless a value is `least` to `most` bytes long."""
+    # Nearly all are: what follows tells what is wrong.
+    if type(value) is bytes and least <= len(value) <= most:
+        return
     check_type(name, value, bytes)
     if isinstance(value, bytes) and not least <= len(value) <= most:
         lengths = str(least) if least == most else f"{least} to {most}"
@@ -62,6 +69,14 @@ def id_of(name: str, value: object) -> NodeId:
 
 def address_of(value: object) -> Address:
     """Return an address given as one, as host and port, or as `IP:PORT`."""
+    # Nearly all are as they should be, and most have been seen before.
+    if type(value) is Address and type(value.host) is str and type(value.port) is int:
+        try:
+            is_usual = 0 <= value.port <= 65535 and _normalized(value.host) == value.host
+        except ValueError as error:
+            raise InvalidArgument(str(error)) from error
+        if is_usual:
+            return value
     match value:
         case str():
             host, port = _host_and_port(value)
@@ -70,7 +85,7 @@ def address_of(value: object) -> Address:
         case _:
             raise InvalidArgument(f"an address is an Address or IP:PORT, not a {type(value).__name__}")
     try:
-        return Address(normalize_host(host), port)
+        return Address(_normalized(host), port)
     except ValueError as error:
         raise InvalidArgument(str(error)) from error
 

@@ -20,7 +20,7 @@ Torrent: TypeAlias = InfoHash | Metainfo | Path | str
 """A swarm as callers may give it: a text is an info-hash, a magnet link, or the path of a `.torrent`."""
 
 MAX_PADDING = 1000
-_METHODS = get_args(Method)
+_FAMILIES = frozenset(Family)
 
 
 async def swarm_of(torrent: Torrent) -> InfoHash:
@@ -43,17 +43,16 @@ def check_item(item: object) -> None:
 
 def check_method(method: object) -> None:
     """Raise `InvalidArgument` unless a value is a method whose arguments are what their names say."""
-    if not isinstance(method, _METHODS):
+    checks = _CHECKS_OF.get(type(method))
+    if checks is None:
         raise InvalidArgument(f"a method is one of krpc.messages, not a {type(method).__name__}")
-    for name in type(method).__slots__:
-        check = _CHECKS.get(name)
-        if check is not None:
-            check(getattr(method, name))
+    for name, check in checks:
+        check(getattr(method, name))
 
 
 def _check_want(want: object) -> None:
     check_type("want", want, frozenset)
-    if isinstance(want, frozenset) and not want <= frozenset(Family):
+    if isinstance(want, frozenset) and not want <= _FAMILIES:
         raise InvalidArgument("want has families only")
 
 
@@ -72,4 +71,8 @@ _CHECKS: dict[str, Callable[[object], None]] = {
     **{name: partial(_check_flag, name) for name in ("noseed", "scrape", "implied_port", "seed")},
     "seq": partial(check_seq, "seq"),
     "cas": partial(check_seq, "cas"),
+}
+
+_CHECKS_OF: dict[type, list[tuple[str, Callable[[object], None]]]] = {
+    kind: [(name, _CHECKS[name]) for name in kind.__slots__ if name in _CHECKS] for kind in get_args(Method)
 }

@@ -60,6 +60,9 @@ from dhtnode.settings import NodeSettings
 from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.measurement import SwarmMeasurement
 
+# The writer of queries remembers the last method.
+_PING = Ping()
+
 
 class Node:
     """A node of the DHT; made by `open_node`."""
