@@ -13,7 +13,7 @@ import trio
 
 from tests.fuzz import guided
 
-NAMES = ("bencoding", "krpc", "metainfo", "responder", "scrape", "node")
+NAMES = ("bencoding", "krpc", "metainfo", "responder", "scrape", "node", "meaning")
 PATH = click.Path(path_type=Path)
 
 

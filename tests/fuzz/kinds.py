@@ -8,6 +8,7 @@ from tests.fuzz import seeds
 from tests.fuzz.findings import Finding, Stuck, finding_of
 from tests.fuzz.mutator import Mutator
 from tests.fuzz.targets.codec import BencodingTarget, KrpcTarget, MetainfoTarget
+from tests.fuzz.targets.meaning import MeaningTarget
 from tests.fuzz.targets.node import NodeTarget
 from tests.fuzz.targets.responder import ResponderTarget
 from tests.fuzz.targets.scrape import ScrapeTarget
@@ -51,6 +52,7 @@ KINDS = {
         Kind("responder", ResponderTarget, seeds.stories, Mutator.story),
         Kind("scrape", ScrapeTarget, seeds.scrapes, Mutator.story),
         Kind("node", NodeTarget, seeds.stories, Mutator.story),
+        Kind("meaning", MeaningTarget, seeds.moves, Mutator.moves),
     )
 }
 

@@ -38,6 +38,7 @@ FRAGMENTS = [
 ]  # fmt: skip
 
 MAX_TOLD = 4  # steps of a story
+MAX_MOVES = 24  # of one input
 MAX_OPAQUE = 10_000  # packets known to be no bencode: a refusal of bencode2 costs ten times an answer
 
 
@@ -78,6 +79,27 @@ class Mutator:
                 at = self._below(len(steps))
                 steps[at] = self._vary_step(steps[at])
         return join(steps[-MAX_TOLD:])
+
+    def moves(self, data: bytes) -> bytes:
+        """Return a variation of a sequence of moves, eight bytes each: single bytes, moves, their order."""
+        moves = [bytearray(data[at : at + 8]) for at in range(0, len(data), 8)]
+        roll = self._random.random()
+        if not moves or roll < 0.3:
+            other = self._other()
+            at = 8 * self._below(1 + len(other) // 8)
+            moves[self._below(len(moves) + 1) : 0] = [
+                bytearray(other[at : at + 8]),
+                bytearray(self._random.randbytes(8)),
+            ]
+        elif roll < 0.4:
+            del moves[self._below(len(moves))]
+        elif roll < 0.5:
+            moves += [bytearray(moves[self._below(len(moves))]) for _ in range(1 + self._below(8))]
+        for _ in range(self._few() if moves else 0):
+            move = moves[self._below(len(moves))]
+            if move:
+                move[self._below(len(move))] = self._below(256)
+        return b"".join(moves)[-8 * MAX_MOVES :]
 
     def _vary_step(self, step: Step) -> Step:
         packet = self.packet(step.packet) if self._random.random() < 0.6 else step.packet

@@ -83,6 +83,12 @@ def scrapes() -> list[bytes]:
     return found + stories()
 
 
+def moves() -> list[bytes]:
+    """Return inputs of a few moves each, see `targets.meaning`: every kind of them, in any order."""
+    random = Random(7)
+    return [random.randbytes(8 * length) for length in (1, 2, 4, 8, 16) for _ in range(8)]
+
+
 def read_corpus(directory: Path, target: str) -> list[bytes]:
     """Return the inputs kept for a target, one line of hex digits each; none when there is no file."""
     path = directory / f"{target}.txt"

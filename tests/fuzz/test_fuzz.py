@@ -26,6 +26,7 @@ from dhtnode.server import fast_path
 from dhtnode.server.admission import Admission
 from dhtnode.server.peer_store import PeerStore
 from dhtnode.server.sources import RecentSources
+from dhtnode.server.tokens import TokenIssuer
 from dhtnode.settings import NodeSettings
 from dhtnode.swarm import filter_size
 from tests.fuzz import engine, steps, watch
@@ -72,7 +73,7 @@ def test_corpus_finds_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_short_run_finds_nothing(name: str) -> None:
-    report = fuzz(name)
+    report = fuzz(name, INPUTS // 10 if name == "meaning" else INPUTS)
     assert [finding.traceback for finding in report.findings.values()] == []
     assert report.outcomes > 20  # or the inputs would not get past the first check
 
@@ -124,9 +125,8 @@ def reply_in_full(self: Admission, settings: NodeSettings) -> None:
 change_limits = Admission.change_limits
 
 
-def capacity_for_all(_self: PeerStore, _info_hash: object, _host: str) -> bool:
-    """Store without bounds."""
-    return True
+def refuse_all(_self: Admission, *_arguments: object) -> tuple[str | None, int]:
+    return "dropped: too many from one address", 0
 
 
 def never_forget(self: RecentSources[Any, Any], key: Any) -> Any:
@@ -149,7 +149,9 @@ PLANTED = [
     ("node", Admission, "change_limits", reply_in_full, "Broken: a reply costs"),
     ("node", RecentSources, "_renew", never_forget, "Broken: sources are bounded"),
     ("node", Transactions, "take_expired", lambda *_arguments: None, "Broken: every query"),
-    ("node", PeerStore, "has_capacity", capacity_for_all, "Broken: peers are bounded"),
+    ("node", PeerStore, "_cap_reached", lambda *_arguments: None, "Broken: peers are bounded"),
+    ("meaning", TokenIssuer, "accepts", lambda *_arguments: True, "Broken: who announces has got a token"),
+    ("meaning", Admission, "admit", refuse_all, "Broken: an honest node is answered"),
 ]
 
 

@@ -99,7 +99,8 @@ class NodeTarget:
     def end(self) -> None:
         while self._lookups:
             self._lookups.popleft().cancel()
-        for _ in range(2):
+        # A node that is silent is pinged again until it is bad.
+        for _ in range(SETTINGS.bad_after + 1):
             self._pass_time(MAX_TIMEOUT)
         self._faults.check()
         require(
