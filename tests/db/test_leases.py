@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +15,7 @@ import pytest
 from crawler.db.database import CrawlDatabase, DatabaseError
 from crawler.db.leases.leases import LIFETIME, Owner, RunLeases, is_alive
 from crawler.db.leases.locks import FileLocks
+from crawler.db.merge.merge import merge
 from crawler.db.records.records import CrawlBatch, Journal, Run, RunStatus, utc_text
 from dhtnode import Address, Family
 from dhtnode.outcomes import Outcome
@@ -251,6 +254,59 @@ def test_copy_of_a_database_under_way_is_of_no_process(path, store, tmp_path):
         store.connection.backup(made.connection)
         run, number = begin_or_go_on(made)
         assert (run is not None, number) == (True, 1)
+
+
+UNSHARED = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+def can_unshare() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return not subprocess.run([*UNSHARED, "true"], check=False, capture_output=True).returncode
+
+
+_IN_CONTAINER = """
+import os, signal, sys
+from crawler.db.database import CrawlDatabase, DatabaseError
+from tests.db.test_leases import begin, begin_or_go_on, statuses
+
+assert os.getpid() == 1
+store = CrawlDatabase.open(sys.argv[1])
+try:
+    if sys.argv[2] == "begin":
+        begin(store)
+    run, number = begin_or_go_on(store) if sys.argv[2] == "go on" else (None, 1)
+    print(number, run is not None, *statuses(store), flush=True)
+except DatabaseError as error:
+    print(error, flush=True)
+sys.stdin.read()
+os._exit(137)
+"""
+
+
+def in_container(path: Path, order: str) -> "subprocess.Popen[str]":
+    command = [*UNSHARED, sys.executable, "-c", _IN_CONTAINER, str(path), order]
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_unshare(), reason="cannot make a pid namespace here")
+def test_containers_on_one_volume(path):
+    """Three processes with the number 1 each take seconds to start: it is what containers do."""
+    with in_container(path, "begin") as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "1 False running\n"
+        with in_container(path, "go on") as second:
+            told, _ = second.communicate("")
+            assert "this census is under way as run 1, by process 1 on " in told
+        with pytest.raises(DatabaseError, match=r"run 1 is being written to it by process 1 on "):
+            merge(path, [])
+        first.kill()
+    with in_container(path, "go on") as third:
+        assert third.communicate("")[0] == "1 True running\n"
+    merge(path, [])
+    assert rows(path, "SELECT status FROM runs") == [("interrupted",)]
 
 
 def test_systems_with_the_older_locks_only(path, monkeypatch):
