@@ -21,6 +21,7 @@ from .errors import DhtError as DhtError
 from .errors import InvalidArgument as InvalidArgument
 from .errors import InvalidInfoHash as InvalidInfoHash
 from .errors import InvalidTorrent as InvalidTorrent
+from .errors import NoNetwork as NoNetwork
 from .errors import NotJoined as NotJoined
 from .errors import PrivateTorrent as PrivateTorrent
 from .errors import QueryError as QueryError

@@ -45,6 +45,10 @@ class NotJoined(DhtError):
     """No node answered at all, so there was no lookup."""
 
 
+class NoNetwork(DhtError):
+    """A network that was there and has been gone for long."""
+
+
 class QueryError(DhtError):
     """The base of all ways in which one query to one node can fail."""
 

@@ -86,6 +86,6 @@ async def _open_fetcher(
     tally: FetchTally,
 ) -> AsyncIterator[Fetcher]:
     scopes = {address.family: scope_of(address.host) for address in session.node.addresses}
-    client = PeerClient(scopes, settings, random, excludes=session.excludes)
+    client = PeerClient(scopes, settings, random, session.node.outgoing, excludes=session.excludes)
     async with open_fetcher(client, session.writer, session.run_id, on_fetched, tally=tally) as fetcher:
         yield fetcher

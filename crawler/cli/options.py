@@ -102,7 +102,7 @@ PACE_OPTIONS = (
     setting_option(
         CrawlSettings,
         "--rate",
-        "Queries per second; 0 lifts all limits, for a network of your own.",
+        "Queries per second; 0 lifts this limit and most others, for a network of your own.",
         metavar="N",
     ),
     setting_option(

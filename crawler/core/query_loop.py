@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import trio
 
 from crawler.settings import CrawlSettings
-from dhtnode import Family, NodeId, QueryError, Scope
+from dhtnode import Family, NodeId, NoNetwork, QueryError, Scope
 from dhtnode.krpc import Method, Response
 from dhtnode.net import BulkClient, Ended, Outgoing, QueryTemplate
 
@@ -46,10 +46,12 @@ class ClientFacts(Protocol):
 class BatchCrawl(ABC, Generic[Tag]):
     """What is queried over one client, many queries at once, and what follows from the results.
 
-    `patience` is how many seconds an answer may wait for others.
+    `patience` is how many seconds an answer may wait for others.  One that `needs_network` is not to go
+    on without, as if all its nodes were gone.
     """
 
     patience = 0.0
+    needs_network = True
 
     @abstractmethod
     def next_queries(self, now: float, most: int) -> tuple[list[Outgoing[Tag]], float | None]:
@@ -107,13 +109,15 @@ async def drive(
     crawl: BatchCrawl[Tag],
     settings: CrawlSettings,
     before_turn: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+    others: Sequence[BulkClient[Any]] = (),
 ) -> None:
     """Run a crawl over a client until nothing is left to query and nothing is under way.
 
     `before_turn` is awaited before each turn of the loop, and may wait for capacity to write.
     Leaving early forgets the queries under way.  The end depends on the client's own count of them:
     a result on which the crawl failed cannot keep it from ending.
-    Raises `RuntimeError` while another crawl runs over the client.
+    Raises `NoNetwork` when the network has been lost for long, for this client and for all `others`, and
+    the crawl needs it; and `RuntimeError` while another crawl runs over the client.
     """
     with client.attached(lambda results, now: _deliver(client, crawl, results, now)):
         try:
@@ -122,7 +126,7 @@ async def drive(
                 await _wait_for_turn(client, crawl, before_turn)
                 now = trio.current_time()
                 crawl.flush(now)
-                pause = _send_due(client, crawl, settings, now)
+                pause = _send_due(client, crawl, settings, now, others)
                 if pause is None and client.in_flight:
                     pause = LONGEST_SLEEP
                 if pause is not None:
@@ -149,7 +153,11 @@ async def _wait_for_turn(
 
 
 def _send_due(
-    client: BulkClient[Any], crawl: BatchCrawl[Tag], settings: CrawlSettings, now: float
+    client: BulkClient[Any],
+    crawl: BatchCrawl[Tag],
+    settings: CrawlSettings,
+    now: float,
+    others: Sequence[BulkClient[Any]],
 ) -> float | None:
     """Send what may leave now; return the seconds until more may, or None as `next_queries` does."""
     slots = min(settings.max_in_flight - client.in_flight, client.free_slots(settings.max_awaited))
@@ -157,12 +165,18 @@ def _send_due(
         return FULL_PAUSE
     most = min(slots, SENT_AT_ONCE)
     queries, pause = crawl.next_queries(now, most)
-    failed = client.send_batch(queries, now)
-    is_stuck = client.is_stuck
+    unsent = client.send_batch(queries, now)
+    if client.is_cut_off and crawl.needs_network and not any(each.in_flight for each in others):
+        raise NoNetwork(f"IPv{client.family}: the network is gone; go on when it is back")
+    for position in unsent.never:
+        crawl.on_not_sent(queries[position][3], now)
     # What is taken back is put first, so the last of them goes first.
-    for position in reversed(failed):
-        (crawl.on_stuck if is_stuck else crawl.on_not_sent)(queries[position][3], now)
-    if is_stuck or len(queries) == most < slots:
+    for position in reversed(unsent.later):
+        crawl.on_stuck(queries[position][3], now)
+    if client.is_stuck:
+        # The client itself knows how long to wait.
+        return LONGEST_SLEEP
+    if len(queries) == most < slots:
         return 0.0
     return FULL_PAUSE if len(queries) == most else pause
 

@@ -138,7 +138,7 @@ async def open_session(
             ):
                 nursery.start_soon(_renew_lease, writer, run_id)
                 with open_sockets(node.places) as sockets:
-                    clients = tuple(BulkClient[Any](socket) for socket in sockets)
+                    clients = tuple(BulkClient[Any](socket, outgoing=node.outgoing) for socket in sockets)
                     shown = options.shows_progress
                     yield Session(run_id, settings, node, writer, clients, exclusion, shown, is_resumed)
 

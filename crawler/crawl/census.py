@@ -107,10 +107,11 @@ class Census:
 
         Leaving it early forgets the queries under way: their visits get no row, and are due again.
         """
+        ready = self._writer.wait_for_capacity
         async with trio.open_nursery() as nursery:
             for client in self._clients:
                 crawl = self._crawls[client.family]
-                nursery.start_soon(drive, client, crawl, self._settings, self._writer.wait_for_capacity)
+                nursery.start_soon(drive, client, crawl, self._settings, ready, self._clients)
         return self.progress()
 
     async def verify(self, run_id: int, after: float) -> None:
@@ -120,7 +121,7 @@ class Census:
                 visits = SecondVisits(client, self._writer.put_nowait, self._pace, after, self._wall_clock)
                 self._second_visits.append(visits)
                 add_more = partial(self._add_answered, visits, run_id)
-                nursery.start_soon(drive, client, visits, self._settings, add_more)
+                nursery.start_soon(drive, client, visits, self._settings, add_more, self._clients)
 
     async def _add_answered(self, visits: SecondVisits, run_id: int) -> None:
         await self._writer.wait_for_capacity()

@@ -85,6 +85,8 @@ def choose_targets(
 class ReplicationSearch(Crawl[TargetQuery]):
     """A search for the nodes that store some info-hashes; unresponsive nodes are queried twice."""
 
+    needs_network = False
+
     def __init__(
         self,
         client: ClientFacts,

@@ -37,6 +37,9 @@ class QueryOwner(Protocol):
 class SocketQueue(Crawl[MeasurementQuery]):
     """The queries to be sent over one socket, each when its host may be queried."""
 
+    # A swarm that cannot be measured fails, and others follow.
+    needs_network = False
+
     def __init__(
         self, client: ClientFacts, owner: QueryOwner, pace: Pace, wall_clock: Callable[[], float]
     ) -> None:

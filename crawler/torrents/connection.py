@@ -1,5 +1,6 @@
 """A conversation with a peer over a stream, each stage within its time."""
 
+import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
@@ -19,9 +20,19 @@ Connect: TypeAlias = Callable[[Address], Awaitable[trio.abc.HalfCloseableStream]
 """Opens a connection to a peer; raises `OSError`."""
 
 
+CONNECTION_PACKETS = 9
+"""What a connection to a host sends at most that is no peer: SYN, ACK, a handshake with five repetitions
+while it is not acknowledged, RST.  When nothing answers, SYN three times."""
+
+_RESET = struct.pack("ii", 1, 0)
+
+
 async def connect_tcp(address: Address) -> trio.abc.HalfCloseableStream:
     """Open a TCP connection; the host is an address, so that no name is looked up."""
-    return await trio.open_tcp_stream(address.host, address.port)
+    stream = await trio.open_tcp_stream(address.host, address.port)
+    # What the host did not acknowledge is not to be repeated for minutes after we have closed.
+    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, _RESET)
+    return stream
 
 
 class PeerConnection:

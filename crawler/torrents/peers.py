@@ -19,16 +19,18 @@ from crawler.core.exclusion import Excludes
 from crawler.db.records.torrents import SwarmContact
 from crawler.db.writer import RunSync
 from crawler.settings import PeerSettings
-from crawler.torrents.connection import Connect, PeerConnection, connect_tcp
+from crawler.torrents.connection import CONNECTION_PACKETS, Connect, PeerConnection, connect_tcp
 from crawler.torrents.peerwire.conversation import Conversation
 from crawler.torrents.peerwire.frames import BadPeer
 from crawler.torrents.peerwire.handshake import new_peer_id
 from dhtnode import Address, Family, InfoHash, InvalidTorrent, Scope
 from dhtnode.metainfo import TorrentInfo, parse_info
+from dhtnode.net import OutgoingBound
 from dhtnode.token_bucket import TokenBucket
 
 PORTS_OF_HOST = 2  # one may be the other with its bytes swapped, as rTorrent's nodes hand them out
 LOWEST_PORT = 1024  # below are services that are no peers, and whose owners watch for connections
+TURNS = 3  # of the bound on what a host is sent: what was sent two turns ago does not count any more
 
 logger = logging.getLogger(__name__)
 
@@ -41,17 +43,22 @@ class PeerClient:
         scopes: Mapping[Family, Scope],
         settings: PeerSettings,
         random: Random,
+        outgoing: OutgoingBound | None = None,
         *,
         excludes: Excludes | None = None,
         connect: Connect = connect_tcp,
         run_sync: RunSync = trio.to_thread.run_sync,
     ) -> None:
-        """Make a client for the families and networks of `scopes`, which are those of our own sockets."""
+        """Make a client for the families and networks of `scopes`, which are those of our own sockets.
+
+        `outgoing` is the bound on what each host is sent, shared with the rest of the program.
+        """
         self.settings = settings
         self.random = random
         self.connect = connect
         self.turns: dict[str, trio.Lock] = {}  # of hosts that connections go to, or wait for
         self._scopes = scopes
+        self._outgoing = outgoing or OutgoingBound(trio.current_time)
         self._excludes = excludes
         self._run_sync = run_sync
         self._pace = TokenBucket(settings.connection_rate, settings.connections_at_once, trio.current_time())
@@ -84,6 +91,16 @@ class PeerClient:
         delay = self._pace.wait_time(now)
         self._pace.spend(now)
         await trio.sleep(delay)
+
+    async def may_connect(self, peer: Address) -> bool:
+        """Return True when a host has not been sent too much for a connection, soon; else False."""
+        if self._scopes[peer.family] is Scope.LOOPBACK:
+            return True
+        for _ in range(TURNS):
+            if self._outgoing.admit_connection(peer.host, CONNECTION_PACKETS):
+                return True
+            await trio.sleep(self._outgoing.seconds_left())
+        return False
 
     def host_key(self, peer: Address) -> str:
         """Return what "one connection to a host" counts."""
@@ -186,6 +203,9 @@ class _OpenSwarm:
         try:
             async with turn:
                 for number, peer in enumerate(ports):
+                    if not await self.client.may_connect(peer):
+                        self.skipped["enough sent to its host"] += 1
+                        break
                     await self.client.wait_turn()
                     if await self._visit(peer):
                         if number + 1 < len(ports):

@@ -50,6 +50,7 @@ from dhtnode.ids import NodeId, as_int
 from dhtnode.items import MAX_SALT_BYTES, Item, MutableItem, Target, mutable_target
 from dhtnode.krpc.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, SampleInfohashes
 from dhtnode.magnet import parse_mutable_link
+from dhtnode.net.outgoing import OutgoingBound
 from dhtnode.net.transactions import Answer, OnDone, Pending
 from dhtnode.net.udp import resolve
 from dhtnode.node.socket_node import SocketNode
@@ -68,10 +69,17 @@ class Node:
     """A node of the DHT; made by `open_node`."""
 
     def __init__(
-        self, sockets: SocketNodes, peers: PeerStore, items: ItemStore, nursery: trio.Nursery
+        self,
+        sockets: SocketNodes,
+        peers: PeerStore,
+        items: ItemStore,
+        nursery: trio.Nursery,
+        outgoing: OutgoingBound,
     ) -> None:
         self.peers = peers
         self.items = items
+        # Whatever else sends something beside this node is to share it.
+        self.outgoing = outgoing
         self._sockets = sockets
         self._nursery = nursery
         self._canaries = CanaryHashes(Random(SystemRandom().getrandbits(256)))

@@ -15,6 +15,7 @@ from dhtnode.api.dual_stack import SocketNodes
 from dhtnode.api.node import Node
 from dhtnode.arguments import check_settings, check_type, check_whole, hosts_of, id_of
 from dhtnode.ids import NodeId
+from dhtnode.net.outgoing import THIS_PROGRAM, OutgoingBound
 from dhtnode.net.udp import DatagramSocket
 from dhtnode.node.context import NodeContext, new_context
 from dhtnode.node.maintenance import keep_expiring, keep_fresh, keep_joined, keep_saved
@@ -77,18 +78,20 @@ async def open_node(
             stack.callback(socket.close)
         random_bytes = secrets.token_bytes if random is None else random.randbytes
         random = random or random_module.Random(secrets.randbits(256))
-        context = new_context(settings, random, random_bytes, trio.current_time())
+        # Sockets of a test may be on a network, and in a time, of their own.
+        outgoing = THIS_PROGRAM if sockets is None else OutgoingBound(trio.current_time)
+        context = new_context(settings, random, random_bytes, trio.current_time(), outgoing)
         is_public = around is None or not around.is_own
         last_hosts = WELL_KNOWN_BOOTSTRAP if well_known and is_public else ()
         through = (bootstrap, torrent_nodes, last_hosts)
         socket_nodes = _socket_nodes(bound, node_id, context, saved, through)
-        async with _running(socket_nodes, context, file) as node:
+        async with _running(socket_nodes, context, outgoing, file) as node:
             yield node
 
 
 @asynccontextmanager
 async def _running(
-    socket_nodes: Sequence[SocketNode], context: NodeContext, file: StateFile | None
+    socket_nodes: Sequence[SocketNode], context: NodeContext, outgoing: OutgoingBound, file: StateFile | None
 ) -> AsyncIterator[Node]:
     settings, peers = context.settings, context.peers
     sockets = SocketNodes(socket_nodes)
@@ -97,7 +100,7 @@ async def _running(
             # Saved last, when no task changes anything any more.
             stack.callback(lambda: file.save(node.state()))
         nursery = await stack.enter_async_context(open_service_nursery())
-        node = Node(sockets, peers, context.items, nursery)
+        node = Node(sockets, peers, context.items, nursery, outgoing)
         for address, each in sockets.by_address.items():
             nursery.start_soon(each.serve, name=f"serve {address}")
             nursery.start_soon(keep_fresh, each, name=f"refresh {address}")

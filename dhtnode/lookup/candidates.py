@@ -10,9 +10,9 @@ long as there are any.  Liars with ids of their choice may be the closest of all
 ones found.
 """
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from enum import Enum
-from heapq import nsmallest
 from itertools import islice
 from operator import itemgetter
 
@@ -26,6 +26,9 @@ from dhtnode.ids import NodeId, as_int
 MAX_CANDIDATES = 400
 # Failed contacts of one source, with none that answered.
 REJECT_AFTER = 4
+# Contacts of one network that count in one response: nodes keep one of each in a bucket (BEP 42), and a
+# liar could fill the response with ports of a host that is to be sent packets.
+MAX_OF_NETWORK = 2
 
 
 class CandidateState(Enum):
@@ -48,6 +51,7 @@ class Candidate:
         "attempts",
         "contacts_answered",
         "contacts_failed",
+        "host",
         "in_flight",
         "is_bootstrap",
         "network",
@@ -56,8 +60,9 @@ class Candidate:
         "state",
     )
 
-    def __init__(self, address: Address, network: str) -> None:
+    def __init__(self, address: Address, host: str, network: str) -> None:
         self.address = address
+        self.host = host
         self.network = network
         self.node_id: NodeId | None = None
         self.state = CandidateState.NEW
@@ -145,7 +150,7 @@ class Candidates:
         """Add contacts from our own table, or the closest of those that `source` returned."""
         usable = [contact for contact in contacts if self._is_usable(contact)]
         if source is not None:
-            usable = nsmallest(2 * self._width, usable, key=self.distance)
+            usable = self._closest_of(usable)
         for contact in usable:
             candidate = self._candidate_of(contact)
             if candidate is not None and candidate is not source and source not in candidate.sources:
@@ -158,7 +163,7 @@ class Candidates:
         """Add an address whose node id is not known; return None when it is known or out of scope."""
         if address in self._known or not self._scope.allows(address):
             return None
-        candidate = Candidate(address, self._scope.network_key(address))
+        candidate = self._new(address)
         candidate.is_bootstrap = True
         self._known[address] = candidate
         return candidate
@@ -236,6 +241,22 @@ class Candidates:
         )
         return sorted(islice(answered, self._width), key=self.distance)
 
+    def _new(self, address: Address) -> Candidate:
+        return Candidate(address, self._scope.host_key(address), self._scope.network_key(address))
+
+    def _closest_of(self, contacts: Iterable[Contact]) -> list[Contact]:
+        """Return the closest contacts of a response, few of each network."""
+        of_network = Counter[str]()
+        closest: list[Contact] = []
+        for contact in sorted(contacts, key=self.distance):
+            network = self._scope.network_key(contact.address)
+            of_network[network] += 1
+            if of_network[network] <= MAX_OF_NETWORK:
+                closest.append(contact)
+                if len(closest) == 2 * self._width:
+                    break
+        return closest
+
     def _is_usable(self, contact: Contact) -> bool:
         return not self._is_ours(contact.node_id) and self._scope.allows(contact.address)
 
@@ -252,8 +273,7 @@ class Candidates:
         if candidate is None:
             if self.distance(contact) in self._by_distance:
                 return None
-            candidate = Candidate(contact.address, self._scope.network_key(contact.address))
-            self._known[contact.address] = candidate
+            candidate = self._known[contact.address] = self._new(contact.address)
         if candidate.has_open_id and self._is_closer(contact.node_id, candidate.node_id):
             self._assign_id(candidate, contact.node_id)
         return candidate if candidate.node_id == contact.node_id else None

@@ -4,9 +4,10 @@ A lookup has candidates, sorted by distance to the target.  It ends when the 8 c
 unresponsive have all answered.  It sends nothing and reads no clock: `node.lookup_driver` takes its
 queries (`take_next`, `take_subtree_query`) and reports their outcomes.
 
-No single source is trusted.  Of one response only the closest contacts count, a source whose contacts
-do not answer is rejected, one network (a /24 or /64) gets one query at a time, and a contact counts
-as found only when it has answered itself.
+No single source is trusted.  Of one response only the closest contacts count, and few of one network; a
+source whose contacts do not answer is rejected; one network (a /24 or /64) is queried once at a time, and
+one host at two ports at most while none answers; and a contact counts as found only when it has answered
+itself.
 
 Packets get lost, so a node counts as unresponsive only after several queries.  The retries come at
 the end: when 8 nodes have answered, the unresponsive ones that are closer are queried again, up to
@@ -14,7 +15,7 @@ the end: when 8 nodes have answered, the unresponsive ones that are closer are q
 `subtrees`), where unresponsive nodes take the places of others.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Container, Iterable
 from math import inf
 from operator import attrgetter
@@ -27,6 +28,8 @@ from dhtnode.lookup.subtrees import SubtreeQuery, Subtrees
 # Of all unresponsive nodes together: enough for 15 of them, queried 7 times each.  So sources of
 # unresponsive contacts cannot make us send much more.
 MAX_RETRIES = 90
+# Of one host that are tried: a node that has moved to another port is named under both.
+MAX_SILENT_PORTS = 2
 
 
 class Lookup:
@@ -63,7 +66,9 @@ class Lookup:
         self._candidates = Candidates(target, own_id, scope, width=width, reserved=reserved, ours=ours)
         self._subtrees = Subtrees(target)
         self._bootstrap: deque[Candidate] = deque()
-        self._networks: set[str] = set()
+        # Those that are not to be queried elsewhere now, with the node that was queried last.
+        self._networks: dict[str, Candidate] = {}
+        self._silent_ports: Counter[str] = Counter()  # by host, those queried and not heard of
         self._closest_failure: float = inf
         self._in_flight = 0
         self._stalled = 0
@@ -101,10 +106,11 @@ class Lookup:
         if candidate is None:
             return None
         self._retries += candidate.attempts > 0
+        self._silent_ports[candidate.host] += not candidate.attempts
         candidate.state = CandidateState.QUERIED
         candidate.attempts += 1
         candidate.in_flight += 1
-        self._networks.add(candidate.network)
+        self._networks[candidate.network] = candidate
         self.queries += 1
         self._in_flight += 1
         return candidate.address
@@ -126,6 +132,8 @@ class Lookup:
             self._fail(candidate)
             return False
         candidate.state = CandidateState.ANSWERED
+        self._networks[candidate.network] = candidate
+        self._silent_ports[candidate.host] -= 1
         self.answers += 1
         candidate.credit_sources()
         self.add_contacts(contacts, address)
@@ -156,7 +164,7 @@ class Lookup:
             self._fail(candidate)
         else:
             candidate.state = CandidateState.STALLED
-            self._networks.discard(candidate.network)
+            self._free_network_of(candidate)
 
     def on_stall(self, address: Address) -> None:
         """Record that an answer is late: another query may start, but the answer still counts."""
@@ -164,6 +172,8 @@ class Lookup:
         if candidate is not None and candidate.state is CandidateState.QUERIED:
             candidate.state = CandidateState.STALLED
             self._stalled += 1
+            # Else silent ones would be waited for one after the other.
+            self._free_network_of(candidate)
 
     def on_subtree_response(self, query: SubtreeQuery, contacts: Iterable[Contact]) -> None:
         """Record the answer to a query about a subtree."""
@@ -261,7 +271,15 @@ class Lookup:
         return None
 
     def _is_eligible(self, candidate: Candidate) -> bool:
-        return candidate.network not in self._networks and candidate.is_supported
+        return (
+            candidate.network not in self._networks
+            and self._silent_ports[candidate.host] < MAX_SILENT_PORTS
+            and candidate.is_supported
+        )
+
+    def _free_network_of(self, candidate: Candidate) -> None:
+        if self._networks.get(candidate.network) is candidate:
+            del self._networks[candidate.network]
 
     def _may_be_retried(self, candidate: Candidate) -> bool:
         return (
@@ -296,7 +314,7 @@ class Lookup:
             candidate.count_against_sources()
 
     def _fail(self, candidate: Candidate) -> None:
-        self._networks.discard(candidate.network)
+        self._free_network_of(candidate)
         distance = self._candidates.fail(candidate)
         if distance is not None:
             self._closest_failure = min(self._closest_failure, distance)

@@ -2,6 +2,7 @@
 
 from dhtnode.net.bulk import BulkClient, Ended, Outgoing, QueryTemplate
 from dhtnode.net.node_clock import NodeClock
+from dhtnode.net.outgoing import OutgoingBound
 from dhtnode.net.transactions import Answer
 from dhtnode.net.udp import DatagramSocket, open_sockets, open_udp_socket
 
@@ -12,6 +13,7 @@ __all__ = [
     "Ended",
     "NodeClock",
     "Outgoing",
+    "OutgoingBound",
     "QueryTemplate",
     "open_sockets",
     "open_udp_socket",

@@ -14,6 +14,7 @@ An answer counts only if transaction id, source address and source port all matc
 query is dropped before it is parsed.
 """
 
+import logging
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import trio
 
-from dhtnode.addresses import Address, Family
+from dhtnode.addresses import Address, Family, Scope
 from dhtnode.errors import BadResponse, ForeignSource, QueryError, QueryRefused, QueryTimeout
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.krpc.codec import parse_untrusted, read_fields
@@ -31,10 +32,15 @@ from dhtnode.krpc.common_answers import common_reader
 from dhtnode.krpc.malformed import MalformedMessage
 from dhtnode.krpc.messages import Error, Method, Response
 from dhtnode.krpc.query_writer import QueryWriter
+from dhtnode.net.held import LOOK_PERIOD
+from dhtnode.net.outgoing import OutgoingBound
 from dhtnode.net.round_trips import RoundTripTimes
 from dhtnode.net.transactions import TransactionIds
 from dhtnode.net.udp import DatagramSocket
+from dhtnode.net.unsent import SendFailures, Unsent, not_sent
 from dhtnode.settings import VERSION_TAG
+
+logger = logging.getLogger(__name__)
 
 Tag = TypeVar("Tag")
 
@@ -50,14 +56,10 @@ OnResults: TypeAlias = Callable[[Sequence[Ended[Tag]], float], None]
 """A function called with queries that have ended, each once, and with the time."""
 
 BATCH = 256  # datagrams handled between two looks at the clock, and between two checkpoints
-MAX_UNEXPECTED = 10_000  # sources remembered for datagrams that answer nothing
+MAX_UNEXPECTED = 10_000  # sources remembered of datagrams that answer nothing
 FIRST_WINDOW, MAX_WINDOW = 64, 10_000  # queries awaited at once, at first and ever; see `free_slots`
-CLOGGED_PAUSE = 0.01  # seconds to wait when the kernel's buffer is full
-DOWN_PAUSE = 1.0  # seconds to wait when there is no network
 TRANSACTION_ID_BYTES = 4
 _ID_KEY = b"1:t4:"
-_DOWN = ("send ENETUNREACH", "send ENETDOWN")
-_STUCK = ("send EAGAIN", "send ENOBUFS", *_DOWN)
 _PLACEHOLDER = bytes(range(1, 1 + ID_BYTES))
 
 
@@ -81,8 +83,12 @@ class BulkClient(Generic[Tag]):
         *,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         version: bytes | None = VERSION_TAG,
+        outgoing: OutgoingBound | None = None,
     ) -> None:
-        """Take over the socket; `random_bytes` must be unpredictable in production."""
+        """Take over the socket; `random_bytes` must be unpredictable in production.
+
+        `outgoing` bounds what each host is sent by the whole program; by default it is of this client.
+        """
         self.socket = socket
         self.family: Family = socket.address.family
         self.scope = socket.scope
@@ -107,8 +113,11 @@ class BulkClient(Generic[Tag]):
         self._window = FIRST_WINDOW
         self.is_stuck = False
         self._tail = self._writer.tail
-        self._pause = 0.0
-        self._failures: Counter[str] = Counter()  # to send, when last looked at
+        self._failures = SendFailures(self.family, socket.has_route, logger.warning)
+        self._outgoing = outgoing or OutgoingBound(trio.current_time)
+        # Queries to hosts that have been sent enough, and when to try again.
+        self._held: list[Outgoing[Tag]] = []
+        self._release_at = inf
 
     @contextmanager
     def attached(self, on_results: OnResults[Tag]) -> Iterator[None]:
@@ -127,8 +136,13 @@ class BulkClient(Generic[Tag]):
 
     @property
     def in_flight(self) -> int:
-        """Return how many queries are under way."""
-        return len(self._in_flight)
+        """Return how many queries are under way, those that are held back included."""
+        return len(self._in_flight) + len(self._held)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Return whether there was a network, and has been none for long (`unsent.OUTAGE`)."""
+        return self._failures.is_out
 
     @property
     def awaited(self) -> int:
@@ -154,13 +168,24 @@ class BulkClient(Generic[Tag]):
         size = len(before) + ID_BYTES + len(after) + TRANSACTION_ID_BYTES + len(self._tail)
         return QueryTemplate(before, after, size)
 
-    def send_batch(self, queries: Sequence[Outgoing[Tag]], now: float) -> list[int]:
-        """Send queries, some 4 us each and the kernel; return the positions of those that could not leave.
+    def send_batch(self, queries: Sequence[Outgoing[Tag]], now: float) -> Unsent:
+        """Send queries, some 4 us each and the kernel; return which could not leave.
 
-        When the kernel's buffer is full, or there is no network, `is_stuck` is set until `wait` has waited.
+        Those to hosts that have been sent enough leave later.  When the kernel's buffer is full, or there is
+        no network, `is_stuck` is set until `wait` has waited.
         """
-        if not queries:
-            return []
+        positions: Sequence[int] = range(len(queries))
+        if self.scope is not Scope.LOOPBACK:
+            held = self._outgoing.refuse([query[2].host for query in queries])
+            if held:
+                self.events["held back"] += len(held)
+                self._hold([queries[at] for at in held], now + LOOK_PERIOD)
+                positions = sorted(set(positions).difference(held))
+                queries = [queries[at] for at in positions]
+        unsent = self._send(queries, now) if queries else Unsent()
+        return Unsent([positions[at] for at in unsent.later], [positions[at] for at in unsent.never])
+
+    def _send(self, queries: Sequence[Outgoing[Tag]], now: float) -> Unsent:
         in_flight, tail = self._in_flight, self._tail
         batch = _SentBatch(now, self._ids.several(len(queries), in_flight))
         datagrams = []
@@ -171,24 +196,42 @@ class BulkClient(Generic[Tag]):
                 (b"".join((template.before, target, template.after, transaction_id, tail)), address)
             )
         failed = self.socket.send_batch(datagrams)
-        if failed:
-            self._note_failure()
-            for position in failed:
-                del in_flight[batch.ids[position]]
-                self.bytes_sent -= queries[position][0].size
+        for position in failed:
+            del in_flight[batch.ids[position]]
+            self.bytes_sent -= queries[position][0].size
         batch.open = len(queries) - len(failed)
         self._awaited += batch.open
         self._sent.append(batch)
         self._recent.append(batch)
-        return failed
+        if not failed:
+            self._failures.on_left(datagrams[-1][1], now)
+            return Unsent()
+        self._outgoing.take_back(datagrams[at][1].host for at in failed)
+        unsent = self._failures.judge(failed, [address for _, address in datagrams], now)
+        self.is_stuck = bool(unsent.later)
+        return unsent
+
+    def _hold(self, queries: Sequence[Outgoing[Tag]], until: float) -> None:
+        if queries:
+            self._held += queries
+            self._release_at = min(self._release_at, until)
+
+    def _release(self, now: float, results: list[Ended[Tag]]) -> None:
+        """Send what was held back, as far as it may leave now."""
+        held, self._held, self._release_at = self._held, [], inf
+        later, never = self.send_batch(held, now)
+        self.events["held back"] -= len(self._held)  # they were counted before
+        self._hold([held[at] for at in later], now + self._failures.pause)
+        results += [(held[at][3], not_sent(held[at][2]), 0.0, 0) for at in never]
 
     async def wait(self, until: float) -> None:
         """Wait until a datagram has come, a query is overdue, the time `until`, or a call of `wake`."""
-        with trio.move_on_at(min(until, self._next_due())) as self._waiting:
+        with trio.move_on_at(min(until, self._next_due(), self._release_at)) as self._waiting:
             if self.is_stuck:
                 self.is_stuck = False
                 await self.socket.wait_writable()
-                self._waiting.deadline = min(self._waiting.deadline, trio.current_time() + self._pause)
+                until = trio.current_time() + self._failures.pause
+                self._waiting.deadline = min(self._waiting.deadline, until)
             await self.socket.wait_readable()
         self._waiting = None
 
@@ -202,6 +245,7 @@ class BulkClient(Generic[Tag]):
         now, in_flight = trio.current_time(), self._in_flight
         datagrams = self.socket.receive_batch(BATCH)
         results: list[Ended[Tag]] = []
+        heard: list[str] = []
         for data, source in datagrams:
             at = data.rfind(_ID_KEY) + len(_ID_KEY)
             transaction_id = data[at : at + TRANSACTION_ID_BYTES]
@@ -219,11 +263,15 @@ class BulkClient(Generic[Tag]):
             batch.open -= 1
             if not batch.is_late:
                 self._awaited -= 1
+            heard.append(source[0])
             results.append((tag, result, now - batch.sent_at, len(data)))
         self.bytes_received += sum([len(data) for data, _ in datagrams])
         if results:
+            self._outgoing.hear(heard)
             self._note_times([took for _, _, took, _ in results])
         self._end_overdue(now, results)
+        if now >= self._release_at:
+            self._release(now, results)
         if results and self._on_results is not None:
             self._on_results(results, now)
         return len(datagrams)
@@ -237,17 +285,11 @@ class BulkClient(Generic[Tag]):
     def forget_all(self) -> None:
         """Give up all queries under way; nothing is called for them."""
         self._in_flight.clear()
+        self._held, self._release_at = [], inf
         self._answered_elsewhere.clear()
         self._sent.clear()
         self._recent.clear()
         self._awaited = 0
-
-    def _note_failure(self) -> None:
-        """Find out why a query could not leave: only for some reasons would it help to wait."""
-        failed = {name for name in _STUCK if self.socket.errors[name] > self._failures[name]}
-        self._failures = Counter({name: self.socket.errors[name] for name in _STUCK})
-        self.is_stuck = bool(failed)
-        self._pause = CLOGGED_PAUSE if failed.isdisjoint(_DOWN) else DOWN_PAUSE
 
     def _read(self, data: bytes, transaction_id: bytes, address: Address) -> Response | QueryError:
         """Return what an answer says; whatever is wrong with it is the end of its query too."""

@@ -16,18 +16,21 @@ from typing import TypeAlias
 
 import trio
 
-from dhtnode.addresses import Address, Contact
+from dhtnode.addresses import Address, Contact, Scope
 from dhtnode.errors import BadResponse, QueryError, QueryNotSent, QueryRefused, QueryTimeout
 from dhtnode.ids import NodeId
 from dhtnode.krpc.common_answers import common_reader
 from dhtnode.krpc.messages import Error, Message, Method, Response
 from dhtnode.krpc.query_writer import QueryWriter
 from dhtnode.net.external_address import ExternalAddress
+from dhtnode.net.held import HeldQueries
+from dhtnode.net.outgoing import OutgoingBound
 from dhtnode.net.reachability import Reachability
 from dhtnode.net.round_trips import RoundTripTimes
 from dhtnode.net.sender import Sender, Traffic
 from dhtnode.net.transactions import Answer, OnDone, OnStall, Pending, Transactions
 from dhtnode.net.udp import DatagramSocket
+from dhtnode.net.unsent import not_sent
 from dhtnode.routing.table import RoutingTable
 from dhtnode.server.admission import Admission
 from dhtnode.server.inbound import Reply
@@ -57,11 +60,12 @@ class Rpc:
         on_moved: OnMoved | None = None,
         version: bytes | None = None,
         settings: NodeSettings | None = None,
+        outgoing: OutgoingBound | None = None,
     ) -> None:
         """Begin without a query; `expire` must run for anything to time out.
 
         `table` is updated with every answer and timeout.  `on_moved` is called when the host at which
-        others see us becomes known or changes (BEP 42).
+        others see us becomes known or changes (BEP 42).  `outgoing` bounds what each host is sent.
         """
         settings = settings or NodeSettings()
         self.socket = socket
@@ -82,11 +86,12 @@ class Rpc:
         self._max_pending = settings.max_pending
         self._expiring = trio.CancelScope()
         self._now: float | None = None  # of the batch that is being handled
+        self._held = None if socket.scope is Scope.LOOPBACK or outgoing is None else HeldQueries(outgoing)
 
     @property
     def pending(self) -> int:
-        """Return how many queries are under way."""
-        return len(self._transactions.pending)
+        """Return how many queries are under way, those that are held back included."""
+        return len(self._transactions.pending) + len(self._held or ())
 
     def renew_id(self, node_id: NodeId) -> None:
         """Query under another id from now on; the caller renews that of the table."""
@@ -97,10 +102,10 @@ class Rpc:
     ) -> Pending | None:
         """Send a query and return at once; `on_done` is called later, exactly once.
 
-        Returns None, and calls nothing, when the query could not be sent: the address is not one
-        that this socket talks to, too many queries are under way, or the kernel refused.  A query
-        that is sent within a callback leaves a moment later; if the kernel refuses it then, it ends
-        with `QueryNotSent`.  `on_stall` is called when the answer is late but still welcome.
+        Returns None, and calls nothing, when the query could not be sent: the address is not one that this
+        socket talks to, too many queries are under way, or the kernel refused.  One that is sent within a
+        callback, or to a host that has been sent enough, leaves later; if it cannot then, it ends with
+        `QueryNotSent`.  `on_stall` is called when the answer is late but still welcome.
         """
         source = self.sources.find(address) or self.sources.get(address)
         if not source.is_allowed:
@@ -110,17 +115,29 @@ class Rpc:
             return self._not_sent("too many pending")
         transaction_id = transactions.new_id()
         data = self._queries.write(method, transaction_id)
+        now = trio.current_time() if self._now is None else self._now
+        pending = Pending(transaction_id, source, len(data), now, on_done, on_stall)
+        if self._held is not None and not self._held.admits(pending):
+            return self._hold(self._held, pending, data)
         if not self.sender.send_query(data, source.address):
             self.reachability.not_sent()
             return self._not_sent("send failed")
-        now = trio.current_time() if self._now is None else self._now
-        pending = Pending(transaction_id, source, len(data), now, on_done, on_stall)
-        transactions.add(pending)
-        due = now + (self.times.timeout if on_stall is None else self.times.stall)
+        self._start(pending)
+        return pending
+
+    def _start(self, pending: Pending) -> None:
+        """Wait for the answer to a query that has been sent."""
+        self._transactions.add(pending)
+        due = pending.sent_at + (self.times.timeout if pending.on_stall is None else self.times.stall)
         # Moving the deadline wakes no task; an event would.
         if due < self._expiring.deadline:
             self._expiring.deadline = self._next_due()
-        return pending
+
+    def _hold(self, held: HeldQueries, pending: Pending, data: bytes) -> Pending | None:
+        self.events["held back"] += 1
+        is_kept = held.keep(pending, data)
+        self._expiring.deadline = self._next_due()
+        return pending if is_kept else self._not_sent("enough sent to its host")
 
     def begin_batch(self, now: float) -> list[Reply]:
         """Let what is sent leave at the end of the batch, and return the list of it for more to be added."""
@@ -134,13 +151,18 @@ class Rpc:
         for data in self.sender.flush():
             pending = self._transactions.get(self._queries.transaction_id_of(data))
             if pending is not None and self._transactions.remove(pending):
-                self.reachability.not_sent()
-                self._not_sent("send failed")
-                self._call(partial(pending.on_done, QueryNotSent(pending.address, "send failed"), now))
+                self._fail_to_send(pending, now)
+
+    def _fail_to_send(self, pending: Pending, now: float) -> None:
+        self.reachability.not_sent()
+        self._not_sent("send failed")
+        self._call(partial(pending.on_done, not_sent(pending.address), now))
 
     def forget(self, pending: Pending) -> None:
         """Give a query up: its `on_done` will not be called, its answer is dropped."""
         self._transactions.remove(pending)
+        if self._held is not None:
+            self._held.forget(pending)
 
     async def query(self, method: Method, address: Address) -> Answer:
         """Send a query and wait for its answer.
@@ -208,7 +230,7 @@ class Rpc:
             return False
         self._transactions.remove(pending)
         self._admission.proved(source, now)
-        self.reachability.answered(source, now)
+        self._hear(source, now)
         self._on_response(response, pending, source, len(data), now)
         return True
 
@@ -267,15 +289,21 @@ class Rpc:
             return None
         self._transactions.remove(pending)
         self._admission.expected(source, now)
-        self.reachability.answered(source, now)
+        self._hear(source, now)
         return pending
+
+    def _hear(self, source: Source, now: float) -> None:
+        self.reachability.answered(source, now)
+        if self._held is not None:
+            self._held.hear(source.address.host)
 
     def _not_sent(self, reason: str) -> Pending | None:
         self.events[f"not sent: {reason}"] += 1
         return None
 
     def _next_due(self) -> float:
-        return self._transactions.next_due(self.times.stall, self.times.timeout)
+        due = self._transactions.next_due(self.times.stall, self.times.timeout)
+        return due if self._held is None else min(due, self._held.release_at)
 
     async def expire(self) -> None:
         """End the queries whose answers are late, or will not come any more, until cancelled."""
@@ -289,7 +317,13 @@ class Rpc:
             self.end_overdue(now)
 
     def end_overdue(self, now: float) -> None:
-        """Call back for the queries whose answers are late, or will not come any more."""
+        """Call back for the queries whose answers are late, or will not come; send what was held back."""
+        if self._held is not None and now >= self._held.release_at:
+            for each, data in self._held.take(now):
+                if data is not None and self.sender.send_query(data, each.address):
+                    self._start(each)
+                else:
+                    self._fail_to_send(each, now)
         while (on_stall := self._transactions.take_stalled(now, self.times.stall)) is not None:
             self.events["stalled"] += 1
             self._call(on_stall)

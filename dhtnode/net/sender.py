@@ -78,11 +78,11 @@ class Sender:
         batch, self.batch = self.batch, None
         if not batch:
             return []
-        positions = self._socket.send_batch(batch)
-        failed = [batch[at][0] for at in positions]
+        reasons = self._socket.send_batch(batch)
+        failed = [batch[at][0] for at in reasons]
         if failed:
             self._events["dropped: send failed"] += len(failed)
-            batch = [datagram for at, datagram in enumerate(batch) if at not in positions]
+            batch = [datagram for at, datagram in enumerate(batch) if at not in reasons]
         kinds = [data[3] for data, _ in batch]
         queries, errors = kinds.count(_QUERY), kinds.count(_ERROR)
         if errors:

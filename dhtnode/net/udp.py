@@ -75,9 +75,16 @@ class DatagramSocket(Protocol):
     def send_nowait(self, data: bytes, destination: Address) -> bool:
         """Send one datagram; return False when it could not leave."""
 
-    def send_batch(self, datagrams: Sequence[tuple[bytes, Address]]) -> list[int]:
-        """Send datagrams in their order; return the positions of those that could not leave."""
-        return [at for at, datagram in enumerate(datagrams) if not self.send_nowait(*datagram)]
+    def send_batch(self, datagrams: Sequence[tuple[bytes, Address]]) -> dict[int, int]:
+        """Send datagrams in their order; return the errno of those that could not leave, by position.
+
+        The errno is 0 where none is known.
+        """
+        return {at: 0 for at, datagram in enumerate(datagrams) if not self.send_nowait(*datagram)}
+
+    def has_route(self, destination: Address) -> bool:  # noqa: ARG002
+        """Return whether there is a way to a destination, as far as this machine knows."""
+        return True
 
     async def wait_writable(self) -> None:
         """Return when `send_nowait` may succeed again."""
@@ -177,16 +184,23 @@ class UdpSocket(DatagramSocket):
             return False
         return True
 
-    def send_batch(self, datagrams: Sequence[tuple[bytes, Address]]) -> list[int]:
-        """Send datagrams; return the positions of those that could not leave."""
-        send, failed = self._socket.sendto, []
+    def send_batch(self, datagrams: Sequence[tuple[bytes, Address]]) -> dict[int, int]:
+        """Send datagrams; return the errno of those that could not leave, by position."""
+        send, failed = self._socket.sendto, dict[int, int]()
         for at, (data, destination) in enumerate(datagrams):
             try:
                 send(data, destination)
             except OSError as error:
                 self._count("send", error)
-                failed.append(at)
+                failed[at] = error.errno or 0
         return failed
+
+    def has_route(self, destination: Address) -> bool:
+        """Return whether the kernel has a route to a destination; sends nothing."""
+        with suppress(OSError), socket.socket(self._socket.family, socket.SOCK_DGRAM) as trial:
+            trial.connect(destination)
+            return True
+        return False
 
     def dropped_by_kernel(self) -> int | None:
         """Return how many datagrams the kernel dropped since the socket was opened, or None.

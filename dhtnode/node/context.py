@@ -10,6 +10,7 @@ from itertools import islice
 from random import Random
 
 from dhtnode.addresses import Address, Contact, Family
+from dhtnode.net.outgoing import OutgoingBound
 from dhtnode.node.node_ids import Identities
 from dhtnode.routing.table import RoutingTable
 from dhtnode.server.admission import Admission
@@ -32,6 +33,7 @@ class NodeContext:
     admission: Admission
     random: Random
     random_bytes: Callable[[int], bytes]
+    outgoing: OutgoingBound | None = None
     identities: Identities = field(default_factory=Identities)
     tables: dict[Family, list[RoutingTable]] = field(default_factory=dict)
     _leads: dict[Family, dict[Address, Contact]] = field(default_factory=dict)
@@ -78,9 +80,13 @@ class NodeContext:
 
 
 def new_context(
-    settings: NodeSettings, random: Random, random_bytes: Callable[[int], bytes], now: float
+    settings: NodeSettings,
+    random: Random,
+    random_bytes: Callable[[int], bytes],
+    now: float,
+    outgoing: OutgoingBound | None = None,
 ) -> NodeContext:
-    """Return new and empty stores for the sockets of one node."""
+    """Return new and empty stores for the sockets of one node; others may share its `outgoing` bound."""
     return NodeContext(
         settings,
         PeerStore(
@@ -98,4 +104,5 @@ def new_context(
         Admission(settings),
         random,
         random_bytes,
+        outgoing,
     )

@@ -275,6 +275,7 @@ class SocketNode:
             on_moved=self._on_moved,
             version=VERSION_TAG,
             settings=self.settings,
+            outgoing=context.outgoing,
         )
 
     def _new_inbound(self) -> Inbound:

@@ -15,6 +15,7 @@ from dhtnode.errors import QueryError
 from dhtnode.ids import as_id
 from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.krpc.messages import Message, Ping, Query, Response
+from dhtnode.net.outgoing import OutgoingBound
 from dhtnode.net.receiver import Receiver
 from dhtnode.net.rpc import Rpc
 from dhtnode.net.transactions import Answer
@@ -110,7 +111,12 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    respond: Callable[..., Any] = echo, *, version: bytes | None = None, on_moved: Any = None, **options: Any
+    respond: Callable[..., Any] = echo,
+    *,
+    version: bytes | None = None,
+    on_moved: Any = None,
+    outgoing: OutgoingBound | None = None,
+    **options: Any,
 ) -> AsyncIterator[Bench]:
     """Run an `Rpc` and its receiver for the length of the block."""
     socket = FakeSocket()
@@ -127,6 +133,7 @@ async def open_bench(
         on_moved=on_moved,
         version=version,
         settings=settings,
+        outgoing=outgoing,
     )
     receiver = Receiver(rpc, admission, Inbound(Family.IPV4, sources, respond, admission), settings=settings)
     async with trio.open_nursery() as nursery:

@@ -1,5 +1,9 @@
 """Bulk queries: each ends once, whatever comes back, and from any source."""
 
+import errno
+import itertools
+from functools import partial
+from os import strerror
 from random import Random
 
 import pytest
@@ -11,22 +15,28 @@ from dhtnode.ids import NodeId, random_id
 from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.krpc.messages import Error, FindNode, GetPeers, Response, SampleInfohashes
 from dhtnode.net.bulk import BulkClient
+from dhtnode.net.outgoing import MOST_UNHEARD, OutgoingBound
 from dhtnode.net.round_trips import FIRST_TIMEOUT
 from dhtnode.net.udp import DatagramSocket
+from dhtnode.net.unsent import CLOGGED, DOWN_PAUSE, NO_ROUTE, OUTAGE, PATIENCE
 from dhtnode.testing import MemoryNetwork
 
 HERE, THERE = 1, 2
 NODE_ID = NodeId(b"n" * 20)
 
 
+def unbounded():
+    """Return a bound on what is sent whose clock goes too fast for it."""
+    return OutgoingBound(partial(next, itertools.count(0, 100)))
+
+
 class Scene:
     """A client and a socket that answers by hand."""
 
-    def __init__(self):
+    def __init__(self, outgoing=None):
         self.network = MemoryNetwork(seed=1, latency=(0.05, 0.05))
-        self.client = BulkClient(
-            self.network.socket(self.network.host(HERE)), random_bytes=Random(1).randbytes
-        )
+        socket = self.network.socket(self.network.host(HERE))
+        self.client = BulkClient(socket, random_bytes=Random(1).randbytes, outgoing=outgoing or unbounded())
         self.remote = self.network.socket(self.network.host(THERE))
         self.ended = []
         self.template = self.client.template(FindNode)
@@ -36,7 +46,7 @@ class Scene:
 
     def send(self, tag="tag", target=b"t" * 20):
         query = self.template, target, self.remote.address, tag
-        assert self.client.send_batch([query], trio.current_time()) == []
+        assert not any(self.client.send_batch([query], trio.current_time()))
 
     async def take_query(self):
         await self.remote.wait_readable()
@@ -58,12 +68,20 @@ async def scene():
         yield scene
 
 
+@pytest.fixture
+async def bounded_scene():
+    """Yield a scene where hosts are sent no more than they may be."""
+    scene = Scene(OutgoingBound(trio.current_time))
+    with scene.client.attached(scene.on_results):
+        yield scene
+
+
 @pytest.mark.parametrize("method", [FindNode, SampleInfohashes, lambda target: GetPeers(target, scrape=True)])
 async def test_query_is_what_the_codec_would_write(autojump_clock, scene, method):
     """Written fast, readable for all clients; and it says that we answer no queries (BEP 43)."""
     target = random_id(Random(2))
     query = scene.client.template(method), target, scene.remote.address, None
-    assert scene.client.send_batch([query], 0.0) == []
+    assert not any(scene.client.send_batch([query], 0.0))
     query, source = await scene.take_query()
     assert query.method == method(target)
     assert query.read_only
@@ -205,44 +223,140 @@ async def test_next_owner_hears_nothing_of_the_one_before(autojump_clock):
 
 
 class FailingSocket(DatagramSocket):
-    """A socket whose kernel refuses to send, for a reason and for a while."""
+    """A socket whose kernel refuses to send to some, or to all, for a reason and for a while."""
 
-    def __init__(self, socket, reason):
+    def __init__(self, socket, reason, *, refused=None):
         self.address, self.errors = socket.address, socket.errors
         self.receive_nowait, self.wait_readable = socket.receive_nowait, socket.wait_readable
-        self.reason, self.is_failing = reason, True
+        self.reason, self.refused, self.is_failing = reason, refused, True
         self._socket = socket
 
-    def send_nowait(self, data, destination):
-        if self.is_failing:
-            self.errors[self.reason] += 1
-            return False
-        return self._socket.send_nowait(data, destination)
+    def send_batch(self, datagrams):
+        failed = {}
+        for at, (data, destination) in enumerate(datagrams):
+            if not self.has_route(destination):
+                failed[at] = self.reason
+            else:
+                self._socket.send_nowait(data, destination)
+        return failed
+
+    def has_route(self, destination):
+        return not (self.is_failing and (self.refused is None or destination in self.refused))
 
     async def wait_writable(self):
         await trio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize(
-    ("reason", "pause"),
-    [("send EAGAIN", 0.01), ("send ENOBUFS", 0.01), ("send ENETUNREACH", 1.0), ("send EPERM", None)],
-)
-async def test_query_that_cannot_leave_now_may_leave_later(autojump_clock, reason, pause):
-    network = MemoryNetwork(seed=1)
-    socket = FailingSocket(network.socket(network.host(HERE)), reason)
-    client = BulkClient(socket, random_bytes=Random(1).randbytes)
-    template = client.template(FindNode)
-    where = Address(network.host(THERE), 6881)
+class FailingScene:
+    """A client over a socket that fails, and what it says."""
 
-    query = template, b"t" * 20, where, None
-    assert client.send_batch([query, query], 0.0) == [0, 1]
-    assert client.is_stuck is (pause is not None)
-    assert client.in_flight == 0
+    def __init__(self, reason, *, is_failing=True, refused=None):
+        network = MemoryNetwork(seed=1)
+        self.socket = FailingSocket(network.socket(network.host(HERE)), reason, refused=refused)
+        self.socket.is_failing = is_failing
+        self.client = BulkClient(self.socket, random_bytes=Random(1).randbytes, outgoing=unbounded())
+        self.template = self.client.template(FindNode)
+        self.network = network
+
+    def send(self, *hosts):
+        queries = [(self.template, b"t" * 20, Address(self.network.host(host), 6881), None) for host in hosts]
+        later, never = self.client.send_batch(queries, trio.current_time())
+        return list(later), list(never)
+
+
+@pytest.mark.parametrize("reason", [errno.EAGAIN, errno.ENOBUFS])
+async def test_query_without_a_buffer_leaves_when_there_is_one(autojump_clock, reason):
+    scene = FailingScene(reason)
+    assert scene.send(3, 4) == ([0, 1], [])
+    assert scene.client.is_stuck
+    assert scene.client.in_flight == 0
 
     began = trio.current_time()
-    await client.wait(began + 100.0)
-    assert trio.current_time() - began == pytest.approx(100.0 if pause is None else pause)
-    assert not client.is_stuck
-    socket.is_failing = False
-    assert client.send_batch([query], 0.0) == []
-    assert (client.in_flight, client.bytes_sent) == (1, template.size)
+    await scene.client.wait(began + 100.0)
+    assert trio.current_time() - began == pytest.approx(0.01)
+    assert not scene.client.is_stuck
+    scene.socket.is_failing = False
+    assert scene.send(3) == ([], [])
+    assert (scene.client.in_flight, scene.client.bytes_sent) == (1, scene.template.size)
+
+
+@pytest.mark.parametrize("reason", [errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM])
+async def test_no_destination_is_tried_for_ever(autojump_clock, reason):
+    scene = FailingScene(reason, refused=[Address(MemoryNetwork().host(3), 6881)])
+    began = trio.current_time()
+    while scene.send(4, 3) == ([1], []):
+        await scene.client.wait(trio.current_time() + 1.0)
+        scene.client.receive()
+    assert trio.current_time() - began == pytest.approx(PATIENCE, abs=0.1)
+    assert scene.send(5) == ([], [])
+
+
+async def test_destination_that_the_kernel_refuses_is_given_up_at_once(autojump_clock):
+    for reason in errno.errorcode.keys() - CLOGGED:
+        scene = FailingScene(reason, refused=[Address(MemoryNetwork().host(3), 6881)])
+        assert scene.send(3) == ([], [0])
+        assert scene.send(4) == ([], [])
+        # All of a batch: that tells nothing of the network, since there is a route to another node.
+        assert scene.send(3) == ([], [0])
+        assert scene.send(3, 5, 3) == ([], [0, 2])
+        assert not scene.client.is_stuck
+
+
+@pytest.mark.parametrize("reason", sorted(NO_ROUTE))
+async def test_network_that_is_gone_is_waited_for_but_not_for_ever(autojump_clock, caplog, reason):
+    scene = FailingScene(reason, is_failing=False)
+    assert scene.send(3) == ([], [])
+    scene.socket.is_failing = True
+    began = trio.current_time()
+    while scene.send(4, 5) == ([0, 1], []):
+        await scene.client.wait(began + 1000.0)
+        scene.client.receive()
+    assert trio.current_time() - began == pytest.approx(OUTAGE, abs=DOWN_PAUSE)
+    assert scene.client.is_cut_off
+    assert scene.send(6, 7, 8) == ([], [0, 1, 2])
+    assert caplog.messages == [f"IPv4: no network for 60 s ({strerror(reason)})"]
+
+    scene.socket.is_failing = False
+    assert scene.send(9) == ([], [])
+    assert not scene.client.is_cut_off
+
+
+async def test_family_that_was_never_reached_is_left_out_with_one_line(autojump_clock, caplog):
+    scene = FailingScene(errno.ENETUNREACH)
+    for host in range(3, 20):
+        assert scene.send(host) == ([], [0])
+    assert caplog.messages == ["IPv4 cannot be used here (Network is unreachable): its nodes are left out"]
+
+
+async def test_host_that_was_sent_enough_gets_more_later(autojump_clock, bounded_scene):
+    """Whatever port of it: and each query ends, with the time since it has left."""
+    scene = bounded_scene
+    ports = [scene.network.socket(scene.network.host(50), 7000 + port).address for port in range(25)]
+    queries = [(scene.template, b"t" * 20, address, address.port) for address in ports]
+    sent = []
+    carry = scene.network.carry
+    scene.network.carry = lambda data, source, destination, now: (
+        sent.append((now, destination.port)) or carry(data, source, destination, now)
+    )
+    assert not any(scene.client.send_batch(queries, trio.current_time()))
+    assert scene.client.in_flight == 25
+    await scene.run(120.0)
+    assert scene.client.in_flight == 0
+    assert [port for _, port in sent] == [address.port for address in ports]
+    times = [time for time, _ in sent]
+    assert all(late - early > 10 for early, late in zip(times, times[MOST_UNHEARD:], strict=False))
+    assert times[-1] - times[0] < 100
+    assert sorted(tag for tag, *_ in scene.ended) == [address.port for address in ports]
+    assert [took for *_, took in scene.ended] == pytest.approx([FIRST_TIMEOUT] * 25, abs=0.1)
+    assert scene.client.events["held back"] >= 15
+
+
+async def test_what_is_held_back_is_forgotten_with_the_rest(autojump_clock, bounded_scene):
+    scene = bounded_scene
+    address = scene.network.socket(scene.network.host(50)).address
+    queries = [(scene.template, b"t" * 20, address, None)] * 15
+    scene.client.send_batch(queries, trio.current_time())
+    scene.client.forget_all()
+    assert scene.client.in_flight == 0
+    await scene.run(60.0)
+    assert scene.ended == []

@@ -11,6 +11,8 @@ from dhtnode.errors import BadResponse, QueryNotSent, QueryRefused, QueryTimeout
 from dhtnode.ids import as_id
 from dhtnode.krpc.codec import encode
 from dhtnode.krpc.messages import Error, FindNode, Ping, Query, Response
+from dhtnode.net.held import LOOK_PERIOD, PATIENCE
+from dhtnode.net.outgoing import MOST_UNHEARD, OutgoingBound
 from dhtnode.net.reachability import COUNTED_IN_A_ROW, CUT_OFF_AFTER, DEAF_AFTER, HUSH
 from dhtnode.net.round_trips import FIRST_STALL, FIRST_TIMEOUT, RECOMPUTE_EVERY
 from dhtnode.net.transactions import Answer
@@ -498,3 +500,46 @@ async def test_query_from_a_callback_that_the_kernel_refuses_ends_at_once(autoju
         assert bench.outcomes[0].address == BOB.address
         assert bench.count("not sent: send failed", "dropped: send failed", "queries sent") == [1, 1, 1, 0]
         assert bench.rpc.pending == 0
+
+
+async def test_host_that_was_sent_enough_gets_the_rest_later(autojump_clock: MockClock) -> None:
+    """It has answered, so no query is lost; and none leaves after it was given up."""
+    bound = OutgoingBound(trio.current_time)
+    async with open_bench(outgoing=bound) as bench:
+        bench.answer(bench.ask())
+        await wait_all_tasks_blocked()
+        for _ in range(25):
+            assert bench.rpc.send_query(Ping(), ALICE.address, bench.on_done) is not None
+        given_up = bench.rpc.send_query(Ping(), ALICE.address, bench.on_done)
+        assert given_up is not None
+        bench.rpc.forget(given_up)
+        assert bench.rpc.pending == 25
+        times = [trio.current_time()] * len(bench.socket.sent)
+        while bench.rpc.pending:
+            await trio.sleep(0.5)
+            times += [trio.current_time()] * (len(bench.socket.sent) - len(times))
+        assert len(bench.outcomes) == len(times) == 26
+        assert all(late - early > 10 for early, late in zip(times, times[10:], strict=False))
+
+
+async def test_host_that_never_answered_is_soon_sent_no_more(autojump_clock: MockClock) -> None:
+    bound = OutgoingBound(trio.current_time)
+    async with open_bench(outgoing=bound) as bench:
+        for _ in range(8):
+            bench.rpc.send_query(Ping(), ALICE.address, bench.on_done)
+        assert len(bench.socket.sent) == MOST_UNHEARD
+        await trio.sleep(2 * PATIENCE)
+        assert [type(each) for each in bench.outcomes] == [QueryNotSent] * 3
+        assert len(bench.socket.sent) == MOST_UNHEARD
+
+
+async def test_first_answer_of_a_host_lets_the_others_leave(autojump_clock: MockClock) -> None:
+    bound = OutgoingBound(trio.current_time)
+    async with open_bench(outgoing=bound) as bench:
+        asked = bench.ask()
+        for _ in range(8):
+            bench.rpc.send_query(Ping(), ALICE.address, bench.on_done)
+        assert len(bench.socket.sent) == MOST_UNHEARD
+        bench.answer(asked)
+        await trio.sleep(2 * LOOK_PERIOD)
+        assert len(bench.socket.sent) == 9
