@@ -102,6 +102,10 @@ class PeerClient:
             await trio.sleep(self._outgoing.seconds_left())
         return False
 
+    def excuse(self, peer: Address) -> None:
+        """Count what a connection has sent for nothing: it was a peer, and wanted it."""
+        self._outgoing.take_back([peer.host] * CONNECTION_PACKETS)
+
     def host_key(self, peer: Address) -> str:
         """Return what "one connection to a host" counts."""
         return self._scopes[peer.family].host_key(peer)
@@ -208,6 +212,7 @@ class _OpenSwarm:
                         break
                     await self.client.wait_turn()
                     if await self._visit(peer):
+                        self.client.excuse(peer)
                         if number + 1 < len(ports):
                             self.skipped["another port of a host"] += len(ports) - number - 1
                         break
