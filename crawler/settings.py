@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from dhtnode import Address
+from dhtnode.arguments import check_settings, hosts_of, path_of, several
 from dhtnode.ranges import Range, check_ranges
 
 YEAR = 365 * 86_400.0  # seconds
@@ -74,8 +75,17 @@ class CrawlOptions:
 
     @classmethod
     def of(cls, db: "str | Path | CrawlOptions") -> "CrawlOptions":
-        """Return options as they are, and the defaults for the path of a database."""
-        return db if isinstance(db, CrawlOptions) else cls(db)
+        """Return options as they are, and the defaults for the path of a database.
+
+        Raises `InvalidArgument` when one is of a wrong type, or a number too low.
+        """
+        options = db if isinstance(db, CrawlOptions) else cls(db)
+        path_of("db", options.db)
+        check_settings(options.settings, CrawlSettings, or_zero=True)
+        several("exclude", options.exclude)
+        hosts_of("bootstrap", options.bootstrap)
+        hosts_of("torrent_nodes", options.torrent_nodes)
+        return options
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Self
 
+from dhtnode.arguments import check_type
 from dhtnode.ids import ID_BITS, NodeId
 
 MAX_BITS = 32  # beyond, no node is left in a network of any size
@@ -22,6 +23,7 @@ class Zone:
 
         Of a length alone the prefix is drawn.  Raises `ValueError`.
         """
+        check_type("zone", text, str)
         if text.lower().startswith("0x"):
             digits = text[2:]
             if not digits or 4 * len(digits) > MAX_BITS:

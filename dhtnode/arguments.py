@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from math import inf
+from pathlib import Path
 from typing import TypeVar, get_type_hints
 
 from dhtnode.addresses import Address, normalize_host, split_host_port
 from dhtnode.errors import InvalidArgument
-from dhtnode.ids import ID_BYTES, NodeId
+from dhtnode.ids import ID_BYTES, InfoHash, NodeId
+from dhtnode.metainfo import Metainfo, public_info_hash
 
 T = TypeVar("T")
 
@@ -45,9 +47,11 @@ def check_whole(name: str, value: object, least: int, most: int) -> None:
         raise InvalidArgument(f"{name} {_shown(value)} is not in {least}..{most}")
 
 
-def check_positive(name: str, value: object) -> None:
-    """Raise `InvalidArgument` unless a value is a number above 0, perhaps infinity."""
+def check_positive(name: str, value: object, *, or_zero: bool = False) -> None:
+    """Raise `InvalidArgument` unless a value is a number above 0, or 0 if that may be; perhaps infinity."""
     check_type(name, value, int, float)
+    if or_zero and value == 0:
+        return
     # An integer of more bits cannot be added to a time.
     is_number = isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= 1000)
     if not (is_number and isinstance(value, int | float) and 0 < value <= inf):
@@ -106,7 +110,18 @@ def several(name: str, values: Iterable[T]) -> tuple[T, ...]:
     return tuple(values)
 
 
-def check_settings(settings: object, kind: type) -> None:
+def path_of(name: str, value: object) -> Path:
+    """Return a path given as a `Path` or a text."""
+    check_type(name, value, str, Path)
+    return Path(value)  # type: ignore[arg-type]  # checked above
+
+
+def swarms_of(name: str, torrents: Iterable[InfoHash | Metainfo | Path | str]) -> list[InfoHash]:
+    """Return the info-hashes of several public torrents, each given as for `public_info_hash`."""
+    return [public_info_hash(torrent) for torrent in several(name, torrents)]
+
+
+def check_settings(settings: object, kind: type, *, or_zero: bool = False) -> None:
     """Raise `InvalidArgument` unless settings are of a kind, and every number has its type and is above 0.
 
     How high they may be is for files and flags: a test may go beyond.
@@ -114,11 +129,9 @@ def check_settings(settings: object, kind: type) -> None:
     check_type("settings", settings, kind)
     for name, hint in get_type_hints(kind).items():
         value = getattr(settings, name)
-        if hint is float:
-            check_positive(name, value)
-        elif hint is int:
-            check_type(name, value, int)
-            check_positive(name, value)
+        if hint in (int, float):
+            check_type(name, value, *({int} if hint is int else {int, float}))
+            check_positive(name, value, or_zero=or_zero)
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

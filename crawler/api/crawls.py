@@ -13,6 +13,9 @@ from crawler.infohashes.turns import Plan
 from crawler.settings import CrawlOptions
 from crawler.zone import Zone
 from dhtnode import InfoHash
+from dhtnode.arguments import check_positive, check_whole, swarms_of
+
+MOST = 2**31  # rounds
 
 
 async def census(
@@ -35,7 +38,9 @@ async def census(
 
     Raises `DatabaseError`, `NotJoined` when no node replies at the start, and `ValueError`.
     """
-    options = CrawlOptions.of(db)
+    options, watched = CrawlOptions.of(db), swarms_of("watched", watched)
+    if verify_after is not None:
+        check_positive("verify_after", verify_after, or_zero=True)
     if options.anonymize and verify_after is not None:
         raise ValueError("a second visit needs the addresses that an anonymized database does not keep")
     random = random or new_random()
@@ -74,6 +79,10 @@ async def sample(
 
     Raises `DatabaseError`, `NotJoined` when no node replies at the start, and `ValueError`.
     """
+    if rounds is not None:
+        check_whole("rounds", rounds, 1, MOST)
+    if seconds is not None:
+        check_positive("seconds", seconds)
     options, plan = CrawlOptions.of(db), Plan(rounds or 1, seconds)
     if options.anonymize and plan.queries_again:
         raise ValueError("to query nodes again takes the addresses that an anonymized database does not keep")

@@ -13,7 +13,11 @@ from crawler.db.swarm_measurements import SwarmRows
 from crawler.reports import files
 from crawler.reports.explain import Explanation, explain_sample
 from crawler.reports.export import Exported, export_tables
-from dhtnode import InfoHash
+from dhtnode import InfoHash, InvalidArgument, public_info_hash
+from dhtnode.arguments import check_positive, check_type, check_whole, path_of, several, swarms_of
+
+MOST_ROWS = 2**63 - 1
+MOST_DAYS = 36_500
 
 
 def explain(measurement: int | InfoHash, *, db: str | Path) -> Explanation | None:
@@ -21,11 +25,14 @@ def explain(measurement: int | InfoHash, *, db: str | Path) -> Explanation | Non
 
     A measurement is given by its number, the latest one of a swarm by the info-hash.  Raises `DatabaseError`.
     """
+    if isinstance(measurement, int):
+        check_whole("measurement", measurement, 0, MOST_ROWS)
+        number, info_hash = measurement, None
+    else:
+        number, info_hash = 0, public_info_hash(measurement)
 
     def find(swarms: SwarmRows) -> dict[str, Any] | None:
-        if isinstance(measurement, int):
-            return swarms.sample(measurement)
-        return swarms.latest_sample(measurement)
+        return swarms.sample(number) if info_hash is None else swarms.latest_sample(info_hash)
 
     with open_reading(db) as connection:
         swarms = SwarmRows(GuardedConnection(str(db), connection))
@@ -46,6 +53,12 @@ def export(
     `DatabaseError`, `NoAnswer` for an unknown run, `NoParquet`, and `ExportError` for a file that is there
     already or cannot be written.
     """
+    folder = path_of("folder", folder)
+    check_type("form", form, str)
+    if form not in ("parquet", "csv", "csv.gz"):
+        raise InvalidArgument("a form is parquet, csv or csv.gz")
+    if run is not None:
+        check_whole("run", run, 0, MOST_ROWS)
     key = secrets.token_bytes(32) if anonymize else None
     chosen = files.parquet() if form == "parquet" else files.CSV if form == "csv" else files.CSV_GZIP
     with open_reading(db) as connection:
@@ -67,21 +80,26 @@ def purge(
     `nodes`, each an address, a network or an id.  Raises `DatabaseError`, and `ValueError` for a node that is
     none of these.
     """
-    found = [parse_node(node) for node in nodes]
+    for name, days in (("filters_older", filters_older), ("older", older)):
+        if days is not None:
+            check_positive(name, days, or_zero=True)
+            if days > MOST_DAYS:
+                raise InvalidArgument(f"{name} has {MOST_DAYS} days at most")
+    found = [parse_node(node) for node in several("nodes", nodes)]
     orders = Orders(
         filters_older,
         older,
-        tuple(swarms),
+        tuple(swarms_of("swarms", swarms)),
         tuple(each for each in found if not isinstance(each, bytes)),
         tuple(each for each in found if isinstance(each, bytes)),
     )
-    with CrawlDatabase.open(db) as database:
+    with CrawlDatabase.open(path_of("db", db)) as database:
         return database.purge.run(orders, time.time(), dry=dry)
 
 
 def vacuum(db: str | Path) -> None:
     """Write the file again, so that nothing deleted is left in it; raises `DatabaseError`."""
-    path = Path(db)
+    path = path_of("db", db)
     with CrawlDatabase.open(path) as database:
         if not database.purge.compact():
             raise DatabaseError(

@@ -14,6 +14,9 @@ from crawler.core.session import Session, new_random, open_session
 from crawler.settings import FRESH, CrawlOptions
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey, describe
 from dhtnode import DhtError, InfoHash, SwarmMeasurement
+from dhtnode.arguments import check_positive, check_whole, swarms_of
+
+MOST_AT_ONCE = 100_000  # swarms
 
 if TYPE_CHECKING:
     from crawler.api.metadata import OnPeers
@@ -43,7 +46,9 @@ async def measure(
     Raises `DatabaseError`, and `ValueError` when a line of the exclusion is wrong.
     """
     options = CrawlOptions.of(db)
-    wanted, counts = list(dict.fromkeys(info_hashes)), MeasurementCounts()
+    check_measuring(at_once, fresh)
+    wanted = list(dict.fromkeys(swarms_of("info_hashes", info_hashes)))
+    counts = MeasurementCounts()
     settings = asdict(options.settings) | {"at_once": at_once, "fresh": fresh, "info_hashes": len(wanted)}
 
     async with (
@@ -79,6 +84,13 @@ def _fetching(
     from crawler.api.metadata import fetching_beside
 
     return fetching_beside(session, on_fetched, say)
+
+
+def check_measuring(at_once: int | None, fresh: float) -> None:
+    """Raise `InvalidArgument` unless these are what `measure` takes."""
+    if at_once is not None:
+        check_whole("at_once", at_once, 1, MOST_AT_ONCE)
+    check_positive("fresh", fresh, or_zero=True)
 
 
 def new_survey(session: Session, options: CrawlOptions, fresh: float) -> SwarmSurvey:

@@ -14,6 +14,9 @@ from crawler.torrents.peers import PeerClient
 from crawler.torrents.seed_share import draw_fairly
 from dhtnode import Address, DhtError, InfoHash
 from dhtnode.addresses import scope_of
+from dhtnode.arguments import check_settings, check_whole, swarms_of
+
+MOST_MISSING = 2**31  # swarms
 
 OnPeers: TypeAlias = Callable[[InfoHash, Iterable[Sequence[Address]]], None]
 
@@ -37,8 +40,11 @@ async def fetch_metadata(
 
     Raises `DatabaseError`, and `ValueError` when a line of the exclusion is wrong.
     """
-    options, settings = CrawlOptions.of(db), settings or PeerSettings()
-    wanted, random = dict.fromkeys(info_hashes), new_random()
+    options, settings = CrawlOptions.of(db), PeerSettings() if settings is None else settings
+    check_settings(settings, PeerSettings, or_zero=True)
+    if missing is not None:
+        check_whole("missing", missing, 0, MOST_MISSING)
+    wanted, random = dict.fromkeys(swarms_of("info_hashes", info_hashes)), new_random()
     run_settings = asdict(settings) | {"info_hashes": len(wanted), "missing": missing}
     async with open_session(options, "metadata", run_settings) as session:
         if missing is not None:

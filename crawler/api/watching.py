@@ -5,15 +5,16 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from crawler.api.measuring import new_survey
+from crawler.api.measuring import check_measuring, new_survey
 from crawler.core.progress import shown_progress
 from crawler.core.session import new_random, open_session
 from crawler.db.records.watched_swarms import MeasuredSize
-from crawler.settings import FRESH, CrawlOptions, WatchSettings
+from crawler.settings import FRESH, MOST_WATCHED, CrawlOptions, WatchSettings
 from crawler.swarms.survey import MeasurementCounts
 from crawler.swarms.watch import SwarmWatch
 from crawler.swarms.watch_list import WatchList
 from dhtnode import InfoHash, SwarmMeasurement
+from dhtnode.arguments import check_settings, check_whole, path_of, swarms_of
 
 
 async def watch(
@@ -38,8 +39,13 @@ async def watch(
 
     Raises `DatabaseError`, and `ValueError` when the file or a line of the exclusion cannot be read.
     """
-    options, settings = CrawlOptions.of(db), settings or WatchSettings()
-    given, counts = list(info_hashes), MeasurementCounts()
+    options, settings = CrawlOptions.of(db), WatchSettings() if settings is None else settings
+    check_settings(settings, WatchSettings, or_zero=True)
+    check_measuring(at_once, fresh)
+    if discovered is not None:
+        check_whole("discovered", discovered, 0, MOST_WATCHED)
+    list_file = None if list_file is None else path_of("list_file", list_file)
+    given, counts = swarms_of("info_hashes", info_hashes), MeasurementCounts()
     is_named = bool(given or list_file or discovered is not None)
     run_settings = asdict(options.settings) | asdict(settings) | {"at_once": at_once, "fresh": fresh}
     async with open_session(options, "watch", run_settings) as session:

@@ -12,6 +12,7 @@ from typing import Self, TypeAlias
 
 from crawler.zone import Zone
 from dhtnode import Family
+from dhtnode.arguments import check_type, several
 from dhtnode.krpc import PackedEndpoint
 
 Excludes: TypeAlias = Callable[[bytes, PackedEndpoint, Family], bool]
@@ -39,7 +40,8 @@ class Exclusion:
     def read(cls, lines: Iterable[str]) -> Self:
         """Read a list; raise `ValueError` that names the line and what is wrong with it."""
         networks, node_ids = [], []
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(several("lines", lines), 1):
+            check_type("a line", line, str)
             text = line.partition("#")[0].strip()
             if not text:
                 continue

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from crawler.db.schema import migrations
 from crawler.private_files import make_private
+from dhtnode.arguments import path_of
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that writes: a purge takes that long
 READING_TIMEOUT = 5.0  # to read, only one that lets no other in is in the way
@@ -191,7 +192,8 @@ def open_reading(path: str | Path) -> Iterator[sqlite3.Connection]:
 
     Raises `DatabaseError`, also for what goes wrong in the block.
     """
-    with reported(str(path)), closing(open_readable(Path(path))) as connection:
+    path = path_of("path", path)
+    with reported(str(path)), closing(open_readable(path)) as connection:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("BEGIN")
         yield connection

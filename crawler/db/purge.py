@@ -17,6 +17,7 @@ from crawler.db.pseudonyms import Pseudonyms
 from crawler.db.records.records import text_ms, utc_text
 from crawler.db.schema import OF_RUN, SHOWN_AS
 from dhtnode import InfoHash, NodeId
+from dhtnode.arguments import check_type
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -215,6 +216,7 @@ def parse_node(text: str) -> Network | NodeId:
 
     Raises `ValueError`.
     """
+    check_type("a node", text, str)
     try:
         if len(text) == 40 and ":" not in text:
             return NodeId(bytes.fromhex(text))

@@ -7,8 +7,11 @@ from pathlib import Path
 from crawler.db.connection import open_reading
 from crawler.reports import questions
 from crawler.reports.report import LIMIT, Report, ReportAnswer
+from dhtnode import public_info_hash
+from dhtnode.arguments import check_type, check_whole
 
 SUMMARY_ROWS = 5
+MOST_ROWS = 2**63 - 1
 
 
 def _find() -> dict[str, Report]:
@@ -36,10 +39,18 @@ def report(
     `NoAnswer` for a run or a swarm that is not in the database, and `ValueError` for arguments that do
     not go together.
     """
+    check_type("name", name, str)
+    _check_bounds(run, limit)
     asked = find_report(name, info_hash is not None)
-    values = {} if info_hash is None else {"info_hash": info_hash}
+    values = {} if info_hash is None else {"info_hash": public_info_hash(info_hash).hex()}
     with open_reading(db) as connection:
         return asked.answer(connection, run=run, limit=limit, **values)
+
+
+def _check_bounds(run: int | None, limit: int) -> None:
+    if run is not None:
+        check_whole("run", run, 0, MOST_ROWS)
+    check_whole("limit", limit, -1, MOST_ROWS)
 
 
 def find_report(name: str, has_info_hash: bool = False) -> Report:
@@ -61,6 +72,7 @@ def report_summary(
 
     Raises as `report` does.
     """
+    _check_bounds(run, limit)
     first = [each for each in REPORTS.values() if each.summary_place]
     asked = sorted(first, key=lambda each: each.summary_place)
     with open_reading(db) as connection:

@@ -31,7 +31,9 @@ from crawler.db.merge.rules import (
 )
 from crawler.db.merge.source import MergeSource, open_source
 from crawler.db.schema import OF_RUN, SHOWN_AS
+from dhtnode.arguments import check_whole, path_of, several
 
+MOST_SECONDS = 2**31  # of a window
 WINDOW = 600  # seconds; a peer stays in the stores for 45 minutes, and few come or go in 10
 
 _RUNS = """
@@ -106,6 +108,9 @@ def merge(into: Path, sources: Sequence[Path], window: int = WINDOW) -> MergeRes
     memory does not grow with the databases.  Raises `DatabaseError`, and leaves the target as it was, when
     a database is missing, damaged, of another program or version, or in use where it is written.
     """
+    into = path_of("into", into)
+    sources = [path_of("a source", each) for each in several("sources", sources)]
+    check_whole("window", window, 0, MOST_SECONDS)
     with ExitStack() as stack:
         locks = stack.enter_context(closing(FileLocks(str(into))))
         if not locks.hold(MERGE):
