@@ -217,7 +217,7 @@ async def test_lookup_that_fails_for_whatever_reason_fails_its_reader_and_not_th
         "port": [-1, 65536, "1", None, 1.0, HUGE, True],
         "bootstrap": [1, NOWHERE, b"x", [1], [b"a:1"], ["a"], ["a:0"], [None], None, ["::1:5"], Hostile()],
         "torrent_nodes": [1, NOWHERE, [1], ["a:0"], None],
-        "state_file": [1, b"x", [], True, "\0", Hostile()],
+        "state_file": [1, b"x", [], True, Hostile()],
         "settings": NO_SETTINGS[1:],
         "node_id": NO_ID[1:],
         "random": [1, "x", Hostile()],

@@ -194,7 +194,7 @@ def test_announce_to_a_full_store_is_refused_alike_all_ways(family: Family) -> N
     source = Address(HOSTS[family].format(99), 6881)
     for side, receive in ((alone, alone.receive_alone), (short, short.receive), (long, long.receive)):
         for number, swarm in enumerate(SWARMS):
-            side.peers.announce(swarm, Address(HOSTS[family].format(number), 7000), 0.0, seed=False)
+            side.peers.announce(swarm, Address(HOSTS[family].format(200 + number), 7000), 0.0, seed=False)
         token = side.tokens.issue(pack_host(source.host), b"x" * 20, 1.0)
         query = Query(b"tt", b"a" * 20, AnnouncePeer(b"x" * 20, 1, token), b"LT")
         side.receive(encode(Query(b"tt", b"a" * 20, Ping())), source, 1.0)
