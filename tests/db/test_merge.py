@@ -326,6 +326,17 @@ def test_identity_stays_with_the_database(tmp_path):
     assert all(len(identity) == 32 and is_here for identity, is_here in identities)
 
 
+def test_vantage_that_has_lost_its_identity_is_merged_only_without_runs_of_its_own(vantages, tmp_path):
+    merge(tmp_path / "all.db", vantages)
+    before = rows(tmp_path / "all.db", "SELECT vantage, number FROM run_vantages ORDER BY 1, 2")
+    for path in (tmp_path / "all.db", vantages[0]):
+        change(path, "DELETE FROM vantages WHERE is_here")
+    merge(tmp_path / "again.db", [tmp_path / "all.db"])
+    assert rows(tmp_path / "again.db", "SELECT vantage, number FROM run_vantages ORDER BY 1, 2") == before
+    with pytest.raises(DatabaseError, match=r"a\.db: it has runs, and no vantage that they are of"):
+        merge(tmp_path / "none.db", vantages[:1])
+
+
 def test_merged_runs_are_not_taken_for_our_own(tmp_path, vantages):
     """Our census goes on after a merge, and what runs elsewhere is not declared dead here."""
     with CrawlDatabase.open(vantages[1]) as store:

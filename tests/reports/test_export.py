@@ -11,12 +11,14 @@ from errno import ENOSPC
 
 import pytest
 
+from crawler import report
 from crawler.db.connection import open_reading
 from crawler.db.schema.columns import TABLES
 from crawler.reports import NoAnswer, anonymize, export
 from crawler.reports.anonymize import host_prefix
 from crawler.reports.export import ExportError, export_tables
 from crawler.reports.files import CSV, CSV_GZIP, Form, NoParquet, parquet
+from crawler.reports.render import csv_text
 from tests.small_database import CENSUS, FILTER, LARGE, SCRAPE, address, make_database, node_id, time_text
 
 KEY = b"k" * 32
@@ -52,6 +54,32 @@ def test_files_hold_the_rows_of_tables_and_views(database, tmp_path):
     assert files["latest_swarms"][0]["peers"] == "800"
     assert files["node_samples"][0]["samples"] == LARGE.hex()
     assert files["node_samples"][0]["num"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+1+cmd", "'+1+cmd"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(1)", "'@SUM(1)"),
+        (" =1+1", "' =1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("\t=1+1", r"\t=1+1"),
+        ("\r\n=1+1", r"\r\n=1+1"),
+        ("\x1b[2J\u202e", r"\x1b[2J\u202e"),
+        ("a-b = c", "a-b = c"),
+        ("", ""),
+    ],
+)
+def test_no_spreadsheet_takes_a_name_to_run(tmp_path, name, cell):
+    path = tmp_path / "named.db"
+    make_database(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE swarms SET name = ?", (name,))
+    assert {row["name"] for row in exported(path, tmp_path / "out")["swarms"]} == {cell}
+    answer = report("swarms", db=path)
+    assert {row["name"] for row in csv.DictReader(csv_text(answer).splitlines())} == {cell}
 
 
 def test_files_are_for_their_owner_alone(database, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crawler.db import infohash_samples
-from crawler.db.connection import CACHE_KIB, open_readable, reported
+from crawler.db.connection import CACHE_KIB, DatabaseError, open_readable, reported
 from crawler.db.merge.rules import Table, tables_of
 from crawler.db.run_nodes import count_nodes
 from crawler.db.runs import RUNS_UNDER_WAY
@@ -58,9 +58,19 @@ def open_source(path: Path) -> Iterator[MergeSource]:
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             # From the first query on, all see the same.
             connection.execute("BEGIN")
-            (identity,) = connection.execute("SELECT identity FROM vantages WHERE is_here").fetchone()
+            identity = _identity_in(name, connection)
             tables = tables_of(connection)
         yield MergeSource(path, connection, identity, tables)
+
+
+def _identity_in(name: str, connection: sqlite3.Connection) -> str:
+    """Return the identity of a vantage; one that has lost it may be merged if all its runs are of others."""
+    row = connection.execute("SELECT identity FROM vantages WHERE is_here").fetchone()
+    if row is not None:
+        return str(row[0])
+    if connection.execute("SELECT 1 FROM runs WHERE id NOT IN (SELECT run_id FROM merged_runs)").fetchone():
+        raise DatabaseError(f"{name}: it has runs, and no vantage that they are of")
+    return ""
 
 
 def _count_all(copy: sqlite3.Connection) -> None:
