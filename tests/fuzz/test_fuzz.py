@@ -29,7 +29,7 @@ from dhtnode.server.sources import RecentSources
 from dhtnode.server.tokens import TokenIssuer
 from dhtnode.settings import NodeSettings
 from dhtnode.swarm import filter_size
-from tests.fuzz import engine, steps, watch
+from tests.fuzz import dearest, engine, steps, watch
 from tests.fuzz.__main__ import NAMES, main
 from tests.fuzz.engine import Limits, Report
 from tests.fuzz.findings import load_inputs
@@ -204,6 +204,30 @@ def test_input_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
     (finding,) = report.findings.values()
     assert (finding.inputs[-1], finding.signature.split(" ")[0]) == (pool[1], "Stuck")
+
+
+def levels_shown(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], float]:
+    """Return a cost that is no time: levels that a packet may open in the decoder whose refusals are dear."""
+    shown: list[bytes] = []
+    monkeypatch.setattr("bencode2.bdecode", shown.append)
+
+    def cost(data: bytes) -> float:
+        shown.clear()
+        bencode.read_canonical_untrusted(data)
+        return max((each.count(b"l") + each.count(b"d") - len(each) / 64 for each in shown), default=0.0)
+
+    return cost
+
+
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_search_for_the_dearest_packets_finds_what_is_deep(
+    monkeypatch: pytest.MonkeyPatch, is_guarded: bool
+) -> None:
+    if not is_guarded:
+        monkeypatch.setattr(bencode, "_MAX_OPENINGS", [10_000] * 5000)
+    found = dearest.search(levels_shown(monkeypatch), 1, lambda done: done < 3000)
+    assert (found[0][0] <= 8) == is_guarded
+    assert is_guarded or found[0][0] > 200
 
 
 def test_same_seed_gives_the_same_inputs() -> None:
