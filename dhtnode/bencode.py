@@ -185,6 +185,8 @@ def _close(kind: int, parts: list[Any], once: Container[bytes] | None) -> Value:
     """Return a list as it is, or the dictionary of keys and values in turn; None means all keys."""
     if kind == _LIST:
         return parts
+    if not parts:
+        return {}
     keys, values = parts[::2], parts[1::2]
     for key in keys:
         if type(key) is not bytes:

@@ -38,7 +38,7 @@ MIN_MESSAGE_BYTES = 15
 # Keys and values of a message that is not canonical; those of queries in use have up to 25, and of an
 # answer none but a few are shorter than a peer, 8 bytes.
 MAX_QUERY_ITEMS = 64
-BYTES_PER_ITEM = 4
+BYTES_PER_ITEM = 8
 # 1 to 15 are in use; what we echo must not be the payload of a third party.
 MAX_TRANSACTION_ID_BYTES = 64
 # 4 by BEP 5.

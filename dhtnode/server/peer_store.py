@@ -162,7 +162,7 @@ class PeerStore:
     ) -> list[bytes]:
         """Return up to `count` compact peers of one family, each as likely as any other, none twice.
 
-        With `noseed`, seeds are left out (BEP 33), at a cost linear in the peers of the swarm.
+        With `noseed`, seeds are left out (BEP 33): of a large swarm, some places are looked at for others.
         """
         if noseed:
             return self._sample_without_seeds(info_hash, family, count, now)
@@ -182,8 +182,7 @@ class PeerStore:
         swarm = self._fresh(info_hash, now)
         if swarm is None or count <= 0:
             return []
-        chosen = [peer.compact for peer in swarm.peers.values() if peer.family is family and not peer.seed]
-        return chosen if len(chosen) <= count else self._random.sample(chosen, count)
+        return swarm.sample_without_seeds(family, count, self._random)
 
     def filters(
         self, info_hash: InfoHash, family: Family | None, now: float

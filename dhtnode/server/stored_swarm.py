@@ -9,6 +9,8 @@ from dhtnode.addresses import Family
 from dhtnode.ids import InfoHash
 from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask
 
+MAX_LOOKS = 300  # peers that are looked at for some that are no seeds
+
 _PREFIXES = {family: b"%d:" % family.address_bytes for family in Family}
 _FAMILIES = {family.address_bytes: family for family in Family}
 
@@ -67,6 +69,22 @@ class StoredSwarm:
         """Return up to `count` peers of one family, encoded, each as likely as any other, none twice."""
         peers = self._lists.get(family)
         return b"" if peers is None else peers.sample(count, random)
+
+    def sample_without_seeds(self, family: Family, count: int, random: Random) -> list[bytes]:
+        """Return up to `count` peers of one family that are no seeds, of `MAX_LOOKS` at most."""
+        peers = self._lists.get(family)
+        if peers is None:
+            return []
+        found: list[bytes] = []
+        total = len(peers)
+        start = int(random.random() * total)
+        for place in range(start, start + min(total, MAX_LOOKS)):
+            peer = self.peers[peers.host(place % total)]
+            if not peer.seed:
+                found.append(peer.compact)
+                if len(found) == count:
+                    break
+        return found
 
     def _list(self, host: str, peer: StoredPeer, random: Random) -> None:
         family = peer.family

@@ -21,6 +21,7 @@ from dhtnode.server.peer_store import (
     PeerStore,
 )
 from dhtnode.server.shares import FROM_HOST, FROM_NETWORK, Refusals, RefusedNetwork, host_of, network_of
+from dhtnode.server.stored_swarm import MAX_LOOKS
 
 SWARM = b"s" * 20
 OTHER = b"t" * 20
@@ -173,6 +174,20 @@ def test_sample_is_of_one_family() -> None:
     store.announce(SWARM, peer6(1), 0.0, seed=False)
     samples = [listed(store, 0.0, family) for family in Family]
     assert samples == [compact(peer(1)), compact(peer6(1))]
+
+
+def test_peers_that_are_no_seeds_are_looked_for_at_some_places_of_a_large_swarm() -> None:
+    """Or a query for them would take as long as the swarm is large."""
+    store = new_store(max_peers_per_swarm=5000, max_peers=5000)
+    for number in range(1200):
+        address = Address(f"21.{number >> 8}.{number & 255}.1", 6881)
+        assert store.announce(SWARM, address, 0.0, seed=number % 4 > 0)
+    some = store.sample(SWARM, Family.IPV4, 20, 0.0, noseed=True)
+    assert len(set(some)) == 20
+    found = [store.sample(SWARM, Family.IPV4, 1000, 0.0, noseed=True) for _ in range(200)]
+    assert all(0 < len(set(each)) == len(each) <= MAX_LOOKS for each in found)
+    leechers = {pack_address(Address(f"21.{n >> 8}.{n & 255}.1", 6881)) for n in range(0, 1200, 4)}
+    assert set().union(*found) == leechers
 
 
 def test_sample_leaves_out_seeds_when_asked() -> None:
