@@ -10,8 +10,8 @@ from typing import Protocol
 from crawler.core.pace import Pace
 from crawler.core.query_loop import LONGEST_SLEEP, ClientFacts, Crawl
 from crawler.db.records.records import utc_text
-from dhtnode import InfoHash, QueryError
-from dhtnode.krpc import CompactContacts, GetPeers, PackedEndpoint, Response
+from dhtnode import InfoHash, NodeId, QueryError
+from dhtnode.krpc import CompactContacts, FindNode, GetPeers, PackedEndpoint, Response
 from dhtnode.net import Outgoing
 from dhtnode.swarm import MeasurementQuery, QueryKind
 
@@ -55,7 +55,12 @@ class SocketQueue(Crawl[MeasurementQuery]):
         self._written_at, self._written = -inf, ""
         scrape = client.template(lambda target: GetPeers(InfoHash(target), scrape=True))
         listing = client.template(lambda target: GetPeers(InfoHash(target)))
-        self._templates = {QueryKind.SCRAPE: scrape, QueryKind.CANARY: scrape, QueryKind.LISTING: listing}
+        self._templates = {
+            QueryKind.SCRAPE: scrape,
+            QueryKind.CANARY: scrape,
+            QueryKind.LISTING: listing,
+            QueryKind.CONTACTS: client.template(lambda target: FindNode(NodeId(target))),
+        }
 
     def add(self, query: MeasurementQuery) -> None:
         """Add a query at the end."""

@@ -139,6 +139,22 @@ class Lookup:
         self.add_contacts(contacts, address)
         return True
 
+    def takes_contacts_query(self) -> bool:
+        """Count a query for the contacts of a node that returned none; return False beyond the limit.
+
+        Some clients leave them out when they have peers, as BEP 5 allows.
+        """
+        if self.queries >= self._query_limit:
+            return False
+        self.queries += 1
+        self._in_flight += 1
+        return True
+
+    def on_contacts(self, address: Address, contacts: Iterable[Contact]) -> None:
+        """Record the end of such a query, with what it brought."""
+        self._in_flight -= 1
+        self.add_contacts(contacts, address)
+
     def on_failure(self, address: Address) -> None:
         """Record that a node will not answer; the next one is queried in its place."""
         candidate = self._candidates.get(address)

@@ -9,8 +9,9 @@ from functools import partial
 
 import trio
 
-from dhtnode.addresses import Address
+from dhtnode.addresses import Address, Contact
 from dhtnode.errors import QueryError, QueryTimeout
+from dhtnode.ids import NodeId
 from dhtnode.krpc.messages import FindNode, Method
 from dhtnode.lookup.lookup import Lookup
 from dhtnode.lookup.subtrees import SubtreeQuery
@@ -157,10 +158,30 @@ class LookupDriver:
         contacts = response.contacts(self._rpc.socket.address.family)
         if self.lookup.on_response(answer.address, response.node_id, contacts):
             self.answers[answer.address] = answer
+            if not contacts and (response.values or response.value is not None):
+                self._ask_for_contacts(answer.address)
             if self._on_answer is not None:
                 self._on_answer(answer)
         else:
             self.failures[answer.address] = answer
+
+    def _ask_for_contacts(self, address: Address) -> None:
+        if self.lookup.takes_contacts_query():
+            find_node = FindNode(NodeId(self.lookup.target))
+            pending = self._rpc.send_query(find_node, address, partial(self._on_contacts, address))
+            if pending is None:
+                self.lookup.on_contacts(address, ())
+            else:
+                self._add(address, pending)
+
+    def _on_contacts(self, address: Address, result: Answer | QueryError, _now: float) -> None:
+        self._forget(address)
+        contacts: list[Contact] = []
+        if isinstance(result, Answer):
+            self.bytes_received += result.bytes_received
+            contacts = result.response.contacts(self._rpc.socket.address.family)
+        self.lookup.on_contacts(address, contacts)
+        self._advance()
 
     def _on_stall(self, address: Address) -> None:
         self.lookup.on_stall(address)

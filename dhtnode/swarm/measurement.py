@@ -47,6 +47,9 @@ class QueryKind(IntEnum):
     CANARY = 2
     """About an info-hash that no peer announced."""
 
+    CONTACTS = 3
+    """`find_node`, to a node that returned peers and no contacts."""
+
 
 @dataclass(slots=True)
 class MeasurementQuery:
@@ -156,6 +159,9 @@ class Measurement:
         elif query.kind is QueryKind.LISTING:
             if isinstance(result, Response) and result.node_id == node.node_id:
                 node.peers = (result.values or ())[:MAX_PEERS]
+        elif query.kind is QueryKind.CONTACTS:
+            if isinstance(result, Response):
+                self._read_contacts(self.families[query.family], result)
         else:
             self.families[query.family].waiting -= 1
             if isinstance(result, Response):
@@ -259,11 +265,9 @@ class Measurement:
 
     def _on_answer(self, query: MeasurementQuery, response: Response, took: float) -> None:
         node, nodes = query.node, self.families[query.family]
-        compact = response.nodes if nodes.family is Family.IPV4 else response.nodes6
-        if compact and nodes.follows:
-            self._add_contacts(nodes, compact)
-        elif compact:
-            nodes.unread.append(compact)
+        if not self._read_contacts(nodes, response) and nodes.follows and response.values:
+            # BEP 5 lets a node leave them out when it has peers.
+            self._next.append(MeasurementQuery(self, query.family, node, QueryKind.CONTACTS, self.info_hash))
         node.rtt_ms = round(1000 * took, 3)
         node.version = response.version
         node.seeds_filter, node.peers_filter = response.seeds_filter, response.peers_filter
@@ -278,6 +282,15 @@ class Measurement:
             node.mark(Mark.ANSWERS_ANYTHING)
         elif node.claims_peers:
             self._query_again(query)
+
+    def _read_contacts(self, nodes: FamilyNodes, response: Response) -> bool:
+        """Take in the contacts in a response, now or when nodes are looked up; return whether it has any."""
+        compact = response.nodes if nodes.family is Family.IPV4 else response.nodes6
+        if compact and nodes.follows:
+            self._add_contacts(nodes, compact)
+        elif compact:
+            nodes.unread.append(compact)
+        return bool(compact)
 
     def _query_again(self, query: MeasurementQuery) -> None:
         """Query a node that says it has peers for those it kept back, and perhaps for a canary."""

@@ -7,7 +7,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from dhtnode import Address, NotJoined, random_id
+from dhtnode import Address, Contact, Family, InfoHash, NotJoined, random_id
+from dhtnode.krpc import FindNode, GetPeers, Response
+from dhtnode.krpc.codec import decode_untrusted, encode
+from dhtnode.krpc.compact import pack_address, pack_contact
 from dhtnode.node.maintenance import RENEWAL_PAUSE
 from tests.network.scenes import (
     closest_ids,
@@ -20,6 +23,8 @@ from tests.network.scenes import (
 )
 
 pytestmark = pytest.mark.slow
+
+PEER = Address("30.1.2.3", 7000)
 
 
 async def test_find_node_returns_exactly_the_closest_nodes(autojump_clock, new_network):
@@ -130,3 +135,47 @@ async def test_get_peers_that_is_left_early_leaves_nothing_behind(autojump_clock
         await wait_all_tasks_blocked()
         assert pending(nodes[7]) == 0
         assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+
+class Terse:
+    """A node as rTorrent and webtorrent are: with peers in a reply there are no contacts in it (BEP 5)."""
+
+    def __init__(self, network, number, node):
+        self._socket = network.socket(network.host(number))
+        self.address = self._socket.address
+        self._id, self._node = random_id(Random(number)), node
+        self.asked = []
+
+    async def run(self):
+        while True:
+            await self._socket.wait_readable()
+            while (datagram := self._socket.receive_nowait()) is not None:
+                query = decode_untrusted(datagram[0], Family.IPV4)
+                self.asked.append(type(query.method))
+                reply = Response(query.transaction_id, self._id, token=b"token")
+                if isinstance(query.method, FindNode):
+                    contacts = [Contact(self._node.node_id, self._node.addresses[0])]
+                    reply = reply._replace(nodes=b"".join(map(pack_contact, contacts)))
+                elif isinstance(query.method, GetPeers):
+                    reply = reply._replace(values=(pack_address(PEER),))
+                self._socket.send_nowait(encode(reply), datagram[1])
+
+
+@pytest.mark.parametrize("reads_filters", [False, True])
+async def test_lookup_goes_on_behind_a_node_that_returns_peers_alone(
+    autojump_clock, new_network, reads_filters
+):
+    network, info_hash = new_network(seed=3), InfoHash(bytes(range(20)))
+    async with network.open_nodes(20) as nodes, trio.open_nursery() as nursery:
+        await nodes[3].announce(info_hash, 6881)
+        terse = Terse(network, 90, nodes[5])
+        nursery.start_soon(terse.run)
+        async with network.open_node(91, through=[terse.address]) as node:
+            if reads_filters:
+                measured = await node.scrape(info_hash)
+                assert measured.nodes_answered >= 8
+            else:
+                assert set(await find_peers(node, info_hash)) == {PEER, Address(host_of(nodes[3]), 6881)}
+        assert FindNode in terse.asked
+        assert terse.asked.count(FindNode) <= 4
+        nursery.cancel_scope.cancel()

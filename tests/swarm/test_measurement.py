@@ -131,6 +131,21 @@ def test_lookup_begins_where_what_is_known_is_out_of_date():
     assert counting(measurement) == [*range(1, 9)]
 
 
+def test_node_that_returns_peers_alone_is_asked_for_its_contacts():
+    """BEP 5 lets it leave them out; without them a lookup that begins there would end there."""
+
+    def respond(query):
+        is_first = query.node.distance >> SHIFT == 40
+        if query.kind is QueryKind.CONTACTS:
+            return answer(query, nodes=compact(*range(1, 9)))
+        return answer(query, values=(VALUE,)) if is_first else answer(query, nodes=compact(2, 3))
+
+    measurement = measurement_of([40], follows=True)
+    asked = drive(measurement, respond)
+    assert places(asked, QueryKind.CONTACTS) == [40]
+    assert counting(measurement) == [*range(1, 9)]
+
+
 def test_peers_kept_back_are_asked_for_once_without_scrape():
     said = {
         1: {"seeds_filter": FILLED, "peers_filter": EMPTY},
