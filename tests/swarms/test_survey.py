@@ -28,6 +28,7 @@ from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import CLOSEST, Mark, QueryKind
+from dhtnode.swarm.measurement import MOST_CLOSEST
 from dhtnode.swarm.queried_nodes import MOST_QUERIED
 from dhtnode.testing import MemoryNetwork
 from tests.virtual_time import call
@@ -136,7 +137,10 @@ async def test_after_a_census_nodes_are_asked_without_lookups(new_network, autoj
     assert rows.keys() == truth.keys() == {scrape.info_hash for scrape in seen}
     within = [rows[each]["peers_low"] <= truth[each].peers <= rows[each]["peers_high"] for each in truth]
     assert sum(within) >= 38
-    assert max(row["nodes_asked"] for row in rows.values()) <= MOST_QUERIED
+    # Only of the largest, a store that returns 50 random peers may look cut, so that more nodes are asked.
+    asked = {each: row["nodes_asked"] for each, row in rows.items()}
+    assert max(asked.values()) <= MOST_CLOSEST
+    assert max(asked[each] for each in truth if truth[each].peers < 200) <= MOST_QUERIED
     assert_explained(store)
     assert "40 measured, 0 failed, of 40; 40 asked directly" in describe(survey.counts, tally, 40)
 
