@@ -111,6 +111,7 @@ class Measurement:
         self._key = key
         self._next: list[MeasurementQuery] = []
         self._held_back: list[MeasurementQuery] = []
+        self._terse: list[MeasurementQuery] = []  # for contacts, where too few nodes are found without
         self._observations: tuple[Observation, ...] = ()
         self._histories: dict[Family, CaptureHistory] = {}
 
@@ -211,7 +212,7 @@ class Measurement:
         for nodes in outdated:
             for compact in nodes.begin_lookup():
                 self._add_contacts(nodes, compact)
-        if outdated or self._queries_held_back():
+        if outdated or self._queries_for_contacts() or self._queries_held_back():
             return True
         self._classify()
         believed = [each for each in self._observations if each.is_believed]
@@ -242,6 +243,17 @@ class Measurement:
             if len(self.nodes()) == len(nodes):
                 return
 
+    def _queries_for_contacts(self) -> bool:
+        """Queue the queries for contacts of families in which fewer nodes count than are wanted."""
+        terse, self._terse = self._terse, []
+        short = {
+            family
+            for family, nodes in self.families.items()
+            if terse and sum(node.state is NodeProgress.COUNTS for node in nodes.relevant()) < nodes.wanted
+        }
+        self._next += [query for query in terse if query.family in short]
+        return bool(self._next)
+
     def _queries_held_back(self) -> bool:
         """Queue what was held back, as far as there are bytes left for it: canaries first."""
         held_back, self._held_back = self._held_back, []
@@ -267,7 +279,7 @@ class Measurement:
         node, nodes = query.node, self.families[query.family]
         if not self._read_contacts(nodes, response) and nodes.follows and response.values:
             # BEP 5 lets a node leave them out when it has peers.
-            self._next.append(MeasurementQuery(self, query.family, node, QueryKind.CONTACTS, self.info_hash))
+            self._terse.append(MeasurementQuery(self, query.family, node, QueryKind.CONTACTS, self.info_hash))
         node.rtt_ms = round(1000 * took, 3)
         node.version = response.version
         node.seeds_filter, node.peers_filter = response.seeds_filter, response.peers_filter
