@@ -49,7 +49,11 @@ def plot_clients(db: Connection, run: int | None = None) -> Plot:
     """Draw how many nodes of a census run which client."""
     answer = REPORTS["clients"].answer(db, run=run, limit=MOST_BARS)
     bars = [
-        Bar(str(row["client"]), row["nodes"], f"{row['client']}: {row['nodes']} nodes, {row['share']} %")
+        Bar(
+            str(row["client_name"]),
+            row["nodes"],
+            f"{row['client_name']}: {row['nodes']} nodes, {row['share']} %",
+        )
         for row in _records(answer)
     ]
     return Plot(answer, draw_bars(answer.title, "nodes that answered", bars) if bars else "")
@@ -77,14 +81,14 @@ def plot_round_trips(db: Connection, run: int | None = None) -> Plot:
         Point(
             place,
             row["p50"],
-            f"{row['client']}: {_between(row, 'p50', 'p05', 'p95')} ms",
+            f"{row['client_name']}: {_between(row, 'p50', 'p05', 'p95')} ms",
             row["p05"],
             row["p95"],
         )
         for place, row in enumerate(_records(answer), start=1)
         if row["p05"]
     ]
-    names = tuple(str(row["client"]) for row in answer.records())
+    names = tuple(str(row["client_name"]) for row in answer.records())
     axes = Axis("client", places=names), Axis("ms, median, 5 % to 95 %", "log")
     svg = draw_points(answer.title, *axes, [Series("", points)]) if points else ""
     return Plot(answer, svg)

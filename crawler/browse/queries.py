@@ -11,7 +11,7 @@ from crawler.reports import REPORTS, Report
 from crawler.reports.report import one_run
 
 MOST_ROWS = 500
-_CLIENT = "coalesce(nullif(:client, ''), 'LT')"
+_CLIENT = "coalesce((SELECT letters FROM client_names WHERE name = :client), nullif(:client, ''), 'LT')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ LIMIT {MOST_ROWS}
     CannedQuery(
         "nodes_of_a_client",
         "Which nodes run a client?",
-        "By the two characters of its name. Only nodes that ever answered.",
+        "By its name, or by the two characters that stand for it. Only nodes that ever answered.",
         # A version begins with the two characters: the index has those between them and the next two.
         f"""
 {query_of("nodes")}

@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 
-from crawler.db.records.records import ANSWERED, OUTCOME_CODES, RESPONDED, client_name
+from crawler.db.records.records import ANSWERED, OUTCOME_CODES, RESPONDED, client_letters
 from crawler.db.schema import CLIENT, FAMILY, OF_RUN
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import Observation
@@ -138,7 +138,7 @@ def count_filters(connection: sqlite3.Connection, run_id: int, replies: Iterable
     for reply in replies:
         if reply.outcome is not Outcome.ANSWERED:
             continue
-        client = client_name(reply.version) or "unknown"
+        client = client_letters(reply.version) or "unknown"
         answered[client] += 1
         capable[client] += reply.has_filters
     rows = [(run_id, client, count, capable[client]) for client, count in answered.items()]

@@ -6,10 +6,11 @@ from math import isclose
 from typing import Any, TypeAlias
 
 from crawler.db.connection import DatabaseError
-from crawler.db.records.records import client_name
+from crawler.db.records.records import client_letters
 from crawler.db.schema.columns import TABLES
 from crawler.db.swarm_measurements import SwarmRows, observation_in
 from dhtnode import SwarmEstimate
+from dhtnode.client_names import client_name
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import METHODS, estimate_swarm, meaning_of
@@ -143,8 +144,8 @@ def _reply_text(row: Row) -> str:
     if row["rtt_ms"] is None:
         return f"{who}{asked}: {_why(row) or WORDS.get(row['outcome'], row['outcome'])}"
     said = ", ".join(filter(None, (_filter_text(row), _named_text(row))))
-    client = client_name(None if row["version"] is None else bytes.fromhex(row["version"]))
-    by = f"{row['rtt_ms']:g} ms" + (f", {client}" if client else "")
+    letters = client_letters(None if row["version"] is None else bytes.fromhex(row["version"]))
+    by = f"{row['rtt_ms']:g} ms" + (f", {client_name(letters)}" if letters else "")
     left_out = "" if _is_believed(row) else f"; left out: {_why(row)}"
     return f"{who}{asked} ({by}): {said}{left_out}"
 

@@ -16,6 +16,7 @@ import dhtnode
 from dhtnode import cli
 from dhtnode.cli import console
 from dhtnode.cli.console import Command, Decorator, NetworkOptions, SwarmArgument, emit, network_options
+from dhtnode.client_names import client_name, letters_of_version
 from dhtnode.errors import NotJoined, QueryTimeout
 from dhtnode.ids import NodeId, distance_bits
 
@@ -88,7 +89,8 @@ async def ping(node: dhtnode.Node, show: Show, host_port: str) -> None:
     record = {
         "address": str(found.address),
         "node_id": found.node_id.hex(),
-        "version": _client(found.version),
+        "client": _client(found.version),
+        "version": _version(found.version),
         "rtt_ms": _milliseconds(found.rtt),
         "external_address": str(found.external_address) if found.external_address else None,
     }
@@ -171,8 +173,9 @@ async def _ping_patiently(node: dhtnode.Node, addresses: Sequence[dhtnode.Addres
 
 def _describe(found: dhtnode.FoundNode) -> str:
     parts = [found.node_id.hex(), str(found.address), f"{_milliseconds(found.rtt)} ms"]
-    if version := _client(found.version):
-        parts.append(version)
+    if version := _version(found.version):
+        name = _client(found.version) or ""
+        parts.append(version if version.startswith(name) else f"{name} ({version})")
     if found.external_address:
         parts.append(f"sees us as {found.external_address}")
     return "  ".join(parts)
@@ -183,13 +186,14 @@ def _milliseconds(seconds: float) -> float:
 
 
 def _client(version: bytes | None) -> str | None:
-    """Return `v` for people (BEP 20): two letters and the version bytes in hex, or plain hex, or None.
+    """Return the name of the client that a `v` claims, its letters where it is unknown to us."""
+    letters = letters_of_version(version or b"")
+    return letters and client_name(letters)
 
-    `LT` is libtorrent, `DN` this program, `JC` jech's library, `ml` mldht, and so on; it can be forged.
-    """
+
+def _version(version: bytes | None) -> str | None:
+    """Return `v` as text: two letters and the version bytes in hex (BEP 20), or plain hex, or None."""
     if not version:
         return None
-    letters, rest = version[:2], version[2:]
-    if len(letters) == 2 and letters.isalnum() and letters.isascii():
-        return f"{letters.decode()} {rest.hex()}".strip()
-    return version.hex()
+    letters = letters_of_version(version)
+    return f"{letters} {version[2:].hex()}".strip() if letters else version.hex()

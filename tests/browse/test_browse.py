@@ -123,7 +123,10 @@ def test_parameters_choose(fetch):
     clients = json.loads(fetch(f"/{DATABASE}/clients.json?run=1&_shape=array")[1])
     visits = f"/{DATABASE}/visits_of_a_node.json?_shape=array&node_id={node_id(3).hex()}"
     assert [row["peers"] for row in history] == [800.0, 900.0]
+    by_client = f"/{DATABASE}/nodes_of_a_client.json?_shape=array&client="
     assert none == []
+    found = [len(json.loads(fetch(by_client + name)[1])) for name in ("", "LT", "libtorrent", "uTorrent")]
+    assert found == [14, 14, 14, 0]
     assert [(row["client"], row["nodes"]) for row in clients] == [("LT", 12), ("UT", 2)]
     assert [len(json.loads(fetch(visits + run)[1])) for run in ("", "&run=1", "&run=2")] == [1, 1, 0]
 
@@ -184,10 +187,10 @@ def test_dashboard_draws_every_plot(fetch):
     page = fetch(PLOTS)[1]
     drawn = dict(zip(DASHBOARD, drawings(page), strict=True))
     assert marks(drawn["network-size"]) == ["run 1, 2025-06-15T15:06:40.000Z: 15 (14 to 18) hosts"]
-    assert marks(drawn["clients"])[0] == "LT: 12 nodes, 85.71 %"
+    assert marks(drawn["clients"])[0] == "libtorrent: 12 nodes, 85.71 %"
     assert marks(drawn["outcomes"])[1] == "sample v4: unsupported: 3 queries, 21.43 %, 0 with marks"
     assert marks(drawn["swarms"])[0] == f"1. {LARGE.hex()}: 800 (798 to 802) peers"
-    assert marks(drawn["round-trips"])[1] == "LT: 50.5 (50.1 to 51) ms"
+    assert marks(drawn["round-trips"])[1] == "libtorrent: 50.5 (50.1 to 51) ms"
     assert f'href="{PLOTS}/swarm/{LARGE.hex()}"' in page
 
 

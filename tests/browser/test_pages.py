@@ -42,4 +42,5 @@ def test_client_census_is_shown(address):
     page = html_of(f"{address}/crawl/client_census")
     assert "Client census" in page
     assert "Mean round-trip time. In milliseconds." in page
-    assert re.findall(r'<td class="col-client[^"]*">(\w+)', page) == ["LT", "UT"]
+    assert re.findall(r'<td class="col-client type[^"]*">(\w+)', page) == ["LT", "UT"]
+    assert re.findall(r'<td class="col-client_name[^"]*">(\w+)', page) == ["libtorrent", "uTorrent"]

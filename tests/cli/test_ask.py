@@ -98,10 +98,10 @@ def test_ping_returns_the_node_and_how_it_sees_us(network):
     ended = run_command("dhtnode", "ping", network.bootstrap[0], "--json")
     (record,) = ended.records
     assert (ended.status, ended.stderr) == (0, "")
-    assert list(record) == ["address", "node_id", "version", "rtt_ms", "external_address"]
+    assert list(record) == ["address", "node_id", "client", "version", "rtt_ms", "external_address"]
     assert record["address"] == network.bootstrap[0]
     assert re.fullmatch(r"[0-9a-f]{40}", record["node_id"])
-    assert record["version"] == "DN 0001"
+    assert (record["client"], record["version"]) == ("dhtnode", "DN 0001")
     assert record["rtt_ms"] > 0
     assert record["external_address"].startswith("127.0.0.1:")
 
@@ -116,7 +116,8 @@ def test_ping_without_json_is_a_line_for_people(network):
     ended = run_command("dhtnode", "ping", network.bootstrap[0])
     assert (ended.status, ended.stderr) == (0, "")
     assert re.fullmatch(
-        rf"[0-9a-f]{{40}}  {network.bootstrap[0]}  [0-9.]+ ms  DN 0001  sees us as 127\.0\.0\.1:\d+\n",
+        rf"[0-9a-f]{{40}}  {network.bootstrap[0]}  [0-9.]+ ms  dhtnode \(DN 0001\)"
+        r"  sees us as 127\.0\.0\.1:\d+\n",
         ended.stdout,
     )
 

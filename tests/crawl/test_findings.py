@@ -415,8 +415,24 @@ def test_client_census_shows_what_is_known_of_each_client(store):
     store.write(run_id, [measurement_of(InfoHash(bytes(20)), T0, (*replies,))])
     store.runs.finish(run_id, RunStatus.INTERRUPTED, T0)
 
-    lt = {"run_id": 1, "client": "LT", "nodes": 3, "share": 0.75, "rtt_ms": 20.0, "bep33": 0.5}
-    unknown = {"run_id": 1, "client": "unknown", "nodes": 1, "share": 0.25, "rtt_ms": 50.0, "bep33": None}
+    lt = {
+        "run_id": 1,
+        "client": "LT",
+        "client_name": "libtorrent",
+        "nodes": 3,
+        "share": 0.75,
+        "rtt_ms": 20.0,
+        "bep33": 0.5,
+    }
+    unknown = {
+        "run_id": 1,
+        "client": "unknown",
+        "client_name": "unknown",
+        "nodes": 1,
+        "share": 0.25,
+        "rtt_ms": 50.0,
+        "bep33": None,
+    }
     assert store.rows("client_census") == [
         lt | {"bep42": 0.6667, "bep51": None},
         unknown | {"bep42": None, "bep51": None},

@@ -70,7 +70,7 @@ def test_demo_records_census_and_swarms(demo):
         assert counted("SELECT command, status FROM runs") == [("demo", "finished")]
         assert counted("SELECT outcome, count(*) FROM visits GROUP BY 1") == [("answered", NODES)]
         assert counted("SELECT count(*) FROM latest_swarms") == [(len(SIZES),)]
-        assert counted("SELECT client, nodes FROM client_versions") == [("DN", NODES)]
+        assert counted("SELECT client_name, nodes FROM client_versions") == [("dhtnode", NODES)]
 
 
 def test_what_the_demo_says_next_works(demo):

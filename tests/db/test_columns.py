@@ -57,6 +57,7 @@ def test_what_tells_of_peers_or_nodes_is_marked():
         "node_id": "id",
         "port": "port",
         "client": "client",
+        "client_name": "client",
         "subject": "subject",
     }
     for table in TABLES.values():

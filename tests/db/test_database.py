@@ -366,9 +366,9 @@ def test_client_versions_counts_nodes_that_answered(store: CrawlDatabase) -> Non
     write_run(store, *visits, silent)
 
     assert store.rows("client_versions") == [
-        {"client": "unknown", "nodes": 3, "share": 0.5, "versions": 2},
-        {"client": "LT", "nodes": 2, "share": 0.3333, "versions": 2},
-        {"client": "A2", "nodes": 1, "share": 0.1667, "versions": 1},
+        {"client": "unknown", "client_name": "unknown", "nodes": 3, "share": 0.5, "versions": 2},
+        {"client": "LT", "client_name": "libtorrent", "nodes": 2, "share": 0.3333, "versions": 2},
+        {"client": "A2", "client_name": "aria2", "nodes": 1, "share": 0.1667, "versions": 1},
     ]
 
 

@@ -34,6 +34,7 @@ KEPT_NODE, GONE_NODE = NodeId(b"keepthisnode" + b"k" * 8), NodeId(b"purgethisnod
 KEPT_HOST, GONE_HOST = "192.0.2.7", "198.51.100.99"
 LEFT_ALONE = {
     "outcome_codes": "says what the numbers of outcomes stand for",
+    "client_names": "says what the letters of clients stand for",
     "retention": "says how far deleting has come, and nothing about nodes or swarms",
     "files_taken_in": "says which rows were added later, and nothing about nodes or swarms",
     "run_leases": "says which processes write runs that are under way, and these stay",

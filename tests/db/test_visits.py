@@ -4,7 +4,7 @@ import pytest
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.insert import ROWS_AT_ONCE
-from crawler.db.records.records import OUTCOME_CODES, RunStatus, SybilTestResult, client_name, utc_text
+from crawler.db.records.records import OUTCOME_CODES, RunStatus, SybilTestResult, client_letters, utc_text
 from dhtnode import Address, Family, NodeId
 from dhtnode.outcomes import LIES, Outcome
 from tests.visits import visit_of
@@ -116,9 +116,9 @@ def test_rows_of_each_run_lie_together(store):
 def test_client_is_the_same_in_sql(store, version):
     store.write(1, [visit(ALICE, 1)._replace(version=version)])
     store.runs.finish(1, RunStatus.FINISHED, utc_text(2))
-    assert [row["client"] for row in store.rows("nodes")] == [client_name(version)]
-    assert [row["client"] for row in store.rows("client_versions")] == [client_name(version) or "unknown"]
-    assert [row["client"] for row in store.rows("run_clients")] == [client_name(version) or "unknown"]
+    assert [row["client"] for row in store.rows("nodes")] == [client_letters(version)]
+    assert [row["client"] for row in store.rows("client_versions")] == [client_letters(version) or "unknown"]
+    assert [row["client"] for row in store.rows("run_clients")] == [client_letters(version) or "unknown"]
 
 
 @pytest.mark.parametrize("count", [1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 3 * ROWS_AT_ONCE - 1])

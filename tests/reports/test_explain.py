@@ -116,7 +116,7 @@ def test_text_has_each_reply_and_how_the_number_came_about(database):
     text = "\n".join(explanation_lines(explained(database)))
     assert text.startswith(f"sample 1 of run 1: {SWARM.hex()}, {T0}\n6 nodes asked, 5 answered, 3 with")
     lines = text.splitlines()
-    assert "  1. 010101010101 at 192.0.2.1:6881, asked 12:00:00.000Z (12.5 ms, LT):" in lines[4]
+    assert "  1. 010101010101 at 192.0.2.1:6881, asked 12:00:00.000Z (12.5 ms, libtorrent):" in lines[4]
     assert "filters of about 10 seeds and about 10 leechers, 20 peers listed" in lines[4]
     assert "no filters, 26 peers listed" in lines[5]
     assert lines[6].endswith("left out: invented")

@@ -220,6 +220,7 @@ def test_anonymized_another_export_has_other_pseudonyms(database, files, tmp_pat
 def test_anonymized_groups_of_few_nodes_are_left_out(files, folder):
     for name in ("run_clients", "client_census", "client_versions", "run_round_trips", "run_support"):
         assert {row["client"] for row in files[name]} <= {"LT"}, name
+        assert {row.get("client_name", "libtorrent") for row in files[name]} <= {"libtorrent"}, name
     assert {row["client"] for row in files["run_clients"]} == {"LT"}
     assert {row["client"] for row in files["nodes"]} == {"LT", ""}
     assert {row["version"] for row in files["visits"]} == {"4c540201", ""}

@@ -41,21 +41,24 @@ def test_size_of_the_network_stands_beside_its_counts(db):
 
 def test_clients_are_ranked(db):
     """The share is that of nodes that answered; who only lied or was silent is no node of a client."""
-    assert answer(db, "clients") == (("LT", 12, 85.71, 25.5), ("UT", 2, 14.29, 400.0))
+    assert answer(db, "clients") == (
+        ("LT", "libtorrent", 12, 85.71, 25.5),
+        ("UT", "uTorrent", 2, 14.29, 400.0),
+    )
 
 
 def test_support_is_told_with_what_it_rests_on(db):
     """A share without the number behind it says little; nothing known is no zero."""
     assert answer(db, "beps") == (
-        ("LT", 12, 100.0, 4, 50.0, 12, 78.6, 14),
-        ("UT", 2, 0.0, 4, 50.0, 2, None, None),
+        ("LT", "libtorrent", 12, 100.0, 4, 50.0, 12, 78.6, 14),
+        ("UT", "uTorrent", 2, 0.0, 4, 50.0, 2, None, None),
     )
 
 
 def test_round_trips_are_quantiles_of_answers(db):
     rows = answer(db, "round-trips", run=CENSUS)
-    assert [row[:2] for row in rows] == [("all", 14), ("LT", 12), ("UT", 2)]
-    assert rows[1][2:] == (20.6, 23.0, 26.0, 29.0, 31.4, 31.9)
+    assert [row[:3] for row in rows] == [("all", "all", 14), ("LT", "libtorrent", 12), ("UT", "uTorrent", 2)]
+    assert rows[1][3:] == (20.6, 23.0, 26.0, 29.0, 31.4, 31.9)
 
 
 def test_outcomes_are_shares_of_each_kind(db):
@@ -191,12 +194,15 @@ def test_quantile_of_counted_steps(steps, name, value):
     with closing(sqlite3.connect(":memory:")) as connection:
         columns = "run_id, family, client, from_ms, below_ms, answers"
         connection.execute(f"CREATE TABLE run_round_trips ({columns})")
+        connection.execute("CREATE TABLE client_names (letters, name)")
         rows = [(1, 4, client, *step) for step in steps for client in ("LT", "all")]
         connection.executemany("INSERT INTO run_round_trips VALUES (?, ?, ?, ?, ?, ?)", rows)
         _, answered = select(connection, REPORTS["round-trips"].sql, run=1, limit=9)
     total = sum(count for _, _, count in steps)
-    place = ["run_id", "client", "answers", "p05", "p25", "p50", "p75", "p95", "p99"].index(name)
-    assert [row[1:3] for row in answered] == [("all", 2 * total), ("LT", total), ("all", total)]
+    place = ["run_id", "client", "client_name", "answers", "p05", "p25", "p50", "p75", "p95", "p99"].index(
+        name
+    )
+    assert [(row[1], row[3]) for row in answered] == [("all", 2 * total), ("LT", total), ("all", total)]
     assert [row[place] for row in answered] == pytest.approx([value] * 3, abs=0.051)
 
 

@@ -73,6 +73,7 @@ RULES: Mapping[str, Rule] = {
     "files_taken_in": WholeTable.STAYS,
     # Written run by run.
     "outcome_codes": WholeTable.STAYS,
+    "client_names": WholeTable.STAYS,
     "vantages": WholeTable.STAYS,
     "merged_runs": WholeTable.STAYS,
     # Computed again from what was merged.

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 
 from dhtnode import Address, Family
 from dhtnode.addresses import pack_host, unpack_host
+from dhtnode.client_names import letters_of_version
 from dhtnode.outcomes import Outcome
 
 
@@ -176,16 +177,12 @@ def text_ms(text: str) -> int:
     return round(1000 * epoch_seconds(text))
 
 
-def client_name(version: bytes | None) -> str | None:
+def client_letters(version: bytes | None) -> str | None:
     """Return the two characters that stand for a client in its `v` key (BEP 20), or "unknown".
 
-    What follows them is ignored: every client packs its numbers differently.  None, when the
-    node sent no `v`, stays None.
+    None, when the node sent no `v`, stays None.
     """
-    if version is None:
-        return None
-    letters = version[:2]
-    return letters.decode() if len(letters) == 2 and letters.isalnum() else "unknown"
+    return None if version is None else letters_of_version(version) or "unknown"
 
 
 def host_value(address: Address) -> HostValue:

@@ -23,7 +23,7 @@ CLIENT = """iif(
     CAST(substr(version, 1, 2) AS TEXT) GLOB '[0-9A-Za-z][0-9A-Za-z]',
     CAST(substr(version, 1, 2) AS TEXT), 'unknown'
 )"""
-"""The client of a row that has a version, as `client_name` says it, and unknown without a version."""
+"""The client of a row that has a version, as `client_letters` says it, and unknown without a version."""
 
 
 def query_of(view: str) -> str:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from crawler.db.schema import read_sql
+from dhtnode.client_names import CLIENT_NAMES
 
 Migration: TypeAlias = Callable[[sqlite3.Connection], None]
 
@@ -27,10 +28,11 @@ CREATE TABLE IF NOT EXISTS _sqlite_migrations (
 
 
 def m001_initial(connection: sqlite3.Connection) -> None:
-    """Make all tables, indexes and views."""
+    """Make all tables, indexes and views, and write the names of clients."""
     # `executescript` would commit first, and the tables of a migration that fails would stay.
     for statement in re.split(r"(?<=;)\n", read_sql("schema.sql") + read_sql("views.sql")):
         connection.execute(statement)
+    connection.executemany("INSERT INTO client_names (letters, name) VALUES (?, ?)", CLIENT_NAMES.items())
 
 
 MIGRATIONS: tuple[Migration, ...] = (m001_initial,)

@@ -146,7 +146,7 @@ CREATE INDEX idx_run_counts_run_id ON run_counts (run_id);
 CREATE TABLE run_clients (
     run_id INTEGER REFERENCES runs (id),    -- The run that wrote the row (runs.id).
     family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    client TEXT,                            -- [!client] The first two characters of the version, or unknown (BEP 20).
+    client TEXT,                            -- [!client] The first two characters of the version, or unknown (client_names.letters).
     nodes INTEGER NOT NULL,                 -- Nodes of this client that answered.
     rtt_ms REAL,                            -- [ms] Mean round-trip time, of the fastest answer of each node.
     conforming INTEGER NOT NULL,            -- Secure ids (BEP 42).
@@ -200,7 +200,7 @@ CREATE INDEX idx_run_outcomes_run_id ON run_outcomes (run_id);
 CREATE TABLE run_round_trips (
     run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
     family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    client TEXT NOT NULL,                   -- [!client] The first two characters of the version, or unknown (BEP 20).
+    client TEXT NOT NULL,                   -- [!client] The first two characters of the version, or unknown (client_names.letters).
     from_ms REAL NOT NULL,                  -- [ms] The shortest time of the step.
     below_ms REAL NOT NULL,                 -- [ms] The time that the step ends before, 10 % more or less than that.
     answers INTEGER NOT NULL                -- Answers with such a round-trip time.
@@ -212,7 +212,7 @@ CREATE INDEX idx_run_round_trips_run_id ON run_round_trips (run_id);
 CREATE TABLE run_support (
     run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
     bep INTEGER NOT NULL,                   -- 33 (scrapes) or 51 (samples of info-hashes).
-    client TEXT NOT NULL,                   -- [!client] The first two characters of the version, or unknown (BEP 20).
+    client TEXT NOT NULL,                   -- [!client] The first two characters of the version, or unknown (client_names.letters).
     replies INTEGER NOT NULL,               -- Replies that could show it.
     capable INTEGER NOT NULL,               -- Those of them with filters, or with samples.
     PRIMARY KEY (run_id, bep, client)
@@ -385,7 +385,7 @@ CREATE TABLE swarm_handshakes (
     seed_share REAL,                        -- Seeds among those that said what they are, from 0 to 1.
     seed_share_low REAL,                    -- Lower end of its 95 % interval (Wilson).
     seed_share_high REAL,                   -- Upper end of its 95 % interval (Wilson).
-    clients TEXT NOT NULL,                  -- [json] How many of them named which client, by two letters.
+    clients TEXT NOT NULL,                  -- [json] How many of them named which client, by two letters (client_names.letters).
     bytes_sent INTEGER NOT NULL,            -- [B] Bytes sent for it, without IP and UDP headers.
     bytes_received INTEGER NOT NULL         -- [B] Bytes received for it, without IP and UDP headers.
 );
@@ -450,4 +450,10 @@ CREATE TABLE combined_samples (
     nodes_with_filters INTEGER NOT NULL,    -- Those of them that sent filters (BEP 33).
     distinct_peers INTEGER NOT NULL,        -- Different peers that nodes listed by address, counted and not kept.
     PRIMARY KEY (info_hash, window_start)
+);
+
+-- One row for each client whose name is known here: what the two letters in a `client` stand for.
+CREATE TABLE client_names (
+    letters TEXT PRIMARY KEY NOT NULL,      -- The first two characters of its version, or of its peer id (BEP 20).
+    name TEXT NOT NULL                      -- Its name as users know it.
 );

@@ -31,7 +31,7 @@ SELECT
         WHEN CAST(substr(version, 1, 2) AS TEXT) GLOB '[0-9A-Za-z][0-9A-Za-z]'
         THEN CAST(substr(version, 1, 2) AS TEXT) ELSE 'unknown'
     END
-        AS client                           -- [text !client] The first two characters of the version, or unknown (BEP 20).
+        AS client                           -- [text !client] The first two characters of the version, or unknown (client_names.letters).
 FROM node_rows;
 
 -- One row for each visit of a census to a node, with or without a response.
@@ -283,16 +283,21 @@ FROM suspects CROSS JOIN json_each((
 -- Only nodes that answered: a version in an unsolicited packet proves little.  Read from an index alone.
 CREATE VIEW client_versions AS
 SELECT
-    iif(name GLOB '[0-9A-Za-z][0-9A-Za-z]', name, 'unknown') AS client,
+    client,
+    coalesce((SELECT client_names.name FROM client_names WHERE letters = client), client)
+        AS client_name,                     -- [text !client] The name of the client; its two letters where it is not known.
     sum(nodes) AS nodes,                    -- [integer] Nodes of this client.
     round(1.0 * sum(nodes) / sum(sum(nodes)) OVER (), 4) AS share, -- [number] Their share of all, from 0 to 1.
     count(DISTINCT version) AS versions     -- [integer] Different versions among them.
 FROM (
-    SELECT CAST(substr(version, 1, 2) AS TEXT) AS name, version, count(*) AS nodes
-    FROM node_rows WHERE last_answer IS NOT NULL
-    GROUP BY version
+    SELECT iif(name GLOB '[0-9A-Za-z][0-9A-Za-z]', name, 'unknown') AS client, version, nodes
+    FROM (
+        SELECT CAST(substr(version, 1, 2) AS TEXT) AS name, version, count(*) AS nodes
+        FROM node_rows WHERE last_answer IS NOT NULL
+        GROUP BY version
+    )
 )
-GROUP BY 1
+GROUP BY client
 ORDER BY nodes DESC, client;
 
 -- One row for each run that has ended, and client in it: how many, how fast, what they support.
@@ -321,6 +326,8 @@ clients AS (
 SELECT
     clients.run_id,
     clients.client,
+    coalesce((SELECT client_names.name FROM client_names WHERE letters = clients.client), clients.client)
+        AS client_name,
     nodes,
     round(1.0 * nodes / sum(nodes) OVER (PARTITION BY clients.run_id), 4)
         AS share,                           -- [number] Their share of all of the run, from 0 to 1.

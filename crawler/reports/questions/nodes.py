@@ -5,6 +5,12 @@ from crawler.reports.report import Report, any_run, one_run, whole
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
+
+def _name_of(client: str) -> str:
+    """Return the column that has the name for the letters in a column."""
+    return f"coalesce((SELECT name FROM client_names WHERE letters = {client}), {client}) AS client_name"
+
+
 network_size = Report(
     name="network-size",
     place=1,
@@ -54,7 +60,8 @@ clients = Report(
     units={"share": "%", "rtt_mean": "ms"},
     sql=f"""
 SELECT
-    run_id, client, sum(nodes) AS nodes, round(100.0 * sum(nodes) / sum(sum(nodes)) OVER (), 2) AS share,
+    run_id, client, {_name_of("client")}, sum(nodes) AS nodes,
+    round(100.0 * sum(nodes) / sum(sum(nodes)) OVER (), 2) AS share,
     round(sum(nodes * rtt_ms) / sum(nodes) FILTER (WHERE rtt_ms IS NOT NULL), 1) AS rtt_mean
 FROM run_clients AS counted WHERE {one_run("run_clients")}
 GROUP BY client
@@ -86,7 +93,7 @@ census AS (
 ),
 named AS (SELECT client FROM census UNION SELECT client FROM support)
 SELECT
-    named.client, nodes,
+    named.client, {_name_of("named.client")}, nodes,
     round(100.0 * scrapes.capable / scrapes.replies, 1) AS bep33, scrapes.replies AS bep33_replies,
     round(100.0 * conforming / nullif(judged, 0), 1) AS bep42, judged AS bep42_judged,
     round(100.0 * samples.capable / samples.replies, 1) AS bep51, samples.replies AS bep51_replies
@@ -140,7 +147,7 @@ ranked AS (
         SELECT run_id, 'all', from_ms, below_ms, sum(answers), 1 FROM steps GROUP BY from_ms, below_ms
     )
 )
-SELECT run_id, client, total AS answers, {", ".join(map(_quantile, QUANTILES))}
+SELECT run_id, client, {_name_of("client")}, total AS answers, {", ".join(map(_quantile, QUANTILES))}
 FROM ranked
 GROUP BY is_all, client
 ORDER BY is_all DESC, total DESC, client

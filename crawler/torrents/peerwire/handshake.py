@@ -5,6 +5,7 @@ from random import Random
 
 from crawler.torrents.peerwire.frames import BadPeer
 from dhtnode import InfoHash
+from dhtnode.client_names import CLIENT_NAMES, letters_of_name
 
 HANDSHAKE_BYTES = 68
 PEER_ID_BYTES = 20
@@ -14,6 +15,7 @@ _PROTOCOL = b"\x13BitTorrent protocol"
 _RESERVED_BYTES = 8
 _EXTENSIONS = 0x10, 5  # bit, and byte of the reserved ones: BEP 10
 _FAST = 0x04, 7  # BEP 6
+_ARIA2 = b"A2-"  # its peer ids have no dash in front
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,16 @@ def read_handshake_untrusted(data: bytes) -> Handshake | None:
 
 
 def client_letters(peer_id: bytes, name: str | None) -> str:
-    """Return two letters for a client: those in `-XX1234-` (BEP 20), else the first two of its name.
+    """Return two letters for a client: those in `-XX1234-` (BEP 20), else those of the name that it gives.
 
+    For a name that is not in `CLIENT_NAMES` these are its first two, unless they are those of another client.
     `unknown` when there are none.  All of it can be forged.
     """
     letters = peer_id[1:3]
     if peer_id[:1] == b"-" == peer_id[7:8] and letters.isalnum():
         return letters.decode("ascii")
+    if known := "A2" if peer_id.startswith(_ARIA2) else letters_of_name(name or ""):
+        return known
     start = (name or "")[:2]
-    return start if len(start) == 2 and start.isascii() and start.isalnum() else "unknown"
+    is_free = start not in CLIENT_NAMES
+    return start if is_free and len(start) == 2 and start.isascii() and start.isalnum() else "unknown"
