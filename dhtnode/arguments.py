@@ -9,12 +9,14 @@ from contextlib import suppress
 from functools import lru_cache
 from math import inf
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import TYPE_CHECKING, TypeVar, get_type_hints
 
 from dhtnode.addresses import Address, normalize_host, split_host_port
 from dhtnode.errors import InvalidArgument
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
-from dhtnode.metainfo import Metainfo, public_info_hash
+
+if TYPE_CHECKING:
+    from dhtnode.metainfo import Metainfo
 
 T = TypeVar("T")
 
@@ -116,8 +118,11 @@ def path_of(name: str, value: object) -> Path:
     return Path(value)  # type: ignore[arg-type]  # checked above
 
 
-def swarms_of(name: str, torrents: Iterable[InfoHash | Metainfo | Path | str]) -> list[InfoHash]:
+def swarms_of(name: str, torrents: "Iterable[InfoHash | Metainfo | Path | str]") -> list[InfoHash]:
     """Return the info-hashes of several public torrents, each given as for `public_info_hash`."""
+    # Not above: it reads bencode, and what only reads a command line does without.
+    from dhtnode.metainfo import public_info_hash
+
     return [public_info_hash(torrent) for torrent in several(name, torrents)]
 
 

@@ -1,7 +1,8 @@
 """Bencode: bytes to values and back (BEP 3).
 
-Output is always canonical.  Input is not trusted: it is read by bencode2, which is fast and strict,
-and where that refuses, by a reader that tolerates what live clients send (unsorted or repeated
+Output is always canonical: messages are written by bencode2, which is fast, and what a caller gives by
+bencode.py, which takes texts and tuples too.  Input is not trusted: it is read by bencode2, which is
+strict, and where that refuses, by a reader that tolerates what live clients send (unsorted or repeated
 keys, leading zeros, bytes after the value).  Depth, items and length of input bound the work on
 both paths, and `BencodeError` is all that a reader of bytes can raise.
 """
@@ -10,6 +11,7 @@ from collections.abc import Container
 from typing import Any, NamedTuple, TypeAlias
 
 import bencode2
+import bencodepy
 
 Value: TypeAlias = int | bytes | list["Value"] | dict[bytes, "Value"]
 """What bencode can express."""
@@ -48,6 +50,18 @@ class Decoded(NamedTuple):
 def encode(value: Value) -> bytes:
     """Return the canonical encoding of a value: keys sorted, no superfluous zeros."""
     return bencode2.bencode(value)
+
+
+def encode_given(value: object) -> bytes:
+    """Return the canonical encoding of a value that a caller gives; text becomes UTF-8.
+
+    Raises `TypeError`, `ValueError` or `RecursionError` for what bencode cannot express.
+    """
+    try:
+        encoded: bytes = bencodepy.encode(value)
+    except KeyError as error:
+        raise TypeError(f"no encoding for {error}") from error
+    return encoded
 
 
 def decode_untrusted(data: bytes) -> Decoded:

@@ -17,7 +17,7 @@ from nacl import bindings
 from nacl.exceptions import CryptoError
 
 from dhtnode.arguments import check_type
-from dhtnode.bencode import MAX_DEPTH, BencodeError, Value, decode_canonical, decode_untrusted, encode
+from dhtnode.bencode import MAX_DEPTH, BencodeError, Value, decode_canonical, decode_untrusted, encode_given
 from dhtnode.errors import InvalidArgument
 from dhtnode.ids import ID_BYTES, InfoHash
 
@@ -195,7 +195,7 @@ def _message(salt: bytes, seq: int, value: bytes) -> bytes:
 
 def _encoded(value: Value) -> bytes:
     try:
-        return encode(value)
+        return encode_given(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidArgument(f"a value that bencode cannot express: {error}") from error
 

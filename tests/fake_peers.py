@@ -80,7 +80,7 @@ class Peer:
         await stream.send_all(hello(self.info_hash, self.has, extended(0, entries)))
         self.received.clear()
         reader, is_greeted = FrameReader(), self.is_greeted
-        while data := await stream.receive_some(4096):
+        while data := await _received(stream):
             self.received += data
             if not is_greeted and len(self.received) >= HANDSHAKE_BYTES:
                 is_greeted, data = True, bytes(self.received[HANDSHAKE_BYTES:])
@@ -120,3 +120,11 @@ async def send_for_ever(stream, data, pause=0.0):
 
 def garbage(seed):
     return lambda stream: send_and_wait(stream, Random(seed).randbytes(5000))
+
+
+async def _received(stream):
+    """Return what has come; nothing when the other side has closed, which resets the connection."""
+    try:
+        return await stream.receive_some(4096)
+    except trio.BrokenResourceError:
+        return b""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from dhtnode.bencode import encode
+from dhtnode.errors import InvalidArgument
 from dhtnode.items import ImmutableItem, MutableItem, is_signed, mutable_target
 from tests.strategies import items
 
@@ -123,3 +124,17 @@ def test_item_outside_its_limits_is_not_signed(wrong, text):
     assert MutableItem.sign(SEED, b"", seq=2**63 - 1, salt=bytes(64)).verify()
     with pytest.raises(ValueError, match=text):
         MutableItem.sign(SEED, b"", **{"seq": 1} | wrong)
+
+
+@pytest.mark.parametrize(
+    ("value", "encoded"),
+    [("é", b"2:\xc3\xa9"), ((1, b"x"), b"li1e1:xe"), ({b"b": 1, b"a": []}, b"d1:ale1:bi1ee")],
+)
+def test_value_of_a_caller_is_encoded(value: object, encoded: bytes) -> None:
+    assert ImmutableItem.of(value).value == encoded  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [None, 1.5, {1, 2}, {b"a": None}, object()])
+def test_value_that_bencode_cannot_express_is_refused(value: object) -> None:
+    with pytest.raises(InvalidArgument, match="bencode cannot express"):
+        ImmutableItem.of(value)  # type: ignore[arg-type]
