@@ -79,6 +79,8 @@ def reported(path: str) -> Iterator[None]:
         if reason is None and not isinstance(error, sqlite3.OperationalError):
             raise
         raise _KINDS.get(code, DatabaseError)(f"{path}: {reason or error}") from error
+    except UnicodeDecodeError as error:  # of a name in the schema; of a value, SQLite tells itself
+        raise DatabaseError(f"{path}: is damaged, a text in it is no UTF-8") from error
 
 
 def rows_of(connection: sqlite3.Connection, sql: str, *values: object) -> list[Row]:

@@ -252,3 +252,14 @@ def test_tables_and_columns_that_were_added_by_hand_are_left_alone(path):
         )
     with open_reading(path) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone()[0] > 0
+
+
+@pytest.mark.parametrize("opened", [open_reading, CrawlDatabase.open])
+def test_name_in_a_schema_that_is_no_text_is_damage(tmp_path, opened):
+    path = tmp_path / "damaged.db"
+    CrawlDatabase.open(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET name = CAST(x'76fffe' AS TEXT) WHERE name = 'visits'")
+    with pytest.raises(DatabaseError, match="is damaged"), opened(path):
+        pass
