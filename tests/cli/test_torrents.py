@@ -1,5 +1,6 @@
 """Torrent files on the command line, in place of an info-hash: public ones, private ones, and others."""
 
+import os
 import select
 from hashlib import sha1
 
@@ -23,9 +24,9 @@ WRONG = [  # the name of a file, and what is said about it
     ("directory", "cannot read directory: Is a directory"),
     ("text", "text is no torrent file: not bencode"),
     ("empty.torrent", "empty.torrent is no torrent file: not bencode"),
-    ("long.torrent", "long.torrent is no torrent file: longer than 10000000 bytes"),
-    ("deep.torrent", "deep.torrent is no torrent file: not bencode: too deep"),
-    ("twice.torrent", "twice.torrent is no torrent file: not bencode: repeated key"),
+    ("long.torrent", "long.torrent is no torrent file: longer than 100000000 bytes"),
+    ("deep.torrent", "deep.torrent is no torrent file: too deep"),
+    ("twice.torrent", "twice.torrent is no torrent file: repeated key"),
     ("negative.torrent", "negative.torrent is no torrent file: not bencode"),
     ("x" * 5000 + ".torrent", "File name too long"),
     ("x" * 5000, "is not an info-hash"),
@@ -109,9 +110,10 @@ def test_file_that_will_not_do_is_one_line_and_status_2(tmp_path, name, complain
     (tmp_path / "directory").mkdir()
     (tmp_path / "text").write_text("hello")
     (tmp_path / "empty.torrent").write_bytes(b"")
-    (tmp_path / "long.torrent").write_bytes(b"d1:a10000000:" + b"x" * 10_000_000)
+    (tmp_path / "long.torrent").touch()
+    os.truncate(tmp_path / "long.torrent", 100_000_001)  # a hole, which takes no room
     (tmp_path / "deep.torrent").write_bytes(b"d1:a" * 1000)
-    (tmp_path / "twice.torrent").write_bytes(b"d1:a0:1:a0:e")
+    (tmp_path / "twice.torrent").write_bytes(b"d4:infode4:infodee")
     (tmp_path / "negative.torrent").write_bytes(b"d4:info-6:e")
     ended = run_command("dhtnode", "get-peers", name, "--bootstrap", "127.0.0.1:1", cwd=tmp_path)
     assert (ended.status, ended.stdout) == (2, "")
