@@ -1,5 +1,7 @@
 """Fixtures for tests that need a network in memory, and settings for all tests."""
 
+import logging
+
 import pytest
 import trio
 from hypothesis import HealthCheck, settings
@@ -9,6 +11,19 @@ from dhtnode.testing import MemoryNetwork
 # No test may fail because the machine is busy.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+@pytest.fixture
+def root_logger():
+    """Yield the root logger without the handlers of pytest, and give them back."""
+    logger = logging.getLogger()
+    kept, level = logger.handlers[:], logger.level
+    logger.handlers.clear()
+    yield logger
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers[:] = kept
+    logger.setLevel(level)
 
 
 @pytest.fixture

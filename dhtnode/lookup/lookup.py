@@ -139,7 +139,7 @@ class Lookup:
         self.add_contacts(contacts, address)
         return True
 
-    def takes_contacts_query(self) -> bool:
+    def take_contacts_query(self) -> bool:
         """Count a query for the contacts of a node that returned none; return False beyond the limit.
 
         Some clients leave them out when they have peers, as BEP 5 allows.

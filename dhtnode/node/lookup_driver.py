@@ -166,7 +166,7 @@ class LookupDriver:
             self.failures[answer.address] = answer
 
     def _ask_for_contacts(self, address: Address) -> None:
-        if self.lookup.takes_contacts_query():
+        if self.lookup.take_contacts_query():
             find_node = FindNode(NodeId(self.lookup.target))
             pending = self._rpc.send_query(find_node, address, partial(self._on_contacts, address))
             if pending is None:

@@ -1,7 +1,6 @@
 """Standard streams that are closed, full, or in another encoding; and lines that no reader takes."""
 
 import io
-import logging
 import os
 import sys
 from pathlib import Path
@@ -145,19 +144,6 @@ def test_line_that_has_no_room_is_left_out_and_counted(monkeypatch, unread):
 def test_stderr_that_takes_nothing_stops_nothing(monkeypatch, stderr):
     monkeypatch.setattr(sys, "stderr", stderr)
     lines.say("lost")
-
-
-@pytest.fixture
-def root_logger():
-    """Yield the root logger without the handlers of pytest, and give them back."""
-    logger = logging.getLogger()
-    kept, level = logger.handlers[:], logger.level
-    logger.handlers.clear()
-    yield logger
-    for handler in logger.handlers:
-        handler.close()
-    logger.handlers[:] = kept
-    logger.setLevel(level)
 
 
 @pytest.mark.parametrize("is_file", [True, False])

@@ -6,18 +6,7 @@ import pytest
 
 from dhtnode.logs import LogFileError, direct_log
 
-
-@pytest.fixture(autouse=True)
-def root():
-    """Yield the root logger without the handlers of pytest, and give them back."""
-    logger = logging.getLogger()
-    kept, level = logger.handlers[:], logger.level
-    logger.handlers.clear()
-    yield logger
-    for handler in logger.handlers:
-        handler.close()
-    logger.handlers[:] = kept
-    logger.setLevel(level)
+pytestmark = pytest.mark.usefixtures("root_logger")
 
 
 def test_lines_go_to_the_file_that_has_the_name_now(tmp_path):
