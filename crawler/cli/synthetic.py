@@ -12,7 +12,7 @@ import click
 
 import crawler.synthetic
 from crawler.cli.options import SEED_OPTION, setting_option
-from crawler.synthetic.settings import SyntheticSettings
+from crawler.synthetic.settings import KEEPS, SIZES, SyntheticSettings
 from dhtnode import cli
 from dhtnode.cli import console
 
@@ -64,16 +64,48 @@ def _seconds(text: str) -> tuple[float, float]:
 @option("--bep51", "Nodes that give samples of info-hashes; by kind of client if not given.", metavar="SHARE")
 @option(
     "--capped",
-    "Nodes that store 500 peers of a swarm whatever their kind; none more if not given.",
+    "Nodes that store `--cap` peers of a swarm whatever their kind; none more if not given.",
     metavar="SHARE",
 )
+@option("--cap", "Peers of a swarm that these nodes store; 0: all.", metavar="PEERS")
+@option("--cap-others", "The same for the others; by kind of client if not given.", metavar="PEERS")
+@click.option(
+    "--keeps",
+    type=click.Choice(KEEPS),
+    default="random",
+    show_default=True,
+    help="What a full store keeps: a random part, or the peers that came first.",
+)
+@option("--disorder", "How much later than others a node may hear of a peer; 0: all in one order.")
+@click.option(
+    "--announcers",
+    default="equal",
+    show_default=True,
+    metavar="KIND",
+    help="How peers differ: equal, uniform, beta:A,B, lognormal:SIGMA or two-classes:SHARE,CHANCE.",
+)
+@option(
+    "--windows",
+    "Nodes that return peers in a fixed order from a random one on; by kind of client if not given.",
+    metavar="SHARE",
+)
+@option("--shared-stores", "Nodes whose filters hold the peers of both families.", metavar="SHARE")
+@option("--dual-stack", "Peers that announce an IPv6 address too.", metavar="SHARE")
+@option("--silent-seeds", "Seeds whose client does not say that it seeds.", metavar="SHARE")
 @option(
     "--interval",
     "Between two samples of info-hashes; by kind of client if not given.",
     metavar="SECONDS",
 )
 @option("--swarms", "How many swarms.")
-@option("--largest", "Peers of the largest; the n-th has one n-th of that (Zipf).")
+@option("--largest", "Peers of the largest.")
+@click.option(
+    "--sizes",
+    type=click.Choice(SIZES),
+    default="zipf",
+    show_default=True,
+    help="The n-th has one n-th of the largest, or sizes are even on a scale of logarithms, or all the same.",
+)
 @option(
     "--half-life",
     "In which a third of the swarms lose half their peers and a third gain half; 0: none changes.",

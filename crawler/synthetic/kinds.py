@@ -9,7 +9,7 @@ from bisect import bisect
 from dataclasses import dataclass
 from itertools import accumulate
 
-CAP = 500  # peers of a swarm in a store of libtorrent
+_CAP = 500  # peers of a swarm in a store of libtorrent
 DAY_QUARTER = 21600  # seconds, the longest interval of BEP 51
 
 
@@ -43,6 +43,9 @@ class NodeKind:
     """BEP 42: replies carry the address of the client."""
 
     has_nodes_with_values: bool = True
+    returns_windows: bool = False
+    """Peers that are next to each other in its store, from a random one on (as its source has it)."""
+
     unknown: int | None = 204
     """The error sent for an unknown method, or None for no answer."""
 
@@ -52,7 +55,7 @@ KINDS = (
         "libtorrent",
         b"LT\x02\x01",
         100,
-        CAP,
+        _CAP,
         4,
         has_filters=True,
         has_values_on_scrape=False,
@@ -62,8 +65,8 @@ KINDS = (
         unknown=203,
     ),
     NodeKind("uTorrent", b"UT\xb6\x1b", 50, 2048, 20, is_secure=True, tells_ip=True, unknown=None),
-    NodeKind("transmission", None, 50, 2048, 8, unknown=None),
-    NodeKind("jech", b"JC\x00\x00", 50, 2048, 8, unknown=None),
+    NodeKind("transmission", None, 50, 2048, 8, returns_windows=True, unknown=None),
+    NodeKind("jech", b"JC\x00\x00", 50, 2048, 8, returns_windows=True, unknown=None),
     NodeKind(
         "mldht",
         b"ml\x00\x0b",

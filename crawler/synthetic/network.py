@@ -6,6 +6,7 @@ counts.  The same settings, the same query, the same answer.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from random import Random
 from typing import Any, TypeAlias
@@ -21,7 +22,8 @@ from crawler.synthetic.presence import Presence
 from crawler.synthetic.replies import Exchange, Sent
 from crawler.synthetic.sampling import SampleAnswers
 from crawler.synthetic.settings import SyntheticSettings
-from crawler.synthetic.swarms import Announced, Stored, Swarms
+from crawler.synthetic.stores import Stored
+from crawler.synthetic.swarms import Announced, Swarms
 from crawler.synthetic.tables import Tables
 from dhtnode import Address
 
@@ -160,13 +162,14 @@ class Network:
         kind = KINDS[self.population.kinds[number]]
         stored = self._stored(number, rank, info_hash, now)
         is_scrape = arguments.get(b"scrape") == 1 and self.population.has("bep33", number)
-        values = self._values(kind, stored) if kind.has_values_on_scrape or not is_scrape else []
+        values = self._values(number, kind, stored) if kind.has_values_on_scrape or not is_scrape else []
         after = b""
         if kind.has_nodes_with_values or not values:
             after = replies.nodes(self.tables.closest(rank, info_hash))
         after += replies.token_and_values(self._token(number, kind), values)
         if is_scrape and stored is not None:
-            return replies.filters(kind, stored.seeds, stored.leechers), after
+            is_shared = self.population.has("shared_stores", number)
+            return replies.filters(kind, *(stored.filters_of_both if is_shared else stored.filters)), after
         return b"", after
 
     def _announce_peer(self, number: int, _rank: int, arguments: _Arguments, now: float) -> "_Body":
@@ -198,18 +201,27 @@ class Network:
         seeds, leechers = self.announced.peers(number, info_hash, now)
         if not seeds and not leechers:
             return modelled
-        if modelled is not None:
-            seeds, leechers = [*modelled.seeds, *seeds], [*modelled.leechers, *leechers]
-        return Stored(tuple(seeds), tuple(leechers))
+        if modelled is None:
+            return Stored(tuple(seeds), tuple(leechers), peers=(*seeds, *leechers))
+        return replace(
+            modelled,
+            seeds=(*modelled.seeds, *seeds),
+            leechers=(*modelled.leechers, *leechers),
+            peers=(*modelled.peers, *seeds, *leechers),
+        )
 
-    def _values(self, kind: NodeKind, stored: Stored | None) -> Sequence[bytes]:
+    def _values(self, number: int, kind: NodeKind, stored: Stored | None) -> Sequence[bytes]:
         """Return as many stored peers as fit into an answer, another choice for another query."""
         if stored is None:
             return []
-        peers = stored.peers
-        if len(peers) <= kind.max_values:
+        peers, most = stored.peers, kind.max_values
+        if len(peers) <= most:
             return peers
-        return Random(crc32(self._query)).sample(peers, kind.max_values)
+        random = Random(crc32(self._query))
+        if not self.population.has("windows", number):
+            return random.sample(peers, most)
+        start = random.randrange(len(peers))
+        return (peers + peers)[start : start + most]
 
     def _token(self, number: int, kind: NodeKind) -> bytes:
         packed = int.from_bytes(self._packed_source[:4], "big")

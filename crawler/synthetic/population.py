@@ -116,7 +116,7 @@ class Population:
         return number < self.settings.nodes and self.styles[number] == _NO_STYLE
 
     def has(self, feature: str, number: int) -> bool:
-        """Return whether a member has `bep33`, `bep42`, `bep51` or `capped`: by share, or by its kind."""
+        """Return whether a member has a feature of `_SALTS`: by the share in the settings, or by its kind."""
         share: float | None = getattr(self.settings, feature)
         if share is not None:
             return self.drawn(number, _SALTS[feature]) < share
@@ -128,6 +128,8 @@ class Population:
                 return kind.is_secure
             case "bep51":
                 return kind.sample_interval is not None
+            case "windows":
+                return kind.returns_windows
         return False
 
     def drawn(self, number: int, salt: int) -> float:
@@ -175,7 +177,7 @@ class Population:
         return packed.tobytes()
 
 
-_SALTS = {"bep33": 1, "bep42": 2, "bep51": 3, "capped": 4}
+_SALTS = {"bep33": 1, "bep42": 2, "bep51": 3, "capped": 4, "windows": 5, "shared_stores": 6}
 
 
 def _permutation(random: Random) -> tuple[int, int]:

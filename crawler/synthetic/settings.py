@@ -3,7 +3,10 @@
 Loss and latency are not here: they belong to the path of datagrams, not to the nodes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import exp, isfinite
+from random import Random
 from typing import Annotated, TypeAlias
 
 from dhtnode.ranges import Range, check_ranges
@@ -12,7 +15,14 @@ MAX_MEMBERS = (1 << 24) - 257  # addresses: those of 127.0.0.0/8 without 127.0.0
 MAX_SWARM = (1 << 17) - 2  # peers: addresses in 198.18.0.0/15
 MAX_SWARMS = 1_000_000
 MAX_STALE = 0.95
+KEEPS = ("random", "first")
+SIZES = ("zipf", "log", "same")
 MAX_SECONDS = 1e8  # of a session or an absence, on average: three years
+
+MEDIAN_REACH = 0.6  # of log-normal announcers; what would be above 1 is 1
+
+Reach: TypeAlias = Callable[[Random], float]
+"""Draws the chance of a peer that it is heard of, by which that of a node is multiplied."""
 
 _Share: TypeAlias = Annotated[float, Range(0, 1)]
 _OptionalShare: TypeAlias = Annotated[float | None, Range(0, 1)]
@@ -43,11 +53,44 @@ class SyntheticSettings:
     bep51: _OptionalShare = None
 
     capped: _OptionalShare = None
-    """Share of the nodes that store 500 peers of a swarm; the others store what their kind does."""
+    """Share of the nodes that store `cap` peers of a swarm at most; the others store `cap_others`."""
+
+    cap: Annotated[int, Range(0, MAX_SWARM)] = 500
+    """0 is without limit, here and for the others."""
+
+    cap_others: Annotated[int | None, Range(0, MAX_SWARM)] = None
+    """None: each what its kind does."""
+
+    keeps: str = "random"
+    """What a full store keeps of the peers it heard of, one of `KEEPS`."""
+
+    disorder: Annotated[float, Range(0, 1000)] = 0.0
+    """How much later than another a node may hear of a peer, by the time in which all came: with 0, first is
+    the same at all nodes."""
+
+    announcers: str = "equal"
+    """How peers differ in how well they announce (see `read_announcers`)."""
+
+    windows: _OptionalShare = None
+    """Share of the nodes that return peers next to each other in a fixed order, from a random one on; the
+    others return random peers."""
+
+    shared_stores: _Share = 0.0
+    """Share of the nodes with filters whose filters hold the peers of both families."""
+
+    dual_stack: _Share = 0.0
+    """Share of the peers that announce an IPv6 address too."""
+
+    silent_seeds: _Share = 0.0
+    """Share of the seeds whose client does not say that it seeds: they are stored as leechers."""
 
     swarms: Annotated[int, Range(0, MAX_SWARMS)] = 0
     largest: Annotated[int, Range(1, MAX_SWARM)] = 1000
-    """Peers of the largest swarm; the n-th has one n-th of that, and one at least (Zipf)."""
+    """Peers of the largest swarm."""
+
+    sizes: str = "zipf"
+    """How large the others are: the n-th has one n-th of the largest, at least one peer (Zipf); or sizes
+    are even on a scale of logarithms, down to 1; or all are the same."""
 
     half_life: Annotated[float, Range(0, MAX_SECONDS)] = 0.0
     """Seconds in which a third of the swarms lose half their peers and another third gain half; 0: none
@@ -76,6 +119,10 @@ class SyntheticSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        for field, choices in (("keeps", KEEPS), ("sizes", SIZES)):
+            if getattr(self, field) not in choices:
+                raise ValueError(f"{field}: {getattr(self, field)!r} is not one of {', '.join(choices)}")
+        read_announcers(self.announcers)
         if self.members > MAX_MEMBERS:
             raise ValueError(f"nodes and stale contacts together: {self.members} is above {MAX_MEMBERS}")
 
@@ -88,3 +135,31 @@ class SyntheticSettings:
     def members(self) -> int:
         """Return how many contacts there are, dead or alive."""
         return self.nodes + self.dead
+
+
+def read_announcers(text: str) -> Reach | None:
+    """Return how to draw the chance of one peer; None: 1 for all.
+
+    Raises `ValueError` for what is not `equal`, `uniform`, `beta:A,B`, `lognormal:SIGMA` or
+    `two-classes:SHARE,CHANCE`.
+    """
+    name, _, rest = text.partition(":")
+    try:
+        numbers = [float(part) for part in rest.split(",")] if rest else []
+    except ValueError:
+        numbers = [-1.0]
+    if all(isfinite(each) and 0 <= each <= 100 for each in numbers):
+        match name, numbers:
+            case "equal", []:
+                return None
+            case "uniform", []:
+                return lambda random: random.random()
+            case "beta", [a, b] if a and b:
+                return lambda random: random.betavariate(a, b)
+            case "lognormal", [sigma] if sigma <= 10:
+                return lambda random: min(1.0, MEDIAN_REACH * exp(random.gauss(0.0, sigma)))
+            case "two-classes", [share, chance] if share <= 1 and chance <= 1:
+                return lambda random: chance if random.random() < share else 1.0
+    raise ValueError(
+        f"announcers: {text!r} is not equal, uniform, beta:A,B, lognormal:SIGMA or two-classes:SHARE,CHANCE"
+    )

@@ -1,8 +1,8 @@
 """The swarms of a synthetic network: how large they are, and which nodes store which peers.
 
-Nothing is held for a swarm but its info-hash: sizes follow Zipf's law, peers are numbers with an
-address each in 198.18.0.0/15, and which of them a node stores is drawn when a query comes, the same
-each time.  Peers were announced to the honest nodes closest to the info-hash, to each of the first 8
+Nothing is held for a swarm but its info-hash: sizes follow a law, peers are numbers with an address
+each in 198.18.0.0/15, and which of them a node stores is drawn when a query comes (see `stores`), the
+same each time.  Peers were announced to the honest nodes closest to the info-hash, to each of the first 8
 with one probability, to each of the next 8 with another.  Where nodes come and go, those are the closest
 that were there at the last announce; times are seconds since the network began.
 
@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Generic, TypeVar
 
-from crawler.synthetic.kinds import CAP, KINDS
+from crawler.synthetic.kinds import KINDS
 from crawler.synthetic.population import Population, mix
 from crawler.synthetic.presence import Presence
 from crawler.synthetic.settings import MAX_SWARM
+from crawler.synthetic.stores import Stored, StoreRules
 from dhtnode.ids import ID_BYTES
 
 CLOSEST = 8
@@ -29,6 +30,7 @@ _REGION = 128  # members around a node: all that may be closer to what it stores
 _KEPT_HOLDERS = 20_000  # swarms whose holders are remembered, 300 bytes each
 _KEPT_PEERS = 500_000  # peers in stores that are remembered, 50 bytes each
 _FIRST_PEER = 198 << 24 | 18 << 16
+_IPV6 = bytes.fromhex("2a000000c6120000c6120000")  # and the IPv4 address of the same peer behind it
 PEER_LIFETIME = 45 * 60.0  # seconds
 MAX_PEERS = 100_000  # announced by real programs, in all; more are counted and dropped
 
@@ -50,19 +52,6 @@ class SyntheticSwarm:
         return self.seeds + self.leechers
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """The peers of one swarm that one node stores: compact, 6 bytes each, in the order of a draw."""
-
-    seeds: tuple[bytes, ...]
-    leechers: tuple[bytes, ...]
-
-    @property
-    def peers(self) -> tuple[bytes, ...]:
-        """Return both, seeds first."""
-        return self.seeds + self.leechers
-
-
 class Swarms:
     """All swarms: their sizes, the nodes that store them, and the peers that each stores."""
 
@@ -81,6 +70,10 @@ class Swarms:
         self._hashes = b"".join(map(hashes.__getitem__, order))
         self._prefixes = array("Q", [int.from_bytes(hashes[number][:8], "big") for number in order])
         self._holders: _Cache[tuple[int, float], tuple[int, ...]] = _Cache(_KEPT_HOLDERS)
+        self._rules = StoreRules(settings)
+        self._drawn: _Cache[tuple[int, int], tuple[list[float] | None, list[float] | None]] = _Cache(
+            _KEPT_PEERS
+        )
         self._stored: _Cache[tuple[int, int, int, int], Stored] = _Cache(_KEPT_PEERS)
 
     def __iter__(self) -> Iterator[SyntheticSwarm]:
@@ -106,13 +99,22 @@ class Swarms:
         Between a tenth and nine tenths of the peers are seeds, always the same share of a swarm.
         """
         number = self._numbers[place]
-        peers = max(1, self._settings.largest // (number + 1))
+        peers = self._first_size(number)
         if self._settings.half_life:
             peers = max(1, round(peers * self._growth(number, self._presence.announced_at(age))))
         peers = min(peers, MAX_SWARM)
         share = 0.1 + 0.8 * mix(number ^ self._salt, 1) / (1 << 64)
         seeds = round(peers * share)
         return SyntheticSwarm(self.info_hash(place), seeds, peers - seeds)
+
+    def _first_size(self, number: int) -> int:
+        largest, swarms = self._settings.largest, self._settings.swarms
+        match self._settings.sizes:
+            case "same":
+                return largest
+            case "log":
+                return int(largest ** (1 - number / max(swarms - 1, 1)) + 0.5)
+        return max(1, largest // (number + 1))
 
     def _growth(self, number: int, announced_at: float) -> float:
         """Return what a swarm has for each peer at the beginning: towards 0, towards 2, or 1 for ever."""
@@ -183,14 +185,52 @@ class Swarms:
         """Draw which peers were announced to a node, and which of them it had capacity for."""
         random = Random(mix(self._numbers[place] ^ self._salt, 100 + position))
         chance = self._settings.announce if position < CLOSEST else self._settings.announce_next
-        announced = sum(random.random() < chance for _ in range(swarm.peers))
-        number = self._population.numbers[rank]
-        capped = self._population.has("capped", number)
-        capacity = CAP if capped else KINDS[self._population.kinds[number]].max_peers
-        drawn = random.sample(range(swarm.peers), min(announced, capacity))
+        reaches, arrivals = self._drawn_once(place, swarm.peers)
+        capacity = self._capacity(self._population.numbers[rank])
+        kept = self._rules.kept(swarm.peers, chance, capacity, random, reaches=reaches, arrivals=arrivals)
         step, shift = self._addresses(place)
-        seeds = tuple(_peer(peer, step, shift) for peer in drawn if peer < swarm.seeds)
-        return Stored(seeds, tuple(_peer(peer, step, shift) for peer in drawn if peer >= swarm.seeds))
+        silent = round(swarm.seeds * self._settings.silent_seeds)  # the first of the seeds
+        roles = [silent <= peer < swarm.seeds for peer in kept]
+        peers = [_peer(peer, step, shift) for peer in kept]
+        # Drawn from the address, so that a peer is in both families at all nodes.
+        other = [self._is_dual_stack(peer) for peer in peers]
+        return Stored(
+            tuple(peer for peer, seeds in zip(peers, roles, strict=True) if seeds),
+            tuple(peer for peer, seeds in zip(peers, roles, strict=True) if not seeds),
+            tuple(
+                _IPV6 + peer[:4]
+                for peer, seeds, both in zip(peers, roles, other, strict=True)
+                if seeds and both
+            ),
+            tuple(
+                _IPV6 + peer[:4]
+                for peer, seeds, both in zip(peers, roles, other, strict=True)
+                if both and not seeds
+            ),
+            tuple(peers),
+        )
+
+    def _drawn_once(self, place: int, peers: int) -> tuple[list[float] | None, list[float] | None]:
+        """Return how well the peers of a swarm announce and when they came, the same for all of its nodes."""
+        drawn = self._drawn.get((place, peers))
+        if drawn is None:
+            random = Random(mix(self._numbers[place] ^ self._salt, 4))
+            drawn = self._rules.reaches(peers, random), self._rules.arrivals(peers, random)
+            self._drawn.put((place, peers), drawn, 1 + (0 if drawn == (None, None) else peers))
+        return drawn
+
+    def _capacity(self, number: int) -> int:
+        """Return how many peers of a swarm a node stores."""
+        settings = self._settings
+        if self._population.has("capped", number):
+            return settings.cap or MAX_SWARM
+        if settings.cap_others is None:
+            return KINDS[self._population.kinds[number]].max_peers
+        return settings.cap_others or MAX_SWARM
+
+    def _is_dual_stack(self, peer: bytes) -> bool:
+        share = self._settings.dual_stack
+        return bool(share) and mix(int.from_bytes(peer[:4], "big") ^ self._salt, 5) < share * (1 << 64)
 
     def _addresses(self, place: int) -> tuple[int, int]:
         """Return factor and shift of the permutation that gives the peers of a swarm addresses."""
