@@ -6,9 +6,10 @@ that were unresponsive but were returned by two nodes or more get a second visit
 been lost.
 
 Endpoints that two nodes have returned are confirmed, and go first.  Hosts that return ever new addresses of
-their own lead to endpoints that one node alone has returned, without an end.  In an honest network few nodes
-are like that, so there is a bound on how many of them may respond, as a share of the confirmed: beyond it
-the rest is held back, and counted.
+their own lead to endpoints that one node alone has returned, without an end.  At the end of a crawl of an
+honest network few nodes are like that, and never more than there are.  So there is a bound on how many of
+them may respond, as a share of the confirmed or as the size that nodes tell: beyond it the rest is held
+back, and counted.
 
 Millions of endpoints are known at the end, so each is a row of a few arrays: some 45 bytes over IPv4.
 They are numbered as they come.  One byte holds how far an endpoint has come, how many different nodes have
@@ -31,8 +32,9 @@ from crawler.core.contact_table import Bytes, ContactTable, Keys, Numbers, group
 from dhtnode import Family
 
 CONFIRMING_REFERRERS = 2
-# Unconfirmed endpoints that may respond: so many, and so many for each confirmed one that does.
-FREE_UNCONFIRMED, UNCONFIRMED_SHARE = 128, 0.5
+# Unconfirmed endpoints that may respond: so many, and so many for each confirmed one that does, or as many
+# as the network is told to have nodes.
+_FREE_UNCONFIRMED, _UNCONFIRMED_SHARE = 128, 0.5
 _LEAST_UNCONFIRMED = 256  # that are queued at once, if there are so many and they may be
 
 # The lowest two bits of what is known of an endpoint: how far it has come.
@@ -94,6 +96,8 @@ class Frontier:
         self._taken = 0
         self._unconfirmed: Waiting = np.zeros(0, np.int32)
         self._probed: Waiting = np.zeros(0, np.int32)  # taken while they were unconfirmed
+        self._free = _FREE_UNCONFIRMED
+        self.told_size = 0  # nodes in all, as those tell that answer
         self._is_held = False
         self._later: list[tuple[float, int, int]] = []
         self._deferrals = 0
@@ -212,12 +216,18 @@ class Frontier:
         """Return how many more unconfirmed endpoints may be visited now; 1 ns for each known."""
         known = self._known[self._probed]
         self._probed = self._probed[(known & _STATE == WAITING) & ~self._are_confirmed(known)]
+        responded, most = self.unconfirmed
+        return most - responded - len(self._probed)
+
+    @property
+    def unconfirmed(self) -> tuple[int, int]:
+        """Return how many unconfirmed endpoints have responded, and how many may; 1 ns for each known."""
         counts = np.bincount(self._known[: len(self.table)], minlength=256)
         kinds = np.arange(256, dtype=np.uint8)
         has_responded = kinds & _STATE >= ANSWERED
         confirmed = int(counts[has_responded & self._are_confirmed(kinds)].sum())
-        unconfirmed = int(counts[has_responded].sum()) - confirmed
-        return FREE_UNCONFIRMED + int(UNCONFIRMED_SHARE * confirmed) - unconfirmed - len(self._probed)
+        most = self._free + max(int(_UNCONFIRMED_SHARE * confirmed), self.told_size)
+        return int(counts[has_responded].sum()) - confirmed, most
 
     @staticmethod
     def _are_confirmed(known: Bytes) -> NDArray[np.bool_]:
@@ -324,6 +334,8 @@ class Frontier:
         states = self._known[: len(self.table)] & _STATE
         self._unconfirmed = np.flatnonzero(states == WAITING).astype(np.int32)
         self._answered = int(np.count_nonzero(states == ANSWERED))
+        # The size that was told is not in the journal: what has responded is let be.
+        self._free += self.unconfirmed[0]
 
     def _set(self, numbers: Numbers, known: Bytes) -> None:
         self._known[numbers] = known

@@ -13,6 +13,7 @@ from crawler.core.contact_table import Bytes, Numbers, id_prefixes
 from crawler.core.exclusion import Excludes
 from crawler.core.frontier import HALVES, NO_HALF, Frontier
 from crawler.core.query_loop import ClientFacts
+from crawler.core.told_size import ToldSize
 from crawler.core.visit import OpenVisit
 from crawler.zone import Zone
 from dhtnode import Address, Family, Scope
@@ -84,6 +85,7 @@ class ReturnedContacts:
         self._answers: list[tuple[OpenVisit, bytes, bytes, int]] = []
         self._recorded_at = -inf
         self.share = NewShare()
+        self._told_size = ToldSize()
 
     def add(self, nodes: Iterable[tuple[bytes, Address]]) -> int:
         """Add nodes to start from, those that may be visited; return how many are new."""
@@ -149,10 +151,29 @@ class ReturnedContacts:
             # Those returned before were counted before.
             if source & 1:
                 visits[source >> 1].check_count(int(lengths[source]), int(allowed[source]))
+        if self._told_size.wants_more:
+            self._learn_size(answers, contacts[is_allowed], sources[is_allowed])
         inside = np.flatnonzero(is_allowed)
         inside = inside[self._are_inside(contacts[inside])]
         self.share.all += int(np.count_nonzero(sources[inside] & 1))
         return self._add(visits, contacts[inside], sources[inside], np.array(halves, np.uint8))
+
+    def _learn_size(
+        self, answers: Sequence[tuple[OpenVisit, bytes, bytes, int]], contacts: Bytes, sources: Numbers
+    ) -> None:
+        """Learn from the answers that name the neighbours of a node how large the network is."""
+        is_listened_to = np.zeros(2 * len(answers), np.bool_)
+        for place, (visit, target, _, half) in enumerate(answers):
+            is_own = visit.contact.startswith(target[:-1])  # the target has another last bit
+            is_listened_to[2 * place + 1] = is_own and half != NO_HALF
+        is_told = is_listened_to[sources]
+        if not is_told.any():
+            return
+        owners = sources[is_told] >> 1
+        ids = np.frombuffer(b"".join([visit.contact[:8] for visit, *_ in answers]), ">u8").astype(np.uint64)
+        neighbours = np.ascontiguousarray(contacts[is_told, :8]).view(">u8").ravel().astype(np.uint64)
+        self._told_size.add(neighbours ^ ids[owners], owners)
+        self.frontier.told_size = self._told_size.nodes >> self._zone.bits
 
     def _add(
         self, visits: Sequence[OpenVisit], contacts: Bytes, sources: Numbers, halves: Bytes

@@ -95,8 +95,8 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
             hosts = self._tally_of(believed[places]) if len(places) < len(believed) else endpoints
         is_all = len(believed) == len(answered)
         nodes = endpoints.nodes if is_all else AnsweredNodes(frontier.table, answered, self._family)
-        unconfirmed = len(answered) - len(believed)
-        return FamilyTally(hosts, endpoints, nodes, unconfirmed, frontier.statistics().held)
+        unconfirmed, most = len(answered) - len(believed), frontier.unconfirmed[1]
+        return FamilyTally(hosts, endpoints, nodes, unconfirmed, most, frontier.statistics().held)
 
     def _tally_of(self, answered: Numbers) -> Tally:
         frontier = self.frontier

@@ -87,13 +87,15 @@ class FamilyTally:
     """The tally of one family: of its hosts, None on loopback, and of its endpoints.
 
     `nodes` are all that answered.  Of the endpoints that one node alone has returned, `unconfirmed` have
-    responded, and `held` were not visited; where that is not 0, those that responded are not in the tallies.
+    responded of `most_unconfirmed` that may, and `held` were not visited; where that is not 0, those that
+    responded are not in the tallies.
     """
 
     hosts: Tally | None
     endpoints: Tally
     nodes: AnsweredNodes
     unconfirmed: int = 0
+    most_unconfirmed: int = 0
     held: int = 0
 
     @property

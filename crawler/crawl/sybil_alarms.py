@@ -20,7 +20,6 @@ from crawler.analysis.sybils import (
     kl_of_chance,
     kl_test,
 )
-from crawler.core.frontier import FREE_UNCONFIRMED, UNCONFIRMED_SHARE
 from crawler.crawl.answered_nodes import AnsweredNodes
 from crawler.crawl.network_sizes import FamilySizes, FamilyTally, K, Neighbourhood, neighbourhoods_of
 from crawler.db.records.records import SybilTestResult
@@ -53,9 +52,7 @@ def sybil_tests(
 def _of_unconfirmed(family: Family, tally: FamilyTally) -> Iterator[SybilTestResult]:
     """Tell where endpoints were held back; a bound, and no test of chance."""
     if tally.held:
-        answered = len(tally.nodes.numbers)
-        expected = (answered - tally.unconfirmed) * UNCONFIRMED_SHARE + FREE_UNCONFIRMED
-        alarm = Alarm("whole network", tally.unconfirmed, expected, 0.0, True)
+        alarm = Alarm("whole network", tally.unconfirmed, tally.most_unconfirmed, 0.0, True)
         held = f"; {tally.held} more were not visited"
         yield _result(family, "nodes that one other returned", alarm, held)
 

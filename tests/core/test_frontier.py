@@ -153,6 +153,27 @@ def test_network_in_which_two_nodes_return_each_is_visited_as_a_whole():
     assert len(frontier.believed(frontier.answered)) == 799
 
 
+def test_young_crawl_of_a_large_network_is_not_held_back():
+    """Among a million nodes, the first hundred thousand are returned once, nearly all."""
+    frontier = new_frontier(10_000)
+    frontier.add(contact(0))
+    frontier.told_size = 5000
+    assert 5128 <= visit_endless(frontier, 9000) < 5140
+    assert frontier.unconfirmed[1] == 5128
+
+
+def test_restored_frontier_lets_be_what_has_responded():
+    """What the network was told to be is not in the journal."""
+    frontier = new_frontier(10_000)
+    frontier.add(contact(0))
+    frontier.told_size = 3000
+    visited = visit_endless(frontier, 2000)
+    restored = new_frontier(10_000)
+    restored.restore([frontier.take_journal()])
+    assert restored.has_waiting
+    assert visited <= restored.unconfirmed[1] <= visited + 128
+
+
 def test_held_endpoint_that_a_second_node_returns_is_visited():
     frontier = new_frontier(10_000)
     frontier.add(contact(0))

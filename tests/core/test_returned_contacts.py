@@ -168,6 +168,29 @@ def test_two_answers_of_a_node_recorded_at_once_count_once():
     assert (visit.contacts, visit.new_contacts) == (2, 1)
 
 
+@pytest.mark.parametrize("bits", [0, 3])
+def test_frontier_is_told_the_size_of_the_network(bits):
+    """By the neighbours of some nodes, in a zone, with those of a fifth that invent closer ones."""
+    random, members = Random(2), 4000
+    scene = Scene(zone=Zone(0, bits))
+    ids = sorted(random.getrandbits(160 - bits) for _ in range(members >> bits))
+    for number in range(1, 101):
+        own = random.choice(ids)
+        closest = sorted(ids, key=lambda each: each ^ own)[:9] if number % 5 else range(own, own + 9)
+        visit = OpenVisit(scene.contact("20.0.0.1", own.to_bytes(20, "big")), Address("20.0.0.1", 1), 1)
+        scene.record(
+            visit, *[scene.contact("44.0.0.1", each.to_bytes(20, "big"), each % 999 + 1) for each in closest]
+        )
+    assert members / 4 < scene.frontier.told_size << bits < members * 2
+
+
+def test_neighbours_that_no_node_tells_are_of_no_size():
+    scene = Scene()
+    for number in range(1, 9):
+        scene.record(scene.visit(number), *map(scene.contact, PUBLIC[IPV4]))
+    assert scene.frontier.told_size == 0
+
+
 def test_old_counts_of_new_contacts_fade_by_a_fifth():
     share = NewShare()
     share.all, share.new = 100.0, 10.0
