@@ -93,14 +93,8 @@ async def sample(
     async with open_session(
         options, "sample", settings, resume=Resume.SHARED, drawn=prefix, serve=serve, joins_known=True
     ) as session:
-        survey = InfohashSurvey(
-            session,
-            options.settings,
-            random,
-            zone=_zone_of(session, drawn),
-            plan=plan,
-            excludes=session.excludes,
-        )
+        zone_drawn = _zone_of(session, drawn)
+        survey = InfohashSurvey(session, options.settings, random, zone=zone_drawn, plan=plan)
         await survey.run(joins=bool(options.bootstrap))
         found = await survey.discover(looks_up=not options.anonymize)
         return InfohashResults(survey.counts(), found)

@@ -56,22 +56,21 @@ async def measure(
         _fetching(session, on_fetched, say) as on_peers,
     ):
         survey = new_survey(session, options, fresh)
-        private = await session.writer.call(lambda store: store.metadata.private(wanted))
-        if private:
-            say(f"{len(private)} of {len(wanted)} swarms are private and left alone")
+        measure = partial(survey.measure, on_sample=on_measured, on_failure=on_failure, on_peers=on_peers)
         doing = partial(describe, survey.counts, counts, len(wanted))
         async with shown_progress(doing, shows=session.shows_progress):
-            await survey.measure(
-                [info_hash for info_hash in wanted if info_hash not in private],
-                tally=counts,
-                at_once=at_once,
-                on_sample=on_measured,
-                on_failure=on_failure,
-                on_peers=on_peers,
-            )
+            await measure(await _public(session, wanted, say), tally=counts, at_once=at_once)
         for line in _how_found(survey, len(wanted)):
             say(line)
     return counts
+
+
+async def _public(session: Session, wanted: list[InfoHash], say: Callable[[str], None]) -> list[InfoHash]:
+    """Return the swarms that are not known to be private, and say how many others there are."""
+    private = await session.writer.call(lambda store: store.metadata.private(wanted))
+    if private:
+        say(f"{len(private)} of {len(wanted)} swarms are private and left alone")
+    return [info_hash for info_hash in wanted if info_hash not in private]
 
 
 def _fetching(

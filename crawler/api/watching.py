@@ -1,6 +1,6 @@
 """A watch: measure swarms again and again, each as often as it changes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from crawler.settings import FRESH, MOST_WATCHED, CrawlOptions, WatchSettings
 from crawler.swarms.survey import MeasurementCounts
 from crawler.swarms.watch import SwarmWatch
 from crawler.swarms.watch_list import WatchList
-from dhtnode import InfoHash, SwarmMeasurement
+from dhtnode import DhtError, InfoHash, SwarmMeasurement
 from dhtnode.arguments import check_settings, check_whole, path_of, swarms_of
 
 
@@ -44,35 +44,37 @@ async def watch(
     check_measuring(at_once, fresh)
     if discovered is not None:
         check_whole("discovered", discovered, 0, MOST_WATCHED)
-    list_file = None if list_file is None else path_of("list_file", list_file)
-    given, counts = swarms_of("info_hashes", info_hashes), MeasurementCounts()
-    is_named = bool(given or list_file or discovered is not None)
+    file = None if list_file is None else path_of("list_file", list_file)
+    given = swarms_of("info_hashes", info_hashes)
+    named = WatchList(given, file) if given or file or discovered is not None else None
     run_settings = asdict(options.settings) | asdict(settings) | {"at_once": at_once, "fresh": fresh}
     async with open_session(options, "watch", run_settings) as session:
-        swarm_watch = SwarmWatch(
-            session.writer,
-            settings,
-            new_random(),
-            named=WatchList(given, list_file) if is_named else None,
-            discovered=discovered or 0,
-            keep_filters=settings.keep_filters,
-            say=say,
+        begun = SwarmWatch(
+            session.writer, settings, new_random(), named=named, discovered=discovered or 0, say=say
         )
-        survey = new_survey(session, options, fresh)
+        measure = partial(new_survey(session, options, fresh).measure, at_once=at_once)
+        async with shown_progress(begun.describe, shows=session.shows_progress):
+            return await _measure_due(begun, measure, on_measured, once=once)
 
-        def on_sample(scrape: SwarmMeasurement) -> None:
-            estimate = scrape.estimate
-            size = MeasuredSize(estimate.peers, estimate.peers_low, estimate.peers_high)
-            swarm_watch.took(scrape.info_hash, size)
-            on_measured(scrape)
 
-        measure_due = partial(
-            survey.measure,
-            tally=counts,
-            at_once=at_once,
-            on_sample=on_sample,
-            on_failure=lambda info_hash, error: swarm_watch.failed(info_hash, str(error)),
-        )
-        async with shown_progress(swarm_watch.describe, shows=session.shows_progress):
-            await swarm_watch.run(measure_due, once=once)
+async def _measure_due(
+    begun: SwarmWatch,
+    measure: Callable[..., Awaitable[None]],
+    on_measured: Callable[[SwarmMeasurement], None],
+    *,
+    once: bool,
+) -> MeasurementCounts:
+    """Measure what is due as a watch says, tell it each outcome, and return the counts."""
+    counts = MeasurementCounts()
+
+    def on_sample(measured: SwarmMeasurement) -> None:
+        estimate = measured.estimate
+        size = MeasuredSize(estimate.peers, estimate.peers_low, estimate.peers_high)
+        begun.took(measured.info_hash, size)
+        on_measured(measured)
+
+    def on_failure(info_hash: InfoHash, error: DhtError) -> None:
+        begun.failed(info_hash, str(error))
+
+    await begun.run(partial(measure, tally=counts, on_sample=on_sample, on_failure=on_failure), once=once)
     return counts

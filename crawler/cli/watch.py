@@ -77,21 +77,14 @@ def watch(
     """
     is_named = bool(swarms or listed or discovered is not None)
     if not is_named and not Path(crawl.db).exists():
-        raise click.UsageError(
-            "name at least one info-hash, a file with --from, or a number with --discovered"
-        )
-    try:
-        settings = WatchSettings(**bounds)  # type: ignore[arg-type]  # the budget is an int, by its option
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--longest") from error
-
+        raise click.UsageError("name an info-hash, a file with --from, or a number with --discovered")
     watch = partial(
         crawler.watch,
         info_hashes_of(swarms),
         replace(crawl, torrent_nodes=torrent_nodes_of(swarms)),
         list_file=listed,
         discovered=discovered,
-        settings=settings,
+        settings=_settings_of(bounds),
         once=once,
         at_once=at_once,
         fresh=fresh,
@@ -105,3 +98,10 @@ def watch(
         raise click.ClickException(f"stopped before the end; {crawl.db} holds the samples taken")
     if counts.failed and not counts.measured:
         raise click.ClickException(f"none of {counts.failed} swarms measured")
+
+
+def _settings_of(bounds: dict[str, float]) -> WatchSettings:
+    try:
+        return WatchSettings(**bounds)  # type: ignore[arg-type]  # the budget is an int, by its option
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--longest") from error

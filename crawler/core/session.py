@@ -117,30 +117,39 @@ async def open_session(
     `ValueError` when a line of the exclusion is wrong, and what `open_node` raises.
     """
     options = CrawlOptions.of(db)
-    exclusion, torrent_nodes = Exclusion.read(options.exclude), options.torrent_nodes[:MAX_TORRENT_NODES]
+    exclusion = Exclusion.read(options.exclude)
     async with _opened(options) as store:
         run_id, settings, is_resumed = await _within_start(
             partial(_begin_run, store, command, settings, drawn or {}, resume)
         )
-        async with _ended_run(store, run_id, shows_progress=options.shows_progress):
-            bootstrap, node_settings = options.bootstrap, NodeSettings(read_only=not serve)
-            if joins_known and not bootstrap:
-                bootstrap = store.samples.bootstrap_on_loopback(KNOWN_NODES)
-            async with (
-                open_node(
-                    listen=options.listen or None,
-                    bootstrap=bootstrap,
-                    torrent_nodes=torrent_nodes,
-                    settings=node_settings,
-                ) as node,
-                open_writer(store, run_id) as writer,
-                open_service_nursery() as nursery,
-            ):
-                nursery.start_soon(_renew_lease, writer, run_id)
-                with open_sockets(node.places) as sockets:
-                    clients = tuple(BulkClient[Any](socket, outgoing=node.outgoing) for socket in sockets)
-                    shown = options.shows_progress
-                    yield Session(run_id, settings, node, writer, clients, exclusion, shown, is_resumed)
+        shown = options.shows_progress
+        async with (
+            _ended_run(store, run_id, shows_progress=shown),
+            _own_node(store, options, read_only=not serve, joins_known=joins_known) as node,
+            open_writer(store, run_id) as writer,
+            open_service_nursery() as nursery,
+        ):
+            nursery.start_soon(_renew_lease, writer, run_id)
+            with open_sockets(node.places) as sockets:
+                clients = tuple(BulkClient[Any](socket, outgoing=node.outgoing) for socket in sockets)
+                yield Session(run_id, settings, node, writer, clients, exclusion, shown, is_resumed)
+
+
+@asynccontextmanager
+async def _own_node(
+    store: CrawlDatabase, options: CrawlOptions, *, read_only: bool, joins_known: bool
+) -> AsyncIterator[Node]:
+    """Open a node that joins through the nodes given or, with `joins_known` and without any, known ones."""
+    bootstrap = options.bootstrap
+    if joins_known and not bootstrap:
+        bootstrap = store.samples.bootstrap_on_loopback(KNOWN_NODES)
+    async with open_node(
+        listen=options.listen or None,
+        bootstrap=bootstrap,
+        torrent_nodes=options.torrent_nodes[:MAX_TORRENT_NODES],
+        settings=NodeSettings(read_only=read_only),
+    ) as node:
+        yield node
 
 
 @asynccontextmanager

@@ -19,7 +19,6 @@ from crawler.analysis.infohash_population import (
     sample_coverage,
 )
 from crawler.analysis.species_richness import NetworkSize
-from crawler.core.exclusion import Excludes
 from crawler.core.pace import Pace
 from crawler.core.progress import show_progress, shown_progress
 from crawler.core.query_loop import drive
@@ -81,7 +80,6 @@ class InfohashSurvey:
         *,
         zone: Zone | None = None,
         plan: Plan | None = None,
-        excludes: Excludes | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Prepare a survey; it uses the clients of the session while `run` and `discover` run."""
@@ -89,7 +87,6 @@ class InfohashSurvey:
         self._settings = settings
         self._random = random
         self._zone = zone or Zone()
-        self._excludes = excludes
         self._started_at = trio.current_time()
         by_endpoint = any(client.scope is Scope.LOOPBACK for client in session.clients)
         pace = Pace(settings, self._started_at, by_endpoint=by_endpoint)
@@ -101,7 +98,9 @@ class InfohashSurvey:
     def _turns_of(self, client: BulkClient[Any], pace: Pace) -> Turns:
         put, writer = self._session.writer.put_nowait, self._session.writer
         settings, zone, clock = self._settings, self._zone, self._wall_clock
-        sampler = Sampler(client, put, settings, pace, zone, self._random, clock, excludes=self._excludes)
+        sampler = Sampler(
+            client, put, settings, pace, zone, self._random, clock, excludes=self._session.excludes
+        )
         return Turns(
             client, sampler, writer, settings, zone, clock, plan=self._plan, on_round=self._note_round
         )
@@ -231,7 +230,7 @@ class InfohashSurvey:
 
     async def _look_up_by(self, client: BulkClient[Any], targets: Sequence[Target]) -> None:
         now = trio.current_time()
-        search = ReplicationSearch(client, self._settings, self._random, now, self._excludes)
+        search = ReplicationSearch(client, self._settings, self._random, now, self._session.excludes)
         search.add(targets)
 
         def describe_search() -> str:

@@ -57,7 +57,6 @@ class SwarmWatch:
         *,
         named: WatchList | None = None,
         discovered: int = 0,
-        keep_filters: float | None = None,
         say: Callable[[str], None] = lambda _: None,
         wall_clock: Callable[[], float] = time.time,
         run_sync: RunSync = trio.to_thread.run_sync,
@@ -65,8 +64,7 @@ class SwarmWatch:
     ) -> None:
         """Prepare a watch of what is `named`, or with None, of what was watched the last time.
 
-        `keep_filters` are days after which raw filters go, None for never; `say` gets single lines for a
-        user.  `run_sync` calls what reads the file.
+        `say` gets single lines for a user.  `run_sync` calls what reads the file.
         """
         self.measured = self.failures = self.swarms = 0
         self._writer = writer
@@ -74,7 +72,6 @@ class SwarmWatch:
         self._random = random
         self._list = named
         self._discovered = discovered
-        self._keep_filters = keep_filters
         self._say = say
         self._wall_clock = wall_clock
         self._run_sync = run_sync
@@ -217,10 +214,8 @@ class SwarmWatch:
 
     async def _delete_old_filters(self) -> None:
         """Delete raw filters that are too old, once a day."""
-        days, now = self._keep_filters, self._wall_clock()
-        if days is None or not await self._writer.call_at_once(
-            lambda store: store.purge.is_retention_due(now)
-        ):
+        days, now = self._settings.keep_filters, self._wall_clock()
+        if not await self._writer.call_at_once(lambda store: store.purge.is_retention_due(now)):
             return
         deleted: int | None = 0
         while deleted is not None:

@@ -7,11 +7,13 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 
+from crawler.core.exclusion import Exclusion
 from crawler.core.session import Session
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import (
@@ -53,7 +55,7 @@ def wall_clock():
 
 
 @asynccontextmanager
-async def open_survey(network, store, *, settings=UNLIMITED, seed=1, resumed=None, **options):
+async def open_survey(network, store, *, settings=UNLIMITED, seed=1, resumed=None, excludes=None, **options):
     """Begin a run on a store, or go on with one, as a process of its own would."""
     async with AsyncExitStack() as stack:
         run_id = resumed.id if resumed else store.runs.begin("sample", {}, "0.1", utc_text(wall_clock()))
@@ -67,7 +69,15 @@ async def open_survey(network, store, *, settings=UNLIMITED, seed=1, resumed=Non
         stack.callback(socket.close)
         asker = BulkClient[Any](socket, random_bytes=Random(f"asker {seed}").randbytes)
         settings_then = resumed.settings if resumed else {}
-        session = Session(run_id, settings_then, node, writer, (asker,), is_resumed=resumed is not None)
+        session = Session(
+            run_id,
+            settings_then,
+            node,
+            writer,
+            (asker,),
+            exclusion=SimpleNamespace(excludes=excludes) if excludes else Exclusion(),
+            is_resumed=resumed is not None,
+        )
         yield InfohashSurvey(session, settings, Random(seed), wall_clock=wall_clock, **options)
 
 

@@ -482,13 +482,13 @@ async def test_old_filters_go_while_watching(autojump_clock, store):
     deleted = []
     real = store.purge.delete_old_filters
     store.purge.delete_old_filters = lambda days, now: deleted.append((days, now)) or real(days, now)
-    await watch_for(4 * DAY, store, world, keep_filters=30.0)
+    await watch_for(4 * DAY, store, world)
     times = [now for _, now in deleted]
     assert [days for days, _ in deleted] == [30.0] * 4
     assert times[0] < EPOCH + HOUR
     assert all(DAY <= later - earlier < DAY + 2 * HOUR for earlier, later in pairwise(times))
     # A restart, or cron, does not do it again the same day.
-    await watch_for(HOUR, store, world, keep_filters=30.0)
+    await watch_for(HOUR, store, world)
     assert len(deleted) == 4
 
 
