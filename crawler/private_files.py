@@ -8,11 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def private_opener(path: str, flags: int) -> int:
-    """Open a file for `open(..., opener=private_opener)`; a new one is for its owner alone."""
-    return os.open(path, flags, 0o600)
-
-
 def make_private(path: str | Path) -> None:
     """Make an empty file for its owner alone, unless there is one or none can be made.
 

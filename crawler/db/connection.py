@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from crawler.db.schema import migrations
-from crawler.private_files import make_private
 from dhtnode.arguments import path_of
+from dhtnode.files import write_new
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that writes: a purge takes that long
 READING_TIMEOUT = 5.0  # to read, only one that lets no other in is in the way
@@ -148,9 +148,11 @@ def open_writable(path: str, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Conn
     """
     if path != ":memory:" and not Path(path).absolute().parent.is_dir():
         raise DatabaseError(f"{path}: the directory does not exist")
-    if path != ":memory:":
-        make_private(path)  # and what SQLite puts beside it is as private
     with reported(path), ExitStack() as unless_ready:
+        # What SQLite puts beside it is as private.  Whatever hinders us, SQLite is going to report.
+        with suppress(OSError, ValueError):
+            if path != ":memory:" and not Path(path).exists():
+                write_new(path, migrations.new_database())
         # Statements begin no transaction by themselves (`isolation_level`): we do, so that none is ever
         # open by accident.
         connection = sqlite3.connect(

@@ -12,7 +12,7 @@ from dhtnode.cli import console
 from dhtnode.cli.ask import Show, asking, query_network
 from dhtnode.cli.console import NetworkOptions, network_options
 from dhtnode.errors import DhtError, InvalidInfoHash, NotJoined
-from dhtnode.files import read_file, text_of
+from dhtnode.files import read_file, text_of, write_new
 from dhtnode.lines import say
 
 TARGET_DIGITS = 40
@@ -165,8 +165,7 @@ def _read_key(path: Path) -> bytes:
 def _make_key(path: Path) -> bytes:
     key = os.urandom(32)
     try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(key.hex() + "\n")
+        write_new(path, f"{key.hex()}\n".encode())
     except OSError as error:
         raise click.UsageError(f"cannot make {path}: {error.strerror}") from error
     say(f"{path}: a new key")

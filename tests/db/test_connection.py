@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 from sqlite_utils import Database, Migrations
 
+from crawler.db import connection
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, DatabaseError
 from crawler.db.schema import migrations
@@ -208,6 +209,20 @@ def test_new_database_and_the_files_beside_it_are_for_their_owner_alone(tmp_path
         os.umask(before)
     assert modes.keys() >= {"new.db", "new.db-wal", "new.db-shm"}
     assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="files have a name from the start here")
+def test_new_database_has_its_tables_as_soon_as_it_is_there(tmp_path, monkeypatch):
+    """So one that was cut off as it was made can be read."""
+
+    def cut_off(*_given, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(connection, "check_is_ours", cut_off)
+        CrawlDatabase.open(tmp_path / "new.db")
+    with open_reading(tmp_path / "new.db") as db:
+        assert db.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")

@@ -9,7 +9,7 @@ import pytest
 
 from dhtnode.daemon import ConfigError, parse_file
 from dhtnode.daemon.config import MAX_FILE
-from dhtnode.files import read_file, text_of
+from dhtnode.files import read_file, text_of, write_new
 
 LINE = "5d41402abc4b2a76b9719d911017c592aabbccdd"
 
@@ -83,3 +83,40 @@ def test_endless_settings_are_one_error():
 def test_path_with_a_nul_is_an_error():
     with pytest.raises(ValueError, match="null"):
         read_file(Path("a\0b"), 100)
+
+
+@pytest.fixture(params=["unnamed files", "none"])
+def file_system(request, monkeypatch):
+    """Some file systems have files without a name, which get one when they are whole."""
+    if request.param == "none":
+        monkeypatch.delattr(os, "O_TMPFILE")
+
+
+@pytest.mark.usefixtures("file_system")
+def test_new_file_is_for_its_owner_alone_and_replaces_nothing(tmp_path):
+    path = tmp_path / "new"
+    write_new(path, b"first")
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        write_new(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("file_system")
+def test_file_that_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch):
+    def fail(_number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_new(str(tmp_path / "new"), b"content")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_file_has_no_name_before_it_is_whole(tmp_path, monkeypatch):
+    names = []
+    monkeypatch.setattr(os, "fsync", lambda _number: names.extend(tmp_path.iterdir()))
+    write_new(tmp_path / "new", b"content")
+    assert names == []
+    assert (tmp_path / "new").read_bytes() == b"content"

@@ -70,11 +70,22 @@ def strange(connection: sqlite3.Connection) -> str | None:
     return next((name for name, made in _expected().items() if found.get(name) != made), None)
 
 
+def new_database() -> bytes:
+    """Return a database file that has all tables and no rows."""
+    with closing(_new_in_memory()) as connection:
+        return connection.serialize()
+
+
 @lru_cache
 def _expected() -> dict[str, tuple[str, str | None]]:
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        bring_up_to_date(connection)
+    with closing(_new_in_memory()) as connection:
         return _objects(connection)
+
+
+def _new_in_memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    bring_up_to_date(connection)
+    return connection
 
 
 def _objects(connection: sqlite3.Connection) -> dict[str, tuple[str, str | None]]:
