@@ -6,7 +6,7 @@ batches behind.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -47,16 +47,16 @@ class CrawlDatabase:
     def __init__(
         self, connection: GuardedConnection, pseudonyms: Pseudonyms | None, *, anonymize: bool
     ) -> None:
-        shown = pseudonyms if anonymize else None
         self.path = connection.path
         self.connection = connection.connection
         self._db = connection
-        self._is_anonymized = anonymize
+        # Of what is measured from now on; rows that others hand over are as those have measured them.
+        self._hide: Callable[[Record], Record] | None = pseudonyms.hide if pseudonyms and anonymize else None
         self._leases = RunLeases(connection)
-        self.runs = RunRows(connection, self._leases, anonymize=anonymize)
-        self.visits = VisitRows(connection, shown)
+        self.runs = RunRows(connection, self._leases)
+        self.visits = VisitRows(connection, anonymize=anonymize)
         self.known = NodeTable(connection, self._leases.is_alive)
-        self.swarms = SwarmRows(connection, shown)
+        self.swarms = SwarmRows(connection)
         self.samples = SampleRows(connection, pseudonyms, anonymize=anonymize)
         self.watch = WatchRows(connection)
         self.purge = Purge(connection, pseudonyms)
@@ -108,7 +108,11 @@ class CrawlDatabase:
         """
         with self._db.transaction():
             self._leases.renew(run_id)
-            self._write(run_id, records)
+            self._write(run_id, self._hidden(records))
+
+    def _hidden(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Return records as they may be written anywhere."""
+        return records if self._hide is None else list(map(self._hide, records))
 
     def _write(self, run_id: int, records: Sequence[Record], *, with_journals: bool = True) -> None:
         self.swarms.write(run_id, [each for each in records if isinstance(each, SwarmMeasurement)])
@@ -120,19 +124,19 @@ class CrawlDatabase:
                 self.samples.write(run_id, record.samples)
             elif isinstance(record, HandshakeBatch):
                 self.metadata.write(run_id, record)
-            if with_journals and isinstance(record, CrawlBatch | SampleBatch):
+            if with_journals and isinstance(record, CrawlBatch | SampleBatch) and record.journal:
                 self.runs.write_journal(run_id, record.journal)
 
     def hand_over(self, run_id: int, records: Sequence[Record]) -> Path | None:
         """Write records to a file, because they cannot be written here, and return where it is.
 
-        The next process that opens this database to write takes them in.  Returns None where that cannot be:
-        no disk has room, or the addresses in them must not be kept.
+        The next process that opens this database to write takes them in.  Returns None where no disk has
+        room.
         """
-        if self._is_anonymized or self.path == ":memory:":
+        if self.path == ":memory:":
             return None
         with suppress(DatabaseError):
-            handed = files.HandedOver(run_id, self.runs.count_journals(run_id), records)
+            handed = files.HandedOver(run_id, self.runs.count_journals(run_id), self._hidden(records))
             return files.write(self.path, handed)
         return None
 

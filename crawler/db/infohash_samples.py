@@ -23,7 +23,7 @@ from crawler.db.records.infohash_samples import (
     NodeSample,
     NodeToSample,
 )
-from crawler.db.records.records import RESPONDED, address_of, host_prefix, host_value, utc_text
+from crawler.db.records.records import RESPONDED, address_of, utc_text
 from crawler.db.schema import FAMILY
 from crawler.db.store_samples import StoreSamples
 from crawler.zone import Zone
@@ -42,13 +42,6 @@ class SampleRows:
         self._db = connection
         self._pseudonyms = pseudonyms
         self._hides = anonymize
-        self._insert = Insert(
-            "node_sample_rows",
-            NodeSample,
-            computed=("returned",),
-            times=("taken_at", "next_at"),
-            pseudonyms=pseudonyms if anonymize else None,
-        )
 
     def lease(self, nodes: Sequence[NodeToSample], now: float) -> list[bool]:
         """Take a lease on each node that is due, so that no other process queries it; return which they were.
@@ -111,7 +104,7 @@ class SampleRows:
 
     def write(self, run_id: int, samples: Sequence[NodeSample]) -> None:
         """Add samples, and when their nodes may be queried again; the caller has a transaction open."""
-        self._insert.many(self._db.connection, samples, run_id)
+        _INSERT.many(self._db.connection, samples, run_id)
         self._db.executemany(
             _SET_NEXT,
             [
@@ -119,7 +112,7 @@ class SampleRows:
                     sample.next_at,
                     sample.interval,
                     _CHANCES.get(sample.outcome),
-                    self._places(sample.node_id, sample.address)[0],
+                    _place_of(sample.node_id, sample.address),
                 )
                 for sample in samples
                 if sample.next_at is not None
@@ -168,10 +161,15 @@ class SampleRows:
 
     def _places(self, node_id: bytes, address: Address) -> tuple[str, str | None]:
         """Return what stands for a node here, and what does with or without `--anonymize`, if anything."""
-        clear, hidden = str(address), None
+        clear, hidden = _place_of(node_id, address), None
         if self._pseudonyms:
-            hidden = f"{host_prefix(host_value(address))} {self._pseudonyms.of_id(node_id).hex()}"
+            hidden = _place_of(*self._pseudonyms.of_node(node_id, address))
         return (hidden, clear) if hidden and self._hides else (clear, hidden)
+
+
+def _place_of(node_id: bytes, address: Address) -> str:
+    """Return what stands for a node whose address, or the network in its place, is known."""
+    return f"{address.host} {node_id.hex()}" if "/" in address.host else str(address)
 
 
 def aggregate(connection: sqlite3.Connection) -> None:
@@ -211,6 +209,7 @@ def _address(place: str) -> Address:
 
 
 _CHANCES = {Outcome.ANSWERED: CHANCES, Outcome.UNSUPPORTED: 0}
+_INSERT = Insert("node_sample_rows", NodeSample, computed=("returned",), times=("taken_at", "next_at"))
 
 # A lease that has ended is overwritten, one that still holds is not: then no row changes.
 _LEASE = """

@@ -8,8 +8,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from crawler.db.pseudonyms import NO_PORT, Pseudonyms
-from crawler.db.records.records import OUTCOME_CODES, host_prefix, host_value, text_ms
+from crawler.db.records.records import OUTCOME_CODES, host_value, text_ms
 
 VALUES_AT_ONCE = 999  # what SQLite takes in one statement at least
 ROWS_AT_ONCE = 50
@@ -33,7 +32,6 @@ _NAMES = {
     "codes": OUTCOME_CODES,
     "dumps": json.dumps,
     "host_value": host_value,
-    "host_prefix": host_prefix,
     "ms": lambda text: None if text is None else text_ms(text),
 }
 
@@ -43,8 +41,7 @@ class Insert:
 
     The columns are those `given` with each call, then those of the fields of the class but for those
     `without`, then the `computed` properties of it.  The fields in `times` are UTC text, and milliseconds in
-    the table.  With `pseudonyms`, a node is
-    written under one, with its network in place of its host and no port.
+    the table.
     """
 
     def __init__(
@@ -56,24 +53,15 @@ class Insert:
         computed: Sequence[str] = (),
         without: Sequence[str] = (),
         times: Sequence[str] = (),
-        pseudonyms: Pseudonyms | None = None,
         on_conflict: str = "",
     ) -> None:
         fields = [name for name in (*_fields(record), *computed) if name not in without]
         names = [column for name in fields for column in _COLUMNS.get(name, (name,))]
         expressions = _EXPRESSIONS | {name: f"ms(record.{name})" for name in times}
-        known = _NAMES
-        if pseudonyms:
-            known = _NAMES | {"pseudonym": pseudonyms.of_id}
-            expressions |= {
-                "node_id": "pseudonym(record.node_id)",
-                "host": "host_prefix(host_value(record.address))",
-                "port": str(NO_PORT),
-            }
         values = [*given, *(expressions.get(name, f"record.{name}") for name in names)]
         # Compiled once, as `namedtuple` does: a look-up and a call for each field would cost more than a row.
         code = f"lambda {', '.join(('record', *given))}: ({', '.join(values)},)"
-        self.values: Callable[..., tuple[object, ...]] = eval(code, known)  # noqa: S307  # our own names
+        self.values: Callable[..., tuple[object, ...]] = eval(code, _NAMES)  # noqa: S307  # our own names
         """Returns the values of a row for a record and what is given."""
 
         self._columns = (*given, *names)

@@ -17,10 +17,9 @@ from dhtnode import Family
 class RunRows:
     """The runs of the crawler; part of a `CrawlDatabase`."""
 
-    def __init__(self, connection: GuardedConnection, leases: RunLeases, *, anonymize: bool) -> None:
+    def __init__(self, connection: GuardedConnection, leases: RunLeases) -> None:
         self._db = connection
         self._leases = leases
-        self._is_anonymized = anonymize
 
     def begin(self, command: str, settings: Mapping[str, object], version: str, now_text: str) -> int:
         """Add a run of this process and return its number.
@@ -91,9 +90,7 @@ class RunRows:
 
     def write_journal(self, run_id: int, journal: Journal) -> None:
         """Add a journal; the caller has a transaction open."""
-        # It holds addresses in full: an anonymized crawl is not resumed.
-        if not self._is_anonymized:
-            _INSERT_JOURNAL.one(self._db.connection, journal, run_id)
+        _INSERT_JOURNAL.one(self._db.connection, journal, run_id)
 
     def journals(self, run_id: int) -> Iterator[Journal]:
         """Yield the journals of a run, the first one first."""

@@ -10,8 +10,7 @@ from crawler.db import rollups
 from crawler.db.connection import GuardedConnection, Row
 from crawler.db.insert import Insert
 from crawler.db.nodes import OR_UPDATE, SeenNode
-from crawler.db.pseudonyms import NO_PORT, Pseudonyms
-from crawler.db.records.records import HostValue, host_prefix, host_value, text_ms
+from crawler.db.records.records import host_value, text_ms
 from dhtnode import Address, InfoHash, NodeId
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import MethodEstimate, Observation, SwarmEstimate, SwarmMeasurement
@@ -40,17 +39,8 @@ _Nodes: TypeAlias = dict[tuple[NodeId, Address], tuple[int, int | None, bytes | 
 class SwarmRows:
     """The measurements of swarms; part of a `CrawlDatabase`."""
 
-    def __init__(self, connection: GuardedConnection, pseudonyms: Pseudonyms | None = None) -> None:
+    def __init__(self, connection: GuardedConnection) -> None:
         self._db = connection
-        self._pseudonyms = pseudonyms
-        self._insert_observation = Insert(
-            "reply_rows",
-            Observation,
-            ("sample_id", "named_tokens"),
-            without=("host_hashes",),
-            times=("asked_at",),
-            pseudonyms=pseudonyms,
-        )
 
     def write(self, run_id: int, measurements: Sequence[SwarmMeasurement]) -> None:
         """Add measurements; the caller has a transaction open.  Some 25 us for each reply."""
@@ -73,27 +63,21 @@ class SwarmRows:
             numbers = _numbers_of_hosts(measurement.observations)
             for observation in measurement.observations:
                 named = b"".join(map(numbers.__getitem__, observation.host_hashes)) or None
-                replies.append(self._insert_observation.values(observation, sample_id, named))
+                replies.append(_INSERT_OBSERVATION.values(observation, sample_id, named))
                 # Swarms near each other have the same nodes, and the last row says all.
                 _note_node(nodes, observation, taken_at)
-        self._insert_observation.rows(connection, replies)
+        _INSERT_OBSERVATION.rows(connection, replies)
         _INSERT_ESTIMATE.rows(connection, estimates)
         _INSERT_NODE.rows(
             connection,
             [
-                SeenNode(*self._shown(*node), seen, seen, answered, version)
-                for node, (seen, answered, version) in nodes.items()
+                SeenNode(node_id, host_value(address), address.port, seen, seen, answered, version)
+                for (node_id, address), (seen, answered, version) in nodes.items()
             ],
         )
         rollups.count_filters(
             connection, run_id, (reply for each in measurements for reply in each.observations)
         )
-
-    def _shown(self, node_id: NodeId, address: Address) -> tuple[bytes, HostValue, int]:
-        host = host_value(address)
-        if self._pseudonyms is None:
-            return node_id, host, address.port
-        return self._pseudonyms.of_id(node_id), host_prefix(host), NO_PORT
 
     def sample(self, number: int) -> Row | None:
         """Return the sample of that number, or None."""
@@ -178,6 +162,13 @@ ORDER BY iif((SELECT went_back FROM run_clock), id, 0) DESC, taken_at DESC, peer
 
 _INSERT_MEASUREMENT = Insert(
     "swarm_samples", SwarmEstimate, ("run_id", "info_hash", *_COUNTS), without=("estimates",)
+)
+_INSERT_OBSERVATION = Insert(
+    "reply_rows",
+    Observation,
+    ("sample_id", "named_tokens"),
+    without=("host_hashes",),
+    times=("asked_at",),
 )
 _INSERT_NODE = Insert("node_rows", SeenNode, (), on_conflict=OR_UPDATE)
 _INSERT_ESTIMATE = Insert("swarm_estimates", MethodEstimate, ("sample_id",))

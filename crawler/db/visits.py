@@ -6,7 +6,6 @@ from operator import add
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
-from crawler.db.pseudonyms import NO_PORT, Pseudonyms
 from crawler.db.records.records import (
     ANSWERED,
     Answered,
@@ -14,7 +13,6 @@ from crawler.db.records.records import (
     SybilTestResult,
     Visit,
     address_of,
-    host_prefix,
     network_text,
 )
 from crawler.db.run_nodes import forget_run_nodes
@@ -25,9 +23,9 @@ from dhtnode import Family
 class VisitRows:
     """The visits of runs, and the results of a census; part of a `CrawlDatabase`."""
 
-    def __init__(self, connection: GuardedConnection, pseudonyms: Pseudonyms | None) -> None:
+    def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
         self._db = connection
-        self._pseudonyms = pseudonyms
+        self._is_anonymized = anonymize
 
     def write(self, run_id: int, visits: Sequence[Visit]) -> None:
         """Add visits; the caller has a transaction open.
@@ -38,12 +36,6 @@ class VisitRows:
             return
         connection = self._db.connection
         forget_run_nodes(connection)
-        if self._pseudonyms:
-            of_id = self._pseudonyms.of_id
-            visits = [
-                visit._replace(node_id=of_id(visit.node_id), host=host_prefix(visit.host), port=NO_PORT)
-                for visit in visits
-            ]
         (last,) = connection.execute(_LAST_ID, (run_id,)).fetchone()
         _INSERT_VISIT.rows(connection, list(map(add, zip(count(last + 1)), visits)))
 
@@ -60,7 +52,7 @@ class VisitRows:
     ) -> None:
         """Record the results of a census, in place of what was recorded for it before."""
         connection = self._db.connection
-        if self._pseudonyms:
+        if self._is_anonymized:
             tests = [each._replace(subject=network_text(each.subject)) for each in tests]
         with self._db.transaction():
             connection.execute("DELETE FROM size_estimates WHERE run_id = ?", (run_id,))

@@ -11,11 +11,12 @@ import pytest
 
 from crawler.db.connection import DatabaseBusy, DatabaseFull
 from crawler.db.database import CrawlDatabase, DatabaseError
-from crawler.db.records.infohash_samples import NodeSample, SampleBatch
+from crawler.db.records.infohash_samples import NodeSample, NodeToSample, SampleBatch
 from crawler.db.records.records import CrawlBatch, Journal, RunStatus, utc_text
 from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
 from crawler.db.unwritten import files
 from dhtnode import Address, Family, InfoHash, NodeId
+from dhtnode.addresses import pack_host
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import MethodEstimate, Observation
 from tests.databases import rows
@@ -31,7 +32,14 @@ SAMPLE = NodeSample(ALICE, HERE, utc_text(NOW), Outcome.ANSWERED, samples=SWARM,
 TORRENT = KnownTorrent(False, "name", 1, 2, 3)
 HANDSHAKES = Handshakes(SWARM, utc_text(NOW), 9, 8, 7, 3, 2, 2, 1, 0.6, 0.2, 0.9, {"LT": 7}, 100, 200)
 OBSERVATION = Observation(
-    ALICE, HERE, 0, bytes(256), bytes(256), values_count=3, host_hashes=frozenset({b"h" * 8}), asked_at=1.5
+    ALICE,
+    HERE,
+    0,
+    bytes(256),
+    bytes(256),
+    values_count=3,
+    host_hashes=frozenset({b"h" * 8}),
+    asked_at=utc_text(NOW),
 )
 
 
@@ -155,11 +163,33 @@ def test_where_the_disk_is_full_the_file_goes_to_another(path, tmp_path, monkeyp
     assert rows(path, "SELECT count(*) FROM visits") == [(1,)]
 
 
-def test_anonymized_rows_are_in_no_file(path, tmp_path):
-    """Records hold addresses in full before they are written."""
+def test_anonymized_rows_come_back_without_their_nodes(path, tmp_path):
+    """Whatever command takes them in writes what the one that measured them would have written."""
+    sampled_again = SAMPLE._replace(next_at=utc_text(NOW + 90), taken_at=utc_text(NOW + 1))
+    records = [
+        VISIT,
+        CrawlBatch([VISIT], JOURNAL),
+        SampleBatch([SAMPLE, sampled_again], JOURNAL),
+        HandshakeBatch("given", HANDSHAKES, TORRENT),
+        measurement(),
+    ]
+    tables = ("visit_rows", "node_sample_rows", "sample_turns", "reply_rows", "node_rows", "swarm_samples")
+    with CrawlDatabase.open(tmp_path / "as-measured.db", anonymize=True) as store:
+        (tmp_path / "crawl.db.key").write_bytes((tmp_path / "as-measured.db.key").read_bytes())
+        lease = [NodeToSample(ALICE, HERE)]
+        run_id = begin(store)
+        store.samples.lease(lease, NOW)
+        store.write(run_id, records)
+        expected = {table: store.rows(table) for table in tables}
     with CrawlDatabase.open(path, anonymize=True) as store:
-        assert store.hand_over(begin(store), [VISIT]) is None
-    assert {each.name for each in tmp_path.iterdir()} == {"crawl.db", "crawl.db.key"}
+        store.samples.lease(lease, NOW)
+        handed = store.hand_over(begin(store), records)
+    told = (ALICE, HERE.host.encode(), pack_host(HERE.host), b"h" * 8, JOURNAL.contacts)
+    assert not any(each in handed.read_bytes() for each in told)
+    with CrawlDatabase.open(path) as store:
+        assert {table: store.rows(table) for table in tables} == expected
+        assert store.rows("crawl_journal") == []
+        assert store.runs.resume("census", {}) is None
 
 
 def test_files_of_another_database_are_left_alone(tmp_path):

@@ -59,10 +59,13 @@ class NodeSample(NamedTuple):  # a tuple, because there are millions
 
 
 class SampleBatch(NamedTuple):
-    """Samples, and the journal by which a run is resumed after them: both are written, or neither."""
+    """Samples, and the journal by which a run is resumed after them: both are written, or neither.
+
+    An anonymized run is not resumed, and has no journal.
+    """
 
     samples: Sequence[NodeSample]
-    journal: Journal
+    journal: Journal | None
 
 
 class NodeToSample(NamedTuple):

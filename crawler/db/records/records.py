@@ -106,10 +106,13 @@ class Journal(NamedTuple):
 
 
 class CrawlBatch(NamedTuple):
-    """Visits, and the journal by which a crawl is resumed after them: both are written, or neither."""
+    """Visits, and the journal by which a crawl is resumed after them: both are written, or neither.
+
+    An anonymized crawl is not resumed, and has no journal.
+    """
 
     visits: Sequence[Visit]
-    journal: Journal
+    journal: Journal | None
 
 
 class SizeEstimate(NamedTuple):
@@ -186,13 +189,13 @@ def client_letters(version: bytes | None) -> str | None:
 
 
 def host_value(address: Address) -> HostValue:
-    """Return the host of an address as tables hold it."""
+    """Return the host of an address, or the network in its place, as tables hold it."""
     return _host_value(address.host)
 
 
 @lru_cache(maxsize=4096)  # swarms near each other are measured at the same nodes
 def _host_value(host: str) -> HostValue:
-    return host if ":" in host else int.from_bytes(pack_host(host), "big")
+    return host if ":" in host or "/" in host else int.from_bytes(pack_host(host), "big")
 
 
 def host_prefix(host: HostValue) -> str:
