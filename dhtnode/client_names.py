@@ -21,6 +21,9 @@ _TABLE = """
 CLIENT_NAMES = {entry[:2]: entry[3:] for entry in map(str.strip, _TABLE.split(","))}
 """The name of each client by its letters, as its users know it; no two have one name."""
 
+SILENT_SEEDS = frozenset({"TR", "A2", "lt"})
+"""The clients that were seen to announce without `seed` (BEP 33), whether they seed or not."""
+
 # What a client calls itself, where its users call it something else.
 _OWN_WORDS = {"libTorrent": "lt", "Azureus": "AZ"}
 _BY_NAME = _OWN_WORDS | {name.replace("/", " "): letters for letters, name in CLIENT_NAMES.items()}

@@ -1,5 +1,6 @@
 """Torrents and handshakes in the database: of peers no more than counts."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from crawler.db.connection import GuardedConnection
@@ -39,6 +40,11 @@ class MetadataRows:
             rows = self._db.execute(_SELECT_MISSING, (most,)).fetchall()
         return [InfoHash(bytes.fromhex(info_hash)) for (info_hash,) in rows]
 
+    def clients(self) -> Counter[str]:
+        """Return how many peers named which client, over the newest handshakes; some 3 us for each."""
+        with self._db.reported():
+            return Counter(dict(self._db.execute(_COUNT_CLIENTS).fetchall()))
+
     def write(self, run_id: int, batch: HandshakeBatch) -> None:
         """Write one round of handshakes, and the torrent if it is known; in an open transaction.
 
@@ -66,6 +72,14 @@ _INSERT_HANDSHAKES = Insert("swarm_handshakes", Handshakes)
 _SELECT_TORRENT = "SELECT is_private, name, size, files, pieces FROM torrents WHERE info_hash = ?"
 
 _IS_PRIVATE = "SELECT 1 FROM torrents WHERE info_hash = ? AND is_private"
+
+# The newest: clients change, and the time that this takes does not grow.
+_COUNT_CLIENTS = """
+SELECT client.key, sum(client.value)
+FROM (SELECT clients FROM swarm_handshakes ORDER BY id DESC LIMIT 10000) AS handshakes,
+json_each(handshakes.clients) AS client
+GROUP BY client.key
+"""
 
 _SELECT_MISSING = """
 SELECT swarms.info_hash

@@ -32,6 +32,6 @@ def _row(swarm: Comparison) -> list[str]:
         f"{estimate.peers_low} to {estimate.peers_high}",
         "" if swarm.is_within else "missed",
         str(swarm.seeds),
-        str(estimate.seeds),
+        "unknown" if estimate.seeds is None else str(estimate.seeds),
         str(swarm.measured.nodes_answered),
     ]

@@ -68,7 +68,10 @@ def explain_sample(swarms: SwarmRows, find: Callable[[SwarmRows], Row | None]) -
     if missing is not None:
         return Explanation(sample, replies, estimates, None, missing, ())
     try:
-        again = estimate_swarm([observation_in(row) for row in replies if _is_believed(row)])
+        again = estimate_swarm(
+            [observation_in(row) for row in replies if _is_believed(row)],
+            silent_share=sample["silent_share"],
+        )
     except ValueError as error:
         return Explanation(sample, replies, estimates, None, f"a row is damaged ({error})", ("replies",))
     return Explanation(sample, replies, estimates, again, None, _differences(sample, estimates, again))
@@ -206,6 +209,7 @@ def _headline_text(found: Explanation) -> list[str]:
             f"  of what nodes list, {100 * sample['coverage']:.0f} % is of hosts listed twice or more;"
             f" {sample['overlap']:.0f} peers count as seeds and as leechers"
         )
+    lines.append(f"  {_roles_text(sample)}")
     if found.missing is not None:
         return [*lines, f"It cannot be computed again: {found.missing}."]
     if found.differences:
@@ -216,7 +220,17 @@ def _headline_text(found: Explanation) -> list[str]:
 def _count_text(sample: Row, subject: str) -> str:
     low, high = sample[f"{subject}_low"], sample[f"{subject}_high"]
     between = "" if low is None or high is None else f" ({low:.0f} to {high:.0f})"
-    return f"{sample[subject] or 0:.0f} {subject}{between}"
+    count = "an unknown number of" if sample[subject] is None else f"{sample[subject]:.0f}"
+    return f"{count} {subject}{between}"
+
+
+def _roles_text(sample: Row) -> str:
+    if sample["silent_share"] is None:
+        return "seeds are those whose client says so: how many clients never do is not known"
+    return (
+        f"seeds are those whose client says so; {100 * sample['silent_share']:.0f} % of the peers at most"
+        " have a client that never does, by handshakes: the intervals leave room for them"
+    )
 
 
 def explanation_record(found: Explanation) -> dict[str, object]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from crawler.analysis.sessions import wilson
 from crawler.core.exclusion import Excludes
 from crawler.core.pace import Pace
 from crawler.core.query_loop import drive
@@ -24,6 +25,7 @@ from crawler.settings import FRESH, CrawlSettings
 from crawler.swarms.node_source import FEW, NodeSource
 from crawler.swarms.socket_queue import SocketQueue
 from dhtnode import Address, DhtError, InfoHash, Node, NotJoined, QueryError, QueryRefused, Scope
+from dhtnode.client_names import SILENT_SEEDS
 from dhtnode.krpc import Response
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
@@ -109,6 +111,8 @@ class SwarmSurvey:
         self.canaries = CanaryHashes(random)
         self.counts = SurveyCounts()
         self._jobs: dict[Measurement, _Job] = {}
+        # The most of the peers whose client never says that it seeds; None without handshakes.
+        self._silent_share: float | None = None
         self._moved: list[Measurement] = []  # to be looked at once all that has come is taken in
 
     async def measure(
@@ -131,6 +135,7 @@ class SwarmSurvey:
         """
         wanted = list(info_hashes)
         job = _Job(tally, on_sample, on_failure, on_peers, source)
+        self._silent_share = silent_share(await self._writer.call(lambda store: store.metadata.clients()))
         try:
             async with trio.open_nursery() as nursery:
                 for family, client in self._clients.items():
@@ -240,7 +245,9 @@ class SwarmSurvey:
         """Hand over what a measurement has come to."""
         job = self._jobs.pop(measurement)
         if measurement.has_answers:
-            result = measurement.result(taken_at=utc_text(self._wall_clock()), source=job.source)
+            result = measurement.result(
+                taken_at=utc_text(self._wall_clock()), source=job.source, silent_share=self._silent_share
+            )
             self._writer.put_nowait(result)
             job.tally.measured += 1
             if job.on_sample is not None:
@@ -264,6 +271,13 @@ class SwarmSurvey:
         job.tally.failed += 1
         if job.on_failure is not None:
             job.on_failure(info_hash, error)
+
+
+def silent_share(clients: Counter[str]) -> float | None:
+    """Return the most of all peers, with 97.5 % confidence, whose client never says that it seeds."""
+    known = clients.total() - clients["unknown"]
+    silent = sum(clients[name] for name in SILENT_SEEDS)
+    return wilson(silent, known)[1] if known else None
 
 
 def describe(counts: SurveyCounts, tally: MeasurementCounts, wanted: int) -> str:

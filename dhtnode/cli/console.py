@@ -254,11 +254,15 @@ def scrape_text(measured: dhtnode.SwarmMeasurement) -> str:
     return (
         f"{measured.info_hash.hex()} {estimate.peers}{more} peers"
         f" ({estimate.peers_low} to {estimate.peers_high}):"
-        f" {estimate.seeds} seeds ({estimate.seeds_low} to {estimate.seeds_high}),"
-        f" {estimate.leechers} leechers ({estimate.leechers_low} to {estimate.leechers_high});"
+        f" {_known(estimate.seeds)} seeds ({estimate.seeds_low} to {estimate.seeds_high}),"
+        f" {_known(estimate.leechers)} leechers ({estimate.leechers_low} to {estimate.leechers_high});"
         f" {estimate.nodes_with_filters} of {measured.nodes_answered} nodes gave filters,"
         f" {estimate.distinct_peers} peers seen"
     )
+
+
+def _known(count: int | None) -> str:
+    return "unknown" if count is None else f"{count}"
 
 
 class Stopped(click.ClickException):

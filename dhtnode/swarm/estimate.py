@@ -20,7 +20,7 @@ from dhtnode.swarm.capture_history import CaptureHistory, capture_history
 from dhtnode.swarm.capture_recapture import ListedHosts, chao2, good_turing
 from dhtnode.swarm.filter_size import Interval, union_interval
 from dhtnode.swarm.replies import Observation
-from dhtnode.swarm.seeds import SeedsAndLeechers, seeds_and_leechers
+from dhtnode.swarm.seeds import Part, SeedsAndLeechers, seeds_and_leechers
 
 SATURATED_ABOVE = 5000
 """Peers from which a filter only says "at least"; BEP 33 warns from 6000 on."""
@@ -68,13 +68,16 @@ class SwarmEstimate:
     lower bound, and so are both ends of its interval.  `saturated` says that the headline is above what
     a filter can tell: it rests on overlaps then, or is an "at least".
 
-    `overlap` is how many peers are in both counts, seeds and leechers, at least 0.  `coverage` is the
+    Seeds are those whose client says so.  `seeds` and `leechers` are None where no node tells of roles, and
+    so is `overlap`: how many peers are in both counts, at least 0.  `silent_share` is the share of the
+    peers whose client never says that it seeds, as far as that is known, and what the intervals leave
+    room for: otherwise it is None, and `seeds` are the peers that say it.  `coverage` is the
     share of all listings that new ones would repeat (Good and Turing): 1 when every peer was listed
     twice, 0 when none was, or none was listed.  `estimates` holds every method side by side.
     """
 
-    seeds: int
-    leechers: int
+    seeds: int | None
+    leechers: int | None
     peers: int
     peers_low: int
     peers_high: int
@@ -86,8 +89,9 @@ class SwarmEstimate:
     seeds_high: int
     leechers_low: int
     leechers_high: int
-    overlap: int
+    overlap: int | None
     coverage: float
+    silent_share: float | None = None
     estimates: tuple[MethodEstimate, ...] = ()
 
     def by(self, method: str, subject: str = "peers") -> Interval | None:
@@ -167,27 +171,34 @@ def capture_histories(observations: Sequence[Observation]) -> dict[Family, Captu
 
 
 def estimate_swarm(
-    observations: Sequence[Observation], histories: Mapping[Family, CaptureHistory] | None = None
+    observations: Sequence[Observation],
+    histories: Mapping[Family, CaptureHistory] | None = None,
+    *,
+    silent_share: float | None = None,
 ) -> SwarmEstimate:
     """Estimate the size of a swarm from what different nodes said, all of them believed.
 
     Never below the distinct peers named.  `histories` are the `capture_histories` of the same nodes, if
-    they are known already.
+    they are known already; `silent_share` is that of the peers whose client never says that it seeds.
     """
     if not any(node.told.bits for node in observations):
-        return _nothing_found(sum(node.has_filters for node in observations))
-    return _estimate(observations, capture_histories(observations) if histories is None else histories)
+        return _nothing_found(sum(node.has_filters for node in observations), silent_share)
+    if histories is None:
+        histories = capture_histories(observations)
+    return _estimate(observations, histories, silent_share)
 
 
 # Most swarms that are listed somewhere have no peer any more, and nothing but this is known of them.
 @lru_cache(maxsize=64)
-def _nothing_found(with_filters: int) -> SwarmEstimate:
+def _nothing_found(with_filters: int, silent_share: float | None) -> SwarmEstimate:
     node = Observation(NodeId(bytes(ID_BYTES)), Address("::", 0), peers_filter=bytes(FILTER_BYTES))
-    return _estimate([node] * with_filters, {})
+    return _estimate([node] * with_filters, {}, silent_share)
 
 
 def _estimate(
-    observations: Sequence[Observation], histories: Mapping[Family, CaptureHistory]
+    observations: Sequence[Observation],
+    histories: Mapping[Family, CaptureHistory],
+    silent_share: float | None,
 ) -> SwarmEstimate:
     named = union_of(node.named for node in observations)
     seen = union_of(node.told for node in observations)
@@ -200,11 +211,13 @@ def _estimate(
     method, headline = _headline(evidence, found["chao2"])
     low, peers, high = _whole_peers(headline)
     undetected = max(headline.estimate - union.estimate, 0.0)
-    parts = seeds_and_leechers(observations, headline, seen, undetected, evidence.half_width)
-    seeds, leechers = _whole_peers(parts.seeds), _whole_peers(parts.leechers)
+    parts = seeds_and_leechers(
+        observations, headline, seen, undetected, evidence.half_width, silent_share or 0.0
+    )
+    seeds, leechers = _whole_part(parts.seeds, peers), _whole_part(parts.leechers, peers)
     return SwarmEstimate(
-        seeds=min(seeds[1], peers),
-        leechers=min(leechers[1], peers),
+        seeds=seeds[1],
+        leechers=leechers[1],
         peers=peers,
         peers_low=low,
         peers_high=high,
@@ -212,12 +225,13 @@ def _estimate(
         saturated=peers > SATURATED_ABOVE,  # as with any full filter, which reads 7806
         nodes_with_filters=with_filters,
         distinct_peers=distinct,
-        seeds_low=min(seeds[0], peers),
+        seeds_low=seeds[0],
         seeds_high=seeds[2],
-        leechers_low=min(leechers[0], peers),
+        leechers_low=leechers[0],
         leechers_high=leechers[2],
-        overlap=max(seeds[1] + leechers[1] - peers, 0),
+        overlap=None if seeds[1] is None or leechers[1] is None else max(seeds[1] + leechers[1] - peers, 0),
         coverage=good_turing(named_peers),
+        silent_share=silent_share,
         estimates=_side_by_side(headline, found, parts),
     )
 
@@ -278,11 +292,20 @@ def _whole_peers(interval: Interval) -> tuple[int, int, int]:
     return low, min(max(round(interval.estimate), low), high), high
 
 
+def _whole_part(part: Part, peers: int) -> tuple[int, int | None, int]:
+    """Return low end, estimate and high end of a part of a swarm of `peers`."""
+    if part.estimate is None:
+        low, _, high = _whole_peers(Interval(part.low, part.low, part.high))
+        return min(low, peers), None, high
+    low, estimate, high = _whole_peers(Interval(part.estimate, part.low, part.high))
+    return min(low, peers), min(estimate, peers), high
+
+
 def _side_by_side(
     headline: Interval, found: dict[str, Interval | None], parts: SeedsAndLeechers
 ) -> tuple[MethodEstimate, ...]:
     """Return one row for each subject and method that came to something."""
-    rows: list[tuple[str, str, Interval | None]] = [
+    rows: list[tuple[str, str, Interval | Part | None]] = [
         ("peers", HEADLINE.name, headline),
         *(("peers", method, interval) for method, interval in found.items()),
         ("seeds", HEADLINE.name, parts.seeds),
@@ -293,5 +316,5 @@ def _side_by_side(
     return tuple(
         MethodEstimate(subject, method, interval.estimate, interval.low, interval.high)
         for subject, method, interval in rows
-        if interval is not None
+        if interval is not None and interval.estimate is not None
     )

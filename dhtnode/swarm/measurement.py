@@ -191,12 +191,18 @@ class Measurement:
             query.node.bytes_sent += sent
             query.node.bytes_received += received
 
-    def result(self, *, taken_at: str | None = None, source: str | None = None) -> SwarmMeasurement:
-        """Return what was measured, once `take_queries` has ended; some 0.5 ms for 8 nodes with filters."""
+    def result(
+        self, *, taken_at: str | None = None, source: str | None = None, silent_share: float | None = None
+    ) -> SwarmMeasurement:
+        """Return what was measured, once `take_queries` has ended; some 0.5 ms for 8 nodes with filters.
+
+        `silent_share` is as for `estimate_swarm`.
+        """
+        believed = [each for each in self._observations if each.is_believed]
         observations = self._observations
         return SwarmMeasurement(
             self.info_hash,
-            estimate_swarm([each for each in observations if each.is_believed], self._histories),
+            estimate_swarm(believed, self._histories, silent_share=silent_share),
             observations,
             nodes_asked=len(observations),
             nodes_answered=sum(each.outcome is Outcome.ANSWERED for each in observations),

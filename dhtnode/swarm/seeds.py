@@ -11,11 +11,19 @@ from dhtnode.swarm.replies import Observation
 _EMPTY = ScrapeFilter()
 
 
+class Part(NamedTuple):
+    """A part of a swarm with its 95 % interval; None for an estimate where nothing tells of roles."""
+
+    estimate: float | None
+    low: float
+    high: float
+
+
 class SeedsAndLeechers(NamedTuple):
     """Seeds and leechers of the whole swarm, and as the union of all filters has them."""
 
-    seeds: Interval
-    leechers: Interval
+    seeds: Part
+    leechers: Part
     seen_seeds: Interval
     seen_leechers: Interval
 
@@ -26,6 +34,7 @@ def seeds_and_leechers(
     seen: ScrapeFilter,
     undetected: float,
     half_width: float,
+    silent_share: float = 0.0,
 ) -> SeedsAndLeechers:
     """Split a swarm of `peers` into seeds and leechers.
 
@@ -33,8 +42,11 @@ def seeds_and_leechers(
     `half_width` that of an interval around it.  Peers in no filter are split as those in filters are:
     whether a peer seeds has nothing to do with which node heard of it.  We depart from BEP 33, which
     takes all of them for leechers: where few nodes send filters, or stores are cut, that counts
-    seeds as leechers.  Where no node sent both filters, with any peer in them, we keep to the text, and
-    an end of an interval that nothing is known about is that of the swarm.
+    seeds as leechers.  Where no node sent both filters, with any peer in them, both parts are unknown:
+    from what a lone filter holds to the whole swarm.
+
+    Clients that never send `seed` are leechers here.  `silent_share` is the share of the peers that have
+    such a client, as far as it is known, and leaves room for all of them to be seeds.
     """
     seeds = union_of_packed(node.seeds_filter for node in observations)
     leechers = union_of_packed(node.peers_filter for node in observations)
@@ -43,19 +55,25 @@ def seeds_and_leechers(
     seen_leechers = union_interval(leechers | unplaced, _EMPTY, 0)
     whole = [node for node in observations if node.has_both_filters and not node.stored.is_empty]
     if not whole:
-        return SeedsAndLeechers(
-            _at_most(seen_seeds, peers.high), _at_most(seen_leechers, peers.high), seen_seeds, seen_leechers
-        )
+        seen_leechers = union_interval(leechers, _EMPTY, 0)
+        parts = [_unknown(part, peers) for part in (seen_seeds, seen_leechers)]
+        return SeedsAndLeechers(parts[0], parts[1], seen_seeds, seen_leechers)
     if len(whole) < sum(not node.stored.is_empty for node in observations):
         seeds = union_of_packed(node.seeds_filter for node in whole)
         leechers = union_of_packed(node.peers_filter for node in whole)
     placed = seeds | leechers
     rest = hosts_between(placed.zero_bits, (placed | seen).zero_bits) + undetected
     split = [_share(part, placed, rest, half_width, peers.high) for part in (seeds, leechers)]
-    return SeedsAndLeechers(split[0], split[1], seen_seeds, seen_leechers)
+    silent = silent_share * peers.high if silent_share else 0.0
+    return SeedsAndLeechers(
+        split[0]._replace(high=min(split[0].high + silent, peers.high)),
+        split[1]._replace(low=max(split[1].low - silent, 0.0)),
+        seen_seeds,
+        seen_leechers,
+    )
 
 
-def _share(part: ScrapeFilter, placed: ScrapeFilter, rest: float, half_width: float, most: float) -> Interval:
+def _share(part: ScrapeFilter, placed: ScrapeFilter, rest: float, half_width: float, most: float) -> Part:
     """Return a part of the swarm: what is in its filter, and its share of the peers in no filter.
 
     `rest` is how many these are, `half_width` that of an interval around it.
@@ -69,8 +87,10 @@ def _share(part: ScrapeFilter, placed: ScrapeFilter, rest: float, half_width: fl
     base = min(max(own.estimate, own.low), own.high) + share * rest
     low = max(base - hypot(base - share * rest - own.low, error), own.low)
     high = base + hypot(own.high + share * rest - base, error)
-    return Interval(min(base, most), min(low, most), min(high, most))
+    return Part(min(base, most), min(low, most), min(high, most))
 
 
-def _at_most(part: Interval, most: float) -> Interval:
-    return Interval(min(part.estimate, most), min(part.low, most), most)
+def _unknown(seen: Interval, peers: Interval) -> Part:
+    """Return a part of which no node tells all it stores; known all the same where that is the swarm."""
+    low = min(seen.low, peers.high)
+    return Part(low if low == peers.high else None, low, peers.high)

@@ -140,4 +140,4 @@ def test_peers_that_were_named_count_as_well():
     """A node without BEP 33 named peers whose bits are kept."""
     found, _ = combined([nothing(reply(1, None, None, named=hosts(0, 40))), nothing()])
     assert found.peers == pytest.approx(40, abs=2)
-    assert found.leechers == found.peers
+    assert (found.leechers, found.leechers_high) == (None, found.peers_high)

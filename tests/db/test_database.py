@@ -179,6 +179,7 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -
             "leechers_high": 23.0,
             "overlap": 1.0,
             "coverage": 0.97,
+            "silent_share": None,
         }
     ]
     assert store.rows("swarm_estimates") == [

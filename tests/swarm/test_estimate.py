@@ -256,21 +256,58 @@ def test_share_of_nothing_is_not_certain():
 def test_empty_filters_say_nothing_about_roles():
     """A node that knows no peer does not make 60 named peers neither seeds nor leechers."""
     found = estimated([reply(seeds=EMPTY, peers=EMPTY), names_reply(random_hosts(60, Random(8)))])
-    assert (found.seeds, found.leechers, found.peers) == (0, 60, 60)
-    assert (found.seeds_high, found.leechers_high) == (60, 60)
+    assert found.peers == 60
+    assert_roles_are_unknown(found)
+
+
+def assert_roles_are_unknown(found, seeds=0, leechers=0):
+    """Assert that each part is from what lone filters hold to all peers."""
+    assert (found.seeds, found.leechers, found.overlap) == (None, None, None)
+    assert (found.seeds_low, found.leechers_low) == (seeds, leechers)
+    assert found.seeds_high == found.leechers_high == found.peers_high
+    rows = {(each.subject, each.method) for each in found.estimates}
+    assert not rows & {("seeds", "headline"), ("leechers", "headline")}
 
 
 def test_roles_of_peers_that_were_only_named_are_unknown():
-    """Without a filter every peer may be a seed; the text of BEP 33 is the estimate, not the interval."""
-    found = estimated([names_reply(random_hosts(60, Random(8)))])
-    assert (found.seeds_low, found.seeds, found.seeds_high) == (0, 0, 60)
-    assert (found.leechers, found.leechers_high) == (60, 60)
+    """Without a filter every peer may be a seed: BEP 33 calls them leechers, and so does no node."""
+    assert_roles_are_unknown(estimated([names_reply(random_hosts(60, Random(8)))]))
+
+
+@pytest.mark.parametrize("part", ["seeds", "peers"])
+def test_lone_filter_bounds_a_role_from_below(part):
+    hosts = random_hosts(60, Random(8))
+    found = estimated([reply(**{part: filter_of(hosts[:20])}), names_reply(hosts)])
+    low = min(found.seeds_low or 60, found.leechers_low or 60)
+    assert 17 <= low <= 20
+    assert_roles_are_unknown(found, **{"seeds" if part == "seeds" else "leechers": low})
+
+
+def test_roles_in_an_empty_swarm_are_known():
+    found = estimated([reply()])
+    assert (found.seeds, found.leechers, found.peers) == (0, 0, 0)
+    assert (found.seeds_high, found.leechers_high) == (0, 0)
+
+
+def test_intervals_leave_room_for_seeds_that_do_not_say_it():
+    """A quarter of 200 peers has a client that never sends `seed`: these may all seed, or none of them."""
+    hosts = random_hosts(200, Random(8))
+    replies = [reply(seeds=filter_of(hosts[:50]), peers=filter_of(hosts[50:])), names_reply(hosts)]
+    plain = estimate_swarm(observe(replies))
+    roomy = estimate_swarm(observe(replies), silent_share=0.25)
+    assert (plain.silent_share, roomy.silent_share) == (None, 0.25)
+    assert (roomy.seeds, roomy.seeds_low) == (plain.seeds, plain.seeds_low)
+    assert (roomy.leechers, roomy.leechers_high) == (plain.leechers, plain.leechers_high)
+    assert roomy.seeds_high == plain.seeds_high + 50
+    assert roomy.leechers_low == plain.leechers_low - 50
+    whole = estimate_swarm(observe(replies), silent_share=1.0)
+    assert (whole.seeds_high, whole.leechers_low) == (200, 0)
 
 
 def test_lone_filter_is_enough():
     """A node that sent only one of the two filters counts as one with filters."""
     found = estimated([reply(seeds=filter_of(["192.0.2.1"]))])
-    assert (found.seeds, found.leechers, found.peers, found.nodes_with_filters) == (1, 0, 1, 1)
+    assert (found.seeds, found.seeds_low, found.peers, found.nodes_with_filters) == (1, 1, 1, 1)
 
 
 # Stores that keep only part of the swarm
@@ -447,7 +484,7 @@ def test_one_node_that_names_peers_gives_a_lower_bound():
     found = estimated([names_reply(["192.0.2.1", "192.0.2.2", "2001:db8::1"])])
     assert (found.method, found.by("chao2")) == ("distinct", None)
     assert (found.peers_low, found.peers, found.peers_high) == (3, 3, 3)
-    assert (found.distinct_peers, found.leechers, found.seeds) == (3, 3, 0)
+    assert (found.distinct_peers, found.leechers, found.seeds) == (3, None, None)
 
 
 def test_ports_of_one_host_are_one_peer():
@@ -471,7 +508,7 @@ def test_peers_that_are_all_named_are_counted_not_estimated():
     found = estimated([reply(peers=filter_of(hosts)), names_reply(hosts)])
     assert found.by("union").estimate == 1000
     assert (found.peers_low, found.peers, found.distinct_peers) == (1000, 1000, 1000)
-    assert found.leechers == 1000
+    assert_roles_are_unknown(found, leechers=found.leechers_low)
 
 
 @pytest.mark.parametrize("count", [3, 30, 300, 1500])

@@ -14,11 +14,12 @@ from crawler.core.exclusion import Exclusion
 from crawler.db.database import CrawlDatabase
 from crawler.db.nodes import FreshCensus
 from crawler.db.records.records import RunStatus, utc_text
+from crawler.db.records.torrents import HandshakeBatch, Handshakes
 from crawler.db.writer import open_writer
 from crawler.reports.explain import explain_sample
 from crawler.settings import CrawlSettings
 from crawler.swarms.packed_nodes import PackedNodes
-from crawler.swarms.survey import MeasurementCounts, SwarmSurvey, describe
+from crawler.swarms.survey import MeasurementCounts, SwarmSurvey, describe, silent_share
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from crawler.zone import Zone
@@ -143,6 +144,39 @@ async def test_after_a_census_nodes_are_asked_without_lookups(new_network, autoj
     assert max(asked[each] for each in truth if truth[each].peers < 200) <= MOST_QUERIED
     assert_explained(store)
     assert "40 measured, 0 failed, of 40; 40 asked directly" in describe(survey.counts, tally, 40)
+
+
+async def test_share_of_clients_that_hide_seeds_comes_from_handshakes(new_network, autojump_clock, store):
+    """Half of the peers are of clients that never send `seed`: their seeds are within the interval."""
+    network = new_network(1, WatchedNetwork, synthetic=replace(MODEL, silent_seeds=1.0))
+    record_census(store, live_nodes(network))
+    run_id = store.runs.begin("metadata", {}, "0.1", utc_text(EPOCH))
+    clients = {"TR": 30, "lt": 10, "A2": 10, "qB": 50, "unknown": 100}
+    counts = (200, 200, 200, 80, 20, 100, 0, 0.8, 0.7, 0.9)
+    handshakes = Handshakes(InfoHash(bytes(20)), utc_text(EPOCH), *counts, clients, 1, 1)
+    store.write(run_id, [HandshakeBatch("test", handshakes, None)])
+    truth = swarms_of(network)
+    async with open_survey(network, store) as survey:
+        await survey.measure(truth, tally=MeasurementCounts())
+
+    rows = store.rows("swarm_samples")
+    assert {round(row["silent_share"], 3) for row in rows} == {0.596}
+    assert_explained(store)
+    told = [
+        (row, truth[InfoHash(bytes.fromhex(row["info_hash"]))]) for row in rows if row["seeds"] is not None
+    ]
+    few = [(row, swarm) for row, swarm in told if swarm.seeds < 0.55 * swarm.peers]
+    assert len(few) > 10
+    for row, swarm in few:
+        assert row["seeds"] == 0
+        assert swarm.seeds <= row["seeds_high"]
+        assert row["leechers_low"] <= swarm.leechers
+
+
+def test_share_of_clients_is_unknown_without_handshakes():
+    assert silent_share(Counter()) is None
+    assert silent_share(Counter(unknown=7)) is None
+    assert 0 < silent_share(Counter(LT=1000)) < 0.01
 
 
 async def test_nodes_that_have_all_gone_do_not_bar_the_bootstrap_nodes(new_network, autojump_clock, store):

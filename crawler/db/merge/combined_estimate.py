@@ -38,7 +38,10 @@ def combine(measurements: Sequence[SwarmMeasurement]) -> SwarmMeasurement:
     if not stores or len(stores) < best.estimate.nodes_with_filters - len(suspects):
         estimate = best.estimate
     else:
-        estimate = estimate_swarm(stores)
+        silent = (each.estimate.silent_share for each in measurements)
+        estimate = estimate_swarm(
+            stores, silent_share=max((each for each in silent if each is not None), default=None)
+        )
         if not suspects:
             estimate = _raised(estimate, named, measurements)
     return SwarmMeasurement(

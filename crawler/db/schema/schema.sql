@@ -247,8 +247,8 @@ CREATE TABLE swarm_samples (
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
     info_hash TEXT NOT NULL REFERENCES swarms (info_hash), -- The info-hash of the swarm, 40 hex digits.
     taken_at TEXT NOT NULL,                 -- [time] When it was measured.
-    seeds REAL,                             -- Peers that say they have all (BEP 33), estimated.
-    leechers REAL,                          -- Peers that do not, estimated.
+    seeds REAL,                             -- Peers that say they have all (BEP 33), estimated; NULL where no node tells of roles.
+    leechers REAL,                          -- Peers that do not, estimated; NULL where no node tells of roles.
     peers REAL,                             -- Distinct addresses announced, seeds and leechers together, estimated.
     peers_low REAL,                         -- Lower end of the 95 % interval of peers.
     peers_high REAL,                        -- Upper end of the 95 % interval of peers.
@@ -265,7 +265,8 @@ CREATE TABLE swarm_samples (
     leechers_low REAL,                      -- Lower end of the 95 % interval of leechers.
     leechers_high REAL,                     -- Upper end of the 95 % interval of leechers.
     overlap REAL,                           -- Hosts that are in filters of seeds and of other peers both, estimated.
-    coverage REAL                           -- The share of the swarm that nodes listed (Good-Turing), from 0 to 1.
+    coverage REAL,                          -- The share of the swarm that nodes listed (Good-Turing), from 0 to 1.
+    silent_share REAL                       -- The most of the peers whose client never says that it seeds, from 0 to 1, by handshakes of the database; NULL if there are none.  The intervals of seeds and leechers leave room for them.
 );
 CREATE INDEX idx_swarm_samples_run_id ON swarm_samples (run_id);
 -- The ranking of swarms is read from this index alone.
@@ -432,8 +433,8 @@ CREATE TABLE combined_samples (
     info_hash TEXT NOT NULL REFERENCES swarms (info_hash) ON DELETE CASCADE, -- The info-hash of the swarm, 40 hex digits.
     window_start TEXT NOT NULL,             -- [time] The beginning of the window of time.
     window_end TEXT NOT NULL,               -- [time] Its end.
-    seeds REAL,                             -- Peers that say they have all (BEP 33), estimated.
-    leechers REAL,                          -- Peers that do not, estimated.
+    seeds REAL,                             -- Peers that say they have all (BEP 33), estimated; NULL where no node tells of roles.
+    leechers REAL,                          -- Peers that do not, estimated; NULL where no node tells of roles.
     peers REAL,                             -- Distinct addresses announced, seeds and leechers together, estimated.
     peers_low REAL,                         -- Lower end of the 95 % interval of peers.
     peers_high REAL,                        -- Upper end of the 95 % interval of peers.
