@@ -17,9 +17,9 @@ from crawler.db.connection import BUSY_TIMEOUT, DatabaseError, GuardedConnection
 from crawler.db.infohash_samples import SampleRows
 from crawler.db.leases.leases import RunLeases
 from crawler.db.nodes import NodeTable
-from crawler.db.pseudonyms import Pseudonyms
 from crawler.db.purge import Purge
 from crawler.db.records.infohash_samples import SampleBatch
+from crawler.db.records.pseudonyms import Pseudonyms
 from crawler.db.records.records import CrawlBatch, Visit
 from crawler.db.records.torrents import HandshakeBatch
 from crawler.db.run_nodes import forget_run_nodes

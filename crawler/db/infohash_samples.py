@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
 from crawler.db.nodes import upsert_nodes
-from crawler.db.pseudonyms import Pseudonyms
 from crawler.db.records.infohash_samples import (
     CHANCES,
     LEASE_LIFETIME,
@@ -23,6 +22,7 @@ from crawler.db.records.infohash_samples import (
     NodeSample,
     NodeToSample,
 )
+from crawler.db.records.pseudonyms import Pseudonyms
 from crawler.db.records.records import RESPONDED, address_of, utc_text
 from crawler.db.schema import FAMILY
 from crawler.db.store_samples import StoreSamples

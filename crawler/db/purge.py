@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import TypeAlias
 
 from crawler.db.connection import GuardedConnection
-from crawler.db.pseudonyms import Pseudonyms
+from crawler.db.records.pseudonyms import Pseudonyms
 from crawler.db.records.records import text_ms, utc_text
 from crawler.db.schema import OF_RUN, SHOWN_AS
 from dhtnode import InfoHash, NodeId
