@@ -46,11 +46,16 @@ class PackedNodes:
     def closest(self, target: bytes, k: int) -> list[PackedContact]:
         """Return up to k nodes by their distance to a target, closest first; some 100 us for 32."""
         low, high = self._block(int.from_bytes(target[:8], "big"), k)
-        number = int.from_bytes(target, "big")
+        number, read = int.from_bytes(target, "big"), int.from_bytes
         size, packed = self._bytes_each, self._packed
-        entries = [packed[at : at + size] for at in range(low * size, high * size, size)]
-        entries.sort(key=lambda entry: int.from_bytes(entry[:ID_BYTES], "big") ^ number)
-        return [(entry[:ID_BYTES], int.from_bytes(entry[ID_BYTES:], "big")) for entry in entries[:k]]
+        near = [
+            (read(packed[at : at + ID_BYTES], "big") ^ number, at)
+            for at in range(low * size, high * size, size)
+        ]
+        near.sort()
+        return [
+            (packed[at : at + ID_BYTES], read(packed[at + ID_BYTES : at + size], "big")) for _, at in near[:k]
+        ]
 
     def _block(self, prefix: int, k: int) -> tuple[int, int]:
         """Return the places of a part of the id space around a prefix that holds k nodes or more.

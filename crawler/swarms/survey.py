@@ -39,6 +39,7 @@ from dhtnode.swarm import (
     SwarmMeasurement,
 )
 
+STARTED_AT_ONCE = 16  # swarms, before others get their turn
 AT_ONCE_DIRECT = 200  # swarms under way when their nodes are known: 12 queries for each wait together
 
 
@@ -113,7 +114,7 @@ class SwarmSurvey:
         self._jobs: dict[Measurement, _Job] = {}
         # The most of the peers whose client never says that it seeds; None without handshakes.
         self._silent_share: float | None = None
-        self._moved: list[Measurement] = []  # to be looked at once all that has come is taken in
+        self._moved: dict[Measurement, None] = {}  # to be looked at once all that has come is taken in
 
     async def measure(
         self,
@@ -167,9 +168,14 @@ class SwarmSurvey:
                 continue
             if job.places is None:
                 job.places = trio.Semaphore(at_once or self._default_at_once())
-            for info_hash in some:
-                await job.places.acquire()
-                await self._writer.wait_for_capacity()
+            for number, info_hash in enumerate(some):
+                # A turn of Trio for each would cost as much as the start.
+                if not number % STARTED_AT_ONCE:
+                    await self._writer.wait_for_capacity()
+                try:
+                    job.places.acquire_nowait()
+                except trio.WouldBlock:
+                    await job.places.acquire()
                 self._start(job, info_hash)
         while job.under_way:
             job.all_ended = trio.Event()
@@ -193,7 +199,7 @@ class SwarmSurvey:
         """Let the measurements go on of which queries have ended."""
         await trio.lowlevel.checkpoint()
         # Not in `on_end`: an exception from a caller's function has to come out.
-        moved, self._moved = self._moved, []
+        moved, self._moved = self._moved, {}
         for measurement in moved:
             if measurement in self._jobs:
                 self._go_on(measurement)
@@ -206,7 +212,7 @@ class SwarmSurvey:
     def on_not_sent(self, query: MeasurementQuery) -> None:
         """Let the measurement do without a query."""
         query.measurement.on_not_sent(query)
-        self._moved.append(query.measurement)
+        self._moved[query.measurement] = None
 
     def on_error(self, query: MeasurementQuery) -> None:
         """Give up a measurement that has failed on a result."""
@@ -220,7 +226,7 @@ class SwarmSurvey:
         measurement, node = query.measurement, query.node
         if measurement not in self._jobs:
             return
-        self._moved.append(measurement)
+        self._moved[measurement] = None
         measurement.count_bytes(query, received=self._clients[query.family].answer_bytes)
         measurement.on_end(query, result, took)
         if isinstance(result, QueryRefused):

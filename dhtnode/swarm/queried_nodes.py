@@ -4,10 +4,10 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 
 from dhtnode.addresses import Address, Family
-from dhtnode.ids import NodeId
+from dhtnode.ids import NodeId, as_id
 from dhtnode.krpc.compact import PackedContact, PackedEndpoint
 from dhtnode.krpc.scrape_filter import FILTER_BYTES
 from dhtnode.outcomes import Outcome
@@ -88,14 +88,13 @@ class FamilyNodes:
         self.unread: list[bytes] = []  # compact contacts, as long as they are not followed
         self.is_changed = True  # since `take_new`
         self._target = target
-        self._endpoints: set[PackedEndpoint] = set()
-        found = []
-        for node_id, endpoint in known:
-            if endpoint not in self._endpoints:
-                self._endpoints.add(endpoint)
-                found.append((node_id, endpoint, int.from_bytes(node_id, "big") ^ target))
+        # Each endpoint with the first id that it has.
+        ids = {endpoint: node_id for node_id, endpoint in reversed([*known])}
+        self._endpoints = set(ids)
         # Most are never queried, so they become nodes when their turn comes.
-        self._later = deque(sorted(found, key=itemgetter(2)))
+        self._later = deque(
+            sorted([(int.from_bytes(node_id, "big") ^ target, endpoint) for endpoint, node_id in ids.items()])
+        )
         if follows:
             self.begin_lookup()
 
@@ -114,7 +113,8 @@ class FamilyNodes:
     def _in_order(self) -> Iterator[QueriedNode]:
         yield from self.nodes
         while self._later:
-            self.nodes.append(QueriedNode(*self._later.popleft()))
+            distance, endpoint = self._later.popleft()
+            self.nodes.append(QueriedNode(as_id(distance ^ self._target), endpoint, distance))
             yield self.nodes[-1]
 
     def take_new(self) -> list[QueriedNode]:

@@ -6,6 +6,7 @@ the estimate computed again from what was stored is the same to the last digit.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -82,13 +83,7 @@ class Observation:
     def __post_init__(self) -> None:
         """Read the filters once; raise `ValueError` for one of another length."""
         self.family = self.address.family
-        stored = named = told = _EMPTY
-        if self.seeds_filter is not None or self.peers_filter is not None:
-            stored = told = union_of_packed((self.seeds_filter, self.peers_filter))
-        if self.named_filter is not None:
-            named = ScrapeFilter.from_bytes(self.named_filter)
-            told = stored | named
-        self.stored, self.named, self.told = stored, named, told
+        self.stored, self.named, self.told = _read(self.seeds_filter, self.peers_filter, self.named_filter)
 
     @property
     def is_believed(self) -> bool:
@@ -109,6 +104,19 @@ class Observation:
     def peers_told(self) -> float:
         """Return how many peers the node told of: those that it named, and others in its filters."""
         return len(self.host_hashes) + hosts_between(self.named.zero_bits, self.told.zero_bits)
+
+
+# Most nodes near an info-hash store the same peers: their filters are read once.
+@lru_cache(maxsize=256)
+def _read(
+    seeds: bytes | None, leechers: bytes | None, named: bytes | None
+) -> tuple[ScrapeFilter, ScrapeFilter, ScrapeFilter]:
+    """Return the filters of the peers that a node stores, of those that it named, and of both."""
+    stored = _EMPTY if seeds is leechers is None else union_of_packed((seeds, leechers))
+    if named is None:
+        return stored, _EMPTY, stored
+    of_names = ScrapeFilter.from_bytes(named)
+    return stored, of_names, stored | of_names
 
 
 def observe(
