@@ -135,11 +135,12 @@ def count_filters(connection: sqlite3.Connection, run_id: int, replies: Iterable
     """Count, by client, the responses to scrapes with filters (BEP 33); in an open transaction."""
     answered: Counter[str] = Counter()
     capable: Counter[str] = Counter()
-    for reply in replies:
-        if reply.outcome is not Outcome.ANSWERED:
-            continue
-        client = client_letters(reply.version) or "unknown"
-        answered[client] += 1
-        capable[client] += reply.has_filters
+    found = Counter(
+        [(reply.version, reply.has_filters) for reply in replies if reply.outcome is Outcome.ANSWERED]
+    )
+    for (version, has_filters), count in found.items():
+        client = client_letters(version) or "unknown"
+        answered[client] += count
+        capable[client] += count * has_filters
     rows = [(run_id, client, count, capable[client]) for client, count in answered.items()]
     connection.executemany(_COUNT_FILTERS, rows)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
-from random import SystemRandom
-from typing import Any, TypeAlias
+from secrets import token_bytes
+from typing import Any, NamedTuple, TypeAlias
 
 from crawler.db import rollups
 from crawler.db.connection import GuardedConnection, Row
@@ -19,7 +19,6 @@ from dhtnode.swarm import MethodEstimate, Observation, SwarmEstimate, SwarmMeasu
 _COUNTS = ("taken_at", "nodes_asked", "nodes_answered", "bytes_sent", "bytes_received")
 _COUNT_VALUES = attrgetter(*_COUNTS)
 
-_shuffle = SystemRandom().shuffle
 NUMBER_BYTES = 3  # of a host that a node named, within one measurement
 
 _AS_THEY_ARE = [
@@ -30,6 +29,16 @@ _AS_THEY_ARE = [
 
 ESTIMATE_COLUMNS = [field.name for field in fields(SwarmEstimate) if field.name != "estimates"]
 """Columns of a measurement that are fields of its estimate."""
+
+
+class SeenSwarm(NamedTuple):
+    """A row of `swarms`."""
+
+    info_hash: InfoHash
+    first_seen: str | None
+    last_seen: str | None
+    source: str | None
+    name: str | None
 
 
 _Nodes: TypeAlias = dict[tuple[NodeId, Address], tuple[int, int | None, bytes | None]]
@@ -44,35 +53,22 @@ class SwarmRows:
 
     def write(self, run_id: int, measurements: Sequence[SwarmMeasurement]) -> None:
         """Add measurements; the caller has a transaction open.  Some 25 us for each reply."""
-        connection = self._db.connection
-        connection.executemany(
-            UPSERT_SWARM,
-            [(swarm.info_hash.hex(), swarm.taken_at, swarm.source, swarm.name) for swarm in measurements],
-        )
-        replies: list[tuple[object, ...]] = []
-        estimates: list[tuple[object, ...]] = []
-        nodes: _Nodes = {}
-        for measurement in measurements:
-            if measurement.taken_at is None:
-                raise ValueError("a measurement has to say when it was made")
-            taken_at = text_ms(measurement.taken_at)
-            # One statement each: the replies need the number that the sample gets.
-            given = (run_id, measurement.info_hash.hex(), *_COUNT_VALUES(measurement))
-            sample_id = _INSERT_MEASUREMENT.one(connection, measurement.estimate, *given)
-            estimates += [_INSERT_ESTIMATE.values(each, sample_id) for each in measurement.estimate.estimates]
-            numbers = _numbers_of_hosts(measurement.observations)
-            for observation in measurement.observations:
-                named = b"".join(map(numbers.__getitem__, observation.host_hashes)) or None
-                replies.append(_INSERT_OBSERVATION.values(observation, sample_id, named))
-                # Swarms near each other have the same nodes, and the last row says all.
-                _note_node(nodes, observation, taken_at)
-        _INSERT_OBSERVATION.rows(connection, replies)
-        _INSERT_ESTIMATE.rows(connection, estimates)
+        if not measurements:
+            return
+        connection, rows = self._db.connection, _Rows()
+        INSERT_SWARM.many(connection, list(map(_seen_swarm, measurements)))
+        # As SQLite numbers rows by itself: so one statement writes many samples.
+        (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM swarm_samples").fetchone()
+        for sample_id, measurement in enumerate(measurements, last + 1):
+            rows.add(run_id, sample_id, measurement)
+        _INSERT_MEASUREMENT.rows(connection, rows.samples)
+        _INSERT_OBSERVATION.rows(connection, rows.replies)
+        _INSERT_ESTIMATE.rows(connection, rows.estimates)
         _INSERT_NODE.rows(
             connection,
             [
                 SeenNode(node_id, host_value(address), address.port, seen, seen, answered, version)
-                for (node_id, address), (seen, answered, version) in nodes.items()
+                for (node_id, address), (seen, answered, version) in rows.nodes.items()
             ],
         )
         rollups.count_filters(
@@ -102,6 +98,35 @@ class SwarmRows:
         return found[0] if found else None
 
 
+def _seen_swarm(of: SwarmMeasurement) -> SeenSwarm:
+    return SeenSwarm(of.info_hash, of.taken_at, of.taken_at, of.source, of.name)
+
+
+class _Rows:
+    """The rows of some measurements, by table."""
+
+    def __init__(self) -> None:
+        self.samples: list[tuple[object, ...]] = []
+        self.replies: list[tuple[object, ...]] = []
+        self.estimates: list[tuple[object, ...]] = []
+        self.nodes: _Nodes = {}
+
+    def add(self, run_id: int, sample_id: int, measurement: SwarmMeasurement) -> None:
+        """Add those of a measurement; raise `ValueError` for one without a time."""
+        if measurement.taken_at is None:
+            raise ValueError("a measurement has to say when it was made")
+        taken_at, estimate = text_ms(measurement.taken_at), measurement.estimate
+        given = (sample_id, run_id, measurement.info_hash.hex(), *_COUNT_VALUES(measurement))
+        self.samples.append(_INSERT_MEASUREMENT.values(estimate, *given))
+        self.estimates += [_INSERT_ESTIMATE.values(each, sample_id) for each in estimate.estimates]
+        numbers = _numbers_of_hosts(measurement.observations)
+        for observation in measurement.observations:
+            named = b"".join(map(numbers.__getitem__, observation.host_hashes)) or None
+            self.replies.append(_INSERT_OBSERVATION.values(observation, sample_id, named))
+            # Swarms near each other have the same nodes, and the last row says all.
+            _note_node(self.nodes, observation, taken_at)
+
+
 def _numbers_of_hosts(observations: Iterable[Observation]) -> dict[bytes, bytes]:
     """Return a number for each host that nodes named, by its hash, drawn for this one measurement.
 
@@ -109,10 +134,10 @@ def _numbers_of_hosts(observations: Iterable[Observation]) -> dict[bytes, bytes]
     host is the same as in another measurement.
     """
     hosts = list(frozenset[bytes]().union(*(each.host_hashes for each in observations)))
-    if not hosts:
-        return {}
-    _shuffle(hosts)
-    return {host: number.to_bytes(NUMBER_BYTES, "big") for number, host in enumerate(hosts)}
+    # One call of the system for all: it takes longer than the rest of a host.
+    drawn = memoryview(token_bytes(8 * len(hosts))).cast("Q")
+    order = sorted(range(len(hosts)), key=drawn.__getitem__)
+    return {hosts[place]: number.to_bytes(NUMBER_BYTES, "big") for number, place in enumerate(order)}
 
 
 def _note_node(nodes: _Nodes, reply: Observation, taken_at: int) -> None:
@@ -161,7 +186,7 @@ ORDER BY iif((SELECT went_back FROM run_clock), id, 0) DESC, taken_at DESC, peer
 """
 
 _INSERT_MEASUREMENT = Insert(
-    "swarm_samples", SwarmEstimate, ("run_id", "info_hash", *_COUNTS), without=("estimates",)
+    "swarm_samples", SwarmEstimate, ("id", "run_id", "info_hash", *_COUNTS), without=("estimates",)
 )
 _INSERT_OBSERVATION = Insert(
     "reply_rows",
@@ -173,11 +198,16 @@ _INSERT_OBSERVATION = Insert(
 _INSERT_NODE = Insert("node_rows", SeenNode, (), on_conflict=OR_UPDATE)
 _INSERT_ESTIMATE = Insert("swarm_estimates", MethodEstimate, ("sample_id",))
 
-UPSERT_SWARM = """
-INSERT INTO swarms (info_hash, first_seen, last_seen, source, name) VALUES (?1, ?2, ?2, ?3, ?4)
+INSERT_SWARM = Insert(
+    "swarms",
+    SeenSwarm,
+    (),
+    on_conflict="""
 ON CONFLICT (info_hash) DO UPDATE SET
     first_seen = min(first_seen, excluded.first_seen),
     last_seen = max(last_seen, excluded.last_seen),
     source = coalesce(source, excluded.source),
     name = coalesce(name, excluded.name)
-"""
+""",
+)
+"""What adds swarms, or updates those that are there."""

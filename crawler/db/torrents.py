@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
 from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
-from crawler.db.swarm_measurements import UPSERT_SWARM
+from crawler.db.swarm_measurements import INSERT_SWARM, SeenSwarm
 from dhtnode import InfoHash
 
 
@@ -53,7 +53,7 @@ class MetadataRows:
         handshakes, torrent, connection = batch.handshakes, batch.torrent, self._db.connection
         info_hash, taken_at = handshakes.info_hash.hex(), handshakes.taken_at
         name = None if torrent is None else torrent.name
-        self._db.execute(UPSERT_SWARM, (info_hash, taken_at, batch.source, name))
+        INSERT_SWARM.one(connection, SeenSwarm(handshakes.info_hash, taken_at, taken_at, batch.source, name))
         if torrent is not None:
             _INSERT_TORRENT.one(connection, torrent, info_hash, run_id, taken_at)
         if torrent is None or not torrent.is_private:
