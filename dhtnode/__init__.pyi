@@ -39,8 +39,10 @@ from .items import MutableItem as MutableItem
 from .items import Target as Target
 from .items import mutable_target as mutable_target
 from .items import public_key_of as public_key_of
+from .magnet import Magnet as Magnet
 from .magnet import MutableLink as MutableLink
 from .magnet import parse_info_hash as parse_info_hash
+from .magnet import parse_magnet as parse_magnet
 from .magnet import parse_mutable_link as parse_mutable_link
 from .metainfo import Metainfo as Metainfo
 from .metainfo import TorrentInfo as TorrentInfo
@@ -52,5 +54,16 @@ from .settings import NodeSettings as NodeSettings
 from .swarm.estimate import SwarmEstimate as SwarmEstimate
 from .swarm.filter_size import Interval as Interval
 from .swarm.measurement import SwarmMeasurement as SwarmMeasurement
+from .tracker_client.client import Asked as Asked
+from .tracker_client.client import Trackers as Trackers
+from .tracker_client.client import open_trackers as open_trackers
+from .trackers.messages import AnnounceAnswer as AnnounceAnswer
+from .trackers.messages import ScrapeAnswer as ScrapeAnswer
+from .trackers.messages import SwarmCounts as SwarmCounts
+from .trackers.messages import TrackerError as TrackerError
+from .trackers.tiers import Tiers as Tiers
+from .trackers.urls import InvalidTrackerUrl as InvalidTrackerUrl
+from .trackers.urls import TrackerUrl as TrackerUrl
+from .trackers.urls import parse_tracker_url as parse_tracker_url
 
 __version__: str

@@ -8,6 +8,7 @@ Of several topics the first good one counts, whatever stands before it.
 import re
 from base64 import b32decode
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,6 +20,24 @@ _V2_PREFIX = "urn:btmh:"
 _KEY_PREFIX = "urn:btpk:"
 _SHA256_MULTIHASH = bytes((0x12, 0x20))
 _AMPERSAND_OF_HTML = re.compile("&(?:(?:amp|#0*38|#x0*26);)+", re.IGNORECASE)
+
+
+MAX_LISTED = 64
+"""Trackers, web seeds and peers that are taken from one link, of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Magnet:
+    """What a magnet link says of a swarm (BEP 9): as strangers wrote it, and nothing of it was checked.
+
+    `peers` are `HOST:PORT`.
+    """
+
+    info_hash: InfoHash
+    name: str = ""
+    trackers: tuple[str, ...] = ()
+    web_seeds: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
 
 
 class MutableLink(NamedTuple):
@@ -66,6 +85,18 @@ def parse_info_hash(text: str) -> InfoHash:
     """
     stripped = _stripped(text)
     return _from_magnet(stripped) if _is_magnet(stripped) else _from_digits(stripped)
+
+
+def parse_magnet(text: str) -> Magnet:
+    """Return what a magnet link says; raises `InvalidInfoHash` for one without an info-hash."""
+    link = _stripped(text)
+    info_hash = _from_magnet(link)
+    listed: dict[str, dict[str, None]] = {"dn": {}, "tr": {}, "ws": {}, "x.pe": {}}
+    for name, value in _fields_of(link):
+        if name in listed and len(listed[name]) < MAX_LISTED and value.strip():
+            listed[name].setdefault(value.strip())
+    names, trackers, web_seeds, peers = map(tuple, listed.values())
+    return Magnet(info_hash, names[0] if names else "", trackers, web_seeds, peers)
 
 
 def _stripped(text: str) -> str:

@@ -40,6 +40,9 @@ MAX_SIZE = (1 << 63) - 1
 MAX_NODES = 32
 """Bootstrap nodes that are taken from one file; each may cost a look-up of a name."""
 
+MAX_TIERS, MAX_URLS = 64, 64
+"""Tiers of trackers that are taken from one file, and URLs of one tier or list."""
+
 _DECISIVE = frozenset({b"info", b"private", b"meta version", b"pieces", b"root hash", b"file tree"})
 """Keys that decide of which swarm a torrent is, and whether it is private."""
 
@@ -52,7 +55,8 @@ class Metainfo:
 
     `name` is empty when the file has none.  `info_hash_v1` is the SHA-1, `info_hash_v2` the whole SHA-256
     of the info dictionary; at least one is there, and both in a hybrid.  `nodes` are bootstrap nodes,
-    `HOST:PORT` (BEP 5).
+    `HOST:PORT` (BEP 5).  `trackers` are URLs in their tiers (BEP 12), `web_seeds` and `http_seeds` those of
+    BEP 19 and BEP 17: texts as they stand in the file.
     """
 
     name: str
@@ -60,6 +64,9 @@ class Metainfo:
     info_hash_v2: bytes | None
     is_private: bool = False
     nodes: tuple[str, ...] = ()
+    trackers: tuple[tuple[str, ...], ...] = ()
+    web_seeds: tuple[str, ...] = ()
+    http_seeds: tuple[str, ...] = ()
 
     @property
     def info_hashes(self) -> tuple[InfoHash, ...]:
@@ -98,6 +105,9 @@ def parse_metainfo(data: bytes) -> Metainfo:
         # libtorrent takes what is not a number for public.  We do not: a leak cannot be undone.
         is_private=info.get(b"private", 0) != 0,
         nodes=tuple(_nodes_in(entries)),
+        trackers=_trackers_in(entries),
+        web_seeds=_texts_in(entries.get(b"url-list")),
+        http_seeds=_texts_in(entries.get(b"httpseeds")),
     )
 
 
@@ -285,6 +295,20 @@ def _count_pieces(info: dict[bytes, Value], lengths: Iterable[int]) -> int:
         lengths = [sum(lengths)]
     # In version 2 each file begins a piece.
     return sum(-(-length // piece_length) for length in lengths)
+
+
+def _trackers_in(entries: dict[bytes, Value]) -> tuple[tuple[str, ...], ...]:
+    """Return the tiers of a file; where they hold nothing, `announce` is the only one (B12-1)."""
+    tiers = entries.get(b"announce-list")
+    listed = [_texts_in(tier) for tier in (tiers if isinstance(tiers, list) else [])[:MAX_TIERS]]
+    return tuple(filter(None, listed)) or tuple(filter(None, [_texts_in(entries.get(b"announce"))]))
+
+
+def _texts_in(value: Value | None) -> tuple[str, ...]:
+    """Return the texts of a list, or the one that stands in its place; without what is none."""
+    listed = value if isinstance(value, list) else [value]
+    texts = (each.decode("utf-8", "replace").strip() for each in listed[:MAX_URLS] if isinstance(each, bytes))
+    return tuple(dict.fromkeys(filter(None, texts)))
 
 
 def _nodes_in(entries: dict[bytes, Value]) -> Iterator[str]:

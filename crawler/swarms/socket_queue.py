@@ -53,9 +53,7 @@ class SocketQueue(Crawl[MeasurementQuery]):
         self._number = count()  # of what was deferred, so that queries are never compared
         self._recent: dict[PackedEndpoint, None] = {}
         self._written_at, self._written = -inf, ""
-        # Some nodes put both families into their filters when none is wanted.
-        want = frozenset({client.family})
-        scrape = client.template(lambda target: GetPeers(InfoHash(target), want, scrape=True))
+        scrape = client.template(lambda target: GetPeers(InfoHash(target), scrape=True))
         listing = client.template(lambda target: GetPeers(InfoHash(target)))
         self._templates = {
             QueryKind.SCRAPE: scrape,

@@ -124,15 +124,9 @@ class FamilyLookup:
 
 
 async def lookup_in_all_families(
-    sockets: Sequence[SocketNode],
-    target: bytes,
-    method: Method | Callable[[SocketNode], Method],
-    on_answer: OnAnswer | None = None,
+    sockets: Sequence[SocketNode], target: bytes, method: Method, on_answer: OnAnswer | None = None
 ) -> list[FamilyLookup]:
-    """Look a target up with each socket, one per family, and return the lookups when they have ended.
-
-    `method` may be a function of the socket.
-    """
+    """Look a target up with each socket, one per family, and return the lookups when they have ended."""
     ended_at = inf
 
     def begin(socket: SocketNode) -> FamilyLookup:
@@ -141,8 +135,7 @@ async def lookup_in_all_families(
             if on_answer is not None:
                 on_answer(socket, answer)
 
-        asked = method(socket) if callable(method) else method
-        lookup = FamilyLookup(socket, socket.new_lookup(target, asked, count))
+        lookup = FamilyLookup(socket, socket.new_lookup(target, method, count))
         return lookup
 
     lookups = [begin(socket) for socket in sockets]

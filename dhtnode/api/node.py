@@ -35,7 +35,7 @@ from dhtnode.api.results import (
     ResolvedTorrent,
     StoredItem,
 )
-from dhtnode.api.scrape import measure_swarm, scrape_of
+from dhtnode.api.scrape import measure_swarm
 from dhtnode.arguments import (
     address_of,
     check_bytes,
@@ -246,10 +246,9 @@ class Node:
         Raises `NotJoined` when no node answered, and `PrivateTorrent` before anything is sent (BEP 27).
         """
         info_hash = await swarm_of(torrent)
+        method = GetPeers(info_hash, scrape=True)
         sockets = self._sockets.next_in_turn()
-        lookups = await lookup_in_all_families(
-            sockets, info_hash, lambda socket: scrape_of(info_hash, socket.family)
-        )
+        lookups = await lookup_in_all_families(sockets, info_hash, method)
         if not any(lookup.driver.answers for lookup in lookups):
             raise not_joined(sockets)
         return await measure_swarm(lookups, info_hash, self._canaries)

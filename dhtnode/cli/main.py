@@ -18,6 +18,7 @@ COMMANDS = {
     "sample": "dhtnode.cli.items:sample",
     "scrape": "dhtnode.cli.ask:scrape",
     "status": "dhtnode.cli.daemon:status",
+    "trackers": "dhtnode.cli.trackers:trackers",
     "testnet": "dhtnode.cli.testnet:testnet",
 }
 

@@ -9,7 +9,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 FLOORS = {  # packages of one floor do not import each other; "." are the modules beside the packages
-    "dhtnode": (".", "krpc", "routing lookup swarm", "server", "net", "node", "api", "daemon testing", "cli"),
+    "dhtnode": (
+        ".",
+        "krpc",
+        "routing lookup swarm trackers",
+        "server",
+        "net",
+        "node tracker_client",
+        "api",
+        "daemon testing",
+        "cli",
+    ),
     "crawler": (
         ".",
         "analysis db",
@@ -20,7 +30,10 @@ FLOORS = {  # packages of one floor do not import each other; "." are the module
         "cli",
     ),
 }
-PURE = [*(f"dhtnode/{room}" for room in ("krpc", "routing", "lookup", "swarm", "server")), "crawler/analysis"]
+PURE = [
+    *(f"dhtnode/{room}" for room in ("krpc", "routing", "lookup", "swarm", "trackers", "server")),
+    "crawler/analysis",
+]
 IMPURE = {"trio", "socket", "time", "logging", "asyncio", "threading", "secrets"}
 MODULES = sorted(
     path.relative_to(ROOT)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dhtnode.errors import InvalidInfoHash
-from dhtnode.magnet import MutableLink, parse_info_hash, parse_mutable_link
+from dhtnode.ids import InfoHash
+from dhtnode.magnet import Magnet, MutableLink, parse_info_hash, parse_magnet, parse_mutable_link
 
 HASH = bytes.fromhex("0123456789abcdef0123456789abcdef01234567")
 HEX = HASH.hex()
@@ -148,3 +149,28 @@ def test_text_that_names_no_mutable_torrent_is_refused_in_one_line(text: str) ->
         parse_mutable_link(text)
     assert len(str(refusal.value).splitlines()) == 1
     assert 20 < len(str(refusal.value)) < 250
+
+
+def test_magnet_link_is_read_as_a_whole():
+    link = (
+        f"magnet:?xt=urn:btih:{'ab' * 20}&dn=A%20name&amp;tr=udp%3A%2F%2Fa.example%3A1&tr.1=http://b.example/x"
+        "&TR=udp://a.example:1&ws=http://c.example/f&x.pe=192.0.2.1:6881&x.pe=&dn=Other"
+    )
+    assert parse_magnet(link) == Magnet(
+        InfoHash(bytes.fromhex("ab" * 20)),
+        "A name",
+        ("udp://a.example:1", "http://b.example/x"),
+        ("http://c.example/f",),
+        ("192.0.2.1:6881",),
+    )
+
+
+def test_trackers_of_a_link_are_bounded():
+    link = f"magnet:?xt=urn:btih:{'ab' * 20}" + "".join(f"&tr=udp://a:{n}" for n in range(1, 200))
+    assert len(parse_magnet(link).trackers) == 64
+
+
+@pytest.mark.parametrize("text", ["ab" * 20, "magnet:?dn=x", ""])
+def test_text_that_is_no_link_with_an_info_hash(text):
+    with pytest.raises(InvalidInfoHash):
+        parse_magnet(text)

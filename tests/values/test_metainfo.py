@@ -90,7 +90,7 @@ REFUSED = {  # the bytes, and what is said about them
 
 def test_version_1_is_named_by_the_sha1_of_its_info():
     info_hash = InfoHash(sha1(encode(V1)).digest())
-    assert parse_metainfo(torrent(announce=b"http://t.example")) == Metainfo("a.iso", info_hash, None)
+    assert parse_metainfo(torrent(comment=b"http://t.example")) == Metainfo("a.iso", info_hash, None)
     assert parse_metainfo(torrent()).info_hashes == (info_hash,)
 
 
@@ -227,6 +227,35 @@ def test_torrent_of_many_files_is_read():
 def test_what_is_no_bytes_is_no_torrent(parse, wrong):
     with pytest.raises(InvalidTorrent, match=f"not from {type(wrong).__name__}$"):
         parse(wrong)
+
+
+@pytest.mark.parametrize(
+    ("entries", "trackers"),
+    [
+        ({}, ()),
+        ({"announce": b"udp://a:1"}, (("udp://a:1",),)),
+        ({"announce": b"udp://a:1", "announce-list": [[b"x", b"y", b"x"], [b"z"]]}, (("x", "y"), ("z",))),
+        ({"announce": b"udp://a:1", "announce-list": [[], b" w ", 3, [7, b""]]}, (("w",),)),
+        ({"announce": b"udp://a:1", "announce-list": 5}, (("udp://a:1",),)),
+        ({"announce": 7}, ()),
+    ],
+)
+def test_trackers_stand_in_tiers(entries, trackers):
+    """If there are tiers, `announce` does not count; what is none of them is left out (BEP 12)."""
+    assert parse_metainfo(torrent(**entries)).trackers == trackers
+
+
+def test_trackers_of_a_file_are_bounded():
+    found = parse_metainfo(torrent(**{"announce-list": [[b"u%d" % n for n in range(100)]] * 100})).trackers
+    assert (len(found), {len(tier) for tier in found}) == (64, {64})
+
+
+@pytest.mark.parametrize(
+    ("value", "seeds"), [(b"http://a/", ("http://a/",)), ([b"x", 1, b"x"], ("x",)), (7, ())]
+)
+def test_web_seeds(value, seeds):
+    read = parse_metainfo(torrent(**{"url-list": value, "httpseeds": value}))
+    assert (read.web_seeds, read.http_seeds) == (seeds, seeds)
 
 
 def test_nodes_are_bootstrap_nodes():

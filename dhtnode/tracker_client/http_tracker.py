@@ -1,0 +1,119 @@
+"""HTTP trackers, asked by httpx2 at an address that was checked (BEP 3, 48).
+
+The connection goes to the address that was found for the name, and to no other: the name is not resolved
+again.  Answers are read as they come, and bounded after they are unpacked.
+"""
+
+import ssl
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import trio
+
+from dhtnode.addresses import Address
+from dhtnode.trackers.messages import Outcome, TrackerError, malformed
+from dhtnode.trackers.urls import InvalidTrackerUrl, TrackerUrl, parse_tracker_url
+
+CONNECT_TIMEOUT, TIMEOUT = 10.0, 30.0
+"""Seconds to connect, and for a request in all."""
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TOO_LONG = frozenset({413, 414, 431})
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+
+
+class Redirected(Exception):
+    """The answer of a tracker that is somewhere else."""
+
+    def __init__(self, url: TrackerUrl) -> None:
+        super().__init__(url)
+        self.url = url
+
+
+def open_client(agent: str) -> httpx2.AsyncClient:
+    """Return the client that all requests share; to be closed by `aclose`."""
+    headers = {"User-Agent": agent, "Accept-Encoding": "gzip", "Accept": "*/*"}
+    return httpx2.AsyncClient(
+        headers=headers, timeout=CONNECT_TIMEOUT, trust_env=False, follow_redirects=False
+    )
+
+
+async def fetch(
+    client: httpx2.AsyncClient, url: TrackerUrl, target: str, address: Address, most: int
+) -> bytes:
+    """Return the body of the answer to a GET, of `most` bytes at most, unpacked.
+
+    Raises `TrackerError`, or `Redirected` for an answer that leads elsewhere.
+    """
+    place = f"{url.scheme}://{address}{target}"
+    extensions: dict[str, Any] = {"sni_hostname": url.host}
+    try:
+        with trio.fail_after(TIMEOUT):
+            async with client.stream(
+                "GET", place, headers={"Host": url.origin}, extensions=extensions
+            ) as response:
+                _check_status(response, url)
+                return await _body(response, most)
+    except trio.TooSlowError as error:
+        raise TrackerError(Outcome.SILENT) from error
+    except httpx2.TimeoutException as error:
+        raise TrackerError(Outcome.SILENT) from error
+    except httpx2.ConnectError as error:
+        raise TrackerError(*_reason_of(error)) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise malformed(str(error) or type(error).__name__) from error
+
+
+def _check_status(response: httpx2.Response, url: TrackerUrl) -> None:
+    status = response.status_code
+    if status in _REDIRECTS and "location" in response.headers:
+        raise Redirected(_target_of(response.headers["location"], url))
+    if status in _TOO_LONG:
+        raise TrackerError(Outcome.TOO_LONG, f"status {status}")
+    if status != 200:
+        raise TrackerError(Outcome.HTTP, f"status {status}")
+
+
+def _target_of(location: str, url: TrackerUrl) -> TrackerUrl:
+    """Return where a redirect leads: never from https to http."""
+    try:
+        there = parse_tracker_url(str(httpx2.URL(str(url)).join(location)))
+    except (InvalidTrackerUrl, httpx2.InvalidURL) as error:
+        raise malformed("redirected to what is no URL") from error
+    if there.scheme == "udp" or (url.scheme == "https" and there.scheme != "https"):
+        raise malformed(f"redirected to {there.scheme}")
+    return there
+
+
+async def _body(response: httpx2.Response, most: int) -> bytes:
+    packing = response.headers.get("content-encoding", "").strip().lower()
+    if packing not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise malformed(f"packed as {packing[:20]}")
+    parts = response.aiter_raw()
+    return b"".join([part async for part in _bounded(parts, most, unpacks=packing not in ("", "identity"))])
+
+
+async def _bounded(parts: AsyncIterator[bytes], most: int, *, unpacks: bool) -> AsyncIterator[bytes]:
+    """Yield the parts unpacked, until they are more than `most` bytes: then raise."""
+    left, reader = most, zlib.decompressobj(_GZIP_OR_ZLIB)
+    async for part in parts:
+        try:
+            whole = reader.decompress(part, left + 1) if unpacks else part
+        except zlib.error as error:
+            raise malformed("not packed as it says") from error
+        left -= len(whole)
+        if left < 0:
+            raise TrackerError(Outcome.MALFORMED, f"more than {most} bytes")
+        yield whole
+
+
+def _reason_of(error: BaseException) -> tuple[Outcome, str]:
+    """Return whether a connection failed for its certificate, or was not made at all."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return Outcome.TLS, getattr(cause, "verify_message", "") or str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return Outcome.UNREACHABLE, str(error)

@@ -1,0 +1,112 @@
+"""Where the name of a tracker leads, and what its DNS says about trackers there (BEP 22, 34)."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from types import ModuleType
+from typing import Any
+
+import trio
+
+from dhtnode.addresses import Address, Family, Scope, normalize_host, scope_of
+from dhtnode.net.udp import look_up
+from dhtnode.trackers.dns_preferences import Service, read_preferences
+from dhtnode.trackers.local_trackers import SrvRecord
+from dhtnode.trackers.messages import Outcome, TrackerError
+from dhtnode.trackers.urls import TrackerUrl
+
+RESOLVE_TIMEOUT = 5.0
+"""Seconds for the addresses of a name, and for its preferences."""
+
+QUERY_TIMEOUT = 2.0
+"""Seconds for one question about a local tracker."""
+
+
+async def addresses_of(url: TrackerUrl, scope: Scope | None) -> list[Address]:
+    """Return the addresses of a tracker, one of each family, that a socket of a scope may talk to.
+
+    None is the scope of what a user typed: any that a node can be at.  Raises `TrackerError`.
+    """
+    found = await _resolve(url)
+    if not found:
+        raise TrackerError(Outcome.NO_SUCH_NAME, url.host)
+    allowed = [address for address in found if (scope or scope_of(address.host)).allows(address)]
+    if not allowed:
+        raise TrackerError(Outcome.NOT_PUBLIC, f"{url.host} is {found[0].host}")
+    first = {address.family: address for address in reversed(allowed)}
+    return [first[family] for family in sorted(first)]
+
+
+async def _resolve(url: TrackerUrl) -> list[Address]:
+    with suppress(ValueError):
+        return [Address(normalize_host(url.host), url.port)]
+    found: dict[Family, list[Address]] = {}
+
+    async def find(family: Family) -> None:
+        found[family] = await look_up(url.host, url.port, family)
+
+    with trio.move_on_after(RESOLVE_TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            for family in Family:
+                nursery.start_soon(find, family)
+    return [address for family in sorted(found) for address in found[family]]
+
+
+class Dns:
+    """Questions to the name servers of this machine that need dnspython; without it nothing is known."""
+
+    def __init__(self, servers: Sequence[Address] = ()) -> None:
+        """Ask the name servers that the system has, or those given, all on one port."""
+        self._dns = _dnspython()
+        self._resolver: Any = None
+        self._servers = servers
+
+    @property
+    def is_there(self) -> bool:
+        """Return whether questions can be asked."""
+        return self._dns is not None
+
+    async def preferences(self, host: str) -> tuple[Service, ...] | None:
+        """Return what a host says of its trackers (BEP 34); None if nothing, or no name server tells."""
+        with suppress(ValueError):
+            ip_address(host)
+            return None
+        records = await self._ask(host, "TXT", RESOLVE_TIMEOUT)
+        return read_preferences([record.strings for record in records])
+
+    async def name_of(self, reverse: str) -> str | None:
+        """Return the name that a reverse name leads to, the first if there are several."""
+        records = await self._ask(reverse, "PTR", QUERY_TIMEOUT)
+        return str(records[0].target) if records else None
+
+    async def services(self, name: str) -> list[SrvRecord]:
+        """Return the targets of a service."""
+        records = await self._ask(name, "SRV", QUERY_TIMEOUT)
+        return [SrvRecord(each.priority, each.weight, each.port, str(each.target)) for each in records]
+
+    async def _ask(self, name: str, kind: str, timeout: float) -> list[Any]:
+        if self._dns is None:
+            await trio.lowlevel.checkpoint()
+            return []
+        try:
+            return list(await self._opened(self._dns).resolve(name, kind, lifetime=timeout, search=False))
+        except (self._dns.exception.DNSException, OSError):
+            return []
+
+    def _opened(self, dns: ModuleType) -> Any:
+        if self._resolver is None:
+            self._resolver = dns.asyncresolver.Resolver(configure=not self._servers)
+            if self._servers:
+                self._resolver.nameservers = [server.host for server in self._servers]
+                self._resolver.port = self._servers[0].port
+        return self._resolver
+
+
+def _dnspython() -> ModuleType | None:
+    try:
+        import dns
+        import dns.asyncresolver
+        import dns.exception
+    except ImportError:
+        return None
+    return dns
