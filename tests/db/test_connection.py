@@ -247,10 +247,11 @@ CREATE VIEW nodes AS WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FR
         ("ALTER TABLE swarms RENAME TO others; CREATE VIEW swarms AS SELECT * FROM others", "swarms"),
         (ENDLESS, "nodes"),
         ("DROP TABLE alarms", "alarms"),
+        ("ALTER TABLE runs DROP COLUMN pid", "runs"),
         ("DROP VIEW network_size; CREATE TABLE network_size (run_id)", "network_size"),
     ],
 )
-def test_database_whose_views_run_something_else_is_refused(path, change, name):
+def test_database_whose_tables_or_views_are_others_is_refused(path, change, name):
     """It may be from elsewhere, and a view is a program."""
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(f"PRAGMA legacy_alter_table = ON; {change}")
