@@ -14,7 +14,6 @@ hours       24 virtual hours of 30 nodes on a memory network, counted from the f
 import argparse
 import gc
 import json
-import math
 import random
 import re
 import sys
@@ -43,7 +42,7 @@ PACKETS = 1_000_000
 HOURS, HOUR = 24, 3600.0
 NODES = 30
 OWN_ADDRESS = Address("10.0.0.1", 6881)  # private: such a node takes private and public sources
-CAPPED = NodeSettings(reply_rate=math.inf, behind_after=math.inf)  # packets come without a pause
+CAPPED = NodeSettings(reply_rate=1e12, reply_burst=1e12, behind_after=1e12)  # packets come without a pause
 LIFTED = replace(CAPPED, max_swarms=1_000_000, max_peers=2_000_000)
 _TOKEN = re.compile(rb"5:token(\d+):")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar, get_type_hints
 from dhtnode.addresses import Address, normalize_host, split_host_port
 from dhtnode.errors import InvalidArgument
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
+from dhtnode.ranges import MOST
 
 if TYPE_CHECKING:
     from dhtnode.metainfo import Metainfo
@@ -129,7 +130,8 @@ def swarms_of(name: str, torrents: "Iterable[InfoHash | Metainfo | Path | str]")
 def check_settings(settings: object, kind: type, *, or_zero: bool = False) -> None:
     """Raise `InvalidArgument` unless settings are of a kind, and every number has its type and is above 0.
 
-    How high they may be is for files and flags: a test may go beyond.
+    None is above 10^12, so that it stays a number whatever is done with it.  Narrower ranges are for files
+    and flags: a test may go beyond.
     """
     check_type("settings", settings, kind)
     for name, hint in get_type_hints(kind).items():
@@ -137,6 +139,8 @@ def check_settings(settings: object, kind: type, *, or_zero: bool = False) -> No
         if hint in (int, float):
             check_type(name, value, *({int} if hint is int else {int, float}))
             check_positive(name, value, or_zero=or_zero)
+            if value > MOST:
+                raise InvalidArgument(f"{name} {_shown(value)} is above {MOST:g}")
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

@@ -3,6 +3,9 @@
 from math import inf
 from typing import NamedTuple, get_args
 
+MOST = 1e12
+"""Of anything that is counted, allowed or waited for; beyond, sums and products are no numbers any more."""
+
 
 class Range(NamedTuple):
     """The least and the greatest value of a setting; with `is_open`, it is above the least."""
@@ -23,5 +26,6 @@ def check_ranges(settings: object) -> None:
     kind = type(settings)
     for name in [name for name, hint in kind.__annotations__.items() if hasattr(hint, "__metadata__")]:
         (low, high, is_open), value = range_of(kind, name)[1], getattr(settings, name)
+        high = min(high, MOST)
         if value is not None and not (low < value if is_open else low <= value) & (value <= high):
-            raise ValueError(f"{name}: {value} is not in {low}..{high}")
+            raise ValueError(f"{name}: {value} is not in {low}..{high:g}")

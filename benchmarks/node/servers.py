@@ -12,7 +12,6 @@ Nodes of other projects in Python are in `benchmarks.node.rivals`.
 import argparse
 import importlib
 import json
-import math
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -32,15 +31,20 @@ _PINGS_AT_ONCE = 50
 _SETTLE = 0.1  # seconds between two looks at libtorrent's table
 _ENOUGH_LOOKS = 100
 
+_LIFTED = 1e12
+
 OUR_SETTINGS = NodeSettings(
     max_swarms=1_000_000,
     max_peers_per_swarm=100_000,
     max_peers=2_000_000,
-    max_amplification=math.inf,
-    host_rate=math.inf,
-    network_rate=math.inf,
-    reply_rate=math.inf,
-    behind_after=math.inf,
+    max_amplification=_LIFTED,
+    host_rate=_LIFTED,
+    host_burst=_LIFTED,
+    network_rate=_LIFTED,
+    network_burst=_LIFTED,
+    reply_rate=_LIFTED,
+    reply_burst=_LIFTED,
+    behind_after=_LIFTED,
 )
 
 LIBTORRENT_SETTINGS: dict[str, Any] = {

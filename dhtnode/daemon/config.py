@@ -18,7 +18,7 @@ from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from dhtnode.addresses import Scope, check_listen, parse_address, scope_of, split_host_port
-from dhtnode.ranges import Range
+from dhtnode.ranges import MOST, Range
 from dhtnode.settings import LIMITS, NodeSettings
 
 _Read = Callable[[str, Any], object]
@@ -27,7 +27,6 @@ PREFIX = "DHTNODE_"
 FILE_VARIABLE = "DHTNODE_CONFIG"
 DEFAULT_PORT = 6881
 MAX_FILE = 1_000_000  # bytes
-MOST = 1e12  # of anything that is counted or allowed
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 

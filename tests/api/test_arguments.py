@@ -61,8 +61,8 @@ NO_METHOD = [
 NO_SETTINGS = [*NO_ID, *(
     replace(NodeSettings(), **{field.name: value})
     for field in fields(NodeSettings) if field.name != "read_only"
-    for value in (None, 0, -1, math.nan, "1", True)
-), NodeSettings(bucket_size=1.5), NodeSettings(max_peers=math.inf)]  # fmt: skip
+    for value in (None, 0, -1, math.nan, math.inf, 10**13, 1e13, "1", True)
+), NodeSettings(bucket_size=1.5)]  # fmt: skip
 
 
 CALLS: dict[str, tuple[list[Any], Callable[[Node, Any], Awaitable[object]]]] = {

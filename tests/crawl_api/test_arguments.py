@@ -1,6 +1,7 @@
 """Wrong arguments of the calls of `crawler`: a `ValueError` in one line before anything is opened."""
 
 import math
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,15 @@ def options(**given):
     return crawler.CrawlOptions(**{"db": "a.db", "bootstrap": ["127.0.0.1:9"]} | given)
 
 
+def wrong_numbers(kind):
+    """Return settings with one number each that is none to reckon with."""
+    return [
+        replace(kind(), **{field.name: value})
+        for field in fields(kind)
+        for value in (None, -1, math.nan, math.inf, 10**13, "1", True)
+    ]
+
+
 async def take(call):
     """Wait for a call, or run through what it yields."""
     result = call()
@@ -40,7 +50,10 @@ ASYNC = {
     "fresh": (NO_TIME, lambda wrong: crawler.measure([ID], options(), fresh=wrong)),
     "swarms to fetch": (NO_SWARMS, lambda wrong: crawler.fetch_metadata(wrong, options())),
     "missing": (NO_COUNT, lambda wrong: crawler.fetch_metadata([], options(), missing=wrong)),
-    "peer settings": (NO_SETTINGS, lambda wrong: crawler.fetch_metadata([], options(), settings=wrong)),
+    "peer settings": (
+        [*NO_SETTINGS, *wrong_numbers(crawler.PeerSettings)],
+        lambda wrong: crawler.fetch_metadata([], options(), settings=wrong),
+    ),
     "swarms to watch": (NO_SWARMS, lambda wrong: crawler.watch(wrong, options())),
     "list": (NO_PATH[1:], lambda wrong: crawler.watch([], options(), list_file=wrong)),
     "discovered": (NO_COUNT, lambda wrong: crawler.watch([], options(), discovered=wrong)),
@@ -56,7 +69,7 @@ ASYNC = {
     "bootstrap": (NO_HOSTS, lambda wrong: crawler.measure([ID], options(bootstrap=wrong))),
     "torrent nodes": (NO_HOSTS, lambda wrong: crawler.measure([ID], options(torrent_nodes=wrong))),
     "settings": (
-        [None, *NO_SETTINGS, crawler.CrawlSettings(rate=-1), crawler.CrawlSettings(rate=math.nan)],
+        [None, *NO_SETTINGS, *wrong_numbers(crawler.CrawlSettings)],
         lambda wrong: crawler.measure([ID], options(settings=wrong)),
     ),
 }
