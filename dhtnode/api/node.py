@@ -15,7 +15,7 @@ from random import Random, SystemRandom
 import trio
 
 from dhtnode.addresses import Address, Contact, Scope
-from dhtnode.api.arguments import Torrent, check_item, check_method, check_seq, swarm_of
+from dhtnode.api.arguments import Torrent, check_method, swarm_of
 from dhtnode.api.dual_stack import (
     SocketNodes,
     bootstrap_trouble,
@@ -24,22 +24,17 @@ from dhtnode.api.dual_stack import (
     not_joined,
     query_closest,
 )
-from dhtnode.api.items import ItemSearch, find_item, keep_item, store_item
+from dhtnode.api.item_calls import ItemCalls
 from dhtnode.api.peer_stream import PeerStream
 from dhtnode.api.results import (
     Announcement,
-    FoundItem,
     FoundNode,
     InfohashSample,
     NodeStatistics,
-    ResolvedTorrent,
-    StoredItem,
 )
 from dhtnode.api.scrape import measure_swarm
 from dhtnode.arguments import (
     address_of,
-    check_bytes,
-    check_positive,
     check_settings,
     check_type,
     check_whole,
@@ -47,9 +42,7 @@ from dhtnode.arguments import (
 )
 from dhtnode.errors import BadResponse, InvalidArgument, NotJoined, QueryNotSent
 from dhtnode.ids import NodeId, as_int
-from dhtnode.items import MAX_SALT_BYTES, Item, MutableItem, Target, mutable_target
 from dhtnode.krpc.messages import AnnouncePeer, FindNode, GetPeers, Method, Ping, SampleInfohashes
-from dhtnode.magnet import parse_mutable_link
 from dhtnode.net.outgoing import OutgoingBound
 from dhtnode.net.transactions import Answer, OnDone, Pending
 from dhtnode.net.udp import resolve
@@ -65,7 +58,7 @@ from dhtnode.swarm.measurement import SwarmMeasurement
 _PING = Ping()
 
 
-class Node:
+class Node(ItemCalls):
     """A node of the DHT; made by `open_node`."""
 
     def __init__(
@@ -76,11 +69,11 @@ class Node:
         nursery: trio.Nursery,
         outgoing: OutgoingBound,
     ) -> None:
+        super().__init__(sockets)
         self.peers = peers
         self.items = items
         # Whatever else sends something beside this node is to share it.
         self.outgoing = outgoing
-        self._sockets = sockets
         self._nursery = nursery
         self._canaries = CanaryHashes(Random(SystemRandom().getrandbits(256)))
 
@@ -252,54 +245,6 @@ class Node:
         if not any(lookup.driver.answers for lookup in lookups):
             raise not_joined(sockets)
         return await measure_swarm(lookups, info_hash, self._canaries)
-
-    async def get_item(
-        self, target: Target, *, salt: bytes = b"", newer_than: int | None = None, count: bool = False
-    ) -> FoundItem:
-        """Look an item up; its hash or signature is checked, and of mutable ones the newest wins (BEP 44).
-
-        The target of a mutable item is `mutable_target(public_key, salt)`; `salt` must be given once
-        more, because the signature is over it.  One that is not newer than `newer_than` is not sent.
-        An immutable item ends the lookup as soon as it is found, unless `count` asks for the number
-        of its copies.  Raises `NotJoined` when no node answered.
-        """
-        target = Target(id_of("target", target))
-        check_bytes("salt", salt, 0, MAX_SALT_BYTES)
-        check_seq("newer_than", newer_than)
-        search = ItemSearch(target, salt)
-        return await find_item(self._sockets.next_in_turn(), search, newer_than=newer_than, count=count)
-
-    async def put_item(self, item: Item, *, cas: int | None = None, if_needed: bool = False) -> StoredItem:
-        """Put an item to the closest nodes, which keep it for two hours (BEP 44).
-
-        With `cas`, it replaces only a mutable item with that `seq`; one of several writers wants that,
-        and reads `conflicts` afterwards.  With `if_needed` nothing is put while there are
-        plenty of copies.  Raises `NotJoined` when no node answered.
-        """
-        check_item(item)
-        check_seq("cas", cas)
-        return await store_item(self._sockets.next_in_turn(), item, cas=cas, if_needed=if_needed)
-
-    async def keep_item(self, item: Item, *, interval: float = 3600.0) -> None:
-        """Put an item now and every hour, if needed, until cancelled; or a newer one under its key.
-
-        The key is not needed for it: any node may keep a signed item alive (BEP 44).
-        """
-        check_item(item)
-        check_positive("interval", interval)
-        await keep_item(self._sockets.next_in_turn, item, interval)
-
-    async def resolve_torrent(self, link: str) -> ResolvedTorrent | None:
-        """Return what `magnet:?xs=urn:btpk:...` points to now, or None when it points to no torrent (BEP 46).
-
-        Raises `InvalidInfoHash` for another link, and `NotJoined` when no node answered.
-        """
-        public_key, salt = parse_mutable_link(link)
-        item = (await self.get_item(mutable_target(public_key, salt), salt=salt)).item
-        info_hash = item.info_hash() if isinstance(item, MutableItem) else None
-        if info_hash is None or not isinstance(item, MutableItem):
-            return None
-        return ResolvedTorrent(info_hash, item)
 
     async def resolve(self, host_port: str) -> Address:
         """Return an address of `HOST:PORT` that this node can query; the host may be a name.

@@ -1,9 +1,29 @@
 """One node of the routing table: when it answered, how often it failed to, and its BEP 42 compliance."""
 
 from dataclasses import dataclass
+from enum import Enum
 from math import inf
 
 from dhtnode.addresses import Contact
+
+
+class InsertOutcome(Enum):
+    """What the table did with a node that answered."""
+
+    ADDED = "added"
+    UPDATED = "updated"
+    CACHED = "cached"
+    """It is a replacement for a full bucket."""
+
+    NO_SLOT = "no slot"
+    """The bucket is full, and so is its cache of replacements, with good nodes."""
+
+    REFUSED = "refused"
+    """Our own or the zero id, an address out of scope, an IP, network or id that another node has,
+    or a host that changed its id."""
+
+    ID_CHANGED = "id changed"
+    """The address was known under another id, and that entry is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ and the last 1024 hosts that changed their ids.  Times are seconds of one monoto
 """
 
 from collections.abc import Container
-from enum import Enum
 from math import inf
 
 from dhtnode.addresses import Address, Contact, Family, Scope
@@ -26,27 +25,8 @@ from dhtnode.krpc.compact import pack_contact
 from dhtnode.routing.bucket import Bucket, BucketInfo, require
 from dhtnode.routing.bucket_tree import BucketTree
 from dhtnode.routing.changed_ids import ChangedIds
-from dhtnode.routing.entry import Entry, NodeInfo
+from dhtnode.routing.entry import Entry, InsertOutcome, NodeInfo
 from dhtnode.routing.index import EntryIndex
-
-
-class InsertOutcome(Enum):
-    """What the table did with a node that answered."""
-
-    ADDED = "added"
-    UPDATED = "updated"
-    CACHED = "cached"
-    """It is a replacement for a full bucket."""
-
-    NO_SLOT = "no slot"
-    """The bucket is full, and so is its cache of replacements, with good nodes."""
-
-    REFUSED = "refused"
-    """Our own or the zero id, an address out of scope, an IP, network or id that another node has,
-    or a host that changed its id."""
-
-    ID_CHANGED = "id changed"
-    """The address was known under another id, and that entry is gone."""
 
 
 class RoutingTable:

@@ -100,12 +100,8 @@ class Inbound:
         `take_answer` is shown what may answer a query of ours; what it takes is done with.  `is_behind`
         means that more comes than can be handled.
         """
-        find, get, admit, answer_common = (
-            self._sources.find,
-            self._sources.get,
-            self._admission.admit,
-            self.answer_common,
-        )
+        find, get, admit = self._sources.find, self._sources.get, self._admission.admit
+        answer_common = self.answer_common
         fast_reply = _no_reply if self._fast_path is None else self._fast_path.reply
         for data, pair in arrived:
             source, size = find(pair) or get(pair), len(data)
@@ -121,13 +117,9 @@ class Inbound:
                 continue
             refusal, budget = admit(source, size, now, is_behind)
             fields: Any = None
+            is_expected = size >= MIN_MESSAGE_BYTES and (size <= COMMON_BYTES or source.awaited)
             # A refusal of the strict decoder takes long, the deeper the longer: no source gets two in a row.
-            if (
-                size >= MIN_MESSAGE_BYTES
-                and not refusal
-                and not source.is_tolerated
-                and (size <= COMMON_BYTES or source.awaited)
-            ):
+            if is_expected and not refusal and not source.is_tolerated:
                 fields = read_canonical_untrusted(data)
             reply = fast_reply(fields, source, now, budget)
             if reply is None:
