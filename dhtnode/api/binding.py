@@ -6,9 +6,9 @@ with one in a private network, they talk to private addresses too.  Nothing else
 well-known nodes, not those that a torrent file lists, and not what other nodes send.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -34,12 +34,14 @@ class Surroundings:
     """The networks in which the nodes live that a user wants to join through.
 
     `families` are those of nodes on loopback, when all are there.  `is_own` says that no node named is
-    in the public network, so that nodes there are none of the user's business.
+    in the public network, so that nodes there are none of the user's business.  `found` are the addresses
+    of each `HOST:PORT`.
     """
 
     scope: Scope
     families: tuple[Family, ...] = ()
     is_own: bool = False
+    found: Mapping[str, Sequence[Address]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, hosts: Sequence[str], addresses: Sequence[Sequence[Address]]) -> "Surroundings":
@@ -73,7 +75,7 @@ async def look_around(bootstrap: Sequence[str]) -> Surroundings:
         for host_port in dict.fromkeys(bootstrap):
             nursery.start_soon(find, host_port)
     hosts = list(found)
-    return Surroundings.of(hosts, [found[host] for host in hosts])
+    return replace(Surroundings.of(hosts, [found[host] for host in hosts]), found=found)
 
 
 def bind(

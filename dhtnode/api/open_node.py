@@ -56,11 +56,7 @@ async def open_node(
     `StateFileError`, `InvalidArgument` or another `ValueError`, and `RuntimeError` outside of Trio; then
     nothing is left open.
     """
-    if not trio.lowlevel.in_trio_run():
-        raise RuntimeError(
-            "a node runs on Trio, and Trio is not running here: start the program with trio.run(main);"
-            " under asyncio or in a notebook, await asyncio.to_thread(dhtnode.find_peers, info_hash)"
-        )
+    _check_trio()
     bootstrap = hosts_of("bootstrap", bootstrap)
     torrent_nodes = hosts_of("torrent_nodes", torrent_nodes)
     settings = NodeSettings() if settings is None else settings
@@ -76,17 +72,32 @@ async def open_node(
         bound = list(sockets or ()) if around is None else bind(listen, port, around)
         for socket in bound:
             stack.callback(socket.close)
-        random_bytes = secrets.token_bytes if random is None else random.randbytes
-        random = random or random_module.Random(secrets.randbits(256))
         # Sockets of a test may be on a network, and in a time, of their own.
         outgoing = THIS_PROGRAM if sockets is None else OutgoingBound(trio.current_time)
-        context = new_context(settings, random, random_bytes, trio.current_time(), outgoing)
+        context = _new_context(settings, random, outgoing)
+        context.resolved.update(around.found if around else ())
         is_public = around is None or not around.is_own
         last_hosts = WELL_KNOWN_BOOTSTRAP if well_known and is_public else ()
         through = (bootstrap, torrent_nodes, last_hosts)
         socket_nodes = _socket_nodes(bound, node_id, context, saved, through)
         async with _running(socket_nodes, context, outgoing, file) as node:
             yield node
+
+
+def _check_trio() -> None:
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "a node runs on Trio, and Trio is not running here: start the program with trio.run(main);"
+            " under asyncio or in a notebook, await asyncio.to_thread(dhtnode.find_peers, info_hash)"
+        )
+
+
+def _new_context(
+    settings: NodeSettings, random: random_module.Random | None, outgoing: OutgoingBound
+) -> NodeContext:
+    random_bytes = secrets.token_bytes if random is None else random.randbytes
+    random = random or random_module.Random(secrets.randbits(256))
+    return new_context(settings, random, random_bytes, trio.current_time(), outgoing)
 
 
 @asynccontextmanager

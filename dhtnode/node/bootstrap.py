@@ -5,7 +5,7 @@ callers wait as long as they like, and late addresses are kept for the next call
 resolves names on its own: trouble with one holds nothing up in the other.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -37,6 +37,14 @@ class BootstrapHosts:
         self._wanted: list[_Host] = []
         self._requested = trio.Event()
         self._changed = trio.Event()
+
+    def take(self, resolved: Mapping[str, Sequence[Address]], now: float) -> None:
+        """Take over the addresses of names that were looked up a moment ago."""
+        for name, addresses in resolved.items():
+            host = self._known.get(name)
+            if host is not None and addresses and not host.is_literal:
+                found = [each for each in addresses if each.family is self._family]
+                host.addresses, host.requested_at = tuple(found[:MAX_ADDRESSES]), now
 
     def addresses(self, hosts: Iterable[str]) -> list[Address]:
         """Return the addresses of these hosts known by now, in their order, each once."""

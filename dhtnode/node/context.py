@@ -4,7 +4,7 @@ A node may have several sockets in each of the two networks (BEP 32, BEP 45).  W
 one of them is returned over all, and what others may use is counted once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
@@ -24,7 +24,10 @@ MAX_LEADS = 32  # per family: four replies
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
-    """What the sockets of one node share; each enters its table and its id."""
+    """What the sockets of one node share; each enters its table and its id.
+
+    `resolved` are the addresses of `HOST:PORT` texts that were looked up before the sockets were opened.
+    """
 
     settings: NodeSettings
     peers: PeerStore
@@ -36,6 +39,7 @@ class NodeContext:
     outgoing: OutgoingBound | None = None
     identities: Identities = field(default_factory=Identities)
     tables: dict[Family, list[RoutingTable]] = field(default_factory=dict)
+    resolved: dict[str, Sequence[Address]] = field(default_factory=dict)
     _leads: dict[Family, dict[Address, Contact]] = field(default_factory=dict)
 
     def enter(self, address: Address, table: RoutingTable) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from dhtnode.addresses import Address, Contact, Family, Scope
+from dhtnode.addresses import Address, Contact, Family
 from dhtnode.bep42 import is_compliant, reserved_slots
 from dhtnode.errors import QueryError, QueryRefused
 from dhtnode.ids import NodeId, random_id_between, random_id_sharing, shared_prefix_bits
@@ -17,7 +17,6 @@ from dhtnode.krpc.messages import FindNode, Method, Ping
 from dhtnode.lookup.lookup import Lookup
 from dhtnode.net.receiver import Receiver
 from dhtnode.net.round_trips import RetryPolicy
-from dhtnode.net.rpc import Rpc
 from dhtnode.net.transactions import Answer
 from dhtnode.net.udp import RESOLVE_TIMEOUT, DatagramSocket
 from dhtnode.node.bootstrap import BootstrapHosts
@@ -25,14 +24,10 @@ from dhtnode.node.checks import TableChecks
 from dhtnode.node.context import NodeContext
 from dhtnode.node.lookup_driver import LookupDriver
 from dhtnode.node.node_ids import distant_id
+from dhtnode.node.parts import new_inbound, new_rpc, new_table
 from dhtnode.node.statistics import SocketStatistics
 from dhtnode.nurseries import open_service_nursery
-from dhtnode.routing.table import RoutingTable
-from dhtnode.server.fast_path import FastPath
-from dhtnode.server.inbound import Inbound
-from dhtnode.server.responder import Responder
-from dhtnode.server.sources import Sources
-from dhtnode.settings import VERSION_TAG, NodeSettings
+from dhtnode.settings import NodeSettings
 
 logger = logging.getLogger(__name__)
 
@@ -74,12 +69,13 @@ class SocketNode:
         self._hosts = (*hosts, *torrent_hosts)
         self._last_hosts = tuple(last_hosts)
         self._bootstrap = BootstrapHosts([*self._hosts, *last_hosts], self.family)
+        self._bootstrap.take(context.resolved, now)
         self._retries = RetryPolicy(settings.lookup_attempts)
-        self.table = _new_table(node_id, self.family, self.scope, context)
+        self.table = new_table(node_id, self.family, self.scope, context)
         context.enter(socket.address, self.table)
-        self.rpc = self._new_rpc()
+        self.rpc = new_rpc(socket, self.table, context, self._on_moved)
         self.checks = TableChecks(self.rpc, self.table, settings, context.random, now)
-        self._inbound = self._new_inbound()
+        self._inbound = new_inbound(self.rpc, self.table, context)
         self.receiver = Receiver(
             self.rpc, context.admission, self._inbound, on_seen=self.checks.verify, settings=settings
         )
@@ -130,6 +126,8 @@ class SocketNode:
         finally:
             driver.cancel()
             self._retries.add(*driver.lookup.sent_and_lost())
+            if self.rpc.held is not None:
+                self.rpc.held.expect_losses(self._retries.attempts)
 
     async def serve(self) -> None:
         """Receive, answer, and look names up, until cancelled."""
@@ -263,42 +261,6 @@ class SocketNode:
             rpc.times.quantiles(),
         )
 
-    def _new_rpc(self) -> Rpc:
-        context = self._context
-        meters, lifetime = context.admission.meters, self.settings.good_for
-        return Rpc(
-            self.socket,
-            self.table,
-            Sources(self.scope, context.identities.by_address, meters, lifetime=lifetime),
-            context.admission,
-            context.random_bytes,
-            on_moved=self._on_moved,
-            version=VERSION_TAG,
-            settings=self.settings,
-            outgoing=context.outgoing,
-        )
-
-    def _new_inbound(self) -> Inbound:
-        context = self._context
-        responder = Responder(
-            self.table,
-            context.tables,
-            self.scope,
-            context.peers,
-            context.tokens,
-            context.items,
-            version=VERSION_TAG,
-        )
-        fast_path = FastPath(self.table, context.peers, context.tokens, version=VERSION_TAG)
-        return Inbound(
-            self.family,
-            self.rpc.sources,
-            responder.respond,
-            context.admission,
-            fast_path=None if self.settings.read_only else fast_path,
-            version=VERSION_TAG,
-        )
-
     async def _find_nodes(self, target: NodeId) -> LookupDriver:
         # For the sake of our table, and of those of the other family if need be.
         want = self._context.want(self.family)
@@ -349,15 +311,3 @@ class SocketNode:
             others = self._context.identities.elsewhere(self.socket.address)
             self.renew_id(distant_id(host, others, self._context.random_bytes), now)
             logger.info("%s: our id is %s now", self.socket.address, self.table.node_id.hex())
-
-
-def _new_table(node_id: NodeId, family: Family, scope: Scope, context: NodeContext) -> RoutingTable:
-    return RoutingTable(
-        node_id,
-        family,
-        scope,
-        bucket_size=context.settings.bucket_size,
-        good_for=context.settings.good_for,
-        bad_after=context.settings.bad_after,
-        ours=context.identities.ids,
-    )

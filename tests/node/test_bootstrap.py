@@ -55,6 +55,32 @@ def test_addresses_are_known_without_asking() -> None:
     assert not bootstrap_hosts.is_waiting(hosts)
 
 
+async def test_name_that_was_looked_up_before_is_not_looked_up_at_once(autojump_clock: MockClock) -> None:
+    """Nor in the family in which it has no address; but one without any may have one by now."""
+    names = Names(four=(0.0, ["21.0.0.9"]), six=(0.0, []), none=(0.0, ["21.0.0.8"]))
+    hosts = ["four:6881", "six:6881", "none:6881", "21.0.0.2:1"]
+    async with serving(names, *hosts) as bootstrap_hosts:
+        known = {
+            "four:6881": [ADDRESS],
+            "six:6881": [Address("2a00::1", 6881)],
+            "none:6881": [],
+            "other:1": [],
+        }
+        bootstrap_hosts.take(known, trio.current_time())
+        bootstrap_hosts.request(hosts, trio.current_time())
+        await wait_all_tasks_blocked()
+        assert names.asked == [("none", Family.IPV4)]
+        assert bootstrap_hosts.addresses(hosts) == [
+            ADDRESS,
+            Address("21.0.0.8", 6881),
+            Address("21.0.0.2", 1),
+        ]
+        await trio.sleep(RENEW_AFTER)
+        bootstrap_hosts.request(hosts, trio.current_time())
+        await wait_all_tasks_blocked()
+        assert bootstrap_hosts.addresses(["four:6881"]) == [Address("21.0.0.9", 6881)]
+
+
 async def test_name_that_hangs_does_not_hide_the_others(autojump_clock: MockClock) -> None:
     names = Names(slow=(60.0, ["21.0.0.9"]), quick=(0.1, ["21.0.0.1"]))
     hosts = ["slow:6881", "quick:6881"]
