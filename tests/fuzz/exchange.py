@@ -15,9 +15,8 @@ from dhtnode.server.tokens import TokenIssuer
 from tests.fuzz.findings import require
 from tests.fuzz.seeds import ANSWERER_ID, ASKER_ID, SWARM
 from tests.fuzz.steps import TOKEN_MARK, TRANSACTION_MARK
-from tests.fuzz.world import OWN, Wire
+from tests.fuzz.world import OWN, QUERY_END, Wire
 
-QUERY_END = b"1:y1:qe"  # how every query of ours ends
 MAX_ASKED = 64  # queries of ours that are remembered, for their answers
 STOCK_IDS: tuple[bytes, ...] = (ASKER_ID, ANSWERER_ID)  # of the vectors; here each sender has its own
 LATEST = 12  # those of them that answers come for: what was asked long ago has timed out
@@ -46,6 +45,7 @@ class Exchange:
         packet = self._filled_in(packet, source, now)
         if any(secret in packet for secret in self._secrets.get(source, ())):
             self._proven[source] = now
+        self.wire.hear(source)
         self.endpoint.receiver.handle_untrusted([(packet, source)], now)
         sent = self.wire.sent
         require(len(sent) <= MAX_SENDS, "one datagram sets off few others")

@@ -20,6 +20,7 @@ from dhtnode.addresses import Scope
 from dhtnode.bencode import Value
 from dhtnode.krpc import codec
 from dhtnode.krpc.messages import Error, Ping, Query, Response
+from dhtnode.net.outgoing import OutgoingBound
 from dhtnode.net.transactions import Transactions
 from dhtnode.routing.table import RoutingTable
 from dhtnode.server import fast_path
@@ -152,6 +153,7 @@ PLANTED = [
     ("node", PeerStore, "_cap_reached", lambda *_arguments: None, "Broken: peers are bounded"),
     ("meaning", TokenIssuer, "accepts", lambda *_arguments: True, "Broken: who announces has got a token"),
     ("meaning", Admission, "admit", refuse_all, "Broken: an honest node is answered"),
+    ("meaning", OutgoingBound, "_refuse", lambda *_arguments: [], "Broken: no host gets more than ten"),
 ]
 
 

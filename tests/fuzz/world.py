@@ -1,7 +1,7 @@
 """A whole node with nothing real around it: wires for sockets, a clock moved by hand, faults kept."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from dataclasses import replace
 from ipaddress import ip_address
 from math import inf
@@ -11,6 +11,8 @@ import trio
 
 from dhtnode.addresses import Address, Contact, Family, scope_of
 from dhtnode.ids import InfoHash, NodeId, as_id
+from dhtnode.krpc.compact import host_of, pack_address
+from dhtnode.net.outgoing import MOST_KNOWN, MOST_PACKETS, OutgoingBound
 from dhtnode.net.udp import DatagramSocket
 from dhtnode.node.context import new_context
 from dhtnode.node.socket_node import SocketNode
@@ -22,6 +24,8 @@ from tests.fuzz.seeds import ASKER_ID, SWARM
 
 OWN = as_id(1 << 159)
 US = {Family.IPV4: Address("21.0.0.1", 6881), Family.IPV6: Address("2a00::1", 6881)}
+QUERY_END = b"1:y1:qe"  # how every query of ours ends
+PERIOD = 10.0  # seconds in which no host gets more than MOST_PACKETS
 KNOWN = 24  # nodes in each table at the start
 SWARMS = [SWARM, InfoHash(ASKER_ID), InfoHash(bytes(20))]
 
@@ -67,6 +71,15 @@ class Wire(DatagramSocket):
         self._scope = scope_of(address.host)
         self._max_payload = max_payload
         self._checked: set[Address] = set()
+        self._last_queries: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=MOST_PACKETS))
+        self._heard: set[int] = set()
+
+    def hear(self, source: Address) -> None:
+        """Take note that something has come from a host."""
+        self._heard.add(self._host(source))
+
+    def _host(self, address: Address) -> int:
+        return host_of(int.from_bytes(pack_address(address), "big"), address.family)
 
     def send_nowait(self, data: bytes, destination: Address) -> bool:
         """Keep one datagram, unless the wire is full."""
@@ -75,7 +88,18 @@ class Wire(DatagramSocket):
         require(0 < len(data) <= self._max_payload, "no datagram is longer than it may be")
         if not self.is_full:
             self.sent.append((data, destination))
+            if data.endswith(QUERY_END):
+                self._check_pace(destination)
         return not self.is_full
+
+    def _check_pace(self, destination: Address) -> None:
+        host, now = self._host(destination), trio.current_time()
+        times = self._last_queries[host]
+        is_late = len(times) < MOST_PACKETS or now - times[0] > PERIOD
+        require(is_late, "no host gets more than ten queries in ten seconds")
+        times.append(now)
+        lately = sum(now - time <= PERIOD for time in times)
+        require(lately <= MOST_KNOWN or host in self._heard, "a host that is silent gets fewer")
 
     def _check(self, destination: Address) -> None:
         require(destination.family is self.address.family, "a socket sends to its own family")
@@ -123,7 +147,9 @@ class World:
         self.tokens = TokenIssuer(Random(1).randbytes, settings.token_period, 0.0)
         self.wires = {family: Wire(US[family], settings.max_item_payload) for family in Family}
         shared = replace(
-            new_context(settings, Random(4), Random(6).randbytes, 0.0), peers=self.peers, tokens=self.tokens
+            new_context(settings, Random(4), Random(6).randbytes, 0.0, OutgoingBound(trio.current_time)),
+            peers=self.peers,
+            tokens=self.tokens,
         )
         self.endpoints = {family: SocketNode(wire, OWN, shared) for family, wire in self.wires.items()}
         self._populate()
