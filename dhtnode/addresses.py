@@ -190,6 +190,11 @@ def is_private(host: str) -> bool:
     return _kind_of(host) is _Kind.PRIVATE
 
 
+def is_public(host: str) -> bool:
+    """Return whether an IP address is of the public network."""
+    return _kind_of(host) is _Kind.PUBLIC
+
+
 def scope_of(host: str) -> Scope:
     """Return the scope of a socket bound to `host`; a wildcard counts as public."""
     kind = _kind_of(host)

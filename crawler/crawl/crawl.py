@@ -204,7 +204,9 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
             outcome = Outcome.MALFORMED  # it said something, but no answer
         elif outcome is Outcome.ERROR:
             self._pace.back_off(visit.endpoint, now)
-        self._ended.append((visit, outcome, UNRESPONSIVE if outcome is Outcome.TIMEOUT else FAILED, code))
+        # Where hosts may be sent no more for now, there may be a second visit too.
+        may_be_there = outcome in (Outcome.TIMEOUT, Outcome.NOT_SENT)
+        self._ended.append((visit, outcome, UNRESPONSIVE if may_be_there else FAILED, code))
 
     def _record(self, now: float) -> None:
         """Record the contacts that nodes have returned, and the visits that have ended."""

@@ -302,7 +302,7 @@ class Sampler(Crawl[OpenSampling]):
 
     def _state(self, visit: OpenSampling, outcome: Outcome) -> int:
         # Only where contacts are followed has a second visit a use: a sample has to wait for its turn.
-        if outcome is Outcome.TIMEOUT and self.follows_contacts:
+        if outcome in (Outcome.TIMEOUT, Outcome.NOT_SENT) and self.follows_contacts:
             return UNRESPONSIVE
         return ANSWERED if visit.rtt is not None else FAILED
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import TypeAlias
 
-from dhtnode.addresses import Address, Contact, Family, Scope, pack_host, unpack_host
+from dhtnode.addresses import Address, Contact, Family, Scope, is_public, pack_host, unpack_host
 from dhtnode.ids import ID_BYTES, NodeId
 
 PackedEndpoint: TypeAlias = int
@@ -46,6 +46,28 @@ def unpack_contacts(compact: bytes, family: Family) -> list[Contact]:
         Contact(NodeId(compact[at : at + ID_BYTES]), unpack_address(compact[at + ID_BYTES : at + size]))
         for at in range(0, len(compact) - size + 1, size)
     ]
+
+
+# First octets of addresses that may be on loopback or in a private network.
+_MAYBE_OWN = frozenset({10, 100, 127, 172, 192})
+
+
+def host_of(endpoint: PackedEndpoint, family: Family) -> int:
+    """Return the same number for all endpoints of what may be one machine, over IPv6 a /64; some 0.2 us.
+
+    On loopback and in a private network, many nodes may share one: there each endpoint is its own.
+    """
+    if family is Family.IPV6:
+        # All that is not in 2000::/3 is not public.
+        return endpoint >> 80 if endpoint >> 141 == 1 else endpoint
+    if endpoint >> 40 in _MAYBE_OWN and not _is_public(endpoint >> 16):
+        return endpoint
+    return endpoint >> 16
+
+
+@lru_cache(4096)
+def _is_public(host: int) -> bool:
+    return is_public(unpack_host(host.to_bytes(4, "big")))
 
 
 class CompactContacts:

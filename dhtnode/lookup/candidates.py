@@ -18,7 +18,7 @@ from operator import itemgetter
 
 from sortedcontainers import SortedDict
 
-from dhtnode.addresses import Address, Contact, Scope
+from dhtnode.addresses import Address, Contact, Family, Scope
 from dhtnode.bep42 import is_compliant
 from dhtnode.ids import NodeId, as_int
 
@@ -242,7 +242,10 @@ class Candidates:
         return sorted(islice(answered, self._width), key=self.distance)
 
     def _new(self, address: Address) -> Candidate:
-        return Candidate(address, self._scope.host_key(address), self._scope.network_key(address))
+        network = self._scope.network_key(address)
+        # Over IPv6 all addresses of a network may be one machine's.
+        host = network if address.family is Family.IPV6 else self._scope.host_key(address)
+        return Candidate(address, host, network)
 
     def _closest_of(self, contacts: Iterable[Contact]) -> list[Contact]:
         """Return the closest contacts of a response, few of each network."""

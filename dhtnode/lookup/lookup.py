@@ -6,8 +6,8 @@ queries (`take_next`, `take_subtree_query`) and reports their outcomes.
 
 No single source is trusted.  Of one response only the closest contacts count, and few of one network; a
 source whose contacts do not answer is rejected; one network (a /24 or /64) is queried once at a time, and
-one host at two ports at most while none answers; and a contact counts as found only when it has answered
-itself.
+one host twice at most while none of its ports answers; and a contact counts as found only when it has
+answered itself.
 
 Packets get lost, so a node counts as unresponsive only after several queries.  The retries come at
 the end: when 8 nodes have answered, the unresponsive ones that are closer are queried again, up to
@@ -28,8 +28,9 @@ from dhtnode.lookup.subtrees import SubtreeQuery, Subtrees
 # Of all unresponsive nodes together: enough for 15 of them, queried 7 times each.  So sources of
 # unresponsive contacts cannot make us send much more.
 MAX_RETRIES = 90
-# Of one host that are tried: a node that has moved to another port is named under both.
-MAX_SILENT_PORTS = 2
+# To one host that has not answered, be it at one port or several: a node that has moved to another port is
+# named under both.  Where packets get lost, there are as many as for one node.
+MAX_SILENT_QUERIES = 2
 
 
 class Lookup:
@@ -68,7 +69,8 @@ class Lookup:
         self._bootstrap: deque[Candidate] = deque()
         # Those that are not to be queried elsewhere now, with the node that was queried last.
         self._networks: dict[str, Candidate] = {}
-        self._silent_ports: Counter[str] = Counter()  # by host, those queried and not heard of
+        self._silent_queries: Counter[str] = Counter()  # by host
+        self._most_silent = max(MAX_SILENT_QUERIES, attempts)
         self._closest_failure: float = inf
         self._in_flight = 0
         self._stalled = 0
@@ -106,7 +108,7 @@ class Lookup:
         if candidate is None:
             return None
         self._retries += candidate.attempts > 0
-        self._silent_ports[candidate.host] += not candidate.attempts
+        self._silent_queries[candidate.host] += 1
         candidate.state = CandidateState.QUERIED
         candidate.attempts += 1
         candidate.in_flight += 1
@@ -133,7 +135,6 @@ class Lookup:
             return False
         candidate.state = CandidateState.ANSWERED
         self._networks[candidate.network] = candidate
-        self._silent_ports[candidate.host] -= 1
         self.answers += 1
         candidate.credit_sources()
         self.add_contacts(contacts, address)
@@ -289,9 +290,13 @@ class Lookup:
     def _is_eligible(self, candidate: Candidate) -> bool:
         return (
             candidate.network not in self._networks
-            and self._silent_ports[candidate.host] < MAX_SILENT_PORTS
+            and not self._is_silent(candidate.host)
             and candidate.is_supported
         )
+
+    def _is_silent(self, host: str) -> bool:
+        """Return whether a host has been sent enough; one that answers is not queried elsewhere."""
+        return self._silent_queries[host] >= self._most_silent
 
     def _free_network_of(self, candidate: Candidate) -> None:
         if self._networks.get(candidate.network) is candidate:
@@ -301,6 +306,7 @@ class Lookup:
         return (
             candidate.attempts < self._attempts
             and self._retries < MAX_RETRIES
+            and not self._is_silent(candidate.host)
             and candidate.is_supported
             and (candidate.in_flight > 0 or candidate.network not in self._networks)
         )

@@ -1,8 +1,9 @@
 """Sockets and queries: UDP, our queries, the receive loop, and the client for bulk work."""
 
-from dhtnode.net.bulk import BulkClient, Ended, Outgoing, QueryTemplate
+from dhtnode.net.bulk import BulkClient, Ended
 from dhtnode.net.node_clock import NodeClock
 from dhtnode.net.outgoing import OutgoingBound
+from dhtnode.net.outgoing_queries import Outgoing, QueryTemplate
 from dhtnode.net.transactions import Answer
 from dhtnode.net.udp import DatagramSocket, open_sockets, open_udp_socket
 

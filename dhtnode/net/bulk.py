@@ -20,7 +20,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias
 
 import trio
 
@@ -32,21 +32,15 @@ from dhtnode.krpc.common_answers import common_reader
 from dhtnode.krpc.malformed import MalformedMessage
 from dhtnode.krpc.messages import Error, Method, Response
 from dhtnode.krpc.query_writer import QueryWriter
-from dhtnode.net.held import LOOK_PERIOD
 from dhtnode.net.outgoing import OutgoingBound
+from dhtnode.net.outgoing_queries import HeldOutgoing, Outgoing, QueryTemplate, Tag
 from dhtnode.net.round_trips import RoundTripTimes
 from dhtnode.net.transactions import TransactionIds
-from dhtnode.net.udp import DatagramSocket
+from dhtnode.net.udp import DatagramSocket, Received
 from dhtnode.net.unsent import SendFailures, Unsent, not_sent
 from dhtnode.settings import VERSION_TAG
 
 logger = logging.getLogger(__name__)
-
-Tag = TypeVar("Tag")
-
-Outgoing: TypeAlias = tuple["QueryTemplate", bytes, Address, Tag]
-"""A query to be sent: its kind, its target, where it goes, and what its owner knows it by."""
-
 
 # A plain tuple, because one is made for each query.
 Ended: TypeAlias = tuple[Tag, Response | QueryError, float, int]
@@ -55,23 +49,13 @@ Ended: TypeAlias = tuple[Tag, Response | QueryError, float, int]
 OnResults: TypeAlias = Callable[[Sequence[Ended[Tag]], float], None]
 """A function called with queries that have ended, each once, and with the time."""
 
-BATCH = 256  # datagrams handled between two looks at the clock, and between two checkpoints
+BATCH = 256  # datagrams handled at once, and between two checkpoints
+MAX_TURN = 0.01  # seconds after which other tasks have their turn: a batch that takes long to read is split
 MAX_UNEXPECTED = 10_000  # sources remembered of datagrams that answer nothing
 FIRST_WINDOW, MAX_WINDOW = 64, 10_000  # queries awaited at once, at first and ever; see `free_slots`
 TRANSACTION_ID_BYTES = 4
 _ID_KEY = b"1:t4:"
 _PLACEHOLDER = bytes(range(1, 1 + ID_BYTES))
-
-
-class QueryTemplate:
-    """One kind of query with a target, written but for the target; `size` is that of the whole datagram."""
-
-    __slots__ = ("after", "before", "size")
-
-    def __init__(self, before: bytes, after: bytes, size: int) -> None:
-        self.before = before
-        self.after = after
-        self.size = size
 
 
 class BulkClient(Generic[Tag]):
@@ -115,9 +99,8 @@ class BulkClient(Generic[Tag]):
         self._tail = self._writer.tail
         self._failures = SendFailures(self.family, socket.has_route, logger.warning)
         self._outgoing = outgoing or OutgoingBound(trio.current_time)
-        # Queries to hosts that have been sent enough, and when to try again.
-        self._held: list[Outgoing[Tag]] = []
-        self._release_at = inf
+        self._held = HeldOutgoing[Tag](self._outgoing)
+        self._left: list[Received] = []  # by the last turn
 
     @contextmanager
     def attached(self, on_results: OnResults[Tag]) -> Iterator[None]:
@@ -175,13 +158,10 @@ class BulkClient(Generic[Tag]):
         no network, `is_stuck` is set until `wait` has waited.
         """
         positions: Sequence[int] = range(len(queries))
-        if self.scope is not Scope.LOOPBACK:
-            held = self._outgoing.refuse([query[2].host for query in queries])
-            if held:
-                self.events["held back"] += len(held)
-                self._hold([queries[at] for at in held], now + LOOK_PERIOD)
-                positions = sorted(set(positions).difference(held))
-                queries = [queries[at] for at in positions]
+        if self.scope is not Scope.LOOPBACK and (held := self._held.choose(queries, now)):
+            self.events["held back"] += len(held)
+            positions = sorted(set(positions).difference(held))
+            queries = [queries[at] for at in positions]
         unsent = self._send(queries, now) if queries else Unsent()
         return Unsent([positions[at] for at in unsent.later], [positions[at] for at in unsent.never])
 
@@ -211,22 +191,21 @@ class BulkClient(Generic[Tag]):
         self.is_stuck = bool(unsent.later)
         return unsent
 
-    def _hold(self, queries: Sequence[Outgoing[Tag]], until: float) -> None:
-        if queries:
-            self._held += queries
-            self._release_at = min(self._release_at, until)
-
     def _release(self, now: float, results: list[Ended[Tag]]) -> None:
         """Send what was held back, as far as it may leave now."""
-        held, self._held, self._release_at = self._held, [], inf
-        later, never = self.send_batch(held, now)
-        self.events["held back"] -= len(self._held)  # they were counted before
-        self._hold([held[at] for at in later], now + self._failures.pause)
-        results += [(held[at][3], not_sent(held[at][2]), 0.0, 0) for at in never]
+        due, given_up = self._held.take(now, self.times.timeout)
+        later, never = self._send(due, now) if due else Unsent()
+        self._held.keep([due[at] for at in later], now, self._failures.pause)
+        self.events["not sent: enough sent to its host"] += len(given_up)
+        given_up += [due[at] for at in never]
+        results += [(tag, not_sent(address), 0.0, 0) for _, _, address, tag in given_up]
 
     async def wait(self, until: float) -> None:
         """Wait until a datagram has come, a query is overdue, the time `until`, or a call of `wake`."""
-        with trio.move_on_at(min(until, self._next_due(), self._release_at)) as self._waiting:
+        if self._left:
+            await trio.lowlevel.checkpoint()
+            return
+        with trio.move_on_at(min(until, self._next_due(), self._held.release_at)) as self._waiting:
             if self.is_stuck:
                 self.is_stuck = False
                 await self.socket.wait_writable()
@@ -242,11 +221,29 @@ class BulkClient(Generic[Tag]):
 
     def receive(self) -> int:
         """Handle what has come, a batch at most, and what has waited too long; return how many datagrams."""
-        now, in_flight = trio.current_time(), self._in_flight
-        datagrams = self.socket.receive_batch(BATCH)
+        now = trio.current_time()
+        datagrams = self._left or self.socket.receive_batch(BATCH)
         results: list[Ended[Tag]] = []
-        heard: list[str] = []
+        handled = self._handle(datagrams, now, results)
+        # What takes long to read is no flood: each such datagram has ended a query.
+        self._left = datagrams[handled:]
+        self.bytes_received += sum([len(data) for data, _ in datagrams[:handled]])
+        if results:
+            self._note_times([took for _, _, took, _ in results])
+        if not self._left:
+            self._end_overdue(now, results)
+        if now >= self._held.release_at:
+            self._release(now, results)
+        if results and self._on_results is not None:
+            self._on_results(results, now)
+        return handled
+
+    def _handle(self, datagrams: Sequence[Received], now: float, results: list[Ended[Tag]]) -> int:
+        """Append the queries that datagrams have ended; return how many datagrams there was time for."""
+        in_flight, read_common, heard = self._in_flight, self._read_common, []
+        handled = 0
         for data, source in datagrams:
+            handled += 1
             at = data.rfind(_ID_KEY) + len(_ID_KEY)
             transaction_id = data[at : at + TRANSACTION_ID_BYTES]
             query = in_flight.get(transaction_id)
@@ -254,27 +251,19 @@ class BulkClient(Generic[Tag]):
                 self._on_unexpected(transaction_id, source, is_foreign=query is not None)
                 continue
             address, tag, batch = query
-            common = self._read_common(data)
-            if common is not None and common.transaction_id == transaction_id:
-                result: Response | QueryError = common
-            else:
-                result = self._read(data, transaction_id, address)
+            common = read_common(data)
+            is_common = common is not None and common.transaction_id == transaction_id
+            result = common if common and is_common else self._read(data, transaction_id, address)
             del in_flight[transaction_id]
             batch.open -= 1
             if not batch.is_late:
                 self._awaited -= 1
             heard.append(source[0])
             results.append((tag, result, now - batch.sent_at, len(data)))
-        self.bytes_received += sum([len(data) for data, _ in datagrams])
-        if results:
-            self._outgoing.hear(heard)
-            self._note_times([took for _, _, took, _ in results])
-        self._end_overdue(now, results)
-        if now >= self._release_at:
-            self._release(now, results)
-        if results and self._on_results is not None:
-            self._on_results(results, now)
-        return len(datagrams)
+            if not is_common and trio.current_time() >= now + MAX_TURN:
+                break
+        self._outgoing.hear(heard)
+        return handled
 
     def _note_times(self, times: Sequence[float]) -> None:
         """Learn from answers how long to wait, and how many queries may be awaited."""
@@ -285,7 +274,8 @@ class BulkClient(Generic[Tag]):
     def forget_all(self) -> None:
         """Give up all queries under way; nothing is called for them."""
         self._in_flight.clear()
-        self._held, self._release_at = [], inf
+        self._held.clear()
+        self._left = []
         self._answered_elsewhere.clear()
         self._sent.clear()
         self._recent.clear()

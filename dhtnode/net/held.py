@@ -2,7 +2,7 @@
 
 from math import inf
 
-from dhtnode.net.outgoing import OutgoingBound
+from dhtnode.net.outgoing import MOST_KNOWN, MOST_UNHEARD, OutgoingBound
 from dhtnode.net.transactions import Pending
 
 MAX_HELD = 1000
@@ -20,6 +20,7 @@ class HeldQueries:
     def __init__(self, outgoing: OutgoingBound) -> None:
         self.release_at = inf
         self._outgoing = outgoing
+        self._most_unheard = MOST_UNHEARD
         self._queries: dict[bytes, tuple[Pending, bytes]] = {}  # with their datagrams
 
     def __len__(self) -> int:
@@ -28,7 +29,13 @@ class HeldQueries:
 
     def admits(self, pending: Pending) -> bool:
         """Count a query as sent and return True, or return False when its host has been sent enough."""
-        return self._outgoing.admit(pending.address.host)
+        is_known = pending.sent_at < pending.source.proven_until
+        most_unheard = MOST_KNOWN if is_known else self._most_unheard
+        return self._outgoing.admit(pending.address.host, most_unheard)
+
+    def expect_losses(self, attempts: int) -> None:
+        """Send hosts that are silent so many packets, within the bounds, because some get lost."""
+        self._most_unheard = min(MOST_KNOWN, max(MOST_UNHEARD, attempts))
 
     def hear(self, host: str) -> None:
         """Record that an answer has come from a host."""

@@ -17,7 +17,10 @@ from dhtnode.addresses import pack_host
 from dhtnode.clock import seconds_since_start
 
 MOST_PACKETS = 10  # to one host, in any ten seconds
-MOST_UNHEARD = 5  # while nothing has come from it: it may be no node, and know nothing of us
+# While nothing has come from it lately, as it may be no node and know nothing of us: so few that
+# several programs, or one that is started again and again, stay below the other bound together.
+MOST_UNHEARD = 2
+MOST_KNOWN = 5  # the same for a node that has answered before, or where packets are seen to get lost
 # A second more: packets may come closer to each other than they left.
 TURN = 11.0
 MAX_HOSTS = 200_000  # in one turn; a further one is sent nothing
@@ -25,7 +28,7 @@ ROUNDING = 0.001  # seconds; without them a caller that has waited could be a ha
 
 
 class OutgoingBound:
-    """The packets sent to each host: no more than ten in any ten seconds, and five while it is silent.
+    """The packets sent to each host: no more than ten in any ten seconds, and two while it is silent.
 
     A host is an IPv4 address, or a /64 over IPv6, whose addresses may all be one machine's.
     """
@@ -47,9 +50,9 @@ class OutgoingBound:
         """Count the packets of a connection, and return True; or return False if it may not be opened."""
         return not self._refuse([host], packets, packets)
 
-    def admit(self, host: str) -> bool:
+    def admit(self, host: str, most_unheard: int = MOST_UNHEARD) -> bool:
         """Count a packet that is about to leave, and return True; or return False if it may not."""
-        return not self._refuse([host], 1, MOST_UNHEARD)
+        return not self._refuse([host], 1, most_unheard)
 
     def refuse(self, hosts: Sequence[str]) -> list[int]:
         """Count a packet to each host of a list; return the positions of those that may not leave.
@@ -79,6 +82,10 @@ class OutgoingBound:
     def hear(self, hosts: Iterable[str]) -> None:
         """Record that answers have come from some hosts."""
         self._heard.update([_network_of(host) if ":" in host else host for host in hosts])
+
+    def has_heard(self, host: str) -> bool:
+        """Return whether an answer has come from a host lately."""
+        return self._is_heard(_network_of(host) if ":" in host else host)
 
     def _is_heard(self, key: str | bytes) -> bool:
         return key in self._heard or key in self._heard_before

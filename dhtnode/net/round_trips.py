@@ -20,8 +20,8 @@ MIN_TIMEOUT, MAX_TIMEOUT = 1.5, 10.0  # the upper bound is that of mldht and jec
 
 MISSED = 0.0005  # how likely a node that is there may be missed: one of 8, in one of 250 lookups
 MEMORY = 400.0  # queries: what came before counts for less and less
-# As if we had seen so much: at first, nodes are queried three times.
-QUERIES_BEFORE, LOST_BEFORE = 20.0, 1.0
+# As if we had seen so much: at first, nodes are queried twice.
+QUERIES_BEFORE, LOST_BEFORE = 20.0, 0.4
 
 
 class RetryPolicy:

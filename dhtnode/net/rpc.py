@@ -86,12 +86,12 @@ class Rpc:
         self._max_pending = settings.max_pending
         self._expiring = trio.CancelScope()
         self._now: float | None = None  # of the batch that is being handled
-        self._held = None if socket.scope is Scope.LOOPBACK or outgoing is None else HeldQueries(outgoing)
+        self.held = None if socket.scope is Scope.LOOPBACK or outgoing is None else HeldQueries(outgoing)
 
     @property
     def pending(self) -> int:
         """Return how many queries are under way, those that are held back included."""
-        return len(self._transactions.pending) + len(self._held or ())
+        return len(self._transactions.pending) + len(self.held or ())
 
     def renew_id(self, node_id: NodeId) -> None:
         """Query under another id from now on; the caller renews that of the table."""
@@ -111,14 +111,14 @@ class Rpc:
         if not source.is_allowed:
             return self._not_sent("address not allowed")
         transactions = self._transactions
-        if len(transactions.pending) >= self._max_pending:
+        if self.pending >= self._max_pending:
             return self._not_sent("too many pending")
         transaction_id = transactions.new_id()
         data = self._queries.write(method, transaction_id)
         now = trio.current_time() if self._now is None else self._now
         pending = Pending(transaction_id, source, len(data), now, on_done, on_stall)
-        if self._held is not None and not self._held.admits(pending):
-            return self._hold(self._held, pending, data)
+        if self.held is not None and not self.held.admits(pending):
+            return self._hold(self.held, pending, data)
         if not self.sender.send_query(data, source.address):
             self.reachability.not_sent()
             return self._not_sent("send failed")
@@ -161,8 +161,8 @@ class Rpc:
     def forget(self, pending: Pending) -> None:
         """Give a query up: its `on_done` will not be called, its answer is dropped."""
         self._transactions.remove(pending)
-        if self._held is not None:
-            self._held.forget(pending)
+        if self.held is not None:
+            self.held.forget(pending)
 
     async def query(self, method: Method, address: Address) -> Answer:
         """Send a query and wait for its answer.
@@ -294,8 +294,8 @@ class Rpc:
 
     def _hear(self, source: Source, now: float) -> None:
         self.reachability.answered(source, now)
-        if self._held is not None:
-            self._held.hear(source.address.host)
+        if self.held is not None:
+            self.held.hear(source.address.host)
 
     def _not_sent(self, reason: str) -> Pending | None:
         self.events[f"not sent: {reason}"] += 1
@@ -303,7 +303,7 @@ class Rpc:
 
     def _next_due(self) -> float:
         due = self._transactions.next_due(self.times.stall, self.times.timeout)
-        return due if self._held is None else min(due, self._held.release_at)
+        return due if self.held is None else min(due, self.held.release_at)
 
     async def expire(self) -> None:
         """End the queries whose answers are late, or will not come any more, until cancelled."""
@@ -318,8 +318,8 @@ class Rpc:
 
     def end_overdue(self, now: float) -> None:
         """Call back for the queries whose answers are late, or will not come; send what was held back."""
-        if self._held is not None and now >= self._held.release_at:
-            for each, data in self._held.take(now):
+        if self.held is not None and now >= self.held.release_at:
+            for each, data in self.held.take(now):
                 if data is not None and self.sender.send_query(data, each.address):
                     self._start(each)
                 else:

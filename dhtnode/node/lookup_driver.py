@@ -11,8 +11,8 @@ import trio
 
 from dhtnode.addresses import Address, Contact
 from dhtnode.errors import QueryError, QueryTimeout
-from dhtnode.ids import NodeId
-from dhtnode.krpc.messages import FindNode, Method
+from dhtnode.ids import IMPOSSIBLY_CLOSE, NodeId
+from dhtnode.krpc.messages import FindNode, Method, Response
 from dhtnode.lookup.lookup import Lookup
 from dhtnode.lookup.subtrees import SubtreeQuery
 from dhtnode.net.rpc import Rpc
@@ -155,7 +155,7 @@ class LookupDriver:
     def _on_answer_from(self, answer: Answer) -> None:
         response = answer.response
         self.bytes_received += answer.bytes_received
-        contacts = response.contacts(self._rpc.socket.address.family)
+        contacts = self._contacts_in(response)
         if self.lookup.on_response(answer.address, response.node_id, contacts):
             self.answers[answer.address] = answer
             if not contacts and (response.values or response.value is not None):
@@ -164,6 +164,19 @@ class LookupDriver:
                 self._on_answer(answer)
         else:
             self.failures[answer.address] = answer
+
+    def _contacts_in(self, response: Response) -> list[Contact]:
+        """Return the contacts in a response, without those closer than any node can be.
+
+        Of nodes, the very target may be one that is looked for.
+        """
+        contacts, target = response.contacts(self._rpc.socket.address.family), self.lookup.target
+        prefix, wants_node = target[:IMPOSSIBLY_CLOSE], isinstance(self._method, FindNode)
+        return [
+            contact
+            for contact in contacts
+            if contact.node_id[:IMPOSSIBLY_CLOSE] != prefix or (wants_node and contact.node_id == target)
+        ]
 
     def _ask_for_contacts(self, address: Address) -> None:
         if self.lookup.take_contacts_query():
@@ -179,7 +192,7 @@ class LookupDriver:
         contacts: list[Contact] = []
         if isinstance(result, Answer):
             self.bytes_received += result.bytes_received
-            contacts = result.response.contacts(self._rpc.socket.address.family)
+            contacts = self._contacts_in(result.response)
         self.lookup.on_contacts(address, contacts)
         self._advance()
 
@@ -191,7 +204,7 @@ class LookupDriver:
         if isinstance(result, Answer):
             self._forget(query.subtree)
             self.bytes_received += result.bytes_received
-            self.lookup.on_subtree_response(query, result.response.contacts(self._rpc.socket.address.family))
+            self.lookup.on_subtree_response(query, self._contacts_in(result.response))
         else:
             self.lookup.on_subtree_timeout(query)
         self._advance()

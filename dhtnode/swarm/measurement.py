@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from dhtnode.addresses import Address, Family
-from dhtnode.errors import QueryError
+from dhtnode.errors import QueryError, QueryRefused
 from dhtnode.ids import IMPOSSIBLY_CLOSE, InfoHash
 from dhtnode.krpc.compact import OVERSIZED, PackedContact, unpack_address
 from dhtnode.krpc.messages import Response
@@ -154,6 +154,8 @@ class Measurement:
         """Handle the end of a query, `took` seconds after it was sent."""
         self.pending -= 1
         node = query.node
+        if isinstance(result, Response | QueryRefused):
+            self.families[query.family].hear(node)
         if query.kind is QueryKind.CANARY:
             if isinstance(result, Response) and self._canaries.catches(node.endpoint, result):
                 node.mark(Mark.ANSWERS_ANYTHING)

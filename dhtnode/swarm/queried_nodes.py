@@ -1,14 +1,14 @@
 """The nodes that are queried about one swarm, closest first, and what each has said so far."""
 
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from operator import attrgetter
 
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import NodeId, as_id
-from dhtnode.krpc.compact import PackedContact, PackedEndpoint
+from dhtnode.krpc.compact import PackedContact, PackedEndpoint, host_of
 from dhtnode.krpc.scrape_filter import FILTER_BYTES
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm.replies import Reply
@@ -18,6 +18,7 @@ MOST_QUERIED = 12  # scrapes for a swarm and family whose nodes are known, witho
 MOST_QUERIED_ON_THE_WAY = 80  # the same in a lookup
 AT_ONCE_ON_THE_WAY = 4  # queries of one lookup in flight
 MOST_CANDIDATES = 64  # of a lookup: nodes that are farther are forgotten
+MOST_SILENT = 2  # nodes of one host that are queried while none of them has answered
 TOO_FEW = 4  # answers of 12 nodes known: then what is known is out of date, and a lookup has to do
 
 _DISTANCE = attrgetter("distance")
@@ -88,6 +89,9 @@ class FamilyNodes:
         self.unread: list[bytes] = []  # compact contacts, as long as they are not followed
         self.is_changed = True  # since `take_new`
         self._target = target
+        # Hosts that may be no nodes, and know nothing of us: how many of each were queried in vain.
+        self._silent = Counter[int]()
+        self._heard: set[int] = set()
         # Each endpoint with the first id that it has.
         ids = {endpoint: node_id for node_id, endpoint in reversed([*known])}
         self._endpoints = set(ids)
@@ -118,7 +122,10 @@ class FamilyNodes:
             yield self.nodes[-1]
 
     def take_new(self) -> list[QueriedNode]:
-        """Return the nodes to query now: of the closest that have not failed those not queried yet."""
+        """Return the nodes to query now: of the closest that have not failed those not queried yet.
+
+        Those of a host that is silent are passed over, until it answers.
+        """
         if not (self.is_changed or self.follows):
             return []
         self.is_changed = False
@@ -127,17 +134,31 @@ class FamilyNodes:
         # On the way to the closest, each answer may save other queries.
         at_once = AT_ONCE_ON_THE_WAY if self.follows else self.wanted
         for node in self._in_order():
-            if node.state is NodeProgress.FAILED:
+            if node.state is NodeProgress.FAILED or self._is_withheld(node):
                 continue
             if not places or self.waiting >= at_once or self.queried >= self.most:
                 break
             places -= 1
             if node.state is NodeProgress.NEW:
                 node.state = NodeProgress.WAITING
+                self._silent[host_of(node.endpoint, self.family)] += 1
                 self.queried += 1
                 self.waiting += 1
                 found.append(node)
         return found
+
+    def hear(self, node: QueriedNode) -> None:
+        """Record that a node is there, so that others of its host may be queried."""
+        host = host_of(node.endpoint, self.family)
+        if host not in self._heard:
+            self._heard.add(host)
+            self.is_changed |= self._silent[host] >= MOST_SILENT
+
+    def _is_withheld(self, node: QueriedNode) -> bool:
+        if node.state is not NodeProgress.NEW:
+            return False
+        host = host_of(node.endpoint, self.family)
+        return self._silent[host] >= MOST_SILENT and host not in self._heard
 
     def relevant(self) -> list[QueriedNode]:
         """Return the nodes near enough to count, with those that failed among them, all queried."""
@@ -159,7 +180,11 @@ class FamilyNodes:
     def has_place(self) -> bool:
         """Return whether a node that was marked leaves its place to one not queried yet."""
         if self.queried < self.most:
-            counting = [node for node in self.nodes if node.state is not NodeProgress.FAILED]
+            counting = [
+                node
+                for node in self.nodes
+                if node.state is not NodeProgress.FAILED and not self._is_withheld(node)
+            ]
             self.is_changed |= any(node.state is NodeProgress.NEW for node in counting[: self.wanted])
             self.is_changed |= len(counting) < self.wanted and bool(self._later)
         return self.is_changed

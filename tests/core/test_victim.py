@@ -16,7 +16,7 @@ from crawler.swarms.survey import MeasurementCounts, SwarmSurvey
 from crawler.torrents.connection import CONNECTION_PACKETS
 from crawler.torrents.peers import PeerClient
 from dhtnode import Address, Contact, DhtError, Family, InfoHash, NodeId, NodeSettings, Scope, open_node
-from dhtnode.ids import random_id
+from dhtnode.ids import IMPOSSIBLY_CLOSE, random_id
 from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.messages import Ping, Query, Response, SampleInfohashes
@@ -34,8 +34,10 @@ MINUTES = 3
 class Trap:
     """Liars that answer everything, and what is sent to the host that they name."""
 
-    def __init__(self, nursery):
+    def __init__(self, nursery, closeness=3):
+        """Have the host named under ids that share so many bytes with what is looked for."""
         self.network, self.random = MemoryNetwork(seed=1), Random(1)
+        self.closeness = closeness
         self.sent = []  # seconds, of each packet
         self.liars = [
             (random_id(self.random), self.network.socket(self.network.host(n))) for n in range(LIARS)
@@ -72,8 +74,8 @@ class Trap:
         if isinstance(method, Ping):
             return Response(query.transaction_id, node_id)
         target = getattr(method, "target", None) or getattr(method, "info_hash", bytes(20))
-        # In front of all others, but not closer to the target than any node could be.
-        near = [target[:3] + self.random.randbytes(17) for _ in range(40)]
+        # In front of all others.
+        near = [target[: self.closeness] + self.random.randbytes(20 - self.closeness) for _ in range(40)]
         others = [node_id + pack_address(each.address) for node_id, each in self.random.sample(self.liars, 8)]
         nodes = b"".join([*(each + pack_address(self.named()) for each in near), *others])
         fields = {"nodes": nodes, "token": b"t"}
@@ -158,3 +160,27 @@ async def test_host_that_all_name_gets_ten_packets_in_ten_seconds(autojump_clock
     # They did their best.
     assert len(trap.sent) > 20
     assert node.outgoing.refused > 50
+
+
+@pytest.mark.parametrize(("closeness", "least", "most"), [(3, 5, 10), (IMPOSSIBLY_CLOSE, 0, 0)])
+async def test_programs_that_run_one_after_the_other_stay_below_the_bound_together(
+    autojump_clock, closeness, least, most
+):
+    """Each begins without knowing what the others have sent: so a host that is silent gets two from each.
+
+    Where it is said to be closer than any node can be, it gets nothing.
+    """
+    async with trio.open_nursery() as nursery:
+        trap = Trap(nursery, closeness)
+        for number in range(5):
+            async with open_node(
+                sockets=[trap.network.socket(trap.network.host(HERE + number))],
+                bootstrap=[str(trap.liars[0][1].address)],
+                well_known=False,
+                settings=NodeSettings(read_only=True),
+                random=Random(number),
+            ) as node:
+                with trio.move_on_after(8.0):
+                    await look_up(trap, node)
+        nursery.cancel_scope.cancel()
+    assert least <= len(trap.sent) <= most

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from dhtnode.addresses import Address, Contact, Family, Scope
 from dhtnode.ids import NodeId
-from dhtnode.krpc.compact import CompactContacts, pack_address, pack_contact, unpack_address, unpack_contacts
+from dhtnode.krpc.compact import (
+    CompactContacts,
+    host_of,
+    pack_address,
+    pack_contact,
+    unpack_address,
+    unpack_contacts,
+)
 from tests.strategies import addresses, ids
 
 FAMILIES = st.sampled_from(list(Family))
@@ -102,3 +109,25 @@ def test_contact_survives_both_ways(contact):
     assert contacts.address_of(endpoint) == contact.address
     assert contacts.write(contact.node_id, endpoint) == pack_contact(contact)
     assert contacts.read(pack_contact(contact)) == [(contact.node_id, endpoint)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("45.1.2.3", "45.1.2.3", True),
+        ("45.1.2.3", "45.1.2.4", False),
+        ("172.15.0.1", "172.15.0.1", True),
+        ("2a00:1:2:3::1", "2a00:1:2:3:ffff::", True),
+        ("2a00:1:2:3::1", "2a00:1:2:4::1", False),
+        *[(own, own, False) for own in ("127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1")],
+        *[(own, own, False) for own in ("::1", "fd00::1")],
+    ],
+)
+def test_ports_of_one_machine_are_one_host_but_in_networks_of_our_own(
+    one: str, other: str, is_same: bool
+) -> None:
+    hosts = {
+        host_of(int.from_bytes(pack_address(Address(host, port)), "big"), Address(host, port).family)
+        for host, port in ((one, 1), (other, 65535))
+    }
+    assert (len(hosts) == 1) == is_same

@@ -30,6 +30,22 @@ def at(number: int, host: int | None = None) -> Contact:
     return Contact(as_id(number), address(number if host is None else host))
 
 
+def number_of(one: Address) -> int:
+    """Return the number of the node at an address."""
+    return int(one.host.split(".")[1]) << 8 | int(one.host.split(".")[2])
+
+
+def is_at(host: str, one: Address) -> bool:
+    return one.host.startswith(host)
+
+
+def contact_at(host: str, *numbers: int) -> Contact:
+    """Return a contact of a host, close to the target, at an endpoint of its own."""
+    number = sum(each << 8 * place for place, each in enumerate(numbers)) + 1
+    place = Address(f"{host}{number:x}", 6881) if ":" in host else Address(host, 1000 + number)
+    return Contact(as_id(number), place)
+
+
 def new_lookup(
     *,
     width: int = 8,
@@ -294,6 +310,28 @@ def test_network_gets_another_chance_when_its_node_failed() -> None:
     query_all(lookup)
     lookup.on_failure(address(10))
     assert (lookup.is_finished, query_all(lookup)) == (False, [neighbour.address])
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 5])
+@pytest.mark.parametrize("host", ["45.66.77.88", "2a00:1:2:3::"])
+def test_host_that_is_silent_is_sent_few_queries_at_whatever_ports(host: str, attempts: int) -> None:
+    """All liars name it, each time in front of all others; over IPv6 at any address of its /64."""
+    lookup = new_lookup(attempts=attempts)
+    lookup.add_contacts(map(at, range(10_000, 10_040)))
+    sent = 0
+    for _ in range(400):
+        for one in query_all(lookup):
+            if not is_at(host, one):
+                near = [contact_at(host, sent, number) for number in range(8)]
+                lookup.on_response(one, as_id(number_of(one)), near)
+                continue
+            sent += 1
+            lookup.on_stall(one)
+            lookup.on_timeout(one)
+        answer_subtree_queries(lookup)
+    assert lookup.is_finished
+    assert len(lookup.closest()) == 8
+    assert sent == max(2, attempts)
 
 
 def test_networks_do_not_matter_on_loopback() -> None:

@@ -2,7 +2,9 @@
 
 import errno
 import itertools
+from collections import Counter
 from functools import partial
+from math import inf
 from os import strerror
 from random import Random
 
@@ -10,12 +12,13 @@ import pytest
 import trio
 
 from dhtnode.addresses import Address, Family
-from dhtnode.errors import BadResponse, ForeignSource, QueryRefused, QueryTimeout
+from dhtnode.errors import BadResponse, ForeignSource, QueryNotSent, QueryRefused, QueryTimeout
 from dhtnode.ids import NodeId, random_id
-from dhtnode.krpc.codec import decode_untrusted, encode
+from dhtnode.krpc.codec import decode_untrusted, encode, parse_untrusted
 from dhtnode.krpc.messages import Error, FindNode, GetPeers, Response, SampleInfohashes
+from dhtnode.net import bulk
 from dhtnode.net.bulk import BulkClient
-from dhtnode.net.outgoing import MOST_UNHEARD, OutgoingBound
+from dhtnode.net.outgoing import MOST_PACKETS, MOST_UNHEARD, OutgoingBound
 from dhtnode.net.round_trips import FIRST_TIMEOUT
 from dhtnode.net.udp import DatagramSocket
 from dhtnode.net.unsent import CLOGGED, DOWN_PAUSE, NO_ROUTE, OUTAGE, PATIENCE
@@ -328,27 +331,86 @@ async def test_family_that_was_never_reached_is_left_out_with_one_line(autojump_
     assert caplog.messages == ["IPv4 cannot be used here (Network is unreachable): its nodes are left out"]
 
 
-async def test_host_that_was_sent_enough_gets_more_later(autojump_clock, bounded_scene):
-    """Whatever port of it: and each query ends, with the time since it has left."""
-    scene = bounded_scene
-    ports = [scene.network.socket(scene.network.host(50), 7000 + port).address for port in range(25)]
-    queries = [(scene.template, b"t" * 20, address, address.port) for address in ports]
-    sent = []
-    carry = scene.network.carry
-    scene.network.carry = lambda data, source, destination, now: (
-        sent.append((now, destination.port)) or carry(data, source, destination, now)
-    )
+def query_ports(scene, count):
+    """Query so many ports of one host; return the times and ports of what leaves, as it does."""
+    ports = [scene.network.socket(scene.network.host(50), 7000 + port) for port in range(count)]
+    sent, carry = [], scene.network.carry
+
+    def record(data, source, destination, now):
+        if source == scene.client.socket.address:
+            sent.append((now, destination.port))
+        carry(data, source, destination, now)
+
+    scene.network.carry = record
+    queries = [(scene.template, b"t" * 20, each.address, each.address.port) for each in ports]
     assert not any(scene.client.send_batch(queries, trio.current_time()))
-    assert scene.client.in_flight == 25
-    await scene.run(120.0)
+    assert scene.client.in_flight == count
+    return ports, sent
+
+
+async def answer_all(socket):
+    while True:
+        await socket.wait_readable()
+        data, source = socket.receive_nowait()
+        transaction_id = decode_untrusted(data, Family.IPV4).transaction_id
+        socket.send_nowait(encode(Response(transaction_id, NODE_ID, nodes=b"")), Address(*source))
+
+
+async def test_host_that_was_sent_enough_gets_more_later(autojump_clock, bounded_scene):
+    """Whatever port of it, once one has answered: and each query ends, with the time since it has left."""
+    scene = bounded_scene
+    ports, sent = query_ports(scene, 25)
+    async with trio.open_nursery() as nursery:
+        for each in ports:
+            nursery.start_soon(answer_all, each)
+        await scene.run(60.0)
+        nursery.cancel_scope.cancel()
     assert scene.client.in_flight == 0
-    assert [port for _, port in sent] == [address.port for address in ports]
+    assert [port for _, port in sent] == [each.address.port for each in ports]
     times = [time for time, _ in sent]
-    assert all(late - early > 10 for early, late in zip(times, times[MOST_UNHEARD:], strict=False))
-    assert times[-1] - times[0] < 100
-    assert sorted(tag for tag, *_ in scene.ended) == [address.port for address in ports]
-    assert [took for *_, took in scene.ended] == pytest.approx([FIRST_TIMEOUT] * 25, abs=0.1)
+    assert all(late - early > 10 for early, late in zip(times, times[MOST_PACKETS:], strict=False))
+    assert sorted(tag for tag, *_ in scene.ended) == [each.address.port for each in ports]
+    assert {type(result) for _, result, _ in scene.ended} == {Response}
+    assert [took for *_, took in scene.ended] == pytest.approx([0.1] * 25)
     assert scene.client.events["held back"] >= 15
+
+
+async def test_silent_host_is_sent_few_and_the_other_queries_end(autojump_clock, bounded_scene):
+    scene = bounded_scene
+    _, sent = query_ports(scene, 25)
+    await scene.run(4 * FIRST_TIMEOUT)
+    assert scene.client.in_flight == 0
+    assert len(sent) == MOST_UNHEARD
+    outcomes = Counter(type(result) for _, result, _ in scene.ended)
+    assert outcomes == {QueryTimeout: MOST_UNHEARD, QueryNotSent: 25 - MOST_UNHEARD}
+    assert scene.client.events["not sent: enough sent to its host"] == 25 - MOST_UNHEARD
+
+
+async def test_batch_that_is_slow_to_read_lets_others_have_their_turn(autojump_clock, monkeypatch, scene):
+    """What is left is handled in the next turns, at once and before anything else counts as late."""
+    slow = 0.4 * bulk.MAX_TURN
+
+    def parse(data, *, is_answer):
+        autojump_clock.jump(slow)
+        return parse_untrusted(data, is_answer=is_answer)
+
+    monkeypatch.setattr(bulk, "parse_untrusted", parse)
+    for number in range(7):
+        scene.send(number)
+        query, source = await scene.take_query()
+        answer = encode(Response(query.transaction_id, NODE_ID, nodes=b""))
+        # Not canonical, so that it takes the slow way.
+        scene.remote.send_nowait(answer.replace(b"2:id20:", b"2:id020:"), source)
+    await trio.sleep(1.0)
+    turns = []
+    while scene.client.in_flight:
+        before = trio.current_time()
+        await scene.client.wait(inf)
+        assert trio.current_time() == before
+        turns.append(scene.client.receive())
+    assert turns == [3, 3, 1]
+    assert [tag for tag, *_ in scene.ended] == [*range(7)]
+    assert {type(result) for _, result, _ in scene.ended} == {Response}
 
 
 async def test_what_is_held_back_is_forgotten_with_the_rest(autojump_clock, bounded_scene):

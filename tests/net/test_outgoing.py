@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from dhtnode.net.outgoing import MAX_HOSTS, MOST_PACKETS, MOST_UNHEARD, OutgoingBound
+from dhtnode.net.outgoing import MAX_HOSTS, MOST_KNOWN, MOST_PACKETS, MOST_UNHEARD, OutgoingBound
 
 HOST, OTHER = "45.66.77.88", "45.66.77.89"
 
@@ -49,14 +49,14 @@ def test_no_host_is_sent_more_in_any_ten_seconds(clock, bound, seed, is_heard):
 
 
 def test_hosts_do_not_stand_for_each_other_and_ports_do_not_matter(bound):
-    assert bound.refuse([HOST] * 7 + [OTHER] * 2) == [5, 6]
+    assert bound.refuse([HOST] * 4 + [OTHER] * 2) == [2, 3]
     bound.hear([OTHER])
     assert bound.refuse([OTHER] * 9 + [HOST]) == [8, 9]
 
 
 def test_host_over_ipv6_is_a_64(bound):
-    addresses = [f"2a00:1:2:3::{number:x}" for number in range(1, 10)]
-    assert bound.refuse(addresses) == [5, 6, 7, 8]
+    addresses = [f"2a00:1:2:3::{number:x}" for number in range(1, 6)]
+    assert bound.refuse(addresses) == [2, 3, 4]
     assert bound.refuse(["2a00:1:2:4::1", "2a00:1:2:3:ffff::"]) == [1]
 
 
@@ -74,15 +74,23 @@ def test_connection_counts_for_what_it_sends(clock, bound):
 
 
 def test_what_did_not_leave_does_not_count(bound):
-    assert bound.refuse([HOST] * 5) == []
-    bound.take_back([HOST] * 2)
-    assert bound.refuse([HOST] * 3) == [2]
+    assert bound.refuse([HOST] * 2) == []
+    bound.take_back([HOST])
+    assert bound.refuse([HOST] * 2) == [1]
 
 
 def test_word_of_a_host_is_forgotten_after_two_turns(clock, bound):
     bound.hear([HOST])
+    assert bound.has_heard(HOST)
     clock.now = 25.0
-    assert bound.refuse([HOST] * 6) == [5]
+    assert bound.refuse([HOST] * 3) == [2]
+    assert not bound.has_heard(HOST)
+
+
+def test_host_that_answered_before_may_be_sent_some_more_while_it_is_silent(bound):
+    """Packets get lost; and none of them is more than the host may be sent in all."""
+    assert [bound.admit(HOST, MOST_KNOWN) for _ in range(7)] == [True] * 5 + [False] * 2
+    assert not bound.admit(HOST)
 
 
 def test_memory_is_bounded_and_what_does_not_fit_is_not_sent(clock, bound):

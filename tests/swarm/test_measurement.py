@@ -13,9 +13,16 @@ from dhtnode.outcomes import Outcome
 from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.estimate import EXTENDED_TO
 from dhtnode.swarm.measurement import MOST_CLOSEST, SMALL_BYTES, Measurement, QueryKind
-from dhtnode.swarm.queried_nodes import CLOSEST, MOST_QUERIED, MOST_QUERIED_ON_THE_WAY, NodeProgress
+from dhtnode.swarm.queried_nodes import (
+    CLOSEST,
+    MOST_QUERIED,
+    MOST_QUERIED_ON_THE_WAY,
+    MOST_SILENT,
+    NodeProgress,
+)
 
 SHIFT = 120  # bits: distances of 1, 2, 3 are too far to be made for the target
+VICTIM = 45 << 24 | 7  # a host that never asked for anything
 TARGET = InfoHash(b"\x55" * 20)
 EMPTY = bytes(256)
 FILLED = ScrapeFilter.of([bytes(4)]).to_bytes()
@@ -26,7 +33,13 @@ NEVER = CanaryHashes(Random(1), share=0.0)
 
 def node_at(distance, family=Family.IPV4):
     number = int.from_bytes(TARGET, "big") ^ distance << SHIFT
-    return NodeId(number.to_bytes(20, "big")), distance << 16 | 6881
+    host = 95 << 24 | distance if family is Family.IPV4 else 0x2A << 120 | distance << 64
+    return NodeId(number.to_bytes(20, "big")), host << 16 | 6881
+
+
+def with_host(contact, host, port):
+    """Return a contact at another endpoint."""
+    return contact[0], host << 16 | port
 
 
 def compact(*distances):
@@ -70,6 +83,31 @@ def places(queries, kind=QueryKind.SCRAPE):
 
 def counting(measurement):
     return [node.distance >> SHIFT for node in measurement.nodes() if node.state is NodeProgress.COUNTS]
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_host_that_is_silent_is_asked_twice_at_whatever_ports(follows):
+    """Others count in the place of its nodes."""
+    measurement = Measurement(TARGET, NEVER, read)
+    named = [with_host(node_at(distance), VICTIM, 7000 + distance) for distance in range(1, 11)]
+    known = [*named, *map(node_at, range(20, 30))]
+    measurement.add_nodes(Family.IPV4, known, follows=follows)
+    asked = drive(measurement, lambda query: silent() if is_victim(query) else answer(query))
+    assert sum(map(is_victim, asked)) == MOST_SILENT
+    assert counting(measurement) == [*range(20, 28)]
+
+
+def test_host_that_answers_is_asked_at_all_its_ports():
+    measurement = Measurement(TARGET, NEVER, read)
+    named = [with_host(node_at(distance), VICTIM, 7000 + distance) for distance in range(1, 11)]
+    measurement.add_nodes(Family.IPV4, named, follows=False)
+    asked = drive(measurement, lambda query: silent() if query.node.endpoint & 1 else answer(query))
+    assert len(asked) == 10
+    assert counting(measurement) == [2, 4, 6, 8, 10]
+
+
+def is_victim(query):
+    return query.node.endpoint >> 16 == VICTIM
 
 
 def test_the_eight_closest_are_asked_together():
