@@ -219,7 +219,7 @@ async def test_arguments_are_checked(trackers, info_hashes):
 
 
 async def test_no_host_gets_more_than_ten_packets_in_ten_seconds(autojump_clock):
-    """Whatever leads there; one that answers nothing gets five."""
+    """Whatever leads there; one that answers nothing gets fewer."""
     bound = OutgoingBound(trio.current_time)
     pace, sent = pace_module.HostPace(bound), []
 
