@@ -1,6 +1,7 @@
 """The nodes of one family that answered a crawl, in the order of their ids, and the hosts that they are on.
 
-Some 12 bytes for each node; their ids and addresses stay in the table of contacts.
+Some 16 bytes for each node, and as many while they are sorted; their ids and addresses stay in the table of
+contacts.
 """
 
 from collections import Counter
@@ -30,16 +31,18 @@ class AnsweredNodes:
         self._family = family
         self.numbers = numbers
         prefixes = _as_words(table.columns(numbers, slice(0, _WORD // 8)))
-        order = np.argsort(prefixes, kind="stable")
-        prefixes, ordered = prefixes[order], numbers[order]
-        is_like_next = np.zeros(len(order) + 1, np.bool_)
+        ordered = numbers[np.argsort(prefixes, kind="stable")].astype(np.int32)
+        prefixes.sort()
+        is_like_next = np.zeros(len(ordered) + 1, np.bool_)
         is_like_next[1:-1] = prefixes[1:] == prefixes[:-1]
         alike = np.flatnonzero(is_like_next[1:] | is_like_next[:-1])
-        ids = sorted((self._id(number), number) for number in ordered[alike].tolist())
-        ordered[alike] = [number for _, number in ids]
-        is_repeated = np.zeros(len(order), np.bool_)
-        is_repeated[alike[1:]] = [one == other for (one, _), (other, _) in pairwise(ids)]
-        self._prefixes, self._ordered = prefixes[~is_repeated], ordered[~is_repeated].astype(np.int32)
+        if alike.size:
+            ids = sorted((self._id(number), number) for number in ordered[alike].tolist())
+            ordered[alike] = [number for _, number in ids]
+            is_repeated = np.zeros(len(ordered), np.bool_)
+            is_repeated[alike[1:]] = [one == other for (one, _), (other, _) in pairwise(ids)]
+            prefixes, ordered = prefixes[~is_repeated], ordered[~is_repeated]
+        self._prefixes, self._ordered = prefixes, ordered
         # Of the subtree that the last search ended in.
         self._height = ID_BITS
 
@@ -83,11 +86,15 @@ class AnsweredNodes:
 
     def _ids_of_hosts(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """Return the hosts but for this machine, and how many ids each has."""
-        hosts, ids = self.hosts(), _as_words(self._table.columns(self.numbers, slice(0, _WORD // 8)))
+        hosts = self.hosts()
+        elsewhere = np.flatnonzero(hosts != _THIS_MACHINE[self._family])
+        hosts = hosts[elsewhere]
+        ids = _as_words(self._table.columns(self.numbers[elsewhere], slice(0, _WORD // 8)))
         order = np.lexsort((ids, hosts))
-        hosts, ids = hosts[order], ids[order]
-        is_new = hosts != _THIS_MACHINE[self._family]
-        is_new[1:] &= (hosts[1:] != hosts[:-1]) | (ids[1:] != ids[:-1])
+        hosts = hosts[order]
+        ids = ids[order]
+        is_new = np.ones(len(hosts), np.bool_)
+        is_new[1:] = (hosts[1:] != hosts[:-1]) | (ids[1:] != ids[:-1])
         hosts = hosts[is_new]
         starts = group_starts(hosts)
         return hosts[starts], np.diff(starts, append=len(hosts))
@@ -116,6 +123,8 @@ def one_of_each_host(hosts: NDArray[np.uint64], referrers: NDArray[np.uint8]) ->
 
 def _as_words(columns: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return rows of up to 8 bytes as numbers."""
-    words = np.zeros((len(columns), 8), np.uint8)
-    words[:, 8 - columns.shape[1] :] = columns
+    words = columns
+    if columns.shape[1] < 8:
+        words = np.zeros((len(columns), 8), np.uint8)
+        words[:, 8 - columns.shape[1] :] = columns
     return words.view(">u8").ravel().astype(np.uint64)

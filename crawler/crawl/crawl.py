@@ -85,7 +85,10 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         self.frontier.restore(journals)
 
     def tally(self) -> FamilyTally:
-        """Return the counts of the crawl; linear in the endpoints."""
+        """Return the counts of the crawl, once: which node returned which is forgotten.
+
+        Linear in the endpoints.
+        """
         frontier = self.frontier
         answered = frontier.answered
         believed = frontier.believed(answered)
@@ -93,6 +96,8 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         if not self._is_loopback:
             places = one_of_each_host(endpoints.nodes.hosts(), frontier.referrers(believed))
             hosts = self._tally_of(believed[places]) if len(places) < len(believed) else endpoints
+        # A third of the memory of a crawl, while the rest is computed.
+        self._in_degrees.give_up()
         is_all = len(believed) == len(answered)
         nodes = endpoints.nodes if is_all else AnsweredNodes(frontier.table, answered, self._family)
         unconfirmed, most = len(answered) - len(believed), frontier.unconfirmed[1]

@@ -38,9 +38,10 @@ class InDegrees:
             self._merge()
 
     def give_up(self) -> None:
-        """Take nothing in any more: some referrers are not known."""
+        """Forget all, and take nothing in any more: some referrers are not known, or all was counted."""
         self.is_given_up = True
         self._waiting.clear()
+        self._farthest = np.zeros((0, _HELD), np.uint32)
 
     def outside(self, answered: Numbers, prefixes: NDArray[np.uint32], sighted: int) -> OutsideNamings | None:
         """Return what the referrers of the nodes that answered come to, of so many endpoints sighted.

@@ -80,8 +80,10 @@ class OutgoingBound:
         return refused
 
     def hear(self, hosts: Iterable[str]) -> None:
-        """Record that answers have come from some hosts."""
-        self._heard.update([_network_of(host) if ":" in host else host for host in hosts])
+        """Record that answers have come from some hosts; what was sent nothing lately is not remembered."""
+        sent, before = self._sent, self._before
+        keys = [_network_of(host) if ":" in host else host for host in hosts]
+        self._heard.update([key for key in keys if key in sent or key in before])
 
     def has_heard(self, host: str) -> bool:
         """Return whether an answer has come from a host lately."""

@@ -1,5 +1,6 @@
 """What each host is sent: no more than ten packets in any ten seconds, of whatever kind."""
 
+import tracemalloc
 from random import Random
 
 import pytest
@@ -80,6 +81,7 @@ def test_what_did_not_leave_does_not_count(bound):
 
 
 def test_word_of_a_host_is_forgotten_after_two_turns(clock, bound):
+    bound.admit(HOST)
     bound.hear([HOST])
     assert bound.has_heard(HOST)
     clock.now = 25.0
@@ -91,6 +93,16 @@ def test_host_that_answered_before_may_be_sent_some_more_while_it_is_silent(boun
     """Packets get lost; and none of them is more than the host may be sent in all."""
     assert [bound.admit(HOST, MOST_KNOWN) for _ in range(7)] == [True] * 5 + [False] * 2
     assert not bound.admit(HOST)
+
+
+def test_hosts_that_were_sent_nothing_are_not_remembered(bound):
+    """On loopback nothing is counted, and a crawl of a million nodes hears from each."""
+    tracemalloc.start()
+    for number in range(20_000):
+        bound.hear([f"127.0.{number >> 8}.{number & 255}"])
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 100_000
 
 
 def test_memory_is_bounded_and_what_does_not_fit_is_not_sent(clock, bound):
