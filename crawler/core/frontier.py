@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crawler.core.bounds import bounds_of
-from crawler.core.contact_table import Bytes, ContactTable, Keys, Numbers, group_starts, grow
+from crawler.core.contact_table import Bytes, ContactTable, Keys, Numbers, count_bytes, group_starts, grow
 from dhtnode import Family
 
 CONFIRMING_REFERRERS = 2
@@ -222,7 +222,7 @@ class Frontier:
     @property
     def unconfirmed(self) -> tuple[int, int]:
         """Return how many unconfirmed endpoints have responded, and how many may; 1 ns for each known."""
-        counts = np.bincount(self._known[: len(self.table)], minlength=256)
+        counts = count_bytes(self._known[: len(self.table)])
         kinds = np.arange(256, dtype=np.uint8)
         has_responded = kinds & _STATE >= ANSWERED
         confirmed = int(counts[has_responded & self._are_confirmed(kinds)].sum())
@@ -304,7 +304,7 @@ class Frontier:
     def sightings(self, numbers: Numbers | None = None) -> Counter[Sighting]:
         """Count endpoints, all or some, by what is known of them; some ns for each."""
         known = self._known[: len(self.table)]
-        counts = np.bincount(known if numbers is None else known[numbers], minlength=256)
+        counts = count_bytes(known if numbers is None else known[numbers])
         return Counter({_sighting(int(known)): int(counts[known]) for known in np.flatnonzero(counts)})
 
     def take_journal(self) -> tuple[bytes, bytes]:
