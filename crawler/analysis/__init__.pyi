@@ -12,6 +12,8 @@ from .sessions import stays_of as stays_of
 from .species_richness import NetworkSize as NetworkSize
 from .species_richness import chapman as chapman
 from .species_richness import joint_size as joint_size
+from .swarm_changes import SwarmChange as SwarmChange
+from .swarm_changes import swarm_change as swarm_change
 from .sybils import Alarm as Alarm
 from .sybils import crowded_hosts as crowded_hosts
 from .sybils import dense_zones as dense_zones

@@ -12,9 +12,10 @@ from dhtnode.krpc.messages import (
     Response,
     SampleInfohashes,
 )
-from dhtnode.krpc.scrape_filter import ScrapeFilter, union_of_packed
+from dhtnode.krpc.scrape_filter import FILTER_BITS, ScrapeFilter, hosts_between, union_of_packed
 
 __all__ = [
+    "FILTER_BITS",
     "OVERSIZED",
     "AnnouncePeer",
     "CompactContacts",
@@ -29,6 +30,7 @@ __all__ = [
     "Response",
     "SampleInfohashes",
     "ScrapeFilter",
+    "hosts_between",
     "union_of_packed",
     "unpack_address",
 ]

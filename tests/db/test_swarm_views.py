@@ -114,7 +114,9 @@ def test_dead_swarms_had_no_peer_three_times_in_a_row(store):
     ]
 
 
-@pytest.mark.parametrize("view", ["swarm_history", "swarm_growth", "swarm_half_life", "dead_swarms"])
+@pytest.mark.parametrize(
+    "view", ["swarm_history", "swarm_pairs", "swarm_growth", "swarm_half_life", "dead_swarms"]
+)
 def test_one_swarm_does_not_cost_a_look_at_all(store, view):
     plan = store.connection.execute(
         f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE info_hash = ?", (SWARM.hex(),)
@@ -124,7 +126,9 @@ def test_one_swarm_does_not_cost_a_look_at_all(store, view):
     small = r"SCAN (series|peaks|trailing|\(subquery-\d+\)|runs|run_clock)"
     steps = [step for step in steps if not re.match(small, step)]
     assert steps
-    assert all(re.match("SEARCH .*(info_hash=|INTEGER PRIMARY KEY)", step) for step in steps), steps
+    assert all(re.match("SEARCH .*(info_hash=|sample_id=|INTEGER PRIMARY KEY)", step) for step in steps), (
+        steps
+    )
 
 
 def test_views_need_no_functions_of_ours(store):
@@ -158,3 +162,47 @@ def test_clock_that_goes_on_tells_which_sample_is_the_newest(store):
     write(store, SWARM, (5, 100.0), (1, 50.0))
     assert picked(store, "run_clock", "went_back") == [(0,)]
     assert picked(store, "latest_swarms", "peers") == [(100,)]
+
+
+YEARS = 3 * 365 * 24
+
+
+@pytest.fixture
+def went_back(store):
+    """A database of two runs, 2 and 3: the clock was three years ahead in the first of them."""
+    for at in (YEARS, 0):
+        store.runs.begin("watch", {}, "0", utc_text(EPOCH + HOUR * at))
+    return store
+
+
+def test_changes_are_in_the_order_of_rows_where_the_clock_went_back(went_back):
+    write(went_back, SWARM, (YEARS, 100.0), run_id=2)
+    write(went_back, SWARM, (0, 50.0), (24, 60.0), run_id=3)
+    columns = ("peers", "hours", "change", "change_per_hour")
+    assert picked(went_back, "swarm_history", *columns) == [
+        (100.0, None, None, None),
+        (50.0, None, -50.0, None),
+        (60.0, 24.0, 10.0, 0.417),
+    ]
+    columns = ("day", "first", "last", "change_per_day", "change_per_day_low")
+    assert picked(went_back, "swarm_growth", *columns) == [
+        ("2026-11-13", 100.0, 100.0, None, None),
+        ("2023-11-14", 50.0, 50.0, None, None),
+        ("2023-11-15", 60.0, 60.0, 10.0, -1.0),
+    ]
+
+
+def test_who_is_dead_is_told_by_the_last_rows_where_the_clock_went_back(went_back):
+    died_late, died_while_it_was_ahead, lives = SWARM, OTHER, InfoHash(b"c" * 20)
+    write(went_back, died_late, (YEARS, 5.0), run_id=2)
+    write(went_back, died_while_it_was_ahead, (YEARS, 0.0), (YEARS + 24, 0.0), run_id=2)
+    write(went_back, lives, (YEARS, 0.0), (YEARS + 24, 0.0), (YEARS + 48, 0.0), run_id=2)
+    write(went_back, died_late, (0, 0.0), (24, 0.0), (48, 0.0), run_id=3)
+    write(went_back, died_while_it_was_ahead, (0, 0.0), run_id=3)
+    write(went_back, lives, (0, 7.0), run_id=3)
+    ahead, now = utc_text(EPOCH + HOUR * YEARS), utc_text(EPOCH)
+    columns = ("info_hash", "last_alive", "empty_since", "measured_at", "empty_samples", "empty_days")
+    assert picked(went_back, "dead_swarms", *columns) == [
+        (died_late.hex(), ahead, now, utc_text(EPOCH + 48 * HOUR), 3, 2.0),
+        (died_while_it_was_ahead.hex(), None, ahead, now, 3, None),
+    ]

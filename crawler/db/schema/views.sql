@@ -411,17 +411,18 @@ LEFT JOIN swarm_handshakes AS handshakes ON handshakes.id = iif(
 -- One row for each measurement of a swarm, beside the one before it.
 --
 -- A change is clear when the two intervals do not meet: most others are noise.
+-- Where the clock went back, rows are in the order of their numbers, and a time that would be below 0 is unknown.
 CREATE VIEW swarm_history AS
 WITH series AS (
     SELECT
         id, info_hash, taken_at, peers, peers_low, peers_high, seeds, leechers, method, saturated,
-        lag(taken_at) OVER earlier AS taken_before,
+        nullif(max(julianday(taken_at) - julianday(lag(taken_at) OVER earlier), 0), 0) AS days,
         lag(peers) OVER earlier AS peers_before,
         lag(peers_low) OVER earlier AS low_before,
         lag(peers_high) OVER earlier AS high_before
     FROM swarm_samples
     WHERE peers IS NOT NULL
-    WINDOW earlier AS (PARTITION BY info_hash ORDER BY taken_at, id)
+    WINDOW earlier AS (PARTITION BY info_hash ORDER BY iif((SELECT went_back FROM run_clock), id, 0), taken_at, id)
 )
 SELECT
     info_hash,
@@ -433,22 +434,56 @@ SELECT
     round(leechers, 1) AS leechers,
     method,                                 -- [text] How the number came about.
     saturated,
-    round(24 * (julianday(taken_at) - julianday(taken_before)), 3)
-        AS hours,                           -- [number h] Time since the measurement before.
+    round(24 * days, 3) AS hours,           -- [number h] Time since the measurement before.
     round(peers - peers_before, 1) AS change, -- [number peers] Difference to the measurement before.
     round((peers - peers_before) / nullif(peers_before, 0), 4)
         AS relative_change,                 -- [number] The difference as a share of the size before.
-    round((peers - peers_before) / nullif(24 * (julianday(taken_at) - julianday(taken_before)), 0), 3)
+    round((peers - peers_before) / (24 * days), 3)
         AS change_per_hour,                 -- [number peers/h] The difference by the hour.
     peers_low > high_before OR peers_high < low_before
         AS is_clear,                        -- [flag] Whether the two intervals do not meet; most other changes are noise.
     id AS sample_id
 FROM series;
 
+-- One row for each measurement whose filters can be compared with those of the one before it that kept any.
+--
+-- Where the clock went back, rows are in the order of their numbers, and a time that would be below 0 is unknown.
+CREATE VIEW swarm_pairs AS
+WITH series AS (
+    SELECT
+        id, info_hash, taken_at,
+        lag(id) OVER earlier AS sample_before,
+        lag(taken_at) OVER earlier AS taken_before
+    FROM swarm_samples
+    WHERE nodes_with_filters > 0 AND EXISTS (
+        SELECT 1 FROM reply_rows
+        WHERE sample_id = swarm_samples.id AND (seeds_filter IS NOT NULL OR peers_filter IS NOT NULL)
+    )
+    WINDOW earlier AS (PARTITION BY info_hash ORDER BY iif((SELECT went_back FROM run_clock), id, 0), taken_at, id)
+)
+SELECT
+    info_hash,
+    taken_before,                           -- [time] When the earlier of the two was made.
+    taken_at,
+    round(24 * nullif(max(julianday(taken_at) - julianday(taken_before), 0), 0), 3)
+        AS hours,                           -- [number h] Time between the two.
+    (
+        SELECT count(*) FROM reply_rows AS now JOIN reply_rows AS before USING (node_id, host, port)
+        WHERE now.sample_id = series.id AND before.sample_id = sample_before
+            AND now.marks IS NULL AND before.marks IS NULL
+            AND coalesce(now.seeds_filter, now.peers_filter) IS NOT NULL
+            AND coalesce(before.seeds_filter, before.peers_filter) IS NOT NULL
+    ) AS nodes,                             -- [integer] Nodes that sent filters both times, and are believed.
+    sample_before,                          -- [integer] The number of the earlier one (swarm_samples.id).
+    id AS sample_id
+FROM series
+WHERE sample_before IS NOT NULL;
+
 -- One row for each swarm and day (UTC) on which it was measured.
 --
 -- The change is that since the last sample before the day, or within the day when there is none.  Its interval
 -- reaches from the lowest last to the highest first size and the other way round: wider than 95 %.
+-- Where the clock went back, rows are in the order of their numbers, and a change over a time below 0 is unknown.
 -- Rows are read by an index, each from the first sample of its day: a time is a day, a T, and the time of day.
 CREATE VIEW swarm_growth AS
 SELECT
@@ -466,34 +501,37 @@ SELECT
         AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
     ), 1) AS mean,                          -- [number peers] Their mean.
     round((last.peers - coalesce(before.peers, first.peers))
-        / nullif(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 2)
+        / nullif(max(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 0), 2)
         AS change_per_day,                  -- [number peers/d] Change since the last measurement before the day, by the day.
     round((last.peers_low - coalesce(before.peers_high, first.peers_high))
-        / nullif(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 2)
+        / nullif(max(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 0), 2)
         AS change_per_day_low,              -- [number peers/d] Lower end of its interval, which is wider than 95 % would be.
     round((last.peers_high - coalesce(before.peers_low, first.peers_low))
-        / nullif(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 2)
+        / nullif(max(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 0), 2)
         AS change_per_day_high              -- [number peers/d] Upper end of its interval, which is wider than 95 % would be.
 FROM swarm_samples AS first
 JOIN swarm_samples AS last ON last.id = (
     SELECT day.id FROM swarm_samples AS day
     WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
         AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
-    ORDER BY day.taken_at DESC, day.id DESC LIMIT 1
+    ORDER BY iif((SELECT went_back FROM run_clock), day.id, 0) DESC, day.taken_at DESC, day.id DESC LIMIT 1
 )
-LEFT JOIN swarm_samples AS before ON before.id = (
-    SELECT earlier.id FROM swarm_samples AS earlier
-    WHERE earlier.info_hash = first.info_hash AND earlier.peers IS NOT NULL
+LEFT JOIN swarm_samples AS before ON before.id = iif(
+    (SELECT went_back FROM run_clock),
+    (SELECT max(id) FROM swarm_samples AS earlier
+     WHERE earlier.info_hash = first.info_hash AND earlier.peers IS NOT NULL AND earlier.id < first.id),
+    (SELECT earlier.id FROM swarm_samples AS earlier
+     WHERE earlier.info_hash = first.info_hash AND earlier.peers IS NOT NULL
         AND earlier.taken_at < substr(first.taken_at, 1, 10)
-    ORDER BY earlier.taken_at DESC, earlier.id DESC LIMIT 1
+     ORDER BY earlier.taken_at DESC, earlier.id DESC LIMIT 1)
 )
 WHERE first.peers IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM swarm_samples AS day
     WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
         AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
-        AND (day.taken_at, day.id) < (first.taken_at, first.id)
+        AND iif((SELECT went_back FROM run_clock), day.id < first.id, (day.taken_at, day.id) < (first.taken_at, first.id))
 )
-ORDER BY first.info_hash, first.taken_at;
+ORDER BY first.info_hash, iif((SELECT went_back FROM run_clock), first.id, 0), first.taken_at;
 
 -- One row for each swarm that is clearly smaller now than at its peak.
 --
@@ -568,26 +606,44 @@ LEFT JOIN swarm_samples AS below ON below.id = below_id
 WHERE latest.taken_at > peak_at AND latest.peers_high < peak_low;
 
 -- One row for each swarm whose last three measurements, or more, found no peers.
+--
+-- Where the clock went back, rows are in the order of their numbers, and a time below 0 is unknown.
 CREATE VIEW dead_swarms AS
 WITH latest AS (
     SELECT
         info_hash, name,
-        (SELECT max(taken_at) FROM swarm_samples AS sample
-         WHERE sample.info_hash = swarms.info_hash AND peers >= 0.5) AS last_alive
+        iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM swarm_samples AS sample
+             WHERE sample.info_hash = swarms.info_hash AND peers >= 0.5),
+            (SELECT id FROM swarm_samples AS sample
+             WHERE sample.info_hash = swarms.info_hash AND peers >= 0.5
+             ORDER BY taken_at DESC, id DESC LIMIT 1)) AS alive_id
     FROM swarms
-    WHERE (
-        SELECT peers FROM swarm_samples AS sample
-        WHERE sample.info_hash = swarms.info_hash AND peers IS NOT NULL
-        ORDER BY taken_at DESC, id DESC LIMIT 1
-    ) < 0.5
+    WHERE (SELECT peers FROM swarm_samples AS newest WHERE newest.id = iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM swarm_samples AS sample
+             WHERE sample.info_hash = swarms.info_hash AND peers IS NOT NULL),
+            (SELECT id FROM swarm_samples AS sample
+             WHERE sample.info_hash = swarms.info_hash AND peers IS NOT NULL
+             ORDER BY taken_at DESC, id DESC LIMIT 1))) < 0.5
 ),
 trailing AS (
     SELECT
-        latest.info_hash, name, last_alive,
-        min(taken_at) AS empty_since, max(taken_at) AS measured_at, count(*) AS empty_samples
-    FROM latest CROSS JOIN swarm_samples AS sample ON sample.info_hash = latest.info_hash
-    WHERE peers IS NOT NULL AND taken_at > coalesce(last_alive, '')
+        latest.info_hash, name, alive.taken_at AS last_alive,
+        min(sample.taken_at) AS earliest, max(sample.taken_at) AS newest,
+        min(sample.id) AS first_id, max(sample.id) AS last_id, count(*) AS empty_samples
+    FROM latest
+    LEFT JOIN swarm_samples AS alive ON alive.id = alive_id
+    CROSS JOIN swarm_samples AS sample ON sample.info_hash = latest.info_hash
+    WHERE sample.peers IS NOT NULL AND iif((SELECT went_back FROM run_clock),
+        sample.id > coalesce(alive_id, 0), sample.taken_at > coalesce(alive.taken_at, ''))
     GROUP BY latest.info_hash
+),
+ordered AS (
+    SELECT
+        trailing.*,
+        iif((SELECT went_back FROM run_clock), (SELECT taken_at FROM swarm_samples WHERE id = first_id), earliest) AS empty_since,
+        iif((SELECT went_back FROM run_clock), (SELECT taken_at FROM swarm_samples WHERE id = last_id), newest) AS measured_at
+    FROM trailing
 )
 SELECT
     info_hash,
@@ -596,9 +652,9 @@ SELECT
     empty_since,                            -- [time] The first of the measurements without a peer.
     measured_at,                            -- [time] The last of them.
     empty_samples,                          -- [integer] How many there are.
-    round(julianday(measured_at) - julianday(empty_since), 2)
+    iif(measured_at >= empty_since, round(julianday(measured_at) - julianday(empty_since), 2), NULL)
         AS empty_days                       -- [number d] The time between the first and the last of them.
-FROM trailing
+FROM ordered
 WHERE empty_samples >= 3;
 
 -- The newest combined sample of each swarm; counts are rounded.

@@ -12,15 +12,16 @@ _NUMBERS = f"{_SIZES}, {whole('seeds seeds_low seeds_high leechers leechers_low 
 # SQLite takes `peers` and `id` from the row with the latest time, all of it from one index: the plus
 # keeps it from another one, which would send it through the table.  Where the clock went back, the latest row
 # is that with the highest number.
-_LARGEST = f"""
-WITH latest AS (
+LATEST = f"""latest AS (
     SELECT
         info_hash, peers, id,
         max(iif((SELECT went_back FROM run_clock), printf('%020d', id), taken_at))
     FROM swarm_samples
     WHERE {any_run("+run_id")}
     GROUP BY info_hash
-),
+)"""
+_LARGEST = f"""
+WITH {LATEST},
 largest AS (
     SELECT id FROM latest WHERE peers IS NOT NULL ORDER BY peers DESC, info_hash LIMIT :limit
 )"""
@@ -147,7 +148,7 @@ WHERE info_hash = coalesce(nullif(lower(:info_hash), ''), (
     SELECT info_hash FROM (SELECT info_hash, max(taken_at), peers FROM swarm_samples GROUP BY info_hash)
     ORDER BY peers DESC LIMIT 1
 )) AND {any_run()}
-ORDER BY taken_at DESC, id DESC
+ORDER BY iif((SELECT went_back FROM run_clock), id, 0) DESC, taken_at DESC, id DESC
 LIMIT :limit
 """,
 )

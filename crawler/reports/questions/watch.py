@@ -18,6 +18,19 @@ _CHANGES = ", ".join(
     for end in ("", "_low", "_high")
 )
 
+_OF_DEAD = ", ".join(
+    f"""coalesce((
+    SELECT {column} FROM dead_swarms AS dead WHERE dead.info_hash = shown.info_hash
+    ), {otherwise}) AS {name}"""
+    for column, name, otherwise in (
+        ("last_alive", "last_alive", "NULL"),
+        ("empty_since", "empty_since", "NULL"),
+        ("measured_at", "measured_at", "shown.measured_at"),
+        ("empty_samples", "empty_samples", "NULL"),
+        ("empty_days", "empty", "NULL"),
+    )
+)
+
 watched = Report(
     name="watched",
     place=9,
@@ -35,8 +48,9 @@ watched = Report(
 WITH shown AS (
     SELECT
         watched.*, name, (
-            SELECT substr(max(taken_at), 1, 10) FROM swarm_samples AS sample
+            SELECT substr(taken_at, 1, 10) FROM swarm_samples AS sample
             WHERE sample.info_hash = watched.info_hash AND sample.peers IS NOT NULL
+            ORDER BY iif((SELECT went_back FROM run_clock), id, 0) DESC, taken_at DESC LIMIT 1
         ) AS day
     FROM watched_swarms AS watched LEFT JOIN swarms USING (info_hash)
     WHERE {_OF_RUN} AND empties < 3
@@ -63,24 +77,14 @@ dead = Report(
     " back.",
     units={"empty": "d"},
     sql=f"""
-WITH shown AS (
-    SELECT
-        watched.*, name, (
-            SELECT max(taken_at) FROM swarm_samples AS sample
-            WHERE sample.info_hash = watched.info_hash AND sample.peers >= 0.5
-        ) AS last_alive
-    FROM watched_swarms AS watched LEFT JOIN swarms USING (info_hash)
+SELECT
+    info_hash, {_OF_DEAD}, next_at, name
+FROM (
+    SELECT watched.*, name FROM watched_swarms AS watched LEFT JOIN swarms USING (info_hash)
     WHERE {_OF_RUN} AND empties >= 3
     ORDER BY empties, measured_at DESC, info_hash
     LIMIT :limit
-)
-SELECT
-    shown.info_hash, last_alive, min(taken_at) AS empty_since,
-    coalesce(max(taken_at), measured_at) AS measured_at, nullif(count(taken_at), 0) AS empty_samples,
-    round(julianday(max(taken_at)) - julianday(min(taken_at)), 2) AS empty, next_at, name
-FROM shown LEFT JOIN swarm_samples AS sample ON
-    sample.info_hash = shown.info_hash AND sample.peers IS NOT NULL AND taken_at > coalesce(last_alive, '')
-GROUP BY shown.info_hash
-ORDER BY empties, shown.measured_at DESC, shown.info_hash
+) AS shown
+ORDER BY empties, shown.measured_at DESC, info_hash
 """,
 )

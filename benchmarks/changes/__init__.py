@@ -1,0 +1,1 @@
+"""Arrivals and departures between two measurements of simulated swarms whose truth is known."""
