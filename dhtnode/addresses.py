@@ -8,6 +8,7 @@ sends us can never make us talk to a network that our socket is not part of.  Th
 with the addresses that it binds, and with those of the nodes that it joins through.
 """
 
+import re
 from collections.abc import Sequence
 from enum import Enum, IntEnum
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
@@ -201,6 +202,20 @@ def scope_of(host: str) -> Scope:
     if kind is _Kind.LOOPBACK:
         return Scope.LOOPBACK
     return Scope.PRIVATE if kind is _Kind.PRIVATE else Scope.PUBLIC
+
+
+def is_loopback_host(text: str) -> bool:
+    """Return whether the Host that a browser asks for, with a port or without, is on loopback.
+
+    Any other name may lead here from a page elsewhere, which could then read what is served.
+    """
+    host = re.sub(r":\d*$", "", text)
+    if host.lower() == "localhost":
+        return True
+    try:
+        return scope_of(normalize_host(host.removeprefix("[").removesuffix("]"))) is Scope.LOOPBACK
+    except ValueError:
+        return False
 
 
 def check_listen(addresses: Sequence[Address]) -> None:

@@ -18,6 +18,7 @@ from crawler.browse.connection import UNSEEN
 from crawler.browse.metadata import DATABASE, SETTINGS
 from crawler.browse.plots import DASHBOARD, Plot, plot_swarm
 from crawler.reports import NoAnswer
+from dhtnode.addresses import is_loopback_host
 from dhtnode.lines import say
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,6 @@ REASONS = "crawler.reasons"  # under which a request holds why it is refused
 STYLE = "style"  # where our style sheet is mounted
 INFO_HASH = re.compile(r"[0-9a-f]{40}")
 LISTED = 20  # swarms, on the page of plots
-HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 Drawn = Callable[[sqlite3.Connection], Any]
 
@@ -88,7 +88,8 @@ def asgi_wrapper() -> Callable[[Any], Any]:
                     say(f"dhtcrawl: {message['status']} for {scope['path']}: {reason}")
                 await send(message)
 
-            if scope["type"] == "http" and not _is_for_us(dict(scope["headers"]).get(b"host", b"")):
+            host = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
+            if scope["type"] == "http" and not is_loopback_host(host):
                 await Response.text("This server answers on loopback only.", status=403).asgi_send(told)
                 return
             await app({**scope, REASONS: reasons}, receive, told)
@@ -142,10 +143,6 @@ def _prose(text: str) -> Markup:
         Markup("<code>{}</code>").format(piece) if number % 2 else escape(piece)
         for number, piece in enumerate(pieces)
     )
-
-
-def _is_for_us(host: bytes) -> bool:
-    return re.sub(r":\d+$", "", host.decode("latin-1")) in HOSTS
 
 
 async def dashboard(datasette: Any, request: Any) -> Response:

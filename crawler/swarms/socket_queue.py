@@ -53,7 +53,9 @@ class SocketQueue(Crawl[MeasurementQuery]):
         self._number = count()  # of what was deferred, so that queries are never compared
         self._recent: dict[PackedEndpoint, None] = {}
         self._written_at, self._written = -inf, ""
-        scrape = client.template(lambda target: GetPeers(InfoHash(target), scrape=True))
+        # Some nodes put both families into their filters when none is wanted.
+        want = frozenset({client.family})
+        scrape = client.template(lambda target: GetPeers(InfoHash(target), want, scrape=True))
         listing = client.template(lambda target: GetPeers(InfoHash(target)))
         self._templates = {
             QueryKind.SCRAPE: scrape,

@@ -124,9 +124,15 @@ class FamilyLookup:
 
 
 async def lookup_in_all_families(
-    sockets: Sequence[SocketNode], target: bytes, method: Method, on_answer: OnAnswer | None = None
+    sockets: Sequence[SocketNode],
+    target: bytes,
+    method: Method | Callable[[SocketNode], Method],
+    on_answer: OnAnswer | None = None,
 ) -> list[FamilyLookup]:
-    """Look a target up with each socket, one per family, and return the lookups when they have ended."""
+    """Look a target up with each socket, one per family, and return the lookups when they have ended.
+
+    `method` may be a function of the socket.
+    """
     ended_at = inf
 
     def begin(socket: SocketNode) -> FamilyLookup:
@@ -135,7 +141,8 @@ async def lookup_in_all_families(
             if on_answer is not None:
                 on_answer(socket, answer)
 
-        lookup = FamilyLookup(socket, socket.new_lookup(target, method, count))
+        asked = method(socket) if callable(method) else method
+        lookup = FamilyLookup(socket, socket.new_lookup(target, asked, count))
         return lookup
 
     lookups = [begin(socket) for socket in sockets]

@@ -32,7 +32,7 @@ from dhtnode.api.results import (
     InfohashSample,
     NodeStatistics,
 )
-from dhtnode.api.scrape import measure_swarm
+from dhtnode.api.scrape import measure_swarm, scrape_of
 from dhtnode.arguments import (
     address_of,
     check_settings,
@@ -239,9 +239,10 @@ class Node(ItemCalls):
         Raises `NotJoined` when no node answered, and `PrivateTorrent` before anything is sent (BEP 27).
         """
         info_hash = await swarm_of(torrent)
-        method = GetPeers(info_hash, scrape=True)
         sockets = self._sockets.next_in_turn()
-        lookups = await lookup_in_all_families(sockets, info_hash, method)
+        lookups = await lookup_in_all_families(
+            sockets, info_hash, lambda socket: scrape_of(info_hash, socket.family)
+        )
         if not any(lookup.driver.answers for lookup in lookups):
             raise not_joined(sockets)
         return await measure_swarm(lookups, info_hash, self._canaries)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import trio
 
+from dhtnode.addresses import Family
 from dhtnode.api.dual_stack import FamilyLookup
 from dhtnode.errors import QueryError, QueryTimeout
 from dhtnode.ids import InfoHash, distance
@@ -53,6 +54,11 @@ async def measure_swarm(
 
         advance()
     return measurement.result()
+
+
+def scrape_of(info_hash: InfoHash, family: Family) -> GetPeers:
+    """Return the query for the filters of one family: some nodes put in both when none is wanted."""
+    return GetPeers(info_hash, frozenset({family}), scrape=True)
 
 
 class _FamilyScrape:
@@ -108,7 +114,9 @@ class _FamilyScrape:
     async def query(self, measurement: Measurement, query: MeasurementQuery) -> None:
         """Send one query and wait for its end."""
         query.node.address = address = self._compact.address_of(query.node.endpoint)
-        method = GetPeers(InfoHash(query.target), scrape=query.kind is not QueryKind.LISTING)
+        method = GetPeers(InfoHash(query.target))
+        if query.kind is not QueryKind.LISTING:
+            method = scrape_of(method.info_hash, query.family)
         try:
             answer = await self._lookup.socket.rpc.query(method, address)
         except QueryError as error:

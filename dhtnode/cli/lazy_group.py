@@ -63,7 +63,8 @@ class LazyGroup(click.Group):
 
     def _reason(self, error: Exception) -> str | None:
         """Return in one line what the network or the system refused, or None for a mistake of ours."""
-        return streams.reason_of(error, self._refusals())
+        # The refusals of other modules last: without memory, or files to open, those cannot be imported.
+        return streams.reason_of(error) or streams.reason_of(error, self._refusals())
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an interrupt, even of what it imports first, is one line too."""

@@ -5,7 +5,6 @@ node's numbers belong to its Trio thread, and because nothing but one path is se
 this machine.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import trio
@@ -13,7 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from dhtnode.addresses import Scope, normalize_host, scope_of
+from dhtnode.addresses import is_loopback_host
 from dhtnode.api.results import NodeStatistics
 from dhtnode.daemon.loop_lag import LoopLag
 from dhtnode.daemon.status import stores_of
@@ -122,15 +121,7 @@ def _names_this_machine(request: bytes) -> bool:
     """Return whether the one Host header of a request, port aside, is loopback."""
     lines = [line.partition(b":") for line in request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
     hosts = [value.strip().decode("latin-1") for name, _, value in lines if name.strip().lower() == b"host"]
-    if len(hosts) != 1:
-        return False
-    host = re.sub(r":\d*$", "", hosts[0])
-    if host.lower() == "localhost":
-        return True
-    try:
-        return scope_of(normalize_host(host.removeprefix("[").removesuffix("]"))) is Scope.LOOPBACK
-    except ValueError:
-        return False
+    return len(hosts) == 1 and is_loopback_host(hosts[0])
 
 
 def _response(status: str, body: bytes, more: str = "", *, is_head: bool = False) -> bytes:

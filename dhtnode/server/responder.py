@@ -120,7 +120,9 @@ class Responder:
     ) -> Response:
         filters = None
         if method.scrape:
-            family = next(iter(method.want)) if len(method.want) == 1 else None
+            # Filters of both families mix the two addresses of a peer: who wants them says so.
+            families = method.want or {self._family}
+            family = next(iter(families)) if len(families) == 1 else None
             filters = self._peers.filters(method.info_hash, family, now)
         # Two node lists and two filters do not fit: then the family of the client wins (B33-7).
         want = frozenset({self._family}) if filters and len(method.want) > 1 else method.want

@@ -8,10 +8,10 @@ from dhtnode.swarm.estimate import (
     MethodEstimate,
     SwarmEstimate,
     capture_histories,
-    estimate_swarm,
     more_nodes_wanted,
 )
 from dhtnode.swarm.filter_size import NORMAL_95
+from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.measurement import (
     KEY_BYTES,
     MOST_BYTES,

@@ -156,8 +156,20 @@ ESTIMATORS = (
 )
 """The estimators that are computed for each swarm and kept side by side."""
 
+FAMILIES = {
+    Family.IPV4: Estimator("ipv4", "the peers with an IPv4 address"),
+    Family.IPV6: Estimator("ipv6", "the peers with an IPv6 address: some or all of them have both"),
+}
+"""What goes by the family alone, where nodes of both told of peers."""
+
 METHODS = {
-    method.name: method for method in (HEADLINE, *ESTIMATORS, Estimator("none", "no node knows a peer"))
+    method.name: method
+    for method in (
+        HEADLINE,
+        *ESTIMATORS,
+        *FAMILIES.values(),
+        Estimator("none", "no node knows a peer"),
+    )
 }
 """All methods by name: the estimators, the headline, and "none" where nothing was found out."""
 
@@ -170,13 +182,13 @@ def capture_histories(observations: Sequence[Observation]) -> dict[Family, Captu
     return {family: capture_history(nodes[family]) for family in Family if family in nodes}
 
 
-def estimate_swarm(
+def estimate_family(
     observations: Sequence[Observation],
     histories: Mapping[Family, CaptureHistory] | None = None,
     *,
     silent_share: float | None = None,
 ) -> SwarmEstimate:
-    """Estimate the size of a swarm from what different nodes said, all of them believed.
+    """Estimate the size of a swarm from what different nodes said of it in one family (see `estimate_swarm`).
 
     Never below the distinct peers named.  `histories` are the `capture_histories` of the same nodes, if
     they are known already; `silent_share` is that of the peers whose client never says that it seeds.

@@ -21,13 +21,14 @@ from dhtnode.krpc.messages import Response
 from dhtnode.outcomes import Outcome, outcome_of
 from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.capture_history import CaptureHistory
-from dhtnode.swarm.estimate import SwarmEstimate, capture_histories, estimate_swarm, more_nodes_wanted
+from dhtnode.swarm.estimate import SwarmEstimate, capture_histories, more_nodes_wanted
+from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.queried_nodes import FamilyNodes, NodeProgress, QueriedNode
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.trust_marks import Mark, classify
 
 MOST_CLOSEST = 20  # where stores look cut
-MOST_BYTES = 7000  # for the closest nodes of a swarm whose nodes are looked up; with the others below 8000
+MOST_BYTES = 7000  # for the closest nodes of a swarm whose nodes are looked up; with the others below 8200
 MAX_PEERS = 1000  # taken from one node; clients send 100 at most
 KEY_BYTES = 32  # of what makes the host hashes
 SMALL_BYTES = 450  # of a query and its answer, without the peers in it

@@ -75,6 +75,22 @@ def test_failure_is_one_line_under_the_name_of_the_group(program, capsys):
     assert capsys.readouterr() == ("", "program: no luck\n")
 
 
+def test_what_memory_is_missing_for_is_told_without_more_imports(capsys):
+    def import_what_takes_memory():
+        raise MemoryError
+
+    @click.group("program", cls=LazyGroup, refusals=import_what_takes_memory)
+    def program():
+        pass
+
+    @program.command()
+    def work():
+        raise ImportError("libexample.so: failed to map segment from shared object")
+
+    assert run(program, "work") == 1
+    assert capsys.readouterr() == ("", "program: there is not enough memory to load what this needs\n")
+
+
 def test_command_can_be_replaced_and_removed(program):
     other = click.Command("work")
     program.add_command(other)

@@ -2,6 +2,7 @@
 
 import errno
 from contextlib import AsyncExitStack, asynccontextmanager
+from math import ceil
 from random import Random
 
 import pytest
@@ -18,6 +19,7 @@ from dhtnode import Contact, DhtError, InfoHash, NodeSettings, NoNetwork, open_n
 from dhtnode.items import ImmutableItem
 from dhtnode.net import BulkClient, DatagramSocket
 from dhtnode.testing import MemoryNetwork
+from tests.send_errors import SEND_ERRORS
 from tests.virtual_time import call
 
 HERE = 1000  # our host in the memory network
@@ -25,19 +27,6 @@ NODES = 16
 WANTED = [InfoHash(bytes([number]) * 20) for number in (1, 2, 3)]
 UNLIMITED = CrawlSettings(rate=0)
 LONGEST = 300.0  # seconds of virtual time
-REASONS = [
-    errno.EACCES,
-    errno.EADDRNOTAVAIL,
-    errno.EAGAIN,
-    errno.EHOSTUNREACH,
-    errno.EINVAL,
-    errno.EMSGSIZE,
-    errno.ENETDOWN,
-    errno.ENETUNREACH,
-    errno.ENOBUFS,
-    errno.ENOMEM,
-    errno.EPERM,
-]
 
 
 class RefusingSocket(DatagramSocket):
@@ -146,9 +135,10 @@ async def ask_as_a_node(session, nodes):
 
 @pytest.mark.slow  # a network for each step
 @pytest.mark.parametrize("ask", [take_census, measure_swarms, take_samples, ask_as_a_node])
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", range(ceil(len(SEND_ERRORS) / 3)))
 async def test_who_cannot_be_reached_keeps_nothing_from_its_end(autojump_clock, ask, step):
-    async with Scene(step, (2 * REASONS)[3 * step : 3 * step + 3]).open() as (nodes, session):
+    reasons = (2 * SEND_ERRORS)[3 * step : 3 * step + 3]
+    async with Scene(step, reasons).open() as (nodes, session):
         with trio.fail_after(LONGEST):
             await ask(session, nodes)
 

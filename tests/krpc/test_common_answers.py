@@ -23,8 +23,8 @@ def answer(family: Family, **other: object) -> dict[bytes, object]:
 def mutations() -> st.SearchStrategy[bytes]:
     """Return answers of the common shape, some with a part changed, left out or added."""
 
-    def build(family, node_id, count, names, values, ip, version, port, transaction_id, kind, cut):
-        results = {b"id": node_id, names: values * count}
+    def build(family, node_id, count, names, contact, found, ip, version, port, transaction_id, kind, cut):
+        results = {b"id": node_id, names: contact * count} | found
         if not count:
             del results[names]
         if port is not None:
@@ -36,6 +36,16 @@ def mutations() -> st.SearchStrategy[bytes]:
         return family, data[: len(data) - cut]
 
     contact = st.sampled_from([b"\x01" * 26, b"e1:t4:" + bytes(20), b"\n" * 38, bytes(range(38))])
+    packed = st.sampled_from([bytes(256), b"e" * 256, bytes(range(256)), bytes(255)])
+    peer = st.binary(min_size=6, max_size=6) | st.binary(min_size=18, max_size=18) | st.binary(max_size=7)
+    found = {
+        b"BFpe": packed,
+        b"BFsd": packed,
+        b"token": st.binary(max_size=21) | st.sampled_from([b"6:values", b"e1:t", b"4:abcd"]) | st.just(7),
+        b"values": st.lists(st.sampled_from([b"\x01" * 6, b"6:6:6:"]))
+        | st.lists(peer, max_size=3)
+        | st.just(b""),
+    }
     return st.builds(
         build,
         st.sampled_from(Family),
@@ -43,6 +53,7 @@ def mutations() -> st.SearchStrategy[bytes]:
         st.sampled_from([8, 8, 8, 1, 0]),
         st.sampled_from([b"nodes", b"nodes", b"nodes6"]),
         contact,
+        st.fixed_dictionaries({}, optional=found),
         st.none()
         | st.binary(min_size=6, max_size=6)
         | st.binary(min_size=18, max_size=18)
@@ -77,6 +88,25 @@ def test_answers_of_most_nodes_are_read(family, other):
 
 
 @pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("token", [b"4444", b"8 bytes:", b"twenty bytes, as here"[:20]])
+@pytest.mark.parametrize("left_out", ["BFpe", "BFsd", "values", "token", "nodes", None])
+def test_answers_about_swarms_are_read(family, token, left_out):
+    data = answer(family, v=b"LT\x01\x02")
+    data[b"r"] |= {
+        b"BFpe": bytes(range(256)),
+        b"BFsd": bytes(256),
+        b"token": token,
+        b"values": [bytes([number]) * (6 if family is Family.IPV4 else 18) for number in range(100)],
+    }
+    data[b"r"].pop(
+        b"nodes6" if left_out == "nodes" and family is Family.IPV6 else str(left_out).encode(), None
+    )
+    read = common_reader(family)(encode(data))
+    assert read is not None
+    assert read == codec.decode_untrusted(encode(data), family)
+
+
+@pytest.mark.parametrize("family", Family)
 def test_answers_to_pings_are_read(family):
     data = encode({b"r": {b"id": b"i" * 20}, b"t": b"abcd", b"v": b"LT\x01\x02", b"y": b"r"})
     assert common_reader(family)(data) == codec.decode_untrusted(data, family)
@@ -89,6 +119,10 @@ def test_answers_to_pings_are_read(family):
         encode(answer(Family.IPV4, y=b"e")),
         encode(answer(Family.IPV4)) + b"e",
         encode(answer(Family.IPV4, v=b"five5")),
+        encode(answer(Family.IPV4, r={b"id": b"i" * 20, b"token": b"three bytes"[:3]})),
+        encode(answer(Family.IPV4, r={b"id": b"i" * 20, b"values": [b"\x01" * 18]})),
+        encode(answer(Family.IPV4, r={b"id": b"i" * 20, b"values": []})),
+        encode(answer(Family.IPV4, r={b"id": b"i" * 20, b"BFsd": bytes(255)})),
         b"",
     ],
 )

@@ -13,23 +13,8 @@ from dhtnode import Node, QueryTimeout, open_node
 from dhtnode.addresses import Address
 from dhtnode.net.udp import ATTEMPTS, PAUSE, UdpSocket
 from dhtnode.testing import QUEUE_LIMIT, MemoryNetwork
+from tests.send_errors import SEND_ERRORS
 
-SEND_ERRORS = [
-    errno.EACCES,
-    errno.EADDRNOTAVAIL,
-    errno.EAGAIN,
-    errno.EBADF,
-    errno.ECONNABORTED,
-    errno.ECONNREFUSED,
-    errno.EHOSTUNREACH,
-    errno.EINVAL,
-    errno.EMSGSIZE,
-    errno.ENETDOWN,
-    errno.ENETUNREACH,
-    errno.ENOBUFS,
-    errno.ENOMEM,
-    errno.EPERM,
-]
 RECEIVE_ERRORS = [number for number in SEND_ERRORS if number != errno.EAGAIN]  # which is no error there
 TOO_MANY = 5_000  # failures, after which a test for a busy loop gives up
 

@@ -13,8 +13,8 @@ from dhtnode.addresses import Address, pack_host, unpack_host
 from dhtnode.ids import NodeId
 from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.scrape_filter import FILTER_BITS, ScrapeFilter, host_mask
+from dhtnode.swarm import estimate_swarm
 from dhtnode.swarm.capture_recapture import ListedHosts, chao2, darroch, pair_ratio
-from dhtnode.swarm.estimate import estimate_swarm
 from dhtnode.swarm.filter_size import Interval, relative_error, union_interval, zero_bits_after
 from dhtnode.swarm.replies import Reply, observe
 from dhtnode.swarm.seeds import seeds_and_leechers

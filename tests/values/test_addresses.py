@@ -10,6 +10,7 @@ from dhtnode.addresses import (
     Address,
     Scope,
     check_listen,
+    is_loopback_host,
     normalize_host,
     pack_host,
     parse_address,
@@ -277,3 +278,29 @@ def test_addresses_that_clash_are_told_in_one_line(texts: list[str], complaint: 
         check_listen([parse_address(text) for text in texts])
     assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_loopback"),
+    [
+        ("localhost", True),
+        ("LocalHost:8001", True),
+        ("127.0.0.1:8001", True),
+        ("127.9.9.9", True),
+        ("[::1]:8001", True),
+        ("", False),
+        (":8001", False),
+        ("localhost.", False),
+        ("localhost.example:8001", False),
+        ("127.0.0.1.example", False),
+        ("user@127.0.0.1", False),
+        ("127.0.0.1:80:8001", False),
+        ("127.1", False),
+        ("2130706433", False),
+        ("0.0.0.0:8001", False),
+        ("10.0.0.1", False),
+        ("\xff", False),
+    ],
+)
+def test_host_of_a_request_is_loopback_or_it_is_not_for_us(text, is_loopback):
+    assert is_loopback_host(text) is is_loopback

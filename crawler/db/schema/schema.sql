@@ -249,9 +249,9 @@ CREATE TABLE swarm_samples (
     taken_at TEXT NOT NULL,                 -- [time] When it was measured.
     seeds REAL,                             -- Peers that say they have all (BEP 33), estimated; NULL where no node tells of roles.
     leechers REAL,                          -- Peers that do not, estimated; NULL where no node tells of roles.
-    peers REAL,                             -- Distinct addresses announced, seeds and leechers together, estimated.
+    peers REAL,                             -- Distinct addresses announced, seeds and leechers together, estimated; those of the larger family where there are two.
     peers_low REAL,                         -- Lower end of the 95 % interval of peers.
-    peers_high REAL,                        -- Upper end of the 95 % interval of peers.
+    peers_high REAL,                        -- Upper end of the 95 % interval of peers; where there are two families, of the sum of both.
     method TEXT NOT NULL,                   -- How the number of peers came about: union, pair-ratio, chao2, distinct, none.
     saturated INTEGER NOT NULL,             -- [flag] Whether the filters are too full to say more than: at least.
     nodes_asked INTEGER NOT NULL,           -- Nodes queried for the swarm.
