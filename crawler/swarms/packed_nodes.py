@@ -45,17 +45,24 @@ class PackedNodes:
 
     def closest(self, target: bytes, k: int) -> list[PackedContact]:
         """Return up to k nodes by their distance to a target, closest first; some 100 us for 32."""
-        low, high = self._block(int.from_bytes(target[:8], "big"), k)
-        number, read = int.from_bytes(target, "big"), int.from_bytes
-        size, packed = self._bytes_each, self._packed
-        near = [
-            (read(packed[at : at + ID_BYTES], "big") ^ number, at)
-            for at in range(low * size, high * size, size)
-        ]
-        near.sort()
+        prefix, size, packed = int.from_bytes(target[:8], "big"), self._bytes_each, self._packed
+        low, high = self._block(prefix, k)
+        near = sorted([(known ^ prefix, place) for place, known in enumerate(self._prefixes[low:high], low)])
+        if len({distance for distance, _ in near[: k + 1]}) < min(k + 1, len(near)):
+            near = self._by_whole_distance(target, low, high)
+        starts = [place * size for _, place in near[:k]]
         return [
-            (packed[at : at + ID_BYTES], read(packed[at + ID_BYTES : at + size], "big")) for _, at in near[:k]
+            (packed[at : at + ID_BYTES], int.from_bytes(packed[at + ID_BYTES : at + size], "big"))
+            for at in starts
         ]
+
+    def _by_whole_distance(self, target: bytes, low: int, high: int) -> list[tuple[int, int]]:
+        """Return the distances of nodes and their places, closest first, where some begin alike."""
+        number, size, packed = int.from_bytes(target, "big"), self._bytes_each, self._packed
+        starts = range(low * size, high * size, size)
+        return sorted(
+            (int.from_bytes(packed[at : at + ID_BYTES], "big") ^ number, at // size) for at in starts
+        )
 
     def _block(self, prefix: int, k: int) -> tuple[int, int]:
         """Return the places of a part of the id space around a prefix that holds k nodes or more.

@@ -89,7 +89,8 @@ def union_of_packed(filters: Iterable[bytes | None]) -> ScrapeFilter:
     Raises `ValueError` for any other length.
     """
     bits = 0
-    for packed in filters:
+    # Most stores of a swarm are equal, and to compare bytes costs less than to read them.
+    for packed in set(filters):
         if packed is not None:
             if len(packed) != FILTER_BYTES:
                 raise ValueError(f"a filter has {FILTER_BYTES} bytes, not {len(packed)}")

@@ -172,17 +172,18 @@ class _Hosts:
         self._hashes: dict[bytes, bytes] = {}  # by compact address
         self._masks: dict[bytes, int] = {}  # by hash
         self._unplaced = set[bytes]()
-        self._named: dict[frozenset[bytes], _Named] = {}
+        self._found: dict[frozenset[bytes], _Named] = {}  # by compact addresses
 
     def of(self, peers: Collection[bytes]) -> _Named:
         """Return the hosts of compact addresses; nodes that name the same ones share the result."""
-        for peer in set(peers).difference(self._hashes):
-            self._add(peer)
-        hashes = frozenset(map(self._hashes.__getitem__, peers))
-        found = self._named.get(hashes)
+        named = frozenset(peers)
+        found = self._found.get(named)
         if found is None:
+            for peer in named.difference(self._hashes):
+                self._add(peer)
+            hashes = frozenset(map(self._hashes.__getitem__, named))
             unplaced = hashes & self._unplaced
-            found = self._named[hashes] = hashes, self._filter_of(hashes), self._filter_of(unplaced)
+            found = self._found[named] = hashes, self._filter_of(hashes), self._filter_of(unplaced)
         return found
 
     def _add(self, peer: bytes) -> None:

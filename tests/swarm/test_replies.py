@@ -1,9 +1,12 @@
 """What is kept of replies: enough for the same estimate, and no address."""
 
 from dataclasses import replace
+from hashlib import blake2b
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.swarms.model import ModelSwarm, SwarmModel
 from dhtnode.addresses import Address
@@ -13,8 +16,11 @@ from dhtnode.outcomes import Outcome
 from dhtnode.swarm import estimate_swarm
 from dhtnode.swarm.estimate import EXTENDED_TO, capture_histories, more_nodes_wanted
 from dhtnode.swarm.replies import HOST_HASH_BYTES, Reply, observe
+from dhtnode.swarm.trust_marks import Mark
 
 NOTHING = Reply(NodeId(bytes(20)), Address("203.0.113.1", 6881))
+PEERS = [bytes([21, 0, 0, host]) + bytes([0, port]) for host in range(6) for port in (1, 2)]
+FILTERS = [None, bytes(256), *(ScrapeFilter.of(peer[:4] for peer in PEERS[:n]).to_bytes() for n in (1, 5))]
 
 
 def some_replies(peers, seed, **model):
@@ -109,3 +115,37 @@ def test_families_are_looked_at_apart():
     found = estimate_swarm([*four, *six])
     assert found.peers_low == pytest.approx(60, abs=1)
     assert found.peers_high == pytest.approx(120, abs=2)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Reply,
+            st.just(NodeId(bytes(20))),
+            st.just(Address("21.1.0.1", 1)),
+            seeds_filter=st.sampled_from(FILTERS),
+            peers_filter=st.sampled_from(FILTERS),
+            peers=st.lists(st.sampled_from(PEERS)).map(tuple),
+            marks=st.sampled_from([(), (), (Mark.WRONG_ID,)]),
+        ),
+        max_size=9,
+    )
+)
+def test_what_nodes_have_in_common_is_read_as_if_each_were_alone(replies):
+    def bits(packed):
+        return 0 if packed is None else int.from_bytes(packed, "little")
+
+    def of(hosts):
+        return ScrapeFilter.of(hosts).bits
+
+    seeds = 0
+    for reply in replies:
+        seeds |= 0 if reply.marks else bits(reply.seeds_filter)
+    for reply, node in zip(replies, observe(replies, b"key"), strict=True):
+        hosts = {peer[:4] for peer in reply.peers}
+        stored = bits(reply.seeds_filter) | bits(reply.peers_filter)
+        assert node.host_hashes == {blake2b(host, digest_size=8, key=b"key").digest() for host in hosts}
+        assert (node.stored.bits, node.named.bits, node.told.bits) == (stored, of(hosts), stored | of(hosts))
+        unplaced = of(host for host in hosts if of([host]) & ~seeds)
+        assert (bits(node.named_filter), bits(node.unplaced_filter)) == (of(hosts), unplaced)
+        assert (node.named_filter is None, node.unplaced_filter is None) == (not hosts, not hosts)
