@@ -3,21 +3,21 @@
 What the database holds comes from the network, the names of torrents too: what does not print is escaped.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 import re
 import textwrap
-from typing import Literal
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-from tabulate import tabulate
+from typing import TYPE_CHECKING, Literal
 
 from crawler.reports.files import csv_cell
 from crawler.reports.report import Cell, Column, ReportAnswer
 from dhtnode.escaping import escaped
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WIDTH = 110  # characters of prose, where no terminal has another width
 NOTHING = "nothing recorded"
@@ -25,6 +25,11 @@ NOTHING = "nothing recorded"
 
 def draw(answer: ReportAnswer, console: Console | None = None) -> None:
     """Draw an answer on a terminal; a table that is wider than it is written as `plain` does it."""
+    # Imported where they draw: who wants data would wait half as long again for them.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     console = console or Console()
     console.print(Text(escaped(answer.title), style="bold"))
     console.print(Text(answer.text))
@@ -54,6 +59,8 @@ def plain(answer: ReportAnswer) -> str:
 
 def markdown(answer: ReportAnswer) -> str:
     """Return an answer as a section of Markdown."""
+    from tabulate import tabulate
+
     cells = [[_unmarked(cell) for cell in row] for row in _cells(answer)]
     headings = [_heading(column) for column in answer.columns]
     # Cells are text already: left to itself, tabulate reads numbers and writes them in its own way.
@@ -67,6 +74,8 @@ def markdown(answer: ReportAnswer) -> str:
 
 def _aligned(answer: ReportAnswer) -> str:
     """Return the table as lines, with the names of columns in the first."""
+    from tabulate import tabulate
+
     # As a row like others: as headings they would make each column wider by two.
     lines = [[_heading(column) for column in answer.columns], *_cells(answer)]
     text = tabulate(lines, (), "plain", disable_numparse=True, colalign=_alignment(answer))
