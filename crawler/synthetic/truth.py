@@ -55,7 +55,8 @@ class TruthError(Exception):
 
 def check_place(path: Path) -> None:
     """Raise `TruthError` when something is at a path already, or when there is no place for it."""
-    taken = path.exists() if is_database(path) or not path.is_dir() else any(path.iterdir())
+    is_there = path.exists() or path.is_symlink()
+    taken = is_there if is_database(path) or not path.is_dir() else any(path.iterdir())
     if taken:
         raise TruthError(f"{path}: is there already")
     if not path.parent.is_dir():

@@ -171,12 +171,13 @@ def test_truth_as_files_is_that_of_the_database(tmp_path):
 
 
 def test_truth_replaces_nothing(tmp_path):
-    taken, letters = tmp_path / "taken.db", tmp_path / "letters"
+    taken, letters, link = tmp_path / "taken.db", tmp_path / "letters", tmp_path / "link.db"
     taken.write_text("mine")
+    link.symlink_to("nowhere")
     letters.mkdir()
     check_place(letters)
     (letters / "a.txt").write_text("mine")
-    for path in (taken, letters):
+    for path in (taken, letters, link):
         with pytest.raises(TruthError, match=path.name):
             check_place(path)
     with pytest.raises(TruthError, match="File exists"):
