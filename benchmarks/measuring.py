@@ -44,8 +44,8 @@ def compare(database: Path, truth: Path) -> dict[str, Any]:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("ATTACH ? AS truth", (str(truth),))
         rows = connection.execute(
-            "SELECT swarms.peers, sample.peers, peers_low, peers_high, nodes_asked, nodes_answered,"
-            " bytes_sent + bytes_received"
+            "SELECT swarms.peers, sample.peers, peers_low, coalesce(peers_high, 1e9), nodes_asked,"
+            " nodes_answered, bytes_sent + bytes_received"
             " FROM swarm_samples AS sample JOIN truth.swarms USING (info_hash)"
             " WHERE run_id = (SELECT max(run_id) FROM swarm_samples)"
         ).fetchall()

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from math import inf
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -48,7 +49,9 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 def sizes_in(path: Path, name: str) -> Sizes:
     """Return the measured sizes of a table of samples."""
     query = f"SELECT info_hash, peers, peers_low, peers_high FROM {name} WHERE peers IS NOT NULL"
-    return {swarm: (peers, low, high) for swarm, peers, low, high in rows(path, query)}
+    return {
+        swarm: (peers, low, inf if high is None else high) for swarm, peers, low, high in rows(path, query)
+    }
 
 
 def judge(path: Path, truth: dict[str, int]) -> dict[str, Any]:

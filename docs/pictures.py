@@ -40,7 +40,7 @@ BLUE, ORANGE, GREY, LIGHT = (
 )  # told apart by colour-blind readers too
 
 SIZES = """
-SELECT t.peers, m.peers, m.peers_low, m.peers_high, m.distinct_peers
+SELECT t.peers, m.peers, m.peers_low, coalesce(m.peers_high, 10 * m.peers), m.distinct_peers
 FROM swarm_samples AS m JOIN truth.swarms AS t USING (info_hash) ORDER BY t.peers
 """
 METHODS = """

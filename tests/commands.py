@@ -43,6 +43,7 @@ SCRAPE_KEYS = [
     "peers",
     "peers_low",
     "peers_high",
+    "method",
     "saturated",
     "nodes_asked",
     "nodes_answered",

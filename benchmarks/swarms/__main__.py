@@ -1,17 +1,21 @@
 """How well the size of a swarm is known, over many simulated swarms of known size.
 
     python -m benchmarks.swarms [--swarms 300] [--largest 6000] [--peers 0] [--capped 0.7] [--bep33 0.6]
-                                [--loss 0.02] [--hostile 0] [--probe 0] [--unequal] [--seed 1] [--json FILE]
+                                [--cut 500] [--room 2048] [--keeps random] [--reach equal]
+                                [--announce 0.9,0.5,0] [--loss 0.02] [--hostile 0] [--probe 0] [--seed 1]
+                                [--json FILE]
 
-Each swarm has 1 to `--largest` peers, uniform on a scale of logarithms, or `--peers` (see
-`benchmarks.swarms.model`). The 8 closest nodes that answer are asked, 16 when `more_nodes_wanted` of
+Each swarm has `--smallest` to `--largest` peers, uniform on a scale of logarithms, or `--peers` (see
+`benchmarks.swarms.model`). The 8 closest nodes that answer are asked, up to 32 when `more_nodes_wanted` of
 `dhtnode.swarm` says so; replies that `classify` marks are left out, and `estimate_swarm` does the rest. A
 share `--probe` of the nodes is also asked for a random info-hash.
 
 - error %: median of the distance between estimate and truth, in per cent of the truth; ratio: mean of
-  estimate by truth;
+  estimate by truth; both of the swarms that got a size and not only a lower bound;
 - holds %: swarms whose 95 % interval held the truth; "range %" only of those where it was
-  more than one number; "one": how many were one number;
+  more than one number, and had two ends; "one": how many were one number; "at least": how many got a lower
+  bound, with which they count as held if it is not above the truth; width %: median of the width of all
+  others, in per cent of the truth;
 - third table, error % and ratio of single methods: union of all filters, pair ratio, the higher of these
   two, Chao2 over names, and the seeds in the union of all seed filters;
 - one filter: the closest node that sent filters; distinct: the peers that were named, each once.
@@ -27,7 +31,7 @@ from math import exp, log
 from random import Random
 from statistics import mean, median
 
-from benchmarks.swarms.model import CLOSEST, ModelSwarm, SwarmModel
+from benchmarks.swarms.model import CLOSEST, REACHES, ModelSwarm, SwarmModel
 from benchmarks.tools import option
 from benchmarks.tools.command import Report, benchmark
 from benchmarks.tools.report import head, table
@@ -51,6 +55,8 @@ COLUMNS = (
     "holds %",
     "range %",
     "one",
+    "at least",
+    "width %",
     "one filter",
     "distinct",
 )
@@ -69,6 +75,7 @@ RIVALS = (
     "seeds by union",
     "ratio",
 )
+MOST_ASKED = 32
 FROM = 50  # peers from which a swarm counts in the summary of parts
 
 
@@ -107,7 +114,8 @@ def measure(model: SwarmModel, peers: int, random: Random, probe: float = 0.0) -
         believed = [each for each in observations if each.is_believed]
         histories = capture_histories(believed)
         wanted = max(map(more_nodes_wanted, histories.values()), default=0)
-        wanted = min(wanted, 2 * CLOSEST - len(replies))
+        # As a measurement does: nodes that are not believed leave their places to a few others.
+        wanted = min(wanted, MOST_ASKED - len(replies))
     return Measured(
         peers,
         swarm.seeds,
@@ -121,9 +129,9 @@ def measure(model: SwarmModel, peers: int, random: Random, probe: float = 0.0) -
     )
 
 
-def drawn_size(largest: int, random: Random) -> int:
+def drawn_size(largest: int, random: Random, smallest: int = 1) -> int:
     """Return a number of peers, uniform on a scale of logarithms."""
-    return round(exp(random.uniform(0, log(largest))))
+    return round(exp(random.uniform(log(smallest), log(largest))))
 
 
 def classes_of(found: Sequence[Measured]) -> Iterator[tuple[str, list[Measured]]]:
@@ -137,14 +145,19 @@ def classes_of(found: Sequence[Measured]) -> Iterator[tuple[str, list[Measured]]
 
 def size_row(name: str, rows: Sequence[Measured]) -> list[str]:
     """Return what the headline came to, beside what others publish."""
-    ranges = [row for row in rows if row.estimate.peers_low < row.estimate.peers_high]
+    sized = [row for row in rows if row.estimate.peers_high is not None]
+    widths = [(row.estimate.peers_high or 0) - row.estimate.peers_low for row in sized]
+    ranges = [row for row, width in zip(sized, widths, strict=True) if width]
+    relative = [width / row.peers for row, width in zip(sized, widths, strict=True)]
     return [
         name,
         f"{len(rows)}",
         f"{mean(row.asked for row in rows):.1f}",
         *_quality(rows, "peers"),
         f"{100 * mean(_holds(row, 'peers') for row in ranges):.1f}" if ranges else "",
-        f"{len(rows) - len(ranges)}",
+        f"{len(sized) - len(ranges)}",
+        f"{len(rows) - len(sized)}",
+        f"{100 * median(relative):.1f}" if sized else "",
         f"{mean(row.one_filter / row.peers for row in rows):.2f}",
         f"{mean(row.estimate.distinct_peers / row.peers for row in rows):.2f}",
     ]
@@ -152,7 +165,8 @@ def size_row(name: str, rows: Sequence[Measured]) -> list[str]:
 
 def _quality(rows: Sequence[Measured], part: str) -> list[str]:
     """Return median error, mean ratio and coverage; the first two where there is something to measure."""
-    ratios = [getattr(row.estimate, part) / getattr(row, part) for row in rows if getattr(row, part)]
+    sized = [row for row in rows if not row.estimate.is_at_least]
+    ratios = [getattr(row.estimate, part) / getattr(row, part) for row in sized if getattr(row, part)]
     error = f"{100 * median(abs(ratio - 1) for ratio in ratios):.2f}" if ratios else ""
     ratio = f"{mean(ratios):.3f}" if ratios else ""
     return [error, ratio, f"{100 * mean(_holds(row, part) for row in rows):.1f}"]
@@ -160,7 +174,7 @@ def _quality(rows: Sequence[Measured], part: str) -> list[str]:
 
 def _holds(row: Measured, part: str) -> bool:
     low, high = getattr(row.estimate, f"{part}_low"), getattr(row.estimate, f"{part}_high")
-    return bool(low <= getattr(row, part) <= high)
+    return bool(low <= getattr(row, part) and (high is None or getattr(row, part) <= high))
 
 
 def rival_row(name: str, rows: Sequence[Measured]) -> list[str]:
@@ -201,13 +215,18 @@ def trust_row(name: str, rows: Sequence[Measured]) -> list[str]:
 @benchmark(
     option.count("--swarms", 300),
     option.count("--largest", 6000, "peers in the largest swarm"),
+    option.count("--smallest", 1, "peers in the smallest one"),
     option.number("--peers", 0, "peers in every swarm; 0: drawn", at_least=0, at_most=1 << 20),
     option.CAPPED,
     option.BEP33,
     option.LOSS,
     option.HOSTILE,
     option.share("--probe", 0.0, "of nodes asked for a random info-hash"),
-    option.flag("--unequal", "announces of some peers arrive less often"),
+    option.choice("--reach", REACHES, "equal", "how peers differ in how well their announces arrive"),
+    option.choice("--keeps", ("random", "first"), "random", "what a full store keeps"),
+    option.numbers("--announce", [0.9, 0.5, 0.0], "chances of an announce to arrive", at_least=0, at_most=1),
+    option.count("--cut", 500, "peers that capped nodes store"),
+    option.count("--room", 2048, "peers that the others store"),
     option.SEED,
 )
 def main(options: argparse.Namespace, report: Report) -> None:
@@ -217,13 +236,22 @@ def main(options: argparse.Namespace, report: Report) -> None:
         bep33=options.bep33,
         loss=options.loss,
         hostile=options.hostile,
-        unequal=options.unequal,
+        reach=options.reach,
+        keeps=options.keeps,
+        **dict(zip(("announce", "announce_next", "announce_far"), options.announce, strict=False)),
+        cut=options.cut,
+        room=options.room,
     )
     found = []
     for number in range(options.swarms):
         random = Random(f"{options.seed} {number}")
         found.append(
-            measure(model, options.peers or drawn_size(options.largest, random), random, options.probe)
+            measure(
+                model,
+                options.peers or drawn_size(options.largest, random, options.smallest),
+                random,
+                options.probe,
+            )
         )
     print(head(report))
     groups = list(classes_of(found))

@@ -53,6 +53,11 @@ def numbers(name: str, defaults: Sequence[float], help_text: str = "", **bounds:
     }
 
 
+def choice(name: str, choices: Collection[str], default: str, help_text: str) -> Option:
+    """Return an option that takes one of the choices."""
+    return name, {"choices": list(choices), "default": default, "help": help_text}
+
+
 def names(name: str, choices: Collection[str], defaults: Iterable[str] | None = None) -> Option:
     """Return an option that takes some of the choices with commas between them, by default all."""
 

@@ -1,5 +1,6 @@
 """A watch: measure swarms again and again, each as often as it changes."""
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 from functools import partial
@@ -69,7 +70,8 @@ async def _measure_due(
 
     def on_sample(measured: SwarmMeasurement) -> None:
         estimate = measured.estimate
-        size = MeasuredSize(estimate.peers, estimate.peers_low, estimate.peers_high)
+        high = math.inf if estimate.peers_high is None else estimate.peers_high
+        size = MeasuredSize(estimate.peers, estimate.peers_low, high)
         begun.took(measured.info_hash, size)
         on_measured(measured)
 

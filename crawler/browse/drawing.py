@@ -27,13 +27,17 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A value with its interval, if it has one; `text` is shown under the pointer."""
+    """A value with its interval, if it has one; `text` is shown under the pointer.
+
+    One that is `is_at_least` is a lower bound: it is drawn as an arrow upwards.
+    """
 
     x: float
     y: float
     text: str
     low: float | None = None
     high: float | None = None
+    is_at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,12 @@ def _series(series: Series, colour: str, across: Scale, up: Scale) -> Iterator[s
         if point.low is not None and point.high is not None:
             low, high = f"{up.place(point.low):.1f}", f"{up.place(point.high):.1f}"
             yield f'<line x1="{at}" y1="{low}" x2="{at}" y2="{high}" stroke="{colour}" class="interval"/>'
-        yield f'<circle cx="{at}" cy="{top}" r="{radius}" fill="{colour}"/></g>'
+        if point.is_at_least:
+            x, y, size = float(at), float(top), 2 * radius
+            path = f"M{x - radius:.1f},{y:.1f}h{size}l{-radius},{-2 * size}z"
+            yield f'<path d="{path}" fill="none" stroke="{colour}" class="bound"/></g>'
+        else:
+            yield f'<circle cx="{at}" cy="{top}" r="{radius}" fill="{colour}"/></g>'
 
 
 def _grid(across: Scale, up: Scale, ticks: Sequence[Tick]) -> Iterator[str]:

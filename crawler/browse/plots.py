@@ -120,7 +120,12 @@ def plot_swarm(db: Connection, info_hash: str) -> Plot:
     ]
     for name in ("seeds", "leechers"):
         points = [
-            Point(_seconds(row["taken_at"]), row[name], f"{row['taken_at']}: {row[name]} {name}")
+            Point(
+                _seconds(row["taken_at"]),
+                row[name],
+                f"{row['taken_at']}: {row['bound']} {row[name]} {name}",
+                is_at_least=bool(row["bound"]),
+            )
             for row in _with(rows, name)
         ]
         series.append(Series(name, points, joined=True))
@@ -149,9 +154,9 @@ def _with(rows: Iterable[Record], name: str) -> list[Record]:
 
 
 def _swarm_point(x: float, row: Record, name: str) -> Point:
-    more = " or more" if row["saturated"] else ""
-    text = f"{name}: {_between(row, 'peers', 'peers_low', 'peers_high')} peers{more}"
-    return Point(x, row["peers"], text, row["peers_low"], row["peers_high"])
+    bound = "at least " if row["bound"] else ""
+    text = f"{name}: {bound}{_between(row, 'peers', 'peers_low', 'peers_high')} peers"
+    return Point(x, row["peers"], text, row["peers_low"], row["peers_high"], bool(bound))
 
 
 def _between(row: Record, name: str, low: str, high: str) -> str:

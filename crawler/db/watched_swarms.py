@@ -6,6 +6,7 @@ read from the last leases, so that all of them together keep to one budget.
 """
 
 from collections.abc import Callable, Iterable
+from math import inf
 from random import Random
 from typing import TypeAlias
 
@@ -159,7 +160,7 @@ def _lease_of(row: Row) -> Lease:
         measured_at=None if row["measured_at"] is None else epoch_seconds(row["measured_at"]),
         size=None
         if peers is None
-        else MeasuredSize(peers, peers if low is None else low, peers if high is None else high),
+        else MeasuredSize(peers, peers if low is None else low, inf if high is None else high),
         empties=row["empties"],
         failures=row["failures"],
     )
@@ -175,7 +176,7 @@ def _values_of(result: LeaseResult) -> dict[str, object]:
         "measured_at": None if state.measured_at is None else utc_text(state.measured_at),
         "peers": size and size.peers,
         "peers_low": size and size.low,
-        "peers_high": size and size.high,
+        "peers_high": size and (None if size.high == inf else size.high),
         "empties": state.empties,
         "failures": state.failures,
         "failure": result.failure,

@@ -39,11 +39,12 @@ class Comparison:
 
     @property
     def is_within(self) -> bool:
-        """Return whether the true number of peers lies in the interval measured."""
+        """Return whether the true number of peers lies in the interval measured, which may have no end."""
         if self.measured is None:
             return False
         estimate = self.measured.estimate
-        return estimate.peers_low <= self.peers <= estimate.peers_high
+        high = self.peers if estimate.peers_high is None else estimate.peers_high
+        return estimate.peers_low <= self.peers <= high
 
 
 @dataclass(frozen=True, slots=True)

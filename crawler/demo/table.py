@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crawler.demo.demo import Comparison
+from dhtnode.swarm import between, count_text
 
 WIDTH = 110  # characters, where no terminal has another width
 
@@ -28,10 +29,10 @@ def _row(swarm: Comparison) -> list[str]:
     return [
         swarm.info_hash.hex()[:16] + "...",
         str(swarm.peers),
-        str(estimate.peers),
-        f"{estimate.peers_low} to {estimate.peers_high}",
+        count_text(estimate.peers, estimate.peers_high),
+        between(estimate.peers_low, estimate.peers_high),
         "" if swarm.is_within else "missed",
         str(swarm.seeds),
-        "unknown" if estimate.seeds is None else str(estimate.seeds),
+        count_text(estimate.seeds, estimate.seeds_high),
         str(swarm.measured.nodes_answered),
     ]

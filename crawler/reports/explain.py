@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import isclose
+from math import inf, isclose
 from typing import Any, TypeAlias
 
 from crawler.db.connection import DatabaseError
@@ -13,7 +13,7 @@ from dhtnode import SwarmEstimate
 from dhtnode.client_names import client_name
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm import METHODS, estimate_swarm, meaning_of
+from dhtnode.swarm import METHODS, between, count_text, estimate_swarm, is_near_cap, meaning_of
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -149,8 +149,17 @@ def _reply_text(row: Row) -> str:
     said = ", ".join(filter(None, (_filter_text(row), _named_text(row))))
     letters = client_letters(None if row["version"] is None else bytes.fromhex(row["version"]))
     by = f"{row['rtt_ms']:g} ms" + (f", {client_name(letters)}" if letters else "")
+    full = "; full: it may have left out peers" if _is_full(row) else ""
     left_out = "" if _is_believed(row) else f"; left out: {_why(row)}"
-    return f"{who}{asked} ({by}): {said}{left_out}"
+    return f"{who}{asked} ({by}): {said}{full}{left_out}"
+
+
+def _is_full(row: Row) -> bool:
+    """Return whether the filters of a reply tell of a store that is near a cap; that is no accusation."""
+    try:
+        return _has_filters(row) and is_near_cap(observation_in(row).peers_told)
+    except ValueError:
+        return False
 
 
 def _why(row: Row) -> str:
@@ -187,6 +196,9 @@ def _named_text(row: Row) -> str:
 
 def _estimate_text(row: Row) -> str:
     method = METHODS.get(row["method"])
+    if row["high"] == inf:
+        text = f"{row['subject']} by {row['method']}: at least {row['low']:.1f}"
+        return f"{text}: {method.meaning}" if method else text
     text = f"{row['subject']} by {row['method']}: {row['estimate']:.1f}"
     if (row["low"], row["high"]) != (row["estimate"], row["estimate"]):
         text += f" ({row['low']:.1f} to {row['high']:.1f})"
@@ -195,12 +207,11 @@ def _estimate_text(row: Row) -> str:
 
 def _headline_text(found: Explanation) -> list[str]:
     sample = found.sample
-    more = " or more" if sample["saturated"] else ""
     method = METHODS.get(sample["method"])
     meaning = method.meaning if method else "see docs/explanation/swarm_size.md"
     lines = [
         f"Result, by {sample['method']} ({meaning}):",
-        f"  {_count_text(sample, 'peers')}{more}",
+        f"  {_count_text(sample, 'peers')}",
         f"  {_count_text(sample, 'seeds')}",
         f"  {_count_text(sample, 'leechers')}",
     ]
@@ -219,9 +230,10 @@ def _headline_text(found: Explanation) -> list[str]:
 
 def _count_text(sample: Row, subject: str) -> str:
     low, high = sample[f"{subject}_low"], sample[f"{subject}_high"]
-    between = "" if low is None or high is None else f" ({low:.0f} to {high:.0f})"
-    count = "an unknown number of" if sample[subject] is None else f"{sample[subject]:.0f}"
-    return f"{count} {subject}{between}"
+    interval = "" if low is None or high is None else f" ({between(low, high)})"
+    if sample[subject] is None:
+        return f"an unknown number of {subject}{interval}"
+    return f"{count_text(sample[subject], high)} {subject}{interval}"
 
 
 def _roles_text(sample: Row) -> str:
@@ -239,7 +251,8 @@ def explanation_record(found: Explanation) -> dict[str, object]:
         "sample": dict(found.sample),
         "replies": [_reply_record(row) for row in found.replies],
         "estimates": [
-            {name: row[name] for name in ("subject", "method", "estimate", "low", "high")}
+            {name: row[name] for name in ("subject", "method", "estimate", "low")}
+            | {"high": None if row["high"] == inf else row["high"]}
             for row in found.estimates
         ],
         "agrees": None if found.again is None else not found.differences,
@@ -255,6 +268,7 @@ def _reply_record(row: Row) -> dict[str, object]:
     return plain | {
         "seeds_filter": _sizes(row)["seeds"] or None,
         "peers_filter": _sizes(row)["leechers"] or None,
+        "full": _is_full(row),
         "used": _is_believed(row),
         "reason": None if _is_believed(row) else _why(row),
     }

@@ -239,6 +239,7 @@ def scrape_record(measured: dhtnode.SwarmMeasurement) -> dict[str, object]:
         "peers": estimate.peers,
         "peers_low": estimate.peers_low,
         "peers_high": estimate.peers_high,
+        "method": estimate.method,
         "saturated": estimate.saturated,
         "nodes_asked": measured.nodes_asked,
         "nodes_answered": measured.nodes_answered,
@@ -249,20 +250,22 @@ def scrape_record(measured: dhtnode.SwarmMeasurement) -> dict[str, object]:
 
 def scrape_text(measured: dhtnode.SwarmMeasurement) -> str:
     """Return a measurement in a line for people."""
+    from dhtnode.swarm import between, count_text
+
     estimate = measured.estimate
-    more = " or more" if estimate.saturated else ""
+    peers, seeds, leechers = (
+        f"{count_text(count, high)} {name}" + ("" if high is None else f" ({between(low, high)})")
+        for name, count, low, high in (
+            ("peers", estimate.peers, estimate.peers_low, estimate.peers_high),
+            ("seeds", estimate.seeds, estimate.seeds_low, estimate.seeds_high),
+            ("leechers", estimate.leechers, estimate.leechers_low, estimate.leechers_high),
+        )
+    )
     return (
-        f"{measured.info_hash.hex()} {estimate.peers}{more} peers"
-        f" ({estimate.peers_low} to {estimate.peers_high}):"
-        f" {_known(estimate.seeds)} seeds ({estimate.seeds_low} to {estimate.seeds_high}),"
-        f" {_known(estimate.leechers)} leechers ({estimate.leechers_low} to {estimate.leechers_high});"
+        f"{measured.info_hash.hex()} {peers}: {seeds}, {leechers};"
         f" {estimate.nodes_with_filters} of {measured.nodes_answered} nodes gave filters,"
         f" {estimate.distinct_peers} peers seen"
     )
-
-
-def _known(count: int | None) -> str:
-    return "unknown" if count is None else f"{count}"
 
 
 class Stopped(click.ClickException):

@@ -1,16 +1,16 @@
 """How many peers a swarm has: observations of nodes, their marks, and estimates with intervals. Pure."""
 
+from dhtnode.swarm.bound_texts import between, count_text
 from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.capture_recapture import chao1
 from dhtnode.swarm.estimate import (
-    ESTIMATORS,
-    METHODS,
     MethodEstimate,
     SwarmEstimate,
     capture_histories,
     more_nodes_wanted,
 )
 from dhtnode.swarm.filter_size import NORMAL_95
+from dhtnode.swarm.full_stores import is_near_cap
 from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.measurement import (
     KEY_BYTES,
@@ -20,6 +20,7 @@ from dhtnode.swarm.measurement import (
     QueryKind,
     SwarmMeasurement,
 )
+from dhtnode.swarm.methods import ESTIMATORS, METHODS
 from dhtnode.swarm.queried_nodes import CLOSEST, QueriedNode
 from dhtnode.swarm.replies import HOST_HASH_BYTES, Observation, Reply
 from dhtnode.swarm.trust_marks import Mark, classify, meaning_of
@@ -43,10 +44,13 @@ __all__ = [
     "Reply",
     "SwarmEstimate",
     "SwarmMeasurement",
+    "between",
     "capture_histories",
     "chao1",
     "classify",
+    "count_text",
     "estimate_swarm",
+    "is_near_cap",
     "meaning_of",
     "more_nodes_wanted",
 ]

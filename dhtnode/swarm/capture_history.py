@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dhtnode.krpc.scrape_filter import ScrapeFilter, union_of
 from dhtnode.swarm.capture_recapture import MAX_SPREAD, DarrochEstimate, darroch, pair_ratio
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
+from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS, NEAREST, Parts, is_near_cap, parts_of
 from dhtnode.swarm.replies import Observation
 
 UNLIKELY = 0.05
@@ -30,14 +31,20 @@ class Combined(NamedTuple):
 class CaptureHistory:
     """The captures of one family: what each node told of, and all of them together.
 
-    `total` is the filter of all peers that any node told of and `seen` how many these are; `sizes` is how
-    many each node told of.  `stores` are the filters of the nodes that sent them.
+    `total` is the filter of all peers that any of them told of and `seen` how many these are; `sizes` is
+    how many each node told of.  `stores` are the filters of the nodes that sent them.  With `parts` other
+    than `ALL`, nodes that are full or only listed peers are left out, and full ones are `beside`; `nodes` is
+    how many there were with them, `full` how many of these were full.
     """
 
     total: ScrapeFilter
     seen: Interval
     sizes: tuple[float, ...]
     stores: tuple[ScrapeFilter, ...]
+    beside: tuple[ScrapeFilter, ...]
+    nodes: int
+    full: int
+    parts: Parts
 
     @cached_property
     def by_sizes(self) -> DarrochEstimate | None:
@@ -47,7 +54,7 @@ class CaptureHistory:
     @cached_property
     def by_pairs(self) -> Interval | None:
         """Estimate the swarm from the overlaps of stores."""
-        return pair_ratio(self.stores)
+        return pair_ratio(self.stores, self.beside)
 
     @cached_property
     def recapture(self) -> Combined | None:
@@ -56,9 +63,11 @@ class CaptureHistory:
         The better each is known, the more it counts.  Nothing is known when the interval would be wider
         than `MAX_SPREAD`: the overlap may be chance.
         """
+        if self.parts is Parts.NONE:
+            return None
         by_sizes, by_pairs = self.by_sizes, self.by_pairs
         pairs_alone = Combined(by_pairs, 1.0) if by_pairs else None
-        if by_sizes is None or not by_sizes.estimate:
+        if by_sizes is None or not by_sizes.estimate or self.is_union_full:
             return pairs_alone
         noise = (self.seen.high - self.seen.low) / 2 / NORMAL_95 / by_sizes.estimate
         deviation = hypot(noise * by_sizes.slope, by_sizes.deviation / by_sizes.estimate)
@@ -69,6 +78,16 @@ class CaptureHistory:
             return Combined(_interval(by_sizes.estimate, deviation), 0.0)
         pairs = _Estimate(by_pairs.estimate, log(by_pairs.high / by_pairs.estimate) / NORMAL_95)
         return _weighted_mean(_Estimate(by_sizes.estimate, deviation), pairs, noise)
+
+    @property
+    def is_union_full(self) -> bool:
+        """Return whether the union of all filters reads less than was put in: more of them make it worse."""
+        return self.total.zero_bits < FEWEST_ZERO_BITS
+
+    @property
+    def tells_no_end(self) -> bool:
+        """Return whether nothing bounds the swarm: full stores, or a full union without overlaps."""
+        return self.parts is Parts.NONE or (self.is_union_full and self.recapture is None)
 
     @property
     def undetected(self) -> float:
@@ -113,21 +132,30 @@ def capture_history(observations: Sequence[Observation]) -> CaptureHistory:
     A node is counted with its filters when it sent both, else with the peers it named: a filter of
     leechers alone is no part of the whole swarm.  When no node sent both, any filter counts.
     """
-    is_full = [node.has_both_filters for node in observations]
-    if not any(is_full):
-        is_full = [node.has_filters for node in observations]
-    named = union_of(node.named for node in observations)
-    known = len(frozenset[bytes]().union(*(node.host_hashes for node in observations)))
-    stores, sizes, sizes_of_lists = [], [], []
-    for node, yes in zip(observations, is_full, strict=True):
-        if yes:
-            stores.append(node.told)
-            sizes.append(node.peers_told)
-        else:
-            sizes_of_lists.append(float(len(node.host_hashes)))
+    is_store = [node.has_both_filters for node in observations]
+    if not any(is_store):
+        is_store = [node.has_filters for node in observations]
+    nodes = [node for node, yes in zip(observations, is_store, strict=True) if yes]
+    sizes = [node.peers_told for node in nodes]
+    filled = [place for place, size in enumerate(sizes) if size > 0]
+    nearest = {id(node) for node in observations[:NEAREST]}
+    near = sum(id(nodes[place]) in nearest for place in filled)
+    parts = parts_of([nodes[place].told for place in filled], [sizes[place] for place in filled], near)
+    full, beside = sum(map(is_near_cap, sizes)), tuple[ScrapeFilter, ...]()
+    listed = [node for node, yes in zip(observations, is_store, strict=True) if not yes]
+    if parts is not Parts.ALL:
+        # What a list is drawn from may be full too.
+        rest = [place for place in filled if not is_near_cap(sizes[place])]
+        beside = tuple(nodes[place].told for place in filled if is_near_cap(sizes[place]))
+        nodes, sizes, listed = [nodes[place] for place in rest], [sizes[place] for place in rest], []
+    counted = [*nodes, *listed]
+    named = union_of(node.named for node in counted)
+    known = len(frozenset[bytes]().union(*(node.host_hashes for node in counted)))
+    stores = tuple(node.told for node in nodes)
     total = union_of((named, *stores))
     seen = union_interval(total, named, known)
-    return CaptureHistory(total, seen, (*sizes, *sizes_of_lists), tuple(stores))
+    sizes += [float(len(node.host_hashes)) for node in listed]
+    return CaptureHistory(total, seen, tuple(sizes), stores, beside, len(observations), full, parts)
 
 
 def _interval(estimate: float, deviation: float) -> Interval:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import FILTER_BITS, ScrapeFilter, hosts_between, union_of
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, relative_error
+from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS
 
 MAX_SPREAD = 3.0
 """Factor from an estimate to the ends of its interval beyond which it means nothing.
@@ -77,7 +78,7 @@ def _missed(peers: float, caught: Sequence[float]) -> tuple[float, float]:
     return missed, 1 / max(1 - missed * (1 + sum(size / (peers - size) for size in caught)), 1e-9)
 
 
-def pair_ratio(stores: Sequence[ScrapeFilter]) -> Interval | None:
+def pair_ratio(stores: Sequence[ScrapeFilter], beside: Sequence[ScrapeFilter] = ()) -> Interval | None:
     """Estimate a swarm from the overlap of stores (Petersen, pooled over all pairs of nodes).
 
     Holds when every node keeps a random part of the swarm, however small; where all nodes favour
@@ -87,12 +88,15 @@ def pair_ratio(stores: Sequence[ScrapeFilter]) -> Interval | None:
 
     The interval is a jackknife over nodes, on logarithms because the overlap is in the denominator;
     the noise of the filters themselves, which is common to all nodes, is added.
-    Costs 3 us per pair.
+    `stores` are random parts of the swarm; those `beside` them may be any part: they are compared with the
+    others and not with each other.  Costs 3 us per pair.
     """
     filled = [store for store in stores if not store.is_empty]
     if len(filled) < 3:
         return None
-    products, shared = _sums_of_pairs(filled)
+    random_parts = len(filled)
+    filled += beside
+    products, shared = _sums_of_pairs(filled, random_parts)
     product, overlap = sum(products) / 2, sum(shared) / 2
     without_one = [(product - products[node], overlap - shared[node]) for node in range(len(filled))]
     if min(part for _, part in without_one) <= 0:
@@ -101,19 +105,28 @@ def pair_ratio(stores: Sequence[ScrapeFilter]) -> Interval | None:
     logs = [log(part_product / part_overlap) for part_product, part_overlap in without_one]
     mean = sum(logs) / len(logs)
     jackknife = sqrt((1 - 1 / len(logs)) * sum((value - mean) ** 2 for value in logs))
+    if beside:  # few decide then: the variance of Student's t for their number
+        jackknife *= sqrt(random_parts / (random_parts - 2))
     filter_noise = relative_error(union_of(filled).estimate())
     spread = exp(NORMAL_95 * hypot(jackknife, filter_noise))
     return Interval(estimate, estimate / spread, estimate * spread) if spread <= MAX_SPREAD else None
 
 
-def _sums_of_pairs(stores: Sequence[ScrapeFilter]) -> tuple[list[float], list[float]]:
-    """Return for each store the products of its size with the others', and the peers shared, added up."""
+def _sums_of_pairs(stores: Sequence[ScrapeFilter], random_parts: int) -> tuple[list[float], list[float]]:
+    """Return for each store the products of its size with the others', and the peers shared, added up.
+
+    Of each pair at least one is of the first `random_parts`.
+    """
     sizes, bits = [store.estimate() for store in stores], [store.bits for store in stores]
     products, shared = [0.0] * len(stores), [0.0] * len(stores)
     for i, j in combinations(range(len(stores)), 2):
+        if i >= random_parts:
+            break
+        zero_bits = FILTER_BITS - (bits[i] | bits[j]).bit_count()
+        if zero_bits < FEWEST_ZERO_BITS:
+            continue
+        overlap = sizes[i] + sizes[j] - hosts_between(FILTER_BITS, zero_bits)
         product = sizes[i] * sizes[j]
-        union = hosts_between(FILTER_BITS, FILTER_BITS - (bits[i] | bits[j]).bit_count())
-        overlap = sizes[i] + sizes[j] - union
         products[i] += product
         products[j] += product
         shared[i] += overlap
@@ -159,16 +172,23 @@ def chao2(listed: ListedHosts) -> Interval | None:
     """Estimate a swarm from the hosts that each node listed (Chao2, log-normal interval).
 
     A lower bound: peers that are harder to see than others are under-counted.  None with fewer than
-    two nodes, or when exactly two listed no host while one alone listed some.
+    two nodes.  The variance is that of the bias-corrected form, and where no host was listed twice that of
+    its own (EstimateS 9, equations 6 and 8).
     """
     distinct, once, twice = listed.hosts.total(), listed.hosts[1], listed.hosts[2]
-    if listed.nodes < 2 or (once and not twice):
+    if listed.nodes < 2:
         return None
     factor = 1 - 1 / listed.nodes
     unseen = chao1(once, twice, factor)
     if not unseen:
         return Interval(distinct, distinct, distinct)
-    ratio = once / twice
-    variance = twice * (factor / 2 * ratio**2 + factor**2 * ratio**3 + factor**2 / 4 * ratio**4)
+    more = twice + 1
+    variance = (
+        factor * once * (once - 1) / (2 * more)
+        + factor**2 * once * (2 * once - 1) ** 2 / (4 * more**2)
+        + factor**2 * once**2 * twice * (once - 1) ** 2 / (4 * more**4)
+    )
+    if not twice:
+        variance -= factor**2 * once**4 / (4 * (distinct + unseen))
     spread = exp(NORMAL_95 * sqrt(log(1 + variance / unseen**2)))
     return Interval(distinct + unseen, distinct + unseen / spread, distinct + unseen * spread)

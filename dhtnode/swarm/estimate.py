@@ -7,18 +7,20 @@ swarm where they are cut.  docs/explanation/swarm_size.md has formulas, evidence
 One host is one peer here, whatever its ports: filters cannot tell more.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, floor, hypot
+from math import ceil, floor, hypot, inf
 from typing import NamedTuple
 
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import ID_BYTES, NodeId
-from dhtnode.krpc.scrape_filter import FILTER_BYTES, ScrapeFilter, hosts_between, union_of
+from dhtnode.krpc.scrape_filter import FILTER_BYTES, hosts_between, union_of
 from dhtnode.swarm.capture_history import CaptureHistory, capture_history
-from dhtnode.swarm.capture_recapture import ListedHosts, chao2, good_turing
+from dhtnode.swarm.capture_recapture import ListedHosts, good_turing
 from dhtnode.swarm.filter_size import Interval, union_interval
+from dhtnode.swarm.full_stores import FEWEST, Parts
+from dhtnode.swarm.methods import AT_LEAST, ESTIMATORS, HEADLINE, NONE, Evidence
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.seeds import Part, SeedsAndLeechers, seeds_and_leechers
 
@@ -34,6 +36,12 @@ MOST_OF_IT = 0.5
 EXTENDED_TO = 16
 """Nodes queried in one family when part of the swarm is not seen: as far as announces reach, in practice."""
 
+MOST_QUERIED = 32
+"""Nodes queried in one family when the stores are full: those farther away hear of fewer peers."""
+
+LIST_MAY_BE_FULL = 475.0
+"""Peers from which lists alone, of stores of unknown size, may all be from full ones."""
+
 UNSEEN_SHARE = 0.01
 """Share of a swarm that may stay unseen: less than the noise of one filter."""
 
@@ -46,7 +54,8 @@ _ROUNDING = 1e-6  # peers; sums of whole numbers come out a little beside them
 class MethodEstimate(NamedTuple):
     """The result of one method for one subject: "peers", "seeds" or "leechers".
 
-    Methods that give no interval have both ends at the estimate.
+    Methods that give no interval have both ends at the estimate; `high` is infinite where only a lower bound
+    is known.
     """
 
     subject: str
@@ -66,7 +75,10 @@ class SwarmEstimate:
 
     `method` is the one that the headline comes from, a name in `METHODS`.  A "distinct" headline is a
     lower bound, and so are both ends of its interval.  `saturated` says that the headline is above what
-    a filter can tell: it rests on overlaps then, or is an "at least".
+    a filter can tell, and rests on overlaps, or that stores are full.
+
+    An "at-least" headline is a lower bound and no size: then `peers` is `peers_low`, so for seeds and
+    leechers, and the upper ends are None: there is none.
 
     Seeds are those whose client says so.  `seeds` and `leechers` are None where no node tells of roles, and
     so is `overlap`: how many peers are in both counts, at least 0.  `silent_share` is the share of the
@@ -80,19 +92,24 @@ class SwarmEstimate:
     leechers: int | None
     peers: int
     peers_low: int
-    peers_high: int
+    peers_high: int | None
     method: str
     saturated: bool
     nodes_with_filters: int
     distinct_peers: int
     seeds_low: int
-    seeds_high: int
+    seeds_high: int | None
     leechers_low: int
-    leechers_high: int
+    leechers_high: int | None
     overlap: int | None
     coverage: float
     silent_share: float | None = None
     estimates: tuple[MethodEstimate, ...] = ()
+
+    @property
+    def is_at_least(self) -> bool:
+        """Return whether `peers` is a lower bound and no size."""
+        return self.peers_high is None
 
     def by(self, method: str, subject: str = "peers") -> Interval | None:
         """Return the estimate of one method, None when it came to nothing."""
@@ -100,78 +117,6 @@ class SwarmEstimate:
             if (each.subject, each.method) == (subject, method):
                 return Interval(each.estimate, each.low, each.high)
         return None
-
-
-class _Evidence(NamedTuple):
-    """All that estimators of peers work on; `seen` is None when no node sent a filter."""
-
-    union: Interval
-    seen: ScrapeFilter | None
-    named: ListedHosts
-    families: Sequence[CaptureHistory]
-
-    @property
-    def half_width(self) -> float:
-        """Return half the width of an interval around the undetected peers of all families."""
-        return hypot(*(family.half_width for family in self.families))
-
-
-@dataclass(frozen=True, slots=True)
-class Estimator:
-    """A way to come to a number of peers, what it goes by in words, and the function where it is one."""
-
-    name: str
-    meaning: str
-    estimate: Callable[[_Evidence], Interval | None] | None = None
-
-
-HEADLINE = Estimator("headline", "the result: what was seen, and the rest by the overlaps of stores")
-
-ESTIMATORS = (
-    Estimator(
-        "union",
-        "what was seen: all filters put together, and their bits counted",
-        lambda evidence: evidence.union,
-    ),
-    Estimator(
-        "recapture",
-        "the peers that no node returned, by how often several nodes have the same hosts",
-        lambda evidence: _highest([each.recapture.interval for each in evidence.families if each.recapture]),
-    ),
-    Estimator(
-        "pair-ratio",
-        "how much the stores of any two nodes have in common (Petersen)",
-        lambda evidence: _highest([each.by_pairs for each in evidence.families]),
-    ),
-    Estimator(
-        "chao2",
-        "how many hosts one node alone listed, and how many two (Chao2)",
-        lambda evidence: chao2(evidence.named),
-    ),
-    Estimator(
-        "distinct",
-        "the listed hosts, each counted once: a lower bound",
-        lambda evidence: Interval(*[evidence.named.hosts.total()] * 3),
-    ),
-)
-"""The estimators that are computed for each swarm and kept side by side."""
-
-FAMILIES = {
-    Family.IPV4: Estimator("ipv4", "the peers with an IPv4 address"),
-    Family.IPV6: Estimator("ipv6", "the peers with an IPv6 address: some or all of them have both"),
-}
-"""What goes by the family alone, where nodes of both told of peers."""
-
-METHODS = {
-    method.name: method
-    for method in (
-        HEADLINE,
-        *ESTIMATORS,
-        *FAMILIES.values(),
-        Estimator("none", "no node knows a peer"),
-    )
-}
-"""All methods by name: the estimators, the headline, and "none" where nothing was found out."""
 
 
 def capture_histories(observations: Sequence[Observation]) -> dict[Family, CaptureHistory]:
@@ -218,7 +163,7 @@ def _estimate(
     distinct = named_peers.hosts.total()
     union = union_interval(seen, named, distinct)
     with_filters = sum(node.has_filters for node in observations)
-    evidence = _Evidence(union, seen if with_filters else None, named_peers, list(histories.values()))
+    evidence = Evidence(union, seen if with_filters else None, named_peers, list(histories.values()))
     found = {each.name: each.estimate(evidence) for each in ESTIMATORS if each.estimate}
     method, headline = _headline(evidence, found["chao2"])
     low, peers, high = _whole_peers(headline)
@@ -226,6 +171,8 @@ def _estimate(
     parts = seeds_and_leechers(
         observations, headline, seen, undetected, evidence.half_width, silent_share or 0.0
     )
+    if high is None:
+        parts = parts._replace(seeds=_at_least_part(parts.seeds), leechers=_at_least_part(parts.leechers))
     seeds, leechers = _whole_part(parts.seeds, peers), _whole_part(parts.leechers, peers)
     return SwarmEstimate(
         seeds=seeds[1],
@@ -234,7 +181,7 @@ def _estimate(
         peers_low=low,
         peers_high=high,
         method=method,
-        saturated=peers > SATURATED_ABOVE,  # as with any full filter, which reads 7806
+        saturated=peers > SATURATED_ABOVE or high is None,  # any full filter reads 7806
         nodes_with_filters=with_filters,
         distinct_peers=distinct,
         seeds_low=seeds[0],
@@ -253,9 +200,11 @@ def more_nodes_wanted(history: CaptureHistory) -> int:
 
     Pass what all nodes of one family said that were queried so far; the next nodes are the next closest.
     More are wanted where the overlap of what they said tells that they did not say all, or where
-    there is no overlap to tell.
+    there is no overlap to tell; and where stores are full, because those of nodes farther away may not be.
     """
-    missing = EXTENDED_TO - len(history.sizes)
+    missing = EXTENDED_TO - history.nodes
+    if history.parts is Parts.NONE or (history.full > 1 and len(history.stores) - history.full < FEWEST):
+        return missing if missing > 0 else _for_stores_not_full(history)
     if missing <= 0:
         return 0
     seen, whole = history.seen.estimate, history.by_sizes
@@ -263,7 +212,11 @@ def more_nodes_wanted(history: CaptureHistory) -> int:
     return missing if undetected > max(UNSEEN_PEERS, UNSEEN_SHARE * (seen + undetected)) else 0
 
 
-def _headline(evidence: _Evidence, by_names: Interval | None) -> tuple[str, Interval]:
+def _for_stores_not_full(history: CaptureHistory) -> int:
+    return max(MOST_QUERIED - history.nodes, 0) if history.parts is Parts.NONE else 0
+
+
+def _headline(evidence: Evidence, by_names: Interval | None) -> tuple[str, Interval]:
     """Add to what was seen what was not; without any filter, take Chao2.
 
     The interval of the union is exact, and stays as it is where nothing is missing; what recapture
@@ -271,9 +224,12 @@ def _headline(evidence: _Evidence, by_names: Interval | None) -> tuple[str, Inte
     """
     union, families = evidence.union, evidence.families
     if evidence.seen is None:
-        if by_names is not None:
-            return "chao2", by_names
-        return ("distinct" if union.estimate else "none"), union
+        method, found = ("chao2", by_names) if by_names else ("distinct", union)
+        if found.high >= LIST_MAY_BE_FULL:
+            return AT_LEAST.name, _at_least(union)
+        return (method if union.estimate else NONE.name), found
+    if any(family.tells_no_end for family in families):
+        return AT_LEAST.name, _at_least(union)
     captured = union_of(family.total for family in families)
     elsewhere = hosts_between(captured.zero_bits, evidence.seen.zero_bits)
     undetected = max(sum(family.undetected for family in families) - elsewhere, 0.0)
@@ -294,17 +250,25 @@ def _name(families: Sequence[CaptureHistory], undetected: float) -> str:
     return "pair-ratio" if most.recapture and most.recapture.pair_share >= MOST_OF_IT else "recapture"
 
 
-def _highest(found: Sequence[Interval | None]) -> Interval | None:
-    return max((each for each in found if each), key=lambda each: each.estimate, default=None)
+def _at_least(seen: Interval) -> Interval:
+    """Return what is known of a whole of which only a part was seen."""
+    return Interval(seen.low, seen.low, inf)
 
 
-def _whole_peers(interval: Interval) -> tuple[int, int, int]:
-    """Return low end, estimate and high end in whole peers, rounded outward."""
-    low, high = floor(interval.low + _ROUNDING), ceil(interval.high - _ROUNDING)
+def _whole_peers(interval: Interval) -> tuple[int, int, int | None]:
+    """Return low end, estimate and high end in whole peers, rounded outward; None for no end."""
+    low = floor(interval.low + _ROUNDING)
+    if interval.high == inf:
+        return low, low, None
+    high = ceil(interval.high - _ROUNDING)
     return low, min(max(round(interval.estimate), low), high), high
 
 
-def _whole_part(part: Part, peers: int) -> tuple[int, int | None, int]:
+def _at_least_part(part: Part) -> Part:
+    return Part(None if part.estimate is None else part.low, part.low, inf)
+
+
+def _whole_part(part: Part, peers: int) -> tuple[int, int | None, int | None]:
     """Return low end, estimate and high end of a part of a swarm of `peers`."""
     if part.estimate is None:
         low, _, high = _whole_peers(Interval(part.low, part.low, part.high))

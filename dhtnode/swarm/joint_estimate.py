@@ -14,7 +14,8 @@ from dhtnode.addresses import Family
 from dhtnode.krpc.scrape_filter import FILTER_BITS, ScrapeFilter, union_of
 from dhtnode.swarm.capture_history import CaptureHistory
 from dhtnode.swarm.capture_recapture import ListedHosts, good_turing
-from dhtnode.swarm.estimate import FAMILIES, MethodEstimate, SwarmEstimate, estimate_family
+from dhtnode.swarm.estimate import MethodEstimate, SwarmEstimate, estimate_family
+from dhtnode.swarm.methods import AT_LEAST, FAMILIES
 from dhtnode.swarm.replies import Observation
 
 SHARED_AT_LEAST = 0.2
@@ -72,6 +73,13 @@ def _joint(parts: Sequence[SwarmEstimate], coverage: float) -> SwarmEstimate:
         for subject in ("peers", "seeds", "leechers")
         for end, how in (("low", max), ("high", sum))
     }
+    if ends["peers_high"] is None:
+        peers = ends["peers_low"]
+        seeds, leechers = (
+            None if part is None else ends[f"{name}_low"]
+            for name, part in (("seeds", seeds), ("leechers", leechers))
+        )
+        larger = replace(larger, peers=peers, method=AT_LEAST.name)
     return replace(
         larger,
         seeds=seeds,
@@ -126,7 +134,7 @@ def _hold_the_same(one: ScrapeFilter, other: ScrapeFilter) -> bool:
 def _halved(joint: SwarmEstimate, named: int) -> SwarmEstimate:
     """Return the estimate when stores hold both families together: a peer is in them twice at most."""
     low = max(ceil(joint.peers_low / 2), named)
-    peers = max(ceil(joint.peers / 2), low)
+    peers = low if joint.is_at_least else max(ceil(joint.peers / 2), low)
     seeds, leechers = (None if each is None else min(each, peers) for each in (joint.seeds, joint.leechers))
     return replace(
         joint,

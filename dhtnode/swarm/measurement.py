@@ -27,7 +27,7 @@ from dhtnode.swarm.queried_nodes import FamilyNodes, NodeProgress, QueriedNode
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.trust_marks import Mark, classify
 
-MOST_CLOSEST = 20  # where stores look cut
+MOST_CLOSEST = 32  # where stores look cut, or full
 MOST_BYTES = 7000  # for the closest nodes of a swarm whose nodes are looked up; with the others below 8200
 MAX_PEERS = 1000  # taken from one node; clients send 100 at most
 KEY_BYTES = 32  # of what makes the host hashes

@@ -1,7 +1,7 @@
 """How many of a swarm's peers are seeds, and how many are not, from filters (BEP 33)."""
 
 from collections.abc import Sequence
-from math import hypot, sqrt
+from math import hypot, inf, sqrt
 from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of_packed
@@ -64,7 +64,8 @@ def seeds_and_leechers(
     placed = seeds | leechers
     rest = hosts_between(placed.zero_bits, (placed | seen).zero_bits) + undetected
     split = [_share(part, placed, rest, half_width, peers.high) for part in (seeds, leechers)]
-    silent = silent_share * peers.high if silent_share else 0.0
+    # Of a swarm without an end those that were seen; the upper end of the seeds is none then.
+    silent = silent_share * (peers.estimate if peers.high == inf else peers.high)
     return SeedsAndLeechers(
         split[0]._replace(high=min(split[0].high + silent, peers.high)),
         split[1]._replace(low=max(split[1].low - silent, 0.0)),

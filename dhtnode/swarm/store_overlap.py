@@ -6,7 +6,9 @@ many that no other store has.  No store is judged where honest ones might look l
 peers, among few stores, or where the others do not agree either.
 
 Some clients tell of leechers only (mldht).  Two of those share more, s * t by the leechers, so they
-are held against the others and not against each other.
+are held against the others and not against each other.  Full stores that keep early peers share more, too:
+where there may be such, those that are not full are judged among themselves, and any store that shares
+nothing.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,6 +16,7 @@ from math import exp, expm1, log1p, sqrt
 from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import FILTER_BITS, LOG_MISSED_BY_ONE_HOST, hosts_between
+from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS, Pair, are_tight, is_near_cap
 
 FEWEST_STORES = 3
 """Stores from which two may outvote one."""
@@ -26,6 +29,9 @@ MUCH_LESS = 0.65
 
 A store of which half is invented has 0.5; with 0.3 here, 41 of 55 such passed where stores are cut.
 """
+
+NEXT_TO_NOTHING = 0.1
+"""The same share where full stores may hold the same early peers, and others few of them."""
 
 PADDED = 0.3
 """Share of a store that no other has, beyond what is to be expected, from which it is one."""
@@ -54,15 +60,59 @@ class _Shared(NamedTuple):
 
 
 def outlier_stores(stores: Sequence[NodeStore]) -> frozenset[int]:
-    """Return the places of stores that hold what the others do not.
+    """Return the places of stores that hold what the others do not; they are in the order of distance.
 
     Costs 3 us per pair of stores.
     """
     filled = [place for place, store in enumerate(stores) if store.peers > 0]
+    shared = _overlaps(stores, filled)
+    filled = [place for place in filled if any(place in pair for pair in shared)]
+    found = _outliers(stores, filled, shared, MUCH_LESS)
+    if not found or not _keep_the_first(stores, filled, shared, found):
+        return found
+    nowhere = _outliers(stores, filled, shared, NEXT_TO_NOTHING)
+    others = [place for place in filled if place not in nowhere and not is_near_cap(stores[place].peers)]
+    return nowhere | _outliers(stores, others, shared, MUCH_LESS)
+
+
+def _keep_the_first(
+    stores: Sequence[NodeStore],
+    filled: Sequence[int],
+    shared: dict[tuple[int, int], _Shared],
+    apart: Collection[int],
+) -> bool:
+    """Return whether full stores may hold the same early peers, and those apart be honest.
+
+    Honest ones share as much with each other as with the full ones, by the product of their sizes.
+    """
+    sizes = [store.peers for store in stores]
+    within = [place for place in filled if place not in apart]
+    full = [place for place in within if is_near_cap(sizes[place])]
+    pairs = [
+        Pair(one, two, *shared[one, two])
+        for one in full
+        for two in full
+        if one < two and (one, two) in shared
+    ]
+    if not pairs:
+        return False
+    if are_tight(pairs, sizes):
+        return True
+    among = [shared[one, two] for one in apart for two in apart if one < two and (one, two) in shared]
+    across = [shared[one, two] for one in apart for two in within if (one, two) in shared]
+    if not among or not across:
+        return False
+    usual = max(sum(pair.peers for pair in across) / sum(pair.product for pair in across), 0.0)
+    return usual > 0 and _density(among, usual).overlap >= MUCH_LESS * usual
+
+
+def _outliers(
+    stores: Sequence[NodeStore], filled: Sequence[int], shared: dict[tuple[int, int], _Shared], least: float
+) -> frozenset[int]:
+    """Return the outliers among some stores: those that share less than `least` of the usual overlap."""
     judged = [place for place in filled if stores[place].peers >= FEWEST_PEERS]
     if len(filled) < FEWEST_STORES or not judged:
         return frozenset()
-    shared = _overlaps(stores, filled)
     usual = {place: _second_highest(shared, place, filled) for place in filled}
     typical = sorted(usual.values())[len(usual) // 2]
     if typical <= 0:
@@ -76,7 +126,9 @@ def outlier_stores(stores: Sequence[NodeStore]) -> frozenset[int]:
     within = _density(pairs, typical)
     if within.overlap <= 0:
         return frozenset()
-    apart = {place for place in judged if _is_apart(shared, place, core, within)}
+    apart = {place for place in judged if _is_apart(shared, place, core, within, least)}
+    if least < MUCH_LESS:
+        return frozenset(apart)
     believed = [place for place in core if place not in apart]
     return frozenset(
         apart | {place for place in judged if _is_padded(stores, place, believed, 1 / within.overlap)}
@@ -96,7 +148,10 @@ def _overlaps(stores: Sequence[NodeStore], filled: Sequence[int]) -> dict[tuple[
             a, b = stores[one], stores[two]
             if has_whole and a.is_part and b.is_part:
                 continue
-            union = hosts_between(FILTER_BITS, FILTER_BITS - (a.bits | b.bits).bit_count())
+            zero_bits = FILTER_BITS - (a.bits | b.bits).bit_count()
+            if zero_bits < FEWEST_ZERO_BITS:
+                continue
+            union = hosts_between(FILTER_BITS, zero_bits)
             # Bits that both have by chance; the most there can be, as if they shared no peer.
             noise = FILTER_BITS / 4 * odds[one] * odds[two] + 1
             both = _Shared(a.peers + b.peers - union, a.peers * b.peers, noise)
@@ -112,6 +167,8 @@ def _second_highest(shared: dict[tuple[int, int], _Shared], place: int, filled: 
         for other in filled
         if (place, other) in shared
     )
+    if not ratios:
+        return 0.0
     return ratios[-2] if len(ratios) >= FEWEST_STORES else ratios[-1]
 
 
@@ -136,7 +193,11 @@ def _density(pairs: Collection[_Shared], usual: float) -> _Density:
 
 
 def _is_apart(
-    shared: dict[tuple[int, int], _Shared], place: int, core: Sequence[int], within: _Density
+    shared: dict[tuple[int, int], _Shared],
+    place: int,
+    core: Sequence[int],
+    within: _Density,
+    least: float,
 ) -> bool:
     """Return whether a store shares much less with the core than the core does within itself."""
     pairs = [shared[place, other] for other in core if (place, other) in shared]
@@ -144,7 +205,7 @@ def _is_apart(
         return False
     own = _density(pairs, within.overlap)
     margin = SIGNIFICANT * sqrt(own.variance + within.variance)
-    return own.overlap < MUCH_LESS * within.overlap and within.overlap - own.overlap > margin
+    return own.overlap < least * within.overlap and within.overlap - own.overlap > margin
 
 
 def _is_padded(stores: Sequence[NodeStore], place: int, core: Sequence[int], swarm: float) -> bool:
@@ -160,6 +221,8 @@ def _is_padded(stores: Sequence[NodeStore], place: int, core: Sequence[int], swa
         known |= stores[other].bits
         log_missed += log1p(-min(stores[other].peers / swarm, 0.99))
     before = FILTER_BITS - known.bit_count()
+    if before < FEWEST_ZERO_BITS:
+        return False
     alone = hosts_between(before, FILTER_BITS - (known | store.bits).bit_count())
     expected = store.peers * exp(log_missed)
     odds = FILTER_BITS / max(before, 1) - 1

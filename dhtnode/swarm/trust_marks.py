@@ -7,11 +7,14 @@ client they are: docs/explanation/swarm_size.md says how often they do not, and 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cache
+from statistics import median
 from typing import Self
 
 from dhtnode.addresses import Family, Scope, scope_of
 from dhtnode.krpc.compact import unpack_address
 from dhtnode.krpc.scrape_filter import hosts_between, union_of_packed
+from dhtnode.swarm.capture_recapture import pair_ratio
+from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS
 from dhtnode.swarm.replies import Marks, Observation, Reply, observe
 from dhtnode.swarm.store_overlap import FEWEST_PEERS, NodeStore, outlier_stores
 
@@ -56,6 +59,9 @@ MOST_IN_BOTH = 0.5
 MOST_SPECIAL = 0.5
 """Share of names below which special-use addresses are taken for leaks of a local network."""
 
+FILLS_A_FILTER = 4500.0
+"""Peers from which a store may set every bit: 1 in 10 at 6000, half at 8000; there are few that large."""
+
 # 198.18.0.0/15 (RFC 2544): test networks, ours too, have their peers there.
 _TEST_NETWORK = (bytes((198, 18)), bytes((198, 19)))
 
@@ -84,8 +90,9 @@ def marks_of(observations: Sequence[Observation], peers: Sequence[Sequence[bytes
     `peers` holds the compact addresses that each node named; raises `ValueError` when it has another length.
     Costs 3 us per pair of nodes that told of peers, 0.1 us per peer named.
     """
+    is_large = any(node.stored.is_full for node in observations) and _tell_of_thousands(observations)
     found = [
-        (*node.marks, *_own_marks(node, named)) if node.told.bits else node.marks
+        (*node.marks, *_own_marks(node, named, is_large)) if node.told.bits else node.marks
         for node, named in zip(observations, peers, strict=True)
     ]
     for place, mark in _outliers(observations, found):
@@ -93,9 +100,20 @@ def marks_of(observations: Sequence[Observation], peers: Sequence[Sequence[bytes
     return [tuple(mark for mark in Mark if mark in words) if words else () for words in found]
 
 
-def _own_marks(node: Observation, peers: Sequence[bytes]) -> Iterator[Mark]:
-    """Yield the marks that need no other reply."""
-    if node.stored.is_full:
+def _tell_of_thousands(observations: Sequence[Observation]) -> bool:
+    """Return whether other stores tell of a swarm that may fill a filter, by their size or overlap."""
+    stores = [node.stored for node in observations if node.has_both_filters and not node.marks]
+    others = [store for store in stores if not (store.is_full or store.is_empty)]
+    if not others:
+        return False
+    by_pairs = pair_ratio(others)
+    usual = median(store.estimate() for store in others)
+    return usual >= FILLS_A_FILTER or (by_pairs is not None and by_pairs.estimate >= FILLS_A_FILTER)
+
+
+def _own_marks(node: Observation, peers: Sequence[bytes], is_large: bool) -> Iterator[Mark]:
+    """Yield the marks that need no other reply, in a swarm that may fill a filter if it `is_large`."""
+    if node.stored.is_full and not is_large:
         yield Mark.IMPOSSIBLE_COUNT
     if node.has_both_filters:
         if _has_same_roles(node):
@@ -108,7 +126,7 @@ def _own_marks(node: Observation, peers: Sequence[bytes]) -> Iterator[Mark]:
 
 def _has_same_roles(node: Observation) -> bool:
     """Return whether most seeds of a store are leechers in it too, which no store has twice."""
-    if node.stored.estimate() < FEWEST:
+    if node.stored.estimate() < FEWEST or node.stored.zero_bits < FEWEST_ZERO_BITS:
         return False
     seeds = union_of_packed((node.seeds_filter,)).estimate()
     leechers = union_of_packed((node.peers_filter,)).estimate()

@@ -75,7 +75,7 @@ def test_suspects_are_listed(db):
 
 
 def test_swarms_are_ranked_by_their_newest_sample(db):
-    ranked = [(row[0], row[2]) for row in answer(db, "swarms")]
+    ranked = [(row[0], row[3]) for row in answer(db, "swarms")]
     assert ranked == [(LARGE.hex(), 800), (SMALL.hex(), 7)]
     assert answer(db, "swarms", limit=1)[0][0] == LARGE.hex()
     assert answer(db, "swarms", run=CENSUS) == ()
@@ -96,9 +96,9 @@ def test_ranking_reads_no_row_that_it_does_not_show(db):
 
 def test_history_of_a_swarm_begins_with_the_newest(db):
     report = REPORTS["swarm"].answer(db, info_hash=LARGE.hex())
-    assert [row[:4] for row in report.rows] == [
-        (time_text(200), 800, 798, 802),
-        (time_text(100), 900, 898, 902),
+    assert [row[:5] for row in report.rows] == [
+        (time_text(200), "", 800, 798, 802),
+        (time_text(100), "", 900, 898, 902),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from array import array
 from functools import reduce
-from math import exp
+from math import exp, log
 from operator import or_
 from random import Random
 from statistics import fmean, pstdev
@@ -81,7 +81,10 @@ def set_bits_distribution(count):
 
 
 def coverage(count, estimates):
-    return fmean(found.peers_low <= count <= found.peers_high for found in estimates)
+    return fmean(
+        found.peers_low <= count and (found.peers_high is None or count <= found.peers_high)
+        for found in estimates
+    )
 
 
 # Moments and the error of one filter
@@ -157,8 +160,12 @@ def test_interval_of_one_filter_covers_the_swarm(count):
     random = Random(count)
     found = [estimated([reply(peers=random_filter(count, random))]) for _ in range(300)]
     assert coverage(count, found) >= 0.93
-    assert fmean(estimate.peers for estimate in found) == pytest.approx(count, rel=0.006)
-    assert all(estimate.peers_low <= estimate.peers <= estimate.peers_high for estimate in found)
+    assert fmean(estimate.by("union").estimate for estimate in found) == pytest.approx(count, rel=0.006)
+    assert all(
+        estimate.peers_low <= estimate.peers
+        and (estimate.is_at_least or estimate.peers <= estimate.peers_high)
+        for estimate in found
+    )
 
 
 def test_single_bit_is_a_peer():
@@ -392,9 +399,12 @@ def test_headline_goes_by_the_name_of_what_has_more_weight_in_it(count, method):
     assert estimated([stores_reply(random.sample(peers, 500)) for _ in range(NODES)]).method == method
 
 
-@pytest.mark.parametrize(("count", "saturated"), [(5000, False), (5001, True)])
+@pytest.mark.parametrize(("count", "saturated"), [(4500, False), (9000, True)])
 def test_headline_above_5000_is_marked(count, saturated):
-    assert estimated([names_reply(random_hosts(count, Random(19)))]).saturated is saturated
+    random = Random(count)
+    peers = random_masks(count, random)
+    found = estimated([stores_reply(random.sample(peers, 500)) for _ in range(NODES)])
+    assert (found.saturated, found.is_at_least) == (saturated, False)
 
 
 def test_pair_ratio_never_lowers_what_was_seen():
@@ -470,14 +480,24 @@ def test_pair_ratio_reaches_swarms_far_above_the_stores():
 
 
 def test_named_peers_alone_are_corrected_for_unseen_ones():
-    """Nodes without filters name 100 peers each of 1000: Chao2 finds the rest."""
+    """Nodes without filters name 60 peers each of 300: Chao2 finds the rest."""
     random = Random(15)
-    hosts = random_hosts(1000, random)
-    found = [estimated([names_reply(random.sample(hosts, 100)) for _ in range(NODES)]) for _ in range(60)]
+    hosts = random_hosts(300, random)
+    found = [estimated([names_reply(random.sample(hosts, 60)) for _ in range(NODES)]) for _ in range(60)]
     assert {(estimate.method, estimate.nodes_with_filters) for estimate in found} == {("chao2", 0)}
-    assert all(estimate.distinct_peers < 650 for estimate in found)
-    assert fmean(estimate.peers for estimate in found) == pytest.approx(1000, rel=0.03)
-    assert coverage(1000, found) >= 0.9
+    assert all(estimate.distinct_peers < 280 for estimate in found)
+    assert fmean(estimate.peers for estimate in found) == pytest.approx(300, rel=0.03)
+    assert coverage(300, found) >= 0.9
+
+
+def test_lists_from_stores_of_unknown_size_bound_no_large_swarm():
+    """Stores that keep the first 500 list a random part of these, however many peers there are."""
+    random = Random(15)
+    hosts = random_hosts(500, random)
+    found = estimated([names_reply(random.sample(hosts, 100)) for _ in range(NODES)])
+    assert found.by("chao2").low < 500 < found.by("chao2").high
+    assert (found.method, found.peers_high, found.saturated) == ("at-least", None, True)
+    assert found.peers == found.peers_low == found.distinct_peers < 500
 
 
 def test_one_node_that_names_peers_gives_a_lower_bound():
@@ -539,8 +559,21 @@ def test_chao2_of_lists_that_agree_is_their_length():
     assert chao2(ListedHosts.of([{"a", "b"}, {"a", "b"}])) == Interval(2, 2, 2)
 
 
-def test_chao2_without_a_host_named_twice_says_nothing():
-    assert chao2(ListedHosts.of([{"a", "b"}, {"c"}])) is None
+def test_chao2_without_a_host_named_twice_has_an_interval():
+    """f1 = 3 and f2 = 0 on two nodes: 3 + (1/2) 3 * 2 / 2 = 4.5, the variance by EstimateS, equation 8."""
+    found = chao2(ListedHosts.of([{"a", "b"}, {"c"}]))
+    variance = 0.5 * 3 * 2 / 2 + 0.25 * 3 * 5**2 / 4 - 0.25 * 3**4 / (4 * 4.5)
+    spread = exp(1.96 * log(1 + variance / 1.5**2) ** 0.5)
+    assert found == pytest.approx((4.5, 3 + 1.5 / spread, 3 + 1.5 * spread))
+
+
+def test_chao2_takes_the_variance_of_the_corrected_form():
+    """f1 = 4 and f2 = 2 on three nodes: by EstimateS, equation 6."""
+    found = chao2(ListedHosts.of([{"a", "b", "c", "x"}, {"x", "d", "y"}, {"y"}]))
+    unseen = 2 / 3 * 4 * 3 / (2 * 3)
+    variance = (2 / 3) * 4 * 3 / (2 * 3) + (2 / 3) ** 2 * (4 * 7**2 / (4 * 9) + 16 * 2 * 9 / (4 * 81))
+    spread = exp(1.96 * log(1 + variance / unseen**2) ** 0.5)
+    assert found == pytest.approx((6 + unseen, 6 + unseen / spread, 6 + unseen * spread))
 
 
 # Nothing, and too much
@@ -565,8 +598,9 @@ def test_empty_filters_mean_no_peer():
 
 def test_full_filter_is_at_least_what_it_can_tell():
     found = estimated([reply(seeds=EMPTY, peers=FULL)])
-    assert found.saturated
-    assert found.peers_low < 7000 < found.peers == 7806 < 10_000 < found.peers_high < 12_000
+    assert (found.method, found.saturated) == ("at-least", True)
+    assert 6000 < found.peers == found.peers_low < 7000
+    assert found.peers_high is found.leechers_high is None
 
 
 @pytest.mark.parametrize(("count", "saturated"), [(3500, False), (6500, True)])

@@ -216,7 +216,10 @@ def test_stores_without_overlap_are_not_judged():
 @pytest.mark.parametrize("unequal", [False, True])
 def test_honest_nodes_get_no_marks(unequal):
     random = Random(f"honest {unequal}")
-    found = [measure(SwarmModel(unequal=unequal), drawn_size(3000, random), random) for _ in range(60)]
+    found = [
+        measure(SwarmModel(reach="beta" if unequal else "equal"), drawn_size(3000, random), random)
+        for _ in range(60)
+    ]
     assert not [mark for each in found for mark in each.marks]
 
 

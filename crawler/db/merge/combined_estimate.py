@@ -59,7 +59,8 @@ def _raised(found: SwarmEstimate, named: int, measurements: Sequence[SwarmMeasur
     """Raise an estimate to what was counted: all together have seen no less than each of them."""
     seen = [each.estimate.peers_low or 0 for each in measurements if each.estimate.method in SEEN]
     low = max([found.peers_low, named, *seen])
-    return replace(found, peers=max(found.peers, low), peers_low=low, peers_high=max(found.peers_high, low))
+    high = None if found.peers_high is None else max(found.peers_high, low)
+    return replace(found, peers=max(found.peers, low), peers_low=low, peers_high=high)
 
 
 def _worth(measurement: SwarmMeasurement) -> tuple[object, ...]:

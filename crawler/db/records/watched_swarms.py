@@ -20,7 +20,10 @@ DISCOVERED = SAMPLE_SOURCE
 
 @dataclass(frozen=True, slots=True)
 class MeasuredSize:
-    """The number of peers that a measurement found, with the ends of its 95 % interval."""
+    """The number of peers that a measurement found, with the ends of its 95 % interval.
+
+    `high` is infinite for a lower bound, which tells of no change.
+    """
 
     peers: float
     low: float

@@ -251,9 +251,9 @@ CREATE TABLE swarm_samples (
     leechers REAL,                          -- Peers that do not, estimated; NULL where no node tells of roles.
     peers REAL,                             -- Distinct addresses announced, seeds and leechers together, estimated; those of the larger family where there are two.
     peers_low REAL,                         -- Lower end of the 95 % interval of peers.
-    peers_high REAL,                        -- Upper end of the 95 % interval of peers; where there are two families, of the sum of both.
-    method TEXT NOT NULL,                   -- How the number of peers came about: union, pair-ratio, chao2, distinct, none.
-    saturated INTEGER NOT NULL,             -- [flag] Whether the filters are too full to say more than: at least.
+    peers_high REAL,                        -- Upper end of the 95 % interval of peers; where there are two families, of the sum of both; NULL where peers is a lower bound.
+    method TEXT NOT NULL,                   -- How the number of peers came about: union, pair-ratio, chao2, distinct, at-least, none.
+    saturated INTEGER NOT NULL,             -- [flag] Whether stores are full, or there are more peers than a filter can tell.
     nodes_asked INTEGER NOT NULL,           -- Nodes queried for the swarm.
     nodes_answered INTEGER NOT NULL,        -- Those of them that answered.
     nodes_with_filters INTEGER,             -- Those of them that sent filters (BEP 33).
@@ -261,9 +261,9 @@ CREATE TABLE swarm_samples (
     bytes_sent INTEGER,                     -- [B] Bytes sent for it, without IP and UDP headers.
     bytes_received INTEGER,                 -- [B] Bytes received for it, without IP and UDP headers.
     seeds_low REAL,                         -- Lower end of the 95 % interval of seeds.
-    seeds_high REAL,                        -- Upper end of the 95 % interval of seeds.
+    seeds_high REAL,                        -- Upper end of the 95 % interval of seeds; NULL for no end.
     leechers_low REAL,                      -- Lower end of the 95 % interval of leechers.
-    leechers_high REAL,                     -- Upper end of the 95 % interval of leechers.
+    leechers_high REAL,                     -- Upper end of the 95 % interval of leechers; NULL for no end.
     overlap REAL,                           -- Hosts that are in filters of seeds and of other peers both, estimated.
     coverage REAL,                          -- The share of the swarm that nodes listed (Good-Turing), from 0 to 1.
     silent_share REAL                       -- The most of the peers whose client never says that it seeds, from 0 to 1, by handshakes of the database; NULL if there are none.  The intervals of seeds and leechers leave room for them.
@@ -404,7 +404,7 @@ CREATE TABLE watched_swarms (
     measured_at TEXT,                       -- [time] When it was last measured.
     peers REAL,                             -- What was found then.
     peers_low REAL,                         -- Lower end of the 95 % interval of peers.
-    peers_high REAL,                        -- Upper end of the 95 % interval of peers.
+    peers_high REAL,                        -- Upper end of the 95 % interval of peers; NULL where peers is a lower bound.
     empties INTEGER NOT NULL DEFAULT 0,     -- Measurements without a peer in a row.
     failures INTEGER NOT NULL DEFAULT 0,    -- Measurements in a row without a response.
     failure TEXT                            -- Why the last measurement failed; NULL if it did not.
@@ -437,13 +437,13 @@ CREATE TABLE combined_samples (
     leechers REAL,                          -- Peers that do not, estimated; NULL where no node tells of roles.
     peers REAL,                             -- Distinct addresses announced, seeds and leechers together, estimated.
     peers_low REAL,                         -- Lower end of the 95 % interval of peers.
-    peers_high REAL,                        -- Upper end of the 95 % interval of peers.
+    peers_high REAL,                        -- Upper end of the 95 % interval of peers; NULL where peers is a lower bound.
     seeds_low REAL,                         -- Lower end of the 95 % interval of seeds.
-    seeds_high REAL,                        -- Upper end of the 95 % interval of seeds.
+    seeds_high REAL,                        -- Upper end of the 95 % interval of seeds; NULL for no end.
     leechers_low REAL,                      -- Lower end of the 95 % interval of leechers.
-    leechers_high REAL,                     -- Upper end of the 95 % interval of leechers.
+    leechers_high REAL,                     -- Upper end of the 95 % interval of leechers; NULL for no end.
     method TEXT NOT NULL,                   -- How the number came about.
-    saturated INTEGER NOT NULL,             -- [flag] Whether the filters are too full to say more than: at least.
+    saturated INTEGER NOT NULL,             -- [flag] Whether stores are full, or there are more peers than a filter can tell.
     vantages INTEGER NOT NULL,              -- Databases that have measured the swarm within it.
     samples INTEGER NOT NULL,               -- Their measurements.
     newest_sample INTEGER NOT NULL,         -- The newest of them (swarm_samples.id).

@@ -419,7 +419,8 @@ WITH series AS (
         nullif(max(julianday(taken_at) - julianday(lag(taken_at) OVER earlier), 0), 0) AS days,
         lag(peers) OVER earlier AS peers_before,
         lag(peers_low) OVER earlier AS low_before,
-        lag(peers_high) OVER earlier AS high_before
+        lag(peers_high) OVER earlier AS high_before,
+        peers_high IS NOT NULL AND lag(peers_high IS NOT NULL) OVER earlier AS is_size
     FROM swarm_samples
     WHERE peers IS NOT NULL
     WINDOW earlier AS (PARTITION BY info_hash ORDER BY iif((SELECT went_back FROM run_clock), id, 0), taken_at, id)
@@ -435,12 +436,13 @@ SELECT
     method,                                 -- [text] How the number came about.
     saturated,
     round(24 * days, 3) AS hours,           -- [number h] Time since the measurement before.
-    round(peers - peers_before, 1) AS change, -- [number peers] Difference to the measurement before.
-    round((peers - peers_before) / nullif(peers_before, 0), 4)
+    round(iif(is_size, peers - peers_before, NULL), 1)
+        AS change,                          -- [number peers] Difference to the measurement before; NULL if one is an "at least".
+    round(iif(is_size, peers - peers_before, NULL) / nullif(peers_before, 0), 4)
         AS relative_change,                 -- [number] The difference as a share of the size before.
-    round((peers - peers_before) / (24 * days), 3)
+    round(iif(is_size, peers - peers_before, NULL) / (24 * days), 3)
         AS change_per_hour,                 -- [number peers/h] The difference by the hour.
-    peers_low > high_before OR peers_high < low_before
+    iif(peers_before IS NULL, NULL, coalesce(peers_low > high_before, 0) OR coalesce(peers_high < low_before, 0))
         AS is_clear,                        -- [flag] Whether the two intervals do not meet; most other changes are noise.
     id AS sample_id
 FROM series;
@@ -500,10 +502,12 @@ SELECT
         WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
         AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
     ), 1) AS mean,                          -- [number peers] Their mean.
-    round((last.peers - coalesce(before.peers, first.peers))
+    round(iif(
+            last.peers_high IS NULL OR iif(before.id, before.peers_high, first.peers_high) IS NULL,
+            NULL, last.peers - coalesce(before.peers, first.peers))
         / nullif(max(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 0), 2)
         AS change_per_day,                  -- [number peers/d] Change since the last measurement before the day, by the day.
-    round((last.peers_low - coalesce(before.peers_high, first.peers_high))
+    round((last.peers_low - iif(before.id, before.peers_high, first.peers_high))
         / nullif(max(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 0), 2)
         AS change_per_day_low,              -- [number peers/d] Lower end of its interval, which is wider than 95 % would be.
     round((last.peers_high - coalesce(before.peers_low, first.peers_low))
@@ -589,7 +593,7 @@ SELECT
     peak_at,                                -- [time] When that was.
     round(latest.peers, 1) AS peers,        -- [number] The size at the newest measurement.
     latest.taken_at AS measured_at,         -- [time] When that was made.
-    round(24 * (
+    round(iif(peak_high IS NULL, NULL, 24) * (
         julianday(above.taken_at) - julianday(peak_at)
         + (julianday(below.taken_at) - julianday(above.taken_at))
         * (above.peers - peak / 2) / (above.peers - below.peers)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from crawler.reports.report import LIMIT, NoAnswer, Report, ReportAnswer, any_run, of_run, whole
 from dhtnode.swarm import ESTIMATORS
 
-_SIZES = whole("peers peers_low peers_high")
+_BOUND = "iif(peers_high IS NULL AND peers IS NOT NULL, 'at least', '') AS bound"
+_SIZES = f"{_BOUND}, {whole('peers peers_low peers_high')}"
 _NUMBERS = f"{_SIZES}, {whole('seeds seeds_low seeds_high leechers leechers_low leechers_high')}"
 
 # SQLite takes `peers` and `id` from the row with the latest time, all of it from one index: the plus
@@ -37,7 +38,8 @@ swarms = Report(
     text="Distinct addresses announced for each info-hash, between `peers_low` and `peers_high` in 95 of 100"
     " cases, and so for seeds and leechers; a peer that left within 45 minutes still counts, one that never"
     " announces does not. Only swarms that were measured are here, and an address may announce without"
-    " taking part. Saturated means: or more. A name is what peers say.",
+    ' taking part. Where `bound` says "at least" stores are full, and the swarm has any number of peers more.'
+    " Saturated means: more than a filter can tell. A name is what peers say.",
     sql=f"""{_LARGEST}
 SELECT sample.info_hash, taken_at, {_NUMBERS}, saturated, method, nodes_answered, name
 FROM largest

@@ -42,13 +42,15 @@ class ScrapeTarget:
             "marks are those that have a meaning",
         )
         estimate = found.estimate
-        require(0 <= estimate.peers_low <= estimate.peers <= estimate.peers_high, "the headline is inside")
-        require(estimate.seeds >= 0 and estimate.leechers >= 0, "counts are not negative")
+        most = estimate.peers if estimate.is_at_least else estimate.peers_high
+        require(0 <= estimate.peers_low <= estimate.peers <= most, "the headline is inside")
+        require(estimate.saturated or not estimate.is_at_least, "a lower bound is marked")
         for low, count, high in (
             (estimate.seeds_low, estimate.seeds, estimate.seeds_high),
             (estimate.leechers_low, estimate.leechers, estimate.leechers_high),
         ):
-            require(0 <= low <= count <= min(high, estimate.peers), "the count of a part is inside")
+            end = estimate.peers if high is None else min(high, estimate.peers)
+            require(count is None or 0 <= low <= count <= end, "the count of a part is inside")
         intervals = [estimate.by(method) for method in ("union", "pair-ratio", "chao2")]
         for interval in intervals:
             _check(interval)

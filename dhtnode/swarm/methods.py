@@ -1,0 +1,85 @@
+"""The ways in which the size of a swarm is estimated, kept side by side, each by its name."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import hypot
+from typing import NamedTuple
+
+from dhtnode.addresses import Family
+from dhtnode.krpc.scrape_filter import ScrapeFilter
+from dhtnode.swarm.capture_history import CaptureHistory
+from dhtnode.swarm.capture_recapture import ListedHosts, chao2
+from dhtnode.swarm.filter_size import Interval
+
+
+class Evidence(NamedTuple):
+    """All that estimators of peers work on; `seen` is None when no node sent a filter."""
+
+    union: Interval
+    seen: ScrapeFilter | None
+    named: ListedHosts
+    families: Sequence[CaptureHistory]
+
+    @property
+    def half_width(self) -> float:
+        """Return half the width of an interval around the undetected peers of all families."""
+        return hypot(*(family.half_width for family in self.families))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """A way to come to a number of peers, what it goes by in words, and the function where it is one."""
+
+    name: str
+    meaning: str
+    estimate: Callable[[Evidence], Interval | None] | None = None
+
+
+HEADLINE = Estimator("headline", "the result: what was seen, and the rest by the overlaps of stores")
+
+ESTIMATORS = (
+    Estimator(
+        "union",
+        "what was seen: all filters put together, and their bits counted",
+        lambda evidence: evidence.union,
+    ),
+    Estimator(
+        "recapture",
+        "the peers that no node returned, by how often several nodes have the same hosts",
+        lambda evidence: _highest([each.recapture.interval for each in evidence.families if each.recapture]),
+    ),
+    Estimator(
+        "pair-ratio",
+        "how much the stores of any two nodes have in common (Petersen)",
+        lambda evidence: _highest([each.by_pairs for each in evidence.families]),
+    ),
+    Estimator(
+        "chao2",
+        "how many hosts one node alone listed, and how many two (Chao2)",
+        lambda evidence: chao2(evidence.named),
+    ),
+    Estimator(
+        "distinct",
+        "the listed hosts, each counted once: a lower bound",
+        lambda evidence: Interval(*[evidence.named.hosts.total()] * 3),
+    ),
+)
+"""The estimators that are computed for each swarm and kept side by side."""
+
+FAMILIES = {
+    Family.IPV4: Estimator("ipv4", "the peers with an IPv4 address"),
+    Family.IPV6: Estimator("ipv6", "the peers with an IPv6 address: some or all of them have both"),
+}
+"""What goes by the family alone, where nodes of both told of peers."""
+
+AT_LEAST = Estimator(
+    "at-least", "a lower bound: stores are full, and how many more peers there are is unknown"
+)
+NONE = Estimator("none", "no node knows a peer")
+
+METHODS = {method.name: method for method in (HEADLINE, *ESTIMATORS, *FAMILIES.values(), AT_LEAST, NONE)}
+"""All methods by name: the estimators, the headline, and those of a swarm without a size."""
+
+
+def _highest(found: Sequence[Interval | None]) -> Interval | None:
+    return max((each for each in found if each), key=lambda each: each.estimate, default=None)
