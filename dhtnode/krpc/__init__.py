@@ -1,5 +1,6 @@
 """The wire: messages of BEP 5 and its extensions as dataclasses, and their bytes."""
 
+from dhtnode.krpc.codec import parse_untrusted
 from dhtnode.krpc.compact import OVERSIZED, CompactContacts, PackedContact, PackedEndpoint, unpack_address
 from dhtnode.krpc.messages import (
     AnnouncePeer,
@@ -31,6 +32,7 @@ __all__ = [
     "SampleInfohashes",
     "ScrapeFilter",
     "hosts_between",
+    "parse_untrusted",
     "union_of_packed",
     "unpack_address",
 ]
