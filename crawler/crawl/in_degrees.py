@@ -14,7 +14,8 @@ from crawler.core.contact_table import Numbers, group_starts, grow, rank_in_grou
 
 WIDTH = 8  # contacts that a node names of its own part of the id space
 _HELD = EXACT_REFERRERS + 1
-_MERGED_AT_ONCE, _COUNTED_AT_ONCE = 1 << 15, 1 << 15
+# Temporary arrays take some 300 bytes for each node that is counted at once.
+_MERGED_AT_ONCE, _COUNTED_AT_ONCE = 1 << 15, 1 << 13
 
 
 class InDegrees:
