@@ -15,6 +15,7 @@ from crawler.torrents.seed_share import draw_fairly
 from dhtnode import Address, DhtError, InfoHash
 from dhtnode.addresses import scope_of
 from dhtnode.arguments import check_settings, check_whole, swarms_of
+from dhtnode.net import own_hosts
 
 MOST_MISSING = 2**31  # swarms
 
@@ -92,6 +93,7 @@ async def _open_fetcher(
     tally: FetchTally,
 ) -> AsyncIterator[Fetcher]:
     scopes = {address.family: scope_of(address.host) for address in session.node.addresses}
-    client = PeerClient(scopes, settings, random, session.node.outgoing, excludes=session.excludes)
+    outgoing, excludes = session.node.outgoing, session.excludes
+    client = PeerClient(scopes, settings, random, outgoing, excludes=excludes, own=own_hosts())
     async with open_fetcher(client, session.writer, session.run_id, on_fetched, tally=tally) as fetcher:
         yield fetcher

@@ -1,14 +1,14 @@
 """The peers of one swarm contacted, a few at a time: for who is a seed, and the name of the torrent.
 
 Addresses of peers come from unknown nodes, which may return any address.  So none is contacted in a network
-that our own socket is not part of, none that `--exclude` lists, and none at a port below 1024; each host
-once in a swarm, at a second port when nothing listens at the first, over one connection at a time, and
-all within a pace.
+that our own socket is not part of, none of this machine, none that `--exclude` lists, and none at a port
+below 1024; each host once in a swarm, at a second port when nothing listens at the first, over one
+connection at a time, and all within a pace.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from random import Random
@@ -24,6 +24,7 @@ from crawler.torrents.peerwire.conversation import Conversation
 from crawler.torrents.peerwire.frames import BadPeer
 from crawler.torrents.peerwire.handshake import new_peer_id
 from dhtnode import Address, Family, InfoHash, InvalidTorrent, Scope
+from dhtnode.addresses import is_public
 from dhtnode.metainfo import TorrentInfo, parse_info
 from dhtnode.net import OutgoingBound
 from dhtnode.token_bucket import TokenBucket
@@ -48,10 +49,12 @@ class PeerClient:
         excludes: Excludes | None = None,
         connect: Connect = connect_tcp,
         run_sync: RunSync = trio.to_thread.run_sync,
+        own: Container[str] = (),
     ) -> None:
         """Make a client for the families and networks of `scopes`, which are those of our own sockets.
 
-        `outgoing` is the bound on what each host is sent, shared with the rest of the program.
+        `outgoing` is the bound on what each host is sent, shared with the rest of the program.  `own` are
+        the addresses of this machine.
         """
         self.settings = settings
         self.random = random
@@ -61,6 +64,7 @@ class PeerClient:
         self._outgoing = outgoing or OutgoingBound(trio.current_time)
         self._excludes = excludes
         self._run_sync = run_sync
+        self._own = own
         self._pace = TokenBucket(settings.connection_rate, settings.connections_at_once, trio.current_time())
         self._readers = trio.CapacityLimiter(1)  # an info dictionary of a million values takes 150 MB to read
 
@@ -136,6 +140,9 @@ class PeerClient:
         scope = self._scopes.get(peer.family)
         if scope is None or not scope.allows(peer):
             return "address that we do not talk to"
+        # A firewall lets through what comes from the machine itself.
+        if peer.host in self._own and is_public(peer.host):
+            return "address of this machine"
         if peer.port < LOWEST_PORT:
             return "port below 1024"
         endpoint = int(ip_address(peer.host)) << 16 | peer.port

@@ -62,6 +62,7 @@ async def ask(swarm, addresses=None, *, scope=Scope.LOOPBACK, info_hash=INFO_HAS
         excludes=excludes,
         connect=swarm.connect,
         run_sync=directly,
+        own={"6.6.6.6", "127.0.0.1"},
     )
     return await client.contact_peers(info_hash, addresses or list(swarm.peers), **asks)
 
@@ -140,6 +141,7 @@ async def test_peers_that_may_not_be_contacted_are_not(autojump_clock):
         Address("9.9.9.9", 22),
         Address("9.9.9.9", 1023),
         Address("5.5.5.5", 6881),
+        Address("6.6.6.6", 6881),
         Address("2001:470::1", 6881),
         Address("9.9.9.9", 1024),
     ]
@@ -154,6 +156,7 @@ async def test_peers_that_may_not_be_contacted_are_not(autojump_clock):
     assert told.skipped == {
         "another port of a host": 1,
         "address that we do not talk to": 7,
+        "address of this machine": 1,
         "port below 1024": 2,
         "excluded": 1,
     }
