@@ -31,6 +31,12 @@ FEWEST_ZERO_BITS = 30
 EXPIRY = 0.5
 """Hours that a node remembers an announcement, after which all peers have announced again (libtorrent)."""
 
+CAPS = (500.0, 2048.0, 6000.0)
+"""Peers that clients keep of one swarm: libtorrent, others."""
+
+NEAR_CAP = 0.05
+"""Share of a cap within which a store counts as full."""
+
 MOST_UNEQUAL = 1.0
 """The most that the squared variation of how well peers announce is taken to be."""
 
@@ -82,9 +88,8 @@ def swarm_change(
 ) -> SwarmChange | None:
     """Compare what nodes said of a swarm at two times; None where too few sent filters that overlap.
 
-    Pass what is believed, without full stores: these hold who came first.  `sizes` are the estimates of
-    both measurements, above 0, and `hours` the time between them, if that is known.  Costs 6 us for each pair
-    of nodes.
+    Pass what is believed; full stores are left out.  `sizes` are the estimates of both measurements, above 0,
+    and `hours` the time between them, if that is known.  Costs 6 us for each pair of nodes.
     """
     found = [
         turnover
@@ -103,7 +108,7 @@ def swarm_change(
         [float(each) for each in variances * size**2],
         sum(each.hidden * each.peers for each in found) / by_pairs,
         unequal,
-        _lost(sum(each.known for each in found) / size, unequal),
+        _lost(sum(each.known for each in found) / (by_pairs * (1 + unequal)), unequal),
         size * (1.0 if hours is None else min(hours / EXPIRY, 1.0)),
         max((each.high - each.low) / (2 * NORMAL_95 * each.estimate) for each in sizes),
     )
@@ -183,8 +188,13 @@ def _stores(observations: Sequence[Observation], family: Family) -> _Stores:
     return {
         (node.node_id, node.address): node.stored
         for node in observations
-        if node.family is family and node.has_filters
+        if node.family is family and node.has_filters and not _is_full(node.stored.estimate())
     }
+
+
+def _is_full(peers: float) -> bool:
+    """Return whether a store may hold who came first: it changes when they leave, not when others come."""
+    return any(abs(peers - cap) <= NEAR_CAP * cap for cap in CAPS)
 
 
 def _turnover(before: _Stores, after: _Stores) -> _Turnover | None:

@@ -114,3 +114,29 @@ def test_intervals_hold_who_came_and_who_left(model):
         assert sum(each.low <= true <= each.high for true, each in ends) >= 0.9 * len(ends)
         assert sum(each.estimate for _, each in ends) == pytest.approx(sum(true for true, _ in ends), rel=0.1)
     assert all(each.arrivals.low > 0 for _, each in found)
+
+
+def test_full_stores_are_left_out():
+    """They keep 500 of 900, and take in others when some leave."""
+    hosts = [bytes((11, 0, *divmod(each, 256))) for each in range(1400)]
+
+    def stores(*ranges):
+        return [
+            Observation(
+                NodeId(bytes(19) + bytes([number])), Address("9.0.0.1", 7000 + number), peers_filter=packed
+            )
+            for number, each in enumerate(ranges)
+            for packed in [ScrapeFilter.of(hosts[place] for place in each).to_bytes()]
+        ]
+
+    full, whole = [range(500)] * 5, [range(900)] * 3
+    found = swarm_change(
+        stores(*full, *whole),
+        stores(*[range(400, 900)] * 5, *[range(450, 1350)] * 3),
+        (exactly(900.0), exactly(900.0)),
+        1.0,
+    )
+    assert found is not None
+    assert found.nodes == 3
+    assert found.departures.low <= 450 <= found.departures.high
+    assert swarm_change(stores(*full), stores(*full), (exactly(500.0), exactly(500.0)), 1.0) is None

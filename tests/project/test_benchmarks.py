@@ -465,6 +465,13 @@ class TestSwarms:
         assert "answers-anything: " in printed
 
 
+def test_changes_has_a_row_for_each_network(tmp_path):
+    report, printed = report_of("changes", tmp_path, "--swarms=2", "--peers=30", "--only=1,9")
+    assert [each[:2] for each in report["networks"]] == [["still", "2"], ["a fifth an hour", "2"]]
+    assert all(len(each) == len(report["columns"]) for each in report["networks"])
+    assert printed.count("| a fifth an hour") == 1
+
+
 class TestLargeDatabase:
     """`python -m benchmarks.large_database`."""
 
