@@ -153,7 +153,7 @@ PLANTED = [
     ("node", PeerStore, "_cap_reached", lambda *_arguments: None, "Broken: peers are bounded"),
     ("meaning", TokenIssuer, "accepts", lambda *_arguments: True, "Broken: who announces has got a token"),
     ("meaning", Admission, "admit", refuse_all, "Broken: an honest node is answered"),
-    ("meaning", OutgoingBound, "_refuse", lambda *_arguments: [], "Broken: no host gets more than ten"),
+    ("meaning", OutgoingBound, "_refuse", lambda *_arguments: [], "Broken: a host that is silent gets"),
 ]
 
 
