@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 LONGEST_SLEEP = 1.0  # seconds between two looks for queries when nothing happens
 FULL_PAUSE = 0.05  # seconds until fewer queries may be awaited, because some are late by then
 FEW_AT_ONCE = 64  # answers
+# Seconds at least that hosts which were sent enough are waited for when all else is done.
+LEAST_TAIL = 20.0
 SENT_AT_ONCE = 256  # queries; then answers are looked for, before they fill the kernel's buffer
 
 Tag = TypeVar("Tag")
@@ -79,6 +81,13 @@ class BatchCrawl(ABC, Generic[Tag]):
         """Return whether there is more to query after all, now that nothing is under way."""
         return False
 
+    def has_more(self) -> bool:  # optional
+        """Return whether there is more to query than hosts that were sent enough.
+
+        When there is not, the crawl goes on for as long again at most: a host could answer on many ports.
+        """
+        return True
+
     def flush(self, now: float) -> None:  # optional
         """Write what is complete or old by `now`; all there is when that is infinity."""
 
@@ -122,10 +131,16 @@ async def drive(
     with client.attached(lambda results, now: _deliver(client, crawl, results, now)):
         try:
             pause: float | None = 0.0
+            began_at = last_more = trio.current_time()
             while pause is not None or crawl.on_idle():
                 await _wait_for_turn(client, crawl, before_turn)
                 now = trio.current_time()
                 crawl.flush(now)
+                if crawl.has_more():
+                    last_more = now
+                elif now - last_more > max(LEAST_TAIL, last_more - began_at):
+                    for _, _, _, tag in client.take_held():
+                        crawl.on_not_sent(tag, now)
                 pause = _send_due(client, crawl, settings, now, others)
                 if pause is None and client.in_flight:
                     pause = LONGEST_SLEEP

@@ -180,6 +180,10 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
             self.second_queries -= 1
             self._ended.append((visit, Outcome.ANSWERED, ANSWERED, None))
 
+    def has_more(self) -> bool:
+        """Return whether nodes wait that were not queried."""
+        return self.frontier.has_waiting
+
     def on_idle(self) -> bool:
         """Queue unresponsive nodes for their second visit, once all others were visited."""
         return self.frontier.requeue_unresponsive() > 0

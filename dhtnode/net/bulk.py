@@ -122,6 +122,12 @@ class BulkClient(Generic[Tag]):
         """Return how many queries are under way, those that are held back included."""
         return len(self._in_flight) + len(self._held)
 
+    def take_held(self) -> list[Outgoing[Tag]]:
+        """Give up what is held back, and return it."""
+        held = self._held.take_all()
+        self.events["not sent: enough sent to its host"] += len(held)
+        return held
+
     @property
     def is_cut_off(self) -> bool:
         """Return whether there was a network, and has been none for long (`unsent.OUTAGE`)."""

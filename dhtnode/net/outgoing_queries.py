@@ -73,6 +73,12 @@ class HeldOutgoing(Generic[Tag]):
             self.release_at = now + LOOK_PERIOD
         return leaving, given_up
 
+    def take_all(self) -> list[Outgoing[Tag]]:
+        """Return all of them, which then do not wait any more."""
+        queries = [query for query, _ in self._queries]
+        self.clear()
+        return queries
+
     def clear(self) -> None:
         """Give all of them up."""
         self._queries, self.release_at = [], inf

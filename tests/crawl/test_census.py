@@ -346,10 +346,11 @@ async def test_one_host_with_many_ports_is_asked_slowly(autojump_clock):
 
         times = [time for time, destination in network.by_crawler if destination.host == host]
         others = [time for time, destination in network.by_crawler if destination.host != host]
-        assert len(times) == 20
-        assert len(times) <= 4 + 1 + 0.5 * (times[-1] - times[0])
-        assert others[-1] < times[10]
-        assert progress.outcomes == {Outcome.ANSWERED: 10, Outcome.TIMEOUT: 20}
+        assert 5 < len(times) <= 4 + 1 + 0.5 * (times[-1] - times[0])
+        assert others[-1] < times[5]
+        # A host that is silent was sent enough then, and is not waited for.
+        silent, not_sent = progress.outcomes[Outcome.TIMEOUT], progress.outcomes[Outcome.NOT_SENT]
+        assert (progress.outcomes[Outcome.ANSWERED], silent, not_sent) == (10, len(times), 20 - len(times))
 
 
 async def test_visits_under_way_are_bounded(autojump_clock):

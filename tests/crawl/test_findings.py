@@ -8,6 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
+import trio
 from bencode2 import bdecode
 
 from crawler.core.contact_table import ContactTable
@@ -300,7 +301,10 @@ def test_hosts_are_addresses_of_ipv4_and_networks_of_64_bits_of_ipv6():
 
 
 async def test_few_hosts_with_many_ports_do_not_make_a_network_large(autojump_clock):
-    """One host in a hundred answers on 64 ports, under an id on each: sizes count hosts, and say so."""
+    """One host in a hundred answers on 64 ports, under an id on each: sizes count hosts, and say so.
+
+    Each host is sent ten packets in ten seconds, so all its ports would take minutes.
+    """
     random, truth = Random(13), 600
     crowd = {
         Address(f"95.0.0.{host}", 1000 + port): NodeId(random.randbytes(20))
@@ -310,19 +314,22 @@ async def test_few_hosts_with_many_ports_do_not_make_a_network_large(autojump_cl
     network = SybilNetwork(SyntheticSettings(nodes=truth, stale=0.3, seed=13), crowd, seed=13)
     async with open_crawl(network, bootstrap_nodes=list(crowd)[:12]) as (session, store):
         progress = await take_census(session, UNLIMITED, Random(13))
+        assert trio.current_time() < 60
 
         sizes = {size.method: size for size in progress.findings.sizes}
         assert {size.unit for method, size in sizes.items() if method != "endpoints"} == {"hosts"}
         for method in ("counted", "crawl", "chapman"):
             assert truth - 6 <= sizes[method].estimate <= truth + 12
         assert sizes["distances"].low <= truth + 6 <= sizes["distances"].high
-        assert sizes["endpoints"].estimate == pytest.approx(truth + 384, rel=0.01)
+        assert truth + 30 <= sizes["endpoints"].estimate <= truth + 384
         (row,) = store.rows("network_size")
         assert (row["unit"], row["endpoints"]) == ("hosts", round(sizes["endpoints"].estimate))
         crowded = [row for row in store.rows("sybil_suspects") if row["test"] == "ids on one host"]
         assert {row["subject"] for row in crowded} == {f"95.0.0.{host}" for host in range(6)}
-        (said,) = {row["explanation"] for row in crowded}
-        assert said.startswith("64 ids on one host, where 1.00 are usual; sizes count the host once")
+        for row in crowded:
+            text = f"{row['observed']:.0f} ids on one host, where 1.00 are usual; sizes count the host once"
+            assert row["observed"] > 5
+            assert row["explanation"].startswith(text)
     assert len(describe(progress).splitlines()) == 1 + 1 + 1 + 5 + 1
 
 
