@@ -49,6 +49,7 @@ SCRAPE_KEYS = [
     "nodes_answered",
     "nodes_with_filters",
     "distinct_peers",
+    "queries",
 ]
 """The keys of a measurement, in order, for `dhtnode scrape` and `dhtcrawl scrape`."""
 

@@ -16,7 +16,7 @@ from dhtnode.outcomes import Outcome
 from dhtnode.swarm import MethodEstimate, Observation, SwarmEstimate, SwarmMeasurement
 
 # Columns of a measurement beside those of its estimate.
-_COUNTS = ("taken_at", "nodes_asked", "nodes_answered", "bytes_sent", "bytes_received")
+_COUNTS = ("taken_at", "nodes_asked", "nodes_answered", "queries", "bytes_sent", "bytes_received")
 _COUNT_VALUES = attrgetter(*_COUNTS)
 
 NUMBER_BYTES = 3  # of a host that a node named, within one measurement

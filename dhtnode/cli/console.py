@@ -245,6 +245,7 @@ def scrape_record(measured: dhtnode.SwarmMeasurement) -> dict[str, object]:
         "nodes_answered": measured.nodes_answered,
         "nodes_with_filters": estimate.nodes_with_filters,
         "distinct_peers": estimate.distinct_peers,
+        "queries": measured.queries,
     }
 
 

@@ -21,6 +21,7 @@ from dhtnode.swarm.capture_recapture import ListedHosts, good_turing
 from dhtnode.swarm.filter_size import Interval, union_interval
 from dhtnode.swarm.full_stores import FEWEST, Parts
 from dhtnode.swarm.methods import AT_LEAST, ESTIMATORS, HEADLINE, NONE, Evidence
+from dhtnode.swarm.repeated_lists import are_random_parts, spread_of
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.seeds import Part, SeedsAndLeechers, seeds_and_leechers
 
@@ -163,9 +164,15 @@ def _estimate(
     distinct = named_peers.hosts.total()
     union = union_interval(seen, named, distinct)
     with_filters = sum(node.has_filters for node in observations)
-    evidence = Evidence(union, seen if with_filters else None, named_peers, list(histories.values()))
+    lists = [node.host_hashes for node in observations]
+    evidence = Evidence(union, seen if with_filters else None, named_peers, list(histories.values()), lists)
     found = {each.name: each.estimate(evidence) for each in ESTIMATORS if each.estimate}
     method, headline = _headline(evidence, found["chao2"])
+    by_names = found["names"]
+    if by_names and not are_random_parts(lists):
+        method, headline = AT_LEAST.name, _at_least(union)
+    elif by_names and spread_of(by_names) < spread_of(headline):
+        method, headline = "names", by_names
     low, peers, high = _whole_peers(headline)
     undetected = max(headline.estimate - union.estimate, 0.0)
     parts = seeds_and_leechers(
@@ -214,6 +221,12 @@ def more_nodes_wanted(history: CaptureHistory) -> int:
 
 def _for_stores_not_full(history: CaptureHistory) -> int:
     return max(MOST_QUERIED - history.nodes, 0) if history.parts is Parts.NONE else 0
+
+
+def lists_wanted(history: CaptureHistory) -> bool:
+    """Return whether nodes should be asked for their peers several times, because filters tell too little."""
+    whole = history.seen if history.recapture is None else history.recapture.interval
+    return whole.estimate > SATURATED_ABOVE
 
 
 def _headline(evidence: Evidence, by_names: Interval | None) -> tuple[str, Interval]:

@@ -3,6 +3,7 @@
 It has no socket and no clock.  The nodes closest to the info-hash are queried for their filters, the next
 one for each that times out or is caught lying; a node that sends filters and keeps its peers back
 (libtorrent) is queried once more without `scrape`; and where stores look cut, further nodes are queried.
+The nodes of a huge swarm are queried for peers several times: filters are full then (`repeated_lists`).
 Where nodes are looked up, the contacts that they return are queried too.  Each family has its own nodes,
 and all count for one swarm.
 """
@@ -21,9 +22,10 @@ from dhtnode.krpc.messages import Response
 from dhtnode.outcomes import Outcome, outcome_of
 from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.capture_history import CaptureHistory
-from dhtnode.swarm.estimate import SwarmEstimate, capture_histories, more_nodes_wanted
+from dhtnode.swarm.estimate import SwarmEstimate, capture_histories, lists_wanted, more_nodes_wanted
 from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.queried_nodes import FamilyNodes, NodeProgress, QueriedNode
+from dhtnode.swarm.repeated_lists import RepeatedLists
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.trust_marks import Mark, classify
 
@@ -69,7 +71,8 @@ class SwarmMeasurement:
 
     `nodes_asked` counts the nodes near the info-hash that were queried, `nodes_answered` those that
     answered.  `observations` are in the order of families and distance, those that are not believed and
-    the nodes that did not answer included.  Bytes are payload, of the whole lookup.  `taken_at` is UTC
+    the nodes that did not answer included.  Bytes are payload, of the whole lookup; `queries` are those that
+    were made of it, without what was sent again.  `taken_at` is UTC
     text, `source` tells how we came to know the info-hash.
     """
 
@@ -83,6 +86,7 @@ class SwarmMeasurement:
     taken_at: str | None = None
     source: str | None = None
     name: str | None = None
+    queries: int = 0
 
 
 class Measurement:
@@ -105,6 +109,7 @@ class Measurement:
         self.most_bytes = most_bytes
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.queries = 0
         self.pending = 0
         self.families: dict[Family, FamilyNodes] = {}
         self._canaries = canaries
@@ -113,6 +118,7 @@ class Measurement:
         self._next: list[MeasurementQuery] = []
         self._held_back: list[MeasurementQuery] = []
         self._terse: list[MeasurementQuery] = []  # for contacts, where too few nodes are found without
+        self._repeated: dict[Family, RepeatedLists] = {}  # of a huge swarm
         self._observations: tuple[Observation, ...] = ()
         self._histories: dict[Family, CaptureHistory] = {}
 
@@ -148,6 +154,7 @@ class Measurement:
                     for node in nodes.take_new()
                 ]
             self.pending += len(queries)
+            self.queries += len(queries)
             if self.pending or not self._goes_on():
                 return queries
 
@@ -162,7 +169,7 @@ class Measurement:
                 node.mark(Mark.ANSWERS_ANYTHING)
         elif query.kind is QueryKind.LISTING:
             if isinstance(result, Response) and result.node_id == node.node_id:
-                node.peers = (result.values or ())[:MAX_PEERS]
+                self._take_list(query, (result.values or ())[:MAX_PEERS])
         elif query.kind is QueryKind.CONTACTS:
             if isinstance(result, Response):
                 self._read_contacts(self.families[query.family], result)
@@ -180,6 +187,7 @@ class Measurement:
     def on_not_sent(self, query: MeasurementQuery) -> None:
         """Handle a query that could not leave."""
         self.pending -= 1
+        self.queries -= 1
         if query.kind is QueryKind.SCRAPE:
             nodes = self.families[query.family]
             nodes.waiting -= 1
@@ -213,6 +221,7 @@ class Measurement:
             bytes_received=self.bytes_received,
             taken_at=taken_at,
             source=source,
+            queries=self.queries,
         )
 
     def _goes_on(self) -> bool:
@@ -221,7 +230,7 @@ class Measurement:
         for nodes in outdated:
             for compact in nodes.begin_lookup():
                 self._add_contacts(nodes, compact)
-        if outdated or self._queries_for_contacts() or self._queries_held_back():
+        if outdated or self._queries_for_contacts() or self._queries_held_back() or self._lists_again():
             return True
         self._classify()
         believed = [each for each in self._observations if each.is_believed]
@@ -234,7 +243,32 @@ class Measurement:
                 if more > 0:
                     nodes.extend(more)
             goes_on |= nodes.has_place()
-        return goes_on
+        return goes_on or self._begins_lists()
+
+    def _begins_lists(self) -> bool:
+        """Begin to ask nodes for several lists where that tells more than filters; return whether."""
+        huge = [family for family, history in self._histories.items() if lists_wanted(history)]
+        new = [family for family in huge if family not in self._repeated]
+        self._repeated |= {family: RepeatedLists(self.families[family].relevant()) for family in new}
+        return bool(new) and self._lists_again()
+
+    def _lists_again(self) -> bool:
+        """Queue one more list of each node of a huge swarm, until they tell enough; return whether any is."""
+        for family, lists in self._repeated.items():
+            self._next += [
+                MeasurementQuery(self, family, node, QueryKind.LISTING, self.info_hash)
+                for node in lists.wanted()
+            ]
+        if not self._next:
+            for lists in self._repeated.values():
+                lists.hand_over()
+        return bool(self._next)
+
+    def _take_list(self, query: MeasurementQuery, peers: Sequence[bytes]) -> None:
+        if query.family in self._repeated:
+            self._repeated[query.family].take(query.node, peers)
+        else:
+            query.node.peers = peers
 
     def _classify(self) -> None:
         """Observe what all nodes said, and mark what cannot be; some 0.3 ms for 8 with filters."""

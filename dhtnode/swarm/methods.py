@@ -10,6 +10,7 @@ from dhtnode.krpc.scrape_filter import ScrapeFilter
 from dhtnode.swarm.capture_history import CaptureHistory
 from dhtnode.swarm.capture_recapture import ListedHosts, chao2
 from dhtnode.swarm.filter_size import Interval
+from dhtnode.swarm.repeated_lists import by_repeated_lists
 
 
 class Evidence(NamedTuple):
@@ -19,6 +20,7 @@ class Evidence(NamedTuple):
     seen: ScrapeFilter | None
     named: ListedHosts
     families: Sequence[CaptureHistory]
+    lists: Sequence[frozenset[bytes]] = ()
 
     @property
     def half_width(self) -> float:
@@ -57,6 +59,11 @@ ESTIMATORS = (
         "chao2",
         "how many hosts one node alone listed, and how many two (Chao2)",
         lambda evidence: chao2(evidence.named),
+    ),
+    Estimator(
+        "names",
+        "how many hosts two nodes have in common that were asked for lists several times (Petersen)",
+        lambda evidence: by_repeated_lists(evidence.lists),
     ),
     Estimator(
         "distinct",

@@ -171,6 +171,7 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -
             "nodes_answered": 7,
             "nodes_with_filters": 6,
             "distinct_peers": 25,
+            "queries": 0,
             "bytes_sent": 800,
             "bytes_received": 6000,
             "seeds_low": 9.0,

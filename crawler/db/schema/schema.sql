@@ -258,6 +258,7 @@ CREATE TABLE swarm_samples (
     nodes_answered INTEGER NOT NULL,        -- Those of them that answered.
     nodes_with_filters INTEGER,             -- Those of them that sent filters (BEP 33).
     distinct_peers INTEGER,                 -- Different peers that nodes listed by address, counted and not kept.
+    queries INTEGER,                        -- Queries about it, without those that were sent again; of a huge swarm up to 20 to each node.
     bytes_sent INTEGER,                     -- [B] Bytes sent for it, without IP and UDP headers.
     bytes_received INTEGER,                 -- [B] Bytes received for it, without IP and UDP headers.
     seeds_low REAL,                         -- Lower end of the 95 % interval of seeds.
