@@ -2,12 +2,16 @@
 
     python -m benchmarks.measuring [--swarms 10000] [--largest 5000] [--nodes 20000] [--loss 0.02]
                                    [--hostile 0] [--capped 0.7] [--bep33 0.6] [--lookups] [--pairs 1]
-                                   [--against PATH] [--db FILE] [--json FILE]
+                                   [--set NAME=VALUE] [--against PATH] [--db FILE] [--json FILE]
 
 `dhtcrawl synthetic` plays the network in one process; `dhtcrawl census` finds its nodes (`--lookups` goes
 without, and nodes are looked up); `dhtcrawl scrape --rate 0` measures all swarms from another process,
 and writes every row.  CPU time is that of the whole measuring process, start and last row included,
 user and system; what the same command takes for one swarm is shown beside it.
+
+`--set`, which may be repeated, is for all other options of `dhtcrawl synthetic`: `--set keeps=first`,
+`--set announcers=beta:1.2,0.8`, `--set sizes=log`.  "At least" are the swarms without an upper end; these
+hold the truth when it is above their lower end, and the errors are those of the others.
 """
 
 import argparse
@@ -43,27 +47,16 @@ def compare(database: Path, truth: Path) -> dict[str, Any]:
     """Return how the samples of the last run compare with the truth, by size of the swarms."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("ATTACH ? AS truth", (str(truth),))
+        # A checkout to compare with may be from before they were counted.
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(swarm_samples)")}
+        queries = "queries" if "queries" in columns else "0"
         rows = connection.execute(
-            "SELECT swarms.peers, sample.peers, peers_low, coalesce(peers_high, 1e9), nodes_asked,"
-            " nodes_answered, bytes_sent + bytes_received"
+            "SELECT swarms.peers, sample.peers, peers_low, peers_high, nodes_asked, nodes_answered,"
+            f" bytes_sent + bytes_received, {queries}"
             " FROM swarm_samples AS sample JOIN truth.swarms USING (info_hash)"
             " WHERE run_id = (SELECT max(run_id) FROM swarm_samples)"
         ).fetchall()
         (marked,) = connection.execute("SELECT count(*) FROM scrape_replies WHERE marks <> ''").fetchone()
-    classes = []
-    for low, high in CLASSES:
-        some = [row for row in rows if low <= row[0] <= high]
-        if some:
-            classes.append(
-                {
-                    "from": low,
-                    "to": high,
-                    "swarms": len(some),
-                    "median_error": median(abs(row[1] / row[0] - 1) for row in some),
-                    "mean_ratio": mean(row[1] / row[0] for row in some),
-                    "covered": mean(row[2] <= row[0] <= row[3] for row in some),
-                }
-            )
     plain = [row[4] for row in rows if row[4] <= 12]
     return {
         "samples": len(rows),
@@ -71,10 +64,35 @@ def compare(database: Path, truth: Path) -> dict[str, Any]:
         "nodes_asked_most": max(plain, default=0),
         "extended": len(rows) - len(plain),
         "bytes": mean(row[6] for row in rows),
+        "queries": mean(row[7] for row in rows),
         "marked_replies": marked,
-        "classes": classes,
+        "classes": _by_size(rows),
         "database_bytes": database.stat().st_size,
     }
+
+
+def _by_size(rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Return how good the numbers are in each class of sizes."""
+    classes = []
+    for low, high in CLASSES:
+        some = [row for row in rows if low <= row[0] <= high]
+        if some:
+            ratios = [row[1] / row[0] for row in some if row[3] is not None]
+            classes.append(
+                {
+                    "from": low,
+                    "to": high,
+                    "swarms": len(some),
+                    "median_error": median(abs(ratio - 1) for ratio in ratios) if ratios else None,
+                    "mean_ratio": mean(ratios) if ratios else None,
+                    "covered": mean(
+                        row[2] <= row[0] and (row[3] is None or row[0] <= row[3]) for row in some
+                    ),
+                    "at_least": len(some) - len(ratios),
+                    "queries": mean(row[7] for row in some),
+                }
+            )
+    return classes
 
 
 def _one(folder: Path, name: str, way_in: str, swarms: Sequence[str], products: Path) -> dict[str, Any]:
@@ -103,6 +121,7 @@ def _rows(taken: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
         "nodes asked for each": lambda one: f"{one['nodes_asked']:.2f}",
         "most, if not extended": lambda one: f"{one['nodes_asked_most']}",
         "swarms extended to more nodes": lambda one: f"{one['extended']}",
+        "queries for each": lambda one: f"{one['queries']:.2f}",
         "bytes for each, both ways": lambda one: f"{one['bytes']:.0f}",
         "replies marked": lambda one: f"{one['marked_replies']}",
         "wall clock, seconds": lambda one: f"{one['process_seconds']:.0f}",
@@ -124,12 +143,21 @@ def _class_rows(ours: dict[str, Any]) -> list[list[str]]:
         [
             f"{each['from']} to {each['to']}",
             f"{each['swarms']}",
-            f"{each['median_error']:.2%}",
-            f"{each['mean_ratio']:.3f}",
+            "" if each["median_error"] is None else f"{each['median_error']:.2%}",
+            "" if each["mean_ratio"] is None else f"{each['mean_ratio']:.3f}",
             f"{each['covered']:.1%}",
+            f"{each['at_least']}",
+            f"{each['queries']:.1f}",
         ]
         for each in ours["classes"]
     ]
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
+    return name, value
 
 
 @benchmark(
@@ -144,12 +172,13 @@ def _class_rows(ours: dict[str, Any]) -> list[list[str]]:
     option.share("--announce-next", 0.5, "of the next 8 nodes that a peer announces to"),
     option.flag("--lookups", "without a census"),
     option.count("--pairs", 1, "how often all swarms are measured"),
+    ("--set", {"action": "append", "type": _setting, "default": [], "metavar": "NAME=VALUE"}),
     option.KEPT,
     option.AGAINST,
 )
 def main(options: argparse.Namespace, report: Report) -> None:
     """Measure in turns and return the report."""
-    played = {name.replace("_", "-"): getattr(options, name) for name in PLAYED}
+    played = {name.replace("_", "-"): getattr(options, name) for name in PLAYED} | dict(options.set)
     report["measuring"] = taken = {name: list[dict[str, Any]]() for name in checkouts_of(options)}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
@@ -166,7 +195,7 @@ def main(options: argparse.Namespace, report: Report) -> None:
         if options.db:
             shutil.copy(folder / "this-all.db", options.db)
     print(head(report), table(("measuring", *taken), _rows(taken)), sep="\n\n")
-    columns = ("peers", "swarms", "median error", "mean ratio", "in the interval")
+    columns = ("peers", "swarms", "median error", "mean ratio", "in the interval", "at least", "queries")
     print("", table(columns, _class_rows(taken["this"][-1])), sep="\n")
 
 
