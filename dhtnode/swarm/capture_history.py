@@ -7,16 +7,37 @@ from math import exp, hypot, log, sqrt
 from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import ScrapeFilter, union_of
+from dhtnode.swarm.announcer_mixture import FEWEST_STORES, Mixture, mixture_size
 from dhtnode.swarm.capture_recapture import MAX_SPREAD, DarrochEstimate, darroch, pair_ratio
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
-from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS, NEAREST, Parts, is_near_cap, parts_of
+from dhtnode.swarm.full_stores import (
+    FEWEST_ZERO_BITS,
+    NEAREST,
+    Parts,
+    is_clear_of_caps,
+    is_near_cap,
+    parts_of,
+)
 from dhtnode.swarm.replies import Observation
 
 UNLIKELY = 0.05
 """Undetected peers to be expected below which none is: the chance that there is one after all."""
 
+ALIKE = 0.45
+"""Posterior weight of peers that are all alike below which they are not."""
+
+FEWEST_PEERS = 50.0
+"""Peers below which the bits of a few stores say too little of how unequal they are."""
+
 ONE_SIDED = 1.645 / NORMAL_95
 """Width of one side when only that side errs, in 5 % of cases, by that when both do."""
+
+
+class Margins(NamedTuple):
+    """How far the ends of an interval are from its estimate."""
+
+    below: float
+    above: float
 
 
 class Combined(NamedTuple):
@@ -79,6 +100,27 @@ class CaptureHistory:
         pairs = _Estimate(by_pairs.estimate, log(by_pairs.high / by_pairs.estimate) / NORMAL_95)
         return _weighted_mean(_Estimate(by_sizes.estimate, deviation), pairs, noise)
 
+    @cached_property
+    def mixture(self) -> Mixture | None:
+        """Estimate the swarm with peers that announce unequally, where it is large enough to tell."""
+        stores = [store for store in self.stores if not store.is_empty]
+        if self.parts is Parts.NONE or len(stores) < FEWEST_STORES or self.seen.estimate < FEWEST_PEERS:
+            return None
+        return None if self.is_union_full else mixture_size(stores)
+
+    @property
+    def is_unequal(self) -> bool:
+        """Return whether the mixture decides."""
+        found = self.mixture
+        return found is not None and found.jackknife is not None and found.equal < ALIKE
+
+    @property
+    def whole(self) -> Interval | None:
+        """Return the size of the swarm: where peers are not alike, that of the mixture and the jackknife."""
+        if self.mixture is not None and self.is_unequal:
+            return self.mixture.all_three
+        return self.recapture and self.recapture.interval
+
     @property
     def is_union_full(self) -> bool:
         """Return whether the union of all filters reads less than was put in: more of them make it worse."""
@@ -92,21 +134,25 @@ class CaptureHistory:
     @property
     def undetected(self) -> float:
         """Return how many more peers there are than were seen."""
-        if self.recapture is None:
+        if self.whole is None:
             return 0.0
-        undetected = self.recapture.interval.estimate - self.seen.estimate
+        undetected = self.whole.estimate - self.seen.estimate
         return undetected if undetected >= UNLIKELY else 0.0
 
     @property
-    def half_width(self) -> float:
-        """Return half the width of the interval, as far as it is not that of the union."""
-        if self.recapture is None or not self.undetected:
-            return 0.0
-        seen, whole = self.seen, self.recapture.interval
-        by_filters, by_both = (seen.high - seen.low) / 2, (whole.high - whole.low) / 2
-        half_width = sqrt(max(by_both**2 - by_filters**2, 0.0))
+    def margins(self) -> Margins:
+        """Return how far the ends of the interval are off, as far as that is not by the union."""
+        whole = self.whole
+        if whole is None or not (self.undetected or self.is_unequal):
+            return Margins(0.0, 0.0)
+        by_filters = (self.seen.high - self.seen.low) / 2
+        if self.is_unequal:
+            below, above = whole.estimate - whole.low, whole.high - whole.estimate
+        else:
+            below = above = (whole.high - whole.low) / 2
+        found = [sqrt(max(end**2 - by_filters**2, 0.0)) for end in (below, above)]
         # When all that were seen were named, the lower end is certain: the upper one has all 5 % to err.
-        return half_width if by_filters else half_width * ONE_SIDED
+        return Margins(*found) if by_filters or self.is_unequal else Margins(*(ONE_SIDED * x for x in found))
 
 
 class _Estimate(NamedTuple):
@@ -145,8 +191,8 @@ def capture_history(observations: Sequence[Observation]) -> CaptureHistory:
     listed = [node for node, yes in zip(observations, is_store, strict=True) if not yes]
     if parts is not Parts.ALL:
         # What a list is drawn from may be full too.
-        rest = [place for place in filled if not is_near_cap(sizes[place])]
-        beside = tuple(nodes[place].told for place in filled if is_near_cap(sizes[place]))
+        rest = [place for place in filled if is_clear_of_caps(sizes[place])]
+        beside = tuple(nodes[place].told for place in filled if not is_clear_of_caps(sizes[place]))
         nodes, sizes, listed = [nodes[place] for place in rest], [sizes[place] for place in rest], []
     counted = [*nodes, *listed]
     named = union_of(node.named for node in counted)

@@ -172,16 +172,23 @@ def chao2(listed: ListedHosts) -> Interval | None:
     """Estimate a swarm from the hosts that each node listed (Chao2, log-normal interval).
 
     A lower bound: peers that are harder to see than others are under-counted.  None with fewer than
-    two nodes.  The variance is that of the bias-corrected form, and where no host was listed twice that of
-    its own (EstimateS 9, equations 6 and 8).
+    two nodes.
     """
-    distinct, once, twice = listed.hosts.total(), listed.hosts[1], listed.hosts[2]
     if listed.nodes < 2:
         return None
-    factor = 1 - 1 / listed.nodes
+    return chao2_interval(listed.hosts.total(), listed.hosts[1], listed.hosts[2], listed.nodes)
+
+
+def chao2_interval(seen: float, once: float, twice: float, occasions: int) -> Interval:
+    """Return Chao2 and its log-normal interval, from how many were seen, and how many once and twice.
+
+    The variance is that of the bias-corrected form, and where none was seen twice that of its own
+    (EstimateS 9, equations 6 and 8).
+    """
+    factor = 1 - 1 / occasions
     unseen = chao1(once, twice, factor)
     if not unseen:
-        return Interval(distinct, distinct, distinct)
+        return Interval(seen, seen, seen)
     more = twice + 1
     variance = (
         factor * once * (once - 1) / (2 * more)
@@ -189,6 +196,6 @@ def chao2(listed: ListedHosts) -> Interval | None:
         + factor**2 * once**2 * twice * (once - 1) ** 2 / (4 * more**4)
     )
     if not twice:
-        variance -= factor**2 * once**4 / (4 * (distinct + unseen))
+        variance -= factor**2 * once**4 / (4 * (seen + unseen))
     spread = exp(NORMAL_95 * sqrt(log(1 + variance / unseen**2)))
-    return Interval(distinct + unseen, distinct + unseen / spread, distinct + unseen * spread)
+    return Interval(seen + unseen, seen + unseen / spread, seen + unseen * spread)

@@ -16,14 +16,16 @@ from typing import NamedTuple
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.krpc.scrape_filter import FILTER_BYTES, hosts_between, union_of
-from dhtnode.swarm.capture_history import CaptureHistory, capture_history
-from dhtnode.swarm.capture_recapture import ListedHosts, good_turing
+from dhtnode.swarm.announcer_mixture import FEWEST_STORES
+from dhtnode.swarm.capture_history import FEWEST_PEERS, CaptureHistory, capture_history
+from dhtnode.swarm.capture_recapture import ListedHosts, chao2, good_turing
 from dhtnode.swarm.filter_size import Interval, union_interval
 from dhtnode.swarm.full_stores import FEWEST, Parts
 from dhtnode.swarm.methods import AT_LEAST, ESTIMATORS, HEADLINE, NONE, Evidence
 from dhtnode.swarm.repeated_lists import are_random_parts, spread_of
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.seeds import Part, SeedsAndLeechers, seeds_and_leechers
+from dhtnode.swarm.store_overlap import lone_store
 
 SATURATED_ABOVE = 5000
 """Peers from which a filter only says "at least"; BEP 33 warns from 6000 on."""
@@ -48,6 +50,9 @@ UNSEEN_SHARE = 0.01
 
 UNSEEN_PEERS = 2.0
 """Peers that may stay unseen in any case, so that a peer more or less costs no 8 queries."""
+
+OUTVOTED = 2.0
+"""Factor from what all others tell to what one store alone adds, above which the others are believed."""
 
 _ROUNDING = 1e-6  # peers; sums of whole numbers come out a little beside them
 
@@ -158,26 +163,34 @@ def _estimate(
     histories: Mapping[Family, CaptureHistory],
     silent_share: float | None,
 ) -> SwarmEstimate:
-    named = union_of(node.named for node in observations)
-    seen = union_of(node.told for node in observations)
-    named_peers = ListedHosts.of([node.host_hashes for node in observations if node.host_hashes])
-    distinct = named_peers.hosts.total()
-    union = union_interval(seen, named, distinct)
-    with_filters = sum(node.has_filters for node in observations)
-    lists = [node.host_hashes for node in observations]
-    evidence = Evidence(union, seen if with_filters else None, named_peers, list(histories.values()), lists)
+    others = _without_lone_store(observations)
+    without = others and _evidence_of(others, capture_histories(others))
+    evidence = _evidence_of(observations, histories)
+    union, named_peers = evidence.union, evidence.named
     found = {each.name: each.estimate(evidence) for each in ESTIMATORS if each.estimate}
     method, headline = _headline(evidence, found["chao2"])
     by_names = found["names"]
-    if by_names and not are_random_parts(lists):
+    if by_names and not are_random_parts(evidence.lists):
         method, headline = AT_LEAST.name, _at_least(union)
     elif by_names and spread_of(by_names) < spread_of(headline):
         method, headline = "names", by_names
+    if without:
+        less = _headline(without, chao2(without.named))[1]
+        is_outvoted = headline.estimate > OUTVOTED * less.estimate
+        headline = Interval(
+            less.estimate if is_outvoted else headline.estimate, min(headline.low, less.low), headline.high
+        )
     low, peers, high = _whole_peers(headline)
     undetected = max(headline.estimate - union.estimate, 0.0)
     parts = seeds_and_leechers(
-        observations, headline, seen, undetected, evidence.half_width, silent_share or 0.0
+        observations, headline, evidence.told, undetected, evidence.margins.above, silent_share or 0.0
     )
+    if others:
+        seen_by_others = union_of(node.told for node in others)
+        fewer = seeds_and_leechers(others, headline, seen_by_others, 0.0, 0.0, silent_share or 0.0)
+        parts = parts._replace(
+            seeds=_down_to(parts.seeds, fewer.seeds), leechers=_down_to(parts.leechers, fewer.leechers)
+        )
     if high is None:
         parts = parts._replace(seeds=_at_least_part(parts.seeds), leechers=_at_least_part(parts.leechers))
     seeds, leechers = _whole_part(parts.seeds, peers), _whole_part(parts.leechers, peers)
@@ -189,8 +202,8 @@ def _estimate(
         peers_high=high,
         method=method,
         saturated=peers > SATURATED_ABOVE or high is None,  # any full filter reads 7806
-        nodes_with_filters=with_filters,
-        distinct_peers=distinct,
+        nodes_with_filters=sum(node.has_filters for node in observations),
+        distinct_peers=named_peers.hosts.total(),
         seeds_low=seeds[0],
         seeds_high=seeds[2],
         leechers_low=leechers[0],
@@ -202,19 +215,42 @@ def _estimate(
     )
 
 
+def _evidence_of(observations: Sequence[Observation], histories: Mapping[Family, CaptureHistory]) -> Evidence:
+    named = union_of(node.named for node in observations)
+    told = union_of(node.told for node in observations)
+    hosts = ListedHosts.of([node.host_hashes for node in observations if node.host_hashes])
+    union = union_interval(told, named, hosts.hosts.total())
+    has_filters = any(node.has_filters for node in observations)
+    lists = [node.host_hashes for node in observations]
+    return Evidence(union, told, has_filters, hosts, list(histories.values()), lists)
+
+
+def _without_lone_store(observations: Sequence[Observation]) -> list[Observation]:
+    """Return the other nodes where one alone has peers of its own: true ones or invented."""
+    lone = lone_store([node.told.bits for node in observations])
+    return [] if lone is None else [node for place, node in enumerate(observations) if place != lone]
+
+
+def _down_to(part: Part, less: Part) -> Part:
+    return part._replace(low=min(part.low, less.low))
+
+
 def more_nodes_wanted(history: CaptureHistory) -> int:
     """Return how many further nodes should be queried for a good estimate: 0 when it is enough.
 
     Pass what all nodes of one family said that were queried so far; the next nodes are the next closest.
     More are wanted where the overlap of what they said tells that they did not say all, or where
-    there is no overlap to tell; and where stores are full, because those of nodes farther away may not be.
+    there is no overlap to tell; where too few sent filters to tell whether peers are alike; and where
+    stores are full, because those of nodes farther away may not be.
     """
     missing = EXTENDED_TO - history.nodes
     if history.parts is Parts.NONE or (history.full > 1 and len(history.stores) - history.full < FEWEST):
         return missing if missing > 0 else _for_stores_not_full(history)
     if missing <= 0:
         return 0
-    seen, whole = history.seen.estimate, history.by_sizes
+    if history.seen.estimate >= FEWEST_PEERS and 0 < len(history.stores) < FEWEST_STORES:
+        return missing
+    seen, whole = history.seen.estimate, history.whole if history.is_unequal else history.by_sizes
     undetected = seen if whole is None else whole.estimate - seen
     return missing if undetected > max(UNSEEN_PEERS, UNSEEN_SHARE * (seen + undetected)) else 0
 
@@ -236,7 +272,7 @@ def _headline(evidence: Evidence, by_names: Interval | None) -> tuple[str, Inter
     is unsure of widens it.
     """
     union, families = evidence.union, evidence.families
-    if evidence.seen is None:
+    if not evidence.has_filters:
         method, found = ("chao2", by_names) if by_names else ("distinct", union)
         if found.high >= LIST_MAY_BE_FULL:
             return AT_LEAST.name, _at_least(union)
@@ -244,12 +280,12 @@ def _headline(evidence: Evidence, by_names: Interval | None) -> tuple[str, Inter
     if any(family.tells_no_end for family in families):
         return AT_LEAST.name, _at_least(union)
     captured = union_of(family.total for family in families)
-    elsewhere = hosts_between(captured.zero_bits, evidence.seen.zero_bits)
+    elsewhere = hosts_between(captured.zero_bits, evidence.told.zero_bits)
     undetected = max(sum(family.undetected for family in families) - elsewhere, 0.0)
-    half_width = evidence.half_width
+    margins = evidence.margins
     base = min(max(union.estimate, union.low), union.high)
-    low = max(base + undetected - hypot(base - union.low, half_width), union.low)
-    high = base + undetected + hypot(union.high - base, half_width)
+    low = max(base + undetected - hypot(base - union.low, margins.below), union.low)
+    high = base + undetected + hypot(union.high - base, margins.above)
     if union.low == union.high and by_names and by_names.estimate > union.estimate + undetected:
         # All were named, so it is known who was named by one node only: peers that announce badly.
         return "chao2", Interval(by_names.estimate, low, max(high, by_names.high))
@@ -260,6 +296,8 @@ def _name(families: Sequence[CaptureHistory], undetected: float) -> str:
     if undetected < UNDETECTED_AT_LEAST:
         return "union"
     most = max(families, key=lambda family: family.undetected)
+    if most.is_unequal:
+        return "mixture"
     return "pair-ratio" if most.recapture and most.recapture.pair_share >= MOST_OF_IT else "recapture"
 
 

@@ -24,6 +24,9 @@ NEAR_CAP, FARTHEST_FROM_CAP = 0.05, 0.15
 ERRORS = 3.5
 """Errors of a filter within which it does: stores of the same peers err all by the same."""
 
+CLEAR_OF_CAP = 0.08
+"""Share of a cap within which no store counts as surely not full where any is."""
+
 FEWEST = 3
 """Stores from which a size is told: not full ones, or full ones that are random parts."""
 
@@ -33,7 +36,7 @@ FEWEST_ZERO_BITS = 30
 NEAREST = 8
 """Nodes that most announces reach."""
 
-FEWEST_NEAR = 2
+FEWEST_NEAR = 3
 """Full stores among the nearest nodes without which those farther away look like random parts."""
 
 TIGHT = 0.6
@@ -79,6 +82,11 @@ def is_near_cap(peers: float) -> bool:
     return any(abs(peers - cap) <= margin for cap, margin in _MARGINS)
 
 
+def is_clear_of_caps(peers: float) -> bool:
+    """Return whether a store of so many peers is surely not full."""
+    return not is_near_cap(peers) and all(abs(peers - cap) > CLEAR_OF_CAP * cap for cap in CAPS)
+
+
 def parts_of(stores: Sequence[ScrapeFilter], sizes: Sequence[float], near: int) -> Parts:
     """Return which stores are random parts of the swarm.
 
@@ -90,7 +98,7 @@ def parts_of(stores: Sequence[ScrapeFilter], sizes: Sequence[float], near: int) 
         return Parts.ALL
     pairs = _pairs_of(stores, sizes)
     is_alike = len(stores) >= FEWEST and bool(pairs) and not _are_unlike(pairs, full, near)
-    if len(full) - sum(full) >= FEWEST:
+    if sum(map(is_clear_of_caps, sizes)) >= FEWEST:
         return Parts.ALL if is_alike else Parts.REST
     tells = is_alike and sum(full) >= FEWEST and sum(full[:near]) >= FEWEST_NEAR
     return Parts.ALL if tells and not are_tight(pairs, sizes) else Parts.NONE

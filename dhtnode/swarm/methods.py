@@ -7,25 +7,28 @@ from typing import NamedTuple
 
 from dhtnode.addresses import Family
 from dhtnode.krpc.scrape_filter import ScrapeFilter
-from dhtnode.swarm.capture_history import CaptureHistory
+from dhtnode.swarm.announcer_mixture import Mixture
+from dhtnode.swarm.capture_history import CaptureHistory, Margins
 from dhtnode.swarm.capture_recapture import ListedHosts, chao2
 from dhtnode.swarm.filter_size import Interval
 from dhtnode.swarm.repeated_lists import by_repeated_lists
 
 
 class Evidence(NamedTuple):
-    """All that estimators of peers work on; `seen` is None when no node sent a filter."""
+    """All that estimators of peers work on: what nodes told of together, and whether any sent a filter."""
 
     union: Interval
-    seen: ScrapeFilter | None
+    told: ScrapeFilter
+    has_filters: bool
     named: ListedHosts
     families: Sequence[CaptureHistory]
     lists: Sequence[frozenset[bytes]] = ()
 
     @property
-    def half_width(self) -> float:
-        """Return half the width of an interval around the undetected peers of all families."""
-        return hypot(*(family.half_width for family in self.families))
+    def margins(self) -> Margins:
+        """Return how far off the ends of an interval around the undetected peers of all families are."""
+        found = [family.margins for family in self.families]
+        return Margins(hypot(*(each.below for each in found)), hypot(*(each.above for each in found)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,21 @@ ESTIMATORS = (
         "pair-ratio",
         "how much the stores of any two nodes have in common (Petersen)",
         lambda evidence: _highest([each.by_pairs for each in evidence.families]),
+    ),
+    Estimator(
+        "mixture",
+        "how unequal peers are, by how many stores have each bit (a beta distribution of chances)",
+        lambda evidence: _by_mixture(evidence, lambda mixture: mixture.interval),
+    ),
+    Estimator(
+        "jackknife",
+        "how many peers one store alone has, and how many two, from unions (second jackknife)",
+        lambda evidence: _by_mixture(evidence, lambda mixture: mixture.jackknife),
+    ),
+    Estimator(
+        "chao2-unions",
+        "the same, a lower bound (Chao2)",
+        lambda evidence: _by_mixture(evidence, lambda mixture: mixture.by_unions),
     ),
     Estimator(
         "chao2",
@@ -86,6 +104,10 @@ NONE = Estimator("none", "no node knows a peer")
 
 METHODS = {method.name: method for method in (HEADLINE, *ESTIMATORS, *FAMILIES.values(), AT_LEAST, NONE)}
 """All methods by name: the estimators, the headline, and those of a swarm without a size."""
+
+
+def _by_mixture(evidence: Evidence, part: Callable[[Mixture], Interval | None]) -> Interval | None:
+    return _highest([part(each.mixture) for each in evidence.families if each.mixture])
 
 
 def _highest(found: Sequence[Interval | None]) -> Interval | None:

@@ -44,11 +44,15 @@ _CORE = 0.5
 
 
 class NodeStore(NamedTuple):
-    """The store of one node: its bits, how many peers these are, and whether seeds are left out."""
+    """The store of one node: its bits, how many peers these are, and whether seeds are left out.
+
+    Of one that sent no filters a list of peers `is_list`.
+    """
 
     bits: int
     peers: float
     is_part: bool = False
+    is_list: bool = False
 
 
 class _Shared(NamedTuple):
@@ -68,10 +72,14 @@ def outlier_stores(stores: Sequence[NodeStore]) -> frozenset[int]:
     shared = _overlaps(stores, filled)
     filled = [place for place in filled if any(place in pair for pair in shared)]
     found = _outliers(stores, filled, shared, MUCH_LESS)
-    if not found or not _keep_the_first(stores, filled, shared, found):
+    if not found or not any(is_near_cap(stores[place].peers) for place in filled):
         return found
     nowhere = _outliers(stores, filled, shared, NEXT_TO_NOTHING)
-    others = [place for place in filled if place not in nowhere and not is_near_cap(stores[place].peers)]
+    # Neither a list nor a part tells whether the whole of it is full.
+    whole = {place for place in filled if not (stores[place].is_list or stores[place].is_part)}
+    if not _keep_the_first(stores, filled, shared, found):
+        return nowhere | (found & whole)
+    others = [place for place in sorted(whole - nowhere) if not is_near_cap(stores[place].peers)]
     return nowhere | _outliers(stores, others, shared, MUCH_LESS)
 
 
@@ -228,3 +236,18 @@ def _is_padded(stores: Sequence[NodeStore], place: int, core: Sequence[int], swa
     odds = FILTER_BITS / max(before, 1) - 1
     noise = sqrt(expected + store.peers * odds / 2 + 1)
     return alone - expected > max(PADDED * store.peers, SIGNIFICANT * noise, FEWEST_PEERS)
+
+
+def lone_store(filters: Sequence[int]) -> int | None:
+    """Return the place of the store that alone has bits of its own, where at least three others have none.
+
+    Others that know the same peers, all of them, hardly miss one that a single node knows.
+    """
+    once = twice = 0
+    for bits in filters:
+        twice |= once & bits
+        once |= bits
+    once &= ~twice
+    owners = [place for place, bits in enumerate(filters) if bits & once]
+    filled = sum(map(bool, filters))
+    return owners[0] if len(owners) == 1 and filled > FEWEST_STORES else None

@@ -7,7 +7,7 @@ client they are: docs/explanation/swarm_size.md says how often they do not, and 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cache
-from statistics import median
+from statistics import median_low
 from typing import Self
 
 from dhtnode.addresses import Family, Scope, scope_of
@@ -16,7 +16,7 @@ from dhtnode.krpc.scrape_filter import hosts_between, union_of_packed
 from dhtnode.swarm.capture_recapture import pair_ratio
 from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS
 from dhtnode.swarm.replies import Marks, Observation, Reply, observe
-from dhtnode.swarm.store_overlap import FEWEST_PEERS, NodeStore, outlier_stores
+from dhtnode.swarm.store_overlap import FEWEST_PEERS, FEWEST_STORES, NodeStore, outlier_stores
 
 
 class Mark(StrEnum):
@@ -101,13 +101,13 @@ def marks_of(observations: Sequence[Observation], peers: Sequence[Sequence[bytes
 
 
 def _tell_of_thousands(observations: Sequence[Observation]) -> bool:
-    """Return whether other stores tell of a swarm that may fill a filter, by their size or overlap."""
+    """Return whether the stores tell of a swarm that may fill a filter, by usual size or overlaps."""
     stores = [node.stored for node in observations if node.has_both_filters and not node.marks]
-    others = [store for store in stores if not (store.is_full or store.is_empty)]
-    if not others:
+    stores = [store for store in stores if not store.is_empty]
+    if len(stores) < FEWEST_STORES:
         return False
-    by_pairs = pair_ratio(others)
-    usual = median(store.estimate() for store in others)
+    by_pairs = pair_ratio([store for store in stores if not store.is_full])
+    usual = median_low(store.estimate() for store in stores)
     return usual >= FILLS_A_FILTER or (by_pairs is not None and by_pairs.estimate >= FILLS_A_FILTER)
 
 
@@ -173,7 +173,7 @@ def _outliers(observations: Sequence[Observation], found: Sequence[Marks]) -> It
             if bits and node.family is family and not found[place]:
                 alike.setdefault(bits, []).append(place)
                 is_part = node.seeds_filter is None and node.peers_filter is not None
-                stores[bits] = NodeStore(bits, node.peers_told, is_part)
+                stores[bits] = NodeStore(bits, node.peers_told, is_part, not node.has_filters)
         if not any(store.peers >= FEWEST_PEERS for store in stores.values()):
             continue
         groups = list(_witnesses(alike, stores))

@@ -16,8 +16,9 @@ from dhtnode.addresses import Address
 from dhtnode.ids import InfoHash
 from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask
+from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.replies import observe
-from dhtnode.swarm.store_overlap import NodeStore, outlier_stores
+from dhtnode.swarm.store_overlap import NodeStore, lone_store, outlier_stores
 from dhtnode.swarm.trust_marks import Mark, classify, marks_of, meaning_of
 
 EMPTY = ScrapeFilter()
@@ -213,14 +214,21 @@ def test_stores_without_overlap_are_not_judged():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unequal", [False, True])
-def test_honest_nodes_get_no_marks(unequal):
-    random = Random(f"honest {unequal}")
-    found = [
-        measure(SwarmModel(reach="beta" if unequal else "equal"), drawn_size(3000, random), random)
-        for _ in range(60)
-    ]
-    assert not [mark for each in found for mark in each.marks]
+@pytest.mark.parametrize(
+    ("model", "largest", "most"),
+    [
+        ({}, 3000, 0.0),
+        ({"reach": "beta"}, 3000, 0.0),
+        ({"capped": 0.0, "room": 100_000}, 9000, 0.002),
+        ({"keeps": "first", "capped": 1.0}, 4000, 0.002),
+        ({"keeps": "first"}, 4000, 0.01),
+    ],
+)
+def test_honest_nodes_get_no_marks(model, largest, most):
+    """Whether peers are alike or not, whatever stores keep, and however large they are."""
+    random = Random(f"honest {model}")
+    found = [measure(SwarmModel(**model), drawn_size(largest, random, 30), random) for _ in range(40)]
+    assert sum(each.honest_marked for each in found) <= most * sum(each.asked for each in found)
 
 
 def test_estimate_withstands_one_liar_in_five():
@@ -246,3 +254,24 @@ async def test_a_node_leaves_out_what_it_marks(autojump_clock):
             errors.append(abs(scrape.estimate.peers - swarm.peers) / swarm.peers)
     assert {"impossible-count", "unknown-to-the-others"} <= found <= set(Mark)
     assert sorted(errors)[len(errors) // 2] < 0.05
+
+
+def test_lone_store_is_the_one_that_alone_has_peers_of_its_own():
+    known = [0b1111, 0b0111, 0b1111, 0b1110]
+    assert lone_store([*known, 0b110000]) == 4
+    assert lone_store([*known[:2], 0b110000]) is None  # two others may both have missed them
+    assert lone_store([*known, 0b110000, 0b1000000]) is None
+    assert lone_store([*known, 0b110000, 0b110000]) is None
+    assert lone_store([*known, 0]) is None
+
+
+def test_interval_of_a_tiny_swarm_holds_with_and_without_a_store_that_is_alone():
+    """Five nodes know four peers; one has three more, or ten times as many, which may be true or not."""
+    masks = [0b11 << 2 * peer for peer in range(60)]
+    for count, peers in ((3, 7), (40, 4)):
+        stores = [ScrapeFilter(reduce(or_, masks[:4]))] * 5 + [ScrapeFilter(reduce(or_, masks[: 4 + count]))]
+        replies = [reply_of(rank, EMPTY, store, ()) for rank, store in enumerate(stores)]
+        found = estimate_swarm(observe(replies))
+        assert (found.peers_low, found.peers) == (4, peers)
+        assert found.peers_high == pytest.approx(4 + count, abs=2)
+        assert found.leechers_low == 4
