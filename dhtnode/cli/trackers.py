@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -43,7 +43,7 @@ def tracked_swarm(text: str) -> TrackedSwarm:
         if text[:7].lower() == "magnet:":
             magnet = parse_magnet(text)
             return TrackedSwarm(magnet.info_hash, magnet.trackers)
-        if text.lower().endswith(".torrent") or Path(text).exists():
+        if text.lower().endswith(".torrent") or os.path.exists(text):  # noqa: PTH110  never raises
             metainfo = dhtnode.read_torrent(text)
             return TrackedSwarm(
                 metainfo.info_hashes[0], tuple(url for tier in metainfo.trackers for url in tier)

@@ -93,7 +93,7 @@ def test_private_torrent_is_read_by_this_command_alone(tmp_path):
         public_info_hash(read_torrent(path))
 
 
-@pytest.mark.parametrize("text", ["", "x.torrent", "magnet:?dn=x", "ab" * 19])
+@pytest.mark.parametrize("text", ["", "x.torrent", "magnet:?dn=x", "ab" * 19, "x" * 5000, "\0"])
 def test_what_is_no_swarm(text):
     with pytest.raises(click.BadParameter):
         tracked_swarm(text)
