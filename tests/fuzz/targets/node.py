@@ -99,8 +99,9 @@ class NodeTarget:
     def end(self) -> None:
         while self._lookups:
             self._lookups.popleft().cancel()
-        # A node that is silent is pinged again until it is bad.
-        for _ in range(SETTINGS.bad_after + 1):
+        # A node that is silent is pinged again until it is bad; and what is held back for one that has
+        # answered before waits for as long as that counts.
+        for _ in range(SETTINGS.bad_after + 1 + int(SETTINGS.good_for / MAX_TIMEOUT)):
             self._pass_time(MAX_TIMEOUT)
         self._faults.check()
         require(
