@@ -14,7 +14,7 @@ from dhtnode.ids import NodeId
 from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import estimate_swarm
-from dhtnode.swarm.estimate import EXTENDED_TO, capture_histories, more_nodes_wanted
+from dhtnode.swarm.estimate import EXTENDED_TO, MOST_QUERIED, capture_histories, more_nodes_wanted
 from dhtnode.swarm.replies import HOST_HASH_BYTES, Reply, observe
 from dhtnode.swarm.trust_marks import Mark
 
@@ -100,11 +100,14 @@ def test_two_peers_or_one_per_cent_may_stay_unseen(hosts, listed, wanted):
     assert wanted_after(observe(replies)) == wanted
 
 
-def test_no_more_than_sixteen_are_wanted():
+def test_no_more_than_sixteen_are_wanted_and_thirty_two_while_stores_are_full():
     source = ModelSwarm(SwarmModel(), 6000, Random(1)).replies()
-    observations = observe([next(source) for _ in range(EXTENDED_TO)])
+    observations = observe([next(source) for _ in range(MOST_QUERIED)])
     assert wanted_after(observations[:12]) == 4
+    assert wanted_after(observations[:EXTENDED_TO]) == MOST_QUERIED - EXTENDED_TO
     assert wanted_after(observations) == 0
+    source = ModelSwarm(SwarmModel(capped=0.0), 1500, Random(1)).replies()
+    assert wanted_after(observe([next(source) for _ in range(EXTENDED_TO)])) == 0
 
 
 def test_families_are_looked_at_apart():
