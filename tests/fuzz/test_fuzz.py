@@ -6,7 +6,7 @@ The long one is a command, `python -m tests.fuzz`; docs/explanation/performance.
 import json
 from collections.abc import Callable
 from functools import partial
-from math import inf, log
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +20,7 @@ from dhtnode.addresses import Scope
 from dhtnode.bencode import Value
 from dhtnode.krpc import codec
 from dhtnode.krpc.messages import Error, Ping, Query, Response
+from dhtnode.krpc.scrape_filter import ScrapeFilter
 from dhtnode.net.outgoing import OutgoingBound
 from dhtnode.net.transactions import Transactions
 from dhtnode.routing.table import RoutingTable
@@ -29,7 +30,8 @@ from dhtnode.server.peer_store import PeerStore
 from dhtnode.server.sources import RecentSources
 from dhtnode.server.tokens import TokenIssuer
 from dhtnode.settings import NodeSettings
-from dhtnode.swarm import filter_size
+from dhtnode.swarm import estimate
+from dhtnode.swarm.filter_size import Interval
 from tests.fuzz import dearest, engine, steps, watch
 from tests.fuzz.__main__ import NAMES, main
 from tests.fuzz.engine import Limits, Report
@@ -134,8 +136,13 @@ def never_forget(self: RecentSources[Any, Any], key: Any) -> Any:
     return self._young.setdefault(key, self._make(key))
 
 
-def hosts_unless_full(before: int, after: int) -> float:
-    return -1000.0 * log(after / before)
+def union_with_a_bug(total: ScrapeFilter, named: ScrapeFilter, named_count: int) -> Interval:
+    if total.zero_bits % 7 == 3:
+        raise ZeroDivisionError(total.zero_bits)
+    return union_interval(total, named, named_count)
+
+
+union_interval = estimate.union_interval
 
 
 PLANTED = [
@@ -144,7 +151,7 @@ PLANTED = [
     ("krpc", codec, "_read_values", read_values_of_any_type, "TypeError"),
     ("krpc", codec, "_write_reply", write_less, "Broken: a message survives"),
     ("responder", fast_path, "_UNUSUAL", frozenset({b"want"}), "Broken: both ways send"),
-    ("scrape", filter_size, "hosts_between", hosts_unless_full, "ValueError"),
+    ("scrape", estimate, "union_interval", union_with_a_bug, "ZeroDivisionError"),
     ("node", RoutingTable, "queried", query_with_a_bug, "KeyError"),
     ("node", Scope, "allows", allow_everything, "Broken: destinations are allowed"),
     ("node", Admission, "change_limits", reply_in_full, "Broken: a reply costs"),

@@ -543,7 +543,7 @@ async def test_both_families_count_for_one_swarm(autojump_clock, store):
 
 
 async def test_both_commands_give_the_same_numbers(new_network, autojump_clock, store):
-    model = replace(MODEL, stale=0.0, swarms=2, largest=1500, capped=1.0)
+    model = replace(MODEL, stale=0.0, swarms=2, largest=1500, capped=0.0, cap_others=0)
     networks = [new_network(5, WatchedNetwork, synthetic=model) for _ in range(2)]
     for network in networks:
         network.lies = {address: {"values": None} for _, address in live_nodes(network)}
