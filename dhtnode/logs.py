@@ -45,10 +45,11 @@ class _FileHandler(logging.Handler):
     """A handler that appends to a file, and tells stderr when that begins to fail."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         # Or a FIFO would keep us waiting for a reader, now and whenever it is full.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
         self._path, self._fd, self._lost = path, os.open(path, flags, 0o600), 0
+        # Last: `logging` closes at exit whatever has come here.
+        super().__init__()
 
     def emit(self, record: logging.LogRecord) -> None:
         before = f"{self._lost} records could not be written here\n" if self._lost else ""

@@ -40,7 +40,9 @@ def test_without_a_file_lines_go_to_stderr(capsys):
 def test_file_that_cannot_be_opened_changes_nothing(tmp_path):
     log = tmp_path / "log"
     direct_log(str(log), "info")
+    closed_at_exit = [each() for each in logging._handlerList]
     with pytest.raises(LogFileError, match="cannot open the log"):
         direct_log(str(tmp_path / "missing" / "log"), "info")
+    assert [each() for each in logging._handlerList] == closed_at_exit
     logging.getLogger("x").info("still here")
     assert "still here" in log.read_text()
