@@ -165,17 +165,20 @@ class LookupDriver:
         else:
             self.failures[answer.address] = answer
 
-    def _contacts_in(self, response: Response) -> list[Contact]:
+    def _contacts_in(self, response: Response, asked: bytes = b"") -> list[Contact]:
         """Return the contacts in a response, without those closer than any node can be.
 
-        Of nodes, the very target may be one that is looked for.
+        That is to the target, and to what was `asked` for in its place.  Of nodes, the very target may be
+        one that is looked for.
         """
         contacts, target = response.contacts(self._rpc.socket.address.family), self.lookup.target
-        prefix, wants_node = target[:IMPOSSIBLY_CLOSE], isinstance(self._method, FindNode)
+        wants_node = isinstance(self._method, FindNode)
+        prefixes = target[:IMPOSSIBLY_CLOSE], asked[:IMPOSSIBLY_CLOSE]
         return [
             contact
             for contact in contacts
-            if contact.node_id[:IMPOSSIBLY_CLOSE] != prefix or (wants_node and contact.node_id == target)
+            if contact.node_id[:IMPOSSIBLY_CLOSE] not in prefixes
+            or (wants_node and contact.node_id == target)
         ]
 
     def _ask_for_contacts(self, address: Address) -> None:
@@ -204,7 +207,7 @@ class LookupDriver:
         if isinstance(result, Answer):
             self._forget(query.subtree)
             self.bytes_received += result.bytes_received
-            self.lookup.on_subtree_response(query, self._contacts_in(result.response))
+            self.lookup.on_subtree_response(query, self._contacts_in(result.response, query.target))
         else:
             self.lookup.on_subtree_timeout(query)
         self._advance()
