@@ -137,7 +137,7 @@ def swarm_sample(info_hash: InfoHash, at: int, random: Random) -> SwarmMeasureme
     )
 
 
-NUMBERS = {"id", "newest_sample", "run_id", "sample_id"}
+NUMBERS = {"id", "newest_sample", "run_id", "sample_before", "sample_id"}
 """Columns that hold numbers given by the database."""
 
 
@@ -162,6 +162,8 @@ def contents(path: Path) -> dict[str, list[str]]:
                 values["run"] = run_of[row["run_id"]]
             if "sample_id" in row.keys():  # noqa: SIM118
                 values["sample"] = sample_of[row["sample_id"]]
+            if "sample_before" in row.keys():  # noqa: SIM118
+                values["before"] = sample_of[row["sample_before"]]
             return repr(sorted(values.items()))
 
         return {

@@ -17,10 +17,11 @@ class HeldQueries:
     name, so queries to it wait only for the answer to one of those before: then more may leave.
     """
 
-    def __init__(self, outgoing: OutgoingBound) -> None:
+    def __init__(self, outgoing: OutgoingBound, *, serves: bool) -> None:
+        """Begin with none; a node that `serves` others runs for long, and sends silent hosts some more."""
         self.release_at = inf
         self._outgoing = outgoing
-        self._most_unheard = MOST_UNHEARD
+        self._most_unheard = MOST_KNOWN if serves else MOST_UNHEARD
         self._queries: dict[bytes, tuple[Pending, bytes]] = {}  # with their datagrams
 
     def __len__(self) -> int:
@@ -35,7 +36,7 @@ class HeldQueries:
 
     def expect_losses(self, attempts: int) -> None:
         """Send hosts that are silent so many packets, within the bounds, because some get lost."""
-        self._most_unheard = min(MOST_KNOWN, max(MOST_UNHEARD, attempts))
+        self._most_unheard = min(MOST_KNOWN, max(self._most_unheard, attempts))
 
     def hear(self, host: str) -> None:
         """Record that an answer has come from a host."""

@@ -20,7 +20,7 @@ MOST_PACKETS = 10  # to one host, in any ten seconds
 # While nothing has come from it lately, as it may be no node and know nothing of us: so few that
 # several programs, or one that is started again and again, stay below the other bound together.
 MOST_UNHEARD = 2
-MOST_KNOWN = 5  # the same for a node that has answered before, or where packets are seen to get lost
+MOST_KNOWN = 5  # the same for a node that has answered before, and by a node that serves others
 # A second more: packets may come closer to each other than they left.
 TURN = 11.0
 MAX_HOSTS = 200_000  # in one turn; a further one is sent nothing

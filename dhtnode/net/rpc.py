@@ -86,7 +86,8 @@ class Rpc:
         self._max_pending = settings.max_pending
         self._expiring = trio.CancelScope()
         self._now: float | None = None  # of the batch that is being handled
-        self.held = None if socket.scope is Scope.LOOPBACK or outgoing is None else HeldQueries(outgoing)
+        is_bound = socket.scope is not Scope.LOOPBACK and outgoing is not None
+        self.held = HeldQueries(outgoing, serves=not settings.read_only) if is_bound and outgoing else None
 
     @property
     def pending(self) -> int:

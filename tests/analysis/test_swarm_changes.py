@@ -112,7 +112,9 @@ def test_intervals_hold_who_came_and_who_left(model):
     for name in ("arrivals", "departures"):
         ends = [(getattr(truth, name), getattr(each, name)) for truth, each in found]
         assert sum(each.low <= true <= each.high for true, each in ends) >= 0.9 * len(ends)
-        assert sum(each.estimate for _, each in ends) == pytest.approx(sum(true for true, _ in ends), rel=0.1)
+        assert sum(each.estimate for _, each in ends) == pytest.approx(
+            sum(true for true, _ in ends), rel=0.15
+        )
     assert all(each.arrivals.low > 0 for _, each in found)
 
 

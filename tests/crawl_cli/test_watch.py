@@ -15,14 +15,14 @@ pytestmark = pytest.mark.slow
 
 OTHER = "11" * 20
 WRONG = [
-    (["watch", "--db", "a.db"], "name at least one info-hash"),
+    (["watch", "--db", "a.db"], "name an info-hash, a file with --from, or a number with --discovered"),
     (["watch", "--db", "a.db", "xyz"], "'xyz' is not an info-hash"),
     (["watch", "--db", "a.db", "--from", "missing.txt"], "missing.txt"),
     (
         ["watch", "--db", "a.db", SWARM, "--shortest", "100", "--longest", "10"],
         "no shorter than the shortest",
     ),
-    (["watch", "--db", "a.db", SWARM, "--longest", "1e300"], "a year at most"),
+    (["watch", "--db", "a.db", SWARM, "--longest", "1e300"], "longest: 1e+300 is not in"),
     (["watch", "--db", "a.db", SWARM, "--budget", "0"], "--budget"),
     (["watch", "--db", "a.db", SWARM, "--keep-filters", "inf"], "--keep-filters"),
     (["watch", "--db", "a.db", "--discovered", "-1"], "--discovered"),

@@ -12,7 +12,7 @@ from dhtnode.ids import as_id
 from dhtnode.krpc.codec import encode
 from dhtnode.krpc.messages import Error, FindNode, Ping, Query, Response
 from dhtnode.net.held import LOOK_PERIOD, PATIENCE
-from dhtnode.net.outgoing import MOST_UNHEARD, OutgoingBound
+from dhtnode.net.outgoing import MOST_KNOWN, OutgoingBound
 from dhtnode.net.reachability import COUNTED_IN_A_ROW, CUT_OFF_AFTER, DEAF_AFTER, HUSH
 from dhtnode.net.round_trips import FIRST_STALL, FIRST_TIMEOUT, RECOMPUTE_EVERY
 from dhtnode.net.transactions import Answer
@@ -527,10 +527,10 @@ async def test_host_that_never_answered_is_soon_sent_no_more(autojump_clock: Moc
     async with open_bench(outgoing=bound) as bench:
         for _ in range(8):
             bench.rpc.send_query(Ping(), ALICE.address, bench.on_done)
-        assert len(bench.socket.sent) == MOST_UNHEARD
+        assert len(bench.socket.sent) == MOST_KNOWN
         await trio.sleep(2 * PATIENCE)
-        assert [type(each) for each in bench.outcomes] == [QueryNotSent] * (8 - MOST_UNHEARD)
-        assert len(bench.socket.sent) == MOST_UNHEARD
+        assert [type(each) for each in bench.outcomes] == [QueryNotSent] * (8 - MOST_KNOWN)
+        assert len(bench.socket.sent) == MOST_KNOWN
 
 
 async def test_first_answer_of_a_host_lets_the_others_leave(autojump_clock: MockClock) -> None:
@@ -539,7 +539,7 @@ async def test_first_answer_of_a_host_lets_the_others_leave(autojump_clock: Mock
         asked = bench.ask()
         for _ in range(8):
             bench.rpc.send_query(Ping(), ALICE.address, bench.on_done)
-        assert len(bench.socket.sent) == MOST_UNHEARD
+        assert len(bench.socket.sent) == MOST_KNOWN
         bench.answer(asked)
         await trio.sleep(2 * LOOK_PERIOD)
         assert len(bench.socket.sent) == 9

@@ -12,7 +12,7 @@ from dhtnode import Address, Family, NodeSettings, random_id
 from dhtnode.krpc.codec import decode_untrusted, encode
 from dhtnode.krpc.compact import pack_address
 from dhtnode.krpc.messages import FindNode, Ping, Query, Response
-from dhtnode.net.outgoing import MOST_KNOWN, MOST_UNHEARD
+from dhtnode.net.outgoing import MOST_KNOWN
 from dhtnode.testing import MemoryNetwork
 
 pytestmark = pytest.mark.slow  # minutes of a node, seven times
@@ -156,4 +156,4 @@ async def test_no_kind_of_packet_floods_a_host_that_is_silent(autojump_clock, ne
             await kind(network, node, nursery)
         nursery.cancel_scope.cancel()
     assert len(network.sent) >= 2
-    assert network.worst() <= (MOST_KNOWN if kind is upkeep else MOST_UNHEARD)
+    assert network.worst() <= MOST_KNOWN

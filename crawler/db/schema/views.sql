@@ -437,7 +437,7 @@ SELECT
     saturated,
     round(24 * days, 3) AS hours,           -- [number h] Time since the measurement before.
     round(iif(is_size, peers - peers_before, NULL), 1)
-        AS change,                          -- [number peers] Difference to the measurement before; NULL if one is an "at least".
+        AS change,                          -- [number peers] Difference to the measurement before; NULL if one of them is a lower bound.
     round(iif(is_size, peers - peers_before, NULL) / nullif(peers_before, 0), 4)
         AS relative_change,                 -- [number] The difference as a share of the size before.
     round(iif(is_size, peers - peers_before, NULL) / (24 * days), 3)
