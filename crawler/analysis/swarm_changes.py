@@ -20,22 +20,13 @@ from numpy.typing import NDArray
 
 from dhtnode import Address, Family, Interval, NodeId
 from dhtnode.krpc import FILTER_BITS, ScrapeFilter, hosts_between
-from dhtnode.swarm import NORMAL_95, Observation
+from dhtnode.swarm import CAPS, FEWEST_ZERO_BITS, NEAR_CAP, NORMAL_95, Observation
 
 FEWEST_NODES = 3
 """Nodes with filters at both times from which only these are compared, and fewest at either time."""
 
-FEWEST_ZERO_BITS = 30
-"""Zero bits below which the union of two filters tells too little: from some 4300 peers on."""
-
 EXPIRY = 0.5
 """Hours that a node remembers an announcement, after which all peers have announced again (libtorrent)."""
-
-CAPS = (500.0, 2048.0, 6000.0)
-"""Peers that clients keep of one swarm: libtorrent, others."""
-
-NEAR_CAP = 0.05
-"""Share of a cap within which a store counts as full."""
 
 MOST_UNEQUAL = 1.0
 """The most that the squared variation of how well peers announce is taken to be."""

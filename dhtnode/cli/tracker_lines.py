@@ -72,18 +72,18 @@ class TrackersCommand:
             marks.append("utf8-keys")
         if counts is not None and INVENTS not in marks:
             self._counts.append(counts)
+        is_listed = _is_listed(asked.url, counts)
         record = self._record(asked) | {
-            "listed": _is_listed(asked.url, counts),
+            "listed": is_listed,
             "seeds": counts and counts.seeds,
             "leechers": counts and counts.leechers,
             "downloaded": counts and counts.downloaded,
             "downloaders": counts and counts.downloaders,
             "marks": marks,
         }
-        is_listed = _is_listed(asked.url, counts)
-        words = (
-            _count_words(counts) if counts and is_listed else "not listed" if is_listed is False else NO_PEERS
-        )
+        words = NO_PEERS if is_listed is None else "not listed"
+        if counts and is_listed:
+            words = _count_words(counts)
         self._show(asked, record, "  ".join([words, *marks]))
 
     async def announce_all(self, places: Sequence[Place], port: int) -> None:

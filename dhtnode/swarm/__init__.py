@@ -10,7 +10,7 @@ from dhtnode.swarm.estimate import (
     more_nodes_wanted,
 )
 from dhtnode.swarm.filter_size import NORMAL_95
-from dhtnode.swarm.full_stores import is_near_cap
+from dhtnode.swarm.full_stores import CAPS, FEWEST_ZERO_BITS, NEAR_CAP, is_near_cap
 from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.measurement import (
     KEY_BYTES,
@@ -26,12 +26,15 @@ from dhtnode.swarm.replies import HOST_HASH_BYTES, Observation, Reply
 from dhtnode.swarm.trust_marks import Mark, classify, meaning_of
 
 __all__ = [
+    "CAPS",
     "CLOSEST",
     "ESTIMATORS",
+    "FEWEST_ZERO_BITS",
     "HOST_HASH_BYTES",
     "KEY_BYTES",
     "METHODS",
     "MOST_BYTES",
+    "NEAR_CAP",
     "NORMAL_95",
     "CanaryHashes",
     "Mark",

@@ -72,8 +72,8 @@ class Trackers:
     are refused, unless the URL was typed by the user: then `is_typed`.
     """
 
-    def __init__(self, nursery_stack: AsyncExitStack, dns: Dns, random: Random) -> None:
-        self._stack = nursery_stack
+    def __init__(self, stack: AsyncExitStack, dns: Dns, random: Random) -> None:
+        self._stack = stack
         self._dns = dns
         self._random = random
         self._pace = HostPace()

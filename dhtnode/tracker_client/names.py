@@ -9,14 +9,11 @@ from typing import Any
 import trio
 
 from dhtnode.addresses import Address, Family, Scope, normalize_host, scope_of
-from dhtnode.net.udp import look_up
+from dhtnode.net.udp import RESOLVE_TIMEOUT, resolve
 from dhtnode.trackers.dns_preferences import Service, read_preferences
 from dhtnode.trackers.local_trackers import SrvRecord
 from dhtnode.trackers.messages import Outcome, TrackerError
 from dhtnode.trackers.urls import TrackerUrl
-
-RESOLVE_TIMEOUT = 5.0
-"""Seconds for the addresses of a name, and for its preferences."""
 
 QUERY_TIMEOUT = 2.0
 """Seconds for one question about a local tracker."""
@@ -40,16 +37,7 @@ async def addresses_of(url: TrackerUrl, scope: Scope | None) -> list[Address]:
 async def _resolve(url: TrackerUrl) -> list[Address]:
     with suppress(ValueError):
         return [Address(normalize_host(url.host), url.port)]
-    found: dict[Family, list[Address]] = {}
-
-    async def find(family: Family) -> None:
-        found[family] = await look_up(url.host, url.port, family)
-
-    with trio.move_on_after(RESOLVE_TIMEOUT):
-        async with trio.open_nursery() as nursery:
-            for family in Family:
-                nursery.start_soon(find, family)
-    return [address for family in sorted(found) for address in found[family]]
+    return await resolve(f"{url.host}:{url.port}", Family)
 
 
 class Dns:
@@ -60,11 +48,6 @@ class Dns:
         self._dns = _dnspython()
         self._resolver: Any = None
         self._servers = servers
-
-    @property
-    def is_there(self) -> bool:
-        """Return whether questions can be asked."""
-        return self._dns is not None
 
     async def preferences(self, host: str) -> tuple[Service, ...] | None:
         """Return what a host says of its trackers (BEP 34); None if nothing, or no name server tells."""

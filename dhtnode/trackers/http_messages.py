@@ -6,6 +6,7 @@ nothing else.  Keys that say nothing we understand are as good as missing.
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from urllib.parse import quote
 
 from dhtnode.addresses import Address, Family, normalize_host, unpack_host
 from dhtnode.bencode import BencodeError, Value, read_untrusted
@@ -36,14 +37,12 @@ MAX_ITEMS = 200_000
 DEFAULT_INTERVAL = 1800
 """Seconds until the next announce, where a tracker does not say."""
 
-_UNESCAPED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_ESCAPES = [chr(byte) if byte in _UNESCAPED else f"%{byte:02X}" for byte in range(256)]
 _NEVER = b"never"
 
 
 def escape_query(raw: bytes) -> str:
     """Return bytes as a query of a URL has them: all but letters, digits and `-._~` as %XX."""
-    return "".join([_ESCAPES[byte] for byte in raw])
+    return quote(raw, safe="")
 
 
 def announce_target(url: TrackerUrl, request: AnnounceRequest) -> str:
