@@ -18,9 +18,9 @@ from dhtnode.swarm.measurement import (
     MOST_BYTES,
     Measurement,
     MeasurementQuery,
-    QueryKind,
     SwarmMeasurement,
 )
+from dhtnode.swarm.queried_nodes import QueryKind
 
 
 async def measure_swarm(

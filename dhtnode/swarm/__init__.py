@@ -17,11 +17,10 @@ from dhtnode.swarm.measurement import (
     MOST_BYTES,
     Measurement,
     MeasurementQuery,
-    QueryKind,
     SwarmMeasurement,
 )
 from dhtnode.swarm.methods import ESTIMATORS, METHODS
-from dhtnode.swarm.queried_nodes import CLOSEST, QueriedNode
+from dhtnode.swarm.queried_nodes import CLOSEST, QueriedNode, QueryKind
 from dhtnode.swarm.replies import HOST_HASH_BYTES, Observation, Reply
 from dhtnode.swarm.trust_marks import Mark, classify, meaning_of
 

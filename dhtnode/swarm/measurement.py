@@ -10,7 +10,6 @@ and all count for one swarm.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from itertools import chain
 from typing import TypeAlias
 
@@ -24,7 +23,7 @@ from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.capture_history import CaptureHistory
 from dhtnode.swarm.estimate import SwarmEstimate, capture_histories, lists_wanted, more_nodes_wanted
 from dhtnode.swarm.joint_estimate import estimate_swarm
-from dhtnode.swarm.queried_nodes import FamilyNodes, NodeProgress, QueriedNode
+from dhtnode.swarm.queried_nodes import FamilyNodes, NodeProgress, QueriedNode, QueryKind
 from dhtnode.swarm.repeated_lists import RepeatedLists
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.trust_marks import Mark, classify
@@ -38,20 +37,6 @@ _VALUE_BYTES, _MOST_VALUES = 8, 100
 
 Reader: TypeAlias = Callable[[Family, bytes], Sequence[PackedContact]]
 """Reads compact contacts, and leaves out nodes that we may not query."""
-
-
-class QueryKind(IntEnum):
-    """The queries of a measurement."""
-
-    SCRAPE = 0
-    LISTING = 1
-    """The same without `scrape`."""
-
-    CANARY = 2
-    """About an info-hash that no peer announced."""
-
-    CONTACTS = 3
-    """`find_node`, to a node that returned peers and no contacts."""
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from enum import Enum
+from enum import Enum, IntEnum
 from operator import attrgetter
 
 from dhtnode.addresses import Address, Family
@@ -24,6 +24,20 @@ TOO_FEW = 4  # answers of 12 nodes known: then what is known is out of date, and
 _DISTANCE = attrgetter("distance")
 _EMPTY = bytes(FILTER_BYTES)
 _UNKNOWN = Address("", 0)
+
+
+class QueryKind(IntEnum):
+    """The queries of a measurement."""
+
+    SCRAPE = 0
+    LISTING = 1
+    """The same without `scrape`."""
+
+    CANARY = 2
+    """About an info-hash that no peer announced."""
+
+    CONTACTS = 3
+    """`find_node`, to a node that returned peers and no contacts."""
 
 
 class NodeProgress(Enum):

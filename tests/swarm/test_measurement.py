@@ -12,13 +12,14 @@ from dhtnode.krpc.compact import pack_address
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.estimate import EXTENDED_TO
-from dhtnode.swarm.measurement import MOST_CLOSEST, SMALL_BYTES, Measurement, QueryKind
+from dhtnode.swarm.measurement import MOST_CLOSEST, SMALL_BYTES, Measurement
 from dhtnode.swarm.queried_nodes import (
     CLOSEST,
     MOST_QUERIED,
     MOST_QUERIED_ON_THE_WAY,
     MOST_SILENT,
     NodeProgress,
+    QueryKind,
 )
 
 SHIFT = 120  # bits: distances of 1, 2, 3 are too far to be made for the target
