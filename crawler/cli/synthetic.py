@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,15 @@ def _seconds(text: str) -> tuple[float, float]:
     if not 0 <= bounds[0] <= bounds[1] <= MAX_LATENCY:
         raise click.BadParameter(f"{text!r} is not LOW:HIGH, in seconds up to {MAX_LATENCY}")
     return bounds
+
+
+def _bind_trackers(
+    trackers: list[crawler.synthetic.SyntheticTracker], port: int
+) -> list[crawler.synthetic.TrackerServer]:
+    try:
+        return crawler.synthetic.bind_trackers(trackers, port)
+    except ImportError as error:
+        raise click.ClickException("synthetic trackers need h11: install dhtnode[trackers]") from error
 
 
 @click.command()
@@ -118,6 +128,21 @@ def _seconds(text: str) -> tuple[float, float]:
     metavar="SHAPE",
 )
 @option("--absence", "Mean time until a node that left is there again.", metavar="SECONDS")
+@click.option(
+    "--trackers",
+    default="",
+    metavar="STYLE,...",
+    help="Trackers that the peers announce to as well, each a program and what it does beside, as"
+    " `opentracker,chihaya+invents,slow`.",
+)
+@option("--tracker-overlap", "Peers at trackers that the DHT has, too.", metavar="SHARE")
+@option("--tracker-share", "Peers at trackers that one of them has.", metavar="SHARE")
+@click.option(
+    "--tracker-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The port of all trackers, UDP and TCP; any free ones by default.",
+)
 @option("--announce", "Chance that a peer is announced to one of the 8 closest nodes.", metavar="SHARE")
 @option("--announce-next", "The same for each of the next 8.", metavar="SHARE")
 @click.option(
@@ -133,6 +158,7 @@ def synthetic(
     loss: float,
     latency: tuple[float, float],
     truth: Path | None,
+    tracker_port: int,
     as_json: bool,
     timeout: float | None,
     **model: Any,
@@ -151,19 +177,31 @@ def synthetic(
     with crawler.synthetic.bind(port) as bound:
         # Before Trio runs: this takes seconds, in which an interrupt is to end it.
         network = crawler.synthetic.Network(replace(settings, port=bound.getsockname()[1]))
+        trackers = crawler.synthetic.make_trackers(network)
+        servers = _bind_trackers(trackers, tracker_port) if trackers else []
+        urls = [url for each in servers for url in each.urls]
         if truth is not None:
-            crawler.synthetic.write_truth(network, truth)
+            crawler.synthetic.write_truth(network, truth, trackers)
         started_at = monotonic()
 
         async def serve() -> None:
-            async with crawler.synthetic.serve(network, bound, loss=loss, latency=latency) as server:
+            async with AsyncExitStack() as stack:
+                server = await stack.enter_async_context(
+                    crawler.synthetic.serve(network, bound, loss=loss, latency=latency)
+                )
+                if servers:
+                    await stack.enter_async_context(crawler.synthetic.serve_trackers(servers))
                 record = {"bootstrap": server.bootstrap, "nodes": settings.nodes}
-                announce = partial(console.emit, as_json, record, *server.bootstrap)
+                if servers:
+                    record["trackers"] = urls
+                announce = partial(console.emit, as_json, record, *server.bootstrap, *urls)
                 await cli.serve_until_stopped(announce, timeout)
 
         cli.run(serve)
     if truth is not None:
-        crawler.synthetic.write_end(network, monotonic() - started_at, truth)
+        crawler.synthetic.write_end(network, monotonic() - started_at, truth, trackers)
+    for tracker in trackers:
+        network.counts.update({f"tracker {tracker.number} {name}": n for name, n in tracker.counts.items()})
     counts = dict(sorted(network.counts.items()))
     # For people there is nothing to read when nothing came.
     if as_json or counts:

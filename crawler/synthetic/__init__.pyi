@@ -7,6 +7,14 @@ from .server import bind as bind
 from .server import open_server as open_server
 from .server import serve as serve
 from .settings import SyntheticSettings as SyntheticSettings
+from .trackers.server import TrackerServer as TrackerServer
+from .trackers.server import bind_trackers as bind_trackers
+from .trackers.server import serve_trackers as serve_trackers
+from .trackers.tracked_swarms import SourceSizes as SourceSizes
+from .trackers.tracked_swarms import TrackedSwarms as TrackedSwarms
+from .trackers.tracker import SyntheticTracker as SyntheticTracker
+from .trackers.tracker import TrackerRequest as TrackerRequest
+from .trackers.tracker import make_trackers as make_trackers
 from .truth import TruthError as TruthError
 from .truth import check_place as check_place
 from .truth import write_end as write_end

@@ -9,6 +9,7 @@ from math import exp, isfinite
 from random import Random
 from typing import Annotated, TypeAlias
 
+from crawler.synthetic.trackers.styles import read_styles
 from dhtnode.ranges import Range, check_ranges
 
 MAX_MEMBERS = (1 << 24) - 257  # addresses: those of 127.0.0.0/8 without 127.0.0.x and the last
@@ -114,6 +115,15 @@ class SyntheticSettings:
     absence: Annotated[float, Range(1, MAX_SECONDS)] = 18000.0
     """Mean seconds until a node that left is there again; exponential."""
 
+    trackers: str = ""
+    """The styles of trackers that the peers of the swarms announce to (see `crawler.synthetic.trackers`)."""
+
+    tracker_overlap: _Share = 0.5
+    """Share of the peers at trackers that the DHT has, too."""
+
+    tracker_share: _Share = 0.7
+    """Share of the peers at trackers that one of them has."""
+
     first_octet: Annotated[int, Range(1, 223)] = 127
     """Of the addresses of all nodes."""
 
@@ -123,6 +133,7 @@ class SyntheticSettings:
             if getattr(self, field) not in choices:
                 raise ValueError(f"{field}: {getattr(self, field)!r} is not one of {', '.join(choices)}")
         read_announcers(self.announcers)
+        read_styles(self.trackers)
         if self.members > MAX_MEMBERS:
             raise ValueError(f"nodes and stale contacts together: {self.members} is above {MAX_MEMBERS}")
 

@@ -12,7 +12,7 @@ Swarms may change: a third of them fade, a third grow, the others stay as they a
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Generic, TypeVar
@@ -120,6 +120,15 @@ class Swarms:
         """Return what a swarm has for each peer at the beginning: towards 0, towards 2, or 1 for ever."""
         left = 2.0 ** (-announced_at / self._settings.half_life)
         return (left, 2.0 - left, 1.0)[mix(number ^ self._salt, 3) % 3]
+
+    def draw(self, place: int, use: int) -> int:
+        """Return 64 random bits of a swarm, always the same for a use."""
+        return mix(self._numbers[place] ^ self._salt, use)
+
+    def peers(self, place: int, numbers: Iterable[int]) -> list[bytes]:
+        """Return the compact addresses of peers of a swarm; a number is below `MAX_SWARM`."""
+        step, shift = self._addresses(place)
+        return [_peer(number, step, shift) for number in numbers]
 
     def holders(self, place: int, age: float = 0.0) -> tuple[int, ...]:
         """Return the ranks of the 16 honest nodes closest to a swarm, closest first."""
@@ -264,6 +273,11 @@ class Announced:
             self._held += 1
         swarm[peer] = now + PEER_LIFETIME, seed
         self._peers[number, info_hash] = swarm
+
+    def forget(self, number: int, info_hash: bytes, peer: bytes) -> None:
+        """Drop a peer that says that it is gone."""
+        if self._peers.get((number, info_hash), {}).pop(peer, None) is not None:
+            self._held -= 1
 
     def peers(self, number: int, info_hash: bytes, now: float) -> tuple[list[bytes], list[bytes]]:
         """Return seeds and leechers, after those whose time is over were forgotten."""

@@ -6,7 +6,7 @@ of the same names.
 
 import csv
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from itertools import chain
@@ -17,6 +17,8 @@ from crawler.synthetic.hostile import STYLES
 from crawler.synthetic.kinds import KINDS
 from crawler.synthetic.network import Network
 from crawler.synthetic.presence import ANNOUNCE_PERIOD
+from crawler.synthetic.trackers.tracked_swarms import TrackedSwarms
+from crawler.synthetic.trackers.tracker import SyntheticTracker
 
 COLUMNS = {
     "settings": ("name", "value"),
@@ -38,11 +40,17 @@ COLUMNS = {
     "counts": ("name", "value"),
     "sessions": ("node_id", "address", "port", "arrived", "departed"),
     "swarm_sizes": ("info_hash", "since", "seeds", "leechers", "peers"),
+    "trackers": ("tracker", "style", "udp_url", "http_url"),
+    "tracker_swarms": ("tracker", "info_hash", "seeds", "leechers", "said_seeds", "said_leechers"),
+    "source_sizes": ("info_hash", "dht", "trackers", "both", "either"),
+    "tracker_requests": ("tracker", "at", "source", "transport", "action", "info_hashes"),
 }
 """Ids, info-hashes and versions are in hex; `alive` and the `bep` columns are 0 or 1; `style` is
 "honest" or the way in which a node is hostile; `interval` is in seconds (BEP 51).  `arrived` and
 `departed` are seconds since the network began; a session that had begun by then arrived before 0.
-A swarm has the size of a row from `since` on, in the same seconds, until its next row."""
+A swarm has the size of a row from `since` on, in the same seconds, until its next row.
+A tracker has peers of a swarm, and says something of it; `source_sizes` has the peers that the DHT, all
+trackers, both or either have, at the beginning.  `at` is in the same seconds."""
 
 DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
@@ -63,22 +71,32 @@ def check_place(path: Path) -> None:
         raise TruthError(f"{path}: the directory does not exist")
 
 
-def write_truth(network: Network, path: Path) -> None:
-    """Write settings, nodes and swarms; about 10 us for each node.
+def write_truth(network: Network, path: Path, trackers: Sequence[SyntheticTracker] = ()) -> None:
+    """Write settings, nodes and swarms, about 10 us for each node, and what trackers have of the swarms.
 
     A path that ends like a database becomes one, any other a directory with CSV files.  Raises
     `TruthError` when it is there already, unless it is an empty directory, or cannot be written.
     """
+    tables: dict[str, Iterable[Row]]
     swarms = ((swarm.info_hash.hex(), swarm.seeds, swarm.leechers, swarm.peers) for swarm in network.swarms)
     tables = {
         "settings": asdict(network.settings).items(),
         "nodes": _nodes(network),
         "swarms": swarms,
     }
+    if trackers:
+        tables |= {
+            "trackers": ((each.number, each.style.name, *each.urls) for each in trackers),
+            "tracker_swarms": _tracker_swarms(network, trackers),
+            "source_sizes": (
+                (sizes.info_hash.hex(), *sizes[1:])
+                for sizes in TrackedSwarms(network).sizes(each.lists for each in trackers)
+            ),
+        }
     _write(path, tables, is_new=True)
 
 
-def write_end(network: Network, until: float, path: Path) -> None:
+def write_end(network: Network, until: float, path: Path, trackers: Sequence[SyntheticTracker] = ()) -> None:
     """Add what has been counted in a run, the sessions of nodes, and how large each swarm was when.
 
     The times are up to `until` since the network began; nodes that never leave have no sessions.  Takes
@@ -86,6 +104,11 @@ def write_end(network: Network, until: float, path: Path) -> None:
     """
     tables = {
         "counts": sorted(network.counts.items()),
+        "tracker_requests": (
+            (tracker.number, round(request.at, 3), *request[1:])
+            for tracker in trackers
+            for request in tracker.requests
+        ),
         "sessions": _sessions(network, until),
         "swarm_sizes": _swarm_sizes(network, until),
     }
@@ -141,6 +164,17 @@ def _nodes(network: Network) -> Iterator[Row]:
             int(population.has("capped", number)),
             network.sampling.interval(number),
         )
+
+
+def _tracker_swarms(network: Network, trackers: Sequence[SyntheticTracker]) -> Iterator[Row]:
+    """Yield a row for each swarm that a tracker has, or says something of."""
+    tracked = TrackedSwarms(network)
+    for tracker in trackers:
+        for place, swarm in enumerate(network.swarms):
+            seeds, leechers = tracked.counts(tracker.lists, place)
+            said = tracker.listed(swarm.info_hash, network.begun_at)
+            if seeds or leechers or said:
+                yield tracker.number, swarm.info_hash.hex(), seeds, leechers, *(said or (0, 0))[:2]
 
 
 def _sessions(network: Network, until: float) -> Iterator[Row]:
