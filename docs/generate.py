@@ -50,6 +50,7 @@ LEAVING = {
     "version": "if 10 nodes have it",
     "client": "if 10 nodes have it",
     "subject": "/24, /48 or pseudonym",
+    "tracker": "/24 or /48 for an address in it",
 }
 """What an export does with a column, by the mark in its description."""
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ from crawler.db.records.records import (
     SybilTestResult,
     utc_text,
 )
+from crawler.db.records.trackers import KnownTracker, SwarmList, SweepBatch, TrackerSweep, TrackerTurn
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.krpc import ScrapeFilter
@@ -105,8 +107,39 @@ def write_swarms(store: CrawlDatabase, random: Random) -> int:
     run_id = begin(store, "scrape", random)
     samples = [swarm_sample(info_hash, at, random) for info_hash in SWARMS for at in (10, 700)]
     store.write(run_id, samples)
+    ask_trackers(store, run_id, random)
     end(store, run_id)
     return run_id
+
+
+def ask_trackers(store: CrawlDatabase, run_id: int, random: Random) -> None:
+    """Ask a tracker that all vantages know, and one that this one knows alone."""
+    at = EPOCH + random.randrange(200)
+    urls = ["udp://tracker.example:6969", f"http://{random.randrange(1 << 30)}.example/announce"]
+    known = [KnownTracker(url, url[:4].strip(":"), "tracker.example", "given", utc_text(at)) for url in urls]
+    store.trackers.add(known)
+    store.trackers.update(
+        replace(
+            each,
+            last_answer=utc_text(at),
+            batch=random.choice((None, 50, 74)),
+            not_before=random.choice((None, utc_text(at + 600))),
+            marks=random.choice(((), ("invents",))),
+        )
+        for each in known
+    )
+    sweeps = store.trackers.begin(
+        run_id, [TrackerSweep(0, url, 4, "192.0.2.1", utc_text(at)) for url in urls]
+    )
+    samples = [
+        (sweep.id, info_hash, int(1000 * at), random.randrange(9), 1, None, None)
+        for sweep in sweeps
+        for info_hash in SWARMS
+    ]
+    store.write(run_id, [SweepBatch([replace(each, outcome="answered") for each in sweeps], samples)])
+    # Later than that of another vantage, or earlier.
+    turn = TrackerTurn("192.0.2.1:6969 udp", 0, 4, utc_text(at), utc_text(at + random.randrange(1, 1800)))
+    store.trackers.take_turns(SwarmList(b"the same list", SWARMS), [turn])
 
 
 def swarm_sample(info_hash: InfoHash, at: int, random: Random) -> SwarmMeasurement:
@@ -137,7 +170,7 @@ def swarm_sample(info_hash: InfoHash, at: int, random: Random) -> SwarmMeasureme
     )
 
 
-NUMBERS = {"id", "newest_sample", "run_id", "sample_before", "sample_id"}
+NUMBERS = {"id", "newest_sample", "run_id", "sample_before", "sample_id", "sweep_id"}
 """Columns that hold numbers given by the database."""
 
 
@@ -154,6 +187,8 @@ def contents(path: Path) -> dict[str, list[str]]:
         runs = connection.execute("SELECT run_id, vantage, number, started_at FROM run_vantages")
         run_of = {row[0]: tuple(row)[1:] for row in runs}
         samples = connection.execute("SELECT id, run_id, info_hash, taken_at FROM swarm_samples")
+        sweeps = connection.execute("SELECT id, run_id, url, host FROM tracker_sweeps")
+        sweep_of = {row[0]: (run_of[row[1]], *tuple(row)[2:]) for row in sweeps}
         sample_of = {row[0]: (run_of[row[1]], *tuple(row)[2:]) for row in samples}
 
         def canonical(row: sqlite3.Row) -> str:
@@ -162,6 +197,8 @@ def contents(path: Path) -> dict[str, list[str]]:
                 values["run"] = run_of[row["run_id"]]
             if "sample_id" in row.keys():  # noqa: SIM118
                 values["sample"] = sample_of[row["sample_id"]]
+            if "sweep_id" in row.keys():  # noqa: SIM118
+                values["sweep"] = sweep_of[row["sweep_id"]]
             if "sample_before" in row.keys():  # noqa: SIM118
                 values["before"] = sample_of[row["sample_before"]]
             return repr(sorted(values.items()))

@@ -22,10 +22,12 @@ from crawler.db.records.infohash_samples import SampleBatch
 from crawler.db.records.pseudonyms import Pseudonyms
 from crawler.db.records.records import CrawlBatch, Visit
 from crawler.db.records.torrents import HandshakeBatch
+from crawler.db.records.trackers import SweepBatch
 from crawler.db.run_nodes import forget_run_nodes
 from crawler.db.runs import RunRows
 from crawler.db.swarm_measurements import SwarmRows
 from crawler.db.torrents import MetadataRows
+from crawler.db.trackers import TrackerRows
 from crawler.db.unwritten import files
 from crawler.db.visits import VisitRows
 from crawler.db.watched_swarms import WatchRows
@@ -35,7 +37,7 @@ __all__ = ["BUSY_TIMEOUT", "CrawlDatabase", "DatabaseError", "Record"]
 
 _NOTE_FILE = "INSERT OR IGNORE INTO files_taken_in (name) VALUES (?)"
 
-Record: TypeAlias = SwarmMeasurement | Visit | CrawlBatch | SampleBatch | HandshakeBatch
+Record: TypeAlias = SwarmMeasurement | Visit | CrawlBatch | SampleBatch | HandshakeBatch | SweepBatch
 
 
 class CrawlDatabase:
@@ -61,6 +63,7 @@ class CrawlDatabase:
         self.watch = WatchRows(connection)
         self.purge = Purge(connection, pseudonyms)
         self.metadata = MetadataRows(connection)
+        self.trackers = TrackerRows(connection, anonymize=anonymize)
 
     @classmethod
     def open(
@@ -124,6 +127,8 @@ class CrawlDatabase:
                 self.samples.write(run_id, record.samples)
             elif isinstance(record, HandshakeBatch):
                 self.metadata.write(run_id, record)
+            elif isinstance(record, SweepBatch):
+                self.trackers.write(run_id, record)
             if with_journals and isinstance(record, CrawlBatch | SampleBatch) and record.journal:
                 self.runs.write_journal(run_id, record.journal)
 

@@ -41,7 +41,7 @@ class Insert:
 
     The columns are those `given` with each call, then those of the fields of the class but for those
     `without`, then the `computed` properties of it.  The fields in `times` are UTC text, and milliseconds in
-    the table.
+    the table.  Columns `as_they_are` hold their field, also where one of that name is made otherwise.
     """
 
     def __init__(
@@ -53,11 +53,14 @@ class Insert:
         computed: Sequence[str] = (),
         without: Sequence[str] = (),
         times: Sequence[str] = (),
+        as_they_are: Sequence[str] = (),
         on_conflict: str = "",
     ) -> None:
         fields = [name for name in (*_fields(record), *computed) if name not in without]
-        names = [column for name in fields for column in _COLUMNS.get(name, (name,))]
+        columns = {name: each for name, each in _COLUMNS.items() if name not in as_they_are}
+        names = [column for name in fields for column in columns.get(name, (name,))]
         expressions = _EXPRESSIONS | {name: f"ms(record.{name})" for name in times}
+        expressions |= {name: f"record.{name}" for name in as_they_are}
         values = [*given, *(expressions.get(name, f"record.{name}") for name in names)]
         # Compiled once, as `namedtuple` does: a look-up and a call for each field would cost more than a row.
         code = f"lambda {', '.join(('record', *given))}: ({', '.join(values)},)"

@@ -18,6 +18,7 @@ from crawler.db.records.records import text_ms, utc_text
 from crawler.db.schema import OF_RUN, SHOWN_AS
 from dhtnode import InfoHash, NodeId
 from dhtnode.arguments import check_type
+from dhtnode.ids import ID_BYTES
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -137,6 +138,12 @@ class Purge:
         cut = [each for each, (_, samples) in zip(cut, rows, strict=True) if each[0] != samples]
         self._db.executemany("UPDATE node_sample_rows SET samples = ? WHERE id = ?", cut)
         changed["node_sample_rows"] += len(cut)
+        rows = self._db.execute(_LISTED, (info_hash,)).fetchall()
+        # By zeros, so that the others keep their places.
+        self._db.executemany(
+            "UPDATE tracker_lists SET info_hashes = ? WHERE digest = ?",
+            [(replaced(listed, info_hash, bytes(ID_BYTES)), digest) for digest, listed in rows],
+        )
         return changed
 
     def _delete_nodes(self, orders: Orders) -> Counter[str]:
@@ -147,6 +154,8 @@ class Purge:
             found += map(self._pseudonyms.of_id, orders.node_ids)
         # As text and as bytes: a column has one or the other.
         ids = ", ".join(f"'{node_id.hex()}', x'{node_id.hex()}'" for node_id in found)
+        # Counted here: they would go with their sweeps.
+        changed += self._delete_by("sweep_id", "IN (SELECT id FROM tracker_sweeps WHERE is_in_network(host))")
         for table in self._tables():
             columns = self._columns(table)
             wanted = [term for column, term in _NODE_TERMS.items() if column in columns]
@@ -163,6 +172,9 @@ class Purge:
         self._make("old_runs", f"{_OLD_RUNS} {newer}", values)
         changed = self._delete_samples("SELECT id FROM swarm_samples WHERE run_id IN temp.old_runs")
         changed["swarms"] += self._db.execute(_FORGET_NAMES).rowcount
+        changed += self._delete_by(
+            "sweep_id", "IN (SELECT id FROM tracker_sweeps WHERE run_id IN temp.old_runs)"
+        )
         changed += self._delete_by("run_id", "IN temp.old_runs")
         changed["runs"] += self._delete("runs", "id IN temp.old_runs")
         for table, sql in _OUTLIVED.items():
@@ -207,8 +219,13 @@ class Purge:
 
 def without(samples: bytes, info_hash: bytes) -> bytes | None:
     """Return info-hashes one after the other without one of them; None when nothing is left."""
-    each = (samples[at : at + 20] for at in range(0, len(samples), 20))
-    return b"".join(other for other in each if other != info_hash) or None
+    return replaced(samples, info_hash, b"") or None
+
+
+def replaced(samples: bytes, info_hash: bytes, by: bytes) -> bytes:
+    """Return info-hashes one after the other with something else in the place of one of them."""
+    each = (samples[at : at + ID_BYTES] for at in range(0, len(samples), ID_BYTES))
+    return b"".join(by if other == info_hash else other for other in each)
 
 
 def parse_node(text: str) -> Network | NodeId:
@@ -273,6 +290,7 @@ INSERT INTO retention (task, done_to, done_at) VALUES (?, ?, ?)
 ON CONFLICT (task) DO UPDATE SET done_to = excluded.done_to, done_at = coalesce(excluded.done_at, done_at)
 """
 _SHOWING = "SELECT id, samples FROM node_sample_rows WHERE instr(samples, ?)"
+_LISTED = "SELECT digest, info_hashes FROM tracker_lists WHERE instr(info_hashes, ?)"
 _OLD_RUNS = """
 SELECT id FROM runs WHERE status <> 'running' AND coalesce(finished_at, started_at) < :cutoff
 """
@@ -292,6 +310,14 @@ _OUTLIVED = {
             WHERE sample.info_hash = combined_samples.info_hash
                 AND taken_at >= window_start AND taken_at < window_end
         )
+    """,
+    "tracker_turns": "DELETE FROM tracker_turns WHERE next_at < :cutoff",
+    "tracker_lists": "DELETE FROM tracker_lists WHERE digest NOT IN (SELECT list FROM tracker_turns)",
+    # One that asked for a pause is kept until that is over.
+    "trackers": """
+        DELETE FROM trackers
+        WHERE max(first_seen, coalesce(last_answer, ''), coalesce(not_before, '')) < :cutoff
+            AND url NOT IN (SELECT url FROM tracker_sweeps)
     """,
     "vantages": """
         DELETE FROM vantages

@@ -21,6 +21,7 @@ import trio
 from crawler.db.database import CrawlDatabase, DatabaseError, Record
 from crawler.db.records.infohash_samples import SampleBatch
 from crawler.db.records.records import CrawlBatch
+from crawler.db.records.trackers import SweepBatch
 from crawler.db.unwritten.patience import Patience, patiently
 from dhtnode.nurseries import open_service_nursery
 
@@ -30,6 +31,7 @@ MAX_AGE = 1.0  # seconds that a row waits for its batch to fill
 BUFFERED_BATCHES = 4  # beyond these, `put` waits
 # Seconds for the last batches; on a healthy disk they take well under one.
 CLOSING_TIME = 30.0
+SAMPLES_A_ROW = 20  # samples of a tracker are small
 
 RunSync: TypeAlias = Callable[..., Awaitable[Any]]
 """`trio.to_thread.run_sync`, or for virtual time a stand-in that calls the function directly.
@@ -213,6 +215,8 @@ class Writer:
 def _rows_of(record: Record) -> int:
     if isinstance(record, SampleBatch):
         return len(record.samples)
+    if isinstance(record, SweepBatch):
+        return 1 + len(record.samples) // SAMPLES_A_ROW
     return len(record.visits) if isinstance(record, CrawlBatch) else 1
 
 

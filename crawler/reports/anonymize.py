@@ -17,12 +17,13 @@ from dhtnode.ids import ID_BYTES
 FEWEST = 10  # nodes in a group; `descriptions` has the same number in its conditions
 
 _CHANGED = {
-    "host": "anonymous_host({})",
+    "host": "iif({0} IS NULL, NULL, anonymous_host({0}))",
     "id": "pseudonym({})",
     "port": "NULL",
     "version": "iif(is_common_version({0}), {0}, NULL)",
     "client": "iif(is_common_client({0}), {0}, NULL)",
     "subject": "anonymous_subject({})",
+    "tracker": "anonymous_tracker({})",
 }
 
 
@@ -43,6 +44,7 @@ def add_functions(connection: sqlite3.Connection, key: bytes) -> None:
         "anonymous_host": host_prefix,
         "pseudonym": pseudonym,
         "anonymous_subject": subject,
+        "anonymous_tracker": without_address,
         "is_common_version": versions.__contains__,
         "is_common_client": clients.__contains__,
     }
@@ -65,6 +67,19 @@ def host_prefix(text: str) -> str:
     if ":" in text:
         return str(ip_network((text, 48), strict=False))
     return text.rpartition(".")[0] + ".0/24"
+
+
+def without_address(text: str) -> str:
+    """Return the URL of a tracker, or its host, with a prefix for an address; a name stays as it is."""
+    scheme, slashes, rest = text.rpartition("://")
+    place, slash, path = rest.partition("/") if slashes else (rest, "", "")
+    host, _, port = place.partition("]") if place.startswith("[") else place.partition(":")
+    if not slashes and _is_host(place):
+        return host_prefix(place)
+    if not _is_host(host.strip("[]")):
+        return text
+    port = port.strip(":")
+    return f"{scheme}{slashes}{host_prefix(host.strip('[]'))}{f':{port}' if port else ''}{slash}{path}"
 
 
 def _is_host(text: str) -> bool:

@@ -535,9 +535,13 @@ def test_no_column_holds_the_address_of_a_peer(store: CrawlDatabase) -> None:
         "reply_rows": {"host", "port", "unplaced_filter"},  # the last is 2048 bits
         "run_counts": {"distinct_endpoints", "distinct_ips"},  # numbers
         "sample_turns": {"place"},
+        "tracker_sweeps": {"host"},
+        "tracker_turns": {"place"},
+        "trackers": {"host"},
         "visit_rows": {"host", "port"},
     }
-    assert all("node_id" in columns[table] for table in found if "host" in found[table])
+    # Of nodes, and of trackers.
+    assert all({"node_id", "url"} & columns[table] for table in found if "host" in found[table])
 
 
 def test_database_is_made_once_and_reopened(path: Path) -> None:

@@ -73,7 +73,7 @@ def test_every_table_has_a_rule():
     assert set(tables) - set(RULES) == set()
     names = list(tables)
     for table in of_runs(tables, WholeTable.LEFT_BEHIND):
-        assert {"runs", "swarm_samples"}.intersection(table.references.values()), table
+        assert {"runs", "swarm_samples", "tracker_sweeps"}.intersection(table.references.values()), table
         assert all(names.index(parent) < names.index(table.name) for parent in table.references.values())
 
 
@@ -98,7 +98,13 @@ def test_merge_takes_all_rows_of_runs(made, reference):
     names = [SHOWN_AS.get(name, name) for name in names]
     for name in names:
         assert reference[name] == sorted(row for source in sources for row in source[name]), name
-    assert {name for name in names if reference[name]} > {"visits", "scrape_replies", "node_samples"}
+    assert {name for name in names if reference[name]} > {
+        "visits",
+        "scrape_replies",
+        "node_samples",
+        "tracker_sweeps",
+        "tracker_samples",
+    }
     assert reference["crawl_journal"] == []
     identities = {row for source in sources for row in source["run_vantages"]}
     assert {row.replace("('is_here', 1)", "('is_here', 0)") for row in identities} == set(

@@ -18,6 +18,7 @@ from crawler.db.records.records import (
     utc_text,
 )
 from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
+from crawler.db.records.trackers import KnownTracker, SwarmList, SweepBatch, TrackerSweep, TrackerTurn
 from crawler.db.records.watched_swarms import GIVEN
 from crawler.db.schema import SHOWN_AS
 from crawler.zone import Zone
@@ -60,6 +61,24 @@ def write_metadata(store, run_id, info_hash, at):
     handshakes = Handshakes(info_hash, utc_text(at), *counts, {"qB": 3}, 1, 1)
     name = f"The name of {info_hash.hex()}"
     store.write(run_id, [HandshakeBatch("test", handshakes, KnownTorrent(False, name, 1, 1, 1))])
+
+
+def write_trackers(store, run_id, at):
+    """Write a sweep of both swarms at two trackers, and that these are not to be asked again soon."""
+    now, swarms, hosts = utc_text(at), sorted((KEPT, GONE)), (KEPT_HOST, GONE_HOST)
+    urls = [f"udp://{host}:6969" for host in hosts]
+    store.trackers.add(
+        KnownTracker(url, "udp", host, "given", now) for url, host in zip(urls, hosts, strict=True)
+    )
+    sweeps = store.trackers.begin(
+        run_id, [TrackerSweep(0, url, 4, host, now) for url, host in zip(urls, hosts, strict=True)]
+    )
+    samples = [
+        (sweep.id, info_hash, int(1000 * at), 1, 2, 3, None) for sweep in sweeps for info_hash in swarms
+    ]
+    store.write(run_id, [SweepBatch(sweeps, samples)])
+    turns = [TrackerTurn(f"{host}:6969 udp", 0, 2, now, utc_text(at + 1800)) for host in hosts]
+    store.trackers.take_turns(SwarmList(f"at {at}".encode(), swarms), turns)
 
 
 def write_combined(store, run_id, at):
@@ -108,6 +127,7 @@ def fill(store, at=EPOCH, mark=b""):
     for info_hash in (KEPT, GONE):
         write_metadata(store, run_id, info_hash, at)
     write_combined(store, run_id, at)
+    write_trackers(store, run_id, at)
     store.runs.finish(run_id, RunStatus.INTERRUPTED, utc_text(at))
     return run_id
 
@@ -151,8 +171,16 @@ def test_all_of_a_swarm_goes(store):
         "torrents": 1,
         "watched_swarms": 1,
         "node_samples": 2,
+        "tracker_samples": 2,
     }
     assert GONE.hex() not in dump(store)
+    # The places of the others in the list are as they were.
+    ((swarms, _),) = store.trackers.turns(utc_text(EPOCH))
+    assert (
+        sorted(swarms, reverse=True)
+        == [KEPT, bytes(20)]
+        == [swarms[sorted((KEPT, GONE)).index(KEPT)], bytes(20)]
+    )
     kept = ("visits", "nodes", "node_samples", "sample_turns", "runs", "alarms", "crawl_journal")
     assert {name: counts(store)[name] for name in kept} == {name: before[name] for name in kept}
     assert [row["samples"] for row in store.rows("node_samples")] == [KEPT, KEPT]
@@ -173,7 +201,7 @@ def test_every_table_can_be_deleted_from_or_is_named_with_a_reason(store):
 
 
 def test_every_table_about_swarms_or_nodes_is_found_by_its_columns(store):
-    known = {"info_hash", "sample_id", "node_id", "host", "place", "subject", "run_id"}
+    known = {"info_hash", "sample_id", "node_id", "host", "place", "subject", "run_id", "info_hashes"}
     elsewhere = {"runs", "vantages"}  # these are about neither
     for (table,) in store.connection.execute(LIST_TABLES).fetchall():
         columns = {row[1] for row in store.connection.execute(f"PRAGMA table_info({table})")}
@@ -199,7 +227,10 @@ def test_all_of_a_node_goes(store, text):
     orders = Orders(node_ids=(node,)) if by_id else Orders(networks=(node,))
     changed = store.purge.run(orders, EPOCH)
     once = dict.fromkeys(("nodes", "visits", "node_samples", "sample_turns"), 1)
-    assert changed == once | {"scrape_replies": 2, "crawl_journal": 2} | ({} if by_id else {"alarms": 1})
+    of_host = dict.fromkeys(("alarms", "trackers", "tracker_sweeps", "tracker_turns"), 1)
+    assert changed == once | {"scrape_replies": 2, "crawl_journal": 2} | (
+        {} if by_id else of_host | {"tracker_samples": 2}
+    )
     assert (GONE_NODE.hex() in dump(store), KEPT_NODE.hex() in dump(store)) == (False, True)
     assert (GONE_HOST in dump(store)) is by_id  # in an alarm about the host, which names no id
     assert counts(store)["swarm_samples"] == 2

@@ -305,3 +305,19 @@ def test_version_of_fewer_than_ten_nodes_is_rare():
             for name in ("rare", "common", "silent")
         ]
     assert found == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden"),
+    [
+        ("udp://192.0.2.7:6969/announce", "udp://192.0.2.0/24:6969/announce"),
+        ("http://192.0.2.7/announce?a=b", "http://192.0.2.0/24/announce?a=b"),
+        ("udp://[2001:db8:1:2::3]:6969", "udp://2001:db8:1::/48:6969"),
+        ("https://tracker.example/announce", "https://tracker.example/announce"),
+        ("tracker.example", "tracker.example"),
+        ("192.0.2.7", "192.0.2.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+    ],
+)
+def test_anonymized_trackers_have_names_and_no_addresses(url, hidden):
+    assert anonymize.without_address(url) == hidden

@@ -48,6 +48,7 @@ _OBSERVATIONS = f"""
 SELECT (SELECT count(*) FROM visit_rows {OF_RUN})
     + (SELECT count(*) FROM node_sample_rows WHERE run_id = ?1)
     + (SELECT count(*) FROM swarm_samples WHERE run_id = ?1)
+    + (SELECT count(*) FROM tracker_sweeps CROSS JOIN tracker_sample_rows ON sweep_id = id WHERE run_id = ?1)
 """
 
 

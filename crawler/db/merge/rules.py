@@ -54,6 +54,7 @@ RULES: Mapping[str, Rule] = {
             *("run_outcomes", "run_round_trips", "run_support", "run_costs"),
             *("node_sample_rows", "discovery_estimates"),
             *("swarm_samples", "reply_rows", "swarm_estimates", "swarm_handshakes"),
+            *("tracker_sweeps", "tracker_sample_rows"),
         ),
         WholeTable.OF_RUN,
     ),
@@ -63,6 +64,12 @@ RULES: Mapping[str, Rule] = {
     # The longest wait counts for all: a node does not care which of us queries it.
     "sample_turns": Joined(most=("asked_at", "next_at"), latest="next_at"),
     "torrents": Joined(earliest="fetched_at"),
+    # As for nodes: the longest pause that a tracker asked one of us for.
+    "trackers": Joined(
+        least=("first_seen",), most=("last_answer", "not_before", "full_not_before"), latest="last_answer"
+    ),
+    "tracker_turns": Joined(most=("last", "asked_at", "next_at"), latest="next_at"),
+    "tracker_lists": Joined(most=("made_at",), latest="made_at"),
     # A merged run is resumed where it was begun, or nowhere.
     "crawl_journal": WholeTable.LEFT_BEHIND,
     # The plan of one machine.

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
 from crawler.db.records.records import CrawlBatch, Visit, host_prefix, host_value
+from crawler.db.records.trackers import SweepBatch
 from dhtnode import Address, NodeId
 from dhtnode.files import write_new
 from dhtnode.ids import ID_BYTES
@@ -83,6 +84,10 @@ class Pseudonyms:
     @hide.register
     def _(self, batch: SampleBatch) -> SampleBatch:
         return SampleBatch([self.hide(sample) for sample in batch.samples], None)
+
+    @hide.register
+    def _(self, batch: SweepBatch) -> SweepBatch:
+        return SweepBatch([replace(sweep, host=None) for sweep in batch.sweeps], batch.samples)
 
     @hide.register
     def _(self, measurement: SwarmMeasurement) -> SwarmMeasurement:

@@ -10,6 +10,7 @@ SHOWN_AS = {
     "visit_rows": "visits",
     "reply_rows": "scrape_replies",
     "node_sample_rows": "node_samples",
+    "tracker_sample_rows": "tracker_samples",
 }
 """The view that shows the rows of a table that holds few bytes a row."""
 

@@ -14,7 +14,7 @@ from crawler.db.schema import read_sql
 Kind: TypeAlias = Literal["integer", "number", "text", "time", "flag", "json", "bytes"]
 """What values are; a time is UTC text `YYYY-MM-DDTHH:MM:SS.sssZ`, a flag 0 or 1, json an object as text."""
 
-Privacy: TypeAlias = Literal["", "never", "host", "id", "port", "version", "client", "subject"]
+Privacy: TypeAlias = Literal["", "never", "host", "id", "port", "version", "client", "subject", "tracker"]
 """How a column is treated when it leaves this machine: not exported, or changed by `anonymize`."""
 
 UNITS = ("ms", "s", "h", "d", "B", "nodes", "peers", "peers/h", "peers/d")

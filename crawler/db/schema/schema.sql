@@ -11,7 +11,7 @@
 --   json    an object as text;
 --   ms, s, h, d, B, nodes, peers, peers/h, peers/d    the unit;
 --   !never    not exported, whatever is asked for;
---   !host, !id, !port, !version, !client, !subject    changed when an export is anonymized.
+--   !host, !id, !port, !version, !client, !subject, !tracker    changed when an export is anonymized.
 --
 -- A `family` is 4 or 6, NULL for both together.  Ids and info-hashes are lower-case hex.
 --
@@ -392,6 +392,88 @@ CREATE TABLE swarm_handshakes (
     bytes_received INTEGER NOT NULL         -- [B] Bytes received for it, without IP and UDP headers.
 );
 CREATE INDEX idx_swarm_handshakes_info_hash_taken_at ON swarm_handshakes (info_hash, taken_at);
+
+-- One row for each tracker that was ever to be asked, by the URL to announce to.
+--
+-- Never a URL that looks as if it carried the key of a user, and none of a private torrent.
+CREATE TABLE trackers (
+    url TEXT PRIMARY KEY NOT NULL,          -- [!tracker] The URL of the tracker, to announce to.
+    scheme TEXT NOT NULL,                   -- udp, http or https.
+    host TEXT NOT NULL,                     -- [!tracker] The name in the URL, or the address.
+    source TEXT NOT NULL,                   -- How it came to be known: given on the command line, list, or torrent.
+    first_seen TEXT NOT NULL,               -- [time] When it came to be known.
+    last_answer TEXT,                       -- [time] When it last answered.
+    batch INTEGER,                          -- How many info-hashes it takes at once, where it has shown that.
+    silences INTEGER NOT NULL DEFAULT 0,    -- Sweeps in a row that it left without any answer.
+    not_before TEXT,                        -- [time] When it may be asked again, where it asked for a pause or was silent too often.
+    full_not_before TEXT,                   -- [time] When it may be asked for all that it has again.
+    marks TEXT                              -- What makes its counts suspect (its last sweep), words with spaces between; NULL for nothing.
+);
+
+-- One row for each tracker and family in a run: how it was asked, and what it came to.
+CREATE TABLE tracker_sweeps (
+    id INTEGER PRIMARY KEY,                 -- Number of the row.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    url TEXT NOT NULL REFERENCES trackers (url) ON DELETE CASCADE, -- [!tracker] The URL of the tracker (trackers.url).
+    family INTEGER,                         -- IPv4 (4) or IPv6 (6); NULL where it was not connected to.
+    host TEXT,                              -- [!host] The address that was asked; NULL where none was, and in an anonymized database.
+    started_at TEXT NOT NULL,               -- [time] When it began.
+    finished_at TEXT,                       -- [time] When it ended; NULL while it runs, or when its end was not seen.
+    outcome TEXT,                           -- How it ended: answered, partial, silent, refused, denied, http-404, ...; NULL as long as that is open.
+    reason TEXT,                            -- The error or the warning that it sent.
+    asked INTEGER NOT NULL,                 -- Swarms that it was asked for.
+    listed INTEGER NOT NULL,                -- Those of them that it listed; over UDP, those that it answered for.
+    nonzero INTEGER NOT NULL,               -- Those of them with any number but 0.
+    not_due INTEGER NOT NULL,               -- Swarms that it was not asked for, because it was a short time before.
+    requests INTEGER NOT NULL,              -- Packets sent to it, or requests over HTTP.
+    answers INTEGER NOT NULL,               -- Those that it answered.
+    errors INTEGER NOT NULL,                -- Those that it answered with an error, or with what is none of its answers.
+    rtt_ms REAL,                            -- [ms] Mean time from a request to its answer.
+    canary_hits INTEGER NOT NULL,           -- Made-up info-hashes for which it named peers.
+    bytes_sent INTEGER NOT NULL,            -- [B] Bytes sent for it, without IP, UDP and TCP headers.
+    bytes_received INTEGER NOT NULL,        -- [B] Bytes received for it, without IP, UDP and TCP headers.
+    marks TEXT                              -- What makes its counts suspect, words with spaces between; NULL for nothing.
+);
+CREATE INDEX idx_tracker_sweeps_run_id ON tracker_sweeps (run_id);
+CREATE INDEX idx_tracker_sweeps_url ON tracker_sweeps (url);
+
+-- What `tracker_samples` shows, in few bytes.
+-- not exported
+--
+-- Swarms are asked for in the order of their info-hashes, so that rows are added at the end of their sweep.
+CREATE TABLE tracker_sample_rows (
+    sweep_id INTEGER NOT NULL REFERENCES tracker_sweeps (id) ON DELETE CASCADE, -- The sweep (tracker_sweeps.id).
+    info_hash BLOB NOT NULL,                -- The info-hash of the swarm.
+    taken_at INTEGER NOT NULL,              -- [ms] When it was measured.
+    seeds INTEGER NOT NULL,                 -- Peers that have all, as the tracker says.
+    leechers INTEGER NOT NULL,              -- Peers that do not, as the tracker says.
+    downloaded INTEGER,                     -- Downloads that were completed, as the tracker says; NULL where it does not.
+    downloaders INTEGER,                    -- Leechers that want all (BEP 21), as the tracker says; NULL where it does not.
+    PRIMARY KEY (sweep_id, info_hash)
+) WITHOUT ROWID;
+
+-- Which swarms each tracker was asked for a short time ago.
+-- not exported
+--
+-- Written before the requests leave, so that no end of the process has it asked too often.
+CREATE TABLE tracker_turns (
+    place TEXT NOT NULL,                    -- [!never] Address, port and protocol of the tracker, or its URL in an anonymized database.
+    list BLOB NOT NULL,                     -- [!never] The list of swarms that it was asked for (tracker_lists.digest).
+    first INTEGER NOT NULL,                 -- The place of the first of them in that list.
+    last INTEGER NOT NULL,                  -- The place behind the last of them.
+    asked_at TEXT NOT NULL,                 -- [time] When they were asked for.
+    next_at TEXT NOT NULL,                  -- [time] When they may be asked for again.
+    PRIMARY KEY (place, list, first)
+) WITHOUT ROWID;
+CREATE INDEX idx_tracker_turns_next_at ON tracker_turns (next_at);
+
+-- The lists of swarms that trackers were asked for a short time ago.
+-- not exported
+CREATE TABLE tracker_lists (
+    digest BLOB PRIMARY KEY NOT NULL,       -- [!never] What tells it from other lists.
+    info_hashes BLOB NOT NULL,              -- [!never] The info-hashes in their order, 20 bytes each.
+    made_at TEXT NOT NULL                   -- [time] When it was made.
+);
 
 -- One row for each swarm on the list of `dhtcrawl watch`, and what its next measurement depends on.
 CREATE TABLE watched_swarms (

@@ -688,3 +688,18 @@ FROM swarms
 JOIN combined_samples AS combined ON combined.info_hash = swarms.info_hash AND combined.window_start = (
     SELECT max(window_start) FROM combined_samples WHERE info_hash = swarms.info_hash
 );
+
+-- One row for each swarm that a tracker gave a number other than 0 for, in each sweep: a time series.
+--
+-- What it does not know and what is empty cannot be told apart over UDP: both are counted in the sweep.
+CREATE VIEW tracker_samples AS
+SELECT
+    sweep_id,
+    lower(hex(info_hash)) AS info_hash,     -- [text] The info-hash of the swarm, 40 hex digits.
+    strftime('%Y-%m-%dT%H:%M:%fZ', taken_at / 1000.0, 'unixepoch')
+        AS taken_at,                        -- [time] When it was measured.
+    seeds,                                  -- [integer] Peers that have all, as the tracker says.
+    leechers,                               -- [integer] Peers that do not, as the tracker says.
+    downloaded,                             -- [integer] Downloads that were completed, as the tracker says; NULL where it does not.
+    downloaders                             -- [integer] Leechers that want all (BEP 21), as the tracker says; NULL where it does not.
+FROM tracker_sample_rows;

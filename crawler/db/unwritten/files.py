@@ -19,6 +19,7 @@ from crawler.db.connection import DatabaseError
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
 from crawler.db.records.records import CrawlBatch, Journal, Visit
 from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
+from crawler.db.records.trackers import SweepBatch, TrackerSweep
 from dhtnode import Address, Family, InfoHash, NodeId, SwarmEstimate, SwarmMeasurement
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.outcomes import Outcome
@@ -28,6 +29,7 @@ MARK = "-unwritten-"  # in the name of each, behind that of the database
 
 _CLASSES = (
     *(Visit, Journal, CrawlBatch, NodeSample, SampleBatch, Handshakes, KnownTorrent, HandshakeBatch),
+    *(TrackerSweep, SweepBatch),
     *(SwarmMeasurement, SwarmEstimate, MethodEstimate, Observation, ScrapeFilter),
     *(Address, Family, InfoHash, NodeId, Outcome),
 )

@@ -1,0 +1,105 @@
+"""What is asked of trackers and what they say: frozen values that become rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dhtnode import InfoHash
+
+GIVEN, LISTED, OF_TORRENT = "given", "list", "torrent"
+"""How a tracker came to be known: on the command line, from a list of trackers, from a torrent or magnet."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTracker:
+    """A tracker, and what earlier sweeps have learned of it.
+
+    `batch` is how many info-hashes it takes at once, None as long as it has not cut an answer.  `silences`
+    counts sweeps in a row without any answer.  It may be asked again at `not_before`, and for all that it has
+    at `full_not_before`: UTC texts, None for now.
+    """
+
+    url: str
+    scheme: str
+    host: str
+    source: str
+    first_seen: str
+    last_answer: str | None = None
+    batch: int | None = None
+    silences: int = 0
+    not_before: str | None = None
+    full_not_before: str | None = None
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSweep:
+    """One tracker at one address in a run: how it was asked and what it came to.
+
+    `outcome` and `finished_at` are None as long as it is under way.  `asked`, `listed`, `nonzero` and
+    `not_due` count swarms; `requests`, `answers` and `errors` packets, or requests over HTTP.
+    """
+
+    id: int
+    url: str
+    family: int | None
+    host: str | None
+    started_at: str
+    finished_at: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    asked: int = 0
+    listed: int = 0
+    nonzero: int = 0
+    not_due: int = 0
+    requests: int = 0
+    answers: int = 0
+    errors: int = 0
+    rtt_ms: float | None = None
+    canary_hits: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    marks: tuple[str, ...] = ()
+
+
+# A tuple, because a sweep makes millions.
+class TrackerSample(NamedTuple):
+    """What a tracker says of one swarm, as the columns of `tracker_sample_rows` hold it, in their order."""
+
+    sweep_id: int
+    info_hash: bytes
+    taken_at: int  # milliseconds since the epoch
+    seeds: int
+    leechers: int
+    downloaded: int | None = None
+    downloaders: int | None = None
+
+
+class SweepBatch(NamedTuple):
+    """Some sweeps as they stand now, and what came with them; never a sample of zeros alone.
+
+    The samples are tuples as `TrackerSample` is one.
+    """
+
+    sweeps: Sequence[TrackerSweep]
+    samples: Sequence[tuple[int, bytes, int, int, int, int | None, int | None]] = ()
+
+
+class TrackerTurn(NamedTuple):
+    """Swarms that a tracker is about to be asked for: a part of a list, by places in it.
+
+    `place` is the address, port and protocol of the tracker.  Times are UTC text.
+    """
+
+    place: str
+    first: int
+    last: int
+    asked_at: str
+    next_at: str
+
+
+class SwarmList(NamedTuple):
+    """Swarms in the order in which trackers are asked for them."""
+
+    digest: bytes
+    info_hashes: Sequence[InfoHash]

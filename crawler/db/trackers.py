@@ -1,0 +1,129 @@
+"""Trackers in the database: what is known of each, its sweeps, and which swarms it was asked for lately."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from crawler.db.connection import GuardedConnection
+from crawler.db.insert import Insert
+from crawler.db.records.trackers import KnownTracker, SwarmList, SweepBatch, TrackerSweep, TrackerTurn
+from dhtnode import InfoHash
+from dhtnode.ids import ID_BYTES
+
+
+class TrackerRows:
+    """The trackers and their sweeps; part of a `CrawlDatabase`."""
+
+    def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
+        self._db = connection
+        self._hides = anonymize
+
+    def known(self) -> list[KnownTracker]:
+        """Return all trackers, in the order of their URLs."""
+        rows = self._db.select(f"SELECT {', '.join(_TRACKER_COLUMNS)} FROM trackers ORDER BY url")
+        return [KnownTracker(**row | {"marks": tuple((row["marks"] or "").split())}) for row in rows]
+
+    def add(self, trackers: Iterable[KnownTracker]) -> None:
+        """Write trackers that are new; of one that is known, nothing changes."""
+        with self._db.transaction():
+            _ADD_TRACKER.many(self._db.connection, list(trackers))
+
+    def update(self, trackers: Iterable[KnownTracker]) -> None:
+        """Write what has been learned of trackers.
+
+        A pause that was asked for never gets shorter: another process may have heard of a longer one.
+        """
+        with self._db.transaction():
+            _UPDATE_TRACKER.many(self._db.connection, list(trackers))
+
+    def begin(self, run_id: int, sweeps: Sequence[TrackerSweep]) -> list[TrackerSweep]:
+        """Write sweeps that begin, and return them with their numbers; the trackers are known."""
+        with self._db.transaction():
+            (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM tracker_sweeps").fetchone()
+            begun = [replace(sweep, id=number) for number, sweep in enumerate(sweeps, last + 1)]
+            written = [replace(sweep, host=None) for sweep in begun] if self._hides else begun
+            _INSERT_SWEEP.many(self._db.connection, written, run_id)
+        return begun
+
+    def write(self, run_id: int, batch: SweepBatch) -> None:
+        """Write how sweeps stand, and their samples; in an open transaction.
+
+        A swarm has one sample in a sweep, the first.  Some 1.5 us for each.
+        """
+        _INSERT_SWEEP.many(self._db.connection, batch.sweeps, run_id)
+        self._db.executemany(_INSERT_SAMPLE, batch.samples)
+
+    def take_turns(self, swarms: SwarmList, turns: Sequence[TrackerTurn]) -> None:
+        """Record which swarms trackers are about to be asked for.
+
+        Forgets those that may be asked for again, and lists that are of no more use.
+        """
+        now = max(turn.asked_at for turn in turns)
+        with self._db.transaction():
+            self._db.execute(_ADD_LIST, (swarms.digest, b"".join(swarms.info_hashes), now))
+            self._db.executemany(_SET_TURN, [(*turn, swarms.digest) for turn in turns])
+            self._db.execute("DELETE FROM tracker_turns WHERE next_at <= ?", (now,))
+            self._db.execute(_FORGET_LISTS, (swarms.digest,))
+
+    def turns(self, now: str) -> Iterator[tuple[list[InfoHash], list[TrackerTurn]]]:
+        """Yield each list of swarms with the parts of it that some trackers may not be asked for yet."""
+        with self._db.reported():
+            lists = self._db.execute("SELECT digest, info_hashes FROM tracker_lists").fetchall()
+        for digest, joined in lists:
+            rows = self._db.select(_TURNS, digest, now)
+            swarms = [InfoHash(joined[at : at + ID_BYTES]) for at in range(0, len(joined), ID_BYTES)]
+            yield swarms, [TrackerTurn(**row) for row in rows]
+
+
+_TRACKER_COLUMNS = KnownTracker.__dataclass_fields__
+
+_ADD_TRACKER = Insert(
+    "trackers", KnownTracker, (), as_they_are=("host",), on_conflict="ON CONFLICT (url) DO NOTHING"
+)
+
+_UPDATE_TRACKER = Insert(
+    "trackers",
+    KnownTracker,
+    (),
+    as_they_are=("host",),
+    on_conflict="""
+    ON CONFLICT (url) DO UPDATE SET
+        last_answer = excluded.last_answer, batch = excluded.batch, silences = excluded.silences,
+        marks = excluded.marks,
+        not_before = coalesce(max(not_before, excluded.not_before), not_before, excluded.not_before),
+        full_not_before = coalesce(
+            max(full_not_before, excluded.full_not_before), full_not_before, excluded.full_not_before
+        )
+    """,
+)
+
+_CHANGING = (
+    *("finished_at", "outcome", "reason", "asked", "listed", "nonzero", "not_due", "requests", "answers"),
+    *("errors", "rtt_ms", "canary_hits", "bytes_sent", "bytes_received", "marks"),
+)
+_INSERT_SWEEP = Insert(
+    "tracker_sweeps",
+    TrackerSweep,
+    as_they_are=("host", "outcome", "rtt_ms"),
+    on_conflict="ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in _CHANGING),
+)
+
+_INSERT_SAMPLE = """
+INSERT INTO tracker_sample_rows (sweep_id, info_hash, taken_at, seeds, leechers, downloaded, downloaders)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (sweep_id, info_hash) DO NOTHING
+"""
+
+_ADD_LIST = "INSERT OR IGNORE INTO tracker_lists (digest, info_hashes, made_at) VALUES (?, ?, ?)"
+
+_SET_TURN = """
+INSERT INTO tracker_turns (place, first, last, asked_at, next_at, list) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (place, list, first) DO UPDATE SET
+    last = excluded.last, asked_at = excluded.asked_at, next_at = excluded.next_at
+"""
+
+_FORGET_LISTS = (
+    "DELETE FROM tracker_lists WHERE digest <> ? AND digest NOT IN (SELECT list FROM tracker_turns)"
+)
+
+_TURNS = "SELECT place, first, last, asked_at, next_at FROM tracker_turns WHERE list = ? AND next_at > ?"
