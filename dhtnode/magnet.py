@@ -20,7 +20,7 @@ _V2_PREFIX = "urn:btmh:"
 _KEY_PREFIX = "urn:btpk:"
 _SHA256_MULTIHASH = bytes((0x12, 0x20))
 _AMPERSAND_OF_HTML = re.compile("&(?:(?:amp|#0*38|#x0*26);)+", re.IGNORECASE)
-
+_URLS = re.compile(r"(?<=[?&;])(?:tr|ws|as|xs)(?:\.[0-9]+)?=(?!urn:)", re.IGNORECASE)
 
 MAX_LISTED = 64
 """Trackers, web seeds and peers that are taken from one link, of each."""
@@ -56,7 +56,7 @@ def parse_mutable_link(text: str) -> MutableLink:
     fields = list(_fields_of(link))
     keys = _after(_KEY_PREFIX, (value for name, value in fields if name == "xs"))
     salt = next((value for name, value in fields if name == "s"), "")
-    wrong = InvalidInfoHash(f"{_shown(link)} is no magnet link with a key (xs=urn:btpk:...)")
+    wrong = InvalidInfoHash(f"{_shown(_without_urls(link))} is no magnet link with a key (xs=urn:btpk:...)")
     for key in keys:
         try:
             return _mutable_link(key, salt)
@@ -124,7 +124,9 @@ def _from_digits(text: str) -> InfoHash:
 
 def _from_magnet(link: str) -> InfoHash:
     topics = [value for name, value in _fields_of(link) if name == "xt"]
-    wrong = InvalidInfoHash(f"{_shown(link)}: the magnet link names no info-hash (xt=urn:btih:...)")
+    wrong = InvalidInfoHash(
+        f"{_shown(_without_urls(link))}: the magnet link names no info-hash (xt=urn:btih:...)"
+    )
     for prefix, read in ((_V1_PREFIX, _from_digits), (_V2_PREFIX, _from_multihash)):
         for digits in _after(prefix, topics):
             try:
@@ -160,6 +162,11 @@ def _from_multihash(digits: str) -> InfoHash:
     if len(multihash) != 34 or not multihash.startswith(_SHA256_MULTIHASH):
         raise InvalidInfoHash(f"{_shown(digits)} is not a SHA-256 multihash (1220 and 64 hex digits)")
     return InfoHash(multihash[2 : 2 + ID_BYTES])
+
+
+def _without_urls(link: str) -> str:
+    """Return the part of a link before its first URL: that of a tracker may have the key of a user."""
+    return _URLS.split(link, maxsplit=1)[0]
 
 
 def _shown(text: str) -> str:

@@ -17,7 +17,8 @@ from dhtnode.escaping import escaped
 from dhtnode.ids import InfoHash
 from dhtnode.magnet import parse_info_hash, parse_magnet
 from dhtnode.trackers.messages import Outcome
-from dhtnode.trackers.urls import SkippedScheme, TrackerUrl, parse_tracker_url
+from dhtnode.trackers.urls import SkippedScheme, TrackerUrl, parse_tracker_url, parse_tracker_urls
+from dhtnode.user_keys import hide_keys
 
 
 class TrackedSwarm(NamedTuple):
@@ -25,6 +26,7 @@ class TrackedSwarm(NamedTuple):
 
     info_hash: InfoHash
     trackers: tuple[str, ...] = ()
+    is_private: bool = False
 
 
 class Place(NamedTuple):
@@ -46,7 +48,9 @@ def tracked_swarm(text: str) -> TrackedSwarm:
         if text.lower().endswith(".torrent") or os.path.exists(text):  # noqa: PTH110  never raises
             metainfo = dhtnode.read_torrent(text)
             return TrackedSwarm(
-                metainfo.info_hashes[0], tuple(url for tier in metainfo.trackers for url in tier)
+                metainfo.info_hashes[0],
+                tuple(url for tier in metainfo.trackers for url in tier),
+                metainfo.is_private,
             )
         return TrackedSwarm(parse_info_hash(text))
     except OSError as error:
@@ -94,13 +98,15 @@ def trackers(
     if announce and port is None:
         raise click.UsageError("--announce needs --port")
     places, skipped = _places(swarm, typed)
+    if swarm.is_private and not set(typed) <= set(parse_tracker_urls(swarm.trackers)):
+        raise click.UsageError("the torrent is private (BEP 27): it is asked about at its own trackers only")
     if not places and not skipped:
         raise click.UsageError("the torrent names no tracker: give one by --tracker URL")
     for text in skipped:
         emit(
             as_json,
-            {"url": text, "outcome": Outcome.SKIPPED_SCHEME},
-            f"{escaped(text)}  {Outcome.SKIPPED_SCHEME}",
+            {"url": hide_keys(text), "outcome": Outcome.SKIPPED_SCHEME},
+            f"{escaped(hide_keys(text))}  {Outcome.SKIPPED_SCHEME}",
         )
     # Not above: it brings Trio, and `--help` does without.
     from dhtnode.cli.tracker_lines import TrackersCommand

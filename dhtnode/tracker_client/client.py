@@ -229,7 +229,7 @@ class Trackers:
                 from dhtnode.tracker_client import http_tracker
             except ImportError as error:
                 raise TrackersMissing("HTTP trackers need httpx2: install dhtnode[trackers]") from error
-            client = http_tracker.open_client(f"dhtnode/{__version__}")
+            client = http_tracker.HttpClient(f"dhtnode/{__version__}")
             self._stack.push_async_callback(client.aclose)
             self._http, self._http_client = http_tracker, client
         return self._http

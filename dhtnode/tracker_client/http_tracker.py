@@ -4,9 +4,12 @@ The connection goes to the address that was found for the name, and to no other:
 again.  Answers are read as they come, and bounded after they are unpacked.
 """
 
+import logging
 import ssl
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -18,6 +21,9 @@ from dhtnode.trackers.urls import InvalidTrackerUrl, TrackerUrl, parse_tracker_u
 
 CONNECT_TIMEOUT, TIMEOUT = 10.0, 30.0
 """Seconds to connect, and for a request in all."""
+
+MAX_NAMES = 256
+"""Hosts whose connections over TLS are kept; beyond, those of the one used longest ago are closed."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TOO_LONG = frozenset({413, 414, 431})
@@ -32,28 +38,70 @@ class Redirected(Exception):
         self.url = url
 
 
-def open_client(agent: str) -> httpx2.AsyncClient:
-    """Return the client that all requests share; to be closed by `aclose`."""
-    headers = {"User-Agent": agent, "Accept-Encoding": "gzip", "Accept": "*/*"}
-    return httpx2.AsyncClient(
-        headers=headers, timeout=CONNECT_TIMEOUT, trust_env=False, follow_redirects=False
-    )
+class HttpClient:
+    """The connections that all requests share; to be closed by `aclose`.
+
+    A transport and no client of httpx2: that one keeps cookies, and logs the whole of each URL.
+    """
+
+    def __init__(self, agent: str) -> None:
+        self._tls = httpx2.create_ssl_context(trust_env=False)
+        self._transports: dict[str, httpx2.AsyncHTTPTransport] = {}
+        self._users: Counter[str] = Counter()
+        self._headers = {"User-Agent": agent, "Accept-Encoding": "gzip", "Accept": "*/*"}
+        timeout = httpx2.Timeout(CONNECT_TIMEOUT).as_dict()
+        self._extensions: dict[str, Any] = {"timeout": timeout}
+        # What it logs for its developers has the headers of redirects.
+        logging.getLogger("httpcore2").setLevel(logging.INFO)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for transport in self._transports.values():
+            await transport.aclose()
+
+    @asynccontextmanager
+    async def get(self, url: TrackerUrl, target: str, address: Address) -> AsyncIterator[httpx2.Response]:
+        """Send a GET, and yield the response, whose body has yet to come."""
+        request = httpx2.Request(
+            "GET",
+            f"{url.scheme}://{address}{target}",
+            headers=self._headers | {"Host": url.origin},
+            extensions=self._extensions | {"sni_hostname": url.host},
+        )
+        # A connection is kept for its address, and was verified for one name.
+        name = url.host if url.scheme == "https" else ""
+        transport = await self._transport(name)
+        self._users[name] += 1
+        try:
+            response = await transport.handle_async_request(request)
+            response.request = request
+            try:
+                yield response
+            finally:
+                await response.aclose()
+        finally:
+            self._users[name] -= 1
+
+    async def _transport(self, name: str) -> httpx2.AsyncHTTPTransport:
+        transport = self._transports.pop(name, None)
+        if transport is None:
+            transport = httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=False)
+        self._transports[name] = transport
+        idle = [each for each in self._transports if each != name and not self._users[each]]
+        if len(self._transports) > MAX_NAMES and idle:
+            del self._users[idle[0]]
+            await self._transports.pop(idle[0]).aclose()
+        return transport
 
 
-async def fetch(
-    client: httpx2.AsyncClient, url: TrackerUrl, target: str, address: Address, most: int
-) -> bytes:
+async def fetch(client: HttpClient, url: TrackerUrl, target: str, address: Address, most: int) -> bytes:
     """Return the body of the answer to a GET, of `most` bytes at most, unpacked.
 
     Raises `TrackerError`, or `Redirected` for an answer that leads elsewhere.
     """
-    place = f"{url.scheme}://{address}{target}"
-    extensions: dict[str, Any] = {"sni_hostname": url.host}
     try:
         with trio.fail_after(TIMEOUT):
-            async with client.stream(
-                "GET", place, headers={"Host": url.origin}, extensions=extensions
-            ) as response:
+            async with client.get(url, target, address) as response:
                 _check_status(response, url)
                 return await _body(response, most)
     except trio.TooSlowError as error:

@@ -24,6 +24,7 @@ from dhtnode.trackers.messages import (
 )
 from dhtnode.trackers.udp_packets import MAX_COUNT
 from dhtnode.trackers.urls import TrackerUrl
+from dhtnode.user_keys import hide_keys
 
 MAX_ANNOUNCE_BYTES, MAX_SCRAPE_BYTES = 1 << 20, 4 << 20
 """Lengths of answers, after they are unpacked."""
@@ -195,7 +196,8 @@ def _bytes(value: Value | None) -> bytes:
 
 
 def _text(value: Value | None) -> str:
-    return _bytes(value).decode("utf-8", "replace").strip()[:MAX_TEXT]
+    text = _bytes(value)[: 4 * MAX_TEXT].decode("utf-8", "replace").strip()
+    return hide_keys(text)[:MAX_TEXT]
 
 
 def _host(value: Value | None) -> str | None:

@@ -12,6 +12,7 @@ from dhtnode.addresses import Address
 from dhtnode.errors import DhtError
 from dhtnode.escaping import escaped
 from dhtnode.ids import InfoHash
+from dhtnode.user_keys import hide_keys
 
 PEER_ID_PREFIX = b"-DN0001-"
 """The first bytes of our peer ids (BEP 20)."""
@@ -134,9 +135,11 @@ class TrackerError(DhtError):
     """A tracker that gave no answer to use: how, and after how many seconds to ask it again if it said so."""
 
     def __init__(self, outcome: Outcome, reason: str = "", retry_after: int | None = None) -> None:
+        # A tracker may repeat the URL that it was asked at.
+        reason = hide_keys(reason[: 4 * MAX_TEXT])[:MAX_TEXT]
         super().__init__(outcome, reason, retry_after)
         self.outcome = outcome
-        self.reason = reason[:MAX_TEXT]
+        self.reason = reason
         self.retry_after = retry_after
 
     def __str__(self) -> str:

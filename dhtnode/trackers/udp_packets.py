@@ -141,8 +141,8 @@ def read_scrape(packet: bytes, asked: Sequence[InfoHash]) -> ScrapeAnswer:
 
 def read_error(packet: bytes) -> TrackerError:
     """Return the error that a packet tells, up to its first NUL."""
-    text = packet[8:].partition(b"\0")[0].decode("utf-8", "replace")
-    return TrackerError(Outcome.REFUSED, text.strip()[:MAX_TEXT])
+    text = packet[8 : 8 + 4 * MAX_TEXT].partition(b"\0")[0].decode("utf-8", "replace")
+    return TrackerError(Outcome.REFUSED, text.strip())
 
 
 def is_about_connection(error: TrackerError) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from dhtnode.addresses import normalize_host
 from dhtnode.errors import InvalidArgument
 from dhtnode.escaping import escaped
+from dhtnode.user_keys import has_key, hide_keys
 
 MAX_LENGTH = 2048
 """Characters of a URL; longer ones are refused."""
@@ -15,11 +16,6 @@ MAX_LENGTH = 2048
 _PORTS = {"http": 80, "https": 443, "udp": 0}
 _OTHERS = frozenset({"ws", "wss"})  # of WebTorrent
 _LABEL = re.compile(r"[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?")
-# Of 20 characters or more in hex or base32, or of letters and digits mixed as no word is.
-_SECRET = re.compile(
-    r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{20,}|[A-Za-z2-7]{26,}|(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[0-9A-Za-z]{20,})"
-    r"(?![0-9A-Za-z])"
-)
 
 
 class InvalidTrackerUrl(InvalidArgument):
@@ -45,6 +41,10 @@ class TrackerUrl:
     def __str__(self) -> str:
         return f"{self.scheme}://{self.origin}{self.path}"
 
+    def __repr__(self) -> str:
+        # It ends up in logs and tracebacks.
+        return f"<TrackerUrl {self.shown}>"
+
     @property
     def origin(self) -> str:
         """Return host and port as a URL has them, without the port that goes without saying."""
@@ -67,13 +67,13 @@ class TrackerUrl:
 
     @property
     def has_secret(self) -> bool:
-        """Return whether the path looks as if it carried the key of a user: never to be stored or shown."""
-        return _SECRET.search(self.path) is not None
+        """Return whether it looks as if it carried the key of a user: never to be stored or shown."""
+        return has_key(str(self))
 
     @property
     def shown(self) -> str:
         """Return the URL for people and files, without what may be the key of a user."""
-        return f"{self.scheme}://{self.origin}{_SECRET.sub('...', self.path)}"
+        return hide_keys(str(self))
 
 
 def parse_tracker_url(text: str) -> TrackerUrl:
@@ -84,16 +84,18 @@ def parse_tracker_url(text: str) -> TrackerUrl:
     if not isinstance(text, str):
         raise InvalidTrackerUrl(f"the URL of a tracker is a str, not a {type(text).__name__}")
     stripped = text.strip()
-    wrong = InvalidTrackerUrl(f"{escaped(stripped[:80])!r} is not the URL of a tracker")
+    shown = escaped(hide_keys(stripped[:MAX_LENGTH])[:80])
+    wrong = InvalidTrackerUrl(f"{shown!r} is not the URL of a tracker")
     if len(stripped) > MAX_LENGTH:
         raise wrong
     try:
         parts = urlsplit(stripped)
         scheme, host, port = parts.scheme.lower(), _host_of(parts.hostname or ""), parts.port
-    except ValueError as error:
-        raise wrong from error
+    except ValueError:
+        # Without the error, which has the text.
+        raise wrong from None
     if scheme in _OTHERS or host.endswith(".i2p"):
-        raise SkippedScheme(f"{escaped(stripped[:80])!r}: trackers of WebTorrent and I2P are not asked")
+        raise SkippedScheme(f"{shown!r}: trackers of WebTorrent and I2P are not asked")
     port = _PORTS.get(scheme, 0) if port is None else port
     if scheme not in _PORTS or not port or parts.username is not None:
         raise wrong

@@ -93,6 +93,49 @@ def test_private_torrent_is_read_by_this_command_alone(tmp_path):
         public_info_hash(read_torrent(path))
 
 
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+def torrent(folder, *trackers, private=1):
+    info = {b"name": b"x", b"piece length": 1, b"pieces": bytes(20), b"length": 1, b"private": private}
+    path = folder / "x.torrent"
+    announce_list = [[url.encode()] for url in trackers]
+    path.write_bytes(bencode2.bencode({b"announce-list": announce_list, b"info": info}))
+    return str(path)
+
+
+def test_private_torrent_is_asked_about_at_its_own_trackers_only(tmp_path):
+    """What the user types beside them is refused, and one of them typed is asked."""
+    path = torrent(tmp_path, "udp://127.0.0.1:1", "udp://127.0.0.2:1")
+    done = run_command("dhtnode", "trackers", path, "--tracker", "udp://127.0.0.3:1")
+    assert (done.status, done.stdout) == (2, "")
+    assert "its own trackers only" in done.stderr.splitlines()[-1]
+    done = run_command("dhtnode", "trackers", path, "--tracker", "udp://127.0.0.1:1")
+    assert (done.status, "no tracker listens there" in done.stdout) == (1, True)
+    path = torrent(tmp_path, "udp://127.0.0.2:1", private=0)
+    done = run_command("dhtnode", "trackers", path, "--tracker", "udp://127.0.0.1:1")
+    assert "no tracker listens there" in done.stdout
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_key_of_a_user_is_printed(tmp_path, as_json):
+    """Whatever becomes of the URL: asked, skipped, left out or refused."""
+    path = torrent(
+        tmp_path,
+        f"wss://a.example/{KEY}/announce",
+        f"http://127.0.0.1:1/{KEY}/announce",
+        f"udp://127.0.0.1:1/announce?passkey={KEY[:9]}",
+        f"http://user:{KEY}@a.example/announce",
+    )
+    own = ["--tracker", f"udp://127.0.0.1:1/{KEY}"]
+    for arguments in ([path], [SWARM.hex(), *own], [SWARM.hex(), "--tracker", f"http://u:{KEY}@a.example"]):
+        done = run_command("dhtnode", "trackers", *arguments, *["--json"] * as_json)
+        assert KEY[:9] not in done.stdout + done.stderr
+        assert done.status == (2 if "http://u:" in arguments[-1] else 1)
+    link = f"magnet:?tr=http%3A%2F%2Fa.example%2F{KEY}%2Fannounce"
+    assert KEY[:9] not in run_command("dhtnode", "trackers", link).stderr
+
+
 @pytest.mark.parametrize("text", ["", "x.torrent", "magnet:?dn=x", "ab" * 19, "x" * 5000, "\0"])
 def test_what_is_no_swarm(text):
     with pytest.raises(click.BadParameter):

@@ -1,7 +1,13 @@
 """Trackers are asked over both protocols, and what they do wrong ends nothing."""
 
 import gzip
+import logging
+import shutil
+import ssl
+import subprocess
 import zlib
+from contextlib import suppress
+from functools import partial
 from random import Random
 from urllib.parse import unquote_to_bytes
 
@@ -11,9 +17,9 @@ import trio.testing
 
 from dhtnode import Address, InfoHash
 from dhtnode.net.outgoing import OutgoingBound
-from dhtnode.tracker_client import open_trackers, udp_tracker
+from dhtnode.tracker_client import http_tracker, open_trackers, udp_tracker
 from dhtnode.tracker_client import pace as pace_module
-from dhtnode.trackers import Event, Outcome, SwarmCounts, TrackerError
+from dhtnode.trackers import Event, Outcome, SwarmCounts, TrackerError, parse_tracker_url
 from tests.tracker_client.fake_trackers import UdpTracker, response, serving_http, serving_udp
 
 HASHES = [InfoHash(bytes([number]) * 20) for number in range(1, 201)]
@@ -197,6 +203,85 @@ async def test_redirect_is_followed_to_where_a_tracker_may_be(trackers):
     async with serving_http(respond) as origin:
         asked = await one(trackers.scrape(f"{origin}/announce", [X], is_typed=True))
     assert asked.answer.counts == {X: COUNTS[X]}
+
+
+async def test_no_key_of_a_user_is_logged(trackers, caplog):
+    """Not by the HTTP client either, nor from where a redirect leads."""
+    caplog.set_level(logging.DEBUG)
+    key = "0123456789abcdef0123456789abcdef"
+
+    def respond(target, _):
+        elsewhere = response(b"", "302 Found", Location=f"/{key}/other/scrape?info_hash=x")
+        return (
+            response(b"d14:failure reason%d:%be" % (len(key), key.encode()))
+            if "other" in target
+            else elsewhere
+        )
+
+    async with serving_http(respond) as origin:
+        asked = await one(trackers.scrape(f"{origin}/{key}/announce", [X], is_typed=True))
+    assert (asked.outcome, asked.error.reason) == (Outcome.REFUSED, "...")
+    assert key not in caplog.text + repr(asked)
+
+
+async def test_no_cookie_is_kept(trackers):
+    """One that a tracker sets would tell our requests from those of others."""
+    seen = []
+
+    def respond(_, headers):
+        seen.append(headers.get("cookie"))
+        return response(files(COUNTS), Set_Cookie="id=1")
+
+    async with serving_http(respond) as origin:
+        for _ in range(2):
+            await trackers.scrape(f"{origin}/announce", [X], is_typed=True)
+    assert seen == [None, None]
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """The path of a certificate of `a.test` that signs itself, and of its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    paths = [str(tmp_path / name) for name in ("cert.pem", "key.pem")]
+    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=a.test", "-addext", "subjectAltName=DNS:a.test"]
+    command = ["openssl", "req", *kind, *names, "-out", paths[0], "-keyout", paths[1]]
+    subprocess.run(command, check=True, capture_output=True)
+    return paths
+
+
+async def test_certificates_are_verified_for_the_name_of_each_url(certificate, monkeypatch):
+    """Two names at one address do not share a connection, which is verified for one of them."""
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(*certificate)
+
+    async def answer(stream):
+        async with trio.SSLStream(stream, server, server_side=True) as secure:
+            with suppress(trio.BrokenResourceError):
+                while await secure.receive_some():
+                    await secure.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nde")
+
+    async def fetch(client, name, port):
+        try:
+            url = parse_tracker_url(f"https://{name}:{port}/announce")
+            return await http_tracker.fetch(client, url, "/announce?x", Address("127.0.0.1", port), 10)
+        except TrackerError as error:
+            return error.outcome
+
+    unknown = http_tracker.HttpClient("x")
+    trusted = ssl.create_default_context(cafile=certificate[0])
+    monkeypatch.setattr(http_tracker.httpx2, "create_ssl_context", lambda **_: trusted)
+    client = http_tracker.HttpClient("x")
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        names = ("a.test", "a.test", "b.test")
+        assert [await fetch(client, name, port) for name in names] == [b"de", b"de", Outcome.TLS]
+        assert await fetch(unknown, "a.test", port) is Outcome.TLS
+        await client.aclose()
+        await unknown.aclose()
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1", "[fe80::1]", "localhost", "224.0.0.1"])

@@ -114,7 +114,7 @@ def test_error_of_a_tracker():
     assert caught.value.outcome is Outcome.REFUSED
     assert is_about_connection(caught.value)
     assert str(caught.value) == r"refused: Connection ID\x1b missmatch"
-    assert len(read_error(packet[:8] + b"x" * 999).reason) == 200
+    assert len(read_error(packet[:8] + b"no " * 999).reason) == 200
     with pytest.raises(TrackerError) as caught:
         read_announce(bytes.fromhex("00000001 0badcafe"), Family.IPV4)
     assert (caught.value.outcome, is_about_connection(caught.value)) == (Outcome.REFUSED, False)

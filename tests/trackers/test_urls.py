@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dhtnode.trackers import Outcome, TrackerError
 from dhtnode.trackers.urls import (
     InvalidTrackerUrl,
     SkippedScheme,
@@ -11,6 +12,7 @@ from dhtnode.trackers.urls import (
     parse_tracker_url,
     parse_tracker_urls,
 )
+from dhtnode.user_keys import has_key, hide_keys
 
 
 @pytest.mark.parametrize(
@@ -113,13 +115,64 @@ def test_path_that_udp_trackers_are_told(path, data):
         "/announce?passkey=abcdefghij0123456789",
         "/ABCDEFGHIJKLMNOPQRSTUVWXYZ234567/a",
         "/announce.php?pk=AB12cd34EF56gh78IJ90",
+        "/announce?passkey=0123456789",
+        "/announce?a=b&Torrent_Pass=0123456789x",
+        "/ABCDEFGHIJABCDEFGHIJ/announce",
+        "/a/AB12cd_-EF56gh-78IJ90xyz/announce",
+        "/550e8400-e29b-41d4-0123456789-446655440000/announce".replace("0123456789", "a716"),
+        "/announce?u=%AB%CD%EF%01%23%45%67%890123456789",
+        "/announce/http%3A%2F%2Fx%2F0123456789abcdef0123",
     ],
 )
 def test_keys_of_users_are_not_shown(path):
     url = parse_tracker_url(f"https://a.example{path}")
     assert url.has_secret
-    assert "..." in url.shown
-    assert not any(part in url.shown for part in ("0123456789", "ABCDEFGH", "AB12cd"))
+    for shown in (url.shown, repr(url), hide_keys(f"see {url} there")):
+        assert "..." in shown
+        assert not any(part in shown for part in ("0123456789", "ABCDEFGH", "AB12cd", "550e", "4455"))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://0123456789abcdef0123.a.example/announce", "http://....a.example/announce"),
+        ("http://user:word@a.example/announce", "http://...a.example/announce"),
+        ("wss://a.example/0123456789abcdef0123456789abcdef", "wss://a.example/..."),
+        ("http://a.example:x/0123456789abcdef0123456789abcdef", "http://a.example:x/..."),
+        ("http://" + "ab" * 28 + ".onion/announce", None),
+        ("http://" + "ab" * 26 + ".b32.i2p/announce", None),
+        ("http://xn--80aaxitdbjk123456789abc.example/announce", None),
+        ("http://a.example/b?user=0&c=1", "http://a.example/b?user=...&c=1"),
+    ],
+)
+def test_keys_anywhere_in_a_text(text, shown):
+    """In a host, before it, in what is refused: but the names of networks in which a name is a key."""
+    assert hide_keys(text) == (shown or text)
+    assert hide_keys(hide_keys(text)) == hide_keys(text)
+    assert has_key(text) is (shown is not None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://user:0123456789abc@a.example/",
+        "http://a.example:x/0123456789abcdef0123456789abcdef",
+        "wss://a.example/0123456789abcdef0123456789abcdef",
+        "http://0123456789abcdef0123456789abcdef.i2p/a?key=0123456789abc",
+    ],
+)
+def test_error_about_a_url_shows_no_key(text):
+    with pytest.raises(InvalidTrackerUrl) as caught:
+        parse_tracker_url(text)
+    assert "0123456789abc" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_error_of_a_tracker_that_repeats_its_url():
+    error = TrackerError(Outcome.REFUSED, "GET /announce?passkey=0123456789abcdef0123 is not known")
+    assert error.reason == "GET /announce?passkey=... is not known"
+    assert "0123" not in repr(error) + str(error)
 
 
 @pytest.mark.parametrize(
