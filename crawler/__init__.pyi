@@ -3,6 +3,7 @@ from .api.crawls import census as census
 from .api.crawls import sample as sample
 from .api.databases import explain as explain
 from .api.databases import export as export
+from .api.databases import known_torrent as known_torrent
 from .api.databases import purge as purge
 from .api.databases import vacuum as vacuum
 from .api.measuring import measure as measure
@@ -13,6 +14,7 @@ from .db.connection import DatabaseError as DatabaseError
 from .db.connection import open_reading as open_reading
 from .db.merge.merge import MergedSource as MergedSource
 from .db.merge.merge import merge as merge
+from .db.records.torrents import KnownTorrent as KnownTorrent
 from .reports.answers import REPORTS as REPORTS
 from .reports.answers import report as report
 from .reports.answers import report_summary as report_summary

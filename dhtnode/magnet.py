@@ -2,15 +2,15 @@
 
 A link may also have a public key instead of an info-hash: a mutable torrent (BEP 46).  Links are read as
 people have them: topics may be numbered (`xt.1`), keys in capitals, and `&` as a web page writes it.
-Of several topics the first good one counts, whatever stands before it.
+Of several topics the first good one counts where one is wanted, whatever stands before it.
 """
 
 import re
 from base64 import b32decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote, unquote_plus
 
 from dhtnode.errors import InvalidInfoHash
 from dhtnode.ids import ID_BYTES, InfoHash
@@ -19,25 +19,37 @@ _V1_PREFIX = "urn:btih:"
 _V2_PREFIX = "urn:btmh:"
 _KEY_PREFIX = "urn:btpk:"
 _SHA256_MULTIHASH = bytes((0x12, 0x20))
+_AROUND = " \t\r\n\v\f<>\"'`\u00a0\u200b\ufeff"
+# A parameter of a magnet link: `xt`, `tr.1`, `x.pe`.
+_PARAMETER = re.compile(r"\s*(?:xt|dn|tr|ws|xs|as|kt|mt|xl|so|s|x\.[a-z]+)(?:\.\d+)?\s*", re.IGNORECASE)
 _AMPERSAND_OF_HTML = re.compile("&(?:(?:amp|#0*38|#x0*26);)+", re.IGNORECASE)
 _URLS = re.compile(r"(?<=[?&;])(?:tr|ws|as|xs)(?:\.[0-9]+)?=(?!urn:)", re.IGNORECASE)
 
 MAX_LISTED = 64
-"""Trackers, web seeds and peers that are taken from one link, of each."""
+"""Topics, trackers, web seeds and peers that are taken from one link, of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Magnet:
-    """What a magnet link says of a swarm (BEP 9): as strangers wrote it, and nothing of it was checked.
+    """What a magnet link says of a swarm (BEP 9, 53): as strangers wrote it, and nothing of it was checked.
 
-    `peers` are `HOST:PORT`.
+    `info_hashes` are at least one, that of version 1 first; several are those of a hybrid, or of a link to
+    several torrents.  `peers` are `HOST:PORT`.  `size` is in bytes, `selected` the files to be downloaded,
+    such as `0,2-4`.
     """
 
-    info_hash: InfoHash
+    info_hashes: tuple[InfoHash, ...]
     name: str = ""
     trackers: tuple[str, ...] = ()
     web_seeds: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
+    size: int | None = None
+    selected: str = ""
+
+    @property
+    def info_hash(self) -> InfoHash:
+        """Return the one that counts where a link is to name one swarm."""
+        return self.info_hashes[0]
 
 
 class MutableLink(NamedTuple):
@@ -90,19 +102,24 @@ def parse_info_hash(text: str) -> InfoHash:
 def parse_magnet(text: str) -> Magnet:
     """Return what a magnet link says; raises `InvalidInfoHash` for one without an info-hash."""
     link = _stripped(text)
-    info_hash = _from_magnet(link)
-    listed: dict[str, dict[str, None]] = {"dn": {}, "tr": {}, "ws": {}, "x.pe": {}}
+    info_hashes = _topics_of(link)
+    listed: dict[str, dict[str, None]] = {"dn": {}, "tr": {}, "ws": {}, "x.pe": {}, "xl": {}, "so": {}}
     for name, value in _fields_of(link):
         if name in listed and len(listed[name]) < MAX_LISTED and value.strip():
             listed[name].setdefault(value.strip())
-    names, trackers, web_seeds, peers = map(tuple, listed.values())
-    return Magnet(info_hash, names[0] if names else "", trackers, web_seeds, peers)
+    names, trackers, web_seeds, peers, sizes, selected = map(tuple, listed.values())
+    size = next((int(each) for each in sizes if each.isascii() and each.isdigit() and len(each) < 19), None)
+    return Magnet(
+        info_hashes, next(iter(names), ""), trackers, web_seeds, peers, size, next(iter(selected), "")
+    )
 
 
 def _stripped(text: str) -> str:
+    """Return a text without what people copy with a link: spaces, quotes, brackets, escapes of the whole."""
     if not isinstance(text, str):
         raise InvalidInfoHash(f"an info-hash is read from a str, not from {type(text).__name__}")
-    return text.strip()
+    stripped = text.strip(_AROUND)
+    return unquote(stripped) if stripped[:9].lower() == "magnet%3a" else stripped
 
 
 def _is_magnet(text: str) -> bool:
@@ -123,35 +140,59 @@ def _from_digits(text: str) -> InfoHash:
 
 
 def _from_magnet(link: str) -> InfoHash:
-    topics = [value for name, value in _fields_of(link) if name == "xt"]
+    return _topics_of(link)[0]
+
+
+def _topics_of(link: str) -> tuple[InfoHash, ...]:
+    """Return the info-hashes of a link, at least one, or raise."""
+    topics = [value for name, value in _fields_of(link) if name == "xt"][:MAX_LISTED]
     wrong = InvalidInfoHash(
         f"{_shown(_without_urls(link))}: the magnet link names no info-hash (xt=urn:btih:...)"
     )
+    found: dict[InfoHash, None] = {}
     for prefix, read in ((_V1_PREFIX, _from_digits), (_V2_PREFIX, _from_multihash)):
         for digits in _after(prefix, topics):
             try:
-                return read(digits)
+                found.setdefault(read(digits))
             except InvalidInfoHash as error:
                 wrong = error
-    raise wrong
+    if not found:
+        raise wrong
+    return tuple(found)
 
 
-def _fields_of(link: str) -> Iterable[tuple[str, str]]:
+def _fields_of(link: str) -> Iterator[tuple[str, str]]:
     """Yield the fields of a magnet link: names in small letters, without the number of a group."""
     if not _is_magnet(link):
         return
-    try:
-        fields = parse_qsl(urlsplit(_AMPERSAND_OF_HTML.sub("&", link)).query)
-    except ValueError:
-        # Such as a host with one bracket.
-        return
-    for name, value in fields:
-        stem, _, number = name.lower().partition(".")
-        yield stem if number.isdigit() else name.lower(), value
+    for field in _whole_fields(_AMPERSAND_OF_HTML.sub("&", link[7:].lstrip("/?")).split("&")):
+        name, _, value = field.partition("=")
+        lower = unquote_plus(name).strip().lower()
+        stem, _, number = lower.partition(".")
+        yield stem if number.isdigit() else lower, unquote_plus(value)
+
+
+def _whole_fields(parts: list[str]) -> list[str]:
+    """Return the fields between ampersands, with those that an ampersand without an escape has cut mended.
+
+    What has no `=` belongs to the name or link before it, and so do the parameters of a link that has a `?`.
+    """
+    fields: list[list[str]] = []
+    may_go_on = is_link = False
+    for part in filter(None, parts):
+        name, equals, value = part.partition("=")
+        if may_go_on and (not equals or (is_link and _PARAMETER.fullmatch(name) is None)):
+            fields[-1].append(part)
+        else:
+            fields.append([part])
+            may_go_on, is_link = name.strip().lower() not in {"", "xt"}, "?" in value
+    return ["&".join(field) for field in fields]
 
 
 def _after(prefix: str, values: Iterable[str]) -> list[str]:
-    return [value.strip()[len(prefix) :] for value in values if value.strip().lower().startswith(prefix)]
+    # What follows a `#` is for a web page.
+    stripped = (value.partition("#")[0].strip() for value in values)
+    return [value[len(prefix) :] for value in stripped if value.lower().startswith(prefix)]
 
 
 def _from_multihash(digits: str) -> InfoHash:

@@ -2,18 +2,19 @@
 
 The info-hash is that of the bytes of the info dictionary as they stand in the file.  A file is not
 trusted: length, items and depth bound the work, and `InvalidTorrent` is all that a reader can raise.
-Clients disagree on which of two equal keys counts, so a file in which one of them decides of which swarm
-it is, or whether it is private, is refused.  All that says nothing about either may be wrong or missing.
+Of two equal keys the first counts, as in libtorrent; but where that is about being private, a torrent is
+private as soon as one of them says so.  All that says nothing about its swarms may be wrong or missing.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from encodings.aliases import aliases
 from hashlib import sha1, sha256
 from pathlib import Path
 
-from dhtnode.bencode import BencodeError, Value, read_file_untrusted
+from dhtnode.bencode import BencodeError, FileValue, Value, read_file_untrusted
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
 from dhtnode.files import read_file
 from dhtnode.ids import ID_BYTES, InfoHash
@@ -25,27 +26,19 @@ MAX_BYTES = 100_000_000
 MAX_ITEMS = 3_000_000
 """Values and keys in one file: 420,000 files, as libtorrent.  A hostile one takes 6 s and 450 MB to read."""
 
-MAX_INFO_BYTES = 10_000_000
-"""Length of an info dictionary that a peer sends."""
-
-MAX_INFO_ITEMS = 1_000_000
-"""Values and keys in one that a peer sends: a hostile one takes 2 s and 150 MB to read."""
-
 MAX_DEPTH = 100
 """Lists and dictionaries inside one another, as libtorrent: the directories of version 2 are nested."""
-
-MAX_SIZE = (1 << 63) - 1
-"""Bytes of all files together: what a signed integer of 64 bits can count, as in SQLite."""
 
 MAX_NODES = 32
 """Bootstrap nodes that are taken from one file; each may cost a look-up of a name."""
 
-MAX_TIERS, MAX_URLS = 64, 64
-"""Tiers of trackers that are taken from one file, and URLs of one tier or list."""
+MAX_TIERS, MAX_URLS, MAX_URL_BYTES = 100, 1000, 2048
+"""Tiers of trackers that are taken from one file, URLs of all tiers or of one list, and bytes of each."""
 
-_DECISIVE = frozenset({b"info", b"private", b"meta version", b"pieces", b"root hash", b"file tree"})
-"""Keys that decide of which swarm a torrent is, and whether it is private."""
-
+# Those that texts are in, where they are not in UTF-8.
+_CODE_PAGE = re.compile("gb|hz|big5|euc|shift_jis|koi8|iso8859|latin|cp[0-9]")
+_CODE_PAGES = {name: codec for name, codec in aliases.items() if _CODE_PAGE.match(codec)}
+_CODE_PAGES |= {codec: codec for codec in _CODE_PAGES.values()}
 _HOST = re.compile(rb"[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Fa-f:.]{2,45}")
 
 
@@ -77,14 +70,18 @@ class Metainfo:
 
 def read_torrent(path: Path | str) -> Metainfo:
     """Read a torrent file, of 100 MB at most; raises `OSError` or `InvalidTorrent`."""
+    return parse_metainfo(read_file_bytes(path))
+
+
+def read_file_bytes(path: Path | str) -> bytes:
+    """Return what may be a torrent file, but not more of it than is read; raises as `read_torrent` does."""
     if not isinstance(path, Path | str):
         raise InvalidTorrent(f"the path of a torrent is a Path or str, not a {type(path).__name__}")
     try:
-        data = read_file(path, MAX_BYTES + 1)
+        return read_file(path, MAX_BYTES + 1)
     except ValueError as error:
         # Such as a NUL in the path.
         raise InvalidTorrent(str(error)) from error
-    return parse_metainfo(data)
 
 
 def parse_metainfo(data: bytes) -> Metainfo:
@@ -92,64 +89,28 @@ def parse_metainfo(data: bytes) -> Metainfo:
 
     Takes up to 2 us for each value in it.
     """
-    entries, places = _read(data, MAX_BYTES, MAX_ITEMS)
+    return metainfo_of(data, read_value(data, MAX_BYTES, MAX_ITEMS))
+
+
+def metainfo_of(data: bytes, value: FileValue) -> Metainfo:
+    """Return what the bytes of a torrent file say of its swarms, read by `read_value` already."""
+    entries, places, repeated = value
     info = entries.get(b"info")
     if not isinstance(info, dict):
         raise InvalidTorrent("no info dictionary")
-    _check_lengths(info)
+    has_version_1, has_version_2 = versions_of(info)
     original = data[places[b"info"]]
+    # What stands in a second info dictionary is not known: any mark in the file counts then.
+    may_be_private = b"info" in repeated and b"7:private" in data
     return Metainfo(
-        _name_in(info),
-        InfoHash(sha1(original, usedforsecurity=False).digest()) if _has_version_1(info) else None,
-        sha256(original).digest() if _has_version_2(info) else None,
-        # libtorrent takes what is not a number for public.  We do not: a leak cannot be undone.
-        is_private=info.get(b"private", 0) != 0,
+        text_of(info, b"name", encoding_of(entries)),
+        InfoHash(sha1(original, usedforsecurity=False).digest()) if has_version_1 else None,
+        sha256(original).digest() if has_version_2 else None,
+        is_private=may_be_private or is_marked_private(info, repeated),
         nodes=tuple(_nodes_in(entries)),
         trackers=_trackers_in(entries),
         web_seeds=_texts_in(entries.get(b"url-list")),
         http_seeds=_texts_in(entries.get(b"httpseeds")),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class TorrentInfo:
-    """The contents of an info dictionary.
-
-    `size` is in bytes, of `files` files; padding (BEP 47) counts in neither.  `pieces` is the number
-    of pieces, hence of bits in a bitfield.  The info-hashes are as in `Metainfo`.
-    """
-
-    name: str
-    info_hash_v1: InfoHash | None
-    info_hash_v2: bytes | None
-    is_private: bool
-    size: int
-    files: int
-    pieces: int
-
-
-def parse_info(data: bytes) -> TorrentInfo:
-    """Read the bytes of an info dictionary, as peers send it (BEP 9); raises `InvalidTorrent`.
-
-    Takes up to 3 us for each value in it, 3 s and 150 MB at worst: check the hash of untrusted bytes
-    first.
-    """
-    info, _ = _read(data, MAX_INFO_BYTES, MAX_INFO_ITEMS)
-    _check_lengths(info)
-    has_version_1 = _has_version_1(info)
-    has_version_2 = _has_version_2(info)
-    lengths = list(_lengths_of_files(info) if has_version_1 else _lengths_in_tree(info))
-    size = sum(length for length, is_padding in lengths if not is_padding)
-    if size > MAX_SIZE:
-        raise InvalidTorrent("bad length")
-    return TorrentInfo(
-        _name_in(info),
-        InfoHash(sha1(data, usedforsecurity=False).digest()) if has_version_1 else None,
-        sha256(data).digest() if has_version_2 else None,
-        is_private=info.get(b"private", 0) != 0,
-        size=size,
-        files=sum(not is_padding for _, is_padding in lengths),
-        pieces=_count_pieces(info, [length for length, _ in lengths]),
     )
 
 
@@ -200,24 +161,63 @@ def public_info_hash(torrent: InfoHash | Metainfo | Path | str) -> InfoHash:
     return public_info_hash(read.info_hashes[0])
 
 
-def _read(data: bytes, max_bytes: int, max_items: int) -> tuple[dict[bytes, Value], dict[bytes, slice]]:
+def read_value(data: bytes, max_bytes: int, max_items: int) -> FileValue:
+    """Return the dictionary in the bytes of a torrent file, or of its info; raises `InvalidTorrent`."""
     if not isinstance(data, bytes):
         raise InvalidTorrent(f"a torrent is read from bytes, not from {type(data).__name__}")
     if len(data) > max_bytes:
         raise InvalidTorrent(f"longer than {max_bytes} bytes")
     try:
-        return read_file_untrusted(data, max_items, MAX_DEPTH, _DECISIVE)
+        return read_file_untrusted(data, max_items, MAX_DEPTH)
     except BencodeError as error:
         raise InvalidTorrent(str(error)) from error
 
 
-def _name_in(info: dict[bytes, Value]) -> str:
-    # Clients of Asia have the name in a code page of theirs, and in UTF-8 beside it.
-    names = [name for key in (b"name.utf-8", b"name") if isinstance(name := info.get(key), bytes) and name]
-    for name in names:
+def is_marked_private(info: dict[bytes, Value], repeated: Container[bytes]) -> bool:
+    """Return whether an info dictionary says that it is private, in whatever way (BEP 27)."""
+    # libtorrent takes what is not a number for public.  We do not: a leak cannot be undone.
+    return info.get(b"private", 0) != 0 or b"private" in repeated
+
+
+def versions_of(info: dict[bytes, Value]) -> tuple[bool, bool]:
+    """Return whether an info dictionary is of version 1, and of version 2; raises `InvalidTorrent`.
+
+    Checks that lengths are numbers; those of version 2 are in the file tree, which is not looked at.
+    """
+    _check_lengths(info)
+    return _has_version_1(info), _has_version_2(info)
+
+
+def encoding_of(entries: dict[bytes, Value]) -> str:
+    """Return the encoding of the texts of a file: the one that it names, of those in use, or UTF-8."""
+    named, page = entries.get(b"encoding"), entries.get(b"codepage")
+    texts = [
+        named.decode("ascii", "replace") if isinstance(named, bytes) else "",
+        f"cp{page}" if isinstance(page, int) else "",
+    ]
+    names = (text.strip().lower().replace("-", "_") for text in texts)
+    # Not by `codecs.lookup`, which keeps every name that it was ever asked for.
+    return next((_CODE_PAGES[name] for name in names if name in _CODE_PAGES), "utf-8")
+
+
+def text_of(entries: dict[bytes, Value], key: bytes, encoding: str = "utf-8") -> str:
+    """Return a text of a dictionary, empty where it has none.
+
+    Clients of Asia have it in a code page of theirs, and in UTF-8 beside it (`name.utf-8`).
+    """
+    texts = [text for each in (key + b".utf-8", key) if isinstance(text := entries.get(each), bytes) and text]
+    for text in texts:
         with suppress(UnicodeDecodeError):
-            return name.decode("utf-8")
-    return names[-1].decode("utf-8", "replace") if names else ""
+            return text.decode("utf-8")
+    return decoded(texts[-1], encoding) if texts else ""
+
+
+def decoded(text: bytes, encoding: str) -> str:
+    """Return a text in UTF-8, else in an encoding of `encoding_of`; what is neither becomes U+FFFD."""
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode(encoding, "replace")
 
 
 def _has_version_1(info: dict[bytes, Value]) -> bool:
@@ -244,7 +244,6 @@ def _has_version_2(info: dict[bytes, Value]) -> bool:
 
 
 def _check_lengths(info: dict[bytes, Value]) -> None:
-    # Lengths of version 2 are in the file tree, which is read by `_lengths_in_tree` only.
     piece_length = info.get(b"piece length")
     if not isinstance(piece_length, int) or piece_length <= 0:
         raise InvalidTorrent("bad piece length")
@@ -257,58 +256,21 @@ def _check_lengths(info: dict[bytes, Value]) -> None:
             raise InvalidTorrent("bad length")
 
 
-def _lengths_of_files(info: dict[bytes, Value]) -> Iterator[tuple[int, bool]]:
-    """Yield the length of each file of version 1, and whether it is padding."""
-    files = info.get(b"files")
-    for file in files if isinstance(files, list) else [info]:
-        length = file.get(b"length", 0) if isinstance(file, dict) else None
-        if isinstance(file, dict) and isinstance(length, int):
-            attributes = file.get(b"attr")
-            yield length, isinstance(attributes, bytes) and b"p" in attributes
-
-
-def _lengths_in_tree(info: dict[bytes, Value]) -> Iterator[tuple[int, bool]]:
-    """Yield the length of each file of version 2 (BEP 52, "file tree"); it has no padding."""
-    trees = [info.get(b"file tree")]
-    while trees:
-        tree = trees.pop()
-        if not isinstance(tree, dict):
-            raise InvalidTorrent("bad file tree")
-        for name, below in tree.items():
-            if name:
-                trees.append(below)
-                continue
-            length = below.get(b"length", 0) if isinstance(below, dict) else None
-            if not isinstance(length, int) or length < 0:
-                raise InvalidTorrent("bad length")
-            yield length, False
-
-
-def _count_pieces(info: dict[bytes, Value], lengths: Iterable[int]) -> int:
-    pieces = info.get(b"pieces")
-    if isinstance(pieces, bytes):
-        return len(pieces) // ID_BYTES
-    piece_length = info[b"piece length"]
-    # `_check_lengths` has made sure of it.
-    assert isinstance(piece_length, int)  # noqa: S101
-    if b"root hash" in info:
-        lengths = [sum(lengths)]
-    # In version 2 each file begins a piece.
-    return sum(-(-length // piece_length) for length in lengths)
-
-
 def _trackers_in(entries: dict[bytes, Value]) -> tuple[tuple[str, ...], ...]:
     """Return the tiers of a file; where they hold nothing, `announce` is the only one (B12-1)."""
-    tiers = entries.get(b"announce-list")
-    listed = [_texts_in(tier) for tier in (tiers if isinstance(tiers, list) else [])[:MAX_TIERS]]
-    return tuple(filter(None, listed)) or tuple(filter(None, [_texts_in(entries.get(b"announce"))]))
+    listed = entries.get(b"announce-list")
+    tiers, left = list[tuple[str, ...]](), MAX_URLS
+    for tier in (listed if isinstance(listed, list) else [])[:MAX_TIERS]:
+        tiers.append(_texts_in(tier, left))
+        left -= len(tiers[-1])
+    return tuple(filter(None, tiers)) or tuple(filter(None, [_texts_in(entries.get(b"announce"))]))
 
 
-def _texts_in(value: Value | None) -> tuple[str, ...]:
+def _texts_in(value: Value | None, most: int = MAX_URLS) -> tuple[str, ...]:
     """Return the texts of a list, or the one that stands in its place; without what is none."""
     listed = value if isinstance(value, list) else [value]
-    texts = (each.decode("utf-8", "replace").strip() for each in listed[:MAX_URLS] if isinstance(each, bytes))
-    return tuple(dict.fromkeys(filter(None, texts)))
+    short = (each for each in listed[:most] if isinstance(each, bytes) and len(each) <= MAX_URL_BYTES)
+    return tuple(dict.fromkeys(filter(None, (each.decode("utf-8", "replace").strip() for each in short))))
 
 
 def _nodes_in(entries: dict[bytes, Value]) -> Iterator[str]:

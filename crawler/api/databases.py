@@ -9,7 +9,9 @@ from typing import Any, Literal
 from crawler.db.connection import DatabaseError, GuardedConnection, open_reading
 from crawler.db.database import CrawlDatabase
 from crawler.db.purge import Orders, parse_node
+from crawler.db.records.torrents import KnownTorrent
 from crawler.db.swarm_measurements import SwarmRows
+from crawler.db.torrents import MetadataRows
 from crawler.reports import files
 from crawler.reports.explain import Explanation, explain_sample
 from crawler.reports.export import Exported, export_tables
@@ -37,6 +39,13 @@ def explain(measurement: int | InfoHash, *, db: str | Path) -> Explanation | Non
     with open_reading(db) as connection:
         swarms = SwarmRows(GuardedConnection(str(db), connection))
         return explain_sample(swarms, find)
+
+
+def known_torrent(info_hash: InfoHash, *, db: str | Path) -> KnownTorrent | None:
+    """Return what peers told of the torrent of a swarm, or None; raises `DatabaseError`."""
+    wanted = public_info_hash(info_hash)
+    with open_reading(db) as connection:
+        return MetadataRows(GuardedConnection(str(db), connection)).known(wanted)
 
 
 def export(

@@ -25,9 +25,9 @@ from crawler.torrents.peerwire.frames import BadPeer
 from crawler.torrents.peerwire.handshake import new_peer_id
 from dhtnode import Address, Family, InfoHash, InvalidTorrent, Scope
 from dhtnode.addresses import is_public
-from dhtnode.metainfo import TorrentInfo, parse_info
 from dhtnode.net import OutgoingBound
 from dhtnode.token_bucket import TokenBucket
+from dhtnode.torrents import TorrentInfo, parse_info
 
 PORTS_OF_HOST = 2  # one may be the other with its bytes swapped, as rTorrent's nodes hand them out
 LOWEST_PORT = 1024  # below are services that are no peers, and whose owners watch for connections

@@ -1,5 +1,6 @@
-"""Asking trackers: over UDP by sockets of our own, over HTTP by httpx2, names by dnspython."""
+"""Asking trackers and web seeds: over UDP by sockets of our own, over HTTP by httpx2, names by dnspython."""
 
 from dhtnode.tracker_client.client import Trackers, open_trackers
+from dhtnode.tracker_client.web_seeds import WebSeedCheck, WebSeeds, open_web_seeds
 
-__all__ = ["Trackers", "open_trackers"]
+__all__ = ["Trackers", "WebSeedCheck", "WebSeeds", "open_trackers", "open_web_seeds"]

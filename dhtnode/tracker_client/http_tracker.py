@@ -8,7 +8,7 @@ import logging
 import ssl
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -60,12 +60,14 @@ class HttpClient:
             await transport.aclose()
 
     @asynccontextmanager
-    async def get(self, url: TrackerUrl, target: str, address: Address) -> AsyncIterator[httpx2.Response]:
-        """Send a GET, and yield the response, whose body has yet to come."""
+    async def get(
+        self, url: TrackerUrl, target: str, address: Address, headers: Mapping[str, str]
+    ) -> AsyncIterator[httpx2.Response]:
+        """Send a GET, with more headers, and yield the response, whose body has yet to come."""
         request = httpx2.Request(
             "GET",
             f"{url.scheme}://{address}{target}",
-            headers=self._headers | {"Host": url.origin},
+            headers={**self._headers, "Host": url.origin, **headers},
             extensions=self._extensions | {"sni_hostname": url.host},
         )
         # A connection is kept for its address, and was verified for one name.
@@ -99,11 +101,28 @@ async def fetch(client: HttpClient, url: TrackerUrl, target: str, address: Addre
 
     Raises `TrackerError`, or `Redirected` for an answer that leads elsewhere.
     """
+    async with open_response(client, url, target, address, TIMEOUT) as response:
+        _check_status(response, url)
+        return await _body(response, most)
+
+
+@asynccontextmanager
+async def open_response(
+    client: HttpClient,
+    url: TrackerUrl,
+    target: str,
+    address: Address,
+    timeout: float,
+    headers: Mapping[str, str] | None = None,
+) -> AsyncIterator[httpx2.Response]:
+    """Send a GET for a target to an address of a URL, and yield the answer, of which the head was read.
+
+    Raises `TrackerError`, also for what the body raises of httpx2, or after the seconds of the timeout.
+    """
     try:
-        with trio.fail_after(TIMEOUT):
-            async with client.get(url, target, address) as response:
-                _check_status(response, url)
-                return await _body(response, most)
+        with trio.fail_after(timeout):
+            async with client.get(url, target, address, headers or {}) as response:
+                yield response
     except trio.TooSlowError as error:
         raise TrackerError(Outcome.SILENT) from error
     except httpx2.TimeoutException as error:
@@ -114,10 +133,15 @@ async def fetch(client: HttpClient, url: TrackerUrl, target: str, address: Addre
         raise malformed(str(error) or type(error).__name__) from error
 
 
-def _check_status(response: httpx2.Response, url: TrackerUrl) -> None:
-    status = response.status_code
-    if status in _REDIRECTS and "location" in response.headers:
+def check_redirect(response: httpx2.Response, url: TrackerUrl) -> None:
+    """Raise `Redirected` if an answer leads elsewhere, or `TrackerError` where that is nowhere to go."""
+    if response.status_code in _REDIRECTS and "location" in response.headers:
         raise Redirected(_target_of(response.headers["location"], url))
+
+
+def _check_status(response: httpx2.Response, url: TrackerUrl) -> None:
+    check_redirect(response, url)
+    status = response.status_code
     if status in _TOO_LONG:
         raise TrackerError(Outcome.TOO_LONG, f"status {status}")
     if status != 200:

@@ -50,6 +50,7 @@ WORDS = {
         "sample": CRAWL,
         "scrape": [SWARM, *CRAWL],
         "synthetic": ["--nodes", "2", "--timeout", "0.02"],
+        "torrent": [SWARM],
         "watch": [SWARM, "--once", *CRAWL],
     },
 }

@@ -24,7 +24,7 @@ from crawler.db.records.torrents import (
 from crawler.torrents.fetch import Fetched
 from crawler.torrents.seed_share import KEPT_PEERS, draw_fairly, handshakes_of, share_interval
 from dhtnode import Address, InfoHash
-from dhtnode.metainfo import TorrentInfo
+from dhtnode.torrents import TorrentInfo
 
 INFO_HASH = InfoHash(b"h" * 20)
 EARLY, LATE = "2024-01-01T00:00:00.000Z", "2024-01-02T00:00:00.000Z"

@@ -196,6 +196,7 @@ def test_every_command_takes_the_options_that_all_have():
         "dhtcrawl browse": set(),
         "dhtnode status": {"--timeout"},
         "dhtnode config": set(),
+        "dhtcrawl torrent": {"--timeout"},
         "dhtnode trackers": {"--timeout"},
     }
     for name, command in commands().items():

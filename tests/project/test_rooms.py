@@ -12,7 +12,7 @@ FLOORS = {  # packages of one floor do not import each other; "." are the module
     "dhtnode": (
         ".",
         "krpc",
-        "routing lookup swarm trackers",
+        "routing lookup swarm trackers torrents",
         "server",
         "net",
         "node tracker_client",
@@ -31,7 +31,7 @@ FLOORS = {  # packages of one floor do not import each other; "." are the module
     ),
 }
 PURE = [
-    *(f"dhtnode/{room}" for room in ("krpc", "routing", "lookup", "swarm", "trackers", "server")),
+    *(f"dhtnode/{room}" for room in ("krpc", "routing", "lookup", "swarm", "trackers", "torrents", "server")),
     "crawler/analysis",
 ]
 IMPURE = {"trio", "socket", "time", "logging", "asyncio", "threading", "secrets"}

@@ -26,7 +26,7 @@ from crawler.torrents.peerwire.frames import FrameKind, FrameReader, encode_fram
 from crawler.torrents.peerwire.handshake import HANDSHAKE_BYTES
 from dhtnode import Address, Family, InfoHash, Scope
 from dhtnode.bencode import encode
-from dhtnode.metainfo import parse_info
+from dhtnode.torrents import parse_info
 from tests.fake_peers import ALL, NONE, Peer, Swarm, extended, garbage, hello, send_and_wait, send_for_ever
 
 SEED, LEECHER, UNKNOWN = PeerKind

@@ -157,7 +157,7 @@ def test_magnet_link_is_read_as_a_whole():
         "&TR=udp://a.example:1&ws=http://c.example/f&x.pe=192.0.2.1:6881&x.pe=&dn=Other"
     )
     assert parse_magnet(link) == Magnet(
-        InfoHash(bytes.fromhex("ab" * 20)),
+        (InfoHash(bytes.fromhex("ab" * 20)),),
         "A name",
         ("udp://a.example:1", "http://b.example/x"),
         ("http://c.example/f",),

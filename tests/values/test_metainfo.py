@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from dhtnode.bencode import encode
 from dhtnode.errors import InvalidTorrent, PrivateTorrent
 from dhtnode.ids import InfoHash
-from dhtnode.metainfo import Metainfo, TorrentInfo, parse_info, parse_metainfo, public_info_hash
+from dhtnode.metainfo import Metainfo, parse_metainfo, public_info_hash
+from dhtnode.torrents import TorrentInfo, TorrentMark, parse_details, parse_info
 from tests.strategies import bencode_values
 
 sha1 = partial(hashlib.sha1, usedforsecurity=False)
@@ -30,6 +31,9 @@ def torrent(info=V1, **others):
     return encode(
         {name.replace("_", " ").encode(): value for name, value in others.items()} | {b"info": info}
     )
+
+
+TWICE = b"d4:info" + encode(V1)[:-1] + b"%see"
 
 
 def without(info, key):
@@ -55,12 +59,6 @@ REFUSED = {  # the bytes, and what is said about them
     "info is a list": (torrent([]), "no info dictionary"),
     "cut short": (torrent()[:-1], "not bencode"),
     "cut inside": (torrent()[:60], "not bencode"),
-    "info twice": (torrent()[:-1] + b"4:info" + encode(V2) + b"e", "repeated key"),
-    "info twice, the same": (torrent()[:-1] + b"4:info" + encode(V1) + b"e", "repeated key"),
-    "pieces twice": (b"d4:info" + encode(V1)[:-1] + b"6:pieces20:" + b"q" * 20 + b"ee", "repeated key"),
-    "version twice": (b"d4:info" + encode(V2)[:-1] + b"12:meta versioni1eee", "repeated key"),
-    "tree twice": (b"d4:info" + encode(V2)[:-1] + b"9:file treedeee", "repeated key"),
-    "private twice": (b"d4:info" + encode(V1)[:-1] + b"7:privatei0e7:privatei1eee", "repeated key"),
     "negative length of a key": (b"d4:info-6:e", "not bencode"),
     "negative length of a text": (b"d4:info-5:helloe", "not bencode"),
     "key that is no text": (b"di1ei1ee", "a key is no string"),
@@ -202,7 +200,7 @@ def test_key_that_decides_nothing_may_be_there_twice(data):
 
 def test_torrent_of_too_many_values_is_refused(monkeypatch):
     monkeypatch.setattr("dhtnode.metainfo.MAX_ITEMS", 1000)
-    monkeypatch.setattr("dhtnode.metainfo.MAX_INFO_ITEMS", 500)
+    monkeypatch.setattr("dhtnode.torrents.info.MAX_INFO_ITEMS", 500)
     for count, parse, rest in ((1000, parse_metainfo, torrent()[1:]), (500, parse_info, encode(V1)[1:])):
         few = 20
         assert parse(b"d1:al" + b"0:" * (count - few) + b"e" + rest).name == "a.iso"
@@ -246,8 +244,44 @@ def test_trackers_stand_in_tiers(entries, trackers):
 
 
 def test_trackers_of_a_file_are_bounded():
-    found = parse_metainfo(torrent(**{"announce-list": [[b"u%d" % n for n in range(100)]] * 100})).trackers
-    assert (len(found), {len(tier) for tier in found}) == (64, {64})
+    found = parse_metainfo(torrent(**{"announce-list": [[b"u%d" % n for n in range(15)]] * 200})).trackers
+    assert [len(tier) for tier in found] == [15] * 66 + [10]
+    found = parse_metainfo(torrent(**{"announce-list": [[b"u"]] * 200})).trackers
+    assert found == (("u",),) * 100
+
+
+def test_links_that_are_too_long_are_left_out():
+    read = parse_metainfo(torrent(**{"announce": b"u" * 2049, "url-list": [b"u" * 2049, b"u" * 2048]}))
+    assert (read.trackers, read.web_seeds) == ((), ("u" * 2048,))
+
+
+@pytest.mark.parametrize(
+    ("data", "info"),
+    [
+        (torrent()[:-1] + b"4:info" + encode(V2) + b"e", encode(V1)),
+        (TWICE % b"6:pieces20:qqqqqqqqqqqqqqqqqqqq", encode(V1)[:-1] + b"6:pieces20:qqqqqqqqqqqqqqqqqqqqe"),
+        (TWICE % b"4:name1:b", encode(V1)[:-1] + b"4:name1:be"),
+    ],
+    ids=["info", "pieces", "name"],
+)
+def test_of_keys_that_stand_twice_the_first_counts(data, info):
+    """As in libtorrent; the hash is that of the bytes as they stand."""
+    read = parse_details(data)
+    assert read.metainfo == Metainfo("a.iso", InfoHash(sha1(info).digest()), None)
+    assert (read.marks, read.pieces) == ((TorrentMark.REPEATED_KEYS, TorrentMark.WRONG_PIECES), 2)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TWICE % b"7:privatei0e7:privatei1e",
+        TWICE % b"7:privatei1e7:privatei0e",
+        torrent()[:-1] + b"4:info" + encode(V1 | {b"private": 1}) + b"e",
+    ],
+)
+def test_torrent_is_private_if_one_of_two_marks_says_so(data):
+    """Clients disagree on which counts."""
+    assert parse_metainfo(data).is_private
 
 
 @pytest.mark.parametrize(

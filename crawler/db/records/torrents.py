@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from dhtnode import InfoHash
 from dhtnode.escaping import escaped
-from dhtnode.metainfo import TorrentInfo
+from dhtnode.torrents import TorrentInfo
 
 MAX_NAME = 255
 """Characters of the name of a torrent that are stored, before those that do not print are escaped."""

@@ -1,0 +1,115 @@
+"""The command `dhtcrawl torrent`: all that torrent files and magnet links say of themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+import dhtnode
+from dhtnode import cli
+from dhtnode.cli import console
+from dhtnode.errors import InvalidInfoHash, InvalidTorrent
+from dhtnode.escaping import escaped
+from dhtnode.lines import say
+
+MOST_FILES = 20  # that are printed without --files
+
+
+class Described(NamedTuple):
+    """One torrent as it was given: its text, and what a file, a link or an info-hash alone says of it."""
+
+    text: str
+    said: dhtnode.TorrentDetails | dhtnode.Magnet
+
+
+def read_described(text: str) -> Described:
+    """Read an argument: the path of a torrent file, a magnet link or an info-hash.
+
+    Raises `OSError`, `InvalidTorrent` or `InvalidInfoHash`.
+    """
+    is_magnet = text.lstrip()[:7].lower() == "magnet:"
+    if not is_magnet and (text.lower().endswith(".torrent") or os.path.exists(text)):  # noqa: PTH110  never raises
+        return Described(text, dhtnode.read_details(text))
+    if is_magnet:
+        return Described(text, dhtnode.parse_magnet(text))
+    return Described(text, dhtnode.Magnet((dhtnode.parse_info_hash(text),)))
+
+
+@click.command()
+@click.argument("torrents", nargs=-1, required=True, metavar="FILE|MAGNET|INFOHASH...")
+@click.option(
+    "--db",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Also what this database knows of the name and size, from `dhtcrawl metadata`.",
+)
+@click.option(
+    "--files", "lists_files", is_flag=True, help=f"List all files, not the first {MOST_FILES} only."
+)
+@click.option(
+    "--check-web-seeds",
+    is_flag=True,
+    help="Ask each web seed of a file for the last 16 KiB of the largest file: is it there, and as long?",
+)
+@click.option(
+    "--local", is_flag=True, help="Also ask web seeds on this machine and in special networks, for tests."
+)
+@console.timeout_option(300.0)
+@console.JSON_OPTION
+def torrent(
+    torrents: tuple[str, ...],
+    db: Path | None,
+    lists_files: bool,
+    check_web_seeds: bool,
+    local: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Say what torrent files and magnet links tell of themselves: versions, files, trackers, web seeds.
+
+    Nothing is asked of the network but web seeds, with --check-web-seeds; those of private torrents are left
+    alone.  An info-hash alone says nothing: --db tells what is known of it.  Exit status 1 if one of them
+    could not be read, or a check found no web seed alive.
+    """
+    # Not above: they bring what only the work needs.
+    from crawler.cli.torrent_lines import describe, known_lines, seed_checks
+
+    read, failed = _read_all(torrents)
+    for each in read:
+        record, lines = describe(each.said, lists_files=lists_files)
+        if db is not None:
+            known, more = known_lines(each.said, db)
+            record, lines = record | {"known": known}, [*lines, *more]
+        console.emit(as_json, record, *lines)
+    checked: list[bool] = []
+    if check_web_seeds:
+        check = partial(seed_checks, [each.said for each in read], local, as_json, checked.append)
+        cli.run(partial(cli.run_with_timeout, check, timeout))
+    if failed or (checked and not any(checked)):
+        raise click.ClickException(
+            f"{failed} of {len(torrents)} could not be read" if failed else "no web seed is alive"
+        )
+
+
+def _read_all(texts: Sequence[str]) -> tuple[list[Described], int]:
+    read, failed = list[Described](), 0
+    for text in texts:
+        try:
+            read.append(read_described(text))
+        except OSError as error:
+            failed += 1
+            say(f"cannot read {escaped(text)}: {error.strerror}")
+        except (InvalidInfoHash, InvalidTorrent) as error:
+            failed += 1
+            say(f"{escaped(text[:80])}: {error}")
+    return read, failed
+
+
+def time_text(seconds: int) -> str:
+    """Return a time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

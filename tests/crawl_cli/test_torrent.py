@@ -1,0 +1,128 @@
+"""`dhtcrawl torrent` says what files and links tell, and which web seeds are alive."""
+
+import json
+
+import pytest
+import trio
+
+import crawler
+from crawler.cli.main import main
+from crawler.db.database import CrawlDatabase
+from crawler.db.records.torrents import HandshakeBatch, SwarmContact, known_of
+from crawler.torrents import handshakes_of
+from dhtnode import InfoHash, TorrentInfo, read_torrent
+from dhtnode.bencode import encode
+from tests.commands import run_command
+from tests.tracker_client.fake_trackers import response, serving_http
+
+HASH = "5d41402abc4b2a76b9719d911017c592aabbccdd"
+INFO_HASH = InfoHash(bytes.fromhex(HASH))
+NOW = "2025-01-01T00:00:00.000Z"
+INFO = {b"length": 50_000, b"name": b"a.iso", b"piece length": 16384, b"pieces": b"p" * 80}
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def torrent(tmp_path):
+    """Return what writes a torrent, and returns its path."""
+
+    def write(info=INFO, **others):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.torrent"
+        path.write_bytes(
+            encode({k.replace("_", "-").encode(): v for k, v in others.items()} | {b"info": info})
+        )
+        return str(path)
+
+    return write
+
+
+def run(*words):
+    """Run the command and return its exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main(["torrent", *words])
+    return ended.value.code
+
+
+def test_file_is_described(torrent, capsys):
+    path = torrent(announce=f"http://t.example/{KEY}/announce".encode(), comment=b"hi\x1b[2J")
+    assert run(path) == 0
+    out = capsys.readouterr().out
+    (info_hash,) = read_torrent(path).info_hashes
+    assert out.splitlines()[0] == "a.iso"
+    assert info_hash.hex() in out
+    assert "50,000" in out
+    assert "http://t.example/.../announce" in out
+    assert KEY not in out
+    assert "hi\\x1b[2J" in out
+
+
+def test_json_has_the_same_of_each(torrent, capsys):
+    files = {b"files": [{b"length": n, b"path": [b"%d" % n]} for n in range(1, 31)]}
+    several = {name: value for name, value in INFO.items() if name != b"length"} | files
+    assert (
+        run(torrent(), torrent(several), f"magnet:?xt=urn:btih:{HASH}&dn=A%20%26+B&xl=7", HASH, "--json") == 0
+    )
+    lone, many, magnet, bare = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (lone["name"], lone["size"], lone["version"], lone["marks"]) == ("a.iso", 50_000, "1", [])
+    assert (many["file_count"], len(many["files"]), many["marks"]) == (30, 20, ["wrong-pieces"])
+    assert (magnet["name"], magnet["size"], magnet["info_hashes"]) == ("A & B", 7, [HASH])
+    assert (bare["name"], bare["info_hashes"]) == ("", [HASH])
+
+
+def test_all_files_are_listed_when_asked_for(torrent, capsys):
+    files = {b"files": [{b"length": n, b"path": [b"d", b"%d\n" % n]} for n in range(1, 31)]}
+    path = torrent({name: value for name, value in INFO.items() if name != b"length"} | files)
+    assert run(path) == 0
+    assert "and 10 more" in capsys.readouterr().out
+    assert run(path, "--files") == 0
+    assert "d/30\\n" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_is_one_line_and_the_others_are_described(torrent, tmp_path, capsys):
+    (tmp_path / "bad.torrent").write_bytes(b"<html>")
+    status = run(str(tmp_path / "bad.torrent"), str(tmp_path / "none.torrent"), "nothing", torrent())
+    out, err = capsys.readouterr()
+    assert (status, out.splitlines()[0]) == (1, "a.iso")
+    assert len(err.splitlines()) == 4
+    assert err.splitlines()[-1] == "dhtcrawl: 3 of 4 could not be read"
+
+
+def test_database_tells_what_peers_said(torrent, tmp_path, capsys):
+    db = tmp_path / "a.db"
+    with CrawlDatabase.open(db) as database:
+        run_id = database.runs.begin("metadata", {}, "0", NOW)
+        told = TorrentInfo("told", INFO_HASH, None, False, 77, 2, 1)
+        contact = SwarmContact(INFO_HASH, told, peers_named=0, peers_tried=0, reports=())
+        database.write(run_id, [HandshakeBatch("given", handshakes_of(contact, NOW), known_of(told))])
+    assert crawler.known_torrent(INFO_HASH, db=db).size == 77
+    assert run(HASH, "--db", str(db)) == 0
+    assert "told, 77 bytes in 2 files" in capsys.readouterr().out
+    assert run(torrent(), "--db", str(db)) == 0
+    assert "nothing: `dhtcrawl metadata`" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("private", "asked"), [(0, 1), (1, 0)])
+async def test_web_seeds_are_checked(torrent, private, asked):
+    """Those of a private torrent are left alone."""
+    heard = []
+
+    def answer(target, headers):
+        heard.append(target)
+        first, last = headers["range"].removeprefix("bytes=").split("-")
+        return response(b"x" * 16384, "206 Partial Content", Content_Range=f"bytes {first}-{last}/50000")
+
+    async with serving_http(answer) as origin:
+        path = torrent(INFO | {b"private": private}, url_list=[f"{origin}/".encode(), b"/1/items/"])
+        words = ["dhtcrawl", "torrent", path, "--check-web-seeds", "--local", "--json"]
+        ended = await trio.to_thread.run_sync(lambda: run_command(*words))
+    assert ended.status == 0
+    records = [json.loads(line) for line in ended.stdout.splitlines()[1:]]
+    assert (heard, len(records)) == (["/a.iso"] * asked, 2 * asked)
+    assert {record["outcome"] for record in records} == ({"alive", "bad-url"} if asked else set())
+
+
+def test_torrent_without_a_living_web_seed_is_status_1(torrent, capsys):
+    assert run(torrent(url_list=b"http://127.0.0.1:1/"), "--check-web-seeds") == 1
+    out, err = capsys.readouterr()
+    assert "http://127.0.0.1:1/  not-public" in out
+    assert err == "dhtcrawl: no web seed is alive\n"
