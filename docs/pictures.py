@@ -41,12 +41,12 @@ BLUE, ORANGE, GREY, LIGHT = (
 
 SIZES = """
 SELECT t.peers, m.peers, m.peers_low, coalesce(m.peers_high, 10 * m.peers), m.distinct_peers
-FROM swarm_samples AS m JOIN truth.swarms AS t USING (info_hash) ORDER BY t.peers
+FROM dht_samples AS m JOIN truth.swarms AS t USING (info_hash) ORDER BY t.peers
 """
 METHODS = """
 SELECT e.method, estimate, low, min(high, 3 * estimate), t.peers
 FROM swarm_estimates AS e
-    JOIN swarm_samples AS m ON m.id = e.sample_id
+    JOIN dht_samples AS m ON m.id = e.sample_id
     JOIN truth.swarms AS t USING (info_hash)
 WHERE subject = 'peers' AND t.peers = (SELECT max(peers) FROM truth.swarms)
 ORDER BY e.method <> 'headline', estimate DESC

@@ -30,6 +30,7 @@ from itertools import islice
 from math import exp, log
 from random import Random
 from statistics import mean, median
+from typing import NamedTuple
 
 from benchmarks.swarms.model import CLOSEST, REACHES, ModelSwarm, SwarmModel
 from benchmarks.tools import option
@@ -37,6 +38,7 @@ from benchmarks.tools.command import Report, benchmark
 from benchmarks.tools.report import head, table
 from dhtnode.swarm import (
     Mark,
+    Observation,
     Reply,
     SwarmEstimate,
     capture_histories,
@@ -99,9 +101,16 @@ class Measured:
         return self.peers - self.seeds
 
 
-def measure(model: SwarmModel, peers: int, random: Random, probe: float = 0.0) -> Measured:
-    """Draw a swarm, ask the nodes around it, and estimate."""
-    swarm = ModelSwarm(model, peers, random)
+class Asked(NamedTuple):
+    """What the nodes around a swarm said, and the estimate made of it."""
+
+    replies: Sequence[Reply]
+    observations: tuple[Observation, ...]
+    estimate: SwarmEstimate
+
+
+def ask(swarm: ModelSwarm, random: Random, probe: float = 0.0) -> Asked:
+    """Ask the nodes around a swarm, as many as a measurement does, and estimate."""
     source = swarm.replies()
     replies: list[Reply] = []
     wanted = CLOSEST
@@ -116,11 +125,18 @@ def measure(model: SwarmModel, peers: int, random: Random, probe: float = 0.0) -
         wanted = max(map(more_nodes_wanted, histories.values()), default=0)
         # As a measurement does: nodes that are not believed leave their places to a few others.
         wanted = min(wanted, MOST_ASKED - len(replies))
+    return Asked(replies, observations, estimate_swarm(believed, histories))
+
+
+def measure(model: SwarmModel, peers: int, random: Random, probe: float = 0.0) -> Measured:
+    """Draw a swarm, ask the nodes around it, and estimate."""
+    swarm = ModelSwarm(model, peers, random)
+    replies, observations, estimate = ask(swarm, random, probe)
     return Measured(
         peers,
         swarm.seeds,
         len(replies),
-        estimate_swarm(believed, histories),
+        estimate,
         next((each.stored.estimate() for each in observations if each.has_filters), 0.0),
         len(swarm.liars),
         sum(bool(observations[place].marks) for place in swarm.liars),

@@ -79,8 +79,8 @@ class ModelSwarm:
         self.seeds = round(peers * random.uniform(0.1, 0.9))
         self._random = random
         self._draw = np.random.default_rng(random.getrandbits(64))
-        self._hosts = invented_hosts(peers, self._draw)
-        self._bits = _bits_of(self._hosts)
+        self.hosts = invented_hosts(peers, self._draw)
+        self._bits = _bits_of(self.hosts)
         self._reach = REACHES[model.reach](self._draw, peers)
         # The places of peers in the order in which they came; seeds are no earlier than others.
         self._order = self._draw.permutation(peers)
@@ -131,7 +131,7 @@ class ModelSwarm:
         listed = self._draw.choice(stored, min(len(stored), random.choice(VALUES)), replace=False)
         if has_filters and random.random() < WITHHOLDS and self._is_lost():
             listed = listed[:0]
-        values = tuple(unpack_address(self._hosts[peer].tobytes() + _PORT) for peer in listed)
+        values = tuple(unpack_address(self.hosts[peer].tobytes() + _PORT) for peer in listed)
         seeds = leechers = None
         if has_filters and len(stored):
             leechers = self._filter_of(stored[stored >= self.seeds])

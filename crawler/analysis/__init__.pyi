@@ -7,6 +7,8 @@ from .distance_size import size_from_distances as size_from_distances
 from .distance_size import size_from_median as size_from_median
 from .infohash_population import SampledNode as SampledNode
 from .infohash_population import population as population
+from .other_sources import SourceOverlap as SourceOverlap
+from .other_sources import source_overlap as source_overlap
 from .sessions import Stay as Stay
 from .sessions import stays_of as stays_of
 from .species_richness import NetworkSize as NetworkSize

@@ -71,7 +71,7 @@ def close_site(site: Datasette) -> None:
 def page_paths(path: Path) -> Iterator[str]:
     """Yield the path of each page, with values from the database where a query asks for some."""
     with open_reading(path) as db:
-        info_hash = _first(db, "SELECT info_hash FROM swarm_samples ORDER BY id DESC LIMIT 1")
+        info_hash = _first(db, "SELECT info_hash FROM dht_samples ORDER BY id DESC LIMIT 1")
         node_id = _first(db, "SELECT lower(hex(node_id)) FROM visit_rows ORDER BY id DESC LIMIT 1")
     yield from ("/", f"/{DATABASE}", pages.PLOTS)
     if info_hash:

@@ -306,7 +306,7 @@ _OUTLIVED = {
     "watched_swarms": "DELETE FROM watched_swarms WHERE removed_at < :cutoff",
     "combined_samples": """
         DELETE FROM combined_samples WHERE window_start < :cutoff AND samples <> (
-            SELECT count(*) FROM swarm_samples AS sample
+            SELECT count(*) FROM dht_samples AS sample
             WHERE sample.info_hash = combined_samples.info_hash
                 AND taken_at >= window_start AND taken_at < window_end
         )

@@ -90,7 +90,7 @@ FROM
         count(*) AS swarm_samples,
         coalesce(sum(nodes_asked), 0) AS scraped, coalesce(sum(nodes_answered), 0) AS replied,
         sum(bytes_sent) AS sent, sum(bytes_received) AS received
-     FROM swarm_samples WHERE run_id = ?1),
+     FROM dht_samples WHERE run_id = ?1),
     (SELECT
         count(*) AS handshakes, coalesce(sum(peers_tried), 0) AS peers_tried,
         sum(bytes_sent) AS told, sum(bytes_received) AS heard

@@ -181,7 +181,7 @@ def measurement_in(row: Mapping[str, Any], replies: Iterable[Mapping[str, Any]])
 
 # As in the view `latest_swarms`; two samples of one moment are of two machines.
 _LATEST_SAMPLE = """
-SELECT * FROM swarm_samples WHERE info_hash = ?
+SELECT * FROM dht_samples WHERE info_hash = ?
 ORDER BY iif((SELECT went_back FROM run_clock), id, 0) DESC, taken_at DESC, peers DESC, id DESC LIMIT 1
 """
 

@@ -13,7 +13,14 @@ from dhtnode.krpc.messages import (
     Response,
     SampleInfohashes,
 )
-from dhtnode.krpc.scrape_filter import FILTER_BITS, ScrapeFilter, hosts_between, union_of_packed
+from dhtnode.krpc.scrape_filter import (
+    FILTER_BITS,
+    ScrapeFilter,
+    host_mask,
+    hosts_between,
+    union_of,
+    union_of_packed,
+)
 
 __all__ = [
     "FILTER_BITS",
@@ -31,8 +38,10 @@ __all__ = [
     "Response",
     "SampleInfohashes",
     "ScrapeFilter",
+    "host_mask",
     "hosts_between",
     "parse_untrusted",
+    "union_of",
     "union_of_packed",
     "unpack_address",
 ]

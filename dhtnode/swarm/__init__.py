@@ -9,7 +9,7 @@ from dhtnode.swarm.estimate import (
     capture_histories,
     more_nodes_wanted,
 )
-from dhtnode.swarm.filter_size import NORMAL_95
+from dhtnode.swarm.filter_size import NORMAL_95, relative_error
 from dhtnode.swarm.full_stores import CAPS, FEWEST_ZERO_BITS, NEAR_CAP, is_near_cap
 from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.measurement import (
@@ -55,4 +55,5 @@ __all__ = [
     "is_near_cap",
     "meaning_of",
     "more_nodes_wanted",
+    "relative_error",
 ]

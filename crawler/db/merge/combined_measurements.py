@@ -24,9 +24,9 @@ _LIST_WINDOWS = """
 CREATE TEMP TABLE windows AS
 WITH placed AS (
     SELECT
-        swarm_samples.id, info_hash, CAST(strftime('%s', taken_at) AS INTEGER) / :seconds AS number,
+        dht_samples.id, info_hash, CAST(strftime('%s', taken_at) AS INTEGER) / :seconds AS number,
         coalesce(merged_runs.vantage, (SELECT identity FROM vantages WHERE is_here)) AS vantage
-    FROM swarm_samples LEFT JOIN merged_runs ON merged_runs.run_id = swarm_samples.run_id
+    FROM dht_samples LEFT JOIN merged_runs ON merged_runs.run_id = dht_samples.run_id
 )
 SELECT
     info_hash,
@@ -53,7 +53,7 @@ ORDER BY info_hash, window_start
 """
 
 _WITHIN = "info_hash = ? AND taken_at >= ? AND taken_at < ?"
-_SAMPLES = f"SELECT * FROM swarm_samples WHERE {_WITHIN}"
+_SAMPLES = f"SELECT * FROM dht_samples WHERE {_WITHIN}"
 _REPLIES = "SELECT * FROM scrape_replies WHERE sample_id = ? AND outcome = 'answered'"
 
 _COLUMNS = (

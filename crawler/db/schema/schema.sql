@@ -222,7 +222,7 @@ CREATE TABLE run_support (
 CREATE TABLE run_costs (
     run_id INTEGER PRIMARY KEY NOT NULL REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
     visits INTEGER NOT NULL,                -- Rows in visits.
-    swarm_samples INTEGER NOT NULL,         -- Rows in swarm_samples.
+    swarm_samples INTEGER NOT NULL,         -- Rows in swarm_samples, those of trackers left out.
     node_samples INTEGER NOT NULL,          -- Rows in node_samples.
     handshakes INTEGER NOT NULL,            -- Rows in swarm_handshakes.
     asked INTEGER NOT NULL,                 -- Nodes queried, each visit, sample and scrape; one to four queries each.
@@ -249,12 +249,12 @@ CREATE TABLE swarm_samples (
     taken_at TEXT NOT NULL,                 -- [time] When it was measured.
     seeds REAL,                             -- Peers that say they have all (BEP 33), estimated; NULL where no node tells of roles.
     leechers REAL,                          -- Peers that do not, estimated; NULL where no node tells of roles.
-    peers REAL,                             -- Distinct addresses announced, seeds and leechers together, estimated; those of the larger family where there are two.
-    peers_low REAL,                         -- Lower end of the 95 % interval of peers.
-    peers_high REAL,                        -- Upper end of the 95 % interval of peers; where there are two families, of the sum of both; NULL where peers is a lower bound.
-    method TEXT NOT NULL,                   -- How the number of peers came about: union, pair-ratio, chao2, distinct, at-least, none.
+    peers REAL,                             -- Distinct addresses announced, seeds and leechers together, estimated; those of the larger family where there are two; of trackers the longest list.
+    peers_low REAL,                         -- Lower end of the 95 % interval of peers; of trackers the longest list.
+    peers_high REAL,                        -- Upper end of the 95 % interval of peers; where there are two families, of the sum of both; NULL where peers is a lower bound; of trackers the sum of all lists.
+    method TEXT NOT NULL,                   -- How the number of peers came about: union, pair-ratio, chao2, distinct, at-least, none; tracker.
     saturated INTEGER NOT NULL,             -- [flag] Whether stores are full, or there are more peers than a filter can tell.
-    nodes_asked INTEGER NOT NULL,           -- Nodes queried for the swarm.
+    nodes_asked INTEGER NOT NULL,           -- Nodes queried for the swarm; trackers, where these were asked.
     nodes_answered INTEGER NOT NULL,        -- Those of them that answered.
     nodes_with_filters INTEGER,             -- Those of them that sent filters (BEP 33).
     distinct_peers INTEGER,                 -- Different peers that nodes listed by address, counted and not kept.
@@ -267,11 +267,12 @@ CREATE TABLE swarm_samples (
     leechers_high REAL,                     -- Upper end of the 95 % interval of leechers; NULL for no end.
     overlap REAL,                           -- Hosts that are in filters of seeds and of other peers both, estimated.
     coverage REAL,                          -- The share of the swarm that nodes listed (Good-Turing), from 0 to 1.
-    silent_share REAL                       -- The most of the peers whose client never says that it seeds, from 0 to 1, by handshakes of the database; NULL if there are none.  The intervals of seeds and leechers leave room for them.
+    silent_share REAL,                      -- The most of the peers whose client never says that it seeds, from 0 to 1, by handshakes of the database; NULL if there are none.  The intervals of seeds and leechers leave room for them.
+    source TEXT NOT NULL DEFAULT 'dht'      -- Who was asked: dht, the nodes near the info-hash, or tracker; no view mixes them but swarm_sources.
 );
 CREATE INDEX idx_swarm_samples_run_id ON swarm_samples (run_id);
 -- The ranking of swarms is read from this index alone.
-CREATE INDEX idx_swarm_samples_latest ON swarm_samples (info_hash, taken_at, peers, run_id);
+CREATE INDEX idx_swarm_samples_latest ON swarm_samples (info_hash, source, taken_at, peers, run_id);
 
 -- What `scrape_replies` shows, in few bytes.
 -- not exported

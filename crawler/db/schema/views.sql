@@ -120,6 +120,37 @@ SELECT
     samples                                 -- [bytes] The info-hashes, 20 bytes each, one after the other.
 FROM node_sample_rows;
 
+-- One row for each measurement of a swarm by nodes of the DHT: what every other view means by a sample.
+-- not exported
+CREATE VIEW dht_samples AS
+SELECT
+    id,
+    run_id,
+    info_hash,
+    taken_at,
+    seeds,
+    leechers,
+    peers,
+    peers_low,
+    peers_high,
+    method,
+    saturated,
+    nodes_asked,
+    nodes_answered,
+    nodes_with_filters,
+    distinct_peers,
+    queries,
+    bytes_sent,
+    bytes_received,
+    seeds_low,
+    seeds_high,
+    leechers_low,
+    leechers_high,
+    overlap,
+    coverage,
+    silent_share
+FROM swarm_samples WHERE source = 'dht';
+
 -- One row: whether the clock has gone back between two runs of this database.
 -- not exported
 --
@@ -367,9 +398,9 @@ SELECT
 FROM swarms
 JOIN swarm_samples AS sample ON sample.id = iif(
     (SELECT went_back FROM run_clock),
-    (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash),
+    (SELECT max(id) FROM dht_samples WHERE info_hash = swarms.info_hash),
     (
-        SELECT id FROM swarm_samples
+        SELECT id FROM dht_samples
         WHERE info_hash = swarms.info_hash
         ORDER BY taken_at DESC, peers DESC, id DESC
         LIMIT 1
@@ -421,7 +452,7 @@ WITH series AS (
         lag(peers_low) OVER earlier AS low_before,
         lag(peers_high) OVER earlier AS high_before,
         peers_high IS NOT NULL AND lag(peers_high IS NOT NULL) OVER earlier AS is_size
-    FROM swarm_samples
+    FROM dht_samples
     WHERE peers IS NOT NULL
     WINDOW earlier AS (PARTITION BY info_hash ORDER BY iif((SELECT went_back FROM run_clock), id, 0), taken_at, id)
 )
@@ -456,10 +487,10 @@ WITH series AS (
         id, info_hash, taken_at,
         lag(id) OVER earlier AS sample_before,
         lag(taken_at) OVER earlier AS taken_before
-    FROM swarm_samples
+    FROM dht_samples
     WHERE nodes_with_filters > 0 AND EXISTS (
         SELECT 1 FROM reply_rows
-        WHERE sample_id = swarm_samples.id AND (seeds_filter IS NOT NULL OR peers_filter IS NOT NULL)
+        WHERE sample_id = dht_samples.id AND (seeds_filter IS NOT NULL OR peers_filter IS NOT NULL)
     )
     WINDOW earlier AS (PARTITION BY info_hash ORDER BY iif((SELECT went_back FROM run_clock), id, 0), taken_at, id)
 )
@@ -491,14 +522,14 @@ CREATE VIEW swarm_growth AS
 SELECT
     first.info_hash,
     substr(first.taken_at, 1, 10) AS day,   -- [text] The day, YYYY-MM-DD.
-    (SELECT count(*) FROM swarm_samples AS day
+    (SELECT count(*) FROM dht_samples AS day
      WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
         AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
     ) AS samples,                           -- [integer] Measurements of the day.
     round(first.peers, 1) AS first,         -- [number peers] The first of them.
     round(last.peers, 1) AS last,           -- [number peers] The last of them.
     round((
-        SELECT avg(day.peers) FROM swarm_samples AS day
+        SELECT avg(day.peers) FROM dht_samples AS day
         WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
         AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
     ), 1) AS mean,                          -- [number peers] Their mean.
@@ -513,24 +544,24 @@ SELECT
     round((last.peers_high - coalesce(before.peers_low, first.peers_low))
         / nullif(max(julianday(last.taken_at) - julianday(coalesce(before.taken_at, first.taken_at)), 0), 0), 2)
         AS change_per_day_high              -- [number peers/d] Upper end of its interval, which is wider than 95 % would be.
-FROM swarm_samples AS first
+FROM dht_samples AS first
 JOIN swarm_samples AS last ON last.id = (
-    SELECT day.id FROM swarm_samples AS day
+    SELECT day.id FROM dht_samples AS day
     WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
         AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
     ORDER BY iif((SELECT went_back FROM run_clock), day.id, 0) DESC, day.taken_at DESC, day.id DESC LIMIT 1
 )
 LEFT JOIN swarm_samples AS before ON before.id = iif(
     (SELECT went_back FROM run_clock),
-    (SELECT max(id) FROM swarm_samples AS earlier
+    (SELECT max(id) FROM dht_samples AS earlier
      WHERE earlier.info_hash = first.info_hash AND earlier.peers IS NOT NULL AND earlier.id < first.id),
-    (SELECT earlier.id FROM swarm_samples AS earlier
+    (SELECT earlier.id FROM dht_samples AS earlier
      WHERE earlier.info_hash = first.info_hash AND earlier.peers IS NOT NULL
         AND earlier.taken_at < substr(first.taken_at, 1, 10)
      ORDER BY earlier.taken_at DESC, earlier.id DESC LIMIT 1)
 )
 WHERE first.peers IS NOT NULL AND NOT EXISTS (
-    SELECT 1 FROM swarm_samples AS day
+    SELECT 1 FROM dht_samples AS day
     WHERE day.info_hash = first.info_hash AND day.peers IS NOT NULL
         AND day.taken_at >= substr(first.taken_at, 1, 10) AND day.taken_at < substr(first.taken_at, 1, 10) || 'U'
         AND iif((SELECT went_back FROM run_clock), day.id < first.id, (day.taken_at, day.id) < (first.taken_at, first.id))
@@ -548,7 +579,7 @@ WITH peaks AS (
         swarms.info_hash, sample.taken_at AS peak_at, sample.peers AS peak,
         sample.peers_low AS peak_low, sample.peers_high AS peak_high
     FROM swarms CROSS JOIN swarm_samples AS sample ON sample.id = (
-        SELECT id FROM swarm_samples
+        SELECT id FROM dht_samples
         WHERE info_hash = swarms.info_hash AND peers >= 0.5
         ORDER BY peers DESC, taken_at, id LIMIT 1
     )
@@ -557,17 +588,17 @@ crossings AS (
     SELECT
         peaks.*,
         iif((SELECT went_back FROM run_clock),
-            (SELECT max(id) FROM swarm_samples AS sample
+            (SELECT max(id) FROM dht_samples AS sample
              WHERE sample.info_hash = peaks.info_hash AND peers IS NOT NULL),
-            (SELECT id FROM swarm_samples AS sample
+            (SELECT id FROM dht_samples AS sample
              WHERE sample.info_hash = peaks.info_hash AND peers IS NOT NULL
              ORDER BY taken_at DESC, id DESC LIMIT 1)) AS latest_id,
-        (SELECT min(taken_at) FROM swarm_samples AS sample
+        (SELECT min(taken_at) FROM dht_samples AS sample
          WHERE sample.info_hash = peaks.info_hash AND taken_at > peak_at AND peers <= peak / 2) AS half_at,
-        (SELECT min(taken_at) FROM swarm_samples AS sample
+        (SELECT min(taken_at) FROM dht_samples AS sample
          WHERE sample.info_hash = peaks.info_hash AND taken_at > peak_at AND peers_low <= peak_high / 2)
             AS earliest_at,
-        (SELECT min(taken_at) FROM swarm_samples AS sample
+        (SELECT min(taken_at) FROM dht_samples AS sample
          WHERE sample.info_hash = peaks.info_hash AND taken_at > peak_at AND peers_high <= peak_low / 2)
             AS latest_at
     FROM peaks
@@ -575,14 +606,14 @@ crossings AS (
 bracketed AS (
     SELECT
         crossings.*,
-        (SELECT max(taken_at) FROM swarm_samples AS sample
+        (SELECT max(taken_at) FROM dht_samples AS sample
          WHERE sample.info_hash = crossings.info_hash AND peers IS NOT NULL
             AND taken_at >= peak_at AND taken_at < earliest_at) AS low_at,
-        (SELECT id FROM swarm_samples AS sample
+        (SELECT id FROM dht_samples AS sample
          WHERE sample.info_hash = crossings.info_hash AND peers IS NOT NULL
             AND taken_at >= peak_at AND taken_at < half_at
          ORDER BY taken_at DESC, id DESC LIMIT 1) AS above_id,
-        (SELECT id FROM swarm_samples AS sample
+        (SELECT id FROM dht_samples AS sample
          WHERE sample.info_hash = crossings.info_hash AND taken_at = half_at AND peers <= peak / 2
          ORDER BY id LIMIT 1) AS below_id
     FROM crossings
@@ -617,16 +648,16 @@ WITH latest AS (
     SELECT
         info_hash, name,
         iif((SELECT went_back FROM run_clock),
-            (SELECT max(id) FROM swarm_samples AS sample
+            (SELECT max(id) FROM dht_samples AS sample
              WHERE sample.info_hash = swarms.info_hash AND peers >= 0.5),
-            (SELECT id FROM swarm_samples AS sample
+            (SELECT id FROM dht_samples AS sample
              WHERE sample.info_hash = swarms.info_hash AND peers >= 0.5
              ORDER BY taken_at DESC, id DESC LIMIT 1)) AS alive_id
     FROM swarms
-    WHERE (SELECT peers FROM swarm_samples AS newest WHERE newest.id = iif((SELECT went_back FROM run_clock),
-            (SELECT max(id) FROM swarm_samples AS sample
+    WHERE (SELECT peers FROM dht_samples AS newest WHERE newest.id = iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM dht_samples AS sample
              WHERE sample.info_hash = swarms.info_hash AND peers IS NOT NULL),
-            (SELECT id FROM swarm_samples AS sample
+            (SELECT id FROM dht_samples AS sample
              WHERE sample.info_hash = swarms.info_hash AND peers IS NOT NULL
              ORDER BY taken_at DESC, id DESC LIMIT 1))) < 0.5
 ),
@@ -637,7 +668,7 @@ trailing AS (
         min(sample.id) AS first_id, max(sample.id) AS last_id, count(*) AS empty_samples
     FROM latest
     LEFT JOIN swarm_samples AS alive ON alive.id = alive_id
-    CROSS JOIN swarm_samples AS sample ON sample.info_hash = latest.info_hash
+    CROSS JOIN dht_samples AS sample ON sample.info_hash = latest.info_hash
     WHERE sample.peers IS NOT NULL AND iif((SELECT went_back FROM run_clock),
         sample.id > coalesce(alive_id, 0), sample.taken_at > coalesce(alive.taken_at, ''))
     GROUP BY latest.info_hash

@@ -94,7 +94,7 @@ WITH {LATEST},
 twice AS (
     SELECT info_hash, id FROM latest
     WHERE peers > 0 AND EXISTS (
-        SELECT 1 FROM swarm_samples AS other
+        SELECT 1 FROM dht_samples AS other
         WHERE other.info_hash = latest.info_hash AND other.id <> latest.id
     )
     ORDER BY peers DESC, info_hash

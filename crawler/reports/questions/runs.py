@@ -14,7 +14,7 @@ _COSTS = (
 _ROWS = """
 SELECT
     (SELECT count(*) FROM visits WHERE run_id = :run),
-    (SELECT count(*) FROM swarm_samples WHERE run_id = :run),
+    (SELECT count(*) FROM dht_samples WHERE run_id = :run),
     (SELECT count(*) FROM node_samples WHERE run_id = :run),
     (SELECT count(*) FROM swarm_handshakes WHERE run_id = :run)
 """

@@ -17,7 +17,7 @@ LATEST = f"""latest AS (
     SELECT
         info_hash, peers, id,
         max(iif((SELECT went_back FROM run_clock), printf('%020d', id), taken_at))
-    FROM swarm_samples
+    FROM dht_samples
     WHERE {any_run("+run_id")}
     GROUP BY info_hash
 )"""
@@ -145,9 +145,9 @@ swarm = SwarmReport(
 SELECT
     info_hash, name, taken_at, {_NUMBERS}, saturated, method,
     nodes_asked, nodes_answered, nodes_with_filters, distinct_peers, run_id AS run, id AS sample_id
-FROM swarm_samples LEFT JOIN swarms USING (info_hash)
+FROM dht_samples LEFT JOIN swarms USING (info_hash)
 WHERE info_hash = coalesce(nullif(lower(:info_hash), ''), (
-    SELECT info_hash FROM (SELECT info_hash, max(taken_at), peers FROM swarm_samples GROUP BY info_hash)
+    SELECT info_hash FROM (SELECT info_hash, max(taken_at), peers FROM dht_samples GROUP BY info_hash)
     ORDER BY peers DESC LIMIT 1
 )) AND {any_run()}
 ORDER BY iif((SELECT went_back FROM run_clock), id, 0) DESC, taken_at DESC, id DESC

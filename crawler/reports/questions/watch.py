@@ -4,7 +4,7 @@ from crawler.reports.report import Report, whole
 
 _OF_RUN = """
 removed_at IS NULL AND (nullif(:run, '') IS NULL OR EXISTS (
-    SELECT 1 FROM swarm_samples AS sample
+    SELECT 1 FROM dht_samples AS sample
     WHERE sample.info_hash = watched.info_hash AND run_id = CAST(:run AS INTEGER)
 ))
 """
@@ -48,7 +48,7 @@ watched = Report(
 WITH shown AS (
     SELECT
         watched.*, name, (
-            SELECT substr(taken_at, 1, 10) FROM swarm_samples AS sample
+            SELECT substr(taken_at, 1, 10) FROM dht_samples AS sample
             WHERE sample.info_hash = watched.info_hash AND sample.peers IS NOT NULL
             ORDER BY iif((SELECT went_back FROM run_clock), id, 0) DESC, taken_at DESC LIMIT 1
         ) AS day
