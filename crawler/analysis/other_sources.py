@@ -156,10 +156,10 @@ def _of_strangers(filters: Sequence[ScrapeFilter]) -> "Floats":
     bits = np.unpackbits(np.stack(rows), axis=1, bitorder="little")
     # Most stores are alike, so that few of the 2048 bits differ in where they are set.
     kinds, places = np.unique(bits, axis=1, return_counts=True)
-    kinds = kinds.astype(np.float32)
-    both = (kinds.T @ kinds).astype(np.intp).ravel()
+    alike = kinds.astype(np.float32)
+    passed = (alike.T @ alike).astype(np.intp).ravel()
     weights = np.outer(places, places).ravel() / FILTER_BITS**2
-    chances: Floats = np.bincount(both, weights, minlength=len(filters) + 1)
+    chances: Floats = np.bincount(passed, weights, minlength=len(filters) + 1).astype(np.float64)
     return chances
 
 

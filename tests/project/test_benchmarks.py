@@ -472,6 +472,15 @@ def test_changes_has_a_row_for_each_network(tmp_path):
     assert printed.count("| a fifth an hour") == 1
 
 
+def test_source_overlap_has_a_row_for_each_overlap(tmp_path):
+    report, printed = report_of("source_overlap", tmp_path, "--runs=2", "--only=4")
+    assert [each[:2] for each in report["rows"]] == [
+        ["50, whole stores", share] for share in ("0", "25", "50", "75", "100")
+    ]
+    assert all(len(each) == len(report["columns"]) for each in report["rows"])
+    assert printed.count("| 50, whole stores") == 5
+
+
 class TestLargeDatabase:
     """`python -m benchmarks.large_database`."""
 
