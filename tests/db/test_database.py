@@ -181,6 +181,7 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -
             "overlap": 1.0,
             "coverage": 0.97,
             "silent_share": None,
+            "source": "dht",
         }
     ]
     assert store.rows("swarm_estimates") == [
