@@ -1,11 +1,21 @@
 """Trackers in the database: what is known of each, its sweeps, and which swarms it was asked for lately."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
-from crawler.db.records.trackers import KnownTracker, SwarmList, SweepBatch, TrackerSweep, TrackerTurn
+from crawler.db.records.trackers import (
+    DISTRUSTED,
+    KnownTracker,
+    SwarmList,
+    SwarmOverlap,
+    SweepBatch,
+    TrackerMeasurement,
+    TrackerSweep,
+    TrackerTurn,
+)
 from dhtnode import InfoHash
 from dhtnode.ids import ID_BYTES
 
@@ -51,6 +61,33 @@ class TrackerRows:
         """
         _INSERT_SWEEP.many(self._db.connection, batch.sweeps, run_id)
         self._db.executemany(_INSERT_SAMPLE, batch.samples)
+
+    def measure(
+        self, run_id: int, sweeps: Sequence[int], now: str, asked: Iterable[InfoHash] = ()
+    ) -> list[TrackerMeasurement]:
+        """Write what the trackers of some sweeps say of each swarm together, and return it.
+
+        A swarm has at least as many peers as the longest list of a tracker that is believed, and at most as
+        many as all of them together.  Swarms that were `asked` for and that no tracker listed have none.
+        """
+        execute = self._db.execute
+        with self._db.transaction():
+            execute("CREATE TEMP TABLE IF NOT EXISTS asked (info_hash BLOB PRIMARY KEY) WITHOUT ROWID")
+            execute("DELETE FROM temp.asked")
+            self._db.executemany("INSERT OR IGNORE INTO temp.asked VALUES (?)", [(each,) for each in asked])
+            values = {"run": run_id, "sweeps": json.dumps(list(sweeps)), "now": now}
+            rows = execute(_COMBINED, values).fetchall()
+            self._db.executemany(_SEEN_SWARM, [(row[1], now, now) for row in rows])
+            self._db.executemany(_INSERT_MEASUREMENT, rows)
+        return [TrackerMeasurement(InfoHash(bytes.fromhex(row[1])), *row[2:]) for row in rows]
+
+    def add_overlaps(self, run_id: int, overlaps: Sequence[SwarmOverlap]) -> None:
+        """Write overlaps with the newest measurement of their swarm by nodes, in the same run."""
+        with self._db.transaction():
+            for each in overlaps:
+                row = self._db.execute(_NEWEST_OF_RUN, (run_id, each.info_hash.hex())).fetchone()
+                if row is not None:
+                    _INSERT_OVERLAP.one(self._db.connection, each, run_id, row[0])
 
     def take_turns(self, swarms: SwarmList, turns: Sequence[TrackerTurn]) -> None:
         """Record which swarms trackers are about to be asked for.
@@ -127,3 +164,46 @@ _FORGET_LISTS = (
 )
 
 _TURNS = "SELECT place, first, last, asked_at, next_at FROM tracker_turns WHERE list = ? AND next_at > ?"
+
+_IS_DISTRUSTED = " OR ".join(f"' ' || sweep.marks || ' ' LIKE '% {word} %'" for word in DISTRUSTED)
+
+# SQLite takes seeds and leechers from the row with the most peers.
+_COMBINED = f"""
+WITH sweep AS (SELECT * FROM tracker_sweeps WHERE id IN (SELECT value FROM json_each(:sweeps))),
+said AS (
+    SELECT info_hash, taken_at, seeds, leechers
+    FROM sweep CROSS JOIN tracker_sample_rows ON sweep_id = sweep.id
+    WHERE NOT coalesce({_IS_DISTRUSTED}, 0)
+    UNION ALL
+    SELECT info_hash, NULL, 0, 0 FROM temp.asked
+)
+SELECT
+    :run, lower(hex(info_hash)),
+    coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', max(taken_at) / 1000.0, 'unixepoch'), :now),
+    longest_seeds, longest_leechers, longest, sum(seeds + leechers), max(seeds), sum(seeds), max(leechers),
+    sum(leechers), (SELECT count(*) FROM sweep WHERE asked > 0),
+    (SELECT count(*) FROM sweep WHERE outcome IN ('answered', 'partial'))
+FROM said JOIN (
+    SELECT info_hash, seeds AS longest_seeds, leechers AS longest_leechers, max(seeds + leechers) AS longest
+    FROM said GROUP BY info_hash
+) USING (info_hash)
+GROUP BY info_hash
+"""
+
+_SEEN_SWARM = """
+INSERT INTO swarms (info_hash, first_seen, last_seen, source) VALUES (?, ?, ?, 'given')
+ON CONFLICT (info_hash) DO UPDATE SET last_seen = max(last_seen, excluded.last_seen)
+"""
+
+_INSERT_MEASUREMENT = """
+INSERT INTO swarm_samples (
+    run_id, info_hash, taken_at, seeds, leechers, peers, peers_low, peers_high, seeds_low, seeds_high,
+    leechers_low, leechers_high, nodes_asked, nodes_answered, method, saturated, source
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'tracker', 0, 'tracker')
+"""
+
+_NEWEST_OF_RUN = """
+SELECT id FROM dht_samples WHERE run_id = ? AND info_hash = ? ORDER BY id DESC LIMIT 1
+"""
+
+_INSERT_OVERLAP = Insert("source_overlaps", SwarmOverlap, ("run_id", "sample_id"))

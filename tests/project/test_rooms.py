@@ -24,7 +24,7 @@ FLOORS = {  # packages of one floor do not import each other; "." are the module
         ".",
         "analysis db",
         "core",
-        "crawl infohashes swarms torrents reports",
+        "crawl infohashes swarms torrents trackers reports",
         "api browse synthetic",
         "demo",
         "cli",

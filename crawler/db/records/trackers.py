@@ -103,3 +103,50 @@ class SwarmList(NamedTuple):
 
     digest: bytes
     info_hashes: Sequence[InfoHash]
+
+
+class TrackerMeasurement(NamedTuple):
+    """What trackers say of a swarm together: the longest list that is believed, and all such lists."""
+
+    info_hash: InfoHash
+    taken_at: str
+    seeds: int
+    leechers: int
+    peers: int
+    """Peers of the longest list, the least that there are."""
+
+    peers_high: int
+    seeds_low: int
+    seeds_high: int
+    leechers_low: int
+    leechers_high: int
+    trackers_asked: int
+    trackers_answered: int
+
+
+DISTRUSTED = ("invents", "constant", "alone", "mirror")
+"""Marks of trackers that are left out of what all say together; of several mirrors one has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmOverlap:
+    """How far the peers of trackers and those of the DHT are the same, in a measurement of this run.
+
+    `url` is that of one tracker, None for all that are believed together.  They list between `listed` and
+    `listed_high` peers, of whom they named `peers_named`; the other fields are those of a `SourceOverlap`.
+    """
+
+    info_hash: InfoHash
+    taken_at: str
+    url: str | None
+    listed: int
+    listed_high: int
+    peers_named: int
+    passed: int
+    false_positives: float
+    overlap: float
+    overlap_low: float
+    overlap_high: float
+    n_estimate: float
+    n_low: float
+    n_high: float | None

@@ -476,6 +476,32 @@ CREATE TABLE tracker_lists (
     made_at TEXT NOT NULL                   -- [time] When it was made.
 );
 
+-- One row for each time that addresses of a tracker were held against the filters of a measurement (BEP 33).
+--
+-- The tracker named them to a peer that announced itself; they are kept nowhere.  A filter holds addresses
+-- and no ports, and what passes it by chance is taken off.
+CREATE TABLE source_overlaps (
+    id INTEGER PRIMARY KEY,                 -- Number of the row.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    info_hash TEXT NOT NULL REFERENCES swarms (info_hash), -- The info-hash of the swarm, 40 hex digits.
+    taken_at TEXT NOT NULL,                 -- [time] When it was measured.
+    sample_id INTEGER NOT NULL REFERENCES swarm_samples (id), -- The measurement that has the filters (swarm_samples.id).
+    url TEXT,                               -- [!tracker] The URL of the tracker (trackers.url); NULL for all that are believed together.
+    listed INTEGER NOT NULL,                -- Peers that it says it has; of all together, the least that they can have.
+    listed_high INTEGER NOT NULL,           -- The most that they can have.
+    peers_named INTEGER NOT NULL,           -- Different addresses that it named, counted and not kept.
+    passed INTEGER NOT NULL,                -- Those of them that are in the filters of all nodes.
+    false_positives REAL NOT NULL,          -- The share of all other addresses that is in them by chance, from 0 to 1.
+    overlap REAL NOT NULL,                  -- The share of its peers that the DHT has, from 0 to 1.
+    overlap_low REAL NOT NULL,              -- Lower end of the 95 % interval of overlap.
+    overlap_high REAL NOT NULL,             -- Upper end of the 95 % interval of overlap.
+    n_estimate REAL NOT NULL,               -- [peers] Peers in the DHT or at the tracker, each once.
+    n_low REAL NOT NULL,                    -- [peers] Lower end of the 95 % interval of n_estimate.
+    n_high REAL                             -- [peers] Upper end of the 95 % interval of n_estimate; NULL where the size in the DHT has none.
+);
+CREATE INDEX idx_source_overlaps_sample_id ON source_overlaps (sample_id);
+CREATE INDEX idx_source_overlaps_run_id ON source_overlaps (run_id);
+
 -- One row for each swarm on the list of `dhtcrawl watch`, and what its next measurement depends on.
 CREATE TABLE watched_swarms (
     info_hash TEXT PRIMARY KEY NOT NULL,    -- The info-hash of the swarm, 40 hex digits.

@@ -734,3 +734,103 @@ SELECT
     downloaded,                             -- [integer] Downloads that were completed, as the tracker says; NULL where it does not.
     downloaders                             -- [integer] Leechers that want all (BEP 21), as the tracker says; NULL where it does not.
 FROM tracker_sample_rows;
+
+-- One row for each swarm that was measured: what the DHT and what trackers say, the newest of both side by side.
+--
+-- Each has a part of the peers.  Where they were asked within 10 minutes, there are `at_least` as many as the one
+-- has that has more, and `at_most` as many as both have.  Addresses that trackers named tell how many there are,
+-- each once: then `n` stands between `n_low` and `n_high`.
+CREATE VIEW swarm_sources AS
+WITH newest AS (
+    SELECT
+        info_hash, name,
+        iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'dht'),
+            (SELECT id FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'dht'
+             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS dht_id,
+        iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'tracker'),
+            (SELECT id FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'tracker'
+             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS tracker_id
+    FROM swarms
+)
+SELECT
+    newest.info_hash,
+    newest.name,
+    dht.taken_at AS dht_at,                 -- [time] When nodes of the DHT were asked.
+    CAST(round(dht.peers) AS INTEGER)
+        AS dht_peers,                       -- [integer peers] Peers in the DHT.
+    CAST(round(dht.peers_low) AS INTEGER)
+        AS dht_low,                         -- [integer peers] Lower end of the 95 % interval of dht_peers.
+    CAST(round(dht.peers_high) AS INTEGER)
+        AS dht_high,                        -- [integer peers] Upper end of the 95 % interval of dht_peers; NULL for no end.
+    trackers.taken_at AS trackers_at,       -- [time] When trackers were asked.
+    trackers.nodes_answered AS trackers,    -- [integer] Trackers that answered, each address once.
+    CAST(trackers.peers_low AS INTEGER)
+        AS trackers_low,                    -- [integer peers] Peers of the longest list of a tracker that is believed.
+    CAST(trackers.peers_high AS INTEGER)
+        AS trackers_high,                   -- [integer peers] Peers of all such lists together.
+    round(1440 * abs(julianday(trackers.taken_at) - julianday(dht.taken_at)), 1)
+        AS minutes,                         -- [number] Minutes between both.
+    iif(abs(julianday(trackers.taken_at) - julianday(dht.taken_at)) <= 10.0 / 1440,
+        round(trackers.peers_low / nullif(dht.peers, 0), 3), NULL)
+        AS ratio,                           -- [number] Peers of the longest list by those of the DHT; NULL where they are 10 minutes apart.
+    CASE
+        WHEN abs(julianday(trackers.taken_at) - julianday(dht.taken_at)) > 10.0 / 1440 THEN NULL
+        WHEN trackers.peers_low > dht.peers_high THEN 'tracker'
+        WHEN dht.peers_low > trackers.peers_high THEN 'dht'
+        WHEN trackers.id IS NOT NULL AND dht.peers IS NOT NULL THEN 'neither'
+    END
+        AS larger,                          -- [text] Who has clearly more, beyond both intervals: tracker, dht or neither.
+    iif(abs(julianday(trackers.taken_at) - julianday(dht.taken_at)) <= 10.0 / 1440,
+        CAST(round(max(dht.peers_low, trackers.peers_low)) AS INTEGER), NULL)
+        AS at_least,                        -- [integer peers] The fewest peers that there can be.
+    iif(abs(julianday(trackers.taken_at) - julianday(dht.taken_at)) <= 10.0 / 1440,
+        CAST(round(dht.peers_high + trackers.peers_high) AS INTEGER), NULL)
+        AS at_most,                         -- [integer peers] The most peers that there can be; NULL for no end.
+    round(overlaps.overlap, 3) AS overlap,
+    round(overlaps.overlap_low, 3) AS overlap_low,
+    round(overlaps.overlap_high, 3) AS overlap_high,
+    CAST(round(overlaps.n_estimate) AS INTEGER)
+        AS n,                               -- [integer peers] Peers in either, each once, where the overlap is known.
+    CAST(round(overlaps.n_low) AS INTEGER)
+        AS n_low,                           -- [integer peers] Lower end of the 95 % interval of n.
+    CAST(round(overlaps.n_high) AS INTEGER)
+        AS n_high                           -- [integer peers] Upper end of the 95 % interval of n; NULL for no end.
+FROM newest
+LEFT JOIN swarm_samples AS dht ON dht.id = dht_id
+LEFT JOIN swarm_samples AS trackers ON trackers.id = tracker_id
+LEFT JOIN source_overlaps AS overlaps ON overlaps.id = (
+    SELECT max(id) FROM source_overlaps WHERE sample_id = dht_id AND url IS NULL
+)
+WHERE dht_id IS NOT NULL OR tracker_id IS NOT NULL;
+
+-- One row for each tracker: how it answered, how much it knows, and whether it is to be believed.
+--
+-- Shares are of the swarms that it was asked for in the sweeps that it answered.  Over UDP what it does not know
+-- is listed as empty.
+CREATE VIEW tracker_quality AS
+SELECT
+    trackers.url,
+    count(sweeps.id) AS sweeps,             -- [integer] Sweeps that had it to ask, each address once.
+    coalesce(sum(sweeps.outcome IN ('answered', 'partial')), 0)
+        AS answered,                        -- [integer] Those of them in which it answered.
+    coalesce(sum(sweeps.asked), 0) AS asked, -- [integer] Swarms that it was asked for.
+    round(1.0 * sum(sweeps.listed) / nullif(sum(sweeps.asked) FILTER (WHERE answers > 0), 0), 4)
+        AS listed_share,                    -- [number] The share of them that it listed, from 0 to 1.
+    round(1.0 * sum(sweeps.nonzero) / nullif(sum(sweeps.asked) FILTER (WHERE answers > 0), 0), 4)
+        AS nonzero_share,                   -- [number] The share of them for which it gave a number other than 0.
+    round(1.0 * sum(sweeps.answers) / nullif(sum(sweeps.requests), 0), 4)
+        AS answer_share,                    -- [number] The share of requests that it answered.
+    round(sum(sweeps.rtt_ms * sweeps.answers) / nullif(sum(sweeps.answers) FILTER (WHERE sweeps.rtt_ms IS NOT NULL), 0), 1)
+        AS rtt_ms,                          -- [number ms] Mean time from a request to its answer.
+    coalesce(sum(sweeps.canary_hits), 0)
+        AS canary_hits,                     -- [integer] Made-up info-hashes for which it named peers.
+    (SELECT round(avg(overlap), 4) FROM source_overlaps WHERE source_overlaps.url = trackers.url)
+        AS overlap,                         -- [number] The share of its peers that the DHT has, mean over swarms.
+    trackers.batch,
+    trackers.last_answer,
+    trackers.not_before,
+    coalesce(trackers.marks, '') AS marks
+FROM trackers LEFT JOIN tracker_sweeps AS sweeps ON sweeps.url = trackers.url
+GROUP BY trackers.url;

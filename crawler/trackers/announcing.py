@@ -1,0 +1,157 @@
+"""Peers that trackers name to one that announces itself: held against the filters of the DHT, and forgotten.
+
+The peer that is announced has nothing, is no seed, and says goodbye before anything else is done.  No tracker
+is told of it for the same swarm again before 30 minutes, or what it asks for, have passed, over restarts too.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import trio
+
+from crawler.db.records.records import utc_text
+from crawler.db.records.trackers import DISTRUSTED, KnownTracker, SwarmList, TrackerTurn
+from crawler.db.writer import Writer
+from crawler.trackers.overlaps import NamedPeers, overlaps_of
+from dhtnode import InfoHash, SwarmMeasurement
+from dhtnode.addresses import Address, Scope, pack_host
+from dhtnode.tracker_client import Trackers
+from dhtnode.trackers import AnnounceAnswer, Event, TrackerError
+
+PAUSE = 1800.0
+"""Seconds between two announces of one swarm to one tracker, at least."""
+
+PATIENCE = 30.0
+"""Seconds for the answers of all trackers about one swarm."""
+
+GOODBYE = 10.0
+"""Seconds to tell all of them that our peer is gone."""
+
+MOST_PEERS = 1000
+"""Addresses of one list that are held against filters."""
+
+
+class Place(NamedTuple):
+    """A tracker to announce to, and whether the user typed its URL."""
+
+    url: str
+    is_typed: bool
+
+
+class Announcer:
+    """Announces to trackers for the sake of the peers that they name, one swarm after the other."""
+
+    def __init__(
+        self,
+        client: Trackers,
+        writer: Writer,
+        run_id: int,
+        port: int,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Announce a peer at `port`."""
+        self._client = client
+        self._writer = writer
+        self._run_id = run_id
+        self._port = port
+        self._wall_clock = wall_clock
+
+    async def compare(self, places: Sequence[Place], measured: Sequence[SwarmMeasurement]) -> None:
+        """Announce each swarm to each tracker that is due, and record how far they overlap with the DHT."""
+        swarms = list({each.info_hash: each for each in measured}.values())
+        known = {each.url: each for each in await self._writer.call(lambda store: store.trackers.known())}
+        due = await self._due(self._willing(places, known), [each.info_hash for each in swarms])
+        # Those that invent peers are compared by themselves only.
+        distrusted = {url for url, each in known.items() if set(each.marks) & set(DISTRUSTED)}
+        for each in swarms:
+            named = await self._announce(due.get(each.info_hash, ()), each.info_hash)
+            await self._write(overlaps_of(each, named, distrusted, self._now()))
+
+    async def _write(self, overlaps: Sequence[SwarmOverlap]) -> None:
+        if overlaps:
+            await self._writer.call(lambda store: store.trackers.add_overlaps(self._run_id, overlaps))
+
+    def _willing(self, places: Iterable[Place], known: dict[str, KnownTracker]) -> list[Place]:
+        """Return the trackers that have not asked for a pause that lasts."""
+        now = self._now()
+        return [
+            place for place in places if place.url not in known or (known[place.url].not_before or "") <= now
+        ]
+
+    async def _due(self, places: Sequence[Place], swarms: Sequence[InfoHash]) -> dict[InfoHash, list[Place]]:
+        """Return where each swarm may be announced, once it is recorded that it will be."""
+        now = self._wall_clock()
+        recent = set[tuple[str, InfoHash]]()
+        for listed, turns in await self._writer.call(lambda store: list(store.trackers.turns(utc_text(now)))):
+            recent.update((turn.place, each) for turn in turns for each in listed[turn.first : turn.last])
+        due = {
+            info_hash: [place for place in places if (_turn_of(place), info_hash) not in recent]
+            for info_hash in swarms
+        }
+        for place in places:
+            some = sorted(info_hash for info_hash in swarms if place in due[info_hash])
+            await self._take_turn(place, some, now, PAUSE)
+        return due
+
+    async def _take_turn(self, place: Place, swarms: Sequence[InfoHash], now: float, pause: float) -> None:
+        if swarms:
+            listed = SwarmList(sha256(b"".join(swarms)).digest(), swarms)
+            turn = TrackerTurn(_turn_of(place), 0, len(swarms), utc_text(now), utc_text(now + pause))
+            await self._writer.call(lambda store: store.trackers.take_turns(listed, [turn]))
+
+    async def _announce(self, places: Sequence[Place], info_hash: InfoHash) -> list[NamedPeers]:
+        """Announce a swarm to trackers at the same time, and when all have answered say goodbye."""
+        named = list[NamedPeers]()
+        try:
+            with trio.move_on_after(PATIENCE):
+                async with trio.open_nursery() as nursery:
+                    for place in places:
+                        nursery.start_soon(self._ask, place, info_hash, named)
+        finally:
+            with trio.move_on_after(GOODBYE, shield=True):
+                async with trio.open_nursery() as nursery:
+                    for place in places:
+                        nursery.start_soon(self._say_goodbye, place, info_hash)
+        return named
+
+    async def _ask(self, place: Place, info_hash: InfoHash, named: list[NamedPeers]) -> None:
+        try:
+            found = await self._client.announce(place.url, info_hash, self._port, is_typed=place.is_typed)
+        except TrackerError:
+            return
+        for asked in found:
+            if asked.answer is not None:
+                named.append(self._named(place, asked.answer))
+                pause = max(asked.answer.min_interval or 0, 0)
+                if pause > PAUSE:
+                    await self._take_turn(place, [info_hash], self._wall_clock(), pause)
+
+    def _named(self, place: Place, answer: AnnounceAnswer) -> NamedPeers:
+        """Return the hosts that a tracker named, without our own peer, which it counts."""
+        scope = None if place.is_typed else Scope.PUBLIC
+        others = [peer for peer in answer.peers if not self._is_ours(peer, answer)]
+        hosts = [pack_host(peer.host) for peer in others if scope is None or scope.allows(peer)]
+        counted = (answer.seeds or 0) + (answer.leechers or 0) - 1
+        return NamedPeers(place.url, max(counted, 0), frozenset(hosts[:MOST_PEERS]))
+
+    def _is_ours(self, peer: Address, answer: AnnounceAnswer) -> bool:
+        """Return whether an address may be that of our peer: others at this port are few."""
+        return peer.port == self._port and answer.external_host in (None, peer.host)
+
+    async def _say_goodbye(self, place: Place, info_hash: InfoHash) -> None:
+        try:
+            await self._client.announce(
+                place.url, info_hash, self._port, event=Event.STOPPED, is_typed=place.is_typed
+            )
+        except TrackerError:
+            return
+
+    def _now(self) -> str:
+        return utc_text(self._wall_clock())
+
+
+def _turn_of(place: Place) -> str:
+    return f"{place.url} announce"

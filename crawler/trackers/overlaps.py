@@ -1,0 +1,86 @@
+"""How far the peers that trackers named and those of the DHT are the same, for one swarm.  Pure."""
+
+from collections.abc import Collection, Iterable, Sequence
+from math import inf, isinf
+from typing import NamedTuple
+
+from crawler.analysis import SourceOverlap, source_overlap
+from crawler.db.records.trackers import SwarmOverlap
+from dhtnode import Interval, SwarmMeasurement
+from dhtnode.krpc import ScrapeFilter
+
+
+class NamedPeers(NamedTuple):
+    """The hosts of a swarm that a tracker named at one of its addresses, of the peers that it `listed`.
+
+    It lives in memory, and no longer than the measurement that it is compared with.
+    """
+
+    url: str
+    listed: int
+    hosts: frozenset[bytes]
+
+
+def overlaps_of(
+    measured: SwarmMeasurement, named: Sequence[NamedPeers], distrusted: Collection[str], taken_at: str
+) -> list[SwarmOverlap]:
+    """Return the overlap with each tracker, and the one with all that are not distrusted together.
+
+    Those that named no peer are left out; without filters there is none.
+    """
+    by_url: dict[str | None, list[NamedPeers]] = {}
+    for each in named:
+        by_url.setdefault(each.url, []).append(each)
+        if each.url not in distrusted:
+            by_url.setdefault(None, []).append(each)
+    filters = [each.told for each in measured.observations if each.is_believed]
+    found = (
+        _overlap(measured, filters, url, lists, taken_at)
+        for url, lists in sorted(by_url.items(), key=lambda item: item[0] or "")
+    )
+    return [each for each in found if each is not None]
+
+
+def _overlap(
+    measured: SwarmMeasurement,
+    filters: Sequence[ScrapeFilter],
+    url: str | None,
+    lists: Sequence[NamedPeers],
+    taken_at: str,
+) -> SwarmOverlap | None:
+    """Compare the DHT with lists of which nothing tells how far they are the same."""
+    hosts = frozenset[bytes]().union(*(each.hosts for each in lists))
+    # No list can be shorter than what it named, and all together no shorter than all that they named.
+    listed = max(len(hosts), *(each.listed for each in lists))
+    listed_high = max(listed, sum(max(each.listed, len(each.hosts)) for each in lists))
+    size = _size_of(measured)
+    found = [source_overlap(hosts, filters, size, each) for each in {listed, listed_high}]
+    few = found[0]
+    if few is None:
+        return None
+    low, high = _ends(each for each in found if each is not None)
+    return SwarmOverlap(
+        measured.info_hash,
+        taken_at,
+        url,
+        listed,
+        listed_high,
+        few.tested,
+        few.passed,
+        few.false_positives,
+        *few.share,
+        few.union.estimate,
+        low,
+        None if isinf(high) else high,
+    )
+
+
+def _ends(found: Iterable[SourceOverlap]) -> tuple[float, float]:
+    unions = [each.union for each in found]
+    return min(each.low for each in unions), max(each.high for each in unions)
+
+
+def _size_of(measured: SwarmMeasurement) -> Interval:
+    estimate = measured.estimate
+    high = inf if estimate.peers_high is None else float(estimate.peers_high)
+    return Interval(float(estimate.peers), float(estimate.peers_low), high)
