@@ -12,7 +12,7 @@ from typing import NamedTuple
 import trio
 
 from crawler.db.records.records import utc_text
-from crawler.db.records.trackers import DISTRUSTED, KnownTracker, SwarmList, TrackerTurn
+from crawler.db.records.trackers import DISTRUSTED, KnownTracker, SwarmList, SwarmOverlap, TrackerTurn
 from crawler.db.writer import Writer
 from crawler.trackers.overlaps import NamedPeers, overlaps_of
 from dhtnode import InfoHash, SwarmMeasurement
