@@ -278,6 +278,7 @@ _NOTHING = {False: "NULL", True: "x''"}
 _NODE_TERMS = {
     "node_id": "node_id IN ({ids})",
     "host": "is_in_network(host)",
+    "url": "url IN (SELECT trackers.url FROM trackers WHERE is_in_network(trackers.host))",
     "place": "is_in_network(place)",
     "subject": "is_in_network(subject) OR subject IN ({ids})",
 }

@@ -12,13 +12,21 @@ from typing import NamedTuple
 import trio
 
 from crawler.db.records.records import utc_text
-from crawler.db.records.trackers import DISTRUSTED, KnownTracker, SwarmList, SwarmOverlap, TrackerTurn
+from crawler.db.records.trackers import (
+    DISTRUSTED,
+    GIVEN,
+    LISTED,
+    KnownTracker,
+    SwarmList,
+    SwarmOverlap,
+    TrackerTurn,
+)
 from crawler.db.writer import Writer
 from crawler.trackers.overlaps import NamedPeers, overlaps_of
 from dhtnode import InfoHash, SwarmMeasurement
 from dhtnode.addresses import Address, Scope, pack_host
 from dhtnode.tracker_client import Trackers
-from dhtnode.trackers import AnnounceAnswer, Event, TrackerError
+from dhtnode.trackers import AnnounceAnswer, Event, TrackerError, parse_tracker_url
 
 PAUSE = 1800.0
 """Seconds between two announces of one swarm to one tracker, at least."""
@@ -62,7 +70,7 @@ class Announcer:
     async def compare(self, places: Sequence[Place], measured: Sequence[SwarmMeasurement]) -> None:
         """Announce each swarm to each tracker that is due, and record how far they overlap with the DHT."""
         swarms = list({each.info_hash: each for each in measured}.values())
-        known = {each.url: each for each in await self._writer.call(lambda store: store.trackers.known())}
+        known = await self._known(places)
         due = await self._due(self._willing(places, known), [each.info_hash for each in swarms])
         # Those that invent peers are compared by themselves only.
         distrusted = {url for url, each in known.items() if set(each.marks) & set(DISTRUSTED)}
@@ -73,6 +81,17 @@ class Announcer:
     async def _write(self, overlaps: Sequence[SwarmOverlap]) -> None:
         if overlaps:
             await self._writer.call(lambda store: store.trackers.add_overlaps(self._run_id, overlaps))
+
+    async def _known(self, places: Iterable[Place]) -> dict[str, KnownTracker]:
+        """Return what is known of all trackers, these among them from now on."""
+        now = self._now()
+        new = [
+            KnownTracker(place.url, url.scheme, url.host, GIVEN if place.is_typed else LISTED, now)
+            for place in places
+            for url in (parse_tracker_url(place.url),)
+        ]
+        await self._writer.call(lambda store: store.trackers.add(new))
+        return {each.url: each for each in await self._writer.call(lambda store: store.trackers.known())}
 
     def _willing(self, places: Iterable[Place], known: dict[str, KnownTracker]) -> list[Place]:
         """Return the trackers that have not asked for a pause that lasts."""
@@ -154,4 +173,7 @@ class Announcer:
 
 
 def _turn_of(place: Place) -> str:
-    return f"{place.url} announce"
+    """Return what stands for a tracker where its turns are: a host first, by which it can be deleted."""
+    url = parse_tracker_url(place.url)
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{host}:{url.port} announce {url.scheme}{url.path}"

@@ -45,7 +45,7 @@ def test_what_passes_by_chance_is_taken_off():
 
 
 def test_stores_that_keep_half_miss_half():
-    """Whoever is in the DHT is in the filter of all nodes half the time, and still is in the DHT."""
+    """What the DHT has is in the filter of all nodes half the time, and is in the DHT all the same."""
     random, peers = Random(2), hosts(400)
     filters = [ScrapeFilter.of(random.sample(peers, 200))]
     found = source_overlap(random.sample(peers, 200), filters, known(400), 400)

@@ -99,6 +99,9 @@ def test_table_says_what_it_holds(fetch, name):
     assert "timed out" not in text
 
 
+OF_TRACKERS = {"quality_of_trackers", "sources_of_swarms", "sources_by_day"}
+
+
 @pytest.mark.parametrize("name", QUERIES)
 def test_question_is_answered(fetch, name):
     values = {"visits_of_a_node": f"?node_id={node_id(3).hex()}"}
@@ -106,9 +109,8 @@ def test_question_is_answered(fetch, name):
     status, text = fetch(path)
     records = json.loads(text)
     assert status == 200
-    assert bool(records) == (
-        name not in {"watched", "dead", "changes"}
-    )  # no swarm is on a watch or was measured twice
+    # No swarm is on a watch or was measured twice, and no tracker was asked.
+    assert bool(records) == (name not in {"watched", "dead", "changes", *OF_TRACKERS})
     assert heading(fetch(f"/{DATABASE}/{name}")[1]) == QUERIES[name].title
 
 

@@ -152,7 +152,7 @@ class TestAnnouncer:
             assert tracker.heard != []
 
     async def test_goodbye_is_said_when_it_is_cancelled(self, world):
-        """Whoever heard of us hears that we are gone, whatever ends the round."""
+        """Trackers that heard of us hear that we are gone, whatever ends the round."""
         announcer, *_ = world
         tracker, reached = UdpTracker(peers=compact(hosts(5))), trio.Event()
         heard = tracker.answer

@@ -18,7 +18,14 @@ from crawler.db.records.records import (
     utc_text,
 )
 from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
-from crawler.db.records.trackers import KnownTracker, SwarmList, SweepBatch, TrackerSweep, TrackerTurn
+from crawler.db.records.trackers import (
+    KnownTracker,
+    SwarmList,
+    SwarmOverlap,
+    SweepBatch,
+    TrackerSweep,
+    TrackerTurn,
+)
 from crawler.db.records.watched_swarms import GIVEN
 from crawler.db.schema import SHOWN_AS
 from crawler.zone import Zone
@@ -77,6 +84,9 @@ def write_trackers(store, run_id, at):
         (sweep.id, info_hash, int(1000 * at), 1, 2, 3, None) for sweep in sweeps for info_hash in swarms
     ]
     store.write(run_id, [SweepBatch(sweeps, samples)])
+    numbers = (9, 9, 9, 9, 0.1, 0.5, 0.4, 0.6, 13.0, 12.0, 14.0)
+    overlaps = [SwarmOverlap(info_hash, now, url, *numbers) for info_hash in swarms for url in urls]
+    store.trackers.add_overlaps(run_id, overlaps)
     turns = [TrackerTurn(f"{host}:6969 udp", 0, 2, now, utc_text(at + 1800)) for host in hosts]
     store.trackers.take_turns(SwarmList(f"at {at}".encode(), swarms), turns)
 
@@ -172,6 +182,7 @@ def test_all_of_a_swarm_goes(store):
         "watched_swarms": 1,
         "node_samples": 2,
         "tracker_samples": 2,
+        "source_overlaps": 2,
     }
     assert GONE.hex() not in dump(store)
     # The places of the others in the list are as they were.
@@ -228,9 +239,8 @@ def test_all_of_a_node_goes(store, text):
     changed = store.purge.run(orders, EPOCH)
     once = dict.fromkeys(("nodes", "visits", "node_samples", "sample_turns"), 1)
     of_host = dict.fromkeys(("alarms", "trackers", "tracker_sweeps", "tracker_turns"), 1)
-    assert changed == once | {"scrape_replies": 2, "crawl_journal": 2} | (
-        {} if by_id else of_host | {"tracker_samples": 2}
-    )
+    of_host |= dict.fromkeys(("tracker_samples", "source_overlaps"), 2)
+    assert changed == once | {"scrape_replies": 2, "crawl_journal": 2} | ({} if by_id else of_host)
     assert (GONE_NODE.hex() in dump(store), KEPT_NODE.hex() in dump(store)) == (False, True)
     assert (GONE_HOST in dump(store)) is by_id  # in an alarm about the host, which names no id
     assert counts(store)["swarm_samples"] == 2

@@ -54,7 +54,7 @@ RULES: Mapping[str, Rule] = {
             *("run_outcomes", "run_round_trips", "run_support", "run_costs"),
             *("node_sample_rows", "discovery_estimates"),
             *("swarm_samples", "reply_rows", "swarm_estimates", "swarm_handshakes"),
-            *("tracker_sweeps", "tracker_sample_rows"),
+            *("tracker_sweeps", "tracker_sample_rows", "source_overlaps"),
         ),
         WholeTable.OF_RUN,
     ),

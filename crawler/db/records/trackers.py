@@ -133,7 +133,7 @@ class SwarmOverlap:
     """How far the peers of trackers and those of the DHT are the same, in a measurement of this run.
 
     `url` is that of one tracker, None for all that are believed together.  They list between `listed` and
-    `listed_high` peers, of whom they named `peers_named`; the other fields are those of a `SourceOverlap`.
+    `listed_high` peers, and named `peers_named` of them; the other fields are those of a `SourceOverlap`.
     """
 
     info_hash: InfoHash

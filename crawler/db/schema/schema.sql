@@ -486,7 +486,7 @@ CREATE TABLE source_overlaps (
     info_hash TEXT NOT NULL REFERENCES swarms (info_hash), -- The info-hash of the swarm, 40 hex digits.
     taken_at TEXT NOT NULL,                 -- [time] When it was measured.
     sample_id INTEGER NOT NULL REFERENCES swarm_samples (id), -- The measurement that has the filters (swarm_samples.id).
-    url TEXT,                               -- [!tracker] The URL of the tracker (trackers.url); NULL for all that are believed together.
+    url TEXT REFERENCES trackers (url) ON DELETE CASCADE, -- [!tracker] The URL of the tracker (trackers.url); NULL for all that are believed together.
     listed INTEGER NOT NULL,                -- Peers that it says it has; of all together, the least that they can have.
     listed_high INTEGER NOT NULL,           -- The most that they can have.
     peers_named INTEGER NOT NULL,           -- Different addresses that it named, counted and not kept.
@@ -501,6 +501,7 @@ CREATE TABLE source_overlaps (
 );
 CREATE INDEX idx_source_overlaps_sample_id ON source_overlaps (sample_id);
 CREATE INDEX idx_source_overlaps_run_id ON source_overlaps (run_id);
+CREATE INDEX idx_source_overlaps_url ON source_overlaps (url);
 
 -- One row for each swarm on the list of `dhtcrawl watch`, and what its next measurement depends on.
 CREATE TABLE watched_swarms (
