@@ -5,7 +5,7 @@ from .crawl_size import size_from_crawl as size_from_crawl
 from .distance_size import Distances as Distances
 from .distance_size import size_from_distances as size_from_distances
 from .distance_size import size_from_median as size_from_median
-from .infohash_population import SampledNode as SampledNode
+from .infohash_population import ShownInfohash as ShownInfohash
 from .infohash_population import population as population
 from .other_sources import SourceOverlap as SourceOverlap
 from .other_sources import source_overlap as source_overlap

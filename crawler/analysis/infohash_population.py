@@ -1,37 +1,45 @@
 """How many info-hashes a network holds, from samples of what its nodes store (BEP 51).
 
 Pure functions of numbers, without I/O.  A node says how many info-hashes it stores (`num`) and shows
-a few of them, 20 as a rule; an info-hash lies with several nodes.  So one info-hash counts for a
-share only wherever it is seen, and each that is shown stands for the others of its node (Horvitz and
-Thompson 1952).  Info-hashes that no node with BEP 51 stores are not counted by any of this.
+a few of them, 20 as a rule; an info-hash lies with several nodes.  So each that was shown stands for as many
+as there are for one shown: 1 over the chance that any of its holders shows it (Horvitz and Thompson 1952).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import ceil, exp, floor, log, sqrt
+from statistics import mean
 
 from crawler.analysis.distributions import NORMAL_95
 from crawler.analysis.species_richness import NetworkSize
 from dhtnode.swarm import chao1
 
+REPLICAS = 8  # nodes that an info-hash is announced to (BEP 5)
+_TIMES = 5
+AS_OTHERS = 8.0  # holders, by which an info-hash is held to lie with as many nodes as others do
+
 
 @dataclass(frozen=True, slots=True)
-class SampledNode:
-    """What one node showed.
+class NearStore:
+    """A node that may hold an info-hash: one of the closest to it, by its rank, that gave a sample.
 
-    `num` is how many info-hashes it stores, by its own account.  `holders` has a number for each of the
-    shown ones that were looked up: how many nodes store it, of all that support BEP 51 and belong to
-    the area sampled, this node among them; 0 for an info-hash outside of the zone sampled.  Which ones
-    are looked up must not depend on what they are: the first of each sample, say.
+    It shows a `share` of what it stores.  `holds` is None where it cannot be told whether the info-hash is
+    among that; `shows` says whether it is among what was shown.  A node without a rank is farther away.
     """
 
-    num: int
-    holders: tuple[int, ...] = ()
+    rank: int | None
+    share: float
+    shows: bool
+    holds: bool | None
 
-    def __post_init__(self) -> None:
-        """Raise `ValueError` for what no node can show."""
-        if self.num < 0 or min(self.holders, default=0) < 0 or (self.holders and not self.num):
-            raise ValueError(f"no sample of {self.num} info-hashes: {self.holders}")
+
+@dataclass(frozen=True, slots=True)
+class ShownInfohash:
+    """An info-hash that was shown: how likely that was, and that it has one holder only, or two."""
+
+    chance: float
+    one: float = 0.0
+    two: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +65,101 @@ def sample_coverage(once: int, twice: int, shown: int) -> Coverage:
     return Coverage(share, max(0.0, share - error), min(1.0, share + error))
 
 
-def population(
-    sampled: Sequence[SampledNode], nodes: NetworkSize, *, zone_bits: int = 0
-) -> NetworkSize | None:
-    """Estimate the info-hashes of a network, or of all its zones from one, from samples.
+def shown_infohashes(looked_up: Sequence[Sequence[NearStore]]) -> list[ShownInfohash]:
+    """Return how likely each of some info-hashes was shown, from the nodes that may hold it.
 
-    `H = nodes * mean(num) * mean(1 / holders)`, the last weighted by `num`: the form of Horvitz and
-    Thompson's `sum 1 / (f_j r_x) / phi` that needs holders of a part of the info-hashes only.  `nodes`
-    are those that support BEP 51 in the area sampled, visited or not, with their variance.
-
-    Three parts add to the relative variance: of `nodes`, of `num` among nodes not visited (finite
-    population), of the weighted mean (linearised, between nodes).  A zone of z bits adds that of a
-    binomial share of all.  The interval is log-normal.  None when no info-hash was looked up, or none
-    of those is in the zone.
+    A node of which it cannot be told whether it holds an info-hash does so as often as others of its rank:
+    `(those that hold theirs + those that show theirs) / (those told + shares of the others)`.  Each info-hash
+    weighs as much as the number that it stands for, which follows from this, so it is done a few times.
     """
-    looked_up = [node for node in sampled if node.holders]
-    stored, weight = sum(node.num for node in sampled), sum(node.num for node in looked_up)
-    inverse = sum(node.num * _mean_inverse(node) for node in looked_up) / weight if weight else 0.0
-    if not inverse or not nodes.estimate:
+    found = [ShownInfohash(1.0) for _ in looked_up]
+    for _ in range(_TIMES):
+        shares = _holding_shares(looked_up, found)
+        found = [_shown(stores, shares) for stores in looked_up]
+    return found
+
+
+def _holding_shares(
+    looked_up: Sequence[Sequence[NearStore]], found: Sequence[ShownInfohash]
+) -> dict[int | None, float]:
+    told, holding = dict[int | None, float](), dict[int | None, float]()
+    for stores, shown in zip(looked_up, found, strict=True):
+        weight = 1 / max(shown.chance, 1e-9)
+        for each in stores:
+            is_told = each.holds is not None
+            holds = each.holds if is_told else each.shows
+            told[each.rank] = told.get(each.rank, 0.0) + weight * (1.0 if is_told else each.share)
+            holding[each.rank] = holding.get(each.rank, 0.0) + weight * bool(holds)
+    return {rank: min(1.0, holding[rank] / told[rank]) for rank in told if told[rank]}
+
+
+def _shown(stores: Sequence[NearStore], shares: dict[int | None, float]) -> ShownInfohash:
+    missing, one, two, none = 1.0, 0.0, 0.0, 1.0
+    told = [each for each in stores if each.holds is not None]
+    # One that lies with more of the nodes that tell than others do lies with more of the rest too.
+    expected = sum(shares.get(each.rank, 0.0) for each in told)
+    reach = (AS_OTHERS + sum(bool(each.holds) for each in told)) / (AS_OTHERS + expected)
+    for each in stores:
+        if each.holds is None:
+            before = min(1.0, reach * shares.get(each.rank, 0.0))
+            missing *= 1 - before * each.share
+            # One that does not show it holds it less likely.
+            holds = 1.0 if each.shows else before * (1 - each.share) / max(1 - before * each.share, 1e-9)
+        else:
+            missing *= 1 - each.holds * each.share
+            holds = float(each.holds)
+        none, one, two = none * (1 - holds), one * (1 - holds) + none * holds, two * (1 - holds) + one * holds
+    return ShownInfohash(1 - missing, one, two)
+
+
+def population(
+    showings: Sequence[int], looked_up: Sequence[ShownInfohash], *, zone_bits: int = 0
+) -> NetworkSize | None:
+    """Estimate the info-hashes of a network, or of all its zones from one, from those shown.
+
+    `showings` counts the info-hashes shown, and those of them shown by one node and by two; `looked_up` are
+    a random part of them.  To those shown come
+
+    - `sum(1 / chance - 1)` of what is held by nodes that gave samples, but was not shown;
+    - what none of these nodes holds, by Chao1 from how many hold the others: a lower bound;
+    - in place of both, if it is more, Chao1 from how many nodes showed each.
+
+    Their variance is that of the info-hashes shown, of the part looked up (linearised) and of Chao1.  The
+    interval of what was not shown is log-normal, so the whole interval lies above what was.  A zone of z bits
+    adds the variance of a binomial share of all.  None when no info-hash was looked up.
+    """
+    distinct, once, twice = showings
+    weights = [1 / each.chance for each in looked_up if each.chance > 0]
+    if not weights:
         return None
-    mean_num = stored / len(sampled)
-    here = nodes.estimate * mean_num * inverse
-    missing = max(0.0, 1 - len(sampled) / nodes.estimate)
-    spread = sum((node.num - mean_num) ** 2 for node in sampled) / max(len(sampled) - 1, 1)
-    deviations = sum((node.num * (_mean_inverse(node) - inverse)) ** 2 for node in looked_up)
-    relative = (
-        nodes.variance / nodes.estimate**2
-        + missing * spread / len(sampled) / mean_num**2
-        + deviations / (weight * inverse) ** 2 * len(looked_up) / max(len(looked_up) - 1, 1)
-        + (1 - 2.0**-zone_bits) / here
-    )
-    return _log_normal(2**zone_bits * here, relative)
+    scale, count = distinct / len(looked_up), len(weights)
+    unseen, variance = scale * sum(weight - 1 for weight in weights), 0.0
+    variance = scale * sum(weight * (weight - 1) for weight in weights)
+    spread = sum((weight - mean(weights)) ** 2 for weight in weights) / max(count - 1, 1)
+    variance += distinct**2 * spread / count * max(0.0, 1 - len(looked_up) / distinct)
+    ones = scale * sum(each.one / each.chance for each in looked_up if each.chance > 0)
+    twos = scale * sum(each.two / each.chance for each in looked_up if each.chance > 0)
+    unseen += _unheld(ones, twos)
+    variance += scale * _unheld_variance(ones, twos)
+    if _unheld(once, twice) > unseen:
+        unseen, variance = _unheld(once, twice), _unheld_variance(once, twice)
+    here = distinct + unseen
+    if zone_bits:
+        size = _log_normal(2**zone_bits * here, variance / here**2 + (1 - 2.0**-zone_bits) / here)
+        return NetworkSize(size.estimate, max(size.low, distinct), size.high, size.variance, distinct)
+    beyond = _log_normal(unseen, variance / unseen**2) if unseen else NetworkSize(0, 0, 0, 0)
+    return NetworkSize(here, distinct + floor(beyond.low), distinct + ceil(beyond.high), variance, distinct)
 
 
-def _mean_inverse(node: SampledNode) -> float:
-    return sum(1 / holders for holders in node.holders if holders) / len(node.holders)
+def _unheld(once: float, twice: float) -> float:
+    """Return how many no node has, given how many one has and two have (Chao 1987), of `REPLICAS` at most."""
+    return (1 - 1 / REPLICAS) * chao1(once, twice)
+
+
+def _unheld_variance(once: float, twice: float) -> float:
+    """Return the variance of Chao1 (Chao 1987)."""
+    ratio = once / max(twice, 1.0)
+    return max(twice, 1.0) * (ratio**2 / 2 + ratio**3 + ratio**4 / 4)
 
 
 def _log_normal(estimate: float, relative_variance: float) -> NetworkSize:

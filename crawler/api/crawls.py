@@ -1,9 +1,12 @@
 """Crawls from node to node: a census, and a sample of the info-hashes that nodes show (BEP 51)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from random import Random
+
+import trio
 
 from crawler.core.exclusion import Area
 from crawler.core.session import Resume, Session, new_random, open_session
@@ -27,6 +30,7 @@ async def census(
     new: bool = False,
     serve: bool = False,
     random: Random | None = None,
+    when_cut: Callable[[Progress], None] = lambda _: None,
 ) -> Progress:
     """Visit every node that can be reached, record each visit, and return the counts with the findings.
 
@@ -34,7 +38,8 @@ async def census(
     reads it; `watched` are ids whose surroundings are tested for nodes put there.  With `verify_after`,
     nodes that replied are queried again so many seconds later.  A census that was interrupted goes on
     when it is called again with the same settings, unless `new`; while it is under way, another is
-    refused.  With `serve`, a full node answers others meanwhile.
+    refused.  With `serve`, a full node answers others meanwhile.  When it is cancelled, `when_cut` is called
+    with what is known by then.
 
     Raises `DatabaseError`, `NotJoined` when no node replies at the start, and `ValueError`.
     """
@@ -50,7 +55,13 @@ async def census(
     async with open_session(options, "census", settings, resume=resume, drawn=prefix, serve=serve) as session:
         area = Area(_zone_of(session, drawn), session.exclusion)
         return await take_census(
-            session, options.settings, random, area, watched=watched, verify_after=verify_after
+            session,
+            options.settings,
+            random,
+            area,
+            watched=watched,
+            verify_after=verify_after,
+            when_cut=when_cut,
         )
 
 
@@ -60,6 +71,7 @@ class InfohashResults:
 
     counts: SampleCounts
     discoveries: Sequence[Discovery]
+    is_complete: bool = True
 
 
 async def sample(
@@ -70,12 +82,13 @@ async def sample(
     seconds: float | None = None,
     serve: bool = False,
     random: Random | None = None,
+    when_cut: Callable[[InfohashResults], None] = lambda _: None,
 ) -> InfohashResults:
     """Query nodes for the info-hashes that they store, and estimate how many there are.
 
     Queries the nodes of a census in the database; without any, or with bootstrap nodes, it crawls from
     node to node.  Each node is queried once, or in so many `rounds`, or for so many `seconds` whenever
-    the interval that it asked for is over.  `db`, `zone` and `serve` are as for `census`.
+    the interval that it asked for is over.  `db`, `zone`, `serve` and `when_cut` are as for `census`.
 
     Raises `DatabaseError`, `NotJoined` when no node replies at the start, and `ValueError`.
     """
@@ -95,8 +108,15 @@ async def sample(
     ) as session:
         zone_drawn = _zone_of(session, drawn)
         survey = InfohashSurvey(session, options.settings, random, zone=zone_drawn, plan=plan)
-        await survey.run(joins=bool(options.bootstrap))
-        found = await survey.discover(looks_up=not options.anonymize)
+        found = None
+        try:
+            await survey.run(joins=bool(options.bootstrap))
+            found = await survey.discover(looks_up=not options.anonymize)
+        finally:
+            if found is None and trio.current_effective_deadline() == -inf:
+                with trio.CancelScope(shield=True):
+                    known = await survey.discover_so_far()
+                when_cut(InfohashResults(survey.counts(), known, is_complete=False))
         return InfohashResults(survey.counts(), found)
 
 

@@ -46,11 +46,22 @@ def census(
     """
     if crawl.anonymize and verify_after is not None:
         raise click.UsageError("--verify-after needs the addresses that --anonymize does not keep")
+    texts, cut = crawler.crawl.census, list[crawler.crawl.census.Progress]()
     visit = partial(
-        crawler.census, crawl, zone=zone, watched=watched, verify_after=verify_after, new=new, serve=serve
+        crawler.census,
+        crawl,
+        zone=zone,
+        watched=watched,
+        verify_after=verify_after,
+        new=new,
+        serve=serve,
+        when_cut=cut.append,
     )
-    found = run_crawl(visit, network.timeout)
+    try:
+        found = run_crawl(visit, network.timeout)
+    finally:
+        for known in cut:
+            console.emit(network.as_json, texts.record(known), *texts.describe(known).split("\n"))
     if found is None:
         raise click.ClickException(f"stopped before the end; {crawl.db} holds the visits made")
-    texts = crawler.crawl.census
     console.emit(network.as_json, texts.record(found), *texts.describe(found).split("\n"))

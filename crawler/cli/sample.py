@@ -44,13 +44,20 @@ def sample(
         raise click.UsageError("give one of --once, --rounds and --for")
     if crawl.anonymize and ((rounds or 1) > 1 or seconds is not None):
         raise click.UsageError("--rounds and --for need addresses to ask again: leave --anonymize out")
-    found = run_crawl(
-        partial(crawler.sample, crawl, zone=zone, rounds=rounds, seconds=seconds, serve=serve),
-        network.timeout,
+    texts, cut = crawler.infohashes.survey, list[crawler.InfohashResults]()
+    visit = partial(
+        crawler.sample, crawl, zone=zone, rounds=rounds, seconds=seconds, serve=serve, when_cut=cut.append
     )
+    try:
+        found = run_crawl(visit, network.timeout)
+    finally:
+        for known in cut:
+            lines = [texts.describe(known.counts), *map(texts.describe_discovery, known.discoveries)]
+            lines.append("cut short: the same command goes on from here")
+            known_record = texts.record(known.counts, known.discoveries, is_complete=False)
+            console.emit(network.as_json, known_record, *lines)
     if found is None:
         kept = f"{crawl.db} holds the samples taken, and what they amount to"
         raise click.ClickException(f"stopped before the end; {kept}")
-    texts = crawler.infohashes.survey
     lines = [texts.describe(found.counts), *map(texts.describe_discovery, found.discoveries)]
     console.emit(network.as_json, texts.record(found.counts, found.discoveries), *lines)

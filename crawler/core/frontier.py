@@ -35,6 +35,8 @@ CONFIRMING_REFERRERS = 2
 # Unconfirmed endpoints that may respond: so many, and so many for each confirmed one that does, or as many
 # as the network is told to have nodes.
 _FREE_UNCONFIRMED, _UNCONFIRMED_SHARE = 128, 0.5
+# Few go among the confirmed, so that it is known at any time how many of them would respond.
+_PROBED_EVERY = 16
 _LEAST_UNCONFIRMED = 256  # that are queued at once, if there are so many and they may be
 
 # The lowest two bits of what is known of an endpoint: how far it has come.
@@ -193,11 +195,13 @@ class Frontier:
         is_confirmed = self._are_confirmed(self._known[waiting])
         due, rest = waiting[is_confirmed], waiting[~is_confirmed]
         self._is_held = False
-        if rest.size and not due.size:
+        if rest.size:
             room = self._room_for_unconfirmed()
-            self._is_held = room <= 0 and not self._probed.size
-            due, rest = np.split(rest, [max(0, min(room, max(_LEAST_UNCONFIRMED, len(rest) // 8)))])
-            self._probed = np.concatenate([self._probed, due])
+            self._is_held = room <= 0 and not (due.size or self._probed.size)
+            most = 1 + len(due) // _PROBED_EVERY if due.size else max(_LEAST_UNCONFIRMED, len(rest) // 8)
+            probes, rest = np.split(rest, [max(0, min(room, most))])
+            self._probed = np.concatenate([self._probed, probes])
+            due = np.concatenate([due, probes])
         self._due, self._taken, self._unconfirmed = due, 0, rest
         return len(due) > 0
 
@@ -274,6 +278,11 @@ class Frontier:
     def believed(self, numbers: Numbers) -> Numbers:
         """Return those of some endpoints that a size counts: where others are held, the confirmed ones."""
         return numbers[self._are_confirmed(self._known[numbers])] if self._is_held else numbers
+
+    def known(self, numbers: Sequence[int]) -> Bytes:
+        """Return what is known of endpoints, a byte for each."""
+        known: Bytes = self._known[np.array(numbers)]
+        return known
 
     def referrers(self, numbers: Numbers) -> Bytes:
         """Return by how many nodes endpoints were returned, 5 for five or more."""

@@ -37,7 +37,7 @@ class AnsweredNodes:
         is_like_next[1:-1] = prefixes[1:] == prefixes[:-1]
         alike = np.flatnonzero(is_like_next[1:] | is_like_next[:-1])
         if alike.size:
-            ids = sorted((self._id(number), number) for number in ordered[alike].tolist())
+            ids = sorted((self.id_of(number), number) for number in ordered[alike].tolist())
             ordered[alike] = [number for _, number in ids]
             is_repeated = np.zeros(len(ordered), np.bool_)
             is_repeated[alike[1:]] = [one == other for (one, _), (other, _) in pairwise(ids)]
@@ -53,6 +53,14 @@ class AnsweredNodes:
 
     def closest(self, target: int, k: int) -> list[int]:
         """Return up to k ids, closest first, without the target itself; some 20 us."""
+        return [each ^ target for each, _ in self._closest(target, k)]
+
+    def closest_numbers(self, target: int, k: int) -> list[int]:
+        """Return the numbers of the nodes with these ids."""
+        return [number for _, number in self._closest(target, k)]
+
+    def _closest(self, target: int, k: int) -> list[tuple[int, int]]:
+        """Return distances and numbers."""
         height = max(self._height - 2, ID_BITS - _WORD)
         while height < ID_BITS and self.count(target >> height, ID_BITS - height) <= k:
             height += 1
@@ -64,8 +72,12 @@ class AnsweredNodes:
             wanted = np.flatnonzero(first_bits <= farthest)
         else:
             wanted = np.arange(high - low)
-        ids = [self._id(number) for number in self._ordered[low + wanted].tolist()]
-        return sorted((each for each in ids if each != target), key=target.__xor__)[:k]
+        near = [(self.id_of(number) ^ target, number) for number in self._ordered[low + wanted].tolist()]
+        return sorted(each for each in near if each[0])[:k]
+
+    def id_of(self, number: int) -> int:
+        """Return the id of a node as a number."""
+        return int.from_bytes(self._table.compact(np.array([number]))[:ID_BYTES], "big")
 
     def hosts(self) -> NDArray[np.uint64]:
         """Return the number of the host of each node, in the order of `numbers`."""
@@ -103,9 +115,6 @@ class AnsweredNodes:
         if self._family is Family.IPV4:
             return unpack_host(host.to_bytes(4, "big"))
         return str(IPv6Network((host << _WORD, _WORD)))
-
-    def _id(self, number: int) -> int:
-        return int.from_bytes(self._table.compact(np.array([number]))[:ID_BYTES], "big")
 
     def _place(self, prefix: int, bits: int) -> tuple[int, int]:
         """Return where the ids with a prefix begin, and where they end."""

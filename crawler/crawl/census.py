@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from random import Random
 from typing import Any
 
 import trio
 
+from crawler.analysis.species_richness import NetworkSize
 from crawler.core.exclusion import Area
 from crawler.core.frontier import FrontierStatistics
 from crawler.core.pace import Pace
@@ -17,12 +19,13 @@ from crawler.core.progress import shown_progress, timed
 from crawler.core.query_loop import drive
 from crawler.core.session import Session
 from crawler.crawl.crawl import FamilyCrawl
-from crawler.crawl.findings import Findings, compute_findings
-from crawler.crawl.network_sizes import ENDPOINTS, HEADLINE, FamilyTally
+from crawler.crawl.findings import Findings, compute_findings, findings_so_far
+from crawler.crawl.network_sizes import ENDPOINTS, HEADLINE, SO_FAR, FamilyTally
 from crawler.crawl.second_visits import SecondVisits
 from crawler.db.records.records import Journal, SizeEstimate
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
+from crawler.zone import Zone
 from dhtnode import Contact, Family, Scope
 from dhtnode.net import BulkClient
 from dhtnode.outcomes import Outcome
@@ -36,7 +39,8 @@ class Progress:
     """How far a census has come.
 
     `second_queries` went to nodes that had answered a moment ago: those without one of the
-    `second_answers` were lost on the way.  `findings` are there once a census has ended.
+    `second_answers` were lost on the way.  `known_share` is that of the contacts returned of late that were
+    known before.  `findings` are there once a census has ended, or was cut.
     """
 
     frontier: FrontierStatistics
@@ -48,6 +52,7 @@ class Progress:
     verified: int = 0
     known_share: float = 0.0
     findings: Findings | None = None
+    is_complete: bool = False
 
     @property
     def seconds_left(self) -> float | None:
@@ -95,9 +100,9 @@ class Census:
 
     def restore(self, journals: Iterable[Journal]) -> None:
         """Continue, before anything else, where another census was when it wrote the last of these."""
-        by_family: dict[Family, list[tuple[bytes, bytes]]] = {}
-        for family, contacts, changes in journals:
-            by_family.setdefault(family, []).append((contacts, changes))
+        by_family: dict[Family, list[Journal]] = {}
+        for journal in journals:
+            by_family.setdefault(journal.family, []).append(journal)
         for family, entries in by_family.items():
             if family in self._crawls:
                 self._crawls[family].restore(entries)
@@ -157,6 +162,13 @@ class Census:
             / (sum(crawl.new_share.all for crawl in crawls) or 1),
         )
 
+    def sizes_so_far(self) -> dict[Family, tuple[int, NetworkSize | None]]:
+        """Return of each family how many answered, and its size from what is known before the end."""
+        return {
+            family: (crawl.frontier.statistics().answered, crawl.size_so_far())
+            for family, crawl in self._crawls.items()
+        }
+
     def tallies(self) -> dict[Family, FamilyTally]:
         """Return the counts of each family; linear in the endpoints."""
         return {family: crawl.tally() for family, crawl in self._crawls.items()}
@@ -170,29 +182,46 @@ async def take_census(
     *,
     watched: Sequence[bytes] = (),
     verify_after: float | None = None,
+    when_cut: Callable[[Progress], None] = lambda _: None,
     wall_clock: Callable[[], float] = time.time,
 ) -> Progress:
     """Visit every node of an area that can be found, and return the counts with the findings.
 
     `watched` are ids whose surroundings are to be tested for Sybils, beside random ones.  With
-    `verify_after`, all that answered are queried again so many seconds later.
+    `verify_after`, all that answered are queried again so many seconds later.  `when_cut` is called, and what
+    is known by then recorded, when the visits are cancelled.
     Raises `NotJoined` when no node answers at the start.
     """
     area = area or Area()
     census = Census(session.clients, session.writer, settings, random, area=area, wall_clock=wall_clock)
     census.restore(await session.read_journals())
-    for contact in await session.starting_contacts(area.zone, random):
-        census.add(contact)
-    async with shown_progress(lambda: describe(census.progress()), shows=session.shows_progress):
-        await census.run()
-        if verify_after is not None:
-            await census.verify(session.run_id, verify_after)
-        progress = census.progress()
+    progress = None
+    try:
+        for contact in await session.starting_contacts(area.zone, random):
+            census.add(contact)
+        async with shown_progress(lambda: describe(census.progress()), shows=session.shows_progress):
+            await census.run()
+            if verify_after is not None:
+                await census.verify(session.run_id, verify_after)
+            progress = census.progress()
+    finally:
+        if progress is None and trio.current_effective_deadline() == -inf:
+            when_cut(await _cut(session, census, area.zone))
     run_id, zone = session.run_id, area.zone
     async with shown_progress(timed("census: computing sizes and alarms"), shows=session.shows_progress):
         # In the worker thread as a whole: it takes seconds for a million nodes.
         findings = await session.writer.call(
             lambda database: compute_findings(database, run_id, census.tallies(), zone, random, watched)
+        )
+    return replace(progress, findings=findings, is_complete=True)
+
+
+async def _cut(session: Session, census: Census, zone: Zone) -> Progress:
+    """Record what a census that is cut knows, and return it."""
+    progress = census.progress()
+    with trio.CancelScope(shield=True):
+        findings = await session.writer.call_at_once(
+            lambda database: findings_so_far(database, session.run_id, census.sizes_so_far(), zone)
         )
     return replace(progress, findings=findings)
 
@@ -208,7 +237,7 @@ def describe(progress: Progress) -> str:
     )
     if frontier.held:
         line += f"; {frontier.held} that one node alone returned are not visited: too many such nodes respond"
-    if frontier.queued and left is not None:
+    if (frontier.queued or frontier.in_flight) and left is not None:
         line += f"; {progress.known_share:.0%} of what is named is known, {left:.0f} s left"
     if progress.verified:
         line += f", {progress.verified} answered again"
@@ -217,8 +246,13 @@ def describe(progress: Progress) -> str:
 
 def record(progress: Progress) -> dict[str, object]:
     """Return the counts with the keys that `dhtcrawl census --json` prints."""
+    left = progress.seconds_left
     return {
+        "complete": progress.is_complete,
         "sighted": progress.frontier.sighted,
+        "queued": progress.frontier.queued + progress.frontier.in_flight,
+        "known_share": round(progress.known_share, 4),
+        "seconds_left": None if left is None else round(left, 1),
         "answered": progress.frontier.answered,
         "outcomes": {outcome.value: count for outcome, count in sorted(progress.outcomes.items())},
         "dropped": progress.frontier.dropped,
@@ -239,10 +273,14 @@ def _result_lines(progress: Progress) -> list[str]:
     lines = []
     for family in (*Family, None):
         size, endpoints = found.size(family, HEADLINE), found.size(family, ENDPOINTS)
+        if so_far := found.size(family, SO_FAR):
+            lines.append(f"IPv{family}: about {_size_text(so_far)}, by distances between those known so far")
         if size is not None and endpoints is not None:
             name = f"IPv{family}" if family else "both"
             line = f"{name}: about {_size_text(size)}"
             lines.append(line if size.unit == endpoints.unit else f"{line}; at {_size_text(endpoints)}")
+    if not progress.is_complete:
+        return [*lines, "cut short: the same command goes on from here"]
     suspects = [each for each in found.tests if each.is_suspect]
     lines.append(f"{len(suspects)} alarms")
     lines += [f"  {each.test}, {each.subject}: {each.explanation}" for each in suspects[:MOST_EXPLAINED]]

@@ -6,9 +6,12 @@ visits are put in batches.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from random import Random
 
+import numpy as np
+
+from crawler.analysis.species_richness import NetworkSize
 from crawler.core.contact_table import Numbers
 from crawler.core.exclusion import Area
 from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE
@@ -17,6 +20,7 @@ from crawler.core.query_loop import BatchCrawl, ClientFacts
 from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark, failure_of
 from crawler.crawl.answered_nodes import AnsweredNodes, one_of_each_host
+from crawler.crawl.cut_size import MANY, size_of_cut_crawl
 from crawler.crawl.in_degrees import InDegrees
 from crawler.crawl.network_sizes import FamilyTally, Tally
 from crawler.db.records.records import CrawlBatch, Journal, Visit, epoch_ms
@@ -65,6 +69,9 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         self.queries = 0
         self.second_queries = 0
         self.second_answers = 0
+        self._ended_by = np.zeros((MANY + 1, 2), np.int64)
+        self._second_ended = 0
+        self._journaled = 0, 0  # of the second queries that have ended, and their answers
         self.new_share = self._returned.share
         self._find_node = client.template(FindNode)
         self._second_due: deque[OpenVisit] = deque()
@@ -76,13 +83,21 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         """Add a contact to start from; return whether it was new."""
         return self._returned.add([contact]) > 0
 
-    def restore(self, journals: Iterable[tuple[bytes, bytes]]) -> None:
-        """Continue, before anything else is called, where another crawl was when it wrote the last of these.
+    def restore(self, journals: Sequence[Journal]) -> None:
+        """Continue, before anything else, where another crawl was when it wrote the last of these."""
+        self.frontier.restore((each.contacts, each.changes) for each in journals)
+        self._in_degrees.restore(each.namings for each in journals)
+        self.second_queries = sum(each.second_queries for each in journals)
+        self.second_answers = sum(each.second_answers for each in journals)
+        self._second_ended = self.second_queries
+        self._journaled = self.second_queries, self.second_answers
 
-        Which node returned which is not in them.
-        """
-        self._in_degrees.give_up()
-        self.frontier.restore(journals)
+    def _take_journal(self) -> Journal:
+        seconds = self._second_ended, self.second_answers
+        queries, answers = (now - before for now, before in zip(seconds, self._journaled, strict=True))
+        self._journaled = seconds
+        changes, namings = self.frontier.take_journal(), self._in_degrees.take_journal()
+        return Journal(self._family, *changes, namings, queries, answers)
 
     def tally(self) -> FamilyTally:
         """Return the counts of the crawl, once: which node returned which is forgotten.
@@ -97,11 +112,18 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
             places = one_of_each_host(endpoints.nodes.hosts(), frontier.referrers(believed))
             hosts = self._tally_of(believed[places]) if len(places) < len(believed) else endpoints
         # A third of the memory of a crawl, while the rest is computed.
-        self._in_degrees.give_up()
+        self._in_degrees = InDegrees()
         is_all = len(believed) == len(answered)
         nodes = endpoints.nodes if is_all else AnsweredNodes(frontier.table, answered, self._family)
         unconfirmed, most = len(answered) - len(believed), frontier.unconfirmed[1]
         return FamilyTally(hosts, endpoints, nodes, unconfirmed, most, frontier.statistics().held)
+
+    def size_so_far(self) -> NetworkSize | None:
+        """Return the size of the network from what is known before the end; see `size_of_cut_crawl`."""
+        loss = 1 - (self.second_answers + 1) / (self._second_ended + 1)
+        return size_of_cut_crawl(
+            self.frontier, self._family, self._ended_by, max(0.0, loss), self._zone, self._random
+        )
 
     def _tally_of(self, answered: Numbers) -> Tally:
         frontier = self.frontier
@@ -111,7 +133,6 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
             frontier.sightings(answered),
             self.second_queries,
             self.second_answers,
-            self.outcomes[Outcome.ANSWERED],
             self._in_degrees.outside(answered, prefixes, len(frontier.table)),
         )
 
@@ -194,6 +215,7 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
             # Under a wrong id, too, contacts are worth following: each is going to be queried itself.
             self._returned.note(visit, result)
         if visit.rtt is not None:
+            self._second_ended += 1
             self.second_answers += isinstance(result, Response)
             self._ended.append((visit, Outcome.ANSWERED, ANSWERED, None))
         elif isinstance(result, Response):
@@ -225,6 +247,7 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         ended, self._ended = self._ended, []
         numbers, states = [visit.number for visit, *_ in ended], [state for *_, state, _ in ended]
         all_referrers = self.frontier.finish(numbers, states)
+        np.add.at(self._ended_by, (all_referrers, [int(state == ANSWERED) for state in states]), 1)
         taken_at = epoch_ms(self._wall_clock())
         self.outcomes.update([outcome for _, outcome, *_ in ended])
         for (visit, outcome, _, code), referrers in zip(ended, all_referrers, strict=True):
@@ -241,7 +264,7 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         if not self._visits:
             self._batch_since = now
         elif len(self._visits) >= BATCH or now - self._batch_since >= MAX_BATCH_AGE:
-            self._put(CrawlBatch(self._visits, Journal(self._family, *self.frontier.take_journal())))
+            self._put(CrawlBatch(self._visits, self._take_journal()))
             self._visits = []
             self._batch_since = now
             self.new_share.fade()

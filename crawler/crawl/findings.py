@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from crawler.crawl.network_sizes import FamilySizes, FamilyTally, estimates_of, family_sizes, joint_estimates
+from crawler.analysis.species_richness import NetworkSize
+from crawler.crawl.network_sizes import (
+    SO_FAR,
+    FamilySizes,
+    FamilyTally,
+    Unit,
+    counted_of,
+    estimate_of,
+    estimates_of,
+    family_sizes,
+    joint_estimates,
+)
 from crawler.crawl.sybil_alarms import sybil_tests
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import SizeEstimate, SybilTestResult
@@ -54,3 +65,17 @@ def compute_findings(
     estimates += joint_estimates(families, zone)
     store.visits.write_results(run_id, estimates, tests)
     return Findings(tuple(estimates), tuple(tests))
+
+
+def findings_so_far(
+    store: CrawlDatabase, run_id: int, sizes: Mapping[Family, tuple[int, NetworkSize | None]], zone: Zone
+) -> Findings:
+    """Record what a run that is cut knows of each family: how many answered, and its size by distances."""
+    estimates: list[SizeEstimate] = []
+    for family, (answered, size) in sorted(sizes.items()):
+        if answered:
+            estimates.append(counted_of(family, Unit.ENDPOINTS, answered << zone.bits, zone))
+        if size is not None:
+            estimates.append(estimate_of(family, Unit.ENDPOINTS, SO_FAR, size, zone))
+    store.visits.write_results(run_id, estimates, ())
+    return Findings(tuple(estimates), ())

@@ -1,8 +1,10 @@
 """Which nodes have returned each endpoint, for the estimate of nodes that are missed together.
 
 `named_from_outside` needs, of every node that answered, the five referrers farthest from it: 20 bytes for
-each endpoint.
+each endpoint.  All that are added go into the journal, 8 bytes each, so that a resumed crawl knows them.
 """
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from crawler.core.contact_table import Numbers, group_starts, grow, rank_in_grou
 
 WIDTH = 8  # contacts that a node names of its own part of the id space
 _HELD = EXACT_REFERRERS + 1
+_NAMING = np.dtype([("endpoint", ">u4"), ("distance", ">u4")])
 # Temporary arrays take some 300 bytes for each node that is counted at once.
 _MERGED_AT_ONCE, _COUNTED_AT_ONCE = 1 << 15, 1 << 13
 
@@ -27,30 +30,39 @@ class InDegrees:
         self._farthest: NDArray[np.uint32] = np.zeros((0, _HELD), np.uint32)
         self._waiting: list[tuple[Numbers, NDArray[np.uint32]]] = []
         self._waits = 0
-        self.is_given_up = False
+        self._unwritten: list[bytes] = []
 
     def add(self, endpoints: Numbers, distances: NDArray[np.uint32]) -> None:
         """Add referrers: the endpoint that each has returned, and how far it is; some 0.2 us for each."""
-        if self.is_given_up:
+        if not len(endpoints):
             return
+        namings = np.empty(len(endpoints), _NAMING)
+        namings["endpoint"], namings["distance"] = endpoints, distances
+        self._unwritten.append(namings.tobytes())
+        self._add(endpoints, distances)
+
+    def _add(self, endpoints: Numbers, distances: NDArray[np.uint32]) -> None:
         self._waiting.append((endpoints, distances))
         self._waits += len(endpoints)
         if self._waits >= _MERGED_AT_ONCE:
             self._merge()
 
-    def give_up(self) -> None:
-        """Forget all, and take nothing in any more: some referrers are not known, or all was counted."""
-        self.is_given_up = True
-        self._waiting.clear()
-        self._farthest = np.zeros((0, _HELD), np.uint32)
+    def take_journal(self) -> bytes:
+        """Return what has been added since the last call."""
+        written, self._unwritten = b"".join(self._unwritten), []
+        return written
 
-    def outside(self, answered: Numbers, prefixes: NDArray[np.uint32], sighted: int) -> OutsideNamings | None:
+    def restore(self, journals: Iterable[bytes]) -> None:
+        """Add what is in these journals."""
+        for journal in journals:
+            namings = np.frombuffer(journal, _NAMING)
+            self._add(namings["endpoint"].astype(np.int64), namings["distance"].astype(np.uint32))
+
+    def outside(self, answered: Numbers, prefixes: NDArray[np.uint32], sighted: int) -> OutsideNamings:
         """Return what the referrers of the nodes that answered come to, of so many endpoints sighted.
 
-        `prefixes` are the first 32 bits of their ids.  None after `give_up`.
+        `prefixes` are the first 32 bits of their ids.
         """
-        if self.is_given_up:
-            return None
         self._merge()
         if len(answered):
             grow(self._farthest, int(answered[-1]) + 1)

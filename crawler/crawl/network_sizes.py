@@ -31,6 +31,7 @@ MAX_TARGETS = 1024  # for an error of about 1 % from distances alone
 MEDIAN_TARGETS = 32  # fewer give a median with an interval hardly worth the name
 
 HEADLINE, ENDPOINTS, DISTANCES = "crawl", "endpoints", "distances"
+SO_FAR = "so far"  # of a census that was cut
 
 
 class Unit(StrEnum):
@@ -45,15 +46,13 @@ class Tally:
     """The nodes that answered a crawl, and the queries that show how many were lost.
 
     `nodes` are those that count: of a host one, where hosts are counted; `sightings` is what is known of
-    them.  Those of a resumed crawl are of all its parts, the second queries of the last.
-    `answered` counts the nodes that answered in this part.  `outside` is None where too little is known.
+    them.  `outside` is None where too little is known.
     """
 
     nodes: AnsweredNodes
     sightings: Counter[Sighting]
     second_queries: int
     second_answers: int
-    answered: int
     outside: OutsideNamings | None = None
 
     def crawl_counts(self, zone_bits: int) -> CrawlCounts:
@@ -128,7 +127,6 @@ class FamilySizes:
 
     family: Family
     unit: Unit
-    answered: int  # in the last part of the run
     counts: CrawlCounts
     crawl: CrawlSize
     neighbourhoods: tuple[Neighbourhood, ...]
@@ -160,23 +158,22 @@ def family_sizes(family: Family, tally: FamilyTally, zone: Zone, random: Random)
     drawn = (each ^ random.getrandbits(max(1, rest - 64)) for each in spread)
     found = neighbourhoods_of(headline.nodes, [zone.prefix << rest | each for each in drawn])
     size, endpoints = size_from_crawl(counts), tally.endpoints.crawl_counts(zone.bits)
-    return FamilySizes(family, tally.unit, headline.answered, counts, size, found, endpoints)
+    return FamilySizes(family, tally.unit, counts, size, found, endpoints)
 
 
 def estimates_of(sizes: FamilySizes, zone: Zone) -> list[SizeEstimate]:
     """Return what is recorded of one family: the mere count, and what each method makes of it."""
     counts, distances = sizes.counts, sizes.distances
-    crawl_details = {"answered_in_last_part": sizes.answered}
     of_halves = chapman(counts.by_a, counts.by_b, counts.by_both)
     if zone.bits:
         of_halves = size_of_zones(of_halves.estimate, of_halves.variance, zone.bits)
 
     def estimate(method: str, size: NetworkSize, details: Mapping[str, object]) -> SizeEstimate:
-        return _estimate(sizes.family, sizes.unit, method, size, zone, details)
+        return estimate_of(sizes.family, sizes.unit, method, size, zone, details)
 
     estimates = [
-        _counted(sizes.family, sizes.unit, counts.answered << zone.bits, zone),
-        estimate(HEADLINE, sizes.crawl.size, _details(counts, sizes.crawl) | crawl_details),
+        counted_of(sizes.family, sizes.unit, counts.answered << zone.bits, zone),
+        estimate(HEADLINE, sizes.crawl.size, _details(counts, sizes.crawl)),
         # Its interval knows nothing of lost packets, and misleads.
         estimate("chapman", of_halves, {})._replace(low=None, high=None),
         _endpoints(sizes, zone),
@@ -192,7 +189,7 @@ def estimates_of(sizes: FamilySizes, zone: Zone) -> list[SizeEstimate]:
 def _endpoints(sizes: FamilySizes, zone: Zone) -> SizeEstimate:
     size = size_from_crawl(sizes.endpoints)
     details = _details(sizes.endpoints, size)
-    return _estimate(sizes.family, Unit.ENDPOINTS, ENDPOINTS, size.size, zone, details)
+    return estimate_of(sizes.family, Unit.ENDPOINTS, ENDPOINTS, size.size, zone, details)
 
 
 def _details(counts: CrawlCounts, size: CrawlSize) -> dict[str, object]:
@@ -206,28 +203,30 @@ def joint_estimates(families: Sequence[FamilySizes], zone: Zone) -> list[SizeEst
     # Both are on loopback, or neither is.
     unit = families[0].unit
     estimates = [
-        _counted(None, unit, sum(each.counts.answered for each in families) << zone.bits, zone),
-        _estimate(None, unit, HEADLINE, joint_size([each.crawl.size for each in families]), zone, {}),
+        counted_of(None, unit, sum(each.counts.answered for each in families) << zone.bits, zone),
+        estimate_of(None, unit, HEADLINE, joint_size([each.crawl.size for each in families]), zone, {}),
     ]
     endpoints = joint_size([size_from_crawl(each.endpoints).size for each in families])
-    estimates.append(_estimate(None, Unit.ENDPOINTS, ENDPOINTS, endpoints, zone, {}))
+    estimates.append(estimate_of(None, Unit.ENDPOINTS, ENDPOINTS, endpoints, zone, {}))
     distances = [each.distances for each in families]
     sizes = [size_from_distances(each) for each in distances if each]
     if len(sizes) == len(families):
-        estimates.append(_estimate(None, unit, DISTANCES, joint_size(sizes), zone, {}))
+        estimates.append(estimate_of(None, unit, DISTANCES, joint_size(sizes), zone, {}))
     return estimates
 
 
-def _counted(family: Family | None, unit: Unit, nodes: int, zone: Zone) -> SizeEstimate:
+def counted_of(family: Family | None, unit: Unit, nodes: int, zone: Zone) -> SizeEstimate:
+    """Return what is recorded of a mere count."""
     return SizeEstimate(family, "counted", unit, nodes, None, None, str(zone), {})
 
 
-def _estimate(
+def estimate_of(
     family: Family | None,
     unit: Unit,
     method: str,
     size: NetworkSize,
     zone: Zone,
-    details: Mapping[str, object],
+    details: Mapping[str, object] = {},  # never changed
 ) -> SizeEstimate:
+    """Return what is recorded of an estimate."""
     return SizeEstimate(family, method, unit, size.estimate, size.low, size.high, str(zone), details)

@@ -25,12 +25,10 @@ from crawler.db.records.infohash_samples import (
 from crawler.db.records.pseudonyms import Pseudonyms
 from crawler.db.records.records import RESPONDED, address_of, utc_text
 from crawler.db.schema import FAMILY
-from crawler.db.store_samples import StoreSamples
+from crawler.db.store_samples import StoreSamples, make_places
 from crawler.zone import Zone
 from dhtnode import Address, Family
 from dhtnode.outcomes import Outcome
-
-MOST_SHOWN = 400  # info-hashes in one sample that the codec accepts
 
 
 class SampleRows:
@@ -127,7 +125,7 @@ class SampleRows:
     def appearances(self, run_id: int, family: Family) -> Appearances:
         """Count the info-hashes of a run by how many nodes returned each; some 3 us per appearance."""
         with self._db.transaction():
-            _make_places(self._db.connection)
+            make_places(self._db.connection)
             row = self._db.execute(_APPEARANCES, (run_id, family)).fetchone()
         return Appearances(*(count or 0 for count in row))
 
@@ -182,7 +180,7 @@ def aggregate(connection: sqlite3.Connection) -> None:
     done = row[0] if row else 0
     if not execute("SELECT 1 FROM node_sample_rows WHERE id > ? LIMIT 1", (done,)).fetchone():
         return
-    _make_places(connection)
+    make_places(connection)
     execute("DROP TABLE IF EXISTS temp.shown")
     execute(_LIST_SHOWN, (done,))
     execute("UPDATE node_sample_rows SET new = 0 WHERE id > ?", (done,))
@@ -190,13 +188,6 @@ def aggregate(connection: sqlite3.Connection) -> None:
     execute(_ADD_SHOWN, (SAMPLE_SOURCE,))
     execute("DROP TABLE temp.shown")
     execute(_ADD_NODES, (done,))
-
-
-def _make_places(connection: sqlite3.Connection) -> None:
-    """Make a table of the numbers that an info-hash can have within its sample."""
-    connection.execute("CREATE TEMP TABLE IF NOT EXISTS places (n INTEGER PRIMARY KEY)")
-    numbers = [(number,) for number in range(MOST_SHOWN)]
-    connection.executemany("INSERT OR IGNORE INTO temp.places VALUES (?)", numbers)
 
 
 def _hex_range(zone: Zone) -> tuple[str, ...]:

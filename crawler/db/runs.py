@@ -94,10 +94,9 @@ class RunRows:
 
     def journals(self, run_id: int) -> Iterator[Journal]:
         """Yield the journals of a run, the first one first."""
-        sql = "SELECT family, contacts, changes FROM crawl_journal WHERE run_id = ? ORDER BY id"
         with self._db.reported():
-            for family, contacts, changes in self._db.execute(sql, (run_id,)):
-                yield Journal(Family(family), contacts, changes)
+            for family, *changes in self._db.execute(_JOURNALS, (run_id,)):
+                yield Journal(Family(family), *changes)
 
     def count_journals(self, run_id: int) -> int:
         """Return how many journals a run has."""
@@ -180,6 +179,7 @@ _INSERT = """
 INSERT INTO runs (command, started_at, status, version, settings, pid) VALUES (?, ?, ?, ?, ?, ?)
 """
 _INSERT_JOURNAL = Insert("crawl_journal", Journal)
+_JOURNALS = f"SELECT {', '.join(Journal._fields)} FROM crawl_journal WHERE run_id = ? ORDER BY id"
 
 # Runs of other databases are none of ours: their processes are elsewhere, and they left no journal.
 _OURS = "SELECT * FROM runs WHERE command = ? AND id NOT IN (SELECT run_id FROM merged_runs)"

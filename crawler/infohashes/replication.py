@@ -1,45 +1,57 @@
-"""How many nodes store an info-hash, found by querying those closest to it: for the population.
+"""Which nodes store an info-hash, found by querying those closest to it: for the population.
 
-Only nodes that gave a sample count, because the estimate is about them
-(`infohash_population.population`).  A node that returns peers is queried once for a canary, an info-hash
-that was never announced, and does not count if it returns peers of that one too.
+Only nodes that gave a sample count, because the estimate is about them (`infohash_population.population`).
+One that shows all that it stores has told already.  The others are queried with `scrape`: a node keeps one
+store for both families, and names peers of one only, but it sends filters for what it holds (BEP 33).
+A node that names peers, or sends filters, is queried once for a canary, an info-hash that was never
+announced: peers of that one, and nothing counts that the node says; filters without peers, and its filters
+tell nothing.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from random import Random
 
+from crawler.analysis.infohash_population import NearStore
 from crawler.core.exclusion import Excludes
 from crawler.core.pace import Pace
 from crawler.core.query_loop import ClientFacts, Crawl
+from crawler.db.records.infohash_samples import StoreSample
 from crawler.db.store_samples import StoreSamples
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
-from dhtnode import Address, InfoHash, QueryError, QueryTimeout, Scope
-from dhtnode.krpc import CompactContacts, GetPeers, Response
+from dhtnode import InfoHash, QueryError, QueryTimeout, Scope
+from dhtnode.krpc import CompactContacts, GetPeers, PackedEndpoint, Response
 from dhtnode.net import Outgoing
 from dhtnode.swarm import CanaryHashes
 
 HOST_PAUSE = 0.1  # seconds, when all that is left is for hosts queried a moment ago
-LOOKED_UP = 400  # info-hashes: their mean then errs by about 3 %
-MOST_OF_ONE_NODE = 4  # looked up, in a network of few nodes
+LOOKED_UP = 400  # info-hashes: a mean over them errs by about 3 %
 CLOSEST = 16  # nodes queried for each: announced to 8, with some that have joined in between since
 ATTEMPTS = 2
 HOST_RATE = 0.5  # queries per second to one node: near several of the info-hashes, it is queried for each
 
 
+class Told(Enum):
+    """What a node says about an info-hash."""
+
+    PEERS = "peers of it"
+    FILTERS = "filters for it without peers of this family"
+    NOTHING = "nothing about it"
+
+
 @dataclass(slots=True)
 class Target:
-    """An info-hash and the nodes that may store it; `holders` are those found to.
+    """An info-hash and the nodes that may store it, closest first, but for one that is far and shows it.
 
     `waiting` counts the queries about it that are still to end.
     """
 
-    number: int
     info_hash: bytes
-    candidates: Sequence[tuple[bytes, Address]]
-    holders: set[bytes] = field(default_factory=set)
+    candidates: Sequence[StoreSample]
+    told: dict[bytes, Told] = field(default_factory=dict)
     waiting: int = 0
 
 
@@ -48,8 +60,7 @@ class TargetQuery:
     """A node that is queried for one info-hash, or for a canary near it."""
 
     target: Target
-    node_id: bytes
-    address: Address
+    node: StoreSample
     attempts_left: int = ATTEMPTS
     canary: bytes | None = None
 
@@ -59,27 +70,20 @@ def choose_targets(
     zone: Zone,
     random: Random,
     is_private: Callable[[bytes], bool] = lambda _: False,
-) -> list[Target]:
-    """Draw info-hashes of random nodes among those that gave samples, with the nodes to query for each.
+) -> tuple[int, list[Target]]:
+    """Return how many info-hashes nodes show, and some of them, with the nodes to query for each.
 
-    Those outside of the zone have no candidates and no holders.  Private ones are not drawn (BEP 27).
+    Those outside of the zone do not count.  Private ones are not drawn (BEP 27).
     """
-    targets = []
-    most = max(1, min(MOST_OF_ONE_NODE, LOOKED_UP // max(len(stores), 1)))
-    for number in random.sample(range(1, len(stores) + 1), min(len(stores), LOOKED_UP)):
-        node = stores.store(number)
-        shown = [node.samples[at : at + 20] for at in range(0, len(node.samples), 20)]
-        public = [info_hash for info_hash in shown if not is_private(info_hash)]
-        for info_hash in random.sample(public, min(most, len(public))):
-            target = Target(number, info_hash, ())
-            if zone.covers(info_hash):
-                closest = stores.closest(info_hash, CLOSEST)
-                target.holders.add(node.node_id)
-                target.candidates = [
-                    (each.node_id, each.address) for each in closest if each.node_id != node.node_id
-                ]
-            targets.append(target)
-    return targets
+    targets, count = [], stores.count_shown(zone)
+    for number in random.sample(range(1, count + 1), min(count, LOOKED_UP)):
+        info_hash, first = stores.shown(number)
+        if not is_private(info_hash):
+            candidates = stores.closest(info_hash, CLOSEST)
+            if all(each.address != first.address for each in candidates):
+                candidates.append(first)
+            targets.append(Target(info_hash, candidates))
+    return count, targets
 
 
 class ReplicationSearch(Crawl[TargetQuery]):
@@ -97,33 +101,62 @@ class ReplicationSearch(Crawl[TargetQuery]):
     ) -> None:
         """Start empty; nodes that `excludes` returns True for are not queried."""
         self._canaries = CanaryHashes(random, share=1.0)
-        self._liars: set[bytes] = set()
+        self._liars: set[PackedEndpoint] = set()
+        self._vague: set[PackedEndpoint] = set()
+        self._filtering: set[PackedEndpoint] = set()
         self._excludes = excludes
         self._family = client.family
         self._compact = CompactContacts(client.family, client.scope)
         settings = replace(settings, host_rate=HOST_RATE, host_burst=1.0)
         self._pace = Pace(settings, now, by_endpoint=client.scope is Scope.LOOPBACK)
-        self._get_peers = client.template(lambda target: GetPeers(InfoHash(target)))
+        self._get_peers = client.template(lambda target: GetPeers(InfoHash(target), scrape=True))
         self._queue: deque[TargetQuery] = deque()
         self.queries = 0
 
     def add(self, targets: Sequence[Target]) -> None:
-        """Have the holders of these info-hashes looked for."""
+        """Have the holders of these info-hashes looked for, among nodes that do not show all they store."""
         for target in targets:
-            for node_id, address in target.candidates:
-                if not self._is_excluded(node_id, address):
-                    self._add(TargetQuery(target, node_id, address))
+            for node in target.candidates:
+                if node.share < 1 and not self._is_excluded(node):
+                    self._add(TargetQuery(target, node))
 
-    def remove_liars(self, targets: Sequence[Target]) -> None:
-        """Take away the holders that claim to store everything, once the search has ended."""
-        for target in targets:
-            queried = (node_id for node_id, _ in target.candidates)
-            target.holders.difference_update(self._liars.intersection(queried))
+    def stores_near(self, target: Target) -> list[NearStore]:
+        """Return what is known, once the search has ended, of the nodes that may hold an info-hash."""
+        is_visible = any(
+            told is Told.PEERS and self._compact.endpoint_of(node.address) not in self._liars
+            for node in target.candidates
+            if (told := target.told.get(node.node_id))
+        )
+        near = []
+        for place, node in enumerate(target.candidates):
+            shows = target.info_hash in node.shown
+            rank = place if place < CLOSEST else None
+            holds = self._holds(node, target.told.get(node.node_id), is_visible=is_visible)
+            near.append(NearStore(rank, node.share, shows, shows if node.share >= 1 else holds))
+        return near
 
-    def _is_excluded(self, node_id: bytes, address: Address) -> bool:
+    def _holds(self, node: StoreSample, told: Told | None, *, is_visible: bool) -> bool | None:
+        """Return whether a node holds an info-hash, or None if what it told leaves that open.
+
+        Of one without peers in this family, only nodes that send filters tell.
+        """
+        endpoint = self._compact.endpoint_of(node.address)
+        if endpoint in self._liars:
+            return False
+        sends_filters = endpoint in self._filtering and endpoint not in self._vague
+        match told:
+            case Told.PEERS:
+                return True
+            case Told.FILTERS if sends_filters:
+                return True
+            case Told.NOTHING if sends_filters or is_visible:
+                return False
+        return None
+
+    def _is_excluded(self, node: StoreSample) -> bool:
         if self._excludes is None:
             return False
-        return self._excludes(node_id, self._compact.endpoint_of(address), self._family)
+        return self._excludes(node.node_id, self._compact.endpoint_of(node.address), self._family)
 
     def next_query(self, now: float) -> Outgoing[TargetQuery] | float | None:
         """Return a query to the first node that the pace allows to query."""
@@ -132,13 +165,13 @@ class ReplicationSearch(Crawl[TargetQuery]):
             if wait > 0:
                 return wait
             query = self._queue.popleft()
-            endpoint = self._compact.endpoint_of(query.address)
+            endpoint = self._compact.endpoint_of(query.node.address)
             if self._pace.host_wait_time(endpoint, now) > 0:
                 self._queue.append(query)
                 continue
             self._pace.count_query(endpoint, now)
             self.queries += 1
-            return self._get_peers, query.canary or query.target.info_hash, query.address, query
+            return self._get_peers, query.canary or query.target.info_hash, query.node.address, query
         return HOST_PAUSE if self._queue else None
 
     def on_stuck(self, query: TargetQuery, _now: float) -> None:
@@ -150,7 +183,7 @@ class ReplicationSearch(Crawl[TargetQuery]):
         self._fail(query)
 
     def on_end(self, query: TargetQuery, result: Response | QueryError, _took: float, _now: float) -> None:
-        """Note a holder, and check with a canary whether it claims to store everything."""
+        """Note what a node says, and check with a canary whether it says so about everything."""
         if isinstance(result, QueryTimeout):
             self._fail(query)
             return
@@ -159,15 +192,20 @@ class ReplicationSearch(Crawl[TargetQuery]):
         query.target.waiting -= 1
 
     def _note(self, query: TargetQuery, response: Response) -> None:
-        endpoint, target = self._compact.endpoint_of(query.address), query.target
+        endpoint, target = self._compact.endpoint_of(query.node.address), query.target
+        told = _told(response)
         if query.canary is not None:
             if self._canaries.catches(endpoint, response):
-                self._liars.add(query.node_id)
-        elif response.values and response.node_id == query.node_id:
-            target.holders.add(query.node_id)
-            if self._canaries.wants(endpoint):
+                self._liars.add(endpoint)
+            elif told is Told.FILTERS:
+                self._vague.add(endpoint)
+        elif response.node_id == query.node.node_id:
+            target.told[query.node.node_id] = told
+            if response.peers_filter is not None:
+                self._filtering.add(endpoint)
+            if told is not Told.NOTHING and self._canaries.wants(endpoint):
                 canary = self._canaries.target(target.info_hash)
-                self._add(TargetQuery(target, query.node_id, query.address, canary=canary))
+                self._add(TargetQuery(target, query.node, canary=canary))
 
     def _add(self, query: TargetQuery) -> None:
         query.target.waiting += 1
@@ -179,3 +217,10 @@ class ReplicationSearch(Crawl[TargetQuery]):
             self._queue.append(query)
         else:
             query.target.waiting -= 1
+
+
+def _told(response: Response) -> Told:
+    filters = [each for each in (response.seeds_filter, response.peers_filter) if each is not None]
+    if response.values or any(map(any, filters)):
+        return Told.PEERS
+    return Told.FILTERS if filters else Told.NOTHING

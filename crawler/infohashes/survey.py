@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -13,10 +13,11 @@ import trio
 
 from crawler.analysis.infohash_population import (
     Coverage,
-    SampledNode,
+    NearStore,
     least_population,
     population,
     sample_coverage,
+    shown_infohashes,
 )
 from crawler.analysis.species_richness import NetworkSize
 from crawler.core.pace import Pace
@@ -25,7 +26,6 @@ from crawler.core.query_loop import drive
 from crawler.core.session import Session
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import Appearances
-from crawler.db.store_samples import StoreSamples
 from crawler.infohashes.replication import ReplicationSearch, Target, choose_targets
 from crawler.infohashes.sampler import Sampler
 from crawler.infohashes.turns import Plan, Turns
@@ -37,7 +37,6 @@ from dhtnode.nurseries import open_service_nursery
 from dhtnode.outcomes import Outcome
 
 AGGREGATE_PERIOD = 60.0  # seconds until what was shown is in `swarms`
-MOST_NUMS = 50_000  # nodes from which the mean size of a store is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,7 @@ class InfohashSurvey:
         self._wall_clock = wall_clock
         self.turns = tuple(self._turns_of(client, pace) for client in session.clients)
         self._lookup_queries = 0
+        self._found: dict[Family, Discovery] = {}
 
     def _turns_of(self, client: BulkClient[Any], pace: Pace) -> Turns:
         put, writer = self._session.writer.put_nowait, self._session.writer
@@ -130,7 +130,7 @@ class InfohashSurvey:
             return False
         for turns in self.turns:
             turns.sampler.frontier.restore(
-                (contacts, changes) for family, contacts, changes in journals if family is turns.family
+                (each.contacts, each.changes) for each in journals if each.family is turns.family
             )
             # As `_note_round` wrote it.
             match self._session.settings.get(_round_name(turns.family)):
@@ -191,44 +191,64 @@ class InfohashSurvey:
         """
         return [await self._discover(turns.family, looks_up) for turns in self.turns]
 
+    async def discover_so_far(self) -> list[Discovery]:
+        """Return what is known of each family, and store it, once this is cut: no rows are waited for."""
+        for family in (turns.family for turns in self.turns):
+            if family not in self._found:
+                await self._estimate(family, None, 0, (), self._session.writer.call_at_once)
+        return list(self._found.values())
+
     async def _discover(self, family: Family, looks_up: bool) -> Discovery:
         writer, run_id, zone = self._session.writer, self._session.run_id, self._zone
         stores = await writer.call(lambda store: store.samples.stores(run_id, family, zone))
-        targets: list[Target] = []
+        shown, targets = 0, list[Target]()
+        near: list[list[NearStore]] = []
         try:
             if looks_up and stores:
-                targets = await writer.call(
+                shown, targets = await writer.call(
                     lambda store: choose_targets(stores, zone, self._random, store.metadata.is_private)
                 )
-                await self._look_up(family, targets)
+                await self._look_up(family, targets, near)
         finally:
             with trio.CancelScope(shield=True):
-                found = await self._estimate(family, stores, [each for each in targets if not each.waiting])
+                found = await self._estimate(family, len(stores), shown, near, writer.call)
         return found
 
-    async def _estimate(self, family: Family, stores: StoreSamples, targets: Sequence[Target]) -> Discovery:
+    async def _estimate(
+        self,
+        family: Family,
+        nodes: int | None,
+        shown: int,
+        near: Sequence[Sequence[NearStore]],
+        call: Callable[[Callable[[CrawlDatabase], Any]], Awaitable[Any]],
+    ) -> Discovery:
         """Estimate from the info-hashes that have been looked up to the end, and store what comes out."""
-        writer, run_id, zone = self._session.writer, self._session.run_id, self._zone
-        showings = await writer.call(lambda store: store.samples.appearances(run_id, family))
-        sizes = await writer.call(lambda _: stores.sizes())
-        found = Discovery(
+        run_id, zone = self._session.run_id, self._zone
+        if nodes is None:
+            nodes = len(await call(lambda store: store.samples.stores(run_id, family, zone)))
+        showings = await call(lambda store: store.samples.appearances(run_id, family))
+        # Samples of other runs that are still valid count too.
+        counts = (shown, 0, 0) if zone.bits else (max(shown, showings.distinct), *showings[1:3])
+        found = self._found[family] = Discovery(
             family,
-            len(stores),
+            nodes,
             showings,
             sample_coverage(showings.once, showings.twice, showings.shown),
             least_population(showings.distinct, showings.once, showings.twice),
-            _population(sizes, targets, zone, self._random),
-            len(targets),
+            population(counts, shown_infohashes(near), zone_bits=zone.bits),
+            len(near),
         )
-        await writer.call(lambda store: _store(store, run_id, found, zone))
+        await call(lambda store: _store(store, run_id, found, zone))
         return found
 
-    async def _look_up(self, family: Family, targets: Sequence[Target]) -> None:
+    async def _look_up(self, family: Family, targets: Sequence[Target], near: list[list[NearStore]]) -> None:
         for client in self._session.clients:
             if client.family is family:
-                await self._look_up_by(client, targets)
+                await self._look_up_by(client, targets, near)
 
-    async def _look_up_by(self, client: BulkClient[Any], targets: Sequence[Target]) -> None:
+    async def _look_up_by(
+        self, client: BulkClient[Any], targets: Sequence[Target], near: list[list[NearStore]]
+    ) -> None:
         now = trio.current_time()
         search = ReplicationSearch(client, self._settings, self._random, now, self._session.excludes)
         search.add(targets)
@@ -242,25 +262,12 @@ class InfohashSurvey:
             async with shown_progress(describe_search, shows=self._session.shows_progress):
                 await drive(client, search, self._settings)
         finally:
-            search.remove_liars(targets)
+            near += [search.stores_near(target) for target in targets if not target.waiting]
             self._lookup_queries += search.queries
 
 
 def _round_name(family: Family) -> str:
     return f"round_ipv{int(family)}"
-
-
-def _population(
-    nums: Sequence[int], targets: Sequence[Target], zone: Zone, random: Random
-) -> NetworkSize | None:
-    """Estimate the info-hashes of the nodes sampled, and with a zone those of the whole network."""
-    holders: dict[int, tuple[int, ...]] = {}
-    for target in targets:
-        holders[target.number] = (*holders.get(target.number, ()), len(target.holders))
-    chosen = set(random.sample(range(1, len(nums) + 1), min(len(nums), MOST_NUMS))) | holders.keys()
-    sampled = [SampledNode(nums[number - 1], holders.get(number, ())) for number in sorted(chosen)]
-    count = len(nums)
-    return population(sampled, NetworkSize(count, count, count, 0.0, count), zone_bits=zone.bits)
 
 
 def _store(store: CrawlDatabase, run_id: int, found: Discovery, zone: Zone) -> None:
@@ -299,9 +306,13 @@ def describe_discovery(found: Discovery) -> str:
     return f"{text}; about {size.estimate:.0f} exist ({size.low:.0f} to {size.high:.0f})"
 
 
-def record(counts: SampleCounts, discoveries: Sequence[Discovery]) -> dict[str, object]:
+def record(
+    counts: SampleCounts, discoveries: Sequence[Discovery], *, is_complete: bool = True
+) -> dict[str, object]:
     """Return counts and estimates with the keys that `dhtcrawl sample --json` prints."""
     return {
+        "complete": is_complete,
+        "waiting": counts.waiting,
         "sighted": counts.sighted,
         "sampled": counts.outcomes.get(Outcome.ANSWERED, 0),
         "outcomes": {outcome.value: count for outcome, count in sorted(counts.outcomes.items())},

@@ -28,6 +28,8 @@ from dhtnode.lookup.subtrees import SubtreeQuery, Subtrees
 # Of all unresponsive nodes together: enough for 15 of them, queried 7 times each.  So sources of
 # unresponsive contacts cannot make us send much more.
 MAX_RETRIES = 90
+# Of a bootstrap node, while no node at all has answered: it may be the only way in, and packets get lost.
+BOOTSTRAP_ATTEMPTS = 7
 # To one host that has not answered, be it at one port or several: a node that has moved to another port is
 # named under both.  Where packets get lost, there are as many as for one node.
 MAX_SILENT_QUERIES = 2
@@ -88,7 +90,8 @@ class Lookup:
     def add_bootstrap_nodes(self, addresses: Iterable[Address]) -> None:
         """Add addresses whose node ids are not known, to be queried while few nodes have answered.
 
-        They come before contacts once more than `width` of those were queried and none has answered.
+        They come before contacts once more than `width` of those were queried and none has answered; until
+        any node has, they are queried up to `BOOTSTRAP_ATTEMPTS` times each.
         """
         for address in addresses:
             candidate = self._candidates.add_bootstrap_node(address)
@@ -177,20 +180,18 @@ class Lookup:
             self._stalled -= 1
             return
         self._end_queries(address)
-        if candidate.node_id is None or candidate.attempts >= self._attempts:
+        most = self._attempts if candidate.node_id else 1 if self.answers else BOOTSTRAP_ATTEMPTS
+        if candidate.attempts >= most:
             self._fail(candidate)
         else:
-            candidate.state = CandidateState.STALLED
-            self._free_network_of(candidate)
+            self._stall(candidate)
 
     def on_stall(self, address: Address) -> None:
         """Record that an answer is late: another query may start, but the answer still counts."""
         candidate = self._candidates.get(address)
         if candidate is not None and candidate.state is CandidateState.QUERIED:
-            candidate.state = CandidateState.STALLED
             self._stalled += 1
-            # Else silent ones would be waited for one after the other.
-            self._free_network_of(candidate)
+            self._stall(candidate)
 
     def on_subtree_response(self, query: SubtreeQuery, contacts: Iterable[Contact]) -> None:
         """Record the answer to a query about a subtree."""
@@ -257,7 +258,8 @@ class Lookup:
     def _next_bootstrap(self) -> Candidate | None:
         while self._bootstrap and self.answers < self._width:
             candidate = self._bootstrap[0]
-            if candidate.state is CandidateState.NEW:
+            is_silent = candidate.state is CandidateState.STALLED and candidate.attempts < BOOTSTRAP_ATTEMPTS
+            if candidate.state is CandidateState.NEW or (is_silent and not self.answers):
                 return candidate
             self._bootstrap.popleft()
         return None
@@ -293,6 +295,14 @@ class Lookup:
             and not self._is_silent(candidate.host)
             and candidate.is_supported
         )
+
+    def _stall(self, candidate: Candidate) -> None:
+        """Let a node that does not answer be queried again, and others meanwhile."""
+        candidate.state = CandidateState.STALLED
+        # Else silent ones would be waited for one after the other.
+        self._free_network_of(candidate)
+        if candidate.node_id is None and candidate not in self._bootstrap:
+            self._bootstrap.append(candidate)
 
     def _is_silent(self, host: str) -> bool:
         """Return whether a host has been sent enough; one that answers is not queried elsewhere."""

@@ -1,63 +1,21 @@
 """Info-hashes from samples: formulas by hand, intervals against simulated networks."""
 
-from bisect import bisect_left
 from collections import Counter
 from random import Random
 from statistics import mean
 
 import pytest
 
+from benchmarks.populations import PopulationModel, SampledNetwork
 from crawler.analysis.distributions import binomial_tails
-from crawler.analysis.infohash_population import SampledNode, least_population, population, sample_coverage
-from crawler.analysis.species_richness import NetworkSize
-
-SHOWN = 20
-ID_BITS = 40
-
-
-class SampledNetwork:
-    """Hold nodes and info-hashes: each lies with its 8 closest nodes, better announced ones with more."""
-
-    def __init__(self, random, nodes=300, hashes=1500):
-        self.random = random
-        self.nodes = sorted(random.sample(range(1 << ID_BITS), nodes))
-        self.supports = [random.random() < 0.7 for _ in range(nodes)]
-        self.stored = [[] for _ in range(nodes)]
-        self.hashes = [random.getrandbits(ID_BITS) for _ in range(hashes)]
-        self.holders = []
-        for number, info_hash in enumerate(self.hashes):
-            chance = random.uniform(0.2, 1)
-            holders = [
-                each for each in self.closest(info_hash) if self.supports[each] and random.random() < chance
-            ]
-            self.holders.append(holders)
-            for each in holders:
-                self.stored[each].append(number)
-
-    def closest(self, target):
-        """Return the 8 nodes closest to a target, among those around it."""
-        at = bisect_left(self.nodes, target)
-        near = range(max(0, at - 25), min(len(self.nodes), at + 25))
-        return sorted(near, key=lambda each: self.nodes[each] ^ target)[:8]
-
-    def sample(self, visited, area=lambda _: True):
-        """Return what the nodes show when the first info-hash of each sample is looked up."""
-        found = []
-        for node in visited:
-            shown = self.random.sample(self.stored[node], min(SHOWN, len(self.stored[node])))
-            holders = ()
-            if shown and area(self.hashes[shown[0]]):
-                holders = (sum(area(self.nodes[each]) for each in self.holders[shown[0]]),)
-            elif shown:
-                holders = (0,)
-            found.append(SampledNode(len(self.stored[node]), holders))
-        return found
-
-    def truth(self, area=lambda _: True):
-        return sum(
-            any(area(self.nodes[each]) for each in holders) and area(info_hash)
-            for info_hash, holders in zip(self.hashes, self.holders, strict=True)
-        )
+from crawler.analysis.infohash_population import (
+    NearStore,
+    ShownInfohash,
+    least_population,
+    population,
+    sample_coverage,
+    shown_infohashes,
+)
 
 
 def assert_honest(hits, runs):
@@ -65,70 +23,91 @@ def assert_honest(hits, runs):
     assert at_most > 0.001, f"{hits} of {runs}"
 
 
+def estimates(model, runs, zone_bits=0):
+    """Return the true number, that of those shown, and the estimate, for so many networks."""
+    found = []
+    for seed in range(runs):
+        network = SampledNetwork(model, Random(seed))
+        found.append((network.truth(zone_bits), *network.estimate(zone_bits)))
+    return found
+
+
+class TestShownInfohashes:
+    """How likely an info-hash was shown, from the nodes that may hold it."""
+
+    def test_every_holder_may_show_it(self):
+        stores = [
+            NearStore(0, 0.5, True, True),
+            NearStore(1, 0.2, False, True),
+            NearStore(2, 0.9, False, False),
+        ]
+        (shown,) = shown_infohashes([stores])
+        assert shown.chance == pytest.approx(1 - 0.5 * 0.8)
+        assert (shown.one, shown.two) == (0, 1)
+
+    def test_node_that_does_not_tell_holds_as_much_as_others_of_its_rank(self):
+        """One in two of those that tell; and it is less likely to once it shows nothing."""
+        first = NearStore(0, 1.0, True, True)
+        told = [[first, NearStore(1, 0.5, False, holds)] for holds in 100 * (True, False)]
+        *_, shown = shown_infohashes([*told, [first, NearStore(1, 0.5, False, None)]])
+        assert shown.chance == 1
+        assert (shown.one, shown.two) == pytest.approx((2 / 3, 1 / 3), rel=0.01)
+
+
 class TestPopulation:
-    """The Horvitz-Thompson estimate."""
+    """What samples say of all info-hashes."""
 
-    def test_by_hand(self):
-        """Four nodes, two visited, that store 30 and 10; held twice each where looked up."""
-        size = population([SampledNode(30, (2,)), SampledNode(10, (2,))], NetworkSize(4, 4, 4, 0))
-        assert size.estimate == pytest.approx(4 * 20 / 2)
-        # Half of the nodes are missing; their variance of 200 over 2 nodes and the mean of 20 squared.
-        assert size.variance / size.estimate**2 == pytest.approx(0.5 * 200 / 2 / 400)
-        assert size.low < size.estimate < size.high
+    def test_what_was_certain_to_be_shown_is_all_there_is(self):
+        size = population((70, 0, 0), 40 * [ShownInfohash(1.0)])
+        assert (size.estimate, size.low, size.high) == (70, 70, 70)
 
-    def test_info_hashes_outside_of_the_zone_count_nothing(self):
-        size = population([SampledNode(30, (0, 3)), SampledNode(30)], NetworkSize(2, 2, 2, 0), zone_bits=2)
-        assert size.estimate == pytest.approx(4 * 60 / 3 / 2)
-        assert size.variance / size.estimate**2 == pytest.approx(0.75 / 10)
+    def test_each_stands_for_as_many_as_its_chance_says(self):
+        size = population((50, 0, 0), 50 * [ShownInfohash(0.5)])
+        assert size.estimate == pytest.approx(100)
+        assert size.variance == pytest.approx(100)
+        assert 50 < size.low < 100 < size.high
+
+    def test_interval_is_never_below_what_was_shown(self):
+        random = Random(1)
+        for _ in range(200):
+            looked_up = [ShownInfohash(random.uniform(0.1, 1), random.random() / 2) for _ in range(20)]
+            shown = random.randint(20, 1000)
+            size = population((shown, random.randint(0, 20), random.randint(0, 20)), looked_up)
+            assert shown <= size.low <= size.estimate <= size.high
+
+    def test_zone_stands_for_all(self):
+        size = population((100, 0, 0), 100 * [ShownInfohash(1.0)], zone_bits=2)
+        assert size.estimate == pytest.approx(400)
+        assert size.variance / size.estimate**2 == pytest.approx(0.75 / 100)
 
     def test_is_none_without_anything_to_go_by(self):
-        assert population([], NetworkSize(4, 4, 4, 0)) is None
-        assert population([SampledNode(30)], NetworkSize(4, 4, 4, 0)) is None
-        assert population([SampledNode(30, (0,))], NetworkSize(4, 4, 4, 0)) is None
-        assert population([SampledNode(30, (1,))], NetworkSize(0, 0, 0, 0)) is None
+        assert population((0, 0, 0), []) is None
+        assert population((5, 5, 0), [ShownInfohash(0.0)]) is None
 
-    @pytest.mark.parametrize("impossible", [(-1, ()), (0, (1,)), (3, (-1,))])
-    def test_refuses_what_no_node_can_show(self, impossible):
-        with pytest.raises(ValueError, match="no sample of"):
-            SampledNode(*impossible)
-
-    def test_is_near_the_truth_and_honest(self):
-        """Thirty networks, nine nodes in ten visited: within 10 % of the truth, interval honest."""
-        hits, errors, runs = 0, [], 30
-        for seed in range(runs):
-            network = SampledNetwork(Random(seed))
-            supporting = [each for each, supports in enumerate(network.supports) if supports]
-            visited = [each for each in supporting if network.random.random() < 0.9]
-            nodes = len(supporting)
-            size = population(network.sample(visited), NetworkSize(nodes, nodes, nodes, 0))
-            errors.append(size.estimate / network.truth() - 1)
-            hits += size.low <= network.truth() <= size.high
-        assert_honest(hits, runs)
-        assert abs(mean(errors)) < 0.02
-        assert sum(abs(error) < 0.1 for error in errors) >= 0.95 * runs
+    @pytest.mark.parametrize(
+        "model",
+        [
+            PopulationModel(hashes=150),
+            PopulationModel(hashes=1500),
+            PopulationModel(hashes=6000),
+            PopulationModel(hashes=1500, hidden=0.5, filters=0.5),
+            PopulationModel(hashes=1500, supports=0.3),
+        ],
+        ids=repr,
+    )
+    def test_is_near_the_truth_and_honest(self, model):
+        """With every coverage, in both families, and where few nodes give samples."""
+        found = estimates(model, 20)
+        errors = [size.estimate / truth - 1 for truth, _, size in found]
+        assert abs(mean(errors)) < 0.04
+        assert all(shown <= size.low for _, shown, size in found)
+        assert_honest(sum(size.low <= truth <= size.high for truth, _, size in found), len(found))
 
     def test_zone_is_honest(self):
-        """A quarter of the id space, all its nodes visited; the truth is that of the whole network."""
-        hits, errors, runs = 0, [], 30
-
-        def inside(each):
-            return each >> ID_BITS - 2 == 0
-
-        for seed in range(runs):
-            network = SampledNetwork(Random(f"zone {seed}"))
-            visited = [
-                each
-                for each, supports in enumerate(network.supports)
-                if supports and inside(network.nodes[each])
-            ]
-            nodes = len(visited)
-            sampled = network.sample(visited, inside)
-            size = population(sampled, NetworkSize(nodes, nodes, nodes, 0), zone_bits=2)
-            truth = network.truth()
-            errors.append(size.estimate / truth - 1)
-            hits += size.low <= truth <= size.high
-        assert_honest(hits, runs)
-        assert abs(mean(errors)) < 0.05
+        """A quarter of the id space, all its nodes visited."""
+        found = estimates(PopulationModel(), 20, zone_bits=2)
+        assert abs(mean(size.estimate / truth - 1 for truth, _, size in found)) < 0.05
+        assert_honest(sum(size.low <= truth <= size.high for truth, _, size in found), len(found))
 
 
 class TestCoverage:

@@ -16,6 +16,9 @@ from crawler.crawl.census import Census, Progress, describe, record, take_census
 from crawler.db.database import CrawlDatabase
 from crawler.db.writer import MAX_AGE, open_writer
 from crawler.settings import CrawlOptions, CrawlSettings
+from crawler.synthetic.memory import SyntheticMemoryNetwork
+from crawler.synthetic.settings import SyntheticSettings
+from crawler.zone import Zone
 from dhtnode import Address, Contact, Family, NodeId, NodeSettings, NotJoined, open_node
 from dhtnode.addresses import Scope
 from dhtnode.krpc import FindNode
@@ -170,7 +173,7 @@ async def test_closed_nodes_on_real_sockets_are_recorded_as_timeouts():
 
 async def test_census_finds_all_despite_loss(new_network, autojump_clock):
     """The second pass is there for lost packets: without it one in five would seem silent."""
-    network = new_network(4, loss=0.1)
+    network = new_network(5, loss=0.1)
     async with network.open_nodes(40) as nodes, AsyncExitStack() as stack:
         # Several ways in: what is sent to one of them may be lost, too.
         through = [node.addresses[0] for node in nodes[:4]]
@@ -464,6 +467,10 @@ def test_counts_are_shown_to_people_and_programs():
     )
 
     assert record(progress) == {
+        "complete": False,
+        "queued": 3,
+        "known_share": 0.9,
+        "seconds_left": 0.6,
         "sighted": 13,
         "answered": 6,
         "outcomes": {"answered": 6, "timeout": 2},
@@ -544,3 +551,55 @@ async def test_no_host_gets_more_than_ten_packets_in_ten_seconds(autojump_clock)
         for its_times in times.values():
             for first, time in enumerate(its_times):
                 assert sum(time <= other < time + 10 for other in its_times[first:]) <= 10
+
+
+async def test_resumed_census_estimates_as_a_whole_one_does(autojump_clock):
+    """Cut three times, it knows all namings and all lost packets of its parts."""
+    sizes, seconds = [], []
+    for cuts in (0, 3):
+        network = SyntheticMemoryNetwork(SyntheticSettings(nodes=300, stale=0.2, seed=5), seed=5, loss=0.02)
+        async with open_crawl(network, through=network.synthetic.bootstrap_nodes()) as (session, store):
+            for _ in range(cuts):
+                census = engine_of(session, CrawlSettings(rate=150.0, new_endpoints_rate=50.0))
+                census.restore(store.runs.journals(session.run_id))
+                for contact in await session.starting_contacts(Zone(), Random(1)):
+                    census.add(contact)
+                with trio.move_on_after(2.0) as cut:
+                    await census.run()
+                assert cut.cancelled_caught
+                await wait_written(session)
+            resumed = replace(session, is_resumed=cuts > 0)
+            progress = await take_census(resumed, UNLIMITED, Random(1))
+            size = progress.findings.size(Family.IPV4, "crawl")
+            sizes.append(size.estimate)
+            seconds.append(size.details["second_sent"])
+            assert size.details["outside"] is not None
+            assert size.low <= 300 <= size.high
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
+    assert seconds[1] == pytest.approx(seconds[0], rel=0.03)
+
+
+async def test_census_that_is_cut_says_what_it_knows(autojump_clock):
+    """With the keys of a whole one; the size is that of all, though two in three nodes were not visited."""
+    network = SyntheticMemoryNetwork(SyntheticSettings(nodes=300, stale=0.2, seed=7), seed=7, loss=0.02)
+    slowly, known = CrawlSettings(rate=12.0, new_endpoints_rate=6.0), []
+    async with open_crawl(network, through=network.synthetic.bootstrap_nodes()) as (session, store):
+        with trio.move_on_after(30.0) as limit:
+            await take_census(session, slowly, Random(1), when_cut=known.append)
+        assert limit.cancelled_caught
+        await wait_written(session)
+        rows = {row["method"]: row for row in store.rows("size_estimates")}
+        whole = await take_census(replace(session, is_resumed=True), UNLIMITED, Random(1))
+        methods = {row["method"] for row in store.rows("size_estimates")}
+    (cut,) = known
+    printed, size = record(cut), cut.findings.size(Family.IPV4, "so far")
+    assert printed.keys() == record(whole).keys()
+    assert (printed["complete"], record(whole)["complete"]) == (False, True)
+    assert 20 < printed["answered"] < 180
+    assert printed["queued"] > 50
+    assert 0 < printed["known_share"] < 1
+    assert size.low <= 300 <= size.high
+    assert rows["so far"]["estimate"] == size.estimate
+    assert "so far" not in methods
+    assert "the same command goes on" in describe(cut)
+    assert cut.findings.size(Family.IPV4, "counted").estimate == printed["answered"]

@@ -245,13 +245,13 @@ def nodes_of(contacts, family=Family.IPV4):
 
 def tally_of(contacts, family=Family.IPV4):
     nodes, count = nodes_of(contacts, family), len(contacts)
-    tally = Tally(nodes, Counter({Sighting(ANSWERED, 7, (True, True), False): count}), count, count, count)
+    tally = Tally(nodes, Counter({Sighting(ANSWERED, 7, (True, True), False): count}), count, count)
     return FamilyTally(tally, tally, nodes)
 
 
 def test_tally_counts_what_the_estimate_needs():
     """Nodes that answered only, by who named them; seven and more are five and more."""
-    counts = Tally(nodes_of([]), sighting_counts(), 10, 8, 10).crawl_counts(3)
+    counts = Tally(nodes_of([]), sighting_counts(), 10, 8).crawl_counts(3)
     assert (counts.answered, counts.by_a, counts.by_b, counts.by_both) == (10, 9, 6, 6)
     assert (counts.named, counts.recovered) == ((3, 2, 0, 0, 4), 2)
     assert (counts.second_sent, counts.second_unanswered, counts.zone_bits) == (10, 2, 3)

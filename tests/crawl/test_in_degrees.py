@@ -68,9 +68,18 @@ def test_nodes_that_no_node_returned_are_no_trouble():
     assert InDegrees().outside(numbers(7), words(5), 1) == OutsideNamings((0, 0, 0, 0), 1)
 
 
-def test_what_is_given_up_says_nothing():
-    held = InDegrees()
-    held.add(numbers(0), words(9))
-    held.give_up()
-    held.add(numbers(1), words(9))
-    assert held.outside(numbers(0), words(1), 2) is None
+def test_journal_restores_all_of_it():
+    random, ids = Random(3), words(*Random(3).sample(range(1 << 32), 400))
+    held, journals = InDegrees(), []
+    for referrer in random.sample(range(400), 60):
+        named = random.sample(range(400), 8)
+        held.add(numbers(*named), ids[named] ^ ids[referrer])
+        if random.random() < 0.3:
+            journals.append(held.take_journal())
+    journals.append(held.take_journal())
+    restored = InDegrees()
+    restored.restore(journals)
+    found = held.outside(np.arange(400), ids, 500)
+    assert restored.outside(np.arange(400), ids, 500) == found
+    assert sum(found.named) > 100
+    assert (held.take_journal(), restored.take_journal()) == (b"", b"")

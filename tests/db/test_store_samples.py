@@ -26,34 +26,51 @@ def write(store, run_id, node_id, host, num=1, **fields):
     store.samples.write(run_id, [sample])
 
 
-def sizes(store):
-    return store.samples.stores(2, Family.IPV4, Zone()).sizes()
+def stores(store):
+    return store.samples.stores(2, Family.IPV4, Zone())
+
+
+def shares(store):
+    """Return what share of its store each node shows, by the first byte of its id."""
+    return {node.node_id[0]: node.share for node in stores(store).closest(bytes(20), 99)}
 
 
 def test_incredible_claims_are_left_out(store):
     write(store, 2, ALICE, "192.0.2.1", 100_000)
     write(store, 2, BOB, "192.0.2.2", 100_001)
-    assert sizes(store) == [100_000]
+    assert shares(store) == {1: pytest.approx(1 / 100_000)}
 
 
 def test_samples_of_other_runs_count_while_they_are_valid(store):
     write(store, 1, ALICE, "192.0.2.1", 7, next_at=utc_text(101))
     write(store, 1, BOB, "192.0.2.2", 8, next_at=utc_text(99))
     write(store, 2, CAROL, "192.0.2.3", 9, outcome=Outcome.TIMEOUT, samples=b"")
-    assert sizes(store) == [7]
+    assert shares(store) == {1: pytest.approx(1 / 7)}
 
 
-def test_last_sample_of_an_endpoint_counts(store):
-    write(store, 2, ALICE, "192.0.2.1", 7)
-    write(store, 2, BOB, "192.0.2.1", 8)
-    stores = store.samples.stores(2, Family.IPV4, Zone())
-    assert (len(stores), stores.store(1).node_id, stores.store(1).num) == (1, BOB, 8)
-    assert stores.store(1).samples == b"s" * 20
+def test_all_samples_of_an_endpoint_count(store):
+    """What none of them shows is hidden; the last id is that of the node."""
+    write(store, 2, ALICE, "192.0.2.1", 4)
+    write(store, 2, BOB, "192.0.2.1", 2, samples=b"t" * 20)
+    (node,) = stores(store).closest(bytes(20), 99)
+    assert (node.node_id, node.shown) == (BOB, {b"s" * 20, b"t" * 20})
+    assert node.share == pytest.approx(1 - 3 / 4 * 1 / 2)
 
 
 def test_size_is_what_was_returned_if_the_node_says_less(store):
     write(store, 2, ALICE, "192.0.2.1", None, samples=b"s" * 60)
-    assert sizes(store) == [3]
+    assert shares(store) == {1: 1.0}
+
+
+def test_each_info_hash_of_the_zone_is_shown_once(store):
+    write(store, 2, ALICE, "192.0.2.1", 2, samples=b"s" * 20 + b"\xf0" * 20)
+    write(store, 2, BOB, "192.0.2.2", 1)
+    found = stores(store)
+    assert found.count_shown(Zone()) == 2
+    assert {found.shown(number)[0] for number in (1, 2)} == {b"s" * 20, b"\xf0" * 20}
+    assert found.count_shown(Zone(0b1, 1)) == 1
+    assert found.shown(1)[0] == b"\xf0" * 20
+    assert found.shown(1)[1].node_id == ALICE
 
 
 def test_closest_are_those_by_the_metric_within_the_zone(store):

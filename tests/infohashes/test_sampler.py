@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from crawler.analysis.infohash_population import NearStore
 from crawler.core.exclusion import Exclusion
 from crawler.core.session import Session
 from crawler.db.database import CrawlDatabase
@@ -249,17 +250,17 @@ def test_private_info_hashes_are_not_looked_up():
     shown = [bytes([number]) * 20 for number in range(1, 7)]
 
     class Stores:
-        def __len__(self):
-            return 1
+        def count_shown(self, zone):
+            return len(shown)
 
-        def store(self, number):
-            return StoreSample(b"n" * 20, Address("20.0.0.1", 1), 6, b"".join(shown))
+        def shown(self, number):
+            return shown[number - 1], StoreSample(b"n" * 20, Address("20.0.0.1", 1), 1.0, frozenset(shown))
 
         def closest(self, info_hash, count):
             return []
 
-    drawn = choose_targets(Stores(), Zone(), Random(1), lambda each: each in shown[:3])
-    assert sorted(lookup.info_hash for lookup in drawn) == shown[3:]
+    count, drawn = choose_targets(Stores(), Zone(), Random(1), lambda each: each in shown[:3])
+    assert (count, sorted(target.info_hash for target in drawn)) == (6, shown[3:])
 
 
 async def test_hostile_nodes_do_not_stop_it(new_network, autojump_clock, store):
@@ -373,7 +374,7 @@ async def test_resumed_rounds_are_not_counted_from_the_first(new_network, autoju
 async def test_our_own_node_has_nothing_to_show(new_network, autojump_clock, store):
     """What was sampled and looked up is not in the store that our samples would come from."""
     network = new_network(
-        11, SyntheticMemoryNetwork, synthetic=SyntheticSettings(largest=20, nodes=60, swarms=50)
+        11, SyntheticMemoryNetwork, synthetic=SyntheticSettings(largest=20, nodes=60, swarms=400)
     )
     async with open_survey(network, store) as survey:
         await survey.run(joins=True)
@@ -480,10 +481,31 @@ class Facts:
         """Return nothing, since nothing is sent."""
 
 
-def test_unresponsive_node_is_queried_twice_for_its_holding():
-    search = ReplicationSearch(Facts(), CrawlSettings(), Random(1), 0.0)
-    target = Target(1, b"h" * 20, [(b"n" * 20, Address("21.0.0.1", 6881))])
+VALUES = (b"\x16\x00\x00\x01\x1a\xe1",)
+EMPTY = bytes(256)
+
+
+def store_at(number, share=0.5, shown=frozenset()):
+    return StoreSample(bytes([number]) * 20, Address(f"21.0.0.{number}", 6881), share, frozenset(shown))
+
+
+def search_of(target):
+    search = ReplicationSearch(Facts(), CrawlSettings(rate=0), Random(1), 0.0)
     search.add([target])
+    return search
+
+
+def answer_all(search, answers):
+    """Answer each query by the number of its node, and whether it is for a canary."""
+    while isinstance(outgoing := search.next_query(0.0), tuple):
+        query = outgoing[-1]
+        fields = answers.get((query.node.node_id[0], query.canary is not None), {})
+        search.on_end(query, Response(b"", NodeId(query.node.node_id), **fields), 0.1, 0.0)
+
+
+def test_unresponsive_node_is_queried_twice_for_its_holding():
+    target = Target(b"h" * 20, [store_at(1)])
+    search = search_of(target)
     assert target.waiting == 1
     now = 0.0
     while (outgoing := search.next_query(now)) is not None:
@@ -491,26 +513,48 @@ def test_unresponsive_node_is_queried_twice_for_its_holding():
             search.on_end(outgoing[-1], QueryTimeout("21.0.0.1:6881: no answer"), 5.0, now)
         now += 5.0
     assert (search.queries, target.waiting) == (2, 0)
+    assert search.stores_near(target) == [NearStore(0, 0.5, False, None)]
 
 
 def test_holding_waits_for_the_canary():
     """An info-hash has been looked up when it is known which of its holders claim everything."""
-    search = ReplicationSearch(Facts(), CrawlSettings(rate=0), Random(1), 0.0)
-    target = Target(1, b"h" * 20, [(b"n" * 20, Address("21.0.0.1", 6881))])
-    search.add([target])
-    values = Response(b"", NodeId(b"n" * 20), values=(b"\x16\x00\x00\x01\x1a\xe1",))
+    target = Target(b"h" * 20, [store_at(1)])
+    search = search_of(target)
     waiting = []
     for _ in range(2):
         *_, query = search.next_query(0.0)
-        search.on_end(query, values, 0.1, 0.0)
+        search.on_end(query, Response(b"", NodeId(query.node.node_id), values=VALUES), 0.1, 0.0)
         waiting.append(target.waiting)
-    search.remove_liars([target])
-    assert (waiting, target.holders, search.next_query(0.0)) == ([1, 0], set(), None)
+    assert (waiting, search.next_query(0.0)) == ([1, 0], None)
+    assert search.stores_near(target) == [NearStore(0, 0.5, False, False)]
+
+
+def test_filters_tell_of_peers_in_the_other_family():
+    """Node 2 sends them for everything, 3 for what it holds, 4 not at all, and 5 shows all it has."""
+    hidden = Target(b"h" * 20, [store_at(number) for number in (2, 3, 4)] + [store_at(5, 1.0, {b"h" * 20})])
+    search = search_of(hidden)
+    filters = {"seeds_filter": EMPTY, "peers_filter": EMPTY}
+    answer_all(search, {(2, False): filters, (2, True): filters, (3, False): filters})
+    assert [each.holds for each in search.stores_near(hidden)] == [None, True, None, True]
+
+
+def test_node_without_peers_tells_once_another_has_peers_of_this_family():
+    target = Target(b"h" * 20, [store_at(1), store_at(2)])
+    search = search_of(target)
+    answer_all(search, {(1, False): {"values": VALUES}})
+    assert [each.holds for each in search.stores_near(target)] == [True, False]
+
+
+def test_node_that_shows_all_it_stores_is_not_queried():
+    target = Target(b"h" * 20, [store_at(1, 1.0), store_at(2, 1.0, {b"h" * 20})])
+    search = search_of(target)
+    assert (search.next_query(0.0), target.waiting) == (None, 0)
+    assert [each.holds for each in search.stores_near(target)] == [False, True]
 
 
 async def test_search_for_holders_that_is_cut_keeps_its_estimate(new_network, autojump_clock, store):
     network = new_network(
-        12, SyntheticMemoryNetwork, synthetic=SyntheticSettings(largest=20, nodes=60, swarms=50)
+        12, SyntheticMemoryNetwork, synthetic=SyntheticSettings(largest=20, nodes=60, swarms=400)
     )
     polite = CrawlSettings()
     async with open_survey(network, store, settings=polite) as survey:
@@ -521,7 +565,24 @@ async def test_search_for_holders_that_is_cut_keeps_its_estimate(new_network, au
     estimates = {row["method"]: row for row in store.rows("discovery_estimates")}
     looked_up = json.loads(estimates["horvitz-thompson"]["details"])["looked_up"]
     assert estimates.keys() == {"coverage", "chao1", "horvitz-thompson"}
-    assert 5 <= looked_up < 100
+    assert 5 <= looked_up < 200
+
+
+async def test_survey_that_is_cut_says_what_it_knows(new_network, autojump_clock, store):
+    model = SyntheticSettings(largest=20, nodes=150, swarms=100, bep51=1.0)
+    network = new_network(15, SyntheticMemoryNetwork, synthetic=model)
+    async with open_survey(network, store, settings=CrawlSettings(rate=20.0)) as survey:
+        with trio.move_on_after(10) as cut:
+            await survey.run(joins=True)
+        assert cut.cancelled_caught
+        (known,) = await survey.discover_so_far()
+        printed = record(survey.counts(), [known], is_complete=False)
+    (family,) = printed["families"]
+    assert 0 < printed["sampled"] < 150
+    assert printed["waiting"] > 0
+    assert (printed["complete"], family["population"]) == (False, None)
+    assert 0 < family["info_hashes"] <= family["at_least"]
+    assert {row["method"] for row in store.rows("discovery_estimates")} == {"coverage", "chao1"}
 
 
 def test_samples_become_swarms(store):

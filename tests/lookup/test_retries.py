@@ -4,7 +4,7 @@ import pytest
 
 from dhtnode.addresses import Address, Contact
 from dhtnode.ids import as_id
-from dhtnode.lookup.lookup import Lookup
+from dhtnode.lookup.lookup import BOOTSTRAP_ATTEMPTS, Lookup
 from tests.lookup.test_lookup import address, answer_subtree_queries, at, new_lookup, query_all
 
 
@@ -183,3 +183,39 @@ def test_query_limit_holds_for_all_kinds_of_queries(limit: int) -> None:
         lookup.on_timeout(address(1))
 
     assert (lookup.queries, lookup.is_finished) == (limit, True)
+
+
+def test_only_way_in_is_queried_until_it_answers() -> None:
+    lookup = new_lookup()
+    lookup.add_bootstrap_nodes([address(7)])
+    for _ in range(BOOTSTRAP_ATTEMPTS - 1):
+        assert query_all(lookup) == [address(7)]
+        lookup.on_stall(address(7))
+        lookup.on_timeout(address(7))
+    assert (query_all(lookup), lookup.is_finished) == ([address(7)], False)
+    assert lookup.on_response(address(7), as_id(700), [at(10)])
+    assert query_all(lookup) == [address(10)]
+
+
+def test_bootstrap_nodes_without_an_answer_are_given_up_after_their_last_attempt() -> None:
+    lookup = new_lookup()
+    lookup.add_bootstrap_nodes([address(7), address(8)])
+    asked = stall_all(lookup)
+    assert asked == BOOTSTRAP_ATTEMPTS * [address(7), address(8)]
+    for one in asked:
+        assert not lookup.is_finished
+        lookup.on_timeout(one)
+    assert (lookup.is_finished, query_all(lookup)) == (True, [])
+
+
+def test_late_answer_of_a_bootstrap_node_ends_the_attempts_of_the_others() -> None:
+    lookup = new_lookup()
+    lookup.add_bootstrap_nodes([address(7), address(8)])
+    query_all(lookup)
+    lookup.on_stall(address(8))
+    assert query_all(lookup) == [address(8)]
+    lookup.on_stall(address(8))
+    assert lookup.on_response(address(7), as_id(700), [])
+    for _ in range(2):
+        lookup.on_timeout(address(8))
+    assert (query_all(lookup), lookup.is_finished) == ([], True)

@@ -86,12 +86,12 @@ class Appearances(NamedTuple):
 
 
 class StoreSample(NamedTuple):
-    """What the latest sample of a node says about its store."""
+    """What the samples of a node say about its store: the share of it that they show, and the info-hashes."""
 
     node_id: bytes
     address: Address
-    num: int
-    samples: bytes
+    share: float
+    shown: frozenset[bytes]
 
 
 def pause_after(outcome: Outcome, interval: int | None) -> float:

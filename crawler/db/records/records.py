@@ -98,11 +98,18 @@ class Answered(NamedTuple):
 
 
 class Journal(NamedTuple):
-    """The changes of the frontier of one family since the last journal, in its own format."""
+    """The changes of the frontier of one family since the last journal, in its own format.
+
+    `namings` are the referrers that endpoints got, for `InDegrees`; the queries are those to nodes that had
+    just answered, which show how many are lost.
+    """
 
     family: Family
     contacts: bytes
     changes: bytes
+    namings: bytes = b""
+    second_queries: int = 0
+    second_answers: int = 0
 
 
 class CrawlBatch(NamedTuple):

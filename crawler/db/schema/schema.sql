@@ -124,7 +124,10 @@ CREATE TABLE crawl_journal (
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
     family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
     contacts BLOB NOT NULL,                 -- [!never] Endpoints met since the last row, as the crawler keeps them.
-    changes BLOB NOT NULL                   -- [!never] What became of endpoints since the last row.
+    changes BLOB NOT NULL,                  -- [!never] What became of endpoints since the last row.
+    namings BLOB NOT NULL,                  -- [!never] How far the nodes are that returned endpoints since the last row.
+    second_queries INTEGER NOT NULL,        -- Queries since the last row to nodes that had just answered.
+    second_answers INTEGER NOT NULL         -- Answers to them.
 );
 
 -- One row for each run that has ended, and family in it: nodes counted, those missed not added.
@@ -158,7 +161,7 @@ CREATE TABLE run_clients (
 CREATE TABLE size_estimates (
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
     family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    method TEXT NOT NULL,                   -- How: counted, crawl (the headline), distances, median, chapman; endpoints, as crawl.
+    method TEXT NOT NULL,                   -- How: counted, crawl (the headline), distances, median, chapman; endpoints, as crawl; so far, of a census that was cut.
     unit TEXT NOT NULL,                     -- What is counted: hosts (IPv4 addresses, IPv6 /64), or endpoints.
     estimate REAL NOT NULL,                 -- [nodes] Hosts or endpoints of the whole network.
     low REAL,                               -- Lower end of the 95 % interval; NULL where the method has none to trust.

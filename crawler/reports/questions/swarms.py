@@ -98,9 +98,8 @@ discovery = Report(
     question="How many info-hashes are there?",
     title="Info-hashes by samples",
     text="`coverage` is the chance that what a node shows next is known already; `chao1` a lower bound of the"
-    " number of info-hashes; `horvitz-thompson` those that lie with the nodes sampled. None of them"
-    " counts what lies only with clients that give no samples, and an info-hash need not be that"
-    " of a torrent.",
+    " number of info-hashes; `horvitz-thompson` an estimate, never below what was shown. An info-hash"
+    " need not be that of a torrent.",
     sql=f"""
 SELECT
     runs.id AS run, started_at, family, zone, method,
