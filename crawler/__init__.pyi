@@ -14,6 +14,7 @@ from .db.connection import DatabaseError as DatabaseError
 from .db.connection import open_reading as open_reading
 from .db.merge.merge import MergedSource as MergedSource
 from .db.merge.merge import merge as merge
+from .db.records.torrents import Handshakes as Handshakes
 from .db.records.torrents import KnownTorrent as KnownTorrent
 from .reports.answers import REPORTS as REPORTS
 from .reports.answers import report as report

@@ -98,8 +98,8 @@ def print_failure(info_hash: InfoHash, error: DhtError) -> None:
 
 def fetched_record(fetched: crawler.Fetched) -> dict[str, object]:
     """Return the outcome of one swarm, as `--json` prints it."""
-    counts = ("peers_tried", "peers_answered", "seeds", "leechers", "unknown")
-    shares = ("seed_share", "seed_share_low", "seed_share_high")
+    counts = ("peers_tried", "peers_answered", "seeds", "leechers", "unknown", "partial_seeds", "superseeds")
+    shares = ("seed_share", "seed_share_low", "seed_share_high", "median_share")
     return {
         "info_hash": fetched.info_hash.hex(),
         **{key: getattr(fetched.torrent, key, None) for key in ("is_private", "name", "size", "files")},
@@ -116,7 +116,8 @@ def fetched_text(fetched: crawler.Fetched) -> str:
         if counts is None
         else (
             f"of {counts.peers_tried} peers contacted {counts.peers_answered} answered:"
-            f" {counts.seeds} seeds, {counts.leechers} leechers, {counts.unknown} that did not say"
+            f" {counts.seeds} seeds, {counts.leechers} leechers{_odd_leechers(counts)},"
+            f" {counts.unknown} that did not say"
         )
     )
     if torrent is None:
@@ -127,3 +128,15 @@ def fetched_text(fetched: crawler.Fetched) -> str:
         name = "without a name" if torrent.name is None else f"'{torrent.name}'"
         line = f"{name}, {torrent.size} bytes in {torrent.files} files; {handshakes}"
     return f"{fetched.info_hash.hex()} {line}"
+
+
+def _odd_leechers(counts: crawler.Handshakes) -> str:
+    parts = [
+        f"{number} {words}"
+        for number, words in (
+            (counts.partial_seeds, "with a part of it"),
+            (counts.superseeds, "hidden seeds?"),
+        )
+        if number
+    ]
+    return f" ({', '.join(parts)})" if parts else ""

@@ -49,20 +49,20 @@ class PeerConnection:
         self._stream = stream
         self._conversation = conversation
         self._settings = settings
-        self._has_ended = False
+        self.has_ended = False
 
     async def introduce(self) -> None:
         """Exchange handshakes, and receive what the peer has, as far as it says so in time."""
         with trio.move_on_after(self._settings.hello_time):
             await self._send(self._conversation.opening())
-            while not self._conversation.is_introduction_complete and not self._has_ended:
+            while not self._conversation.is_introduction_complete and not self.has_ended:
                 await self._exchange()
 
     async def linger(self) -> None:
         """Receive a little longer which pieces the peer has, unless it has them all."""
         if self._conversation.is_introduced and not self._conversation.is_seed:
             with trio.move_on_after(self._settings.linger_time):
-                while not self._has_ended:
+                while not self.has_ended:
                     await self._exchange()
 
     async def fetch(self, is_wanted: Callable[[], bool]) -> bytes | None:
@@ -72,7 +72,7 @@ class PeerConnection:
         """
         with trio.move_on_after(self._settings.fetch_time):
             await self._send(self._conversation.begin_fetch())
-            while self._conversation.is_fetching and is_wanted() and not self._has_ended:
+            while self._conversation.is_fetching and is_wanted() and not self.has_ended:
                 with trio.move_on_after(REQUEST_AGAIN_AFTER) as silence:
                     await self._exchange()
                 if silence.cancelled_caught:
@@ -89,7 +89,7 @@ class PeerConnection:
 
     async def _exchange(self) -> None:
         data = await self._stream.receive_some(CHUNK_BYTES)
-        self._has_ended = not data
+        self.has_ended = not data
         if data:
             await self._send(self._conversation.receive_untrusted(bytes(data)))
 

@@ -164,6 +164,7 @@ class _OpenSwarm:
     conversations: list[Conversation] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     tried: int = 0
+    closed: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -203,6 +204,7 @@ class _OpenSwarm:
             reports,
             dict(self.skipped),
             dict(self.failures),
+            0 if is_private else self.closed,
             self.bytes_sent,
             self.bytes_received,
         )
@@ -245,7 +247,10 @@ class _OpenSwarm:
             conversation.discredit()
             self.failures[str(error)] += 1
         except trio.BrokenResourceError:
-            self.failures["connection broke"] += 1
+            # As by a reset, before a word.
+            has_closed = not conversation.bytes_received
+            self.closed += has_closed
+            self.failures["closed without a word" if has_closed else "connection broke"] += 1
         finally:
             self.bytes_sent += connection.bytes_sent
             self.bytes_received += conversation.bytes_received
@@ -257,7 +262,9 @@ class _OpenSwarm:
     async def _converse(self, connection: PeerConnection, conversation: Conversation) -> None:
         await connection.introduce()
         if not conversation.is_introduced:
-            self.failures["no handshake"] += 1
+            has_closed = connection.has_ended and not conversation.bytes_received
+            self.closed += has_closed
+            self.failures["closed without a word" if has_closed else "no handshake"] += 1
             return
         if conversation.offers_metadata and self._is_metadata_missing():
             async with self.fetches:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from random import Random
+from statistics import median
 
 from crawler.analysis.sessions import wilson
 from crawler.db.records.torrents import Handshakes, PeerKind, SwarmContact
@@ -21,7 +22,11 @@ def handshakes_of(contact: SwarmContact, taken_at: str) -> Handshakes:
     """Return the row that one round of handshakes makes."""
     kinds = Counter(report.holding.kind for report in contact.reports)
     seeds, leechers = kinds[PeerKind.SEED], kinds[PeerKind.LEECHER]
-    low, high = share_interval(seeds, seeds + leechers)
+    superseeds = sum(report.is_superseed_suspected for report in contact.reports)
+    low, _ = share_interval(seeds, seeds + leechers)
+    _, high = share_interval(seeds + superseeds, seeds + leechers)
+    shares = [share for report in contact.reports if (share := report.share) is not None]
+    known = Counter(chain.from_iterable(report.extensions for report in contact.reports))
     return Handshakes(
         info_hash=contact.info_hash,
         taken_at=taken_at,
@@ -32,9 +37,17 @@ def handshakes_of(contact: SwarmContact, taken_at: str) -> Handshakes:
         leechers=leechers,
         unknown=kinds[PeerKind.UNKNOWN],
         upload_only=sum(report.upload_only for report in contact.reports),
+        partial_seeds=sum(report.is_partial_seed for report in contact.reports),
+        superseeds=superseeds,
         seed_share=seeds / (seeds + leechers) if seeds + leechers else None,
         seed_share_low=low,
         seed_share_high=high,
+        median_share=median(shares) if shares else None,
+        lt_donthave=known["lt_donthave"],
+        holepunch=known["ut_holepunch"],
+        pex=known["ut_pex"],
+        version_2=sum(report.has_version_2 for report in contact.reports),
+        closed=contact.closed,
         clients=dict(sorted(Counter(report.client for report in contact.reports).items())),
         bytes_sent=contact.bytes_sent,
         bytes_received=contact.bytes_received,

@@ -32,8 +32,8 @@ INFO = TorrentInfo("a\nb", INFO_HASH, None, False, 5000, 2, 3)
 SEED, LEECHER, UNKNOWN = PeerKind
 
 
-def report(kind, *, upload_only=False, client="LT"):
-    return PeerReport(PiecesHeld(kind, None, None), upload_only, client)
+def report(kind, **more):
+    return PeerReport(PiecesHeld(kind, None, None), upload_only=False, client="LT", **more)
 
 
 CONTACT = SwarmContact(
@@ -41,7 +41,20 @@ CONTACT = SwarmContact(
     INFO,
     peers_named=20,
     peers_tried=9,
-    reports=(report(SEED, upload_only=True), report(SEED), report(LEECHER, client="qB"), report(UNKNOWN)),
+    reports=(
+        report(SEED, extensions=frozenset({"ut_pex"})),
+        report(SEED),
+        PeerReport(
+            PiecesHeld(LEECHER, 1, 4),
+            True,
+            "qB",
+            is_superseed_suspected=True,
+            has_version_2=True,
+            extensions=frozenset({"lt_donthave", "ut_pex"}),
+        ),
+        report(UNKNOWN),
+    ),
+    closed=4,
     bytes_sent=500,
     bytes_received=900,
 )
@@ -57,7 +70,7 @@ def store(tmp_path):
 def test_row_says_what_peers_said(store):
     store.write(1, [HandshakeBatch("given", handshakes_of(CONTACT, EARLY), known_of(INFO))])
 
-    low, high = share_interval(2, 3)
+    low, _ = share_interval(2, 3)
     assert store.rows("swarm_handshakes") == [
         {
             "id": 1,
@@ -71,9 +84,17 @@ def test_row_says_what_peers_said(store):
             "leechers": 1,
             "unknown": 1,
             "upload_only": 1,
+            "partial_seeds": 1,
+            "superseeds": 1,
             "seed_share": 2 / 3,
             "seed_share_low": low,
-            "seed_share_high": high,
+            "seed_share_high": share_interval(3, 3)[1],
+            "median_share": 1.0,
+            "lt_donthave": 1,
+            "holepunch": 0,
+            "pex": 2,
+            "version_2": 1,
+            "closed": 4,
             "clients": json.dumps({"LT": 3, "qB": 1}),
             "bytes_sent": 500,
             "bytes_received": 900,

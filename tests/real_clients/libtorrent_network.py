@@ -132,6 +132,13 @@ class Client:
         self._torrents.append(self._session.add_torrent(torrent))
         self.announce_again()
 
+    def pieces_held(self):
+        """Return how many pieces of its only torrent it has, None while it reads its files."""
+        (torrent,) = self._torrents
+        status = torrent.status()
+        is_ready = status.state in {status.states.downloading, status.states.finished, status.states.seeding}
+        return status.num_pieces if is_ready else None
+
     def announce_again(self):
         for torrent in self._torrents:
             torrent.force_dht_announce()

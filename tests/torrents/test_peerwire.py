@@ -41,7 +41,7 @@ from crawler.torrents.peerwire.handshake import (
 )
 from crawler.torrents.peerwire.pieces import MAX_PIECES, PieceMap
 from dhtnode import InfoHash
-from dhtnode.bencode import encode
+from dhtnode.bencode import decode_untrusted, encode
 
 sha1 = partial(_sha1, usedforsecurity=False)
 
@@ -228,7 +228,7 @@ def test_extended_handshake_is_read():
         | {b"v": b"libtorrent/2.1.1", b"reqq": 500, b"p": 6881}
     )
     assert read_extended_handshake_untrusted(payload, ExtendedHandshake()) == ExtendedHandshake(
-        3, 31235, True, "libtorrent/2.1.1", 500
+        3, 31235, True, "libtorrent/2.1.1", 500, frozenset({"ut_pex"})
     )
 
 
@@ -389,6 +389,106 @@ def test_report_says_what_the_peer_said():
     assert leecher.report(3) == PeerReport(PiecesHeld(LEECHER, 2, 3), False, "LT")
     assert starting.report(3) == PeerReport(PiecesHeld(LEECHER, 0, 3), False, "LT")
     assert silent.report(3) == PeerReport(PiecesHeld(UNKNOWN, None, 3), False, "LT")
+
+
+def piece(index):
+    return encode_frame(FrameKind.HAVE, index.to_bytes(4))
+
+
+UNCHOKE = encode_frame(FrameKind.UNCHOKE)
+LOSS = encode_frame(FrameKind.EXTENDED, b"\x07" + (2).to_bytes(4, "big"))
+
+
+def test_our_handshakes_name_no_port():
+    """A peer that is told of one hands us out as a peer (BEP 10, BEP 11)."""
+    entries = decode_untrusted(encode_extended_handshake()[6:]).value
+    assert entries == {b"m": {b"lt_donthave": 7, b"ut_metadata": 1}}
+
+
+def test_pieces_that_a_peer_has_no_more_are_taken_off():
+    seed, _ = introduced(ALL, LOSS)
+    again, _ = introduced(ALL, LOSS, piece(2))
+    leecher, _ = introduced(encode_frame(FrameKind.BITFIELD, b"\xe0"), LOSS)
+    assert seed.report(3).holding == PiecesHeld(LEECHER, 2, 3)
+    assert not seed.is_seed
+    assert again.report(3).holding == PiecesHeld(SEED, 3, 3)
+    assert leecher.report(3).holding == PiecesHeld(LEECHER, 2, 3)
+    for wrong in (b"\x07abc", b"\x07" + b"\xff" * 4):
+        with pytest.raises(BadPeer):
+            introduced(encode_frame(FrameKind.BITFIELD, b"\xe0"), encode_frame(FrameKind.EXTENDED, wrong))
+
+
+META = {b"m": {b"ut_metadata": 7, b"lt_donthave": 7, b"ut_holepunch": 4}, b"metadata_size": 5}
+
+
+@pytest.mark.parametrize(
+    ("frames", "suspected"),
+    [
+        ((NONE, piece(5), piece(7)), True),
+        ((NONE, piece(5)), True),
+        ((piece(5),), True),
+        ((NONE,), False),
+        ((NONE, piece(1), piece(2), piece(3), piece(4)), False),
+        ((encode_frame(FrameKind.BITFIELD, b"\x80"), piece(5)), False),
+        ((encode_frame(FrameKind.BITFIELD, b"\x80"), UNCHOKE), False),
+        ((NONE, UNCHOKE), True),
+        ((UNCHOKE,), False),
+        ((ALL, UNCHOKE), False),
+        ((ALL,), False),
+    ],
+)
+def test_superseed_is_suspected_where_a_few_pieces_are_named_after_none(frames, suspected):
+    """BEP 16: a seed that hides what it has names one or two pieces to each peer."""
+    conversation, _ = introduced(*frames, extended(0, META))
+    report = conversation.report(8)
+    assert report.is_superseed_suspected is suspected
+    assert report.holding.kind is not SEED or ALL in frames
+    assert report.extensions == {"lt_donthave", "ut_holepunch"}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {b"m": {b"ut_metadata": 7}},  # no metadata: a beginner with a magnet link
+        META | {b"upload_only": 1},
+    ],
+)
+def test_beginner_is_no_superseed(entries):
+    conversation, _ = introduced(NONE, piece(5), extended(0, entries))
+    assert not conversation.report(100).is_superseed_suspected
+
+
+def test_client_that_cannot_superseed_is_none():
+    conversation = Conversation(INFO_HASH, OUR_ID)
+    hello = encode_handshake(Handshake(INFO_HASH, b"-TR4060-" + b"x" * 12))
+    conversation.receive_untrusted(hello + NONE + UNCHOKE + piece(5) + extended(0, META))
+    assert not conversation.report(100).is_superseed_suspected
+
+
+def test_version_2_is_told_by_a_reserved_bit():
+    """BEP 52."""
+    hello = bytearray(encode_handshake(Handshake(INFO_HASH, PEER_ID)))
+    for bits, has_version_2 in ((0x04, False), (0x14, True)):
+        conversation = Conversation(INFO_HASH, OUR_ID)
+        hello[27] = bits
+        conversation.receive_untrusted(bytes(hello) + NONE)
+        assert conversation.report(3).has_version_2 is has_version_2
+
+
+@pytest.mark.parametrize(
+    ("held", "upload_only", "is_partial", "share"),
+    [
+        (PiecesHeld(SEED, 4, 4), True, False, 1.0),
+        (PiecesHeld(LEECHER, 1, 4), True, True, 0.25),
+        (PiecesHeld(LEECHER, 1, 4), False, False, 0.25),
+        (PiecesHeld(LEECHER, 0, 4), True, False, 0.0),
+        (PiecesHeld(LEECHER, 1, None), True, True, None),
+        (PiecesHeld(UNKNOWN, None, 4), True, False, None),
+    ],
+)
+def test_partial_seed_has_a_part_and_wants_no_more(held, upload_only, is_partial, share):
+    report = PeerReport(held, upload_only, "LT")
+    assert (report.is_partial_seed, report.share) == (is_partial, share)
 
 
 def test_metadata_is_asked_for_under_the_number_of_the_peer():

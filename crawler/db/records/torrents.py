@@ -34,12 +34,30 @@ class PeerReport:
     """What one peer said of itself.  It has no address, so that none can be stored.
 
     `upload_only` marks a peer that wants nothing more, seed or not (BEP 21); `client` is two letters,
-    or `unknown`.
+    or `unknown`.  One that is suspected to superseed (BEP 16) behaves as a seed that hides what it has.
+    `extensions` are those of `lt_donthave`, `ut_holepunch` and `ut_pex` that it knows.
     """
 
     holding: PiecesHeld
     upload_only: bool
     client: str
+    is_superseed_suspected: bool = False
+    has_version_2: bool = False
+    extensions: frozenset[str] = frozenset()
+
+    @property
+    def is_partial_seed(self) -> bool:
+        """Return whether it has some pieces, not all, and wants no more (BEP 21)."""
+        held = self.holding
+        return self.upload_only and held.kind is PeerKind.LEECHER and bool(held.have)
+
+    @property
+    def share(self) -> float | None:
+        """Return the share of the pieces that it has, as far as that is known."""
+        held = self.holding
+        if held.kind is PeerKind.SEED:
+            return 1.0
+        return held.have / held.total if held.have is not None and held.total else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +66,8 @@ class SwarmContact:
 
     `peers_named` is how many addresses we were given, `peers_tried` how many we tried to connect to;
     `skipped` counts by reason those we did not try, and `failures` those tried that did not speak or
-    that we left.  `info` is None when no peer gave the metadata or they are not requested.  Bytes are
-    payload of TCP.
+    that we left.  `closed` peers ended the connection without a word, as those do that want it encrypted.
+    `info` is None when no peer gave the metadata or they are not requested.  Bytes are payload of TCP.
     """
 
     info_hash: InfoHash
@@ -59,6 +77,7 @@ class SwarmContact:
     reports: tuple[PeerReport, ...]
     skipped: dict[str, int] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
+    closed: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
 
@@ -79,8 +98,11 @@ class Handshakes:
     """The handshakes with peers of one swarm, as counts.
 
     `seeds`, `leechers` and `unknown` add up to `peers_answered`; `upload_only` of them want nothing
-    more (BEP 21).  `seed_share` is that of the seeds among seeds and leechers, with the ends of its
-    95 % interval; None when there were none of either.  `clients` counts by two letters.
+    more (BEP 21), `partial_seeds` of the leechers have a part and want no more, `superseeds` of the
+    leechers may be seeds that hide it (BEP 16).  `seed_share` is that of the seeds among seeds and leechers,
+    with the ends of its 95 % interval, the upper one for all of `superseeds` being seeds; None when there
+    were none of either.  `median_share` is that of the pieces that a peer has.  `clients` counts by two
+    letters.
     """
 
     info_hash: InfoHash
@@ -92,9 +114,17 @@ class Handshakes:
     leechers: int
     unknown: int
     upload_only: int
+    partial_seeds: int
+    superseeds: int
     seed_share: float | None
     seed_share_low: float | None
     seed_share_high: float | None
+    median_share: float | None
+    lt_donthave: int
+    holepunch: int
+    pex: int
+    version_2: int
+    closed: int
     clients: dict[str, int]
     bytes_sent: int
     bytes_received: int

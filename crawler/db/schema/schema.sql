@@ -388,9 +388,17 @@ CREATE TABLE swarm_handshakes (
     leechers INTEGER NOT NULL,              -- Those that said they do not.
     unknown INTEGER NOT NULL,               -- Those that did not say.
     upload_only INTEGER NOT NULL,           -- Those that want nothing more (BEP 21), seeds or not.
+    partial_seeds INTEGER NOT NULL,         -- Leechers that have a part and want no more (BEP 21).
+    superseeds INTEGER NOT NULL,            -- Leechers that may be seeds that hide it (BEP 16).
     seed_share REAL,                        -- Seeds among those that said what they are, from 0 to 1.
     seed_share_low REAL,                    -- Lower end of its 95 % interval (Wilson).
-    seed_share_high REAL,                   -- Upper end of its 95 % interval (Wilson).
+    seed_share_high REAL,                   -- Upper end of its 95 % interval (Wilson), all superseeds being seeds.
+    median_share REAL,                      -- The share of the pieces that half of the peers have at least.
+    lt_donthave INTEGER NOT NULL,           -- Peers that can say which pieces they have no more.
+    holepunch INTEGER NOT NULL,             -- Peers that help others through a NAT (BEP 55).
+    pex INTEGER NOT NULL,                   -- Peers that tell of other peers (BEP 11).
+    version_2 INTEGER NOT NULL,             -- Peers that know version 2 (BEP 52).
+    closed INTEGER NOT NULL,                -- Peers that closed the connection without a word, as those do that want it encrypted.
     clients TEXT NOT NULL,                  -- [json] How many of them named which client, by two letters (client_names.letters).
     bytes_sent INTEGER NOT NULL,            -- [B] Bytes sent for it, without IP and UDP headers.
     bytes_received INTEGER NOT NULL         -- [B] Bytes received for it, without IP and UDP headers.

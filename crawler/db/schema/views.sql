@@ -424,6 +424,9 @@ SELECT
     handshakes.seeds,                       -- [integer] Peers that said they have all.
     handshakes.leechers,                    -- [integer] Peers that said they do not.
     handshakes.unknown,                     -- [integer] Peers that did not say.
+    handshakes.partial_seeds,               -- [integer] Leechers that have a part and want no more (BEP 21).
+    handshakes.superseeds,                  -- [integer] Leechers that may be seeds that hide it (BEP 16).
+    handshakes.median_share,
     handshakes.seed_share,
     handshakes.seed_share_low,
     handshakes.seed_share_high

@@ -4,6 +4,7 @@ from crawler.db.records.torrents import PeerKind, PeerReport, PiecesHeld
 from crawler.torrents.peerwire.assembly import AT_ONCE, MAX_METADATA_BYTES, Assembly
 from crawler.torrents.peerwire.extension import (
     HANDSHAKE_NUMBER,
+    OUR_LT_DONTHAVE,
     OUR_UT_METADATA,
     PART_BYTES,
     ExtendedHandshake,
@@ -26,6 +27,13 @@ from dhtnode import InfoHash
 
 TALK_BYTES = 256 * 1024
 """What a peer may send besides metadata: a long bitfield and its messages to all peers."""
+
+MOST_SHOWN = 3
+"""Pieces that a superseed names at once."""
+
+# Clients that can superseed (BEP 16): libtorrent and what is built on it; uTorrent and some older ones.
+_LIBTORRENT = frozenset({"LT", "qB", "DE"})
+_SUPERSEEDERS = _LIBTORRENT | {"UT", "UM", "BT", "AZ", "KT", "BI", "BC"}
 
 _HEADER_BYTES = 256  # of a part of metadata beside its content
 
@@ -51,6 +59,7 @@ class Conversation:
         self._is_rejected = False
         self._is_discredited = False
         self._has_begun = False
+        self._has_unchoked = False
 
     def opening(self) -> bytes:
         """Return what to send first."""
@@ -143,8 +152,29 @@ class Conversation:
             holding = PiecesHeld(PeerKind.UNKNOWN, None, pieces)
         elif not self._pieces.is_told and (self._has_no_metadata or self._has_begun_without):
             holding = PiecesHeld(PeerKind.LEECHER, 0, pieces)
-        peer_id = b"" if self._handshake is None else self._handshake.peer_id
-        return PeerReport(holding, known.upload_only, client_letters(peer_id, known.client))
+        handshake = self._handshake
+        client = client_letters(b"" if handshake is None else handshake.peer_id, known.client)
+        return PeerReport(
+            holding,
+            known.upload_only,
+            client,
+            is_superseed_suspected=self._may_superseed(client),
+            has_version_2=handshake is not None and handshake.has_version_2,
+            extensions=known.extensions,
+        )
+
+    def _may_superseed(self, client: str) -> bool:
+        """Return whether it behaves as a seed that hides its pieces (BEP 16).
+
+        It has the metadata, said to have nothing, and then named a few single pieces, as a beginner who gets
+        them so soon does as well.  libtorrent 2.1 names none and unchokes us, as no beginner of it does.
+        """
+        if self._is_discredited or self._extended is None or self._extended.upload_only:
+            return False
+        haves = self._pieces.haves_of_none
+        if haves is None or self._extended.metadata_size is None or client not in _SUPERSEEDERS:
+            return False
+        return 0 < haves <= MOST_SHOWN or (not haves and self._has_unchoked and client in _LIBTORRENT)
 
     @property
     def _has_no_metadata(self) -> bool:
@@ -203,6 +233,7 @@ class Conversation:
             case _:
                 # A keep-alive, or whether it is choked: the time for a bitfield is over.
                 self._has_begun = True
+                self._has_unchoked |= frame.kind == FrameKind.UNCHOKE
         return b""
 
     def _handle_extended(self, payload: bytes) -> bytes:
@@ -216,6 +247,8 @@ class Conversation:
                 self._assembly.record(message)
                 return self._requests()
             self._is_rejected = message.kind == MetadataKind.REJECT
+        elif number == bytes((OUR_LT_DONTHAVE,)):
+            self._pieces.record_loss_untrusted(content)
         # Another extension, which we did not offer, or a request: we have nothing.
         return b""
 

@@ -17,9 +17,14 @@ PART_BYTES = 16 * 1024  # BEP 9, "metadata"
 OUR_UT_METADATA = 1
 """The number under which peers send us messages of BEP 9."""
 
+OUR_LT_DONTHAVE = 7
+"""The number under which they name pieces that they have no more, as libtorrent does."""
+
 HANDSHAKE_NUMBER = 0
 
-_OUR_HANDSHAKE = b"d1:md11:ut_metadatai%deee" % OUR_UT_METADATA
+# Never a port (`p`): others would hand us out as a peer.
+_OUR_HANDSHAKE = b"d1:md11:lt_donthavei%de11:ut_metadatai%deee" % (OUR_LT_DONTHAVE, OUR_UT_METADATA)
+_NAMED = frozenset({b"lt_donthave", b"ut_holepunch", b"ut_pex"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,8 @@ class ExtendedHandshake:
 
     `ut_metadata` is the number under which it takes messages of BEP 9, 0 if it takes none;
     `metadata_size` the bytes of the info dictionary, None if it has none or does not say; `client` its
-    name for itself; `reqq` the requests that it takes at once.
+    name for itself; `reqq` the requests that it takes at once; `extensions` those of the others that it
+    knows which are counted.
     """
 
     ut_metadata: int = 0
@@ -36,6 +42,7 @@ class ExtendedHandshake:
     upload_only: bool = False
     client: str | None = None
     reqq: int | None = None
+    extensions: frozenset[str] = frozenset()
 
 
 class MetadataKind(IntEnum):
@@ -57,7 +64,7 @@ class MetadataMessage:
 
 
 def encode_extended_handshake() -> bytes:
-    """Return our extended handshake as a message: that we know BEP 9, and nothing else about us."""
+    """Return our extended handshake as a message: which messages we read, and nothing about us."""
     return encode_frame(FrameKind.EXTENDED, bytes((HANDSHAKE_NUMBER,)) + _OUR_HANDSHAKE)
 
 
@@ -75,7 +82,8 @@ def read_extended_handshake_untrusted(payload: bytes, known: ExtendedHandshake) 
         raise BadPeer("extended handshake too long")
     entries, _ = _dictionary_in(payload, MAX_HANDSHAKE_ITEMS)
     numbers = entries.get(b"m")
-    number = _count_in(numbers, b"ut_metadata") if isinstance(numbers, dict) else None
+    numbers = numbers if isinstance(numbers, dict) else {}
+    number = _count_in(numbers, b"ut_metadata")
     name = entries.get(b"v")
     size = _count_in(entries, b"metadata_size")
     reqq = _count_in(entries, b"reqq")
@@ -88,6 +96,7 @@ def read_extended_handshake_untrusted(payload: bytes, known: ExtendedHandshake) 
         if isinstance(name, bytes)
         else known.client,
         reqq=reqq or known.reqq,
+        extensions=known.extensions | {name.decode() for name in _NAMED if _count_in(numbers, name)},
     )
 
 

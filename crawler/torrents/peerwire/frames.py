@@ -16,6 +16,7 @@ class BadPeer(ValueError):
 class FrameKind(IntEnum):
     """The messages that we read; all others are skipped (BEP 3, BEP 6, BEP 10)."""
 
+    UNCHOKE = 1
     HAVE = 4
     BITFIELD = 5
     PIECE = 7

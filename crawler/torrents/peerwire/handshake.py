@@ -15,17 +15,19 @@ _PROTOCOL = b"\x13BitTorrent protocol"
 _RESERVED_BYTES = 8
 _EXTENSIONS = 0x10, 5  # bit, and byte of the reserved ones: BEP 10
 _FAST = 0x04, 7  # BEP 6
+_VERSION_2 = 0x10, 7  # BEP 52
 _ARIA2 = b"A2-"  # its peer ids have no dash in front
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The peer and the swarm, and whether the peer knows extensions (BEP 10) and BEP 6."""
+    """The peer and the swarm, and whether it knows extensions (BEP 10), BEP 6, and version 2 (BEP 52)."""
 
     info_hash: InfoHash
     peer_id: bytes
     has_extensions: bool = True
     has_fast: bool = True
+    has_version_2: bool = False
 
 
 def new_peer_id(random: Random) -> bytes:
@@ -55,7 +57,7 @@ def read_handshake_untrusted(data: bytes) -> Handshake | None:
     return Handshake(
         InfoHash(bytes(info_hash)),
         bytes(data[HANDSHAKE_BYTES - PEER_ID_BYTES : HANDSHAKE_BYTES]),
-        *(bool(reserved[place] & bit) for bit, place in (_EXTENSIONS, _FAST)),
+        *(bool(reserved[place] & bit) for bit, place in (_EXTENSIONS, _FAST, _VERSION_2)),
     )
 
 

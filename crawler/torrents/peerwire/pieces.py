@@ -1,4 +1,4 @@
-"""Which pieces a peer says to have: bitfield and haves (BEP 3), all or none at once (BEP 6)."""
+"""Which pieces a peer says to have: bitfield and haves (BEP 3), all or none at once (BEP 6), losses."""
 
 from crawler.db.records.torrents import PeerKind, PiecesHeld
 from crawler.torrents.peerwire.frames import BadPeer
@@ -18,6 +18,8 @@ class PieceMap:
         self._has_all = False
         self._has_bitfield = False
         self._bits = bytearray()
+        self._lost: set[int] = set()  # of those that it had all at once
+        self._haves = 0
 
     def record_all_untrusted(self, payload: bytes) -> None:
         """Record have-all; raises `BadPeer`, as the next ones, when it says more than once what it has."""
@@ -38,17 +40,28 @@ class PieceMap:
 
     def record_have_untrusted(self, payload: bytes) -> None:
         """Record the number of one piece; may come before anything else, and any number of times."""
-        if len(payload) != _INDEX_BYTES:
-            raise BadPeer("have of a strange length")
-        index = int.from_bytes(payload)
-        limit = len(self._bits) * _BYTES_OF_BITS if self._has_bitfield else MAX_PIECES
-        if index >= limit:
-            raise BadPeer("piece that cannot be")
+        index = self._index_in(payload)
         self.is_told = True
+        self._haves += 1
+        self._lost.discard(index)
         byte, bit = divmod(index, _BYTES_OF_BITS)
         if byte >= len(self._bits):
             self._bits.extend(bytes(byte + 1 - len(self._bits)))
         self._bits[byte] |= 0x80 >> bit
+
+    def record_loss_untrusted(self, payload: bytes) -> None:
+        """Record the number of one piece that the peer has no more (`lt_donthave`)."""
+        index = self._index_in(payload)
+        if self._has_all:
+            self._lost.add(index)
+        byte, bit = divmod(index, _BYTES_OF_BITS)
+        if byte < len(self._bits):
+            self._bits[byte] &= ~(0x80 >> bit)
+
+    @property
+    def haves_of_none(self) -> int | None:
+        """Return how many single pieces a peer has named that else has none; None if it has more to say."""
+        return None if self._has_all or self._has_bitfield or not self.is_told else self._haves
 
     def holding(self, pieces: int | None) -> PiecesHeld:
         """Return what that makes the peer, in a torrent of `pieces` pieces; None when that is not known.
@@ -59,13 +72,23 @@ class PieceMap:
         if not self.is_told:
             return PiecesHeld(PeerKind.UNKNOWN, None, pieces)
         if self._has_all:
-            return PiecesHeld(PeerKind.SEED, pieces, pieces)
+            lost = len(self._lost) if pieces is None else sum(index < pieces for index in self._lost)
+            have = None if pieces is None else pieces - lost
+            return PiecesHeld(PeerKind.LEECHER if lost else PeerKind.SEED, have, pieces)
         count = int.from_bytes(self._bits).bit_count()
         if pieces is None:
             return PiecesHeld(self._kind_without_number(count), count, None)
         if not self._fits(pieces):
             return PiecesHeld(PeerKind.UNKNOWN, None, pieces)
         return PiecesHeld(PeerKind.SEED if count == pieces else PeerKind.LEECHER, count, pieces)
+
+    def _index_in(self, payload: bytes) -> int:
+        if len(payload) != _INDEX_BYTES:
+            raise BadPeer("have of a strange length")
+        index = int.from_bytes(payload)
+        if index >= (len(self._bits) * _BYTES_OF_BITS if self._has_bitfield else MAX_PIECES):
+            raise BadPeer("piece that cannot be")
+        return index
 
     def _begin(self, payload: bytes, length: int) -> None:
         """Check that this is the first word about pieces, which it must be (BEP 3, BEP 6)."""
