@@ -114,20 +114,20 @@ class Handshakes:
     leechers: int
     unknown: int
     upload_only: int
-    partial_seeds: int
-    superseeds: int
     seed_share: float | None
     seed_share_low: float | None
     seed_share_high: float | None
-    median_share: float | None
-    lt_donthave: int
-    holepunch: int
-    pex: int
-    version_2: int
-    closed: int
     clients: dict[str, int]
     bytes_sent: int
     bytes_received: int
+    partial_seeds: int = 0
+    superseeds: int = 0
+    median_share: float | None = None
+    lt_donthave: int = 0
+    holepunch: int = 0
+    pex: int = 0
+    version_2: int = 0
+    closed: int = 0
 
 
 class HandshakeBatch(NamedTuple):
