@@ -12,6 +12,7 @@ COMMANDS = {
     "find-node": "dhtnode.cli.ask:find_node",
     "get": "dhtnode.cli.items:get",
     "get-peers": "dhtnode.cli.ask:get_peers",
+    "local-tracker": "dhtnode.cli.local_tracker:local_tracker",
     "ping": "dhtnode.cli.ask:ping",
     "put": "dhtnode.cli.items:put",
     "run": "dhtnode.cli.daemon:run_command",

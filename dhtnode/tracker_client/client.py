@@ -3,7 +3,8 @@
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
 from types import ModuleType
 from typing import Generic, TypeVar
@@ -11,17 +12,21 @@ from typing import Generic, TypeVar
 import trio
 
 from dhtnode import __version__
-from dhtnode.addresses import Address, Scope
+from dhtnode.addresses import Address, Family, Scope, scope_of
 from dhtnode.arguments import check_whole, id_of
 from dhtnode.errors import DhtError
 from dhtnode.ids import InfoHash
+from dhtnode.tracker_client.local_search import (
+    LocalSearch,
+    LocalTrackers,
+    check_external_host,
+)
 from dhtnode.tracker_client.names import Dns, addresses_of
 from dhtnode.tracker_client.pace import HostPace
 from dhtnode.tracker_client.udp_tracker import UdpTracker
 from dhtnode.trackers import http_messages
 from dhtnode.trackers.batches import ScrapeBatches
 from dhtnode.trackers.dns_preferences import allowed_urls
-from dhtnode.trackers.local_trackers import SrvRecord, in_order, reverse_name, service_names
 from dhtnode.trackers.messages import (
     PEER_ID_PREFIX,
     AnnounceAnswer,
@@ -31,7 +36,7 @@ from dhtnode.trackers.messages import (
     ScrapeAnswer,
     TrackerError,
 )
-from dhtnode.trackers.udp_packets import MAX_SCRAPED
+from dhtnode.trackers.udp_packets import MAX_SCRAPED, MAX_SCRAPED_IPV6
 from dhtnode.trackers.urls import TrackerUrl, parse_tracker_url
 
 T = TypeVar("T")
@@ -40,8 +45,11 @@ MAX_REDIRECTS = 3
 MAX_OPEN = 256
 """UDP trackers whose socket is kept open; beyond, the one that was used longest ago is closed."""
 
-LOCAL_TIMEOUT = 10.0
-"""Seconds for all questions about a local tracker."""
+MAX_LOCAL = 16
+"""External addresses whose local trackers are kept in mind."""
+
+MAX_TRACKER_IDS = 1000
+"""Ids that trackers asked to have back; of more, none is kept."""
 
 
 class TrackersMissing(DhtError):
@@ -78,6 +86,8 @@ class Trackers:
         self._random = random
         self._pace = HostPace()
         self._udp: dict[Address, UdpTracker] = {}
+        self._local: dict[str, tuple[LocalTrackers, float]] = {}
+        self._tracker_ids: dict[tuple[TrackerUrl, Address, InfoHash], bytes] = {}
         self._http: ModuleType | None = None
         self._http_client: object = None
         self._peer_id = PEER_ID_PREFIX + secrets.token_bytes(12)
@@ -94,7 +104,8 @@ class Trackers:
 
         async def ask(here: TrackerUrl, address: Address) -> ScrapeAnswer:
             if here.scheme == "udp":
-                return await self._in_batches(self._udp_tracker(address).scrape, wanted, MAX_SCRAPED)
+                most = MAX_SCRAPED if address.family is Family.IPV4 else MAX_SCRAPED_IPV6
+                return await self._in_batches(self._udp_tracker(address).scrape, wanted, most)
 
             async def scrape_batch(batch: tuple[InfoHash, ...]) -> ScrapeAnswer:
                 target = http_messages.scrape_target(here, batch)
@@ -117,37 +128,50 @@ class Trackers:
     ) -> list[Asked[AnnounceAnswer]]:
         """Announce to a tracker a peer here that has nothing yet; it hands our address to others.
 
-        Send `Event.STOPPED` when that peer is gone.  Returns one entry for each address of the tracker.
+        Send `Event.STOPPED` when that peer is gone.  A `tracker id` of an answer is sent back.  Returns one
+        entry for each address of the tracker.
         """
         swarm = InfoHash(id_of("info_hash", info_hash))
         check_whole("port", port, least=1, most=65535)
-        request = AnnounceRequest(swarm, self._peer_id, port, self._key, event, tracker_id=tracker_id)
+        request = AnnounceRequest(swarm, self._peer_id, port, self._key, event)
 
         async def ask(here: TrackerUrl, address: Address) -> AnnounceAnswer:
             if here.scheme == "udp":
                 return await self._udp_tracker(address).announce(request, here.url_data)
-            target = http_messages.announce_target(here, request)
+            place = here, address, swarm
+            again = tracker_id or self._tracker_ids.get(place, b"")
+            target = http_messages.announce_target(here, replace(request, tracker_id=again))
             body = await self._fetch(here, target, address, http_messages.MAX_ANNOUNCE_BYTES, is_typed)
-            return http_messages.read_announce(body)
+            answer = http_messages.read_announce(body)
+            if answer.tracker_id and (place in self._tracker_ids or len(self._tracker_ids) < MAX_TRACKER_IDS):
+                self._tracker_ids[place] = answer.tracker_id
+            return answer
 
         return await self._everywhere(url, ask, is_typed)
 
     async def find_local(
-        self, external_host: str, is_public_suffix: Callable[[str], bool]
-    ) -> list[TrackerUrl]:
+        self, external_host: str, is_public_suffix: Callable[[str], bool] | None = None
+    ) -> LocalTrackers:
         """Return the trackers that our network announces in the DNS (BEP 22), in the order to try them.
 
         `external_host` is the address that others see us at.  The owner of its reverse zone learns that it
-        was asked.  Takes up to 10 s.
+        was asked.  Takes up to 10 s; what was found is kept as long as its DNS says, a day at most.
+        `is_public_suffix` is asked of names of two labels or more; by default it knows the list of Mozilla.
+        Raises `InvalidArgument`, and `TrackersMissing` without the packages for it.
         """
-        found = list[SrvRecord]()
-        with trio.move_on_after(LOCAL_TIMEOUT):
-            name = await self._dns.name_of(reverse_name(external_host))
-            for service in service_names(name or "", is_public_suffix):
-                found = in_order(await self._dns.services(service), self._random)
-                if found:
-                    break
-        return [parse_tracker_url(f"http://{each.target.rstrip('.')}:{each.port}/announce") for each in found]
+        host, now = check_external_host(external_host), trio.current_time()
+        if not self._dns.is_known:
+            raise TrackersMissing("local trackers need dnspython: install dhtnode[trackers]")
+        known, until = self._local.get(host, (None, now))
+        if known is not None and now < until:
+            await trio.lowlevel.checkpoint()
+            return known
+        search = LocalSearch(self._dns, self._random, is_public_suffix or public_suffixes())
+        await search.run(host)
+        found = LocalTrackers(tuple(search.urls), tuple(search.asked))
+        if found.urls and (host in self._local or len(self._local) < MAX_LOCAL):
+            self._local[host] = found, now + search.seconds
+        return found
 
     async def _everywhere(
         self, text: str | TrackerUrl, ask: Callable[[TrackerUrl, Address], Awaitable[T]], is_typed: bool
@@ -157,7 +181,7 @@ class Trackers:
         if not places:
             raise TrackerError(Outcome.DENIED, f"{url.host} says that no tracker is there")
         here = places[0]
-        addresses = await addresses_of(here, None if is_typed else Scope.PUBLIC)
+        addresses = await addresses_of(here, None if is_typed else Scope.PUBLIC, self._dns)
         asked: dict[Address, Asked[T]] = {}
 
         async def ask_one(address: Address) -> None:
@@ -212,11 +236,21 @@ class Trackers:
             except http.Redirected as redirected:
                 url = redirected.url
                 target = url.path if "?" in url.path else f"{url.path}?{query}"
-                (address, *_) = await addresses_of(url, None if is_typed else Scope.PUBLIC)
+                address = await self._redirected(url, address, is_typed=is_typed)
             else:
                 self._pace.hear(address.host, over_http=True)
                 return body
         raise TrackerError(Outcome.MALFORMED, f"redirected more than {MAX_REDIRECTS} times")
+
+    async def _redirected(self, url: TrackerUrl, source: Address, *, is_typed: bool) -> Address:
+        """Return the address of where a tracker sends us, which its DNS must allow, as of any (BEP 34).
+
+        What the user typed may be in a private network, and may lead on in there: but not from outside.
+        """
+        if url not in allowed_urls(url, await self._dns.preferences(url.host)):
+            raise TrackerError(Outcome.DENIED, f"{url.host} says that no tracker is there")
+        scope = scope_of(source.host) if is_typed else Scope.PUBLIC
+        return (await addresses_of(url, scope, self._dns))[0]
 
     def prepare_http(self) -> None:
         """Load what HTTP trackers need, which takes 0.4 s once; raises `TrackersMissing`."""
@@ -238,6 +272,17 @@ class Trackers:
         """Close what UDP trackers were asked through."""
         for tracker in self._udp.values():
             tracker.close()
+
+
+@cache
+def public_suffixes() -> Callable[[str], bool]:
+    """Return what knows of a domain whether it is open to all; raises `TrackersMissing`.  Takes 0.1 s."""
+    try:
+        from publicsuffixlist import PublicSuffixList
+    except ImportError as error:
+        raise TrackersMissing("local trackers need publicsuffixlist: install dhtnode[trackers]") from error
+    known: Callable[[str], bool] = PublicSuffixList().is_public
+    return known
 
 
 @asynccontextmanager

@@ -15,16 +15,19 @@ from dhtnode.trackers.local_trackers import SrvRecord
 from dhtnode.trackers.messages import Outcome, TrackerError
 from dhtnode.trackers.urls import TrackerUrl
 
+MAX_RECORDS = 64
+"""Records of one answer that are looked at."""
+
 QUERY_TIMEOUT = 2.0
 """Seconds for one question about a local tracker."""
 
 
-async def addresses_of(url: TrackerUrl, scope: Scope | None) -> list[Address]:
+async def addresses_of(url: TrackerUrl, scope: Scope | None, dns: "Dns | None" = None) -> list[Address]:
     """Return the addresses of a tracker, one of each family, that a socket of a scope may talk to.
 
     None is the scope of what a user typed: any that a node can be at.  Raises `TrackerError`.
     """
-    found = await _resolve(url)
+    found = await _resolve(url, dns)
     if not found:
         raise TrackerError(Outcome.NO_SUCH_NAME, url.host)
     allowed = [address for address in found if (scope or scope_of(address.host)).allows(address)]
@@ -34,9 +37,11 @@ async def addresses_of(url: TrackerUrl, scope: Scope | None) -> list[Address]:
     return [first[family] for family in sorted(first)]
 
 
-async def _resolve(url: TrackerUrl) -> list[Address]:
+async def _resolve(url: TrackerUrl, dns: "Dns | None") -> list[Address]:
     with suppress(ValueError):
         return [Address(normalize_host(url.host), url.port)]
+    if dns is not None and dns.has_own_servers:
+        return await dns.addresses(url.host, url.port)
     return await resolve(f"{url.host}:{url.port}", Family)
 
 
@@ -49,32 +54,53 @@ class Dns:
         self._resolver: Any = None
         self._servers = servers
 
+    @property
+    def is_known(self) -> bool:
+        """Return whether it can ask anything."""
+        return self._dns is not None
+
+    @property
+    def has_own_servers(self) -> bool:
+        """Return whether it was given name servers, which then resolve names, too."""
+        return self._dns is not None and bool(self._servers)
+
+    async def addresses(self, host: str, port: int) -> list[Address]:
+        """Return the addresses that a host has."""
+        found = list[Address]()
+        for kind in ("A", "AAAA"):
+            records, _ = await self._ask(host, kind, RESOLVE_TIMEOUT)
+            found += [Address(normalize_host(each.address), port) for each in records[:MAX_RECORDS]]
+        return found
+
     async def preferences(self, host: str) -> tuple[Service, ...] | None:
         """Return what a host says of its trackers (BEP 34); None if nothing, or no name server tells."""
         with suppress(ValueError):
             ip_address(host)
             return None
-        records = await self._ask(host, "TXT", RESOLVE_TIMEOUT)
+        records, _ = await self._ask(host, "TXT", RESOLVE_TIMEOUT)
         return read_preferences([record.strings for record in records])
 
-    async def name_of(self, reverse: str) -> str | None:
-        """Return the name that a reverse name leads to, the first if there are several."""
-        records = await self._ask(reverse, "PTR", QUERY_TIMEOUT)
-        return str(records[0].target) if records else None
+    async def names_of(self, reverse: str) -> tuple[list[str], float]:
+        """Return the names that a reverse name leads to, and for how many seconds that holds."""
+        records, seconds = await self._ask(reverse, "PTR", QUERY_TIMEOUT)
+        return [str(each.target).rstrip(".") for each in records[:MAX_RECORDS]], seconds
 
-    async def services(self, name: str) -> list[SrvRecord]:
-        """Return the targets of a service."""
-        records = await self._ask(name, "SRV", QUERY_TIMEOUT)
-        return [SrvRecord(each.priority, each.weight, each.port, str(each.target)) for each in records]
+    async def services(self, name: str) -> tuple[list[SrvRecord], float]:
+        """Return the targets of a service, and for how many seconds they hold."""
+        records, seconds = await self._ask(name, "SRV", QUERY_TIMEOUT)
+        found = records[:MAX_RECORDS]
+        return [SrvRecord(each.priority, each.weight, each.port, str(each.target)) for each in found], seconds
 
-    async def _ask(self, name: str, kind: str, timeout: float) -> list[Any]:
+    async def _ask(self, name: str, kind: str, timeout: float) -> tuple[list[Any], float]:
+        """Return the records of a name and how long they hold; none if no server tells."""
         if self._dns is None:
             await trio.lowlevel.checkpoint()
-            return []
+            return [], 0.0
         try:
-            return list(await self._opened(self._dns).resolve(name, kind, lifetime=timeout, search=False))
-        except (self._dns.exception.DNSException, OSError):
-            return []
+            answer = await self._opened(self._dns).resolve(name, kind, lifetime=timeout, search=False)
+            return list(answer), float(answer.rrset.ttl)
+        except (self._dns.exception.DNSException, OSError, ValueError):
+            return [], 0.0
 
     def _opened(self, dns: ModuleType) -> Any:
         if self._resolver is None:

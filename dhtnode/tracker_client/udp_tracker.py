@@ -4,10 +4,11 @@ A connected socket takes packets from the address asked only, and learns when no
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from errno import ECONNREFUSED
 from functools import partial
+from math import ceil, inf
 from typing import TypeVar
 
 import trio
@@ -18,6 +19,7 @@ from dhtnode.tracker_client.pace import HostPace
 from dhtnode.trackers.messages import AnnounceAnswer, AnnounceRequest, Outcome, ScrapeAnswer, TrackerError
 from dhtnode.trackers.udp_packets import (
     CONNECTION_SECONDS,
+    Action,
     is_about_connection,
     pack_announce,
     pack_connect,
@@ -30,8 +32,11 @@ from dhtnode.trackers.udp_packets import (
 
 T = TypeVar("T")
 
-PATIENCE = (5.0, 15.0)
+PATIENCE, ANNOUNCE_PATIENCE = (5.0, 15.0), (15.0, 30.0)
 """Seconds that each packet of a request is waited for; then the tracker is silent."""
+
+REFUSED_PAUSE = 600.0
+"""Seconds in which a tracker is left alone that refused a connection id, and the one it gave then."""
 
 MAX_PACKET = 65_536
 
@@ -51,6 +56,7 @@ class UdpTracker:
         self._turn = trio.Lock()
         self._connection = 0
         self._expires_at = -1.0
+        self._left_alone_until = -inf
 
     @property
     def is_busy(self) -> bool:
@@ -64,6 +70,8 @@ class UdpTracker:
     async def scrape(self, info_hashes: tuple[InfoHash, ...]) -> ScrapeAnswer:
         """Return the counts of different info-hashes, as many as one packet takes; raises `TrackerError`."""
         return await self._request(
+            PATIENCE,
+            Action.SCRAPE,
             lambda connection, transaction: pack_scrape(connection, transaction, info_hashes),
             lambda packet: read_scrape(packet, info_hashes),
         )
@@ -71,43 +79,70 @@ class UdpTracker:
     async def announce(self, request: AnnounceRequest, url_data: bytes) -> AnnounceAnswer:
         """Announce a peer; raises `TrackerError`."""
         return await self._request(
+            ANNOUNCE_PATIENCE,
+            Action.ANNOUNCE,
             lambda connection, transaction: pack_announce(connection, transaction, request, url_data),
             lambda packet: read_announce(packet, self._address.family),
         )
 
-    async def _request(self, pack: Callable[[int, int], bytes], read: Callable[[bytes], T]) -> T:
-        """Send a request under a connection id, and under a new one once if the tracker refuses that."""
+    async def _request(
+        self,
+        patience: Sequence[float],
+        action: Action,
+        pack: Callable[[int, int], bytes],
+        read: Callable[[bytes], T],
+    ) -> T:
+        """Send a request under a connection id, and under a new one once if the tracker refuses that.
+
+        Some leave a host without answers, or ban it, whose ids are wrong again and again.
+        """
         async with self._turn:
+            left = self._left_alone_until - trio.current_time()
+            if left > 0:
+                await trio.lowlevel.checkpoint()
+                raise TrackerError(Outcome.LATER, "it takes no connection id", ceil(left))
             try:
                 if not self._is_connected:
                     await self._socket.connect(tuple(self._address))
                     self._is_connected = True
                 try:
-                    return await self._exchange(pack, read)
+                    return await self._exchange(patience, action, pack, read)
                 except TrackerError as error:
                     if not is_about_connection(error):
                         raise
-                    self._expires_at = -1.0
-                    return await self._exchange(pack, read)
+                self._expires_at = -1.0
+                try:
+                    return await self._exchange(patience, action, pack, read)
+                except TrackerError as error:
+                    if is_about_connection(error):
+                        self._expires_at = -1.0
+                        self._left_alone_until = trio.current_time() + REFUSED_PAUSE
+                    raise
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise TrackerError(Outcome.UNREACHABLE, reason) from error
 
-    async def _exchange(self, pack: Callable[[int, int], bytes], read: Callable[[bytes], T]) -> T:
-        for patience in PATIENCE:
+    async def _exchange(
+        self,
+        patiences: Sequence[float],
+        action: Action,
+        pack: Callable[[int, int], bytes],
+        read: Callable[[bytes], T],
+    ) -> T:
+        for patience in patiences:
             # A retry may take so long that the connection id has expired.
             if trio.current_time() >= self._expires_at:
-                packet = await self._answer_to(pack_connect, patience)
+                packet = await self._answer_to(pack_connect, Action.CONNECT, patience)
                 if packet is None:
                     continue
                 self._connection = read_connect(packet)
                 self._expires_at = trio.current_time() + CONNECTION_SECONDS
-            packet = await self._answer_to(partial(pack, self._connection), patience)
+            packet = await self._answer_to(partial(pack, self._connection), action, patience)
             if packet is not None:
                 return read(packet)
         raise TrackerError(Outcome.SILENT)
 
-    async def _answer_to(self, pack: Callable[[int], bytes], patience: float) -> bytes | None:
+    async def _answer_to(self, pack: Callable[[int], bytes], action: Action, patience: float) -> bytes | None:
         """Send one packet and return the answer to it, or None if none comes in time."""
         await self._pace.wait_to_send(self._address.host)
         transaction = secrets.randbits(32)
@@ -117,7 +152,8 @@ class UdpTracker:
                 packet = await self._received()
                 # Anything else is an answer that comes late, or a forged one.
                 with suppress(TrackerError):
-                    if read_header(packet).transaction == transaction:
+                    header = read_header(packet)
+                    if header.transaction == transaction and header.action in (action, Action.ERROR):
                         self._pace.hear(self._address.host)
                         return packet
         return None

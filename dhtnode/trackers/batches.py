@@ -49,6 +49,8 @@ class ScrapeBatches:
         is_too_many = error.outcome is Outcome.TOO_LONG or (
             error.outcome is Outcome.HTTP and error.reason in _TOO_MANY
         )
+        # As Transmission takes it: some say it in words.
+        is_too_many |= error.outcome is Outcome.REFUSED and "too long" in error.reason.lower()
         if not is_too_many or len(batch) < 2:
             return False
         self.most = len(batch) // 2

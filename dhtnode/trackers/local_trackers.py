@@ -9,6 +9,9 @@ SERVICE = "_bittorrent-tracker._tcp"
 MAX_QUERIES = 10
 """Names that are asked for at most."""
 
+MAX_NAME = 253
+"""Characters of a name in the DNS."""
+
 
 class SrvRecord(NamedTuple):
     """A target of a service (RFC 2782)."""
@@ -27,16 +30,21 @@ def reverse_name(host: str) -> str:
 def service_names(name: str, is_public_suffix: Callable[[str], bool]) -> Iterator[str]:
     """Yield the names to ask for a tracker, from the name of an address: its own first, then shorter ones.
 
-    Never the root, nor a top-level domain that is not of a country, nor what `is_public_suffix` says is
-    open to all, as `co.uk`: who runs that is not our network.  Ends after `MAX_QUERIES`.
+    Never the root, nor a top-level domain that is not of a country, nor a longer one of which
+    `is_public_suffix` says that it is open to all, as `co.uk`, nor what is above that: who runs it is not
+    our network.  Ends after `MAX_QUERIES`, and yields no name that the DNS cannot have.
     """
     labels = [label for label in name.rstrip(".").split(".") if label]
     for first in range(min(len(labels), MAX_QUERIES)):
         rest = labels[first:]
         domain = ".".join(rest)
-        if (len(rest) == 1 and len(rest[0]) != 2) or is_public_suffix(domain):
+        if len(rest) == 1:
+            if len(rest[0]) != 2:
+                return
+        elif is_public_suffix(domain.lower()):
             return
-        yield f"{SERVICE}.{domain}"
+        if len(domain) < MAX_NAME - len(SERVICE) and max(map(len, rest)) < 64:
+            yield f"{SERVICE}.{domain}"
 
 
 def in_order(records: Iterable[SrvRecord], random: Random) -> list[SrvRecord]:

@@ -26,6 +26,9 @@ from dhtnode.trackers.messages import (
 MAX_SCRAPED = 70
 """Info-hashes in one packet: 1416 bytes, which pass an Ethernet whole; trackers answer for 50 to 75."""
 
+MAX_SCRAPED_IPV6 = 60
+"""The same over IPv6, whose paths may take no more than 1280 bytes."""
+
 MAX_COUNT = (1 << 31) - 1
 """The largest number of peers that is believed to be one."""
 

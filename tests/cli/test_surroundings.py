@@ -34,6 +34,7 @@ WORDS = {
         "scrape": [SWARM, *NOWHERE],
         "status": ["--status-socket", "missing.sock"],
         "testnet": ["--nodes", "2", "--timeout", "0.02"],
+        "local-tracker": ["--external", "127.0.0.1", "--name-server", "127.0.0.1:1", "--timeout", "0.1"],
         "trackers": [SWARM, "--tracker", "udp://127.0.0.1:1", "--timeout", "0.02"],
     },
     "dhtcrawl": {

@@ -23,6 +23,7 @@ class UdpTracker:
     peers: bytes = b""
     heard: list[int] = field(default_factory=list)
     packets: list[bytes] = field(default_factory=list)
+    before: Callable[[bytes], bytes] | None = None  # makes what comes before each answer
 
     def answer(self, packet: bytes) -> bytes | None:
         action, transaction = int.from_bytes(packet[8:12], "big"), packet[12:16]
@@ -57,6 +58,8 @@ async def serving_udp(tracker: UdpTracker) -> AsyncIterator[str]:
                 if answer is not None:
                     # What belongs to no request comes first.
                     await socket.sendto(answer[:4] + b"late" + answer[8:], source)
+                    if tracker.before is not None:
+                        await socket.sendto(tracker.before(answer), source)
                     await socket.sendto(answer, source)
 
         async with trio.open_nursery() as nursery:

@@ -3,6 +3,7 @@
 import gzip
 import logging
 import shutil
+import socket
 import ssl
 import subprocess
 import zlib
@@ -16,9 +17,11 @@ import trio
 import trio.testing
 
 from dhtnode import Address, InfoHash
+from dhtnode.addresses import Scope
 from dhtnode.net.outgoing import OutgoingBound
 from dhtnode.tracker_client import http_tracker, open_trackers, udp_tracker
 from dhtnode.tracker_client import pace as pace_module
+from dhtnode.tracker_client.names import addresses_of
 from dhtnode.trackers import Event, Outcome, SwarmCounts, TrackerError, parse_tracker_url
 from tests.tracker_client.fake_trackers import UdpTracker, response, serving_http, serving_udp
 
@@ -97,13 +100,127 @@ async def test_silent_tracker(trackers, monkeypatch):
     assert (asked.answer, asked.outcome, tracker.heard) == (None, Outcome.SILENT, [0, 0])
 
 
-@pytest.mark.parametrize(("refused", "outcome", "heard"), [(1, Outcome.ANSWERED, 4), (9, Outcome.REFUSED, 4)])
-async def test_connection_id_that_is_refused_is_renewed_once(trackers, refused, outcome, heard):
-    """Trackers ban who sends wrong ones."""
-    tracker = UdpTracker(refuses_ids=refused)
+async def test_connection_id_that_is_refused_is_renewed_once(trackers):
+    tracker = UdpTracker(refuses_ids=1)
     async with serving_udp(tracker) as url:
         asked = await one(trackers.scrape(url, [X], is_typed=True))
-    assert (asked.outcome, tracker.heard) == (outcome, [0, 2, 0, 2][:heard])
+    assert (asked.outcome, tracker.heard) == (Outcome.ANSWERED, [0, 2, 0, 2])
+
+
+async def test_tracker_that_takes_no_connection_id_is_left_alone_for_ten_minutes(trackers, monkeypatch):
+    """Trackers ban a host that sends wrong ones: two in a row are all that leaves."""
+    tracker, pause = UdpTracker({X: (11, 13772, 19)}, refuses_ids=2), udp_tracker.REFUSED_PAUSE
+    async with serving_udp(tracker) as url:
+        asked = [await one(trackers.scrape(url, [X], is_typed=True)) for _ in range(2)]
+        (announced,) = await trackers.announce(url, X, 7000, is_typed=True)
+        assert tracker.heard == [0, 2, 0, 2]
+        assert [each.outcome for each in (*asked, announced)] == [
+            Outcome.REFUSED,
+            Outcome.LATER,
+            Outcome.LATER,
+        ]
+        assert pause - 60 < asked[1].error.retry_after <= pause == 600
+        (kept,) = trackers._udp.values()
+        kept._left_alone_until -= pause
+        asked = await one(trackers.scrape(url, [X], is_typed=True))
+    assert (asked.answer.counts, tracker.heard[4:]) == ({X: COUNTS[X]}, [0, 2])
+
+
+async def test_answer_to_another_action_is_none(trackers):
+    """One with the right transaction id may be forged; it counts as none."""
+    tracker = UdpTracker({X: (11, 13772, 19)})
+    tracker.before = lambda answer: (1).to_bytes(4, "big") + answer[4:]
+    async with serving_udp(tracker) as url:
+        asked = await one(trackers.scrape(url, [X], is_typed=True))
+    assert asked.answer.counts == {X: COUNTS[X]}
+
+
+async def test_tracker_id_is_sent_back(trackers):
+    """To the tracker that gave it, of its swarm; the last one counts."""
+    seen = []
+
+    def respond(target, _):
+        seen.append(target.partition("trackerid=")[2])
+        return response(b"d8:intervali60e5:peers0:10:tracker id3:n%%%de" % len(seen))
+
+    async with serving_http(respond) as origin:
+        for swarm in (X, X, Y):
+            await trackers.announce(f"{origin}/announce", swarm, 7000, is_typed=True)
+        await trackers.announce(f"{origin}/announce", X, 7000, event=Event.STOPPED, is_typed=True)
+    assert seen == ["", "n%251", "", "n%252"]
+
+
+async def test_scrape_that_is_too_long_in_words(trackers):
+    def respond(target, _):
+        told = b"d14:failure reason19:GET string too longe"
+        return response(told if target.count("info_hash") > 10 else files(COUNTS))
+
+    async with serving_http(respond) as origin:
+        asked = await one(trackers.scrape(f"{origin}/announce", HASHES[:20], is_typed=True))
+    assert asked.answer.counts == COUNTS
+
+
+@pytest.mark.parametrize(
+    ("source", "location", "is_typed", "outcome"),
+    [
+        ("44.0.0.1", "http://127.0.0.1/a", True, Outcome.NOT_PUBLIC),
+        ("44.0.0.1", "http://10.0.0.1/a", True, Outcome.NOT_PUBLIC),
+        ("44.0.0.1", "http://[fe80::1]/a", True, Outcome.NOT_PUBLIC),
+        ("44.0.0.1", "http://44.0.0.2/a", True, None),
+        ("44.0.0.1", "http://192.168.1.1/a", False, Outcome.NOT_PUBLIC),
+        ("10.0.0.1", "http://10.0.0.2/a", True, None),
+        ("10.0.0.1", "http://127.0.0.1/a", True, Outcome.NOT_PUBLIC),
+        ("127.0.0.1", "http://127.0.0.2/a", True, None),
+    ],
+)
+async def test_redirect_leads_into_no_network_that_its_tracker_is_not_in(
+    trackers, source, location, is_typed, outcome
+):
+    """Not even from a URL that the user typed: that says nothing of where it leads."""
+    found = None
+    try:
+        await trackers._redirected(parse_tracker_url(location), Address(source, 80), is_typed=is_typed)
+    except TrackerError as error:
+        found = error.outcome
+    assert found is outcome
+
+
+SPECIAL = [
+    *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
+    *("224.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1"),
+    *("::1", "::", "fe80::1", "fc00::1", "ff02::1", "2001:db8::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"),
+]
+
+
+class OneAddress(trio.abc.HostnameResolver):
+    """A resolver by which every name leads to some addresses."""
+
+    def __init__(self, *hosts):
+        self.hosts = hosts
+
+    async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):  # noqa: A002
+        found = [(socket.AF_INET6 if ":" in each else socket.AF_INET, each) for each in self.hosts]
+        places = [(kind, (each, port, 0, 0) if ":" in each else (each, port)) for kind, each in found]
+        return [(kind, socket.SOCK_DGRAM, 17, "", place) for kind, place in places if family in (0, kind)]
+
+    async def getnameinfo(self, sockaddr, flags):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("scheme", ["udp", "http", "https"])
+async def test_name_that_leads_into_a_special_network_is_not_asked(trackers, monkeypatch, scheme):
+    """Nor connected to: not a packet leaves, whichever address it is."""
+    monkeypatch.setattr(trackers._dns, "_dns", None)
+    monkeypatch.setattr(udp_tracker.UdpTracker, "_request", None)
+    monkeypatch.setattr(http_tracker, "fetch", None)
+    for host in SPECIAL:
+        trio.socket.set_custom_hostname_resolver(OneAddress(host))
+        with pytest.raises(TrackerError) as caught:
+            await trackers.scrape(f"{scheme}://t.example:6969/announce", [X])
+        assert caught.value.outcome in (Outcome.NOT_PUBLIC, Outcome.NO_SUCH_NAME), host
+    trio.socket.set_custom_hostname_resolver(OneAddress("10.0.0.1", "44.0.0.1", "fe80::1"))
+    url = parse_tracker_url(f"{scheme}://t.example:6969/announce")
+    assert await addresses_of(url, Scope.PUBLIC) == [Address("44.0.0.1", 6969)]
 
 
 async def test_nothing_listens(trackers):
