@@ -16,6 +16,7 @@ from .db.merge.merge import MergedSource as MergedSource
 from .db.merge.merge import merge as merge
 from .db.records.torrents import Handshakes as Handshakes
 from .db.records.torrents import KnownTorrent as KnownTorrent
+from .db.records.torrents import PexCounts as PexCounts
 from .reports.answers import REPORTS as REPORTS
 from .reports.answers import report as report
 from .reports.answers import report_summary as report_summary

@@ -122,6 +122,12 @@ class PeerSettings:
     swarm_time: float = 90.0
     """For all peers of one swarm."""
 
+    pex: bool = False
+    """Whether peers are to name those that they are connected to (BEP 11); some of these are asked, too."""
+
+    pex_time: float = 3.0
+    """For them to do so: libtorrent takes a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:

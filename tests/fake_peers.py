@@ -14,6 +14,7 @@ from crawler.torrents.peerwire.extension import PART_BYTES
 from crawler.torrents.peerwire.frames import FrameKind, FrameReader, encode_frame
 from crawler.torrents.peerwire.handshake import HANDSHAKE_BYTES, Handshake, encode_handshake
 from dhtnode.bencode import encode, read_prefix_untrusted
+from dhtnode.krpc.compact import pack_address
 
 PEER_ID = b"-LT2110-" + b"p" * 12
 ALL, NONE = encode_frame(FrameKind.HAVE_ALL), encode_frame(FrameKind.HAVE_NONE)
@@ -103,6 +104,24 @@ class Peer:
         reader = FrameReader()
         reader.feed(bytes(self.received[HANDSHAKE_BYTES:]))
         return [frame.kind for frame in iter(reader.next_untrusted, None)]
+
+
+class Telling(Peer):
+    """A peer that names others in a message of BEP 11 when it has heard that we read them."""
+
+    others = ()
+
+    async def __call__(self, stream):
+        self.extra = {b"m": {b"ut_metadata": 5, b"ut_pex": 3}}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tell, stream)
+            await super().__call__(stream)
+            nursery.cancel_scope.cancel()
+
+    async def _tell(self, stream):
+        await trio.sleep(1)
+        added = b"".join(pack_address(address) for address in self.others)
+        await stream.send_all(extended(2, {b"added": added}))
 
 
 async def send_and_wait(stream, data):

@@ -8,6 +8,8 @@ from .distance_size import size_from_median as size_from_median
 from .infohash_population import ShownInfohash as ShownInfohash
 from .infohash_population import population as population
 from .other_sources import SourceOverlap as SourceOverlap
+from .other_sources import believed_filters as believed_filters
+from .other_sources import measured_size as measured_size
 from .other_sources import source_overlap as source_overlap
 from .sessions import Stay as Stay
 from .sessions import stays_of as stays_of

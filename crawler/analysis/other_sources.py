@@ -10,11 +10,11 @@ docs/explanation/swarm_size.md has the evidence, and the other forms that were t
 """
 
 from collections.abc import Collection, Sequence
-from math import hypot, isinf
+from math import hypot, inf, isinf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from crawler.analysis.sessions import wilson
-from dhtnode import Interval
+from dhtnode import Interval, SwarmMeasurement
 from dhtnode.krpc import FILTER_BITS, ScrapeFilter, host_mask, union_of
 from dhtnode.swarm import NORMAL_95, relative_error
 
@@ -90,6 +90,18 @@ def _corrected(passed: int, tested: int, false: float, kept: float) -> Interval:
 
 def _around(estimate: float, ends: Interval) -> Interval:
     return Interval(estimate, min(ends.low, estimate), max(ends.high, estimate))
+
+
+def measured_size(measured: SwarmMeasurement) -> Interval:
+    """Return the size of a swarm in the DHT, with an infinite upper end where it has none."""
+    estimate = measured.estimate
+    high = inf if estimate.peers_high is None else float(estimate.peers_high)
+    return Interval(float(estimate.peers), float(estimate.peers_low), high)
+
+
+def believed_filters(measured: SwarmMeasurement) -> list[ScrapeFilter]:
+    """Return what each believed node told of a swarm."""
+    return [each.told for each in measured.observations if each.is_believed]
 
 
 class _Grid:

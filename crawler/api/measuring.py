@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from crawler.core.progress import shown_progress
 from crawler.core.session import Session, new_random, open_session
-from crawler.settings import FRESH, CrawlOptions
+from crawler.settings import FRESH, CrawlOptions, PeerSettings
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey, describe
 from dhtnode import DhtError, InfoHash, SwarmMeasurement
-from dhtnode.arguments import check_positive, check_whole, swarms_of
+from dhtnode.arguments import check_positive, check_settings, check_whole, swarms_of
 
 MOST_AT_ONCE = 100_000  # swarms
 
@@ -32,6 +32,7 @@ async def measure(
     on_measured: Callable[[SwarmMeasurement], None] = lambda _: None,
     on_failure: Callable[[InfoHash, DhtError], None] = lambda _, __: None,
     on_fetched: Callable[[Fetched], None] | None = None,
+    peer_settings: PeerSettings | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> MeasurementCounts:
     """Measure each swarm once, record each measurement, and return how many a node replied to.
@@ -40,20 +41,23 @@ async def measure(
     are looked up.  `at_once` swarms are measured together, by default 4 with lookups and 200 without.
     Swarms of torrents known to be private are left alone.  `on_measured` and `on_failure` get each
     outcome as it comes, which is then forgotten: with all its observations it takes some 15 kB.  `say`
-    gets single lines for a user.  With `on_fetched`, peers are contacted over
-    TCP for the name and size of the torrent and for the share of seeds, and it gets what they replied.
+    gets single lines for a user.  With `on_fetched`, peers are contacted over TCP, within the bounds of
+    `peer_settings`, for the name and size of the torrent and for the share of seeds, and it gets what they
+    replied.
 
     Raises `DatabaseError`, and `ValueError` when a line of the exclusion is wrong.
     """
     options = CrawlOptions.of(db)
     check_measuring(at_once, fresh)
+    if peer_settings is not None:
+        check_settings(peer_settings, PeerSettings, or_zero=True)
     wanted = list(dict.fromkeys(swarms_of("info_hashes", info_hashes)))
     counts = MeasurementCounts()
     settings = asdict(options.settings) | {"at_once": at_once, "fresh": fresh, "info_hashes": len(wanted)}
 
     async with (
         open_session(options, "scrape", settings) as session,
-        _fetching(session, on_fetched, say) as on_peers,
+        _fetching(session, on_fetched, say, peer_settings or PeerSettings()) as on_peers,
     ):
         survey = new_survey(session, options, fresh)
         measure = partial(survey.measure, on_sample=on_measured, on_failure=on_failure, on_peers=on_peers)
@@ -74,7 +78,10 @@ async def _public(session: Session, wanted: list[InfoHash], say: Callable[[str],
 
 
 def _fetching(
-    session: Session, on_fetched: Callable[[Fetched], None] | None, say: Callable[[str], None]
+    session: Session,
+    on_fetched: Callable[[Fetched], None] | None,
+    say: Callable[[str], None],
+    settings: PeerSettings,
 ) -> AbstractAsyncContextManager[OnPeers | None]:
     """Return what contacts peers while swarms are measured, or nothing where that is not wanted."""
     if on_fetched is None:
@@ -82,7 +89,7 @@ def _fetching(
     # What talks to peers is imported for those few who want it.
     from crawler.api.metadata import fetching_beside
 
-    return fetching_beside(session, on_fetched, say)
+    return fetching_beside(session, on_fetched, say, settings)
 
 
 def check_measuring(at_once: int | None, fresh: float) -> None:

@@ -1,25 +1,28 @@
 """Names of torrents and shares of seeds, from the peers themselves (BEP 9 and 10)."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TypeAlias
 
+from crawler.analysis import SourceOverlap, believed_filters, measured_size, source_overlap
 from crawler.core.session import Session, new_random, open_session
 from crawler.settings import CrawlOptions, PeerSettings
 from crawler.torrents.fetch import Fetched, Fetcher, FetchTally, look_up_and_fetch, open_fetcher
 from crawler.torrents.peers import PeerClient
 from crawler.torrents.seed_share import draw_fairly
-from dhtnode import Address, DhtError, InfoHash
+from dhtnode import Address, DhtError, InfoHash, Interval, SwarmMeasurement
 from dhtnode.addresses import scope_of
 from dhtnode.arguments import check_settings, check_whole, swarms_of
+from dhtnode.krpc import ScrapeFilter
 from dhtnode.net import own_hosts
 
 MOST_MISSING = 2**31  # swarms
 
-OnPeers: TypeAlias = Callable[[InfoHash, Iterable[Sequence[Address]]], None]
+OnPeers: TypeAlias = Callable[[SwarmMeasurement, Iterable[Sequence[Address]]], None]
 
 
 async def fetch_metadata(
@@ -69,19 +72,32 @@ async def fetching_beside(
     session: Session,
     on_fetched: Callable[[Fetched], None],
     say: Callable[[str], None],
+    settings: PeerSettings,
 ) -> AsyncIterator[OnPeers]:
-    """Yield what takes an info-hash with the peers that each node returned, and has some of them contacted.
+    """Yield what takes a measurement with the peers that each node returned, and has some of them contacted.
 
     Leaving the block waits until all were contacted.
     """
     random, tally = new_random(), FetchTally()
-    async with _open_fetcher(session, PeerSettings(), random, on_fetched, tally) as fetcher:
-        yield lambda info_hash, returned: fetcher.offer(info_hash, draw_fairly(returned, random))
+
+    def offer(measured: SwarmMeasurement, returned: Iterable[Sequence[Address]]) -> None:
+        compare = partial(_compared, believed_filters(measured), measured_size(measured))
+        peers = draw_fairly(returned, random)
+        fetcher.offer(measured.info_hash, peers, compare if settings.pex else None)
+
+    async with _open_fetcher(session, settings, random, on_fetched, tally) as fetcher:
+        yield offer
     if tally.no_room:
         say(
             f"{tally.no_room} swarms waited too long for their peers to be asked:"
             " `dhtcrawl metadata --missing` asks them later"
         )
+
+
+def _compared(
+    filters: Sequence[ScrapeFilter], size: Interval, hosts: Collection[bytes], listed: int
+) -> SourceOverlap | None:
+    return source_overlap(hosts, filters, size, listed)
 
 
 @asynccontextmanager

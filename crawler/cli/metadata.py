@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ METADATA_OPTION = click.option(
     help="Contact the peers that nodes name, over TCP: for name and size of the torrent, and who is a seed.",
 )
 
+PEX_OPTION = click.option(
+    "--pex",
+    is_flag=True,
+    help="Have these peers name others that they are connected to (BEP 11), ask some of those as well, and"
+    " estimate how many can be connected to.",
+)
+
 
 @click.command()
 @click.argument("swarms", nargs=-1, type=console.swarm, metavar="[INFOHASH]...")
@@ -44,6 +52,7 @@ METADATA_OPTION = click.option(
 @option("--peers", "How many peers of a swarm to contact at most.")
 @option("--at-once", "How many swarms to ask about at once.", field="swarms_at_once")
 @option("--rate", "New connections per second.", field="connection_rate", metavar="N")
+@PEX_OPTION
 @exclude_option("Networks and addresses to leave alone, one to a line; - is standard input.")
 @console.network_options(None)
 def metadata(
@@ -105,6 +114,7 @@ def fetched_record(fetched: crawler.Fetched) -> dict[str, object]:
         **{key: getattr(fetched.torrent, key, None) for key in ("is_private", "name", "size", "files")},
         **{key: getattr(fetched.handshakes, key, 0) for key in counts},
         **{key: getattr(fetched.handshakes, key, None) for key in shares},
+        **({} if fetched.exchange is None else {"pex": asdict(fetched.exchange)}),
     }
 
 
@@ -127,7 +137,26 @@ def fetched_text(fetched: crawler.Fetched) -> str:
     else:
         name = "without a name" if torrent.name is None else f"'{torrent.name}'"
         line = f"{name}, {torrent.size} bytes in {torrent.files} files; {handshakes}"
-    return f"{fetched.info_hash.hex()} {line}"
+    return f"{fetched.info_hash.hex()} {line}{_exchange_text(fetched.exchange)}"
+
+
+def _exchange_text(exchange: crawler.PexCounts | None) -> str:
+    if exchange is None:
+        return ""
+    text = f"; {exchange.peers_told} of them named {exchange.distinct_addresses} others"
+    if exchange.n_estimate is not None and exchange.n_low is not None and exchange.n_high is not None:
+        text += (
+            f", at least {exchange.n_estimate:.0f} can be connected to"
+            f" ({exchange.n_low:.0f} to {exchange.n_high:.0f})"
+        )
+    if (
+        exchange.overlap is not None
+        and exchange.overlap_low is not None
+        and exchange.overlap_high is not None
+    ):
+        low, high = 100 * exchange.overlap_low, 100 * exchange.overlap_high
+        text += f"; the DHT has {100 * exchange.overlap:.0f} % of those named ({low:.0f} to {high:.0f})"
+    return text
 
 
 def _odd_leechers(counts: crawler.Handshakes) -> str:

@@ -10,8 +10,8 @@ import click
 
 import crawler
 import dhtnode
-from crawler import CrawlOptions
-from crawler.cli.metadata import METADATA_OPTION, print_failure, print_fetched
+from crawler import CrawlOptions, PeerSettings
+from crawler.cli.metadata import METADATA_OPTION, PEX_OPTION, print_failure, print_fetched
 from crawler.cli.options import (
     FRESH_OPTION,
     at_once_option,
@@ -39,6 +39,7 @@ from dhtnode.lines import say
 @at_once_option(5000)
 @FRESH_OPTION
 @METADATA_OPTION
+@PEX_OPTION
 @console.network_options(None)
 def scrape(
     swarms: tuple[console.SwarmArgument, ...],
@@ -47,6 +48,7 @@ def scrape(
     at_once: int | None,
     fresh: float,
     wants_metadata: bool,
+    pex: bool,
     network: console.NetworkOptions,
 ) -> None:
     """Measure the size of swarms, and record each sample with its interval and replies.
@@ -72,7 +74,8 @@ def scrape(
         fresh=fresh,
         on_measured=on_measured,
         on_failure=print_failure,
-        on_fetched=partial(print_fetched, network.as_json) if wants_metadata else None,
+        on_fetched=partial(print_fetched, network.as_json) if wants_metadata or pex else None,
+        peer_settings=PeerSettings(pex=pex),
         say=say,
     )
     counts = run_crawl(measure, network.timeout)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
-from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent, PexCounts
 from crawler.db.swarm_measurements import INSERT_SWARM, SeenSwarm
 from dhtnode import InfoHash
 
@@ -58,6 +58,8 @@ class MetadataRows:
             _INSERT_TORRENT.one(connection, torrent, info_hash, run_id, taken_at)
         if torrent is None or not torrent.is_private:
             _INSERT_HANDSHAKES.one(connection, handshakes, run_id)
+            if batch.exchange is not None:
+                _INSERT_EXCHANGE.one(connection, batch.exchange, run_id, info_hash, taken_at)
 
 
 # An info-hash fixes all of a torrent, so a second fetch changes nothing.
@@ -68,6 +70,7 @@ _INSERT_TORRENT = Insert(
     on_conflict="ON CONFLICT (info_hash) DO NOTHING",
 )
 _INSERT_HANDSHAKES = Insert("swarm_handshakes", Handshakes)
+_INSERT_EXCHANGE = Insert("pex_rounds", PexCounts, ("run_id", "info_hash", "taken_at"))
 
 _SELECT_TORRENT = "SELECT is_private, name, size, files, pieces FROM torrents WHERE info_hash = ?"
 

@@ -68,7 +68,7 @@ class _Job:
     tally: MeasurementCounts
     on_sample: Callable[[SwarmMeasurement], None] | None
     on_failure: Callable[[InfoHash, DhtError], None] | None
-    on_peers: Callable[[InfoHash, list[tuple[Address, ...]]], None] | None
+    on_peers: Callable[[SwarmMeasurement, list[tuple[Address, ...]]], None] | None
     source: str | None
     places: trio.Semaphore | None = None
     under_way: set[Measurement] = field(default_factory=set)
@@ -125,14 +125,14 @@ class SwarmSurvey:
         source: str | None = "given",
         on_sample: Callable[[SwarmMeasurement], None] | None = None,
         on_failure: Callable[[InfoHash, DhtError], None] | None = None,
-        on_peers: Callable[[InfoHash, list[tuple[Address, ...]]], None] | None = None,
+        on_peers: Callable[[SwarmMeasurement, list[tuple[Address, ...]]], None] | None = None,
     ) -> None:
         """Measure each info-hash once, `at_once` together; the functions are told the outcomes.
 
         By default that is 200 where nodes are known, and few where lookups are needed.  A swarm for
         which no node answers is a failure and leaves no row.  One call at a time; leaving it early
-        leaves no row of the swarms under way.  `on_peers` gets the peers that each node listed, if
-        its reply is believed; addresses of peers are kept nowhere.
+        leaves no row of the swarms under way.  `on_peers` gets a measurement with the peers that each node
+        listed, if its reply is believed; addresses of peers are kept nowhere.
         """
         wanted = list(info_hashes)
         job = _Job(tally, on_sample, on_failure, on_peers, source)
@@ -259,7 +259,7 @@ class SwarmSurvey:
             if job.on_sample is not None:
                 job.on_sample(result)
             if job.on_peers is not None:
-                job.on_peers(measurement.info_hash, measurement.named_peers())
+                job.on_peers(result, measurement.named_peers())
         elif job.unanswered is not None:
             job.unanswered.append(measurement.info_hash)
         else:

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import trio
 
 from crawler.db.records.records import utc_text
-from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent, known_of
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent, PexCounts, known_of
 from crawler.db.writer import Writer
+from crawler.torrents.named_peers import Compare
 from crawler.torrents.peers import PeerClient
 from crawler.torrents.seed_share import KEPT_PEERS, handshakes_of
 from dhtnode import Address, DhtError, InfoHash, Node
@@ -43,6 +45,13 @@ class Fetched:
     info_hash: InfoHash
     torrent: KnownTorrent | None
     handshakes: Handshakes | None
+    exchange: PexCounts | None = None
+
+
+class _Waiting(NamedTuple):
+    info_hash: InfoHash
+    peers: Sequence[Address]
+    compare: Compare | None
 
 
 class Fetcher:
@@ -65,14 +74,17 @@ class Fetcher:
         self._on_fetched = on_fetched
         self._source = source
         self._wall_clock = wall_clock
-        self._send, self._receive = trio.open_memory_channel[tuple[InfoHash, Sequence[Address]]](MAX_WAITING)
+        self._send, self._receive = trio.open_memory_channel[_Waiting](MAX_WAITING)
         self._working = 0
         self._is_idle = trio.Event()
 
-    def offer(self, info_hash: InfoHash, peers: Sequence[Address]) -> None:
-        """Queue the first `KEPT_PEERS` of these peers; when too many swarms wait, only count it."""
+    def offer(self, info_hash: InfoHash, peers: Sequence[Address], compare: Compare | None = None) -> None:
+        """Queue the first `KEPT_PEERS` of these peers; when too many swarms wait, only count it.
+
+        `compare` holds the peers that these name against what the DHT told.
+        """
         try:
-            self._send.send_nowait((info_hash, tuple(peers[:KEPT_PEERS])))
+            self._send.send_nowait(_Waiting(info_hash, tuple(peers[:KEPT_PEERS]), compare))
         except trio.WouldBlock:
             self.tally.no_room += 1
 
@@ -80,8 +92,8 @@ class Fetcher:
         """Contact peers until `finish` is called and nothing waits."""
         self._working += 1
         try:
-            async for info_hash, peers in self._receive:
-                await self.fetch(info_hash, peers)
+            async for info_hash, peers, compare in self._receive:
+                await self.fetch(info_hash, peers, compare=compare)
         finally:
             self._working -= 1
             if not self._working:
@@ -92,7 +104,13 @@ class Fetcher:
         self._send.close()
         await self._is_idle.wait()
 
-    async def fetch(self, info_hash: InfoHash, peers: Sequence[Address], returned: int | None = None) -> None:
+    async def fetch(
+        self,
+        info_hash: InfoHash,
+        peers: Sequence[Address],
+        returned: int | None = None,
+        compare: Compare | None = None,
+    ) -> None:
         """Contact peers of one swarm now, and record what they reply; raises `DatabaseError`.
 
         The metadata is asked for once: after that it is known.  Peers of a torrent known to be private
@@ -107,14 +125,16 @@ class Fetcher:
             returned=returned,
             pieces=None if known is None else known.pieces,
             wants_metadata=known is None,
+            compare=compare,
         )
         torrent = known if contact.info is None else known_of(contact.info)
         handshakes = handshakes_of(contact, utc_text(self._wall_clock()))
         # In the buffer first, which no cancellation empties.
-        self._writer.put_nowait(HandshakeBatch(self._source, handshakes, torrent))
+        self._writer.put_nowait(HandshakeBatch(self._source, handshakes, torrent, contact.exchange))
         await self._writer.call(lambda _: None)
         is_private = torrent is not None and torrent.is_private
-        self._end(Fetched(info_hash, torrent, None if is_private else handshakes))
+        exchange = None if is_private else contact.exchange
+        self._end(Fetched(info_hash, torrent, None if is_private else handshakes, exchange))
 
     async def leaves_alone(self, info_hash: InfoHash) -> bool:
         """Return whether a torrent is known to be private; if so, that is its outcome."""

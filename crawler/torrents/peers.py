@@ -8,7 +8,7 @@ connection at a time, and all within a pace.
 
 import logging
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from random import Random
@@ -16,10 +16,11 @@ from random import Random
 import trio
 
 from crawler.core.exclusion import Excludes
-from crawler.db.records.torrents import SwarmContact
+from crawler.db.records.torrents import PexCounts, SwarmContact
 from crawler.db.writer import RunSync
 from crawler.settings import PeerSettings
 from crawler.torrents.connection import CONNECTION_PACKETS, Connect, PeerConnection, connect_tcp
+from crawler.torrents.named_peers import Compare, NamedPeers
 from crawler.torrents.peerwire.conversation import Conversation
 from crawler.torrents.peerwire.frames import BadPeer
 from crawler.torrents.peerwire.handshake import new_peer_id
@@ -31,6 +32,7 @@ from dhtnode.torrents import TorrentInfo, parse_info
 
 PORTS_OF_HOST = 2  # one may be the other with its bytes swapped, as rTorrent's nodes hand them out
 LOWEST_PORT = 1024  # below are services that are no peers, and whose owners watch for connections
+HOPS = 2  # to peers that others name
 TURNS = 3  # of the bound on what a host is sent: what was sent two turns ago does not count any more
 
 logger = logging.getLogger(__name__)
@@ -76,18 +78,19 @@ class PeerClient:
         returned: int | None = None,
         pieces: int | None = None,
         wants_metadata: bool = True,
+        compare: Compare | None = None,
     ) -> SwarmContact:
         """Contact the first peers that may be contacted, `settings.peers` at most.
 
         `returned` is how many peers nodes returned in all, `pieces` how many pieces the torrent has when that
-        is known already.  Once a torrent is known to be private no further peer is contacted, and nothing
-        is returned of its peers.
+        is known already.  `compare` holds the hosts that peers name against the DHT.  Once a torrent is known
+        to be private no further peer is contacted, and nothing is returned of its peers.
         """
         skipped: Counter[str] = Counter()
         chosen = self._choose(peers, skipped)
         swarm = _OpenSwarm(self, info_hash, pieces, skipped, wants_metadata)
         await swarm.run(chosen)
-        return swarm.result(len(peers) if returned is None else returned)
+        return await swarm.result(len(peers) if returned is None else returned, compare)
 
     async def wait_turn(self) -> None:
         """Wait until one more connection may be opened, in the order of calls."""
@@ -119,16 +122,32 @@ class PeerClient:
         info: TorrentInfo = await self._run_sync(parse_info, metadata, limiter=self._readers)
         return info
 
-    def _choose(self, peers: Sequence[Address], skipped: Counter[str]) -> list[list[Address]]:
+    def choose_more(self, named: NamedPeers, visited: Collection[str]) -> list[list[Address]]:
+        """Return peers that others named, by host, as many as may be tried after those visited already."""
+        drawn = named.drawn(self.settings.peers, self.random)
+        return self._choose(drawn, Counter(), visited)
+
+    async def compared(self, named: NamedPeers, compare: Compare | None) -> PexCounts | None:
+        """Return what is kept of the peers that others named, compared with the DHT in a worker thread."""
+        counts: PexCounts | None = await self._run_sync(
+            named.counts, compare, Random(self.random.getrandbits(64)), limiter=self._readers
+        )
+        return counts
+
+    def _choose(
+        self, peers: Sequence[Address], skipped: Counter[str], visited: Collection[str] = ()
+    ) -> list[list[Address]]:
         """Return the peers to try, by host, with a second port at most, and count the others by reason."""
         hosts: dict[str, list[Address]] = {}
         for peer in peers:
             reason = self._reason_against(peer)
+            if reason is None and self.host_key(peer) in visited:
+                reason = "another port of a host"
             if reason is None:
                 ports = hosts.get(self.host_key(peer))
                 if ports is not None and len(ports) >= PORTS_OF_HOST:
                     reason = "another port of a host"
-                elif ports is None and len(hosts) >= self.settings.peers:
+                elif ports is None and len(hosts) + len(visited) >= self.settings.peers:
                     reason = "enough others"
             if reason is None:
                 hosts.setdefault(self.host_key(peer), []).append(peer)
@@ -165,6 +184,7 @@ class _OpenSwarm:
     failures: Counter[str] = field(default_factory=Counter)
     tried: int = 0
     closed: int = 0
+    named: NamedPeers = field(default_factory=NamedPeers)
     bytes_sent: int = 0
     bytes_received: int = 0
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -175,9 +195,17 @@ class _OpenSwarm:
 
     async def run(self, hosts: Sequence[Sequence[Address]]) -> None:
         """Visit the peers, each with the ports of one host, a few at a time."""
-        settings = self.client.settings
+        settings, client = self.client.settings, self.client
         self.scope.deadline = trio.current_time() + settings.swarm_time
-        places = trio.Semaphore(settings.connections_at_once)
+        visited = set[str]()
+        with self.scope:
+            for _ in range(1 + (HOPS if settings.pex else 0)):
+                await self._visit_all(hosts)
+                visited.update(client.host_key(ports[0]) for ports in hosts)
+                hosts = client.choose_more(self.named, visited) if settings.pex else []
+
+    async def _visit_all(self, hosts: Sequence[Sequence[Address]]) -> None:
+        places = trio.Semaphore(self.client.settings.connections_at_once)
 
         async def visit(ports: Sequence[Address]) -> None:
             try:
@@ -185,15 +213,15 @@ class _OpenSwarm:
             finally:
                 places.release()
 
-        with self.scope:
-            async with trio.open_nursery() as nursery:
-                for ports in hosts:
-                    await places.acquire()
-                    nursery.start_soon(visit, ports)
+        async with trio.open_nursery() as nursery:
+            for ports in hosts:
+                await places.acquire()
+                nursery.start_soon(visit, ports)
 
-    def result(self, returned: int) -> SwarmContact:
+    async def result(self, returned: int, compare: Compare | None) -> SwarmContact:
         """Return the outcome; of the peers of a private torrent, nothing."""
         is_private = self.info is not None and self.info.is_private
+        is_exchanged = self.client.settings.pex and not is_private
         pieces = self.pieces if self.info is None else self.info.pieces
         reports = () if is_private else tuple(each.report(pieces) for each in self.conversations)
         return SwarmContact(
@@ -207,6 +235,7 @@ class _OpenSwarm:
             0 if is_private else self.closed,
             self.bytes_sent,
             self.bytes_received,
+            await self.client.compared(self.named, compare) if is_exchanged else None,
         )
 
     async def _visit_in_turn(self, ports: Sequence[Address]) -> None:
@@ -238,8 +267,9 @@ class _OpenSwarm:
         except (OSError, trio.TooSlowError):
             self.failures["no connection"] += 1
             return False
-        conversation = Conversation(self.info_hash, new_peer_id(self.client.random))
-        connection = PeerConnection(stream, conversation, self.client.settings)
+        settings = self.client.settings
+        conversation = Conversation(self.info_hash, new_peer_id(self.client.random), wants_pex=settings.pex)
+        connection = PeerConnection(stream, conversation, settings)
         try:
             async with stream:
                 await self._converse(connection, conversation)
@@ -257,7 +287,15 @@ class _OpenSwarm:
             conversation.end()
             if conversation.is_introduced:
                 self.conversations.append(conversation)
+                self._note_named(peer, conversation)
         return True
+
+    def _note_named(self, peer: Address, conversation: Conversation) -> None:
+        self.named.meet(peer)
+        self.named.asked += conversation.knows_pex
+        if conversation.has_exchanged:
+            self.named.add(conversation.named)
+            conversation.named = []
 
     async def _converse(self, connection: PeerConnection, conversation: Conversation) -> None:
         await connection.introduce()
@@ -271,6 +309,7 @@ class _OpenSwarm:
                 if self._is_metadata_missing():
                     await self._fetch(connection)
         await connection.linger()
+        await connection.hear_of_others()
         await connection.part()
 
     async def _fetch(self, connection: PeerConnection) -> None:

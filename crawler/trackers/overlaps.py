@@ -1,12 +1,12 @@
 """How far the peers that trackers named and those of the DHT are the same, for one swarm.  Pure."""
 
 from collections.abc import Collection, Iterable, Sequence
-from math import inf, isinf
+from math import isinf
 from typing import NamedTuple
 
-from crawler.analysis import SourceOverlap, source_overlap
+from crawler.analysis import SourceOverlap, believed_filters, measured_size, source_overlap
 from crawler.db.records.trackers import SwarmOverlap
-from dhtnode import Interval, SwarmMeasurement
+from dhtnode import SwarmMeasurement
 from dhtnode.krpc import ScrapeFilter
 
 
@@ -33,7 +33,7 @@ def overlaps_of(
         by_url.setdefault(each.url, []).append(each)
         if each.url not in distrusted:
             by_url.setdefault(None, []).append(each)
-    filters = [each.told for each in measured.observations if each.is_believed]
+    filters = believed_filters(measured)
     found = (
         _overlap(measured, filters, url, lists, taken_at)
         for url, lists in sorted(by_url.items(), key=lambda item: item[0] or "")
@@ -53,7 +53,7 @@ def _overlap(
     # No list can be shorter than what it named, and all together no shorter than all that they named.
     listed = max(len(hosts), *(each.listed for each in lists))
     listed_high = max(listed, sum(max(each.listed, len(each.hosts)) for each in lists))
-    size = _size_of(measured)
+    size = measured_size(measured)
     found = [source_overlap(hosts, filters, size, each) for each in {listed, listed_high}]
     few = found[0]
     if few is None:
@@ -78,9 +78,3 @@ def _overlap(
 def _ends(found: Iterable[SourceOverlap]) -> tuple[float, float]:
     unions = [each.union for each in found]
     return min(each.low for each in unions), max(each.high for each in unions)
-
-
-def _size_of(measured: SwarmMeasurement) -> Interval:
-    estimate = measured.estimate
-    high = inf if estimate.peers_high is None else float(estimate.peers_high)
-    return Interval(float(estimate.peers), float(estimate.peers_low), high)

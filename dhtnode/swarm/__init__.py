@@ -2,7 +2,7 @@
 
 from dhtnode.swarm.bound_texts import between, count_text
 from dhtnode.swarm.canary_hashes import CanaryHashes
-from dhtnode.swarm.capture_recapture import chao1
+from dhtnode.swarm.capture_recapture import chao1, chao2_interval
 from dhtnode.swarm.estimate import (
     MethodEstimate,
     SwarmEstimate,
@@ -49,6 +49,7 @@ __all__ = [
     "between",
     "capture_histories",
     "chao1",
+    "chao2_interval",
     "classify",
     "count_text",
     "estimate_swarm",

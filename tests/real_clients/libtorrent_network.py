@@ -52,7 +52,7 @@ class Client:
     def __init__(self, host="127.0.0.1", bootstrap="", settings=None):
         """Start; blocks for about 0.1 s."""
         listen = f"[{host}]:0" if ":" in host else f"{host}:0"
-        ours = {"listen_interfaces": listen, "dht_bootstrap_nodes": bootstrap}
+        ours = {"listen_interfaces": listen, "dht_bootstrap_nodes": bootstrap, "outgoing_interfaces": host}
         self._session = lt.session(SETTINGS | ours | (settings or {}))
         self.address = Address(host, self._session.listen_port())
         assert self.address.port, f"libtorrent cannot listen on {host}"
@@ -131,6 +131,16 @@ class Client:
         """Add a torrent and announce it, as a peer that listens at `address`."""
         self._torrents.append(self._session.add_torrent(torrent))
         self.announce_again()
+
+    def connect(self, address):
+        """Connect to another client for its only torrent."""
+        (torrent,) = self._torrents
+        torrent.connect_peer(tuple(address))
+
+    def peers(self):
+        """Return the hosts that it is connected to for its only torrent."""
+        (torrent,) = self._torrents
+        return [peer.ip[0] for peer in torrent.get_peer_info()]
 
     def pieces_held(self):
         """Return how many pieces of its only torrent it has, None while it reads its files."""

@@ -20,7 +20,7 @@ from dhtnode.bencode import encode
 from dhtnode.krpc.compact import pack_address
 from dhtnode.nurseries import open_service_nursery
 from tests.databases import rows
-from tests.fake_peers import ALL, NONE, Peer, Swarm
+from tests.fake_peers import ALL, NONE, Peer, Swarm, Telling
 
 EPOCH = 1_700_000_000.0
 
@@ -214,3 +214,27 @@ async def test_peers_of_a_private_torrent_are_not_looked_up(tmp_path, autojump_c
 
 def test_interval_of_a_share_is_wilsons():
     assert share_interval(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+
+
+async def test_no_address_that_a_peer_names_is_written(tmp_path, autojump_clock):
+    """BEP 11: counts alone; of a private torrent not even these."""
+    public, private = info_of(0), info_of(1, private=1)
+    others = [address(9, number) for number in range(60)]
+    peers = {
+        address(number, 0): Telling(each[1], ALL, each[0]) for number, each in enumerate((public, private))
+    }
+    for peer in peers.values():
+        peer.others = others
+    told = []
+    async with fetcher_with(tmp_path / "crawl.db", peers, told.append, pex=True) as fetcher:
+        for number, (_, info_hash) in enumerate((public, private)):
+            fetcher.offer(info_hash, [address(number, 0)])
+        await fetcher.finish()
+        written = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+    assert [each.exchange and each.exchange.distinct_addresses for each in told] == [60, None]
+    columns = "info_hash, peers_asked, peers_told, addresses_named, n_estimate"
+    found = rows(tmp_path / "crawl.db", f"SELECT {columns} FROM pex_rounds")
+    assert found == [(public[1].hex(), 1, 1, 60, None)]
+    for peer in others:
+        for form in (peer.host.encode(), str(peer).encode(), pack_host(peer.host), pack_address(peer)):
+            assert form not in written

@@ -53,7 +53,7 @@ RULES: Mapping[str, Rule] = {
             *("visit_rows", "run_counts", "run_clients", "size_estimates", "alarms"),
             *("run_outcomes", "run_round_trips", "run_support", "run_costs"),
             *("node_sample_rows", "discovery_estimates"),
-            *("swarm_samples", "reply_rows", "swarm_estimates", "swarm_handshakes"),
+            *("swarm_samples", "reply_rows", "swarm_estimates", "swarm_handshakes", "pex_rounds"),
             *("tracker_sweeps", "tracker_sample_rows", "source_overlaps"),
         ),
         WholeTable.OF_RUN,

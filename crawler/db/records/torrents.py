@@ -80,6 +80,7 @@ class SwarmContact:
     closed: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    exchange: "PexCounts | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +131,37 @@ class Handshakes:
     closed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PexCounts:
+    """What peers of one swarm named in one round (BEP 11), as counts: no address is kept.
+
+    Of `peers_asked`, which know the exchange, `peers_told` named others: `addresses_named` in all, of
+    `distinct_addresses`; flags are their word about these.  `overlap` is the share of their hosts that nodes
+    of the DHT told of, with its 95 % interval; None without filters.  `n_estimate` is how many hosts can be
+    connected to, with its interval: a lower bound; None where fewer than two told.
+    """
+
+    peers_asked: int
+    peers_told: int
+    addresses_named: int
+    distinct_addresses: int
+    seed_flags: int
+    reachable_flags: int
+    overlap: float | None
+    overlap_low: float | None
+    overlap_high: float | None
+    n_estimate: float | None
+    n_low: float | None
+    n_high: float | None
+
+
 class HandshakeBatch(NamedTuple):
     """One round of handshakes, the torrent if it has become known, and where the swarm is known from."""
 
     source: str
     handshakes: Handshakes
     torrent: KnownTorrent | None
+    exchange: PexCounts | None = None
 
 
 def known_of(info: TorrentInfo) -> KnownTorrent:

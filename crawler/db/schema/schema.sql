@@ -405,6 +405,29 @@ CREATE TABLE swarm_handshakes (
 );
 CREATE INDEX idx_swarm_handshakes_info_hash_taken_at ON swarm_handshakes (info_hash, taken_at);
 
+-- One row for each time that peers of a swarm were asked whom they are connected to (BEP 11).
+--
+-- Counts alone: no address that a peer names is ever written.
+CREATE TABLE pex_rounds (
+    id INTEGER PRIMARY KEY,                 -- Number of the row.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    info_hash TEXT NOT NULL REFERENCES swarms (info_hash), -- The info-hash of the swarm, 40 hex digits.
+    taken_at TEXT NOT NULL,                 -- [time] When it was measured.
+    peers_asked INTEGER NOT NULL,           -- Peers that know the exchange, and were asked.
+    peers_told INTEGER NOT NULL,            -- Those of them that named others in time.
+    addresses_named INTEGER NOT NULL,       -- Addresses that they named, over all of them.
+    distinct_addresses INTEGER NOT NULL,    -- How many of these are different.
+    seed_flags INTEGER NOT NULL,            -- Those said to be seeds, by the one that named them last.
+    reachable_flags INTEGER NOT NULL,       -- Those said to take connections.
+    overlap REAL,                           -- Share of their hosts that nodes of the DHT told of, from 0 to 1.
+    overlap_low REAL,                       -- Lower end of its 95 % interval.
+    overlap_high REAL,                      -- Upper end of its 95 % interval.
+    n_estimate REAL,                        -- Hosts that can be connected to, by how often each was named: a lower bound.
+    n_low REAL,                             -- Lower end of its 95 % interval.
+    n_high REAL                             -- Upper end of its 95 % interval.
+);
+CREATE INDEX idx_pex_rounds_info_hash_taken_at ON pex_rounds (info_hash, taken_at);
+
 -- One row for each tracker that was ever to be asked, by the URL to announce to.
 --
 -- Never a URL that looks as if it carried the key of a user, and none of a private torrent.

@@ -6,6 +6,7 @@ from crawler.torrents.peerwire.extension import (
     HANDSHAKE_NUMBER,
     OUR_LT_DONTHAVE,
     OUR_UT_METADATA,
+    OUR_UT_PEX,
     PART_BYTES,
     ExtendedHandshake,
     MetadataKind,
@@ -22,6 +23,7 @@ from crawler.torrents.peerwire.handshake import (
     encode_handshake,
     read_handshake_untrusted,
 )
+from crawler.torrents.peerwire.peer_exchange import MAX_MESSAGES, NamedPeer, read_exchange_untrusted
 from crawler.torrents.peerwire.pieces import PieceMap
 from dhtnode import InfoHash
 
@@ -45,8 +47,12 @@ class Conversation:
     asked for, that (8 MiB).  What a peer sends altogether is bounded by `TALK_BYTES` and the metadata.
     """
 
-    def __init__(self, info_hash: InfoHash, peer_id: bytes) -> None:
+    def __init__(self, info_hash: InfoHash, peer_id: bytes, *, wants_pex: bool = False) -> None:
+        """Begin one in a swarm under a peer id; with `wants_pex`, to hear of other peers, too (BEP 11)."""
         self.bytes_received = 0
+        self.named: list[NamedPeer] = []
+        self._wants_pex = wants_pex
+        self._exchanges = 0
         self._info_hash = info_hash
         self._peer_id = peer_id
         self._start = bytearray()
@@ -78,6 +84,16 @@ class Conversation:
         if self._handshake.has_extensions and self._extended is None:
             return False
         return self._pieces.is_told or self._has_no_metadata or self._has_begun_without
+
+    @property
+    def knows_pex(self) -> bool:
+        """Return whether it may name the peers that it is connected to."""
+        return self._extended is not None and "ut_pex" in self._extended.extensions
+
+    @property
+    def has_exchanged(self) -> bool:
+        """Return whether it has done so."""
+        return self._exchanges > 0
 
     @property
     def is_seed(self) -> bool:
@@ -204,7 +220,8 @@ class Conversation:
         self._handshake = handshake
         # BEP 6 wants one word about pieces, first of all.
         answer = encode_frame(FrameKind.HAVE_NONE) if handshake.has_fast else b""
-        answer += encode_extended_handshake() if handshake.has_extensions else b""
+        if handshake.has_extensions:
+            answer += encode_extended_handshake(wants_pex=self._wants_pex)
         rest = bytes(self._start[HANDSHAKE_BYTES:])
         self._start.clear()
         return answer + self._read_frames(rest)
@@ -247,6 +264,9 @@ class Conversation:
                 self._assembly.record(message)
                 return self._requests()
             self._is_rejected = message.kind == MetadataKind.REJECT
+        elif number == bytes((OUR_UT_PEX,)) and self._wants_pex and self._exchanges < MAX_MESSAGES:
+            self._exchanges += 1
+            self.named += read_exchange_untrusted(content)
         elif number == bytes((OUR_LT_DONTHAVE,)):
             self._pieces.record_loss_untrusted(content)
         # Another extension, which we did not offer, or a request: we have nothing.

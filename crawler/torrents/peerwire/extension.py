@@ -17,13 +17,17 @@ PART_BYTES = 16 * 1024  # BEP 9, "metadata"
 OUR_UT_METADATA = 1
 """The number under which peers send us messages of BEP 9."""
 
+OUR_UT_PEX = 2
+"""The number under which they name others (BEP 11), where we ask for that."""
+
 OUR_LT_DONTHAVE = 7
 """The number under which they name pieces that they have no more, as libtorrent does."""
 
 HANDSHAKE_NUMBER = 0
 
 # Never a port (`p`): others would hand us out as a peer.
-_OUR_HANDSHAKE = b"d1:md11:lt_donthavei%de11:ut_metadatai%deee" % (OUR_LT_DONTHAVE, OUR_UT_METADATA)
+_OUR_HANDSHAKE = b"d1:md11:lt_donthavei%de11:ut_metadatai%de%see"
+_OUR_PEX = b"6:ut_pexi%de" % OUR_UT_PEX
 _NAMED = frozenset({b"lt_donthave", b"ut_holepunch", b"ut_pex"})
 
 
@@ -63,9 +67,10 @@ class MetadataMessage:
     data: bytes = b""
 
 
-def encode_extended_handshake() -> bytes:
+def encode_extended_handshake(*, wants_pex: bool = False) -> bytes:
     """Return our extended handshake as a message: which messages we read, and nothing about us."""
-    return encode_frame(FrameKind.EXTENDED, bytes((HANDSHAKE_NUMBER,)) + _OUR_HANDSHAKE)
+    entries = _OUR_HANDSHAKE % (OUR_LT_DONTHAVE, OUR_UT_METADATA, _OUR_PEX if wants_pex else b"")
+    return encode_frame(FrameKind.EXTENDED, bytes((HANDSHAKE_NUMBER,)) + entries)
 
 
 def encode_metadata_request(ut_metadata: int, part: int) -> bytes:

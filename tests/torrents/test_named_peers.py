@@ -1,0 +1,209 @@
+"""Peer exchange: what peers name is read, asked, counted, and forgotten (BEP 11)."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from hashlib import sha1
+from pathlib import Path
+from random import Random
+
+import pytest
+import trio
+
+from crawler.analysis import SourceOverlap
+from crawler.db.records.torrents import PexCounts
+from crawler.settings import PeerSettings
+from crawler.torrents import PeerClient
+from crawler.torrents.named_peers import MOST_ADDRESSES, NamedPeers, connectable
+from crawler.torrents.peerwire.frames import BadPeer, FrameKind, FrameReader
+from crawler.torrents.peerwire.handshake import HANDSHAKE_BYTES
+from crawler.torrents.peerwire.peer_exchange import NamedPeer, read_exchange_untrusted
+from dhtnode import Address, Family, InfoHash, Interval, Scope
+from dhtnode.addresses import pack_host
+from dhtnode.bencode import encode, read_prefix_untrusted
+from tests.fake_peers import ALL, Swarm, Telling
+
+VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "bep11_pex.json").read_text())[
+    "payloads"
+]
+INFO = encode({b"length": 5, b"name": b"a", b"piece length": 16384, b"pieces": b"p" * 20})
+INFO_HASH = InfoHash(sha1(INFO).digest())  # noqa: S324  BEP 3
+
+
+def payload(name):
+    (found,) = (bytes.fromhex(each["hex"]) for each in VECTORS if each["name"] == name)
+    return found
+
+
+def test_named_peers_have_flags():
+    assert read_exchange_untrusted(payload("added v4 with flags")) == [
+        NamedPeer(Address("198.51.100.5", 6881), is_seed=True),
+        NamedPeer(Address("198.51.100.6", 51413), is_reachable=True),
+    ]
+    assert read_exchange_untrusted(payload("v6 only")) == [
+        NamedPeer(Address("2001:db8::5", 6881), is_seed=True)
+    ]
+
+
+def test_flags_count_only_where_there_is_one_for_each_peer():
+    assert read_exchange_untrusted(payload("flags length mismatch")) == [
+        NamedPeer(Address("198.51.100.5", 6881))
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        payload("no recognised field"),
+        b"",
+        b"le",
+        b"i1e",
+        b"d",
+        b"d" + b"5:added0:" * 100,
+        b"l" * 9000,
+        b"d5:added65537:" + b"x" * 65537 + b"e",
+    ],
+)
+def test_what_is_no_exchange_is_refused(data):
+    with pytest.raises(BadPeer):
+        read_exchange_untrusted(data)
+
+
+def test_exchange_is_bounded_and_port_0_is_none():
+    many = b"".join(bytes([45, 0, n // 256, n % 256]) + b"\x1a\xe1" for n in range(1, 500))
+    assert len(read_exchange_untrusted(encode({b"added": many + b"rest"}))) == 200
+    assert read_exchange_untrusted(encode({b"added": bytes(6), b"added6": 5, b"dropped": b""})) == []
+
+
+def peers(*numbers):
+    return [NamedPeer(Address(f"45.0.{number // 250}.{number % 250 + 1}", 6881)) for number in numbers]
+
+
+def test_what_is_kept_are_counts():
+    named = NamedPeers()
+    named.asked = 4
+    named.meet(Address("46.0.0.1", 1))
+    named.add([*peers(1, 2, 3), *peers(1)])
+    named.add([replace(*peers(3), is_seed=True, is_reachable=True), *peers(4)])
+    compared = []
+
+    def compare(hosts, listed):
+        compared.append((set(hosts), listed))
+        return SourceOverlap(4, 2, 0.0, Interval(0.5, 0.2, 0.8), Interval(1, 1, 1), Interval(1, 1, 1))
+
+    counts = named.counts(compare, Random(1))
+    size = connectable(Counter(dict.fromkeys([1, 2, 4], 1)) + Counter({3: 2}), {5}, 2)
+    assert counts == PexCounts(4, 2, 5, 4, 1, 1, 0.5, 0.2, 0.8, *size)
+    assert compared == [({pack_host(peer.address.host) for peer in peers(1, 2, 3, 4)}, 4)]
+
+
+def test_without_a_peer_that_can_be_asked_nothing_is_kept():
+    assert NamedPeers().counts(None, Random(1)) is None
+    named = NamedPeers()
+    named.asked = 1
+    assert named.counts(None, Random(1)) == PexCounts(1, 0, 0, 0, 0, 0, *[None] * 6)
+
+
+def test_one_peer_fills_a_quarter_of_what_is_asked_at_most():
+    named = NamedPeers()
+    named.add(peers(*range(200)))
+    assert len(named.drawn(40, Random(1))) == 10
+    named.add(peers(*range(200, 205)))
+    drawn = named.drawn(40, Random(1))
+    assert len(drawn) == 15
+    assert {peer.address for peer in peers(*range(200, 205))} < set(drawn)
+
+
+def test_addresses_of_a_swarm_are_bounded():
+    named = NamedPeers()
+    named.asked = 1
+    for start in range(0, MOST_ADDRESSES + 500, 250):
+        named.add(NamedPeer(Address("45.0.0.1", 1 + start + n)) for n in range(250))
+    assert named.counts(None, Random(1)).distinct_addresses == MOST_ADDRESSES
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_interval_of_those_that_can_be_connected_to_holds(seed):
+    """Each of 60 peers is connected to 10 others, and 6 of them name these."""
+    random, held = Random(seed), 0
+    for _ in range(100):
+        links = {number: set() for number in range(60)}
+        for number in links:
+            for other in random.sample([each for each in links if each != number], 5):
+                links[number].add(other)
+                links[other].add(number)
+        met = random.sample(range(60), 6)
+        times = Counter(other for number in met for other in links[number])
+        size = connectable(times, met, len(met))
+        held += size.low <= 60 <= size.high
+    assert held >= 88
+
+
+def directly():
+    async def run(function, *arguments, limiter=None):
+        return function(*arguments)
+
+    return run
+
+
+async def ask(swarm, first, **settings):
+    client = PeerClient(
+        {Family.IPV4: Scope.PUBLIC},
+        PeerSettings(**settings),
+        Random(1),
+        connect=swarm.connect,
+        run_sync=directly(),
+    )
+    return await client.contact_peers(INFO_HASH, first)
+
+
+async def telling_swarm(nursery, count):
+    """Return peers in a row, each of which names the next two."""
+    addresses = [peer.address for peer in peers(*range(count))]
+    swarm = Swarm(nursery)
+    for number, address in enumerate(addresses):
+        swarm.peers[address] = Telling(INFO_HASH, ALL, INFO)
+        swarm.peers[address].others = addresses[number + 1 : number + 3]
+    return swarm, addresses
+
+
+async def test_peers_that_others_name_are_asked_as_well_two_hops_far(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        swarm, addresses = await telling_swarm(nursery, 9)
+        told = await ask(swarm, addresses[:1], pex=True)
+        nursery.cancel_scope.cancel()
+    assert set(swarm.connected) == set(addresses[:5])
+    assert (told.exchange.peers_asked, told.exchange.peers_told) == (5, 5)
+    assert (told.exchange.addresses_named, told.exchange.distinct_addresses) == (10, 6)
+    assert 7 <= told.exchange.n_low <= 9 <= told.exchange.n_high
+
+
+async def test_nothing_is_asked_or_read_without_being_told_to(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        swarm, addresses = await telling_swarm(nursery, 3)
+        told = await ask(swarm, addresses[:1])
+        nursery.cancel_scope.cancel()
+    assert (swarm.connected, told.exchange) == (addresses[:1], None)
+
+
+@pytest.mark.parametrize("pex", [False, True])
+async def test_we_name_no_port_and_no_peer(autojump_clock, pex):
+    """Whom we are connected to is told to no peer, nor a port at which we could be."""
+    async with trio.open_nursery() as nursery:
+        swarm, addresses = await telling_swarm(nursery, 2)
+        await ask(swarm, addresses[:1], pex=pex)
+        nursery.cancel_scope.cancel()
+    reader = FrameReader()
+    reader.feed(bytes(swarm.peers[addresses[0]].received[HANDSHAKE_BYTES:]))
+    sent = [frame.payload for frame in iter(reader.next_untrusted, None) if frame.kind == FrameKind.EXTENDED]
+    ours, _ = read_prefix_untrusted(sent[0][1:])
+    assert ours == {b"m": {b"lt_donthave": 7, b"ut_metadata": 1} | ({b"ut_pex": 2} if pex else {})}
+    assert {payload[0] for payload in sent[1:]} <= {5}
+
+
+async def test_budget_of_connections_holds_for_all(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        swarm, addresses = await telling_swarm(nursery, 9)
+        await ask(swarm, addresses[:1], pex=True, peers=3)
+        nursery.cancel_scope.cancel()
+    assert len(swarm.connected) == 3
