@@ -1,4 +1,4 @@
-"""Peer exchange with libtorrent: it names whom it is connected to, and never us."""
+"""Peer exchange with libtorrent: it names those that it is connected to, and never us."""
 
 from random import Random
 

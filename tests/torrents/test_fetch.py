@@ -231,7 +231,8 @@ async def test_no_address_that_a_peer_names_is_written(tmp_path, autojump_clock)
             fetcher.offer(info_hash, [address(number, 0)])
         await fetcher.finish()
         written = b"".join(each.read_bytes() for each in tmp_path.iterdir())
-    assert [each.exchange and each.exchange.distinct_addresses for each in told] == [60, None]
+    exchanges = {each.info_hash: each.exchange for each in told}
+    assert (exchanges[public[1]].distinct_addresses, exchanges[private[1]]) == (60, None)
     columns = "info_hash, peers_asked, peers_told, addresses_named, n_estimate"
     found = rows(tmp_path / "crawl.db", f"SELECT {columns} FROM pex_rounds")
     assert found == [(public[1].hex(), 1, 1, 60, None)]

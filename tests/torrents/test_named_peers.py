@@ -188,7 +188,7 @@ async def test_nothing_is_asked_or_read_without_being_told_to(autojump_clock):
 
 @pytest.mark.parametrize("pex", [False, True])
 async def test_we_name_no_port_and_no_peer(autojump_clock, pex):
-    """Whom we are connected to is told to no peer, nor a port at which we could be."""
+    """Which others we are connected to is told to no peer, nor a port at which we could be."""
     async with trio.open_nursery() as nursery:
         swarm, addresses = await telling_swarm(nursery, 2)
         await ask(swarm, addresses[:1], pex=pex)

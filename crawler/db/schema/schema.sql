@@ -405,7 +405,7 @@ CREATE TABLE swarm_handshakes (
 );
 CREATE INDEX idx_swarm_handshakes_info_hash_taken_at ON swarm_handshakes (info_hash, taken_at);
 
--- One row for each time that peers of a swarm were asked whom they are connected to (BEP 11).
+-- One row for each time that peers of a swarm were asked which others they are connected to (BEP 11).
 --
 -- Counts alone: no address that a peer names is ever written.
 CREATE TABLE pex_rounds (

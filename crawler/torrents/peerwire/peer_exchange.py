@@ -1,4 +1,4 @@
-"""Peer exchange: whom a peer is connected to (BEP 11), read and never sent."""
+"""Peer exchange: which others a peer is connected to (BEP 11), read and never sent."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
