@@ -1,4 +1,4 @@
-"""The peers that those of a swarm name (BEP 11), and how many can be connected to, by how often each is named.
+"""The peers that those of a swarm name (BEP 11), and how many can be connected to, by how often each is.
 
 Addresses are in memory only, while the peers of the swarm are asked; what is kept of them are counts.
 """
