@@ -533,6 +533,7 @@ def test_no_column_holds_the_address_of_a_peer(store: CrawlDatabase) -> None:
     assert {table: names for table, names in found.items() if names} == {
         "node_rows": {"host", "port"},
         "node_sample_rows": {"host", "port"},
+        "pex_rounds": {"addresses_named", "distinct_addresses"},  # numbers
         "reply_rows": {"host", "port", "unplaced_filter"},  # the last is 2048 bits
         "run_counts": {"distinct_endpoints", "distinct_ips"},  # numbers
         "sample_turns": {"place"},
