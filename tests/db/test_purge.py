@@ -17,7 +17,7 @@ from crawler.db.records.records import (
     SybilTestResult,
     utc_text,
 )
-from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent, PexCounts
 from crawler.db.records.trackers import (
     KnownTracker,
     SwarmList,
@@ -67,7 +67,8 @@ def write_metadata(store, run_id, info_hash, at):
     counts = (9, 3, 3, 1, 2, 0, 0, 0.3, 0.1, 0.7)
     handshakes = Handshakes(info_hash, utc_text(at), *counts, {"qB": 3}, 1, 1)
     name = f"The name of {info_hash.hex()}"
-    store.write(run_id, [HandshakeBatch("test", handshakes, KnownTorrent(False, name, 1, 1, 1))])
+    exchange = PexCounts(1, 1, 2, 2, 0, 0, *[None] * 6)
+    store.write(run_id, [HandshakeBatch("test", handshakes, KnownTorrent(False, name, 1, 1, 1), exchange)])
 
 
 def write_trackers(store, run_id, at):
@@ -177,6 +178,7 @@ def test_all_of_a_swarm_goes(store):
         "swarm_samples": 1,
         "combined_samples": 1,
         "swarm_handshakes": 1,
+        "pex_rounds": 1,
         "swarms": 1,
         "torrents": 1,
         "watched_swarms": 1,
