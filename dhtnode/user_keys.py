@@ -10,13 +10,14 @@ _KEY = re.compile(
     # What is called so is one, however short it is.
     rf"(?<=[?&;/])(?P<name>(?i:{_NAMES})=)[^&;/#\s]+"
     # A name and a password before a host.
-    r"|(?<=://)[^/?#\s@]*@(?=[^/?#\s@])"
+    r"|(?<=://)[^/?#\s]*@"
     r"|(?<![0-9A-Za-z])(?<!xn--)(?:"
     # Hex or base32; of letters alone, a word has fewer than 26.
     r"[0-9A-Fa-f]{20,}|[A-Z2-7]{20,}|[A-Za-z2-7]{26,}"
     # Letters and digits mixed as no word is, which may have `-` and `_` between (base64), and UUIDs.
     r"|(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[0-9A-Za-z]{20,}"
-    r"|(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])(?=[A-Za-z_-]*[0-9])[0-9A-Za-z_-]{24,}"
+    # From its beginning only: a run that is looked through from every place in it takes the square of it.
+    r"|(?<![_-])(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])(?=[A-Za-z_-]*[0-9])[0-9A-Za-z_-]{24,}"
     r"|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
     # Bytes as a query has them, %XX where they are no letters.
     r"|(?:[0-9A-Za-z._~-]{0,8}%[0-9A-Fa-f]{2}){8,}[0-9A-Za-z._~-]*"

@@ -13,7 +13,8 @@ import trio
 
 from tests.fuzz import guided
 
-NAMES = ("bencoding", "krpc", "metainfo", "responder", "scrape", "node", "meaning")
+NAMES = ("bencoding", "krpc", "metainfo", "responder", "scrape", "node")
+NAMES += ("tracker-udp", "tracker-http", "tracker-text", "meaning")
 PATH = click.Path(path_type=Path)
 
 

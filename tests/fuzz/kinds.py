@@ -12,6 +12,7 @@ from tests.fuzz.targets.meaning import MeaningTarget
 from tests.fuzz.targets.node import NodeTarget
 from tests.fuzz.targets.responder import ResponderTarget
 from tests.fuzz.targets.scrape import ScrapeTarget
+from tests.fuzz.targets.trackers import HttpTrackerTarget, TrackerTextTarget, UdpTrackerTarget
 from tests.fuzz.watch import WATCHDOG
 
 SHRINK_INPUTS = 20_000
@@ -52,6 +53,9 @@ KINDS = {
         Kind("responder", ResponderTarget, seeds.stories, Mutator.story),
         Kind("scrape", ScrapeTarget, seeds.scrapes, Mutator.story),
         Kind("node", NodeTarget, seeds.stories, Mutator.story),
+        Kind("tracker-udp", UdpTrackerTarget, seeds.tracker_packets, Mutator.packet),
+        Kind("tracker-http", HttpTrackerTarget, seeds.tracker_answers, Mutator.packet),
+        Kind("tracker-text", TrackerTextTarget, seeds.tracker_texts, Mutator.packet),
         Kind("meaning", MeaningTarget, seeds.moves, Mutator.moves),
     )
 }

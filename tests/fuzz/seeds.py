@@ -89,6 +89,55 @@ def moves() -> list[bytes]:
     return [random.randbytes(8 * length) for length in (1, 2, 4, 8, 16) for _ in range(8)]
 
 
+def tracker_packets() -> list[bytes]:
+    """Return packets of UDP trackers, each behind the byte that says what was asked."""
+    content = json.loads((VECTORS / "bep15_udp_tracker.json").read_text(encoding="utf-8"))
+    found = [bytes.fromhex(entry["hex"]) for entry in content["packets"]]
+    rows = b"".join(number.to_bytes(4, "big") for number in range(9))
+    found += [bytes((0, 0, 0, 2)) + b"trid" + rows, bytes((0, 0, 0, 1)) + b"trid" + rows, b"\0\0\0\1trid"]
+    found += [
+        bytes((0, 0, 0, 3)) + b"trid" + text for text in (b"no\0x", b"Connection ID", b"\x1b[31m\n" * 60)
+    ]
+    return [bytes((number,)) + packet for packet in found for number in (0, 1, 2, 3, 9, 69)]
+
+
+def tracker_answers() -> list[bytes]:
+    """Return answers of HTTP trackers: those of the vectors, and scrapes."""
+    content = json.loads((VECTORS / "tracker_http.json").read_text(encoding="utf-8"))
+    found = [bytes.fromhex(entry["hex"]) for entry in content["responses"]]
+    row: Value = {b"complete": 1, b"downloaded": 3, b"incomplete": 2, b"downloaders": 1}
+    files: Value = {bytes((number,)) * 20: row for number in range(3)} | {"\xe9".encode() * 20: row}
+    found += [
+        encode_value({b"files": files}),
+        encode_value({b"host": files, b"flags": {b"min_request_interval": 9}}),
+    ]
+    failure: dict[bytes, Value] = {b"failure reason": b"no", b"retry in": b"never", b"interval": 60}
+    return [*found, encode_value(failure), encode_value(failure | {b"retry in": 5})]
+
+
+def tracker_texts() -> list[bytes]:
+    """Return records, URLs, names and links, each behind the byte of its kind."""
+    kinds = (
+        (
+            b"BITTORRENT UDP:1337 TCP:80",
+            b"v=spf1\nBITTORRENT DENY ALL\nBITTORRENT UDP:1\0TCP:2",
+            b'"BITTORRENT"',
+        ),
+        (
+            b"udp://a.example:6969/announce",
+            b"https://[2001:db8::1]:443/a/0123456789abcdef0123456789abcdef/announce?passkey=abc",
+            "http://u:p@bücher.example/%zz ö".encode(),
+            b"wss://x.i2p/announce",
+        ),
+        (b"adsl-69-107-0-14.dsl.pltn13.pacbell.net", b"a.b.co.uk", b"a.fr."),
+        (
+            b"xt=urn:btih:" + b"ab" * 20 + b"&dn=x&tr=http%3A%2F%2Fa%2Fannounce&x.pe=1.2.3.4:5&ws=http://w/",
+            b"xt.1=urn:btmh:1220" + b"cd" * 32 + b"&amp;tr.1=udp://b:1",
+        ),
+    )
+    return [bytes((number,)) + text for number, texts in enumerate(kinds) for text in texts]
+
+
 def read_corpus(directory: Path, target: str) -> list[bytes]:
     """Return the inputs kept for a target, one line of hex digits each; none when there is no file."""
     path = directory / f"{target}.txt"

@@ -137,6 +137,7 @@ def test_keys_of_users_are_not_shown(path):
     [
         ("http://0123456789abcdef0123.a.example/announce", "http://....a.example/announce"),
         ("http://user:word@a.example/announce", "http://...a.example/announce"),
+        ("http://user:w@rd@a.example/announce", "http://...a.example/announce"),
         ("wss://a.example/0123456789abcdef0123456789abcdef", "wss://a.example/..."),
         ("http://a.example:x/0123456789abcdef0123456789abcdef", "http://a.example:x/..."),
         ("http://" + "ab" * 28 + ".onion/announce", None),
