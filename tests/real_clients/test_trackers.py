@@ -47,11 +47,11 @@ def running(command, port, folder):
 
 
 @contextmanager
-def opentracker(folder: Path):
+def opentracker(folder: Path, swarms=tuple(SWARMS)):
     """It leaves root for a user of no rights, and reads its list inside its folder."""
     port = free_port()
     folder.chmod(0o777)
-    (folder / "allowed").write_text("".join(f"{swarm.hex()}\n" for swarm in SWARMS))
+    (folder / "allowed").write_text("".join(f"{swarm.hex()}\n" for swarm in swarms))
     command = [
         "opentracker",
         "-i",
