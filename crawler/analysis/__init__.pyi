@@ -11,6 +11,7 @@ from .other_sources import SourceOverlap as SourceOverlap
 from .other_sources import believed_filters as believed_filters
 from .other_sources import measured_size as measured_size
 from .other_sources import source_overlap as source_overlap
+from .session_fit import fit_weibull as fit_weibull
 from .sessions import Stay as Stay
 from .sessions import stays_of as stays_of
 from .species_richness import NetworkSize as NetworkSize
@@ -24,4 +25,3 @@ from .sybils import dense_zones as dense_zones
 from .sybils import distance_test as distance_test
 from .sybils import kl_test as kl_test
 from .weibull import Weibull as Weibull
-from .weibull import fit_weibull as fit_weibull

@@ -1,13 +1,12 @@
 """How many peers a swarm has: observations of nodes, their marks, and estimates with intervals. Pure."""
 
-from dhtnode.swarm.bound_texts import between, count_text
 from dhtnode.swarm.canary_hashes import CanaryHashes
+from dhtnode.swarm.capture_history import more_nodes_wanted
 from dhtnode.swarm.capture_recapture import chao1, chao2_interval
 from dhtnode.swarm.estimate import (
     MethodEstimate,
     SwarmEstimate,
     capture_histories,
-    more_nodes_wanted,
 )
 from dhtnode.swarm.filter_size import NORMAL_95, relative_error
 from dhtnode.swarm.full_stores import CAPS, FEWEST_ZERO_BITS, NEAR_CAP, is_near_cap
@@ -19,7 +18,7 @@ from dhtnode.swarm.measurement import (
     MeasurementQuery,
     SwarmMeasurement,
 )
-from dhtnode.swarm.methods import ESTIMATORS, METHODS
+from dhtnode.swarm.methods import ESTIMATORS, METHODS, between, count_text
 from dhtnode.swarm.queried_nodes import CLOSEST, QueriedNode, QueryKind
 from dhtnode.swarm.replies import HOST_HASH_BYTES, Observation, Reply
 from dhtnode.swarm.trust_marks import Mark, classify, meaning_of

@@ -1,4 +1,7 @@
-"""The nodes of one family as occasions of capture: how many peers each told of, how many all together."""
+"""The nodes of one family as occasions of capture: how many peers each told of, how many all together.
+
+And from that whether further nodes should be asked.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from dhtnode.swarm.announcer_mixture import FEWEST_STORES, Mixture, mixture_size
 from dhtnode.swarm.capture_recapture import MAX_SPREAD, DarrochEstimate, darroch, pair_ratio
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
 from dhtnode.swarm.full_stores import (
+    FEWEST,
     FEWEST_ZERO_BITS,
     NEAREST,
     Parts,
@@ -28,6 +32,24 @@ ALIKE = 0.45
 
 FEWEST_PEERS = 50.0
 """Peers below which the bits of a few stores say too little of how unequal they are."""
+
+EXTENDED_TO = 16
+"""Nodes queried in one family when part of the swarm is not seen: as far as announces reach, in practice."""
+
+MOST_QUERIED = 32
+"""Nodes queried in one family when the stores are full: those farther away hear of fewer peers."""
+
+UNSEEN_SHARE = 0.01
+"""Share of a swarm that may stay unseen: less than the noise of one filter."""
+
+UNSEEN_PEERS = 2.0
+"""Peers that may stay unseen in any case, so that a peer more or less costs no 8 queries."""
+
+SATURATED_ABOVE = 5000
+"""Peers from which a filter only says "at least"; BEP 33 warns from 6000 on."""
+
+NEXT_TO_NOTHING = 0.03
+"""Share of the largest store below which one does not count for the mixture."""
 
 ONE_SIDED = 1.645 / NORMAL_95
 """Width of one side when only that side errs, in 5 % of cases, by that when both do."""
@@ -103,7 +125,9 @@ class CaptureHistory:
     @cached_property
     def mixture(self) -> Mixture | None:
         """Estimate the swarm with peers that announce unequally, where it is large enough to tell."""
-        stores = [store for store in self.stores if not store.is_empty]
+        # A store of next to nothing is no occasion: it stands for a node that was just found, or for a liar.
+        most = max((store.estimate() for store in self.stores), default=0.0)
+        stores = [store for store in self.stores if store.estimate() > NEXT_TO_NOTHING * most]
         if self.parts is Parts.NONE or len(stores) < FEWEST_STORES or self.seen.estimate < FEWEST_PEERS:
             return None
         return None if self.is_union_full else mixture_size(stores)
@@ -202,6 +226,36 @@ def capture_history(observations: Sequence[Observation]) -> CaptureHistory:
     seen = union_interval(total, named, known)
     sizes += [float(len(node.host_hashes)) for node in listed]
     return CaptureHistory(total, seen, tuple(sizes), stores, beside, len(observations), full, parts)
+
+
+def more_nodes_wanted(history: CaptureHistory) -> int:
+    """Return how many further nodes should be queried for a good estimate: 0 when it is enough.
+
+    Pass what all nodes of one family said that were queried so far; the next nodes are the next closest.
+    More are wanted where the overlap of what they said tells that they did not say all, or where
+    there is no overlap to tell; where too few sent filters to tell whether peers are alike; and where
+    stores are full, because those of nodes farther away may not be.
+    """
+    missing = EXTENDED_TO - history.nodes
+    if history.parts is Parts.NONE or (history.full > 1 and len(history.stores) - history.full < FEWEST):
+        return missing if missing > 0 else _for_stores_not_full(history)
+    if missing <= 0:
+        return 0
+    if history.seen.estimate >= FEWEST_PEERS and 0 < len(history.stores) < FEWEST_STORES:
+        return missing
+    seen, whole = history.seen.estimate, history.whole if history.is_unequal else history.by_sizes
+    undetected = seen if whole is None else whole.estimate - seen
+    return missing if undetected > max(UNSEEN_PEERS, UNSEEN_SHARE * (seen + undetected)) else 0
+
+
+def _for_stores_not_full(history: CaptureHistory) -> int:
+    return max(MOST_QUERIED - history.nodes, 0) if history.parts is Parts.NONE else 0
+
+
+def lists_wanted(history: CaptureHistory) -> bool:
+    """Return whether nodes should be asked for their peers several times, because filters tell too little."""
+    whole = history.seen if history.recapture is None else history.recapture.interval
+    return whole.estimate > SATURATED_ABOVE
 
 
 def _interval(estimate: float, deviation: float) -> Interval:

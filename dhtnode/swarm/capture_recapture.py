@@ -99,7 +99,7 @@ def pair_ratio(stores: Sequence[ScrapeFilter], beside: Sequence[ScrapeFilter] = 
     products, shared = _sums_of_pairs(filled, random_parts)
     product, overlap = sum(products) / 2, sum(shared) / 2
     without_one = [(product - products[node], overlap - shared[node]) for node in range(len(filled))]
-    if min(part for _, part in without_one) <= 0:
+    if min(min(each) for each in without_one) <= _PRECISION:
         return None
     estimate = product / overlap
     logs = [log(part_product / part_overlap) for part_product, part_overlap in without_one]

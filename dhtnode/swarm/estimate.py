@@ -16,19 +16,15 @@ from typing import NamedTuple
 from dhtnode.addresses import Address, Family
 from dhtnode.ids import ID_BYTES, NodeId
 from dhtnode.krpc.scrape_filter import FILTER_BYTES, hosts_between, union_of
-from dhtnode.swarm.announcer_mixture import FEWEST_STORES
-from dhtnode.swarm.capture_history import FEWEST_PEERS, CaptureHistory, capture_history
+from dhtnode.swarm.capture_history import SATURATED_ABOVE, CaptureHistory, capture_history
 from dhtnode.swarm.capture_recapture import ListedHosts, chao2, good_turing
-from dhtnode.swarm.filter_size import Interval, union_interval
-from dhtnode.swarm.full_stores import FEWEST, Parts
+from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
+from dhtnode.swarm.full_stores import Parts, is_near_cap
 from dhtnode.swarm.methods import AT_LEAST, ESTIMATORS, HEADLINE, NONE, Evidence
 from dhtnode.swarm.repeated_lists import are_random_parts, spread_of
 from dhtnode.swarm.replies import Observation
 from dhtnode.swarm.seeds import Part, SeedsAndLeechers, seeds_and_leechers
 from dhtnode.swarm.store_overlap import lone_store
-
-SATURATED_ABOVE = 5000
-"""Peers from which a filter only says "at least"; BEP 33 warns from 6000 on."""
 
 UNDETECTED_AT_LEAST = 0.5
 """Undetected peers from which the headline is a recapture and not a union: one after rounding."""
@@ -36,23 +32,17 @@ UNDETECTED_AT_LEAST = 0.5
 MOST_OF_IT = 0.5
 """Weight of the pair ratio in the headline from which the headline is called by its name."""
 
-EXTENDED_TO = 16
-"""Nodes queried in one family when part of the swarm is not seen: as far as announces reach, in practice."""
-
-MOST_QUERIED = 32
-"""Nodes queried in one family when the stores are full: those farther away hear of fewer peers."""
-
 LIST_MAY_BE_FULL = 475.0
 """Peers from which lists alone, of stores of unknown size, may all be from full ones."""
 
-UNSEEN_SHARE = 0.01
-"""Share of a swarm that may stay unseen: less than the noise of one filter."""
-
-UNSEEN_PEERS = 2.0
-"""Peers that may stay unseen in any case, so that a peer more or less costs no 8 queries."""
-
 OUTVOTED = 2.0
 """Factor from what all others tell to what one store alone adds, above which the others are believed."""
+
+OF_BOUNDS = 3.0 / NORMAL_95
+"""Width of what says that there is more, or that stores do not hold it back, by that of other intervals.
+
+A size beside full stores, and a lower bound, hold for 997 of 1000: nothing tells when they do not.
+"""
 
 _ROUNDING = 1e-6  # peers; sums of whole numbers come out a little beside them
 
@@ -164,35 +154,15 @@ def _estimate(
     silent_share: float | None,
 ) -> SwarmEstimate:
     others = _without_lone_store(observations)
-    without = others and _evidence_of(others, capture_histories(others))
     evidence = _evidence_of(observations, histories)
-    union, named_peers = evidence.union, evidence.named
+    named_peers = evidence.named
     found = {each.name: each.estimate(evidence) for each in ESTIMATORS if each.estimate}
-    method, headline = _headline(evidence, found["chao2"])
-    by_names = found["names"]
-    if by_names and not are_random_parts(evidence.lists):
-        method, headline = AT_LEAST.name, _at_least(union)
-    elif by_names and spread_of(by_names) < spread_of(headline):
-        method, headline = "names", by_names
-    if without:
-        less = _headline(without, chao2(without.named))[1]
-        is_outvoted = headline.estimate > OUTVOTED * less.estimate
-        headline = Interval(
-            less.estimate if is_outvoted else headline.estimate, min(headline.low, less.low), headline.high
-        )
-    low, peers, high = _whole_peers(headline)
-    undetected = max(headline.estimate - union.estimate, 0.0)
-    parts = seeds_and_leechers(
-        observations, headline, evidence.told, undetected, evidence.margins.above, silent_share or 0.0
-    )
+    method, headline = _best(evidence, found)
     if others:
-        seen_by_others = union_of(node.told for node in others)
-        fewer = seeds_and_leechers(others, headline, seen_by_others, 0.0, 0.0, silent_share or 0.0)
-        parts = parts._replace(
-            seeds=_down_to(parts.seeds, fewer.seeds), leechers=_down_to(parts.leechers, fewer.leechers)
-        )
-    if high is None:
-        parts = parts._replace(seeds=_at_least_part(parts.seeds), leechers=_at_least_part(parts.leechers))
+        without = _evidence_of(others, capture_histories(others))
+        headline = _spanned(headline, _headline(without, chao2(without.named))[1])
+    low, peers, high = _whole_peers(headline)
+    parts = _parts(evidence, headline, observations, others, silent_share or 0.0)
     seeds, leechers = _whole_part(parts.seeds, peers), _whole_part(parts.leechers, peers)
     return SwarmEstimate(
         seeds=seeds[1],
@@ -215,6 +185,47 @@ def _estimate(
     )
 
 
+def _best(evidence: Evidence, found: Mapping[str, Interval | None]) -> tuple[str, Interval]:
+    """Return the headline and its method: repeated lists where these tell more than filters."""
+    by_names = found["names"]
+    if by_names and not are_random_parts(evidence.lists):
+        return AT_LEAST.name, _at_least(evidence.union, evidence)
+    method, headline = _headline(evidence, found["chao2"])
+    if by_names and spread_of(by_names) < spread_of(headline):
+        return "names", by_names
+    return method, headline
+
+
+def _spanned(headline: Interval, without: Interval) -> Interval:
+    """Return the headline with room for what it is without the store that alone has peers of its own."""
+    is_outvoted = headline.estimate > OUTVOTED * without.estimate
+    estimate = without.estimate if is_outvoted else headline.estimate
+    return Interval(estimate, min(headline.low, without.low), headline.high)
+
+
+def _parts(
+    evidence: Evidence,
+    headline: Interval,
+    observations: Sequence[Observation],
+    others: Sequence[Observation],
+    silent_share: float,
+) -> SeedsAndLeechers:
+    """Return seeds and leechers, with room for what they are to the `others`, without a lone store."""
+    undetected = max(headline.estimate - evidence.union.estimate, 0.0)
+    parts = seeds_and_leechers(
+        observations, headline, evidence.told, undetected, evidence.margins.above, silent_share
+    )
+    if others:
+        seen_by_others = union_of(node.told for node in others)
+        fewer = seeds_and_leechers(others, headline, seen_by_others, 0.0, 0.0, silent_share)
+        parts = parts._replace(
+            seeds=_down_to(parts.seeds, fewer.seeds), leechers=_down_to(parts.leechers, fewer.leechers)
+        )
+    if headline.high == inf:
+        parts = parts._replace(seeds=_at_least_part(parts.seeds), leechers=_at_least_part(parts.leechers))
+    return parts
+
+
 def _evidence_of(observations: Sequence[Observation], histories: Mapping[Family, CaptureHistory]) -> Evidence:
     named = union_of(node.named for node in observations)
     told = union_of(node.told for node in observations)
@@ -235,36 +246,6 @@ def _down_to(part: Part, less: Part) -> Part:
     return part._replace(low=min(part.low, less.low))
 
 
-def more_nodes_wanted(history: CaptureHistory) -> int:
-    """Return how many further nodes should be queried for a good estimate: 0 when it is enough.
-
-    Pass what all nodes of one family said that were queried so far; the next nodes are the next closest.
-    More are wanted where the overlap of what they said tells that they did not say all, or where
-    there is no overlap to tell; where too few sent filters to tell whether peers are alike; and where
-    stores are full, because those of nodes farther away may not be.
-    """
-    missing = EXTENDED_TO - history.nodes
-    if history.parts is Parts.NONE or (history.full > 1 and len(history.stores) - history.full < FEWEST):
-        return missing if missing > 0 else _for_stores_not_full(history)
-    if missing <= 0:
-        return 0
-    if history.seen.estimate >= FEWEST_PEERS and 0 < len(history.stores) < FEWEST_STORES:
-        return missing
-    seen, whole = history.seen.estimate, history.whole if history.is_unequal else history.by_sizes
-    undetected = seen if whole is None else whole.estimate - seen
-    return missing if undetected > max(UNSEEN_PEERS, UNSEEN_SHARE * (seen + undetected)) else 0
-
-
-def _for_stores_not_full(history: CaptureHistory) -> int:
-    return max(MOST_QUERIED - history.nodes, 0) if history.parts is Parts.NONE else 0
-
-
-def lists_wanted(history: CaptureHistory) -> bool:
-    """Return whether nodes should be asked for their peers several times, because filters tell too little."""
-    whole = history.seen if history.recapture is None else history.recapture.interval
-    return whole.estimate > SATURATED_ABOVE
-
-
 def _headline(evidence: Evidence, by_names: Interval | None) -> tuple[str, Interval]:
     """Add to what was seen what was not; without any filter, take Chao2.
 
@@ -275,10 +256,15 @@ def _headline(evidence: Evidence, by_names: Interval | None) -> tuple[str, Inter
     if not evidence.has_filters:
         method, found = ("chao2", by_names) if by_names else ("distinct", union)
         if found.high >= LIST_MAY_BE_FULL:
-            return AT_LEAST.name, _at_least(union)
+            return AT_LEAST.name, _at_least(union, evidence)
         return (method if union.estimate else NONE.name), found
     if any(family.tells_no_end for family in families):
-        return AT_LEAST.name, _at_least(union)
+        return AT_LEAST.name, _at_least(union, evidence)
+    wholes = [family.whole for family in families if family.is_union_full and family.whole]
+    if wholes:
+        # The union reads what its last bits are, and no longer what was put in.
+        whole = max(wholes, key=lambda each: each.estimate)
+        return "pair-ratio", whole._replace(low=max(whole.low, evidence.named.hosts.total()))
     captured = union_of(family.total for family in families)
     elsewhere = hosts_between(captured.zero_bits, evidence.told.zero_bits)
     undetected = max(sum(family.undetected for family in families) - elsewhere, 0.0)
@@ -289,7 +275,10 @@ def _headline(evidence: Evidence, by_names: Interval | None) -> tuple[str, Inter
     if union.low == union.high and by_names and by_names.estimate > union.estimate + undetected:
         # All were named, so it is known who was named by one node only: peers that announce badly.
         return "chao2", Interval(by_names.estimate, low, max(high, by_names.high))
-    return _name(families, undetected), Interval(union.estimate + undetected, low, high)
+    found = Interval(union.estimate + undetected, low, high)
+    if is_near_cap(found.estimate) or any(family.parts is Parts.REST for family in families):
+        found = _wider(found, evidence)
+    return _name(families, undetected), found
 
 
 def _name(families: Sequence[CaptureHistory], undetected: float) -> str:
@@ -301,9 +290,17 @@ def _name(families: Sequence[CaptureHistory], undetected: float) -> str:
     return "pair-ratio" if most.recapture and most.recapture.pair_share >= MOST_OF_IT else "recapture"
 
 
-def _at_least(seen: Interval) -> Interval:
+def _at_least(seen: Interval, evidence: Evidence) -> Interval:
     """Return what is known of a whole of which only a part was seen."""
-    return Interval(seen.low, seen.low, inf)
+    low = _wider(seen, evidence).low
+    return Interval(low, low, inf)
+
+
+def _wider(found: Interval, evidence: Evidence) -> Interval:
+    """Return an interval of three standard deviations, no lower than what was listed."""
+    low = found.estimate - OF_BOUNDS * (found.estimate - found.low)
+    high = found.estimate + OF_BOUNDS * (found.high - found.estimate)
+    return found._replace(low=max(low, evidence.named.hosts.total()), high=high)
 
 
 def _whole_peers(interval: Interval) -> tuple[int, int, int | None]:

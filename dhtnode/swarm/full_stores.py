@@ -97,7 +97,7 @@ def parts_of(stores: Sequence[ScrapeFilter], sizes: Sequence[float], near: int) 
     if not any(full):
         return Parts.ALL
     pairs = _pairs_of(stores, sizes)
-    is_alike = len(stores) >= FEWEST and bool(pairs) and not _are_unlike(pairs, full, near)
+    is_alike = len(stores) >= FEWEST and bool(pairs) and not are_unlike(pairs, full, near)
     if sum(map(is_clear_of_caps, sizes)) >= FEWEST:
         return Parts.ALL if is_alike else Parts.REST
     tells = is_alike and sum(full) >= FEWEST and sum(full[:near]) >= FEWEST_NEAR
@@ -119,7 +119,7 @@ def _pairs_of(stores: Sequence[ScrapeFilter], sizes: Sequence[float]) -> list[Pa
     return pairs
 
 
-def _are_unlike(pairs: Sequence[Pair], full: Sequence[bool], near: int) -> bool:
+def are_unlike(pairs: Sequence[Pair], full: Sequence[bool], near: int) -> bool:
     """Return whether some pairs share more than random parts of one swarm would."""
     if not pairs:
         return False

@@ -20,8 +20,8 @@ from dhtnode.krpc.compact import OVERSIZED, PackedContact, unpack_address
 from dhtnode.krpc.messages import Response
 from dhtnode.outcomes import Outcome, outcome_of
 from dhtnode.swarm.canary_hashes import CanaryHashes
-from dhtnode.swarm.capture_history import CaptureHistory
-from dhtnode.swarm.estimate import SwarmEstimate, capture_histories, lists_wanted, more_nodes_wanted
+from dhtnode.swarm.capture_history import CaptureHistory, lists_wanted, more_nodes_wanted
+from dhtnode.swarm.estimate import SwarmEstimate, capture_histories
 from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.queried_nodes import FamilyNodes, NodeProgress, QueriedNode, QueryKind
 from dhtnode.swarm.repeated_lists import RepeatedLists

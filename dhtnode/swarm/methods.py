@@ -1,4 +1,4 @@
-"""The ways in which the size of a swarm is estimated, kept side by side, each by its name."""
+"""The ways in which the size of a swarm is estimated, side by side and by name; bounds in words."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,6 +104,18 @@ NONE = Estimator("none", "no node knows a peer")
 
 METHODS = {method.name: method for method in (HEADLINE, *ESTIMATORS, *FAMILIES.values(), AT_LEAST, NONE)}
 """All methods by name: the estimators, the headline, and those of a swarm without a size."""
+
+
+def count_text(count: float | None, high: float | None) -> str:
+    """Return a count for people; without an upper end it is a lower bound."""
+    if count is None:
+        return "unknown"
+    return f"at least {count:.0f}" if high is None else f"{count:.0f}"
+
+
+def between(low: float, high: float | None) -> str:
+    """Return an interval for people."""
+    return f"{low:.0f} or more" if high is None else f"{low:.0f} to {high:.0f}"
 
 
 def _by_mixture(evidence: Evidence, part: Callable[[Mixture], Interval | None]) -> Interval | None:

@@ -16,7 +16,7 @@ from math import exp, expm1, log1p, sqrt
 from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import FILTER_BITS, LOG_MISSED_BY_ONE_HOST, hosts_between
-from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS, Pair, are_tight, is_near_cap
+from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS, Pair, are_tight, are_unlike, is_near_cap
 
 FEWEST_STORES = 3
 """Stores from which two may outvote one."""
@@ -36,11 +36,22 @@ NEXT_TO_NOTHING = 0.1
 PADDED = 0.3
 """Share of a store that no other has, beyond what is to be expected, from which it is one."""
 
+FEWEST_TO_BE_FOREIGN = 1.9
+"""Peers in a store of fewer than are compared, from which it is one that no other knows anything of."""
+
+FOREIGN = 0.4
+"""Share of its bits that are in no store of the core, from which it is."""
+
+KNOWN_BUT_FOR = 0.1
+"""Share of the swarm that all stores of the core may miss together, to tell that."""
+
 SIGNIFICANT = 5.0
 """Standard deviations that an outlier is off: the core is chosen by its overlap, so 3 are no surprise."""
 
 # Share of the usual overlap: stores that have that are the core that others are compared with.
 _CORE = 0.5
+_FEWEST_OF_EACH = 2  # full stores, and others, that are alike
+_FEWEST_BITS = 3  # of two peers at least
 
 
 class NodeStore(NamedTuple):
@@ -70,17 +81,39 @@ def outlier_stores(stores: Sequence[NodeStore]) -> frozenset[int]:
     """
     filled = [place for place, store in enumerate(stores) if store.peers > 0]
     shared = _overlaps(stores, filled)
-    filled = [place for place in filled if any(place in pair for pair in shared)]
     found = _outliers(stores, filled, shared, MUCH_LESS)
     if not found or not any(is_near_cap(stores[place].peers) for place in filled):
         return found
     nowhere = _outliers(stores, filled, shared, NEXT_TO_NOTHING)
     # Neither a list nor a part tells whether the whole of it is full.
     whole = {place for place in filled if not (stores[place].is_list or stores[place].is_part)}
+    if _are_alike_without(stores, whole, shared, found):
+        return found
     if not _keep_the_first(stores, filled, shared, found):
         return nowhere | (found & whole)
     others = [place for place in sorted(whole - nowhere) if not is_near_cap(stores[place].peers)]
     return nowhere | _outliers(stores, others, shared, MUCH_LESS)
+
+
+def _are_alike_without(
+    stores: Sequence[NodeStore],
+    whole: Collection[int],
+    shared: dict[tuple[int, int], _Shared],
+    apart: Collection[int],
+) -> bool:
+    """Return whether all stores but those apart are random parts, full ones with others: then these lie."""
+    if any(is_near_cap(stores[place].peers) for place in apart):
+        return False
+    rest = sorted(place for place in whole if place not in apart)
+    full = [is_near_cap(stores[place].peers) for place in rest]
+    pairs = [
+        Pair(one, two, *shared[rest[one], rest[two]])
+        for two in range(len(rest))
+        for one in range(two)
+        if (rest[one], rest[two]) in shared
+    ]
+    enough = sum(full) >= _FEWEST_OF_EACH and sum(not each for each in full) >= _FEWEST_OF_EACH
+    return enough and not are_unlike(pairs, full, len(rest))
 
 
 def _keep_the_first(
@@ -121,11 +154,15 @@ def _outliers(
     judged = [place for place in filled if stores[place].peers >= FEWEST_PEERS]
     if len(filled) < FEWEST_STORES or not judged:
         return frozenset()
-    usual = {place: _second_highest(shared, place, filled) for place in filled}
+    # Some pairs are too full to be compared, and with them whole stores may be.
+    compared = [place for place in filled if any(place in pair for pair in shared)]
+    if len(compared) < FEWEST_STORES:
+        return frozenset()
+    usual = {place: _second_highest(shared, place, compared) for place in compared}
     typical = sorted(usual.values())[len(usual) // 2]
     if typical <= 0:
         return frozenset()
-    core = [place for place in filled if usual[place] >= _CORE * typical]
+    core = [place for place in compared if usual[place] >= _CORE * typical]
     if len(core) < 2:
         return frozenset()
     pairs = [shared[one, two] for one in core for two in core if one < two and (one, two) in shared]
@@ -138,9 +175,10 @@ def _outliers(
     if least < MUCH_LESS:
         return frozenset(apart)
     believed = [place for place in core if place not in apart]
-    return frozenset(
-        apart | {place for place in judged if _is_padded(stores, place, believed, 1 / within.overlap)}
-    )
+    swarm = 1 / within.overlap
+    padded = {place for place in judged if _is_padded(stores, place, believed, swarm)}
+    tiny = (place for place in filled if FEWEST_TO_BE_FOREIGN <= stores[place].peers < FEWEST_PEERS)
+    return frozenset(apart | padded | {place for place in tiny if _is_foreign(stores, place, core, swarm)})
 
 
 def _overlaps(stores: Sequence[NodeStore], filled: Sequence[int]) -> dict[tuple[int, int], _Shared]:
@@ -236,6 +274,18 @@ def _is_padded(stores: Sequence[NodeStore], place: int, core: Sequence[int], swa
     odds = FILTER_BITS / max(before, 1) - 1
     noise = sqrt(expected + store.peers * odds / 2 + 1)
     return alone - expected > max(PADDED * store.peers, SIGNIFICANT * noise, FEWEST_PEERS)
+
+
+def _is_foreign(stores: Sequence[NodeStore], place: int, core: Sequence[int], swarm: float) -> bool:
+    """Return whether the few peers of a store are mostly in none of the core, which knows nearly all."""
+    others = [other for other in core if other != place and stores[other].peers >= FEWEST_PEERS]
+    known, log_missed = 0, 0.0
+    for other in others:
+        known |= stores[other].bits
+        log_missed += log1p(-min(stores[other].peers / swarm, 0.99))
+    outside = (stores[place].bits & ~known).bit_count()
+    is_known = len(others) >= FEWEST_STORES and exp(log_missed) <= KNOWN_BUT_FOR
+    return is_known and outside >= max(_FEWEST_BITS, FOREIGN * stores[place].bits.bit_count())
 
 
 def lone_store(filters: Sequence[int]) -> int | None:

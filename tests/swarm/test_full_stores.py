@@ -8,8 +8,7 @@ import pytest
 from benchmarks.swarms.__main__ import measure
 from benchmarks.swarms.model import ModelSwarm, SwarmModel
 from dhtnode.krpc.scrape_filter import ScrapeFilter
-from dhtnode.swarm.capture_history import capture_history
-from dhtnode.swarm.estimate import EXTENDED_TO, MOST_QUERIED, more_nodes_wanted
+from dhtnode.swarm.capture_history import EXTENDED_TO, MOST_QUERIED, capture_history, more_nodes_wanted
 from dhtnode.swarm.full_stores import Parts, is_near_cap, parts_of
 from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.trust_marks import classify

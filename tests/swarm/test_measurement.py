@@ -11,7 +11,7 @@ from dhtnode.krpc import Response, ScrapeFilter
 from dhtnode.krpc.compact import pack_address
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm.canary_hashes import CanaryHashes
-from dhtnode.swarm.estimate import EXTENDED_TO
+from dhtnode.swarm.capture_history import EXTENDED_TO
 from dhtnode.swarm.measurement import MOST_CLOSEST, SMALL_BYTES, Measurement
 from dhtnode.swarm.queried_nodes import (
     CLOSEST,

@@ -14,7 +14,8 @@ from dhtnode.ids import NodeId
 from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import estimate_swarm
-from dhtnode.swarm.estimate import EXTENDED_TO, MOST_QUERIED, capture_histories, more_nodes_wanted
+from dhtnode.swarm.capture_history import EXTENDED_TO, MOST_QUERIED, more_nodes_wanted
+from dhtnode.swarm.estimate import capture_histories
 from dhtnode.swarm.replies import HOST_HASH_BYTES, Reply, observe
 from dhtnode.swarm.trust_marks import Mark
 
