@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dhtnode import Address, Family, Interval, NodeId
 from dhtnode.krpc import FILTER_BITS, ScrapeFilter, hosts_between
-from dhtnode.swarm import CAPS, FEWEST_ZERO_BITS, NEAR_CAP, NORMAL_95, Observation
+from dhtnode.swarm import FEWEST_ZERO_BITS, NORMAL_95, Observation, is_near_cap
 
 FEWEST_NODES = 3
 """Nodes with filters at both times from which only these are compared, and fewest at either time."""
@@ -179,13 +179,13 @@ def _stores(observations: Sequence[Observation], family: Family) -> _Stores:
     return {
         (node.node_id, node.address): node.stored
         for node in observations
-        if node.family is family and node.has_filters and not _is_full(node.stored.estimate())
+        if node.family is family and node.has_filters and not _is_full(node)
     }
 
 
-def _is_full(peers: float) -> bool:
+def _is_full(node: Observation) -> bool:
     """Return whether a store may hold who came first: it changes when they leave, not when others come."""
-    return any(abs(peers - cap) <= NEAR_CAP * cap for cap in CAPS)
+    return node.is_full or is_near_cap(node.peers_told)
 
 
 def _turnover(before: _Stores, after: _Stores) -> _Turnover | None:

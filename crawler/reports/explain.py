@@ -13,7 +13,7 @@ from dhtnode import SwarmEstimate
 from dhtnode.client_names import client_name
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.outcomes import Outcome
-from dhtnode.swarm import METHODS, between, count_text, estimate_swarm, is_near_cap, meaning_of
+from dhtnode.swarm import METHODS, between, count_text, estimate_swarm, meaning_of
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -149,17 +149,9 @@ def _reply_text(row: Row) -> str:
     said = ", ".join(filter(None, (_filter_text(row), _named_text(row))))
     letters = client_letters(None if row["version"] is None else bytes.fromhex(row["version"]))
     by = f"{row['rtt_ms']:g} ms" + (f", {client_name(letters)}" if letters else "")
-    full = "; full: it may have left out peers" if _is_full(row) else ""
+    full = "; full: it may have left out peers" if row["is_full"] else ""
     left_out = "" if _is_believed(row) else f"; left out: {_why(row)}"
     return f"{who}{asked} ({by}): {said}{full}{left_out}"
-
-
-def _is_full(row: Row) -> bool:
-    """Return whether the filters of a reply tell of a store that is near a cap; that is no accusation."""
-    try:
-        return _has_filters(row) and is_near_cap(observation_in(row).peers_told)
-    except ValueError:
-        return False
 
 
 def _why(row: Row) -> str:
@@ -268,7 +260,7 @@ def _reply_record(row: Row) -> dict[str, object]:
     return plain | {
         "seeds_filter": _sizes(row)["seeds"] or None,
         "peers_filter": _sizes(row)["leechers"] or None,
-        "full": _is_full(row),
+        "is_full": bool(row["is_full"]),
         "used": _is_believed(row),
         "reason": None if _is_believed(row) else _why(row),
     }

@@ -9,7 +9,7 @@ from dhtnode.swarm.estimate import (
     capture_histories,
 )
 from dhtnode.swarm.filter_size import NORMAL_95, relative_error
-from dhtnode.swarm.full_stores import CAPS, FEWEST_ZERO_BITS, NEAR_CAP, is_near_cap
+from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS, is_near_cap
 from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.measurement import (
     KEY_BYTES,
@@ -24,7 +24,6 @@ from dhtnode.swarm.replies import HOST_HASH_BYTES, Observation, Reply
 from dhtnode.swarm.trust_marks import Mark, classify, meaning_of
 
 __all__ = [
-    "CAPS",
     "CLOSEST",
     "ESTIMATORS",
     "FEWEST_ZERO_BITS",
@@ -32,7 +31,6 @@ __all__ = [
     "KEY_BYTES",
     "METHODS",
     "MOST_BYTES",
-    "NEAR_CAP",
     "NORMAL_95",
     "CanaryHashes",
     "Mark",

@@ -8,13 +8,14 @@ Some clients (jech/dht, Transmission) list what is next to each other in their s
 other nodes may share.  What two such lists of one node share stands together in both: they are left out.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain, combinations, pairwise
 from math import exp, inf, log, sqrt
 from typing import NamedTuple
 
 from dhtnode.swarm.filter_size import NORMAL_95, Interval
+from dhtnode.swarm.full_stores import is_near_cap
 from dhtnode.swarm.queried_nodes import NodeProgress, QueriedNode
 
 LONGEST_LIST = 120
@@ -38,6 +39,9 @@ _IN_A_ROW = 0.8  # share of these that follow each other in both lists, in a win
 _NEAREST = 8  # nodes that most announces reach
 _NEAR_UNLIKE = 2.6  # standard errors by which pairs of these may share more than all do
 _SPREAD, _SPREAD_OF_ONE = 0.1, 3.0  # how far the mean square of so many pairs may be above 1
+_CLOSELY = 1.06  # how far off the size of a store may be, by a standard error, to tell that it is full
+_OWN_CAP = 0.5  # share of the swarm below which three equal stores have a cap
+_EQUAL = 1.06  # factor between the sizes of equal stores
 _MUCH_LESS = 0.5  # of the overlap to be expected: a node that shares so little has made up its peers
 _SIGNIFICANT = 5.0
 
@@ -144,6 +148,39 @@ def by_repeated_lists(listed: Iterable[AbstractSet[Hashable]]) -> Interval | Non
     return Interval(product / both, product / both / spread, product / both * spread)
 
 
+def store_size(lists: Sequence[Sequence[bytes]]) -> Interval | None:
+    """Return how many peers a node stores, by how often its own lists, random choices, repeat a peer.
+
+    None where they repeat too few.  The ends are one standard error away.
+    """
+    pairs = [(len(one) * len(two), len(set(one) & set(two))) for one, two in combinations(lists, 2)]
+    product, both = (sum(pair[which] for pair in pairs) for which in (0, 1))
+    if both < _FEWEST_SHARED:
+        return None
+    spread = 1 + 1 / sqrt(both)
+    return Interval(product / both, product / both / spread, product / both * spread)
+
+
+def full_stores(sizes: Mapping[QueriedNode, Interval], swarm: float) -> list[QueriedNode]:
+    """Return the nodes whose stores are full: near a cap that clients have, or one that they have themselves.
+
+    A cap that is not known before is the size of three stores, closely known, of which each holds less than
+    half of the swarm: nodes that are told of few peers are not told of equally many.
+    """
+    known = {node: size for node, size in sizes.items() if size.high <= _CLOSELY * size.estimate}
+    parts = {node: size for node, size in known.items() if size.estimate < _OWN_CAP * swarm}
+
+    def are_equal(one: Interval, other: Interval) -> bool:
+        return max(one.estimate, other.estimate) <= _EQUAL * min(one.estimate, other.estimate)
+
+    return [
+        node
+        for node, size in known.items()
+        if is_near_cap(size.estimate)
+        or (node in parts and sum(are_equal(size, other) for other in parts.values()) >= FEWEST_NODES)
+    ]
+
+
 def spread_of(interval: Interval) -> float:
     """Return the factor from the low end of an interval to its high one."""
     return interval.high / interval.low if interval.low > 0 else inf
@@ -181,9 +218,15 @@ class RepeatedLists:
 
     def hand_over(self) -> None:
         """Have each node name what is in all of its lists; of windows, in the first."""
-        for node, lists in self._lists.items():
-            if len(lists) > 1 and not self._are_windows(lists):
+        drawn = {node: each for node, each in self._lists.items() if not self._are_windows(each)}
+        sizes = {node: size for node, lists in drawn.items() if (size := store_size(lists))}
+        for node, lists in drawn.items():
+            if len(lists) > 1:
                 node.peers = list(dict.fromkeys(chain.from_iterable(lists)))[:MOST_PEERS]
+        found = overlaps_of([frozenset(node.peers) for node in drawn])
+        swarm = sum(found.products) / max(sum(found.shared), 1.0)
+        for node in full_stores(sizes, swarm):
+            node.is_full = True
 
     def _are_windows(self, lists: Sequence[Sequence[bytes]]) -> bool:
         return lists_windows(lists[:_COMPARED])

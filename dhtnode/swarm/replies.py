@@ -14,6 +14,7 @@ from dhtnode.addresses import Address, Family
 from dhtnode.ids import NodeId
 from dhtnode.krpc.scrape_filter import ScrapeFilter, host_mask, hosts_between, union_of_packed
 from dhtnode.outcomes import Outcome
+from dhtnode.swarm.full_stores import is_near_cap
 
 HOST_HASH_BYTES = 8
 """Length of what stands for a host: two of 10,000 hosts share one in 4 of 10**12 cases."""
@@ -42,9 +43,10 @@ class Reply:
     marks: Marks = ()
     outcome: Outcome = Outcome.ANSWERED
     asked_at: str | None = None
+    is_full: bool = False
 
 
-# Not frozen, or 17 fields would take 10 us to set.
+# Not frozen, or 18 fields would take 10 us to set.
 @dataclass(slots=True)
 class Observation:
     """What one node said about one swarm.
@@ -53,6 +55,8 @@ class Observation:
     256-byte ones of BEP 33, None where the node sent none.  `values_count` is how many peers it named,
     `host_hashes` holds 8 bytes for each host of these, `named_filter` their bits as in BEP 33, and
     `unplaced_filter` the bits of those in no seed filter of the measurement; None where none was named.
+    `is_full` says that the store of the node may keep no more peers, by its filters (`is_near_cap`) or by how
+    its lists repeat (`repeated_lists`): nothing speaks against the node, but others may have been left out.
     `marks` name what makes the reply suspect (`Mark`).  A node without an answer has an `outcome` and
     nothing else.
 
@@ -74,6 +78,7 @@ class Observation:
     host_hashes: frozenset[bytes] = frozenset()
     named_filter: bytes | None = None
     unplaced_filter: bytes | None = None
+    is_full: bool = False
     # What follows is derived.
     family: Family = field(init=False, repr=False, compare=False)
     stored: ScrapeFilter = field(init=False, repr=False, compare=False)
@@ -137,7 +142,7 @@ def observe(
         if reply.outcome is Outcome.ANSWERED and not words
     )
     hosts = _Hosts(key, seeds.bits)
-    return tuple(
+    observations = tuple(
         Observation(
             reply.node_id,
             reply.address,
@@ -151,9 +156,13 @@ def observe(
             reply.outcome,
             reply.asked_at,
             *(hosts.of(reply.peers) if reply.peers else _NO_HOSTS),
+            reply.is_full,
         )
         for reply, words in zip(replies, marks, strict=True)
     )
+    for node in observations:
+        node.is_full |= node.has_filters and is_near_cap(node.peers_told)
+    return observations
 
 
 _Named: TypeAlias = tuple[frozenset[bytes], bytes | None, bytes | None]

@@ -209,6 +209,7 @@ def test_sample_becomes_a_swarm_a_sample_and_its_replies(store: CrawlDatabase) -
             "family": 4,
             "named_filter": b"\x03" * 256,
             "unplaced_filter": b"\x01" * 256,
+            "is_full": 0,
         }
     ]
 

@@ -78,7 +78,7 @@ def test_explanation_says_at_least_and_which_stores_are_full(database):
     assert text.count("; full: it may have left out peers") == stores > 8
     record = explanation_record(found)
     json.dumps(record, allow_nan=False)
-    assert sum(reply["full"] for reply in record["replies"]) == stores
+    assert sum(reply["is_full"] for reply in record["replies"]) == stores
     assert all(reply["used"] and not reply["marks"] for reply in record["replies"])
 
 

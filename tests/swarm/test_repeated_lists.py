@@ -8,14 +8,17 @@ import pytest
 
 from dhtnode.krpc import Response, ScrapeFilter
 from dhtnode.swarm import QueryKind, estimate_swarm
+from dhtnode.swarm.filter_size import Interval
 from dhtnode.swarm.measurement import MOST_CLOSEST
 from dhtnode.swarm.repeated_lists import (
     LONGEST_LIST,
     MOST_LISTS,
     are_random_parts,
     by_repeated_lists,
+    full_stores,
     lists_windows,
     overlaps_of,
+    store_size,
 )
 from tests.swarm.test_measurement import THERE, answer, drive, measurement_of
 
@@ -169,3 +172,22 @@ def test_answer_under_another_id_is_no_list():
     drive(measurement, respond)
     (first, *_) = measurement.result().observations
     assert len(first.host_hashes) == 1
+
+
+@pytest.mark.parametrize(("size", "lists", "close"), [(500, 20, 0.1), (300, 10, 0.15), (50, 2, 1e-9)])
+def test_own_lists_of_a_node_tell_the_size_of_its_store(size, lists, close):
+    random = Random(size)
+    drawn = [random.sample([peer(each) for each in range(size)], LIST) for _ in range(lists)]
+    found = store_size(drawn)
+    assert found.estimate == pytest.approx(size, rel=close)
+    assert store_size(drawn[:1]) is None
+
+
+def test_stores_are_full_near_a_known_cap_or_one_of_their_own():
+    """Sizes with a standard error of 3 %, in a swarm of 6000; the last is not known closely."""
+    sizes = {"known": 510, "a": 800, "b": 815, "c": 790, "alone": 1500, "large": 4200, "d": 4100, "e": 4300}
+    found = {name: Interval(size, size / 1.03, size * 1.03) for name, size in sizes.items()}
+    found["vague"] = Interval(500, 400, 625)
+    assert full_stores(found, 6000) == ["known", "a", "b", "c"]
+    del found["c"]
+    assert full_stores(found, 6000) == ["known"]

@@ -107,6 +107,7 @@ def _merged(one: Observation, other: Observation) -> Observation:
         host_hashes=one.host_hashes | other.host_hashes,
         named_filter=_or(one.named_filter, other.named_filter),
         unplaced_filter=_or(one.unplaced_filter, other.unplaced_filter),
+        is_full=one.is_full or other.is_full,
     )
 
 

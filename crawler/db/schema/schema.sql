@@ -295,7 +295,8 @@ CREATE TABLE reply_rows (
     peers_filter BLOB,                      -- [!never] The filter of other peers, 256 bytes (BEP 33).
     named_tokens BLOB,                      -- [!never] Numbers of 3 bytes for the hosts it listed, drawn for this sample alone.
     named_filter BLOB,                      -- [!never] The bits of these hosts, 256 bytes, as a filter has them.
-    unplaced_filter BLOB                    -- [!never] The bits of those of them that no filter of seeds holds.
+    unplaced_filter BLOB,                   -- [!never] The bits of those of them that no filter of seeds holds.
+    is_full INTEGER NOT NULL DEFAULT 0      -- [flag] Whether its store may be full: near a cap of clients (500, 2048, 6000 peers), or one that several nodes have by what their lists repeat; then it may have left out peers.
 );
 CREATE INDEX idx_reply_rows_sample_id ON reply_rows (sample_id);
 

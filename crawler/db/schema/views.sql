@@ -86,7 +86,8 @@ SELECT
     iif(instr(host, ':'), 6, 4) AS family,
     named_tokens,
     named_filter,
-    unplaced_filter
+    unplaced_filter,
+    is_full
 FROM reply_rows;
 
 -- One row for each request for a sample of info-hashes (BEP 51).
