@@ -4,7 +4,7 @@ And from that whether further nodes should be asked.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import exp, hypot, log, sqrt
 from typing import NamedTuple
@@ -77,7 +77,8 @@ class CaptureHistory:
     `total` is the filter of all peers that any of them told of and `seen` how many these are; `sizes` is
     how many each node told of.  `stores` are the filters of the nodes that sent them.  With `parts` other
     than `ALL`, nodes that are full or only listed peers are left out, and full ones are `beside`; `nodes` is
-    how many there were with them, `full` how many of these were full.
+    how many there were with them, `full` how many of these were full.  Where full stores seem to be random
+    parts `rest` is what the others alone tell: the interval spans both, as few stores do not tell for sure.
     """
 
     total: ScrapeFilter
@@ -88,6 +89,7 @@ class CaptureHistory:
     nodes: int
     full: int
     parts: Parts
+    rest: "CaptureHistory | None" = None
 
     @cached_property
     def by_sizes(self) -> DarrochEstimate | None:
@@ -143,7 +145,11 @@ class CaptureHistory:
         """Return the size of the swarm: where peers are not alike, that of the mixture and the jackknife."""
         if self.mixture is not None and self.is_unequal:
             return self.mixture.all_three
-        return self.recapture and self.recapture.interval
+        found = self.recapture and self.recapture.interval
+        without = self.rest and self.rest.recapture and self.rest.recapture.interval
+        if not (found and without):
+            return found
+        return found._replace(low=min(found.low, without.low), high=max(found.high, without.high))
 
     @property
     def is_union_full(self) -> bool:
@@ -170,7 +176,7 @@ class CaptureHistory:
         if whole is None or not (self.undetected or self.is_unequal):
             return Margins(0.0, 0.0)
         by_filters = (self.seen.high - self.seen.low) / 2
-        if self.is_unequal:
+        if self.is_unequal or self.rest:
             below, above = whole.estimate - whole.low, whole.high - whole.estimate
         else:
             below = above = (whole.high - whole.low) / 2
@@ -211,21 +217,37 @@ def capture_history(observations: Sequence[Observation]) -> CaptureHistory:
     nearest = {id(node) for node in observations[:NEAREST]}
     near = sum(id(nodes[place]) in nearest for place in filled)
     parts = parts_of([nodes[place].told for place in filled], [sizes[place] for place in filled], near)
-    full, beside = sum(map(is_near_cap, sizes)), tuple[ScrapeFilter, ...]()
+    full = sum(map(is_near_cap, sizes))
     listed = [node for node, yes in zip(observations, is_store, strict=True) if not yes]
+    clear = [is_clear_of_caps(size) for size in sizes]
+    beside = tuple(nodes[place].told for place in filled if not clear[place])
+    # What a list is drawn from may be full too.
+    others = [nodes[place] for place in filled if clear[place]]
     if parts is not Parts.ALL:
-        # What a list is drawn from may be full too.
-        rest = [place for place in filled if is_clear_of_caps(sizes[place])]
-        beside = tuple(nodes[place].told for place in filled if not is_clear_of_caps(sizes[place]))
-        nodes, sizes, listed = [nodes[place] for place in rest], [sizes[place] for place in rest], []
+        return _history(others, [], beside, parts, len(observations), full)
+    whole = _history(nodes, listed, (), parts, len(observations), full)
+    if not full or len(others) < FEWEST:
+        return whole
+    return replace(whole, rest=_history(others, [], beside, Parts.REST, len(observations), full))
+
+
+def _history(
+    nodes: Sequence[Observation],
+    listed: Sequence[Observation],
+    beside: tuple[ScrapeFilter, ...],
+    parts: Parts,
+    count: int,
+    full: int,
+) -> CaptureHistory:
     counted = [*nodes, *listed]
     named = union_of(node.named for node in counted)
     known = len(frozenset[bytes]().union(*(node.host_hashes for node in counted)))
     stores = tuple(node.told for node in nodes)
     total = union_of((named, *stores))
-    seen = union_interval(total, named, known)
-    sizes += [float(len(node.host_hashes)) for node in listed]
-    return CaptureHistory(total, seen, tuple(sizes), stores, beside, len(observations), full, parts)
+    sizes = [node.peers_told for node in nodes] + [float(len(node.host_hashes)) for node in listed]
+    return CaptureHistory(
+        total, union_interval(total, named, known), tuple(sizes), stores, beside, count, full, parts
+    )
 
 
 def more_nodes_wanted(history: CaptureHistory) -> int:

@@ -22,6 +22,9 @@ Stores without a common peer share a few bits by chance; one in five such sets w
 swarm 10 to 30 times as large as what was seen, with this limit one in fifty.
 """
 
+FEW = 2
+"""Stores, random parts, from which the overlap with others beside them tells a size."""
+
 # Of Newton's method; 5 do for most.
 _STEPS = 60
 # Of the number of peers.
@@ -92,7 +95,9 @@ def pair_ratio(stores: Sequence[ScrapeFilter], beside: Sequence[ScrapeFilter] = 
     others and not with each other.  Costs 3 us per pair.
     """
     filled = [store for store in stores if not store.is_empty]
-    if len(filled) < 3:
+    if len(filled) == FEW and beside:
+        return _ratio_of_few(filled, union_of(beside))
+    if len(filled) <= FEW:
         return None
     random_parts = len(filled)
     filled += beside
@@ -110,6 +115,30 @@ def pair_ratio(stores: Sequence[ScrapeFilter], beside: Sequence[ScrapeFilter] = 
     filter_noise = relative_error(union_of(filled).estimate())
     spread = exp(NORMAL_95 * hypot(jackknife, filter_noise))
     return Interval(estimate, estimate / spread, estimate * spread) if spread <= MAX_SPREAD else None
+
+
+def _ratio_of_few(stores: Sequence[ScrapeFilter], beside: ScrapeFilter) -> Interval | None:
+    """Estimate a swarm from two stores that are random parts of it, and any other part beside them.
+
+    Too few for a jackknife: the error is that of how many peers are shared, and of the bits.
+    """
+    logs, weights = [], []
+    for one, other in ((*stores,), (stores[0], beside), (stores[1], beside)):
+        union = one | other
+        sizes = one.estimate(), other.estimate()
+        shared = sum(sizes) - union.estimate()
+        if union.zero_bits < FEWEST_ZERO_BITS or shared <= 0:
+            continue
+        odds = [FILTER_BITS / each.zero_bits - 1 for each in (one, other)]
+        noise = FILTER_BITS / 4 * odds[0] * odds[1] + 1
+        logs.append(log(sizes[0] * sizes[1] / shared))
+        weights.append(1 / (max(1 - shared / min(sizes), 0.0) / shared + noise / shared**2))
+    if len(logs) < FEW:
+        return None
+    # The pairs have stores in common: their mean is not known better than the best of them.
+    mean = sum(weight * each for weight, each in zip(weights, logs, strict=True)) / sum(weights)
+    spread = exp(NORMAL_95 / sqrt(max(weights)))
+    return Interval(exp(mean), exp(mean) / spread, exp(mean) * spread) if spread <= MAX_SPREAD else None
 
 
 def _sums_of_pairs(stores: Sequence[ScrapeFilter], random_parts: int) -> tuple[list[float], list[float]]:

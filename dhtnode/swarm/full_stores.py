@@ -97,9 +97,12 @@ def parts_of(stores: Sequence[ScrapeFilter], sizes: Sequence[float], near: int) 
     if not any(full):
         return Parts.ALL
     pairs = _pairs_of(stores, sizes)
-    is_alike = len(stores) >= FEWEST and bool(pairs) and not are_unlike(pairs, full, near)
-    if sum(map(is_clear_of_caps, sizes)) >= FEWEST:
+    is_alike = len(stores) >= FEWEST and bool(pairs) and not _are_unlike(pairs, full, near)
+    clear = [is_clear_of_caps(size) for size in sizes]
+    if sum(clear) >= FEWEST:
         return Parts.ALL if is_alike else Parts.REST
+    if sum(clear) == FEWEST - 1 and _agree(pairs, clear):
+        return Parts.REST
     tells = is_alike and sum(full) >= FEWEST and sum(full[:near]) >= FEWEST_NEAR
     return Parts.ALL if tells and not are_tight(pairs, sizes) else Parts.NONE
 
@@ -119,7 +122,31 @@ def _pairs_of(stores: Sequence[ScrapeFilter], sizes: Sequence[float]) -> list[Pa
     return pairs
 
 
-def are_unlike(pairs: Sequence[Pair], full: Sequence[bool], near: int) -> bool:
+def _agree(pairs: Sequence[Pair], clear: Sequence[bool]) -> bool:
+    """Return whether two stores that are not full tell the same size by each other and by the full ones.
+
+    One that is full at a cap of its own would hold what these hold, and not what the other does.
+    """
+    groups: dict[tuple[int, ...], list[Pair]] = {}
+    for pair in pairs:
+        found = tuple(place for place in (pair.one, pair.two) if clear[place])
+        if found:
+            groups.setdefault(found, []).append(pair)
+    told = []
+    for group in groups.values():
+        product = sum(pair.product for pair in group)
+        density = sum(pair.shared for pair in group) / product
+        # Full stores hold the same peers: many tell no more than one.
+        variance = sum(max(pair.shared, 0.0) + pair.noise for pair in group) * len(group) / product**2
+        told.append((density, variance))
+    return len(told) > sum(clear) and all(
+        one[0] > 0 and abs(one[0] - other[0]) <= NEAR_UNLIKE * sqrt(one[1] + other[1])
+        for place, one in enumerate(told)
+        for other in told[:place]
+    )
+
+
+def _are_unlike(pairs: Sequence[Pair], full: Sequence[bool], near: int) -> bool:
     """Return whether some pairs share more than random parts of one swarm would."""
     if not pairs:
         return False

@@ -16,7 +16,7 @@ from math import exp, expm1, log1p, sqrt
 from typing import NamedTuple
 
 from dhtnode.krpc.scrape_filter import FILTER_BITS, LOG_MISSED_BY_ONE_HOST, hosts_between
-from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS, Pair, are_tight, are_unlike, is_near_cap
+from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS, Pair, are_tight, is_near_cap
 
 FEWEST_STORES = 3
 """Stores from which two may outvote one."""
@@ -50,7 +50,6 @@ SIGNIFICANT = 5.0
 
 # Share of the usual overlap: stores that have that are the core that others are compared with.
 _CORE = 0.5
-_FEWEST_OF_EACH = 2  # full stores, and others, that are alike
 _FEWEST_BITS = 3  # of two peers at least
 
 
@@ -87,33 +86,10 @@ def outlier_stores(stores: Sequence[NodeStore]) -> frozenset[int]:
     nowhere = _outliers(stores, filled, shared, NEXT_TO_NOTHING)
     # Neither a list nor a part tells whether the whole of it is full.
     whole = {place for place in filled if not (stores[place].is_list or stores[place].is_part)}
-    if _are_alike_without(stores, whole, shared, found):
-        return found
     if not _keep_the_first(stores, filled, shared, found):
         return nowhere | (found & whole)
     others = [place for place in sorted(whole - nowhere) if not is_near_cap(stores[place].peers)]
     return nowhere | _outliers(stores, others, shared, MUCH_LESS)
-
-
-def _are_alike_without(
-    stores: Sequence[NodeStore],
-    whole: Collection[int],
-    shared: dict[tuple[int, int], _Shared],
-    apart: Collection[int],
-) -> bool:
-    """Return whether all stores but those apart are random parts, full ones with others: then these lie."""
-    if any(is_near_cap(stores[place].peers) for place in apart):
-        return False
-    rest = sorted(place for place in whole if place not in apart)
-    full = [is_near_cap(stores[place].peers) for place in rest]
-    pairs = [
-        Pair(one, two, *shared[rest[one], rest[two]])
-        for two in range(len(rest))
-        for one in range(two)
-        if (rest[one], rest[two]) in shared
-    ]
-    enough = sum(full) >= _FEWEST_OF_EACH and sum(not each for each in full) >= _FEWEST_OF_EACH
-    return enough and not are_unlike(pairs, full, len(rest))
 
 
 def _keep_the_first(

@@ -1,14 +1,17 @@
 """Full stores: what they keep is a random part of the swarm, or says nothing about its size."""
 
+from dataclasses import replace
 from itertools import islice
 from random import Random
 
 import pytest
 
 from benchmarks.swarms.__main__ import measure
+from benchmarks.swarms.liars import random_filter
 from benchmarks.swarms.model import ModelSwarm, SwarmModel
 from dhtnode.krpc.scrape_filter import ScrapeFilter
 from dhtnode.swarm.capture_history import EXTENDED_TO, MOST_QUERIED, capture_history, more_nodes_wanted
+from dhtnode.swarm.capture_recapture import pair_ratio
 from dhtnode.swarm.full_stores import Parts, is_near_cap, parts_of
 from dhtnode.swarm.joint_estimate import estimate_swarm
 from dhtnode.swarm.trust_marks import classify
@@ -99,3 +102,64 @@ def test_filters_without_thirty_zero_bits_are_no_part_of_the_mean():
     assert history.recapture.pair_share == 1.0
     assert history.recapture.interval == history.by_pairs
     assert 10_000 < history.by_pairs.estimate < 40_000
+
+
+def stores_beside_full_ones(others, **model):
+    """Return six stores with the first 500 of 1500 peers, and so many of another kind."""
+    shared = {"peers": 1500, "bep33": 1.0, "loss": 0.0, "keeps": "first"}
+    full = list(observed(8, capped=1.0, **shared)[:6])
+    return [*full, *observed(8, **shared | model)[:others]]
+
+
+def test_two_stores_that_are_not_full_tell_the_size_where_they_agree():
+    """With each other, and each with what full stores have, whatever that is."""
+    nodes = stores_beside_full_ones(2, capped=0.0)
+    history = capture_history(nodes)
+    assert (history.parts, len(history.stores)) == (Parts.REST, 2)
+    found = estimate_swarm(nodes)
+    assert found.peers_low <= 1500 <= found.peers_high < 1.4 * found.peers_low
+    assert found.peers == pytest.approx(1500, rel=0.1)
+
+
+def test_two_stores_that_are_not_full_tell_no_size_where_one_has_a_cap_of_its_own():
+    """The first 900 comers have all that full stores have, and not all that the other store has."""
+    early = stores_beside_full_ones(1, capped=1.0, cut=900)
+    nodes = [*early, *stores_beside_full_ones(1, capped=0.0)[6:]]
+    assert capture_history(nodes).parts is Parts.NONE
+    assert capture_history(stores_beside_full_ones(1, capped=0.0)).parts is Parts.NONE
+
+
+def test_interval_spans_what_stores_that_are_not_full_tell_alone():
+    nodes = observed(16, peers=2500, bep33=1.0, capped=0.5)
+    history = capture_history(nodes)
+    assert history.parts is Parts.ALL
+    assert history.rest.parts is Parts.REST
+    assert 0 < len(history.rest.stores) < len(history.stores)
+    alone, together = history.rest.recapture.interval, history.recapture.interval
+    assert history.whole == together._replace(
+        low=min(alone.low, together.low), high=max(alone.high, together.high)
+    )
+
+
+def test_full_filters_of_two_nodes_do_not_fill_the_swarm():
+    """The union reads 7806 then, whatever the others have; the overlaps go on telling."""
+    nodes = observed(16, peers=4300, bep33=1.0, capped=0.0, room=6000)
+    full = bytes([255]) * 256
+    liars = [replace(nodes[place], seeds_filter=full, peers_filter=full) for place in (1, 4)]
+    found = estimate_swarm([*nodes[2:4], *nodes[5:], *liars])
+    assert found.peers == pytest.approx(4300, rel=0.25)
+    assert found.peers_low <= 4300 <= found.peers_high
+
+
+def test_lower_bound_is_below_what_a_filter_may_read_too_much():
+    """Of 40 swarms of 520 peers, that all stores keep 500 of, not one bound is above."""
+    for seed in range(40):
+        found = estimate_swarm(observed(8, peers=520, seed=seed, bep33=1.0, announce=1.0, **EARLY))
+        assert found.peers_low <= 520
+
+
+def test_pairs_of_one_node_alone_tell_no_size():
+    """The others are too full to be compared with each other."""
+    random = Random(7)
+    stores = [random_filter(count, random) for count in (300, 4000, 4000, 4000)]
+    assert pair_ratio(stores) is None

@@ -129,6 +129,29 @@ def test_padded_store_is_unknown_to_the_others(peers):
     assert marks_of_last(replies, liar) == ("unknown-to-the-others",)
 
 
+@pytest.mark.parametrize("hosts", [3, 7])
+def test_few_peers_that_no_other_node_knows_are_marked(hosts):
+    """Two nodes have the filter of one tiny swarm; the six others know nearly all of this one."""
+    replies = honest(80, bep33=1.0, capped=0.0, loss=0.0)[:6]
+    liars = [reply_of(20 + number, random_filter(hosts, Random(hosts)), EMPTY, ()) for number in range(2)]
+    assert marks([*replies, *liars]) == ((),) * 6 + (("copied-filters",),) * 2
+    assert marks_of_last(replies, liars[0]) == ("unknown-to-the-others",)
+
+
+def test_few_peers_that_the_others_know_are_no_reason_for_a_mark():
+    replies = honest(80, bep33=1.0, capped=0.0, loss=0.0)
+    known = [peer for reply in replies for peer in reply.peers][:3]
+    few = ScrapeFilter(reduce(or_, (host_mask(peer[:-2]) for peer in known)))
+    assert not any(marks([*replies, reply_of(20, EMPTY, few, ())]))
+
+
+def test_store_too_large_to_be_compared_is_seen_to_be_padded():
+    """2500 of a swarm of 2800, and as many invented: its unions with the others are full."""
+    replies = honest(2800, bep33=1.0, capped=0.0, room=6000, loss=0.0)
+    padded = observe(replies)[0].stored | random_filter(2500, Random(1))
+    assert marks_of_last(replies[1:], reply_of(20, EMPTY, padded, ())) == ("unknown-to-the-others",)
+
+
 def test_copies_of_another_swarm_are_one_witness():
     replies = honest(400, bep33=1.0, capped=0.0)[:5]
     copied = random_filter(100, Random(5))
