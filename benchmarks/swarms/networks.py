@@ -1,6 +1,6 @@
 """How often the sizes of swarms hold in networks of several kinds: one row for each.
 
-    python -m benchmarks.swarms.networks [--swarms 150] [--seed 1] [--json FILE]
+    python -m benchmarks.swarms.networks [--swarms 150] [--seed 1] [--only N,...] [--json FILE]
 
 The swarms are those of `benchmarks.swarms`, uniform on a scale of logarithms between the sizes of the row.
 
@@ -96,11 +96,14 @@ def _holds(row: Measured) -> bool:
 @benchmark(
     option.count("--swarms", 150, "for each network"),
     option.SEED,
+    option.names("--only", list(map(str, range(1, len(NETWORKS) + 1)))),
 )
 def main(options: argparse.Namespace, report: Report) -> None:
-    """Measure the swarms of each network and print its row."""
+    """Measure the swarms of each network and print its row; `--only` takes their places in the table."""
     rows = []
-    for name, network in NETWORKS.items():
+    for place, (name, network) in enumerate(NETWORKS.items(), 1):
+        if str(place) not in options.only:
+            continue
         found = []
         for number in range(options.swarms):
             random = Random(f"{name} {options.seed} {number}")
