@@ -24,8 +24,8 @@ def extended(number, entries, rest=b""):
     return encode_frame(FrameKind.EXTENDED, bytes((number,)) + encode(entries) + rest)
 
 
-def hello(info_hash, *frames):
-    return encode_handshake(Handshake(info_hash, PEER_ID)) + b"".join(frames)
+def hello(info_hash, *frames, peer_id=PEER_ID):
+    return encode_handshake(Handshake(info_hash, peer_id)) + b"".join(frames)
 
 
 @dataclass
@@ -71,6 +71,7 @@ class Peer:
     extra: dict = field(default_factory=dict)
     delay: float = 0.0
     is_greeted: bool = False
+    peer_id: bytes = PEER_ID
     received: bytearray = field(default_factory=bytearray)
 
     async def __call__(self, stream):
@@ -78,7 +79,7 @@ class Peer:
         size = self.size if self.size is not None else len(self.metadata or b"")
         offer = {b"metadata_size": size} if size else {}
         entries = {b"m": {b"ut_metadata": 5}, b"v": b"fake 1.0"} | offer | self.extra
-        await stream.send_all(hello(self.info_hash, self.has, extended(0, entries)))
+        await stream.send_all(hello(self.info_hash, self.has, extended(0, entries), peer_id=self.peer_id))
         self.received.clear()
         reader, is_greeted = FrameReader(), self.is_greeted
         while data := await _received(stream):

@@ -181,6 +181,10 @@ class _OpenSwarm:
     wants_metadata: bool
     info: TorrentInfo | None = None
     conversations: list[Conversation] = field(default_factory=list)
+    # What peers call themselves, by the family of their address: they are forgotten with the visits.
+    peer_ids: dict[Family, Counter[bytes]] = field(
+        default_factory=lambda: {each: Counter() for each in Family}
+    )
     failures: Counter[str] = field(default_factory=Counter)
     tried: int = 0
     closed: int = 0
@@ -236,7 +240,13 @@ class _OpenSwarm:
             self.bytes_sent,
             self.bytes_received,
             await self.client.compared(self.named, compare) if is_exchanged else None,
+            0 if is_private else self._in_both_families(),
         )
+
+    def _in_both_families(self) -> int:
+        """Return how many peers have an address in each; an id that several have names none of them."""
+        once = [{name for name, times in found.items() if times == 1} for found in self.peer_ids.values()]
+        return len(set.intersection(*once))
 
     async def _visit_in_turn(self, ports: Sequence[Address]) -> None:
         """Visit the peer of a host, when its turn has come: a seedbox is in many swarms."""
@@ -285,9 +295,10 @@ class _OpenSwarm:
             self.bytes_sent += connection.bytes_sent
             self.bytes_received += conversation.bytes_received
             conversation.end()
-            if conversation.is_introduced:
+            if conversation.peer_id is not None:
                 self.conversations.append(conversation)
                 self._note_named(peer, conversation)
+                self.peer_ids[peer.family][conversation.peer_id] += 1
         return True
 
     def _note_named(self, peer: Address, conversation: Conversation) -> None:

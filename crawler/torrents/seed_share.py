@@ -48,6 +48,7 @@ def handshakes_of(contact: SwarmContact, taken_at: str) -> Handshakes:
         pex=known["ut_pex"],
         version_2=sum(report.has_version_2 for report in contact.reports),
         closed=contact.closed,
+        in_both_families=contact.in_both_families,
         clients=dict(sorted(Counter(report.client for report in contact.reports).items())),
         bytes_sent=contact.bytes_sent,
         bytes_received=contact.bytes_received,

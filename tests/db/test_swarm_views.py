@@ -7,7 +7,10 @@ import pytest
 from crawler import report
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import utc_text
+from crawler.db.records.torrents import HandshakeBatch, SwarmContact
+from crawler.torrents.seed_share import handshakes_of
 from dhtnode import InfoHash
+from dhtnode.swarm import MethodEstimate
 from tests.measurements import measurement_of
 
 EPOCH = 1_699_920_000.0  # a midnight, UTC
@@ -40,6 +43,24 @@ def picked(store, view, *columns):
 def test_of_two_measurements_at_one_time_the_larger_is_shown(store):
     write(store, SWARM, (1, 9.0), (1, 4.0))
     assert picked(store, "latest_swarms", "peers") == [(9,)]
+
+
+def test_peers_seen_in_both_families_count_once(store):
+    """By handshakes within a day; without any the whole is up to the sum."""
+    sizes = {"peers": 60.0, "peers_low": 55.0, "peers_high": 103.0, "seeds": 1.0, "leechers": 59.0}
+    rows = tuple(
+        MethodEstimate("peers", name, count, count, count) for name, count in (("ipv4", 60.0), ("ipv6", 40.0))
+    )
+    store.write(1, [measurement_of(SWARM, utc_text(EPOCH), estimates=rows, **sizes)])
+    write(store, OTHER, (0, 9.0))
+    columns = ("ipv4", "ipv6", "in_both", "peers_low", "peers_high")
+    assert picked(store, "swarm_families", *columns) == [(60.0, 40.0, None, 55.0, 103.0)]
+
+    for hours, seen in ((2, 12), (20, 5), (30, 40)):
+        contact = SwarmContact(SWARM, None, 100, 100, (), in_both_families=seen)
+        found = handshakes_of(contact, utc_text(EPOCH + hours * HOUR))
+        store.write(1, [HandshakeBatch("given", found, None)])
+    assert picked(store, "swarm_families", *columns) == [(60.0, 40.0, 12, 55.0, 91.0)]
 
 
 def test_history_shows_each_change(store):

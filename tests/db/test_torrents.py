@@ -57,6 +57,7 @@ CONTACT = SwarmContact(
     closed=4,
     bytes_sent=500,
     bytes_received=900,
+    in_both_families=2,
 )
 
 
@@ -95,6 +96,7 @@ def test_row_says_what_peers_said(store):
             "pex": 2,
             "version_2": 1,
             "closed": 4,
+            "in_both_families": 2,
             "clients": json.dumps({"LT": 3, "qB": 1}),
             "bytes_sent": 500,
             "bytes_received": 900,

@@ -94,6 +94,26 @@ async def test_seeds_leechers_and_the_name_are_told(autojump_clock):
     assert (told.peers_named, told.peers_tried, told.failures, told.skipped) == (6, 6, {}, {})
 
 
+async def test_peers_in_both_families_are_told_by_their_ids(autojump_clock):
+    """Two are; one has IPv4 alone, one IPv6 alone, and an id that two hosts of a family have names none."""
+    named = {"1.2.3.4": 1, "1.2.3.5": 2, "1.2.3.6": 3, "1.2.3.7": 4, "1.2.3.8": 4}
+    named |= {"2a00::1": 1, "2a01::1": 2, "2a02::1": 4, "2a03::1": 5}
+    async with trio.open_nursery() as nursery:
+        swarm = Swarm(
+            nursery,
+            {
+                Address(host, 6881): Peer(INFO_HASH, peer_id=bytes([name]) * 20)
+                for host, name in named.items()
+            },
+        )
+        client = PeerClient(
+            dict.fromkeys(Family, Scope.PUBLIC), PeerSettings(), Random(1), connect=swarm.connect, own=()
+        )
+        told = await client.contact_peers(INFO_HASH, list(swarm.peers), wants_metadata=False)
+        nursery.cancel_scope.cancel()
+    assert (len(told.reports), told.in_both_families) == (9, 2)
+
+
 async def test_only_handshakes_and_requests_for_metadata_are_sent(autojump_clock):
     info = encode(INFO | {b"pieces": b"p" * 20 * 3000})
     peer = Peer(InfoHash(sha1(info).digest()), ALL, info)  # noqa: S324  BEP 3

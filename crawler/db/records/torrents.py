@@ -67,6 +67,7 @@ class SwarmContact:
     `peers_named` is how many addresses we were given, `peers_tried` how many we tried to connect to;
     `skipped` counts by reason those we did not try, and `failures` those tried that did not speak or
     that we left.  `closed` peers ended the connection without a word, as those do that want it encrypted.
+    `in_both_families` peers called themselves by one id over IPv4 and over IPv6.
     `info` is None when no peer gave the metadata or they are not requested.  Bytes are payload of TCP.
     """
 
@@ -81,6 +82,7 @@ class SwarmContact:
     bytes_sent: int = 0
     bytes_received: int = 0
     exchange: "PexCounts | None" = None
+    in_both_families: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Handshakes:
     leechers may be seeds that hide it (BEP 16).  `seed_share` is that of the seeds among seeds and leechers,
     with the ends of its 95 % interval, the upper one for all of `superseeds` being seeds; None when there
     were none of either.  `median_share` is that of the pieces that a peer has.  `clients` counts by two
-    letters.
+    letters; `in_both_families` is how many answered over IPv4 and over IPv6 under one id.
     """
 
     info_hash: InfoHash
@@ -129,6 +131,7 @@ class Handshakes:
     pex: int = 0
     version_2: int = 0
     closed: int = 0
+    in_both_families: int = 0
 
 
 @dataclass(frozen=True, slots=True)

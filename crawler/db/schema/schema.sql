@@ -400,6 +400,7 @@ CREATE TABLE swarm_handshakes (
     pex INTEGER NOT NULL,                   -- Peers that tell of other peers (BEP 11).
     version_2 INTEGER NOT NULL,             -- Peers that know version 2 (BEP 52).
     closed INTEGER NOT NULL,                -- Peers that closed the connection without a word, as those do that want it encrypted.
+    in_both_families INTEGER NOT NULL,      -- Peers that answered over IPv4 and over IPv6 under one id: one peer each, that is stored as two.
     clients TEXT NOT NULL,                  -- [json] How many of them named which client, by two letters (client_names.letters).
     bytes_sent INTEGER NOT NULL,            -- [B] Bytes sent for it, without IP and UDP headers.
     bytes_received INTEGER NOT NULL         -- [B] Bytes received for it, without IP and UDP headers.

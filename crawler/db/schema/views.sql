@@ -408,6 +408,37 @@ JOIN swarm_samples AS sample ON sample.id = iif(
     )
 );
 
+-- The newest measurement of each swarm that has peers in both families, with what handshakes within a day tell.
+--
+-- A peer with an address in each is in both counts. Those that answered over both under one id count once: the
+-- whole has so many fewer than the sum. No handshake tells that a peer has one address alone, so the lower end
+-- stays that of the larger family.
+CREATE VIEW swarm_families AS
+WITH joint AS (
+    SELECT
+        latest.info_hash, latest.sample_id, latest.taken_at, latest.peers_low, latest.peers_high,
+        (SELECT estimate FROM swarm_estimates WHERE sample_id = latest.sample_id AND method = 'ipv4') AS ipv4,
+        (SELECT estimate FROM swarm_estimates WHERE sample_id = latest.sample_id AND method = 'ipv6') AS ipv6,
+        (
+            SELECT max(in_both_families) FROM swarm_handshakes
+            WHERE info_hash = latest.info_hash
+                AND abs(julianday(swarm_handshakes.taken_at) - julianday(latest.taken_at)) <= 1
+        ) AS in_both
+    FROM latest_swarms AS latest
+)
+SELECT
+    info_hash,
+    sample_id,
+    taken_at,                               -- [time] When it was measured.
+    round(ipv4, 1) AS ipv4,                 -- [number peers] Peers with an IPv4 address.
+    round(ipv6, 1) AS ipv6,                 -- [number peers] Peers with an IPv6 address.
+    in_both,                                -- [integer] Peers seen in both: the most that handshakes of a day told of; NULL without any.
+    peers_low,                              -- [integer] Lower end of the 95 % interval of all peers, each counted once.
+    max(peers_high - coalesce(in_both, 0), peers_low)
+        AS peers_high                       -- [integer] Upper end of it, without the peers seen in both; NULL for a lower bound.
+FROM joint
+WHERE ipv4 IS NOT NULL AND ipv6 IS NOT NULL;
+
 -- Each torrent that is known with the newest handshakes of its swarm.
 --
 -- Private torrents have no handshakes.

@@ -72,6 +72,11 @@ class Conversation:
         return encode_handshake(Handshake(self._info_hash, self._peer_id))
 
     @property
+    def peer_id(self) -> bytes | None:
+        """Return what the peer calls itself, in all its connections of this swarm; None before it did."""
+        return None if self._handshake is None else self._handshake.peer_id
+
+    @property
     def is_introduced(self) -> bool:
         """Return whether the peer said who it is, in this swarm."""
         return self._handshake is not None
