@@ -13,7 +13,7 @@ import trio
 
 from tests.fuzz import guided
 
-NAMES = ("bencoding", "krpc", "metainfo", "responder", "scrape", "node")
+NAMES = ("bencoding", "krpc", "metainfo", "peer", "responder", "scrape", "node")
 NAMES += ("tracker-udp", "tracker-http", "tracker-text", "meaning")
 PATH = click.Path(path_type=Path)
 

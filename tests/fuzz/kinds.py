@@ -10,6 +10,7 @@ from tests.fuzz.mutator import Mutator
 from tests.fuzz.targets.codec import BencodingTarget, KrpcTarget, MetainfoTarget
 from tests.fuzz.targets.meaning import MeaningTarget
 from tests.fuzz.targets.node import NodeTarget
+from tests.fuzz.targets.peer import PeerTarget
 from tests.fuzz.targets.responder import ResponderTarget
 from tests.fuzz.targets.scrape import ScrapeTarget
 from tests.fuzz.targets.trackers import HttpTrackerTarget, TrackerTextTarget, UdpTrackerTarget
@@ -50,6 +51,7 @@ KINDS = {
         Kind("bencoding", BencodingTarget, seeds.values, Mutator.packet),
         Kind("krpc", KrpcTarget, seeds.packets, Mutator.packet),
         Kind("metainfo", MetainfoTarget, seeds.torrents, Mutator.packet),
+        Kind("peer", PeerTarget, seeds.talks, Mutator.packet),
         Kind("responder", ResponderTarget, seeds.stories, Mutator.story),
         Kind("scrape", ScrapeTarget, seeds.scrapes, Mutator.story),
         Kind("node", NodeTarget, seeds.stories, Mutator.story),

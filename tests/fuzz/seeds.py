@@ -65,6 +65,37 @@ def torrents() -> list[bytes]:
     return list(map(encode_value, plain + with_nodes))
 
 
+def talks() -> list[bytes]:
+    """Return what peers send after their handshake: pieces, extended handshakes, metadata, other peers."""
+    numbers: dict[bytes, Value] = {b"lt_donthave": 7, b"ut_holepunch": 4, b"ut_metadata": 3, b"ut_pex": 1}
+    offer: dict[bytes, Value] = {
+        b"m": numbers,
+        b"metadata_size": 5,
+        b"reqq": 9,
+        b"upload_only": 1,
+        b"v": b"LT",
+    }
+    part: dict[bytes, Value] = {b"msg_type": 1, b"piece": 0, b"total_size": 5}
+    others: dict[bytes, Value] = {
+        b"added": b"\x2d\0\0\x01\x1a\xe1",
+        b"added.f": b"\x12",
+        b"added6": bytes(17) + b"\x01",
+    }
+    extended = [
+        frame(20, b"\0" + encode_value(offer)),
+        frame(20, b"\x01" + encode_value(part) + b"12345"),
+        frame(20, b"\x02" + encode_value(others)),
+        frame(20, b"\x07\0\0\0\x02"),
+    ]
+    words = [frame(14), frame(15), frame(5, b"\xff\xe0"), frame(4, b"\0\0\0\x02"), frame(1), bytes(4)]
+    return [*words, *extended, *(word + b"".join(extended) for word in words)]
+
+
+def frame(kind: int, payload: bytes = b"") -> bytes:
+    """Return a message between peers."""
+    return (1 + len(payload)).to_bytes(4) + bytes((kind,)) + payload
+
+
 def stories() -> list[bytes]:
     """Return inputs of one step each, with our transaction ids and tokens in place of their own."""
     return [join([Step(number & 1, 0, 0, _marked(packet))]) for number, packet in enumerate(packets())]

@@ -15,6 +15,7 @@ from dhtnode.krpc import codec
 from dhtnode.krpc.malformed import MalformedMessage, Reason
 from dhtnode.krpc.messages import Message, Query, Response
 from dhtnode.metainfo import MAX_NODES, Metainfo, parse_metainfo
+from dhtnode.torrents import parse_details
 from tests.fuzz.findings import Broken, require
 
 REASONS = frozenset(get_args(Reason))
@@ -151,11 +152,23 @@ class MetainfoTarget:
         require(len(metainfo.nodes) <= MAX_NODES, "bootstrap nodes are few")
         require(all(split_host_port(node)[1] for node in metainfo.nodes), "bootstrap nodes can be queried")
         _compare_with_messages(data, metainfo)
-        kinds = metainfo.info_hash_v1 is None, metainfo.info_hash_v2 is None, metainfo.is_private
+        marks = _marks_in_details(data, metainfo)
+        kinds = marks, metainfo.info_hash_v1 is None, metainfo.info_hash_v2 is None, metainfo.is_private
         return (*kinds, len(metainfo.nodes), len(metainfo.name).bit_length(), len(data).bit_length())
 
     def end(self) -> None:
         """Have nothing to look at: there is no state."""
+
+
+def _marks_in_details(data: bytes, metainfo: Metainfo) -> Hashable:
+    """Read all that a torrent says, and hold it to what its swarms are."""
+    try:
+        details = parse_details(data)
+    except InvalidTorrent as error:
+        return str(error)[:24]
+    require(details.metainfo == metainfo, "both readers see the same swarms")
+    require(details.size == sum(file.size for file in details.files if not file.is_padding), "sizes add up")
+    return details.marks
 
 
 def _compare_with_messages(data: bytes, metainfo: Metainfo) -> None:
