@@ -8,6 +8,8 @@ from .api.databases import purge as purge
 from .api.databases import vacuum as vacuum
 from .api.measuring import measure as measure
 from .api.metadata import fetch_metadata as fetch_metadata
+from .api.trackers import SweepResults as SweepResults
+from .api.trackers import sweep_trackers as sweep_trackers
 from .api.watching import watch as watch
 from .core.exclusion import Exclusion as Exclusion
 from .db.connection import DatabaseError as DatabaseError

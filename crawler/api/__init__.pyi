@@ -7,4 +7,6 @@ from .databases import purge as purge
 from .databases import vacuum as vacuum
 from .measuring import measure as measure
 from .metadata import fetch_metadata as fetch_metadata
+from .trackers import SweepResults as SweepResults
+from .trackers import sweep_trackers as sweep_trackers
 from .watching import watch as watch

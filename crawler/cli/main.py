@@ -13,7 +13,7 @@ from dhtnode.cli import LazyGroup, console
 
 NAMES = (
     *("browse", "census", "demo", "example", "explain", "export", "merge"),
-    *("metadata", "purge", "report", "sample", "scrape", "synthetic", "torrent", "watch"),
+    *("metadata", "purge", "report", "sample", "scrape", "synthetic", "torrent", "trackers", "watch"),
 )
 
 

@@ -136,6 +136,26 @@ async def open_session(
 
 
 @asynccontextmanager
+async def open_recording(
+    options: CrawlOptions, command: str, settings: Mapping[str, object]
+) -> AsyncIterator[tuple[int, Writer]]:
+    """Open a database and a run in it, for work without a node; returns its number and what writes.
+
+    The run ends as that of a session does.
+    """
+    async with _opened(options) as store:
+        begin = partial(_begin_run, store, command, settings, {}, Resume.NEVER)
+        run_id, _, _ = await _within_start(begin)
+        async with (
+            _ended_run(store, run_id, shows_progress=options.shows_progress),
+            open_writer(store, run_id) as writer,
+            open_service_nursery() as nursery,
+        ):
+            nursery.start_soon(_renew_lease, writer, run_id)
+            yield run_id, writer
+
+
+@asynccontextmanager
 async def _own_node(
     store: CrawlDatabase, options: CrawlOptions, *, read_only: bool, joins_known: bool
 ) -> AsyncIterator[Node]:

@@ -1,11 +1,12 @@
 """Trackers in the database: what is known of each, its sweeps, and which swarms it was asked for lately."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
+from crawler.db.records.infohash_samples import SAMPLE_SOURCE
 from crawler.db.records.trackers import (
     DISTRUSTED,
     KnownTracker,
@@ -38,12 +39,41 @@ class TrackerRows:
             _ADD_TRACKER.many(self._db.connection, list(trackers))
 
     def update(self, trackers: Iterable[KnownTracker]) -> None:
-        """Write what has been learned of trackers.
+        """Write what has been learned of trackers, but for their marks.
 
         A pause that was asked for never gets shorter: another process may have heard of a longer one.
         """
         with self._db.transaction():
             _UPDATE_TRACKER.many(self._db.connection, list(trackers))
+
+    def mark(self, marks: Mapping[str, Collection[str]]) -> None:
+        """Write what makes the counts of some trackers suspect, by URL."""
+        rows = [(" ".join(sorted(words)) or None, url) for url, words in marks.items()]
+        with self._db.transaction():
+            self._db.executemany("UPDATE trackers SET marks = ? WHERE url = ?", rows)
+
+    def dht_high(self, info_hashes: Iterable[InfoHash]) -> dict[InfoHash, float]:
+        """Return the upper end of what the DHT said last of some swarms, where it has one; 10 us each."""
+        found = {}
+        with self._db.reported():
+            for info_hash in info_hashes:
+                row = self._db.execute(_DHT_HIGH, (info_hash.hex(),)).fetchone()
+                if row is not None and row[0] is not None:
+                    found[info_hash] = float(row[0])
+        return found
+
+    def private(self) -> set[bytes]:
+        """Return the swarms whose torrents are known to be private."""
+        rows = self._db.select("SELECT info_hash FROM torrents WHERE is_private")
+        return {bytes.fromhex(row["info_hash"]) for row in rows}
+
+    def swarms(self, *, watched: bool = False, discovered: int | None = None) -> list[InfoHash]:
+        """Return the swarms that are known, or those on the list of a watch, or some found by samples."""
+        if discovered is not None:
+            rows = self._db.select(_DISCOVERED, SAMPLE_SOURCE, discovered)
+        else:
+            rows = self._db.select(_WATCHED_SWARMS if watched else "SELECT info_hash FROM swarms")
+        return [InfoHash(bytes.fromhex(row["info_hash"])) for row in rows]
 
     def begin(self, run_id: int, sweeps: Sequence[TrackerSweep]) -> list[TrackerSweep]:
         """Write sweeps that begin, and return them with their numbers; the trackers are known."""
@@ -111,6 +141,13 @@ class TrackerRows:
             yield swarms, [TrackerTurn(**row) for row in rows]
 
 
+_DHT_HIGH = """
+SELECT peers_high FROM swarm_samples WHERE info_hash = ? AND method <> 'tracker'
+ORDER BY taken_at DESC, id DESC LIMIT 1
+"""
+_WATCHED_SWARMS = "SELECT info_hash FROM watched_swarms WHERE removed_at IS NULL"
+_DISCOVERED = "SELECT info_hash FROM swarms WHERE source = ? ORDER BY random() LIMIT ?"
+
 _TRACKER_COLUMNS = KnownTracker.__dataclass_fields__
 
 _ADD_TRACKER = Insert(
@@ -125,7 +162,6 @@ _UPDATE_TRACKER = Insert(
     on_conflict="""
     ON CONFLICT (url) DO UPDATE SET
         last_answer = excluded.last_answer, batch = excluded.batch, silences = excluded.silences,
-        marks = excluded.marks,
         not_before = coalesce(max(not_before, excluded.not_before), not_before, excluded.not_before),
         full_not_before = coalesce(
             max(full_not_before, excluded.full_not_before), full_not_before, excluded.full_not_before

@@ -22,7 +22,7 @@ from dhtnode.tracker_client.local_search import (
     check_external_host,
 )
 from dhtnode.tracker_client.names import Dns, addresses_of
-from dhtnode.tracker_client.pace import HostPace
+from dhtnode.tracker_client.pace import HostPace, SweepPace
 from dhtnode.tracker_client.udp_tracker import UdpTracker
 from dhtnode.trackers import http_messages
 from dhtnode.trackers.batches import ScrapeBatches
@@ -50,6 +50,9 @@ MAX_LOCAL = 16
 
 MAX_TRACKER_IDS = 1000
 """Ids that trackers asked to have back; of more, none is kept."""
+
+WHOLE_TIMEOUT = 30.0
+"""Seconds for an answer over HTTP."""
 
 
 class TrackersMissing(DhtError):
@@ -80,11 +83,14 @@ class Trackers:
     are refused, unless the URL was typed by the user: then `is_typed`.
     """
 
-    def __init__(self, stack: AsyncExitStack, dns: Dns, random: Random) -> None:
+    def __init__(
+        self, stack: AsyncExitStack, dns: Dns, random: Random, sweep_pace: SweepPace | None = None
+    ) -> None:
         self._stack = stack
         self._dns = dns
         self._random = random
         self._pace = HostPace()
+        self._http_pace = sweep_pace or self._pace
         self._udp: dict[Address, UdpTracker] = {}
         self._local: dict[str, tuple[LocalTrackers, float]] = {}
         self._tracker_ids: dict[tuple[TrackerUrl, Address, InfoHash], bytes] = {}
@@ -109,12 +115,22 @@ class Trackers:
 
             async def scrape_batch(batch: tuple[InfoHash, ...]) -> ScrapeAnswer:
                 target = http_messages.scrape_target(here, batch)
-                body = await self._fetch(here, target, address, http_messages.MAX_SCRAPE_BYTES, is_typed)
+                body, _ = await self.fetch(here, target, address, http_messages.MAX_SCRAPE_BYTES, is_typed)
                 return http_messages.read_scrape(body, batch)
 
             return await self._in_batches(scrape_batch, wanted, http_messages.FIRST_BATCH)
 
         return await self._everywhere(url, ask, is_typed)
+
+    async def find(self, url: TrackerUrl, *, is_typed: bool = False) -> tuple[TrackerUrl, list[Address]]:
+        """Return where a tracker is asked: by its DNS (BEP 34), and an address of each family of its name.
+
+        Raises `TrackerError` where there is none to ask.
+        """
+        places = allowed_urls(url, await self._dns.preferences(url.host))
+        if not places:
+            raise TrackerError(Outcome.DENIED, f"{url.host} says that no tracker is there")
+        return places[0], await addresses_of(places[0], None if is_typed else Scope.PUBLIC, self._dns)
 
     async def announce(
         self,
@@ -141,7 +157,7 @@ class Trackers:
             place = here, address, swarm
             again = tracker_id or self._tracker_ids.get(place, b"")
             target = http_messages.announce_target(here, replace(request, tracker_id=again))
-            body = await self._fetch(here, target, address, http_messages.MAX_ANNOUNCE_BYTES, is_typed)
+            body, _ = await self.fetch(here, target, address, http_messages.MAX_ANNOUNCE_BYTES, is_typed)
             answer = http_messages.read_announce(body)
             if answer.tracker_id and (place in self._tracker_ids or len(self._tracker_ids) < MAX_TRACKER_IDS):
                 self._tracker_ids[place] = answer.tracker_id
@@ -177,11 +193,7 @@ class Trackers:
         self, text: str | TrackerUrl, ask: Callable[[TrackerUrl, Address], Awaitable[T]], is_typed: bool
     ) -> list[Asked[T]]:
         url = text if isinstance(text, TrackerUrl) else parse_tracker_url(text)
-        places = allowed_urls(url, await self._dns.preferences(url.host))
-        if not places:
-            raise TrackerError(Outcome.DENIED, f"{url.host} says that no tracker is there")
-        here = places[0]
-        addresses = await addresses_of(here, None if is_typed else Scope.PUBLIC, self._dns)
+        here, addresses = await self.find(url, is_typed=is_typed)
         asked: dict[Address, Asked[T]] = {}
 
         async def ask_one(address: Address) -> None:
@@ -223,23 +235,47 @@ class Trackers:
                 self._udp.pop(oldest).close()
         return tracker
 
-    async def _fetch(
+    async def fetch(
         self, url: TrackerUrl, target: str, address: Address, most: int, is_typed: bool
-    ) -> bytes:
-        """Get an answer over HTTP, wherever redirects lead, each place checked as the first was."""
+    ) -> tuple[bytes, float]:
+        """Get an answer over HTTP of so many bytes at most, and return it with the seconds that it took."""
+        parts = list[bytes]()
+
+        async def take(part: bytes) -> None:
+            parts.append(part)
+            await trio.lowlevel.checkpoint()
+
+        seconds = await self.stream(url, target, address, most, is_typed, take)
+        return b"".join(parts), seconds
+
+    async def stream(
+        self,
+        url: TrackerUrl,
+        target: str,
+        address: Address,
+        most: int,
+        is_typed: bool,
+        take: Callable[[bytes], Awaitable[None]],
+        timeout: float = WHOLE_TIMEOUT,
+    ) -> float:
+        """Get an answer over HTTP, wherever redirects lead, each place checked as the first was.
+
+        Returns how many seconds the last request took.
+        """
         http = self._http_module()
         query = target.partition("?")[2]
         for _ in range(1 + MAX_REDIRECTS):
-            await self._pace.wait_to_connect(address.host)
+            await self._http_pace.wait_to_connect(address.host)
+            begun = trio.current_time()
             try:
-                body: bytes = await http.fetch(self._http_client, url, target, address, most)
+                await http.stream(self._http_client, url, target, address, most, take, timeout)
             except http.Redirected as redirected:
                 url = redirected.url
                 target = url.path if "?" in url.path else f"{url.path}?{query}"
                 address = await self._redirected(url, address, is_typed=is_typed)
             else:
-                self._pace.hear(address.host, over_http=True)
-                return body
+                self._http_pace.hear(address.host, over_http=True)
+                return trio.current_time() - begun
         raise TrackerError(Outcome.MALFORMED, f"redirected more than {MAX_REDIRECTS} times")
 
     async def _redirected(self, url: TrackerUrl, source: Address, *, is_typed: bool) -> Address:
@@ -287,13 +323,18 @@ def public_suffixes() -> Callable[[str], bool]:
 
 @asynccontextmanager
 async def open_trackers(
-    *, name_servers: Iterable[Address] = (), random: Random | None = None
+    *,
+    name_servers: Iterable[Address] = (),
+    random: Random | None = None,
+    sweep_pace: SweepPace | None = None,
 ) -> AsyncIterator[Trackers]:
     """Open a client of trackers for the length of the block, and leave nothing open behind.
 
-    `name_servers` are asked in place of those of the system; a seeded `random` serves tests.
+    `name_servers` are asked in place of those of the system; a seeded `random` serves tests.  With
+    `sweep_pace`, HTTP trackers are asked at that pace.
     """
     async with AsyncExitStack() as stack:
-        trackers = Trackers(stack, Dns(tuple(name_servers)), random or Random(secrets.randbits(64)))
+        dns = Dns(tuple(name_servers))
+        trackers = Trackers(stack, dns, random or Random(secrets.randbits(64)), sweep_pace)
         stack.callback(trackers.close_sockets)
         yield trackers

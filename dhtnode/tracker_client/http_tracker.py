@@ -4,11 +4,13 @@ The connection goes to the address that was found for the name, and to no other:
 again.  Answers are read as they come, and bounded after they are unpacked.
 """
 
+from __future__ import annotations
+
 import logging
 import ssl
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,8 +21,10 @@ from dhtnode.addresses import Address
 from dhtnode.trackers.messages import Outcome, TrackerError, malformed
 from dhtnode.trackers.urls import InvalidTrackerUrl, TrackerUrl, parse_tracker_url
 
-CONNECT_TIMEOUT, TIMEOUT = 10.0, 30.0
-"""Seconds to connect, and for a request in all."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds to connect, and for each part of an answer."""
+
+PIECE = 1 << 18  # bytes unpacked at once
 
 MAX_NAMES = 256
 """Hosts whose connections over TLS are kept; beyond, those of the one used longest ago are closed."""
@@ -96,14 +100,23 @@ class HttpClient:
         return transport
 
 
-async def fetch(client: HttpClient, url: TrackerUrl, target: str, address: Address, most: int) -> bytes:
-    """Return the body of the answer to a GET, of `most` bytes at most, unpacked.
+async def stream(
+    client: HttpClient,
+    url: TrackerUrl,
+    target: str,
+    address: Address,
+    most: int,
+    take: Callable[[bytes], Awaitable[None]],
+    timeout: float,
+) -> None:
+    """Have `take` awaited with the body of the answer to a GET, part by part, unpacked.
 
-    Raises `TrackerError`, or `Redirected` for an answer that leads elsewhere.
+    The body has `most` bytes at most, and takes `timeout` seconds.  Raises `TrackerError`, or `Redirected`
+    for an answer that leads elsewhere.
     """
-    async with open_response(client, url, target, address, TIMEOUT) as response:
+    async with open_response(client, url, target, address, timeout) as response:
         _check_status(response, url)
-        return await _body(response, most)
+        await _read_body(response, most, take)
 
 
 @asynccontextmanager
@@ -159,26 +172,39 @@ def _target_of(location: str, url: TrackerUrl) -> TrackerUrl:
     return there
 
 
-async def _body(response: httpx2.Response, most: int) -> bytes:
+async def _read_body(response: httpx2.Response, most: int, take: Callable[[bytes], Awaitable[None]]) -> None:
     packing = response.headers.get("content-encoding", "").strip().lower()
     if packing not in ("", "identity", "gzip", "x-gzip", "deflate"):
         raise malformed(f"packed as {packing[:20]}")
-    parts = response.aiter_raw()
-    return b"".join([part async for part in _bounded(parts, most, unpacks=packing not in ("", "identity"))])
-
-
-async def _bounded(parts: AsyncIterator[bytes], most: int, *, unpacks: bool) -> AsyncIterator[bytes]:
-    """Yield the parts unpacked, until they are more than `most` bytes: then raise."""
     left, reader = most, zlib.decompressobj(_GZIP_OR_ZLIB)
-    async for part in parts:
-        try:
-            whole = reader.decompress(part, left + 1) if unpacks else part
-        except zlib.error as error:
-            raise malformed("not packed as it says") from error
-        left -= len(whole)
-        if left < 0:
-            raise TrackerError(Outcome.MALFORMED, f"more than {most} bytes")
-        yield whole
+    failure: TrackerError | None = None
+    try:
+        async for part in response.aiter_raw():
+            try:
+                for whole in [part] if packing in ("", "identity") else _unpacked(reader, part):
+                    left -= len(whole)
+                    if left < 0:
+                        raise malformed(f"more than {most} bytes")
+                    await take(whole)
+            except TrackerError as error:
+                # Closed first: a generator of httpx2 that is left before its end is never closed.
+                failure = error
+                await response.aclose()
+    except (httpx2.HTTPError, httpx2.StreamError):
+        if failure is None:
+            raise
+    if failure is not None:
+        raise failure
+
+
+def _unpacked(reader: zlib._Decompress, part: bytes) -> Iterator[bytes]:
+    """Yield what a part of a packed body holds, piece by piece: it may be a thousand times as long."""
+    try:
+        while part:
+            yield reader.decompress(part, PIECE)
+            part = reader.unconsumed_tail
+    except zlib.error as error:
+        raise malformed("not packed as it says") from error
 
 
 def _reason_of(error: BaseException) -> tuple[Outcome, str]:

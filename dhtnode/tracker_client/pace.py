@@ -16,6 +16,57 @@ MAX_HOSTS = 10_000
 """Hosts that are kept; beyond, the one used longest ago is dropped, if it owes no pause."""
 
 
+class SweepPace:
+    """The pace of a sweep over many trackers, all at one host together: one request after the other.
+
+    A host gets `rate` requests a second, and a scrape at once after the connect that it was waited for.  What
+    leaves toward one that has not answered as a tracker is counted in the bound of this program, like
+    everything; one that has gave us leave by its answer, and has this pace alone.  With a rate of 0, hosts on
+    loopback have none, and all others the usual one.
+    """
+
+    def __init__(self, rate: float, outgoing: OutgoingBound = THIS_PROGRAM) -> None:
+        """Start with no host."""
+        self._pause = 1.0 / (rate or 1.0)
+        self._spares_loopback = not rate
+        self._outgoing = outgoing
+        self._ready_at: dict[str, float] = {}
+        self._answered: set[str] = set()
+
+    def ready_at(self, host: str, now: float, packets: int = 1) -> float:
+        """Return when a request to a host may leave: `now` if it may, which counts it in the bound."""
+        at = self._ready_at.get(host, now)
+        if at > now or host in self._answered or scope_of(host) is Scope.LOOPBACK:
+            return max(at, now)
+        if _admits(self._outgoing, host, packets):
+            return now
+        return now + self._outgoing.seconds_left()
+
+    def sent(self, host: str, now: float) -> None:
+        """Count a request."""
+        if not (self._spares_loopback and scope_of(host) is Scope.LOOPBACK):
+            self._ready_at[host] = now + self._pause
+
+    def hear(self, host: str, *, over_http: bool = False) -> None:  # noqa: ARG002
+        """Record that a host has answered as a tracker does."""
+        self._outgoing.hear([host])
+        self._answered.add(host)
+
+    def miss(self, host: str) -> None:
+        """Record that a host has left a request without an answer."""
+        self._answered.discard(host)
+
+    async def wait_to_connect(self, host: str) -> None:
+        """Wait until a request over HTTP may leave toward a host, and count it."""
+        await trio.lowlevel.checkpoint()
+        ready = self.ready_at(host, trio.current_time(), CONNECTION_PACKETS)
+        while ready > trio.current_time():
+            await trio.sleep_until(ready)
+            # Another tracker of the host may have been faster.
+            ready = self.ready_at(host, trio.current_time(), CONNECTION_PACKETS)
+        self.sent(host, trio.current_time())
+
+
 class HostPace:
     """A pace for each host, within the bound of all that this program sends; hosts on loopback have none."""
 
@@ -48,13 +99,8 @@ class HostPace:
         # Spent before the wait: the next one waits for this one, too.
         bucket.spend(trio.current_time())
         await trio.sleep(pause)
-        while not self._admits(host, packets):  # noqa: ASYNC110  the bound has turns, and no event
+        while not _admits(self._outgoing, host, packets):  # noqa: ASYNC110  the bound has turns, and no event
             await trio.sleep(self._outgoing.seconds_left())
-
-    def _admits(self, host: str, packets: int) -> bool:
-        if packets == 1:
-            return self._outgoing.admit(host)
-        return self._outgoing.admit_connection(host, packets)
 
     def _bucket(self, host: str) -> TokenBucket:
         now = trio.current_time()
@@ -65,3 +111,7 @@ class HostPace:
             if not self._buckets[oldest].wait_time(now):
                 del self._buckets[oldest]
         return bucket
+
+
+def _admits(outgoing: OutgoingBound, host: str, packets: int) -> bool:
+    return outgoing.admit(host) if packets == 1 else outgoing.admit_connection(host, packets)

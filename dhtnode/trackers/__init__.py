@@ -1,5 +1,7 @@
 """Trackers as data: their URLs, messages and rules, without I/O (BEP 3, 12, 15, 22, 34, 41, 48)."""
 
+from dhtnode.trackers.batches import ScrapeQueue, says_too_many
+from dhtnode.trackers.full_scrape import FullEntry
 from dhtnode.trackers.messages import (
     AnnounceAnswer,
     AnnounceRequest,
@@ -10,6 +12,8 @@ from dhtnode.trackers.messages import (
     TrackerError,
 )
 from dhtnode.trackers.tiers import Tiers
+from dhtnode.trackers.udp_packets import MAX_SCRAPED, MAX_SCRAPED_IPV6
+from dhtnode.trackers.udp_scrapes import UdpScrapes
 from dhtnode.trackers.urls import (
     InvalidTrackerUrl,
     SkippedScheme,
@@ -19,17 +23,23 @@ from dhtnode.trackers.urls import (
 )
 
 __all__ = [
+    "MAX_SCRAPED",
+    "MAX_SCRAPED_IPV6",
     "AnnounceAnswer",
     "AnnounceRequest",
     "Event",
+    "FullEntry",
     "InvalidTrackerUrl",
     "Outcome",
     "ScrapeAnswer",
+    "ScrapeQueue",
     "SkippedScheme",
     "SwarmCounts",
     "Tiers",
     "TrackerError",
     "TrackerUrl",
+    "UdpScrapes",
     "parse_tracker_url",
     "parse_tracker_urls",
+    "says_too_many",
 ]

@@ -69,7 +69,8 @@ def scrape_target(url: TrackerUrl, info_hashes: Sequence[InfoHash]) -> str:
     path = url.scrape_path
     if path is None:
         raise TrackerError(Outcome.NO_SCRAPE)
-    return _with_query(path, [f"info_hash={escape_query(info_hash)}" for info_hash in info_hashes])
+    wanted = [f"info_hash={escape_query(info_hash)}" for info_hash in info_hashes]
+    return _with_query(path, wanted) if wanted else path
 
 
 def read_announce(data: bytes) -> AnnounceAnswer:
@@ -107,9 +108,12 @@ def read_scrape(data: bytes, asked: Collection[InfoHash]) -> ScrapeAnswer:
         if len(key) != ID_BYTES:
             info_hash = _from_text(key)
         if info_hash in wanted and info_hash not in counts and isinstance(listed, dict):
-            counts[info_hash] = _counts_in(listed)
+            counts[info_hash] = counts_in(listed)
             has_utf8_keys |= info_hash != key
-    return ScrapeAnswer(counts, has_utf8_keys=has_utf8_keys)
+    flags = entries.get(b"flags")
+    pause = _number(flags, b"min_request_interval") if isinstance(flags, dict) else None
+    warning = _text(entries.get(b"warning message"))
+    return ScrapeAnswer(counts, has_utf8_keys=has_utf8_keys, min_interval=pause, warning=warning)
 
 
 def _with_query(path: str, fields: Sequence[str]) -> str:
@@ -135,7 +139,8 @@ def _read(data: bytes) -> Mapping[bytes, Value]:
     raise TrackerError(Outcome.REFUSED, reason, _number(entries, b"interval"))
 
 
-def _counts_in(listed: Mapping[bytes, Value]) -> SwarmCounts:
+def counts_in(listed: Mapping[bytes, Value]) -> SwarmCounts:
+    """Return the counts of one swarm; raises `TrackerError` for what is no number of peers."""
     names = (b"complete", b"incomplete", b"downloaded", b"downloaders")
     seeds, leechers, downloaded, downloaders = (_number(listed, name, strict=True) for name in names)
     return SwarmCounts(seeds or 0, leechers or 0, downloaded, downloaders)

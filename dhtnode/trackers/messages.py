@@ -89,11 +89,14 @@ class ScrapeAnswer:
 
     `counts` has those that it listed.  `is_cut` says that it answered for fewer than it was asked, in
     order: the others were not looked at.  `has_utf8_keys` marks a tracker that writes info-hashes as text.
+    `min_interval` is how many seconds it asks to wait before the next scrape.
     """
 
     counts: Mapping[InfoHash, SwarmCounts]
     is_cut: bool = False
     has_utf8_keys: bool = False
+    min_interval: int | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

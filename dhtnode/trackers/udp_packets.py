@@ -39,7 +39,7 @@ _PROTOCOL = 0x41727101980
 _CONNECT = struct.Struct(">QII")
 _ANNOUNCE = struct.Struct(">QII20s20sQQQIIIiH")
 _ANSWER = struct.Struct(">III")
-_ROW = struct.Struct(">III")
+_ROW = struct.Struct(">III")  # seeds, downloads, leechers
 _URL_DATA, _MAX_OPTION = 2, 255
 
 
@@ -132,14 +132,27 @@ def read_scrape(packet: bytes, asked: Sequence[InfoHash]) -> ScrapeAnswer:
 
     With fewer rows than were asked for, the rest was cut; with more, or a row cut short, none can be told.
     """
+    count, rows = read_rows(packet, len(asked))
+    counts = {info_hash: SwarmCounts(0, 0, 0) for info_hash in asked[:count]}
+    for place, seeds, leechers, downloaded in rows:
+        counts[asked[place]] = SwarmCounts(seeds, leechers, downloaded)
+    return ScrapeAnswer(counts, is_cut=count < len(asked))
+
+
+def read_rows(packet: bytes, asked: int) -> tuple[int, list[tuple[int, int, int, int]]]:
+    """Return for how many of the swarms asked for a packet answers, and the rows that are not all zero.
+
+    A row has its place among them, seeds, leechers and downloads.  Some 0.3 us for each.
+    """
     _check(packet, Action.SCRAPE, 8)
-    rows, rest = divmod(len(packet) - 8, _ROW.size)
-    if rest or rows > len(asked):
-        raise malformed(f"{len(packet) - 8} bytes for {len(asked)} swarms")
-    counts = {}
-    for info_hash, (seeds, downloaded, leechers) in zip(asked, _ROW.iter_unpack(packet[8:]), strict=False):
-        counts[info_hash] = SwarmCounts(_count(seeds), _count(leechers), _count(downloaded))
-    return ScrapeAnswer(counts, is_cut=rows < len(asked))
+    count, rest = divmod(len(packet) - 8, _ROW.size)
+    if rest or count > asked:
+        raise malformed(f"{len(packet) - 8} bytes for {asked} swarms")
+    numbers = struct.unpack_from(f">{3 * count}I", packet, 8)
+    if count and max(numbers) > MAX_COUNT:
+        raise malformed(f"{max(numbers)} peers")
+    rows = zip(range(count), numbers[::3], numbers[2::3], numbers[1::3], strict=True)
+    return count, [row for row in rows if row[1] or row[2] or row[3]]
 
 
 def read_error(packet: bytes) -> TrackerError:

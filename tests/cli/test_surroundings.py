@@ -52,6 +52,7 @@ WORDS = {
         "scrape": [SWARM, *CRAWL],
         "synthetic": ["--nodes", "2", "--timeout", "0.02"],
         "torrent": [SWARM],
+        "trackers": ["--db", "small.db", "--tracker", "udp://127.0.0.1:1", "--timeout", "0.02"],
         "watch": [SWARM, "--once", *CRAWL],
     },
 }

@@ -29,10 +29,11 @@ def store(tmp_path):
 
 def test_what_is_known_of_a_tracker_comes_back(store):
     learned = replace(
-        KNOWN, last_answer=SOON, batch=50, silences=1, not_before=LATE, marks=("invents", "alone")
+        KNOWN, last_answer=SOON, batch=50, silences=1, not_before=LATE, marks=("alone", "invents")
     )
     store.trackers.add([KNOWN])
     store.trackers.update([learned])
+    store.trackers.mark({URL: {"invents", "alone"}})
     store.trackers.add([replace(KNOWN, first_seen=LATE)])  # what is known stays
     assert store.trackers.known() == [learned]
 

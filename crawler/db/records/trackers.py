@@ -124,7 +124,7 @@ class TrackerMeasurement(NamedTuple):
     trackers_answered: int
 
 
-DISTRUSTED = ("invents", "constant", "alone", "mirror")
+DISTRUSTED = ("invents", "constant", "multiplied", "alone", "mirror")
 """Marks of trackers that are left out of what all say together; of several mirrors one has none."""
 
 

@@ -1,0 +1,68 @@
+"""Which trackers are asked: those given, of a list, of torrents, and those known from before.  Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from crawler.db.records.trackers import GIVEN, KnownTracker
+from dhtnode.trackers import (
+    InvalidTrackerUrl,
+    Outcome,
+    SkippedScheme,
+    TrackerUrl,
+    parse_tracker_url,
+)
+
+PASSKEY = "passkey"
+"""The outcome of a URL that looks as if it carried the key of a user: neither asked nor stored."""
+
+NEVER = "9999-12-31T23:59:59.999Z"
+"""When a tracker may be asked again that said never."""
+
+MAX_TRACKERS = 10_000
+"""Trackers in one sweep; further ones are counted and left out."""
+
+
+class Wanted(NamedTuple):
+    """A tracker that is to be asked, and how it came to be known."""
+
+    url: TrackerUrl
+    source: str
+
+    @property
+    def is_typed(self) -> bool:
+        """Return whether the user typed it, so that it may be in a private network."""
+        return self.source == GIVEN
+
+
+def read_tracker_list(lines: Iterable[str]) -> list[str]:
+    """Return the URLs of a list as they are published: one a line, empty lines between, # for remarks."""
+    stripped = (line.strip() for line in lines)
+    return [line for line in stripped if line and not line.startswith("#")]
+
+
+def choose(
+    known: Sequence[KnownTracker], named: Mapping[str, Iterable[str]]
+) -> tuple[list[Wanted], Counter[str]]:
+    """Return the trackers to ask, each once, and how many texts are left out, by outcome.
+
+    `named` has texts by where they are from.  One that was once typed by the user stays so.
+    """
+    found: dict[str, Wanted] = {}
+    left_out = Counter[str]()
+    texts = [(source, text) for source, several in named.items() for text in several]
+    for source, text in [*texts, *((each.source, each.url) for each in known)]:
+        try:
+            url = parse_tracker_url(text)
+        except SkippedScheme:
+            left_out[Outcome.SKIPPED_SCHEME] += 1
+        except InvalidTrackerUrl:
+            left_out[Outcome.MALFORMED] += 1
+        else:
+            if url.has_secret:
+                left_out[PASSKEY] += 1
+            elif str(url) not in found or source == GIVEN:
+                found[str(url)] = Wanted(url, source)
+    chosen = list(found.values())
+    left_out["beyond the bound"] += len(chosen[MAX_TRACKERS:])
+    return chosen[:MAX_TRACKERS], +left_out
