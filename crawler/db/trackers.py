@@ -203,27 +203,35 @@ _TURNS = "SELECT place, first, last, asked_at, next_at FROM tracker_turns WHERE 
 
 _IS_DISTRUSTED = " OR ".join(f"' ' || sweep.marks || ' ' LIKE '% {word} %'" for word in DISTRUSTED)
 
-# SQLite takes seeds and leechers from the row with the most peers.
+# One pass, as there are millions of rows: the longest list is the largest number of which the lower 31 bits
+# are its seeds.
 _COMBINED = f"""
-WITH sweep AS (SELECT * FROM tracker_sweeps WHERE id IN (SELECT value FROM json_each(:sweeps))),
+WITH sweep AS MATERIALIZED (
+    SELECT *, coalesce({_IS_DISTRUSTED}, 0) AS is_distrusted FROM tracker_sweeps AS sweep
+    WHERE id IN (SELECT value FROM json_each(:sweeps))
+),
 said AS (
     SELECT info_hash, taken_at, seeds, leechers
     FROM sweep CROSS JOIN tracker_sample_rows ON sweep_id = sweep.id
-    WHERE NOT coalesce({_IS_DISTRUSTED}, 0)
+    WHERE NOT is_distrusted
     UNION ALL
     SELECT info_hash, NULL, 0, 0 FROM temp.asked
+),
+combined AS (
+    SELECT
+        info_hash, max(taken_at) AS taken_at, max((seeds + leechers) << 31 | seeds) AS longest,
+        sum(seeds + leechers) AS peers_high, max(seeds) AS seeds_low, sum(seeds) AS seeds_high,
+        max(leechers) AS leechers_low, sum(leechers) AS leechers_high
+    FROM said GROUP BY info_hash
 )
 SELECT
     :run, lower(hex(info_hash)),
-    coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', max(taken_at) / 1000.0, 'unixepoch'), :now),
-    longest_seeds, longest_leechers, longest, sum(seeds + leechers), max(seeds), sum(seeds), max(leechers),
-    sum(leechers), (SELECT count(*) FROM sweep WHERE asked > 0),
+    coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', taken_at / 1000.0, 'unixepoch'), :now),
+    longest & 2147483647, (longest >> 31) - (longest & 2147483647), longest >> 31,
+    peers_high, seeds_low, seeds_high, leechers_low, leechers_high,
+    (SELECT count(*) FROM sweep WHERE asked > 0),
     (SELECT count(*) FROM sweep WHERE outcome IN ('answered', 'partial'))
-FROM said JOIN (
-    SELECT info_hash, seeds AS longest_seeds, leechers AS longest_leechers, max(seeds + leechers) AS longest
-    FROM said GROUP BY info_hash
-) USING (info_hash)
-GROUP BY info_hash
+FROM combined
 """
 
 _SEEN_SWARM = """

@@ -54,6 +54,10 @@ class DueSwarms:
 def turns_of(tracker: str, places: Sequence[int], now: str) -> Iterator[TrackerTurn]:
     """Yield the parts of the list that these places are, in rising order, as turns that begin now."""
     next_at = utc_text(epoch_seconds(now) + PAUSE)
+    # Nearly always: a loop over each would cost as much as all else about a swarm.
+    if places and places[-1] - places[0] == len(places) - 1:
+        yield TrackerTurn(tracker, places[0], places[-1] + 1, now, next_at)
+        return
     first = 0
     for at in range(1, len(places) + 1):
         if at == len(places) or places[at] != places[at - 1] + 1:

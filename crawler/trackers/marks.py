@@ -66,16 +66,29 @@ def marks_of(sweeps: Sequence[SweepFacts], dht_high: Mapping[int, float]) -> lis
         for each, marks, is_mirror in zip(sweeps, own, mirrors, strict=True)
         if not marks and not is_mirror
     ]
+    largest = _largest(believed)
     found = []
     for each, marks, is_mirror in zip(sweeps, own, mirrors, strict=True):
-        others = [other for other in believed if other is not each and other.url != each.url]
         also = {
-            Mark.ALONE: _is_alone(each, others, dht_high),
+            Mark.ALONE: _is_alone(each, largest, dht_high),
             Mark.MIRROR: is_mirror,
             Mark.UTF8_KEYS: each.has_utf8_keys,
         }
         found.append((*marks, *(mark for mark, is_so in also.items() if is_so)))
     return found
+
+
+def _largest(sweeps: Sequence[SweepFacts]) -> dict[int, list[tuple[int, str]]]:
+    """Return the two largest numbers of peers that different trackers name for each swarm, and their URLs."""
+    told: dict[int, dict[str, int]] = {}
+    for each in sweeps:
+        for place, (seeds, leechers, _) in each.counts.items():
+            by_url = told.setdefault(place, {})
+            by_url[each.url] = max(seeds + leechers, by_url.get(each.url, 0))
+    return {
+        place: sorted(((peers, url) for url, peers in by_url.items()), reverse=True)[:2]
+        for place, by_url in told.items()
+    }
 
 
 def _own_marks(sweep: SweepFacts) -> tuple[Mark, ...]:
@@ -123,12 +136,16 @@ def _are_same(one: Mapping[int, Triple], other: Mapping[int, Triple]) -> bool:
     return same >= max(_ENOUGH, _SAME_SHARE * len(both)) and len({one[place] for place in both}) > 1
 
 
-def _is_alone(sweep: SweepFacts, others: Sequence[SweepFacts], dht_high: Mapping[int, float]) -> bool:
+def _is_alone(
+    sweep: SweepFacts, largest: Mapping[int, Sequence[tuple[int, str]]], dht_high: Mapping[int, float]
+) -> bool:
     compared = beyond = 0
     for place, (seeds, leechers, _) in sweep.counts.items():
-        told = [sum(other.counts[place][:2]) for other in others if place in other.counts]
-        most = max([*told, dht_high.get(place, 0.0)])
-        if seeds + leechers >= _ALONE_PEERS and most:
+        if seeds + leechers < _ALONE_PEERS:
+            continue
+        others = [peers for peers, url in largest.get(place, ()) if url != sweep.url]
+        most = max([*others, dht_high.get(place, 0.0)])
+        if most:
             compared += 1
             beyond += seeds + leechers > _ALONE_TIMES * most
     return beyond >= max(_ALONE_SWARMS, compared / 2)

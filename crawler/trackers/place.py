@@ -69,6 +69,7 @@ class TrackerPlace:
         self._has_canary = (tracker.batch or most) > 1
         self._batch: list[int] = []
         self._canary_at = -1
+        self._compared: dict[int, int] = {}  # places of the swarms that are compared, by that in the batch
         self._every = -(-len(swarms) // MOST_COMPARED) or 1
 
     @property
@@ -101,31 +102,38 @@ class TrackerPlace:
         self._canary_at = self._random.randrange(len(asked) + 1) if self._has_canary else -1
         if self._has_canary:
             asked.insert(self._canary_at, InfoHash(self._random.randbytes(ID_BYTES)))
+        every, canary_at = self._every, self._canary_at
+        self._compared = {
+            at + (0 <= canary_at <= at): place for at, place in enumerate(self._batch) if not place % every
+        }
         return asked
 
     def on_rows(
-        self, count: int, rows: Sequence[tuple[int, int, int, int]], take: Callable[..., None], is_whole: bool
-    ) -> None:
-        """Take in an answer over UDP to the batch, for the first `count` of it."""
-        batch, canary_at, swarms, every, counts = (
-            *(self._batch, self._canary_at, self._swarms, self._every),
-            self.facts.counts,
-        )
+        self,
+        asked: Sequence[InfoHash],
+        count: int,
+        rows: Sequence[tuple[int, int, int, int]],
+        sweep_id: int,
+        taken_at: int,
+    ) -> list[Sample]:
+        """Take in an answer over UDP to the batch, for the first `count` of it, and return its samples."""
+        batch, canary_at = self._batch, self._canary_at
+        samples: list[Sample] = [
+            (sweep_id, asked[at], taken_at, seeds, leechers, downloaded, None)
+            for at, seeds, leechers, downloaded in rows
+            if at != canary_at
+        ]
+        self.facts.canary_hits += len(rows) - len(samples)
+        self.nonzero += len(samples)
+        for at, seeds, leechers, downloaded in [row for row in rows if row[0] in self._compared]:
+            self.facts.counts[self._compared[at]] = seeds, leechers, downloaded
         answered = count - (0 <= canary_at < count)
-        for at, seeds, leechers, downloaded in rows:
-            if at == canary_at:
-                self.facts.canary_hits += 1
-                continue
-            place = batch[at - 1 if 0 <= canary_at < at else at]
-            take(swarms[place], seeds, leechers, downloaded, None)
-            self.nonzero += 1
-            if not place % every:
-                counts[place] = seeds, leechers, downloaded
         self.asked += answered
         self.listed += answered
-        if not is_whole:
+        if count < len(asked):
             self._has_canary = self._has_canary and count > 1
             self._queue.cut(batch, answered, max(1, count - 1))
+        return samples
 
     def on_answer(self, answer: ScrapeAnswer, asked: Sequence[InfoHash], take: Callable[..., None]) -> None:
         """Take in an answer over HTTP to the batch."""

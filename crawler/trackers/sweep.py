@@ -264,7 +264,7 @@ class TrackerSweeper:
         count: int,
         rows: Sequence[tuple[int, int, int, int]],
     ) -> None:
-        asked.place.on_rows(count, rows, partial(self._take, asked.row.id), is_whole=count == len(batch))
+        self._samples += asked.place.on_rows(batch, count, rows, asked.row.id, self._taken_at)
 
     def _take(
         self,
