@@ -198,6 +198,7 @@ def test_every_command_takes_the_options_that_all_have():
         "dhtnode config": set(),
         "dhtcrawl torrent": {"--timeout"},
         "dhtnode trackers": {"--timeout"},
+        "dhtcrawl trackers": {"--timeout"},
     }
     for name, command in commands().items():
         wanted = {"--json"} | others.get(name, {"--timeout", "--bootstrap"})
