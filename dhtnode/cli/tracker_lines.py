@@ -17,6 +17,7 @@ from dhtnode.tracker_client.client import Asked
 from dhtnode.trackers import AnnounceAnswer, Event, ScrapeAnswer, SwarmCounts, TrackerError, TrackerUrl
 from dhtnode.trackers.combination import CombinedCounts, combine
 
+ANNOUNCED_FOR = 50.0  # seconds that we let trackers hand us out, though others are not through yet
 GOODBYE = 10.0  # seconds to tell the trackers that our peer is gone
 NO_PEERS = "no peers, or not listed"
 INVENTS = "invents"  # the mark of one that has peers for an info-hash that no peer has
@@ -28,7 +29,6 @@ class TrackersCommand:
     def __init__(self, info_hash: InfoHash, as_json: bool) -> None:
         self._info_hash = info_hash
         self._as_json = as_json
-        self._canary = InfoHash(secrets.token_bytes(ID_BYTES))
         self._counts: list[SwarmCounts] = []
         self._peers: set[str] = set()
         self.answered = 0
@@ -48,7 +48,8 @@ class TrackersCommand:
                 nursery.start_soon(self._scrape, client, place)
 
     async def _scrape(self, client: Trackers, place: Place) -> None:
-        swarms = [self._info_hash, self._canary]
+        canary = InfoHash(secrets.token_bytes(ID_BYTES))
+        swarms = [self._info_hash, canary]
         if secrets.randbits(1):
             swarms.reverse()
         try:
@@ -57,15 +58,15 @@ class TrackersCommand:
             self._show_error(place.url, error)
             return
         for asked in found:
-            self._show_scrape(asked)
+            self._show_scrape(asked, canary)
 
-    def _show_scrape(self, asked: Asked[ScrapeAnswer]) -> None:
+    def _show_scrape(self, asked: Asked[ScrapeAnswer], made_up: InfoHash) -> None:
         if asked.answer is None:
             self._show_failure(asked)
             return
         self.answered += 1
         counts, marks = asked.answer.counts.get(self._info_hash), list[str]()
-        canary = asked.answer.counts.get(self._canary)
+        canary = asked.answer.counts.get(made_up)
         if canary is not None and not canary.is_zero:
             marks.append(INVENTS)
         if asked.answer.has_utf8_keys:
@@ -91,9 +92,10 @@ class TrackersCommand:
         async with self._opened(places) as client:
             told: list[Place] = []
             try:
-                async with trio.open_nursery() as nursery:
-                    for place in places:
-                        nursery.start_soon(self._announce, client, place, port, told)
+                with trio.move_on_after(ANNOUNCED_FOR):
+                    async with trio.open_nursery() as nursery:
+                        for place in places:
+                            nursery.start_soon(self._announce, client, place, port, told)
             finally:
                 with trio.move_on_after(GOODBYE, shield=True):
                     async with trio.open_nursery() as nursery:

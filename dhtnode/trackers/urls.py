@@ -23,7 +23,7 @@ class InvalidTrackerUrl(InvalidArgument):
 
 
 class SkippedScheme(InvalidTrackerUrl):
-    """The URL of a tracker whose protocol is not spoken here: WebTorrent, I2P."""
+    """The URL of a tracker whose protocol is not spoken here: WebTorrent, I2P, Tor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,9 @@ def parse_tracker_url(text: str) -> TrackerUrl:
     except ValueError:
         # Without the error, which has the text.
         raise wrong from None
-    if scheme in _OTHERS or host.endswith(".i2p"):
-        raise SkippedScheme(f"{shown!r}: trackers of WebTorrent and I2P are not asked")
+    # A name server must not be asked for the names of I2P and Tor (RFC 7686).
+    if scheme in _OTHERS or host.endswith((".i2p", ".onion")):
+        raise SkippedScheme(f"{shown!r}: trackers of WebTorrent, I2P and Tor are not asked")
     port = _PORTS.get(scheme, 0) if port is None else port
     if scheme not in _PORTS or not port or parts.username is not None:
         raise wrong

@@ -5,8 +5,10 @@ import json
 import bencode2
 import click
 import pytest
+import trio
 
 from dhtnode import InfoHash, PrivateTorrent, public_info_hash, read_torrent
+from dhtnode.cli import tracker_lines
 from dhtnode.cli.tracker_lines import TrackersCommand
 from dhtnode.cli.trackers import Place, TrackedSwarm, _places, tracked_swarm, tracker_url
 from dhtnode.trackers import parse_tracker_url
@@ -66,6 +68,26 @@ async def test_every_scrape_has_a_swarm_that_was_made_up(capsys):
     hashes = {tracker.packets[-1][at : at + 20] for at in (16, 36)}
     assert (SWARM in hashes, len(hashes), len(tracker.packets[-1])) == (True, 2, 56)
     assert lines[0].startswith(f"{url}  127.0.0.1  answered  no peers, or not listed")
+
+
+async def test_swarm_that_was_made_up_is_another_at_each_tracker(capsys):
+    """Trackers that tell each other what they were asked for learn nothing from it."""
+    first, second = UdpTracker(), UdpTracker()
+    async with serving_udp(first) as one, serving_udp(second) as two:
+        await shown(capsys, lambda command: command.scrape_all(typed(one, two)))
+    asked = [{each.packets[-1][at : at + 20] for at in (16, 36)} - {SWARM} for each in (first, second)]
+    assert len(asked[0] | asked[1]) == 2
+
+
+async def test_goodbye_is_said_though_a_tracker_is_silent(capsys, monkeypatch):
+    """Ours is a peer that has nothing: it is not handed out for longer than a minute."""
+    monkeypatch.setattr(tracker_lines, "ANNOUNCED_FOR", 0.2)
+    answers, silent = UdpTracker(), UdpTracker(silent_for=9)
+    async with serving_udp(answers) as one, serving_udp(silent) as two:
+        with trio.fail_after(60):
+            monkeypatch.setattr(tracker_lines, "GOODBYE", 1.0)
+            await shown(capsys, lambda command: command.announce_all(typed(one, two), 7777))
+    assert [packet[83] for packet in answers.packets if len(packet) >= 98][-1] == 3
 
 
 async def test_goodbye_follows_an_announce(capsys):

@@ -1,6 +1,7 @@
 """Each style of a synthetic tracker does what the table of real trackers says, and each lie is one."""
 
 import gzip
+import json
 import sqlite3
 import struct
 from contextlib import closing
@@ -22,6 +23,7 @@ from crawler.synthetic.trackers.udp_answers import answer_packet
 from crawler.synthetic.truth import write_end, write_truth
 from dhtnode import InfoHash, open_trackers
 from dhtnode.trackers import Event, Outcome, http_messages, udp_packets
+from tests.commands import run_command
 
 SOURCE = ("127.0.0.1", 5000)
 UNKNOWN = bytes(20)
@@ -423,6 +425,26 @@ async def test_slow_tracker_and_one_that_closes(autojump_clock):
         begun = trio.current_time()
         (asked,) = await client.scrape(servers[0].urls[1], [InfoHash(UNKNOWN)], is_typed=True)
     assert asked.outcome is Outcome.ANSWERED and trio.current_time() - begun >= 3
+
+
+@pytest.mark.slow
+def test_command_says_where_its_trackers_are():
+    done = run_command(
+        "dhtcrawl",
+        "synthetic",
+        "--nodes",
+        "5",
+        "--trackers",
+        "plain,qbittorrent",
+        "--timeout",
+        "0.1",
+        "--json",
+    )
+    urls = json.loads(done.stdout.splitlines()[0])["trackers"]
+    kinds = [(url.partition(":")[0], url.split("/")[2].partition(":")[0]) for url in urls]
+    assert kinds == [("udp", "127.0.0.2"), ("http", "127.0.0.2"), ("http", "127.0.0.3")]
+    done = run_command("dhtcrawl", "synthetic", "--trackers", "plain,nonsense")
+    assert (done.status, "'nonsense' is none of plain, " in done.stderr.splitlines()[-1]) == (2, True)
 
 
 def test_truth_of_trackers(tmp_path):

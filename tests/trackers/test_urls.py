@@ -71,7 +71,8 @@ def test_texts_that_are_no_trackers(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["wss://a.example/announce", "ws://a.example:80", "http://abc.i2p/announce.php"]
+    "text",
+    ["wss://a.example/announce", "ws://a.example:80", "http://abc.i2p/announce.php", "udp://abc.onion:1"],
 )
 def test_protocols_that_are_not_spoken(text):
     with pytest.raises(SkippedScheme):
