@@ -36,6 +36,9 @@ NEXT_TO_NOTHING = 0.1
 PADDED = 0.3
 """Share of a store that no other has, beyond what is to be expected, from which it is one."""
 
+LARGEST_SWARM = 4000.0
+"""Peers above which a store too full to be compared may be an honest one."""
+
 FEWEST_TO_BE_FOREIGN = 1.9
 """Peers in a store of fewer than are compared, from which it is one that no other knows anything of."""
 
@@ -152,6 +155,8 @@ def _outliers(
         return frozenset(apart)
     believed = [place for place in core if place not in apart]
     swarm = 1 / within.overlap
+    if swarm > LARGEST_SWARM:
+        judged = [place for place in judged if place in usual]
     padded = {place for place in judged if _is_padded(stores, place, believed, swarm)}
     tiny = (place for place in filled if FEWEST_TO_BE_FOREIGN <= stores[place].peers < FEWEST_PEERS)
     return frozenset(apart | padded | {place for place in tiny if _is_foreign(stores, place, core, swarm)})
