@@ -26,7 +26,7 @@ from crawler.db.unwritten.patience import START, TRY, Patience, patiently
 from crawler.db.writer import Writer, open_writer
 from crawler.settings import CrawlOptions
 from crawler.zone import Zone
-from dhtnode import Contact, Node, NodeSettings, __version__, open_node
+from dhtnode import Contact, Node, NodeSettings, NotJoined, Scope, __version__, open_node
 from dhtnode.net import BulkClient, open_sockets
 from dhtnode.nurseries import open_service_nursery
 
@@ -78,14 +78,26 @@ class Session:
     async def starting_contacts(self, zone: Zone, random: Random) -> list[Contact]:
         """Return nodes to start from: what a few lookups in the zone find, and those that our node knows.
 
-        Raises `NotJoined` when no node answers.
+        When no node answers, it tries once more as soon as silent hosts may be sent more, but on loopback,
+        where there is no such bound.  Raises `NotJoined` when no node answers then.
         """
-        found = [
+        try:
+            found = await self._look_around(zone, random)
+        except NotJoined:
+            if any(client.scope is Scope.LOOPBACK for client in self.clients):
+                raise
+            waiting = timed("no node answered, about to ask once more")
+            async with shown_progress(waiting, shows=self.shows_progress):
+                await trio.sleep(self.node.outgoing.seconds_to_forget())
+            found = await self._look_around(zone, random)
+        return [*found, *self.node.contacts()]
+
+    async def _look_around(self, zone: Zone, random: Random) -> list[Contact]:
+        return [
             Contact(each.node_id, each.address)
             for _ in range(STARTING_LOOKUPS)
             for each in await self.node.find_node(zone.random_id(random))
         ]
-        return [*found, *self.node.contacts()]
 
 
 def new_random() -> Random:

@@ -8,9 +8,9 @@ import trio
 from dhtnode.addresses import Family
 from dhtnode.api.dual_stack import FamilyLookup
 from dhtnode.errors import QueryError, QueryTimeout
-from dhtnode.ids import InfoHash, distance
+from dhtnode.ids import InfoHash, NodeId, distance
 from dhtnode.krpc.compact import CompactContacts, PackedContact, PackedEndpoint
-from dhtnode.krpc.messages import GetPeers
+from dhtnode.krpc.messages import FindNode, GetPeers
 from dhtnode.net.transactions import Answer
 from dhtnode.swarm.canary_hashes import CanaryHashes
 from dhtnode.swarm.measurement import (
@@ -114,9 +114,12 @@ class _FamilyScrape:
     async def query(self, measurement: Measurement, query: MeasurementQuery) -> None:
         """Send one query and wait for its end."""
         query.node.address = address = self._compact.address_of(query.node.endpoint)
-        method = GetPeers(InfoHash(query.target))
-        if query.kind is not QueryKind.LISTING:
-            method = scrape_of(method.info_hash, query.family)
+        info_hash = InfoHash(query.target)
+        method: GetPeers | FindNode = scrape_of(info_hash, query.family)
+        if query.kind is QueryKind.LISTING:
+            method = GetPeers(info_hash)
+        elif query.kind is QueryKind.CONTACTS:
+            method = FindNode(NodeId(query.target))
         try:
             answer = await self._lookup.socket.rpc.query(method, address)
         except QueryError as error:

@@ -157,6 +157,11 @@ class Response(NamedTuple):
         compact = self.nodes if family is Family.IPV4 else self.nodes6
         return unpack_contacts(compact, family) if compact else []
 
+    @property
+    def has_peers(self) -> bool:
+        """Whether it tells of peers, be it by names or by filters; it may lack contacts then (BEP 5)."""
+        return bool(self.values) or self.peers_filter is not None or self.seeds_filter is not None
+
     def info_hashes(self) -> list[InfoHash]:
         """Return the info-hashes of a sample, in the order in which they came."""
         samples = self.samples or b""

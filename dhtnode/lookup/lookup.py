@@ -154,6 +154,11 @@ class Lookup:
         self._in_flight += 1
         return True
 
+    @property
+    def is_short(self) -> bool:
+        """Whether fewer nodes have answered than are looked for."""
+        return self.answers < self._width
+
     def on_contacts(self, address: Address, contacts: Iterable[Contact]) -> None:
         """Record the end of such a query, with what it brought."""
         self._in_flight -= 1

@@ -1,5 +1,6 @@
 """Queries that wait because their hosts have been sent enough."""
 
+from collections.abc import Iterable
 from math import inf
 
 from dhtnode.net.outgoing import MOST_KNOWN, MOST_UNHEARD, OutgoingBound
@@ -22,6 +23,7 @@ class HeldQueries:
         self.release_at = inf
         self._outgoing = outgoing
         self._most_unheard = MOST_KNOWN if serves else MOST_UNHEARD
+        self._given: frozenset[str] = frozenset()
         self._queries: dict[bytes, tuple[Pending, bytes]] = {}  # with their datagrams
 
     def __len__(self) -> int:
@@ -30,13 +32,20 @@ class HeldQueries:
 
     def admits(self, pending: Pending) -> bool:
         """Count a query as sent and return True, or return False when its host has been sent enough."""
-        is_known = pending.sent_at < pending.source.proven_until
+        is_known = pending.sent_at < pending.source.proven_until or pending.address.host in self._given
         most_unheard = MOST_KNOWN if is_known else self._most_unheard
         return self._outgoing.admit(pending.address.host, most_unheard)
 
     def expect_losses(self, attempts: int) -> None:
         """Send hosts that are silent so many packets, within the bounds, because some get lost."""
         self._most_unheard = min(MOST_KNOWN, max(self._most_unheard, attempts))
+
+    def trust(self, hosts: Iterable[str]) -> None:
+        """Send these hosts, and no others, as much while they are silent as if they had answered before.
+
+        They are those that the user has named to join through; one lost packet is not to be the end of it.
+        """
+        self._given = frozenset(hosts)
 
     def hear(self, host: str) -> None:
         """Record that an answer has come from a host."""

@@ -21,7 +21,9 @@ MOST_PACKETS = 10  # to one host, in any ten seconds
 # While nothing has come from it lately, as it may be no node and know nothing of us: so few that
 # several programs, or one that is started again and again, stay below the other bound together.
 MOST_UNHEARD = 2
-MOST_KNOWN = 5  # the same for a node that has answered before, and by a node that serves others
+# The same for a node that has answered before or that the user has named to join through, and by a node
+# that serves others.
+MOST_KNOWN = 5
 # A second more: packets may come closer to each other than they left.
 TURN = 11.0
 MAX_HOSTS = 200_000  # in one turn; a further one is sent nothing
@@ -98,6 +100,10 @@ class OutgoingBound:
         for host in hosts:
             key = _network_of(host) if ":" in host else host
             self._sent[key] = max(0, self._sent.get(key, 0) - 1)
+
+    def seconds_to_forget(self) -> float:
+        """Return the seconds until nothing counts of what has been sent."""
+        return self.seconds_left() + TURN
 
     def seconds_left(self) -> float:
         """Return the seconds until more may leave than now."""

@@ -13,7 +13,7 @@ from dhtnode.addresses import Address, Contact
 from dhtnode.errors import QueryError, QueryTimeout
 from dhtnode.ids import IMPOSSIBLY_CLOSE, NodeId
 from dhtnode.krpc.messages import FindNode, Method, Response
-from dhtnode.lookup.lookup import Lookup
+from dhtnode.lookup.lookup import BOOTSTRAP_ATTEMPTS, Lookup
 from dhtnode.lookup.subtrees import SubtreeQuery
 from dhtnode.net.rpc import Rpc
 from dhtnode.net.transactions import Answer, Pending
@@ -158,8 +158,8 @@ class LookupDriver:
         contacts = self._contacts_in(response)
         if self.lookup.on_response(answer.address, response.node_id, contacts):
             self.answers[answer.address] = answer
-            if not contacts and (response.values or response.value is not None):
-                self._ask_for_contacts(answer.address)
+            if not contacts and (response.has_peers or response.value is not None):
+                self._ask_for_contacts(answer.address, BOOTSTRAP_ATTEMPTS)
             if self._on_answer is not None:
                 self._on_answer(answer)
         else:
@@ -181,22 +181,26 @@ class LookupDriver:
             or (wants_node and contact.node_id == target)
         ]
 
-    def _ask_for_contacts(self, address: Address) -> None:
+    def _ask_for_contacts(self, address: Address, attempts: int) -> None:
+        """Ask a node that has answered without contacts for some: it may know the only way on."""
         if self.lookup.take_contacts_query():
             find_node = FindNode(NodeId(self.lookup.target))
-            pending = self._rpc.send_query(find_node, address, partial(self._on_contacts, address))
+            on_done = partial(self._on_contacts, address, attempts - 1)
+            pending = self._rpc.send_query(find_node, address, on_done)
             if pending is None:
                 self.lookup.on_contacts(address, ())
             else:
                 self._add(address, pending)
 
-    def _on_contacts(self, address: Address, result: Answer | QueryError, _now: float) -> None:
+    def _on_contacts(self, address: Address, attempts: int, result: Answer | QueryError, _now: float) -> None:
         self._forget(address)
         contacts: list[Contact] = []
         if isinstance(result, Answer):
             self.bytes_received += result.bytes_received
             contacts = self._contacts_in(result.response)
         self.lookup.on_contacts(address, contacts)
+        if isinstance(result, QueryTimeout) and attempts and self.lookup.is_short:
+            self._ask_for_contacts(address, attempts)
         self._advance()
 
     def _on_stall(self, address: Address) -> None:

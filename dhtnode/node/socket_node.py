@@ -282,6 +282,8 @@ class SocketNode:
         given = self._bootstrap.addresses([host for host in hosts if host in self._given])
         others = self._bootstrap.addresses([host for host in hosts if host not in self._given])
         allowed = [each for each in others if strangers.allows(each)]
+        if self.rpc.held is not None:
+            self.rpc.held.trust(each.host for each in given)
         return [each for each in dict.fromkeys((*given, *allowed)) if each not in ours]
 
     async def _bootstrap_through(self, driver: LookupDriver, hosts: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from dhtnode.addresses import Address, Family
-from dhtnode.errors import QueryError, QueryRefused
+from dhtnode.errors import QueryError, QueryRefused, QueryTimeout
 from dhtnode.ids import IMPOSSIBLY_CLOSE, InfoHash
 from dhtnode.krpc.compact import OVERSIZED, PackedContact, unpack_address
 from dhtnode.krpc.messages import Response
@@ -32,9 +32,9 @@ MOST_CLOSEST = 32  # where stores look cut, or full
 MOST_BYTES = 7000  # for the closest nodes of a swarm whose nodes are looked up; with the others below 8200
 MAX_PEERS = 1000  # taken from one node; clients send 100 at most
 KEY_BYTES = 32  # of what makes the host hashes
+_MOST_CONTACT_QUERIES = 5  # to one node
 SMALL_BYTES = 450  # of a query and its answer, without the peers in it
 _VALUE_BYTES, _MOST_VALUES = 8, 100
-
 Reader: TypeAlias = Callable[[Family, bytes], Sequence[PackedContact]]
 """Reads compact contacts, and leaves out nodes that we may not query."""
 
@@ -57,8 +57,8 @@ class SwarmMeasurement:
     `nodes_asked` counts the nodes near the info-hash that were queried, `nodes_answered` those that
     answered.  `observations` are in the order of families and distance, those that are not believed and
     the nodes that did not answer included.  Bytes are payload, of the whole lookup; `queries` are those that
-    were made of it, without what was sent again.  `taken_at` is UTC
-    text, `source` tells how we came to know the info-hash.
+    were made of it, without what was sent again.  `taken_at` is UTC text, `source` tells how we came to
+    know the info-hash.
     """
 
     info_hash: InfoHash
@@ -158,6 +158,8 @@ class Measurement:
         elif query.kind is QueryKind.CONTACTS:
             if isinstance(result, Response):
                 self._read_contacts(self.families[query.family], result)
+            elif isinstance(result, QueryTimeout):
+                self._ask_for_contacts(query.family, node)
         else:
             self.families[query.family].waiting -= 1
             if isinstance(result, Response):
@@ -305,9 +307,8 @@ class Measurement:
 
     def _on_answer(self, query: MeasurementQuery, response: Response, took: float) -> None:
         node, nodes = query.node, self.families[query.family]
-        if not self._read_contacts(nodes, response) and nodes.follows and response.values:
-            # BEP 5 lets a node leave them out when it has peers.
-            self._terse.append(MeasurementQuery(self, query.family, node, QueryKind.CONTACTS, self.info_hash))
+        if not self._read_contacts(nodes, response) and nodes.follows and response.has_peers:
+            self._ask_for_contacts(query.family, node)
         node.rtt_ms = round(1000 * took, 3)
         node.version = response.version
         node.seeds_filter, node.peers_filter = response.seeds_filter, response.peers_filter
@@ -322,6 +323,12 @@ class Measurement:
             node.mark(Mark.ANSWERS_ANYTHING)
         elif node.claims_peers:
             self._query_again(query)
+
+    def _ask_for_contacts(self, family: Family, node: QueriedNode) -> None:
+        """Have a node asked for contacts, or asked again: packets get lost, and it may be the only way on."""
+        node.contact_queries += 1
+        if node.contact_queries <= _MOST_CONTACT_QUERIES:
+            self._terse.append(MeasurementQuery(self, family, node, QueryKind.CONTACTS, self.info_hash))
 
     def _read_contacts(self, nodes: FamilyNodes, response: Response) -> bool:
         """Take in the contacts in a response, now or when nodes are looked up; return whether it has any."""

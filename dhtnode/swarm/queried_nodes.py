@@ -55,7 +55,7 @@ class NodeProgress(Enum):
 class QueriedNode(Reply):
     """One node, with what it has replied about one swarm; what sends the first query sets its address."""
 
-    __slots__ = ("bytes_received", "bytes_sent", "distance", "endpoint", "state")
+    __slots__ = ("bytes_received", "bytes_sent", "contact_queries", "distance", "endpoint", "state")
 
     def __init__(self, node_id: bytes, endpoint: PackedEndpoint, distance: int) -> None:
         super().__init__(NodeId(node_id), _UNKNOWN, outcome=Outcome.TIMEOUT)
@@ -64,6 +64,7 @@ class QueriedNode(Reply):
         self.state = NodeProgress.NEW
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.contact_queries = 0
 
     @property
     def claims_peers(self) -> bool:

@@ -170,18 +170,24 @@ def test_lookup_begins_where_what_is_known_is_out_of_date():
     assert counting(measurement) == [*range(1, 9)]
 
 
-def test_node_that_returns_peers_alone_is_asked_for_its_contacts():
+@pytest.mark.parametrize("said", [{"values": (VALUE,)}, {"peers_filter": EMPTY}], ids=["values", "filters"])
+@pytest.mark.parametrize("lost", [0, 2])
+def test_node_that_returns_peers_alone_is_asked_for_its_contacts(said, lost):
     """BEP 5 lets it leave them out; without them a lookup that begins there would end there."""
+    asked_for_contacts = []
 
     def respond(query):
         is_first = query.node.distance >> SHIFT == 40
         if query.kind is QueryKind.CONTACTS:
+            asked_for_contacts.append(query)
+            if len(asked_for_contacts) <= lost:
+                return QueryTimeout(query.node.address)
             return answer(query, nodes=compact(*range(1, 9)))
-        return answer(query, values=(VALUE,)) if is_first else answer(query, nodes=compact(2, 3))
+        return answer(query, **said) if is_first else answer(query, nodes=compact(2, 3))
 
     measurement = measurement_of([40], follows=True)
     asked = drive(measurement, respond)
-    assert places(asked, QueryKind.CONTACTS) == [40]
+    assert places(asked, QueryKind.CONTACTS) == (1 + lost) * [40]
     assert counting(measurement) == [*range(1, 9)]
 
 
