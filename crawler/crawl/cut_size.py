@@ -37,8 +37,7 @@ def size_of_cut_crawl(
     `d_K` from each to the K-th closest known; of these the share that answers counts.  For those not visited
     yet it is that of the visits that have `ended`, of nodes with as many referrers; a share `loss` of their
     answers got lost.  The interval has the errors of both, and
-    `MODEL_ERROR`.  None before any node with K others around it has
-    answered.  Costs some 50 us for each of up to 1024 centres, and 0.3 us for each endpoint.
+    `MODEL_ERROR`.  None before K nodes with as many others around them have answered.  Costs some 50 us for each of up to 1024 centres, and 0.3 us for each endpoint.
     """
     sighted = AnsweredNodes(frontier.table, np.arange(len(frontier.table)), family)
     answered = frontier.answered.tolist()
@@ -52,7 +51,7 @@ def size_of_cut_crawl(
             total += (sighted.id_of(near[-1]) ^ centre) / 2**ID_BITS
             live += float(shares[frontier.known(near)].sum())
             centres += 1
-    if not total:
+    if centres < K or not total:
         return None
     known, share = (centres * K - 1) / total, live / (centres * K)
     # Centres near each other see the same endpoints.
