@@ -36,8 +36,9 @@ def size_of_cut_crawl(
     `(LK - 1) / sum(d_K)` endpoints are known in the unit of the id space, for L centres and the distance
     `d_K` from each to the K-th closest known; of these the share that answers counts.  For those not visited
     yet it is that of the visits that have `ended`, of nodes with as many referrers; a share `loss` of their
-    answers got lost.  The interval has the errors of both, and
-    `MODEL_ERROR`.  None before K nodes with as many others around them have answered.  Costs some 50 us for each of up to 1024 centres, and 0.3 us for each endpoint.
+    answers got lost.  The interval has the errors of both, and `MODEL_ERROR`.  None before K nodes with as
+    many others around them have answered.  Costs some 50 us for each of up to 1024 centres, and 0.3 us for
+    each endpoint.
     """
     sighted = AnsweredNodes(frontier.table, np.arange(len(frontier.table)), family)
     answered = frontier.answered.tolist()
