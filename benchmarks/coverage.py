@@ -1,12 +1,12 @@
 """How often the intervals of a census hold the truth, over many synthetic networks and the real engine.
 
     python -m benchmarks.coverage [--nodes 1000] [--runs 200] [--first 1] [--stale 0.3] [--loss 0.02]
-                                  [--ways-in 0] [--rate 0] [--cut 0] [--processes 2] [--json FILE]
+                                  [--bootstrap-nodes 0] [--rate 0] [--cut 0] [--processes 2] [--json FILE]
 
 Each run draws another synthetic network (`--first` is the seed of the first), takes a census of it as
 `dhtcrawl census` does, with the engine, the database and packets that get lost, but inside a
 `MemoryNetwork` and in virtual time, and compares each size with the number of live nodes.  The columns
-are those of `benchmarks.sizes`, where the crawl is a model too and a run costs a tenth.  With `--ways-in`
+are those of `benchmarks.sizes`, where the crawl is a model too and a run costs a tenth.  With `--bootstrap-nodes`
 there are so many bootstrap nodes only, and runs that found no node are counted.  With `--cut`, each census,
 of `--rate` queries a second, is cut after so many seconds, and its size is the one that it knows so far.
 """
@@ -52,13 +52,13 @@ async def _call(function: Callable[..., Any], *args: Any, limiter: object) -> An
 
 
 @asynccontextmanager
-async def _open_session(network: SyntheticMemoryNetwork, ways_in: int) -> AsyncIterator[Session]:
+async def _open_session(network: SyntheticMemoryNetwork, bootstrap_nodes: int) -> AsyncIterator[Session]:
     with CrawlDatabase.open(":memory:") as store:
         run_id = store.runs.begin("census", {}, "benchmark", _STARTED_AT)
-        bootstrap_nodes = network.synthetic.bootstrap_nodes()[: ways_in or None]
+        through = network.synthetic.bootstrap_nodes()[: bootstrap_nodes or None]
         settings = NodeSettings(read_only=True)
         async with (
-            network.open_node(0, through=bootstrap_nodes, settings=settings) as node,
+            network.open_node(0, through=through, settings=settings) as node,
             open_writer(store, run_id, run_sync=_call) as writer,
         ):
             asker = BulkClient[OpenVisit](network.socket(network.host(0), 7000))
@@ -66,11 +66,11 @@ async def _open_session(network: SyntheticMemoryNetwork, ways_in: int) -> AsyncI
 
 
 async def _take(
-    synthetic: SyntheticSettings, loss: float, ways_in: int, rate: float, seconds: float
+    synthetic: SyntheticSettings, loss: float, bootstrap_nodes: int, rate: float, seconds: float
 ) -> tuple[int, dict[str, NetworkSize]] | None:
     network = SyntheticMemoryNetwork(synthetic, seed=synthetic.seed, loss=loss)
     settings, known = CrawlSettings(rate=rate, new_endpoints_rate=rate / 2), list[Progress]()
-    async with _open_session(network, ways_in) as session:
+    async with _open_session(network, bootstrap_nodes) as session:
         with trio.move_on_after(seconds):
             try:
                 progress = await take_census(session, settings, Random(synthetic.seed), when_cut=known.append)
@@ -88,7 +88,14 @@ async def _take(
 
 
 def measure(
-    seed: int, *, nodes: int, stale: float, loss: float, ways_in: int = 0, rate: float = 0, cut: float = 0
+    seed: int,
+    *,
+    nodes: int,
+    stale: float,
+    loss: float,
+    bootstrap_nodes: int = 0,
+    rate: float = 0,
+    cut: float = 0,
 ) -> tuple[int, dict[str, NetworkSize]] | None:
     """Take a census of one network; return how many nodes answered, and each size by its method.
 
@@ -96,7 +103,7 @@ def measure(
     """
     clock = trio.testing.MockClock(autojump_threshold=0)
     settings = SyntheticSettings(nodes=nodes, stale=stale, seed=seed)
-    return trio.run(_take, settings, loss, ways_in, rate, cut or inf, clock=clock)
+    return trio.run(_take, settings, loss, bootstrap_nodes, rate, cut or inf, clock=clock)
 
 
 @benchmark(
@@ -105,7 +112,7 @@ def measure(
     option.count("--first", 1, "seed of the first network", at_least=0),
     option.STALE,
     option.LOSS,
-    option.count("--ways-in", 0, "bootstrap nodes, 0 for all of the network", at_least=0),
+    option.count("--bootstrap-nodes", 0, "bootstrap nodes, 0 for all of the network", at_least=0),
     option.number("--rate", 0, "queries a second, 0 for no limit", at_least=0, at_most=1000),
     option.number("--cut", 0, "seconds until a census is cut, 0 for never", at_least=0, at_most=1000),
     option.count("--processes", 2),
@@ -118,7 +125,7 @@ def main(options: argparse.Namespace, report: Report) -> None:
         nodes=options.nodes,
         stale=options.stale,
         loss=options.loss,
-        ways_in=options.ways_in,
+        bootstrap_nodes=options.bootstrap_nodes,
         rate=options.rate,
         cut=options.cut,
     )
