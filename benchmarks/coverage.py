@@ -6,9 +6,10 @@
 Each run draws another synthetic network (`--first` is the seed of the first), takes a census of it as
 `dhtcrawl census` does, with the engine, the database and packets that get lost, but inside a
 `MemoryNetwork` and in virtual time, and compares each size with the number of live nodes.  The columns
-are those of `benchmarks.sizes`, where the crawl is a model too and a run costs a tenth.  With `--bootstrap-nodes`
-there are so many bootstrap nodes only, and runs that found no node are counted.  With `--cut`, each census,
-of `--rate` queries a second, is cut after so many seconds, and its size is the one that it knows so far.
+are those of `benchmarks.sizes`, where the crawl is a model too and a run costs a tenth.
+With `--bootstrap-nodes` there are so many of them only, and runs that found no node are counted.
+With `--cut`, each census, of `--rate` queries a second, is cut after so many seconds, and its size is the one
+that it knows so far.
 """
 
 import argparse
