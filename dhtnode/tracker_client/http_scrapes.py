@@ -52,4 +52,4 @@ async def scrape_all(
         await take(reader.feed(part))
 
     await trackers.stream(url, target, address, MAX_FULL_BYTES, is_typed, read, FULL_TIMEOUT)
-    reader.close()
+    await take(reader.close())

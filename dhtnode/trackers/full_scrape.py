@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dhtnode.bencode import BencodeError, read_untrusted
 from dhtnode.ids import ID_BYTES, InfoHash
-from dhtnode.trackers.http_messages import counts_in
+from dhtnode.trackers.http_messages import counts_in, info_hash_of_text
 from dhtnode.trackers.messages import Outcome, SwarmCounts, TrackerError, malformed
 
 MAX_FULL_BYTES = 2 << 30
@@ -42,23 +42,30 @@ class FullScrapeReader:
         """Entries that were left out, because they say nothing of a swarm."""
 
         self._buffer = b""
+        self._wanted = 0
         self._is_begun = False
         self._in_files = False
         self._is_done = False
         self._has_files = False
 
     def feed(self, part: bytes) -> list[FullEntry]:
-        """Return the swarms that are complete with this part."""
+        """Return swarms that are complete; the last of them may come with a later part, or by `close`."""
         self._buffer += part
+        # An entry that came in part is not read again for each byte: its length would count twice.
+        if len(self._buffer) < self._wanted:
+            return []
         found = list(self._read())
         if len(self._buffer) > 2 * MAX_ENTRY + len(part):
             raise malformed("an entry without end")
+        self._wanted = len(self._buffer) * 5 // 4
         return found
 
-    def close(self) -> None:
-        """Raise unless the answer was whole."""
+    def close(self) -> list[FullEntry]:
+        """Return the last swarms; raises unless the answer was whole."""
+        found = list(self._read())
         if not self._is_done or not self._has_files:
             raise malformed("cut off, or without swarms")
+        return found
 
     def _read(self) -> Iterator[FullEntry]:
         buffer, at = self._buffer, 0
@@ -111,6 +118,9 @@ class FullScrapeReader:
         self.malformed += 1
 
     def _entry(self, key: bytes, counts: SwarmCounts) -> Iterator[FullEntry]:
+        if len(key) != ID_BYTES:
+            # As bittorrent-tracker has it.
+            key = info_hash_of_text(key)
         if len(key) == ID_BYTES and max(counts.seeds, counts.leechers, counts.downloaded or 0) < 1 << 31:
             yield FullEntry(InfoHash(key), counts)
         else:

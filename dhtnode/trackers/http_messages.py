@@ -106,7 +106,7 @@ def read_scrape(data: bytes, asked: Collection[InfoHash]) -> ScrapeAnswer:
     for key, listed in files.items():
         info_hash = InfoHash(key)
         if len(key) != ID_BYTES:
-            info_hash = _from_text(key)
+            info_hash = info_hash_of_text(key)
         if info_hash in wanted and info_hash not in counts and isinstance(listed, dict):
             counts[info_hash] = counts_in(listed)
             has_utf8_keys |= info_hash != key
@@ -189,7 +189,7 @@ def _listed(peers: Sequence[Value]) -> tuple[tuple[Address, ...], tuple[tuple[st
     return tuple(addresses), tuple(named)
 
 
-def _from_text(key: bytes) -> InfoHash:
+def info_hash_of_text(key: bytes) -> InfoHash:
     """Return the info-hash that was written as text, each byte a character."""
     with suppress(UnicodeError):
         return InfoHash(key.decode("utf-8").encode("latin-1"))

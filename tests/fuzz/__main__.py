@@ -14,7 +14,7 @@ import trio
 from tests.fuzz import guided
 
 NAMES = ("bencoding", "krpc", "metainfo", "peer", "responder", "scrape", "node")
-NAMES += ("tracker-udp", "tracker-http", "tracker-text", "meaning")
+NAMES += ("tracker-udp", "tracker-http", "tracker-full", "tracker-text", "meaning")
 PATH = click.Path(path_type=Path)
 
 

@@ -13,7 +13,12 @@ from tests.fuzz.targets.node import NodeTarget
 from tests.fuzz.targets.peer import PeerTarget
 from tests.fuzz.targets.responder import ResponderTarget
 from tests.fuzz.targets.scrape import ScrapeTarget
-from tests.fuzz.targets.trackers import HttpTrackerTarget, TrackerTextTarget, UdpTrackerTarget
+from tests.fuzz.targets.trackers import (
+    FullScrapeTarget,
+    HttpTrackerTarget,
+    TrackerTextTarget,
+    UdpTrackerTarget,
+)
 from tests.fuzz.watch import WATCHDOG
 
 SHRINK_INPUTS = 20_000
@@ -57,6 +62,7 @@ KINDS = {
         Kind("node", NodeTarget, seeds.stories, Mutator.story),
         Kind("tracker-udp", UdpTrackerTarget, seeds.tracker_packets, Mutator.packet),
         Kind("tracker-http", HttpTrackerTarget, seeds.tracker_answers, Mutator.packet),
+        Kind("tracker-full", FullScrapeTarget, seeds.full_scrapes, Mutator.packet),
         Kind("tracker-text", TrackerTextTarget, seeds.tracker_texts, Mutator.packet),
         Kind("meaning", MeaningTarget, seeds.moves, Mutator.moves),
     )

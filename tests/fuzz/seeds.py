@@ -146,6 +146,11 @@ def tracker_answers() -> list[bytes]:
     return [*found, encode_value(failure), encode_value(failure | {b"retry in": 5})]
 
 
+def full_scrapes() -> list[bytes]:
+    """Return answers of HTTP trackers with all that they have, each behind the length of its parts."""
+    return [bytes((size,)) + answer for answer in tracker_answers() for size in (0, 6, 255)]
+
+
 def tracker_texts() -> list[bytes]:
     """Return records, URLs, names and links, each behind the byte of its kind."""
     kinds = (

@@ -25,7 +25,7 @@ def read(data, size=1 << 20):
     reader, found = FullScrapeReader(), []
     for at in range(0, len(data), size):
         found += reader.feed(data[at : at + size])
-    reader.close()
+    found += reader.close()
     return dict(found), reader.malformed
 
 
@@ -52,6 +52,25 @@ def test_entries_with_more_or_less_in_them_are_read_too():
     found, malformed = read(answer(files), 5)
     assert found == {b"a" * 20: SwarmCounts(1, 2, None, 1), b"b" * 20: SwarmCounts(12, 0)}
     assert malformed == 5
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_keys_that_are_text_are_read_as_bytes(size):
+    """So bittorrent-tracker writes them."""
+    key = bytes(range(0xE0, 0xF4))
+    found, malformed = read(
+        answer({key.decode("latin-1").encode(): {b"complete": 1, b"incomplete": 2}}), size
+    )
+    assert (found, malformed) == ({key: SwarmCounts(1, 2)}, 0)
+
+
+def test_entry_that_comes_byte_by_byte_is_not_read_again_for_each(monkeypatch):
+    reads, read_all = [], FullScrapeReader._read
+    monkeypatch.setattr(FullScrapeReader, "_read", lambda self: reads.append(1) or read_all(self))
+    found, _ = read(
+        answer({b"a" * 20: {b"complete": 1, b"x": [1] * 20 + [b"y"] * 10, b"z": b"z" * 20_000}}), 1
+    )
+    assert (set(found), len(reads) < 200) == ({b"a" * 20}, True)
 
 
 @pytest.mark.parametrize(

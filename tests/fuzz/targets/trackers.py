@@ -10,6 +10,7 @@ from dhtnode.ids import InfoHash
 from dhtnode.magnet import MAX_LISTED, parse_magnet
 from dhtnode.trackers import http_messages, udp_packets
 from dhtnode.trackers.dns_preferences import MAX_PORTS, allowed_urls, read_preferences
+from dhtnode.trackers.full_scrape import FullEntry, FullScrapeReader
 from dhtnode.trackers.local_trackers import MAX_NAME, MAX_QUERIES, SrvRecord, in_order, service_names
 from dhtnode.trackers.messages import MAX_TEXT, AnnounceAnswer, ScrapeAnswer, TrackerError
 from dhtnode.trackers.udp_packets import MAX_COUNT
@@ -60,6 +61,38 @@ class HttpTrackerTarget:
 
     def end(self) -> None:
         """Have nothing to look at: there is no state."""
+
+
+class FullScrapeTarget:
+    """The promises of the reader of all that a tracker has: the same in whatever parts it comes."""
+
+    name = "tracker-full"
+    life = 10_000
+
+    def run(self, data: bytes) -> Hashable:
+        size, answer = 1 + (data[0] if data else 0), data[1:]
+        whole, parts = _read_full(answer, len(answer) or 1), _read_full(answer, size)
+        require((whole is None) == (parts is None), "an answer is whole in whatever parts it comes")
+        require(whole == parts, "the same swarms are in it")
+        return whole and (len(whole[0]).bit_length(), whole[1].bit_length()), size.bit_length()
+
+    def end(self) -> None:
+        """Have nothing to look at: there is no state."""
+
+
+def _read_full(answer: bytes, size: int) -> tuple[list[FullEntry], int] | None:
+    """Return the swarms of an answer that comes in parts, and how many entries are none."""
+    reader, found = FullScrapeReader(), list[FullEntry]()
+    try:
+        for at in range(0, len(answer), size):
+            found += reader.feed(answer[at : at + size])
+        found += reader.close()
+    except TrackerError as error:
+        _check_error(error)
+        return None
+    for _, counts in found:
+        require(max(counts.seeds, counts.leechers, counts.downloaded or 0) <= MAX_COUNT, "counts are bounded")
+    return found, reader.malformed
 
 
 class TrackerTextTarget:
