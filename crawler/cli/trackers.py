@@ -122,6 +122,11 @@ def trackers(
     results = run_crawl(sweep, timeout)
     if results is None:
         raise click.ClickException("stopped before the end; what was heard is recorded")
+    if not results.sweeps:
+        missing = (
+            "no tracker to ask: name one with --tracker" if results.tally.swarms else "no swarm to ask for"
+        )
+        raise click.ClickException(missing)
     if not any(each.outcome in _ANSWERED for each in results.sweeps):
         raise click.ClickException(f"none of {len(results.sweeps)} trackers answered")
 

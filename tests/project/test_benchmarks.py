@@ -365,6 +365,13 @@ def test_census_has_a_line_for_each_figure(tmp_path):
         assert f"| {line} " in printed
 
 
+def test_trackers_are_swept_and_each_count_is_compared(tmp_path):
+    report, printed = report_of("trackers", tmp_path, "--swarms=300", "--trackers=2", "--share=0.5")
+    assert 0 < report["sweep"]["rows"] < 600
+    assert report["sweep"]["pairs"] == 600
+    assert "rows stored, each as it was said" in printed
+
+
 REFUSED = [
     ("node", "--servers=theirs", "choose from ours,libtorrent"),
     ("node", "--against=.", "is no checkout of this project"),
