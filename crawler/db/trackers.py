@@ -14,6 +14,7 @@ from crawler.db.records.trackers import (
     SwarmOverlap,
     SweepBatch,
     TrackerMeasurement,
+    TrackerSample,
     TrackerSweep,
     TrackerTurn,
 )
@@ -90,7 +91,7 @@ class TrackerRows:
         A swarm has one sample in a sweep, the first.  Some 1.5 us for each.
         """
         _INSERT_SWEEP.many(self._db.connection, batch.sweeps, run_id)
-        self._db.executemany(_INSERT_SAMPLE, batch.samples)
+        _INSERT_SAMPLE.rows(self._db.connection, batch.samples)
 
     def measure(
         self, run_id: int, sweeps: Sequence[int], now: str, asked: Iterable[InfoHash] = ()
@@ -181,11 +182,9 @@ _INSERT_SWEEP = Insert(
     + ", ".join(f"{column} = excluded.{column}" for column in _CHANGING),
 )
 
-_INSERT_SAMPLE = """
-INSERT INTO tracker_sample_rows (sweep_id, info_hash, taken_at, seeds, leechers, downloaded, downloaders)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (sweep_id, info_hash) DO NOTHING
-"""
+_INSERT_SAMPLE = Insert(
+    "tracker_sample_rows", TrackerSample, (), on_conflict="ON CONFLICT (sweep_id, info_hash) DO NOTHING"
+)
 
 _ADD_LIST = "INSERT OR IGNORE INTO tracker_lists (digest, info_hashes, made_at) VALUES (?, ?, ?)"
 
