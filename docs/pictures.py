@@ -120,6 +120,8 @@ def draw_errors(rows: list[tuple[float, ...]]) -> None:
     axes.set_title(
         f"{len(rows)} swarms, stores cut at 500 peers: {held} intervals hold the truth", fontsize=10
     )
+    # A lower bound goes on above the picture.
+    axes.set_ylim(-85, 60)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="lower left")
     save(figure, "swarms.png")
