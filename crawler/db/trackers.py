@@ -127,7 +127,9 @@ class TrackerRows:
         """
         now = max(turn.asked_at for turn in turns)
         with self._db.transaction():
-            self._db.execute(_ADD_LIST, (swarms.digest, b"".join(swarms.info_hashes), now))
+            # Joined once: a list may be long, and its parts are many.
+            if self._db.first("SELECT 1 FROM tracker_lists WHERE digest = ?", swarms.digest) is None:
+                self._db.execute(_ADD_LIST, (swarms.digest, b"".join(swarms.info_hashes), now))
             self._db.executemany(_SET_TURN, [(*turn, swarms.digest) for turn in turns])
             self._db.execute("DELETE FROM tracker_turns WHERE next_at <= ?", (now,))
             self._db.execute(_FORGET_LISTS, (swarms.digest,))
