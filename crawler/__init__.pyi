@@ -30,6 +30,7 @@ from .reports.report import ReportAnswer as ReportAnswer
 from .settings import CrawlOptions as CrawlOptions
 from .settings import CrawlSettings as CrawlSettings
 from .settings import PeerSettings as PeerSettings
+from .settings import TrackerOptions as TrackerOptions
 from .settings import WatchSettings as WatchSettings
 from .torrents.fetch import Fetched as Fetched
 from .torrents.fetch import FetchTally as FetchTally

@@ -1,21 +1,28 @@
 """A watch: measure swarms again and again, each as often as it changes."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from crawler.api.measuring import check_measuring, new_survey
+from crawler.api.measuring import check_measuring, in_rounds, new_survey, opened_beside
 from crawler.core.progress import shown_progress
 from crawler.core.session import new_random, open_session
 from crawler.db.records.watched_swarms import MeasuredSize
-from crawler.settings import FRESH, MOST_WATCHED, CrawlOptions, WatchSettings
+from crawler.settings import FRESH, MOST_WATCHED, CrawlOptions, TrackerOptions, WatchSettings
 from crawler.swarms.survey import MeasurementCounts
 from crawler.swarms.watch import SwarmWatch
 from crawler.swarms.watch_list import WatchList
 from dhtnode import DhtError, InfoHash, SwarmMeasurement
 from dhtnode.arguments import check_settings, check_whole, path_of, swarms_of
+
+if TYPE_CHECKING:
+    from crawler.db.records.trackers import SwarmOverlap, TrackerMeasurement
+    from crawler.trackers import TrackersBeside
 
 
 async def watch(
@@ -29,6 +36,9 @@ async def watch(
     at_once: int | None = None,
     fresh: float = FRESH,
     on_measured: Callable[[SwarmMeasurement], None] = lambda _: None,
+    trackers: TrackerOptions | None = None,
+    on_told: Callable[[TrackerMeasurement], None] = lambda _: None,
+    on_overlap: Callable[[SwarmOverlap], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> MeasurementCounts:
     """Measure swarms whenever they are due, within a budget; with `once`, those due now, and return counts.
@@ -43,24 +53,30 @@ async def watch(
     options, settings = CrawlOptions.of(db), WatchSettings() if settings is None else settings
     check_settings(settings, WatchSettings, or_zero=True)
     check_measuring(at_once, fresh)
+    if trackers is not None:
+        check_settings(trackers, TrackerOptions, or_zero=True)
     if discovered is not None:
         check_whole("discovered", discovered, 0, MOST_WATCHED)
     file = None if list_file is None else path_of("list_file", list_file)
     given = swarms_of("info_hashes", info_hashes)
     named = WatchList(given, file) if given or file or discovered is not None else None
     run_settings = asdict(options.settings) | asdict(settings) | {"at_once": at_once, "fresh": fresh}
-    async with open_session(options, "watch", run_settings) as session:
+    async with (
+        open_session(options, "watch", run_settings) as session,
+        opened_beside(session, options, trackers, on_told, on_overlap, say) as beside,
+    ):
         begun = SwarmWatch(
             session.writer, settings, new_random(), named=named, discovered=discovered or 0, say=say
         )
         measure = partial(new_survey(session, options, fresh).measure, at_once=at_once)
         async with shown_progress(begun.describe, shows=session.shows_progress):
-            return await _measure_due(begun, measure, on_measured, once=once)
+            return await _measure_due(begun, measure, beside, on_measured, once=once)
 
 
 async def _measure_due(
     begun: SwarmWatch,
     measure: Callable[..., Awaitable[None]],
+    beside: TrackersBeside | None,
     on_measured: Callable[[SwarmMeasurement], None],
     *,
     once: bool,
@@ -78,5 +94,10 @@ async def _measure_due(
     def on_failure(info_hash: InfoHash, error: DhtError) -> None:
         begun.failed(info_hash, str(error))
 
-    await begun.run(partial(measure, tally=counts, on_sample=on_sample, on_failure=on_failure), once=once)
+    by_dht = partial(measure, tally=counts, on_failure=on_failure)
+
+    async def by_both(due: Sequence[InfoHash]) -> None:
+        await in_rounds(beside, due, by_dht, on_sample)
+
+    await begun.run(by_both, once=once)
     return counts

@@ -10,7 +10,7 @@ import click
 
 import crawler
 import dhtnode
-from crawler import CrawlOptions, PeerSettings
+from crawler import CrawlOptions, PeerSettings, TrackerOptions
 from crawler.cli.metadata import METADATA_OPTION, PEX_OPTION, print_failure, print_fetched
 from crawler.cli.options import (
     FRESH_OPTION,
@@ -21,7 +21,8 @@ from crawler.cli.options import (
     run_crawl,
     torrent_nodes_of,
 )
-from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
+from crawler.cli.trackers_beside import print_overlap, print_told, tracker_options, trackers_of
+from dhtnode import InvalidInfoHash
 from dhtnode.cli import console
 from dhtnode.lines import say
 
@@ -40,6 +41,7 @@ from dhtnode.lines import say
 @FRESH_OPTION
 @METADATA_OPTION
 @PEX_OPTION
+@tracker_options
 @console.network_options(None)
 def scrape(
     swarms: tuple[console.SwarmArgument, ...],
@@ -49,14 +51,17 @@ def scrape(
     fresh: float,
     wants_metadata: bool,
     pex: bool,
+    trackers: TrackerOptions | None,
     network: console.NetworkOptions,
 ) -> None:
     """Measure the size of swarms, and record each sample with its interval and replies.
 
     INFOHASH may be the path of a torrent file.  With a fresh census in the database its nodes are asked
     directly; without one, nodes are looked up, and what one lookup learns the next one uses.
+    With --trackers, these are asked as well: both sources have a part of the peers.
     """
-    wanted = list(dict.fromkeys([*info_hashes_of(swarms), *(_read_list(listed) if listed else ())]))
+    swarms = (*swarms, *(_read_list(listed) if listed else ()))
+    wanted = info_hashes_of(swarms)
     if not wanted:
         raise click.UsageError("name at least one info-hash, or a file with --from")
     measured = 0
@@ -76,6 +81,9 @@ def scrape(
         on_failure=print_failure,
         on_fetched=partial(print_fetched, network.as_json) if wants_metadata or pex else None,
         peer_settings=PeerSettings(pex=pex),
+        trackers=trackers and replace(trackers, of_torrents=trackers_of(swarms)),
+        on_told=partial(print_told, network.as_json),
+        on_overlap=partial(print_overlap, network.as_json),
         say=say,
     )
     counts = run_crawl(measure, network.timeout)
@@ -83,11 +91,11 @@ def scrape(
         raise click.ClickException(f"{measured} of {len(wanted)} swarms measured")
 
 
-def _read_list(listed: console.ListedLines) -> Iterable[InfoHash]:
-    """Yield the info-hashes of a file; blank lines and those that begin with # are skipped."""
+def _read_list(listed: console.ListedLines) -> Iterable[console.SwarmArgument]:
+    """Yield the swarms of a file; blank lines and those that begin with # are skipped."""
     for number, line in enumerate(listed.lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
             try:
-                yield parse_info_hash(line)
+                yield console.linked_swarm(line)
             except InvalidInfoHash as error:
                 raise click.UsageError(f"{listed.name}, line {number}: {error}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import crawler
-from crawler import CrawlOptions
+from crawler import CrawlOptions, TrackerOptions
 from crawler.cli.options import (
     FRESH_OPTION,
     at_once_option,
@@ -20,6 +20,7 @@ from crawler.cli.options import (
     setting_option,
     torrent_nodes_of,
 )
+from crawler.cli.trackers_beside import print_overlap, print_told, tracker_options, trackers_of
 from crawler.settings import MOST_WATCHED, WatchSettings
 from dhtnode.cli import console
 from dhtnode.lines import say
@@ -58,6 +59,7 @@ option = partial(setting_option, WatchSettings)
 @option("--keep-filters", "Delete the raw filters of older samples; their numbers stay.", metavar="DAYS")
 @at_once_option(64)
 @FRESH_OPTION
+@tracker_options
 @console.network_options(None)
 def watch(
     swarms: tuple[console.SwarmArgument, ...],
@@ -67,6 +69,7 @@ def watch(
     once: bool,
     at_once: int | None,
     fresh: float,
+    trackers: TrackerOptions | None,
     network: console.NetworkOptions,
     **bounds: float,
 ) -> None:
@@ -89,6 +92,9 @@ def watch(
         at_once=at_once,
         fresh=fresh,
         on_measured=partial(print_measured, network.as_json),
+        trackers=trackers and replace(trackers, of_torrents=trackers_of(swarms)),
+        on_told=partial(print_told, network.as_json),
+        on_overlap=partial(print_overlap, network.as_json),
         say=say,
     )
     counts = run_crawl(watch, network.timeout)

@@ -202,13 +202,25 @@ _FORGET_LISTS = (
 
 _TURNS = "SELECT place, first, last, asked_at, next_at FROM tracker_turns WHERE list = ? AND next_at > ?"
 
-_IS_DISTRUSTED = " OR ".join(f"' ' || sweep.marks || ' ' LIKE '% {word} %'" for word in DISTRUSTED)
+_TELLING = 20  # swarms with peers, from which marks are told
+_HAS_MARK = " OR ".join(f"' ' || marks || ' ' LIKE '% {word} %'" for word in DISTRUSTED)
+
+# A sweep of few swarms tells little: then what the one before it told counts.
+_IS_DISTRUSTED = f"""EXISTS (
+    SELECT 1 FROM tracker_sweeps AS telling
+    WHERE telling.url = sweep.url AND telling.family IS sweep.family AND ({_HAS_MARK}) AND telling.id IN (
+        sweep.id,
+        (SELECT max(id) FROM tracker_sweeps AS earlier
+         WHERE earlier.url = sweep.url AND earlier.family IS sweep.family AND earlier.nonzero >= {_TELLING}
+            AND earlier.id <= sweep.id)
+    )
+)"""
 
 # One pass, as there are millions of rows: the longest list is the largest number of which the lower 31 bits
 # are its seeds.
 _COMBINED = f"""
 WITH sweep AS MATERIALIZED (
-    SELECT *, coalesce({_IS_DISTRUSTED}, 0) AS is_distrusted FROM tracker_sweeps AS sweep
+    SELECT *, {_IS_DISTRUSTED} AS is_distrusted FROM tracker_sweeps AS sweep
     WHERE id IN (SELECT value FROM json_each(:sweeps))
 ),
 said AS (

@@ -67,16 +67,22 @@ class Announcer:
         self._port = port
         self._wall_clock = wall_clock
 
-    async def compare(self, places: Sequence[Place], measured: Sequence[SwarmMeasurement]) -> None:
-        """Announce each swarm to each tracker that is due, and record how far they overlap with the DHT."""
+    async def compare(
+        self, places: Sequence[Place], measured: Sequence[SwarmMeasurement]
+    ) -> list[SwarmOverlap]:
+        """Announce each swarm to each tracker that is due, and record and return how far they overlap."""
         swarms = list({each.info_hash: each for each in measured}.values())
         known = await self._known(places)
         due = await self._due(self._willing(places, known), [each.info_hash for each in swarms])
         # Those that invent peers are compared by themselves only.
         distrusted = {url for url, each in known.items() if set(each.marks) & set(DISTRUSTED)}
+        found = list[SwarmOverlap]()
         for each in swarms:
             named = await self._announce(due.get(each.info_hash, ()), each.info_hash)
-            await self._write(overlaps_of(each, named, distrusted, self._now()))
+            overlaps = overlaps_of(each, named, distrusted, self._now())
+            await self._write(overlaps)
+            found += overlaps
+        return found
 
     async def _write(self, overlaps: Sequence[SwarmOverlap]) -> None:
         if overlaps:

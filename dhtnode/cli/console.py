@@ -27,7 +27,7 @@ from dhtnode.cli.streams import print_lines
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
 from dhtnode.files import read_file, text_of
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
-from dhtnode.magnet import parse_info_hash
+from dhtnode.magnet import parse_info_hash, parse_magnet
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -43,10 +43,11 @@ def info_hash(text: str) -> InfoHash:
 
 
 class SwarmArgument(NamedTuple):
-    """A swarm, with the bootstrap nodes that its torrent file lists, if it was given by a file."""
+    """A swarm, with the bootstrap nodes and the trackers that its torrent file or magnet link names."""
 
     info_hash: InfoHash
     nodes: tuple[str, ...] = ()
+    trackers: tuple[str, ...] = ()
 
 
 def swarm(text: str) -> SwarmArgument:
@@ -55,18 +56,30 @@ def swarm(text: str) -> SwarmArgument:
     A private torrent (BEP 27) ends the command here, with status 1: before a node is opened.
     """
     try:
-        return SwarmArgument(info_hash(text))
-    except click.BadParameter:
+        return linked_swarm(text)
+    except InvalidInfoHash as error:
         is_path = text.lower().endswith(".torrent") or os.path.exists(text)  # noqa: PTH110  never raises
-        if text[:7].lower() == "magnet:" or not is_path:
-            raise
+        if _is_magnet(text) or not is_path:
+            raise click.BadParameter(str(error)) from error
     return _swarm_in(Path(text))
+
+
+def linked_swarm(text: str) -> SwarmArgument:
+    """Read an info-hash or a magnet link, with the trackers in it; raises `InvalidInfoHash`."""
+    return SwarmArgument(
+        parse_info_hash(text), trackers=parse_magnet(text).trackers if _is_magnet(text) else ()
+    )
+
+
+def _is_magnet(text: str) -> bool:
+    return text.lstrip()[:7].lower() == "magnet:"
 
 
 def _swarm_in(path: Path) -> SwarmArgument:
     try:
         metainfo = dhtnode.read_torrent(path)
-        return SwarmArgument(dhtnode.public_info_hash(metainfo), metainfo.nodes)
+        trackers = tuple(url for tier in metainfo.trackers for url in tier)
+        return SwarmArgument(dhtnode.public_info_hash(metainfo), metainfo.nodes, trackers)
     except OSError as error:
         raise click.BadParameter(f"cannot read {path}: {error.strerror}") from error
     except InvalidTorrent as error:

@@ -102,6 +102,22 @@ def test_a_word_is_a_mark_only_as_a_whole(path):
     assert (found.peers, found.peers_high) == (2, 2)
 
 
+def test_what_was_told_of_many_swarms_counts_in_a_round_of_few(path):
+    """Of two swarms it cannot be seen that a tracker says the same of all."""
+    many = [InfoHash(bytes([number]) * 20) for number in range(1, 21)]
+    with CrawlDatabase.open(path) as store:
+        run_id = begin(store)
+        said = {url: dict.fromkeys(many, (9, 9)) for url in URLS[:2]}
+        ask(store, run_id, 5, said, marks={URLS[0]: ("constant",)})
+        few = {URLS[0]: {LARGE: (9, 9)}, URLS[1]: {LARGE: (1, 1)}}
+        (found,) = store.trackers.measure(run_id, ask(store, run_id, 50, few), time_text(60))
+        assert (found.peers, found.peers_high) == (2, 2)
+        # Until it is seen to be honest.
+        ask(store, run_id, 70, said)
+        (found,) = store.trackers.measure(run_id, ask(store, run_id, 90, few), time_text(99))
+        assert (found.peers, found.peers_high) == (18, 20)
+
+
 def overlap(info_hash, url=None, **numbers):
     given = {"listed": 80, "listed_high": 90, "peers_named": 40, "passed": 30, "false_positives": 0.1}
     given |= {"overlap": 0.5, "overlap_low": 0.4, "overlap_high": 0.6}
