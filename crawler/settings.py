@@ -134,14 +134,14 @@ class TrackerOptions:
     """Trackers that are asked beside the DHT: those named here, and those that the database knows.
 
     `trackers` are URLs that the user typed, which may lead into a private network; `listed` and
-    `of_torrents` those of a list and of torrents.  A host gets `rate` requests a second.  With a `port`, a
+    `of_torrents` those of a list and of torrents.  A host gets `requests_rate` a second.  With a `port`, a
     peer there that has nothing is announced for the addresses that trackers name; it hands ours to others.
     """
 
     trackers: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     of_torrents: tuple[str, ...] = ()
-    rate: Annotated[float, Range(0, 10)] = 1.0
+    requests_rate: Annotated[float, Range(0, 10)] = 1.0
     port: Annotated[int | None, Range(1, 65_535)] = None
 
 

@@ -29,7 +29,7 @@ async def asking_beside(
         say(f"{count} trackers left out: {outcome}")
     if not wanted:
         say("no tracker is known: give some by --tracker or --tracker-list")
-    pace, writer, run_id = SweepPace(asked.rate), session.writer, session.run_id
+    pace, writer, run_id = SweepPace(asked.requests_rate), session.writer, session.run_id
     async with open_trackers(sweep_pace=pace) as client:
         sweeper = TrackerSweeper(
             *(client, writer, run_id, pace, new_random()),

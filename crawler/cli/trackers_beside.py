@@ -35,7 +35,7 @@ _OPTIONS = (
         TrackerOptions,
         "--tracker-rate",
         "Requests per second to one host of trackers; 0 lifts that on loopback.",
-        field="rate",
+        field="requests_rate",
         metavar="R",
     ),
     click.option(
@@ -60,7 +60,7 @@ def tracker_options(command: console.Command) -> console.Command:
         wants_trackers: bool,
         typed: tuple[str, ...],
         tracker_list: console.ListedLines | None,
-        rate: float,
+        requests_rate: float,
         announce: bool,
         port: int | None,
         **others: Any,
@@ -71,7 +71,9 @@ def tracker_options(command: console.Command) -> console.Command:
             raise click.UsageError("--announce needs --port, and --port needs --announce")
         trackers = None
         if wants_trackers:
-            trackers = TrackerOptions(_checked(typed), _listed(tracker_list), rate=rate, port=port)
+            trackers = TrackerOptions(
+                _checked(typed), _listed(tracker_list), requests_rate=requests_rate, port=port
+            )
         command(trackers=trackers, **others)
 
     return console.add_options(*_OPTIONS)(call)

@@ -112,6 +112,10 @@ class TrackerRows:
             self._db.executemany(_INSERT_MEASUREMENT, rows)
         return [TrackerMeasurement(InfoHash(bytes.fromhex(row[1])), *row[2:]) for row in rows]
 
+    def distrusted(self) -> set[str]:
+        """Return the trackers that are left out of what all say together, by their last sweeps."""
+        return {row["url"] for row in self._db.select(_DISTRUSTED)}
+
     def add_overlaps(self, run_id: int, overlaps: Sequence[SwarmOverlap]) -> None:
         """Write overlaps with the newest measurement of their swarm by nodes, in the same run."""
         with self._db.transaction():
@@ -215,6 +219,11 @@ _IS_DISTRUSTED = f"""EXISTS (
             AND earlier.id <= sweep.id)
     )
 )"""
+
+_DISTRUSTED = f"""
+SELECT DISTINCT url FROM tracker_sweeps AS sweep
+WHERE id IN (SELECT max(id) FROM tracker_sweeps GROUP BY url, family) AND {_IS_DISTRUSTED}
+"""
 
 # One pass, as there are millions of rows: the longest list is the largest number of which the lower 31 bits
 # are its seeds.

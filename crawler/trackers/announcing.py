@@ -5,15 +5,16 @@ is told of it for the same swarm again before 30 minutes, or what it asks for, h
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from itertools import chain
 from typing import NamedTuple
 
 import trio
 
 from crawler.db.records.records import utc_text
 from crawler.db.records.trackers import (
-    DISTRUSTED,
     GIVEN,
     LISTED,
     KnownTracker,
@@ -22,7 +23,7 @@ from crawler.db.records.trackers import (
     TrackerTurn,
 )
 from crawler.db.writer import Writer
-from crawler.trackers.overlaps import NamedPeers, overlaps_of
+from crawler.trackers.overlaps import NamedPeers, overlaps_of, without_empty_claims
 from dhtnode import InfoHash, SwarmMeasurement
 from dhtnode.addresses import Address, Scope, pack_host
 from dhtnode.tracker_client import Trackers
@@ -36,6 +37,9 @@ PATIENCE = 30.0
 
 GOODBYE = 10.0
 """Seconds to tell all of them that our peer is gone."""
+
+AT_ONCE = 8
+"""Swarms that are announced at the same time: slow trackers do not hold up all others."""
 
 MOST_PEERS = 1000
 """Addresses of one list that are held against filters."""
@@ -68,21 +72,36 @@ class Announcer:
         self._wall_clock = wall_clock
 
     async def compare(
-        self, places: Sequence[Place], measured: Sequence[SwarmMeasurement]
-    ) -> list[SwarmOverlap]:
-        """Announce each swarm to each tracker that is due, and record and return how far they overlap."""
-        swarms = list({each.info_hash: each for each in measured}.values())
-        known = await self._known(places)
-        due = await self._due(self._willing(places, known), [each.info_hash for each in swarms])
+        self,
+        places: Sequence[Place],
+        measured: Sequence[SwarmMeasurement],
+        on_overlap: Callable[[SwarmOverlap], None] = lambda _: None,
+    ) -> None:
+        """Announce each swarm to each tracker that is due, and record and tell how far they overlap."""
+        swarms = {each.info_hash: each for each in measured}
+        due = await self._due(self._willing(places, await self._known(places)), list(swarms))
         # Those that invent peers are compared by themselves only.
-        distrusted = {url for url, each in known.items() if set(each.marks) & set(DISTRUSTED)}
-        found = list[SwarmOverlap]()
-        for each in swarms:
-            named = await self._announce(due.get(each.info_hash, ()), each.info_hash)
-            overlaps = overlaps_of(each, named, distrusted, self._now())
+        distrusted = await self._writer.call(lambda store: store.trackers.distrusted())
+        named = dict[InfoHash, list[NamedPeers]]()
+        limiter = trio.CapacityLimiter(AT_ONCE)
+
+        async def ask(info_hash: InfoHash) -> None:
+            async with limiter:
+                named[info_hash] = await self._announce(due[info_hash], info_hash)
+
+        async with trio.open_nursery() as nursery:
+            for info_hash in due:
+                if due[info_hash]:
+                    nursery.start_soon(ask, info_hash)
+        most = Counter[str]()
+        for each in chain.from_iterable(named.values()):
+            most[each.url] = max(most[each.url], each.peers)
+        for info_hash, lists in named.items():
+            believed = without_empty_claims(lists, most)
+            overlaps = overlaps_of(swarms[info_hash], believed, distrusted, self._now())
             await self._write(overlaps)
-            found += overlaps
-        return found
+            for overlap in overlaps:
+                on_overlap(overlap)
 
     async def _write(self, overlaps: Sequence[SwarmOverlap]) -> None:
         if overlaps:
@@ -160,7 +179,7 @@ class Announcer:
         others = [peer for peer in answer.peers if not self._is_ours(peer, answer)]
         hosts = [pack_host(peer.host) for peer in others if scope is None or scope.allows(peer)]
         counted = (answer.seeds or 0) + (answer.leechers or 0) - 1
-        return NamedPeers(place.url, max(counted, 0), frozenset(hosts[:MOST_PEERS]))
+        return NamedPeers(place.url, max(counted, 0), len(others), frozenset(hosts[:MOST_PEERS]))
 
     def _is_ours(self, peer: Address, answer: AnnounceAnswer) -> bool:
         """Return whether an address may be that of our peer: others at this port are few."""

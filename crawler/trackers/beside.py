@@ -62,5 +62,4 @@ class TrackersBeside:
         if self._announcer is None:
             return
         places = [Place(str(each.url), each.source == GIVEN) for each in self._wanted]
-        for each in await self._announcer.compare(places, measured):
-            self._on_overlap(each)
+        await self._announcer.compare(places, measured, self._on_overlap)

@@ -1,7 +1,7 @@
 """How far the peers that trackers named and those of the DHT are the same, for one swarm.  Pure."""
 
-from collections.abc import Collection, Iterable, Sequence
-from math import isinf
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import ceil, floor, isinf
 from typing import NamedTuple
 
 from crawler.analysis import SourceOverlap, believed_filters, measured_size, source_overlap
@@ -11,14 +11,26 @@ from dhtnode.krpc import ScrapeFilter
 
 
 class NamedPeers(NamedTuple):
-    """The hosts of a swarm that a tracker named at one of its addresses, of the peers that it `listed`.
+    """The hosts of the `peers` of a swarm that a tracker named at one address, of those that it `listed`.
 
-    It lives in memory, and no longer than the measurement that it is compared with.
+    It lives in memory, and no longer than the round in which it is compared.
     """
 
     url: str
     listed: int
+    peers: int
     hosts: frozenset[bytes]
+
+
+def without_empty_claims(named: Iterable[NamedPeers], most: Mapping[str, int]) -> list[NamedPeers]:
+    """Return what trackers named, with no more listed than was named where a list came whole.
+
+    So it is where a tracker named fewer peers than the `most` that it named of any swarm: if it had more, it
+    would have named more.
+    """
+    return [
+        each._replace(listed=each.peers) if each.peers < most.get(each.url, 0) else each for each in named
+    ]
 
 
 def overlaps_of(
@@ -50,11 +62,11 @@ def _overlap(
 ) -> SwarmOverlap | None:
     """Compare the DHT with lists of which nothing tells how far they are the same."""
     hosts = frozenset[bytes]().union(*(each.hosts for each in lists))
-    # No list can be shorter than what it named, and all together no shorter than all that they named.
+    # What was named is known one by one: lists can overlap in the rest only.
     listed = max(len(hosts), *(each.listed for each in lists))
-    listed_high = max(listed, sum(max(each.listed, len(each.hosts)) for each in lists))
+    listed_high = max(listed, len(hosts) + sum(max(each.listed - each.peers, 0) for each in lists))
     size = measured_size(measured)
-    found = [source_overlap(hosts, filters, size, each) for each in {listed, listed_high}]
+    found = [source_overlap(hosts, filters, size, each) for each in dict.fromkeys((listed, listed_high))]
     few = found[0]
     if few is None:
         return None
@@ -76,5 +88,7 @@ def _overlap(
 
 
 def _ends(found: Iterable[SourceOverlap]) -> tuple[float, float]:
+    """Return the fewest and the most peers, in whole ones."""
     unions = [each.union for each in found]
-    return min(each.low for each in unions), max(each.high for each in unions)
+    high = max(each.high for each in unions)
+    return floor(min(each.low for each in unions)), high if isinf(high) else ceil(high)

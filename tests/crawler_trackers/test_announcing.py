@@ -11,6 +11,7 @@ from crawler.db.database import CrawlDatabase
 from crawler.db.records.trackers import KnownTracker
 from crawler.db.writer import open_writer
 from crawler.trackers import Announcer, NamedPeers, Place, overlaps_of
+from crawler.trackers.overlaps import without_empty_claims
 from dhtnode import Address, InfoHash, NodeId
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.swarm import Observation
@@ -48,9 +49,13 @@ class TestOverlaps:
     """What is made of the addresses of some trackers."""
 
     def test_each_tracker_has_its_own_and_all_have_one(self):
-        named = [NamedPeers(A, 60, frozenset(hosts(40))), NamedPeers(B, 50, frozenset(hosts(40, 1000)))]
+        named = [
+            NamedPeers(A, 60, 40, frozenset(hosts(40))),
+            NamedPeers(B, 50, 40, frozenset(hosts(40, 1000))),
+        ]
         all_of_them, a, b = overlaps_of(measured(hosts(100)), named, (), "now")
         assert [each.url for each in (all_of_them, a, b)] == [None, A, B]
+        # Of both lists 80 are named, and 20 of the one and 10 of the other are not.
         assert (all_of_them.listed, all_of_them.listed_high, all_of_them.peers_named) == (80, 110, 80)
         assert (a.listed, a.listed_high, a.overlap, a.n_estimate) == (60, 60, 1.0, 100.0)
         assert b.overlap < 0.1
@@ -59,28 +64,37 @@ class TestOverlaps:
         assert all_of_them.n_low <= 140 <= all_of_them.n_high
 
     def test_two_addresses_of_a_tracker_are_one_swarm_or_two(self):
-        named = [NamedPeers(A, 60, frozenset(hosts(40))), NamedPeers(A, 50, frozenset(hosts(40)))]
+        named = [NamedPeers(A, 60, 40, frozenset(hosts(40))), NamedPeers(A, 50, 40, frozenset(hosts(40)))]
         (found,) = [each for each in overlaps_of(measured(hosts(100)), named, (), "now") if each.url]
-        assert (found.listed, found.listed_high, found.peers_named) == (60, 110, 40)
+        assert (found.listed, found.listed_high, found.peers_named) == (60, 70, 40)
 
     def test_liars_are_compared_by_themselves_only(self):
-        named = [NamedPeers(A, 60, frozenset(hosts(40))), NamedPeers(B, 5000, frozenset(hosts(40, 1000)))]
+        named = [
+            NamedPeers(A, 60, 40, frozenset(hosts(40))),
+            NamedPeers(B, 5000, 40, frozenset(hosts(40, 1000))),
+        ]
         together, *_ = overlaps_of(measured(hosts(100)), named, {B}, "now")
         assert (together.url, together.listed_high) == (None, 60)
         assert [each.url for each in overlaps_of(measured(hosts(100)), named, {A, B}, "now")] == [A, B]
 
+    def test_more_than_was_named_is_not_believed_where_a_list_came_whole(self):
+        """A tracker that names 50 of one swarm and 3 of another, of which it says 41, has 3."""
+        named = [NamedPeers(A, 900, 50, frozenset(hosts(50))), NamedPeers(A, 41, 3, frozenset(hosts(3)))]
+        assert [each.listed for each in without_empty_claims(named, {A: 50})] == [900, 3]
+        assert without_empty_claims(named, {}) == named
+
     def test_unknown_size_has_no_upper_end(self):
         of_full_stores = measured(hosts(100), high=1)
         object.__setattr__(of_full_stores.estimate, "peers_high", None)
-        (_, found) = overlaps_of(of_full_stores, [NamedPeers(A, 60, frozenset(hosts(40)))], (), "now")
+        (_, found) = overlaps_of(of_full_stores, [NamedPeers(A, 60, 40, frozenset(hosts(40)))], (), "now")
         assert found.n_high is None
 
     def test_without_filters_or_addresses_there_is_none(self):
         assert (
-            overlaps_of(measured(hosts(9), filters=False), [NamedPeers(A, 9, frozenset(hosts(9)))], (), "")
+            overlaps_of(measured(hosts(9), filters=False), [NamedPeers(A, 9, 9, frozenset(hosts(9)))], (), "")
             == []
         )
-        assert overlaps_of(measured(hosts(9)), [NamedPeers(A, 9, frozenset())], (), "") == []
+        assert overlaps_of(measured(hosts(9)), [NamedPeers(A, 9, 0, frozenset())], (), "") == []
 
 
 class TestAnnouncer:

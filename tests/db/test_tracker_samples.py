@@ -112,10 +112,12 @@ def test_what_was_told_of_many_swarms_counts_in_a_round_of_few(path):
         few = {URLS[0]: {LARGE: (9, 9)}, URLS[1]: {LARGE: (1, 1)}}
         (found,) = store.trackers.measure(run_id, ask(store, run_id, 50, few), time_text(60))
         assert (found.peers, found.peers_high) == (2, 2)
+        assert store.trackers.distrusted() == {URLS[0]}
         # Until it is seen to be honest.
         ask(store, run_id, 70, said)
         (found,) = store.trackers.measure(run_id, ask(store, run_id, 90, few), time_text(99))
         assert (found.peers, found.peers_high) == (18, 20)
+        assert store.trackers.distrusted() == set()
 
 
 def overlap(info_hash, url=None, **numbers):
