@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from crawler.core.exclusion import Exclusion
 from crawler.core.progress import shown_progress
 from crawler.core.session import new_random, open_recording
+from crawler.db.records.records import utc_text
 from crawler.db.records.trackers import GIVEN, LISTED, OF_TORRENT, TrackerSweep
 from crawler.db.writer import Writer
 from crawler.settings import CrawlOptions
@@ -80,7 +82,7 @@ async def sweep_trackers(
         sweeper = TrackerSweeper(
             *(client, writer, run_id, pace, new_random()),
             on_sweep=on_sweep,
-            excludes=lambda address: _is_excluded(exclusion, address),
+            excludes=lambda address: is_excluded(exclusion, address),
             asks_again=asks_again,
             anonymizes=options.anonymize,
         )
@@ -90,6 +92,8 @@ async def sweep_trackers(
         sweeper.tally.left_out = left_out
         async with shown_progress(sweeper.tally.__str__, shows=options.shows_progress):
             rows = await sweeper.sweep(chosen, swarms) if swarms else []
+            numbers, now = [row.id for row in rows], utc_text(time.time())
+            await writer.call(lambda store: store.trackers.measure(run_id, numbers, now))
             for url in urls:
                 rows.append(await scrape_fully(client, writer, run_id, url))
                 on_sweep(rows[-1])
@@ -105,7 +109,8 @@ async def _swarms_of(writer: Writer, which: str, discovered: int) -> Sequence[In
     )
 
 
-def _is_excluded(exclusion: Exclusion, address: Address) -> bool:
+def is_excluded(exclusion: Exclusion, address: Address) -> bool:
+    """Return whether a tracker is at an address that is to be left alone."""
     endpoint = int.from_bytes(pack_host(address.host), "big") << 16 | address.port
     return exclusion.excludes(b"", endpoint, address.family)
 

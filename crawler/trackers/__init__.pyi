@@ -1,5 +1,5 @@
 from .announcing import Announcer as Announcer
-from .announcing import Place as Place
+from .beside import TrackersBeside as TrackersBeside
 from .known_urls import Wanted as Wanted
 from .known_urls import read_tracker_list as read_tracker_list
 from .overlaps import NamedPeers as NamedPeers

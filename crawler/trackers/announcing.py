@@ -9,25 +9,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from itertools import chain
-from typing import NamedTuple
 
 import trio
 
 from crawler.db.records.records import utc_text
 from crawler.db.records.trackers import (
-    GIVEN,
-    LISTED,
     KnownTracker,
     SwarmList,
     SwarmOverlap,
     TrackerTurn,
 )
 from crawler.db.writer import Writer
+from crawler.trackers.known_urls import Wanted
 from crawler.trackers.overlaps import NamedPeers, overlaps_of, without_empty_claims
 from dhtnode import InfoHash, SwarmMeasurement
 from dhtnode.addresses import Address, Scope, pack_host
 from dhtnode.tracker_client import Trackers
-from dhtnode.trackers import AnnounceAnswer, Event, TrackerError, parse_tracker_url
+from dhtnode.trackers import AnnounceAnswer, Event, TrackerError
 
 PAUSE = 1800.0
 """Seconds between two announces of one swarm to one tracker, at least."""
@@ -43,13 +41,6 @@ AT_ONCE = 8
 
 MOST_PEERS = 1000
 """Addresses of one list that are held against filters."""
-
-
-class Place(NamedTuple):
-    """A tracker to announce to, and whether the user typed its URL."""
-
-    url: str
-    is_typed: bool
 
 
 class Announcer:
@@ -73,7 +64,7 @@ class Announcer:
 
     async def compare(
         self,
-        places: Sequence[Place],
+        places: Sequence[Wanted],
         measured: Sequence[SwarmMeasurement],
         on_overlap: Callable[[SwarmOverlap], None] = lambda _: None,
     ) -> None:
@@ -107,25 +98,24 @@ class Announcer:
         if overlaps:
             await self._writer.call(lambda store: store.trackers.add_overlaps(self._run_id, overlaps))
 
-    async def _known(self, places: Iterable[Place]) -> dict[str, KnownTracker]:
+    async def _known(self, places: Iterable[Wanted]) -> dict[str, KnownTracker]:
         """Return what is known of all trackers, these among them from now on."""
         now = self._now()
         new = [
-            KnownTracker(place.url, url.scheme, url.host, GIVEN if place.is_typed else LISTED, now)
+            KnownTracker(str(place.url), place.url.scheme, place.url.host, place.source, now)
             for place in places
-            for url in (parse_tracker_url(place.url),)
         ]
         await self._writer.call(lambda store: store.trackers.add(new))
         return {each.url: each for each in await self._writer.call(lambda store: store.trackers.known())}
 
-    def _willing(self, places: Iterable[Place], known: dict[str, KnownTracker]) -> list[Place]:
+    def _willing(self, places: Iterable[Wanted], known: dict[str, KnownTracker]) -> list[Wanted]:
         """Return the trackers that have not asked for a pause that lasts."""
         now = self._now()
-        return [
-            place for place in places if place.url not in known or (known[place.url].not_before or "") <= now
-        ]
+        return [place for place in places if (known[str(place.url)].not_before or "") <= now]
 
-    async def _due(self, places: Sequence[Place], swarms: Sequence[InfoHash]) -> dict[InfoHash, list[Place]]:
+    async def _due(
+        self, places: Sequence[Wanted], swarms: Sequence[InfoHash]
+    ) -> dict[InfoHash, list[Wanted]]:
         """Return where each swarm may be announced, once it is recorded that it will be."""
         now = self._wall_clock()
         recent = set[tuple[str, InfoHash]]()
@@ -140,13 +130,13 @@ class Announcer:
             await self._take_turn(place, some, now, PAUSE)
         return due
 
-    async def _take_turn(self, place: Place, swarms: Sequence[InfoHash], now: float, pause: float) -> None:
+    async def _take_turn(self, place: Wanted, swarms: Sequence[InfoHash], now: float, pause: float) -> None:
         if swarms:
             listed = SwarmList(sha256(b"".join(swarms)).digest(), swarms)
             turn = TrackerTurn(_turn_of(place), 0, len(swarms), utc_text(now), utc_text(now + pause))
             await self._writer.call(lambda store: store.trackers.take_turns(listed, [turn]))
 
-    async def _announce(self, places: Sequence[Place], info_hash: InfoHash) -> list[NamedPeers]:
+    async def _announce(self, places: Sequence[Wanted], info_hash: InfoHash) -> list[NamedPeers]:
         """Announce a swarm to trackers at the same time, and when all have answered say goodbye."""
         named = list[NamedPeers]()
         try:
@@ -161,7 +151,7 @@ class Announcer:
                         nursery.start_soon(self._say_goodbye, place, info_hash)
         return named
 
-    async def _ask(self, place: Place, info_hash: InfoHash, named: list[NamedPeers]) -> None:
+    async def _ask(self, place: Wanted, info_hash: InfoHash, named: list[NamedPeers]) -> None:
         try:
             found = await self._client.announce(place.url, info_hash, self._port, is_typed=place.is_typed)
         except TrackerError:
@@ -173,19 +163,19 @@ class Announcer:
                 if pause > PAUSE:
                     await self._take_turn(place, [info_hash], self._wall_clock(), pause)
 
-    def _named(self, place: Place, answer: AnnounceAnswer) -> NamedPeers:
+    def _named(self, place: Wanted, answer: AnnounceAnswer) -> NamedPeers:
         """Return the hosts that a tracker named, without our own peer, which it counts."""
         scope = None if place.is_typed else Scope.PUBLIC
         others = [peer for peer in answer.peers if not self._is_ours(peer, answer)]
         hosts = [pack_host(peer.host) for peer in others if scope is None or scope.allows(peer)]
         counted = (answer.seeds or 0) + (answer.leechers or 0) - 1
-        return NamedPeers(place.url, max(counted, 0), len(others), frozenset(hosts[:MOST_PEERS]))
+        return NamedPeers(str(place.url), max(counted, 0), len(others), frozenset(hosts[:MOST_PEERS]))
 
     def _is_ours(self, peer: Address, answer: AnnounceAnswer) -> bool:
         """Return whether an address may be that of our peer: others at this port are few."""
         return peer.port == self._port and answer.external_host in (None, peer.host)
 
-    async def _say_goodbye(self, place: Place, info_hash: InfoHash) -> None:
+    async def _say_goodbye(self, place: Wanted, info_hash: InfoHash) -> None:
         try:
             await self._client.announce(
                 place.url, info_hash, self._port, event=Event.STOPPED, is_typed=place.is_typed
@@ -197,8 +187,8 @@ class Announcer:
         return utc_text(self._wall_clock())
 
 
-def _turn_of(place: Place) -> str:
+def _turn_of(place: Wanted) -> str:
     """Return what stands for a tracker where its turns are: a host first, by which it can be deleted."""
-    url = parse_tracker_url(place.url)
+    url = place.url
     host = f"[{url.host}]" if ":" in url.host else url.host
     return f"{host}:{url.port} announce {url.scheme}{url.path}"

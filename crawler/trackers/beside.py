@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from crawler.db.records.records import utc_text
-from crawler.db.records.trackers import GIVEN, SwarmOverlap, TrackerMeasurement
+from crawler.db.records.trackers import SwarmOverlap, TrackerMeasurement
 from crawler.db.writer import Writer
-from crawler.trackers.announcing import Announcer, Place
+from crawler.trackers.announcing import Announcer
 from crawler.trackers.known_urls import Wanted
 from crawler.trackers.sweep import TrackerSweeper
 from dhtnode import InfoHash, SwarmMeasurement
@@ -61,5 +61,4 @@ class TrackersBeside:
         """Announce swarms that were measured, where that is wanted, and compare what trackers name."""
         if self._announcer is None:
             return
-        places = [Place(str(each.url), each.source == GIVEN) for each in self._wanted]
-        await self._announcer.compare(places, measured, self._on_overlap)
+        await self._announcer.compare(self._wanted, measured, self._on_overlap)

@@ -97,8 +97,6 @@ class TrackerSweeper:
         finally:
             with trio.CancelScope(shield=True):
                 await self._end()
-        numbers, now = [each.row.id for each in self._asked], self._now()
-        await self._writer.call(lambda store: store.trackers.measure(self._run_id, numbers, now))
         return [*(each.row for each in self._asked), *self._others]
 
     async def _begin(self, wanted: Sequence[Wanted]) -> None:

@@ -8,14 +8,16 @@ import pytest
 import trio
 
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.trackers import KnownTracker
+from crawler.db.records.trackers import DISTRUSTED, GIVEN, LISTED, KnownTracker
 from crawler.db.writer import open_writer
-from crawler.trackers import Announcer, NamedPeers, Place, overlaps_of
+from crawler.trackers import Announcer, NamedPeers, Wanted, overlaps_of
+from crawler.trackers.marks import Mark
 from crawler.trackers.overlaps import without_empty_claims
 from dhtnode import Address, InfoHash, NodeId
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.swarm import Observation
 from dhtnode.tracker_client import open_trackers
+from dhtnode.trackers import parse_tracker_url
 from tests.databases import records, rows
 from tests.measurements import measurement_of
 from tests.small_database import T0, time_text
@@ -28,6 +30,10 @@ A, B = "udp://a.example:6969", "udp://b.example:6969"
 
 def hosts(count, first=0):
     return [(0x0B000000 + first + number).to_bytes(4, "big") for number in range(count)]
+
+
+def wanted(url, source=GIVEN):
+    return [Wanted(parse_tracker_url(url), source)]
 
 
 def measured(peers, *, high=None, filters=True):
@@ -43,6 +49,10 @@ def measured(peers, *, high=None, filters=True):
 
 def compact(hosts_named, port=7000):
     return b"".join(host + port.to_bytes(2, "big") for host in hosts_named)
+
+
+def test_every_mark_but_a_defect_is_a_reason_to_leave_out():
+    assert set(DISTRUSTED) == set(Mark) - {Mark.UTF8_KEYS}
 
 
 class TestOverlaps:
@@ -118,7 +128,7 @@ class TestAnnouncer:
         ours = ip_address("127.0.0.1").packed
         tracker = UdpTracker(peers=compact(hosts(50, 70)) + compact([ours], PORT))
         async with serving_udp(tracker) as url:
-            await announcer.compare([Place(url, is_typed=True)], [measured(hosts(100))])
+            await announcer.compare(wanted(url), [measured(hosts(100))])
         # Connected once; then the announce, and that it is gone (BEP 15).
         assert [int.from_bytes(packet[80:84], "big") for packet in tracker.packets[1:]] == [2, 3]
         assert [int.from_bytes(packet[96:98], "big") for packet in tracker.packets[1:]] == [PORT, PORT]
@@ -138,19 +148,13 @@ class TestAnnouncer:
         announcer, writer, now, _ = world
         tracker = UdpTracker(peers=compact(hosts(5)))
         async with serving_udp(tracker) as url:
-            await announcer_of(announcer, writer, now).compare(
-                [Place(url, is_typed=True)], [measured(hosts(9))]
-            )
+            await announcer_of(announcer, writer, now).compare(wanted(url), [measured(hosts(9))])
             heard = len(tracker.heard)
             now[0] += 1799
-            await announcer_of(announcer, writer, now).compare(
-                [Place(url, is_typed=True)], [measured(hosts(9))]
-            )
+            await announcer_of(announcer, writer, now).compare(wanted(url), [measured(hosts(9))])
             assert len(tracker.heard) == heard > 1
             now[0] += 2
-            await announcer_of(announcer, writer, now).compare(
-                [Place(url, is_typed=True)], [measured(hosts(9))]
-            )
+            await announcer_of(announcer, writer, now).compare(wanted(url), [measured(hosts(9))])
             assert len(tracker.heard) > heard
 
     async def test_a_pause_that_was_asked_for_is_kept(self, world):
@@ -159,10 +163,10 @@ class TestAnnouncer:
         async with serving_udp(tracker) as url:
             known = KnownTracker(url, "udp", "127.0.0.1", "given", time_text(0), not_before=time_text(60))
             await writer.call(lambda store: store.trackers.add([known]))
-            await announcer.compare([Place(url, is_typed=True)], [measured(hosts(9))])
+            await announcer.compare(wanted(url), [measured(hosts(9))])
             assert tracker.heard == []
             now[0] += 61
-            await announcer.compare([Place(url, is_typed=True)], [measured(hosts(9))])
+            await announcer.compare(wanted(url), [measured(hosts(9))])
             assert tracker.heard != []
 
     async def test_goodbye_is_said_when_it_is_cancelled(self, world):
@@ -179,7 +183,7 @@ class TestAnnouncer:
 
         tracker.answer = answer
         async with serving_udp(tracker) as url, trio.open_nursery() as nursery:
-            nursery.start_soon(announcer.compare, [Place(url, is_typed=True)], [measured(hosts(9))])
+            nursery.start_soon(announcer.compare, wanted(url), [measured(hosts(9))])
             await reached.wait()
             nursery.cancel_scope.cancel()
         assert int.from_bytes(tracker.packets[-1][80:84], "big") == 3
@@ -188,7 +192,7 @@ class TestAnnouncer:
         announcer, *_ = world
         tracker = UdpTracker(peers=compact(hosts(5)))
         async with serving_udp(tracker) as url:
-            await announcer.compare([Place(url, is_typed=False)], [measured(hosts(9))])
+            await announcer.compare(wanted(url, LISTED), [measured(hosts(9))])
         assert tracker.heard == []
 
 
