@@ -107,8 +107,17 @@ def plot_swarms(db: Connection, run: int | None = None) -> Plot:
     return Plot(answer, svg)
 
 
+_AT_TRACKERS = """
+SELECT taken_at, peers_low, peers_high, nodes_answered FROM swarm_samples
+WHERE source = 'tracker' AND info_hash = :info_hash ORDER BY taken_at DESC LIMIT :limit
+"""
+
+
 def plot_swarm(db: Connection, info_hash: str) -> Plot:
-    """Draw the size of one swarm over time; `info_hash` is in lower-case hex.  Raises `NoAnswer`."""
+    """Draw the size of one swarm over time, in the DHT and at trackers.  Raises `NoAnswer`.
+
+    `info_hash` is in lower-case hex.
+    """
     answer = REPORTS["swarm"].answer(db, info_hash=info_hash, limit=MOST_POINTS)
     rows = sorted(_records(answer), key=lambda row: str(row["taken_at"]))
     series = [
@@ -129,10 +138,22 @@ def plot_swarm(db: Connection, info_hash: str) -> Plot:
             for row in _with(rows, name)
         ]
         series.append(Series(name, points, joined=True))
+    if points := _at_trackers(db, info_hash):
+        series.append(Series("at trackers, least to most", points))
     axes = Axis("measured (UTC)", "time"), Axis("peers, 95 % interval")
     has_any = any(each.points for each in series)
     svg = draw_points(answer.title, *axes, series) if has_any else ""
     return Plot(answer, svg)
+
+
+def _at_trackers(db: Connection, info_hash: str) -> list[Point]:
+    """Return what trackers say of a swarm together: a number that is the least, up to the most."""
+    rows = db.execute(_AT_TRACKERS, {"info_hash": info_hash, "limit": MOST_POINTS}).fetchall()
+    found = []
+    for taken_at, low, high, trackers in rows:
+        text = f"{taken_at}: {low:.0f} to {high:.0f} peers at {trackers} trackers"
+        found.append(Point(_seconds(taken_at), low, text, low, high))
+    return found[::-1]
 
 
 DASHBOARD: dict[str, Draw] = {

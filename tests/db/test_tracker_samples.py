@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from crawler.browse.plots import plot_swarm
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import epoch_ms
@@ -208,6 +209,14 @@ def test_median_of_sources_is_that_of_swarms(path):
         rows_of_all = [row for row in REPORTS["sources"].answer(db).rows if row[1] == "all"]
     # 10, 30, 50 and 70 of 50 peers: one of them meets 48 to 52.
     assert rows_of_all == [(time_text(0)[:10], "all", "10-99", 4, 0.8, 75.0)]
+
+
+def test_page_of_a_swarm_draws_both_sources(path):
+    fill(path)
+    with open_reading(path) as db:
+        svg = plot_swarm(db, LARGE.hex()).svg
+    assert "80 to 90 peers at 2 trackers" in svg
+    assert "100 (98 to 102) peers" in svg
 
 
 def test_addresses_leave_no_trace(path):
