@@ -6,7 +6,8 @@ the network is written beside it.  A day takes some ten seconds: the clock jumps
 The network has 1200 nodes of which some 530 are there at a time, 60 more on IPv6, and 500 swarms, some
 of which fade or grow.  The whole of it is crawled every eight hours, an eighth of it every half hour;
 ten swarms are measured every four hours, 250 once, and samples of info-hashes are taken once.  From the
-twelfth hour on there are planted nodes in it: 30 on one host, 40 in one zone, 10 around one id.
+twelfth hour on there are planted nodes in it: 30 on one host, 40 in one zone, 10 around one id.  Five
+trackers, two of which lie, are asked for the swarms that are measured.
 """
 
 import os
@@ -27,14 +28,16 @@ from crawler.crawl.census import take_census
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import RunStatus, utc_text
 from crawler.db.writer import open_writer
+from crawler.demo.tracked import announce_to_trackers, ask_trackers
 from crawler.infohashes.survey import InfohashSurvey
 from crawler.settings import CrawlSettings
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey
 from crawler.synthetic.planted import PlantedMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
+from crawler.synthetic.trackers.tracker import SyntheticTracker, make_trackers
 from crawler.synthetic.truth import check_place, write_end, write_truth
 from crawler.zone import Zone
-from dhtnode import Address, Family, InfoHash, NodeSettings, __version__
+from dhtnode import Address, Family, InfoHash, NodeSettings, SwarmMeasurement, __version__
 from dhtnode.net import BulkClient
 
 VARIABLE = "DHTCRAWL_DATABASE"
@@ -47,6 +50,7 @@ WHOLE_EVERY = 16  # rounds: then the whole network is crawled instead
 MEASURE_EVERY = 8  # rounds
 SAMPLE_AT = 2  # rounds from the beginning
 ATTACK_AT = 24
+ANNOUNCED_AT = 40  # rounds from the beginning; from then on trackers name addresses, too
 MEASURED = (1, 2, 3, 5, 8, 12, 21, 35, 75, 150)  # swarms: the largest, the second largest and so on
 MANY = tuple(sorted({*MEASURED, *range(1, 501, 2)}))  # are measured once
 MANY_AT = 16  # rounds from the beginning, after a census of the whole network
@@ -61,6 +65,8 @@ SYNTHETIC = SyntheticSettings(
     swarms=500,
     largest=3000,
     half_life=12 * HOUR,
+    trackers="opentracker,aquatic,chihaya,constant,invents",
+    tracker_overlap=0.6,
     session=4 * HOUR,
     session_shape=0.6,
     absence=5 * HOUR,
@@ -135,6 +141,7 @@ class _Day:
     store: CrawlDatabase
     network: PlantedMemoryNetwork
     random: Random
+    trackers: list[SyntheticTracker]
 
 
 async def _live_a_day(store: CrawlDatabase, seed: int) -> PlantedMemoryNetwork:
@@ -146,7 +153,7 @@ async def _live_a_day(store: CrawlDatabase, seed: int) -> PlantedMemoryNetwork:
         loss=0.01,
         version=b"LT\x02\x0c",
     )
-    day = _Day(store, network, random)
+    day = _Day(store, network, random, make_trackers(network.synthetic))
     for number in range(int(HOURS * HOUR / ROUND) + 1):
         await trio.sleep_until(number * ROUND)
         if number % WHOLE_EVERY:
@@ -189,7 +196,13 @@ async def _measure(day: _Day, places: Sequence[int]) -> None:
         survey = SwarmSurvey(
             session.node, session.writer, session.clients, UNLIMITED, day.random, wall_clock=_wall_clock
         )
-        await survey.measure(info_hashes, tally=MeasurementCounts())
+        measured = list[SwarmMeasurement]()
+        await survey.measure(info_hashes, tally=MeasurementCounts(), on_sample=measured.append)
+        now, run_id = trio.current_time(), session.run_id
+        told = day.trackers, measured, now, _wall_clock()
+        await session.writer.call(lambda store: ask_trackers(store, run_id, *told))
+        if now >= ANNOUNCED_AT * ROUND:
+            await session.writer.call(lambda store: announce_to_trackers(store, run_id, *told))
 
 
 async def _sample(day: _Day) -> None:

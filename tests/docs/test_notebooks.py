@@ -49,6 +49,7 @@ PICTURES = {
     "05_churn_and_sessions": 4,
     "06_accuracy_against_truth": 6,
     "07_sybils": 4,
+    "08_two_sources": 3,
 }
 """How many each draws; one that is not listed draws two at least."""
 
@@ -148,7 +149,7 @@ def test_example_is_a_day_of_crawls(example):
     assert [started for *_, started, _ in runs] == sorted(started for *_, started, _ in runs)
     assert all(started <= finished for *_, started, finished in runs)
     assert (runs[0][2], runs[-1][2][:14]) == ("2025-06-01T00:00:00.000Z", "2025-06-02T00:")
-    assert rows(example, "SELECT count(*), count(DISTINCT info_hash) FROM swarm_samples") == [
+    assert rows(example, "SELECT count(*), count(DISTINCT info_hash) FROM dht_samples") == [
         (6 * len(MEASURED) + len(MANY), len(MANY))
     ]
     assert rows(example, "SELECT count(*) > 100 FROM node_samples WHERE outcome = 'answered'") == [(1,)]
