@@ -199,10 +199,12 @@ async def _measure(day: _Day, places: Sequence[int]) -> None:
         measured = list[SwarmMeasurement]()
         await survey.measure(info_hashes, tally=MeasurementCounts(), on_sample=measured.append)
         now, run_id = trio.current_time(), session.run_id
-        told = day.trackers, measured, now, _wall_clock()
-        await session.writer.call(lambda store: ask_trackers(store, run_id, *told))
+        at, swarms = _wall_clock(), [each.info_hash for each in measured]
+        await session.writer.call(lambda store: ask_trackers(store, run_id, day.trackers, swarms, now, at))
         if now >= ANNOUNCED_AT * ROUND:
-            await session.writer.call(lambda store: announce_to_trackers(store, run_id, *told))
+            await session.writer.call(
+                lambda store: announce_to_trackers(store, run_id, day.trackers, measured, now, at)
+            )
 
 
 async def _sample(day: _Day) -> None:

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import utc_text
-from crawler.db.records.trackers import LISTED, KnownTracker, SweepBatch, TrackerSweep
+from crawler.db.records.trackers import LISTED, KnownTracker, SweepBatch, TrackerMeasurement, TrackerSweep
 from crawler.synthetic import SyntheticTracker
 from crawler.synthetic.trackers.tracker import Announcement
 from crawler.trackers import NamedPeers, overlaps_of
 from crawler.trackers.marks import SweepFacts, marks_of
 from crawler.trackers.overlaps import without_empty_claims
-from dhtnode import SwarmMeasurement
+from dhtnode import InfoHash, SwarmMeasurement
 
 MADE_UP = bytes(20)  # an info-hash that no swarm has
 
@@ -20,22 +20,21 @@ def ask_trackers(
     store: CrawlDatabase,
     run_id: int,
     trackers: Sequence[SyntheticTracker],
-    measured: Sequence[SwarmMeasurement],
+    swarms: Sequence[InfoHash],
     now: float,
     at: float,
-) -> None:
-    """Write what trackers say of the swarms that were measured.
+) -> list[TrackerMeasurement]:
+    """Write what trackers say of some swarms, and return what they say of each together.
 
     `now` is the time in the network, `at` that on the wall.
     """
     taken_at, urls = utc_text(at), list(map(_url_of, trackers))
     store.trackers.add(KnownTracker(url, "udp", url[6:-5], LISTED, taken_at) for url in urls)
     sweeps = store.trackers.begin(run_id, [TrackerSweep(0, url, 4, None, taken_at) for url in urls])
-    batch = _swept(sweeps, trackers, measured, now, at)
+    batch = _swept(sweeps, trackers, swarms, now, at)
     store.write(run_id, [batch])
     store.trackers.mark({sweep.url: sweep.marks for sweep in batch.sweeps})
-    numbers, asked = [sweep.id for sweep in sweeps], [each.info_hash for each in measured]
-    store.trackers.measure(run_id, numbers, taken_at, asked)
+    return store.trackers.measure(run_id, [sweep.id for sweep in sweeps], taken_at, swarms)
 
 
 def announce_to_trackers(
@@ -62,7 +61,7 @@ def _url_of(tracker: SyntheticTracker) -> str:
 def _swept(
     sweeps: Sequence[TrackerSweep],
     trackers: Sequence[SyntheticTracker],
-    measured: Sequence[SwarmMeasurement],
+    swarms: Sequence[InfoHash],
     now: float,
     at: float,
 ) -> SweepBatch:
@@ -70,19 +69,19 @@ def _swept(
     for sweep, tracker in zip(sweeps, trackers, strict=True):
         canary = tracker.listed(MADE_UP, now)
         fact = SweepFacts(sweep.url, canary_hits=canary is not None)
-        said = {place: tracker.listed(each.info_hash, now) for place, each in enumerate(measured)}
+        said = {place: tracker.listed(each, now) for place, each in enumerate(swarms)}
         for place, row in said.items():
             if row is not None and any(row):
                 fact.counts[place] = row.seeds, row.leechers, row.downloaded
-                samples.append((sweep.id, measured[place].info_hash, int(1000 * at), *row, None))
+                samples.append((sweep.id, swarms[place], int(1000 * at), *row, None))
         facts.append(fact)
         rows.append(
             replace(
                 sweep,
                 outcome="answered",
                 finished_at=utc_text(at),
-                asked=len(measured),
-                listed=len(measured),
+                asked=len(swarms),
+                listed=len(swarms),
                 nonzero=len(fact.counts),
                 requests=2,
                 answers=2,

@@ -488,6 +488,14 @@ def test_source_overlap_has_a_row_for_each_overlap(tmp_path):
     assert printed.count("| 50, whole stores") == 5
 
 
+def test_tracker_lists_has_a_row_for_each_share(tmp_path):
+    report, printed = report_of("tracker_lists", tmp_path, "--networks=1", "--shares=0.1,1")
+    assert [each[0] for each in report["rows"]] == ["0.1", "1"]
+    assert [each[3] for each in report["rows"]] == ["100.00", "100.00"]
+    assert [each[5:] for each in report["rows"]] == [["5", "5", "0", "5"]] * 2
+    assert printed.count("| liars marked |") == 1
+
+
 class TestLargeDatabase:
     """`python -m benchmarks.large_database`."""
 
