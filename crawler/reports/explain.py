@@ -83,6 +83,8 @@ def _is_believed(row: Row) -> bool:
 
 def _missing(sample: Row, replies: Sequence[Row]) -> str | None:
     """Return what makes it impossible to compute the number again, or None."""
+    if sample["source"] != "dht":
+        return "it is what trackers say"
     if sample["coverage"] is None:
         return "it was recorded before all that it takes was kept"
     believed = [row for row in replies if _is_believed(row)]
@@ -118,8 +120,11 @@ def _is_same(kept: object, computed: object) -> bool:
 def explanation_lines(found: Explanation) -> list[str]:
     """Return it in words for people."""
     sample = found.sample
+    head = f"sample {sample['id']} of run {sample['run_id']}: {sample['info_hash']}, {sample['taken_at']}"
+    if sample["source"] != "dht":
+        return [head, *_tracker_text(sample)]
     return [
-        f"sample {sample['id']} of run {sample['run_id']}: {sample['info_hash']}, {sample['taken_at']}",
+        head,
         _asked_text(sample),
         "",
         "What each node said, the closest first:",
@@ -129,6 +134,16 @@ def explanation_lines(found: Explanation) -> list[str]:
         *(f"  {_estimate_text(row)}" for row in found.estimates),
         "",
         *_headline_text(found),
+    ]
+
+
+def _tracker_text(sample: Row) -> list[str]:
+    peers = f"{sample['peers_low']:.0f} to {sample['peers_high']:.0f} peers"
+    return [
+        f"{sample['nodes_asked']} trackers asked, {sample['nodes_answered']} answered",
+        "",
+        f"{peers}: the longest list of a tracker that is believed, and all such lists together",
+        "What each said is in the view tracker_samples, who is believed in `dhtcrawl report trackers`.",
     ]
 
 

@@ -126,4 +126,4 @@ def test_views_and_queries_read_samples_of_the_dht():
 
 def test_dht_samples_have_every_column_of_samples():
     columns = {each.name for each in TABLES["swarm_samples"].columns}
-    assert {each.name for each in TABLES["dht_samples"].columns} == columns - {"source"}
+    assert {each.name for each in TABLES["dht_samples"].columns} == columns

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import crawler
 from crawler.browse.plots import plot_swarm
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase
@@ -17,6 +18,7 @@ from crawler.db.records.trackers import (
     TrackerSweep,
 )
 from crawler.reports import REPORTS
+from crawler.reports.explain import explanation_lines
 from dhtnode import InfoHash
 from dhtnode.trackers import SwarmCounts
 from dhtnode.trackers.combination import combine
@@ -209,6 +211,17 @@ def test_median_of_sources_is_that_of_swarms(path):
         rows_of_all = [row for row in REPORTS["sources"].answer(db).rows if row[1] == "all"]
     # 10, 30, 50 and 70 of 50 peers: one of them meets 48 to 52.
     assert rows_of_all == [(time_text(0)[:10], "all", "10-99", 4, 0.8, 75.0)]
+
+
+def test_explain_says_whose_number_it_is(path):
+    fill(path)
+    (number,) = rows(path, "SELECT id FROM swarm_samples WHERE source = 'tracker' AND peers_high = 90")[0]
+    found = crawler.explain(number, db=path)
+    assert found.missing == "it is what trackers say"
+    assert explanation_lines(found)[1:4:2] == [
+        "3 trackers asked, 2 answered",
+        "80 to 90 peers: the longest list of a tracker that is believed, and all such lists together",
+    ]
 
 
 def test_page_of_a_swarm_draws_both_sources(path):

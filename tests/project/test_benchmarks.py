@@ -334,6 +334,7 @@ def test_documented_commands_exist(capsys):
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
     served = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
     known = served | {"soak", "life", "quality", "announcing", "eclipse", "measuring", "census", "idle"}
+    known |= {"tracker_lists"}
     assert {name for name, _ in commands} == known
     for name, arguments in commands:
         with pytest.raises(SystemExit):
@@ -480,7 +481,7 @@ def test_changes_has_a_row_for_each_network(tmp_path):
 
 
 def test_source_overlap_has_a_row_for_each_overlap(tmp_path):
-    report, printed = report_of("source_overlap", tmp_path, "--runs=2", "--only=4")
+    report, printed = report_of("source_overlap", tmp_path, "--runs=2", "--only=5")
     assert [each[:2] for each in report["rows"]] == [
         ["50, whole stores", share] for share in ("0", "25", "50", "75", "100")
     ]

@@ -149,7 +149,8 @@ SELECT
     leechers_high,
     overlap,
     coverage,
-    silent_share
+    silent_share,
+    source
 FROM swarm_samples WHERE source = 'dht';
 
 -- One row: whether the clock has gone back between two runs of this database.
