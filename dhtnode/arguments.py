@@ -128,7 +128,7 @@ def swarms_of(name: str, torrents: "Iterable[InfoHash | Metainfo | Path | str]")
 
 
 def check_settings(settings: object, kind: type, *, or_zero: bool = False) -> None:
-    """Raise `InvalidArgument` unless settings are of a kind, and every number has its type and is above 0.
+    """Raise `InvalidArgument` unless settings are of a kind, all flags and numbers so too, and these above 0.
 
     None is above 10^12, so that it stays a number whatever is done with it.  Narrower ranges are for files
     and flags: a test may go beyond.
@@ -136,6 +136,8 @@ def check_settings(settings: object, kind: type, *, or_zero: bool = False) -> No
     check_type("settings", settings, kind)
     for name, hint in get_type_hints(kind).items():
         value = getattr(settings, name)
+        if hint is bool:
+            check_type(name, value, bool)
         if hint in (int, float):
             check_type(name, value, *({int} if hint is int else {int, float}))
             check_positive(name, value, or_zero=or_zero)

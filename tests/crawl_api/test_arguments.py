@@ -27,11 +27,12 @@ def options(**given):
 
 
 def wrong_numbers(kind):
-    """Return settings with one number each that is none to reckon with."""
+    """Return settings with one number each that is none to reckon with, or one flag that is none."""
     return [
         replace(kind(), **{field.name: value})
         for field in fields(kind)
         for value in (None, -1, math.nan, math.inf, 10**13, "1", True)
+        if not (value is True and isinstance(field.default, bool))
     ]
 
 
