@@ -16,6 +16,8 @@ from dhtnode.swarm import chao1
 
 REPLICAS = 8  # nodes that an info-hash is announced to (BEP 5)
 _TIMES = 5
+# Of what was not shown, where it cannot be told of any node whether it holds an info-hash: these differ.
+UNTOLD_ERROR = 0.35
 AS_OTHERS = 8.0  # holders, by which an info-hash is held to lie with as many nodes as others do
 
 
@@ -35,11 +37,15 @@ class NearStore:
 
 @dataclass(frozen=True, slots=True)
 class ShownInfohash:
-    """An info-hash that was shown: how likely that was, and that it has one holder only, or two."""
+    """An info-hash that was shown: how likely that was, and that it has one holder only, or two.
+
+    Of its holders to be expected, of a share `untold` it cannot be told whether they hold it.
+    """
 
     chance: float
     one: float = 0.0
     two: float = 0.0
+    untold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ def _holding_shares(
 
 
 def _shown(stores: Sequence[NearStore], shares: dict[int | None, float]) -> ShownInfohash:
-    missing, one, two, none = 1.0, 0.0, 0.0, 1.0
+    missing, one, two, none, guessed = 1.0, 0.0, 0.0, 1.0, 0.0
     told = [each for each in stores if each.holds is not None]
     # One that lies with more of the nodes that tell than others do lies with more of the rest too.
     expected = sum(shares.get(each.rank, 0.0) for each in told)
@@ -105,11 +111,13 @@ def _shown(stores: Sequence[NearStore], shares: dict[int | None, float]) -> Show
             missing *= 1 - before * each.share
             # One that does not show it holds it less likely.
             holds = 1.0 if each.shows else before * (1 - each.share) / max(1 - before * each.share, 1e-9)
+            guessed += 0.0 if each.shows else holds
         else:
             missing *= 1 - each.holds * each.share
             holds = float(each.holds)
         none, one, two = none * (1 - holds), one * (1 - holds) + none * holds, two * (1 - holds) + one * holds
-    return ShownInfohash(1 - missing, one, two)
+    known = sum(each.shows or bool(each.holds) for each in stores)
+    return ShownInfohash(1 - missing, one, two, guessed / max(guessed + known, 1e-9))
 
 
 def population(
@@ -124,23 +132,28 @@ def population(
     - what none of these nodes holds, by Chao1 from how many hold the others: a lower bound;
     - in place of both, if it is more, Chao1 from how many nodes showed each.
 
-    Their variance is that of the info-hashes shown, of the part looked up (linearised) and of Chao1.  The
+    Their variance is that of the info-hashes shown, of the part looked up (linearised), of Chao1 (each counts
+    by its weight squared) and `UNTOLD_ERROR`.  The
     interval of what was not shown is log-normal, so the whole interval lies above what was.  A zone of z bits
     adds the variance of a binomial share of all.  None when no info-hash was looked up.
     """
     distinct, once, twice = showings
-    weights = [1 / each.chance for each in looked_up if each.chance > 0]
+    looked_up = [each for each in looked_up if each.chance > 0]
+    weights = [1 / each.chance for each in looked_up]
     if not weights:
         return None
     scale, count = distinct / len(looked_up), len(weights)
-    unseen, variance = scale * sum(weight - 1 for weight in weights), 0.0
+    unseen = scale * sum(weight - 1 for weight in weights)
     variance = scale * sum(weight * (weight - 1) for weight in weights)
     spread = sum((weight - mean(weights)) ** 2 for weight in weights) / max(count - 1, 1)
     variance += distinct**2 * spread / count * max(0.0, 1 - len(looked_up) / distinct)
-    ones = scale * sum(each.one / each.chance for each in looked_up if each.chance > 0)
-    twos = scale * sum(each.two / each.chance for each in looked_up if each.chance > 0)
+    ones = scale * sum(each.one / each.chance for each in looked_up)
+    twos = scale * sum(each.two / each.chance for each in looked_up)
+    weight = sum(each.one / each.chance**2 for each in looked_up) * scale / ones if ones else 1.0
+    untold = sum(each.untold / each.chance for each in looked_up) / sum(weights)
+    variance += (UNTOLD_ERROR * untold * unseen) ** 2
     unseen += _unheld(ones, twos)
-    variance += scale * _unheld_variance(ones, twos)
+    variance += weight * scale * _unheld_variance(ones, twos)
     if _unheld(once, twice) > unseen:
         unseen, variance = _unheld(once, twice), _unheld_variance(once, twice)
     here = distinct + unseen
