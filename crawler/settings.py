@@ -141,7 +141,7 @@ class TrackerOptions:
     trackers: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     of_torrents: tuple[str, ...] = ()
-    requests_rate: Annotated[float, Range(0, 10)] = 1.0
+    requests_rate: Annotated[float, Range(0, 1)] = 1.0
     port: Annotated[int | None, Range(1, 65_535)] = None
 
 

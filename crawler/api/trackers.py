@@ -25,7 +25,7 @@ from dhtnode.errors import InvalidArgument
 from dhtnode.tracker_client import SweepPace, open_trackers
 from dhtnode.trackers import parse_tracker_url
 
-MOST_RATE = 10.0
+MOST_RATE = 1.0
 """Requests per second to one host of trackers."""
 
 

@@ -65,7 +65,7 @@ _ANSWERED = ("answered", "partial")
 @click.option(
     "--tracker-rate",
     "rate",
-    type=console.Number(min=0, max=10),
+    type=console.Number(min=0, max=1),
     default=1.0,
     show_default=True,
     metavar="R",

@@ -6,7 +6,8 @@ connections to peers.  It is kept where packets leave, and no setting lifts it.
 
 Replies are not counted: each is provoked by a query, and what a query may provoke is bounded in
 `server.admission`.  Nor is what follows in a connection that a peer keeps up by the right handshake, nor
-what a sweep sends to a tracker that has answered as one: that has a pace of its own (`tracker_client.pace`).
+what a sweep sends to a tracker that has answered as one: its own pace has the same bound
+(`tracker_client.pace`).
 Loopback is not counted either, where one host is a whole network of our own.
 """
 

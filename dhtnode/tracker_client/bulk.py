@@ -100,7 +100,7 @@ class _Turns:
         if scrape.is_done:
             return None
         if not scrape.may_follow:
-            ready = self._pace.ready_at(host, now)
+            ready = self._pace.ready_at(host, now, is_pair=scrape.needs_connection(now))
             if ready > now:
                 self.put(scrape, ready)
                 return None

@@ -9,6 +9,9 @@ from dhtnode.token_bucket import TokenBucket
 RATE, BURST = 0.8, 2.0
 """Packets or connections a second to one host, and at once."""
 
+MOST_RATE = 1.0
+"""Requests a second of a sweep to one host: ten packets in ten seconds."""
+
 CONNECTION_PACKETS = 9
 """Packets that a connection counts for, to a host that is perhaps no tracker: what it sends at most."""
 
@@ -19,23 +22,29 @@ MAX_HOSTS = 10_000
 class SweepPace:
     """The pace of a sweep over many trackers, all at one host together: one request after the other.
 
-    A host gets `rate` requests a second, and a scrape at once after the connect that it was waited for.  What
-    leaves toward one that has not answered as a tracker is counted in the bound of this program, like
-    everything; one that has gave us leave by its answer, and has this pace alone.  With a rate of 0, hosts on
-    loopback have none, and all others the usual one.
+    A host gets `rate` packets or connections a second, one at most, which is ten in ten seconds.  A
+    scrape leaves at once after the connect that it was waited for, else its id may be over: the time before
+    and after makes up for that.  What leaves toward a host that has not answered as a tracker is counted in
+    the bound of this program, which lets fewer leave because it forgets in turns.  With a rate of 0, hosts
+    on loopback have none, and others the usual one.
     """
 
     def __init__(self, rate: float, outgoing: OutgoingBound = THIS_PROGRAM) -> None:
         """Start with no host."""
-        self._pause = 1.0 / (rate or 1.0)
+        self._pause = 1.0 / min(rate or MOST_RATE, MOST_RATE)
         self._spares_loopback = not rate
         self._outgoing = outgoing
         self._ready_at: dict[str, float] = {}
         self._answered: set[str] = set()
 
-    def ready_at(self, host: str, now: float, packets: int = 1) -> float:
-        """Return when a request to a host may leave: `now` if it may, which counts it in the bound."""
+    def ready_at(self, host: str, now: float, packets: int = 1, *, is_pair: bool = False) -> float:
+        """Return when a request to a host may leave: `now` if it may, which counts it in the bound.
+
+        A pair is a packet that another one will follow at once.
+        """
         at = self._ready_at.get(host, now)
+        if is_pair and host in self._ready_at:
+            at += self._pause
         if at > now or host in self._answered or scope_of(host) is Scope.LOOPBACK:
             return max(at, now)
         if _admits(self._outgoing, host, packets):
@@ -45,7 +54,7 @@ class SweepPace:
     def sent(self, host: str, now: float) -> None:
         """Count a request."""
         if not (self._spares_loopback and scope_of(host) is Scope.LOOPBACK):
-            self._ready_at[host] = now + self._pause
+            self._ready_at[host] = max(self._ready_at.get(host, now), now) + self._pause
 
     def hear(self, host: str, *, over_http: bool = False) -> None:  # noqa: ARG002
         """Record that a host has answered as a tracker does."""

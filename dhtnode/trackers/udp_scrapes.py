@@ -74,6 +74,10 @@ class UdpScrapes:
         """Return whether the next packet follows a connect that was just answered, without a pause."""
         return self._may_follow
 
+    def needs_connection(self, now: float) -> bool:
+        """Return whether the next packet is a connect, which a scrape follows."""
+        return now >= self._expires_at
+
     def next_packet(self, now: float) -> bytes | None:
         """Return the packet to send now, or None: there is nothing to ask now, or no more."""
         if self.is_done:
@@ -85,7 +89,7 @@ class UdpScrapes:
                 return None
             self._batch = batch
         self._transaction = self._random.getrandbits(32)
-        if now >= self._expires_at:
+        if self.needs_connection(now):
             self._awaited, packet = Action.CONNECT, pack_connect(self._transaction)
         else:
             self._awaited = Action.SCRAPE

@@ -22,7 +22,7 @@ def call(*arguments, text=None):
         (("--from", "-", "--discovered", "3"), "choose one of"),
         (("--tracker", "nonsense"), "is not the URL of a tracker"),
         (("--full", "ftp://a.example"), "is not the URL of a tracker"),
-        (("--tracker-rate", "11"), "0<=x<=10"),
+        (("--tracker-rate", "2"), "0<=x<=1"),
         (("--from", "missing"), "cannot read missing"),
     ],
 )

@@ -87,7 +87,7 @@ def new_pace(rate=1.0):
     return SweepPace(rate, OutgoingBound(trio.current_time))
 
 
-async def test_no_host_gets_more_than_two_requests_in_any_second(autojump_clock):
+async def test_no_host_gets_more_than_ten_packets_in_ten_seconds(autojump_clock):
     """Two trackers of one host go together; a scrape follows the connect that it was waited for."""
     places = [Address(HOST, 6969), Address(HOST, 80), Address(OTHER, 6969)]
     talks = [conversation(place, 60) for place in places]
@@ -98,15 +98,15 @@ async def test_no_host_gets_more_than_two_requests_in_any_second(autojump_clock)
     assert [scrapes.error for scrapes, _ in talks] == [None] * 3
     for host in (HOST, OTHER):
         times = [time for time, destination, _ in socket.sent if destination.host == host]
-        assert most_in(times, 1.0) <= 2
-        assert most_in(times, 10.0) <= 12
+        assert most_in(times, 0.99) <= 2
+        assert most_in(times, 9.99) <= 10
         # As fast as it may be: no more than a connect a minute beside the scrapes.
         scrapes = 60 * (2 if host == HOST else 1)
-        assert times[-1] - times[0] <= 1.06 * scrapes + 3
+        assert times[-1] - times[0] <= 1.06 * scrapes + 6
     assert tracker.late == 0
 
 
-@pytest.mark.parametrize(("rate", "seconds"), [(10.0, 6), (0.0, 61)])
+@pytest.mark.parametrize(("rate", "seconds"), [(10.0, 61), (0.5, 122), (0.0, 61)])
 async def test_rate_is_what_was_asked_for_and_none_only_on_loopback(rate, seconds, autojump_clock):
     scrapes, heard = conversation(Address(HOST, 6969), 60)
     socket = FakeSocket(FakeTracker())
