@@ -315,5 +315,7 @@ def _kind_of_ipv6(host: IPv6Address) -> _Kind:
     if host in _PRIVATE_V6:
         return _Kind.PRIVATE
     if host in _GLOBAL_V6 and not any(host in network for network in _NEVER_V6):
-        return _Kind.PUBLIC
+        # 6to4 (RFC 3056) and Teredo (RFC 4380) lead to the IPv4 address that is in them.
+        inner = host.sixtofour or (host.teredo and host.teredo[1])
+        return _Kind.PUBLIC if not inner or _kind_of_ipv4(str(inner)) is _Kind.PUBLIC else _Kind.NEVER
     return _Kind.NEVER

@@ -89,7 +89,13 @@ ALLOWED_BY = {
     "::ffff:10.0.0.1": NOWHERE,
     "::ffff:8.8.8.8": NOWHERE,
     "64:ff9b::808:808": NOWHERE,
-    "2001::1": ANYWHERE,
+    "2001::1": NOWHERE,  # Teredo of 255.255.255.254
+    "2001:0:4136:e378:8000:63bf:f7f7:f7f7": ANYWHERE,  # of 8.8.8.8
+    "2001:0:4136:e378:8000:63bf:80ff:fffe": NOWHERE,  # of 127.0.0.1
+    "2001:0:4136:e378:8000:63bf:3f57:fefe": NOWHERE,  # of 192.168.1.1
+    "2002:808:808::1": ANYWHERE,  # 6to4
+    "2002:7f00:1::": NOWHERE,
+    "2002:a00:1::1": NOWHERE,
     "2001:10::1": NOWHERE,
     "2001:db7:ffff::1": ANYWHERE,
     "2001:db8::": NOWHERE,
