@@ -26,7 +26,7 @@ WRONG = [  # the name of a file, and what is said about it
     ("empty.torrent", "empty.torrent is no torrent file: not bencode"),
     ("long.torrent", "long.torrent is no torrent file: longer than 100000000 bytes"),
     ("deep.torrent", "deep.torrent is no torrent file: too deep"),
-    ("twice.torrent", "twice.torrent is no torrent file: repeated key"),
+    ("twice.torrent", "twice.torrent is no torrent file: bad piece length"),
     ("negative.torrent", "negative.torrent is no torrent file: not bencode"),
     ("x" * 5000 + ".torrent", "File name too long"),
     ("x" * 5000, "is not an info-hash"),
