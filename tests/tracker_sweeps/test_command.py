@@ -1,11 +1,16 @@
 """The command `dhtcrawl trackers`: what it is told, and what it says."""
 
 import json
+from functools import partial
 
 import pytest
+import trio
 from click.testing import CliRunner
 
 from crawler.cli.main import main
+from dhtnode import InfoHash
+from tests.commands import run_command
+from tests.tracker_client.fake_trackers import UdpTracker, serving_udp
 
 SWARM = "5d41402abc4b2a76b9719d911017c592aabbccdd"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -58,3 +63,13 @@ def test_what_is_not_public_or_has_a_key_is_not_asked(tmp_path):
     assert done.exit_code == 1
     assert KEY not in done.output
     assert all(KEY.encode() not in path.read_bytes() for path in tmp_path.iterdir() if path != listed)
+
+
+async def test_nothing_due_is_no_failure(tmp_path):
+    """As for one that runs it from a timer; a tracker that does not answer is one."""
+    command = ["dhtcrawl", "trackers", "--db", str(tmp_path / "a.db"), "--from", "-", "--json"]
+    async with serving_udp(UdpTracker({InfoHash(bytes.fromhex(SWARM)): (3, 4, 5)})) as url:
+        run = partial(run_command, *command, "--tracker", url, text=SWARM)
+        first, second = [await trio.to_thread.run_sync(run) for _ in range(2)]
+    assert (first.status, first.records[0]["nonzero"]) == (0, 1)
+    assert (second.status, second.records[0]["not_due"], second.stderr) == (0, 1, "")
