@@ -220,6 +220,7 @@ async def _cut(session: Session, census: Census, zone: Zone) -> Progress:
     """Record what a census that is cut knows, and return it."""
     progress = census.progress()
     with trio.CancelScope(shield=True):
+        await session.writer.write_rest()
         findings = await session.writer.call_at_once(
             lambda database: findings_so_far(database, session.run_id, census.sizes_so_far(), zone)
         )

@@ -31,6 +31,7 @@ MAX_AGE = 1.0  # seconds that a row waits for its batch to fill
 BUFFERED_BATCHES = 4  # beyond these, `put` waits
 # Seconds for the last batches; on a healthy disk they take well under one.
 CLOSING_TIME = 30.0
+REST_TIME = 5.0  # the same before the counts of a crawl that is cut
 SAMPLES_A_ROW = 20  # samples of a tracker are small
 
 RunSync: TypeAlias = Callable[..., Awaitable[Any]]
@@ -66,6 +67,7 @@ class Writer:
         self._max_age = max_age
         self._run_sync = run_sync
         self._limiter = trio.CapacityLimiter(1)
+        self._turn = trio.Lock()  # of a batch, from the buffer to the database
         self._buffer: list[Record] = []
         self._rows = 0  # in the buffer
         self._rows_written = 0
@@ -128,6 +130,12 @@ class Writer:
         await trio.lowlevel.checkpoint()
         return await self._patiently(function, self._database)
 
+    async def write_rest(self) -> None:
+        """Write what is buffered, also where `run` was cancelled; what takes long is left to `aclose`."""
+        with trio.move_on_after(REST_TIME), suppress(DatabaseError):
+            while self._buffer:
+                await self._write_batch()
+
     async def run(self) -> None:
         """Write batches as they fill or grow old, for ever; raise what the database raises."""
         while True:
@@ -184,11 +192,13 @@ class Writer:
             logger.warning("%s; %d rows wait until it can be written", error, self._rows)
 
     async def _write_batch(self) -> None:
-        records, rows = self._next_batch()
-        await self._patiently(self._database.write, self._run_id, records)
-        self._rows_written += rows
-        self._batches_written += 1
-        self._drop_written(len(records), rows)
+        async with self._turn:
+            records, rows = self._next_batch()
+            if records:
+                await self._patiently(self._database.write, self._run_id, records)
+                self._rows_written += rows
+                self._batches_written += 1
+                self._drop_written(len(records), rows)
 
     def _next_batch(self) -> tuple[list[Record], int]:
         """Return the first records of the buffer, as many as make up a batch, and their rows."""

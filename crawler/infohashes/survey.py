@@ -192,7 +192,11 @@ class InfohashSurvey:
         return [await self._discover(turns.family, looks_up) for turns in self.turns]
 
     async def discover_so_far(self) -> list[Discovery]:
-        """Return what is known of each family, and store it, once this is cut: no rows are waited for."""
+        """Return what is known of each family, and store it, once this is cut.
+
+        Rows that cannot be written soon are not counted: a full disk is not waited for.
+        """
+        await self._session.writer.write_rest()
         for family in (turns.family for turns in self.turns):
             if family not in self._found:
                 await self._estimate(family, None, 0, (), self._session.writer.call_at_once)

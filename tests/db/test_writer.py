@@ -105,6 +105,48 @@ async def test_cancelled_block_writes_the_rest(store: CrawlDatabase, autojump_cl
     assert numbers(store) == list(range(10))
 
 
+async def test_rest_is_written_before_the_end_of_a_block_that_was_cancelled(
+    store: CrawlDatabase, autojump_clock: MockClock
+) -> None:
+    """For what a crawl that is cut says; a batch that is on its way is not written twice."""
+    is_writing, may_go_on = trio.Event(), trio.Event()
+
+    async def slowly(function: Callable[..., object], *args: object, limiter: object) -> object:
+        is_writing.set()
+        with trio.CancelScope(shield=True):
+            await may_go_on.wait()
+        return function(*args)
+
+    with trio.CancelScope() as scope:
+        async with open_writer(store, 1, batch=4, run_sync=slowly) as writer:
+            for number in range(7):
+                writer.put_nowait(visit(number))
+            await is_writing.wait()
+            scope.cancel()
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(writer.write_rest)
+                        await wait_all_tasks_blocked()
+                        may_go_on.set()
+                    assert numbers(store) == list(range(7))
+    assert numbers(store) == list(range(7))
+
+
+async def test_rest_that_cannot_be_written_is_left_to_the_end(
+    store: CrawlDatabase, autojump_clock: MockClock
+) -> None:
+    gate = Gate()
+    async with open_writer(store, 1, batch=4, run_sync=gate.call) as writer:
+        writer.put_nowait(visit(0))
+        await writer.write_rest()
+        assert numbers(store) == []
+        gate.pass_one.release()
+    assert numbers(store) == [0]
+
+
 async def test_write_under_way_is_not_repeated_when_cancelled(tmp_path: Path) -> None:
     """With real threads too every row is written exactly once, whenever the block is cancelled."""
     with CrawlDatabase.open(tmp_path / "crawl.db") as store:
