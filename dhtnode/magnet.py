@@ -114,6 +114,11 @@ def parse_magnet(text: str) -> Magnet:
     )
 
 
+def is_magnet(text: str) -> bool:
+    """Return whether a text is a magnet link, with whatever people copy with it; raises `InvalidInfoHash`."""
+    return _is_magnet(_stripped(text))
+
+
 def _stripped(text: str) -> str:
     """Return a text without what people copy with a link: spaces, quotes, brackets, escapes of the whole."""
     if not isinstance(text, str):

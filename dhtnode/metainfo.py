@@ -62,6 +62,11 @@ class Metainfo:
     http_seeds: tuple[str, ...] = ()
 
     @property
+    def tracker_urls(self) -> tuple[str, ...]:
+        """Return the URLs of all tiers, in their order."""
+        return tuple(url for tier in self.trackers for url in tier)
+
+    @property
     def info_hashes(self) -> tuple[InfoHash, ...]:
         """Return the info-hashes of its swarms; of a hybrid, that of version 1 first (BEP 52)."""
         hashes = (self.info_hash_v1, self.info_hash_v2 and self.info_hash_v2[:ID_BYTES])

@@ -8,7 +8,7 @@ from crawler.core.session import Session, new_random
 from crawler.db.records.trackers import GIVEN, LISTED, OF_TORRENT, SwarmOverlap, TrackerMeasurement
 from crawler.settings import CrawlOptions, TrackerOptions
 from crawler.trackers import Announcer, TrackersBeside, TrackerSweeper
-from crawler.trackers.known_urls import choose
+from crawler.trackers.known_urls import choose, left_out_lines
 from dhtnode.tracker_client import SweepPace, open_trackers
 
 
@@ -25,8 +25,8 @@ async def asking_beside(
     known = await session.writer.call(lambda store: store.trackers.known())
     named = {GIVEN: asked.trackers, LISTED: asked.listed, OF_TORRENT: asked.of_torrents}
     wanted, left_out = choose(known, named)
-    for outcome, count in sorted(left_out.items()):
-        say(f"{count} trackers left out: {outcome}")
+    for line in left_out_lines(left_out):
+        say(line)
     if not wanted:
         say("no tracker is known: give some by --tracker or --tracker-list")
     pace, writer, run_id = SweepPace(asked.requests_rate), session.writer, session.run_id

@@ -1,6 +1,6 @@
 """Names of torrents and shares of seeds, from the peers themselves (BEP 9 and 10)."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -8,16 +8,15 @@ from pathlib import Path
 from random import Random
 from typing import TypeAlias
 
-from crawler.analysis import SourceOverlap, believed_filters, measured_size, source_overlap
+from crawler.analysis import believed_filters, measured_size, source_overlap
 from crawler.core.session import Session, new_random, open_session
 from crawler.settings import CrawlOptions, PeerSettings
 from crawler.torrents.fetch import Fetched, Fetcher, FetchTally, look_up_and_fetch, open_fetcher
 from crawler.torrents.peers import PeerClient
 from crawler.torrents.seed_share import draw_fairly
-from dhtnode import Address, DhtError, InfoHash, Interval, SwarmMeasurement
+from dhtnode import Address, DhtError, InfoHash, SwarmMeasurement
 from dhtnode.addresses import scope_of
 from dhtnode.arguments import check_settings, check_whole, swarms_of
-from dhtnode.krpc import ScrapeFilter
 from dhtnode.net import own_hosts
 
 MOST_MISSING = 2**31  # swarms
@@ -81,7 +80,7 @@ async def fetching_beside(
     random, tally = new_random(), FetchTally()
 
     def offer(measured: SwarmMeasurement, returned: Iterable[Sequence[Address]]) -> None:
-        compare = partial(_compared, believed_filters(measured), measured_size(measured))
+        compare = partial(source_overlap, filters=believed_filters(measured), size=measured_size(measured))
         peers = draw_fairly(returned, random)
         fetcher.offer(measured.info_hash, peers, compare if settings.pex else None)
 
@@ -92,12 +91,6 @@ async def fetching_beside(
             f"{tally.no_room} swarms waited too long for their peers to be asked:"
             " `dhtcrawl metadata --missing` asks them later"
         )
-
-
-def _compared(
-    filters: Sequence[ScrapeFilter], size: Interval, hosts: Collection[bytes], listed: int
-) -> SourceOverlap | None:
-    return source_overlap(hosts, filters, size, listed)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from crawler.db.records.trackers import GIVEN, LISTED, OF_TORRENT, TrackerSweep
 from crawler.db.writer import Writer
 from crawler.settings import CrawlOptions
 from crawler.trackers.full import scrape_fully
-from crawler.trackers.known_urls import choose
+from crawler.trackers.known_urls import choose, left_out_lines
 from crawler.trackers.sweep import TrackerSweeper
 from crawler.trackers.tally import SweepTally
 from dhtnode import InfoHash
@@ -118,5 +118,4 @@ def is_excluded(exclusion: Exclusion, address: Address) -> bool:
 def _remarks(tally: SweepTally) -> Iterable[str]:
     if tally.private:
         yield f"{tally.private} swarms are private and left alone"
-    for outcome, count in sorted(tally.left_out.items()):
-        yield f"{count} trackers left out: {outcome}"
+    yield from left_out_lines(tally.left_out)

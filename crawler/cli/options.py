@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import fields
 from functools import partial, wraps
 from math import inf
@@ -14,7 +14,7 @@ import click
 import crawler
 import dhtnode
 from crawler.settings import FRESH, CrawlOptions, CrawlSettings
-from dhtnode import InfoHash, cli
+from dhtnode import InfoHash, InvalidInfoHash, cli
 from dhtnode.cli import console
 from dhtnode.ranges import range_of
 
@@ -169,6 +169,16 @@ def _add(command: console.Command, *options: console.Decorator) -> console.Comma
         command(crawl=crawl, **others)
 
     return console.add_options(*options)(call)
+
+
+def read_swarm_list(listed: console.ListedLines) -> Iterator[console.SwarmArgument]:
+    """Yield the swarms of a file; blank lines and those that begin with # are skipped."""
+    for number, line in enumerate(listed.lines, 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            try:
+                yield console.linked_swarm(line)
+            except InvalidInfoHash as error:
+                raise click.UsageError(f"{listed.name}, line {number}: {error}") from error
 
 
 def info_hashes_of(swarms: Iterable[console.SwarmArgument]) -> list[InfoHash]:

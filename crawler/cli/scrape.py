@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -18,11 +17,11 @@ from crawler.cli.options import (
     crawl_options,
     info_hashes_of,
     print_measured,
+    read_swarm_list,
     run_crawl,
     torrent_nodes_of,
 )
 from crawler.cli.trackers_beside import print_overlap, print_told, tracker_options, trackers_of
-from dhtnode import InvalidInfoHash
 from dhtnode.cli import console
 from dhtnode.lines import say
 
@@ -60,7 +59,7 @@ def scrape(
     directly; without one, nodes are looked up, and what one lookup learns the next one uses.
     With --trackers, these are asked as well: both sources have a part of the peers.
     """
-    swarms = (*swarms, *(_read_list(listed) if listed else ()))
+    swarms = (*swarms, *(read_swarm_list(listed) if listed else ()))
     wanted = info_hashes_of(swarms)
     if not wanted:
         raise click.UsageError("name at least one info-hash, or a file with --from")
@@ -89,13 +88,3 @@ def scrape(
     counts = run_crawl(measure, network.timeout)
     if counts is None or not counts.measured:
         raise click.ClickException(f"{measured} of {len(wanted)} swarms measured")
-
-
-def _read_list(listed: console.ListedLines) -> Iterable[console.SwarmArgument]:
-    """Yield the swarms of a file; blank lines and those that begin with # are skipped."""
-    for number, line in enumerate(listed.lines, 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            try:
-                yield console.linked_swarm(line)
-            except InvalidInfoHash as error:
-                raise click.UsageError(f"{listed.name}, line {number}: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +16,7 @@ from dhtnode.cli import console
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent
 from dhtnode.escaping import escaped
 from dhtnode.lines import say
+from dhtnode.magnet import is_magnet
 
 MOST_FILES = 20  # that are printed without --files
 
@@ -33,10 +33,9 @@ def read_described(text: str) -> Described:
 
     Raises `OSError`, `InvalidTorrent` or `InvalidInfoHash`.
     """
-    is_magnet = text.lstrip()[:7].lower() == "magnet:"
-    if not is_magnet and (text.lower().endswith(".torrent") or os.path.exists(text)):  # noqa: PTH110  never raises
+    if console.is_torrent_file(text):
         return Described(text, dhtnode.read_details(text))
-    if is_magnet:
+    if is_magnet(text):
         return Described(text, dhtnode.parse_magnet(text))
     return Described(text, dhtnode.Magnet((dhtnode.parse_info_hash(text),)))
 

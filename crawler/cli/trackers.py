@@ -9,13 +9,18 @@ import click
 
 import crawler
 from crawler import CrawlOptions
-from crawler.cli.options import DB_OPTION, exclude_option, read_exclusion, run_crawl
-from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
+from crawler.cli.options import (
+    DB_OPTION,
+    exclude_option,
+    info_hashes_of,
+    read_exclusion,
+    read_swarm_list,
+    run_crawl,
+)
+from crawler.cli.trackers_beside import checked_urls, listed_urls, trackers_of
 from dhtnode.cli import console
-from dhtnode.errors import InvalidArgument
 from dhtnode.escaping import escaped
 from dhtnode.lines import say
-from dhtnode.magnet import parse_magnet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,25 +105,23 @@ def trackers(
     if sum((listed is not None, known, watched, discovered is not None)) > 1:
         raise click.UsageError("choose one of --from, --known, --watched and --discovered")
     which = "watched" if watched else "discovered" if discovered else "known"
-    swarms, of_torrents = _read_list(listed) if listed else (which, ())
+    read = list(read_swarm_list(listed)) if listed else []
     # Only what was asked for in full, unless swarms are chosen.
     is_full_only = bool(full) and not (listed or known or watched or discovered or typed or tracker_list)
     sweep = partial(
         crawler.sweep_trackers,
-        [] if is_full_only else swarms,
+        [] if is_full_only else info_hashes_of(read) if listed else which,
         CrawlOptions(db, exclude=read_exclusion(exclude), anonymize=anonymize, shows_progress=True),
-        trackers=typed,
-        listed=_urls_of(tracker_list) if tracker_list else (),
-        of_torrents=of_torrents,
-        full=full,
+        trackers=checked_urls(typed, "--tracker"),
+        listed=listed_urls(tracker_list),
+        of_torrents=trackers_of(read),
+        full=checked_urls(full, "--full"),
         discovered=discovered or 0,
         rate=rate,
         asks_again=again,
         on_sweep=partial(_print_sweep, as_json),
         say=say,
     )
-    for text in (*typed, *full):
-        _check_url(text)
     results = run_crawl(sweep, timeout)
     if results is None:
         raise click.ClickException("stopped before the end; what was heard is recorded")
@@ -131,43 +134,6 @@ def trackers(
     is_nothing_due = all(each.not_due and not each.asked for each in results.sweeps)
     if not is_nothing_due and not any(each.outcome in _ANSWERED for each in results.sweeps):
         raise click.ClickException(f"none of {len(results.sweeps)} trackers answered")
-
-
-def _check_url(text: str) -> None:
-    from dhtnode.trackers import SkippedScheme, parse_tracker_url
-
-    try:
-        parse_tracker_url(text)
-    except SkippedScheme:
-        return
-    except InvalidArgument as error:
-        raise click.UsageError(str(error)) from error
-
-
-def _urls_of(listed: console.ListedLines) -> list[str]:
-    # Not above: `--help` needs none.
-    from crawler.trackers import read_tracker_list
-
-    return read_tracker_list(listed.lines)
-
-
-def _read_list(listed: console.ListedLines) -> tuple[list[InfoHash], list[str]]:
-    """Return the swarms of a file, and the trackers that its magnet links name."""
-    swarms, urls = list[InfoHash](), list[str]()
-    for number, line in enumerate(listed.lines, 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        try:
-            if text[:7].lower() == "magnet:":
-                magnet = parse_magnet(text)
-                swarms.append(magnet.info_hash)
-                urls += magnet.trackers
-            else:
-                swarms.append(parse_info_hash(text))
-        except InvalidInfoHash as error:
-            raise click.UsageError(f"{listed.name}, line {number}: {error}") from error
-    return swarms, urls
 
 
 def _print_sweep(as_json: bool, sweep: TrackerSweep) -> None:

@@ -72,14 +72,18 @@ def tracker_options(command: console.Command) -> console.Command:
         trackers = None
         if wants_trackers:
             trackers = TrackerOptions(
-                _checked(typed), _listed(tracker_list), requests_rate=requests_rate, port=port
+                checked_urls(typed, "--tracker"),
+                listed_urls(tracker_list),
+                requests_rate=requests_rate,
+                port=port,
             )
         command(trackers=trackers, **others)
 
     return console.add_options(*_OPTIONS)(call)
 
 
-def _checked(typed: tuple[str, ...]) -> tuple[str, ...]:
+def checked_urls(typed: tuple[str, ...], option: str) -> tuple[str, ...]:
+    """Return the URLs that were given for an option, if they are URLs of trackers."""
     # Not above: `--help` needs none.
     from dhtnode.trackers import SkippedScheme, parse_tracker_url
 
@@ -89,11 +93,12 @@ def _checked(typed: tuple[str, ...]) -> tuple[str, ...]:
         except SkippedScheme:
             continue
         except InvalidArgument as error:
-            raise click.BadParameter(str(error), param_hint="--tracker") from error
+            raise click.BadParameter(str(error), param_hint=option) from error
     return typed
 
 
-def _listed(tracker_list: console.ListedLines | None) -> tuple[str, ...]:
+def listed_urls(tracker_list: console.ListedLines | None) -> tuple[str, ...]:
+    """Return the URLs of a published list, none where there is no list."""
     if tracker_list is None:
         return ()
     from crawler.trackers import read_tracker_list

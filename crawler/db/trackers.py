@@ -39,6 +39,11 @@ class TrackerRows:
         with self._db.transaction():
             _ADD_TRACKER.many(self._db.connection, list(trackers))
 
+    def meet(self, trackers: Iterable[KnownTracker]) -> dict[str, KnownTracker]:
+        """Write trackers that are new, and return all that are known, by URL."""
+        self.add(trackers)
+        return {each.url: each for each in self.known()}
+
     def update(self, trackers: Iterable[KnownTracker]) -> None:
         """Write what has been learned of trackers, but for their marks.
 

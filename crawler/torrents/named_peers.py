@@ -4,9 +4,9 @@ Addresses are in memory only, while the peers of the swarm are asked; what is ke
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from random import Random
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 from crawler.analysis import SourceOverlap
 from crawler.db.records.torrents import PexCounts
@@ -23,8 +23,13 @@ MOST_ADDRESSES = 20_000
 """Addresses of one swarm that are counted; beyond, new ones are left out."""
 
 T = TypeVar("T", bound=Hashable)
-Compare: TypeAlias = Callable[[Collection[bytes], int], SourceOverlap | None]
-"""Takes packed hosts and how many are listed in all, and returns how far they and the DHT are the same."""
+
+
+class Compare(Protocol):
+    """What tells how far packed hosts and the DHT are the same."""
+
+    def __call__(self, hosts: Collection[bytes], *, listed: int) -> SourceOverlap | None:
+        """Compare hosts that were drawn from so many that are listed in all."""
 
 
 class NamedPeers:
@@ -68,7 +73,7 @@ class NamedPeers:
         peers = {peer.address: peer for each in self._lists for peer in each}
         hosts = sorted(map(pack_host, self._times))
         drawn = random.sample(hosts, min(MOST_COMPARED, len(hosts)))
-        overlap = compare(drawn, len(hosts)) if compare is not None and drawn else None
+        overlap = compare(drawn, listed=len(hosts)) if compare is not None and drawn else None
         size = connectable(self._times, self._met, len(self._lists))
         return PexCounts(
             peers_asked=self.asked,

@@ -7,7 +7,6 @@ is told of it for the same swarm again before 30 minutes, or what it asks for, h
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from hashlib import sha256
 from itertools import chain
 
 import trio
@@ -15,20 +14,17 @@ import trio
 from crawler.db.records.records import utc_text
 from crawler.db.records.trackers import (
     KnownTracker,
-    SwarmList,
     SwarmOverlap,
     TrackerTurn,
 )
 from crawler.db.writer import Writer
+from crawler.trackers.due_swarms import PAUSE, DueSwarms, list_of, turns_of
 from crawler.trackers.known_urls import Wanted
 from crawler.trackers.overlaps import NamedPeers, overlaps_of, without_empty_claims
 from dhtnode import InfoHash, SwarmMeasurement
 from dhtnode.addresses import Address, Scope, pack_host
 from dhtnode.tracker_client import Trackers
 from dhtnode.trackers import AnnounceAnswer, Event, TrackerError
-
-PAUSE = 1800.0
-"""Seconds between two announces of one swarm to one tracker, at least."""
 
 PATIENCE = 30.0
 """Seconds for the answers of all trackers about one swarm."""
@@ -70,7 +66,9 @@ class Announcer:
     ) -> None:
         """Announce each swarm to each tracker that is due, and record and tell how far they overlap."""
         swarms = {each.info_hash: each for each in measured}
-        due = await self._due(self._willing(places, await self._known(places)), list(swarms))
+        new = [place.first_seen(self._now()) for place in places]
+        known = await self._writer.call(lambda store: store.trackers.meet(new))
+        due = await self._due(self._willing(places, known), list(swarms))
         # Those that invent peers are compared by themselves only.
         distrusted = await self._writer.call(lambda store: store.trackers.distrusted())
         named = dict[InfoHash, list[NamedPeers]]()
@@ -98,16 +96,6 @@ class Announcer:
         if overlaps:
             await self._writer.call(lambda store: store.trackers.add_overlaps(self._run_id, overlaps))
 
-    async def _known(self, places: Iterable[Wanted]) -> dict[str, KnownTracker]:
-        """Return what is known of all trackers, these among them from now on."""
-        now = self._now()
-        new = [
-            KnownTracker(str(place.url), place.url.scheme, place.url.host, place.source, now)
-            for place in places
-        ]
-        await self._writer.call(lambda store: store.trackers.add(new))
-        return {each.url: each for each in await self._writer.call(lambda store: store.trackers.known())}
-
     def _willing(self, places: Iterable[Wanted], known: dict[str, KnownTracker]) -> list[Wanted]:
         """Return the trackers that have not asked for a pause that lasts."""
         now = self._now()
@@ -118,23 +106,25 @@ class Announcer:
     ) -> dict[InfoHash, list[Wanted]]:
         """Return where each swarm may be announced, once it is recorded that it will be."""
         now = self._wall_clock()
-        recent = set[tuple[str, InfoHash]]()
-        for listed, turns in await self._writer.call(lambda store: list(store.trackers.turns(utc_text(now)))):
-            recent.update((turn.place, each) for turn in turns for each in listed[turn.first : turn.last])
-        due = {
-            info_hash: [place for place in places if (_turn_of(place), info_hash) not in recent]
-            for info_hash in swarms
-        }
+        ordered = list_of(swarms)
+        earlier = await self._writer.call(lambda store: list(store.trackers.turns(utc_text(now))))
+        places_due = DueSwarms(ordered.info_hashes, earlier, now)
+        due: dict[InfoHash, list[Wanted]] = {info_hash: [] for info_hash in swarms}
+        turns = list[TrackerTurn]()
         for place in places:
-            some = sorted(info_hash for info_hash in swarms if place in due[info_hash])
-            await self._take_turn(place, some, now, PAUSE)
+            numbers = places_due.of(_turn_of(place))
+            turns += turns_of(_turn_of(place), numbers, utc_text(now))
+            for number in numbers:
+                due[ordered.info_hashes[number]].append(place)
+        if turns:
+            await self._writer.call(lambda store: store.trackers.take_turns(ordered, turns))
         return due
 
-    async def _take_turn(self, place: Wanted, swarms: Sequence[InfoHash], now: float, pause: float) -> None:
-        if swarms:
-            listed = SwarmList(sha256(b"".join(swarms)).digest(), swarms)
-            turn = TrackerTurn(_turn_of(place), 0, len(swarms), utc_text(now), utc_text(now + pause))
-            await self._writer.call(lambda store: store.trackers.take_turns(listed, [turn]))
+    async def _pause(self, place: Wanted, info_hash: InfoHash, seconds: float) -> None:
+        """Record that a tracker wants to hear of a swarm no sooner."""
+        now = self._wall_clock()
+        turn = TrackerTurn(_turn_of(place), 0, 1, utc_text(now), utc_text(now + seconds))
+        await self._writer.call(lambda store: store.trackers.take_turns(list_of([info_hash]), [turn]))
 
     async def _announce(self, places: Sequence[Wanted], info_hash: InfoHash) -> list[NamedPeers]:
         """Announce a swarm to trackers at the same time, and when all have answered say goodbye."""
@@ -161,7 +151,7 @@ class Announcer:
                 named.append(self._named(place, asked.answer))
                 pause = max(asked.answer.min_interval or 0, 0)
                 if pause > PAUSE:
-                    await self._take_turn(place, [info_hash], self._wall_clock(), pause)
+                    await self._pause(place, info_hash, pause)
 
     def _named(self, place: Wanted, answer: AnnounceAnswer) -> NamedPeers:
         """Return the hosts that a tracker named, without our own peer, which it counts."""

@@ -10,7 +10,7 @@ from crawler.db.records.records import utc_text
 from crawler.db.records.trackers import GIVEN, KnownTracker, SweepBatch, TrackerSweep
 from crawler.db.writer import Writer
 from crawler.trackers.asked import not_asked, pause_of
-from crawler.trackers.known_urls import NEVER, PASSKEY
+from crawler.trackers.known_urls import NEVER, PASSKEY, Wanted
 from crawler.trackers.place import outcome_of
 from dhtnode.tracker_client import Trackers, scrape_all
 from dhtnode.trackers import FullEntry, Outcome, TrackerError, TrackerUrl
@@ -36,10 +36,9 @@ async def scrape_fully(
     sweep = TrackerSweep(0, str(url), None, None, utc_text(wall_clock()))
     if url.has_secret:
         return replace(sweep, url=url.shown, outcome=PASSKEY, finished_at=sweep.started_at)
-    new = KnownTracker(str(url), url.scheme, url.host, GIVEN, sweep.started_at)
-    await writer.call(lambda store: store.trackers.add([new]))
-    known = await writer.call(lambda store: store.trackers.known())
-    tracker = next(each for each in known if each.url == str(url))
+    new = Wanted(url, GIVEN).first_seen(sweep.started_at)
+    known = await writer.call(lambda store: store.trackers.meet([new]))
+    tracker = known[new.url]
     full = _FullScrape(client, writer, run_id, tracker, url, wall_clock)
     try:
         sweep = await full.run(sweep)

@@ -1,7 +1,7 @@
 """Which trackers are asked: those given, of a list, of torrents, and those known from before.  Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from crawler.db.records.trackers import GIVEN, KnownTracker
@@ -29,6 +29,10 @@ class Wanted(NamedTuple):
     url: TrackerUrl
     source: str
 
+    def first_seen(self, now: str) -> KnownTracker:
+        """Return the tracker as it is known before it was ever asked."""
+        return KnownTracker(str(self.url), self.url.scheme, self.url.host, self.source, now)
+
     @property
     def is_typed(self) -> bool:
         """Return whether the user typed it, so that it may be in a private network."""
@@ -39,6 +43,12 @@ def read_tracker_list(lines: Iterable[str]) -> list[str]:
     """Return the URLs of a list as they are published: one a line, empty lines between, # for remarks."""
     stripped = (line.strip() for line in lines)
     return [line for line in stripped if line and not line.startswith("#")]
+
+
+def left_out_lines(left_out: Mapping[str, int]) -> Iterator[str]:
+    """Yield what is said of trackers that are not asked."""
+    for outcome, count in sorted(left_out.items()):
+        yield f"{count} trackers left out: {outcome}"
 
 
 def choose(

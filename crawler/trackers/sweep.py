@@ -101,7 +101,8 @@ class TrackerSweeper:
 
     async def _begin(self, wanted: Sequence[Wanted]) -> None:
         """Find where the trackers are, and begin a row for each place, and for each that is not asked."""
-        known = await self._known(wanted)
+        new = [each.first_seen(self._now()) for each in wanted]
+        known = await self._writer.call(lambda store: store.trackers.meet(new))
         now = self._wall_clock()
         earlier = await self._writer.call(lambda store: list(store.trackers.turns(utc_text(now))))
         due, found, limiter = (
@@ -143,14 +144,6 @@ class TrackerSweeper:
             each.row = row
         self._asked, self._others = asked, written[len(asked) :]
         self.tally.ended += len({row.url for row in self._others} - {each.row.url for each in asked})
-
-    async def _known(self, wanted: Sequence[Wanted]) -> dict[str, KnownTracker]:
-        now = self._now()
-        new = [
-            KnownTracker(str(each.url), each.url.scheme, each.url.host, each.source, now) for each in wanted
-        ]
-        await self._writer.call(lambda store: store.trackers.add(new))
-        return {each.url: each for each in await self._writer.call(lambda store: store.trackers.known())}
 
     async def _find(
         self, wanted: Wanted, tracker: KnownTracker, limiter: trio.CapacityLimiter, found: Found

@@ -27,7 +27,7 @@ from dhtnode.cli.streams import print_lines
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
 from dhtnode.files import read_file, text_of
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
-from dhtnode.magnet import parse_info_hash, parse_magnet
+from dhtnode.magnet import is_magnet, parse_info_hash, parse_magnet
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -58,8 +58,7 @@ def swarm(text: str) -> SwarmArgument:
     try:
         return linked_swarm(text)
     except InvalidInfoHash as error:
-        is_path = text.lower().endswith(".torrent") or os.path.exists(text)  # noqa: PTH110  never raises
-        if _is_magnet(text) or not is_path:
+        if not is_torrent_file(text):
             raise click.BadParameter(str(error)) from error
     return _swarm_in(Path(text))
 
@@ -67,19 +66,20 @@ def swarm(text: str) -> SwarmArgument:
 def linked_swarm(text: str) -> SwarmArgument:
     """Read an info-hash or a magnet link, with the trackers in it; raises `InvalidInfoHash`."""
     return SwarmArgument(
-        parse_info_hash(text), trackers=parse_magnet(text).trackers if _is_magnet(text) else ()
+        parse_info_hash(text), trackers=parse_magnet(text).trackers if is_magnet(text) else ()
     )
 
 
-def _is_magnet(text: str) -> bool:
-    return text.lstrip()[:7].lower() == "magnet:"
+def is_torrent_file(text: str) -> bool:
+    """Return whether a torrent is given by the path of a file."""
+    is_path = text.lower().endswith(".torrent") or os.path.exists(text)  # noqa: PTH110  never raises
+    return is_path and not is_magnet(text)
 
 
 def _swarm_in(path: Path) -> SwarmArgument:
     try:
         metainfo = dhtnode.read_torrent(path)
-        trackers = tuple(url for tier in metainfo.trackers for url in tier)
-        return SwarmArgument(dhtnode.public_info_hash(metainfo), metainfo.nodes, trackers)
+        return SwarmArgument(dhtnode.public_info_hash(metainfo), metainfo.nodes, metainfo.tracker_urls)
     except OSError as error:
         raise click.BadParameter(f"cannot read {path}: {error.strerror}") from error
     except InvalidTorrent as error:

@@ -14,6 +14,7 @@ from dhtnode.cli.console import NetworkOptions, network_options
 from dhtnode.errors import DhtError, InvalidInfoHash, NotJoined
 from dhtnode.files import read_file, text_of, write_new
 from dhtnode.lines import say
+from dhtnode.magnet import is_magnet
 
 TARGET_DIGITS = 40
 PUBLIC_KEY_DIGITS = 64
@@ -32,7 +33,7 @@ def get(target: str, salt: str, network: NetworkOptions) -> None:
     Of a magnet link to a torrent that changes (`magnet:?xs=urn:btpk:...`, BEP 46), print the
     info-hash of the torrent that it points to now.
     """
-    is_link = target.strip()[:7].lower() == "magnet:"
+    is_link = is_magnet(target)
     wanted, salt_bytes = _linked(target, salt) if is_link else (_target(target, salt), os.fsencode(salt))
 
     async def look_up(node: dhtnode.Node, show: Show) -> None:

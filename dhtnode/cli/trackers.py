@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -11,11 +10,10 @@ import click
 
 import dhtnode
 from dhtnode import cli
-from dhtnode.cli.console import JSON_OPTION, emit, timeout_option
+from dhtnode.cli.console import JSON_OPTION, emit, is_torrent_file, linked_swarm, timeout_option
 from dhtnode.errors import InvalidArgument, InvalidInfoHash, InvalidTorrent
 from dhtnode.escaping import escaped
 from dhtnode.ids import InfoHash
-from dhtnode.magnet import parse_info_hash, parse_magnet
 from dhtnode.trackers.messages import Outcome
 from dhtnode.trackers.urls import SkippedScheme, TrackerUrl, parse_tracker_url, parse_tracker_urls
 from dhtnode.user_keys import hide_keys
@@ -42,17 +40,11 @@ def tracked_swarm(text: str) -> TrackedSwarm:
     A private torrent is asked about at its own trackers, as its client would.
     """
     try:
-        if text[:7].lower() == "magnet:":
-            magnet = parse_magnet(text)
-            return TrackedSwarm(magnet.info_hash, magnet.trackers)
-        if text.lower().endswith(".torrent") or os.path.exists(text):  # noqa: PTH110  never raises
-            metainfo = dhtnode.read_torrent(text)
-            return TrackedSwarm(
-                metainfo.info_hashes[0],
-                tuple(url for tier in metainfo.trackers for url in tier),
-                metainfo.is_private,
-            )
-        return TrackedSwarm(parse_info_hash(text))
+        if not is_torrent_file(text):
+            linked = linked_swarm(text)
+            return TrackedSwarm(linked.info_hash, linked.trackers)
+        metainfo = dhtnode.read_torrent(text)
+        return TrackedSwarm(metainfo.info_hashes[0], metainfo.tracker_urls, metainfo.is_private)
     except OSError as error:
         raise click.BadParameter(f"cannot read {text}: {error.strerror}") from error
     except (InvalidInfoHash, InvalidTorrent) as error:

@@ -69,6 +69,13 @@ def test_json_has_the_same_of_each(torrent, capsys):
     assert (bare["name"], bare["info_hashes"]) == ("", [HASH])
 
 
+@pytest.mark.parametrize("around", ["<%s>", " '%s'\n", '"%s"'])
+def test_link_is_described_as_it_was_pasted(capsys, around):
+    assert run(around % f"magnet:?xt=urn:btih:{HASH}&dn=A&tr=udp://a.example:1", "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["name"], record["trackers"]) == ("A", ["udp://a.example:1"])
+
+
 def test_all_files_are_listed_when_asked_for(torrent, capsys):
     files = {b"files": [{b"length": n, b"path": [b"d", b"%d\n" % n]} for n in range(1, 31)]}
     path = torrent({name: value for name, value in INFO.items() if name != b"length"} | files)

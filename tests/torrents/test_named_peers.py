@@ -87,7 +87,7 @@ def test_what_is_kept_are_counts():
     named.add([replace(*peers(3), is_seed=True, is_reachable=True), *peers(4)])
     compared = []
 
-    def compare(hosts, listed):
+    def compare(hosts, *, listed):
         compared.append((set(hosts), listed))
         return SourceOverlap(4, 2, 0.0, Interval(0.5, 0.2, 0.8), Interval(1, 1, 1), Interval(1, 1, 1))
 
