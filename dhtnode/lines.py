@@ -2,6 +2,8 @@
 
 import select
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from dhtnode.escaping import escaped
@@ -36,6 +38,24 @@ class _Stderr:
 
 
 _stderr = _Stderr()
+_shown: list[Callable[[], None]] = []
+
+
+@contextmanager
+def giving_way(hide: Callable[[], None]) -> Iterator[None]:
+    """Have `hide`, which clears what a terminal shows, called before each line printed within the block."""
+    _shown.append(hide)
+    try:
+        yield
+    finally:
+        _shown.remove(hide)
+        hide()
+
+
+def make_way() -> None:
+    """Clear what stands where lines are about to be printed on a terminal; it may come back after them."""
+    for hide in _shown:
+        hide()
 
 
 def say(*lines: str) -> None:
@@ -43,6 +63,7 @@ def say(*lines: str) -> None:
 
     A line is left out where a pipe is full that nothing reads, or a disk; the next one says how many were.
     """
+    make_way()
     _stderr.write(lines)
 
 

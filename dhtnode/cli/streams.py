@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 
 from dhtnode.escaping import escaped
-from dhtnode.lines import say
+from dhtnode.lines import make_way, say
 
 failures: list[str] = []
 """The reason why standard output does not take what is printed, once it does not."""
@@ -39,6 +39,7 @@ def print_lines(*lines: str) -> None:
     """
     if failures:
         return
+    make_way()
     try:
         sys.stdout.write("".join(f"{escaped(line)}\n" for line in lines))
         sys.stdout.flush()
