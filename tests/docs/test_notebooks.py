@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from crawler.db.censuses import read_rounds
+from crawler.db.database import CrawlDatabase
 from crawler.demo.example import (
     ATTACK_AT,
     HOUR,
@@ -50,6 +51,7 @@ PICTURES = {
     "06_accuracy_against_truth": 6,
     "07_sybils": 4,
     "08_two_sources": 3,
+    "09_distribution_time": 4,
 }
 """How many each draws; one that is not listed draws two at least."""
 
@@ -137,6 +139,28 @@ def test_runs_and_draws(path, example, tmp_path):
     if kept := os.environ.get("DHTCRAWL_PICTURES"):
         for cell, picture in pictures.items():
             Path(kept, f"{path.stem}-{cell}.png").write_bytes(base64.b64decode(picture))
+
+
+def test_distribution_time_says_what_a_database_lacks(tmp_path):
+    """Without a measured swarm each cell says so, and goes on to the figure of the textbook."""
+    path = tmp_path / "empty.db"
+    with CrawlDatabase.open(path):
+        pass
+    cells = execute(FOLDER / "09_distribution_time.ipynb", tmp_path, path)
+    put_out = {cell["id"]: cell["outputs"] for cell in cells if cell["cell_type"] == "code"}
+    texts = {
+        name: "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+        for name, outputs in put_out.items()
+    }
+    drawn = {
+        name for name, outputs in put_out.items() if any("image/png" in o.get("data", {}) for o in outputs)
+    }
+
+    assert not any(output["output_type"] == "error" for outputs in put_out.values() for output in outputs)
+    assert drawn == {"figure", "misleads"}
+    assert {name for name, text in texts.items() if text.startswith("No swarm is measured")} == {
+        *("open", "measured", "seeds", "misleads")
+    }
 
 
 def test_example_is_a_day_of_crawls(example):
