@@ -71,7 +71,7 @@ async def measure(
 
     async with (
         open_session(options, "scrape", settings) as session,
-        _fetching(session, on_fetched, say, peer_settings or PeerSettings()) as on_peers,
+        opened_fetching(session, on_fetched, say, peer_settings) as on_peers,
         opened_beside(session, options, trackers, on_told, on_overlap, say) as beside,
     ):
         survey = new_survey(session, options, fresh)
@@ -144,11 +144,11 @@ async def _public(session: Session, wanted: list[InfoHash], say: Callable[[str],
     return [info_hash for info_hash in wanted if info_hash not in private]
 
 
-def _fetching(
+def opened_fetching(
     session: Session,
     on_fetched: Callable[[Fetched], None] | None,
     say: Callable[[str], None],
-    settings: PeerSettings,
+    settings: PeerSettings | None,
 ) -> AbstractAsyncContextManager[OnPeers | None]:
     """Return what contacts peers while swarms are measured, or nothing where that is not wanted."""
     if on_fetched is None:
@@ -156,7 +156,7 @@ def _fetching(
     # What talks to peers is imported for those few who want it.
     from crawler.api.metadata import fetching_beside
 
-    return fetching_beside(session, on_fetched, say, settings)
+    return fetching_beside(session, on_fetched, say, settings or PeerSettings())
 
 
 def check_measuring(at_once: int | None, fresh: float) -> None:

@@ -9,11 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crawler.api.measuring import check_measuring, in_rounds, new_survey, opened_beside
+from crawler.api.measuring import (
+    check_measuring,
+    in_rounds,
+    new_survey,
+    opened_beside,
+    opened_fetching,
+)
 from crawler.core.progress import shown_progress
 from crawler.core.session import new_random, open_session
 from crawler.db.records.watched_swarms import MeasuredSize
-from crawler.settings import FRESH, MOST_WATCHED, CrawlOptions, TrackerOptions, WatchSettings
+from crawler.settings import FRESH, MOST_WATCHED, CrawlOptions, PeerSettings, TrackerOptions, WatchSettings
 from crawler.swarms.survey import MeasurementCounts
 from crawler.swarms.watch import SwarmWatch
 from crawler.swarms.watch_list import WatchList
@@ -22,6 +28,7 @@ from dhtnode.arguments import check_settings, check_whole, path_of, swarms_of
 
 if TYPE_CHECKING:
     from crawler.db.records.trackers import SwarmOverlap, TrackerMeasurement
+    from crawler.torrents.fetch import Fetched
     from crawler.trackers import TrackersBeside
 
 
@@ -36,6 +43,8 @@ async def watch(
     at_once: int | None = None,
     fresh: float = FRESH,
     on_measured: Callable[[SwarmMeasurement], None] = lambda _: None,
+    on_fetched: Callable[[Fetched], None] | None = None,
+    peer_settings: PeerSettings | None = None,
     trackers: TrackerOptions | None = None,
     on_told: Callable[[TrackerMeasurement], None] = lambda _: None,
     on_overlap: Callable[[SwarmOverlap], None] = lambda _: None,
@@ -53,6 +62,8 @@ async def watch(
     options, settings = CrawlOptions.of(db), WatchSettings() if settings is None else settings
     check_settings(settings, WatchSettings, or_zero=True)
     check_measuring(at_once, fresh)
+    if peer_settings is not None:
+        check_settings(peer_settings, PeerSettings, or_zero=True)
     if trackers is not None:
         check_settings(trackers, TrackerOptions, or_zero=True)
     if discovered is not None:
@@ -63,12 +74,13 @@ async def watch(
     run_settings = asdict(options.settings) | asdict(settings) | {"at_once": at_once, "fresh": fresh}
     async with (
         open_session(options, "watch", run_settings) as session,
+        opened_fetching(session, on_fetched, say, peer_settings) as on_peers,
         opened_beside(session, options, trackers, on_told, on_overlap, say) as beside,
     ):
         begun = SwarmWatch(
             session.writer, settings, new_random(), named=named, discovered=discovered or 0, say=say
         )
-        measure = partial(new_survey(session, options, fresh).measure, at_once=at_once)
+        measure = partial(new_survey(session, options, fresh).measure, at_once=at_once, on_peers=on_peers)
         async with shown_progress(begun.describe, shows=session.shows_progress):
             return await _measure_due(begun, measure, beside, on_measured, once=once)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 import crawler
-from crawler import CrawlOptions, TrackerOptions
+from crawler import CrawlOptions, PeerSettings, TrackerOptions
+from crawler.cli.metadata import METADATA_OPTION, PEX_OPTION, print_fetched
 from crawler.cli.options import (
     FRESH_OPTION,
     at_once_option,
@@ -59,6 +60,8 @@ option = partial(setting_option, WatchSettings)
 @option("--keep-filters", "Delete the raw filters of older samples; their numbers stay.", metavar="DAYS")
 @at_once_option(64)
 @FRESH_OPTION
+@METADATA_OPTION
+@PEX_OPTION
 @tracker_options
 @console.network_options(None)
 def watch(
@@ -69,6 +72,8 @@ def watch(
     once: bool,
     at_once: int | None,
     fresh: float,
+    wants_metadata: bool,
+    pex: bool,
     trackers: TrackerOptions | None,
     network: console.NetworkOptions,
     **bounds: float,
@@ -92,6 +97,8 @@ def watch(
         at_once=at_once,
         fresh=fresh,
         on_measured=partial(print_measured, network.as_json),
+        on_fetched=partial(print_fetched, network.as_json) if wants_metadata or pex else None,
+        peer_settings=PeerSettings(pex=pex),
         trackers=trackers and replace(trackers, of_torrents=trackers_of(swarms)),
         on_told=partial(print_told, network.as_json),
         on_overlap=partial(print_overlap, network.as_json),

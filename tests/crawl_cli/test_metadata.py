@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 import trio
 
-from dhtnode import InfoHash, open_node
+import crawler
+from crawler import CrawlOptions, PeerSettings, WatchSettings
+from dhtnode import Address, InfoHash, open_node
+from dhtnode.addresses import pack_host
 from dhtnode.bencode import encode
+from dhtnode.krpc.compact import pack_address
 from dhtnode.testing import open_testnet
 from tests.commands import SCRAPE_KEYS
 from tests.databases import rows
-from tests.fake_peers import ALL, Peer
+from tests.fake_peers import ALL, Peer, Telling
 
 pytestmark = pytest.mark.slow
 
@@ -30,15 +34,16 @@ def torrent(**more):
 
 
 @asynccontextmanager
-async def swarm(*torrents):
-    """Run a DHT in which one peer of each torrent is announced, at 127.0.0.1; yield a way in."""
+async def swarm(*torrents, others=()):
+    """Run a DHT where a peer of each torrent is announced, at 127.0.0.1, and names others; yield a way in."""
     async with (
         open_testnet(10, seed=1) as testnet,
         open_node(bootstrap=testnet.bootstrap) as node,
         trio.open_nursery() as nursery,
     ):
         for data, info_hash in torrents:
-            peer = Peer(info_hash, ALL, data)
+            peer = Telling(info_hash, ALL, data) if others else Peer(info_hash, ALL, data)
+            peer.others = others
 
             async def serve(stream, peer=peer):
                 async with stream:
@@ -134,6 +139,38 @@ async def test_scrape_asks_peers_only_when_told_to(tmp_path):
         "seed_share_high": 1.0,
     }
     assert rows(tmp_path / "a.db", "SELECT name FROM latest_swarms") == [(SHOWN,)]
+
+
+async def test_watch_asks_peers_whom_they_know_and_writes_no_address_of_these(tmp_path):
+    """Each round has its rows; the log beside the database (WAL) is searched while it is there."""
+    data, info_hash = torrent()
+    others = [Address(f"127.77.{number}.9", 50_000 + number) for number in range(9)]
+    told, written = [], []
+
+    def on_fetched(fetched):
+        told.append(fetched)
+        written.extend(each.read_bytes() for each in tmp_path.iterdir())
+
+    async with swarm((data, info_hash), others=others) as way_in:
+        with trio.fail_after(60.0):
+            counts = await crawler.watch(
+                [info_hash],
+                CrawlOptions(tmp_path / "a.db", bootstrap=[way_in]),
+                settings=WatchSettings(budget=36_000),
+                once=True,
+                on_fetched=on_fetched,
+                peer_settings=PeerSettings(pex=True),
+            )
+    assert counts.measured == 1
+    assert [each.exchange.distinct_addresses for each in told] == [9]
+    columns = "info_hash, peers_asked, peers_told, addresses_named"
+    assert rows(tmp_path / "a.db", f"SELECT {columns} FROM pex_rounds") == [(info_hash.hex(), 1, 1, 9)]
+    assert rows(tmp_path / "a.db", "SELECT seeds FROM swarm_handshakes") == [(1,)]
+    written.extend(each.read_bytes() for each in tmp_path.iterdir())
+    assert any(info_hash.hex().encode() in each for each in written)
+    for peer in others:
+        for form in (peer.host.encode(), str(peer).encode(), pack_host(peer.host), pack_address(peer)):
+            assert not any(form in each for each in written)
 
 
 async def test_without_a_name_the_status_is_1(tmp_path):
