@@ -141,7 +141,7 @@ async def test_scrape_asks_peers_only_when_told_to(tmp_path):
     assert rows(tmp_path / "a.db", "SELECT name FROM latest_swarms") == [(SHOWN,)]
 
 
-async def test_watch_asks_peers_whom_they_know_and_writes_no_address_of_these(tmp_path):
+async def test_watch_has_peers_name_others_and_writes_no_address_of_these(tmp_path):
     """Each round has its rows; the log beside the database (WAL) is searched while it is there."""
     data, info_hash = torrent()
     others = [Address(f"127.77.{number}.9", 50_000 + number) for number in range(9)]
