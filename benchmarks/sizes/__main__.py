@@ -10,8 +10,7 @@ applies the estimators of `crawler.analysis` to the counts:
 - crawl: `size_from_crawl`, the headline; without an interval of their own, also with Chapman
   or Chao1 in the place of its estimate of unnamed nodes, and as if no two nodes were missed together;
 - Chapman: its own formula and interval, from two half-crawls;
-- distances: `size_from_distances` over the ids that answered, as many targets as a census has;
-- median: `size_from_median` of the same distances;
+- distances: `evenness` of the ids that answered, no count of its own;
 - lookups k=...: `size_from_distances` after lookups instead of a crawl, silent nodes asked twice.
 
 Bias and RMSE are in per cent of the true number of live nodes; "holds" is the share of runs in which the
@@ -28,19 +27,15 @@ from math import sqrt
 from random import Random
 from statistics import mean, stdev
 
-from benchmarks.sizes.model import (
-    WIDTH,
-    Crawl,
-    ModelNetwork,
-    SizeModel,
-    distances_in,
-    looked_up_distances,
-)
+import numpy as np
+
+from benchmarks.sizes.model import ID_BITS, WIDTH, Crawl, ModelNetwork, SizeModel, looked_up_distances
 from benchmarks.tools import option
 from benchmarks.tools.command import Report, benchmark
 from benchmarks.tools.report import head, table
 from crawler.analysis.crawl_size import CrawlCounts, CrawlSize, size_from_crawl
-from crawler.analysis.distance_size import Distances, size_from_distances, size_from_median, targets_for
+from crawler.analysis.distance_size import Distances, size_from_distances
+from crawler.analysis.mean_distance import evenness, mean_distance
 from crawler.analysis.species_richness import NetworkSize, chapman
 from dhtnode.swarm import chao1
 
@@ -58,15 +53,20 @@ def measure(
     found = size_from_crawl(counts)
     sizes = {"crawl": found.size} | _rivals(counts, found)
     if not zone_bits:
-        ids = crawl.answered_ids()
-        values = distances_in(ids, random, targets_for(len(ids), WIDTH))
-        distances = Distances(tuple(values), WIDTH, found.found, found.found_variance)
-        sizes["distances"] = size_from_distances(distances)
-        sizes["median"] = size_from_median(distances)
+        sizes |= _by_distances(crawl.answered_ids(), found)
         for k in (WIDTH // 2, WIDTH) if lookups else ():
             values = looked_up_distances(network, random, lookups, k)
             sizes[f"lookups k={k}"] = size_from_distances(Distances(tuple(values), k, 1 - counts.loss**2))
     return counts, sizes
+
+
+def _by_distances(ids: Sequence[int], found: CrawlSize) -> dict[str, NetworkSize]:
+    distance = mean_distance(np.array(ids, np.uint64) << np.uint64(64 - ID_BITS), WIDTH)
+    if distance is None:
+        return {}
+    share, variance = found.found, found.found_variance
+    even = evenness(distance, len(ids), WIDTH, zone_bits=0, found=share, found_variance=variance)
+    return {"distances": even.size}
 
 
 def _rivals(counts: CrawlCounts, found: CrawlSize) -> dict[str, NetworkSize]:

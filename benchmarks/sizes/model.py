@@ -15,7 +15,7 @@ No time passes: no node joins or leaves during a crawl.
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
@@ -23,7 +23,7 @@ from random import Random
 import numpy as np
 
 from crawler.analysis.crawl_size import CrawlCounts
-from crawler.analysis.distance_size import kth_distance, spread_targets
+from crawler.analysis.distance_size import spread_targets
 from crawler.analysis.outside_referrers import named_from_outside
 from crawler.analysis.species_richness import EXACT_REFERRERS
 
@@ -227,13 +227,6 @@ class Crawl:
     def queries(self) -> int:
         """Return how many queries were sent."""
         return self._first_sent + self._second_sent
-
-
-def distances_in(ids: Sequence[int], random: Random, targets: int) -> list[float]:
-    """Return how far the 8th closest of these ids is from each of so many random targets."""
-    spread = spread_targets(targets, [random.random() for _ in range(targets)], ID_BITS)
-    found = (kth_distance(ids, target, WIDTH, ID_BITS) for target in spread)
-    return [distance for distance in found if distance is not None]
 
 
 def look_up(network: ModelNetwork, target: int, start: int, k: int) -> float | None:

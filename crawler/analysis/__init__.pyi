@@ -4,11 +4,13 @@ from .crawl_size import OutsideNamings as OutsideNamings
 from .crawl_size import size_from_crawl as size_from_crawl
 from .distance_size import Distances as Distances
 from .distance_size import size_from_distances as size_from_distances
-from .distance_size import size_from_median as size_from_median
 from .distribution_time import client_server_time as client_server_time
 from .distribution_time import peer_to_peer_time as peer_to_peer_time
 from .infohash_population import ShownInfohash as ShownInfohash
 from .infohash_population import population as population
+from .mean_distance import Evenness as Evenness
+from .mean_distance import evenness as evenness
+from .mean_distance import mean_distance as mean_distance
 from .other_sources import SourceOverlap as SourceOverlap
 from .other_sources import believed_filters as believed_filters
 from .other_sources import measured_size as measured_size

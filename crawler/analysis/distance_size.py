@@ -1,17 +1,15 @@
-"""How many nodes a network has, from distances between ids.
+"""How many nodes a network has, from the distances between random targets and the ids closest to them.
 
 Pure functions of numbers, without I/O.  `size_from_distances` reads the density of ids off the distance
-from random targets to the k-th closest node that answered.  The ids are those that a crawl has found, and
-the share found is that of `crawl_size`: it tests whether ids are spread evenly, and is no second count.
+from random targets to the k-th closest node that answered: what lookups tell.  Of the ids that a crawl has
+found all targets are averaged instead (`mean_distance`).
 """
 
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
-from statistics import median
 
-from crawler.analysis.distributions import binomial_tails, gamma_quantile
+from crawler.analysis.distributions import gamma_quantile
 from crawler.analysis.species_richness import HIGH_95, LOW_95, NetworkSize
 
 
@@ -54,29 +52,6 @@ def size_from_distances(distances: Distances) -> NetworkSize:
     scale = count / total / distances.found / shape
     low, high = (scale * gamma_quantile(shape, share) for share in (LOW_95, HIGH_95))
     return NetworkSize(estimate, low, high, estimate**2 * relative)
-
-
-def size_from_median(distances: Distances) -> NetworkSize:
-    """Estimate a network from the median distance, which stands if less than half are polluted.
-
-    `N = m / median(d_k) / found` with m the median of Gamma(k), `k - 1/3` nearly.  The interval is
-    that of order statistics (David and Nagaraja, 7.1): at least 95 % whatever the distribution; with
-    fewer than 6 distances its ends are 0 and infinity.  The uncertainty of `found` is left out.
-    """
-    ordered = sorted(distances.values)
-    count = len(ordered)
-    middle = gamma_quantile(distances.k, 0.5) / distances.found
-    # So many of the smallest, and of the largest, are outside with at most 2.5 % on each side.
-    outside = bisect_left(
-        range(count // 2), True, key=lambda each: binomial_tails(count, 0.5, each)[0] > LOW_95
-    )
-    estimate = middle / median(ordered)
-    if not outside:
-        return NetworkSize(estimate, 0.0, inf, inf)
-    low, high = middle / ordered[count - outside], middle / ordered[outside - 1]
-    # Asymptotic, of the median of a Gamma variable on logarithms, for those who add variances.
-    variance = estimate**2 * 1.571 / (count * distances.k)
-    return NetworkSize(estimate, low, high, variance)
 
 
 def targets_for(nodes: int, k: int) -> int:

@@ -46,6 +46,11 @@ class AnsweredNodes:
         # Of the subtree that the last search ended in.
         self._height = ID_BITS
 
+    @property
+    def prefixes(self) -> NDArray[np.uint64]:
+        """Return the first 64 bits of the ids, sorted, each id once."""
+        return self._prefixes
+
     def count(self, prefix: int, bits: int) -> int:
         """Return how many ids begin with the `bits` bits of `prefix`, up to 64."""
         low, high = self._place(prefix, bits)

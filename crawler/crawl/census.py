@@ -327,4 +327,5 @@ def _size_record(size: SizeEstimate) -> dict[str, object]:
         "low": None if size.low is None else round(size.low, 1),
         "high": None if size.high is None else round(size.high, 1),
         "zone": size.zone,
+        **{name: size.details[name] for name in ("p_value",) if name in size.details},
     }

@@ -11,13 +11,8 @@ from enum import StrEnum
 from random import Random
 
 from crawler.analysis.crawl_size import CrawlCounts, CrawlSize, OutsideNamings, size_from_crawl
-from crawler.analysis.distance_size import (
-    Distances,
-    size_from_distances,
-    size_from_median,
-    spread_targets,
-    targets_for,
-)
+from crawler.analysis.distance_size import spread_targets, targets_for
+from crawler.analysis.mean_distance import Evenness, evenness, mean_distance
 from crawler.analysis.species_richness import EXACT_REFERRERS, NetworkSize, chapman, joint_size, size_of_zones
 from crawler.core.frontier import ANSWERED, Sighting
 from crawler.crawl.answered_nodes import AnsweredNodes
@@ -27,8 +22,8 @@ from dhtnode import Family
 from dhtnode.ids import ID_BITS
 
 K = 8
-MAX_TARGETS = 1024  # for an error of about 1 % from distances alone
-MEDIAN_TARGETS = 32  # fewer give a median with an interval hardly worth the name
+LEAST_EVEN = 2 * K  # ids that are tested for being spread evenly
+MAX_TARGETS = 1024  # whose surroundings are tested for nodes put there
 
 HEADLINE, ENDPOINTS, DISTANCES = "crawl", "endpoints", "distances"
 SO_FAR = "so far"  # of a census that was cut
@@ -131,14 +126,15 @@ class FamilySizes:
     crawl: CrawlSize
     neighbourhoods: tuple[Neighbourhood, ...]
     endpoints: CrawlCounts
+    ids: int
+    mean_distance: float | None
 
-    @property
-    def distances(self) -> Distances | None:
-        """Return the distances from the targets, or None when too few nodes answered for one."""
-        values = tuple(each.distance for each in self.neighbourhoods)
-        if not values:
+    def evenness(self, zone: Zone) -> Evenness | None:
+        """Return whether the ids that answered are spread evenly, or None when too few did."""
+        distance, found, variance = self.mean_distance, self.crawl.found, self.crawl.found_variance
+        if distance is None or self.ids < LEAST_EVEN:
             return None
-        return Distances(values, K, self.crawl.found, self.crawl.found_variance)
+        return evenness(distance, self.ids, K, zone_bits=zone.bits, found=found, found_variance=variance)
 
 
 def neighbourhoods_of(nodes: AnsweredNodes, targets: Sequence[int]) -> tuple[Neighbourhood, ...]:
@@ -158,12 +154,14 @@ def family_sizes(family: Family, tally: FamilyTally, zone: Zone, random: Random)
     drawn = (each ^ random.getrandbits(max(1, rest - 64)) for each in spread)
     found = neighbourhoods_of(headline.nodes, [zone.prefix << rest | each for each in drawn])
     size, endpoints = size_from_crawl(counts), tally.endpoints.crawl_counts(zone.bits)
-    return FamilySizes(family, tally.unit, counts, size, found, endpoints)
+    ids = headline.nodes.prefixes
+    distance = mean_distance(ids, K, zone.bits)
+    return FamilySizes(family, tally.unit, counts, size, found, endpoints, len(ids), distance)
 
 
 def estimates_of(sizes: FamilySizes, zone: Zone) -> list[SizeEstimate]:
     """Return what is recorded of one family: the mere count, and what each method makes of it."""
-    counts, distances = sizes.counts, sizes.distances
+    counts = sizes.counts
     of_halves = chapman(counts.by_a, counts.by_b, counts.by_both)
     if zone.bits:
         of_halves = size_of_zones(of_halves.estimate, of_halves.variance, zone.bits)
@@ -178,11 +176,10 @@ def estimates_of(sizes: FamilySizes, zone: Zone) -> list[SizeEstimate]:
         estimate("chapman", of_halves, {})._replace(low=None, high=None),
         _endpoints(sizes, zone),
     ]
-    if distances:
-        details = {"targets": len(distances.values), "k": K, "found": distances.found}
-        estimates.append(estimate(DISTANCES, size_from_distances(distances), details))
-        if len(distances.values) >= MEDIAN_TARGETS:
-            estimates.append(estimate("median", size_from_median(distances), details))
+    if even := sizes.evenness(zone):
+        details = {"mean_distance": sizes.mean_distance, "ids": sizes.ids, "k": K}
+        details |= {"found": sizes.crawl.found, "p_value": even.p_value}
+        estimates.append(estimate(DISTANCES, even.size, details))
     return estimates
 
 
@@ -208,10 +205,9 @@ def joint_estimates(families: Sequence[FamilySizes], zone: Zone) -> list[SizeEst
     ]
     endpoints = joint_size([size_from_crawl(each.endpoints).size for each in families])
     estimates.append(estimate_of(None, Unit.ENDPOINTS, ENDPOINTS, endpoints, zone, {}))
-    distances = [each.distances for each in families]
-    sizes = [size_from_distances(each) for each in distances if each]
-    if len(sizes) == len(families):
-        estimates.append(estimate_of(None, unit, DISTANCES, joint_size(sizes), zone, {}))
+    even = [found.size for each in families if (found := each.evenness(zone))]
+    if len(even) == len(families):
+        estimates.append(estimate_of(None, unit, DISTANCES, joint_size(even), zone))
     return estimates
 
 

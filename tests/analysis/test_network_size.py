@@ -1,6 +1,6 @@
 """Sizes of networks: formulas against worked values, intervals against simulated crawls."""
 
-from math import inf, sqrt
+from math import sqrt
 from random import Random
 from statistics import mean
 
@@ -13,7 +13,6 @@ from crawler.analysis.distance_size import (
     Distances,
     kth_distance,
     size_from_distances,
-    size_from_median,
     spread_targets,
     targets_for,
 )
@@ -192,7 +191,7 @@ class TestUnnamed:
 
 
 class TestDistances:
-    """`size_from_distances` and `size_from_median`."""
+    """`size_from_distances`."""
 
     @pytest.mark.parametrize(
         ("nodes", "targets"), [(0, 1), (47, 1), (48, 2), (1000, 32), (4000, 128), (10**6, 32768)]
@@ -233,40 +232,6 @@ class TestDistances:
             hits += size.low <= nodes <= size.high
         assert_honest(hits, runs)
         assert abs(mean(errors)) < 3 * 0.16 / sqrt(runs)
-
-    def test_median_withstands_lookups_that_failed(self):
-        """Three of sixty ended far off: the sum sees next to no nodes, the median as many as before."""
-        random = Random(3)
-        values = [random.gammavariate(8, 1e-4) for _ in range(57)]
-        polluted = Distances((*values, 0.3, 0.2, 0.4), 8)
-        assert size_from_distances(polluted).high < 6000
-        clean = size_from_median(Distances(tuple(values), 8)).estimate
-        assert size_from_median(polluted).estimate == pytest.approx(clean, rel=0.05)
-
-    def test_median_is_moved_less_by_fakes(self):
-        random = Random(4)
-        values = [random.gammavariate(8, 1e-4) for _ in range(80)]
-        honest, polluted = Distances(tuple(values), 8), Distances((*values[16:], *[1e-9] * 16), 8)
-        by_sum, by_median = (
-            size(polluted).estimate / size(honest).estimate
-            for size in (size_from_distances, size_from_median)
-        )
-        assert 1 < by_median < by_sum
-
-    def test_median_of_few_distances_has_no_interval(self):
-        five, six = (size_from_median(Distances((0.1,) * count, 1)) for count in (5, 6))
-        assert (five.low, five.high) == (0.0, inf)
-        assert six.low == six.high == pytest.approx(6.931, rel=1e-3)
-
-    def test_interval_of_the_median_holds_the_truth(self):
-        """At least as often as it says, for whole numbers of order statistics; the variance is its own."""
-        random = Random(5)
-        draws = [tuple(random.gammavariate(8, 1e-3) for _ in range(25)) for _ in range(200)]
-        sizes = [size_from_median(Distances(values, 8)) for values in draws]
-        hits = sum(size.low <= 1000 <= size.high for size in sizes)
-        assert binomial_tails(200, 0.95, hits)[0] > 0.001
-        spread = mean((size.estimate - 1000) ** 2 for size in sizes)
-        assert mean(size.variance for size in sizes) == pytest.approx(spread, rel=0.25)
 
     @pytest.mark.parametrize("values", [(), (0.0, 0.1)])
     def test_refuses_what_has_no_density(self, values):

@@ -443,7 +443,7 @@ class TestSizes:
         report, printed = report_of("sizes", tmp_path, "--runs=2", "--nodes=100,150", "--lookups=2")
         assert [each["nodes"] for each in report["measurements"]] == [100, 100, 150, 150]
         assert all(0 < each["counts"]["answered"] <= each["nodes"] for each in report["measurements"])
-        for name in ("crawl", "counted", "Chapman", "distances", "median", "lookups k=4"):
+        for name in ("crawl", "counted", "Chapman", "distances", "lookups k=4"):
             assert printed.count(f"| {name} ") == 2
 
     def test_crawls_a_zone(self, tmp_path):

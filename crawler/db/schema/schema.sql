@@ -161,7 +161,7 @@ CREATE TABLE run_clients (
 CREATE TABLE size_estimates (
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
     family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    method TEXT NOT NULL,                   -- How: counted, crawl (the headline), distances, median, chapman; endpoints, as crawl; so far, of a census that was cut.
+    method TEXT NOT NULL,                   -- How: counted, crawl (the headline), distances (a test that ids are uniform, no second count), chapman; endpoints, as crawl; so far, of a census that was cut.
     unit TEXT NOT NULL,                     -- What is counted: hosts (IPv4 addresses, IPv6 /64), or endpoints.
     estimate REAL NOT NULL,                 -- [nodes] Hosts or endpoints of the whole network.
     low REAL,                               -- Lower end of the 95 % interval; NULL where the method has none to trust.

@@ -232,11 +232,12 @@ SELECT
     CAST(round(endpoints.low) AS INTEGER) AS endpoints_low, -- [integer nodes] Lower end of the 95 % interval of endpoints.
     CAST(round(endpoints.high) AS INTEGER) AS endpoints_high, -- [integer nodes] Upper end of the 95 % interval of endpoints.
     CAST(round(distances.estimate) AS INTEGER)
-        AS by_distances,                    -- [integer nodes] Hosts or endpoints, from distances between ids.
+        AS by_distances,                    -- [integer nodes] Hosts or endpoints, by how densely the ids that were counted lie: a test that ids are uniform.
     CAST(round(distances.low) AS INTEGER)
         AS by_distances_low,                -- [integer nodes] Lower end of the 95 % interval of by_distances.
     CAST(round(distances.high) AS INTEGER)
-        AS by_distances_high                -- [integer nodes] Upper end of the 95 % interval of by_distances.
+        AS by_distances_high,               -- [integer nodes] Upper end of the 95 % interval of by_distances.
+    json_extract(distances.details, '$.p_value') AS uniform_p -- [number] How often uniform ids would be as far from their own density; NULL where families are joined.
 FROM counted
 JOIN runs ON runs.id = counted.run_id
 LEFT JOIN size_estimates AS crawl ON

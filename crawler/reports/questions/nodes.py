@@ -22,9 +22,10 @@ network_size = Report(
     title="Size of the network",
     text="Nodes that answered are what was counted; `estimate` counts hosts (`unit`), so that a few with many"
     " ports do not make a network large, and adds those that were missed, between `low` and `high` in 95 of"
-    " 100 cases; `endpoints` is the same with each port counted. Rows without a family count both together. A"
-    " node behind a NAT may be sighted and never answer; where `endpoints` is far above `estimate`, see"
-    " `sybils`.",
+    " 100 cases; `endpoints` is the same with each port counted. `by_distances` is no second count: it is"
+    " made of the ids that were counted, and `uniform_p` tells how often uniform ids would be as far off."
+    " Rows without a family count both together. A node behind a NAT may be sighted and never answer; where"
+    " `endpoints` is far above `estimate`, see `sybils`.",
     units=dict.fromkeys(("estimate", "low", "high", "endpoints", "by_distances"), "nodes"),
     sql=f"""
 SELECT
@@ -32,7 +33,8 @@ SELECT
     answered_twice, distinct_ids, distinct_ips, coalesce(crawl.zone, distances.zone) AS zone,
     crawl.unit, {whole("estimate low high", "crawl.")},
     CAST(round(endpoints.estimate) AS INTEGER) AS endpoints,
-    CAST(round(distances.estimate) AS INTEGER) AS by_distances
+    CAST(round(distances.estimate) AS INTEGER) AS by_distances,
+    round(json_extract(distances.details, '$.p_value'), 4) AS uniform_p
 FROM run_counts
 JOIN runs ON runs.id = run_counts.run_id
 LEFT JOIN size_estimates AS crawl ON
