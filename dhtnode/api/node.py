@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from random import Random, SystemRandom
+from types import NoneType
 
 import trio
 
-from dhtnode.addresses import Address, Contact, Scope
+from dhtnode.addresses import Address, Contact, Family, Scope
 from dhtnode.api.arguments import Torrent, check_method, swarm_of
 from dhtnode.api.dual_stack import (
     SocketNodes,
@@ -197,6 +198,7 @@ class Node(ItemCalls):
         seed: bool = False,
         implied_port: bool = False,
         every_address: bool = False,
+        family: Family | None = None,
     ) -> Announcement:
         """Announce that a peer on our address takes part in a swarm, to the closest nodes.
 
@@ -204,15 +206,17 @@ class Node(ItemCalls):
         UDP source port instead, which gets through NATs; `port` is sent all the same, because some
         nodes know nothing else.  Nodes store the address that the query comes from: of several in a
         family, one whose turn it is, or with `every_address` each, one after the other (BEP 45); that
-        takes a lookup for each.  Raises `NotJoined` when no node answered, and `PrivateTorrent` before
-        anything is sent (BEP 27).
+        takes a lookup for each.  With a `family`, no other is used.  Raises `NotJoined` when no node
+        answered, and `PrivateTorrent` before anything is sent (BEP 27).
         """
         info_hash = await swarm_of(torrent)
         check_whole("port", port, 1, 65535)
+        check_type("family", family, Family, NoneType)
         implied_port, seed = bool(implied_port), bool(seed)
         taken: list[Contact] = []
         queried = 0
         rounds = self._sockets.rounds() if every_address else [self._sockets.next_in_turn()]
+        rounds = [[each for each in sockets if family in (None, each.family)] for sockets in rounds]
         for sockets in rounds:
             closest: list[tuple[SocketNode, Answer]] = []
             with suppress(NotJoined):

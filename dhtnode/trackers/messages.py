@@ -30,6 +30,7 @@ class Event(StrEnum):
     COMPLETED = "completed", 1
     STARTED = "started", 2
     STOPPED = "stopped", 3
+    PAUSED = "paused", 4  # wants no more, and does not have all (BEP 21)
 
     def __new__(cls, word: str, number: int) -> Self:
         """Make an event that knows its number."""

@@ -35,7 +35,17 @@ MAX_COUNT = (1 << 31) - 1
 CONNECTION_SECONDS = 60
 """How long a connection id may be used after it came (B15-2)."""
 
-_PROTOCOL = 0x41727101980
+REQUEST = struct.Struct(">8s4s4s20s20s8xQ8xI4xIi2s")
+"""An announce as a tracker reads it: connection id, action, transaction, info-hash, peer id, left, event,
+key, wanted and port; what was transferred, and an address that a client may claim, are passed over."""
+
+ANSWER_HEAD = struct.Struct(">4s4sIII")
+"""The answer to an announce without its peers: action, transaction, interval, leechers, seeds."""
+
+CONNECT_MAGIC = (0x41727101980).to_bytes(8, "big")
+"""What a request for a connection id begins with."""
+
+_PROTOCOL = int.from_bytes(CONNECT_MAGIC, "big")
 _CONNECT = struct.Struct(">QII")
 _ANNOUNCE = struct.Struct(">QII20s20sQQQIIIiH")
 _ANSWER = struct.Struct(">III")
