@@ -82,6 +82,12 @@ VERBOSE = (None, "info", "debug")  # what -v and -vv stand for
 
 @click.command("run")
 @setting_options
+@click.option(
+    "--gateway",
+    is_flag=True,
+    default=None,
+    help="Be a tracker, too, whose peers come from the DHT: as `dhtnode gateway`, set up by --set.",
+)
 @console.JSON_OPTION
 @console.timeout_option(None)
 @console.BOOTSTRAP_OPTION
@@ -90,13 +96,18 @@ def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
 
     SIGHUP opens the log again and reads the settings again.
     """
+    serve(given, as_json=as_json, timeout=timeout)
+
+
+def serve(given: Mapping[str, Any], *, as_json: bool, timeout: float | None) -> None:
+    """Run a daemon with the settings given, until it is told to stop."""
     read = _reader(given)
     settings = _warned(_load(read)).settings
 
-    async def serve() -> None:
+    async def run() -> None:
         await daemon.Daemon(settings, read, partial(emit, as_json), os.environ).run(timeout)
 
-    cli.run(serve)
+    cli.run(run)
 
 
 @click.command()

@@ -10,6 +10,7 @@ COMMANDS = {
     "announce": "dhtnode.cli.ask:announce",
     "config": "dhtnode.cli.daemon:config",
     "find-node": "dhtnode.cli.ask:find_node",
+    "gateway": "dhtnode.cli.gateway:gateway",
     "get": "dhtnode.cli.items:get",
     "get-peers": "dhtnode.cli.ask:get_peers",
     "local-tracker": "dhtnode.cli.local_tracker:local_tracker",

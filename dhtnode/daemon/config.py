@@ -18,6 +18,7 @@ from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from dhtnode.addresses import Scope, check_listen, parse_address, scope_of, split_host_port
+from dhtnode.daemon.gateway_options import GatewayOptions
 from dhtnode.ranges import MOST, Range
 from dhtnode.settings import LIMITS, NodeSettings
 
@@ -100,8 +101,11 @@ class DaemonSettings:
     node: NodeSettings = field(default_factory=NodeSettings)
     """The numbers of the node itself."""
 
+    beside: GatewayOptions = field(default_factory=GatewayOptions)
+    """The gateway beside the node."""
 
-CHANGEABLE = frozenset({"log", "log_level", "late_after"}) | LIMITS
+
+CHANGEABLE = frozenset({"log", "log_level", "late_after", "gateway_allow", "gateway_deny"}) | LIMITS
 """The settings that a running daemon applies when it reads them again."""
 
 
@@ -119,9 +123,13 @@ class Configuration:
             yield name, value_of(self.settings, name), self.origins.get(name, Origin.DEFAULT)
 
 
+_PARTS = {"node": NodeSettings, "beside": GatewayOptions}
+
+
 def _hints(of: type) -> dict[str, Any]:
     """Return the annotation of each field that is a setting."""
-    return {name: hint for name, hint in get_type_hints(of, include_extras=True).items() if name != "node"}
+    hints = get_type_hints(of, include_extras=True)
+    return {name: hint for name, hint in hints.items() if name not in _PARTS}
 
 
 def _kind(hint: Any) -> type:
@@ -134,8 +142,8 @@ def _kind(hint: Any) -> type:
     return kind
 
 
-_HINTS = _hints(DaemonSettings) | _hints(NodeSettings)
-_NODE_NAMES = frozenset(_hints(NodeSettings))
+_HINTS = _hints(DaemonSettings) | {name: hint for of in _PARTS.values() for name, hint in _hints(of).items()}
+_PART_OF = {name: part for part, of in _PARTS.items() for name in _hints(of)}
 
 KINDS: Mapping[str, type] = {name: _kind(hint) for name, hint in _HINTS.items()}
 """The type of every setting by its name, in the order in which they are shown."""
@@ -232,7 +240,7 @@ def _listed(names: list[str]) -> str:
 
 def value_of(settings: DaemonSettings, name: str) -> Any:
     """Return the value of a setting by its flat name."""
-    return getattr(settings.node if name in _NODE_NAMES else settings, name)
+    return getattr(getattr(settings, _PART_OF[name]) if name in _PART_OF else settings, name)
 
 
 def reload(old: DaemonSettings, new: DaemonSettings) -> tuple[DaemonSettings, list[str], list[str]]:
@@ -252,9 +260,11 @@ def in_toml(name: str, value: object, origin: Origin) -> str:
 
 
 def _with(settings: DaemonSettings, values: Mapping[str, Any]) -> DaemonSettings:
-    node = {name: value for name, value in values.items() if name in _NODE_NAMES}
-    others = {name: value for name, value in values.items() if name not in _NODE_NAMES}
-    return replace(settings, node=replace(settings.node, **node), **others)
+    own: dict[str, Any] = {name: value for name, value in values.items() if name not in _PART_OF}
+    for part in _PARTS:
+        inner = {name: value for name, value in values.items() if _PART_OF.get(name) == part}
+        own[part] = replace(getattr(settings, part), **inner)
+    return replace(settings, **own)
 
 
 def _from_value(name: str, value: object) -> object:

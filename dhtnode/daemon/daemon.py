@@ -9,8 +9,8 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from dhtnode.api.node import Node
 from dhtnode.api.open_node import open_node
 from dhtnode.api.results import NodeStatistics
 from dhtnode.daemon.config import ConfigError, Configuration, DaemonSettings, reload
+from dhtnode.daemon.gateway_options import GatewayOptionError, gateway_settings
 from dhtnode.daemon.health import LOOK_EVERY, HealthMonitor
 from dhtnode.daemon.local_socket import (
     Answer,
@@ -34,6 +35,7 @@ from dhtnode.daemon.loop_lag import LoopLag
 from dhtnode.daemon.signals import catching_signals
 from dhtnode.daemon.status import ProcessState, status_record
 from dhtnode.daemon.systemd import from_environment
+from dhtnode.gateway_server import Gateway, open_gateway
 from dhtnode.logs import LogFileError, direct_log
 from dhtnode.nurseries import open_service_nursery
 from dhtnode.settings import LIMITS
@@ -59,6 +61,7 @@ class Daemon:
         self._lag = LoopLag(self._settings.late_after)
         self._health = HealthMonitor()
         self._node: Node | None = None
+        self._gateway: Gateway | None = None
 
     async def run(self, timeout: float | None) -> None:
         """Serve until SIGINT, SIGTERM or the timeout, then save and close.
@@ -77,18 +80,35 @@ class Daemon:
 
     async def _serve(self) -> None:
         settings = self._settings
-        async with _open(settings) as node, open_service_nursery() as nursery:
+        async with (
+            _open(settings) as node,
+            self._open_gateway(node) as opened,
+            open_service_nursery() as nursery,
+        ):
             with ExitStack() as closing:
                 self._node = node
                 # A signal may have changed the settings while the node was opened.
                 node.change_limits(self._settings.node)
-                lines = list(self._listen(node, nursery, closing))
+                lines = [*opened, *self._listen(node, nursery, closing)]
                 nursery.start_soon(self._notifier.keep_watchdog, name="watchdog")
                 nursery.start_soon(self._look, node, name="look at the node")
                 for record, line in [*_sockets(node), *lines]:
                     self._announce(record, line)
                 self._notifier.ready()
                 await trio.sleep_forever()
+
+    @asynccontextmanager
+    async def _open_gateway(self, node: Node) -> AsyncIterator[list[tuple[Mapping[str, object], str]]]:
+        """Run the gateway for the length of the block, if there is to be one; yield what to print."""
+        options = self._settings.beside
+        if not options.gateway:
+            yield []
+            return
+        async with open_gateway(node, gateway_settings(options)) as self._gateway:
+            yield [
+                ({"gateway": name, "url": url}, f"gateway {name} {url}")
+                for name, url in self._gateway.listeners
+            ]
 
     def _listen(
         self, node: Node, nursery: trio.Nursery, closing: ExitStack
@@ -97,13 +117,14 @@ class Daemon:
         path, metrics = self._settings.status_socket, self._settings.metrics
         if path is not None:
             listener = closing.enter_context(listening_on_path(Path(path)))
-            answer = _status_answer(node, self._lag, self._health)
+            answer = _status_answer(node, self._lag, self._health, self._gateway)
             nursery.start_soon(serve_clients, listener, answer, name="status socket")
         if metrics is not None:
             # prometheus-client is loaded by daemons that serve metrics only.
             from dhtnode.daemon.metrics import answer_http, new_renderer
 
-            render = new_renderer(node.statistics, self._lag)
+            look = None if self._gateway is None else self._gateway.statistics
+            render = new_renderer(node.statistics, self._lag, look)
             if "/" in metrics:
                 listener = closing.enter_context(listening_on_path(Path(metrics)))
                 where = metrics
@@ -130,12 +151,15 @@ class Daemon:
         self._notifier.reloading()
         try:
             taken, changed, pending = reload(self._settings, self._load().settings)
+            lists = None if self._gateway is None else gateway_settings(taken.beside)
             direct_log(taken.log, taken.log_level)
-        except (ConfigError, LogFileError) as error:
+        except (ConfigError, LogFileError, GatewayOptionError) as error:
             logger.warning("settings not read again, all stays as it was: %s", error)
         else:
             self._settings = taken
             self._lag.late_after = taken.late_after
+            if self._gateway is not None and lists is not None:
+                self._gateway.change_lists(lists.allow, lists.deny)
             if self._node is not None and LIMITS.intersection(changed):
                 self._node.change_limits(taken.node)
             logger.info("settings read again; changed: %s", ", ".join(changed) or "none")
@@ -185,7 +209,7 @@ def _good_nodes(statistics: NodeStatistics) -> Iterator[str]:
         yield f"IPv{int(family)}: {sum(tables)} good nodes{more}"
 
 
-def _status_answer(node: Node, lag: LoopLag, health: HealthMonitor) -> Answer:
+def _status_answer(node: Node, lag: LoopLag, health: HealthMonitor, gateway: Gateway | None) -> Answer:
     started = trio.current_time()
 
     async def answer(stream: trio.SocketStream) -> None:
@@ -197,7 +221,8 @@ def _status_answer(node: Node, lag: LoopLag, health: HealthMonitor) -> Answer:
             lag.worst,
             lag.late,
         )
-        record = status_record(process, node.statistics(), health)
+        beside = None if gateway is None else gateway.statistics()
+        record = status_record(process, node.statistics(), health, beside)
         await stream.send_all(json.dumps(record).encode() + b"\n")
 
     return answer

@@ -16,6 +16,7 @@ from dhtnode.addresses import is_loopback_host
 from dhtnode.api.results import NodeStatistics
 from dhtnode.daemon.loop_lag import LoopLag
 from dhtnode.daemon.status import stores_of
+from dhtnode.gateway_server.statistics import GatewayStatistics
 from dhtnode.node.statistics import SocketStatistics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -58,12 +59,28 @@ GAUGES: Mapping[str, tuple[str, Callable[[SocketStatistics], float]]] = {
 }
 
 
-class NodeCollector(Collector):
-    """The metrics of a node, collected when they are read."""
+GATEWAY_SIZES = {
+    "swarms": "Swarms that have clients, or were looked up lately.",
+    "clients": "Addresses that clients are at.",
+    "peers": "Clients, each counted once for each swarm.",
+    "lookups": "Lookups under way.",
+    "announced": "Clients with our own address that are announced in the DHT, by swarm, family and port.",
+}
+"""Sizes of a gateway, each a metric."""
 
-    def __init__(self, look: Callable[[], NodeStatistics], lag: LoopLag) -> None:
+
+class NodeCollector(Collector):
+    """The metrics of a node and of its gateway, collected when they are read."""
+
+    def __init__(
+        self,
+        look: Callable[[], NodeStatistics],
+        lag: LoopLag,
+        look_at_gateway: Callable[[], GatewayStatistics] | None = None,
+    ) -> None:
         self._look = look
         self._lag = lag
+        self._look_at_gateway = look_at_gateway
 
     def collect(self) -> Iterable[Metric]:
         """Yield all metrics of the node; cost: that of `Node.statistics`."""
@@ -75,12 +92,18 @@ class NodeCollector(Collector):
         yield from _kernel(statistics)
         yield from _stores(statistics)
         yield from _loop_lag(self._lag)
+        if self._look_at_gateway is not None:
+            yield from _gateway(self._look_at_gateway())
 
 
-def new_renderer(look: Callable[[], NodeStatistics], lag: LoopLag) -> Callable[[], bytes]:
-    """Return a function that renders the metrics of the node and of the process."""
+def new_renderer(
+    look: Callable[[], NodeStatistics],
+    lag: LoopLag,
+    look_at_gateway: Callable[[], GatewayStatistics] | None = None,
+) -> Callable[[], bytes]:
+    """Return a function that renders the metrics of the node, of its gateway and of the process."""
     registry = CollectorRegistry()
-    registry.register(NodeCollector(look, lag))
+    registry.register(NodeCollector(look, lag, look_at_gateway))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
 
@@ -206,6 +229,15 @@ def _loop_lag(lag: LoopLag) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "dhtnode_stood_still", "Times that nothing ran for half a minute or longer.", lag.suspended
     )
+
+
+def _gateway(statistics: GatewayStatistics) -> Iterator[Metric]:
+    for name, text in GATEWAY_SIZES.items():
+        yield GaugeMetricFamily(f"dhtnode_gateway_{name}", text, getattr(statistics, name))
+    events = CounterMetricFamily("dhtnode_gateway_events", "Counted by the gateway.", labels=["event"])
+    for event, count in sorted(statistics.counts.items()):
+        events.add_metric([event], count)
+    yield events
 
 
 def _socket(one: SocketStatistics) -> list[str]:

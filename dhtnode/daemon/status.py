@@ -11,6 +11,7 @@ from typing import Any
 
 from dhtnode.api.results import NodeStatistics
 from dhtnode.daemon.health import HealthMonitor, RecentCounts
+from dhtnode.gateway_server.statistics import GatewayStatistics
 from dhtnode.node.statistics import SocketStatistics
 
 FORMAT = "dhtnode status"
@@ -36,7 +37,12 @@ class ProcessState:
     late_wakes: int
 
 
-def status_record(process: ProcessState, statistics: NodeStatistics, health: HealthMonitor) -> dict[str, Any]:
+def status_record(
+    process: ProcessState,
+    statistics: NodeStatistics,
+    health: HealthMonitor,
+    gateway: GatewayStatistics | None = None,
+) -> dict[str, Any]:
     """Return everything, as values that JSON knows."""
     return {
         "format": FORMAT,
@@ -52,6 +58,7 @@ def status_record(process: ProcessState, statistics: NodeStatistics, health: Hea
         "endpoints": [_socket_record(one, health.recent(one.address)) for one in statistics.sockets],
         "stores": stores_of(statistics),
         "refusals": _refusals_of(statistics),
+        "gateway": None if gateway is None else asdict(gateway),
     }
 
 
@@ -85,6 +92,8 @@ def status_text(record: Mapping[str, Any]) -> str:
     for store, values in record["stores"].items():
         lines.append(f"  {store}: " + ", ".join(f"{value} {_spaced(name)}" for name, value in values.items()))
         lines += _refusal_lines(record["refusals"][store])
+    if record["gateway"] is not None:
+        lines += ["", "gateway", *_gateway_lines(record["gateway"])]
     return "\n".join(lines)
 
 
@@ -99,6 +108,13 @@ def stores_of(statistics: NodeStatistics) -> dict[str, dict[str, int]]:
 def _stores(statistics: NodeStatistics) -> dict[str, dict[str, Any]]:
     names = [field.name for field in fields(statistics) if field.name != "sockets"]
     return {name: asdict(getattr(statistics, name)) for name in names}
+
+
+def _gateway_lines(gateway: Mapping[str, Any]) -> Iterator[str]:
+    sizes = {name: value for name, value in gateway.items() if name != "counts"}
+    yield "  " + ", ".join(f"{value} {name}" for name, value in sizes.items())
+    for name, count in sorted(gateway["counts"].items()):
+        yield f"    {name}: {count}"
 
 
 def _refusals_of(statistics: NodeStatistics) -> dict[str, dict[str, Any]]:

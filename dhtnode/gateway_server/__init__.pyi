@@ -1,3 +1,3 @@
 from .gateway import Gateway as Gateway
-from .gateway import GatewayStatistics as GatewayStatistics
 from .open_gateway import open_gateway as open_gateway
+from .statistics import GatewayStatistics as GatewayStatistics

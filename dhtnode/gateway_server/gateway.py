@@ -1,7 +1,7 @@
 """The gateway that the servers of all protocols share, and its lookups in the DHT."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import isfinite
 
 import trio
@@ -14,6 +14,7 @@ from dhtnode.gateway.clients import Client
 from dhtnode.gateway.core import BOTH
 from dhtnode.gateway.swarm import GatewaySwarm
 from dhtnode.gateway.swarms import SWEEP
+from dhtnode.gateway_server.statistics import GatewayStatistics
 from dhtnode.ids import InfoHash
 from dhtnode.swarm.estimate import SwarmEstimate
 from dhtnode.trackers.messages import AnnounceAnswer, AnnounceRequest, ScrapeAnswer
@@ -23,22 +24,6 @@ LOOK_EVERY = 5.0
 
 LOOKUP_TIMEOUT = 60.0
 """Seconds after which a lookup is given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayStatistics:
-    """A gateway at one moment: how much, never who or what.
-
-    `clients` are addresses, `peers` each one of them in a swarm; `announced` are the swarms, families and
-    ports that it announces in the DHT for its own clients; `counts` are by name.
-    """
-
-    swarms: int
-    clients: int
-    peers: int
-    lookups: int
-    announced: int
-    counts: Mapping[str, int]
 
 
 class Gateway:
@@ -78,6 +63,10 @@ class Gateway:
             len(core.announces_due),
             dict(core.counts),
         )
+
+    def change_lists(self, allow: frozenset[InfoHash] | None, deny: frozenset[InfoHash]) -> None:
+        """Serve other swarms from now on, and forget those that are not any more."""
+        self.core.change_lists(replace(self.core.settings, allow=allow, deny=deny))
 
     def count(self, event: str) -> None:
         """Add 1 to the count of an event, as `http: no request`."""

@@ -25,6 +25,17 @@ WORDS = {
         "announce": [SWARM, "--port", "1", *NOWHERE],
         "config": ["--show"],
         "find-node": [SWARM, *NOWHERE],
+        "gateway": [
+            *(
+                "--listen",
+                "127.0.0.1:0",
+                "--no-default-bootstrap",
+                "--udp",
+                "127.0.0.1:0",
+                "--timeout",
+                "0.02",
+            )
+        ],
         "get": [SWARM, *NOWHERE],
         "get-peers": [SWARM, *NOWHERE],
         "ping": ["127.0.0.1:1", "--timeout", "0.02"],

@@ -13,6 +13,7 @@ import pytest
 
 from dhtnode.cli.main import main
 from dhtnode.daemon.config import CHANGEABLE, FILE_VARIABLE, KINDS, PREFIX, DaemonSettings, configure
+from dhtnode.daemon.gateway_options import GatewayOptions
 from dhtnode.daemon.loop_lag import LoopLag
 from dhtnode.daemon.metrics import new_renderer
 from tests.statistics_of import endpoint, node
@@ -163,7 +164,14 @@ def test_page_shows_settings_that_are_right():
 
 def test_page_lists_every_setting_of_the_daemon():
     listed = re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE)
-    assert listed == [name for name in DaemonSettings.__dataclass_fields__ if name != "node"]
+    parts = {"node", "beside"}
+    assert listed == [name for name in DaemonSettings.__dataclass_fields__ if name not in parts]
+
+
+def test_page_of_the_gateway_lists_its_settings():
+    page = (ROOT / "docs/reference/gateway.md").read_text()
+    listed = re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)
+    assert listed == list(GatewayOptions.__dataclass_fields__)
 
 
 def test_page_names_what_a_hangup_changes():

@@ -14,7 +14,7 @@ FLOORS = {  # packages of one floor do not import each other; "." are the module
         "krpc",
         "routing lookup swarm trackers torrents",
         "server",
-        "net gateway",
+        "gateway net",
         "node tracker_client",
         "api",
         "gateway_server",
