@@ -111,6 +111,7 @@ class Telling(Peer):
     """A peer that names others in a message of BEP 11 when it has heard that we read them."""
 
     others = ()
+    times = 1
 
     async def __call__(self, stream):
         self.extra = {b"m": {b"ut_metadata": 5, b"ut_pex": 3}}
@@ -122,7 +123,7 @@ class Telling(Peer):
     async def _tell(self, stream):
         await trio.sleep(1)
         added = b"".join(pack_address(address) for address in self.others)
-        await stream.send_all(extended(2, {b"added": added}))
+        await stream.send_all(self.times * extended(2, {b"added": added}))
 
 
 async def send_and_wait(stream, data):

@@ -46,6 +46,7 @@ async def sweep_trackers(
     of_torrents: Sequence[str] = (),
     full: Sequence[str] = (),
     discovered: int = 0,
+    takes_hints: bool = False,
     rate: float = 1.0,
     asks_again: bool = False,
     on_sweep: Callable[[TrackerSweep], None] = lambda _: None,
@@ -54,7 +55,8 @@ async def sweep_trackers(
     """Ask every tracker for every swarm that is due there, record what it says, and return the rows.
 
     `info_hashes` may be `known`, `watched` or `discovered` for swarms of the database; of the last, so many.
-    Asked are the `trackers` given, those of a list and of torrents, and those that the database knows.  Each
+    Asked are the `trackers` given, those of a list and of torrents, and those that the database knows; with
+    `takes_hints`, also those that only peers have named (BEP 28).  Each
     of `full` is asked for all that it has, once in six hours.  A host gets `rate` requests a second; 0 lifts
     that on loopback.  Swarms of torrents known to be private are left out, and URLs that look as if they had
     the key of a user.  `on_sweep` gets each row at the end.
@@ -88,7 +90,7 @@ async def sweep_trackers(
         )
         swarms = await _swarms_of(writer, wanted, discovered) if isinstance(wanted, str) else wanted
         known = await writer.call(lambda store: store.trackers.known())
-        chosen, left_out = choose(known, named)
+        chosen, left_out = choose(known, named, takes_hints=takes_hints)
         sweeper.tally.left_out = left_out
         async with shown_progress(sweeper.tally.__str__, shows=options.shows_progress):
             rows = await sweeper.sweep(chosen, swarms) if swarms else []

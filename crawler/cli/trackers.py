@@ -62,6 +62,12 @@ _ANSWERED = ("answered", "partial")
     help="More trackers: a list as they are published, one URL a line.",
 )
 @click.option(
+    "--named-by-peers",
+    "takes_hints",
+    is_flag=True,
+    help="Ask also trackers that only peers have named (BEP 28): anyone can make these up.",
+)
+@click.option(
     "--full",
     multiple=True,
     metavar="URL",
@@ -89,6 +95,7 @@ def trackers(
     discovered: int | None,
     typed: tuple[str, ...],
     tracker_list: console.ListedLines | None,
+    takes_hints: bool,
     full: tuple[str, ...],
     rate: float,
     again: bool,
@@ -117,6 +124,7 @@ def trackers(
         of_torrents=trackers_of(read),
         full=checked_urls(full, "--full"),
         discovered=discovered or 0,
+        takes_hints=takes_hints,
         rate=rate,
         asks_again=again,
         on_sweep=partial(_print_sweep, as_json),

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
 from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent, PexCounts
 from crawler.db.swarm_measurements import INSERT_SWARM, SeenSwarm
+from crawler.db.trackers import add_hints
 from dhtnode import InfoHash
 
 
@@ -57,7 +59,8 @@ class MetadataRows:
         if torrent is not None:
             _INSERT_TORRENT.one(connection, torrent, info_hash, run_id, taken_at)
         if torrent is None or not torrent.is_private:
-            _INSERT_HANDSHAKES.one(connection, handshakes, run_id)
+            kept = add_hints(self._db, batch.hints, taken_at) if batch.hints else 0
+            _INSERT_HANDSHAKES.one(connection, replace(handshakes, trackers_kept=kept), run_id)
             if batch.exchange is not None:
                 _INSERT_EXCHANGE.one(connection, batch.exchange, run_id, info_hash, taken_at)
 

@@ -9,6 +9,7 @@ from crawler.db.insert import Insert
 from crawler.db.records.infohash_samples import SAMPLE_SOURCE
 from crawler.db.records.trackers import (
     DISTRUSTED,
+    OF_PEER,
     KnownTracker,
     SwarmList,
     SwarmOverlap,
@@ -20,6 +21,10 @@ from crawler.db.records.trackers import (
 )
 from dhtnode import InfoHash
 from dhtnode.ids import ID_BYTES
+from dhtnode.trackers import TrackerUrl
+
+MOST_HINTS = 1000
+"""Trackers in a database that only peers have named: anyone can make up as many as they like."""
 
 
 class TrackerRows:
@@ -153,6 +158,21 @@ class TrackerRows:
             yield swarms, [TrackerTurn(**row) for row in rows]
 
 
+def add_hints(connection: GuardedConnection, urls: Sequence[TrackerUrl], now: str) -> int:
+    """Write trackers that peers named, and return how many of them are known now; in an open transaction.
+
+    `MOST_HINTS` are kept in all; of one that is known otherwise, nothing changes.
+    """
+    (count,) = connection.execute("SELECT count(*) FROM trackers WHERE source = ?", (OF_PEER,)).fetchone()
+    known = [url for url in urls if connection.first(_IS_KNOWN, str(url)) is not None]
+    new = [url for url in urls if url not in known][: max(0, MOST_HINTS - count)]
+    rows = [KnownTracker(str(url), url.scheme, url.host, OF_PEER, now) for url in new]
+    _ADD_TRACKER.many(connection.connection, rows)
+    return len(known) + len(new)
+
+
+_IS_KNOWN = "SELECT 1 FROM trackers WHERE url = ?"
+
 _DHT_HIGH = """
 SELECT peers_high FROM swarm_samples WHERE info_hash = ? AND method <> 'tracker'
 ORDER BY taken_at DESC, id DESC LIMIT 1
@@ -163,7 +183,14 @@ _DISCOVERED = "SELECT info_hash FROM swarms WHERE source = ? ORDER BY random() L
 _TRACKER_COLUMNS = KnownTracker.__dataclass_fields__
 
 _ADD_TRACKER = Insert(
-    "trackers", KnownTracker, (), as_they_are=("host",), on_conflict="ON CONFLICT (url) DO NOTHING"
+    "trackers",
+    KnownTracker,
+    (),
+    as_they_are=("host",),
+    # What was a hint is one no more when a user names it.
+    on_conflict=f"""
+    ON CONFLICT (url) DO UPDATE SET source = excluded.source WHERE source = '{OF_PEER}'
+    """,
 )
 
 _UPDATE_TRACKER = Insert(

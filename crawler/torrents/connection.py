@@ -66,12 +66,10 @@ class PeerConnection:
                     await self._exchange()
 
     async def hear_of_others(self) -> None:
-        """Receive the first peers that the peer names, if it may name any (BEP 11)."""
-        conversation = self._conversation
-        if self._settings.pex and conversation.knows_pex:
-            with trio.move_on_after(self._settings.pex_time):
-                while not conversation.has_exchanged and not self.has_ended:
-                    await self._exchange()
+        """Receive the first peers and trackers that the peer names, if it may name any (BEP 11, BEP 28)."""
+        with trio.move_on_after(self._settings.pex_time):
+            while self._conversation.may_tell_of_others and not self.has_ended:
+                await self._exchange()
 
     async def fetch(self, is_wanted: Callable[[], bool]) -> bytes | None:
         """Request the metadata, and return it when it came in time and is right.

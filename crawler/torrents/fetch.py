@@ -130,7 +130,8 @@ class Fetcher:
         torrent = known if contact.info is None else known_of(contact.info)
         handshakes = handshakes_of(contact, utc_text(self._wall_clock()))
         # In the buffer first, which no cancellation empties.
-        self._writer.put_nowait(HandshakeBatch(self._source, handshakes, torrent, contact.exchange))
+        hints = () if contact.trackers is None else contact.trackers.urls
+        self._writer.put_nowait(HandshakeBatch(self._source, handshakes, torrent, contact.exchange, hints))
         await self._writer.call(lambda _: None)
         is_private = torrent is not None and torrent.is_private
         exchange = None if is_private else contact.exchange

@@ -24,6 +24,7 @@ from crawler.torrents.named_peers import Compare, NamedPeers
 from crawler.torrents.peerwire.conversation import Conversation
 from crawler.torrents.peerwire.frames import BadPeer
 from crawler.torrents.peerwire.handshake import new_peer_id
+from crawler.torrents.tracker_hints import TrackerHints
 from dhtnode import Address, Family, InfoHash, InvalidTorrent, Scope
 from dhtnode.addresses import is_public
 from dhtnode.net import OutgoingBound
@@ -189,6 +190,7 @@ class _OpenSwarm:
     tried: int = 0
     closed: int = 0
     named: NamedPeers = field(default_factory=NamedPeers)
+    hints: TrackerHints = field(default_factory=TrackerHints)
     bytes_sent: int = 0
     bytes_received: int = 0
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -241,6 +243,7 @@ class _OpenSwarm:
             self.bytes_received,
             await self.client.compared(self.named, compare) if is_exchanged else None,
             0 if is_private else self._in_both_families(),
+            None if is_private else self.hints.taken(self.client.random),
         )
 
     def _in_both_families(self) -> int:
@@ -278,7 +281,9 @@ class _OpenSwarm:
             self.failures["no connection"] += 1
             return False
         settings = self.client.settings
-        conversation = Conversation(self.info_hash, new_peer_id(self.client.random), wants_pex=settings.pex)
+        pieces = self.pieces if self.info is None else self.info.pieces
+        own_id = new_peer_id(self.client.random)
+        conversation = Conversation(self.info_hash, own_id, pieces=pieces, wants_pex=settings.pex)
         connection = PeerConnection(stream, conversation, settings)
         try:
             async with stream:
@@ -304,9 +309,10 @@ class _OpenSwarm:
     def _note_named(self, peer: Address, conversation: Conversation) -> None:
         self.named.meet(peer)
         self.named.asked += conversation.knows_pex
-        if conversation.has_exchanged:
-            self.named.add(conversation.named)
-            conversation.named = []
+        if conversation.others.has_named_peers:
+            self.named.add(conversation.others.peers)
+        self.hints.add(conversation.others.trackers)
+        conversation.others.clear()
 
     async def _converse(self, connection: PeerConnection, conversation: Conversation) -> None:
         await connection.introduce()

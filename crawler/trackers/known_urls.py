@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from crawler.db.records.trackers import GIVEN, KnownTracker
+from crawler.db.records.trackers import GIVEN, OF_PEER, KnownTracker
 from dhtnode.trackers import (
     InvalidTrackerUrl,
     Outcome,
@@ -52,16 +52,18 @@ def left_out_lines(left_out: Mapping[str, int]) -> Iterator[str]:
 
 
 def choose(
-    known: Sequence[KnownTracker], named: Mapping[str, Iterable[str]]
+    known: Sequence[KnownTracker], named: Mapping[str, Iterable[str]], *, takes_hints: bool = False
 ) -> tuple[list[Wanted], Counter[str]]:
     """Return the trackers to ask, each once, and how many texts are left out, by outcome.
 
-    `named` has texts by where they are from.  One that was once typed by the user stays so.
+    `named` has texts by where they are from.  One that was once typed by the user stays so.  Of those that
+    only peers have named, none is asked without `takes_hints`.
     """
     found: dict[str, Wanted] = {}
     left_out = Counter[str]()
     texts = [(source, text) for source, several in named.items() for text in several]
-    for source, text in [*texts, *((each.source, each.url) for each in known)]:
+    from_before = [(each.source, each.url) for each in known if takes_hints or each.source != OF_PEER]
+    for source, text in [*texts, *from_before]:
         try:
             url = parse_tracker_url(text)
         except SkippedScheme:

@@ -67,11 +67,13 @@ def torrents() -> list[bytes]:
 
 def talks() -> list[bytes]:
     """Return what peers send after their handshake: pieces, extended handshakes, metadata, other peers."""
-    numbers: dict[bytes, Value] = {b"lt_donthave": 7, b"ut_holepunch": 4, b"ut_metadata": 3, b"ut_pex": 1}
+    numbers: dict[bytes, Value] = {b"lt_donthave": 7, b"lt_tex": 5, b"ut_holepunch": 4}
+    numbers |= {b"ut_metadata": 3, b"ut_pex": 1}
     offer: dict[bytes, Value] = {
         b"m": numbers,
         b"metadata_size": 5,
         b"reqq": 9,
+        b"tr": b"t" * 20,
         b"upload_only": 1,
         b"v": b"LT",
     }
@@ -81,10 +83,13 @@ def talks() -> list[bytes]:
         b"added.f": b"\x12",
         b"added6": bytes(17) + b"\x01",
     }
+    urls: Value = [b"udp://a.example:6969/announce", b"HTTP://b.example/a?passkey=x", b"wss://c.example", 1]
+    trackers: dict[bytes, Value] = {b"added": urls}
     extended = [
         frame(20, b"\0" + encode_value(offer)),
         frame(20, b"\x01" + encode_value(part) + b"12345"),
         frame(20, b"\x02" + encode_value(others)),
+        frame(20, b"\x03" + encode_value(trackers)),
         frame(20, b"\x07\0\0\0\x02"),
     ]
     words = [frame(14), frame(15), frame(5, b"\xff\xe0"), frame(4, b"\0\0\0\x02"), frame(1), bytes(4)]

@@ -146,7 +146,7 @@ def directly():
     return run
 
 
-async def ask(swarm, first, **settings):
+async def ask(swarm, first, info_hash=INFO_HASH, **settings):
     client = PeerClient(
         {Family.IPV4: Scope.PUBLIC},
         PeerSettings(**settings),
@@ -154,7 +154,7 @@ async def ask(swarm, first, **settings):
         connect=swarm.connect,
         run_sync=directly(),
     )
-    return await client.contact_peers(INFO_HASH, first)
+    return await client.contact_peers(info_hash, first)
 
 
 async def telling_swarm(nursery, count):
@@ -186,6 +186,19 @@ async def test_nothing_is_asked_or_read_without_being_told_to(autojump_clock):
     assert (swarm.connected, told.exchange) == (addresses[:1], None)
 
 
+async def test_third_message_ends_the_connection_and_what_was_named_before_counts(autojump_clock):
+    """No client sends more than one a minute, and no connection lasts for two."""
+    async with trio.open_nursery() as nursery:
+        swarm, addresses = await telling_swarm(nursery, 3)
+        for address, times in zip(addresses, (3, 2, 1), strict=True):
+            swarm.peers[address].times = times
+        told = await ask(swarm, addresses[:1], pex=True)
+        nursery.cancel_scope.cancel()
+    assert told.failures == {"floods with exchanges of peers": 1}
+    assert told.exchange.peers_told == 3
+    assert set(swarm.connected) == set(addresses)
+
+
 @pytest.mark.parametrize("pex", [False, True])
 async def test_we_name_no_port_and_no_peer(autojump_clock, pex):
     """Which others we are connected to is told to no peer, nor a port at which we could be."""
@@ -197,7 +210,8 @@ async def test_we_name_no_port_and_no_peer(autojump_clock, pex):
     reader.feed(bytes(swarm.peers[addresses[0]].received[HANDSHAKE_BYTES:]))
     sent = [frame.payload for frame in iter(reader.next_untrusted, None) if frame.kind == FrameKind.EXTENDED]
     ours, _ = read_prefix_untrusted(sent[0][1:])
-    assert ours == {b"m": {b"lt_donthave": 7, b"ut_metadata": 1} | ({b"ut_pex": 2} if pex else {})}
+    numbers = {b"lt_donthave": 7, b"lt_tex": 3, b"ut_metadata": 1}
+    assert ours == {b"m": numbers | ({b"ut_pex": 2} if pex else {})}
     assert {payload[0] for payload in sent[1:]} <= {5}
 
 

@@ -402,7 +402,7 @@ LOSS = encode_frame(FrameKind.EXTENDED, b"\x07" + (2).to_bytes(4, "big"))
 def test_our_handshakes_name_no_port():
     """A peer that is told of one hands us out as a peer (BEP 10, BEP 11)."""
     entries = decode_untrusted(encode_extended_handshake()[6:]).value
-    assert entries == {b"m": {b"lt_donthave": 7, b"ut_metadata": 1}}
+    assert entries == {b"m": {b"lt_donthave": 7, b"lt_tex": 3, b"ut_metadata": 1}}
 
 
 def test_pieces_that_a_peer_has_no_more_are_taken_off():
@@ -416,6 +416,18 @@ def test_pieces_that_a_peer_has_no_more_are_taken_off():
     for wrong in (b"\x07abc", b"\x07" + b"\xff" * 4):
         with pytest.raises(BadPeer):
             introduced(encode_frame(FrameKind.BITFIELD, b"\xe0"), encode_frame(FrameKind.EXTENDED, wrong))
+
+
+@pytest.mark.parametrize("frame", [LOSS, piece(2)])
+def test_piece_beyond_those_of_the_torrent_is_refused_where_their_number_is_known(frame):
+    """And where it becomes known later, what the peer said does not count."""
+    conversation = Conversation(INFO_HASH, OUR_ID, pieces=2)
+    with pytest.raises(BadPeer, match="cannot be"):
+        conversation.receive_untrusted(encode_handshake(Handshake(INFO_HASH, PEER_ID)) + NONE + frame)
+    for said in (ALL, NONE):
+        told, _ = introduced(said, frame)
+        assert told.report(2).holding == PiecesHeld(UNKNOWN, None, 2)
+        assert told.report(3).holding.kind is LEECHER or (said, frame) == (ALL, piece(2))
 
 
 META = {b"m": {b"ut_metadata": 7, b"lt_donthave": 7, b"ut_holepunch": 4}, b"metadata_size": 5}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from dhtnode import InfoHash
 from dhtnode.escaping import escaped
 from dhtnode.torrents import TorrentInfo
+from dhtnode.trackers import TrackerUrl
 
 MAX_NAME = 255
 """Characters of the name of a torrent that are stored, before those that do not print are escaped."""
@@ -35,7 +36,8 @@ class PeerReport:
 
     `upload_only` marks a peer that wants nothing more, seed or not (BEP 21); `client` is two letters,
     or `unknown`.  One that is suspected to superseed (BEP 16) behaves as a seed that hides what it has.
-    `extensions` are those of `lt_donthave`, `ut_holepunch` and `ut_pex` that it knows.
+    `extensions` are those of `lt_donthave`, `lt_tex`, `ut_holepunch` and `ut_pex` that it knows, and
+    `trackers_hash` is that of all trackers that it has (BEP 28).
     """
 
     holding: PiecesHeld
@@ -44,6 +46,7 @@ class PeerReport:
     is_superseed_suspected: bool = False
     has_version_2: bool = False
     extensions: frozenset[str] = frozenset()
+    trackers_hash: bytes | None = None
 
     @property
     def is_partial_seed(self) -> bool:
@@ -83,6 +86,15 @@ class SwarmContact:
     bytes_received: int = 0
     exchange: "PexCounts | None" = None
     in_both_families: int = 0
+    trackers: "TrackersNamed | None" = None
+
+
+class TrackersNamed(NamedTuple):
+    """Trackers that the peers of a swarm named (BEP 28): how many texts, those kept, the others by reason."""
+
+    named: int
+    urls: tuple[TrackerUrl, ...]
+    left_out: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +117,9 @@ class Handshakes:
     leechers may be seeds that hide it (BEP 16).  `seed_share` is that of the seeds among seeds and leechers,
     with the ends of its 95 % interval, the upper one for all of `superseeds` being seeds; None when there
     were none of either.  `median_share` is that of the pieces that a peer has.  `clients` counts by two
-    letters; `in_both_families` is how many answered over IPv4 and over IPv6 under one id.
+    letters; `in_both_families` is how many answered over IPv4 and over IPv6 under one id.  `lt_tex` peers
+    know the exchange of trackers (BEP 28): they had `tracker_lists` different lists and named
+    `trackers_named` URLs in all, of which `trackers_kept` are in the database.
     """
 
     info_hash: InfoHash
@@ -130,6 +144,10 @@ class Handshakes:
     holepunch: int = 0
     pex: int = 0
     version_2: int = 0
+    lt_tex: int = 0
+    tracker_lists: int = 0
+    trackers_named: int = 0
+    trackers_kept: int = 0
     closed: int = 0
     in_both_families: int = 0
 
@@ -159,12 +177,16 @@ class PexCounts:
 
 
 class HandshakeBatch(NamedTuple):
-    """One round of handshakes, the torrent if it has become known, and where the swarm is known from."""
+    """One round of handshakes, the torrent if it has become known, and where the swarm is known from.
+
+    `hints` are trackers that peers named, which nothing is known of.
+    """
 
     source: str
     handshakes: Handshakes
     torrent: KnownTorrent | None
     exchange: PexCounts | None = None
+    hints: tuple[TrackerUrl, ...] = ()
 
 
 def known_of(info: TorrentInfo) -> KnownTorrent:

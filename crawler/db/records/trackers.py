@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 from dhtnode import InfoHash
 
-GIVEN, LISTED, OF_TORRENT = "given", "list", "torrent"
-"""How a tracker came to be known: on the command line, from a list of trackers, from a torrent or magnet."""
+GIVEN, LISTED, OF_TORRENT, OF_PEER = "given", "list", "torrent", "peer"
+"""How a tracker came to be known: on the command line, from a list of trackers, from a torrent or magnet.
+
+One that a peer named (BEP 28) is a hint: it may be anything, and is left alone until a user says otherwise.
+"""
 
 
 @dataclass(frozen=True, slots=True)

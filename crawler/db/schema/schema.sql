@@ -399,6 +399,10 @@ CREATE TABLE swarm_handshakes (
     holepunch INTEGER NOT NULL,             -- Peers that help others through a NAT (BEP 55).
     pex INTEGER NOT NULL,                   -- Peers that tell of other peers (BEP 11).
     version_2 INTEGER NOT NULL,             -- Peers that know version 2 (BEP 52).
+    lt_tex INTEGER NOT NULL,                -- Peers that tell of trackers (BEP 28).
+    tracker_lists INTEGER NOT NULL,         -- Different lists of trackers that these have, by their hashes.
+    trackers_named INTEGER NOT NULL,        -- URLs of trackers that they named, each once.
+    trackers_kept INTEGER NOT NULL,         -- Those of them that are in trackers: 20 at most.
     closed INTEGER NOT NULL,                -- Peers that closed the connection without a word, as those do that want it encrypted.
     in_both_families INTEGER NOT NULL,      -- Peers that answered over IPv4 and over IPv6 under one id: one peer each, that is stored as two.
     clients TEXT NOT NULL,                  -- [json] How many of them named which client, by two letters (client_names.letters).
@@ -437,7 +441,7 @@ CREATE TABLE trackers (
     url TEXT PRIMARY KEY NOT NULL,          -- [!tracker] The URL of the tracker, to announce to.
     scheme TEXT NOT NULL,                   -- udp, http or https.
     host TEXT NOT NULL,                     -- [!tracker] The name in the URL, or the address.
-    source TEXT NOT NULL,                   -- How it came to be known: given on the command line, list, or torrent.
+    source TEXT NOT NULL,                   -- How it came to be known: given on the command line, list, torrent, or peer; the last are never asked unless the user says so.
     first_seen TEXT NOT NULL,               -- [time] When it came to be known.
     last_answer TEXT,                       -- [time] When it last answered.
     batch INTEGER,                          -- How many info-hashes it takes at once, where it has shown that.

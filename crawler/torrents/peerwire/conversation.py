@@ -5,6 +5,7 @@ from crawler.torrents.peerwire.assembly import AT_ONCE, MAX_METADATA_BYTES, Asse
 from crawler.torrents.peerwire.extension import (
     HANDSHAKE_NUMBER,
     OUR_LT_DONTHAVE,
+    OUR_LT_TEX,
     OUR_UT_METADATA,
     OUR_UT_PEX,
     PART_BYTES,
@@ -23,7 +24,7 @@ from crawler.torrents.peerwire.handshake import (
     encode_handshake,
     read_handshake_untrusted,
 )
-from crawler.torrents.peerwire.peer_exchange import MAX_MESSAGES, NamedPeer, read_exchange_untrusted
+from crawler.torrents.peerwire.others import ToldOfOthers
 from crawler.torrents.peerwire.pieces import PieceMap
 from dhtnode import InfoHash
 
@@ -47,19 +48,23 @@ class Conversation:
     asked for, that (8 MiB).  What a peer sends altogether is bounded by `TALK_BYTES` and the metadata.
     """
 
-    def __init__(self, info_hash: InfoHash, peer_id: bytes, *, wants_pex: bool = False) -> None:
-        """Begin one in a swarm under a peer id; with `wants_pex`, to hear of other peers, too (BEP 11)."""
+    def __init__(
+        self, info_hash: InfoHash, peer_id: bytes, *, pieces: int | None = None, wants_pex: bool = False
+    ) -> None:
+        """Begin one in a swarm under a peer id; with `wants_pex`, to hear of other peers, too (BEP 11).
+
+        `pieces` is how many the torrent has, if known: no other piece can be named then.
+        """
         self.bytes_received = 0
-        self.named: list[NamedPeer] = []
+        self.others = ToldOfOthers()
         self._wants_pex = wants_pex
-        self._exchanges = 0
         self._info_hash = info_hash
         self._peer_id = peer_id
         self._start = bytearray()
         self._handshake: Handshake | None = None
         self._extended: ExtendedHandshake | None = None
         self._frames = FrameReader()
-        self._pieces = PieceMap()
+        self._pieces = PieceMap(pieces)
         self._allowance = TALK_BYTES
         self._assembly: Assembly | None = None
         self._is_rejected = False
@@ -96,9 +101,13 @@ class Conversation:
         return self._extended is not None and "ut_pex" in self._extended.extensions
 
     @property
-    def has_exchanged(self) -> bool:
-        """Return whether it has done so."""
-        return self._exchanges > 0
+    def may_tell_of_others(self) -> bool:
+        """Return whether there is something about others that it may tell yet."""
+        if self._extended is None:
+            return False
+        known, told = self._extended.extensions, self.others
+        may_name_peers = self._wants_pex and self.knows_pex and not told.has_named_peers
+        return may_name_peers or ("lt_tex" in known and not told.has_named_trackers)
 
     @property
     def is_seed(self) -> bool:
@@ -182,6 +191,7 @@ class Conversation:
             is_superseed_suspected=self._may_superseed(client),
             has_version_2=handshake is not None and handshake.has_version_2,
             extensions=known.extensions,
+            trackers_hash=known.trackers_hash,
         )
 
     def _may_superseed(self, client: str) -> bool:
@@ -269,9 +279,10 @@ class Conversation:
                 self._assembly.record(message)
                 return self._requests()
             self._is_rejected = message.kind == MetadataKind.REJECT
-        elif number == bytes((OUR_UT_PEX,)) and self._wants_pex and self._exchanges < MAX_MESSAGES:
-            self._exchanges += 1
-            self.named += read_exchange_untrusted(content)
+        elif number == bytes((OUR_UT_PEX,)) and self._wants_pex:
+            self.others.record_peers_untrusted(content)
+        elif number == bytes((OUR_LT_TEX,)):
+            self.others.record_trackers_untrusted(content)
         elif number == bytes((OUR_LT_DONTHAVE,)):
             self._pieces.record_loss_untrusted(content)
         # Another extension, which we did not offer, or a request: we have nothing.

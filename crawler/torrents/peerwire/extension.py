@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from crawler.torrents.peerwire.frames import BadPeer, FrameKind, encode_frame
+from crawler.torrents.peerwire.tracker_exchange import FINGERPRINT_BYTES
 from dhtnode.bencode import BencodeError, Value, read_prefix_untrusted
 
 MAX_HANDSHAKE_BYTES = 16 * 1024
@@ -20,15 +21,18 @@ OUR_UT_METADATA = 1
 OUR_UT_PEX = 2
 """The number under which they name others (BEP 11), where we ask for that."""
 
+OUR_LT_TEX = 3
+"""The number under which they name trackers (BEP 28)."""
+
 OUR_LT_DONTHAVE = 7
 """The number under which they name pieces that they have no more, as libtorrent does."""
 
 HANDSHAKE_NUMBER = 0
 
 # Never a port (`p`): others would hand us out as a peer.
-_OUR_HANDSHAKE = b"d1:md11:lt_donthavei%de11:ut_metadatai%de%see"
+_OUR_HANDSHAKE = b"d1:md11:lt_donthavei%de6:lt_texi%de11:ut_metadatai%de%see"
 _OUR_PEX = b"6:ut_pexi%de" % OUR_UT_PEX
-_NAMED = frozenset({b"lt_donthave", b"ut_holepunch", b"ut_pex"})
+_NAMED = frozenset({b"lt_donthave", b"lt_tex", b"ut_holepunch", b"ut_pex"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class ExtendedHandshake:
     `ut_metadata` is the number under which it takes messages of BEP 9, 0 if it takes none;
     `metadata_size` the bytes of the info dictionary, None if it has none or does not say; `client` its
     name for itself; `reqq` the requests that it takes at once; `extensions` those of the others that it
-    knows which are counted.
+    knows which are counted; `trackers_hash` that of the list of its trackers (BEP 28).
     """
 
     ut_metadata: int = 0
@@ -47,6 +51,7 @@ class ExtendedHandshake:
     client: str | None = None
     reqq: int | None = None
     extensions: frozenset[str] = frozenset()
+    trackers_hash: bytes | None = None
 
 
 class MetadataKind(IntEnum):
@@ -69,7 +74,7 @@ class MetadataMessage:
 
 def encode_extended_handshake(*, wants_pex: bool = False) -> bytes:
     """Return our extended handshake as a message: which messages we read, and nothing about us."""
-    entries = _OUR_HANDSHAKE % (OUR_LT_DONTHAVE, OUR_UT_METADATA, _OUR_PEX if wants_pex else b"")
+    entries = _OUR_HANDSHAKE % (OUR_LT_DONTHAVE, OUR_LT_TEX, OUR_UT_METADATA, _OUR_PEX if wants_pex else b"")
     return encode_frame(FrameKind.EXTENDED, bytes((HANDSHAKE_NUMBER,)) + entries)
 
 
@@ -92,6 +97,7 @@ def read_extended_handshake_untrusted(payload: bytes, known: ExtendedHandshake) 
     name = entries.get(b"v")
     size = _count_in(entries, b"metadata_size")
     reqq = _count_in(entries, b"reqq")
+    trackers = entries.get(b"tr")
     return replace(
         known,
         ut_metadata=number if number is not None and number < 256 else known.ut_metadata,
@@ -102,6 +108,9 @@ def read_extended_handshake_untrusted(payload: bytes, known: ExtendedHandshake) 
         else known.client,
         reqq=reqq or known.reqq,
         extensions=known.extensions | {name.decode() for name in _NAMED if _count_in(numbers, name)},
+        trackers_hash=trackers
+        if isinstance(trackers, bytes) and len(trackers) == FINGERPRINT_BYTES
+        else known.trackers_hash,
     )
 
 

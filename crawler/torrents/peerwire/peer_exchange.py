@@ -12,9 +12,6 @@ MAX_MESSAGE_BYTES = 64 * 1024
 MAX_NAMED = 200
 """Peers of one family that are taken from a message; libtorrent sends up to 100, Transmission 50."""
 
-MAX_MESSAGES = 2
-"""Messages of one connection that are read; a third within so few seconds is a flood."""
-
 _MAX_ITEMS = 64
 _ENTRY_BYTES = {Family.IPV4: 6, Family.IPV6: 18}
 _KEYS = {Family.IPV4: (b"added", b"added.f"), Family.IPV6: (b"added6", b"added6.f")}

@@ -11,10 +11,12 @@ _BYTES_OF_BITS = 8
 
 
 class PieceMap:
-    """The pieces of one peer; `MAX_PIECES` bits at most."""
+    """The pieces of one peer; `MAX_PIECES` bits at most, or as many as the torrent is known to have."""
 
-    def __init__(self) -> None:
+    def __init__(self, pieces: int | None = None) -> None:
         self.is_told = False
+        self._pieces = MAX_PIECES if pieces is None else pieces
+        self._highest = -1  # of the numbers that were named one by one
         self._has_all = False
         self._has_bitfield = False
         self._bits = bytearray()
@@ -69,10 +71,10 @@ class PieceMap:
         Without the number, a bitfield in which only bits at the end of the last byte are missing may
         be that of a seed or not: that is `UNKNOWN`, as is what contradicts the number.
         """
-        if not self.is_told:
+        if not self.is_told or (pieces is not None and self._highest >= pieces):
             return PiecesHeld(PeerKind.UNKNOWN, None, pieces)
         if self._has_all:
-            lost = len(self._lost) if pieces is None else sum(index < pieces for index in self._lost)
+            lost = len(self._lost)
             have = None if pieces is None else pieces - lost
             return PiecesHeld(PeerKind.LEECHER if lost else PeerKind.SEED, have, pieces)
         count = int.from_bytes(self._bits).bit_count()
@@ -86,8 +88,10 @@ class PieceMap:
         if len(payload) != _INDEX_BYTES:
             raise BadPeer("have of a strange length")
         index = int.from_bytes(payload)
-        if index >= (len(self._bits) * _BYTES_OF_BITS if self._has_bitfield else MAX_PIECES):
+        room = len(self._bits) * _BYTES_OF_BITS if self._has_bitfield else MAX_PIECES
+        if index >= min(room, self._pieces):
             raise BadPeer("piece that cannot be")
+        self._highest = max(self._highest, index)
         return index
 
     def _begin(self, payload: bytes, length: int) -> None:
