@@ -1,0 +1,1 @@
+"""What a request of a client costs the gateway."""
