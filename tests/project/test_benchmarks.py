@@ -57,6 +57,15 @@ def test_idle_looks_at_two_daemons_in_three_states(tmp_path):
     assert "wake-ups per s" in shown
 
 
+@on_linux
+def test_gateway_is_set_beside_opentracker(tmp_path):
+    sizes = ("--pairs=1", "--seconds=0.05", "--swarms=5", "--clients=4")
+    report, shown = report_of("gateway", tmp_path, *sizes)
+    assert list(report["microseconds"]) == ["announce", "scrape", "scrape of 70", "connect"]
+    assert all("gateway" in by_server for by_server in report["microseconds"].values())
+    assert "scrape of 70" in shown
+
+
 def has_ended(pid):
     """Tell whether a process is gone, or a zombie that no process has waited for."""
     try:
