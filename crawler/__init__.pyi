@@ -2,6 +2,7 @@ from .api.crawls import InfohashResults as InfohashResults
 from .api.crawls import census as census
 from .api.crawls import sample as sample
 from .api.databases import explain as explain
+from .api.databases import explain_census as explain_census
 from .api.databases import export as export
 from .api.databases import known_torrent as known_torrent
 from .api.databases import purge as purge

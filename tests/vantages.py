@@ -10,6 +10,7 @@ from typing import Any
 from crawler.db.database import CrawlDatabase
 from crawler.db.records.infohash_samples import NodeSample, NodeToSample, SampleBatch
 from crawler.db.records.records import (
+    CensusEvidence,
     CrawlBatch,
     Journal,
     RunStatus,
@@ -73,7 +74,8 @@ def write_census(store: CrawlDatabase, random: Random, status: RunStatus | None 
         alarm = SybilTestResult(
             Family.IPV4, "ids on one host", "192.0.2.7", random.random(), 1.0, 1e-9, True, ""
         )
-        store.visits.write_results(run_id, [size], [alarm])
+        evidence = CensusEvidence(Family.IPV4, 40, 0, 20, 19, bytes(30), b"")
+        store.visits.write_results(run_id, [size], [alarm], [evidence])
         store.runs.finish(run_id, status, utc_text(EPOCH + 300))
     return run_id
 

@@ -24,20 +24,42 @@ def named_from_outside(ids: NDArray[np.uint32], distances: NDArray[np.uint32], m
 
     Costs some us per id.
     """
-    wide = ids.astype(np.uint64)
-    heights = _heights_of_parts(wide, max(most, 1))
-    parts = _groups((wide[1:] ^ wide[:-1]) >> heights[1:]) if len(ids) else np.zeros(0, np.int64)
-    rows, columns = np.nonzero(distances >> heights[:, None])
-    outside = wide[rows] ^ distances[rows, columns]
-    pairs = np.unique(parts[rows].astype(np.uint64) << np.uint64(_ID_BITS) | outside)
+    parts, referrers = _referrers_of_parts(ids, distances, most)
     sizes = np.bincount(parts)
-    referrers = np.bincount((pairs >> np.uint64(_ID_BITS)).astype(np.int64), minlength=len(sizes))
     is_hanging = (referrers > 0) & (referrers <= EXACT_REFERRERS)
     sizes, referrers = sizes[is_hanging], referrers[is_hanging]
     hanging = np.bincount(referrers, weights=sizes, minlength=EXACT_REFERRERS + 1).astype(int).tolist()
     _, once, twice, thrice, four_times = hanging
     together = float(np.square(sizes).sum() / sizes.sum()) if len(sizes) else 1.0
     return OutsideNamings((once, twice, thrice, four_times), together)
+
+
+def are_named_by_few(
+    ids: NDArray[np.uint32], distances: NDArray[np.uint32], most: int, also: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which nodes `named_from_outside` counts, and which lie in a part with one of `also`.
+
+    Without the distances of all others it comes to the same.
+    """
+    parts, referrers = _referrers_of_parts(ids, distances, most)
+    is_wanted = (referrers > 0) & (referrers <= EXACT_REFERRERS)
+    is_wanted[parts[also]] = True
+    are_wanted: NDArray[np.bool_] = is_wanted[parts]
+    return are_wanted
+
+
+def _referrers_of_parts(
+    ids: NDArray[np.uint32], distances: NDArray[np.uint32], most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the part of each id, and how many nodes outside of it returned nodes of each part."""
+    wide = ids.astype(np.uint64)
+    heights = _heights_of_parts(wide, max(most, 1))
+    parts = _groups((wide[1:] ^ wide[:-1]) >> heights[1:]) if len(ids) else np.zeros(0, np.int64)
+    rows, columns = np.nonzero(distances >> heights[:, None])
+    outside = wide[rows] ^ distances[rows, columns]
+    pairs = np.unique(parts[rows].astype(np.uint64) << np.uint64(_ID_BITS) | outside)
+    of_pairs = (pairs >> np.uint64(_ID_BITS)).astype(np.int64)
+    return parts, np.bincount(of_pairs, minlength=int(parts[-1]) + 1 if len(parts) else 0)
 
 
 def _heights_of_parts(ids: NDArray[np.uint64], most: int) -> NDArray[np.uint64]:

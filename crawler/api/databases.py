@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from crawler.core.session import new_random
+from crawler.crawl import explanation
+from crawler.crawl.explanation import CensusExplanation
 from crawler.db.connection import DatabaseError, GuardedConnection, open_reading
 from crawler.db.database import CrawlDatabase
 from crawler.db.purge import Orders, parse_node
@@ -39,6 +42,16 @@ def explain(measurement: int | InfoHash, *, db: str | Path) -> Explanation | Non
     with open_reading(db) as connection:
         swarms = SwarmRows(GuardedConnection(str(db), connection))
         return explain_sample(swarms, find)
+
+
+def explain_census(run: int, *, db: str | Path) -> CensusExplanation | None:
+    """Return how the sizes of a census came about, counted again from its visits; None if there is none.
+
+    Raises `DatabaseError`.
+    """
+    check_whole("run", run, 0, MOST_ROWS)
+    with open_reading(db) as connection:
+        return explanation.explain_census(GuardedConnection(str(db), connection), run, new_random())
 
 
 def known_torrent(info_hash: InfoHash, *, db: str | Path) -> KnownTorrent | None:

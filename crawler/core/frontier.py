@@ -47,12 +47,27 @@ _REFERRERS = 0b1_1100
 _MANY = 5  # where the counter stops
 _VISITED_AGAIN = 0b1000_0000
 HALVES = (0b10_0000, 0b100_0000)  # returned by a node of this half of the crawl
+SIGHTED = _REFERRERS | HALVES[0] | HALVES[1]  # what is known of an endpoint but for its visits
 NO_HALF = 0  # instead of a half: the word of the node is not counted
 
 Waiting: TypeAlias = NDArray[np.int32]
 """Numbers of endpoints that wait, in half of the bytes."""
 
 _CHANGE = np.dtype([("number", ">u4"), ("known", "u1")])
+
+
+def change_bytes(known: Bytes) -> bytes:
+    """Return what a journal would say of the endpoints from the first on, of which so much is known."""
+    changes = np.empty(len(known), _CHANGE)
+    changes["number"], changes["known"] = np.arange(len(known)), known
+    return changes.tobytes()
+
+
+def seen_in_visits(known: Bytes, has_answered: NDArray[np.bool_], visits: Numbers) -> Bytes:
+    """Return what is known of endpoints, with what their visits show instead of what is said of them."""
+    states = np.where(has_answered, ANSWERED, UNRESPONSIVE) | np.where(visits > 1, _VISITED_AGAIN, 0)
+    seen: Bytes = (known & ~np.uint8(_STATE | _VISITED_AGAIN)) | states.astype(np.uint8)
+    return seen
 
 
 class Sighting(NamedTuple):
@@ -279,9 +294,9 @@ class Frontier:
         """Return those of some endpoints that a size counts: where others are held, the confirmed ones."""
         return numbers[self._are_confirmed(self._known[numbers])] if self._is_held else numbers
 
-    def known(self, numbers: Sequence[int]) -> Bytes:
+    def known(self, numbers: Sequence[int] | Numbers) -> Bytes:
         """Return what is known of endpoints, a byte for each."""
-        known: Bytes = self._known[np.array(numbers)]
+        known: Bytes = self._known[np.asarray(numbers)]
         return known
 
     def referrers(self, numbers: Numbers) -> Bytes:
@@ -326,11 +341,15 @@ class Frontier:
         changes["number"], changes["known"] = changed, self._known[changed]
         return contacts, changes.tobytes()
 
-    def restore(self, journals: Iterable[tuple[bytes, bytes]]) -> None:
+    def restore(
+        self, journals: Iterable[tuple[bytes, bytes]], *, is_held: bool = False, dropped: int = 0
+    ) -> None:
         """Make of an empty frontier the one that wrote these journals, given all in their order.
 
-        What was in flight waits again.
+        What was in flight waits again.  `is_held` says whether endpoints were held back in the end,
+        `dropped` how many contacts there was no room for.
         """
+        self._is_held, self._dropped = is_held, dropped
         for compact, journal in journals:
             contacts = np.frombuffer(compact, np.uint8).reshape(-1, self._size)
             self.table.add(contacts, self.table.keys(contacts))

@@ -21,7 +21,7 @@ from crawler.core.exclusion import Excludes, Exclusion
 from crawler.core.progress import shown_progress, timed
 from crawler.db.database import CrawlDatabase, DatabaseError
 from crawler.db.leases.leases import RENEWAL_PERIOD
-from crawler.db.records.records import Journal, RunStatus, utc_text
+from crawler.db.records.records import EndedVisits, Journal, RunStatus, utc_text
 from crawler.db.unwritten.patience import START, TRY, Patience, patiently
 from crawler.db.writer import Writer, open_writer
 from crawler.settings import CrawlOptions
@@ -74,6 +74,12 @@ class Session:
         if not self.is_resumed:
             return []
         return await self.writer.call(lambda database: list(database.runs.journals(self.run_id)))
+
+    async def read_ended(self) -> list[EndedVisits]:
+        """Return how the visits ended that this run made before it was interrupted; empty for a new one."""
+        if not self.is_resumed:
+            return []
+        return await self.writer.call(lambda database: database.visits.ended(self.run_id))
 
     async def starting_contacts(self, zone: Zone, random: Random) -> list[Contact]:
         """Return nodes to start from: what a few lookups in the zone find, and those that our node knows.

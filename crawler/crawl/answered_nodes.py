@@ -89,6 +89,10 @@ class AnsweredNodes:
         size = HOST_BYTES[self._family]
         return _as_words(self._table.columns(self.numbers, slice(ID_BYTES, ID_BYTES + size)))
 
+    def words(self) -> NDArray[np.uint64]:
+        """Return the first 64 bits of the id of each node, in the order of `numbers`."""
+        return _as_words(self._table.columns(self.numbers, slice(0, _WORD // 8)))
+
     def hosts_with(self) -> Counter[int]:
         """Return how many hosts have so many ids; some 0.3 us for each node."""
         _, ids = self._ids_of_hosts()
@@ -129,9 +133,14 @@ class AnsweredNodes:
         return int(first), int(last)
 
 
-def one_of_each_host(hosts: NDArray[np.uint64], referrers: NDArray[np.uint8]) -> Numbers:
-    """Return the place of one endpoint of each host: of several, the first that most nodes returned."""
-    order = np.lexsort((-referrers.astype(np.int16), hosts))
+def one_of_each_host(
+    hosts: NDArray[np.uint64], referrers: NDArray[np.uint8], ids: NDArray[np.uint64]
+) -> Numbers:
+    """Return the place of one endpoint of each host: the one that most nodes returned, of the lowest id.
+
+    That does not depend on the order in which they were met.
+    """
+    order = np.lexsort((ids, -referrers.astype(np.int16), hosts))
     return np.sort(order[group_starts(hosts[order])])
 
 

@@ -22,7 +22,7 @@ from crawler.crawl.crawl import FamilyCrawl
 from crawler.crawl.findings import Findings, compute_findings, findings_so_far
 from crawler.crawl.network_sizes import ENDPOINTS, HEADLINE, SO_FAR, FamilyTally
 from crawler.crawl.second_visits import SecondVisits
-from crawler.db.records.records import Journal, SizeEstimate
+from crawler.db.records.records import EndedVisits, Journal, SizeEstimate
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
@@ -86,26 +86,33 @@ class Census:
         self._wall_clock = wall_clock
         self._crawls = {
             client.family: FamilyCrawl(
-                client, writer.put_nowait, settings, self._pace, area or Area(), random, wall_clock
+                client, writer.put_nowait, settings, self._pace, area or Area(), random, wall_clock, now
             )
             for client in clients
         }
         self._second_visits: list[SecondVisits] = []
         self._started_at = now
+        self._verified_before = 0
 
     def add(self, contact: Contact) -> bool:
         """Add a contact to start from; return whether it was new."""
         crawl = self._crawls.get(contact.address.family)
         return crawl is not None and crawl.add(contact)
 
-    def restore(self, journals: Iterable[Journal]) -> None:
-        """Continue, before anything else, where another census was when it wrote the last of these."""
+    def restore(self, journals: Iterable[Journal], ended: Sequence[EndedVisits] = ()) -> None:
+        """Continue, before anything else, where another census was when it wrote the last of these.
+
+        `ended` are the visits that it made.
+        """
         by_family: dict[Family, list[Journal]] = {}
         for journal in journals:
             by_family.setdefault(journal.family, []).append(journal)
         for family, entries in by_family.items():
             if family in self._crawls:
-                self._crawls[family].restore(entries)
+                self._crawls[family].restore(entries, [each for each in ended if each.family is family])
+        self._verified_before = sum(
+            each.visits for each in ended if each.is_verification and each.outcome is Outcome.ANSWERED
+        )
 
     async def run(self) -> Progress:
         """Visit everything that is known and becomes known, and return the final counts.
@@ -155,8 +162,8 @@ class Census:
             sum(crawl.queries for crawl in crawls),
             sum(crawl.second_queries for crawl in crawls),
             sum(crawl.second_answers for crawl in crawls),
-            trio.current_time() - self._started_at,
-            sum(each.answered for each in self._second_visits),
+            trio.current_time() - self._started_at + max(crawl.seconds_before for crawl in crawls),
+            self._verified_before + sum(each.answered for each in self._second_visits),
             1
             - sum(crawl.new_share.new for crawl in crawls)
             / (sum(crawl.new_share.all for crawl in crawls) or 1),
@@ -194,7 +201,7 @@ async def take_census(
     """
     area = area or Area()
     census = Census(session.clients, session.writer, settings, random, area=area, wall_clock=wall_clock)
-    census.restore(await session.read_journals())
+    census.restore(await session.read_journals(), await session.read_ended())
     progress = None
     try:
         for contact in await session.starting_contacts(area.zone, random):

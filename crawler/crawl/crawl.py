@@ -6,24 +6,24 @@ visits are put in batches.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
 from random import Random
 
 import numpy as np
 
 from crawler.analysis.species_richness import NetworkSize
-from crawler.core.contact_table import Numbers
 from crawler.core.exclusion import Area
 from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE
 from crawler.core.pace import Pace
 from crawler.core.query_loop import BatchCrawl, ClientFacts
 from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark, failure_of
-from crawler.crawl.answered_nodes import AnsweredNodes, one_of_each_host
 from crawler.crawl.cut_size import MANY, size_of_cut_crawl
 from crawler.crawl.in_degrees import InDegrees
-from crawler.crawl.network_sizes import FamilyTally, Tally
-from crawler.db.records.records import CrawlBatch, Journal, Visit, epoch_ms
+from crawler.crawl.network_sizes import FamilyTally
+from crawler.crawl.tallies import Known, tally_of
+from crawler.db.records.records import CrawlBatch, EndedVisits, Journal, Visit, epoch_ms
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, QueryError, Scope
 from dhtnode.bep42 import is_compliant_at
@@ -51,6 +51,7 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         area: Area,
         random: Random,
         wall_clock: Callable[[], float],
+        began_at: float = 0.0,
     ) -> None:
         """Start empty; `put` takes the rows, and `pace` may be shared with other crawls."""
         self._family = client.family
@@ -71,7 +72,10 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         self.second_answers = 0
         self._ended_by = np.zeros((MANY + 1, 2), np.int64)
         self._second_ended = 0
-        self._journaled = 0, 0  # of the second queries that have ended, and their answers
+        # Second queries that have ended, their answers, queries, dropped contacts: those in the journal.
+        self._journaled = 0, 0, 0, 0
+        self._journaled_at = self._latest = began_at
+        self.seconds_before = 0.0  # that the crawl went on before it was interrupted
         self.new_share = self._returned.share
         self._find_node = client.template(FindNode)
         self._second_due: deque[OpenVisit] = deque()
@@ -83,57 +87,65 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         """Add a contact to start from; return whether it was new."""
         return self._returned.add([contact]) > 0
 
-    def restore(self, journals: Sequence[Journal]) -> None:
-        """Continue, before anything else, where another crawl was when it wrote the last of these."""
-        self.frontier.restore((each.contacts, each.changes) for each in journals)
+    def restore(self, journals: Sequence[Journal], ended: Iterable[EndedVisits] = ()) -> None:
+        """Continue, before anything else, where another crawl was when it wrote the last of these.
+
+        `ended` are the visits that it made.
+        """
+        dropped = sum(each.dropped for each in journals)
+        self.frontier.restore(((each.contacts, each.changes) for each in journals), dropped=dropped)
+        for each in ended:
+            if not each.is_verification:
+                self.outcomes[each.outcome] += each.visits
+                has_answered = int(each.outcome is Outcome.ANSWERED)
+                self._ended_by[min(each.referrers, MANY), has_answered] += each.visits
+        self.queries = sum(each.queries for each in journals)
+        self.seconds_before = sum(each.seconds for each in journals)
         self._in_degrees.restore(each.namings for each in journals)
         self.second_queries = sum(each.second_queries for each in journals)
         self.second_answers = sum(each.second_answers for each in journals)
         self._second_ended = self.second_queries
-        self._journaled = self.second_queries, self.second_answers
+        self._journaled = self._totals()
+
+    def _totals(self) -> tuple[int, int, int, int]:
+        dropped = self.frontier.statistics().dropped
+        return self._second_ended, self.second_answers, self.queries, dropped
 
     def _take_journal(self) -> Journal:
-        seconds = self._second_ended, self.second_answers
-        queries, answers = (now - before for now, before in zip(seconds, self._journaled, strict=True))
-        self._journaled = seconds
-        changes, namings = self.frontier.take_journal(), self._in_degrees.take_journal()
-        return Journal(self._family, *changes, namings, queries, answers)
+        totals, before = self._totals(), self._journaled
+        self._journaled = totals
+        seconds, self._journaled_at = self._latest - self._journaled_at, self._latest
+        second_queries, second_answers, queries, dropped = (
+            total - each for total, each in zip(totals, before, strict=True)
+        )
+        contacts, changes = self.frontier.take_journal()
+        return Journal(
+            self._family,
+            contacts,
+            changes,
+            self._in_degrees.take_journal(),
+            second_queries=second_queries,
+            second_answers=second_answers,
+            queries=queries,
+            dropped=dropped,
+            seconds=seconds,
+        )
 
     def tally(self) -> FamilyTally:
         """Return the counts of the crawl, once: which node returned which is forgotten.
 
         Linear in the endpoints.
         """
-        frontier = self.frontier
-        answered = frontier.answered
-        believed = frontier.believed(answered)
-        endpoints, hosts = self._tally_of(believed), None
-        if not self._is_loopback:
-            places = one_of_each_host(endpoints.nodes.hosts(), frontier.referrers(believed))
-            hosts = self._tally_of(believed[places]) if len(places) < len(believed) else endpoints
         # A third of the memory of a crawl, while the rest is computed.
-        self._in_degrees = InDegrees()
-        is_all = len(believed) == len(answered)
-        nodes = endpoints.nodes if is_all else AnsweredNodes(frontier.table, answered, self._family)
-        unconfirmed, most = len(answered) - len(believed), frontier.unconfirmed[1]
-        return FamilyTally(hosts, endpoints, nodes, unconfirmed, most, frontier.statistics().held)
+        in_degrees, self._in_degrees = self._in_degrees, InDegrees()
+        known = Known(self.frontier, in_degrees, self.second_queries, self.second_answers)
+        return tally_of(known, self._family, by_endpoint=self._is_loopback)
 
     def size_so_far(self) -> NetworkSize | None:
         """Return the size of the network from what is known before the end; see `size_of_cut_crawl`."""
         loss = 1 - (self.second_answers + 1) / (self._second_ended + 1)
         return size_of_cut_crawl(
             self.frontier, self._family, self._ended_by, max(0.0, loss), self._zone, self._random
-        )
-
-    def _tally_of(self, answered: Numbers) -> Tally:
-        frontier = self.frontier
-        prefixes = frontier.table.id_prefixes(answered)
-        return Tally(
-            AnsweredNodes(frontier.table, answered, self._family),
-            frontier.sightings(answered),
-            self.second_queries,
-            self.second_answers,
-            self._in_degrees.outside(answered, prefixes, len(frontier.table)),
         )
 
     def next_queries(self, now: float, most: int) -> tuple[list[Outgoing[OpenVisit]], float | None]:
@@ -259,6 +271,8 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
 
     def flush(self, now: float) -> None:
         """Put the visits made, once they are many or old, with the journal of the frontier."""
+        # At the end, all is to be written, and the time is infinite.
+        self._latest = now if isfinite(now) else self._latest
         if self._returned.is_due(now, len(self._ended)):
             self._record(now)
         if not self._visits:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from crawler.analysis.species_richness import NetworkSize
+from crawler.crawl.evidence import evidence_row
 from crawler.crawl.network_sizes import (
     SO_FAR,
     FamilySizes,
@@ -63,7 +64,12 @@ def compute_findings(
             tests += sybil_tests(sizes, tally, zone, watched, random)
     estimates = [estimate for each in families for estimate in estimates_of(each, zone)]
     estimates += joint_estimates(families, zone)
-    store.visits.write_results(run_id, estimates, tests)
+    evidence = [
+        evidence_row(store.visits, run_id, family, tally.evidence)
+        for family, tally in sorted(tallies.items())
+        if tally.evidence and not store.visits.is_anonymized
+    ]
+    store.visits.write_results(run_id, estimates, tests, evidence)
     return Findings(tuple(estimates), tuple(tests))
 
 

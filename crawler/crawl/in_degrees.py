@@ -4,18 +4,18 @@
 each endpoint.  All that are added go into the journal, 8 bytes each, so that a resumed crawl knows them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crawler.analysis.crawl_size import OutsideNamings
-from crawler.analysis.outside_referrers import named_from_outside
+from crawler.analysis.outside_referrers import are_named_by_few, named_from_outside
 from crawler.analysis.species_richness import EXACT_REFERRERS
 from crawler.core.contact_table import Numbers, group_starts, grow, rank_in_group
 
 WIDTH = 8  # contacts that a node names of its own part of the id space
-_HELD = EXACT_REFERRERS + 1
+HELD = EXACT_REFERRERS + 1  # referrers of an endpoint that are kept
 _NAMING = np.dtype([("endpoint", ">u4"), ("distance", ">u4")])
 # Temporary arrays take some 300 bytes for each node that is counted at once.
 _MERGED_AT_ONCE, _COUNTED_AT_ONCE = 1 << 15, 1 << 13
@@ -27,7 +27,7 @@ class InDegrees:
     def __init__(self) -> None:
         """Start empty."""
         # By the number of the endpoint; 0 where there are fewer.
-        self._farthest: NDArray[np.uint32] = np.zeros((0, _HELD), np.uint32)
+        self._farthest: NDArray[np.uint32] = np.zeros((0, HELD), np.uint32)
         self._waiting: list[tuple[Numbers, NDArray[np.uint32]]] = []
         self._waits = 0
         self._unwritten: list[bytes] = []
@@ -63,23 +63,48 @@ class InDegrees:
 
         `prefixes` are the first 32 bits of their ids.
         """
-        self._merge()
-        if len(answered):
-            grow(self._farthest, int(answered[-1]) + 1)
-        order = np.argsort(prefixes, kind="stable")
-        prefixes, answered = prefixes[order], answered[order]
         most = WIDTH * len(answered) // max(sighted, 1)
         named, squares = np.zeros(EXACT_REFERRERS, np.int64), 0.0
-        # In parts of the id space, so that the memory for it does not grow with the network.
-        bits = (len(answered) // _COUNTED_AT_ONCE).bit_length()
-        ends = np.searchsorted(prefixes, np.arange(1, 1 << bits, dtype=np.uint32) << np.uint32(32 - bits))
-        for some_prefixes, some in zip(np.split(prefixes, ends), np.split(answered, ends), strict=True):
+        for some_prefixes, some in self._pieces(answered, prefixes):
             found = named_from_outside(some_prefixes, self._farthest[some], most)
             named += found.named
             squares += found.together * sum(found.named)
         once, twice, thrice, four_times = named.tolist()
         together = squares / float(named.sum()) if squares else 1.0
         return OutsideNamings((once, twice, thrice, four_times), together)
+
+    def mark_few(
+        self, answered: Numbers, prefixes: NDArray[np.uint32], sighted: int, wanted: NDArray[np.bool_]
+    ) -> None:
+        """Mark, by number, the nodes of which `outside` needs to know the referrers, as of those marked."""
+        most = WIDTH * len(answered) // max(sighted, 1)
+        for some_prefixes, some in self._pieces(answered, prefixes):
+            found = are_named_by_few(some_prefixes, self._farthest[some], most, wanted[some])
+            wanted[some] |= found
+
+    def farthest(self, numbers: Numbers) -> NDArray[np.uint32]:
+        """Return a row of distances for each of some endpoints, 0 where there are fewer than five."""
+        self._merge()
+        if len(numbers):
+            grow(self._farthest, int(numbers.max()) + 1)
+        farthest: NDArray[np.uint32] = self._farthest[numbers]
+        return farthest
+
+    def _pieces(
+        self, answered: Numbers, prefixes: NDArray[np.uint32]
+    ) -> Iterator[tuple[NDArray[np.uint32], Numbers]]:
+        """Yield nodes that answered in the order of their ids, with their prefixes.
+
+        In parts of the id space, so that the memory for it does not grow with the network.
+        """
+        self._merge()
+        if len(answered):
+            grow(self._farthest, int(answered.max()) + 1)
+        order = np.argsort(prefixes, kind="stable")
+        prefixes, answered = prefixes[order], answered[order]
+        bits = (len(answered) // _COUNTED_AT_ONCE).bit_length()
+        ends = np.searchsorted(prefixes, np.arange(1, 1 << bits, dtype=np.uint32) << np.uint32(32 - bits))
+        yield from zip(np.split(prefixes, ends), np.split(answered, ends), strict=True)
 
     def _merge(self) -> None:
         """Keep the farthest of those held and those that wait."""
@@ -94,11 +119,11 @@ class InDegrees:
         starts = group_starts(endpoints)
         groups = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(endpoints)))
         ranks = rank_in_group(endpoints)
-        is_held = ranks < _HELD
-        farthest = np.zeros((len(starts), 2 * _HELD), np.uint32)
+        is_held = ranks < HELD
+        farthest = np.zeros((len(starts), 2 * HELD), np.uint32)
         farthest[groups[is_held], ranks[is_held]] = distances[is_held]
         distinct = endpoints[starts]
         grow(self._farthest, int(distinct[-1]) + 1)
-        farthest[:, _HELD:] = self._farthest[distinct]
-        farthest.partition(_HELD, axis=1)
-        self._farthest[distinct] = farthest[:, _HELD:]
+        farthest[:, HELD:] = self._farthest[distinct]
+        farthest.partition(HELD, axis=1)
+        self._farthest[distinct] = farthest[:, HELD:]

@@ -10,11 +10,15 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from random import Random
 
+import numpy as np
+from numpy.typing import NDArray
+
 from crawler.analysis.crawl_size import CrawlCounts, CrawlSize, OutsideNamings, size_from_crawl
 from crawler.analysis.distance_size import spread_targets, targets_for
 from crawler.analysis.mean_distance import Evenness, evenness, mean_distance
 from crawler.analysis.species_richness import EXACT_REFERRERS, NetworkSize, chapman, joint_size, size_of_zones
-from crawler.core.frontier import ANSWERED, Sighting
+from crawler.core.contact_table import Numbers
+from crawler.core.frontier import ANSWERED, Frontier, Sighting
 from crawler.crawl.answered_nodes import AnsweredNodes
 from crawler.db.records.records import SizeEstimate
 from crawler.zone import Zone
@@ -77,6 +81,20 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What sizes follow from, beside the visits: what is known of each endpoint, and who returned it.
+
+    `numbers` are the endpoints of which the `distances` to their referrers are needed, five for each.
+    """
+
+    frontier: Frontier
+    second_queries: int
+    second_answers: int
+    numbers: Numbers
+    distances: NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
 class FamilyTally:
     """The tally of one family: of its hosts, None on loopback, and of its endpoints.
 
@@ -91,6 +109,7 @@ class FamilyTally:
     unconfirmed: int = 0
     most_unconfirmed: int = 0
     held: int = 0
+    evidence: Evidence | None = None
 
     @property
     def headline(self) -> Tally:
@@ -171,7 +190,7 @@ def estimates_of(sizes: FamilySizes, zone: Zone) -> list[SizeEstimate]:
 
     estimates = [
         counted_of(sizes.family, sizes.unit, counts.answered << zone.bits, zone),
-        estimate(HEADLINE, sizes.crawl.size, _details(counts, sizes.crawl)),
+        estimate(HEADLINE, sizes.crawl.size, details_of(counts, sizes.crawl)),
         # Its interval knows nothing of lost packets, and misleads.
         estimate("chapman", of_halves, {})._replace(low=None, high=None),
         _endpoints(sizes, zone),
@@ -185,11 +204,12 @@ def estimates_of(sizes: FamilySizes, zone: Zone) -> list[SizeEstimate]:
 
 def _endpoints(sizes: FamilySizes, zone: Zone) -> SizeEstimate:
     size = size_from_crawl(sizes.endpoints)
-    details = _details(sizes.endpoints, size)
+    details = details_of(sizes.endpoints, size)
     return estimate_of(sizes.family, Unit.ENDPOINTS, ENDPOINTS, size.size, zone, details)
 
 
-def _details(counts: CrawlCounts, size: CrawlSize) -> dict[str, object]:
+def details_of(counts: CrawlCounts, size: CrawlSize) -> dict[str, object]:
+    """Return what is recorded beside a size: the counts that it was computed from, and who was missed."""
     return asdict(counts) | {"unnamed": size.unnamed, "lost": size.lost, "found": size.found}
 
 

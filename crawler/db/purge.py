@@ -161,7 +161,8 @@ class Purge:
             wanted = [term for column, term in _NODE_TERMS.items() if column in columns]
             if wanted:
                 changed[table] += self._delete(table, " OR ".join(wanted).format(ids=ids))
-        changed["crawl_journal"] += self._delete("crawl_journal", "true")
+        for table in ("crawl_journal", "census_evidence"):
+            changed[table] += self._delete(table, "true")
         return changed
 
     def _delete_older(self, cutoff: str) -> Counter[str]:

@@ -1,6 +1,6 @@
 """Visits to nodes in the database, and what a run of them amounts to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from operator import add
 
@@ -8,7 +8,11 @@ from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
 from crawler.db.records.records import (
     ANSWERED,
+    OUTCOME_CODES,
     Answered,
+    CensusEvidence,
+    EndedVisits,
+    HostValue,
     SizeEstimate,
     SybilTestResult,
     Visit,
@@ -16,7 +20,7 @@ from crawler.db.records.records import (
     network_text,
 )
 from crawler.db.run_nodes import forget_run_nodes
-from crawler.db.schema import OF_RUN
+from crawler.db.schema import FAMILY, OF_RUN
 from dhtnode import Family
 
 
@@ -25,7 +29,7 @@ class VisitRows:
 
     def __init__(self, connection: GuardedConnection, *, anonymize: bool) -> None:
         self._db = connection
-        self._is_anonymized = anonymize
+        self.is_anonymized = anonymize
 
     def write(self, run_id: int, visits: Sequence[Visit]) -> None:
         """Add visits; the caller has a transaction open.
@@ -48,21 +52,64 @@ class VisitRows:
         ]
 
     def write_results(
-        self, run_id: int, sizes: Sequence[SizeEstimate], tests: Sequence[SybilTestResult]
+        self,
+        run_id: int,
+        sizes: Sequence[SizeEstimate],
+        tests: Sequence[SybilTestResult],
+        evidence: Sequence[CensusEvidence] = (),
     ) -> None:
-        """Record the results of a census, in place of what was recorded for it before."""
+        """Record the results of a census, in place of what was recorded for it before.
+
+        The evidence of an anonymized one is left out: its visits do not tell hosts apart.
+        """
         connection = self._db.connection
-        if self._is_anonymized:
+        if self.is_anonymized:
             tests = [each._replace(subject=network_text(each.subject)) for each in tests]
         with self._db.transaction():
-            connection.execute("DELETE FROM size_estimates WHERE run_id = ?", (run_id,))
-            connection.execute("DELETE FROM alarms WHERE run_id = ?", (run_id,))
+            for table in ("size_estimates", "alarms", "census_evidence"):
+                connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
             _INSERT_SIZE.many(connection, sizes, run_id)
             _INSERT_ALARM.many(connection, tests, run_id)
+            _INSERT_EVIDENCE.many(connection, () if self.is_anonymized else evidence, run_id)
+
+    def endpoints(self, run_id: int, family: Family) -> Iterator[tuple[bytes, HostValue, int, int]]:
+        """Yield the id, host, port and outcome of each visit of a run that is no verification, in order."""
+        with self._db.reported():
+            yield from self._db.execute(_ENDPOINTS, (run_id, family))
+
+    def ended(self, run_id: int) -> list[EndedVisits]:
+        """Return how the visits of a run have ended; 1 us for each."""
+        return [
+            EndedVisits(
+                Family(row["family"]),
+                bool(row["is_verification"]),
+                _OUTCOMES[row["outcome"]],
+                row["referrers"],
+                row["visits"],
+            )
+            for row in self._db.select(_ENDED, run_id)
+        ]
+
+    def evidence(self, run_id: int) -> list[CensusEvidence]:
+        """Return what else the sizes of a census follow from, by family."""
+        rows = self._db.select("SELECT * FROM census_evidence WHERE run_id = ? ORDER BY family", run_id)
+        return [CensusEvidence(**{name: row[name] for name in CensusEvidence._fields}) for row in rows]
 
 
 _INSERT_SIZE = Insert("size_estimates", SizeEstimate)
 _INSERT_ALARM = Insert("alarms", SybilTestResult, computed=("verdict",), without=("is_suspect",))
+
+_OUTCOMES = {code: outcome for outcome, code in OUTCOME_CODES.items()}
+_ENDED = f"""
+SELECT {FAMILY} AS family, is_verification, outcome, referrers, count(*) AS visits
+FROM visit_rows {OF_RUN} GROUP BY 1, 2, 3, 4
+"""
+_INSERT_EVIDENCE = Insert("census_evidence", CensusEvidence)
+_ENDPOINTS = f"""
+SELECT node_id, host, port, outcome FROM visit_rows
+{OF_RUN} AND NOT is_verification AND {FAMILY} = ?2
+ORDER BY id
+"""
 
 # Rows have the fields of a visit as they are, behind the number.
 _INSERT_VISIT = Insert("visit_rows", Visit, ("id",))

@@ -554,20 +554,21 @@ async def test_no_host_gets_more_than_ten_packets_in_ten_seconds(autojump_clock)
 
 
 async def test_resumed_census_estimates_as_a_whole_one_does(autojump_clock):
-    """Cut three times, it knows all namings and all lost packets of its parts."""
-    sizes, seconds = [], []
+    """Cut three times, it knows all namings, visits, queries and lost packets of its parts."""
+    sizes, seconds, unended = [], [], 0
     for cuts in (0, 3):
         network = SyntheticMemoryNetwork(SyntheticSettings(nodes=300, stale=0.2, seed=5), seed=5, loss=0.02)
         async with open_crawl(network, through=network.synthetic.bootstrap_nodes()) as (session, store):
             for _ in range(cuts):
                 census = engine_of(session, CrawlSettings(rate=150.0, new_endpoints_rate=50.0))
-                census.restore(store.runs.journals(session.run_id))
+                census.restore(store.runs.journals(session.run_id), store.visits.ended(session.run_id))
                 for contact in await session.starting_contacts(Zone(), Random(1)):
                     census.add(contact)
                 with trio.move_on_after(2.0) as cut:
                     await census.run()
                 assert cut.cancelled_caught
                 await wait_written(session)
+                unended += census.progress().frontier.in_flight
             resumed = replace(session, is_resumed=cuts > 0)
             progress = await take_census(resumed, UNLIMITED, Random(1))
             size = progress.findings.size(Family.IPV4, "crawl")
@@ -575,6 +576,10 @@ async def test_resumed_census_estimates_as_a_whole_one_does(autojump_clock):
             seconds.append(size.details["second_sent"])
             assert size.details["outside"] is not None
             assert size.low <= 300 <= size.high
+            assert progress.outcomes == Counter(Outcome(row["outcome"]) for row in store.rows("visits"))
+            ended = len(store.rows("visits")) + progress.second_queries
+            assert ended <= progress.queries <= ended + 2 * unended
+            assert progress.seconds >= 2 * cuts - 0.1 * (cuts + 1)
     assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
     assert seconds[1] == pytest.approx(seconds[0], rel=0.03)
 

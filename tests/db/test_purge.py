@@ -10,6 +10,7 @@ from crawler.db.database import CrawlDatabase
 from crawler.db.purge import Orders, parse_node, without
 from crawler.db.records.infohash_samples import NodeSample, NodeToSample, SampleBatch
 from crawler.db.records.records import (
+    CensusEvidence,
     CrawlBatch,
     Journal,
     RunStatus,
@@ -133,7 +134,8 @@ def fill(store, at=EPOCH, mark=b""):
     store.watch.replace_list([(KEPT, GIVEN), (GONE, GIVEN)], at, lambda count: (900.0, [at] * count))
     suspicions = [SybilTestResult(Family.IPV4, "hosts", host, 9.0, 1.0, 0.0, True, "") for _, host in pairs]
     size = SizeEstimate(Family.IPV4, "crawl", "hosts", 2.0, 1.0, 3.0, "whole")
-    store.visits.write_results(run_id, [size], suspicions)
+    evidence = CensusEvidence(Family.IPV4, 2, 0, 2, 2, bytes(2), b"")
+    store.visits.write_results(run_id, [size], suspicions, [evidence])
     store.samples.add_estimate(run_id, Family.IPV4, "chao1", (2.0, 2.0, 3.0), Zone(), {})
     for info_hash in (KEPT, GONE):
         write_metadata(store, run_id, info_hash, at)
@@ -195,6 +197,7 @@ def test_all_of_a_swarm_goes(store):
         == [swarms[sorted((KEPT, GONE)).index(KEPT)], bytes(20)]
     )
     kept = ("visits", "nodes", "node_samples", "sample_turns", "runs", "alarms", "crawl_journal")
+    kept = (*kept, "census_evidence")
     assert {name: counts(store)[name] for name in kept} == {name: before[name] for name in kept}
     assert [row["samples"] for row in store.rows("node_samples")] == [KEPT, KEPT]
     assert counts(store)["scrape_replies"] == 2
@@ -242,7 +245,9 @@ def test_all_of_a_node_goes(store, text):
     once = dict.fromkeys(("nodes", "visits", "node_samples", "sample_turns"), 1)
     of_host = dict.fromkeys(("alarms", "trackers", "tracker_sweeps", "tracker_turns"), 1)
     of_host |= dict.fromkeys(("tracker_samples", "source_overlaps"), 2)
-    assert changed == once | {"scrape_replies": 2, "crawl_journal": 2} | ({} if by_id else of_host)
+    assert changed == once | {"scrape_replies": 2, "crawl_journal": 2, "census_evidence": 1} | (
+        {} if by_id else of_host
+    )
     assert (GONE_NODE.hex() in dump(store), KEPT_NODE.hex() in dump(store)) == (False, True)
     assert (GONE_HOST in dump(store)) is by_id  # in an alarm about the host, which names no id
     assert counts(store)["swarm_samples"] == 2
@@ -351,6 +356,7 @@ def test_whole_runs_go_with_all_they_wrote(store):
         "node_samples",
         "alarms",
         "crawl_journal",
+        "census_evidence",
         "run_counts",
         "run_clients",
     ):

@@ -50,7 +50,7 @@ RULES: Mapping[str, Rule] = {
     "runs": WholeTable.RUNS,
     **dict.fromkeys(
         (
-            *("visit_rows", "run_counts", "run_clients", "size_estimates", "alarms"),
+            *("visit_rows", "run_counts", "run_clients", "size_estimates", "alarms", "census_evidence"),
             *("run_outcomes", "run_round_trips", "run_support", "run_costs"),
             *("node_sample_rows", "discovery_estimates"),
             *("swarm_samples", "reply_rows", "swarm_estimates", "swarm_handshakes", "pex_rounds"),

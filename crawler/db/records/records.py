@@ -101,7 +101,8 @@ class Journal(NamedTuple):
     """The changes of the frontier of one family since the last journal, in its own format.
 
     `namings` are the referrers that endpoints got, for `InDegrees`; the queries are those to nodes that had
-    just answered, which show how many are lost.
+    just answered, which show how many are lost.  `queries` are all that were sent, `dropped` the contacts
+    that there was no room for, and `seconds` is how long the crawl went on, all since the last journal.
     """
 
     family: Family
@@ -110,6 +111,31 @@ class Journal(NamedTuple):
     namings: bytes = b""
     second_queries: int = 0
     second_answers: int = 0
+    queries: int = 0
+    dropped: int = 0
+    seconds: float = 0.0
+
+
+class EndedVisits(NamedTuple):
+    """How many visits of a run ended so: by the outcome, and by the referrers that the node had then."""
+
+    family: Family
+    is_verification: bool
+    outcome: Outcome
+    referrers: int
+    visits: int
+
+
+class CensusEvidence(NamedTuple):
+    """What the sizes of a census follow from beside its visits, as the columns of its table hold it."""
+
+    family: Family
+    sighted: int
+    held: int
+    second_queries: int
+    second_answers: int
+    known: bytes
+    namings: bytes
 
 
 class CrawlBatch(NamedTuple):

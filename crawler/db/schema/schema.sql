@@ -127,8 +127,28 @@ CREATE TABLE crawl_journal (
     changes BLOB NOT NULL,                  -- [!never] What became of endpoints since the last row.
     namings BLOB NOT NULL,                  -- [!never] How far the nodes are that returned endpoints since the last row.
     second_queries INTEGER NOT NULL,        -- Queries since the last row to nodes that had just answered.
-    second_answers INTEGER NOT NULL         -- Answers to them.
+    second_answers INTEGER NOT NULL,        -- Answers to them.
+    queries INTEGER NOT NULL,               -- All queries since the last row.
+    dropped INTEGER NOT NULL,               -- Contacts since the last row that there was no room for.
+    seconds REAL NOT NULL                   -- [s] How long the crawl went on since the last row.
 );
+
+-- One row for each census and family in it: what its sizes follow from, beside the visits.
+-- not exported
+--
+-- Some 3 bytes a node.  The visits meant are those of the family that are no verification, in the order of their
+-- numbers.  An anonymized census has none: hosts and ids are not told apart in it.
+CREATE TABLE census_evidence (
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, -- The run that wrote the row (runs.id).
+    family INTEGER NOT NULL,                -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
+    sighted INTEGER NOT NULL,               -- Endpoints returned by others, whether they were visited or not.
+    held INTEGER NOT NULL,                  -- Those that were not visited, because too many like them responded.
+    second_queries INTEGER NOT NULL,        -- Queries to nodes that had just answered.
+    second_answers INTEGER NOT NULL,        -- Answers to them.
+    known BLOB NOT NULL,                    -- [!never] A byte for each visit: 4 times the nodes that returned the endpoint by the end, up to 5, and which halves of the crawl these are of, 32 and 64.
+    namings BLOB NOT NULL                   -- [!never] Of nodes that few others far from them returned: the place of the visit, and the distances to five such, 32 bits each.
+);
+CREATE INDEX idx_census_evidence_run_id ON census_evidence (run_id);
 
 -- One row for each run that has ended, and family in it: nodes counted, those missed not added.
 -- groups: answered_once >= 10
