@@ -76,6 +76,10 @@ ASYNC = {
 }
 PLAIN = {
     "measurement": ([-1, HUGE, *NO_SWARM[2:]], lambda wrong: crawler.explain(wrong, db="there.db")),
+    "explained census": (
+        [-1, HUGE, None, "1", 1.5],
+        lambda wrong: crawler.explain_census(wrong, db="there.db"),
+    ),
     "folder": (NO_PATH, lambda wrong: crawler.export(wrong, db="there.db")),
     "form": ([None, "x", 1, object()], lambda wrong: crawler.export("out", db="there.db", form=wrong)),
     "exported run": (NO_COUNT, lambda wrong: crawler.export("out", db="there.db", run=wrong)),
