@@ -12,6 +12,7 @@ from .api.metadata import fetch_metadata as fetch_metadata
 from .api.trackers import SweepResults as SweepResults
 from .api.trackers import sweep_trackers as sweep_trackers
 from .api.watching import watch as watch
+from .api.web_seeds import check_web_seeds as check_web_seeds
 from .core.exclusion import Exclusion as Exclusion
 from .db.connection import DatabaseError as DatabaseError
 from .db.connection import open_reading as open_reading
@@ -33,5 +34,7 @@ from .settings import CrawlSettings as CrawlSettings
 from .settings import PeerSettings as PeerSettings
 from .settings import TrackerOptions as TrackerOptions
 from .settings import WatchSettings as WatchSettings
+from .settings import WebSeedOptions as WebSeedOptions
 from .torrents.fetch import Fetched as Fetched
 from .torrents.fetch import FetchTally as FetchTally
+from .torrents.web_seeds import CheckedSeed as CheckedSeed

@@ -6,7 +6,7 @@ The defaults are polite: no node of the network, and no router on the way, shoul
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from dhtnode import Address
 from dhtnode.arguments import check_settings, hosts_of, path_of, several
@@ -143,6 +143,20 @@ class TrackerOptions:
     of_torrents: tuple[str, ...] = ()
     requests_rate: Annotated[float, Range(0, 1)] = 1.0
     port: Annotated[int | None, Range(1, 65_535)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebSeedOptions:
+    """Web seeds that are asked beside a watch: those of `torrents`, which are `TorrentDetails` and `Magnet`.
+
+    Each is asked `every` so many hours, with `verifies` for a whole piece of 4 MiB at most, which is content.
+    Those in special networks are asked only if `is_local`, for tests.
+    """
+
+    torrents: Sequence[Any] = ()
+    every: Annotated[float, Range(1 / 60, 8760)] = 24.0
+    verifies: bool = False
+    is_local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,3 +10,4 @@ from .metadata import fetch_metadata as fetch_metadata
 from .trackers import SweepResults as SweepResults
 from .trackers import sweep_trackers as sweep_trackers
 from .watching import watch as watch
+from .web_seeds import check_web_seeds as check_web_seeds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,17 @@ from crawler.api.measuring import (
     opened_fetching,
 )
 from crawler.core.progress import shown_progress
-from crawler.core.session import new_random, open_session
+from crawler.core.session import Session, new_random, open_session
 from crawler.db.records.watched_swarms import MeasuredSize
-from crawler.settings import FRESH, MOST_WATCHED, CrawlOptions, PeerSettings, TrackerOptions, WatchSettings
+from crawler.settings import (
+    FRESH,
+    MOST_WATCHED,
+    CrawlOptions,
+    PeerSettings,
+    TrackerOptions,
+    WatchSettings,
+    WebSeedOptions,
+)
 from crawler.swarms.survey import MeasurementCounts
 from crawler.swarms.watch import SwarmWatch
 from crawler.swarms.watch_list import WatchList
@@ -29,6 +38,7 @@ from dhtnode.arguments import check_settings, check_whole, path_of, swarms_of
 if TYPE_CHECKING:
     from crawler.db.records.trackers import SwarmOverlap, TrackerMeasurement
     from crawler.torrents.fetch import Fetched
+    from crawler.torrents.web_seeds import CheckedSeed, SeedWatch
     from crawler.trackers import TrackersBeside
 
 
@@ -48,14 +58,16 @@ async def watch(
     trackers: TrackerOptions | None = None,
     on_told: Callable[[TrackerMeasurement], None] = lambda _: None,
     on_overlap: Callable[[SwarmOverlap], None] = lambda _: None,
+    web_seeds: WebSeedOptions | None = None,
+    on_check: Callable[[CheckedSeed], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> MeasurementCounts:
     """Measure swarms whenever they are due, within a budget; with `once`, those due now, and return counts.
 
     Watches the swarms given, those in `list_file`, which is read again whenever it changes, and so many of
     those `discovered` by samples.  Without any of the three it watches what it watched the last time.
-    Which swarm is due when is in the database, so that a watch goes on where it was.  The other
-    arguments are as for `measure`.
+    Which swarm is due when is in the database, so that a watch goes on where it was.  With `web_seeds`, those
+    are asked as well, and `on_check` is told.  The other arguments are as for `measure`.
 
     Raises `DatabaseError`, and `ValueError` when the file or a line of the exclusion cannot be read.
     """
@@ -66,6 +78,8 @@ async def watch(
         check_settings(peer_settings, PeerSettings, or_zero=True)
     if trackers is not None:
         check_settings(trackers, TrackerOptions, or_zero=True)
+    if web_seeds is not None:
+        check_settings(web_seeds, WebSeedOptions)
     if discovered is not None:
         check_whole("discovered", discovered, 0, MOST_WATCHED)
     file = None if list_file is None else path_of("list_file", list_file)
@@ -76,13 +90,40 @@ async def watch(
         open_session(options, "watch", run_settings) as session,
         opened_fetching(session, on_fetched, say, peer_settings) as on_peers,
         opened_beside(session, options, trackers, on_told, on_overlap, say) as beside,
+        _opened_web_seeds(session, web_seeds, on_check, say, once=once) as seeds,
     ):
         begun = SwarmWatch(
-            session.writer, settings, new_random(), named=named, discovered=discovered or 0, say=say
+            session.writer,
+            settings,
+            new_random(),
+            named=named,
+            discovered=discovered or 0,
+            say=say,
+            on_links=None if seeds is None else seeds.take_links,
         )
         measure = partial(new_survey(session, options, fresh).measure, at_once=at_once, on_peers=on_peers)
         async with shown_progress(begun.describe, shows=session.shows_progress):
-            return await _measure_due(begun, measure, beside, on_measured, once=once)
+            counts = await _measure_due(begun, measure, beside, on_measured, once=once)
+        if seeds is not None:
+            await seeds.has_ended.wait()
+        return counts
+
+
+def _opened_web_seeds(
+    session: Session,
+    asked: WebSeedOptions | None,
+    on_check: Callable[[CheckedSeed], None],
+    say: Callable[[str], None],
+    *,
+    once: bool,
+) -> AbstractAsyncContextManager[SeedWatch | None]:
+    """Return what asks web seeds beside a watch, or nothing where that is not wanted."""
+    if asked is None:
+        return nullcontext()
+    # What talks to web seeds is imported for those few who want it.
+    from crawler.api.web_seeds import asking_web_seeds
+
+    return asking_web_seeds(session, asked, on_check, say, once=once)
 
 
 async def _measure_due(

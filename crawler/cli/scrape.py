@@ -10,6 +10,7 @@ import click
 import crawler
 import dhtnode
 from crawler import CrawlOptions, PeerSettings, TrackerOptions
+from crawler.cli.beside.trackers import print_overlap, print_told, tracker_options, trackers_of
 from crawler.cli.metadata import METADATA_OPTION, PEX_OPTION, print_failure, print_fetched
 from crawler.cli.options import (
     FRESH_OPTION,
@@ -21,7 +22,6 @@ from crawler.cli.options import (
     run_crawl,
     torrent_nodes_of,
 )
-from crawler.cli.trackers_beside import print_overlap, print_told, tracker_options, trackers_of
 from dhtnode.cli import console
 from dhtnode.lines import say
 

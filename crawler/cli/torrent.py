@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import click
 
+import crawler
 import dhtnode
-from dhtnode import cli
+from crawler.cli.options import exclude_option, read_exclusion, run_crawl
 from dhtnode.cli import console
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent
 from dhtnode.escaping import escaped
@@ -44,8 +45,10 @@ def read_described(text: str) -> Described:
 @click.argument("torrents", nargs=-1, required=True, metavar="FILE|MAGNET|INFOHASH...")
 @click.option(
     "--db",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Also what this database knows of the name and size, from `dhtcrawl metadata`.",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also what this database knows of the name and size, from `dhtcrawl metadata`; with"
+    " --check-web-seeds, record the checks there.",
 )
 @click.option(
     "--files", "lists_files", is_flag=True, help=f"List all files, not the first {MOST_FILES} only."
@@ -56,8 +59,15 @@ def read_described(text: str) -> Described:
     help="Ask each web seed of a file for the last 16 KiB of the largest file: is it there, and as long?",
 )
 @click.option(
+    "--verify-piece",
+    "verifies",
+    is_flag=True,
+    help="Ask each for one whole piece, of 4 MiB at most, and hold it against its hash: that is content.",
+)
+@click.option(
     "--local", is_flag=True, help="Also ask web seeds on this machine and in special networks, for tests."
 )
+@exclude_option("Networks, addresses and names of web seeds to leave alone; - is standard input.")
 @console.timeout_option(300.0)
 @console.JSON_OPTION
 def torrent(
@@ -65,30 +75,52 @@ def torrent(
     db: Path | None,
     lists_files: bool,
     check_web_seeds: bool,
+    verifies: bool,
     local: bool,
+    exclude: console.ListedLines | None,
     timeout: float,
     as_json: bool,
 ) -> None:
     """Say what torrent files and magnet links tell of themselves: versions, files, trackers, web seeds.
 
     Nothing is asked of the network but web seeds, with --check-web-seeds; those of private torrents are left
-    alone.  An info-hash alone says nothing: --db tells what is known of it.  Exit status 1 if one of them
-    could not be read, or a check found no web seed alive.
+    alone, and with --db those that asked for a pause.  An info-hash alone says nothing: --db tells what is
+    known of it.  Exit status 1 if one of them could not be read, or a check found no web seed alive.
     """
+    if not check_web_seeds and (verifies or exclude or (db is not None and not db.exists())):
+        raise click.UsageError(
+            "--verify-piece and --exclude need --check-web-seeds"
+            if verifies or exclude
+            else f"there is no database {db}, and nothing to record without --check-web-seeds"
+        )
     # Not above: they bring what only the work needs.
-    from crawler.cli.torrent_lines import describe, known_lines, seed_checks
+    from crawler.cli.beside.web_seeds import print_check
+    from crawler.cli.torrent_lines import describe, known_lines
 
     read, failed = _read_all(torrents)
     for each in read:
         record, lines = describe(each.said, lists_files=lists_files)
-        if db is not None:
+        if db is not None and db.exists():
             known, more = known_lines(each.said, db)
             record, lines = record | {"known": known}, [*lines, *more]
         console.emit(as_json, record, *lines)
     checked: list[bool] = []
+
+    def on_check(each: crawler.CheckedSeed) -> None:
+        checked.append(each.is_alive)
+        print_check(as_json, each)
+
     if check_web_seeds:
-        check = partial(seed_checks, [each.said for each in read], local, as_json, checked.append)
-        cli.run(partial(cli.run_with_timeout, check, timeout))
+        check = partial(
+            crawler.check_web_seeds,
+            [each.said for each in read],
+            db,
+            exclude=read_exclusion(exclude),
+            verifies=verifies,
+            is_local=local,
+            on_check=on_check,
+        )
+        run_crawl(check, timeout)
     if failed or (checked and not any(checked)):
         raise click.ClickException(
             f"{failed} of {len(torrents)} could not be read" if failed else "no web seed is alive"

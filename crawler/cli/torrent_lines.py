@@ -1,23 +1,17 @@
-"""What `dhtcrawl torrent` prints of a torrent file or magnet link, and its checks of web seeds."""
+"""What `dhtcrawl torrent` prints of a torrent file or magnet link."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import trio
-
 import crawler
 from crawler.cli.torrent import MOST_FILES, time_text
-from dhtnode import InfoHash, Magnet, TorrentDetails, WebSeedCheck, open_web_seeds
-from dhtnode.cli import console
+from dhtnode import InfoHash, Magnet, TorrentDetails
 from dhtnode.escaping import escaped
-from dhtnode.torrents import NoRequest, WebSeedOutcome, WebSeedRequest, http_seed_request, web_seed_request
 from dhtnode.user_keys import hide_keys
 
 WIDTH = 14  # of the names before the values
-SEEDS_AT_ONCE = 8
 
 Record = dict[str, Any]
 
@@ -45,49 +39,6 @@ def known_lines(said: TorrentDetails | Magnet, db: Path) -> tuple[list[Record], 
             records.append({"info_hash": info_hash.hex(), **_known_record(known)})
     lines = [line for record in records for line in _lines("known", _known_text(record))]
     return records, lines or _lines("known", "nothing: `dhtcrawl metadata` asks peers for name and size")
-
-
-async def seed_checks(
-    torrents: Sequence[TorrentDetails | Magnet], local: bool, as_json: bool, report: Callable[[bool], None]
-) -> None:
-    """Ask all web seeds, a few at once, print a line for each, and report whether it is alive."""
-    places = trio.CapacityLimiter(SEEDS_AT_ONCE)
-
-    def show(name: str, url: str, outcome: WebSeedOutcome, reason: str, check: WebSeedCheck | None) -> None:
-        report(outcome.is_alive)
-        record: Record = {"name": name, "web_seed": hide_keys(url), "outcome": outcome, "reason": reason}
-        if check is not None:
-            record |= {"status": check.status, "ms": round(1000 * check.seconds), "bytes": check.received}
-        took = "" if check is None else f"  {1000 * check.seconds:.0f} ms"
-        words = f"{hide_keys(url)}  {outcome}" + (f"  {escaped(reason)}" if reason else "") + took
-        console.emit(as_json, record, words)
-
-    async def check_one(name: str, url: str, request: WebSeedRequest) -> None:
-        async with places:
-            check = await client.check(request, is_local=local)
-        show(name, url, check.outcome, check.reason, check)
-
-    async with open_web_seeds() as client, trio.open_nursery() as nursery:
-        for details in torrents:
-            if isinstance(details, TorrentDetails) and not details.metainfo.is_private:
-                for url, request in _requests(details):
-                    name = details.metainfo.name
-                    if isinstance(request, NoRequest):
-                        show(name, url, request.outcome, str(request), None)
-                    else:
-                        nursery.start_soon(check_one, name, url, request)
-
-
-def _requests(details: TorrentDetails) -> Iterator[tuple[str, WebSeedRequest | NoRequest]]:
-    for urls, make in (
-        (details.metainfo.web_seeds, web_seed_request),
-        (details.metainfo.http_seeds, http_seed_request),
-    ):
-        for url in urls:
-            try:
-                yield url, make(url, details)
-            except NoRequest as error:
-                yield url, error
 
 
 def _details_record(details: TorrentDetails) -> Record:

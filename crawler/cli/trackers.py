@@ -9,6 +9,7 @@ import click
 
 import crawler
 from crawler import CrawlOptions
+from crawler.cli.beside.trackers import checked_urls, listed_urls, trackers_of
 from crawler.cli.options import (
     DB_OPTION,
     exclude_option,
@@ -17,7 +18,6 @@ from crawler.cli.options import (
     read_swarm_list,
     run_crawl,
 )
-from crawler.cli.trackers_beside import checked_urls, listed_urls, trackers_of
 from dhtnode.cli import console
 from dhtnode.escaping import escaped
 from dhtnode.lines import say

@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 import crawler
-from crawler import CrawlOptions, PeerSettings, TrackerOptions
+from crawler import CrawlOptions, PeerSettings, TrackerOptions, WebSeedOptions
+from crawler.cli.beside.trackers import print_overlap, print_told, tracker_options, trackers_of
+from crawler.cli.beside.web_seeds import print_check, web_seed_options, with_web_seeds_of
 from crawler.cli.metadata import METADATA_OPTION, PEX_OPTION, print_fetched
 from crawler.cli.options import (
     FRESH_OPTION,
@@ -21,7 +23,6 @@ from crawler.cli.options import (
     setting_option,
     torrent_nodes_of,
 )
-from crawler.cli.trackers_beside import print_overlap, print_told, tracker_options, trackers_of
 from crawler.settings import MOST_WATCHED, WatchSettings
 from dhtnode.cli import console
 from dhtnode.lines import say
@@ -63,6 +64,7 @@ option = partial(setting_option, WatchSettings)
 @METADATA_OPTION
 @PEX_OPTION
 @tracker_options
+@web_seed_options
 @console.network_options(None)
 def watch(
     swarms: tuple[console.SwarmArgument, ...],
@@ -75,6 +77,7 @@ def watch(
     wants_metadata: bool,
     pex: bool,
     trackers: TrackerOptions | None,
+    web_seeds: WebSeedOptions | None,
     network: console.NetworkOptions,
     **bounds: float,
 ) -> None:
@@ -102,6 +105,8 @@ def watch(
         trackers=trackers and replace(trackers, of_torrents=trackers_of(swarms)),
         on_told=partial(print_told, network.as_json),
         on_overlap=partial(print_overlap, network.as_json),
+        web_seeds=web_seeds and with_web_seeds_of(web_seeds, swarms),
+        on_check=partial(print_check, network.as_json),
         say=say,
     )
     counts = run_crawl(watch, network.timeout)

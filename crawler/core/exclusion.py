@@ -1,10 +1,12 @@
 """Where a crawl goes: a zone of the id space, without the networks and nodes that asked to be left out.
 
-A file lists these, one to a line: an IP address, a network (`192.0.2.0/24`, `2001:db8::/32`) or a node
-id of 40 hex digits.  Blank lines and what follows a `#` are skipped.  What is excluded is neither
-queried nor written down.
+A file lists these, one to a line: an IP address, a network (`192.0.2.0/24`, `2001:db8::/32`), a node
+id of 40 hex digits, or the name of a web seed after these words (`web-seed files.example.org`), which stands
+for those below it, too.  Blank lines and what follows a `#` are skipped.  What is excluded is neither queried
+nor written down.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -20,14 +22,19 @@ Excludes: TypeAlias = Callable[[bytes, PackedEndpoint, Family], bool]
 
 _PORT_BITS = 16
 _ID_DIGITS = 40
+_WEB_SEED = re.compile(r"web-seed\s+((?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{1,62})", re.IGNORECASE)
 
 
 class Exclusion:
     """Networks and nodes to be left alone; a check costs one look-up for each prefix length in the list."""
 
     def __init__(
-        self, networks: Iterable[IPv4Network | IPv6Network] = (), node_ids: Iterable[bytes] = ()
+        self,
+        networks: Iterable[IPv4Network | IPv6Network] = (),
+        node_ids: Iterable[bytes] = (),
+        names: Iterable[str] = (),
     ) -> None:
+        self._names = frozenset(name.lower() for name in names)
         self._node_ids = frozenset(node_ids)
         # By family: how far to shift an endpoint, and the networks that it is then compared with.
         self._networks: dict[Family, dict[int, set[int]]] = {}
@@ -39,7 +46,7 @@ class Exclusion:
     @classmethod
     def read(cls, lines: Iterable[str]) -> Self:
         """Read a list; raise `ValueError` that names the line and what is wrong with it."""
-        networks, node_ids = [], []
+        networks, node_ids, names = [], [], []
         for number, line in enumerate(several("lines", lines), 1):
             check_type("a line", line, str)
             text = line.partition("#")[0].strip()
@@ -48,15 +55,22 @@ class Exclusion:
             try:
                 if len(text) == _ID_DIGITS and ":" not in text:
                     node_ids.append(bytes.fromhex(text))
+                elif seed := _WEB_SEED.fullmatch(text):
+                    names.append(seed[1])
                 else:
                     networks.append(ip_network(text))
             except ValueError as error:
                 raise ValueError(f"line {number}: {text!r} is no network, IP address or node id") from error
-        return cls(networks, node_ids)
+        return cls(networks, node_ids, names)
 
     def __bool__(self) -> bool:
         """Return whether anything is excluded at all."""
-        return bool(self._node_ids or self._networks)
+        return bool(self._node_ids or self._networks or self._names)
+
+    def excludes_name(self, host: str) -> bool:
+        """Return whether a web seed is to be left alone by its name, or by one that it lies below."""
+        labels = host.lower().rstrip(".").split(".")
+        return any(".".join(labels[at:]) in self._names for at in range(len(labels)))
 
     def excludes(self, node_id: bytes, endpoint: PackedEndpoint, family: Family) -> bool:
         """Return whether a node is to be left alone."""

@@ -26,7 +26,7 @@ from crawler.db.records.trackers import SweepBatch
 from crawler.db.run_nodes import forget_run_nodes
 from crawler.db.runs import RunRows
 from crawler.db.swarm_measurements import SwarmRows
-from crawler.db.torrents import MetadataRows
+from crawler.db.torrents import MetadataRows, WebSeedRows
 from crawler.db.trackers import TrackerRows
 from crawler.db.unwritten import files
 from crawler.db.visits import VisitRows
@@ -63,6 +63,7 @@ class CrawlDatabase:
         self.watch = WatchRows(connection)
         self.purge = Purge(connection, pseudonyms)
         self.metadata = MetadataRows(connection)
+        self.web_seeds = WebSeedRows(connection)
         self.trackers = TrackerRows(connection, anonymize=anonymize)
 
     @classmethod

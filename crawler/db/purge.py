@@ -321,6 +321,14 @@ _OUTLIVED = {
         WHERE max(first_seen, coalesce(last_answer, ''), coalesce(not_before, '')) < :cutoff
             AND url NOT IN (SELECT url FROM tracker_sweeps)
     """,
+    "web_seeds": """
+        DELETE FROM web_seeds
+        WHERE max(first_seen, coalesce(next_at, ''), coalesce(not_before, '')) < :cutoff
+            AND NOT EXISTS (
+                SELECT 1 FROM web_seed_checks AS made
+                WHERE made.info_hash = web_seeds.info_hash AND made.url_hash = web_seeds.url_hash
+            )
+    """,
     "vantages": """
         DELETE FROM vantages
         WHERE NOT is_here AND identity NOT IN (SELECT vantage FROM merged_runs)
@@ -330,6 +338,7 @@ _UNSEEN_SWARMS = """
 SELECT info_hash FROM swarms
 WHERE last_seen < ?
     AND NOT EXISTS (SELECT 1 FROM swarm_samples WHERE swarm_samples.info_hash = swarms.info_hash)
+    AND NOT EXISTS (SELECT 1 FROM web_seeds WHERE web_seeds.info_hash = swarms.info_hash)
     AND NOT EXISTS (
         SELECT 1 FROM watched_swarms WHERE watched_swarms.info_hash = swarms.info_hash AND removed_at IS NULL
     )

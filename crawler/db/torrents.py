@@ -1,12 +1,14 @@
-"""Torrents and handshakes in the database: of peers no more than counts."""
+"""Torrents, handshakes and web seeds in the database: of peers no more than counts."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
+from crawler.db.records.records import utc_text
 from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent, PexCounts
+from crawler.db.records.web_seeds import KnownSeed, SeedBatch, SeedCheck
 from crawler.db.swarm_measurements import INSERT_SWARM, SeenSwarm
 from crawler.db.trackers import add_hints
 from dhtnode import InfoHash
@@ -64,6 +66,78 @@ class MetadataRows:
             if batch.exchange is not None:
                 _INSERT_EXCHANGE.one(connection, batch.exchange, run_id, info_hash, taken_at)
 
+
+class WebSeedRows:
+    """The web seeds that were given, and the checks of them; part of a `CrawlDatabase`."""
+
+    def __init__(self, connection: GuardedConnection) -> None:
+        self._db = connection
+
+    def meet(self, seeds: Collection[KnownSeed], now: str) -> None:
+        """Write seeds that are new; of one that is known, nothing changes."""
+        with self._db.transaction():
+            swarms = [
+                SeenSwarm(InfoHash(each), now, now, "given", None) for each in {s.info_hash for s in seeds}
+            ]
+            INSERT_SWARM.many(self._db.connection, swarms)
+            _INSERT_SEED.many(self._db.connection, list(seeds), now)
+
+    def claim(
+        self, seeds: Collection[KnownSeed], busy: Collection[str], now: float, every: float
+    ) -> KnownSeed | None:
+        """Return the seed that has been due the longest, of no busy host, and lease it; None where none is.
+
+        A time that is further ahead than a week, or than `every` seconds, is one of a clock that was wrong.
+        """
+        furthest = utc_text(now + max(every, LONGEST_PAUSE))
+        with self._db.transaction():
+            times = {row[:2]: row[2:] for row in self._db.execute(_SELECT_TIMES, (furthest, furthest))}
+            due = [
+                (max(times.get((seed.info_hash.hex(), seed.url_hash), ("", ""))), seed)
+                for seed in seeds
+                if seed.host not in busy
+            ]
+            at, seed = min(due, default=("", None))
+            if seed is None or at > utc_text(now):
+                return None
+            until = utc_text(now + LEASE)
+            self._db.execute(_LEASE_SEED, (until, seed.info_hash.hex(), seed.url_hash))
+        return seed
+
+    def paused(self, now: float) -> set[tuple[str, str]]:
+        """Return the seeds, by info-hash and hash of the URL, that asked for a pause which is not over."""
+        rows = self._db.select(_SELECT_PAUSED, utc_text(now), utc_text(now + LONGEST_PAUSE))
+        return {(row["info_hash"], row["url_hash"]) for row in rows}
+
+    def write(self, run_id: int, batch: SeedBatch, next_at: str | None) -> None:
+        """Write a check, and when a watch may ask again."""
+        check = batch.check
+        times = (next_at, batch.not_before, check.info_hash.hex(), check.url_hash)
+        with self._db.transaction():
+            _INSERT_CHECK.one(self._db.connection, check, run_id)
+            self._db.execute(_SET_TIMES, times)
+
+
+LEASE = 900.0
+"""Seconds after which a check whose end was not seen is made again."""
+
+LONGEST_PAUSE = 7 * 86_400.0
+"""Seconds of a pause that a web seed may ask for."""
+
+_INSERT_SEED = Insert(
+    "web_seeds", KnownSeed, ("first_seen",), as_they_are=("host",), on_conflict="ON CONFLICT DO NOTHING"
+)
+_INSERT_CHECK = Insert("web_seed_checks", SeedCheck, as_they_are=("host", "outcome"))
+_SELECT_TIMES = """
+SELECT info_hash, url_hash, iif(next_at > ?, '', coalesce(next_at, '')),
+    iif(not_before > ?, '', coalesce(not_before, ''))
+FROM web_seeds
+"""
+_SELECT_PAUSED = "SELECT info_hash, url_hash FROM web_seeds WHERE not_before > ? AND not_before <= ?"
+_LEASE_SEED = "UPDATE web_seeds SET next_at = ? WHERE info_hash = ? AND url_hash = ?"
+_SET_TIMES = """
+UPDATE web_seeds SET next_at = coalesce(?, next_at), not_before = ? WHERE info_hash = ? AND url_hash = ?
+"""
 
 # An info-hash fixes all of a torrent, so a second fetch changes nothing.
 _INSERT_TORRENT = Insert(

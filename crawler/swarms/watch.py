@@ -58,13 +58,15 @@ class SwarmWatch:
         named: WatchList | None = None,
         discovered: int = 0,
         say: Callable[[str], None] = lambda _: None,
+        on_links: Callable[[Sequence[str]], Awaitable[None]] | None = None,
         wall_clock: Callable[[], float] = time.time,
         run_sync: RunSync = trio.to_thread.run_sync,
         poll: float = POLL,
     ) -> None:
         """Prepare a watch of what is `named`, or with None, of what was watched the last time.
 
-        `say` gets single lines for a user.  `run_sync` calls what reads the file.
+        `say` gets single lines for a user, `on_links` the magnet links of the list that name web seeds, each
+        time that it was read.  `run_sync` calls what reads the file.
         """
         self.measured = self.failures = self.swarms = 0
         self._writer = writer
@@ -73,6 +75,7 @@ class SwarmWatch:
         self._list = named
         self._discovered = discovered
         self._say = say
+        self._on_links = on_links
         self._wall_clock = wall_clock
         self._run_sync = run_sync
         self._poll = poll
@@ -174,6 +177,8 @@ class SwarmWatch:
             self._say(complaint)
         named, now = reading.named, self._wall_clock()
         if named is not None:
+            if self._on_links is not None:
+                await self._on_links(reading.links)
             self._tell(
                 await self._writer.call_at_once(
                     lambda store: store.watch.replace_list(named, now, self._begin_swarms)

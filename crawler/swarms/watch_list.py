@@ -8,6 +8,7 @@ from crawler.db.records.watched_swarms import GIVEN, LISTED
 from crawler.settings import MOST_WATCHED
 from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
 from dhtnode.files import read_file, text_of
+from dhtnode.magnet import is_magnet
 
 MAX_BYTES = 100_000_000  # of the file: a magnet link for each that can be watched, and a remark
 MOST_COMPLAINTS = 5  # lines of one file, of which each gets a line
@@ -16,11 +17,12 @@ MOST_COMPLAINTS = 5  # lines of one file, of which each gets a line
 class Reading(NamedTuple):
     """The swarms to watch, each with its source, and one line for each thing that was wrong.
 
-    `named` is None when it is what it was.
+    `named` is None when it is what it was.  `links` are the magnet links in the file that name web seeds.
     """
 
     named: list[tuple[bytes, str]] | None
     complaints: list[str]
+    links: Sequence[str] = ()
 
 
 class WatchList:
@@ -62,19 +64,20 @@ class WatchList:
         if self._path is None:
             return Reading(self._given, [])
         seen = self._stamp(self._path)  # before it is read, or a change in between would be missed
-        listed, complaints = _read(self._path)
+        listed, complaints, links = _read(self._path)
         self._seen = seen
-        return Reading([*self._given, *listed], complaints)
+        return Reading([*self._given, *listed], complaints, links)
 
     def _stamp(self, path: Path) -> tuple[int, int, int]:
         found = path.stat()
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read(path: Path) -> tuple[list[tuple[bytes, str]], list[str]]:
+def _read(path: Path) -> tuple[list[tuple[bytes, str]], list[str], list[str]]:
     """Read a file of info-hashes, one to a line; blank lines and those that begin with # are skipped."""
     named: list[tuple[bytes, str]] = []
     complaints: list[str] = []
+    links: list[str] = []
     wrong = 0
     data = read_file(path, MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -88,10 +91,12 @@ def _read(path: Path) -> tuple[list[tuple[bytes, str]], list[str]]:
             break
         try:
             named.append((parse_info_hash(text), LISTED))
+            if "ws" in text and is_magnet(text):
+                links.append(text)
         except InvalidInfoHash as error:
             wrong += 1
             if wrong <= MOST_COMPLAINTS:
                 complaints.append(f"{path}, line {number}: {error}")
     if wrong > MOST_COMPLAINTS:
         complaints.append(f"{path}: {wrong - MOST_COMPLAINTS} more lines are no info-hashes")
-    return named, complaints
+    return named, complaints, links

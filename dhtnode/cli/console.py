@@ -43,11 +43,15 @@ def info_hash(text: str) -> InfoHash:
 
 
 class SwarmArgument(NamedTuple):
-    """A swarm, with the bootstrap nodes and the trackers that its torrent file or magnet link names."""
+    """A swarm, with the bootstrap nodes and the trackers that its torrent file or magnet link names.
+
+    `text` is what was typed.
+    """
 
     info_hash: InfoHash
     nodes: tuple[str, ...] = ()
     trackers: tuple[str, ...] = ()
+    text: str = ""
 
 
 def swarm(text: str) -> SwarmArgument:
@@ -66,7 +70,7 @@ def swarm(text: str) -> SwarmArgument:
 def linked_swarm(text: str) -> SwarmArgument:
     """Read an info-hash or a magnet link, with the trackers in it; raises `InvalidInfoHash`."""
     return SwarmArgument(
-        parse_info_hash(text), trackers=parse_magnet(text).trackers if is_magnet(text) else ()
+        parse_info_hash(text), trackers=parse_magnet(text).trackers if is_magnet(text) else (), text=text
     )
 
 
@@ -79,7 +83,8 @@ def is_torrent_file(text: str) -> bool:
 def _swarm_in(path: Path) -> SwarmArgument:
     try:
         metainfo = dhtnode.read_torrent(path)
-        return SwarmArgument(dhtnode.public_info_hash(metainfo), metainfo.nodes, metainfo.tracker_urls)
+        info_hash = dhtnode.public_info_hash(metainfo)
+        return SwarmArgument(info_hash, metainfo.nodes, metainfo.tracker_urls, str(path))
     except OSError as error:
         raise click.BadParameter(f"cannot read {path}: {error.strerror}") from error
     except InvalidTorrent as error:

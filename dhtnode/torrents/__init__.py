@@ -15,6 +15,9 @@ from dhtnode.torrents.web_seeds import (
     WebSeedRequest,
     http_seed_request,
     judge,
+    magnet_seed_request,
+    pause_asked,
+    piece_request,
     web_seed_request,
 )
 
@@ -30,8 +33,11 @@ __all__ = [
     "WebSeedRequest",
     "http_seed_request",
     "judge",
+    "magnet_seed_request",
     "parse_details",
     "parse_info",
+    "pause_asked",
+    "piece_request",
     "read_details",
     "web_seed_request",
 ]

@@ -1,6 +1,6 @@
 """All that a torrent file says of itself (BEP 3, 5, 12, 17, 19, 27, 30, 38, 39, 47, 52)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -94,7 +94,8 @@ class TorrentDetails:
     Sizes are in bytes; `size` counts no padding, which is among the `files`.  `created_at` is in seconds
     since 1970.  `similar` are torrents with files in common and `collections` names of groups of these
     (BEP 38), `update_url` is where a newer one may be (BEP 39), `source` what some trackers add so that the
-    info-hash is their own.  `unknown_keys` counts those that no BEP and no common client has.
+    info-hash is their own.  `unknown_keys` counts those that no BEP and no common client has.  `piece_hashes`
+    has the SHA-1 of each piece of version 1, one after the other.
     """
 
     metainfo: Metainfo
@@ -113,6 +114,7 @@ class TorrentDetails:
     collections: tuple[str, ...]
     unknown_keys: int
     marks: tuple[TorrentMark, ...]
+    piece_hashes: bytes = field(repr=False)
 
 
 def read_details(path: Path | str) -> TorrentDetails:
@@ -149,6 +151,7 @@ def parse_details(data: bytes) -> TorrentDetails:
         collections=tuple(decoded(each, encoding) for each in _listed(entries, info, b"collections")),
         unknown_keys=len(entries.keys() - _KNOWN_KEYS) + len(info.keys() - _KNOWN_IN_INFO),
         marks=tuple(_marks_of(metainfo, info, files, value.repeated)),
+        piece_hashes=pieces if isinstance(pieces := info.get(b"pieces"), bytes) else b"",
     )
 
 

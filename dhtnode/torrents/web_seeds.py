@@ -3,9 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from urllib.parse import quote, quote_from_bytes
 
+from dhtnode.ids import ID_BYTES
+from dhtnode.magnet import Magnet
 from dhtnode.torrents.details import TorrentDetails
 from dhtnode.torrents.info import TorrentFile
 
@@ -14,6 +17,12 @@ RANGE_BYTES = 16384
 
 HTTP_SEED_BYTES = 1024
 """Bytes that are asked for of an HTTP seed of BEP 17: the start of the first piece."""
+
+MAX_PIECE = 4 << 20
+"""Bytes of the largest piece that is fetched to be held against its hash."""
+
+MAX_PAUSE = 7 * 86_400.0
+"""Seconds of the longest pause that a server may ask for."""
 
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19})\s*", re.IGNORECASE)
 
@@ -38,6 +47,8 @@ class WebSeedOutcome(StrEnum):
     """It has a file of another length there: clients that use it get what does not fit."""
     LATER = "later"
     """It is alive, and too busy (429, 503)."""
+    HASH_WRONG = "hash-wrong"
+    """It gave a piece that is not that of the torrent."""
     GONE = "gone"
     REFUSED = "refused"
     HTTP = "http"
@@ -74,7 +85,8 @@ class WebSeedRequest:
     """A GET that tells whether a web seed has the largest file of a torrent.
 
     `first` and `last` are the bytes to be asked for in a `Range`, None without one; `wanted` is how many are
-    to come, and `total` the length of the file, None where it is not known.
+    to come, and `total` the length of the file, None where it is not known.  With a `sha1` they are a whole
+    piece, of which it is the hash.
     """
 
     kind: WebSeedKind
@@ -83,6 +95,7 @@ class WebSeedRequest:
     first: int | None = None
     last: int | None = None
     total: int | None = None
+    sha1: bytes | None = None
 
 
 def web_seed_request(url: str, details: TorrentDetails) -> WebSeedRequest:
@@ -90,18 +103,60 @@ def web_seed_request(url: str, details: TorrentDetails) -> WebSeedRequest:
 
     A URL that ends in a slash is that of a folder, and so is any of a torrent of several files (W-2).
     """
-    place = _checked(url)
-    largest = max(
-        (file for file in details.files if not file.is_padding), key=lambda file: file.size, default=None
-    )
-    if largest is None or not largest.size:
-        raise NoRequest(WebSeedOutcome.BAD_URL, "the torrent has no bytes")
-    if largest.path or place.endswith("/"):
-        place = place.removesuffix("/") + "/" + "/".join(_parts(details.metainfo.name, largest))
+    largest = _largest(details)
+    place = _place(url, details, largest)
     first = max(0, largest.size - RANGE_BYTES)
     return WebSeedRequest(
         WebSeedKind.RANGES, place, largest.size - first, first, largest.size - 1, largest.size
     )
+
+
+def piece_request(url: str, details: TorrentDetails) -> WebSeedRequest | None:
+    """Return what asks a web seed of BEP 19 for one whole piece of the largest file; raises `NoRequest`.
+
+    None where no piece of 4 MiB or less lies in that file alone, or there are no hashes of version 1.
+    """
+    largest, length = _largest(details), details.piece_length
+    place = _place(url, details, largest)
+    begins = sum(file.size for file in details.files[: details.files.index(largest)])
+    number = -(-begins // length)
+    first = number * length - begins
+    last = min(first + length, largest.size) - 1
+    sha1 = details.piece_hashes[number * ID_BYTES : (number + 1) * ID_BYTES]
+    # The last piece of all may be shorter; another one would go on in the next file.
+    ends_whole = last - first + 1 == length or largest is details.files[-1]
+    if length > MAX_PIECE or first >= largest.size or not ends_whole or len(sha1) < ID_BYTES:
+        return None
+    wanted = last - first + 1
+    return WebSeedRequest(WebSeedKind.RANGES, place, wanted, first, last, largest.size, sha1)
+
+
+def magnet_seed_request(url: str, magnet: Magnet) -> WebSeedRequest:
+    """Return what to ask a web seed in a magnet link for: its end, or where no size is told, one byte.
+
+    A link does not tell whether the torrent has several files; the URL is taken for that of one file.
+    """
+    place = _checked(url)
+    if place.endswith("/"):
+        place += "/".join(_parts(magnet.name, TorrentFile((), 0)))
+    if not magnet.size:
+        return WebSeedRequest(WebSeedKind.RANGES, place, 1, 0, 0)
+    first = max(0, magnet.size - RANGE_BYTES)
+    return WebSeedRequest(WebSeedKind.RANGES, place, magnet.size - first, first, magnet.size - 1, magnet.size)
+
+
+def pause_asked(text: str, now: float) -> float | None:
+    """Return the seconds of a pause in a `Retry-After` or in the body of BEP 17, a week at most; else None.
+
+    It is a number or a date; `now` is in seconds since 1970.
+    """
+    text = text.strip()
+    if text.isascii() and text.isdigit() and len(text) < 12:
+        return min(float(text), MAX_PAUSE)
+    try:
+        return min(max(0.0, parsedate_to_datetime(text).timestamp() - now), MAX_PAUSE)
+    except (ValueError, OverflowError):
+        return None
 
 
 def http_seed_request(url: str, details: TorrentDetails) -> WebSeedRequest:
@@ -153,6 +208,20 @@ def _judge_range(request: WebSeedRequest, content_range: str) -> WebSeedOutcome:
         return WebSeedOutcome.WRONG_LENGTH
     is_asked = (first, last) == (request.first, request.last)
     return WebSeedOutcome.ALIVE if is_asked else WebSeedOutcome.MALFORMED
+
+
+def _largest(details: TorrentDetails) -> TorrentFile:
+    files = [file for file in details.files if not file.is_padding and file.size]
+    if not files:
+        raise NoRequest(WebSeedOutcome.BAD_URL, "the torrent has no bytes")
+    return max(files, key=lambda file: file.size)
+
+
+def _place(url: str, details: TorrentDetails, file: TorrentFile) -> str:
+    place = _checked(url)
+    if not file.path and not place.endswith("/"):
+        return place
+    return place.removesuffix("/") + "/" + "/".join(_parts(details.metainfo.name, file))
 
 
 def _checked(url: str) -> str:

@@ -7,6 +7,7 @@ again.  Answers are read as they come, and bounded after they are unpacked.
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import zlib
 from collections import Counter
@@ -48,11 +49,15 @@ class HttpClient:
     A transport and no client of httpx2: that one keeps cookies, and logs the whole of each URL.
     """
 
-    def __init__(self, agent: str) -> None:
+    def __init__(self, agent: str, *, receive_bytes: int | None = None) -> None:
+        """Name ourselves; the system holds `receive_bytes` of a connection that were not read, or its own."""
         self._tls = httpx2.create_ssl_context(trust_env=False)
         self._transports: dict[str, httpx2.AsyncHTTPTransport] = {}
         self._users: Counter[str] = Counter()
         self._headers = {"User-Agent": agent, "Accept-Encoding": "gzip", "Accept": "*/*"}
+        self._options = (
+            [(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)] if receive_bytes is not None else None
+        )
         timeout = httpx2.Timeout(CONNECT_TIMEOUT).as_dict()
         self._extensions: dict[str, Any] = {"timeout": timeout}
         # What it logs for its developers has the headers of redirects.
@@ -91,7 +96,9 @@ class HttpClient:
     async def _transport(self, name: str) -> httpx2.AsyncHTTPTransport:
         transport = self._transports.pop(name, None)
         if transport is None:
-            transport = httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=False)
+            transport = httpx2.AsyncHTTPTransport(
+                verify=self._tls, trust_env=False, socket_options=self._options
+            )
         self._transports[name] = transport
         idle = [each for each in self._transports if each != name and not self._users[each]]
         if len(self._transports) > MAX_NAMES and idle:

@@ -91,9 +91,26 @@ def test_ids_are_excluded_wherever_they_are():
 
 
 @pytest.mark.parametrize(
-    "line", ["192.0.2.1/24", "300.1.1.1", "example.org", "ab" * 19, "zz" * 20, "1.2.3.4:6881"]
+    "line",
+    [
+        "192.0.2.1/24",
+        "300.1.1.1",
+        "example.org",
+        "ab" * 19,
+        "zz" * 20,
+        "1.2.3.4:6881",
+        "web-seed",
+        "web-seed 1.2.3.4",
+    ],
 )
 def test_bad_line_is_named(line):
     """A host that asked to be left alone must not be queried because of a typing error."""
     with pytest.raises(ValueError, match=r"^line 2: "):
         Exclusion.read(["# a comment", line])
+
+
+def test_web_seeds_are_excluded_by_name_and_below_it():
+    exclusion = Exclusion.read(["web-seed Files.Example.org  # asked by mail"])
+    names = ("files.example.org", "a.files.EXAMPLE.org.", "example.org", "myfiles.example.org", "1.2.3.4")
+    assert [exclusion.excludes_name(name) for name in names] == [True, True, False, False, False]
+    assert exclusion

@@ -1,6 +1,7 @@
 """`dhtcrawl torrent` says what files and links tell, and which web seeds are alive."""
 
 import json
+from hashlib import sha1
 
 import pytest
 import trio
@@ -12,7 +13,9 @@ from crawler.db.records.torrents import HandshakeBatch, SwarmContact, known_of
 from crawler.torrents import handshakes_of
 from dhtnode import InfoHash, TorrentInfo, read_torrent
 from dhtnode.bencode import encode
+from dhtnode.testing import open_testnet
 from tests.commands import run_command
+from tests.databases import rows
 from tests.tracker_client.fake_trackers import response, serving_http
 
 HASH = "5d41402abc4b2a76b9719d911017c592aabbccdd"
@@ -126,6 +129,93 @@ async def test_web_seeds_are_checked(torrent, private, asked):
     records = [json.loads(line) for line in ended.stdout.splitlines()[1:]]
     assert (heard, len(records)) == (["/a.iso"] * asked, 2 * asked)
     assert {record["outcome"] for record in records} == ({"alive", "bad-url"} if asked else set())
+
+
+async def test_checks_of_web_seeds_are_recorded(torrent, tmp_path):
+    """With a piece held against its hash, by a torrent and by a link; a pause is kept the next time."""
+    content = bytes(50_000)
+    pieces = b"".join(sha1(content[at : at + 16384]).digest() for at in range(0, 50_000, 16384))  # noqa: S324
+
+    def answer(target, headers):
+        if target == "/busy":
+            return response(b"", "503 Service Unavailable", Retry_After="3600")
+        first, last = map(int, headers["range"].removeprefix("bytes=").split("-"))
+        told = f"bytes {first}-{last}/50000"
+        return response(content[first : last + 1], "206 Partial Content", Content_Range=told)
+
+    async with serving_http(answer) as origin:
+        path = torrent(
+            INFO | {b"pieces": pieces}, url_list=[f"{origin}/".encode(), f"{origin}/busy".encode()]
+        )
+        link = f"magnet:?xt=urn:btih:{HASH}&ws={origin}/f"
+        words = ["dhtcrawl", "torrent", path, link, "--check-web-seeds", "--local", "--verify-piece"]
+        words += ["--db", str(tmp_path / "new.db")]
+        first = await trio.to_thread.run_sync(lambda: run_command(*words))
+        again = await trio.to_thread.run_sync(lambda: run_command(*words))
+    assert (first.status, first.stderr, again.status) == (0, "", 0)
+    assert first.stdout.count("the piece has the right hash") == 1
+    assert (first.stdout.count("/busy  later"), again.stdout.count("/busy  later")) == (1, 0)
+    columns = "outcome, status, length_ok, hash_ok, bytes"
+    found = rows(tmp_path / "new.db", f"SELECT {columns} FROM web_seed_checks ORDER BY outcome, bytes")
+    alive, of_link = ("alive", 206, 1, 1, 16384), ("alive", 206, None, None, 1)
+    assert found == [of_link] * 2 + [alive] * 2 + [("later", 503, None, None, 0)]
+    assert rows(tmp_path / "new.db", "SELECT command FROM runs") == [("torrent",)] * 2
+
+
+async def test_watch_asks_web_seeds_of_files_and_of_links_in_its_list(torrent, tmp_path):
+    """Once in so many hours, over restarts; the swarms are measured beside."""
+    heard = []
+
+    def answer(target, _):
+        heard.append(target)
+        return response(b"", "404 Not Found")
+
+    async with (
+        serving_http(answer) as origin,
+        open_testnet(10, seed=1) as testnet,
+    ):
+        path = torrent(url_list=f"{origin}/".encode())
+        (tmp_path / "list.txt").write_text(f"magnet:?xt=urn:btih:{HASH}&ws={origin}/f\n")
+        words = [
+            "dhtcrawl",
+            "watch",
+            path,
+            "--from",
+            str(tmp_path / "list.txt"),
+            "--web-seeds",
+            "6",
+            "--local",
+        ]
+        words += ["--once", "--db", str(tmp_path / "a.db"), "--bootstrap", testnet.bootstrap[0]]
+        first = await trio.to_thread.run_sync(lambda: run_command(*words))
+        again = await trio.to_thread.run_sync(lambda: run_command(*words))
+    assert (first.status, first.stderr, again.status) == (0, "", 0)
+    assert (sorted(heard), first.stdout.count("  gone"), again.stdout) == (["/a.iso", "/f"], 2, "")
+    assert len(rows(tmp_path / "a.db", "SELECT * FROM swarm_samples")) == 2
+    checks = "SELECT outcome, status FROM web_seed_checks"
+    assert rows(tmp_path / "a.db", checks) == [("gone", 404)] * 2
+
+
+def test_excluded_web_seeds_are_left_alone(torrent, tmp_path, capsys):
+    path = torrent(url_list=[b"http://127.0.0.1:1/", b"http://localhost:1/"])
+    (tmp_path / "exclude.txt").write_text("127.0.0.0/8\nweb-seed seeds.example\n::1\n")
+    status = run(path, "--check-web-seeds", "--local", "--exclude", str(tmp_path / "exclude.txt"))
+    out = capsys.readouterr().out
+    assert (status, out.count("not-asked  excluded")) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--db", "none.db"], "there is no database none.db"),
+        (["--verify-piece"], "need --check-web-seeds"),
+    ],
+)
+def test_what_goes_with_checks_is_refused_without(torrent, tmp_path, capsys, monkeypatch, options, reason):
+    monkeypatch.chdir(tmp_path)
+    assert run(torrent(), *options) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_torrent_without_a_living_web_seed_is_status_1(torrent, capsys):

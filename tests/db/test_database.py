@@ -542,9 +542,11 @@ def test_no_column_holds_the_address_of_a_peer(store: CrawlDatabase) -> None:
         "tracker_turns": {"place"},
         "trackers": {"host"},
         "visit_rows": {"host", "port"},
+        "web_seed_checks": {"host"},
+        "web_seeds": {"host"},
     }
-    # Of nodes, and of trackers.
-    assert all({"node_id", "url"} & columns[table] for table in found if "host" in found[table])
+    # Of nodes, of trackers, and of web seeds.
+    assert all({"node_id", "url", "url_hash"} & columns[table] for table in found if "host" in found[table])
 
 
 def test_database_is_made_once_and_reopened(path: Path) -> None:

@@ -28,6 +28,7 @@ from crawler.db.records.trackers import (
     TrackerTurn,
 )
 from crawler.db.records.watched_swarms import GIVEN
+from crawler.db.records.web_seeds import KnownSeed, SeedBatch, SeedCheck
 from crawler.db.schema import SHOWN_AS
 from crawler.zone import Zone
 from dhtnode import Address, Family, InfoHash, NodeId
@@ -93,6 +94,16 @@ def write_trackers(store, run_id, at):
     store.trackers.take_turns(SwarmList(f"at {at}".encode(), swarms), turns)
 
 
+def write_web_seeds(store, run_id, at):
+    """Write a web seed of each swarm, at one of the hosts, and a check of it."""
+    now = utc_text(at)
+    for info_hash, host in ((KEPT, KEPT_HOST), (GONE, GONE_HOST)):
+        seed = KnownSeed(info_hash, "0123456789abcdef", host, "ranges")
+        store.web_seeds.meet([seed], now)
+        check = SeedCheck(*seed, now, "alive", 206, True, None, 5.5, 16384)
+        store.web_seeds.write(run_id, SeedBatch(check, None), utc_text(at + 60))
+
+
 def write_combined(store, run_id, at):
     """Write what only a merge does: a run of another machine, and what both found together."""
     execute = store.connection.execute
@@ -141,6 +152,7 @@ def fill(store, at=EPOCH, mark=b""):
         write_metadata(store, run_id, info_hash, at)
     write_combined(store, run_id, at)
     write_trackers(store, run_id, at)
+    write_web_seeds(store, run_id, at)
     store.runs.finish(run_id, RunStatus.INTERRUPTED, utc_text(at))
     return run_id
 
@@ -187,6 +199,8 @@ def test_all_of_a_swarm_goes(store):
         "node_samples": 2,
         "tracker_samples": 2,
         "source_overlaps": 2,
+        "web_seeds": 1,
+        "web_seed_checks": 1,
     }
     assert GONE.hex() not in dump(store)
     # The places of the others in the list are as they were.
@@ -244,6 +258,7 @@ def test_all_of_a_node_goes(store, text):
     changed = store.purge.run(orders, EPOCH)
     once = dict.fromkeys(("nodes", "visits", "node_samples", "sample_turns"), 1)
     of_host = dict.fromkeys(("alarms", "trackers", "tracker_sweeps", "tracker_turns"), 1)
+    of_host |= dict.fromkeys(("web_seeds", "web_seed_checks"), 1)
     of_host |= dict.fromkeys(("tracker_samples", "source_overlaps"), 2)
     assert changed == once | {"scrape_replies": 2, "crawl_journal": 2, "census_evidence": 1} | (
         {} if by_id else of_host

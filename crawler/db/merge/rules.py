@@ -53,7 +53,14 @@ RULES: Mapping[str, Rule] = {
             *("visit_rows", "run_counts", "run_clients", "size_estimates", "alarms", "census_evidence"),
             *("run_outcomes", "run_round_trips", "run_support", "run_costs"),
             *("node_sample_rows", "discovery_estimates"),
-            *("swarm_samples", "reply_rows", "swarm_estimates", "swarm_handshakes", "pex_rounds"),
+            *(
+                "swarm_samples",
+                "reply_rows",
+                "swarm_estimates",
+                "swarm_handshakes",
+                "pex_rounds",
+                "web_seed_checks",
+            ),
             *("tracker_sweeps", "tracker_sample_rows", "source_overlaps"),
         ),
         WholeTable.OF_RUN,
@@ -68,6 +75,7 @@ RULES: Mapping[str, Rule] = {
     "trackers": Joined(
         least=("first_seen",), most=("last_answer", "not_before", "full_not_before"), latest="last_answer"
     ),
+    "web_seeds": Joined(least=("first_seen",), most=("next_at", "not_before"), earliest="first_seen"),
     "tracker_turns": Joined(most=("last", "asked_at", "next_at"), latest="next_at"),
     "tracker_lists": Joined(most=("made_at",), latest="made_at"),
     # A merged run is resumed where it was begun, or nowhere.

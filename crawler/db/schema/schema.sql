@@ -454,6 +454,38 @@ CREATE TABLE pex_rounds (
 );
 CREATE INDEX idx_pex_rounds_info_hash_taken_at ON pex_rounds (info_hash, taken_at);
 
+-- One row for each web seed of a torrent file or magnet link that the user gave (BEP 17, 19).
+--
+-- Of a URL only its host is kept, and a hash that tells it from others.
+CREATE TABLE web_seeds (
+    info_hash TEXT NOT NULL REFERENCES swarms (info_hash), -- The info-hash of the swarm, 40 hex digits; of a hybrid torrent that of version 1.
+    url_hash TEXT NOT NULL,                 -- [!never] The start of the SHA-256 of its URL, 16 hex digits.
+    host TEXT NOT NULL,                     -- [!tracker] The name in its URL, or the address; empty where it has none.
+    kind TEXT NOT NULL,                     -- ranges: files by ranges of bytes (BEP 19); pieces: pieces by a script (BEP 17).
+    first_seen TEXT NOT NULL,               -- [time] When it came to be known.
+    next_at TEXT,                           -- [time] When a watch may ask it again; while it is asked, when that is given up.
+    not_before TEXT,                        -- [time] When it may be asked again, where it asked for a pause.
+    PRIMARY KEY (info_hash, url_hash)
+) WITHOUT ROWID;
+
+-- One row for each time that a web seed was asked whether it has what its torrent is of.
+CREATE TABLE web_seed_checks (
+    id INTEGER PRIMARY KEY,                 -- Number of the row.
+    run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
+    info_hash TEXT NOT NULL REFERENCES swarms (info_hash), -- The info-hash of the swarm, 40 hex digits; of a hybrid torrent that of version 1.
+    url_hash TEXT NOT NULL,                 -- [!never] Which of its web seeds (web_seeds.url_hash).
+    host TEXT NOT NULL,                     -- [!tracker] The name in its URL, or the address; empty where it has none.
+    kind TEXT NOT NULL,                     -- ranges: files by ranges of bytes (BEP 19); pieces: pieces by a script (BEP 17).
+    taken_at TEXT NOT NULL,                 -- [time] When it was measured.
+    outcome TEXT NOT NULL,                  -- What became of it: alive, no-ranges, later, wrong-length, hash-wrong, gone, refused, silent, ...
+    status INTEGER,                         -- The status of its answer; NULL where none came.
+    length_ok INTEGER,                      -- [flag] Whether the file there is as long as it should be; NULL where that was not told.
+    hash_ok INTEGER,                        -- [flag] Whether a piece had the right hash; NULL where none was asked for.
+    ms REAL,                                -- [ms] Time from the request to the end, waiting for the turn of its host included; NULL where it was not asked.
+    bytes INTEGER NOT NULL                  -- [B] Bytes of the body that were read.
+);
+CREATE INDEX idx_web_seed_checks_info_hash_taken_at ON web_seed_checks (info_hash, taken_at);
+
 -- One row for each tracker that was ever to be asked, by the URL to announce to.
 --
 -- Never a URL that looks as if it carried the key of a user, and none of a private torrent.

@@ -1,0 +1,1 @@
+"""What commands ask beside the DHT: their options, and the lines about the answers."""
