@@ -5,10 +5,12 @@ Addresses are in memory only, while the peers of the swarm are asked; what is ke
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable
+from math import ceil, floor
 from random import Random
 from typing import Protocol, TypeVar
 
 from crawler.analysis import SourceOverlap
+from crawler.analysis.sessions import wilson
 from crawler.db.records.torrents import PexCounts
 from crawler.torrents.peerwire.peer_exchange import NamedPeer
 from crawler.torrents.seed_share import draw_fairly
@@ -40,12 +42,18 @@ class NamedPeers:
         self._addresses: set[Address] = set()
         # By host: libtorrent names a peer that connected to it at a port where it does not listen.
         self._met: set[str] = set()
+        self._missed: set[str] = set()
+        self._given: frozenset[str] | None = None  # tried before any was drawn
         self._times: Counter[str] = Counter()
         self.asked = 0
 
     def meet(self, address: Address) -> None:
         """Record a peer that spoke to us."""
         self._met.add(address.host)
+
+    def miss(self, address: Address) -> None:
+        """Record a peer that could not be connected to."""
+        self._missed.add(address.host)
 
     def add(self, named: Iterable[NamedPeer]) -> None:
         """Record what one peer named, of each address one word."""
@@ -58,12 +66,15 @@ class NamedPeers:
         self._times.update({address.host for address in first})
 
     def drawn(self, most: int, random: Random) -> list[Address]:
-        """Draw addresses to be asked as well, from each list as many as from the others.
+        """Draw addresses that were not tried, to be asked as well, from each list as many as from the others.
 
         No list may fill more than a quarter of `most`.
         """
         share = max(1, most // 4)
-        lists = [[peer.address for peer in each] for each in self._lists]
+        tried = self._met | self._missed
+        if self._given is None:
+            self._given = frozenset(tried)
+        lists = [[peer.address for peer in each if peer.address.host not in tried] for each in self._lists]
         return draw_fairly([random.sample(each, min(share, len(each))) for each in lists], random)
 
     def counts(self, compare: Compare | None, random: Random) -> PexCounts | None:
@@ -74,7 +85,7 @@ class NamedPeers:
         hosts = sorted(map(pack_host, self._times))
         drawn = random.sample(hosts, min(MOST_COMPARED, len(hosts)))
         overlap = compare(drawn, listed=len(hosts)) if compare is not None and drawn else None
-        size = connectable(self._times, self._met, len(self._lists))
+        size = connectable(self._times, self._met, len(self._lists), self._missed, self._given or ())
         return PexCounts(
             peers_asked=self.asked,
             peers_told=len(self._lists),
@@ -91,14 +102,48 @@ class NamedPeers:
         )
 
 
-def connectable(times: Counter[T], met: Collection[T], lists: int) -> Interval | None:
+def connectable(
+    times: Counter[T], met: Collection[T], lists: int, missed: Collection[T] = (), given: Collection[T] = ()
+) -> Interval | None:
     """Estimate how many hosts can be connected to, from how often each is named; None below two lists.
 
-    Those that we met are a list, too.  Chao2 with its log-normal interval: a lower bound, for peers with many
-    connections are named more often than others.
+    Those that we met are a list, too.  Chao2 with its log-normal interval, in whole hosts: a lower bound, for
+    peers with many connections are named more often than others.  Of those that were not tried, as many can
+    be connected to as of those that were, `met` or `missed`, and not `given` before any was named, if there
+    are such.
     """
     if lists < 2:
         return None
     seen = times + Counter(dict.fromkeys(met, 1))
     often = Counter(seen.values())
-    return chao2_interval(len(seen), often[1], often[2], lists + 1)
+    found = chao2_interval(len(seen), often[1], often[2], lists + 1)
+    # With one seen once at most it has no width, though two are as likely.
+    few = chao2_interval(len(seen), max(often[1], 2), often[2], lists + 1)
+    high = max(found.high, few.high if often[1] + often[2] else 0.0)
+    reached, refused = set(met), set(missed) - set(met)
+    share = _reached_share(times, reached, refused, set(given))
+    settled = len(reached) + len(refused & seen.keys())
+
+    def whole(hosts: float, each: float) -> float:
+        return len(reached) + max(0.0, hosts - settled) * each
+
+    return Interval(
+        whole(found.estimate, share.estimate),
+        float(floor(whole(found.low, share.low))),
+        float(ceil(whole(high, share.high))),
+    )
+
+
+def _reached_share(times: Counter[T], reached: set[T], refused: set[T], given: set[T]) -> Interval:
+    """Return the share of named hosts that can be connected to, with Wilson's ends, by those that were tried.
+
+    One that is named twice as often is twice as likely to be tried, and counts half.
+    """
+    found = (reached | refused) & times.keys()
+    tried = {host: 1 / times[host] for host in found - given or found}
+    if not tried:
+        return Interval(1.0, 0.0, 1.0)
+    total = sum(tried.values())
+    share = sum(weight for host, weight in tried.items() if host in reached) / total
+    size = max(1, round(total**2 / sum(weight**2 for weight in tried.values())))
+    return Interval(share, *wilson(round(share * size), size))

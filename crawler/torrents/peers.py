@@ -141,7 +141,7 @@ class PeerClient:
         """Return the peers to try, by host, with a second port at most, and count the others by reason."""
         hosts: dict[str, list[Address]] = {}
         for peer in peers:
-            reason = self._reason_against(peer)
+            reason = self.reason_against(peer)
             if reason is None and self.host_key(peer) in visited:
                 reason = "another port of a host"
             if reason is None:
@@ -156,7 +156,8 @@ class PeerClient:
                 skipped[reason] += 1
         return list(hosts.values())
 
-    def _reason_against(self, peer: Address) -> str | None:
+    def reason_against(self, peer: Address) -> str | None:
+        """Return why a peer may not be contacted, or None."""
         scope = self._scopes.get(peer.family)
         if scope is None or not scope.allows(peer):
             return "address that we do not talk to"
@@ -279,6 +280,7 @@ class _OpenSwarm:
                 stream = await self.client.connect(peer)
         except (OSError, trio.TooSlowError):
             self.failures["no connection"] += 1
+            self.named.miss(peer)
             return False
         settings = self.client.settings
         pieces = self.pieces if self.info is None else self.info.pieces
@@ -309,10 +311,11 @@ class _OpenSwarm:
     def _note_named(self, peer: Address, conversation: Conversation) -> None:
         self.named.meet(peer)
         self.named.asked += conversation.knows_pex
-        if conversation.others.has_named_peers:
-            self.named.add(conversation.others.peers)
-        self.hints.add(conversation.others.trackers)
-        conversation.others.clear()
+        told = conversation.others
+        if told.has_named_peers:
+            self.named.add(each for each in told.peers if self.client.reason_against(each.address) is None)
+        self.hints.add(told.trackers)
+        told.clear()
 
     async def _converse(self, connection: PeerConnection, conversation: Conversation) -> None:
         await connection.introduce()

@@ -343,7 +343,7 @@ def test_documented_commands_exist(capsys):
     commands = re.findall(r"^    python -m benchmarks\.(\w+)(.*)$", text, re.MULTILINE)
     served = {"node", "rpc", "codec", "table", "lookup", "memory", "flood", "startup"}
     known = served | {"soak", "life", "quality", "announcing", "eclipse", "measuring", "census", "idle"}
-    known |= {"tracker_lists"}
+    known |= {"gateway", "peer_exchange", "tracker_lists"}
     assert {name for name, _ in commands} == known
     for name, arguments in commands:
         with pytest.raises(SystemExit):
@@ -496,6 +496,16 @@ def test_source_overlap_has_a_row_for_each_overlap(tmp_path):
     ]
     assert all(len(each) == len(report["columns"]) for each in report["rows"])
     assert printed.count("| 50, whole stores") == 5
+
+
+def test_peer_exchange_has_a_row_for_each_kind_of_swarm(tmp_path):
+    report, printed = report_of("peer_exchange", tmp_path, "--runs=1", "--only=1,4")
+    assert [each[:3] for each in report["rows"]] == [
+        ["60 of degree 10", "20", "20.0"],
+        ["60 of degree 10, 6 asked", "6", "6.0"],
+    ]
+    assert all(len(each) == len(report["columns"]) for each in report["rows"])
+    assert printed.count("| 60 of degree 10") == 2
 
 
 def test_tracker_lists_has_a_row_for_each_share(tmp_path):

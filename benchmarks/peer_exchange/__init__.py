@@ -1,0 +1,1 @@
+"""Peer exchange over made-up swarms of known truth."""
