@@ -116,7 +116,7 @@ async def contact(kind: SwarmKind, random: Random) -> Outcome | None:
 
 
 def _draw(kind: SwarmKind, random: Random) -> tuple[dict[Address, list[Address]], set[Address]]:
-    """Draw whom each peer is connected to, and which let none in."""
+    """Draw the others that each peer is connected to, and those that let none in."""
     addresses = [Address(f"45.0.{n // 250}.{n % 250 + 1}", 6881) for n in range(kind.peers)]
     closed = set(random.sample(addresses, round(kind.closed * kind.peers)))
     many = set(random.sample(addresses, round(kind.unequal * kind.peers)))

@@ -107,8 +107,17 @@ def print_failure(info_hash: InfoHash, error: DhtError) -> None:
 
 def fetched_record(fetched: crawler.Fetched) -> dict[str, object]:
     """Return the outcome of one swarm, as `--json` prints it."""
-    counts = ("peers_tried", "peers_answered", "seeds", "leechers", "unknown", "partial_seeds", "superseeds")
-    shares = ("seed_share", "seed_share_low", "seed_share_high", "median_share")
+    counts = (
+        "peers_tried",
+        "peers_answered",
+        "seeds",
+        "leechers",
+        "unknown",
+        "partial_seeds",
+        "superseeds",
+        "seeds_high",
+    )
+    shares = ("seed_share", "seed_share_low", "seed_share_high", "median_share", "superseed_score")
     return {
         "info_hash": fetched.info_hash.hex(),
         **{key: getattr(fetched.torrent, key, None) for key in ("is_private", "name", "size", "files")},

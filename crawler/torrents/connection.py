@@ -64,6 +64,11 @@ class PeerConnection:
             with trio.move_on_after(self._settings.linger_time):
                 while not self.has_ended:
                     await self._exchange()
+            now = trio.current_time()
+            with trio.move_on_at(now + self._settings.linger_time):
+                # One that may hide its pieces gets a little more time to show some.
+                while self._conversation.may_show_pieces(now) and not self.has_ended:
+                    await self._exchange()
 
     async def hear_of_others(self) -> None:
         """Receive the first peers and trackers that the peer names, if it may name any (BEP 11, BEP 28)."""
@@ -97,7 +102,7 @@ class PeerConnection:
         data = await self._stream.receive_some(CHUNK_BYTES)
         self.has_ended = not data
         if data:
-            await self._send(self._conversation.receive_untrusted(bytes(data)))
+            await self._send(self._conversation.receive_untrusted(bytes(data), trio.current_time()))
 
     async def _send(self, data: bytes) -> None:
         if data:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from random import Random
-from statistics import median
+from statistics import mean, median
 
 from crawler.analysis.sessions import wilson
 from crawler.db.records.torrents import Handshakes, PeerKind, SwarmContact
@@ -22,7 +22,8 @@ def handshakes_of(contact: SwarmContact, taken_at: str) -> Handshakes:
     """Return the row that one round of handshakes makes."""
     kinds = Counter(report.holding.kind for report in contact.reports)
     seeds, leechers = kinds[PeerKind.SEED], kinds[PeerKind.LEECHER]
-    superseeds = sum(report.is_superseed_suspected for report in contact.reports)
+    scores = [report.superseed_score for report in contact.reports if report.is_superseed_suspected]
+    superseeds = len(scores)
     low, _ = share_interval(seeds, seeds + leechers)
     _, high = share_interval(seeds + superseeds, seeds + leechers)
     shares = [share for report in contact.reports if (share := report.share) is not None]
@@ -39,6 +40,8 @@ def handshakes_of(contact: SwarmContact, taken_at: str) -> Handshakes:
         upload_only=sum(report.upload_only for report in contact.reports),
         partial_seeds=sum(report.is_partial_seed for report in contact.reports),
         superseeds=superseeds,
+        superseed_score=mean(scores) if scores else None,
+        seeds_high=seeds + superseeds,
         seed_share=seeds / (seeds + leechers) if seeds + leechers else None,
         seed_share_low=low,
         seed_share_high=high,

@@ -123,7 +123,7 @@ def test_addresses_of_a_swarm_are_bounded():
 
 
 def meshed(random, peers=60, each=5):
-    """Return whom each peer is connected to, when each has connected to some others drawn at random."""
+    """Return the others that each peer is connected to, when each has connected to some drawn at random."""
     links = {number: set() for number in range(peers)}
     for number in links:
         for other in random.sample([each for each in links if each != number], each):

@@ -9,6 +9,9 @@ from dhtnode.escaping import escaped
 from dhtnode.torrents import TorrentInfo
 from dhtnode.trackers import TrackerUrl
 
+SUSPECTED = 1.0
+"""The score from which on a peer is suspected to be a hidden seed."""
+
 MAX_NAME = 255
 """Characters of the name of a torrent that are stored, before those that do not print are escaped."""
 
@@ -35,7 +38,7 @@ class PeerReport:
     """What one peer said of itself.  It has no address, so that none can be stored.
 
     `upload_only` marks a peer that wants nothing more, seed or not (BEP 21); `client` is two letters,
-    or `unknown`.  One that is suspected to superseed (BEP 16) behaves as a seed that hides what it has.
+    or `unknown`.  `superseed_score` is how much speaks for a seed that hides what it has (BEP 16).
     `extensions` are those of `lt_donthave`, `lt_tex`, `ut_holepunch` and `ut_pex` that it knows, and
     `trackers_hash` is that of all trackers that it has (BEP 28).
     """
@@ -43,10 +46,15 @@ class PeerReport:
     holding: PiecesHeld
     upload_only: bool
     client: str
-    is_superseed_suspected: bool = False
+    superseed_score: float = 0.0
     has_version_2: bool = False
     extensions: frozenset[str] = frozenset()
     trackers_hash: bytes | None = None
+
+    @property
+    def is_superseed_suspected(self) -> bool:
+        """Return whether enough speaks for that; it counts as a leecher all the same."""
+        return self.superseed_score >= SUSPECTED
 
     @property
     def is_partial_seed(self) -> bool:
@@ -114,9 +122,10 @@ class Handshakes:
 
     `seeds`, `leechers` and `unknown` add up to `peers_answered`; `upload_only` of them want nothing
     more (BEP 21), `partial_seeds` of the leechers have a part and want no more, `superseeds` of the
-    leechers may be seeds that hide it (BEP 16).  `seed_share` is that of the seeds among seeds and leechers,
-    with the ends of its 95 % interval, the upper one for all of `superseeds` being seeds; None when there
-    were none of either.  `median_share` is that of the pieces that a peer has.  `clients` counts by two
+    leechers may be seeds that hide it (BEP 16), for which `superseed_score` speaks on average;
+    `seeds_high` is with them.  `seed_share` is that of the seeds among seeds and leechers, with the ends of
+    its 95 % interval, the upper one for all of `superseeds` being seeds; None when there were none of
+    either.  `median_share` is that of the pieces that a peer has.  `clients` counts by two
     letters; `in_both_families` is how many answered over IPv4 and over IPv6 under one id.  `lt_tex` peers
     know the exchange of trackers (BEP 28): they had `tracker_lists` different lists and named
     `trackers_named` URLs in all, of which `trackers_kept` are in the database.
@@ -139,6 +148,8 @@ class Handshakes:
     bytes_received: int
     partial_seeds: int = 0
     superseeds: int = 0
+    superseed_score: float | None = None
+    seeds_high: int = 0
     median_share: float | None = None
     lt_donthave: int = 0
     holepunch: int = 0

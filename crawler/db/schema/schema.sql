@@ -411,6 +411,8 @@ CREATE TABLE swarm_handshakes (
     upload_only INTEGER NOT NULL,           -- Those that want nothing more (BEP 21), seeds or not.
     partial_seeds INTEGER NOT NULL,         -- Leechers that have a part and want no more (BEP 21).
     superseeds INTEGER NOT NULL,            -- Leechers that may be seeds that hide it (BEP 16).
+    superseed_score REAL,                   -- How much speaks for that, the mean of them: 1 is the least, 3 the most; NULL without any.
+    seeds_high INTEGER NOT NULL,            -- Upper end of the seeds that answered: all superseeds being seeds.
     seed_share REAL,                        -- Seeds among those that said what they are, from 0 to 1.
     seed_share_low REAL,                    -- Lower end of its 95 % interval (Wilson).
     seed_share_high REAL,                   -- Upper end of its 95 % interval (Wilson), all superseeds being seeds.

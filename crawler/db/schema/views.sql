@@ -460,6 +460,7 @@ SELECT
     handshakes.unknown,                     -- [integer] Peers that did not say.
     handshakes.partial_seeds,               -- [integer] Leechers that have a part and want no more (BEP 21).
     handshakes.superseeds,                  -- [integer] Leechers that may be seeds that hide it (BEP 16).
+    handshakes.seeds_high,                  -- [integer] Upper end of the seeds: all superseeds being seeds.
     handshakes.median_share,
     handshakes.seed_share,
     handshakes.seed_share_low,

@@ -26,17 +26,11 @@ from crawler.torrents.peerwire.handshake import (
 )
 from crawler.torrents.peerwire.others import ToldOfOthers
 from crawler.torrents.peerwire.pieces import PieceMap
+from crawler.torrents.peerwire.superseed import SuperseedEvidence
 from dhtnode import InfoHash
 
 TALK_BYTES = 256 * 1024
 """What a peer may send besides metadata: a long bitfield and its messages to all peers."""
-
-MOST_SHOWN = 3
-"""Pieces that a superseed names at once."""
-
-# Clients that can superseed (BEP 16): libtorrent and what is built on it; uTorrent and some older ones.
-_LIBTORRENT = frozenset({"LT", "qB", "DE"})
-_SUPERSEEDERS = _LIBTORRENT | {"UT", "UM", "BT", "AZ", "KT", "BI", "BC"}
 
 _HEADER_BYTES = 256  # of a part of metadata beside its content
 
@@ -70,7 +64,8 @@ class Conversation:
         self._is_rejected = False
         self._is_discredited = False
         self._has_begun = False
-        self._has_unchoked = False
+        self._evidence = SuperseedEvidence()
+        self._now = 0.0
 
     def opening(self) -> bytes:
         """Return what to send first."""
@@ -114,6 +109,10 @@ class Conversation:
         """Return whether it is a seed already, whatever else it will say."""
         return self._pieces.holding(None).kind is PeerKind.SEED
 
+    def may_show_pieces(self, now: float) -> bool:
+        """Return whether it may be a hidden seed, and may name in the next moments what shows it."""
+        return self._may_hide() and self._evidence.may_change(self._client, now)
+
     @property
     def offers_metadata(self) -> bool:
         """Return whether there is metadata to be asked for, of a size that we take."""
@@ -154,8 +153,9 @@ class Conversation:
             return None
         return self._assembly.verified()
 
-    def receive_untrusted(self, data: bytes) -> bytes:
+    def receive_untrusted(self, data: bytes, now: float = 0.0) -> bytes:
         """Handle what came and return what to send; raises `BadPeer` when the conversation is over."""
+        self._now = now
         self.bytes_received += len(data)
         self._allowance -= len(data)
         if self._allowance < 0:
@@ -183,29 +183,28 @@ class Conversation:
         elif not self._pieces.is_told and (self._has_no_metadata or self._has_begun_without):
             holding = PiecesHeld(PeerKind.LEECHER, 0, pieces)
         handshake = self._handshake
-        client = client_letters(b"" if handshake is None else handshake.peer_id, known.client)
         return PeerReport(
             holding,
             known.upload_only,
-            client,
-            is_superseed_suspected=self._may_superseed(client),
+            self._client,
+            superseed_score=self._evidence.score(self._client) if self._may_hide() else 0.0,
             has_version_2=handshake is not None and handshake.has_version_2,
             extensions=known.extensions,
             trackers_hash=known.trackers_hash,
         )
 
-    def _may_superseed(self, client: str) -> bool:
-        """Return whether it behaves as a seed that hides its pieces (BEP 16).
+    @property
+    def _client(self) -> str:
+        """Return two letters for the program that it is."""
+        peer_id = b"" if self._handshake is None else self._handshake.peer_id
+        return client_letters(peer_id, None if self._extended is None else self._extended.client)
 
-        It has the metadata, said to have nothing, and then named a few single pieces, as a beginner who gets
-        them so soon does as well.  libtorrent 2.1 names none and unchokes us, as no beginner of it does.
-        """
-        if self._is_discredited or self._extended is None or self._extended.upload_only:
+    def _may_hide(self) -> bool:
+        """Return whether it has the metadata, wants what is missing, and said to have nothing."""
+        known = self._extended
+        if self._is_discredited or known is None or known.upload_only or known.metadata_size is None:
             return False
-        haves = self._pieces.haves_of_none
-        if haves is None or self._extended.metadata_size is None or client not in _SUPERSEEDERS:
-            return False
-        return 0 < haves <= MOST_SHOWN or (not haves and self._has_unchoked and client in _LIBTORRENT)
+        return self._pieces.haves_of_none is not None
 
     @property
     def _has_no_metadata(self) -> bool:
@@ -233,6 +232,7 @@ class Conversation:
         if handshake.peer_id == self._peer_id:
             raise BadPeer("sends back what we say")
         self._handshake = handshake
+        self._evidence.record_begin(self._now)
         # BEP 6 wants one word about pieces, first of all.
         answer = encode_frame(FrameKind.HAVE_NONE) if handshake.has_fast else b""
         if handshake.has_extensions:
@@ -256,8 +256,10 @@ class Conversation:
                 self._pieces.record_all_untrusted(frame.payload)
             case FrameKind.HAVE_NONE:
                 self._pieces.record_none_untrusted(frame.payload)
+                self._evidence.record_begin(self._now)
             case FrameKind.HAVE:
                 self._pieces.record_have_untrusted(frame.payload)
+                self._evidence.record_have(self._now)
             case FrameKind.EXTENDED:
                 return self._handle_extended(frame.payload)
             case FrameKind.PIECE:
@@ -265,7 +267,8 @@ class Conversation:
             case _:
                 # A keep-alive, or whether it is choked: the time for a bitfield is over.
                 self._has_begun = True
-                self._has_unchoked |= frame.kind == FrameKind.UNCHOKE
+                if frame.kind == FrameKind.UNCHOKE:
+                    self._evidence.record_unchoke()
         return b""
 
     def _handle_extended(self, payload: bytes) -> bytes:
