@@ -133,6 +133,8 @@ async def test_scrape_asks_peers_only_when_told_to(tmp_path):
         "unknown": 0,
         "partial_seeds": 0,
         "superseeds": 0,
+        "seeds_high": 1,
+        "superseed_score": None,
         "median_share": 1.0,
         "seed_share": 1.0,
         "seed_share_low": pytest.approx(0.2065, abs=1e-4),

@@ -3,14 +3,16 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from hashlib import sha1
 from pathlib import Path
 from random import Random
+from statistics import fmean
 
 import pytest
 import trio
 
-from crawler.analysis import SourceOverlap
+from crawler.analysis import SourceOverlap, source_overlap
 from crawler.db.records.torrents import PexCounts
 from crawler.settings import PeerSettings
 from crawler.torrents import PeerClient
@@ -21,6 +23,7 @@ from crawler.torrents.peerwire.peer_exchange import NamedPeer, read_exchange_unt
 from dhtnode import Address, Family, InfoHash, Interval, Scope
 from dhtnode.addresses import pack_host
 from dhtnode.bencode import encode, read_prefix_untrusted
+from dhtnode.krpc import ScrapeFilter
 from tests.fake_peers import ALL, Swarm, Telling
 
 VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "bep11_pex.json").read_text())[
@@ -279,3 +282,22 @@ async def test_budget_of_connections_holds_for_all(autojump_clock):
         await ask(swarm, addresses[:1], pex=True, peers=3)
         nursery.cancel_scope.cancel()
     assert len(swarm.connected) == 3
+
+
+@pytest.mark.parametrize("in_both", [0, 15, 30])
+def test_overlap_with_the_dht_holds_the_share_that_is_there(in_both):
+    """Of 30 hosts that peers name, the DHT has some, among 40 of its own; over 12 swarms each."""
+    held, estimates = 0, []
+    for seed in range(12):
+        random = Random(seed)
+        hosts = [f"45.{random.randrange(256)}.{random.randrange(256)}.{number}" for number in range(70)]
+        told = NamedPeers()
+        told.asked = 1
+        told.add(NamedPeer(Address(host, 6881)) for host in hosts[:30])
+        known = [pack_host(host) for host in [*hosts[:in_both], *hosts[30 : 70 - in_both]]]
+        compare = partial(source_overlap, filters=[ScrapeFilter.of(known)], size=Interval(40, 37, 43))
+        counts = told.counts(compare, random)
+        held += counts.overlap_low <= in_both / 30 <= counts.overlap_high
+        estimates.append(counts.overlap)
+    assert held >= 11
+    assert fmean(estimates) == pytest.approx(in_both / 30, abs=0.08)
