@@ -19,7 +19,7 @@ _SUPERSEEDERS = _LIBTORRENT | {"lt", "UT", "UM", "BT", "AZ", "KT", "BI", "BC"}
 
 # Seconds.  What is sent at once may be parted on the way.
 _AT_ONCE = 0.1
-_PAIR = 0.02
+_PAIR = 0.03
 _WITHIN = 2.0
 
 _UNCHOKES_WITH_NOTHING = 2 * SUSPECTED
