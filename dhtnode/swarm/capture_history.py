@@ -6,10 +6,10 @@ And from that whether further nodes should be asked.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import exp, hypot, log, sqrt
+from math import exp, hypot, log, log1p, sqrt
 from typing import NamedTuple
 
-from dhtnode.krpc.scrape_filter import ScrapeFilter, union_of
+from dhtnode.krpc.scrape_filter import ScrapeFilter, hosts_between, union_of
 from dhtnode.swarm.announcer_mixture import FEWEST_STORES, Mixture, mixture_size
 from dhtnode.swarm.capture_recapture import MAX_SPREAD, DarrochEstimate, darroch, pair_ratio
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
@@ -19,6 +19,7 @@ from dhtnode.swarm.full_stores import (
     NEAREST,
     Parts,
     is_clear_of_caps,
+    is_little_above_cap,
     is_near_cap,
     parts_of,
 )
@@ -47,6 +48,12 @@ UNSEEN_PEERS = 2.0
 
 SATURATED_ABOVE = 5000
 """Peers from which a filter only says "at least"; BEP 33 warns from 6000 on."""
+
+APART = 0.8
+"""Share of the sizes of all stores that their union has where full ones are no first comers of one order."""
+
+KNOWN_BUT_FOR = 0.1
+"""Share of a swarm that stores beside full ones may miss together, to tell what these and they miss."""
 
 NEXT_TO_NOTHING = 0.03
 """Share of the largest store below which one does not count for the mixture."""
@@ -90,6 +97,11 @@ class CaptureHistory:
     full: int
     parts: Parts
     rest: "CaptureHistory | None" = None
+
+    @cached_property
+    def captured(self) -> ScrapeFilter:
+        """Return the filter of all that stores tell of, those beside them included."""
+        return union_of((self.total, *self.beside)) if self.beside else self.total
 
     @cached_property
     def by_sizes(self) -> DarrochEstimate | None:
@@ -149,7 +161,8 @@ class CaptureHistory:
         without = self.rest and self.rest.recapture and self.rest.recapture.interval
         if not (found and without):
             return found
-        return found._replace(low=min(found.low, without.low), high=max(found.high, without.high))
+        # Full stores of the first comers share more than random parts do: they make a swarm smaller only.
+        return found._replace(high=max(found.high, without.high))
 
     @property
     def is_union_full(self) -> bool:
@@ -158,16 +171,40 @@ class CaptureHistory:
 
     @property
     def tells_no_end(self) -> bool:
-        """Return whether nothing bounds the swarm: full stores, or a full union without overlaps."""
-        return self.parts is Parts.NONE or (self.is_union_full and self.recapture is None)
+        """Return whether nothing bounds the swarm: full stores, or a full union, without overlaps."""
+        holds_back = self.full > 0 or self.is_union_full
+        return self.parts is Parts.NONE or (holds_back and self.recapture is None)
+
+    @property
+    def holds_little(self) -> bool:
+        """Return whether full stores share next to nothing, and so hold little of the swarm."""
+        stores = (*self.stores, *self.beside)
+        if not self.tells_no_end or len(stores) < FEWEST:
+            return False
+        return union_of(stores).estimate() > APART * sum(store.estimate() for store in stores)
+
+    def may_hold_back(self, peers: float) -> bool:
+        """Return whether full stores may hold a size back: others tell it, or it is a little above a cap."""
+        return self.parts is Parts.REST or (self.full > 0 and is_little_above_cap(peers))
 
     @property
     def undetected(self) -> float:
         """Return how many more peers there are than were seen."""
         if self.whole is None:
             return 0.0
-        undetected = self.whole.estimate - self.seen.estimate
+        beside = hosts_between(self.total.zero_bits, self.captured.zero_bits)
+        undetected = self.whole.estimate - self.seen.estimate - beside
+        if self.parts is Parts.REST:
+            undetected = max(undetected, self._not_beside(self.whole.estimate))
         return undetected if undetected >= UNLIKELY else 0.0
+
+    def _not_beside(self, peers: float) -> float:
+        """Return how many peers no store has, of those that full ones have not and the others nearly all."""
+        missed = exp(sum(log1p(-size / peers) for size in self.sizes if size < peers))
+        if missed > KNOWN_BUT_FOR:
+            return 0.0
+        outside = hosts_between(union_of(self.beside).zero_bits, self.captured.zero_bits)
+        return outside * missed / (1 - missed)
 
     @property
     def margins(self) -> Margins:
@@ -276,8 +313,9 @@ def _for_stores_not_full(history: CaptureHistory) -> int:
 
 def lists_wanted(history: CaptureHistory) -> bool:
     """Return whether nodes should be asked for their peers several times, because filters tell too little."""
-    whole = history.seen if history.recapture is None else history.recapture.interval
-    return whole.estimate > SATURATED_ABOVE
+    if history.recapture is None:
+        return history.holds_little or history.seen.estimate > SATURATED_ABOVE
+    return history.recapture.interval.estimate > SATURATED_ABOVE
 
 
 def _interval(estimate: float, deviation: float) -> Interval:

@@ -19,7 +19,7 @@ from dhtnode.krpc.scrape_filter import FILTER_BYTES, hosts_between, union_of
 from dhtnode.swarm.capture_history import SATURATED_ABOVE, CaptureHistory, capture_history
 from dhtnode.swarm.capture_recapture import ListedHosts, chao2, good_turing
 from dhtnode.swarm.filter_size import NORMAL_95, Interval, union_interval
-from dhtnode.swarm.full_stores import Parts, is_near_cap
+from dhtnode.swarm.full_stores import FEWEST_ZERO_BITS, is_near_cap
 from dhtnode.swarm.methods import AT_LEAST, ESTIMATORS, HEADLINE, NONE, Evidence
 from dhtnode.swarm.repeated_lists import are_random_parts, spread_of
 from dhtnode.swarm.replies import Observation
@@ -153,8 +153,10 @@ def _estimate(
     histories: Mapping[Family, CaptureHistory],
     silent_share: float | None,
 ) -> SwarmEstimate:
-    others = _without_lone_store(observations)
     evidence = _evidence_of(observations, histories)
+    # Where the bits of the union are nearly all set, the last ones are with one store by chance.
+    is_full = evidence.told.zero_bits < FEWEST_ZERO_BITS
+    others = [] if is_full else _without_lone_store(observations)
     named_peers = evidence.named
     found = {each.name: each.estimate(evidence) for each in ESTIMATORS if each.estimate}
     method, headline = _best(evidence, found)
@@ -265,7 +267,7 @@ def _headline(evidence: Evidence, by_names: Interval | None) -> tuple[str, Inter
         # The union reads what its last bits are, and no longer what was put in.
         whole = max(wholes, key=lambda each: each.estimate)
         return "pair-ratio", whole._replace(low=max(whole.low, evidence.named.hosts.total()))
-    captured = union_of(family.total for family in families)
+    captured = union_of(family.captured for family in families)
     elsewhere = hosts_between(captured.zero_bits, evidence.told.zero_bits)
     undetected = max(sum(family.undetected for family in families) - elsewhere, 0.0)
     margins = evidence.margins
@@ -276,7 +278,7 @@ def _headline(evidence: Evidence, by_names: Interval | None) -> tuple[str, Inter
         # All were named, so it is known who was named by one node only: peers that announce badly.
         return "chao2", Interval(by_names.estimate, low, max(high, by_names.high))
     found = Interval(union.estimate + undetected, low, high)
-    if is_near_cap(found.estimate) or any(family.parts is Parts.REST for family in families):
+    if is_near_cap(found.estimate) or any(family.may_hold_back(found.estimate) for family in families):
         found = _wider(found, evidence)
     return _name(families, undetected), found
 

@@ -24,6 +24,9 @@ NEAR_CAP, FARTHEST_FROM_CAP = 0.05, 0.15
 ERRORS = 3.5
 """Errors of a filter within which it does: stores of the same peers err all by the same."""
 
+LITTLE_ABOVE = 0.15
+"""Share of a cap above it up to which full stores hold most of a swarm, first comers or not."""
+
 CLEAR_OF_CAP = 0.08
 """Share of a cap within which no store counts as surely not full where any is."""
 
@@ -87,6 +90,11 @@ def is_clear_of_caps(peers: float) -> bool:
     return not is_near_cap(peers) and all(abs(peers - cap) > CLEAR_OF_CAP * cap for cap in CAPS)
 
 
+def is_little_above_cap(peers: float) -> bool:
+    """Return whether full stores would hold most of a swarm of so many peers."""
+    return any(cap <= peers <= (1 + LITTLE_ABOVE) * cap for cap in CAPS)
+
+
 def parts_of(stores: Sequence[ScrapeFilter], sizes: Sequence[float], near: int) -> Parts:
     """Return which stores are random parts of the swarm.
 
@@ -101,10 +109,10 @@ def parts_of(stores: Sequence[ScrapeFilter], sizes: Sequence[float], near: int) 
     clear = [is_clear_of_caps(size) for size in sizes]
     if sum(clear) >= FEWEST:
         return Parts.ALL if is_alike else Parts.REST
-    if sum(clear) == FEWEST - 1 and _agree(pairs, clear):
-        return Parts.REST
     tells = is_alike and sum(full) >= FEWEST and sum(full[:near]) >= FEWEST_NEAR
-    return Parts.ALL if tells and not are_tight(pairs, sizes) else Parts.NONE
+    if tells and not are_tight(pairs, sizes):
+        return Parts.ALL
+    return Parts.REST if sum(clear) == FEWEST - 1 and _agree(pairs, clear) else Parts.NONE
 
 
 def _pairs_of(stores: Sequence[ScrapeFilter], sizes: Sequence[float]) -> list[Pair]:

@@ -10,7 +10,13 @@ from benchmarks.swarms.__main__ import measure
 from benchmarks.swarms.liars import random_filter
 from benchmarks.swarms.model import ModelSwarm, SwarmModel
 from dhtnode.krpc.scrape_filter import ScrapeFilter
-from dhtnode.swarm.capture_history import EXTENDED_TO, MOST_QUERIED, capture_history, more_nodes_wanted
+from dhtnode.swarm.capture_history import (
+    EXTENDED_TO,
+    MOST_QUERIED,
+    capture_history,
+    lists_wanted,
+    more_nodes_wanted,
+)
 from dhtnode.swarm.capture_recapture import pair_ratio
 from dhtnode.swarm.full_stores import Parts, is_near_cap, parts_of
 from dhtnode.swarm.joint_estimate import estimate_swarm
@@ -129,16 +135,56 @@ def test_two_stores_that_are_not_full_tell_no_size_where_one_has_a_cap_of_its_ow
     assert capture_history(stores_beside_full_ones(1, capped=0.0)).parts is Parts.NONE
 
 
-def test_interval_spans_what_stores_that_are_not_full_tell_alone():
+def test_interval_goes_up_to_what_stores_that_are_not_full_tell_alone():
+    """First comers make a swarm smaller, and never larger."""
     nodes = observed(16, peers=2500, bep33=1.0, capped=0.5)
     history = capture_history(nodes)
     assert history.parts is Parts.ALL
     assert history.rest.parts is Parts.REST
     assert 0 < len(history.rest.stores) < len(history.stores)
     alone, together = history.rest.recapture.interval, history.recapture.interval
-    assert history.whole == together._replace(
-        low=min(alone.low, together.low), high=max(alone.high, together.high)
-    )
+    assert history.whole == together._replace(high=max(alone.high, together.high))
+
+
+def test_two_stores_that_are_not_full_do_not_replace_random_parts():
+    model = {"peers": 1500, "bep33": 1.0, "loss": 0.0}
+    nodes = [*observed(8, capped=1.0, **model)[:6], *observed(8, capped=0.0, **model)[:2]]
+    assert capture_history(nodes).parts is Parts.ALL
+
+
+def test_stores_that_share_next_to_nothing_tell_no_end():
+    """Eight stores of 500 of 50,000 peers: their union is no swarm of some 4000, and lists may tell."""
+    unknown = 0
+    for seed in range(6):
+        nodes = observed(8, peers=50_000, seed=seed, bep33=1.0, capped=1.0)
+        history = capture_history(nodes)
+        assert lists_wanted(history)
+        if history.recapture is None:
+            unknown += 1
+            assert estimate_swarm(nodes).is_at_least
+    assert unknown
+
+
+def test_size_a_little_above_a_cap_is_no_tighter_than_stores_near_it_allow():
+    """Stores of the first 500 hold nearly all of 556 peers: the noise of the bits is what is left."""
+    found = measured(30, peers=556, bep33=0.8, **EARLY)
+    assert sum(not each.estimate.is_at_least for each in found) >= 15
+    assert all(map(holds, found))
+
+
+def test_peers_that_neither_full_stores_nor_the_others_have_are_counted():
+    """Five of the others know half of those that full stores left out: one in 32 of these is with none."""
+    seen = whole = 0.0
+    for seed in range(12):
+        model = {"peers": 1500, "seed": seed, "bep33": 1.0, "loss": 0.0, "keeps": "first"}
+        full = observed(8, capped=1.0, **model)[:6]
+        others = observed(8, capped=0.0, announce=0.5, **model)[:5]
+        history = capture_history([*full, *others])
+        assert history.parts is Parts.REST
+        seen += history.captured.estimate()
+        whole += history.captured.estimate() + history.undetected
+    assert seen < 0.99 * 12 * 1500
+    assert whole == pytest.approx(12 * 1500, rel=0.01)
 
 
 def test_full_filters_of_two_nodes_do_not_fill_the_swarm():

@@ -129,6 +129,45 @@ def test_nodes_of_a_huge_swarm_are_asked_for_lists_until_it_is_enough():
     assert estimate_swarm(result.observations) == found
 
 
+def test_swarm_that_fills_no_filter_is_asked_for_lists_too():
+    """A hundred thousand peers in stores of 500, of which five nodes send filters: 2500 are seen."""
+    random = Random(8)
+    respond = huge_swarm(random, peers=100_000)
+
+    def few_send_filters(query):
+        response = respond(query)
+        listing = query.kind is QueryKind.LISTING or query.node.distance >> 120 <= 5
+        return response if listing else answer(query, values=response.values)
+
+    measurement = measurement_of(range(1, NODES + 1))
+    drive(measurement, few_send_filters)
+    found = measurement.result().estimate
+    assert found.method == "names"
+    assert found.peers_low <= 100_000 <= found.peers_high
+    assert found.peers > 50_000
+
+
+def test_last_bits_of_a_full_union_are_no_peers_of_one_store_alone():
+    random = Random(9)
+    respond = huge_swarm(random)
+    bits = (1 << 2048) - 1 - (1 << 20) + 1
+
+    def nearly_full(query):
+        response = respond(query)
+        place = query.node.distance >> 120
+        if query.kind is QueryKind.LISTING or place > 5:
+            return response
+        own = ScrapeFilter(bits | (1 << 10 if place == 5 else 0)).to_bytes()
+        return answer(query, seeds_filter=ScrapeFilter().to_bytes(), peers_filter=own, values=response.values)
+
+    measurement = measurement_of(range(1, NODES + 1))
+    drive(measurement, nearly_full)
+    found = measurement.result().estimate
+    assert found.method == "names"
+    assert found.peers_low > 15_000
+    assert found.peers == pytest.approx(20_000, rel=0.12)
+
+
 def test_each_round_asks_each_node_once():
     measurement, respond = measurement_of(range(1, NODES + 1)), huge_swarm(Random(2))
     while queries := measurement.take_queries():
