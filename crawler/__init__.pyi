@@ -19,6 +19,7 @@ from .db.connection import open_reading as open_reading
 from .db.merge.merge import MergedSource as MergedSource
 from .db.merge.merge import merge as merge
 from .db.records.torrents import Handshakes as Handshakes
+from .db.records.torrents import HybridTorrent as HybridTorrent
 from .db.records.torrents import KnownTorrent as KnownTorrent
 from .db.records.torrents import PexCounts as PexCounts
 from .reports.answers import REPORTS as REPORTS

@@ -35,7 +35,7 @@ class Magnet:
 
     `info_hashes` are at least one, that of version 1 first; several are those of a hybrid, or of a link to
     several torrents.  `peers` are `HOST:PORT`.  `size` is in bytes, `selected` the files to be downloaded,
-    such as `0,2-4`.
+    such as `0,2-4`.  `is_hybrid` says that there are two, one of each version (BEP 52).
     """
 
     info_hashes: tuple[InfoHash, ...]
@@ -45,6 +45,7 @@ class Magnet:
     peers: tuple[str, ...] = ()
     size: int | None = None
     selected: str = ""
+    is_hybrid: bool = False
 
     @property
     def info_hash(self) -> InfoHash:
@@ -102,15 +103,27 @@ def parse_info_hash(text: str) -> InfoHash:
 def parse_magnet(text: str) -> Magnet:
     """Return what a magnet link says; raises `InvalidInfoHash` for one without an info-hash."""
     link = _stripped(text)
+    fields = list(_fields_of(link))
     info_hashes = _topics_of(link)
+    topics = [value.lower() for name, value in fields if name == "xt"]
+    is_hybrid = len(info_hashes) == 2 and all(
+        any(topic.startswith(prefix) for topic in topics) for prefix in (_V1_PREFIX, _V2_PREFIX)
+    )
     listed: dict[str, dict[str, None]] = {"dn": {}, "tr": {}, "ws": {}, "x.pe": {}, "xl": {}, "so": {}}
-    for name, value in _fields_of(link):
+    for name, value in fields:
         if name in listed and len(listed[name]) < MAX_LISTED and value.strip():
             listed[name].setdefault(value.strip())
     names, trackers, web_seeds, peers, sizes, selected = map(tuple, listed.values())
     size = next((int(each) for each in sizes if each.isascii() and each.isdigit() and len(each) < 19), None)
     return Magnet(
-        info_hashes, next(iter(names), ""), trackers, web_seeds, peers, size, next(iter(selected), "")
+        info_hashes,
+        next(iter(names), ""),
+        trackers,
+        web_seeds,
+        peers,
+        size,
+        next(iter(selected), ""),
+        is_hybrid,
     )
 
 

@@ -13,6 +13,7 @@ import crawler
 from crawler.cli.options import (
     DB_OPTION,
     exclude_option,
+    hybrids_of,
     info_hashes_of,
     read_exclusion,
     run_crawl,
@@ -81,6 +82,7 @@ def metadata(
             bootstrap=network.bootstrap,
             listen=network.listen,
             torrent_nodes=torrent_nodes_of(swarms),
+            hybrids=hybrids_of(swarms),
         ),
         missing=missing,
         settings=PeerSettings(**settings),

@@ -182,8 +182,22 @@ def read_swarm_list(listed: console.ListedLines) -> Iterator[console.SwarmArgume
 
 
 def info_hashes_of(swarms: Iterable[console.SwarmArgument]) -> list[InfoHash]:
-    """Return the info-hashes of these swarms, each once."""
-    return list(dict.fromkeys(swarm.info_hash for swarm in swarms))
+    """Return the info-hashes of these swarms, each once; of hybrid torrents, both."""
+    both = (info_hash for swarm in swarms for info_hash in (swarm.info_hash, swarm.twin))
+    return list(dict.fromkeys(info_hash for info_hash in both if info_hash is not None))
+
+
+def hybrids_of(swarms: Iterable[console.SwarmArgument]) -> list[crawler.HybridTorrent]:
+    """Return the hybrid torrents among these, and whether their versions name the same files."""
+    found = []
+    for swarm in swarms:
+        if swarm.twin is not None:
+            is_file = console.is_torrent_file(swarm.text)
+            marks = dhtnode.read_details(swarm.text).marks if is_file else ()
+            is_consistent = "inconsistent-hybrid" not in marks if is_file else None
+            source = "file" if is_file else "magnet"
+            found.append(crawler.HybridTorrent(swarm.info_hash, swarm.twin, source, is_consistent))
+    return found
 
 
 def torrent_nodes_of(swarms: Iterable[console.SwarmArgument]) -> list[str]:

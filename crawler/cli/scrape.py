@@ -16,6 +16,7 @@ from crawler.cli.options import (
     FRESH_OPTION,
     at_once_option,
     crawl_options,
+    hybrids_of,
     info_hashes_of,
     print_measured,
     read_swarm_list,
@@ -73,7 +74,7 @@ def scrape(
     measure = partial(
         crawler.measure,
         wanted,
-        replace(crawl, torrent_nodes=torrent_nodes_of(swarms)),
+        replace(crawl, torrent_nodes=torrent_nodes_of(swarms), hybrids=hybrids_of(swarms)),
         at_once=at_once,
         fresh=fresh,
         on_measured=on_measured,

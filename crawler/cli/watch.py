@@ -17,6 +17,7 @@ from crawler.cli.options import (
     FRESH_OPTION,
     at_once_option,
     crawl_options,
+    hybrids_of,
     info_hashes_of,
     print_measured,
     run_crawl,
@@ -92,7 +93,7 @@ def watch(
     watch = partial(
         crawler.watch,
         info_hashes_of(swarms),
-        replace(crawl, torrent_nodes=torrent_nodes_of(swarms)),
+        replace(crawl, torrent_nodes=torrent_nodes_of(swarms), hybrids=hybrids_of(swarms)),
         list_file=listed,
         discovered=discovered,
         settings=_settings_of(bounds),

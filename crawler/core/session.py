@@ -148,6 +148,10 @@ async def open_session(
             open_service_nursery() as nursery,
         ):
             nursery.start_soon(_renew_lease, writer, run_id)
+            if options.hybrids:
+                await writer.call(
+                    lambda database: database.metadata.add_hybrids(options.hybrids, utc_text(time.time()))
+                )
             with open_sockets(node.places) as sockets:
                 clients = tuple(BulkClient[Any](socket, outgoing=node.outgoing) for socket in sockets)
                 yield Session(run_id, settings, node, writer, clients, exclusion, shown, is_resumed)

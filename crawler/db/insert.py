@@ -18,6 +18,7 @@ _COLUMNS = {"address": ("host", "port"), "rtt_ms": ("rtt_us",)}
 
 _EXPRESSIONS = {
     "info_hash": "record.info_hash.hex()",
+    "twin": "record.twin.hex()",
     "host": "host_value(record.address)",
     "port": "record.address.port",
     "rtt_us": "None if record.rtt_ms is None else round(1000 * record.rtt_ms)",

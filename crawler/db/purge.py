@@ -190,7 +190,7 @@ class Purge:
 
     def _delete_swarms(self) -> Counter[str]:
         """Delete the rows of the swarms in the temporary table `chosen`."""
-        return self._delete_by("info_hash", "IN temp.chosen")
+        return self._delete_by("info_hash", "IN temp.chosen") + self._delete_by("twin", "IN temp.chosen")
 
     def _delete_by(self, column: str, condition: str) -> Counter[str]:
         """Delete rows of all tables that have a column."""
@@ -320,6 +320,13 @@ _OUTLIVED = {
         DELETE FROM trackers
         WHERE max(first_seen, coalesce(last_answer, ''), coalesce(not_before, '')) < :cutoff
             AND url NOT IN (SELECT url FROM tracker_sweeps)
+    """,
+    "hybrid_torrents": """
+        DELETE FROM hybrid_torrents
+        WHERE first_seen < :cutoff AND NOT EXISTS (
+            SELECT 1 FROM swarms
+            WHERE swarms.info_hash IN (hybrid_torrents.info_hash, twin) AND last_seen >= :cutoff
+        )
     """,
     "web_seeds": """
         DELETE FROM web_seeds

@@ -7,7 +7,7 @@ from dataclasses import replace
 from crawler.db.connection import GuardedConnection
 from crawler.db.insert import Insert
 from crawler.db.records.records import utc_text
-from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent, PexCounts
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, HybridTorrent, KnownTorrent, PexCounts
 from crawler.db.records.web_seeds import KnownSeed, SeedBatch, SeedCheck
 from crawler.db.swarm_measurements import INSERT_SWARM, SeenSwarm
 from crawler.db.trackers import add_hints
@@ -60,11 +60,18 @@ class MetadataRows:
         INSERT_SWARM.one(connection, SeenSwarm(handshakes.info_hash, taken_at, taken_at, batch.source, name))
         if torrent is not None:
             _INSERT_TORRENT.one(connection, torrent, info_hash, run_id, taken_at)
+        if batch.hybrid is not None:
+            _INSERT_HYBRID.one(connection, batch.hybrid, taken_at)
         if torrent is None or not torrent.is_private:
             kept = add_hints(self._db, batch.hints, taken_at) if batch.hints else 0
             _INSERT_HANDSHAKES.one(connection, replace(handshakes, trackers_kept=kept), run_id)
             if batch.exchange is not None:
                 _INSERT_EXCHANGE.one(connection, batch.exchange, run_id, info_hash, taken_at)
+
+    def add_hybrids(self, hybrids: Collection[HybridTorrent], now: str) -> None:
+        """Write torrents of both versions; what a file says counts more than others."""
+        with self._db.transaction():
+            _INSERT_HYBRID.many(self._db.connection, list(hybrids), now)
 
 
 class WebSeedRows:
@@ -147,6 +154,16 @@ _INSERT_TORRENT = Insert(
     on_conflict="ON CONFLICT (info_hash) DO NOTHING",
 )
 _INSERT_HANDSHAKES = Insert("swarm_handshakes", Handshakes)
+_INSERT_HYBRID = Insert(
+    "hybrid_torrents",
+    HybridTorrent,
+    ("first_seen",),
+    on_conflict="""
+    ON CONFLICT (info_hash) DO UPDATE
+    SET twin = excluded.twin, source = excluded.source, is_consistent = excluded.is_consistent
+    WHERE source = 'magnet' OR excluded.source = 'file'
+    """,
+)
 _INSERT_EXCHANGE = Insert("pex_rounds", PexCounts, ("run_id", "info_hash", "taken_at"))
 
 _SELECT_TORRENT = "SELECT is_private, name, size, files, pieces FROM torrents WHERE info_hash = ?"

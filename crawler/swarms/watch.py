@@ -15,6 +15,7 @@ from typing import TypeAlias
 import trio
 
 from crawler.db.database import CrawlDatabase, DatabaseError
+from crawler.db.records.records import utc_text
 from crawler.db.records.watched_swarms import (
     HOUR,
     Changes,
@@ -177,6 +178,11 @@ class SwarmWatch:
             self._say(complaint)
         named, now = reading.named, self._wall_clock()
         if named is not None:
+            if reading.hybrids:
+                hybrids = reading.hybrids
+                await self._writer.call_at_once(
+                    lambda store: store.metadata.add_hybrids(hybrids, utc_text(now))
+                )
             if self._on_links is not None:
                 await self._on_links(reading.links)
             self._tell(

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from crawler.db.records.torrents import HybridTorrent
 from crawler.db.records.watched_swarms import GIVEN, LISTED
 from crawler.settings import MOST_WATCHED
-from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash
+from dhtnode import InfoHash, InvalidInfoHash, parse_info_hash, parse_magnet
 from dhtnode.files import read_file, text_of
 from dhtnode.magnet import is_magnet
 
@@ -17,12 +18,14 @@ MOST_COMPLAINTS = 5  # lines of one file, of which each gets a line
 class Reading(NamedTuple):
     """The swarms to watch, each with its source, and one line for each thing that was wrong.
 
-    `named` is None when it is what it was.  `links` are the magnet links in the file that name web seeds.
+    `named` is None when it is what it was.  `links` are the magnet links in the file that name web
+    seeds, `hybrids` the torrents of both versions, of which both swarms are watched.
     """
 
     named: list[tuple[bytes, str]] | None
     complaints: list[str]
     links: Sequence[str] = ()
+    hybrids: Sequence[HybridTorrent] = ()
 
 
 class WatchList:
@@ -64,20 +67,21 @@ class WatchList:
         if self._path is None:
             return Reading(self._given, [])
         seen = self._stamp(self._path)  # before it is read, or a change in between would be missed
-        listed, complaints, links = _read(self._path)
+        listed = _read(self._path)
         self._seen = seen
-        return Reading([*self._given, *listed], complaints, links)
+        return listed._replace(named=[*self._given, *(listed.named or ())])
 
     def _stamp(self, path: Path) -> tuple[int, int, int]:
         found = path.stat()
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read(path: Path) -> tuple[list[tuple[bytes, str]], list[str], list[str]]:
+def _read(path: Path) -> Reading:
     """Read a file of info-hashes, one to a line; blank lines and those that begin with # are skipped."""
     named: list[tuple[bytes, str]] = []
     complaints: list[str] = []
     links: list[str] = []
+    hybrids: list[HybridTorrent] = []
     wrong = 0
     data = read_file(path, MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -90,13 +94,20 @@ def _read(path: Path) -> tuple[list[tuple[bytes, str]], list[str], list[str]]:
             complaints.append(f"{path}, line {number}: only {MOST_WATCHED} are watched")
             break
         try:
-            named.append((parse_info_hash(text), LISTED))
-            if "ws" in text and is_magnet(text):
+            if not is_magnet(text):
+                named.append((parse_info_hash(text), LISTED))
+                continue
+            magnet = parse_magnet(text)
+            named.append((magnet.info_hash, LISTED))
+            if magnet.web_seeds:
                 links.append(text)
+            if magnet.is_hybrid:
+                named.append((magnet.info_hashes[1], LISTED))
+                hybrids.append(HybridTorrent(magnet.info_hash, magnet.info_hashes[1], "magnet"))
         except InvalidInfoHash as error:
             wrong += 1
             if wrong <= MOST_COMPLAINTS:
                 complaints.append(f"{path}, line {number}: {error}")
     if wrong > MOST_COMPLAINTS:
         complaints.append(f"{path}: {wrong - MOST_COMPLAINTS} more lines are no info-hashes")
-    return named, complaints, links
+    return Reading(named, complaints, links, hybrids)

@@ -14,7 +14,14 @@ from typing import NamedTuple
 import trio
 
 from crawler.db.records.records import utc_text
-from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent, PexCounts, known_of
+from crawler.db.records.torrents import (
+    HandshakeBatch,
+    Handshakes,
+    KnownTorrent,
+    PexCounts,
+    hybrid_of,
+    known_of,
+)
 from crawler.db.writer import Writer
 from crawler.torrents.named_peers import Compare
 from crawler.torrents.peers import PeerClient
@@ -131,7 +138,11 @@ class Fetcher:
         handshakes = handshakes_of(contact, utc_text(self._wall_clock()))
         # In the buffer first, which no cancellation empties.
         hints = () if contact.trackers is None else contact.trackers.urls
-        self._writer.put_nowait(HandshakeBatch(self._source, handshakes, torrent, contact.exchange, hints))
+        self._writer.put_nowait(
+            HandshakeBatch(
+                *(self._source, handshakes, torrent, contact.exchange, hints), hybrid=hybrid_of(contact.info)
+            )
+        )
         await self._writer.call(lambda _: None)
         is_private = torrent is not None and torrent.is_private
         exchange = None if is_private else contact.exchange

@@ -45,13 +45,14 @@ def info_hash(text: str) -> InfoHash:
 class SwarmArgument(NamedTuple):
     """A swarm, with the bootstrap nodes and the trackers that its torrent file or magnet link names.
 
-    `text` is what was typed.
+    `twin` is the info-hash of version 2 of a hybrid (BEP 52), `text` what was typed.
     """
 
     info_hash: InfoHash
     nodes: tuple[str, ...] = ()
     trackers: tuple[str, ...] = ()
     text: str = ""
+    twin: InfoHash | None = None
 
 
 def swarm(text: str) -> SwarmArgument:
@@ -69,9 +70,11 @@ def swarm(text: str) -> SwarmArgument:
 
 def linked_swarm(text: str) -> SwarmArgument:
     """Read an info-hash or a magnet link, with the trackers in it; raises `InvalidInfoHash`."""
-    return SwarmArgument(
-        parse_info_hash(text), trackers=parse_magnet(text).trackers if is_magnet(text) else (), text=text
-    )
+    if not is_magnet(text):
+        return SwarmArgument(parse_info_hash(text), text=text)
+    magnet = parse_magnet(text)
+    twin = magnet.info_hashes[1] if magnet.is_hybrid else None
+    return SwarmArgument(magnet.info_hash, trackers=magnet.trackers, text=text, twin=twin)
 
 
 def is_torrent_file(text: str) -> bool:
@@ -84,7 +87,8 @@ def _swarm_in(path: Path) -> SwarmArgument:
     try:
         metainfo = dhtnode.read_torrent(path)
         info_hash = dhtnode.public_info_hash(metainfo)
-        return SwarmArgument(info_hash, metainfo.nodes, metainfo.tracker_urls, str(path))
+        twin = metainfo.info_hashes[1] if len(metainfo.info_hashes) == 2 else None
+        return SwarmArgument(info_hash, metainfo.nodes, metainfo.tracker_urls, str(path), twin)
     except OSError as error:
         raise click.BadParameter(f"cannot read {path}: {error.strerror}") from error
     except InvalidTorrent as error:

@@ -99,6 +99,7 @@ def test_table_says_what_it_holds(fetch, name):
     assert "timed out" not in text
 
 
+OF_OTHERS = {"what_peers_say", "peers_that_peers_name", "web_seeds_over_time"}
 OF_TRACKERS = {"quality_of_trackers", "sources_of_swarms", "sources_by_day"}
 
 
@@ -109,8 +110,8 @@ def test_question_is_answered(fetch, name):
     status, text = fetch(path)
     records = json.loads(text)
     assert status == 200
-    # No swarm is on a watch or was measured twice, and no tracker was asked.
-    assert bool(records) == (name not in {"watched", "dead", "changes", *OF_TRACKERS})
+    # No swarm is on a watch or was measured twice, and no tracker, peer or web seed was asked.
+    assert bool(records) == (name not in {"watched", "dead", "changes", *OF_TRACKERS, *OF_OTHERS})
     assert heading(fetch(f"/{DATABASE}/{name}")[1]) == QUERIES[name].title
 
 

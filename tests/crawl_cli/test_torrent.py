@@ -196,6 +196,32 @@ async def test_watch_asks_web_seeds_of_files_and_of_links_in_its_list(torrent, t
     assert rows(tmp_path / "a.db", checks) == [("gone", 404)] * 2
 
 
+@pytest.mark.parametrize(("length", "is_consistent"), [(50_000, 1), (40_000, 0)])
+async def test_both_swarms_of_a_hybrid_are_measured(torrent, tmp_path, length, is_consistent):
+    """By a file and by a link, once and in a watch; their rows are joined."""
+    tree = {b"a.iso": {b"": {b"length": length, b"pieces root": b"r" * 32}}}
+    path = torrent(INFO | {b"meta version": 2, b"file tree": tree})
+    metainfo = read_torrent(path)
+    one, two = (info_hash.hex() for info_hash in metainfo.info_hashes)
+    link = f"magnet:?xt=urn:btih:{HASH}&xt=urn:btmh:1220{'ab' * 32}"
+    (tmp_path / "list.txt").write_text(f"{link}\n")
+    async with open_testnet(10, seed=1) as testnet:
+        words = ["--db", str(tmp_path / "a.db"), "--bootstrap", testnet.bootstrap[0], "--json"]
+        scrape = ["dhtcrawl", "scrape", path, *words]
+        watch = ["dhtcrawl", "watch", "--from", str(tmp_path / "list.txt"), "--once", *words]
+        ended = [await trio.to_thread.run_sync(run_command, *each) for each in (scrape, watch)]
+    assert [each.status for each in ended] == [0, 0]
+    measured = [sorted(record["info_hash"] for record in each.records) for each in ended]
+    assert measured == [sorted([one, two]), sorted([HASH, "ab" * 20])]
+    columns = "info_hash, twin, source, is_consistent"
+    assert set(rows(tmp_path / "a.db", f"SELECT {columns} FROM hybrid_torrents")) == {
+        (one, two, "file", is_consistent),
+        (HASH, "ab" * 20, "magnet", None),
+    }
+    joined = "SELECT info_hash, peers_v1, peers_v2 FROM hybrid_swarms ORDER BY info_hash"
+    assert rows(tmp_path / "a.db", joined) == sorted([(one, 0, 0), (HASH, 0, 0)])
+
+
 def test_excluded_web_seeds_are_left_alone(torrent, tmp_path, capsys):
     path = torrent(url_list=[b"http://127.0.0.1:1/", b"http://localhost:1/"])
     (tmp_path / "exclude.txt").write_text("127.0.0.0/8\nweb-seed seeds.example\n::1\n")

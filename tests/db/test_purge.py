@@ -18,7 +18,7 @@ from crawler.db.records.records import (
     SybilTestResult,
     utc_text,
 )
-from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent, PexCounts
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, HybridTorrent, KnownTorrent, PexCounts
 from crawler.db.records.trackers import (
     KnownTracker,
     SwarmList,
@@ -94,6 +94,14 @@ def write_trackers(store, run_id, at):
     store.trackers.take_turns(SwarmList(f"at {at}".encode(), swarms), turns)
 
 
+def write_hybrids(store, at):
+    """Write each swarm as that of a hybrid torrent, once by version 1 and once by version 2."""
+    for info_hash, other in ((KEPT, b"1" * 20), (GONE, b"2" * 20)):
+        both = [HybridTorrent(info_hash, InfoHash(other), "file", True)]
+        both += [HybridTorrent(InfoHash(other[:19] + b"x"), info_hash, "magnet")]
+        store.metadata.add_hybrids(both, utc_text(at))
+
+
 def write_web_seeds(store, run_id, at):
     """Write a web seed of each swarm, at one of the hosts, and a check of it."""
     now = utc_text(at)
@@ -153,6 +161,7 @@ def fill(store, at=EPOCH, mark=b""):
     write_combined(store, run_id, at)
     write_trackers(store, run_id, at)
     write_web_seeds(store, run_id, at)
+    write_hybrids(store, at)
     store.runs.finish(run_id, RunStatus.INTERRUPTED, utc_text(at))
     return run_id
 
@@ -201,6 +210,7 @@ def test_all_of_a_swarm_goes(store):
         "source_overlaps": 2,
         "web_seeds": 1,
         "web_seed_checks": 1,
+        "hybrid_torrents": 2,
     }
     assert GONE.hex() not in dump(store)
     # The places of the others in the list are as they were.

@@ -75,6 +75,7 @@ RULES: Mapping[str, Rule] = {
     "trackers": Joined(
         least=("first_seen",), most=("last_answer", "not_before", "full_not_before"), latest="last_answer"
     ),
+    "hybrid_torrents": Joined(earliest="first_seen"),
     "web_seeds": Joined(least=("first_seen",), most=("next_at", "not_before"), earliest="first_seen"),
     "tracker_turns": Joined(most=("last", "asked_at", "next_at"), latest="next_at"),
     "tracker_lists": Joined(most=("made_at",), latest="made_at"),

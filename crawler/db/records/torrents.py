@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from dhtnode import InfoHash
 from dhtnode.escaping import escaped
+from dhtnode.ids import ID_BYTES
 from dhtnode.torrents import TorrentInfo
 from dhtnode.trackers import TrackerUrl
 
@@ -187,10 +188,23 @@ class PexCounts:
     n_high: float | None
 
 
+class HybridTorrent(NamedTuple):
+    """A torrent of both versions (BEP 52): the info-hash of version 1, and its `twin` of version 2.
+
+    `source` says who tells: file, magnet or peers; `is_consistent` whether both versions name the same files,
+    None where that is not known.
+    """
+
+    info_hash: InfoHash
+    twin: InfoHash
+    source: str
+    is_consistent: bool | None = None
+
+
 class HandshakeBatch(NamedTuple):
     """One round of handshakes, the torrent if it has become known, and where the swarm is known from.
 
-    `hints` are trackers that peers named, which nothing is known of.
+    `hints` are trackers that peers named, which nothing is known of.  A `hybrid` is in two swarms.
     """
 
     source: str
@@ -198,6 +212,7 @@ class HandshakeBatch(NamedTuple):
     torrent: KnownTorrent | None
     exchange: PexCounts | None = None
     hints: tuple[TrackerUrl, ...] = ()
+    hybrid: HybridTorrent | None = None
 
 
 def known_of(info: TorrentInfo) -> KnownTorrent:
@@ -205,6 +220,13 @@ def known_of(info: TorrentInfo) -> KnownTorrent:
     if info.is_private:
         return KnownTorrent(is_private=True)
     return KnownTorrent(False, clean_name(info.name) or None, info.size, info.files, info.pieces)
+
+
+def hybrid_of(info: TorrentInfo | None) -> HybridTorrent | None:
+    """Return the two swarms of an info dictionary, if it is of both versions and not private."""
+    if info is None or info.info_hash_v1 is None or info.info_hash_v2 is None or info.is_private:
+        return None
+    return HybridTorrent(info.info_hash_v1, InfoHash(info.info_hash_v2[:ID_BYTES]), "peers")
 
 
 def clean_name(name: str) -> str:

@@ -456,6 +456,16 @@ CREATE TABLE pex_rounds (
 );
 CREATE INDEX idx_pex_rounds_info_hash_taken_at ON pex_rounds (info_hash, taken_at);
 
+-- One row for each torrent of both versions (BEP 52), which has a swarm under each of its info-hashes.
+CREATE TABLE hybrid_torrents (
+    info_hash TEXT PRIMARY KEY NOT NULL,    -- The info-hash of version 1, 40 hex digits.
+    twin TEXT NOT NULL,                     -- The info-hash of version 2, cut to 40 hex digits.
+    first_seen TEXT NOT NULL,               -- [time] When it came to be known.
+    source TEXT NOT NULL,                   -- Who says so: file, magnet (a link, which nothing proves), or peers.
+    is_consistent INTEGER                   -- [flag] Whether both versions name the same files; NULL where that is not known.
+);
+CREATE INDEX idx_hybrid_torrents_twin ON hybrid_torrents (twin);
+
 -- One row for each web seed of a torrent file or magnet link that the user gave (BEP 17, 19).
 --
 -- Of a URL only its host is kept, and a hash that tells it from others.

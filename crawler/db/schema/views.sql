@@ -872,3 +872,213 @@ SELECT
     coalesce(trackers.marks, '') AS marks
 FROM trackers LEFT JOIN tracker_sweeps AS sweeps ON sweeps.url = trackers.url
 GROUP BY trackers.url;
+
+-- One row for each torrent of both versions (BEP 52) whose swarms were measured: both swarms as one.
+--
+-- A client may be in one of them or in both, and nothing tells which: of a number there are as many as the larger
+-- swarm has at least, and as many as both have at most.
+CREATE VIEW hybrid_swarms AS
+SELECT
+    hybrid.info_hash,
+    hybrid.twin,
+    coalesce(one.name, two.name) AS name,
+    iif(hybrid.is_consistent = 0, 'inconsistent-hybrid', '')
+        AS marks,                           -- [text] inconsistent-hybrid: its versions name different files.
+    max(coalesce(one.taken_at, ''), coalesce(two.taken_at, ''))
+        AS taken_at,                        -- [time] When one of them was measured last.
+    one.peers AS peers_v1,                  -- [integer peers] Peers in the swarm of version 1.
+    two.peers AS peers_v2,                  -- [integer peers] Peers in the swarm of version 2.
+    max(coalesce(one.peers, two.peers), coalesce(two.peers, one.peers))
+        AS peers,                           -- [integer peers] Peers of the larger of both.
+    max(coalesce(one.peers_low, two.peers_low), coalesce(two.peers_low, one.peers_low))
+        AS peers_low,                       -- [integer peers] The fewest peers that it can have.
+    iif(one.info_hash IS NULL, 0, one.peers_high) + iif(two.info_hash IS NULL, 0, two.peers_high)
+        AS peers_high,                      -- [integer peers] The most peers that it can have; NULL for no end.
+    max(coalesce(one.seeds_low, two.seeds_low), coalesce(two.seeds_low, one.seeds_low))
+        AS seeds_low,                       -- [integer peers] The fewest seeds that it can have.
+    iif(one.info_hash IS NULL, 0, one.seeds_high) + iif(two.info_hash IS NULL, 0, two.seeds_high)
+        AS seeds_high,                      -- [integer peers] The most seeds that it can have; NULL for no end.
+    max(coalesce(one.leechers_low, two.leechers_low), coalesce(two.leechers_low, one.leechers_low))
+        AS leechers_low,                    -- [integer peers] The fewest leechers that it can have.
+    iif(one.info_hash IS NULL, 0, one.leechers_high) + iif(two.info_hash IS NULL, 0, two.leechers_high)
+        AS leechers_high,                   -- [integer peers] The most leechers that it can have; NULL for no end.
+    iif(coalesce(one.peers, -1) >= coalesce(two.peers, -1), hybrid.info_hash, hybrid.twin)
+        AS larger                           -- [text] The info-hash under which it has more peers.
+FROM hybrid_torrents AS hybrid
+LEFT JOIN latest_swarms AS one ON one.info_hash = hybrid.info_hash
+LEFT JOIN latest_swarms AS two ON two.info_hash = hybrid.twin
+WHERE one.info_hash IS NOT NULL OR two.info_hash IS NOT NULL;
+
+-- One row for each swarm: what the DHT, handshakes, trackers and web seeds say of its seeds, the newest of each.
+--
+-- The DHT counts peers that call themselves seeds (BEP 33), which not every client does. Handshakes meet seeds that
+-- can be connected to: so many there are at least; their share of all peers in the DHT is the most. Where two of
+-- them were asked within a day, and their intervals do not meet, they disagree.
+CREATE VIEW swarm_seeds AS
+WITH newest AS (
+    SELECT
+        info_hash, name,
+        iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'dht'),
+            (SELECT id FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'dht'
+             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS dht_id,
+        iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'tracker'),
+            (SELECT id FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'tracker'
+             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS tracker_id,
+        iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM swarm_handshakes WHERE info_hash = swarms.info_hash),
+            (SELECT id FROM swarm_handshakes WHERE info_hash = swarms.info_hash
+             ORDER BY taken_at DESC, id DESC LIMIT 1)) AS handshakes_id
+    FROM swarms
+),
+told AS (
+    SELECT
+        newest.info_hash, newest.name,
+        dht.taken_at AS dht_at, CAST(round(dht.peers) AS INTEGER) AS dht_peers,
+        CAST(round(dht.seeds) AS INTEGER) AS dht_seeds, CAST(round(dht.seeds_low) AS INTEGER) AS dht_seeds_low,
+        CAST(round(dht.seeds_high) AS INTEGER) AS dht_seeds_high,
+        met.taken_at AS met_at, met.peers_answered AS peers_met, met.seeds AS seeds_met,
+        met.superseeds AS hidden_met, met.partial_seeds AS partial_met,
+        max(CAST(round(met.seed_share_high * dht.peers_high) AS INTEGER), met.seeds + met.superseeds) AS met_high,
+        trackers.taken_at AS trackers_at, CAST(trackers.peers_low AS INTEGER) AS tracker_peers,
+        CAST(trackers.seeds_low AS INTEGER) AS tracker_seeds_low,
+        CAST(trackers.seeds_high AS INTEGER) AS tracker_seeds_high
+    FROM newest
+    LEFT JOIN swarm_samples AS dht ON dht.id = dht_id
+    LEFT JOIN swarm_handshakes AS met ON met.id = handshakes_id
+    LEFT JOIN swarm_samples AS trackers ON trackers.id = tracker_id
+)
+SELECT
+    told.info_hash,
+    told.name,
+    dht_at,                                 -- [time] When nodes of the DHT were asked.
+    dht_peers,                              -- [integer peers] Peers in the DHT.
+    dht_seeds,                              -- [integer peers] Those of them that call themselves seeds.
+    dht_seeds_low,                          -- [integer peers] Lower end of the 95 % interval of dht_seeds.
+    dht_seeds_high,                         -- [integer peers] Upper end of the 95 % interval of dht_seeds; NULL for no end.
+    met_at,                                 -- [time] When peers were contacted.
+    peers_met,                              -- [integer peers] Peers that answered.
+    seeds_met,                              -- [integer peers] Those of them that have all: so many seeds there are at least.
+    hidden_met,                             -- [integer peers] Those that may be seeds that hide it (BEP 16).
+    partial_met,                            -- [integer peers] Those that have a part and want no more (BEP 21).
+    met_high,                               -- [integer peers] The most seeds by handshakes: the upper end of their share, of the upper end of the peers in the DHT.
+    trackers_at,                            -- [time] When trackers were asked.
+    tracker_peers,                          -- [integer peers] Peers of the longest list of a tracker that is believed.
+    tracker_seeds_low,                      -- [integer peers] Seeds that the tracker with the most of them lists.
+    tracker_seeds_high,                     -- [integer peers] Seeds of all trackers that are believed together.
+    (SELECT max(taken_at) FROM web_seed_checks WHERE info_hash = told.info_hash)
+        AS web_at,                          -- [time] When a web seed was asked.
+    (SELECT count(DISTINCT url_hash) FROM web_seed_checks WHERE info_hash = told.info_hash)
+        AS web_seeds_asked,                 -- [integer] Web seeds that were ever asked.
+    (SELECT count(*) FROM web_seed_checks AS made
+     WHERE info_hash = told.info_hash AND outcome IN ('alive', 'no-ranges', 'later') AND id = (
+        SELECT max(id) FROM web_seed_checks AS other
+        WHERE other.info_hash = made.info_hash AND other.url_hash = made.url_hash
+     )) AS web_seeds_alive,                 -- [integer] Those of them that were alive when they were asked last.
+    iif(abs(julianday(met_at) - julianday(dht_at)) <= 1,
+        CASE
+            WHEN seeds_met > dht_seeds_high THEN 'handshakes above dht; '
+            WHEN dht_seeds_low > met_high THEN 'dht above handshakes; '
+            ELSE ''
+        END, '')
+    || iif(abs(julianday(trackers_at) - julianday(dht_at)) <= 1,
+        CASE
+            WHEN tracker_seeds_low > dht_seeds_high THEN 'trackers above dht; '
+            WHEN dht_seeds_low > tracker_seeds_high THEN 'dht above trackers; '
+            ELSE ''
+        END, '')
+    || iif(abs(julianday(trackers_at) - julianday(met_at)) <= 1,
+        CASE
+            WHEN tracker_seeds_low > met_high THEN 'trackers above handshakes; '
+            WHEN seeds_met > tracker_seeds_high THEN 'handshakes above trackers; '
+            ELSE ''
+        END, '') AS disagree                -- [text] Which of them say clearly more seeds than which, each with a semicolon; empty where none do.
+FROM told;
+
+-- One row for each torrent that anything is known of: whether it is alive, and by what.
+--
+-- alive: a seed, one that hides it, or a web seed has all of it. peers: there are peers, and nothing tells of a
+-- seed. dead: the DHT was asked, and there is neither. unknown: nothing was measured that could tell. What is more
+-- than a week older than the newest does not count. The two swarms of a hybrid torrent (BEP 52) are one: of a
+-- number there are as many as the larger one has at least, and as many as both have at most.
+CREATE VIEW torrents_alive AS
+WITH both AS (
+    SELECT
+        one.info_hash, hybrid.twin, coalesce(one.name, two.name) AS name,
+        max(coalesce(one.dht_at, ''), coalesce(two.dht_at, '')) AS dht_at,
+        max(coalesce(one.met_at, ''), coalesce(two.met_at, '')) AS met_at,
+        max(coalesce(one.trackers_at, ''), coalesce(two.trackers_at, '')) AS trackers_at,
+        max(coalesce(one.web_at, ''), coalesce(two.web_at, '')) AS web_at,
+        max(coalesce(one.dht_peers, 0), coalesce(two.dht_peers, 0)) AS dht_peers,
+        max(coalesce(one.dht_seeds, 0), coalesce(two.dht_seeds, 0)) AS dht_seeds,
+        max(coalesce(one.dht_seeds_low, 0), coalesce(two.dht_seeds_low, 0)) AS dht_seeds_low,
+        iif(one.dht_at IS NULL, 0, one.dht_seeds_high) + iif(two.dht_at IS NULL, 0, two.dht_seeds_high)
+            AS dht_seeds_high,
+        max(coalesce(one.seeds_met, 0), coalesce(two.seeds_met, 0)) AS seeds_met,
+        max(coalesce(one.hidden_met, 0), coalesce(two.hidden_met, 0)) AS hidden_met,
+        max(coalesce(one.peers_met, 0), coalesce(two.peers_met, 0)) AS peers_met,
+        max(coalesce(one.tracker_peers, 0), coalesce(two.tracker_peers, 0)) AS tracker_peers,
+        max(coalesce(one.tracker_seeds_low, 0), coalesce(two.tracker_seeds_low, 0)) AS tracker_seeds_low,
+        coalesce(one.tracker_seeds_high, 0) + coalesce(two.tracker_seeds_high, 0) AS tracker_seeds_high,
+        one.web_seeds_asked + coalesce(two.web_seeds_asked, 0) AS web_seeds_asked,
+        one.web_seeds_alive + coalesce(two.web_seeds_alive, 0) AS web_seeds_alive,
+        one.disagree || coalesce(two.disagree, '') AS disagree
+    FROM swarm_seeds AS one
+    LEFT JOIN hybrid_torrents AS hybrid ON hybrid.info_hash = one.info_hash
+    LEFT JOIN swarm_seeds AS two ON two.info_hash = hybrid.twin
+    WHERE NOT EXISTS (
+        SELECT 1 FROM hybrid_torrents AS other
+        WHERE other.twin = one.info_hash AND other.info_hash IN (SELECT info_hash FROM swarms)
+    )
+),
+fresh AS (
+    SELECT
+        both.*,
+        strftime('%Y-%m-%dT%H:%M:%fZ', max(dht_at, met_at, trackers_at, web_at), '-7 days') AS since
+    FROM both
+),
+evidence AS (
+    SELECT
+        fresh.*,
+        dht_at >= since AND dht_peers >= 1 AS has_dht, dht_at >= since AND dht_seeds >= 1 AS has_dht_seeds,
+        met_at >= since AND peers_met >= 1 AS has_met, met_at >= since AND seeds_met >= 1 AS has_seeds_met,
+        met_at >= since AND hidden_met >= 1 AS has_hidden,
+        trackers_at >= since AND tracker_peers >= 1 AS has_trackers,
+        trackers_at >= since AND tracker_seeds_low >= 1 AS has_tracker_seeds,
+        web_at >= since AND web_seeds_alive >= 1 AS has_web
+    FROM fresh
+)
+SELECT
+    info_hash,
+    twin,
+    name,
+    CASE
+        WHEN has_dht_seeds OR has_seeds_met OR has_hidden OR has_tracker_seeds OR has_web THEN 'alive'
+        WHEN has_dht OR has_met OR has_trackers THEN 'peers'
+        WHEN dht_at >= since THEN 'dead'
+        ELSE 'unknown'
+    END AS state,                           -- [text] alive, peers, dead or unknown.
+    iif(has_dht_seeds,
+        'DHT: ' || dht_seeds || ' seeds' || coalesce(
+            ' (' || dht_seeds_low || ' to ' || dht_seeds_high || '); ', ' (at least ' || dht_seeds_low || '); '),
+        iif(has_dht, 'DHT: ' || dht_peers || ' peers, none a seed; ', iif(dht_at >= since, 'DHT: no peer; ', '')))
+    || iif(has_seeds_met, 'met: ' || seeds_met || ' seeds; ',
+        iif(has_met AND NOT has_hidden, 'met: ' || peers_met || ' peers, none a seed; ', ''))
+    || iif(has_hidden, 'met: ' || hidden_met || ' that may hide that they seed; ', '')
+    || iif(has_tracker_seeds,
+        'trackers: ' || tracker_seeds_low || ' to ' || tracker_seeds_high || ' seeds; ',
+        iif(has_trackers, 'trackers: ' || tracker_peers || ' peers, none a seed; ', ''))
+    || iif(web_at >= since,
+        'web seeds: ' || web_seeds_alive || ' of ' || web_seeds_asked || ' alive; ', '')
+        AS why,                             -- [text] What each of them says, each with a semicolon.
+    dht_peers,
+    nullif(max(dht_at, met_at, trackers_at, web_at), '')
+        AS newest,                          -- [time] When it was asked for last, in any way.
+    nullif(dht_at, '') AS dht_at,
+    nullif(met_at, '') AS met_at,
+    nullif(trackers_at, '') AS trackers_at,
+    nullif(web_at, '') AS web_at,
+    disagree
+FROM evidence
+WHERE max(dht_at, met_at, trackers_at, web_at) > '';

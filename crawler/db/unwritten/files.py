@@ -18,18 +18,19 @@ from typing import Any
 from crawler.db.connection import DatabaseError
 from crawler.db.records.infohash_samples import NodeSample, SampleBatch
 from crawler.db.records.records import CrawlBatch, Journal, Visit
-from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, HybridTorrent, KnownTorrent, PexCounts
 from crawler.db.records.trackers import SweepBatch, TrackerSweep
 from dhtnode import Address, Family, InfoHash, NodeId, SwarmEstimate, SwarmMeasurement
 from dhtnode.krpc import ScrapeFilter
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import MethodEstimate, Observation
+from dhtnode.trackers import TrackerUrl
 
 MARK = "-unwritten-"  # in the name of each, behind that of the database
 
 _CLASSES = (
     *(Visit, Journal, CrawlBatch, NodeSample, SampleBatch, Handshakes, KnownTorrent, HandshakeBatch),
-    *(TrackerSweep, SweepBatch),
+    *(HybridTorrent, PexCounts, TrackerSweep, SweepBatch, TrackerUrl),
     *(SwarmMeasurement, SwarmEstimate, MethodEstimate, Observation, ScrapeFilter),
     *(Address, Family, InfoHash, NodeId, Outcome),
 )

@@ -21,11 +21,26 @@ LATEST = f"""latest AS (
     WHERE {any_run("+run_id")}
     GROUP BY info_hash
 )"""
+# Of a hybrid torrent, the swarm that has more peers stands for both.
+_ONCE = """
+(nullif(:run, '') IS NOT NULL OR info_hash NOT IN (
+    SELECT iif(larger = info_hash, twin, info_hash) FROM hybrid_swarms
+    WHERE peers_v1 IS NOT NULL AND peers_v2 IS NOT NULL
+))"""
 _LARGEST = f"""
 WITH {LATEST},
 largest AS (
-    SELECT id FROM latest WHERE peers IS NOT NULL ORDER BY peers DESC, info_hash LIMIT :limit
+    SELECT id FROM latest WHERE peers IS NOT NULL AND {_ONCE} ORDER BY peers DESC, info_hash LIMIT :limit
 )"""
+
+# The ends of both swarms of a hybrid torrent together; seeds and leechers have no point between them.
+_JOINED = (
+    ", ".join(
+        f"iif(joined.info_hash IS NULL, sample.{name}, joined.{name}) AS {name}"
+        for name in ["peers_low", "peers_high", "seeds_low", "seeds_high", "leechers_low", "leechers_high"]
+    )
+    + ", sample.seeds, sample.leechers"
+)
 
 swarms = Report(
     name="swarms",
@@ -39,13 +54,22 @@ swarms = Report(
     " cases, and so for seeds and leechers; a peer that left within 45 minutes still counts, one that never"
     " announces does not. Only swarms that were measured are here, and an address may announce without"
     ' taking part. Where `bound` says "at least" stores are full, and the swarm has any number of peers more.'
-    " Saturated means: more than a filter can tell. A name is what peers say.",
+    " Saturated means: more than a filter can tell. A name is what peers say. A torrent of both versions"
+    " (BEP 52) is one row, with its `twin`: `peers`, `seeds` and `leechers` of the larger of its two swarms,"
+    " from the most of the lower ends to the sum of the upper ends.",
     sql=f"""{_LARGEST}
-SELECT sample.info_hash, taken_at, {_NUMBERS}, saturated, method, nodes_answered, name
-FROM largest
-JOIN swarm_samples AS sample ON sample.id = largest.id
-JOIN swarms ON swarms.info_hash = sample.info_hash
-ORDER BY sample.peers DESC, sample.info_hash
+, shown AS (
+    SELECT
+        sample.info_hash, sample.taken_at, sample.peers, saturated, method, nodes_answered, swarms.name,
+        iif(joined.larger = joined.info_hash, joined.twin, joined.info_hash) AS twin, {_JOINED}
+    FROM largest
+    JOIN swarm_samples AS sample ON sample.id = largest.id
+    JOIN swarms ON swarms.info_hash = sample.info_hash
+    LEFT JOIN hybrid_swarms AS joined ON joined.larger = sample.info_hash AND nullif(:run, '') IS NULL
+)
+SELECT info_hash, taken_at, {_NUMBERS}, saturated, method, nodes_answered, twin, name
+FROM shown
+ORDER BY shown.peers DESC, info_hash
 """,
 )
 
