@@ -6,14 +6,11 @@ The defaults are polite: no node of the network, and no router on the way, shoul
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from dhtnode import Address
 from dhtnode.arguments import check_settings, hosts_of, path_of, several
 from dhtnode.ranges import Range, check_ranges
-
-if TYPE_CHECKING:
-    from crawler.db.records.torrents import HybridTorrent
 
 YEAR = 365 * 86_400.0  # seconds
 FRESH = 6 * 3600.0  # seconds after the end of a census; by then a third of its nodes are gone
@@ -73,8 +70,8 @@ class CrawlOptions:
     torrent_nodes: Sequence[str] = ()
     """More nodes to join through, from torrent files; they may lead anywhere."""
 
-    hybrids: Sequence["HybridTorrent"] = ()
-    """The two info-hashes of torrents of both versions (BEP 52), whose rows are joined by that."""
+    hybrids: Sequence[Any] = ()
+    """Each a `HybridTorrent`: the two info-hashes of a torrent of both versions, whose rows are joined."""
 
     shows_progress: bool = False
     """Write to stderr how far the work is."""

@@ -878,36 +878,51 @@ GROUP BY trackers.url;
 -- A client may be in one of them or in both, and nothing tells which: of a number there are as many as the larger
 -- swarm has at least, and as many as both have at most.
 CREATE VIEW hybrid_swarms AS
+WITH newest AS (
+    SELECT
+        hybrid.*,
+        iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM swarm_samples WHERE source = 'dht' AND info_hash = hybrid.info_hash),
+            (SELECT id FROM swarm_samples WHERE source = 'dht' AND info_hash = hybrid.info_hash
+             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS one_id,
+        iif((SELECT went_back FROM run_clock),
+            (SELECT max(id) FROM swarm_samples WHERE source = 'dht' AND info_hash = hybrid.twin),
+            (SELECT id FROM swarm_samples WHERE source = 'dht' AND info_hash = hybrid.twin
+             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS two_id
+    FROM hybrid_torrents AS hybrid
+)
 SELECT
     hybrid.info_hash,
     hybrid.twin,
-    coalesce(one.name, two.name) AS name,
+    (SELECT max(name) FROM swarms WHERE swarms.info_hash IN (hybrid.info_hash, hybrid.twin)) AS name,
     iif(hybrid.is_consistent = 0, 'inconsistent-hybrid', '')
         AS marks,                           -- [text] inconsistent-hybrid: its versions name different files.
     max(coalesce(one.taken_at, ''), coalesce(two.taken_at, ''))
         AS taken_at,                        -- [time] When one of them was measured last.
-    one.peers AS peers_v1,                  -- [integer peers] Peers in the swarm of version 1.
-    two.peers AS peers_v2,                  -- [integer peers] Peers in the swarm of version 2.
-    max(coalesce(one.peers, two.peers), coalesce(two.peers, one.peers))
+    CAST(round(one.peers) AS INTEGER)
+        AS peers_v1,                  -- [integer peers] Peers in the swarm of version 1.
+    CAST(round(two.peers) AS INTEGER)
+        AS peers_v2,                  -- [integer peers] Peers in the swarm of version 2.
+    CAST(round(max(coalesce(one.peers, two.peers), coalesce(two.peers, one.peers))) AS INTEGER)
         AS peers,                           -- [integer peers] Peers of the larger of both.
-    max(coalesce(one.peers_low, two.peers_low), coalesce(two.peers_low, one.peers_low))
+    CAST(round(max(coalesce(one.peers_low, two.peers_low), coalesce(two.peers_low, one.peers_low))) AS INTEGER)
         AS peers_low,                       -- [integer peers] The fewest peers that it can have.
-    iif(one.info_hash IS NULL, 0, one.peers_high) + iif(two.info_hash IS NULL, 0, two.peers_high)
+    CAST(round(iif(one_id IS NULL, 0, one.peers_high) + iif(two_id IS NULL, 0, two.peers_high)) AS INTEGER)
         AS peers_high,                      -- [integer peers] The most peers that it can have; NULL for no end.
-    max(coalesce(one.seeds_low, two.seeds_low), coalesce(two.seeds_low, one.seeds_low))
+    CAST(round(max(coalesce(one.seeds_low, two.seeds_low), coalesce(two.seeds_low, one.seeds_low))) AS INTEGER)
         AS seeds_low,                       -- [integer peers] The fewest seeds that it can have.
-    iif(one.info_hash IS NULL, 0, one.seeds_high) + iif(two.info_hash IS NULL, 0, two.seeds_high)
+    CAST(round(iif(one_id IS NULL, 0, one.seeds_high) + iif(two_id IS NULL, 0, two.seeds_high)) AS INTEGER)
         AS seeds_high,                      -- [integer peers] The most seeds that it can have; NULL for no end.
-    max(coalesce(one.leechers_low, two.leechers_low), coalesce(two.leechers_low, one.leechers_low))
+    CAST(round(max(coalesce(one.leechers_low, two.leechers_low), coalesce(two.leechers_low, one.leechers_low))) AS INTEGER)
         AS leechers_low,                    -- [integer peers] The fewest leechers that it can have.
-    iif(one.info_hash IS NULL, 0, one.leechers_high) + iif(two.info_hash IS NULL, 0, two.leechers_high)
+    CAST(round(iif(one_id IS NULL, 0, one.leechers_high) + iif(two_id IS NULL, 0, two.leechers_high)) AS INTEGER)
         AS leechers_high,                   -- [integer peers] The most leechers that it can have; NULL for no end.
     iif(coalesce(one.peers, -1) >= coalesce(two.peers, -1), hybrid.info_hash, hybrid.twin)
         AS larger                           -- [text] The info-hash under which it has more peers.
-FROM hybrid_torrents AS hybrid
-LEFT JOIN latest_swarms AS one ON one.info_hash = hybrid.info_hash
-LEFT JOIN latest_swarms AS two ON two.info_hash = hybrid.twin
-WHERE one.info_hash IS NOT NULL OR two.info_hash IS NOT NULL;
+FROM newest AS hybrid
+LEFT JOIN swarm_samples AS one ON one.id = one_id
+LEFT JOIN swarm_samples AS two ON two.id = two_id
+WHERE one_id IS NOT NULL OR two_id IS NOT NULL;
 
 -- One row for each swarm: what the DHT, handshakes, trackers and web seeds say of its seeds, the newest of each.
 --
@@ -1003,34 +1018,55 @@ FROM told;
 -- than a week older than the newest does not count. The two swarms of a hybrid torrent (BEP 52) are one: of a
 -- number there are as many as the larger one has at least, and as many as both have at most.
 CREATE VIEW torrents_alive AS
-WITH both AS (
-    SELECT
-        one.info_hash, hybrid.twin, coalesce(one.name, two.name) AS name,
-        max(coalesce(one.dht_at, ''), coalesce(two.dht_at, '')) AS dht_at,
-        max(coalesce(one.met_at, ''), coalesce(two.met_at, '')) AS met_at,
-        max(coalesce(one.trackers_at, ''), coalesce(two.trackers_at, '')) AS trackers_at,
-        max(coalesce(one.web_at, ''), coalesce(two.web_at, '')) AS web_at,
-        max(coalesce(one.dht_peers, 0), coalesce(two.dht_peers, 0)) AS dht_peers,
-        max(coalesce(one.dht_seeds, 0), coalesce(two.dht_seeds, 0)) AS dht_seeds,
-        max(coalesce(one.dht_seeds_low, 0), coalesce(two.dht_seeds_low, 0)) AS dht_seeds_low,
-        iif(one.dht_at IS NULL, 0, one.dht_seeds_high) + iif(two.dht_at IS NULL, 0, two.dht_seeds_high)
-            AS dht_seeds_high,
-        max(coalesce(one.seeds_met, 0), coalesce(two.seeds_met, 0)) AS seeds_met,
-        max(coalesce(one.hidden_met, 0), coalesce(two.hidden_met, 0)) AS hidden_met,
-        max(coalesce(one.peers_met, 0), coalesce(two.peers_met, 0)) AS peers_met,
-        max(coalesce(one.tracker_peers, 0), coalesce(two.tracker_peers, 0)) AS tracker_peers,
-        max(coalesce(one.tracker_seeds_low, 0), coalesce(two.tracker_seeds_low, 0)) AS tracker_seeds_low,
-        coalesce(one.tracker_seeds_high, 0) + coalesce(two.tracker_seeds_high, 0) AS tracker_seeds_high,
-        one.web_seeds_asked + coalesce(two.web_seeds_asked, 0) AS web_seeds_asked,
-        one.web_seeds_alive + coalesce(two.web_seeds_alive, 0) AS web_seeds_alive,
-        one.disagree || coalesce(two.disagree, '') AS disagree
-    FROM swarm_seeds AS one
-    LEFT JOIN hybrid_torrents AS hybrid ON hybrid.info_hash = one.info_hash
-    LEFT JOIN swarm_seeds AS two ON two.info_hash = hybrid.twin
+WITH one AS (
+    SELECT seeds.*, hybrid.twin
+    FROM swarm_seeds AS seeds LEFT JOIN hybrid_torrents AS hybrid ON hybrid.info_hash = seeds.info_hash
     WHERE NOT EXISTS (
         SELECT 1 FROM hybrid_torrents AS other
-        WHERE other.twin = one.info_hash AND other.info_hash IN (SELECT info_hash FROM swarms)
+        JOIN swarms AS v1 ON v1.info_hash = other.info_hash
+        WHERE other.twin = seeds.info_hash
     )
+),
+both AS (
+    SELECT
+        one.info_hash, one.twin, coalesce(one.name, (SELECT name FROM swarms WHERE swarms.info_hash = one.twin)) AS name,
+        max(coalesce(one.dht_at, ''),
+            coalesce((SELECT dht_at FROM swarm_seeds AS two WHERE two.info_hash = one.twin), '')) AS dht_at,
+        max(coalesce(one.met_at, ''),
+            coalesce((SELECT met_at FROM swarm_seeds AS two WHERE two.info_hash = one.twin), '')) AS met_at,
+        max(coalesce(one.trackers_at, ''),
+            coalesce((SELECT trackers_at FROM swarm_seeds AS two WHERE two.info_hash = one.twin), '')) AS trackers_at,
+        max(coalesce(one.web_at, ''),
+            coalesce((SELECT web_at FROM swarm_seeds AS two WHERE two.info_hash = one.twin), '')) AS web_at,
+        max(coalesce(one.dht_peers, 0),
+            coalesce((SELECT dht_peers FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS dht_peers,
+        max(coalesce(one.dht_seeds, 0),
+            coalesce((SELECT dht_seeds FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS dht_seeds,
+        max(coalesce(one.dht_seeds_low, 0),
+            coalesce((SELECT dht_seeds_low FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS dht_seeds_low,
+        iif(one.dht_at IS NULL, 0, one.dht_seeds_high)
+            + iif((SELECT dht_at FROM swarm_seeds AS two WHERE two.info_hash = one.twin) IS NULL, 0,
+                (SELECT dht_seeds_high FROM swarm_seeds AS two WHERE two.info_hash = one.twin))
+            AS dht_seeds_high,
+        max(coalesce(one.seeds_met, 0),
+            coalesce((SELECT seeds_met FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS seeds_met,
+        max(coalesce(one.hidden_met, 0),
+            coalesce((SELECT hidden_met FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS hidden_met,
+        max(coalesce(one.peers_met, 0),
+            coalesce((SELECT peers_met FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS peers_met,
+        max(coalesce(one.tracker_peers, 0),
+            coalesce((SELECT tracker_peers FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS tracker_peers,
+        max(coalesce(one.tracker_seeds_low, 0),
+            coalesce((SELECT tracker_seeds_low FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS tracker_seeds_low,
+        coalesce(one.tracker_seeds_high, 0) +
+            coalesce((SELECT tracker_seeds_high FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0) AS tracker_seeds_high,
+        one.web_seeds_asked +
+            coalesce((SELECT web_seeds_asked FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0) AS web_seeds_asked,
+        one.web_seeds_alive +
+            coalesce((SELECT web_seeds_alive FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0) AS web_seeds_alive,
+        one.disagree ||
+            coalesce((SELECT disagree FROM swarm_seeds AS two WHERE two.info_hash = one.twin), '') AS disagree
+    FROM one
 ),
 fresh AS (
     SELECT
