@@ -13,12 +13,13 @@ from crawler.db.connection import DatabaseBusy, DatabaseFull
 from crawler.db.database import CrawlDatabase, DatabaseError
 from crawler.db.records.infohash_samples import NodeSample, NodeToSample, SampleBatch
 from crawler.db.records.records import CrawlBatch, Journal, RunStatus, utc_text
-from crawler.db.records.torrents import HandshakeBatch, Handshakes, KnownTorrent
+from crawler.db.records.torrents import HandshakeBatch, Handshakes, HybridTorrent, KnownTorrent, PexCounts
 from crawler.db.unwritten import files
 from dhtnode import Address, Family, InfoHash, NodeId
 from dhtnode.addresses import pack_host
 from dhtnode.outcomes import Outcome
 from dhtnode.swarm import MethodEstimate, Observation
+from dhtnode.trackers import parse_tracker_url
 from tests.databases import rows
 from tests.measurements import measurement_of
 from tests.visits import visit_of
@@ -26,6 +27,9 @@ from tests.visits import visit_of
 NOW = 1_750_000_000.0
 ALICE, HERE = NodeId(b"a" * 20), Address("192.0.2.7", 6881)
 SWARM = InfoHash(b"s" * 20)
+NAMED = PexCounts(1, 1, 2, 2, 0, 0, *[None] * 6)
+HINT = parse_tracker_url("udp://tracker.example:6969")
+HYBRID = HybridTorrent(SWARM, InfoHash(b"t" * 20), "peers")
 JOURNAL = Journal(Family.IPV6, b"contacts", b"changes")
 VISIT = visit_of(ALICE, HERE, NOW, Outcome.ANSWERED, marks=("flood",), version=b"LT\x02\x01")
 SAMPLE = NodeSample(ALICE, HERE, utc_text(NOW), Outcome.ANSWERED, samples=SWARM, next_at=utc_text(NOW + 60))
@@ -76,6 +80,7 @@ def test_all_kinds_of_rows_come_back_as_they_were(path):
         CrawlBatch([VISIT], JOURNAL),
         SampleBatch([SAMPLE], JOURNAL),
         HandshakeBatch("given", HANDSHAKES, TORRENT),
+        HandshakeBatch("given", HANDSHAKES, TORRENT, NAMED, (HINT,), HYBRID),
         measurement(),
     ]
     assert files.read(hand_over(path, *records)) == files.HandedOver(1, 0, records)
