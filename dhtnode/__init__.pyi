@@ -17,6 +17,7 @@ from .api.results import StoredItem as StoredItem
 from .errors import AddressInUse as AddressInUse
 from .errors import BadResponse as BadResponse
 from .errors import CannotListen as CannotListen
+from .errors import CaptureError as CaptureError
 from .errors import DhtError as DhtError
 from .errors import InvalidArgument as InvalidArgument
 from .errors import InvalidInfoHash as InvalidInfoHash
@@ -48,6 +49,7 @@ from .metainfo import Metainfo as Metainfo
 from .metainfo import parse_metainfo as parse_metainfo
 from .metainfo import public_info_hash as public_info_hash
 from .metainfo import read_torrent as read_torrent
+from .pcap.capture import capture as capture
 from .settings import NodeSettings as NodeSettings
 from .swarm.estimate import SwarmEstimate as SwarmEstimate
 from .swarm.filter_size import Interval as Interval

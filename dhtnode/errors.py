@@ -41,6 +41,10 @@ class StateFileError(DhtError):
     """A saved state that cannot be read or written."""
 
 
+class CaptureError(DhtError):
+    """A file for captured packets that cannot be made."""
+
+
 class NotJoined(DhtError):
     """No node answered at all, so there was no lookup."""
 

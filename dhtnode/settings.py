@@ -21,6 +21,9 @@ WELL_KNOWN_BOOTSTRAP = (
 )
 """Bootstrap nodes; queried last, after saved contacts and hosts given by the user."""
 
+CAPTURE_LIMIT = 100_000_000
+"""Bytes of a file of captured packets: some 300,000 of them."""
+
 LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 """Form of a log line."""
 

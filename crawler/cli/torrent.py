@@ -70,6 +70,7 @@ def read_described(text: str) -> Described:
 @exclude_option("Networks, addresses and names of web seeds to leave alone; - is standard input.")
 @console.timeout_option(300.0)
 @console.JSON_OPTION
+@console.add_options(*console.PCAP_OPTIONS)
 def torrent(
     torrents: tuple[str, ...],
     db: Path | None,

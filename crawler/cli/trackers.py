@@ -87,6 +87,7 @@ _ANSWERED = ("answered", "partial")
 @click.option("--anonymize", is_flag=True, help="Write no addresses of trackers.")
 @console.timeout_option(None)
 @console.JSON_OPTION
+@console.add_options(*console.PCAP_OPTIONS)
 def trackers(
     db: Path,
     listed: console.ListedLines | None,

@@ -91,6 +91,7 @@ VERBOSE = (None, "info", "debug")  # what -v and -vv stand for
 @console.JSON_OPTION
 @console.timeout_option(None)
 @console.BOOTSTRAP_OPTION
+@console.add_options(*console.PCAP_OPTIONS)
 def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
     """Run a node until SIGINT or SIGTERM; prints one line per socket when it serves.
 

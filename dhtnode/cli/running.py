@@ -8,18 +8,20 @@ import signal
 import stat
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from math import inf
 from typing import TypeVar
 
 import click
 import trio
 
-from dhtnode.cli.console import Main, Stopped
+from dhtnode.cli.console import CaptureOptions, Main, Stopped, capture_options
 from dhtnode.cli.streams import reason_of
 from dhtnode.daemon.signals import catching_signals
 from dhtnode.errors import DhtError
 from dhtnode.net import NodeClock
 from dhtnode.nurseries import open_service_nursery
+from dhtnode.pcap.capture import capture
 
 T = TypeVar("T")
 
@@ -30,8 +32,9 @@ def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
     `expected` names exceptions that count as such besides `DhtError`.
     """
     refusals: tuple[type[Exception], ...] = (DhtError, *expected)
+    captured = capture_options()
     try:
-        return trio.run(_until_interrupted, main, clock=NodeClock())
+        return trio.run(_until_interrupted, main, captured, clock=NodeClock())
     except refusals as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:
@@ -46,8 +49,8 @@ def run(main: Callable[[], Awaitable[T]], *expected: type[Exception]) -> T:
         raise click.ClickException(reason) from group
 
 
-async def _until_interrupted(main: Callable[[], Awaitable[T]]) -> T:
-    """Run `main`; when an interrupt comes first, cancel it and raise `click.Abort`."""
+async def _until_interrupted(main: Callable[[], Awaitable[T]], captured: CaptureOptions | None) -> T:
+    """Run `main`, captured if wished; when an interrupt comes first, cancel it and raise `click.Abort`."""
     # Without a receiver, Trio raises KeyboardInterrupt wherever the program happens to be, and where
     # that is the starting of a task it breaks Trio itself.
     with trio.open_signal_receiver(signal.SIGINT) as interrupts:
@@ -58,7 +61,8 @@ async def _until_interrupted(main: Callable[[], Awaitable[T]]) -> T:
                 raise click.Abort
 
             nursery.start_soon(watch, name="watch for an interrupt")
-            return await main()
+            with capture(captured.path, limit=captured.limit) if captured else nullcontext():
+                return await main()
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -10,7 +10,15 @@ import click
 
 import dhtnode
 from dhtnode import cli
-from dhtnode.cli.console import JSON_OPTION, emit, is_torrent_file, linked_swarm, timeout_option
+from dhtnode.cli.console import (
+    JSON_OPTION,
+    PCAP_OPTIONS,
+    add_options,
+    emit,
+    is_torrent_file,
+    linked_swarm,
+    timeout_option,
+)
 from dhtnode.errors import InvalidArgument, InvalidInfoHash, InvalidTorrent
 from dhtnode.escaping import escaped
 from dhtnode.ids import InfoHash
@@ -73,6 +81,7 @@ def tracker_url(text: str) -> TrackerUrl:
 @click.option("--port", type=click.IntRange(1, 65535), help="TCP port of that peer.")
 @timeout_option(60.0)
 @JSON_OPTION
+@add_options(*PCAP_OPTIONS)
 def trackers(
     swarm: TrackedSwarm,
     typed: tuple[TrackerUrl, ...],

@@ -10,8 +10,9 @@ import socket
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from itertools import islice
 from typing import Protocol, TypeAlias
 
@@ -228,6 +229,12 @@ class UdpSocket(DatagramSocket):
         self.errors[f"{doing} {name}"] += 1
 
 
+MAKE_SOCKET: ContextVar[Callable[[socket.socket, Scope | None], UdpSocket]] = ContextVar(
+    "MAKE_SOCKET", default=UdpSocket
+)
+"""What makes a socket of one that is bound: a capture makes others, which record."""
+
+
 def open_udp_socket(address: Address, scope: Scope | None = None) -> UdpSocket:
     """Bind a UDP socket; port 0 picks a free one.
 
@@ -250,7 +257,7 @@ def open_udp_socket(address: Address, scope: Scope | None = None) -> UdpSocket:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUse(f"{address} is in use by another program") from error
         raise CannotListen(f"cannot listen on {address}: {error.strerror}") from error
-    return UdpSocket(bound, scope if address.host in WILDCARDS else None)
+    return MAKE_SOCKET.get()(bound, scope if address.host in WILDCARDS else None)
 
 
 @contextmanager

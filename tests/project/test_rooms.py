@@ -15,7 +15,7 @@ FLOORS = {  # packages of one floor do not import each other; "." are the module
         "routing lookup swarm trackers torrents",
         "server",
         "gateway net",
-        "node tracker_client",
+        "node tracker_client pcap",
         "api",
         "gateway_server",
         "daemon testing",
