@@ -13,7 +13,7 @@ import click
 import crawler
 import dhtnode
 from crawler.cli.options import exclude_option, read_exclusion, run_crawl
-from dhtnode.cli import console
+from dhtnode.cli import captures, console
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent
 from dhtnode.escaping import escaped
 from dhtnode.lines import say
@@ -70,7 +70,7 @@ def read_described(text: str) -> Described:
 @exclude_option("Networks, addresses and names of web seeds to leave alone; - is standard input.")
 @console.timeout_option(300.0)
 @console.JSON_OPTION
-@console.add_options(*console.PCAP_OPTIONS)
+@captures.pcap_options
 def torrent(
     torrents: tuple[str, ...],
     db: Path | None,

@@ -18,7 +18,7 @@ from crawler.cli.options import (
     read_swarm_list,
     run_crawl,
 )
-from dhtnode.cli import console
+from dhtnode.cli import captures, console
 from dhtnode.escaping import escaped
 from dhtnode.lines import say
 
@@ -87,7 +87,7 @@ _ANSWERED = ("answered", "partial")
 @click.option("--anonymize", is_flag=True, help="Write no addresses of trackers.")
 @console.timeout_option(None)
 @console.JSON_OPTION
-@console.add_options(*console.PCAP_OPTIONS)
+@captures.pcap_options
 def trackers(
     db: Path,
     listed: console.ListedLines | None,

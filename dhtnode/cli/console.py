@@ -23,12 +23,12 @@ import click
 
 import dhtnode
 from dhtnode.addresses import Address, parse_address, split_host_port
+from dhtnode.cli.captures import pcap_options
 from dhtnode.cli.streams import print_lines
 from dhtnode.errors import InvalidInfoHash, InvalidTorrent, PrivateTorrent
 from dhtnode.files import read_file, text_of
 from dhtnode.ids import ID_BYTES, InfoHash, NodeId
 from dhtnode.magnet import is_magnet, parse_info_hash, parse_magnet
-from dhtnode.settings import CAPTURE_LIMIT
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -184,54 +184,6 @@ LISTEN_OPTION = click.option(
 )
 
 
-MEGABYTE = 1_000_000
-_CAPTURE = "dhtnode.capture"  # in the context of click: commands do not read it, only what runs them
-
-
-def _keep_capture(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    if value is not None:
-        context.meta.setdefault(_CAPTURE, {})[parameter.name] = value
-
-
-PCAP_OPTIONS = (
-    click.option(
-        "--pcap",
-        type=click.Path(dir_okay=False),
-        metavar="FILE",
-        expose_value=False,
-        callback=_keep_capture,
-        help="Write our own packets to a new file, for Wireshark; it holds addresses of nodes and peers.",
-    ),
-    click.option(
-        "--pcap-limit",
-        type=click.IntRange(1, 1_000_000),
-        metavar="MB",
-        expose_value=False,
-        callback=_keep_capture,
-        help=f"Write so many megabytes of them at most; default {CAPTURE_LIMIT // MEGABYTE}.",
-    ),
-)
-
-
-class CaptureOptions(NamedTuple):
-    """The file for our packets, and its longest size in bytes."""
-
-    path: str
-    limit: int
-
-
-def capture_options() -> CaptureOptions | None:
-    """Return what the options of the present command say of a capture, or None where there is none."""
-    context = click.get_current_context(silent=True)
-    given = context.meta.get(_CAPTURE) if context else None
-    if not given:
-        return None
-    if "pcap" not in given:
-        raise click.UsageError("--pcap-limit needs --pcap FILE")
-    limit = given.get("pcap_limit", 0) * MEGABYTE
-    return CaptureOptions(given["pcap"], limit or CAPTURE_LIMIT)
-
-
 def timeout_option(default: float | None) -> Decorator:
     """Return the option `--timeout`; without a default, the work has no end of its own."""
     ending = "run until told to stop" if default is None else f"default {default:g}"
@@ -287,7 +239,7 @@ def network_options(default_timeout: float | None) -> Decorator:
 
     They are `--json`, `--timeout`, `--bootstrap` and `--listen`; `--pcap` is for what runs the command.
     """
-    options = JSON_OPTION, timeout_option(default_timeout), BOOTSTRAP_OPTION, LISTEN_OPTION, *PCAP_OPTIONS
+    options = JSON_OPTION, timeout_option(default_timeout), BOOTSTRAP_OPTION, LISTEN_OPTION, pcap_options
     return option_group(NetworkOptions, "network", *options)
 
 

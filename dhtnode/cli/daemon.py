@@ -12,6 +12,7 @@ import click
 
 from dhtnode import cli, daemon
 from dhtnode.cli import console
+from dhtnode.cli.captures import pcap_options
 from dhtnode.cli.console import SECONDS, emit
 from dhtnode.errors import DhtError
 from dhtnode.files import read_file
@@ -91,7 +92,7 @@ VERBOSE = (None, "info", "debug")  # what -v and -vv stand for
 @console.JSON_OPTION
 @console.timeout_option(None)
 @console.BOOTSTRAP_OPTION
-@console.add_options(*console.PCAP_OPTIONS)
+@pcap_options
 def run_command(as_json: bool, timeout: float | None, **given: Any) -> None:
     """Run a node until SIGINT or SIGTERM; prints one line per socket when it serves.
 

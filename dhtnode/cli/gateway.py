@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dhtnode.cli import console
+from dhtnode.cli.captures import pcap_options
 from dhtnode.cli.daemon import FILE, serve, setting_options
 from dhtnode.daemon.gateway_options import parse_network
 
@@ -90,6 +91,7 @@ gateway_options = console.add_options(
 @console.JSON_OPTION
 @console.timeout_option(None)
 @console.BOOTSTRAP_OPTION
+@pcap_options
 def gateway(as_json: bool, timeout: float | None, tls: tuple[str, str] | None, **given: Any) -> None:
     """Be a tracker whose peers come from the DHT, until SIGINT or SIGTERM.
 

@@ -15,7 +15,8 @@ from typing import TypeVar
 import click
 import trio
 
-from dhtnode.cli.console import CaptureOptions, Main, Stopped, capture_options
+from dhtnode.cli.captures import CaptureOptions, capture_options
+from dhtnode.cli.console import Main, Stopped
 from dhtnode.cli.streams import reason_of
 from dhtnode.daemon.signals import catching_signals
 from dhtnode.errors import DhtError

@@ -10,10 +10,9 @@ import click
 
 import dhtnode
 from dhtnode import cli
+from dhtnode.cli.captures import pcap_options
 from dhtnode.cli.console import (
     JSON_OPTION,
-    PCAP_OPTIONS,
-    add_options,
     emit,
     is_torrent_file,
     linked_swarm,
@@ -81,7 +80,7 @@ def tracker_url(text: str) -> TrackerUrl:
 @click.option("--port", type=click.IntRange(1, 65535), help="TCP port of that peer.")
 @timeout_option(60.0)
 @JSON_OPTION
-@add_options(*PCAP_OPTIONS)
+@pcap_options
 def trackers(
     swarm: TrackedSwarm,
     typed: tuple[TrackerUrl, ...],

@@ -145,7 +145,8 @@ class CapturedTrioSocket(_ForwardingSocket):
         if self.type != socket.SOCK_STREAM:
             await self._inner.connect(address)
             return
-        found = await trio.socket.getaddrinfo(*address[:2], self.family, self.type)
+        host, port, *_ = address
+        found = await trio.socket.getaddrinfo(host, port, self.family, self.type)
         error = self._kernel.connect_ex(found[0][4])
         if error in (0, EINPROGRESS):
             # Our own address is known from here on.

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+from collections import Counter
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
@@ -96,13 +97,12 @@ async def test_node_and_its_lookup(path):
         with dhtnode.capture(path):
             async with dhtnode.open_node(bootstrap=testnet.bootstrap) as node:
                 await node.scrape(SWARM)
-                sent, received = (
-                    sum(each.counts[name] for each in node.statistics().sockets)
-                    for name in ("datagrams sent", "datagrams received")
-                )
-    packets, counts = read_capture(path)
-    assert counts == (len(packets), 0)
-    assert (sum(p.outbound for p in packets), sum(not p.outbound for p in packets)) == (sent, received)
+                counted = sum((Counter(each.counts) for each in node.statistics().sockets), Counter())
+                packets, _ = read_capture(path)
+    is_outbound = Counter(packet.outbound for packet in packets)
+    assert is_outbound[True] == counted["datagrams sent"] > 0
+    # Some may have come and wait for their turn.
+    assert is_outbound[False] >= counted["datagrams received"] > 0
 
 
 async def test_udp_tracker(path):
