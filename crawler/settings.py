@@ -117,7 +117,7 @@ class PeerSettings:
     """After that, for pieces that come one by one: clients hide some from the bitfield."""
 
     fetch_time: float = 20.0
-    """For the info dictionary from one peer."""
+    """For the info dictionary from one peer, and a second more for each part of 16 KiB that has come."""
 
     fetches_at_once: int = 2
     """Peers of one swarm asked for it at once, so that one that dawdles does not hold up the others."""

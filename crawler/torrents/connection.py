@@ -12,7 +12,7 @@ from crawler.torrents.peerwire.conversation import Conversation
 from dhtnode import Address
 
 CHUNK_BYTES = 16 * 1024  # read at once
-REQUEST_AGAIN_AFTER = 1.0  # seconds of silence while parts of the metadata are to come
+PART_TIME = 1.0  # seconds more for the metadata, for each part of it that has come
 PARTING_TIME = 1.0  # seconds for a peer to close its side after we closed ours
 PARTING_BYTES = 64 * 1024
 
@@ -81,13 +81,16 @@ class PeerConnection:
 
         Gives up when `is_wanted` returns False, or when the peer refuses.
         """
-        with trio.move_on_after(self._settings.fetch_time):
-            await self._send(self._conversation.begin_fetch())
-            while self._conversation.is_fetching and is_wanted() and not self.has_ended:
-                with trio.move_on_after(REQUEST_AGAIN_AFTER) as silence:
+        conversation = self._conversation
+        with trio.move_on_after(self._settings.fetch_time) as scope:
+            await self._send(conversation.begin_fetch())
+            while conversation.is_fetching and is_wanted() and not self.has_ended:
+                before = conversation.parts_received
+                with trio.move_on_after(conversation.patience) as silence:
                     await self._exchange()
                 if silence.cancelled_caught:
-                    await self._send(self._conversation.fetch_again())
+                    await self._send(conversation.fetch_again())
+                scope.deadline += PART_TIME * (conversation.parts_received - before)
         return self._conversation.metadata()
 
     async def part(self) -> None:

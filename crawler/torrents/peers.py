@@ -264,16 +264,14 @@ class _OpenSwarm:
                         break
                     await self.client.wait_turn()
                     if await self._visit(peer):
-                        self.client.excuse(peer)
-                        if number + 1 < len(ports):
-                            self.skipped["another port of a host"] += len(ports) - number - 1
+                        self.skipped += Counter({"another port of a host": len(ports) - number - 1})
                         break
         finally:
             if not turn.locked():
                 turns.pop(host, None)
 
     async def _visit(self, peer: Address) -> bool:
-        """Visit one peer, and return whether a connection could be opened."""
+        """Visit one peer, and return whether it is one of this swarm: then it wanted what we sent."""
         self.tried += 1
         try:
             with trio.fail_after(self.client.settings.connect_time):
@@ -306,7 +304,9 @@ class _OpenSwarm:
                 self.conversations.append(conversation)
                 self._note_named(peer, conversation)
                 self.peer_ids[peer.family][conversation.peer_id] += 1
-        return True
+        if conversation.is_introduced:
+            self.client.excuse(peer)
+        return conversation.is_introduced
 
     def _note_named(self, peer: Address, conversation: Conversation) -> None:
         self.named.meet(peer)

@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from functools import partial
 from hashlib import sha1
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -235,6 +236,57 @@ async def test_host_in_many_swarms_is_asked_about_each_in_turn(autojump_clock):
     assert (swarm.most_open, len(swarm.connected), client.turns) == (1, 6, {})
 
 
+@pytest.mark.parametrize("word", [b"", b"HTTP/1.1 400 Bad Request", hello(InfoHash(b"x" * 20))])
+async def test_host_that_accepts_and_is_no_peer_is_sent_few_packets(autojump_clock, word):
+    """However many swarms name it, at any port: of ten packets in ten seconds a connection has nine."""
+    opened = []
+
+    async def victim(stream):
+        opened.append(trio.current_time())
+        await stream.send_all(word)
+
+    async with trio.open_nursery() as nursery:
+        ports = [Address("9.9.9.9", port) for port in range(7000, 7040)]
+        swarm = Swarm(nursery, dict.fromkeys(ports, victim))
+        client = PeerClient(
+            {Family.IPV4: Scope.PUBLIC}, PeerSettings(), Random(1), connect=swarm.connect, run_sync=directly
+        )
+        async with trio.open_nursery() as asking:
+            for number in range(40):
+                info_hash = InfoHash(bytes([number]) * 20)
+                asking.start_soon(client.contact_peers, info_hash, ports[number:])
+        nursery.cancel_scope.cancel()
+    assert len(opened) > 1
+    assert min(later - earlier for earlier, later in pairwise(opened)) > 10
+
+
+class Late(Peer):
+    """A peer that answers every three seconds, and then all requests that have come."""
+
+    async def __call__(self, stream):
+        offer = {b"m": {b"ut_metadata": 5}, b"metadata_size": len(self.metadata)}
+        await stream.send_all(hello(self.info_hash, self.has, extended(0, offer)))
+        reader, to_skip = FrameReader(), HANDSHAKE_BYTES
+        while True:
+            await trio.sleep(3)
+            if not (data := await stream.receive_some(65536)):
+                return
+            reader.feed(data[to_skip:])
+            to_skip = max(0, to_skip - len(data))
+            for frame in iter(reader.next_untrusted, None):
+                if frame.kind == FrameKind.EXTENDED and frame.payload[:1] == b"\x05":
+                    await stream.send_all(self._part(frame.payload[1:]))
+
+
+async def test_peer_that_answers_late_gives_600_kib(autojump_clock):
+    """As Transmission does."""
+    info = encode(INFO | {b"pieces": b"p" * 20 * 30_700})
+    info_hash = InfoHash(sha1(info).digest())  # noqa: S324  BEP 3
+    async with swarm_of(Late(info_hash, ALL, info)) as swarm:
+        told = await ask(swarm, info_hash=info_hash)
+    assert (told.info, told.failures) == (parse_info(info), {})
+
+
 async def test_requests_that_a_peer_forgets_are_made_again_one_at_a_time(autojump_clock):
     """As rTorrent does with those that come while it sends, however many it says to take at once."""
     info = encode(INFO | {b"pieces": b"p" * 20 * 3070})
@@ -299,14 +351,14 @@ HOSTILE = {  # a peer, and what is said of it
     "keep-alives": (lambda s: keep_sending(s, bytes(4 * 1000)), "says too much"),
     "slow keep-alives": (lambda s: keep_sending(s, SLOW_DRIP, 0.5), None),
     "haves": (lambda s: keep_sending(s, HAVE * 1000), "says too much"),
-    "two bitfields": (lambda s: send_and_wait(s, hello(INFO_HASH, ALL, ALL)), "bitfield in the wrong place"),
+    "two bitfields": (lambda s: send_and_wait(s, hello(INFO_HASH, ALL, ALL)), None),
     "content": (
         lambda s: send_and_wait(s, hello(INFO_HASH, ALL, encode_frame(FrameKind.PIECE, bytes(16392)))),
         "sends content that was not requested",
     ),
     "too much metadata": (lambda s: send_and_wait(s, hello(INFO_HASH, ALL, TOO_LARGE)), None),
     "wrong hash": (Peer(INFO_HASH, ALL, FORGED), "metadata with another hash"),
-    "wrong size": (Peer(INFO_HASH, ALL, METADATA, size=20_000), "another size of metadata than before"),
+    "wrong size": (Peer(INFO_HASH, ALL, METADATA, size=20_000), "part of metadata of the wrong length"),
     "refuses": (Peer(INFO_HASH, ALL, None, size=100), None),
     "dawdles": (Peer(INFO_HASH, ALL, METADATA, delay=1000.0), None),
 }

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.db.records.torrents import PeerKind, PeerReport, PiecesHeld
-from crawler.torrents.peerwire.assembly import AT_ONCE, MAX_METADATA_BYTES, Assembly
+from crawler.torrents.peerwire.assembly import (
+    AT_ONCE,
+    MAX_METADATA_BYTES,
+    MOST_AT_ONCE,
+    MOST_PATIENCE,
+    PATIENCE,
+    Assembly,
+)
 from crawler.torrents.peerwire.conversation import TALK_BYTES, Conversation
 from crawler.torrents.peerwire.extension import (
     PART_BYTES,
@@ -316,8 +323,6 @@ def test_metadata_with_another_hash_is_refused():
 @pytest.mark.parametrize(
     "message",
     [
-        MetadataMessage(MetadataKind.DATA, 1, None, b"12345"),  # there is none
-        MetadataMessage(MetadataKind.DATA, 0, 6, b"12345"),
         MetadataMessage(MetadataKind.DATA, 0, 5, b"1234"),
         MetadataMessage(MetadataKind.DATA, 0, 5, b"123456"),
         MetadataMessage(MetadataKind.DATA, 0, 5, b""),
@@ -328,6 +333,18 @@ def test_wrong_part_is_refused(message):
     assembly.next_requests()
     with pytest.raises(BadPeer):
         assembly.record(message)
+
+
+@pytest.mark.parametrize("total", [None, 0, 4, 6, 10**19])
+def test_sins_that_the_hash_makes_good_are_borne(total):
+    """A part that was not asked for, or that there is not, and a size that is another one."""
+    assembly = Assembly(InfoHash(sha1(b"12345").digest()), 5)
+    assembly.record(MetadataMessage(MetadataKind.DATA, 0, 5, b"early"))
+    assembly.next_requests()
+    assembly.record(MetadataMessage(MetadataKind.DATA, 1, 5, b"12345"))
+    assembly.record(MetadataMessage(MetadataKind.DATA, 0, total, b"12345"))
+    assembly.record(MetadataMessage(MetadataKind.DATA, 0, total, b"again"))
+    assert assembly.verified() == b"12345"
 
 
 def introduced(*frames, has_extensions=True, has_fast=True):
@@ -624,5 +641,58 @@ def test_parts_that_are_put_back_are_requested_one_at_a_time_and_may_come_twice(
     assembly.record(parts[0])
     assembly.record(parts[0])
     assert (assembly.next_requests(), assembly.is_complete, assembly.verified()) == ([], True, data)
-    with pytest.raises(BadPeer, match="not asked for"):
-        assembly.record(parts[1])
+
+
+def test_more_is_requested_at_once_of_a_peer_that_is_late_and_forgets_nothing():
+    """Transmission answers every three seconds, and then all."""
+    assembly = Assembly(INFO_HASH, 40 * PART_BYTES)
+    assert assembly.next_requests() == [0, 1, 2, 3]
+    assembly.put_back()
+    assert (assembly.next_requests(), assembly.patience) == ([0], PATIENCE)
+    assembly.record(MetadataMessage(MetadataKind.DATA, 0, None, bytes(PART_BYTES)))
+    assert (assembly.next_requests(), assembly.patience) == ([1], PATIENCE)
+    assembly.record(MetadataMessage(MetadataKind.DATA, 2, None, bytes(PART_BYTES)))
+    assert (len(assembly.next_requests()), assembly.patience) == (MOST_AT_ONCE - 1, MOST_PATIENCE)
+
+
+@pytest.mark.parametrize(("has_fast", "reqq", "at_once"), [(False, 2048, 1), (True, 2048, 4), (True, 2, 2)])
+def test_peer_without_bep_6_is_asked_for_one_part_at_a_time(has_fast, reqq, at_once):
+    """RTorrent has not got it, and answers no more once two requests are under way."""
+    size = 10 * PART_BYTES
+    words = extended(0, {b"m": {b"ut_metadata": 7}, b"metadata_size": size, b"reqq": reqq})
+    conversation, _ = introduced(words, has_fast=has_fast)
+    requests = [encode_metadata_request(7, part) for part in range(at_once)]
+    assert conversation.begin_fetch() == b"".join(requests)
+    for part in (0, 1):
+        conversation.receive_untrusted(extended(1, {b"msg_type": 1, b"piece": part}, bytes(PART_BYTES)))
+    # However late it is.
+    assert len(conversation.fetch_again()) == len(requests[0])
+
+
+def test_empty_part_refuses_the_metadata_and_leaves_the_pieces_as_they_were_told():
+    conversation, _ = introduced(ALL, offer(PART_BYTES))
+    conversation.begin_fetch()
+    conversation.receive_untrusted(extended(1, {b"msg_type": 1, b"piece": 0}))
+    assert not conversation.is_fetching
+    assert conversation.report(3).holding.kind is SEED
+
+
+BITS = encode_frame(FrameKind.BITFIELD, b"\xff")
+
+
+@pytest.mark.parametrize(
+    "sins",
+    [
+        (ALL, ALL),
+        (BITS, encode_frame(FrameKind.BITFIELD, b"\xfe\x80")),
+        (encode_frame(FrameKind.HAVE, bytes(4)), BITS),
+        (encode_frame(FrameKind.BITFIELD),),
+        (encode_frame(FrameKind.HAVE_NONE, b"x"),),
+    ],
+)
+def test_sins_about_pieces_are_borne_and_make_the_kind_unknown(sins):
+    """The metadata comes all the same."""
+    conversation, _ = introduced(*sins, offer(5))
+    assert conversation.is_introduction_complete
+    assert conversation.begin_fetch() == encode_metadata_request(7, 0)
+    assert conversation.report(8).holding.kind is UNKNOWN

@@ -1,7 +1,13 @@
 """One connection to one peer, from our first byte on: what came in, what goes out, what is known."""
 
 from crawler.db.records.torrents import PeerKind, PeerReport, PiecesHeld
-from crawler.torrents.peerwire.assembly import AT_ONCE, MAX_METADATA_BYTES, Assembly
+from crawler.torrents.peerwire.assembly import (
+    AT_ONCE,
+    MAX_METADATA_BYTES,
+    MOST_AT_ONCE,
+    PATIENCE,
+    Assembly,
+)
 from crawler.torrents.peerwire.extension import (
     HANDSHAKE_NUMBER,
     OUR_LT_DONTHAVE,
@@ -88,7 +94,8 @@ class Conversation:
             return False
         if self._handshake.has_extensions and self._extended is None:
             return False
-        return self._pieces.is_told or self._has_no_metadata or self._has_begun_without
+        is_settled = self._is_discredited or self._pieces.is_told
+        return is_settled or self._has_no_metadata or self._has_begun_without
 
     @property
     def knows_pex(self) -> bool:
@@ -133,8 +140,21 @@ class Conversation:
             raise RuntimeError("no metadata is offered")
         size = known.metadata_size
         self._allowance += size + _HEADER_BYTES * (size // PART_BYTES + 1)
-        self._assembly = Assembly(self._info_hash, size, min(AT_ONCE, known.reqq or AT_ONCE))
+        # rTorrent answers one request and never another, once two are under way, whatever `reqq` it gives.
+        has_fast = self._handshake is not None and self._handshake.has_fast
+        most = min(MOST_AT_ONCE if has_fast else 1, known.reqq or MOST_AT_ONCE)
+        self._assembly = Assembly(self._info_hash, size, min(AT_ONCE, most), most)
         return self._requests()
+
+    @property
+    def patience(self) -> float:
+        """Return for how many seconds to wait for a part until it is requested again."""
+        return PATIENCE if self._assembly is None else self._assembly.patience
+
+    @property
+    def parts_received(self) -> int:
+        """Return how many parts of the metadata have come."""
+        return 0 if self._assembly is None else self._assembly.parts
 
     def fetch_again(self) -> bytes:
         """Return a request for one part that was requested and has not come, and request the others later.
@@ -250,13 +270,8 @@ class Conversation:
 
     def _handle(self, frame: Frame) -> bytes:
         match frame.kind:
-            case FrameKind.BITFIELD:
-                self._pieces.record_bitfield_untrusted(frame.payload)
-            case FrameKind.HAVE_ALL:
-                self._pieces.record_all_untrusted(frame.payload)
-            case FrameKind.HAVE_NONE:
-                self._pieces.record_none_untrusted(frame.payload)
-                self._evidence.record_begin(self._now)
+            case FrameKind.BITFIELD | FrameKind.HAVE_ALL | FrameKind.HAVE_NONE:
+                self._record_pieces(frame.kind, frame.payload)
             case FrameKind.HAVE:
                 self._pieces.record_have_untrusted(frame.payload)
                 self._evidence.record_have(self._now)
@@ -271,6 +286,23 @@ class Conversation:
                     self._evidence.record_unchoke()
         return b""
 
+    def _record_pieces(self, kind: int, payload: bytes) -> None:
+        """Record what the peer says it has; when that comes late or twice, it is borne and does not count.
+
+        The metadata is no worse for that: its hash tells.
+        """
+        try:
+            match kind:
+                case FrameKind.BITFIELD:
+                    self._pieces.record_bitfield_untrusted(payload)
+                case FrameKind.HAVE_ALL:
+                    self._pieces.record_all_untrusted(payload)
+                case _:
+                    self._pieces.record_none_untrusted(payload)
+                    self._evidence.record_begin(self._now)
+        except BadPeer:
+            self._is_discredited = True
+
     def _handle_extended(self, payload: bytes) -> bytes:
         number, content = payload[:1], payload[1:]
         if number == bytes((HANDSHAKE_NUMBER,)):
@@ -278,10 +310,11 @@ class Conversation:
             self._extended = read_extended_handshake_untrusted(content, known)
         elif number == bytes((OUR_UT_METADATA,)) and self._assembly is not None and self.is_fetching:
             message = read_metadata_message_untrusted(content)
-            if message.kind == MetadataKind.DATA:
+            if message.kind == MetadataKind.DATA and message.data:
                 self._assembly.record(message)
                 return self._requests()
-            self._is_rejected = message.kind == MetadataKind.REJECT
+            # rTorrent sends an empty last part in place of one of 16 KiB, and never that.
+            self._is_rejected = message.kind in (MetadataKind.DATA, MetadataKind.REJECT)
         elif number == bytes((OUR_UT_PEX,)) and self._wants_pex:
             self.others.record_peers_untrusted(content)
         elif number == bytes((OUR_LT_TEX,)):
