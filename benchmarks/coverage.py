@@ -1,23 +1,28 @@
 """How often the intervals of a census hold the truth, over many synthetic networks and the real engine.
 
     python -m benchmarks.coverage [--nodes 1000] [--runs 200] [--first 1] [--stale 0.3] [--loss 0.02]
-                                  [--bootstrap-nodes 0] [--rate 0] [--cut 0] [--processes 2] [--json FILE]
+                                  [--hostile 0] [--bootstrap-nodes 0] [--rate 0] [--cut 0] [--processes 2]
+                                  [--json FILE]
 
 Each run draws another synthetic network (`--first` is the seed of the first), takes a census of it as
 `dhtcrawl census` does, with the engine, the database and packets that get lost, but inside a
 `MemoryNetwork` and in virtual time, and compares each size with the number of live nodes.  The columns
 are those of `benchmarks.sizes`, where the crawl is a model too and a run costs a tenth.
 With `--bootstrap-nodes` there are so many of them only, and runs that found no node are counted.
+With `--hostile`, such a share of the nodes is of all styles that lie or invent: bias is against all of them,
+though some never answer properly.  Printed is also how many nodes were taken for ones that hand out nodes
+which do not exist, by what they are.
 With `--cut`, each census, of `--rate` queries a second, is cut after so many seconds, and its size is the one
 that it knows so far.
 """
 
 import argparse
 import sys
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 from random import Random
@@ -33,11 +38,12 @@ from benchmarks.tools.command import Report, benchmark
 from benchmarks.tools.report import head, table
 from crawler.analysis.species_richness import NetworkSize
 from crawler.core.session import Session
-from crawler.core.visit import OpenVisit
+from crawler.core.visit import OpenVisit, VisitMark
 from crawler.crawl.census import Progress, take_census
 from crawler.db.database import CrawlDatabase
 from crawler.db.writer import open_writer
 from crawler.settings import CrawlSettings
+from crawler.synthetic.hostile import STYLES
 from crawler.synthetic.memory import SyntheticMemoryNetwork
 from crawler.synthetic.settings import SyntheticSettings
 from dhtnode import NodeSettings, NotJoined
@@ -66,9 +72,21 @@ async def _open_session(network: SyntheticMemoryNetwork, bootstrap_nodes: int) -
             yield Session(run_id, {}, node, writer, (asker,))
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How many nodes answered a census, each size by its method, and who was taken for an inventor.
+
+    `styles` has for each kind of node how many answered, and how many of them were.
+    """
+
+    answered: int
+    sizes: Mapping[str, NetworkSize]
+    styles: Mapping[str, tuple[int, int]]
+
+
 async def _take(
     synthetic: SyntheticSettings, loss: float, bootstrap_nodes: int, rate: float, seconds: float
-) -> tuple[int, dict[str, NetworkSize]] | None:
+) -> Measured | None:
     network = SyntheticMemoryNetwork(synthetic, seed=synthetic.seed, loss=loss)
     settings, known = CrawlSettings(rate=rate, new_endpoints_rate=rate / 2), list[Progress]()
     async with _open_session(network, bootstrap_nodes) as session:
@@ -78,14 +96,32 @@ async def _take(
             except NotJoined:
                 return None
             known.append(progress)
+        visits = await session.writer.call(lambda store: store.rows("visits"))
     (progress,) = known
     findings = progress.findings
-    sizes = findings.sizes if findings else ()
-    return progress.frontier.answered, {
+    sizes = {
         size.method: NetworkSize(size.estimate, size.low or 0.0, size.high or 0.0, 0.0)
-        for size in sizes
+        for size in (findings.sizes if findings else ())
         if size.family is not None
     }
+    return Measured(progress.frontier.answered, sizes, _styles(network, visits))
+
+
+def _styles(
+    network: SyntheticMemoryNetwork, visits: Sequence[Mapping[str, Any]]
+) -> dict[str, tuple[int, int]]:
+    population, names = network.synthetic.population, ("honest", *STYLES)
+    style_of = {
+        population.address(population.ranks[number])[0]: names[population.styles[number]]
+        for number in range(population.settings.nodes)
+    }
+    answered, taken = Counter[str](), Counter[str]()
+    for row in visits:
+        if row["outcome"] == "answered" and row["address"] in style_of:
+            style = style_of[row["address"]]
+            answered[style] += 1
+            taken[style] += VisitMark.INVENTED_CONTACTS in (row["marks"] or "").split()
+    return {style: (answered[style], taken[style]) for style in answered}
 
 
 def measure(
@@ -94,16 +130,14 @@ def measure(
     nodes: int,
     stale: float,
     loss: float,
+    hostile: float = 0,
     bootstrap_nodes: int = 0,
     rate: float = 0,
     cut: float = 0,
-) -> tuple[int, dict[str, NetworkSize]] | None:
-    """Take a census of one network; return how many nodes answered, and each size by its method.
-
-    None when no node answered at the start.
-    """
+) -> Measured | None:
+    """Take a census of one network; None when no node answered at the start."""
     clock = trio.testing.MockClock(autojump_threshold=0)
-    settings = SyntheticSettings(nodes=nodes, stale=stale, seed=seed)
+    settings = SyntheticSettings(nodes=nodes, stale=stale, seed=seed, hostile=hostile)
     return trio.run(_take, settings, loss, bootstrap_nodes, rate, cut or inf, clock=clock)
 
 
@@ -113,6 +147,7 @@ def measure(
     option.count("--first", 1, "seed of the first network", at_least=0),
     option.STALE,
     option.LOSS,
+    option.number("--hostile", 0, "share of the nodes that are hostile", at_least=0, at_most=1),
     option.count("--bootstrap-nodes", 0, "bootstrap nodes, 0 for all of the network", at_least=0),
     option.number("--rate", 0, "queries a second, 0 for no limit", at_least=0, at_most=1000),
     option.number("--cut", 0, "seconds until a census is cut, 0 for never", at_least=0, at_most=1000),
@@ -126,6 +161,7 @@ def main(options: argparse.Namespace, report: Report) -> None:
         nodes=options.nodes,
         stale=options.stale,
         loss=options.loss,
+        hostile=options.hostile,
         bootstrap_nodes=options.bootstrap_nodes,
         rate=options.rate,
         cut=options.cut,
@@ -135,20 +171,23 @@ def main(options: argparse.Namespace, report: Report) -> None:
         by_seed = zip(seeds, processes.map(one, seeds), strict=True)
         started = [(seed, found) for seed, found in by_seed if found is not None]
     print(f"\n{options.runs - len(started)} of {options.runs} runs found no node")
-    results = [found for _, found in started]
-    by_method = defaultdict[str, list[NetworkSize]](list)
-    for _, sizes in results:
-        for method, size in sizes.items():
+    by_method, styles = defaultdict[str, list[NetworkSize]](list), defaultdict[str, list[int]](lambda: [0, 0])
+    for _, found in started:
+        for method, size in found.sizes.items():
             by_method[method].append(size)
+        for style, counts in found.styles.items():
+            styles[style] = [total + each for total, each in zip(styles[style], counts, strict=True)]
     report["measurements"] = [
-        {"seed": seed, "answered": answered}
-        | {method: [size.estimate, size.low, size.high] for method, size in sizes.items()}
-        for seed, (answered, sizes) in started
+        {"seed": seed, "answered": found.answered, "styles": found.styles}
+        | {method: [size.estimate, size.low, size.high] for method, size in found.sizes.items()}
+        for seed, found in started
     ]
-    answered = mean(count for count, _ in results)
+    answered = mean(found.answered for _, found in started)
     print(f"\n{options.nodes} nodes, {options.runs} runs, {answered:.1f} answered on average\n")
     rows = [result_row(method, options.nodes, sizes) for method, sizes in by_method.items()]
     print(table(COLUMNS, rows), flush=True)
+    taken = [[style, f"{total}", f"{some}"] for style, (total, some) in sorted(styles.items())]
+    print("\n" + table(("nodes", "answered", "taken for inventors"), taken), flush=True)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def change_bytes(known: Bytes) -> bytes:
     return changes.tobytes()
 
 
-def seen_in_visits(known: Bytes, has_answered: NDArray[np.bool_], visits: Numbers) -> Bytes:
+def seen_in_visits(known: Bytes, has_answered: NDArray[np.bool_], visits: Bytes) -> Bytes:
     """Return what is known of endpoints, with what their visits show instead of what is said of them."""
     states = np.where(has_answered, ANSWERED, UNRESPONSIVE) | np.where(visits > 1, _VISITED_AGAIN, 0)
     seen: Bytes = (known & ~np.uint8(_STATE | _VISITED_AGAIN)) | states.astype(np.uint8)

@@ -28,6 +28,10 @@ class VisitMark(StrEnum):
         "impossibly-close",
         "returned contacts closer to a random target than any node can be by chance: made up",
     )
+    INVENTED_CONTACTS = (
+        "invented-contacts",
+        "returned contacts of which half or more are known from it alone and never answered",
+    )
     FLOOD = "flood", f"sent {FLOOD_DATAGRAMS} datagrams or more that answer no query"
 
     def __new__(cls, value: str, meaning: str) -> Self:

@@ -20,8 +20,9 @@ from crawler.core.query_loop import drive
 from crawler.core.session import Session
 from crawler.crawl.crawl import FamilyCrawl
 from crawler.crawl.findings import Findings, compute_findings, findings_so_far
-from crawler.crawl.network_sizes import ENDPOINTS, HEADLINE, SO_FAR, FamilyTally
+from crawler.crawl.network_sizes import ENDPOINTS, HEADLINE, SO_FAR, WITHOUT_INVENTORS, FamilyTally
 from crawler.crawl.second_visits import SecondVisits
+from crawler.db.database import CrawlDatabase
 from crawler.db.records.records import EndedVisits, Journal, SizeEstimate
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
@@ -176,9 +177,10 @@ class Census:
             for family, crawl in self._crawls.items()
         }
 
-    def tallies(self) -> dict[Family, FamilyTally]:
-        """Return the counts of each family; linear in the endpoints."""
-        return {family: crawl.tally() for family, crawl in self._crawls.items()}
+    def tallies(self, store: CrawlDatabase, run_id: int) -> dict[Family, FamilyTally]:
+        """Return the counts of each family, once all visits are written; linear in the endpoints."""
+        visits = None if store.visits.is_anonymized else store.visits
+        return {family: crawl.tally(visits, run_id) for family, crawl in self._crawls.items()}
 
 
 async def take_census(
@@ -218,7 +220,9 @@ async def take_census(
     async with shown_progress(timed("census: computing sizes and alarms"), shows=session.shows_progress):
         # In the worker thread as a whole: it takes seconds for a million nodes.
         findings = await session.writer.call(
-            lambda database: compute_findings(database, run_id, census.tallies(), zone, random, watched)
+            lambda database: compute_findings(
+                database, run_id, census.tallies(database, run_id), zone, random, watched
+            )
         )
     return replace(progress, findings=findings, is_complete=True)
 
@@ -287,6 +291,12 @@ def _result_lines(progress: Progress) -> list[str]:
             name = f"IPv{family}" if family else "both"
             line = f"{name}: about {_size_text(size)}"
             lines.append(line if size.unit == endpoints.unit else f"{line}; at {_size_text(endpoints)}")
+        without = found.size(family, WITHOUT_INVENTORS)
+        if without is not None and without.details["inventing"]:
+            lines.append(
+                f"  {without.details['inventing']} that answered hand out nodes which do not exist; without"
+                f" them about {_size_text(without)}"
+            )
     if not progress.is_complete:
         return [*lines, "cut short: the same command goes on from here"]
     suspects = [each for each in found.tests if each.is_suspect]
@@ -334,5 +344,5 @@ def _size_record(size: SizeEstimate) -> dict[str, object]:
         "low": None if size.low is None else round(size.low, 1),
         "high": None if size.high is None else round(size.high, 1),
         "zone": size.zone,
-        **{name: size.details[name] for name in ("p_value",) if name in size.details},
+        **{name: size.details[name] for name in ("p_value", "inventing") if name in size.details},
     }

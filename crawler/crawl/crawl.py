@@ -20,10 +20,12 @@ from crawler.core.query_loop import BatchCrawl, ClientFacts
 from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark, failure_of
 from crawler.crawl.cut_size import MANY, size_of_cut_crawl
+from crawler.crawl.evidence import seen_visits
 from crawler.crawl.in_degrees import InDegrees
 from crawler.crawl.network_sizes import FamilyTally
 from crawler.crawl.tallies import Known, tally_of
 from crawler.db.records.records import CrawlBatch, EndedVisits, Journal, Visit, epoch_ms
+from crawler.db.visits import VisitRows
 from crawler.settings import CrawlSettings
 from dhtnode import Contact, QueryError, Scope
 from dhtnode.bep42 import is_compliant_at
@@ -131,15 +133,17 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
             seconds=seconds,
         )
 
-    def tally(self) -> FamilyTally:
+    def tally(self, visits: VisitRows | None = None, run_id: int = 0) -> FamilyTally:
         """Return the counts of the crawl, once: which node returned which is forgotten.
 
-        Linear in the endpoints.
+        Linear in the endpoints.  `visits` are those of this run, all of which are written; without them
+        nodes that hand out nodes which do not exist are not told apart.
         """
+        seen = None if visits is None else seen_visits(visits, run_id, self._family, self.frontier)
         # A third of the memory of a crawl, while the rest is computed.
         in_degrees, self._in_degrees = self._in_degrees, InDegrees()
         known = Known(self.frontier, in_degrees, self.second_queries, self.second_answers)
-        return tally_of(known, self._family, by_endpoint=self._is_loopback)
+        return tally_of(known, self._family, seen, by_endpoint=self._is_loopback)
 
     def size_so_far(self) -> NetworkSize | None:
         """Return the size of the network from what is known before the end; see `size_of_cut_crawl`."""

@@ -1,51 +1,64 @@
 """What the sizes of a census follow from, in rows: written at its end, and read to count all of it again."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
 from random import Random
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crawler.core.contact_table import Bytes
 from crawler.core.frontier import SIGHTED, Frontier, change_bytes, seen_in_visits
 from crawler.crawl.in_degrees import HELD, InDegrees
+from crawler.crawl.inventors import DamagedEvidence, SeenVisits, visit_pieces
 from crawler.crawl.network_sizes import Evidence, FamilyTally
 from crawler.crawl.tallies import Known, tally_of
-from crawler.db.records.records import ANSWERED, CensusEvidence, HostValue
+from crawler.db.records.records import CensusEvidence
 from crawler.db.visits import VisitRows
 from dhtnode import Family
-from dhtnode.addresses import pack_host
-from dhtnode.ids import ID_BYTES
 
-_Row: TypeAlias = tuple[bytes, HostValue, int, int]
-
-_AT_ONCE = 1 << 14  # visits
 _NAMINGS = np.dtype([("visit", ">u4"), ("distances", ">u4", (HELD,))])
+_ALONE = np.dtype([("visit", ">u4"), ("distance", ">u4")])
 
 
-class DamagedEvidence(ValueError):
-    """The reason why rows do not give the counts of a census."""
+def seen_visits(visits: VisitRows, run_id: int, family: Family, frontier: Frontier) -> SeenVisits:
+    """Return what the visits of a census have shown, all of which are written; some 3 us for each."""
+    seen = SeenVisits(len(frontier.table))
+    for contacts, facts in visit_pieces(visits.endpoints(run_id, family), family):
+        seen.add(frontier.table.find(frontier.table.keys(contacts)), facts)
+    return seen
 
 
-def evidence_row(visits: VisitRows, run_id: int, family: Family, evidence: Evidence) -> CensusEvidence:
-    """Return what is kept of a census, all visits of which are written; some 2 us for each."""
-    frontier = evidence.frontier
-    numbers = np.concatenate(
-        [
-            frontier.table.find(frontier.table.keys(contacts))
-            for contacts, _ in _pieces(visits.endpoints(run_id, family), family)
-        ]
-    )
+def evidence_row(family: Family, evidence: Evidence) -> CensusEvidence:
+    """Return what is kept of a census beside its visits."""
+    frontier, numbers = evidence.frontier, np.concatenate(evidence.seen.numbers)
     known = frontier.known(numbers) & np.uint8(SIGHTED)
     place_of = np.zeros(len(frontier.table), np.int64)
     place_of[numbers] = np.arange(len(numbers))
     namings = np.empty(len(evidence.numbers), _NAMINGS)
     namings["visit"], namings["distances"] = place_of[evidence.numbers], evidence.distances
+    alone = np.empty(len(evidence.alone), _ALONE)
+    alone["visit"], alone["distance"] = place_of[evidence.alone], evidence.alone_distances
     counts = frontier.statistics()
-    seconds = evidence.second_queries, evidence.second_answers
-    return CensusEvidence(family, counts.sighted, counts.held, *seconds, known.tobytes(), namings.tobytes())
+    return CensusEvidence(
+        family,
+        counts.sighted,
+        counts.held,
+        evidence.second_queries,
+        evidence.second_answers,
+        known.tobytes(),
+        namings.tobytes(),
+        alone[alone["distance"] > 0].tobytes(),
+    )
+
+
+def inventing_places(evidence: Evidence) -> list[int]:
+    """Return the places of the visits at which nodes answered that hand out nodes which do not exist.
+
+    They are places among all visits of the family that are no verification.
+    """
+    numbers = np.concatenate(evidence.seen.numbers)
+    place_of = np.zeros(len(evidence.frontier.table), np.int64)
+    place_of[numbers] = np.arange(len(numbers))
+    places: list[int] = place_of[evidence.inventing].tolist()
+    return places
 
 
 def tally_again(
@@ -57,55 +70,39 @@ def tally_again(
     Raises `DamagedEvidence`, and `DatabaseError`.
     """
     family = Family(kept.family)
-    pieces = list(_pieces(visits.endpoints(run_id, family), family))
+    pieces = list(visit_pieces(visits.endpoints(run_id, family), family))
     contacts = np.concatenate([each for each, _ in pieces])
-    has_answered = np.concatenate([each for _, each in pieces])
-    namings = _read_namings(kept, len(contacts))
+    namings = _read(kept, len(contacts), kept.namings, _NAMINGS)
+    alone = _read(kept, len(contacts), kept.alone, _ALONE)
     frontier = Frontier(family, len(contacts), random, counts_hosts=False)
     _, first, inverse = np.unique(frontier.table.keys(contacts), return_index=True, return_inverse=True)
     order = np.argsort(first)
     numbers = np.argsort(order)[inverse]
-    known, answered = np.zeros(len(first), np.uint8), np.zeros(len(first), np.bool_)
+    seen = SeenVisits(len(first))
+    seen.add(numbers, np.concatenate([each for _, each in pieces]))
+    known = np.zeros(len(first), np.uint8)
     known[numbers] = np.frombuffer(kept.known, np.uint8) & np.uint8(SIGHTED)
-    answered[numbers[has_answered]] = True
-    changes = change_bytes(seen_in_visits(known, answered, np.bincount(numbers)))
+    changes = change_bytes(seen_in_visits(known, seen.has_answered, seen.visits))
     frontier.restore([(contacts[first[order]].tobytes(), changes)], is_held=kept.held > 0)
     in_degrees = InDegrees()
-    endpoints = np.repeat(numbers[namings["visit"].astype(np.int64)], HELD)
-    distances = namings["distances"].astype(np.uint32).ravel()
-    in_degrees.add(endpoints[distances > 0], distances[distances > 0])
+    for endpoints, distances in (
+        (np.repeat(namings["visit"], HELD), namings["distances"].ravel()),
+        (alone["visit"], alone["distance"]),
+    ):
+        is_there = distances > 0
+        in_degrees.add(numbers[endpoints[is_there].astype(np.int64)], distances[is_there].astype(np.uint32))
     facts = Known(frontier, in_degrees, kept.second_queries, kept.second_answers, kept.sighted)
-    return tally_of(facts, family, by_endpoint=by_endpoint)
+    return tally_of(facts, family, seen, by_endpoint=by_endpoint)
 
 
-def _read_namings(kept: CensusEvidence, visits: int) -> NDArray[np.void]:
+def _read(kept: CensusEvidence, visits: int, packed: bytes, form: np.dtype[np.void]) -> NDArray[np.void]:
     if len(kept.known) != visits:
         raise DamagedEvidence(f"it has {visits} visits, and was counted with {len(kept.known)}")
-    if len(kept.namings) % _NAMINGS.itemsize:
+    if len(packed) % form.itemsize:
         raise DamagedEvidence("its namings are cut")
-    namings = np.frombuffer(kept.namings, _NAMINGS)
+    namings = np.frombuffer(packed, form)
     if len(namings) and int(namings["visit"].max()) >= visits:
         raise DamagedEvidence("its namings are of visits that it does not have")
     if not 0 <= kept.second_answers <= kept.second_queries or visits > kept.sighted * 2:
         raise DamagedEvidence("its counts contradict each other")
     return namings
-
-
-def _pieces(rows: Iterable[_Row], family: Family) -> Iterator[tuple[Bytes, NDArray[np.bool_]]]:
-    """Yield the contacts of visits as rows of bytes, and which of them answered; at least one piece."""
-    remaining, size = iter(rows), family.contact_bytes
-    while True:
-        some = list(islice(remaining, _AT_ONCE))
-        packed = b"".join([_packed(*each[:3], size) for each in some])
-        contacts = np.frombuffer(packed, np.uint8).reshape(len(some), size)
-        yield contacts, np.array([outcome == ANSWERED for *_, outcome in some], np.bool_)
-        if len(some) < _AT_ONCE:
-            return
-
-
-def _packed(node_id: bytes, host: HostValue, port: int, size: int) -> bytes:
-    packed = host.to_bytes(4, "big") if isinstance(host, int) else pack_host(host)
-    contact = node_id + packed + port.to_bytes(2, "big")
-    if len(node_id) != ID_BYTES or len(contact) != size:
-        raise DamagedEvidence(f"a visit is to {host!r}, which is no host of this family")
-    return contact

@@ -60,6 +60,12 @@ def _steps(each: FamilyCounts) -> Iterator[str]:
         f"chapman: half A of the nodes returned {counts.by_a} of them, half B {counts.by_b}, both"
         f" {counts.by_both}: (a + 1)(b + 1) / (c + 1) - 1"
     )
+    if sizes.without_inventors is not None and sizes.inventing:
+        yield (
+            f"without inventors: {sizes.inventing} that answered hand out nodes which do not exist, by their"
+            " marks, or because they alone returned half of their contacts and those never answered;"
+            f" {sizes.without_inventors.answered} are left, and the same steps are taken"
+        )
     if sizes.mean_distance is not None:
         yield (
             f"distances: over all targets the 8th closest of {sizes.ids} ids is at {sizes.mean_distance:.6g}"
@@ -139,7 +145,7 @@ def explanation_record(found: CensusExplanation) -> dict[str, object]:
 
 
 def _family_record(each: FamilyCounts) -> dict[str, object]:
-    sizes = each.sizes
+    sizes, rest = each.sizes, each.sizes.without_inventors
     return {
         "family": int(sizes.family),
         "unit": sizes.unit,
@@ -147,6 +153,8 @@ def _family_record(each: FamilyCounts) -> dict[str, object]:
         "sighted": each.sighted,
         "counts": details_of(sizes.counts, sizes.crawl),
         "endpoints": details_of(sizes.endpoints, size_from_crawl(sizes.endpoints)),
+        "inventing": sizes.inventing,
+        "without_inventors": rest and details_of(rest, size_from_crawl(rest)),
         "ids": sizes.ids,
         "mean_distance": sizes.mean_distance,
         "steps": list(_steps(each)),

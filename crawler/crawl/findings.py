@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from random import Random
 
 from crawler.analysis.species_richness import NetworkSize
-from crawler.crawl.evidence import evidence_row
+from crawler.core.visit import VisitMark
+from crawler.crawl.evidence import evidence_row, inventing_places
 from crawler.crawl.network_sizes import (
     SO_FAR,
     FamilySizes,
@@ -64,12 +65,11 @@ def compute_findings(
             tests += sybil_tests(sizes, tally, zone, watched, random)
     estimates = [estimate for each in families for estimate in estimates_of(each, zone)]
     estimates += joint_estimates(families, zone)
-    evidence = [
-        evidence_row(store.visits, run_id, family, tally.evidence)
-        for family, tally in sorted(tallies.items())
-        if tally.evidence and not store.visits.is_anonymized
-    ]
-    store.visits.write_results(run_id, estimates, tests, evidence)
+    seen = [(family, each.evidence) for family, each in sorted(tallies.items()) if each.evidence]
+    store.visits.write_results(run_id, estimates, tests, [evidence_row(*each) for each in seen])
+    for family, evidence in seen:
+        mark = VisitMark.INVENTED_CONTACTS
+        store.visits.mark(run_id, family, inventing_places(evidence), mark)
     return Findings(tuple(estimates), tuple(tests))
 
 

@@ -20,6 +20,7 @@ from crawler.analysis.species_richness import EXACT_REFERRERS, NetworkSize, chap
 from crawler.core.contact_table import Numbers
 from crawler.core.frontier import ANSWERED, Frontier, Sighting
 from crawler.crawl.answered_nodes import AnsweredNodes
+from crawler.crawl.inventors import SeenVisits
 from crawler.db.records.records import SizeEstimate
 from crawler.zone import Zone
 from dhtnode import Family
@@ -30,6 +31,7 @@ LEAST_EVEN = 2 * K  # ids that are tested for being spread evenly
 MAX_TARGETS = 1024  # whose surroundings are tested for nodes put there
 
 HEADLINE, ENDPOINTS, DISTANCES = "crawl", "endpoints", "distances"
+WITHOUT_INVENTORS = "without inventors"
 SO_FAR = "so far"  # of a census that was cut
 
 
@@ -84,7 +86,9 @@ class Tally:
 class Evidence:
     """What sizes follow from, beside the visits: what is known of each endpoint, and who returned it.
 
-    `numbers` are the endpoints of which the `distances` to their referrers are needed, five for each.
+    `numbers` are the endpoints of which the `distances` to their referrers are needed, five for each; `alone`
+    those that one node alone has returned and that never answered, and how far that is.  `inventing` are the
+    nodes that answered and hand out nodes which do not exist.
     """
 
     frontier: Frontier
@@ -92,6 +96,10 @@ class Evidence:
     second_answers: int
     numbers: Numbers
     distances: NDArray[np.uint32]
+    seen: SeenVisits
+    alone: Numbers
+    alone_distances: NDArray[np.uint32]
+    inventing: Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,8 @@ class FamilyTally:
 
     `nodes` are all that answered.  Of the endpoints that one node alone has returned, `unconfirmed` have
     responded of `most_unconfirmed` that may, and `held` were not visited; where that is not 0, those that
-    responded are not in the tallies.
+    responded are not in the tallies.  `rest` is the headline without nodes that hand out nodes which do not
+    exist; None where that is not known.
     """
 
     hosts: Tally | None
@@ -110,6 +119,7 @@ class FamilyTally:
     most_unconfirmed: int = 0
     held: int = 0
     evidence: Evidence | None = None
+    rest: Tally | None = None
 
     @property
     def headline(self) -> Tally:
@@ -145,6 +155,8 @@ class FamilySizes:
     crawl: CrawlSize
     neighbourhoods: tuple[Neighbourhood, ...]
     endpoints: CrawlCounts
+    without_inventors: CrawlCounts | None
+    inventing: int
     ids: int
     mean_distance: float | None
 
@@ -175,7 +187,11 @@ def family_sizes(family: Family, tally: FamilyTally, zone: Zone, random: Random)
     size, endpoints = size_from_crawl(counts), tally.endpoints.crawl_counts(zone.bits)
     ids = headline.nodes.prefixes
     distance = mean_distance(ids, K, zone.bits)
-    return FamilySizes(family, tally.unit, counts, size, found, endpoints, len(ids), distance)
+    without = tally.rest.crawl_counts(zone.bits) if tally.rest else None
+    inventing = len(tally.evidence.inventing) if tally.evidence else 0
+    return FamilySizes(
+        family, tally.unit, counts, size, found, endpoints, without, inventing, len(ids), distance
+    )
 
 
 def estimates_of(sizes: FamilySizes, zone: Zone) -> list[SizeEstimate]:
@@ -195,6 +211,10 @@ def estimates_of(sizes: FamilySizes, zone: Zone) -> list[SizeEstimate]:
         estimate("chapman", of_halves, {})._replace(low=None, high=None),
         _endpoints(sizes, zone),
     ]
+    if sizes.without_inventors is not None:
+        without = size_from_crawl(sizes.without_inventors)
+        details = details_of(sizes.without_inventors, without) | {"inventing": sizes.inventing}
+        estimates.append(estimate(WITHOUT_INVENTORS, without.size, details))
     if even := sizes.evenness(zone):
         details = {"mean_distance": sizes.mean_distance, "ids": sizes.ids, "k": K}
         details |= {"found": sizes.crawl.found, "p_value": even.p_value}
@@ -225,6 +245,10 @@ def joint_estimates(families: Sequence[FamilySizes], zone: Zone) -> list[SizeEst
     ]
     endpoints = joint_size([size_from_crawl(each.endpoints).size for each in families])
     estimates.append(estimate_of(None, Unit.ENDPOINTS, ENDPOINTS, endpoints, zone, {}))
+    rests = [size_from_crawl(each.without_inventors).size for each in families if each.without_inventors]
+    if len(rests) == len(families):
+        inventing = {"inventing": sum(each.inventing for each in families)}
+        estimates.append(estimate_of(None, unit, WITHOUT_INVENTORS, joint_size(rests), zone, inventing))
     even = [found.size for each in families if (found := each.evenness(zone))]
     if len(even) == len(families):
         estimates.append(estimate_of(None, unit, DISTANCES, joint_size(even), zone))

@@ -12,10 +12,10 @@ from crawler.db.records.records import (
     Answered,
     CensusEvidence,
     EndedVisits,
-    HostValue,
     SizeEstimate,
     SybilTestResult,
     Visit,
+    VisitFacts,
     address_of,
     network_text,
 )
@@ -72,10 +72,18 @@ class VisitRows:
             _INSERT_ALARM.many(connection, tests, run_id)
             _INSERT_EVIDENCE.many(connection, () if self.is_anonymized else evidence, run_id)
 
-    def endpoints(self, run_id: int, family: Family) -> Iterator[tuple[bytes, HostValue, int, int]]:
-        """Yield the id, host, port and outcome of each visit of a run that is no verification, in order."""
+    def endpoints(self, run_id: int, family: Family) -> Iterator[VisitFacts]:
+        """Yield the visits of a run that are no verification, in order."""
         with self._db.reported():
-            yield from self._db.execute(_ENDPOINTS, (run_id, family))
+            yield from map(VisitFacts._make, self._db.execute(_ENDPOINTS, (run_id, family)))
+
+    def mark(self, run_id: int, family: Family, places: Sequence[int], mark: str) -> None:
+        """Add a mark to visits of a run, given by their places among those that `endpoints` yields."""
+        with self._db.transaction():
+            if places:
+                ids = self._db.execute(_IDS, (run_id, family)).fetchall()
+                marked = [(mark, mark, *ids[place]) for place in places]
+                self._db.executemany(_MARK, marked)
 
     def ended(self, run_id: int) -> list[EndedVisits]:
         """Return how the visits of a run have ended; 1 us for each."""
@@ -106,9 +114,13 @@ FROM visit_rows {OF_RUN} GROUP BY 1, 2, 3, 4
 """
 _INSERT_EVIDENCE = Insert("census_evidence", CensusEvidence)
 _ENDPOINTS = f"""
-SELECT node_id, host, port, outcome FROM visit_rows
+SELECT {", ".join(VisitFacts._fields)} FROM visit_rows
 {OF_RUN} AND NOT is_verification AND {FAMILY} = ?2
 ORDER BY id
+"""
+_IDS = _ENDPOINTS.replace(", ".join(VisitFacts._fields), "id")
+_MARK = """
+UPDATE visit_rows SET marks = coalesce(marks || ' ' || ?, ?) WHERE id = ?
 """
 
 # Rows have the fields of a visit as they are, behind the number.

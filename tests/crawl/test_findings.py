@@ -139,6 +139,7 @@ async def test_printed_record_and_lines_hold_the_findings(autojump_clock):
         (4, "counted"),
         (4, "crawl"),
         (4, "chapman"),
+        (4, "without inventors"),
         (4, "distances"),
     ]
     crawl = printed["sizes"][1]

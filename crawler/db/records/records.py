@@ -116,6 +116,19 @@ class Journal(NamedTuple):
     seconds: float = 0.0
 
 
+class VisitFacts(NamedTuple):
+    """What of a visit is needed to count a census again, as the columns of `visit_rows` hold it."""
+
+    node_id: bytes
+    host: HostValue
+    port: int
+    outcome: int
+    contacts: int
+    unusable: int
+    new_contacts: int
+    marks: str | None
+
+
 class EndedVisits(NamedTuple):
     """How many visits of a run ended so: by the outcome, and by the referrers that the node had then."""
 
@@ -136,6 +149,7 @@ class CensusEvidence(NamedTuple):
     second_answers: int
     known: bytes
     namings: bytes
+    alone: bytes = b""
 
 
 class CrawlBatch(NamedTuple):

@@ -231,6 +231,13 @@ SELECT
     CAST(round(endpoints.estimate) AS INTEGER) AS endpoints, -- [integer nodes] Endpoints of the whole network, from the crawl.
     CAST(round(endpoints.low) AS INTEGER) AS endpoints_low, -- [integer nodes] Lower end of the 95 % interval of endpoints.
     CAST(round(endpoints.high) AS INTEGER) AS endpoints_high, -- [integer nodes] Upper end of the 95 % interval of endpoints.
+    json_extract(without.details, '$.inventing') AS inventing, -- [integer nodes] Nodes that answered and hand out nodes which do not exist; NULL where that is not known.
+    CAST(round(without.estimate) AS INTEGER)
+        AS without_inventors,               -- [integer nodes] As estimate, without these.
+    CAST(round(without.low) AS INTEGER)
+        AS without_inventors_low,           -- [integer nodes] Lower end of the 95 % interval of without_inventors.
+    CAST(round(without.high) AS INTEGER)
+        AS without_inventors_high,          -- [integer nodes] Upper end of the 95 % interval of without_inventors.
     CAST(round(distances.estimate) AS INTEGER)
         AS by_distances,                    -- [integer nodes] Hosts or endpoints, by how densely the ids that were counted lie: a test that ids are uniform.
     CAST(round(distances.low) AS INTEGER)
@@ -245,6 +252,9 @@ LEFT JOIN size_estimates AS crawl ON
 LEFT JOIN size_estimates AS distances ON
     distances.run_id = counted.run_id AND distances.family IS counted.family
     AND distances.method = 'distances'
+LEFT JOIN size_estimates AS without ON
+    without.run_id = counted.run_id AND without.family IS counted.family
+    AND without.method = 'without inventors'
 LEFT JOIN size_estimates AS endpoints ON
     endpoints.run_id = counted.run_id AND endpoints.family IS counted.family
     AND endpoints.method = 'endpoints'
