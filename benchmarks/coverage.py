@@ -147,7 +147,7 @@ def measure(
     option.count("--first", 1, "seed of the first network", at_least=0),
     option.STALE,
     option.LOSS,
-    option.number("--hostile", 0, "share of the nodes that are hostile", at_least=0, at_most=1),
+    option.number("--hostile", 0.0, "share of the nodes that are hostile", at_least=0, at_most=1),
     option.count("--bootstrap-nodes", 0, "bootstrap nodes, 0 for all of the network", at_least=0),
     option.number("--rate", 0, "queries a second, 0 for no limit", at_least=0, at_most=1000),
     option.number("--cut", 0, "seconds until a census is cut, 0 for never", at_least=0, at_most=1000),
