@@ -14,6 +14,7 @@ from dhtnode.ranges import Range, check_ranges
 
 YEAR = 365 * 86_400.0  # seconds
 FRESH = 6 * 3600.0  # seconds after the end of a census; by then a third of its nodes are gone
+SECOND_WALK = 400  # nodes of a second walk through a part of the network: some 1300 queries
 MOST_WATCHED = 1_000_000  # swarms; more of a list are counted and left out
 
 

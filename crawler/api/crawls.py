@@ -13,7 +13,7 @@ from crawler.core.session import Resume, Session, new_random, open_session
 from crawler.crawl.census import Progress, take_census
 from crawler.infohashes.survey import Discovery, InfohashSurvey, SampleCounts
 from crawler.infohashes.turns import Plan
-from crawler.settings import CrawlOptions
+from crawler.settings import SECOND_WALK, CrawlOptions
 from crawler.zone import Zone
 from dhtnode import InfoHash
 from dhtnode.arguments import check_positive, check_whole, swarms_of
@@ -27,6 +27,7 @@ async def census(
     zone: str = "0",
     watched: Sequence[InfoHash] = (),
     verify_after: float | None = None,
+    second_walk: int = SECOND_WALK,
     new: bool = False,
     serve: bool = False,
     random: Random | None = None,
@@ -36,7 +37,8 @@ async def census(
 
     `db` is the database, or all options of a crawl.  `zone` is a part of the id space, as `Zone.parse`
     reads it; `watched` are ids whose surroundings are tested for nodes put there.  With `verify_after`,
-    nodes that replied are queried again so many seconds later.  A census that was interrupted goes on
+    nodes that replied are queried again so many seconds later.  A `second_walk` from other ways in is through
+    about so many nodes at most, or half of all; 0 leaves it out.  A census that was interrupted goes on
     when it is called again with the same settings, unless `new`; while it is under way, another is
     refused.  With `serve`, a full node answers others meanwhile.  When it is cancelled, `when_cut` is called
     with what is known by then.
@@ -44,6 +46,7 @@ async def census(
     Raises `DatabaseError`, `NotJoined` when no node replies at the start, and `ValueError`.
     """
     options, watched = CrawlOptions.of(db), swarms_of("watched", watched)
+    check_whole("second_walk", second_walk, 0, MOST)
     if verify_after is not None:
         check_positive("verify_after", verify_after, or_zero=True)
     if options.anonymize and verify_after is not None:
@@ -61,6 +64,7 @@ async def census(
             area,
             watched=watched,
             verify_after=verify_after,
+            second_walk=second_walk,
             when_cut=when_cut,
         )
 

@@ -9,8 +9,11 @@ import click
 import crawler.crawl
 from crawler import CrawlOptions
 from crawler.cli.options import crawl_options_with_area, run_crawl
+from crawler.settings import SECOND_WALK
 from dhtnode import InfoHash
 from dhtnode.cli import console
+
+MOST = 2**31  # nodes
 
 
 @click.command()
@@ -29,6 +32,14 @@ from dhtnode.cli import console
     metavar="SECONDS",
     help="Ask all that answered once more, so long after they did; 300 tells guests from residents.",
 )
+@click.option(
+    "--second-walk",
+    type=click.IntRange(0, MOST),
+    default=SECOND_WALK,
+    show_default=True,
+    metavar="NODES",
+    help="Walk again through a part of about so many nodes, for a second opinion on the size; 0 does not.",
+)
 @click.option("--new", is_flag=True, help="Begin a new census, even if the last one was interrupted.")
 @console.network_options(None)
 def census(
@@ -37,6 +48,7 @@ def census(
     serve: bool,
     watched: tuple[InfoHash, ...],
     verify_after: float | None,
+    second_walk: int,
     new: bool,
     network: console.NetworkOptions,
 ) -> None:
@@ -53,6 +65,7 @@ def census(
         zone=zone,
         watched=watched,
         verify_after=verify_after,
+        second_walk=second_walk,
         new=new,
         serve=serve,
         when_cut=cut.append,

@@ -20,10 +20,18 @@ from crawler.core.query_loop import drive
 from crawler.core.session import Session
 from crawler.crawl.crawl import FamilyCrawl
 from crawler.crawl.findings import Findings, compute_findings, findings_so_far
-from crawler.crawl.network_sizes import ENDPOINTS, HEADLINE, SO_FAR, WITHOUT_INVENTORS, FamilyTally
+from crawler.crawl.network_sizes import (
+    ENDPOINTS,
+    HEADLINE,
+    SECOND_WALK,
+    SO_FAR,
+    WITHOUT_INVENTORS,
+    FamilyTally,
+)
 from crawler.crawl.second_visits import SecondVisits
+from crawler.crawl.second_walk import SecondWalk
 from crawler.db.database import CrawlDatabase
-from crawler.db.records.records import EndedVisits, Journal, SizeEstimate
+from crawler.db.records.records import CrawlBatch, EndedVisits, Journal, SizeEstimate
 from crawler.db.writer import Writer
 from crawler.settings import CrawlSettings
 from crawler.zone import Zone
@@ -52,6 +60,7 @@ class Progress:
     seconds: float
     verified: int = 0
     known_share: float = 0.0
+    second_walk_queries: int = 0
     findings: Findings | None = None
     is_complete: bool = False
 
@@ -86,14 +95,13 @@ class Census:
         self._settings = settings
         self._wall_clock = wall_clock
         self._crawls = {
-            client.family: FamilyCrawl(
-                client, writer.put_nowait, settings, self._pace, area or Area(), random, wall_clock, now
-            )
+            client.family: self._crawl_of(client, random, writer.put_nowait, area or Area())
             for client in clients
         }
         self._second_visits: list[SecondVisits] = []
         self._started_at = now
         self._verified_before = 0
+        self._second_walks: dict[Family, SecondWalk] = {}
 
     def add(self, contact: Contact) -> bool:
         """Add a contact to start from; return whether it was new."""
@@ -126,6 +134,25 @@ class Census:
                 crawl = self._crawls[client.family]
                 nursery.start_soon(drive, client, crawl, self._settings, ready, self._clients)
         return self.progress()
+
+    async def walk_again(self, area: Area, most: int, random: Random) -> None:
+        """Walk through a part of the network with about so many nodes from other ways in; after `run`."""
+        async with trio.open_nursery() as nursery:
+            for client in self._clients:
+                walk = SecondWalk(
+                    self._crawls[client.family], area, most, random, partial(self._crawl_of, client, random)
+                )
+                if walk.is_worth_it:
+                    self._second_walks[client.family] = walk
+                    nursery.start_soon(
+                        partial(drive, client, walk.crawl, self._settings, others=self._clients)
+                    )
+
+    def _crawl_of(
+        self, client: BulkClient[Any], random: Random, put: Callable[[CrawlBatch], None], area: Area
+    ) -> FamilyCrawl:
+        now = trio.current_time()
+        return FamilyCrawl(client, put, self._settings, self._pace, area, random, self._wall_clock, now)
 
     async def verify(self, run_id: int, after: float) -> None:
         """Visit the nodes that have answered in a run once more, `after` seconds later; after `run`."""
@@ -168,6 +195,7 @@ class Census:
             1
             - sum(crawl.new_share.new for crawl in crawls)
             / (sum(crawl.new_share.all for crawl in crawls) or 1),
+            sum(walk.crawl.queries for walk in self._second_walks.values()),
         )
 
     def sizes_so_far(self) -> dict[Family, tuple[int, NetworkSize | None]]:
@@ -180,7 +208,11 @@ class Census:
     def tallies(self, store: CrawlDatabase, run_id: int) -> dict[Family, FamilyTally]:
         """Return the counts of each family, once all visits are written; linear in the endpoints."""
         visits = None if store.visits.is_anonymized else store.visits
-        return {family: crawl.tally(visits, run_id) for family, crawl in self._crawls.items()}
+        walks = {family: walk.counts() for family, walk in self._second_walks.items()}
+        return {
+            family: replace(crawl.tally(visits, run_id), control=walks.get(family))
+            for family, crawl in self._crawls.items()
+        }
 
 
 async def take_census(
@@ -191,14 +223,16 @@ async def take_census(
     *,
     watched: Sequence[bytes] = (),
     verify_after: float | None = None,
+    second_walk: int = 0,
     when_cut: Callable[[Progress], None] = lambda _: None,
     wall_clock: Callable[[], float] = time.time,
 ) -> Progress:
     """Visit every node of an area that can be found, and return the counts with the findings.
 
     `watched` are ids whose surroundings are to be tested for Sybils, beside random ones.  With
-    `verify_after`, all that answered are queried again so many seconds later.  `when_cut` is called, and what
-    is known by then recorded, when the visits are cancelled.
+    `verify_after`, all that answered are queried again so many seconds later.  A `second_walk` from other
+    ways in is through so many nodes, or half where there are fewer.  `when_cut` is called, and what is known
+    by then recorded, when the visits are cancelled.
     Raises `NotJoined` when no node answers at the start.
     """
     area = area or Area()
@@ -210,6 +244,11 @@ async def take_census(
             census.add(contact)
         async with shown_progress(lambda: describe(census.progress()), shows=session.shows_progress):
             await census.run()
+            if second_walk:
+                # Hosts that were silent may be sent more then; on loopback there is no such bound.
+                if all(client.scope is not Scope.LOOPBACK for client in session.clients):
+                    await trio.sleep(session.node.outgoing.seconds_to_forget())
+                await census.walk_again(area, second_walk, random)
             if verify_after is not None:
                 await census.verify(session.run_id, verify_after)
             progress = census.progress()
@@ -271,6 +310,7 @@ def record(progress: Progress) -> dict[str, object]:
         "held": progress.frontier.held,
         "queries": progress.queries,
         "second_answers": progress.second_answers,
+        "second_walk_queries": progress.second_walk_queries,
         "verified": progress.verified,
         "seconds": round(progress.seconds, 3),
         **_findings_record(progress),
@@ -291,6 +331,8 @@ def _result_lines(progress: Progress) -> list[str]:
             name = f"IPv{family}" if family else "both"
             line = f"{name}: about {_size_text(size)}"
             lines.append(line if size.unit == endpoints.unit else f"{line}; at {_size_text(endpoints)}")
+        if second := found.size(family, SECOND_WALK):
+            lines.append(f"  by a second walk through a part of it, from other ways in: {_size_text(second)}")
         without = found.size(family, WITHOUT_INVENTORS)
         if without is not None and without.details["inventing"]:
             lines.append(

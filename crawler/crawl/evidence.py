@@ -1,5 +1,6 @@
 """What the sizes of a census follow from, in rows: written at its end, and read to count all of it again."""
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -8,10 +9,11 @@ from numpy.typing import NDArray
 from crawler.core.frontier import SIGHTED, Frontier, change_bytes, seen_in_visits
 from crawler.crawl.in_degrees import HELD, InDegrees
 from crawler.crawl.inventors import DamagedEvidence, SeenVisits, visit_pieces
-from crawler.crawl.network_sizes import Evidence, FamilyTally
-from crawler.crawl.tallies import Known, tally_of
+from crawler.crawl.network_sizes import ControlCounts, Evidence, FamilyTally
+from crawler.crawl.tallies import Known, recaptured, tally_of
 from crawler.db.records.records import CensusEvidence
 from crawler.db.visits import VisitRows
+from crawler.zone import Zone
 from dhtnode import Family
 
 _NAMINGS = np.dtype([("visit", ">u4"), ("distances", ">u4", (HELD,))])
@@ -26,7 +28,7 @@ def seen_visits(visits: VisitRows, run_id: int, family: Family, frontier: Fronti
     return seen
 
 
-def evidence_row(family: Family, evidence: Evidence) -> CensusEvidence:
+def evidence_row(family: Family, evidence: Evidence, control: ControlCounts | None = None) -> CensusEvidence:
     """Return what is kept of a census beside its visits."""
     frontier, numbers = evidence.frontier, np.concatenate(evidence.seen.numbers)
     known = frontier.known(numbers) & np.uint8(SIGHTED)
@@ -46,6 +48,9 @@ def evidence_row(family: Family, evidence: Evidence) -> CensusEvidence:
         known.tobytes(),
         namings.tobytes(),
         alone[alone["distance"] > 0].tobytes(),
+        str(control.zone) if control else None,
+        control.nodes if control else None,
+        control.queries if control else None,
     )
 
 
@@ -92,7 +97,20 @@ def tally_again(
         is_there = distances > 0
         in_degrees.add(numbers[endpoints[is_there].astype(np.int64)], distances[is_there].astype(np.uint32))
     facts = Known(frontier, in_degrees, kept.second_queries, kept.second_answers, kept.sighted)
-    return tally_of(facts, family, seen, by_endpoint=by_endpoint)
+    tally = tally_of(facts, family, seen, by_endpoint=by_endpoint)
+    return replace(tally, control=_control_again(frontier, family, kept))
+
+
+def _control_again(frontier: Frontier, family: Family, kept: CensusEvidence) -> ControlCounts | None:
+    """Return what the second walk found, and how many of these nodes the visits of the first have."""
+    if kept.second_part is None or kept.second_nodes is None or kept.second_walk_queries is None:
+        return None
+    if len(kept.second_nodes) % family.contact_bytes:
+        raise DamagedEvidence("the nodes of its second walk are cut")
+    nodes = np.frombuffer(kept.second_nodes, np.uint8).reshape(-1, family.contact_bytes)
+    counted = recaptured(frontier, frontier.table.find(frontier.table.keys(nodes)))
+    zone = Zone(int(kept.second_part, 2), len(kept.second_part))
+    return ControlCounts(zone, kept.second_nodes, len(nodes), counted, kept.second_walk_queries)
 
 
 def _read(kept: CensusEvidence, visits: int, packed: bytes, form: np.dtype[np.void]) -> NDArray[np.void]:

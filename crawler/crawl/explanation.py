@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from crawler.crawl.evidence import tally_again
 from crawler.crawl.network_sizes import (
     DISTANCES,
+    SECOND_WALK,
     WITHOUT_INVENTORS,
     FamilySizes,
     FamilyTally,
@@ -31,6 +32,7 @@ METHODS = {
     "crawl": "the headline: those that answered, and those that were missed",
     "chapman": "from the halves of the crawl; no interval, because lost packets are not in it",
     "endpoints": "as the headline, of endpoints",
+    SECOND_WALK: "from the share of the nodes of a second walk that were counted; lost packets are in it",
     WITHOUT_INVENTORS: "as the headline, without nodes that hand out nodes which do not exist",
     DISTANCES: "a test that ids are uniform, made of the ids that were counted; no second count",
     "so far": "of a census that was cut, by distances between those known then",

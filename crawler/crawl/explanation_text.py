@@ -60,6 +60,12 @@ def _steps(each: FamilyCounts) -> Iterator[str]:
         f"chapman: half A of the nodes returned {counts.by_a} of them, half B {counts.by_b}, both"
         f" {counts.by_both}: (a + 1)(b + 1) / (c + 1) - 1"
     )
+    if control := sizes.control:
+        yield (
+            f"second walk: from other ways in {control.answered} nodes of the part {control.zone} answered,"
+            f" {control.recaptured} of them were counted: ({counts.answered} + 1)({control.answered} + 1) /"
+            f" ({control.recaptured} + 1) - 1; {control.queries} queries"
+        )
     if sizes.without_inventors is not None and sizes.inventing:
         yield (
             f"without inventors: {sizes.inventing} that answered hand out nodes which do not exist, by their"
@@ -154,6 +160,7 @@ def _family_record(each: FamilyCounts) -> dict[str, object]:
         "counts": details_of(sizes.counts, sizes.crawl),
         "endpoints": details_of(sizes.endpoints, size_from_crawl(sizes.endpoints)),
         "inventing": sizes.inventing,
+        "second_walk": sizes.control and sizes.control.details,
         "without_inventors": rest and details_of(rest, size_from_crawl(rest)),
         "ids": sizes.ids,
         "mean_distance": sizes.mean_distance,

@@ -65,9 +65,11 @@ def compute_findings(
             tests += sybil_tests(sizes, tally, zone, watched, random)
     estimates = [estimate for each in families for estimate in estimates_of(each, zone)]
     estimates += joint_estimates(families, zone)
-    seen = [(family, each.evidence) for family, each in sorted(tallies.items()) if each.evidence]
+    seen = [
+        (family, each.evidence, each.control) for family, each in sorted(tallies.items()) if each.evidence
+    ]
     store.visits.write_results(run_id, estimates, tests, [evidence_row(*each) for each in seen])
-    for family, evidence in seen:
+    for family, evidence, _ in seen:
         mark = VisitMark.INVENTED_CONTACTS
         store.visits.mark(run_id, family, inventing_places(evidence), mark)
     return Findings(tuple(estimates), tuple(tests))

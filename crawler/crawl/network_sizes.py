@@ -13,6 +13,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from crawler.analysis.control_sample import size_from_control
 from crawler.analysis.crawl_size import CrawlCounts, CrawlSize, OutsideNamings, size_from_crawl
 from crawler.analysis.distance_size import spread_targets, targets_for
 from crawler.analysis.mean_distance import Evenness, evenness, mean_distance
@@ -31,7 +32,7 @@ LEAST_EVEN = 2 * K  # ids that are tested for being spread evenly
 MAX_TARGETS = 1024  # whose surroundings are tested for nodes put there
 
 HEADLINE, ENDPOINTS, DISTANCES = "crawl", "endpoints", "distances"
-WITHOUT_INVENTORS = "without inventors"
+WITHOUT_INVENTORS, SECOND_WALK = "without inventors", "second walk"
 SO_FAR = "so far"  # of a census that was cut
 
 
@@ -83,6 +84,37 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlCounts:
+    """What a second walk of one family has found: nodes that answered it, and those the first had counted.
+
+    `nodes` are those that answered, as compact contacts, without the ways in; `counted` are the nodes of the
+    whole that the first walk counted.
+    """
+
+    zone: Zone
+    nodes: bytes
+    answered: int
+    recaptured: int
+    queries: int
+
+    @property
+    def details(self) -> dict[str, object]:
+        """Return what is recorded beside its size."""
+        return {
+            "part": str(self.zone),
+            "control": self.answered,
+            "recaptured": self.recaptured,
+            "queries": self.queries,
+        }
+
+    def size(self, counted: int, zone_bits: int) -> NetworkSize | None:
+        """Return the size of the network, of which the first walk counted so many in its zone."""
+        if not self.recaptured or counted < self.recaptured:
+            return None
+        return size_from_control(counted, self.answered, self.recaptured, zone_bits)
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What sizes follow from, beside the visits: what is known of each endpoint, and who returned it.
 
@@ -109,7 +141,7 @@ class FamilyTally:
     `nodes` are all that answered.  Of the endpoints that one node alone has returned, `unconfirmed` have
     responded of `most_unconfirmed` that may, and `held` were not visited; where that is not 0, those that
     responded are not in the tallies.  `rest` is the headline without nodes that hand out nodes which do not
-    exist; None where that is not known.
+    exist; None where that is not known.  `control` is what a second walk has found, if there was one.
     """
 
     hosts: Tally | None
@@ -120,6 +152,7 @@ class FamilyTally:
     held: int = 0
     evidence: Evidence | None = None
     rest: Tally | None = None
+    control: ControlCounts | None = None
 
     @property
     def headline(self) -> Tally:
@@ -157,6 +190,7 @@ class FamilySizes:
     endpoints: CrawlCounts
     without_inventors: CrawlCounts | None
     inventing: int
+    control: ControlCounts | None
     ids: int
     mean_distance: float | None
 
@@ -190,7 +224,17 @@ def family_sizes(family: Family, tally: FamilyTally, zone: Zone, random: Random)
     without = tally.rest.crawl_counts(zone.bits) if tally.rest else None
     inventing = len(tally.evidence.inventing) if tally.evidence else 0
     return FamilySizes(
-        family, tally.unit, counts, size, found, endpoints, without, inventing, len(ids), distance
+        family,
+        tally.unit,
+        counts,
+        size,
+        found,
+        endpoints,
+        without,
+        inventing,
+        tally.control,
+        len(ids),
+        distance,
     )
 
 
@@ -215,6 +259,8 @@ def estimates_of(sizes: FamilySizes, zone: Zone) -> list[SizeEstimate]:
         without = size_from_crawl(sizes.without_inventors)
         details = details_of(sizes.without_inventors, without) | {"inventing": sizes.inventing}
         estimates.append(estimate(WITHOUT_INVENTORS, without.size, details))
+    if sizes.control and (size := sizes.control.size(counts.answered, zone.bits)):
+        estimates.append(estimate(SECOND_WALK, size, sizes.control.details))
     if even := sizes.evenness(zone):
         details = {"mean_distance": sizes.mean_distance, "ids": sizes.ids, "k": K}
         details |= {"found": sizes.crawl.found, "p_value": even.p_value}
@@ -249,6 +295,13 @@ def joint_estimates(families: Sequence[FamilySizes], zone: Zone) -> list[SizeEst
     if len(rests) == len(families):
         inventing = {"inventing": sum(each.inventing for each in families)}
         estimates.append(estimate_of(None, unit, WITHOUT_INVENTORS, joint_size(rests), zone, inventing))
+    second = [
+        size
+        for each in families
+        if each.control and (size := each.control.size(each.counts.answered, zone.bits))
+    ]
+    if len(second) == len(families):
+        estimates.append(estimate_of(None, unit, SECOND_WALK, joint_size(second), zone))
     even = [found.size for each in families if (found := each.evenness(zone))]
     if len(even) == len(families):
         estimates.append(estimate_of(None, unit, DISTANCES, joint_size(even), zone))

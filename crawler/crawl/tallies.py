@@ -96,3 +96,10 @@ def _evidence_of(known: Known, seen: SeenVisits, tallies: Sequence[Tally], inven
         known.in_degrees.farthest(alone).max(axis=1, initial=0),
         inventing,
     )
+
+
+def recaptured(frontier: Frontier, numbers: Numbers) -> int:
+    """Return how many of some endpoints, -1 for unknown ones, the first walk counts."""
+    known = numbers[numbers >= 0]
+    counted = frontier.believed(frontier.answered)
+    return int(np.isin(known, counted).sum())

@@ -478,6 +478,7 @@ def test_counts_are_shown_to_people_and_programs():
         "held": 3,
         "queries": 14,
         "second_answers": 6,
+        "second_walk_queries": 0,
         "verified": 0,
         "seconds": 1.234,
     }

@@ -35,7 +35,7 @@ def answer(db, name, **bounds):
 
 def test_size_of_the_network_stands_beside_its_counts(db):
     assert answer(db, "network-size") == (
-        (CENSUS, time_text(0), 4, 20, 14, 0, 14, 14, "whole", "hosts", 15, 14, 18, *[None] * 5),
+        (CENSUS, time_text(0), 4, 20, 14, 0, 14, 14, "whole", "hosts", 15, 14, 18, *[None] * 6),
     )
 
 

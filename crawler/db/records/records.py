@@ -150,6 +150,9 @@ class CensusEvidence(NamedTuple):
     known: bytes
     namings: bytes
     alone: bytes = b""
+    second_part: str | None = None
+    second_nodes: bytes | None = None
+    second_walk_queries: int | None = None
 
 
 class CrawlBatch(NamedTuple):

@@ -147,7 +147,10 @@ CREATE TABLE census_evidence (
     second_answers INTEGER NOT NULL,        -- Answers to them.
     known BLOB NOT NULL,                    -- [!never] A byte for each visit: 4 times the nodes that returned the endpoint by the end, up to 5, and which halves of the crawl these are of, 32 and 64.
     namings BLOB NOT NULL,                  -- [!never] Of nodes that few others far from them returned: the place of the visit, and the distances to five such, 32 bits each.
-    alone BLOB NOT NULL                     -- [!never] Of endpoints that one node alone returned and that never answered: the place of the visit, and the distance to that node, 32 bits each.
+    alone BLOB NOT NULL,                    -- [!never] Of endpoints that one node alone returned and that never answered: the place of the visit, and the distance to that node, 32 bits each.
+    second_part TEXT,                       -- The part of the id space, bits, of a second walk; NULL for none.
+    second_nodes BLOB,                      -- [!never] The nodes that answered it, compact contacts, without those that it began at.
+    second_walk_queries INTEGER             -- The queries that it took.
 );
 CREATE INDEX idx_census_evidence_run_id ON census_evidence (run_id);
 
@@ -182,7 +185,7 @@ CREATE TABLE run_clients (
 CREATE TABLE size_estimates (
     run_id INTEGER NOT NULL REFERENCES runs (id), -- The run that wrote the row (runs.id).
     family INTEGER,                         -- IPv4 (4) or IPv6 (6), which are two networks; NULL for both together.
-    method TEXT NOT NULL,                   -- How: counted, crawl (the headline), distances (a test that ids are uniform, no second count), chapman; without inventors, as crawl without nodes that hand out nodes which do not exist; endpoints, as crawl; so far, of a census that was cut.
+    method TEXT NOT NULL,                   -- How: counted, crawl (the headline), distances (a test that ids are uniform, no second count), chapman; second walk (which share of the nodes of a second walk the crawl counted); without inventors, as crawl without nodes that hand out nodes which do not exist; endpoints, as crawl; so far, of a census that was cut.
     unit TEXT NOT NULL,                     -- What is counted: hosts (IPv4 addresses, IPv6 /64), or endpoints.
     estimate REAL NOT NULL,                 -- [nodes] Hosts or endpoints of the whole network.
     low REAL,                               -- Lower end of the 95 % interval; NULL where the method has none to trust.

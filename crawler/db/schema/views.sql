@@ -231,6 +231,12 @@ SELECT
     CAST(round(endpoints.estimate) AS INTEGER) AS endpoints, -- [integer nodes] Endpoints of the whole network, from the crawl.
     CAST(round(endpoints.low) AS INTEGER) AS endpoints_low, -- [integer nodes] Lower end of the 95 % interval of endpoints.
     CAST(round(endpoints.high) AS INTEGER) AS endpoints_high, -- [integer nodes] Upper end of the 95 % interval of endpoints.
+    CAST(round(second.estimate) AS INTEGER)
+        AS by_second_walk,                  -- [integer nodes] Hosts or endpoints, from the share of the nodes of a second walk that were counted.
+    CAST(round(second.low) AS INTEGER)
+        AS by_second_walk_low,              -- [integer nodes] Lower end of the 95 % interval of by_second_walk.
+    CAST(round(second.high) AS INTEGER)
+        AS by_second_walk_high,             -- [integer nodes] Upper end of the 95 % interval of by_second_walk.
     json_extract(without.details, '$.inventing') AS inventing, -- [integer nodes] Nodes that answered and hand out nodes which do not exist; NULL where that is not known.
     CAST(round(without.estimate) AS INTEGER)
         AS without_inventors,               -- [integer nodes] As estimate, without these.
@@ -252,6 +258,8 @@ LEFT JOIN size_estimates AS crawl ON
 LEFT JOIN size_estimates AS distances ON
     distances.run_id = counted.run_id AND distances.family IS counted.family
     AND distances.method = 'distances'
+LEFT JOIN size_estimates AS second ON
+    second.run_id = counted.run_id AND second.family IS counted.family AND second.method = 'second walk'
 LEFT JOIN size_estimates AS without ON
     without.run_id = counted.run_id AND without.family IS counted.family
     AND without.method = 'without inventors'

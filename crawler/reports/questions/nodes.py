@@ -22,13 +22,18 @@ network_size = Report(
     title="Size of the network",
     text="Nodes that answered are what was counted; `estimate` counts hosts (`unit`), so that a few with many"
     " ports do not make a network large, and adds those that were missed, between `low` and `high` in 95 of"
-    " 100 cases; `endpoints` is the same with each port counted. `inventing` nodes hand out nodes that do not"
-    " exist, and `without_inventors` is the estimate without them. `by_distances` is no second count: it is"
-    " made of the ids that were counted, and `uniform_p` tells how often uniform ids would be as far off."
-    " Rows without a family count both together. A node behind a NAT may be sighted and never answer; where"
-    " `endpoints` is far above `estimate`, see `sybils`.",
+    " 100 cases; `endpoints` is the same with each port counted. `by_second_walk` is a second count, from"
+    " other ways in. `inventing` nodes hand out nodes that do not exist, and `without_inventors` is the"
+    " estimate without them. `by_distances` is no second count: it is made of the ids that were counted, and"
+    " `uniform_p` tells how often uniform ids would be as far off. Rows without a family count both together."
+    " A node behind a NAT may be sighted and never answer; where `endpoints` is far above `estimate`, see"
+    " `sybils`.",
     units=dict.fromkeys(
-        ("estimate", "low", "high", "endpoints", "inventing", "without_inventors", "by_distances"), "nodes"
+        (
+            *("estimate", "low", "high", "endpoints", "by_second_walk", "inventing", "without_inventors"),
+            "by_distances",
+        ),
+        "nodes",
     ),
     sql=f"""
 SELECT
@@ -36,6 +41,7 @@ SELECT
     answered_twice, distinct_ids, distinct_ips, coalesce(crawl.zone, distances.zone) AS zone,
     crawl.unit, {whole("estimate low high", "crawl.")},
     CAST(round(endpoints.estimate) AS INTEGER) AS endpoints,
+    CAST(round(second.estimate) AS INTEGER) AS by_second_walk,
     json_extract(without.details, '$.inventing') AS inventing,
     CAST(round(without.estimate) AS INTEGER) AS without_inventors,
     CAST(round(distances.estimate) AS INTEGER) AS by_distances,
@@ -46,6 +52,8 @@ LEFT JOIN size_estimates AS crawl ON
     crawl.run_id = runs.id AND crawl.family IS run_counts.family AND crawl.method = 'crawl'
 LEFT JOIN size_estimates AS distances ON
     distances.run_id = runs.id AND distances.family IS run_counts.family AND distances.method = 'distances'
+LEFT JOIN size_estimates AS second ON
+    second.run_id = runs.id AND second.family IS run_counts.family AND second.method = 'second walk'
 LEFT JOIN size_estimates AS without ON
     without.run_id = runs.id AND without.family IS run_counts.family AND without.method = 'without inventors'
 LEFT JOIN size_estimates AS endpoints ON
