@@ -62,6 +62,7 @@ ASYNC = {
     "zone": ([1, None, b"8", "", "x", "-1", "33", "0x"], lambda wrong: crawler.census(options(), zone=wrong)),
     "watched ids": (NO_SWARMS, lambda wrong: crawler.census(options(), watched=wrong)),
     "verify": (NO_TIME, lambda wrong: crawler.census(options(), verify_after=wrong)),
+    "second walk": ([-1, None, "1", 1.5], lambda wrong: crawler.census(options(), second_walk=wrong)),
     "rounds": ([0, *NO_COUNT], lambda wrong: crawler.sample(options(), rounds=wrong)),
     "seconds": ([0, *NO_TIME], lambda wrong: crawler.sample(options(), seconds=wrong)),
     "database": (NO_PATH, lambda wrong: crawler.census(wrong)),
