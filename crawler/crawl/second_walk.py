@@ -17,7 +17,7 @@ from crawler.crawl.tallies import recaptured
 from crawler.db.records.records import CrawlBatch
 from crawler.zone import MAX_BITS, Zone
 
-WAYS_IN = 4  # nodes that it begins at
+STARTS = 4  # nodes that it begins at
 LEAST = 8  # nodes in the part, fewer tell nothing
 
 
@@ -47,10 +47,10 @@ class SecondWalk:
         self.crawl = make(lambda _: None, Area(self.zone, area.exclusion))
         prefixes = first.frontier.table.id_prefixes(counted)
         inside = counted[prefixes >> np.uint32(32 - self.zone.bits) == self.zone.prefix]
-        ways_in = random.sample(inside.tolist(), min(WAYS_IN, len(inside)))
-        self._ways_in = np.array(ways_in, np.int64)
+        starts = random.sample(inside.tolist(), min(STARTS, len(inside)))
+        self._starts = np.array(starts, np.int64)
         self.is_worth_it = len(inside) >= LEAST
-        self.crawl.frontier.add(first.frontier.table.compact(self._ways_in))
+        self.crawl.frontier.add(first.frontier.table.compact(self._starts))
 
     def counts(self) -> ControlCounts:
         """Return what it has found."""
@@ -58,7 +58,7 @@ class SecondWalk:
         answered = frontier.answered
         nodes = frontier.table.columns(answered, slice(None))
         numbers = self._first.table.find(self._first.table.keys(nodes))
-        is_other = ~np.isin(numbers, self._ways_in)
+        is_other = ~np.isin(numbers, self._starts)
         counted = recaptured(self._first, numbers[is_other])
         kept = nodes[is_other].tobytes()
         return ControlCounts(self.zone, kept, len(numbers[is_other]), counted, self.crawl.queries)
