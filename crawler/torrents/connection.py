@@ -24,12 +24,22 @@ CONNECTION_PACKETS = 9
 """What a connection to a host sends at most that is no peer: SYN, ACK, a handshake with five repetitions
 while it is not acknowledged, RST.  When nothing answers, SYN three times."""
 
+REFUSED = "connection refused"
+"""How this is counted among failures."""
+
 _RESET = struct.pack("ii", 1, 0)
 
 
 async def connect_tcp(address: Address) -> trio.abc.HalfCloseableStream:
     """Open a TCP connection; the host is an address, so that no name is looked up."""
-    stream = await trio.open_tcp_stream(address.host, address.port)
+    try:
+        stream = await trio.open_tcp_stream(address.host, address.port)
+    except OSError as error:
+        # Trio tells of several attempts together, of which there is one.
+        several = error.__cause__
+        if isinstance(several, BaseExceptionGroup) and several.subgroup(ConnectionRefusedError):
+            raise ConnectionRefusedError(str(error)) from error
+        raise
     # What the host did not acknowledge is not to be repeated for minutes after we have closed.
     stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, _RESET)
     return stream

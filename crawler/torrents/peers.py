@@ -19,7 +19,7 @@ from crawler.core.exclusion import Excludes
 from crawler.db.records.torrents import PexCounts, SwarmContact
 from crawler.db.writer import RunSync
 from crawler.settings import PeerSettings
-from crawler.torrents.connection import CONNECTION_PACKETS, Connect, PeerConnection, connect_tcp
+from crawler.torrents.connection import CONNECTION_PACKETS, REFUSED, Connect, PeerConnection, connect_tcp
 from crawler.torrents.named_peers import Compare, NamedPeers
 from crawler.torrents.peerwire.conversation import Conversation
 from crawler.torrents.peerwire.frames import BadPeer
@@ -276,8 +276,8 @@ class _OpenSwarm:
         try:
             with trio.fail_after(self.client.settings.connect_time):
                 stream = await self.client.connect(peer)
-        except (OSError, trio.TooSlowError):
-            self.failures["no connection"] += 1
+        except (OSError, trio.TooSlowError) as error:
+            self.failures[REFUSED if isinstance(error, ConnectionRefusedError) else "no connection"] += 1
             self.named.miss(peer)
             return False
         settings = self.client.settings

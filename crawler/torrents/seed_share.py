@@ -12,7 +12,10 @@ from statistics import mean, median
 
 from crawler.analysis.sessions import wilson
 from crawler.db.records.torrents import Handshakes, PeerKind, SwarmContact
+from crawler.torrents.connection import REFUSED
 from dhtnode import Address
+
+OTHER_PROTOCOL = "not the BitTorrent protocol"  # as it is counted among failures
 
 KEPT_PEERS = 200
 """Addresses of one swarm that wait to be tried."""
@@ -54,6 +57,8 @@ def handshakes_of(contact: SwarmContact, taken_at: str) -> Handshakes:
         tracker_lists=len({report.trackers_hash for report in contact.reports} - {None}),
         trackers_named=0 if contact.trackers is None else contact.trackers.named,
         closed=contact.closed,
+        refused=contact.failures.get(REFUSED, 0),
+        other_protocol=contact.failures.get(OTHER_PROTOCOL, 0),
         in_both_families=contact.in_both_families,
         clients=dict(sorted(Counter(report.client for report in contact.reports).items())),
         bytes_sent=contact.bytes_sent,

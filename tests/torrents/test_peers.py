@@ -181,7 +181,7 @@ async def test_peers_that_may_not_be_contacted_are_not(autojump_clock):
         "port below 1024": 2,
         "excluded": 1,
     }
-    assert told.failures == {"no connection": 3}
+    assert told.failures == {"connection refused": 3}
 
 
 async def test_connections_are_few_at_once_and_paced(autojump_clock):
@@ -435,6 +435,15 @@ async def test_cancelled_asking_leaves_nothing_behind(autojump_clock):
         assert len(swarm.connected) == 8
         await trio.sleep(200.0)  # for those that were about to answer
         assert swarm.open_now == 0
+
+
+async def test_port_that_is_closed_is_told_from_silence():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        client = PeerClient({Family.IPV4: Scope.LOOPBACK}, PeerSettings(), Random(1))
+        told = await client.contact_peers(INFO_HASH, [Address("127.0.0.1", port)])
+    assert told.failures == {"connection refused": 1}
 
 
 async def test_connection_reset_over_tcp_is_no_error():

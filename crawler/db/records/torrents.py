@@ -161,6 +161,8 @@ class Handshakes:
     trackers_named: int = 0
     trackers_kept: int = 0
     closed: int = 0
+    refused: int = 0
+    other_protocol: int = 0
     in_both_families: int = 0
 
 

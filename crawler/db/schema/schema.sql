@@ -430,6 +430,8 @@ CREATE TABLE swarm_handshakes (
     trackers_named INTEGER NOT NULL,        -- URLs of trackers that they named, each once.
     trackers_kept INTEGER NOT NULL,         -- Those of them that are in trackers: 20 at most.
     closed INTEGER NOT NULL,                -- Peers that closed the connection without a word, as those do that want it encrypted.
+    refused INTEGER NOT NULL,               -- Addresses whose host refused the connection: gone, or peers that speak uTP alone.
+    other_protocol INTEGER NOT NULL,        -- Addresses whose first bytes are not those of BEP 3: other services, or what is encrypted.
     in_both_families INTEGER NOT NULL,      -- Peers that answered over IPv4 and over IPv6 under one id: one peer each, that is stored as two.
     clients TEXT NOT NULL,                  -- [json] How many of them named which client, by two letters (client_names.letters).
     bytes_sent INTEGER NOT NULL,            -- [B] Bytes sent for it, without IP and UDP headers.
