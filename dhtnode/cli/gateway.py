@@ -27,7 +27,7 @@ gateway_options = console.add_options(
         "gateway_http",
         type=console.local_address,
         metavar="IP:PORT",
-        help="Serve HTTP trackers there. Without --http, --udp and --ppsp: HTTP and UDP on 127.0.0.1:6969.",
+        help="Serve HTTP trackers there. Without --http and --udp: HTTP and UDP on 127.0.0.1:6969.",
     ),
     click.option(
         "--udp",
@@ -37,17 +37,10 @@ gateway_options = console.add_options(
         help="Serve UDP trackers there.",
     ),
     click.option(
-        "--ppsp",
-        "gateway_ppsp",
-        type=console.local_address,
-        metavar="IP:PORT",
-        help="Serve the PPSP tracker protocol (RFC 7846) there.",
-    ),
-    click.option(
         "--tls",
         type=(FILE, FILE),
         metavar="CERT KEY",
-        help="Files with certificate and key: HTTP and PPSP over TLS.",
+        help="Files with certificate and key: HTTP over TLS.",
     ),
     click.option(
         "--open",
@@ -64,7 +57,6 @@ gateway_options = console.add_options(
         metavar="NETWORK",
         help="A network behind our public address, whose clients are announced in the DHT; repeatable.",
     ),
-    click.option("--layers", "gateway_layers", is_flag=True, default=None, help="Serve layers over PPSP."),
     click.option("--allow", "gateway_allow", type=FILE, metavar="FILE", help="Serve these info-hashes only."),
     click.option("--deny", "gateway_deny", type=FILE, metavar="FILE", help="Do not serve these info-hashes."),
     click.option(
@@ -74,13 +66,6 @@ gateway_options = console.add_options(
         multiple=True,
         metavar="NETWORK",
         help="Believe X-Forwarded-For of HTTP proxies there; may be repeated.",
-    ),
-    click.option(
-        "--token",
-        "gateway_token",
-        type=FILE,
-        metavar="FILE",
-        help="PPSP clients have to show one of the tokens in it.",
     ),
 )
 
@@ -100,7 +85,7 @@ def gateway(as_json: bool, timeout: float | None, tls: tuple[str, str] | None, *
     machine or in a network of --announce-for: nodes store the address that an announce comes from.
     SIGHUP reads the lists and the settings again.
     """
-    for name in ("gateway_http", "gateway_udp", "gateway_ppsp"):
+    for name in ("gateway_http", "gateway_udp"):
         given[name] = None if given[name] is None else str(given[name])
     if tls is not None:
         given["gateway_certificate"], given["gateway_key"] = tls

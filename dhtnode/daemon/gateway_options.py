@@ -49,11 +49,8 @@ class GatewayOptions:
     gateway_udp: Annotated[str | None, parse_address] = None
     """Where UDP trackers are asked, `IP:PORT`."""
 
-    gateway_ppsp: Annotated[str | None, parse_address] = None
-    """Where the PPSP tracker protocol is served, `IP:PORT`; it may be the place of HTTP."""
-
     gateway_certificate: str | None = None
-    """File with the certificate for HTTP and PPSP over TLS."""
+    """File with the certificate for HTTP over TLS."""
 
     gateway_key: str | None = None
     """File with the key of that certificate."""
@@ -67,27 +64,21 @@ class GatewayOptions:
     gateway_proxy: Annotated[tuple[str, ...], parse_network] = ()
     """Networks of HTTP proxies that say in `X-Forwarded-For` for which client they ask."""
 
-    gateway_layers: bool = False
-    """Serve the messages about layers, an extension of ours to PPSP."""
-
     gateway_allow: str | None = None
     """File with the only info-hashes that are served; read again on SIGHUP."""
 
     gateway_deny: str | None = None
     """File with info-hashes that are not served; read again on SIGHUP."""
 
-    gateway_token: str | None = None
-    """File with bearer tokens, one a line, of which PPSP clients show one."""
-
 
 def gateway_settings(options: GatewayOptions) -> GatewaySettings:
     """Return the settings of the gateway, with what the files say; raises `GatewayOptionError`."""
-    http, udp, ppsp = map(_place, (options.gateway_http, options.gateway_udp, options.gateway_ppsp))
+    http, udp = _place(options.gateway_http), _place(options.gateway_udp)
     has_http = find_spec("hypercorn") is not None
-    if not (http or udp or ppsp):
+    if not (http or udp):
         udp = parse_address(DEFAULT_PLACE)
         http = udp if has_http else None
-    elif not has_http and (http or ppsp):
+    elif http and not has_http:
         raise GatewayOptionError(NO_HTTP)
     certificate, key = options.gateway_certificate, options.gateway_key
     if (certificate is None) is not (key is None):
@@ -95,13 +86,10 @@ def gateway_settings(options: GatewayOptions) -> GatewaySettings:
     return GatewaySettings(
         http=http,
         udp=udp,
-        ppsp=ppsp,
         tls=(Path(certificate), Path(key)) if certificate and key else None,
         is_open=options.gateway_open,
         announce_for=tuple(map(parse_network, options.gateway_announce_for)),
         proxies=tuple(map(parse_network, options.gateway_proxy)),
-        layers=options.gateway_layers,
-        tokens=_tokens(options.gateway_token),
         allow=None if options.gateway_allow is None else _info_hashes(options.gateway_allow),
         deny=frozenset() if options.gateway_deny is None else _info_hashes(options.gateway_deny),
     )
@@ -121,15 +109,6 @@ def _info_hashes(path: str) -> frozenset[InfoHash]:
             except InvalidInfoHash as error:
                 raise GatewayOptionError(f"{path}: line {number}: {error}") from error
     return frozenset(found)
-
-
-def _tokens(path: str | None) -> frozenset[str]:
-    if path is None:
-        return frozenset()
-    tokens = frozenset(line.strip() for line in _lines(path)) - {""}
-    if not tokens:
-        raise GatewayOptionError(f"{path}: no token is in it")
-    return tokens
 
 
 def _lines(path: str) -> list[str]:

@@ -27,10 +27,9 @@ class GatewaySettings:
 
     http: Address | None = None
     udp: Address | None = None
-    ppsp: Address | None = None
 
     tls: tuple[Path, Path] | None = None
-    """Certificate and key for HTTP and PPSP."""
+    """Certificate and key for HTTP."""
 
     is_open: bool = False
     """Serve clients of the public network, too."""
@@ -40,12 +39,6 @@ class GatewaySettings:
 
     proxies: tuple[Network, ...] = ()
     """Networks of HTTP proxies that are believed for which client they ask."""
-
-    layers: bool = False
-    """Serve the messages about layers, which are no part of RFC 7846."""
-
-    tokens: frozenset[str] = frozenset()
-    """Bearer tokens of which PPSP clients show one; none are needed where there are none."""
 
     allow: frozenset[InfoHash] | None = None
     """The only info-hashes that are served; None for all."""

@@ -11,6 +11,7 @@ from dhtnode.api.node import Node
 from dhtnode.arguments import check_type
 from dhtnode.gateway import GatewayCore, GatewaySettings
 from dhtnode.gateway_server.gateway import Gateway
+from dhtnode.gateway_server.http_server import serve_http
 from dhtnode.gateway_server.udp_server import UdpServer
 from dhtnode.net.udp import open_udp_socket
 from dhtnode.nurseries import open_service_nursery
@@ -47,4 +48,6 @@ async def open_gateway(
                 gateway.listeners.append(("udp", f"udp://{socket.address}/announce"))
                 gateway.on_lookup_end.append(server.answer_waiting)
                 nursery.start_soon(server.serve, name="gateway udp")
+            if settings.http is not None:
+                await nursery.start(serve_http, gateway)
             yield gateway
