@@ -22,6 +22,7 @@ def installed(name, protocol):
         ("libtorrent", "udp"),
         # aria2 asks no UDP tracker while its DHT is off.
         *(installed(name, "udp") for name in CLIENTS if name != "aria2c"),
+        *(installed(name, "http") for name in CLIENTS),
         ("behind", "udp"),
     ],
 )
