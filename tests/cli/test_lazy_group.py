@@ -114,4 +114,5 @@ def test_options_of_a_group_come_as_one_value():
         (NetworkOptions(True, 3.0, ("a:1", "b:2"), ()), 1),
         (NetworkOptions(False, 5.0, (), ()), 2),
     ]
-    assert [option.name for option in command.params] == ["more", "as_json", "timeout", "bootstrap", "listen"]
+    names = [option.name for option in command.params]
+    assert names == ["more", "as_json", "timeout", "bootstrap", "listen", "pcap", "pcap_limit"]

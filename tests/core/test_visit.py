@@ -46,6 +46,7 @@ def test_every_mark_says_what_it_means():
         "oversized",
         "unusable-contacts",
         "impossibly-close",
+        "invented-contacts",
     }
     assert all(len(mark.meaning) > 20 for mark in VisitMark)
     assert "64 contacts" in VisitMark.OVERSIZED.meaning
