@@ -192,6 +192,8 @@ def contents(path: Path) -> dict[str, list[str]]:
         sweeps = connection.execute("SELECT id, run_id, url, host FROM tracker_sweeps")
         sweep_of = {row[0]: (run_of[row[1]], *tuple(row)[2:]) for row in sweeps}
         sample_of = {row[0]: (run_of[row[1]], *tuple(row)[2:]) for row in samples}
+        rounds = connection.execute("SELECT id, run_id, info_hash, taken_at FROM swarm_handshakes")
+        round_of = {row[0]: (run_of[row[1]], *tuple(row)[2:]) for row in rounds}
 
         def canonical(row: sqlite3.Row) -> str:
             values: dict[str, Any] = {key: row[key] for key in row.keys() if key not in NUMBERS}  # noqa: SIM118
@@ -203,6 +205,10 @@ def contents(path: Path) -> dict[str, list[str]]:
                 values["sweep"] = sweep_of[row["sweep_id"]]
             if "sample_before" in row.keys():  # noqa: SIM118
                 values["before"] = sample_of[row["sample_before"]]
+            if "handshakes_id" in row.keys():  # noqa: SIM118
+                values["dht_id"] = sample_of.get(row["dht_id"])
+                values["tracker_id"] = sample_of.get(row["tracker_id"])
+                values["handshakes_id"] = round_of.get(row["handshakes_id"])
             return repr(sorted(values.items()))
 
         return {

@@ -391,6 +391,30 @@ SELECT
 FROM clients LEFT JOIN support ON support.client = clients.client
 ORDER BY clients.run_id, nodes DESC, clients.client;
 
+-- The numbers of the newest rows of each swarm; NULL where there is none.
+--
+-- Newest is what was taken last; where the clock went back between two runs, what was written last.
+CREATE VIEW newest_of_swarms AS
+SELECT
+    info_hash,
+    name,
+    iif((SELECT went_back FROM run_clock),
+        (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'dht'),
+        (SELECT id FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'dht'
+         ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1))
+        AS dht_id,                          -- [integer] Its newest measurement in the DHT, in swarm_samples.
+    iif((SELECT went_back FROM run_clock),
+        (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'tracker'),
+        (SELECT id FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'tracker'
+         ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1))
+        AS tracker_id,                      -- [integer] The newest of trackers, in swarm_samples.
+    iif((SELECT went_back FROM run_clock),
+        (SELECT max(id) FROM swarm_handshakes WHERE info_hash = swarms.info_hash),
+        (SELECT id FROM swarm_handshakes WHERE info_hash = swarms.info_hash
+         ORDER BY taken_at DESC, id DESC LIMIT 1))
+        AS handshakes_id                    -- [integer] The newest round of handshakes, in swarm_handshakes.
+FROM swarms;
+
 -- The newest measurement of each swarm; counts are rounded.
 --
 -- The digits behind the point of an estimate mislead; the table keeps them.  All intervals are of 95 %.
@@ -416,17 +440,7 @@ SELECT
     sample.distinct_peers,
     round(sample.coverage, 4) AS coverage,
     sample.id AS sample_id
-FROM swarms
-JOIN swarm_samples AS sample ON sample.id = iif(
-    (SELECT went_back FROM run_clock),
-    (SELECT max(id) FROM dht_samples WHERE info_hash = swarms.info_hash),
-    (
-        SELECT id FROM dht_samples
-        WHERE info_hash = swarms.info_hash
-        ORDER BY taken_at DESC, peers DESC, id DESC
-        LIMIT 1
-    )
-);
+FROM newest_of_swarms AS swarms JOIN swarm_samples AS sample ON sample.id = dht_id;
 
 -- The newest measurement of each swarm that has peers in both families, with what handshakes within a day tell.
 --
@@ -484,15 +498,8 @@ SELECT
     handshakes.seed_share_low,
     handshakes.seed_share_high
 FROM torrents
-LEFT JOIN swarm_handshakes AS handshakes ON handshakes.id = iif(
-    (SELECT went_back FROM run_clock),
-    (SELECT max(id) FROM swarm_handshakes WHERE info_hash = torrents.info_hash),
-    (
-        SELECT id FROM swarm_handshakes
-        WHERE info_hash = torrents.info_hash
-        ORDER BY taken_at DESC, id DESC
-        LIMIT 1
-    )
+LEFT JOIN swarm_handshakes AS handshakes ON handshakes.id = (
+    SELECT handshakes_id FROM newest_of_swarms AS newest WHERE newest.info_hash = torrents.info_hash
 );
 
 -- One row for each measurement of a swarm, beside the one before it.
@@ -797,19 +804,6 @@ FROM tracker_sample_rows;
 -- has that has more, and `at_most` as many as both have.  Addresses that trackers named tell how many there are,
 -- each once: then `n` stands between `n_low` and `n_high`.
 CREATE VIEW swarm_sources AS
-WITH newest AS (
-    SELECT
-        info_hash, name,
-        iif((SELECT went_back FROM run_clock),
-            (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'dht'),
-            (SELECT id FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'dht'
-             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS dht_id,
-        iif((SELECT went_back FROM run_clock),
-            (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'tracker'),
-            (SELECT id FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'tracker'
-             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS tracker_id
-    FROM swarms
-)
 SELECT
     newest.info_hash,
     newest.name,
@@ -853,7 +847,7 @@ SELECT
         AS n_low,                           -- [integer peers] Lower end of the 95 % interval of n.
     CAST(round(overlaps.n_high) AS INTEGER)
         AS n_high                           -- [integer peers] Upper end of the 95 % interval of n; NULL for no end.
-FROM newest
+FROM newest_of_swarms AS newest
 LEFT JOIN swarm_samples AS dht ON dht.id = dht_id
 LEFT JOIN swarm_samples AS trackers ON trackers.id = tracker_id
 LEFT JOIN source_overlaps AS overlaps ON overlaps.id = (
@@ -899,14 +893,8 @@ CREATE VIEW hybrid_swarms AS
 WITH newest AS (
     SELECT
         hybrid.*,
-        iif((SELECT went_back FROM run_clock),
-            (SELECT max(id) FROM swarm_samples WHERE source = 'dht' AND info_hash = hybrid.info_hash),
-            (SELECT id FROM swarm_samples WHERE source = 'dht' AND info_hash = hybrid.info_hash
-             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS one_id,
-        iif((SELECT went_back FROM run_clock),
-            (SELECT max(id) FROM swarm_samples WHERE source = 'dht' AND info_hash = hybrid.twin),
-            (SELECT id FROM swarm_samples WHERE source = 'dht' AND info_hash = hybrid.twin
-             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS two_id
+        (SELECT dht_id FROM newest_of_swarms AS one WHERE one.info_hash = hybrid.info_hash) AS one_id,
+        (SELECT dht_id FROM newest_of_swarms AS two WHERE two.info_hash = hybrid.twin) AS two_id
     FROM hybrid_torrents AS hybrid
 )
 SELECT
@@ -948,24 +936,7 @@ WHERE one_id IS NOT NULL OR two_id IS NOT NULL;
 -- can be connected to: so many there are at least; their share of all peers in the DHT is the most. Where two of
 -- them were asked within a day, and their intervals do not meet, they disagree.
 CREATE VIEW swarm_seeds AS
-WITH newest AS (
-    SELECT
-        info_hash, name,
-        iif((SELECT went_back FROM run_clock),
-            (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'dht'),
-            (SELECT id FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'dht'
-             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS dht_id,
-        iif((SELECT went_back FROM run_clock),
-            (SELECT max(id) FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'tracker'),
-            (SELECT id FROM swarm_samples WHERE info_hash = swarms.info_hash AND source = 'tracker'
-             ORDER BY taken_at DESC, peers DESC, id DESC LIMIT 1)) AS tracker_id,
-        iif((SELECT went_back FROM run_clock),
-            (SELECT max(id) FROM swarm_handshakes WHERE info_hash = swarms.info_hash),
-            (SELECT id FROM swarm_handshakes WHERE info_hash = swarms.info_hash
-             ORDER BY taken_at DESC, id DESC LIMIT 1)) AS handshakes_id
-    FROM swarms
-),
-told AS (
+WITH told AS (
     SELECT
         newest.info_hash, newest.name,
         dht.taken_at AS dht_at, CAST(round(dht.peers) AS INTEGER) AS dht_peers,
@@ -977,7 +948,7 @@ told AS (
         trackers.taken_at AS trackers_at, CAST(trackers.peers_low AS INTEGER) AS tracker_peers,
         CAST(trackers.seeds_low AS INTEGER) AS tracker_seeds_low,
         CAST(trackers.seeds_high AS INTEGER) AS tracker_seeds_high
-    FROM newest
+    FROM newest_of_swarms AS newest
     LEFT JOIN swarm_samples AS dht ON dht.id = dht_id
     LEFT JOIN swarm_handshakes AS met ON met.id = handshakes_id
     LEFT JOIN swarm_samples AS trackers ON trackers.id = tracker_id
@@ -1045,46 +1016,29 @@ WITH one AS (
         WHERE other.twin = seeds.info_hash
     )
 ),
+two AS MATERIALIZED (SELECT * FROM swarm_seeds WHERE info_hash IN (SELECT twin FROM hybrid_torrents)),
 both AS (
     SELECT
-        one.info_hash, one.twin, coalesce(one.name, (SELECT name FROM swarms WHERE swarms.info_hash = one.twin)) AS name,
-        max(coalesce(one.dht_at, ''),
-            coalesce((SELECT dht_at FROM swarm_seeds AS two WHERE two.info_hash = one.twin), '')) AS dht_at,
-        max(coalesce(one.met_at, ''),
-            coalesce((SELECT met_at FROM swarm_seeds AS two WHERE two.info_hash = one.twin), '')) AS met_at,
-        max(coalesce(one.trackers_at, ''),
-            coalesce((SELECT trackers_at FROM swarm_seeds AS two WHERE two.info_hash = one.twin), '')) AS trackers_at,
-        max(coalesce(one.web_at, ''),
-            coalesce((SELECT web_at FROM swarm_seeds AS two WHERE two.info_hash = one.twin), '')) AS web_at,
-        max(coalesce(one.dht_peers, 0),
-            coalesce((SELECT dht_peers FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS dht_peers,
-        max(coalesce(one.dht_seeds, 0),
-            coalesce((SELECT dht_seeds FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS dht_seeds,
-        max(coalesce(one.dht_seeds_low, 0),
-            coalesce((SELECT dht_seeds_low FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS dht_seeds_low,
-        iif(one.dht_at IS NULL, 0, one.dht_seeds_high)
-            + iif((SELECT dht_at FROM swarm_seeds AS two WHERE two.info_hash = one.twin) IS NULL, 0,
-                (SELECT dht_seeds_high FROM swarm_seeds AS two WHERE two.info_hash = one.twin))
+        one.info_hash, one.twin, coalesce(one.name, two.name) AS name,
+        max(coalesce(one.dht_at, ''), coalesce(two.dht_at, '')) AS dht_at,
+        max(coalesce(one.met_at, ''), coalesce(two.met_at, '')) AS met_at,
+        max(coalesce(one.trackers_at, ''), coalesce(two.trackers_at, '')) AS trackers_at,
+        max(coalesce(one.web_at, ''), coalesce(two.web_at, '')) AS web_at,
+        max(coalesce(one.dht_peers, 0), coalesce(two.dht_peers, 0)) AS dht_peers,
+        max(coalesce(one.dht_seeds, 0), coalesce(two.dht_seeds, 0)) AS dht_seeds,
+        max(coalesce(one.dht_seeds_low, 0), coalesce(two.dht_seeds_low, 0)) AS dht_seeds_low,
+        iif(one.dht_at IS NULL, 0, one.dht_seeds_high) + iif(two.dht_at IS NULL, 0, two.dht_seeds_high)
             AS dht_seeds_high,
-        max(coalesce(one.seeds_met, 0),
-            coalesce((SELECT seeds_met FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS seeds_met,
-        max(coalesce(one.hidden_met, 0),
-            coalesce((SELECT hidden_met FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS hidden_met,
-        max(coalesce(one.peers_met, 0),
-            coalesce((SELECT peers_met FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS peers_met,
-        max(coalesce(one.tracker_peers, 0),
-            coalesce((SELECT tracker_peers FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS tracker_peers,
-        max(coalesce(one.tracker_seeds_low, 0),
-            coalesce((SELECT tracker_seeds_low FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0)) AS tracker_seeds_low,
-        coalesce(one.tracker_seeds_high, 0) +
-            coalesce((SELECT tracker_seeds_high FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0) AS tracker_seeds_high,
-        one.web_seeds_asked +
-            coalesce((SELECT web_seeds_asked FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0) AS web_seeds_asked,
-        one.web_seeds_alive +
-            coalesce((SELECT web_seeds_alive FROM swarm_seeds AS two WHERE two.info_hash = one.twin), 0) AS web_seeds_alive,
-        one.disagree ||
-            coalesce((SELECT disagree FROM swarm_seeds AS two WHERE two.info_hash = one.twin), '') AS disagree
-    FROM one
+        max(coalesce(one.seeds_met, 0), coalesce(two.seeds_met, 0)) AS seeds_met,
+        max(coalesce(one.hidden_met, 0), coalesce(two.hidden_met, 0)) AS hidden_met,
+        max(coalesce(one.peers_met, 0), coalesce(two.peers_met, 0)) AS peers_met,
+        max(coalesce(one.tracker_peers, 0), coalesce(two.tracker_peers, 0)) AS tracker_peers,
+        max(coalesce(one.tracker_seeds_low, 0), coalesce(two.tracker_seeds_low, 0)) AS tracker_seeds_low,
+        coalesce(one.tracker_seeds_high, 0) + coalesce(two.tracker_seeds_high, 0) AS tracker_seeds_high,
+        one.web_seeds_asked + coalesce(two.web_seeds_asked, 0) AS web_seeds_asked,
+        one.web_seeds_alive + coalesce(two.web_seeds_alive, 0) AS web_seeds_alive,
+        one.disagree || coalesce(two.disagree, '') AS disagree
+    FROM one LEFT JOIN two ON two.info_hash = one.twin
 ),
 fresh AS (
     SELECT
