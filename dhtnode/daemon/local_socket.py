@@ -5,7 +5,6 @@ each for `CLIENT_TIMEOUT` seconds at most; when one more comes, the oldest is dr
 never keep out the others, and never cost more than a few buffers.
 """
 
-import errno
 import logging
 import os
 import socket
@@ -17,8 +16,9 @@ from pathlib import Path
 
 import trio
 
-from dhtnode.addresses import Address, Family, Scope, scope_of
+from dhtnode.addresses import Address, Scope, scope_of
 from dhtnode.errors import AddressInUse, CannotListen, DhtError
+from dhtnode.net.binding import listen_on
 
 logger = logging.getLogger(__name__)
 
@@ -63,16 +63,7 @@ def listening_on_loopback(address: Address) -> Iterator[trio.SocketListener]:
     """Listen on a TCP port of loopback, 0 for any free one; raises `AddressInUse` or `CannotListen`."""
     if scope_of(address.host) is not Scope.LOOPBACK:
         raise CannotListen(f"cannot listen on {address}: it is not on loopback")
-    kind = socket.AF_INET6 if address.family is Family.IPV6 else socket.AF_INET
-    try:
-        with _closed_on_failure(socket.socket(kind, socket.SOCK_STREAM)) as bound:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
-            bound.listen(BACKLOG)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise AddressInUse(f"{address} is in use by another program") from error
-        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from error
+    bound = listen_on(address, BACKLOG)
     try:
         yield _listener(bound)
     finally:

@@ -1,17 +1,20 @@
 """The HTTP tracker of the gateway: an ASGI application, served by hypercorn."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import trio
 
-from dhtnode.addresses import Address, split_host_port
-from dhtnode.errors import AddressInUse
+from dhtnode.addresses import Address
+from dhtnode.errors import CannotListen
 from dhtnode.gateway.clients import is_in
 from dhtnode.gateway.http_messages import MAX_SCRAPED, HttpQuery, write_announce, write_refusal, write_scrape
 from dhtnode.gateway.refusals import Refusal, RefusalKind
 from dhtnode.gateway_server.gateway import Gateway
+from dhtnode.net.binding import listen_on
 
 Send: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -98,18 +101,25 @@ async def serve_http(
 
     config, settings = Config(), gateway.settings
     assert settings.http is not None  # noqa: S101  for mypy
-    config.bind = [str(settings.http)]
     config.accesslog = config.errorlog = None
     config.loglevel = "CRITICAL"
     if settings.tls is not None:
+        _check_certificate(*settings.tls)
         config.certfile, config.keyfile = map(str, settings.tls)
-
+    # Bound here, so that a failure is told as for all other sockets.
+    bound = listen_on(settings.http, config.backlog)
+    host, port = bound.getsockname()[:2]
+    scheme = "http" if settings.tls is None else "https"
+    config.bind = [f"fd://{bound.detach()}"]
     async with trio.open_nursery() as nursery:
-        try:
-            binds: list[str] = await nursery.start(serve, HttpTracker(gateway), config)
-        except OSError as error:
-            raise AddressInUse(f"cannot serve HTTP at {settings.http}: {error.strerror}") from error
-        host, port = split_host_port(binds[0].partition("://")[2])
-        scheme = "http" if settings.tls is None else "https"
+        await nursery.start(serve, HttpTracker(gateway), config)
         gateway.listeners.append(("http", f"{scheme}://{Address(host, port)}/announce"))
         task_status.started()
+
+
+def _check_certificate(certificate: Path, key: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as error:  # that of TLS is one, too
+        reason = error.strerror or str(error)
+        raise CannotListen(f"cannot use certificate {certificate} and key {key}: {reason}") from error

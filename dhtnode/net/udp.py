@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 import trio
 
 from dhtnode.addresses import WILDCARDS, Address, Family, Scope, scope_of, split_host_port
-from dhtnode.errors import AddressInUse, CannotListen
+from dhtnode.net.binding import binding
 from dhtnode.net.node_clock import Handle, NodeClock
 
 RECEIVE_BYTES = 65536  # one implementation sends its whole table, 8 kB, in one reply
@@ -241,22 +241,10 @@ def open_udp_socket(address: Address, scope: Scope | None = None) -> UdpSocket:
     Of a wildcard, which has no network of its own, `scope` tells to which it belongs.
     Raises `AddressInUse` when the port is taken and `CannotListen` when the address is not ours.
     """
-    kind = socket.AF_INET6 if address.family is Family.IPV6 else socket.AF_INET
-    try:
-        bound = socket.socket(kind, socket.SOCK_DGRAM)
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {address}: {error.strerror}") from error
-    try:
+    with binding(address, socket.SOCK_DGRAM) as bound:
         bound.setblocking(False)
-        if kind == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _enlarge_receive_buffer(bound)
         bound.bind(address)
-    except OSError as error:
-        bound.close()
-        if error.errno == errno.EADDRINUSE:
-            raise AddressInUse(f"{address} is in use by another program") from error
-        raise CannotListen(f"cannot listen on {address}: {error.strerror}") from error
     return MAKE_SOCKET.get()(bound, scope if address.host in WILDCARDS else None)
 
 

@@ -1,5 +1,6 @@
 """The HTTP tracker of the gateway, asked as an ASGI application and by our own client."""
 
+import socket
 from dataclasses import replace
 from ipaddress import ip_network
 from urllib.parse import quote_from_bytes
@@ -8,6 +9,7 @@ import bencode2
 import pytest
 
 from dhtnode import Address, open_trackers, parse_tracker_url
+from dhtnode.errors import AddressInUse, CannotListen
 from dhtnode.gateway import GatewaySettings
 from dhtnode.gateway_server import open_gateway
 from dhtnode.gateway_server.http_server import HttpTracker
@@ -123,3 +125,22 @@ async def test_our_own_client_reads_what_is_served():
             assert (protocol, len(asked.answer.peers)) == ("http", 7)
             (asked,) = await trackers.scrape(parse_tracker_url(url), [SWARM], is_typed=True)
             assert isinstance(asked.answer.counts[SWARM], SwarmCounts)
+
+
+async def test_address_or_certificate_that_cannot_be_used_is_told(new_network, autojump_clock, tmp_path):
+    network = new_network(22)
+    taken = socket.create_server((LOOPBACK, 0))
+    port = taken.getsockname()[1]
+    (tmp_path / "key").write_text("no key")
+    of_files = {"tls": (tmp_path / "key", tmp_path / "key"), "http": Address(LOOPBACK, 0)}
+    cases = [
+        ({"http": Address(LOOPBACK, port)}, AddressInUse, f"{LOOPBACK}:{port} is in use"),
+        ({"http": Address("192.0.2.1", 0)}, CannotListen, "cannot listen on 192.0.2.1:0"),
+        (of_files, CannotListen, f"cannot use certificate {tmp_path}/key and key"),
+    ]
+    async with network.open_nodes(2) as nodes:
+        for change, error, reason in cases:
+            with pytest.raises(error, match=reason):
+                async with open_gateway(nodes[0], replace(SETTINGS, **change)):
+                    pass
+    taken.close()
