@@ -83,7 +83,7 @@ class GatewaySettings:
     """Clients at one address that may be in one swarm."""
 
     max_peers_per_network: int = 10_000
-    """Clients of one /24 (IPv6: one /64), each counted once for each swarm."""
+    """Clients of one /24 (IPv6: one /48), each counted once for each swarm."""
 
     max_peers_per_swarm: int = 5000
     """Clients in one swarm."""

@@ -9,6 +9,7 @@ from dhtnode.gateway.refusals import Refusal, RefusalKind
 from dhtnode.gateway.settings import GatewaySettings
 from dhtnode.gateway.swarm import GatewaySwarm, LocalPeer
 from dhtnode.ids import InfoHash
+from dhtnode.server.shares import network_of
 from dhtnode.trackers.messages import AnnounceRequest, Event
 
 SWEEP = 30.0
@@ -104,7 +105,7 @@ class GatewaySwarms:
     ) -> LocalPeer:
         self._replace(request, swarm, compact)
         self._check_bounds(request.info_hash, client, swarm)
-        host, network = self._hosts.setdefault(client.host, {}), _network_of(client.packed)
+        host, network = self._hosts.setdefault(client.host, {}), network_of(client.packed)
         host[request.info_hash] = host.get(request.info_hash, 0) + 1
         self._networks[network] += 1
         self.peer_count += 1
@@ -129,7 +130,7 @@ class GatewaySwarms:
                 raise self._full("clients of one address in a swarm")
         elif len(host) >= settings.max_swarms_per_host:
             raise self._full("swarms of one address")
-        if self._networks[_network_of(client.packed)] >= settings.max_peers_per_network:
+        if self._networks[network_of(client.packed)] >= settings.max_peers_per_network:
             raise self._full("clients of one network")
         if len(swarm.peers) >= settings.max_peers_per_swarm:
             raise self._full("clients in a swarm")
@@ -150,7 +151,7 @@ class GatewaySwarms:
             swarm.change(peer, is_seed=is_seed, is_partial=is_partial)
 
     def _drop(self, info_hash: InfoHash, swarm: GatewaySwarm, peer: LocalPeer) -> None:
-        network = _network_of(pack_host(peer.host))
+        network = network_of(pack_host(peer.host))
         self._networks[network] -= 1
         if not self._networks[network]:
             del self._networks[network]
@@ -164,7 +165,3 @@ class GatewaySwarms:
         self.peer_count -= 1
         swarm.drop(peer, self._random, is_last=is_last)
         self.write_row(info_hash, swarm)
-
-
-def _network_of(packed: bytes) -> bytes:
-    return packed[:3] if len(packed) == 4 else packed[:8]
