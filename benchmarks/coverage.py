@@ -39,7 +39,8 @@ from benchmarks.tools.report import head, table
 from crawler.analysis.species_richness import NetworkSize
 from crawler.core.session import Session
 from crawler.core.visit import OpenVisit, VisitMark
-from crawler.crawl.census import Progress, take_census
+from crawler.crawl.census import take_census
+from crawler.crawl.census_progress import Progress
 from crawler.crawl.network_sizes import WITHOUT_INVENTORS
 from crawler.db.database import CrawlDatabase
 from crawler.db.writer import open_writer

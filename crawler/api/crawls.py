@@ -10,7 +10,8 @@ import trio
 
 from crawler.core.exclusion import Area
 from crawler.core.session import Resume, Session, new_random, open_session
-from crawler.crawl.census import Progress, take_census
+from crawler.crawl.census import take_census
+from crawler.crawl.census_progress import Progress
 from crawler.infohashes.survey import Discovery, InfohashSurvey, SampleCounts
 from crawler.infohashes.turns import Plan
 from crawler.settings import SECOND_WALK, CrawlOptions

@@ -58,7 +58,7 @@ def census(
     """
     if crawl.anonymize and verify_after is not None:
         raise click.UsageError("--verify-after needs the addresses that --anonymize does not keep")
-    texts, cut = crawler.crawl.census, list[crawler.crawl.census.Progress]()
+    texts, cut = crawler.crawl.census_progress, list[crawler.crawl.Progress]()
     visit = partial(
         crawler.census,
         crawl,

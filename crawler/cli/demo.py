@@ -39,7 +39,7 @@ def demo(db: Path, nodes: int, seed: int, as_json: bool, timeout: float) -> None
 
 
 def _print_text(result: crawler.demo.DemoResult, db: Path) -> None:
-    streams.print_lines(*crawler.crawl.census.describe(result.census).split("\n"), "")
+    streams.print_lines(*crawler.crawl.census_progress.describe(result.census).split("\n"), "")
     crawler.demo.print_comparison(result.swarms)
     streams.print_lines(
         f"The truth lies in the interval for {result.within} of {len(result.swarms)} swarms"

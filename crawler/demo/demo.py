@@ -12,7 +12,8 @@ from random import Random
 import trio
 
 from crawler.core.session import open_session
-from crawler.crawl.census import Progress, take_census
+from crawler.crawl.census import take_census
+from crawler.crawl.census_progress import Progress
 from crawler.settings import CrawlOptions, CrawlSettings
 from crawler.swarms.survey import MeasurementCounts, SwarmSurvey
 from dhtnode import InfoHash

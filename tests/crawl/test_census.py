@@ -12,7 +12,8 @@ import trio
 from crawler.core.frontier import FrontierStatistics
 from crawler.core.session import STARTING_LOOKUPS, Session, open_session
 from crawler.core.visit import OpenVisit
-from crawler.crawl.census import Census, Progress, describe, record, take_census
+from crawler.crawl.census import Census, take_census
+from crawler.crawl.census_progress import Progress, describe, record
 from crawler.db.database import CrawlDatabase
 from crawler.db.writer import MAX_AGE, open_writer
 from crawler.settings import CrawlOptions, CrawlSettings

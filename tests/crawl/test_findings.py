@@ -13,11 +13,12 @@ from bencode2 import bdecode
 
 from crawler.core.contact_table import ContactTable
 from crawler.core.exclusion import Area
-from crawler.core.frontier import ANSWERED, UNRESPONSIVE, Sighting
 from crawler.core.session import Session
+from crawler.core.frontier import ANSWERED, UNRESPONSIVE, Sighting
 from crawler.core.visit import OpenVisit
 from crawler.crawl.answered_nodes import AnsweredNodes
-from crawler.crawl.census import describe, record, take_census
+from crawler.crawl.census import take_census
+from crawler.crawl.census_progress import describe, record
 from crawler.crawl.findings import compute_findings
 from crawler.crawl.network_sizes import FamilyTally, Tally
 from crawler.db.database import CrawlDatabase

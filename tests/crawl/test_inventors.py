@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from crawler.crawl.census import describe, record, take_census
+from crawler.crawl.census import take_census
+from crawler.crawl.census_progress import describe, record
 from crawler.crawl.explanation import explain_census
 from crawler.db.connection import GuardedConnection
 from crawler.db.records.records import RunStatus

@@ -5,7 +5,8 @@ from random import Random
 import pytest
 
 from crawler.core.exclusion import Area
-from crawler.crawl.census import describe, record, take_census
+from crawler.crawl.census import take_census
+from crawler.crawl.census_progress import describe, record
 from crawler.crawl.explanation import explain_census
 from crawler.crawl.explanation_text import explanation_lines
 from crawler.crawl.second_walk import part_of
