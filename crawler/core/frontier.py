@@ -1,4 +1,4 @@
-"""Which endpoints of one family are known, which wait, and what the crawl knows of each.
+"""Which endpoints of one family are known, and which of them wait to be visited.
 
 An endpoint is visited once, under the first id that it was returned with; other ids at the same address
 and port are not queried, or one host could keep a crawl busy for ever.  When nothing is left, endpoints
@@ -12,9 +12,7 @@ them may respond, as a share of the confirmed or as the size that nodes tell: be
 back, and counted.
 
 Millions of endpoints are known at the end, so each is a row of a few arrays: some 45 bytes over IPv4.
-They are numbered as they come.  One byte holds how far an endpoint has come, how many different nodes have
-returned it (up to 5), and whether a node of each half of the crawl has: the estimate of how many nodes were
-missed needs that of every node that answered.
+They are numbered as they come.
 """
 
 from collections import Counter
@@ -22,16 +20,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crawler.core.bounds import bounds_of
 from crawler.core.contact_table import Bytes, ContactTable, Keys, Numbers, count_bytes, group_starts, grow
+from crawler.core.sightings import (
+    ANSWERED,
+    KINDS,
+    NO_HALF,
+    WAITING,
+    Sighting,
+    are_confirmed,
+    are_due_again,
+    count_sightings,
+    encode_changes,
+    read_changes,
+    referrers_of,
+    returned_by,
+    states_of,
+    visited,
+)
 from dhtnode import Family
 
-CONFIRMING_REFERRERS = 2
 # Unconfirmed endpoints that may respond: so many, and so many for each confirmed one that does, or as many
 # as the network is told to have nodes.
 _FREE_UNCONFIRMED, _UNCONFIRMED_SHARE = 128, 0.5
@@ -39,44 +52,8 @@ _FREE_UNCONFIRMED, _UNCONFIRMED_SHARE = 128, 0.5
 _PROBED_EVERY = 16
 _LEAST_UNCONFIRMED = 256  # that are queued at once, if there are so many and they may be
 
-# The lowest two bits of what is known of an endpoint: how far it has come.
-WAITING, UNRESPONSIVE, ANSWERED, FAILED = range(4)
-_STATE = 0b11
-_REFERRER = 0b100
-_REFERRERS = 0b1_1100
-_MANY = 5  # where the counter stops
-_VISITED_AGAIN = 0b1000_0000
-HALVES = (0b10_0000, 0b100_0000)  # returned by a node of this half of the crawl
-SIGHTED = _REFERRERS | HALVES[0] | HALVES[1]  # what is known of an endpoint but for its visits
-NO_HALF = 0  # instead of a half: the word of the node is not counted
-
 Waiting: TypeAlias = NDArray[np.int32]
 """Numbers of endpoints that wait, in half of the bytes."""
-
-_CHANGE = np.dtype([("number", ">u4"), ("known", "u1")])
-
-
-def change_bytes(known: Bytes) -> bytes:
-    """Return what a journal would say of the endpoints from the first on, of which so much is known."""
-    changes = np.empty(len(known), _CHANGE)
-    changes["number"], changes["known"] = np.arange(len(known)), known
-    return changes.tobytes()
-
-
-def seen_in_visits(known: Bytes, has_answered: NDArray[np.bool_], visits: Bytes) -> Bytes:
-    """Return what is known of endpoints, with what their visits show instead of what is said of them."""
-    states = np.where(has_answered, ANSWERED, UNRESPONSIVE) | np.where(visits > 1, _VISITED_AGAIN, 0)
-    seen: Bytes = (known & ~np.uint8(_STATE | _VISITED_AGAIN)) | states.astype(np.uint8)
-    return seen
-
-
-class Sighting(NamedTuple):
-    """What is known of an endpoint in the end; `referrers` is 5 for five or more."""
-
-    state: int
-    referrers: int
-    in_halves: tuple[bool, bool]
-    visited_again: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +154,7 @@ class Frontier:
         times = np.diff(starts, append=len(ordered))
         distinct = ordered[starts]
         before = self._known[distinct]
-        referrers = np.minimum(((before & _REFERRERS) >> 2) + times, _MANY).astype(np.uint8)
-        after = (
-            (before & ~np.uint8(_REFERRERS)) | referrers << 2 | np.bitwise_or.reduceat(marks[order], starts)
-        )
+        after = returned_by(before, times, np.bitwise_or.reduceat(marks[order], starts))
         self._set(distinct[after != before], after[after != before])
 
     def take(self, now: float, most: int) -> list[tuple[int, bytes]]:
@@ -207,7 +181,7 @@ class Frontier:
             return True
         self._look_at_new(len(self.table))
         waiting = self._unconfirmed
-        is_confirmed = self._are_confirmed(self._known[waiting])
+        is_confirmed = are_confirmed(self._known[waiting])
         due, rest = waiting[is_confirmed], waiting[~is_confirmed]
         self._is_held = False
         if rest.size:
@@ -234,7 +208,7 @@ class Frontier:
     def _room_for_unconfirmed(self) -> int:
         """Return how many more unconfirmed endpoints may be visited now; 1 ns for each known."""
         known = self._known[self._probed]
-        self._probed = self._probed[(known & _STATE == WAITING) & ~self._are_confirmed(known)]
+        self._probed = self._probed[(states_of(known) == WAITING) & ~are_confirmed(known)]
         responded, most = self.unconfirmed
         return most - responded - len(self._probed)
 
@@ -242,16 +216,10 @@ class Frontier:
     def unconfirmed(self) -> tuple[int, int]:
         """Return how many unconfirmed endpoints have responded, and how many may; 1 ns for each known."""
         counts = count_bytes(self._known[: len(self.table)])
-        kinds = np.arange(256, dtype=np.uint8)
-        has_responded = kinds & _STATE >= ANSWERED
-        confirmed = int(counts[has_responded & self._are_confirmed(kinds)].sum())
+        has_responded = states_of(KINDS) >= ANSWERED
+        confirmed = int(counts[has_responded & are_confirmed(KINDS)].sum())
         most = self._free + max(int(_UNCONFIRMED_SHARE * confirmed), self.told_size)
         return int(counts[has_responded].sum()) - confirmed, most
-
-    @staticmethod
-    def _are_confirmed(known: Bytes) -> NDArray[np.bool_]:
-        are_confirmed: NDArray[np.bool_] = known & _REFERRERS >= CONFIRMING_REFERRERS * _REFERRER
-        return are_confirmed
 
     def defer(self, number: int, until: float) -> None:
         """Put a contact that was taken back, to be taken again at `until`."""
@@ -263,10 +231,8 @@ class Frontier:
         """Record how visits have ended: UNRESPONSIVE, ANSWERED or FAILED; return the referrers of each."""
         ended, outcomes = np.array(numbers, np.int64), np.array(states, np.uint8)
         self._in_flight -= len(ended)
-        known = self._known[ended]
-        again = np.where(known & _STATE == UNRESPONSIVE, _VISITED_AGAIN, 0).astype(np.uint8)
         self._answered += int(np.count_nonzero(outcomes == ANSWERED))
-        self._set(ended, (known & ~np.uint8(_STATE)) | outcomes | again)
+        self._set(ended, visited(self._known[ended], outcomes))
         referrers: list[int] = self.referrers(ended).tolist()
         return referrers
 
@@ -276,8 +242,7 @@ class Frontier:
         Cost: linear in the endpoints, some ms for a million.  To be called when nothing is in flight.
         """
         if not self._has_due():
-            known = self._known[: len(self.table)]
-            is_due = (known & (_STATE | _VISITED_AGAIN) == UNRESPONSIVE) & self._are_confirmed(known)
+            is_due = are_due_again(self._known[: len(self.table)])
             self._due, self._taken = np.flatnonzero(is_due).astype(np.int32), 0
         return len(self._due) - self._taken
 
@@ -288,11 +253,11 @@ class Frontier:
     @property
     def answered(self) -> Numbers:
         """Return the numbers of the endpoints whose visit brought an answer; linear in the endpoints."""
-        return np.flatnonzero(self._known[: len(self.table)] & _STATE == ANSWERED)
+        return np.flatnonzero(states_of(self._known[: len(self.table)]) == ANSWERED)
 
     def believed(self, numbers: Numbers) -> Numbers:
         """Return those of some endpoints that a size counts: where others are held, the confirmed ones."""
-        return numbers[self._are_confirmed(self._known[numbers])] if self._is_held else numbers
+        return numbers[are_confirmed(self._known[numbers])] if self._is_held else numbers
 
     def known(self, numbers: Sequence[int] | Numbers) -> Bytes:
         """Return what is known of endpoints, a byte for each."""
@@ -301,8 +266,7 @@ class Frontier:
 
     def referrers(self, numbers: Numbers) -> Bytes:
         """Return by how many nodes endpoints were returned, 5 for five or more."""
-        referrers: Bytes = (self._known[numbers] & np.uint8(_REFERRERS)) // np.uint8(_REFERRER)
-        return referrers
+        return referrers_of(self._known[numbers])
 
     @property
     def has_waiting(self) -> bool:
@@ -328,8 +292,7 @@ class Frontier:
     def sightings(self, numbers: Numbers | None = None) -> Counter[Sighting]:
         """Count endpoints, all or some, by what is known of them; some ns for each."""
         known = self._known[: len(self.table)]
-        counts = count_bytes(known if numbers is None else known[numbers])
-        return Counter({_sighting(int(known)): int(counts[known]) for known in np.flatnonzero(counts)})
+        return count_sightings(known if numbers is None else known[numbers])
 
     def take_journal(self) -> tuple[bytes, bytes]:
         """Return what has changed since the last call: new contacts, and what is known of endpoints."""
@@ -337,9 +300,7 @@ class Frontier:
         self._journaled = len(self.table)
         changed = np.unique(np.concatenate([*self._changes, np.zeros(0, np.int64)]))
         self._changes.clear()
-        changes = np.empty(len(changed), _CHANGE)
-        changes["number"], changes["known"] = changed, self._known[changed]
-        return contacts, changes.tobytes()
+        return contacts, encode_changes(changed, self._known[changed])
 
     def restore(
         self, journals: Iterable[tuple[bytes, bytes]], *, is_held: bool = False, dropped: int = 0
@@ -356,10 +317,10 @@ class Frontier:
             for bound in self._bounds:
                 bound.count(contacts)
             grow(self._known, len(self.table))
-            changes = np.frombuffer(journal, _CHANGE)
-            self._known[changes["number"]] = changes["known"]
+            numbers, known = read_changes(journal)
+            self._known[numbers] = known
         self._journaled = self._next = len(self.table)
-        states = self._known[: len(self.table)] & _STATE
+        states = states_of(self._known[: len(self.table)])
         self._unconfirmed = np.flatnonzero(states == WAITING).astype(np.int32)
         self._answered = int(np.count_nonzero(states == ANSWERED))
         # The size that was told is not in the journal: what has responded is let be.
@@ -368,10 +329,3 @@ class Frontier:
     def _set(self, numbers: Numbers, known: Bytes) -> None:
         self._known[numbers] = known
         self._changes.append(numbers)
-
-
-def _sighting(known: int) -> Sighting:
-    first, second = (bool(known & half) for half in HALVES)
-    return Sighting(
-        known & _STATE, (known & _REFERRERS) // _REFERRER, (first, second), bool(known & _VISITED_AGAIN)
-    )

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from crawler.core.contact_table import Bytes, Numbers, id_prefixes
 from crawler.core.exclusion import Excludes
-from crawler.core.frontier import HALVES, NO_HALF, Frontier
+from crawler.core.frontier import Frontier
 from crawler.core.query_loop import ClientFacts
+from crawler.core.sightings import HALVES, NO_HALF
 from crawler.core.told_size import ToldSize
 from crawler.core.visit import OpenVisit
 from crawler.zone import Zone

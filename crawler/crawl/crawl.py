@@ -14,12 +14,12 @@ import numpy as np
 
 from crawler.analysis.species_richness import NetworkSize
 from crawler.core.exclusion import Area
-from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE
 from crawler.core.pace import Pace
 from crawler.core.query_loop import BatchCrawl, ClientFacts
 from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
+from crawler.core.sightings import ANSWERED, FAILED, MOST_REFERRERS, UNRESPONSIVE
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark, failure_of
-from crawler.crawl.cut_size import MANY, size_of_cut_crawl
+from crawler.crawl.cut_size import size_of_cut_crawl
 from crawler.crawl.evidence import seen_visits
 from crawler.crawl.in_degrees import InDegrees
 from crawler.crawl.network_sizes import FamilyTally
@@ -72,7 +72,7 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
         self.queries = 0
         self.second_queries = 0
         self.second_answers = 0
-        self._ended_by = np.zeros((MANY + 1, 2), np.int64)
+        self._ended_by = np.zeros((MOST_REFERRERS + 1, 2), np.int64)
         self._second_ended = 0
         # Second queries that have ended, their answers, queries, dropped contacts: those in the journal.
         self._journaled = 0, 0, 0, 0
@@ -100,7 +100,7 @@ class FamilyCrawl(BatchCrawl[OpenVisit]):
             if not each.is_verification:
                 self.outcomes[each.outcome] += each.visits
                 has_answered = int(each.outcome is Outcome.ANSWERED)
-                self._ended_by[min(each.referrers, MANY), has_answered] += each.visits
+                self._ended_by[min(each.referrers, MOST_REFERRERS), has_answered] += each.visits
         self.queries = sum(each.queries for each in journals)
         self.seconds_before = sum(each.seconds for each in journals)
         self._in_degrees.restore(each.namings for each in journals)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crawler.analysis.species_richness import NetworkSize, gamma_95
-from crawler.core.frontier import ANSWERED, Frontier
+from crawler.core.frontier import Frontier
+from crawler.core.sightings import ANSWERED, KINDS, MOST_REFERRERS, WAITING, referrers_of, states_of
 from crawler.crawl.answered_nodes import AnsweredNodes
 from crawler.zone import Zone
 from dhtnode import Family
@@ -21,8 +22,6 @@ from dhtnode.ids import ID_BITS
 K = 8
 MOST_CENTRES = 1024
 MODEL_ERROR = 0.12  # of what is not visited: those taken first answer more often
-MANY = 5  # referrers, where counting stops
-_STATE_BITS = 0b11
 
 Ended: TypeAlias = NDArray[np.int64]
 """How many visits ended without an answer and with one, by the referrers that the node had then."""
@@ -72,8 +71,8 @@ def _answering_shares(ended: Ended, waiting: int, loss: float) -> NDArray[np.flo
     overall = ended[:, 1].sum() / max(visited.sum(), 1)
     in_time = visited.sum() / max(visited.sum() + waiting, 1) / (1 - min(loss, 0.5))
     by_referrers = (ended[:, 1] + overall) / (visited + 1) * in_time
-    kinds = np.arange(256)
-    shares: NDArray[np.float64] = np.minimum(by_referrers[np.minimum(kinds >> 2 & 0b111, MANY)], 1.0)
-    shares[kinds & _STATE_BITS > 0] = 0.0
-    shares[kinds & _STATE_BITS == ANSWERED] = 1.0
+    referrers, states = np.minimum(referrers_of(KINDS), MOST_REFERRERS), states_of(KINDS)
+    shares: NDArray[np.float64] = np.minimum(by_referrers[referrers], 1.0)
+    shares[states != WAITING] = 0.0
+    shares[states == ANSWERED] = 1.0
     return shares

@@ -6,7 +6,8 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from crawler.core.frontier import SIGHTED, Frontier, change_bytes, seen_in_visits
+from crawler.core.frontier import Frontier
+from crawler.core.sightings import encode_changes, seen_in_visits, sighted
 from crawler.crawl.in_degrees import HELD, InDegrees
 from crawler.crawl.inventors import DamagedEvidence, SeenVisits, visit_pieces
 from crawler.crawl.network_sizes import ControlCounts, Evidence, FamilyTally
@@ -31,7 +32,7 @@ def seen_visits(visits: VisitRows, run_id: int, family: Family, frontier: Fronti
 def evidence_row(family: Family, evidence: Evidence, control: ControlCounts | None = None) -> CensusEvidence:
     """Return what is kept of a census beside its visits."""
     frontier, numbers = evidence.frontier, np.concatenate(evidence.seen.numbers)
-    known = frontier.known(numbers) & np.uint8(SIGHTED)
+    known = sighted(frontier.known(numbers))
     place_of = np.zeros(len(frontier.table), np.int64)
     place_of[numbers] = np.arange(len(numbers))
     namings = np.empty(len(evidence.numbers), _NAMINGS)
@@ -86,8 +87,9 @@ def tally_again(
     seen = SeenVisits(len(first))
     seen.add(numbers, np.concatenate([each for _, each in pieces]))
     known = np.zeros(len(first), np.uint8)
-    known[numbers] = np.frombuffer(kept.known, np.uint8) & np.uint8(SIGHTED)
-    changes = change_bytes(seen_in_visits(known, seen.has_answered, seen.visits))
+    known[numbers] = sighted(np.frombuffer(kept.known, np.uint8))
+    known = seen_in_visits(known, seen.has_answered, seen.visits)
+    changes = encode_changes(np.arange(len(known)), known)
     frontier.restore([(contacts[first[order]].tobytes(), changes)], is_held=kept.held > 0)
     in_degrees = InDegrees()
     for endpoints, distances in (

@@ -19,7 +19,8 @@ from crawler.analysis.distance_size import spread_targets, targets_for
 from crawler.analysis.mean_distance import Evenness, evenness, mean_distance
 from crawler.analysis.species_richness import EXACT_REFERRERS, NetworkSize, chapman, joint_size, size_of_zones
 from crawler.core.contact_table import Numbers
-from crawler.core.frontier import ANSWERED, Frontier, Sighting
+from crawler.core.frontier import Frontier
+from crawler.core.sightings import ANSWERED, Sighting
 from crawler.crawl.answered_nodes import AnsweredNodes
 from crawler.crawl.inventors import SeenVisits
 from crawler.db.records.records import SizeEstimate

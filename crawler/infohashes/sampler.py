@@ -11,10 +11,10 @@ from random import Random
 from typing import TypeAlias
 
 from crawler.core.exclusion import Excludes
-from crawler.core.frontier import ANSWERED, FAILED, UNRESPONSIVE
 from crawler.core.pace import Pace
 from crawler.core.query_loop import LONGEST_SLEEP, ClientFacts, Crawl
 from crawler.core.returned_contacts import LONGEST_WAIT, ReturnedContacts
+from crawler.core.sightings import ANSWERED, FAILED, UNRESPONSIVE
 from crawler.core.visit import FLOOD_DATAGRAMS, OpenVisit, VisitMark
 from crawler.db.records.infohash_samples import (
     LEASE_LIFETIME,

@@ -9,16 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.core.contact_table import ContactTable, group_starts, rank_in_group
-from crawler.core.frontier import (
-    ANSWERED,
-    FAILED,
-    HALVES,
-    NO_HALF,
-    UNRESPONSIVE,
-    WAITING,
-    Frontier,
-    FrontierStatistics,
-)
+from crawler.core.frontier import Frontier, FrontierStatistics
+from crawler.core.sightings import ANSWERED, FAILED, HALVES, NO_HALF, UNRESPONSIVE, WAITING
 from dhtnode import Family
 
 IPV4, IPV6 = Family.IPV4, Family.IPV6

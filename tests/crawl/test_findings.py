@@ -14,7 +14,7 @@ from bencode2 import bdecode
 from crawler.core.contact_table import ContactTable
 from crawler.core.exclusion import Area
 from crawler.core.session import Session
-from crawler.core.frontier import ANSWERED, UNRESPONSIVE, Sighting
+from crawler.core.sightings import ANSWERED, UNRESPONSIVE, Sighting
 from crawler.core.visit import OpenVisit
 from crawler.crawl.answered_nodes import AnsweredNodes
 from crawler.crawl.census import take_census
