@@ -11,7 +11,7 @@ from crawler.crawl import explanation
 from crawler.crawl.explanation import CensusExplanation
 from crawler.db.connection import DatabaseError, GuardedConnection, open_reading
 from crawler.db.database import CrawlDatabase
-from crawler.db.purge import Orders, parse_node
+from crawler.db.purge.orders import Orders, parse_node
 from crawler.db.records.torrents import KnownTorrent
 from crawler.db.swarm_measurements import SwarmRows
 from crawler.db.torrents import MetadataRows

@@ -17,7 +17,7 @@ from crawler.db.connection import BUSY_TIMEOUT, DatabaseError, GuardedConnection
 from crawler.db.infohash_samples import SampleRows
 from crawler.db.leases.leases import RunLeases
 from crawler.db.nodes import NodeTable
-from crawler.db.purge import Purge
+from crawler.db.purge.purge import Purge
 from crawler.db.records.infohash_samples import SampleBatch
 from crawler.db.records.pseudonyms import Pseudonyms
 from crawler.db.records.records import CrawlBatch, Visit

@@ -11,7 +11,7 @@ from crawler.crawl.explanation import explain_census
 from crawler.crawl.explanation_text import explanation_lines, explanation_record
 from crawler.db.connection import GuardedConnection
 from crawler.db.database import CrawlDatabase
-from crawler.db.purge import Orders, parse_node
+from crawler.db.purge.orders import Orders, parse_node
 from crawler.db.records.records import CensusEvidence, RunStatus, SizeEstimate, epoch_seconds
 from crawler.settings import CrawlSettings
 from crawler.synthetic.memory import SyntheticMemoryNetwork

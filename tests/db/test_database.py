@@ -18,7 +18,7 @@ import pytest
 
 from crawler.db.connection import open_reading
 from crawler.db.database import CrawlDatabase, DatabaseError, Record
-from crawler.db.purge import Orders
+from crawler.db.purge.orders import Orders
 from crawler.db.records.infohash_samples import NodeSample, NodeToSample, SampleBatch
 from crawler.db.records.records import (
     CrawlBatch,

@@ -15,7 +15,7 @@ import pytest
 
 from crawler.db.database import CrawlDatabase
 from crawler.db.merge.merge import merge
-from crawler.db.purge import Orders
+from crawler.db.purge.orders import Orders
 from crawler.db.records.records import CrawlBatch, Journal, RunStatus, utc_text
 from dhtnode import Address, Family
 from dhtnode.outcomes import Outcome

@@ -7,7 +7,8 @@ from ipaddress import ip_network
 import pytest
 
 from crawler.db.database import CrawlDatabase
-from crawler.db.purge import Orders, parse_node, without
+from crawler.db.purge.orders import Orders, parse_node
+from crawler.db.purge.purge import without
 from crawler.db.records.infohash_samples import NodeSample, NodeToSample, SampleBatch
 from crawler.db.records.records import (
     CensusEvidence,
@@ -350,7 +351,7 @@ def test_retention_goes_on_where_it_was(store):
 
 
 def test_retention_takes_no_more_than_some_at_once(store, monkeypatch):
-    monkeypatch.setattr("crawler.db.purge.SAMPLES_AT_ONCE", 2)
+    monkeypatch.setattr("crawler.db.purge.purge.SAMPLES_AT_ONCE", 2)
     for _ in range(3):
         fill(store, EPOCH)
     steps = []

@@ -5,22 +5,15 @@ What a table is about follows from its columns: `info_hash` and `sample_id` lead
 """
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
-from typing import TypeAlias
 
 from crawler.db.connection import GuardedConnection
+from crawler.db.purge.orders import Orders, host_matcher
 from crawler.db.records.pseudonyms import Pseudonyms
 from crawler.db.records.records import text_ms, utc_text
 from crawler.db.schema import OF_RUN, SHOWN_AS
-from dhtnode import InfoHash, NodeId
-from dhtnode.arguments import check_type
+from dhtnode import InfoHash
 from dhtnode.ids import ID_BYTES
-
-Network: TypeAlias = IPv4Network | IPv6Network
 
 DAY = 86_400.0  # seconds
 FILTER_COLUMNS = ("seeds_filter", "peers_filter", "named_tokens", "named_filter", "unplaced_filter")
@@ -29,17 +22,6 @@ FILTER_COLUMNS = ("seeds_filter", "peers_filter", "named_tokens", "named_filter"
 # Samples whose filters one transaction deletes: other processes want to write too.
 SAMPLES_AT_ONCE = 500
 _TASK = "filters"
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What is to be deleted: ages in days, whole swarms, networks and ids of nodes."""
-
-    filters_older: float | None = None
-    older: float | None = None
-    swarms: tuple[InfoHash, ...] = ()
-    networks: tuple[Network, ...] = ()
-    node_ids: tuple[NodeId, ...] = ()
 
 
 class _Undo(Exception):
@@ -87,7 +69,7 @@ class Purge:
         changed: Counter[str] = Counter()
         with self._db.reported():
             self._db.execute("PRAGMA secure_delete = ON")
-            self._db.connection.create_function("is_in_network", 1, _matcher(orders.networks))
+            self._db.connection.create_function("is_in_network", 1, host_matcher(orders.networks))
         with suppress(_Undo), self._db.transaction():
             self._db.execute("PRAGMA defer_foreign_keys = ON")
             for info_hash in orders.swarms:
@@ -227,44 +209,6 @@ def replaced(samples: bytes, info_hash: bytes, by: bytes) -> bytes:
     """Return info-hashes one after the other with something else in the place of one of them."""
     each = (samples[at : at + ID_BYTES] for at in range(0, len(samples), ID_BYTES))
     return b"".join(by if other == info_hash else other for other in each)
-
-
-def parse_node(text: str) -> Network | NodeId:
-    """Read whose rows are to go: an IP address, a network, or a node id of 40 hex digits.
-
-    Raises `ValueError`.
-    """
-    check_type("a node", text, str)
-    try:
-        if len(text) == 40 and ":" not in text:
-            return NodeId(bytes.fromhex(text))
-        return ip_network(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is no IP address, network or node id") from error
-
-
-def _matcher(networks: tuple[Network, ...]) -> Callable[[object], bool]:
-    """Return a function that decides whether a host, or an address with a port, lies in one of the networks.
-
-    In an anonymized database an address is a network; it has to lie in one of those as a whole.
-    """
-
-    @lru_cache(maxsize=65_536)
-    def is_in_network(found_host: int | str) -> bool:
-        host = str(IPv4Address(found_host) if isinstance(found_host, int) else found_host).partition(" ")[0]
-        for candidate in (host, host.rpartition(":")[0].strip("[]")):
-            with suppress(ValueError):
-                found = ip_network(candidate, strict=False)
-                return any(_contains(network, found) for network in networks)
-        return False
-
-    return is_in_network
-
-
-def _contains(network: Network, other: Network) -> bool:
-    if isinstance(network, IPv4Network):
-        return isinstance(other, IPv4Network) and other.subnet_of(network)
-    return isinstance(other, IPv6Network) and other.subnet_of(network)
 
 
 def _no_newer_row(table: str) -> str:

@@ -1,0 +1,1 @@
+"""Deleting from the database: what is old, and what a request asks for."""
