@@ -1,16 +1,12 @@
 """The peers of one swarm contacted, a few at a time: for who is a seed, and the name of the torrent.
 
-Addresses of peers come from unknown nodes, which may return any address.  So none is contacted in a network
-that our own socket is not part of, none of this machine, none that `--exclude` lists, and none at a port
-below 1024; each host once in a swarm, at a second port when nothing listens at the first, over one
-connection at a time, and all within a pace.
+To one host goes one connection at a time, of all swarms together, and all within a pace.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from random import Random
 
 import trio
@@ -21,18 +17,16 @@ from crawler.db.writer import RunSync
 from crawler.settings import PeerSettings
 from crawler.torrents.connection import CONNECTION_PACKETS, REFUSED, Connect, PeerConnection, connect_tcp
 from crawler.torrents.named_peers import Compare, NamedPeers
+from crawler.torrents.peer_choice import PeerChoice
 from crawler.torrents.peerwire.conversation import Conversation
 from crawler.torrents.peerwire.frames import BadPeer
 from crawler.torrents.peerwire.handshake import new_peer_id
 from crawler.torrents.tracker_hints import TrackerHints
 from dhtnode import Address, Family, InfoHash, InvalidTorrent, Scope
-from dhtnode.addresses import is_public
 from dhtnode.net import OutgoingBound
 from dhtnode.token_bucket import TokenBucket
 from dhtnode.torrents import TorrentInfo, parse_info
 
-PORTS_OF_HOST = 2  # one may be the other with its bytes swapped, as rTorrent's nodes hand them out
-LOWEST_PORT = 1024  # below are services that are no peers, and whose owners watch for connections
 HOPS = 2  # to peers that others name
 TURNS = 3  # of the bound on what a host is sent: what was sent two turns ago does not count any more
 
@@ -62,12 +56,11 @@ class PeerClient:
         self.settings = settings
         self.random = random
         self.connect = connect
+        self.choice = PeerChoice(scopes, settings.peers, excludes, own)
         self.turns: dict[str, trio.Lock] = {}  # of hosts that connections go to, or wait for
         self._scopes = scopes
         self._outgoing = outgoing or OutgoingBound(trio.current_time)
-        self._excludes = excludes
         self._run_sync = run_sync
-        self._own = own
         self._pace = TokenBucket(settings.connection_rate, settings.connections_at_once, trio.current_time())
         self._readers = trio.CapacityLimiter(1)  # an info dictionary of a million values takes 150 MB to read
 
@@ -88,7 +81,7 @@ class PeerClient:
         to be private no further peer is contacted, and nothing is returned of its peers.
         """
         skipped: Counter[str] = Counter()
-        chosen = self._choose(peers, skipped)
+        chosen = self.choice.choose(peers, skipped)
         swarm = _OpenSwarm(self, info_hash, pieces, skipped, wants_metadata)
         await swarm.run(chosen)
         return await swarm.result(len(peers) if returned is None else returned, compare)
@@ -114,10 +107,6 @@ class PeerClient:
         """Count what a connection has sent for nothing: it was a peer, and wanted it."""
         self._outgoing.take_back([peer.host] * CONNECTION_PACKETS)
 
-    def host_key(self, peer: Address) -> str:
-        """Return what "one connection to a host" counts."""
-        return self._scopes[peer.family].host_key(peer)
-
     async def read(self, metadata: bytes) -> TorrentInfo:
         """Read an info dictionary in a worker thread; raises `InvalidTorrent`."""
         info: TorrentInfo = await self._run_sync(parse_info, metadata, limiter=self._readers)
@@ -126,7 +115,7 @@ class PeerClient:
     def choose_more(self, named: NamedPeers, visited: Collection[str]) -> list[list[Address]]:
         """Return peers that others named, by host, as many as may be tried after those visited already."""
         drawn = named.drawn(self.settings.peers, self.random)
-        return self._choose(drawn, Counter(), visited)
+        return self.choice.choose(drawn, Counter(), visited)
 
     async def compared(self, named: NamedPeers, compare: Compare | None) -> PexCounts | None:
         """Return what is kept of the peers that others named, compared with the DHT in a worker thread."""
@@ -134,42 +123,6 @@ class PeerClient:
             named.counts, compare, Random(self.random.getrandbits(64)), limiter=self._readers
         )
         return counts
-
-    def _choose(
-        self, peers: Sequence[Address], skipped: Counter[str], visited: Collection[str] = ()
-    ) -> list[list[Address]]:
-        """Return the peers to try, by host, with a second port at most, and count the others by reason."""
-        hosts: dict[str, list[Address]] = {}
-        for peer in peers:
-            reason = self.reason_against(peer)
-            if reason is None and self.host_key(peer) in visited:
-                reason = "another port of a host"
-            if reason is None:
-                ports = hosts.get(self.host_key(peer))
-                if ports is not None and len(ports) >= PORTS_OF_HOST:
-                    reason = "another port of a host"
-                elif ports is None and len(hosts) + len(visited) >= self.settings.peers:
-                    reason = "enough others"
-            if reason is None:
-                hosts.setdefault(self.host_key(peer), []).append(peer)
-            else:
-                skipped[reason] += 1
-        return list(hosts.values())
-
-    def reason_against(self, peer: Address) -> str | None:
-        """Return why a peer may not be contacted, or None."""
-        scope = self._scopes.get(peer.family)
-        if scope is None or not scope.allows(peer):
-            return "address that we do not talk to"
-        # A firewall lets through what comes from the machine itself.
-        if peer.host in self._own and is_public(peer.host):
-            return "address of this machine"
-        if peer.port < LOWEST_PORT:
-            return "port below 1024"
-        endpoint = int(ip_address(peer.host)) << 16 | peer.port
-        if self._excludes is not None and self._excludes(b"", endpoint, peer.family):
-            return "excluded"
-        return None
 
 
 @dataclass(slots=True)
@@ -208,7 +161,7 @@ class _OpenSwarm:
         with self.scope:
             for _ in range(1 + (HOPS if settings.pex else 0)):
                 await self._visit_all(hosts)
-                visited.update(client.host_key(ports[0]) for ports in hosts)
+                visited.update(client.choice.host_key(ports[0]) for ports in hosts)
                 hosts = client.choose_more(self.named, visited) if settings.pex else []
 
     async def _visit_all(self, hosts: Sequence[Sequence[Address]]) -> None:
@@ -254,7 +207,7 @@ class _OpenSwarm:
 
     async def _visit_in_turn(self, ports: Sequence[Address]) -> None:
         """Visit the peer of a host, when its turn has come: a seedbox is in many swarms."""
-        turns, host = self.client.turns, self.client.host_key(ports[0])
+        turns, host = self.client.turns, self.client.choice.host_key(ports[0])
         turn = turns.setdefault(host, trio.Lock())
         try:
             async with turn:
@@ -298,22 +251,26 @@ class _OpenSwarm:
             self.failures["closed without a word" if has_closed else "connection broke"] += 1
         finally:
             self.bytes_sent += connection.bytes_sent
-            self.bytes_received += conversation.bytes_received
-            conversation.end()
-            if conversation.peer_id is not None:
-                self.conversations.append(conversation)
-                self._note_named(peer, conversation)
-                self.peer_ids[peer.family][conversation.peer_id] += 1
+            self._note_end(peer, conversation)
         if conversation.is_introduced:
             self.client.excuse(peer)
         return conversation.is_introduced
+
+    def _note_end(self, peer: Address, conversation: Conversation) -> None:
+        self.bytes_received += conversation.bytes_received
+        conversation.end()
+        if conversation.peer_id is not None:
+            self.conversations.append(conversation)
+            self._note_named(peer, conversation)
+            self.peer_ids[peer.family][conversation.peer_id] += 1
 
     def _note_named(self, peer: Address, conversation: Conversation) -> None:
         self.named.meet(peer)
         self.named.asked += conversation.knows_pex
         told = conversation.others
         if told.has_named_peers:
-            self.named.add(each for each in told.peers if self.client.reason_against(each.address) is None)
+            reason_against = self.client.choice.reason_against
+            self.named.add(each for each in told.peers if reason_against(each.address) is None)
         self.hints.add(told.trackers)
         told.clear()
 
