@@ -9,14 +9,10 @@ from crawler.torrents.peerwire.assembly import (
     Assembly,
 )
 from crawler.torrents.peerwire.extension import (
-    HANDSHAKE_NUMBER,
-    OUR_LT_DONTHAVE,
-    OUR_LT_TEX,
-    OUR_UT_METADATA,
-    OUR_UT_PEX,
     PART_BYTES,
     ExtendedHandshake,
     MetadataKind,
+    OurNumber,
     encode_extended_handshake,
     encode_metadata_request,
     read_extended_handshake_untrusted,
@@ -304,24 +300,32 @@ class Conversation:
             self._is_discredited = True
 
     def _handle_extended(self, payload: bytes) -> bytes:
-        number, content = payload[:1], payload[1:]
-        if number == bytes((HANDSHAKE_NUMBER,)):
-            known = self._extended or ExtendedHandshake()
-            self._extended = read_extended_handshake_untrusted(content, known)
-        elif number == bytes((OUR_UT_METADATA,)) and self._assembly is not None and self.is_fetching:
-            message = read_metadata_message_untrusted(content)
-            if message.kind == MetadataKind.DATA and message.data:
-                self._assembly.record(message)
-                return self._requests()
-            # rTorrent sends an empty last part in place of one of 16 KiB, and never that.
-            self._is_rejected = message.kind in (MetadataKind.DATA, MetadataKind.REJECT)
-        elif number == bytes((OUR_UT_PEX,)) and self._wants_pex:
-            self.others.record_peers_untrusted(content)
-        elif number == bytes((OUR_LT_TEX,)):
-            self.others.record_trackers_untrusted(content)
-        elif number == bytes((OUR_LT_DONTHAVE,)):
-            self._pieces.record_loss_untrusted(content)
-        # Another extension, which we did not offer, or a request: we have nothing.
+        number, content = payload[0] if payload else None, payload[1:]
+        match number:
+            case OurNumber.HANDSHAKE:
+                known = self._extended or ExtendedHandshake()
+                self._extended = read_extended_handshake_untrusted(content, known)
+            case OurNumber.UT_METADATA:
+                return self._handle_metadata(content)
+            case OurNumber.UT_PEX if self._wants_pex:
+                self.others.record_peers_untrusted(content)
+            case OurNumber.LT_TEX:
+                self.others.record_trackers_untrusted(content)
+            case OurNumber.LT_DONTHAVE:
+                self._pieces.record_loss_untrusted(content)
+        # Another extension, which we did not offer, is skipped.
+        return b""
+
+    def _handle_metadata(self, content: bytes) -> bytes:
+        # A request, perhaps: we have nothing.
+        if self._assembly is None or not self.is_fetching:
+            return b""
+        message = read_metadata_message_untrusted(content)
+        if message.kind == MetadataKind.DATA and message.data:
+            self._assembly.record(message)
+            return self._requests()
+        # rTorrent sends an empty last part in place of one of 16 KiB, and never that.
+        self._is_rejected = message.kind in (MetadataKind.DATA, MetadataKind.REJECT)
         return b""
 
     def _requests(self) -> bytes:

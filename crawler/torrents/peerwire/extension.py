@@ -15,23 +15,21 @@ MAX_HANDSHAKE_ITEMS = 512
 MAX_METADATA_ITEMS = 32
 MAX_NAME = 64  # characters of a client's name
 PART_BYTES = 16 * 1024  # BEP 9, "metadata"
-OUR_UT_METADATA = 1
-"""The number under which peers send us messages of BEP 9."""
 
-OUR_UT_PEX = 2
-"""The number under which they name others (BEP 11), where we ask for that."""
 
-OUR_LT_TEX = 3
-"""The number under which they name trackers (BEP 28)."""
+class OurNumber(IntEnum):
+    """The numbers under which peers send us extended messages."""
 
-OUR_LT_DONTHAVE = 7
-"""The number under which they name pieces that they have no more, as libtorrent does."""
+    HANDSHAKE = 0  # BEP 10
+    UT_METADATA = 1  # BEP 9
+    UT_PEX = 2  # they name others (BEP 11), where we ask for that
+    LT_TEX = 3  # they name trackers (BEP 28)
+    LT_DONTHAVE = 7  # they name pieces that they have no more, as libtorrent does
 
-HANDSHAKE_NUMBER = 0
 
 # Never a port (`p`): others would hand us out as a peer.
 _OUR_HANDSHAKE = b"d1:md11:lt_donthavei%de6:lt_texi%de11:ut_metadatai%de%see"
-_OUR_PEX = b"6:ut_pexi%de" % OUR_UT_PEX
+_OUR_PEX = b"6:ut_pexi%de" % OurNumber.UT_PEX
 _NAMED = frozenset({b"lt_donthave", b"lt_tex", b"ut_holepunch", b"ut_pex"})
 
 
@@ -74,8 +72,9 @@ class MetadataMessage:
 
 def encode_extended_handshake(*, wants_pex: bool = False) -> bytes:
     """Return our extended handshake as a message: which messages we read, and nothing about us."""
-    entries = _OUR_HANDSHAKE % (OUR_LT_DONTHAVE, OUR_LT_TEX, OUR_UT_METADATA, _OUR_PEX if wants_pex else b"")
-    return encode_frame(FrameKind.EXTENDED, bytes((HANDSHAKE_NUMBER,)) + entries)
+    ours, pex = OurNumber, _OUR_PEX if wants_pex else b""
+    entries = _OUR_HANDSHAKE % (ours.LT_DONTHAVE, ours.LT_TEX, ours.UT_METADATA, pex)
+    return encode_frame(FrameKind.EXTENDED, bytes((ours.HANDSHAKE,)) + entries)
 
 
 def encode_metadata_request(ut_metadata: int, part: int) -> bytes:
