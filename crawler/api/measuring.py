@@ -60,11 +60,7 @@ async def measure(
     Raises `DatabaseError`, and `ValueError` when a line of the exclusion is wrong.
     """
     options = CrawlOptions.of(db)
-    check_measuring(at_once, fresh)
-    if peer_settings is not None:
-        check_settings(peer_settings, PeerSettings, or_zero=True)
-    if trackers is not None:
-        check_settings(trackers, TrackerOptions, or_zero=True)
+    check_measuring(at_once, fresh, peer_settings, trackers)
     wanted = list(dict.fromkeys(swarms_of("info_hashes", info_hashes)))
     counts = MeasurementCounts()
     settings = asdict(options.settings) | {"at_once": at_once, "fresh": fresh, "info_hashes": len(wanted)}
@@ -159,11 +155,17 @@ def opened_fetching(
     return fetching_beside(session, on_fetched, say, settings or PeerSettings())
 
 
-def check_measuring(at_once: int | None, fresh: float) -> None:
+def check_measuring(
+    at_once: int | None, fresh: float, peer_settings: PeerSettings | None, trackers: TrackerOptions | None
+) -> None:
     """Raise `InvalidArgument` unless these are what `measure` takes."""
     if at_once is not None:
         check_whole("at_once", at_once, 1, MOST_AT_ONCE)
     check_positive("fresh", fresh, or_zero=True)
+    if peer_settings is not None:
+        check_settings(peer_settings, PeerSettings, or_zero=True)
+    if trackers is not None:
+        check_settings(trackers, TrackerOptions, or_zero=True)
 
 
 def new_survey(session: Session, options: CrawlOptions, fresh: float) -> SwarmSurvey:

@@ -65,9 +65,7 @@ async def sweep_trackers(
     is a row like others.
     """
     options = CrawlOptions.of(db)
-    check_positive("rate", rate, or_zero=True)
-    if rate > MOST_RATE:
-        raise InvalidArgument(f"rate is at most {MOST_RATE:g}, not {rate:g}")
+    _check_rate(rate)
     wanted = info_hashes if isinstance(info_hashes, str) else swarms_of("info_hashes", info_hashes)
     named = {
         GIVEN: several("trackers", trackers),
@@ -88,14 +86,12 @@ async def sweep_trackers(
             asks_again=asks_again,
             anonymizes=options.anonymize,
         )
-        swarms = await _swarms_of(writer, wanted, discovered) if isinstance(wanted, str) else wanted
+        swarms = await _swarms_of(writer, wanted, discovered)
         known = await writer.call(lambda store: store.trackers.known())
-        chosen, left_out = choose(known, named, takes_hints=takes_hints)
-        sweeper.tally.left_out = left_out
+        chosen, sweeper.tally.left_out = choose(known, named, takes_hints=takes_hints)
         async with shown_progress(sweeper.tally.__str__, shows=options.shows_progress):
             rows = await sweeper.sweep(chosen, swarms) if swarms else []
-            numbers, now = [row.id for row in rows], utc_text(time.time())
-            await writer.call(lambda store: store.trackers.measure(run_id, numbers, now))
+            await _measure(writer, run_id, rows)
             for url in urls:
                 rows.append(await scrape_fully(client, writer, run_id, url))
                 on_sweep(rows[-1])
@@ -104,11 +100,25 @@ async def sweep_trackers(
     return SweepResults(rows, sweeper.tally)
 
 
-async def _swarms_of(writer: Writer, which: str, discovered: int) -> Sequence[InfoHash]:
-    count = discovered if which == "discovered" else None
+def _check_rate(rate: float) -> None:
+    check_positive("rate", rate, or_zero=True)
+    if rate > MOST_RATE:
+        raise InvalidArgument(f"rate is at most {MOST_RATE:g}, not {rate:g}")
+
+
+async def _swarms_of(writer: Writer, wanted: str | Sequence[InfoHash], discovered: int) -> Sequence[InfoHash]:
+    if not isinstance(wanted, str):
+        return wanted
+    count = discovered if wanted == "discovered" else None
     return await writer.call(
-        lambda store: store.trackers.swarms(watched=which == "watched", discovered=count)
+        lambda store: store.trackers.swarms(watched=wanted == "watched", discovered=count)
     )
+
+
+async def _measure(writer: Writer, run_id: int, rows: Sequence[TrackerSweep]) -> None:
+    """Record what all trackers together say of each swarm."""
+    numbers, now = [row.id for row in rows], utc_text(time.time())
+    await writer.call(lambda store: store.trackers.measure(run_id, numbers, now))
 
 
 def is_excluded(exclusion: Exclusion, address: Address) -> bool:

@@ -73,18 +73,10 @@ async def watch(
     """
     options, settings = CrawlOptions.of(db), WatchSettings() if settings is None else settings
     check_settings(settings, WatchSettings, or_zero=True)
-    check_measuring(at_once, fresh)
-    if peer_settings is not None:
-        check_settings(peer_settings, PeerSettings, or_zero=True)
-    if trackers is not None:
-        check_settings(trackers, TrackerOptions, or_zero=True)
+    check_measuring(at_once, fresh, peer_settings, trackers)
     if web_seeds is not None:
         check_settings(web_seeds, WebSeedOptions)
-    if discovered is not None:
-        check_whole("discovered", discovered, 0, MOST_WATCHED)
-    file = None if list_file is None else path_of("list_file", list_file)
-    given = swarms_of("info_hashes", info_hashes)
-    named = WatchList(given, file) if given or file or discovered is not None else None
+    named = _list_of(info_hashes, list_file, discovered)
     run_settings = asdict(options.settings) | asdict(settings) | {"at_once": at_once, "fresh": fresh}
     async with (
         open_session(options, "watch", run_settings) as session,
@@ -93,9 +85,7 @@ async def watch(
         _opened_web_seeds(session, web_seeds, on_check, say, once=once) as seeds,
     ):
         begun = SwarmWatch(
-            session.writer,
-            settings,
-            new_random(),
+            *(session.writer, settings, new_random()),
             named=named,
             discovered=discovered or 0,
             say=say,
@@ -107,6 +97,17 @@ async def watch(
         if seeds is not None:
             await seeds.has_ended.wait()
         return counts
+
+
+def _list_of(
+    info_hashes: Iterable[InfoHash], list_file: Path | None, discovered: int | None
+) -> WatchList | None:
+    """Return the list of what to watch, or None where that is what was watched the last time."""
+    if discovered is not None:
+        check_whole("discovered", discovered, 0, MOST_WATCHED)
+    file = None if list_file is None else path_of("list_file", list_file)
+    given = swarms_of("info_hashes", info_hashes)
+    return WatchList(given, file) if given or file or discovered is not None else None
 
 
 def _opened_web_seeds(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -94,23 +94,10 @@ def torrent(
             if verifies or exclude
             else f"there is no database {db}, and nothing to record without --check-web-seeds"
         )
-    # Not above: they bring what only the work needs.
-    from crawler.cli.beside.web_seeds import print_check
-    from crawler.cli.torrent_lines import describe, known_lines
-
     read, failed = _read_all(torrents)
     for each in read:
-        record, lines = describe(each.said, lists_files=lists_files)
-        if db is not None and db.exists():
-            known, more = known_lines(each.said, db)
-            record, lines = record | {"known": known}, [*lines, *more]
-        console.emit(as_json, record, *lines)
+        _print_described(each, db, lists_files=lists_files, as_json=as_json)
     checked: list[bool] = []
-
-    def on_check(each: crawler.CheckedSeed) -> None:
-        checked.append(each.is_alive)
-        print_check(as_json, each)
-
     if check_web_seeds:
         check = partial(
             crawler.check_web_seeds,
@@ -119,9 +106,8 @@ def torrent(
             exclude=read_exclusion(exclude),
             verifies=verifies,
             is_local=local,
-            on_check=on_check,
         )
-        run_crawl(check, timeout)
+        checked = _check(check, timeout, as_json=as_json)
     if failed or (checked and not any(checked)):
         raise click.ClickException(
             f"{failed} of {len(torrents)} could not be read" if failed else "no web seed is alive"
@@ -140,6 +126,34 @@ def _read_all(texts: Sequence[str]) -> tuple[list[Described], int]:
             failed += 1
             say(f"{escaped(text[:80])}: {error}")
     return read, failed
+
+
+def _print_described(described: Described, db: Path | None, *, lists_files: bool, as_json: bool) -> None:
+    # Not above: it brings what only the work needs.
+    from crawler.cli.torrent_lines import describe, known_lines
+
+    record, lines = describe(described.said, lists_files=lists_files)
+    if db is not None and db.exists():
+        known, more = known_lines(described.said, db)
+        record, lines = record | {"known": known}, [*lines, *more]
+    console.emit(as_json, record, *lines)
+
+
+def _check(
+    check: Callable[..., Awaitable[list[crawler.CheckedSeed]]], timeout: float, *, as_json: bool
+) -> list[bool]:
+    """Ask web seeds, print each check when it is made, and return which are alive."""
+    # Not above: it brings what only the work needs.
+    from crawler.cli.beside.web_seeds import print_check
+
+    are_alive: list[bool] = []
+
+    def on_check(each: crawler.CheckedSeed) -> None:
+        are_alive.append(each.is_alive)
+        print_check(as_json, each)
+
+    run_crawl(partial(check, on_check=on_check), timeout)
+    return are_alive
 
 
 def time_text(seconds: int) -> str:
