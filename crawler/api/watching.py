@@ -85,7 +85,9 @@ async def watch(
         _opened_web_seeds(session, web_seeds, on_check, say, once=once) as seeds,
     ):
         begun = SwarmWatch(
-            *(session.writer, settings, new_random()),
+            session.writer,
+            settings,
+            new_random(),
             named=named,
             discovered=discovered or 0,
             say=say,
